@@ -1,0 +1,50 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let strict: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+// Arrows point down only; Tests/LayeringTests checks what SwiftPM cannot.
+let package = Package(
+  name: "treering",
+  products: [.executable(name: "treering", targets: ["treering"])],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
+  ],
+  targets: [
+    // 4  the person
+    .executableTarget(name: "treering", dependencies: ["Commands"], swiftSettings: strict),
+    .executableTarget(
+      name: "treering-benchmark", dependencies: ["Posix"], swiftSettings: strict),
+    .target(
+      name: "Commands",
+      dependencies: [
+        "Engine", "Repository", "Posix", "Catalog",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      swiftSettings: strict),
+
+    // 2  the disk
+    .target(
+      name: "Engine", dependencies: ["Repository", "Posix", "Catalog"], swiftSettings: strict),
+    .target(
+      name: "Repository", dependencies: ["Posix", "Catalog", "Settings"], swiftSettings: strict),
+
+    // 1  the kernel
+    .target(name: "Posix", dependencies: ["CPosix"], swiftSettings: strict),
+    .target(name: "CPosix", linkerSettings: [.linkedLibrary("attr")]),
+
+    // 0  values
+    .target(name: "Catalog", dependencies: ["CCodec"], swiftSettings: strict),
+    .target(
+      name: "Settings", dependencies: [.product(name: "TOMLKit", package: "TOMLKit")],
+      swiftSettings: strict),
+    .target(
+      name: "CCodec", linkerSettings: [.linkedLibrary("crypto"), .linkedLibrary("zstd")]),
+  ]
+)

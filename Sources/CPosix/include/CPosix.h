@@ -1,0 +1,89 @@
+// What the engine asks of the kernel, in a form Swift can call.
+//
+// Every function returns a non-negative result, or the negated errno: the error is captured in the
+// same C function as the call, so that nothing can run in between. _GNU_SOURCE has to be defined
+// before the first libc header, hence it stays in shims.c.
+#ifndef CPOSIX_H
+#define CPOSIX_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/// The part of struct statx that treering uses.
+struct tr_status {
+  uint64_t inode;
+  uint64_t size;
+  uint64_t blocks;  // of 512 bytes
+  int64_t mtime_seconds;
+  int64_t ctime_seconds;
+  uint32_t mtime_nanoseconds;
+  uint32_t ctime_nanoseconds;
+  uint32_t mode;
+  uint32_t links;
+  uint32_t user;
+  uint32_t group;
+  uint64_t device;
+  uint32_t device_major;  // of a device node
+  uint32_t device_minor;
+};
+
+struct tr_file_system {
+  uint64_t id;
+  int64_t type;
+  uint64_t block_size;
+  uint64_t blocks_available;
+  uint64_t files_free;
+};
+
+long tr_openat(int directory, const char *name, int flags, unsigned mode);
+long tr_close(int fd);
+long tr_read(int fd, void *buffer, size_t count);
+long tr_pread(int fd, void *buffer, size_t count, int64_t offset);
+long tr_write(int fd, const void *buffer, size_t count);
+long tr_pwrite(int fd, const void *buffer, size_t count, int64_t offset);
+long tr_lseek(int fd, int64_t offset, int whence);
+long tr_ftruncate(int fd, int64_t size);
+long tr_statx(int directory, const char *name, int flags, struct tr_status *status);
+long tr_fstatfs(int fd, struct tr_file_system *result);
+long tr_getdents(int fd, void *buffer, size_t count);
+long tr_linkat(int from, const char *name, int to, const char *newName);
+long tr_unlinkat(int directory, const char *name, int flags);
+long tr_mkdirat(int directory, const char *name, unsigned mode);
+long tr_mknodat(int directory, const char *name, unsigned mode, unsigned major, unsigned minor);
+long tr_symlinkat(const char *target, int directory, const char *name);
+long tr_readlinkat(int directory, const char *name, void *buffer, size_t count);
+long tr_renameat2(int from, const char *name, int to, const char *newName, unsigned flags);
+long tr_fchmod(int fd, unsigned mode);
+long tr_fchmodat(int directory, const char *name, unsigned mode);
+long tr_fchownat(int directory, const char *name, unsigned user, unsigned group, int flags);
+long tr_utimensat(int directory, const char *name, int64_t seconds, long nanoseconds, int flags);
+long tr_listxattr(int fd, const char *path, char *buffer, size_t count);
+long tr_getxattr(int fd, const char *path, const char *name, void *buffer, size_t count);
+long tr_setxattr(int fd, const char *path, const char *name, const void *value, size_t count);
+long tr_removexattr(int fd, const char *path, const char *name);
+long tr_fsync(int fd);
+long tr_syncfs(int fd);
+long tr_flock(int fd, int operation);
+long tr_fadvise_sequential(int fd);
+long tr_clock(int clock, int64_t *seconds, long *nanoseconds);
+long tr_random(void *buffer, size_t count);
+long tr_getcwd(char *buffer, size_t count);
+long tr_realpath(const char *path, char *buffer, size_t count);
+long tr_terminal_width(int fd);
+/// Raises the soft limit of open descriptors to the hard one and returns it.
+long tr_raise_descriptor_limit(void);
+/// True where the administrator's /etc/xattr.conf lets the attribute be copied.
+int tr_may_copy_xattr(const char *name);
+/// Local broken-down time of an instant: year, month, day, hour, minute, second.
+void tr_local_time(int64_t seconds, int fields[6]);
+
+/// From now on SIGINT, SIGTERM and SIGHUP are only remembered, and SIGPIPE is an error of write.
+void tr_remember_signals(void);
+/// The first of those signals that arrived, or 0.
+int tr_remembered_signal(void);
+
+// Names that Glibc's Swift module leaves out, because they are macros with casts or need _GNU_SOURCE.
+extern const int tr_o_noatime, tr_o_path, tr_at_empty_path, tr_rename_noreplace, tr_seek_data,
+    tr_seek_hole, tr_at_fdcwd, tr_clock_realtime_coarse;
+
+#endif

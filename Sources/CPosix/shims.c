@@ -1,0 +1,221 @@
+#define _GNU_SOURCE
+#include "CPosix.h"
+
+#include <attr/error_context.h>
+#include <attr/libattr.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+#include <time.h>
+#include <unistd.h>
+
+const int tr_o_noatime = O_NOATIME, tr_o_path = O_PATH, tr_at_empty_path = AT_EMPTY_PATH,
+          tr_rename_noreplace = RENAME_NOREPLACE, tr_seek_data = SEEK_DATA,
+          tr_seek_hole = SEEK_HOLE, tr_at_fdcwd = AT_FDCWD,
+          tr_clock_realtime_coarse = CLOCK_REALTIME_COARSE;
+
+static long checked(long result) { return result < 0 ? -(long)errno : result; }
+
+long tr_openat(int directory, const char *name, int flags, unsigned mode) {
+  return checked(openat(directory, name, flags | O_CLOEXEC, mode));
+}
+long tr_close(int fd) { return checked(close(fd)); }
+long tr_read(int fd, void *buffer, size_t count) { return checked(read(fd, buffer, count)); }
+long tr_pread(int fd, void *buffer, size_t count, int64_t offset) {
+  return checked(pread(fd, buffer, count, offset));
+}
+long tr_write(int fd, const void *buffer, size_t count) {
+  return checked(write(fd, buffer, count));
+}
+long tr_pwrite(int fd, const void *buffer, size_t count, int64_t offset) {
+  return checked(pwrite(fd, buffer, count, offset));
+}
+long tr_lseek(int fd, int64_t offset, int whence) { return checked(lseek(fd, offset, whence)); }
+long tr_ftruncate(int fd, int64_t size) { return checked(ftruncate(fd, size)); }
+
+long tr_statx(int directory, const char *name, int flags, struct tr_status *status) {
+  struct statx s;
+  if (statx(directory, name, flags, STATX_BASIC_STATS, &s) < 0) return -(long)errno;
+  *status = (struct tr_status){
+      .inode = s.stx_ino,
+      .size = s.stx_size,
+      .blocks = s.stx_blocks,
+      .mtime_seconds = s.stx_mtime.tv_sec,
+      .ctime_seconds = s.stx_ctime.tv_sec,
+      .mtime_nanoseconds = s.stx_mtime.tv_nsec,
+      .ctime_nanoseconds = s.stx_ctime.tv_nsec,
+      .mode = s.stx_mode,
+      .links = s.stx_nlink,
+      .user = s.stx_uid,
+      .group = s.stx_gid,
+      .device = ((uint64_t)s.stx_dev_major << 32) | s.stx_dev_minor,
+      .device_major = s.stx_rdev_major,
+      .device_minor = s.stx_rdev_minor,
+  };
+  return 0;
+}
+
+long tr_fstatfs(int fd, struct tr_file_system *result) {
+  struct statfs s;
+  if (fstatfs(fd, &s) < 0) return -(long)errno;
+  uint64_t id = 0;
+  memcpy(&id, &s.f_fsid, sizeof(s.f_fsid) < sizeof(id) ? sizeof(s.f_fsid) : sizeof(id));
+  *result = (struct tr_file_system){
+      .id = id,
+      .type = s.f_type,
+      .block_size = s.f_bsize,
+      .blocks_available = s.f_bavail,
+      .files_free = s.f_ffree,
+  };
+  return 0;
+}
+
+// glibc's readdir would copy each name once more and hide the inode's order of arrival.
+long tr_getdents(int fd, void *buffer, size_t count) {
+  return checked(syscall(SYS_getdents64, fd, buffer, count));
+}
+long tr_linkat(int from, const char *name, int to, const char *newName) {
+  return checked(linkat(from, name, to, newName, 0));
+}
+long tr_unlinkat(int directory, const char *name, int flags) {
+  return checked(unlinkat(directory, name, flags));
+}
+long tr_mkdirat(int directory, const char *name, unsigned mode) {
+  return checked(mkdirat(directory, name, mode));
+}
+long tr_mknodat(int directory, const char *name, unsigned mode, unsigned major, unsigned minor) {
+  return checked(mknodat(directory, name, mode, makedev(major, minor)));
+}
+long tr_symlinkat(const char *target, int directory, const char *name) {
+  return checked(symlinkat(target, directory, name));
+}
+long tr_readlinkat(int directory, const char *name, void *buffer, size_t count) {
+  return checked(readlinkat(directory, name, buffer, count));
+}
+long tr_renameat2(int from, const char *name, int to, const char *newName, unsigned flags) {
+  return checked(renameat2(from, name, to, newName, flags));
+}
+long tr_fchmod(int fd, unsigned mode) { return checked(fchmod(fd, mode)); }
+long tr_fchmodat(int directory, const char *name, unsigned mode) {
+  return checked(fchmodat(directory, name, mode, 0));
+}
+long tr_fchownat(int directory, const char *name, unsigned user, unsigned group, int flags) {
+  return checked(fchownat(directory, name, user, group, flags));
+}
+long tr_utimensat(int directory, const char *name, int64_t seconds, long nanoseconds, int flags) {
+  struct timespec times[2] = {{.tv_nsec = UTIME_OMIT},
+                              {.tv_sec = seconds, .tv_nsec = nanoseconds}};
+  return checked(utimensat(directory, name, times, flags));
+}
+
+// With a path the call acts on what the path finally names, which for /proc/self/fd/N is the open
+// object itself: the only way to reach the attributes of a symbolic link or device node by a held
+// descriptor before Linux 6.13 (*xattrat).
+long tr_listxattr(int fd, const char *path, char *buffer, size_t count) {
+  return checked(path ? listxattr(path, buffer, count) : flistxattr(fd, buffer, count));
+}
+long tr_getxattr(int fd, const char *path, const char *name, void *buffer, size_t count) {
+  return checked(path ? getxattr(path, name, buffer, count) : fgetxattr(fd, name, buffer, count));
+}
+long tr_setxattr(int fd, const char *path, const char *name, const void *value, size_t count) {
+  return checked(path ? setxattr(path, name, value, count, 0)
+                      : fsetxattr(fd, name, value, count, 0));
+}
+long tr_removexattr(int fd, const char *path, const char *name) {
+  return checked(path ? removexattr(path, name) : fremovexattr(fd, name));
+}
+long tr_fsync(int fd) { return checked(fsync(fd)); }
+long tr_syncfs(int fd) { return checked(syncfs(fd)); }
+long tr_flock(int fd, int operation) { return checked(flock(fd, operation)); }
+long tr_fadvise_sequential(int fd) { return -(long)posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL); }
+
+long tr_clock(int clock, int64_t *seconds, long *nanoseconds) {
+  struct timespec t;
+  if (clock_gettime(clock, &t) < 0) return -(long)errno;
+  *seconds = t.tv_sec;
+  *nanoseconds = t.tv_nsec;
+  return 0;
+}
+long tr_random(void *buffer, size_t count) { return checked(getrandom(buffer, count, 0)); }
+long tr_getcwd(char *buffer, size_t count) {
+  return getcwd(buffer, count) ? (long)strlen(buffer) : -(long)errno;
+}
+long tr_realpath(const char *path, char *buffer, size_t count) {
+  char *resolved = realpath(path, NULL);
+  if (!resolved) return -(long)errno;
+  size_t length = strlen(resolved);
+  long result = -(long)ENAMETOOLONG;
+  if (length < count) {
+    memcpy(buffer, resolved, length + 1);
+    result = (long)length;
+  }
+  free(resolved);
+  return result;
+}
+
+long tr_terminal_width(int fd) {
+  if (!isatty(fd)) return 0;
+  struct winsize size;
+  if (ioctl(fd, TIOCGWINSZ, &size) < 0 || size.ws_col == 0) return 80;
+  return size.ws_col;
+}
+
+long tr_raise_descriptor_limit(void) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return -(long)errno;
+  limit.rlim_cur = limit.rlim_max;
+  if (setrlimit(RLIMIT_NOFILE, &limit) < 0) return -(long)errno;
+  return limit.rlim_cur > LONG_MAX ? LONG_MAX : (long)limit.rlim_cur;
+}
+
+static void quiet(struct error_context *context, const char *format, ...) {
+  (void)context;
+  (void)format;
+}
+int tr_may_copy_xattr(const char *name) {
+  struct error_context context = {.error = quiet};
+  return attr_copy_action(name, &context) != ATTR_ACTION_SKIP;
+}
+
+void tr_local_time(int64_t seconds, int fields[6]) {
+  time_t t = seconds;
+  struct tm local;
+  memset(&local, 0, sizeof local);
+  localtime_r(&t, &local);
+  fields[0] = local.tm_year + 1900;
+  fields[1] = local.tm_mon + 1;
+  fields[2] = local.tm_mday;
+  fields[3] = local.tm_hour;
+  fields[4] = local.tm_min;
+  fields[5] = local.tm_sec;
+}
+
+static volatile sig_atomic_t remembered = 0;
+static void remember(int signal) {
+  if (remembered == 0) remembered = signal;
+}
+void tr_remember_signals(void) {
+  struct sigaction action;
+  memset(&action, 0, sizeof action);
+  action.sa_handler = remember;
+  sigaction(SIGINT, &action, NULL);
+  sigaction(SIGTERM, &action, NULL);
+  sigaction(SIGHUP, &action, NULL);
+  action.sa_handler = SIG_IGN;
+  sigaction(SIGPIPE, &action, NULL);
+}
+int tr_remembered_signal(void) { return remembered; }

@@ -1,0 +1,110 @@
+/// A growing run of bytes that little-endian integers are appended to.
+///
+/// The owner of one allocation; `append` checks capacity once per call.
+struct ByteBuffer: ~Copyable {
+  private var base: UnsafeMutableRawPointer
+  private(set) var count = 0
+  private(set) var capacity: Int
+
+  init(capacity: Int = 256) {
+    self.capacity = max(capacity, 16)
+    base = .allocate(byteCount: self.capacity, alignment: 16)
+  }
+
+  deinit { base.deallocate() }
+
+  var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: count) }
+
+  mutating func removeAll() { count = 0 }
+
+  private mutating func grow(to needed: Int) {
+    let larger = max(needed, capacity * 2)
+    let replacement = UnsafeMutableRawPointer.allocate(byteCount: larger, alignment: 16)
+    replacement.copyMemory(from: base, byteCount: count)
+    base.deallocate()
+    base = replacement
+    capacity = larger
+  }
+
+  /// Room for `more` bytes; what the caller writes there counts at once.
+  @inline(__always)
+  private mutating func extend(_ more: Int) -> UnsafeMutableRawPointer {
+    if count &+ more > capacity { grow(to: count + more) }
+    defer { count &+= more }
+    return base + count
+  }
+
+  @inline(__always)
+  mutating func append<T: FixedWidthInteger & BitwiseCopyable>(_ value: T) {
+    extend(MemoryLayout<T>.size).storeBytes(of: value.littleEndian, as: T.self)
+  }
+
+  mutating func append(_ bytes: UnsafeRawBufferPointer) {
+    guard let start = bytes.baseAddress, bytes.count > 0 else { return }
+    extend(bytes.count).copyMemory(from: start, byteCount: bytes.count)
+  }
+
+  mutating func append(_ span: Span<UInt8>) {
+    span.withUnsafeBytes { append($0) }
+  }
+
+  mutating func append(_ digest: Digest) {
+    extend(Digest.byteCount).storeBytes(of: digest.words, as: (UInt64, UInt64, UInt64, UInt64).self)
+  }
+
+  mutating func overwrite(_ value: UInt32, at offset: Int) {
+    precondition(offset + 4 <= count)
+    (base + offset).storeBytes(of: value.littleEndian, as: UInt32.self)
+  }
+}
+
+/// Reads little-endian integers from bytes that nobody vouches for.
+struct ByteCursor {
+  let bytes: UnsafeRawBufferPointer
+  var position: Int
+  let end: Int
+
+  init(_ bytes: UnsafeRawBufferPointer, in range: Range<Int>) {
+    precondition(range.lowerBound >= 0 && range.upperBound <= bytes.count)
+    self.bytes = bytes
+    position = range.lowerBound
+    end = range.upperBound
+  }
+
+  var left: Int { end &- position }
+
+  /// Moves past `count` bytes and returns where they lie.
+  @inline(__always)
+  mutating func take(_ count: Int) throws(CatalogError) -> Range<Int> {
+    guard count >= 0, count <= left else { throw CatalogError("a record ends too early") }
+    defer { position &+= count }
+    return position..<position &+ count
+  }
+
+  @inline(__always)
+  mutating func integer<T: FixedWidthInteger & BitwiseCopyable>(
+    _ type: T.Type = T.self
+  ) throws(CatalogError) -> T {
+    let range = try take(MemoryLayout<T>.size)
+    return T(littleEndian: bytes.loadUnaligned(fromByteOffset: range.lowerBound, as: T.self))
+  }
+
+  mutating func digest() throws(CatalogError) -> Digest {
+    let range = try take(Digest.byteCount)
+    return Digest(
+      words: bytes.loadUnaligned(
+        fromByteOffset: range.lowerBound, as: (UInt64, UInt64, UInt64, UInt64).self))
+  }
+}
+
+extension [UInt8] {
+  /// `withUnsafeBytes` with a typed error.
+  @inline(__always)
+  func reading<R>(
+    _ body: (UnsafeRawBufferPointer) throws(CatalogError) -> R
+  ) throws(CatalogError) -> R {
+    try withUnsafeBufferPointer { buffer throws(CatalogError) in
+      try body(UnsafeRawBufferPointer(buffer))
+    }
+  }
+}

@@ -1,0 +1,67 @@
+/// A UTC date and time of the proleptic Gregorian calendar.
+public struct CalendarTime: Sendable, Equatable {
+  public var year: Int
+  public var month: Int
+  public var day: Int
+  public var hour: Int
+  public var minute: Int
+  public var second: Int
+
+  /// From seconds since 1970-01-01T00:00:00Z.
+  ///
+  /// Days to civil date with years that begin in March, so that the leap day is the last:
+  /// E. G. Richards' method, as in the Explanatory Supplement to the Astronomical Almanac.
+  public init(seconds: Int64) {
+    let days = Int(seconds >= 0 ? seconds / 86400 : (seconds - 86399) / 86400)
+    let rest = Int(seconds) - days * 86400
+    let shifted = days + 719_468
+    let era = (shifted >= 0 ? shifted : shifted - 146_096) / 146_097
+    let dayOfEra = shifted - era * 146_097
+    let yearOfEra =
+      (dayOfEra - dayOfEra / 1460 + dayOfEra / 36524 - dayOfEra / 146_096) / 365
+    let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
+    let marchMonth = (5 * dayOfYear + 2) / 153
+    day = dayOfYear - (153 * marchMonth + 2) / 5 + 1
+    month = marchMonth < 10 ? marchMonth + 3 : marchMonth - 9
+    year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
+    hour = rest / 3600
+    minute = rest / 60 % 60
+    second = rest % 60
+  }
+
+  /// As RFC 3339 writes it: `2026-11-22T23:00:00Z`.
+  public var rfc3339: String { text(between: ":") }
+
+  /// As a snapshot is named, without the colons that some file systems refuse: `2026-11-22T23-00-00Z`.
+  public var snapshotName: String { text(between: "-") }
+
+  private func text(between separator: String) -> String {
+    func padded(_ number: Int, _ width: Int = 2) -> String {
+      let digits = String(number)
+      return String(repeating: "0", count: max(0, width - digits.count)) + digits
+    }
+    return "\(padded(year, 4))-\(padded(month))-\(padded(day))T\(padded(hour))\(separator)"
+      + "\(padded(minute))\(separator)\(padded(second))Z"
+  }
+}
+
+/// The name of a snapshot: a UTC time to the second.
+public struct SnapshotName: Hashable, Sendable, CustomStringConvertible {
+  public let description: String
+
+  public init(seconds: Int64) { description = CalendarTime(seconds: seconds).snapshotName }
+
+  /// Takes a name as found in a directory; `nil` for anything of another form.
+  public init?(_ bytes: some Collection<UInt8>) {
+    let form = "dddd-dd-ddTdd-dd-ddZ".utf8
+    guard bytes.count == form.count else { return nil }
+    for (byte, expected) in zip(bytes, form) {
+      let digit = (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
+      guard expected == UInt8(ascii: "d") ? digit : byte == expected else { return nil }
+    }
+    description = String(decoding: Array(bytes), as: UTF8.self)
+  }
+
+  public var bytes: [UInt8] { Array(description.utf8) }
+  public var catalogName: [UInt8] { bytes + Array(".catalog".utf8) }
+}

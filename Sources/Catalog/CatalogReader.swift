@@ -1,0 +1,165 @@
+/// The bytes of a catalog, wherever they are.
+public protocol CatalogSource: AnyObject, Sendable {
+  var byteCount: UInt64 { get }
+  /// Up to `count` bytes at `offset`; fewer at the end.
+  func read(at offset: UInt64, count: Int) throws -> [UInt8]
+}
+
+/// The parts of a catalog file around its frames.
+public enum CatalogFormat {
+  public static let version: UInt32 = 1
+  static let headerMagic = Array("treering-catalog".utf8)
+  static let footerMagic = Array("TRCATEND".utf8)
+  static let headerBytes = 24
+  static let footerBytes = 16
+
+  /// Magic, version, four bytes of zero.
+  public static var header: [UInt8] {
+    var buffer = ByteBuffer()
+    buffer.append(headerMagic.span)
+    buffer.append(version)
+    buffer.append(UInt32(0))
+    return [UInt8](buffer.bytes)
+  }
+
+  /// What follows the last frame: the table of frames, the trailer, and where the trailer is.
+  ///
+  /// `offset` is where these bytes will be, `frameOffsets` where each frame is.
+  public static func ending(
+    _ summary: CatalogSummary, frameOffsets: [UInt64], at offset: UInt64, _ writer: FrameWriter
+  ) throws(CatalogError) -> [UInt8] {
+    var table = ByteBuffer(capacity: frameOffsets.count * 8)
+    for frameOffset in frameOffsets { table.append(frameOffset) }
+    var bytes = try writer.encode(number: Frame.tableNumber, table.bytes)
+    let trailerOffset = offset + UInt64(bytes.count)
+    let trailer = summary.encode(tableOffset: offset, frameCount: UInt32(frameOffsets.count))
+    bytes += try trailer.reading { raw throws(CatalogError) in
+      try writer.encode(number: Frame.trailerNumber, raw)
+    }
+    var footer = ByteBuffer()
+    footer.append(trailerOffset)
+    footer.append(footerMagic.span)
+    return bytes + [UInt8](footer.bytes)
+  }
+}
+
+/// An open catalog whose header and trailer have been checked; any number of readers may share it.
+public struct OpenCatalog: Sendable {
+  public let summary: CatalogSummary
+  let source: any CatalogSource
+  let tableOffset: UInt64
+  let frameCount: UInt32
+
+  public init(_ source: any CatalogSource) throws {
+    self.source = source
+    let header = try source.read(at: 0, count: CatalogFormat.headerBytes)
+    guard header.count == CatalogFormat.headerBytes,
+      header.starts(with: CatalogFormat.headerMagic)
+    else { throw CatalogError("this is not a catalog") }
+    let version = header.withUnsafeBytes {
+      UInt32(littleEndian: $0.loadUnaligned(fromByteOffset: 16, as: UInt32.self))
+    }
+    guard version <= CatalogFormat.version else {
+      throw CatalogError(
+        "the catalog has format \(version), and this treering knows formats up to "
+          + "\(CatalogFormat.version); use a newer treering")
+    }
+    guard header == CatalogFormat.header else { throw CatalogError("the header is damaged") }
+    let size = source.byteCount
+    guard size >= UInt64(CatalogFormat.headerBytes + CatalogFormat.footerBytes) else {
+      throw CatalogError("the catalog is cut off")
+    }
+    let end = size - UInt64(CatalogFormat.footerBytes)
+    let footer = try source.read(at: end, count: CatalogFormat.footerBytes)
+    guard footer.count == CatalogFormat.footerBytes,
+      Array(footer[8...]) == CatalogFormat.footerMagic
+    else { throw CatalogError("the catalog is cut off") }
+    let trailerOffset = footer.withUnsafeBytes {
+      UInt64(littleEndian: $0.loadUnaligned(fromByteOffset: 0, as: UInt64.self))
+    }
+    let trailer = try CatalogReader.frame(
+      source, number: Frame.trailerNumber, at: trailerOffset, end: end, SHA256())
+    let decoded = try CatalogSummary.decode(trailer)
+    summary = decoded.summary
+    tableOffset = decoded.tableOffset
+    frameCount = decoded.frameCount
+  }
+}
+
+/// Reads a catalog's records, any directory in one frame's time; one for each thread.
+public final class CatalogReader {
+  private let catalog: OpenCatalog
+  private var frameOffsets: [UInt64]?
+  private let hasher = SHA256()
+
+  /// The last frames, newest last: neighbours in the tree are neighbours in the file.
+  private var cache: [(number: UInt32, content: [UInt8])] = []
+  private static var cachedFrames: Int { 6 }
+
+  public init(_ catalog: OpenCatalog) { self.catalog = catalog }
+
+  public var summary: CatalogSummary { catalog.summary }
+
+  static func frame(
+    _ source: any CatalogSource, number: UInt32, at offset: UInt64, end: UInt64, _ hasher: SHA256
+  ) throws -> [UInt8] {
+    guard offset >= UInt64(CatalogFormat.headerBytes), offset < end else {
+      throw CatalogError("a frame lies outside the catalog")
+    }
+    // One read gets the usual frame whole: half of its content's size when compressed.
+    let guess = Int(min(UInt64(Frame.targetBytes), end - offset))
+    var bytes = try source.read(at: offset, count: guess)
+    let count = try Frame.byteCount(header: bytes, number: number, left: end - offset)
+    if count > bytes.count {
+      bytes += try source.read(at: offset + UInt64(bytes.count), count: count - bytes.count)
+    }
+    guard bytes.count >= count else { throw CatalogError("a frame is cut off") }
+    bytes.removeLast(bytes.count - count)
+    return try Frame.decode(bytes, hasher)
+  }
+
+  private func frame(_ number: UInt32) throws -> [UInt8] {
+    if let index = cache.lastIndex(where: { $0.number == number }) {
+      let hit = cache.remove(at: index)
+      cache.append(hit)
+      return hit.content
+    }
+    let offsets = try frameTable()
+    guard Int(number) < offsets.count else {
+      throw CatalogError("a record's place names a frame that does not exist")
+    }
+    let end = catalog.source.byteCount - UInt64(CatalogFormat.footerBytes)
+    let content = try Self.frame(
+      catalog.source, number: number, at: offsets[Int(number)], end: end, hasher)
+    cache.append((number, content))
+    if cache.count > Self.cachedFrames { cache.removeFirst() }
+    return content
+  }
+
+  private func frameTable() throws -> [UInt64] {
+    if let frameOffsets { return frameOffsets }
+    let end = catalog.source.byteCount - UInt64(CatalogFormat.footerBytes)
+    let table = try Self.frame(
+      catalog.source, number: Frame.tableNumber, at: catalog.tableOffset, end: end, hasher)
+    guard table.count == Int(catalog.frameCount) * 8 else {
+      throw CatalogError("the table of frames has the wrong size")
+    }
+    let offsets = table.withUnsafeBytes { raw in
+      (0..<Int(catalog.frameCount)).map {
+        UInt64(littleEndian: raw.loadUnaligned(fromByteOffset: $0 * 8, as: UInt64.self))
+      }
+    }
+    frameOffsets = offsets
+    return offsets
+  }
+
+  /// The record at `place`, checked against the digest that its parent, or the trailer, names.
+  public func record(_ place: Place, _ digest: Digest) throws -> DirectoryRecord {
+    try DirectoryRecord(
+      frame: try frame(place.frame), offset: Int(place.offset), digest: digest, hasher)
+  }
+
+  public func root() throws -> DirectoryRecord {
+    try record(summary.root.place, summary.root.digest)
+  }
+}

@@ -1,0 +1,148 @@
+/// How a published snapshot came out.
+public enum Outcome: UInt8, Sendable {
+  /// Everything is in it.
+  case complete = 0
+  /// Some entries could not be read, or changed while they were read.
+  case warnings = 1
+
+  public var word: String { self == .complete ? "complete" : "warnings" }
+}
+
+/// What a catalog says of its snapshot as a whole: the content of its trailer.
+public struct CatalogSummary: Sendable {
+  public var root: Subtree
+  /// 1 for the first snapshot of a repository, one more for each that follows: the order of snapshots.
+  public var sequence: UInt64 = 0
+  public var started = Timestamp(seconds: 0, nanoseconds: 0)
+  public var finished = Timestamp(seconds: 0, nanoseconds: 0)
+  public var outcome = Outcome.complete
+  public var files: UInt64 = 0
+  public var directories: UInt64 = 0
+  public var filesLinked: UInt64 = 0
+  public var filesCopied: UInt64 = 0
+  public var bytesCopied: UInt64 = 0
+  public var warnings: UInt64 = 0
+  public var label: [UInt8] = []
+  /// Absolute paths, as they appear below the label.
+  public var sources: [[UInt8]] = []
+  /// The repository the stored inode numbers belong to.
+  public var repositoryID: [UInt8] = []
+  /// `f_fsid` of the repository's file system; inode numbers count only where it is the same.
+  public var fileSystemID: UInt64 = 0
+  public var program: [UInt8] = []
+
+  public init(root: Subtree) { self.root = root }
+
+  private enum Tag: UInt16 {
+    case rootPlace = 1
+    case rootDigest, totals, sequence, started, finished, outcome, counts, copied, label, source
+    case repository, fileSystem, program
+  }
+
+  /// Tag, length, value: a reader passes over tags it does not know.
+  func encode(tableOffset: UInt64, frameCount: UInt32) -> [UInt8] {
+    var buffer = ByteBuffer()
+    buffer.append(tableOffset)
+    buffer.append(frameCount)
+    func field(_ tag: Tag, _ body: (inout ByteBuffer) -> Void) {
+      var value = ByteBuffer()
+      body(&value)
+      buffer.append(tag.rawValue)
+      buffer.append(UInt32(value.count))
+      buffer.append(value.bytes)
+    }
+    func time(_ tag: Tag, _ time: Timestamp) {
+      field(tag) {
+        $0.append(time.seconds)
+        $0.append(time.nanoseconds)
+      }
+    }
+    field(.rootPlace) {
+      $0.append(root.place.frame)
+      $0.append(root.place.offset)
+    }
+    field(.rootDigest) { $0.append(root.digest) }
+    field(.totals) {
+      $0.append(root.totals.entries)
+      $0.append(root.totals.bytes)
+    }
+    field(.sequence) { $0.append(sequence) }
+    time(.started, started)
+    time(.finished, finished)
+    field(.outcome) { $0.append(outcome.rawValue) }
+    field(.counts) {
+      $0.append(files)
+      $0.append(directories)
+      $0.append(warnings)
+    }
+    field(.copied) {
+      $0.append(filesLinked)
+      $0.append(filesCopied)
+      $0.append(bytesCopied)
+    }
+    field(.label) { $0.append(label.span) }
+    for source in sources { field(.source) { $0.append(source.span) } }
+    field(.repository) { $0.append(repositoryID.span) }
+    field(.fileSystem) { $0.append(fileSystemID) }
+    field(.program) { $0.append(program.span) }
+    return [UInt8](buffer.bytes)
+  }
+
+  struct Decoded {
+    var summary: CatalogSummary
+    var tableOffset: UInt64
+    var frameCount: UInt32
+  }
+
+  static func decode(_ bytes: [UInt8]) throws(CatalogError) -> Decoded {
+    try bytes.reading { raw throws(CatalogError) in try decode(raw) }
+  }
+
+  private static func decode(_ raw: UnsafeRawBufferPointer) throws(CatalogError) -> Decoded {
+    var cursor = ByteCursor(raw, in: 0..<raw.count)
+    let tableOffset: UInt64 = try cursor.integer()
+    let frameCount: UInt32 = try cursor.integer()
+    var place: Place?
+    var digest: Digest?
+    var totals = Totals()
+    var summary = CatalogSummary(
+      root: Subtree(digest: .ofNothing, place: Place(frame: 0, offset: 0), totals: totals))
+    while cursor.left > 0 {
+      let tag = Tag(rawValue: try cursor.integer())
+      let range = try cursor.take(Int(try cursor.integer(UInt32.self)))
+      var value = ByteCursor(raw, in: range)
+      switch tag {
+      case .rootPlace: place = Place(frame: try value.integer(), offset: try value.integer())
+      case .rootDigest: digest = try value.digest()
+      case .totals: totals = Totals(entries: try value.integer(), bytes: try value.integer())
+      case .sequence: summary.sequence = try value.integer()
+      case .started:
+        summary.started = Timestamp(seconds: try value.integer(), nanoseconds: try value.integer())
+      case .finished:
+        summary.finished = Timestamp(seconds: try value.integer(), nanoseconds: try value.integer())
+      case .outcome:
+        guard let outcome = Outcome(rawValue: try value.integer()) else {
+          throw CatalogError("the trailer names an unknown outcome")
+        }
+        summary.outcome = outcome
+      case .counts:
+        summary.files = try value.integer()
+        summary.directories = try value.integer()
+        summary.warnings = try value.integer()
+      case .copied:
+        summary.filesLinked = try value.integer()
+        summary.filesCopied = try value.integer()
+        summary.bytesCopied = try value.integer()
+      case .label: summary.label = Array(raw[range])
+      case .source: summary.sources.append(Array(raw[range]))
+      case .repository: summary.repositoryID = Array(raw[range])
+      case .fileSystem: summary.fileSystemID = try value.integer()
+      case .program: summary.program = Array(raw[range])
+      case nil: break
+      }
+    }
+    guard let place, let digest else { throw CatalogError("the trailer names no root") }
+    summary.root = Subtree(digest: digest, place: place, totals: totals)
+    return Decoded(summary: summary, tableOffset: tableOffset, frameCount: frameCount)
+  }
+}

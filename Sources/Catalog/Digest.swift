@@ -1,0 +1,87 @@
+internal import CCodec
+
+/// A SHA-256 digest (FIPS 180-4).
+public struct Digest: Hashable, Sendable {
+  // Four words and not an array: no allocation, and equality is four comparisons.
+  var words: (UInt64, UInt64, UInt64, UInt64)
+
+  static var byteCount: Int { 32 }
+
+  init(words: (UInt64, UInt64, UInt64, UInt64)) { self.words = words }
+
+  /// Takes exactly 32 bytes.
+  public init?(_ bytes: [UInt8]) {
+    guard bytes.count == 32 else { return nil }
+    words = bytes.withUnsafeBytes {
+      $0.loadUnaligned(as: (UInt64, UInt64, UInt64, UInt64).self)
+    }
+  }
+
+  public static func == (a: Digest, b: Digest) -> Bool { a.words == b.words }
+
+  public func hash(into hasher: inout Hasher) { hasher.combine(words.0) }
+
+  public var bytes: [UInt8] { withUnsafeBytes(of: words) { Array($0) } }
+
+  /// The digest of no bytes at all, which is what an empty file has.
+  public static let ofNothing: Digest = SHA256().finish()
+}
+
+extension Digest: CustomStringConvertible {
+  /// 64 lower-case hexadecimal digits, as `sha256sum(1)` prints them.
+  public var description: String {
+    let digits = Array("0123456789abcdef".utf8)
+    return String(
+      decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
+  }
+}
+
+/// A SHA-256 computation, reusable; one thread at a time.
+public final class SHA256 {
+  private let hasher: OpaquePointer
+
+  public init() {
+    guard let hasher = tr_hasher_new() else { fatalError("libcrypto offers no SHA-256") }
+    self.hasher = hasher
+  }
+
+  deinit { tr_hasher_free(hasher) }
+
+  /// Forgets what was added.
+  public func reset() { check(tr_hasher_reset(hasher)) }
+
+  public func update(_ bytes: UnsafeRawBufferPointer) {
+    if bytes.count > 0 { check(tr_hasher_update(hasher, bytes.baseAddress, bytes.count)) }
+  }
+
+  public func update(_ bytes: [UInt8]) { bytes.withUnsafeBytes { update($0) } }
+
+  /// The digest of everything added since the last `finish` or `reset`; starts over.
+  public func finish() -> Digest {
+    var words: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
+    withUnsafeMutableBytes(of: &words) {
+      check(tr_hasher_final(hasher, $0.baseAddress!.assumingMemoryBound(to: UInt8.self)))
+    }
+    reset()
+    return Digest(words: words)
+  }
+
+  /// The digest of one run of bytes.
+  func digest(of bytes: UnsafeRawBufferPointer) -> Digest {
+    reset()
+    update(bytes)
+    return finish()
+  }
+
+  /// Eight bytes of the digest of two numbers: a number that two different pairs do not share.
+  public func combine(_ a: UInt64, _ b: UInt64) -> UInt64 {
+    withUnsafeBytes(of: (a.littleEndian, b.littleEndian)) {
+      UInt64(littleEndian: digest(of: $0).words.0)
+    }
+  }
+
+  // libcrypto refuses only without memory or with a broken provider: no digest may be invented then.
+  private func check(_ result: Int32) {
+    guard result == 1 else { fatalError("libcrypto failed to compute SHA-256") }
+  }
+}

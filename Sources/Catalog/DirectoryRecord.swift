@@ -1,0 +1,277 @@
+/// A file, link or node as a record tells it; ranges are into the record's bytes.
+public struct FileRow: Sendable {
+  public let kind: EntryKind
+  public let flags: EntryFlags
+  public let metadata: Metadata
+  /// Bytes of a regular file, length of a link's target, numbers of a device.
+  public let size: UInt64
+  public let name: Range<Int>
+  public let linkGroup: UInt64?
+  let attributes: Range<Int>
+  let target: Range<Int>
+  public let digest: Digest
+  public let hints: Hints
+  /// All of the entry that its directory's digest covers.
+  let content: Range<Int>
+}
+
+/// A sub-directory as its parent's record tells it.
+public struct DirectoryRow: Sendable {
+  public let name: Range<Int>
+  public let digest: Digest
+  public let place: Place
+  public let totals: Totals
+}
+
+/// One directory of a catalog. Nothing in it is believed before it is checked; files and sub-directories
+/// are decoded one by one, as they are asked for.
+public struct DirectoryRecord: Sendable {
+  /// The frame's content; shared, not copied.
+  public let bytes: [UInt8]
+  public let metadata: Metadata
+  public let flags: EntryFlags
+  public let hints: Hints
+  public let fileCount: Int
+  private let attributeRange: Range<Int>
+  private let contentRange: Range<Int>
+  private let hintRange: Range<Int>
+  private let filesStart: Int
+
+  public var isSynthetic: Bool { flags.contains(.synthetic) }
+  public var attributes: AttributeBlock { AttributeBlock(bytes: Array(bytes[attributeRange])) }
+
+  func withUnsafeBytes<R>(_ body: (UnsafeRawBufferPointer) throws -> R) rethrows -> R {
+    try bytes.withUnsafeBytes(body)
+  }
+
+  /// Opens the record at `offset` of a frame's content and checks it against `digest`.
+  init(
+    frame bytes: [UInt8], offset: Int, digest: Digest, _ hasher: SHA256
+  ) throws(CatalogError) {
+    self.bytes = bytes
+    let p = try bytes.reading { raw throws(CatalogError) in
+      try Parsed(raw, offset: offset, digest: digest, hasher)
+    }
+    metadata = p.metadata
+    flags = p.flags
+    hints = p.hints
+    fileCount = p.fileCount
+    attributeRange = p.attributes
+    contentRange = p.content
+    hintRange = p.hintRange
+    filesStart = p.filesStart
+  }
+
+  private struct Parsed {
+    var metadata: Metadata
+    var flags: EntryFlags
+    var hints: Hints
+    var fileCount: Int
+    var attributes: Range<Int>
+    var content: Range<Int>
+    var hintRange: Range<Int>
+    var filesStart: Int
+
+    init(
+      _ raw: UnsafeRawBufferPointer, offset: Int, digest: Digest, _ hasher: SHA256
+    ) throws(CatalogError) {
+      guard offset >= 0, offset < raw.count else {
+        throw CatalogError("a record lies outside its frame")
+      }
+      var cursor = ByteCursor(raw, in: offset..<raw.count)
+      let contentCount = Int(try cursor.integer(UInt32.self))
+      let hintCount = Int(try cursor.integer(UInt32.self))
+      content = try cursor.take(contentCount)
+      hintRange = try cursor.take(hintCount)
+      guard hasher.digest(of: UnsafeRawBufferPointer(rebasing: raw[content])) == digest else {
+        throw CatalogError("a directory's record does not have the digest its parent names")
+      }
+      var body = ByteCursor(raw, in: content)
+      let fixed = try FixedPart(&body)
+      guard fixed.kind == .directory else { throw CatalogError("a record is not a directory's") }
+      metadata = fixed.metadata
+      flags = fixed.flags
+      attributes = try fixed.attributes(&body)
+      fileCount = Int(try body.integer(UInt32.self))
+      filesStart = body.position
+      // Each file takes at least its fixed part, a name's length and one byte of name.
+      guard fileCount <= body.left / (RecordLayout.metadataBytes + 2),
+        hintCount >= (fileCount + 1) * RecordLayout.hintBytes
+      else { throw CatalogError("a record's counts do not fit its size") }
+      var hintCursor = ByteCursor(raw, in: hintRange)
+      hints = try Hints(&hintCursor)
+    }
+  }
+
+  // MARK: Files and sub-directories, in order
+
+  /// A position among the record's files, then its sub-directories.
+  public struct Position: Sendable {
+    fileprivate var offset: Int
+    fileprivate var index = 0
+    fileprivate var count: Int
+    fileprivate var previousName: Range<Int>?
+  }
+
+  public var firstFile: Position { Position(offset: filesStart, count: fileCount) }
+
+  /// The next file, or `nil` after the last.
+  public func nextFile(_ position: inout Position) throws(CatalogError) -> FileRow? {
+    if position.index == position.count { return nil }
+    return try bytes.reading { raw throws(CatalogError) in try decodeFile(raw, &position) }
+  }
+
+  @inline(__always)
+  private func decodeFile(
+    _ raw: UnsafeRawBufferPointer, _ position: inout Position
+  ) throws(CatalogError) -> FileRow {
+    var cursor = ByteCursor(raw, in: position.offset..<contentRange.upperBound)
+    let fixed = try FixedPart(&cursor)
+    guard fixed.kind != .directory else { throw CatalogError("a directory stands among files") }
+    let name = try Self.name(&cursor, after: position.previousName)
+    let group = fixed.flags.contains(.hardLinked) ? try cursor.integer(UInt64.self) : nil
+    let attributes = try fixed.attributes(&cursor)
+    var target = 0..<0
+    var digest = Digest.ofNothing
+    if fixed.kind == .symbolicLink {
+      guard fixed.size > 0, fixed.size <= UInt64(RecordLimit.targetBytes) else {
+        throw CatalogError("a symbolic link's target has an impossible length")
+      }
+      target = try cursor.take(Int(fixed.size))
+    } else if fixed.kind == .regular && fixed.size > 0 {
+      guard fixed.size <= UInt64(Int64.max) else {
+        throw CatalogError("a file has an impossible size")
+      }
+      digest = try cursor.digest()
+    }
+    var hintCursor = ByteCursor(raw, in: hintRange)
+    _ = try hintCursor.take((position.index + 1) * RecordLayout.hintBytes)
+    let hints = try Hints(&hintCursor)
+    let content = position.offset..<cursor.position
+    position.offset = cursor.position
+    position.index += 1
+    position.previousName = name
+    return FileRow(
+      kind: fixed.kind, flags: fixed.flags, metadata: fixed.metadata, size: fixed.size, name: name,
+      linkGroup: group, attributes: attributes, target: target, digest: digest, hints: hints,
+      content: content)
+  }
+
+  /// The sub-directories; `position` must have passed the last file.
+  public func directories(
+    after position: consuming Position
+  ) throws(CatalogError) -> [DirectoryRow] {
+    precondition(position.index == position.count)
+    let start = position.offset
+    return try bytes.reading { raw throws(CatalogError) in
+      try decodeDirectories(raw, from: start)
+    }
+  }
+
+  /// The sub-directories, for a caller that does not want the files.
+  public func directories() throws(CatalogError) -> [DirectoryRow] {
+    var position = firstFile
+    while try nextFile(&position) != nil {}
+    return try directories(after: position)
+  }
+
+  private func decodeDirectories(
+    _ raw: UnsafeRawBufferPointer, from start: Int
+  ) throws(CatalogError) -> [DirectoryRow] {
+    var cursor = ByteCursor(raw, in: start..<contentRange.upperBound)
+    let count = Int(try cursor.integer(UInt32.self))
+    guard count <= cursor.left / (Digest.byteCount + 2) else {
+      throw CatalogError("a record's counts do not fit its size")
+    }
+    var hints = ByteCursor(raw, in: hintRange)
+    _ = try hints.take((fileCount + 1) * RecordLayout.hintBytes)
+    guard hints.left == count * RecordLayout.childHintBytes else {
+      throw CatalogError("a record's counts do not fit its size")
+    }
+    var rows: [DirectoryRow] = []
+    rows.reserveCapacity(count)
+    for _ in 0..<count {
+      let name = try Self.name(&cursor, after: rows.last?.name)
+      let digest = try cursor.digest()
+      let place = Place(frame: try hints.integer(), offset: try hints.integer())
+      let totals = Totals(entries: try hints.integer(), bytes: try hints.integer())
+      rows.append(DirectoryRow(name: name, digest: digest, place: place, totals: totals))
+    }
+    guard cursor.left == 0 else { throw CatalogError("a record has bytes to spare") }
+    return rows
+  }
+
+  public func attributes(of file: FileRow) -> AttributeBlock {
+    file.attributes.isEmpty ? .empty : AttributeBlock(bytes: Array(bytes[file.attributes]))
+  }
+
+  public func target(of file: FileRow) -> [UInt8] { Array(bytes[file.target]) }
+
+  /// True where two entries agree in everything a digest covers.
+  func hasSameContent(_ a: FileRow, _ other: DirectoryRecord, _ b: FileRow) -> Bool {
+    bytes[a.content] == other.bytes[b.content]
+  }
+
+  /// The bytes of a name, checked to be a single component that sorts after the one before it.
+  private static func name(
+    _ cursor: inout ByteCursor, after previous: Range<Int>?
+  ) throws(CatalogError) -> Range<Int> {
+    let range = try cursor.take(Int(try cursor.integer(UInt8.self)))
+    let name = cursor.bytes[range]
+    guard let first = name.first else { throw CatalogError("an entry has no name") }
+    var plain = !(first == UInt8(ascii: ".") && name.allSatisfy { $0 == first } && name.count <= 2)
+    for byte in name where byte == 0 || byte == UInt8(ascii: "/") { plain = false }
+    guard plain else { throw CatalogError("an entry has an impossible name") }
+    if let previous, !cursor.bytes[previous].lexicographicallyPrecedes(name) {
+      throw CatalogError("the names of a directory are out of order")
+    }
+    return range
+  }
+}
+
+/// The 32 bytes that every entry begins with.
+private struct FixedPart {
+  let kind: EntryKind
+  let flags: EntryFlags
+  let metadata: Metadata
+  let size: UInt64
+
+  @inline(__always)
+  init(_ cursor: inout ByteCursor) throws(CatalogError) {
+    guard let kind = EntryKind(rawValue: try cursor.integer()) else {
+      throw CatalogError("an entry is of no known kind")
+    }
+    self.kind = kind
+    flags = EntryFlags(rawValue: try cursor.integer())
+    guard flags.isSubset(of: .known) else { throw CatalogError("an entry has unknown flags") }
+    let permissions: UInt16 = try cursor.integer()
+    let user: UInt32 = try cursor.integer()
+    let group: UInt32 = try cursor.integer()
+    let modified = Timestamp(seconds: try cursor.integer(), nanoseconds: try cursor.integer())
+    guard permissions <= 0o7777, modified.nanoseconds < 1_000_000_000 else {
+      throw CatalogError("an entry has impossible metadata")
+    }
+    metadata = Metadata(permissions: permissions, user: user, group: group, modified: modified)
+    size = try cursor.integer()
+  }
+
+  @inline(__always)
+  func attributes(_ cursor: inout ByteCursor) throws(CatalogError) -> Range<Int> {
+    guard flags.contains(.hasAttributes) else { return 0..<0 }
+    let count = Int(try cursor.integer(UInt32.self))
+    guard count > 0, count <= RecordLimit.attributeBytes else {
+      throw CatalogError("extended attributes have an impossible length")
+    }
+    return try cursor.take(count)
+  }
+}
+
+extension Hints {
+  @inline(__always)
+  init(_ cursor: inout ByteCursor) throws(CatalogError) {
+    sourceInode = try cursor.integer()
+    changed = Timestamp(seconds: try cursor.integer(), nanoseconds: try cursor.integer())
+    storedInode = try cursor.integer()
+    flags = StorageFlags(rawValue: try cursor.integer())
+  }
+}

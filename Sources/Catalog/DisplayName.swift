@@ -1,0 +1,56 @@
+/// A name or path as text for people: what is not printable is escaped, so that no file name can
+/// forge a line of output or steer a terminal. Bytes stay bytes everywhere else.
+///
+/// `\n`, `\t`, `\r` and `\\` as in C; other control bytes and bytes that are not UTF-8 as `\xNN`;
+/// invisible and direction-changing characters as `\u{…}`.
+public func displayName(_ bytes: some Sequence<UInt8>) -> String {
+  let bytes = Array(bytes)
+  var text = ""
+  var index = 0
+  while index < bytes.count {
+    var decoder = UTF8()
+    var iterator = bytes[index...].makeIterator()
+    switch decoder.decode(&iterator) {
+    case .scalarValue(let scalar):
+      text += displayScalar(scalar)
+      index += UTF8.width(scalar)
+    case .emptyInput, .error:
+      text += hexEscape(bytes[index])
+      index += 1
+    }
+  }
+  return text
+}
+
+private func displayScalar(_ scalar: Unicode.Scalar) -> String {
+  switch scalar.value {
+  case 0x0A: "\\n"
+  case 0x09: "\\t"
+  case 0x0D: "\\r"
+  case 0x5C: "\\\\"
+  case ..<0x20, 0x7F: hexEscape(UInt8(scalar.value))
+  // C1 controls; line and paragraph separators; marks that reverse or hide text.
+  case 0x80...0x9F, 0x200B...0x200F, 0x2028...0x202E, 0x2060...0x206F, 0xFEFF:
+    "\\u{\(String(scalar.value, radix: 16))}"
+  default: String(scalar)
+  }
+}
+
+private func hexEscape(_ byte: UInt8) -> String {
+  let digits = String(byte, radix: 16)
+  return "\\x" + (digits.count == 1 ? "0" : "") + digits
+}
+
+/// The order of names everywhere: by bytes, a prefix first. Negative, zero or positive.
+@inlinable
+public func compareNames(_ a: Span<UInt8>, _ b: Span<UInt8>) -> Int {
+  let shared = min(a.count, b.count)
+  var i = 0
+  while i < shared {
+    let x = a[unchecked: i]
+    let y = b[unchecked: i]
+    if x != y { return x < y ? -1 : 1 }
+    i &+= 1
+  }
+  return a.count - b.count
+}

@@ -1,0 +1,149 @@
+internal import CCodec
+
+/// Where finished frames go; the file is the repository's business.
+public protocol FrameSink: AnyObject, Sendable {
+  /// A number for the next frame of any writer: 0, 1, 2, …
+  func reserveFrame() -> UInt32
+  /// Stores a finished frame under its number.
+  func store(_ frame: UInt32, _ bytes: [UInt8]) throws
+}
+
+/// A frame: 16 bytes of header, 16 bytes of checksum, a zstd frame. Records never span frames.
+enum Frame {
+  static let magic: UInt32 = 0x3146_5254  // "TRF1"
+  static let headerBytes = 32
+  /// Content at which a frame is closed: small enough for random access, large enough to compress.
+  static let targetBytes = 64 << 10
+  /// The frames that are not records have numbers of their own.
+  static let tableNumber: UInt32 = 0xFFFF_FFFE
+  static let trailerNumber: UInt32 = 0xFFFF_FFFF
+
+  static func encode(
+    number: UInt32, _ content: UnsafeRawBufferPointer, _ compressor: OpaquePointer,
+    _ hasher: SHA256
+  ) throws(CatalogError) -> [UInt8] {
+    let bound = tr_compress_bound(content.count)
+    var stored = 0
+    let bytes = [UInt8](unsafeUninitializedCapacity: headerBytes + bound) { buffer, count in
+      let raw = UnsafeMutableRawBufferPointer(buffer)
+      stored = tr_compress(
+        compressor, raw.baseAddress! + headerBytes, bound, content.baseAddress, content.count)
+      raw.storeBytes(of: magic.littleEndian, toByteOffset: 0, as: UInt32.self)
+      raw.storeBytes(of: number.littleEndian, toByteOffset: 4, as: UInt32.self)
+      raw.storeBytes(of: UInt32(content.count).littleEndian, toByteOffset: 8, as: UInt32.self)
+      raw.storeBytes(of: UInt32(stored).littleEndian, toByteOffset: 12, as: UInt32.self)
+      count = headerBytes + stored
+      let checksum = Self.checksum(UnsafeRawBufferPointer(rebasing: raw[0..<count]), hasher)
+      raw.storeBytes(of: checksum.0, toByteOffset: 16, as: UInt64.self)
+      raw.storeBytes(of: checksum.1, toByteOffset: 24, as: UInt64.self)
+    }
+    guard stored > 0 else { throw CatalogError("zstd could not compress a frame") }
+    return bytes
+  }
+
+  /// The first half of the SHA-256 of the header's first 16 bytes and the compressed content.
+  private static func checksum(
+    _ frame: UnsafeRawBufferPointer, _ hasher: SHA256
+  ) -> (UInt64, UInt64) {
+    hasher.reset()
+    hasher.update(UnsafeRawBufferPointer(rebasing: frame[0..<16]))
+    hasher.update(UnsafeRawBufferPointer(rebasing: frame[headerBytes...]))
+    let digest = hasher.finish()
+    return (digest.words.0, digest.words.1)
+  }
+
+  /// The size of the whole frame, from its header, checked against what the file has left.
+  static func byteCount(header: [UInt8], number: UInt32, left: UInt64) throws(CatalogError) -> Int {
+    guard header.count >= headerBytes else { throw CatalogError("a frame is cut off") }
+    let (found, actual, content, stored) = header.withUnsafeBytes {
+      (
+        UInt32(littleEndian: $0.loadUnaligned(fromByteOffset: 0, as: UInt32.self)),
+        UInt32(littleEndian: $0.loadUnaligned(fromByteOffset: 4, as: UInt32.self)),
+        UInt32(littleEndian: $0.loadUnaligned(fromByteOffset: 8, as: UInt32.self)),
+        UInt32(littleEndian: $0.loadUnaligned(fromByteOffset: 12, as: UInt32.self))
+      )
+    }
+    guard found == magic, actual == number else {
+      throw CatalogError("there is no frame where one should be")
+    }
+    // zstd does not shrink records a thousandfold; who claims so wants our memory.
+    guard content <= RecordLimit.recordBytes + 64, UInt64(stored) + UInt64(headerBytes) <= left,
+      UInt64(content) <= UInt64(stored) * 1024 + 65536
+    else { throw CatalogError("a frame claims an impossible size") }
+    return headerBytes + Int(stored)
+  }
+
+  /// Checks a whole frame and returns its content.
+  static func decode(_ frame: [UInt8], _ hasher: SHA256) throws(CatalogError) -> [UInt8] {
+    let intact = frame.withUnsafeBytes {
+      checksum($0, hasher)
+        == (
+          $0.loadUnaligned(fromByteOffset: 16, as: UInt64.self),
+          $0.loadUnaligned(fromByteOffset: 24, as: UInt64.self)
+        )
+    }
+    guard intact else { throw CatalogError("a frame's checksum is wrong") }
+    var decoded = 0
+    let size = frame.withUnsafeBytes {
+      Int(UInt32(littleEndian: $0.loadUnaligned(fromByteOffset: 8, as: UInt32.self)))
+    }
+    let content = [UInt8](unsafeUninitializedCapacity: max(size, 1)) { buffer, count in
+      decoded = frame.withUnsafeBytes {
+        tr_decompress(
+          buffer.baseAddress, size, $0.baseAddress! + headerBytes, $0.count - headerBytes)
+      }
+      count = decoded == size ? size : 0
+    }
+    guard decoded == size else { throw CatalogError("a frame does not decompress") }
+    return content
+  }
+}
+
+/// Gathers records into frames and hands the full ones to the sink; one for each thread.
+public final class FrameWriter {
+  private let sink: any FrameSink
+  private let compressor: OpaquePointer
+  private let hasher = SHA256()
+  private var content = ByteBuffer(capacity: Frame.targetBytes * 2)
+  private var number: UInt32?
+
+  public init(sink: any FrameSink) {
+    self.sink = sink
+    // Level 1: names and metadata shrink as well as at 3, and digests not at all.
+    guard let compressor = tr_compressor_new(1) else { fatalError("no memory for zstd") }
+    self.compressor = compressor
+  }
+
+  deinit { tr_compressor_free(compressor) }
+
+  func append(
+    _ record: UnsafeRawBufferPointer, hints a: UnsafeRawBufferPointer,
+    _ b: UnsafeRawBufferPointer, _ c: UnsafeRawBufferPointer
+  ) throws -> Place {
+    let size = 8 + record.count + a.count + b.count + c.count
+    if content.count > 0 && content.count + size > Frame.targetBytes { try flush() }
+    let number = self.number ?? sink.reserveFrame()
+    self.number = number
+    let place = Place(frame: number, offset: UInt32(content.count))
+    content.append(UInt32(record.count))
+    content.append(UInt32(a.count + b.count + c.count))
+    content.append(record)
+    content.append(a)
+    content.append(b)
+    content.append(c)
+    return place
+  }
+
+  /// Writes out what has been gathered.
+  public func flush() throws {
+    guard let number else { return }
+    try sink.store(number, try Frame.encode(number: number, content.bytes, compressor, hasher))
+    self.number = nil
+    content.removeAll()
+    if content.capacity > 4 << 20 { content = ByteBuffer(capacity: Frame.targetBytes * 2) }
+  }
+
+  func encode(number: UInt32, _ content: UnsafeRawBufferPointer) throws(CatalogError) -> [UInt8] {
+    try Frame.encode(number: number, content, compressor, hasher)
+  }
+}

@@ -1,0 +1,101 @@
+/// The files of a record, one at a time in ascending order: one side of a merge.
+///
+/// Every verb merges two ordered streams of names; the other side is a directory's listing or another
+/// cursor.
+public struct FileCursor {
+  public let record: DirectoryRecord
+  private var position: DirectoryRecord.Position
+  /// The file the cursor stands on; `nil` after the last.
+  public private(set) var current: FileRow?
+
+  public init(_ record: DirectoryRecord) throws(CatalogError) {
+    self.record = record
+    position = record.firstFile
+    current = try record.nextFile(&position)
+  }
+
+  public mutating func advance() throws(CatalogError) {
+    current = try record.nextFile(&position)
+  }
+
+  /// The sub-directories; only when the cursor has passed the last file.
+  public func directories() throws(CatalogError) -> [DirectoryRow] {
+    try record.directories(after: position)
+  }
+
+  /// Moves past every file before `name`, and returns the file of that name if there is one.
+  ///
+  /// Names must be sought in ascending order. `passing` is called with each file that is left behind.
+  public mutating func seek(
+    _ name: Span<UInt8>, passing: (FileRow) -> Void = { _ in }
+  ) throws(CatalogError) -> FileRow? {
+    while let file = current {
+      let order = compareNames(record.bytes.span.extracting(file.name), name)
+      if order == 0 { return file }
+      if order > 0 { return nil }
+      passing(file)
+      try advance()
+    }
+    return nil
+  }
+}
+
+/// The sub-directories of a record in ascending order: the other half of a merge.
+public struct DirectoryCursor {
+  public let record: DirectoryRecord
+  public let rows: [DirectoryRow]
+  private var index = 0
+
+  public init(_ record: DirectoryRecord, _ rows: [DirectoryRow]) {
+    self.record = record
+    self.rows = rows
+  }
+
+  /// Moves past every directory before `name`, and returns the one of that name if there is one.
+  public mutating func seek(
+    _ name: Span<UInt8>, passing: (DirectoryRow) -> Void = { _ in }
+  ) -> DirectoryRow? {
+    while index < rows.count {
+      let order = compareNames(record.bytes.span.extracting(rows[index].name), name)
+      if order == 0 { return rows[index] }
+      if order > 0 { return nil }
+      passing(rows[index])
+      index += 1
+    }
+    return nil
+  }
+
+  /// The directories that no `seek` has reached.
+  public var rest: ArraySlice<DirectoryRow> { rows[index...] }
+
+  public mutating func advance() { index += 1 }
+}
+
+/// What a path names in a catalog.
+public enum Found {
+  case directory(DirectoryRecord, Subtree)
+  case file(FileRow, of: DirectoryRecord)
+}
+
+extension CatalogReader {
+  /// Looks a path up from the snapshot's root, label first, reading one record for each level.
+  public func find(_ path: some Collection<[UInt8]>) throws -> Found? {
+    var subtree = summary.root
+    var record = try root()
+    var names = path.makeIterator()
+    var depth = 0
+    while let name = names.next() {
+      depth += 1
+      var files = try FileCursor(record)
+      if let file = try files.seek(name.span) {
+        return depth == path.count ? .file(file, of: record) : nil
+      }
+      while files.current != nil { try files.advance() }
+      var directories = DirectoryCursor(record, try files.directories())
+      guard let row = directories.seek(name.span) else { return nil }
+      subtree = Subtree(digest: row.digest, place: row.place, totals: row.totals)
+      record = try self.record(row.place, row.digest)
+    }
+    return .directory(record, subtree)
+  }
+}

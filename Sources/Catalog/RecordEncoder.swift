@@ -1,0 +1,208 @@
+/// The limits that writer and reader agree on; a catalog beyond them is refused, not believed.
+enum RecordLimit {
+  /// Bytes of one directory's record: about eight million files in one directory.
+  static let recordBytes = 1 << 30
+  static let attributeBytes = 16 << 20
+  static let targetBytes = 1 << 16
+}
+
+/// Sizes of the fixed parts; `man/treering-catalog.5` is the description.
+enum RecordLayout {
+  /// kind, flags, permissions, user, group, mtime, size or device
+  static let metadataBytes = 32
+  /// source inode, ctime, stored inode, flags
+  static let hintBytes = 32
+  /// frame, offset, entries, bytes
+  static let childHintBytes = 24
+}
+
+/// One non-directory entry on its way into a record.
+public struct NewEntry: Sendable {
+  public var kind: EntryKind
+  public var metadata: Metadata
+  /// Bytes of a regular file.
+  public var size: UInt64 = 0
+  /// Of a device node: major number in the upper half, minor in the lower.
+  public var device: UInt64 = 0
+  /// Of a regular file.
+  public var digest: Digest = .ofNothing
+  /// Of a symbolic link.
+  public var target: [UInt8] = []
+  public var attributes = AttributeBlock.empty
+  /// Equal for all names of one source inode in this snapshot; `nil` for a file with a single link.
+  public var linkGroup: UInt64?
+  public var hints: Hints
+
+  public init(kind: EntryKind, metadata: Metadata, hints: Hints) {
+    self.kind = kind
+    self.metadata = metadata
+    self.hints = hints
+  }
+}
+
+/// Builds the record of one directory: its own metadata, then its files, then its sub-directories, each
+/// in ascending order of name bytes. Reusable.
+public final class RecordEncoder {
+  private var content = ByteBuffer(capacity: 4096)
+  private var fileHints = ByteBuffer(capacity: 4096)
+  private var directoryHint = ByteBuffer(capacity: RecordLayout.hintBytes)
+  private var children = ByteBuffer(capacity: 256)
+  private var childHints = ByteBuffer(capacity: 256)
+  private var fileCountOffset = 0
+  private var fileCount: UInt32 = 0
+  private var childCount: UInt32 = 0
+  /// What the subtree holds so far, the directory itself included.
+  public private(set) var totals = Totals()
+
+  public init() {}
+
+  /// True where the memory is too large to keep for the next directory.
+  public var isOversized: Bool { content.capacity + fileHints.capacity > 4 << 20 }
+
+  /// Starts the record of a directory.
+  public func begin(_ metadata: Metadata, flags: EntryFlags, attributes: AttributeBlock) {
+    content.removeAll()
+    fileHints.removeAll()
+    directoryHint.removeAll()
+    children.removeAll()
+    childHints.removeAll()
+    fileCount = 0
+    childCount = 0
+    totals = Totals(entries: 1)
+    appendMetadata(
+      .directory, flags.union(attributes.isEmpty ? [] : .hasAttributes), metadata, size: 0)
+    appendAttributes(attributes)
+    fileCountOffset = content.count
+    content.append(UInt32(0))
+  }
+
+  private func appendMetadata(
+    _ kind: EntryKind, _ flags: EntryFlags, _ metadata: Metadata, size: UInt64
+  ) {
+    content.append(kind.rawValue)
+    content.append(flags.rawValue)
+    content.append(metadata.permissions)
+    content.append(metadata.user)
+    content.append(metadata.group)
+    content.append(metadata.modified.seconds)
+    content.append(metadata.modified.nanoseconds)
+    content.append(size)
+  }
+
+  private func appendAttributes(_ attributes: AttributeBlock) {
+    guard !attributes.isEmpty else { return }
+    content.append(UInt32(attributes.bytes.count))
+    content.append(attributes.bytes.span)
+  }
+
+  private static func append(_ hints: Hints, to buffer: inout ByteBuffer) {
+    buffer.append(hints.sourceInode)
+    buffer.append(hints.changed.seconds)
+    buffer.append(hints.changed.nanoseconds)
+    buffer.append(hints.storedInode)
+    buffer.append(hints.flags.rawValue)
+  }
+
+  /// Adds a file, link or node; names must come in ascending order.
+  public func append(_ name: Span<UInt8>, _ entry: NewEntry) {
+    var flags: EntryFlags = entry.attributes.isEmpty ? [] : .hasAttributes
+    if entry.linkGroup != nil { flags.insert(.hardLinked) }
+    let size =
+      switch entry.kind {
+      case .regular: entry.size
+      case .symbolicLink: UInt64(entry.target.count)
+      case .characterDevice, .blockDevice: entry.device
+      default: UInt64(0)
+      }
+    appendMetadata(entry.kind, flags, entry.metadata, size: size)
+    content.append(UInt8(name.count))
+    content.append(name)
+    if let group = entry.linkGroup { content.append(group) }
+    appendAttributes(entry.attributes)
+    if entry.kind == .symbolicLink { content.append(entry.target.span) }
+    if entry.kind == .regular && entry.size > 0 { content.append(entry.digest) }
+    Self.append(entry.hints, to: &fileHints)
+    fileCount += 1
+    totals += Totals(entries: 1, bytes: entry.kind == .regular ? entry.size : 0)
+  }
+
+  /// Adds an entry that equals one of an earlier catalog, with hints of its own.
+  public func append(_ file: FileRow, of record: DirectoryRecord, hints: Hints) {
+    record.withUnsafeBytes {
+      content.append(UnsafeRawBufferPointer(rebasing: $0[file.content]))
+    }
+    Self.append(hints, to: &fileHints)
+    fileCount += 1
+    totals += Totals(entries: 1, bytes: file.kind == .regular ? file.size : 0)
+  }
+
+  /// Adds a finished sub-directory; names must come in ascending order.
+  public func append(_ name: Span<UInt8>, _ subtree: Subtree) {
+    children.append(UInt8(name.count))
+    children.append(name)
+    children.append(subtree.digest)
+    childHints.append(subtree.place.frame)
+    childHints.append(subtree.place.offset)
+    childHints.append(subtree.totals.entries)
+    childHints.append(subtree.totals.bytes)
+    childCount += 1
+    totals += subtree.totals
+  }
+
+  /// Closes the record and writes it into `frame`; the digest covers the content and not the hints,
+  /// of which `hints` are the directory's own.
+  public func finish(_ hints: Hints, into frame: FrameWriter, _ hasher: SHA256) throws -> Subtree {
+    Self.append(hints, to: &directoryHint)
+    content.overwrite(fileCount, at: fileCountOffset)
+    content.append(childCount)
+    content.append(children.bytes)
+    let digest = hasher.digest(of: content.bytes)
+    let hintCount = directoryHint.count + fileHints.count + childHints.count
+    guard content.count + hintCount + 8 <= RecordLimit.recordBytes else {
+      throw CatalogError("a directory has more entries than one record can hold")
+    }
+    let place = try frame.append(
+      content.bytes, hints: directoryHint.bytes, fileHints.bytes, childHints.bytes)
+    return Subtree(digest: digest, place: place, totals: totals)
+  }
+}
+
+/// Extended attributes in the catalog's form: for each, sorted by name, the length of the name (one
+/// byte), the name, the length of the value (four bytes), the value. ACLs are attributes.
+public struct AttributeBlock: Sendable, Equatable {
+  public let bytes: [UInt8]
+  public static let empty = AttributeBlock(bytes: [])
+
+  public var isEmpty: Bool { bytes.isEmpty }
+
+  init(bytes: [UInt8]) { self.bytes = bytes }
+
+  public init(_ attributes: some Sequence<(name: [UInt8], value: [UInt8])>) {
+    var buffer = ByteBuffer(capacity: 64)
+    for (name, value) in attributes.sorted(by: { $0.name.lexicographicallyPrecedes($1.name) }) {
+      precondition(name.count <= 255)
+      buffer.append(UInt8(name.count))
+      buffer.append(name.span)
+      buffer.append(UInt32(value.count))
+      buffer.append(value.span)
+    }
+    bytes = [UInt8](buffer.bytes)
+  }
+
+  /// Name and value of each attribute.
+  public func decoded() throws(CatalogError) -> [(name: [UInt8], value: [UInt8])] {
+    try bytes.reading { raw throws(CatalogError) in
+      var result: [(name: [UInt8], value: [UInt8])] = []
+      var cursor = ByteCursor(raw, in: 0..<raw.count)
+      while cursor.left > 0 {
+        let name = try cursor.take(Int(try cursor.integer(UInt8.self)))
+        let value = try cursor.take(Int(try cursor.integer(UInt32.self)))
+        guard !name.isEmpty, !raw[name].contains(0) else {
+          throw CatalogError("an extended attribute has an impossible name")
+        }
+        result.append((Array(raw[name]), Array(raw[value])))
+      }
+      return result
+    }
+  }
+}

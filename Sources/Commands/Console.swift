@@ -1,0 +1,90 @@
+internal import Catalog
+internal import Engine
+internal import Posix
+internal import Synchronization
+
+/// Answers go to standard output, messages to standard error.
+enum Console {
+  // A progress line must not be torn by a warning from another thread.
+  private static let progressIsShown = Mutex(false)
+
+  static func print(_ line: String) { write(line + "\n", to: .output) }
+
+  /// One line on standard error that names the program.
+  static func complain(_ line: String) { write("treering: \(line)\n", to: .error) }
+
+  static func write(_ text: String, to stream: StandardStream) {
+    progressIsShown.withLock { shown in
+      var text = text
+      if shown {
+        text = "\r\u{1B}[K" + text
+        shown = false
+      }
+      // A closed standard stream has nobody to tell.
+      try? Posix.Process.write(Array(text.utf8), to: stream)
+    }
+  }
+
+  /// Replaces the progress line.
+  static func progress(_ line: String) {
+    progressIsShown.withLock { shown in
+      shown = true
+      try? Posix.Process.write(Array("\r\(line)\u{1B}[K".utf8), to: .error)
+    }
+  }
+
+  static func clearProgress() { write("", to: .error) }
+}
+
+/// Prints warnings as they come and keeps the first of them for the history.
+final class ConsoleMonitor: Monitor {
+  private static var keptWarnings: Int { 100 }
+  private let kept = Mutex<[Warning]>([])
+
+  func warn(_ warning: Warning) {
+    Console.complain("warning: \(displayName(warning.path)): \(warning.message)")
+    kept.withLock { if $0.count < Self.keptWarnings { $0.append(warning) } }
+  }
+
+  var warnings: [Warning] { kept.withLock { $0 } }
+}
+
+/// The live line of a long run: shown on a terminal, and only there.
+struct ProgressLine {
+  private let ticker: Ticker?
+
+  /// `verb` says what is being done, such as "snapshot".
+  init(_ verb: String, _ progress: Progress, _ options: CommonOptions) {
+    guard !options.quiet, !options.json,
+      let width = Posix.Process.terminalWidth(.error)
+    else {
+      ticker = nil
+      return
+    }
+    let start = Clock.monotonic()
+    ticker = Ticker(intervalMilliseconds: 200) {
+      let elapsed = Clock.monotonic() - start
+      Console.progress(String(Self.line(verb, progress, elapsed).prefix(width - 1)))
+    }
+  }
+
+  func stop() {
+    guard let ticker else { return }
+    ticker.stop()
+    Console.clearProgress()
+  }
+
+  static func line(_ verb: String, _ progress: Progress, _ elapsedSeconds: Double) -> String {
+    let entries = progress.entries.value
+    let bytes = progress.bytesRead.value
+    var line = "\(verb): \(grouped(entries)) entries, \(byteText(bytes)) read"
+    if elapsedSeconds > 0 { line += ", \(byteText(UInt64(Double(bytes) / elapsedSeconds)))/s" }
+    let expected = progress.expectedEntries.value
+    if expected > 0, entries > 0, elapsedSeconds >= 1 {
+      let share = min(1, Double(entries) / Double(expected))
+      let left = elapsedSeconds / share - elapsedSeconds
+      line += ", \(Int(share * 100)) %, about \(durationText(left)) left"
+    }
+    return line
+  }
+}

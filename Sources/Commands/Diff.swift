@@ -1,0 +1,164 @@
+internal import ArgumentParser
+internal import Catalog
+internal import Engine
+internal import Posix
+internal import Repository
+
+struct DiffCommand: RunnableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "diff",
+    abstract: "Show what changed between two snapshots.",
+    discussion: """
+      A line begins with + for what only the second snapshot has, - for what only the first has, and M
+      for what differs, with the aspects that do. A directory whose time alone changed is shown with
+      --verbose. Only the catalogs are read, and of them only what differs.
+
+      A SNAPSHOT is a name, the beginning of a name (the newest that begins so), or latest.
+
+      Example:
+        treering diff 2026-11-21 latest /etc --repository /backup/treering
+      """)
+
+  @Argument(help: ArgumentHelp("The earlier snapshot.", valueName: "snapshot"))
+  var left: String
+
+  @Argument(help: ArgumentHelp("The later snapshot.", valueName: "snapshot"))
+  var right: String
+
+  @Argument(help: ArgumentHelp("Compare only what is below this path.", valueName: "path"))
+  var path: PathArgument?
+
+  @OptionGroup var common: CommonOptions
+
+  func execute() throws -> ExitStatus {
+    let repository = try common.openRepository()
+    let list = try repository.snapshots()
+    let a = try repository.resolve(left, in: list)
+    let b = try repository.resolve(right, in: list)
+    let readerA = CatalogReader(try repository.openCatalog(a.name))
+    let readerB = CatalogReader(try repository.openCatalog(b.name))
+    let path = try path.map { try SnapshotPath($0.bytes, in: [readerA, readerB]) }
+    let printer = Printer(from: a, to: b, common)
+    do {
+      try compareCatalogs(readerA, readerB, under: path?.components ?? []) { printer.add($0) }
+    } catch let error as CatalogError {
+      throw Failure(.damaged, "cannot compare \(a.name) and \(b.name): \(error)")
+    }
+    printer.finish()
+    return .done
+  }
+
+  /// Prints changes as they are found: there may be millions.
+  private final class Printer {
+    private let common: CommonOptions
+    private var pending = ""
+    private var isFirst = true
+    private var counts: [Change.Verb: UInt64] = [:]
+
+    init(from a: Snapshot, to b: Snapshot, _ common: CommonOptions) {
+      self.common = common
+      if common.json {
+        pending = "{\n  \"from\" : \"\(a.name)\",\n  \"to\" : \"\(b.name)\",\n  \"changes\" : ["
+      }
+    }
+
+    func add(_ change: Change) {
+      if !common.json && !common.verbose && change.kind == .directory
+        && change.aspects == .modified
+      {
+        return
+      }
+      counts[change.verb, default: 0] += 1
+      if common.json {
+        pending += isFirst ? "\n    " : ",\n    "
+        pending += jsonText(JSONChange(change), isLine: true)
+        isFirst = false
+      } else {
+        pending += Self.line(change) + "\n"
+      }
+      if pending.utf8.count > 1 << 15 { flush() }
+    }
+
+    func finish() {
+      if common.json {
+        pending += "\n  ],\n  \"added\" : \(counts[.added] ?? 0),\n"
+        pending += "  \"removed\" : \(counts[.removed] ?? 0),\n"
+        pending += "  \"changed\" : \(counts[.changed] ?? 0)\n}\n"
+      }
+      flush()
+    }
+
+    private func flush() {
+      Console.write(pending, to: .output)
+      pending = ""
+    }
+
+    private static func line(_ change: Change) -> String {
+      let isDirectory = change.kind == .directory
+      var line =
+        switch change.verb {
+        case .added: "+ "
+        case .removed: "- "
+        case .changed: "M "
+        }
+      line += displayName(joined(change.path.dropFirst(), absolute: true))
+      if isDirectory { line += "/" }
+      if change.verb == .changed { line += "  (\(change.aspects.words.joined(separator: ", ")))" }
+      return line
+    }
+  }
+
+  private struct JSONChange: Encodable {
+    let change: Change
+    init(_ change: Change) { self.change = change }
+
+    enum Key: String, CodingKey {
+      case change, kind, aspects
+      case sizeBefore = "size_before"
+      case sizeAfter = "size_after"
+    }
+
+    func encode(to encoder: any Encoder) throws {
+      try JSONPath(bytes: joined(change.path.dropFirst(), absolute: true)).encode(to: encoder)
+      var container = encoder.container(keyedBy: Key.self)
+      let verb =
+        switch change.verb {
+        case .added: "added"
+        case .removed: "removed"
+        case .changed: "changed"
+        }
+      try container.encode(verb, forKey: .change)
+      try container.encode(change.kind.word, forKey: .kind)
+      if change.verb == .changed { try container.encode(change.aspects.words, forKey: .aspects) }
+      try container.encodeIfPresent(change.sizeBefore, forKey: .sizeBefore)
+      try container.encodeIfPresent(change.sizeAfter, forKey: .sizeAfter)
+    }
+  }
+}
+
+/// A path that the operator names inside a snapshot: absolute as at the source, or from the label on.
+struct SnapshotPath {
+  let components: [[UInt8]]
+
+  /// Finds what is meant by looking into the catalogs, in order.
+  init(_ path: [UInt8], in catalogs: [CatalogReader]) throws {
+    var names = Commands.components(path)
+    if names.contains(Array("..".utf8)) {
+      throw Failure(.usage, "the path \(displayName(path)) must not contain \"..\"")
+    }
+    let isAbsolute = path.first == UInt8(ascii: "/")
+    for catalog in catalogs {
+      let below = isAbsolute ? [catalog.summary.label] + names : names
+      if try catalog.find(below) != nil {
+        names = below
+        components = names
+        return
+      }
+    }
+    throw Failure(
+      .usage, "no \(displayName(path)) is in the snapshot",
+      hint: isAbsolute
+        ? "name it as it was at the source; see: treering list --json"
+        : "a path without a leading / begins with the label, such as localhost/etc")
+  }
+}

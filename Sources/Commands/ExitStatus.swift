@@ -1,0 +1,33 @@
+internal import Repository
+
+/// The one table of exit statuses; `man/treering.1` has the same.
+struct ExitStatus: Equatable {
+  let code: Int32
+
+  static let done = ExitStatus(code: 0)
+  /// Done, but some entries could not be read, or were left.
+  static let warnings = ExitStatus(code: 1)
+  static let usage = ExitStatus(code: 2)
+  /// Nothing was published.
+  static let failed = ExitStatus(code: 3)
+  static let refused = ExitStatus(code: 4)
+  static let locked = ExitStatus(code: 5)
+  static let damaged = ExitStatus(code: 6)
+  static let noSpace = ExitStatus(code: 8)
+
+  static func interrupted(_ signal: Int32) -> ExitStatus { ExitStatus(code: 128 + signal) }
+
+  init(code: Int32) { self.code = code }
+
+  init(_ kind: Failure.Kind) {
+    switch kind {
+    case .usage: self = .usage
+    case .failed: self = .failed
+    case .refused: self = .refused
+    case .locked: self = .locked
+    case .damaged: self = .damaged
+    case .noSpace: self = .noSpace
+    case .interrupted(let signal): self = .interrupted(signal)
+    }
+  }
+}

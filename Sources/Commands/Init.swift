@@ -1,0 +1,43 @@
+internal import ArgumentParser
+internal import Catalog
+internal import Posix
+internal import Repository
+
+struct InitCommand: RunnableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "init",
+    abstract: "Make a repository.",
+    discussion: """
+      DIR is made if it does not exist; its parent must exist. An existing DIR must be empty. The
+      repository is readable by its owner alone, because what it holds must not be more open than its
+      sources.
+
+      Example:
+        treering init /backup/treering
+      """)
+
+  @Argument(help: ArgumentHelp("The directory that will hold the snapshots.", valueName: "dir"))
+  var directory: PathArgument?
+
+  @OptionGroup var common: CommonOptions
+
+  func execute() throws -> ExitStatus {
+    if directory != nil && common.repository != nil {
+      throw Failure(.usage, "the repository is named twice", hint: "leave --repository out")
+    }
+    let path = try directory?.bytes ?? common.repositoryPath()
+    let repository = try Repository.initialize(path, at: Clock.now())
+    if common.json {
+      Console.print(
+        jsonText(Answer(repository: displayName(path), id: displayName(repository.id))))
+    } else if !common.quiet {
+      Console.print("made the repository \(displayName(path))")
+    }
+    return .done
+  }
+
+  private struct Answer: Encodable {
+    let repository: String
+    let id: String
+  }
+}

@@ -1,0 +1,32 @@
+internal import Catalog
+internal import FoundationEssentials
+
+/// Encodes a document with stable keys; `isLine` puts it on one line.
+func jsonText(_ document: some Encodable, isLine: Bool = false) -> String {
+  let encoder = JSONEncoder()
+  encoder.outputFormatting =
+    isLine
+    ? [.sortedKeys, .withoutEscapingSlashes] : [.sortedKeys, .withoutEscapingSlashes, .prettyPrinted]
+  guard let data = try? encoder.encode(document) else {
+    fatalError("a document of numbers and strings failed to encode")
+  }
+  return String(decoding: data, as: UTF8.self)
+}
+
+/// A path in JSON: as text where it is valid UTF-8 (JSON escapes control characters itself), with
+/// `path_base64` beside it where it is not.
+struct JSONPath: Encodable {
+  let bytes: [UInt8]
+
+  enum Key: String, CodingKey { case path, pathBase64 = "path_base64" }
+
+  func encode(to encoder: any Encoder) throws {
+    var container = encoder.container(keyedBy: Key.self)
+    if let text = String(validating: bytes, as: UTF8.self) {
+      try container.encode(text, forKey: .path)
+    } else {
+      try container.encode(displayName(bytes), forKey: .path)
+      try container.encode(Data(bytes).base64EncodedString(), forKey: .pathBase64)
+    }
+  }
+}

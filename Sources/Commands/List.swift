@@ -1,0 +1,101 @@
+internal import ArgumentParser
+internal import Catalog
+internal import Repository
+
+struct ListCommand: RunnableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "list",
+    abstract: "List the snapshots, oldest first.",
+    discussion: """
+      COPIED is what the snapshot added to the repository; times are local. Only the catalogs are read.
+
+      Example:
+        treering list --repository /backup/treering
+      """)
+
+  @OptionGroup var common: CommonOptions
+
+  func execute() throws -> ExitStatus {
+    let repository = try common.openRepository()
+    let list = try repository.snapshots()
+    if common.json {
+      Console.print(jsonText(list.snapshots.map(Answer.init)))
+    } else if !list.snapshots.isEmpty {
+      var rows = [["SNAPSHOT", "TAKEN", "ENTRIES", "SIZE", "COPIED", "TOOK", "OUTCOME"]]
+      for snapshot in list.snapshots {
+        let summary = snapshot.summary
+        rows.append([
+          snapshot.name.description, summary.started.localText,
+          grouped(summary.root.totals.entries), byteText(summary.root.totals.bytes),
+          byteText(summary.bytesCopied), durationText(summary.tookSeconds),
+          summary.warnings == 0
+            ? summary.outcome.word : counted(summary.warnings, "warning", "warnings"),
+        ])
+      }
+      for line in table(rows, rightAligned: [2, 3, 4, 5]) { Console.print(line) }
+    } else if !common.quiet && list.damaged.isEmpty {
+      Console.complain("the repository has no snapshot yet")
+    }
+    for damaged in list.damaged {
+      Console.complain("the snapshot \(damaged.name) is damaged: \(damaged.reason)")
+    }
+    return list.damaged.isEmpty ? .done : .damaged
+  }
+
+  private struct Answer: Encodable {
+    let name: String
+    let time: String
+    let finished: String
+    let sequence: UInt64
+    let entries: UInt64
+    let bytes: UInt64
+    let filesLinked: UInt64
+    let filesCopied: UInt64
+    let bytesCopied: UInt64
+    let warnings: UInt64
+    let outcome: String
+    let label: String
+    let sources: [String]
+    let rootDigest: String
+    let elapsedSeconds: Double
+
+    enum CodingKeys: String, CodingKey {
+      case name, time, finished, sequence, entries, bytes
+      case filesLinked = "files_linked"
+      case filesCopied = "files_copied"
+      case bytesCopied = "bytes_copied"
+      case warnings, outcome, label, sources
+      case rootDigest = "root_digest"
+      case elapsedSeconds = "elapsed_seconds"
+    }
+
+    init(_ snapshot: Snapshot) {
+      let summary = snapshot.summary
+      name = snapshot.name.description
+      time = summary.started.rfc3339
+      finished = summary.finished.rfc3339
+      sequence = summary.sequence
+      entries = summary.root.totals.entries
+      bytes = summary.root.totals.bytes
+      filesLinked = summary.filesLinked
+      filesCopied = summary.filesCopied
+      bytesCopied = summary.bytesCopied
+      warnings = summary.warnings
+      outcome = summary.outcome.word
+      label = displayName(summary.label)
+      sources = summary.sources.map { displayName($0) }
+      rootDigest = summary.root.digest.description
+      elapsedSeconds = summary.tookSeconds
+    }
+  }
+}
+
+extension CatalogSummary {
+  /// The walk's duration; 0 where the clock was set back meanwhile.
+  var tookSeconds: Double {
+    max(
+      0,
+      Double(finished.seconds &- started.seconds)
+        + (Double(finished.nanoseconds) - Double(started.nanoseconds)) / 1e9)
+  }
+}

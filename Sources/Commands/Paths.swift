@@ -1,0 +1,24 @@
+internal import Catalog
+internal import Posix
+internal import Repository
+
+private let slash = UInt8(ascii: "/")
+
+/// The components of a path, without empty ones and `.`.
+func components(_ path: [UInt8]) -> [[UInt8]] {
+  path.split(separator: slash).map(Array.init).filter { $0 != [UInt8(ascii: ".")] }
+}
+
+/// An absolute path without `.`, `..` and empty components. Symbolic links stay as the operator named
+/// them, unless `..` comes after one: then only the kernel knows what is meant.
+func absolutePath(_ path: [UInt8]) throws(Failure) -> [UInt8] {
+  if path.isEmpty { throw Failure(.usage, "a path is empty") }
+  do {
+    var absolute = path
+    if path.first != slash { absolute = try Posix.Process.workingDirectory() + [slash] + path }
+    if components(absolute).contains(Array("..".utf8)) {
+      absolute = try Posix.Process.realPath(absolute)
+    }
+    return [slash] + Array(components(absolute).joined(separator: [slash]))
+  } catch { throw Failure(.usage, "cannot find \(displayName(path)): \(error)") }
+}

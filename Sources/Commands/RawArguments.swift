@@ -1,0 +1,60 @@
+internal import ArgumentParser
+
+// Swift's arguments are text, and a path need not be. A byte that is not part of valid UTF-8 becomes a
+// private-use scalar on the way through the parser and the same byte again in a PathArgument.
+private let escapeBase: UInt32 = 0x10_FF00
+
+/// The process's arguments without the program's name, with the bytes that are not text escaped.
+func rawArguments() -> [String] {
+  var arguments: [String] = []
+  for index in 1..<max(1, Int(CommandLine.argc)) {
+    guard let pointer = CommandLine.unsafeArgv[index] else { break }
+    var bytes: [UInt8] = []
+    var position = 0
+    while pointer[position] != 0 {
+      bytes.append(UInt8(bitPattern: pointer[position]))
+      position += 1
+    }
+    arguments.append(escapedArgument(bytes))
+  }
+  return arguments
+}
+
+func escapedArgument(_ bytes: [UInt8]) -> String {
+  var text = String.UnicodeScalarView()
+  var index = 0
+  while index < bytes.count {
+    var decoder = UTF8()
+    var iterator = bytes[index...].makeIterator()
+    if case .scalarValue(let scalar) = decoder.decode(&iterator),
+      !(escapeBase...escapeBase + 0xFF).contains(scalar.value)
+    {
+      text.append(scalar)
+      index += UTF8.width(scalar)
+    } else {
+      text.append(Unicode.Scalar(escapeBase + UInt32(bytes[index]))!)
+      index += 1
+    }
+  }
+  return String(text)
+}
+
+func argumentBytes(_ text: String) -> [UInt8] {
+  var bytes: [UInt8] = []
+  for scalar in text.unicodeScalars {
+    if (escapeBase...escapeBase + 0xFF).contains(scalar.value) {
+      bytes.append(UInt8(scalar.value - escapeBase))
+    } else {
+      bytes += Array(String(scalar).utf8)
+    }
+  }
+  return bytes
+}
+
+/// A path as the operator typed it, byte for byte.
+struct PathArgument: ExpressibleByArgument {
+  let bytes: [UInt8]
+  init(argument: String) { bytes = argumentBytes(argument) }
+  init(bytes: [UInt8]) { self.bytes = bytes }
+  static var defaultCompletionKind: CompletionKind { .file() }
+}

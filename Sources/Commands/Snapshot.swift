@@ -1,0 +1,247 @@
+internal import ArgumentParser
+internal import Catalog
+internal import Engine
+internal import Posix
+internal import Repository
+
+struct SnapshotCommand: RunnableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "snapshot",
+    abstract: "Take a snapshot of one or more directories now.",
+    discussion: """
+      Each SOURCE appears at SNAPSHOT/LABEL/its absolute path. Files that have not changed since the
+      newest snapshot are hard links to it and are not read. Nothing is excluded; the repository itself
+      and pseudo file systems such as /proc are kept as empty directories.
+
+      Example:
+        treering snapshot /home /etc --repository /backup/treering
+      """)
+
+  @Argument(help: ArgumentHelp("The directories to back up.", valueName: "source"))
+  var sources: [PathArgument]
+
+  @Option(help: ArgumentHelp("The first directory inside the snapshot.", valueName: "name"))
+  var label = "localhost"
+
+  @OptionGroup var threads: ThreadOption
+  @OptionGroup var common: CommonOptions
+
+  func execute() throws -> ExitStatus {
+    let options = SnapshotOptions(
+      sources: try checkedSources(), label: try checkedLabel(), threads: threads.count)
+    let repository = try common.openRepository()
+    try refuseSourcesInside(repository, options.sources)
+    let monitor = ConsoleMonitor()
+    let progress = Progress()
+    let start = Clock.now()
+    let lock = try repository.lock(command: "snapshot", at: start)
+    return try lock.hold {
+      let line = ProgressLine("snapshot", progress, common)
+      do {
+        let result = try takeSnapshot(
+          of: options, in: repository, program: "treering \(Treering.version)",
+          progress: progress, monitor: monitor)
+        line.stop()
+        let status: ExitStatus =
+          result.snapshot.summary.outcome == .warnings ? .warnings : .done
+        let answer = SnapshotAnswer(result, progress, monitor.warnings)
+        record(repository, HistoryLine(start, options, answer, status, error: nil))
+        report(result, progress, answer)
+        return status
+      } catch {
+        line.stop()
+        let failure = error as? Failure ?? Failure(.failed, "\(error)")
+        let status = ExitStatus(failure.kind)
+        record(repository, HistoryLine(start, options, nil, status, error: failure.description))
+        throw failure
+      }
+    }
+  }
+
+  private func record(_ repository: Repository, _ line: HistoryLine) {
+    do { try repository.appendHistory(jsonText(line, isLine: true)) } catch {
+      Console.complain("warning: \(error)")
+    }
+  }
+
+  // MARK: Arguments
+
+  private func checkedSources() throws(Failure) -> [[UInt8]] {
+    if sources.isEmpty {
+      throw Failure(.usage, "no source is named", hint: "see: treering help snapshot")
+    }
+    var paths: [[UInt8]] = []
+    for source in sources {
+      let path = try absolutePath(source.bytes)
+      let shown = displayName(path)
+      do {
+        let opened = try Descriptor.open(path: path, .pathOnly)
+        guard try opened.status().kind == .directory else {
+          throw Failure(
+            .usage, "the source \(shown) is not a directory", hint: "name the directory that holds it")
+        }
+        _ = try Descriptor.open(path: path, [.read, .directory])
+      } catch let failure as Failure {
+        throw failure
+      } catch { throw Failure(.usage, "cannot read the source \(shown): \(error)") }
+      if !paths.contains(path) { paths.append(path) }
+    }
+    return paths
+  }
+
+  private func checkedLabel() throws(Failure) -> [UInt8] {
+    let bytes = argumentBytes(label)
+    guard !bytes.isEmpty, bytes.count <= 255, !bytes.contains(UInt8(ascii: "/")),
+      bytes != [UInt8(ascii: ".")], bytes != Array("..".utf8)
+    else {
+      throw Failure(.usage, "--label takes the name of one directory, such as a host's name")
+    }
+    return bytes
+  }
+
+  /// A source inside the repository would back up backups for ever.
+  private func refuseSourcesInside(
+    _ repository: Repository, _ sources: [[UInt8]]
+  ) throws(Failure) {
+    guard let root = try? Posix.Process.realPath(repository.path) else { return }
+    for source in sources {
+      guard let path = try? Posix.Process.realPath(source) else { continue }
+      if path == root || path.starts(with: root + [UInt8(ascii: "/")]) {
+        throw Failure(
+          .usage,
+          "the source \(displayName(source)) is inside the repository \(displayName(repository.path))",
+          hint: "name the directory you want to back up")
+      }
+    }
+  }
+
+  // MARK: Answer
+
+  private func report(_ result: SnapshotResult, _ progress: Progress, _ answer: SnapshotAnswer) {
+    if common.json {
+      Console.print(jsonText(answer))
+      return
+    }
+    // Under cron a good run says nothing.
+    guard !common.quiet, common.verbose || Posix.Process.terminalWidth(.output) != nil else {
+      if !common.quiet { catalogOnlyNote(progress, to: .error) }
+      return
+    }
+    let summary = result.snapshot.summary
+    var text =
+      "\(result.snapshot.name): \(counted(summary.root.totals.entries, "entry", "entries")), "
+      + "\(byteText(summary.root.totals.bytes))\n"
+      + "  \(grouped(summary.filesLinked)) linked to \(result.previous?.description ?? "nothing"), "
+      + "\(grouped(summary.filesCopied)) copied (\(byteText(summary.bytesCopied))), "
+      + "in \(durationText(result.elapsedSeconds))"
+    if summary.warnings > 0 {
+      text += "\n  \(counted(summary.warnings, "warning", "warnings")), named above"
+    }
+    if progress.skipped.value > 0 {
+      text += "\n  the repository and pseudo file systems were left out "
+        + "(\(counted(progress.skipped.value, "directory", "directories")))"
+    }
+    Console.print(text)
+    catalogOnlyNote(progress, to: .output)
+  }
+
+  private func catalogOnlyNote(_ progress: Progress, to stream: StandardStream) {
+    let count = progress.catalogOnly.value
+    guard count > 0, common.verbose || stream == .output else { return }
+    Console.write(
+      "  owner, device or attributes of \(counted(count, "entry", "entries")) are in the catalog only, "
+        + "because you may not set them; root can restore them\n", to: stream)
+  }
+}
+
+/// The document of `snapshot --json`.
+struct SnapshotAnswer: Encodable {
+  struct Trouble: Encodable {
+    let path: String
+    let message: String
+  }
+  let snapshot: String
+  let previous: String?
+  let sequence: UInt64
+  let outcome: String
+  let entries: UInt64
+  let files: UInt64
+  let directories: UInt64
+  let bytes: UInt64
+  let filesLinked: UInt64
+  let filesCopied: UInt64
+  let bytesCopied: UInt64
+  let bytesRead: UInt64
+  let filesVanished: UInt64
+  let catalogOnly: UInt64
+  let directoriesSkipped: UInt64
+  let warnings: UInt64
+  let warningsNamed: [Trouble]
+  let rootDigest: String
+  let elapsedSeconds: Double
+
+  enum CodingKeys: String, CodingKey {
+    case snapshot, previous, sequence, outcome, entries, files, directories, bytes
+    case filesLinked = "files_linked"
+    case filesCopied = "files_copied"
+    case bytesCopied = "bytes_copied"
+    case bytesRead = "bytes_read"
+    case filesVanished = "files_vanished"
+    case catalogOnly = "catalog_only"
+    case directoriesSkipped = "directories_skipped"
+    case warnings
+    case warningsNamed = "warnings_named"
+    case rootDigest = "root_digest"
+    case elapsedSeconds = "elapsed_seconds"
+  }
+
+  init(_ result: SnapshotResult, _ progress: Progress, _ named: [Warning]) {
+    let summary = result.snapshot.summary
+    snapshot = result.snapshot.name.description
+    previous = result.previous?.description
+    sequence = summary.sequence
+    outcome = summary.outcome.word
+    entries = summary.root.totals.entries
+    files = summary.files
+    directories = summary.directories
+    bytes = summary.root.totals.bytes
+    filesLinked = summary.filesLinked
+    filesCopied = summary.filesCopied
+    bytesCopied = summary.bytesCopied
+    bytesRead = progress.bytesRead.value
+    filesVanished = progress.vanished.value
+    catalogOnly = progress.catalogOnly.value
+    directoriesSkipped = progress.skipped.value
+    warnings = summary.warnings
+    warningsNamed = named.map { Trouble(path: displayName($0.path), message: $0.message) }
+    rootDigest = summary.root.digest.description
+    elapsedSeconds = result.elapsedSeconds
+  }
+}
+
+/// One line of `history.jsonl`.
+struct HistoryLine: Encodable {
+  let time: String
+  let command = "snapshot"
+  let sources: [String]
+  let exitStatus: Int32
+  let error: String?
+  let result: SnapshotAnswer?
+
+  enum CodingKeys: String, CodingKey {
+    case time, command, sources
+    case exitStatus = "exit_status"
+    case error, result
+  }
+
+  init(
+    _ start: Instant, _ options: SnapshotOptions, _ result: SnapshotAnswer?, _ status: ExitStatus,
+    error: String?
+  ) {
+    time = CalendarTime(seconds: start.seconds).rfc3339
+    sources = options.sources.map { displayName($0) }
+    exitStatus = status.code
+    self.error = error
+    self.result = result
+  }
+}

@@ -1,0 +1,83 @@
+internal import Catalog
+internal import Posix
+
+/// A number with a comma every three digits.
+func grouped(_ number: UInt64) -> String {
+  let digits = Array(String(number).utf8)
+  var text: [UInt8] = []
+  for (index, digit) in digits.enumerated() {
+    if index > 0 && (digits.count - index) % 3 == 0 { text.append(UInt8(ascii: ",")) }
+    text.append(digit)
+  }
+  return String(decoding: text, as: UTF8.self)
+}
+
+/// Bytes in the largest binary unit that leaves a number of at least 1.
+func byteText(_ bytes: UInt64) -> String {
+  let units = ["KiB", "MiB", "GiB", "TiB", "PiB"]
+  if bytes < 1024 { return "\(bytes) B" }
+  var value = Double(bytes) / 1024
+  var unit = 0
+  while value >= 1024 && unit < units.count - 1 {
+    value /= 1024
+    unit += 1
+  }
+  return "\(fixed(value, value < 10 ? 1 : 0)) \(units[unit])"
+}
+
+/// A number with so many digits after the point.
+func fixed(_ value: Double, _ digits: Int) -> String {
+  var scale = 1.0
+  for _ in 0..<digits { scale *= 10 }
+  let rounded = UInt64((max(0, value) * scale).rounded())
+  if digits == 0 { return String(rounded) }
+  let fraction = String(rounded % UInt64(scale))
+  return "\(rounded / UInt64(scale))."
+    + String(repeating: "0", count: digits - fraction.count) + fraction
+}
+
+func durationText(_ seconds: Double) -> String {
+  if seconds < 10 { return "\(fixed(seconds, seconds < 1 ? 2 : 1)) s" }
+  let whole = Int(seconds.rounded())
+  if whole < 60 { return "\(whole) s" }
+  if whole < 3600 { return "\(whole / 60) min \(whole % 60) s" }
+  return "\(whole / 3600) h \(whole / 60 % 60) min"
+}
+
+/// A count with its noun.
+func counted(_ count: UInt64, _ one: String, _ many: String) -> String {
+  "\(grouped(count)) \(count == 1 ? one : many)"
+}
+
+extension Timestamp {
+  var rfc3339: String { CalendarTime(seconds: seconds).rfc3339 }
+
+  /// In the zone of the process, for people.
+  var localText: String {
+    let fields = Clock.localFields(seconds)
+    func padded(_ number: Int) -> String { number < 10 ? "0\(number)" : "\(number)" }
+    return "\(fields[0])-\(padded(fields[1]))-\(padded(fields[2])) "
+      + "\(padded(fields[3])):\(padded(fields[4]))"
+  }
+}
+
+/// Lines of cells in columns; the cells of `rightAligned` columns end together.
+func table(_ rows: [[String]], rightAligned: Set<Int> = []) -> [String] {
+  let columns = rows.map(\.count).max() ?? 0
+  let widths = (0..<columns).map { column in
+    rows.map { column < $0.count ? $0[column].count : 0 }.max() ?? 0
+  }
+  return rows.map { row in
+    var line = ""
+    for (column, cell) in row.enumerated() {
+      let padding = String(repeating: " ", count: widths[column] - cell.count)
+      if column > 0 { line += "  " }
+      if rightAligned.contains(column) {
+        line += padding + cell
+      } else {
+        line += column == row.count - 1 ? cell : cell + padding
+      }
+    }
+    return line
+  }
+}

@@ -1,0 +1,77 @@
+internal import ArgumentParser
+internal import Engine
+internal import Posix
+internal import Repository
+
+/// The command line: parses, runs one subcommand, and turns whatever was thrown into one line and one
+/// exit status.
+public enum Treering {
+  public static let version = "0.1.0"
+
+  public static func start() -> Never {
+    Posix.Process.clearCreationMask()
+    Posix.Process.raiseDescriptorLimit()
+    Posix.Process.rememberSignals()
+    Posix.Process.exit(run(rawArguments()).code)
+  }
+
+  static func run(_ arguments: [String]) -> ExitStatus {
+    do {
+      var command = try RootCommand.parseAsRoot(arguments)
+      if let command = command as? any RunnableCommand {
+        return try command.execute()
+      }
+      try command.run()
+      return .done
+    } catch let failure as Failure {
+      Console.complain(failure.description)
+      return ExitStatus(failure.kind)
+    } catch let error as Errno where error == .brokenPipe {
+      // Whoever read the answer has read enough.
+      return .done
+    } catch {
+      let isHelp = RootCommand.exitCode(for: error) == .success
+      let message = RootCommand.fullMessage(for: error)
+      if isHelp {
+        Console.print(message)
+        return .done
+      }
+      Console.write(message + "\n", to: .error)
+      return .usage
+    }
+  }
+}
+
+struct RootCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "treering",
+    abstract: "Dated snapshots of directory trees that store only what changed.",
+    discussion: """
+      Every snapshot is a complete-looking directory of plain files: browse it with ls, copy from it
+      with cp. An unchanged file is a hard link to the snapshot before.
+
+      A first session:
+        treering init /backup
+        treering snapshot /home /etc --repository /backup
+        treering list --repository /backup
+        treering restore latest /etc/fstab --to /tmp/restored --repository /backup
+
+      The repository may also be named by the environment variable TREERING_REPOSITORY.
+      Exit status: 0 done; 1 done with warnings; 2 wrong usage; 3 failed; 4 refused; 5 locked;
+      6 damage found; 7 remote failed; 8 no space; 130, 143 interrupted. See treering(1).
+      """,
+    version: Treering.version,
+    subcommands: [
+      InitCommand.self, SnapshotCommand.self, ListCommand.self, RestoreCommand.self,
+      DiffCommand.self, VerifyCommand.self,
+    ])
+}
+
+/// A subcommand that says how it ended.
+protocol RunnableCommand: ParsableCommand {
+  func execute() throws -> ExitStatus
+}
+
+extension RunnableCommand {
+  func run() throws { _ = try execute() }
+}

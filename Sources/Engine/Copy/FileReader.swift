@@ -1,0 +1,122 @@
+internal import Catalog
+internal import Posix
+
+/// What one pass over an open regular file gave.
+struct PassResult {
+  var digest: Digest
+  var byteCount: UInt64
+}
+
+/// Reading failed, or writing did: the first concerns one entry, the second the whole run.
+enum CopyError: Error {
+  case reading(Errno)
+  case writing(Errno)
+  case interrupted
+}
+
+/// Hashes a file, and copies it, in one pass with one buffer; holes stay holes. One for each thread.
+final class FileReader {
+  static let bufferBytes = 256 << 10
+
+  private let hasher = SHA256()
+  private let buffer = UnsafeMutableRawBufferPointer.allocate(
+    byteCount: FileReader.bufferBytes, alignment: 4096)
+  private let progress: Progress
+
+  init(_ progress: Progress) { self.progress = progress }
+
+  deinit { buffer.deallocate() }
+
+  /// Hashes at most `byteCount` bytes of a file from its start.
+  func hash(_ source: borrowing Descriptor, byteCount: UInt64, hasHoles: Bool) throws(CopyError) -> PassResult {
+    try pass(source, byteCount: byteCount, hasHoles: hasHoles) { _, _ throws(CopyError) in }
+  }
+
+  /// Hashes and copies at most `byteCount` bytes of a file from its start into an empty file.
+  func copy(
+    _ source: borrowing Descriptor, to target: borrowing Descriptor, byteCount: UInt64,
+    hasHoles: Bool
+  ) throws(CopyError) -> PassResult {
+    // Where the last write ended; what lies between two runs of data becomes a hole.
+    var written: UInt64 = 0
+    let result = try pass(source, byteCount: byteCount, hasHoles: hasHoles) {
+      bytes, offset throws(CopyError) in
+      do throws(Errno) {
+        if offset != written { try target.seek(to: offset) }
+        try target.write(bytes)
+      } catch { throw .writing(error) }
+      written = offset + UInt64(bytes.count)
+      progress.bytesCopied.count(UInt64(bytes.count))
+    }
+    if written < result.byteCount {
+      do throws(Errno) { try target.setLength(result.byteCount) } catch { throw .writing(error) }
+    }
+    return result
+  }
+
+  private typealias DataHandler = (UnsafeRawBufferPointer, UInt64) throws(CopyError) -> Void
+
+  private func pass(
+    _ source: borrowing Descriptor, byteCount: UInt64, hasHoles: Bool, _ data: DataHandler
+  ) throws(CopyError) -> PassResult {
+    hasher.reset()
+    var position: UInt64 = 0
+    if !hasHoles {
+      position = try run(source, from: 0, to: byteCount, data)
+    } else {
+      while position < byteCount {
+        let start: UInt64
+        let end: UInt64
+        do throws(Errno) {
+          guard let data = try source.seekData(from: position), data < byteCount else {
+            // Nothing but a hole up to the end, unless the file has shrunk under us.
+            let size = min(byteCount, try source.status().size)
+            if size > position { hashZeros(size - position) }
+            position = max(position, size)
+            break
+          }
+          start = data
+          end = min(byteCount, try source.seekHole(from: start))
+          try source.seek(to: start)
+        } catch { throw .reading(error) }
+        hashZeros(start - position)
+        position = try run(source, from: start, to: end, data)
+        if position < end { break }
+      }
+    }
+    return PassResult(digest: hasher.finish(), byteCount: position)
+  }
+
+  /// One run of data; returns where it ended, before `end` if the file did.
+  private func run(
+    _ source: borrowing Descriptor, from start: UInt64, to end: UInt64, _ data: DataHandler
+  ) throws(CopyError) -> UInt64 {
+    var position = start
+    while position < end {
+      let want = Int(min(UInt64(buffer.count), end - position))
+      let count: Int
+      do throws(Errno) {
+        count = try source.read(into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<want]))
+      } catch { throw .reading(error) }
+      if count == 0 { break }
+      let bytes = UnsafeRawBufferPointer(rebasing: buffer[..<count])
+      hasher.update(bytes)
+      progress.bytesRead.count(UInt64(count))
+      try data(bytes, position)
+      if Process.rememberedSignal != nil { throw .interrupted }
+      position += UInt64(count)
+    }
+    return position
+  }
+
+  private func hashZeros(_ byteCount: UInt64) {
+    guard byteCount > 0 else { return }
+    buffer.initializeMemory(as: UInt8.self, repeating: 0)
+    var left = byteCount
+    while left > 0 {
+      let count = Int(min(UInt64(buffer.count), left))
+      hasher.update(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
+      left -= UInt64(count)
+    }
+  }
+}

@@ -1,0 +1,140 @@
+internal import Catalog
+internal import Posix
+
+extension FileStatus {
+  var metadata: Metadata {
+    Metadata(
+      permissions: UInt16(truncatingIfNeeded: permissions), user: user, group: group,
+      modified: Timestamp(seconds: mtimeSeconds, nanoseconds: mtimeNanoseconds))
+  }
+
+  var changed: Timestamp { Timestamp(seconds: ctimeSeconds, nanoseconds: ctimeNanoseconds) }
+
+  var entryKind: EntryKind? {
+    switch kind {
+    case .regular: .regular
+    case .directory: .directory
+    case .symbolicLink: .symbolicLink
+    case .fifo: .fifo
+    case .socket: .socket
+    case .characterDevice: .characterDevice
+    case .blockDevice: .blockDevice
+    case nil: nil
+    }
+  }
+
+  /// Numbers of a device node as the catalog keeps them.
+  var deviceNumber: UInt64 { UInt64(deviceMajor) << 32 | UInt64(deviceMinor) }
+
+  /// True where the two looks saw the same inode in the same state.
+  func isSameState(as other: FileStatus) -> Bool {
+    inode == other.inode && device == other.device && mode == other.mode && size == other.size
+      && changed == other.changed && mtimeSeconds == other.mtimeSeconds
+      && mtimeNanoseconds == other.mtimeNanoseconds
+  }
+
+  /// True where a change after `moment` could have left the ctime that this look saw.
+  ///
+  /// Time stamps come from a clock that ticks every 1 to 10 ms (`jiffies`, see `time(7)`); where the stamp
+  /// has no fraction the file system may count in seconds, or in two of them as FAT does.
+  func isRacy(since moment: Instant) -> Bool {
+    let granularity = ctimeNanoseconds == 0 && mtimeNanoseconds == 0 ? 2.0 : 0.02
+    return Instant(seconds: ctimeSeconds, nanoseconds: ctimeNanoseconds) - moment > -granularity
+  }
+}
+
+extension EntryKind {
+  var posixKind: FileStatus.Kind {
+    switch self {
+    case .regular: .regular
+    case .directory: .directory
+    case .symbolicLink: .symbolicLink
+    case .fifo: .fifo
+    case .socket: .socket
+    case .characterDevice: .characterDevice
+    case .blockDevice: .blockDevice
+    }
+  }
+}
+
+extension AttributeBlock {
+  init(_ attributes: [ExtendedAttribute]) {
+    self = attributes.isEmpty
+      ? .empty : AttributeBlock(attributes.map { (name: $0.name, value: $0.value) })
+  }
+}
+
+/// How the inode that gets metadata was opened.
+enum TargetHandle {
+  /// For reading or writing: a regular file or a directory.
+  case open
+  /// With `O_PATH`: anything else.
+  case handle(isSymbolicLink: Bool)
+}
+
+/// Gives an inode that this run has just made its metadata, by its descriptor, and says what could not
+/// be given.
+///
+/// Order matters: `chown` clears setuid, setgid and capabilities; an ACL needs the mode's bits after it;
+/// the time comes last, because everything before it counts as a change.
+func applyMetadata(
+  _ metadata: Metadata, _ attributes: AttributeBlock, to target: borrowing Descriptor,
+  _ handle: TargetHandle, currently: FileStatus, isNew: Bool = true
+) throws(Errno) -> StorageFlags {
+  var missing: StorageFlags = []
+  let access: AttributeAccess
+  let isSymbolicLink: Bool
+  switch handle {
+  case .open: (access, isSymbolicLink) = (.descriptor, false)
+  case .handle(let link): (access, isSymbolicLink) = (.handle, link)
+  }
+
+  var permissions = UInt32(metadata.permissions)
+  var changedOwner = false
+  if currently.user != metadata.user || currently.group != metadata.group {
+    do throws(Errno) {
+      try target.setOwner(user: metadata.user, group: metadata.group)
+      changedOwner = true
+    } catch {
+      guard error == .notPermitted || error == .invalid else { throw error }
+      missing.insert(.ownerNotStored)
+      // What a group member may set: the group alone.
+      if (try? target.setOwner(user: currently.user, group: metadata.group)) != nil {
+        changedOwner = true
+      }
+      // A program must not run as somebody it was never given to.
+      permissions &= 0o1777
+    }
+  }
+
+  let wantedAttributes: [(name: [UInt8], value: [UInt8])]
+  do throws(CatalogError) { wantedAttributes = try attributes.decoded() } catch { throw .invalid }
+  if !isNew {
+    let wanted = Set(wantedAttributes.map(\.name))
+    for present in try target.extendedAttributes(access) where !wanted.contains(present.name) {
+      do throws(Errno) { try target.removeExtendedAttribute(present.name, access) } catch {
+        missing.insert(.attributesNotStored)
+      }
+    }
+  }
+  for (name, value) in wantedAttributes {
+    do throws(Errno) {
+      try target.setExtendedAttribute(ExtendedAttribute(name: name, value: value), access)
+    } catch {
+      guard error != .inputOutput else { throw error }
+      missing.insert(.attributesNotStored)
+    }
+  }
+
+  if !isSymbolicLink,
+    changedOwner || !attributes.isEmpty || currently.permissions != permissions
+  {
+    switch handle {
+    case .open: try target.setPermissions(permissions)
+    case .handle: try target.setPermissionsOfHandle(permissions)
+    }
+  }
+  try target.setModificationTime(
+    seconds: metadata.modified.seconds, nanoseconds: metadata.modified.nanoseconds)
+  return missing
+}

@@ -1,0 +1,289 @@
+internal import Catalog
+internal import Posix
+internal import Repository
+internal import Synchronization
+
+/// The merge of one directory: the names of the source on one side, the previous catalog's on the other.
+struct DirectoryMerge {
+  private let work: SnapshotWork
+  private let node: SnapshotNode
+  private let encoder: RecordEncoder
+  private let moment: Instant
+  private let worker: SnapshotWorker
+  private let source: Directory
+  private let target: Directory
+  private let baseTree: Directory?
+  private let record: DirectoryRecord?
+  private var files: FileCursor?
+  /// True where the previous catalog's inode numbers of this directory can be trusted.
+  private var inodesCount = false
+  /// Otherwise the numbers come from the stored directory's own listing, which is read once.
+  private var storedNames: [[UInt8]: UInt64] = [:]
+
+  init(
+    _ work: SnapshotWork, _ node: SnapshotNode, _ record: DirectoryRecord?,
+    _ encoder: RecordEncoder, _ moment: Instant, _ worker: SnapshotWorker
+  ) throws {
+    self.work = work
+    self.node = node
+    self.record = record
+    self.encoder = encoder
+    self.moment = moment
+    self.worker = worker
+    source = node.source!
+    target = node.target!
+    baseTree = node.baseTree
+    files = try record.map { try FileCursor($0) }
+    if let record, let baseTree {
+      inodesCount =
+        work.baseInodesCount
+        && (try? baseTree.descriptor.status().inode) == record.hints.storedInode
+      if !inodesCount {
+        var listing = DirectoryListing()
+        try? listing.read(baseTree.descriptor)
+        for entry in listing.entries {
+          storedNames[Array(listing.bytes[entry.range])] = entry.inode
+        }
+      }
+    }
+  }
+
+  mutating func run() throws {
+    var linked: UInt64 = 0
+    var directories: [Range<Int>] = []
+    var count: UInt64 = 0
+    defer { work.progress.linked.count(linked) }
+    let names = worker.listing.bytes
+    for entry in worker.listing.entries {
+      if entry.isSurelyDirectory {
+        directories.append(entry.range)
+        continue
+      }
+      let status: FileStatus
+      do throws(Errno) {
+        status = try source.descriptor.status(of: names.span.extracting(entry.range))
+      } catch {
+        try lost(entry.range, error)
+        continue
+      }
+      if status.kind == .directory {
+        directories.append(entry.range)
+        continue
+      }
+      count += 1
+      if count & 0xFF == 0 {
+        work.progress.entries.count(256)
+        work.progress.files.count(256)
+        try checkForSignal()
+      }
+      let before = try files?.seek(names.span.extracting(entry.range))
+      if let before, isUnchanged(before, status), try link(before, entry.range) {
+        linked += 1
+        continue
+      }
+      try store(entry.range, status, before)
+    }
+    work.progress.entries.count(count & 0xFF)
+    work.progress.files.count(count & 0xFF)
+    try addDirectories(directories)
+  }
+
+  private func path(_ range: Range<Int>) -> [UInt8] {
+    node.sourcePath(of: worker.listing.bytes[range])
+  }
+
+  private func lost(_ range: Range<Int>, _ error: Errno) throws {
+    if error == .noSuchEntry {
+      work.progress.vanished.count()
+    } else {
+      work.warn(path(range), "cannot be read: \(error)")
+    }
+  }
+
+  private mutating func addDirectories(_ ranges: [Range<Int>]) throws {
+    while files?.current != nil { try files!.advance() }
+    var rows = try files.map { DirectoryCursor($0.record, try $0.directories()) }
+    node.children = ranges.map { range in
+      let name = Array(worker.listing.bytes[range])
+      let row = rows?.seek(name.span)
+      return SnapshotNode(parent: node, name: name, plan: nil, base: row.map { Subtree($0) })
+    }
+  }
+
+  // MARK: Unchanged
+
+  /// The test of DESIGN's "unchanged": one look at the source's inode against what was recorded of it.
+  private func isUnchanged(_ row: FileRow, _ status: FileStatus) -> Bool {
+    row.hints.sourceInode == status.inode && row.hints.changed == status.changed
+      && row.metadata.modified.seconds == status.mtimeSeconds
+      && row.metadata.modified.nanoseconds == status.mtimeNanoseconds
+      && row.kind == status.entryKind && (row.kind != .regular || row.size == status.size)
+      && row.hints.flags.isDisjoint(with: [.racy, .changedWhileRead])
+      // What an ordinary user could not store, root stores now.
+      && (!work.isRoot || !row.hints.flags.isCatalogOnly)
+  }
+
+  /// Links the stored file under the same name; false where it cannot be linked and must be copied.
+  private func link(_ row: FileRow, _ range: Range<Int>) throws -> Bool {
+    if row.hints.flags.contains(.notStored) {
+      encoder.append(row, of: record!, hints: row.hints)
+      work.progress.catalogOnly.count()
+      return true
+    }
+    guard let baseTree else { return false }
+    let names = worker.listing.bytes
+    let name = names.span.extracting(range)
+    var hints = row.hints
+    if !inodesCount {
+      guard let inode = storedNames[Array(names[range])] else { return false }
+      hints.storedInode = inode
+    }
+    guard try linked(baseTree.descriptor, name, to: name) else { return false }
+    if hints.flags.isCatalogOnly { work.progress.catalogOnly.count() }
+    encoder.append(row, of: record!, hints: hints)
+    return true
+  }
+
+  /// True where the link was made; false where the stored file is gone or can take no more links.
+  private func linked(
+    _ from: borrowing Descriptor, _ name: Span<UInt8>, to newName: Span<UInt8>
+  ) throws -> Bool {
+    do throws(Errno) {
+      try from.link(name, to: target.descriptor, as: newName)
+      return true
+    } catch {
+      if error.meansNoRoom || error == .inputOutput || error == .readOnlyFileSystem {
+        throw Failure.writing("link in", node.sourcePath, error)
+      }
+      return false
+    }
+  }
+
+  // MARK: Changed or new
+
+  private func store(_ range: Range<Int>, _ status: FileStatus, _ before: FileRow?) throws {
+    guard let kind = status.entryKind else {
+      work.warn(path(range), "is of a kind that this system does not name")
+      return
+    }
+    let nameBytes = Array(worker.listing.bytes[range])
+    guard kind == .regular, status.linkCount > 1 else {
+      if let stored = try storeAlone(nameBytes, status, before) {
+        encoder.append(nameBytes.span, stored)
+      }
+      return
+    }
+    let key = SourceInode(device: status.device, inode: status.inode)
+    if let first = work.links.begin(key) {
+      if try linkToFirst(first, nameBytes, status) { return }
+      // It changed since, or can take no more links: this name stands for itself.
+      if let stored = try storeAlone(nameBytes, status, before) {
+        encoder.append(nameBytes.span, stored)
+      }
+      return
+    }
+    var stored: StoredLink?
+    defer { work.links.finish(key, stored) }
+    if var entry = try storeAlone(nameBytes, status, before) {
+      entry.linkGroup = before.flatMap(groupIfSame(status)) ?? linkGroup(status)
+      encoder.append(nameBytes.span, entry)
+      stored = StoredLink(directory: node.path, name: nameBytes, entry: entry)
+    }
+  }
+
+  private func linkToFirst(
+    _ first: StoredLink, _ name: [UInt8], _ status: FileStatus
+  ) throws -> Bool {
+    guard first.entry.hints.changed == status.changed, first.entry.size == status.size,
+      first.entry.metadata == status.metadata
+    else { return false }
+    let directory =
+      first.directory == node.path
+      ? target : try? work.pending.tree.directory(path: first.directory)
+    let firstName = first.name
+    guard let directory, try linked(directory.descriptor, firstName.span, to: name.span) else {
+      return false
+    }
+    encoder.append(name.span, first.entry)
+    work.progress.linked.count()
+    if first.entry.hints.flags.isCatalogOnly { work.progress.catalogOnly.count() }
+    return true
+  }
+
+  /// Keeps the group's number from the previous catalog, so that its digest stays the same.
+  private func groupIfSame(_ status: FileStatus) -> (FileRow) -> UInt64? {
+    { $0.hints.sourceInode == status.inode ? $0.linkGroup : nil }
+  }
+
+  /// The same for all names of an inode, and after a reboot: file system and inode number, hashed.
+  private func linkGroup(_ status: FileStatus) -> UInt64 {
+    let system = work.fileSystems.withLock { known in
+      if let id = known[status.device] { return id }
+      let id = (try? source.descriptor.fileSystem().id) ?? 0
+      known[status.device] = id == 0 ? status.device : id
+      return known[status.device]!
+    }
+    return worker.hasher.combine(system, status.inode)
+  }
+
+  private func storeAlone(
+    _ name: [UInt8], _ status: FileStatus, _ before: FileRow?
+  ) throws -> NewEntry? {
+    let stored =
+      status.kind == .regular
+      ? try FileStorer(work, node, worker, record, baseTree, moment).store(name, status, before)
+      : try storeSpecial(name, status, before)
+    if stored?.hints.flags.isCatalogOnly == true { work.progress.catalogOnly.count() }
+    return stored
+  }
+
+  private func storeSpecial(
+    _ name: [UInt8], _ status: FileStatus, _ before: FileRow?
+  ) throws -> NewEntry? {
+    var entry = NewEntry(
+      kind: status.entryKind!, metadata: status.metadata,
+      hints: Hints(
+        sourceInode: status.inode, changed: status.changed, storedInode: 0,
+        flags: status.isRacy(since: moment) ? .racy : []))
+    entry.device = status.deviceNumber
+    do throws(Errno) {
+      if entry.kind == .symbolicLink {
+        entry.target = try source.descriptor.readSymbolicLink(name.span)
+      }
+      let handle = try source.descriptor.open(name.span, .pathOnly)
+      let now = try handle.status()
+      guard now.isSameState(as: status) else {
+        work.warn(node.sourcePath(of: name), "was replaced while the snapshot was taken")
+        return nil
+      }
+      entry.attributes = AttributeBlock(try handle.extendedAttributes(.handle))
+    } catch {
+      if error == .noSuchEntry {
+        work.progress.vanished.count()
+      } else {
+        work.warn(node.sourcePath(of: name), "cannot be read: \(error)")
+      }
+      return nil
+    }
+    // Only its ctime changed: the stored one still serves.
+    if let before, let record, let baseTree, before.kind == entry.kind,
+      before.metadata == entry.metadata, record.target(of: before) == entry.target,
+      entry.kind == .symbolicLink || before.size == entry.device || entry.device == 0,
+      record.attributes(of: before) == entry.attributes, !before.hints.flags.isCatalogOnly,
+      try linked(baseTree.descriptor, name.span, to: name.span)
+    {
+      entry.hints.storedInode = before.hints.storedInode
+      work.progress.linked.count()
+      return entry
+    }
+    do throws(Errno) {
+      let made = try makeSpecial(
+        name.span, in: target.descriptor, kind: entry.kind, target: entry.target,
+        device: entry.device, entry.metadata, entry.attributes)
+      entry.hints.storedInode = made.inode
+      entry.hints.flags.formUnion(made.missing)
+    } catch { throw Failure.writing("make a copy of", node.sourcePath(of: name), error) }
+    if !entry.hints.flags.contains(.notStored) { work.progress.copied.count() }
+    return entry
+  }
+}

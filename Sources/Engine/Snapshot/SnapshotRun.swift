@@ -1,0 +1,102 @@
+public import Catalog
+internal import Posix
+public import Repository
+internal import Synchronization
+
+/// What a snapshot is taken of, and how.
+public struct SnapshotOptions: Sendable {
+  /// Absolute paths without `.`, `..` and empty components.
+  public var sources: [[UInt8]]
+  /// The first directory inside the snapshot.
+  public var label: [UInt8]
+  public var threads: Int
+
+  public init(sources: [[UInt8]], label: [UInt8] = Array("localhost".utf8), threads: Int) {
+    self.sources = sources
+    self.label = label
+    self.threads = threads
+  }
+}
+
+/// A published snapshot and what it took.
+public struct SnapshotResult: Sendable {
+  public var snapshot: Snapshot
+  /// The snapshot that unchanged files were linked to.
+  public var previous: SnapshotName?
+  public var elapsedSeconds: Double
+}
+
+/// Takes a snapshot: one walk of the sources against the newest catalog, then publication.
+///
+/// The caller holds the repository's lock. Throws a `Failure`; nothing is published then, except where
+/// the failure says so.
+public func takeSnapshot(
+  of options: SnapshotOptions, in repository: Repository, program: String, progress: Progress,
+  monitor: any Monitor
+) throws -> SnapshotResult {
+  let start = Clock.monotonic()
+  let started = Clock.now()
+  try repository.recover()
+  let list = try repository.snapshots()
+  for damaged in list.damaged {
+    progress.warnings.count()
+    monitor.warn(
+      Warning(
+        path: Array(damaged.name.description.utf8),
+        message: "the catalog of this snapshot cannot be read: \(damaged.reason)"))
+  }
+
+  var base: Base?
+  if let newest = list.newest {
+    base = Base(
+      name: newest.name, catalog: try repository.openCatalog(newest.name),
+      tree: try? repository.openTree(newest.name))
+    progress.expectedEntries.store(newest.summary.root.totals.entries, ordering: .relaxed)
+    progress.expectedBytes.store(newest.summary.root.totals.bytes, ordering: .relaxed)
+  }
+
+  let pending = try repository.beginSnapshot(at: started)
+  do {
+    let work = try SnapshotWork(
+      options: options, repository: repository, pending: pending, base: base, progress: progress,
+      monitor: monitor)
+    let root = work.rootNode()
+    try walkTree(work, from: root, threads: options.threads)
+    try checkForSignal()
+    guard let tree = root.result else { throw Failure(.failed, "the walk ended without a root") }
+
+    var summary = CatalogSummary(root: tree)
+    summary.sequence = list.nextSequence
+    summary.started = Timestamp(seconds: started.seconds, nanoseconds: started.nanoseconds)
+    let finished = Clock.now()
+    summary.finished = Timestamp(seconds: finished.seconds, nanoseconds: finished.nanoseconds)
+    summary.warnings = progress.warnings.value
+    summary.outcome = summary.warnings > 0 ? .warnings : .complete
+    summary.files = progress.files.value
+    summary.directories = progress.directories.value
+    summary.filesLinked = progress.linked.value
+    summary.filesCopied = progress.copied.value
+    summary.bytesCopied = progress.bytesCopied.value
+    summary.label = options.label
+    summary.sources = options.sources
+    summary.repositoryID = repository.id
+    summary.fileSystemID = work.fileSystemID
+    summary.program = Array(program.utf8)
+    try pending.publish(summary, FrameWriter(sink: pending.sink))
+    try? repository.emptyTrash()
+    return SnapshotResult(
+      snapshot: Snapshot(name: pending.name, summary: summary), previous: base?.name,
+      elapsedSeconds: Clock.monotonic() - start)
+  } catch {
+    repository.discard(pending)
+    try? repository.emptyTrash()
+    throw error
+  }
+}
+
+/// The newest snapshot, which unchanged files are linked to.
+struct Base {
+  let name: SnapshotName
+  let catalog: OpenCatalog
+  let tree: Directory?
+}

@@ -1,0 +1,69 @@
+public import Synchronization
+
+/// How the engine speaks to whoever runs it; called from any thread.
+public protocol Monitor: AnyObject, Sendable {
+  /// Something about one entry that the operator must know; the run goes on.
+  func warn(_ warning: Warning)
+}
+
+/// Trouble with one entry: counted, named, in the history and in the exit status.
+public struct Warning: Sendable {
+  /// The path the trouble is about, as the operator knows it.
+  public var path: [UInt8]
+  /// What failed and why, such as "cannot be read: Permission denied".
+  public var message: String
+
+  public init(path: [UInt8], message: String) {
+    self.path = path
+    self.message = message
+  }
+}
+
+/// What a run has done so far, and what it expects; read by a progress line while threads add to it.
+public final class Progress: Sendable {
+  /// Entries looked at, directories included.
+  public let entries = Atomic<UInt64>(0)
+  public let files = Atomic<UInt64>(0)
+  public let directories = Atomic<UInt64>(0)
+  /// Non-directories that became a further link of a stored inode.
+  public let linked = Atomic<UInt64>(0)
+  /// Non-directories that became a new inode.
+  public let copied = Atomic<UInt64>(0)
+  /// Bytes of regular files that were read.
+  public let bytesRead = Atomic<UInt64>(0)
+  /// Bytes of regular files that were written as new inodes.
+  public let bytesCopied = Atomic<UInt64>(0)
+  /// Names that vanished between the listing and the look.
+  public let vanished = Atomic<UInt64>(0)
+  public let warnings = Atomic<UInt64>(0)
+  /// Entries whose owner, device node or attributes only the catalog has.
+  public let catalogOnly = Atomic<UInt64>(0)
+  /// Directories whose content was left out: the repository itself and pseudo file systems.
+  public let skipped = Atomic<UInt64>(0)
+  /// Existing entries that a restore left as they were.
+  public let left = Atomic<UInt64>(0)
+  /// The total of entries and bytes, as far as it can be known; 0 where it can't.
+  public let expectedEntries = Atomic<UInt64>(0)
+  public let expectedBytes = Atomic<UInt64>(0)
+
+  public init() {}
+}
+
+extension Atomic where Value == UInt64 {
+  /// Counts; only read as a whole after the threads have ended, or by a progress line.
+  func count(_ more: UInt64 = 1) {
+    if more > 0 { _ = add(more, ordering: .relaxed) }
+  }
+
+  public var value: UInt64 { load(ordering: .relaxed) }
+}
+
+/// Components as one path, for people.
+public func joined(_ path: some Sequence<[UInt8]>, absolute: Bool = false) -> [UInt8] {
+  var bytes: [UInt8] = []
+  for name in path {
+    if absolute || !bytes.isEmpty { bytes.append(UInt8(ascii: "/")) }
+    bytes += name
+  }
+  return bytes.isEmpty ? [UInt8(ascii: absolute ? "/" : ".")] : bytes
+}

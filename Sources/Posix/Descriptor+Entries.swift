@@ -1,0 +1,98 @@
+internal import CPosix
+internal import Glibc
+
+// Entries of a held directory. No call here follows a symbolic link.
+extension Descriptor {
+  /// Makes `newName` in `directory` another name of the inode `name` of this directory; `linkat(2)`.
+  public borrowing func link(
+    _ name: Span<UInt8>, to directory: borrowing Descriptor, as newName: Span<UInt8>
+  ) throws(Errno) {
+    let from = raw
+    let to = directory.raw
+    _ = try perform(.linkat) {
+      withComponent(name) { old in
+        withComponent(newName) { new in tr_linkat(from, old, to, new) }
+      }
+    }
+  }
+
+  /// Removes a name that is not a directory's; `unlinkat(2)`.
+  public borrowing func unlink(_ name: Span<UInt8>) throws(Errno) {
+    let raw = self.raw
+    _ = try perform(.unlinkat) { withComponent(name) { tr_unlinkat(raw, $0, 0) } }
+  }
+
+  /// Removes an empty directory; `unlinkat(2)` with `AT_REMOVEDIR`.
+  public borrowing func removeDirectory(_ name: Span<UInt8>) throws(Errno) {
+    let raw = self.raw
+    _ = try perform(.unlinkat) { withComponent(name) { tr_unlinkat(raw, $0, AT_REMOVEDIR) } }
+  }
+
+  /// Makes a directory; `mkdirat(2)`.
+  public borrowing func makeDirectory(_ name: Span<UInt8>, mode: UInt32) throws(Errno) {
+    let raw = self.raw
+    _ = try perform(.mkdirat) { withComponent(name) { tr_mkdirat(raw, $0, mode) } }
+  }
+
+  /// Makes a FIFO, socket or device node that nobody but the owner may use yet; `mknodat(2)`.
+  public borrowing func makeNode(
+    _ name: Span<UInt8>, kind: FileStatus.Kind, major: UInt32, minor: UInt32
+  ) throws(Errno) {
+    let raw = self.raw
+    let type =
+      switch kind {
+      case .fifo: S_IFIFO
+      case .socket: S_IFSOCK
+      case .characterDevice: S_IFCHR
+      case .blockDevice: S_IFBLK
+      default: throw .invalid
+      }
+    _ = try perform(.mknodat) {
+      withComponent(name) { tr_mknodat(raw, $0, UInt32(type) | 0o600, major, minor) }
+    }
+  }
+
+  /// Makes a symbolic link; `symlinkat(2)`.
+  public borrowing func makeSymbolicLink(
+    _ name: Span<UInt8>, to target: [UInt8]
+  ) throws(Errno) {
+    let raw = self.raw
+    _ = try perform(.symlinkat) {
+      withCString(target) { target in
+        withComponent(name) { tr_symlinkat(target, raw, $0) }
+      }
+    }
+  }
+
+  /// The target of a symbolic link, byte for byte; `readlinkat(2)`.
+  public borrowing func readSymbolicLink(_ name: Span<UInt8>) throws(Errno) -> [UInt8] {
+    let raw = self.raw
+    var failure: Errno?
+    let capacity = Int(PATH_MAX)
+    let target = [UInt8](unsafeUninitializedCapacity: capacity) { buffer, count in
+      do throws(Errno) {
+        count = try perform(.readlinkat) {
+          withComponent(name) { tr_readlinkat(raw, $0, buffer.baseAddress, capacity) }
+        }
+      } catch { failure = error }
+    }
+    if let failure { throw failure }
+    return target
+  }
+
+  /// Renames an entry; where `replacing` is false an existing one is an error (`RENAME_NOREPLACE`);
+  /// `renameat2(2)`.
+  public borrowing func rename(
+    _ name: Span<UInt8>, to directory: borrowing Descriptor, as newName: Span<UInt8>,
+    replacing: Bool = false
+  ) throws(Errno) {
+    let from = raw
+    let to = directory.raw
+    let flags = replacing ? 0 : UInt32(tr_rename_noreplace)
+    _ = try perform(.renameat2) {
+      withComponent(name) { old in
+        withComponent(newName) { new in tr_renameat2(from, old, to, new, flags) }
+      }
+    }
+  }
+}

@@ -1,0 +1,172 @@
+internal import CPosix
+internal import Glibc
+
+// Metadata of the open inode itself. A descriptor opened with `pathOnly` works for every kind of file,
+// symbolic links and devices included.
+extension Descriptor {
+  /// Sets owner and group by number; clears setuid and setgid of files; `fchownat(2)`.
+  public borrowing func setOwner(user: UInt32, group: UInt32) throws(Errno) {
+    let raw = self.raw
+    _ = try perform(.fchownat) { tr_fchownat(raw, "", user, group, tr_at_empty_path) }
+  }
+
+  /// Sets the twelve permission bits of an open file or directory; `fchmod(2)`.
+  public borrowing func setPermissions(_ permissions: UInt32) throws(Errno) {
+    let raw = self.raw
+    _ = try perform(.fchmod) { tr_fchmod(raw, permissions) }
+  }
+
+  /// Sets the twelve permission bits of an inode opened with `pathOnly`, which `fchmod(2)` refuses.
+  public borrowing func setPermissionsOfHandle(_ permissions: UInt32) throws(Errno) {
+    let raw = self.raw
+    _ = try perform(.fchmod) {
+      procPath(raw) { tr_fchmodat(tr_at_fdcwd, $0, permissions) }
+    }
+  }
+
+  /// Sets the modification time and leaves the access time; `utimensat(2)`.
+  public borrowing func setModificationTime(
+    seconds: Int64, nanoseconds: UInt32
+  ) throws(Errno) {
+    let raw = self.raw
+    _ = try perform(.utimensat) {
+      tr_utimensat(raw, "", seconds, Int(nanoseconds), tr_at_empty_path)
+    }
+  }
+}
+
+/// How the inode behind a descriptor is reached for its extended attributes.
+public enum AttributeAccess: Sendable {
+  /// `fgetxattr(2)` and its kin: files and directories that are open for reading or writing.
+  case descriptor
+  /// Through `/proc/self/fd`: inodes opened with `pathOnly`.
+  case handle
+}
+
+/// One extended attribute; ACLs are the ones named `system.posix_acl_*`.
+public struct ExtendedAttribute: Sendable, Equatable {
+  public var name: [UInt8]
+  public var value: [UInt8]
+
+  public init(name: [UInt8], value: [UInt8]) {
+    self.name = name
+    self.value = value
+  }
+}
+
+extension Descriptor {
+  /// Every attribute that the caller may read and the administrator's `/etc/xattr.conf` lets be copied,
+  /// sorted by the bytes of their names; empty where the file system has none; `listxattr(2)`.
+  public borrowing func extendedAttributes(
+    _ access: AttributeAccess = .descriptor
+  ) throws(Errno) -> [ExtendedAttribute] {
+    let raw = self.raw
+    // The usual answer is 0, and one call on the stack finds that out.
+    var names: [UInt8] = []
+    do {
+      let size = try withUnsafeTemporaryAllocationOf(1024) { buffer throws(Errno) in
+        let size = try perform(.listxattr) {
+          reach(raw, access) { tr_listxattr(raw, $0, buffer.baseAddress, 1024) }
+        }
+        names = [UInt8](UnsafeRawBufferPointer(start: buffer.baseAddress, count: size))
+        return size
+      }
+      if size == 0 { return [] }
+    } catch {
+      if error == .notSupported { return [] }
+      guard error == .outOfRange else { throw error }
+      names = try grown { buffer throws(Errno) in
+        try perform(.listxattr) {
+          reach(raw, access) { tr_listxattr(raw, $0, buffer.baseAddress, buffer.count) }
+        }
+      }
+    }
+    var attributes: [ExtendedAttribute] = []
+    for name in names.split(separator: 0) {
+      let cName = [CChar](name.map { CChar(bitPattern: $0) }) + [0]
+      guard tr_may_copy_xattr(cName) != 0 else { continue }
+      do {
+        let value = try grown { buffer throws(Errno) in
+          try perform(.getxattr) {
+            reach(raw, access) { path in
+              tr_getxattr(raw, path, cName, buffer.baseAddress, buffer.count)
+            }
+          }
+        }
+        attributes.append(ExtendedAttribute(name: Array(name), value: value))
+      } catch {
+        // Removed since it was listed, or listed although it has no value (overlayfs, NFS).
+        guard error == .noAttribute || error == .notSupported else { throw error }
+      }
+    }
+    attributes.sort { $0.name.lexicographicallyPrecedes($1.name) }
+    return attributes
+  }
+
+  /// Sets one attribute; `setxattr(2)`.
+  public borrowing func setExtendedAttribute(
+    _ attribute: ExtendedAttribute, _ access: AttributeAccess = .descriptor
+  ) throws(Errno) {
+    let raw = self.raw
+    let cName = attribute.name.map { CChar(bitPattern: $0) } + [0]
+    _ = try perform(.setxattr) {
+      attribute.value.withUnsafeBytes { value in
+        reach(raw, access) { tr_setxattr(raw, $0, cName, value.baseAddress, value.count) }
+      }
+    }
+  }
+
+  /// Removes one attribute; one that is not there is no error; `removexattr(2)`.
+  public borrowing func removeExtendedAttribute(
+    _ name: [UInt8], _ access: AttributeAccess = .descriptor
+  ) throws(Errno) {
+    let raw = self.raw
+    let cName = name.map { CChar(bitPattern: $0) } + [0]
+    do {
+      _ = try perform(.removexattr) { reach(raw, access) { tr_removexattr(raw, $0, cName) } }
+    } catch {
+      guard error == .noAttribute || error == .notSupported else { throw error }
+    }
+  }
+}
+
+private func procPath(_ raw: CInt, _ body: (UnsafePointer<CChar>) -> Int) -> Int {
+  "/proc/self/fd/\(raw)".withCString(body)
+}
+
+private func reach(
+  _ raw: CInt, _ access: AttributeAccess, _ body: (UnsafePointer<CChar>?) -> Int
+) -> Int {
+  switch access {
+  case .descriptor: body(nil)
+  case .handle: procPath(raw) { body($0) }
+  }
+}
+
+private func withUnsafeTemporaryAllocationOf(
+  _ capacity: Int, _ body: (UnsafeMutableBufferPointer<CChar>) throws(Errno) -> Int
+) throws(Errno) -> Int {
+  let result: Result<Int, Errno> = withUnsafeTemporaryAllocation(of: CChar.self, capacity: capacity) {
+    buffer in
+    do throws(Errno) { return .success(try body(buffer)) } catch { return .failure(error) }
+  }
+  return try result.get()
+}
+
+/// Calls `body` with a buffer that grows from 256 bytes until the kernel's limit of 64 KiB is enough.
+private func grown(
+  _ body: (UnsafeMutableBufferPointer<CChar>) throws(Errno) -> Int
+) throws(Errno) -> [UInt8] {
+  var capacity = 256
+  while true {
+    let buffer = UnsafeMutableBufferPointer<CChar>.allocate(capacity: capacity)
+    defer { buffer.deallocate() }
+    do {
+      let count = try body(buffer)
+      return [UInt8](UnsafeRawBufferPointer(start: buffer.baseAddress, count: count))
+    } catch {
+      guard error == .outOfRange, capacity < 1 << 20 else { throw error }
+      capacity *= 4
+    }
+  }
+}

@@ -1,0 +1,157 @@
+internal import CPosix
+internal import Glibc
+
+/// An open file or directory, owned by exactly one variable and closed when that goes away.
+///
+/// Files that were written are closed with `close()`, which reports what the kernel could not write.
+public struct Descriptor: ~Copyable, Sendable {
+  let raw: CInt
+
+  init(raw: CInt) { self.raw = raw }
+
+  deinit { _ = tr_close(raw) }
+
+  /// Closes the descriptor and reports a failure that the kernel kept until now; `close(2)`.
+  public consuming func close() throws(Errno) {
+    let raw = self.raw
+    discard self
+    _ = try perform(.close) { tr_close(raw) }
+  }
+}
+
+/// How a file or directory is opened; `O_CLOEXEC` always applies.
+public struct OpenFlags: OptionSet, Sendable {
+  public let rawValue: CInt
+  public init(rawValue: CInt) { self.rawValue = rawValue }
+
+  public static var read: OpenFlags { OpenFlags(rawValue: O_RDONLY) }
+  public static var write: OpenFlags { OpenFlags(rawValue: O_WRONLY) }
+  public static var readWrite: OpenFlags { OpenFlags(rawValue: O_RDWR) }
+  public static var create: OpenFlags { OpenFlags(rawValue: O_CREAT) }
+  public static var exclusive: OpenFlags { OpenFlags(rawValue: O_EXCL) }
+  public static var append: OpenFlags { OpenFlags(rawValue: O_APPEND) }
+  public static var truncate: OpenFlags { OpenFlags(rawValue: O_TRUNC) }
+  public static var noFollow: OpenFlags { OpenFlags(rawValue: O_NOFOLLOW) }
+  public static var nonBlocking: OpenFlags { OpenFlags(rawValue: O_NONBLOCK) }
+  public static var directory: OpenFlags { OpenFlags(rawValue: O_DIRECTORY) }
+  public static var noAccessTime: OpenFlags { OpenFlags(rawValue: tr_o_noatime) }
+  /// A handle that names the inode without reading it (`O_PATH`).
+  public static var pathOnly: OpenFlags { OpenFlags(rawValue: tr_o_path) }
+}
+
+// Paths that the operator named: these, and only these, follow symbolic links.
+extension Descriptor {
+  /// Opens a path named by the operator, following symbolic links; `open(2)`.
+  public static func open(
+    path: [UInt8], _ flags: OpenFlags, mode: UInt32 = 0o600
+  ) throws(Errno) -> Descriptor {
+    let fd = try perform(.openat) {
+      withCString(path) { tr_openat(tr_at_fdcwd, $0, flags.rawValue, mode) }
+    }
+    return Descriptor(raw: CInt(fd))
+  }
+
+  /// Opens one component below this directory, following a symbolic link: only for the operator's paths.
+  public borrowing func openFollowing(
+    _ name: Span<UInt8>, _ flags: OpenFlags
+  ) throws(Errno) -> Descriptor {
+    let raw = self.raw
+    let fd = try perform(.openat) {
+      withComponent(name) { tr_openat(raw, $0, flags.rawValue, 0) }
+    }
+    return Descriptor(raw: CInt(fd))
+  }
+}
+
+extension Descriptor {
+  /// Opens one component below this directory, never following a symbolic link; `openat(2)`.
+  public borrowing func open(
+    _ name: Span<UInt8>, _ flags: OpenFlags, mode: UInt32 = 0
+  ) throws(Errno) -> Descriptor {
+    let raw = self.raw
+    let flags = flags.union(.noFollow)
+    let fd = try perform(.openat) {
+      withComponent(name) { tr_openat(raw, $0, flags.rawValue, mode) }
+    }
+    return Descriptor(raw: CInt(fd))
+  }
+
+  /// Opens for reading without touching the access time where the caller may (`O_NOATIME`: the owner and
+  /// root), and without waiting for the writer of a FIFO.
+  public borrowing func openToRead(
+    _ name: Span<UInt8>, _ extra: OpenFlags = []
+  ) throws(Errno) -> Descriptor {
+    let flags: OpenFlags = [.read, .nonBlocking, extra]
+    do {
+      return try open(name, flags.union(.noAccessTime))
+    } catch {
+      guard error == .notPermitted else { throw error }
+      return try open(name, flags)
+    }
+  }
+
+  /// Opens a directory below this one for reading.
+  public borrowing func openDirectory(_ name: Span<UInt8>) throws(Errno) -> Descriptor {
+    try openToRead(name, .directory)
+  }
+
+  /// A second descriptor of the same directory, with its own position; needs search permission.
+  public borrowing func reopenDirectory() throws(Errno) -> Descriptor {
+    let raw = self.raw
+    let fd = try perform(.openat) {
+      tr_openat(raw, ".", O_RDONLY | O_DIRECTORY, 0)
+    }
+    return Descriptor(raw: CInt(fd))
+  }
+
+  /// The status of the open inode itself; `statx(2)` with `AT_EMPTY_PATH`.
+  public borrowing func status() throws(Errno) -> FileStatus {
+    let raw = self.raw
+    var status = tr_status()
+    _ = try perform(.statx) { tr_statx(raw, "", tr_at_empty_path, &status) }
+    return FileStatus(status)
+  }
+
+  /// The status of an entry of this directory, of a symbolic link itself; `statx(2)`.
+  public borrowing func status(of name: Span<UInt8>) throws(Errno) -> FileStatus {
+    let raw = self.raw
+    var status = tr_status()
+    _ = try perform(.statx) {
+      withComponent(name) { tr_statx(raw, $0, AT_SYMLINK_NOFOLLOW, &status) }
+    }
+    return FileStatus(status)
+  }
+
+  /// What the file system that holds this inode is and has left; `fstatfs(2)`.
+  public borrowing func fileSystem() throws(Errno) -> FileSystemStatus {
+    let raw = self.raw
+    var status = tr_file_system()
+    _ = try perform(.fstatfs) { tr_fstatfs(raw, &status) }
+    return FileSystemStatus(status)
+  }
+
+  /// Makes what was written through this descriptor durable; `fsync(2)`.
+  public borrowing func synchronize() throws(Errno) {
+    let raw = self.raw
+    _ = try perform(.fsync) { tr_fsync(raw) }
+  }
+
+  /// Makes the whole file system that holds this inode durable; `syncfs(2)`.
+  public borrowing func synchronizeFileSystem() throws(Errno) {
+    let raw = self.raw
+    _ = try perform(.syncfs) { tr_syncfs(raw) }
+  }
+
+  /// Takes the advisory lock of the whole file without waiting; throws `wouldBlock` where another
+  /// process holds it. The kernel drops it when the process ends; `flock(2)`.
+  public borrowing func lockExclusively() throws(Errno) {
+    let raw = self.raw
+    _ = try perform(.flock) { tr_flock(raw, LOCK_EX | LOCK_NB) }
+  }
+
+  /// Takes the shared form of the advisory lock without waiting.
+  public borrowing func lockShared() throws(Errno) {
+    let raw = self.raw
+    _ = try perform(.flock) { tr_flock(raw, LOCK_SH | LOCK_NB) }
+  }
+}

@@ -1,0 +1,18 @@
+/// An open directory shared by everything that works below it; closed with the last reference.
+public final class Directory: Sendable {
+  public let descriptor: Descriptor
+
+  public init(_ descriptor: consuming Descriptor) { self.descriptor = descriptor }
+
+  /// Opens a directory below this one for reading, never through a symbolic link.
+  public func directory(_ name: Span<UInt8>) throws(Errno) -> Directory {
+    Directory(try descriptor.openDirectory(name))
+  }
+
+  /// Walks down component by component, never through a symbolic link.
+  public func directory(path: some Sequence<[UInt8]>) throws(Errno) -> Directory {
+    var directory = self
+    for name in path { directory = try directory.directory(name.span) }
+    return directory
+  }
+}

@@ -1,0 +1,109 @@
+internal import CPosix
+internal import Glibc
+
+/// The names of one directory, sorted by their bytes, in one arena.
+///
+/// Reused from directory to directory: `read(_:)` replaces the content and keeps the memory.
+public struct DirectoryListing: Sendable {
+  /// One name: where its bytes are, and what `getdents64(2)` said of it.
+  public struct Entry: Sendable {
+    var offset: Int
+    /// The eight bytes after the prefix that all names share, big-endian: most comparisons end here.
+    var key: UInt64
+    /// As in the directory; on a mount point it is the covered inode.
+    public var inode: UInt64
+    var length: UInt8
+    var type: UInt8
+
+    /// Where the name lies in `bytes`.
+    public var range: Range<Int> { offset..<offset + Int(length) }
+    /// True where the file system says that this is a directory; false also means that it does not say.
+    public var isSurelyDirectory: Bool { type == UInt8(DT_DIR) }
+  }
+
+  public private(set) var bytes: [UInt8] = []
+  public private(set) var entries: [Entry] = []
+  private var buffer: [UInt8] = []
+
+  public init() {}
+
+  /// Reads all names of `directory`, from its start, without `.` and `..`; `getdents64(2)`.
+  public mutating func read(_ directory: borrowing Descriptor) throws(Errno) {
+    let raw = directory.raw
+    bytes.removeAll(keepingCapacity: true)
+    entries.removeAll(keepingCapacity: true)
+    if buffer.isEmpty { buffer = [UInt8](repeating: 0, count: 64 * 1024) }
+    while true {
+      let count = try perform(.getdents64) {
+        buffer.withUnsafeMutableBytes { tr_getdents(raw, $0.baseAddress, $0.count) }
+      }
+      if count == 0 { break }
+      append(recordsOf: count)
+    }
+    sort()
+    // A directory of a million names must not hold its arena for the rest of the run.
+    if buffer.capacity > 1 << 20 { buffer = [] }
+  }
+
+  /// Drops memory that an unusually wide directory left behind.
+  public mutating func trim() {
+    if bytes.capacity > 4 << 20 { bytes = [] }
+    if entries.capacity > 1 << 17 { entries = [] }
+  }
+
+  private mutating func append(recordsOf count: Int) {
+    // struct linux_dirent64: u64 inode, s64 offset, u16 record length, u8 type, name with NUL.
+    buffer.withUnsafeBytes { buffer in
+      var position = 0
+      while position + 19 < count {
+        let inode = buffer.loadUnaligned(fromByteOffset: position, as: UInt64.self)
+        let length = Int(buffer.loadUnaligned(fromByteOffset: position + 16, as: UInt16.self))
+        guard length > 19, position + length <= count else { return }
+        let type = buffer[position + 18]
+        let name = buffer.baseAddress! + position + 19
+        let nameLength = strnlen(name.assumingMemoryBound(to: CChar.self), length - 19)
+        position += length
+        let first = name.load(as: UInt8.self)
+        if first == UInt8(ascii: "."),
+          nameLength == 1
+            || (nameLength == 2 && name.load(fromByteOffset: 1, as: UInt8.self) == first)
+        {
+          continue
+        }
+        guard nameLength > 0, nameLength <= 255 else { continue }
+        entries.append(
+          Entry(
+            offset: bytes.count, key: 0, inode: inode, length: UInt8(nameLength), type: type))
+        bytes.append(contentsOf: UnsafeRawBufferPointer(start: name, count: nameLength))
+      }
+    }
+  }
+
+  private mutating func sort() {
+    guard entries.count > 1 else { return }
+    bytes.withUnsafeBufferPointer { bytes in
+      let base = bytes.baseAddress!
+      // The shared prefix, so that file000001…file999999 differ in their keys.
+      let first = entries[0]
+      var shared = Int(first.length)
+      for entry in entries {
+        let limit = min(shared, Int(entry.length))
+        var i = 0
+        while i < limit && base[first.offset + i] == base[entry.offset + i] { i += 1 }
+        shared = i
+      }
+      for i in entries.indices {
+        let start = entries[i].offset + shared
+        let count = min(8, Int(entries[i].length) - shared)
+        var key: UInt64 = 0
+        for j in 0..<8 { key = key << 8 | (j < count ? UInt64(base[start + j]) : 0) }
+        entries[i].key = key
+      }
+      entries.sort { a, b in
+        if a.key != b.key { return a.key < b.key }
+        let order = memcmp(base + a.offset, base + b.offset, Int(min(a.length, b.length)))
+        return order != 0 ? order < 0 : a.length < b.length
+      }
+    }
+  }
+}

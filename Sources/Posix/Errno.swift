@@ -1,0 +1,46 @@
+internal import Glibc
+
+/// The reason the kernel gave for refusing a call; the corresponding C type is `errno`.
+public struct Errno: Error, Equatable, Hashable, Sendable {
+  /// The positive number of `errno(3)`.
+  public let number: Int32
+
+  public init(_ number: Int32) { self.number = number }
+
+  public static var notPermitted: Errno { Errno(EPERM) }
+  public static var noSuchEntry: Errno { Errno(ENOENT) }
+  public static var interrupted: Errno { Errno(EINTR) }
+  public static var inputOutput: Errno { Errno(EIO) }
+  public static var wouldBlock: Errno { Errno(EWOULDBLOCK) }
+  public static var accessDenied: Errno { Errno(EACCES) }
+  public static var exists: Errno { Errno(EEXIST) }
+  public static var crossDevice: Errno { Errno(EXDEV) }
+  public static var notADirectory: Errno { Errno(ENOTDIR) }
+  public static var isADirectory: Errno { Errno(EISDIR) }
+  public static var invalid: Errno { Errno(EINVAL) }
+  public static var tooManyOpenFiles: Errno { Errno(EMFILE) }
+  public static var noSpace: Errno { Errno(ENOSPC) }
+  public static var readOnlyFileSystem: Errno { Errno(EROFS) }
+  public static var tooManyLinks: Errno { Errno(EMLINK) }
+  public static var outOfRange: Errno { Errno(ERANGE) }
+  public static var nameTooLong: Errno { Errno(ENAMETOOLONG) }
+  public static var notEmpty: Errno { Errno(ENOTEMPTY) }
+  public static var symbolicLoop: Errno { Errno(ELOOP) }
+  public static var noAttribute: Errno { Errno(ENODATA) }
+  public static var notSupported: Errno { Errno(EOPNOTSUPP) }
+  public static var notImplemented: Errno { Errno(ENOSYS) }
+  public static var noDevice: Errno { Errno(ENXIO) }
+  public static var staleHandle: Errno { Errno(ESTALE) }
+  public static var overQuota: Errno { Errno(EDQUOT) }
+  public static var brokenPipe: Errno { Errno(EPIPE) }
+}
+
+extension Errno: CustomStringConvertible {
+  /// The sentence of `strerror(3)`, such as "No such file or directory".
+  public var description: String { String(cString: strerror(number)) }
+}
+
+extension Errno {
+  /// True where the medium has no room left for data, inodes or this user.
+  public var meansNoRoom: Bool { self == .noSpace || self == .overQuota }
+}

@@ -1,0 +1,82 @@
+internal import CPosix
+internal import Glibc
+
+/// What `statx(2)` says of one inode.
+public struct FileStatus: Sendable {
+  public var inode: UInt64
+  /// Bytes; for a symbolic link the length of its target.
+  public var size: UInt64
+  /// Blocks of 512 bytes that are allocated.
+  public var blocks: UInt64
+  public var mtimeSeconds: Int64
+  public var ctimeSeconds: Int64
+  public var mtimeNanoseconds: UInt32
+  public var ctimeNanoseconds: UInt32
+  /// Type and permissions as in `st_mode`.
+  public var mode: UInt32
+  public var linkCount: UInt32
+  public var user: UInt32
+  public var group: UInt32
+  /// The device the inode lives on: major number in the upper half, minor in the lower.
+  public var device: UInt64
+  /// Of a device node.
+  public var deviceMajor: UInt32
+  public var deviceMinor: UInt32
+
+  init(_ status: tr_status) {
+    inode = status.inode
+    size = status.size
+    blocks = status.blocks
+    mtimeSeconds = status.mtime_seconds
+    ctimeSeconds = status.ctime_seconds
+    mtimeNanoseconds = status.mtime_nanoseconds
+    ctimeNanoseconds = status.ctime_nanoseconds
+    mode = status.mode
+    linkCount = status.links
+    user = status.user
+    group = status.group
+    device = status.device
+    deviceMajor = status.device_major
+    deviceMinor = status.device_minor
+  }
+
+  public enum Kind: Sendable {
+    case regular, directory, symbolicLink, fifo, socket, characterDevice, blockDevice
+  }
+
+  /// The type of the inode; `nil` for one that this system does not know.
+  public var kind: Kind? {
+    switch mode & UInt32(S_IFMT) {
+    case UInt32(S_IFREG): .regular
+    case UInt32(S_IFDIR): .directory
+    case UInt32(S_IFLNK): .symbolicLink
+    case UInt32(S_IFIFO): .fifo
+    case UInt32(S_IFSOCK): .socket
+    case UInt32(S_IFCHR): .characterDevice
+    case UInt32(S_IFBLK): .blockDevice
+    default: nil
+    }
+  }
+
+  /// The twelve bits of `chmod(2)`.
+  public var permissions: UInt32 { mode & 0o7777 }
+
+  /// True where fewer blocks are allocated than the size needs.
+  public var hasHoles: Bool { blocks &* 512 < size }
+}
+
+/// What `statfs(2)` says of the file system that holds a descriptor.
+public struct FileSystemStatus: Sendable {
+  /// `f_fsid`: derived from the UUID on ext4 and btrfs, from the device number on some others.
+  public let id: UInt64
+  public let type: Int64
+  public let bytesAvailable: UInt64
+  public let inodesFree: UInt64
+
+  init(_ status: tr_file_system) {
+    id = status.id
+    type = status.type
+    bytesAvailable = status.blocks_available &* status.block_size
+    inodesFree = status.files_free
+  }
+}

@@ -1,0 +1,132 @@
+internal import CPosix
+internal import Glibc
+
+/// What the process is and was told: users, limits, signals, clocks, terminal, standard streams.
+public enum Process {
+  public static var effectiveUser: UInt32 { geteuid() }
+  public static var effectiveGroup: UInt32 { getegid() }
+  public static var identifier: Int32 { getpid() }
+
+  /// Lets the engine give new files their exact mode: the mode creation mask becomes 0.
+  public static func clearCreationMask() { _ = umask(0) }
+
+  /// Raises the soft limit of open descriptors to the hard one; deep trees hold some per level.
+  public static func raiseDescriptorLimit() { _ = tr_raise_descriptor_limit() }
+
+  /// From now on SIGINT, SIGTERM and SIGHUP are remembered instead of ending the process.
+  public static func rememberSignals() { tr_remember_signals() }
+
+  /// The first remembered signal.
+  public static var rememberedSignal: Int32? {
+    let signal = tr_remembered_signal()
+    return signal == 0 ? nil : signal
+  }
+
+  /// The value of an environment variable.
+  public static func environment(_ name: String) -> String? {
+    getenv(name).map { String(cString: $0) }
+  }
+
+  /// Random bytes from the kernel; `getrandom(2)`.
+  public static func randomBytes(_ count: Int) throws(Errno) -> [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: count)
+    _ = try perform(.getrandom) {
+      bytes.withUnsafeMutableBytes { tr_random($0.baseAddress, $0.count) }
+    }
+    return bytes
+  }
+
+  /// The working directory; `getcwd(3)`.
+  public static func workingDirectory() throws(Errno) -> [UInt8] {
+    try path { tr_getcwd($0, $1) }
+  }
+
+  /// A path with every symbolic link, `.` and `..` resolved; `realpath(3)`.
+  public static func realPath(_ path: [UInt8]) throws(Errno) -> [UInt8] {
+    try Self.path { buffer, count in
+      withCString(path) { tr_realpath($0, buffer, count) }
+    }
+  }
+
+  private static func path(
+    _ body: (UnsafeMutablePointer<CChar>, Int) -> Int
+  ) throws(Errno) -> [UInt8] {
+    let capacity = 1 << 16
+    let buffer = UnsafeMutableBufferPointer<CChar>.allocate(capacity: capacity)
+    defer { buffer.deallocate() }
+    let count = try perform(.realpath) { body(buffer.baseAddress!, capacity) }
+    return [UInt8](UnsafeRawBufferPointer(start: buffer.baseAddress, count: count))
+  }
+
+  /// The width of the terminal behind a standard stream in columns; `nil` where it is not a terminal.
+  public static func terminalWidth(_ stream: StandardStream) -> Int? {
+    let width = tr_terminal_width(stream.rawValue)
+    return width > 0 ? width : nil
+  }
+
+  /// Writes all bytes to a standard stream; `write(2)`.
+  public static func write(_ bytes: [UInt8], to stream: StandardStream) throws(Errno) {
+    var done = 0
+    while done < bytes.count {
+      done += try perform(.write) {
+        bytes.withUnsafeBytes { tr_write(stream.rawValue, $0.baseAddress! + done, $0.count - done) }
+      }
+    }
+  }
+
+  /// Ends the process.
+  public static func exit(_ status: Int32) -> Never { Glibc.exit(status) }
+
+  /// Waits.
+  public static func sleep(milliseconds: Int) { usleep(UInt32(milliseconds) * 1000) }
+}
+
+public enum StandardStream: Int32, Sendable {
+  case output = 1
+  case error = 2
+}
+
+/// An instant by the kernel's clock.
+public struct Instant: Sendable, Comparable {
+  public var seconds: Int64
+  public var nanoseconds: UInt32
+
+  public init(seconds: Int64, nanoseconds: UInt32) {
+    self.seconds = seconds
+    self.nanoseconds = nanoseconds
+  }
+
+  public static func < (a: Instant, b: Instant) -> Bool {
+    (a.seconds, a.nanoseconds) < (b.seconds, b.nanoseconds)
+  }
+
+  /// The difference in seconds.
+  public static func - (a: Instant, b: Instant) -> Double {
+    Double(a.seconds - b.seconds) + (Double(a.nanoseconds) - Double(b.nanoseconds)) / 1e9
+  }
+}
+
+public enum Clock {
+  /// Wall-clock time; `clock_gettime(2)` `CLOCK_REALTIME`.
+  public static func now() -> Instant { read(CLOCK_REALTIME) }
+
+  /// The clock from which file systems stamp changes; never ahead of the next stamp.
+  public static func fileStampNow() -> Instant { read(tr_clock_realtime_coarse) }
+
+  /// For durations: not moved by an adjustment of the time of day.
+  public static func monotonic() -> Instant { read(CLOCK_MONOTONIC) }
+
+  private static func read(_ clock: CInt) -> Instant {
+    var seconds: Int64 = 0
+    var nanoseconds = 0
+    _ = tr_clock(clock, &seconds, &nanoseconds)
+    return Instant(seconds: seconds, nanoseconds: UInt32(nanoseconds))
+  }
+
+  /// Year, month, day, hour, minute, second in the zone of the process (`TZ`); `localtime(3)`.
+  public static func localFields(_ seconds: Int64) -> [Int] {
+    var fields = [CInt](repeating: 0, count: 6)
+    tr_local_time(seconds, &fields)
+    return fields.map(Int.init)
+  }
+}

@@ -1,0 +1,74 @@
+internal import CPosix
+import Synchronization
+
+/// The calls that `SystemCallTrace` counts and fails, by the name in section 2 of the manual.
+public enum SystemCall: String, CaseIterable, Sendable {
+  case openat, close, read, pread, write, pwrite, lseek, ftruncate, statx, fstatfs, getdents64
+  case linkat, unlinkat, mkdirat, mknodat, symlinkat, readlinkat, renameat2
+  case fchmod, fchownat, utimensat, listxattr, getxattr, setxattr, removexattr
+  case fsync, syncfs, flock, getrandom, realpath
+}
+
+/// Runs one call: the only place where EINTR is retried and a negated errno becomes an error.
+///
+/// `close` is never retried: Linux has released the descriptor even where it reports EINTR.
+@inline(__always)
+func perform(_ call: SystemCall, _ body: () -> Int) throws(Errno) -> Int {
+  #if DEBUG
+    if let forced = SystemCallTrace.enter(call) { throw forced }
+  #endif
+  while true {
+    let result = body()
+    if result >= 0 { return result }
+    let error = Errno(Int32(truncatingIfNeeded: -result))
+    if error == .interrupted && call != .close { continue }
+    throw error
+  }
+}
+
+/// Counts calls, and makes chosen ones fail, in debug builds; does nothing in release builds.
+///
+/// Process-wide: a test that uses it runs alone.
+public enum SystemCallTrace {
+  struct State {
+    var recording = false
+    var counts: [SystemCall: Int] = [:]
+    var failures: [SystemCall: (countdown: Int, error: Errno)] = [:]
+  }
+  private static let state = Mutex(State())
+
+  /// True where the build can record.
+  public static var isAvailable: Bool {
+    #if DEBUG
+      true
+    #else
+      false
+    #endif
+  }
+
+  /// Counts the calls that `body` makes on any thread; `failing` makes the n-th of a kind (from 1) fail.
+  public static func record(
+    failing failures: [SystemCall: (nth: Int, error: Errno)] = [:], _ body: () throws -> Void
+  ) rethrows -> [SystemCall: Int] {
+    state.withLock {
+      $0 = State(
+        recording: true, counts: [:],
+        failures: failures.mapValues { (countdown: $0.nth, error: $0.error) })
+    }
+    defer { state.withLock { $0 = State() } }
+    try body()
+    return state.withLock { $0.counts }
+  }
+
+  #if DEBUG
+    static func enter(_ call: SystemCall) -> Errno? {
+      state.withLock { state in
+        guard state.recording else { return nil }
+        state.counts[call, default: 0] += 1
+        guard let failure = state.failures[call] else { return nil }
+        state.failures[call]!.countdown -= 1
+        return failure.countdown == 1 ? failure.error : nil
+      }
+    }
+  #endif
+}

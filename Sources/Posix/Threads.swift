@@ -1,0 +1,106 @@
+internal import Glibc
+
+/// A mutual exclusion with a condition to wait for; `pthread_mutex_lock(3)`, `pthread_cond_wait(3)`.
+public final class Gate: @unchecked Sendable {
+  // Both live on the heap because pthread objects must not move.
+  private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+  private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+
+  public init() {
+    pthread_mutex_init(mutex, nil)
+    pthread_cond_init(condition, nil)
+  }
+
+  deinit {
+    pthread_cond_destroy(condition)
+    pthread_mutex_destroy(mutex)
+    mutex.deallocate()
+    condition.deallocate()
+  }
+
+  /// Runs `body` alone.
+  public func locked<R>(_ body: () throws -> R) rethrows -> R {
+    pthread_mutex_lock(mutex)
+    defer { pthread_mutex_unlock(mutex) }
+    return try body()
+  }
+
+  /// Waits, with the lock given up, until somebody calls `wakeAll`; only inside `locked`.
+  public func wait() { pthread_cond_wait(condition, mutex) }
+
+  /// Wakes everybody who waits.
+  public func wakeAll() { pthread_cond_broadcast(condition) }
+
+  /// Wakes one who waits.
+  public func wakeOne() { pthread_cond_signal(condition) }
+}
+
+/// Runs `body` on `count` threads of its own and returns when all have returned.
+///
+/// Blocking system calls belong here and not on Swift's cooperative pool, whose width is fixed.
+public func runThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
+  final class Start: Sendable {
+    let index: Int
+    let body: @Sendable (Int) -> Void
+    init(_ index: Int, _ body: @escaping @Sendable (Int) -> Void) {
+      self.index = index
+      self.body = body
+    }
+  }
+  var threads: [pthread_t] = []
+  for index in 1..<max(count, 1) {
+    var thread = pthread_t()
+    let start = Unmanaged.passRetained(Start(index, body))
+    let result = pthread_create(&thread, nil, { argument in
+      let start = Unmanaged<Start>.fromOpaque(argument!).takeRetainedValue()
+      start.body(start.index)
+      return nil
+    }, start.toOpaque())
+    // Fewer threads do the same work.
+    if result == 0 { threads.append(thread) } else { start.release() }
+  }
+  body(0)
+  for thread in threads { pthread_join(thread, nil) }
+}
+
+/// A thread beside the work, for a progress line; `stop` ends it and waits.
+public final class Ticker: @unchecked Sendable {
+  private let gate = Gate()
+  private var stopped = false
+  private var thread = pthread_t()
+  private var started = false
+  private let intervalMilliseconds: Int
+  private let body: @Sendable () -> Void
+
+  /// Calls `body` every `intervalMilliseconds` until `stop`.
+  public init(intervalMilliseconds: Int, _ body: @escaping @Sendable () -> Void) {
+    self.intervalMilliseconds = intervalMilliseconds
+    self.body = body
+    let result = pthread_create(&thread, nil, { argument in
+      Unmanaged<Ticker>.fromOpaque(argument!).takeRetainedValue().run()
+      return nil
+    }, Unmanaged.passRetained(self).toOpaque())
+    started = result == 0
+  }
+
+  private func run() {
+    while true {
+      var left = intervalMilliseconds
+      while left > 0 {
+        if gate.locked({ stopped }) { return }
+        usleep(20_000)
+        left -= 20
+      }
+      body()
+    }
+  }
+
+  public func stop() {
+    gate.locked { stopped = true }
+    if started { pthread_join(thread, nil) }
+    started = false
+  }
+}
+
+/// The number of processors this process may run on.
+public func processorCount() -> Int { max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))) }

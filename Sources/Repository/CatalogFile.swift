@@ -1,0 +1,59 @@
+internal import Synchronization
+
+public import Catalog
+internal import Posix
+
+/// A catalog in the repository, open for any number of readers.
+public final class CatalogFile: CatalogSource {
+  private let file: Descriptor
+  public let byteCount: UInt64
+
+  init(_ file: consuming Descriptor) throws(Errno) {
+    byteCount = try file.status().size
+    self.file = file
+  }
+
+  public func read(at offset: UInt64, count: Int) throws -> [UInt8] {
+    try file.read(at: offset, count: count)
+  }
+}
+
+/// A catalog that is being written, by several threads.
+final class NewCatalogFile: FrameSink {
+  private struct State {
+    var end: UInt64
+    var offsets: [UInt64] = []
+  }
+  private let file: Descriptor
+  private let state: Mutex<State>
+
+  init(_ file: consuming Descriptor) throws(Errno) {
+    try file.write(CatalogFormat.header, at: 0)
+    state = Mutex(State(end: UInt64(CatalogFormat.header.count)))
+    self.file = file
+  }
+
+  func reserveFrame() -> UInt32 {
+    state.withLock {
+      $0.offsets.append(0)
+      return UInt32($0.offsets.count - 1)
+    }
+  }
+
+  func store(_ frame: UInt32, _ bytes: [UInt8]) throws {
+    let offset = state.withLock { state in
+      let offset = state.end
+      state.offsets[Int(frame)] = offset
+      state.end += UInt64(bytes.count)
+      return offset
+    }
+    try file.write(bytes, at: offset)
+  }
+
+  /// Writes what follows the frames; the caller makes it durable with the tree, by one `syncfs`.
+  func finish(_ summary: CatalogSummary, _ writer: FrameWriter) throws {
+    let (end, offsets) = state.withLock { ($0.end, $0.offsets) }
+    let ending = try CatalogFormat.ending(summary, frameOffsets: offsets, at: end, writer)
+    try file.write(ending, at: end)
+  }
+}

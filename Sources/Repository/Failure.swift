@@ -1,0 +1,50 @@
+internal import Catalog
+public import Posix
+
+/// Why a command could not do what it was asked: one sentence for a person, and a kind for the exit
+/// status. Everything below the commands that ends a run throws one of these.
+public struct Failure: Error, Sendable, CustomStringConvertible {
+  public enum Kind: Sendable, Equatable {
+    /// The arguments or the configuration are wrong; nothing was done.
+    case usage
+    /// Nothing was published.
+    case failed
+    case refused
+    case locked
+    case damaged
+    case noSpace
+    case interrupted(signal: Int32)
+  }
+
+  public var kind: Kind
+  /// What failed, on which path, and why.
+  public var message: String
+  /// What to do about it.
+  public var hint: String?
+
+  public init(_ kind: Kind, _ message: String, hint: String? = nil) {
+    self.kind = kind
+    self.message = message
+    self.hint = hint
+  }
+
+  public var description: String { hint.map { "\(message); \($0)" } ?? message }
+
+  /// A call that the repository's side refused: without room it is `noSpace`, else `failed`.
+  public static func writing(_ what: String, _ path: [UInt8], _ error: Errno) -> Failure {
+    if error.meansNoRoom {
+      return Failure(
+        .noSpace, "cannot \(what) \(displayName(path)): \(error)",
+        hint: "free some space or inodes on the repository's file system")
+    }
+    let hint: String? =
+      switch error {
+      case .readOnlyFileSystem: "the file system is mounted read-only"
+      case .accessDenied, .notPermitted: "run as the owner of the directory, or as root"
+      case .inputOutput: "the disk may be failing; see the kernel's log"
+      case .tooManyOpenFiles: "raise the limit of open files (ulimit -n)"
+      default: nil
+      }
+    return Failure(.failed, "cannot \(what) \(displayName(path)): \(error)", hint: hint)
+  }
+}

@@ -1,0 +1,168 @@
+public import Catalog
+public import Posix
+
+/// The snapshot that is being built in `.treering/pending`: never listed, never linked from.
+public final class PendingSnapshot: Sendable {
+  public let name: SnapshotName
+  /// The tree under construction.
+  public let tree: Directory
+  let catalog: NewCatalogFile
+  private let repository: Repository
+  private let pending: Directory
+
+  /// Where finished frames of the catalog go.
+  public var sink: any FrameSink { catalog }
+
+  init(_ repository: Repository, _ name: SnapshotName) throws(Failure) {
+    self.repository = repository
+    self.name = name
+    pending = try repository.directory(Repository.pendingName)
+    do {
+      try pending.descriptor.makeDirectory(name.bytes.span, mode: 0o700)
+      tree = try pending.directory(name.bytes.span)
+      // Every directory below inherits a default ACL; only the source's own may appear in a snapshot.
+      try tree.descriptor.removeExtendedAttribute(Array("system.posix_acl_default".utf8))
+      try tree.descriptor.removeExtendedAttribute(Array("system.posix_acl_access".utf8))
+      try tree.descriptor.setPermissions(0o700)
+      catalog = try NewCatalogFile(
+        try pending.descriptor.open(
+          name.catalogName.span, [.readWrite, .create, .exclusive], mode: 0o600))
+    } catch { throw .writing("begin a snapshot in", repository.path, error) }
+  }
+
+  /// Makes tree and catalog durable, then visible: the catalog first, the tree second, `latest` last.
+  ///
+  /// Nothing is renamed before `syncfs` has returned, so whatever name is found after a crash, what it
+  /// names is complete. A crash between the two renames leaves one of them in `pending`, where
+  /// `Repository.recover` finds its partner already published and completes the pair.
+  public func publish(_ summary: CatalogSummary, _ writer: FrameWriter) throws {
+    do {
+      try catalog.finish(summary, writer)
+      try tree.descriptor.setPermissions(0o755)
+      try tree.descriptor.setModificationTime(
+        seconds: summary.started.seconds, nanoseconds: summary.started.nanoseconds)
+      try pending.descriptor.synchronizeFileSystem()
+      let catalogs = try repository.directory(Repository.catalogsName)
+      try pending.descriptor.rename(
+        name.catalogName.span, to: catalogs.descriptor, as: name.catalogName.span)
+      try pending.descriptor.rename(
+        name.bytes.span, to: repository.root.descriptor, as: name.bytes.span)
+      try repository.pointLatest(to: name, by: pending)
+      try catalogs.descriptor.synchronize()
+      try repository.root.descriptor.synchronize()
+    } catch let error as Errno {
+      throw Failure.writing("publish the snapshot \(name) in", repository.path, error)
+    }
+  }
+}
+
+extension Repository {
+  /// Begins a snapshot under the first name that is free from `time` on; the caller holds the lock.
+  public func beginSnapshot(at time: Instant) throws(Failure) -> PendingSnapshot {
+    var seconds = time.seconds
+    while true {
+      let name = SnapshotName(seconds: seconds)
+      let taken = (try? root.descriptor.status(of: name.bytes.span)) != nil
+      let catalogs = try directory(Self.catalogsName)
+      let listed = (try? catalogs.descriptor.status(of: name.catalogName.span)) != nil
+      if !taken && !listed {
+        // Two runs in one second: the later one waits for its own.
+        let ahead = Instant(seconds: seconds, nanoseconds: 0) - Clock.now()
+        if seconds > time.seconds && ahead > 0 && ahead < 2 {
+          Process.sleep(milliseconds: Int(ahead * 1000) + 1)
+        }
+        return try PendingSnapshot(self, name)
+      }
+      seconds += 1
+    }
+  }
+
+  func pointLatest(to name: SnapshotName, by pending: Directory) throws(Errno) {
+    let temporary = Self.latestName
+    do { try pending.descriptor.unlink(temporary.span) } catch {
+      guard error == .noSuchEntry else { throw error }
+    }
+    try pending.descriptor.makeSymbolicLink(temporary.span, to: name.bytes)
+    try pending.descriptor.rename(
+      temporary.span, to: root.descriptor, as: Self.latestName.span, replacing: true)
+  }
+
+  /// Completes or sets aside what an earlier run left in `pending`; the caller holds the lock.
+  ///
+  /// Returns the names that were moved to `trash`, for `emptyTrash`.
+  public func recover() throws(Failure) {
+    let pending = try directory(Self.pendingName)
+    let catalogs = try directory(Self.catalogsName)
+    let trash = try directory(Self.trashName)
+    do {
+      var listing = DirectoryListing()
+      try listing.read(pending.descriptor)
+      for entry in listing.entries {
+        let found = Array(listing.bytes[entry.range])
+        let suffix = Array(".catalog".utf8)
+        if let name = SnapshotName(found),
+          (try? catalogs.descriptor.status(of: name.catalogName.span)) != nil,
+          (try? root.descriptor.status(of: name.bytes.span)) == nil,
+          (try? openCatalog(name)) != nil
+        {
+          // Published by half: the sync came before the first rename, so the tree is whole.
+          try pending.descriptor.rename(found.span, to: root.descriptor, as: found.span)
+          try pointLatest(to: name, by: pending)
+        } else if Array(found.suffix(suffix.count)) == suffix,
+          let name = SnapshotName(found.dropLast(suffix.count)),
+          (try? root.descriptor.status(of: name.bytes.span))?.kind == .directory
+        {
+          try pending.descriptor.rename(found.span, to: catalogs.descriptor, as: found.span)
+          try pointLatest(to: name, by: pending)
+        } else if try pending.descriptor.status(of: found.span).kind == .directory {
+          let unique = found + Array("-\(Clock.now().nanoseconds)".utf8)
+          try pending.descriptor.rename(found.span, to: trash.descriptor, as: unique.span)
+        } else {
+          try pending.descriptor.unlink(found.span)
+        }
+      }
+      if !listing.entries.isEmpty {
+        try catalogs.descriptor.synchronize()
+        try root.descriptor.synchronize()
+      }
+    } catch { throw .writing("clean up after an interrupted run in", path, error) }
+  }
+
+  /// Sets aside the pending snapshot of a run that failed.
+  public func discard(_ pending: PendingSnapshot) { try? recover() }
+
+  /// Deletes what lies in `trash`; what cannot be deleted stays for the next run.
+  public func emptyTrash() throws(Failure) {
+    let trash = try directory(Self.trashName)
+    do { try removeContents(of: trash.descriptor) } catch {
+      throw .writing("empty .treering/trash in", path, error)
+    }
+  }
+}
+
+/// Deletes everything below a directory, never following a symbolic link.
+private func removeContents(of directory: borrowing Descriptor) throws(Errno) {
+  var listing = DirectoryListing()
+  try listing.read(directory)
+  for entry in listing.entries {
+    let name = listing.bytes[entry.range]
+    let bytes = Array(name)
+    if !entry.isSurelyDirectory {
+      do {
+        try directory.unlink(bytes.span)
+        continue
+      } catch { guard error == .isADirectory else { throw error } }
+    }
+    // A tree of an ordinary user may hold directories that its owner must open up first.
+    let child: Descriptor
+    do { child = try directory.openDirectory(bytes.span) } catch {
+      guard error == .accessDenied else { throw error }
+      let handle = try directory.open(bytes.span, [.pathOnly, .directory])
+      try handle.setPermissionsOfHandle(0o700)
+      child = try directory.openDirectory(bytes.span)
+    }
+    if try child.status().permissions & 0o700 != 0o700 { try child.setPermissions(0o700) }
+    try removeContents(of: child)
+    try directory.removeDirectory(bytes.span)
+  }
+}

@@ -1,0 +1,213 @@
+internal import Catalog
+public import Posix
+internal import Settings
+
+/// An open repository: the directory that holds the snapshots, and `.treering` inside it.
+public final class Repository: Sendable {
+  /// As the operator named it; for messages.
+  public let path: [UInt8]
+  public let root: Directory
+  public let control: Directory
+  /// 32 hexadecimal digits.
+  public let id: [UInt8]
+  /// Device and inode of the root: whatever path leads to it, it is never descended into.
+  public let identity: FileStatus
+
+  static let controlName = Array(".treering".utf8)
+  static let markName = Array("repository.toml".utf8)
+  static let lockName = Array("lock".utf8)
+  static let catalogsName = Array("catalogs".utf8)
+  static let pendingName = Array("pending".utf8)
+  static let trashName = Array("trash".utf8)
+  static let latestName = Array("latest".utf8)
+  static let historyName = Array("history.jsonl".utf8)
+
+  private init(
+    path: [UInt8], root: Directory, control: Directory, id: [UInt8], identity: FileStatus
+  ) {
+    self.path = path
+    self.root = root
+    self.control = control
+    self.id = id
+    self.identity = identity
+  }
+
+  /// Opens an existing repository.
+  public static func open(_ path: [UInt8]) throws(Failure) -> Repository {
+    let shown = displayName(path)
+    let root: Directory
+    do {
+      root = Directory(try Descriptor.open(path: path, [.read, .directory]))
+    } catch {
+      let hint: String? =
+        switch error {
+        case .noSuchEntry: "is its disk mounted? A new repository is made with: treering init \(shown)"
+        case .accessDenied: "run as the user who owns the repository, or as root"
+        default: nil
+        }
+      throw Failure(.usage, "cannot open the repository \(shown): \(error)", hint: hint)
+    }
+    let text: [UInt8]
+    let control: Directory
+    do {
+      control = try root.directory(controlName.span)
+      text = try control.descriptor.openToRead(markName.span).readToEnd(limit: 1 << 16)
+    } catch {
+      if error == .noSuchEntry || error == .notADirectory {
+        throw Failure(
+          .usage, "\(shown) is not a repository: it has no .treering/repository.toml",
+          hint: "make one with: treering init \(shown)")
+      }
+      throw Failure(.usage, "cannot open the repository \(shown): \(error)")
+    }
+    let mark: RepositoryMark
+    do { mark = try RepositoryMark(text: String(decoding: text, as: UTF8.self)) } catch {
+      throw Failure(.damaged, "\(shown)/.treering/repository.toml cannot be read: \(error)")
+    }
+    guard mark.version <= RepositoryMark.currentVersion else {
+      throw Failure(
+        .usage,
+        "the repository \(shown) has format \(mark.version), and this treering knows formats up "
+          + "to \(RepositoryMark.currentVersion)",
+        hint: "use a newer treering")
+    }
+    do {
+      return Repository(
+        path: path, root: root, control: control, id: Array(mark.id.utf8),
+        identity: try root.descriptor.status())
+    } catch { throw Failure(.usage, "cannot open the repository \(shown): \(error)") }
+  }
+
+  /// Makes a repository: of a directory that does not exist yet, or of an empty one.
+  public static func initialize(_ path: [UInt8], at time: Instant) throws(Failure) -> Repository {
+    let shown = displayName(path)
+    do {
+      let parent = path.lastIndex(of: UInt8(ascii: "/")).map { Array(path[...$0]) } ?? [UInt8(ascii: ".")]
+      let name = Array(path[(path.lastIndex(of: UInt8(ascii: "/")).map { $0 + 1 } ?? 0)...])
+      let existing: Descriptor?
+      do { existing = try Descriptor.open(path: path, [.read, .directory]) } catch {
+        guard error == .noSuchEntry, !name.isEmpty else { throw error }
+        existing = nil
+      }
+      let root: Directory
+      if let existing {
+        root = Directory(existing)
+      } else {
+        let directory = try Descriptor.open(path: parent, [.read, .directory])
+        try directory.makeDirectory(name.span, mode: 0o700)
+        try directory.synchronize()
+        root = try Directory(directory).directory(name.span)
+      }
+      var listing = DirectoryListing()
+      try listing.read(root.descriptor)
+      for entry in listing.entries {
+        let name = Array(listing.bytes[entry.range])
+        // A fresh ext4 has it; a half-made repository is completed.
+        if name == Array("lost+found".utf8) { continue }
+        if name == controlName, (try? root.directory(name.span).descriptor.status(of: markName.span)) == nil {
+          continue
+        }
+        if name == controlName {
+          throw Failure(.usage, "\(shown) is already a repository")
+        }
+        throw Failure(
+          .usage, "\(shown) is not empty: it holds \(displayName(name))",
+          hint: "name an empty or a new directory")
+      }
+      try root.descriptor.setPermissions(0o700)
+      try makeIfMissing(controlName, in: root.descriptor)
+      let control = try root.directory(controlName.span)
+      for name in [catalogsName, pendingName, trashName] {
+        try makeIfMissing(name, in: control.descriptor)
+      }
+      let id = try Process.randomBytes(16)
+      let hex = Array("0123456789abcdef".utf8)
+      let mark = RepositoryMark(
+        version: RepositoryMark.currentVersion,
+        id: String(decoding: id.flatMap { [hex[Int($0 >> 4)], hex[Int($0 & 15)]] }, as: UTF8.self),
+        created: CalendarTime(seconds: time.seconds).rfc3339)
+      // The mark comes last and whole: before it there is no repository.
+      let temporary = markName + Array(".new".utf8)
+      let file = try control.descriptor.open(
+        temporary.span, [.write, .create, .truncate], mode: 0o600)
+      try file.write(Array(mark.text.utf8))
+      try file.synchronize()
+      try file.close()
+      try control.descriptor.rename(
+        temporary.span, to: control.descriptor, as: markName.span, replacing: true)
+      try control.descriptor.synchronize()
+      try root.descriptor.synchronize()
+    } catch let failure as Failure {
+      throw failure
+    } catch let error as Errno {
+      let hint: String? =
+        error == .noSuchEntry ? "the directory above it must exist: is its disk mounted?" : nil
+      var failure = Failure.writing("make the repository", path, error)
+      failure.kind = error.meansNoRoom ? .noSpace : .usage
+      failure.hint = hint ?? failure.hint
+      throw failure
+    } catch { throw Failure(.failed, "cannot make the repository \(shown): \(error)") }
+    return try open(path)
+  }
+
+  private static func makeIfMissing(
+    _ name: [UInt8], in directory: borrowing Descriptor
+  ) throws(Errno) {
+    do { try directory.makeDirectory(name.span, mode: 0o700) } catch {
+      guard error == .exists else { throw error }
+    }
+  }
+
+  func directory(_ name: [UInt8]) throws(Failure) -> Directory {
+    do { return try control.directory(name.span) } catch {
+      throw Failure(
+        .failed,
+        "cannot open \(displayName(path))/.treering/\(displayName(name)): \(error)")
+    }
+  }
+
+  /// Takes the repository for one writer; it is free again when the lock goes away or the process ends.
+  public func lock(command: String, at time: Instant) throws(Failure) -> RepositoryLock {
+    do {
+      let file = try control.descriptor.open(
+        Self.lockName.span, [.readWrite, .create], mode: 0o600)
+      do { try file.lockExclusively() } catch {
+        guard error == .wouldBlock else { throw error }
+        let holder = (try? file.readToEnd(limit: 4096)) ?? []
+        let said = holder.isEmpty ? "another process" : displayName(holder.filter { $0 != 10 })
+        throw Failure(
+          .locked, "the repository \(displayName(path)) is in use by \(said)",
+          hint: "wait for it to end")
+      }
+      try file.setLength(0)
+      let since = CalendarTime(seconds: time.seconds).rfc3339
+      try file.write(Array("treering \(command), process \(Process.identifier), since \(since)\n".utf8))
+      return RepositoryLock(file)
+    } catch let failure as Failure {
+      throw failure
+    } catch let error as Errno {
+      throw .writing("lock the repository", path, error)
+    } catch { throw Failure(.failed, "cannot lock the repository: \(error)") }
+  }
+
+  /// Appends one line to `history.jsonl`.
+  public func appendHistory(_ line: String) throws(Failure) {
+    do {
+      let file = try control.descriptor.open(
+        Self.historyName.span, [.write, .create, .append], mode: 0o600)
+      try file.write(Array(line.utf8) + [UInt8(ascii: "\n")])
+      try file.close()
+    } catch { throw .writing("record the run in the history of", path, error) }
+  }
+}
+
+/// Held while one process writes to a repository.
+public final class RepositoryLock: Sendable {
+  private let file: Descriptor
+  init(_ file: consuming Descriptor) { self.file = file }
+
+  /// Gives the repository up now and not when the last reference goes away.
+  public func hold<R>(_ body: () throws -> R) rethrows -> R {
+    try withExtendedLifetime(self, body)
+  }
+}

@@ -1,0 +1,104 @@
+public import Catalog
+public import Posix
+
+/// A published snapshot: its dated directory and its catalog both exist.
+public struct Snapshot: Sendable {
+  public let name: SnapshotName
+  public let summary: CatalogSummary
+
+  public init(name: SnapshotName, summary: CatalogSummary) {
+    self.name = name
+    self.summary = summary
+  }
+}
+
+/// What stands in a repository.
+public struct SnapshotList: Sendable {
+  /// Oldest first, by sequence number: the clock may have been set back.
+  public var snapshots: [Snapshot] = []
+  /// Snapshots whose catalog cannot be read, with the reason.
+  public var damaged: [(name: SnapshotName, reason: String)] = []
+  /// One more than any sequence number in use.
+  public var nextSequence: UInt64 = 1
+
+  public var newest: Snapshot? { snapshots.last }
+}
+
+extension Repository {
+  /// Finds all snapshots by reading the catalogs' trailers; no tree is walked.
+  public func snapshots() throws(Failure) -> SnapshotList {
+    var list = SnapshotList()
+    let catalogs = try directory(Self.catalogsName)
+    var names = DirectoryListing()
+    do { try names.read(catalogs.descriptor) } catch {
+      throw Failure(.failed, "cannot list the catalogs of \(displayName(path)): \(error)")
+    }
+    for entry in names.entries {
+      let suffix = Array(".catalog".utf8)
+      let bytes = names.bytes[entry.range]
+      guard Array(bytes.suffix(suffix.count)) == suffix,
+        let name = SnapshotName(bytes.dropLast(suffix.count))
+      else { continue }
+      list.nextSequence += 1
+      // Without its tree it is no snapshot: somebody removed the directory, or a run was cut off.
+      guard let status = try? root.descriptor.status(of: name.bytes.span),
+        status.kind == .directory
+      else { continue }
+      do {
+        list.snapshots.append(Snapshot(name: name, summary: try openCatalog(name).summary))
+      } catch { list.damaged.append((name, "\(error)")) }
+    }
+    list.snapshots.sort {
+      ($0.summary.sequence, $0.name.description) < ($1.summary.sequence, $1.name.description)
+    }
+    if let newest = list.newest {
+      list.nextSequence = max(list.nextSequence, newest.summary.sequence &+ 1)
+    }
+    return list
+  }
+
+  /// Opens a snapshot's catalog; its header and trailer are checked.
+  public func openCatalog(_ name: SnapshotName) throws(Failure) -> OpenCatalog {
+    let shown = "\(displayName(path))/.treering/catalogs/\(name).catalog"
+    let catalogs = try directory(Self.catalogsName)
+    do {
+      return try OpenCatalog(
+        CatalogFile(try catalogs.descriptor.openToRead(name.catalogName.span)))
+    } catch let error as CatalogError {
+      throw Failure(.damaged, "\(shown): \(error)")
+    } catch { throw Failure(.damaged, "cannot read \(shown): \(error)") }
+  }
+
+  /// Opens a snapshot's tree.
+  public func openTree(_ name: SnapshotName) throws(Failure) -> Directory {
+    do { return try root.directory(name.bytes.span) } catch {
+      throw Failure(.damaged, "cannot open the snapshot \(displayName(path))/\(name): \(error)")
+    }
+  }
+
+  /// Finds the snapshot that the operator means: `latest`, a full name, or the beginning of a name, of
+  /// which the newest that begins so is taken.
+  public func resolve(_ reference: String, in list: SnapshotList) throws(Failure) -> Snapshot {
+    let shown = displayName(Array(reference.utf8))
+    if reference == "latest" {
+      if let newest = list.newest { return newest }
+      throw Failure(
+        .usage, "the repository \(displayName(path)) has no snapshot yet",
+        hint: "take one with: treering snapshot SOURCE --repository \(displayName(path))")
+    }
+    if let snapshot = list.snapshots.last(where: { $0.name.description == reference }) {
+      return snapshot
+    }
+    if let damaged = list.damaged.first(where: { $0.name.description == reference }) {
+      throw Failure(.damaged, "the snapshot \(damaged.name) cannot be used: \(damaged.reason)")
+    }
+    if !reference.isEmpty,
+      let snapshot = list.snapshots.last(where: { $0.name.description.hasPrefix(reference) })
+    {
+      return snapshot
+    }
+    throw Failure(
+      .usage, "there is no snapshot \"\(shown)\" in \(displayName(path))",
+      hint: "see: treering list --repository \(displayName(path))")
+  }
+}

@@ -1,0 +1,72 @@
+internal import TOMLKit
+
+/// The file `.treering/repository.toml`, which makes a directory a repository.
+public struct RepositoryMark: Sendable, Equatable {
+  public static let currentVersion = 1
+
+  /// The format of the repository.
+  public var version: Int
+  /// 32 hexadecimal digits, drawn at random when the repository was made.
+  public var id: String
+  /// When it was made, in RFC 3339.
+  public var created: String
+
+  public init(version: Int, id: String, created: String) {
+    self.version = version
+    self.id = id
+    self.created = created
+  }
+
+  /// Reads the file's text; throws a `SettingsError` that names line and column.
+  public init(text: String) throws {
+    let table: TOMLTable
+    do { table = try TOMLTable(string: text) } catch let error as TOMLParseError {
+      throw SettingsError(
+        line: error.source.begin.line, column: error.source.begin.column,
+        message: error.description)
+    }
+    guard let version = table["version"]?.int, version >= 1 else {
+      throw SettingsError(message: "\"version\" is missing or not a positive number")
+    }
+    self.version = version
+    // Of a newer format nothing but the number is known.
+    guard version <= Self.currentVersion else {
+      id = ""
+      created = ""
+      return
+    }
+    guard let id = table["id"]?.string, id.utf8.count == 32,
+      id.utf8.allSatisfy({ Character(Unicode.Scalar($0)).isHexDigit })
+    else { throw SettingsError(message: "\"id\" is missing or not 32 hexadecimal digits") }
+    self.id = id
+    created = table["created"]?.string ?? ""
+  }
+
+  public var text: String {
+    """
+    # A repository of treering snapshots. Nothing here is meant to be edited.
+    version = \(version)
+    id = "\(id)"
+    created = "\(created)"
+
+    """
+  }
+}
+
+/// What is wrong with a TOML file, and where.
+public struct SettingsError: Error, Sendable, CustomStringConvertible {
+  /// From 1; `nil` where the fault has no one place.
+  public var line: Int?
+  public var column: Int?
+  public var message: String
+
+  init(line: Int? = nil, column: Int? = nil, message: String) {
+    self.line = line
+    self.column = column
+    self.message = message
+  }
+
+  public var description: String {
+    if let line, let column { "line \(line), column \(column): \(message)" } else { message }
+  }
+}
