@@ -78,13 +78,13 @@ extension Repository {
   }
 
   func pointLatest(to name: SnapshotName, by pending: Directory) throws(Errno) {
-    let temporary = Self.latestName
-    do { try pending.descriptor.unlink(temporary.span) } catch {
+    let latest = Self.latestName
+    do { try pending.descriptor.unlink(latest.span) } catch {
       guard error == .noSuchEntry else { throw error }
     }
-    try pending.descriptor.makeSymbolicLink(temporary.span, to: name.bytes)
+    try pending.descriptor.makeSymbolicLink(latest.span, to: name.bytes)
     try pending.descriptor.rename(
-      temporary.span, to: root.descriptor, as: Self.latestName.span, replacing: true)
+      latest.span, to: root.descriptor, as: latest.span, replacing: true)
   }
 
   /// Completes or sets aside what an earlier run left in `pending`; the caller holds the lock.
