@@ -46,5 +46,11 @@ let package = Package(
       swiftSettings: strict),
     .target(
       name: "CCodec", linkerSettings: [.linkedLibrary("crypto"), .linkedLibrary("zstd")]),
+    .testTarget(name: "LayeringTests", swiftSettings: strict),
+    .testTarget(name: "CatalogTests", dependencies: ["Catalog"], swiftSettings: strict),
+    .testTarget(name: "PosixTests", dependencies: ["Posix", "Catalog"], swiftSettings: strict),
+    .testTarget(
+      name: "EngineTests", dependencies: ["Engine", "Repository", "Posix", "Catalog"],
+      swiftSettings: strict),
   ]
 )
