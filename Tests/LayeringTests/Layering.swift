@@ -21,6 +21,7 @@ enum Layering {
       layer: 4,
       imports: [
         "Engine", "Repository", "Posix", "Catalog", "ArgumentParser", "FoundationEssentials",
+        "Synchronization",
       ]),
     "Engine": TargetRule(layer: 2, imports: ["Repository", "Posix", "Catalog", "Synchronization"]),
     "Repository": TargetRule(

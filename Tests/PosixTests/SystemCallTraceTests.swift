@@ -1,0 +1,66 @@
+import Foundation
+import Posix
+import Testing
+
+/// The trace is of the whole process, and so other tests' calls are in it too: each count is of a call
+/// that no other test of this target makes, or is compared in a process of its own.
+@Suite(.serialized, .enabled(if: SystemCallTrace.isAvailable)) struct SystemCallTraceTests {
+  @Test func countsTheCallsOfAllThreads() async {
+    await #expect(processExitsWith: .success) {
+      let scratch = try ScratchDirectory()
+      let counts = SystemCallTrace.record {
+        runThreads(4) { index in
+          for turn in 0..<5 {
+            let file = name("\(index)-\(turn)")
+            do {
+              let made = try scratch.directory.descriptor.open(
+                file.span, [.write, .create], mode: 0o600)
+              try made.write([1])
+              try made.close()
+              _ = try scratch.directory.descriptor.status(of: file.span)
+            } catch { fatalError("\(error)") }
+          }
+        }
+      }
+      precondition(counts == [.openat: 20, .write: 20, .close: 20, .statx: 20], "\(counts)")
+      // What is outside is not counted.
+      _ = try scratch.directory.descriptor.status()
+      precondition(SystemCallTrace.record {} == [:])
+    }
+  }
+
+  @Test func theChosenCallFailsAndNoOther() async {
+    await #expect(processExitsWith: .success) {
+      let scratch = try ScratchDirectory()
+      for nth in 1...3 {
+        var errors: [Errno?] = []
+        _ = SystemCallTrace.record(failing: [.statx: (nth, .inputOutput)]) {
+          for _ in 1...4 {
+            do throws(Errno) {
+              _ = try scratch.directory.descriptor.status()
+              errors.append(nil)
+            } catch { errors.append(error) }
+          }
+        }
+        var expected = [Errno?](repeating: nil, count: 4)
+        expected[nth - 1] = .inputOutput
+        precondition(errors == expected, "\(errors)")
+      }
+    }
+  }
+
+  @Test func aForcedFailureDoesNothing() async {
+    await #expect(processExitsWith: .success) {
+      let scratch = try ScratchDirectory()
+      let d = name("d")
+      _ = SystemCallTrace.record(failing: [.mkdirat: (1, .noSpace)]) {
+        do throws(Errno) {
+          try scratch.directory.descriptor.makeDirectory(d.span, mode: 0o700)
+          fatalError("no failure")
+        } catch { precondition(error == .noSpace) }
+      }
+      let left = try FileManager.default.contentsOfDirectory(atPath: scratch.path)
+      precondition(left == [])
+    }
+  }
+}
