@@ -23,18 +23,18 @@ public struct FileCursor {
     try record.directories(after: position)
   }
 
-  /// Moves past every file before `name`, and returns the file of that name if there is one.
+  /// Moves past every file up to `name`, and returns the file of that name if there is one.
   ///
-  /// Names must be sought in ascending order. `passing` is called with each file that is left behind.
+  /// Names must be sought in ascending order, each once. `passing` is called with each file between.
   public mutating func seek(
     _ name: Span<UInt8>, passing: (FileRow) -> Void = { _ in }
   ) throws(CatalogError) -> FileRow? {
     while let file = current {
       let order = compareNames(record.bytes.span.extracting(file.name), name)
-      if order == 0 { return file }
       if order > 0 { return nil }
-      passing(file)
       try advance()
+      if order == 0 { return file }
+      passing(file)
     }
     return nil
   }
@@ -51,24 +51,17 @@ public struct DirectoryCursor {
     self.rows = rows
   }
 
-  /// Moves past every directory before `name`, and returns the one of that name if there is one.
-  public mutating func seek(
-    _ name: Span<UInt8>, passing: (DirectoryRow) -> Void = { _ in }
-  ) -> DirectoryRow? {
+  /// Moves past every directory up to `name`, and returns the one of that name if there is one.
+  public mutating func seek(_ name: Span<UInt8>) -> DirectoryRow? {
     while index < rows.count {
-      let order = compareNames(record.bytes.span.extracting(rows[index].name), name)
-      if order == 0 { return rows[index] }
+      let row = rows[index]
+      let order = compareNames(record.bytes.span.extracting(row.name), name)
       if order > 0 { return nil }
-      passing(rows[index])
       index += 1
+      if order == 0 { return row }
     }
     return nil
   }
-
-  /// The directories that no `seek` has reached.
-  public var rest: ArraySlice<DirectoryRow> { rows[index...] }
-
-  public mutating func advance() { index += 1 }
 }
 
 /// What a path names in a catalog.

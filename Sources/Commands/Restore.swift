@@ -1,3 +1,150 @@
 internal import ArgumentParser
-struct RestoreCommand: RunnableCommand { func execute() throws -> ExitStatus { .done } }
-struct VerifyCommand: RunnableCommand { func execute() throws -> ExitStatus { .done } }
+internal import Catalog
+internal import Engine
+internal import Posix
+internal import Repository
+
+struct RestoreCommand: RunnableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "restore",
+    abstract: "Copy a snapshot, or some paths of it, back.",
+    discussion: """
+      A path of the source lands at the same path below the destination: with --to /tmp/x, /etc/fstab
+      becomes /tmp/x/etc/fstab; with --to / everything returns to its place. Owners, modes, times,
+      attributes, ACLs, hard links and holes are as they were; every file is checked against its
+      SHA-256 on the way. What is already there stays, unless --overwrite says otherwise, and
+      nothing is ever deleted.
+
+      A SNAPSHOT is a name, the beginning of a name (the newest that begins so), or latest.
+
+      Example:
+        treering restore latest /etc/fstab /home/ann --to /tmp/restored --repository /backup/treering
+      """)
+
+  @Argument(help: ArgumentHelp("The snapshot to copy from.", valueName: "snapshot"))
+  var snapshot: String
+
+  @Argument(
+    help: ArgumentHelp(
+      "What to restore, named as at the source; everything, if left out.", valueName: "path"))
+  var paths: [PathArgument] = []
+
+  @Option(help: ArgumentHelp("The directory to restore to; made if missing.", valueName: "dir"))
+  var to: PathArgument
+
+  @Option(
+    help: ArgumentHelp(
+      "Replace what exists: never, if-changed (kind, size, time, mode, owner) or always.",
+      valueName: "when"),
+    transform: { text in
+      guard let value = Overwrite(rawValue: text) else {
+        throw ValidationError("--overwrite takes never, if-changed or always")
+      }
+      return value
+    })
+  var overwrite = Overwrite.never
+
+  @Flag(name: [.customShort("n"), .long], help: "Change nothing; say what would be done.")
+  var dryRun = false
+
+  @OptionGroup var threads: ThreadOption
+  @OptionGroup var common: CommonOptions
+
+  func execute() throws -> ExitStatus {
+    let repository = try common.openRepository()
+    let found = try repository.resolve(snapshot, in: try repository.snapshots())
+    let reader = CatalogReader(try repository.openCatalog(found.name))
+    let wanted: [[[UInt8]]]
+    do {
+      wanted = try paths.map { try SnapshotPath($0.bytes, in: [reader]).components }
+    } catch let error as CatalogError {
+      throw Failure(.damaged, "the catalog of \(found.name) is damaged: \(error)")
+    }
+    let options = RestoreOptions(
+      paths: wanted, destination: to.bytes, overwrite: overwrite, isDryRun: dryRun,
+      threads: threads.count)
+    let progress = Progress()
+    let monitor = ConsoleMonitor()
+    let line = ProgressLine("restore", progress, common)
+    defer { line.stop() }
+    let result = try restore(
+      found, from: repository, options, progress: progress, monitor: monitor)
+    line.stop()
+    report(found, result, progress, monitor)
+    if result.damaged > 0 { return .damaged }
+    return progress.warnings.value + progress.left.value > 0 ? .warnings : .done
+  }
+
+  private func report(
+    _ snapshot: Snapshot, _ result: RestoreResult, _ progress: Progress, _ monitor: ConsoleMonitor
+  ) {
+    if common.json {
+      Console.print(jsonText(Answer(snapshot, to.bytes, dryRun, result, progress, monitor)))
+      return
+    }
+    guard !common.quiet else { return }
+    let verb = dryRun ? "would restore" : "restored"
+    var text =
+      "\(verb) \(counted(progress.files.value, "file", "files")) and "
+      + "\(counted(progress.directories.value, "directory", "directories")) "
+      + "(\(byteText(progress.bytesCopied.value))) of \(snapshot.name) to "
+      + "\(displayName(to.bytes)), in \(durationText(result.elapsedSeconds))"
+    if progress.left.value > 0 {
+      text +=
+        "\n  \(counted(progress.left.value, "existing entry", "existing entries")) left as they were; "
+        + "see --overwrite"
+    }
+    if result.damaged > 0 {
+      text += "\n  \(counted(result.damaged, "damaged entry", "damaged entries")), named above"
+    }
+    if progress.catalogOnly.value > 0 {
+      text +=
+        "\n  owner or attributes of \(counted(progress.catalogOnly.value, "entry", "entries")) could "
+        + "not be set; root can"
+    }
+    Console.print(text)
+  }
+
+  private struct Answer: Encodable {
+    let snapshot: String
+    let to: String
+    let dryRun: Bool
+    let entries: UInt64
+    let files: UInt64
+    let directories: UInt64
+    let bytes: UInt64
+    let left: UInt64
+    let damaged: UInt64
+    let warnings: UInt64
+    let warningsNamed: [SnapshotAnswer.Trouble]
+    let elapsedSeconds: Double
+
+    enum CodingKeys: String, CodingKey {
+      case snapshot, to
+      case dryRun = "dry_run"
+      case entries, files, directories, bytes, left, damaged, warnings
+      case warningsNamed = "warnings_named"
+      case elapsedSeconds = "elapsed_seconds"
+    }
+
+    init(
+      _ snapshot: Snapshot, _ to: [UInt8], _ dryRun: Bool, _ result: RestoreResult,
+      _ progress: Progress, _ monitor: ConsoleMonitor
+    ) {
+      self.snapshot = snapshot.name.description
+      self.to = displayName(to)
+      self.dryRun = dryRun
+      files = progress.files.value
+      directories = progress.directories.value
+      entries = files + directories
+      bytes = progress.bytesCopied.value
+      left = progress.left.value
+      damaged = result.damaged
+      warnings = progress.warnings.value
+      warningsNamed = monitor.warnings.map {
+        SnapshotAnswer.Trouble(path: displayName($0.path), message: $0.message)
+      }
+      elapsedSeconds = result.elapsedSeconds
+    }
+  }
+}

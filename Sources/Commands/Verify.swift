@@ -1,0 +1,112 @@
+internal import ArgumentParser
+internal import Catalog
+internal import Engine
+internal import Posix
+internal import Repository
+internal import Synchronization
+
+struct VerifyCommand: RunnableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "verify",
+    abstract: "Check that snapshots are what their catalogs say.",
+    discussion: """
+      Every stored file is read once, however many of the snapshots share it, and compared with its
+      SHA-256; presence, kind and metadata of every entry are compared too. Each path that differs is
+      named. Without a SNAPSHOT all are checked.
+
+      Example:
+        treering verify latest --repository /backup/treering
+      """)
+
+  @Argument(help: ArgumentHelp("The snapshots to check; all, if left out.", valueName: "snapshot"))
+  var snapshots: [String] = []
+
+  @OptionGroup var threads: ThreadOption
+  @OptionGroup var common: CommonOptions
+
+  func execute() throws -> ExitStatus {
+    let repository = try common.openRepository()
+    let list = try repository.snapshots()
+    var names: [SnapshotName] = []
+    if snapshots.isEmpty {
+      names = list.damaged.map(\.name) + list.snapshots.map(\.name)
+    } else {
+      for reference in snapshots {
+        let name = try repository.resolve(reference, in: list).name
+        if !names.contains(name) { names.append(name) }
+      }
+    }
+    let progress = Progress()
+    let problems = Mutex<[Problem]>([])
+    let isJSON = common.json
+    let line = ProgressLine("verify", progress, common)
+    defer { line.stop() }
+    let result = try verify(
+      names, in: repository, threads: threads.count, progress: progress
+    ) { problem in
+      if isJSON {
+        problems.withLock { $0.append(problem) }
+      } else {
+        Console.print(Self.line(problem))
+      }
+    }
+    line.stop()
+    if common.json {
+      Console.print(
+        jsonText(
+          Answer(
+            snapshots: names.map(\.description), entries: progress.entries.value,
+            filesRead: result.filesRead, bytesRead: progress.bytesRead.value,
+            problems: problems.withLock { $0 }.map(Answer.Item.init),
+            elapsedSeconds: result.elapsedSeconds)))
+    } else if result.problems > 0 {
+      Console.complain(
+        "damage found: \(counted(result.problems, "path differs", "paths differ")) from the catalog, "
+          + "named on standard output")
+    } else if !common.quiet {
+      Console.print(
+        "verified \(counted(UInt64(names.count), "snapshot", "snapshots")), "
+          + "\(counted(progress.entries.value, "entry", "entries")): read "
+          + "\(counted(result.filesRead, "file", "files")) "
+          + "(\(byteText(progress.bytesRead.value))) in \(durationText(result.elapsedSeconds)), "
+          + "no damage")
+    }
+    return result.problems > 0 ? .damaged : .done
+  }
+
+  private static func line(_ problem: Problem) -> String {
+    problem.path.isEmpty
+      ? "\(problem.snapshot): \(problem.message)"
+      : "\(problem.snapshot) \(displayName(problem.path)): \(problem.message)"
+  }
+
+  private struct Answer: Encodable {
+    struct Item: Encodable {
+      let problem: Problem
+      init(_ problem: Problem) { self.problem = problem }
+
+      enum Key: String, CodingKey { case snapshot, problem }
+
+      func encode(to encoder: any Encoder) throws {
+        try JSONPath(bytes: problem.path).encode(to: encoder)
+        var container = encoder.container(keyedBy: Key.self)
+        try container.encode(problem.snapshot.description, forKey: .snapshot)
+        try container.encode(problem.message, forKey: .problem)
+      }
+    }
+    let snapshots: [String]
+    let entries: UInt64
+    let filesRead: UInt64
+    let bytesRead: UInt64
+    let problems: [Item]
+    let elapsedSeconds: Double
+
+    enum CodingKeys: String, CodingKey {
+      case snapshots, entries
+      case filesRead = "files_read"
+      case bytesRead = "bytes_read"
+      case problems
+      case elapsedSeconds = "elapsed_seconds"
+    }
+  }
+}

@@ -1,0 +1,123 @@
+internal import Synchronization
+
+internal import Catalog
+internal import Posix
+public import Repository
+
+/// What to do with an entry that is already there.
+public enum Overwrite: String, CaseIterable, Sendable {
+  /// It stays, and is reported.
+  case never
+  /// It is replaced where kind, size, time, mode, owner or link target differ from the snapshot's.
+  case ifChanged = "if-changed"
+  /// It is replaced.
+  case always
+}
+
+public struct RestoreOptions: Sendable {
+  /// Paths from the snapshot's root, label first; empty for everything.
+  public var paths: [[[UInt8]]]
+  /// As the operator named it; made if it does not exist.
+  public var destination: [UInt8]
+  public var overwrite: Overwrite
+  public var isDryRun: Bool
+  public var threads: Int
+
+  public init(
+    paths: [[[UInt8]]], destination: [UInt8], overwrite: Overwrite, isDryRun: Bool, threads: Int
+  ) {
+    self.paths = paths
+    self.destination = destination
+    self.overwrite = overwrite
+    self.isDryRun = isDryRun
+    self.threads = threads
+  }
+}
+
+public struct RestoreResult: Sendable {
+  /// Stored files whose bytes are not what the catalog says: restored as they are, and named.
+  public var damaged: UInt64
+  public var elapsedSeconds: Double
+}
+
+/// Copies a snapshot, or some paths of it, back.
+///
+/// The snapshot's label is left out, so that with the destination `/` everything returns to its place.
+/// Nothing outside the destination is touched, whatever symbolic links lie in it; nothing is deleted.
+public func restore(
+  _ snapshot: Snapshot, from repository: Repository, _ options: RestoreOptions,
+  progress: Progress, monitor: any Monitor
+) throws -> RestoreResult {
+  let start = Clock.monotonic()
+  let catalog = try repository.openCatalog(snapshot.name)
+  let reader = CatalogReader(catalog)
+  let label = [snapshot.summary.label]
+  let top: Subtree
+  do {
+    guard case .directory(_, let subtree)? = try reader.find(label) else {
+      throw CatalogError("the catalog has no directory of its label")
+    }
+    top = subtree
+    if options.paths.isEmpty {
+      progress.expectedEntries.store(top.totals.entries, ordering: .relaxed)
+    }
+  } catch let error as CatalogError {
+    throw Failure(.damaged, "the catalog of \(snapshot.name) is damaged: \(error)")
+  }
+  let stored = try? repository.openTree(snapshot.name).directory(path: label)
+  let (destination, isNew) = try openDestination(options, repository)
+  let selection =
+    options.paths.isEmpty || options.paths.contains(label)
+    ? nil : SourcePlan(paths: options.paths.map { Array($0.dropFirst()) })
+  let work = RestoreWork(
+    catalog: catalog, options: options, destination: destination, progress: progress,
+    monitor: monitor)
+  let root = RestoreNode(
+    parent: nil, name: [], subtree: top, selection: selection, stored: stored,
+    target: destination, isNew: isNew)
+  try walkTree(work, from: root, threads: options.threads)
+  if let destination, !options.isDryRun {
+    do { try destination.descriptor.synchronizeFileSystem() } catch {
+      throw Failure.writing("make durable what was restored to", options.destination, error)
+    }
+  }
+  return RestoreResult(
+    damaged: work.damaged.value, elapsedSeconds: Clock.monotonic() - start)
+}
+
+private func openDestination(
+  _ options: RestoreOptions, _ repository: Repository
+) throws(Failure) -> (Directory?, isNew: Bool) {
+  let path = options.destination
+  let shown = displayName(path)
+  var isNew = false
+  let directory: Directory
+  do {
+    do throws(Errno) {
+      directory = Directory(try Descriptor.open(path: path, [.read, .directory]))
+    } catch {
+      guard error == .noSuchEntry else { throw error }
+      if options.isDryRun { return (nil, true) }
+      var parent = Array(path.reversed().drop { $0 == UInt8(ascii: "/") }.reversed())
+      let name = Array(parent.reversed().prefix { $0 != UInt8(ascii: "/") }.reversed())
+      parent.removeLast(name.count)
+      let above = try Descriptor.open(
+        path: parent.isEmpty ? [UInt8(ascii: ".")] : parent, [.read, .directory])
+      try above.makeDirectory(name.span, mode: 0o700)
+      directory = try Directory(above).directory(name.span)
+      isNew = true
+    }
+    let status = try directory.descriptor.status()
+    if status.inode == repository.identity.inode && status.device == repository.identity.device {
+      throw Failure(
+        .usage, "the destination \(shown) is the repository", hint: "name another directory")
+    }
+  } catch let failure as Failure {
+    throw failure
+  } catch let error as Errno {
+    throw Failure(
+      .usage, "cannot use the destination \(shown): \(error)",
+      hint: error == .noSuchEntry ? "the directory above it must exist" : nil)
+  } catch { throw Failure(.failed, "\(error)") }
+  return (directory, isNew)
+}

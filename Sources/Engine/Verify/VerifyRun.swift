@@ -1,0 +1,91 @@
+internal import Synchronization
+
+public import Catalog
+internal import Posix
+public import Repository
+
+/// A path of a snapshot that is not what its catalog says.
+public struct Problem: Sendable {
+  public var snapshot: SnapshotName
+  /// As at the source; empty for the snapshot as a whole.
+  public var path: [UInt8]
+  /// What is wrong, such as "its bytes have changed".
+  public var message: String
+}
+
+public struct VerifyResult: Sendable {
+  public var problems: UInt64
+  /// Regular files whose bytes were read; an inode that several snapshots share counts once.
+  public var filesRead: UInt64
+  public var elapsedSeconds: Double
+}
+
+/// Compares snapshots on disk with their catalogs: presence, kind, bytes and metadata of every entry.
+///
+/// Each stored inode is read once, however many of the snapshots hold it. `report` is called from any
+/// thread.
+public func verify(
+  _ names: [SnapshotName], in repository: Repository, threads: Int, progress: Progress,
+  report: @escaping @Sendable (Problem) -> Void
+) throws -> VerifyResult {
+  let start = Clock.monotonic()
+  let shared = VerifyShared(keepsLinked: names.count > 1, progress: progress, report: report)
+  for name in names {
+    let catalog: OpenCatalog
+    let tree: Directory
+    do throws(Failure) {
+      catalog = try repository.openCatalog(name)
+      tree = try repository.openTree(name)
+    } catch {
+      shared.found(Problem(snapshot: name, path: [], message: error.message))
+      continue
+    }
+    progress.expectedEntries.count(catalog.summary.root.totals.entries)
+    let root = VerifyNode(parent: nil, name: [], subtree: catalog.summary.root, stored: tree)
+    try walkTree(VerifyWork(name, catalog, shared), from: root, threads: threads)
+  }
+  return VerifyResult(
+    problems: shared.problems.value, filesRead: shared.filesRead.value,
+    elapsedSeconds: Clock.monotonic() - start)
+}
+
+/// What was read of an inode, for the other names it has.
+struct VerifiedInode: Sendable {
+  var content: Result<PassResult, Errno>
+  var attributes: AttributeBlock
+}
+
+/// What the snapshots of one run share.
+final class VerifyShared: Sendable {
+  /// True where inodes with several links are remembered: some other snapshot may hold them.
+  let keepsLinked: Bool
+  let progress: Progress
+  let problems = Atomic<UInt64>(0)
+  let filesRead = Atomic<UInt64>(0)
+  let inodes = LinkTable<UInt64, VerifiedInode>()
+  private let report: @Sendable (Problem) -> Void
+
+  init(keepsLinked: Bool, progress: Progress, report: @escaping @Sendable (Problem) -> Void) {
+    self.keepsLinked = keepsLinked
+    self.progress = progress
+    self.report = report
+  }
+
+  func found(_ problem: Problem) {
+    problems.count()
+    report(problem)
+  }
+}
+
+final class VerifyNode: WalkNode, @unchecked Sendable {
+  let subtree: Subtree
+  var stored: Directory?
+
+  var verifyParent: VerifyNode? { parent.map { unsafeDowncast($0, to: VerifyNode.self) } }
+
+  init(parent: VerifyNode?, name: [UInt8], subtree: Subtree, stored: Directory? = nil) {
+    self.subtree = subtree
+    self.stored = stored
+    super.init(parent: parent, name: name)
+  }
+}

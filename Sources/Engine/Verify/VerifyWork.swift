@@ -1,0 +1,249 @@
+internal import Catalog
+internal import Posix
+internal import Repository
+
+final class VerifyWorker {
+  let reader: CatalogReader
+  let files: FileReader
+  var listing = DirectoryListing()
+  init(_ reader: CatalogReader, _ files: FileReader) {
+    self.reader = reader
+    self.files = files
+  }
+}
+
+/// The work of a verification: in each directory, the merge of the names on disk with the catalog's.
+final class VerifyWork: TreeWork {
+  private let snapshot: SnapshotName
+  private let catalog: OpenCatalog
+  private let shared: VerifyShared
+
+  init(_ snapshot: SnapshotName, _ catalog: OpenCatalog, _ shared: VerifyShared) {
+    self.snapshot = snapshot
+    self.catalog = catalog
+    self.shared = shared
+  }
+
+  func makeWorker() throws -> VerifyWorker {
+    VerifyWorker(CatalogReader(catalog), FileReader(shared.progress))
+  }
+
+  func finish(_ worker: VerifyWorker) throws {}
+
+  func leave(_ node: VerifyNode, _ worker: VerifyWorker) throws { node.stored = nil }
+
+  private func found(_ node: VerifyNode, _ name: some Sequence<UInt8>, _ message: String) {
+    let path = joined(node.path.dropFirst() + [Array(name)], absolute: true)
+    shared.found(Problem(snapshot: snapshot, path: path, message: message))
+  }
+
+  private func found(_ node: VerifyNode, _ message: String) {
+    let path = joined(node.path.dropFirst(), absolute: true)
+    shared.found(Problem(snapshot: snapshot, path: path, message: message))
+  }
+
+  func enter(_ node: VerifyNode, _ worker: VerifyWorker) throws -> [VerifyNode] {
+    shared.progress.entries.count()
+    if let parent = node.verifyParent {
+      let name = node.name
+      do throws(Errno) { node.stored = try parent.stored!.directory(name.span) } catch {
+        found(
+          node,
+          error == .noSuchEntry
+            ? "the directory is missing, with everything below it"
+            : error == .notADirectory || error == .symbolicLoop
+              ? "is no longer a directory" : "cannot be opened: \(error)")
+        return []
+      }
+    }
+    let stored = node.stored!
+    let record: DirectoryRecord
+    do { record = try worker.reader.record(node.subtree.place, node.subtree.digest) } catch {
+      found(node, "its record in the catalog is damaged, so nothing below it is verified: \(error)")
+      return []
+    }
+    do throws(Errno) {
+      if !record.isSynthetic {
+        let status = try stored.descriptor.status()
+        let attributes = AttributeBlock(try stored.descriptor.extendedAttributes())
+        let differences = compare(
+          status, attributes, record.metadata, record.attributes, record.hints.flags)
+        if !differences.isEmpty { found(node, "its \(differences) changed") }
+      }
+      try worker.listing.read(stored.descriptor)
+    } catch {
+      found(node, "cannot be read: \(error)")
+      return []
+    }
+    do { return try merge(node, stored, record, worker) } catch let error as CatalogError {
+      found(node, "its record in the catalog is damaged, so not all below it is verified: \(error)")
+      return []
+    }
+  }
+
+  private func merge(
+    _ node: VerifyNode, _ stored: Directory, _ record: DirectoryRecord, _ worker: VerifyWorker
+  ) throws -> [VerifyNode] {
+    var files = try FileCursor(record)
+    let names = worker.listing.bytes
+    let entries = worker.listing.entries
+    func missing(_ row: FileRow) {
+      if !row.hints.flags.contains(.notStored) {
+        found(node, record.bytes[row.name], "is missing")
+      }
+    }
+    // Names that are no file of the catalog's: its directories, or nothing of it.
+    var others: [Range<Int>] = []
+    for entry in entries {
+      try checkForSignal()
+      let name = names.span.extracting(entry.range)
+      guard let row = try files.seek(name, passing: missing) else {
+        others.append(entry.range)
+        continue
+      }
+      shared.progress.entries.count()
+      check(row, Array(names[entry.range]), node, stored, record, worker)
+    }
+    while let row = files.current {
+      missing(row)
+      try files.advance()
+    }
+    worker.listing.trim()
+
+    let rows = try files.directories()
+    var directories = DirectoryCursor(record, rows)
+    for range in others {
+      if directories.seek(names.span.extracting(range)) == nil {
+        found(node, names[range], "is not in the catalog")
+      }
+    }
+    return rows.map {
+      VerifyNode(parent: node, name: Array(record.bytes[$0.name]), subtree: Subtree($0))
+    }
+  }
+
+  // MARK: One file
+
+  private func check(
+    _ row: FileRow, _ name: [UInt8], _ node: VerifyNode, _ stored: Directory,
+    _ record: DirectoryRecord, _ worker: VerifyWorker
+  ) {
+    let handle: Descriptor
+    let status: FileStatus
+    do throws(Errno) {
+      handle = try stored.descriptor.open(name.span, .pathOnly)
+    } catch {
+      found(node, name, "cannot be opened: \(error)")
+      return
+    }
+    do throws(Errno) { status = try handle.status() } catch {
+      found(node, name, "cannot be read: \(error)")
+      return
+    }
+    guard let kind = status.entryKind, kind == row.kind else {
+      found(node, name, "is now a \(status.entryKind?.word ?? "something else"), not a \(row.kind.word)")
+      return
+    }
+    var problems: [String] = []
+    var attributes = AttributeBlock.empty
+    do throws(Errno) {
+      switch kind {
+      case .regular:
+        let inode = try verified(name, status, row, stored, worker)
+        attributes = inode.attributes
+        if status.size != row.size {
+          problems.append("its size is \(status.size) and not \(row.size) bytes")
+        } else {
+          switch inode.content {
+          case .success(let pass):
+            if pass.digest != row.digest { problems.append("its bytes have changed") }
+          case .failure(let error): problems.append("cannot be read: \(error)")
+          }
+        }
+      case .symbolicLink:
+        if try stored.descriptor.readSymbolicLink(name.span) != record.target(of: row) {
+          problems.append("its target has changed")
+        }
+        attributes = AttributeBlock(try handle.extendedAttributes(.handle))
+      default:
+        if kind == .characterDevice || kind == .blockDevice, status.deviceNumber != row.size {
+          problems.append("its device number has changed")
+        }
+        attributes = AttributeBlock(try handle.extendedAttributes(.handle))
+      }
+    } catch {
+      found(node, name, "cannot be read: \(error)")
+      return
+    }
+    let differences = compare(
+      status, attributes, row.metadata, record.attributes(of: row), row.hints.flags)
+    if !differences.isEmpty { problems.append("its \(differences) changed") }
+    if !problems.isEmpty { found(node, name, problems.joined(separator: "; ")) }
+  }
+
+  /// Reads an inode, unless another of its names has been read.
+  private func verified(
+    _ name: [UInt8], _ status: FileStatus, _ row: FileRow, _ stored: Directory,
+    _ worker: VerifyWorker
+  ) throws(Errno) -> VerifiedInode {
+    let mayMeetAgain = status.linkCount > 1 && (shared.keepsLinked || row.linkGroup != nil)
+    if !mayMeetAgain { return try read(name, stored, worker) }
+    if let known = shared.inodes.begin(status.inode) { return known }
+    do throws(Errno) {
+      let inode = try read(name, stored, worker)
+      shared.inodes.finish(status.inode, inode)
+      return inode
+    } catch {
+      shared.inodes.finish(status.inode, nil)
+      throw error
+    }
+  }
+
+  private func read(
+    _ name: [UInt8], _ stored: Directory, _ worker: VerifyWorker
+  ) throws(Errno) -> VerifiedInode {
+    let file = try stored.descriptor.openToRead(name.span)
+    let status = try file.status()
+    let attributes = AttributeBlock(try file.extendedAttributes())
+    guard status.size > 0 else {
+      return VerifiedInode(
+        content: .success(PassResult(digest: .ofNothing, byteCount: 0)), attributes: attributes)
+    }
+    shared.filesRead.count()
+    do throws(CopyError) {
+      let pass = try worker.files.hash(
+        file, byteCount: status.size, hasHoles: status.hasHoles)
+      return VerifiedInode(content: .success(pass), attributes: attributes)
+    } catch {
+      switch error {
+      case .reading(let error), .writing(let error):
+        return VerifiedInode(content: .failure(error), attributes: attributes)
+      case .interrupted: throw .interrupted
+      }
+    }
+  }
+
+  /// What of the metadata differs, in words; what was never stored is not expected.
+  private func compare(
+    _ status: FileStatus, _ attributes: AttributeBlock, _ metadata: Metadata,
+    _ expected: AttributeBlock, _ flags: StorageFlags
+  ) -> String {
+    var words: [String] = []
+    var mask: UInt16 = 0o7777
+    if flags.contains(.ownerNotStored) {
+      mask = 0o1777
+    } else if status.user != metadata.user || status.group != metadata.group {
+      words.append("owner")
+    }
+    if status.kind != .symbolicLink,
+      UInt16(truncatingIfNeeded: status.permissions) & mask != metadata.permissions & mask
+    {
+      words.append("mode")
+    }
+    if status.metadata.modified != metadata.modified { words.append("time") }
+    if !flags.contains(.attributesNotStored), attributes != expected {
+      words.append("extended attributes")
+    }
+    return words.joined(separator: ", ")
+  }
+}
