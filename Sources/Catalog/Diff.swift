@@ -81,9 +81,11 @@ public func compareCatalogs(
           l!.bytes.span.extracting(x.name), r!.bytes.span.extracting(y.name))
       }
       if order == 2 { break }
-      let name = order <= 0 ? Array(l!.bytes[x!.name]) : Array(r!.bytes[y!.name])
-      try reportFiles(
-        order <= 0 ? (x!, l!) : nil, order >= 0 ? (y!, r!) : nil, pair.path + [name], report)
+      if order != 0 || !l!.hasSameContent(x!, r!, y!) {
+        let name = order <= 0 ? Array(l!.bytes[x!.name]) : Array(r!.bytes[y!.name])
+        try reportFiles(
+          order <= 0 ? (x!, l!) : nil, order >= 0 ? (y!, r!) : nil, pair.path + [name], report)
+      }
       if order <= 0 { try leftFiles!.advance() }
       if order >= 0 { try rightFiles!.advance() }
     }
@@ -100,11 +102,13 @@ public func compareCatalogs(
           ? -1
           : compareNames(
             l!.bytes.span.extracting(leftRows[i].name), r!.bytes.span.extracting(rightRows[j].name))
-      let name = order <= 0 ? Array(l!.bytes[leftRows[i].name]) : Array(r!.bytes[rightRows[j].name])
-      next.append(
-        Pair(
-          left: order <= 0 ? Subtree(leftRows[i]) : nil,
-          right: order >= 0 ? Subtree(rightRows[j]) : nil, path: pair.path + [name]))
+      if order != 0 || leftRows[i].digest != rightRows[j].digest {
+        let name = order <= 0 ? l!.bytes[leftRows[i].name] : r!.bytes[rightRows[j].name]
+        next.append(
+          Pair(
+            left: order <= 0 ? Subtree(leftRows[i]) : nil,
+            right: order >= 0 ? Subtree(rightRows[j]) : nil, path: pair.path + [Array(name)]))
+      }
       if order <= 0 { i += 1 }
       if order >= 0 { j += 1 }
     }
@@ -124,7 +128,7 @@ private func reportFiles(
 ) throws {
   func size(_ row: FileRow) -> UInt64? { row.kind == .regular ? row.size : nil }
   if let (a, recordA) = left, let (b, recordB) = right, a.kind == b.kind {
-    guard !recordA.hasSameContent(a, recordB, b) else { return }
+    if recordA.hasSameContent(a, recordB, b) { return }
     var aspects = metadataAspects(a.metadata, b.metadata)
     switch a.kind {
     case .regular: if a.size != b.size || a.digest != b.digest { aspects.insert(.content) }

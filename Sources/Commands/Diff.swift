@@ -9,8 +9,8 @@ struct DiffCommand: RunnableCommand {
     commandName: "diff",
     abstract: "Show what changed between two snapshots.",
     discussion: """
-      A line begins with + for what only the second snapshot has, - for what only the first has, and M
-      for what differs, with the aspects that do. A directory whose time alone changed is shown with
+      A line begins with + for what only the second snapshot has, - for what only the first has, and M \
+      for what differs, with the aspects that do. A directory whose time alone changed is shown with \
       --verbose. Only the catalogs are read, and of them only what differs.
 
       A SNAPSHOT is a name, the beginning of a name (the newest that begins so), or latest.

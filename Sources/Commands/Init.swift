@@ -8,8 +8,8 @@ struct InitCommand: RunnableCommand {
     commandName: "init",
     abstract: "Make a repository.",
     discussion: """
-      DIR is made if it does not exist; its parent must exist. An existing DIR must be empty. The
-      repository is readable by its owner alone, because what it holds must not be more open than its
+      DIR is made if it does not exist; its parent must exist. An existing DIR must be empty. The \
+      repository is readable by its owner alone, because what it holds must not be more open than its \
       sources.
 
       Example:

@@ -9,16 +9,16 @@ struct RestoreCommand: RunnableCommand {
     commandName: "restore",
     abstract: "Copy a snapshot, or some paths of it, back.",
     discussion: """
-      A path of the source lands at the same path below the destination: with --to /tmp/x, /etc/fstab
-      becomes /tmp/x/etc/fstab; with --to / everything returns to its place. Owners, modes, times,
-      attributes, ACLs, hard links and holes are as they were; every file is checked against its
-      SHA-256 on the way. What is already there stays, unless --overwrite says otherwise, and
+      A path of the source lands at the same path below the destination: with --to /tmp/x, /etc/fstab \
+      becomes /tmp/x/etc/fstab; with --to / everything returns to its place. Owners, modes, times, \
+      attributes, ACLs, hard links and holes are as they were; every file is checked against its \
+      SHA-256 on the way. What is already there stays, unless --overwrite says otherwise, and \
       nothing is ever deleted.
 
       A SNAPSHOT is a name, the beginning of a name (the newest that begins so), or latest.
 
       Example:
-        treering restore latest /etc/fstab /home/ann --to /tmp/restored --repository /backup/treering
+        treering restore latest /etc/fstab --to /tmp/restored -r /backup/treering
       """)
 
   @Argument(help: ArgumentHelp("The snapshot to copy from.", valueName: "snapshot"))

@@ -9,8 +9,8 @@ struct SnapshotCommand: RunnableCommand {
     commandName: "snapshot",
     abstract: "Take a snapshot of one or more directories now.",
     discussion: """
-      Each SOURCE appears at SNAPSHOT/LABEL/its absolute path. Files that have not changed since the
-      newest snapshot are hard links to it and are not read. Nothing is excluded; the repository itself
+      Each SOURCE appears at SNAPSHOT/LABEL/its absolute path. Files that have not changed since the \
+      newest snapshot are hard links to it and are not read. Nothing is excluded; the repository itself \
       and pseudo file systems such as /proc are kept as empty directories.
 
       Example:
@@ -131,9 +131,10 @@ struct SnapshotCommand: RunnableCommand {
     var text =
       "\(result.snapshot.name): \(counted(summary.root.totals.entries, "entry", "entries")), "
       + "\(byteText(summary.root.totals.bytes))\n"
-      + "  \(grouped(summary.filesLinked)) linked to \(result.previous?.description ?? "nothing"), "
-      + "\(grouped(summary.filesCopied)) copied (\(byteText(summary.bytesCopied))), "
-      + "in \(durationText(result.elapsedSeconds))"
+      + "  \(counted(summary.filesCopied, "file", "files")) copied "
+      + "(\(byteText(summary.bytesCopied))), \(grouped(summary.filesLinked)) "
+      + (result.previous.map { "linked to \($0)" } ?? "hard-linked among themselves")
+      + ", in \(durationText(result.elapsedSeconds))"
     if summary.warnings > 0 {
       text += "\n  \(counted(summary.warnings, "warning", "warnings")), named above"
     }

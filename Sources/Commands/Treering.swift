@@ -47,7 +47,7 @@ struct RootCommand: ParsableCommand {
     commandName: "treering",
     abstract: "Dated snapshots of directory trees that store only what changed.",
     discussion: """
-      Every snapshot is a complete-looking directory of plain files: browse it with ls, copy from it
+      Every snapshot is a complete-looking directory of plain files: browse it with ls, copy from it \
       with cp. An unchanged file is a hard link to the snapshot before.
 
       A first session:
@@ -56,8 +56,8 @@ struct RootCommand: ParsableCommand {
         treering list --repository /backup
         treering restore latest /etc/fstab --to /tmp/restored --repository /backup
 
-      The repository may also be named by the environment variable TREERING_REPOSITORY.
-      Exit status: 0 done; 1 done with warnings; 2 wrong usage; 3 failed; 4 refused; 5 locked;
+      The repository may also be named by the environment variable TREERING_REPOSITORY. \
+      Exit status: 0 done; 1 done with warnings; 2 wrong usage; 3 failed; 4 refused; 5 locked; \
       6 damage found; 7 remote failed; 8 no space; 130, 143 interrupted. See treering(1).
       """,
     version: Treering.version,

@@ -10,8 +10,8 @@ struct VerifyCommand: RunnableCommand {
     commandName: "verify",
     abstract: "Check that snapshots are what their catalogs say.",
     discussion: """
-      Every stored file is read once, however many of the snapshots share it, and compared with its
-      SHA-256; presence, kind and metadata of every entry are compared too. Each path that differs is
+      Every stored file is read once, however many of the snapshots share it, and compared with its \
+      SHA-256; presence, kind and metadata of every entry are compared too. Each path that differs is \
       named. Without a SNAPSHOT all are checked.
 
       Example:

@@ -130,6 +130,15 @@ extension Descriptor {
   }
 }
 
+extension Descriptor {
+  /// Takes from a new directory what a default ACL above it gave, so that nothing below inherits it.
+  public borrowing func dropInheritedACLs() throws(Errno) {
+    try removeExtendedAttribute(Array("system.posix_acl_default".utf8))
+    try removeExtendedAttribute(Array("system.posix_acl_access".utf8))
+    try setPermissions(0o700)
+  }
+}
+
 private func procPath(_ raw: CInt, _ body: (UnsafePointer<CChar>) -> Int) -> Int {
   "/proc/self/fd/\(raw)".withCString(body)
 }

@@ -21,9 +21,7 @@ public final class PendingSnapshot: Sendable {
       try pending.descriptor.makeDirectory(name.bytes.span, mode: 0o700)
       tree = try pending.directory(name.bytes.span)
       // Every directory below inherits a default ACL; only the source's own may appear in a snapshot.
-      try tree.descriptor.removeExtendedAttribute(Array("system.posix_acl_default".utf8))
-      try tree.descriptor.removeExtendedAttribute(Array("system.posix_acl_access".utf8))
-      try tree.descriptor.setPermissions(0o700)
+      try tree.descriptor.dropInheritedACLs()
       catalog = try NewCatalogFile(
         try pending.descriptor.open(
           name.catalogName.span, [.readWrite, .create, .exclusive], mode: 0o600))

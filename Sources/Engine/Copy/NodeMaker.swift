@@ -7,7 +7,8 @@ internal import Posix
 /// `notStored`, with no inode.
 func makeSpecial(
   _ name: Span<UInt8>, in directory: borrowing Descriptor, kind: EntryKind, target: [UInt8],
-  device: UInt64, _ metadata: Metadata, _ attributes: AttributeBlock
+  device: UInt64, _ metadata: Metadata, _ attributes: AttributeBlock,
+  mayHaveOthers: Bool = false
 ) throws(Errno) -> (inode: UInt64, missing: StorageFlags) {
   if kind == .symbolicLink {
     try directory.makeSymbolicLink(name, to: target)
@@ -26,6 +27,6 @@ func makeSpecial(
   guard status.entryKind == kind else { throw Errno.staleHandle }
   let missing = try applyMetadata(
     metadata, attributes, to: made, .handle(isSymbolicLink: kind == .symbolicLink),
-    currently: status)
+    currently: status, mayHaveOthers: mayHaveOthers)
   return (status.inode, missing)
 }

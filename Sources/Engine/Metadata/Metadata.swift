@@ -72,14 +72,16 @@ enum TargetHandle {
   case handle(isSymbolicLink: Bool)
 }
 
-/// Gives an inode that this run has just made its metadata, by its descriptor, and says what could not
-/// be given.
+/// Gives an inode its metadata, by its descriptor, and says what could not be given.
+///
+/// An inode that may have attributes already, its own or those of a default ACL above it, loses them where
+/// they are not wanted (`mayHaveOthers`).
 ///
 /// Order matters: `chown` clears setuid, setgid and capabilities; an ACL needs the mode's bits after it;
 /// the time comes last, because everything before it counts as a change.
 func applyMetadata(
   _ metadata: Metadata, _ attributes: AttributeBlock, to target: borrowing Descriptor,
-  _ handle: TargetHandle, currently: FileStatus, isNew: Bool = true
+  _ handle: TargetHandle, currently: FileStatus, mayHaveOthers: Bool = false
 ) throws(Errno) -> StorageFlags {
   var missing: StorageFlags = []
   let access: AttributeAccess
@@ -109,7 +111,7 @@ func applyMetadata(
 
   let wantedAttributes: [(name: [UInt8], value: [UInt8])]
   do throws(CatalogError) { wantedAttributes = try attributes.decoded() } catch { throw .invalid }
-  if !isNew {
+  if mayHaveOthers {
     let wanted = Set(wantedAttributes.map(\.name))
     for present in try target.extendedAttributes(access) where !wanted.contains(present.name) {
       do throws(Errno) { try target.removeExtendedAttribute(present.name, access) } catch {

@@ -134,7 +134,7 @@ struct RestoreMerge {
     if row.kind != .regular {
       let result = try makeSpecial(
         made.span, in: target.descriptor, kind: row.kind, target: record.target(of: row),
-        device: row.size, row.metadata, attributes)
+        device: row.size, row.metadata, attributes, mayHaveOthers: !node.isNew)
       if result.missing.contains(.notStored) {
         work.warn(work.path(node, name), "is not restored: only root may make a \(row.kind.word)")
         return nil
@@ -181,7 +181,7 @@ struct RestoreMerge {
     }
     let status = try file.status()
     let missing = try applyMetadata(
-      row.metadata, attributes, to: file, .open, currently: status)
+      row.metadata, attributes, to: file, .open, currently: status, mayHaveOthers: !node.isNew)
     if missing.isCatalogOnly { work.progress.catalogOnly.count() }
     try file.close()
     work.progress.copied.count()

@@ -76,11 +76,6 @@ public func restore(
     parent: nil, name: [], subtree: top, selection: selection, stored: stored,
     target: destination, isNew: isNew)
   try walkTree(work, from: root, threads: options.threads)
-  if let destination, !options.isDryRun {
-    do { try destination.descriptor.synchronizeFileSystem() } catch {
-      throw Failure.writing("make durable what was restored to", options.destination, error)
-    }
-  }
   return RestoreResult(
     damaged: work.damaged.value, elapsedSeconds: Clock.monotonic() - start)
 }
@@ -105,6 +100,7 @@ private func openDestination(
         path: parent.isEmpty ? [UInt8(ascii: ".")] : parent, [.read, .directory])
       try above.makeDirectory(name.span, mode: 0o700)
       directory = try Directory(above).directory(name.span)
+      try directory.descriptor.dropInheritedACLs()
       isNew = true
     }
     let status = try directory.descriptor.status()

@@ -107,7 +107,7 @@ final class RestoreWork: TreeWork {
   func enter(_ node: RestoreNode, _ worker: RestoreWorker) throws -> [RestoreNode] {
     guard try openTarget(node) else { return [] }
     progress.entries.count()
-    progress.directories.count()
+    if node.isNew { progress.directories.count() }
     if let parent = node.restoreParent {
       let name = node.name
       node.stored = try? parent.stored?.directory(name.span)
@@ -190,6 +190,7 @@ final class RestoreWork: TreeWork {
         warn(path(node), "was replaced by somebody else while it was restored")
         return false
       }
+      if node.isNew && !parent.isNew { try directory.descriptor.dropInheritedACLs() }
       node.target = directory
       node.status = status
       return true
@@ -222,7 +223,7 @@ final class RestoreWork: TreeWork {
     do throws(Errno) {
       let missing = try applyMetadata(
         record.metadata, record.attributes, to: target.descriptor, .open, currently: status,
-        isNew: node.isNew)
+        mayHaveOthers: !node.isNew)
       if missing.isCatalogOnly { progress.catalogOnly.count() }
     } catch {
       throw Failure.writing("set the metadata of", path(node), error)

@@ -282,7 +282,10 @@ struct DirectoryMerge {
         device: entry.device, entry.metadata, entry.attributes)
       entry.hints.storedInode = made.inode
       entry.hints.flags.formUnion(made.missing)
-    } catch { throw Failure.writing("make a copy of", node.sourcePath(of: name), error) }
+    } catch {
+      try work.storingFailed("make a copy of", node.sourcePath(of: name), error)
+      return nil
+    }
     if !entry.hints.flags.contains(.notStored) { work.progress.copied.count() }
     return entry
   }

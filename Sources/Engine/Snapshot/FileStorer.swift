@@ -37,17 +37,17 @@ struct FileStorer {
       return nil
     }
     let status: FileStatus
-    let attributes: AttributeBlock
-    do throws(Errno) {
-      status = try file.status()
-      guard status.kind == .regular else {
-        warnReplaced(name)
-        return nil
-      }
-      attributes = AttributeBlock(try file.extendedAttributes())
-    } catch {
+    do throws(Errno) { status = try file.status() } catch {
       work.warn(node.sourcePath(of: name), "cannot be read: \(error)")
       return nil
+    }
+    guard status.kind == .regular else {
+      warnReplaced(name)
+      return nil
+    }
+    var attributes = AttributeBlock.empty
+    do throws(Errno) { attributes = AttributeBlock(try file.extendedAttributes()) } catch {
+      work.warn(node.sourcePath(of: name), "its extended attributes cannot be read: \(error)")
     }
     if let before,
       let entry = try linkIfSameContent(file, name, status, attributes, before)
@@ -127,7 +127,10 @@ struct FileStorer {
     do throws(Errno) {
       target = try node.target!.descriptor.open(
         name.span, [.write, .create, .exclusive], mode: isPlain ? first.permissions : 0o600)
-    } catch { throw Failure.writing("make a copy of", node.sourcePath(of: name), error) }
+    } catch {
+      try work.storingFailed("make a copy of", node.sourcePath(of: name), error)
+      return nil
+    }
 
     var status = first
     var pass = PassResult(digest: .ofNothing, byteCount: 0)
@@ -156,14 +159,14 @@ struct FileStorer {
         try checkForSignal()
         throw Failure(.failed, "interrupted")
       case .writing(let error):
-        throw Failure.writing("write a copy of", node.sourcePath(of: name), error)
+        try work.storingFailed("write a copy of", node.sourcePath(of: name), error)
       case .reading(let error):
         work.warn(node.sourcePath(of: name), "cannot be read: \(error)")
-        do throws(Errno) { try node.target!.descriptor.unlink(name.span) } catch {
-          throw Failure.writing("remove the unfinished copy of", node.sourcePath(of: name), error)
-        }
-        return nil
       }
+      do throws(Errno) { try node.target!.descriptor.unlink(name.span) } catch {
+        throw Failure.writing("remove the unfinished copy of", node.sourcePath(of: name), error)
+      }
+      return nil
     }
     var flags: StorageFlags = []
     if changedWhileRead {

@@ -97,13 +97,21 @@ final class SnapshotWork: TreeWork {
     monitor.warn(Warning(path: path, message: message))
   }
 
+  /// The repository refused one entry: without room, or with a failing disk, the run ends; else the
+  /// entry is named and left out.
+  func storingFailed(_ what: String, _ path: [UInt8], _ error: Errno) throws(Failure) {
+    if error.meansNoRoom || error == .inputOutput || error == .readOnlyFileSystem {
+      throw Failure.writing(what, path, error)
+    }
+    warn(path, "cannot be stored in the repository: \(error)")
+  }
+
   // MARK: Entering a directory
 
   func enter(_ node: SnapshotNode, _ worker: SnapshotWorker) throws -> [SnapshotNode] {
     // Before anything is read: a change after this moment must not pass for older.
     let moment = Clock.fileStampNow()
-    guard try openSource(node) else { return [] }
-    try openTarget(node)
+    guard try openSource(node), try openTarget(node) else { return [] }
     progress.entries.count()
     progress.directories.count()
     if let status = node.sourceStatus, status.isRacy(since: moment) { node.hintFlags = .racy }
@@ -169,7 +177,7 @@ final class SnapshotWork: TreeWork {
     } catch {
       if node.plan != nil {
         throw Failure(
-          .usage, "cannot read the source \(displayName(node.sourcePath)): \(error)")
+          .failed, "cannot read the source \(displayName(node.sourcePath)): \(error)")
       }
       switch error {
       case .noSuchEntry:
@@ -235,20 +243,25 @@ final class SnapshotWork: TreeWork {
     }
   }
 
-  private func openTarget(_ node: SnapshotNode) throws {
+  /// Makes the directory in the snapshot; false where the repository cannot hold it.
+  private func openTarget(_ node: SnapshotNode) throws -> Bool {
     let name = node.name
     guard let parent = node.snapshotParent else {
       node.target = pending.tree
       node.targetStatus = try node.target!.descriptor.status()
       node.baseTree = baseTree
-      return
+      return true
     }
     do throws(Errno) {
       try parent.target!.descriptor.makeDirectory(name.span, mode: 0o700)
       node.target = try parent.target!.directory(name.span)
       node.targetStatus = try node.target!.descriptor.status()
-    } catch { throw Failure.writing("make the directory", node.sourcePath, error) }
+    } catch {
+      try storingFailed("make the directory", node.sourcePath, error)
+      return false
+    }
     if node.base != nil { node.baseTree = try? parent.baseTree?.directory(name.span) }
+    return true
   }
 
   private func directoryAttributes(
