@@ -198,7 +198,27 @@ public struct DirectoryRecord: Sendable {
       rows.append(DirectoryRow(name: name, digest: digest, place: place, totals: totals))
     }
     guard cursor.left == 0 else { throw CatalogError("a record has bytes to spare") }
+    try refuseSharedNames(raw, rows)
     return rows
+  }
+
+  /// No name may be a file's and a sub-directory's at once.
+  private func refuseSharedNames(
+    _ raw: UnsafeRawBufferPointer, _ rows: [DirectoryRow]
+  ) throws(CatalogError) {
+    guard fileCount > 0 else { return }
+    var position = firstFile
+    var row = 0
+    while row < rows.count, position.index < position.count {
+      let name = try decodeFile(raw, &position).name
+      while row < rows.count {
+        let order = compareNames(
+          bytes.span.extracting(rows[row].name), bytes.span.extracting(name))
+        guard order != 0 else { throw CatalogError("two entries of a directory have one name") }
+        if order > 0 { break }
+        row += 1
+      }
+    }
   }
 
   public func attributes(of file: FileRow) -> AttributeBlock {
@@ -247,10 +267,8 @@ private struct FixedPart {
     let permissions: UInt16 = try cursor.integer()
     let user: UInt32 = try cursor.integer()
     let group: UInt32 = try cursor.integer()
-    let modified = Timestamp(seconds: try cursor.integer(), nanoseconds: try cursor.integer())
-    guard permissions <= 0o7777, modified.nanoseconds < 1_000_000_000 else {
-      throw CatalogError("an entry has impossible metadata")
-    }
+    let modified = try Timestamp(&cursor)
+    guard permissions <= 0o7777 else { throw CatalogError("an entry has impossible permissions") }
     metadata = Metadata(permissions: permissions, user: user, group: group, modified: modified)
     size = try cursor.integer()
   }
@@ -259,10 +277,21 @@ private struct FixedPart {
   func attributes(_ cursor: inout ByteCursor) throws(CatalogError) -> Range<Int> {
     guard flags.contains(.hasAttributes) else { return 0..<0 }
     let count = Int(try cursor.integer(UInt32.self))
-    guard count > 0, count <= RecordLimit.attributeBytes else {
+    guard count > 0, count <= AttributeBlock.maximumBytes else {
       throw CatalogError("extended attributes have an impossible length")
     }
     return try cursor.take(count)
+  }
+}
+
+extension Timestamp {
+  @inline(__always)
+  init(_ cursor: inout ByteCursor) throws(CatalogError) {
+    seconds = try cursor.integer()
+    nanoseconds = try cursor.integer()
+    guard nanoseconds < 1_000_000_000 else {
+      throw CatalogError("a time has more nanoseconds than a second")
+    }
   }
 }
 
@@ -270,7 +299,7 @@ extension Hints {
   @inline(__always)
   init(_ cursor: inout ByteCursor) throws(CatalogError) {
     sourceInode = try cursor.integer()
-    changed = Timestamp(seconds: try cursor.integer(), nanoseconds: try cursor.integer())
+    changed = try Timestamp(&cursor)
     storedInode = try cursor.integer()
     flags = StorageFlags(rawValue: try cursor.integer())
   }

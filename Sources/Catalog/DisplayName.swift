@@ -29,10 +29,13 @@ private func displayScalar(_ scalar: Unicode.Scalar) -> String {
   case 0x0D: "\\r"
   case 0x5C: "\\\\"
   case ..<0x20, 0x7F: hexEscape(UInt8(scalar.value))
-  // C1 controls; line and paragraph separators; marks that reverse or hide text.
-  case 0x80...0x9F, 0x200B...0x200F, 0x2028...0x202E, 0x2060...0x206F, 0xFEFF:
-    "\\u{\(String(scalar.value, radix: 16))}"
-  default: String(scalar)
+  default:
+    switch scalar.properties.generalCategory {
+    // C1 controls, line separators, marks that reverse or hide text, and what has no meaning yet.
+    case .control, .format, .lineSeparator, .paragraphSeparator, .unassigned:
+      "\\u{\(String(scalar.value, radix: 16))}"
+    default: String(scalar)
+    }
   }
 }
 

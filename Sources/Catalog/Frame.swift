@@ -8,7 +8,8 @@ public protocol FrameSink: AnyObject, Sendable {
   func store(_ frame: UInt32, _ bytes: [UInt8]) throws
 }
 
-/// A frame: 16 bytes of header, 16 bytes of checksum, a zstd frame. Records never span frames.
+/// A frame: 16 bytes of header, 16 bytes of checksum, the content compressed by zstd, or as it is where
+/// the two sizes are equal. Records never span frames.
 enum Frame {
   static let magic: UInt32 = 0x3146_5254  // "TRF1"
   static let headerBytes = 32
@@ -18,16 +19,25 @@ enum Frame {
   static let tableNumber: UInt32 = 0xFFFF_FFFE
   static let trailerNumber: UInt32 = 0xFFFF_FFFF
 
+  /// What a frame may grow to when it is decompressed. Who claims more wants our memory, so content that
+  /// zstd shrinks beyond it is stored as it is.
+  private static func plausibleContent(_ storedBytes: Int) -> Int { storedBytes * 1024 + 65536 }
+
   static func encode(
     number: UInt32, _ content: UnsafeRawBufferPointer, _ compressor: OpaquePointer,
     _ hasher: SHA256
   ) throws(CatalogError) -> [UInt8] {
-    let bound = tr_compress_bound(content.count)
+    let bound = max(tr_compress_bound(content.count), content.count)
     var stored = 0
     let bytes = [UInt8](unsafeUninitializedCapacity: headerBytes + bound) { buffer, count in
       let raw = UnsafeMutableRawBufferPointer(buffer)
       stored = tr_compress(
         compressor, raw.baseAddress! + headerBytes, bound, content.baseAddress, content.count)
+      if stored == 0 { return }
+      if stored >= content.count || content.count > plausibleContent(stored) {
+        stored = content.count
+        UnsafeMutableRawBufferPointer(rebasing: raw[headerBytes...]).copyMemory(from: content)
+      }
       raw.storeBytes(of: magic.littleEndian, toByteOffset: 0, as: UInt32.self)
       raw.storeBytes(of: number.littleEndian, toByteOffset: 4, as: UInt32.self)
       raw.storeBytes(of: UInt32(content.count).littleEndian, toByteOffset: 8, as: UInt32.self)
@@ -37,7 +47,7 @@ enum Frame {
       raw.storeBytes(of: checksum.0, toByteOffset: 16, as: UInt64.self)
       raw.storeBytes(of: checksum.1, toByteOffset: 24, as: UInt64.self)
     }
-    guard stored > 0 else { throw CatalogError("zstd could not compress a frame") }
+    guard bytes.count >= headerBytes else { throw CatalogError("zstd could not compress a frame") }
     return bytes
   }
 
@@ -66,9 +76,8 @@ enum Frame {
     guard found == magic, actual == number else {
       throw CatalogError("there is no frame where one should be")
     }
-    // zstd does not shrink records a thousandfold; who claims so wants our memory.
     guard content <= RecordLimit.recordBytes + 64, UInt64(stored) + UInt64(headerBytes) <= left,
-      UInt64(content) <= UInt64(stored) * 1024 + 65536
+      Int(content) <= plausibleContent(Int(stored))
     else { throw CatalogError("a frame claims an impossible size") }
     return headerBytes + Int(stored)
   }
@@ -87,6 +96,7 @@ enum Frame {
     let size = frame.withUnsafeBytes {
       Int(UInt32(littleEndian: $0.loadUnaligned(fromByteOffset: 8, as: UInt32.self)))
     }
+    if size == frame.count - headerBytes { return Array(frame[headerBytes...]) }
     let content = [UInt8](unsafeUninitializedCapacity: max(size, 1)) { buffer, count in
       decoded = frame.withUnsafeBytes {
         tr_decompress(

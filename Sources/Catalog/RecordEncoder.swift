@@ -2,7 +2,6 @@
 enum RecordLimit {
   /// Bytes of one directory's record: about eight million files in one directory.
   static let recordBytes = 1 << 30
-  static let attributeBytes = 16 << 20
   static let targetBytes = 1 << 16
 }
 
@@ -51,6 +50,7 @@ public final class RecordEncoder {
   private var fileCountOffset = 0
   private var fileCount: UInt32 = 0
   private var childCount: UInt32 = 0
+  private var hasTooMuch = false
   /// What the subtree holds so far, the directory itself included.
   public private(set) var totals = Totals()
 
@@ -68,6 +68,7 @@ public final class RecordEncoder {
     childHints.removeAll()
     fileCount = 0
     childCount = 0
+    hasTooMuch = false
     totals = Totals(entries: 1)
     appendMetadata(
       .directory, flags.union(attributes.isEmpty ? [] : .hasAttributes), metadata, size: 0)
@@ -91,6 +92,7 @@ public final class RecordEncoder {
 
   private func appendAttributes(_ attributes: AttributeBlock) {
     guard !attributes.isEmpty else { return }
+    if attributes.bytes.count > AttributeBlock.maximumBytes { hasTooMuch = true }
     content.append(UInt32(attributes.bytes.count))
     content.append(attributes.bytes.span)
   }
@@ -158,8 +160,8 @@ public final class RecordEncoder {
     content.append(children.bytes)
     let digest = hasher.digest(of: content.bytes)
     let hintCount = directoryHint.count + fileHints.count + childHints.count
-    guard content.count + hintCount + 8 <= RecordLimit.recordBytes else {
-      throw CatalogError("a directory has more entries than one record can hold")
+    guard content.count + hintCount + 8 <= RecordLimit.recordBytes, !hasTooMuch else {
+      throw CatalogError("a directory has more than one record can hold")
     }
     let place = try frame.append(
       content.bytes, hints: directoryHint.bytes, fileHints.bytes, childHints.bytes)
@@ -172,6 +174,8 @@ public final class RecordEncoder {
 public struct AttributeBlock: Sendable, Equatable {
   public let bytes: [UInt8]
   public static let empty = AttributeBlock(bytes: [])
+  /// What one entry may have; a catalog that claims more is refused.
+  public static let maximumBytes = 16 << 20
 
   public var isEmpty: Bool { bytes.isEmpty }
 

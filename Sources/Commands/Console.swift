@@ -78,7 +78,12 @@ struct ProgressLine {
     let entries = progress.entries.value
     let bytes = progress.bytesRead.value
     var line = "\(verb): \(grouped(entries)) entries, \(byteText(bytes)) read"
-    if elapsedSeconds > 0 { line += ", \(byteText(UInt64(Double(bytes) / elapsedSeconds)))/s" }
+    if elapsedSeconds > 0 {
+      // Nothing is read where nothing changed; then the entries show the pace.
+      line += bytes > 0
+        ? ", \(byteText(UInt64(Double(bytes) / elapsedSeconds)))/s"
+        : ", \(grouped(UInt64(Double(entries) / elapsedSeconds))) entries/s"
+    }
     let expected = progress.expectedEntries.value
     if expected > 0, entries > 0, elapsedSeconds >= 1 {
       let share = min(1, Double(entries) / Double(expected))

@@ -132,9 +132,11 @@ struct SnapshotCommand: RunnableCommand {
       "\(result.snapshot.name): \(counted(summary.root.totals.entries, "entry", "entries")), "
       + "\(byteText(summary.root.totals.bytes))\n"
       + "  \(counted(summary.filesCopied, "file", "files")) copied "
-      + "(\(byteText(summary.bytesCopied))), \(grouped(summary.filesLinked)) "
-      + (result.previous.map { "linked to \($0)" } ?? "hard-linked among themselves")
-      + ", in \(durationText(result.elapsedSeconds))"
+      + "(\(byteText(summary.bytesCopied)))"
+    if let previous = result.previous {
+      text += ", \(grouped(summary.filesLinked)) linked to \(previous)"
+    }
+    text += ", in \(durationText(result.elapsedSeconds))"
     if summary.warnings > 0 {
       text += "\n  \(counted(summary.warnings, "warning", "warnings")), named above"
     }

@@ -256,7 +256,7 @@ struct DirectoryMerge {
         work.warn(node.sourcePath(of: name), "was replaced while the snapshot was taken")
         return nil
       }
-      entry.attributes = AttributeBlock(try handle.extendedAttributes(.handle))
+      entry.attributes = work.attributes(of: handle, .handle) { node.sourcePath(of: name) }
     } catch {
       if error == .noSuchEntry {
         work.progress.vanished.count()

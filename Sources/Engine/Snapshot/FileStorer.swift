@@ -45,10 +45,7 @@ struct FileStorer {
       warnReplaced(name)
       return nil
     }
-    var attributes = AttributeBlock.empty
-    do throws(Errno) { attributes = AttributeBlock(try file.extendedAttributes()) } catch {
-      work.warn(node.sourcePath(of: name), "its extended attributes cannot be read: \(error)")
-    }
+    let attributes = work.attributes(of: file, .descriptor) { node.sourcePath(of: name) }
     if let before,
       let entry = try linkIfSameContent(file, name, status, attributes, before)
     {

@@ -273,14 +273,24 @@ final class SnapshotWork: TreeWork {
     {
       return record.attributes
     }
-    do throws(Errno) {
-      // Directories above a source are open by path only.
-      return AttributeBlock(
-        try source.descriptor.extendedAttributes(node.isListed ? .descriptor : .handle))
-    } catch {
-      warn(node.sourcePath, "its extended attributes cannot be read: \(error)")
-      return .empty
+    // Directories above a source are open by path only.
+    return attributes(of: source.descriptor, node.isListed ? .descriptor : .handle) {
+      node.sourcePath
     }
+  }
+
+  /// The attributes of an inode of the source; what cannot be read or kept is named.
+  func attributes(
+    of source: borrowing Descriptor, _ access: AttributeAccess, path: () -> [UInt8]
+  ) -> AttributeBlock {
+    do throws(Errno) {
+      let block = AttributeBlock(try source.extendedAttributes(access))
+      if block.bytes.count <= AttributeBlock.maximumBytes { return block }
+      warn(path(), "has more than 16 MiB of extended attributes, which are left out")
+    } catch {
+      warn(path(), "its extended attributes cannot be read: \(error)")
+    }
+    return .empty
   }
 
   // MARK: Leaving a directory
