@@ -2,9 +2,8 @@ import Foundation
 import Posix
 import Testing
 
-/// The trace is of the whole process, and so other tests' calls are in it too: each count is of a call
-/// that no other test of this target makes, or is compared in a process of its own.
-@Suite(.serialized, .enabled(if: SystemCallTrace.isAvailable)) struct SystemCallTraceTests {
+/// The trace is of the whole process, which other suites share: so each test has a process of its own.
+@Suite(.enabled(if: SystemCallTrace.isAvailable)) struct SystemCallTraceTests {
   @Test func countsTheCallsOfAllThreads() async {
     await #expect(processExitsWith: .success) {
       let scratch = try ScratchDirectory()

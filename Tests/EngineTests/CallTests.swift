@@ -1,0 +1,61 @@
+import Posix
+import Testing
+
+/// What a snapshot costs in system calls, and what it does when one of them fails.
+///
+/// The trace is of the whole process, which other suites share: so each test has a process of its own.
+@Suite(.enabled(if: SystemCallTrace.isAvailable)) struct CallTests {
+  @Test(arguments: [1, 2])
+  func anUnchangedFileCostsOneLookAndOneLink(_ threads: Int) async {
+    await #expect(processExitsWith: .success) { [threads] in
+      try CallTrials().anUnchangedFileCostsOneLookAndOneLink(threads)
+    }
+  }
+
+  @Test func anUnchangedFileIsNeverRead() async {
+    await #expect(processExitsWith: .success) { try CallTrials().anUnchangedFileIsNeverRead() }
+  }
+
+  @Test func withoutAFailureTheSnapshotIsTheSource() async {
+    await #expect(processExitsWith: .success) {
+      try CallTrials().withoutAFailureTheSnapshotIsTheSource()
+    }
+  }
+
+  /// One call of every kind, at every place, fails: the run fails whole or warns, and never lies.
+  @Test(arguments: SystemCall.allCases.map(\.rawValue))
+  func anInputOutputErrorAnywhere(_ call: String) async {
+    await #expect(processExitsWith: .success) { [call] in
+      try CallTrials().anInputOutputErrorAnywhere(SystemCall(rawValue: call)!)
+    }
+  }
+
+  @Test(arguments: [
+    "write", "pwrite", "mkdirat", "linkat", "symlinkat", "mknodat", "ftruncate", "syncfs", "renameat2",
+    "fsync",
+  ])
+  func withoutRoomNothingIsPublishedAndTheStatusSaysWhy(_ call: String) async {
+    await #expect(processExitsWith: .success) { [call] in
+      try CallTrials().withoutRoomNothingIsPublishedAndTheStatusSaysWhy(SystemCall(rawValue: call)!)
+    }
+  }
+
+  @Test func aFileWithTooManyLinksIsCopied() async {
+    await #expect(processExitsWith: .success) { try CallTrials().aFileWithTooManyLinksIsCopied() }
+  }
+
+  /// Once copied, the copy is what later snapshots link to.
+  @Test func afterTooManyLinksTheCopyIsLinked() async {
+    await #expect(processExitsWith: .success) { try CallTrials().afterTooManyLinksTheCopyIsLinked() }
+  }
+
+  @Test func aFileThatCannotBeReadIsNamedAndTheRestIsPublished() async {
+    await #expect(processExitsWith: .success) {
+      try CallTrials().aFileThatCannotBeReadIsNamedAndTheRestIsPublished()
+    }
+  }
+
+  @Test func aFailedSyncPublishesNothing() async {
+    await #expect(processExitsWith: .success) { try CallTrials().aFailedSyncPublishesNothing() }
+  }
+}

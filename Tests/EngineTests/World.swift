@@ -1,0 +1,120 @@
+import Foundation
+import Synchronization
+import Testing
+
+import Catalog
+import Engine
+import Posix
+import Repository
+
+/// A source, a repository, and what can be asked of them; removed with its last reference.
+final class World: Sendable {
+  let path: String
+  var source: String { path + "/source" }
+  var repositoryPath: String { path + "/repository" }
+
+  init() throws {
+    Posix.Process.clearCreationMask()
+    path = FileManager.default.temporaryDirectory
+      .appendingPathComponent("treering-engine-\(UUID().uuidString)").path
+    try FileManager.default.createDirectory(atPath: path + "/source", withIntermediateDirectories: true)
+    _ = try Repository.initialize(Array(repositoryPath.utf8), at: Clock.now())
+  }
+
+  deinit { _ = try? run("rm -rf '\(path)'") }
+
+  struct Taken {
+    var result: SnapshotResult
+    var warnings: [Warning]
+    var warnedPaths: Set<String> { Set(warnings.map { String(decoding: $0.path, as: UTF8.self) }) }
+  }
+
+  private final class Listener: Monitor {
+    let warnings = Mutex<[Warning]>([])
+    func warn(_ warning: Warning) { warnings.withLock { $0.append(warning) } }
+  }
+
+  /// Takes a snapshot with one thread, so that the n-th call is always the same.
+  func snapshot(threads: Int = 1) throws -> Taken {
+    let repository = try Repository.open(Array(repositoryPath.utf8))
+    let lock = try repository.lock(command: "test", at: Clock.now())
+    let listener = Listener()
+    let result = try lock.hold {
+      try takeSnapshot(
+        of: SnapshotOptions(sources: [Array(source.utf8)], threads: threads), in: repository,
+        program: "test", progress: Progress(), monitor: listener)
+    }
+    return Taken(result: result, warnings: listener.warnings.withLock { $0 })
+  }
+
+  func list() throws -> SnapshotList { try Repository.open(Array(repositoryPath.utf8)).snapshots() }
+
+  func names() throws -> [String] { try list().snapshots.map { $0.name.description } }
+
+  /// Runs a shell command in the world's directory.
+  @discardableResult
+  func run(_ command: String) throws -> String {
+    let process = Foundation.Process()
+    process.executableURL = URL(fileURLWithPath: "/bin/sh")
+    process.arguments = ["-c", "export LC_ALL=C; set -e; cd '\(path)'; " + command]
+    let pipe = Pipe()
+    process.standardOutput = pipe
+    try process.run()
+    let data = pipe.fileHandleForReading.readDataToEndOfFile()
+    process.waitUntilExit()
+    struct Failed: Error { var command: String }
+    guard process.terminationStatus == 0 else { throw Failed(command: command) }
+    return String(decoding: data, as: UTF8.self)
+  }
+
+  /// Long enough that no change of now can share a time stamp with what is read later.
+  func settle() { Posix.Process.sleep(milliseconds: 60) }
+
+  /// All that must never change of a tree: names, kinds, modes, owners, times, targets, inodes, attributes
+  /// and content, by tools that are not ours.
+  func fingerprint(_ tree: String) throws -> String {
+    try run(
+      """
+      cd '\(tree)'
+      find . -printf '%p %y %m %U %G %T@ %l %i' -type f -printf ' %s %b' -o -printf '' | tr '\\n' ' ' | sha256sum
+      find . -printf '%p %y %m %U %G %T@ %l %i\\n' | sort
+      find . -type f -print0 | sort -z | xargs -0r sha256sum
+      getfattr -R -P -h -d -m - . 2>/dev/null || true
+      """)
+  }
+
+  /// Names, kinds, modes, owners, times, targets, attributes and content: equal for a source and its snapshot.
+  func content(_ tree: String) throws -> [String] {
+    try run(
+      """
+      cd '\(tree)'
+      find . -printf '%p %y %m %U %G %T@ %l\\n' | sort
+      find . -type f -print0 | sort -z | xargs -0r sha256sum
+      getfattr -R -P -h -d -m - . 2>/dev/null || true
+      """
+    ).split(separator: "\n").map(String.init)
+  }
+
+  /// Where the source stands in a snapshot.
+  func tree(_ snapshot: String) -> String { "\(repositoryPath)/\(snapshot)/localhost\(source)" }
+
+  /// Gives a snapshot a name of long ago, so that the next one need not wait for a second to pass.
+  func age(_ name: String, to new: String) throws {
+    try run(
+      """
+      cd repository; mv \(name) \(new); mv .treering/catalogs/\(name).catalog .treering/catalogs/\(new).catalog
+      ln -sfn \(new) latest
+      """)
+  }
+
+  /// Removes every snapshot but one.
+  func keepOnly(_ name: String) throws {
+    try run(
+      """
+      cd repository
+      for d in 2*; do [ "$d" = \(name) ] || rm -rf "$d"; done
+      for c in .treering/catalogs/*; do [ "$c" = .treering/catalogs/\(name).catalog ] || rm -f "$c"; done
+      rm -rf .treering/pending/* .treering/trash/*; ln -sfn \(name) latest
+      """)
+  }
+}
