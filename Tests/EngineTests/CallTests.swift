@@ -55,6 +55,10 @@ import Testing
     }
   }
 
+  @Test func aFailedRunLeavesNoDescriptorOpen() async {
+    await #expect(processExitsWith: .success) { try CallTrials().aFailedRunLeavesNoDescriptorOpen() }
+  }
+
   @Test func aFailedSyncPublishesNothing() async {
     await #expect(processExitsWith: .success) { try CallTrials().aFailedSyncPublishesNothing() }
   }
