@@ -257,6 +257,8 @@ final class SnapshotWork: TreeWork {
       node.target = try parent.target!.directory(name.span)
       node.targetStatus = try node.target!.descriptor.status()
     } catch {
+      // Made, but not to be opened: no name may be in the tree that is not in the catalog.
+      try? parent.target!.descriptor.removeDirectory(name.span)
       try storingFailed("make the directory", node.sourcePath, error)
       return false
     }
