@@ -52,5 +52,7 @@ let package = Package(
     .testTarget(
       name: "EngineTests", dependencies: ["Engine", "Repository", "Posix", "Catalog"],
       swiftSettings: strict),
+    .testTarget(
+      name: "ManualTests", exclude: ["read_catalog.py"], swiftSettings: strict),
   ]
 )

@@ -1,0 +1,211 @@
+import Foundation
+import Testing
+
+/// treering.1 against what the program says of itself.
+@Suite struct CommandPageTests {
+  private let page: ManualPage
+  private let treering: String
+
+  init() throws {
+    page = try ManualPage("treering.1")
+    treering = try Tools.treering()
+  }
+
+  /// The entries of one block of `help`, such as OPTIONS, without their explanations.
+  private func help(_ block: String, _ command: String?) throws -> [String] {
+    let text = try Tools.succeed(treering, ["help"] + (command.map { [$0] } ?? [])).text
+    var isInside = false
+    var entries: [String] = []
+    for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
+      if line.isEmpty {
+        isInside = false
+      } else if line == "\(block):" {
+        isInside = true
+      } else if isInside, let match = line.firstMatch(of: /^  (\S+(?: \S+)*)/) {
+        entries.append(String(match.1))
+      }
+    }
+    return entries
+  }
+
+  private func commands() throws -> [String] { try help("SUBCOMMANDS", nil) }
+
+  @Test func everySubcommandIsDescribedAndNoOther() throws {
+    let commands = try commands()
+    #expect(commands.count >= 6)
+    let described = try page.subsections(of: "COMMANDS").map(\.name)
+    #expect(described.filter { $0 != "help" } == commands)
+    #expect(described.contains("help"))
+  }
+
+  @Test func everyOptionIsDescribedAndNoOther() throws {
+    let common = ManualPage.options(try page.section("OPTIONS"))
+    #expect(common.count >= 6)
+    let sections = try page.subsections(of: "COMMANDS")
+    for command in try commands() {
+      let section = try #require(sections.first { $0.name == command })
+      let described = common.union(ManualPage.options(section.lines))
+      let offered = Set(try help("OPTIONS", command))
+      #expect(described == offered, "\(command): \(described.symmetricDifference(offered).sorted())")
+    }
+    #expect(Set(try help("OPTIONS", nil)).isSubset(of: common))
+  }
+
+  /// The synopsis names each option in one of its spellings, and each argument.
+  @Test func synopsisAgreesWithHelp() throws {
+    var synopsis: [String: [String]] = [:]
+    var command = ""
+    for line in try page.section("SYNOPSIS") {
+      if line.hasPrefix(".Cm ") {
+        command = String(line.dropFirst(4))
+        synopsis[command] = []
+      } else if line == ".Nm" {
+        command = ""
+      } else if !command.isEmpty {
+        synopsis[command]!.append(line)
+      }
+    }
+    for command in try commands() {
+      let lines = try #require(synopsis[command], "\(command) is missing")
+      var flags: Set<String> = []
+      var arguments: [String] = []
+      for line in lines {
+        let words = line.split(separator: " ").map(String.init)
+        for (index, word) in words.enumerated() where index + 1 < words.count {
+          let next = words[index + 1]
+          if word == "Fl" {
+            if next.hasPrefix("-") { flags.insert("-" + next) } else { next.forEach { flags.insert("-\($0)") } }
+          } else if word == "Ar" || word == ".Ar", !words.contains("Fl"), !line.hasPrefix(".Fl") {
+            arguments.append("<\(next)>")
+          }
+        }
+      }
+      for option in try help("OPTIONS", command) {
+        let spellings = option.split(separator: ",").map {
+          $0.split(separator: " ").first.map(String.init) ?? ""
+        }
+        if spellings.contains("--version") || spellings.contains("--help") { continue }
+        let used = spellings.filter { flags.contains($0) }
+        #expect(used.count == 1, "\(command): \(option)")
+        used.forEach { flags.remove($0) }
+      }
+      #expect(flags.isEmpty, "\(command) has no \(flags)")
+      #expect(arguments == (try help("ARGUMENTS", command)), "\(command)")
+    }
+  }
+
+  @Test(arguments: ["treering.1", "treering-catalog.5"])
+  func mandocFindsNothingToWarnOf(file: String) throws {
+    let ended = try Tools.run(
+      try Tools.find("mandoc"),
+      ["-T", "lint", "-W", "warning", Tools.package.appending(path: "man/\(file)").path])
+    #expect(ended.status == 0)
+    #expect(ended.text == "")
+  }
+
+  @Test func sectionsStandInTheUsualOrder() throws {
+    #expect(
+      page.titles == [
+        "NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "COMMANDS", "JSON", "ENVIRONMENT", "FILES",
+        "EXIT STATUS", "EXAMPLES", "DIAGNOSTICS", "SEE ALSO", "CAVEATS",
+      ])
+  }
+
+  // MARK: Exit statuses
+
+  @Test func exitStatusesAreThoseOfTheTableInTheCode() throws {
+    let table = try String(
+      contentsOf: Tools.package.appending(path: "Sources/Commands/ExitStatus.swift"),
+      encoding: .utf8)
+    let inCode = Set(
+      table.matches(of: /static let \w+ = ExitStatus\(code: (\d+)\)/).compactMap { Int($0.1) })
+    #expect(inCode.isSuperset(of: [0, 1, 2, 3, 5, 6, 8]))
+    #expect(table.contains("ExitStatus(code: 128 + signal)"))
+
+    var inPage: Set<Int> = []
+    var reserved: Set<Int> = []
+    for item in ManualPage.items(try page.section("EXIT STATUS")) {
+      for number in item.head.split(separator: ",") {
+        let status = try #require(Int(number.trimmingCharacters(in: .whitespaces)))
+        #expect(inPage.insert(status).inserted, "\(status) is there twice")
+        if item.body.contains(where: { $0.hasPrefix("Reserved:") }) { reserved.insert(status) }
+      }
+    }
+    let signals: Set = [SIGHUP, SIGINT, SIGTERM].reduce(into: Set<Int>()) { $0.insert(128 + Int($1)) }
+    #expect(inPage.filter { $0 >= 128 } == signals)
+    #expect(inPage.isSuperset(of: inCode), "in the code alone: \(inCode.subtracting(inPage))")
+    // The page may announce a status that the code does not have yet; it must say so.
+    let ahead = inPage.filter { $0 < 128 }.subtracting(inCode)
+    #expect(ahead.isSubset(of: reserved), "in the page alone: \(ahead)")
+    #expect(reserved.contains(4) == !(try sources(mention: "Failure(.refused")))
+  }
+
+  private func sources(mention text: String) throws -> Bool {
+    let directory = Tools.package.appending(path: "Sources")
+    guard let files = FileManager.default.enumerator(at: directory, includingPropertiesForKeys: nil)
+    else { throw Unable("the sources are missing") }
+    // A call may begin a new line after the parenthesis.
+    for case let file as URL in files where file.pathExtension == "swift" {
+      let code = try String(contentsOf: file, encoding: .utf8).filter { !$0.isWhitespace }
+      if code.contains(text) { return true }
+    }
+    return false
+  }
+
+  // MARK: JSON
+
+  /// Every key of every document is named in the item of its command.
+  @Test func everyJSONKeyIsDescribed() throws {
+    let scratch = try Scratch()
+    let source = scratch.url.appending(path: "source")
+    try FileManager.default.createDirectory(at: source, withIntermediateDirectories: true)
+    try Data("one".utf8).write(to: source.appending(path: "file"))
+    let odd = try Tools.run(
+      "/bin/sh", ["-c", "touch \"$(printf 'odd\\377')\""], in: source)
+    #expect(odd.status == 0)
+    let repository = ["--repository", scratch.path("repository"), "--json"]
+    func answer(_ command: String, _ arguments: [String], status: Int32 = 0) throws -> Any {
+      let ended = try Tools.run(treering, [command] + arguments + repository)
+      #expect(ended.status == status, "\(command): \(ended.errorText)")
+      return try JSONSerialization.jsonObject(with: ended.output)
+    }
+    var documents: [String: Any] = [:]
+    documents["init"] = try answer("init", [])
+    _ = try answer("snapshot", [source.path])
+    try Data("two and more".utf8).write(to: source.appending(path: "file"))
+    let removed = try Tools.run("/bin/sh", ["-c", "rm odd*"], in: source)
+    #expect(removed.status == 0)
+    documents["snapshot"] = try answer("snapshot", [source.path])
+    documents["list"] = try answer("list", [])
+    let destination = scratch.path("destination")
+    _ = try answer("restore", ["latest", "--to", destination])
+    documents["restore"] = try answer("restore", ["latest", "--to", destination], status: 1)
+    let listed = try #require(documents["list"] as? [[String: Any]])
+    let first = try #require(listed.first?["name"] as? String)
+    documents["diff"] = try answer("diff", [first, "latest"])
+    let stored = scratch.path("repository/\(first)/localhost\(source.path)")
+    let damaged = try Tools.run("/bin/sh", ["-c", "rm odd*; printf x > new"], in: URL(filePath: stored))
+    #expect(damaged.status == 0)
+    documents["verify"] = try answer("verify", [], status: 6)
+
+    let items = ManualPage.items(try page.section("JSON"))
+    for command in try commands() {
+      let document = try #require(documents[command])
+      let item = try #require(items.first { $0.head == "Cm \(command)" })
+      let words = Set(item.body.flatMap { $0.split { " ,;".contains($0) }.map(String.init) })
+      let keys = Self.keys(of: document)
+      #expect(!keys.isEmpty)
+      #expect(keys.isSubset(of: words), "\(command): \(keys.subtracting(words))")
+    }
+  }
+
+  private static func keys(of document: Any) -> Set<String> {
+    if let object = document as? [String: Any] {
+      return object.reduce(into: Set(object.keys)) { $0.formUnion(keys(of: $1.value)) }
+    }
+    if let array = document as? [Any] {
+      return array.reduce(into: []) { $0.formUnion(keys(of: $1)) }
+    }
+    return []
+  }
+}
