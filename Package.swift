@@ -36,7 +36,7 @@ let package = Package(
       name: "Repository", dependencies: ["Posix", "Catalog", "Settings"], swiftSettings: strict),
 
     // 1  the kernel
-    .target(name: "Posix", dependencies: ["CPosix"], swiftSettings: strict),
+    .target(name: "Posix", dependencies: ["CPosix", "Catalog"], swiftSettings: strict),
     .target(name: "CPosix", linkerSettings: [.linkedLibrary("attr")]),
 
     // 0  values

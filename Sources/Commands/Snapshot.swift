@@ -238,7 +238,7 @@ struct HistoryLine: Encodable {
   }
 
   init(
-    _ start: Instant, _ options: SnapshotOptions, _ result: SnapshotAnswer?, _ status: ExitStatus,
+    _ start: Timestamp, _ options: SnapshotOptions, _ result: SnapshotAnswer?, _ status: ExitStatus,
     error: String?
   ) {
     time = CalendarTime(seconds: start.seconds).rfc3339

@@ -1,4 +1,5 @@
 internal import CPosix
+public import Catalog
 internal import Glibc
 
 // Entries of a held directory. No call here follows a symbolic link.
@@ -35,8 +36,10 @@ extension Descriptor {
   }
 
   /// Makes a FIFO, socket or device node that nobody but the owner may use yet; `mknodat(2)`.
+  ///
+  /// `deviceNumber` is as in `FileStatus`.
   public borrowing func makeNode(
-    _ name: Span<UInt8>, kind: FileStatus.Kind, major: UInt32, minor: UInt32
+    _ name: Span<UInt8>, kind: EntryKind, deviceNumber: UInt64
   ) throws(Errno) {
     let raw = self.raw
     let type =
@@ -48,7 +51,9 @@ extension Descriptor {
       default: throw .invalid
       }
     _ = try perform(.mknodat) {
-      withComponent(name) { tr_mknodat(raw, $0, UInt32(type) | 0o600, major, minor) }
+      withComponent(name) { tr_mknodat(
+          raw, $0, UInt32(type) | 0o600, UInt32(truncatingIfNeeded: deviceNumber >> 32),
+          UInt32(truncatingIfNeeded: deviceNumber)) }
     }
   }
 

@@ -1,4 +1,5 @@
 internal import CPosix
+public import Catalog
 internal import Glibc
 
 // Metadata of the open inode itself. A descriptor opened with `pathOnly` works for every kind of file,
@@ -25,12 +26,10 @@ extension Descriptor {
   }
 
   /// Sets the modification time and leaves the access time; `utimensat(2)`.
-  public borrowing func setModificationTime(
-    seconds: Int64, nanoseconds: UInt32
-  ) throws(Errno) {
+  public borrowing func setModificationTime(_ time: Timestamp) throws(Errno) {
     let raw = self.raw
     _ = try perform(.utimensat) {
-      tr_utimensat(raw, "", seconds, Int(nanoseconds), tr_at_empty_path)
+      tr_utimensat(raw, "", time.seconds, Int(time.nanoseconds), tr_at_empty_path)
     }
   }
 }

@@ -1,4 +1,5 @@
 internal import CPosix
+public import Catalog
 internal import Glibc
 
 /// What `statx(2)` says of one inode.
@@ -8,10 +9,10 @@ public struct FileStatus: Sendable {
   public var size: UInt64
   /// Blocks of 512 bytes that are allocated.
   public var blocks: UInt64
-  public var mtimeSeconds: Int64
-  public var ctimeSeconds: Int64
-  public var mtimeNanoseconds: UInt32
-  public var ctimeNanoseconds: UInt32
+  /// The mtime: when the content was changed, or what `utimensat(2)` set.
+  public var modified: Timestamp
+  /// The ctime: when the kernel last changed content or metadata; nobody can set it.
+  public var changed: Timestamp
   /// Type and permissions as in `st_mode`.
   public var mode: UInt32
   public var linkCount: UInt32
@@ -19,33 +20,26 @@ public struct FileStatus: Sendable {
   public var group: UInt32
   /// The device the inode lives on: major number in the upper half, minor in the lower.
   public var device: UInt64
-  /// Of a device node.
-  public var deviceMajor: UInt32
-  public var deviceMinor: UInt32
+  /// Of a device node: major number in the upper half, minor in the lower.
+  public var deviceNumber: UInt64
 
   init(_ status: tr_status) {
     inode = status.inode
     size = status.size
     blocks = status.blocks
-    mtimeSeconds = status.mtime_seconds
-    ctimeSeconds = status.ctime_seconds
-    mtimeNanoseconds = status.mtime_nanoseconds
-    ctimeNanoseconds = status.ctime_nanoseconds
+    modified = Timestamp(
+      seconds: status.mtime_seconds, nanoseconds: status.mtime_nanoseconds)
+    changed = Timestamp(seconds: status.ctime_seconds, nanoseconds: status.ctime_nanoseconds)
     mode = status.mode
     linkCount = status.links
     user = status.user
     group = status.group
     device = status.device
-    deviceMajor = status.device_major
-    deviceMinor = status.device_minor
-  }
-
-  public enum Kind: Sendable {
-    case regular, directory, symbolicLink, fifo, socket, characterDevice, blockDevice
+    deviceNumber = UInt64(status.device_major) << 32 | UInt64(status.device_minor)
   }
 
   /// The type of the inode; `nil` for one that this system does not know.
-  public var kind: Kind? {
+  public var kind: EntryKind? {
     switch mode & UInt32(S_IFMT) {
     case UInt32(S_IFREG): .regular
     case UInt32(S_IFDIR): .directory
@@ -60,6 +54,13 @@ public struct FileStatus: Sendable {
 
   /// The twelve bits of `chmod(2)`.
   public var permissions: UInt32 { mode & 0o7777 }
+
+  /// Permissions, owner and mtime, as a catalog keeps them.
+  public var metadata: Metadata {
+    Metadata(
+      permissions: UInt16(truncatingIfNeeded: permissions), user: user, group: group,
+      modified: modified)
+  }
 
   /// True where fewer blocks are allocated than the size needs.
   public var hasHoles: Bool { blocks &* 512 < size }

@@ -1,4 +1,5 @@
 internal import CPosix
+public import Catalog
 internal import Glibc
 
 /// What the process is and was told: users, limits, signals, clocks, terminal, standard streams.
@@ -86,41 +87,28 @@ public enum StandardStream: Int32, Sendable {
   case error = 2
 }
 
-/// An instant by the kernel's clock.
-public struct Instant: Sendable, Comparable {
-  public var seconds: Int64
-  public var nanoseconds: UInt32
-
-  public init(seconds: Int64, nanoseconds: UInt32) {
-    self.seconds = seconds
-    self.nanoseconds = nanoseconds
-  }
-
-  public static func < (a: Instant, b: Instant) -> Bool {
-    (a.seconds, a.nanoseconds) < (b.seconds, b.nanoseconds)
-  }
-
+extension Timestamp {
   /// The difference in seconds.
-  public static func - (a: Instant, b: Instant) -> Double {
-    Double(a.seconds - b.seconds) + (Double(a.nanoseconds) - Double(b.nanoseconds)) / 1e9
+  public static func - (a: Timestamp, b: Timestamp) -> Double {
+    Double(a.seconds) - Double(b.seconds) + (Double(a.nanoseconds) - Double(b.nanoseconds)) / 1e9
   }
 }
 
 public enum Clock {
   /// Wall-clock time; `clock_gettime(2)` `CLOCK_REALTIME`.
-  public static func now() -> Instant { read(CLOCK_REALTIME) }
+  public static func now() -> Timestamp { read(CLOCK_REALTIME) }
 
   /// The clock from which file systems stamp changes; never ahead of the next stamp.
-  public static func fileStampNow() -> Instant { read(tr_clock_realtime_coarse) }
+  public static func fileStampNow() -> Timestamp { read(tr_clock_realtime_coarse) }
 
   /// For durations: not moved by an adjustment of the time of day.
-  public static func monotonic() -> Instant { read(CLOCK_MONOTONIC) }
+  public static func monotonic() -> Timestamp { read(CLOCK_MONOTONIC) }
 
-  private static func read(_ clock: CInt) -> Instant {
+  private static func read(_ clock: CInt) -> Timestamp {
     var seconds: Int64 = 0
     var nanoseconds = 0
     _ = tr_clock(clock, &seconds, &nanoseconds)
-    return Instant(seconds: seconds, nanoseconds: UInt32(nanoseconds))
+    return Timestamp(seconds: seconds, nanoseconds: UInt32(nanoseconds))
   }
 
   /// Year, month, day, hour, minute, second in the zone of the process (`TZ`); `localtime(3)`.

@@ -37,8 +37,7 @@ public final class PendingSnapshot: Sendable {
     do {
       try catalog.finish(summary, writer)
       try tree.descriptor.setPermissions(0o755)
-      try tree.descriptor.setModificationTime(
-        seconds: summary.started.seconds, nanoseconds: summary.started.nanoseconds)
+      try tree.descriptor.setModificationTime(summary.started)
       try pending.descriptor.synchronizeFileSystem()
       let catalogs = try repository.directory(Repository.catalogsName)
       try pending.descriptor.rename(
@@ -56,7 +55,7 @@ public final class PendingSnapshot: Sendable {
 
 extension Repository {
   /// Begins a snapshot under the first name that is free from `time` on; the caller holds the lock.
-  public func beginSnapshot(at time: Instant) throws(Failure) -> PendingSnapshot {
+  public func beginSnapshot(at time: Timestamp) throws(Failure) -> PendingSnapshot {
     var seconds = time.seconds
     while true {
       let name = SnapshotName(seconds: seconds)
@@ -65,7 +64,7 @@ extension Repository {
       let listed = (try? catalogs.descriptor.status(of: name.catalogName.span)) != nil
       if !taken && !listed {
         // Two runs in one second: the later one waits for its own.
-        let ahead = Instant(seconds: seconds, nanoseconds: 0) - Clock.now()
+        let ahead = Timestamp(seconds: seconds, nanoseconds: 0) - Clock.now()
         if seconds > time.seconds && ahead > 0 && ahead < 2 {
           Process.sleep(milliseconds: Int(ahead * 1000) + 1)
         }

@@ -1,4 +1,4 @@
-internal import Catalog
+public import Catalog
 public import Posix
 internal import Settings
 
@@ -79,7 +79,7 @@ public final class Repository: Sendable {
   }
 
   /// Makes a repository: of a directory that does not exist yet, or of an empty one.
-  public static func initialize(_ path: [UInt8], at time: Instant) throws(Failure) -> Repository {
+  public static func initialize(_ path: [UInt8], at time: Timestamp) throws(Failure) -> Repository {
     let shown = displayName(path)
     do {
       let parent = path.lastIndex(of: UInt8(ascii: "/")).map { Array(path[...$0]) } ?? [UInt8(ascii: ".")]
@@ -167,7 +167,7 @@ public final class Repository: Sendable {
   }
 
   /// Takes the repository for one writer; it is free again when the lock goes away or the process ends.
-  public func lock(command: String, at time: Instant) throws(Failure) -> RepositoryLock {
+  public func lock(command: String, at time: Timestamp) throws(Failure) -> RepositoryLock {
     do {
       let file = try control.descriptor.open(
         Self.lockName.span, [.readWrite, .create], mode: 0o600)

@@ -26,7 +26,7 @@ enum Layering {
     "Engine": TargetRule(layer: 2, imports: ["Repository", "Posix", "Catalog", "Synchronization"]),
     "Repository": TargetRule(
       layer: 2, imports: ["Posix", "Catalog", "Settings", "Synchronization"]),
-    "Posix": TargetRule(layer: 1, imports: ["CPosix", "Glibc", "Synchronization"]),
+    "Posix": TargetRule(layer: 1, imports: ["CPosix", "Catalog", "Glibc", "Synchronization"]),
     "CPosix": TargetRule(layer: 1, imports: []),
     "Catalog": TargetRule(layer: 0, imports: ["CCodec"]),
     "CCodec": TargetRule(layer: 0, imports: []),

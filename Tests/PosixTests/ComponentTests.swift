@@ -1,4 +1,5 @@
 import Foundation
+import Catalog
 import Posix
 import Testing
 
@@ -18,7 +19,7 @@ import Testing
     ("unlink", { try $0.descriptor.unlink($1.span) }),
     ("removeDirectory", { try $0.descriptor.removeDirectory($1.span) }),
     ("makeDirectory", { try $0.descriptor.makeDirectory($1.span, mode: 0o700) }),
-    ("makeNode", { try $0.descriptor.makeNode($1.span, kind: .fifo, major: 0, minor: 0) }),
+    ("makeNode", { try $0.descriptor.makeNode($1.span, kind: .fifo, deviceNumber: 0) }),
     ("makeSymbolicLink", { try $0.descriptor.makeSymbolicLink($1.span, to: name("t")) }),
     ("readSymbolicLink", { _ = try $0.descriptor.readSymbolicLink($1.span) }),
     ("link from", { let n = name("new"); try $0.descriptor.link($1.span, to: $0.descriptor, as: n.span) }),

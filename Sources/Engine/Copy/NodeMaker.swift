@@ -14,9 +14,7 @@ func makeSpecial(
     try directory.makeSymbolicLink(name, to: target)
   } else {
     do throws(Errno) {
-      try directory.makeNode(
-        name, kind: kind.posixKind, major: UInt32(truncatingIfNeeded: device >> 32),
-        minor: UInt32(truncatingIfNeeded: device))
+      try directory.makeNode(name, kind: kind, deviceNumber: device)
     } catch {
       guard error == .notPermitted || error == .notSupported else { throw error }
       return (0, .notStored)
@@ -24,7 +22,7 @@ func makeSpecial(
   }
   let made = try directory.open(name, .pathOnly)
   let status = try made.status()
-  guard status.entryKind == kind else { throw Errno.staleHandle }
+  guard status.kind == kind else { throw Errno.staleHandle }
   let missing = try applyMetadata(
     metadata, attributes, to: made, .handle(isSymbolicLink: kind == .symbolicLink),
     currently: status, mayHaveOthers: mayHaveOthers)

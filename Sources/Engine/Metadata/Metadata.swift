@@ -2,58 +2,19 @@ internal import Catalog
 internal import Posix
 
 extension FileStatus {
-  var metadata: Metadata {
-    Metadata(
-      permissions: UInt16(truncatingIfNeeded: permissions), user: user, group: group,
-      modified: Timestamp(seconds: mtimeSeconds, nanoseconds: mtimeNanoseconds))
-  }
-
-  var changed: Timestamp { Timestamp(seconds: ctimeSeconds, nanoseconds: ctimeNanoseconds) }
-
-  var entryKind: EntryKind? {
-    switch kind {
-    case .regular: .regular
-    case .directory: .directory
-    case .symbolicLink: .symbolicLink
-    case .fifo: .fifo
-    case .socket: .socket
-    case .characterDevice: .characterDevice
-    case .blockDevice: .blockDevice
-    case nil: nil
-    }
-  }
-
-  /// Numbers of a device node as the catalog keeps them.
-  var deviceNumber: UInt64 { UInt64(deviceMajor) << 32 | UInt64(deviceMinor) }
-
   /// True where the two looks saw the same inode in the same state.
   func isSameState(as other: FileStatus) -> Bool {
     inode == other.inode && device == other.device && mode == other.mode && size == other.size
-      && changed == other.changed && mtimeSeconds == other.mtimeSeconds
-      && mtimeNanoseconds == other.mtimeNanoseconds
+      && changed == other.changed && modified == other.modified
   }
 
   /// True where a change after `moment` could have left the ctime that this look saw.
   ///
   /// Time stamps come from a clock that ticks every 1 to 10 ms (`jiffies`, see `time(7)`); where the stamp
   /// has no fraction the file system may count in seconds, or in two of them as FAT does.
-  func isRacy(since moment: Instant) -> Bool {
-    let granularity = ctimeNanoseconds == 0 && mtimeNanoseconds == 0 ? 2.0 : 0.02
-    return Instant(seconds: ctimeSeconds, nanoseconds: ctimeNanoseconds) - moment > -granularity
-  }
-}
-
-extension EntryKind {
-  var posixKind: FileStatus.Kind {
-    switch self {
-    case .regular: .regular
-    case .directory: .directory
-    case .symbolicLink: .symbolicLink
-    case .fifo: .fifo
-    case .socket: .socket
-    case .characterDevice: .characterDevice
-    case .blockDevice: .blockDevice
-    }
+  func isRacy(since moment: Timestamp) -> Bool {
+    let granularity = changed.nanoseconds == 0 && modified.nanoseconds == 0 ? 2.0 : 0.02
+    return changed - moment > -granularity
   }
 }
 
@@ -136,7 +97,6 @@ func applyMetadata(
     case .handle: try target.setPermissionsOfHandle(permissions)
     }
   }
-  try target.setModificationTime(
-    seconds: metadata.modified.seconds, nanoseconds: metadata.modified.nanoseconds)
+  try target.setModificationTime(metadata.modified)
   return missing
 }

@@ -58,7 +58,7 @@ struct RestoreMerge {
     case .always: return true
     case .ifChanged:
       let isSame =
-        present.entryKind == row.kind && present.metadata == row.metadata
+        present.kind == row.kind && present.metadata == row.metadata
         && (row.kind != .regular || present.size == row.size)
         && (row.kind != .symbolicLink || linkTarget(name) == record.target(of: row))
       return !isSame

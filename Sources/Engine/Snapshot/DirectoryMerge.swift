@@ -8,7 +8,7 @@ struct DirectoryMerge {
   private let work: SnapshotWork
   private let node: SnapshotNode
   private let encoder: RecordEncoder
-  private let moment: Instant
+  private let moment: Timestamp
   private let worker: SnapshotWorker
   private let source: Directory
   private let target: Directory
@@ -22,7 +22,7 @@ struct DirectoryMerge {
 
   init(
     _ work: SnapshotWork, _ node: SnapshotNode, _ record: DirectoryRecord?,
-    _ encoder: RecordEncoder, _ moment: Instant, _ worker: SnapshotWorker
+    _ encoder: RecordEncoder, _ moment: Timestamp, _ worker: SnapshotWorker
   ) throws {
     self.work = work
     self.node = node
@@ -115,9 +115,8 @@ struct DirectoryMerge {
   /// The test of DESIGN's "unchanged": one look at the source's inode against what was recorded of it.
   private func isUnchanged(_ row: FileRow, _ status: FileStatus) -> Bool {
     row.hints.sourceInode == status.inode && row.hints.changed == status.changed
-      && row.metadata.modified.seconds == status.mtimeSeconds
-      && row.metadata.modified.nanoseconds == status.mtimeNanoseconds
-      && row.kind == status.entryKind && (row.kind != .regular || row.size == status.size)
+      && row.metadata.modified == status.modified
+      && row.kind == status.kind && (row.kind != .regular || row.size == status.size)
       && row.hints.flags.isDisjoint(with: [.racy, .changedWhileRead])
       // What an ordinary user could not store, root stores now.
       && (!work.isRoot || !row.hints.flags.isCatalogOnly)
@@ -162,7 +161,7 @@ struct DirectoryMerge {
   // MARK: Changed or new
 
   private func store(_ range: Range<Int>, _ status: FileStatus, _ before: FileRow?) throws {
-    guard let kind = status.entryKind else {
+    guard let kind = status.kind else {
       work.warn(path(range), "is of a kind that this system does not name")
       return
     }
@@ -241,7 +240,7 @@ struct DirectoryMerge {
     _ name: [UInt8], _ status: FileStatus, _ before: FileRow?
   ) throws -> NewEntry? {
     var entry = NewEntry(
-      kind: status.entryKind!, metadata: status.metadata,
+      kind: status.kind!, metadata: status.metadata,
       hints: Hints(
         sourceInode: status.inode, changed: status.changed, storedInode: 0,
         flags: status.isRacy(since: moment) ? .racy : []))

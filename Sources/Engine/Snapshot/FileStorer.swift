@@ -9,14 +9,14 @@ struct FileStorer {
   private let worker: SnapshotWorker
   private let record: DirectoryRecord?
   private let baseTree: Directory?
-  private let moment: Instant
+  private let moment: Timestamp
 
   /// Pauses before a file that changed while it was read is read again.
   private static let pausesMilliseconds = [0, 5, 20, 80, 250]
 
   init(
     _ work: SnapshotWork, _ node: SnapshotNode, _ worker: SnapshotWorker,
-    _ record: DirectoryRecord?, _ baseTree: Directory?, _ moment: Instant
+    _ record: DirectoryRecord?, _ baseTree: Directory?, _ moment: Timestamp
   ) {
     self.work = work
     self.node = node

@@ -67,9 +67,8 @@ public func takeSnapshot(
 
     var summary = CatalogSummary(root: tree)
     summary.sequence = list.nextSequence
-    summary.started = Timestamp(seconds: started.seconds, nanoseconds: started.nanoseconds)
-    let finished = Clock.now()
-    summary.finished = Timestamp(seconds: finished.seconds, nanoseconds: finished.nanoseconds)
+    summary.started = started
+    summary.finished = Clock.now()
     summary.warnings = progress.warnings.value
     summary.outcome = summary.warnings > 0 ? .warnings : .complete
     summary.files = progress.files.value

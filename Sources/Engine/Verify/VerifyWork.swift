@@ -140,8 +140,8 @@ final class VerifyWork: TreeWork {
       found(node, name, "cannot be read: \(error)")
       return
     }
-    guard let kind = status.entryKind, kind == row.kind else {
-      found(node, name, "is now a \(status.entryKind?.word ?? "something else"), not a \(row.kind.word)")
+    guard let kind = status.kind, kind == row.kind else {
+      found(node, name, "is now a \(status.kind?.word ?? "something else"), not a \(row.kind.word)")
       return
     }
     var problems: [String] = []
