@@ -43,7 +43,7 @@ struct SnapshotCommand: RunnableCommand {
           progress: progress, monitor: monitor)
         line.stop()
         let status: ExitStatus =
-          result.snapshot.summary.outcome == .warnings ? .warnings : .done
+          progress.warnings.value > 0 ? .warnings : .done
         let answer = SnapshotAnswer(result, progress, monitor.warnings)
         record(repository, HistoryLine(start, options, answer, status, error: nil))
         report(result, progress, answer)

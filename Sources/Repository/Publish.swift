@@ -28,28 +28,38 @@ public final class PendingSnapshot: Sendable {
     } catch { throw .writing("begin a snapshot in", repository.path, error) }
   }
 
-  /// Makes tree and catalog durable, then visible: the catalog first, the tree second, `latest` last.
+  /// Makes tree and catalog durable, then visible: the catalog first, the tree second.
   ///
   /// Nothing is renamed before `syncfs` has returned, so whatever name is found after a crash, what it
   /// names is complete. A crash between the two renames leaves one of them in `pending`, where
-  /// `Repository.recover` finds its partner already published and completes the pair.
+  /// `Repository.recover` finds its partner already published and completes the pair. An error takes
+  /// both back: where this throws, nothing is published.
   public func publish(_ summary: CatalogSummary, _ writer: FrameWriter) throws {
+    let catalogs = try repository.directory(Repository.catalogsName)
     do {
       try catalog.finish(summary, writer)
       try tree.descriptor.setPermissions(0o755)
       try tree.descriptor.setModificationTime(summary.started)
       try pending.descriptor.synchronizeFileSystem()
-      let catalogs = try repository.directory(Repository.catalogsName)
       try pending.descriptor.rename(
         name.catalogName.span, to: catalogs.descriptor, as: name.catalogName.span)
       try pending.descriptor.rename(
         name.bytes.span, to: repository.root.descriptor, as: name.bytes.span)
-      try repository.pointLatest(to: name, by: pending)
       try catalogs.descriptor.synchronize()
       try repository.root.descriptor.synchronize()
-    } catch let error as Errno {
+    } catch {
+      withdraw(catalogs)
+      guard let error = error as? Errno else { throw error }
       throw Failure.writing("publish the snapshot \(name) in", repository.path, error)
     }
+  }
+
+  /// Takes back what has been renamed, the tree first: without it there is no snapshot.
+  private func withdraw(_ catalogs: Directory) {
+    try? repository.root.descriptor.rename(
+      name.bytes.span, to: pending.descriptor, as: name.bytes.span)
+    try? catalogs.descriptor.rename(
+      name.catalogName.span, to: pending.descriptor, as: name.catalogName.span)
   }
 }
 
@@ -74,19 +84,24 @@ extension Repository {
     }
   }
 
-  func pointLatest(to name: SnapshotName, by pending: Directory) throws(Errno) {
+  /// Makes `latest` name a snapshot, replacing what it named in one step.
+  ///
+  /// A convenience: where it fails the snapshots are there all the same, and the next run tries again.
+  public func pointLatest(to name: SnapshotName) throws(Failure) {
     let latest = Self.latestName
-    do { try pending.descriptor.unlink(latest.span) } catch {
-      guard error == .noSuchEntry else { throw error }
-    }
-    try pending.descriptor.makeSymbolicLink(latest.span, to: name.bytes)
-    try pending.descriptor.rename(
-      latest.span, to: root.descriptor, as: latest.span, replacing: true)
+    if (try? root.descriptor.readSymbolicLink(latest.span)) == name.bytes { return }
+    let pending = try directory(Self.pendingName)
+    do throws(Errno) {
+      do throws(Errno) { try pending.descriptor.unlink(latest.span) } catch {
+        guard error == .noSuchEntry else { throw error }
+      }
+      try pending.descriptor.makeSymbolicLink(latest.span, to: name.bytes)
+      try pending.descriptor.rename(
+        latest.span, to: root.descriptor, as: latest.span, replacing: true)
+    } catch { throw .writing("point the link latest to \(name) in", path, error) }
   }
 
-  /// Completes or sets aside what an earlier run left in `pending`; the caller holds the lock.
-  ///
-  /// Returns the names that were moved to `trash`, for `emptyTrash`.
+  /// Completes what an earlier run left in `pending`, or moves it to `trash`; the caller holds the lock.
   public func recover() throws(Failure) {
     let pending = try directory(Self.pendingName)
     let catalogs = try directory(Self.catalogsName)
@@ -104,13 +119,11 @@ extension Repository {
         {
           // Published by half: the sync came before the first rename, so the tree is whole.
           try pending.descriptor.rename(found.span, to: root.descriptor, as: found.span)
-          try pointLatest(to: name, by: pending)
         } else if Array(found.suffix(suffix.count)) == suffix,
           let name = SnapshotName(found.dropLast(suffix.count)),
           (try? root.descriptor.status(of: name.bytes.span))?.kind == .directory
         {
           try pending.descriptor.rename(found.span, to: catalogs.descriptor, as: found.span)
-          try pointLatest(to: name, by: pending)
         } else if try pending.descriptor.status(of: found.span).kind == .directory {
           let unique = found + Array("-\(Clock.now().nanoseconds)".utf8)
           try pending.descriptor.rename(found.span, to: trash.descriptor, as: unique.span)

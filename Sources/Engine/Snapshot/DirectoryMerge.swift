@@ -255,7 +255,9 @@ struct DirectoryMerge {
         work.warn(node.sourcePath(of: name), "was replaced while the snapshot was taken")
         return nil
       }
-      entry.attributes = work.attributes(of: handle, .handle) { node.sourcePath(of: name) }
+      entry.attributes = work.attributes(of: handle, .handle, flags: &entry.hints.flags) {
+        node.sourcePath(of: name)
+      }
     } catch {
       if error == .noSuchEntry {
         work.progress.vanished.count()

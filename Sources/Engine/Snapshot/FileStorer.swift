@@ -45,13 +45,16 @@ struct FileStorer {
       warnReplaced(name)
       return nil
     }
-    let attributes = work.attributes(of: file, .descriptor) { node.sourcePath(of: name) }
+    var flags: StorageFlags = status.isRacy(since: moment) ? .racy : []
+    let attributes = work.attributes(of: file, .descriptor, flags: &flags) {
+      node.sourcePath(of: name)
+    }
     if let before,
-      let entry = try linkIfSameContent(file, name, status, attributes, before)
+      let entry = try linkIfSameContent(file, name, status, attributes, before, flags)
     {
       return entry
     }
-    return try copy(file, name, status, attributes)
+    return try copy(file, name, status, attributes, flags)
   }
 
   private func warnReplaced(_ name: [UInt8]) {
@@ -66,7 +69,7 @@ struct FileStorer {
       kind: .regular, metadata: status.metadata,
       hints: Hints(
         sourceInode: status.inode, changed: status.changed, storedInode: storedInode,
-        flags: flags.union(status.isRacy(since: moment) ? .racy : [])))
+        flags: flags))
     entry.size = pass.byteCount
     entry.digest = pass.digest
     entry.attributes = attributes
@@ -77,7 +80,7 @@ struct FileStorer {
   /// stored, the stored file is linked and nothing is written.
   private func linkIfSameContent(
     _ file: borrowing Descriptor, _ name: [UInt8], _ status: FileStatus,
-    _ attributes: AttributeBlock, _ before: FileRow
+    _ attributes: AttributeBlock, _ before: FileRow, _ flags: StorageFlags
   ) throws -> NewEntry? {
     guard let record, let baseTree, before.kind == .regular, before.size == status.size,
       before.metadata == status.metadata, record.attributes(of: before) == attributes,
@@ -111,12 +114,12 @@ struct FileStorer {
       : (try? node.target!.descriptor.status(of: name.span).inode) ?? 0
     return entry(
       status, attributes, pass, storedInode: inode,
-      before.hints.flags.intersection([.ownerNotStored, .attributesNotStored]))
+      before.hints.flags.intersection([.ownerNotStored, .attributesNotStored]).union(flags))
   }
 
   private func copy(
     _ file: borrowing Descriptor, _ name: [UInt8], _ first: FileStatus,
-    _ attributes: AttributeBlock
+    _ attributes: AttributeBlock, _ flags: StorageFlags
   ) throws -> NewEntry? {
     // The mode of a file without extras is right from the start; umask is 0 and nobody else gets here.
     let isPlain = attributes.isEmpty && first.permissions & 0o7000 == 0
@@ -165,9 +168,10 @@ struct FileStorer {
       }
       return nil
     }
-    var flags: StorageFlags = []
+    var flags = flags
+    if status.isRacy(since: moment) { flags.insert(.racy) }
     if changedWhileRead {
-      flags = [.changedWhileRead, .racy]
+      flags.formUnion([.changedWhileRead, .racy])
       work.warn(
         node.sourcePath(of: name),
         "changed each time it was read; the copy may mix several moments")

@@ -42,6 +42,16 @@ final class SnapshotNode: WalkNode, @unchecked Sendable {
     super.init(parent: parent, name: name)
   }
 
+  /// Lets go of everything below: parents and children hold each other until they are left, and a walk
+  /// that failed leaves none.
+  func release() {
+    var nodes = [self]
+    while let node = nodes.popLast() {
+      nodes += node.children
+      node.children = []
+    }
+  }
+
   /// True for a source and everything below it; the directories above have only planned children.
   var isListed: Bool { !isSynthetic && plan.map { $0.isSource } ?? true }
 

@@ -33,6 +33,21 @@ public struct SnapshotResult: Sendable {
 public func takeSnapshot(
   of options: SnapshotOptions, in repository: Repository, program: String, progress: Progress,
   monitor: any Monitor
+) throws(Failure) -> SnapshotResult {
+  do {
+    return try walkAndPublish(options, repository, program, progress, monitor)
+  } catch let failure as Failure {
+    throw failure
+  } catch let error as Errno {
+    throw .writing("take a snapshot in", repository.path, error)
+  } catch {
+    throw Failure(.failed, "cannot take a snapshot in \(displayName(repository.path)): \(error)")
+  }
+}
+
+private func walkAndPublish(
+  _ options: SnapshotOptions, _ repository: Repository, _ program: String, _ progress: Progress,
+  _ monitor: any Monitor
 ) throws -> SnapshotResult {
   let start = Clock.monotonic()
   let started = Clock.now()
@@ -48,6 +63,7 @@ public func takeSnapshot(
 
   var base: Base?
   if let newest = list.newest {
+    try? repository.pointLatest(to: newest.name)
     base = Base(
       name: newest.name, catalog: try repository.openCatalog(newest.name),
       tree: try? repository.openTree(newest.name))
@@ -61,6 +77,7 @@ public func takeSnapshot(
       options: options, repository: repository, pending: pending, base: base, progress: progress,
       monitor: monitor)
     let root = work.rootNode()
+    defer { root.release() }
     try walkTree(work, from: root, threads: options.threads)
     try checkForSignal()
     guard let tree = root.result else { throw Failure(.failed, "the walk ended without a root") }
@@ -82,6 +99,10 @@ public func takeSnapshot(
     summary.fileSystemID = work.fileSystemID
     summary.program = Array(program.utf8)
     try pending.publish(summary, FrameWriter(sink: pending.sink))
+    do { try repository.pointLatest(to: pending.name) } catch {
+      progress.warnings.count()
+      monitor.warn(Warning(path: repository.path, message: error.description))
+    }
     try? repository.emptyTrash()
     return SnapshotResult(
       snapshot: Snapshot(name: pending.name, summary: summary), previous: base?.name,

@@ -276,14 +276,16 @@ final class SnapshotWork: TreeWork {
       return record.attributes
     }
     // Directories above a source are open by path only.
-    return attributes(of: source.descriptor, node.isListed ? .descriptor : .handle) {
-      node.sourcePath
-    }
+    return attributes(
+      of: source.descriptor, node.isListed ? .descriptor : .handle, flags: &node.hintFlags
+    ) { node.sourcePath }
   }
 
-  /// The attributes of an inode of the source; what cannot be read or kept is named.
+  /// The attributes of an inode of the source. What cannot be read or kept is named, and makes the entry
+  /// racy: the next run must not take it for unchanged.
   func attributes(
-    of source: borrowing Descriptor, _ access: AttributeAccess, path: () -> [UInt8]
+    of source: borrowing Descriptor, _ access: AttributeAccess, flags: inout StorageFlags,
+    path: () -> [UInt8]
   ) -> AttributeBlock {
     do throws(Errno) {
       let block = AttributeBlock(try source.extendedAttributes(access))
@@ -292,6 +294,7 @@ final class SnapshotWork: TreeWork {
     } catch {
       warn(path(), "its extended attributes cannot be read: \(error)")
     }
+    flags.insert(.racy)
     return .empty
   }
 
