@@ -73,9 +73,14 @@ import Testing
         let words = line.split(separator: " ").map(String.init)
         for (index, word) in words.enumerated() where index + 1 < words.count {
           let next = words[index + 1]
-          if word == "Fl" {
-            if next.hasPrefix("-") { flags.insert("-" + next) } else { next.forEach { flags.insert("-\($0)") } }
-          } else if word == "Ar" || word == ".Ar", !words.contains("Fl"), !line.hasPrefix(".Fl") {
+          if word == "Fl" || word == ".Fl" {
+            // `Fl qv` is two flags.
+            if next.hasPrefix("-") {
+              flags.insert("-" + next)
+            } else {
+              next.forEach { flags.insert("-\($0)") }
+            }
+          } else if word == "Ar" || word == ".Ar", !words.contains("Fl"), !words.contains(".Fl") {
             arguments.append("<\(next)>")
           }
         }

@@ -95,11 +95,13 @@ class Catalog:
         packed = self.data[offset + 32:stop]
         checksum = hashlib.sha256(self.data[offset:offset + 16] + packed).digest()[:16]
         require(self.data[offset + 16:offset + 32] == checksum, "a checksum is wrong")
+        self.covered.append((offset, stop))
+        if size == stored:
+            return packed
         require(packed[:4] == b"\x28\xb5\x2f\xfd", "the content is no zstd frame")
         content = subprocess.run(
             ["zstd", "-dcq"], input=packed, stdout=subprocess.PIPE, check=True).stdout
         require(len(content) == size, "a frame's content has another size")
-        self.covered.append((offset, stop))
         return content
 
     def trailer(self, content):
