@@ -215,7 +215,6 @@ void tr_remember_signals(void) {
   sigaction(SIGINT, &action, NULL);
   sigaction(SIGTERM, &action, NULL);
   sigaction(SIGHUP, &action, NULL);
-  action.sa_handler = SIG_IGN;
-  sigaction(SIGPIPE, &action, NULL);
 }
+void tr_ignore_broken_pipes(void) { signal(SIGPIPE, SIG_IGN); }
 int tr_remembered_signal(void) { return remembered; }

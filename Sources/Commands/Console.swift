@@ -20,9 +20,18 @@ enum Console {
         text = "\r\u{1B}[K" + text
         shown = false
       }
-      // A closed standard stream has nobody to tell.
-      try? Posix.Process.write(Array(text.utf8), to: stream)
+      do throws(Errno) { try Posix.Process.write(Array(text.utf8), to: stream) } catch {
+        // Nobody can be told of a standard error that is gone.
+        if stream == .output { outputFailure.withLock { $0 = $0 ?? error } }
+      }
     }
+  }
+
+  /// Why the answer could not be written; checked before the process ends, and by long answers earlier.
+  static let outputFailure = Mutex<Errno?>(nil)
+
+  static func checkOutput() throws(Errno) {
+    if let error = outputFailure.withLock({ $0 }) { throw error }
   }
 
   /// Replaces the progress line.

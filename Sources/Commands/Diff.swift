@@ -40,7 +40,10 @@ struct DiffCommand: RunnableCommand {
     let path = try path.map { try SnapshotPath($0.bytes, in: [readerA, readerB]) }
     let printer = Printer(from: a, to: b, common)
     do {
-      try compareCatalogs(readerA, readerB, under: path?.components ?? []) { printer.add($0) }
+      try compareCatalogs(readerA, readerB, under: path?.components ?? []) {
+        try Console.checkOutput()
+        printer.add($0)
+      }
     } catch let error as CatalogError {
       throw Failure(.damaged, "cannot compare \(a.name) and \(b.name): \(error)")
     }
@@ -101,7 +104,7 @@ struct DiffCommand: RunnableCommand {
         case .removed: "- "
         case .changed: "M "
         }
-      line += displayName(joined(change.path.dropFirst(), absolute: true))
+      line += displayName(sourcePath(change.path))
       if isDirectory { line += "/" }
       if change.verb == .changed { line += "  (\(change.aspects.words.joined(separator: ", ")))" }
       return line
@@ -119,7 +122,7 @@ struct DiffCommand: RunnableCommand {
     }
 
     func encode(to encoder: any Encoder) throws {
-      try JSONPath(bytes: joined(change.path.dropFirst(), absolute: true)).encode(to: encoder)
+      try JSONPath(bytes: sourcePath(change.path)).encode(to: encoder)
       var container = encoder.container(keyedBy: Key.self)
       let verb =
         switch change.verb {

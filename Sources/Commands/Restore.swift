@@ -51,6 +51,7 @@ struct RestoreCommand: RunnableCommand {
   @OptionGroup var common: CommonOptions
 
   func execute() throws -> ExitStatus {
+    Posix.Process.rememberSignals()
     let repository = try common.openRepository()
     let found = try repository.resolve(snapshot, in: try repository.snapshots())
     let reader = CatalogReader(try repository.openCatalog(found.name))
@@ -114,6 +115,7 @@ struct RestoreCommand: RunnableCommand {
     let directories: UInt64
     let bytes: UInt64
     let left: UInt64
+    let catalogOnly: UInt64
     let damaged: UInt64
     let warnings: UInt64
     let warningsNamed: [SnapshotAnswer.Trouble]
@@ -123,6 +125,7 @@ struct RestoreCommand: RunnableCommand {
       case snapshot, to
       case dryRun = "dry_run"
       case entries, files, directories, bytes, left, damaged, warnings
+      case catalogOnly = "catalog_only"
       case warningsNamed = "warnings_named"
       case elapsedSeconds = "elapsed_seconds"
     }
@@ -139,6 +142,7 @@ struct RestoreCommand: RunnableCommand {
       entries = files + directories
       bytes = progress.bytesCopied.value
       left = progress.left.value
+      catalogOnly = progress.catalogOnly.value
       damaged = result.damaged
       warnings = progress.warnings.value
       warningsNamed = monitor.warnings.map {

@@ -27,6 +27,7 @@ struct SnapshotCommand: RunnableCommand {
   @OptionGroup var common: CommonOptions
 
   func execute() throws -> ExitStatus {
+    Posix.Process.rememberSignals()
     let options = SnapshotOptions(
       sources: try checkedSources(), label: try checkedLabel(), threads: threads.count)
     let repository = try common.openRepository()
@@ -103,15 +104,14 @@ struct SnapshotCommand: RunnableCommand {
   private func refuseSourcesInside(
     _ repository: Repository, _ sources: [[UInt8]]
   ) throws(Failure) {
-    guard let root = try? Posix.Process.realPath(repository.path) else { return }
     for source in sources {
-      guard let path = try? Posix.Process.realPath(source) else { continue }
-      if path == root || path.starts(with: root + [UInt8(ascii: "/")]) {
-        throw Failure(
-          .usage,
-          "the source \(displayName(source)) is inside the repository \(displayName(repository.path))",
-          hint: "name the directory you want to back up")
-      }
+      guard let directory = try? Descriptor.open(path: source, .pathOnly),
+        (try? repository.contains(directory)) == true
+      else { continue }
+      throw Failure(
+        .usage,
+        "the source \(displayName(source)) is inside the repository \(displayName(repository.path))",
+        hint: "name the directory you want to back up")
     }
   }
 

@@ -11,24 +11,30 @@ public enum Treering {
   public static func start() -> Never {
     Posix.Process.clearCreationMask()
     Posix.Process.raiseDescriptorLimit()
-    Posix.Process.rememberSignals()
+    Posix.Process.ignoreBrokenPipes()
     Posix.Process.exit(run(rawArguments()).code)
   }
 
   static func run(_ arguments: [String]) -> ExitStatus {
     do {
       var command = try RootCommand.parseAsRoot(arguments)
+      var status = ExitStatus.done
       if let command = command as? any RunnableCommand {
-        return try command.execute()
+        status = try command.execute()
+      } else {
+        try command.run()
       }
-      try command.run()
-      return .done
+      try Console.checkOutput()
+      return status
     } catch let failure as Failure {
       Console.complain(failure.description)
       return ExitStatus(failure.kind)
     } catch let error as Errno where error == .brokenPipe {
       // Whoever read the answer has read enough.
       return .done
+    } catch let error as Errno {
+      Console.complain("cannot write the answer: \(error)")
+      return .failed
     } catch {
       let isHelp = RootCommand.exitCode(for: error) == .success
       let message = RootCommand.fullMessage(for: error)

@@ -59,10 +59,14 @@ struct VerifyCommand: RunnableCommand {
             filesRead: result.filesRead, bytesRead: progress.bytesRead.value,
             problems: problems.withLock { $0 }.map(Answer.Item.init),
             elapsedSeconds: result.elapsedSeconds)))
+    } else if result.damaged > 0 {
+      Console.complain(
+        "damage found: \(counted(result.damaged, "path differs", "paths differ")) from the catalog, "
+          + "named on standard output")
     } else if result.problems > 0 {
       Console.complain(
-        "damage found: \(counted(result.problems, "path differs", "paths differ")) from the catalog, "
-          + "named on standard output")
+        "\(counted(result.problems, "path", "paths")) could not be verified, named on standard output; "
+          + "verify as root")
     } else if !common.quiet {
       Console.print(
         "verified \(counted(UInt64(names.count), "snapshot", "snapshots")), "
@@ -71,7 +75,8 @@ struct VerifyCommand: RunnableCommand {
           + "(\(byteText(progress.bytesRead.value))) in \(durationText(result.elapsedSeconds)), "
           + "no damage")
     }
-    return result.problems > 0 ? .damaged : .done
+    if result.damaged > 0 { return .damaged }
+    return result.problems > 0 ? .warnings : .done
   }
 
   private static func line(_ problem: Problem) -> String {

@@ -104,6 +104,15 @@ extension Descriptor {
     return Descriptor(raw: CInt(fd))
   }
 
+  /// The directory above this one, whatever path led here; the root's is the root itself.
+  public borrowing func parentDirectory() throws(Errno) -> Descriptor {
+    let raw = self.raw
+    let fd = try perform(.openat) {
+      tr_openat(raw, "..", OpenFlags([.pathOnly, .directory]).rawValue, 0)
+    }
+    return Descriptor(raw: CInt(fd))
+  }
+
   /// The status of the open inode itself; `statx(2)` with `AT_EMPTY_PATH`.
   public borrowing func status() throws(Errno) -> FileStatus {
     let raw = self.raw

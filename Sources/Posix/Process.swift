@@ -14,7 +14,11 @@ public enum Process {
   /// Raises the soft limit of open descriptors to the hard one; deep trees hold some per level.
   public static func raiseDescriptorLimit() { _ = tr_raise_descriptor_limit() }
 
-  /// From now on SIGINT, SIGTERM and SIGHUP are remembered instead of ending the process.
+  /// Writing to a pipe that nobody reads becomes an error instead of ending the process.
+  public static func ignoreBrokenPipes() { tr_ignore_broken_pipes() }
+
+  /// From now on SIGINT, SIGTERM and SIGHUP are remembered instead of ending the process: for work that
+  /// must be put away first.
   public static func rememberSignals() { tr_remember_signals() }
 
   /// The first remembered signal.

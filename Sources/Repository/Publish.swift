@@ -28,13 +28,16 @@ public final class PendingSnapshot: Sendable {
     } catch { throw .writing("begin a snapshot in", repository.path, error) }
   }
 
-  /// Makes tree and catalog durable, then visible: the catalog first, the tree second.
+  /// Makes tree and catalog durable, then visible: the catalog first, the tree second, `latest`
+  /// last.
   ///
   /// Nothing is renamed before `syncfs` has returned, so whatever name is found after a crash, what it
   /// names is complete. A crash between the two renames leaves one of them in `pending`, where
   /// `Repository.recover` finds its partner already published and completes the pair. An error takes
-  /// both back: where this throws, nothing is published.
-  public func publish(_ summary: CatalogSummary, _ writer: FrameWriter) throws {
+  /// all back: where this throws, nothing is published, and `latest` names `previous` again.
+  public func publish(
+    _ summary: CatalogSummary, _ writer: FrameWriter, previous: SnapshotName?
+  ) throws {
     let catalogs = try repository.directory(Repository.catalogsName)
     do {
       try catalog.finish(summary, writer)
@@ -45,10 +48,12 @@ public final class PendingSnapshot: Sendable {
         name.catalogName.span, to: catalogs.descriptor, as: name.catalogName.span)
       try pending.descriptor.rename(
         name.bytes.span, to: repository.root.descriptor, as: name.bytes.span)
+      try repository.pointLatest(to: name)
       try catalogs.descriptor.synchronize()
       try repository.root.descriptor.synchronize()
     } catch {
       withdraw(catalogs)
+      if let previous { try? repository.pointLatest(to: previous) }
       guard let error = error as? Errno else { throw error }
       throw Failure.writing("publish the snapshot \(name) in", repository.path, error)
     }
@@ -86,7 +91,6 @@ extension Repository {
 
   /// Makes `latest` name a snapshot, replacing what it named in one step.
   ///
-  /// A convenience: where it fails the snapshots are there all the same, and the next run tries again.
   public func pointLatest(to name: SnapshotName) throws(Failure) {
     let latest = Self.latestName
     if (try? root.descriptor.readSymbolicLink(latest.span)) == name.bytes { return }

@@ -158,6 +158,19 @@ public final class Repository: Sendable {
     }
   }
 
+  /// True where a directory is the repository or lies in it, whatever path leads there.
+  public func contains(_ directory: borrowing Descriptor) throws(Errno) -> Bool {
+    var status = try directory.status()
+    var above = try directory.parentDirectory()
+    while true {
+      if status.inode == identity.inode && status.device == identity.device { return true }
+      let next = try above.status()
+      if next.inode == status.inode && next.device == status.device { return false }
+      status = next
+      above = try above.parentDirectory()
+    }
+  }
+
   func directory(_ name: [UInt8]) throws(Failure) -> Directory {
     do { return try control.directory(name.span) } catch {
       throw Failure(

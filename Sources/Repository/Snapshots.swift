@@ -40,14 +40,18 @@ extension Repository {
         let name = SnapshotName(bytes.dropLast(suffix.count))
       else { continue }
       list.nextSequence += 1
-      // Without its tree it is no snapshot: somebody removed the directory, or a run was cut off.
+      // Without its tree it is no snapshot.
       guard let status = try? root.descriptor.status(of: name.bytes.span),
         status.kind == .directory
-      else { continue }
+      else {
+        list.damaged.append((name, "its directory is missing"))
+        continue
+      }
       do {
         list.snapshots.append(Snapshot(name: name, summary: try openCatalog(name).summary))
       } catch { list.damaged.append((name, "\(error)")) }
     }
+    try addTreesWithoutCatalog(to: &list)
     list.snapshots.sort {
       ($0.summary.sequence, $0.name.description) < ($1.summary.sequence, $1.name.description)
     }
@@ -55,6 +59,20 @@ extension Repository {
       list.nextSequence = max(list.nextSequence, newest.summary.sequence &+ 1)
     }
     return list
+  }
+
+  /// A dated directory that no catalog describes cannot be proved, linked from or restored exactly.
+  private func addTreesWithoutCatalog(to list: inout SnapshotList) throws(Failure) {
+    let known = Set(list.snapshots.map(\.name) + list.damaged.map(\.name))
+    var names = DirectoryListing()
+    do throws(Errno) { try names.read(try root.descriptor.reopenDirectory()) } catch {
+      throw Failure(.failed, "cannot list the repository \(displayName(path)): \(error)")
+    }
+    for entry in names.entries {
+      if let name = SnapshotName(names.bytes[entry.range]), !known.contains(name) {
+        list.damaged.append((name, "its catalog is missing"))
+      }
+    }
   }
 
   /// Opens a snapshot's catalog; its header and trailer are checked.

@@ -77,7 +77,8 @@ int tr_may_copy_xattr(const char *name);
 /// Local broken-down time of an instant: year, month, day, hour, minute, second.
 void tr_local_time(int64_t seconds, int fields[6]);
 
-/// From now on SIGINT, SIGTERM and SIGHUP are only remembered, and SIGPIPE is an error of write.
+void tr_ignore_broken_pipes(void);
+/// From now on SIGINT, SIGTERM and SIGHUP are only remembered.
 void tr_remember_signals(void);
 /// The first of those signals that arrived, or 0.
 int tr_remembered_signal(void);

@@ -67,7 +67,7 @@ public func restore(
   let stored = try? repository.openTree(snapshot.name).directory(path: label)
   let (destination, isNew) = try openDestination(options, repository)
   let selection =
-    options.paths.isEmpty || options.paths.contains(label)
+    options.paths.isEmpty || options.paths.contains { $0.isEmpty || $0 == label }
     ? nil : SourcePlan(paths: options.paths.map { Array($0.dropFirst()) })
   let work = RestoreWork(
     catalog: catalog, options: options, destination: destination, progress: progress,
@@ -85,29 +85,30 @@ private func openDestination(
 ) throws(Failure) -> (Directory?, isNew: Bool) {
   let path = options.destination
   let shown = displayName(path)
-  var isNew = false
-  let directory: Directory
-  do {
-    do throws(Errno) {
-      directory = Directory(try Descriptor.open(path: path, [.read, .directory]))
-    } catch {
-      guard error == .noSuchEntry else { throw error }
-      if options.isDryRun { return (nil, true) }
-      var parent = Array(path.reversed().drop { $0 == UInt8(ascii: "/") }.reversed())
-      let name = Array(parent.reversed().prefix { $0 != UInt8(ascii: "/") }.reversed())
-      parent.removeLast(name.count)
-      let above = try Descriptor.open(
-        path: parent.isEmpty ? [UInt8(ascii: ".")] : parent, [.read, .directory])
-      try above.makeDirectory(name.span, mode: 0o700)
-      directory = try Directory(above).directory(name.span)
-      try directory.descriptor.dropInheritedACLs()
-      isNew = true
-    }
-    let status = try directory.descriptor.status()
-    if status.inode == repository.identity.inode && status.device == repository.identity.device {
+  func refuseRepository(_ directory: borrowing Descriptor) throws {
+    if try repository.contains(directory) {
       throw Failure(
-        .usage, "the destination \(shown) is the repository", hint: "name another directory")
+        .usage, "the destination \(shown) is in the repository, where nothing may change",
+        hint: "name another directory")
     }
+  }
+  do {
+    if let directory = try existingDirectory(path) {
+      try refuseRepository(directory.descriptor)
+      return (directory, false)
+    }
+    var parent = Array(path.reversed().drop { $0 == UInt8(ascii: "/") }.reversed())
+    let name = Array(parent.reversed().prefix { $0 != UInt8(ascii: "/") }.reversed())
+    parent.removeLast(name.count)
+    let above = Directory(
+      try Descriptor.open(
+        path: parent.isEmpty ? [UInt8(ascii: ".")] : parent, [.read, .directory]))
+    try refuseRepository(above.descriptor)
+    if options.isDryRun { return (nil, true) }
+    try above.descriptor.makeDirectory(name.span, mode: 0o700)
+    let directory = try above.directory(name.span)
+    try directory.descriptor.dropInheritedACLs()
+    return (directory, true)
   } catch let failure as Failure {
     throw failure
   } catch let error as Errno {
@@ -115,5 +116,11 @@ private func openDestination(
       .usage, "cannot use the destination \(shown): \(error)",
       hint: error == .noSuchEntry ? "the directory above it must exist" : nil)
   } catch { throw Failure(.failed, "\(error)") }
-  return (directory, isNew)
+}
+
+private func existingDirectory(_ path: [UInt8]) throws(Errno) -> Directory? {
+  do { return Directory(try Descriptor.open(path: path, [.read, .directory])) } catch {
+    guard error == .noSuchEntry else { throw error }
+    return nil
+  }
 }

@@ -63,7 +63,8 @@ private func walkAndPublish(
 
   var base: Base?
   if let newest = list.newest {
-    try? repository.pointLatest(to: newest.name)
+    // A run that was killed may have published without it.
+    try repository.pointLatest(to: newest.name)
     base = Base(
       name: newest.name, catalog: try repository.openCatalog(newest.name),
       tree: try? repository.openTree(newest.name))
@@ -98,11 +99,7 @@ private func walkAndPublish(
     summary.repositoryID = repository.id
     summary.fileSystemID = work.fileSystemID
     summary.program = Array(program.utf8)
-    try pending.publish(summary, FrameWriter(sink: pending.sink))
-    do { try repository.pointLatest(to: pending.name) } catch {
-      progress.warnings.count()
-      monitor.warn(Warning(path: repository.path, message: error.description))
-    }
+    try pending.publish(summary, FrameWriter(sink: pending.sink), previous: base?.name)
     try? repository.emptyTrash()
     return SnapshotResult(
       snapshot: Snapshot(name: pending.name, summary: summary), previous: base?.name,

@@ -11,10 +11,14 @@ public struct Problem: Sendable {
   public var path: [UInt8]
   /// What is wrong, such as "its bytes have changed".
   public var message: String
+  /// False where it could not be found out: the user may not open it.
+  public var isDamage: Bool
 }
 
 public struct VerifyResult: Sendable {
   public var problems: UInt64
+  /// Of the problems, those that are damage; the others could not be looked at.
+  public var damaged: UInt64
   /// Regular files whose bytes were read; an inode that several snapshots share counts once.
   public var filesRead: UInt64
   public var elapsedSeconds: Double
@@ -37,7 +41,7 @@ public func verify(
       catalog = try repository.openCatalog(name)
       tree = try repository.openTree(name)
     } catch {
-      shared.found(Problem(snapshot: name, path: [], message: error.message))
+      shared.found(Problem(snapshot: name, path: [], message: error.message, isDamage: true))
       continue
     }
     progress.expectedEntries.count(catalog.summary.root.totals.entries)
@@ -45,7 +49,7 @@ public func verify(
     try walkTree(VerifyWork(name, catalog, shared), from: root, threads: threads)
   }
   return VerifyResult(
-    problems: shared.problems.value, filesRead: shared.filesRead.value,
+    problems: shared.problems.value, damaged: shared.damaged.value, filesRead: shared.filesRead.value,
     elapsedSeconds: Clock.monotonic() - start)
 }
 
@@ -61,6 +65,7 @@ final class VerifyShared: Sendable {
   let keepsLinked: Bool
   let progress: Progress
   let problems = Atomic<UInt64>(0)
+  let damaged = Atomic<UInt64>(0)
   let filesRead = Atomic<UInt64>(0)
   let inodes = LinkTable<UInt64, VerifiedInode>()
   private let report: @Sendable (Problem) -> Void
@@ -73,6 +78,7 @@ final class VerifyShared: Sendable {
 
   func found(_ problem: Problem) {
     problems.count()
+    if problem.isDamage { damaged.count() }
     report(problem)
   }
 }

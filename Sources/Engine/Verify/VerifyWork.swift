@@ -33,13 +33,24 @@ final class VerifyWork: TreeWork {
   func leave(_ node: VerifyNode, _ worker: VerifyWorker) throws { node.stored = nil }
 
   private func found(_ node: VerifyNode, _ name: some Sequence<UInt8>, _ message: String) {
-    let path = joined(node.path.dropFirst() + [Array(name)], absolute: true)
-    shared.found(Problem(snapshot: snapshot, path: path, message: message))
+    report(node.path + [Array(name)], message)
   }
 
-  private func found(_ node: VerifyNode, _ message: String) {
-    let path = joined(node.path.dropFirst(), absolute: true)
-    shared.found(Problem(snapshot: snapshot, path: path, message: message))
+  private func found(_ node: VerifyNode, _ message: String) { report(node.path, message) }
+
+  private func report(_ path: [[UInt8]], _ message: String, isDamage: Bool = true) {
+    shared.found(
+      Problem(
+        snapshot: snapshot, path: sourcePath(path), message: message, isDamage: isDamage))
+  }
+
+  /// What this user may not open, or this process not now, is not verified, and not damaged either.
+  private func unreadable(_ node: VerifyNode, _ error: Errno, _ name: [UInt8]? = nil) {
+    let isDamage =
+      error != .accessDenied && error != .notPermitted && error != .tooManyOpenFiles
+    report(
+      node.path + (name.map { [$0] } ?? []),
+      isDamage ? "cannot be read: \(error)" : "is not verified: \(error)", isDamage: isDamage)
   }
 
   func enter(_ node: VerifyNode, _ worker: VerifyWorker) throws -> [VerifyNode] {
@@ -47,12 +58,11 @@ final class VerifyWork: TreeWork {
     if let parent = node.verifyParent {
       let name = node.name
       do throws(Errno) { node.stored = try parent.stored!.directory(name.span) } catch {
-        found(
-          node,
-          error == .noSuchEntry
-            ? "the directory is missing, with everything below it"
-            : error == .notADirectory || error == .symbolicLoop
-              ? "is no longer a directory" : "cannot be opened: \(error)")
+        switch error {
+        case .noSuchEntry: found(node, "the directory is missing, with everything below it")
+        case .notADirectory, .symbolicLoop: found(node, "is no longer a directory")
+        default: unreadable(node, error)
+        }
         return []
       }
     }
@@ -72,7 +82,7 @@ final class VerifyWork: TreeWork {
       }
       try worker.listing.read(stored.descriptor)
     } catch {
-      found(node, "cannot be read: \(error)")
+      unreadable(node, error)
       return []
     }
     do { return try merge(node, stored, record, worker) } catch let error as CatalogError {
@@ -133,11 +143,11 @@ final class VerifyWork: TreeWork {
     do throws(Errno) {
       handle = try stored.descriptor.open(name.span, .pathOnly)
     } catch {
-      found(node, name, "cannot be opened: \(error)")
+      unreadable(node, error, name)
       return
     }
     do throws(Errno) { status = try handle.status() } catch {
-      found(node, name, "cannot be read: \(error)")
+      unreadable(node, error, name)
       return
     }
     guard let kind = status.kind, kind == row.kind else {
@@ -172,7 +182,7 @@ final class VerifyWork: TreeWork {
         attributes = AttributeBlock(try handle.extendedAttributes(.handle))
       }
     } catch {
-      found(node, name, "cannot be read: \(error)")
+      unreadable(node, error, name)
       return
     }
     let differences = compare(

@@ -58,6 +58,11 @@ extension Atomic where Value == UInt64 {
   public var value: UInt64 { load(ordering: .relaxed) }
 }
 
+/// A path of a snapshot, label first, as it was at the source; beside the label, as it is in the snapshot.
+public func sourcePath(_ path: [[UInt8]]) -> [UInt8] {
+  path.count == 1 ? path[0] : joined(path.dropFirst(), absolute: true)
+}
+
 /// Components as one path, for people.
 public func joined(_ path: some Sequence<[UInt8]>, absolute: Bool = false) -> [UInt8] {
   var bytes: [UInt8] = []
