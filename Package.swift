@@ -54,5 +54,7 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(
       name: "ManualTests", exclude: ["read_catalog.py"], swiftSettings: strict),
+    .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
+    .testTarget(name: "BlackBoxTests", dependencies: ["TestSupport"], swiftSettings: strict),
   ]
 )

@@ -1,0 +1,110 @@
+import Foundation
+import TestSupport
+
+/// The document of `snapshot --json`.
+struct SnapshotAnswer: Decodable, Sendable {
+  struct Trouble: Decodable, Sendable {
+    let path: String
+    let message: String
+  }
+  let snapshot: String
+  let previous: String?
+  let sequence: Int
+  let outcome: String
+  let entries: Int
+  let files: Int
+  let directories: Int
+  let bytes: Int
+  let filesLinked: Int
+  let filesCopied: Int
+  let bytesCopied: Int
+  let bytesRead: Int
+  let filesVanished: Int
+  let catalogOnly: Int
+  let directoriesSkipped: Int
+  let warnings: Int
+  let warningsNamed: [Trouble]
+  let rootDigest: String
+  let elapsedSeconds: Double
+
+  /// Of the snapshot's directory in the repository.
+  var name: ByteString { ByteString(snapshot) }
+}
+
+/// One row of `list --json`.
+struct ListAnswer: Decodable {
+  let name: String
+  let time: String
+  let sequence: Int
+  let entries: Int
+  let bytes: Int
+  let filesLinked: Int
+  let filesCopied: Int
+  let warnings: Int
+  let outcome: String
+  let label: String
+  let sources: [String]
+  let rootDigest: String
+}
+
+/// The document of `diff --json`.
+struct DiffAnswer: Decodable {
+  struct Change: Decodable {
+    let path: String
+    let pathBase64: String?
+    let change: String
+    let kind: String
+    let aspects: [String]?
+    let sizeBefore: Int?
+    let sizeAfter: Int?
+  }
+  let from: String
+  let to: String
+  let changes: [Change]
+  let added: Int
+  let removed: Int
+  let changed: Int
+}
+
+/// The document of `restore --json`.
+struct RestoreAnswer: Decodable {
+  let snapshot: String
+  let to: String
+  let entries: Int
+  let files: Int
+  let directories: Int
+  let bytes: Int
+  let left: Int
+  let damaged: Int
+  let warnings: Int
+  let elapsedSeconds: Double
+  let dryRun: Bool
+}
+
+/// The document of `verify --json`.
+struct VerifyAnswer: Decodable {
+  struct Problem: Decodable {
+    let snapshot: String
+    let path: String
+    let problem: String
+  }
+  let snapshots: Int
+  let entries: Int
+  let filesRead: Int
+  let bytesRead: Int
+  let problems: [Problem]
+  let elapsedSeconds: Double
+}
+
+extension CommandResult {
+  /// The answer on standard output, which must be one JSON document with snake_case keys.
+  func decoded<Answer: Decodable>(_ type: Answer.Type = Answer.self) throws -> Answer {
+    let decoder = JSONDecoder()
+    decoder.keyDecodingStrategy = .convertFromSnakeCase
+    do { return try decoder.decode(type, from: Data(output)) } catch {
+      throw TestSupportError(
+        "standard output is not the answer expected (status \(status), \(errorText)): "
+          + "\(error)\n\(outputText)")
+    }
+  }
+}

@@ -1,0 +1,186 @@
+import TestSupport
+import Testing
+
+@Suite("diff")
+struct DiffTests {
+  /// Two snapshots between which one thing of each sort has happened.
+  private func twoSnapshots() throws -> (World, SnapshotAnswer, SnapshotAnswer) {
+    let world = try World()
+    let source = world.source
+    for name in ["same", "content", "mode", "owner", "mtime", "xattr", "gone", "kind"] {
+      try source.write(ByteString(name), "before")
+      try source.setTime(ByteString(name), seconds: 1_700_000_000, nanoseconds: 7)
+    }
+    try source.makeSymbolicLink("target", to: "before")
+    try source.setTime("target", seconds: 1_700_000_000)
+    try source.makeDirectory("directory")
+    try source.write("directory/inside", "text")
+    try source.makeDirectory("untouched")
+    try source.write("untouched/file", "text")
+    try world.settle()
+    let first = try world.snapshot()
+
+    try source.write("content", "after!!")
+    try source.setTime("content", seconds: 1_700_000_000, nanoseconds: 7)
+    try source.setMode("mode", 0o600)
+    try source.setOwner("owner", user: 12, group: 34)
+    try source.setTime("mtime", seconds: 1_700_000_000, nanoseconds: 8)
+    try source.setAttribute("xattr", "user.note", [1, 2])
+    try source.remove("gone")
+    try source.remove("kind")
+    try source.makeDirectory("kind")
+    try source.remove("target")
+    try source.makeSymbolicLink("target", to: "after!")
+    try source.setTime("target", seconds: 1_700_000_000)
+    try source.write("new", "text")
+    try source.rename("directory", to: "moved")
+    return (world, first, try world.snapshot())
+  }
+
+  /// The lines that must come, with paths below the source.
+  private let expected = [
+    "M /content  (content)", "- /gone", "- /kind", "M /mode  (mode)", "M /mtime  (mtime)",
+    "+ /new", "M /owner  (owner)", "M /target  (target)", "M /xattr  (attributes)",
+    "- /directory/", "- /directory/inside", "+ /kind/", "+ /moved/", "+ /moved/inside",
+  ]
+
+  @Test("names every change and its aspects, and nothing else")
+  func namesEveryChange() throws {
+    let (world, first, second) = try twoSnapshots()
+    let result = try world.treering(["diff", first.name, second.name])
+    #expect(result.status == 0)
+    #expect(result.errorText == "")
+    let lines = result.outputLines.map {
+      $0.replacing(world.source.root.text, with: "", maxReplacements: 1)
+    }
+    #expect(lines.sorted() == expected.sorted())
+  }
+
+  @Test("the other way round, what was added is removed")
+  func isSymmetric() throws {
+    let (world, first, second) = try twoSnapshots()
+    let result = try world.treering(["diff", second.name, first.name])
+    let lines = result.outputLines.map {
+      $0.replacing(world.source.root.text, with: "", maxReplacements: 1)
+    }
+    let reversed = expected.map {
+      switch $0.first {
+      case "+": "-" + $0.dropFirst()
+      case "-": "+" + $0.dropFirst()
+      default: $0
+      }
+    }
+    #expect(lines.sorted() == reversed.sorted())
+  }
+
+  @Test("JSON has the same changes with kinds and sizes, and the counts")
+  func answersInJSON() throws {
+    let (world, first, second) = try twoSnapshots()
+    let answer: DiffAnswer = try world.treering(["diff", first.name, "latest", "--json"]).decoded()
+    #expect(answer.from == first.snapshot)
+    #expect(answer.to == second.snapshot)
+    // The times of directories are in JSON, too.
+    let named = answer.changes.filter { !($0.kind == "directory" && $0.aspects == ["mtime"]) }
+    #expect(named.count == expected.count)
+    #expect(answer.added == answer.changes.filter { $0.change == "added" }.count)
+    #expect(answer.removed == answer.changes.filter { $0.change == "removed" }.count)
+    #expect(answer.changed == answer.changes.filter { $0.change == "changed" }.count)
+    let content = try #require(named.first { $0.path.hasSuffix("/content") })
+    #expect(content.change == "changed")
+    #expect(content.kind == "file")
+    #expect(content.aspects == ["content"])
+    #expect(content.sizeBefore == 6)
+    #expect(content.sizeAfter == 7)
+  }
+
+  @Test("a path limits the comparison to what is below it")
+  func limitsToAPath() throws {
+    let (world, first, second) = try twoSnapshots()
+    let root = world.source.root
+    func lines(_ path: ByteString) throws -> [String] {
+      let result = try world.treering(["diff", first.name, second.name, path])
+      #expect(result.status == 0, "\(result.errorText)")
+      return result.outputLines
+    }
+    #expect(try lines(root / "mode") == ["M \(root)/mode  (mode)"])
+    #expect(try lines(root / "moved") == ["+ \(root)/moved/", "+ \(root)/moved/inside"])
+    #expect(try lines("localhost" / root / "gone") == ["- \(root)/gone"])
+    #expect(try lines(root / "untouched") == [])
+    try world.expectRefusal(
+      ["diff", first.name, second.name, "/no/such/path"], status: 2, naming: "/no/such/path")
+  }
+
+  @Test("a snapshot and itself, and two of an unchanged tree, do not differ")
+  func findsNothing() throws {
+    let world = try World()
+    try world.source.write("a", "1")
+    try world.settle()
+    let first = try world.snapshot()
+    let second = try world.snapshot()
+    #expect(first.rootDigest == second.rootDigest)
+    for pair in [[first.name, second.name], [first.name, first.name]] {
+      let result = try world.treering(["diff"] + pair + ["-v"])
+      #expect(result.status == 0)
+      #expect(result.outputText == "")
+    }
+  }
+
+  @Test("hard links that were joined or parted are a change")
+  func namesLinkChanges() throws {
+    let world = try World()
+    try world.source.write("a", "text")
+    try world.source.link("a", as: "b")
+    try world.source.setTime("a", seconds: 1_700_000_000)
+    try world.settle()
+    let first = try world.snapshot()
+    try tool("cp", ["-p", world.source.root / "b", world.source.root / "copy"])
+    try world.source.rename("copy", to: "b")
+    let second = try world.snapshot()
+    let result = try world.treering(["diff", first.name, second.name, world.source.root / "b"])
+    #expect(result.outputLines == ["M \(world.source.root)/b  (hard links)"])
+  }
+
+  @Test("names are escaped so that none can forge a line")
+  func escapesNames() throws {
+    let world = try World()
+    let first = try world.snapshot()
+    try world.source.write(ByteString(Array("a\n+ /etc/shadow".utf8)), "text")
+    try world.source.write(ByteString([0xFF, 0x1B, 0x5C]), "text")
+    let second = try world.snapshot()
+    let result = try world.treering(["diff", first.name, second.name])
+    let root = world.source.root
+    #expect(
+      result.outputLines == [
+        "+ \(root)/a\\n+ /etc/shadow", "+ \(root)/\\xff\\x1b\\\\",
+      ])
+    let answer: DiffAnswer = try world.treering(
+      ["diff", first.name, second.name, "--json"]
+    ).decoded()
+    let files = answer.changes.filter { $0.change == "added" }
+    #expect(files.first?.path == "\(root)/a\n+ /etc/shadow")
+    #expect(files.last?.pathBase64 != nil)
+  }
+
+  @Test("the beginning of a name means the newest that begins so")
+  func resolvesReferences() throws {
+    let world = try World()
+    let first = try world.snapshot()
+    try world.source.write("new", "text")
+    try world.snapshot()
+    let year = ByteString(first.name.bytes.prefix(4))
+    let result = try world.treering(["diff", first.name, year])
+    #expect(result.outputLines == ["+ \(world.source.root)/new"])
+    try world.expectRefusal(["diff", first.name, "1999-01-01"], status: 2, naming: "1999-01-01")
+    try world.expectRefusal(["diff", first.name, ""], status: 2)
+  }
+
+  @Test("a damaged catalog gives status 6")
+  func reportsDamage() throws {
+    let (world, first, second) = try twoSnapshots()
+    let catalog = ".treering/catalogs" / (first.name + ".catalog")
+    var bytes = try world.repository.read(catalog)
+    bytes[bytes.count / 4] ^= 0x10
+    try world.repository.overwrite(catalog, bytes: bytes)
+    try world.expectRefusal(["diff", first.name, second.name], status: 6)
+  }
+}

@@ -1,0 +1,182 @@
+internal import Foundation
+
+/// What a process that ended left behind.
+public struct CommandResult: Sendable {
+  /// The exit status, or 128 and the number of the signal that killed it.
+  public let status: Int32
+  public let output: [UInt8]
+  public let errors: [UInt8]
+
+  public var outputText: String { String(decoding: output, as: UTF8.self) }
+  public var errorText: String { String(decoding: errors, as: UTF8.self) }
+  public var outputLines: [String] { Self.lines(outputText) }
+  public var errorLines: [String] { Self.lines(errorText) }
+
+  private static func lines(_ text: String) -> [String] {
+    text.split(separator: "\n").map(String.init)
+  }
+}
+
+/// The world that every process of a test sees; nothing else is inherited.
+public let pinnedEnvironment = [
+  "TZ": "UTC", "LC_ALL": "C.UTF-8", "HOME": "/nonexistent", "COLUMNS": "80",
+  "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+]
+
+/// Runs a program to its end, without a shell.
+///
+/// `program` is a path or a name that is looked for in the pinned `PATH`; a missing tool throws, so the
+/// test that needs it fails. A process that does not end in time is killed, and that throws, too.
+public func runCommand(
+  _ program: ByteString, _ arguments: [ByteString], in directory: ByteString? = nil,
+  environment: [String: String] = [:], timeoutSeconds: Double = 120
+) throws -> CommandResult {
+  try RunningCommand(program, arguments, in: directory, environment: environment)
+    .wait(timeoutSeconds: timeoutSeconds)
+}
+
+/// Runs a tool that must succeed and returns what it printed.
+@discardableResult
+public func tool(
+  _ program: ByteString, _ arguments: [ByteString], in directory: ByteString? = nil
+) throws -> [UInt8] {
+  let result = try runCommand(program, arguments, in: directory)
+  guard result.status == 0 else {
+    throw TestSupportError(
+      "\(program) \(arguments.map(\.text).joined(separator: " ")) ended with status "
+        + "\(result.status): \(result.errorText)")
+  }
+  return result.output
+}
+
+/// A process that was started and is watched.
+public final class RunningCommand {
+  public let identifier: Int32
+  private let program: ByteString
+  private let output: OutputFile
+  private let errors: OutputFile
+  private var hasEnded = false
+
+  public init(
+    _ program: ByteString, _ arguments: [ByteString], in directory: ByteString? = nil,
+    environment: [String: String] = [:]
+  ) throws {
+    self.program = program
+    let path = try Self.find(program)
+    output = try OutputFile()
+    errors = try OutputFile()
+
+    var actions = posix_spawn_file_actions_t()
+    posix_spawn_file_actions_init(&actions)
+    defer { posix_spawn_file_actions_destroy(&actions) }
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+    posix_spawn_file_actions_adddup2(&actions, output.descriptor, 1)
+    posix_spawn_file_actions_adddup2(&actions, errors.descriptor, 2)
+    if let directory { posix_spawn_file_actions_addchdir_np(&actions, directory.cString) }
+
+    // Whatever the test runner does with signals, its children start with the defaults.
+    var attributes = posix_spawnattr_t()
+    posix_spawnattr_init(&attributes)
+    defer { posix_spawnattr_destroy(&attributes) }
+    var signals = sigset_t()
+    sigfillset(&signals)
+    posix_spawnattr_setsigdefault(&attributes, &signals)
+    sigemptyset(&signals)
+    posix_spawnattr_setsigmask(&attributes, &signals)
+    posix_spawnattr_setflags(
+      &attributes, Int16(POSIX_SPAWN_SETSIGDEF) | Int16(POSIX_SPAWN_SETSIGMASK))
+
+    let pinned = pinnedEnvironment.merging(environment) { $1 }
+    var identifier: pid_t = 0
+    let error = Self.withCStrings([path] + arguments) { argv in
+      Self.withCStrings(pinned.map { ByteString("\($0)=\($1)") }) { envp in
+        posix_spawn(&identifier, path.cString, &actions, &attributes, argv, envp)
+      }
+    }
+    guard error == 0 else {
+      throw TestSupportError("cannot start \(program): \(String(cString: strerror(error)))")
+    }
+    self.identifier = identifier
+  }
+
+  deinit {
+    if !hasEnded {
+      kill(identifier, SIGKILL)
+      var status: Int32 = 0
+      waitpid(identifier, &status, 0)
+    }
+  }
+
+  public func signal(_ number: Int32) { kill(identifier, number) }
+
+  /// True once the process has stopped itself or was stopped by `SIGSTOP`.
+  public func waitUntilStopped() throws {
+    var status: Int32 = 0
+    guard waitpid(identifier, &status, WUNTRACED) == identifier, status & 0xFF == 0x7F else {
+      throw TestSupportError("\(program) ended before it could be stopped")
+    }
+  }
+
+  /// Waits for the end and returns what was printed.
+  public func wait(timeoutSeconds: Double = 120) throws -> CommandResult {
+    let deadline = Date().addingTimeInterval(timeoutSeconds)
+    var status: Int32 = 0
+    while true {
+      let ended = waitpid(identifier, &status, WNOHANG)
+      if ended == identifier { break }
+      guard ended == 0 || errno == EINTR else {
+        throw TestSupportError.systemCall("waitpid", program)
+      }
+      if Date() > deadline {
+        throw TestSupportError("\(program) did not end within \(timeoutSeconds) s")
+      }
+      usleep(1000)
+    }
+    hasEnded = true
+    let code = status & 0x7F == 0 ? (status >> 8) & 0xFF : 128 + status & 0x7F
+    return CommandResult(status: code, output: try output.read(), errors: try errors.read())
+  }
+
+  private static func find(_ program: ByteString) throws -> ByteString {
+    if program.bytes.contains(UInt8(ascii: "/")) { return program }
+    for directory in pinnedEnvironment["PATH"]!.split(separator: ":") {
+      let path = ByteString(String(directory)) / program
+      if access(path.cString, X_OK) == 0 { return path }
+    }
+    throw TestSupportError(
+      "the tests need \(program): apt-get install acl attr rsync strace libcap2-bin util-linux")
+  }
+
+  private static func withCStrings<R>(
+    _ strings: [ByteString], _ body: ([UnsafeMutablePointer<CChar>?]) -> R
+  ) -> R {
+    let pointers: [UnsafeMutablePointer<CChar>?] = strings.map { strdup($0.cString) }
+    defer { pointers.forEach { free($0) } }
+    return body(pointers + [nil])
+  }
+}
+
+/// A file without a name that takes a standard stream: unlike a pipe it never fills up.
+private final class OutputFile {
+  let descriptor: Int32
+
+  init() throws {
+    var template = ByteString("/tmp/treering-output-XXXXXX").cString
+    descriptor = mkostemp(&template, O_CLOEXEC)
+    guard descriptor >= 0 else { throw TestSupportError.systemCall("mkostemp", "/tmp") }
+    unlink(template)
+  }
+
+  deinit { close(descriptor) }
+
+  func read() throws -> [UInt8] {
+    var bytes: [UInt8] = []
+    var buffer = [UInt8](repeating: 0, count: 1 << 16)
+    while true {
+      let count = pread(descriptor, &buffer, buffer.count, off_t(bytes.count))
+      guard count >= 0 else { throw TestSupportError.systemCall("pread", "output") }
+      if count == 0 { return bytes }
+      bytes += buffer[..<count]
+    }
+  }
+}

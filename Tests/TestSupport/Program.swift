@@ -1,0 +1,17 @@
+internal import Foundation
+
+/// The `treering` that was built with the tests: it stands next to their bundle.
+public func treeringBinary() throws -> ByteString {
+  var buffer = [UInt8](repeating: 0, count: 1 << 14)
+  let count = "/proc/self/exe".withCString { link in
+    buffer.withUnsafeMutableBytes {
+      readlink(link, $0.baseAddress!.assumingMemoryBound(to: CChar.self), $0.count)
+    }
+  }
+  guard count > 0 else { throw TestSupportError.systemCall("readlink", "/proc/self/exe") }
+  let path = ByteString(buffer[..<count]).parent / "treering"
+  guard access(path.cString, X_OK) == 0 else {
+    throw TestSupportError("\(path) is not there: build the product before its tests")
+  }
+  return path
+}
