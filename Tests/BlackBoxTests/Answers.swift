@@ -88,7 +88,7 @@ struct VerifyAnswer: Decodable {
     let path: String
     let problem: String
   }
-  let snapshots: Int
+  let snapshots: [String]
   let entries: Int
   let filesRead: Int
   let bytesRead: Int

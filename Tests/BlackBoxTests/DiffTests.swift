@@ -117,9 +117,9 @@ struct DiffTests {
     try world.settle()
     let first = try world.snapshot()
     let second = try world.snapshot()
-    #expect(first.rootDigest == second.rootDigest)
     for pair in [[first.name, second.name], [first.name, first.name]] {
-      let result = try world.treering(["diff"] + pair + ["-v"])
+      // What lies above the source may well change meanwhile.
+      let result = try world.treering(["diff"] + pair + [world.source.root, "-v"])
       #expect(result.status == 0)
       #expect(result.outputText == "")
     }
@@ -144,20 +144,20 @@ struct DiffTests {
   func escapesNames() throws {
     let world = try World()
     let first = try world.snapshot()
-    try world.source.write(ByteString(Array("a\n+ /etc/shadow".utf8)), "text")
+    try world.source.write(ByteString(Array("a\n+ forged".utf8)), "text")
     try world.source.write(ByteString([0xFF, 0x1B, 0x5C]), "text")
     let second = try world.snapshot()
     let result = try world.treering(["diff", first.name, second.name])
     let root = world.source.root
     #expect(
       result.outputLines == [
-        "+ \(root)/a\\n+ /etc/shadow", "+ \(root)/\\xff\\x1b\\\\",
+        "+ \(root)/a\\n+ forged", "+ \(root)/\\xff\\x1b\\\\",
       ])
     let answer: DiffAnswer = try world.treering(
       ["diff", first.name, second.name, "--json"]
     ).decoded()
     let files = answer.changes.filter { $0.change == "added" }
-    #expect(files.first?.path == "\(root)/a\n+ /etc/shadow")
+    #expect(files.first?.path == "\(root)/a\n+ forged")
     #expect(files.last?.pathBase64 != nil)
   }
 

@@ -12,6 +12,8 @@ final class World {
   /// The directory of the repository.
   let repository: Tree
   private let program: ByteString
+  /// False where the proof would take longer than the test, or paths are longer than its tools can take.
+  var provesOlderUnchanged = true
 
   init(_ purpose: String = "test", initialized: Bool = true) throws {
     directory = try TemporaryDirectory(purpose)
@@ -92,7 +94,7 @@ final class World {
   }
 
   func fingerprints() throws -> [ByteString: Fingerprint] {
-    guard repository.exists("") else { return [:] }
+    guard provesOlderUnchanged, repository.exists("") else { return [:] }
     var prints: [ByteString: Fingerprint] = [:]
     for name in try snapshotNames() { prints[name] = try Fingerprint(repository.root / name) }
     return prints

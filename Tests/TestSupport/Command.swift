@@ -62,7 +62,8 @@ public final class RunningCommand {
     environment: [String: String] = [:]
   ) throws {
     self.program = program
-    let path = try Self.find(program)
+    var words = [try Self.find(program)] + arguments
+    if let directory { words = [try Self.find("env"), "-C", directory] + words }
     output = try OutputFile()
     errors = try OutputFile()
 
@@ -72,7 +73,6 @@ public final class RunningCommand {
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
     posix_spawn_file_actions_adddup2(&actions, output.descriptor, 1)
     posix_spawn_file_actions_adddup2(&actions, errors.descriptor, 2)
-    if let directory { posix_spawn_file_actions_addchdir_np(&actions, directory.cString) }
 
     // Whatever the test runner does with signals, its children start with the defaults.
     var attributes = posix_spawnattr_t()
@@ -88,9 +88,9 @@ public final class RunningCommand {
 
     let pinned = pinnedEnvironment.merging(environment) { $1 }
     var identifier: pid_t = 0
-    let error = Self.withCStrings([path] + arguments) { argv in
+    let error = Self.withCStrings(words) { argv in
       Self.withCStrings(pinned.map { ByteString("\($0)=\($1)") }) { envp in
-        posix_spawn(&identifier, path.cString, &actions, &attributes, argv, envp)
+        posix_spawn(&identifier, words[0].cString, &actions, &attributes, argv, envp)
       }
     }
     guard error == 0 else {
@@ -161,10 +161,10 @@ private final class OutputFile {
   let descriptor: Int32
 
   init() throws {
-    var template = ByteString("/tmp/treering-output-XXXXXX").cString
-    descriptor = mkostemp(&template, O_CLOEXEC)
-    guard descriptor >= 0 else { throw TestSupportError.systemCall("mkostemp", "/tmp") }
-    unlink(template)
+    let path = "/tmp/treering-output-\(UUID().uuidString)"
+    descriptor = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+    guard descriptor >= 0 else { throw TestSupportError.systemCall("open", ByteString(path)) }
+    unlink(path)
   }
 
   deinit { close(descriptor) }

@@ -125,11 +125,13 @@ public struct Tree: Sendable {
   }
 
   public func setAttribute(_ path: ByteString, _ name: String, _ value: [UInt8]) throws {
-    try check(lsetxattr(at(path), name, value, value.count, 0), "lsetxattr \(name)", path)
+    let digits = value.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+    try tool(
+      "setfattr", ["-h", "-n", ByteString(name), "-v", "0x\(digits)", "--", root / path])
   }
 
   public func removeAttribute(_ path: ByteString, _ name: String) throws {
-    try check(lremovexattr(at(path), name), "lremovexattr \(name)", path)
+    try tool("setfattr", ["-h", "-x", ByteString(name), "--", root / path])
   }
 
   /// Changes the ACL; `entries` as `setfacl -m` takes them, such as `u:1000:rw` or `d:g:7:rx`.

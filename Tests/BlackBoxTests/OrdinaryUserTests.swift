@@ -1,0 +1,133 @@
+import TestSupport
+import Testing
+
+/// What happens without the rights of root.
+@Suite("An ordinary user")
+struct OrdinaryUserTests {
+  /// A world whose source and repository belong to the user 65534.
+  private func ordinaryWorld() throws -> World {
+    let world = try World(initialized: false)
+    try Tree(world.directory.path).makeDirectory("repository")
+    for path in [world.source.root, world.repository.root] {
+      try tool("chown", ["65534:65534", path])
+    }
+    let result = try world.treeringAsOrdinaryUser(["init"])
+    guard result.status == 0 else { throw TestSupportError(result.errorText) }
+    return world
+  }
+
+  private func snapshot(_ world: World, status: Int32) throws -> SnapshotAnswer {
+    let result = try world.treeringAsOrdinaryUser(["snapshot", world.source.root, "--json"])
+    #expect(result.status == status, "\(result.errorText)")
+    return try result.decoded()
+  }
+
+  @Test("a tree of the user's own is published and linked in full")
+  func ownTree() throws {
+    let world = try ordinaryWorld()
+    try world.source.write("file", "text")
+    try world.source.makeDirectory("directory", mode: 0o2750)
+    try world.source.makeSymbolicLink("link", to: "file")
+    try world.source.makeFIFO("fifo")
+    try world.source.setAttribute("file", "user.note", [1])
+    try world.source.setACL("file", "u:1234:rw")
+    try tool("chown", ["-hR", "65534:65534", world.source.root])
+    try world.settle()
+    let first = try snapshot(world, status: 0)
+    // The directories above belong to root: that much is in the catalog only.
+    try world.expectFaithful(first)
+    let second = try snapshot(world, status: 0)
+    try world.expectFaithful(second)
+    #expect(second.filesLinked == 3)
+  }
+
+  @Test("what cannot be read is named on standard error, and all else is published")
+  func unreadable() throws {
+    let world = try ordinaryWorld()
+    try world.source.write("readable", "text")
+    try world.source.write("secret", "text", mode: 0o600)
+    try world.source.makeDirectory("locked", mode: 0o700)
+    try world.source.write("locked/inside", "text")
+    let result = try world.treeringAsOrdinaryUser(["snapshot", world.source.root])
+    #expect(result.status == 1)
+    #expect(result.outputText == "")
+    let root = world.source.root
+    #expect(result.errorLines.count == 2)
+    #expect(result.errorLines.allSatisfy { $0.hasPrefix("treering: ") })
+    #expect(result.errorText.contains("\(root)/secret"))
+    #expect(result.errorText.contains("\(root)/locked"))
+    #expect(try world.snapshotNames().count == 1)
+
+    let answer = try snapshot(world, status: 1)
+    #expect(answer.outcome == "warnings")
+    #expect(answer.warnings == 2)
+    #expect(
+      Set(answer.warningsNamed.map(\.path)) == ["\(root)/secret", "\(root)/locked"])
+    let stored = world.tree(of: answer)
+    #expect(try stored.names() == ["locked", "readable"])
+    #expect(try stored.names("locked") == [])
+
+    // Root finds what was missing.
+    let complete = try world.snapshot()
+    try world.expectFaithful(complete)
+    #expect(try world.treering(["verify"]).status == 0)
+  }
+
+  @Test("owners, devices and attributes that the user may not set come back from the catalog")
+  func restoredFromTheCatalog() throws {
+    let world = try ordinaryWorld()
+    try world.source.write("of-root", "text", mode: 0o644)
+    try world.source.write("of-somebody", "text", mode: 0o6755)
+    try world.source.setOwner("of-somebody", user: 1_234, group: 4_321)
+    try world.source.setMode("of-somebody", 0o6755)
+    try world.source.makeDirectory("directory", mode: 0o755)
+    try world.source.setOwner("directory", user: 77, group: 88)
+    try world.source.write("capable", "text", mode: 0o755)
+    try tool("setcap", ["cap_net_raw+ep", world.source.root / "capable"])
+    try world.source.makeSymbolicLink("link", to: "of-root")
+    try world.source.setOwner("link", user: 99, group: 98)
+    try world.source.makeDevice("device", isBlock: false, major: 1, minor: 3, mode: 0o666)
+    try world.source.makeDevice("disk", isBlock: true, major: 8, minor: 1, mode: 0o640)
+    try world.settle()
+    let first = try snapshot(world, status: 0)
+    #expect(first.catalogOnly >= 7)
+    let stored = world.tree(of: first)
+    #expect(!stored.exists("device") && !stored.exists("disk"))
+    // A program must not run as the one who took the snapshot.
+    #expect(try TreeListing(stored.root).entries["of-somebody"]?.mode == "755")
+
+    #expect(try world.treeringAsOrdinaryUser(["verify"]).status == 0)
+    #expect(try world.treering(["verify"]).status == 0)
+    let to = world.directory.path / "restored"
+    let result = try world.treering(["restore", "latest", "--to", to])
+    #expect(result.status == 0, "\(result.errorText)")
+    #expect(try differences(world.source.root, to / world.source.root) == [])
+
+    // Unchanged: linked again, and root stores at last what was missing.
+    let second = try snapshot(world, status: 0)
+    #expect(second.filesCopied == 0)
+    try world.expectFaithful(try world.snapshot())
+  }
+
+  @Test("a restore by an ordinary user gives what it can and says what it cannot")
+  func restoresAsOrdinaryUser() throws {
+    let world = try ordinaryWorld()
+    try world.source.write("file", "text")
+    try world.source.write("of-root", "text", mode: 0o4755)
+    try world.source.makeDevice("device", isBlock: false, major: 1, minor: 3, mode: 0o666)
+    try world.snapshot()
+    try tool("chmod", ["-R", "go+rX", world.repository.root])
+    let to = Tree(world.directory.path / "to")
+    try Tree(world.directory.path).makeDirectory("to")
+    try tool("chown", ["65534", to.root])
+    let result = try world.treeringAsOrdinaryUser(["restore", "latest", "--to", to.root])
+    #expect(result.status == 1, "\(result.errorText)")
+    #expect(result.errorText.contains("device"))
+    let restored = Tree(to.root / world.source.root)
+    #expect(try restored.text("file") == "text")
+    let entry = try TreeListing(restored.root).entries["of-root"]
+    #expect(entry?.user == "65534")
+    #expect(entry?.mode == "755")
+    #expect(!restored.exists("device"))
+  }
+}
