@@ -17,10 +17,12 @@ struct HostileNamesTests {
   ]
 
   private func makeTree(_ world: World) throws {
+    try world.source.makeDirectory("together")
     for name in Self.names {
+      try world.source.write("together" / name, "text")
       try world.source.makeDirectory(name)
       try world.source.makeDirectory(name / name)
-      for inner in Self.names { try world.source.write(name / name / inner, "text") }
+      try world.source.write(name / name / name, "text")
       try world.source.makeSymbolicLink(name / "to", to: name)
     }
   }

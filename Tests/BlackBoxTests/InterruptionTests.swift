@@ -10,7 +10,7 @@ struct InterruptionTests {
     let world = try World()
     for directory in 0..<10 {
       try world.source.makeDirectory("\(directory)")
-      for file in 0..<600 {
+      for file in 0..<400 {
         try world.source.write("\(directory)/\(file)", "\(directory) \(file)")
       }
     }

@@ -23,7 +23,9 @@ public struct ByteString: Hashable, Comparable, Sendable, ExpressibleByStringInt
   }
 
   public static func < (a: ByteString, b: ByteString) -> Bool {
-    a.bytes.lexicographicallyPrecedes(b.bytes)
+    // Debug builds of the tests compare many thousands of names.
+    let order = memcmp(a.bytes, b.bytes, min(a.bytes.count, b.bytes.count))
+    return order == 0 ? a.bytes.count < b.bytes.count : order < 0
   }
 
   /// The directory above the last component; empty for a single name.
@@ -49,9 +51,18 @@ public struct ByteString: Hashable, Comparable, Sendable, ExpressibleByStringInt
 
   /// The parts between single bytes; a separator at the end begins no further part.
   static func split(_ bytes: [UInt8], by separator: UInt8) -> [ByteString] {
-    var parts = bytes.split(separator: separator, omittingEmptySubsequences: false)
-    if parts.last?.isEmpty == true { parts.removeLast() }
-    return parts.map { ByteString($0) }
+    bytes.withUnsafeBytes { all in
+      var parts: [ByteString] = []
+      var start = 0
+      while start < all.count {
+        let rest = all.count - start
+        let found = memchr(all.baseAddress! + start, Int32(separator), rest)
+        let count = found.map { UnsafeRawPointer($0) - (all.baseAddress! + start) } ?? rest
+        parts.append(ByteString(Array(all[start..<start + count])))
+        start += count + 1
+      }
+      return parts
+    }
   }
 }
 
