@@ -40,7 +40,7 @@ struct ListTests {
     #expect(rows.allSatisfy { $0.time.hasSuffix("Z") && $0.time.contains("T") })
   }
 
-  @Test("a snapshot whose directory was removed is not listed, one whose catalog is gone neither")
+  @Test("a snapshot whose directory or catalog is gone is named and not listed")
   func listsOnlyWhatIsWhole() throws {
     let world = try World()
     try world.source.write("a", "1")
@@ -49,8 +49,12 @@ struct ListTests {
     let third = try world.snapshot()
     try world.repository.remove(first.name)
     try world.repository.remove(".treering/catalogs" / (second.name + ".catalog"))
-    let rows = try world.treering(["list", "--json"]).decoded([ListAnswer].self)
-    #expect(rows.map(\.name) == [third.snapshot])
+    let result = try world.treering(["list", "--json"])
+    #expect(result.status == 6)
+    #expect(try result.decoded([ListAnswer].self).map(\.name) == [third.snapshot])
+    #expect(result.errorLines.count == 2)
+    #expect(result.errorText.contains("\(first.snapshot) is damaged: its directory is missing"))
+    #expect(result.errorText.contains("\(second.snapshot) is damaged: its catalog is missing"))
   }
 
   @Test("a damaged catalog is named and gives status 6; the other snapshots are still listed")
