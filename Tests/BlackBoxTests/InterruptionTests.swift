@@ -78,6 +78,23 @@ struct InterruptionTests {
     try expectNextRunIsGood(world)
   }
 
+  @Test("SIGTERM ends a run at once, even in the middle of a hole of 64 GiB")
+  func signalledInAHole() throws {
+    let world = try World()
+    try world.source.write("disk.img", "")
+    try world.source.truncate("disk.img", to: 64 << 30)
+    let run = try world.start(["snapshot", world.source.root])
+    let pending = world.repository.root / ".treering/pending"
+    let deadline = Date().addingTimeInterval(20)
+    while try runCommand("find", [pending, "-name", "disk.img"]).output.isEmpty {
+      if Date() > deadline { throw TestSupportError("the snapshot has not begun in 20 s") }
+      usleep(500)
+    }
+    run.signal(SIGTERM)
+    #expect(try run.wait(timeoutSeconds: 4).status == 128 + SIGTERM)
+    try expectNothingPublished(world)
+  }
+
   @Test("a second run is refused with status 5 and one line that names the first")
   func lockedOut() throws {
     let world = try largeWorld()
