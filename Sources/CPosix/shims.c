@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -186,7 +187,14 @@ static void quiet(struct error_context *context, const char *format, ...) {
   (void)context;
   (void)format;
 }
+// libattr reads its configuration at the first call, without a lock.
+static pthread_once_t attr_once = PTHREAD_ONCE_INIT;
+static void read_attr_configuration(void) {
+  struct error_context context = {.error = quiet};
+  attr_copy_action("user.none", &context);
+}
 int tr_may_copy_xattr(const char *name) {
+  pthread_once(&attr_once, read_attr_configuration);
   struct error_context context = {.error = quiet};
   return attr_copy_action(name, &context) != ATTR_ACTION_SKIP;
 }

@@ -91,6 +91,7 @@ public final class CatalogReader {
   private let catalog: OpenCatalog
   private var frameOffsets: [UInt64]?
   private let hasher = SHA256()
+  private var recordsRead: UInt64 = 0
 
   /// The last frames, newest last: neighbours in the tree are neighbours in the file.
   private var cache: [(number: UInt32, content: [UInt8])] = []
@@ -155,7 +156,13 @@ public final class CatalogReader {
 
   /// The record at `place`, checked against the digest that its parent, or the trailer, names.
   public func record(_ place: Place, _ digest: Digest) throws -> DirectoryRecord {
-    try DirectoryRecord(
+    // One record may be named by many parents, and few bytes could so claim a tree without end. No honest
+    // walk reads more records than the file can hold, at 1,024 times its size when decompressed.
+    recordsRead += 1
+    guard recordsRead <= 4096 + catalog.source.byteCount &* 16 else {
+      throw CatalogError("the catalog names more directories than it can hold")
+    }
+    return try DirectoryRecord(
       frame: try frame(place.frame), offset: Int(place.offset), digest: digest, hasher)
   }
 

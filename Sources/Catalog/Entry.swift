@@ -83,6 +83,8 @@ public struct StorageFlags: OptionSet, Hashable, Sendable {
   public static let attributesNotStored = StorageFlags(rawValue: 8)
   /// It changed each time it was read: its content may mix two moments.
   public static let changedWhileRead = StorageFlags(rawValue: 16)
+  /// What is not stored was refused to root: trying again is of no use.
+  public static let refusedToRoot = StorageFlags(rawValue: 32)
 }
 
 /// What helps the next run; the same inode in the source and in the repository.

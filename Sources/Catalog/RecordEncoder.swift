@@ -56,6 +56,12 @@ public final class RecordEncoder {
 
   public init() {}
 
+  /// True where the record might not take another entry.
+  public var isFull: Bool {
+    content.count + fileHints.count + children.count + childHints.count
+      > RecordLimit.recordBytes - 2 * AttributeBlock.maximumBytes
+  }
+
   /// True where the memory is too large to keep for the next directory.
   public var isOversized: Bool { content.capacity + fileHints.capacity > 4 << 20 }
 
@@ -175,7 +181,7 @@ public struct AttributeBlock: Sendable, Equatable {
   public let bytes: [UInt8]
   public static let empty = AttributeBlock(bytes: [])
   /// What one entry may have; a catalog that claims more is refused.
-  public static let maximumBytes = 16 << 20
+  public static let maximumBytes = 1 << 20
 
   public var isEmpty: Bool { bytes.isEmpty }
 

@@ -23,7 +23,7 @@ struct CommonOptions: ParsableArguments {
   func repositoryPath() throws(Failure) -> [UInt8] {
     if let repository { return repository.bytes }
     if let path = Posix.Process.environment("TREERING_REPOSITORY"), !path.isEmpty {
-      return Array(path.utf8)
+      return path
     }
     throw Failure(
       .usage, "no repository is named",

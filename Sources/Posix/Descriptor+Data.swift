@@ -8,19 +8,6 @@ extension Descriptor {
     return try perform(.read) { tr_read(raw, buffer.baseAddress, buffer.count) }
   }
 
-  /// Reads until `buffer` is full or the file ends, and returns how much there was.
-  public borrowing func readFully(
-    into buffer: UnsafeMutableRawBufferPointer
-  ) throws(Errno) -> Int {
-    var count = 0
-    while count < buffer.count {
-      let read = try read(into: UnsafeMutableRawBufferPointer(rebasing: buffer[count...]))
-      if read == 0 { break }
-      count += read
-    }
-    return count
-  }
-
   /// Reads exactly `count` bytes at `offset`, or fewer where the file ends; `pread(2)`.
   public borrowing func read(at offset: UInt64, count: Int) throws(Errno) -> [UInt8] {
     let raw = self.raw
@@ -77,7 +64,7 @@ extension Descriptor {
     }
   }
 
-  /// Everything from the descriptor's position to the end, refusing more than `limit` bytes (`EFBIG`).
+  /// The whole file, refusing more than `limit` bytes (`EFBIG`).
   public borrowing func readToEnd(limit: Int) throws(Errno) -> [UInt8] {
     let bytes = try read(at: 0, count: limit + 1)
     if bytes.count > limit { throw Errno(EFBIG) }

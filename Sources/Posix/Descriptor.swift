@@ -157,10 +157,4 @@ extension Descriptor {
     let raw = self.raw
     _ = try perform(.flock) { tr_flock(raw, LOCK_EX | LOCK_NB) }
   }
-
-  /// Takes the shared form of the advisory lock without waiting.
-  public borrowing func lockShared() throws(Errno) {
-    let raw = self.raw
-    _ = try perform(.flock) { tr_flock(raw, LOCK_SH | LOCK_NB) }
-  }
 }

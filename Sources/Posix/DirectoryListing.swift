@@ -23,6 +23,8 @@ public struct DirectoryListing: Sendable {
 
   public private(set) var bytes: [UInt8] = []
   public private(set) var entries: [Entry] = []
+  /// Names that no component of a path can be: some file systems have names of more than 255 bytes.
+  public private(set) var refusedNames = 0
   private var buffer: [UInt8] = []
 
   public init() {}
@@ -32,6 +34,7 @@ public struct DirectoryListing: Sendable {
     let raw = directory.raw
     bytes.removeAll(keepingCapacity: true)
     entries.removeAll(keepingCapacity: true)
+    refusedNames = 0
     if buffer.isEmpty { buffer = [UInt8](repeating: 0, count: 64 * 1024) }
     while true {
       let count = try perform(.getdents64) {
@@ -70,7 +73,10 @@ public struct DirectoryListing: Sendable {
         {
           continue
         }
-        guard nameLength > 0, nameLength <= 255 else { continue }
+        guard nameLength > 0, nameLength <= 255 else {
+          refusedNames += 1
+          continue
+        }
         entries.append(
           Entry(
             offset: bytes.count, key: 0, inode: inode, length: UInt8(nameLength), type: type))

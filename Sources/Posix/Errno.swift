@@ -43,4 +43,10 @@ extension Errno: CustomStringConvertible {
 extension Errno {
   /// True where the medium has no room left for data, inodes or this user.
   public var meansNoRoom: Bool { self == .noSpace || self == .overQuota }
+
+  /// True where writing the next entry would fail like this one: no room, a failing disk, a file system
+  /// that has become read-only.
+  public var endsRun: Bool {
+    meansNoRoom || self == .inputOutput || self == .readOnlyFileSystem
+  }
 }

@@ -28,8 +28,8 @@ public enum Process {
   }
 
   /// The value of an environment variable.
-  public static func environment(_ name: String) -> String? {
-    getenv(name).map { String(cString: $0) }
+  public static func environment(_ name: String) -> [UInt8]? {
+    getenv(name).map { Array(UnsafeRawBufferPointer(start: $0, count: strlen($0))) }
   }
 
   /// Random bytes from the kernel; `getrandom(2)`.

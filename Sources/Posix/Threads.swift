@@ -30,9 +30,6 @@ public final class Gate: @unchecked Sendable {
 
   /// Wakes everybody who waits.
   public func wakeAll() { pthread_cond_broadcast(condition) }
-
-  /// Wakes one who waits.
-  public func wakeOne() { pthread_cond_signal(condition) }
 }
 
 /// Runs `body` on `count` threads of its own and returns when all have returned.
@@ -102,5 +99,5 @@ public final class Ticker: @unchecked Sendable {
   }
 }
 
-/// The number of processors this process may run on.
+/// The number of processors that are online.
 public func processorCount() -> Int { max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))) }

@@ -129,7 +129,7 @@ extension Repository {
         {
           try pending.descriptor.rename(found.span, to: catalogs.descriptor, as: found.span)
         } else if try pending.descriptor.status(of: found.span).kind == .directory {
-          let unique = found + Array("-\(Clock.now().nanoseconds)".utf8)
+          let unique = try Process.randomBytes(16).map { 97 + $0 % 26 }
           try pending.descriptor.rename(found.span, to: trash.descriptor, as: unique.span)
         } else {
           try pending.descriptor.unlink(found.span)
@@ -141,9 +141,6 @@ extension Repository {
       }
     } catch { throw .writing("clean up after an interrupted run in", path, error) }
   }
-
-  /// Sets aside the pending snapshot of a run that failed.
-  public func discard(_ pending: PendingSnapshot) { try? recover() }
 
   /// Deletes what lies in `trash`; what cannot be deleted stays for the next run.
   public func emptyTrash() throws(Failure) {

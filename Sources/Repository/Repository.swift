@@ -82,8 +82,7 @@ public final class Repository: Sendable {
   public static func initialize(_ path: [UInt8], at time: Timestamp) throws(Failure) -> Repository {
     let shown = displayName(path)
     do {
-      let parent = path.lastIndex(of: UInt8(ascii: "/")).map { Array(path[...$0]) } ?? [UInt8(ascii: ".")]
-      let name = Array(path[(path.lastIndex(of: UInt8(ascii: "/")).map { $0 + 1 } ?? 0)...])
+      let (parent, name) = splitLast(path)
       let existing: Descriptor?
       do { existing = try Descriptor.open(path: path, [.read, .directory]) } catch {
         guard error == .noSuchEntry, !name.isEmpty else { throw error }
@@ -223,4 +222,13 @@ public final class RepositoryLock: Sendable {
   public func hold<R>(_ body: () throws -> R) rethrows -> R {
     try withExtendedLifetime(self, body)
   }
+}
+
+/// The directory that a path's last component is in, and that component; empty for `/`.
+public func splitLast(_ path: [UInt8]) -> (parent: [UInt8], name: [UInt8]) {
+  let slash = UInt8(ascii: "/")
+  var parent = Array(path.reversed().drop { $0 == slash }.reversed())
+  let name = Array(parent.reversed().prefix { $0 != slash }.reversed())
+  parent.removeLast(name.count)
+  return (parent.isEmpty ? [path.first == slash ? slash : UInt8(ascii: ".")] : parent, name)
 }

@@ -18,7 +18,7 @@ public struct SnapshotList: Sendable {
   public var snapshots: [Snapshot] = []
   /// Snapshots whose catalog cannot be read, with the reason.
   public var damaged: [(name: SnapshotName, reason: String)] = []
-  /// One more than any sequence number in use.
+  /// One more than the newest's, and than there are catalogs.
   public var nextSequence: UInt64 = 1
 
   public var newest: Snapshot? { snapshots.last }
@@ -95,11 +95,24 @@ extension Repository {
   }
 
   /// Finds the snapshot that the operator means: `latest`, a full name, or the beginning of a name, of
-  /// which the newest that begins so is taken.
+  /// which the newest that begins so is taken. A damaged one that is newer is never passed over in
+  /// silence.
   public func resolve(_ reference: String, in list: SnapshotList) throws(Failure) -> Snapshot {
     let shown = displayName(Array(reference.utf8))
+    func checked(_ snapshot: Snapshot?, _ isMeant: (String) -> Bool) throws(Failure) -> Snapshot? {
+      let newer = list.damaged.filter {
+        isMeant($0.name.description)
+          && $0.name.description > snapshot?.name.description ?? ""
+      }.max { $0.name.description < $1.name.description }
+      if let newer {
+        throw Failure(
+          .damaged, "the snapshot \(newer.name) cannot be used: \(newer.reason)",
+          hint: "name another; see: treering list --repository \(displayName(path))")
+      }
+      return snapshot
+    }
     if reference == "latest" {
-      if let newest = list.newest { return newest }
+      if let newest = try checked(list.newest, { _ in true }) { return newest }
       throw Failure(
         .usage, "the repository \(displayName(path)) has no snapshot yet",
         hint: "take one with: treering snapshot SOURCE --repository \(displayName(path))")
@@ -107,14 +120,9 @@ extension Repository {
     if let snapshot = list.snapshots.last(where: { $0.name.description == reference }) {
       return snapshot
     }
-    if let damaged = list.damaged.first(where: { $0.name.description == reference }) {
-      throw Failure(.damaged, "the snapshot \(damaged.name) cannot be used: \(damaged.reason)")
-    }
-    if !reference.isEmpty,
-      let snapshot = list.snapshots.last(where: { $0.name.description.hasPrefix(reference) })
-    {
-      return snapshot
-    }
+    let isMeant = { (name: String) in !reference.isEmpty && name.hasPrefix(reference) }
+    let candidate = list.snapshots.last { isMeant($0.name.description) }
+    if let snapshot = try checked(candidate, isMeant) { return snapshot }
     throw Failure(
       .usage, "there is no snapshot \"\(shown)\" in \(displayName(path))",
       hint: "see: treering list --repository \(displayName(path))")

@@ -29,8 +29,7 @@ import Testing
     #expect(counter.value == 16_000)
   }
 
-  @Test(arguments: [true, false])
-  func whoWaitsIsWoken(_ all: Bool) {
+  @Test func whoWaitsIsWoken() {
     let counter = Counter()
     let passed = Atomic<Int>(0)
     runThreads(4) { index in
@@ -38,7 +37,7 @@ import Testing
         for _ in 0..<3 {
           counter.gate.locked {
             counter.value += 1
-            if all { counter.gate.wakeAll() } else { counter.gate.wakeOne() }
+            counter.gate.wakeAll()
           }
         }
       } else {

@@ -64,6 +64,7 @@ final class FileReader {
     if !hasHoles {
       position = try run(source, from: 0, to: byteCount, data)
     } else {
+      var tail: UInt64 = 0
       while position < byteCount {
         let start: UInt64
         let end: UInt64
@@ -71,7 +72,7 @@ final class FileReader {
           guard let data = try source.seekData(from: position), data < byteCount else {
             // Nothing but a hole up to the end, unless the file has shrunk under us.
             let size = min(byteCount, try source.status().size)
-            if size > position { hashZeros(size - position) }
+            tail = size > position ? size - position : 0
             position = max(position, size)
             break
           }
@@ -79,10 +80,11 @@ final class FileReader {
           end = min(byteCount, try source.seekHole(from: start))
           try source.seek(to: start)
         } catch { throw .reading(error) }
-        hashZeros(start - position)
+        try hashZeros(start - position)
         position = try run(source, from: start, to: end, data)
         if position < end { break }
       }
+      try hashZeros(tail)
     }
     return PassResult(digest: hasher.finish(), byteCount: position)
   }
@@ -109,7 +111,7 @@ final class FileReader {
     return position
   }
 
-  private func hashZeros(_ byteCount: UInt64) {
+  private func hashZeros(_ byteCount: UInt64) throws(CopyError) {
     guard byteCount > 0 else { return }
     buffer.initializeMemory(as: UInt8.self, repeating: 0)
     var left = byteCount
@@ -117,6 +119,8 @@ final class FileReader {
       let count = Int(min(UInt64(buffer.count), left))
       hasher.update(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
       left -= UInt64(count)
+      // A hole may be of any size: nobody should have to wait for its end.
+      if Process.rememberedSignal != nil { throw .interrupted }
     }
   }
 }

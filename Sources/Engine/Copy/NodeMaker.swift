@@ -22,7 +22,10 @@ func makeSpecial(
   }
   let made = try directory.open(name, .pathOnly)
   let status = try made.status()
-  guard status.kind == kind else { throw Errno.staleHandle }
+  // Whoever may write to the directory could have put another inode there.
+  guard status.kind == kind, status.user == Process.effectiveUser, status.linkCount == 1 else {
+    throw .staleHandle
+  }
   let missing = try applyMetadata(
     metadata, attributes, to: made, .handle(isSymbolicLink: kind == .symbolicLink),
     currently: status, mayHaveOthers: mayHaveOthers)

@@ -18,6 +18,14 @@ extension FileStatus {
   }
 }
 
+extension FileRow {
+  /// True where the stored inode may become this source inode's: if it already stands for several names,
+  /// those must be names of the same inode still, or files that were parted would stay one.
+  func mayStandFor(_ status: FileStatus) -> Bool {
+    linkGroup == nil || (status.linkCount > 1 && status.inode == hints.sourceInode)
+  }
+}
+
 extension AttributeBlock {
   init(_ attributes: [ExtendedAttribute]) {
     self = attributes.isEmpty

@@ -37,11 +37,13 @@ struct RestoreMerge {
     do throws(Errno) {
       try make(row, name, isReplacing: isReplacing)
     } catch {
+      if error == .interrupted { try checkForSignal() }
       if error == .exists {
         work.reportLeft(work.path(node, name), "appeared while it was restored; left as it is")
         return
       }
-      throw Failure.writing("restore", work.path(node, name), error)
+      if error.endsRun { throw Failure.writing("restore", work.path(node, name), error) }
+      work.warn(work.path(node, name), "cannot be restored: \(error)")
     }
   }
 
@@ -71,13 +73,18 @@ struct RestoreMerge {
 
   /// Makes the entry under its name, or under another that then replaces what is there in one step.
   private func make(_ row: FileRow, _ name: [UInt8], isReplacing: Bool) throws(Errno) {
-    let target = node.target!
-    var made = name
-    if isReplacing {
-      let unique = try Process.randomBytes(8).map { 97 + $0 % 26 }
-      made = Array(".treering-".utf8) + unique
+    guard isReplacing else { return try make(row, name, as: name) }
+    let unique = try Process.randomBytes(8).map { 97 + $0 % 26 }
+    let made = Array(".treering-".utf8) + unique
+    do throws(Errno) { try make(row, name, as: made) } catch {
+      try? node.target!.descriptor.unlink(made.span)
+      throw error
     }
-    guard row.kind == .regular, let group = row.linkGroup else {
+  }
+
+  private func make(_ row: FileRow, _ name: [UInt8], as made: [UInt8]) throws(Errno) {
+    let target = node.target!
+    guard let group = row.linkGroup else {
       guard try makeAlone(row, name, as: made, in: target) != nil else { return }
       try replace(made, name, in: target)
       return
@@ -126,6 +133,23 @@ struct RestoreMerge {
     return true
   }
 
+  /// Opens the stored file; `nil`, and reported, where the repository cannot give it.
+  private func openStored(_ name: [UInt8]) -> Descriptor? {
+    do throws(Errno) {
+      guard let directory = node.stored else { throw .noSuchEntry }
+      // Opening a device can do harm, so its kind comes first.
+      if try directory.descriptor.status(of: name.span).kind == .regular {
+        return try directory.descriptor.openToRead(name.span)
+      }
+      work.reportDamage(
+        work.path(node, name), "is not restored: the repository has no regular file in its place")
+    } catch {
+      work.reportDamage(
+        work.path(node, name), "is not restored: the stored file cannot be read: \(error)")
+    }
+    return nil
+  }
+
   /// Makes the entry and returns its inode; `nil` where the repository cannot give it.
   private func makeAlone(
     _ row: FileRow, _ name: [UInt8], as made: [UInt8], in target: Directory
@@ -143,20 +167,8 @@ struct RestoreMerge {
       return result.inode
     }
 
-    let stored: Descriptor
-    do throws(Errno) {
-      guard let directory = node.stored else { throw .noSuchEntry }
-      stored = try directory.descriptor.openToRead(name.span)
-    } catch {
-      work.reportDamage(
-        work.path(node, name), "is not restored: the stored file cannot be read: \(error)")
-      return nil
-    }
-    guard let storedStatus = try? stored.status(), storedStatus.kind == .regular else {
-      work.reportDamage(
-        work.path(node, name), "is not restored: the repository has no regular file in its place")
-      return nil
-    }
+    guard let stored = openStored(name) else { return nil }
+    let storedStatus = try stored.status()
     let file = try target.descriptor.open(
       made.span, [.write, .create, .exclusive], mode: 0o600)
     let pass: PassResult
@@ -175,6 +187,13 @@ struct RestoreMerge {
       }
     }
     if pass.digest != row.digest || pass.byteCount != row.size {
+      if made != name {
+        try target.descriptor.unlink(made.span)
+        work.reportDamage(
+          work.path(node, name),
+          "is left as it is: the stored bytes are not those that the catalog names")
+        return nil
+      }
       work.reportDamage(
         work.path(node, name),
         "is restored from a damaged copy: its bytes are not those that the catalog names")

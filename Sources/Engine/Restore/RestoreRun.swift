@@ -68,7 +68,7 @@ public func restore(
   let (destination, isNew) = try openDestination(options, repository)
   let selection =
     options.paths.isEmpty || options.paths.contains { $0.isEmpty || $0 == label }
-    ? nil : SourcePlan(paths: options.paths.map { Array($0.dropFirst()) })
+    ? nil : PathPlan(paths: options.paths.map { Array($0.dropFirst()) })
   let work = RestoreWork(
     catalog: catalog, options: options, destination: destination, progress: progress,
     monitor: monitor)
@@ -97,12 +97,8 @@ private func openDestination(
       try refuseRepository(directory.descriptor)
       return (directory, false)
     }
-    var parent = Array(path.reversed().drop { $0 == UInt8(ascii: "/") }.reversed())
-    let name = Array(parent.reversed().prefix { $0 != UInt8(ascii: "/") }.reversed())
-    parent.removeLast(name.count)
-    let above = Directory(
-      try Descriptor.open(
-        path: parent.isEmpty ? [UInt8(ascii: ".")] : parent, [.read, .directory]))
+    let (parent, name) = splitLast(path)
+    let above = Directory(try Descriptor.open(path: parent, [.read, .directory]))
     try refuseRepository(above.descriptor)
     if options.isDryRun { return (nil, true) }
     try above.descriptor.makeDirectory(name.span, mode: 0o700)

@@ -7,7 +7,7 @@ internal import Synchronization
 final class RestoreNode: WalkNode, @unchecked Sendable {
   let subtree: Subtree
   /// What of it is wanted; `nil` for everything.
-  let selection: SourcePlan?
+  let selection: PathPlan?
   /// In the repository; `nil` where it is missing there.
   var stored: Directory?
   /// At the destination; `nil` in a dry run where it does not exist.
@@ -20,7 +20,7 @@ final class RestoreNode: WalkNode, @unchecked Sendable {
   var restoreParent: RestoreNode? { parent.map { unsafeDowncast($0, to: RestoreNode.self) } }
 
   init(
-    parent: RestoreNode?, name: [UInt8], subtree: Subtree, selection: SourcePlan?,
+    parent: RestoreNode?, name: [UInt8], subtree: Subtree, selection: PathPlan?,
     stored: Directory? = nil, target: Directory? = nil, isNew: Bool = false
   ) {
     self.subtree = subtree
@@ -149,7 +149,7 @@ final class RestoreWork: TreeWork {
   }
 
   private func child(
-    _ node: RestoreNode, _ name: [UInt8], _ row: DirectoryRow, _ selection: SourcePlan?
+    _ node: RestoreNode, _ name: [UInt8], _ row: DirectoryRow, _ selection: PathPlan?
   ) -> RestoreNode {
     RestoreNode(parent: node, name: name, subtree: Subtree(row), selection: selection)
   }

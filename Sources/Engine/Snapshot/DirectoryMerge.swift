@@ -77,6 +77,10 @@ struct DirectoryMerge {
         try checkForSignal()
       }
       let before = try files?.seek(names.span.extracting(entry.range))
+      if encoder.isFull {
+        work.warn(path(entry.range), "is left out: its directory has more than a record can hold")
+        continue
+      }
       if let before, isUnchanged(before, status), try link(before, entry.range) {
         linked += 1
         continue
@@ -119,7 +123,7 @@ struct DirectoryMerge {
       && row.kind == status.kind && (row.kind != .regular || row.size == status.size)
       && row.hints.flags.isDisjoint(with: [.racy, .changedWhileRead])
       // What an ordinary user could not store, root stores now.
-      && (!work.isRoot || !row.hints.flags.isCatalogOnly)
+      && !row.hints.flags.isWorthRetrying(asRoot: work.isRoot)
   }
 
   /// Links the stored file under the same name; false where it cannot be linked and must be copied.
@@ -151,7 +155,7 @@ struct DirectoryMerge {
       try from.link(name, to: target.descriptor, as: newName)
       return true
     } catch {
-      if error.meansNoRoom || error == .inputOutput || error == .readOnlyFileSystem {
+      if error.endsRun {
         throw Failure.writing("link in", node.sourcePath, error)
       }
       return false
@@ -161,12 +165,12 @@ struct DirectoryMerge {
   // MARK: Changed or new
 
   private func store(_ range: Range<Int>, _ status: FileStatus, _ before: FileRow?) throws {
-    guard let kind = status.kind else {
+    guard status.kind != nil else {
       work.warn(path(range), "is of a kind that this system does not name")
       return
     }
     let nameBytes = Array(worker.listing.bytes[range])
-    guard kind == .regular, status.linkCount > 1 else {
+    guard status.linkCount > 1 else {
       if let stored = try storeAlone(nameBytes, status, before) {
         encoder.append(nameBytes.span, stored)
       }
@@ -175,9 +179,11 @@ struct DirectoryMerge {
     let key = SourceInode(device: status.device, inode: status.inode)
     if let first = work.links.begin(key) {
       if try linkToFirst(first, nameBytes, status) { return }
-      // It changed since, or can take no more links: this name stands for itself.
-      if let stored = try storeAlone(nameBytes, status, before) {
-        encoder.append(nameBytes.span, stored)
+      // It changed since, or can take no more links: from now on others are linked to this name.
+      if var entry = try storeAlone(nameBytes, status, before) {
+        entry.linkGroup = first.entry.linkGroup
+        work.links.finish(key, StoredLink(directory: node.path, name: nameBytes, entry: entry))
+        encoder.append(nameBytes.span, entry)
       }
       return
     }
@@ -193,7 +199,8 @@ struct DirectoryMerge {
   private func linkToFirst(
     _ first: StoredLink, _ name: [UInt8], _ status: FileStatus
   ) throws -> Bool {
-    guard first.entry.hints.changed == status.changed, first.entry.size == status.size,
+    guard first.entry.hints.changed == status.changed, first.entry.kind == status.kind,
+      first.entry.kind != .regular || first.entry.size == status.size,
       first.entry.metadata == status.metadata
     else { return false }
     let directory =
@@ -270,7 +277,8 @@ struct DirectoryMerge {
     if let before, let record, let baseTree, before.kind == entry.kind,
       before.metadata == entry.metadata, record.target(of: before) == entry.target,
       entry.kind == .symbolicLink || before.size == entry.device || entry.device == 0,
-      record.attributes(of: before) == entry.attributes, !before.hints.flags.isCatalogOnly,
+      record.attributes(of: before) == entry.attributes, before.mayStandFor(status),
+      !before.hints.flags.isCatalogOnly,
       try linked(baseTree.descriptor, name.span, to: name.span)
     {
       entry.hints.storedInode = before.hints.storedInode
@@ -282,7 +290,7 @@ struct DirectoryMerge {
         name.span, in: target.descriptor, kind: entry.kind, target: entry.target,
         device: entry.device, entry.metadata, entry.attributes)
       entry.hints.storedInode = made.inode
-      entry.hints.flags.formUnion(made.missing)
+      entry.hints.flags.formUnion(made.missing.refused(toRoot: work.isRoot))
     } catch {
       try work.storingFailed("make a copy of", node.sourcePath(of: name), error)
       return nil

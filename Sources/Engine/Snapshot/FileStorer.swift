@@ -84,14 +84,16 @@ struct FileStorer {
   ) throws -> NewEntry? {
     guard let record, let baseTree, before.kind == .regular, before.size == status.size,
       before.metadata == status.metadata, record.attributes(of: before) == attributes,
-      before.hints.flags.isDisjoint(with: [.notStored, .ownerNotStored, .attributesNotStored])
-        || !work.isRoot
+      before.mayStandFor(status), !before.hints.flags.contains(.notStored),
+      !before.hints.flags.isWorthRetrying(asRoot: work.isRoot)
     else { return nil }
     let pass: PassResult
     do throws(CopyError) {
       pass = try worker.reader.hash(file, byteCount: status.size, hasHoles: status.hasHoles)
     } catch {
-      return nil  // Reading again, to copy, meets the same error and reports it.
+      // Reading it again, to copy it, reports what is wrong.
+      try? file.seek(to: 0)
+      return nil
     }
     guard pass.byteCount == before.size, pass.digest == before.digest,
       let after = try? file.status(), after.isSameState(as: status)
@@ -102,7 +104,7 @@ struct FileStorer {
     do throws(Errno) {
       try baseTree.descriptor.link(name.span, to: node.target!.descriptor, as: name.span)
     } catch {
-      if error.meansNoRoom { throw Failure.writing("link", node.sourcePath(of: name), error) }
+      if error.endsRun { throw Failure.writing("link", node.sourcePath(of: name), error) }
       try? file.seek(to: 0)
       return nil
     }
@@ -114,7 +116,9 @@ struct FileStorer {
       : (try? node.target!.descriptor.status(of: name.span).inode) ?? 0
     return entry(
       status, attributes, pass, storedInode: inode,
-      before.hints.flags.intersection([.ownerNotStored, .attributesNotStored]).union(flags))
+      before.hints.flags.intersection([
+        .ownerNotStored, .attributesNotStored, .refusedToRoot,
+      ]).union(flags))
   }
 
   private func copy(
@@ -133,6 +137,8 @@ struct FileStorer {
     }
 
     var status = first
+    var attributes = attributes
+    var flags = flags
     var pass = PassResult(digest: .ofNothing, byteCount: 0)
     var changedWhileRead = false
     do throws(CopyError) {
@@ -140,6 +146,9 @@ struct FileStorer {
         if attempt > 0 {
           Process.sleep(milliseconds: pause)
           do throws(Errno) { status = try file.status() } catch { throw .reading(error) }
+          attributes = work.attributes(of: file, .descriptor, flags: &flags) {
+            node.sourcePath(of: name)
+          }
           do throws(Errno) { try file.seek(to: 0) } catch { throw .reading(error) }
           do throws(Errno) {
             try target.setLength(0)
@@ -168,7 +177,6 @@ struct FileStorer {
       }
       return nil
     }
-    var flags = flags
     if status.isRacy(since: moment) { flags.insert(.racy) }
     if changedWhileRead {
       flags.formUnion([.changedWhileRead, .racy])
@@ -178,8 +186,9 @@ struct FileStorer {
     }
     do throws(Errno) {
       let made = try target.status()
-      flags.formUnion(
-        try applyMetadata(status.metadata, attributes, to: target, .open, currently: made))
+      let missing = try applyMetadata(
+        status.metadata, attributes, to: target, .open, currently: made)
+      flags.formUnion(missing.refused(toRoot: work.isRoot))
       try target.close()
       work.progress.copied.count()
       return entry(status, attributes, pass, storedInode: made.inode, flags)

@@ -4,7 +4,7 @@ internal import Posix
 /// A directory of the source on its way into a snapshot.
 final class SnapshotNode: WalkNode, @unchecked Sendable {
   /// What is above and at the sources; `nil` inside a source.
-  let plan: SourcePlan?
+  let plan: PathPlan?
   /// True for the directories that treering itself makes: the snapshot's and the label's.
   let isSynthetic: Bool
   /// Where the previous catalog has this directory.
@@ -33,7 +33,7 @@ final class SnapshotNode: WalkNode, @unchecked Sendable {
   }
 
   init(
-    parent: SnapshotNode?, name: [UInt8], plan: SourcePlan?, isSynthetic: Bool = false,
+    parent: SnapshotNode?, name: [UInt8], plan: PathPlan?, isSynthetic: Bool = false,
     base: Subtree?
   ) {
     self.plan = plan

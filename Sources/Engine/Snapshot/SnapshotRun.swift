@@ -69,7 +69,6 @@ private func walkAndPublish(
       name: newest.name, catalog: try repository.openCatalog(newest.name),
       tree: try? repository.openTree(newest.name))
     progress.expectedEntries.store(newest.summary.root.totals.entries, ordering: .relaxed)
-    progress.expectedBytes.store(newest.summary.root.totals.bytes, ordering: .relaxed)
   }
 
   let pending = try repository.beginSnapshot(at: started)
@@ -105,7 +104,7 @@ private func walkAndPublish(
       snapshot: Snapshot(name: pending.name, summary: summary), previous: base?.name,
       elapsedSeconds: Clock.monotonic() - start)
   } catch {
-    repository.discard(pending)
+    try? repository.recover()
     try? repository.emptyTrash()
     throw error
   }

@@ -23,7 +23,6 @@ final class SnapshotWorker {
   let hasher = SHA256()
   let reader: FileReader
   var listing = DirectoryListing()
-  var storedListing = DirectoryListing()
   var encoders: [RecordEncoder] = []
 
   init(base: CatalogReader?, writer: FrameWriter, reader: FileReader) {
@@ -57,7 +56,7 @@ final class SnapshotWork: TreeWork {
   let links = LinkTable<SourceInode, StoredLink>()
   /// `f_fsid` of each source device, for hard-link groups that mean the same after a reboot.
   let fileSystems = Mutex<[UInt64: UInt64]>([:])
-  private let plan: SourcePlan
+  private let plan: PathPlan
 
   init(
     options: SnapshotOptions, repository: Repository, pending: PendingSnapshot, base: Base?,
@@ -70,7 +69,7 @@ final class SnapshotWork: TreeWork {
     baseTree = base?.tree
     self.progress = progress
     self.monitor = monitor
-    plan = SourcePlan(absolutePaths: options.sources)
+    plan = PathPlan(absolutePaths: options.sources)
     let fileSystemID = try repository.root.descriptor.fileSystem().id
     self.fileSystemID = fileSystemID
     baseInodesCount =
@@ -100,7 +99,7 @@ final class SnapshotWork: TreeWork {
   /// The repository refused one entry: without room, or with a failing disk, the run ends; else the
   /// entry is named and left out.
   func storingFailed(_ what: String, _ path: [UInt8], _ error: Errno) throws(Failure) {
-    if error.meansNoRoom || error == .inputOutput || error == .readOnlyFileSystem {
+    if error.endsRun {
       throw Failure.writing(what, path, error)
     }
     warn(path, "cannot be stored in the repository: \(error)")
@@ -153,6 +152,10 @@ final class SnapshotWork: TreeWork {
   private func list(_ node: SnapshotNode, _ worker: SnapshotWorker) -> Bool {
     do throws(Errno) {
       try worker.listing.read(node.source!.descriptor)
+      let refused = worker.listing.refusedNames
+      if refused > 0 {
+        warn(node.sourcePath, "has \(refused) names longer than 255 bytes, which are left out")
+      }
       return true
     } catch {
       warn(node.sourcePath, "cannot be listed: \(error)")
@@ -199,12 +202,19 @@ final class SnapshotWork: TreeWork {
     let name = node.name
     let flags: OpenFlags = isSource ? [.read, .directory] : [.pathOnly, .directory]
     let root = [UInt8(ascii: "/")]
-    guard let above = node.snapshotParent?.source else {
-      // The label stands for the source's root directory.
-      let isLabel = node.parent?.parent == nil
-      return try Descriptor.open(path: isLabel ? root : root + name, flags)
+    // The label stands for the source's root directory.
+    let path = node.parent?.parent == nil ? root : root + name
+    func open(_ flags: OpenFlags) throws(Errno) -> Descriptor {
+      guard let above = node.snapshotParent?.source else {
+        return try Descriptor.open(path: path, flags)
+      }
+      return try above.descriptor.openFollowing(name.span, flags)
     }
-    return try above.descriptor.openFollowing(name.span, flags)
+    guard isSource else { return try open(flags) }
+    do { return try open(flags.union(.noAccessTime)) } catch {
+      guard error == .notPermitted else { throw error }
+      return try open(flags)
+    }
   }
 
   /// True for the repository itself and for file systems that are windows into the kernel: they have no
@@ -290,7 +300,7 @@ final class SnapshotWork: TreeWork {
     do throws(Errno) {
       let block = AttributeBlock(try source.extendedAttributes(access))
       if block.bytes.count <= AttributeBlock.maximumBytes { return block }
-      warn(path(), "has more than 16 MiB of extended attributes, which are left out")
+      warn(path(), "has more than 1 MiB of extended attributes, which are left out")
     } catch {
       warn(path(), "its extended attributes cannot be read: \(error)")
     }
@@ -317,9 +327,9 @@ final class SnapshotWork: TreeWork {
     do throws(Errno) {
       if !node.isSynthetic {
         // Last, because until now the children needed a directory that its owner may write to.
-        node.hintFlags.formUnion(
-          try applyMetadata(
-            node.metadata, node.attributes, to: target.descriptor, .open, currently: stored))
+        let missing = try applyMetadata(
+          node.metadata, node.attributes, to: target.descriptor, .open, currently: stored)
+        node.hintFlags.formUnion(missing.refused(toRoot: isRoot))
       } else if node.parent != nil {
         try target.descriptor.setPermissions(0o755)
       }
@@ -335,6 +345,16 @@ final class SnapshotWork: TreeWork {
 }
 
 extension StorageFlags {
+  /// True where root may succeed with what an ordinary user could not store.
+  func isWorthRetrying(asRoot isRoot: Bool) -> Bool {
+    isRoot && isCatalogOnly && !contains(.refusedToRoot)
+  }
+
+  /// What could not be stored, with whether it was root who could not.
+  func refused(toRoot isRoot: Bool) -> StorageFlags {
+    isRoot && isCatalogOnly ? union(.refusedToRoot) : self
+  }
+
   /// True where the stored inode alone would not restore the entry.
   var isCatalogOnly: Bool {
     !isDisjoint(with: [.notStored, .ownerNotStored, .attributesNotStored])

@@ -46,6 +46,7 @@ final class VerifyWork: TreeWork {
 
   /// What this user may not open, or this process not now, is not verified, and not damaged either.
   private func unreadable(_ node: VerifyNode, _ error: Errno, _ name: [UInt8]? = nil) {
+    if error == .interrupted { return }  // The walk ends at the next entry.
     let isDamage =
       error != .accessDenied && error != .notPermitted && error != .tooManyOpenFiles
     report(
@@ -138,15 +139,8 @@ final class VerifyWork: TreeWork {
     _ row: FileRow, _ name: [UInt8], _ node: VerifyNode, _ stored: Directory,
     _ record: DirectoryRecord, _ worker: VerifyWorker
   ) {
-    let handle: Descriptor
     let status: FileStatus
-    do throws(Errno) {
-      handle = try stored.descriptor.open(name.span, .pathOnly)
-    } catch {
-      unreadable(node, error, name)
-      return
-    }
-    do throws(Errno) { status = try handle.status() } catch {
+    do throws(Errno) { status = try stored.descriptor.status(of: name.span) } catch {
       unreadable(node, error, name)
       return
     }
@@ -174,12 +168,12 @@ final class VerifyWork: TreeWork {
         if try stored.descriptor.readSymbolicLink(name.span) != record.target(of: row) {
           problems.append("its target has changed")
         }
-        attributes = AttributeBlock(try handle.extendedAttributes(.handle))
+        attributes = try attributesByHandle(name, stored)
       default:
         if kind == .characterDevice || kind == .blockDevice, status.deviceNumber != row.size {
           problems.append("its device number has changed")
         }
-        attributes = AttributeBlock(try handle.extendedAttributes(.handle))
+        attributes = try attributesByHandle(name, stored)
       }
     } catch {
       unreadable(node, error, name)
@@ -189,6 +183,13 @@ final class VerifyWork: TreeWork {
       status, attributes, row.metadata, record.attributes(of: row), row.hints.flags)
     if !differences.isEmpty { problems.append("its \(differences) changed") }
     if !problems.isEmpty { found(node, name, problems.joined(separator: "; ")) }
+  }
+
+  private func attributesByHandle(
+    _ name: [UInt8], _ stored: Directory
+  ) throws(Errno) -> AttributeBlock {
+    let handle = try stored.descriptor.open(name.span, .pathOnly)
+    return AttributeBlock(try handle.extendedAttributes(.handle))
   }
 
   /// Reads an inode, unless another of its names has been read.

@@ -42,9 +42,8 @@ public final class Progress: Sendable {
   public let skipped = Atomic<UInt64>(0)
   /// Existing entries that a restore left as they were.
   public let left = Atomic<UInt64>(0)
-  /// The total of entries and bytes, as far as it can be known; 0 where it can't.
+  /// The total of entries, as far as it can be known; 0 where it can't.
   public let expectedEntries = Atomic<UInt64>(0)
-  public let expectedBytes = Atomic<UInt64>(0)
 
   public init() {}
 }

@@ -1,9 +1,9 @@
 /// The directories that lead to the sources of a run: a tree of names, with the sources at its ends.
 ///
 /// A source below another is part of it and has no end of its own.
-public final class SourcePlan: @unchecked Sendable {
+public final class PathPlan: @unchecked Sendable {
   /// Sorted by name bytes; complete before any thread reads it.
-  private(set) var children: [(name: [UInt8], plan: SourcePlan)] = []
+  private(set) var children: [(name: [UInt8], plan: PathPlan)] = []
   private(set) var isSource = false
 
   init() {}
@@ -31,9 +31,9 @@ public final class SourcePlan: @unchecked Sendable {
     }
   }
 
-  private func child(_ name: [UInt8]) -> SourcePlan {
+  private func child(_ name: [UInt8]) -> PathPlan {
     if let found = children.first(where: { $0.name == name }) { return found.plan }
-    let plan = SourcePlan()
+    let plan = PathPlan()
     let index =
       children.firstIndex { name.lexicographicallyPrecedes($0.name) } ?? children.count
     children.insert((name, plan), at: index)
