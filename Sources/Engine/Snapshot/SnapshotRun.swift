@@ -50,15 +50,16 @@ private func walkAndPublish(
   _ monitor: any Monitor
 ) throws -> SnapshotResult {
   let start = Clock.monotonic()
-  let started = Clock.now()
   try repository.recover()
   let list = try repository.snapshots()
-  for damaged in list.damaged {
+  // Older ones are the business of list and verify; without a newer one, files are copied again.
+  for damaged in list.damaged
+  where damaged.name.description > list.newest?.name.description ?? "" {
     progress.warnings.count()
     monitor.warn(
       Warning(
         path: Array(damaged.name.description.utf8),
-        message: "the catalog of this snapshot cannot be read: \(damaged.reason)"))
+        message: "this snapshot cannot be linked to: \(damaged.reason)"))
   }
 
   var base: Base?
@@ -71,7 +72,9 @@ private func walkAndPublish(
     progress.expectedEntries.store(newest.summary.root.totals.entries, ordering: .relaxed)
   }
 
-  let pending = try repository.beginSnapshot(at: started)
+  let pending = try repository.beginSnapshot(at: Clock.now())
+  // After the wait for a name of its own, where two runs fall into one second.
+  let started = Clock.now()
   do {
     let work = try SnapshotWork(
       options: options, repository: repository, pending: pending, base: base, progress: progress,
