@@ -25,7 +25,7 @@ struct DiffCommand: RunnableCommand {
   @Argument(help: ArgumentHelp("The later snapshot.", valueName: "snapshot"))
   var right: String
 
-  @Argument(help: ArgumentHelp("Compare only what is below this path.", valueName: "path"))
+  @Argument(help: ArgumentHelp("Compare only what is at and below this path.", valueName: "path"))
   var path: PathArgument?
 
   @OptionGroup var common: CommonOptions
@@ -159,9 +159,9 @@ struct SnapshotPath {
       }
     }
     throw Failure(
-      .usage, "no \(displayName(path)) is in the snapshot",
+      .usage, "\(displayName(path)) is not in the snapshot",
       hint: isAbsolute
-        ? "name it as it was at the source; see: treering list --json"
+        ? "name it as it was at the source; look for it with ls in the snapshot's directory"
         : "a path without a leading / begins with the label, such as localhost/etc")
   }
 }

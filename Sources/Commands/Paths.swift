@@ -2,7 +2,7 @@ internal import Catalog
 internal import Posix
 internal import Repository
 
-private let slash = UInt8(ascii: "/")
+let slash = UInt8(ascii: "/")
 
 /// The components of a path, without empty ones and `.`.
 func components(_ path: [UInt8]) -> [[UInt8]] {

@@ -87,7 +87,10 @@ struct SnapshotCommand: RunnableCommand {
       } catch { throw Failure(.usage, "cannot read the source \(shown): \(error)") }
       if !paths.contains(path) { paths.append(path) }
     }
-    return paths
+    // A source below another is part of it.
+    return paths.filter { path in
+      !paths.contains { $0 != path && ($0 == [slash] || path.starts(with: $0 + [slash])) }
+    }
   }
 
   private func checkedLabel() throws(Failure) -> [UInt8] {
@@ -133,9 +136,7 @@ struct SnapshotCommand: RunnableCommand {
       + "\(byteText(summary.root.totals.bytes))\n"
       + "  \(counted(summary.filesCopied, "file", "files")) copied "
       + "(\(byteText(summary.bytesCopied)))"
-    if let previous = result.previous {
-      text += ", \(grouped(summary.filesLinked)) linked to \(previous)"
-    }
+    if summary.filesLinked > 0 { text += ", \(grouped(summary.filesLinked)) linked" }
     text += ", in \(durationText(result.elapsedSeconds))"
     if summary.warnings > 0 {
       text += "\n  \(counted(summary.warnings, "warning", "warnings")), named above"

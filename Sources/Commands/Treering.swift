@@ -42,7 +42,9 @@ public enum Treering {
         Console.print(message)
         return .done
       }
-      Console.write(message + "\n", to: .error)
+      let prefix = "Error: "
+      Console.complain(
+        message.hasPrefix(prefix) ? String(message.dropFirst(prefix.count)) : message)
       return .usage
     }
   }
@@ -64,7 +66,7 @@ struct RootCommand: ParsableCommand {
 
       The repository may also be named by the environment variable TREERING_REPOSITORY. \
       Exit status: 0 done; 1 done with warnings; 2 wrong usage; 3 failed; 4 refused; 5 locked; \
-      6 damage found; 7 remote failed; 8 no space; 130, 143 interrupted. See treering(1).
+      6 damage found; 7 remote failed; 8 no space; 129, 130, 143 interrupted. See treering(1).
       """,
     version: Treering.version,
     subcommands: [

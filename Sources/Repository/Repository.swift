@@ -192,6 +192,10 @@ public final class Repository: Sendable {
           hint: "wait for it to end")
       }
       try file.setLength(0)
+      // Empty between runs, so somebody may have tidied them away.
+      for name in [Self.pendingName, Self.trashName] {
+        try Self.makeIfMissing(name, in: control.descriptor)
+      }
       let since = CalendarTime(seconds: time.seconds).rfc3339
       try file.write(Array("treering \(command), process \(Process.identifier), since \(since)\n".utf8))
       return RepositoryLock(file)

@@ -69,7 +69,9 @@ extension Repository {
       throw Failure(.failed, "cannot list the repository \(displayName(path)): \(error)")
     }
     for entry in names.entries {
-      if let name = SnapshotName(names.bytes[entry.range]), !known.contains(name) {
+      if let name = SnapshotName(names.bytes[entry.range]), !known.contains(name),
+        (try? root.descriptor.status(of: name.bytes.span))?.kind == .directory
+      {
         list.damaged.append((name, "its catalog is missing"))
       }
     }

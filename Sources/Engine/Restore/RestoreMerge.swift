@@ -29,13 +29,13 @@ struct RestoreMerge {
       guard mayReplace(present, row, name) else { return }
       isReplacing = true
     }
-    work.progress.files.count()
     if work.options.isDryRun {
+      work.progress.files.count()
       if row.kind == .regular { work.progress.bytesCopied.count(row.size) }
       return
     }
     do throws(Errno) {
-      try make(row, name, isReplacing: isReplacing)
+      if try make(row, name, isReplacing: isReplacing) { work.progress.files.count() }
     } catch {
       if error == .interrupted { try checkForSignal() }
       if error == .exists {
@@ -72,36 +72,41 @@ struct RestoreMerge {
   }
 
   /// Makes the entry under its name, or under another that then replaces what is there in one step.
-  private func make(_ row: FileRow, _ name: [UInt8], isReplacing: Bool) throws(Errno) {
+  ///
+  /// False where the repository cannot give it, which is reported.
+  private func make(
+    _ row: FileRow, _ name: [UInt8], isReplacing: Bool
+  ) throws(Errno) -> Bool {
     guard isReplacing else { return try make(row, name, as: name) }
     let unique = try Process.randomBytes(8).map { 97 + $0 % 26 }
     let made = Array(".treering-".utf8) + unique
-    do throws(Errno) { try make(row, name, as: made) } catch {
+    do throws(Errno) { return try make(row, name, as: made) } catch {
       try? node.target!.descriptor.unlink(made.span)
       throw error
     }
   }
 
-  private func make(_ row: FileRow, _ name: [UInt8], as made: [UInt8]) throws(Errno) {
+  private func make(_ row: FileRow, _ name: [UInt8], as made: [UInt8]) throws(Errno) -> Bool {
     let target = node.target!
     guard let group = row.linkGroup else {
-      guard try makeAlone(row, name, as: made, in: target) != nil else { return }
+      guard try makeAlone(row, name, as: made, in: target) != nil else { return false }
       try replace(made, name, in: target)
-      return
+      return true
     }
     let key = RestoredInode(group: group, digest: row.digest)
     if let first = work.links.begin(key) {
       if try !linkToFirst(first, as: made, in: target) {
-        guard try makeAlone(row, name, as: made, in: target) != nil else { return }
+        guard try makeAlone(row, name, as: made, in: target) != nil else { return false }
       }
       try replace(made, name, in: target)
-      return
+      return true
     }
     var link: RestoredLink?
     defer { work.links.finish(key, link) }
-    guard let inode = try makeAlone(row, name, as: made, in: target) else { return }
+    guard let inode = try makeAlone(row, name, as: made, in: target) else { return false }
     try replace(made, name, in: target)
     link = RestoredLink(directory: node.path, name: name, inode: inode)
+    return true
   }
 
   private func replace(_ made: [UInt8], _ name: [UInt8], in target: Directory) throws(Errno) {

@@ -138,10 +138,15 @@ struct DirectoryMerge {
     let name = names.span.extracting(range)
     var hints = row.hints
     if !inodesCount {
-      guard let inode = storedNames[Array(names[range])] else { return false }
-      hints.storedInode = inode
+      hints.storedInode = storedNames[Array(names[range])] ?? 0
     }
-    guard try linked(baseTree.descriptor, name, to: name) else { return false }
+    guard try linked(baseTree.descriptor, name, to: name) else {
+      if (try? baseTree.descriptor.status(of: name))?.kind != row.kind {
+        work.warn(
+          path(range), "is lost in the previous snapshot and was stored anew; run treering verify")
+      }
+      return false
+    }
     if hints.flags.isCatalogOnly { work.progress.catalogOnly.count() }
     encoder.append(row, of: record!, hints: hints)
     return true
