@@ -23,13 +23,26 @@ struct SnapshotCommand: RunnableCommand {
   @Option(help: ArgumentHelp("The first directory inside the snapshot.", valueName: "name"))
   var label = "localhost"
 
+  @Option(
+    help: ArgumentHelp(
+      "What tells an unchanged file without reading it: ctime (the default), mtime, or content.",
+      valueName: "test"),
+    transform: { text in
+      guard let test = ChangeDetection(rawValue: text) else {
+        throw ValidationError("--change-detection takes ctime, mtime or content")
+      }
+      return test
+    })
+  var changeDetection = ChangeDetection.ctime
+
   @OptionGroup var threads: ThreadOption
   @OptionGroup var common: CommonOptions
 
   func execute() throws -> ExitStatus {
     Posix.Process.rememberSignals()
     let options = SnapshotOptions(
-      sources: try checkedSources(), label: try checkedLabel(), threads: threads.count)
+      sources: try checkedSources(), label: try checkedLabel(), threads: threads.count,
+      changeDetection: changeDetection)
     let repository = try common.openRepository()
     try refuseSourcesInside(repository, options.sources)
     let monitor = ConsoleMonitor()

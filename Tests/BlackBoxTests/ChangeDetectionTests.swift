@@ -159,6 +159,61 @@ struct ChangeDetectionTests {
     #expect(try world.snapshot().bytesRead == 0)
   }
 
+  /// A snapshot with another test than the default's.
+  private func snapshot(_ world: World, by test: String) throws -> SnapshotAnswer {
+    try world.treering(["snapshot", world.source.root, "--change-detection", ByteString(test), "--json"])
+      .decoded()
+  }
+
+  @Test("by content every file is read, and linked if it is the same")
+  func byContent() throws {
+    let (world, first) = try published()
+    let second = try snapshot(world, by: "content")
+    try world.expectFaithful(second)
+    #expect((second.filesLinked, second.filesCopied) == (3, 0))
+    #expect(second.bytesRead == 18)
+    try world.source.overwrite("file", bytes: Array("after!".utf8))
+    let third = try snapshot(world, by: "content")
+    try world.expectFaithful(third)
+    #expect((third.filesLinked, third.filesCopied) == (2, 1))
+    #expect(try world.tree(of: first).text("file") == "before")
+  }
+
+  @Test("by mtime a file with another inode is linked unread; what the default reads, it reads again")
+  func byModificationTime() throws {
+    let (world, first) = try published()
+    try tool("cp", ["-p", world.source.root / "file", world.source.root / "copy"])
+    try world.source.rename("copy", to: "file")
+    try world.source.setMode("other", 0o600)
+    try world.settle()
+    let second = try snapshot(world, by: "mtime")
+    try world.expectFaithful(second)
+    #expect(second.bytesRead == 6)
+    #expect((second.filesLinked, second.filesCopied) == (2, 1))
+    #expect(try world.tree(of: first).inode("file") == world.tree(of: second).inode("file"))
+    #expect(try world.tree(of: first).inode("other") != world.tree(of: second).inode("other"))
+
+    // The weaker test misses what it says it misses, and the default finds it.
+    try world.source.write("reference", "")
+    try world.source.copyTime(of: "file", to: "reference")
+    try world.source.overwrite("file", bytes: Array("after!".utf8))
+    try world.source.copyTime(of: "reference", to: "file")
+    try world.settle()
+    let third = try snapshot(world, by: "mtime")
+    #expect(try world.tree(of: third).text("file") == "before")
+    let fourth = try world.snapshot()
+    try world.expectFaithful(fourth)
+    #expect(try world.tree(of: fourth).text("file") == "after!")
+  }
+
+  @Test("an unknown test is refused, and nothing is done")
+  func unknownTest() throws {
+    let (world, _) = try published()
+    let result = try world.treering(["snapshot", world.source.root, "--change-detection", "size"])
+    #expect(result.status == 2)
+    #expect(result.errorText.contains("change-detection"))
+  }
+
   @Test("one kind in the place of another", arguments: ["file", "directory"])
   func anotherKind(path: ByteString) throws {
     let makers: [(Tree, ByteString) throws -> Void] = [

@@ -116,10 +116,18 @@ struct DirectoryMerge {
 
   // MARK: Unchanged
 
-  /// The test of DESIGN's "unchanged": one look at the source's inode against what was recorded of it.
+  /// True where one look at the source's inode proves the stored file right, by the test that was chosen.
   private func isUnchanged(_ row: FileRow, _ status: FileStatus) -> Bool {
-    row.hints.sourceInode == status.inode && row.hints.changed == status.changed
-      && row.metadata.modified == status.modified
+    let isSame =
+      switch work.options.changeDetection {
+      case .ctime:
+        row.hints.sourceInode == status.inode && row.hints.changed == status.changed
+          && row.metadata.modified == status.modified
+      // The old inode number and ctime stay in the catalog: a stricter test later reads the file.
+      case .mtime: row.metadata == status.metadata && row.mayStandFor(status)
+      case .content: false
+      }
+    return isSame
       && row.kind == status.kind && (row.kind != .regular || row.size == status.size)
       && row.hints.flags.isDisjoint(with: [.racy, .changedWhileRead])
       // What an ordinary user could not store, root stores now.

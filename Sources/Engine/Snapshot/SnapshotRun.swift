@@ -3,6 +3,16 @@ internal import Posix
 public import Repository
 internal import Synchronization
 
+/// What makes a file of the source pass for the one that the previous snapshot stored, unread.
+public enum ChangeDetection: String, Sendable, CaseIterable {
+  /// Inode, size, mtime and ctime are the same, and the ctime was not too recent to trust.
+  case ctime
+  /// Size, mode, owner and mtime are the same: for file systems whose inode numbers or ctimes do not last.
+  case mtime
+  /// Nothing does: every file is read and hashed.
+  case content
+}
+
 /// What a snapshot is taken of, and how.
 public struct SnapshotOptions: Sendable {
   /// Absolute paths without `.`, `..` and empty components.
@@ -10,11 +20,16 @@ public struct SnapshotOptions: Sendable {
   /// The first directory inside the snapshot.
   public var label: [UInt8]
   public var threads: Int
+  public var changeDetection: ChangeDetection
 
-  public init(sources: [[UInt8]], label: [UInt8] = Array("localhost".utf8), threads: Int) {
+  public init(
+    sources: [[UInt8]], label: [UInt8] = Array("localhost".utf8), threads: Int,
+    changeDetection: ChangeDetection = .ctime
+  ) {
     self.sources = sources
     self.label = label
     self.threads = threads
+    self.changeDetection = changeDetection
   }
 }
 

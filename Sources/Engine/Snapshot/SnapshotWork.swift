@@ -280,7 +280,8 @@ final class SnapshotWork: TreeWork {
     _ node: SnapshotNode, _ record: DirectoryRecord?
   ) -> AttributeBlock {
     guard let status = node.sourceStatus, let source = node.source else { return .empty }
-    if let record, !record.isSynthetic, record.hints.changed == status.changed,
+    if options.changeDetection != .content, let record, !record.isSynthetic,
+      record.hints.changed == status.changed,
       record.hints.sourceInode == status.inode, !record.hints.flags.contains(.racy)
     {
       return record.attributes
