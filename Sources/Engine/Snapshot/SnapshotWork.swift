@@ -56,6 +56,8 @@ final class SnapshotWork: TreeWork {
   let links = LinkTable<SourceInode, StoredLink>()
   /// `f_fsid` of each source device, for hard-link groups that mean the same after a reboot.
   let fileSystems = Mutex<[UInt64: UInt64]>([:])
+  /// When each source device was made to write what it held in memory.
+  private let settled = Mutex<[UInt64: Timestamp]>([:])
   private let plan: PathPlan
 
   init(
@@ -109,8 +111,9 @@ final class SnapshotWork: TreeWork {
 
   func enter(_ node: SnapshotNode, _ worker: SnapshotWorker) throws -> [SnapshotNode] {
     // Before anything is read: a change after this moment must not pass for older.
-    let moment = Clock.fileStampNow()
+    let now = Clock.fileStampNow()
     guard try openSource(node), try openTarget(node) else { return [] }
+    let moment = settledMoment(node) ?? now
     progress.entries.count()
     progress.directories.count()
     if let status = node.sourceStatus, status.isRacy(since: moment) { node.hintFlags = .racy }
@@ -138,6 +141,24 @@ final class SnapshotWork: TreeWork {
       worker.listing.trim()
     }
     return node.children
+  }
+
+  /// The moment after which a change on the directory's file system sets a new ctime, whatever makes it.
+  ///
+  /// A store through a shared mapping sets the ctime when it makes a clean page dirty, and never again while
+  /// the page is dirty. So all pages are made clean once, before the first file is read: a page that was made
+  /// dirty since has a ctime since, and its file counts as racy.
+  private func settledMoment(_ node: SnapshotNode) -> Timestamp? {
+    guard node.isListed, let source = node.source, let status = node.sourceStatus else { return nil }
+    return settled.withLock { moments in
+      if let moment = moments[status.device] { return moment }
+      let moment = Clock.fileStampNow()
+      moments[status.device] = moment
+      do throws(Errno) { try source.descriptor.synchronizeFileSystem() } catch {
+        warn(node.sourcePath, "its file system cannot be synchronized: \(error)")
+      }
+      return moment
+    }
   }
 
   /// The directory's record in the previous catalog; without it everything is copied.
