@@ -49,3 +49,15 @@ struct ThreadOption: ParsableArguments {
 
   var count: Int { threads ?? min(8, processorCount()) }
 }
+
+/// Reads the value of an option that takes one of a few words.
+func oneOf<Value: RawRepresentable & CaseIterable>(
+  _ option: String
+) -> @Sendable (String) throws -> Value where Value.RawValue == String {
+  { text in
+    if let value = Value(rawValue: text) { return value }
+    let words = Value.allCases.map(\.rawValue)
+    let list = words.dropLast().joined(separator: ", ") + " or " + words.last!
+    throw ValidationError("\(option) takes \(list)")
+  }
+}

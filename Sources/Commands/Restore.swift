@@ -36,12 +36,7 @@ struct RestoreCommand: RunnableCommand {
     help: ArgumentHelp(
       "Replace what exists: never, if-changed (kind, size, time, mode, owner) or always.",
       valueName: "when"),
-    transform: { text in
-      guard let value = Overwrite(rawValue: text) else {
-        throw ValidationError("--overwrite takes never, if-changed or always")
-      }
-      return value
-    })
+    transform: oneOf("--overwrite"))
   var overwrite = Overwrite.never
 
   @Flag(name: [.customShort("n"), .long], help: "Change nothing; say what would be done.")

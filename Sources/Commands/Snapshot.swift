@@ -27,12 +27,7 @@ struct SnapshotCommand: RunnableCommand {
     help: ArgumentHelp(
       "What tells an unchanged file without reading it: ctime (the default), mtime, or content.",
       valueName: "test"),
-    transform: { text in
-      guard let test = ChangeDetection(rawValue: text) else {
-        throw ValidationError("--change-detection takes ctime, mtime or content")
-      }
-      return test
-    })
+    transform: oneOf("--change-detection"))
   var changeDetection = ChangeDetection.ctime
 
   @OptionGroup var threads: ThreadOption

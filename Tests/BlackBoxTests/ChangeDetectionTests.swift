@@ -190,6 +190,7 @@ struct ChangeDetectionTests {
   }
 
   /// A snapshot with another test than the default's.
+  @discardableResult
   private func snapshot(_ world: World, by test: String) throws -> SnapshotAnswer {
     try world.treering(["snapshot", world.source.root, "--change-detection", ByteString(test), "--json"])
       .decoded()
@@ -236,12 +237,36 @@ struct ChangeDetectionTests {
     #expect(try world.tree(of: fourth).text("file") == "after!")
   }
 
+  @Test("by mtime new hard links and other links' targets are noticed all the same")
+  func linksByModificationTime() throws {
+    let (world, _) = try published()
+    try world.source.makeSymbolicLink("link", to: "old")
+    try world.source.setTime("link", seconds: 1_600_000_000)
+    try world.settle()
+    try snapshot(world, by: "mtime")
+    // The first name keeps its mtime, and so does the link that is made anew.
+    try world.source.link("file", as: "zzz")
+    try world.source.remove("link")
+    try world.source.makeSymbolicLink("link", to: "new")
+    try world.source.setTime("link", seconds: 1_600_000_000)
+    try world.settle()
+    try world.expectFaithful(try snapshot(world, by: "mtime"))
+    try world.source.link("zzz", as: "directory/third")
+    try world.settle()
+    try world.expectFaithful(try snapshot(world, by: "mtime"))
+    try world.source.remove("directory/third")
+    try world.source.remove("zzz")
+    try world.settle()
+    try world.expectFaithful(try snapshot(world, by: "mtime"))
+  }
+
   @Test("an unknown test is refused, and nothing is done")
   func unknownTest() throws {
     let (world, _) = try published()
     let result = try world.treering(["snapshot", world.source.root, "--change-detection", "size"])
     #expect(result.status == 2)
     #expect(result.errorText.contains("change-detection"))
+    #expect(try world.snapshotNames().count == 1)
   }
 
   @Test("one kind in the place of another", arguments: ["file", "directory"])

@@ -118,13 +118,18 @@ struct DirectoryMerge {
 
   /// True where one look at the source's inode proves the stored file right, by the test that was chosen.
   private func isUnchanged(_ row: FileRow, _ status: FileStatus) -> Bool {
+    let isSameInode =
+      row.hints.sourceInode == status.inode && row.hints.changed == status.changed
+      && row.metadata.modified == status.modified
     let isSame =
       switch work.options.changeDetection {
-      case .ctime:
-        row.hints.sourceInode == status.inode && row.hints.changed == status.changed
-          && row.metadata.modified == status.modified
+      case .ctime: isSameInode
+      // Only for files with one name: a new hard link, or a link's new target, shows in the ctime alone.
       // The old inode number and ctime stay in the catalog: a stricter test later reads the file.
-      case .mtime: row.metadata == status.metadata && row.mayStandFor(status)
+      case .mtime:
+        isSameInode
+          || row.kind == .regular && row.linkGroup == nil && status.linkCount == 1
+            && row.metadata == status.metadata
       case .content: false
       }
     return isSame

@@ -7,7 +7,8 @@ internal import Synchronization
 public enum ChangeDetection: String, Sendable, CaseIterable {
   /// Inode, size, mtime and ctime are the same, and the ctime was not too recent to trust.
   case ctime
-  /// Size, mode, owner and mtime are the same: for file systems whose inode numbers or ctimes do not last.
+  /// Size, mode, owner and mtime of a regular file with one name are the same: for file systems whose inode
+  /// numbers or ctimes do not last.
   case mtime
   /// Nothing does: every file is read and hashed.
   case content
