@@ -24,14 +24,14 @@ let package = Package(
     .target(
       name: "Commands",
       dependencies: [
-        "Engine", "Repository", "Posix", "Catalog",
+        "Engine", "Repository", "Posix", "Catalog", "Patterns",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),
 
     // 2  the disk
     .target(
-      name: "Engine", dependencies: ["Repository", "Posix", "Catalog"], swiftSettings: strict),
+      name: "Engine", dependencies: ["Repository", "Posix", "Catalog", "Patterns"], swiftSettings: strict),
     .target(
       name: "Repository", dependencies: ["Posix", "Catalog", "Settings"], swiftSettings: strict),
 
@@ -41,6 +41,7 @@ let package = Package(
 
     // 0  values
     .target(name: "Catalog", dependencies: ["CCodec"], swiftSettings: strict),
+    .target(name: "Patterns", swiftSettings: strict),
     .target(
       name: "Settings", dependencies: [.product(name: "TOMLKit", package: "TOMLKit")],
       swiftSettings: strict),
@@ -48,6 +49,8 @@ let package = Package(
       name: "CCodec", linkerSettings: [.linkedLibrary("crypto"), .linkedLibrary("zstd")]),
     .testTarget(name: "LayeringTests", swiftSettings: strict),
     .testTarget(name: "CatalogTests", dependencies: ["Catalog"], swiftSettings: strict),
+    .testTarget(
+      name: "PatternsTests", dependencies: ["Patterns", "TestSupport"], swiftSettings: strict),
     .testTarget(name: "PosixTests", dependencies: ["Posix", "Catalog"], swiftSettings: strict),
     .testTarget(
       name: "EngineTests", dependencies: ["Engine", "Repository", "Posix", "Catalog"],

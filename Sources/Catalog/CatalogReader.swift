@@ -46,6 +46,8 @@ public enum CatalogFormat {
 /// An open catalog whose header and trailer have been checked; any number of readers may share it.
 public struct OpenCatalog: Sendable {
   public let summary: CatalogSummary
+  /// The size of its file.
+  public var byteCount: UInt64 { source.byteCount }
   let source: any CatalogSource
   let tableOffset: UInt64
   let frameCount: UInt32

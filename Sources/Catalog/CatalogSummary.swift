@@ -4,8 +4,16 @@ public enum Outcome: UInt8, Sendable {
   case complete = 0
   /// Some entries could not be read, or changed while they were read.
   case warnings = 1
+  /// The run ended before its end: never published, and only of use to the run after it.
+  case unfinished = 2
 
-  public var word: String { self == .complete ? "complete" : "warnings" }
+  public var word: String {
+    switch self {
+    case .complete: "complete"
+    case .warnings: "warnings"
+    case .unfinished: "unfinished"
+    }
+  }
 }
 
 /// What a catalog says of its snapshot as a whole: the content of its trailer.
@@ -25,6 +33,8 @@ public struct CatalogSummary: Sendable {
   public var label: [UInt8] = []
   /// Absolute paths, as they appear below the label.
   public var sources: [[UInt8]] = []
+  /// The file systems that the sources were on.
+  public var mounts: [MountRecord] = []
   /// The repository the stored inode numbers belong to.
   public var repositoryID: [UInt8] = []
   /// `f_fsid` of the repository's file system; inode numbers count only where it is the same.
@@ -36,7 +46,7 @@ public struct CatalogSummary: Sendable {
   private enum Tag: UInt16 {
     case rootPlace = 1
     case rootDigest, totals, sequence, started, finished, outcome, counts, copied, label, source
-    case repository, fileSystem, program
+    case repository, fileSystem, program, mount
   }
 
   /// Tag, length, value: a reader passes over tags it does not know.
@@ -85,6 +95,13 @@ public struct CatalogSummary: Sendable {
     field(.repository) { $0.append(repositoryID.span) }
     field(.fileSystem) { $0.append(fileSystemID) }
     field(.program) { $0.append(program.span) }
+    for mount in mounts {
+      field(.mount) {
+        $0.append(UInt64(bitPattern: mount.type))
+        $0.append(mount.number)
+        $0.append(mount.path.span)
+      }
+    }
     return [UInt8](buffer.bytes)
   }
 
@@ -136,6 +153,12 @@ public struct CatalogSummary: Sendable {
       case .repository: summary.repositoryID = Array(raw[range])
       case .fileSystem: summary.fileSystemID = try value.integer()
       case .program: summary.program = Array(raw[range])
+      case .mount:
+        let type: UInt64 = try value.integer()
+        let number: UInt64 = try value.integer()
+        summary.mounts.append(
+          MountRecord(
+            path: Array(raw[range].dropFirst(16)), type: Int64(bitPattern: type), number: number))
       case nil: break
       }
     }

@@ -7,6 +7,8 @@ public struct FileCursor {
   private var position: DirectoryRecord.Position
   /// The file the cursor stands on; `nil` after the last.
   public private(set) var current: FileRow?
+  /// Files that were passed over without being sought.
+  public private(set) var passed: UInt64 = 0
 
   public init(_ record: DirectoryRecord) throws(CatalogError) {
     self.record = record
@@ -34,9 +36,19 @@ public struct FileCursor {
       if order > 0 { return nil }
       try advance()
       if order == 0 { return file }
+      passed += 1
       passing(file)
     }
     return nil
+  }
+
+  /// Passes over the rest and returns the sub-directories.
+  public mutating func remainingDirectories() throws(CatalogError) -> DirectoryCursor {
+    while current != nil {
+      try advance()
+      passed += 1
+    }
+    return DirectoryCursor(record, try directories())
   }
 }
 
@@ -45,6 +57,8 @@ public struct DirectoryCursor {
   public let record: DirectoryRecord
   public let rows: [DirectoryRow]
   private var index = 0
+  /// Entries of the sub-directories that were passed over without being sought.
+  public private(set) var passedEntries: UInt64 = 0
 
   public init(_ record: DirectoryRecord, _ rows: [DirectoryRow]) {
     self.record = record
@@ -59,8 +73,17 @@ public struct DirectoryCursor {
       if order > 0 { return nil }
       index += 1
       if order == 0 { return row }
+      passedEntries &+= row.totals.entries
     }
     return nil
+  }
+
+  /// Passes over the rest.
+  public mutating func finish() {
+    while index < rows.count {
+      passedEntries &+= rows[index].totals.entries
+      index += 1
+    }
   }
 }
 
@@ -83,8 +106,7 @@ extension CatalogReader {
       if let file = try files.seek(name.span) {
         return depth == path.count ? .file(file, of: record) : nil
       }
-      while files.current != nil { try files.advance() }
-      var directories = DirectoryCursor(record, try files.directories())
+      var directories = try files.remainingDirectories()
       guard let row = directories.seek(name.span) else { return nil }
       subtree = Subtree(digest: row.digest, place: row.place, totals: row.totals)
       record = try self.record(row.place, row.digest)

@@ -37,6 +37,17 @@ public struct NewEntry: Sendable {
     self.metadata = metadata
     self.hints = hints
   }
+
+  /// An entry that equals one of an earlier catalog but for its name.
+  public init(_ file: FileRow, of record: DirectoryRecord) {
+    self.init(kind: file.kind, metadata: file.metadata, hints: file.hints)
+    if file.kind == .characterDevice || file.kind == .blockDevice { device = file.size }
+    if file.kind == .regular { size = file.size }
+    digest = file.digest
+    target = record.target(of: file)
+    attributes = record.attributes(of: file)
+    linkGroup = file.linkGroup
+  }
 }
 
 /// Builds the record of one directory: its own metadata, then its files, then its sub-directories, each

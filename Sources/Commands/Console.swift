@@ -48,6 +48,19 @@ enum Console {
 /// Prints warnings as they come and keeps the first of them for the history.
 final class ConsoleMonitor: Monitor {
   private static var keptWarnings: Int { 100 }
+  let wantsExcluded: Bool
+
+  init(wantsExcluded: Bool = false) { self.wantsExcluded = wantsExcluded }
+
+  func note(_ shortcoming: String) {
+    Console.complain(
+      "note: of the repository's file system: \(shortcoming); the catalog has it, and a restore is exact")
+  }
+
+  func excluded(_ path: [UInt8], _ rule: String) {
+    Console.complain("excluded: \(displayName(path)): \(rule)")
+  }
+
   private let kept = Mutex<[Warning]>([])
 
   func warn(_ warning: Warning) {

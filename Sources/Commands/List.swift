@@ -36,6 +36,9 @@ struct ListCommand: RunnableCommand {
     } else if !common.quiet && list.damaged.isEmpty {
       Console.complain("the repository has no snapshot yet")
     }
+    if let reason = try repository.heldRotation() {
+      Console.complain("rotation is held since \(reason); when all is well, run: treering release")
+    }
     for damaged in list.damaged {
       Console.complain("the snapshot \(damaged.name) is damaged: \(damaged.reason)")
     }

@@ -1,4 +1,7 @@
 internal import ArgumentParser
+internal import Engine
+internal import Catalog
+internal import Patterns
 internal import Posix
 internal import Repository
 
@@ -50,14 +53,123 @@ struct ThreadOption: ParsableArguments {
   var count: Int { threads ?? min(8, processorCount()) }
 }
 
+/// What is left out.
+struct ExcludeOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp("Leave out what matches a pattern of gitignore(5).", valueName: "pattern"))
+  var exclude: [PathArgument] = []
+
+  @Option(
+    help: ArgumentHelp("Leave out what matches a pattern in a file, one a line.", valueName: "file"))
+  var excludeFrom: [PathArgument] = []
+
+  @Flag(name: [.customShort("x"), .long], help: "Leave out other file systems mounted below a source.")
+  var oneFileSystem = false
+
+  @Flag(help: "Leave out the content of directories that are marked by a CACHEDIR.TAG.")
+  var excludeCaches = false
+
+  @Option(
+    help: ArgumentHelp(
+      "Leave out the content of directories that hold such a file, but for that.", valueName: "file"))
+  var excludeIfPresent: [PathArgument] = []
+
+  @Flag(help: "Leave out what has the attribute d of chattr(1).")
+  var excludeNodump = false
+
+  @Option(
+    help: ArgumentHelp("Leave out larger files: bytes, or with K, M, G or T.", valueName: "size"),
+    transform: byteCount("--max-file-size"))
+  var maxFileSize: UInt64?
+
+  /// Patterns of files come first: what is said on the command line decides.
+  func excludes() throws(Failure) -> Excludes {
+    var excludes = Excludes()
+    for file in excludeFrom {
+      do {
+        let text = try Descriptor.open(path: file.bytes, .read).readToEnd(limit: 16 << 20)
+        excludes.patterns.add(file: text, name: displayName(file.bytes))
+      } catch {
+        throw Failure(.usage, "cannot read the patterns in \(displayName(file.bytes)): \(error)")
+      }
+    }
+    for pattern in exclude { excludes.patterns.add(pattern.bytes, origin: "--exclude") }
+    excludes.isOneFileSystem = oneFileSystem
+    excludes.caches = excludeCaches
+    for name in excludeIfPresent {
+      guard !name.bytes.isEmpty, name.bytes.count <= 255, !name.bytes.contains(slash) else {
+        throw Failure(.usage, "--exclude-if-present takes the name of a file, without a slash")
+      }
+      excludes.ifPresent.append(name.bytes)
+    }
+    excludes.largestFile = maxFileSize
+    excludes.noDump = excludeNodump
+    return excludes
+  }
+}
+
+/// Reads a size such as `100M`: with K, M, G or T, followed by B, iB or nothing, in powers of 1024.
+func byteCount(_ option: String) -> @Sendable (String) throws -> UInt64 {
+  { text in
+    let digits = text.prefix { $0.isASCII && $0.isNumber }
+    let unit = text.dropFirst(digits.count).uppercased()
+    let shifts = ["": 0, "B": 0, "K": 10, "M": 20, "G": 30, "T": 40]
+    let short = unit.count > 1 ? String(unit.prefix(1)) : unit
+    guard let number = UInt64(digits), let shift = shifts[short],
+      ["", "B", "IB"].contains(String(unit.dropFirst())),
+      number.multipliedReportingOverflow(by: 1 << UInt64(shift)).overflow == false
+    else { throw ValidationError("\(option) takes a size such as 100M") }
+    return number << UInt64(shift)
+  }
+}
+
+/// When a run looks like a disaster.
+struct GuardOptions: ParsableArguments {
+  @Flag(
+    help: ArgumentHelp(
+      "Publish although the source is empty, on another file system, or has lost most of its entries, "
+        + "and hold no rotation."))
+  var acceptChanges = false
+
+  @Option(
+    help: ArgumentHelp(
+      "Refuse where more than this share of a source's entries is gone (50%).", valueName: "percent"),
+    transform: percentage("--gone-limit"))
+  var goneLimit = 0.5
+
+  @Option(
+    help: ArgumentHelp(
+      "Hold rotation where more than this share of a source's files has other content (50%).",
+      valueName: "percent"),
+    transform: percentage("--changed-limit"))
+  var changedLimit = 0.5
+
+  var limits: GuardLimits {
+    GuardLimits(gone: goneLimit, changed: changedLimit, acceptsChanges: acceptChanges)
+  }
+}
+
+/// Reads a share such as `50%` or `50`.
+func percentage(_ option: String) -> @Sendable (String) throws -> Double {
+  { text in
+    let number = text.hasSuffix("%") ? String(text.dropLast()) : text
+    guard let value = Double(number), (0...100).contains(value) else {
+      throw ValidationError("\(option) takes a percentage from 0% to 100%")
+    }
+    return value / 100
+  }
+}
+
 /// Reads the value of an option that takes one of a few words.
-func oneOf<Value: RawRepresentable & CaseIterable>(
+func oneOf<Value: RawRepresentable & CaseIterable & Sendable>(
   _ option: String
 ) -> @Sendable (String) throws -> Value where Value.RawValue == String {
-  { text in
-    if let value = Value(rawValue: text) { return value }
-    let words = Value.allCases.map(\.rawValue)
-    let list = words.dropLast().joined(separator: ", ") + " or " + words.last!
-    throw ValidationError("\(option) takes \(list)")
+  let words = Value.allCases.map(\.rawValue)
+  let list = words.dropLast().joined(separator: ", ") + " or " + words.last!
+  return { text in
+    guard let value = Value(rawValue: text) else {
+      throw ValidationError("\(option) takes \(list)")
+    }
+    return value
   }
 }

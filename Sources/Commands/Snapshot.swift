@@ -10,7 +10,7 @@ struct SnapshotCommand: RunnableCommand {
     abstract: "Take a snapshot of one or more directories now.",
     discussion: """
       Each SOURCE appears at SNAPSHOT/LABEL/its absolute path. Files that have not changed since the \
-      newest snapshot are hard links to it and are not read. Nothing is excluded; the repository itself \
+      newest snapshot are hard links to it and are not read. Nothing is left out unless you say so; the repository itself \
       and pseudo file systems such as /proc are kept as empty directories.
 
       Example:
@@ -30,6 +30,8 @@ struct SnapshotCommand: RunnableCommand {
     transform: oneOf("--change-detection"))
   var changeDetection = ChangeDetection.ctime
 
+  @OptionGroup var excluded: ExcludeOptions
+  @OptionGroup var guards: GuardOptions
   @OptionGroup var threads: ThreadOption
   @OptionGroup var common: CommonOptions
 
@@ -37,10 +39,11 @@ struct SnapshotCommand: RunnableCommand {
     Posix.Process.rememberSignals()
     let options = SnapshotOptions(
       sources: try checkedSources(), label: try checkedLabel(), threads: threads.count,
-      changeDetection: changeDetection)
+      changeDetection: changeDetection, guardLimits: guards.limits,
+      excludes: try excluded.excludes())
     let repository = try common.openRepository()
     try refuseSourcesInside(repository, options.sources)
-    let monitor = ConsoleMonitor()
+    let monitor = ConsoleMonitor(wantsExcluded: common.verbose)
     let progress = Progress()
     let start = Clock.now()
     let lock = try repository.lock(command: "snapshot", at: start)
@@ -145,13 +148,21 @@ struct SnapshotCommand: RunnableCommand {
       + "  \(counted(summary.filesCopied, "file", "files")) copied "
       + "(\(byteText(summary.bytesCopied)))"
     if summary.filesLinked > 0 { text += ", \(grouped(summary.filesLinked)) linked" }
+    if progress.moved.value > 0 { text += " (\(grouped(progress.moved.value)) moved)" }
     text += ", in \(durationText(result.elapsedSeconds))"
+    if progress.linkLimits.value > 0 {
+      text += "\n  \(counted(progress.linkLimits.value, "file", "files")) stored once more, "
+        + "because the old inode can take no more links"
+    }
     if summary.warnings > 0 {
       text += "\n  \(counted(summary.warnings, "warning", "warnings")), named above"
     }
     if progress.skipped.value > 0 {
       text += "\n  the repository and pseudo file systems were left out "
         + "(\(counted(progress.skipped.value, "directory", "directories")))"
+    }
+    if progress.excluded.value > 0 {
+      text += "\n  \(counted(progress.excluded.value, "entry", "entries")) excluded"
     }
     Console.print(text)
     catalogOnlyNote(progress, to: .output)
@@ -181,12 +192,16 @@ struct SnapshotAnswer: Encodable {
   let directories: UInt64
   let bytes: UInt64
   let filesLinked: UInt64
+  let filesMoved: UInt64
   let filesCopied: UInt64
+  let filesCloned: UInt64
+  let linkLimits: UInt64
   let bytesCopied: UInt64
   let bytesRead: UInt64
   let filesVanished: UInt64
   let catalogOnly: UInt64
   let directoriesSkipped: UInt64
+  let excluded: UInt64
   let warnings: UInt64
   let warningsNamed: [Trouble]
   let rootDigest: String
@@ -195,13 +210,16 @@ struct SnapshotAnswer: Encodable {
   enum CodingKeys: String, CodingKey {
     case snapshot, previous, sequence, outcome, entries, files, directories, bytes
     case filesLinked = "files_linked"
+    case filesMoved = "files_moved"
     case filesCopied = "files_copied"
+    case filesCloned = "files_cloned"
+    case linkLimits = "link_limits"
     case bytesCopied = "bytes_copied"
     case bytesRead = "bytes_read"
     case filesVanished = "files_vanished"
     case catalogOnly = "catalog_only"
     case directoriesSkipped = "directories_skipped"
-    case warnings
+    case excluded, warnings
     case warningsNamed = "warnings_named"
     case rootDigest = "root_digest"
     case elapsedSeconds = "elapsed_seconds"
@@ -218,12 +236,16 @@ struct SnapshotAnswer: Encodable {
     directories = summary.directories
     bytes = summary.root.totals.bytes
     filesLinked = summary.filesLinked
+    filesMoved = progress.moved.value
     filesCopied = summary.filesCopied
+    filesCloned = progress.cloned.value
+    linkLimits = progress.linkLimits.value
     bytesCopied = summary.bytesCopied
     bytesRead = progress.bytesRead.value
     filesVanished = progress.vanished.value
     catalogOnly = progress.catalogOnly.value
     directoriesSkipped = progress.skipped.value
+    excluded = progress.excluded.value
     warnings = summary.warnings
     warningsNamed = named.map { Trouble(path: displayName($0.path), message: $0.message) }
     rootDigest = summary.root.digest.description

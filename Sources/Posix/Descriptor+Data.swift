@@ -8,6 +8,16 @@ extension Descriptor {
     return try perform(.read) { tr_read(raw, buffer.baseAddress, buffer.count) }
   }
 
+  /// Reads at most the size of `buffer` at `offset`; 0 at the end; `pread(2)`.
+  public borrowing func read(
+    into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64
+  ) throws(Errno) -> Int {
+    let raw = self.raw
+    return try perform(.pread) {
+      tr_pread(raw, buffer.baseAddress, buffer.count, Int64(offset))
+    }
+  }
+
   /// Reads exactly `count` bytes at `offset`, or fewer where the file ends; `pread(2)`.
   public borrowing func read(at offset: UInt64, count: Int) throws(Errno) -> [UInt8] {
     let raw = self.raw
@@ -71,6 +81,17 @@ extension Descriptor {
     return bytes
   }
 
+  /// The whole of a file that has no size, as those of proc(5) have none, refusing more than `limit` bytes.
+  public borrowing func readWhole(limit: Int) throws(Errno) -> [UInt8] {
+    var bytes: [UInt8] = []
+    while true {
+      let more = try read(at: UInt64(bytes.count), count: 1 << 16)
+      bytes += more
+      if bytes.count > limit { throw Errno(EFBIG) }
+      if more.isEmpty { return bytes }
+    }
+  }
+
   /// The next data at or after `offset`, or `nil` where only a hole is left; `lseek(2)` `SEEK_DATA`.
   public borrowing func seekData(from offset: UInt64) throws(Errno) -> UInt64? {
     let raw = self.raw
@@ -99,4 +120,43 @@ extension Descriptor {
     let raw = self.raw
     _ = try perform(.ftruncate) { tr_ftruncate(raw, Int64(byteCount)) }
   }
+
+  /// Makes this empty file share the blocks of `source`, all of them, as they are now (a reflink); no data
+  /// is written. `ioctl_ficlone(2)`; file systems without reflinks, and others than `source`'s, refuse.
+  public borrowing func clone(_ source: borrowing Descriptor) throws(Errno) {
+    let target = raw
+    let from = source.raw
+    _ = try perform(.ioctl) { tr_clone(target, from) }
+  }
+
+  /// Keeps XFS from setting 128 KiB aside for each block that is written to a clone (`FS_XFLAG_COWEXTSIZE`);
+  /// other file systems have no such thing. `ioctl_xfs_fssetxattr(2)`.
+  public borrowing func keepCopiesSmall() {
+    let raw = self.raw
+    _ = try? perform(.ioctl) { tr_small_copies(raw) }
+  }
+
+  /// Makes bytes a hole, which reads as zeros; `fallocate(2)` with `FALLOC_FL_PUNCH_HOLE`.
+  public borrowing func punchHole(at offset: UInt64, byteCount: UInt64) throws(Errno) {
+    let raw = self.raw
+    _ = try perform(.fallocate) { tr_punch_hole(raw, Int64(offset), Int64(byteCount)) }
+  }
+
+  /// Sets room aside from `offset` on without changing the length; `setLength` gives it back;
+  /// `fallocate(2)` with `FALLOC_FL_KEEP_SIZE`.
+  public borrowing func reserve(at offset: UInt64, byteCount: UInt64) throws(Errno) {
+    let raw = self.raw
+    _ = try perform(.fallocate) { tr_reserve(raw, Int64(offset), Int64(byteCount)) }
+  }
+
+  /// How many links an inode of this file system may have; `fpathconf(3)`.
+  public borrowing func linkLimit() throws(Errno) -> UInt64 {
+    let raw = self.raw
+    return UInt64(try perform(.fpathconf) { tr_link_limit(raw) })
+  }
+}
+
+/// `memcmp(3)`.
+public func areEqual(_ a: UnsafeRawPointer, _ b: UnsafeRawPointer, _ count: Int) -> Bool {
+  memcmp(a, b, count) == 0
 }

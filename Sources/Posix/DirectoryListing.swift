@@ -1,3 +1,4 @@
+internal import Catalog
 internal import CPosix
 internal import Glibc
 
@@ -46,6 +47,19 @@ public struct DirectoryListing: Sendable {
     sort()
     // A directory of a million names must not hold its arena for the rest of the run.
     if buffer.capacity > 1 << 20 { buffer = [] }
+  }
+
+  /// True where a name was listed.
+  public func contains(_ name: Span<UInt8>) -> Bool {
+    var low = 0
+    var high = entries.count
+    while low < high {
+      let middle = (low + high) / 2
+      let order = compareNames(bytes.span.extracting(entries[middle].range), name)
+      if order == 0 { return true }
+      if order < 0 { low = middle + 1 } else { high = middle }
+    }
+    return false
   }
 
   /// Drops memory that an unusually wide directory left behind.

@@ -22,6 +22,12 @@ public struct FileStatus: Sendable {
   public var device: UInt64
   /// Of a device node: major number in the upper half, minor in the lower.
   public var deviceNumber: UInt64
+  /// When the inode was made; `nil` where the file system does not keep that.
+  public var born: Timestamp?
+  /// The attribute `d` of `chattr(1)`: the owner wants no backup of it.
+  public var isNoDump: Bool
+  /// The mount the inode was reached through, another one behind each bind mount; 0 before Linux 5.8.
+  public var mount: UInt64
 
   init(_ status: tr_status) {
     inode = status.inode
@@ -36,6 +42,11 @@ public struct FileStatus: Sendable {
     group = status.group
     device = status.device
     deviceNumber = UInt64(status.device_major) << 32 | UInt64(status.device_minor)
+    born =
+      status.birth_seconds == 0 && status.birth_nanoseconds == 0
+      ? nil : Timestamp(seconds: status.birth_seconds, nanoseconds: status.birth_nanoseconds)
+    isNoDump = status.no_dump != 0
+    mount = status.mount
   }
 
   /// The type of the inode; `nil` for one that this system does not know.
@@ -70,14 +81,65 @@ public struct FileStatus: Sendable {
 public struct FileSystemStatus: Sendable {
   /// `f_fsid`: derived from the UUID on ext4 and btrfs, from the device number on some others.
   public let id: UInt64
+  /// `f_type`; the numbers are those of `linux/magic.h`.
   public let type: Int64
+  public let bytesUsed: UInt64
+  /// What the caller may still use.
   public let bytesAvailable: UInt64
+  /// 0 where the file system has no fixed number of inodes, as btrfs.
+  public let inodes: UInt64
   public let inodesFree: UInt64
+  /// The most bytes a name may have.
+  public let nameBytes: UInt64
 
   init(_ status: tr_file_system) {
     id = status.id
     type = status.type
+    bytesUsed = (status.blocks &- status.blocks_free) &* status.block_size
     bytesAvailable = status.blocks_available &* status.block_size
+    inodes = status.files
     inodesFree = status.files_free
+    nameBytes = status.name_length
+  }
+}
+
+/// What tells one file system from another, today and after a reboot.
+public struct FileSystemIdentity: Hashable, Sendable {
+  /// `f_type`.
+  public var type: Int64
+  /// From the UUID; 0 where nothing lasts: tmpfs, FUSE, network file systems, FAT.
+  public var number: UInt64
+
+  public init(type: Int64, number: UInt64) {
+    self.type = type
+    self.number = number
+  }
+
+  /// True where the two cannot be one file system.
+  public func isOther(than identity: FileSystemIdentity) -> Bool {
+    type != identity.type
+      || number != identity.number && number != 0 && identity.number != 0
+  }
+}
+
+extension Descriptor {
+  /// Which file system holds this inode; `fstatfs(2)`, and on XFS, whose `f_fsid` is the device's number,
+  /// `XFS_IOC_FSGEOMETRY`.
+  public borrowing func fileSystemIdentity() throws(Errno) -> FileSystemIdentity {
+    let status = try fileSystem()
+    switch status.type {
+    // ext2 to ext4, btrfs, ZFS, bcachefs: from the UUID, and the subvolume.
+    case 0xef53, 0x9123_683e, 0x2fc1_2fc1, 0xca45_1a4e:
+      return FileSystemIdentity(type: status.type, number: status.id)
+    case 0x5846_5342:
+      let raw = self.raw
+      var uuid = [UInt8](repeating: 0, count: 16)
+      _ = try perform(.ioctl) { tr_xfs_uuid(raw, &uuid) }
+      let halves = uuid.withUnsafeBytes {
+        ($0.loadUnaligned(as: UInt64.self), $0.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
+      }
+      return FileSystemIdentity(type: status.type, number: halves.0 ^ halves.1)
+    default: return FileSystemIdentity(type: status.type, number: 0)
+    }
   }
 }

@@ -3,10 +3,10 @@ import Synchronization
 
 /// The calls that `SystemCallTrace` counts and fails, by the name in section 2 of the manual.
 public enum SystemCall: String, CaseIterable, Sendable {
-  case openat, close, read, pread, write, pwrite, lseek, ftruncate, statx, fstatfs, getdents64
+  case openat, close, read, pread, write, pwrite, lseek, ftruncate, fallocate, ioctl, statx, fstatfs, getdents64
   case linkat, unlinkat, mkdirat, mknodat, symlinkat, readlinkat, renameat2
   case fchmod, fchownat, utimensat, listxattr, getxattr, setxattr, removexattr
-  case fsync, syncfs, flock, getrandom, realpath
+  case fsync, syncfs, flock, getrandom, realpath, fpathconf
 }
 
 /// Runs one call: the only place where EINTR is retried and a negated errno becomes an error.

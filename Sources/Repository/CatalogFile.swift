@@ -55,5 +55,12 @@ final class NewCatalogFile: FrameSink {
     let (end, offsets) = state.withLock { ($0.end, $0.offsets) }
     let ending = try CatalogFormat.ending(summary, frameOffsets: offsets, at: end, writer)
     try file.write(ending, at: end)
+    // What was reserved and not used.
+    try file.setLength(end + UInt64(ending.count))
+  }
+
+  /// Sets room aside, so that a run that meets a full disk can still describe what it has stored.
+  func reserve(byteCount: UInt64) throws(Errno) {
+    do { try file.reserve(at: 0, byteCount: byteCount) } catch { if error.meansNoRoom { throw error } }
   }
 }

@@ -13,7 +13,12 @@ public final class PendingSnapshot: Sendable {
   /// Where finished frames of the catalog go.
   public var sink: any FrameSink { catalog }
 
-  init(_ repository: Repository, _ name: SnapshotName) throws(Failure) {
+  /// Of the catalog, at the least: what closing a run's open records may take.
+  private static var reservedBytes: UInt64 { 1 << 20 }
+
+  init(
+    _ repository: Repository, _ name: SnapshotName, catalogBytes: UInt64
+  ) throws(Failure) {
     self.repository = repository
     self.name = name
     pending = try repository.directory(Repository.pendingName)
@@ -25,6 +30,7 @@ public final class PendingSnapshot: Sendable {
       catalog = try NewCatalogFile(
         try pending.descriptor.open(
           name.catalogName.span, [.readWrite, .create, .exclusive], mode: 0o600))
+      try catalog.reserve(byteCount: catalogBytes + catalogBytes / 4 + Self.reservedBytes)
     } catch { throw .writing("begin a snapshot in", repository.path, error) }
   }
 
@@ -59,6 +65,15 @@ public final class PendingSnapshot: Sendable {
     }
   }
 
+  /// Keeps what a run stored before it had to end, for the next one to link to: the catalog gets a name that
+  /// says in which life of the machine it was written. After a crash of the machine neither counts, because
+  /// nothing was made durable.
+  public func keepUnfinished(_ summary: CatalogSummary, _ writer: FrameWriter) throws {
+    try catalog.finish(summary, writer)
+    let unfinished = name.bytes + (try Repository.unfinishedSuffix())
+    try pending.descriptor.rename(name.catalogName.span, to: pending.descriptor, as: unfinished.span)
+  }
+
   /// Takes back what has been renamed, the tree first: without it there is no snapshot.
   private func withdraw(_ catalogs: Directory) {
     try? repository.root.descriptor.rename(
@@ -70,20 +85,26 @@ public final class PendingSnapshot: Sendable {
 
 extension Repository {
   /// Begins a snapshot under the first name that is free from `time` on; the caller holds the lock.
-  public func beginSnapshot(at time: Timestamp) throws(Failure) -> PendingSnapshot {
+  ///
+  /// `catalogBytes` is how large its catalog may become, as far as that is known.
+  public func beginSnapshot(
+    at time: Timestamp, catalogBytes: UInt64 = 0
+  ) throws(Failure) -> PendingSnapshot {
     var seconds = time.seconds
     while true {
       let name = SnapshotName(seconds: seconds)
       let taken = (try? root.descriptor.status(of: name.bytes.span)) != nil
       let catalogs = try directory(Self.catalogsName)
       let listed = (try? catalogs.descriptor.status(of: name.catalogName.span)) != nil
-      if !taken && !listed {
+      let pending = try directory(Self.pendingName)
+      let unfinished = (try? pending.descriptor.status(of: name.bytes.span)) != nil
+      if !taken && !listed && !unfinished {
         // Two runs in one second: the later one waits for its own.
         let ahead = Timestamp(seconds: seconds, nanoseconds: 0) - Clock.now()
         if seconds > time.seconds && ahead > 0 && ahead < 2 {
           Process.sleep(milliseconds: Int(ahead * 1000) + 1)
         }
-        return try PendingSnapshot(self, name)
+        return try PendingSnapshot(self, name, catalogBytes: catalogBytes)
       }
       seconds += 1
     }
@@ -105,8 +126,53 @@ extension Repository {
     } catch { throw .writing("point the link latest to \(name) in", path, error) }
   }
 
+  /// The end of a catalog's name in `pending` that describes what a run stored before it had to end.
+  static func unfinishedSuffix() throws(Errno) -> [UInt8] {
+    let boot = try Descriptor.open(path: Array("/proc/sys/kernel/random/boot_id".utf8), .read)
+      .readToEnd(limit: 256)
+    return [UInt8(ascii: ".")] + boot.prefix(36) + Array(".unfinished".utf8)
+  }
+
+  /// What earlier runs stored before they had to end, the newest first.
+  public func unfinished() throws(Failure) -> [(name: SnapshotName, catalog: OpenCatalog, tree: Directory)] {
+    guard let suffix = try? Self.unfinishedSuffix() else { return [] }
+    let pending = try directory(Self.pendingName)
+    var listing = DirectoryListing()
+    do { try listing.read(pending.descriptor) } catch {
+      throw .writing("look for unfinished snapshots in", path, error)
+    }
+    return listing.entries.reversed().compactMap { entry in
+      guard let name = SnapshotName(listing.bytes[entry.range]),
+        let tree = try? pending.directory(name.bytes.span)
+      else { return nil }
+      let catalogName = name.bytes + suffix
+      guard let file = try? pending.descriptor.openToRead(catalogName.span),
+        let source = try? CatalogFile(file), let catalog = try? OpenCatalog(source)
+      else { return nil }
+      return (name, catalog, tree)
+    }
+  }
+
+  /// Gives up what earlier runs stored before they had to end.
+  public func discardUnfinished(but name: SnapshotName) throws(Failure) {
+    let names = try unfinished().map(\.name).filter { $0 != name }
+    let pending = try directory(Self.pendingName)
+    for name in names {
+      do throws(Errno) {
+        let suffix = try Self.unfinishedSuffix()
+        let catalog = name.bytes + suffix
+        // Without its catalog it is moved away by `recover`.
+        try pending.descriptor.unlink(catalog.span)
+      } catch { throw .writing("give up an unfinished snapshot in", path, error) }
+    }
+  }
+
   /// Completes what an earlier run left in `pending`, or moves it to `trash`; the caller holds the lock.
-  public func recover() throws(Failure) {
+  ///
+  /// What a run stored before it had to end stays, if `keepingUnfinished`.
+  public func recover(keepingUnfinished: Bool = true) throws(Failure) {
+    let unfinishedNames = keepingUnfinished ? Set(try unfinished().map(\.name)) : []
+    let suffixes = [Array(".catalog".utf8), (try? Self.unfinishedSuffix()) ?? []]
     let pending = try directory(Self.pendingName)
     let catalogs = try directory(Self.catalogsName)
     let trash = try directory(Self.trashName)
@@ -115,7 +181,9 @@ extension Repository {
       try listing.read(pending.descriptor)
       for entry in listing.entries {
         let found = Array(listing.bytes[entry.range])
-        let suffix = Array(".catalog".utf8)
+        let suffix = suffixes[0]
+        let isUnfinished = unfinishedNames.contains { found == $0.bytes || found == $0.bytes + suffixes[1] }
+        if isUnfinished { continue }
         if let name = SnapshotName(found),
           (try? catalogs.descriptor.status(of: name.catalogName.span)) != nil,
           (try? root.descriptor.status(of: name.bytes.span)) == nil,
@@ -145,35 +213,35 @@ extension Repository {
   /// Deletes what lies in `trash`; what cannot be deleted stays for the next run.
   public func emptyTrash() throws(Failure) {
     let trash = try directory(Self.trashName)
-    do { try removeContents(of: trash.descriptor) } catch {
+    do { try Self.removeContents(of: trash.descriptor) } catch {
       throw .writing("empty .treering/trash in", path, error)
     }
   }
-}
 
-/// Deletes everything below a directory, never following a symbolic link.
-private func removeContents(of directory: borrowing Descriptor) throws(Errno) {
-  var listing = DirectoryListing()
-  try listing.read(directory)
-  for entry in listing.entries {
-    let name = listing.bytes[entry.range]
-    let bytes = Array(name)
-    if !entry.isSurelyDirectory {
-      do {
-        try directory.unlink(bytes.span)
-        continue
-      } catch { guard error == .isADirectory else { throw error } }
+  /// Deletes everything below a directory, never following a symbolic link.
+  static func removeContents(of directory: borrowing Descriptor) throws(Errno) {
+    var listing = DirectoryListing()
+    try listing.read(directory)
+    for entry in listing.entries {
+      let name = listing.bytes[entry.range]
+      let bytes = Array(name)
+      if !entry.isSurelyDirectory {
+        do {
+          try directory.unlink(bytes.span)
+          continue
+        } catch { guard error == .isADirectory else { throw error } }
+      }
+      // A tree of an ordinary user may hold directories that its owner must open up first.
+      let child: Descriptor
+      do { child = try directory.openDirectory(bytes.span) } catch {
+        guard error == .accessDenied else { throw error }
+        let handle = try directory.open(bytes.span, [.pathOnly, .directory])
+        try handle.setPermissionsOfHandle(0o700)
+        child = try directory.openDirectory(bytes.span)
+      }
+      if try child.status().permissions & 0o700 != 0o700 { try child.setPermissions(0o700) }
+      try removeContents(of: child)
+      try directory.removeDirectory(bytes.span)
     }
-    // A tree of an ordinary user may hold directories that its owner must open up first.
-    let child: Descriptor
-    do { child = try directory.openDirectory(bytes.span) } catch {
-      guard error == .accessDenied else { throw error }
-      let handle = try directory.open(bytes.span, [.pathOnly, .directory])
-      try handle.setPermissionsOfHandle(0o700)
-      child = try directory.openDirectory(bytes.span)
-    }
-    if try child.status().permissions & 0o700 != 0o700 { try child.setPermissions(0o700) }
-    try removeContents(of: child)
-    try directory.removeDirectory(bytes.span)
   }
 }

@@ -20,6 +20,7 @@ public final class Repository: Sendable {
   static let pendingName = Array("pending".utf8)
   static let trashName = Array("trash".utf8)
   static let latestName = Array("latest".utf8)
+  static let rotationHoldName = Array("rotation-held".utf8)
   static let historyName = Array("history.jsonl".utf8)
 
   private init(
@@ -89,6 +90,7 @@ public final class Repository: Sendable {
         existing = nil
       }
       let root: Directory
+      var isNew = false
       if let existing {
         root = Directory(existing)
       } else {
@@ -96,6 +98,7 @@ public final class Repository: Sendable {
         try directory.makeDirectory(name.span, mode: 0o700)
         try directory.synchronize()
         root = try Directory(directory).directory(name.span)
+        isNew = true
       }
       var listing = DirectoryListing()
       try listing.read(root.descriptor)
@@ -112,6 +115,12 @@ public final class Repository: Sendable {
         throw Failure(
           .usage, "\(shown) is not empty: it holds \(displayName(name))",
           hint: "name an empty or a new directory")
+      }
+      do { _ = try probe(root, path) } catch {
+        if isNew, error.kind == .refused {
+          try? Descriptor.open(path: parent, [.read, .directory]).removeDirectory(name.span)
+        }
+        throw error
       }
       try root.descriptor.setPermissions(0o700)
       try makeIfMissing(controlName, in: root.descriptor)
@@ -204,6 +213,49 @@ public final class Repository: Sendable {
     } catch let error as Errno {
       throw .writing("lock the repository", path, error)
     } catch { throw Failure(.failed, "cannot lock the repository: \(error)") }
+  }
+
+  /// Makes every later rotation expire nothing, until it is released. A reason that stands already stays.
+  public func holdRotation(_ reason: String, at time: Timestamp) throws(Failure) {
+    do {
+      let file: Descriptor
+      do throws(Errno) {
+        file = try control.descriptor.open(
+          Self.rotationHoldName.span, [.write, .create, .exclusive], mode: 0o600)
+      } catch {
+        if error == .exists { return }
+        throw error
+      }
+      let line = "\(CalendarTime(seconds: time.seconds).rfc3339) \(reason)\n"
+      try file.write(Array(line.utf8))
+      try file.synchronize()
+      try control.descriptor.synchronize()
+    } catch let error as Errno {
+      throw .writing("hold the rotation of", path, error)
+    } catch { throw Failure(.failed, "cannot hold the rotation: \(error)") }
+  }
+
+  /// Since when and why rotation is held, in one line; `nil` where it is not.
+  public func heldRotation() throws(Failure) -> String? {
+    do throws(Errno) {
+      let file = try control.descriptor.openToRead(Self.rotationHoldName.span)
+      return displayName(try file.readToEnd(limit: 1 << 16).filter { $0 != 10 })
+    } catch {
+      if error == .noSuchEntry { return nil }
+      throw Failure(.failed, "cannot read \(displayName(path))/.treering/rotation-held: \(error)")
+    }
+  }
+
+  /// Lets rotation go on; false where it was not held.
+  public func releaseRotation() throws(Failure) -> Bool {
+    do throws(Errno) {
+      try control.descriptor.unlink(Self.rotationHoldName.span)
+      try control.descriptor.synchronize()
+      return true
+    } catch {
+      if error == .noSuchEntry { return false }
+      throw .writing("release the rotation of", path, error)
+    }
   }
 
   /// Appends one line to `history.jsonl`.

@@ -36,7 +36,8 @@ final class Benchmark {
     if !options.jobs.isDisjoint(with: [1, 2, 3]) { rows += try kernelJobs() }
     if !options.jobs.isDisjoint(with: [4, 5, 6, 8, 9]) { rows += try manyFilesJobs() }
     if options.jobs.contains(7) { rows.append(try callsOfAnUnchangedFile()) }
-    rows.sort { $0.job < $1.job }
+    if !options.jobs.isDisjoint(with: [10, 11]) { rows += try changeJobs() }
+    rows.sort { (Int($0.job.prefix { $0 != " " }) ?? 0) < (Int($1.job.prefix { $0 != " " }) ?? 0) }
     return Report(machine: try machine(), quick: options.quick, runs: options.runs, rows: rows)
   }
 

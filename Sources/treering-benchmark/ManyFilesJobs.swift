@@ -56,7 +56,7 @@ extension Benchmark {
       rows.append(
         try unchanged(
           "9 \(thousands)k files, second snapshot, disk", source: source, repository: repository,
-          must: 6, aim: 10))
+          must: 4, aim: 6))
     }
     if options.jobs.contains(5) {
       let peaks = try (0..<min(3, options.runs)).map { _ in

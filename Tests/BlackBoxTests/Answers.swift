@@ -16,12 +16,16 @@ struct SnapshotAnswer: Decodable, Sendable {
   let directories: Int
   let bytes: Int
   let filesLinked: Int
+  let filesMoved: Int
   let filesCopied: Int
+  let filesCloned: Int
+  let linkLimits: Int
   let bytesCopied: Int
   let bytesRead: Int
   let filesVanished: Int
   let catalogOnly: Int
   let directoriesSkipped: Int
+  let excluded: Int
   let warnings: Int
   let warningsNamed: [Trouble]
   let rootDigest: String

@@ -20,16 +20,18 @@ enum Layering {
     "Commands": TargetRule(
       layer: 4,
       imports: [
-        "Engine", "Repository", "Posix", "Catalog", "ArgumentParser", "FoundationEssentials",
-        "Synchronization",
+        "Engine", "Repository", "Posix", "Catalog", "Patterns", "ArgumentParser",
+        "FoundationEssentials", "Synchronization",
       ]),
-    "Engine": TargetRule(layer: 2, imports: ["Repository", "Posix", "Catalog", "Synchronization"]),
+    "Engine": TargetRule(
+      layer: 2, imports: ["Repository", "Posix", "Catalog", "Patterns", "Synchronization"]),
     "Repository": TargetRule(
       layer: 2, imports: ["Posix", "Catalog", "Settings", "Synchronization"]),
     "Posix": TargetRule(layer: 1, imports: ["CPosix", "Catalog", "Glibc", "Synchronization"]),
     "CPosix": TargetRule(layer: 1, imports: []),
     "Catalog": TargetRule(layer: 0, imports: ["CCodec"]),
     "CCodec": TargetRule(layer: 0, imports: []),
+    "Patterns": TargetRule(layer: 0, imports: []),
     "Settings": TargetRule(layer: 0, imports: ["TOMLKit", "Foundation"]),
   ]
 

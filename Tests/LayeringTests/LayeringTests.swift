@@ -47,7 +47,7 @@ import Testing
       let mayUseGlibc = name == "Posix"
       #expect(rule.imports.contains("Glibc") == mayUseGlibc, "\(name)")
     }
-    for name in ["Engine", "Repository", "Posix", "Catalog"] {
+    for name in ["Engine", "Repository", "Posix", "Catalog", "Patterns"] {
       let rule = Layering.targets[name]
       #expect(rule?.imports.isDisjoint(with: ["Foundation", "FoundationEssentials"]) == true)
     }

@@ -192,6 +192,7 @@ import Testing
     let damaged = try Tools.run("/bin/sh", ["-c", "rm odd*; printf x > new"], in: URL(filePath: stored))
     #expect(damaged.status == 0)
     documents["verify"] = try answer("verify", [], status: 6)
+    documents["release"] = try answer("release", [])
 
     let items = ManualPage.items(try page.section("JSON"))
     for command in try commands() {

@@ -131,8 +131,8 @@ class Catalog:
                 field("started" if tag == 5 else "finished", value.time())
             elif tag == 7:
                 outcome = value.one("B")
-                require(outcome in (0, 1), "the outcome is unknown")
-                field("outcome", ("complete", "warnings")[outcome])
+                require(outcome in (0, 1, 2), "the outcome is unknown")
+                field("outcome", ("complete", "warnings", "unfinished")[outcome])
             elif tag == 8:
                 field("counts", "%d\t%d\t%d" % value.unpack("QQQ"))
             elif tag == 9:
@@ -142,6 +142,11 @@ class Catalog:
                 field(name, shown(value.take(size)))
             elif tag == 13:
                 field("file_system", str(value.one("Q")))
+            elif tag == 15:
+                kind, number = value.unpack("QQ")
+                path = value.take(size - 16)
+                require(path.startswith(b"/"), "the path of a mount is not absolute")
+                field("mount", "%d\t%d\t%s" % (kind, number, shown(path)))
         require(hasattr(self, "root_place") and hasattr(self, "root_digest"), "there is no root")
 
     # Records

@@ -25,14 +25,22 @@ struct tr_status {
   uint64_t device;
   uint32_t device_major;  // of a device node
   uint32_t device_minor;
+  int64_t birth_seconds;  // 0 with birth_nanoseconds 0 where the file system has no birth time
+  uint32_t birth_nanoseconds;
+  uint32_t no_dump;  // chattr +d
+  uint64_t mount;    // STATX_MNT_ID, or 0
 };
 
 struct tr_file_system {
   uint64_t id;
   int64_t type;
   uint64_t block_size;
+  uint64_t blocks;
+  uint64_t blocks_free;
   uint64_t blocks_available;
+  uint64_t files;
   uint64_t files_free;
+  uint64_t name_length;
 };
 
 long tr_openat(int directory, const char *name, int flags, unsigned mode);
@@ -61,6 +69,17 @@ long tr_listxattr(int fd, const char *path, char *buffer, size_t count);
 long tr_getxattr(int fd, const char *path, const char *name, void *buffer, size_t count);
 long tr_setxattr(int fd, const char *path, const char *name, const void *value, size_t count);
 long tr_removexattr(int fd, const char *path, const char *name);
+/// Makes `target` share the blocks of `source`, as it is now.
+long tr_clone(int target, int source);
+/// Lets a write to a shared block of XFS take one block and not the 32 that are its default.
+long tr_small_copies(int fd);
+/// Keeps room behind the end of the file, which stays where it is.
+long tr_reserve(int fd, int64_t offset, int64_t count);
+long tr_punch_hole(int fd, int64_t offset, int64_t count);
+/// The 16 bytes of an XFS file system's UUID.
+long tr_xfs_uuid(int fd, unsigned char uuid[16]);
+/// The most links an inode of this file system may have.
+long tr_link_limit(int fd);
 long tr_fsync(int fd);
 long tr_syncfs(int fd);
 long tr_flock(int fd, int operation);

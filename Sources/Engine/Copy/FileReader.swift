@@ -14,9 +14,22 @@ enum CopyError: Error {
   case interrupted
 }
 
+/// The stored version of a file, whose blocks the new version shares.
+final class OldVersion {
+  let file: Descriptor
+  let byteCount: UInt64
+
+  init(_ file: consuming Descriptor, byteCount: UInt64) {
+    self.file = file
+    self.byteCount = byteCount
+  }
+}
+
 /// Hashes a file, and copies it, in one pass with one buffer; holes stay holes. One for each thread.
 final class FileReader {
   static let bufferBytes = 256 << 10
+  /// What is compared and written at once when a file is updated: the block of most file systems.
+  private static let blockBytes = 4096
 
   private let hasher = SHA256()
   private let buffer = UnsafeMutableRawBufferPointer.allocate(
@@ -52,6 +65,74 @@ final class FileReader {
       do throws(Errno) { try target.setLength(result.byteCount) } catch { throw .writing(error) }
     }
     return result
+  }
+
+  /// Hashes at most `byteCount` bytes of a file from its start, and writes into `target`, which shares all
+  /// blocks of the old version, those that differ from it.
+  func update(
+    _ target: borrowing Descriptor, holding old: OldVersion, from source: borrowing Descriptor,
+    byteCount: UInt64, hasHoles: Bool
+  ) throws(CopyError) -> PassResult {
+    let oldBytes = UnsafeMutableRawBufferPointer.allocate(
+      byteCount: Self.bufferBytes, alignment: Self.blockBytes)
+    defer { oldBytes.deallocate() }
+    // Up to here the target has the content of the source.
+    var done: UInt64 = 0
+    let result = try pass(source, byteCount: byteCount, hasHoles: hasHoles) {
+      bytes, offset throws(CopyError) in
+      try clear(target, from: done, to: min(offset, old.byteCount))
+      done = offset + UInt64(bytes.count)
+      let known = readOld(old, at: offset, into: oldBytes, count: bytes.count)
+      var start = 0
+      while start < bytes.count {
+        // One block more for as long as they differ: one write for each run.
+        var end = start
+        while end < bytes.count {
+          let next = min(end + Self.blockBytes, bytes.count)
+          let isSame =
+            next <= known
+            && areEqual(bytes.baseAddress! + end, oldBytes.baseAddress! + end, next - end)
+          if isSame { break }
+          end = next
+        }
+        if end > start {
+          let run = UnsafeRawBufferPointer(rebasing: bytes[start..<end])
+          do throws(Errno) {
+            try target.seek(to: offset + UInt64(start))
+            try target.write(run)
+          } catch { throw .writing(error) }
+          progress.bytesCopied.count(UInt64(run.count))
+        }
+        start = end + Self.blockBytes
+      }
+    }
+    try clear(target, from: done, to: min(result.byteCount, old.byteCount))
+    do throws(Errno) { try target.setLength(result.byteCount) } catch { throw .writing(error) }
+    return result
+  }
+
+  private func clear(
+    _ target: borrowing Descriptor, from start: UInt64, to end: UInt64
+  ) throws(CopyError) {
+    guard start < end else { return }
+    do throws(Errno) { try target.punchHole(at: start, byteCount: end - start) } catch {
+      throw .writing(error)
+    }
+  }
+
+  /// How many bytes of the old version could be read; what is missing counts as different.
+  private func readOld(
+    _ old: OldVersion, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer, count: Int
+  ) -> Int {
+    guard offset < old.byteCount else { return 0 }
+    let count = Int(min(UInt64(count), old.byteCount - offset))
+    var done = 0
+    while done < count {
+      let part = UnsafeMutableRawBufferPointer(rebasing: buffer[done..<count])
+      guard let read = try? old.file.read(into: part, at: offset + UInt64(done)), read > 0 else { break }
+      done += read
+    }
+    return done
   }
 
   private typealias DataHandler = (UnsafeRawBufferPointer, UInt64) throws(CopyError) -> Void

@@ -11,7 +11,8 @@ struct DirectoryMerge {
   private let moment: Timestamp
   private let worker: SnapshotWorker
   private let source: Directory
-  private let target: Directory
+  /// `nil` for a look ahead.
+  private let target: Directory?
   private let baseTree: Directory?
   private let record: DirectoryRecord?
   private var files: FileCursor?
@@ -31,12 +32,12 @@ struct DirectoryMerge {
     self.moment = moment
     self.worker = worker
     source = node.source!
-    target = node.target!
+    target = node.target
     baseTree = node.baseTree
     files = try record.map { try FileCursor($0) }
     if let record, let baseTree {
       inodesCount =
-        work.baseInodesCount
+        node.tree!.inodesCount
         && (try? baseTree.descriptor.status().inode) == record.hints.storedInode
       if !inodesCount {
         var listing = DirectoryListing()
@@ -50,11 +51,17 @@ struct DirectoryMerge {
 
   mutating func run() throws {
     var linked: UInt64 = 0
+    let excludes = work.options.excludes
     var directories: [Range<Int>] = []
     var count: UInt64 = 0
-    defer { work.progress.linked.count(linked) }
+    defer {
+      work.progress.linked.count(linked)
+      if node.isMoved { work.progress.moved.count(linked) }
+      node.tally?.unchanged.count(linked)
+    }
     let names = worker.listing.bytes
     for entry in worker.listing.entries {
+      if let tag = node.tag, names[entry.range] != tag[...] { continue }
       if entry.isSurelyDirectory {
         directories.append(entry.range)
         continue
@@ -77,11 +84,18 @@ struct DirectoryMerge {
         try checkForSignal()
       }
       let before = try files?.seek(names.span.extracting(entry.range))
+      if let rule = excludes.rule(
+        for: names.span.extracting(entry.range), in: node.patternPath, isDirectory: false)
+        ?? excludes.rule(for: status)
+      {
+        work.exclude(path(entry.range), rule)
+        continue
+      }
       if encoder.isFull {
         work.warn(path(entry.range), "is left out: its directory has more than a record can hold")
         continue
       }
-      if let before, isUnchanged(before, status), try link(before, entry.range) {
+      if let before, isUnchanged(before, status), try work.isDry || link(before, entry.range) {
         linked += 1
         continue
       }
@@ -105,22 +119,30 @@ struct DirectoryMerge {
   }
 
   private mutating func addDirectories(_ ranges: [Range<Int>]) throws {
-    while files?.current != nil { try files!.advance() }
-    var rows = try files.map { DirectoryCursor($0.record, try $0.directories()) }
-    node.children = ranges.map { range in
+    var rows = try files?.remainingDirectories()
+    for range in ranges {
       let name = Array(worker.listing.bytes[range])
       let row = rows?.seek(name.span)
-      return SnapshotNode(parent: node, name: name, plan: nil, base: row.map { Subtree($0) })
+      if let rule = work.options.excludes.rule(for: name.span, in: node.patternPath, isDirectory: true) {
+        work.exclude(path(range), rule)
+        continue
+      }
+      node.children.append(
+        SnapshotNode(
+          parent: node, name: name, plan: nil, base: row.map { Subtree($0) }, tree: node.tree))
     }
+    rows?.finish()
+    // What is left out on purpose is not gone.
+    if !node.isMoved && node.tag == nil { node.tally?.gone.count((files?.passed ?? 0) &+ (rows?.passedEntries ?? 0)) }
   }
 
   // MARK: Unchanged
 
   /// True where one look at the source's inode proves the stored file right, by the test that was chosen.
-  private func isUnchanged(_ row: FileRow, _ status: FileStatus) -> Bool {
-    let isSameInode =
-      row.hints.sourceInode == status.inode && row.hints.changed == status.changed
-      && row.metadata.modified == status.modified
+  private func isUnchanged(
+    _ row: FileRow, _ status: FileStatus, elsewhere: Bool = false
+  ) -> Bool {
+    let isSameInode = row.isSameInode(as: status)
     let isSame =
       switch work.options.changeDetection {
       case .ctime: isSameInode
@@ -128,7 +150,7 @@ struct DirectoryMerge {
       // The old inode number and ctime stay in the catalog: a stricter test later reads the file.
       case .mtime:
         isSameInode
-          || row.kind == .regular && row.linkGroup == nil && status.linkCount == 1
+          || !elsewhere && row.kind == .regular && row.linkGroup == nil && status.linkCount == 1
             && row.metadata == status.metadata
       case .content: false
       }
@@ -153,6 +175,10 @@ struct DirectoryMerge {
     if !inodesCount {
       hints.storedInode = storedNames[Array(names[range])] ?? 0
     }
+    if node.isMoved {
+      let inode = SourceInode(device: node.sourceStatus!.device, inode: row.hints.sourceInode)
+      guard work.claim(hints.storedInode, for: inode) else { return false }
+    }
     guard try linked(baseTree.descriptor, name, to: name) else {
       if (try? baseTree.descriptor.status(of: name))?.kind != row.kind {
         work.warn(
@@ -165,29 +191,29 @@ struct DirectoryMerge {
     return true
   }
 
-  /// True where the link was made; false where the stored file is gone or can take no more links.
   private func linked(
     _ from: borrowing Descriptor, _ name: Span<UInt8>, to newName: Span<UInt8>
   ) throws -> Bool {
-    do throws(Errno) {
-      try from.link(name, to: target.descriptor, as: newName)
-      return true
-    } catch {
-      if error.endsRun {
-        throw Failure.writing("link in", node.sourcePath, error)
-      }
-      return false
-    }
+    try work.linked(from, name, in: node, as: newName)
   }
 
-  // MARK: Changed or new
+  // MARK: Changed, new or moved
 
-  private func store(_ range: Range<Int>, _ status: FileStatus, _ before: FileRow?) throws {
+  private func store(_ range: Range<Int>, _ status: FileStatus, _ row: FileRow?) throws {
     guard status.kind != nil else {
       work.warn(path(range), "is of a kind that this system does not name")
       return
     }
     let nameBytes = Array(worker.listing.bytes[range])
+    var before = row.map {
+      StoredFile(
+        row: $0, record: record!, directory: baseTree, tree: node.tree!, isElsewhere: node.isMoved)
+    }
+    before = worker.finder.file(status, on: node.fileSystem, known: before)
+    if work.isDry {
+      measure(status, before)
+      return
+    }
     guard status.linkCount > 1 else {
       if let stored = try storeAlone(nameBytes, status, before) {
         encoder.append(nameBytes.span, stored)
@@ -214,6 +240,22 @@ struct DirectoryMerge {
     }
   }
 
+  /// What storing it would take. One with several names counts once.
+  private func measure(_ status: FileStatus, _ before: StoredFile?) {
+    if status.linkCount > 1 {
+      let key = SourceInode(device: status.device, inode: status.inode)
+      if work.links.begin(key) != nil { return }
+      let entry = NewEntry(kind: .fifo, metadata: status.metadata, hints: .none)
+      work.links.finish(key, StoredLink(directory: [], name: [], entry: entry))
+    }
+    if let before, before.row.mayHaveContent(of: status) {
+      node.tally?.unchanged.count()
+      if before.isElsewhere && !node.isMoved { node.tally?.moved.count() }
+    } else {
+      work.space.needs(bytes: status.kind == .regular ? min(status.size, status.blocks &* 512) : 0)
+    }
+  }
+
   private func linkToFirst(
     _ first: StoredLink, _ name: [UInt8], _ status: FileStatus
   ) throws -> Bool {
@@ -223,7 +265,7 @@ struct DirectoryMerge {
     else { return false }
     let directory =
       first.directory == node.path
-      ? target : try? work.pending.tree.directory(path: first.directory)
+      ? target : try? work.pending?.tree.directory(path: first.directory)
     let firstName = first.name
     guard let directory, try linked(directory.descriptor, firstName.span, to: name.span) else {
       return false
@@ -235,34 +277,49 @@ struct DirectoryMerge {
   }
 
   /// Keeps the group's number from the previous catalog, so that its digest stays the same.
-  private func groupIfSame(_ status: FileStatus) -> (FileRow) -> UInt64? {
-    { $0.hints.sourceInode == status.inode ? $0.linkGroup : nil }
+  private func groupIfSame(_ status: FileStatus) -> (StoredFile) -> UInt64? {
+    { $0.row.hints.sourceInode == status.inode ? $0.row.linkGroup : nil }
   }
 
-  /// The same for all names of an inode, and after a reboot: file system and inode number, hashed.
+  /// The same for all names of an inode, and after a reboot where the file system can be known again.
   private func linkGroup(_ status: FileStatus) -> UInt64 {
-    let system = work.fileSystems.withLock { known in
-      if let id = known[status.device] { return id }
-      let id = (try? source.descriptor.fileSystem().id) ?? 0
-      known[status.device] = id == 0 ? status.device : id
-      return known[status.device]!
-    }
+    let system = work.lastingNumber(of: source.descriptor, status.device)
     return worker.hasher.combine(system, status.inode)
   }
 
   private func storeAlone(
-    _ name: [UInt8], _ status: FileStatus, _ before: FileRow?
+    _ name: [UInt8], _ status: FileStatus, _ before: StoredFile?
   ) throws -> NewEntry? {
+    if let before, let entry = try linkUnread(name, status, before) { return entry }
     let stored =
       status.kind == .regular
-      ? try FileStorer(work, node, worker, record, baseTree, moment).store(name, status, before)
+      ? try FileStorer(work, node, worker, moment).store(name, status, before)
       : try storeSpecial(name, status, before)
     if stored?.hints.flags.isCatalogOnly == true { work.progress.catalogOnly.count() }
+    if let stored, let before, before.row.kind == .regular, stored.kind == .regular {
+      let isSame = stored.size == before.row.size && stored.digest == before.row.digest
+      if isSame { node.tally?.unchanged.count() } else { node.tally?.changed.count() }
+    }
     return stored
   }
 
+  /// Links what was found elsewhere, where one look proves that it has not changed.
+  private func linkUnread(
+    _ name: [UInt8], _ status: FileStatus, _ before: StoredFile
+  ) throws -> NewEntry? {
+    guard before.isElsewhere, isUnchanged(before.row, status, elsewhere: true),
+      before.row.mayStandFor(status), !before.row.hints.flags.contains(.notStored),
+      let inode = try work.link(before, status, in: node, as: name)
+    else { return nil }
+    var entry = NewEntry(before.row, of: before.record)
+    entry.hints.storedInode = inode
+    entry.linkGroup = nil
+    if entry.hints.flags.isCatalogOnly { work.progress.catalogOnly.count() }
+    return entry
+  }
+
   private func storeSpecial(
-    _ name: [UInt8], _ status: FileStatus, _ before: FileRow?
+    _ name: [UInt8], _ status: FileStatus, _ before: StoredFile?
   ) throws -> NewEntry? {
     var entry = NewEntry(
       kind: status.kind!, metadata: status.metadata,
@@ -292,26 +349,29 @@ struct DirectoryMerge {
       return nil
     }
     // Only its ctime changed: the stored one still serves.
-    if let before, let record, let baseTree, before.kind == entry.kind,
-      before.metadata == entry.metadata, record.target(of: before) == entry.target,
-      entry.kind == .symbolicLink || before.size == entry.device || entry.device == 0,
-      record.attributes(of: before) == entry.attributes, before.mayStandFor(status),
-      !before.hints.flags.isCatalogOnly,
-      try linked(baseTree.descriptor, name.span, to: name.span)
+    if let before, before.row.kind == entry.kind,
+      before.row.metadata == entry.metadata, before.record.target(of: before.row) == entry.target,
+      entry.kind == .symbolicLink || before.row.size == entry.device || entry.device == 0,
+      before.record.attributes(of: before.row) == entry.attributes, before.row.mayStandFor(status),
+      !before.row.hints.flags.isCatalogOnly,
+      let inode = try work.link(before, status, in: node, as: name)
     {
-      entry.hints.storedInode = before.hints.storedInode
-      work.progress.linked.count()
+      entry.hints.storedInode = inode
+      entry.hints.flags.formUnion(before.row.hints.flags.intersection(.timeNotStored))
       return entry
     }
     do throws(Errno) {
       let made = try makeSpecial(
-        name.span, in: target.descriptor, kind: entry.kind, target: entry.target,
+        name.span, in: target!.descriptor, kind: entry.kind, target: entry.target,
         device: entry.device, entry.metadata, entry.attributes)
       entry.hints.storedInode = made.inode
       entry.hints.flags.formUnion(made.missing.refused(toRoot: work.isRoot))
+      entry.hints.flags.formUnion(work.timeFlags(status.modified))
     } catch {
-      try work.storingFailed("make a copy of", node.sourcePath(of: name), error)
-      return nil
+      if error.endsRun { throw Failure.writing("make a copy of", node.sourcePath(of: name), error) }
+      // A target too long for this file system, say. All of it is in the catalog.
+      try? target!.descriptor.unlink(name.span)
+      entry.hints.flags.formUnion(StorageFlags.notStored.refused(toRoot: work.isRoot))
     }
     if !entry.hints.flags.contains(.notStored) { work.progress.copied.count() }
     return entry

@@ -7,26 +7,21 @@ struct FileStorer {
   private let work: SnapshotWork
   private let node: SnapshotNode
   private let worker: SnapshotWorker
-  private let record: DirectoryRecord?
-  private let baseTree: Directory?
   private let moment: Timestamp
 
   /// Pauses before a file that changed while it was read is read again.
   private static let pausesMilliseconds = [0, 5, 20, 80, 250]
 
   init(
-    _ work: SnapshotWork, _ node: SnapshotNode, _ worker: SnapshotWorker,
-    _ record: DirectoryRecord?, _ baseTree: Directory?, _ moment: Timestamp
+    _ work: SnapshotWork, _ node: SnapshotNode, _ worker: SnapshotWorker, _ moment: Timestamp
   ) {
     self.work = work
     self.node = node
     self.worker = worker
-    self.record = record
-    self.baseTree = baseTree
     self.moment = moment
   }
 
-  func store(_ name: [UInt8], _ seen: FileStatus, _ before: FileRow?) throws -> NewEntry? {
+  func store(_ name: [UInt8], _ seen: FileStatus, _ before: StoredFile?) throws -> NewEntry? {
     let file: Descriptor
     do throws(Errno) { file = try node.source!.descriptor.openToRead(name.span) } catch {
       switch error {
@@ -49,12 +44,10 @@ struct FileStorer {
     let attributes = work.attributes(of: file, .descriptor, flags: &flags) {
       node.sourcePath(of: name)
     }
-    if let before,
-      let entry = try linkIfSameContent(file, name, status, attributes, before, flags)
-    {
+    if let before, let entry = try reuse(file, name, status, attributes, before, flags) {
       return entry
     }
-    return try copy(file, name, status, attributes, flags)
+    return try copy(file, name, status, attributes, before, flags)
   }
 
   private func warnReplaced(_ name: [UInt8]) {
@@ -76,17 +69,25 @@ struct FileStorer {
     return entry
   }
 
-  /// Where only the ctime changed, or was too recent to tell, the content is read: if it is what is
-  /// stored, the stored file is linked and nothing is written.
-  private func linkIfSameContent(
+  // MARK: The content is stored already
+
+  /// Where the content may be what is stored, it is read: if it is, the stored file is linked, or, with other
+  /// metadata than the source's, its blocks are shared where the file system can. Nothing is written.
+  private func reuse(
     _ file: borrowing Descriptor, _ name: [UInt8], _ status: FileStatus,
-    _ attributes: AttributeBlock, _ before: FileRow, _ flags: StorageFlags
+    _ attributes: AttributeBlock, _ before: StoredFile, _ flags: StorageFlags
   ) throws -> NewEntry? {
-    guard let record, let baseTree, before.kind == .regular, before.size == status.size,
-      before.metadata == status.metadata, record.attributes(of: before) == attributes,
-      before.mayStandFor(status), !before.hints.flags.contains(.notStored),
-      !before.hints.flags.isWorthRetrying(asRoot: work.isRoot)
-    else { return nil }
+    let row = before.row
+    guard row.kind == .regular, row.size == status.size, !row.hints.flags.contains(.notStored) else {
+      return nil
+    }
+    let mayLink =
+      row.metadata == status.metadata && before.record.attributes(of: before.row) == attributes
+      && row.mayStandFor(status) && !row.hints.flags.isWorthRetrying(asRoot: work.isRoot)
+    // Another mtime means other content but for the rarest cases; then one reading is better than two.
+    let mayClone =
+      work.capabilities.reflinks && row.size > 0 && row.metadata.modified == status.modified
+    guard mayLink || mayClone else { return nil }
     let pass: PassResult
     do throws(CopyError) {
       pass = try worker.reader.hash(file, byteCount: status.size, hasHoles: status.hasHoles)
@@ -95,47 +96,119 @@ struct FileStorer {
       try? file.seek(to: 0)
       return nil
     }
-    guard pass.byteCount == before.size, pass.digest == before.digest,
+    if pass.byteCount == row.size, pass.digest == row.digest,
       let after = try? file.status(), after.isSameState(as: status)
-    else {
-      try? file.seek(to: 0)
-      return nil
+    {
+      if mayLink, let inode = try work.link(before, status, in: node, as: name) {
+        let kept: StorageFlags = [
+          .ownerNotStored, .attributesNotStored, .refusedToRoot, .timeNotStored,
+        ]
+        return entry(
+          status, attributes, pass, storedInode: inode,
+          row.hints.flags.intersection(kept).union(flags))
+      }
+      if mayClone, let entry = try clone(name, status, attributes, before, pass, flags) { return entry }
     }
-    do throws(Errno) {
-      try baseTree.descriptor.link(name.span, to: node.target!.descriptor, as: name.span)
-    } catch {
-      if error.endsRun { throw Failure.writing("link", node.sourcePath(of: name), error) }
-      try? file.seek(to: 0)
-      return nil
-    }
-    work.progress.linked.count()
-    // The directory's listing may know better than the previous catalog where that was copied.
-    let inode =
-      work.baseInodesCount
-      ? before.hints.storedInode
-      : (try? node.target!.descriptor.status(of: name.span).inode) ?? 0
-    return entry(
-      status, attributes, pass, storedInode: inode,
-      before.hints.flags.intersection([
-        .ownerNotStored, .attributesNotStored, .refusedToRoot,
-      ]).union(flags))
+    try? file.seek(to: 0)
+    return nil
   }
 
-  private func copy(
-    _ file: borrowing Descriptor, _ name: [UInt8], _ first: FileStatus,
-    _ attributes: AttributeBlock, _ flags: StorageFlags
+  /// A new inode with the blocks of the stored file and the metadata of the source's.
+  private func clone(
+    _ name: [UInt8], _ status: FileStatus, _ attributes: AttributeBlock, _ before: StoredFile,
+    _ pass: PassResult, _ flags: StorageFlags
   ) throws -> NewEntry? {
+    guard let old = openOld(before) else { return nil }
+    guard let target = try makeTarget(name, status, attributes) else { return nil }
+    do throws(Errno) { try target.clone(old.file) } catch {
+      try removeTarget(name)
+      if error.endsRun { throw Failure.writing("share the blocks of", node.sourcePath(of: name), error) }
+      return nil
+    }
+    work.progress.cloned.count()
+    return try finish(target, name, status, attributes, pass, flags)
+  }
+
+  // MARK: Copying
+
+  private func makeTarget(
+    _ name: [UInt8], _ status: FileStatus, _ attributes: AttributeBlock
+  ) throws -> Descriptor? {
     // The mode of a file without extras is right from the start; umask is 0 and nobody else gets here.
-    let isPlain = attributes.isEmpty && first.permissions & 0o7000 == 0
-    let target: Descriptor
+    let isPlain = attributes.isEmpty && status.permissions & 0o7000 == 0
     do throws(Errno) {
-      target = try node.target!.descriptor.open(
-        name.span, [.write, .create, .exclusive], mode: isPlain ? first.permissions : 0o600)
+      return try node.target!.descriptor.open(
+        name.span, [.write, .create, .exclusive], mode: isPlain ? status.permissions : 0o600)
     } catch {
       try work.storingFailed("make a copy of", node.sourcePath(of: name), error)
       return nil
     }
+  }
 
+  private func removeTarget(_ name: [UInt8]) throws(Failure) {
+    do throws(Errno) { try node.target!.descriptor.unlink(name.span) } catch {
+      throw Failure.writing("remove the unfinished copy of", node.sourcePath(of: name), error)
+    }
+  }
+
+  private func finish(
+    _ target: consuming Descriptor, _ name: [UInt8], _ status: FileStatus,
+    _ attributes: AttributeBlock, _ pass: PassResult, _ flags: StorageFlags
+  ) throws -> NewEntry {
+    do throws(Errno) {
+      let made = try target.status()
+      let missing = try applyMetadata(
+        status.metadata, attributes, to: target, .open, currently: made)
+      try target.close()
+      work.progress.copied.count()
+      return entry(
+        status, attributes, pass, storedInode: made.inode,
+        flags.union(missing.refused(toRoot: work.isRoot)).union(work.timeFlags(status.modified)))
+    } catch {
+      throw Failure.writing("write a copy of", node.sourcePath(of: name), error)
+    }
+  }
+
+  /// Lets a large file begin with the blocks of its old version, so that only what differs is written; `nil`
+  /// where it cannot.
+  private func cloneOldVersion(
+    _ before: StoredFile?, _ status: FileStatus, to target: borrowing Descriptor
+  ) throws -> OldVersion? {
+    let large: UInt64 = 1 << 20
+    guard work.capabilities.reflinks, let before, before.row.kind == .regular, status.size >= large,
+      before.row.size >= large, let old = openOld(before)
+    else { return nil }
+    do throws(Errno) {
+      try target.clone(old.file)
+      target.keepCopiesSmall()
+      work.progress.cloned.count()
+      return old
+    } catch {
+      if error.endsRun { throw Failure.writing("share blocks in", node.sourcePath, error) }
+      return nil
+    }
+  }
+
+  private func openOld(_ before: StoredFile) -> OldVersion? {
+    let name = before.name
+    guard let directory = before.directory,
+      let file = try? directory.descriptor.openToRead(name.span),
+      let status = try? file.status(), status.kind == .regular, status.size == before.row.size
+    else { return nil }
+    return OldVersion(file, byteCount: status.size)
+  }
+
+  private func copy(
+    _ file: borrowing Descriptor, _ name: [UInt8], _ first: FileStatus,
+    _ attributes: AttributeBlock, _ before: StoredFile?, _ flags: StorageFlags
+  ) throws -> NewEntry? {
+    try work.space.take(min(first.size, first.blocks &* 512), for: node.sourcePath(of: name))
+    guard let target = try makeTarget(name, first, attributes) else { return nil }
+    let old: OldVersion?
+    do { old = try cloneOldVersion(before, first, to: target) } catch {
+      try removeTarget(name)
+      throw error
+    }
     var status = first
     var attributes = attributes
     var flags = flags
@@ -155,8 +228,13 @@ struct FileStorer {
             try target.seek(to: 0)
           } catch { throw .writing(error) }
         }
-        pass = try worker.reader.copy(
-          file, to: target, byteCount: status.size, hasHoles: status.hasHoles)
+        if attempt == 0, let old {
+          pass = try worker.reader.update(
+            target, holding: old, from: file, byteCount: status.size, hasHoles: status.hasHoles)
+        } else {
+          pass = try worker.reader.copy(
+            file, to: target, byteCount: status.size, hasHoles: status.hasHoles)
+        }
         let after: FileStatus
         do throws(Errno) { after = try file.status() } catch { throw .reading(error) }
         changedWhileRead = !(after.isSameState(as: status) && pass.byteCount == status.size)
@@ -172,9 +250,7 @@ struct FileStorer {
       case .reading(let error):
         work.warn(node.sourcePath(of: name), "cannot be read: \(error)")
       }
-      do throws(Errno) { try node.target!.descriptor.unlink(name.span) } catch {
-        throw Failure.writing("remove the unfinished copy of", node.sourcePath(of: name), error)
-      }
+      try removeTarget(name)
       return nil
     }
     if status.isRacy(since: moment) { flags.insert(.racy) }
@@ -184,16 +260,6 @@ struct FileStorer {
         node.sourcePath(of: name),
         "changed each time it was read; the copy may mix several moments")
     }
-    do throws(Errno) {
-      let made = try target.status()
-      let missing = try applyMetadata(
-        status.metadata, attributes, to: target, .open, currently: made)
-      flags.formUnion(missing.refused(toRoot: work.isRoot))
-      try target.close()
-      work.progress.copied.count()
-      return entry(status, attributes, pass, storedInode: made.inode, flags)
-    } catch {
-      throw Failure.writing("write a copy of", node.sourcePath(of: name), error)
-    }
+    return try finish(target, name, status, attributes, pass, flags)
   }
 }

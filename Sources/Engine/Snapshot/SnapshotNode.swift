@@ -7,8 +7,16 @@ final class SnapshotNode: WalkNode, @unchecked Sendable {
   let plan: PathPlan?
   /// True for the directories that treering itself makes: the snapshot's and the label's.
   let isSynthetic: Bool
-  /// Where the previous catalog has this directory.
-  let base: Subtree?
+  /// Where a catalog has this directory: the previous one under the same path, or that of `tree` elsewhere.
+  var base: Subtree?
+  /// Whose catalog that is.
+  var tree: StoredTree?
+  /// True in a directory that was found elsewhere, and below it.
+  var isMoved: Bool
+  /// What became of the source it belongs to; `nil` above the sources.
+  var tally: SourceTally?
+  /// Of the file system it is on.
+  var fileSystem: FileSystemKey
 
   // Open from `enter` to `leave`: children open their own relative to these.
   var source: Directory?
@@ -19,6 +27,11 @@ final class SnapshotNode: WalkNode, @unchecked Sendable {
   var targetStatus: FileStatus?
   /// The repository or a pseudo file system: recorded as an empty directory.
   var isSkipped = false
+
+  /// Its path relative to its source, where patterns need it.
+  var patternPath: [UInt8] = []
+  /// The only name that is kept, in a directory that is marked as one to leave out.
+  var tag: [UInt8]?
 
   // What `leave` needs to close the record.
   var encoder: RecordEncoder?
@@ -34,11 +47,15 @@ final class SnapshotNode: WalkNode, @unchecked Sendable {
 
   init(
     parent: SnapshotNode?, name: [UInt8], plan: PathPlan?, isSynthetic: Bool = false,
-    base: Subtree?
+    base: Subtree?, tree: StoredTree?
   ) {
     self.plan = plan
     self.isSynthetic = isSynthetic
     self.base = base
+    self.tree = base == nil ? nil : tree
+    isMoved = parent?.isMoved ?? false
+    tally = parent?.tally
+    fileSystem = parent?.fileSystem ?? .unknown
     super.init(parent: parent, name: name)
   }
 

@@ -22,15 +22,20 @@ public struct SnapshotOptions: Sendable {
   public var label: [UInt8]
   public var threads: Int
   public var changeDetection: ChangeDetection
+  public var guardLimits: GuardLimits
+  public var excludes: Excludes
 
   public init(
     sources: [[UInt8]], label: [UInt8] = Array("localhost".utf8), threads: Int,
-    changeDetection: ChangeDetection = .ctime
+    changeDetection: ChangeDetection = .ctime, guardLimits: GuardLimits = GuardLimits(),
+    excludes: Excludes = Excludes()
   ) {
     self.sources = sources
     self.label = label
     self.threads = threads
     self.changeDetection = changeDetection
+    self.guardLimits = guardLimits
+    self.excludes = excludes
   }
 }
 
@@ -61,6 +66,9 @@ public func takeSnapshot(
   }
 }
 
+/// How many snapshots before the newest are searched for a file that is back.
+private let olderSnapshotsSearched = 50
+
 private func walkAndPublish(
   _ options: SnapshotOptions, _ repository: Repository, _ program: String, _ progress: Progress,
   _ monitor: any Monitor
@@ -78,29 +86,57 @@ private func walkAndPublish(
         message: "this snapshot cannot be linked to: \(damaged.reason)"))
   }
 
-  var base: Base?
+  let capabilities: Capabilities
+  do { capabilities = try repository.probe() } catch {
+    guard error.kind == .noSpace, try !repository.unfinished().isEmpty else { throw error }
+    // What earlier runs left is all that can be given up.
+    try repository.recover(keepingUnfinished: false)
+    try repository.emptyTrash()
+    capabilities = try repository.probe()
+  }
+  for shortcoming in try repository.unsaidShortcomings(capabilities) { monitor.note(shortcoming) }
+  var trees = try repository.unfinished().map {
+    StoredTree($0.name, $0.catalog, $0.tree, in: repository)
+  }
+  var base: Int?
   if let newest = list.newest {
     // A run that was killed may have published without it.
     try repository.pointLatest(to: newest.name)
-    base = Base(
-      name: newest.name, catalog: try repository.openCatalog(newest.name),
-      tree: try? repository.openTree(newest.name))
+    base = trees.count
+    trees.append(
+      StoredTree(
+        newest.name, try repository.openCatalog(newest.name), try? repository.openTree(newest.name),
+        in: repository))
     progress.expectedEntries.store(newest.summary.root.totals.entries, ordering: .relaxed)
   }
 
-  let pending = try repository.beginSnapshot(at: Clock.now())
+  // What the newest lacks may still be in older ones. One that cannot be read only costs a copy.
+  for older in list.snapshots.dropLast().suffix(olderSnapshotsSearched).reversed() {
+    guard let catalog = try? repository.openCatalog(older.name) else { continue }
+    trees.append(
+      StoredTree(older.name, catalog, try? repository.openTree(older.name), in: repository))
+  }
+
+  let space = SpaceGuard(repository)
+  if try space.isInDoubt(list.newest?.summary, sources: options.sources) {
+    let ahead = SnapshotWork(
+      options: options, repository: repository, pending: nil, trees: trees, base: base,
+      capabilities: capabilities, space: space, isDry: true, progress: Progress(), monitor: Silence())
+    try walkTree(ahead, from: ahead.rootNode(), threads: options.threads)
+    try checkForSignal()
+    try space.checkNeeds()
+  }
+
+  let pending = try repository.beginSnapshot(
+    at: Clock.now(), catalogBytes: base.map { trees[$0].catalog.byteCount } ?? 0)
   // After the wait for a name of its own, where two runs fall into one second.
   let started = Clock.now()
-  do {
-    let work = try SnapshotWork(
-      options: options, repository: repository, pending: pending, base: base, progress: progress,
-      monitor: monitor)
-    let root = work.rootNode()
-    defer { root.release() }
-    try walkTree(work, from: root, threads: options.threads)
-    try checkForSignal()
-    guard let tree = root.result else { throw Failure(.failed, "the walk ended without a root") }
-
+  let work = SnapshotWork(
+    options: options, repository: repository, pending: pending, trees: trees, base: base,
+    capabilities: capabilities, space: space, progress: progress, monitor: monitor)
+  let root = work.rootNode()
+  defer { root.release() }
+  func summary(of tree: Subtree) throws -> CatalogSummary {
     var summary = CatalogSummary(root: tree)
     summary.sequence = list.nextSequence
     summary.started = started
@@ -114,24 +150,63 @@ private func walkAndPublish(
     summary.bytesCopied = progress.bytesCopied.value
     summary.label = options.label
     summary.sources = options.sources
+    summary.mounts = work.guards.mounts
     summary.repositoryID = repository.id
-    summary.fileSystemID = work.fileSystemID
+    summary.fileSystemID = try repository.root.descriptor.fileSystem().id
     summary.program = Array(program.utf8)
-    try pending.publish(summary, FrameWriter(sink: pending.sink), previous: base?.name)
+    return summary
+  }
+  var isWalking = true
+  do {
+    try walkTree(work, from: root, threads: options.threads)
+    try checkForSignal()
+    guard let tree = root.result else { throw Failure(.failed, "the walk ended without a root") }
+    try work.guards.checkGone()
+    let suspects = work.guards.suspects()
+    for suspect in suspects { work.warn(suspect.path, suspect.message) }
+    if let first = suspects.first {
+      // Before it is published: never a suspect snapshot with a rotation that goes on.
+      try repository.holdRotation(
+        "\(pending.name): \(displayName(first.path)): most files have another content than before",
+        at: started)
+    }
+
+    isWalking = false
+    let summary = try summary(of: tree)
+    try pending.publish(summary, FrameWriter(sink: pending.sink), previous: list.newest?.name)
+    try? repository.recover(keepingUnfinished: false)
     try? repository.emptyTrash()
     return SnapshotResult(
-      snapshot: Snapshot(name: pending.name, summary: summary), previous: base?.name,
+      snapshot: Snapshot(name: pending.name, summary: summary), previous: list.newest?.name,
       elapsedSeconds: Clock.monotonic() - start)
   } catch {
+    // What was copied serves the next run, unless it may not be what was written.
+    // Where there is no room, what is older is given up: else it might stand in the way for ever.
+    let isFull = (error as? Failure)?.kind == .noSpace || (error as? Errno)?.meansNoRoom == true
+    if isFull { try? repository.discardUnfinished(but: pending.name) }
+    if isWalking, mayBeKept(error), progress.copied.value + progress.moved.value > 0 {
+      let writer = FrameWriter(sink: pending.sink)
+      if let tree = try? work.closeUnfinished(root, into: writer), (try? writer.flush()) != nil,
+        var summary = try? summary(of: tree)
+      {
+        summary.outcome = .unfinished
+        try? pending.keepUnfinished(summary, writer)
+      }
+    }
     try? repository.recover()
     try? repository.emptyTrash()
     throw error
   }
 }
 
-/// The newest snapshot, which unchanged files are linked to.
-struct Base {
-  let name: SnapshotName
-  let catalog: OpenCatalog
-  let tree: Directory?
+private func mayBeKept(_ error: any Error) -> Bool {
+  switch (error as? Failure)?.kind {
+  case .noSpace, .refused, .interrupted: true
+  default: (error as? Errno)?.meansNoRoom ?? false
+  }
+}
+
+/// Hears nothing of a look ahead: the run that follows says it all.
+private final class Silence: Monitor {
+  func warn(_ warning: Warning) {}
 }

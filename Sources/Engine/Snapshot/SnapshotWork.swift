@@ -1,4 +1,5 @@
 internal import Catalog
+internal import Patterns
 internal import Posix
 internal import Repository
 internal import Synchronization
@@ -18,15 +19,15 @@ struct StoredLink: Sendable {
 
 /// One thread's tools.
 final class SnapshotWorker {
-  let base: CatalogReader?
+  let finder: StoredFinder
   let writer: FrameWriter
   let hasher = SHA256()
   let reader: FileReader
   var listing = DirectoryListing()
   var encoders: [RecordEncoder] = []
 
-  init(base: CatalogReader?, writer: FrameWriter, reader: FileReader) {
-    self.base = base
+  init(finder: StoredFinder, writer: FrameWriter, reader: FileReader) {
+    self.finder = finder
     self.writer = writer
     self.reader = reader
   }
@@ -38,56 +39,73 @@ final class SnapshotWorker {
   }
 }
 
+/// Where the frames of a look ahead go.
+private final class NoSink: FrameSink {
+  func reserveFrame() -> UInt32 { 0 }
+  func store(_ frame: UInt32, _ bytes: [UInt8]) {}
+}
+
 /// The work of a snapshot: in each directory, the merge of the source's names with the previous
 /// catalog's, and a link, a copy or a new node for each.
 final class SnapshotWork: TreeWork {
   let options: SnapshotOptions
   let repository: Repository
-  let pending: PendingSnapshot
-  let base: OpenCatalog?
-  let baseTree: Directory?
+  /// `nil` for a look ahead.
+  let pending: PendingSnapshot?
+  /// What may be linked to, in the order in which moved files are looked for.
+  let trees: [StoredTree]
+  /// The number of the newest snapshot among them.
+  let base: Int?
+  let capabilities: Capabilities
+  let space: SpaceGuard
+  /// True for a look ahead, that counts what would be written and changes nothing.
+  let isDry: Bool
   let progress: Progress
   let monitor: any Monitor
-  /// Of the repository's file system.
-  let fileSystemID: UInt64
-  /// True where the previous catalog's inode numbers are of this file system.
-  let baseInodesCount: Bool
   let isRoot = Process.effectiveUser == 0
   let links = LinkTable<SourceInode, StoredLink>()
-  /// `f_fsid` of each source device, for hard-link groups that mean the same after a reboot.
-  let fileSystems = Mutex<[UInt64: UInt64]>([:])
+  /// The file system of each source device.
+  private let fileSystems = Mutex<[UInt64: FileSystemIdentity]>([:])
+  /// The stored inodes that were linked under another path than the base's, or for another inode, and what
+  /// for: none may come to stand for two inodes of the source.
+  let claims = Mutex<[UInt64: SourceInode]>([:])
   /// When each source device was made to write what it held in memory.
   private let settled = Mutex<[UInt64: Timestamp]>([:])
+  let guards: Guards
+  /// Where bind mounts show what is in the repository.
+  private let innerMounts: Set<UInt64>
   private let plan: PathPlan
 
   init(
-    options: SnapshotOptions, repository: Repository, pending: PendingSnapshot, base: Base?,
+    options: SnapshotOptions, repository: Repository, pending: PendingSnapshot?, trees: [StoredTree],
+    base: Int?, capabilities: Capabilities, space: SpaceGuard, isDry: Bool = false,
     progress: Progress, monitor: any Monitor
-  ) throws {
+  ) {
     self.options = options
     self.repository = repository
     self.pending = pending
-    self.base = base?.catalog
-    baseTree = base?.tree
+    self.trees = trees
+    self.base = base
+    self.capabilities = capabilities
+    self.space = space
+    self.isDry = isDry
     self.progress = progress
     self.monitor = monitor
+    guards = Guards(options.guardLimits, base.map { trees[$0] })
+    innerMounts = repository.innerMounts()
     plan = PathPlan(absolutePaths: options.sources)
-    let fileSystemID = try repository.root.descriptor.fileSystem().id
-    self.fileSystemID = fileSystemID
-    baseInodesCount =
-      base.map {
-        $0.catalog.summary.repositoryID == repository.id
-          && $0.catalog.summary.fileSystemID == fileSystemID
-      } ?? false
   }
 
   func rootNode() -> SnapshotNode {
-    SnapshotNode(parent: nil, name: [], plan: plan, isSynthetic: true, base: base?.summary.root)
+    let tree = base.map { trees[$0] }
+    return SnapshotNode(
+      parent: nil, name: [], plan: plan, isSynthetic: true, base: tree?.catalog.summary.root,
+      tree: tree)
   }
 
   func makeWorker() throws -> SnapshotWorker {
     SnapshotWorker(
-      base: base.map { CatalogReader($0) }, writer: FrameWriter(sink: pending.sink),
+      finder: StoredFinder(trees, base: base), writer: FrameWriter(sink: pending?.sink ?? NoSink()),
       reader: FileReader(progress))
   }
 
@@ -112,12 +130,18 @@ final class SnapshotWork: TreeWork {
   func enter(_ node: SnapshotNode, _ worker: SnapshotWorker) throws -> [SnapshotNode] {
     // Before anything is read: a change after this moment must not pass for older.
     let now = Clock.fileStampNow()
-    guard try openSource(node), try openTarget(node) else { return [] }
+    guard try openSource(node) else { return [] }
+    try identify(node)
+    if node.isListed, node.plan == nil, let rule = node.sourceStatus.flatMap(options.excludes.rule(for:)) {
+      exclude(node.sourcePath, rule)
+      return []
+    }
+    guard try openTarget(node) else { return [] }
     let moment = settledMoment(node) ?? now
     progress.entries.count()
     progress.directories.count()
     if let status = node.sourceStatus, status.isRacy(since: moment) { node.hintFlags = .racy }
-    let base = baseRecord(node, worker)
+    let base = try baseRecord(node, worker)
     node.attributes = directoryAttributes(node, base)
     let encoder = worker.takeEncoder()
     node.encoder = encoder
@@ -127,10 +151,18 @@ final class SnapshotWork: TreeWork {
       try addPlanned(node, base)
       return node.children
     }
-    let isListed = node.source != nil && !isSkipped(node) && list(node, worker)
-    if !isListed && !node.isSkipped { flags.insert(.incomplete) }
+    let isListed = node.source != nil && !node.isSkipped && list(node, worker)
+    if !isListed && !node.isSkipped {
+      flags.insert(.incomplete)
+      if let before = node.base { node.tally?.gone.count(before.totals.entries &- 1) }
+    }
     encoder.begin(node.metadata, flags: flags, attributes: node.attributes)
     if isListed {
+      if node.plan != nil && worker.listing.entries.isEmpty { try guards.checkNotEmpty(node) }
+      if let tag = options.excludes.tag(in: worker.listing, of: node.source!.descriptor) {
+        node.tag = tag.name
+        exclude(node.sourcePath, tag.rule)
+      }
       do {
         var merge = try DirectoryMerge(self, node, base, encoder, moment, worker)
         try merge.run()
@@ -149,7 +181,7 @@ final class SnapshotWork: TreeWork {
   /// the page is dirty. So all pages are made clean once, before the first file is read: a page that was made
   /// dirty since has a ctime since, and its file counts as racy.
   private func settledMoment(_ node: SnapshotNode) -> Timestamp? {
-    guard node.isListed, let source = node.source, let status = node.sourceStatus else { return nil }
+    guard !isDry, node.isListed, let source = node.source, let status = node.sourceStatus else { return nil }
     return settled.withLock { moments in
       if let moment = moments[status.device] { return moment }
       let moment = Clock.fileStampNow()
@@ -161,13 +193,78 @@ final class SnapshotWork: TreeWork {
     }
   }
 
-  /// The directory's record in the previous catalog; without it everything is copied.
-  private func baseRecord(_ node: SnapshotNode, _ worker: SnapshotWorker) -> DirectoryRecord? {
-    guard let base = node.base, let reader = worker.base else { return nil }
-    do { return try reader.record(base.place, base.digest) } catch {
-      warn(node.sourcePath, "the previous catalog is damaged here, so all files are copied: \(error)")
-      return nil
+  /// The directory's record in the previous catalog, or, if it was renamed, where it was before; without it
+  /// everything is looked for file by file.
+  private func baseRecord(_ node: SnapshotNode, _ worker: SnapshotWorker) throws -> DirectoryRecord? {
+    var record: DirectoryRecord?
+    if let base = node.base, let reader = node.tree.flatMap(worker.finder.reader(of:)) {
+      do { record = try reader.record(base.place, base.digest) } catch {
+        warn(node.sourcePath, "the previous catalog is damaged here, so all files are copied: \(error)")
+      }
     }
+    guard node.isListed, !node.isSkipped, let status = node.sourceStatus else { return record }
+    if let found = worker.finder.directory(status, on: node.fileSystem, known: record) {
+      if found.tree === base.map({ trees[$0] }) && !node.isMoved {
+        node.tally?.moved.count(found.subtree.totals.entries)
+      }
+      if record != nil { node.tally?.gone.count(node.base?.totals.entries ?? 0) }
+      node.base = found.subtree
+      node.tree = found.tree
+      node.baseTree = found.directory
+      node.isMoved = true
+      record = found.record
+    }
+    return record
+  }
+
+  /// Finds out which file system a directory of a source is on, and whether it is one to leave out.
+  private func identify(_ node: SnapshotNode) throws {
+    guard node.isListed, let status = node.sourceStatus, let source = node.source else { return }
+    let isSource = node.plan != nil
+    if isSource { node.tally = guards.begin(node) }
+    let isMount = isSource || status.device != node.snapshotParent?.sourceStatus?.device
+    let identity = fileSystem(of: source.descriptor, status.device)
+    node.fileSystem = identity.key
+    if !options.excludes.patterns.isEmpty && !isSource {
+      let above = node.snapshotParent!.patternPath
+      node.patternPath = above.isEmpty ? node.name : above + [UInt8(ascii: "/")] + node.name
+    }
+    if isRepository(status) || isMount && identity.isKernelView {
+      node.isSkipped = true
+      progress.skipped.count()
+    } else if isMount && !isSource && options.excludes.isOneFileSystem {
+      node.isSkipped = true
+      exclude(node.sourcePath, "--one-file-system")
+    } else {
+      try guards.check(node, identity, isMount: isMount)
+    }
+  }
+
+  /// An entry, or what is in a directory, is left out because the operator wants it so.
+  func exclude(_ path: @autoclosure () -> [UInt8], _ rule: String) {
+    progress.excluded.count()
+    if monitor.wantsExcluded { monitor.excluded(path(), rule) }
+  }
+
+  private func isRepository(_ status: FileStatus) -> Bool {
+    status.inode == repository.identity.inode && status.device == repository.identity.device
+      || innerMounts.contains(status.mount)
+  }
+
+  /// Which file system a source's device holds.
+  private func fileSystem(of directory: borrowing Descriptor, _ device: UInt64) -> FileSystemIdentity {
+    if let known = fileSystems.withLock({ $0[device] }) { return known }
+    let found =
+      (try? directory.fileSystemIdentity()) ?? FileSystemIdentity(type: 0, number: 0)
+    fileSystems.withLock { $0[device] = found }
+    return found
+  }
+
+  /// What tells a source's file system from others in the catalog: the device number only where nothing else
+  /// does.
+  func lastingNumber(of directory: borrowing Descriptor, _ device: UInt64) -> UInt64 {
+    let found = fileSystem(of: directory, device)
+    return found.number == 0 ? device : found.key.rawValue
   }
 
   private func list(_ node: SnapshotNode, _ worker: SnapshotWorker) -> Bool {
@@ -238,22 +335,6 @@ final class SnapshotWork: TreeWork {
     }
   }
 
-  /// True for the repository itself and for file systems that are windows into the kernel: they have no
-  /// content to keep.
-  private func isSkipped(_ node: SnapshotNode) -> Bool {
-    let status = node.sourceStatus!
-    var skip =
-      status.inode == repository.identity.inode && status.device == repository.identity.device
-    if !skip, let parent = node.snapshotParent, parent.sourceStatus?.device != status.device {
-      skip = (try? node.source!.descriptor.fileSystem())?.isKernelView ?? false
-    }
-    if skip {
-      node.isSkipped = true
-      progress.skipped.count()
-    }
-    return skip
-  }
-
   /// Children of a directory above the sources, in place of its listing.
   private func addPlanned(_ node: SnapshotNode, _ record: DirectoryRecord?) throws {
     var baseRows = try record.map { DirectoryCursor($0, try $0.directories()) }
@@ -264,12 +345,13 @@ final class SnapshotWork: TreeWork {
       node.children = [
         SnapshotNode(
           parent: node, name: label, plan: plan, isSynthetic: !plan.isSource,
-          base: row.map { Subtree($0) })
+          base: row.map { Subtree($0) }, tree: node.tree)
       ]
     } else {
       node.children = (node.plan?.children ?? []).map { name, plan in
         let row = baseRows?.seek(name.span)
-        return SnapshotNode(parent: node, name: name, plan: plan, base: row.map { Subtree($0) })
+        return SnapshotNode(
+          parent: node, name: name, plan: plan, base: row.map { Subtree($0) }, tree: node.tree)
       }
     }
   }
@@ -277,10 +359,18 @@ final class SnapshotWork: TreeWork {
   /// Makes the directory in the snapshot; false where the repository cannot hold it.
   private func openTarget(_ node: SnapshotNode) throws -> Bool {
     let name = node.name
+    if isDry {
+      node.baseTree =
+        node.parent == nil
+        ? node.tree?.root
+        : node.base != nil ? try? node.snapshotParent!.baseTree?.directory(name.span) : nil
+      space.needs(bytes: 0)
+      return true
+    }
     guard let parent = node.snapshotParent else {
-      node.target = pending.tree
+      node.target = pending!.tree
       node.targetStatus = try node.target!.descriptor.status()
-      node.baseTree = baseTree
+      node.baseTree = node.tree?.root
       return true
     }
     do throws(Errno) {
@@ -333,18 +423,20 @@ final class SnapshotWork: TreeWork {
   // MARK: Leaving a directory
 
   func leave(_ node: SnapshotNode, _ worker: SnapshotWorker) throws {
-    defer {
-      node.source = nil
-      node.baseTree = nil
-      node.target = nil
-      node.children = []
-      node.encoder = nil
+    if let encoder = node.encoder, let target = node.target {
+      try complete(node, encoder, target, worker)
+      worker.giveBack(encoder)
     }
-    guard let encoder = node.encoder, let target = node.target else { return }
-    for child in node.children {
-      let name = child.name
-      if let subtree = child.result { encoder.append(name.span, subtree) }
-    }
+    node.source = nil
+    node.baseTree = nil
+    node.target = nil
+    node.children = []
+    node.encoder = nil
+  }
+
+  private func complete(
+    _ node: SnapshotNode, _ encoder: RecordEncoder, _ target: Directory, _ worker: SnapshotWorker
+  ) throws {
     let stored = node.targetStatus!
     do throws(Errno) {
       if !node.isSynthetic {
@@ -357,54 +449,38 @@ final class SnapshotWork: TreeWork {
       }
     } catch { throw Failure.writing("set the metadata of", node.sourcePath, error) }
     if node.hintFlags.isCatalogOnly { progress.catalogOnly.count() }
+    try close(node, encoder, into: worker.writer, worker.hasher)
+  }
+
+  private func close(
+    _ node: SnapshotNode, _ encoder: RecordEncoder, into writer: FrameWriter, _ hasher: SHA256
+  ) throws {
+    node.encoder = nil
+    for child in node.children {
+      let name = child.name
+      if let subtree = child.result { encoder.append(name.span, subtree) }
+    }
     let hints = Hints(
       sourceInode: node.sourceStatus?.inode ?? 0,
-      changed: node.sourceStatus?.changed ?? node.metadata.modified, storedInode: stored.inode,
-      flags: node.hintFlags)
-    node.result = try encoder.finish(hints, into: worker.writer, worker.hasher)
-    worker.giveBack(encoder)
-  }
-}
-
-extension StorageFlags {
-  /// True where root may succeed with what an ordinary user could not store.
-  func isWorthRetrying(asRoot isRoot: Bool) -> Bool {
-    isRoot && isCatalogOnly && !contains(.refusedToRoot)
+      changed: node.sourceStatus?.changed ?? node.metadata.modified,
+      storedInode: node.targetStatus?.inode ?? 0,
+      flags: node.hintFlags.union(timeFlags(node.metadata.modified)))
+    node.result = try encoder.finish(hints, into: writer, hasher)
   }
 
-  /// What could not be stored, with whether it was root who could not.
-  func refused(toRoot isRoot: Bool) -> StorageFlags {
-    isRoot && isCatalogOnly ? union(.refusedToRoot) : self
-  }
-
-  /// True where the stored inode alone would not restore the entry.
-  var isCatalogOnly: Bool {
-    !isDisjoint(with: [.notStored, .ownerNotStored, .attributesNotStored])
-  }
-}
-
-extension FileSystemStatus {
-  /// File systems whose files the kernel makes up; the numbers are those of `linux/magic.h`.
-  var isKernelView: Bool {
-    let magics: Set<Int64> = [
-      0x9fa0,  // proc
-      0x6265_6572,  // sysfs
-      0x1cd1,  // devpts
-      0x6462_6720,  // debugfs
-      0x7472_6163,  // tracefs
-      0x7363_6673,  // securityfs
-      0x0027_e0eb, 0x6367_7270,  // cgroup, cgroup2
-      0xcafe_4a11,  // bpf
-      0x6265_6570,  // configfs
-      0x6165_676c,  // pstore
-      0xde5e_81e4,  // efivarfs
-      0x1980_0202,  // mqueue
-      0x4249_4e4d,  // binfmt_misc
-      0x6573_5543,  // fusectl
-      0xf97c_ff8c,  // selinuxfs
-      0x6e73_6673,  // nsfs
-      0x6759_6969,  // rpc_pipefs
-    ]
-    return magics.contains(type)
+  /// After a walk that did not end: closes the records that are open, children first, so that what was
+  /// stored can be found again.
+  func closeUnfinished(_ root: SnapshotNode, into writer: FrameWriter) throws -> Subtree? {
+    let hasher = SHA256()
+    var nodes = [root]
+    var next = 0
+    while next < nodes.count {
+      nodes += nodes[next].children
+      next += 1
+    }
+    for node in nodes.reversed() {
+      if let encoder = node.encoder, node.target != nil { try close(node, encoder, into: writer, hasher) }
+    }
+    return root.result
   }
 }

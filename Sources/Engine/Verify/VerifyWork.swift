@@ -251,7 +251,7 @@ final class VerifyWork: TreeWork {
     {
       words.append("mode")
     }
-    if status.metadata.modified != metadata.modified { words.append("time") }
+    if status.metadata.modified != metadata.modified, !flags.contains(.timeNotStored) { words.append("time") }
     if !flags.contains(.attributesNotStored), attributes != expected {
       words.append("extended attributes")
     }

@@ -4,6 +4,18 @@ public import Synchronization
 public protocol Monitor: AnyObject, Sendable {
   /// Something about one entry that the operator must know; the run goes on.
   func warn(_ warning: Warning)
+  /// What the repository's file system cannot hold; no trouble, because the catalog has it.
+  func note(_ shortcoming: String)
+  /// True where the operator wants to know what is left out.
+  var wantsExcluded: Bool { get }
+  /// An entry was left out by a rule of the operator's.
+  func excluded(_ path: [UInt8], _ rule: String)
+}
+
+extension Monitor {
+  public func note(_ shortcoming: String) {}
+  public var wantsExcluded: Bool { false }
+  public func excluded(_ path: [UInt8], _ rule: String) {}
 }
 
 /// Trouble with one entry: counted, named, in the history and in the exit status.
@@ -27,6 +39,12 @@ public final class Progress: Sendable {
   public let directories = Atomic<UInt64>(0)
   /// Non-directories that became a further link of a stored inode.
   public let linked = Atomic<UInt64>(0)
+  /// Of these, the ones that were found elsewhere by their inode: renamed, moved, or back.
+  public let moved = Atomic<UInt64>(0)
+  /// Stored inodes that could take no more links, and were stored once more.
+  public let linkLimits = Atomic<UInt64>(0)
+  /// New inodes that share the blocks of an older one (reflinks).
+  public let cloned = Atomic<UInt64>(0)
   /// Non-directories that became a new inode.
   public let copied = Atomic<UInt64>(0)
   /// Bytes of regular files that were read.
@@ -40,6 +58,8 @@ public final class Progress: Sendable {
   public let catalogOnly = Atomic<UInt64>(0)
   /// Directories whose content was left out: the repository itself and pseudo file systems.
   public let skipped = Atomic<UInt64>(0)
+  /// Entries, and contents of directories, that a rule of the operator's left out.
+  public let excluded = Atomic<UInt64>(0)
   /// Existing entries that a restore left as they were.
   public let left = Atomic<UInt64>(0)
   /// The total of entries, as far as it can be known; 0 where it can't.

@@ -51,6 +51,9 @@ func walkTree<Work: TreeWork>(_ work: Work, from root: Work.Node, threads: Int) 
   runThreads(threads) { _ in
     do {
       let worker = try work.makeWorker()
+      var isFinished = false
+      // What was gathered may be of use even where the walk fails.
+      defer { if !isFinished { try? work.finish(worker) } }
       while let node = stack.next() {
         try checkForSignal()
         let children = try work.enter(node, worker)
@@ -59,6 +62,7 @@ func walkTree<Work: TreeWork>(_ work: Work, from root: Work.Node, threads: Int) 
         try complete(node, work, worker)
         stack.finishedOne()
       }
+      isFinished = true
       try work.finish(worker)
     } catch {
       failure.withLock { if $0 == nil { $0 = error } }

@@ -1,0 +1,172 @@
+/// Finds entries of a catalog by the inode they had at the source: the way to what was renamed or moved.
+///
+/// Built only when an old inode turns up under a name that the catalog does not have. Takes 8 bytes for
+/// each entry and about 20 for each directory.
+public struct InodeIndex: Sendable {
+  private struct Folder {
+    var parent: UInt32
+    var nameOffset: UInt32
+    var nameCount: UInt8
+  }
+  private var folders: [Folder] = []
+  private var names: [UInt8] = []
+  /// Sorted; a hash of the inode in the upper half, the number of a directory in the lower: the one that
+  /// holds the entry, or the directory itself.
+  private var files: [UInt64] = []
+  private var directories: [UInt64] = []
+
+  /// Finds nothing.
+  public static let empty = InodeIndex()
+
+  private init() {}
+
+  /// The number of entries that can be found.
+  public var count: Int { files.count + directories.count }
+
+  /// Reads a whole catalog; beside a `newer` one only what that does not have at the same path.
+  public init(_ reader: CatalogReader, without newer: CatalogReader? = nil) throws {
+    struct Waiting {
+      var subtree: Subtree
+      var newer: Subtree?
+      var folder: UInt32
+      var fileSystem: FileSystemKey
+      var path: [UInt8]
+    }
+    let mounts = reader.summary.mountKeys
+    var waiting = [
+      Waiting(
+        subtree: reader.summary.root, newer: newer?.summary.root, folder: 0,
+        fileSystem: .unknown, path: [])
+    ]
+    folders.append(Folder(parent: 0, nameOffset: 0, nameCount: 0))
+    while let next = waiting.popLast() {
+      if next.subtree.digest == next.newer?.digest { continue }
+      let record = try reader.record(next.subtree.place, next.subtree.digest)
+      let other = try next.newer.flatMap { try newer?.record($0.place, $0.digest) }
+      let own = record.hints.sourceInode
+      if own != 0 && own != other?.hints.sourceInode {
+        directories.append(Self.key(own, next.fileSystem, next.folder))
+      }
+      var cursor = try FileCursor(record)
+      var others = try other.map { try FileCursor($0) }
+      while let file = cursor.current {
+        let name = record.bytes.span.extracting(file.name)
+        let same = try others?.seek(name)
+        if file.hints.sourceInode != 0, !file.hints.flags.contains(.notStored),
+          same?.hints.sourceInode != file.hints.sourceInode
+            || !record.hasSameContent(file, other!, same!)
+        {
+          files.append(Self.key(file.hints.sourceInode, next.fileSystem, next.folder))
+        }
+        try cursor.advance()
+      }
+      var otherRows = try others?.remainingDirectories()
+      for row in try cursor.directories() {
+        let name = record.bytes.span.extracting(row.name)
+        let other = otherRows?.seek(name).map { Subtree($0) }
+        if other?.digest == row.digest { continue }
+        guard folders.count < Int(UInt32.max), names.count < Int(UInt32.max) - 255 else {
+          throw CatalogError("the catalog has more directories than an index can hold")
+        }
+        let path = mounts.isEmpty ? [] : next.path + [UInt8(ascii: "/")] + record.bytes[row.name]
+        waiting.append(
+          Waiting(
+            subtree: Subtree(row), newer: other, folder: UInt32(folders.count),
+            fileSystem: mounts[path] ?? next.fileSystem, path: path))
+        folders.append(
+          Folder(
+            parent: next.folder, nameOffset: UInt32(names.count), nameCount: UInt8(row.name.count)))
+        names += record.bytes[row.name]
+      }
+    }
+    files.sort()
+    directories.sort()
+  }
+
+  /// The directories that may hold an inode: each has to be looked at, because only a hash is kept.
+  public func directoriesHolding(_ inode: UInt64, on fileSystem: FileSystemKey) -> [UInt32] {
+    Self.matches(Self.hash(inode, fileSystem), in: files)
+  }
+
+  /// The directories that may be the inode.
+  public func directoriesBeing(_ inode: UInt64, on fileSystem: FileSystemKey) -> [UInt32] {
+    Self.matches(Self.hash(inode, fileSystem), in: directories)
+  }
+
+  /// The names from the snapshot's root down to a directory.
+  public func path(of directory: UInt32) -> [[UInt8]] {
+    var path: [[UInt8]] = []
+    var number = directory
+    while number != 0 {
+      let folder = folders[Int(number)]
+      let start = Int(folder.nameOffset)
+      path.append(Array(names[start..<start + Int(folder.nameCount)]))
+      number = folder.parent
+    }
+    return path.reversed()
+  }
+
+  private static func matches(_ hash: UInt64, in keys: [UInt64]) -> [UInt32] {
+    var low = 0
+    var high = keys.count
+    while low < high {
+      let middle = (low + high) / 2
+      if keys[middle] >> 32 < hash { low = middle + 1 } else { high = middle }
+    }
+    var found: [UInt32] = []
+    while low < keys.count, keys[low] >> 32 == hash {
+      let number = UInt32(truncatingIfNeeded: keys[low])
+      if found.last != number { found.append(number) }
+      low += 1
+    }
+    return found
+  }
+
+  private static func key(_ inode: UInt64, _ fileSystem: FileSystemKey, _ folder: UInt32) -> UInt64 {
+    hash(inode, fileSystem) << 32 | UInt64(folder)
+  }
+
+  /// The upper half of a multiplicative hash: neighbouring inode numbers get numbers far apart.
+  private static func hash(_ inode: UInt64, _ fileSystem: FileSystemKey) -> UInt64 {
+    ((inode ^ fileSystem.rawValue) &* 0x9e37_79b9_7f4a_7c15) >> 32
+  }
+}
+
+/// Stands for a file system of the source, so that equal inode numbers of two are not confused.
+public struct FileSystemKey: Hashable, Sendable {
+  public let rawValue: UInt64
+
+  public static let unknown = FileSystemKey(rawValue: 0)
+
+  init(rawValue: UInt64) { self.rawValue = rawValue }
+
+  /// `type` and `number` are those of a `MountRecord`.
+  public init(type: Int64, number: UInt64) {
+    rawValue = (UInt64(bitPattern: type) ^ (number &* 0xbf58_476d_1ce4_e5b9)) | 1
+  }
+}
+
+/// A source, or a directory below one where another file system is mounted, and what was found there.
+public struct MountRecord: Hashable, Sendable {
+  /// As it is in the snapshot: `/`, the label, and the absolute path.
+  public var path: [UInt8]
+  /// `f_type` of `statfs(2)`.
+  public var type: Int64
+  /// What tells it from others of its type; 0 where nothing lasts.
+  public var number: UInt64
+
+  public init(path: [UInt8], type: Int64, number: UInt64) {
+    self.path = path
+    self.type = type
+    self.number = number
+  }
+
+  public var key: FileSystemKey { FileSystemKey(type: type, number: number) }
+}
+
+extension CatalogSummary {
+  /// Which file system begins at which path.
+  var mountKeys: [[UInt8]: FileSystemKey] {
+    Dictionary(mounts.map { ($0.path, $0.key) }) { _, last in last }
+  }
+}

@@ -1,0 +1,132 @@
+internal import Catalog
+internal import Posix
+internal import Repository
+internal import Synchronization
+
+/// When a run looks like a disaster rather than work.
+public struct GuardLimits: Sendable {
+  /// More of a source's entries gone than this share of them: nothing is published.
+  public var gone: Double
+  /// More of the files that existed with another content than this share of them: rotation is held.
+  public var changed: Double
+  /// The operator says that the changes are right: no guard stops the run.
+  public var acceptsChanges: Bool
+
+  public init(gone: Double = 0.5, changed: Double = 0.5, acceptsChanges: Bool = false) {
+    self.gone = gone
+    self.changed = changed
+    self.acceptsChanges = acceptsChanges
+  }
+
+  /// Of fewer, one day's work may touch them all.
+  static let fewestEntries: UInt64 = 10
+}
+
+/// What became of one source since the previous snapshot.
+final class SourceTally: Sendable {
+  let path: [UInt8]
+  /// Entries that the previous snapshot has of it, directories included.
+  let entriesBefore: UInt64
+  /// Entries whose names are no longer there.
+  let gone = Atomic<UInt64>(0)
+  /// Of them, entries that were found elsewhere.
+  let moved = Atomic<UInt64>(0)
+  /// Files that existed and are unchanged, and files that existed and have another content.
+  let unchanged = Atomic<UInt64>(0)
+  let changed = Atomic<UInt64>(0)
+
+  init(_ path: [UInt8], entriesBefore: UInt64) {
+    self.path = path
+    self.entriesBefore = entriesBefore
+  }
+}
+
+/// Compares what a run sees with what the previous snapshot has.
+final class Guards: Sendable {
+  private let limits: GuardLimits
+  private let previous: SnapshotName?
+  /// The file systems of the previous snapshot, by path.
+  private let mountsBefore: [[UInt8]: MountRecord]
+  /// Last components of those paths: what a directory's name is compared with first.
+  private let mountNames: Set<[UInt8]>
+  private let tallies = Mutex<[SourceTally]>([])
+  private let mountsNow = Mutex<[MountRecord]>([])
+
+  init(_ limits: GuardLimits, _ base: StoredTree?) {
+    self.limits = limits
+    previous = base?.name
+    let mounts = base?.catalog.summary.mounts ?? []
+    mountsBefore = Dictionary(mounts.map { ($0.path, $0) }) { _, last in last }
+    mountNames = Set(mounts.map { splitLast($0.path).name })
+  }
+
+  /// The file systems that this run has seen, for its catalog.
+  var mounts: [MountRecord] {
+    mountsNow.withLock { $0.sorted { $0.path.lexicographicallyPrecedes($1.path) } }
+  }
+
+  /// A source was opened: from here on its changes are counted.
+  func begin(_ node: SnapshotNode) -> SourceTally {
+    let tally = SourceTally(node.sourcePath, entriesBefore: node.base?.totals.entries ?? 0)
+    tallies.withLock { $0.append(tally) }
+    return tally
+  }
+
+  /// A directory was opened. Throws `refused` where a file system was mounted that is not there now.
+  func check(_ node: SnapshotNode, _ identity: FileSystemIdentity, isMount: Bool) throws(Failure) {
+    guard isMount || mountNames.contains(node.name) else { return }
+    let path = joined(node.path, absolute: true)
+    if isMount {
+      mountsNow.withLock {
+        $0.append(MountRecord(path: path, type: identity.type, number: identity.number))
+      }
+    }
+    guard !limits.acceptsChanges, let before = mountsBefore[path],
+      identity.isOther(than: FileSystemIdentity(type: before.type, number: before.number))
+    else { return }
+    throw Failure(
+      .refused,
+      "\(displayName(node.sourcePath)) is on another file system than in the snapshot \(previous!)",
+      hint: "mount the right one, or, if this is right, run again with --accept-changes")
+  }
+
+  /// A source was listed. Throws `refused` where it is empty and was not.
+  func checkNotEmpty(_ node: SnapshotNode) throws(Failure) {
+    guard !limits.acceptsChanges, let tally = node.tally, tally.entriesBefore > 1 else { return }
+    throw Failure(
+      .refused,
+      "the source \(displayName(tally.path)) is empty, and the snapshot \(previous!) has "
+        + "\(tally.entriesBefore) entries of it",
+      hint: "mount its file system, or, if this is right, run again with --accept-changes")
+  }
+
+  /// The walk is over. Throws `refused` where most entries of a source are gone.
+  func checkGone() throws(Failure) {
+    guard !limits.acceptsChanges else { return }
+    for tally in tallies.withLock({ $0 }) where tally.entriesBefore >= GuardLimits.fewestEntries {
+      let gone = tally.gone.value - min(tally.gone.value, tally.moved.value)
+      guard Double(gone) > limits.gone * Double(tally.entriesBefore) else { continue }
+      throw Failure(
+        .refused,
+        "\(gone) of the \(tally.entriesBefore) entries that the snapshot \(previous!) has of "
+          + "\(displayName(tally.path)) are gone",
+        hint: "nothing was published; if this is right, run again with --accept-changes")
+    }
+  }
+
+  /// The sources of which most files have another content than before, as encryption by an extortionist
+  /// leaves them: what to say of each.
+  func suspects() -> [Warning] {
+    guard !limits.acceptsChanges else { return [] }
+    return tallies.withLock { $0 }.compactMap { tally in
+      let changed = tally.changed.value
+      let existing = changed + tally.unchanged.value
+      guard existing >= GuardLimits.fewestEntries, Double(changed) > limits.changed * Double(existing)
+      else { return nil }
+      return Warning(
+        path: tally.path,
+        message: "\(changed) of \(existing) files have another content than in the snapshot \(previous!); "
+          + "look whether that is right; rotation is held until you run: treering release")
+    }
+  }
+}

@@ -1,0 +1,86 @@
+internal import Catalog
+internal import Posix
+internal import Repository
+internal import Synchronization
+
+/// Watches the room of the repository's file system, so that a run that will not fit ends before it fills
+/// the disk.
+final class SpaceGuard: Sendable {
+  private let repository: Repository
+  /// What may still be written before the file system has to be asked again.
+  private let budget = Mutex<Int64>(0)
+  private let neededBytes = Atomic<UInt64>(0)
+  private let neededInodes = Atomic<UInt64>(0)
+
+  init(_ repository: Repository) { self.repository = repository }
+
+  // MARK: Before
+
+  /// A look ahead found something that will be written, in an inode of its own.
+  func needs(bytes: UInt64) {
+    neededBytes.count(bytes)
+    neededInodes.count()
+  }
+
+  /// Throws `noSpace` where what the look ahead found does not fit.
+  func checkNeeds() throws {
+    let free = try repository.root.descriptor.fileSystem()
+    let bytes = neededBytes.value
+    let inodes = neededInodes.value
+    guard bytes > free.bytesAvailable || free.inodes > 0 && inodes > free.inodesFree else { return }
+    throw Failure(
+      .noSpace,
+      "the snapshot needs about \(bytes) bytes and \(inodes) inodes, and \(displayName(repository.path)) has "
+        + "\(free.bytesAvailable) bytes and \(free.inodesFree) inodes free",
+      hint: "nothing was copied; make room, or leave something out")
+  }
+
+  /// True where the run may not fit: then it is worth looking ahead.
+  ///
+  /// Without an earlier snapshot what the sources' file systems hold is the most that can be copied; with one,
+  /// twice what it copied, a block for each directory, and a twentieth of the whole are what is expected.
+  func isInDoubt(_ summary: CatalogSummary?, sources: [[UInt8]]) throws -> Bool {
+    let free = try repository.root.descriptor.fileSystem()
+    var bytes: UInt64 = 0
+    var inodes: UInt64 = 0
+    if let summary {
+      let isFirst = summary.filesLinked == 0
+      bytes = summary.directories &* 4096 &+ summary.root.totals.bytes / 20
+      if !isFirst { bytes &+= summary.bytesCopied &* 2 }
+      inodes = summary.directories &+ (isFirst ? 0 : summary.filesCopied &* 2) &+ summary.files / 20
+    } else {
+      var seen: Set<UInt64> = []
+      for source in sources {
+        guard let directory = try? Descriptor.open(path: source, .pathOnly),
+          let status = try? directory.status(), seen.insert(status.device).inserted,
+          let system = try? directory.fileSystem()
+        else { continue }
+        bytes &+= system.bytesUsed
+        inodes &+= system.inodes &- system.inodesFree
+      }
+    }
+    return bytes > free.bytesAvailable || free.inodes > 0 && inodes > free.inodesFree
+  }
+
+  // MARK: During
+
+  /// Throws `noSpace` where a file that is about to be copied does not fit.
+  func take(_ bytes: UInt64, for path: @autoclosure () -> [UInt8]) throws {
+    let bytes = Int64(clamping: bytes)
+    let fits = budget.withLock { budget in
+      budget -= bytes
+      return budget >= 0
+    }
+    if fits { return }
+    let free = Int64(clamping: try repository.root.descriptor.fileSystem().bytesAvailable)
+    guard free >= bytes else {
+      throw Failure(
+        .noSpace,
+        "cannot copy \(displayName(path())): it takes \(bytes) bytes, and \(free) are free in "
+          + displayName(repository.path),
+        hint: "free some space on the repository's file system, or leave the file out")
+    }
+    // Others write as well: what is granted unasked is a small part of what is free.
+    budget.withLock { $0 = (free - bytes) / 64 }
+  }
+}

@@ -1,0 +1,209 @@
+internal import Catalog
+internal import Posix
+internal import Repository
+
+/// A tree in the repository whose files may serve again: the newest snapshot, which is the base of the
+/// merge, an older one, or what an earlier run left unfinished.
+final class StoredTree: Sendable {
+  let name: SnapshotName
+  let catalog: OpenCatalog
+  /// `nil` where the tree is lost.
+  let root: Directory?
+  /// True where the catalog's inode numbers are of this file system.
+  let inodesCount: Bool
+  /// The first look for a moved file reads the whole catalog; others wait for it.
+  fileprivate let index: LinkTable<Int, InodeIndex>
+
+  init(_ name: SnapshotName, _ catalog: OpenCatalog, _ root: Directory?, in repository: Repository) {
+    self.name = name
+    self.catalog = catalog
+    self.root = root
+    index = LinkTable()
+    let id = try? repository.root.descriptor.fileSystem().id
+    inodesCount =
+      catalog.summary.repositoryID == repository.id && catalog.summary.fileSystemID == id
+  }
+}
+
+/// A file of a stored tree that may stand for one of the source.
+struct StoredFile {
+  let row: FileRow
+  let record: DirectoryRecord
+  /// Where it lies; `nil` where that is lost.
+  let directory: Directory?
+  let tree: StoredTree
+  /// False for a file that the base has under the same path.
+  let isElsewhere: Bool
+
+  var name: [UInt8] { Array(record.bytes[row.name]) }
+
+  /// The inode in the repository, for whoever wants to know before it is linked; `nil` where it is lost.
+  var inode: UInt64? {
+    if tree.inodesCount && row.hints.storedInode != 0 { return row.hints.storedInode }
+    let name = self.name
+    return try? directory?.descriptor.status(of: name.span).inode
+  }
+}
+
+/// A directory of a stored tree that may be merged with one of the source.
+struct StoredDirectory {
+  let subtree: Subtree
+  let record: DirectoryRecord
+  let directory: Directory?
+  let tree: StoredTree
+}
+
+/// Finds what was renamed, moved, or is back, by its inode. One for each thread.
+final class StoredFinder {
+  /// The rows of one directory by their inodes at the source.
+  private struct Folder {
+    let tree: Int
+    let number: UInt32
+    let record: DirectoryRecord
+    let directory: Directory?
+    let rows: [UInt64: DirectoryRecord.Position]
+  }
+  private static var keptFolders: Int { 4 }
+
+  private let trees: [StoredTree]
+  private let base: Int?
+  private var readers: [Int: CatalogReader] = [:]
+  private var folders: [Folder] = []
+
+  /// `trees` are in the order in which they are asked; `base` is the number of the newest snapshot, and
+  /// those after it are older, each described by what the one before it lacks.
+  init(_ trees: [StoredTree], base: Int?) {
+    self.trees = trees
+    self.base = base
+  }
+
+  /// A stored file that had this inode: one that is proved unchanged where there is one, else another
+  /// whose content may be the same.
+  ///
+  /// `known` is what the base has under the same path. A catalog that cannot be read is passed over: then
+  /// the file is copied.
+  func file(
+    _ status: FileStatus, on fileSystem: FileSystemKey, known: StoredFile?
+  ) -> StoredFile? {
+    let isKnown = known?.row.hints.sourceInode == status.inode
+    var best = isKnown ? known : nil
+    for number in trees.indices where mayHold(status, number) {
+      // In the base it has its old content; only a run that did not end may have the new one.
+      if isKnown && number >= base ?? 0 { break }
+      guard let index = index(number) else { continue }
+      for folderNumber in index.directoriesHolding(status.inode, on: fileSystem) {
+        guard let folder = folder(number, folderNumber, index),
+          var position = folder.rows[status.inode],
+          let row = try? folder.record.nextFile(&position), row.kind == status.kind
+        else { continue }
+        let found = StoredFile(
+          row: row, record: folder.record, directory: folder.directory, tree: trees[number],
+          isElsewhere: true)
+        if row.isSameInode(as: status) && row.size == status.recordedSize { return found }
+        if best == nil && row.mayHaveContent(of: status) { best = found }
+      }
+      if best != nil && number >= base ?? 0 { break }
+    }
+    return best ?? known
+  }
+
+  /// A stored directory that was this inode; where the base has another under the same path, only one with
+  /// the same mtime: inode numbers are used again.
+  func directory(
+    _ status: FileStatus, on fileSystem: FileSystemKey, known: DirectoryRecord?
+  ) -> StoredDirectory? {
+    if known?.hints.sourceInode == status.inode { return nil }
+    for number in trees.indices where mayHold(status, number) {
+      guard let index = index(number) else { continue }
+      for candidate in index.directoriesBeing(status.inode, on: fileSystem) {
+        let path = index.path(of: candidate)
+        guard case .directory(let record, let subtree)? = try? reader(number).find(path),
+          record.hints.sourceInode == status.inode, !record.isSynthetic,
+          known == nil || record.metadata.modified == status.modified
+        else { continue }
+        return StoredDirectory(
+          subtree: subtree, record: record, directory: try? trees[number].root?.directory(path: path),
+          tree: trees[number])
+      }
+    }
+    return nil
+  }
+
+  func reader(of tree: StoredTree) -> CatalogReader? {
+    trees.firstIndex { $0 === tree }.map { reader($0) }
+  }
+
+  /// An inode that was made after the tree cannot be in it. Most new files end here, unsought.
+  private func mayHold(_ status: FileStatus, _ tree: Int) -> Bool {
+    guard let born = status.born else { return true }
+    return born <= trees[tree].catalog.summary.started
+  }
+
+  private func reader(_ tree: Int) -> CatalogReader {
+    if let reader = readers[tree] { return reader }
+    let reader = CatalogReader(trees[tree].catalog)
+    readers[tree] = reader
+    return reader
+  }
+
+  private func index(_ tree: Int) -> InodeIndex? {
+    let table = trees[tree].index
+    if let index = table.begin(0) { return index.count > 0 ? index : nil }
+    let isOlder = base.map { tree > $0 } ?? false
+    let index = try? InodeIndex(reader(tree), without: isOlder ? reader(tree - 1) : nil)
+    table.finish(0, index ?? InodeIndex.empty)
+    return index
+  }
+
+  private func folder(_ tree: Int, _ number: UInt32, _ index: InodeIndex) -> Folder? {
+    if let known = folders.firstIndex(where: { $0.tree == tree && $0.number == number }) {
+      return folders[known]
+    }
+    let path = index.path(of: number)
+    guard case .directory(let record, _)? = try? reader(tree).find(path) else { return nil }
+    var rows: [UInt64: DirectoryRecord.Position] = [:]
+    rows.reserveCapacity(record.fileCount)
+    var position = record.firstFile
+    var before = position
+    while let row = try? record.nextFile(&position) {
+      rows[row.hints.sourceInode] = before
+      before = position
+    }
+    let folder = Folder(
+      tree: tree, number: number, record: record,
+      directory: try? trees[tree].root?.directory(path: path), rows: rows)
+    folders.append(folder)
+    if folders.count > Self.keptFolders { folders.removeFirst() }
+    return folder
+  }
+}
+
+extension FileRow {
+  /// True where one look shows that the inode is the one that was stored, in the same state.
+  func isSameInode(as status: FileStatus) -> Bool {
+    hints.sourceInode == status.inode && hints.changed == status.changed
+      && metadata.modified == status.modified
+  }
+}
+
+extension FileRow {
+  /// True where only a look at the content can tell whether it is another.
+  func mayHaveContent(of status: FileStatus) -> Bool {
+    size == status.recordedSize && metadata.modified == status.modified
+  }
+}
+
+extension FileStatus {
+  /// The size as a catalog has it: that of a device is its number.
+  var recordedSize: UInt64 {
+    switch kind {
+    case .regular, .symbolicLink: size
+    case .characterDevice, .blockDevice: deviceNumber
+    default: 0
+    }
+  }
+}
+
+extension FileSystemIdentity {
+  var key: FileSystemKey { FileSystemKey(type: type, number: number) }
+}

@@ -1,0 +1,103 @@
+/// What a rule is held against: `directory`, a slash and `name`, or `name` alone where `directory` is empty.
+///
+/// The two are never joined: a walk has them apart, and few rules look at more than the name.
+enum PathText {
+  static func byteCount(_ directory: Span<UInt8>, _ name: Span<UInt8>) -> Int {
+    directory.isEmpty ? name.count : directory.count + 1 + name.count
+  }
+
+  @inline(__always)
+  static func byte(at index: Int, _ directory: Span<UInt8>, _ name: Span<UInt8>) -> UInt8 {
+    if index < directory.count { return directory[index] }
+    let afterDirectory = index - directory.count
+    if directory.isEmpty { return name[afterDirectory] }
+    return afterDirectory == 0 ? slash : name[afterDirectory - 1]
+  }
+
+  @inline(__always)
+  static func starts(
+    with literal: Span<UInt8>, _ directory: Span<UInt8>, _ name: Span<UInt8>
+  ) -> Bool {
+    guard literal.count <= byteCount(directory, name) else { return false }
+    for index in literal.indices where byte(at: index, directory, name) != literal[index] {
+      return false
+    }
+    return true
+  }
+}
+
+/// Whether `steps` match all of the path from byte `start` on.
+///
+/// Goes back to the last star only, and where that is used up to the last run over slashes only; the
+/// leftmost way to match what stands between two of them leaves the most to the rest, so others need no
+/// second try. The time is so bounded by pattern × path × longest component, whatever the two hold.
+/// The idea is that of R. Cox, "Glob Matching Can Be Simple And Fast Too" (2017), with two kinds of star.
+func matches(
+  _ steps: Span<GlobStep>, _ sets: Span<ByteSet>, directory: Span<UInt8>, name: Span<UInt8>,
+  from start: Int
+) -> Bool {
+  let end = PathText.byteCount(directory, name)
+  var at = start
+  var step = 0
+  /// The steps after the last star, and the first byte that it has not yet swallowed.
+  var star: (step: Int, at: Int)?
+  /// The same for the last run over slashes; one of whole directories swallows up to after a slash.
+  var run: (step: Int, at: Int, ofDirectories: Bool)?
+
+  while true {
+    if step < steps.count {
+      switch steps[step] {
+      case .star:
+        step += 1
+        star = (step, at)
+        continue
+      case .directories:
+        step += 1
+        run = (step, at, true)
+        star = nil
+        continue
+      case .anything:
+        step += 1
+        if step == steps.count { return true }
+        run = (step, at, false)
+        star = nil
+        continue
+      case .byte, .anyByte, .oneOf:
+        // The path is used up; a longer star or run would leave even less of it.
+        guard at < end else { return false }
+        if accepts(steps[step], sets, PathText.byte(at: at, directory, name)) {
+          step += 1
+          at += 1
+          continue
+        }
+      }
+    } else if at == end {
+      return true
+    }
+
+    if let last = star, last.at < end, PathText.byte(at: last.at, directory, name) != slash {
+      star = (last.step, last.at + 1)
+      (step, at) = (last.step, last.at + 1)
+      continue
+    }
+    star = nil
+    guard let last = run else { return false }
+    var next = last.at
+    if last.ofDirectories {
+      while next < end, PathText.byte(at: next, directory, name) != slash { next += 1 }
+    }
+    guard next < end else { return false }
+    run = (last.step, next + 1, last.ofDirectories)
+    (step, at) = (last.step, next + 1)
+  }
+}
+
+@inline(__always)
+private func accepts(_ step: GlobStep, _ sets: Span<ByteSet>, _ byte: UInt8) -> Bool {
+  switch step {
+  case .byte(let wanted): byte == wanted
+  case .anyByte: byte != slash
+  case .oneOf(let set): sets[set].contains(byte)
+  case .star, .directories, .anything: false
+  }
+}

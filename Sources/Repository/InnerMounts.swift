@@ -1,0 +1,57 @@
+internal import Posix
+
+extension Repository {
+  /// The mounts (as in `FileStatus`) that show a directory inside the repository under another path: bind
+  /// mounts, which no device or inode number gives away. From `/proc/self/mountinfo`, see proc(5).
+  public func innerMounts() -> Set<UInt64> {
+    guard
+      let text = try? Descriptor.open(path: Array("/proc/self/mountinfo".utf8), .read)
+        .readWhole(limit: 64 << 20),
+      let real = try? Process.realPath(path)
+    else { return [] }
+    let mounts = text.split(separator: 10).compactMap { MountLine($0) }
+    guard let own = mounts.first(where: { $0.id == identity.mount }) else { return [] }
+    // The repository's path from the root of its file system.
+    let below = own.point == [slash] ? real : Array(real.dropFirst(own.point.count))
+    let inside = own.root == [slash] ? below : own.root + below
+    return Set(
+      mounts.filter { $0.device == own.device && $0.root.starts(with: inside + [slash]) }.map(\.id))
+  }
+}
+
+private let slash = UInt8(ascii: "/")
+
+/// The fields of a line that matter: mount, parent, device, root, mount point.
+private struct MountLine {
+  let id: UInt64
+  let device: [UInt8]
+  let root: [UInt8]
+  let point: [UInt8]
+
+  init?(_ line: ArraySlice<UInt8>) {
+    let fields = line.split(separator: UInt8(ascii: " "), maxSplits: 5)
+    guard fields.count > 4, let id = UInt64(String(decoding: fields[0], as: UTF8.self)) else { return nil }
+    self.id = id
+    device = Array(fields[2])
+    root = Self.unescaped(fields[3])
+    point = Self.unescaped(fields[4])
+  }
+
+  /// Space, tab, newline and backslash are written as a backslash and three octal digits.
+  private static func unescaped(_ field: ArraySlice<UInt8>) -> [UInt8] {
+    var bytes: [UInt8] = []
+    var rest = field
+    while let byte = rest.popFirst() {
+      let digits = rest.prefix(3)
+      if byte == UInt8(ascii: "\\"), digits.count == 3,
+        let code = UInt8(String(decoding: digits, as: UTF8.self), radix: 8)
+      {
+        bytes.append(code)
+        rest = rest.dropFirst(3)
+      } else {
+        bytes.append(byte)
+      }
+    }
+    return bytes
+  }
+}

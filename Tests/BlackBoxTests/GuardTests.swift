@@ -1,0 +1,141 @@
+import TestSupport
+import Testing
+
+/// What looks like a disaster is refused, or holds rotation; what the operator accepts is done.
+@Suite("Guards") struct GuardTests {
+  private func world(files: Int = 30) throws -> World {
+    let world = try World()
+    for index in 0..<files { try world.source.write(ByteString("file\(index)"), "content \(index)") }
+    try world.settle()
+    return world
+  }
+
+  private func expectRefused(_ world: World, _ text: String, _ sources: [ByteString]? = nil) throws {
+    let before = try world.snapshotNames()
+    let result = try world.treering(["snapshot"] + (sources ?? [world.source.root]))
+    #expect(result.status == 4, "\(result.errorText)")
+    #expect(result.errorLines.count == 1 && result.errorText.contains(text), "\(result.errorText)")
+    #expect(result.errorText.contains("--accept-changes"))
+    #expect(try world.snapshotNames() == before)
+  }
+
+  @Test("a source that is empty and was not", arguments: [1, 30])
+  func empty(files: Int) throws {
+    let world = try world(files: files)
+    try world.snapshot()
+    try tool("find", [world.source.root, "-type", "f", "-delete"])
+    try expectRefused(world, "is empty")
+    let answer = try world.snapshot(["--accept-changes"])
+    #expect(answer.files == 0)
+    try world.snapshot()
+  }
+
+  @Test("an empty source is fine where there was none")
+  func emptyFirst() throws {
+    let world = try World()
+    try world.snapshot()
+    try world.snapshot()
+  }
+
+  @Test("a source whose disk is not mounted, and one with another disk in its place")
+  func anotherFileSystem() throws {
+    let world = try World()
+    let disk = try LoopFileSystem("ext4", mebibytes: 8, at: world.directory.path / "disk")
+    try disk.tree.write("file", "x")
+    try disk.unmount()
+    try disk.tree.write("below", "on the disk below")
+    try disk.mount()
+    try world.settle()
+    try world.snapshot(of: [disk.tree.root])
+    try disk.unmount()
+    try expectRefused(world, "another file system", [disk.tree.root])
+    try disk.mount()
+    try world.snapshot(of: [disk.tree.root])
+    try disk.unmount()
+    let other = try LoopFileSystem("ext4", mebibytes: 8, at: world.directory.path / "other")
+    try other.tree.write("file", "x")
+    try tool("mount", ["--bind", other.tree.root, disk.tree.root])
+    defer { _ = try? tool("umount", [disk.tree.root]) }
+    try expectRefused(world, "another file system", [disk.tree.root])
+    try world.snapshot(of: [disk.tree.root], ["--accept-changes"])
+    try world.snapshot(of: [disk.tree.root])
+  }
+
+  @Test("a disk that was mounted below the source and is not", arguments: ["ext4", "xfs", "btrfs"])
+  func missingMountBelow(type: String) throws {
+    let world = try world()
+    let size = ["ext4": 8, "xfs": 300, "btrfs": 120][type]!
+    let disk = try LoopFileSystem(type, mebibytes: size, at: world.source.root / "disk")
+    try disk.tree.write("file", "x")
+    try world.settle()
+    try world.snapshot()
+    try disk.unmount()
+    try expectRefused(world, "another file system")
+    // The device number is another one.
+    let spare = try LoopFileSystem("ext4", mebibytes: 8, at: world.directory.path / "spare")
+    try disk.mount()
+    try world.snapshot()
+    _ = spare
+  }
+
+  @Test("most entries of a source are gone")
+  func gone() throws {
+    let world = try world()
+    try world.snapshot()
+    for index in 0..<15 { try world.source.remove(ByteString("file\(index)")) }
+    try world.snapshot()
+    for index in 15..<26 { try world.source.remove(ByteString("file\(index)")) }
+    try expectRefused(world, "are gone")
+    try world.snapshot(["--gone-limit", "90%"])
+    try world.snapshot()
+  }
+
+  @Test("what is moved within the source, and what is excluded from now on, is not gone")
+  func movedIsNotGone() throws {
+    let world = try world()
+    try world.snapshot()
+    try world.source.makeDirectory("new")
+    for index in 0..<30 {
+      try world.source.rename(ByteString("file\(index)"), to: ByteString("new/file\(index)"))
+    }
+    try world.snapshot()
+    let answer = try world.snapshot(["--exclude", "new"])
+    #expect(answer.excluded == 1)
+    try world.snapshot()
+    #expect(try world.snapshot(["--exclude", "file*"]).excluded == 30)
+  }
+
+  @Test("most files have another content: published, and rotation is held until it is released")
+  func changed() throws {
+    let world = try world()
+    try world.snapshot()
+    for index in 0..<16 { try world.source.write(ByteString("file\(index)"), "encrypted") }
+    try world.settle()
+    let answer = try world.snapshot(status: 1)
+    try world.expectFaithful(answer)
+    #expect(answer.outcome == "warnings")
+    #expect(answer.warningsNamed.map(\.message).contains { $0.contains("treering release") })
+    #expect(try world.treering(["list"]).errorText.contains("rotation is held"))
+    #expect(try world.treering(["release"]).outputText == "rotation goes on\n")
+    #expect(try world.treering(["release"]).outputText == "rotation was not held\n")
+    #expect(!(try world.treering(["list"]).errorText.contains("rotation")))
+    // chmod is no change of content, and what is accepted holds nothing.
+    for index in 0..<30 { try world.source.setMode(ByteString("file\(index)"), 0o640) }
+    try world.settle()
+    try world.snapshot()
+    for index in 0..<30 { try world.source.write(ByteString("file\(index)"), "again") }
+    try world.snapshot(["--accept-changes"])
+    #expect(!(try world.treering(["list"]).errorText.contains("rotation")))
+  }
+
+  @Test("limits that are none are refused", arguments: ["", "x", "101%", "-1"])
+  func oddLimits(limit: String) throws {
+    let world = try world(files: 1)
+    for option in ["--gone-limit", "--changed-limit"] as [ByteString] {
+      let result = try world.treering(
+        ["snapshot", world.source.root, option + "=" + ByteString(limit)])
+      #expect(result.status == 2)
+    }
+    #expect(try world.snapshotNames() == [])
+  }
+}
