@@ -1,7 +1,7 @@
 /// A file system of its own in an image file, mounted for as long as this lives. Needs root.
 public final class LoopFileSystem {
   public let tree: Tree
-  private let image: ByteString
+  public let image: ByteString
   private var isMounted = false
 
   /// `type` is `ext4`, `xfs`, `btrfs` or `vfat`; `options` go to mkfs. The directory must not exist yet.

@@ -4,9 +4,9 @@ internal import Foundation
 public final class TemporaryDirectory: Sendable {
   public let path: ByteString
 
-  /// Below `TMPDIR`, else `/tmp`; others may pass through it, as ordinary users do in some tests.
-  public init(_ purpose: String = "test") throws {
-    let above = ProcessInfo.processInfo.environment["TMPDIR"] ?? "/tmp"
+  /// Below `above`, else `TMPDIR`, else `/tmp`; others may pass through it, as ordinary users do in some tests.
+  public init(_ purpose: String = "test", below above: String? = nil) throws {
+    let above = above ?? ProcessInfo.processInfo.environment["TMPDIR"] ?? "/tmp"
     var template = ByteString("\(above)/treering-\(purpose)-XXXXXX").cString
     guard mkdtemp(&template) != nil, chmod(template, 0o755) == 0 else {
       throw TestSupportError.systemCall("mkdtemp", ByteString(above))
