@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/btrfs.h>
 #include <linux/fs.h>
 #include <pthread.h>
 #include <signal.h>
@@ -181,6 +182,13 @@ long tr_xfs_uuid(int fd, unsigned char uuid[16]) {
   memset(&geometry, 0, sizeof geometry);
   long result = checked(ioctl(fd, _IOR('X', 100, struct xfs_geometry), &geometry));
   memcpy(uuid, geometry.uuid, 16);
+  return result;
+}
+long tr_btrfs_uuid(int fd, unsigned char uuid[16]) {
+  struct btrfs_ioctl_fs_info_args arguments;
+  memset(&arguments, 0, sizeof arguments);
+  long result = checked(ioctl(fd, BTRFS_IOC_FS_INFO, &arguments));
+  memcpy(uuid, arguments.fsid, 16);
   return result;
 }
 long tr_link_limit(int fd) { return checked(fpathconf(fd, _PC_LINK_MAX)); }

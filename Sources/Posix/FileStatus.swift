@@ -104,15 +104,19 @@ public struct FileSystemStatus: Sendable {
 }
 
 /// What tells one file system from another, today and after a reboot.
-public struct FileSystemIdentity: Hashable, Sendable {
+public struct FileSystemIdentity: Sendable {
   /// `f_type`.
   public var type: Int64
-  /// From the UUID; 0 where nothing lasts: tmpfs, FUSE, network file systems, FAT.
+  /// From the UUID; 0 where nothing lasts: tmpfs, FUSE, network file systems, FAT, and others whose numbers
+  /// are of a device or a mount.
   public var number: UInt64
+  /// `f_fsid`, which also tells one btrfs subvolume from another; it need not last.
+  public var volume: UInt64
 
-  public init(type: Int64, number: UInt64) {
+  public init(type: Int64, number: UInt64, volume: UInt64 = 0) {
     self.type = type
     self.number = number
+    self.volume = volume
   }
 
   /// True where the two cannot be one file system.
@@ -123,23 +127,27 @@ public struct FileSystemIdentity: Hashable, Sendable {
 }
 
 extension Descriptor {
-  /// Which file system holds this inode; `fstatfs(2)`, and on XFS, whose `f_fsid` is the device's number,
-  /// `XFS_IOC_FSGEOMETRY`.
+  /// Which file system holds this inode; `fstatfs(2)`, `XFS_IOC_FSGEOMETRY`, `BTRFS_IOC_FS_INFO`.
   public borrowing func fileSystemIdentity() throws(Errno) -> FileSystemIdentity {
     let status = try fileSystem()
+    var identity = FileSystemIdentity(type: status.type, number: 0, volume: status.id)
+    let raw = self.raw
     switch status.type {
-    // ext2 to ext4, btrfs, ZFS, bcachefs: from the UUID, and the subvolume.
-    case 0xef53, 0x9123_683e, 0x2fc1_2fc1, 0xca45_1a4e:
-      return FileSystemIdentity(type: status.type, number: status.id)
-    case 0x5846_5342:
-      let raw = self.raw
-      var uuid = [UInt8](repeating: 0, count: 16)
-      _ = try perform(.ioctl) { tr_xfs_uuid(raw, &uuid) }
-      let halves = uuid.withUnsafeBytes {
-        ($0.loadUnaligned(as: UInt64.self), $0.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
-      }
-      return FileSystemIdentity(type: status.type, number: halves.0 ^ halves.1)
-    default: return FileSystemIdentity(type: status.type, number: 0)
+    // ext2 to ext4: the two halves of the UUID, combined.
+    case 0xef53: identity.number = status.id
+    case 0x5846_5342: identity.number = try folded { tr_xfs_uuid(raw, $0) }
+    case 0x9123_683e: identity.number = try folded { tr_btrfs_uuid(raw, $0) }
+    default: break
     }
+    return identity
+  }
+}
+
+/// The halves of a UUID, combined.
+private func folded(_ read: (UnsafeMutablePointer<UInt8>) -> Int) throws(Errno) -> UInt64 {
+  var uuid = [UInt8](repeating: 0, count: 16)
+  _ = try perform(.ioctl) { uuid.withUnsafeMutableBufferPointer { read($0.baseAddress!) } }
+  return uuid.withUnsafeBytes {
+    $0.loadUnaligned(as: UInt64.self) ^ $0.loadUnaligned(fromByteOffset: 8, as: UInt64.self)
   }
 }

@@ -33,7 +33,7 @@ public struct Capabilities: Sendable, Equatable {
 }
 
 extension Repository {
-  private static let probeName = Array("treering-probe".utf8)
+  static let probeName = Array("treering-probe".utf8)
   private static let knownName = Array("file-system".utf8)
 
   /// Tries out what the file system can hold, with files of its own in `pending`; the caller holds the lock.

@@ -105,7 +105,7 @@ public final class Repository: Sendable {
       for entry in listing.entries {
         let name = Array(listing.bytes[entry.range])
         // A fresh ext4 has it; a half-made repository is completed.
-        if name == Array("lost+found".utf8) { continue }
+        if name == Array("lost+found".utf8) || name == probeName { continue }
         if name == controlName, (try? root.directory(name.span).descriptor.status(of: markName.span)) == nil {
           continue
         }

@@ -78,6 +78,8 @@ long tr_reserve(int fd, int64_t offset, int64_t count);
 long tr_punch_hole(int fd, int64_t offset, int64_t count);
 /// The 16 bytes of an XFS file system's UUID.
 long tr_xfs_uuid(int fd, unsigned char uuid[16]);
+/// The same of btrfs: one for all its subvolumes and snapshots.
+long tr_btrfs_uuid(int fd, unsigned char uuid[16]);
 /// The most links an inode of this file system may have.
 long tr_link_limit(int fd);
 long tr_fsync(int fd);

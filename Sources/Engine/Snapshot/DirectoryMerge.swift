@@ -278,13 +278,13 @@ struct DirectoryMerge {
 
   /// Keeps the group's number from the previous catalog, so that its digest stays the same.
   private func groupIfSame(_ status: FileStatus) -> (StoredFile) -> UInt64? {
-    { $0.row.hints.sourceInode == status.inode ? $0.row.linkGroup : nil }
+    // Found elsewhere it may be another subvolume's, with the same inode numbers.
+    { !$0.isElsewhere && $0.row.hints.sourceInode == status.inode ? $0.row.linkGroup : nil }
   }
 
   /// The same for all names of an inode, and after a reboot where the file system can be known again.
   private func linkGroup(_ status: FileStatus) -> UInt64 {
-    let system = work.lastingNumber(of: source.descriptor, status.device)
-    return worker.hasher.combine(system, status.inode)
+    worker.hasher.combine(work.volume(of: source.descriptor, status.device), status.inode)
   }
 
   private func storeAlone(
@@ -308,7 +308,8 @@ struct DirectoryMerge {
     _ name: [UInt8], _ status: FileStatus, _ before: StoredFile
   ) throws -> NewEntry? {
     guard before.isElsewhere, isUnchanged(before.row, status, elsewhere: true),
-      before.row.mayStandFor(status), !before.row.hints.flags.contains(.notStored),
+      before.row.metadata == status.metadata, before.row.mayStandFor(status),
+      !before.row.hints.flags.contains(.notStored),
       let inode = try work.link(before, status, in: node, as: name)
     else { return nil }
     var entry = NewEntry(before.row, of: before.record)

@@ -27,6 +27,8 @@ final class SourceTally: Sendable {
   let path: [UInt8]
   /// Entries that the previous snapshot has of it, directories included.
   let entriesBefore: UInt64
+  /// The snapshot that it is compared with.
+  let previous: SnapshotName?
   /// Entries whose names are no longer there.
   let gone = Atomic<UInt64>(0)
   /// Of them, entries that were found elsewhere.
@@ -35,8 +37,9 @@ final class SourceTally: Sendable {
   let unchanged = Atomic<UInt64>(0)
   let changed = Atomic<UInt64>(0)
 
-  init(_ path: [UInt8], entriesBefore: UInt64) {
+  init(_ path: [UInt8], entriesBefore: UInt64, _ previous: SnapshotName?) {
     self.path = path
+    self.previous = previous
     self.entriesBefore = entriesBefore
   }
 }
@@ -44,20 +47,33 @@ final class SourceTally: Sendable {
 /// Compares what a run sees with what the previous snapshot has.
 final class Guards: Sendable {
   private let limits: GuardLimits
-  private let previous: SnapshotName?
-  /// The file systems of the previous snapshot, by path.
-  private let mountsBefore: [[UInt8]: MountRecord]
+  /// Published ones, the newest first: a source is compared with the newest that has it.
+  private let snapshots: [StoredTree]
+  /// The file systems of those, by path, and whose.
+  private let mountsBefore: [[UInt8]: (record: MountRecord, snapshot: SnapshotName)]
   /// Last components of those paths: what a directory's name is compared with first.
   private let mountNames: Set<[UInt8]>
   private let tallies = Mutex<[SourceTally]>([])
   private let mountsNow = Mutex<[MountRecord]>([])
 
-  init(_ limits: GuardLimits, _ base: StoredTree?) {
+  init(_ limits: GuardLimits, _ snapshots: [StoredTree]) {
     self.limits = limits
-    previous = base?.name
-    let mounts = base?.catalog.summary.mounts ?? []
-    mountsBefore = Dictionary(mounts.map { ($0.path, $0) }) { _, last in last }
-    mountNames = Set(mounts.map { splitLast($0.path).name })
+    self.snapshots = snapshots
+    var mounts: [[UInt8]: (MountRecord, SnapshotName)] = [:]
+    var known: Set<[UInt8]> = []
+    let slash = UInt8(ascii: "/")
+    for tree in snapshots {
+      let summary = tree.catalog.summary
+      // What was mounted below a source in older snapshots was taken away on purpose since.
+      let sources = summary.sources.map { [slash] + summary.label + ($0 == [slash] ? [] : $0) }
+        .filter { known.insert($0).inserted }
+      for mount in summary.mounts
+      where sources.contains(where: { $0 == mount.path || mount.path.starts(with: $0 + [slash]) }) {
+        mounts[mount.path] = (mount, tree.name)
+      }
+    }
+    mountsBefore = mounts
+    mountNames = Set(mounts.keys.map { splitLast($0).name })
   }
 
   /// The file systems that this run has seen, for its catalog.
@@ -67,7 +83,15 @@ final class Guards: Sendable {
 
   /// A source was opened: from here on its changes are counted.
   func begin(_ node: SnapshotNode) -> SourceTally {
-    let tally = SourceTally(node.sourcePath, entriesBefore: node.base?.totals.entries ?? 0)
+    let path = node.sourcePath
+    var tally = SourceTally(path, entriesBefore: node.base?.totals.entries ?? 0, snapshots.first?.name)
+    // The newest may be of other sources.
+    if node.base == nil,
+      let tree = snapshots.first(where: { $0.catalog.summary.sources.contains(path) }),
+      case .directory(_, let subtree)? = try? CatalogReader(tree.catalog).find(node.path)
+    {
+      tally = SourceTally(path, entriesBefore: subtree.totals.entries, tree.name)
+    }
     tallies.withLock { $0.append(tally) }
     return tally
   }
@@ -82,11 +106,12 @@ final class Guards: Sendable {
       }
     }
     guard !limits.acceptsChanges, let before = mountsBefore[path],
-      identity.isOther(than: FileSystemIdentity(type: before.type, number: before.number))
+      identity.isOther(
+        than: FileSystemIdentity(type: before.record.type, number: before.record.number))
     else { return }
     throw Failure(
       .refused,
-      "\(displayName(node.sourcePath)) is on another file system than in the snapshot \(previous!)",
+      "\(displayName(node.sourcePath)) is on another file system than in the snapshot \(before.snapshot)",
       hint: "mount the right one, or, if this is right, run again with --accept-changes")
   }
 
@@ -95,7 +120,7 @@ final class Guards: Sendable {
     guard !limits.acceptsChanges, let tally = node.tally, tally.entriesBefore > 1 else { return }
     throw Failure(
       .refused,
-      "the source \(displayName(tally.path)) is empty, and the snapshot \(previous!) has "
+      "the source \(displayName(tally.path)) is empty, and the snapshot \(tally.previous!) has "
         + "\(tally.entriesBefore) entries of it",
       hint: "mount its file system, or, if this is right, run again with --accept-changes")
   }
@@ -108,7 +133,7 @@ final class Guards: Sendable {
       guard Double(gone) > limits.gone * Double(tally.entriesBefore) else { continue }
       throw Failure(
         .refused,
-        "\(gone) of the \(tally.entriesBefore) entries that the snapshot \(previous!) has of "
+        "\(gone) of the \(tally.entriesBefore) entries that the snapshot \(tally.previous!) has of "
           + "\(displayName(tally.path)) are gone",
         hint: "nothing was published; if this is right, run again with --accept-changes")
     }
@@ -125,7 +150,7 @@ final class Guards: Sendable {
       else { return nil }
       return Warning(
         path: tally.path,
-        message: "\(changed) of \(existing) files have another content than in the snapshot \(previous!); "
+        message: "\(changed) of \(existing) files have another content than in the snapshot \(tally.previous!); "
           + "look whether that is right; rotation is held until you run: treering release")
     }
   }

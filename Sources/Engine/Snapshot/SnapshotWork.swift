@@ -91,7 +91,7 @@ final class SnapshotWork: TreeWork {
     self.isDry = isDry
     self.progress = progress
     self.monitor = monitor
-    guards = Guards(options.guardLimits, base.map { trees[$0] })
+    guards = Guards(options.guardLimits, base.map { Array(trees[$0...]) } ?? [])
     innerMounts = repository.innerMounts()
     plan = PathPlan(absolutePaths: options.sources)
   }
@@ -260,11 +260,11 @@ final class SnapshotWork: TreeWork {
     return found
   }
 
-  /// What tells a source's file system from others in the catalog: the device number only where nothing else
-  /// does.
-  func lastingNumber(of directory: borrowing Descriptor, _ device: UInt64) -> UInt64 {
-    let found = fileSystem(of: directory, device)
-    return found.number == 0 ? device : found.key.rawValue
+  /// What tells a source's file system, or subvolume, from others in one snapshot: the device number only
+  /// where nothing else does.
+  func volume(of directory: borrowing Descriptor, _ device: UInt64) -> UInt64 {
+    let volume = fileSystem(of: directory, device).volume
+    return volume == 0 ? device : volume
   }
 
   private func list(_ node: SnapshotNode, _ worker: SnapshotWorker) -> Bool {
