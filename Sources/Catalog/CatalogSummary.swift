@@ -99,6 +99,7 @@ public struct CatalogSummary: Sendable {
       field(.mount) {
         $0.append(UInt64(bitPattern: mount.type))
         $0.append(mount.number)
+        $0.append(mount.volume)
         $0.append(mount.path.span)
       }
     }
@@ -156,9 +157,11 @@ public struct CatalogSummary: Sendable {
       case .mount:
         let type: UInt64 = try value.integer()
         let number: UInt64 = try value.integer()
+        let volume: UInt64 = try value.integer()
         summary.mounts.append(
           MountRecord(
-            path: Array(raw[range].dropFirst(16)), type: Int64(bitPattern: type), number: number))
+            path: Array(raw[range].dropFirst(24)), type: Int64(bitPattern: type), number: number,
+            volume: volume))
       case nil: break
       }
     }

@@ -140,9 +140,9 @@ public struct FileSystemKey: Hashable, Sendable {
 
   init(rawValue: UInt64) { self.rawValue = rawValue }
 
-  /// `type` and `number` are those of a `MountRecord`.
-  public init(type: Int64, number: UInt64) {
-    rawValue = (UInt64(bitPattern: type) ^ (number &* 0xbf58_476d_1ce4_e5b9)) | 1
+  /// `type` and `volume` are those of a `MountRecord`.
+  public init(type: Int64, volume: UInt64) {
+    rawValue = (UInt64(bitPattern: type) ^ (volume &* 0xbf58_476d_1ce4_e5b9)) | 1
   }
 }
 
@@ -154,14 +154,17 @@ public struct MountRecord: Hashable, Sendable {
   public var type: Int64
   /// What tells it from others of its type; 0 where nothing lasts.
   public var number: UInt64
+  /// The same of a subvolume, where there are several to a file system.
+  public var volume: UInt64
 
-  public init(path: [UInt8], type: Int64, number: UInt64) {
+  public init(path: [UInt8], type: Int64, number: UInt64, volume: UInt64) {
     self.path = path
     self.type = type
     self.number = number
+    self.volume = volume
   }
 
-  public var key: FileSystemKey { FileSystemKey(type: type, number: number) }
+  public var key: FileSystemKey { FileSystemKey(type: type, volume: volume) }
 }
 
 extension CatalogSummary {

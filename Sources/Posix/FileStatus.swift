@@ -110,19 +110,18 @@ public struct FileSystemIdentity: Sendable {
   /// From the UUID; 0 where nothing lasts: tmpfs, FUSE, network file systems, FAT, and others whose numbers
   /// are of a device or a mount.
   public var number: UInt64
-  /// `f_fsid`, which also tells one btrfs subvolume from another; it need not last.
+  /// The same, but another number for each subvolume of a btrfs, whose inode numbers may be equal.
   public var volume: UInt64
 
-  public init(type: Int64, number: UInt64, volume: UInt64 = 0) {
+  public init(type: Int64, number: UInt64, volume: UInt64) {
     self.type = type
     self.number = number
     self.volume = volume
   }
 
   /// True where the two cannot be one file system.
-  public func isOther(than identity: FileSystemIdentity) -> Bool {
-    type != identity.type
-      || number != identity.number && number != 0 && identity.number != 0
+  public func isOther(than other: (type: Int64, number: UInt64)) -> Bool {
+    type != other.type || number != other.number && number != 0 && other.number != 0
   }
 }
 
@@ -130,13 +129,19 @@ extension Descriptor {
   /// Which file system holds this inode; `fstatfs(2)`, `XFS_IOC_FSGEOMETRY`, `BTRFS_IOC_FS_INFO`.
   public borrowing func fileSystemIdentity() throws(Errno) -> FileSystemIdentity {
     let status = try fileSystem()
-    var identity = FileSystemIdentity(type: status.type, number: 0, volume: status.id)
     let raw = self.raw
+    var identity = FileSystemIdentity(type: status.type, number: 0, volume: 0)
     switch status.type {
-    // ext2 to ext4: the two halves of the UUID, combined.
-    case 0xef53: identity.number = status.id
-    case 0x5846_5342: identity.number = try folded { tr_xfs_uuid(raw, $0) }
-    case 0x9123_683e: identity.number = try folded { tr_btrfs_uuid(raw, $0) }
+    // ext2 to ext4: f_fsid is the two halves of the UUID, combined.
+    case 0xef53: (identity.number, identity.volume) = (status.id, status.id)
+    // XFS: f_fsid is the device's number.
+    case 0x5846_5342:
+      identity.number = try folded { tr_xfs_uuid(raw, $0) }
+      identity.volume = identity.number
+    // btrfs: f_fsid is of the UUID and the subvolume.
+    case 0x9123_683e:
+      identity.number = try folded { tr_btrfs_uuid(raw, $0) }
+      identity.volume = status.id
     default: break
     }
     return identity

@@ -115,6 +115,10 @@ import Testing
     #expect(answer.bytesRead == 3 && answer.filesLinked == 2)
     // Two subvolumes have the same inode numbers, and are not to be joined.
     let both = try world.snapshot(of: [disk.tree.root])
+    #expect(try world.tree(of: both, data).linkCount("file") == 2)
+    #expect(try world.tree(of: both, frozen).linkCount("file") >= 2)
+    #expect(
+      try world.tree(of: both, data).inode("file") != world.tree(of: both, frozen).inode("file"))
     let target = world.directory.path / "restored"
     #expect(try world.treering(["restore", ByteString(both.snapshot), "--to", target]).status == 0)
     #expect(try Tree(target / data).linkCount("file") == 2)

@@ -143,10 +143,10 @@ class Catalog:
             elif tag == 13:
                 field("file_system", str(value.one("Q")))
             elif tag == 15:
-                kind, number = value.unpack("QQ")
-                path = value.take(size - 16)
+                kind, number, volume = value.unpack("QQQ")
+                path = value.take(size - 24)
                 require(path.startswith(b"/"), "the path of a mount is not absolute")
-                field("mount", "%d\t%d\t%s" % (kind, number, shown(path)))
+                field("mount", "%d\t%d\t%d\t%s" % (kind, number, volume, shown(path)))
         require(hasattr(self, "root_place") and hasattr(self, "root_digest"), "there is no root")
 
     # Records

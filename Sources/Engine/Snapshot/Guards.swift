@@ -102,12 +102,13 @@ final class Guards: Sendable {
     let path = joined(node.path, absolute: true)
     if isMount {
       mountsNow.withLock {
-        $0.append(MountRecord(path: path, type: identity.type, number: identity.number))
+        $0.append(
+          MountRecord(
+            path: path, type: identity.type, number: identity.number, volume: identity.volume))
       }
     }
     guard !limits.acceptsChanges, let before = mountsBefore[path],
-      identity.isOther(
-        than: FileSystemIdentity(type: before.record.type, number: before.record.number))
+      identity.isOther(than: (before.record.type, before.record.number))
     else { return }
     throw Failure(
       .refused,

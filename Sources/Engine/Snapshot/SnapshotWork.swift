@@ -255,7 +255,7 @@ final class SnapshotWork: TreeWork {
   private func fileSystem(of directory: borrowing Descriptor, _ device: UInt64) -> FileSystemIdentity {
     if let known = fileSystems.withLock({ $0[device] }) { return known }
     let found =
-      (try? directory.fileSystemIdentity()) ?? FileSystemIdentity(type: 0, number: 0)
+      (try? directory.fileSystemIdentity()) ?? FileSystemIdentity(type: 0, number: 0, volume: 0)
     fileSystems.withLock { $0[device] = found }
     return found
   }

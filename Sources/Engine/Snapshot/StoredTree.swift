@@ -205,5 +205,5 @@ extension FileStatus {
 }
 
 extension FileSystemIdentity {
-  var key: FileSystemKey { FileSystemKey(type: type, number: number) }
+  var key: FileSystemKey { FileSystemKey(type: type, volume: volume) }
 }
