@@ -30,9 +30,9 @@ import Testing
     return Setup(world: world, disk: disk)
   }
 
-  private func sizeFor(_ type: String) -> Int { ["ext4": 64, "xfs": 400, "btrfs": 400][type]! }
+  private func sizeFor(_ type: String) -> Int { ["ext4": 64, "xfs": 400, "btrfs": 400, "tmpfs": 64][type]! }
 
-  @Test("everything is kept, linked and restored on it", arguments: ["ext4", "xfs", "btrfs"])
+  @Test("everything is kept, linked and restored on it", arguments: ["ext4", "xfs", "btrfs", "tmpfs"])
   func everything(type: String) throws {
     let setup = try setup(type, sizeFor(type))
     #expect(try setup.run(["init"]).status == 0)
@@ -42,12 +42,12 @@ import Testing
     // xfs shows once more as attributes that are not to be copied.
     func differencesButOne(_ answer: SnapshotAnswer) throws -> [String] {
       try differences(setup.world.source.root, setup.tree(answer)).filter {
-        (type == "btrfs" || !$0.contains("link-long")) && (type != "xfs" || !$0.contains("acl"))
+        (type == "btrfs" || type == "tmpfs" || !$0.contains("link-long")) && (type != "xfs" || !$0.contains("acl"))
       }
     }
     let first = try setup.snapshot()
     #expect(try differencesButOne(first) == [])
-    #expect(first.catalogOnly == (type == "btrfs" ? 0 : 1))
+    #expect(first.catalogOnly == (type == "btrfs" || type == "tmpfs" ? 0 : 1))
     let second = try setup.snapshot()
     #expect(try differencesButOne(second) == [])
     #expect(second.filesCopied == 0)

@@ -1,25 +1,29 @@
-/// A file system of its own in an image file, mounted for as long as this lives. Needs root.
+/// A file system of its own in an image file, or a tmpfs, mounted for as long as this lives. Needs root.
 public final class LoopFileSystem {
   public let tree: Tree
   public let image: ByteString
+  private let mountOptions: [ByteString]
   private var isMounted = false
 
-  /// `type` is `ext4`, `xfs`, `btrfs` or `vfat`; `options` go to mkfs. The directory must not exist yet.
+  /// `type` is `ext4`, `xfs`, `btrfs` or `tmpfs`; `options` go to mkfs. The directory must not exist yet.
   public init(
     _ type: String, mebibytes: Int, at directory: ByteString, options: [ByteString] = []
   ) throws {
     image = directory + ".img"
     tree = try Tree(making: directory)
-    try tool("truncate", ["-s", ByteString("\(mebibytes)M"), image])
-    let quiet: [ByteString] = type == "vfat" ? [] : ["-q"]
-    try tool(ByteString("mkfs.\(type)"), quiet + options + [image])
+    let isInMemory = type == "tmpfs"
+    mountOptions = isInMemory ? ["-t", "tmpfs", "-o", ByteString("size=\(mebibytes)M")] : ["-o", "loop"]
+    if !isInMemory {
+      try tool("truncate", ["-s", ByteString("\(mebibytes)M"), image])
+      try tool(ByteString("mkfs.\(type)"), ["-q"] + options + [image])
+    }
     try mount()
   }
 
   deinit { try? unmount() }
 
   public func mount() throws {
-    try tool("mount", ["-o", "loop", image, tree.root])
+    try tool("mount", mountOptions + [image, tree.root])
     isMounted = true
   }
 
