@@ -162,4 +162,19 @@ import Testing
     }
     #expect(try setup.run(["verify"]).status == 0)
   }
+
+  @Test("a large file of which little changed fits where its whole would not", arguments: ["xfs", "btrfs"])
+  func changedBlocksOfAFullDisk(type: String) throws {
+    let setup = try setup(type, 400)
+    #expect(try setup.run(["init"]).status == 0)
+    let source = setup.world.source
+    try tool("dd", ["if=/dev/urandom", "of=" + (source.root / "image"), "bs=1M", "count=200"])
+    try setup.world.settle()
+    _ = try setup.snapshot()
+    try source.overwrite("image", at: 5 << 20, bytes: Array("changed".utf8))
+    try setup.world.settle()
+    let answer = try setup.snapshot()
+    #expect(answer.bytesCopied == 4096)
+    #expect(try differences(source.root, setup.tree(answer)) == [])
+  }
 }

@@ -251,6 +251,8 @@ struct DirectoryMerge {
     if let before, before.row.mayHaveContent(of: status) {
       node.tally?.unchanged.count()
       if before.isElsewhere && !node.isMoved { node.tally?.moved.count() }
+    } else if let before, work.capabilities.reflinks, before.row.mayBeginLargeFile(status) {
+      work.space.needs(bytes: status.size - min(status.size, before.row.size))
     } else {
       work.space.needs(bytes: status.kind == .regular ? min(status.size, status.blocks &* 512) : 0)
     }

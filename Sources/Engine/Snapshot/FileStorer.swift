@@ -174,9 +174,8 @@ struct FileStorer {
   private func cloneOldVersion(
     _ before: StoredFile?, _ status: FileStatus, to target: borrowing Descriptor
   ) throws -> OldVersion? {
-    let large: UInt64 = 1 << 20
-    guard work.capabilities.reflinks, let before, before.row.kind == .regular, status.size >= large,
-      before.row.size >= large, let old = openOld(before)
+    guard work.capabilities.reflinks, let before, before.row.mayBeginLargeFile(status),
+      let old = openOld(before)
     else { return nil }
     do throws(Errno) {
       try target.clone(old.file)
@@ -202,10 +201,15 @@ struct FileStorer {
     _ file: borrowing Descriptor, _ name: [UInt8], _ first: FileStatus,
     _ attributes: AttributeBlock, _ before: StoredFile?, _ flags: StorageFlags
   ) throws -> NewEntry? {
-    try work.space.take(min(first.size, first.blocks &* 512), for: node.sourcePath(of: name))
     guard let target = try makeTarget(name, first, attributes) else { return nil }
     let old: OldVersion?
-    do { old = try cloneOldVersion(before, first, to: target) } catch {
+    do {
+      old = try cloneOldVersion(before, first, to: target)
+      // Of what shares blocks nobody knows beforehand what it will take.
+      if old == nil {
+        try work.space.take(min(first.size, first.blocks &* 512), for: node.sourcePath(of: name))
+      }
+    } catch {
       try removeTarget(name)
       throw error
     }
@@ -261,5 +265,13 @@ struct FileStorer {
         "changed each time it was read; the copy may mix several moments")
     }
     return try finish(target, name, status, attributes, pass, flags)
+  }
+}
+
+extension FileRow {
+  /// True where both versions are so large that sharing their blocks is worth a comparison.
+  func mayBeginLargeFile(_ status: FileStatus) -> Bool {
+    let large: UInt64 = 1 << 20
+    return kind == .regular && status.kind == .regular && size >= large && status.size >= large
   }
 }
