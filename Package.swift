@@ -24,16 +24,18 @@ let package = Package(
     .target(
       name: "Commands",
       dependencies: [
-        "Engine", "Repository", "Posix", "Catalog", "Patterns",
+        "Engine", "Repository", "Posix", "Catalog", "Patterns", "Retention",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),
 
     // 2  the disk
     .target(
-      name: "Engine", dependencies: ["Repository", "Posix", "Catalog", "Patterns"], swiftSettings: strict),
+      name: "Engine", dependencies: ["Repository", "Posix", "Catalog", "Patterns", "Retention"],
+      swiftSettings: strict),
     .target(
-      name: "Repository", dependencies: ["Posix", "Catalog", "Settings"], swiftSettings: strict),
+      name: "Repository", dependencies: ["Posix", "Catalog", "Settings", "Retention"],
+      swiftSettings: strict),
 
     // 1  the kernel
     .target(name: "Posix", dependencies: ["CPosix", "Catalog"], swiftSettings: strict),
@@ -42,6 +44,7 @@ let package = Package(
     // 0  values
     .target(name: "Catalog", dependencies: ["CCodec"], swiftSettings: strict),
     .target(name: "Patterns", swiftSettings: strict),
+    .target(name: "Retention", swiftSettings: strict),
     .target(
       name: "Settings", dependencies: [.product(name: "TOMLKit", package: "TOMLKit")],
       swiftSettings: strict),
@@ -49,6 +52,9 @@ let package = Package(
       name: "CCodec", linkerSettings: [.linkedLibrary("crypto"), .linkedLibrary("zstd")]),
     .testTarget(name: "LayeringTests", swiftSettings: strict),
     .testTarget(name: "CatalogTests", dependencies: ["Catalog"], swiftSettings: strict),
+    .testTarget(
+      name: "RetentionTests", dependencies: ["Retention", "TestSupport"],
+      exclude: ["model.py"], swiftSettings: strict),
     .testTarget(
       name: "PatternsTests", dependencies: ["Patterns", "TestSupport"], swiftSettings: strict),
     .testTarget(name: "PosixTests", dependencies: ["Posix", "Catalog"], swiftSettings: strict),

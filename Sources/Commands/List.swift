@@ -1,6 +1,7 @@
 internal import ArgumentParser
 internal import Catalog
 internal import Repository
+internal import Retention
 
 struct ListCommand: RunnableCommand {
   static let configuration = CommandConfiguration(
@@ -18,10 +19,20 @@ struct ListCommand: RunnableCommand {
   func execute() throws -> ExitStatus {
     let repository = try common.openRepository()
     let list = try repository.snapshots()
+    let held = try repository.heldSnapshots()
+    var sets: [SnapshotName: [String]] = [:]
+    let members = try repository.members(of: list)
+    for set in SnapshotSet.allCases {
+      for (rank, name) in (members[set] ?? []).enumerated() {
+        sets[name, default: []].append("\(set.rawValue).\(rank)")
+      }
+    }
     if common.json {
-      Console.print(jsonText(list.snapshots.map(Answer.init)))
+      Console.print(
+        jsonText(
+          list.snapshots.map { Answer($0, sets: sets[$0.name] ?? [], isHeld: held[$0.name] != nil) }))
     } else if !list.snapshots.isEmpty {
-      var rows = [["SNAPSHOT", "TAKEN", "ENTRIES", "SIZE", "COPIED", "TOOK", "OUTCOME"]]
+      var rows = [["SNAPSHOT", "TAKEN", "ENTRIES", "SIZE", "COPIED", "TOOK", "OUTCOME", "SETS"]]
       for snapshot in list.snapshots {
         let summary = snapshot.summary
         rows.append([
@@ -30,6 +41,8 @@ struct ListCommand: RunnableCommand {
           byteText(summary.bytesCopied), durationText(summary.tookSeconds),
           summary.warnings == 0
             ? summary.outcome.word : counted(summary.warnings, "warning", "warnings"),
+          ((sets[snapshot.name] ?? []) + (held[snapshot.name].map { ["held \($0)"] } ?? []))
+            .joined(separator: " "),
         ])
       }
       for line in table(rows, rightAligned: [2, 3, 4, 5]) { Console.print(line) }
@@ -59,6 +72,8 @@ struct ListCommand: RunnableCommand {
     let outcome: String
     let label: String
     let sources: [String]
+    let sets: [String]
+    let held: Bool
     let rootDigest: String
     let elapsedSeconds: Double
 
@@ -67,12 +82,14 @@ struct ListCommand: RunnableCommand {
       case filesLinked = "files_linked"
       case filesCopied = "files_copied"
       case bytesCopied = "bytes_copied"
-      case warnings, outcome, label, sources
+      case warnings, outcome, label, sources, sets, held
       case rootDigest = "root_digest"
       case elapsedSeconds = "elapsed_seconds"
     }
 
-    init(_ snapshot: Snapshot) {
+    init(_ snapshot: Snapshot, sets: [String], isHeld: Bool) {
+      self.sets = sets
+      held = isHeld
       let summary = snapshot.summary
       name = snapshot.name.description
       time = summary.started.rfc3339

@@ -1,33 +1,56 @@
 internal import ArgumentParser
+internal import Catalog
 internal import Posix
 internal import Repository
 
 struct ReleaseCommand: RunnableCommand {
   static let configuration = CommandConfiguration(
     commandName: "release",
-    abstract: "Let rotation go on that a guard holds.",
+    abstract: "Let held snapshots expire, or rotation go on that a guard holds.",
     discussion: """
-      A snapshot in which most files have other content than before holds rotation, so that no older \
-      snapshot expires while you look whether somebody encrypted your files. Run this when all is well.
+      With SNAPSHOT ends what hold began. Without one: a snapshot in which most files have other content than \
+      before holds rotation, so that no older snapshot expires while you look whether somebody encrypted \
+      your files. Run this when all is well.
 
       Example:
         treering release --repository /backup/treering
       """)
 
+  @Argument(help: ArgumentHelp("The held snapshots; rotation, if left out.", valueName: "snapshot"))
+  var snapshots: [String] = []
+
   @OptionGroup var common: CommonOptions
 
   func execute() throws -> ExitStatus {
     let repository = try common.openRepository()
-    return try repository.lock(command: "release", at: Clock.now()).hold {
-      let reason = try repository.heldRotation()
-      let released = try repository.releaseRotation()
-      if common.json {
-        Console.print(jsonText(ReleaseAnswer(released: released, reason: reason)))
-      } else if !common.quiet {
-        Console.print(released ? "rotation goes on" : "rotation was not held")
-      }
-      return .done
+    return try repository.whileLocked("release", at: Clock.now()) {
+      snapshots.isEmpty ? try releaseRotation(repository) : try releaseSnapshots(repository)
     }
+  }
+
+  private func releaseRotation(_ repository: Repository) throws -> ExitStatus {
+    let reason = try repository.heldRotation()
+    let released = try repository.releaseRotation()
+    report(
+      ReleaseAnswer(released: released, reason: reason, snapshots: []),
+      released ? "rotation goes on" : "rotation was not held")
+    return .done
+  }
+
+  private func releaseSnapshots(_ repository: Repository) throws -> ExitStatus {
+    let list = try repository.snapshots()
+    let names = try snapshots.map { try repository.resolve($0, in: list).name }
+    var released: [SnapshotName] = []
+    for name in names where try repository.release(name) { released.append(name) }
+    report(
+      ReleaseAnswer(released: !released.isEmpty, reason: nil, snapshots: released.map(\.description)),
+      names.map { released.contains($0) ? "released \($0)" : "\($0) was not held" }
+        .joined(separator: "\n"))
+    return .done
+  }
+
+  private func report(_ answer: ReleaseAnswer, _ text: String) {
+    if common.json { Console.print(jsonText(answer)) } else if !common.quiet { Console.print(text) }
   }
 }
 
@@ -36,4 +59,6 @@ struct ReleaseAnswer: Encodable {
   let released: Bool
   /// Since when and why rotation was held.
   let reason: String?
+  /// The snapshots that were held and are no more.
+  let snapshots: [String]
 }

@@ -46,16 +46,16 @@ struct SnapshotCommand: RunnableCommand {
     let monitor = ConsoleMonitor(wantsExcluded: common.verbose)
     let progress = Progress()
     let start = Clock.now()
-    let lock = try repository.lock(command: "snapshot", at: start)
-    return try lock.hold {
+    let status = try repository.whileLocked("snapshot", at: start) {
       let line = ProgressLine("snapshot", progress, common)
       do {
         let result = try takeSnapshot(
           of: options, in: repository, program: "treering \(Treering.version)",
           progress: progress, monitor: monitor)
         line.stop()
+        if let trouble = result.trouble { Console.complain("warning: \(trouble)") }
         let status: ExitStatus =
-          progress.warnings.value > 0 ? .warnings : .done
+          progress.warnings.value > 0 || result.trouble != nil ? .warnings : .done
         let answer = SnapshotAnswer(result, progress, monitor.warnings)
         record(repository, HistoryLine(start, options, answer, status, error: nil))
         report(result, progress, answer)
@@ -68,6 +68,8 @@ struct SnapshotCommand: RunnableCommand {
         throw failure
       }
     }
+    // Outside the lock: it may take long, and the snapshot is there.
+    return deleteTrash(repository, threads.count) || status != .done ? status : .warnings
   }
 
   private func record(_ repository: Repository, _ line: HistoryLine) {

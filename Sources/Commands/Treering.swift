@@ -71,7 +71,7 @@ struct RootCommand: ParsableCommand {
     version: Treering.version,
     subcommands: [
       InitCommand.self, SnapshotCommand.self, ListCommand.self, RestoreCommand.self,
-      DiffCommand.self, VerifyCommand.self, ReleaseCommand.self,
+      DiffCommand.self, VerifyCommand.self, RotateCommand.self, HoldCommand.self, ReleaseCommand.self,
     ])
 }
 

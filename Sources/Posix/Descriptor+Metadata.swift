@@ -130,7 +130,16 @@ extension Descriptor {
 }
 
 extension Descriptor {
-  /// Takes from a new directory what a default ACL above it gave, so that nothing below inherits it.
+  /// Makes a directory one of the caller's without attributes; the mode and the time stay.
+  public borrowing func becomePlainDirectory() throws(Errno) {
+    for attribute in try extendedAttributes() { try removeExtendedAttribute(attribute.name) }
+    let status = try status()
+    let (user, group) = (Process.effectiveUser, Process.effectiveGroup)
+    if status.user != user || status.group != group { try setOwner(user: user, group: group) }
+  }
+
+  /// Takes from a directory its ACLs, as a default ACL above it gave them, so that nothing below inherits any, and
+  /// leaves it to its owner alone.
   public borrowing func dropInheritedACLs() throws(Errno) {
     try removeExtendedAttribute(Array("system.posix_acl_default".utf8))
     try removeExtendedAttribute(Array("system.posix_acl_access".utf8))

@@ -30,6 +30,13 @@ public struct Failure: Error, Sendable, CustomStringConvertible {
 
   public var description: String { hint.map { "\(message); \($0)" } ?? message }
 
+  /// The same for whatever was thrown; a failure stays what it is.
+  public static func writing(_ what: String, _ path: [UInt8], _ error: any Error) -> Failure {
+    if let failure = error as? Failure { return failure }
+    if let error = error as? Errno { return writing(what, path, error) }
+    return Failure(.failed, "cannot \(what) \(displayName(path)): \(error)")
+  }
+
   /// A call that the repository's side refused: without room it is `noSpace`, else `failed`.
   public static func writing(_ what: String, _ path: [UInt8], _ error: Errno) -> Failure {
     if error.meansNoRoom {

@@ -6,6 +6,8 @@ public final class PendingSnapshot: Sendable {
   public let name: SnapshotName
   /// The tree under construction.
   public let tree: Directory
+  /// True where it was the spare: it holds an older snapshot's names, which have to become this one's.
+  public let isRecycled: Bool
   let catalog: NewCatalogFile
   private let repository: Repository
   private let pending: Directory
@@ -23,7 +25,8 @@ public final class PendingSnapshot: Sendable {
     self.name = name
     pending = try repository.directory(Repository.pendingName)
     do {
-      try pending.descriptor.makeDirectory(name.bytes.span, mode: 0o700)
+      isRecycled = try repository.takeSpare(as: name, in: pending)
+      if !isRecycled { try pending.descriptor.makeDirectory(name.bytes.span, mode: 0o700) }
       tree = try pending.directory(name.bytes.span)
       // Every directory below inherits a default ACL; only the source's own may appear in a snapshot.
       try tree.descriptor.dropInheritedACLs()
@@ -175,7 +178,6 @@ extension Repository {
     let suffixes = [Array(".catalog".utf8), (try? Self.unfinishedSuffix()) ?? []]
     let pending = try directory(Self.pendingName)
     let catalogs = try directory(Self.catalogsName)
-    let trash = try directory(Self.trashName)
     do {
       var listing = DirectoryListing()
       try listing.read(pending.descriptor)
@@ -196,9 +198,13 @@ extension Repository {
           (try? root.descriptor.status(of: name.bytes.span))?.kind == .directory
         {
           try pending.descriptor.rename(found.span, to: catalogs.descriptor, as: found.span)
+        } else if let name = expiringName(found) {
+          try finishExpiring(name)
         } else if try pending.descriptor.status(of: found.span).kind == .directory {
-          let unique = try Process.randomBytes(16).map { 97 + $0 % 26 }
-          try pending.descriptor.rename(found.span, to: trash.descriptor, as: unique.span)
+          // Half a snapshot is as good a spare as a whole one.
+          let isTree = SnapshotName(found) != nil
+          let isSpare = isTree ? try keepAsSpare(found, of: pending) : false
+          if !isSpare { try discard(found, of: pending) }
         } else {
           try pending.descriptor.unlink(found.span)
         }
@@ -208,14 +214,6 @@ extension Repository {
         try root.descriptor.synchronize()
       }
     } catch { throw .writing("clean up after an interrupted run in", path, error) }
-  }
-
-  /// Deletes what lies in `trash`; what cannot be deleted stays for the next run.
-  public func emptyTrash() throws(Failure) {
-    let trash = try directory(Self.trashName)
-    do { try Self.removeContents(of: trash.descriptor) } catch {
-      throw .writing("empty .treering/trash in", path, error)
-    }
   }
 
   /// Deletes everything below a directory, never following a symbolic link.

@@ -19,6 +19,9 @@ public final class Repository: Sendable {
   static let catalogsName = Array("catalogs".utf8)
   static let pendingName = Array("pending".utf8)
   static let trashName = Array("trash".utf8)
+  static let spareName = Array("spare".utf8)
+  static let heldName = Array("held".utf8)
+  static let retentionName = Array("retention".utf8)
   static let latestName = Array("latest".utf8)
   static let rotationHoldName = Array("rotation-held".utf8)
   static let historyName = Array("history.jsonl".utf8)
@@ -125,7 +128,7 @@ public final class Repository: Sendable {
       try root.descriptor.setPermissions(0o700)
       try makeIfMissing(controlName, in: root.descriptor)
       let control = try root.directory(controlName.span)
-      for name in [catalogsName, pendingName, trashName] {
+      for name in [catalogsName, pendingName, spareName, trashName] {
         try makeIfMissing(name, in: control.descriptor)
       }
       let id = try Process.randomBytes(16)
@@ -158,7 +161,7 @@ public final class Repository: Sendable {
     return try open(path)
   }
 
-  private static func makeIfMissing(
+  static func makeIfMissing(
     _ name: [UInt8], in directory: borrowing Descriptor
   ) throws(Errno) {
     do { try directory.makeDirectory(name.span, mode: 0o700) } catch {
@@ -202,7 +205,7 @@ public final class Repository: Sendable {
       }
       try file.setLength(0)
       // Empty between runs, so somebody may have tidied them away.
-      for name in [Self.pendingName, Self.trashName] {
+      for name in [Self.pendingName, Self.spareName, Self.trashName] {
         try Self.makeIfMissing(name, in: control.descriptor)
       }
       let since = CalendarTime(seconds: time.seconds).rfc3339
@@ -213,6 +216,13 @@ public final class Repository: Sendable {
     } catch let error as Errno {
       throw .writing("lock the repository", path, error)
     } catch { throw Failure(.failed, "cannot lock the repository: \(error)") }
+  }
+
+  /// Does something while the repository is taken for one writer.
+  public func whileLocked<R>(
+    _ command: String, at time: Timestamp, _ body: () throws -> R
+  ) throws -> R {
+    try lock(command: command, at: time).hold(body)
   }
 
   /// Makes every later rotation expire nothing, until it is released. A reason that stands already stays.

@@ -1,5 +1,6 @@
 public import Catalog
 public import Posix
+internal import Retention
 
 /// A published snapshot: its dated directory and its catalog both exist.
 public struct Snapshot: Sendable {
@@ -69,7 +70,7 @@ extension Repository {
       throw Failure(.failed, "cannot list the repository \(displayName(path)): \(error)")
     }
     for entry in names.entries {
-      if let name = SnapshotName(names.bytes[entry.range]), !known.contains(name),
+      if let name = SnapshotName(names.bytes[entry.range]), !known.contains(name), !isExpiring(name),
         (try? root.descriptor.status(of: name.bytes.span))?.kind == .directory
       {
         list.damaged.append((name, "its catalog is missing"))
@@ -96,7 +97,22 @@ extension Repository {
     }
   }
 
-  /// Finds the snapshot that the operator means: `latest`, a full name, or the beginning of a name, of
+  /// The member of a set that `hourly.0` means, counted from the newest; `nil` for a reference of another form.
+  private func member(_ reference: String, of list: SnapshotList) throws(Failure) -> Snapshot? {
+    let parts = reference.split(separator: ".", omittingEmptySubsequences: false)
+    guard parts.count == 2, let set = SnapshotSet(rawValue: String(parts[0])),
+      let rank = Int(parts[1]), rank >= 0
+    else { return nil }
+    let members = try members(of: list)[set] ?? []
+    guard rank < members.count else {
+      throw Failure(
+        .usage, "the set \(set.rawValue) of \(displayName(path)) has \(members.count) members, so there is no \(reference)",
+        hint: "0 is the newest; see: treering list --repository \(displayName(path))")
+    }
+    return list.snapshots.first { $0.name == members[rank] }
+  }
+
+  /// Finds the snapshot that the operator means: `latest`, a full name, a member of a set (`daily.0`), or the beginning of a name, of
   /// which the newest that begins so is taken. A damaged one that is newer is never passed over in
   /// silence.
   public func resolve(_ reference: String, in list: SnapshotList) throws(Failure) -> Snapshot {
@@ -122,6 +138,7 @@ extension Repository {
     if let snapshot = list.snapshots.last(where: { $0.name.description == reference }) {
       return snapshot
     }
+    if let snapshot = try member(shown, of: list) { return snapshot }
     let isMeant = { (name: String) in !reference.isEmpty && name.hasPrefix(reference) }
     let candidate = list.snapshots.last { isMeant($0.name.description) }
     if let snapshot = try checked(candidate, isMeant) { return snapshot }

@@ -34,6 +34,7 @@ final class World {
     _ arguments: [ByteString], inRepository: Bool = true, environment: [String: String] = [:],
     at location: SourceLocation = #_sourceLocation
   ) throws -> CommandResult {
+    if inRepository && arguments.first == "snapshot" { try provideSpare() }
     let before = try fingerprints()
     let result = try runCommand(
       program, arguments + (inRepository ? ["-r", repository.root] : []),
@@ -42,9 +43,23 @@ final class World {
     return result
   }
 
+  /// True where every snapshot after the first shall be made of a spare: all that holds of a snapshot must hold
+  /// of a recycled one.
+  private static let recycles = environmentVariable("TREERING_TEST_RECYCLING") != nil
+
+  /// Puts the oldest snapshot's names into the spare, as if such a snapshot had expired.
+  private func provideSpare() throws {
+    let spare = Tree(repository.root / ".treering" / "spare")
+    guard Self.recycles, repository.exists(".treering/spare"), try spare.names().isEmpty,
+      let oldest = try snapshotNames().first
+    else { return }
+    _ = try runCommand("cp", ["-al", repository.root / oldest, spare.root / "2001-01-01T00-00-00Z"])
+  }
+
   /// Starts `treering` and does not wait for it.
   func start(_ arguments: [ByteString]) throws -> RunningCommand {
-    try RunningCommand(program, arguments + ["-r", repository.root], in: directory.path)
+    if arguments.first == "snapshot" { try provideSpare() }
+    return try RunningCommand(program, arguments + ["-r", repository.root], in: directory.path)
   }
 
   /// Runs `treering` as a user who is nobody special: 65534, without groups and capabilities.

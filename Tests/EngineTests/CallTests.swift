@@ -5,10 +5,10 @@ import Testing
 ///
 /// The trace is of the whole process, which other suites share: so each test has a process of its own.
 @Suite(.enabled(if: SystemCallTrace.isAvailable)) struct CallTests {
-  @Test(arguments: [1, 2])
-  func anUnchangedFileCostsOneLookAndOneLink(_ threads: Int) async {
-    await #expect(processExitsWith: .success) { [threads] in
-      try CallTrials().anUnchangedFileCostsOneLookAndOneLink(threads)
+  @Test(arguments: [1, 2], [false, true])
+  func anUnchangedFileCostsOneLookAndOneLink(_ threads: Int, _ recycling: Bool) async {
+    await #expect(processExitsWith: .success) { [threads, recycling] in
+      try CallTrials(recycling: recycling).anUnchangedFileCostsOneLookAndOneLink(threads)
     }
   }
 
@@ -16,27 +16,28 @@ import Testing
     await #expect(processExitsWith: .success) { try CallTrials().anUnchangedFileIsNeverRead() }
   }
 
-  @Test func withoutAFailureTheSnapshotIsTheSource() async {
-    await #expect(processExitsWith: .success) {
-      try CallTrials().withoutAFailureTheSnapshotIsTheSource()
+  @Test(arguments: [false, true])
+  func withoutAFailureTheSnapshotIsTheSource(_ recycling: Bool) async {
+    await #expect(processExitsWith: .success) { [recycling] in
+      try CallTrials(recycling: recycling).withoutAFailureTheSnapshotIsTheSource()
     }
   }
 
   /// One call of every kind, at every place, fails: the run fails whole or warns, and never lies.
-  @Test(arguments: SystemCall.allCases.map(\.rawValue))
-  func anInputOutputErrorAnywhere(_ call: String) async {
-    await #expect(processExitsWith: .success) { [call] in
-      try CallTrials().anInputOutputErrorAnywhere(SystemCall(rawValue: call)!)
+  @Test(arguments: SystemCall.allCases.map(\.rawValue), [false, true])
+  func anInputOutputErrorAnywhere(_ call: String, _ recycling: Bool) async {
+    await #expect(processExitsWith: .success) { [call, recycling] in
+      try CallTrials(recycling: recycling).anInputOutputErrorAnywhere(SystemCall(rawValue: call)!)
     }
   }
 
   @Test(arguments: [
     "write", "pwrite", "mkdirat", "linkat", "symlinkat", "mknodat", "ftruncate", "syncfs", "renameat2",
     "fsync",
-  ])
-  func withoutRoomNothingIsPublishedAndTheStatusSaysWhy(_ call: String) async {
-    await #expect(processExitsWith: .success) { [call] in
-      try CallTrials().withoutRoomNothingIsPublishedAndTheStatusSaysWhy(SystemCall(rawValue: call)!)
+  ], [false, true])
+  func withoutRoomNothingIsPublishedAndTheStatusSaysWhy(_ call: String, _ recycling: Bool) async {
+    await #expect(processExitsWith: .success) { [call, recycling] in
+      try CallTrials(recycling: recycling).withoutRoomNothingIsPublishedAndTheStatusSaysWhy(SystemCall(rawValue: call)!)
     }
   }
 

@@ -13,7 +13,11 @@ final class World: Sendable {
   var source: String { path + "/source" }
   var repositoryPath: String { path + "/repository" }
 
-  init() throws {
+  /// True where snapshots after the first are made of a spare.
+  let recycles: Bool
+
+  init(recycling: Bool = false) throws {
+    recycles = recycling
     Posix.Process.clearCreationMask()
     path = FileManager.default.temporaryDirectory
       .appendingPathComponent("treering-engine-\(UUID().uuidString)").path
@@ -25,6 +29,8 @@ final class World: Sendable {
 
   struct Taken {
     var result: SnapshotResult
+    /// What went wrong after it was published.
+    var trouble: Failure?
     var warnings: [Warning]
     var warnedPaths: Set<String> { Set(warnings.map { String(decoding: $0.path, as: UTF8.self) }) }
   }
@@ -44,7 +50,10 @@ final class World: Sendable {
         of: SnapshotOptions(sources: [Array(source.utf8)], threads: threads), in: repository,
         program: "test", progress: Progress(), monitor: listener)
     }
-    return Taken(result: result, warnings: listener.warnings.withLock { $0 })
+    var trouble = result.trouble
+    // As the command does it.
+    do { try emptyTrash(of: repository, threads: threads) } catch { trouble = error }
+    return Taken(result: result, trouble: trouble, warnings: listener.warnings.withLock { $0 })
   }
 
   func list() throws -> SnapshotList { try Repository.open(Array(repositoryPath.utf8)).snapshots() }
@@ -114,7 +123,18 @@ final class World: Sendable {
       cd repository
       for d in 2*; do [ "$d" = \(name) ] || rm -rf "$d"; done
       for c in .treering/catalogs/*; do [ "$c" = .treering/catalogs/\(name).catalog ] || rm -f "$c"; done
-      rm -rf .treering/pending/* .treering/trash/*; ln -sfn \(name) latest
+      rm -rf .treering/pending/* .treering/trash/* .treering/spare/* *ly; ln -sfn \(name) latest
+      """)
+    if recycles { try provideSpare(of: name) }
+  }
+
+  /// Makes the spare an old snapshot with the names and inodes of another, and some of its own.
+  func provideSpare(of name: String) throws {
+    try run(
+      """
+      cd repository/.treering/spare
+      cp -al ../../\(name) 2001-01-01T00-00-00Z
+      find 2001-01-01T00-00-00Z -type d -name sub -execdir sh -c 'mkdir -m 0 {}/old; echo o > {}/stray' ';'
       """)
   }
 }

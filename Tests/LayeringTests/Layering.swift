@@ -20,18 +20,20 @@ enum Layering {
     "Commands": TargetRule(
       layer: 4,
       imports: [
-        "Engine", "Repository", "Posix", "Catalog", "Patterns", "ArgumentParser",
+        "Engine", "Repository", "Posix", "Catalog", "Patterns", "Retention", "ArgumentParser",
         "FoundationEssentials", "Synchronization",
       ]),
     "Engine": TargetRule(
-      layer: 2, imports: ["Repository", "Posix", "Catalog", "Patterns", "Synchronization"]),
+      layer: 2,
+      imports: ["Repository", "Posix", "Catalog", "Patterns", "Retention", "Synchronization"]),
     "Repository": TargetRule(
-      layer: 2, imports: ["Posix", "Catalog", "Settings", "Synchronization"]),
+      layer: 2, imports: ["Posix", "Catalog", "Settings", "Retention", "Synchronization"]),
     "Posix": TargetRule(layer: 1, imports: ["CPosix", "Catalog", "Glibc", "Synchronization"]),
     "CPosix": TargetRule(layer: 1, imports: []),
     "Catalog": TargetRule(layer: 0, imports: ["CCodec"]),
     "CCodec": TargetRule(layer: 0, imports: []),
     "Patterns": TargetRule(layer: 0, imports: []),
+    "Retention": TargetRule(layer: 0, imports: []),
     "Settings": TargetRule(layer: 0, imports: ["TOMLKit", "Foundation"]),
   ]
 

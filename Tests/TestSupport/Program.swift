@@ -15,3 +15,6 @@ public func treeringBinary() throws -> ByteString {
   }
   return path
 }
+
+/// What the tests were told.
+public func environmentVariable(_ name: String) -> String? { ProcessInfo.processInfo.environment[name] }

@@ -41,6 +41,18 @@ enum TargetHandle {
   case handle(isSymbolicLink: Bool)
 }
 
+/// Gives an open directory the metadata that it should have, where it has others: where nothing differs, nothing
+/// is written. Says what could not be given.
+func correctMetadata(
+  _ metadata: Metadata, _ attributes: AttributeBlock, of target: borrowing Descriptor
+) throws(Errno) -> StorageFlags {
+  let status = try target.status()
+  if status.metadata == metadata, AttributeBlock(try target.extendedAttributes(.descriptor)) == attributes {
+    return []
+  }
+  return try applyMetadata(metadata, attributes, to: target, .open, currently: status, mayHaveOthers: true)
+}
+
 /// Gives an inode its metadata, by its descriptor, and says what could not be given.
 ///
 /// An inode that may have attributes already, its own or those of a default ACL above it, loses them where

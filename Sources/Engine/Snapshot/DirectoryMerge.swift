@@ -52,7 +52,7 @@ struct DirectoryMerge {
   mutating func run() throws {
     var linked: UInt64 = 0
     let excludes = work.options.excludes
-    var directories: [Range<Int>] = []
+    var directories: [(range: Range<Int>, isRecycled: Bool)] = []
     var count: UInt64 = 0
     defer {
       work.progress.linked.count(linked)
@@ -62,8 +62,9 @@ struct DirectoryMerge {
     let names = worker.listing.bytes
     for entry in worker.listing.entries {
       if let tag = node.tag, names[entry.range] != tag[...] { continue }
+      try recycled(names.span.extracting(entry.range))
       if entry.isSurelyDirectory {
-        directories.append(entry.range)
+        directories.append((entry.range, node.recycled?.keepsDirectory() ?? false))
         continue
       }
       let status: FileStatus
@@ -74,7 +75,7 @@ struct DirectoryMerge {
         continue
       }
       if status.kind == .directory {
-        directories.append(entry.range)
+        directories.append((entry.range, node.recycled?.keepsDirectory() ?? false))
         continue
       }
       count += 1
@@ -106,6 +107,14 @@ struct DirectoryMerge {
     try addDirectories(directories)
   }
 
+  /// Comes to the next name in the recycled directory.
+  private func recycled(_ name: Span<UInt8>) throws(Failure) {
+    guard let recycled = node.recycled else { return }
+    do { try recycled.come(to: name) } catch {
+      throw .writing("clear the recycled directory", node.sourcePath, error)
+    }
+  }
+
   private func path(_ range: Range<Int>) -> [UInt8] {
     node.sourcePath(of: worker.listing.bytes[range])
   }
@@ -118,18 +127,20 @@ struct DirectoryMerge {
     }
   }
 
-  private mutating func addDirectories(_ ranges: [Range<Int>]) throws {
+  private mutating func addDirectories(_ found: [(range: Range<Int>, isRecycled: Bool)]) throws {
     var rows = try files?.remainingDirectories()
-    for range in ranges {
+    for (range, isRecycled) in found {
       let name = Array(worker.listing.bytes[range])
       let row = rows?.seek(name.span)
       if let rule = work.options.excludes.rule(for: name.span, in: node.patternPath, isDirectory: true) {
         work.exclude(path(range), rule)
+        if isRecycled { try work.discard(name, of: node) }
         continue
       }
-      node.children.append(
-        SnapshotNode(
-          parent: node, name: name, plan: nil, base: row.map { Subtree($0) }, tree: node.tree))
+      let child = SnapshotNode(
+        parent: node, name: name, plan: nil, base: row.map { Subtree($0) }, tree: node.tree)
+      child.isRecycled = isRecycled
+      node.children.append(child)
     }
     rows?.finish()
     // What is left out on purpose is not gone.
@@ -179,7 +190,9 @@ struct DirectoryMerge {
       let inode = SourceInode(device: node.sourceStatus!.device, inode: row.hints.sourceInode)
       guard work.claim(hints.storedInode, for: inode) else { return false }
     }
-    guard try linked(baseTree.descriptor, name, to: name) else {
+    guard
+      try work.linked(baseTree.descriptor, name, inode: hints.storedInode, in: node, as: name)
+    else {
       if (try? baseTree.descriptor.status(of: name))?.kind != row.kind {
         work.warn(
           path(range), "is lost in the previous snapshot and was stored anew; run treering verify")
@@ -189,12 +202,6 @@ struct DirectoryMerge {
     if hints.flags.isCatalogOnly { work.progress.catalogOnly.count() }
     encoder.append(row, of: record!, hints: hints)
     return true
-  }
-
-  private func linked(
-    _ from: borrowing Descriptor, _ name: Span<UInt8>, to newName: Span<UInt8>
-  ) throws -> Bool {
-    try work.linked(from, name, in: node, as: newName)
   }
 
   // MARK: Changed, new or moved
@@ -269,9 +276,11 @@ struct DirectoryMerge {
       first.directory == node.path
       ? target : try? work.pending?.tree.directory(path: first.directory)
     let firstName = first.name
-    guard let directory, try linked(directory.descriptor, firstName.span, to: name.span) else {
-      return false
-    }
+    guard let directory,
+      try work.linked(
+        directory.descriptor, firstName.span, inode: first.entry.hints.storedInode, in: node,
+        as: name.span)
+    else { return false }
     encoder.append(name.span, first.entry)
     work.progress.linked.count()
     if first.entry.hints.flags.isCatalogOnly { work.progress.catalogOnly.count() }
@@ -363,6 +372,7 @@ struct DirectoryMerge {
       entry.hints.flags.formUnion(before.row.hints.flags.intersection(.timeNotStored))
       return entry
     }
+    try node.makeRoom()
     do throws(Errno) {
       let made = try makeSpecial(
         name.span, in: target!.descriptor, kind: entry.kind, target: entry.target,

@@ -136,6 +136,7 @@ struct FileStorer {
   ) throws -> Descriptor? {
     // The mode of a file without extras is right from the start; umask is 0 and nobody else gets here.
     let isPlain = attributes.isEmpty && status.permissions & 0o7000 == 0
+    try node.makeRoom()
     do throws(Errno) {
       return try node.target!.descriptor.open(
         name.span, [.write, .create, .exclusive], mode: isPlain ? status.permissions : 0o600)

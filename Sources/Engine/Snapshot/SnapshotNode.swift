@@ -1,5 +1,6 @@
 internal import Catalog
 internal import Posix
+internal import Repository
 
 /// A directory of the source on its way into a snapshot.
 final class SnapshotNode: WalkNode, @unchecked Sendable {
@@ -22,6 +23,10 @@ final class SnapshotNode: WalkNode, @unchecked Sendable {
   var source: Directory?
   var baseTree: Directory?
   var target: Directory?
+  /// True where the spare has this directory, so that what is in it may serve.
+  var isRecycled = false
+  /// The names that the spare has in it; only while the directory is being merged.
+  var recycled: RecycledDirectory?
   /// `nil` for a synthetic directory.
   var sourceStatus: FileStatus?
   var targetStatus: FileStatus?
@@ -57,6 +62,18 @@ final class SnapshotNode: WalkNode, @unchecked Sendable {
     tally = parent?.tally
     fileSystem = parent?.fileSystem ?? .unknown
     super.init(parent: parent, name: name)
+  }
+
+  /// True where the name that is worked on has this inode of the repository already.
+  func keeps(_ inode: UInt64) -> Bool { recycled?.keeps(inode) ?? false }
+
+  /// Makes the name that is worked on free for something new.
+  func makeRoom() throws(Failure) {
+    guard let recycled else { return }
+    do {
+      try recycled.clear()
+      try recycled.open()
+    } catch { throw .writing("clear a name of the recycled directory", sourcePath, error) }
   }
 
   /// Lets go of everything below: parents and children hold each other until they are left, and a walk

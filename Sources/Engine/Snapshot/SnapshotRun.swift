@@ -44,12 +44,14 @@ public struct SnapshotResult: Sendable {
   public var snapshot: Snapshot
   /// The snapshot that unchanged files were linked to.
   public var previous: SnapshotName?
+  /// What went wrong after it was published.
+  public var trouble: Failure?
   public var elapsedSeconds: Double
 }
 
 /// Takes a snapshot: one walk of the sources against the newest catalog, then publication.
 ///
-/// The caller holds the repository's lock. Throws a `Failure`; nothing is published then, except where
+/// The caller holds the repository's lock, and deletes what is in the trash afterwards, without it. Throws a `Failure`; nothing is published then, except where
 /// the failure says so.
 public func takeSnapshot(
   of options: SnapshotOptions, in repository: Repository, program: String, progress: Progress,
@@ -91,7 +93,8 @@ private func walkAndPublish(
     guard error.kind == .noSpace, try !repository.unfinished().isEmpty else { throw error }
     // What earlier runs left is all that can be given up.
     try repository.recover(keepingUnfinished: false)
-    try repository.emptyTrash()
+    try repository.discardSpare()
+    try emptyTrash(of: repository, threads: options.threads)
     capabilities = try repository.probe()
   }
   for shortcoming in try repository.unsaidShortcomings(capabilities) { monitor.note(shortcoming) }
@@ -119,12 +122,20 @@ private func walkAndPublish(
 
   let space = SpaceGuard(repository)
   if try space.isInDoubt(list.newest?.summary, sources: options.sources) {
+    // What is on its way out goes first.
+    try emptyTrash(of: repository, threads: options.threads)
+  }
+  if try space.isInDoubt(list.newest?.summary, sources: options.sources) {
     let ahead = SnapshotWork(
       options: options, repository: repository, pending: nil, trees: trees, base: base,
       capabilities: capabilities, space: space, isDry: true, progress: Progress(), monitor: Silence())
     try walkTree(ahead, from: ahead.rootNode(), threads: options.threads)
     try checkForSignal()
-    try space.checkNeeds()
+    do { try space.checkNeeds() } catch {
+      guard try repository.discardSpare() else { throw error }
+      try emptyTrash(of: repository, threads: options.threads)
+      try space.checkNeeds()
+    }
   }
 
   let pending = try repository.beginSnapshot(
@@ -175,9 +186,13 @@ private func walkAndPublish(
     let summary = try summary(of: tree)
     try pending.publish(summary, FrameWriter(sink: pending.sink), previous: list.newest?.name)
     try? repository.recover(keepingUnfinished: false)
-    try? repository.emptyTrash()
+    let snapshot = Snapshot(name: pending.name, summary: summary)
+    var now = list
+    now.snapshots.append(snapshot)
+    var trouble: Failure?
+    do { try repository.updateSets(now) } catch { trouble = error }
     return SnapshotResult(
-      snapshot: Snapshot(name: pending.name, summary: summary), previous: list.newest?.name,
+      snapshot: snapshot, previous: list.newest?.name, trouble: trouble,
       elapsedSeconds: Clock.monotonic() - start)
   } catch {
     // What was copied serves the next run, unless it may not be what was written.
@@ -194,7 +209,7 @@ private func walkAndPublish(
       }
     }
     try? repository.recover()
-    try? repository.emptyTrash()
+    if isFull { try? emptyTrash(of: repository, threads: options.threads) }
     throw error
   }
 }

@@ -9,10 +9,14 @@ extension SnapshotWork {
     capabilities.nanoseconds || time.nanoseconds == 0 ? [] : .timeNotStored
   }
 
-  /// True where the link was made; false where the stored file is gone or can take no more links.
+  /// True where the name has the inode, or the link to it was made; false where the stored file is gone or can
+  /// take no more links.
   func linked(
-    _ from: borrowing Descriptor, _ name: Span<UInt8>, in node: SnapshotNode, as newName: Span<UInt8>
+    _ from: borrowing Descriptor, _ name: Span<UInt8>, inode: UInt64, in node: SnapshotNode,
+    as newName: Span<UInt8>
   ) throws -> Bool {
+    if node.keeps(inode) { return true }
+    try node.makeRoom()
     do throws(Errno) {
       try from.link(name, to: node.target!.descriptor, as: newName)
       return true
@@ -34,7 +38,9 @@ extension SnapshotWork {
       guard claim(inode, for: owner) else { return nil }
     }
     let storedName = stored.name
-    guard try linked(directory.descriptor, storedName.span, in: node, as: name.span) else { return nil }
+    guard try linked(
+      directory.descriptor, storedName.span, inode: inode, in: node, as: name.span)
+    else { return nil }
     progress.linked.count()
     if stored.isElsewhere {
       progress.moved.count()

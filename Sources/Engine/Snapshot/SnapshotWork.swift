@@ -130,10 +130,14 @@ final class SnapshotWork: TreeWork {
   func enter(_ node: SnapshotNode, _ worker: SnapshotWorker) throws -> [SnapshotNode] {
     // Before anything is read: a change after this moment must not pass for older.
     let now = Clock.fileStampNow()
-    guard try openSource(node) else { return [] }
+    guard try openSource(node) else {
+      try discardRecycled(node)
+      return []
+    }
     try identify(node)
     if node.isListed, node.plan == nil, let rule = node.sourceStatus.flatMap(options.excludes.rule(for:)) {
       exclude(node.sourcePath, rule)
+      try discardRecycled(node)
       return []
     }
     guard try openTarget(node) else { return [] }
@@ -149,6 +153,7 @@ final class SnapshotWork: TreeWork {
     if !node.isListed {
       encoder.begin(node.metadata, flags: flags, attributes: node.attributes)
       try addPlanned(node, base)
+      try finishRecycling(node)
       return node.children
     }
     let isListed = node.source != nil && !node.isSkipped && list(node, worker)
@@ -172,6 +177,7 @@ final class SnapshotWork: TreeWork {
       }
       worker.listing.trim()
     }
+    try finishRecycling(node)
     return node.children
   }
 
@@ -342,49 +348,20 @@ final class SnapshotWork: TreeWork {
     if node.parent == nil {
       let label = options.label
       let row = baseRows?.seek(label.span)
-      node.children = [
-        SnapshotNode(
-          parent: node, name: label, plan: plan, isSynthetic: !plan.isSource,
-          base: row.map { Subtree($0) }, tree: node.tree)
-      ]
+      let child = SnapshotNode(
+        parent: node, name: label, plan: plan, isSynthetic: !plan.isSource,
+        base: row.map { Subtree($0) }, tree: node.tree)
+      child.isRecycled = try keepsDirectory(label.span, in: node)
+      node.children = [child]
     } else {
-      node.children = (node.plan?.children ?? []).map { name, plan in
+      node.children = try (node.plan?.children ?? []).map { name, plan in
         let row = baseRows?.seek(name.span)
-        return SnapshotNode(
+        let child = SnapshotNode(
           parent: node, name: name, plan: plan, base: row.map { Subtree($0) }, tree: node.tree)
+        child.isRecycled = try keepsDirectory(name.span, in: node)
+        return child
       }
     }
-  }
-
-  /// Makes the directory in the snapshot; false where the repository cannot hold it.
-  private func openTarget(_ node: SnapshotNode) throws -> Bool {
-    let name = node.name
-    if isDry {
-      node.baseTree =
-        node.parent == nil
-        ? node.tree?.root
-        : node.base != nil ? try? node.snapshotParent!.baseTree?.directory(name.span) : nil
-      space.needs(bytes: 0)
-      return true
-    }
-    guard let parent = node.snapshotParent else {
-      node.target = pending!.tree
-      node.targetStatus = try node.target!.descriptor.status()
-      node.baseTree = node.tree?.root
-      return true
-    }
-    do throws(Errno) {
-      try parent.target!.descriptor.makeDirectory(name.span, mode: 0o700)
-      node.target = try parent.target!.directory(name.span)
-      node.targetStatus = try node.target!.descriptor.status()
-    } catch {
-      // Made, but not to be opened: no name may be in the tree that is not in the catalog.
-      try? parent.target!.descriptor.removeDirectory(name.span)
-      try storingFailed("make the directory", node.sourcePath, error)
-      return false
-    }
-    if node.base != nil { node.baseTree = try? parent.baseTree?.directory(name.span) }
-    return true
   }
 
   private func directoryAttributes(
@@ -441,10 +418,15 @@ final class SnapshotWork: TreeWork {
     do throws(Errno) {
       if !node.isSynthetic {
         // Last, because until now the children needed a directory that its owner may write to.
-        let missing = try applyMetadata(
-          node.metadata, node.attributes, to: target.descriptor, .open, currently: stored)
+        let missing =
+          node.isRecycled
+          ? try correctMetadata(node.metadata, node.attributes, of: target.descriptor)
+          : try applyMetadata(
+            node.metadata, node.attributes, to: target.descriptor, .open, currently: stored)
         node.hintFlags.formUnion(missing.refused(toRoot: isRoot))
       } else if node.parent != nil {
+        // A recycled one may have been a source's root.
+        if node.isRecycled { try target.descriptor.becomePlainDirectory() }
         try target.descriptor.setPermissions(0o755)
       }
     } catch { throw Failure.writing("set the metadata of", node.sourcePath, error) }

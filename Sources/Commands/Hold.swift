@@ -1,0 +1,44 @@
+internal import ArgumentParser
+internal import Catalog
+internal import Posix
+internal import Repository
+
+struct HoldCommand: RunnableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "hold",
+    abstract: "Keep snapshots from expiring.",
+    discussion: """
+      A held snapshot stays, whatever set it is in and however short space is, until it is released.
+
+      Example:
+        treering hold 2026-11-22 --reason 'before the upgrade' --repository /backup/treering
+      """)
+
+  @Argument(help: ArgumentHelp("The snapshots to hold.", valueName: "snapshot"))
+  var snapshots: [String]
+
+  @Option(help: ArgumentHelp("Why; shown by list.", valueName: "text"))
+  var reason = ""
+
+  @OptionGroup var common: CommonOptions
+
+  func execute() throws -> ExitStatus {
+    let repository = try common.openRepository()
+    return try repository.whileLocked("hold", at: Clock.now()) {
+      let list = try repository.snapshots()
+      let names = try snapshots.map { try repository.resolve($0, in: list).name }
+      for name in names { try repository.hold(name, reason: reason, at: Clock.now()) }
+      if common.json {
+        Console.print(jsonText(HoldAnswer(held: names.map(\.description))))
+      } else if !common.quiet {
+        for name in names { Console.print("held \(name)") }
+      }
+      return .done
+    }
+  }
+}
+
+/// The document of `hold --json`.
+struct HoldAnswer: Encodable {
+  let held: [String]
+}

@@ -1,0 +1,232 @@
+internal import ArgumentParser
+internal import Catalog
+internal import Engine
+internal import Posix
+internal import Repository
+internal import Retention
+
+struct RotateCommand: RunnableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "rotate",
+    abstract: "Apply retention: expire snapshots that are in no set.",
+    discussion: """
+      A snapshot is a member of a set when it is the first good one of its hour, day, ISO week, month or \
+      year, in local time; each set keeps its newest members. The newest snapshot, the newest good one of \
+      each source and held ones never expire, and nothing expires while rotation is held or the clock is \
+      wrong. Without --keep, --keep-last and --keep-within what was applied last is applied again: at first \
+      hourly=24 daily=7 weekly=4 monthly=12 yearly=3. With one of them, a set that is not named keeps none.
+
+      Example:
+        treering rotate --keep hourly=24 --keep daily=7 --dry-run --repository /backup/treering
+      """)
+
+  @Option(
+    help: ArgumentHelp("Keep the newest N of a set: hourly, daily, weekly, monthly, yearly.", valueName: "set=n"),
+    transform: setAndCount)
+  var keep: [SetAndCount] = []
+
+  @Option(help: ArgumentHelp("Keep the newest N snapshots.", valueName: "n"))
+  var keepLast: Int?
+
+  @Option(
+    help: ArgumentHelp(
+      "Keep what is younger than the newest by no more than this, such as 14d.", valueName: "time"),
+    transform: seconds("--keep-within"))
+  var keepWithin: Int64?
+
+  @Option(
+    help: ArgumentHelp(
+      "Expire the oldest that nothing protects, until so much is free: 5% or 20G.", valueName: "size"),
+    transform: freeSpace("--minimum-free"))
+  var minimumFree: MinimumFree?
+
+  @Option(help: ArgumentHelp("Expire this one, whatever set it is in.", valueName: "snapshot"))
+  var expire: [String] = []
+
+  @Flag(help: "Delete all that expires, and keep none to be made into the next snapshot.")
+  var noSpare = false
+
+  @Flag(name: [.customShort("n"), .long], help: "Only show what would be done.")
+  var dryRun = false
+
+  @OptionGroup var threads: ThreadOption
+  @OptionGroup var common: CommonOptions
+
+  func execute() throws -> ExitStatus {
+    if let keepLast, keepLast < 0 { throw Failure(.usage, "--keep-last takes a number from 0 on") }
+    Posix.Process.rememberSignals()
+    let repository = try common.openRepository()
+    let list = try repository.snapshots()
+    let options = RotationOptions(
+      policy: try policy(repository), minimumFree: minimumFree, keepsSpare: !noSpare,
+      unwanted: Set(try expire.map { try repository.resolve($0, in: list).name }), isDry: dryRun,
+      threads: threads.count)
+    let result =
+      dryRun
+      ? try rotate(repository, options)
+      : try repository.whileLocked("rotate", at: Clock.now()) { try rotate(repository, options) }
+    var status = report(result, list)
+    if !dryRun, !deleteTrash(repository, threads.count), status == .done { status = .warnings }
+    return status
+  }
+
+  private func policy(_ repository: Repository) throws(Failure) -> RetentionPolicy {
+    if keep.isEmpty && keepLast == nil && keepWithin == nil { return repository.lastPolicy() }
+    var policy = RetentionPolicy(keep: [:], keepLast: keepLast ?? 0, keepWithinSeconds: keepWithin)
+    for item in keep { policy.keep[item.set] = item.count }
+    if policy.keepsNothing {
+      throw Failure(.usage, "nothing would be kept but the newest snapshot", hint: "name a set to keep")
+    }
+    return policy
+  }
+
+  private func report(_ result: RotationResult, _ list: SnapshotList) -> ExitStatus {
+    if common.json {
+      Console.print(jsonText(RotationAnswer(result, isDry: dryRun)))
+    } else if dryRun || common.verbose || Posix.Process.terminalWidth(.output) != nil && !common.quiet {
+      for line in table(Self.rows(result)) { Console.print(line) }
+      if let freed = result.freedBytes, !result.expired.isEmpty {
+        Console.print("frees \(byteText(freed))")
+      }
+    }
+    for (name, reason) in list.damaged {
+      Console.complain("warning: \(name) is left out of rotation: \(reason)")
+    }
+    if result.missingBytes > 0 {
+      Console.complain(
+        "\(byteText(result.missingBytes)) are missing to what shall be free, and nothing more can expire; "
+          + "make room, or keep less")
+    }
+    if let obstacle = result.plan.obstacle { Console.complain("nothing expires: \(obstacle)") }
+    if result.plan.obstacle != nil { return .refused }
+    return result.missingBytes > 0 ? .noSpace : list.damaged.isEmpty ? .done : .warnings
+  }
+
+  private static func rows(_ result: RotationResult) -> [[String]] {
+    [["SNAPSHOT", "TAKEN", "", "WHY"]]
+      + zip(result.snapshots, result.plan.decisions).map { snapshot, decision in
+        [
+          snapshot.name.description, snapshot.summary.started.localText,
+          decision.expires ? "expires" : "stays",
+          decision.reasons.map(\.words).joined(separator: ", "),
+        ]
+      }
+  }
+}
+
+/// Deletes what is in the trash, without the lock; false where something could not be deleted, which is said.
+func deleteTrash(_ repository: Repository, _ threads: Int) -> Bool {
+  do {
+    try emptyTrash(of: repository, threads: threads)
+    return true
+  } catch {
+    if case .interrupted = error.kind { return true }
+    Console.complain("warning: \(error); the next run tries again")
+    return false
+  }
+}
+
+extension RetentionDecision.Reason {
+  /// What a person reads.
+  var words: String {
+    switch self {
+    case .newest: "the newest"
+    case .newestGood: "the newest good one of a source"
+    case .held: "held"
+    case .member(let set, let rank): "\(set.rawValue).\(rank)"
+    case .last(let rank): "last \(rank)"
+    case .within: "young enough"
+    case .nothingExpires: "nothing expires now"
+    case .inNoSet: "in no set"
+    case .unwanted: "you said so"
+    case .space: "space is short"
+    }
+  }
+
+  /// What a script reads.
+  var key: String {
+    switch self {
+    case .newest: "newest"
+    case .newestGood: "newest_good"
+    case .held: "held"
+    case .member(let set, let rank): "\(set.rawValue).\(rank)"
+    case .last(let rank): "last.\(rank)"
+    case .within: "within"
+    case .nothingExpires: "nothing_expires"
+    case .inNoSet: "in_no_set"
+    case .unwanted: "unwanted"
+    case .space: "space"
+    }
+  }
+}
+
+/// The document of `rotate --json`.
+struct RotationAnswer: Encodable {
+  struct Item: Encodable {
+    let snapshot: String
+    let time: String
+    let expires: Bool
+    let reasons: [String]
+  }
+  let dryRun: Bool
+  let snapshots: [Item]
+  let expired: Int
+  let obstacle: String?
+  let freedBytes: UInt64?
+  let missingBytes: UInt64
+
+  enum CodingKeys: String, CodingKey {
+    case dryRun = "dry_run"
+    case snapshots, expired, obstacle
+    case freedBytes = "freed_bytes"
+    case missingBytes = "missing_bytes"
+  }
+
+  init(_ result: RotationResult, isDry: Bool) {
+    dryRun = isDry
+    snapshots = zip(result.snapshots, result.plan.decisions).map {
+      Item(
+        snapshot: $0.name.description, time: $0.summary.started.rfc3339, expires: $1.expires,
+        reasons: $1.reasons.map(\.key))
+    }
+    expired = result.expired.count
+    obstacle = result.plan.obstacle
+    freedBytes = result.freedBytes
+    missingBytes = result.missingBytes
+  }
+}
+
+/// The value of `--keep`.
+struct SetAndCount: Sendable {
+  let set: SnapshotSet
+  let count: Int
+}
+
+@Sendable func setAndCount(_ text: String) throws -> SetAndCount {
+  let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+  guard parts.count == 2, let set = SnapshotSet(rawValue: String(parts[0])), let count = Int(parts[1]),
+    count >= 0
+  else {
+    throw ValidationError("--keep takes a set and a number, such as hourly=24; the sets are "
+        + SnapshotSet.allCases.map(\.rawValue).joined(separator: ", "))
+  }
+  return SetAndCount(set: set, count: count)
+}
+
+/// Reads a duration such as `14d`: a number with s, m, h, d or w.
+func seconds(_ option: String) -> @Sendable (String) throws -> Int64 {
+  { text in
+    let units: [Character: Int64] = ["s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800]
+    guard let unit = text.last.flatMap({ units[$0] }), let number = Int64(text.dropLast()), number >= 0,
+      number <= Int64.max / unit
+    else { throw ValidationError("\(option) takes a number with a unit, such as 90s, 2h, 14d or 4w") }
+    return number * unit
+  }
+}
+
+func freeSpace(_ option: String) -> @Sendable (String) throws -> MinimumFree {
+  { text in
+    text.hasSuffix("%")
+      ? .share(try percentage(option)(text)) : .bytes(try byteCount(option)(text))
+  }
+}

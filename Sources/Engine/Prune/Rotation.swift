@@ -1,0 +1,132 @@
+public import Catalog
+internal import Posix
+public import Repository
+public import Retention
+
+/// How much of the repository's file system must stay free.
+public enum MinimumFree: Sendable, Equatable {
+  /// From 0 to 1.
+  case share(Double)
+  case bytes(UInt64)
+}
+
+public struct RotationOptions: Sendable {
+  public var policy: RetentionPolicy
+  public var minimumFree: MinimumFree?
+  /// An expired snapshot is kept, to become the next one.
+  public var keepsSpare: Bool
+  /// Snapshots to expire although they are in a set.
+  public var unwanted: Set<SnapshotName>
+  public var isDry: Bool
+  public var threads: Int
+
+  public init(
+    policy: RetentionPolicy, minimumFree: MinimumFree? = nil, keepsSpare: Bool = true,
+    unwanted: Set<SnapshotName> = [], isDry: Bool = false, threads: Int
+  ) {
+    self.policy = policy
+    self.minimumFree = minimumFree
+    self.keepsSpare = keepsSpare
+    self.unwanted = unwanted
+    self.isDry = isDry
+    self.threads = threads
+  }
+}
+
+/// What a rotation did, or would do.
+public struct RotationResult: Sendable {
+  /// All snapshots there were, oldest first.
+  public var snapshots: [Snapshot]
+  /// A decision for each.
+  public var plan: RetentionPlan
+  /// What deleting those that expire frees, where `minimumFree` made it worth knowing.
+  public var freedBytes: UInt64?
+  /// What is still missing, where more cannot be given up.
+  public var missingBytes: UInt64 = 0
+
+  /// The snapshots that expire, with the reasons.
+  public var expired: [Snapshot] { zip(snapshots, plan.decisions).filter(\.1.expires).map(\.0) }
+}
+
+/// Applies retention: expires what is in no set, and more where space is short. The caller holds the lock, and
+/// empties the trash afterwards without it.
+public func rotate(_ repository: Repository, _ options: RotationOptions) throws(Failure) -> RotationResult {
+  do { return try planAndExpire(repository, options) } catch {
+    throw .writing("rotate the snapshots of", repository.path, error)
+  }
+}
+
+private func planAndExpire(
+  _ repository: Repository, _ options: RotationOptions
+) throws -> RotationResult {
+  if !options.isDry { try repository.recover() }
+  var list = try repository.snapshots()
+  let now = Clock.now()
+  let plan = try repository.retention(
+    of: list, options.policy, now: now, unwanted: options.unwanted)
+  var result = RotationResult(snapshots: list.snapshots, plan: plan)
+  var isShort = false
+  if let minimum = options.minimumFree {
+    isShort = try thin(&result, minimum, repository, options)
+  }
+  if options.isDry { return result }
+
+  if plan.mustBeReleased, let obstacle = plan.obstacle {
+    try repository.holdRotation(obstacle, at: now)
+  }
+  try repository.remember(options.policy)
+  let expired = result.expired
+  let names = Set(expired.map(\.name))
+  list.snapshots.removeAll { names.contains($0.name) }
+  // The links first: none may name what is gone.
+  try repository.updateSets(list)
+  let keepsSpare = options.keepsSpare && !isShort
+  for snapshot in expired {
+    // The newest of them is the most like the next one.
+    try repository.expire(snapshot.name, asSpare: keepsSpare && snapshot.name == expired.last?.name)
+  }
+  if !keepsSpare { try repository.discardSpare() }
+  return result
+}
+
+/// Marks the oldest expendable snapshots as well, until so much will be free; true where space is short.
+private func thin(
+  _ result: inout RotationResult, _ minimum: MinimumFree, _ repository: Repository,
+  _ options: RotationOptions
+) throws -> Bool {
+  func available() throws -> (free: UInt64, wanted: UInt64) {
+    let system = try repository.root.descriptor.fileSystem()
+    return switch minimum {
+    case .bytes(let bytes): (system.bytesAvailable, bytes)
+    case .share(let share):
+      (system.bytesAvailable, UInt64(share * Double(system.bytesUsed &+ system.bytesAvailable)))
+    }
+  }
+  var (free, wanted) = try available()
+  if free >= wanted { return false }
+  if !options.isDry {
+    // What nobody can see goes before what somebody may want.
+    try repository.discardSpare()
+    try emptyTrash(of: repository, threads: options.threads)
+    (free, wanted) = try available()
+    if free >= wanted { return true }
+  }
+  let planned = result.snapshots.indices.filter { result.plan.decisions[$0].expires }
+  let expendable =
+    result.plan.obstacle != nil
+    ? [] : result.snapshots.indices.filter { result.plan.decisions[$0].isExpendable }
+  let leaving = planned + expendable
+  let staying = result.snapshots.indices.filter { !leaving.contains($0) }
+  let freed = try freedBytes(
+    deleting: leaving.map { result.snapshots[$0].name },
+    keeping: staying.map { result.snapshots[$0].name }, in: repository)
+  var count = planned.count
+  while count < leaving.count, free + (count == 0 ? 0 : freed[count - 1]) < wanted { count += 1 }
+  for index in leaving[planned.count..<max(planned.count, count)] {
+    result.plan.decisions[index] = RetentionDecision(reasons: [.space], expires: true)
+  }
+  let total = count == 0 ? 0 : freed[count - 1]
+  result.freedBytes = total
+  result.missingBytes = wanted - min(wanted, free + total)
+  return true
+}

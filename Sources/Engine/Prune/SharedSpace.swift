@@ -1,0 +1,76 @@
+internal import Catalog
+internal import Posix
+internal import Repository
+
+/// Computes, from the catalogs, what is freed when the first `n` of `leaving` are deleted, for each `n` from 1:
+/// the bytes of the stored inodes that no other snapshot has.
+///
+/// `staying` are all the others. Large files are asked how many blocks they have, as they may have holes.
+func freedBytes(
+  deleting leaving: [SnapshotName], keeping staying: [SnapshotName], in repository: Repository
+) throws -> [UInt64] {
+  var freed = [UInt64](repeating: 0, count: leaving.count)
+  // The last of the snapshots that leave in which an inode was seen, and its bytes.
+  var last: [UInt64: (index: Int, bytes: UInt64)] = [:]
+  for (index, name) in leaving.enumerated() {
+    try forEachStoredInode(of: name, in: repository) { last[$0] = (index, $1()) }
+  }
+  for name in staying {
+    try forEachStoredInode(of: name, in: repository) { inode, _ in last[inode] = nil }
+  }
+  for (index, bytes) in last.values { freed[index] += bytes }
+  var sum: UInt64 = 0
+  return freed.map {
+    sum += $0
+    return sum
+  }
+}
+
+/// Below this a file is taken to have as many blocks as its size needs.
+private let largeFileBytes: UInt64 = 1 << 20
+
+private func forEachStoredInode(
+  of name: SnapshotName, in repository: Repository, _ body: (UInt64, () -> UInt64) -> Void
+) throws {
+  let root = try repository.openTree(name)
+  let tree = StoredTree(name, try repository.openCatalog(name), root, in: repository)
+  let reader = CatalogReader(tree.catalog)
+  let status = try root.descriptor.status()
+  // What one directory takes: a block on ext4, nothing of its own on others.
+  let directoryBytes = status.blocks &* 512
+  let blockBytes: UInt64 = 4096
+  var waiting: [(subtree: Subtree, path: [[UInt8]])] = [(tree.catalog.summary.root, [])]
+  while let (subtree, path) = waiting.popLast() {
+    try checkForSignal()
+    let record = try reader.record(subtree.place, subtree.digest)
+    var directory: Directory?
+    func opened() -> Directory? {
+      if directory == nil { directory = try? root.directory(path: path) }
+      return directory
+    }
+    var names: [[UInt8]: UInt64] = [:]
+    if !tree.inodesCount, let directory = opened() {
+      var listing = DirectoryListing()
+      try listing.read(directory.descriptor)
+      for entry in listing.entries { names[Array(listing.bytes[entry.range])] = entry.inode }
+    }
+    if tree.inodesCount { body(record.hints.storedInode) { directoryBytes } }
+    var position = record.firstFile
+    while let row = try record.nextFile(&position) {
+      if row.hints.flags.contains(.notStored) { continue }
+      let fileName = Array(record.bytes[row.name])
+      let inode = tree.inodesCount ? row.hints.storedInode : names[fileName] ?? 0
+      if inode == 0 { continue }
+      body(inode) {
+        guard row.kind == .regular else { return 0 }
+        if row.size >= largeFileBytes, let status = try? opened()?.descriptor.status(of: fileName.span) {
+          return status.blocks &* 512
+        }
+        return (row.size &+ (blockBytes - 1)) / blockBytes &* blockBytes
+      }
+    }
+    for row in try record.directories(after: position) {
+      waiting.append((Subtree(row), path + [Array(record.bytes[row.name])]))
+    }
+  }
+}

@@ -1,0 +1,100 @@
+internal import Catalog
+internal import Posix
+internal import Repository
+
+// The directories of the snapshot: made, or taken from the spare.
+extension SnapshotWork {
+  /// Makes the directory in the snapshot; false where the repository cannot hold it.
+  func openTarget(_ node: SnapshotNode) throws -> Bool {
+    let name = node.name
+    if isDry {
+      node.baseTree =
+        node.parent == nil
+        ? node.tree?.root
+        : node.base != nil ? try? node.snapshotParent!.baseTree?.directory(name.span) : nil
+      space.needs(bytes: 0)
+      return true
+    }
+    guard let parent = node.snapshotParent else {
+      node.target = pending!.tree
+      node.targetStatus = try node.target!.descriptor.status()
+      node.baseTree = node.tree?.root
+      node.isRecycled = pending!.isRecycled
+      // Its mode and ACLs were set right when it was taken.
+      try beginRecycling(node, isOpened: true)
+      return true
+    }
+    do throws(Errno) {
+      if node.isRecycled { node.target = try recycledDirectory(name, in: parent.target!) }
+      if node.target == nil {
+        node.isRecycled = false
+        try parent.target!.descriptor.makeDirectory(name.span, mode: 0o700)
+        node.target = try parent.target!.directory(name.span)
+      }
+      node.targetStatus = try node.target!.descriptor.status()
+      try beginRecycling(node, isOpened: false)
+    } catch {
+      // Made, but not to be opened: no name may be in the tree that is not in the catalog.
+      try? parent.target!.descriptor.removeDirectory(name.span)
+      try storingFailed("make the directory", node.sourcePath, error)
+      return false
+    }
+    if node.base != nil { node.baseTree = try? parent.baseTree?.directory(name.span) }
+    return true
+  }
+
+  /// The spare's names of a directory are looked at once, before the merge.
+  private func beginRecycling(_ node: SnapshotNode, isOpened: Bool) throws(Errno) {
+    guard node.isRecycled, let target = node.target else { return }
+    node.recycled = try RecycledDirectory(target, isOpened: isOpened, repository)
+  }
+
+  /// What the merge did not come to goes, and new directories can be made.
+  func finishRecycling(_ node: SnapshotNode) throws(Failure) {
+    guard let recycled = node.recycled else { return }
+    node.recycled = nil
+    do throws(Errno) {
+      try recycled.finish()
+      if node.children.contains(where: { !$0.isRecycled }) { try recycled.open() }
+    } catch { throw .writing("clear the recycled directory", node.sourcePath, error) }
+  }
+
+  /// Opens a directory of the spare; `nil` where something else stands there, which is taken away.
+  private func recycledDirectory(_ name: [UInt8], in parent: Directory) throws(Errno) -> Directory? {
+    do { return try parent.directory(name.span) } catch {
+      switch error {
+      case .noSuchEntry: return nil
+      case .accessDenied:
+        // An ordinary user's own, that was closed at the source.
+        let handle = try parent.descriptor.open(name.span, [.pathOnly, .directory])
+        try handle.setPermissionsOfHandle(0o700)
+        return try parent.directory(name.span)
+      default:
+        try repository.discard(directory: name, of: parent)
+        return nil
+      }
+    }
+  }
+
+  /// True where the spare has a directory of this name; it stays.
+  func keepsDirectory(_ name: Span<UInt8>, in node: SnapshotNode) throws(Failure) -> Bool {
+    guard let recycled = node.recycled else { return false }
+    do {
+      try recycled.come(to: name)
+      return recycled.keepsDirectory()
+    } catch { throw .writing("clear the recycled directory", node.sourcePath, error) }
+  }
+
+  /// A directory that is not in the snapshot after all.
+  func discardRecycled(_ node: SnapshotNode) throws(Failure) {
+    if node.isRecycled, !isDry, let parent = node.snapshotParent { try discard(node.name, of: parent) }
+  }
+
+  func discard(_ name: [UInt8], of node: SnapshotNode) throws(Failure) {
+    guard let target = node.target else { return }
+    do throws(Errno) { try repository.discard(directory: name, of: target) } catch {
+      if error == .noSuchEntry { return }
+      throw .writing("clear the recycled directory", node.sourcePath, error)
+    }
+  }
+}

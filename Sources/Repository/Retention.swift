@@ -1,0 +1,132 @@
+public import Catalog
+internal import Posix
+public import Retention
+
+extension Snapshot {
+  /// What retention needs to know of it.
+  func retained(isHeld: Bool, isUnwanted: Bool) -> RetainedSnapshot {
+    let seconds = summary.started.seconds
+    return RetainedSnapshot(
+      name: name.description, time: seconds,
+      local: LocalTime(fields: Clock.localFields(seconds), of: seconds),
+      isGood: summary.outcome == .complete, isHeld: isHeld, isUnwanted: isUnwanted,
+      sources: summary.sources.map { summary.label + [UInt8(ascii: "/")] + $0 })
+  }
+}
+
+extension Repository {
+  /// What retention decides of the snapshots in a list, in its order.
+  public func retention(
+    of list: SnapshotList, _ policy: RetentionPolicy, now: Timestamp, unwanted: Set<SnapshotName> = []
+  ) throws(Failure) -> RetentionPlan {
+    let held = try heldSnapshots()
+    let obstacle = try heldRotation().map { "rotation is held since \($0)" }
+    return retentionPlan(
+      list.snapshots.map {
+        $0.retained(isHeld: held[$0.name] != nil, isUnwanted: unwanted.contains($0.name))
+      }, policy, now: now.seconds, obstacle: obstacle)
+  }
+
+  /// The members of each set, the newest first, by the policy that was last applied.
+  public func members(of list: SnapshotList) throws(Failure) -> [SnapshotSet: [SnapshotName]] {
+    let plan = try retention(of: list, lastPolicy(), now: Clock.now())
+    return Self.members(of: list.snapshots, plan.decisions)
+  }
+
+  static func members(
+    of snapshots: [Snapshot], _ decisions: [RetentionDecision]
+  ) -> [SnapshotSet: [SnapshotName]] {
+    var members: [SnapshotSet: [SnapshotName]] = [:]
+    for (snapshot, decision) in zip(snapshots, decisions).reversed() where !decision.expires {
+      for (set, _) in decision.sets { members[set, default: []].append(snapshot.name) }
+    }
+    return members
+  }
+
+  // MARK: The policy that was applied last
+
+  /// The policy of the last rotation, and the standard one before the first.
+  public func lastPolicy() -> RetentionPolicy {
+    let name = Self.retentionName
+    guard let text = try? control.descriptor.openToRead(name.span).readToEnd(limit: 4096) else {
+      return .standard
+    }
+    var policy = RetentionPolicy(keep: [:])
+    for word in String(decoding: text, as: UTF8.self).split(whereSeparator: \.isWhitespace) {
+      let parts = word.split(separator: "=")
+      guard parts.count == 2, let number = Int64(parts[1]), number >= 0 else { continue }
+      switch parts[0] {
+      case "keep_last": policy.keepLast = Int(number)
+      case "keep_within_seconds": policy.keepWithinSeconds = number
+      default: if let set = SnapshotSet(rawValue: String(parts[0])) { policy.keep[set] = Int(number) }
+      }
+    }
+    return policy
+  }
+
+  /// Remembers a policy, so that sets mean the same to every command.
+  public func remember(_ policy: RetentionPolicy) throws(Failure) {
+    if policy == lastPolicy() { return }
+    var words = SnapshotSet.allCases.map { "\($0.rawValue)=\(policy.keep[$0] ?? 0)" }
+    words.append("keep_last=\(policy.keepLast)")
+    if let within = policy.keepWithinSeconds { words.append("keep_within_seconds=\(within)") }
+    let temporary = Self.retentionName + Array(".new".utf8)
+    let name = Self.retentionName
+    do {
+      let file = try control.descriptor.open(temporary.span, [.write, .create, .truncate], mode: 0o600)
+      try file.write(Array((words.joined(separator: " ") + "\n").utf8))
+      try file.close()
+      try control.descriptor.rename(temporary.span, to: control.descriptor, as: name.span, replacing: true)
+    } catch { throw .writing("remember the retention of", path, error) }
+  }
+
+  // MARK: Directories of links
+
+  /// Makes the directories `hourly` to `yearly` hold a relative link to each member of their sets, and nothing
+  /// else of that form. The caller holds the lock.
+  public func updateSets(_ list: SnapshotList) throws(Failure) {
+    let members = try members(of: list)
+    for set in SnapshotSet.allCases {
+      do { try updateSet(Array(set.rawValue.utf8), members[set] ?? []) } catch {
+        throw .writing("update the links in \(set.rawValue) of", path, error)
+      }
+    }
+  }
+
+  private func updateSet(_ name: [UInt8], _ members: [SnapshotName]) throws(Errno) {
+    let existing: Directory?
+    do { existing = try root.directory(name.span) } catch {
+      guard error == .noSuchEntry else { throw error }
+      existing = nil
+    }
+    if members.isEmpty && existing == nil { return }
+    let directory: Directory
+    if let existing {
+      directory = existing
+    } else {
+      try root.descriptor.makeDirectory(name.span, mode: 0o755)
+      directory = try root.directory(name.span)
+    }
+    var right: Set<SnapshotName> = []
+    var listing = DirectoryListing()
+    try listing.read(directory.descriptor)
+    for entry in listing.entries {
+      let found = Array(listing.bytes[entry.range])
+      guard let snapshot = SnapshotName(found),
+        let target = try? directory.descriptor.readSymbolicLink(found.span)
+      else { continue }
+      if members.contains(snapshot), target == Self.linkTarget(snapshot) {
+        right.insert(snapshot)
+      } else {
+        try directory.descriptor.unlink(found.span)
+      }
+    }
+    for snapshot in members where !right.contains(snapshot) {
+      let link = snapshot.bytes
+      try directory.descriptor.makeSymbolicLink(link.span, to: Self.linkTarget(snapshot))
+    }
+    if members.isEmpty { try? root.descriptor.removeDirectory(name.span) }
+  }
+
+  private static func linkTarget(_ name: SnapshotName) -> [UInt8] { Array("../".utf8) + name.bytes }
+}

@@ -1,0 +1,172 @@
+public import Catalog
+public import Posix
+
+// How snapshots come to an end: expired, then the spare, or trash.
+//
+// A snapshot is expired by one rename of its catalog to `pending/NAME.expired`; what follows can be done at any
+// time, and `recover` does it where a run was killed in between.
+extension Repository {
+  private static let expiredSuffix = Array(".expired".utf8)
+
+  /// The snapshot whose end a file in `pending` announces.
+  func expiringName(_ name: [UInt8]) -> SnapshotName? {
+    let suffix = Self.expiredSuffix
+    return Array(name.suffix(suffix.count)) == suffix ? SnapshotName(name.dropLast(suffix.count)) : nil
+  }
+
+  /// A directory in `.treering`.
+  private func inside(_ name: [UInt8]) throws(Errno) -> Directory { try control.directory(name.span) }
+
+  /// True where a snapshot has been expired and its tree is still on its way out.
+  func isExpiring(_ name: SnapshotName) -> Bool {
+    let marker = name.bytes + Self.expiredSuffix
+    return (try? directory(Self.pendingName).descriptor.status(of: marker.span)) != nil
+  }
+
+  /// Takes a snapshot away: its tree becomes the spare, in place of an older one, or trash. The caller holds
+  /// the lock.
+  public func expire(_ name: SnapshotName, asSpare: Bool) throws(Failure) {
+    let pending = try directory(Self.pendingName)
+    let catalogs = try directory(Self.catalogsName)
+    let marker = name.bytes + Self.expiredSuffix
+    do {
+      if asSpare { try discardSpare() }
+      try catalogs.descriptor.rename(
+        name.catalogName.span, to: pending.descriptor, as: marker.span, replacing: true)
+      try catalogs.descriptor.synchronize()
+      try finishExpiring(name, asSpare: asSpare)
+      try root.descriptor.synchronize()
+    } catch { throw .writing("expire the snapshot \(name) in", path, error) }
+  }
+
+  func finishExpiring(_ name: SnapshotName, asSpare: Bool = false) throws(Errno) {
+    let pending = try inside(Self.pendingName)
+    let found = name.bytes
+    if (try? root.descriptor.status(of: found.span))?.kind == .directory {
+      let isSpare = asSpare ? try keepAsSpare(found, of: root) : false
+      if !isSpare { try discard(found, of: root) }
+    }
+    let marker = name.bytes + Self.expiredSuffix
+    try pending.descriptor.unlink(marker.span)
+  }
+
+  /// Makes a directory the spare, unless there is one; false then.
+  func keepAsSpare(_ name: [UInt8], of directory: Directory) throws(Errno) -> Bool {
+    let spare = try inside(Self.spareName)
+    guard try Self.isEmpty(spare) else { return false }
+    try directory.descriptor.rename(name.span, to: spare.descriptor, as: name.span)
+    return true
+  }
+
+  /// Moves an entry to `trash` under a name of its own.
+  func discard(_ name: [UInt8], of directory: Directory) throws(Errno) {
+    try Self.move(name, of: directory, to: try inside(Self.trashName))
+  }
+
+  private static func move(_ name: [UInt8], of directory: Directory, to trash: Directory) throws(Errno) {
+    let unique = try Process.randomBytes(16).map { 97 + $0 % 26 }
+    do {
+      try directory.descriptor.rename(name.span, to: trash.descriptor, as: unique.span)
+    } catch {
+      // A directory that changes its parent must be writable for an ordinary user.
+      guard error == .accessDenied else { throw error }
+      let handle = try directory.descriptor.open(name.span, [.pathOnly, .directory])
+      try handle.setPermissionsOfHandle(0o700)
+      try directory.descriptor.rename(name.span, to: trash.descriptor, as: unique.span)
+    }
+  }
+
+  /// Moves a directory of a tree that is being built to `trash`.
+  public func discard(directory name: [UInt8], of directory: Directory) throws(Errno) {
+    try discard(name, of: directory)
+  }
+
+  private static func isEmpty(_ directory: Directory) throws(Errno) -> Bool {
+    var listing = DirectoryListing()
+    try listing.read(try directory.descriptor.reopenDirectory())
+    return listing.entries.isEmpty
+  }
+
+  /// Moves whatever is in `spare` to `trash`; true where there was something.
+  @discardableResult
+  public func discardSpare() throws(Failure) -> Bool {
+    let spare = try directory(Self.spareName)
+    do {
+      var listing = DirectoryListing()
+      try listing.read(try spare.descriptor.reopenDirectory())
+      for entry in listing.entries { try discard(Array(listing.bytes[entry.range]), of: spare) }
+      return !listing.entries.isEmpty
+    } catch { throw .writing("give up the spare of", path, error) }
+  }
+
+  /// Takes the spare as the tree of a new snapshot; false where there is none that can serve.
+  func takeSpare(as name: SnapshotName, in pending: Directory) throws(Failure) -> Bool {
+    let spare = try directory(Self.spareName)
+    do {
+      var listing = DirectoryListing()
+      try listing.read(try spare.descriptor.reopenDirectory())
+      guard let entry = listing.entries.last else { return false }
+      let found = Array(listing.bytes[entry.range])
+      guard let status = try? spare.descriptor.status(of: found.span), status.kind == .directory,
+        status.user == Process.effectiveUser, SnapshotName(found) != nil
+      else {
+        try discard(found, of: spare)
+        return false
+      }
+      try spare.descriptor.rename(found.span, to: pending.descriptor, as: name.bytes.span)
+      return true
+    } catch { throw .writing("recycle the spare of", path, error) }
+  }
+
+  /// What is to be deleted, for whoever deletes it.
+  public func trash() throws(Failure) -> Directory { try directory(Self.trashName) }
+
+  // MARK: Held snapshots
+
+  /// The snapshots that never expire, each with since when and why.
+  public func heldSnapshots() throws(Failure) -> [SnapshotName: String] {
+    var held: [SnapshotName: String] = [:]
+    do throws(Errno) {
+      let directory = try inside(Self.heldName)
+      var listing = DirectoryListing()
+      try listing.read(directory.descriptor)
+      for entry in listing.entries {
+        let found = Array(listing.bytes[entry.range])
+        guard let name = SnapshotName(found) else { continue }
+        let text = try? directory.descriptor.openToRead(found.span).readToEnd(limit: 1 << 16)
+        held[name] = displayName((text ?? []).filter { $0 != 10 })
+      }
+      return held
+    } catch {
+      if error == .noSuchEntry { return [:] }
+      throw Failure(.failed, "cannot read \(displayName(path))/.treering/held: \(error)")
+    }
+  }
+
+  /// Keeps a snapshot from expiring until it is released.
+  public func hold(_ name: SnapshotName, reason: String, at time: Timestamp) throws(Failure) {
+    do {
+      try Self.makeIfMissing(Self.heldName, in: control.descriptor)
+      let directory = try inside(Self.heldName)
+      let file = try directory.descriptor.open(name.bytes.span, [.write, .create, .truncate], mode: 0o600)
+      let since = CalendarTime(seconds: time.seconds).rfc3339
+      try file.write(Array("\(since)\(reason.isEmpty ? "" : " ")\(reason)\n".utf8))
+      try file.synchronize()
+      try directory.descriptor.synchronize()
+      try control.descriptor.synchronize()
+    } catch { throw .writing("hold the snapshot \(name) in", path, error) }
+  }
+
+  /// Lets a held snapshot expire; false where it was not held.
+  public func release(_ name: SnapshotName) throws(Failure) -> Bool {
+    do throws(Errno) {
+      let directory = try inside(Self.heldName)
+      try directory.descriptor.unlink(name.bytes.span)
+      try directory.descriptor.synchronize()
+      return true
+    } catch {
+      if error == .noSuchEntry { return false }
+      throw .writing("release the snapshot \(name) in", path, error)
+    }
+  }
+}
