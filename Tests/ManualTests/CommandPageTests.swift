@@ -192,6 +192,8 @@ import Testing
     let damaged = try Tools.run("/bin/sh", ["-c", "rm odd*; printf x > new"], in: URL(filePath: stored))
     #expect(damaged.status == 0)
     documents["verify"] = try answer("verify", [], status: 6)
+    documents["rotate"] = try answer("rotate", ["--dry-run", "--minimum-free", "100%"], status: 8)
+    documents["hold"] = try answer("hold", ["latest"])
     documents["release"] = try answer("release", [])
 
     let items = ManualPage.items(try page.section("JSON"))
