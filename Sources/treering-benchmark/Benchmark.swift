@@ -37,6 +37,7 @@ final class Benchmark {
     if !options.jobs.isDisjoint(with: [4, 5, 6, 8, 9]) { rows += try manyFilesJobs() }
     if options.jobs.contains(7) { rows.append(try callsOfAnUnchangedFile()) }
     if !options.jobs.isDisjoint(with: [10, 11]) { rows += try changeJobs() }
+    if !options.jobs.isDisjoint(with: [12, 13, 14, 15]) { rows += try rotationJobs() }
     rows.sort { (Int($0.job.prefix { $0 != " " }) ?? 0) < (Int($1.job.prefix { $0 != " " }) ?? 0) }
     return Report(machine: try machine(), quick: options.quick, runs: options.runs, rows: rows)
   }
