@@ -24,7 +24,7 @@ let package = Package(
     .target(
       name: "Commands",
       dependencies: [
-        "Engine", "Repository", "Posix", "Catalog", "Patterns", "Retention",
+        "Engine", "Repository", "Posix", "Catalog", "Patterns", "Retention", "Settings",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),

@@ -4,15 +4,23 @@ internal import Catalog
 internal import Patterns
 internal import Posix
 internal import Repository
+internal import Settings
 
 /// What every subcommand takes.
 struct CommonOptions: ParsableArguments {
   @Option(
     name: [.customShort("r"), .long],
     help: ArgumentHelp(
-      "The repository; without it the environment variable TREERING_REPOSITORY.",
+      "The repository; else the environment variable TREERING_REPOSITORY, else the configuration's.",
       valueName: "dir"))
   var repository: PathArgument?
+
+  @Option(
+    name: [.customShort("c"), .long],
+    help: ArgumentHelp(
+      "The configuration; /etc/treering/treering.toml, for a user ~/.config/treering/treering.toml.",
+      valueName: "file"))
+  var config: PathArgument?
 
   @Flag(help: "Print the answer as JSON.")
   var json = false
@@ -25,12 +33,14 @@ struct CommonOptions: ParsableArguments {
 
   func repositoryPath() throws(Failure) -> [UInt8] {
     if let repository { return repository.bytes }
+    if config != nil, let path = try configuration()?.repositoryPath { return path }
     if let path = Posix.Process.environment("TREERING_REPOSITORY"), !path.isEmpty {
       return path
     }
+    if let path = try configuration()?.repositoryPath { return path }
     throw Failure(
       .usage, "no repository is named",
-      hint: "give --repository DIR, or set TREERING_REPOSITORY")
+      hint: "give --repository DIR, set TREERING_REPOSITORY, or name it in the configuration")
   }
 
   func openRepository() throws(Failure) -> Repository { try Repository.open(try repositoryPath()) }
@@ -86,12 +96,7 @@ struct ExcludeOptions: ParsableArguments {
   func excludes() throws(Failure) -> Excludes {
     var excludes = Excludes()
     for file in excludeFrom {
-      do {
-        let text = try Descriptor.open(path: file.bytes, .read).readToEnd(limit: 16 << 20)
-        excludes.patterns.add(file: text, name: displayName(file.bytes))
-      } catch {
-        throw Failure(.usage, "cannot read the patterns in \(displayName(file.bytes)): \(error)")
-      }
+      try excludes.add(patternsIn: file.bytes)
     }
     for pattern in exclude { excludes.patterns.add(pattern.bytes, origin: "--exclude") }
     excludes.isOneFileSystem = oneFileSystem
@@ -108,18 +113,13 @@ struct ExcludeOptions: ParsableArguments {
   }
 }
 
-/// Reads a size such as `100M`: with K, M, G or T, followed by B, iB or nothing, in powers of 1024.
+/// Reads a size such as `100M`.
 func byteCount(_ option: String) -> @Sendable (String) throws -> UInt64 {
   { text in
-    let digits = text.prefix { $0.isASCII && $0.isNumber }
-    let unit = text.dropFirst(digits.count).uppercased()
-    let shifts = ["": 0, "B": 0, "K": 10, "M": 20, "G": 30, "T": 40]
-    let short = unit.count > 1 ? String(unit.prefix(1)) : unit
-    guard let number = UInt64(digits), let shift = shifts[short],
-      ["", "B", "IB"].contains(String(unit.dropFirst())),
-      number.multipliedReportingOverflow(by: 1 << UInt64(shift)).overflow == false
-    else { throw ValidationError("\(option) takes a size such as 100M") }
-    return number << UInt64(shift)
+    guard let bytes = Quantity.bytes(text) else {
+      throw ValidationError("\(option) takes a size such as 100M")
+    }
+    return bytes
   }
 }
 
@@ -152,11 +152,10 @@ struct GuardOptions: ParsableArguments {
 /// Reads a share such as `50%` or `50`.
 func percentage(_ option: String) -> @Sendable (String) throws -> Double {
   { text in
-    let number = text.hasSuffix("%") ? String(text.dropLast()) : text
-    guard let value = Double(number), (0...100).contains(value) else {
+    guard let share = Quantity.share(text) else {
       throw ValidationError("\(option) takes a percentage from 0% to 100%")
     }
-    return value / 100
+    return share
   }
 }
 

@@ -4,6 +4,7 @@ internal import Engine
 internal import Posix
 internal import Repository
 internal import Retention
+internal import Settings
 
 struct RotateCommand: RunnableCommand {
   static let configuration = CommandConfiguration(
@@ -57,8 +58,11 @@ struct RotateCommand: RunnableCommand {
     Posix.Process.rememberSignals()
     let repository = try common.openRepository()
     let list = try repository.snapshots()
+    // What the configuration says counts for its own repository.
+    let configured = try common.configuration().flatMap { $0.repositoryPath == repository.path ? $0 : nil }
     let options = RotationOptions(
-      policy: try policy(repository), minimumFree: minimumFree, keepsSpare: !noSpare,
+      policy: try policy(repository, configured), minimumFree: minimumFree ?? configured?.minimumFree,
+      keepsSpare: !noSpare && configured?.settings.keepSpare ?? true,
       unwanted: Set(try expire.map { try repository.resolve($0, in: list).name }), isDry: dryRun,
       threads: threads.count)
     let result =
@@ -70,8 +74,12 @@ struct RotateCommand: RunnableCommand {
     return status
   }
 
-  private func policy(_ repository: Repository) throws(Failure) -> RetentionPolicy {
-    if keep.isEmpty && keepLast == nil && keepWithin == nil { return repository.lastPolicy() }
+  private func policy(
+    _ repository: Repository, _ configuration: ConfigurationFile?
+  ) throws(Failure) -> RetentionPolicy {
+    if keep.isEmpty && keepLast == nil && keepWithin == nil {
+      return configuration?.policy ?? repository.lastPolicy()
+    }
     var policy = RetentionPolicy(keep: [:], keepLast: keepLast ?? 0, keepWithinSeconds: keepWithin)
     for item in keep { policy.keep[item.set] = item.count }
     if policy.keepsNothing {
@@ -216,11 +224,9 @@ struct SetAndCount: Sendable {
 /// Reads a duration such as `14d`: a number with s, m, h, d or w.
 func seconds(_ option: String) -> @Sendable (String) throws -> Int64 {
   { text in
-    let units: [Character: Int64] = ["s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800]
-    guard let unit = text.last.flatMap({ units[$0] }), let number = Int64(text.dropLast()), number >= 0,
-      number <= Int64.max / unit
+    guard let seconds = Quantity.seconds(text)
     else { throw ValidationError("\(option) takes a number with a unit, such as 90s, 2h, 14d or 4w") }
-    return number * unit
+    return seconds
   }
 }
 

@@ -38,7 +38,7 @@ struct SnapshotCommand: RunnableCommand {
   func execute() throws -> ExitStatus {
     Posix.Process.rememberSignals()
     let options = SnapshotOptions(
-      sources: try checkedSources(), label: try checkedLabel(), threads: threads.count,
+      sources: try namedSources(), label: try checkedLabel(label), threads: threads.count,
       changeDetection: changeDetection, guardLimits: guards.limits,
       excludes: try excluded.excludes())
     let repository = try common.openRepository()
@@ -72,62 +72,16 @@ struct SnapshotCommand: RunnableCommand {
     return deleteTrash(repository, threads.count) || status != .done ? status : .warnings
   }
 
-  private func record(_ repository: Repository, _ line: HistoryLine) {
-    do { try repository.appendHistory(jsonText(line, isLine: true)) } catch {
-      Console.complain("warning: \(error)")
-    }
-  }
-
-  // MARK: Arguments
-
-  private func checkedSources() throws(Failure) -> [[UInt8]] {
+  private func namedSources() throws(Failure) -> [[UInt8]] {
     if sources.isEmpty {
       throw Failure(.usage, "no source is named", hint: "see: treering help snapshot")
     }
-    var paths: [[UInt8]] = []
-    for source in sources {
-      let path = try absolutePath(source.bytes)
-      let shown = displayName(path)
-      do {
-        let opened = try Descriptor.open(path: path, .pathOnly)
-        guard try opened.status().kind == .directory else {
-          throw Failure(
-            .usage, "the source \(shown) is not a directory", hint: "name the directory that holds it")
-        }
-        _ = try Descriptor.open(path: path, [.read, .directory])
-      } catch let failure as Failure {
-        throw failure
-      } catch { throw Failure(.usage, "cannot read the source \(shown): \(error)") }
-      if !paths.contains(path) { paths.append(path) }
-    }
-    // A source below another is part of it.
-    return paths.filter { path in
-      !paths.contains { $0 != path && ($0 == [slash] || path.starts(with: $0 + [slash])) }
-    }
+    return try checkedSources(sources.map(\.bytes))
   }
 
-  private func checkedLabel() throws(Failure) -> [UInt8] {
-    let bytes = argumentBytes(label)
-    guard !bytes.isEmpty, bytes.count <= 255, !bytes.contains(UInt8(ascii: "/")),
-      bytes != [UInt8(ascii: ".")], bytes != Array("..".utf8)
-    else {
-      throw Failure(.usage, "--label takes the name of one directory, such as a host's name")
-    }
-    return bytes
-  }
-
-  /// A source inside the repository would back up backups for ever.
-  private func refuseSourcesInside(
-    _ repository: Repository, _ sources: [[UInt8]]
-  ) throws(Failure) {
-    for source in sources {
-      guard let directory = try? Descriptor.open(path: source, .pathOnly),
-        (try? repository.contains(directory)) == true
-      else { continue }
-      throw Failure(
-        .usage,
-        "the source \(displayName(source)) is inside the repository \(displayName(repository.path))",
-        hint: "name the directory you want to back up")
+  private func record(_ repository: Repository, _ line: HistoryLine) {
+    do { try repository.appendHistory(jsonText(line, isLine: true)) } catch {
+      Console.complain("warning: \(error)")
     }
   }
 

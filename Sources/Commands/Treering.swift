@@ -70,8 +70,9 @@ struct RootCommand: ParsableCommand {
       """,
     version: Treering.version,
     subcommands: [
-      InitCommand.self, SnapshotCommand.self, ListCommand.self, RestoreCommand.self,
+      InitCommand.self, SnapshotCommand.self, RunCommand.self, ListCommand.self, RestoreCommand.self,
       DiffCommand.self, VerifyCommand.self, RotateCommand.self, HoldCommand.self, ReleaseCommand.self,
+      ConfigCommand.self,
     ])
 }
 

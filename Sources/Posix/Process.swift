@@ -9,7 +9,9 @@ public enum Process {
   public static var identifier: Int32 { getpid() }
 
   /// Lets the engine give new files their exact mode: the mode creation mask becomes 0.
-  public static func clearCreationMask() { _ = umask(0) }
+  ///
+  /// Children get the mask that the process was started with.
+  public static func clearCreationMask() { tr_clear_umask() }
 
   /// Raises the soft limit of open descriptors to the hard one; deep trees hold some per level.
   public static func raiseDescriptorLimit() { _ = tr_raise_descriptor_limit() }

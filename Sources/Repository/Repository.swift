@@ -218,11 +218,24 @@ public final class Repository: Sendable {
     } catch { throw Failure(.failed, "cannot lock the repository: \(error)") }
   }
 
-  /// Does something while the repository is taken for one writer.
+  /// Does something while the repository is taken for one writer. With `waiting` another writer's end is waited
+  /// for; it is called now and then, and ends the wait by throwing.
   public func whileLocked<R>(
-    _ command: String, at time: Timestamp, _ body: () throws -> R
+    _ command: String, at time: Timestamp, waiting: (() throws -> Void)? = nil, _ body: () throws -> R
   ) throws -> R {
-    try lock(command: command, at: time).hold(body)
+    try lock(command, at: time, waiting: waiting).hold(body)
+  }
+
+  private func lock(
+    _ command: String, at time: Timestamp, waiting: (() throws -> Void)?
+  ) throws -> RepositoryLock {
+    while true {
+      do { return try lock(command: command, at: time) } catch {
+        guard let waiting, error.kind == .locked else { throw error }
+        try waiting()
+        Process.sleep(milliseconds: 100)
+      }
+    }
   }
 
   /// Makes every later rotation expire nothing, until it is released. A reason that stands already stays.

@@ -60,6 +60,9 @@ public enum SnapshotSet: String, CaseIterable, Sendable {
     }
   }
 
+  /// True for two instants in one hour, day, week, month or year.
+  public func isSamePeriod(_ a: LocalTime, _ b: LocalTime) -> Bool { key(a) == key(b) }
+
   /// Equal for two instants in the same period of local time.
   func key(_ time: LocalTime) -> [Int] {
     switch self {

@@ -20,7 +20,8 @@ enum Layering {
     "Commands": TargetRule(
       layer: 4,
       imports: [
-        "Engine", "Repository", "Posix", "Catalog", "Patterns", "Retention", "ArgumentParser",
+        "Engine", "Repository", "Posix", "Catalog", "Patterns", "Retention", "Settings",
+        "ArgumentParser",
         "FoundationEssentials", "Synchronization",
       ]),
     "Engine": TargetRule(

@@ -98,6 +98,20 @@ int tr_may_copy_xattr(const char *name);
 /// Local broken-down time of an instant: year, month, day, hour, minute, second.
 void tr_local_time(int64_t seconds, int fields[6]);
 
+void tr_clear_umask(void);
+/// Starts a program in a process group of its own: input from /dev/null, output and error into a new pipe whose
+/// other end is stored in `output`; signals and umask as they were. Returns the process, or the errno of execve.
+long tr_spawn(const char *const *arguments, const char *const *environment, int *output);
+/// 1 where a descriptor can be read, or its other end is closed; 0 after so many milliseconds.
+long tr_wait_readable(int fd, int milliseconds);
+/// The process's number when it has ended, with the status of wait(2); 0 before.
+long tr_wait_child(int process, int *status);
+long tr_kill_group(int process, int signal);
+/// Sends a datagram to the socket of the service manager; see sd_notify(3).
+long tr_notify(const char *socket, const char *text, size_t count);
+/// The variables of the process's environment; the last is NULL.
+char **tr_environment(void);
+
 void tr_ignore_broken_pipes(void);
 /// From now on SIGINT, SIGTERM and SIGHUP are only remembered.
 void tr_remember_signals(void);

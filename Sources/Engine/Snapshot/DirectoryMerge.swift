@@ -51,7 +51,7 @@ struct DirectoryMerge {
 
   mutating func run() throws {
     var linked: UInt64 = 0
-    let excludes = work.options.excludes
+    let excludes = node.excludes
     var directories: [(range: Range<Int>, isRecycled: Bool)] = []
     var count: UInt64 = 0
     defer {
@@ -132,7 +132,7 @@ struct DirectoryMerge {
     for (range, isRecycled) in found {
       let name = Array(worker.listing.bytes[range])
       let row = rows?.seek(name.span)
-      if let rule = work.options.excludes.rule(for: name.span, in: node.patternPath, isDirectory: true) {
+      if let rule = node.excludes.rule(for: name.span, in: node.patternPath, isDirectory: true) {
         work.exclude(path(range), rule)
         if isRecycled { try work.discard(name, of: node) }
         continue

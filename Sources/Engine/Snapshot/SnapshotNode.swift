@@ -33,6 +33,8 @@ final class SnapshotNode: WalkNode, @unchecked Sendable {
   /// The repository or a pseudo file system: recorded as an empty directory.
   var isSkipped = false
 
+  /// What is left out of the source it belongs to.
+  var excludes: Excludes
   /// Its path relative to its source, where patterns need it.
   var patternPath: [UInt8] = []
   /// The only name that is kept, in a directory that is marked as one to leave out.
@@ -60,6 +62,7 @@ final class SnapshotNode: WalkNode, @unchecked Sendable {
     self.tree = base == nil ? nil : tree
     isMoved = parent?.isMoved ?? false
     tally = parent?.tally
+    excludes = parent?.excludes ?? Excludes()
     fileSystem = parent?.fileSystem ?? .unknown
     super.init(parent: parent, name: name)
   }

@@ -23,7 +23,10 @@ public struct SnapshotOptions: Sendable {
   public var threads: Int
   public var changeDetection: ChangeDetection
   public var guardLimits: GuardLimits
+  /// What is left out of every source that `excludesOfSource` does not name.
   public var excludes: Excludes
+  /// By the source's path.
+  public var excludesOfSource: [[UInt8]: Excludes] = [:]
 
   public init(
     sources: [[UInt8]], label: [UInt8] = Array("localhost".utf8), threads: Int,

@@ -135,7 +135,7 @@ final class SnapshotWork: TreeWork {
       return []
     }
     try identify(node)
-    if node.isListed, node.plan == nil, let rule = node.sourceStatus.flatMap(options.excludes.rule(for:)) {
+    if node.isListed, node.plan == nil, let rule = node.sourceStatus.flatMap(node.excludes.rule(for:)) {
       exclude(node.sourcePath, rule)
       try discardRecycled(node)
       return []
@@ -164,7 +164,7 @@ final class SnapshotWork: TreeWork {
     encoder.begin(node.metadata, flags: flags, attributes: node.attributes)
     if isListed {
       if node.plan != nil && worker.listing.entries.isEmpty { try guards.checkNotEmpty(node) }
-      if let tag = options.excludes.tag(in: worker.listing, of: node.source!.descriptor) {
+      if let tag = node.excludes.tag(in: worker.listing, of: node.source!.descriptor) {
         node.tag = tag.name
         exclude(node.sourcePath, tag.rule)
       }
@@ -227,18 +227,21 @@ final class SnapshotWork: TreeWork {
   private func identify(_ node: SnapshotNode) throws {
     guard node.isListed, let status = node.sourceStatus, let source = node.source else { return }
     let isSource = node.plan != nil
-    if isSource { node.tally = guards.begin(node) }
+    if isSource {
+      node.tally = guards.begin(node)
+      node.excludes = options.excludesOfSource[node.sourcePath] ?? options.excludes
+    }
     let isMount = isSource || status.device != node.snapshotParent?.sourceStatus?.device
     let identity = fileSystem(of: source.descriptor, status.device)
     node.fileSystem = identity.key
-    if !options.excludes.patterns.isEmpty && !isSource {
+    if !node.excludes.patterns.isEmpty && !isSource {
       let above = node.snapshotParent!.patternPath
       node.patternPath = above.isEmpty ? node.name : above + [UInt8(ascii: "/")] + node.name
     }
     if isRepository(status) || isMount && identity.isKernelView {
       node.isSkipped = true
       progress.skipped.count()
-    } else if isMount && !isSource && options.excludes.isOneFileSystem {
+    } else if isMount && !isSource && node.excludes.isOneFileSystem {
       node.isSkipped = true
       exclude(node.sourcePath, "--one-file-system")
     } else {

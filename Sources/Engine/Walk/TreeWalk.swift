@@ -1,5 +1,5 @@
 internal import Posix
-internal import Repository
+public import Repository
 internal import Synchronization
 
 /// One directory on its way through a walk. Handed from thread to thread, never shared by two at once:
@@ -84,7 +84,7 @@ private func complete<Work: TreeWork>(
 }
 
 /// Throws where the operator or the system asked the process to end.
-func checkForSignal() throws(Failure) {
+public func checkForSignal() throws(Failure) {
   if let signal = Process.rememberedSignal {
     throw Failure(.interrupted(signal: signal), "interrupted")
   }

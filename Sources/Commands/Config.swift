@@ -1,0 +1,132 @@
+internal import ArgumentParser
+internal import Catalog
+internal import Engine
+internal import Posix
+internal import Repository
+internal import Settings
+
+struct ConfigCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "config",
+    abstract: "Check the configuration file, or print an example of one.",
+    discussion: """
+      Examples:
+        treering config example > /etc/treering/treering.toml
+        treering config check
+      """,
+    subcommands: [ConfigCheckCommand.self, ConfigExampleCommand.self])
+}
+
+struct ConfigExampleCommand: RunnableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "example",
+    abstract: "Print a complete, commented configuration.",
+    discussion: """
+      Example:
+        treering config example > /etc/treering/treering.toml
+      """)
+
+  func execute() throws -> ExitStatus {
+    Console.write(Configuration.example, to: .output)
+    return .done
+  }
+}
+
+struct ConfigCheckCommand: RunnableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "check",
+    abstract: "Check the configuration, and say what run would do.",
+    discussion: """
+      Not only the file is checked: the repository, the sources and the programs that it names are looked at.
+
+      Example:
+        treering config check --config /etc/treering/treering.toml
+      """)
+
+  @OptionGroup var common: CommonOptions
+
+  func execute() throws -> ExitStatus {
+    let file = try common.requiredConfiguration()
+    var findings: [String] = []
+    func note(_ failure: Failure) { findings.append(failure.description) }
+    var repository: Repository?
+    do { repository = try common.openRepository() } catch { note(error) }
+    for source in file.settings.sources {
+      do {
+        let paths = try checkedSources([Array(source.path.utf8)])
+        if let repository { try refuseSourcesInside(repository, paths) }
+        for patterns in source.excludeFrom {
+          var excludes = Excludes()
+          try excludes.add(patternsIn: Array(patterns.utf8))
+        }
+      } catch { findings.append("\(file.at(source.line)): \(error)") }
+    }
+    if file.settings.sources.isEmpty { findings.append("\(displayName(file.path)): no [[source]] is named") }
+    for hook in file.settings.hooksBefore + file.settings.hooksAfter {
+      if let trouble = Self.trouble(hook.command[0]) {
+        findings.append("\(file.at(hook.line)): \(trouble)")
+      }
+    }
+    if common.json {
+      Console.print(
+        jsonText(
+          ConfigCheckAnswer(
+            config: displayName(file.path), repository: file.settings.repository,
+            sources: file.settings.sources.map(\.path), findings: findings)))
+    } else if findings.isEmpty {
+      if !common.quiet { for line in Self.plan(file, repository) { Console.print(line) } }
+    }
+    for finding in findings { Console.complain(finding) }
+    return findings.isEmpty ? .done : .usage
+  }
+
+  /// Why a program cannot be run.
+  private static func trouble(_ program: String) -> String? {
+    let path = Array(program.utf8)
+    do throws(Errno) {
+      let status = try Descriptor.open(path: path, .pathOnly).status()
+      if status.kind != .regular { return "\(program) is no program" }
+      if status.permissions & 0o111 == 0 { return "\(program) is not executable" }
+      return nil
+    } catch { return "cannot run \(program): \(error)" }
+  }
+
+  private static func plan(_ file: ConfigurationFile, _ repository: Repository?) -> [String] {
+    let settings = file.settings
+    var lines = ["\(displayName(file.path)) is right. treering run would:"]
+    for hook in settings.hooksBefore { lines.append("  run \(hook.words)") }
+    lines.append("  take a snapshot in \(displayName(repository?.path ?? [])) of")
+    for source in settings.sources {
+      let rules = source.exclude.count + source.excludeFrom.count
+      lines.append(
+        "    \(source.path)" + (rules > 0 ? ", without what \(counted(UInt64(rules), "pattern", "patterns")) match" : ""))
+    }
+    let sets = Configuration.Retention.sets.compactMap { set in
+      settings.retention.keep[set].flatMap { $0 > 0 ? "\(set) \($0)" : nil }
+    }
+    var keep = sets
+    if settings.retention.keepLast > 0 { keep.append("the last \(settings.retention.keepLast)") }
+    if let within = settings.retention.keepWithinSeconds {
+      keep.append("the last \(durationText(Double(within)))")
+    }
+    lines.append("  keep " + keep.joined(separator: ", "))
+    for hook in settings.hooksAfter { lines.append("  run \(hook.words)") }
+    return lines
+  }
+}
+
+extension Configuration.Hook {
+  /// What a person reads.
+  var words: String {
+    command.joined(separator: " ") + " for at most \(durationText(Double(timeoutSeconds)))"
+      + (isRequired ? "; it must succeed" : "")
+  }
+}
+
+/// The document of `config check --json`.
+struct ConfigCheckAnswer: Encodable {
+  let config: String
+  let repository: String?
+  let sources: [String]
+  let findings: [String]
+}

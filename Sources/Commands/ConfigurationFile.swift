@@ -1,0 +1,128 @@
+internal import Catalog
+internal import Engine
+internal import Patterns
+internal import Posix
+internal import Repository
+internal import Retention
+internal import Settings
+
+/// A configuration and the file it was read from.
+struct ConfigurationFile {
+  let path: [UInt8]
+  let settings: Configuration
+
+  /// The file that is meant where nobody names one.
+  static var defaultPath: [UInt8] {
+    if let named = Posix.Process.environment("TREERING_CONFIG"), !named.isEmpty { return named }
+    if Posix.Process.effectiveUser == 0 { return Array("/etc/treering/treering.toml".utf8) }
+    return (Posix.Process.environment("HOME") ?? []) + Array("/.config/treering/treering.toml".utf8)
+  }
+
+  /// Reads a file; throws `usage` with file, line and column.
+  init(_ path: [UInt8]) throws(Failure) {
+    self.path = path
+    let text: [UInt8]
+    do { text = try Descriptor.open(path: path, .read).readToEnd(limit: 1 << 20) } catch {
+      throw Failure(
+        .usage, "cannot read the configuration \(displayName(path)): \(error)",
+        hint: "begin with: treering config example")
+    }
+    guard let valid = String(validating: text, as: UTF8.self) else {
+      throw Failure(.usage, "the configuration \(displayName(path)) is not UTF-8")
+    }
+    do { settings = try Configuration(text: valid) } catch {
+      let place = error.line.map { ":\($0)" + (error.column.map { ":\($0)" } ?? "") } ?? ""
+      throw Failure(.usage, "\(displayName(path))\(place): \(error.message)")
+    }
+  }
+
+  /// The file and the line, for what is found wrong later.
+  func at(_ line: Int) -> String { "\(displayName(path)):\(line)" }
+
+  var repositoryPath: [UInt8]? { settings.repository.map { Array($0.utf8) } }
+
+  var policy: RetentionPolicy {
+    let retention = settings.retention
+    var policy = RetentionPolicy(
+      keep: [:], keepLast: retention.keepLast, keepWithinSeconds: retention.keepWithinSeconds)
+    for set in SnapshotSet.allCases { policy.keep[set] = retention.keep[set.rawValue] ?? 0 }
+    return policy
+  }
+
+  var minimumFree: MinimumFree? {
+    switch settings.retention.minimumFree {
+    case .share(let share): .share(share)
+    case .bytes(let bytes): .bytes(bytes)
+    case nil: nil
+    }
+  }
+
+  var threads: Int { settings.threads ?? min(8, processorCount()) }
+
+  /// What a snapshot is taken of; throws `usage` for a source that is not there.
+  func snapshotOptions() throws(Failure) -> SnapshotOptions {
+    guard !settings.sources.isEmpty else {
+      throw Failure(.usage, "\(displayName(path)) names no source", hint: "add a table [[source]] with a path")
+    }
+    var options = SnapshotOptions(
+      sources: [], label: Array(settings.label.utf8), threads: threads,
+      changeDetection: ChangeDetection(rawValue: settings.changeDetection) ?? .ctime,
+      guardLimits: GuardLimits(gone: settings.goneLimit, changed: settings.changedLimit))
+    for source in settings.sources {
+      let paths: [[UInt8]]
+      do { paths = try checkedSources([Array(source.path.utf8)]) } catch {
+        throw Failure(error.kind, "\(at(source.line)): \(error.message)", hint: error.hint)
+      }
+      options.sources += paths
+      for path in paths { options.excludesOfSource[path] = try excludes(of: source) }
+    }
+    options.sources = withoutNested(options.sources)
+    return options
+  }
+
+  private func excludes(of source: Configuration.Source) throws(Failure) -> Excludes {
+    var excludes = Excludes()
+    for file in source.excludeFrom {
+      do { try excludes.add(patternsIn: Array(file.utf8)) } catch {
+        throw Failure(error.kind, "\(at(source.line)): \(error.message)")
+      }
+    }
+    for pattern in source.exclude { excludes.patterns.add(Array(pattern.utf8), origin: at(source.line)) }
+    excludes.isOneFileSystem = source.oneFileSystem
+    excludes.caches = source.excludeCaches
+    excludes.ifPresent = source.excludeIfPresent.map { Array($0.utf8) }
+    excludes.largestFile = source.maxFileSize
+    excludes.noDump = source.excludeNodump
+    return excludes
+  }
+}
+
+extension Excludes {
+  /// Adds the patterns in a file, one a line.
+  mutating func add(patternsIn file: [UInt8]) throws(Failure) {
+    do {
+      let text = try Descriptor.open(path: file, .read).readToEnd(limit: 16 << 20)
+      patterns.add(file: text, name: displayName(file))
+    } catch { throw Failure(.usage, "cannot read the patterns in \(displayName(file)): \(error)") }
+  }
+}
+
+extension CommonOptions {
+  /// The configuration that the operator named, or the default one if it is there.
+  func configuration() throws(Failure) -> ConfigurationFile? {
+    if let config { return try ConfigurationFile(config.bytes) }
+    let path = ConfigurationFile.defaultPath
+    do throws(Errno) { _ = try Descriptor.open(path: path, .pathOnly) } catch {
+      if error == .noSuchEntry || error == .notADirectory || error == .accessDenied { return nil }
+    }
+    return try ConfigurationFile(path)
+  }
+
+  /// The configuration that a command must have.
+  func requiredConfiguration() throws(Failure) -> ConfigurationFile {
+    if let file = try configuration() { return file }
+    throw Failure(
+      .usage, "there is no configuration: \(displayName(ConfigurationFile.defaultPath)) is not there",
+      hint: "make one of what this prints: treering config example; or name one with --config")
+  }
+}

@@ -1,0 +1,207 @@
+internal import Catalog
+internal import Engine
+internal import Posix
+internal import Repository
+internal import Retention
+internal import Settings
+
+/// The work of one `treering run`, step by step, while the repository is locked.
+final class ScheduledRun {
+  /// A UUID of version 4.
+  let id: String
+  private let file: ConfigurationFile
+  private let options: SnapshotOptions
+  private let repository: Repository
+  private let common: CommonOptions
+  private var answer: RunAnswer
+
+  init(
+    _ file: ConfigurationFile, _ options: SnapshotOptions, _ repository: Repository, _ common: CommonOptions
+  ) {
+    self.file = file
+    self.options = options
+    self.repository = repository
+    self.common = common
+    id = Self.uuid()
+    answer = RunAnswer(time: "", runID: id, result: "failed", exitStatus: ExitStatus.failed.code)
+  }
+
+  /// Never throws: what went wrong is said, recorded in the history and in the exit status.
+  func work(startingAt start: Timestamp, evenIfNotDue: Bool) -> RunAnswer {
+    let began = Clock.monotonic()
+    answer.time = start.rfc3339
+    do {
+      if try !evenIfNotDue && !isDue(at: start) {
+        answer.result = "not_due"
+        answer.exitStatus = ExitStatus.done.code
+        return answer
+      }
+      try allSteps()
+      answer.result = "made"
+    } catch {
+      let failure = error as? Failure ?? Failure(.failed, "\(error)")
+      Console.complain(failure.description)
+      answer.error = failure.description
+      answer.exitStatus = ExitStatus(failure.kind).code
+      answer.result = failure.kind == .refused ? "refused" : "failed"
+    }
+    answer.elapsedSeconds = Clock.monotonic() - began
+    do { try repository.appendHistory(jsonText(answer, isLine: true)) } catch {
+      Console.complain("warning: \(error)")
+    }
+    return answer
+  }
+
+  /// True where the period that is kept shortest has no snapshot of all sources yet.
+  private func isDue(at time: Timestamp) throws(Failure) -> Bool {
+    let policy = file.policy
+    guard policy.keepLast == 0, policy.keepWithinSeconds == nil,
+      let set = SnapshotSet.allCases.first(where: { policy.keep[$0] ?? 0 > 0 })
+    else { return true }
+    let sources = Set(options.sources)
+    func local(_ time: Timestamp) -> LocalTime {
+      LocalTime(fields: Clock.localFields(time.seconds), of: time.seconds)
+    }
+    return try !repository.snapshots().snapshots.contains {
+      $0.summary.label == options.label && sources.isSubset(of: $0.summary.sources)
+        && set.isSamePeriod(local($0.summary.started), local(time))
+    }
+  }
+
+  // MARK: Steps
+
+  private func allSteps() throws {
+    answer.exitStatus = ExitStatus.done.code
+    var failure: (any Error)?
+    do {
+      for hook in file.settings.hooksBefore { try run(hook, "before") }
+      try snapshot()
+      try rotation()
+    } catch { failure = error }
+    // What was stopped before must go on again, whatever happened in between.
+    for hook in file.settings.hooksAfter {
+      do { try run(hook, "after", failed: failure) } catch { failure = failure ?? error }
+    }
+    if let failure { throw failure }
+  }
+
+  private func note(_ step: String, _ outcome: String, since start: Timestamp, _ message: String? = nil) {
+    answer.steps.append(
+      RunStep(step: step, outcome: outcome, elapsedSeconds: Clock.monotonic() - start, message: message))
+    if outcome == "warnings" && answer.exitStatus == ExitStatus.done.code {
+      answer.exitStatus = ExitStatus.warnings.code
+    }
+  }
+
+  private func snapshot() throws {
+    Posix.Process.notifyServiceManager("STATUS=taking a snapshot")
+    let monitor = ConsoleMonitor(wantsExcluded: common.verbose)
+    let progress = Progress()
+    let start = Clock.monotonic()
+    let line = ProgressLine("snapshot", progress, common)
+    defer { line.stop() }
+    do {
+      let result = try takeSnapshot(
+        of: options, in: repository, program: "treering \(Treering.version)", progress: progress,
+        monitor: monitor)
+      line.stop()
+      if let trouble = result.trouble { Console.complain("warning: \(trouble)") }
+      answer.snapshot = SnapshotAnswer(result, progress, monitor.warnings)
+      let isGood = progress.warnings.value == 0 && result.trouble == nil
+      note(
+        "snapshot", isGood ? "done" : "warnings", since: start,
+        result.snapshot.name.description + (result.trouble.map { ": \($0)" } ?? ""))
+    } catch {
+      note("snapshot", "failed", since: start, "\(error)")
+      throw error
+    }
+  }
+
+  private func rotation() throws {
+    Posix.Process.notifyServiceManager("STATUS=rotating")
+    let start = Clock.monotonic()
+    do {
+      let result = try rotate(
+        repository,
+        RotationOptions(
+          policy: file.policy, minimumFree: file.minimumFree, keepsSpare: file.settings.keepSpare,
+          threads: file.threads))
+      answer.expired = result.expired.map(\.name.description)
+      var trouble = result.plan.obstacle.map { "nothing expires: \($0)" }
+      if result.missingBytes > 0 {
+        trouble = "\(byteText(result.missingBytes)) are missing to what shall be free, and nothing more can expire"
+      }
+      if let trouble { Console.complain("warning: \(trouble)") }
+      note(
+        "rotate", trouble == nil ? "done" : "warnings", since: start,
+        trouble ?? "\(answer.expired.count) expired")
+    } catch {
+      note("rotate", "failed", since: start, "\(error)")
+      throw error
+    }
+  }
+
+  private func run(_ hook: Configuration.Hook, _ when: String, failed: (any Error)? = nil) throws {
+    let step = "hook \(when): \(hook.command.joined(separator: " "))"
+    Posix.Process.notifyServiceManager("STATUS=\(step)")
+    let start = Clock.monotonic()
+    var status = answer.exitStatus
+    if let failed { status = ExitStatus((failed as? Failure)?.kind ?? .failed).code }
+    var lines: [[UInt8]] = []
+    let wantsAll = common.verbose
+    let problem: String?
+    do throws(Errno) {
+      let end = try Posix.Process.runChild(
+        hook.command.map { Array($0.utf8) },
+        environment: [
+          ("TREERING_REPOSITORY", repository.path), ("TREERING_RUN_ID", Array(id.utf8)),
+          ("TREERING_STEP", Array(when.utf8)), ("TREERING_EXIT_STATUS", Array("\(status)".utf8)),
+          ("TREERING_SNAPSHOT", Array((answer.snapshot?.snapshot ?? "").utf8)),
+        ], timeoutSeconds: Double(hook.timeoutSeconds)
+      ) { line in
+        if wantsAll { Console.complain("\(hook.command[0]): \(displayName(line))") }
+        lines.append(line)
+        if lines.count > 20 { lines.removeFirst() }
+      }
+      problem = Self.words(end, hook)
+    } catch { problem = "cannot be started: \(error)" }
+    guard let problem else {
+      note(step, "done", since: start)
+      return
+    }
+    let message = "the hook \(hook.command[0]) \(problem)"
+    // Its last words are what a person needs.
+    if !wantsAll { for line in lines { Console.complain("\(hook.command[0]): \(displayName(line))") } }
+    try checkForSignal()
+    if hook.isRequired {
+      note(step, "failed", since: start, message)
+      throw Failure(.failed, message, hint: when == "before" ? "no snapshot was taken" : nil)
+    }
+    Console.complain("warning: \(message)")
+    note(step, "warnings", since: start, message)
+  }
+
+  /// What is wrong with how it ended.
+  private static func words(_ end: ChildEnd, _ hook: Configuration.Hook) -> String? {
+    switch end {
+    case .exited(0): nil
+    case .exited(let status): "ended with status \(status)"
+    case .signalled(let signal): "was ended by signal \(signal)"
+    case .timedOut: "did not end within \(durationText(Double(hook.timeoutSeconds))) and was stopped"
+    case .interrupted: "was stopped, because the run was interrupted"
+    }
+  }
+
+  private static func uuid() -> String {
+    var bytes = (try? Posix.Process.randomBytes(16)) ?? [UInt8](repeating: 0, count: 16)
+    bytes[6] = bytes[6] & 0x0f | 0x40
+    bytes[8] = bytes[8] & 0x3f | 0x80
+    let hex = Array("0123456789abcdef".utf8)
+    var text: [UInt8] = []
+    for (index, byte) in bytes.enumerated() {
+      if [4, 6, 8, 10].contains(index) { text.append(UInt8(ascii: "-")) }
+      text += [hex[Int(byte >> 4)], hex[Int(byte & 15)]]
+    }
+    return String(decoding: text, as: UTF8.self)
+  }
+}

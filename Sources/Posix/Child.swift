@@ -1,0 +1,164 @@
+internal import CPosix
+internal import Glibc
+
+/// How a program that was started ended.
+public enum ChildEnd: Sendable, Equatable {
+  case exited(Int32)
+  case signalled(Int32)
+  case timedOut
+  /// This process was asked to end, and ended the child.
+  case interrupted
+}
+
+extension Process {
+  /// The longest line of output that is passed on whole, in bytes.
+  private static var longestLine: Int { 4096 }
+
+  /// Runs a program and waits for it. Its input is empty; its output and errors come line by line.
+  ///
+  /// It runs in a process group of its own. After `timeoutSeconds`, or when this process was asked to end, the
+  /// group gets SIGTERM, and half a second later SIGKILL. Nothing waits for what the program left running.
+  /// Throws where it cannot be started; `execve(2)`.
+  public static func runChild(
+    _ command: [[UInt8]], environment: [(name: String, value: [UInt8])], timeoutSeconds: Double,
+    onLine: ([UInt8]) -> Void
+  ) throws(Errno) -> ChildEnd {
+    var raw: CInt = -1
+    let process = CInt(try spawn(command, environment, &raw))
+    let output = Descriptor(raw: raw)
+    var lines = LineBuffer(limit: longestLine)
+    let start = Clock.monotonic()
+    var isOpen = true
+    var status: CInt = 0
+    var end: ChildEnd?
+    var killAfterSeconds = Double.infinity
+    while true {
+      let hasEnded = try perform(.waitpid) { tr_wait_child(process, &status) } > 0
+      try drain(output, &lines, isOpen: &isOpen, waitMilliseconds: hasEnded ? 0 : 50, onLine)
+      if hasEnded { break }
+      let elapsed = Clock.monotonic() - start
+      if end == nil {
+        if rememberedSignal != nil { end = .interrupted } else if elapsed > timeoutSeconds { end = .timedOut }
+        if end != nil {
+          _ = tr_kill_group(process, SIGTERM)
+          killAfterSeconds = elapsed + 0.5
+        }
+      } else if elapsed > killAfterSeconds {
+        _ = tr_kill_group(process, SIGKILL)
+        killAfterSeconds = .infinity
+      }
+    }
+    lines.finish(onLine)
+    // What the program left behind of its group is not to outlive a run that was ended.
+    if let end {
+      _ = tr_kill_group(process, SIGKILL)
+      return end
+    }
+    let signal = status & 0x7f
+    return signal == 0 ? .exited((status >> 8) & 0xff) : .signalled(signal)
+  }
+
+  private static func spawn(
+    _ command: [[UInt8]], _ environment: [(name: String, value: [UInt8])], _ output: inout CInt
+  ) throws(Errno) -> Int {
+    var variables: [[UInt8]] = environment.map { Array("\($0.name)=".utf8) + $0.value }
+    let own = Set(environment.map(\.name))
+    var pointer = tr_environment()
+    while let entry = pointer?.pointee {
+      let bytes = [UInt8](UnsafeRawBufferPointer(start: entry, count: strlen(entry)))
+      let name = String(decoding: bytes.prefix { $0 != UInt8(ascii: "=") }, as: UTF8.self)
+      if !own.contains(name) { variables.append(bytes) }
+      pointer = pointer?.advanced(by: 1)
+    }
+    let arguments = CStrings(command)
+    let strings = CStrings(variables)
+    var raw: CInt = -1
+    let process = try perform(.fork) { tr_spawn(arguments.pointers, strings.pointers, &raw) }
+    output = raw
+    return process
+  }
+
+  /// Passes on what can be read now; waits for it at most so long.
+  private static func drain(
+    _ output: borrowing Descriptor, _ lines: inout LineBuffer, isOpen: inout Bool, waitMilliseconds: CInt,
+    _ onLine: ([UInt8]) -> Void
+  ) throws(Errno) {
+    var wait = waitMilliseconds
+    let raw = output.raw
+    guard isOpen else {
+      if wait > 0 { sleep(milliseconds: Int(wait)) }
+      return
+    }
+    // Bounded, so that a flood does not hide a timeout.
+    for _ in 0..<64 {
+      let patience = wait
+      guard try perform(.poll, { tr_wait_readable(raw, patience) }) > 0 else { return }
+      wait = 0
+      let count = try lines.read(output)
+      if count == 0 {
+        isOpen = false
+        return
+      }
+      lines.pass(count, onLine)
+    }
+  }
+
+  /// Tells the service manager how things stand, in the form of sd_notify(3); does nothing without one.
+  public static func notifyServiceManager(_ state: String) {
+    guard let socket = environment("NOTIFY_SOCKET"), !socket.isEmpty else { return }
+    _ = try? perform(.sendto) {
+      withCString(socket) { path in
+        Array(state.utf8).withUnsafeBytes { tr_notify(path, $0.baseAddress, $0.count) }
+      }
+    }
+  }
+}
+
+/// Output on its way to becoming lines.
+private struct LineBuffer {
+  private var buffer = [UInt8](repeating: 0, count: 4096)
+  private var line: [UInt8] = []
+  private let limit: Int
+
+  init(limit: Int) { self.limit = limit }
+
+  mutating func read(_ output: borrowing Descriptor) throws(Errno) -> Int {
+    let raw = output.raw
+    return try perform(.read) { buffer.withUnsafeMutableBytes { tr_read(raw, $0.baseAddress, $0.count) } }
+  }
+
+  mutating func pass(_ count: Int, _ onLine: ([UInt8]) -> Void) {
+    for byte in buffer[..<count] {
+      if byte == UInt8(ascii: "\n") || line.count >= limit { finish(onLine) }
+      if byte != UInt8(ascii: "\n") { line.append(byte) }
+    }
+  }
+
+  mutating func finish(_ onLine: ([UInt8]) -> Void) {
+    if !line.isEmpty { onLine(line) }
+    line.removeAll(keepingCapacity: true)
+  }
+}
+
+/// Strings for a C function that takes an array of them, which ends with a null pointer.
+private final class CStrings {
+  let pointers: UnsafeMutablePointer<UnsafePointer<CChar>?>
+  private let count: Int
+
+  init(_ strings: [[UInt8]]) {
+    count = strings.count
+    pointers = .allocate(capacity: count + 1)
+    for (index, string) in strings.enumerated() {
+      let copy = UnsafeMutablePointer<CChar>.allocate(capacity: string.count + 1)
+      for (place, byte) in string.enumerated() { copy[place] = CChar(bitPattern: byte) }
+      copy[string.count] = 0
+      pointers[index] = UnsafePointer(copy)
+    }
+    pointers[count] = nil
+  }
+
+  deinit {
+    for index in 0..<count { pointers[index]?.deallocate() }
+    pointers.deallocate()
+  }
+}

@@ -1,0 +1,70 @@
+/// What `treering.toml` says; `man/treering.toml.5` describes it.
+public struct Configuration: Sendable, Equatable {
+  /// A directory to back up, and what is left out of it.
+  public struct Source: Sendable, Equatable {
+    public var path = ""
+    /// Patterns of gitignore(5).
+    public var exclude: [String] = []
+    /// Files of such patterns.
+    public var excludeFrom: [String] = []
+    public var oneFileSystem = false
+    public var excludeCaches = false
+    public var excludeIfPresent: [String] = []
+    public var excludeNodump = false
+    /// In bytes.
+    public var maxFileSize: UInt64?
+    /// Where it stands in the file, from 1.
+    public var line = 0
+  }
+
+  /// A program that is run before or after.
+  public struct Hook: Sendable, Equatable {
+    /// The program's absolute path, and its arguments.
+    public var command: [String] = []
+    public var timeoutSeconds: Int64 = 600
+    /// Without its success the run fails.
+    public var isRequired = false
+    public var line = 0
+  }
+
+  /// What must stay free.
+  public enum MinimumFree: Sendable, Equatable {
+    /// From 0 to 1.
+    case share(Double)
+    case bytes(UInt64)
+  }
+
+  public struct Retention: Sendable, Equatable {
+    /// By the name of the set.
+    public var keep: [String: Int] = [:]
+    public var keepLast = 0
+    public var keepWithinSeconds: Int64?
+    public var minimumFree: MinimumFree?
+
+    public static let sets = ["hourly", "daily", "weekly", "monthly", "yearly"]
+    public static let standard = Retention(
+      keep: ["hourly": 24, "daily": 7, "weekly": 4, "monthly": 12, "yearly": 3])
+  }
+
+  public var repository: String?
+  public var label = "localhost"
+  public var changeDetection = "ctime"
+  public var threads: Int?
+  public var keepSpare = true
+  public var retention = Retention.standard
+  public var sources: [Source] = []
+  /// Shares from 0 to 1.
+  public var goneLimit = 0.5
+  public var changedLimit = 0.5
+  public var hooksBefore: [Hook] = []
+  public var hooksAfter: [Hook] = []
+  /// How old the newest good snapshot may become.
+  public var rpoSeconds: Int64?
+
+  public init() {}
+
+  /// Reads a configuration; the first thing wrong with it is thrown, with its place.
+  public init(text: String) throws(SettingsError) {
+    self = try readConfiguration(text)
+  }
+}

@@ -1,0 +1,79 @@
+extension Configuration {
+  /// A configuration with every key, its default and what it is for.
+  public static let example = """
+    # treering.toml: what `treering run` does. See treering.toml(5); check this file with: treering config check
+
+    # The directory that holds the snapshots; made with: treering init /backup/treering
+    repository = "/backup/treering"
+
+    # The first directory inside each snapshot, such as the host's name.
+    label = "localhost"
+
+    # What tells an unchanged file without reading it: "ctime", "mtime" or "content".
+    change_detection = "ctime"
+
+    # Threads that work at once, 1 to 64; without this the number of processors, at most 8.
+    # threads = 4
+
+    # An expired snapshot is kept and made into the next one: much faster than deleting it.
+    keep_spare = true
+
+    # How many snapshots each set keeps. Without [retention] these numbers; with it, a set that is missing keeps none.
+    [retention]
+    hourly = 24
+    daily = 7
+    weekly = 4
+    monthly = 12
+    yearly = 3
+    # The newest so many, in whatever set.
+    keep_last = 0
+    # All that are younger than the newest by no more than this.
+    # keep_within = "2d"
+    # Where less is free, the oldest go that only a set protects: a percentage or a size.
+    # minimum_free = "5%"
+
+    # Each directory to back up has a table of its own.
+    [[source]]
+    path = "/home"
+    # Patterns of gitignore(5), relative to the source. Nothing is left out unless you say so.
+    exclude = [".cache/", "*.tmp"]
+    # Files with such patterns.
+    exclude_from = []
+    # Leave out other file systems mounted below the source.
+    one_file_system = false
+    # Leave out what is in directories with a CACHEDIR.TAG.
+    exclude_caches = false
+    # Leave out what is in directories that hold such a file.
+    exclude_if_present = []
+    # Leave out what has the attribute d of chattr(1).
+    exclude_nodump = false
+    # Leave out larger files.
+    # max_file_size = "10G"
+
+    [[source]]
+    path = "/etc"
+
+    # When a run looks like a disaster rather than work.
+    [guards]
+    # Refuse where more of a source's entries are gone.
+    gone_limit = "50%"
+    # Hold rotation where more of its files have other content.
+    changed_limit = "50%"
+
+    # Programs that are run before the snapshot and after the rotation: the absolute path of one, an array of a
+    # program and its arguments, or a table. No shell is involved. Without its success a required one fails the
+    # run: those before are required unless you say otherwise, those after are not.
+    [hooks]
+    before = []
+    after = []
+    # before = [
+    #   "/usr/local/bin/quiesce",
+    #   { command = ["/usr/bin/pg_dumpall", "-f", "/var/backups/all.sql"], timeout = "30m", required = false },
+    # ]
+
+    [objectives]
+    # How old the newest good snapshot may become.
+    # rpo = "2h"
+
+    """
+}

@@ -1,0 +1,157 @@
+internal import TOMLKit
+
+func readConfiguration(_ text: String) throws(SettingsError) -> Configuration {
+  let table: TOMLTable
+  do { table = try TOMLTable(string: text) } catch let error as TOMLParseError {
+    throw SettingsError(
+      line: error.source.begin.line, column: error.source.begin.column, message: error.description)
+  } catch { throw SettingsError(message: "\(error)") }
+  let problems = Problems(Locator(text))
+  let configuration = Configuration(TableReader(table, [], problems))
+  if let first = problems.list.min(by: { $0.place < $1.place }) {
+    throw SettingsError(line: first.place.line, column: first.place.column, message: first.message)
+  }
+  return configuration
+}
+
+extension Configuration {
+  fileprivate init(_ top: TableReader) {
+    self.init()
+    top.know([
+      "repository", "label", "change_detection", "threads", "keep_spare", "retention", "source", "guards", "hooks",
+      "objectives",
+    ])
+    repository = top.path("repository")
+    if let label = top.string("label") {
+      self.label = label
+      if label.isEmpty || label.utf8.count > 255 || label.contains("/") || label == "." || label == ".." {
+        top.complain("label", "\"label\" should be the name of one directory, such as a host's name")
+      }
+    }
+    let tests = ["ctime", "mtime", "content"]
+    changeDetection =
+      top.value("change_detection", expecting: "\"ctime\", \"mtime\" or \"content\"") {
+        $0.string.flatMap { tests.contains($0) ? $0 : nil }
+      } ?? changeDetection
+    threads = top.integer("threads", 1...64, expecting: "a number from 1 to 64")
+    keepSpare = top.bool("keep_spare") ?? keepSpare
+    if let table = top.table("retention") { retention = Retention(table) }
+    for item in top.items("source", expecting: "tables [[source]]") {
+      if let table = item.table { sources.append(Source(table)) } else {
+        top.problems.add(item.place, "\"source\" should be tables [[source]]")
+      }
+    }
+    for (index, source) in sources.enumerated()
+    where sources[..<index].contains(where: { $0.path == source.path && !source.path.isEmpty }) {
+      top.problems.add(
+        Locator.Place(line: source.line, column: 1), "the source \"\(source.path)\" is named twice")
+    }
+    if let table = top.table("guards") {
+      table.know(["gone_limit", "changed_limit"])
+      goneLimit = table.share("gone_limit") ?? goneLimit
+      changedLimit = table.share("changed_limit") ?? changedLimit
+    }
+    if let table = top.table("hooks") {
+      table.know(["before", "after"])
+      hooksBefore = Hook.list(table, "before", required: true)
+      hooksAfter = Hook.list(table, "after", required: false)
+    }
+    if let table = top.table("objectives") {
+      table.know(["rpo"])
+      rpoSeconds = table.duration("rpo")
+    }
+  }
+}
+
+extension TableReader {
+  /// An absolute path.
+  fileprivate func path(_ key: String) -> String? {
+    value(key, expecting: "an absolute path") { found in
+      found.string.flatMap { $0.hasPrefix("/") && !$0.utf8.contains(0) ? $0 : nil }
+    }
+  }
+}
+
+extension Configuration.Retention {
+  fileprivate init(_ table: TableReader) {
+    self.init()
+    table.know(Self.sets + ["keep_last", "keep_within", "minimum_free"])
+    for set in Self.sets {
+      keep[set] = table.integer(set, 0...1_000_000, expecting: "a number from 0 on") ?? 0
+    }
+    keepLast = table.integer("keep_last", 0...1_000_000, expecting: "a number from 0 on") ?? 0
+    keepWithinSeconds = table.duration("keep_within")
+    minimumFree = table.value("minimum_free", expecting: "a percentage such as \"5%\", or a size such as \"20G\"") {
+      found in
+      guard let text = found.string else { return nil }
+      return text.hasSuffix("%")
+        ? Quantity.share(text).map { .share($0) } : Quantity.bytes(text).map { .bytes($0) }
+    }
+    if keep.values.allSatisfy({ $0 == 0 }) && keepLast == 0 && keepWithinSeconds == nil {
+      table.problems.add(
+        Locator.Place(line: table.line, column: 1),
+        "[retention] keeps nothing but the newest snapshot; name a set, such as daily = 7")
+    }
+  }
+}
+
+extension Configuration.Source {
+  fileprivate init(_ table: TableReader) {
+    self.init()
+    line = table.line
+    table.know([
+      "path", "exclude", "exclude_from", "one_file_system", "exclude_caches", "exclude_if_present",
+      "exclude_nodump", "max_file_size",
+    ])
+    table.require("path")
+    path = table.path("path") ?? ""
+    exclude = table.strings("exclude", expecting: "an array of patterns, such as [\".cache/\", \"*.tmp\"]") ?? []
+    excludeFrom = table.strings("exclude_from", expecting: "an array of files") ?? []
+    if excludeFrom.contains(where: { !$0.hasPrefix("/") }) {
+      table.complain("exclude_from", "\"exclude_from\" should be absolute paths")
+    }
+    oneFileSystem = table.bool("one_file_system") ?? false
+    excludeCaches = table.bool("exclude_caches") ?? false
+    excludeIfPresent = table.strings("exclude_if_present", expecting: "an array of names of files") ?? []
+    if excludeIfPresent.contains(where: { $0.isEmpty || $0.utf8.count > 255 || $0.contains("/") }) {
+      table.complain("exclude_if_present", "\"exclude_if_present\" should be names of files, without a slash")
+    }
+    excludeNodump = table.bool("exclude_nodump") ?? false
+    maxFileSize = table.value("max_file_size", expecting: "a size such as \"100M\"") {
+      $0.string.flatMap(Quantity.bytes)
+    }
+  }
+}
+
+extension Configuration.Hook {
+  private static let form =
+    "the absolute path of a program, an array of program and arguments, or a table with \"command\""
+
+  fileprivate static func list(_ table: TableReader, _ key: String, required: Bool) -> [Self] {
+    table.items(key, expecting: "an array").map { item in
+      var hook = Self()
+      hook.isRequired = required
+      hook.line = item.place?.line ?? table.line
+      if let inner = item.table {
+        inner.know(["command", "timeout", "required"])
+        inner.require("command")
+        hook.command = inner.value("command", expecting: form, command) ?? []
+        hook.timeoutSeconds = inner.duration("timeout") ?? hook.timeoutSeconds
+        hook.isRequired = inner.bool("required") ?? required
+      } else if let words = command(item.value) {
+        hook.command = words
+      } else {
+        table.problems.add(item.place, "a hook should be \(form), not \(TableReader.words(item.value))")
+      }
+      return hook
+    }
+  }
+
+  private static func command(_ value: any TOMLValueConvertible) -> [String]? {
+    let words = value.string.map { [$0] } ?? TableReader.strings(value)
+    guard let words, let program = words.first, program.hasPrefix("/"),
+      !words.contains(where: { $0.utf8.contains(0) })
+    else { return nil }
+    return words
+  }
+}

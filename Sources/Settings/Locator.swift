@@ -1,0 +1,165 @@
+/// Where keys and values stand in a TOML text that a parser has accepted, by their paths; items of an array are
+/// named by their numbers.
+struct Locator {
+  struct Place: Comparable {
+    var line: Int
+    var column: Int
+    static func < (a: Place, b: Place) -> Bool { (a.line, a.column) < (b.line, b.column) }
+  }
+
+  private(set) var keys: [[String]: Place] = [:]
+  private(set) var values: [[String]: Place] = [:]
+  private let bytes: [UInt8]
+  private var position = 0
+  private var line = 1
+  private var lineStart = 0
+
+  init(_ text: String) {
+    bytes = Array(text.utf8)
+    var table: [String] = []
+    var counts: [[String]: Int] = [:]
+    while true {
+      skip { Self.blanks.contains($0) || $0 == Self.newline || $0 == UInt8(ascii: ",") }
+      guard let byte = current else { return }
+      if byte == UInt8(ascii: "#") {
+        skip { $0 != Self.newline }
+      } else if byte == UInt8(ascii: "[") {
+        let place = here
+        let isArray = position + 1 < bytes.count && bytes[position + 1] == byte
+        skip { $0 == byte }
+        table = key()
+        if isArray {
+          let number = counts[table, default: 0]
+          counts[table] = number + 1
+          table.append("\(number)")
+        }
+        note(table, place)
+        skip { $0 != Self.newline }
+      } else if !statement(below: table) {
+        return
+      }
+    }
+  }
+
+  private static let newline = UInt8(ascii: "\n")
+  private static let blanks: Set<UInt8> = [0x20, 0x09, 0x0d]
+
+  private var current: UInt8? { position < bytes.count ? bytes[position] : nil }
+  private var here: Place { Place(line: line, column: position - lineStart + 1) }
+
+  private mutating func note(_ path: [String], _ place: Place) {
+    if keys[path] == nil { keys[path] = place }
+    if values[path] == nil { values[path] = place }
+  }
+
+  private mutating func advance() {
+    if current == Self.newline {
+      line += 1
+      lineStart = position + 1
+    }
+    position += 1
+  }
+
+  private mutating func skip(_ isSkipped: (UInt8) -> Bool) {
+    while let byte = current, isSkipped(byte) { advance() }
+  }
+
+  /// A key, an equals sign and a value; false where the text goes on otherwise.
+  private mutating func statement(below table: [String]) -> Bool {
+    let place = here
+    let path = table + key()
+    guard current == UInt8(ascii: "=") else { return false }
+    advance()
+    skip { Self.blanks.contains($0) }
+    for count in table.count + 1..<path.count + 1 where keys[Array(path[..<count])] == nil {
+      keys[Array(path[..<count])] = place
+    }
+    value(path)
+    return true
+  }
+
+  /// A dotted key, up to what ends it.
+  private mutating func key() -> [String] {
+    var parts: [String] = []
+    while true {
+      skip { Self.blanks.contains($0) }
+      guard let byte = current else { return parts }
+      if byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "'") {
+        let start = position
+        string()
+        parts.append(String(decoding: bytes[start + 1..<max(start + 1, position - 1)], as: UTF8.self))
+      } else {
+        let start = position
+        skip { $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: "_") || Self.isAlphanumeric($0) }
+        if position == start { return parts }
+        parts.append(String(decoding: bytes[start..<position], as: UTF8.self))
+      }
+      skip { Self.blanks.contains($0) }
+      guard current == UInt8(ascii: ".") else { return parts }
+      advance()
+    }
+  }
+
+  private static func isAlphanumeric(_ byte: UInt8) -> Bool {
+    switch byte {
+    case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+      UInt8(ascii: "A")...UInt8(ascii: "Z"):
+      true
+    default: false
+    }
+  }
+
+  private mutating func value(_ path: [String]) {
+    if values[path] == nil { values[path] = here }
+    if keys[path] == nil { keys[path] = here }
+    switch current {
+    case UInt8(ascii: "\""), UInt8(ascii: "'"): string()
+    case UInt8(ascii: "["):
+      advance()
+      var number = 0
+      while space(), let byte = current, byte != UInt8(ascii: "]") {
+        if byte == UInt8(ascii: ",") { advance() } else {
+          let before = position
+          value(path + ["\(number)"])
+          number += 1
+          if position == before { return }
+        }
+      }
+      advance()
+    case UInt8(ascii: "{"):
+      advance()
+      while space(), let byte = current, byte != UInt8(ascii: "}") {
+        if byte == UInt8(ascii: ",") { advance() } else if !statement(below: path) { return }
+      }
+      advance()
+    default: skip { !Self.blanks.contains($0) && $0 != Self.newline && !",]}#".utf8.contains($0) }
+    }
+  }
+
+  /// Passes over blanks, new lines and comments.
+  private mutating func space() -> Bool {
+    while true {
+      skip { Self.blanks.contains($0) || $0 == Self.newline }
+      guard current == UInt8(ascii: "#") else { return true }
+      skip { $0 != Self.newline }
+    }
+  }
+
+  /// Passes over a string of any of the four kinds.
+  private mutating func string() {
+    guard let quote = current else { return }
+    let isLong = bytes[position...].starts(with: [quote, quote, quote])
+    for _ in 0..<(isLong ? 3 : 1) { advance() }
+    while let byte = current {
+      if byte == UInt8(ascii: "\\") && quote == UInt8(ascii: "\"") {
+        advance()
+        if current != nil { advance() }
+      } else if byte == quote && (!isLong || bytes[position...].starts(with: [quote, quote, quote])) {
+        for _ in 0..<(isLong ? 3 : 1) where current != nil { advance() }
+        return
+      } else {
+        advance()
+      }
+    }
+  }
+}

@@ -1,0 +1,34 @@
+/// Amounts as people write them, in the configuration and on the command line.
+public enum Quantity {
+  /// Seconds of a duration such as `90s`, `15m`, `2h`, `14d` or `4w`; `nil` for anything else.
+  public static func seconds(_ text: String) -> Int64? {
+    let units: [Character: Int64] = ["s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800]
+    guard let unit = text.last.flatMap({ units[$0] }), let number = number(text.dropLast()) else { return nil }
+    let (product, overflow) = number.multipliedReportingOverflow(by: unit)
+    return overflow ? nil : product
+  }
+
+  /// Bytes of a size such as `100M`: a number, with K, M, G or T, followed by B, iB or nothing, in powers of 1024.
+  public static func bytes(_ text: String) -> UInt64? {
+    let digits = text.prefix { $0.isASCII && $0.isNumber }
+    let unit = text.dropFirst(digits.count).uppercased()
+    let shifts: [String: UInt64] = ["": 0, "B": 0, "K": 10, "M": 20, "G": 30, "T": 40]
+    guard let number = UInt64(digits), let shift = shifts[String(unit.prefix(1))],
+      ["", "B", "IB"].contains(String(unit.dropFirst())) && unit != "BB" && unit != "BIB",
+      !number.multipliedReportingOverflow(by: 1 << shift).overflow
+    else { return nil }
+    return number << shift
+  }
+
+  /// A share from 0 to 1 of a percentage such as `50%` or `50`.
+  public static func share(_ text: String) -> Double? {
+    let number = text.hasSuffix("%") ? text.dropLast() : text[...]
+    guard let value = Double(number), (0...100).contains(value) else { return nil }
+    return value / 100
+  }
+
+  private static func number(_ digits: Substring) -> Int64? {
+    guard !digits.isEmpty, digits.allSatisfy({ $0.isASCII && $0.isNumber }) else { return nil }
+    return Int64(digits)
+  }
+}

@@ -1,0 +1,134 @@
+internal import TOMLKit
+
+/// What was found wrong, wherever it was found; the first in the file is reported.
+final class Problems {
+  private(set) var list: [(place: Locator.Place, message: String)] = []
+  let locator: Locator
+
+  init(_ locator: Locator) { self.locator = locator }
+
+  func add(_ place: Locator.Place?, _ message: String) {
+    list.append((place ?? Locator.Place(line: 1, column: 1), message))
+  }
+}
+
+/// One table of a TOML file: takes the keys it is asked for, and complains of all others.
+struct TableReader {
+  private let table: TOMLTable
+  private let path: [String]
+  let problems: Problems
+
+  init(_ table: TOMLTable, _ path: [String], _ problems: Problems) {
+    self.table = table
+    self.path = path
+    self.problems = problems
+  }
+
+  /// Where the table begins, from 1.
+  var line: Int { (problems.locator.keys[path] ?? problems.locator.values[path])?.line ?? 1 }
+
+  private var name: String { path.isEmpty ? "the file" : "[\(path.filter { Int($0) == nil }.joined(separator: "."))]" }
+
+  func has(_ key: String) -> Bool { table[key] != nil }
+
+  func complain(_ key: String, _ message: String) {
+    problems.add(problems.locator.values[path + [key]], message)
+  }
+
+  /// Complains of every key that is not among the known ones.
+  func know(_ known: [String]) {
+    for key in table.keys where !known.contains(key) {
+      let near = known.map { ($0, distance(key, $0)) }.min { $0.1 < $1.1 }
+      let hint = near.map { $0.1 <= max(2, key.count / 3) ? "; did you mean \"\($0.0)\"?" : "" } ?? ""
+      problems.add(
+        problems.locator.keys[path + [key]],
+        "unknown key \"\(key)\" in \(name)" + (hint.isEmpty ? "; known are \(known.sorted().joined(separator: ", "))" : hint))
+    }
+  }
+
+  func require(_ key: String) {
+    if table[key] == nil {
+      problems.add(problems.locator.keys[path] ?? problems.locator.values[path], "\"\(key)\" is missing in \(name)")
+    }
+  }
+
+  /// The value of a key as `read` understands it; `nil` where it is missing, or wrong, which is complained of.
+  func value<Value>(_ key: String, expecting: String, _ read: (any TOMLValueConvertible) -> Value?) -> Value? {
+    guard let found = table[key] else { return nil }
+    if let value = read(found) { return value }
+    complain(key, "\"\(key)\" should be \(expecting), not \(Self.words(found))")
+    return nil
+  }
+
+  func string(_ key: String, expecting: String = "a string") -> String? {
+    value(key, expecting: expecting) { $0.string }
+  }
+
+  func bool(_ key: String) -> Bool? { value(key, expecting: "true or false") { $0.bool } }
+
+  func integer(_ key: String, _ range: ClosedRange<Int>, expecting: String) -> Int? {
+    value(key, expecting: expecting) { found in
+      found.string == nil ? found.int.flatMap { range.contains($0) ? $0 : nil } : nil
+    }
+  }
+
+  func strings(_ key: String, expecting: String = "an array of strings") -> [String]? {
+    value(key, expecting: expecting) { Self.strings($0) }
+  }
+
+  static func strings(_ value: any TOMLValueConvertible) -> [String]? {
+    guard let array = value.array else { return nil }
+    let strings = array.compactMap { $0.string }
+    return strings.count == array.count ? strings : nil
+  }
+
+  func duration(_ key: String) -> Int64? {
+    value(key, expecting: "a duration such as \"90s\", \"15m\", \"2h\" or \"14d\"") { $0.string.flatMap(Quantity.seconds) }
+  }
+
+  func share(_ key: String) -> Double? {
+    value(key, expecting: "a percentage such as \"50%\"") { $0.string.flatMap(Quantity.share) }
+  }
+
+  /// A table below this one.
+  func table(_ key: String) -> TableReader? {
+    value(key, expecting: "a table") { $0.table }.map { TableReader($0, path + [key], problems) }
+  }
+
+  /// The items of an array, each with a reader of its own where it is a table.
+  func items(_ key: String, expecting: String) -> [(value: any TOMLValueConvertible, place: Locator.Place?, table: TableReader?)] {
+    guard let array = value(key, expecting: expecting, { $0.array }) else { return [] }
+    return array.enumerated().map { index, item in
+      let itemPath = path + [key, "\(index)"]
+      return (
+        item, problems.locator.values[itemPath],
+        item.table.map { TableReader($0, itemPath, problems) }
+      )
+    }
+  }
+
+  static func words(_ value: any TOMLValueConvertible) -> String {
+    if let text = value.string { return "\"\(text.prefix(40))\"" }
+    if let number = value.int { return "\(number)" }
+    if value.bool != nil { return "true or false" }
+    if value.array != nil { return "an array" }
+    if value.table != nil { return "a table" }
+    return "a value of another type"
+  }
+}
+
+/// Edits between two words: insertions, removals and replacements of one character (Levenshtein).
+func distance(_ a: String, _ b: String) -> Int {
+  let (a, b) = (Array(a.lowercased()), Array(b))
+  var row = Array(0...b.count)
+  for i in a.indices {
+    var diagonal = row[0]
+    row[0] = i + 1
+    for j in b.indices {
+      let above = row[j + 1]
+      row[j + 1] = min(above + 1, row[j] + 1, diagonal + (a[i] == b[j] ? 0 : 1))
+      diagonal = above
+    }
+  }
+  return row[b.count]
+}
