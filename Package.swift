@@ -53,6 +53,8 @@ let package = Package(
     .testTarget(name: "LayeringTests", swiftSettings: strict),
     .testTarget(name: "CatalogTests", dependencies: ["Catalog"], swiftSettings: strict),
     .testTarget(
+      name: "SettingsTests", dependencies: ["Settings"], swiftSettings: strict),
+    .testTarget(
       name: "RetentionTests", dependencies: ["Retention", "TestSupport"],
       exclude: ["model.py"], swiftSettings: strict),
     .testTarget(

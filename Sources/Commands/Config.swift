@@ -5,47 +5,36 @@ internal import Posix
 internal import Repository
 internal import Settings
 
-struct ConfigCommand: ParsableCommand {
+struct ConfigCommand: RunnableCommand {
   static let configuration = CommandConfiguration(
     commandName: "config",
-    abstract: "Check the configuration file, or print an example of one.",
+    abstract: "Check the configuration and say what run would do, or print an example.",
     discussion: """
+      check looks not only at the file, but also at the repository, the sources and the programs that it names. \
+      example prints a complete, commented configuration.
+
       Examples:
         treering config example > /etc/treering/treering.toml
         treering config check
-      """,
-    subcommands: [ConfigCheckCommand.self, ConfigExampleCommand.self])
-}
-
-struct ConfigExampleCommand: RunnableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "example",
-    abstract: "Print a complete, commented configuration.",
-    discussion: """
-      Example:
-        treering config example > /etc/treering/treering.toml
       """)
 
-  func execute() throws -> ExitStatus {
-    Console.write(Configuration.example, to: .output)
-    return .done
-  }
-}
+  private enum Action: String, CaseIterable, Sendable { case check, example }
 
-struct ConfigCheckCommand: RunnableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "check",
-    abstract: "Check the configuration, and say what run would do.",
-    discussion: """
-      Not only the file is checked: the repository, the sources and the programs that it names are looked at.
-
-      Example:
-        treering config check --config /etc/treering/treering.toml
-      """)
+  @Argument(help: ArgumentHelp("check or example.", valueName: "action"), transform: oneOf("config"))
+  private var action: Action
 
   @OptionGroup var common: CommonOptions
 
   func execute() throws -> ExitStatus {
+    switch action {
+    case .check: return try check()
+    case .example:
+      Console.write(Configuration.example, to: .output)
+      return .done
+    }
+  }
+
+  private func check() throws -> ExitStatus {
     let file = try common.requiredConfiguration()
     var findings: [String] = []
     func note(_ failure: Failure) { findings.append(failure.description) }

@@ -26,6 +26,9 @@ final class ScheduledRun {
     answer = RunAnswer(time: "", runID: id, result: "failed", exitStatus: ExitStatus.failed.code)
   }
 
+  /// What a hook after the run gets when the run was told to end.
+  private static let lastHooksSeconds: Int64 = 10
+
   /// Never throws: what went wrong is said, recorded in the history and in the exit status.
   func work(startingAt start: Timestamp, evenIfNotDue: Bool) -> RunAnswer {
     let began = Clock.monotonic()
@@ -149,6 +152,9 @@ final class ScheduledRun {
     if let failed { status = ExitStatus((failed as? Failure)?.kind ?? .failed).code }
     var lines: [[UInt8]] = []
     let wantsAll = common.verbose
+    // What was stopped before is set going again even by a run that has to end, but that may not take long.
+    let isInterrupted = when == "after" && Posix.Process.rememberedSignal != nil
+    let limit = isInterrupted ? min(hook.timeoutSeconds, Self.lastHooksSeconds) : hook.timeoutSeconds
     let problem: String?
     do throws(Errno) {
       let end = try Posix.Process.runChild(
@@ -157,7 +163,7 @@ final class ScheduledRun {
           ("TREERING_REPOSITORY", repository.path), ("TREERING_RUN_ID", Array(id.utf8)),
           ("TREERING_STEP", Array(when.utf8)), ("TREERING_EXIT_STATUS", Array("\(status)".utf8)),
           ("TREERING_SNAPSHOT", Array((answer.snapshot?.snapshot ?? "").utf8)),
-        ], timeoutSeconds: Double(hook.timeoutSeconds)
+        ], timeoutSeconds: Double(limit), finishes: isInterrupted
       ) { line in
         if wantsAll { Console.complain("\(hook.command[0]): \(displayName(line))") }
         lines.append(line)
@@ -172,7 +178,7 @@ final class ScheduledRun {
     let message = "the hook \(hook.command[0]) \(problem)"
     // Its last words are what a person needs.
     if !wantsAll { for line in lines { Console.complain("\(hook.command[0]): \(displayName(line))") } }
-    try checkForSignal()
+    if when == "before" { try checkForSignal() }
     if hook.isRequired {
       note(step, "failed", since: start, message)
       throw Failure(.failed, message, hint: when == "before" ? "no snapshot was taken" : nil)

@@ -1,12 +1,15 @@
 internal import TOMLKit
 
 func readConfiguration(_ text: String) throws(SettingsError) -> Configuration {
+  let problems = Problems(Locator(text))
+  if let (place, message) = problems.locator.fault {
+    throw SettingsError(line: place.line, column: place.column, message: message)
+  }
   let table: TOMLTable
   do { table = try TOMLTable(string: text) } catch let error as TOMLParseError {
     throw SettingsError(
       line: error.source.begin.line, column: error.source.begin.column, message: error.description)
   } catch { throw SettingsError(message: "\(error)") }
-  let problems = Problems(Locator(text))
   let configuration = Configuration(TableReader(table, [], problems))
   if let first = problems.list.min(by: { $0.place < $1.place }) {
     throw SettingsError(line: first.place.line, column: first.place.column, message: first.message)
@@ -87,7 +90,8 @@ extension Configuration.Retention {
       return text.hasSuffix("%")
         ? Quantity.share(text).map { .share($0) } : Quantity.bytes(text).map { .bytes($0) }
     }
-    if keep.values.allSatisfy({ $0 == 0 }) && keepLast == 0 && keepWithinSeconds == nil {
+    let isRead = table.problems.list.isEmpty
+    if isRead && keep.values.allSatisfy({ $0 == 0 }) && keepLast == 0 && keepWithinSeconds == nil {
       table.problems.add(
         Locator.Place(line: table.line, column: 1),
         "[retention] keeps nothing but the newest snapshot; name a set, such as daily = 7")

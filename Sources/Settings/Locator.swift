@@ -1,5 +1,5 @@
-/// Where keys and values stand in a TOML text that a parser has accepted, by their paths; items of an array are
-/// named by their numbers.
+/// Where keys and values stand in a TOML text, by their paths; items of an array are named by their numbers. What
+/// it says of a text that is no TOML means nothing, but for `fault`.
 struct Locator {
   struct Place: Comparable {
     var line: Int
@@ -9,6 +9,9 @@ struct Locator {
 
   private(set) var keys: [[String]: Place] = [:]
   private(set) var values: [[String]: Place] = [:]
+  /// The first thing that the parser takes for impossible, so that it would end the process: a table's bracket that
+  /// no name follows, and a value that begins with what ends one.
+  private(set) var fault: (place: Place, message: String)?
   private let bytes: [UInt8]
   private var position = 0
   private var line = 1
@@ -26,7 +29,12 @@ struct Locator {
       } else if byte == UInt8(ascii: "[") {
         let place = here
         let isArray = position + 1 < bytes.count && bytes[position + 1] == byte
-        skip { $0 == byte }
+        for _ in 0..<(isArray ? 2 : 1) { advance() }
+        skip { Self.blanks.contains($0) }
+        guard let next = current, Self.isAlphanumeric(next) || "-_\"']".utf8.contains(next) else {
+          fault = (place, "a name in brackets should follow, such as [retention]")
+          return
+        }
         table = key()
         if isArray {
           let number = counts[table, default: 0]
@@ -112,6 +120,7 @@ struct Locator {
   private mutating func value(_ path: [String]) {
     if values[path] == nil { values[path] = here }
     if keys[path] == nil { keys[path] = here }
+    if fault == nil, let byte = current, ",]}#".utf8.contains(byte) { fault = (here, "a value is missing here") }
     switch current {
     case UInt8(ascii: "\""), UInt8(ascii: "'"): string()
     case UInt8(ascii: "["):

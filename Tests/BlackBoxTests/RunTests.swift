@@ -1,0 +1,239 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// The document of `run --json`, as far as it is looked at.
+private struct RunAnswer: Decodable {
+  struct Step: Decodable {
+    let step: String
+    let outcome: String
+    let message: String?
+  }
+  let result: String
+  let exitStatus: Int32
+  let runId: String
+  let steps: [Step]
+  let expired: [String]
+  let error: String?
+}
+
+@Suite("run, config")
+struct RunTests {
+  private func world(_ rest: String = "", source: String = "", top: String = "") throws -> World {
+    let world = try World()
+    world.provesOlderUnchanged = false
+    try world.source.write("file", "content")
+    try configure(world, rest, source: source, top: top)
+    return world
+  }
+
+  private func configure(_ world: World, _ rest: String, source: String = "", top: String = "") throws {
+    try Tree(world.directory.path).write(
+      "c.toml",
+      """
+      repository = "\(world.repository.root)"
+      \(top)
+      [[source]]
+      path = "\(world.source.root)"
+      \(source)
+      \(rest)
+      """)
+  }
+
+  @discardableResult
+  private func run(
+    _ world: World, _ options: [ByteString] = [], command: [ByteString] = ["run"], status: Int32 = 0,
+    location: SourceLocation = #_sourceLocation
+  ) throws -> CommandResult {
+    let result = try world.treering(command + ["-c", world.directory.path / "c.toml"] + options, inRepository: false)
+    #expect(result.status == status, "\(result.errorText)", sourceLocation: location)
+    return result
+  }
+
+  private func history(_ world: World) throws -> [RunAnswer] {
+    let decoder = JSONDecoder()
+    decoder.keyDecodingStrategy = .convertFromSnakeCase
+    return try tool("cat", [world.repository.root / ".treering/history.jsonl"]).split(separator: 10).map {
+      try decoder.decode(RunAnswer.self, from: Data($0))
+    }
+  }
+
+  @Test("a good run says nothing, makes a snapshot of what is configured, and is in the history")
+  func good() throws {
+    let world = try world("[retention]\nhourly = 2", source: "exclude = [\"*.tmp\"]")
+    try world.source.write("x.tmp", "t")
+    let result = try run(world)
+    #expect(result.outputText == "" && result.errorText == "")
+    let name = try #require(try world.snapshotNames().first)
+    let stored = Tree(world.repository.root / name / "localhost" / world.source.root)
+    #expect(try stored.names() == ["file"])
+    let line = try #require(try history(world).first)
+    #expect(line.result == "made" && line.exitStatus == 0 && line.steps.map(\.step) == ["snapshot", "rotate"])
+    #expect(line.runId.count == 36)
+  }
+
+  @Test("what is not due is not made, unless one says so; what expires, expires")
+  func due() throws {
+    let world = try world("[retention]\ndaily = 3")
+    try run(world)
+    let second = try run(world, ["--json"]).decoded(RunAnswer.self)
+    #expect(second.result == "not_due" && second.exitStatus == 0)
+    #expect(try world.snapshotNames().count == 1)
+    #expect(try history(world).count == 1)
+    try run(world, ["--now"])
+    #expect(try world.snapshotNames().count == 2)
+    let third = try run(world, ["--now", "--json"]).decoded(RunAnswer.self)
+    #expect(third.expired.count == 1)
+    #expect(try world.snapshotNames().count == 2)
+    #expect(try world.repository.names(".treering/spare").count == 1)
+    try configure(world, "[retention]\ndaily = 3", top: "keep_spare = false")
+    try run(world, ["--now"])
+    #expect(try world.repository.names(".treering/spare") == [])
+    try configure(world, "[retention]\nkeep_last = 2")
+    let always = try run(world, ["--json"]).decoded(RunAnswer.self)
+    #expect(always.result == "made")
+    // Another source has none yet.
+    try configure(world, "[[source]]\npath = \"/etc/apt\"\n[retention]\ndaily = 3")
+    #expect(try run(world, ["--json"]).decoded(RunAnswer.self).result == "made")
+  }
+
+  @Test("hooks: before and after, with their environment; output only where it matters")
+  func hooks() throws {
+    let log = "$TREERING_STEP $TREERING_EXIT_STATUS $TREERING_SNAPSHOT >> log"
+    let world = try world(
+      """
+      [hooks]
+      before = [["/bin/sh", "-c", "echo said; umask >> log; echo \(log)"]]
+      after = [["/bin/sh", "-c", "echo \(log)"]]
+      """)
+    let result = try run(world)
+    #expect(result.errorText == "" && result.outputText == "")
+    let name = try #require(try world.snapshotNames().first)
+    let text = String(decoding: try tool("cat", [world.directory.path / "log"]), as: UTF8.self)
+    #expect(text == "0022\nbefore 0\nafter 0 \(name)\n")
+    let verbose = try run(world, ["--now", "-v"])
+    #expect(verbose.errorText.contains("/bin/sh: said"))
+  }
+
+  @Test("a required hook that fails ends the run before anything is made, and the hooks after are run")
+  func failingHook() throws {
+    let world = try world(
+      "[hooks]\nbefore = [[\"/bin/sh\", \"-c\", \"echo why; exit 7\"]]\nafter = [[\"/bin/sh\", \"-c\", \"echo $TREERING_EXIT_STATUS > log\"]]")
+    let result = try run(world, status: 3)
+    #expect(result.errorLines.contains { $0.contains("/bin/sh: why") })
+    #expect(result.errorLines.contains { $0.contains("the hook /bin/sh ended with status 7; no snapshot was taken") })
+    #expect(try world.snapshotNames() == [])
+    #expect(try tool("cat", [world.directory.path / "log"]) == Array("3\n".utf8))
+    let line = try #require(try history(world).first)
+    #expect(line.result == "failed" && line.exitStatus == 3 && line.error != nil)
+    #expect(line.steps.map(\.outcome) == ["failed", "done"])
+  }
+
+  @Test("an optional hook that fails, or is no program, or does not end, is a warning", arguments: [
+    "{ command = [\"/bin/sh\", \"-c\", \"kill -9 $$\"], required = false }", "{ command = \"/nowhere/at/all\", required = false }",
+    "{ command = [\"/bin/sleep\", \"60\"], timeout = \"1s\", required = false }", "{ command = \"/etc/hostname\", required = false }",
+  ])
+  func optionalHook(_ hook: String) throws {
+    let world = try world("[hooks]\nbefore = [\(hook)]")
+    let result = try run(world, status: 1)
+    #expect(result.errorText.contains("warning: the hook "))
+    #expect(try world.snapshotNames().count == 1)
+    #expect(try history(world).first?.steps.map(\.outcome) == ["warnings", "done", "done"])
+  }
+
+  @Test("what a hook leaves running holds nothing up")
+  func leftRunning() throws {
+    let world = try world("[hooks]\nbefore = [[\"/bin/sh\", \"-c\", \"sleep 30 & echo started\"]]")
+    let start = Date()
+    try run(world)
+    #expect(Date().timeIntervalSince(start) < 10)
+  }
+
+  @Test("SIGTERM ends a run and its hook within a second; the hooks after are run")
+  func terminated() throws {
+    let world = try world(
+      "[hooks]\nbefore = [[\"/bin/sh\", \"-c\", \"touch began; exec sleep 50\"]]\nafter = [[\"/bin/sh\", \"-c\", \"sleep 0.1; echo $TREERING_EXIT_STATUS > log\"]]")
+    let running = try RunningCommand(
+      try treeringBinary(), ["run", "-c", world.directory.path / "c.toml"], in: world.directory.path)
+    let deadline = Date().addingTimeInterval(20)
+    while !Tree(world.directory.path).exists("began"), Date() < deadline { usleep(5000) }
+    let start = Date()
+    running.signal(SIGTERM)
+    #expect(try running.wait().status == 143)
+    #expect(Date().timeIntervalSince(start) < 2)
+    #expect(try world.snapshotNames() == [])
+    #expect(try tool("cat", [world.directory.path / "log"]) == Array("143\n".utf8))
+    #expect(try history(world).last?.exitStatus == 143)
+  }
+
+  @Test("a second run ends at once and says who is at it; or waits")
+  func locked() throws {
+    let world = try world("[retention]\nkeep_last = 5\n[hooks]\nbefore = [[\"/bin/sh\", \"-c\", \"touch began; sleep 2\"]]")
+    let first = try RunningCommand(
+      try treeringBinary(), ["run", "-c", world.directory.path / "c.toml"], in: world.directory.path)
+    let deadline = Date().addingTimeInterval(20)
+    while !Tree(world.directory.path).exists("began"), Date() < deadline { usleep(5000) }
+    let second = try run(world, ["--json"], status: 5)
+    #expect(second.errorText.contains("is in use by treering run, process "))
+    #expect(try second.decoded(RunAnswer.self).result == "locked")
+    try run(world, ["--wait"])
+    #expect(try first.wait().status == 0)
+    #expect(try world.snapshotNames().count == 2)
+  }
+
+  @Test("a refusal by a guard, and held rotation, are told from other failures")
+  func refusedAndHeld() throws {
+    let world = try world("[retention]\nkeep_last = 1")
+    for index in 0..<20 { try world.source.write(ByteString("f\(index)"), "\(index)") }
+    try run(world)
+    try tool("sh", ["-c", "rm f*"], in: world.source.root)
+    let refused = try run(world, ["--json"], status: 4).decoded(RunAnswer.self)
+    #expect(refused.result == "refused" && refused.exitStatus == 4)
+    try tool("sh", ["-c", "echo '2026-01-01T00:00:00Z because' > .treering/rotation-held"], in: world.repository.root)
+    try run(world, ["--accept-changes"], status: 1)
+    #expect(try world.snapshotNames().count == 2)
+  }
+
+  @Test("config check finds what is wrong with what the file names")
+  func check() throws {
+    let world = try world()
+    let good = try run(world, command: ["config", "check"])
+    #expect(good.outputText.contains("take a snapshot in \(world.repository.root)"))
+    #expect(good.outputText.contains("hourly 24, daily 7, weekly 4, monthly 12, yearly 3"))
+    try configure(
+      world, "[[source]]\npath = \"/not/there\"\n[[source]]\npath = \"\(world.repository.root)\"\n[hooks]\nbefore = [\"/not/a/program\", \"/etc/passwd\"]")
+    let bad = try run(world, command: ["config", "check"], status: 2)
+    #expect(bad.outputText == "")
+    let file = (world.directory.path / "c.toml").description
+    #expect(bad.errorLines.count == 4)
+    for (line, words) in [(6, "/not/there"), (8, "inside the repository"), (11, "/not/a/program"), (11, "not executable")] {
+      #expect(bad.errorLines.contains { $0.contains("\(file):\(line): ") && $0.contains(words) }, "\(bad.errorText)")
+    }
+    // A run stops at the first, and changes nothing.
+    let stopped = try run(world, status: 2)
+    #expect(stopped.errorLines.count == 1 && stopped.errorText.contains("\(file):6: "))
+    try Tree(world.directory.path).write("c.toml", "repository = \"/x\"\nsorce = 3\n")
+    #expect(try run(world, status: 2).errorText.contains("c.toml:2:1: unknown key \"sorce\" in the file; did you mean \"source\"?"))
+    try tool("rm", [world.directory.path / "c.toml"])
+    #expect(try run(world, status: 2).errorText.contains("c.toml"))
+  }
+
+  @Test("the example of config can be read by config check, and by another parser of TOML")
+  func example() throws {
+    let world = try world()
+    let text = try run(world, command: ["config", "example"]).output
+    try Tree(world.directory.path).write("c.toml", bytes: text)
+    let result = try run(world, ["-r", world.repository.root], command: ["config", "check"], status: 0)
+    #expect(result.errorText == "")
+    try tool("python3", ["-c", "import tomllib, sys; tomllib.load(open(sys.argv[1], 'rb'))", world.directory.path / "c.toml"])
+  }
+
+  @Test("rotate takes the retention of the configuration of its repository")
+  func rotate() throws {
+    let world = try world("[retention]\nkeep_last = 1")
+    try world.snapshot()
+    try world.snapshot()
+    try run(world, command: ["rotate"])
+    #expect(try world.snapshotNames().count == 1)
+  }
+}

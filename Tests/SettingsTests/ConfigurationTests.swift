@@ -1,0 +1,144 @@
+import Foundation
+import Settings
+import Testing
+
+@Suite("Configuration")
+struct ConfigurationTests {
+  private func error(_ text: String) -> String {
+    do {
+      let read = try Configuration(text: text)
+      return "no error: \(read)"
+    } catch { return error.description }
+  }
+
+  @Test("the example says what the defaults are")
+  func example() throws {
+    let read = try Configuration(text: Configuration.example)
+    var expected = Configuration()
+    expected.repository = "/backup/treering"
+    #expect(read.sources.map(\.path) == ["/home", "/etc"])
+    #expect(read.sources[0].exclude == [".cache/", "*.tmp"])
+    var bare = read
+    bare.sources = []
+    #expect(bare == expected)
+    // What is commented out is right as well.
+    let lines = Configuration.example.split(separator: "\n", omittingEmptySubsequences: false)
+    var uncommented = lines.map { line in
+      line.contains(" = ") || line.hasPrefix("#   ") || line == "# ]" ? line.drop { "# ".contains($0) } : line
+    }
+    let hooks = try #require(uncommented.firstIndex { $0 == "before = []" })
+    uncommented.remove(at: hooks)
+    let all = try Configuration(text: uncommented.joined(separator: "\n"))
+    #expect(all.threads == 4 && all.rpoSeconds == 7200 && all.retention.keepWithinSeconds == 172_800)
+    #expect(all.retention.minimumFree == .share(0.05))
+    #expect(all.hooksBefore.map(\.command) == [
+      ["/usr/local/bin/quiesce"], ["/usr/bin/pg_dumpall", "-f", "/var/backups/all.sql"],
+    ])
+    #expect(all.hooksBefore.map(\.isRequired) == [true, false])
+    #expect(all.hooksBefore.map(\.timeoutSeconds) == [600, 1800])
+  }
+
+  @Test("what is read")
+  func read() throws {
+    let read = try Configuration(
+      text: """
+        repository = '/r'
+        label = "web01"
+        change_detection = "mtime"
+        keep_spare = false
+        retention = { daily = 3, minimum_free = "20G" }
+        source = [ { path = "/a", one_file_system = true, max_file_size = "1M" },
+          # a comment
+          { path = "/b" } ]
+        [hooks]
+        after = ["/bin/a", ["/bin/b", "c"], { command = "/bin/d", timeout = "5s", required = true }]
+        """)
+    #expect(read.repository == "/r" && read.label == "web01" && !read.keepSpare)
+    #expect(read.retention.keep == ["daily": 3, "hourly": 0, "weekly": 0, "monthly": 0, "yearly": 0])
+    #expect(read.retention.minimumFree == .bytes(20 << 30))
+    #expect(read.sources.map(\.path) == ["/a", "/b"] && read.sources.map(\.line) == [6, 8])
+    #expect(read.sources[0].oneFileSystem && read.sources[0].maxFileSize == 1 << 20)
+    #expect(read.hooksAfter.map(\.command) == [["/bin/a"], ["/bin/b", "c"], ["/bin/d"]])
+    #expect(read.hooksAfter.map(\.isRequired) == [false, false, true])
+    #expect(try Configuration(text: "") == Configuration())
+  }
+
+  @Test("what is wrong is named with its place and what was expected", arguments: [
+    ("repositry = \"/r\"", "line 1, column 1: unknown key \"repositry\" in the file; did you mean \"repository\"?"),
+    ("\n  [retention]\n  hourley = 3", "line 3, column 3: unknown key \"hourley\" in [retention]; did you mean \"hourly\"?"),
+    ("[retention]\nhourly = \"3\"", "line 2, column 10: \"hourly\" should be a number from 0 on, not \"3\""),
+    ("[retention]\nhourly = -3", "line 2, column 10: \"hourly\" should be a number from 0 on, not -3"),
+    ("[retention]\nhourly = 0\n", "line 1, column 1: [retention] keeps nothing but the newest snapshot; name a set, such as daily = 7"),
+    ("retention = 3", "line 1, column 13: \"retention\" should be a table, not 3"),
+    ("[[source]]\nexclude = []", "line 1, column 1: \"path\" is missing in [source]"),
+    ("[[source]]\npath = 'home'", "line 2, column 8: \"path\" should be an absolute path, not \"home\""),
+    ("[[source]]\npath = '/a'\n[[source]]\npath = '/a'", "line 3, column 1: the source \"/a\" is named twice"),
+    ("[[source]]\npath = '/a'\nexclude = 'x'",
+      "line 3, column 11: \"exclude\" should be an array of patterns, such as [\".cache/\", \"*.tmp\"], not \"x\""),
+    ("[[source]]\npath='/a' # x\none_file_system = \"yes\"", "line 3, column 19: \"one_file_system\" should be true or false, not \"yes\""),
+    ("[source]\npath = '/a'", "line 1, column 1: \"source\" should be tables [[source]], not a table"),
+    ("[guards]\ngone_limit = '150%'", "line 2, column 14: \"gone_limit\" should be a percentage such as \"50%\", not \"150%\""),
+    ("[hooks]\nbefore = ['true']",
+      "line 2, column 11: a hook should be the absolute path of a program, an array of program and arguments, or a table with \"command\", not \"true\""),
+    ("[hooks]\nbefore = [ { comand = '/x' } ]", "line 2, column 12: \"command\" is missing in [hooks.before]"),
+    ("[hooks]\nafter = [ '/ok', { command = '/x', timeout = 5 } ]",
+      "line 2, column 46: \"timeout\" should be a duration such as \"90s\", \"15m\", \"2h\" or \"14d\", not 5"),
+    ("label = 'a/b'", "line 1, column 9: \"label\" should be the name of one directory, such as a host's name"),
+    ("threads = 0", "line 1, column 11: \"threads\" should be a number from 1 to 64, not 0"),
+    ("change_detection = 'size'", "line 1, column 20: \"change_detection\" should be \"ctime\", \"mtime\" or \"content\", not \"size\""),
+    ("a = 1\nthreads = 0", "line 1, column 1: unknown key \"a\" in the file; known are change_detection, guards, hooks, keep_spare, label, objectives, repository, retention, source, threads"),
+    ("objectives.rpo = '2'", "line 1, column 18: \"rpo\" should be a duration such as \"90s\", \"15m\", \"2h\" or \"14d\", not \"2\""),
+    ("'retention'.\"houry\" = 2", "line 1, column 1: unknown key \"houry\" in [retention]; did you mean \"hourly\"?"),
+  ])
+  func wrong(_ text: String, _ message: String) { #expect(error(text) == message) }
+
+  @Test("what is no TOML is named with its place")
+  func noTOML() {
+    #expect(error("repository = \"/r\"\nlabel = ").hasPrefix("line 2, column "))
+    #expect(error("[retention\n").hasPrefix("line 1, column "))
+    for header in ["[=]", "[[[x]]]", "[\nx]", "[ #\n", "[", "[[", "[.x]", "[{]", "[,]", "x = ,", "x = ]", "x = [1, }", "x = { y = , }", "x = #"] {
+      #expect(error("label = 'a'\n  " + header).hasPrefix("line 2, column "), "\(header)")
+    }
+  }
+
+  @Test("no text stops the reader")
+  func mutations() {
+    var generator = SystemRandomNumberGenerator()
+    let example = Array(Configuration.example.utf8)
+    let spice = Array("[]{}\"'=#.,\n\\x0".utf8)
+    for _ in 0..<10_000 {
+      var bytes = example
+      for _ in 0..<Int.random(in: 1...4, using: &generator) {
+        let place = Int.random(in: 0..<bytes.count, using: &generator)
+        switch Int.random(in: 0...2, using: &generator) {
+        case 0: bytes[place] = spice.randomElement(using: &generator)!
+        case 1: bytes.remove(at: place)
+        default: bytes.insert(spice.randomElement(using: &generator)!, at: place)
+        }
+      }
+      let text = String(decoding: bytes, as: UTF8.self)
+      do { _ = try Configuration(text: text) } catch {
+        if let line = error.line { #expect((1...100).contains(line)) }
+      }
+    }
+  }
+
+  @Test("every key of the parser is in the manual, and no other")
+  func manual() throws {
+    let page = URL(filePath: #filePath).deletingLastPathComponent()
+      .appending(path: "../../man/treering.toml.5").standardizedFileURL
+    let text = try String(contentsOf: page, encoding: .utf8)
+    let items = text.split(separator: "\n").filter { $0.hasPrefix(".It Ic ") }
+    let described = Set(items.flatMap { $0.dropFirst(7).split(separator: " , ") }.map(String.init))
+    let known = [
+      "repository", "label", "change_detection", "threads", "keep_spare", "hourly", "daily", "weekly", "monthly",
+      "yearly", "keep_last", "keep_within", "minimum_free", "path", "exclude", "exclude_from", "one_file_system",
+      "exclude_caches", "exclude_if_present", "exclude_nodump", "max_file_size", "gone_limit", "changed_limit",
+      "before", "after", "command", "timeout", "required", "rpo",
+    ]
+    #expect(described == Set(known))
+    for key in known where key != "command" && key != "timeout" && key != "required" {
+      #expect(Configuration.example.contains("\(key) = "), "\(key)")
+    }
+  }
+}
