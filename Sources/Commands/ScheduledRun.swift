@@ -49,10 +49,26 @@ final class ScheduledRun {
       answer.result = failure.kind == .refused ? "refused" : "failed"
     }
     answer.elapsedSeconds = Clock.monotonic() - began
+    writeMetrics()
     do { try repository.appendHistory(jsonText(answer, isLine: true)) } catch {
       Console.complain("warning: \(error)")
     }
     return answer
+  }
+
+  /// Their lack is a warning, and never the run's failure.
+  private func writeMetrics() {
+    guard let path = file.settings.metricsTextfile else { return }
+    let start = Clock.monotonic()
+    do {
+      let now = Clock.now()
+      let state = try RepositoryState(
+        repository, sources: options.sources, maximumAgeSeconds: file.settings.rpoSeconds, at: now)
+      try Commands.writeMetrics(of: state, answer, at: now, to: Array(path.utf8))
+    } catch {
+      Console.complain("warning: \(error)")
+      note("metrics", "warnings", since: start, "\(error)")
+    }
   }
 
   /// True where the period that is kept shortest has no snapshot of all sources yet.

@@ -36,6 +36,7 @@ struct VerifyCommand: RunnableCommand {
         if !names.contains(name) { names.append(name) }
       }
     }
+    let start = Clock.now()
     let progress = Progress()
     let problems = Mutex<[Problem]>([])
     let isJSON = common.json
@@ -75,8 +76,17 @@ struct VerifyCommand: RunnableCommand {
           + "(\(byteText(progress.bytesRead.value))) in \(durationText(result.elapsedSeconds)), "
           + "no damage")
     }
-    if result.damaged > 0 { return .damaged }
-    return result.problems > 0 ? .warnings : .done
+    let status: ExitStatus =
+      result.damaged > 0 ? .damaged : result.problems > 0 ? .warnings : .done
+    let history = VerifyHistoryLine(
+      time: start.rfc3339, snapshots: names.count, ofSnapshots: list.snapshots.count + list.damaged.count,
+      entries: progress.entries.value, bytesRead: progress.bytesRead.value,
+      problems: result.problems, exitStatus: status.code)
+    do { try repository.appendHistory(jsonText(history, isLine: true)) } catch {
+      // Whoever may only read the repository may verify it.
+      if common.verbose { Console.complain("note: \(error)") }
+    }
+    return status
   }
 
   private static func line(_ problem: Problem) -> String {

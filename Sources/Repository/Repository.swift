@@ -281,6 +281,20 @@ public final class Repository: Sendable {
     }
   }
 
+  /// The last lines of `history.jsonl`, of at most so many bytes.
+  public func historyTail(byteCount: Int) throws(Failure) -> [UInt8] {
+    do throws(Errno) {
+      let file = try control.descriptor.openToRead(Self.historyName.span)
+      let size = try file.status().size
+      let start = size - min(size, UInt64(byteCount))
+      let bytes = try file.read(at: start, count: byteCount)
+      return start == 0 ? bytes : Array(bytes.drop { $0 != UInt8(ascii: "\n") })
+    } catch {
+      if error == .noSuchEntry { return [] }
+      throw Failure(.failed, "cannot read \(displayName(path))/.treering/history.jsonl: \(error)")
+    }
+  }
+
   /// Appends one line to `history.jsonl`.
   public func appendHistory(_ line: String) throws(Failure) {
     do {

@@ -61,6 +61,9 @@ public struct Configuration: Sendable, Equatable {
   /// How old the newest good snapshot may become.
   public var rpoSeconds: Int64?
 
+  /// Where Prometheus' node exporter finds the figures of a run.
+  public var metricsTextfile: String?
+
   public init() {}
 
   /// Reads a configuration; the first thing wrong with it is thrown, with its place.

@@ -75,5 +75,9 @@ extension Configuration {
     # How old the newest good snapshot may become.
     # rpo = "2h"
 
+    [metrics]
+    # A file that is written after each run, for the textfile collector of Prometheus' node exporter.
+    # textfile = "/var/lib/prometheus/node-exporter/treering.prom"
+
     """
 }

@@ -22,7 +22,7 @@ extension Configuration {
     self.init()
     top.know([
       "repository", "label", "change_detection", "threads", "keep_spare", "retention", "source", "guards", "hooks",
-      "objectives",
+      "objectives", "metrics",
     ])
     repository = top.path("repository")
     if let label = top.string("label") {
@@ -62,6 +62,13 @@ extension Configuration {
     if let table = top.table("objectives") {
       table.know(["rpo"])
       rpoSeconds = table.duration("rpo")
+    }
+    if let table = top.table("metrics") {
+      table.know(["textfile"])
+      metricsTextfile = table.path("textfile")
+      if metricsTextfile?.hasSuffix(".prom") == false {
+        table.complain("textfile", "\"textfile\" should end with .prom, or the node exporter does not read it")
+      }
     }
   }
 }

@@ -236,4 +236,140 @@ struct RunTests {
     try run(world, command: ["rotate"])
     #expect(try world.snapshotNames().count == 1)
   }
+
+  // MARK: Status, metrics, schedule
+
+  private struct Status: Decodable {
+    struct Source: Decodable {
+      let source: String
+      let newestGood: String?
+      let state: String
+    }
+    struct Verification: Decodable {
+      let snapshots: Int
+      let ofSnapshots: Int
+      let exitStatus: Int
+    }
+    struct Run: Decodable {
+      let exitStatus: Int
+    }
+    let isWell: Bool
+    let findings: [String]
+    let sources: [Source]
+    let snapshots: Int
+    let lastVerification: Verification?
+    let runs: [Run]
+    let rotationHeld: String?
+    let damagedSnapshots: [String]
+  }
+
+  private func status(_ world: World, _ options: [ByteString] = [], status: Int32 = 0) throws -> Status {
+    try run(world, ["--json"] + options, command: ["status"], status: status).decoded(Status.self)
+  }
+
+  @Test("status answers whether all is well, for people and for monitors")
+  func statusOfAll() throws {
+    let world = try world("[objectives]\nrpo = \"2h\"")
+    let never = try status(world, status: 1)
+    #expect(never.sources.map(\.state) == ["never"] && !never.isWell && never.snapshots == 0)
+    try run(world)
+    try run(world, ["--now"])
+    #expect(try world.treering(["verify", "latest"]).status == 0)
+    let well = try status(world)
+    #expect(well.isWell && well.findings == [] && well.runs.map(\.exitStatus) == [0, 0])
+    #expect(well.lastVerification?.snapshots == 1 && well.lastVerification?.ofSnapshots == 2)
+    let page = try run(world, command: ["status"])
+    #expect(page.outputText.contains("all is well") && page.errorText == "")
+    #expect(page.outputText.contains("1 of 2 snapshots, no damage"))
+    // A clock four hours on: late by the configuration, and not by the option.
+    let later = try runCommand(
+      "faketime", ["-f", "+4h", try treeringBinary(), "status", "--json", "-c", world.directory.path / "c.toml"])
+    #expect(later.status == 1)
+    #expect(try later.decoded(Status.self).sources.map(\.state) == ["late"])
+    let patient = try runCommand(
+      "faketime", ["-f", "+4h", try treeringBinary(), "status", "--max-age", "26h", "-c", world.directory.path / "c.toml"])
+    #expect(patient.status == 0, "\(patient.errorText)")
+    // A snapshot with warnings is not good.
+    try world.source.makeDirectory("later")
+    try tool("sh", ["-c", "echo '2026-01-01T00:00:00Z because' > .treering/rotation-held"], in: world.repository.root)
+    let held = try status(world, status: 1)
+    #expect(held.rotationHeld?.contains("because") == true && held.findings.count == 1)
+    try tool("rm", [world.repository.root / ".treering/rotation-held"])
+    let oldest = try #require(try world.snapshotNames().first)
+    try tool("truncate", ["-s", "10", world.repository.root / ".treering/catalogs" / (oldest + ".catalog")])
+    let damaged = try status(world, status: 6)
+    #expect(damaged.damagedSnapshots == [oldest.description])
+  }
+
+  @Test("status shows the last run's failure")
+  func statusAfterFailure() throws {
+    let world = try world()
+    try run(world)
+    try configure(world, "[hooks]\nbefore = [\"/bin/false\"]")
+    try run(world, ["--now"], status: 3)
+    let failed = try status(world, status: 1)
+    #expect(failed.findings.count == 1 && failed.findings[0].contains("/bin/false ended with status 1"))
+    #expect(failed.sources.map(\.state) == ["well"])
+  }
+
+  @Test("metrics are a whole file in the format of Prometheus, by promtool's judgement")
+  func metrics() throws {
+    let world = try world("", top: "")
+    let file = world.directory.path / "treering.prom"
+    try configure(world, "[metrics]\ntextfile = \"\(file)\"")
+    try run(world)
+    let text = String(decoding: try tool("cat", [file]), as: UTF8.self)
+    #expect(text.contains("treering_last_run_exit_status{repository=\"\(world.repository.root)\"} 0\n"))
+    let line = try #require(text.split(separator: "\n").first { $0.hasPrefix("treering_last_success_timestamp_seconds{") })
+    let seconds = try #require(line.split(separator: " ").last.flatMap { Double($0) })
+    #expect(abs(seconds - Date().timeIntervalSince1970) < 60)
+    let checked = try runCommand("sh", ["-c", "promtool check metrics < \"$0\"", file])
+    #expect(checked.status == 0, "\(checked.errorText)")
+    #expect(checked.errorText == "" && checked.outputText == "")
+    // Where it cannot be written, the snapshot is made all the same.
+    try configure(world, "[metrics]\ntextfile = \"/not/there/x.prom\"")
+    try run(world, ["--now"], status: 1)
+    #expect(try world.snapshotNames().count == 2)
+  }
+
+  @Test("schedule prints what systemd and cron take")
+  func schedule() throws {
+    let world = try world()
+    let cron = try run(world, command: ["schedule", "--cron"])
+    let line = try #require(cron.outputText.split(separator: "\n").last)
+    #expect(line.hasPrefix("4 * * * * root /") && line.hasSuffix(" run --config \(world.directory.path)/c.toml"))
+    let units = try run(world, command: ["schedule", "--systemd"]).output
+    try Tree(world.directory.path).write("units", bytes: units)
+    try tool(
+      "sh", ["-c", "sed '/^# 2\\./,$d' units > treering.service; sed -n '/^# 2\\./,$p' units > treering.timer"],
+      in: world.directory.path)
+    let verified = try runCommand(
+      "systemd-analyze", ["verify", "./treering.service", "./treering.timer"], in: world.directory.path)
+    #expect(verified.status == 0 && verified.errorText == "", "\(verified.errorText)")
+    try run(world, command: ["schedule"], status: 2)
+    try run(world, command: ["schedule", "--cron", "--systemd"], status: 2)
+  }
+
+  @Test("under a service manager each step is its status")
+  func serviceManager() throws {
+    let world = try world()
+    let script = """
+      import socket, subprocess, sys
+      s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+      s.bind("notify")
+      s.settimeout(10)
+      subprocess.run(sys.argv[1:], check=True)
+      text = ""
+      while "STOPPING=1" not in text:
+          text += s.recv(4096).decode() + "\\n"
+      print(text)
+      """
+    let result = try runCommand(
+      "python3", ["-c", ByteString(script), try treeringBinary(), "run", "-c", "c.toml"], in: world.directory.path,
+      environment: ["NOTIFY_SOCKET": (world.directory.path / "notify").description])
+    #expect(result.status == 0, "\(result.errorText)")
+    for word in ["READY=1", "STATUS=taking a snapshot", "STATUS=rotating", "STATUS=made"] {
+      #expect(result.outputText.contains(word))
+    }
+  }
 }

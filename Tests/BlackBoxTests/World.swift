@@ -40,9 +40,9 @@ final class World {
       program, arguments + (inRepository ? ["-r", repository.root] : []),
       in: directory.path, environment: environment)
     // What expires is gone, and may be.
-    let names = Set(try snapshotNames())
-    try expectUnchanged(
-      arguments.first == "rotate" ? before.filter { names.contains($0.key) } : before, at: location)
+    let expected =
+      arguments.first == "rotate" ? before.filter { repository.exists($0.key) } : before
+    try expectUnchanged(expected, at: location)
     return result
   }
 

@@ -195,6 +195,8 @@ import Testing
     let configuration = scratch.url.appending(path: "treering.toml")
     try Data("[[source]]\npath = \"\(source.path)\"\n[hooks]\nafter = [\"/bin/false\"]\n".utf8).write(to: configuration)
     documents["run"] = try answer("run", ["--now", "-c", configuration.path], status: 1)
+    documents["status"] = try answer("status", [], status: 6)
+    documents["schedule"] = try answer("schedule", ["--cron"])
     documents["config"] = try answer("config", ["check", "-c", configuration.path])
     documents["rotate"] = try answer("rotate", ["--dry-run", "--minimum-free", "100%"], status: 8)
     documents["hold"] = try answer("hold", ["latest"])

@@ -86,7 +86,7 @@ struct ConfigurationTests {
     ("label = 'a/b'", "line 1, column 9: \"label\" should be the name of one directory, such as a host's name"),
     ("threads = 0", "line 1, column 11: \"threads\" should be a number from 1 to 64, not 0"),
     ("change_detection = 'size'", "line 1, column 20: \"change_detection\" should be \"ctime\", \"mtime\" or \"content\", not \"size\""),
-    ("a = 1\nthreads = 0", "line 1, column 1: unknown key \"a\" in the file; known are change_detection, guards, hooks, keep_spare, label, objectives, repository, retention, source, threads"),
+    ("a = 1\nthreads = 0", "line 1, column 1: unknown key \"a\" in the file; known are change_detection, guards, hooks, keep_spare, label, metrics, objectives, repository, retention, source, threads"),
     ("objectives.rpo = '2'", "line 1, column 18: \"rpo\" should be a duration such as \"90s\", \"15m\", \"2h\" or \"14d\", not \"2\""),
     ("'retention'.\"houry\" = 2", "line 1, column 1: unknown key \"houry\" in [retention]; did you mean \"hourly\"?"),
   ])
@@ -135,6 +135,7 @@ struct ConfigurationTests {
       "yearly", "keep_last", "keep_within", "minimum_free", "path", "exclude", "exclude_from", "one_file_system",
       "exclude_caches", "exclude_if_present", "exclude_nodump", "max_file_size", "gone_limit", "changed_limit",
       "before", "after", "command", "timeout", "required", "rpo",
+      "textfile",
     ]
     #expect(described == Set(known))
     for key in known where key != "command" && key != "timeout" && key != "required" {

@@ -1,0 +1,191 @@
+internal import Catalog
+internal import FoundationEssentials
+internal import Posix
+internal import Repository
+internal import Retention
+
+/// What is known of a repository without reading a tree: the answer to "is all well?".
+struct RepositoryState: Encodable {
+  struct Source: Encodable {
+    let source: String
+    /// The newest snapshot without warnings that has it.
+    let newestGood: String?
+    let time: String?
+    let ageSeconds: Int64?
+    /// `well`, `late`, or `never`.
+    let state: String
+
+    enum CodingKeys: String, CodingKey {
+      case source
+      case newestGood = "newest_good"
+      case time
+      case ageSeconds = "age_seconds"
+      case state
+    }
+  }
+
+  struct Run: Codable {
+    let time: String
+    let command: String
+    let exitStatus: Int32
+    let error: String?
+
+    enum CodingKeys: String, CodingKey {
+      case time, command
+      case exitStatus = "exit_status"
+      case error
+    }
+  }
+
+  /// True where a snapshot is damaged, as far as that is known.
+  var isDamaged: Bool {
+    !damagedSnapshots.isEmpty || lastVerification?.exitStatus == ExitStatus.damaged.code
+  }
+
+  let repository: String
+  /// True where nobody has to do anything.
+  let isWell: Bool
+  /// What is not well, a sentence each.
+  let findings: [String]
+  let sources: [Source]
+  let snapshots: Int
+  /// How many members each set has.
+  let sets: [String: Int]
+  let held: [String]
+  /// Since when and why.
+  let rotationHeld: String?
+  let damagedSnapshots: [String]
+  let bytesFree: UInt64
+  let bytesTotal: UInt64
+  /// What snapshots copied in the last seven days, by the day.
+  let bytesCopiedPerDay: UInt64
+  /// When somebody last verified, and how much.
+  let lastVerification: Verification?
+  /// The newest last.
+  let runs: [Run]
+
+  struct Verification: Codable {
+    let time: String
+    let snapshots: Int
+    let ofSnapshots: Int
+    let problems: Int
+    let exitStatus: Int32
+
+    enum CodingKeys: String, CodingKey {
+      case time, snapshots
+      case ofSnapshots = "of_snapshots"
+      case problems
+      case exitStatus = "exit_status"
+    }
+  }
+
+  enum CodingKeys: String, CodingKey {
+    case repository
+    case isWell = "is_well"
+    case findings, sources, snapshots, sets, held
+    case rotationHeld = "rotation_held"
+    case damagedSnapshots = "damaged_snapshots"
+    case bytesFree = "bytes_free"
+    case bytesTotal = "bytes_total"
+    case bytesCopiedPerDay = "bytes_copied_per_day"
+    case lastVerification = "last_verification"
+    case runs
+  }
+
+  /// `sources` are those that should have snapshots, label first; without them, those that the newest snapshot has.
+  /// A newest good snapshot older than `maximumAgeSeconds` is late.
+  init(
+    _ repository: Repository, sources wanted: [[UInt8]]?, maximumAgeSeconds: Int64?, at now: Timestamp
+  ) throws {
+    let list = try repository.snapshots()
+    var findings: [String] = []
+    let label = list.newest?.summary.label ?? Array("localhost".utf8)
+    sources = (wanted ?? list.newest?.summary.sources ?? []).map { source in
+      let shown = displayName(source)
+      let good = list.snapshots.last {
+        $0.summary.outcome == .complete && $0.summary.sources.contains(source) && $0.summary.label == label
+      }
+      let age = good.map { now.seconds - $0.summary.started.seconds }
+      var state = "well"
+      if let age {
+        if let maximumAgeSeconds, age > maximumAgeSeconds {
+          state = "late"
+          findings.append(
+            "the newest good snapshot of \(shown) is \(durationText(Double(age))) old, and should be at most "
+              + durationText(Double(maximumAgeSeconds)))
+        }
+      } else {
+        state = "never"
+        findings.append("there is no good snapshot of \(shown)")
+      }
+      return Source(
+        source: shown, newestGood: good?.name.description, time: good?.summary.started.rfc3339,
+        ageSeconds: age, state: state)
+    }
+    if list.snapshots.isEmpty { findings.append("there is no snapshot yet") }
+    self.repository = displayName(repository.path)
+    snapshots = list.snapshots.count
+    sets = Dictionary(
+      uniqueKeysWithValues: try repository.members(of: list).map { ($0.key.rawValue, $0.value.count) })
+    held = try repository.heldSnapshots().keys.map(\.description).sorted()
+    rotationHeld = try repository.heldRotation()
+    if let rotationHeld {
+      findings.append("rotation is held since \(rotationHeld); when all is well, run: treering release")
+    }
+    damagedSnapshots = list.damaged.map { "\($0.name)" }
+    for (name, reason) in list.damaged { findings.append("the snapshot \(name) is damaged: \(reason)") }
+    let system = try repository.root.descriptor.fileSystem()
+    bytesFree = system.bytesAvailable
+    bytesTotal = system.bytesUsed &+ system.bytesAvailable
+    let week: Int64 = 7 * 86_400
+    bytesCopiedPerDay =
+      list.snapshots.dropFirst().filter { now.seconds - $0.summary.started.seconds < week }
+      .reduce(0) { $0 &+ $1.summary.bytesCopied } / 7
+    (runs, lastVerification) = Self.history(try repository.historyTail(byteCount: 1 << 20))
+    if let last = runs.last, last.exitStatus != 0 {
+      findings.append("the last run, at \(last.time), ended with status \(last.exitStatus)" + (last.error.map { ": \($0)" } ?? ""))
+    }
+    if let lastVerification, lastVerification.exitStatus == ExitStatus.damaged.code {
+      findings.append("the last verification, at \(lastVerification.time), found damage")
+    }
+    self.findings = findings
+    isWell = findings.isEmpty
+  }
+
+  private static func history(_ text: [UInt8]) -> ([Run], Verification?) {
+    var runs: [Run] = []
+    var verification: Verification?
+    let decoder = JSONDecoder()
+    for line in text.split(separator: UInt8(ascii: "\n")) {
+      guard let run = try? decoder.decode(Run.self, from: Data(line)) else { continue }
+      if run.command == "verify" {
+        verification = (try? decoder.decode(Verification.self, from: Data(line))) ?? verification
+      } else {
+        runs.append(run)
+      }
+    }
+    return (runs.suffix(10), verification)
+  }
+}
+
+/// What `verify` leaves in the history.
+struct VerifyHistoryLine: Encodable {
+  let time: String
+  let command = "verify"
+  /// How many were verified, and how many there were.
+  let snapshots: Int
+  let ofSnapshots: Int
+  let entries: UInt64
+  let bytesRead: UInt64
+  let problems: UInt64
+  let exitStatus: Int32
+
+  enum CodingKeys: String, CodingKey {
+    case time, command, snapshots
+    case ofSnapshots = "of_snapshots"
+    case entries
+    case bytesRead = "bytes_read"
+    case problems
+    case exitStatus = "exit_status"
+  }
+}

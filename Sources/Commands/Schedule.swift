@@ -1,0 +1,118 @@
+internal import ArgumentParser
+internal import Catalog
+internal import Posix
+internal import Repository
+
+struct ScheduleCommand: RunnableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "schedule",
+    abstract: "Print entries for cron or systemd that run treering every hour.",
+    discussion: """
+      Nothing is installed: the first lines say where to put what follows.
+
+      Examples:
+        treering schedule --cron > /etc/cron.d/treering
+        treering schedule --systemd
+      """)
+
+  @Flag(help: "Print a file for /etc/cron.d.")
+  var cron = false
+
+  @Flag(help: "Print a service and a timer for systemd.")
+  var systemd = false
+
+  @OptionGroup var common: CommonOptions
+
+  func execute() throws -> ExitStatus {
+    guard cron != systemd else { throw Failure(.usage, "schedule takes either --cron or --systemd") }
+    let program = displayName(try Self.programPath())
+    let config = try absolutePath(common.config?.bytes ?? ConfigurationFile.defaultPath)
+    let shown = displayName(config)
+    guard !program.contains(where: { " %\"\\'".contains($0) }), !shown.contains(where: { " %\"\\'".contains($0) }) else {
+      throw Failure(.usage, "the path \(shown) or \(program) has characters that cron and systemd read otherwise")
+    }
+    let text = cron ? Self.cronText(program, shown) : try systemdText(program, shown)
+    if common.json {
+      Console.print(jsonText(ScheduleAnswer(kind: cron ? "cron" : "systemd", text: text)))
+    } else {
+      Console.write(text, to: .output)
+    }
+    return .done
+  }
+
+  private static func programPath() throws(Failure) -> [UInt8] {
+    do { return try Posix.Process.realPath(Array("/proc/self/exe".utf8)) } catch {
+      throw Failure(.failed, "cannot find out where treering is: \(error)")
+    }
+  }
+
+  private static func cronText(_ program: String, _ config: String) -> String {
+    """
+    # Put this into /etc/cron.d/treering. A good run prints nothing; what is printed is mailed to MAILTO.
+    MAILTO=root
+    4 * * * * root \(program) run --config \(config)
+
+    """
+  }
+
+  /// With the protection that a program still can work with that reads everything and writes its repository.
+  private func systemdText(_ program: String, _ config: String) throws(Failure) -> String {
+    var writable = ""
+    if let path = try? common.repositoryPath(), let absolute = try? absolutePath(path) {
+      writable = "ReadWritePaths=\(displayName(absolute))\n"
+    }
+    return """
+      # 1. Put the lines up to the next number into /etc/systemd/system/treering.service
+      [Unit]
+      Description=Snapshots by treering
+      RequiresMountsFor=\(config)
+      # To be told of failures, name a service of yours that mails or calls:
+      # OnFailure=notify-failure@%n.service
+
+      [Service]
+      Type=notify
+      ExecStart=\(program) run --config \(config)
+      # A snapshot with warnings is a snapshot.
+      SuccessExitStatus=1
+      TimeoutStartSec=infinity
+      Nice=10
+      IOSchedulingClass=idle
+      ProtectSystem=strict
+      \(writable)PrivateNetwork=no
+      PrivateTmp=no
+      ProtectKernelTunables=yes
+      ProtectKernelModules=yes
+      ProtectKernelLogs=yes
+      ProtectControlGroups=yes
+      ProtectClock=yes
+      ProtectHostname=yes
+      LockPersonality=yes
+      MemoryDenyWriteExecute=yes
+      NoNewPrivileges=yes
+      RestrictRealtime=yes
+      RestrictNamespaces=yes
+      RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+      SystemCallArchitectures=native
+      CapabilityBoundingSet=CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_CHOWN CAP_FOWNER CAP_FSETID CAP_MKNOD CAP_SETFCAP CAP_SYS_ADMIN CAP_LEASE
+
+      # 2. Put the rest into /etc/systemd/system/treering.timer, then: systemctl enable --now treering.timer
+      [Unit]
+      Description=Snapshots by treering every hour
+
+      [Timer]
+      OnCalendar=hourly
+      RandomizedDelaySec=4min
+      Persistent=yes
+
+      [Install]
+      WantedBy=timers.target
+
+      """
+  }
+}
+
+/// The document of `schedule --json`.
+struct ScheduleAnswer: Encodable {
+  let kind: String
+  let text: String
+}

@@ -1,0 +1,80 @@
+internal import ArgumentParser
+internal import Catalog
+internal import Posix
+internal import Repository
+internal import Retention
+internal import Settings
+
+struct StatusCommand: RunnableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "status",
+    abstract: "Is all well? For people, monitors and scripts.",
+    discussion: """
+      Shows the age of the newest good snapshot of each source, the sets, the last verification, space, and \
+      the last ten runs. The exit status is 0 where all is well, 6 where damage is known, and else 1; \
+      what is not well is said on standard error.
+
+      Example:
+        treering status --max-age 26h --repository /backup/treering
+      """)
+
+  @Option(
+    help: ArgumentHelp(
+      "How old the newest good snapshot of a source may be; else the configuration's rpo.", valueName: "time"),
+    transform: seconds("--max-age"))
+  var maxAge: Int64?
+
+  @OptionGroup var common: CommonOptions
+
+  func execute() throws -> ExitStatus {
+    let repository = try common.openRepository()
+    let file = try common.configuration().flatMap { $0.repositoryPath == repository.path ? $0 : nil }
+    let state = try RepositoryState(
+      repository, sources: file?.settings.sources.map { Array($0.path.utf8) },
+      maximumAgeSeconds: maxAge ?? file?.settings.rpoSeconds, at: Clock.now())
+    if common.json {
+      Console.print(jsonText(state))
+    } else if !common.quiet {
+      for line in Self.page(state) { Console.print(line) }
+    }
+    for finding in state.findings { Console.complain(finding) }
+    return state.isWell ? .done : state.isDamaged ? .damaged : .warnings
+  }
+
+  private static func page(_ state: RepositoryState) -> [String] {
+    var lines = ["\(state.repository): " + (state.isWell ? "all is well" : "NOT WELL"), ""]
+    lines += table(
+      [["SOURCE", "NEWEST GOOD SNAPSHOT", "AGE", ""]]
+        + state.sources.map {
+          [$0.source, $0.newestGood ?? "none", $0.ageSeconds.map { durationText(Double($0)) } ?? "", $0.state]
+        }, rightAligned: [2])
+    let sets = SnapshotSet.allCases.compactMap { set in state.sets[set.rawValue].map { "\(set.rawValue) \($0)" } }
+    lines += [
+      "",
+      "snapshots     \(state.snapshots)" + (sets.isEmpty ? "" : " (\(sets.joined(separator: ", ")))"),
+      "rotation      " + (state.rotationHeld.map { "held since \($0)" } ?? "goes on"),
+    ]
+    if !state.held.isEmpty { lines.append("held          \(state.held.joined(separator: " "))") }
+    lines.append("verification  " + (state.lastVerification.map(verificationText) ?? "never"))
+    lines.append("space         " + spaceText(state))
+    if !state.runs.isEmpty {
+      lines += ["", "LAST RUNS"]
+      lines += table(state.runs.map { [$0.time, $0.command, "status \($0.exitStatus)", $0.error ?? ""] })
+    }
+    return lines
+  }
+
+  private static func verificationText(_ last: RepositoryState.Verification) -> String {
+    "\(last.time), \(last.snapshots) of \(last.ofSnapshots) snapshots, "
+      + (last.problems == 0 ? "no damage" : counted(UInt64(last.problems), "problem", "problems"))
+  }
+
+  private static func spaceText(_ state: RepositoryState) -> String {
+    var text = "\(byteText(state.bytesFree)) of \(byteText(state.bytesTotal)) free"
+    if state.bytesCopiedPerDay > 0 {
+      let days = state.bytesFree / state.bytesCopiedPerDay
+      text += ", \(byteText(state.bytesCopiedPerDay)) copied a day: enough for \(counted(days, "day", "days"))"
+    }
+    return text
+  }
+}
