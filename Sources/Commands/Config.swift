@@ -1,6 +1,7 @@
 internal import ArgumentParser
 internal import Catalog
 internal import Engine
+internal import Operations
 internal import Posix
 internal import Repository
 internal import Settings
@@ -51,9 +52,19 @@ struct ConfigCommand: RunnableCommand {
       } catch { findings.append("\(file.at(source.line)): \(error)") }
     }
     if file.settings.sources.isEmpty { findings.append("\(displayName(file.path)): no [[source]] is named") }
-    for hook in file.settings.hooksBefore + file.settings.hooksAfter {
+    let settings = file.settings
+    for hook in settings.hooksBefore + settings.hooksAfter + (settings.notifyCommand.map { [$0] } ?? []) {
       if let trouble = Self.trouble(hook.command[0]) {
         findings.append("\(file.at(hook.line)): \(trouble)")
+      }
+    }
+    if settings.healthchecks ?? settings.webhook != nil, let trouble = Healthchecks.trouble {
+      findings.append("\(displayName(file.path)): nobody can be told by HTTP: \(trouble)")
+    }
+    if let textfile = settings.metricsTextfile {
+      let directory = splitLast(Array(textfile.utf8)).parent
+      do throws(Errno) { _ = try Descriptor.open(path: directory, [.pathOnly, .directory]) } catch {
+        findings.append("\(displayName(file.path)): cannot write the metrics in \(displayName(directory)): \(error)")
       }
     }
     if common.json {
@@ -100,6 +111,14 @@ struct ConfigCommand: RunnableCommand {
     }
     lines.append("  keep " + keep.joined(separator: ", "))
     for hook in settings.hooksAfter { lines.append("  run \(hook.words)") }
+    if settings.healthchecks != nil { lines.append("  tell Healthchecks of its start and its end") }
+    if let webhook = settings.webhook {
+      lines.append("  tell the webhook of \(webhook.onlyFailures ? "what goes wrong" : "its end")")
+    }
+    if let command = settings.notifyCommand {
+      lines.append("  run \(command.words)" + (settings.notifyCommandOnlyFailures ? ", where something goes wrong" : ""))
+    }
+    if let textfile = settings.metricsTextfile { lines.append("  write the metrics to \(textfile)") }
     return lines
   }
 }

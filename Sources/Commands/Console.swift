@@ -10,8 +10,20 @@ enum Console {
 
   static func print(_ line: String) { write(line + "\n", to: .output) }
 
+  /// What was said last, for whoever is told of a run.
+  private static let said = Mutex<[String]>([])
+  private static var keptMessages: Int { 500 }
+
   /// One line on standard error that names the program.
-  static func complain(_ line: String) { write("treering: \(line)\n", to: .error) }
+  static func complain(_ line: String) {
+    said.withLock {
+      $0.append(line)
+      if $0.count > keptMessages { $0.removeFirst($0.count - keptMessages) }
+    }
+    write("treering: \(line)\n", to: .error)
+  }
+
+  static var lastMessages: [String] { said.withLock { $0 } }
 
   static func write(_ text: String, to stream: StandardStream) {
     progressIsShown.withLock { shown in

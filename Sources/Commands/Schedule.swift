@@ -2,6 +2,7 @@ internal import ArgumentParser
 internal import Catalog
 internal import Posix
 internal import Repository
+internal import Settings
 
 struct ScheduleCommand: RunnableCommand {
   static let configuration = CommandConfiguration(
@@ -60,6 +61,9 @@ struct ScheduleCommand: RunnableCommand {
     var writable = ""
     if let path = try? common.repositoryPath(), let absolute = try? absolutePath(path) {
       writable = "ReadWritePaths=\(displayName(absolute))\n"
+    }
+    if let metrics = try? common.configuration()?.settings.metricsTextfile {
+      writable += "ReadWritePaths=\(displayName(splitLast(Array(metrics.utf8)).parent))\n"
     }
     return """
       # 1. Put the lines up to the next number into /etc/systemd/system/treering.service

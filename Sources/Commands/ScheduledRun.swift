@@ -7,57 +7,75 @@ internal import Settings
 
 /// The work of one `treering run`, step by step, while the repository is locked.
 final class ScheduledRun {
-  /// A UUID of version 4.
-  let id: String
   private let file: ConfigurationFile
-  private let options: SnapshotOptions
-  private let repository: Repository
   private let common: CommonOptions
+  private let notices: Notices
   private var answer: RunAnswer
 
-  init(
-    _ file: ConfigurationFile, _ options: SnapshotOptions, _ repository: Repository, _ common: CommonOptions
-  ) {
+  init(_ file: ConfigurationFile, _ common: CommonOptions) {
     self.file = file
-    self.options = options
-    self.repository = repository
     self.common = common
-    id = Self.uuid()
-    answer = RunAnswer(time: "", runID: id, result: "failed", exitStatus: ExitStatus.failed.code)
+    let path = (try? common.repositoryPath()) ?? []
+    answer = RunAnswer(
+      time: "", runID: Self.uuid(), host: Self.hostName, repository: displayName(path), result: "failed",
+      exitStatus: ExitStatus.failed.code)
+    notices = Notices(file.settings, runID: answer.runID)
   }
 
-  /// What a hook after the run gets when the run was told to end.
-  private static let lastHooksSeconds: Int64 = 10
+  /// What a program after the run gets when the run was told to end.
+  static let lastSeconds: Int64 = 10
 
-  /// Never throws: what went wrong is said, recorded in the history and in the exit status.
-  func work(startingAt start: Timestamp, evenIfNotDue: Bool) -> RunAnswer {
+  /// Never throws: what went wrong is said, recorded in the history and in the exit status. The caller holds
+  /// the repository's lock.
+  func work(
+    of options: SnapshotOptions, in repository: Repository, startingAt start: Timestamp, evenIfNotDue: Bool
+  ) -> RunAnswer {
     let began = Clock.monotonic()
     answer.time = start.rfc3339
     do {
-      if try !evenIfNotDue && !isDue(at: start) {
+      if try !evenIfNotDue && !isDue(options, in: repository, at: start) {
         answer.result = "not_due"
         answer.exitStatus = ExitStatus.done.code
         return answer
       }
-      try allSteps()
+      answer.steps += notices.runBegins()
+      try allSteps(options, repository)
       answer.result = "made"
     } catch {
-      let failure = error as? Failure ?? Failure(.failed, "\(error)")
-      Console.complain(failure.description)
-      answer.error = failure.description
-      answer.exitStatus = ExitStatus(failure.kind).code
-      answer.result = failure.kind == .refused ? "refused" : "failed"
+      take(error as? Failure ?? Failure(.failed, "\(error)"))
     }
     answer.elapsedSeconds = Clock.monotonic() - began
-    writeMetrics()
-    do { try repository.appendHistory(jsonText(answer, isLine: true)) } catch {
-      Console.complain("warning: \(error)")
-    }
+    writeMetrics(options, repository)
+    end(in: repository)
     return answer
   }
 
+  /// For a run that ended before it had the repository to itself. That another is at work is no news.
+  func cannotBegin(_ failure: Failure, in repository: Repository?, at start: Timestamp) -> RunAnswer {
+    answer.time = start.rfc3339
+    take(failure)
+    if failure.kind == .locked { answer.result = "locked" } else { end(in: repository) }
+    return answer
+  }
+
+  private func take(_ failure: Failure) {
+    Console.complain(failure.description)
+    answer.error = failure.description
+    answer.exitStatus = ExitStatus(failure.kind).code
+    answer.result = failure.kind == .refused ? "refused" : "failed"
+  }
+
+  /// Tells whoever is to be told, and the history.
+  private func end(in repository: Repository?) {
+    let environment = environment("notify", answer.exitStatus)
+    answer.steps += notices.runEnded(answer, environment: environment)
+    do { try repository?.appendHistory(jsonText(answer, isLine: true)) } catch {
+      Console.complain("warning: \(error)")
+    }
+  }
+
   /// Their lack is a warning, and never the run's failure.
-  private func writeMetrics() {
+  private func writeMetrics(_ options: SnapshotOptions, _ repository: Repository) {
     guard let path = file.settings.metricsTextfile else { return }
     let start = Clock.monotonic()
     do {
@@ -71,8 +89,19 @@ final class ScheduledRun {
     }
   }
 
+  private func environment(_ step: String, _ status: Int32) -> [(name: String, value: [UInt8])] {
+    [
+      ("TREERING_REPOSITORY", (try? common.repositoryPath()) ?? []),
+      ("TREERING_RUN_ID", Array(answer.runID.utf8)), ("TREERING_STEP", Array(step.utf8)),
+      ("TREERING_EXIT_STATUS", Array("\(status)".utf8)),
+      ("TREERING_SNAPSHOT", Array((answer.snapshot?.snapshot ?? "").utf8)),
+    ]
+  }
+
   /// True where the period that is kept shortest has no snapshot of all sources yet.
-  private func isDue(at time: Timestamp) throws(Failure) -> Bool {
+  private func isDue(
+    _ options: SnapshotOptions, in repository: Repository, at time: Timestamp
+  ) throws(Failure) -> Bool {
     let policy = file.policy
     guard policy.keepLast == 0, policy.keepWithinSeconds == nil,
       let set = SnapshotSet.allCases.first(where: { policy.keep[$0] ?? 0 > 0 })
@@ -89,13 +118,13 @@ final class ScheduledRun {
 
   // MARK: Steps
 
-  private func allSteps() throws {
+  private func allSteps(_ options: SnapshotOptions, _ repository: Repository) throws {
     answer.exitStatus = ExitStatus.done.code
     var failure: (any Error)?
     do {
       for hook in file.settings.hooksBefore { try run(hook, "before") }
-      try snapshot()
-      try rotation()
+      try snapshot(options, repository)
+      try rotation(repository)
     } catch { failure = error }
     // What was stopped before must go on again, whatever happened in between.
     for hook in file.settings.hooksAfter {
@@ -112,7 +141,7 @@ final class ScheduledRun {
     }
   }
 
-  private func snapshot() throws {
+  private func snapshot(_ options: SnapshotOptions, _ repository: Repository) throws {
     Posix.Process.notifyServiceManager("STATUS=taking a snapshot")
     let monitor = ConsoleMonitor(wantsExcluded: common.verbose)
     let progress = Progress()
@@ -136,7 +165,7 @@ final class ScheduledRun {
     }
   }
 
-  private func rotation() throws {
+  private func rotation(_ repository: Repository) throws {
     Posix.Process.notifyServiceManager("STATUS=rotating")
     let start = Clock.monotonic()
     do {
@@ -170,22 +199,18 @@ final class ScheduledRun {
     let wantsAll = common.verbose
     // What was stopped before is set going again even by a run that has to end, but that may not take long.
     let isInterrupted = when == "after" && Posix.Process.rememberedSignal != nil
-    let limit = isInterrupted ? min(hook.timeoutSeconds, Self.lastHooksSeconds) : hook.timeoutSeconds
+    let limit = isInterrupted ? min(hook.timeoutSeconds, Self.lastSeconds) : hook.timeoutSeconds
     let problem: String?
     do throws(Errno) {
       let end = try Posix.Process.runChild(
         hook.command.map { Array($0.utf8) },
-        environment: [
-          ("TREERING_REPOSITORY", repository.path), ("TREERING_RUN_ID", Array(id.utf8)),
-          ("TREERING_STEP", Array(when.utf8)), ("TREERING_EXIT_STATUS", Array("\(status)".utf8)),
-          ("TREERING_SNAPSHOT", Array((answer.snapshot?.snapshot ?? "").utf8)),
-        ], timeoutSeconds: Double(limit), finishes: isInterrupted
+        environment: environment(when, status), timeoutSeconds: Double(limit), finishes: isInterrupted
       ) { line in
         if wantsAll { Console.complain("\(hook.command[0]): \(displayName(line))") }
         lines.append(line)
         if lines.count > 20 { lines.removeFirst() }
       }
-      problem = Self.words(end, hook)
+      problem = end.trouble(of: hook)
     } catch { problem = "cannot be started: \(error)" }
     guard let problem else {
       note(step, "done", since: start)
@@ -203,15 +228,10 @@ final class ScheduledRun {
     note(step, "warnings", since: start, message)
   }
 
-  /// What is wrong with how it ended.
-  private static func words(_ end: ChildEnd, _ hook: Configuration.Hook) -> String? {
-    switch end {
-    case .exited(0): nil
-    case .exited(let status): "ended with status \(status)"
-    case .signalled(let signal): "was ended by signal \(signal)"
-    case .timedOut: "did not end within \(durationText(Double(hook.timeoutSeconds))) and was stopped"
-    case .interrupted: "was stopped, because the run was interrupted"
-    }
+  private static var hostName: String {
+    let path = Array("/proc/sys/kernel/hostname".utf8)
+    let name = try? Descriptor.open(path: path, .read).readToEnd(limit: 256)
+    return displayName((name ?? []).filter { $0 != 10 })
   }
 
   private static func uuid() -> String {

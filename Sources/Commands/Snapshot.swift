@@ -159,7 +159,7 @@ struct SnapshotAnswer: Encodable {
   let directoriesSkipped: UInt64
   let excluded: UInt64
   let warnings: UInt64
-  let warningsNamed: [Trouble]
+  var warningsNamed: [Trouble]
   let rootDigest: String
   let elapsedSeconds: Double
 

@@ -64,6 +64,25 @@ public struct Configuration: Sendable, Equatable {
   /// Where Prometheus' node exporter finds the figures of a run.
   public var metricsTextfile: String?
 
+  /// A server that is told of each run.
+  public struct Address: Sendable, Equatable {
+    public var url = ""
+    /// Of a webhook: lines such as `Authorization: Bearer …`.
+    public var headers: [String] = []
+    /// Only failures are told, and warnings.
+    public var onlyFailures = false
+  }
+
+  public var healthchecks: Address?
+  /// A run with warnings is a good one to Healthchecks.
+  public var warningsAreSuccess = false
+  public var webhook: Address?
+  /// A program that is told.
+  public var notifyCommand: Hook?
+  public var notifyCommandOnlyFailures = false
+  /// What telling one of them may take, all attempts together.
+  public var notifySeconds: Int64 = 30
+
   public init() {}
 
   /// Reads a configuration; the first thing wrong with it is thrown, with its place.

@@ -75,6 +75,29 @@ extension Configuration {
     # How old the newest good snapshot may become.
     # rpo = "2h"
 
+    # Who is told of runs. What cannot be told never fails a run.
+    [notify]
+    # What telling one of them may take, all attempts together.
+    timeout = "30s"
+
+    # A dead man's switch: hears of the beginning and the end of each run, and raises an alarm when it hears nothing.
+    # [notify.healthchecks]
+    # url = "https://hc-ping.com/your-uuid-here"
+    # What a run is to it whose snapshot has warnings: "failure" or "success".
+    # warnings = "failure"
+
+    # A server that gets the JSON document of each run ("always"), or of those that did not end well ("failure").
+    # [notify.webhook]
+    # url = "https://example.org/treering"
+    # headers = ["Authorization: Bearer secret"]
+    # on = "failure"
+
+    # A program that finds the document in its environment, as TREERING_RUN_JSON.
+    # [notify.command]
+    # command = ["/usr/local/bin/tell-somebody", "backup"]
+    # timeout = "30s"
+    # on = "failure"
+
     [metrics]
     # A file that is written after each run, for the textfile collector of Prometheus' node exporter.
     # textfile = "/var/lib/prometheus/node-exporter/treering.prom"

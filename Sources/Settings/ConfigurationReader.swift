@@ -22,7 +22,7 @@ extension Configuration {
     self.init()
     top.know([
       "repository", "label", "change_detection", "threads", "keep_spare", "retention", "source", "guards", "hooks",
-      "objectives", "metrics",
+      "objectives", "metrics", "notify",
     ])
     repository = top.path("repository")
     if let label = top.string("label") {
@@ -31,11 +31,7 @@ extension Configuration {
         top.complain("label", "\"label\" should be the name of one directory, such as a host's name")
       }
     }
-    let tests = ["ctime", "mtime", "content"]
-    changeDetection =
-      top.value("change_detection", expecting: "\"ctime\", \"mtime\" or \"content\"") {
-        $0.string.flatMap { tests.contains($0) ? $0 : nil }
-      } ?? changeDetection
+    changeDetection = top.choice("change_detection", ["ctime", "mtime", "content"]) ?? changeDetection
     threads = top.integer("threads", 1...64, expecting: "a number from 1 to 64")
     keepSpare = top.bool("keep_spare") ?? keepSpare
     if let table = top.table("retention") { retention = Retention(table) }
@@ -63,6 +59,7 @@ extension Configuration {
       table.know(["rpo"])
       rpoSeconds = table.duration("rpo")
     }
+    if let table = top.table("notify") { readNotify(table) }
     if let table = top.table("metrics") {
       table.know(["textfile"])
       metricsTextfile = table.path("textfile")
@@ -73,7 +70,49 @@ extension Configuration {
   }
 }
 
+extension Configuration {
+  private mutating func readNotify(_ table: TableReader) {
+    table.know(["timeout", "healthchecks", "webhook", "command"])
+    notifySeconds = table.duration("timeout") ?? notifySeconds
+    if let table = table.table("healthchecks") {
+      table.know(["url", "warnings"])
+      healthchecks = Address(url: table.address("url"))
+      warningsAreSuccess = table.choice("warnings", ["failure", "success"]) == "success"
+    }
+    if let table = table.table("webhook") {
+      table.know(["url", "headers", "on"])
+      webhook = Address(
+        url: table.address("url"), headers: table.strings("headers") ?? [], onlyFailures: table.onlyFailures())
+      if webhook?.headers.contains(where: { !$0.contains(":") || $0.contains("\n") || $0.contains("\r") }) == true {
+        table.complain("headers", "\"headers\" should be lines such as \"Authorization: Bearer …\"")
+      }
+    }
+    if let table = table.table("command") {
+      table.know(["command", "timeout", "on"])
+      table.require("command")
+      var hook = Hook()
+      hook.line = table.line
+      hook.command = table.value("command", expecting: Hook.form, Hook.command) ?? []
+      hook.timeoutSeconds = table.duration("timeout") ?? notifySeconds
+      notifyCommand = hook
+      notifyCommandOnlyFailures = table.onlyFailures()
+    }
+  }
+}
+
 extension TableReader {
+  /// An address of HTTP or HTTPS, which must be there.
+  fileprivate func address(_ key: String) -> String {
+    require(key)
+    return value(key, expecting: "an address that begins with https:// or http://") { found in
+      found.string.flatMap { text in
+        (text.hasPrefix("https://") || text.hasPrefix("http://")) && !text.utf8.contains { $0 <= 0x20 } ? text : nil
+      }
+    } ?? ""
+  }
+
+  fileprivate func onlyFailures() -> Bool { choice("on", ["always", "failure"]) == "failure" }
+
   /// An absolute path.
   fileprivate func path(_ key: String) -> String? {
     value(key, expecting: "an absolute path") { found in
@@ -135,7 +174,7 @@ extension Configuration.Source {
 }
 
 extension Configuration.Hook {
-  private static let form =
+  fileprivate static let form =
     "the absolute path of a program, an array of program and arguments, or a table with \"command\""
 
   fileprivate static func list(_ table: TableReader, _ key: String, required: Bool) -> [Self] {
@@ -158,7 +197,7 @@ extension Configuration.Hook {
     }
   }
 
-  private static func command(_ value: any TOMLValueConvertible) -> [String]? {
+  fileprivate static func command(_ value: any TOMLValueConvertible) -> [String]? {
     let words = value.string.map { [$0] } ?? TableReader.strings(value)
     guard let words, let program = words.first, program.hasPrefix("/"),
       !words.contains(where: { $0.utf8.contains(0) })

@@ -64,6 +64,14 @@ struct TableReader {
     value(key, expecting: expecting) { $0.string }
   }
 
+  /// One of a few words.
+  func choice(_ key: String, _ words: [String]) -> String? {
+    let quoted = words.map { "\"\($0)\"" }
+    return value(key, expecting: quoted.dropLast().joined(separator: ", ") + " or " + quoted.last!) { found in
+      found.string.flatMap { words.contains($0) ? $0 : nil }
+    }
+  }
+
   func bool(_ key: String) -> Bool? { value(key, expecting: "true or false") { $0.bool } }
 
   func integer(_ key: String, _ range: ClosedRange<Int>, expecting: String) -> Int? {

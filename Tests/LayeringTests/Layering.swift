@@ -20,10 +20,12 @@ enum Layering {
     "Commands": TargetRule(
       layer: 4,
       imports: [
-        "Engine", "Repository", "Posix", "Catalog", "Patterns", "Retention", "Settings",
+        "Engine", "Repository", "Posix", "Catalog", "Patterns", "Retention", "Settings", "Operations",
         "ArgumentParser",
         "FoundationEssentials", "Synchronization",
       ]),
+    "Operations": TargetRule(layer: 3, imports: ["Posix", "CCurl"]),
+    "CCurl": TargetRule(layer: 1, imports: []),
     "Engine": TargetRule(
       layer: 2,
       imports: ["Repository", "Posix", "Catalog", "Patterns", "Retention", "Synchronization"]),

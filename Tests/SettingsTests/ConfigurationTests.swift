@@ -24,7 +24,7 @@ struct ConfigurationTests {
     // What is commented out is right as well.
     let lines = Configuration.example.split(separator: "\n", omittingEmptySubsequences: false)
     var uncommented = lines.map { line in
-      line.contains(" = ") || line.hasPrefix("#   ") || line == "# ]" ? line.drop { "# ".contains($0) } : line
+      line.contains(" = ") || line.hasPrefix("#   ") || line.hasPrefix("# [") || line == "# ]" ? line.drop { "# ".contains($0) } : line
     }
     let hooks = try #require(uncommented.firstIndex { $0 == "before = []" })
     uncommented.remove(at: hooks)
@@ -36,6 +36,9 @@ struct ConfigurationTests {
     ])
     #expect(all.hooksBefore.map(\.isRequired) == [true, false])
     #expect(all.hooksBefore.map(\.timeoutSeconds) == [600, 1800])
+    #expect(all.healthchecks?.url == "https://hc-ping.com/your-uuid-here" && !all.warningsAreSuccess)
+    #expect(all.webhook?.headers == ["Authorization: Bearer secret"] && all.webhook?.onlyFailures == true)
+    #expect(all.notifyCommand?.command == ["/usr/local/bin/tell-somebody", "backup"])
   }
 
   @Test("what is read")
@@ -86,7 +89,18 @@ struct ConfigurationTests {
     ("label = 'a/b'", "line 1, column 9: \"label\" should be the name of one directory, such as a host's name"),
     ("threads = 0", "line 1, column 11: \"threads\" should be a number from 1 to 64, not 0"),
     ("change_detection = 'size'", "line 1, column 20: \"change_detection\" should be \"ctime\", \"mtime\" or \"content\", not \"size\""),
-    ("a = 1\nthreads = 0", "line 1, column 1: unknown key \"a\" in the file; known are change_detection, guards, hooks, keep_spare, label, metrics, objectives, repository, retention, source, threads"),
+    ("a = 1\nthreads = 0", "line 1, column 1: unknown key \"a\" in the file; known are change_detection, guards, hooks, keep_spare, label, metrics, notify, objectives, repository, retention, source, threads"),
+    ("[notify.healthchecks]", "line 1, column 1: \"url\" is missing in [notify.healthchecks]"),
+    ("[notify.healthchecks]\nurl = 'hc-ping.com/x'",
+      "line 2, column 7: \"url\" should be an address that begins with https:// or http://, not \"hc-ping.com/x\""),
+    ("[notify.webhook]\nurl = 'https://a b'",
+      "line 2, column 7: \"url\" should be an address that begins with https:// or http://, not \"https://a b\""),
+    ("[notify.webhook]\nurl = 'https://a'\nheaders = [\"A: b\\nC: d\"]",
+      "line 3, column 11: \"headers\" should be lines such as \"Authorization: Bearer …\""),
+    ("[notify.webhook]\nurl = 'https://a'\non = 'never'",
+      "line 3, column 6: \"on\" should be \"always\" or \"failure\", not \"never\""),
+    ("[notify.command]\non = 'failure'", "line 1, column 1: \"command\" is missing in [notify.command]"),
+    ("[notify]\nhealthcheck = {}", "line 2, column 1: unknown key \"healthcheck\" in [notify]; did you mean \"healthchecks\"?"),
     ("objectives.rpo = '2'", "line 1, column 18: \"rpo\" should be a duration such as \"90s\", \"15m\", \"2h\" or \"14d\", not \"2\""),
     ("'retention'.\"houry\" = 2", "line 1, column 1: unknown key \"houry\" in [retention]; did you mean \"hourly\"?"),
   ])
@@ -118,7 +132,7 @@ struct ConfigurationTests {
       }
       let text = String(decoding: bytes, as: UTF8.self)
       do { _ = try Configuration(text: text) } catch {
-        if let line = error.line { #expect((1...100).contains(line)) }
+        if let line = error.line { #expect((1...200).contains(line)) }
       }
     }
   }
@@ -135,7 +149,7 @@ struct ConfigurationTests {
       "yearly", "keep_last", "keep_within", "minimum_free", "path", "exclude", "exclude_from", "one_file_system",
       "exclude_caches", "exclude_if_present", "exclude_nodump", "max_file_size", "gone_limit", "changed_limit",
       "before", "after", "command", "timeout", "required", "rpo",
-      "textfile",
+      "textfile", "url", "warnings", "headers", "on",
     ]
     #expect(described == Set(known))
     for key in known where key != "command" && key != "timeout" && key != "required" {

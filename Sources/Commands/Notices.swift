@@ -1,0 +1,98 @@
+internal import Catalog
+internal import Operations
+internal import Posix
+internal import Settings
+
+/// Tells others of a run: a dead man's switch, a webhook, a program. What cannot be told never fails a run.
+struct Notices {
+  private let settings: Configuration
+  private let healthchecks: Healthchecks?
+  private static let userAgent = "treering/\(Treering.version)"
+
+  /// A document that is longer goes to a program without the warnings by name: the kernel takes no variable of
+  /// more than 128 KiB.
+  private static let longestVariable = 100_000
+
+  init(_ settings: Configuration, runID: String) {
+    self.settings = settings
+    healthchecks = settings.healthchecks.map {
+      Healthchecks(
+        url: $0.url, runID: runID, userAgent: Self.userAgent, limitSeconds: Double(settings.notifySeconds))
+    }
+  }
+
+  /// Returns a step for whatever could not be told.
+  func runBegins() -> [RunStep] {
+    tell("healthchecks start") { healthchecks?.start() }
+  }
+
+  /// Returns a step for whoever could not be told.
+  func runEnded(_ answer: RunAnswer, environment: [(name: String, value: [UInt8])]) -> [RunStep] {
+    let isGood = answer.exitStatus == ExitStatus.done.code
+    var steps = tell("healthchecks") { sendEnd(answer) }
+    if let webhook = settings.webhook, !(isGood && webhook.onlyFailures) {
+      steps += tell("webhook") {
+        Webhook(
+          url: webhook.url, headers: webhook.headers, userAgent: Self.userAgent,
+          limitSeconds: Double(settings.notifySeconds)
+        ).send(jsonText(answer))
+      }
+    }
+    if let command = settings.notifyCommand, !(isGood && settings.notifyCommandOnlyFailures) {
+      steps += tell("program \(command.command[0])") { run(command, answer, environment) }
+    }
+    return steps
+  }
+
+  private func tell(_ whom: String, _ trouble: () -> String?) -> [RunStep] {
+    let start = Clock.monotonic()
+    guard let message = trouble() else { return [] }
+    Console.complain("warning: the \(whom) could not be told: \(message)")
+    return [
+      RunStep(
+        step: whom, outcome: "failed", elapsedSeconds: Clock.monotonic() - start, message: message)
+    ]
+  }
+
+  private func sendEnd(_ answer: RunAnswer) -> String? {
+    var status = answer.exitStatus
+    if status == ExitStatus.warnings.code && settings.warningsAreSuccess { status = ExitStatus.done.code }
+    let log = (Console.lastMessages + answer.lines).joined(separator: "\n")
+    return healthchecks?.finish(exitStatus: status, log: Array(log.utf8))
+  }
+
+  private func run(
+    _ command: Configuration.Hook, _ answer: RunAnswer, _ environment: [(name: String, value: [UInt8])]
+  ) -> String? {
+    var document = jsonText(answer, isLine: true)
+    if document.utf8.count > Self.longestVariable {
+      var shorter = answer
+      shorter.snapshot?.warningsNamed = []
+      shorter.steps = []
+      document = jsonText(shorter, isLine: true)
+    }
+    let isEnding = Posix.Process.rememberedSignal != nil
+    let limit = isEnding ? min(command.timeoutSeconds, ScheduledRun.lastSeconds) : command.timeoutSeconds
+    do throws(Errno) {
+      let end = try Posix.Process.runChild(
+        command.command.map { Array($0.utf8) },
+        environment: environment + [("TREERING_RUN_JSON", Array(document.utf8))],
+        timeoutSeconds: Double(limit), finishes: true
+      ) { _ in }
+      return end.trouble(of: command)
+    } catch { return "cannot be started: \(error)" }
+  }
+}
+
+extension ChildEnd {
+  /// What is wrong with how a program ended; `nil` where nothing is.
+  func trouble(of hook: Configuration.Hook) -> String? {
+    switch self {
+    case .exited(0): nil
+    case .exited(let status): "ended with status \(status)"
+    case .signalled(let signal): "was ended by signal \(signal)"
+    case .timedOut: "did not end within \(durationText(Double(hook.timeoutSeconds))) and was stopped"
+    case .interrupted: "was stopped, because the run was interrupted"
+    }
+  }
+}

@@ -1,0 +1,84 @@
+internal import CCurl
+internal import Posix
+
+/// Sends a body by HTTP or HTTPS, and again where that may help, within one limit of time.
+///
+/// Certificates and host names are always checked, against the system's authorities or those in the file that the
+/// environment variable `SSL_CERT_FILE` names.
+struct HTTPPost {
+  var url: String
+  var headers: [String] = []
+  var userAgent: String
+  var limitSeconds: Double
+
+  struct Answer {
+    /// What the server says is the longest body; Healthchecks does.
+    var bodyLimit: Int?
+  }
+
+  /// Why it was not delivered, in a sentence.
+  struct Undelivered: Error {
+    var message: String
+  }
+
+  /// Pauses before it is tried again, in milliseconds; the last is repeated.
+  private static let pauses = [250, 500, 1000, 2000, 4000]
+
+  /// What there is left for it where the process was told to end before.
+  private static let secondsAfterSignal = 0.5
+
+  /// Throws `Undelivered`; at once where the process is told to end in the meantime.
+  func send(_ body: [UInt8]) throws(Undelivered) -> Answer {
+    let isEnding = Process.rememberedSignal != nil
+    let limitSeconds = isEnding ? min(limitSeconds, Self.secondsAfterSignal) : limitSeconds
+    let start = Clock.monotonic()
+    var message = ""
+    var attempt = 0
+    while true {
+      let left = limitSeconds - (Clock.monotonic() - start)
+      // A server that does not answer gets more than one chance within the limit.
+      let share = attempt == 0 && !isEnding ? left / 2 : left
+      let answer = once(body, milliseconds: max(1, Int(share * 1000)), isEnding: isEnding)
+      var error = answer.error
+      let text = withUnsafeBytes(of: &error) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+      switch (text.isEmpty, answer.status) {
+      case (true, 200..<300): return Answer(bodyLimit: answer.body_limit < 0 ? nil : answer.body_limit)
+      case (true, 429), (true, 500...): message = "the server answered \(answer.status)"
+      case (true, _): throw Undelivered(message: "the server answered \(answer.status)")
+      case (false, _): message = text
+      }
+      if !isEnding && Process.rememberedSignal != nil { throw Undelivered(message: "interrupted") }
+      let pause = Self.pauses[min(attempt, Self.pauses.count - 1)]
+      guard limitSeconds - (Clock.monotonic() - start) > Double(pause) / 1000 + 0.05 else {
+        throw Undelivered(message: message)
+      }
+      Process.sleep(milliseconds: pause)
+      attempt += 1
+    }
+  }
+
+  /// Why nobody can be told anything, such as that libcurl is not installed; `nil` where all is well.
+  static var trouble: String? { tr_http_trouble().map { String(cString: $0) } }
+
+  private func once(_ body: [UInt8], milliseconds: Int, isEnding: Bool) -> tr_http_answer {
+    var answer = tr_http_answer()
+    let authorities = Process.environment("SSL_CERT_FILE").map { String(decoding: $0, as: UTF8.self) }
+    let lists = headers.map { Array($0.utf8CString) }
+    var pointers: [UnsafePointer<CChar>?] = lists.map { list in
+      let copy = UnsafeMutablePointer<CChar>.allocate(capacity: list.count)
+      copy.initialize(from: list, count: list.count)
+      return UnsafePointer(copy)
+    }
+    pointers.append(nil)
+    defer { for pointer in pointers { pointer?.deallocate() } }
+    func post(_ file: UnsafePointer<CChar>?) {
+      body.withUnsafeBytes { bytes in
+        _ = tr_http_post(
+          url, pointers, bytes.baseAddress, bytes.count, userAgent, file, milliseconds,
+          isEnding ? nil : { Process.rememberedSignal == nil ? 0 : 1 }, &answer)
+      }
+    }
+    if let authorities { authorities.withCString { post($0) } } else { post(nil) }
+    return answer
+  }
+}
