@@ -20,6 +20,8 @@ public struct DirectoryListing: Sendable {
     public var range: Range<Int> { offset..<offset + Int(length) }
     /// True where the file system says that this is a directory; false also means that it does not say.
     public var isSurelyDirectory: Bool { type == UInt8(DT_DIR) }
+    /// False also means that the file system does not say.
+    public var isSurelyNoDirectory: Bool { !isSurelyDirectory && type != UInt8(DT_UNKNOWN) }
   }
 
   public private(set) var bytes: [UInt8] = []

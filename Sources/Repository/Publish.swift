@@ -96,12 +96,7 @@ extension Repository {
     var seconds = time.seconds
     while true {
       let name = SnapshotName(seconds: seconds)
-      let taken = (try? root.descriptor.status(of: name.bytes.span)) != nil
-      let catalogs = try directory(Self.catalogsName)
-      let listed = (try? catalogs.descriptor.status(of: name.catalogName.span)) != nil
-      let pending = try directory(Self.pendingName)
-      let unfinished = (try? pending.descriptor.status(of: name.bytes.span)) != nil
-      if !taken && !listed && !unfinished {
+      if try !isTaken(name) {
         // Two runs in one second: the later one waits for its own.
         let ahead = Timestamp(seconds: seconds, nanoseconds: 0) - Clock.now()
         if seconds > time.seconds && ahead > 0 && ahead < 2 {
@@ -113,8 +108,16 @@ extension Repository {
     }
   }
 
+  /// True where something of a snapshot of this name is there already.
+  func isTaken(_ name: SnapshotName) throws(Failure) -> Bool {
+    let catalogs = try directory(Self.catalogsName)
+    let pending = try directory(Self.pendingName)
+    return (try? root.descriptor.status(of: name.bytes.span)) != nil
+      || (try? catalogs.descriptor.status(of: name.catalogName.span)) != nil
+      || (try? pending.descriptor.status(of: name.bytes.span)) != nil
+  }
+
   /// Makes `latest` name a snapshot, replacing what it named in one step.
-  ///
   public func pointLatest(to name: SnapshotName) throws(Failure) {
     let latest = Self.latestName
     if (try? root.descriptor.readSymbolicLink(latest.span)) == name.bytes { return }

@@ -201,6 +201,11 @@ import Testing
     documents["rotate"] = try answer("rotate", ["--dry-run", "--minimum-free", "100%"], status: 8)
     documents["hold"] = try answer("hold", ["latest"])
     documents["release"] = try answer("release", [])
+    let trees = scratch.url.appending(path: "trees")
+    try FileManager.default.createDirectory(
+      at: trees.appending(path: "daily.0/localhost/etc"), withIntermediateDirectories: true)
+    try FileManager.default.createDirectory(at: trees.appending(path: "daily.1"), withIntermediateDirectories: true)
+    documents["import"] = try answer("import", ["snapshots", trees.path], status: 1)
 
     let items = ManualPage.items(try page.section("JSON"))
     for command in try commands() {

@@ -20,9 +20,11 @@ extension FileStatus {
 
 extension FileRow {
   /// True where the stored inode may become this source inode's: if it already stands for several names,
-  /// those must be names of the same inode still, or files that were parted would stay one.
+  /// those must be names of the same inode still, or files that were parted would stay one. Of which inode an
+  /// adopted one is, is not known: the first to claim it has it.
   func mayStandFor(_ status: FileStatus) -> Bool {
-    linkGroup == nil || (status.linkCount > 1 && status.inode == hints.sourceInode)
+    linkGroup == nil
+      || (status.linkCount > 1 && (status.inode == hints.sourceInode || hints.sourceInode == 0))
   }
 }
 

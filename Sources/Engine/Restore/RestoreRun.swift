@@ -51,7 +51,14 @@ public func restore(
   let start = Clock.monotonic()
   let catalog = try repository.openCatalog(snapshot.name)
   let reader = CatalogReader(catalog)
-  let label = [snapshot.summary.label]
+  // One that was adopted may have several.
+  let labels = Set(options.paths.compactMap(\.first))
+  guard labels.count <= 1 else {
+    throw Failure(
+      .usage, "the paths are below different labels: \(labels.map(displayName).sorted().joined(separator: ", "))",
+      hint: "restore them one label at a time")
+  }
+  let label = [labels.first ?? snapshot.summary.label]
   let top: Subtree
   do {
     guard case .directory(_, let subtree)? = try reader.find(label) else {

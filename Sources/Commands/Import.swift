@@ -1,0 +1,45 @@
+internal import ArgumentParser
+internal import Engine
+internal import Posix
+internal import Repository
+
+struct ImportCommand: RunnableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "import",
+    abstract: "Come from rsnapshot: translate its configuration, adopt its snapshots.",
+    discussion: """
+      snapshots adopts the trees of rsnapshot in a directory, such as hourly.0 and daily.3, the oldest first: \
+      each is read once and cataloged, and moved into the repository, which must be on the same file system. \
+      Nothing is copied, and the next snapshot is linked to the newest of them.
+
+      Examples:
+        treering import snapshots /var/cache/rsnapshot --dry-run
+        treering import snapshots /var/cache/rsnapshot
+      """)
+
+  enum Action: String, CaseIterable, Sendable { case snapshots }
+
+  @Argument(help: ArgumentHelp("snapshots.", valueName: "action"), transform: oneOf("import"))
+  var action: Action
+
+  @Argument(help: ArgumentHelp("The directory with the trees.", valueName: "path"))
+  var path: PathArgument
+
+  @Option(
+    help: ArgumentHelp(
+      "Of snapshots: the first directory inside a tree, where it is not localhost.", valueName: "name"))
+  var label: String?
+
+  @Flag(name: [.customShort("n"), .long], help: "Of snapshots: only show what would be adopted.")
+  var dryRun = false
+
+  @OptionGroup var threads: ThreadOption
+  @OptionGroup var common: CommonOptions
+
+  func execute() throws -> ExitStatus {
+    try SnapshotImport(
+      directory: absolutePath(path.bytes), label: label.map(checkedLabel), isDry: dryRun,
+      threads: threads.count, common: common
+    ).execute()
+  }
+}

@@ -1,0 +1,241 @@
+internal import Catalog
+internal import Posix
+internal import Repository
+
+/// A directory of a tree that is being cataloged where it is.
+final class AdoptNode: WalkNode, @unchecked Sendable {
+  /// Where the newest snapshot has a directory of the same path.
+  let base: Subtree?
+  /// Open from `enter` to `leave`.
+  var directory: Directory?
+  var status: FileStatus?
+  var encoder: RecordEncoder?
+  var children: [AdoptNode] = []
+  /// Set by `leave`.
+  var result: Subtree?
+
+  var above: AdoptNode? { parent.map { unsafeDowncast($0, to: AdoptNode.self) } }
+
+  init(parent: WalkNode?, name: [UInt8], base: Subtree?, directory: Directory? = nil) {
+    self.base = base
+    self.directory = directory
+    super.init(parent: parent, name: name)
+  }
+}
+
+final class AdoptWorker {
+  let base: CatalogReader?
+  let writer: FrameWriter
+  let reader: FileReader
+  let hasher = SHA256()
+  var listing = DirectoryListing()
+
+  init(base: CatalogReader?, writer: FrameWriter, reader: FileReader) {
+    self.base = base
+    self.writer = writer
+    self.reader = reader
+  }
+}
+
+/// What the content of an inode with several names was found to be.
+private struct Content: Sendable {
+  var status: FileStatus
+  var digest: Digest
+}
+
+/// The work of an adoption: in each directory, the merge of the names on disk with the newest catalog's. An inode
+/// that is there as well is described already; every other is read and hashed, once. Nothing is changed.
+///
+/// A tree that cannot be described whole is not adopted: the first trouble ends the walk.
+final class AdoptWork: TreeWork {
+  private let adoption: Adoption
+  private let base: StoredTree?
+  /// The inodes with several names in this tree.
+  private let several: Set<UInt64>
+  private let device: UInt64
+  private let progress: Progress
+  private let contents = LinkTable<UInt64, Content>()
+
+  init(_ adoption: Adoption, base: StoredTree?, several: Set<UInt64>, device: UInt64, _ progress: Progress) {
+    self.adoption = adoption
+    self.base = base
+    self.several = several
+    self.device = device
+    self.progress = progress
+  }
+
+  func makeWorker() throws -> AdoptWorker {
+    AdoptWorker(
+      base: base.map { CatalogReader($0.catalog) }, writer: FrameWriter(sink: adoption.sink),
+      reader: FileReader(progress))
+  }
+
+  func finish(_ worker: AdoptWorker) throws { try worker.writer.flush() }
+
+  private func failure(_ node: AdoptNode, _ name: [UInt8]?, _ words: String) -> Failure {
+    Failure(.failed, "\(displayName(joined(node.path + (name.map { [$0] } ?? [])))) \(words)")
+  }
+
+  // MARK: Entering a directory
+
+  func enter(_ node: AdoptNode, _ worker: AdoptWorker) throws -> [AdoptNode] {
+    progress.entries.count()
+    progress.directories.count()
+    let name = node.name
+    let status: FileStatus
+    let attributes: AttributeBlock
+    do throws(Errno) {
+      if let above = node.above { node.directory = Directory(try above.directory!.descriptor.openDirectory(name.span)) }
+      status = try node.directory!.descriptor.status()
+      attributes = AttributeBlock(try node.directory!.descriptor.extendedAttributes())
+      try worker.listing.read(node.directory!.descriptor)
+    } catch { throw failure(node, nil, "cannot be read: \(error)") }
+    guard status.device == device else { throw failure(node, nil, "is on another file system") }
+    guard worker.listing.refusedNames == 0 else { throw failure(node, nil, "has names longer than 255 bytes") }
+    guard attributes.bytes.count <= AttributeBlock.maximumBytes else { throw tooManyAttributes(node) }
+    node.status = status
+    let encoder = RecordEncoder()
+    node.encoder = encoder
+    encoder.begin(
+      status.metadata, flags: node.parent == nil ? .synthetic : [], attributes: attributes)
+    var record: DirectoryRecord?
+    // What cannot be read of the newest catalog is only read anew from the tree.
+    if let base = node.base { record = try? worker.base?.record(base.place, base.digest) }
+    try merge(node, record, encoder, worker)
+    worker.listing.trim()
+    return node.children
+  }
+
+  private func merge(
+    _ node: AdoptNode, _ record: DirectoryRecord?, _ encoder: RecordEncoder, _ worker: AdoptWorker
+  ) throws {
+    var files = try record.map { try FileCursor($0) }
+    var directories: [[UInt8]] = []
+    for entry in worker.listing.entries {
+      try checkForSignal()
+      let name = Array(worker.listing.bytes[entry.range])
+      if entry.isSurelyDirectory {
+        directories.append(name)
+        continue
+      }
+      let status: FileStatus
+      do throws(Errno) { status = try node.directory!.descriptor.status(of: name.span) } catch {
+        throw failure(node, name, "cannot be read: \(error)")
+      }
+      if status.kind == .directory {
+        directories.append(name)
+        continue
+      }
+      progress.entries.count()
+      progress.files.count()
+      if encoder.isFull { throw failure(node, nil, "has more than a record can hold") }
+      if let record, let row = try files?.seek(name.span), isSame(row, status) {
+        encoder.append(row, of: record, hints: hints(status))
+      } else {
+        encoder.append(name.span, try entryOf(name, status, node, worker))
+      }
+    }
+    var rows = try files?.remainingDirectories()
+    for name in directories {
+      let row = rows?.seek(name.span)
+      node.children.append(AdoptNode(parent: node, name: name, base: row.map { Subtree($0) }))
+    }
+  }
+
+  /// True where the newest snapshot has the very inode under the same path, and describes it as it is.
+  private func isSame(_ row: FileRow, _ status: FileStatus) -> Bool {
+    base!.inodesCount && row.hints.storedInode == status.inode && row.kind == status.kind
+      && row.metadata == status.metadata && row.size == status.recordedSize
+      && row.hints.flags.isDisjoint(with: [.notStored, .changedWhileRead]) && !row.hints.flags.isCatalogOnly
+      && row.linkGroup == group(status)
+  }
+
+  private func group(_ status: FileStatus) -> UInt64? {
+    several.contains(status.inode) ? status.inode : nil
+  }
+
+  /// Of which inode of the source it is a copy, nobody knows, nor whether the source still has this content: the
+  /// next snapshot reads it once.
+  private func hints(_ status: FileStatus) -> Hints {
+    Hints(
+      sourceInode: 0, changed: Timestamp(seconds: 0, nanoseconds: 0), storedInode: status.inode, flags: .racy)
+  }
+
+  private func tooManyAttributes(_ node: AdoptNode, _ name: [UInt8]? = nil) -> Failure {
+    failure(node, name, "has more than 1 MiB of extended attributes")
+  }
+
+  private func entryOf(
+    _ name: [UInt8], _ status: FileStatus, _ node: AdoptNode, _ worker: AdoptWorker
+  ) throws -> NewEntry {
+    guard let kind = status.kind else { throw failure(node, name, "is of a kind that this system does not name") }
+    var entry = NewEntry(kind: kind, metadata: status.metadata, hints: hints(status))
+    entry.linkGroup = group(status)
+    entry.device = status.deviceNumber
+    let directory = node.directory!
+    do throws(Errno) {
+      if kind == .regular {
+        let file = try directory.descriptor.openToRead(name.span)
+        guard try file.status().isSameState(as: status) else { throw .staleHandle }
+        entry.attributes = AttributeBlock(try file.extendedAttributes())
+        entry.size = status.size
+        entry.digest = try digest(of: file, status, worker)
+      } else {
+        if kind == .symbolicLink { entry.target = try directory.descriptor.readSymbolicLink(name.span) }
+        let handle = try directory.descriptor.open(name.span, .pathOnly)
+        entry.attributes = AttributeBlock(try handle.extendedAttributes(.handle))
+      }
+    } catch {
+      if error == .interrupted { try checkForSignal() }
+      throw failure(node, name, error == .staleHandle ? "changed while it was read" : "cannot be read: \(error)")
+    }
+    if entry.attributes.bytes.count > AttributeBlock.maximumBytes { throw tooManyAttributes(node, name) }
+    return entry
+  }
+
+  private func digest(
+    of file: borrowing Descriptor, _ status: FileStatus, _ worker: AdoptWorker
+  ) throws(Errno) -> Digest {
+    if status.size == 0 { return .ofNothing }
+    guard several.contains(status.inode) else { return try read(file, status, worker) }
+    if let known = contents.begin(status.inode) {
+      return known.status.isSameState(as: status) ? known.digest : try read(file, status, worker)
+    }
+    var content: Content?
+    defer { contents.finish(status.inode, content) }
+    let digest = try read(file, status, worker)
+    content = Content(status: status, digest: digest)
+    return digest
+  }
+
+  private func read(
+    _ file: borrowing Descriptor, _ status: FileStatus, _ worker: AdoptWorker
+  ) throws(Errno) -> Digest {
+    do throws(CopyError) {
+      let pass = try worker.reader.hash(file, byteCount: status.size, hasHoles: status.hasHoles)
+      guard pass.byteCount == status.size, let after = try? file.status(), after.isSameState(as: status) else {
+        throw CopyError.reading(.staleHandle)
+      }
+      return pass.digest
+    } catch {
+      switch error {
+      case .reading(let error), .writing(let error): throw error
+      case .interrupted: throw .interrupted
+      }
+    }
+  }
+
+  // MARK: Leaving a directory
+
+  func leave(_ node: AdoptNode, _ worker: AdoptWorker) throws {
+    guard let encoder = node.encoder, let status = node.status else { return }
+    for child in node.children {
+      let name = child.name
+      if let subtree = child.result { encoder.append(name.span, subtree) }
+    }
+    node.result = try encoder.finish(hints(status), into: worker.writer, worker.hasher)
+    node.encoder = nil
+    node.directory = nil
+    node.children = []
+  }
+}

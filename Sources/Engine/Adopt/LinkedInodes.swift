@@ -1,0 +1,68 @@
+internal import Catalog
+internal import Posix
+internal import Repository
+internal import Synchronization
+
+/// Finds the inodes that have several names in one tree, by the numbers in its directories alone. Links to names
+/// outside, as between snapshots, don't count.
+func inodesWithSeveralNames(in tree: Directory, threads: Int) throws -> Set<UInt64> {
+  let search = LinkSearch()
+  let root = Directory(try tree.descriptor.reopenDirectory())
+  try walkTree(search, from: SearchNode(parent: nil, name: [], directory: root), threads: threads)
+  var numbers = search.numbers.withLock { $0 }
+  numbers.sort()
+  var several: Set<UInt64> = []
+  for (number, next) in zip(numbers, numbers.dropFirst()) where number == next { several.insert(number) }
+  return several
+}
+
+private final class SearchNode: WalkNode, @unchecked Sendable {
+  /// Open from `enter` to `leave`.
+  var directory: Directory?
+
+  var above: SearchNode? { parent.map { unsafeDowncast($0, to: SearchNode.self) } }
+
+  init(parent: WalkNode?, name: [UInt8], directory: Directory? = nil) {
+    self.directory = directory
+    super.init(parent: parent, name: name)
+  }
+}
+
+private final class Numbers {
+  var listing = DirectoryListing()
+  var found: [UInt64] = []
+}
+
+private final class LinkSearch: TreeWork {
+  /// The inode of every name that is no directory: eight bytes an entry.
+  let numbers = Mutex<[UInt64]>([])
+
+  func makeWorker() -> Numbers { Numbers() }
+
+  func finish(_ worker: Numbers) {
+    let found = worker.found
+    numbers.withLock { $0 += found }
+  }
+
+  func enter(_ node: SearchNode, _ worker: Numbers) throws -> [SearchNode] {
+    let name = node.name
+    if let above = node.above { node.directory = try above.directory!.directory(name.span) }
+    let directory = node.directory!
+    try worker.listing.read(directory.descriptor)
+    var children: [SearchNode] = []
+    for entry in worker.listing.entries {
+      let name = Array(worker.listing.bytes[entry.range])
+      let isDirectory =
+        entry.isSurelyNoDirectory
+        ? false : try entry.isSurelyDirectory || directory.descriptor.status(of: name.span).kind == .directory
+      if isDirectory {
+        children.append(SearchNode(parent: node, name: name))
+      } else {
+        worker.found.append(entry.inode)
+      }
+    }
+    return children
+  }
+
+  func leave(_ node: SearchNode, _ worker: Numbers) { node.directory = nil }
+}

@@ -1,0 +1,74 @@
+public import Catalog
+public import Posix
+
+/// A tree that somebody else made, on its way to becoming a snapshot: it stays as it is, and gets a catalog and
+/// a place among the snapshots.
+public final class Adoption: Sendable {
+  public let name: SnapshotName
+  private let catalog: NewCatalogFile
+  private let repository: Repository
+  private let pending: Directory
+
+  /// Where finished frames of the catalog go.
+  public var sink: any FrameSink { catalog }
+
+  fileprivate init(_ repository: Repository, _ name: SnapshotName) throws(Failure) {
+    self.repository = repository
+    self.name = name
+    pending = try repository.directory(Repository.pendingName)
+    do {
+      catalog = try NewCatalogFile(
+        try pending.descriptor.open(
+          name.catalogName.span, [.readWrite, .create, .exclusive], mode: 0o600))
+    } catch { throw .writing("begin a catalog in", repository.path, error) }
+  }
+
+  /// Makes catalog and tree durable, moves the tree from `directory` to its place, then publishes the catalog.
+  ///
+  /// The tree comes first: where the machine stops in between, `Repository.recover` finds the catalog in
+  /// `pending` and the tree in its place, and completes the pair. An error takes all back, and the tree is where
+  /// it was. Throws also where `found` is no longer the directory `tree`.
+  public func publish(
+    _ summary: CatalogSummary, _ writer: FrameWriter, moving found: [UInt8], of directory: Directory,
+    holding tree: Directory
+  ) throws {
+    let catalogs = try repository.directory(Repository.catalogsName)
+    let root = repository.root
+    var isMoved = false
+    do {
+      try catalog.finish(summary, writer)
+      try pending.descriptor.synchronizeFileSystem()
+      try directory.descriptor.rename(found.span, to: root.descriptor, as: name.bytes.span)
+      isMoved = true
+      guard try root.descriptor.status(of: name.bytes.span).inode == tree.descriptor.status().inode else {
+        throw Failure(.failed, "\(displayName(found)) was replaced by another directory meanwhile")
+      }
+      try root.descriptor.synchronize()
+      try directory.descriptor.synchronize()
+      try pending.descriptor.rename(
+        name.catalogName.span, to: catalogs.descriptor, as: name.catalogName.span)
+      try catalogs.descriptor.synchronize()
+      try repository.pointLatest(to: name)
+      try root.descriptor.synchronize()
+    } catch {
+      try? catalogs.descriptor.rename(
+        name.catalogName.span, to: pending.descriptor, as: name.catalogName.span)
+      if isMoved {
+        try? root.descriptor.rename(name.bytes.span, to: directory.descriptor, as: found.span)
+      }
+      throw Failure.writing("adopt \(displayName(found)) in", repository.path, error)
+    }
+  }
+
+  /// Forgets the catalog; the tree is where it was.
+  public func giveUp() { try? pending.descriptor.unlink(name.catalogName.span) }
+}
+
+extension Repository {
+  /// Begins to adopt a tree under the first name that is free from `time` on; the caller holds the lock.
+  public func beginAdoption(at time: Timestamp) throws(Failure) -> Adoption {
+    var seconds = time.seconds
+    while try isTaken(SnapshotName(seconds: seconds)) { seconds += 1 }
+    return try Adoption(self, SnapshotName(seconds: seconds))
+  }
+}

@@ -1,0 +1,270 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// The document of `import snapshots --json`.
+private struct ImportAnswer: Decodable {
+  struct Tree: Decodable {
+    let tree: String
+    let time: String
+    let snapshot: String?
+    let error: String?
+  }
+  let dryRun: Bool
+  let exitStatus: Int32
+  let trees: [Tree]
+}
+
+/// Trees that the real rsnapshot made, beside a repository that adopts them.
+@Suite("import snapshots")
+struct ImportSnapshotsTests {
+  private static let linkDest = "rsync_long_args\t--delete --numeric-ids --relative --delete-excluded -H\n"
+
+  /// A world whose repository lies in rsnapshot's directory, as `import rsnapshot` proposes.
+  private func world(_ more: String = linkDest) throws -> World {
+    let world = try World()
+    world.provesOlderUnchanged = false
+    try Tree(world.directory.path).makeDirectory("rs")
+    try Tree(world.directory.path).write(
+      "rs.conf",
+      """
+      config_version\t1.2
+      snapshot_root\t\(world.directory.path)/rs/
+      cmd_cp\t/bin/cp
+      cmd_rm\t/bin/rm
+      cmd_rsync\t/usr/bin/rsync
+      retain\thourly\t3
+      retain\tdaily\t4
+      lockfile\t\(world.directory.path)/rs.lock
+      \(more)
+      backup\t\(world.source.root)/\tlocalhost/
+
+      """)
+    return world
+  }
+
+  private func rsnapshot(_ world: World, _ level: ByteString, at age: Int) throws {
+    try tool("rsnapshot", ["-c", world.directory.path / "rs.conf", level])
+    // As if it had been taken so many hours ago.
+    try tool("touch", ["-d", ByteString("\(age) hours ago"), world.directory.path / "rs" / (level + ".0")])
+  }
+
+  /// Four trees with changes in between.
+  private func history(_ world: World) throws {
+    let source = world.source
+    try source.makeDirectory("sub")
+    for name in ["same", "changing", "going", "sub/below", "b\u{1}d name"] { try source.write(ByteString(name), "first \(name)") }
+    try tool("ln", ["same", "linked"], in: source.root)
+    try tool("ln", ["-s", "same", "symbolic"], in: source.root)
+    try tool("truncate", ["-s", "1M", "sparse"], in: source.root)
+    try tool("sh", ["-c", "setfattr -n user.x -v y sub/below; chmod 2751 sub; chown 1:2 changing"], in: source.root)
+    try rsnapshot(world, "hourly", at: 31)
+    try source.write("changing", "second")
+    try rsnapshot(world, "hourly", at: 30)
+    try rsnapshot(world, "hourly", at: 29)
+    // What is promoted keeps its time.
+    try tool("rsnapshot", ["-c", world.directory.path / "rs.conf", "daily"])
+    try tool("sh", ["-c", "rm going; mv sub moved; echo new > new"], in: source.root)
+    try rsnapshot(world, "hourly", at: 3)
+  }
+
+  private func adopt(
+    _ world: World, _ options: [ByteString] = [], status: Int32 = 0, location: SourceLocation = #_sourceLocation
+  ) throws -> ImportAnswer {
+    let result = try world.treering(["import", "snapshots", world.directory.path / "rs", "--json"] + options)
+    #expect(result.status == status, "\(result.errorText)", sourceLocation: location)
+    return try result.decoded(ImportAnswer.self)
+  }
+
+  @Test("the trees are moved as they are, dated by their mtime, and are snapshots like any other", arguments: [
+    linkDest, linkDest + "link_dest\t1\n", "",
+  ])
+  func adopted(_ more: String) throws {
+    let world = try world(more)
+    try history(world)
+    let trees = Tree(world.directory.path / "rs")
+    let names = try trees.names()
+    #expect(names.count == 4)
+    var prints: [String: Fingerprint] = [:]
+    for name in names { prints[name.description] = try Fingerprint(trees.root / name) }
+
+    let dry = try adopt(world, ["--dry-run"])
+    #expect(dry.dryRun && dry.trees.count == 4)
+    #expect(try trees.names() == names && world.snapshotNames() == [])
+    let answer = try adopt(world)
+    #expect(try trees.names() == [])
+    #expect(answer.trees.map(\.snapshot) == dry.trees.map(\.snapshot))
+    #expect(answer.trees.map(\.time) == answer.trees.map(\.time).sorted())
+    for tree in answer.trees {
+      let name = try #require(tree.snapshot)
+      #expect(name.replacing("-", with: ":").contains(tree.time.suffix(9)), "\(name) \(tree.time)")
+      let now = try Fingerprint(world.repository.root / ByteString(name))
+      #expect(try #require(prints[tree.tree]).differences(to: now) == [])
+    }
+    #expect(try world.snapshotNames().map(\.description) == answer.trees.compactMap(\.snapshot))
+    #expect(try [1, 2].contains(world.repository.names("daily").count))
+    let verified = try world.treering(["verify"])
+    #expect(verified.status == 0, "\(verified.errorText) \(verified.outputText)")
+
+    // Each of them restored is the tree that it was.
+    for tree in answer.trees {
+      let name = ByteString(try #require(tree.snapshot))
+      let restored = try world.treering(
+        ["restore", name, world.source.root, "--to", world.directory.path / "back"])
+      #expect(restored.status == 0, "\(restored.errorText)")
+      let different = try differences(
+        world.repository.root / name / "localhost" / world.source.root, world.directory.path / "back" / world.source.root)
+      #expect(different == [])
+      try tool("rm", ["-r", world.directory.path / "back"])
+    }
+    let compared = try world.treering(["diff", ByteString(try #require(answer.trees[0].snapshot)), ByteString(try #require(answer.trees[1].snapshot))])
+    #expect(compared.outputLines.count == 1 && compared.outputText.contains("changing  (content, mtime)"), "\(compared.outputText)")
+
+    // The next one is linked to the newest of them, file by file.
+    world.provesOlderUnchanged = true
+    let next = try world.snapshot()
+    try world.expectFaithful(next)
+    let newest = try TreeListing(world.repository.root / ByteString(try #require(answer.trees.last?.snapshot)) / "localhost" / world.source.root)
+    let stored = try TreeListing(world.tree(of: next).root)
+    // rsnapshot without -H made two files of two names of one, and without -X lost the attribute.
+    for path in ["same", "changing", "new", "sparse", "b\u{1}d name"] as [ByteString] where more != "" || path != "same" {
+      #expect(stored.inodes[path] == newest.inodes[path] && stored.inodes[path] != nil, "\(path)")
+    }
+    let again = try world.snapshot()
+    #expect(again.filesCopied == 0)
+    #expect(try world.treering(["verify"]).status == 0)
+  }
+
+  @Test("adopted snapshots expire, and are recycled, like others")
+  func rotated() throws {
+    let world = try world()
+    try history(world)
+    _ = try adopt(world)
+    try world.snapshot()
+    let rotated = try world.treering(["rotate", "--keep-last", "2"])
+    #expect(rotated.status == 0, "\(rotated.errorText)")
+    #expect(try world.snapshotNames().count == 2)
+    #expect(try world.repository.names(".treering/spare").count == 1)
+    world.provesOlderUnchanged = true
+    try world.expectFaithful(try world.snapshot())
+    #expect(try world.treering(["verify"]).status == 0)
+  }
+
+  @Test("a tree with several labels is adopted whole; each label can be restored")
+  func labels() throws {
+    let world = try world()
+    try world.source.write("file", "mine")
+    try rsnapshot(world, "hourly", at: 5)
+    let tree = world.directory.path / "rs/hourly.0"
+    try tool("sh", ["-c", "mkdir -p web01/srv; echo theirs > web01/srv/file"], in: tree)
+    try tool("touch", ["-d", "5 hours ago", tree])
+    _ = try adopt(world)
+    #expect(try world.treering(["verify"]).status == 0)
+    let back = Tree(world.directory.path / "back")
+    #expect(try world.treering(["restore", "latest", "web01/srv/file", "--to", back.root]).status == 0)
+    #expect(try tool("cat", [back.root / "srv/file"]) == Array("theirs\n".utf8))
+    try world.expectRefusal(
+      ["restore", "latest", "web01/srv", "localhost" + world.source.root, "--to", world.directory.path / "other"],
+      status: 2, naming: "different labels")
+  }
+
+  @Test("without localhost the only directory is the label, or the one that is named")
+  func otherLabels() throws {
+    let world = try world()
+    try world.source.write("file", "mine")
+    try rsnapshot(world, "hourly", at: 5)
+    let tree = world.directory.path / "rs/hourly.0"
+    try tool("sh", ["-c", "mv localhost web01; mkdir web02; touch -d '5 hours ago' ."], in: tree)
+    let refused = try adopt(world, status: 2)
+    #expect(refused.trees[0].error?.contains("--label") == true)
+    #expect(try world.snapshotNames() == [])
+    _ = try adopt(world, ["--label", "web02"])
+    #expect(try world.treering(["list", "--json"]).outputText.contains("web02"))
+  }
+
+  @Test("a tree that cannot be adopted stays as it is, and the others are adopted")
+  func notAdopted() throws {
+    let world = try world()
+    try history(world)
+    let trees = Tree(world.directory.path / "rs")
+    try tool("touch", ["-d", "tomorrow", trees.root / "hourly.0"])
+    try tool("sh", ["-c", "mkdir hourly.7 .sync _delete.12 daily.x && touch weekly.0 && ln -s hourly.0 hourly.9"], in: trees.root)
+    try tool("touch", ["-d", "50 hours ago", trees.root / "hourly.7"])
+    let answer = try adopt(world, status: 1)
+    #expect(answer.trees.map(\.tree) == ["hourly.7", "daily.0", "hourly.2", "hourly.1", "hourly.0"])
+    #expect(answer.trees.map { $0.snapshot == nil } == [true, false, false, false, true])
+    #expect(try trees.names().map(\.description).sorted() == [".sync", "_delete.12", "daily.x", "hourly.0", "hourly.7", "hourly.9", "weekly.0"])
+    // What is older than the newest snapshot comes too late.
+    try tool("touch", ["-d", "90 hours ago", trees.root / "hourly.0"])
+    let late = try adopt(world, status: 3)
+    #expect(late.trees.map { $0.error?.contains("older") } == [true, true] || late.trees.allSatisfy { $0.error != nil })
+    #expect(try world.snapshotNames().count == 3)
+    #expect(try world.treering(["status", "--json"]).status == 1)
+  }
+
+  @Test("another file system, no trees, and a directory that is not there are refused")
+  func refusals() throws {
+    let world = try world()
+    try history(world)
+    let other = try LoopFileSystem("tmpfs", mebibytes: 16, at: world.directory.path / "other")
+    let repository = other.tree.root / "repository"
+    try tool(try treeringBinary(), ["init", repository])
+    let result = try world.treering(
+      ["import", "snapshots", world.directory.path / "rs", "-r", repository], inRepository: false)
+    #expect(result.status == 2 && result.errorText.contains("another file system"), "\(result.errorText)")
+    #expect(try Tree(world.directory.path / "rs").names().count == 4)
+    try world.expectRefusal(["import", "snapshots", "/etc"], status: 2, naming: "no snapshots of rsnapshot")
+    try world.expectRefusal(["import", "snapshots", "/not/there"], status: 2, naming: "/not/there")
+    try world.expectRefusal(["import", "snapshots", world.repository.root], status: 2, naming: "no snapshots")
+  }
+
+  @Test("what a crash leaves half done is completed or undone by the next run")
+  func crash() throws {
+    let world = try world()
+    try history(world)
+    let answer = try adopt(world)
+    let newest = ByteString(try #require(answer.trees.last?.snapshot))
+    let catalogs = world.repository.root / ".treering/catalogs"
+    let pending = world.repository.root / ".treering/pending"
+    // Between the two renames.
+    try tool("mv", [catalogs / (newest + ".catalog"), pending])
+    #expect(try world.treering(["list"]).status == 6)
+    try world.snapshot()
+    #expect(try world.treering(["verify"]).status == 0)
+    #expect(try world.snapshotNames().count == 5)
+    // Before both: the tree is where it was.
+    try tool("sh", ["-c", "cp -a \"$0\" \"$1\"; touch \"$1\"", world.repository.root / newest, world.directory.path / "rs/hourly.0"])
+    try tool("cp", [catalogs / (newest + ".catalog"), pending / "2030-01-01T00-00-00Z.catalog"])
+    #expect(try adopt(world).trees.count == 1)
+    #expect(try Tree(pending).names() == [])
+    #expect(try world.treering(["verify"]).status == 0)
+  }
+
+  @Test("SIGTERM ends it; what was adopted stays, and the next one goes on")
+  func terminated() throws {
+    let world = try world()
+    try world.source.write("file", "small")
+    try rsnapshot(world, "hourly", at: 5)
+    // Hashing a hole takes a while.
+    try tool("truncate", ["-s", "200G", "huge"], in: world.source.root)
+    try tool("cp", ["-al", "hourly.0", "hourly.1"], in: world.directory.path / "rs")
+    try tool("touch", ["-d", "6 hours ago", "hourly.1"], in: world.directory.path / "rs")
+    let tree = world.directory.path / "rs/hourly.0"
+    try tool("cp", ["--sparse=always", "-a", world.source.root / "huge", tree / "localhost/huge"])
+    try tool("touch", ["-d", "5 hours ago", tree])
+    let running = try world.start(["import", "snapshots", world.directory.path / "rs"])
+    let deadline = Date().addingTimeInterval(30)
+    while try world.snapshotNames().isEmpty, Date() < deadline { usleep(10_000) }
+    usleep(100_000)
+    running.signal(SIGTERM)
+    let result = try running.wait()
+    #expect(result.status == 143, "\(result.errorText)")
+    #expect(try world.snapshotNames().count == 1)
+    #expect(try Tree(world.directory.path / "rs").names() == ["hourly.0"])
+    #expect(try world.repository.names(".treering/pending") == [])
+    try tool("rm", [tree / "localhost/huge"])
+    try tool("touch", ["-d", "5 hours ago", tree])
+    #expect(try adopt(world).trees.map(\.tree) == ["hourly.0"])
+    #expect(try world.treering(["verify"]).status == 0)
+  }
+}
