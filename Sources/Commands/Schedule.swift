@@ -26,19 +26,24 @@ struct ScheduleCommand: RunnableCommand {
 
   func execute() throws -> ExitStatus {
     guard cron != systemd else { throw Failure(.usage, "schedule takes either --cron or --systemd") }
-    let program = displayName(try Self.programPath())
-    let config = try absolutePath(common.config?.bytes ?? ConfigurationFile.defaultPath)
-    let shown = displayName(config)
-    guard !program.contains(where: { " %\"\\'".contains($0) }), !shown.contains(where: { " %\"\\'".contains($0) }) else {
-      throw Failure(.usage, "the path \(shown) or \(program) has characters that cron and systemd read otherwise")
-    }
-    let text = cron ? Self.cronText(program, shown) : try systemdText(program, shown)
+    let program = try Self.plain(Self.programPath())
+    let config = try Self.plain(absolutePath(common.config?.bytes ?? ConfigurationFile.defaultPath))
+    let text = cron ? Self.cronText(program, config) : try systemdText(program, config)
     if common.json {
       Console.print(jsonText(ScheduleAnswer(kind: cron ? "cron" : "systemd", text: text)))
     } else {
       Console.write(text, to: .output)
     }
     return .done
+  }
+
+  /// A path as it is written into an entry; throws `usage` where it would be read otherwise there.
+  private static func plain(_ path: [UInt8]) throws(Failure) -> String {
+    let shown = displayName(path)
+    if shown.contains(where: { " %\"\\';".contains($0) }) {
+      throw Failure(.usage, "the path \(shown) has characters that cron and systemd read otherwise")
+    }
+    return shown
   }
 
   private static func programPath() throws(Failure) -> [UInt8] {
@@ -58,24 +63,24 @@ struct ScheduleCommand: RunnableCommand {
 
   /// With the protection that a program still can work with that reads everything and writes its repository.
   private func systemdText(_ program: String, _ config: String) throws(Failure) -> String {
-    var writable = ""
-    if let path = try? common.repositoryPath(), let absolute = try? absolutePath(path) {
-      writable = "ReadWritePaths=\(displayName(absolute))\n"
-    }
+    // The configuration may not be there yet.
+    let repository = try (try? common.repositoryPath()).map { path throws(Failure) in try Self.plain(absolutePath(path)) }
+    var writable = repository.map { "ReadWritePaths=\($0)\n" } ?? ""
     if let metrics = try? common.configuration()?.settings.metricsTextfile {
-      writable += "ReadWritePaths=\(displayName(splitLast(Array(metrics.utf8)).parent))\n"
+      writable += "ReadWritePaths=\(try Self.plain(splitLast(Array(metrics.utf8)).parent))\n"
     }
     return """
       # 1. Put the lines up to the next number into /etc/systemd/system/treering.service
       [Unit]
       Description=Snapshots by treering
-      RequiresMountsFor=\(config)
-      # To be told of failures, name a service of yours that mails or calls:
-      # OnFailure=notify-failure@%n.service
+      RequiresMountsFor=\(config)\(repository.map { " \($0)" } ?? "")
+      OnFailure=treering-failure.service
 
       [Service]
       Type=notify
       ExecStart=\(program) run --config \(config)
+      # What follows holds for hooks as well: one that becomes another user, say, needs CAP_SETUID and CAP_SETGID
+      # below and NoNewPrivileges=no, and one that writes elsewhere another line ReadWritePaths=.
       # A snapshot with warnings is a snapshot.
       SuccessExitStatus=1
       TimeoutStartSec=infinity
@@ -99,7 +104,16 @@ struct ScheduleCommand: RunnableCommand {
       SystemCallArchitectures=native
       CapabilityBoundingSet=CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_CHOWN CAP_FOWNER CAP_FSETID CAP_MKNOD CAP_SETFCAP CAP_SYS_ADMIN CAP_LEASE
 
-      # 2. Put the rest into /etc/systemd/system/treering.timer, then: systemctl enable --now treering.timer
+      # 2. Put the lines up to the next number into /etc/systemd/system/treering-failure.service
+      [Unit]
+      Description=Says that treering failed
+
+      [Service]
+      Type=oneshot
+      # In the place of this, or after it, whatever mails or calls you.
+      ExecStart=/usr/bin/logger -p daemon.crit -t treering "failed: see journalctl -u treering, and treering status"
+
+      # 3. Put the rest into /etc/systemd/system/treering.timer, then: systemctl enable --now treering.timer
       [Unit]
       Description=Snapshots by treering every hour
 

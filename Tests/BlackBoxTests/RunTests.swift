@@ -341,10 +341,15 @@ struct RunTests {
     let units = try run(world, command: ["schedule", "--systemd"]).output
     try Tree(world.directory.path).write("units", bytes: units)
     try tool(
-      "sh", ["-c", "sed '/^# 2\\./,$d' units > treering.service; sed -n '/^# 2\\./,$p' units > treering.timer"],
-      in: world.directory.path)
+      "sh",
+      [
+        "-c",
+        "sed '/^# 2\\./,$d' units > treering.service; sed -n '/^# 2\\./,/^# 3\\./p' units > treering-failure.service; "
+          + "sed -n '/^# 3\\./,$p' units > treering.timer",
+      ], in: world.directory.path)
     let verified = try runCommand(
-      "systemd-analyze", ["verify", "./treering.service", "./treering.timer"], in: world.directory.path)
+      "systemd-analyze",
+      ["verify", "./treering.service", "./treering.timer", "./treering-failure.service"], in: world.directory.path)
     #expect(verified.status == 0 && verified.errorText == "", "\(verified.errorText)")
     try run(world, command: ["schedule"], status: 2)
     try run(world, command: ["schedule", "--cron", "--systemd"], status: 2)
