@@ -57,7 +57,7 @@ struct RepositoryState: Encodable {
   let damagedSnapshots: [String]
   let bytesFree: UInt64
   let bytesTotal: UInt64
-  /// What snapshots copied in the last seven days, by the day.
+  /// What snapshots copied in a day, lately.
   let bytesCopiedPerDay: UInt64
   /// When somebody last verified, and how much.
   let lastVerification: Verification?
@@ -137,10 +137,7 @@ struct RepositoryState: Encodable {
     let system = try repository.root.descriptor.fileSystem()
     bytesFree = system.bytesAvailable
     bytesTotal = system.bytesUsed &+ system.bytesAvailable
-    let week: Int64 = 7 * 86_400
-    bytesCopiedPerDay =
-      list.snapshots.dropFirst().filter { now.seconds - $0.summary.started.seconds < week }
-      .reduce(0) { $0 &+ $1.summary.bytesCopied } / 7
+    bytesCopiedPerDay = Self.bytesCopiedPerDay(list.snapshots, at: now)
     (runs, lastVerification) = Self.history(try repository.historyTail(byteCount: 1 << 20))
     if let last = runs.last, last.exitStatus != 0 {
       findings.append("the last run, at \(last.time), ended with status \(last.exitStatus)" + (last.error.map { ": \($0)" } ?? ""))
@@ -150,6 +147,17 @@ struct RepositoryState: Encodable {
     }
     self.findings = findings
     isWell = findings.isEmpty
+  }
+
+  /// By the snapshots of the last seven days, or of as many as there are, but at least one. The first copied
+  /// everything, and says nothing.
+  private static func bytesCopiedPerDay(_ snapshots: [Snapshot], at now: Timestamp) -> UInt64 {
+    guard let first = snapshots.first else { return 0 }
+    let day: Int64 = 86_400
+    let span = min(7 * day, max(day, now.seconds - first.summary.started.seconds))
+    let bytes = snapshots.dropFirst().filter { now.seconds - $0.summary.started.seconds < span }
+      .reduce(0) { $0 &+ $1.summary.bytesCopied }
+    return UInt64(Double(bytes) / Double(span) * Double(day))
   }
 
   private static func history(_ text: [UInt8]) -> ([Run], Verification?) {

@@ -130,6 +130,24 @@ extension Descriptor {
 }
 
 extension Descriptor {
+  /// Gives a directory in this one to its owner, this user, who may have been shut out of it: mode 0700.
+  public borrowing func unlock(_ name: Span<UInt8>) throws(Errno) {
+    try open(name, [.pathOnly, .directory]).setPermissionsOfHandle(0o700)
+  }
+
+  /// Opens a directory in this one, which its owner, this user, may have been shut out of, to change what is in it.
+  public borrowing func openUnlocked(_ name: Span<UInt8>) throws(Errno) -> Descriptor {
+    do {
+      let directory = try openDirectory(name)
+      if try directory.status().permissions & 0o700 != 0o700 { try directory.setPermissions(0o700) }
+      return directory
+    } catch {
+      guard error == .accessDenied else { throw error }
+      try unlock(name)
+      return try openDirectory(name)
+    }
+  }
+
   /// Makes a directory one of the caller's without attributes; the mode and the time stay.
   public borrowing func becomePlainDirectory() throws(Errno) {
     for attribute in try extendedAttributes() { try removeExtendedAttribute(attribute.name) }

@@ -45,10 +45,10 @@ extension Repository {
 
   static func probe(_ directory: Directory, _ path: [UInt8]) throws(Failure) -> Capabilities {
     do {
-      try? removeTree(probeName, of: directory.descriptor)
+      try? removeProbe(of: directory.descriptor)
       try directory.descriptor.makeDirectory(probeName.span, mode: 0o700)
       let found = try tryOut(try directory.directory(probeName.span))
-      try removeTree(probeName, of: directory.descriptor)
+      try removeProbe(of: directory.descriptor)
       guard found.hardLinks else {
         throw Failure(
           .refused,
@@ -124,10 +124,12 @@ extension Repository {
     return found
   }
 
-  private static func removeTree(
-    _ name: [UInt8], of directory: borrowing Descriptor
-  ) throws(Errno) {
-    try removeContents(of: try directory.openDirectory(name.span))
-    try directory.removeDirectory(name.span)
+  /// Removes the directory of the last probe; it holds no directories.
+  private static func removeProbe(of directory: borrowing Descriptor) throws(Errno) {
+    let probe = try directory.openDirectory(probeName.span)
+    var listing = DirectoryListing()
+    try listing.read(probe)
+    for entry in listing.entries { try probe.unlink(listing.bytes.span.extracting(entry.range)) }
+    try directory.removeDirectory(probeName.span)
   }
 }

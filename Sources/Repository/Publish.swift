@@ -218,31 +218,4 @@ extension Repository {
       }
     } catch { throw .writing("clean up after an interrupted run in", path, error) }
   }
-
-  /// Deletes everything below a directory, never following a symbolic link.
-  static func removeContents(of directory: borrowing Descriptor) throws(Errno) {
-    var listing = DirectoryListing()
-    try listing.read(directory)
-    for entry in listing.entries {
-      let name = listing.bytes[entry.range]
-      let bytes = Array(name)
-      if !entry.isSurelyDirectory {
-        do {
-          try directory.unlink(bytes.span)
-          continue
-        } catch { guard error == .isADirectory else { throw error } }
-      }
-      // A tree of an ordinary user may hold directories that its owner must open up first.
-      let child: Descriptor
-      do { child = try directory.openDirectory(bytes.span) } catch {
-        guard error == .accessDenied else { throw error }
-        let handle = try directory.open(bytes.span, [.pathOnly, .directory])
-        try handle.setPermissionsOfHandle(0o700)
-        child = try directory.openDirectory(bytes.span)
-      }
-      if try child.status().permissions & 0o700 != 0o700 { try child.setPermissions(0o700) }
-      try removeContents(of: child)
-      try directory.removeDirectory(bytes.span)
-    }
-  }
 }

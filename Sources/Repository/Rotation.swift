@@ -70,8 +70,7 @@ extension Repository {
     } catch {
       // A directory that changes its parent must be writable for an ordinary user.
       guard error == .accessDenied else { throw error }
-      let handle = try directory.descriptor.open(name.span, [.pathOnly, .directory])
-      try handle.setPermissionsOfHandle(0o700)
+      try directory.descriptor.unlock(name.span)
       try directory.descriptor.rename(name.span, to: trash.descriptor, as: unique.span)
     }
   }

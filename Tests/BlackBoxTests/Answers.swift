@@ -100,12 +100,42 @@ struct VerifyAnswer: Decodable {
   let elapsedSeconds: Double
 }
 
+/// The document of `run --json`, and of the history, as far as it is looked at.
+struct RunAnswer: Decodable {
+  struct Step: Decodable {
+    let step: String
+    let outcome: String
+    let message: String?
+  }
+  let result: String
+  let exitStatus: Int32
+  let runId: String
+  let host: String
+  let repository: String
+  let steps: [Step]
+  let expired: [String]
+  let error: String?
+}
+
+extension World {
+  /// The lines of the history, which must all be of runs.
+  func runHistory() throws -> [RunAnswer] {
+    try tool("cat", [repository.root / ".treering/history.jsonl"]).split(separator: 10).map {
+      try snakeCaseDecoder().decode(RunAnswer.self, from: Data($0))
+    }
+  }
+}
+
+func snakeCaseDecoder() -> JSONDecoder {
+  let decoder = JSONDecoder()
+  decoder.keyDecodingStrategy = .convertFromSnakeCase
+  return decoder
+}
+
 extension CommandResult {
   /// The answer on standard output, which must be one JSON document with snake_case keys.
   func decoded<Answer: Decodable>(_ type: Answer.Type = Answer.self) throws -> Answer {
-    let decoder = JSONDecoder()
-    decoder.keyDecodingStrategy = .convertFromSnakeCase
-    do { return try decoder.decode(type, from: Data(output)) } catch {
+    do { return try snakeCaseDecoder().decode(type, from: Data(output)) } catch {
       throw TestSupportError(
         "standard output is not the answer expected (status \(status), \(errorText)): "
           + "\(error)\n\(outputText)")

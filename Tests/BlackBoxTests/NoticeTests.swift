@@ -5,21 +5,6 @@ import Testing
 /// Whoever is told of runs, by real servers on loopback.
 @Suite("run: healthchecks, webhook, program")
 struct NoticeTests {
-  private struct Answer: Decodable {
-    struct Step: Decodable {
-      let step: String
-      let outcome: String
-      let message: String?
-    }
-    let result: String
-    let exitStatus: Int32
-    let runId: String
-    let host: String
-    let repository: String
-    let steps: [Step]
-    let error: String?
-  }
-
   private func configure(_ world: World, _ rest: String) throws {
     try Tree(world.directory.path).write(
       "c.toml",
@@ -52,12 +37,7 @@ struct NoticeTests {
     return result
   }
 
-  private func lastRun(_ world: World) throws -> Answer {
-    let decoder = JSONDecoder()
-    decoder.keyDecodingStrategy = .convertFromSnakeCase
-    let lines = try tool("cat", [world.repository.root / ".treering/history.jsonl"]).split(separator: 10)
-    return try decoder.decode(Answer.self, from: Data(try #require(lines.last)))
-  }
+  private func lastRun(_ world: World) throws -> RunAnswer { try #require(try world.runHistory().last) }
 
   private func healthchecks(_ server: WebServer, _ path: String, _ rest: String = "") -> String {
     """
@@ -150,7 +130,7 @@ struct NoticeTests {
     try Tree(world.directory.path).write("c.toml", text.replacing("keep_last = 5\nhourly = 0", with: "yearly = 1"))
     try run(world)
     #expect(try server.requests().count == 2)
-    #expect(try run(world, ["--json"]).decoded(Answer.self).result == "not_due")
+    #expect(try run(world, ["--json"]).decoded(RunAnswer.self).result == "not_due")
     let lock = world.repository.root / ".treering/lock"
     let holder = try RunningCommand("flock", [lock, "sleep", "30"])
     let deadline = Date().addingTimeInterval(20)
@@ -273,9 +253,7 @@ struct NoticeTests {
     try configure(world, table)
     try run(world)
     let request = try #require(try server.requests().first)
-    let decoder = JSONDecoder()
-    decoder.keyDecodingStrategy = .convertFromSnakeCase
-    let answer = try decoder.decode(Answer.self, from: Data(request.body.utf8))
+    let answer = try snakeCaseDecoder().decode(RunAnswer.self, from: Data(request.body.utf8))
     #expect(answer.result == "made" && answer.repository == world.repository.root.description && answer.host != "")
     #expect(request.headers["authorization"] == "Bearer s3cret")
     #expect(request.headers["content-type"] == "application/json")
@@ -284,7 +262,7 @@ struct NoticeTests {
     #expect(try server.requests().count == 1)
     try configure(world, table + "on = \"failure\"\n[hooks]\nbefore = [\"/bin/false\"]")
     try run(world, status: 3)
-    let failed = try decoder.decode(Answer.self, from: Data(try #require(try server.requests().last).body.utf8))
+    let failed = try snakeCaseDecoder().decode(RunAnswer.self, from: Data(try #require(try server.requests().last).body.utf8))
     #expect(failed.result == "failed" && failed.error?.contains("/bin/false") == true)
   }
 

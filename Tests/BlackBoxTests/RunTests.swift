@@ -2,21 +2,6 @@ import Foundation
 import TestSupport
 import Testing
 
-/// The document of `run --json`, as far as it is looked at.
-private struct RunAnswer: Decodable {
-  struct Step: Decodable {
-    let step: String
-    let outcome: String
-    let message: String?
-  }
-  let result: String
-  let exitStatus: Int32
-  let runId: String
-  let steps: [Step]
-  let expired: [String]
-  let error: String?
-}
-
 @Suite("run, config")
 struct RunTests {
   private func world(_ rest: String = "", source: String = "", top: String = "") throws -> World {
@@ -50,14 +35,6 @@ struct RunTests {
     return result
   }
 
-  private func history(_ world: World) throws -> [RunAnswer] {
-    let decoder = JSONDecoder()
-    decoder.keyDecodingStrategy = .convertFromSnakeCase
-    return try tool("cat", [world.repository.root / ".treering/history.jsonl"]).split(separator: 10).map {
-      try decoder.decode(RunAnswer.self, from: Data($0))
-    }
-  }
-
   @Test("a good run says nothing, makes a snapshot of what is configured, and is in the history")
   func good() throws {
     let world = try world("[retention]\nhourly = 2", source: "exclude = [\"*.tmp\"]")
@@ -67,7 +44,7 @@ struct RunTests {
     let name = try #require(try world.snapshotNames().first)
     let stored = Tree(world.repository.root / name / "localhost" / world.source.root)
     #expect(try stored.names() == ["file"])
-    let line = try #require(try history(world).first)
+    let line = try #require(try world.runHistory().first)
     #expect(line.result == "made" && line.exitStatus == 0 && line.steps.map(\.step) == ["snapshot", "rotate"])
     #expect(line.runId.count == 36)
   }
@@ -79,7 +56,7 @@ struct RunTests {
     let second = try run(world, ["--json"]).decoded(RunAnswer.self)
     #expect(second.result == "not_due" && second.exitStatus == 0)
     #expect(try world.snapshotNames().count == 1)
-    #expect(try history(world).count == 1)
+    #expect(try world.runHistory().count == 1)
     try run(world, ["--now"])
     #expect(try world.snapshotNames().count == 2)
     let third = try run(world, ["--now", "--json"]).decoded(RunAnswer.self)
@@ -124,7 +101,7 @@ struct RunTests {
     #expect(result.errorLines.contains { $0.contains("the hook /bin/sh ended with status 7; no snapshot was taken") })
     #expect(try world.snapshotNames() == [])
     #expect(try tool("cat", [world.directory.path / "log"]) == Array("3\n".utf8))
-    let line = try #require(try history(world).first)
+    let line = try #require(try world.runHistory().first)
     #expect(line.result == "failed" && line.exitStatus == 3 && line.error != nil)
     #expect(line.steps.map(\.outcome) == ["failed", "done"])
   }
@@ -138,7 +115,7 @@ struct RunTests {
     let result = try run(world, status: 1)
     #expect(result.errorText.contains("warning: the hook "))
     #expect(try world.snapshotNames().count == 1)
-    #expect(try history(world).first?.steps.map(\.outcome) == ["warnings", "done", "done"])
+    #expect(try world.runHistory().first?.steps.map(\.outcome) == ["warnings", "done", "done"])
   }
 
   @Test("what a hook leaves running holds nothing up")
@@ -163,7 +140,7 @@ struct RunTests {
     #expect(Date().timeIntervalSince(start) < 2)
     #expect(try world.snapshotNames() == [])
     #expect(try tool("cat", [world.directory.path / "log"]) == Array("143\n".utf8))
-    #expect(try history(world).last?.exitStatus == 143)
+    #expect(try world.runHistory().last?.exitStatus == 143)
   }
 
   @Test("a second run ends at once and says who is at it; or waits")

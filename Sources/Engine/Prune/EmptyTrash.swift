@@ -34,7 +34,7 @@ private struct Deletion: TreeWork {
   func enter(_ node: DoomedNode, _ worker: Void) throws -> [DoomedNode] {
     let name = node.name
     if let above = node.above {
-      do throws(Errno) { node.directory = try open(name, of: above.directory!.descriptor) } catch {
+      do throws(Errno) { node.directory = Directory(try above.directory!.descriptor.openUnlocked(name.span)) } catch {
         if error == .noSuchEntry { return [] }
         throw error
       }
@@ -66,18 +66,5 @@ private struct Deletion: TreeWork {
       // Not empty: another process moved something in; the next run deletes it.
       guard error == .noSuchEntry || error == .notEmpty else { throw error }
     }
-  }
-
-  /// A tree of an ordinary user may hold directories that its owner must open up first.
-  private func open(_ name: [UInt8], of above: borrowing Descriptor) throws(Errno) -> Directory {
-    let child: Descriptor
-    do { child = try above.openDirectory(name.span) } catch {
-      guard error == .accessDenied else { throw error }
-      let handle = try above.open(name.span, [.pathOnly, .directory])
-      try handle.setPermissionsOfHandle(0o700)
-      return Directory(try above.openDirectory(name.span))
-    }
-    if try child.status().permissions & 0o700 != 0o700 { try child.setPermissions(0o700) }
-    return Directory(child)
   }
 }

@@ -66,8 +66,7 @@ extension SnapshotWork {
       case .noSuchEntry: return nil
       case .accessDenied:
         // An ordinary user's own, that was closed at the source.
-        let handle = try parent.descriptor.open(name.span, [.pathOnly, .directory])
-        try handle.setPermissionsOfHandle(0o700)
+        try parent.descriptor.unlock(name.span)
         return try parent.directory(name.span)
       default:
         try repository.discard(directory: name, of: parent)
