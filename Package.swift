@@ -51,7 +51,7 @@ let package = Package(
     .target(name: "Patterns", swiftSettings: strict),
     .target(name: "Retention", swiftSettings: strict),
     .target(
-      name: "Settings", dependencies: [.product(name: "TOMLKit", package: "TOMLKit")],
+      name: "Settings", dependencies: ["Patterns", .product(name: "TOMLKit", package: "TOMLKit")],
       swiftSettings: strict),
     .target(
       name: "CCodec", linkerSettings: [.linkedLibrary("crypto"), .linkedLibrary("zstd")]),

@@ -8,21 +8,25 @@ struct ImportCommand: RunnableCommand {
     commandName: "import",
     abstract: "Come from rsnapshot: translate its configuration, adopt its snapshots.",
     discussion: """
+      rsnapshot reads an rsnapshot.conf and prints a commented treering.toml. What has no equivalent is marked in \
+      it, and then the exit status is 1. Nothing is changed.
+
       snapshots adopts the trees of rsnapshot in a directory, such as hourly.0 and daily.3, the oldest first: \
       each is read once and cataloged, and moved into the repository, which must be on the same file system. \
       Nothing is copied, and the next snapshot is linked to the newest of them.
 
       Examples:
+        treering import rsnapshot /etc/rsnapshot.conf > /etc/treering/treering.toml
         treering import snapshots /var/cache/rsnapshot --dry-run
         treering import snapshots /var/cache/rsnapshot
       """)
 
-  enum Action: String, CaseIterable, Sendable { case snapshots }
+  enum Action: String, CaseIterable, Sendable { case rsnapshot, snapshots }
 
-  @Argument(help: ArgumentHelp("snapshots.", valueName: "action"), transform: oneOf("import"))
+  @Argument(help: ArgumentHelp("rsnapshot or snapshots.", valueName: "action"), transform: oneOf("import"))
   var action: Action
 
-  @Argument(help: ArgumentHelp("The directory with the trees.", valueName: "path"))
+  @Argument(help: ArgumentHelp("The rsnapshot.conf; the directory with the trees.", valueName: "path"))
   var path: PathArgument
 
   @Option(
@@ -37,9 +41,17 @@ struct ImportCommand: RunnableCommand {
   @OptionGroup var common: CommonOptions
 
   func execute() throws -> ExitStatus {
-    try SnapshotImport(
-      directory: absolutePath(path.bytes), label: label.map(checkedLabel), isDry: dryRun,
-      threads: threads.count, common: common
-    ).execute()
+    switch action {
+    case .rsnapshot:
+      guard label == nil, !dryRun else {
+        throw Failure(.usage, "--label and --dry-run go with import snapshots")
+      }
+      return try ConfigurationImport(path: path.bytes, common: common).execute()
+    case .snapshots:
+      return try SnapshotImport(
+        directory: absolutePath(path.bytes), label: label.map(checkedLabel), isDry: dryRun,
+        threads: threads.count, common: common
+      ).execute()
+    }
   }
 }

@@ -41,7 +41,7 @@ extension Configuration {
       }
     }
     for (index, source) in sources.enumerated()
-    where sources[..<index].contains(where: { $0.path == source.path && !source.path.isEmpty }) {
+    where sources[..<index].contains(where: { $0.path.utf8.elementsEqual(source.path.utf8) && !source.path.isEmpty }) {
       top.problems.add(
         Locator.Place(line: source.line, column: 1), "the source \"\(source.path)\" is named twice")
     }

@@ -37,7 +37,7 @@ enum Layering {
     "CCodec": TargetRule(layer: 0, imports: []),
     "Patterns": TargetRule(layer: 0, imports: []),
     "Retention": TargetRule(layer: 0, imports: []),
-    "Settings": TargetRule(layer: 0, imports: ["TOMLKit", "Foundation"]),
+    "Settings": TargetRule(layer: 0, imports: ["Patterns", "TOMLKit", "Foundation"]),
   ]
 
   static let longestFile = 500

@@ -198,6 +198,13 @@ import Testing
     documents["status"] = try answer("status", [], status: 6)
     documents["schedule"] = try answer("schedule", ["--cron"])
     documents["config"] = try answer("config", ["check", "-c", configuration.path])
+    let foreign = scratch.url.appending(path: "rsnapshot.conf")
+    let statements = [
+      "config_version\t1.2", "snapshot_root\t/r", "cmd_rsync\t/usr/bin/rsync", "retain\tdaily\t7",
+      "backup\trsync://host/module\thost/",
+    ]
+    try Data((statements.joined(separator: "\n") + "\n").utf8).write(to: foreign)
+    let translated = try answer("import", ["rsnapshot", foreign.path], status: 1)
     documents["rotate"] = try answer("rotate", ["--dry-run", "--minimum-free", "100%"], status: 8)
     documents["hold"] = try answer("hold", ["latest"])
     documents["release"] = try answer("release", [])
@@ -205,7 +212,7 @@ import Testing
     try FileManager.default.createDirectory(
       at: trees.appending(path: "daily.0/localhost/etc"), withIntermediateDirectories: true)
     try FileManager.default.createDirectory(at: trees.appending(path: "daily.1"), withIntermediateDirectories: true)
-    documents["import"] = try answer("import", ["snapshots", trees.path], status: 1)
+    documents["import"] = [translated, try answer("import", ["snapshots", trees.path], status: 1)]
 
     let items = ManualPage.items(try page.section("JSON"))
     for command in try commands() {

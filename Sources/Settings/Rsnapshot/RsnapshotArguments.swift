@@ -1,0 +1,81 @@
+/// What rsnapshot passes to rsync.
+extension [RsnapshotConfiguration.Statement] {
+  private static let standardArguments = "--delete --numeric-ids --relative --delete-excluded"
+
+  /// What all points have that say nothing else, as far as it is said before a statement.
+  func arguments(before end: Int, _ files: RsnapshotFiles) throws(RsnapshotError) -> RsyncArguments {
+    guard let first else { return try RsyncArguments(short: [], long: [], files: files) }
+    return try RsyncArguments(
+      short: shortArguments(first), long: longArguments(before: end, first) + globalFilters(), files: files)
+  }
+
+  /// What one point has. Rules of its own, or arguments of its own, take the place of the global rules.
+  func arguments(ofPointAt index: Int, _ files: RsnapshotFiles) throws(RsnapshotError) -> RsyncArguments {
+    let point = self[index]
+    let options = try point.pointOptions()
+    func last(_ name: String, isAdded: Bool) -> String? {
+      options.last { $0.name == name && $0.isAdded == isAdded }?.value
+    }
+    var short = try shortArguments(point)
+    if let own = last("rsync_short_args", isAdded: false) {
+      short = [RsyncArguments.Word(own.utf8.dropFirst(), point.origin)]
+    }
+    if let added = last("rsync_short_args", isAdded: true) {
+      short.append(RsyncArguments.Word(added.utf8.dropFirst(), point.origin))
+    }
+    // Its one_fs takes the place of the global one.
+    let oneFileSystem = options.last { $0.name == "one_fs" }?.value ?? self.last { $0.name == "one_fs" }?.value
+    if oneFileSystem.flatMap(RsnapshotConfiguration.Statement.boolean) == true {
+      short.append(RsyncArguments.Word("x".utf8, point.origin))
+    }
+
+    var filters: [RsyncArguments.Word] = []
+    var hasFilters = false
+    for suffix in ["", "_file"] {
+      for option in options where option.name == "include" + suffix || option.name == "exclude" + suffix {
+        hasFilters = true
+        // With a plus sign rsnapshot passes a pattern without a letter, and rsync passes over it.
+        if !option.isAdded { filters += try point.filterArguments(option.name, option.value) }
+      }
+    }
+    var long: [RsyncArguments.Word]
+    if let own = last("rsync_long_args", isAdded: false) {
+      long = try point.longArguments(own) + filters
+    } else if hasFilters {
+      long = try longArguments(before: index, point) + filters
+    } else {
+      long = try longArguments(before: count, point) + globalFilters()
+    }
+    if let added = last("rsync_long_args", isAdded: true) { long += try point.longArguments(added) }
+    return try RsyncArguments(short: short, long: long, files: files)
+  }
+
+  private func shortArguments(
+    _ statement: RsnapshotConfiguration.Statement
+  ) throws(RsnapshotError) -> [RsyncArguments.Word] {
+    guard let said = last(where: { $0.name == "rsync_short_args" }) else {
+      return [RsyncArguments.Word("a".utf8, statement.origin)]
+    }
+    return [RsyncArguments.Word(said.value.utf8.dropFirst(), said.origin)]
+  }
+
+  private func longArguments(
+    before end: Int, _ statement: RsnapshotConfiguration.Statement
+  ) throws(RsnapshotError) -> [RsyncArguments.Word] {
+    if let said = self[..<end].last(where: { $0.name == "rsync_long_args" }) {
+      return try said.longArguments(said.value)
+    }
+    return try statement.longArguments(Self.standardArguments)
+  }
+
+  /// Those of patterns, and then those of files of patterns.
+  private func globalFilters() throws(RsnapshotError) -> [RsyncArguments.Word] {
+    var words: [RsyncArguments.Word] = []
+    for suffix in ["", "_file"] {
+      for statement in self where statement.name == "include" + suffix || statement.name == "exclude" + suffix {
+        words += try statement.filterArguments(statement.name, statement.value)
+      }
+    }
+    return words
+  }
+}

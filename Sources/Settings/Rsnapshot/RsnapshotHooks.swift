@@ -1,0 +1,51 @@
+/// The table `[hooks]` for the commands of an `rsnapshot.conf`.
+func rsnapshotHooks(_ statements: [RsnapshotConfiguration.Statement]) -> [String] {
+  let lastPoint = statements.lastIndex { $0.name == "backup" || $0.name == "backup_script" } ?? statements.count
+  func commands(_ name: String, _ range: Range<Int>) -> [RsnapshotConfiguration.Statement] {
+    statements[range].filter { $0.name == name }
+  }
+  // Of several the last counts.
+  let before: [RsnapshotConfiguration.Statement] =
+    commands("cmd_preexec", statements.indices).suffix(1) + commands("backup_exec", 0..<lastPoint)
+  let after: [RsnapshotConfiguration.Statement] =
+    commands("backup_exec", lastPoint..<statements.count) + commands("cmd_postexec", statements.indices).suffix(1)
+  if before.isEmpty && after.isEmpty { return [] }
+  var lines = TOMLText.comment(
+    """
+    rsnapshot runs these among its backups, in the order of its file, and waits for ever. treering runs what stands
+    above a backup before the snapshot, and the rest after it, even when that failed.
+    """)
+  lines.append("[hooks]")
+  for (key, hooks) in [("before", before), ("after", after)] where !hooks.isEmpty {
+    lines.append("\(key) = [")
+    for hook in hooks {
+      lines += TOMLText.comment("\(hook.origin.place): \(hook.name)").map { "  " + $0 }
+      lines.append("  " + table(hook, isBefore: key == "before") + ",")
+    }
+    lines.append("]")
+  }
+  return lines
+}
+
+private func table(_ statement: RsnapshotConfiguration.Statement, isBefore: Bool) -> String {
+  var table = "{ command = \(TOMLText.array(rsnapshotCommand(statement.value))), timeout = \"24h\""
+  let isRequired =
+    statement.name == "backup_exec" ? statement.values.dropFirst().first == "required" : isBefore
+  // Those before are required, and those after are not.
+  if isRequired != isBefore { table += ", required = \(isRequired)" }
+  return table + " }"
+}
+
+/// A program and its arguments, or the shell where rsnapshot, by Perl's rule for `system`, runs one; there also for
+/// a program that is looked for in `PATH`.
+func rsnapshotCommand(_ text: String) -> [String] {
+  let words = words(text)
+  let beginsWithAssignment = words.first.map { word in
+    let name = word.prefix { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "_") }
+    return word.dropFirst(name.count).first == "="
+  }
+  guard let program = words.first, isAbsolute(program), beginsWithAssignment == false,
+    !text.utf8.contains(where: { "$&*(){}[]'\";\\|?<>~`\n".utf8.contains($0) })
+  else { return ["/bin/sh", "-c", text] }
+  return words
+}

@@ -1,0 +1,107 @@
+internal import Patterns
+
+/// A backup point that is a local directory.
+struct RsnapshotLocalSource {
+  let origin: RsnapshotConfiguration.Origin
+  let path: [String]
+  let arguments: RsyncArguments
+  /// Where rsnapshot puts what is in it, below its snapshot.
+  let landing: [String]
+  /// How many components of the path stand before what rsync's patterns are about.
+  private let anchor: Int
+  private var rules: [(globs: [RsyncPattern.Glob], isInclude: Bool)] = []
+  var comments: [String] = []
+
+  init(_ statement: RsnapshotConfiguration.Statement, _ arguments: RsyncArguments) {
+    origin = statement.origin
+    path = cleanComponents(statement.value)
+    self.arguments = arguments
+    let whole = Array(statement.value.utf8) + (statement.value.utf8.last == slash ? [] : [slash])
+    if !arguments.isRelative {
+      anchor = path.count
+    } else if let dot = whole.firstRange(of: Array("/./".utf8)) {
+      // What stands before it is left away.
+      anchor = cleanComponents(String(decoding: whole[..<dot.lowerBound], as: UTF8.self)).count
+    } else {
+      anchor = 0
+    }
+    landing = cleanComponents(statement.values[1]) + path[anchor...]
+  }
+
+  func hasPath(of other: Self) -> Bool {
+    path.elementsEqual(other.path, by: { $0.utf8.elementsEqual($1.utf8) })
+  }
+
+  // MARK: Rules
+
+  /// Reads the patterns; returns comments on those that have no equivalent.
+  mutating func takeRules(_ notes: inout RsnapshotNotes) -> [String] {
+    var comments: [String] = []
+    var whole = PatternList()
+    for rule in arguments.rules.reversed() {
+      let text = String(decoding: rule.pattern, as: UTF8.self)
+      guard let pattern = RsyncPattern(rule.pattern) else {
+        comments += notes.add(rule.origin, "the pattern \(text) has no equivalent in gitignore(5)")
+        continue
+      }
+      rules.append((pattern.globs, rule.isInclude))
+      for glob in pattern.globs { whole.add(Self.line(glob, rule.isInclude), origin: "\(text) (\(rule.origin.place))") }
+    }
+    // What names a directory above it has no effect on it.
+    let name = Array(path[anchor...].joined(separator: "/").utf8)
+    if !name.isEmpty, let match = whole.match(name.span, isDirectory: true), match.isExcluded {
+      comments += notes.add(
+        origin, "rsnapshot stores nothing of it, because of the pattern \(match.pattern.origin); treering stores it")
+    }
+    return comments
+  }
+
+  /// The patterns as gitignore(5) has them, from a directory on: the last that matches decides.
+  private func lines(from directory: [String]) -> [[UInt8]] {
+    let below = directory[anchor...].map { Array($0.utf8) }
+    return rules.flatMap { rule in rule.globs.flatMap { $0.below(below) }.map { Self.line($0, rule.isInclude) } }
+  }
+
+  private static func line(_ glob: RsyncPattern.Glob, _ isInclude: Bool) -> [UInt8] {
+    (isInclude ? [UInt8(ascii: "!")] : []) + glob.line
+  }
+
+  // MARK: Tables
+
+  /// The table, in which rsnapshot's snapshots below `root` are left out.
+  func table(_ root: [String]) -> [String] {
+    var lines = ["[[source]]", "path = " + TOMLText.string("/" + path.joined(separator: "/"))]
+    var exclude = self.lines(from: path).map { "  " + TOMLText.string(String(decoding: $0, as: UTF8.self)) + "," }
+    if root.count > path.count, zip(root, path).allSatisfy({ $0.utf8.elementsEqual($1.utf8) }) {
+      let line = literalLine(Array(root[path.count...]), directoriesOnly: true)
+      exclude.append("  # rsnapshot's snapshots")
+      exclude.append("  " + TOMLText.string(String(decoding: line, as: UTF8.self)) + ",")
+    }
+    if !exclude.isEmpty { lines += ["exclude = ["] + exclude + ["]"] }
+    if arguments.isOneFileSystem { lines.append("one_file_system = true") }
+    if let size = arguments.maxFileSize { lines.append("max_file_size = \"\(size)\"") }
+    return lines
+  }
+
+  /// Why a source below this one, which decides for all below it, would be stored otherwise than by itself.
+  func objection(to inner: Self, root: [String]) -> String? {
+    let name = "/" + path.joined(separator: "/")
+    let begin = "it is below the source \(name), whose rules treering takes for it: "
+    if arguments.isOneFileSystem {
+      return begin
+        + "where it is another file system, set one_file_system = false there, and exclude what else is mounted"
+    }
+    var patterns = PatternList()
+    for line in lines(from: path) { patterns.add(line, origin: "") }
+    for end in path.count + 1...inner.path.count {
+      let steps = Array(inner.path[path.count..<end].joined(separator: "/").utf8)
+      if patterns.match(steps.span, isDirectory: true)?.isExcluded == true {
+        return begin + "see that exclude there does not leave it out"
+      }
+    }
+    let isSame =
+      lines(from: inner.path) == inner.lines(from: inner.path)
+      && arguments.maxFileSize == inner.arguments.maxFileSize && !inner.arguments.isOneFileSystem
+    return isSame ? nil : begin + "add there what its own rules should be, with its path before each pattern"
+  }
+}

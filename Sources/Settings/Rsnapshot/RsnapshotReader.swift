@@ -1,0 +1,120 @@
+/// Takes an `rsnapshot.conf` apart into statements, and those that it includes in their place.
+struct RsnapshotReader {
+  private typealias Line = ArraySlice<UInt8>
+
+  /// How deep files may include each other, and how many may be read in all.
+  private static let deepest = 16
+  private static let mostFiles = 256
+
+  let files: RsnapshotFiles
+  private(set) var statements: [RsnapshotConfiguration.Statement] = []
+  private var open: [[UInt8]] = []
+  private var fileCount = 0
+
+  init(files: RsnapshotFiles) { self.files = files }
+
+  mutating func read(
+    _ path: [UInt8], includedBy origin: RsnapshotConfiguration.Origin?
+  ) throws(RsnapshotError) {
+    let name = files.name(path)
+    if let origin {
+      guard !open.contains(path) else { throw RsnapshotError(origin, "\(name) includes itself") }
+      guard open.count < Self.deepest, fileCount < Self.mostFiles else {
+        throw RsnapshotError(
+          origin, "more is included than \(Self.mostFiles) files, or files \(Self.deepest) deep")
+      }
+    }
+    let content: [UInt8]
+    do { content = try files.read(path) } catch {
+      guard let origin else { throw RsnapshotError(file: name, message: "cannot be read: \(error)") }
+      throw RsnapshotError(origin, "cannot read \(name): \(error)")
+    }
+    open.append(path)
+    fileCount += 1
+    let lines = content.split(separator: newline, omittingEmptySubsequences: false)
+    var index = 0
+    while index < lines.count {
+      let number = index + 1
+      var line = Array(lines[index])
+      index += 1
+      guard line.first != UInt8(ascii: "#"), !line.allSatisfy(isBlank) else { continue }
+      while index < lines.count, Self.continues(lines[index]) {
+        line += [tab] + trimmed(lines[index])
+        index += 1
+      }
+      try take(line, RsnapshotConfiguration.Origin(file: name, line: number, text: ""))
+    }
+    open.removeLast()
+  }
+
+  /// True for a line that belongs to the statement above it.
+  private static func continues(_ line: Line) -> Bool {
+    (line.first == UInt8(ascii: " ") || line.first == tab) && !line.allSatisfy(isBlank)
+  }
+
+  private mutating func take(_ line: [UInt8], _ place: RsnapshotConfiguration.Origin) throws(RsnapshotError) {
+    guard let text = String(validating: line, as: UTF8.self) else {
+      throw RsnapshotError(place, "the line is not UTF-8")
+    }
+    if line.contains(0) { throw RsnapshotError(place, "the line holds a NUL") }
+    if line.last == UInt8(ascii: "\r") {
+      throw RsnapshotError(place, "the line ends with a carriage return; lines should end as on Linux")
+    }
+    var origin = place
+    origin.text = text
+    let fields = Self.fields(line).map { String(decoding: $0, as: UTF8.self) }
+    guard let name = fields.first, fields.count > 1 else {
+      let word = String(decoding: line.prefix { !isBlank($0) }, as: UTF8.self)
+      throw RsnapshotError(
+        origin,
+        line.contains(where: isBlank)
+          ? "a tab should follow \"\(word)\"; spaces separate nothing" : "\"\(word)\" should have a value, after a tab")
+    }
+    let statement = RsnapshotConfiguration.Statement(
+      name: name, values: Array(fields.dropFirst()), origin: origin)
+    try statement.check(after: statements)
+    statements.append(statement)
+    if name == "include_conf", statement.includedCommand == nil {
+      try read(Array(statement.value.utf8), includedBy: origin)
+    }
+  }
+
+  /// What runs of tabs separate: at most four fields, of which the last is all that is left.
+  private static func fields(_ line: [UInt8]) -> [Line] {
+    var fields: [Line] = []
+    var rest = line[...]
+    while fields.count < 3, let end = rest.firstIndex(of: tab) {
+      fields.append(rest[..<end])
+      rest = rest[end...].drop { $0 == tab }
+    }
+    return fields + [rest]
+  }
+}
+
+extension RsnapshotConfiguration.Statement {
+  /// The command in backquotes whose output `include_conf` would take.
+  var includedCommand: Substring? {
+    value.utf8.count > 1 && value.utf8.first == backquote && value.utf8.last == backquote
+      ? value.dropFirst().dropLast() : nil
+  }
+}
+
+let newline = UInt8(ascii: "\n")
+let tab = UInt8(ascii: "\t")
+let slash = UInt8(ascii: "/")
+private let backquote = UInt8(ascii: "`")
+
+/// White space, as Perl has it.
+func isBlank(_ byte: UInt8) -> Bool { byte == UInt8(ascii: " ") || (9...13).contains(byte) }
+
+/// Without white space at either end.
+func trimmed(_ bytes: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
+  var rest = bytes.drop(while: isBlank)
+  while let last = rest.last, isBlank(last) { rest.removeLast() }
+  return rest
+}
+
+/// What white space separates.
+func words(_ text: String) -> [String] {
+  text.utf8.split(whereSeparator: isBlank).map { String(decoding: $0, as: UTF8.self) }
+}

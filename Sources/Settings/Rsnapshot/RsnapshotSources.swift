@@ -1,0 +1,124 @@
+internal import Patterns
+
+/// The tables `[[source]]` for the backup points of an `rsnapshot.conf`.
+struct RsnapshotSources {
+  /// What stands among the tables, in the order of the file.
+  private enum Piece {
+    case comment([String])
+    case source(RsnapshotLocalSource)
+  }
+
+  private let statements: [RsnapshotConfiguration.Statement]
+  private let files: RsnapshotFiles
+  private let root: [String]
+  private var pieces: [Piece] = []
+  /// The first directory of the first local point's destination.
+  private(set) var label = "localhost"
+
+  init(_ statements: [RsnapshotConfiguration.Statement], files: RsnapshotFiles) {
+    self.statements = statements
+    self.files = files
+    root = statements.last { $0.name == "snapshot_root" }.map { cleanComponents($0.value) } ?? []
+    let first = statements.first { $0.name == "backup" && isAbsolute($0.value) }
+    if let name = first.flatMap({ cleanComponents($0.values[1]).first }) { label = name }
+  }
+
+  /// One array of lines for each table, and for each comment in a table's place.
+  mutating func tables(_ notes: inout RsnapshotNotes) throws(RsnapshotError) -> [[String]] {
+    for (index, statement) in statements.enumerated() {
+      switch statement.name {
+      case "backup" where isAbsolute(statement.value): try addLocal(statement, index, &notes)
+      case "backup": addRemote(statement, &notes)
+      case "backup_script":
+        pieces.append(
+          .comment(
+            notes.add(
+              statement.origin,
+              "let it run as a hook under [hooks] before, and write into a directory that is a source")))
+      default: break
+      }
+    }
+    for (index, piece) in pieces.enumerated() {
+      if case .source(let source) = piece, let outer = outermost(of: source),
+        let why = outer.objection(to: source, root: root)
+      {
+        let table = TOMLText.comment(source.table(root).joined(separator: "\n"))
+        pieces[index] = .comment(notes.add(source.origin, why) + table)
+      }
+    }
+    return pieces.map { piece in
+      switch piece {
+      case .comment(let lines): lines
+      case .source(let source): source.comments + source.table(root)
+      }
+    }.filter { !$0.isEmpty }
+  }
+
+  private func outermost(of inner: RsnapshotLocalSource) -> RsnapshotLocalSource? {
+    pieces.compactMap { piece in
+      if case .source(let source) = piece, source.path.count < inner.path.count,
+        zip(source.path, inner.path).allSatisfy({ $0.utf8.elementsEqual($1.utf8) })
+      {
+        return source
+      }
+      return nil
+    }.min { $0.path.count < $1.path.count }
+  }
+
+  private mutating func addRemote(
+    _ statement: RsnapshotConfiguration.Statement, _ notes: inout RsnapshotNotes
+  ) {
+    let why =
+      RsnapshotSource.remote(statement.value) == .volume
+      ? "let a hook before make and mount the LVM snapshot and one after remove it, and name where it is mounted"
+      : "treering reads local directories: run it on that host, or let a hook before fetch the files into a source"
+    pieces.append(.comment(notes.add(statement.origin, why)))
+  }
+
+  private mutating func addLocal(
+    _ statement: RsnapshotConfiguration.Statement, _ index: Int, _ notes: inout RsnapshotNotes
+  ) throws(RsnapshotError) {
+    let path = cleanComponents(statement.value)
+    if let name = path.last, files.isFile(Array(statement.value.utf8)) {
+      let directory = "/" + path.dropLast().joined(separator: "/")
+      let pattern = "!" + String(decoding: literalLine([name], directoriesOnly: false), as: UTF8.self)
+      let why =
+        "a source is a directory: name \(TOMLText.string(directory)), with exclude = \(TOMLText.array(["/*", pattern]))"
+      pieces.append(.comment(notes.add(statement.origin, why)))
+      return
+    }
+    var source = RsnapshotLocalSource(statement, try statements.arguments(ofPointAt: index, files))
+    source.comments = TOMLText.comment(statement.origin.place + ": " + statement.origin.text)
+    let here = [label] + path
+    if !source.landing.elementsEqual(here, by: { $0.utf8.elementsEqual($1.utf8) }) {
+      source.comments += TOMLText.comment(
+        "rsnapshot has it in \(source.landing.joined(separator: "/")), treering in \(here.joined(separator: "/"))")
+    }
+    for unknown in source.arguments.unknown { source.comments += notes.add(unknown) }
+    source.comments += source.takeRules(&notes)
+    for (index, piece) in pieces.enumerated() {
+      guard case .source(var earlier) = piece, earlier.hasPath(of: source) else { continue }
+      if earlier.landing == source.landing || earlier.table(root) == source.table(root) {
+        earlier.comments += source.comments
+        source.comments = earlier.comments
+        pieces[index] = .source(source)
+      } else {
+        pieces.append(
+          .comment(
+            notes.add(
+              statement.origin,
+              "\(earlier.origin.place) has this source with other rules, and treering stores a source once")))
+      }
+      return
+    }
+    pieces.append(.source(source))
+  }
+}
+
+/// A line of gitignore(5) for a path from the source on.
+func literalLine(_ names: [String], directoriesOnly: Bool) -> [UInt8] {
+  let escaped = names.map { name in
+    Array(name.utf8.map { "*?[\\".utf8.contains($0) ? [UInt8(ascii: "\\"), $0] : [$0] }.joined())
+  }
+  return RsyncPattern.Glob(components: escaped, directoriesOnly: directoriesOnly).line
+}

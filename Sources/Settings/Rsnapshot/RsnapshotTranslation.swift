@@ -1,0 +1,102 @@
+/// The `treering.toml` that does what an `rsnapshot.conf` does, and what of that it cannot do.
+public struct RsnapshotTranslation: Sendable {
+  /// What has no equivalent, and what to do instead.
+  public struct NotCarriedOver: Sendable, Equatable {
+    public var file: String
+    public var line: Int
+    /// The statement.
+    public var text: String
+    public var why: String
+  }
+
+  /// The configuration, commented; `NOT CARRIED OVER` stands where something is missing.
+  public let text: String
+  public let notCarriedOver: [NotCarriedOver]
+
+  /// `name` is what a person reads for the file; `files` is asked for files of patterns.
+  public init(
+    of configuration: RsnapshotConfiguration, name: String, files: RsnapshotFiles
+  ) throws(RsnapshotError) {
+    let statements = configuration.statements
+    var notes = RsnapshotNotes()
+    let top = try Self.top(statements, files, &notes)
+    let retention = rsnapshotRetention(statements, &notes)
+    var sources = RsnapshotSources(statements, files: files)
+    let tables = try sources.tables(&notes)
+    let hooks = rsnapshotHooks(statements)
+    var lines = TOMLText.comment(
+      """
+      treering.toml, made of \(name) by: treering import rsnapshot
+      Check it with: treering config check
+      """)
+    if !notes.list.isEmpty {
+      lines += TOMLText.comment("What has no equivalent is marked NOT CARRIED OVER.")
+    }
+    lines += top
+    if sources.label != "localhost" { lines += ["", "label = " + TOMLText.string(sources.label)] }
+    for section in [retention] + tables + [hooks] where !section.isEmpty { lines += [""] + section }
+    lines += [""]
+    lines += TOMLText.comment(
+      """
+      There is more: keep_spare, minimum_free, exclude_caches, guards against disasters, objectives, metrics.
+      All keys, with what they are for, are printed by: treering config example
+      """)
+    text = lines.joined(separator: "\n") + "\n"
+    notCarriedOver = notes.list
+    do { _ = try Configuration(text: text) } catch {
+      throw RsnapshotError(file: name, message: "what was made of it is no configuration: \(error)")
+    }
+  }
+
+  /// What stands before the tables.
+  private static func top(
+    _ statements: [RsnapshotConfiguration.Statement], _ files: RsnapshotFiles, _ notes: inout RsnapshotNotes
+  ) throws(RsnapshotError) -> [String] {
+    var lines: [String] = []
+    var unneeded: [String] = []
+    for statement in statements
+    where RsnapshotConfiguration.Statement.unneeded.contains(statement.name) && !unneeded.contains(statement.name) {
+      unneeded.append(statement.name)
+    }
+    if !unneeded.isEmpty { lines += TOMLText.comment("Not needed: \(unneeded.joined(separator: ", ")).") }
+    for statement in statements where statement.includedCommand != nil {
+      lines += notes.add(
+        statement.origin, "treering runs no program to be configured: run it yourself, and import what it prints")
+    }
+    for unknown in try statements.arguments(before: statements.count, files).unknown {
+      lines += notes.add(unknown)
+    }
+    guard let root = statements.last(where: { $0.name == "snapshot_root" }) else { return lines }
+    let path = "/" + (cleanComponents(root.value) + ["treering"]).joined(separator: "/")
+    lines += [""]
+    lines += TOMLText.comment(
+      """
+      \(root.origin.place): on the file system of rsnapshot's snapshots, beside them.
+      Make it with: treering init \(path)
+      """)
+    return lines + ["repository = " + TOMLText.string(path)]
+  }
+}
+
+/// What is not carried over, in the order in which it is found.
+struct RsnapshotNotes {
+  private(set) var list: [RsnapshotTranslation.NotCarriedOver] = []
+
+  /// The comment to put where it would have been; empty where that was said before.
+  mutating func add(_ origin: RsnapshotConfiguration.Origin, _ why: String) -> [String] {
+    let note = RsnapshotTranslation.NotCarriedOver(
+      file: origin.file, line: origin.line, text: origin.text, why: why)
+    guard !list.contains(note) else { return [] }
+    list.append(note)
+    return TOMLText.comment("NOT CARRIED OVER: \(origin.place): \(origin.text)\n  \(why)")
+  }
+
+  mutating func add(_ unknown: RsyncArguments.Unknown) -> [String] {
+    add(unknown.origin, "treering has nothing for \(unknown.argument)")
+  }
+}
+
+/// The components of a path, without empty ones and `.`.
+func cleanComponents(_ path: String) -> [String] {
+  path.utf8.split(separator: slash).map { String(decoding: $0, as: UTF8.self) }.filter { $0 != "." }
+}
