@@ -236,7 +236,8 @@ struct ImportConfigurationTests {
     #expect(stored.contains("f source/file") && !stored.contains { $0.contains("alpha") })
   }
 
-  static let keptSeeds: [UInt64] = [1, 2, 3, 4, 5, 6]
+  /// Among them are failures of wrong orders, of `***`, of `**` in a name, and of patterns that float.
+  static let keptSeeds: [UInt64] = [3, 6, 7, 16, 21, 24, 34]
 
   @Test(
     "of random trees with random rules the same is stored",
@@ -244,13 +245,13 @@ struct ImportConfigurationTests {
   func rules(seed: UInt64) throws {
     print("import: seed \(seed)")
     var rules = RandomRsyncRules(seed: seed, directory: "\(directory)")
-    for name in ["s/a", "s/ab", "other"] as [ByteString] { try rules.makeTree(files, name) }
+    for name in ["s/one", "s/two", "other"] as [ByteString] { try rules.makeTree(files, name) }
     let globals = rules.globalLines(files: try rules.writeFile(files))
     try configure(
       """
       \(globals)
-      backup\t\(directory)/s/a/\tlocalhost/
-      backup\t\(directory)/s/ab\tlocalhost/\t\(rules.pointOptions())
+      backup\t\(directory)/s/one/\tlocalhost/
+      backup\t\(directory)/s/two\tlocalhost/\t\(rules.pointOptions())
       backup\t\(directory)/./other\thost/
       """)
     try tool("rsnapshot", ["-c", directory / "rsnapshot.conf", "alpha"])
@@ -260,8 +261,8 @@ struct ImportConfigurationTests {
     try run(Array(answer.config.utf8))
     let stored = directory / "root/treering/latest/localhost" / directory
     for (name, place) in [
-      ("s/a", directory / "root/alpha.0/localhost" / directory / "s/a"),
-      ("s/ab", directory / "root/alpha.0/localhost" / directory / "s/ab"),
+      ("s/one", directory / "root/alpha.0/localhost" / directory / "s/one"),
+      ("s/two", directory / "root/alpha.0/localhost" / directory / "s/two"),
       ("other", directory / "root/alpha.0/host/other"),
     ] as [(ByteString, ByteString)] {
       // What leaves out the source itself is named instead.

@@ -15,12 +15,12 @@ struct RandomRsyncRules {
   mutating func makeTree(_ files: Tree, _ root: ByteString) throws {
     var directories: [ByteString] = [root]
     try tool("mkdir", ["-p", files.root / root])
-    for _ in 0..<30 {
+    for _ in 0..<60 {
       let path = directories.randomElement(using: &generator)!
         / ByteString(Self.names.randomElement(using: &generator)!)
       if files.exists(path) { continue }
       switch Int.random(in: 0...4, using: &generator) {
-      case 0...2 where directories.count < 12:
+      case 0...2 where directories.count < 20:
         try files.makeDirectory(path)
         directories.append(path)
       case 3: try files.makeSymbolicLink(path, to: "a")
@@ -32,7 +32,7 @@ struct RandomRsyncRules {
   /// Parameters for all points; the file is one of patterns.
   mutating func globalLines(files: String) -> String {
     var lines: [String] = []
-    for _ in 0..<Int.random(in: 1...5, using: &generator) {
+    for _ in 0..<Int.random(in: 2...8, using: &generator) {
       lines.append("\(word(include: 0.4))\t\"\(pattern())\"")
     }
     if Bool.random(using: &generator) { lines.append("\(word(include: 0.3))_file\t\(files)") }
@@ -75,10 +75,10 @@ struct RandomRsyncRules {
     var text = components.joined(separator: "/")
     switch Int.random(in: 0...9, using: &generator) {
     case 0, 1, 2:
-      let ways = ["/s/a/", "/s/*/", "/s/", "/s/ab/", "/", "/**/"]
+      let ways = ["/s/one/", "/s/*/", "/s/", "/s/t?o/", "/", "/**/"]
       text = directory + ways.randomElement(using: &generator)! + text
     case 3: text = "/" + text
-    case 4: text = "s/" + text
+    case 4: text = ["s/", "s/one/", "two/", "[ot]*/"].randomElement(using: &generator)! + text
     default: break
     }
     if Int.random(in: 0...4, using: &generator) == 0 { text += "/" }
@@ -87,7 +87,7 @@ struct RandomRsyncRules {
 
   private mutating func component() -> String {
     switch Int.random(in: 0...9, using: &generator) {
-    case 0: return ["*", "**", "***", "?"].randomElement(using: &generator)!
+    case 0: return ["*", "?", "**", "***", "?*"].randomElement(using: &generator)!
     case 1, 2, 3:
       return [
         "a*", "*b", "**a", "a**", "a**b", "*a*", "?b", "[ab]", "[!a]", "[^b]*", "*.o", "\\[a*", "[[:alpha:]]?", "\\a?",
