@@ -76,7 +76,6 @@ struct ConfigurationFile {
       options.sources += paths
       for path in paths { options.excludesOfSource[path] = try excludes(of: source) }
     }
-    options.sources = withoutNested(options.sources)
     return options
   }
 

@@ -20,14 +20,7 @@ func checkedSources(_ sources: [[UInt8]]) throws(Failure) -> [[UInt8]] {
     } catch { throw Failure(.usage, "cannot read the source \(shown): \(error)") }
     if !paths.contains(path) { paths.append(path) }
   }
-  return withoutNested(paths)
-}
-
-/// A source below another is part of it.
-func withoutNested(_ paths: [[UInt8]]) -> [[UInt8]] {
-  paths.filter { path in
-    !paths.contains { $0 != path && ($0 == [slash] || path.starts(with: $0 + [slash])) }
-  }
+  return paths
 }
 
 /// The name of one directory.

@@ -61,7 +61,7 @@ struct DirectoryMerge {
     }
     let names = worker.listing.bytes
     for entry in worker.listing.entries {
-      if let tag = node.tag, names[entry.range] != tag[...] { continue }
+      if let tag = node.tag, names[entry.range] != tag.name[...], planned(entry.range) == nil { continue }
       try recycled(names.span.extracting(entry.range))
       if entry.isSurelyDirectory {
         directories.append((entry.range, node.recycled?.keepsDirectory() ?? false))
@@ -115,6 +115,13 @@ struct DirectoryMerge {
     }
   }
 
+  /// What leads from a name on to other sources.
+  private func planned(_ range: Range<Int>) -> PathPlan? {
+    node.plan.flatMap { plan in
+      plan.children.isEmpty ? nil : plan.below(Array(worker.listing.bytes[range]))
+    }
+  }
+
   private func path(_ range: Range<Int>) -> [UInt8] {
     node.sourcePath(of: worker.listing.bytes[range])
   }
@@ -132,17 +139,29 @@ struct DirectoryMerge {
     for (range, isRecycled) in found {
       let name = Array(worker.listing.bytes[range])
       let row = rows?.seek(name.span)
-      if let rule = node.excludes.rule(for: name.span, in: node.patternPath, isDirectory: true) {
-        work.exclude(path(range), rule)
+      let plan = planned(range)
+      let rule =
+        node.tag.flatMap { $0.name == name ? nil : $0.rule }
+        ?? node.excludes.rule(for: name.span, in: node.patternPath, isDirectory: true)
+      if let rule, plan?.isSource != true { work.exclude(path(range), rule) }
+      if rule != nil, plan == nil {
         if isRecycled { try work.discard(name, of: node) }
         continue
       }
       let child = SnapshotNode(
-        parent: node, name: name, plan: nil, base: row.map { Subtree($0) }, tree: node.tree)
+        parent: node, name: name, plan: plan, isListed: plan?.isSource == true || rule == nil,
+        base: row.map { Subtree($0) }, tree: node.tree)
       child.isRecycled = isRecycled
       node.children.append(child)
     }
     rows?.finish()
+    for (name, _) in node.plan?.children ?? [] where !node.children.contains(where: { $0.name == name }) {
+      throw Failure(
+        .failed,
+        "cannot come to a source by way of \(displayName(node.sourcePath(of: name))): inside another source it must "
+          + "be a directory and no symbolic link",
+        hint: "name the directory itself")
+    }
     // What is left out on purpose is not gone.
     if !node.isMoved && node.tag == nil { node.tally?.gone.count((files?.passed ?? 0) &+ (rows?.passedEntries ?? 0)) }
   }

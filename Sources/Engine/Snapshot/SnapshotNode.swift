@@ -4,8 +4,10 @@ internal import Repository
 
 /// A directory of the source on its way into a snapshot.
 final class SnapshotNode: WalkNode, @unchecked Sendable {
-  /// What is above and at the sources; `nil` inside a source.
+  /// What leads to the sources at or below it; `nil` where there are none.
   let plan: PathPlan?
+  /// True for a source and what is in it; a directory that only leads to a source has only planned children.
+  var isListed: Bool
   /// True for the directories that treering itself makes: the snapshot's and the label's.
   let isSynthetic: Bool
   /// Where a catalog has this directory: the previous one under the same path, or that of `tree` elsewhere.
@@ -38,7 +40,7 @@ final class SnapshotNode: WalkNode, @unchecked Sendable {
   /// Its path relative to its source, where patterns need it.
   var patternPath: [UInt8] = []
   /// The only name that is kept, in a directory that is marked as one to leave out.
-  var tag: [UInt8]?
+  var tag: (name: [UInt8], rule: String)?
 
   // What `leave` needs to close the record.
   var encoder: RecordEncoder?
@@ -53,10 +55,11 @@ final class SnapshotNode: WalkNode, @unchecked Sendable {
   }
 
   init(
-    parent: SnapshotNode?, name: [UInt8], plan: PathPlan?, isSynthetic: Bool = false,
+    parent: SnapshotNode?, name: [UInt8], plan: PathPlan?, isListed: Bool? = nil, isSynthetic: Bool = false,
     base: Subtree?, tree: StoredTree?
   ) {
     self.plan = plan
+    self.isListed = isListed ?? plan?.isSource ?? true
     self.isSynthetic = isSynthetic
     self.base = base
     self.tree = base == nil ? nil : tree
@@ -89,8 +92,8 @@ final class SnapshotNode: WalkNode, @unchecked Sendable {
     }
   }
 
-  /// True for a source and everything below it; the directories above have only planned children.
-  var isListed: Bool { !isSynthetic && plan.map { $0.isSource } ?? true }
+  /// True for what the operator named.
+  var isSource: Bool { plan?.isSource ?? false }
 
   var metadata: Metadata {
     sourceStatus?.metadata

@@ -135,10 +135,14 @@ final class SnapshotWork: TreeWork {
       return []
     }
     try identify(node)
-    if node.isListed, node.plan == nil, let rule = node.sourceStatus.flatMap(node.excludes.rule(for:)) {
+    if node.isListed, !node.isSource, let rule = node.sourceStatus.flatMap(node.excludes.rule(for:)) {
       exclude(node.sourcePath, rule)
-      try discardRecycled(node)
-      return []
+      // What leads to another source is left out but for that.
+      guard node.plan != nil else {
+        try discardRecycled(node)
+        return []
+      }
+      node.isListed = false
     }
     guard try openTarget(node) else { return [] }
     let moment = settledMoment(node) ?? now
@@ -163,9 +167,9 @@ final class SnapshotWork: TreeWork {
     }
     encoder.begin(node.metadata, flags: flags, attributes: node.attributes)
     if isListed {
-      if node.plan != nil && worker.listing.entries.isEmpty { try guards.checkNotEmpty(node) }
+      if node.isSource && worker.listing.entries.isEmpty { try guards.checkNotEmpty(node) }
       if let tag = node.excludes.tag(in: worker.listing, of: node.source!.descriptor) {
-        node.tag = tag.name
+        node.tag = tag
         exclude(node.sourcePath, tag.rule)
       }
       do {
@@ -226,7 +230,7 @@ final class SnapshotWork: TreeWork {
   /// Finds out which file system a directory of a source is on, and whether it is one to leave out.
   private func identify(_ node: SnapshotNode) throws {
     guard node.isListed, let status = node.sourceStatus, let source = node.source else { return }
-    let isSource = node.plan != nil
+    let isSource = node.isSource
     if isSource {
       node.tally = guards.begin(node)
       node.excludes = options.excludesOfSource[node.sourcePath] ?? options.excludes
@@ -242,7 +246,7 @@ final class SnapshotWork: TreeWork {
       node.isSkipped = true
       progress.skipped.count()
     } else if isMount && !isSource && node.excludes.isOneFileSystem {
-      node.isSkipped = true
+      if node.plan == nil { node.isSkipped = true } else { node.isListed = false }
       exclude(node.sourcePath, "--one-file-system")
     } else {
       try guards.check(node, identity, isMount: isMount)
@@ -296,7 +300,7 @@ final class SnapshotWork: TreeWork {
     if node.isSynthetic { return true }
     do throws(Errno) {
       let source: Descriptor
-      if let plan = node.plan {
+      if let plan = node.plan, !node.snapshotParent!.isListed {
         source = try openPlanned(node, isSource: plan.isSource)
       } else {
         source = try node.snapshotParent!.source!.descriptor.openDirectory(name.span)

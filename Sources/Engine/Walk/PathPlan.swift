@@ -1,6 +1,5 @@
-/// The directories that lead to the sources of a run: a tree of names, with the sources at its ends.
-///
-/// A source below another is part of it and has no end of its own.
+/// The directories that lead to the sources of a run, or to the paths of a restore: a tree of names. A source may
+/// lie below another.
 public final class PathPlan: @unchecked Sendable {
   /// Sorted by name bytes; complete before any thread reads it.
   private(set) var children: [(name: [UInt8], plan: PathPlan)] = []
@@ -13,13 +12,14 @@ public final class PathPlan: @unchecked Sendable {
     for path in absolutePaths {
       var plan = self
       for name in path.split(separator: UInt8(ascii: "/")).map(Array.init) {
-        if plan.isSource { break }
         plan = plan.child(name)
       }
       plan.isSource = true
-      plan.children = []
     }
   }
+
+  /// The part of the plan below a directory of this name.
+  func below(_ name: [UInt8]) -> PathPlan? { children.first { $0.name == name }?.plan }
 
   /// Any tree of paths, for a restore of some of them.
   public init(paths: [[[UInt8]]]) {
@@ -32,7 +32,7 @@ public final class PathPlan: @unchecked Sendable {
   }
 
   private func child(_ name: [UInt8]) -> PathPlan {
-    if let found = children.first(where: { $0.name == name }) { return found.plan }
+    if let found = below(name) { return found }
     let plan = PathPlan()
     let index =
       children.firstIndex { name.lexicographicallyPrecedes($0.name) } ?? children.count

@@ -82,26 +82,4 @@ struct RsnapshotLocalSource {
     if let size = arguments.maxFileSize { lines.append("max_file_size = \"\(size)\"") }
     return lines
   }
-
-  /// Why a source below this one, which decides for all below it, would be stored otherwise than by itself.
-  func objection(to inner: Self, root: [String]) -> String? {
-    let name = "/" + path.joined(separator: "/")
-    let begin = "it is below the source \(name), whose rules treering takes for it: "
-    if arguments.isOneFileSystem {
-      return begin
-        + "where it is another file system, set one_file_system = false there, and exclude what else is mounted"
-    }
-    var patterns = PatternList()
-    for line in lines(from: path) { patterns.add(line, origin: "") }
-    for end in path.count + 1...inner.path.count {
-      let steps = Array(inner.path[path.count..<end].joined(separator: "/").utf8)
-      if patterns.match(steps.span, isDirectory: true)?.isExcluded == true {
-        return begin + "see that exclude there does not leave it out"
-      }
-    }
-    let isSame =
-      lines(from: inner.path) == inner.lines(from: inner.path)
-      && arguments.maxFileSize == inner.arguments.maxFileSize && !inner.arguments.isOneFileSystem
-    return isSame ? nil : begin + "add there what its own rules should be, with its path before each pattern"
-  }
 }

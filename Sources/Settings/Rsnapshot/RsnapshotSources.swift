@@ -38,31 +38,12 @@ struct RsnapshotSources {
       default: break
       }
     }
-    for (index, piece) in pieces.enumerated() {
-      if case .source(let source) = piece, let outer = outermost(of: source),
-        let why = outer.objection(to: source, root: root)
-      {
-        let table = TOMLText.comment(source.table(root).joined(separator: "\n"))
-        pieces[index] = .comment(notes.add(source.origin, why) + table)
-      }
-    }
     return pieces.map { piece in
       switch piece {
       case .comment(let lines): lines
       case .source(let source): source.comments + source.table(root)
       }
     }.filter { !$0.isEmpty }
-  }
-
-  private func outermost(of inner: RsnapshotLocalSource) -> RsnapshotLocalSource? {
-    pieces.compactMap { piece in
-      if case .source(let source) = piece, source.path.count < inner.path.count,
-        zip(source.path, inner.path).allSatisfy({ $0.utf8.elementsEqual($1.utf8) })
-      {
-        return source
-      }
-      return nil
-    }.min { $0.path.count < $1.path.count }
   }
 
   private mutating func addRemote(
