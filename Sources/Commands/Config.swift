@@ -116,7 +116,8 @@ struct ConfigCommand: RunnableCommand {
       lines.append("  tell the webhook of \(webhook.onlyFailures ? "what goes wrong" : "its end")")
     }
     if let command = settings.notifyCommand {
-      lines.append("  run \(command.words)" + (settings.notifyCommandOnlyFailures ? ", where something goes wrong" : ""))
+      let when = settings.notifyCommandOnlyFailures ? ", where something goes wrong" : ""
+      lines.append("  run \(command.words)" + when)
     }
     if let textfile = settings.metricsTextfile { lines.append("  write the metrics to \(textfile)") }
     return lines

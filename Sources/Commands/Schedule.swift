@@ -64,7 +64,8 @@ struct ScheduleCommand: RunnableCommand {
   /// With the protection that a program still can work with that reads everything and writes its repository.
   private func systemdText(_ program: String, _ config: String) throws(Failure) -> String {
     // The configuration may not be there yet.
-    let repository = try (try? common.repositoryPath()).map { path throws(Failure) in try Self.plain(absolutePath(path)) }
+    let path = try? common.repositoryPath()
+    let repository = try path.map { path throws(Failure) in try Self.plain(absolutePath(path)) }
     var writable = repository.map { "ReadWritePaths=\($0)\n" } ?? ""
     if let metrics = try? common.configuration()?.settings.metricsTextfile {
       writable += "ReadWritePaths=\(try Self.plain(splitLast(Array(metrics.utf8)).parent))\n"

@@ -135,7 +135,8 @@ private func check(
   }
   if let newest = list.newest, tree.time.seconds < newest.summary.started.seconds {
     throw Failure(
-      .failed, "it, of \(CalendarTime(seconds: tree.time.seconds).rfc3339), is older than the newest snapshot, \(newest.name)",
+      .failed,
+      "it is of \(CalendarTime(seconds: tree.time.seconds).rfc3339), and older than the newest snapshot, \(newest.name)",
       hint: "older ones come first: adopt them into a new repository")
   }
   guard tree.time.seconds <= Clock.now().seconds else {
