@@ -283,6 +283,12 @@ void tr_remember_signals(void) {
   sigaction(SIGHUP, &action, NULL);
 }
 void tr_ignore_broken_pipes(void) { signal(SIGPIPE, SIG_IGN); }
+void tr_open_standard_streams(void) {
+  int opened;
+  do opened = open("/dev/null", O_RDWR);
+  while (opened >= 0 && opened < 3);
+  if (opened >= 3) close(opened);
+}
 int tr_remembered_signal(void) { return remembered; }
 
 static mode_t umask_before = 022;

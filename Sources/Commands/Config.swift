@@ -49,6 +49,13 @@ struct ConfigCommand: RunnableCommand {
           var excludes = Excludes()
           try excludes.add(patternsIn: Array(patterns.utf8))
         }
+        for (pattern, line) in zip(source.exclude, source.excludeLines) {
+          if let rest = Self.misplaced(pattern, source.path) {
+            findings.append(
+              "\(file.at(line)): the pattern \"\(pattern)\" begins with the source's own path, and patterns are "
+                + "relative to the source; write \"\(rest)\"")
+          }
+        }
       } catch { findings.append("\(file.at(source.line)): \(error)") }
     }
     if file.settings.sources.isEmpty { findings.append("\(displayName(file.path)): no [[source]] is named") }
@@ -80,6 +87,15 @@ struct ConfigCommand: RunnableCommand {
     return findings.isEmpty ? .done : .usage
   }
 
+  /// What a pattern should be that was written as a path from the root; `nil` where it may be meant as it is.
+  private static func misplaced(_ pattern: String, _ source: String) -> String? {
+    let bare = pattern.hasPrefix("!") ? String(pattern.dropFirst()) : pattern
+    guard source != "/", bare.hasPrefix(source + "/"),
+      (try? Descriptor.open(path: Array((source + source).utf8), .pathOnly)) == nil
+    else { return nil }
+    return (pattern.hasPrefix("!") ? "!" : "") + bare.dropFirst(source.count)
+  }
+
   /// Why a program cannot be run.
   private static func trouble(_ program: String) -> String? {
     let path = Array(program.utf8)
@@ -93,13 +109,13 @@ struct ConfigCommand: RunnableCommand {
 
   private static func plan(_ file: ConfigurationFile, _ repository: Repository?) -> [String] {
     let settings = file.settings
-    var lines = ["\(displayName(file.path)) is right. treering run would:"]
+    var lines = ["\(displayName(file.path)) is valid. treering run would:"]
     for hook in settings.hooksBefore { lines.append("  run \(hook.words)") }
     lines.append("  take a snapshot in \(displayName(repository?.path ?? [])) of")
     for source in settings.sources {
       let rules = source.exclude.count + source.excludeFrom.count
       lines.append(
-        "    \(source.path)" + (rules > 0 ? ", without what \(counted(UInt64(rules), "pattern", "patterns")) match" : ""))
+        "    \(source.path)" + (rules > 0 ? ", without what \(counted(UInt64(rules), "pattern matches", "patterns match"))" : ""))
     }
     let sets = Configuration.Retention.sets.compactMap { set in
       settings.retention.keep[set].flatMap { $0 > 0 ? "\(set) \($0)" : nil }
@@ -110,6 +126,11 @@ struct ConfigCommand: RunnableCommand {
       keep.append("the last \(durationText(Double(within)))")
     }
     lines.append("  keep " + keep.joined(separator: ", "))
+    switch settings.retention.minimumFree {
+    case .share(let share): lines.append("  keep \(fixed(share * 100, 0)) % of the file system free, before older snapshots")
+    case .bytes(let bytes): lines.append("  keep \(byteText(bytes)) of the file system free, before older snapshots")
+    case nil: break
+    }
     for hook in settings.hooksAfter { lines.append("  run \(hook.words)") }
     if settings.healthchecks != nil { lines.append("  tell Healthchecks of its start and its end") }
     if let webhook = settings.webhook {

@@ -22,10 +22,21 @@ struct ConfigurationFile {
   init(_ path: [UInt8]) throws(Failure) {
     self.path = path
     let text: [UInt8]
-    do { text = try Descriptor.open(path: path, .read).readToEnd(limit: 1 << 20) } catch {
+    let status: FileStatus
+    do {
+      let file = try Descriptor.open(path: path, .read)
+      status = try file.status()
+      text = try file.readToEnd(limit: 1 << 20)
+    } catch {
       throw Failure(
         .usage, "cannot read the configuration \(displayName(path)): \(error)",
         hint: "begin with: treering config example")
+    }
+    // Its hooks are run as this user.
+    guard status.permissions & 0o002 == 0, status.user == 0 || status.user == Posix.Process.effectiveUser else {
+      throw Failure(
+        .usage, "the configuration \(displayName(path)) can be changed by others, and names programs to run",
+        hint: "chown \(Posix.Process.effectiveUser) and chmod o-w it")
     }
     guard let valid = String(validating: text, as: UTF8.self) else {
       throw Failure(.usage, "the configuration \(displayName(path)) is not UTF-8")
@@ -86,7 +97,9 @@ struct ConfigurationFile {
         throw Failure(error.kind, "\(at(source.line)): \(error.message)")
       }
     }
-    for pattern in source.exclude { excludes.patterns.add(Array(pattern.utf8), origin: at(source.line)) }
+    for (pattern, line) in zip(source.exclude, source.excludeLines) {
+      excludes.patterns.add(Array(pattern.utf8), origin: at(line))
+    }
     excludes.isOneFileSystem = source.oneFileSystem
     excludes.caches = source.excludeCaches
     excludes.ifPresent = source.excludeIfPresent.map { Array($0.utf8) }
@@ -115,6 +128,15 @@ extension CommonOptions {
       if error == .noSuchEntry || error == .notADirectory || error == .accessDenied { return nil }
     }
     return try ConfigurationFile(path)
+  }
+
+  /// The configuration, if it is that of this repository, however its path is spelled.
+  func configuration(of repository: Repository) throws(Failure) -> ConfigurationFile? {
+    guard let file = try configuration(), let path = file.repositoryPath,
+      let status = try? Descriptor.open(path: path, .pathOnly).status(),
+      status.inode == repository.identity.inode, status.device == repository.identity.device
+    else { return nil }
+    return file
   }
 
   /// The configuration that a command must have.

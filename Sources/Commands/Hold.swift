@@ -27,7 +27,7 @@ struct HoldCommand: RunnableCommand {
     return try repository.whileLocked("hold", at: Clock.now()) {
       let list = try repository.snapshots()
       let names = try snapshots.map { try repository.resolve($0, in: list).name }
-      for name in names { try repository.hold(name, reason: reason, at: Clock.now()) }
+      for name in names { try repository.mark(name, .held, reason: reason, at: Clock.now()) }
       if common.json {
         Console.print(jsonText(HoldAnswer(held: names.map(\.description))))
       } else if !common.quiet {

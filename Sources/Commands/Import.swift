@@ -31,8 +31,12 @@ struct ImportCommand: RunnableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Of snapshots: the first directory inside a tree, where it is not localhost.", valueName: "name"))
+      "Of snapshots: the directory inside each tree that the sources are in; localhost.", valueName: "name"))
   var label: String?
+
+  @Option(
+    help: ArgumentHelp("Of snapshots: a further level that trees are named by.", valueName: "name"))
+  var level: [String] = []
 
   @Flag(name: [.customShort("n"), .long], help: "Of snapshots: only show what would be adopted.")
   var dryRun = false
@@ -43,13 +47,13 @@ struct ImportCommand: RunnableCommand {
   func execute() throws -> ExitStatus {
     switch action {
     case .rsnapshot:
-      guard label == nil, !dryRun else {
-        throw Failure(.usage, "--label and --dry-run go with import snapshots")
+      guard label == nil, level.isEmpty, !dryRun else {
+        throw Failure(.usage, "--label, --level and --dry-run go with import snapshots")
       }
       return try ConfigurationImport(path: path.bytes, common: common).execute()
     case .snapshots:
       return try SnapshotImport(
-        directory: absolutePath(path.bytes), label: label.map(checkedLabel), isDry: dryRun,
+        directory: absolutePath(path.bytes), label: label.map(checkedLabel), levels: level, isDry: dryRun,
         threads: threads.count, common: common
       ).execute()
     }

@@ -19,7 +19,7 @@ struct ListCommand: RunnableCommand {
   func execute() throws -> ExitStatus {
     let repository = try common.openRepository()
     let list = try repository.snapshots()
-    let held = try repository.heldSnapshots()
+    let held = try repository.marks(.held)
     var sets: [SnapshotName: [String]] = [:]
     let members = try repository.members(of: list)
     for set in SnapshotSet.allCases {

@@ -11,7 +11,9 @@ func writeMetrics(
   let temporary = name + Array(".new".utf8)
   do throws(Errno) {
     let directory = try Descriptor.open(path: parent, [.read, .directory])
-    let file = try directory.open(temporary.span, [.write, .create, .truncate], mode: 0o644)
+    // Whatever somebody has put there is neither opened nor followed.
+    do throws(Errno) { try directory.unlink(temporary.span) } catch { if error != .noSuchEntry { throw error } }
+    let file = try directory.open(temporary.span, [.write, .create, .exclusive], mode: 0o644)
     try file.write(Array(metricsText(state, run, at: now).utf8))
     try file.close()
     try directory.rename(temporary.span, to: directory, as: name.span, replacing: true)

@@ -23,15 +23,15 @@ struct Notices {
 
   /// Returns a step for whatever could not be told.
   func runBegins() -> [RunStep] {
-    tell("healthchecks start") { healthchecks?.start() }
+    tell("healthchecks start", "Healthchecks could not be told of the start") { healthchecks?.start() }
   }
 
   /// Returns a step for whoever could not be told.
   func runEnded(_ answer: RunAnswer, environment: [(name: String, value: [UInt8])]) -> [RunStep] {
     let isGood = answer.exitStatus == ExitStatus.done.code
-    var steps = tell("healthchecks") { sendEnd(answer) }
+    var steps = tell("healthchecks", "Healthchecks could not be told of the end") { sendEnd(answer) }
     if let webhook = settings.webhook, !(isGood && webhook.onlyFailures) {
-      steps += tell("webhook") {
+      steps += tell("webhook", "the webhook could not be told") {
         Webhook(
           url: webhook.url, headers: webhook.headers, userAgent: Self.userAgent,
           limitSeconds: Double(settings.notifySeconds)
@@ -39,18 +39,20 @@ struct Notices {
       }
     }
     if let command = settings.notifyCommand, !(isGood && settings.notifyCommandOnlyFailures) {
-      steps += tell("program \(command.command[0])") { run(command, answer, environment) }
+      steps += tell("notify \(command.command[0])", "the program \(command.command[0]) could not be told") {
+        run(command, answer, environment)
+      }
     }
     return steps
   }
 
-  private func tell(_ whom: String, _ trouble: () -> String?) -> [RunStep] {
+  private func tell(_ step: String, _ what: String, _ trouble: () -> String?) -> [RunStep] {
     let start = Clock.monotonic()
     guard let message = trouble() else { return [] }
-    Console.complain("warning: the \(whom) could not be told: \(message)")
+    Console.complain("warning: \(what): \(message)")
     return [
       RunStep(
-        step: whom, outcome: "failed", elapsedSeconds: Clock.monotonic() - start, message: message)
+        step: step, outcome: "failed", elapsedSeconds: Clock.monotonic() - start, message: message)
     ]
   }
 
@@ -73,13 +75,19 @@ struct Notices {
     }
     let isEnding = Posix.Process.rememberedSignal != nil
     let limit = isEnding ? min(command.timeoutSeconds, ScheduledRun.lastSeconds) : command.timeoutSeconds
+    var lines: [[UInt8]] = []
     do throws(Errno) {
       let end = try Posix.Process.runChild(
         command.command.map { Array($0.utf8) },
         environment: environment + [("TREERING_RUN_JSON", Array(document.utf8))],
         timeoutSeconds: Double(limit), finishes: true
-      ) { _ in }
-      return end.trouble(of: command)
+      ) { line in
+        lines.append(line)
+        if lines.count > ScheduledRun.lastLines { lines.removeFirst() }
+      }
+      guard let trouble = end.trouble(of: command) else { return nil }
+      for line in lines { Console.complain("\(command.command[0]): \(displayName(line))") }
+      return trouble
     } catch { return "cannot be started: \(error)" }
   }
 }

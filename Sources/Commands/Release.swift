@@ -30,7 +30,7 @@ struct ReleaseCommand: RunnableCommand {
 
   private func releaseRotation(_ repository: Repository) throws -> ExitStatus {
     let reason = try repository.heldRotation()
-    let released = try repository.releaseRotation()
+    let released = try repository.releaseRotation(newest: repository.snapshots().newest?.name)
     report(
       ReleaseAnswer(released: released, reason: reason, snapshots: []),
       released ? "rotation goes on" : "rotation was not held")
@@ -41,7 +41,7 @@ struct ReleaseCommand: RunnableCommand {
     let list = try repository.snapshots()
     let names = try snapshots.map { try repository.resolve($0, in: list).name }
     var released: [SnapshotName] = []
-    for name in names where try repository.release(name) { released.append(name) }
+    for name in names where try repository.unmark(name, .held) { released.append(name) }
     report(
       ReleaseAnswer(released: !released.isEmpty, reason: nil, snapshots: released.map(\.description)),
       names.map { released.contains($0) ? "released \($0)" : "\($0) was not held" }

@@ -12,7 +12,7 @@ struct RepositoryState: Encodable {
     let newestGood: String?
     let time: String?
     let ageSeconds: Int64?
-    /// `well`, `late`, or `never`.
+    /// `well`, `late`, `never`, or `future`.
     let state: String
 
     enum CodingKeys: String, CodingKey {
@@ -38,9 +38,7 @@ struct RepositoryState: Encodable {
   }
 
   /// True where a snapshot is damaged, as far as that is known.
-  var isDamaged: Bool {
-    !damagedSnapshots.isEmpty || lastVerification?.exitStatus == ExitStatus.damaged.code
-  }
+  var isDamaged: Bool { !damagedSnapshots.isEmpty }
 
   let repository: String
   /// True where nobody has to do anything.
@@ -92,23 +90,29 @@ struct RepositoryState: Encodable {
     case runs
   }
 
-  /// `sources` are those that should have snapshots, label first; without them, those that the newest snapshot has.
+  /// `sources` are those that should have snapshots, below `label`; without them, those that the newest snapshot has.
   /// A newest good snapshot older than `maximumAgeSeconds` is late.
   init(
-    _ repository: Repository, sources wanted: [[UInt8]]?, maximumAgeSeconds: Int64?, at now: Timestamp
+    _ repository: Repository, label: [UInt8]? = nil, sources wanted: [[UInt8]]?, maximumAgeSeconds: Int64?,
+    at now: Timestamp
   ) throws {
     let list = try repository.snapshots()
+    let knownDamage = try repository.marks(.damaged)
     var findings: [String] = []
-    let label = list.newest?.summary.label ?? Array("localhost".utf8)
+    let label = label ?? list.newest?.summary.label ?? Array("localhost".utf8)
     sources = (wanted ?? list.newest?.summary.sources ?? []).map { source in
       let shown = displayName(source)
       let good = list.snapshots.last {
-        $0.summary.outcome == .complete && $0.summary.sources.contains(source) && $0.summary.label == label
+        $0.summary.outcome == .complete && knownDamage[$0.name] == nil
+          && $0.summary.sources.contains(source) && $0.summary.label == label
       }
       let age = good.map { now.seconds - $0.summary.started.seconds }
       var state = "well"
-      if let age {
-        if let maximumAgeSeconds, age > maximumAgeSeconds {
+      if let age, let good {
+        if age < 0 {
+          state = "future"
+          findings.append("the newest good snapshot of \(shown), \(good.name), is from the future: the clock was or is wrong")
+        } else if let maximumAgeSeconds, age > maximumAgeSeconds {
           state = "late"
           findings.append(
             "the newest good snapshot of \(shown) is \(durationText(Double(age))) old, and should be at most "
@@ -127,23 +131,24 @@ struct RepositoryState: Encodable {
     snapshots = list.snapshots.count
     sets = Dictionary(
       uniqueKeysWithValues: try repository.members(of: list).map { ($0.key.rawValue, $0.value.count) })
-    held = try repository.heldSnapshots().keys.map(\.description).sorted()
-    rotationHeld = try repository.heldRotation()
-    if let rotationHeld {
-      findings.append("rotation is held since \(rotationHeld); when all is well, run: treering release")
-    }
-    damagedSnapshots = list.damaged.map { "\($0.name)" }
+    held = try repository.marks(.held).keys.map(\.description).sorted()
+    rotationHeld = try repository.retention(of: list, repository.lastPolicy(), now: now).obstacle
+    if let rotationHeld { findings.append("nothing expires: \(rotationHeld)") }
+    let present = Set(list.snapshots.map(\.name))
+    let verifiedDamage = knownDamage.filter { present.contains($0.key) }
+    damagedSnapshots = (list.damaged.map(\.name) + verifiedDamage.keys).map(\.description).sorted()
     for (name, reason) in list.damaged { findings.append("the snapshot \(name) is damaged: \(reason)") }
+    for (name, reason) in verifiedDamage.sorted(by: { $0.key.description < $1.key.description }) {
+      findings.append("the snapshot \(name) is damaged, found \(reason); see: treering verify \(name)")
+    }
     let system = try repository.root.descriptor.fileSystem()
     bytesFree = system.bytesAvailable
     bytesTotal = system.bytesUsed &+ system.bytesAvailable
     bytesCopiedPerDay = Self.bytesCopiedPerDay(list.snapshots, at: now)
     (runs, lastVerification) = Self.history(try repository.historyTail(byteCount: 1 << 20))
     if let last = runs.last, last.exitStatus != 0 {
-      findings.append("the last run, at \(last.time), ended with status \(last.exitStatus)" + (last.error.map { ": \($0)" } ?? ""))
-    }
-    if let lastVerification, lastVerification.exitStatus == ExitStatus.damaged.code {
-      findings.append("the last verification, at \(lastVerification.time), found damage")
+      let why = last.error.map { ": \($0)" } ?? ""
+      findings.append("the last run, at \(last.time), ended with status \(last.exitStatus)\(why)")
     }
     self.findings = findings
     isWell = findings.isEmpty

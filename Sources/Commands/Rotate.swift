@@ -59,7 +59,7 @@ struct RotateCommand: RunnableCommand {
     let repository = try common.openRepository()
     let list = try repository.snapshots()
     // What the configuration says counts for its own repository.
-    let configured = try common.configuration().flatMap { $0.repositoryPath == repository.path ? $0 : nil }
+    let configured = try common.configuration(of: repository)
     let options = RotationOptions(
       policy: try policy(repository, configured), minimumFree: minimumFree ?? configured?.minimumFree,
       keepsSpare: !noSpare && configured?.settings.keepSpare ?? true,
@@ -68,17 +68,41 @@ struct RotateCommand: RunnableCommand {
     let result =
       dryRun
       ? try rotate(repository, options)
-      : try repository.whileLocked("rotate", at: Clock.now()) { try rotate(repository, options) }
-    var status = report(result, list)
+      : try repository.whileLocked("rotate", at: Clock.now()) { try rotateAndRecord(repository, options) }
+    var status = report(result, list, unwanted: options.unwanted)
     if !dryRun, !deleteTrash(repository, threads.count), status == .done { status = .warnings }
     return status
+  }
+
+  private func rotateAndRecord(
+    _ repository: Repository, _ options: RotationOptions
+  ) throws(Failure) -> RotationResult {
+    let start = Clock.now()
+    var line = RotationHistoryLine(time: start.rfc3339)
+    defer {
+      do { try repository.appendHistory(jsonText(line, isLine: true)) } catch {
+        Console.complain("warning: \(error)")
+      }
+    }
+    do throws(Failure) {
+      let result = try rotate(repository, options)
+      line.expired = result.expired.map(\.name.description)
+      line.obstacle = result.plan.obstacle
+      line.exitStatus = (result.missingBytes > 0 ? ExitStatus.noSpace : .done).code
+      return result
+    } catch {
+      line.error = error.description
+      line.exitStatus = ExitStatus(error.kind).code
+      throw error
+    }
   }
 
   private func policy(
     _ repository: Repository, _ configuration: ConfigurationFile?
   ) throws(Failure) -> RetentionPolicy {
     if keep.isEmpty && keepLast == nil && keepWithin == nil {
-      return configuration?.policy ?? repository.lastPolicy()
+      if let configuration { return configuration.policy }
+      return try repository.lastPolicy()
     }
     var policy = RetentionPolicy(keep: [:], keepLast: keepLast ?? 0, keepWithinSeconds: keepWithin)
     for item in keep { policy.keep[item.set] = item.count }
@@ -88,7 +112,9 @@ struct RotateCommand: RunnableCommand {
     return policy
   }
 
-  private func report(_ result: RotationResult, _ list: SnapshotList) -> ExitStatus {
+  private func report(
+    _ result: RotationResult, _ list: SnapshotList, unwanted: Set<SnapshotName>
+  ) -> ExitStatus {
     if common.json {
       Console.print(jsonText(RotationAnswer(result, isDry: dryRun)))
     } else if dryRun || common.verbose || Posix.Process.terminalWidth(.output) != nil && !common.quiet {
@@ -101,13 +127,22 @@ struct RotateCommand: RunnableCommand {
       Console.complain("warning: \(name) is left out of rotation: \(reason)")
     }
     if result.missingBytes > 0 {
-      Console.complain(
-        "\(byteText(result.missingBytes)) are missing to what shall be free, and nothing more can expire; "
-          + "make room, or keep less")
+      Console.complain(result.shortage)
+    }
+    for (name, reason) in result.unreadable {
+      Console.complain("warning: what \(name) holds is not counted as freed: \(reason); see: treering verify \(name)")
     }
     if let obstacle = result.plan.obstacle { Console.complain("nothing expires: \(obstacle)") }
-    if result.plan.obstacle != nil { return .refused }
-    return result.missingBytes > 0 ? .noSpace : list.damaged.isEmpty ? .done : .warnings
+    var isRefused = result.plan.obstacle != nil
+    for (snapshot, decision) in zip(result.snapshots, result.plan.decisions)
+    where unwanted.contains(snapshot.name) && !decision.expires {
+      let why = decision.reasons.filter(\.isProtection).map(\.words).joined(separator: ", ")
+      Console.complain("\(snapshot.name) stays, although --expire names it: \(why)")
+      isRefused = true
+    }
+    if isRefused { return .refused }
+    let isWhole = list.damaged.isEmpty && result.unreadable.isEmpty
+    return result.missingBytes > 0 ? .noSpace : isWhole ? .done : .warnings
   }
 
   private static func rows(_ result: RotationResult) -> [[String]] {
@@ -134,7 +169,33 @@ func deleteTrash(_ repository: Repository, _ threads: Int) -> Bool {
   }
 }
 
+extension RotationResult {
+  /// What is missing, for a person.
+  var shortage: String {
+    "\(byteText(missingBytes)) more would have to come free, and would not even without all that may expire, so "
+      + "nothing expired for space; make room, or ask for less"
+  }
+}
+
+/// What `rotate` leaves in the history.
+struct RotationHistoryLine: Encodable {
+  let time: String
+  let command = "rotate"
+  var expired: [String] = []
+  var obstacle: String?
+  var error: String?
+  var exitStatus = ExitStatus.done.code
+
+  enum CodingKeys: String, CodingKey {
+    case time, command, expired, obstacle, error
+    case exitStatus = "exit_status"
+  }
+}
+
 extension RetentionDecision.Reason {
+  /// True where not even the operator's word makes it expire.
+  var isProtection: Bool { [.newest, .newestGood, .held].contains(self) }
+
   /// What a person reads.
   var words: String {
     switch self {

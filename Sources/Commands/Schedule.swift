@@ -82,8 +82,7 @@ struct ScheduleCommand: RunnableCommand {
       ExecStart=\(program) run --config \(config)
       # What follows holds for hooks as well: one that becomes another user, say, needs CAP_SETUID and CAP_SETGID
       # below and NoNewPrivileges=no, and one that writes elsewhere another line ReadWritePaths=.
-      # A snapshot with warnings is a snapshot.
-      SuccessExitStatus=1
+      # A run with warnings counts as failed; where a file that cannot be read is nothing new: SuccessExitStatus=1
       TimeoutStartSec=infinity
       Nice=10
       IOSchedulingClass=idle

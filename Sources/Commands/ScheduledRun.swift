@@ -24,6 +24,8 @@ final class ScheduledRun {
 
   /// What a program after the run gets when the run was told to end.
   static let lastSeconds: Int64 = 10
+  /// How much of what a program that fails has printed is shown.
+  static let lastLines = 20
 
   /// Never throws: what went wrong is said, recorded in the history and in the exit status. The caller holds
   /// the repository's lock.
@@ -33,14 +35,20 @@ final class ScheduledRun {
     let began = Clock.monotonic()
     answer.time = start.rfc3339
     do {
-      if try !evenIfNotDue && !isDue(options, in: repository, at: start) {
+      if try evenIfNotDue || isDue(options, in: repository, at: start) {
+        answer.steps += notices.runBegins()
+        try allSteps(options, repository)
+        answer.result = "made"
+      } else {
         answer.result = "not_due"
         answer.exitStatus = ExitStatus.done.code
-        return answer
+        // What an earlier run could not, or what the configuration keeps no longer.
+        try rotation(repository, isRepeated: true)
+        if answer.expired.isEmpty {
+          answer.steps = []
+          return answer
+        }
       }
-      answer.steps += notices.runBegins()
-      try allSteps(options, repository)
-      answer.result = "made"
     } catch {
       take(error as? Failure ?? Failure(.failed, "\(error)"))
     }
@@ -81,7 +89,7 @@ final class ScheduledRun {
     do {
       let now = Clock.now()
       let state = try RepositoryState(
-        repository, sources: options.sources, maximumAgeSeconds: file.settings.rpoSeconds, at: now)
+        repository, label: options.label, sources: options.sources, maximumAgeSeconds: file.settings.rpoSeconds, at: now)
       try Commands.writeMetrics(of: state, answer, at: now, to: Array(path.utf8))
     } catch {
       Console.complain("warning: \(error)")
@@ -123,7 +131,16 @@ final class ScheduledRun {
     var failure: (any Error)?
     do {
       for hook in file.settings.hooksBefore { try run(hook, "before") }
-      try snapshot(options, repository)
+      var mayTryAgain = 3
+      while true {
+        do {
+          try snapshot(options, repository)
+          break
+        } catch let full as Failure where full.kind == .noSpace && mayTryAgain > 0 {
+          mayTryAgain -= 1
+          try makeRoom(for: full, repository)
+        }
+      }
       try rotation(repository)
     } catch { failure = error }
     // What was stopped before must go on again, whatever happened in between.
@@ -133,11 +150,24 @@ final class ScheduledRun {
     if let failure { throw failure }
   }
 
+  /// Lets what may expire make room; throws what it was asked for where there is nothing.
+  private func makeRoom(for full: Failure, _ repository: Repository) throws {
+    let before = answer.expired.count
+    try rotation(repository, isRepeated: true, neededBytes: full.neededBytes)
+    let count = answer.expired.count - before
+    guard count > 0 else { throw full }
+    Console.complain("warning: \(full.message); \(count) expired to make room, and it is tried again")
+    _ = deleteTrash(repository, file.threads)
+    answer.exitStatus = ExitStatus.warnings.code
+    answer.error = full.message
+  }
+
   private func note(_ step: String, _ outcome: String, since start: Timestamp, _ message: String? = nil) {
     answer.steps.append(
       RunStep(step: step, outcome: outcome, elapsedSeconds: Clock.monotonic() - start, message: message))
     if outcome == "warnings" && answer.exitStatus == ExitStatus.done.code {
       answer.exitStatus = ExitStatus.warnings.code
+      answer.error = message
     }
   }
 
@@ -156,33 +186,40 @@ final class ScheduledRun {
       if let trouble = result.trouble { Console.complain("warning: \(trouble)") }
       answer.snapshot = SnapshotAnswer(result, progress, monitor.warnings)
       let isGood = progress.warnings.value == 0 && result.trouble == nil
-      note(
-        "snapshot", isGood ? "done" : "warnings", since: start,
-        result.snapshot.name.description + (result.trouble.map { ": \($0)" } ?? ""))
+      var message = "\(result.snapshot.name): \(counted(result.snapshot.summary.root.totals.entries, "entry", "entries")), "
+      message += "\(counted(progress.copied.value, "file", "files")) copied (\(byteText(progress.bytesCopied.value)))"
+      if let trouble = result.trouble { message = trouble.description }
+      if let first = monitor.warnings.first {
+        message = "\(counted(progress.warnings.value, "warning", "warnings")), the first of "
+          + "\(displayName(first.path)): \(first.message)"
+      }
+      note("snapshot", isGood ? "done" : "warnings", since: start, message)
     } catch {
       note("snapshot", "failed", since: start, "\(error)")
       throw error
     }
   }
 
-  private func rotation(_ repository: Repository) throws {
+  /// What keeps snapshots from expiring is said once a period, and not again when it is tried again.
+  private func rotation(_ repository: Repository, isRepeated: Bool = false, neededBytes: UInt64 = 0) throws {
     Posix.Process.notifyServiceManager("STATUS=rotating")
     let start = Clock.monotonic()
     do {
-      let result = try rotate(
-        repository,
-        RotationOptions(
-          policy: file.policy, minimumFree: file.minimumFree, keepsSpare: file.settings.keepSpare,
-          threads: file.threads))
-      answer.expired = result.expired.map(\.name.description)
+      var options = RotationOptions(
+        policy: file.policy, minimumFree: file.minimumFree, keepsSpare: file.settings.keepSpare, threads: file.threads)
+      options.neededBytes = neededBytes
+      let result = try rotate(repository, options)
+      answer.expired += result.expired.map(\.name.description)
       var trouble = result.plan.obstacle.map { "nothing expires: \($0)" }
-      if result.missingBytes > 0 {
-        trouble = "\(byteText(result.missingBytes)) are missing to what shall be free, and nothing more can expire"
+      if result.missingBytes > 0 { trouble = result.shortage }
+      if let damaged = result.damaged.first {
+        trouble = trouble ?? "the snapshot \(damaged.name) is damaged: \(damaged.reason); see: treering status"
       }
+      if isRepeated { trouble = nil }
       if let trouble { Console.complain("warning: \(trouble)") }
       note(
         "rotate", trouble == nil ? "done" : "warnings", since: start,
-        trouble ?? "\(answer.expired.count) expired")
+        trouble ?? (["\(result.expired.count) expired"] + result.expired.map(\.name.description)).joined(separator: " "))
     } catch {
       note("rotate", "failed", since: start, "\(error)")
       throw error
@@ -208,7 +245,7 @@ final class ScheduledRun {
       ) { line in
         if wantsAll { Console.complain("\(hook.command[0]): \(displayName(line))") }
         lines.append(line)
-        if lines.count > 20 { lines.removeFirst() }
+        if lines.count > Self.lastLines { lines.removeFirst() }
       }
       problem = end.trouble(of: hook)
     } catch { problem = "cannot be started: \(error)" }

@@ -8,6 +8,7 @@ internal import Settings
 struct SnapshotImport {
   let directory: [UInt8]
   let label: [UInt8]?
+  let levels: [String]
   let isDry: Bool
   let threads: Int
   let common: CommonOptions
@@ -15,58 +16,75 @@ struct SnapshotImport {
   func execute() throws -> ExitStatus {
     Posix.Process.rememberSignals()
     let repository = try common.openRepository()
-    let trees = try adoptableTrees(in: directory)
+    let trees = try adoptableTrees(in: directory, levels: rsnapshotLevels + levels)
     guard !trees.isEmpty else {
       throw Failure(
         .usage, "there are no snapshots of rsnapshot in \(displayName(directory))",
-        hint: "they are directories such as hourly.0 or daily.3")
+        hint: "they are directories such as hourly.0 or daily.3; name other levels with --level")
     }
+    if !isDry { try Self.refuseWhileRsnapshotWorks() }
+    let settings = try common.configuration(of: repository)?.settings
+    let options = AdoptOptions(
+      directory: directory, label: label ?? Array((settings?.label ?? "localhost").utf8),
+      sources: settings?.sources.map { Array($0.path.utf8) } ?? [], threads: threads)
     let start = Clock.now()
-    let answer =
-      isDry
-      ? SnapshotImportAnswer(
-        time: start.rfc3339, isDry: true,
-        trees: trees.map { .init($0, snapshot: SnapshotName(seconds: $0.time.seconds), error: nil) })
-      : try repository.whileLocked("import", at: start) { try adoptAll(trees, repository, start) }
-    if common.json { Console.print(jsonText(answer)) } else if isDry && !common.quiet { show(answer) }
+    var answer = SnapshotImportAnswer(time: start.rfc3339, isDry: isDry, trees: [])
+    var others: Set<[UInt8]> = []
+    for tree in trees {
+      let seen = try lookAt(tree, options, in: repository)
+      others.formUnion(seen.otherLabels)
+      if isDry { answer.take(tree, SnapshotName(seconds: tree.time.seconds), seen.trouble) }
+    }
+    if !isDry {
+      try repository.whileLocked("import", at: start) { try adoptAll(trees, options, repository, &answer) }
+    }
+    if common.json { Console.print(jsonText(answer)) } else if !common.quiet { show(answer, others) }
     return ExitStatus(code: answer.exitStatus)
   }
 
-  private func show(_ answer: SnapshotImportAnswer) {
-    let rows = answer.trees.map { [$0.tree, $0.snapshot ?? ""] }
-    for line in table([["TREE", "BECOMES"]] + rows) { Console.print(line) }
+  /// By the file that Debian's configuration has it lock.
+  private static func refuseWhileRsnapshotWorks() throws(Failure) {
+    let path = Array("/var/run/rsnapshot.pid".utf8)
+    guard let text = try? Descriptor.open(path: path, .read).readToEnd(limit: 64),
+      let process = Int(String(decoding: text.filter { $0 > 0x20 }, as: UTF8.self)),
+      (try? Descriptor.open(path: Array("/proc/\(process)".utf8), .pathOnly)) != nil
+    else { return }
+    throw Failure(
+      .locked, "rsnapshot is at work, as process \(process)", hint: "wait for it to end, and disable its cron job")
   }
 
-  /// A tree that cannot be adopted stays where it is, and those after it are adopted all the same.
+  private func show(_ answer: SnapshotImportAnswer, _ others: Set<[UInt8]>) {
+    if isDry {
+      let rows = answer.trees.map { [$0.tree, $0.snapshot ?? "stays", $0.error ?? ""] }
+      for line in table([["TREE", "BECOMES", ""]] + rows) { Console.print(line) }
+    } else if answer.error == nil {
+      Console.print("disable rsnapshot's cron job; what retention makes of them is shown by: treering rotate --dry-run")
+    }
+    if !others.isEmpty {
+      let names = others.map { displayName($0) }.sorted().joined(separator: ", ")
+      Console.print(
+        "beside their label the trees hold \(names): restore what is there by a path such as \(displayName(others.first!))/etc, "
+          + "and keep what nothing backs up now with treering hold")
+    }
+  }
+
+  /// What stands in the way of one tree ends the work: those after it would keep it out for ever.
   private func adoptAll(
-    _ trees: [AdoptableTree], _ repository: Repository, _ start: Timestamp
-  ) throws -> SnapshotImportAnswer {
-    let configured = try common.configuration().flatMap { $0.repositoryPath == repository.path ? $0 : nil }
-    let options = AdoptOptions(
-      directory: directory, label: label, sources: configured?.settings.sources.map { Array($0.path.utf8) } ?? [],
-      threads: threads)
-    var answer = SnapshotImportAnswer(time: start.rfc3339, isDry: false, trees: [])
+    _ trees: [AdoptableTree], _ options: AdoptOptions, _ repository: Repository,
+    _ answer: inout SnapshotImportAnswer
+  ) throws {
     for tree in trees {
-      do {
-        let snapshot = try adopt(one: tree, options, repository)
-        answer.trees.append(.init(tree, snapshot: snapshot.name, error: nil))
+      do throws(Failure) {
+        answer.take(tree, try adopt(one: tree, options, repository).name, nil)
       } catch {
-        let message = "\(displayName(tree.name)) is not adopted, and stays where it is: \(error)"
-        Console.complain(message)
-        answer.trees.append(.init(tree, snapshot: nil, error: error.description))
-        answer.error = answer.error ?? message
-        if error.kind == .failed { continue }
-        // The others would fare no better.
-        answer.exitStatus = ExitStatus(error.kind).code
+        answer.take(tree, nil, error)
+        Console.complain(
+          "\(displayName(tree.name)) is not adopted, and stays where it is with those after it: \(error)")
         break
       }
     }
-    if answer.error != nil, answer.exitStatus == ExitStatus.done.code {
-      answer.exitStatus = (answer.trees.contains { $0.snapshot != nil } ? ExitStatus.warnings : .failed).code
-    }
     try repository.updateSets(repository.snapshots())
     try repository.appendHistory(jsonText(answer, isLine: true))
-    return answer
   }
 
   private func adopt(
@@ -112,8 +130,15 @@ struct SnapshotImportAnswer: Encodable {
   let isDry: Bool
   var trees: [Tree]
   var exitStatus = ExitStatus.done.code
-  /// The first thing that went wrong.
+  /// What went wrong.
   var error: String?
+
+  mutating func take(_ tree: AdoptableTree, _ snapshot: SnapshotName?, _ failure: Failure?) {
+    trees.append(Tree(tree, snapshot: failure == nil ? snapshot : nil, error: failure?.description))
+    guard let failure, error == nil else { return }
+    error = "\(displayName(tree.name)): \(failure)"
+    exitStatus = ExitStatus(failure.kind).code
+  }
 
   enum CodingKeys: String, CodingKey {
     case time, command

@@ -28,10 +28,10 @@ struct StatusCommand: RunnableCommand {
 
   func execute() throws -> ExitStatus {
     let repository = try common.openRepository()
-    let file = try common.configuration().flatMap { $0.repositoryPath == repository.path ? $0 : nil }
+    let file = try common.configuration(of: repository)
     let state = try RepositoryState(
-      repository, sources: file?.settings.sources.map { Array($0.path.utf8) },
-      maximumAgeSeconds: maxAge ?? file?.settings.rpoSeconds, at: Clock.now())
+      repository, label: file.map { Array($0.settings.label.utf8) },
+      sources: file?.settings.sources.map { Array($0.path.utf8) }, maximumAgeSeconds: maxAge ?? file?.settings.rpoSeconds, at: Clock.now())
     if common.json {
       Console.print(jsonText(state))
     } else if !common.quiet {
@@ -52,7 +52,7 @@ struct StatusCommand: RunnableCommand {
     lines += [
       "",
       "snapshots     \(state.snapshots)" + (sets.isEmpty ? "" : " (\(sets.joined(separator: ", ")))"),
-      "rotation      " + (state.rotationHeld.map { "held since \($0)" } ?? "goes on"),
+      "rotation      " + (state.rotationHeld.map { "nothing expires: \($0)" } ?? "goes on"),
     ]
     if !state.held.isEmpty { lines.append("held          \(state.held.joined(separator: " "))") }
     lines.append("verification  " + (state.lastVerification.map(verificationText) ?? "never"))
@@ -73,7 +73,8 @@ struct StatusCommand: RunnableCommand {
     var text = "\(byteText(state.bytesFree)) of \(byteText(state.bytesTotal)) free"
     if state.bytesCopiedPerDay > 0 {
       let days = state.bytesFree / state.bytesCopiedPerDay
-      text += ", \(byteText(state.bytesCopiedPerDay)) copied a day: enough for \(counted(days, "day", "days"))"
+      let enough = days == 0 ? "less than a day" : days > 3650 ? "more than ten years" : counted(days, "day", "days")
+      text += ", \(byteText(state.bytesCopiedPerDay)) copied a day: enough for \(enough)"
     }
     return text
   }

@@ -12,36 +12,13 @@ func grouped(_ number: UInt64) -> String {
   return String(decoding: text, as: UTF8.self)
 }
 
-/// Bytes in the largest binary unit that leaves a number of at least 1.
-func byteText(_ bytes: UInt64) -> String {
-  let units = ["KiB", "MiB", "GiB", "TiB", "PiB"]
-  if bytes < 1024 { return "\(bytes) B" }
-  var value = Double(bytes) / 1024
-  var unit = 0
-  while value >= 1024 && unit < units.count - 1 {
-    value /= 1024
-    unit += 1
-  }
-  return "\(fixed(value, value < 10 ? 1 : 0)) \(units[unit])"
-}
-
-/// A number with so many digits after the point.
-func fixed(_ value: Double, _ digits: Int) -> String {
-  var scale = 1.0
-  for _ in 0..<digits { scale *= 10 }
-  let rounded = UInt64((max(0, value) * scale).rounded())
-  if digits == 0 { return String(rounded) }
-  let fraction = String(rounded % UInt64(scale))
-  return "\(rounded / UInt64(scale))."
-    + String(repeating: "0", count: digits - fraction.count) + fraction
-}
-
 func durationText(_ seconds: Double) -> String {
   if seconds < 10 { return "\(fixed(seconds, seconds < 1 ? 2 : 1)) s" }
   let whole = Int(seconds.rounded())
   if whole < 60 { return "\(whole) s" }
   if whole < 3600 { return "\(whole / 60) min \(whole % 60) s" }
-  return "\(whole / 3600) h \(whole / 60 % 60) min"
+  if whole < 86_400 { return "\(whole / 3600) h \(whole / 60 % 60) min" }
+  return "\(whole / 86_400) d \(whole / 3600 % 24) h"
 }
 
 /// A count with its noun.

@@ -9,6 +9,7 @@ public enum Treering {
   public static let version = "0.1.0"
 
   public static func start() -> Never {
+    Posix.Process.openStandardStreams()
     Posix.Process.clearCreationMask()
     Posix.Process.raiseDescriptorLimit()
     Posix.Process.ignoreBrokenPipes()

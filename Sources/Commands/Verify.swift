@@ -82,11 +82,29 @@ struct VerifyCommand: RunnableCommand {
       time: start.rfc3339, snapshots: names.count, ofSnapshots: list.snapshots.count + list.damaged.count,
       entries: progress.entries.value, bytesRead: progress.bytesRead.value,
       problems: result.problems, exitStatus: status.code)
-    do { try repository.appendHistory(jsonText(history, isLine: true)) } catch {
+    do {
+      try Self.remember(result, in: repository, at: start)
+      try repository.appendHistory(jsonText(history, isLine: true))
+    } catch {
       // Whoever may only read the repository may verify it.
       if common.verbose { Console.complain("note: \(error)") }
     }
     return status
+  }
+
+  /// What is damaged stays known until it is found whole.
+  private static func remember(
+    _ result: VerifyResult, in repository: Repository, at time: Timestamp
+  ) throws(Failure) {
+    for (name, damaged) in result.damage {
+      guard let damaged else { continue }
+      if damaged == 0 {
+        _ = try repository.unmark(name, .damaged)
+      } else {
+        let reason = counted(damaged, "path differs", "paths differ")
+        try repository.mark(name, .damaged, reason: "by verify: \(reason)", at: time)
+      }
+    }
   }
 
   private static func line(_ problem: Problem) -> String {

@@ -151,6 +151,11 @@ extension Descriptor {
   /// Makes a directory one of the caller's without attributes; the mode and the time stay.
   public borrowing func becomePlainDirectory() throws(Errno) {
     for attribute in try extendedAttributes() { try removeExtendedAttribute(attribute.name) }
+    try takeOwnership()
+  }
+
+  /// Makes an inode the caller's.
+  public borrowing func takeOwnership() throws(Errno) {
     let status = try status()
     let (user, group) = (Process.effectiveUser, Process.effectiveGroup)
     if status.user != user || status.group != group { try setOwner(user: user, group: group) }

@@ -16,6 +16,9 @@ public enum Process {
   /// Raises the soft limit of open descriptors to the hard one; deep trees hold some per level.
   public static func raiseDescriptorLimit() { _ = tr_raise_descriptor_limit() }
 
+  /// Opens `/dev/null` in the place of each standard stream that the process was started without.
+  public static func openStandardStreams() { tr_open_standard_streams() }
+
   /// Writing to a pipe that nobody reads becomes an error instead of ending the process.
   public static func ignoreBrokenPipes() { tr_ignore_broken_pipes() }
 

@@ -27,10 +27,10 @@ public final class Adoption: Sendable {
   ///
   /// The tree comes first: where the machine stops in between, `Repository.recover` finds the catalog in
   /// `pending` and the tree in its place, and completes the pair. An error takes all back, and the tree is where
-  /// it was. Throws also where `found` is no longer the directory `tree`.
+  /// it was. Throws also where `found` is no longer the directory that it was.
   public func publish(
     _ summary: CatalogSummary, _ writer: FrameWriter, moving found: [UInt8], of directory: Directory,
-    holding tree: Directory
+    whichWas tree: FileStatus
   ) throws {
     let catalogs = try repository.directory(Repository.catalogsName)
     let root = repository.root
@@ -40,8 +40,9 @@ public final class Adoption: Sendable {
       try pending.descriptor.synchronizeFileSystem()
       try directory.descriptor.rename(found.span, to: root.descriptor, as: name.bytes.span)
       isMoved = true
-      guard try root.descriptor.status(of: name.bytes.span).inode == tree.descriptor.status().inode else {
-        throw Failure(.failed, "\(displayName(found)) was replaced by another directory meanwhile")
+      let moved = try root.descriptor.status(of: name.bytes.span)
+      guard moved.inode == tree.inode, moved.modified == tree.modified else {
+        throw Failure(.failed, "\(displayName(found)) was replaced by another directory, or has changed, meanwhile")
       }
       try root.descriptor.synchronize()
       try directory.descriptor.synchronize()
@@ -60,8 +61,12 @@ public final class Adoption: Sendable {
     }
   }
 
-  /// Forgets the catalog; the tree is where it was.
-  public func giveUp() { try? pending.descriptor.unlink(name.catalogName.span) }
+  /// Forgets the catalog; the tree is where it was. Where it could not be moved back, `recover` needs it.
+  public func giveUp() {
+    if (try? repository.root.descriptor.status(of: name.bytes.span)) == nil {
+      try? pending.descriptor.unlink(name.catalogName.span)
+    }
+  }
 }
 
 extension Repository {

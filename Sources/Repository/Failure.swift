@@ -21,11 +21,14 @@ public struct Failure: Error, Sendable, CustomStringConvertible {
   public var message: String
   /// What to do about it.
   public var hint: String?
+  /// Of `noSpace`: what should be free, as far as that is known.
+  public var neededBytes: UInt64 = 0
 
-  public init(_ kind: Kind, _ message: String, hint: String? = nil) {
+  public init(_ kind: Kind, _ message: String, hint: String? = nil, neededBytes: UInt64 = 0) {
     self.kind = kind
     self.message = message
     self.hint = hint
+    self.neededBytes = neededBytes
   }
 
   public var description: String { hint.map { "\(message); \($0)" } ?? message }

@@ -4,18 +4,23 @@ extension Repository {
   /// The mounts (as in `FileStatus`) that show a directory inside the repository under another path: bind
   /// mounts, which no device or inode number gives away. From `/proc/self/mountinfo`, see proc(5).
   public func innerMounts() -> Set<UInt64> {
-    guard
-      let text = try? Descriptor.open(path: Array("/proc/self/mountinfo".utf8), .read)
-        .readWhole(limit: 64 << 20),
-      let real = try? Process.realPath(path)
-    else { return [] }
-    let mounts = text.split(separator: 10).compactMap { MountLine($0) }
+    guard let real = try? Process.realPath(path) else { return [] }
+    let mounts = MountLine.all()
     guard let own = mounts.first(where: { $0.id == identity.mount }) else { return [] }
     // The repository's path from the root of its file system.
     let below = own.point == [slash] ? real : Array(real.dropFirst(own.point.count))
     let inside = own.root == [slash] ? below : own.root + below
     return Set(
       mounts.filter { $0.device == own.device && $0.root.starts(with: inside + [slash]) }.map(\.id))
+  }
+}
+
+extension Repository {
+  /// True where something is mounted on a directory of the repository, or below it.
+  func hasMounts(below names: [[UInt8]]) -> Bool {
+    guard let real = try? Process.realPath(path) else { return false }
+    let place = real + names.flatMap { [slash] + $0 }
+    return MountLine.all().contains { $0.point == place || $0.point.starts(with: place + [slash]) }
   }
 }
 
@@ -27,6 +32,12 @@ private struct MountLine {
   let device: [UInt8]
   let root: [UInt8]
   let point: [UInt8]
+
+  /// What the process sees mounted; empty where that cannot be read.
+  static func all() -> [MountLine] {
+    let text = try? Descriptor.open(path: Array("/proc/self/mountinfo".utf8), .read).readWhole(limit: 64 << 20)
+    return (text ?? []).split(separator: 10).compactMap { MountLine($0) }
+  }
 
   init?(_ line: ArraySlice<UInt8>) {
     let fields = line.split(separator: UInt8(ascii: " "), maxSplits: 5)

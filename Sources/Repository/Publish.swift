@@ -28,6 +28,8 @@ public final class PendingSnapshot: Sendable {
       isRecycled = try repository.takeSpare(as: name, in: pending)
       if !isRecycled { try pending.descriptor.makeDirectory(name.bytes.span, mode: 0o700) }
       tree = try pending.directory(name.bytes.span)
+      // An adopted tree has attributes and an owner of its own.
+      if isRecycled { try tree.descriptor.becomePlainDirectory() }
       // Every directory below inherits a default ACL; only the source's own may appear in a snapshot.
       try tree.descriptor.dropInheritedACLs()
       catalog = try NewCatalogFile(

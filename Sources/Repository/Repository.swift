@@ -20,9 +20,9 @@ public final class Repository: Sendable {
   static let pendingName = Array("pending".utf8)
   static let trashName = Array("trash".utf8)
   static let spareName = Array("spare".utf8)
-  static let heldName = Array("held".utf8)
   static let retentionName = Array("retention".utf8)
   static let latestName = Array("latest".utf8)
+  static let releasedName = Array("released".utf8)
   static let rotationHoldName = Array("rotation-held".utf8)
   static let historyName = Array("history.jsonl".utf8)
 
@@ -60,7 +60,7 @@ public final class Repository: Sendable {
       if error == .noSuchEntry || error == .notADirectory {
         throw Failure(
           .usage, "\(shown) is not a repository: it has no .treering/repository.toml",
-          hint: "make one with: treering init \(shown)")
+          hint: "is its disk mounted? A directory that never was one becomes one with: treering init \(shown)")
       }
       throw Failure(.usage, "cannot open the repository \(shown): \(error)")
     }
@@ -269,8 +269,15 @@ public final class Repository: Sendable {
     }
   }
 
-  /// Lets rotation go on; false where it was not held.
-  public func releaseRotation() throws(Failure) -> Bool {
+  /// The newest snapshot when rotation was released last: a gap before it is no reason to hold it again.
+  func acceptedGap() -> String? {
+    let text = try? control.descriptor.openToRead(Self.releasedName.span).readToEnd(limit: 256)
+    return text.map { String(decoding: $0.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self) }
+  }
+
+  /// Lets rotation go on; false where it was not held. That `newest` is far from the one before it is all right.
+  public func releaseRotation(newest: SnapshotName?) throws(Failure) -> Bool {
+    if let newest { try replace(Self.releasedName, with: "\(newest)\n") }
     do throws(Errno) {
       try control.descriptor.unlink(Self.rotationHoldName.span)
       try control.descriptor.synchronize()
@@ -299,8 +306,12 @@ public final class Repository: Sendable {
   public func appendHistory(_ line: String) throws(Failure) {
     do {
       let file = try control.descriptor.open(
-        Self.historyName.span, [.write, .create, .append], mode: 0o600)
-      try file.write(Array(line.utf8) + [UInt8(ascii: "\n")])
+        Self.historyName.span, [.readWrite, .create, .append], mode: 0o600)
+      let newline = UInt8(ascii: "\n")
+      // What a crash has torn stays a line of its own.
+      let size = try file.status().size
+      let isTorn = try size > 0 && file.read(at: size - 1, count: 1) != [newline]
+      try file.write((isTorn ? [newline] : []) + Array(line.utf8) + [newline])
       try file.close()
     } catch { throw .writing("record the run in the history of", path, error) }
   }

@@ -4,12 +4,12 @@ public import Retention
 
 extension Snapshot {
   /// What retention needs to know of it.
-  func retained(isHeld: Bool, isUnwanted: Bool) -> RetainedSnapshot {
+  func retained(isHeld: Bool, isDamaged: Bool, isUnwanted: Bool) -> RetainedSnapshot {
     let seconds = summary.started.seconds
     return RetainedSnapshot(
       name: name.description, time: seconds,
       local: LocalTime(fields: Clock.localFields(seconds), of: seconds),
-      isGood: summary.outcome == .complete, isHeld: isHeld, isUnwanted: isUnwanted,
+      isGood: summary.outcome == .complete && !isDamaged, isHeld: isHeld, isUnwanted: isUnwanted,
       sources: summary.sources.map { summary.label + [UInt8(ascii: "/")] + $0 })
   }
 }
@@ -19,12 +19,14 @@ extension Repository {
   public func retention(
     of list: SnapshotList, _ policy: RetentionPolicy, now: Timestamp, unwanted: Set<SnapshotName> = []
   ) throws(Failure) -> RetentionPlan {
-    let held = try heldSnapshots()
+    let held = try marks(.held)
+    let damaged = try marks(.damaged)
     let obstacle = try heldRotation().map { "rotation is held since \($0)" }
     return retentionPlan(
       list.snapshots.map {
-        $0.retained(isHeld: held[$0.name] != nil, isUnwanted: unwanted.contains($0.name))
-      }, policy, now: now.seconds, obstacle: obstacle)
+        $0.retained(
+          isHeld: held[$0.name] != nil, isDamaged: damaged[$0.name] != nil, isUnwanted: unwanted.contains($0.name))
+      }, policy, now: now.seconds, obstacle: obstacle, accepted: acceptedGap())
   }
 
   /// The members of each set, the newest first, by the policy that was last applied.
@@ -46,38 +48,63 @@ extension Repository {
   // MARK: The policy that was applied last
 
   /// The policy of the last rotation, and the standard one before the first.
-  public func lastPolicy() -> RetentionPolicy {
-    let name = Self.retentionName
-    guard let text = try? control.descriptor.openToRead(name.span).readToEnd(limit: 4096) else {
-      return .standard
+  ///
+  /// Throws `damaged` where it cannot be read whole: what is kept must never be less for it.
+  public func lastPolicy() throws(Failure) -> RetentionPolicy {
+    let text: [UInt8]
+    do throws(Errno) {
+      let name = Self.retentionName
+      text = try control.descriptor.openToRead(name.span).readToEnd(limit: 4096)
+    } catch {
+      if error == .noSuchEntry { return .standard }
+      throw damagedPolicy("\(error)")
     }
     var policy = RetentionPolicy(keep: [:])
+    var missing = Set(SnapshotSet.allCases.map(\.rawValue) + ["keep_last"])
     for word in String(decoding: text, as: UTF8.self).split(whereSeparator: \.isWhitespace) {
-      let parts = word.split(separator: "=")
-      guard parts.count == 2, let number = Int64(parts[1]), number >= 0 else { continue }
+      let parts = word.split(separator: "=", omittingEmptySubsequences: false).map(String.init)
+      guard parts.count == 2, let number = Int64(parts[1]), number >= 0 else { throw damagedPolicy("\(word)") }
+      missing.remove(parts[0])
       switch parts[0] {
       case "keep_last": policy.keepLast = Int(number)
       case "keep_within_seconds": policy.keepWithinSeconds = number
-      default: if let set = SnapshotSet(rawValue: String(parts[0])) { policy.keep[set] = Int(number) }
+      default:
+        guard let set = SnapshotSet(rawValue: parts[0]) else { throw damagedPolicy("\(word)") }
+        policy.keep[set] = Int(number)
       }
+    }
+    guard missing.isEmpty, text.last == UInt8(ascii: "\n"), !policy.keepsNothing else {
+      throw damagedPolicy("it is not whole")
     }
     return policy
   }
 
+  private func damagedPolicy(_ why: String) -> Failure {
+    Failure(
+      .damaged, "\(displayName(path))/.treering/retention cannot be read: \(displayName(Array(why.utf8)))",
+      hint: "say again what to keep, such as: treering rotate --keep daily=7")
+  }
+
   /// Remembers a policy, so that sets mean the same to every command.
   public func remember(_ policy: RetentionPolicy) throws(Failure) {
-    if policy == lastPolicy() { return }
+    if policy == (try? lastPolicy()) { return }
     var words = SnapshotSet.allCases.map { "\($0.rawValue)=\(policy.keep[$0] ?? 0)" }
     words.append("keep_last=\(policy.keepLast)")
     if let within = policy.keepWithinSeconds { words.append("keep_within_seconds=\(within)") }
-    let temporary = Self.retentionName + Array(".new".utf8)
-    let name = Self.retentionName
+    try replace(Self.retentionName, with: words.joined(separator: " ") + "\n")
+  }
+
+  /// Writes a small file of `.treering` anew, durably, whole or not at all.
+  func replace(_ name: [UInt8], with text: String) throws(Failure) {
+    let temporary = name + Array(".new".utf8)
     do {
       let file = try control.descriptor.open(temporary.span, [.write, .create, .truncate], mode: 0o600)
-      try file.write(Array((words.joined(separator: " ") + "\n").utf8))
+      try file.write(Array(text.utf8))
+      try file.synchronize()
       try file.close()
       try control.descriptor.rename(temporary.span, to: control.descriptor, as: name.span, replacing: true)
-    } catch { throw .writing("remember the retention of", path, error) }
+      try control.descriptor.synchronize()
+    } catch { throw .writing("write .treering/\(displayName(name)) of", path, error) }
   }
 
   // MARK: Directories of links

@@ -48,6 +48,7 @@ extension Repository {
     }
     let marker = name.bytes + Self.expiredSuffix
     try pending.descriptor.unlink(marker.span)
+    for kind in SnapshotMark.allCases { _ = try? unmark(name, kind) }
   }
 
   /// Makes a directory the spare, unless there is one; false then.
@@ -106,6 +107,8 @@ extension Repository {
       try listing.read(try spare.descriptor.reopenDirectory())
       guard let entry = listing.entries.last else { return false }
       let found = Array(listing.bytes[entry.range])
+      // What somebody has mounted in it is not ours to change.
+      if hasMounts(below: [Self.controlName, Self.spareName, found]) { return false }
       guard let status = try? spare.descriptor.status(of: found.span), status.kind == .directory,
         status.user == Process.effectiveUser, SnapshotName(found) != nil
       else {
@@ -119,53 +122,4 @@ extension Repository {
 
   /// What is to be deleted, for whoever deletes it.
   public func trash() throws(Failure) -> Directory { try directory(Self.trashName) }
-
-  // MARK: Held snapshots
-
-  /// The snapshots that never expire, each with since when and why.
-  public func heldSnapshots() throws(Failure) -> [SnapshotName: String] {
-    var held: [SnapshotName: String] = [:]
-    do throws(Errno) {
-      let directory = try inside(Self.heldName)
-      var listing = DirectoryListing()
-      try listing.read(directory.descriptor)
-      for entry in listing.entries {
-        let found = Array(listing.bytes[entry.range])
-        guard let name = SnapshotName(found) else { continue }
-        let text = try? directory.descriptor.openToRead(found.span).readToEnd(limit: 1 << 16)
-        held[name] = displayName((text ?? []).filter { $0 != 10 })
-      }
-      return held
-    } catch {
-      if error == .noSuchEntry { return [:] }
-      throw Failure(.failed, "cannot read \(displayName(path))/.treering/held: \(error)")
-    }
-  }
-
-  /// Keeps a snapshot from expiring until it is released.
-  public func hold(_ name: SnapshotName, reason: String, at time: Timestamp) throws(Failure) {
-    do {
-      try Self.makeIfMissing(Self.heldName, in: control.descriptor)
-      let directory = try inside(Self.heldName)
-      let file = try directory.descriptor.open(name.bytes.span, [.write, .create, .truncate], mode: 0o600)
-      let since = CalendarTime(seconds: time.seconds).rfc3339
-      try file.write(Array("\(since)\(reason.isEmpty ? "" : " ")\(reason)\n".utf8))
-      try file.synchronize()
-      try directory.descriptor.synchronize()
-      try control.descriptor.synchronize()
-    } catch { throw .writing("hold the snapshot \(name) in", path, error) }
-  }
-
-  /// Lets a held snapshot expire; false where it was not held.
-  public func release(_ name: SnapshotName) throws(Failure) -> Bool {
-    do throws(Errno) {
-      let directory = try inside(Self.heldName)
-      try directory.descriptor.unlink(name.bytes.span)
-      try directory.descriptor.synchronize()
-      return true
-    } catch {
-      if error == .noSuchEntry { return false }
-      throw .writing("release the snapshot \(name) in", path, error)
-    }
-  }
 }

@@ -18,9 +18,10 @@ public struct RetentionPolicy: Hashable, Sendable {
     keep: [.hourly: 24, .daily: 7, .weekly: 4, .monthly: 12, .yearly: 3])
 
   /// True where nothing but the newest would be kept.
-  public var keepsNothing: Bool {
-    keep.values.allSatisfy { $0 == 0 } && keepLast == 0 && keepWithinSeconds == nil
-  }
+  public var keepsNothing: Bool { countsNothing && keepWithinSeconds ?? 0 <= 0 }
+
+  /// True where nothing is kept by its number.
+  var countsNothing: Bool { keep.values.allSatisfy { $0 == 0 } && keepLast == 0 }
 }
 
 /// What retention needs to know of a snapshot.
@@ -103,24 +104,33 @@ public struct RetentionPlan: Sendable {
 
 /// Decides what is kept, from the snapshots alone; oldest first, in the order of their sequence numbers.
 ///
-/// A set's member is the first good snapshot of its period, or, where the period has none, the first.
+/// A set's member is the first good snapshot of its period that has a source, or, where the period has none, the
+/// first: each source has members of its own, so that those which are taken by turns do not push each other out.
 /// `obstacle` is what the caller knows: rotation is held. Nothing expires either where the clock cannot be
-/// right: but for what the operator wants to be rid of.
+/// right, unless somebody looked when `accepted` was the newest: but for what the operator wants to be rid of.
 public func retentionPlan(
-  _ snapshots: [RetainedSnapshot], _ policy: RetentionPolicy, now: Int64, obstacle: String? = nil
+  _ snapshots: [RetainedSnapshot], _ policy: RetentionPolicy, now: Int64, obstacle: String? = nil,
+  accepted: String? = nil
 ) -> RetentionPlan {
+  let sources = placesOfSources(snapshots)
   var reasons = [[RetentionDecision.Reason]](repeating: [], count: snapshots.count)
-  for index in newestOfEachSource(snapshots) { reasons[index].append(.newestGood) }
+  for places in sources.values {
+    if let newest = places.last(where: { snapshots[$0].isGood }) ?? places.last,
+      !reasons[newest].contains(.newestGood)
+    {
+      reasons[newest].append(.newestGood)
+    }
+  }
   if let last = snapshots.indices.last { reasons[last].insert(.newest, at: 0) }
   for index in snapshots.indices where snapshots[index].isHeld { reasons[index].append(.held) }
   for set in SnapshotSet.allCases {
-    for (rank, index) in members(snapshots, of: set).reversed().prefix(policy.keep[set] ?? 0).enumerated() {
+    let kept = sources.values.flatMap { members(snapshots, at: $0, of: set).suffix(policy.keep[set] ?? 0) }
+    for (rank, index) in Set(kept).sorted().reversed().enumerated() {
       reasons[index].append(.member(set, rank: rank))
     }
   }
-  for (rank, index) in snapshots.indices.reversed().prefix(policy.keepLast).enumerated() {
-    reasons[index].append(.last(rank: rank))
-  }
+  let last = sources.values.flatMap { $0.suffix(policy.keepLast) }
+  for (rank, index) in Set(last).sorted().reversed().enumerated() { reasons[index].append(.last(rank: rank)) }
   if let within = policy.keepWithinSeconds, let newest = snapshots.last {
     for index in snapshots.indices where newest.time - snapshots[index].time <= within {
       reasons[index].append(.within)
@@ -128,7 +138,7 @@ public func retentionPlan(
   }
 
   var plan = RetentionPlan(decisions: [], obstacle: obstacle)
-  if obstacle == nil { (plan.obstacle, plan.mustBeReleased) = clockTrouble(snapshots, now) }
+  if obstacle == nil { (plan.obstacle, plan.mustBeReleased) = clockTrouble(snapshots, policy, now, accepted) }
   plan.decisions = snapshots.indices.map { index in
     let isProtected = reasons[index].contains { [.newest, .newestGood, .held].contains($0) }
     if snapshots[index].isUnwanted && !isProtected {
@@ -141,10 +151,23 @@ public func retentionPlan(
   return plan
 }
 
-/// The members of a set, oldest first.
-private func members(_ snapshots: [RetainedSnapshot], of set: SnapshotSet) -> [Int] {
+/// Where the snapshots are that have a source, oldest first. One that was made elsewhere, and does not say of what it
+/// is, counts for every source.
+private func placesOfSources(_ snapshots: [RetainedSnapshot]) -> [[UInt8]: [Int]] {
+  var all = Set(snapshots.flatMap(\.sources))
+  if all.isEmpty { all = [[]] }
+  var places: [[UInt8]: [Int]] = [:]
+  for index in snapshots.indices {
+    let sources = snapshots[index].sources
+    for source in sources.isEmpty ? all : Set(sources) { places[source, default: []].append(index) }
+  }
+  return places
+}
+
+/// The members of a set among those at some places, oldest first.
+private func members(_ snapshots: [RetainedSnapshot], at indices: [Int], of set: SnapshotSet) -> [Int] {
   var places: [[Int]: Int] = [:]
-  for index in snapshots.indices where !snapshots[index].isUnwanted {
+  for index in indices where !snapshots[index].isUnwanted {
     let key = set.key(snapshots[index].local)
     if let first = places[key], snapshots[first].isGood || !snapshots[index].isGood { continue }
     places[key] = index
@@ -152,23 +175,14 @@ private func members(_ snapshots: [RetainedSnapshot], of set: SnapshotSet) -> [I
   return places.values.sorted()
 }
 
-/// Of each source the newest good snapshot, or, where it has none, the newest.
-private func newestOfEachSource(_ snapshots: [RetainedSnapshot]) -> Set<Int> {
-  var newest: [[UInt8]: Int] = [:]
-  for index in snapshots.indices {
-    // One that was made elsewhere may not say of what it is.
-    for source in snapshots[index].sources.isEmpty ? [[]] : snapshots[index].sources {
-      if let known = newest[source], snapshots[known].isGood && !snapshots[index].isGood { continue }
-      newest[source] = index
-    }
-  }
-  return Set(newest.values)
-}
-
 /// Longer than any machine that is in use stands still.
 private let implausibleGapSeconds: Int64 = 366 * 86_400
 
-private func clockTrouble(_ snapshots: [RetainedSnapshot], _ now: Int64) -> (String?, Bool) {
+private func clockTrouble(
+  _ snapshots: [RetainedSnapshot], _ policy: RetentionPolicy, _ now: Int64, _ accepted: String?
+) -> (String?, Bool) {
+  // What somebody wants to be rid of may be what was taken at a wrong time.
+  let snapshots = snapshots.filter { !$0.isUnwanted }
   guard let newest = snapshots.last else { return (nil, false) }
   if let future = snapshots.last(where: { $0.time > now }) {
     return (
@@ -180,7 +194,14 @@ private func clockTrouble(_ snapshots: [RetainedSnapshot], _ now: Int64) -> (Str
     if previous.time > newest.time {
       return ("the clock was set back between \(previous.name) and \(newest.name)", false)
     }
-    if newest.time - previous.time > implausibleGapSeconds {
+    let gap = newest.time - previous.time
+    if let within = policy.keepWithinSeconds, policy.countsNothing, gap > within, newest.name != accepted {
+      return (
+        "more time than is kept lies between \(previous.name) and \(newest.name); if the clock is right, run: "
+          + "treering release", true
+      )
+    }
+    if gap > implausibleGapSeconds, newest.name != accepted {
       return (
         "more than a year lies between \(previous.name) and \(newest.name); if the clock is right, run: "
           + "treering release", true

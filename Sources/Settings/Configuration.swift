@@ -5,6 +5,8 @@ public struct Configuration: Sendable, Equatable {
     public var path = ""
     /// Patterns of gitignore(5).
     public var exclude: [String] = []
+    /// The line of each of them.
+    public var excludeLines: [Int] = []
     /// Files of such patterns.
     public var excludeFrom: [String] = []
     public var oneFileSystem = false

@@ -104,7 +104,7 @@ extension TableReader {
   /// An address of HTTP or HTTPS, which must be there.
   fileprivate func address(_ key: String) -> String {
     require(key)
-    return value(key, expecting: "an address that begins with https:// or http://") { found in
+    return value(key, expecting: "an address that begins with https:// or http://", isSecret: true) { found in
       found.string.flatMap { text in
         (text.hasPrefix("https://") || text.hasPrefix("http://")) && !text.utf8.contains { $0 <= 0x20 } ? text : nil
       }
@@ -156,6 +156,7 @@ extension Configuration.Source {
     table.require("path")
     path = table.path("path") ?? ""
     exclude = table.strings("exclude", expecting: "an array of patterns, such as [\".cache/\", \"*.tmp\"]") ?? []
+    excludeLines = exclude.indices.map { table.line(of: "exclude", $0) }
     excludeFrom = table.strings("exclude_from", expecting: "an array of files") ?? []
     if excludeFrom.contains(where: { !$0.hasPrefix("/") }) {
       table.complain("exclude_from", "\"exclude_from\" should be absolute paths")

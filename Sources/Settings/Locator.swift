@@ -12,7 +12,10 @@ struct Locator {
   /// The first thing that the parser takes for impossible, so that it would end the process: a table's bracket that
   /// no name follows, and a value that begins with what ends one.
   private(set) var fault: (place: Place, message: String)?
+  /// How deep arrays and tables may lie in each other; the parser has no limit of its own, and would overflow the stack.
+  private static let deepest = 64
   private let bytes: [UInt8]
+  private var depth = 0
   private var position = 0
   private var line = 1
   private var lineStart = 0
@@ -121,6 +124,13 @@ struct Locator {
     if values[path] == nil { values[path] = here }
     if keys[path] == nil { keys[path] = here }
     if fault == nil, let byte = current, ",]}#".utf8.contains(byte) { fault = (here, "a value is missing here") }
+    depth += 1
+    defer { depth -= 1 }
+    if depth > Self.deepest {
+      fault = fault ?? (here, "arrays or tables lie more than \(Self.deepest) deep in each other")
+      position = bytes.count
+      return
+    }
     switch current {
     case UInt8(ascii: "\""), UInt8(ascii: "'"): string()
     case UInt8(ascii: "["):

@@ -1,11 +1,14 @@
 /// Amounts as people write them, in the configuration and on the command line.
 public enum Quantity {
-  /// Seconds of a duration such as `90s`, `15m`, `2h`, `14d` or `4w`; `nil` for anything else.
+  /// A hundred years: what is longer is a mistake, and overflows in some place.
+  private static let longestSeconds: Int64 = 100 * 366 * 86_400
+
+  /// Seconds of a duration such as `90s`, `15m`, `2h`, `14d` or `4w`, from 1 on; `nil` for anything else.
   public static func seconds(_ text: String) -> Int64? {
     let units: [Character: Int64] = ["s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800]
     guard let unit = text.last.flatMap({ units[$0] }), let number = number(text.dropLast()) else { return nil }
     let (product, overflow) = number.multipliedReportingOverflow(by: unit)
-    return overflow ? nil : product
+    return overflow || !(1...longestSeconds).contains(product) ? nil : product
   }
 
   /// Bytes of a size such as `100M`: a number, with K, M, G or T, followed by B, iB or nothing, in powers of 1024.

@@ -27,6 +27,11 @@ struct TableReader {
   /// Where the table begins, from 1.
   var line: Int { (problems.locator.keys[path] ?? problems.locator.values[path])?.line ?? 1 }
 
+  /// Where an item of an array stands, from 1.
+  func line(of key: String, _ index: Int) -> Int {
+    problems.locator.values[path + [key, "\(index)"]]?.line ?? line
+  }
+
   private var name: String { path.isEmpty ? "the file" : "[\(path.filter { Int($0) == nil }.joined(separator: "."))]" }
 
   func has(_ key: String) -> Bool { table[key] != nil }
@@ -53,10 +58,13 @@ struct TableReader {
   }
 
   /// The value of a key as `read` understands it; `nil` where it is missing, or wrong, which is complained of.
-  func value<Value>(_ key: String, expecting: String, _ read: (any TOMLValueConvertible) -> Value?) -> Value? {
+  /// What may be a secret is not shown.
+  func value<Value>(
+    _ key: String, expecting: String, isSecret: Bool = false, _ read: (any TOMLValueConvertible) -> Value?
+  ) -> Value? {
     guard let found = table[key] else { return nil }
     if let value = read(found) { return value }
-    complain(key, "\"\(key)\" should be \(expecting), not \(Self.words(found))")
+    complain(key, "\"\(key)\" should be \(expecting)" + (isSecret ? "" : ", not \(Self.words(found))"))
     return nil
   }
 

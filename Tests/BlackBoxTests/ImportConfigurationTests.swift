@@ -80,7 +80,7 @@ struct ImportConfigurationTests {
     #expect(result.outputLines.filter { $0.hasPrefix("path = ") } == [
       "path = \"/home\"", "path = \"/etc\"", "path = \"/usr/local\"",
     ])
-    #expect(result.outputLines.filter { $0.contains(#/^\w+ly = /#) } == ["hourly = 6", "daily = 7", "weekly = 4"])
+    #expect(result.outputLines.filter { $0.contains(#/^\w+ly = /#) } == ["hourly = 24", "daily = 9", "weekly = 6"])
     let printed = "repository = \"/var/cache/rsnapshot/treering\""
     #expect(result.outputText.contains("\n\(printed)\n"))
     // With a repository of the test's own.

@@ -180,7 +180,7 @@ struct NoticeTests {
     let start = Date()
     let result = try run(world)
     #expect(Date().timeIntervalSince(start) < 10)
-    let warnings = result.errorLines.filter { $0.contains("warning: the healthchecks") && $0.contains(why) }
+    let warnings = result.errorLines.filter { $0.contains("warning: Healthchecks could not be told") && $0.contains(why) }
     #expect(warnings.count == 2, "\(result.errorText)")
     #expect(try world.snapshotNames().count == 1)
     #expect(try lastRun(world).steps.map(\.outcome) == ["failed", "done", "done", "failed"])
@@ -217,7 +217,7 @@ struct NoticeTests {
       #expect(try server.requests().count == 2)
     } else {
       let why = made != "+0d" ? "expired" : isTrusted ? "subject name" : "certificate"
-      #expect(result.errorLines.filter { $0.contains("healthchecks") && $0.contains(why) }.count == 2, "\(result.errorText)")
+      #expect(result.errorLines.filter { $0.contains("Healthchecks") && $0.contains(why) }.count == 2, "\(result.errorText)")
       #expect(try server.requests().isEmpty)
     }
   }

@@ -289,6 +289,98 @@ struct RunTests {
     #expect(failed.sources.map(\.state) == ["well"])
   }
 
+  @Test("known damage is not forgotten, whatever is verified later, and however long the history is")
+  func damageStaysKnown() throws {
+    let world = try world()
+    try run(world)
+    try world.source.write("file", "changed")
+    try run(world, ["--now"])
+    let names = try world.snapshotNames()
+    let stored = world.repository.root / names[0] / "localhost" / world.source.root / "file"
+    try tool("sh", ["-c", "echo tampered > \"$0\"", stored])
+    #expect(try world.treering(["verify"]).status == 6)
+    #expect(try world.treering(["verify", names[1]]).status == 0)
+    try tool("sh", ["-c", "for i in $(seq 2000); do cat history.jsonl | tail -1; done >> history.jsonl; printf '{\"time\":\"20' >> history.jsonl"], in: world.repository.root / ".treering")
+    #expect(try status(world, status: 6).damagedSnapshots == [names[0].description])
+    try world.treering(["verify", "latest"])
+    #expect(try status(world, status: 6).lastVerification?.exitStatus == 0)
+    // Mended, it must be found whole.
+    try tool("sh", ["-c", "printf content > \"$0\"; touch -r \"$1\" \"$0\"", stored, stored])
+    #expect(try world.treering(["verify", names[0]]).status == 6)
+    try tool("rm", ["-r", world.repository.root / names[0], world.repository.root / ".treering/catalogs" / (names[0] + ".catalog")])
+    #expect(try status(world).damagedSnapshots == [])
+  }
+
+  @Test("status sees a snapshot from the future, and knows its configuration however the path is spelled")
+  func statusOfAnOddClock() throws {
+    let world = try world("[objectives]\nrpo = \"1s\"")
+    try run(world)
+    try tool("sleep", ["2.1"])
+    let odd = ByteString("\(world.repository.root)/./../repository/")
+    for path in [world.repository.root, odd] {
+      #expect(try run(world, ["--json", "-r", path], command: ["status"], status: 1).decoded(Status.self).sources[0].state == "late")
+    }
+    let earlier = try runCommand(
+      "faketime", ["-f", "-400d", try treeringBinary(), "status", "--json", "-c", world.directory.path / "c.toml"])
+    #expect(earlier.status == 1)
+    #expect(try earlier.decoded(Status.self).sources[0].state == "future")
+  }
+
+  @Test("where the disk is full, what may expire makes room, and the snapshot is taken")
+  func fullDisk() throws {
+    let world = try World(initialized: false)
+    world.provesOlderUnchanged = false
+    let disk = try LoopFileSystem("ext4", mebibytes: 48, at: world.repository.root, options: ["-m", "0"])
+    try tool("rmdir", [disk.tree.root / "lost+found"])
+    try world.treering(["init"])
+    try configure(world, "[retention]\nkeep_last = 9\nminimum_free = \"20%\"")
+    for number in 0..<4 {
+      try world.source.write("file", bytes: [UInt8](repeating: UInt8(number), count: 8 << 20))
+      try world.snapshot()
+    }
+    try world.source.write("file", bytes: [UInt8](repeating: 9, count: 20 << 20))
+    let result = try run(world, status: 1)
+    #expect(result.errorText.contains("expired to make room"), "\(result.errorText)")
+    #expect(try world.treering(["verify"]).status == 0)
+    let newest = world.repository.root / "latest/localhost" / world.source.root
+    #expect(try differences(world.source.root, newest) == [])
+    // What can't be reached costs nothing.
+    let before = try world.snapshotNames()
+    try configure(world, "[retention]\nkeep_last = 9\nminimum_free = \"20T\"")
+    #expect(try run(world, ["--now"], status: 1).errorText.contains("nothing expired for space"))
+    #expect(try Set(world.snapshotNames()).isSuperset(of: before))
+  }
+
+  @Test("a rotation that failed is tried again though no snapshot is due")
+  func rotationAgain() throws {
+    let world = try world("[retention]\nyearly = 1")
+    try run(world)
+    try run(world, ["--now"])
+    try tool("sh", ["-c", "rm -r yearly; touch yearly"], in: world.repository.root)
+    try run(world, ["--now"], status: 3)
+    try tool("rm", ["yearly"], in: world.repository.root)
+    let answer = try run(world, ["--json"]).decoded(RunAnswer.self)
+    #expect(answer.result == "not_due" && answer.expired.count == 1)
+    #expect(try run(world, ["--json"]).decoded(RunAnswer.self).expired == [])
+  }
+
+  @Test("a configuration that others can change is refused, and so are a FIFO for metrics and closed streams")
+  func hostileSurroundings() throws {
+    let world = try world("")
+    let file = world.directory.path / "c.toml"
+    try tool("chmod", ["o+w", file])
+    #expect(try run(world, status: 2).errorText.contains("can be changed by others"))
+    try tool("chmod", ["o-w", file])
+    let metrics = world.directory.path / "x.prom"
+    try configure(world, "[metrics]\ntextfile = \"\(metrics)\"")
+    try tool("mkfifo", [metrics + ".new"])
+    try run(world)
+    #expect(String(decoding: try tool("cat", [metrics]), as: UTF8.self).contains("treering_last_run_exit_status"))
+    try tool("sh", ["-c", "\"$0\" run --now -c c.toml <&- >&- 2>&-", try treeringBinary()], in: world.directory.path)
+    let lock = String(decoding: try tool("cat", [world.repository.root / ".treering/lock"]), as: UTF8.self)
+    #expect(lock.hasPrefix("treering run, process ") && lock.split(separator: "\n").count == 1)
+  }
+
   @Test("metrics are a whole file in the format of Prometheus, by promtool's judgement")
   func metrics() throws {
     let world = try world("", top: "")

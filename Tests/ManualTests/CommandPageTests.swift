@@ -195,7 +195,7 @@ import Testing
     let configuration = scratch.url.appending(path: "treering.toml")
     try Data("[[source]]\npath = \"\(source.path)\"\n[hooks]\nafter = [\"/bin/false\"]\n".utf8).write(to: configuration)
     documents["run"] = try answer("run", ["--now", "-c", configuration.path], status: 1)
-    documents["status"] = try answer("status", [], status: 6)
+    documents["status"] = try answer("status", [], status: 1)
     documents["schedule"] = try answer("schedule", ["--cron"])
     documents["config"] = try answer("config", ["check", "-c", configuration.path])
     let foreign = scratch.url.appending(path: "rsnapshot.conf")
@@ -211,8 +211,9 @@ import Testing
     let trees = scratch.url.appending(path: "trees")
     try FileManager.default.createDirectory(
       at: trees.appending(path: "daily.0/localhost/etc"), withIntermediateDirectories: true)
+    let adopted = try answer("import", ["snapshots", trees.path])
     try FileManager.default.createDirectory(at: trees.appending(path: "daily.1"), withIntermediateDirectories: true)
-    documents["import"] = [translated, try answer("import", ["snapshots", trees.path], status: 1)]
+    documents["import"] = [translated, adopted, try answer("import", ["snapshots", trees.path], status: 3)]
 
     let items = ManualPage.items(try page.section("JSON"))
     for command in try commands() {

@@ -174,12 +174,12 @@ struct RsnapshotTests {
   // MARK: Levels and commands
 
   @Test("levels become sets", arguments: [
-    ("retain\talpha\t6\nretain\tbeta\t7\nretain\tgamma\t4\nretain\tdelta\t3", [6, 7, 4, 3, 0], 0),
-    ("interval\thourly\t5\nretain\tyearly\t2", [5, 0, 0, 0, 2], 0),
-    ("retain\tdaily\t7\nretain\tfortnight\t2\nretain\tmonthly\t3", [0, 7, 2, 3, 0], 0),
-    ("retain\tminutes\t3\nretain\thourly\t5", [5, 0, 0, 0, 0], 1),
+    ("retain\talpha\t6\nretain\tbeta\t7\nretain\tgamma\t4\nretain\tdelta\t3", [24, 9, 6, 5, 0], 0),
+    ("interval\thourly\t5\nretain\tyearly\t2", [24, 0, 0, 0, 4], 0),
+    ("retain\tdaily\t7\nretain\tfortnight\t2\nretain\tmonthly\t3", [0, 7, 4, 5, 0], 0),
+    ("retain\tminutes\t3\nretain\thourly\t5", [24, 0, 0, 0, 0], 1),
     ("retain\tdaily\t7\nretain\tdaily\t8", [0, 7, 0, 0, 0], 1),
-    ("retain\tone\t2\nretain\ttwo\t9999999999999999999999", [2, 1_000_000, 0, 0, 0], 0),
+    ("retain\tone\t2\nretain\ttwo\t9999999999999999999999", [24, 1_000_000, 0, 0, 0], 0),
   ])
   func levels(_ lines: String, _ expected: [Int], _ lost: Int) throws {
     let top = Self.top.replacing("retain\tdaily\t7\n", with: "")

@@ -113,6 +113,8 @@ long tr_notify(const char *socket, const char *text, size_t count);
 char **tr_environment(void);
 
 void tr_ignore_broken_pipes(void);
+/// Opens /dev/null in the place of each standard stream that is closed: else a file of ours would be one.
+void tr_open_standard_streams(void);
 /// From now on SIGINT, SIGTERM and SIGHUP are only remembered.
 void tr_remember_signals(void);
 /// The first of those signals that arrived, or 0.

@@ -8,10 +8,17 @@ public struct AdoptableTree: Sendable {
   public var name: [UInt8]
   /// When it was made, by its mtime.
   public var time: Timestamp
+  /// Which directory it is, whatever it is called by now.
+  var status: FileStatus
 }
 
-/// Finds directories named as rsnapshot names its snapshots, a level and a number, the oldest first.
-public func adoptableTrees(in path: [UInt8]) throws(Failure) -> [AdoptableTree] {
+/// The levels of rsnapshot's manual and of Debian's configuration.
+public let rsnapshotLevels = [
+  "hourly", "daily", "weekly", "monthly", "yearly", "alpha", "beta", "gamma", "delta",
+]
+
+/// Finds directories named as rsnapshot names its snapshots, one of some levels and a number, the oldest first.
+public func adoptableTrees(in path: [UInt8], levels: [String]) throws(Failure) -> [AdoptableTree] {
   do throws(Errno) {
     let directory = try Descriptor.open(path: path, [.read, .directory])
     var listing = DirectoryListing()
@@ -19,9 +26,10 @@ public func adoptableTrees(in path: [UInt8]) throws(Failure) -> [AdoptableTree] 
     var trees: [(tree: AdoptableTree, number: Int)] = []
     for entry in listing.entries {
       let name = Array(listing.bytes[entry.range])
-      guard let number = rsnapshotNumber(name) else { continue }
+      guard let number = rsnapshotNumber(name, levels) else { continue }
       let status = try directory.status(of: name.span)
-      if status.kind == .directory { trees.append((AdoptableTree(name: name, time: status.modified), number)) }
+      guard status.kind == .directory else { continue }
+      trees.append((AdoptableTree(name: name, time: status.modified, status: status), number))
     }
     // Of two of one moment, that with the higher number is the older.
     return trees.sorted { ($0.tree.time, -$0.number) < ($1.tree.time, -$1.number) }.map(\.tree)
@@ -29,29 +37,25 @@ public func adoptableTrees(in path: [UInt8]) throws(Failure) -> [AdoptableTree] 
 }
 
 /// The number in a name such as `hourly.0`; `nil` for a name of another form.
-private func rsnapshotNumber(_ name: [UInt8]) -> Int? {
-  guard let dot = name.lastIndex(of: UInt8(ascii: ".")), dot > 0 else { return nil }
-  let level = name[..<dot]
-  let digits = name[(dot + 1)...]
-  func isDigit(_ byte: UInt8) -> Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) }
-  func isLetter(_ byte: UInt8) -> Bool { (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte | 0x20) }
-  guard level.allSatisfy({ isLetter($0) || isDigit($0) || $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: "_") }),
-    // Neither `_delete.1234`, which is on its way out, nor a version such as `python3.11`.
-    level.first != UInt8(ascii: "_"), !isDigit(level.last!), (1...6).contains(digits.count), digits.allSatisfy(isDigit)
-  else { return nil }
-  return Int(String(decoding: digits, as: UTF8.self))
+private func rsnapshotNumber(_ name: [UInt8], _ levels: [String]) -> Int? {
+  for level in levels where name.starts(with: Array("\(level).".utf8)) {
+    let digits = name[(level.utf8.count + 1)...]
+    let isNumber = digits.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
+    if isNumber, (1...6).contains(digits.count) { return Int(String(decoding: digits, as: UTF8.self)) }
+  }
+  return nil
 }
 
 public struct AdoptOptions: Sendable {
   /// The directory that the trees are in.
   public var directory: [UInt8]
-  /// The label, where it isn't the only directory of a tree, or `localhost`.
-  public var label: [UInt8]?
-  /// What the trees may be of; without those that a tree has, the directories below its label.
+  /// The directory of a tree that its sources are in.
+  public var label: [UInt8]
+  /// What the trees may be of; one that has none of them does not say of what it is, and counts for all.
   public var sources: [[UInt8]]
   public var threads: Int
 
-  public init(directory: [UInt8], label: [UInt8]? = nil, sources: [[UInt8]] = [], threads: Int) {
+  public init(directory: [UInt8], label: [UInt8], sources: [[UInt8]], threads: Int) {
     self.directory = directory
     self.label = label
     self.sources = sources
@@ -84,9 +88,11 @@ private func catalogAndMove(
   let directory = Directory(try Descriptor.open(path: options.directory, [.read, .directory]))
   let top = try directory.directory(tree.name.span)
   let status = try top.descriptor.status()
+  guard status.isSameState(as: tree.status) else {
+    throw Failure(.failed, "it is another directory than a moment ago, or has changed; is rsnapshot at work?")
+  }
   try check(tree, status, directory, list, repository)
-  let label = try label(of: top, options)
-  let sources = try sources(below: label, of: top, options)
+  let sources = try sources(of: top, options)
   let base = try list.newest.map {
     StoredTree($0.name, try repository.openCatalog($0.name), nil, in: repository)
   }
@@ -94,7 +100,7 @@ private func catalogAndMove(
   do {
     let work = AdoptWork(
       adoption, base: base, several: try inodesWithSeveralNames(in: top, threads: options.threads),
-      device: status.device, progress)
+      mount: status.mount, progress)
     let root = AdoptNode(
       parent: nil, name: [], base: base?.catalog.summary.root,
       directory: Directory(try top.descriptor.reopenDirectory()))
@@ -107,18 +113,34 @@ private func catalogAndMove(
     summary.finished = tree.time
     summary.files = progress.files.value
     summary.directories = progress.directories.value
-    summary.label = label
+    summary.label = options.label
     summary.sources = sources
     summary.repositoryID = repository.id
     summary.fileSystemID = try repository.root.descriptor.fileSystem().id
     summary.program = Array(program.utf8)
     try adoption.publish(
-      summary, FrameWriter(sink: adoption.sink), moving: tree.name, of: directory, holding: top)
+      summary, FrameWriter(sink: adoption.sink), moving: tree.name, of: directory, whichWas: status)
     return Snapshot(name: adoption.name, summary: summary)
   } catch {
     adoption.giveUp()
     throw error
   }
+}
+
+/// Why a tree cannot be adopted, as far as one look at it shows; and the labels that it has besides its own.
+public func lookAt(
+  _ tree: AdoptableTree, _ options: AdoptOptions, in repository: Repository
+) throws(Failure) -> (trouble: Failure?, otherLabels: [[UInt8]]) {
+  do {
+    let list = try repository.snapshots()
+    let directory = Directory(try Descriptor.open(path: options.directory, [.read, .directory]))
+    let top = try directory.directory(tree.name.span)
+    do {
+      try check(tree, try top.descriptor.status(), directory, list, repository)
+      _ = try sources(of: top, options)
+    } catch let failure as Failure { return (failure, []) }
+    return (nil, try directoryNames(top).filter { $0 != options.label })
+  } catch { throw .writing("look at \(displayName(tree.name)) for", repository.path, error) }
 }
 
 private func check(
@@ -146,29 +168,19 @@ private func check(
   }
 }
 
-private func label(of top: Directory, _ options: AdoptOptions) throws -> [UInt8] {
-  let names = try directoryNames(top)
-  if let label = options.label {
-    guard names.contains(label) else {
-      throw Failure(.failed, "it has no directory \(displayName(label)), the label")
-    }
-    return label
-  }
-  let usual = Array("localhost".utf8)
-  if names.contains(usual) { return usual }
-  if names.count == 1 { return names[0] }
-  if names.isEmpty { throw Failure(.failed, "it has no directory") }
-  throw Failure(
-    .usage, "it has \(names.count) directories and none of them is localhost",
-    hint: "say with --label which is the label")
-}
-
-private func sources(below label: [UInt8], of top: Directory, _ options: AdoptOptions) throws -> [[UInt8]] {
+/// What is wanted of what is below the label.
+private func sources(of top: Directory, _ options: AdoptOptions) throws -> [[UInt8]] {
   let slash = UInt8(ascii: "/")
-  let named = options.sources.filter { source in
-    (try? top.directory(path: [label] + source.split(separator: slash).map(Array.init))) != nil
+  let labelled: Directory
+  do throws(Errno) { labelled = try top.directory(options.label.span) } catch {
+    let names = try directoryNames(top).map(displayName).joined(separator: ", ")
+    throw Failure(
+      .failed, "it has no directory \(displayName(options.label)), but \(names.isEmpty ? "none" : names)",
+      hint: "name the one that its sources are in with --label")
   }
-  return named.isEmpty ? try directoryNames(try top.directory(label.span)).map { [slash] + $0 } : named
+  return options.sources.filter { source in
+    (try? labelled.directory(path: source.split(separator: slash).map(Array.init))) != nil
+  }
 }
 
 private func directoryNames(_ directory: Directory) throws(Errno) -> [[UInt8]] {

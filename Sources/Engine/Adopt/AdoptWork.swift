@@ -52,15 +52,16 @@ final class AdoptWork: TreeWork {
   private let base: StoredTree?
   /// The inodes with several names in this tree.
   private let several: Set<UInt64>
-  private let device: UInt64
+  /// The mount that all of the tree is on.
+  private let mount: UInt64
   private let progress: Progress
   private let contents = LinkTable<UInt64, Content>()
 
-  init(_ adoption: Adoption, base: StoredTree?, several: Set<UInt64>, device: UInt64, _ progress: Progress) {
+  init(_ adoption: Adoption, base: StoredTree?, several: Set<UInt64>, mount: UInt64, _ progress: Progress) {
     self.adoption = adoption
     self.base = base
     self.several = several
-    self.device = device
+    self.mount = mount
     self.progress = progress
   }
 
@@ -90,7 +91,7 @@ final class AdoptWork: TreeWork {
       attributes = AttributeBlock(try node.directory!.descriptor.extendedAttributes())
       try worker.listing.read(node.directory!.descriptor)
     } catch { throw failure(node, nil, "cannot be read: \(error)") }
-    guard status.device == device else { throw failure(node, nil, "is on another file system") }
+    guard status.mount == mount else { throw failure(node, nil, "is a mount point; unmount it") }
     guard worker.listing.refusedNames == 0 else { throw failure(node, nil, "has names longer than 255 bytes") }
     guard attributes.bytes.count <= AttributeBlock.maximumBytes else { throw tooManyAttributes(node) }
     node.status = status
@@ -126,6 +127,7 @@ final class AdoptWork: TreeWork {
         directories.append(name)
         continue
       }
+      guard status.mount == mount else { throw failure(node, name, "is a mount point; unmount it") }
       progress.entries.count()
       progress.files.count()
       if encoder.isFull { throw failure(node, nil, "has more than a record can hold") }
@@ -228,7 +230,10 @@ final class AdoptWork: TreeWork {
   // MARK: Leaving a directory
 
   func leave(_ node: AdoptNode, _ worker: AdoptWorker) throws {
-    guard let encoder = node.encoder, let status = node.status else { return }
+    guard let encoder = node.encoder, let status = node.status, let directory = node.directory else { return }
+    guard let now = try? directory.descriptor.status(), now.isSameState(as: status) else {
+      throw failure(node, nil, "changed while it was read; is rsnapshot at work?")
+    }
     for child in node.children {
       let name = child.name
       if let subtree = child.result { encoder.append(name.span, subtree) }

@@ -1,12 +1,24 @@
+internal import Catalog
 internal import Posix
 public import Repository
+internal import Synchronization
 
 /// Deletes what lies in `trash`, by several threads; no lock is needed, and what is interrupted goes on in the
-/// next run. Throws a `Failure` for the first thing that cannot be deleted.
+/// next run. What cannot be deleted stays, and the rest goes; then a `Failure` is thrown that names the first. A mount
+/// point is never entered.
 public func emptyTrash(of repository: Repository, threads: Int) throws(Failure) {
   do {
     let trash = Directory(try repository.trash().descriptor.reopenDirectory())
-    try walkTree(Deletion(), from: DoomedNode(parent: nil, name: [], directory: trash), threads: threads)
+    let root = DoomedNode(parent: nil, name: [], mount: try trash.descriptor.status().mount, directory: trash)
+    let work = Deletion()
+    try walkTree(work, from: root, threads: threads)
+    if let first = work.first.withLock({ $0 }) {
+      let more = work.failures.value - 1
+      throw Failure(
+        .failed,
+        "cannot delete \(displayName(repository.path))/.treering/trash/\(displayName(joined(first.path))): \(first.reason)"
+          + (more == 0 ? "" : ", and \(more) more"))
+    }
   } catch let failure as Failure {
     throw failure
   } catch let error as Errno {
@@ -17,54 +29,82 @@ public func emptyTrash(of repository: Repository, threads: Int) throws(Failure) 
 private final class DoomedNode: WalkNode, @unchecked Sendable {
   /// Open from `enter` to `leave`.
   var directory: Directory?
+  /// The mount that all of the trash is on.
+  let mount: UInt64
 
   var above: DoomedNode? { parent.map { unsafeDowncast($0, to: DoomedNode.self) } }
 
-  init(parent: WalkNode?, name: [UInt8], directory: Directory? = nil) {
+  init(parent: WalkNode?, name: [UInt8], mount: UInt64, directory: Directory? = nil) {
     self.directory = directory
+    self.mount = mount
     super.init(parent: parent, name: name)
   }
 }
 
 /// Unlinks on the way down and removes directories on the way up. Another process may do the same at once.
-private struct Deletion: TreeWork {
+private final class Deletion: TreeWork {
+  let failures = Atomic<UInt64>(0)
+  let first = Mutex<(path: [[UInt8]], reason: String)?>(nil)
+
   func makeWorker() -> Void {}
   func finish(_ worker: Void) {}
 
+  /// What another process has deleted meanwhile is no trouble.
+  private func failed(_ node: DoomedNode, _ name: [UInt8]?, _ error: Errno) {
+    if error == .noSuchEntry { return }
+    note(node, name, "\(error)")
+  }
+
+  private func note(_ node: DoomedNode, _ name: [UInt8]?, _ reason: String) {
+    failures.count()
+    let path = node.path + (name.map { [$0] } ?? [])
+    first.withLock { $0 = $0 ?? (path, reason) }
+  }
+
   func enter(_ node: DoomedNode, _ worker: Void) throws -> [DoomedNode] {
     let name = node.name
-    if let above = node.above {
-      do throws(Errno) { node.directory = Directory(try above.directory!.descriptor.openUnlocked(name.span)) } catch {
-        if error == .noSuchEntry { return [] }
-        throw error
-      }
-    }
-    guard let directory = node.directory else { return [] }
     var listing = DirectoryListing()
-    try listing.read(directory.descriptor)
+    do throws(Errno) {
+      if let above = node.above?.directory {
+        guard try above.descriptor.status(of: name.span).mount == node.mount else {
+          note(node, nil, "it is a mount point; unmount it")
+          return []
+        }
+        node.directory = Directory(try above.descriptor.openUnlocked(name.span))
+      }
+      guard let directory = node.directory, try directory.descriptor.status().mount == node.mount else { return [] }
+      try listing.read(directory.descriptor)
+    } catch {
+      failed(node, nil, error)
+      return []
+    }
     var children: [DoomedNode] = []
     for entry in listing.entries {
+      let name = Array(listing.bytes[entry.range])
       if !entry.isSurelyDirectory {
         do throws(Errno) {
-          try directory.descriptor.unlink(listing.bytes.span.extracting(entry.range))
+          try node.directory!.descriptor.unlink(name.span)
           continue
         } catch {
-          if error == .noSuchEntry { continue }
-          guard error == .isADirectory else { throw error }
+          guard error == .isADirectory else {
+            failed(node, name, error)
+            continue
+          }
         }
       }
-      children.append(DoomedNode(parent: node, name: Array(listing.bytes[entry.range])))
+      children.append(DoomedNode(parent: node, name: name, mount: node.mount))
     }
     return children
   }
 
   func leave(_ node: DoomedNode, _ worker: Void) throws {
+    guard node.directory != nil else { return }
     node.directory = nil
     guard let above = node.above?.directory else { return }
     let name = node.name
     do throws(Errno) { try above.descriptor.removeDirectory(name.span) } catch {
-      // Not empty: another process moved something in; the next run deletes it.
-      guard error == .noSuchEntry || error == .notEmpty else { throw error }
+      // Not empty: what could not be deleted is named already, or another process moved something in.
+      if error != .notEmpty { failed(node, nil, error) }
     }
   }
 }

@@ -13,6 +13,8 @@ public enum MinimumFree: Sendable, Equatable {
 public struct RotationOptions: Sendable {
   public var policy: RetentionPolicy
   public var minimumFree: MinimumFree?
+  /// What is wanted on top of that, for a snapshot that did not fit.
+  public var neededBytes: UInt64 = 0
   /// An expired snapshot is kept, to become the next one.
   public var keepsSpare: Bool
   /// Snapshots to expire although they are in a set.
@@ -39,10 +41,14 @@ public struct RotationResult: Sendable {
   public var snapshots: [Snapshot]
   /// A decision for each.
   public var plan: RetentionPlan
+  /// Snapshots that cannot be used, with the reason; they neither count nor expire.
+  public var damaged: [(name: SnapshotName, reason: String)] = []
   /// What deleting those that expire frees, where `minimumFree` made it worth knowing.
   public var freedBytes: UInt64?
-  /// What is still missing, where more cannot be given up.
+  /// What is still missing, where all that could be given up would not be enough, and so is not.
   public var missingBytes: UInt64 = 0
+  /// Catalogs that could not be read to find out what would be freed, with the reason; they count for nothing.
+  public var unreadable: [(name: SnapshotName, reason: String)] = []
 
   /// The snapshots that expire, with the reasons.
   public var expired: [Snapshot] { zip(snapshots, plan.decisions).filter(\.1.expires).map(\.0) }
@@ -59,12 +65,15 @@ public func rotate(_ repository: Repository, _ options: RotationOptions) throws(
 private func planAndExpire(
   _ repository: Repository, _ options: RotationOptions
 ) throws -> RotationResult {
+  if options.policy.keepsNothing {
+    throw Failure(.usage, "nothing would be kept but the newest snapshot", hint: "name a set to keep")
+  }
   if !options.isDry { try repository.recover() }
   var list = try repository.snapshots()
   let now = Clock.now()
   let plan = try repository.retention(
     of: list, options.policy, now: now, unwanted: options.unwanted)
-  var result = RotationResult(snapshots: list.snapshots, plan: plan)
+  var result = RotationResult(snapshots: list.snapshots, plan: plan, damaged: list.damaged)
   var isShort = false
   if let minimum = options.minimumFree {
     isShort = try thin(&result, minimum, repository, options)
@@ -96,11 +105,12 @@ private func thin(
 ) throws -> Bool {
   func available() throws -> (free: UInt64, wanted: UInt64) {
     let system = try repository.root.descriptor.fileSystem()
-    return switch minimum {
-    case .bytes(let bytes): (system.bytesAvailable, bytes)
-    case .share(let share):
-      (system.bytesAvailable, UInt64(share * Double(system.bytesUsed &+ system.bytesAvailable)))
-    }
+    let wanted: UInt64 =
+      switch minimum {
+      case .bytes(let bytes): bytes
+      case .share(let share): UInt64(share * Double(system.bytesUsed &+ system.bytesAvailable))
+      }
+    return (system.bytesAvailable, wanted &+ options.neededBytes)
   }
   var (free, wanted) = try available()
   if free >= wanted { return false }
@@ -119,14 +129,16 @@ private func thin(
   let staying = result.snapshots.indices.filter { !leaving.contains($0) }
   let freed = try freedBytes(
     deleting: leaving.map { result.snapshots[$0].name },
-    keeping: staying.map { result.snapshots[$0].name }, in: repository)
+    keeping: staying.map { result.snapshots[$0].name }, in: repository, unreadable: &result.unreadable)
+  func missing(_ count: Int) -> UInt64 { wanted - min(wanted, free + (count == 0 ? 0 : freed[count - 1])) }
   var count = planned.count
-  while count < leaving.count, free + (count == 0 ? 0 : freed[count - 1]) < wanted { count += 1 }
-  for index in leaving[planned.count..<max(planned.count, count)] {
+  while count < leaving.count, missing(count) > 0 { count += 1 }
+  // What cannot be reached is not worth a snapshot.
+  if missing(count) > 0 { count = planned.count }
+  for index in leaving[planned.count..<count] {
     result.plan.decisions[index] = RetentionDecision(reasons: [.space], expires: true)
   }
-  let total = count == 0 ? 0 : freed[count - 1]
-  result.freedBytes = total
-  result.missingBytes = wanted - min(wanted, free + total)
+  result.freedBytes = count == 0 ? 0 : freed[count - 1]
+  result.missingBytes = missing(count)
   return true
 }

@@ -5,18 +5,26 @@ internal import Repository
 /// Computes, from the catalogs, what is freed when the first `n` of `leaving` are deleted, for each `n` from 1:
 /// the bytes of the stored inodes that no other snapshot has.
 ///
-/// `staying` are all the others. Large files are asked how many blocks they have, as they may have holes.
+/// `staying` are all the others. A catalog that cannot be read is named in `unreadable`, and what it has counts for
+/// nothing. Large files are asked how many blocks they have, as they may have holes.
 func freedBytes(
-  deleting leaving: [SnapshotName], keeping staying: [SnapshotName], in repository: Repository
+  deleting leaving: [SnapshotName], keeping staying: [SnapshotName], in repository: Repository,
+  unreadable: inout [(name: SnapshotName, reason: String)]
 ) throws -> [UInt64] {
+  func forEach(_ name: SnapshotName, _ body: (UInt64, () -> UInt64) -> Void) throws {
+    do { try forEachStoredInode(of: name, in: repository, body) } catch {
+      if case .interrupted? = (error as? Failure)?.kind { throw error }
+      unreadable.append((name, "\(error)"))
+    }
+  }
   var freed = [UInt64](repeating: 0, count: leaving.count)
   // The last of the snapshots that leave in which an inode was seen, and its bytes.
   var last: [UInt64: (index: Int, bytes: UInt64)] = [:]
   for (index, name) in leaving.enumerated() {
-    try forEachStoredInode(of: name, in: repository) { last[$0] = (index, $1()) }
+    try forEach(name) { last[$0] = (index, $1()) }
   }
   for name in staying {
-    try forEachStoredInode(of: name, in: repository) { inode, _ in last[inode] = nil }
+    try forEach(name) { inode, _ in last[inode] = nil }
   }
   for (index, bytes) in last.values { freed[index] += bytes }
   var sum: UInt64 = 0

@@ -59,6 +59,14 @@ public func restore(
       hint: "restore them one label at a time")
   }
   let label = [labels.first ?? snapshot.summary.label]
+  if options.paths.isEmpty, let top = try? reader.root().directories() {
+    let record = try reader.root()
+    for other in top.map({ Array(record.bytes[$0.name]) }) where other != label[0] {
+      progress.warnings.count()
+      monitor.warn(
+        Warning(path: other, message: "this label is not restored; name a path that begins with it"))
+    }
+  }
   let top: Subtree
   do {
     guard case .directory(_, let subtree)? = try reader.find(label) else {

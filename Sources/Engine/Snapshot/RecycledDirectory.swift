@@ -80,10 +80,11 @@ final class RecycledDirectory {
     }
   }
 
-  /// Called before anything is made in the directory.
+  /// Called before anything is made in the directory: until it is complete, whoever owned it is shut out.
   func open() throws(Errno) {
     if isOpened { return }
     isOpened = true
+    try directory.descriptor.takeOwnership()
     try directory.descriptor.dropInheritedACLs()
   }
 }

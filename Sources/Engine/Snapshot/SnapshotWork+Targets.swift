@@ -32,12 +32,19 @@ extension SnapshotWork {
         node.target = try parent.target!.directory(name.span)
       }
       node.targetStatus = try node.target!.descriptor.status()
-      try beginRecycling(node, isOpened: false)
+      if node.targetStatus!.mount == parent.targetStatus!.mount { try beginRecycling(node, isOpened: false) }
     } catch {
       // Made, but not to be opened: no name may be in the tree that is not in the catalog.
-      try? parent.target!.descriptor.removeDirectory(name.span)
+      if node.isRecycled { try discard(name, of: parent) } else {
+        try? parent.target!.descriptor.removeDirectory(name.span)
+      }
       try storingFailed("make the directory", node.sourcePath, error)
       return false
+    }
+    guard node.targetStatus!.mount == parent.targetStatus!.mount else {
+      throw Failure(
+        .failed, "\(displayName(node.sourcePath)) is a mount point in the expired snapshot that is recycled",
+        hint: "unmount what is mounted below \(displayName(repository.path))/.treering")
     }
     if node.base != nil { node.baseTree = try? parent.baseTree?.directory(name.span) }
     return true

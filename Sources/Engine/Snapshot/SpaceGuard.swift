@@ -30,9 +30,9 @@ final class SpaceGuard: Sendable {
     guard bytes > free.bytesAvailable || free.inodes > 0 && inodes > free.inodesFree else { return }
     throw Failure(
       .noSpace,
-      "the snapshot needs about \(bytes) bytes and \(inodes) inodes, and \(displayName(repository.path)) has "
-        + "\(free.bytesAvailable) bytes and \(free.inodesFree) inodes free",
-      hint: "nothing was copied; make room, or leave something out")
+      "the snapshot needs about \(byteText(bytes)) and \(inodes) inodes, and \(displayName(repository.path)) has "
+        + "\(byteText(free.bytesAvailable)) and \(free.inodesFree) inodes free",
+      hint: "nothing was copied; make room, or leave something out", neededBytes: bytes)
   }
 
   /// True where the run may not fit: then it is worth looking ahead.
@@ -76,9 +76,9 @@ final class SpaceGuard: Sendable {
     guard free >= bytes else {
       throw Failure(
         .noSpace,
-        "cannot copy \(displayName(path())): it takes \(bytes) bytes, and \(free) are free in "
-          + displayName(repository.path),
-        hint: "free some space on the repository's file system, or leave the file out")
+        "cannot copy \(displayName(path())): it takes \(byteText(UInt64(bytes))), and "
+          + "\(byteText(UInt64(free))) are free in \(displayName(repository.path))",
+        hint: "free some space on the repository's file system, or leave the file out", neededBytes: UInt64(bytes))
     }
     // Others write as well: what is granted unasked is a small part of what is free.
     budget.withLock { $0 = (free - bytes) / 64 }

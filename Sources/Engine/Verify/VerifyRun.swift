@@ -21,6 +21,8 @@ public struct VerifyResult: Sendable {
   public var damaged: UInt64
   /// Regular files whose bytes were read; an inode that several snapshots share counts once.
   public var filesRead: UInt64
+  /// How many paths of each snapshot differ, or, where something could not be looked at, `nil`.
+  public var damage: [SnapshotName: UInt64?]
   public var elapsedSeconds: Double
 }
 
@@ -34,7 +36,14 @@ public func verify(
 ) throws -> VerifyResult {
   let start = Clock.monotonic()
   let shared = VerifyShared(keepsLinked: names.count > 1, progress: progress, report: report)
+  var damage: [SnapshotName: UInt64?] = [:]
   for name in names {
+    let before = (problems: shared.problems.value, damaged: shared.damaged.value)
+    defer {
+      let damaged = shared.damaged.value - before.damaged
+      let isSure = damaged > 0 || shared.problems.value == before.problems
+      damage[name] = .some(isSure ? damaged : nil)
+    }
     let catalog: OpenCatalog
     let tree: Directory
     do throws(Failure) {
@@ -50,7 +59,7 @@ public func verify(
   }
   return VerifyResult(
     problems: shared.problems.value, damaged: shared.damaged.value, filesRead: shared.filesRead.value,
-    elapsedSeconds: Clock.monotonic() - start)
+    damage: damage, elapsedSeconds: Clock.monotonic() - start)
 }
 
 /// What was read of an inode, for the other names it has.

@@ -12,8 +12,9 @@ func rsnapshotRetention(
   var previous = -1
   var lines = TOMLText.comment(
     """
-    rsnapshot keeps the last so many runs of a level, however often it is run; a set keeps one snapshot
-    of each hour, day, week, month or year. See that the numbers reach back as far as you want.
+    rsnapshot keeps the last so many runs of a level, however often it is run, and a level begins where the one
+    below it ends; a set keeps one snapshot of each hour, day, week, month or year, and all begin now. So that
+    nothing is kept for less long, the higher ones have two more, and hourly has at least a day's.
     """)
   lines.append("[retention]")
   for level in levels {
@@ -42,8 +43,9 @@ func rsnapshotRetention(
       continue
     }
     taken.insert(set)
+    let reaching = set == 0 ? max(24, count) : previous < 0 ? count : min(count + 2, 1_000_000)
     previous = set
-    lines.append("\(sets[set]) = \(count)")
+    lines.append("\(sets[set]) = \(reaching)")
   }
   return lines
 }

@@ -1,0 +1,23 @@
+/// Bytes in the largest binary unit that leaves a number of at least 1.
+public func byteText(_ bytes: UInt64) -> String {
+  let units = ["KiB", "MiB", "GiB", "TiB", "PiB"]
+  if bytes < 1024 { return "\(bytes) B" }
+  var value = Double(bytes) / 1024
+  var unit = 0
+  while value >= 1024 && unit < units.count - 1 {
+    value /= 1024
+    unit += 1
+  }
+  return "\(fixed(value, value < 10 ? 1 : 0)) \(units[unit])"
+}
+
+/// A number with so many digits after the point.
+public func fixed(_ value: Double, _ digits: Int) -> String {
+  var scale = 1.0
+  for _ in 0..<digits { scale *= 10 }
+  let rounded = UInt64((max(0, value) * scale).rounded())
+  if digits == 0 { return String(rounded) }
+  let fraction = String(rounded % UInt64(scale))
+  return "\(rounded / UInt64(scale))."
+    + String(repeating: "0", count: digits - fraction.count) + fraction
+}

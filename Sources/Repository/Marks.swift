@@ -1,0 +1,65 @@
+public import Catalog
+internal import Posix
+
+/// What somebody, or a verification, has found about a snapshot: a small file in a directory of the kind's name.
+public enum SnapshotMark: String, CaseIterable, Sendable {
+  /// It never expires.
+  case held
+  /// It is not what its catalog says; until a verification finds it whole.
+  case damaged
+}
+
+extension Repository {
+  private func directory(of kind: SnapshotMark) throws(Errno) -> Directory {
+    try control.directory(Array(kind.rawValue.utf8).span)
+  }
+
+  /// The snapshots with a mark, each with since when and why.
+  public func marks(_ kind: SnapshotMark) throws(Failure) -> [SnapshotName: String] {
+    var marks: [SnapshotName: String] = [:]
+    do throws(Errno) {
+      let directory = try directory(of: kind)
+      var listing = DirectoryListing()
+      try listing.read(directory.descriptor)
+      for entry in listing.entries {
+        let found = Array(listing.bytes[entry.range])
+        guard let name = SnapshotName(found) else { continue }
+        let text = try? directory.descriptor.openToRead(found.span).readToEnd(limit: 1 << 16)
+        marks[name] = displayName((text ?? []).last == 10 ? text!.dropLast() : text ?? [])
+      }
+      return marks
+    } catch {
+      if error == .noSuchEntry { return [:] }
+      throw Failure(.failed, "cannot read \(displayName(path))/.treering/\(kind.rawValue): \(error)")
+    }
+  }
+
+  /// Marks a snapshot.
+  public func mark(
+    _ name: SnapshotName, _ kind: SnapshotMark, reason: String, at time: Timestamp
+  ) throws(Failure) {
+    do {
+      try Self.makeIfMissing(Array(kind.rawValue.utf8), in: control.descriptor)
+      let directory = try directory(of: kind)
+      let file = try directory.descriptor.open(name.bytes.span, [.write, .create, .truncate], mode: 0o600)
+      let since = CalendarTime(seconds: time.seconds).rfc3339
+      try file.write(Array("\(since)\(reason.isEmpty ? "" : " ")\(reason)\n".utf8))
+      try file.synchronize()
+      try directory.descriptor.synchronize()
+      try control.descriptor.synchronize()
+    } catch { throw .writing("mark the snapshot \(name) as \(kind.rawValue) in", path, error) }
+  }
+
+  /// Takes a mark away; false where there was none.
+  public func unmark(_ name: SnapshotName, _ kind: SnapshotMark) throws(Failure) -> Bool {
+    do throws(Errno) {
+      let directory = try directory(of: kind)
+      try directory.descriptor.unlink(name.bytes.span)
+      try directory.descriptor.synchronize()
+      return true
+    } catch {
+      if error == .noSuchEntry { return false }
+      throw .writing("take the mark \(kind.rawValue) from the snapshot \(name) in", path, error)
+    }
+  }
+}
