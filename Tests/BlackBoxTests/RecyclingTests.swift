@@ -109,6 +109,39 @@ struct RecyclingTests {
     try expectGood(world)
   }
 
+  @Test("a directory of the spare that cannot be listed is never part of a snapshot", arguments: [8, 12, 14, 16, 18, 20, 22, 24, 28])
+  func unlistable(_ nth: Int) throws {
+    let (world, _) = try worldWithSpare()
+    let result = try runCommand(
+      "strace",
+      [
+        "-f", "-o", "/dev/null", "-e", "trace=getdents64", "-e", ByteString("inject=getdents64:error=EACCES:when=\(nth)"),
+        try treeringBinary(), "snapshot", world.source.root, "--threads", "1", "-r", world.repository.root,
+      ])
+    #expect([0, 1, 3].contains(result.status), "\(result.errorText)")
+    let verified = try world.treering(["verify"])
+    #expect(verified.status == 0, "\(verified.outputText)")
+  }
+
+  @Test("whoever owned a directory before cannot look into it before it is complete")
+  func formerOwner() throws {
+    let (world, spare) = try worldWithSpare()
+    try tool("chown", ["65534", spare.root / "d"])
+    try world.source.write("d/secret", "secret")
+    let log = world.directory.path / "calls"
+    try tool(
+      "strace",
+      [
+        "-f", "-o", log, "-e", "trace=fchown,fchownat,openat", try treeringBinary(), "snapshot", world.source.root, "--threads",
+        "1", "-r", world.repository.root,
+      ])
+    let lines = String(decoding: try tool("cat", [log]), as: UTF8.self).split(separator: "\n")
+    let owned = try #require(lines.firstIndex { $0.contains("fchown") && $0.contains(", 0, 0") })
+    let made = try #require(lines.firstIndex { $0.contains("\"secret\"") && $0.contains("O_CREAT") })
+    #expect(owned < made)
+    #expect(try differences(world.source.root, world.repository.root / "latest/localhost" / world.source.root) == [])
+  }
+
   @Test("a spare that is no directory, or has no tree in it, gives a correct snapshot", arguments: [
     "rm -rf 2*", "n=$(ls); rm -rf 2*; ln -s / $n", "n=$(ls); rm -rf 2*; echo x > $n", "mv 2* strange",
     "rm -rf 2*/*", "rm -rf 2*/localhost; ln -s /etc $(ls)/localhost", "chown 1:1 2*", "mkdir 2000-01-01T00-00-00Z",
