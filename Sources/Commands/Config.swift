@@ -114,8 +114,8 @@ struct ConfigCommand: RunnableCommand {
     lines.append("  take a snapshot in \(displayName(repository?.path ?? [])) of")
     for source in settings.sources {
       let rules = source.exclude.count + source.excludeFrom.count
-      lines.append(
-        "    \(source.path)" + (rules > 0 ? ", without what \(counted(UInt64(rules), "pattern matches", "patterns match"))" : ""))
+      let without = counted(UInt64(rules), "pattern matches", "patterns match")
+      lines.append("    \(source.path)" + (rules > 0 ? ", without what \(without)" : ""))
     }
     let sets = Configuration.Retention.sets.compactMap { set in
       settings.retention.keep[set].flatMap { $0 > 0 ? "\(set) \($0)" : nil }
@@ -126,11 +126,13 @@ struct ConfigCommand: RunnableCommand {
       keep.append("the last \(durationText(Double(within)))")
     }
     lines.append("  keep " + keep.joined(separator: ", "))
-    switch settings.retention.minimumFree {
-    case .share(let share): lines.append("  keep \(fixed(share * 100, 0)) % of the file system free, before older snapshots")
-    case .bytes(let bytes): lines.append("  keep \(byteText(bytes)) of the file system free, before older snapshots")
-    case nil: break
-    }
+    let free: String? =
+      switch settings.retention.minimumFree {
+      case .share(let share): "\(fixed(share * 100, 0)) %"
+      case .bytes(let bytes): byteText(bytes)
+      case nil: nil
+      }
+    if let free { lines.append("  keep \(free) of the file system free, before older snapshots") }
     for hook in settings.hooksAfter { lines.append("  run \(hook.words)") }
     if settings.healthchecks != nil { lines.append("  tell Healthchecks of its start and its end") }
     if let webhook = settings.webhook {

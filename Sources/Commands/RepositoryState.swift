@@ -111,7 +111,8 @@ struct RepositoryState: Encodable {
       if let age, let good {
         if age < 0 {
           state = "future"
-          findings.append("the newest good snapshot of \(shown), \(good.name), is from the future: the clock was or is wrong")
+          findings.append(
+            "the newest good snapshot of \(shown), \(good.name), is from the future: the clock was or is wrong")
         } else if let maximumAgeSeconds, age > maximumAgeSeconds {
           state = "late"
           findings.append(

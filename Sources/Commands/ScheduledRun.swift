@@ -89,7 +89,8 @@ final class ScheduledRun {
     do {
       let now = Clock.now()
       let state = try RepositoryState(
-        repository, label: options.label, sources: options.sources, maximumAgeSeconds: file.settings.rpoSeconds, at: now)
+        repository, label: options.label, sources: options.sources,
+        maximumAgeSeconds: file.settings.rpoSeconds, at: now)
       try Commands.writeMetrics(of: state, answer, at: now, to: Array(path.utf8))
     } catch {
       Console.complain("warning: \(error)")
@@ -186,7 +187,8 @@ final class ScheduledRun {
       if let trouble = result.trouble { Console.complain("warning: \(trouble)") }
       answer.snapshot = SnapshotAnswer(result, progress, monitor.warnings)
       let isGood = progress.warnings.value == 0 && result.trouble == nil
-      var message = "\(result.snapshot.name): \(counted(result.snapshot.summary.root.totals.entries, "entry", "entries")), "
+      let entries = counted(result.snapshot.summary.root.totals.entries, "entry", "entries")
+      var message = "\(result.snapshot.name): \(entries), "
       message += "\(counted(progress.copied.value, "file", "files")) copied (\(byteText(progress.bytesCopied.value)))"
       if let trouble = result.trouble { message = trouble.description }
       if let first = monitor.warnings.first {
@@ -217,9 +219,9 @@ final class ScheduledRun {
       }
       if isRepeated { trouble = nil }
       if let trouble { Console.complain("warning: \(trouble)") }
+      let expired = ["\(result.expired.count) expired"] + result.expired.map(\.name.description)
       note(
-        "rotate", trouble == nil ? "done" : "warnings", since: start,
-        trouble ?? (["\(result.expired.count) expired"] + result.expired.map(\.name.description)).joined(separator: " "))
+        "rotate", trouble == nil ? "done" : "warnings", since: start, trouble ?? expired.joined(separator: " "))
     } catch {
       note("rotate", "failed", since: start, "\(error)")
       throw error

@@ -10,8 +10,8 @@ struct SnapshotCommand: RunnableCommand {
     abstract: "Take a snapshot of one or more directories now.",
     discussion: """
       Each SOURCE appears at SNAPSHOT/LABEL/its absolute path. Files that have not changed since the \
-      newest snapshot are hard links to it and are not read. Nothing is left out unless you say so; the repository itself \
-      and pseudo file systems such as /proc are kept as empty directories.
+      newest snapshot are hard links to it and are not read. Nothing is left out unless you say so; the \
+      repository itself and pseudo file systems such as /proc are kept as empty directories.
 
       Example:
         treering snapshot /home /etc --repository /backup/treering

@@ -63,8 +63,8 @@ struct SnapshotImport {
     if !others.isEmpty {
       let names = others.map { displayName($0) }.sorted().joined(separator: ", ")
       Console.print(
-        "beside their label the trees hold \(names): restore what is there by a path such as \(displayName(others.first!))/etc, "
-          + "and keep what nothing backs up now with treering hold")
+        "beside their label the trees hold \(names): restore what is there by a path that begins so, and keep what "
+          + "nothing backs up now with treering hold")
     }
   }
 

@@ -31,7 +31,8 @@ struct StatusCommand: RunnableCommand {
     let file = try common.configuration(of: repository)
     let state = try RepositoryState(
       repository, label: file.map { Array($0.settings.label.utf8) },
-      sources: file?.settings.sources.map { Array($0.path.utf8) }, maximumAgeSeconds: maxAge ?? file?.settings.rpoSeconds, at: Clock.now())
+      sources: file?.settings.sources.map { Array($0.path.utf8) },
+      maximumAgeSeconds: maxAge ?? file?.settings.rpoSeconds, at: Clock.now())
     if common.json {
       Console.print(jsonText(state))
     } else if !common.quiet {

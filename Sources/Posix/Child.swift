@@ -17,7 +17,8 @@ extension Process {
   /// Runs a program and waits for it. Its input is empty; its output and errors come line by line.
   ///
   /// It runs in a process group of its own. After `timeoutSeconds`, or when this process was asked to end, the
-  /// group gets SIGTERM, and half a second later SIGKILL; with `finishes`, only the timeout counts. Nothing waits for what the program left running.
+  /// group gets SIGTERM, and half a second later SIGKILL; with `finishes`, only the timeout counts. Nothing waits
+  /// for what the program left running.
   /// Throws where it cannot be started; `execve(2)`.
   public static func runChild(
     _ command: [[UInt8]], environment: [(name: String, value: [UInt8])], timeoutSeconds: Double,
@@ -38,7 +39,11 @@ extension Process {
       if hasEnded { break }
       let elapsed = Clock.monotonic() - start
       if end == nil {
-        if rememberedSignal != nil && !finishes { end = .interrupted } else if elapsed > timeoutSeconds { end = .timedOut }
+        if rememberedSignal != nil && !finishes {
+          end = .interrupted
+        } else if elapsed > timeoutSeconds {
+          end = .timedOut
+        }
         if end != nil {
           _ = tr_kill_group(process, SIGTERM)
           killAfterSeconds = elapsed + 0.5

@@ -106,15 +106,16 @@ extension Repository {
     let members = try members(of: list)[set] ?? []
     guard rank < members.count else {
       throw Failure(
-        .usage, "the set \(set.rawValue) of \(displayName(path)) has \(members.count) members, so there is no \(reference)",
+        .usage,
+        "the set \(set.rawValue) of \(displayName(path)) has \(members.count) members, so there is no \(reference)",
         hint: "0 is the newest; see: treering list --repository \(displayName(path))")
     }
     return list.snapshots.first { $0.name == members[rank] }
   }
 
-  /// Finds the snapshot that the operator means: `latest`, a full name, a member of a set (`daily.0`), or the beginning of a name, of
-  /// which the newest that begins so is taken. A damaged one that is newer is never passed over in
-  /// silence.
+  /// Finds the snapshot that the operator means: `latest`, a full name, a member of a set (`daily.0`), or the
+  /// beginning of a name, of which the newest that begins so is taken. A damaged one that is newer is never passed
+  /// over in silence.
   public func resolve(_ reference: String, in list: SnapshotList) throws(Failure) -> Snapshot {
     let shown = displayName(Array(reference.utf8))
     func checked(_ snapshot: Snapshot?, _ isMeant: (String) -> Bool) throws(Failure) -> Snapshot? {

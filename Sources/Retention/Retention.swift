@@ -192,7 +192,10 @@ private func clockTrouble(
   }
   if let previous = snapshots.dropLast().last {
     if previous.time > newest.time {
-      return ("the clock was set back between \(previous.name) and \(newest.name)", false)
+      return (
+        "the clock was set back between \(previous.name) and \(newest.name); if it is right now, the next "
+          + "snapshot ends this", false
+      )
     }
     let gap = newest.time - previous.time
     if let within = policy.keepWithinSeconds, policy.countsNothing, gap > within, newest.name != accepted {

@@ -12,7 +12,7 @@ struct Locator {
   /// The first thing that the parser takes for impossible, so that it would end the process: a table's bracket that
   /// no name follows, and a value that begins with what ends one.
   private(set) var fault: (place: Place, message: String)?
-  /// How deep arrays and tables may lie in each other; the parser has no limit of its own, and would overflow the stack.
+  /// How deep arrays and tables may lie in each other; the parser has no limit, and would overflow the stack.
   private static let deepest = 64
   private let bytes: [UInt8]
   private var depth = 0

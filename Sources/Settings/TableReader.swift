@@ -44,10 +44,9 @@ struct TableReader {
   func know(_ known: [String]) {
     for key in table.keys where !known.contains(key) {
       let near = known.map { ($0, distance(key, $0)) }.min { $0.1 < $1.1 }
-      let hint = near.map { $0.1 <= max(2, key.count / 3) ? "; did you mean \"\($0.0)\"?" : "" } ?? ""
-      problems.add(
-        problems.locator.keys[path + [key]],
-        "unknown key \"\(key)\" in \(name)" + (hint.isEmpty ? "; known are \(known.sorted().joined(separator: ", "))" : hint))
+      let isNear = near.map { $0.1 <= max(2, key.count / 3) } ?? false
+      let hint = isNear ? "did you mean \"\(near!.0)\"?" : "known are \(known.sorted().joined(separator: ", "))"
+      problems.add(problems.locator.keys[path + [key]], "unknown key \"\(key)\" in \(name); \(hint)")
     }
   }
 
@@ -99,7 +98,9 @@ struct TableReader {
   }
 
   func duration(_ key: String) -> Int64? {
-    value(key, expecting: "a duration such as \"90s\", \"15m\", \"2h\" or \"14d\"") { $0.string.flatMap(Quantity.seconds) }
+    value(key, expecting: "a duration such as \"90s\", \"15m\", \"2h\" or \"14d\"") {
+      $0.string.flatMap(Quantity.seconds)
+    }
   }
 
   func share(_ key: String) -> Double? {
@@ -111,8 +112,10 @@ struct TableReader {
     value(key, expecting: "a table") { $0.table }.map { TableReader($0, path + [key], problems) }
   }
 
-  /// The items of an array, each with a reader of its own where it is a table.
-  func items(_ key: String, expecting: String) -> [(value: any TOMLValueConvertible, place: Locator.Place?, table: TableReader?)] {
+  /// One item of an array, with a reader of its own where it is a table.
+  typealias Item = (value: any TOMLValueConvertible, place: Locator.Place?, table: TableReader?)
+
+  func items(_ key: String, expecting: String) -> [Item] {
     guard let array = value(key, expecting: expecting, { $0.array }) else { return [] }
     return array.enumerated().map { index, item in
       let itemPath = path + [key, "\(index)"]

@@ -158,7 +158,8 @@ private func check(
   if let newest = list.newest, tree.time.seconds < newest.summary.started.seconds {
     throw Failure(
       .failed,
-      "it is of \(CalendarTime(seconds: tree.time.seconds).rfc3339), and older than the newest snapshot, \(newest.name)",
+      "it is of \(CalendarTime(seconds: tree.time.seconds).rfc3339), and older than the newest snapshot, "
+        + newest.name.description,
       hint: "older ones come first: adopt them into a new repository")
   }
   guard tree.time.seconds <= Clock.now().seconds else {

@@ -14,10 +14,8 @@ public func emptyTrash(of repository: Repository, threads: Int) throws(Failure) 
     try walkTree(work, from: root, threads: threads)
     if let first = work.first.withLock({ $0 }) {
       let more = work.failures.value - 1
-      throw Failure(
-        .failed,
-        "cannot delete \(displayName(repository.path))/.treering/trash/\(displayName(joined(first.path))): \(first.reason)"
-          + (more == 0 ? "" : ", and \(more) more"))
+      let path = displayName(repository.path + Array("/.treering/trash/".utf8) + joined(first.path))
+      throw Failure(.failed, "cannot delete \(path): \(first.reason)" + (more == 0 ? "" : ", and \(more) more"))
     }
   } catch let failure as Failure {
     throw failure

@@ -54,8 +54,8 @@ public struct SnapshotResult: Sendable {
 
 /// Takes a snapshot: one walk of the sources against the newest catalog, then publication.
 ///
-/// The caller holds the repository's lock, and deletes what is in the trash afterwards, without it. Throws a `Failure`; nothing is published then, except where
-/// the failure says so.
+/// The caller holds the repository's lock, and deletes what is in the trash afterwards, without it. Throws a
+/// `Failure`; nothing is published then, except where the failure says so.
 public func takeSnapshot(
   of options: SnapshotOptions, in repository: Repository, program: String, progress: Progress,
   monitor: any Monitor

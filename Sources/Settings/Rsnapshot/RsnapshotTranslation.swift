@@ -38,7 +38,7 @@ public struct RsnapshotTranslation: Sendable {
     lines += [""]
     lines += TOMLText.comment(
       """
-      There is more: keep_spare, minimum_free, exclude_caches, guards against disasters, objectives, whom to tell, metrics.
+      There is more: keep_spare, minimum_free, exclude_caches, guards against disasters, whom to tell, metrics.
       All keys, with what they are for, are printed by: treering config example
       """)
     text = lines.joined(separator: "\n") + "\n"
