@@ -102,6 +102,23 @@ struct NestedSourcesTests {
     #expect(try TreeListing(world.repository.root).paths.filter { !$0.hasPrefix(".treering") } == before)
   }
 
+  @Test("the root is a source like any other, also with another below it")
+  func root() throws {
+    let world = try World()
+    world.provesOlderUnchanged = false
+    try world.source.write("file", "text")
+    let only: [ByteString] = ["--exclude", "/*", "--exclude", "!/etc/", "--exclude", "/etc/*", "--exclude", "!/etc/hostname"]
+    let first = try world.snapshot(of: ["/"], only)
+    let stored = Tree(world.repository.root / first.name / "localhost")
+    #expect(try stored.names() == ["etc"] && stored.names("etc") == ["hostname"])
+    let second = try world.snapshot(of: ["/", world.source.root], only)
+    let both = Tree(world.repository.root / second.name / "localhost")
+    #expect(both.exists("etc/hostname"))
+    // The options of the command hold for each source, relative to it.
+    #expect(try Tree(both.root / world.source.root).names() == [])
+    #expect(try world.treering(["verify"]).status == 0)
+  }
+
   @Test("the order of the sources does not matter, and neither does the number of threads")
   func order() throws {
     let world = try world("exclude = [\"*.tmp\"]", "[[source]]\npath = \"SOURCE/plain/inner\"")

@@ -59,7 +59,7 @@ final class SnapshotNode: WalkNode, @unchecked Sendable {
     base: Subtree?, tree: StoredTree?
   ) {
     self.plan = plan
-    self.isListed = isListed ?? plan?.isSource ?? true
+    self.isListed = isListed ?? (!isSynthetic && plan?.isSource ?? true)
     self.isSynthetic = isSynthetic
     self.base = base
     self.tree = base == nil ? nil : tree
