@@ -146,8 +146,11 @@ struct RepositoryState: Encodable {
     bytesFree = system.bytesAvailable
     bytesTotal = system.bytesUsed &+ system.bytesAvailable
     bytesCopiedPerDay = Self.bytesCopiedPerDay(list.snapshots, at: now)
-    (runs, lastVerification) = Self.history(try repository.historyTail(byteCount: 1 << 20))
-    if let last = runs.last, last.exitStatus != 0 {
+    let history = Self.history(try repository.historyTail(byteCount: 1 << 20))
+    runs = history.runs.suffix(10)
+    lastVerification = history.verification
+    // That something was tidied since does not make it well.
+    if let last = history.runs.last(where: { ["run", "snapshot"].contains($0.command) }), last.exitStatus != 0 {
       let why = last.error.map { ": \($0)" } ?? ""
       findings.append("the last run, at \(last.time), ended with status \(last.exitStatus)\(why)")
     }
@@ -166,7 +169,7 @@ struct RepositoryState: Encodable {
     return UInt64(Double(bytes) / Double(span) * Double(day))
   }
 
-  private static func history(_ text: [UInt8]) -> ([Run], Verification?) {
+  private static func history(_ text: [UInt8]) -> (runs: [Run], verification: Verification?) {
     var runs: [Run] = []
     var verification: Verification?
     let decoder = JSONDecoder()
@@ -178,7 +181,7 @@ struct RepositoryState: Encodable {
         runs.append(run)
       }
     }
-    return (runs.suffix(10), verification)
+    return (runs, verification)
   }
 }
 

@@ -10,14 +10,15 @@ final class ScheduledRun {
   private let file: ConfigurationFile
   private let common: CommonOptions
   private let notices: Notices
+  private let repositoryPath: [UInt8]
   private var answer: RunAnswer
 
   init(_ file: ConfigurationFile, _ common: CommonOptions) {
     self.file = file
     self.common = common
-    let path = (try? common.repositoryPath()) ?? []
+    repositoryPath = (try? common.repositoryPath()) ?? []
     answer = RunAnswer(
-      time: "", runID: Self.uuid(), host: Self.hostName, repository: displayName(path), result: "failed",
+      time: "", runID: Self.uuid(), host: Self.hostName, repository: displayName(repositoryPath), result: "failed",
       exitStatus: ExitStatus.failed.code)
     notices = Notices(file.settings, runID: answer.runID)
   }
@@ -73,10 +74,11 @@ final class ScheduledRun {
     answer.result = failure.kind == .refused ? "refused" : "failed"
   }
 
-  /// Tells whoever is to be told, and the history.
+  /// Tells whoever is to be told, and the history. Of what was not due nobody heard the beginning.
   private func end(in repository: Repository?) {
-    let environment = environment("notify", answer.exitStatus)
-    answer.steps += notices.runEnded(answer, environment: environment)
+    if answer.result != "not_due" {
+      answer.steps += notices.runEnded(answer, environment: environment("notify", answer.exitStatus))
+    }
     do { try repository?.appendHistory(jsonText(answer, isLine: true)) } catch {
       Console.complain("warning: \(error)")
     }
@@ -100,7 +102,7 @@ final class ScheduledRun {
 
   private func environment(_ step: String, _ status: Int32) -> [(name: String, value: [UInt8])] {
     [
-      ("TREERING_REPOSITORY", (try? common.repositoryPath()) ?? []),
+      ("TREERING_REPOSITORY", repositoryPath),
       ("TREERING_RUN_ID", Array(answer.runID.utf8)), ("TREERING_STEP", Array(step.utf8)),
       ("TREERING_EXIT_STATUS", Array("\(status)".utf8)),
       ("TREERING_SNAPSHOT", Array((answer.snapshot?.snapshot ?? "").utf8)),

@@ -287,6 +287,9 @@ struct RunTests {
     let failed = try status(world, status: 1)
     #expect(failed.findings.count == 1 && failed.findings[0].contains("/bin/false ended with status 1"))
     #expect(failed.sources.map(\.state) == ["well"])
+    // A rotation since does not make it well.
+    #expect(try run(world, command: ["rotate"]).status == 0)
+    #expect(try status(world, status: 1).findings == failed.findings)
   }
 
   @Test("known damage is not forgotten, whatever is verified later, and however long the history is")
