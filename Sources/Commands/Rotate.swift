@@ -69,7 +69,7 @@ struct RotateCommand: RunnableCommand {
       dryRun
       ? try rotate(repository, options)
       : try repository.whileLocked("rotate", at: Clock.now()) { try rotateAndRecord(repository, options) }
-    var status = report(result, list, unwanted: options.unwanted)
+    var status = report(result, unwanted: options.unwanted)
     if !dryRun, !deleteTrash(repository, threads.count), status == .done { status = .warnings }
     return status
   }
@@ -88,7 +88,7 @@ struct RotateCommand: RunnableCommand {
       let result = try rotate(repository, options)
       line.expired = result.expired.map(\.name.description)
       line.obstacle = result.plan.obstacle
-      line.exitStatus = (result.missingBytes > 0 ? ExitStatus.noSpace : .done).code
+      line.exitStatus = Self.status(of: result, unwanted: options.unwanted).code
       return result
     } catch {
       line.error = error.description
@@ -112,9 +112,7 @@ struct RotateCommand: RunnableCommand {
     return policy
   }
 
-  private func report(
-    _ result: RotationResult, _ list: SnapshotList, unwanted: Set<SnapshotName>
-  ) -> ExitStatus {
+  private func report(_ result: RotationResult, unwanted: Set<SnapshotName>) -> ExitStatus {
     if common.json {
       Console.print(jsonText(RotationAnswer(result, isDry: dryRun)))
     } else if dryRun || common.verbose || Posix.Process.terminalWidth(.output) != nil && !common.quiet {
@@ -123,7 +121,7 @@ struct RotateCommand: RunnableCommand {
         Console.print("frees \(byteText(freed))")
       }
     }
-    for (name, reason) in list.damaged {
+    for (name, reason) in result.damaged {
       Console.complain("warning: \(name) is left out of rotation: \(reason)")
     }
     if result.missingBytes > 0 {
@@ -133,16 +131,24 @@ struct RotateCommand: RunnableCommand {
       Console.complain("warning: what \(name) holds is not counted as freed: \(reason); see: treering verify \(name)")
     }
     if let obstacle = result.plan.obstacle { Console.complain("nothing expires: \(obstacle)") }
-    var isRefused = result.plan.obstacle != nil
-    for (snapshot, decision) in zip(result.snapshots, result.plan.decisions)
-    where unwanted.contains(snapshot.name) && !decision.expires {
+    for (snapshot, decision) in Self.staying(result, unwanted) {
       let why = decision.reasons.filter(\.isProtection).map(\.words).joined(separator: ", ")
       Console.complain("\(snapshot.name) stays, although --expire names it: \(why)")
-      isRefused = true
     }
-    if isRefused { return .refused }
-    let isWhole = list.damaged.isEmpty && result.unreadable.isEmpty
+    return Self.status(of: result, unwanted: unwanted)
+  }
+
+  private static func status(of result: RotationResult, unwanted: Set<SnapshotName>) -> ExitStatus {
+    if result.plan.obstacle != nil || !staying(result, unwanted).isEmpty { return .refused }
+    let isWhole = result.damaged.isEmpty && result.unreadable.isEmpty
     return result.missingBytes > 0 ? .noSpace : isWhole ? .done : .warnings
+  }
+
+  /// What should expire by the operator's word, and is protected.
+  private static func staying(
+    _ result: RotationResult, _ unwanted: Set<SnapshotName>
+  ) -> [(Snapshot, RetentionDecision)] {
+    zip(result.snapshots, result.plan.decisions).filter { unwanted.contains($0.name) && !$1.expires }
   }
 
   private static func rows(_ result: RotationResult) -> [[String]] {
