@@ -150,9 +150,10 @@ struct RepositoryState: Encodable {
     runs = history.runs.suffix(10)
     lastVerification = history.verification
     // That something was tidied since does not make it well.
-    if let last = history.runs.last(where: { ["run", "snapshot"].contains($0.command) }), last.exitStatus != 0 {
+    let tidied = history.runs.last.flatMap { $0.command == "rotate" ? $0 : nil }
+    for last in [history.runs.last { $0.command != "rotate" }, tidied].compactMap({ $0 }) where last.exitStatus != 0 {
       let why = last.error.map { ": \($0)" } ?? ""
-      findings.append("the last run, at \(last.time), ended with status \(last.exitStatus)\(why)")
+      findings.append("the last \(last.command), at \(last.time), ended with status \(last.exitStatus)\(why)")
     }
     self.findings = findings
     isWell = findings.isEmpty
