@@ -25,11 +25,15 @@ let package = Package(
       name: "Commands",
       dependencies: [
         "Engine", "Repository", "Posix", "Catalog", "Patterns", "Retention", "Settings", "Operations",
+        "Replication",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),
 
     // 3  the outside
+    .target(
+      name: "Replication",
+      dependencies: ["Engine", "Repository", "Posix", "Catalog", "Delta", "Retention"], swiftSettings: strict),
     .target(name: "Operations", dependencies: ["Posix", "CCurl"], swiftSettings: strict),
 
     // 2  the disk
@@ -48,6 +52,7 @@ let package = Package(
 
     // 0  values
     .target(name: "Catalog", dependencies: ["CCodec"], swiftSettings: strict),
+    .target(name: "Delta", dependencies: ["Catalog"], swiftSettings: strict),
     .target(name: "Patterns", swiftSettings: strict),
     .target(name: "Retention", swiftSettings: strict),
     .target(
@@ -57,6 +62,7 @@ let package = Package(
       name: "CCodec", linkerSettings: [.linkedLibrary("crypto"), .linkedLibrary("zstd")]),
     .testTarget(name: "LayeringTests", swiftSettings: strict),
     .testTarget(name: "CatalogTests", dependencies: ["Catalog"], swiftSettings: strict),
+    .testTarget(name: "DeltaTests", dependencies: ["Delta"], swiftSettings: strict),
     .testTarget(
       name: "SettingsTests", dependencies: ["Settings"], swiftSettings: strict),
     .testTarget(

@@ -26,7 +26,6 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
@@ -291,63 +290,20 @@ void tr_open_standard_streams(void) {
 }
 int tr_remembered_signal(void) { return remembered; }
 
-static mode_t umask_before = 022;
-void tr_clear_umask(void) { umask_before = umask(0); }
-
-// posix_spawn cannot set the umask. Between fork and execve only async-signal-safe calls are made.
-long tr_spawn(const char *const *arguments, const char *const *environment, int *output) {
-  int out[2], failure[2];
-  if (pipe2(out, O_CLOEXEC) < 0) return -errno;
-  if (pipe2(failure, O_CLOEXEC) < 0) {
-    int error = errno;
-    close(out[0]);
-    close(out[1]);
-    return -error;
-  }
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  pid_t child = fork();
-  if (child == 0) {
-    setpgid(0, 0);
-    for (int number = 1; number < NSIG; number++) signal(number, SIG_DFL);
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    umask(umask_before);
-    int input = open("/dev/null", O_RDONLY);
-    if (input >= 0 && dup2(input, 0) >= 0 && dup2(out[1], 1) >= 0 && dup2(out[1], 2) >= 0)
-      execve(arguments[0], (char *const *)arguments, (char *const *)environment);
-    int error = errno;
-    if (write(failure[1], &error, sizeof error) < 0) _exit(126);
-    _exit(127);
-  }
-  int error = child < 0 ? errno : 0;
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
-  close(out[1]);
-  close(failure[1]);
-  if (error == 0) {
-    setpgid(child, child);
-    ssize_t count;
-    do count = read(failure[0], &error, sizeof error);
-    while (count < 0 && errno == EINTR);
-    if (count != sizeof error) error = 0;
-    if (error != 0) waitpid(child, NULL, 0);
-  }
-  close(failure[0]);
-  if (error != 0) {
-    close(out[0]);
-    return -error;
-  }
-  *output = out[0];
-  return child;
+// A signal ends the wait like the time does: whoever waits looks at the signals then. poll(2) is never restarted.
+long tr_poll(int fd, int events, int milliseconds) {
+  struct pollfd poller = {.fd = fd, .events = (short)events};
+  long result = poll(&poller, 1, milliseconds);
+  if (result < 0) return errno == EINTR ? 0 : -(long)errno;
+  return result;
 }
-long tr_wait_readable(int fd, int milliseconds) {
-  struct pollfd poller = {.fd = fd, .events = POLLIN};
-  return checked(poll(&poller, 1, milliseconds));
+long tr_set_non_blocking(int fd, int on) {
+  int flags = fcntl(fd, F_GETFL);
+  if (flags < 0) return -(long)errno;
+  return checked(fcntl(fd, F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK));
 }
-long tr_wait_child(int process, int *status) { return checked(waitpid(process, status, WNOHANG)); }
-long tr_kill_group(int process, int signal) { return checked(kill(-process, signal)); }
+// Not below 3: a copy must not become a standard stream that happens to be closed.
+long tr_duplicate(int fd) { return checked(fcntl(fd, F_DUPFD_CLOEXEC, 3)); }
 
 long tr_notify(const char *path, const char *text, size_t count) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};

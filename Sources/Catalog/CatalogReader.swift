@@ -48,6 +48,10 @@ public struct OpenCatalog: Sendable {
   public let summary: CatalogSummary
   /// The size of its file.
   public var byteCount: UInt64 { source.byteCount }
+
+  /// Bytes of the file as they are; fewer at the end.
+  public func read(at offset: UInt64, count: Int) throws -> [UInt8] { try source.read(at: offset, count: count) }
+
   let source: any CatalogSource
   let tableOffset: UInt64
   let frameCount: UInt32
@@ -90,7 +94,7 @@ public struct OpenCatalog: Sendable {
 
 /// Reads a catalog's records, any directory in one frame's time; one for each thread.
 public final class CatalogReader {
-  private let catalog: OpenCatalog
+  public let catalog: OpenCatalog
   private var frameOffsets: [UInt64]?
   private let hasher = SHA256()
   private var recordsRead: UInt64 = 0

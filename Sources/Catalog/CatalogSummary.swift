@@ -23,6 +23,8 @@ public struct CatalogSummary: Sendable {
   public var sequence: UInt64 = 0
   public var started = Timestamp(seconds: 0, nanoseconds: 0)
   public var finished = Timestamp(seconds: 0, nanoseconds: 0)
+  /// When it came, by the clock of the repository that has it; `nil` where it was taken.
+  public var received: Timestamp?
   public var outcome = Outcome.complete
   public var files: UInt64 = 0
   public var directories: UInt64 = 0
@@ -43,10 +45,19 @@ public struct CatalogSummary: Sendable {
 
   public init(root: Subtree) { self.root = root }
 
+  /// When this repository got it: what retention goes by, so that nobody who sends snapshots chooses.
+  public var dated: Timestamp { received ?? started }
+
+  /// As it travels: `decode` reads it.
+  public var encoded: [UInt8] { encode(tableOffset: 0, frameCount: 0) }
+
+  /// Reads what `encoded` gave; places in it mean nothing.
+  public init(encoded bytes: [UInt8]) throws(CatalogError) { self = try Self.decode(bytes).summary }
+
   private enum Tag: UInt16 {
     case rootPlace = 1
     case rootDigest, totals, sequence, started, finished, outcome, counts, copied, label, source
-    case repository, fileSystem, program, mount
+    case repository, fileSystem, program, mount, received
   }
 
   /// Tag, length, value: a reader passes over tags it does not know.
@@ -79,6 +90,7 @@ public struct CatalogSummary: Sendable {
     field(.sequence) { $0.append(sequence) }
     time(.started, started)
     time(.finished, finished)
+    if let received { time(.received, received) }
     field(.outcome) { $0.append(outcome.rawValue) }
     field(.counts) {
       $0.append(files)
@@ -136,6 +148,7 @@ public struct CatalogSummary: Sendable {
       case .sequence: summary.sequence = try value.integer()
       case .started: summary.started = try Timestamp(&value)
       case .finished: summary.finished = try Timestamp(&value)
+      case .received: summary.received = try Timestamp(&value)
       case .outcome:
         guard let outcome = Outcome(rawValue: try value.integer()) else {
           throw CatalogError("the trailer names an unknown outcome")

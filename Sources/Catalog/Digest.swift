@@ -17,6 +17,23 @@ public struct Digest: Hashable, Sendable {
     }
   }
 
+  /// Takes what `description` gives.
+  public init?(hexadecimal text: some Collection<UInt8>) {
+    func value(_ digit: UInt8) -> UInt8? {
+      switch digit {
+      case UInt8(ascii: "0")...UInt8(ascii: "9"): digit - UInt8(ascii: "0")
+      case UInt8(ascii: "a")...UInt8(ascii: "f"): digit - UInt8(ascii: "a") + 10
+      default: nil
+      }
+    }
+    let digits = text.compactMap(value)
+    guard text.count == 64, digits.count == 64 else { return nil }
+    self.init(stride(from: 0, to: 64, by: 2).map { digits[$0] << 4 | digits[$0 + 1] })
+  }
+
+  /// The first eight bytes: as good as the whole where a mistake costs no more than work.
+  public var prefix: UInt64 { words.0 }
+
   public static func == (a: Digest, b: Digest) -> Bool { a.words == b.words }
 
   public func hash(into hasher: inout Hasher) { hasher.combine(words.0) }

@@ -37,6 +37,9 @@ public struct DirectoryRecord: Sendable {
   private let hintRange: Range<Int>
   private let filesStart: Int
 
+  /// All that the digest covers.
+  public var content: ArraySlice<UInt8> { bytes[contentRange] }
+
   public var isSynthetic: Bool { flags.contains(.synthetic) }
   public var attributes: AttributeBlock { AttributeBlock(bytes: Array(bytes[attributeRange])) }
 
@@ -62,6 +65,22 @@ public struct DirectoryRecord: Sendable {
     filesStart = p.filesStart
   }
 
+  /// The record of this content, as it travels: without hints. Places and totals of its sub-directories are zero.
+  public init(content: [UInt8]) throws(CatalogError) {
+    bytes = content
+    let p = try content.reading { raw throws(CatalogError) in try Parsed(content: raw) }
+    metadata = p.metadata
+    flags = p.flags
+    hints = p.hints
+    fileCount = p.fileCount
+    attributeRange = p.attributes
+    contentRange = p.content
+    hintRange = p.hintRange
+    filesStart = p.filesStart
+    // Whatever is asked of it later, it was whole when it came.
+    _ = try directories()
+  }
+
   private struct Parsed {
     var metadata: Metadata
     var flags: EntryFlags
@@ -81,11 +100,26 @@ public struct DirectoryRecord: Sendable {
       var cursor = ByteCursor(raw, in: offset..<raw.count)
       let contentCount = Int(try cursor.integer(UInt32.self))
       let hintCount = Int(try cursor.integer(UInt32.self))
-      content = try cursor.take(contentCount)
-      hintRange = try cursor.take(hintCount)
+      let content = try cursor.take(contentCount)
+      let hintRange = try cursor.take(hintCount)
+      // Of nothing there are no hints: that is a record's form on its way, and not a catalog's.
+      guard hintCount > 0 else { throw CatalogError("a record has no hints") }
       guard hasher.digest(of: UnsafeRawBufferPointer(rebasing: raw[content])) == digest else {
         throw CatalogError("a directory's record does not have the digest its parent names")
       }
+      try self.init(raw, content, hintRange)
+    }
+
+    init(content raw: UnsafeRawBufferPointer) throws(CatalogError) {
+      guard raw.count <= RecordLimit.recordBytes else { throw CatalogError("a record is too long") }
+      try self.init(raw, 0..<raw.count, 0..<0)
+    }
+
+    private init(
+      _ raw: UnsafeRawBufferPointer, _ content: Range<Int>, _ hintRange: Range<Int>
+    ) throws(CatalogError) {
+      self.content = content
+      self.hintRange = hintRange
       var body = ByteCursor(raw, in: content)
       let fixed = try FixedPart(&body)
       guard fixed.kind == .directory else { throw CatalogError("a record is not a directory's") }
@@ -96,10 +130,10 @@ public struct DirectoryRecord: Sendable {
       filesStart = body.position
       // Each file takes at least its fixed part, a name's length and one byte of name.
       guard fileCount <= body.left / (RecordLayout.metadataBytes + 2),
-        hintCount >= (fileCount + 1) * RecordLayout.hintBytes
+        hintRange.isEmpty || hintRange.count >= (fileCount + 1) * RecordLayout.hintBytes
       else { throw CatalogError("a record's counts do not fit its size") }
       var hintCursor = ByteCursor(raw, in: hintRange)
-      hints = try Hints(&hintCursor)
+      hints = hintRange.isEmpty ? .none : try Hints(&hintCursor)
     }
   }
 
@@ -144,9 +178,12 @@ public struct DirectoryRecord: Sendable {
       }
       digest = try cursor.digest()
     }
-    var hintCursor = ByteCursor(raw, in: hintRange)
-    _ = try hintCursor.take((position.index + 1) * RecordLayout.hintBytes)
-    let hints = try Hints(&hintCursor)
+    var hints = Hints.none
+    if !hintRange.isEmpty {
+      var hintCursor = ByteCursor(raw, in: hintRange)
+      _ = try hintCursor.take((position.index + 1) * RecordLayout.hintBytes)
+      hints = try Hints(&hintCursor)
+    }
     let content = position.offset..<cursor.position
     position.offset = cursor.position
     position.index += 1
@@ -184,17 +221,23 @@ public struct DirectoryRecord: Sendable {
       throw CatalogError("a record's counts do not fit its size")
     }
     var hints = ByteCursor(raw, in: hintRange)
-    _ = try hints.take((fileCount + 1) * RecordLayout.hintBytes)
-    guard hints.left == count * RecordLayout.childHintBytes else {
-      throw CatalogError("a record's counts do not fit its size")
+    if !hintRange.isEmpty {
+      _ = try hints.take((fileCount + 1) * RecordLayout.hintBytes)
+      guard hints.left == count * RecordLayout.childHintBytes else {
+        throw CatalogError("a record's counts do not fit its size")
+      }
     }
     var rows: [DirectoryRow] = []
     rows.reserveCapacity(count)
     for _ in 0..<count {
       let name = try Self.name(&cursor, after: rows.last?.name)
       let digest = try cursor.digest()
-      let place = Place(frame: try hints.integer(), offset: try hints.integer())
-      let totals = Totals(entries: try hints.integer(), bytes: try hints.integer())
+      var place = Place(frame: 0, offset: 0)
+      var totals = Totals()
+      if !hintRange.isEmpty {
+        place = Place(frame: try hints.integer(), offset: try hints.integer())
+        totals = Totals(entries: try hints.integer(), bytes: try hints.integer())
+      }
       rows.append(DirectoryRow(name: name, digest: digest, place: place, totals: totals))
     }
     guard cursor.left == 0 else { throw CatalogError("a record has bytes to spare") }
@@ -228,7 +271,7 @@ public struct DirectoryRecord: Sendable {
   public func target(of file: FileRow) -> [UInt8] { Array(bytes[file.target]) }
 
   /// True where two entries agree in everything a digest covers.
-  func hasSameContent(_ a: FileRow, _ other: DirectoryRecord, _ b: FileRow) -> Bool {
+  public func hasSameContent(_ a: FileRow, _ other: DirectoryRecord, _ b: FileRow) -> Bool {
     bytes[a.content] == other.bytes[b.content]
   }
 

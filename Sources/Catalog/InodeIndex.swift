@@ -169,7 +169,7 @@ public struct MountRecord: Hashable, Sendable {
 
 extension CatalogSummary {
   /// Which file system begins at which path.
-  var mountKeys: [[UInt8]: FileSystemKey] {
+  public var mountKeys: [[UInt8]: FileSystemKey] {
     Dictionary(mounts.map { ($0.path, $0.key) }) { _, last in last }
   }
 }

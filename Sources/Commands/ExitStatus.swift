@@ -13,6 +13,8 @@ struct ExitStatus: Equatable {
   static let refused = ExitStatus(code: 4)
   static let locked = ExitStatus(code: 5)
   static let damaged = ExitStatus(code: 6)
+  /// The remote could not be reached, or replication failed.
+  static let remote = ExitStatus(code: 7)
   static let noSpace = ExitStatus(code: 8)
 
   static func interrupted(_ signal: Int32) -> ExitStatus { ExitStatus(code: 128 + signal) }
@@ -27,6 +29,7 @@ struct ExitStatus: Equatable {
     case .locked: self = .locked
     case .damaged: self = .damaged
     case .noSpace: self = .noSpace
+    case .remote: self = .remote
     case .interrupted(let signal): self = .interrupted(signal)
     }
   }

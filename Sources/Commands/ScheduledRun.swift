@@ -123,7 +123,7 @@ final class ScheduledRun {
     }
     return try !repository.snapshots().snapshots.contains {
       $0.summary.label == options.label && sources.isSubset(of: $0.summary.sources)
-        && set.isSamePeriod(local($0.summary.started), local(time))
+        && set.isSamePeriod(local($0.summary.dated), local(time))
     }
   }
 

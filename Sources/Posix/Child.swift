@@ -8,6 +8,12 @@ public enum ChildEnd: Sendable, Equatable {
   case timedOut
   /// This process was asked to end, and ended the child.
   case interrupted
+
+  /// From the status of wait(2).
+  init(waitStatus status: CInt) {
+    let signal = status & 0x7f
+    self = signal == 0 ? .exited((status >> 8) & 0xff) : .signalled(signal)
+  }
 }
 
 extension Process {
@@ -59,8 +65,7 @@ extension Process {
       _ = tr_kill_group(process, SIGKILL)
       return end
     }
-    let signal = status & 0x7f
-    return signal == 0 ? .exited((status >> 8) & 0xff) : .signalled(signal)
+    return ChildEnd(waitStatus: status)
   }
 
   private static func spawn(
@@ -97,7 +102,7 @@ extension Process {
     // Bounded, so that a flood does not hide a timeout.
     for _ in 0..<64 {
       let patience = wait
-      guard try perform(.poll, { tr_wait_readable(raw, patience) }) > 0 else { return }
+      guard try perform(.poll, { tr_poll(raw, CInt(POLLIN), patience) }) > 0 else { return }
       wait = 0
       let count = try lines.read(output)
       if count == 0 {
@@ -146,7 +151,7 @@ private struct LineBuffer {
 }
 
 /// Strings for a C function that takes an array of them, which ends with a null pointer.
-private final class CStrings {
+final class CStrings {
   let pointers: UnsafeMutablePointer<UnsafePointer<CChar>?>
   private let count: Int
 

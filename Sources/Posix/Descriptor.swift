@@ -157,4 +157,10 @@ extension Descriptor {
     let raw = self.raw
     _ = try perform(.flock) { tr_flock(raw, LOCK_EX | LOCK_NB) }
   }
+
+  /// Takes the advisory lock that several may hold at once, or throws `wouldBlock`; `flock(2)`.
+  public borrowing func lockShared() throws(Errno) {
+    let raw = self.raw
+    _ = try perform(.flock) { tr_flock(raw, LOCK_SH | LOCK_NB) }
+  }
 }

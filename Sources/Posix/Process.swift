@@ -84,6 +84,11 @@ public enum Process {
     }
   }
 
+  /// A second descriptor of a standard stream, for whoever speaks over it; `fcntl(2)` `F_DUPFD_CLOEXEC`.
+  public static func standardStream(_ stream: StandardStream) throws(Errno) -> Descriptor {
+    Descriptor(raw: CInt(try perform(.fcntl) { tr_duplicate(stream.rawValue) }))
+  }
+
   /// Ends the process.
   public static func exit(_ status: Int32) -> Never { Glibc.exit(status) }
 
@@ -92,6 +97,7 @@ public enum Process {
 }
 
 public enum StandardStream: Int32, Sendable {
+  case input = 0
   case output = 1
   case error = 2
 }

@@ -6,7 +6,8 @@ public enum SystemCall: String, CaseIterable, Sendable {
   case openat, close, read, pread, write, pwrite, lseek, ftruncate, fallocate, ioctl, statx, fstatfs, getdents64
   case linkat, unlinkat, mkdirat, mknodat, symlinkat, readlinkat, renameat2
   case fchmod, fchownat, utimensat, listxattr, getxattr, setxattr, removexattr
-  case fsync, syncfs, flock, getrandom, realpath, fpathconf, fork, poll, waitpid, sendto
+  case fsync, syncfs, flock, getrandom, realpath, fpathconf, fork, poll, waitpid, kill, sendto
+  case fcntl, landlock_create_ruleset, landlock_restrict_self
 }
 
 /// Runs one call: the only place where EINTR is retried and a negated errno becomes an error.

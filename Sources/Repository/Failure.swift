@@ -13,6 +13,8 @@ public struct Failure: Error, Sendable, CustomStringConvertible {
     case locked
     case damaged
     case noSpace
+    /// The remote could not be reached, or replication failed.
+    case remote
     case interrupted(signal: Int32)
   }
 

@@ -110,6 +110,14 @@ extension Repository {
     }
   }
 
+  /// Begins a snapshot under a name that it has elsewhere already; the caller holds the lock.
+  public func beginSnapshot(named name: SnapshotName, catalogBytes: UInt64 = 0) throws(Failure) -> PendingSnapshot {
+    guard try !isTaken(name) else {
+      throw Failure(.refused, "\(displayName(path)) has another snapshot \(name) already")
+    }
+    return try PendingSnapshot(self, name, catalogBytes: catalogBytes)
+  }
+
   /// True where something of a snapshot of this name is there already.
   func isTaken(_ name: SnapshotName) throws(Failure) -> Bool {
     let catalogs = try directory(Self.catalogsName)
@@ -136,9 +144,7 @@ extension Repository {
 
   /// The end of a catalog's name in `pending` that describes what a run stored before it had to end.
   static func unfinishedSuffix() throws(Errno) -> [UInt8] {
-    let boot = try Descriptor.open(path: Array("/proc/sys/kernel/random/boot_id".utf8), .read)
-      .readToEnd(limit: 256)
-    return [UInt8(ascii: ".")] + boot.prefix(36) + Array(".unfinished".utf8)
+    [UInt8(ascii: ".")] + (try bootID()) + Array(".unfinished".utf8)
   }
 
   /// What earlier runs stored before they had to end, the newest first.
@@ -190,7 +196,7 @@ extension Repository {
         let found = Array(listing.bytes[entry.range])
         let suffix = suffixes[0]
         let isUnfinished = unfinishedNames.contains { found == $0.bytes || found == $0.bytes + suffixes[1] }
-        if isUnfinished { continue }
+        if isUnfinished || Self.incomingSnapshot(found) != nil { continue }
         if let name = SnapshotName(found),
           (try? catalogs.descriptor.status(of: name.catalogName.span)) != nil,
           (try? root.descriptor.status(of: name.bytes.span)) == nil,

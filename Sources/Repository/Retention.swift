@@ -5,7 +5,7 @@ public import Retention
 extension Snapshot {
   /// What retention needs to know of it.
   func retained(isHeld: Bool, isDamaged: Bool, isUnwanted: Bool) -> RetainedSnapshot {
-    let seconds = summary.started.seconds
+    let seconds = summary.dated.seconds
     return RetainedSnapshot(
       name: name.description, time: seconds,
       local: LocalTime(fields: Clock.localFields(seconds), of: seconds),

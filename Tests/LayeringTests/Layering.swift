@@ -21,9 +21,12 @@ enum Layering {
       layer: 4,
       imports: [
         "Engine", "Repository", "Posix", "Catalog", "Patterns", "Retention", "Settings", "Operations",
-        "ArgumentParser",
+        "Replication", "ArgumentParser",
         "FoundationEssentials", "Synchronization",
       ]),
+    "Replication": TargetRule(
+      layer: 3,
+      imports: ["Engine", "Repository", "Posix", "Catalog", "Delta", "Retention", "Synchronization"]),
     "Operations": TargetRule(layer: 3, imports: ["Posix", "CCurl"]),
     "CCurl": TargetRule(layer: 1, imports: []),
     "Engine": TargetRule(
@@ -35,6 +38,7 @@ enum Layering {
     "CPosix": TargetRule(layer: 1, imports: []),
     "Catalog": TargetRule(layer: 0, imports: ["CCodec"]),
     "CCodec": TargetRule(layer: 0, imports: []),
+    "Delta": TargetRule(layer: 0, imports: ["Catalog"]),
     "Patterns": TargetRule(layer: 0, imports: []),
     "Retention": TargetRule(layer: 0, imports: []),
     "Settings": TargetRule(layer: 0, imports: ["Patterns", "TOMLKit", "Foundation"]),

@@ -102,15 +102,29 @@ void tr_clear_umask(void);
 /// Starts a program in a process group of its own: input from /dev/null, output and error into a new pipe whose
 /// other end is stored in `output`; signals and umask as they were. Returns the process, or the errno of execve.
 long tr_spawn(const char *const *arguments, const char *const *environment, int *output);
-/// 1 where a descriptor can be read, or its other end is closed; 0 after so many milliseconds.
-long tr_wait_readable(int fd, int milliseconds);
+/// Starts a program that PATH leads to, in this process group and with this environment: its input, output and
+/// errors are new pipes, whose other ends, which do not block, are stored in `ends`. The rest is as with tr_spawn.
+long tr_spawn_piped(const char *const *arguments, int ends[3]);
 /// The process's number when it has ended, with the status of wait(2); 0 before.
 long tr_wait_child(int process, int *status);
+long tr_kill(int process, int signal);
 long tr_kill_group(int process, int signal);
+/// 1 where one of the events of poll(2) is there, or an error or the other end's closing, which the next call
+/// reports; 0 after so many milliseconds, and after a signal.
+long tr_poll(int fd, int events, int milliseconds);
+long tr_set_non_blocking(int fd, int on);
+/// A second descriptor of the same open file, closed on exec.
+long tr_duplicate(int fd);
 /// Sends a datagram to the socket of the service manager; see sd_notify(3).
 long tr_notify(const char *socket, const char *text, size_t count);
 /// The variables of the process's environment; the last is NULL.
 char **tr_environment(void);
+
+/// The version of Landlock that the kernel has, from 1; see landlock(7).
+long tr_landlock_abi(void);
+/// Denies the calling thread, and what it starts from now on, files and directories outside `directories`, and TCP:
+/// as far as version `abi` can.
+long tr_landlock_confine(const int *directories, size_t count, int abi);
 
 void tr_ignore_broken_pipes(void);
 /// Opens /dev/null in the place of each standard stream that is closed: else a file of ours would be one.

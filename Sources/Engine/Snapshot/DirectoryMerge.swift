@@ -16,10 +16,7 @@ struct DirectoryMerge {
   private let baseTree: Directory?
   private let record: DirectoryRecord?
   private var files: FileCursor?
-  /// True where the previous catalog's inode numbers of this directory can be trusted.
-  private var inodesCount = false
-  /// Otherwise the numbers come from the stored directory's own listing, which is read once.
-  private var storedNames: [[UInt8]: UInt64] = [:]
+  private let inodes: StoredInodes
 
   init(
     _ work: SnapshotWork, _ node: SnapshotNode, _ record: DirectoryRecord?,
@@ -35,18 +32,7 @@ struct DirectoryMerge {
     target = node.target
     baseTree = node.baseTree
     files = try record.map { try FileCursor($0) }
-    if let record, let baseTree {
-      inodesCount =
-        node.tree!.inodesCount
-        && (try? baseTree.descriptor.status().inode) == record.hints.storedInode
-      if !inodesCount {
-        var listing = DirectoryListing()
-        try? listing.read(baseTree.descriptor)
-        for entry in listing.entries {
-          storedNames[Array(listing.bytes[entry.range])] = entry.inode
-        }
-      }
-    }
+    inodes = StoredInodes(node, record)
   }
 
   mutating func run() throws {
@@ -202,9 +188,7 @@ struct DirectoryMerge {
     let names = worker.listing.bytes
     let name = names.span.extracting(range)
     var hints = row.hints
-    if !inodesCount {
-      hints.storedInode = storedNames[Array(names[range])] ?? 0
-    }
+    hints.storedInode = inodes.of(row, named: names[range])
     if node.isMoved {
       let inode = SourceInode(device: node.sourceStatus!.device, inode: row.hints.sourceInode)
       guard work.claim(hints.storedInode, for: inode) else { return false }

@@ -4,29 +4,6 @@ internal import Repository
 internal import Synchronization
 
 extension SnapshotWork {
-  /// What an inode that is made now will lack of a time.
-  func timeFlags(_ time: Timestamp) -> StorageFlags {
-    capabilities.nanoseconds || time.nanoseconds == 0 ? [] : .timeNotStored
-  }
-
-  /// True where the name has the inode, or the link to it was made; false where the stored file is gone or can
-  /// take no more links.
-  func linked(
-    _ from: borrowing Descriptor, _ name: Span<UInt8>, inode: UInt64, in node: SnapshotNode,
-    as newName: Span<UInt8>
-  ) throws -> Bool {
-    if node.keeps(inode) { return true }
-    try node.makeRoom()
-    do throws(Errno) {
-      try from.link(name, to: node.target!.descriptor, as: newName)
-      return true
-    } catch {
-      if error.endsRun { throw Failure.writing("link in", node.sourcePath, error) }
-      if error == .tooManyLinks { progress.linkLimits.count() }
-      return false
-    }
-  }
-
   /// Links a stored file that has another inode, or another path, than the source's; returns its inode in
   /// the repository, or `nil` where it cannot serve.
   func link(
@@ -56,23 +33,6 @@ extension SnapshotWork {
       claims[stored] = inode
       return true
     }
-  }
-}
-
-extension StorageFlags {
-  /// True where root may succeed with what an ordinary user could not store.
-  func isWorthRetrying(asRoot isRoot: Bool) -> Bool {
-    isRoot && isCatalogOnly && !contains(.refusedToRoot)
-  }
-
-  /// What could not be stored, with whether it was root who could not.
-  func refused(toRoot isRoot: Bool) -> StorageFlags {
-    isRoot && isCatalogOnly ? union(.refusedToRoot) : self
-  }
-
-  /// True where the stored inode alone would not restore the entry.
-  var isCatalogOnly: Bool {
-    !isDisjoint(with: [.notStored, .ownerNotStored, .attributesNotStored])
   }
 }
 

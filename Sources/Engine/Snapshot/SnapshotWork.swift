@@ -47,22 +47,12 @@ private final class NoSink: FrameSink {
 
 /// The work of a snapshot: in each directory, the merge of the source's names with the previous
 /// catalog's, and a link, a copy or a new node for each.
-final class SnapshotWork: TreeWork {
+final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
   let options: SnapshotOptions
-  let repository: Repository
-  /// `nil` for a look ahead.
-  let pending: PendingSnapshot?
   /// What may be linked to, in the order in which moved files are looked for.
   let trees: [StoredTree]
   /// The number of the newest snapshot among them.
   let base: Int?
-  let capabilities: Capabilities
-  let space: SpaceGuard
-  /// True for a look ahead, that counts what would be written and changes nothing.
-  let isDry: Bool
-  let progress: Progress
-  let monitor: any Monitor
-  let isRoot = Process.effectiveUser == 0
   let links = LinkTable<SourceInode, StoredLink>()
   /// The file system of each source device.
   private let fileSystems = Mutex<[UInt64: FileSystemIdentity]>([:])
@@ -82,18 +72,14 @@ final class SnapshotWork: TreeWork {
     progress: Progress, monitor: any Monitor
   ) {
     self.options = options
-    self.repository = repository
-    self.pending = pending
     self.trees = trees
     self.base = base
-    self.capabilities = capabilities
-    self.space = space
-    self.isDry = isDry
-    self.progress = progress
-    self.monitor = monitor
     guards = Guards(options.guardLimits, base.map { Array(trees[$0...]) } ?? [])
     innerMounts = repository.innerMounts()
     plan = PathPlan(absolutePaths: options.sources)
+    super.init(
+      repository: repository, pending: pending, capabilities: capabilities, space: space, isDry: isDry,
+      progress: progress, monitor: monitor)
   }
 
   func rootNode() -> SnapshotNode {
@@ -110,20 +96,6 @@ final class SnapshotWork: TreeWork {
   }
 
   func finish(_ worker: SnapshotWorker) throws { try worker.writer.flush() }
-
-  func warn(_ path: [UInt8], _ message: String) {
-    progress.warnings.count()
-    monitor.warn(Warning(path: path, message: message))
-  }
-
-  /// The repository refused one entry: without room, or with a failing disk, the run ends; else the
-  /// entry is named and left out.
-  func storingFailed(_ what: String, _ path: [UInt8], _ error: Errno) throws(Failure) {
-    if error.endsRun {
-      throw Failure.writing(what, path, error)
-    }
-    warn(path, "cannot be stored in the repository: \(error)")
-  }
 
   // MARK: Entering a directory
 
@@ -158,7 +130,7 @@ final class SnapshotWork: TreeWork {
       encoder.begin(node.metadata, flags: flags, attributes: node.attributes)
       try addPlanned(node, base)
       try finishRecycling(node)
-      return node.children
+      return node.snapshotChildren
     }
     let isListed = node.source != nil && !node.isSkipped && list(node, worker)
     if !isListed && !node.isSkipped {
@@ -182,7 +154,7 @@ final class SnapshotWork: TreeWork {
       worker.listing.trim()
     }
     try finishRecycling(node)
-    return node.children
+    return node.snapshotChildren
   }
 
   /// The moment after which a change on the directory's file system sets a new ctime, whatever makes it.
@@ -408,7 +380,7 @@ final class SnapshotWork: TreeWork {
 
   func leave(_ node: SnapshotNode, _ worker: SnapshotWorker) throws {
     if let encoder = node.encoder, let target = node.target {
-      try complete(node, encoder, target, worker)
+      try complete(node, encoder, target, into: worker.writer, worker.hasher)
       worker.giveBack(encoder)
     }
     node.source = nil
@@ -418,50 +390,11 @@ final class SnapshotWork: TreeWork {
     node.encoder = nil
   }
 
-  private func complete(
-    _ node: SnapshotNode, _ encoder: RecordEncoder, _ target: Directory, _ worker: SnapshotWorker
-  ) throws {
-    let stored = node.targetStatus!
-    do throws(Errno) {
-      if !node.isSynthetic {
-        // Last, because until now the children needed a directory that its owner may write to.
-        let missing =
-          node.isRecycled
-          ? try correctMetadata(node.metadata, node.attributes, of: target.descriptor)
-          : try applyMetadata(
-            node.metadata, node.attributes, to: target.descriptor, .open, currently: stored)
-        node.hintFlags.formUnion(missing.refused(toRoot: isRoot))
-      } else if node.parent != nil {
-        // A recycled one may have been a source's root.
-        if node.isRecycled { try target.descriptor.becomePlainDirectory() }
-        try target.descriptor.setPermissions(0o755)
-      }
-    } catch { throw Failure.writing("set the metadata of", node.sourcePath, error) }
-    if node.hintFlags.isCatalogOnly { progress.catalogOnly.count() }
-    try close(node, encoder, into: worker.writer, worker.hasher)
-  }
-
-  private func close(
-    _ node: SnapshotNode, _ encoder: RecordEncoder, into writer: FrameWriter, _ hasher: SHA256
-  ) throws {
-    node.encoder = nil
-    for child in node.children {
-      let name = child.name
-      if let subtree = child.result { encoder.append(name.span, subtree) }
-    }
-    let hints = Hints(
-      sourceInode: node.sourceStatus?.inode ?? 0,
-      changed: node.sourceStatus?.changed ?? node.metadata.modified,
-      storedInode: node.targetStatus?.inode ?? 0,
-      flags: node.hintFlags.union(timeFlags(node.metadata.modified)))
-    node.result = try encoder.finish(hints, into: writer, hasher)
-  }
-
   /// After a walk that did not end: closes the records that are open, children first, so that what was
   /// stored can be found again.
   func closeUnfinished(_ root: SnapshotNode, into writer: FrameWriter) throws -> Subtree? {
     let hasher = SHA256()
-    var nodes = [root]
+    var nodes: [BuildNode] = [root]
     var next = 0
     while next < nodes.count {
       nodes += nodes[next].children

@@ -13,6 +13,13 @@ public struct Problem: Sendable {
   public var message: String
   /// False where it could not be found out: the user may not open it.
   public var isDamage: Bool
+
+  public init(snapshot: SnapshotName, path: [UInt8], message: String, isDamage: Bool) {
+    self.snapshot = snapshot
+    self.path = path
+    self.message = message
+    self.isDamage = isDamage
+  }
 }
 
 public struct VerifyResult: Sendable {

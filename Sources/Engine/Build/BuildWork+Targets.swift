@@ -3,19 +3,19 @@ internal import Posix
 internal import Repository
 
 // The directories of the snapshot: made, or taken from the spare.
-extension SnapshotWork {
+extension BuildWork {
   /// Makes the directory in the snapshot; false where the repository cannot hold it.
-  func openTarget(_ node: SnapshotNode) throws -> Bool {
+  func openTarget(_ node: BuildNode) throws -> Bool {
     let name = node.name
     if isDry {
       node.baseTree =
         node.parent == nil
         ? node.tree?.root
-        : node.base != nil ? try? node.snapshotParent!.baseTree?.directory(name.span) : nil
+        : node.base != nil ? try? node.buildParent!.baseTree?.directory(name.span) : nil
       space.needs(bytes: 0)
       return true
     }
-    guard let parent = node.snapshotParent else {
+    guard let parent = node.buildParent else {
       node.target = pending!.tree
       node.targetStatus = try node.target!.descriptor.status()
       node.baseTree = node.tree?.root
@@ -51,13 +51,13 @@ extension SnapshotWork {
   }
 
   /// The spare's names of a directory are looked at once, before the merge.
-  private func beginRecycling(_ node: SnapshotNode, isOpened: Bool) throws(Errno) {
+  private func beginRecycling(_ node: BuildNode, isOpened: Bool) throws(Errno) {
     guard node.isRecycled, let target = node.target else { return }
     node.recycled = try RecycledDirectory(target, isOpened: isOpened, repository)
   }
 
   /// What the merge did not come to goes, and new directories can be made.
-  func finishRecycling(_ node: SnapshotNode) throws(Failure) {
+  func finishRecycling(_ node: BuildNode) throws(Failure) {
     guard let recycled = node.recycled else { return }
     node.recycled = nil
     do throws(Errno) {
@@ -83,7 +83,7 @@ extension SnapshotWork {
   }
 
   /// True where the spare has a directory of this name; it stays.
-  func keepsDirectory(_ name: Span<UInt8>, in node: SnapshotNode) throws(Failure) -> Bool {
+  func keepsDirectory(_ name: Span<UInt8>, in node: BuildNode) throws(Failure) -> Bool {
     guard let recycled = node.recycled else { return false }
     do {
       try recycled.come(to: name)
@@ -92,11 +92,11 @@ extension SnapshotWork {
   }
 
   /// A directory that is not in the snapshot after all.
-  func discardRecycled(_ node: SnapshotNode) throws(Failure) {
-    if node.isRecycled, !isDry, let parent = node.snapshotParent { try discard(node.name, of: parent) }
+  func discardRecycled(_ node: BuildNode) throws(Failure) {
+    if node.isRecycled, !isDry, let parent = node.buildParent { try discard(node.name, of: parent) }
   }
 
-  func discard(_ name: [UInt8], of node: SnapshotNode) throws(Failure) {
+  func discard(_ name: [UInt8], of node: BuildNode) throws(Failure) {
     guard let target = node.target else { return }
     do throws(Errno) { try repository.discard(directory: name, of: target) } catch {
       if error == .noSuchEntry { return }

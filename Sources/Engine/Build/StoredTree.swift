@@ -207,3 +207,25 @@ extension FileStatus {
 extension FileSystemIdentity {
   var key: FileSystemKey { FileSystemKey(type: type, volume: volume) }
 }
+
+/// The inodes of a stored directory's files.
+struct StoredInodes {
+  /// True where the catalog's numbers can be trusted.
+  private var count = false
+  /// Otherwise they come from the stored directory's own listing, which is read once.
+  private var names: [[UInt8]: UInt64] = [:]
+
+  /// Of the directory that is the base of `node`, as `record` describes it.
+  init(_ node: BuildNode, _ record: DirectoryRecord?) {
+    guard let record, let stored = node.baseTree, let tree = node.tree else { return }
+    count = tree.inodesCount && (try? stored.descriptor.status().inode) == record.hints.storedInode
+    if count { return }
+    var listing = DirectoryListing()
+    try? listing.read(stored.descriptor)
+    for entry in listing.entries { names[Array(listing.bytes[entry.range])] = entry.inode }
+  }
+
+  func of(_ row: FileRow, named name: some Collection<UInt8>) -> UInt64 {
+    count ? row.hints.storedInode : names[Array(name)] ?? 0
+  }
+}

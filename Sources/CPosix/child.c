@@ -1,0 +1,133 @@
+// Starting a program: what lies between fork and execve cannot be written in Swift, whose runtime takes locks.
+#define _GNU_SOURCE
+#include "CPosix.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static mode_t umask_before = 022;
+void tr_clear_umask(void) { umask_before = umask(0); }
+
+struct program {
+  const char *const *arguments;
+  const char *const *environment;
+  int (*execute)(const char *, char *const[], char *const[]);
+  int has_own_group;
+  int streams[3];  // what its input, output and errors become
+};
+
+// Where pipe(2) found 0, 1 or 2 closed, an end would be in the way of the stream of that number.
+static int place_streams(const struct program *program, int *failure) {
+  int lifted[3];
+  int lifted_failure = fcntl(*failure, F_DUPFD_CLOEXEC, 3);
+  if (lifted_failure < 0) return -1;
+  *failure = lifted_failure;
+  for (int stream = 0; stream < 3; stream++) {
+    lifted[stream] = fcntl(program->streams[stream], F_DUPFD_CLOEXEC, 3);
+    if (lifted[stream] < 0) return -1;
+  }
+  for (int stream = 0; stream < 3; stream++)
+    if (dup2(lifted[stream], stream) < 0) return -1;
+  return 0;
+}
+
+// posix_spawn cannot set the umask. Between fork and execve only async-signal-safe calls are made; execvpe(3) is one
+// in glibc, which builds the paths on the stack.
+static long start(const struct program *program) {
+  int failure[2];
+  if (pipe2(failure, O_CLOEXEC) < 0) return -(long)errno;
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  pid_t child = fork();
+  if (child == 0) {
+    if (program->has_own_group) setpgid(0, 0);
+    for (int number = 1; number < NSIG; number++) signal(number, SIG_DFL);
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    umask(umask_before);
+    if (place_streams(program, &failure[1]) == 0)
+      program->execute(program->arguments[0], (char *const *)program->arguments,
+                       (char *const *)program->environment);
+    int error = errno;
+    if (write(failure[1], &error, sizeof error) < 0) _exit(126);
+    _exit(127);
+  }
+  int error = child < 0 ? errno : 0;
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  close(failure[1]);
+  if (error == 0) {
+    if (program->has_own_group) setpgid(child, child);
+    ssize_t count;
+    do count = read(failure[0], &error, sizeof error);
+    while (count < 0 && errno == EINTR);
+    if (count != sizeof error) error = 0;
+    if (error != 0) waitpid(child, NULL, 0);
+  }
+  close(failure[0]);
+  return error != 0 ? -(long)error : child;
+}
+
+long tr_spawn(const char *const *arguments, const char *const *environment, int *output) {
+  int out[2];
+  if (pipe2(out, O_CLOEXEC) < 0) return -(long)errno;
+  int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  long result = -(long)errno;
+  if (nothing >= 0) {
+    result = start(&(struct program){.arguments = arguments,
+                                     .environment = environment,
+                                     .execute = execve,
+                                     .has_own_group = 1,
+                                     .streams = {nothing, out[1], out[1]}});
+    close(nothing);
+  }
+  close(out[1]);
+  if (result < 0) close(out[0]);
+  else *output = out[0];
+  return result;
+}
+
+// `ours` and `theirs` are two open files, so that the program's ends block, as programs expect.
+static long make_pipe(int *ours, int *theirs, int we_write) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) < 0) return -(long)errno;
+  *ours = ends[we_write];
+  *theirs = ends[!we_write];
+  long result = tr_set_non_blocking(*ours, 1);
+  if (result < 0) {
+    close(ends[0]);
+    close(ends[1]);
+  }
+  return result;
+}
+
+long tr_spawn_piped(const char *const *arguments, int ends[3]) {
+  struct program program = {.arguments = arguments,
+                            .environment = (const char *const *)environ,
+                            .execute = execvpe};
+  int made = 0;
+  long result = 0;
+  while (made < 3 && result >= 0) {
+    result = make_pipe(&ends[made], &program.streams[made], made == 0);
+    if (result >= 0) made++;
+  }
+  if (result >= 0) result = start(&program);
+  for (int stream = 0; stream < made; stream++) {
+    close(program.streams[stream]);
+    if (result < 0) close(ends[stream]);
+  }
+  return result;
+}
+
+long tr_wait_child(int process, int *status) {
+  long result = waitpid(process, status, WNOHANG);
+  return result < 0 ? -(long)errno : result;
+}
+long tr_kill(int process, int signal) { return kill(process, signal) < 0 ? -(long)errno : 0; }
+long tr_kill_group(int process, int signal) { return tr_kill(-process, signal); }

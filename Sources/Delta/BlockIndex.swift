@@ -1,0 +1,236 @@
+/// The blocks of an old version, found by their weak sums.
+///
+/// Memory: at most 18 MiB, for 2^20 blocks; and the signature's 12 MiB if it is made of one.
+public final class BlockIndex {
+  /// Blocks of one weak sum that are kept, the first ones: in a file of zeros every block has the same.
+  static let mostOfOneSum = 4
+  /// Entries that are looked at for one sum, so that sums made to meet in one place cost no more.
+  private static let mostProbes = 64
+  /// Of a block larger than this only the beginning is summed where both versions are here: a match is
+  /// verified and extended byte by byte, so it is found all the same, and buffers and reading stay small.
+  private static let mostWindowBytes = 64 << 10
+  private static let empty = UInt64.max
+
+  /// The old version, if it is here.
+  let base: (any ByteSource)?
+  /// What is known of the old version, if it is not.
+  let signature: Signature?
+  /// Bytes of the old version.
+  let byteCount: Int
+  /// Bytes from one block to the next.
+  let blockBytes: Int
+  /// Bytes of which the sum is known, from the beginning of each block.
+  let windowBytes: Int
+  /// True if no block is in the index.
+  private(set) var isEmpty = true
+
+  // A slot has the sum's upper bits and below them the block's number. A local sum has 44 bits: with 2^20
+  // blocks and 32 bits one position in 4,096 would need a look into the old version for nothing.
+  private let slots: UnsafeMutablePointer<UInt64>
+  private let slotMask: Int
+  private let slotShift: UInt64
+  private let sumMask: UInt64
+  // Two bits for each block in one word out of so many that about 16 bits are there for a block: one position
+  // in 50 goes on to the slots, which are not in the processor's cache.
+  private let filter: UnsafeMutablePointer<UInt64>
+  private let filterCount: Int
+  private let filterShift: UInt64
+
+  private static let numberBits: UInt64 = 20
+
+  private let candidates = ScanCandidates()
+
+  private init(
+    base: (any ByteSource)?, signature: Signature?, byteCount: Int, blockBytes: Int, windowBytes: Int,
+    sumBits: UInt64, blockCount: Int
+  ) {
+    self.base = base
+    self.signature = signature
+    self.byteCount = byteCount
+    self.blockBytes = blockBytes
+    self.windowBytes = windowBytes
+    sumMask = ~0 << (64 - sumBits)
+    // At least two slots for a block, and one word for four; never a shift by 64.
+    var slotBits = 4
+    while 1 << slotBits < 2 * blockCount { slotBits += 1 }
+    let slotCount = 1 << slotBits
+    slots = .allocate(capacity: slotCount)
+    slots.initialize(repeating: Self.empty, count: slotCount)
+    slotMask = slotCount - 1
+    slotShift = UInt64(64 - slotBits)
+    let filterBits = max(slotBits - 3, 1)
+    filterCount = 1 << filterBits
+    filter = .allocate(capacity: filterCount)
+    filter.initialize(repeating: 0, count: filterCount)
+    filterShift = UInt64(64 - filterBits)
+  }
+
+  deinit {
+    slots.deallocate()
+    filter.deallocate()
+  }
+
+  /// Reads `base` once. `blockBytes`, best `BlockSize.local` of its size, must be a power of two, at least 32,
+  /// and give at most 2^20 blocks; throws a `DeltaError` otherwise, and what the source throws.
+  public convenience init(of base: any ByteSource, blockBytes: Int) throws {
+    let byteCount = try base.countedBytes()
+    guard blockBytes >= BlockSize.minimum, blockBytes & (blockBytes - 1) == 0,
+      (byteCount - 1) / blockBytes < BlockSize.maximumBlocks
+    else { throw DeltaError("blocks of \(blockBytes) bytes are not possible for this file") }
+    let windowBytes = min(blockBytes, Self.mostWindowBytes)
+    let blockCount = byteCount < windowBytes ? 0 : (byteCount - 1) / blockBytes + 1
+    self.init(
+      base: base, signature: nil, byteCount: byteCount, blockBytes: blockBytes, windowBytes: windowBytes,
+      sumBits: 64 - Self.numberBits, blockCount: blockCount)
+    try addBlocks(of: base, count: blockCount)
+  }
+
+  private func addBlocks(of base: any ByteSource, count: Int) throws {
+    // Blocks that are summed as a whole are read together; a power of two of them fits.
+    let together = max(Self.mostWindowBytes * 4 / blockBytes, 1)
+    let buffer = UnsafeMutableRawBufferPointer.allocate(
+      byteCount: together * windowBytes, alignment: 16)
+    defer { buffer.deallocate() }
+    var number = 0
+    while number < count {
+      // The last block may be a short one, whose window then ends with the version and starts earlier.
+      let blocks = max(min(together, count - 1 - number), 1)
+      let chunk = UnsafeMutableRawBufferPointer(rebasing: buffer[..<(blocks * windowBytes)])
+      try base.fill(chunk, at: position(of: number))
+      for block in 0..<blocks {
+        let window = chunk[(block * windowBytes)..<((block + 1) * windowBytes)]
+        insert(WeakSum.sum(of: UnsafeRawBufferPointer(rebasing: window)), number + block)
+      }
+      number += blocks
+    }
+  }
+
+  /// An index of a version that is only known by its signature.
+  public convenience init(_ signature: Signature) {
+    // A signature has fewer than 2^46 bytes.
+    let byteCount = Int(signature.byteCount)
+    let blockCount = byteCount / signature.blockBytes
+    self.init(
+      base: nil, signature: signature, byteCount: byteCount, blockBytes: signature.blockBytes,
+      windowBytes: signature.blockBytes, sumBits: 32, blockCount: blockCount)
+    for number in 0..<blockCount { insert(UInt64(signature.weakSums[number]) << 32, number) }
+  }
+
+  /// Where the window of a block starts in the old version.
+  func position(of number: Int) -> Int { min(number * blockBytes, byteCount - windowBytes) }
+
+  private func insert(_ sum: UInt64, _ number: Int) {
+    let entry = sum & sumMask | UInt64(number)
+    guard entry != Self.empty else { return }
+    var slot = Int(truncatingIfNeeded: sum &>> slotShift)
+    var same = 0
+    for _ in 0..<Self.mostProbes {
+      if slots[slot] == Self.empty {
+        slots[slot] = entry
+        let (first, second) = Self.filterBits(sum)
+        filter[Int(truncatingIfNeeded: sum &>> filterShift)] |= (1 &<< first) | (1 &<< second)
+        isEmpty = false
+        return
+      }
+      if (slots[slot] ^ sum) & sumMask == 0 {
+        same += 1
+        if same == Self.mostOfOneSum { return }
+      }
+      slot = (slot &+ 1) & slotMask
+    }
+  }
+
+  // The bits of a sum in a word: the word is chosen by at most 18 bits, and these are the twelve below them.
+  @inline(__always)
+  private static func filterBits(_ sum: UInt64) -> (UInt64, UInt64) { (sum &>> 40, sum &>> 34) }
+
+  /// The numbers of the blocks that have this sum, in order; those that are missing are -1.
+  func blocks(_ sum: UInt64) -> SIMD4<Int32> {
+    var result = SIMD4<Int32>(repeating: -1)
+    var found = 0
+    var slot = Int(truncatingIfNeeded: sum &>> slotShift)
+    for _ in 0..<Self.mostProbes where found < Self.mostOfOneSum {
+      let entry = slots[slot]
+      if entry == Self.empty { break }
+      if (entry ^ sum) & sumMask == 0 {
+        result[found] = Int32(truncatingIfNeeded: entry & ~(~0 << Self.numberBits))
+        found += 1
+      }
+      slot = (slot &+ 1) & slotMask
+    }
+    return result
+  }
+
+  /// True if a block has this sum. Takes what the look costs from `credit`.
+  private func isKnown(_ sum: UInt64, _ credit: inout Int) -> Bool {
+    var slot = Int(truncatingIfNeeded: sum &>> slotShift)
+    for _ in 0..<Self.mostProbes {
+      let entry = slots[slot]
+      if entry == Self.empty { return false }
+      credit &-= 1
+      if (entry ^ sum) & sumMask == 0 { return true }
+      slot = (slot &+ 1) & slotMask
+    }
+    return false
+  }
+
+  /// Moves a window on until a block has its sum, at most `count` bytes; returns by how many bytes.
+  ///
+  /// `bytes` is where the window starts; `count` + `windowBytes` bytes are readable there.
+  func scan(
+    _ bytes: UnsafeRawPointer, count: Int, _ rolling: inout RollingSum, _ credit: inout Int
+  ) -> Int {
+    var done = 0
+    while done < count {
+      let part = min(count &- done, ScanCandidates.capacity)
+      let found = collect(bytes + done, count: part, &rolling)
+      for number in 0..<found where isKnown(candidates.sums[number], &credit) {
+        rolling.sum = candidates.sums[number]
+        return done &+ candidates.offsets[number]
+      }
+      done &+= part
+    }
+    return count
+  }
+
+  /// Moves a window on by `count` bytes and collects the sums that pass the filter; returns how many.
+  ///
+  /// Every sum is written down, and the next one over it if it does not pass: a branch here would be
+  /// mispredicted each time that one passes, with the slots' memory to wait for before that is noticed.
+  private func collect(_ bytes: UnsafeRawPointer, count: Int, _ rolling: inout RollingSum) -> Int {
+    let (filter, filterShift, windowBytes) = (filter, filterShift, windowBytes)
+    let (sums, offsets) = (candidates.sums, candidates.offsets)
+    let leaving = rolling.leaving
+    var inner = rolling.inner
+    var found = 0
+    var at = 0
+    while at < count {
+      let sum = inner &* WeakSum.multiplier
+      let word = filter[Int(truncatingIfNeeded: sum &>> filterShift)]
+      let (first, second) = Self.filterBits(sum)
+      sums[found] = sum
+      offsets[found] = at
+      found &+= Int(truncatingIfNeeded: (word &>> first) & (word &>> second) & 1)
+      let out = UInt64(bytes.load(fromByteOffset: at, as: UInt8.self))
+      let into = UInt64(bytes.load(fromByteOffset: at &+ windowBytes, as: UInt8.self))
+      inner = sum &+ (into &- out &* leaving)
+      at &+= 1
+    }
+    rolling.inner = inner
+    return found
+  }
+}
+
+/// The positions of a part of the new version, and their sums, that pass a filter.
+private final class ScanCandidates {
+  /// Positions that are looked at together: after a match those behind it were for nothing.
+  static let capacity = 256
+
+  let sums = UnsafeMutablePointer<UInt64>.allocate(capacity: capacity)
+  let offsets = UnsafeMutablePointer<Int>.allocate(capacity: capacity)
+
+  deinit {
+    sums.deallocate()
+    offsets.deallocate()
+  }
+}

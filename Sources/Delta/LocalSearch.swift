@@ -1,0 +1,191 @@
+/// The search where both versions are here: every match is compared byte by byte.
+extension DeltaFinder {
+  /// A copy of at least so many windows is a reason to look a little further at the same displacement first.
+  /// After a shorter one it would not be: in a file of which one half is zeros and has moved, the zeros would
+  /// be found again and again at the old displacement, and what is between them never.
+  private static let trustedWindows = 16
+
+  func findBytes(_ index: BlockIndex, _ emit: (DeltaInstruction) throws -> Void) throws {
+    try takeBeginning(index, emit)
+    while position < window.byteCount {
+      if try resume(index, emit) { continue }
+      guard let place = try roll(index, emit) else { break }
+      try take(place, equal: index.windowBytes, emit)
+    }
+    try takeEnd(emit)
+  }
+
+  /// What the first bytes may be: those at the same place, or those at the same distance from the end.
+  private func takeBeginning(
+    _ index: BlockIndex, _ emit: (DeltaInstruction) throws -> Void
+  ) throws {
+    let left = window.byteCount - position
+    let equal = try equalBytes(at: position, position, atMost: Self.leastCopyBytes)
+    if equal > 0, equal == Self.leastCopyBytes || equal == left {
+      return try take(position, equal: equal, emit)
+    }
+    let growth = window.byteCount - base.byteCount
+    let start = max(position, growth)
+    let needed = max(index.windowBytes, Self.leastCopyBytes)
+    guard growth != 0, start - position <= needed, window.byteCount - start >= needed,
+      try equalBytes(at: start, start - growth, atMost: needed) == needed
+    else { return }
+    position = start
+    try take(start - growth, equal: needed, emit)
+  }
+
+  /// After a long copy: takes the first bytes of the same displacement if they are within one window and
+  /// enough of them are equal.
+  private func resume(_ index: BlockIndex, _ emit: (DeltaInstruction) throws -> Void) throws -> Bool {
+    let windowBytes = index.windowBytes
+    let middle = position + windowBytes
+    guard literalStart == position, position - copyStart >= Self.trustedWindows * windowBytes,
+      window.byteCount - middle >= windowBytes,
+      middle + displacement >= windowBytes, base.byteCount - (middle + displacement) >= windowBytes
+    else { return false }
+    try window.load(through: middle + windowBytes, keeping: literalStart)
+    let back = try equalBytes(before: middle, middle + displacement, atMost: windowBytes)
+    let needed = windowBytes - back
+    guard try equalBytes(at: middle, middle + displacement, atMost: needed) == needed else {
+      // Once for each copy.
+      copyStart = position
+      return false
+    }
+    position = middle - back
+    try take(position + displacement, equal: windowBytes, emit)
+    return true
+  }
+
+  /// The end of the old version as the end of the new one: no block needs to start there.
+  private func takeEnd(_ emit: (DeltaInstruction) throws -> Void) throws {
+    let end = window.byteCount
+    let left = end - literalStart
+    guard left > 0, base.byteCount > 0 else { return }
+    try window.load(through: end, keeping: literalStart)
+    let equal = try equalBytes(before: end, base.byteCount, atMost: min(left, base.byteCount))
+    guard equal >= Self.leastCopyBytes || equal == left else { return }
+    try sendLiteral(upTo: end - equal, emit)
+    try joiner.copy(from: base.byteCount - equal, byteCount: equal, emit)
+    literalStart = end
+  }
+
+  /// Where the window at `position` is, of blocks that have its sum.
+  func verify(_ blocks: SIMD4<Int32>, _ index: BlockIndex) throws -> Int? {
+    let windowBytes = index.windowBytes
+    let expected = position + displacement
+    // Of several that are equal, the one that continues the last copy; only then is the question open.
+    if blocks[1] >= 0, expected >= 0, base.byteCount - expected >= windowBytes,
+      try equalBytes(at: position, expected, atMost: windowBytes) == windowBytes
+    {
+      return expected
+    }
+    for lane in 0..<4 where blocks[lane] >= 0 {
+      let place = index.position(of: Int(blocks[lane]))
+      if try equalBytes(at: position, place, atMost: windowBytes) == windowBytes { return place }
+    }
+    return nil
+  }
+
+  /// Takes `equal` bytes at `position` as those at `place` of the old version, and extends that to both sides.
+  private func take(
+    _ place: Int, equal: Int, _ emit: (DeltaInstruction) throws -> Void
+  ) throws {
+    let back = try equalBytes(before: position, place, atMost: min(position - literalStart, place))
+    try sendLiteral(upTo: position - back, emit)
+    displacement = place - position
+    copyStart = position - back
+    refining = Refining()
+    try joiner.copy(from: place - back, byteCount: back + equal, emit)
+    position += equal
+    literalStart = position
+    let more = try equalBytes(
+      at: position, place + equal,
+      atMost: min(window.byteCount - position, base.byteCount - (place + equal)), mayPass: true)
+    try joiner.copy(from: place + equal, byteCount: more, emit)
+    position += more
+    literalStart = position
+  }
+
+  /// How many bytes are equal from `start` in the new version and `place` in the old one on.
+  ///
+  /// `mayPass`: the new version's bytes need not stay in the window once they are compared.
+  private func equalBytes(
+    at start: Int, _ place: Int, atMost most: Int, mayPass: Bool = false
+  ) throws -> Int {
+    let limit = min(most, window.byteCount - start, base.byteCount - place)
+    var equal = 0
+    while equal < limit {
+      let at = start + equal
+      try window.load(through: mayPass ? at + 1 : start + limit, keeping: mayPass ? at : literalStart)
+      let old = try base.following(place + equal)
+      let count = min(old.count, window.end - at, limit - equal)
+      let found = Comparison.prefix(window.pointer(at: at), old.baseAddress!, count)
+      comparedBytes += found + 1
+      equal += found
+      if found < count { break }
+    }
+    return equal
+  }
+
+  /// How many bytes are equal before `end` in the new version, which are in the window, and `place` in the
+  /// old one.
+  private func equalBytes(before end: Int, _ place: Int, atMost limit: Int) throws -> Int {
+    var equal = 0
+    while equal < limit {
+      let old = try base.preceding(place - equal)
+      let count = min(old.count, limit - equal)
+      let found = Comparison.suffix(
+        window.pointer(at: end - equal), old.baseAddress! + old.count, count)
+      comparedBytes += found + 1
+      equal += found
+      if found < count { break }
+    }
+    return equal
+  }
+
+  /// Sends of a literal that ends at `end` what is equal at the last copy's displacement as copies, with the
+  /// literals between them; true if there is any.
+  ///
+  /// Where changes are nearer to each other than a block's size no block is found, but in a file that is
+  /// changed in place most bytes are still where they were.
+  func sendParts(upTo end: Int, _ emit: (DeltaInstruction) throws -> Void) throws -> Bool {
+    var hasFound = false
+    var at = max(literalStart, -displacement)
+    while end - at >= Self.leastCopyBytes, at + displacement < base.byteCount {
+      let old = try base.following(at + displacement)
+      let count = min(old.count, end - at)
+      if try sendParts(at, old.baseAddress!, count, emit) { hasFound = true }
+      at += count
+    }
+    return hasFound
+  }
+
+  private func sendParts(
+    _ start: Int, _ old: UnsafeRawPointer, _ count: Int, _ emit: (DeltaInstruction) throws -> Void
+  ) throws -> Bool {
+    let new = window.pointer(at: start)
+    var hasFound = false
+    var searched = 0
+    var at = 0
+    // Eight bytes of every sixteen: a run of 32 has such eight bytes, wherever it starts.
+    while at + 8 <= count {
+      comparedBytes += 8
+      guard Comparison.difference(new, old, at) == 0 else {
+        at += 16
+        continue
+      }
+      let first = at - Comparison.suffix(new + at, old + at, at - searched)
+      let end = at + 8 + Comparison.prefix(new + at + 8, old + at + 8, count - at - 8)
+      comparedBytes += end - first
+      if end - first >= Self.leastCopyBytes {
+        try joiner.literal(window.bytes(literalStart..<start + first), emit)
+        try joiner.copy(from: start + first + displacement, byteCount: end - first, emit)
+        literalStart = start + end
+        hasFound = true
+      }
+      searched = end
+      at = end
+    }
+    return hasFound
+  }
+}

@@ -1,0 +1,155 @@
+internal import Catalog
+
+/// What the far side of a connection has to know about a version to say what of another version is in it:
+/// for each block its weak sum and a strong one.
+///
+/// The strong sum is the first eight bytes of the SHA-256 digest (FIPS 180-4) of the salt, as eight bytes with
+/// the least significant first, and the block. The salt makes it impossible to prepare two blocks that are
+/// taken for each other; whoever applies the instructions should still compare the digest of the whole result.
+public struct Signature: Sendable, Equatable {
+  /// Bytes of every block but the last, which may be shorter: a power of two from 32 to 2^26.
+  public let blockBytes: Int
+  /// Bytes of the version that this describes.
+  public let byteCount: UInt64
+  /// What the strong sums are mixed with.
+  public let salt: UInt64
+  /// Bytes of a strong sum.
+  public static let strongBytes = 8
+
+  /// Of each block, in order.
+  let weakSums: [UInt32]
+  let strongSums: [UInt64]
+
+  private static let headerBytes = 24
+  private static let blockEntryBytes = 12
+  private static let readBytes = 256 << 10
+
+  /// The number of blocks, where a signature may have these sizes.
+  private static func blockCount(_ byteCount: UInt64, _ blockBytes: Int) throws(DeltaError) -> Int {
+    guard blockBytes >= BlockSize.minimum, blockBytes <= BlockSize.maximum,
+      blockBytes & (blockBytes - 1) == 0
+    else { throw DeltaError("a signature has blocks of an impossible size") }
+    let count = byteCount == 0 ? 0 : (byteCount - 1) / UInt64(blockBytes) + 1
+    guard count <= UInt64(BlockSize.maximumBlocks) else {
+      throw DeltaError("a signature has too many blocks")
+    }
+    return Int(count)
+  }
+
+  /// Reads `base` once. `blockBytes` is best `BlockSize.remote` of its size; throws a `DeltaError` where it is
+  /// no power of two from 32 to 2^26 or gives more than 2^20 blocks, and what the source throws.
+  public init(of base: any ByteSource, blockBytes: Int, salt: UInt64) throws {
+    let byteCount = base.byteCount
+    let count = try Self.blockCount(byteCount, blockBytes)
+    var weak: [UInt32] = []
+    var strong: [UInt64] = []
+    weak.reserveCapacity(count)
+    strong.reserveCapacity(count)
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.readBytes, alignment: 16)
+    defer { buffer.deallocate() }
+    let hasher = StrongSum(salt: salt)
+    // Fewer than 2^20 blocks of at most 2^26 bytes: an Int.
+    let end = Int(byteCount)
+    var position = 0
+    var inner: UInt64 = 0
+    var blockEnd = min(blockBytes, end)
+    hasher.begin()
+    while position < end {
+      let chunk = UnsafeMutableRawBufferPointer(rebasing: buffer[..<min(buffer.count, end - position)])
+      try base.fill(chunk, at: position)
+      var rest = UnsafeRawBufferPointer(chunk)
+      while rest.count > 0 {
+        let part = UnsafeRawBufferPointer(rebasing: rest[..<min(rest.count, blockEnd - position)])
+        inner = WeakSum.add(part, to: inner)
+        hasher.add(part)
+        position += part.count
+        rest = UnsafeRawBufferPointer(rebasing: rest[part.count...])
+        guard position == blockEnd else { continue }
+        weak.append(UInt32(truncatingIfNeeded: (inner &* WeakSum.multiplier) >> 32))
+        strong.append(hasher.finish())
+        inner = 0
+        blockEnd = min(position + blockBytes, end)
+        hasher.begin()
+      }
+    }
+    self.blockBytes = blockBytes
+    self.byteCount = byteCount
+    self.salt = salt
+    weakSums = weak
+    strongSums = strong
+  }
+
+  /// All integers with the least significant byte first: bytes of a block (4 bytes), bytes of a strong sum
+  /// (4), bytes of the version (8), the salt (8), and for each block its weak sum (4) and its strong sum (8).
+  public func encoded() -> [UInt8] {
+    let count = Self.headerBytes + weakSums.count * Self.blockEntryBytes
+    return [UInt8](unsafeUninitializedCapacity: count) { buffer, initializedCount in
+      let raw = UnsafeMutableRawBufferPointer(buffer)
+      raw.storeBytes(of: UInt32(blockBytes).littleEndian, toByteOffset: 0, as: UInt32.self)
+      raw.storeBytes(of: UInt32(Self.strongBytes).littleEndian, toByteOffset: 4, as: UInt32.self)
+      raw.storeBytes(of: byteCount.littleEndian, toByteOffset: 8, as: UInt64.self)
+      raw.storeBytes(of: salt.littleEndian, toByteOffset: 16, as: UInt64.self)
+      var place = Self.headerBytes
+      for (weak, strong) in zip(weakSums, strongSums) {
+        raw.storeBytes(of: weak.littleEndian, toByteOffset: place, as: UInt32.self)
+        raw.storeBytes(of: strong.littleEndian, toByteOffset: place + 4, as: UInt64.self)
+        place += Self.blockEntryBytes
+      }
+      initializedCount = count
+    }
+  }
+
+  /// Takes the bytes of `encoded()` from someone who is not trusted; `byteCount` are the bytes of the version
+  /// that the signature must describe. Throws where anything is not as `encoded()` would have written it.
+  public init(decoding bytes: [UInt8], expecting byteCount: UInt64) throws(DeltaError) {
+    guard bytes.count >= Self.headerBytes else { throw DeltaError("a signature ends too early") }
+    func integer<T: FixedWidthInteger & BitwiseCopyable>(_ offset: Int, _ type: T.Type) -> T {
+      T(littleEndian: bytes.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: offset, as: T.self) })
+    }
+    blockBytes = Int(integer(0, UInt32.self))
+    guard integer(4, UInt32.self) == UInt32(Self.strongBytes) else {
+      throw DeltaError("a signature has strong sums of an unknown size")
+    }
+    self.byteCount = integer(8, UInt64.self)
+    guard self.byteCount == byteCount else { throw DeltaError("a signature is of a file of another size") }
+    salt = integer(16, UInt64.self)
+    let count = try Self.blockCount(byteCount, blockBytes)
+    guard bytes.count == Self.headerBytes + count * Self.blockEntryBytes else {
+      throw DeltaError("a signature has the wrong number of blocks")
+    }
+    var weak: [UInt32] = []
+    var strong: [UInt64] = []
+    weak.reserveCapacity(count)
+    strong.reserveCapacity(count)
+    for block in 0..<count {
+      let place = Self.headerBytes + block * Self.blockEntryBytes
+      weak.append(integer(place, UInt32.self))
+      strong.append(integer(place + 4, UInt64.self))
+    }
+    weakSums = weak
+    strongSums = strong
+  }
+}
+
+/// The strong sums of blocks; see `Signature`.
+final class StrongSum {
+  private let hasher = SHA256()
+  var salt: UInt64
+
+  init(salt: UInt64) { self.salt = salt }
+
+  func begin() {
+    hasher.reset()
+    withUnsafeBytes(of: salt.littleEndian) { hasher.update($0) }
+  }
+
+  func add(_ bytes: UnsafeRawBufferPointer) { hasher.update(bytes) }
+
+  func finish() -> UInt64 { UInt64(littleEndian: hasher.finish().prefix) }
+
+  func sum(of bytes: UnsafeRawBufferPointer) -> UInt64 {
+    begin()
+    add(bytes)
+    return finish()
+  }
+}

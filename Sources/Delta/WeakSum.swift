@@ -1,0 +1,103 @@
+/// The weak sum of a run of bytes: a polynomial of the bytes at one fixed point (R. M. Karp, M. O. Rabin,
+/// "Efficient randomized pattern-matching algorithms", IBM Journal of Research and Development 31(2), 1987),
+/// modulo 2^64 because that costs no division.
+///
+/// Of the bytes b[0] ... b[n-1], each a number from 0 to 255, and with M = 0x9E3779B97F4A7C15:
+///
+///     S = b[0] * M^n + b[1] * M^(n-1) + ... + b[n-1] * M    (modulo 2^64)
+///
+/// and the weak sum is the upper 32 bits of S, that is S / 2^32 rounded down. The last byte is multiplied, too:
+/// it would not reach the upper half otherwise. The sum of the window that starts one byte later is
+///
+///     S' = (S + c - b[0] * M^n) * M    (modulo 2^64)
+///
+/// where c is the byte that follows the window.
+///
+/// Equal sums prove nothing: anybody can make different bytes of equal sums.
+enum WeakSum {
+  /// 2^64 divided by the golden ratio, as an odd number; it is 5 modulo 8, so its powers repeat as late as
+  /// those of any number can.
+  static let multiplier: UInt64 = 0x9E37_79B9_7F4A_7C15
+
+  static func power(_ exponent: Int) -> UInt64 {
+    var result: UInt64 = 1
+    var square = multiplier
+    var rest = exponent
+    while rest > 0 {
+      if rest & 1 == 1 { result &*= square }
+      square &*= square
+      rest >>= 1
+    }
+    return result
+  }
+
+  /// Divides by the multiplier, modulo 2^64.
+  static let inverse: UInt64 = {
+    // Newton's iteration: each step doubles the number of right bits, of which an odd number has three.
+    var inverse = multiplier
+    for _ in 0..<5 { inverse &*= 2 &- multiplier &* inverse }
+    return inverse
+  }()
+
+  private static let powers = (
+    power(2), power(3), power(4), power(5), power(6), power(7), power(8)
+  )
+
+  /// Takes more bytes into S / M, which is 0 for no bytes.
+  static func add(_ bytes: UnsafeRawBufferPointer, to start: UInt64) -> UInt64 {
+    guard let base = bytes.baseAddress else { return start }
+    let m1 = multiplier
+    let (m2, m3, m4, m5, m6, m7, m8) = powers
+    var sum = start
+    var at = 0
+    // Eight products that do not wait for each other, and one that waits for the eight bytes before.
+    while at &+ 8 <= bytes.count {
+      let b = base + at
+      let left = byte(b, 0) &* m7 &+ byte(b, 1) &* m6 &+ byte(b, 2) &* m5 &+ byte(b, 3) &* m4
+      let right = byte(b, 4) &* m3 &+ byte(b, 5) &* m2 &+ byte(b, 6) &* m1 &+ byte(b, 7)
+      sum = sum &* m8 &+ (left &+ right)
+      at &+= 8
+    }
+    while at < bytes.count {
+      sum = sum &* m1 &+ byte(base, at)
+      at &+= 1
+    }
+    return sum
+  }
+
+  /// S of these bytes.
+  static func sum(of bytes: UnsafeRawBufferPointer) -> UInt64 { add(bytes, to: 0) &* multiplier }
+
+  @inline(__always)
+  private static func byte(_ base: UnsafeRawPointer, _ offset: Int) -> UInt64 {
+    UInt64(base.load(fromByteOffset: offset, as: UInt8.self))
+  }
+}
+
+/// The weak sum of a window that moves by one byte at a time.
+struct RollingSum {
+  /// S / M.
+  var inner: UInt64
+  /// M^n.
+  let leaving: UInt64
+
+  init(of bytes: UnsafeRawBufferPointer) {
+    inner = WeakSum.add(bytes, to: 0)
+    leaving = WeakSum.power(bytes.count)
+  }
+
+  /// S, the weak sum's 64 bits.
+  var sum: UInt64 {
+    get { inner &* WeakSum.multiplier }
+    set { inner = newValue &* WeakSum.inverse }
+  }
+
+  /// Moves `count` bytes on; `bytes` is where the window starts, and what follows the window is readable.
+  mutating func move(_ count: Int, from bytes: UnsafeRawPointer, windowBytes: Int) {
+    for at in 0..<max(count, 0) {
+      let out = UInt64(bytes.load(fromByteOffset: at, as: UInt8.self))
+      let into = UInt64(bytes.load(fromByteOffset: at &+ windowBytes, as: UInt8.self))
+      inner = sum &+ into &- out &* leaving
+    }
+  }
+}

@@ -1,0 +1,125 @@
+internal import Catalog
+internal import Posix
+internal import Repository
+
+/// What every building of a snapshot does, wherever its entries come from: directories, links, records.
+class BuildWork: @unchecked Sendable {
+  let repository: Repository
+  /// `nil` for a look ahead.
+  let pending: PendingSnapshot?
+  let capabilities: Capabilities
+  let space: SpaceGuard
+  /// True for a look ahead, that counts what would be written and changes nothing.
+  let isDry: Bool
+  let progress: Progress
+  let monitor: any Monitor
+  let isRoot = Process.effectiveUser == 0
+
+  init(
+    repository: Repository, pending: PendingSnapshot?, capabilities: Capabilities, space: SpaceGuard, isDry: Bool,
+    progress: Progress, monitor: any Monitor
+  ) {
+    self.repository = repository
+    self.pending = pending
+    self.capabilities = capabilities
+    self.space = space
+    self.isDry = isDry
+    self.progress = progress
+    self.monitor = monitor
+  }
+
+  func warn(_ path: [UInt8], _ message: String) {
+    progress.warnings.count()
+    monitor.warn(Warning(path: path, message: message))
+  }
+
+  /// The repository refused one entry: without room, or with a failing disk, the run ends; else the
+  /// entry is named and left out.
+  func storingFailed(_ what: String, _ path: [UInt8], _ error: Errno) throws(Failure) {
+    if error.endsRun {
+      throw Failure.writing(what, path, error)
+    }
+    warn(path, "cannot be stored in the repository: \(error)")
+  }
+
+  /// What an inode that is made now will lack of a time.
+  func timeFlags(_ time: Timestamp) -> StorageFlags {
+    capabilities.nanoseconds || time.nanoseconds == 0 ? [] : .timeNotStored
+  }
+
+  /// True where the name has the inode, or the link to it was made; false where the stored file is gone or can
+  /// take no more links.
+  func linked(
+    _ from: borrowing Descriptor, _ name: Span<UInt8>, inode: UInt64, in node: BuildNode,
+    as newName: Span<UInt8>
+  ) throws -> Bool {
+    if node.keeps(inode) { return true }
+    try node.makeRoom()
+    do throws(Errno) {
+      try from.link(name, to: node.target!.descriptor, as: newName)
+      return true
+    } catch {
+      if error.endsRun { throw Failure.writing("link in", node.sourcePath, error) }
+      if error == .tooManyLinks { progress.linkLimits.count() }
+      return false
+    }
+  }
+
+  // MARK: Leaving a directory
+
+  /// Gives a directory its metadata, and closes its record.
+  func complete(
+    _ node: BuildNode, _ encoder: RecordEncoder, _ target: Directory, into writer: FrameWriter, _ hasher: SHA256
+  ) throws {
+    let stored = node.targetStatus!
+    do throws(Errno) {
+      if !node.isSynthetic {
+        // Last, because until now the children needed a directory that its owner may write to.
+        let missing =
+          node.isRecycled
+          ? try correctMetadata(node.metadata, node.attributes, of: target.descriptor)
+          : try applyMetadata(
+            node.metadata, node.attributes, to: target.descriptor, .open, currently: stored)
+        node.hintFlags.formUnion(missing.refused(toRoot: isRoot))
+      } else if node.parent != nil {
+        // A recycled one may have been a source's root.
+        if node.isRecycled { try target.descriptor.becomePlainDirectory() }
+        try target.descriptor.setPermissions(0o755)
+      }
+    } catch { throw Failure.writing("set the metadata of", node.sourcePath, error) }
+    if node.hintFlags.isCatalogOnly { progress.catalogOnly.count() }
+    try close(node, encoder, into: writer, hasher)
+  }
+
+  func close(
+    _ node: BuildNode, _ encoder: RecordEncoder, into writer: FrameWriter, _ hasher: SHA256
+  ) throws {
+    node.encoder = nil
+    for child in node.children {
+      let name = child.name
+      if let subtree = child.result { encoder.append(name.span, subtree) }
+    }
+    let source = node.sourceHints
+    let hints = Hints(
+      sourceInode: source.inode, changed: source.changed, storedInode: node.targetStatus?.inode ?? 0,
+      flags: node.hintFlags.union(timeFlags(node.metadata.modified)))
+    node.result = try encoder.finish(hints, into: writer, hasher)
+  }
+}
+
+extension StorageFlags {
+  /// True where root may succeed with what an ordinary user could not store.
+  func isWorthRetrying(asRoot isRoot: Bool) -> Bool {
+    isRoot && isCatalogOnly && !contains(.refusedToRoot)
+  }
+
+  /// What could not be stored, with whether it was root who could not.
+  func refused(toRoot isRoot: Bool) -> StorageFlags {
+    isRoot && isCatalogOnly ? union(.refusedToRoot) : self
+  }
+
+  /// True where the stored inode alone would not restore the entry.
+  var isCatalogOnly: Bool {
+    !isDisjoint(with: [.notStored, .ownerNotStored, .attributesNotStored])
+  }
+}

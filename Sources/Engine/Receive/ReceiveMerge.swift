@@ -1,0 +1,285 @@
+internal import Catalog
+internal import Posix
+internal import Repository
+
+/// The merge of one directory: the names that it shall have on one side, the base's on the other.
+struct ReceiveMerge {
+  private let work: ReceiveWork
+  private let node: ReceiveNode
+  private let record: DirectoryRecord
+  private let base: DirectoryRecord?
+  private let encoder: RecordEncoder
+  private let worker: ReceiveWorker
+  private let inodes: StoredInodes
+
+  init(
+    _ work: ReceiveWork, _ node: ReceiveNode, _ record: DirectoryRecord, _ base: DirectoryRecord?,
+    _ encoder: RecordEncoder, _ worker: ReceiveWorker
+  ) throws {
+    self.work = work
+    self.node = node
+    self.record = record
+    self.base = base
+    self.encoder = encoder
+    self.worker = worker
+    inodes = StoredInodes(node, base)
+  }
+
+  /// Returns the sub-directories, with whether the spare has each of them.
+  func run() throws -> [(row: DirectoryRow, isRecycled: Bool)] {
+    var files = try FileCursor(record)
+    var baseFiles = try base.map { try FileCursor($0) }
+    var directories: [(row: DirectoryRow, isRecycled: Bool)] = []
+    for row in try record.directories() {
+      let name = record.bytes.span.extracting(row.name)
+      while let file = files.current, compareNames(record.bytes.span.extracting(file.name), name) < 0 {
+        try take(file, &baseFiles)
+        try files.advance()
+      }
+      directories.append((row, try work.keepsDirectory(name, in: node)))
+    }
+    while let file = files.current {
+      try take(file, &baseFiles)
+      try files.advance()
+    }
+    return directories
+  }
+
+  private func take(_ row: FileRow, _ baseFiles: inout FileCursor?) throws {
+    try checkForSignal()
+    let name = record.bytes.span.extracting(row.name)
+    if let recycled = node.recycled {
+      do { try recycled.come(to: name) } catch {
+        throw Failure.writing("clear the recycled directory", node.sourcePath, error)
+      }
+    }
+    work.progress.entries.count()
+    work.progress.files.count()
+    let before = try baseFiles?.seek(name)
+    let isSame = before.map { record.hasSameContent(row, base!, $0) } ?? false
+    if isSame, row.linkGroup == nil, let before, try linkSame(before, row) { return }
+    let hints: Hints
+    if row.linkGroup == nil {
+      hints = try store(row, before)
+    } else {
+      hints = try storeGrouped(row, before)
+    }
+    if hints.flags.isCatalogOnly { work.progress.catalogOnly.count() }
+    encoder.append(row, of: record, hints: hints)
+  }
+
+  private func path(_ row: FileRow) -> [UInt8] { node.sourcePath(of: record.bytes[row.name]) }
+
+  private static func hints(_ row: FileRow, _ inode: UInt64, _ flags: StorageFlags) -> Hints {
+    Hints(sourceInode: 0, changed: row.metadata.modified, storedInode: inode, flags: flags)
+  }
+
+  // MARK: Links
+
+  /// Links what the base has under the same name, of which only the row is looked at.
+  private func linkSame(_ before: FileRow, _ row: FileRow) throws -> Bool {
+    guard let hints = try linkBase(before) else { return false }
+    if hints.flags.isCatalogOnly { work.progress.catalogOnly.count() }
+    encoder.append(row, of: record, hints: hints)
+    return true
+  }
+
+  private func linkBase(_ before: FileRow) throws -> Hints? {
+    var hints = before.hints
+    if hints.flags.contains(.notStored) { return work.isRoot && !hints.flags.contains(.refusedToRoot) ? nil : hints }
+    guard let baseTree = node.baseTree, !node.isCopied, !hints.flags.isWorthRetrying(asRoot: work.isRoot) else {
+      return nil
+    }
+    let name = base!.bytes.span.extracting(before.name)
+    hints.storedInode = inodes.of(before, named: base!.bytes[before.name])
+    hints.flags.subtract([.racy, .changedWhileRead])
+    guard !node.isMoved || work.claim(hints.storedInode),
+      try work.linked(baseTree.descriptor, name, inode: hints.storedInode, in: node, as: name)
+    else { return nil }
+    work.progress.linked.count()
+    if node.isMoved { work.progress.moved.count() }
+    return hints
+  }
+
+  /// The names of one inode become names of one inode again.
+  private func storeGrouped(_ row: FileRow, _ before: FileRow?) throws -> Hints {
+    let key = ReceivedInode(group: row.linkGroup!, digest: row.digest)
+    if let first = work.links.begin(key) {
+      let directory = first.directory == node.path ? node.target : try? work.pending?.tree.directory(path: first.directory)
+      let name = record.bytes.span.extracting(row.name)
+      let firstName = first.name
+      if let directory, !first.flags.contains(.notStored),
+        try work.linked(directory.descriptor, firstName.span, inode: first.inode, in: node, as: name)
+      {
+        work.progress.linked.count()
+        return Self.hints(row, first.inode, first.flags)
+      }
+      return try store(row, before)
+    }
+    var stored: ReceivedLink?
+    defer { work.links.finish(key, stored) }
+    let hints = try store(row, before)
+    stored = ReceivedLink(
+      directory: node.path, name: Array(record.bytes[row.name]), inode: hints.storedInode, flags: hints.flags)
+    return hints
+  }
+
+  // MARK: One inode
+
+  /// Gives a name its inode: the base's, one with a content that came, or a copy.
+  private func store(_ row: FileRow, _ before: FileRow?) throws -> Hints {
+    if let before, isSameInode(before, of: base!, row), let hints = try linkBase(before) { return hints }
+    guard row.kind == .regular else { return try makeSpecial(row) }
+    if row.size == 0 { return try finish(try makeTarget(row), row) }
+    var stored: [StoredFile] = []
+    if let before, before.kind == .regular, before.digest == row.digest, before.size == row.size, let tree = node.tree {
+      stored.append(StoredFile(row: before, record: base!, directory: node.baseTree, tree: tree, isElsewhere: false))
+    } else if let path = work.wanted.baseFile(row.digest), let found = work.storedFile(at: path, worker),
+      found.row.kind == .regular, found.row.digest == row.digest, found.row.size == row.size
+    {
+      if let hints = try linkElsewhere(found, path, row) { return hints }
+      stored.append(found)
+    }
+    for file in stored {
+      if let hints = try copy(file, row) { return hints }
+    }
+    return try place(row)
+  }
+
+  /// True where the stored inode is all that the row says, and stands for no other.
+  private func isSameInode(_ before: FileRow, of other: DirectoryRecord, _ row: FileRow) -> Bool {
+    before.kind == row.kind && before.size == row.size && before.digest == row.digest
+      && before.metadata == row.metadata && (before.linkGroup == nil || before.linkGroup == row.linkGroup)
+      && other.attributes(of: before) == record.attributes(of: row)
+      && (row.kind != .symbolicLink || other.target(of: before) == record.target(of: row))
+  }
+
+  private func linkElsewhere(_ found: StoredFile, _ path: [[UInt8]], _ row: FileRow) throws -> Hints? {
+    guard isSameInode(found.row, of: found.record, row), let directory = found.directory, let inode = found.inode,
+      found.row.hints.flags.isDisjoint(with: [.notStored]),
+      !found.row.hints.flags.isWorthRetrying(asRoot: work.isRoot),
+      try !work.isFile(at: path, found.row, of: found.record, worker), work.claim(inode)
+    else { return nil }
+    let storedName = found.name
+    let name = record.bytes.span.extracting(row.name)
+    guard try work.linked(directory.descriptor, storedName.span, inode: inode, in: node, as: name) else { return nil }
+    work.progress.linked.count()
+    work.progress.moved.count()
+    return Self.hints(row, inode, found.row.hints.flags.subtracting([.racy, .changedWhileRead]))
+  }
+
+  private func makeSpecial(_ row: FileRow) throws -> Hints {
+    try node.makeRoom()
+    do throws(Errno) {
+      let made = try Engine.makeSpecial(
+        record.bytes.span.extracting(row.name), in: node.target!.descriptor, kind: row.kind,
+        target: record.target(of: row), device: row.size, row.metadata, record.attributes(of: row))
+      work.progress.copied.count()
+      return Self.hints(
+        row, made.inode, made.missing.refused(toRoot: work.isRoot).union(work.timeFlags(row.metadata.modified)))
+    } catch { throw Failure.writing("make", path(row), error) }
+  }
+
+  private func makeTarget(_ row: FileRow) throws -> Descriptor {
+    try node.makeRoom()
+    do throws(Errno) {
+      return try node.target!.descriptor.open(
+        record.bytes.span.extracting(row.name), [.write, .create, .exclusive], mode: 0o600)
+    } catch { throw Failure.writing("make", path(row), error) }
+  }
+
+  private func removeTarget(_ row: FileRow) throws {
+    do throws(Errno) { try node.target!.descriptor.unlink(record.bytes.span.extracting(row.name)) } catch {
+      throw Failure.writing("remove the unfinished copy of", path(row), error)
+    }
+  }
+
+  private func finish(_ target: consuming Descriptor, _ row: FileRow) throws -> Hints {
+    do throws(Errno) {
+      let made = try target.status()
+      let missing = try applyMetadata(
+        row.metadata, record.attributes(of: row), to: target, .open, currently: made)
+      try target.close()
+      work.progress.copied.count()
+      return Self.hints(
+        row, made.inode, missing.refused(toRoot: work.isRoot).union(work.timeFlags(row.metadata.modified)))
+    } catch { throw Failure.writing("write", path(row), error) }
+  }
+
+  // MARK: Copies
+
+  /// Copies what the base has, where only the metadata differ; `nil` where its bytes are not what they should be.
+  private func copy(_ stored: StoredFile, _ row: FileRow) throws -> Hints? {
+    let name = stored.name
+    guard let directory = stored.directory, let old = try? directory.descriptor.openToRead(name.span),
+      let status = try? old.status(), status.kind == .regular, status.size == row.size
+    else {
+      reportDamage(stored, row)
+      return nil
+    }
+    return try copy(old, status, row) { reportDamage(stored, row) }
+  }
+
+  private func copy(
+    _ old: borrowing Descriptor, _ status: FileStatus, _ row: FileRow, ifDamaged: () -> Void
+  ) throws -> Hints? {
+    try work.space.take(min(status.size, status.blocks &* 512), for: path(row))
+    let target = try makeTarget(row)
+    var isRight = false
+    do throws(CopyError) {
+      let pass: PassResult
+      if work.capabilities.reflinks {
+        pass = try worker.reader.hash(old, byteCount: status.size, hasHoles: status.hasHoles)
+        if pass.digest == row.digest {
+          do throws(Errno) { try target.clone(old) } catch { throw .writing(error) }
+        }
+      } else {
+        pass = try worker.reader.copy(old, to: target, byteCount: status.size, hasHoles: status.hasHoles)
+      }
+      isRight = pass.digest == row.digest && pass.byteCount == row.size
+    } catch {
+      switch error {
+      case .interrupted: try checkForSignal()
+      case .writing(let error): throw Failure.writing("write a copy of", path(row), error)
+      case .reading: break
+      }
+    }
+    if isRight { return try finish(target, row) } else { _ = consume target }
+    try removeTarget(row)
+    ifDamaged()
+    return nil
+  }
+
+  private func reportDamage(_ stored: StoredFile, _ row: FileRow) {
+    work.monitor.note("\(displayName(path(row))): its bytes in the snapshot \(stored.tree.name) are damaged; sent whole")
+  }
+
+  /// Puts a content that came in its place; the second time, a copy of it.
+  private func place(_ row: FileRow) throws -> Hints {
+    let digest = Array(row.digest.description.utf8)
+    let contents = work.wanted.contents
+    if (try? contents.descriptor.status(of: digest.span)) == nil {
+      try work.wanted.fetchContent(
+        row.digest, byteCount: row.size, at: node.path + [Array(record.bytes[row.name])])
+    }
+    let name = record.bytes.span.extracting(row.name)
+    guard work.isFirst(toPlace: row.digest) else {
+      let old = try contents.descriptor.openToRead(digest.span)
+      if let hints = try copy(old, try old.status(), row, ifDamaged: {}) { return hints }
+      throw Failure(.failed, "the content of \(displayName(path(row))) changed while it was stored")
+    }
+    try node.makeRoom()
+    do throws(Errno) {
+      try contents.descriptor.link(digest.span, to: node.target!.descriptor, as: name)
+      let target = try node.target!.descriptor.openToRead(name)
+      // The same inode may have been given its metadata by a run that was cut off.
+      let made = try target.status()
+      let missing = try applyMetadata(
+        row.metadata, record.attributes(of: row), to: target, .open, currently: made, mayHaveOthers: true)
+      work.progress.copied.count()
+      work.progress.bytesCopied.count(made.size)
+      return Self.hints(
+        row, made.inode, missing.refused(toRoot: work.isRoot).union(work.timeFlags(row.metadata.modified)))
+    } catch { throw Failure.writing("write", path(row), error) }
+  }
+}

@@ -1,0 +1,49 @@
+internal import Catalog
+internal import Posix
+
+/// A directory of a snapshot that comes from elsewhere.
+final class ReceiveNode: BuildNode, @unchecked Sendable {
+  let digest: Digest
+  /// Where the base has it, where that is another path than its own or its parent's.
+  let basePath: [[UInt8]]?
+  /// True where the base is at another path.
+  let isMoved: Bool
+  /// True where what the base has stays where it was: then its inodes must not serve twice.
+  var isCopied: Bool
+  var record: DirectoryRecord?
+
+  override var metadata: Metadata { record?.metadata ?? super.metadata }
+
+  init(
+    parent: ReceiveNode?, name: [UInt8], digest: Digest, base: Subtree?, tree: StoredTree?, basePath: [[UInt8]]?
+  ) {
+    self.digest = digest
+    self.basePath = basePath
+    isMoved = basePath != nil || parent?.isMoved ?? false
+    isCopied = parent?.isCopied ?? false
+    super.init(parent: parent, name: name, isSynthetic: false, base: base, tree: tree)
+  }
+}
+
+/// The files of one directory by name.
+final class NamedFiles {
+  let path: [[UInt8]]
+  let record: DirectoryRecord
+  private var positions: [[UInt8]: DirectoryRecord.Position] = [:]
+
+  init(_ path: [[UInt8]], _ record: DirectoryRecord) throws(CatalogError) {
+    self.path = path
+    self.record = record
+    var position = record.firstFile
+    var before = position
+    while let row = try record.nextFile(&position) {
+      positions[Array(record.bytes[row.name])] = before
+      before = position
+    }
+  }
+
+  func file(_ name: [UInt8]) throws(CatalogError) -> FileRow? {
+    guard var position = positions[name] else { return nil }
+    return try record.nextFile(&position)
+  }
+}

@@ -1,0 +1,54 @@
+public import Catalog
+internal import Posix
+public import Repository
+internal import Synchronization
+
+/// Builds a snapshot that comes from elsewhere, under its own name, and publishes it. The caller holds the
+/// repository's lock, and has called `recover`.
+///
+/// `sent` says what was taken where and when; how many files were linked and copied is counted anew. Nothing is
+/// published where the tree that was built has not the root digest that `sent` names.
+public func buildSnapshot(
+  _ name: SnapshotName, as sent: CatalogSummary, from wanted: any WantedTree, base: Snapshot?,
+  in repository: Repository, threads: Int, program: String, progress: Progress, monitor: any Monitor
+) throws -> Snapshot {
+  let list = try repository.snapshots()
+  let tree = try base.map {
+    StoredTree($0.name, try repository.openCatalog($0.name), try? repository.openTree($0.name), in: repository)
+  }
+  let capabilities = try repository.probe()
+  let received = Clock.now()
+  let pending = try repository.beginSnapshot(named: name, catalogBytes: tree?.catalog.byteCount ?? 0)
+  let work = ReceiveWork(
+    wanted, root: sent.root.digest, base: tree, in: repository, pending, capabilities: capabilities,
+    progress: progress, monitor: monitor)
+  let root = try work.rootNode()
+  defer { root.release() }
+  do {
+    try walkTree(work, from: root, threads: threads)
+    try checkForSignal()
+    guard let built = root.result else { throw Failure(.failed, "the walk ended without a root") }
+    var summary = sent
+    summary.root = built
+    summary.sequence = list.nextSequence
+    summary.received = received
+    summary.files = progress.files.value
+    summary.directories = progress.directories.value
+    summary.filesLinked = progress.linked.value
+    summary.filesCopied = progress.copied.value
+    summary.bytesCopied = progress.bytesCopied.value
+    summary.mounts = []
+    summary.repositoryID = repository.id
+    summary.fileSystemID = try repository.root.descriptor.fileSystem().id
+    summary.program = Array(program.utf8)
+    try pending.publish(summary, FrameWriter(sink: pending.sink), previous: list.newest?.name)
+    let snapshot = Snapshot(name: pending.name, summary: summary)
+    var now = list
+    now.snapshots.append(snapshot)
+    try? repository.updateSets(now)
+    return snapshot
+  } catch {
+    try? repository.recover()
+    throw error
+  }
+}

@@ -1,0 +1,235 @@
+internal import Catalog
+internal import Posix
+internal import Repository
+internal import Synchronization
+
+/// One thread's tools.
+final class ReceiveWorker {
+  let base: CatalogReader?
+  let writer: FrameWriter
+  let hasher = SHA256()
+  let reader: FileReader
+  private var encoders: [RecordEncoder] = []
+  /// The directories that were searched last, in the base and in the new snapshot.
+  fileprivate var baseFiles: (files: NamedFiles, directory: Directory?)?
+  fileprivate var wantedFiles: (path: [[UInt8]], files: NamedFiles?)?
+
+  init(base: CatalogReader?, writer: FrameWriter, reader: FileReader) {
+    self.base = base
+    self.writer = writer
+    self.reader = reader
+  }
+
+  func takeEncoder() -> RecordEncoder { encoders.popLast() ?? RecordEncoder() }
+
+  func giveBack(_ encoder: RecordEncoder) {
+    if !encoder.isOversized && encoders.count < 64 { encoders.append(encoder) }
+  }
+}
+
+/// An inode with several names in the snapshot, and where the first of them is.
+struct ReceivedInode: Hashable, Sendable {
+  var group: UInt64
+  var digest: Digest
+}
+
+struct ReceivedLink: Sendable {
+  var directory: [[UInt8]]
+  var name: [UInt8]
+  var inode: UInt64
+  var flags: StorageFlags
+}
+
+/// The work of a snapshot that comes from elsewhere: in each directory, the merge of the names it shall have with
+/// the base's, and a link, a content that came, or a copy for each.
+final class ReceiveWork: BuildWork, TreeWork, @unchecked Sendable {
+  let wanted: any WantedTree
+  let root: Digest
+  /// What may be linked to.
+  let baseTree: StoredTree?
+  let links = LinkTable<ReceivedInode, ReceivedLink>()
+  /// The stored inodes that were linked under another path than the base's: none may come to stand for two.
+  private let claims = Mutex<Set<UInt64>>([])
+  /// The contents that were put in their place: who wants them again gets a copy.
+  private let placed = Mutex<Set<UInt64>>([])
+
+  init(
+    _ wanted: any WantedTree, root: Digest, base: StoredTree?, in repository: Repository, _ pending: PendingSnapshot,
+    capabilities: Capabilities, progress: Progress, monitor: any Monitor
+  ) {
+    self.wanted = wanted
+    self.root = root
+    baseTree = base
+    super.init(
+      repository: repository, pending: pending, capabilities: capabilities, space: SpaceGuard(repository), isDry: false,
+      progress: progress, monitor: monitor)
+  }
+
+  func makeWorker() throws -> ReceiveWorker {
+    ReceiveWorker(
+      base: baseTree.map { CatalogReader($0.catalog) }, writer: FrameWriter(sink: pending!.sink),
+      reader: FileReader(progress))
+  }
+
+  func finish(_ worker: ReceiveWorker) throws { try worker.writer.flush() }
+
+  func rootNode() throws -> ReceiveNode {
+    let base = baseTree?.catalog.summary.root
+    return ReceiveNode(parent: nil, name: [], digest: root, base: base, tree: baseTree, basePath: nil)
+  }
+
+  /// True for the first who asks.
+  func claim(_ inode: UInt64) -> Bool { claims.withLock { $0.insert(inode).inserted } }
+
+  func isFirst(toPlace digest: Digest) -> Bool { placed.withLock { $0.insert(digest.prefix).inserted } }
+
+  // MARK: Entering a directory
+
+  func enter(_ node: ReceiveNode, _ worker: ReceiveWorker) throws -> [ReceiveNode] {
+    let record = try wantedRecord(node, worker)
+    node.record = record
+    node.isSynthetic = record.isSynthetic
+    node.attributes = record.attributes
+    guard try openTarget(node) else {
+      throw Failure(.failed, "\(displayName(node.sourcePath)) cannot be stored in this repository")
+    }
+    if let path = node.basePath {
+      node.baseTree = try? baseTree?.root?.directory(path: path)
+      node.isCopied = try node.isCopied || isDirectory(at: path, node.base?.digest, worker)
+    }
+    progress.entries.count()
+    progress.directories.count()
+    let encoder = worker.takeEncoder()
+    node.encoder = encoder
+    encoder.begin(record.metadata, flags: record.flags, attributes: node.attributes)
+    let base = try baseRecord(node, worker)
+    let merge = try ReceiveMerge(self, node, record, base, encoder, worker)
+    let rows = try merge.run()
+    try finishRecycling(node)
+    try addChildren(node, record, rows, base, worker)
+    return node.children.map { unsafeDowncast($0, to: ReceiveNode.self) }
+  }
+
+  /// What the directory shall have: the base's record where it is the same.
+  private func wantedRecord(_ node: ReceiveNode, _ worker: ReceiveWorker) throws -> DirectoryRecord {
+    if let base = node.base, base.digest == node.digest, let reader = worker.base,
+      let record = try? reader.record(base.place, base.digest)
+    {
+      return record
+    }
+    return try wanted.directory(node.digest)?.record ?? wanted.fetchDirectory(node.digest, at: node.path)
+  }
+
+  private func baseRecord(_ node: ReceiveNode, _ worker: ReceiveWorker) throws -> DirectoryRecord? {
+    guard let base = node.base else { return nil }
+    if base.digest == node.digest, let record = node.record, record.hints.storedInode != 0 { return record }
+    // Without it files are looked for one by one, and asked for.
+    return try? worker.base?.record(base.place, base.digest)
+  }
+
+  private func addChildren(
+    _ node: ReceiveNode, _ record: DirectoryRecord, _ rows: [(row: DirectoryRow, isRecycled: Bool)],
+    _ base: DirectoryRecord?, _ worker: ReceiveWorker
+  ) throws {
+    var baseRows = try base.map { DirectoryCursor($0, try $0.directories()) }
+    for (row, isRecycled) in rows {
+      let name = Array(record.bytes[row.name])
+      let same = baseRows?.seek(name.span).map { Subtree($0) }
+      var basePath: [[UInt8]]?
+      var subtree = same
+      if same?.digest != row.digest, let path = try wanted.directory(row.digest)?.basePath,
+        case .directory(_, let found)? = try? worker.base?.find(path)
+      {
+        basePath = path
+        subtree = found
+      }
+      let child = ReceiveNode(
+        parent: node, name: name, digest: row.digest, base: subtree, tree: baseTree, basePath: basePath)
+      child.isRecycled = isRecycled
+      node.children.append(child)
+    }
+  }
+
+  // MARK: What the new snapshot has elsewhere
+
+  /// True where the new snapshot has this very directory at a path.
+  private func isDirectory(at path: [[UInt8]], _ digest: Digest?, _ worker: ReceiveWorker) throws -> Bool {
+    guard let digest, let name = path.last else { return false }
+    guard let record = try wantedRecord(at: path.dropLast(), worker) else { return false }
+    return try record.directories().contains {
+      $0.digest == digest && record.bytes[$0.name] == name[...]
+    }
+  }
+
+  /// The record of a directory of the new snapshot; `nil` where it has none there.
+  private func wantedRecord(at path: some Collection<[UInt8]>, _ worker: ReceiveWorker) throws -> DirectoryRecord? {
+    var digest = root
+    var base = baseTree?.catalog.summary.root
+    var names = path.makeIterator()
+    while true {
+      let record: DirectoryRecord
+      if let same = base, same.digest == digest, let reader = worker.base {
+        record = try reader.record(same.place, same.digest)
+      } else {
+        let found = try wanted.directory(digest)
+        if let sent = found?.record {
+          record = sent
+        } else if let path = found?.basePath, case .directory(let there, let subtree)? = try worker.base?.find(path) {
+          record = there
+          base = subtree
+        } else {
+          return nil
+        }
+      }
+      guard let name = names.next() else { return record }
+      guard let row = try record.directories().first(where: { record.bytes[$0.name] == name[...] }) else { return nil }
+      digest = row.digest
+      if let above = base, let below = try? worker.base?.record(above.place, above.digest) {
+        base = try below.directories().first { below.bytes[$0.name] == name[...] }.map { Subtree($0) }
+      }
+    }
+  }
+
+  /// True where the new snapshot has a file with just this at a path.
+  func isFile(at path: [[UInt8]], _ row: FileRow, of record: DirectoryRecord, _ worker: ReceiveWorker) throws -> Bool {
+    guard let name = path.last else { return false }
+    let folder = Array(path.dropLast())
+    if worker.wantedFiles?.path != folder {
+      let record = try wantedRecord(at: folder, worker)
+      worker.wantedFiles = (folder, try record.map { try NamedFiles(folder, $0) })
+    }
+    guard let files = worker.wantedFiles?.files, let there = try files.file(name) else { return false }
+    return record.hasSameContent(row, files.record, there)
+      || there.digest == row.digest && there.metadata == row.metadata
+  }
+
+  /// What the base has at a path.
+  func storedFile(at path: [[UInt8]], _ worker: ReceiveWorker) -> StoredFile? {
+    guard let baseTree, let name = path.last else { return nil }
+    let folder = Array(path.dropLast())
+    if worker.baseFiles?.files.path != folder {
+      guard case .directory(let record, _)? = try? worker.base?.find(folder),
+        let files = try? NamedFiles(folder, record)
+      else { return nil }
+      worker.baseFiles = (files, try? baseTree.root?.directory(path: folder))
+    }
+    guard let (files, directory) = worker.baseFiles, let row = try? files.file(name) else { return nil }
+    return StoredFile(row: row, record: files.record, directory: directory, tree: baseTree, isElsewhere: true)
+  }
+
+  // MARK: Leaving a directory
+
+  func leave(_ node: ReceiveNode, _ worker: ReceiveWorker) throws {
+    if let encoder = node.encoder, let target = node.target {
+      try complete(node, encoder, target, into: worker.writer, worker.hasher)
+      worker.giveBack(encoder)
+    }
+    guard node.result?.digest == node.digest else {
+      throw Failure(.failed, "what was built of \(displayName(node.sourcePath)) is not what was sent")
+    }
+    node.baseTree = nil
+    node.target = nil
+    node.children = []
+    node.record = nil
+  }
+}

@@ -1,0 +1,228 @@
+internal import Catalog
+internal import Engine
+internal import Posix
+internal import Repository
+internal import Synchronization
+
+/// The two directions of a connection. Each call waits at most as long as it is told.
+protocol Transport: AnyObject, Sendable {
+  /// 0 at the end; `nil` where nothing came in time.
+  func read(into buffer: UnsafeMutableRawBufferPointer, timeoutMilliseconds: Int32) throws(Errno) -> Int?
+  /// How much could be written; `nil` where nothing could in time.
+  func write(_ bytes: UnsafeRawBufferPointer, timeoutMilliseconds: Int32) throws(Errno) -> Int?
+}
+
+/// Frames over a connection: a type, the length of what follows in four bytes, and that.
+///
+/// One thread receives. Several may send, one frame after the other.
+final class Channel: @unchecked Sendable {
+  typealias Frame = (type: FrameType, payload: [UInt8])
+
+  private let transport: any Transport
+  /// How long the other end may be silent, or take nothing, in seconds.
+  let timeoutSeconds: Double
+  /// True where frames are read while sending has to wait, so that two ends that send never wait for each other.
+  private let readsWhileSending: Bool
+  private let limiter: RateLimiter?
+  private let sending = Gate()
+  /// In seconds of the monotonic clock.
+  private let lastSent = Atomic<Int64>(0)
+
+  let bytesSent = Atomic<UInt64>(0)
+  let bytesReceived = Atomic<UInt64>(0)
+
+  private var buffer: [UInt8] = []
+  private var start = 0
+  private var waiting: [Frame] = []
+  private var hasEnded = false
+  private var aliveNumber: UInt64 = 0
+  private var heardAt = Clock.monotonic()
+
+  init(_ transport: any Transport, timeoutSeconds: Double, readsWhileSending: Bool, bytesPerSecond: UInt64? = nil) {
+    self.transport = transport
+    self.timeoutSeconds = timeoutSeconds
+    self.readsWhileSending = readsWhileSending
+    limiter = bytesPerSecond.map { RateLimiter(bytesPerSecond: $0) }
+  }
+
+  // MARK: Sending
+
+  func send(_ type: FrameType, _ payload: [UInt8] = []) throws {
+    try payload.withUnsafeBytes { try send(type, $0) }
+  }
+
+  func send(_ type: FrameType, _ payload: UnsafeRawBufferPointer) throws {
+    precondition(payload.count <= Wire.frameBytes)
+    let frame = [UInt8](unsafeUninitializedCapacity: 5 + payload.count) { bytes, count in
+      let raw = UnsafeMutableRawBufferPointer(bytes)
+      raw[0] = type.rawValue
+      raw.storeBytes(of: UInt32(payload.count).littleEndian, toByteOffset: 1, as: UInt32.self)
+      UnsafeMutableRawBufferPointer(rebasing: raw[5...]).copyMemory(from: payload)
+      count = 5 + payload.count
+    }
+    try sending.locked {
+      var done = 0
+      var since = Clock.monotonic()
+      while done < frame.count {
+        try checkForSignal()
+        let want = min(frame.count - done, limiter?.grant() ?? frame.count)
+        var written: Int?
+        var failure: Errno?
+        frame.withUnsafeBytes { bytes in
+          do throws(Errno) {
+            written = try transport.write(
+              UnsafeRawBufferPointer(rebasing: bytes[done..<done + want]), timeoutMilliseconds: 20)
+          } catch { failure = error }
+        }
+        if let failure { throw lost(failure) }
+        let now = Clock.monotonic()
+        if let written {
+          done += written
+          since = now
+          limiter?.used(written)
+          bytesSent.add(UInt64(written), ordering: .relaxed)
+        } else {
+          if readsWhileSending { try readWhatIsThere() }
+          if now - since > timeoutSeconds { throw silence("takes nothing") }
+        }
+      }
+      lastSent.store(Clock.monotonic().seconds, ordering: .relaxed)
+    }
+  }
+
+  /// Says that this end is at work, unless something was sent lately.
+  func sendAlive(_ number: UInt64) {
+    guard Clock.monotonic().seconds > lastSent.load(ordering: .relaxed) + 2 else { return }
+    var message = MessageWriter()
+    message.integer(number)
+    try? send(.alive, message.bytes)
+  }
+
+  // MARK: Receiving
+
+  /// The next frame; `nil` at the end of the connection. Throws what the other end failed of.
+  func receive() throws -> Frame? {
+    // Until now nobody listened.
+    heardAt = Clock.monotonic()
+    while true {
+      if !waiting.isEmpty {
+        if let frame = try meaning(waiting.removeFirst()) { return frame }
+        continue
+      }
+      if hasEnded { return nil }
+      try read(timeoutMilliseconds: 100)
+      try checkForSignal()
+      if waiting.isEmpty, !hasEnded, Clock.monotonic() - heardAt > timeoutSeconds { throw silence("is silent") }
+    }
+  }
+
+  /// The next frame, which must be one of these.
+  func receive(_ types: FrameType...) throws -> Frame {
+    guard let frame = try receive() else { throw Self.ended }
+    guard types.contains(frame.type) else {
+      throw WireError("a frame of type \(frame.type.rawValue) came where none may")
+    }
+    return frame
+  }
+
+  static let ended = Failure(.remote, "the connection was closed before the end")
+
+  /// Notices a failure of the other end while this one is sending.
+  func checkForFailure() throws {
+    if readsWhileSending { try readWhatIsThere() }
+    if let index = waiting.firstIndex(where: { $0.type == .failure }) { throw try Failure(waiting[index].payload) }
+    if hasEnded && waiting.isEmpty { throw Self.ended }
+  }
+
+  private func meaning(_ frame: Frame) throws -> Frame? {
+    switch frame.type {
+    case .failure: throw try Failure(frame.payload)
+    case .alive:
+      // Only who gets on with something is alive.
+      var reader = MessageReader(frame.payload)
+      let number = try reader.integer()
+      if number > aliveNumber { heardAt = Clock.monotonic() }
+      aliveNumber = max(number, aliveNumber)
+      return nil
+    default:
+      heardAt = Clock.monotonic()
+      return frame
+    }
+  }
+
+  private func readWhatIsThere() throws {
+    while !hasEnded, waiting.count < 4096, try read(timeoutMilliseconds: 0) {}
+  }
+
+  @discardableResult
+  private func read(timeoutMilliseconds: Int32) throws -> Bool {
+    if start > 0, start == buffer.count {
+      buffer.removeAll(keepingCapacity: true)
+      start = 0
+    } else if start > 1 << 20 {
+      buffer.removeFirst(start)
+      start = 0
+    }
+    let capacity = 64 << 10
+    var count: Int?
+    var failure: Errno?
+    let more = [UInt8](unsafeUninitializedCapacity: capacity) { bytes, initialized in
+      do throws(Errno) {
+        count = try transport.read(into: UnsafeMutableRawBufferPointer(bytes), timeoutMilliseconds: timeoutMilliseconds)
+        initialized = count ?? 0
+      } catch { failure = error }
+    }
+    if let failure { throw lost(failure) }
+    guard let count else { return false }
+    if count == 0 {
+      hasEnded = true
+      return false
+    }
+    bytesReceived.add(UInt64(count), ordering: .relaxed)
+    buffer += more
+    try takeFrames()
+    return true
+  }
+
+  private func takeFrames() throws {
+    while buffer.count - start >= 5 {
+      let length = Int(buffer[start + 1]) | Int(buffer[start + 2]) << 8 | Int(buffer[start + 3]) << 16
+        | Int(buffer[start + 4]) << 24
+      guard length <= Wire.frameBytes else { throw WireError("a frame is longer than is allowed") }
+      guard let type = FrameType(rawValue: buffer[start]) else {
+        throw WireError("a frame has the unknown type \(buffer[start])")
+      }
+      guard buffer.count - start >= 5 + length else { return }
+      waiting.append((type, Array(buffer[start + 5..<start + 5 + length])))
+      start += 5 + length
+    }
+  }
+
+  private func lost(_ error: Errno) -> Failure { Failure(.remote, "the connection was lost: \(error)") }
+
+  private func silence(_ what: String) -> Failure {
+    Failure(.remote, "the other end \(what) for \(Int(timeoutSeconds)) s", hint: "try again; what was sent is kept")
+  }
+}
+
+/// So many bytes in a second, on average over a short time.
+private final class RateLimiter {
+  private let bytesPerSecond: Double
+  private var granted: Double = 0
+  private var last = Clock.monotonic()
+
+  init(bytesPerSecond: UInt64) { self.bytesPerSecond = Double(bytesPerSecond) }
+
+  /// How much may be written now; waits until it is something.
+  func grant() -> Int {
+    while true {
+      let now = Clock.monotonic()
+      granted = min(granted + (now - last) * bytesPerSecond, max(bytesPerSecond / 4, 1))
+      last = now
+      if granted >= 1 { return Int(granted) }
+      Process.sleep(milliseconds: 10)
+    }
+  }
+
+  func used(_ count: Int) { granted -= Double(count) }
+}

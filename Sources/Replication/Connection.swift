@@ -1,0 +1,176 @@
+internal import Catalog
+internal import Engine
+internal import Posix
+internal import Repository
+internal import Synchronization
+
+/// How to come to a remote.
+public struct RemoteOptions: Sendable {
+  /// The program that is started, and what it is told: ssh, or the server itself.
+  public var command: [[UInt8]]
+  /// The repository, as the far side names it.
+  public var path: [UInt8]
+  /// As the operator named the remote; for messages.
+  public var shown: String
+  /// How long the far side may do nothing, in seconds.
+  public var timeoutSeconds: Double
+  public var bytesPerSecond: UInt64?
+  /// Name and version of this program.
+  public var program: String
+  /// Passes on what the program that was started says.
+  public var onLine: @Sendable ([UInt8]) -> Void
+
+  public init(
+    command: [[UInt8]], path: [UInt8], shown: String, timeoutSeconds: Double = 300, bytesPerSecond: UInt64? = nil,
+    program: String, onLine: @escaping @Sendable ([UInt8]) -> Void
+  ) {
+    self.command = command
+    self.path = path
+    self.shown = shown
+    self.timeoutSeconds = timeoutSeconds
+    self.bytesPerSecond = bytesPerSecond
+    self.program = program
+    self.onLine = onLine
+  }
+}
+
+/// A connection to a server that has introduced itself.
+public final class Connection: @unchecked Sendable {
+  let channel: Channel
+  let options: RemoteOptions
+  /// Of the far side's repository.
+  public private(set) var repositoryID: [UInt8] = []
+  private let child: PipedChild
+  private let errors: BackgroundThread
+
+  public var bytesSent: UInt64 { channel.bytesSent.value }
+  public var bytesReceived: UInt64 { channel.bytesReceived.value }
+
+  /// Starts the program and introduces itself.
+  public init(_ options: RemoteOptions) throws {
+    self.options = options
+    do throws(Errno) { child = try PipedChild.start(options.command) } catch {
+      throw Failure(.remote, "cannot start \(displayName(options.command.first ?? [])): \(error)")
+    }
+    let child = child
+    let onLine = options.onLine
+    errors = BackgroundThread { Self.passOn(child, onLine) }
+    channel = Channel(
+      ChildTransport(child), timeoutSeconds: options.timeoutSeconds, readsWhileSending: true,
+      bytesPerSecond: options.bytesPerSecond)
+    try explained { try greet() }
+  }
+
+  deinit {
+    child.terminate()
+    // Whoever kept its errors open must not keep this process.
+    _ = try? child.wait(timeoutSeconds: 2)
+    child.kill()
+    errors.join()
+  }
+
+  private func greet() throws {
+    var hello = MessageWriter()
+    hello.integer(Wire.versions.lowerBound)
+    hello.integer(Wire.versions.upperBound)
+    hello.text(options.path)
+    hello.text(Array(options.program.utf8))
+    try channel.send(.hello, Wire.magic + hello.bytes)
+    let frame = try channel.receive(.hello)
+    guard frame.payload.starts(with: Wire.magic) else { throw WireError("the far side is no treering") }
+    var reader = MessageReader(Array(frame.payload.dropFirst(Wire.magic.count)))
+    let oldest = try reader.integer()
+    let newest = try reader.integer()
+    guard oldest <= newest, oldest <= Wire.versions.upperBound, newest >= Wire.versions.lowerBound else {
+      throw Failure(
+        .remote,
+        "the far side speaks the protocol's versions \(oldest) to \(newest), and this treering "
+          + "\(Wire.versions.lowerBound) to \(Wire.versions.upperBound)",
+        hint: "use the newer treering at both ends")
+    }
+    repositoryID = try reader.text(limit: 64)
+    guard !repositoryID.isEmpty, repositoryID.allSatisfy({ $0 > 32 && $0 < 127 && $0 != UInt8(ascii: "/") }) else {
+      throw WireError("a repository has an impossible id")
+    }
+    _ = try reader.text(limit: 256)
+    _ = try reader.integer()
+  }
+
+  /// Says of every failure which remote it is about, and what became of the program.
+  func explained<R>(_ body: () throws -> R) throws -> R {
+    do { return try body() } catch {
+      var failure: Failure
+      switch error {
+      case let error as Failure: failure = error
+      case let error as WireError:
+        failure = Failure(
+          .remote, "broke the protocol: \(error)", hint: "is it a treering of about the same age at the other end?")
+      case let error as CatalogError: failure = Failure(.remote, "sent what cannot be read: \(error)")
+      case let error as Errno: failure = Failure(.remote, "\(error)")
+      default: failure = Failure(.remote, "\(error)")
+      }
+      if case .interrupted = failure.kind { throw failure }
+      if failure.kind == .usage { throw failure }
+      if failure.message == Channel.ended.message, let end = try? child.wait(timeoutSeconds: 2) {
+        failure.message = Self.sentence(end, options.command)
+        failure.hint =
+          bytesReceived == 0 ? "is treering installed there, in the PATH of a command over ssh?" : failure.hint
+      }
+      failure.message = "\(options.shown): \(failure.message)"
+      throw failure
+    }
+  }
+
+  private static func sentence(_ end: ChildEnd, _ command: [[UInt8]]) -> String {
+    let program = displayName(command.first ?? [])
+    switch end {
+    case .exited(255): return "\(program) could not connect, or lost the connection"
+    case .exited(127): return "the far side has no such command (status 127)"
+    case .exited(let status): return "the connection was closed before the end (\(program): status \(status))"
+    case .signalled(let signal): return "\(program) was ended by signal \(signal)"
+    default: return "\(program) ended"
+    }
+  }
+
+  /// Passes on what the program says, line by line, until it ends.
+  private static func passOn(_ child: PipedChild, _ onLine: ([UInt8]) -> Void) {
+    let limit = 4096
+    var line: [UInt8] = []
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: limit, alignment: 1)
+    defer { buffer.deallocate() }
+    var hasEnded = false
+    while true {
+      let count: Int
+      if let read = try? child.error.readAvailable(into: buffer, timeoutMilliseconds: hasEnded ? 0 : 200) {
+        count = read
+      } else if hasEnded {
+        break
+      } else {
+        do { hasEnded = try child.poll() != nil } catch { hasEnded = true }
+        continue
+      }
+      if count == 0 { break }
+      for byte in buffer[..<count] {
+        if byte == UInt8(ascii: "\n") || line.count >= limit {
+          onLine(line.filter { $0 != UInt8(ascii: "\r") })
+          line = []
+        }
+        if byte != UInt8(ascii: "\n") { line.append(byte) }
+      }
+    }
+    if !line.isEmpty { onLine(line) }
+  }
+}
+
+private final class ChildTransport: Transport {
+  private let child: PipedChild
+  init(_ child: PipedChild) { self.child = child }
+
+  func read(into buffer: UnsafeMutableRawBufferPointer, timeoutMilliseconds: Int32) throws(Errno) -> Int? {
+    try child.output.readAvailable(into: buffer, timeoutMilliseconds: timeoutMilliseconds)
+  }
+
+  func write(_ bytes: UnsafeRawBufferPointer, timeoutMilliseconds: Int32) throws(Errno) -> Int? {
+    try child.input.writeAvailable(bytes, timeoutMilliseconds: timeoutMilliseconds)
+  }
+}

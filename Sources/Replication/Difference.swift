@@ -1,0 +1,199 @@
+internal import Catalog
+
+/// What of a new snapshot its base lacks, in the order in which it is sent: a directory's record, what is in it,
+/// then the directories below. Nothing is read of subtrees that are the same, and nothing of any tree.
+struct Difference {
+  /// A directory or a file of the base.
+  struct BaseFile {
+    var path: [[UInt8]]
+    var row: FileRow
+  }
+
+  struct Folder {
+    let path: [[UInt8]]
+    let record: DirectoryRecord
+    let digest: Digest
+    /// Where the base has it, or what it was.
+    let base: (path: [[UInt8]], record: DirectoryRecord)?
+    /// True where the base's path is not what the other end would take.
+    let isMoved: Bool
+  }
+
+  enum Item {
+    case folder(Folder)
+    /// A file of the folder that came last whose content the base has not under the same name. `index` counts
+    /// the folder's files.
+    case file(index: Int, FileRow, base: BaseFile?)
+    /// The base has the content under another path.
+    case baseFile(index: Int, FileRow, path: [[UInt8]])
+    /// The base has the directory under another path. `index` counts the folder's directories.
+    case baseDirectory(index: Int, Digest, path: [[UInt8]])
+  }
+
+  private struct Waiting {
+    var path: [[UInt8]]
+    var subtree: Subtree
+    var base: (path: [[UInt8]], subtree: Subtree)?
+    var isMoved: Bool
+    var fileSystem: FileSystemKey
+  }
+
+  private let new: CatalogReader
+  private let base: CatalogReader?
+  private let mounts: [[UInt8]: FileSystemKey]
+  private var waiting: [Waiting] = []
+  private var items: [Item] = []
+  private var nextItem = 0
+  private var finder: BaseFinder?
+
+  init(_ new: CatalogReader, base: CatalogReader?) {
+    self.new = new
+    self.base = base
+    mounts = new.summary.mountKeys
+    let root = new.summary.root
+    if base?.summary.root.digest != root.digest {
+      waiting = [
+        Waiting(
+          path: [], subtree: root, base: base.map { ([], $0.summary.root) }, isMoved: false, fileSystem: .unknown)
+      ]
+    }
+  }
+
+  /// The next item, or `nil` after the last.
+  mutating func next() throws -> Item? {
+    while nextItem == items.count {
+      guard let folder = waiting.popLast() else { return nil }
+      items.removeAll(keepingCapacity: true)
+      nextItem = 0
+      try open(folder)
+    }
+    nextItem += 1
+    return items[nextItem - 1]
+  }
+
+  private mutating func open(_ place: Waiting) throws {
+    let record = try new.record(place.subtree.place, place.subtree.digest)
+    let before = try place.base.flatMap { found in
+      try base.map { (path: found.path, record: try $0.record(found.subtree.place, found.subtree.digest)) }
+    }
+    items.append(
+      .folder(
+        Folder(
+          path: place.path, record: record, digest: place.subtree.digest, base: before, isMoved: place.isMoved)))
+
+    var files = try FileCursor(record)
+    var baseFiles = try before.map { try FileCursor($0.record) }
+    var index = 0
+    while let row = files.current {
+      let name = record.bytes.span.extracting(row.name)
+      let same = try baseFiles?.seek(name)
+      if row.kind == .regular, row.size > 0 { try add(row, index, record, before, same, place) }
+      index += 1
+      try files.advance()
+    }
+
+    var baseRows = try baseFiles?.remainingDirectories()
+    var below: [Waiting] = []
+    for (index, row) in try files.directories().enumerated() {
+      let name = Array(record.bytes[row.name])
+      let same = baseRows?.seek(name.span)
+      if let same, same.digest == row.digest { continue }
+      let path = place.path + [name]
+      var child = Waiting(
+        path: path, subtree: Subtree(row), base: same.map { (before!.path + [name], Subtree($0)) }, isMoved: false,
+        fileSystem: mounts[joinedPath(path)] ?? place.fileSystem)
+      if same == nil, let found = try movedDirectory(child) {
+        if found.subtree.digest == row.digest {
+          items.append(.baseDirectory(index: index, row.digest, path: found.path))
+          continue
+        }
+        child.base = found
+        child.isMoved = true
+      }
+      below.append(child)
+    }
+    waiting += below.reversed()
+  }
+
+  private mutating func add(
+    _ row: FileRow, _ index: Int, _ record: DirectoryRecord, _ before: (path: [[UInt8]], record: DirectoryRecord)?,
+    _ same: FileRow?, _ place: Waiting
+  ) throws {
+    if let same, same.kind == .regular {
+      if same.digest == row.digest, same.size == row.size { return }
+      let path = before!.path + [Array(before!.record.bytes[same.name])]
+      items.append(.file(index: index, row, base: BaseFile(path: path, row: same)))
+      return
+    }
+    let found = try baseFinder()?.file(row.hints.sourceInode, on: place.fileSystem)
+    if let found, found.row.digest == row.digest, found.row.size == row.size {
+      items.append(.baseFile(index: index, row, path: found.path))
+    } else {
+      items.append(.file(index: index, row, base: found))
+    }
+  }
+
+  private mutating func movedDirectory(_ child: Waiting) throws -> (path: [[UInt8]], subtree: Subtree)? {
+    guard let finder = try baseFinder() else { return nil }
+    let inode = try new.record(child.subtree.place, child.subtree.digest).hints.sourceInode
+    return try finder.directory(inode, on: child.fileSystem)
+  }
+
+  /// Made when the first new name turns up: it reads the whole catalog of the base.
+  private mutating func baseFinder() throws -> BaseFinder? {
+    guard let base else { return nil }
+    if finder == nil { finder = BaseFinder(base, try InodeIndex(base)) }
+    return finder
+  }
+
+  private func joinedPath(_ path: [[UInt8]]) -> [UInt8] {
+    mounts.isEmpty ? [] : path.flatMap { [UInt8(ascii: "/")] + $0 }
+  }
+}
+
+/// Finds what was renamed or moved since the base, by its inode at the source.
+private final class BaseFinder {
+  private let reader: CatalogReader
+  private let index: InodeIndex
+  /// The files of the folder that was searched last.
+  private var last: (folder: UInt32, path: [[UInt8]], record: DirectoryRecord, rows: [UInt64: FileRow])?
+
+  init(_ reader: CatalogReader, _ index: InodeIndex) {
+    self.reader = reader
+    self.index = index
+  }
+
+  func file(_ inode: UInt64, on fileSystem: FileSystemKey) throws -> Difference.BaseFile? {
+    guard inode != 0 else { return nil }
+    for folder in index.directoriesHolding(inode, on: fileSystem) {
+      if last?.folder != folder {
+        let path = index.path(of: folder)
+        guard case .directory(let record, _)? = try reader.find(path) else { continue }
+        var rows: [UInt64: FileRow] = [:]
+        var files = try FileCursor(record)
+        while let row = files.current {
+          rows[row.hints.sourceInode] = row
+          try files.advance()
+        }
+        last = (folder, path, record, rows)
+      }
+      if let last, let row = last.rows[inode], row.kind == .regular {
+        return Difference.BaseFile(path: last.path + [Array(last.record.bytes[row.name])], row: row)
+      }
+    }
+    return nil
+  }
+
+  func directory(_ inode: UInt64, on fileSystem: FileSystemKey) throws -> (path: [[UInt8]], subtree: Subtree)? {
+    guard inode != 0 else { return nil }
+    for folder in index.directoriesBeing(inode, on: fileSystem) {
+      let path = index.path(of: folder)
+      if case .directory(let record, let subtree)? = try reader.find(path), record.hints.sourceInode == inode,
+        !record.isSynthetic
+      {
+        return (path, subtree)
+      }
+    }
+    return nil
+  }
+}

@@ -1,0 +1,120 @@
+internal import Catalog
+internal import Delta
+internal import Engine
+internal import Posix
+internal import Repository
+
+/// What assembling files needs, one after the other.
+final class AssemblyTools {
+  let hasher = SHA256()
+  let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 << 10, alignment: 4096)
+
+  deinit { buffer.deallocate() }
+}
+
+/// A content on its way into a file, hashed as it comes. Blocks of zeros become holes.
+final class FileAssembly {
+  private static let blockBytes = 4096
+
+  private let file: Descriptor
+  private let tools: AssemblyTools
+  private let buffer: UnsafeMutableRawBufferPointer
+  private var filled = 0
+  /// Where the buffer's content belongs.
+  private var position: UInt64
+  private var written: UInt64
+  var byteCount: UInt64 { position + UInt64(filled) }
+
+  /// Goes on with a file that has `offset` bytes already.
+  init(_ file: consuming Descriptor, from offset: UInt64, _ tools: AssemblyTools) throws(Errno) {
+    self.file = file
+    self.tools = tools
+    buffer = tools.buffer
+    tools.hasher.reset()
+    position = 0
+    written = 0
+    while position < offset {
+      let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<Int(min(offset - position, UInt64(buffer.count)))])
+      let count = try self.file.read(into: part, at: position)
+      if count == 0 { throw .inputOutput }
+      tools.hasher.update(UnsafeRawBufferPointer(rebasing: part[..<count]))
+      position += UInt64(count)
+    }
+    written = offset
+    if offset > 0 { try self.file.seek(to: offset) }
+  }
+
+  func append(_ bytes: UnsafeRawBufferPointer) throws(Errno) {
+    var done = 0
+    while done < bytes.count {
+      let count = min(bytes.count - done, buffer.count - filled)
+      UnsafeMutableRawBufferPointer(rebasing: buffer[filled..<filled + count])
+        .copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[done..<done + count]))
+      filled += count
+      done += count
+      if filled == buffer.count { try flush() }
+    }
+  }
+
+  /// Writes what was gathered, so that it is kept where the connection is lost.
+  func flush() throws(Errno) {
+    guard filled > 0 else { return }
+    tools.hasher.update(UnsafeRawBufferPointer(rebasing: buffer[..<filled]))
+    var start = 0
+    while start < filled {
+      // A run of blocks with something in them, then one of zeros.
+      var end = start
+      while end < filled, !isZero(end) { end = min(end + Self.blockBytes, filled) }
+      if end > start {
+        if written != position + UInt64(start) { try file.seek(to: position + UInt64(start)) }
+        try file.write(UnsafeRawBufferPointer(rebasing: buffer[start..<end]))
+        written = position + UInt64(end)
+      }
+      while end < filled, isZero(end) { end = min(end + Self.blockBytes, filled) }
+      start = end
+    }
+    position += UInt64(filled)
+    filled = 0
+    if written < position { try file.setLength(position) }
+  }
+
+  private func isZero(_ start: Int) -> Bool {
+    let end = min(start + Self.blockBytes, filled)
+    guard end - start == Self.blockBytes else { return false }
+    for offset in stride(from: start, to: end, by: 8)
+    where buffer.loadUnaligned(fromByteOffset: offset, as: UInt64.self) != 0 { return false }
+    return true
+  }
+
+  func finish() throws(Errno) -> Digest {
+    try flush()
+    return tools.hasher.finish()
+  }
+}
+
+/// A stored file as a version that a delta is made of or from.
+final class StoredSource: ByteSource {
+  private let file: Descriptor
+  let byteCount: UInt64
+  /// Called with the bytes of each reading.
+  private let onRead: (UInt64) -> Void
+
+  init(_ file: consuming Descriptor, byteCount: UInt64, onRead: @escaping (UInt64) -> Void = { _ in }) {
+    self.file = file
+    self.byteCount = byteCount
+    self.onRead = onRead
+  }
+
+  func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws -> Int {
+    try checkForSignal()
+    var done = 0
+    while done < buffer.count {
+      let count = try file.read(
+        into: UnsafeMutableRawBufferPointer(rebasing: buffer[done...]), at: offset + UInt64(done))
+      if count == 0 { break }
+      done += count
+    }
+    onRead(UInt64(done))
+    return done
+  }
+}

@@ -1,0 +1,429 @@
+internal import Catalog
+internal import Delta
+internal import Engine
+internal import Posix
+internal import Repository
+internal import Synchronization
+
+/// Receives one snapshot.
+final class PushSession {
+  private let channel: Channel
+  private let repository: Repository
+  private let options: ServeOptions
+  private let start = Clock.monotonic()
+  private let began = Clock.now()
+
+  private let name: SnapshotName
+  private let sent: CatalogSummary
+  private let client: [UInt8]
+  private var candidates: [Digest] = []
+
+  private var stream: IncomingStream!
+  private let instructions = InstructionReader()
+  private var tree: ReceivedTree!
+  private var base: Snapshot?
+  private var baseReader: CatalogReader?
+  private var baseTree: Directory?
+  private var signatures: SignatureSender?
+  /// What the instructions in the stream are about.
+  private var folder: (record: DirectoryRecord, base: (path: [[UInt8]], record: DirectoryRecord)?, next: Int)?
+  private var files: FileCursor?
+
+  init(_ channel: Channel, _ repository: Repository, _ options: ServeOptions, _ request: [UInt8]) throws {
+    self.channel = channel
+    self.repository = repository
+    self.options = options
+    var reader = MessageReader(request)
+    guard let name = SnapshotName(try reader.text(limit: 64)) else { throw WireError("a snapshot has no proper name") }
+    self.name = name
+    client = try reader.text(limit: 64)
+    sent = try CatalogSummary(encoded: try reader.text(limit: Wire.frameBytes))
+    guard sent.label.isEmpty || isComponent(sent.label), sent.sources.count <= Wire.sources, sent.outcome != .unfinished
+    else { throw WireError("a snapshot has an impossible description") }
+    for _ in 0..<(try reader.count(Wire.candidates)) { candidates.append(try reader.digest()) }
+    try reader.end()
+  }
+
+  /// Returns the snapshot; `nil` where it was here already.
+  func run() throws -> ReceivedPush? {
+    try repository.whileLocked("receive", at: began) {
+      try repository.recover()
+      let list = try repository.snapshots()
+      if let present = list.snapshots.first(where: { $0.name == name }) {
+        guard present.summary.root.digest == sent.root.digest else {
+          throw Failure(
+            .refused, "\(displayName(repository.path)) has another snapshot \(name) already",
+            hint: "what is there is never replaced")
+        }
+        try acknowledge(present, isNew: false, Progress())
+        return nil
+      }
+      if list.damaged.contains(where: { $0.name == name }) {
+        throw Failure(
+          .refused, "\(displayName(repository.path)) has a damaged snapshot \(name) already",
+          hint: "what is there is never replaced; see: treering list --repository \(displayName(repository.path))")
+      }
+      try chooseBase(list)
+      // What came of other snapshots from the same client will never be asked for again.
+      for other in try repository.incomingSnapshots() where other != name && isOwn(other) {
+        try repository.discardIncoming(other)
+      }
+      tree = try ReceivedTree(
+        try repository.incoming(name), client: client, root: sent.root.digest, base: base?.summary.root.digest)
+      try accept()
+      return try receive()
+    }
+  }
+
+  private func isOwn(_ other: SnapshotName) -> Bool {
+    guard let directory = try? repository.incoming(other),
+      let owner = try? directory.descriptor.openToRead(Array("owner".utf8).span).readToEnd(limit: 4096)
+    else { return false }
+    return owner.starts(with: Array("\(displayName(client)) ".utf8))
+  }
+
+  private func chooseBase(_ list: SnapshotList) throws {
+    for digest in candidates {
+      guard let found = list.snapshots.last(where: { $0.summary.root.digest == digest }),
+        let catalog = try? repository.openCatalog(found.name), let root = try? repository.openTree(found.name)
+      else { continue }
+      base = found
+      baseReader = CatalogReader(catalog)
+      baseTree = root
+      return
+    }
+  }
+
+  private func accept() throws {
+    let known = try tree.known()
+    var message = MessageWriter()
+    let index = base.flatMap { base in candidates.firstIndex(of: base.summary.root.digest) }
+    message.integer(UInt64(index.map { $0 + 1 } ?? 0))
+    if let partial = tree.partial() {
+      message.integer(partial.byteCount + 1)
+      message.digest(partial.digest)
+    } else {
+      message.integer(0 as UInt64)
+    }
+    message.integer(UInt64(known.count))
+    try channel.send(.accept, message.bytes)
+    var rest = known[...]
+    while !rest.isEmpty {
+      let part = rest.prefix(8192)
+      rest = rest.dropFirst(part.count)
+      var bytes: [UInt8] = []
+      for prefix in part { withUnsafeBytes(of: prefix) { bytes += $0 } }
+      try channel.send(.have, bytes)
+    }
+  }
+
+  // MARK: The stream
+
+  private func receive() throws -> ReceivedPush {
+    let channel = self.channel
+    stream = IncomingStream {
+      guard let frame = try channel.receive() else { throw Channel.ended }
+      guard frame.type == .stream else { throw WireError("a frame of type \(frame.type.rawValue) in a push") }
+      return frame.payload
+    }
+    let sender = SignatureSender(channel, baseTree, baseReader)
+    signatures = sender
+    do {
+      while try takeMessage() {}
+      sender.stop()
+    } catch {
+      sender.stop()
+      throw error
+    }
+    let progress = Progress()
+    let ticker = Ticker(intervalMilliseconds: 1000) {
+      channel.sendAlive(progress.entries.value + progress.bytesRead.value + progress.bytesCopied.value)
+    }
+    defer { ticker.stop() }
+    let gate = Gate()
+    tree.fetch = { [unowned self] digest, path, byteCount in
+      try gate.locked { try self.fetch(digest, path, byteCount) }
+    }
+    let snapshot = try buildSnapshot(
+      name, as: sent, from: tree, base: base, in: repository, threads: options.threads, program: options.program,
+      progress: progress, monitor: NoteMonitor(channel))
+    try? repository.discardIncoming(name)
+    ticker.stop()
+    // It is published, whether the client hears of it or not.
+    try? acknowledge(snapshot, isNew: true, progress)
+    return ReceivedPush(
+      snapshot: snapshot, bytesReceived: channel.bytesReceived.value, elapsedSeconds: Clock.monotonic() - start,
+      began: began)
+  }
+
+  private func acknowledge(_ snapshot: Snapshot, isNew: Bool, _ progress: Progress) throws {
+    var message = MessageWriter()
+    message.integer(isNew ? 1 : 0 as UInt64)
+    message.integer(snapshot.summary.sequence)
+    message.integer(progress.linked.value)
+    message.integer(progress.copied.value)
+    try channel.send(.published, message.bytes)
+  }
+
+  /// Takes one message of the stream; false for the last.
+  private func takeMessage() throws -> Bool {
+    try checkForSignal()
+    var parts = stream.parts
+    let number = try parts.integer()
+    guard let tag = UInt8(exactly: number).flatMap(StreamTag.init(rawValue:)) else {
+      throw WireError("the stream has an unknown message \(number)")
+    }
+    switch tag {
+    case .record: try takeRecord(&parts)
+    case .directory:
+      let digest = try parts.digest()
+      guard let record = try tree.record(digest) else { throw WireError("a directory did not come before") }
+      try enter(record, try baseFolder(&parts))
+    case .file: try takeFile(&parts)
+    case .baseFile:
+      let row = try takeRow(&parts)
+      try tree.add(baseFile: try parts.path(), for: row.digest)
+    case .baseDirectory:
+      guard let folder else { throw WireError("a reference belongs to no directory") }
+      let index = try parts.count(Int(Int32.max))
+      let rows = try folder.record.directories()
+      guard index < rows.count else { throw WireError("a reference is to a directory that is not there") }
+      try tree.add(baseDirectory: try parts.path(), for: rows[index].digest)
+    case .signature: try signatures?.add(try parts.path())
+    case .end: return false
+    case .needed: throw WireError("what was not asked for came")
+    }
+    return true
+  }
+
+  private func baseFolder(
+    _ parts: inout IncomingStream.Parts
+  ) throws -> (path: [[UInt8]], record: DirectoryRecord, isMoved: Bool)? {
+    let flags = try parts.integer()
+    guard flags <= 3, flags != 2 else { throw WireError("a record has unknown flags") }
+    guard flags & 1 == 1 else { return nil }
+    let path = try parts.path()
+    guard case .directory(let record, _)? = try baseReader?.find(path) else {
+      throw WireError("a record's base is no directory")
+    }
+    return (path, record, flags & 2 == 2)
+  }
+
+  private func takeRecord(_ parts: inout IncomingStream.Parts) throws {
+    let before = try baseFolder(&parts)
+    let content = try takeRecordContent(&parts, before?.record)
+    let (record, _) = try tree.add(record: content, movedFrom: before.flatMap { $0.isMoved ? $0.path : nil })
+    try enter(record, before)
+  }
+
+  private func takeRecordContent(_ parts: inout IncomingStream.Parts, _ before: DirectoryRecord?) throws -> [UInt8] {
+    let count = try parts.count(Wire.recordBytes)
+    var content: [UInt8] = []
+    let source = before?.content ?? []
+    _ = try instructions.read(
+      stream, byteCount: UInt64(count), baseByteCount: UInt64(source.count),
+      base: { offset, buffer in
+        let start = source.startIndex + Int(offset)
+        source[start..<start + buffer.count].withUnsafeBytes { buffer.copyMemory(from: $0) }
+        return true
+      }, take: { content += $0 })
+    return content
+  }
+
+  private func enter(_ record: DirectoryRecord, _ before: (path: [[UInt8]], record: DirectoryRecord, isMoved: Bool)?) throws {
+    folder = (record, before.map { ($0.path, $0.record) }, 0)
+    files = try FileCursor(record)
+  }
+
+  /// The file of the folder that a message is about.
+  private func takeRow(_ parts: inout IncomingStream.Parts) throws -> FileRow {
+    guard files != nil else { throw WireError("a file belongs to no directory") }
+    var skip = try parts.integer()
+    while skip > 0, files!.current != nil {
+      try files!.advance()
+      skip -= 1
+    }
+    guard let row = files!.current, row.kind == .regular else { throw WireError("a file is not in its directory") }
+    try files!.advance()
+    return row
+  }
+
+  private func takeFile(_ parts: inout IncomingStream.Parts) throws {
+    let row = try takeRow(&parts)
+    let kind = try parts.integer()
+    var path: [[UInt8]]?
+    switch kind {
+    case 0: break
+    case 1:
+      guard let before = folder?.base else { throw WireError("a file's directory has no base") }
+      path = before.path + [Array(folder!.record.bytes[row.name])]
+    case 2: path = try parts.path()
+    default: throw WireError("a file is sent in an unknown way")
+    }
+    let offset = try parts.integer()
+    guard offset <= row.size else { throw WireError("a file goes on beyond its end") }
+    var source: (file: StoredSource?, byteCount: UInt64)?
+    if let path {
+      guard case .file(let before, _)? = try baseReader?.find(path), before.kind == .regular else {
+        throw WireError("a file's base is no file")
+      }
+      source = (openBase(path, before.size), before.size)
+    }
+    try takeContent(row.digest, row.size, from: offset, source)
+  }
+
+  private func openBase(_ path: [[UInt8]], _ byteCount: UInt64) -> StoredSource? {
+    guard let name = path.last, let directory = try? baseTree?.directory(path: path.dropLast()),
+      let file = try? directory.descriptor.openToRead(name.span), (try? file.status())?.kind == .regular
+    else { return nil }
+    return StoredSource(file, byteCount: byteCount)
+  }
+
+  /// Takes the instructions for a content. What is not as its digest says is asked for later, whole.
+  private func takeContent(
+    _ digest: Digest, _ byteCount: UInt64, from offset: UInt64, _ base: (file: StoredSource?, byteCount: UInt64)?
+  ) throws {
+    let free = try repository.root.descriptor.fileSystem().bytesAvailable
+    guard byteCount - offset <= free || byteCount < 1 << 20 else {
+      throw Failure(
+        .noSpace, "a file of \(byteText(byteCount)) does not fit: \(byteText(free)) are free in "
+          + displayName(repository.path), hint: "free some space there", neededBytes: byteCount)
+    }
+    let assembly = try tree.begin(digest, at: offset)
+    let isWhole: Bool
+    do {
+      isWhole = try instructions.read(
+        stream, byteCount: byteCount - offset, baseByteCount: base?.byteCount ?? 0,
+        base: { offset, buffer in
+          guard let file = base?.file else { return false }
+          return (try? file.read(into: buffer, at: offset)) == buffer.count
+        },
+        take: { bytes in
+          do throws(Errno) { try assembly.append(bytes) } catch {
+            throw Failure.writing("receive a file in", repository.path, error)
+          }
+        })
+    } catch {
+      try? assembly.flush()
+      throw error
+    }
+    do {
+      if isWhole { _ = try tree.end(assembly, digest, byteCount: byteCount) }
+    } catch { throw Failure.writing("receive a file in", repository.path, error) }
+  }
+
+  // MARK: What is missing
+
+  /// Asks for a record, or, with its size, a file's content.
+  private func fetch(_ digest: Digest, _ path: [[UInt8]], _ byteCount: UInt64?) throws -> DirectoryRecord? {
+    if byteCount != nil, tree.hasContent(digest) { return nil }
+    var message = MessageWriter()
+    message.integer(byteCount == nil ? 0 : 1 as UInt64)
+    message.path(path)
+    try channel.send(.need, message.bytes)
+    var parts = stream.parts
+    guard try parts.integer() == UInt64(StreamTag.needed.rawValue) else {
+      throw WireError("something else came than what was asked for")
+    }
+    guard let byteCount else {
+      let (record, found) = try tree.add(record: try takeRecordContent(&parts, nil), movedFrom: nil)
+      guard found == digest else { throw WireError("another directory came than was asked for") }
+      return record
+    }
+    try takeContent(digest, byteCount, from: 0, nil)
+    guard tree.hasContent(digest) else {
+      throw Failure(.remote, "\(displayName(sourcePath(path))): what the client sends is not what its catalog says")
+    }
+    return nil
+  }
+}
+
+/// Passes on to the client what the one who runs it should know.
+private final class NoteMonitor: Monitor {
+  private let channel: Channel
+  private let count = Atomic<Int>(0)
+
+  init(_ channel: Channel) { self.channel = channel }
+
+  func warn(_ warning: Warning) { send("\(displayName(warning.path)): \(warning.message)") }
+
+  func note(_ shortcoming: String) { send(shortcoming) }
+
+  private func send(_ text: String) {
+    guard count.add(1, ordering: .relaxed).newValue <= 1000 else { return }
+    var message = MessageWriter()
+    message.text(Array(text.utf8).prefix(8000))
+    try? channel.send(.note, message.bytes)
+  }
+}
+
+/// Computes signatures of the base's files beside the receiving, so that neither waits for the other.
+private final class SignatureSender: @unchecked Sendable {
+  private let gate = Gate()
+  private var waiting: [[[UInt8]]] = []
+  private var isStopped = false
+  private var thread: BackgroundThread?
+  private let channel: Channel
+  private let root: Directory?
+  private let reader: CatalogReader?
+
+  init(_ channel: Channel, _ root: Directory?, _ base: CatalogReader?) {
+    self.channel = channel
+    self.root = root
+    // A reader is one thread's.
+    reader = base.map { CatalogReader($0.catalog) }
+  }
+
+  func add(_ path: [[UInt8]]) throws {
+    guard reader != nil else { throw WireError("a signature is asked for, and there is no base") }
+    try gate.locked {
+      guard waiting.count < Wire.signatures else { throw WireError("too many signatures are asked for at once") }
+      waiting.append(path)
+      gate.wakeAll()
+    }
+    if thread == nil { thread = BackgroundThread { [self] in run() } }
+  }
+
+  func stop() {
+    gate.locked {
+      isStopped = true
+      gate.wakeAll()
+    }
+    thread?.join()
+    thread = nil
+  }
+
+  private func run() {
+    while true {
+      let path: [[UInt8]]? = gate.locked {
+        while waiting.isEmpty && !isStopped { gate.wait() }
+        return isStopped ? nil : waiting.removeFirst()
+      }
+      guard let path else { return }
+      do { try send(signature(path)) } catch { return }
+    }
+  }
+
+  /// The encoded signature; empty where the file is lost.
+  private func signature(_ path: [[UInt8]]) -> [UInt8] {
+    guard case .file(let row, _)? = try? reader?.find(path), row.kind == .regular, let name = path.last,
+      let directory = try? root?.directory(path: path.dropLast()),
+      let file = try? directory.descriptor.openToRead(name.span), (try? file.status())?.size == row.size,
+      let salt = try? Process.randomBytes(8)
+    else { return [] }
+    let source = StoredSource(file, byteCount: row.size)
+    let number = salt.reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+    return (try? Signature(of: source, blockBytes: BlockSize.remote(row.size), salt: number))?.encoded() ?? []
+  }
+
+  /// In frames; the last is shorter than a frame may be.
+  private func send(_ bytes: [UInt8]) throws {
+    var rest = bytes[...]
+    while true {
+      let part = rest.prefix(Wire.frameBytes)
+      rest = rest.dropFirst(part.count)
+      try channel.send(.signature, Array(part))
+      if part.count < Wire.frameBytes { return }
+    }
+  }
+}

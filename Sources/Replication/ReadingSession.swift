@@ -1,0 +1,164 @@
+internal import Catalog
+internal import Delta
+internal import Engine
+internal import Posix
+internal import Repository
+internal import Retention
+internal import Synchronization
+
+/// Answers what only reads.
+final class ReadingSession {
+  private let channel: Channel
+  private let repository: Repository
+  private let threads: Int
+  /// The catalog that was read from last.
+  private var catalog: (name: SnapshotName, file: OpenCatalog)?
+
+  init(_ channel: Channel, _ repository: Repository, threads: Int) {
+    self.channel = channel
+    self.repository = repository
+    self.threads = threads
+  }
+
+  func answer(_ frame: Channel.Frame) throws {
+    var reader = MessageReader(frame.payload)
+    switch frame.type {
+    case .list: try list()
+    case .openCatalog:
+      let catalog = try open(try name(&reader))
+      var message = MessageWriter()
+      message.integer(catalog.byteCount)
+      try channel.send(.bytes, message.bytes)
+    case .readCatalog:
+      let catalog = try open(try name(&reader))
+      let offset = try reader.integer()
+      let count = try reader.count(Wire.frameBytes)
+      guard offset <= catalog.byteCount else { throw WireError("a catalog is read beyond its end") }
+      try channel.send(.bytes, try catalog.read(at: offset, count: count))
+    case .fetch:
+      let name = try name(&reader)
+      try fetch(name, try reader.path())
+    case .verify: try verify(&reader)
+    default: throw WireError("a frame of type \(frame.type.rawValue) came where none may")
+    }
+    try reader.end()
+  }
+
+  private func name(_ reader: inout MessageReader) throws -> SnapshotName {
+    guard let name = SnapshotName(try reader.text(limit: 64)) else { throw WireError("a snapshot has no proper name") }
+    return name
+  }
+
+  private func open(_ name: SnapshotName) throws -> OpenCatalog {
+    if let catalog, catalog.name == name { return catalog.file }
+    let opened = try repository.openCatalog(name)
+    catalog = (name, opened)
+    return opened
+  }
+
+  private func list() throws {
+    let list = try repository.snapshots()
+    let held = try repository.marks(.held)
+    let members = try repository.members(of: list)
+    for snapshot in list.snapshots {
+      var message = MessageWriter()
+      message.integer(1 as UInt64)
+      message.text(snapshot.name.bytes)
+      message.text(snapshot.summary.encoded)
+      let sets = SnapshotSet.allCases.compactMap { set in
+        (members[set] ?? []).firstIndex(of: snapshot.name).map { "\(set.rawValue).\($0)" }
+      }
+      message.integer(UInt64(sets.count))
+      for set in sets { message.text(Array(set.utf8)) }
+      let reason = held[snapshot.name]
+      message.integer(reason == nil ? 0 : 1 as UInt64)
+      message.text(Array((reason ?? "").utf8).prefix(4000))
+      try channel.send(.snapshot, message.bytes)
+    }
+    for (name, reason) in list.damaged {
+      var message = MessageWriter()
+      message.integer(0 as UInt64)
+      message.text(name.bytes)
+      message.text(Array(reason.utf8).prefix(4000))
+      try channel.send(.snapshot, message.bytes)
+    }
+    var message = MessageWriter()
+    message.text(Array((try repository.heldRotation() ?? "").utf8).prefix(4000))
+    try channel.send(.end, message.bytes)
+  }
+
+  /// Sends a stored file: whether it is there, and its bytes. What they are is for the client to check.
+  private func fetch(_ name: SnapshotName, _ path: [[UInt8]]) throws {
+    guard let last = path.last else { throw WireError("a file has no name") }
+    let stream = OutgoingStream(channel, windowLog: 20)
+    do throws(Errno) {
+      let root: Directory
+      do { root = try repository.openTree(name) } catch { throw .noSuchEntry }
+      let directory = try root.directory(path: path.dropLast())
+      // Opening a device can do harm, so its kind comes first.
+      guard try directory.descriptor.status(of: last.span).kind == .regular else { throw .invalid }
+      let file = try directory.descriptor.openToRead(last.span)
+      try send(file, stream)
+    } catch {
+      var message = MessageWriter()
+      message.integer(0 as UInt64)
+      message.text(Array("\(error)".utf8))
+      try stream.write(message.bytes)
+    }
+    try stream.finish()
+    try channel.send(.end)
+  }
+
+  private func send(_ file: borrowing Descriptor, _ stream: OutgoingStream) throws(Errno) {
+    let size = try file.status().size
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: InstructionReader.pieceBytes, alignment: 4096)
+    defer { buffer.deallocate() }
+    var writer = MessageWriter()
+    writer.integer(1 as UInt64)
+    writer.integer(size)
+    var instructions = InstructionWriter(stream)
+    var failure: (any Error)?
+    do { try stream.write(writer.bytes) } catch { failure = error }
+    var done: UInt64 = 0
+    while done < size, failure == nil {
+      let want = Int(min(UInt64(buffer.count), size - done))
+      let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<want])
+      var count = (try? file.read(into: part, at: done)) ?? 0
+      if count == 0 {
+        // It cannot be read, or has shrunk: the client finds other bytes than the catalog names.
+        part.initializeMemory(as: UInt8.self, repeating: 0)
+        count = want
+      }
+      do { try instructions.write(.literal(UnsafeRawBufferPointer(rebasing: part[..<count]))) } catch { failure = error }
+      done += UInt64(count)
+    }
+    do { try instructions.end() } catch { failure = failure ?? error }
+    // Of the connection: whatever is sent next fails as well.
+    if failure != nil { throw .brokenPipe }
+  }
+
+  private func verify(_ reader: inout MessageReader) throws {
+    var names: [SnapshotName] = []
+    for _ in 0..<(try reader.count(1 << 16)) { names.append(try name(&reader)) }
+    let progress = Progress()
+    let channel = self.channel
+    let ticker = Ticker(intervalMilliseconds: 1000) {
+      channel.sendAlive(progress.entries.value &+ progress.bytesRead.value)
+    }
+    defer { ticker.stop() }
+    let result = try Engine.verify(names, in: repository, threads: threads, progress: progress) { problem in
+      var message = MessageWriter()
+      message.text(problem.snapshot.bytes)
+      message.text(problem.path)
+      message.text(Array(problem.message.utf8).prefix(4000))
+      message.integer(problem.isDamage ? 1 : 0 as UInt64)
+      try? channel.send(.problem, message.bytes)
+    }
+    ticker.stop()
+    var message = MessageWriter()
+    for number in [result.problems, result.damaged, result.filesRead, progress.entries.value, progress.bytesRead.value] {
+      message.integer(number)
+    }
+    try channel.send(.end, message.bytes)
+  }
+}

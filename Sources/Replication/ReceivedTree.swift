@@ -1,0 +1,255 @@
+internal import Catalog
+internal import Engine
+internal import Posix
+internal import Repository
+internal import Synchronization
+
+/// What came of a snapshot that is being pushed here, on disk: `contents/` has files named by their digests,
+/// `parts` the records and references in the order in which they came, `partial.DIGEST` the file that was coming
+/// when the connection was lost.
+final class ReceivedTree: WantedTree, @unchecked Sendable {
+  private struct Part {
+    /// Of its payload in `parts`.
+    var offset: UInt64
+    var byteCount: Int
+  }
+  private enum Kind: UInt8 {
+    case record = 1
+    case movedRecord = 2
+    case baseFile = 3
+    case baseDirectory = 4
+  }
+
+  private let directory: Directory
+  let contents: Directory
+  private let parts: Descriptor
+  private let tools = AssemblyTools()
+  private var end: UInt64 = 0
+  /// The digits of the file that is coming, or was when the connection was lost.
+  private var partialDigits: [UInt8]?
+  private var records: [Digest: Part] = [:]
+  private var movedRecords: [Digest: Part] = [:]
+  private var baseFiles: [Digest: Part] = [:]
+  private var baseDirectories: [Digest: Part] = [:]
+  /// Asks the other end; set while the snapshot is built.
+  var fetch: (_ digest: Digest, _ path: [[UInt8]], _ byteCount: UInt64?) throws -> DirectoryRecord? = { _, _, _ in nil }
+
+  private static let contentsName = Array("contents".utf8)
+  private static let partsName = Array("parts".utf8)
+  private static let ownerName = Array("owner".utf8)
+  private static let partialPrefix = Array("partial.".utf8)
+
+  /// Opens what came earlier of the same snapshot from the same client. `base` is the root that references go by.
+  init(_ directory: Directory, client: [UInt8], root: Digest, base: Digest?) throws {
+    self.directory = directory
+    let boot = try Repository.bootID()
+    func line(_ base: Digest?, _ boot: [UInt8]) -> [UInt8] {
+      Array("\(displayName(client)) \(root) \(base.map { "\($0)" } ?? "-") ".utf8) + boot
+    }
+    let own = line(base, boot)
+    let ownerName = Self.ownerName
+    let owner = (try? directory.descriptor.openToRead(ownerName.span).readToEnd(limit: 4096)) ?? []
+    let name = Self.contentsName
+    do throws(Errno) { try directory.descriptor.makeDirectory(name.span, mode: 0o700) } catch {
+      guard error == .exists else { throw error }
+    }
+    contents = try directory.directory(name.span)
+    parts = try directory.descriptor.open(Self.partsName.span, [.readWrite, .create], mode: 0o600)
+    if owner.prefix(own.count - boot.count) != own.dropLast(boot.count) {
+      // Contents are what their names say; of the rest nobody knows what it belongs to.
+      try parts.setLength(0)
+    }
+    if owner != own {
+      if Array(owner.suffix(boot.count)) != boot { try dropWhatIsDamaged() }
+      let file = try directory.descriptor.open(ownerName.span, [.write, .create, .truncate], mode: 0o600)
+      try file.write(own)
+    }
+    try readParts()
+    partialDigits = try findPartial()
+  }
+
+  /// After a crash of the machine a file may not have what was written to it.
+  private func dropWhatIsDamaged() throws {
+    var listing = DirectoryListing()
+    try listing.read(try contents.descriptor.reopenDirectory())
+    let hasher = SHA256()
+    for entry in listing.entries {
+      let name = Array(listing.bytes[entry.range])
+      try checkForSignal()
+      let file = try contents.descriptor.openToRead(name.span)
+      var offset: UInt64 = 0
+      hasher.reset()
+      while true {
+        let bytes = try file.read(at: offset, count: 256 << 10)
+        if bytes.isEmpty { break }
+        hasher.update(bytes)
+        offset += UInt64(bytes.count)
+      }
+      if Array(hasher.finish().description.utf8) != name { try contents.descriptor.unlink(name.span) }
+    }
+  }
+
+  // MARK: Parts
+
+  private func readParts() throws {
+    let size = try parts.status().size
+    while end + 5 <= size {
+      let head = try parts.read(at: end, count: 5)
+      let count = Int(head[1]) | Int(head[2]) << 8 | Int(head[3]) << 16 | Int(head[4]) << 24
+      guard let kind = Kind(rawValue: head[0]), UInt64(count) <= size - end - 5, count <= Wire.recordBytes + 1 << 21
+      else { break }
+      guard (try? know(kind, try parts.read(at: end + 5, count: count), at: end + 5)) != nil else { break }
+      end += 5 + UInt64(count)
+    }
+    // What was torn is written again.
+    try parts.setLength(end)
+  }
+
+  private func know(_ kind: Kind, _ payload: [UInt8], at offset: UInt64) throws {
+    let hasher = SHA256()
+    switch kind {
+    case .record:
+      hasher.update(payload)
+      let digest = hasher.finish()
+      _ = try DirectoryRecord(content: payload)
+      records[digest] = Part(offset: offset, byteCount: payload.count)
+    case .movedRecord, .baseFile, .baseDirectory:
+      var reader = MessageReader(payload)
+      let digest = try reader.digest()
+      _ = try reader.path()
+      try reader.end()
+      let part = Part(offset: offset, byteCount: payload.count)
+      switch kind {
+      case .movedRecord: movedRecords[digest] = part
+      case .baseFile: baseFiles[digest] = part
+      default: baseDirectories[digest] = part
+      }
+    }
+  }
+
+  private func add(_ kind: Kind, _ payload: [UInt8]) throws {
+    var head = [kind.rawValue]
+    for shift in [0, 8, 16, 24] { head.append(UInt8(truncatingIfNeeded: payload.count >> shift)) }
+    do throws(Errno) {
+      try parts.write(head + payload, at: end)
+    } catch { throw Failure.writing("receive a snapshot in", Array("pending".utf8), error) }
+    try know(kind, payload, at: end + 5)
+    end += 5 + UInt64(payload.count)
+  }
+
+  private func addPath(_ kind: Kind, _ digest: Digest, _ path: [[UInt8]]) throws {
+    var writer = MessageWriter()
+    writer.digest(digest)
+    writer.path(path)
+    try add(kind, writer.bytes)
+  }
+
+  /// Takes a record; returns it with its digest.
+  func add(record content: [UInt8], movedFrom path: [[UInt8]]?) throws -> (DirectoryRecord, Digest) {
+    let record = try DirectoryRecord(content: content)
+    let hasher = SHA256()
+    hasher.update(content)
+    let digest = hasher.finish()
+    if records[digest] == nil { try add(.record, content) }
+    if let path { try addPath(.movedRecord, digest, path) }
+    return (record, digest)
+  }
+
+  func add(baseFile path: [[UInt8]], for digest: Digest) throws { try addPath(.baseFile, digest, path) }
+
+  func add(baseDirectory path: [[UInt8]], for digest: Digest) throws { try addPath(.baseDirectory, digest, path) }
+
+  private func path(_ part: Part?) throws -> [[UInt8]]? {
+    guard let part else { return nil }
+    var reader = MessageReader(try parts.read(at: part.offset, count: part.byteCount))
+    _ = try reader.digest()
+    return try reader.path()
+  }
+
+  func record(_ digest: Digest) throws -> DirectoryRecord? {
+    guard let part = records[digest] else { return nil }
+    return try DirectoryRecord(content: try parts.read(at: part.offset, count: part.byteCount))
+  }
+
+  // MARK: Contents
+
+  func hasContent(_ digest: Digest) -> Bool {
+    let name = Array(digest.description.utf8)
+    return (try? contents.descriptor.status(of: name.span)) != nil
+  }
+
+  private func findPartial() throws -> [UInt8]? {
+    var listing = DirectoryListing()
+    try listing.read(try directory.descriptor.reopenDirectory())
+    let names = listing.entries.map { Array(listing.bytes[$0.range]) }
+    return names.first { $0.starts(with: Self.partialPrefix) }.map { Array($0.dropFirst(Self.partialPrefix.count)) }
+  }
+
+  /// The file that was coming when the connection was lost, and how much of it came.
+  func partial() -> (digest: Digest, byteCount: UInt64)? {
+    guard let digits = partialDigits, let digest = Digest(hexadecimal: digits) else { return nil }
+    let name = Self.partialPrefix + digits
+    guard let size = try? directory.descriptor.status(of: name.span).size else { return nil }
+    return (digest, size)
+  }
+
+  /// Begins a content, or goes on with it at `offset`.
+  func begin(_ digest: Digest, at offset: UInt64) throws -> FileAssembly {
+    let digits = Array(digest.description.utf8)
+    if let partialDigits, partialDigits != digits {
+      let other = Self.partialPrefix + partialDigits
+      try directory.descriptor.unlink(other.span)
+    }
+    partialDigits = digits
+    let name = Self.partialPrefix + digits
+    let file = try directory.descriptor.open(name.span, [.readWrite, .create], mode: 0o600)
+    let size = try file.status().size
+    guard offset <= size else { throw WireError("a file goes on where it has not come to") }
+    if size > offset { try file.setLength(offset) }
+    return try FileAssembly(file, from: offset, tools)
+  }
+
+  /// The content came whole; false where it is not what its digest says.
+  func end(_ assembly: FileAssembly, _ digest: Digest, byteCount: UInt64) throws -> Bool {
+    let name = Self.partialPrefix + Array(digest.description.utf8)
+    let final = Array(digest.description.utf8)
+    partialDigits = nil
+    guard try assembly.finish() == digest, assembly.byteCount == byteCount else {
+      try directory.descriptor.unlink(name.span)
+      return false
+    }
+    try directory.descriptor.rename(name.span, to: contents.descriptor, as: final.span, replacing: true)
+    return true
+  }
+
+  /// What need not be sent again: the beginnings of digests.
+  func known() throws -> [UInt64] {
+    var prefixes = (Array(records.keys) + baseFiles.keys + baseDirectories.keys).map(\.prefix)
+    var listing = DirectoryListing()
+    try listing.read(try contents.descriptor.reopenDirectory())
+    for entry in listing.entries {
+      if let digest = Digest(hexadecimal: listing.bytes[entry.range]) { prefixes.append(digest.prefix) }
+    }
+    return prefixes
+  }
+
+  // MARK: For whoever builds the snapshot
+
+  func directory(_ digest: Digest) throws -> WantedDirectory? {
+    if let record = try record(digest) {
+      return WantedDirectory(record: record, basePath: try path(movedRecords[digest]))
+    }
+    return try path(baseDirectories[digest]).map { WantedDirectory(record: nil, basePath: $0) }
+  }
+
+  func fetchDirectory(_ digest: Digest, at path: [[UInt8]]) throws -> DirectoryRecord {
+    guard let record = try fetch(digest, path, nil) else { throw WireError("a directory did not come") }
+    return record
+  }
+
+  func baseFile(_ digest: Digest) -> [[UInt8]]? { try? path(baseFiles[digest]) }
+
+  func fetchContent(_ digest: Digest, byteCount: UInt64, at path: [[UInt8]]) throws {
+    _ = try fetch(digest, path, byteCount)
+  }
+}

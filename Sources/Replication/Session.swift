@@ -1,0 +1,143 @@
+public import Catalog
+internal import Engine
+internal import Posix
+public import Repository
+
+/// What a server lets its client do.
+public struct ServeOptions: Sendable {
+  /// The only repository that is served; without it the one that the client names.
+  public var repository: [UInt8]?
+  /// Nothing that is there is removed or replaced; snapshots are added.
+  public var isAppendOnly = false
+  /// Nothing is changed.
+  public var isReadOnly = false
+  /// How long the client may be silent, in seconds.
+  public var timeoutSeconds = 600.0
+  public var threads = 1
+  /// Name and version of this program.
+  public var program: String
+
+  public init(program: String) { self.program = program }
+}
+
+/// The far side of a connection, over standard input and output: one client, one repository, until the client ends.
+///
+/// Throws what ended it before its end; the client has been told.
+public func serve(_ options: ServeOptions, onReceived: @escaping (Repository, ReceivedPush) -> Void) throws {
+  let transport = try StandardTransport()
+  let channel = Channel(transport, timeoutSeconds: options.timeoutSeconds, readsWhileSending: false)
+  do { try Session(channel, options, onReceived).run() } catch {
+    let failure: Failure
+    switch error {
+    case let error as Failure: failure = error
+    case let error as WireError: failure = Failure(.remote, "the client broke the protocol: \(error)")
+    case let error as CatalogError: failure = Failure(.remote, "what was sent cannot be read: \(error)")
+    case let error as Errno: failure = .writing("serve", options.repository ?? [UInt8(ascii: ".")], error)
+    default: failure = Failure(.remote, "\(error)")
+    }
+    try? channel.send(.failure, failure.wireMessage)
+    throw failure
+  }
+}
+
+/// A snapshot that came by a push.
+public struct ReceivedPush: Sendable {
+  public var snapshot: Snapshot
+  public var bytesReceived: UInt64
+  public var elapsedSeconds: Double
+  public var began: Timestamp
+}
+
+private final class StandardTransport: Transport {
+  private let input: Descriptor
+  private let output: Descriptor
+
+  init() throws(Errno) {
+    input = try Process.standardStream(.input)
+    output = try Process.standardStream(.output)
+    try input.setNonBlocking(true)
+    try output.setNonBlocking(true)
+  }
+
+  func read(into buffer: UnsafeMutableRawBufferPointer, timeoutMilliseconds: Int32) throws(Errno) -> Int? {
+    try input.readAvailable(into: buffer, timeoutMilliseconds: timeoutMilliseconds)
+  }
+
+  func write(_ bytes: UnsafeRawBufferPointer, timeoutMilliseconds: Int32) throws(Errno) -> Int? {
+    try output.writeAvailable(bytes, timeoutMilliseconds: timeoutMilliseconds)
+  }
+}
+
+/// One client's requests, one after the other.
+final class Session {
+  private let channel: Channel
+  private let options: ServeOptions
+  private let onReceived: (Repository, ReceivedPush) -> Void
+
+  init(_ channel: Channel, _ options: ServeOptions, _ onReceived: @escaping (Repository, ReceivedPush) -> Void) {
+    self.channel = channel
+    self.options = options
+    self.onReceived = onReceived
+  }
+
+  func run() throws {
+    let wanted = try greet()
+    let repository = try open(options.repository ?? wanted)
+    var hello = MessageWriter()
+    hello.integer(Wire.versions.lowerBound)
+    hello.integer(Wire.versions.upperBound)
+    hello.text(repository.id)
+    hello.text(Array(options.program.utf8))
+    hello.integer((options.isAppendOnly ? 1 : 0) | (options.isReadOnly ? 2 : UInt64(0)))
+    try channel.send(.hello, Wire.magic + hello.bytes)
+    let reading = ReadingSession(channel, repository, threads: options.threads)
+    while let frame = try channel.receive() {
+      switch frame.type {
+      case .push:
+        if options.isReadOnly {
+          throw Failure(.refused, "\(displayName(repository.path)) is served read-only: nothing can be pushed to it")
+        }
+        let push = try PushSession(channel, repository, options, frame.payload).run()
+        if let push { onReceived(repository, push) }
+      default: try reading.answer(frame)
+      }
+    }
+  }
+
+  /// Reads who is there, and returns the repository that it names.
+  private func greet() throws -> [UInt8] {
+    let frame = try channel.receive(.hello)
+    guard frame.payload.starts(with: Wire.magic) else { throw WireError("the client is no treering") }
+    var reader = MessageReader(Array(frame.payload.dropFirst(Wire.magic.count)))
+    let oldest = try reader.integer()
+    let newest = try reader.integer()
+    guard oldest <= newest, oldest <= Wire.versions.upperBound, newest >= Wire.versions.lowerBound else {
+      throw Failure(
+        .remote,
+        "the client speaks the protocol's versions \(oldest) to \(newest), and this treering "
+          + "\(Wire.versions.lowerBound) to \(Wire.versions.upperBound)",
+        hint: "use the newer treering at both ends")
+    }
+    let path = try reader.text(limit: 1 << 14)
+    _ = try reader.text(limit: 256)
+    // Later versions may say more.
+    guard !path.contains(0) else { throw WireError("the repository's path has a NUL") }
+    return path
+  }
+
+  private func open(_ path: [UInt8]) throws -> Repository {
+    guard !path.isEmpty else { throw Failure(.usage, "no repository is named") }
+    let repository = try Repository.open(path)
+    let isConfined: Bool
+    do throws(Errno) { isConfined = try Process.confine(to: [repository.root]) } catch {
+      throw Failure(.failed, "cannot confine the server to \(displayName(path)): \(error)")
+    }
+    if isConfined {
+      // It is believed when it is seen.
+      guard (try? Descriptor.open(path: Array("/".utf8), [.read, .directory])) == nil else {
+        throw Failure(.failed, "the server's confinement to \(displayName(path)) does not hold")
+      }
+    }
+    return repository
+  }
+}

@@ -1,0 +1,142 @@
+internal import Catalog
+internal import Delta
+internal import Engine
+internal import Posix
+internal import Repository
+
+/// Messages on their way into the zstd stream.
+final class OutgoingStream {
+  private let compressor: StreamCompressor
+  private var pending = MessageWriter()
+
+  init(_ channel: Channel, level: Int32 = 3, windowLog: Int32 = Wire.windowLog) {
+    compressor = StreamCompressor(level: level, windowLog: windowLog) { try channel.send(.stream, $0) }
+  }
+
+  func message(_ tag: StreamTag, _ body: (inout MessageWriter) throws -> Void = { _ in }) throws {
+    var writer = MessageWriter()
+    writer.integer(tag.rawValue)
+    try body(&writer)
+    try write(writer.bytes)
+  }
+
+  func write(_ bytes: [UInt8]) throws { try bytes.withUnsafeBytes { try compressor.write($0) } }
+
+  func write(_ bytes: UnsafeRawBufferPointer) throws { try compressor.write(bytes) }
+
+  /// What was written can be read at the other end.
+  func flush() throws { try compressor.flush() }
+
+  func finish() throws { try compressor.finish() }
+}
+
+/// Messages that come out of the zstd stream.
+final class IncomingStream {
+  private let decompressor: StreamDecompressor
+
+  /// `source` gives the next piece, and `nil` at the end.
+  init(_ source: @escaping () throws -> [UInt8]?) {
+    decompressor = StreamDecompressor(maximumWindowLog: Wire.windowLog, source: source)
+  }
+
+  func read(into buffer: UnsafeMutableRawBufferPointer) throws { try decompressor.readExactly(into: buffer) }
+
+  var parts: Parts { Parts(stream: self) }
+
+  struct Parts: MessageSource {
+    let stream: IncomingStream
+
+    mutating func byte() throws -> UInt8 {
+      var value: UInt8 = 0
+      try withUnsafeMutableBytes(of: &value) { try stream.read(into: $0) }
+      return value
+    }
+
+    /// `count` has been checked.
+    mutating func take(_ count: Int) throws -> [UInt8] {
+      try stream.decompressor.read(count: count)
+    }
+  }
+}
+
+// MARK: Instructions
+
+/// Instructions that build a version of something: literals and copies of the base, ended by a zero.
+struct InstructionWriter {
+  private let stream: OutgoingStream
+  private var expected: UInt64 = 0
+
+  init(_ stream: OutgoingStream) { self.stream = stream }
+
+  mutating func write(_ instruction: DeltaInstruction) throws {
+    var head = MessageWriter()
+    switch instruction {
+    case .literal(let bytes):
+      if bytes.isEmpty { return }
+      head.integer(UInt64(bytes.count) << 1)
+      try stream.write(head.bytes)
+      try stream.write(bytes)
+    case .copy(let offset, let count):
+      if count == 0 { return }
+      head.integer(count << 1 | 1)
+      head.signed(Int64(bitPattern: offset &- expected))
+      expected = offset &+ count
+      try stream.write(head.bytes)
+    }
+  }
+
+  func end() throws { try stream.write([0]) }
+}
+
+/// Reads instructions and hands out the bytes that they build.
+final class InstructionReader {
+  /// The most that a piece has.
+  static let pieceBytes = 128 << 10
+  private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: pieceBytes, alignment: 16)
+
+  deinit { buffer.deallocate() }
+
+  /// Passes exactly `byteCount` bytes to `take`, piece by piece, or throws. `base` gives the bytes of copies, and
+  /// says false where it cannot; the rest then is read and lost.
+  func read(
+    _ stream: IncomingStream, byteCount: UInt64, baseByteCount: UInt64,
+    base: (UInt64, UnsafeMutableRawBufferPointer) throws -> Bool, take: (UnsafeRawBufferPointer) throws -> Void
+  ) throws -> Bool {
+    var parts = stream.parts
+    var left = byteCount
+    var expected: UInt64 = 0
+    var isWhole = true
+    while true {
+      let head = try parts.integer()
+      if head == 0 { break }
+      var count = head >> 1
+      guard count > 0, count <= left else { throw WireError("instructions build more than was announced") }
+      left -= count
+      if head & 1 == 0 {
+        while count > 0 {
+          try checkForSignal()
+          let piece = UnsafeMutableRawBufferPointer(rebasing: buffer[..<Int(min(count, UInt64(Self.pieceBytes)))])
+          try stream.read(into: piece)
+          if isWhole { try take(UnsafeRawBufferPointer(piece)) }
+          count -= UInt64(piece.count)
+        }
+        continue
+      }
+      var offset = expected &+ UInt64(bitPattern: try parts.signed())
+      guard offset <= baseByteCount, count <= baseByteCount - offset else {
+        throw WireError("an instruction copies from outside the base")
+      }
+      expected = offset + count
+      while count > 0, isWhole {
+        try checkForSignal()
+        let piece = UnsafeMutableRawBufferPointer(rebasing: buffer[..<Int(min(count, UInt64(Self.pieceBytes)))])
+        isWhole = try base(offset, piece)
+        if isWhole { try take(UnsafeRawBufferPointer(piece)) }
+        count -= UInt64(piece.count)
+        offset += UInt64(piece.count)
+      }
+    }
+    guard left == 0 else { throw WireError("instructions build less than was announced") }
+    return isWhole
+  }
+}

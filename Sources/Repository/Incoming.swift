@@ -1,0 +1,52 @@
+public import Catalog
+public import Posix
+
+// What came of a snapshot that is pushed here, and is not built yet: `pending/NAME.push`, kept until it is
+// published or given up, so that a push that was cut off goes on from there.
+extension Repository {
+  private static let incomingSuffix = Array(".push".utf8)
+
+  private static func incomingName(_ name: SnapshotName) -> [UInt8] { name.bytes + incomingSuffix }
+
+  /// The snapshot whose parts a directory in `pending` holds.
+  static func incomingSnapshot(_ found: [UInt8]) -> SnapshotName? {
+    Array(found.suffix(incomingSuffix.count)) == incomingSuffix
+      ? SnapshotName(found.dropLast(incomingSuffix.count)) : nil
+  }
+
+  /// Opens, and makes where it is missing, the directory for what comes of a snapshot. The caller holds the lock.
+  public func incoming(_ name: SnapshotName) throws(Failure) -> Directory {
+    let pending = try directory(Self.pendingName)
+    let own = Self.incomingName(name)
+    do {
+      try Self.makeIfMissing(own, in: pending.descriptor)
+      let directory = try pending.directory(own.span)
+      try directory.descriptor.dropInheritedACLs()
+      return directory
+    } catch { throw .writing("receive a snapshot in", path, error) }
+  }
+
+  /// The snapshots of which something came.
+  public func incomingSnapshots() throws(Failure) -> [SnapshotName] {
+    var listing = DirectoryListing()
+    do { try listing.read(try directory(Self.pendingName).descriptor) } catch {
+      throw .writing("look for parts of snapshots in", path, error)
+    }
+    return listing.entries.compactMap { Self.incomingSnapshot(Array(listing.bytes[$0.range])) }
+  }
+
+  /// Gives up what came of a snapshot. The caller holds the lock, and empties the trash afterwards without it.
+  public func discardIncoming(_ name: SnapshotName) throws(Failure) {
+    let pending = try directory(Self.pendingName)
+    do { try discard(Self.incomingName(name), of: pending) } catch {
+      if error == .noSuchEntry { return }
+      throw .writing("give up what came of a snapshot in", path, error)
+    }
+  }
+
+  /// Names the life of the machine: what was written in another may have been lost.
+  public static func bootID() throws(Errno) -> [UInt8] {
+    Array(
+      try Descriptor.open(path: Array("/proc/sys/kernel/random/boot_id".utf8), .read).readToEnd(limit: 256).prefix(36))
+  }
+}

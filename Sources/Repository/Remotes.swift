@@ -1,0 +1,100 @@
+public import Catalog
+public import Posix
+
+/// A snapshot that a remote may have as well.
+public struct BaseCandidate: Sendable {
+  public var name: SnapshotName
+  public var catalog: OpenCatalog
+  public var summary: CatalogSummary { catalog.summary }
+  /// False where only its catalog is left here.
+  public var isHere: Bool
+}
+
+/// Keeps a snapshot from being expired as long as somebody refers to it.
+public final class SnapshotUse: Sendable {
+  private let file: Descriptor
+  init(_ file: consuming Descriptor) { self.file = file }
+}
+
+// What pushes leave behind, and what they need to stay: `remotes/ID/NAME.catalog`, where ID is the remote
+// repository's, is the catalog of the snapshot that was pushed last.
+extension Repository {
+  private static let remotesName = Array("remotes".utf8)
+
+  /// Takes a snapshot into use; it is not expired before the end. A process that ends gives it up.
+  public func use(_ name: SnapshotName) throws(Failure) -> SnapshotUse {
+    let catalogs = try directory(Self.catalogsName)
+    do {
+      let file = try catalogs.descriptor.openToRead(name.catalogName.span)
+      try file.lockShared()
+      return SnapshotUse(file)
+    } catch {
+      throw Failure(.failed, "the snapshot \(name) of \(displayName(path)) cannot be taken into use: \(error)")
+    }
+  }
+
+  /// True where somebody is using a snapshot.
+  func isInUse(_ name: SnapshotName) -> Bool {
+    guard let catalogs = try? directory(Self.catalogsName),
+      let file = try? catalogs.descriptor.openToRead(name.catalogName.span)
+    else { return false }
+    do throws(Errno) { try file.lockExclusively() } catch { return error == .wouldBlock }
+    return false
+  }
+
+  /// What may serve as base for a push to a repository: what was pushed there last, then all snapshots, the newest
+  /// first.
+  public func baseCandidates(remote id: [UInt8]) throws(Failure) -> [BaseCandidate] {
+    let list = try snapshots()
+    var candidates: [BaseCandidate] = []
+    for snapshot in list.snapshots.reversed() {
+      guard let catalog = try? openCatalog(snapshot.name) else { continue }
+      candidates.append(BaseCandidate(name: snapshot.name, catalog: catalog, isHere: true))
+    }
+    if let last = try lastPush(to: id), !candidates.contains(where: { $0.name == last.name }) { candidates.append(last) }
+    return candidates
+  }
+
+  /// What was pushed last to a repository, as far as is known here.
+  public func lastPush(to id: [UInt8]) throws(Failure) -> BaseCandidate? {
+    guard let remotes = try? control.directory(Self.remotesName.span), let own = try? remotes.directory(id.span) else {
+      return nil
+    }
+    var listing = DirectoryListing()
+    guard (try? listing.read(own.descriptor)) != nil else { return nil }
+    let suffix = Array(".catalog".utf8)
+    for entry in listing.entries.reversed() {
+      let found = Array(listing.bytes[entry.range])
+      guard found.suffix(suffix.count) == suffix[...], let name = SnapshotName(found.dropLast(suffix.count)),
+        let file = try? own.descriptor.openToRead(found.span), let source = try? CatalogFile(file),
+        let catalog = try? OpenCatalog(source)
+      else { continue }
+      let isHere = (try? openCatalog(name))?.summary.root.digest == catalog.summary.root.digest
+      return BaseCandidate(name: name, catalog: catalog, isHere: isHere)
+    }
+    return nil
+  }
+
+  /// Keeps the catalog of a snapshot that a remote has now, in the place of an older one.
+  public func rememberPush(of name: SnapshotName, to id: [UInt8]) throws(Failure) {
+    let catalogs = try directory(Self.catalogsName)
+    do {
+      try Self.makeIfMissing(Self.remotesName, in: control.descriptor)
+      let remotes = try control.directory(Self.remotesName.span)
+      try Self.makeIfMissing(id, in: remotes.descriptor)
+      let own = try remotes.directory(id.span)
+      do throws(Errno) {
+        try catalogs.descriptor.link(name.catalogName.span, to: own.descriptor, as: name.catalogName.span)
+      } catch {
+        guard error == .exists else { throw error }
+      }
+      var listing = DirectoryListing()
+      try listing.read(own.descriptor)
+      for entry in listing.entries where listing.bytes[entry.range] != name.catalogName[...] {
+        let other = Array(listing.bytes[entry.range])
+        try own.descriptor.unlink(other.span)
+      }
+      try own.descriptor.synchronize()
+    } catch { throw .writing("remember a push in", path, error) }
+  }
+}

@@ -1,0 +1,111 @@
+import Foundation
+import Glibc
+import Testing
+
+@testable import Posix
+
+/// A pipe of this process, whose ends block.
+private final class LocalPipe: Sendable {
+  let output: Descriptor
+  let input: PipeInput
+
+  init() throws {
+    var ends: [Int32] = [-1, -1]
+    guard pipe(&ends) == 0 else { throw Errno(errno) }
+    output = Descriptor(raw: ends[0])
+    input = PipeInput(Descriptor(raw: ends[1]))
+  }
+
+  func write(_ bytes: [UInt8]) throws {
+    let count = try bytes.withUnsafeBytes { try input.writeAvailable($0, timeoutMilliseconds: 0) }
+    guard count == bytes.count else { throw Errno.inputOutput }
+  }
+}
+
+@Suite struct DeadlineTests {
+
+  @Test func readsWhatThereIsAndThenTheEnd() throws {
+    let pipe = try LocalPipe()
+    try pipe.output.setNonBlocking(true)
+    var room = [UInt8](repeating: 0, count: 100)
+    func read(_ descriptor: borrowing Descriptor) throws -> [UInt8]? {
+      let count = try room.withUnsafeMutableBytes { try descriptor.readAvailable(into: $0, timeoutMilliseconds: 20) }
+      return count.map { Array(room[..<$0]) }
+    }
+    #expect(try read(pipe.output) == nil)
+    try pipe.write(name("abc"))
+    #expect(try read(pipe.output) == name("abc"))
+    #expect(try read(pipe.output) == nil)
+    try pipe.input.close()
+    #expect(try read(pipe.output) == [])
+  }
+
+  @Test func nonBlockingIsSetAndUnset() throws {
+    let pipe = try LocalPipe()
+    var byte: UInt8 = 0
+    try pipe.output.setNonBlocking(true)
+    #expect(fcntl(pipe.output.raw, F_GETFL) & O_NONBLOCK != 0)
+    try pipe.output.setNonBlocking(false)
+    #expect(fcntl(pipe.output.raw, F_GETFL) & O_NONBLOCK == 0)
+    try pipe.input.close()
+    #expect(try withUnsafeMutableBytes(of: &byte) { try pipe.output.read(into: $0) } == 0)
+  }
+
+  @Test func nothingToWriteIsWrittenAtOnce() throws {
+    let pipe = try LocalPipe()
+    let empty = UnsafeRawBufferPointer(start: nil, count: 0)
+    #expect(try pipe.input.writeAvailable(empty, timeoutMilliseconds: 0) == 0)
+  }
+
+  /// The pipe is ready and then has nothing: as where another reader is faster.
+  @Test func aWaitThatWasInVainGoesOn() async {
+    await #expect(processExitsWith: .success) {
+      guard SystemCallTrace.isAvailable else { return }
+      let pipe = try LocalPipe()
+      try pipe.output.setNonBlocking(true)
+      try pipe.write([1])
+      var room = [UInt8](repeating: 0, count: 10)
+      var count: Int?
+      let calls = try SystemCallTrace.record(failing: [.read: (1, .wouldBlock)]) {
+        count = try room.withUnsafeMutableBytes { try pipe.output.readAvailable(into: $0, timeoutMilliseconds: 10_000) }
+      }
+      precondition(count == 1 && calls == [.poll: 2, .read: 2], "\(calls)")
+    }
+  }
+
+  @Test func aSignalEndsTheWait() async {
+    await #expect(processExitsWith: .success) {
+      Posix.Process.rememberSignals()
+      // Swift's own threads are kept from signals.
+      var none = sigset_t()
+      sigemptyset(&none)
+      pthread_sigmask(SIG_SETMASK, &none, nil)
+      let pipe = try LocalPipe()
+      try pipe.output.setNonBlocking(true)
+      let reader = pthread_self()
+      let ticker = Ticker(intervalMilliseconds: 200) { pthread_kill(reader, SIGTERM) }
+      let before = Posix.Clock.monotonic()
+      var room = [UInt8](repeating: 0, count: 10)
+      let count = try room.withUnsafeMutableBytes {
+        try pipe.output.readAvailable(into: $0, timeoutMilliseconds: 30_000)
+      }
+      let elapsed = Posix.Clock.monotonic() - before
+      ticker.stop()
+      precondition(count == nil && elapsed < 10, "\(String(describing: count)) after \(elapsed) s")
+      precondition(Posix.Process.rememberedSignal == SIGTERM)
+      try pipe.input.close()
+    }
+  }
+
+  @Test(arguments: [StandardStream.input, .output, .error])
+  func aStandardStreamCanBeHadAsADescriptor(_ stream: StandardStream) throws {
+    var expected = stat()
+    try #require(fstat(stream.rawValue, &expected) == 0)
+    let descriptor = try Posix.Process.standardStream(stream)
+    #expect(try descriptor.status().inode == expected.st_ino)
+    #expect(descriptor.raw > 2 && fcntl(descriptor.raw, F_GETFD) & FD_CLOEXEC != 0)
+    try descriptor.close()
+    // The stream itself stays open.
+    #expect(fstat(stream.rawValue, &expected) == 0)
+  }
+}
