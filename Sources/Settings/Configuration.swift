@@ -85,6 +85,9 @@ public struct Configuration: Sendable, Equatable {
   /// What telling one of them may take, all attempts together.
   public var notifySeconds: Int64 = 30
 
+  /// Where snapshots can be pushed to, in the order of the file.
+  public var remotes: [RemoteConfiguration] = []
+
   public init() {}
 
   /// Reads a configuration; the first thing wrong with it is thrown, with its place.

@@ -102,5 +102,20 @@ extension Configuration {
     # A file that is written after each run, for the textfile collector of Prometheus' node exporter.
     # textfile = "/var/lib/prometheus/node-exporter/treering.prom"
 
+    # Other repositories that snapshots are pushed to, any number, each with a table and a name of its own.
+    # [remote.offsite]
+    # ssh://user@host:port/path, user@host:path, or the absolute path of one on another disk.
+    # url = "ssh://backup@nas.example.org/srv/treering/web01"
+    # What is pushed: "latest", the newest snapshot, or the newest "hourly", "daily", "weekly", "monthly" or "yearly".
+    # set = "latest"
+    # The program that connects, with its options.
+    # ssh = "ssh"
+    # What it runs on the other machine.
+    # remote_command = "treering serve"
+    # Bytes per second that are sent at most.
+    # limit_rate = "10MB/s"
+    # How long nothing may come from the other side.
+    # timeout = "5m"
+
     """
 }

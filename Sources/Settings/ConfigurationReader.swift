@@ -10,7 +10,7 @@ func readConfiguration(_ text: String) throws(SettingsError) -> Configuration {
     throw SettingsError(
       line: error.source.begin.line, column: error.source.begin.column, message: error.description)
   } catch { throw SettingsError(message: "\(error)") }
-  let configuration = Configuration(TableReader(table, [], problems))
+  let configuration = Configuration(TableReader(table, problems))
   if let first = problems.list.min(by: { $0.place < $1.place }) {
     throw SettingsError(line: first.place.line, column: first.place.column, message: first.message)
   }
@@ -22,7 +22,7 @@ extension Configuration {
     self.init()
     top.know([
       "repository", "label", "change_detection", "threads", "keep_spare", "retention", "source", "guards", "hooks",
-      "objectives", "metrics", "notify",
+      "objectives", "metrics", "notify", "remote",
     ])
     repository = top.path("repository")
     if let label = top.string("label") {
@@ -60,6 +60,7 @@ extension Configuration {
       rpoSeconds = table.duration("rpo")
     }
     if let table = top.table("notify") { readNotify(table) }
+    if let table = top.table("remote") { readRemotes(table) }
     if let table = top.table("metrics") {
       table.know(["textfile"])
       metricsTextfile = table.path("textfile")
@@ -71,6 +72,18 @@ extension Configuration {
 }
 
 extension Configuration {
+  private mutating func readRemotes(_ table: TableReader) {
+    for name in table.keys {
+      if !RemoteConfiguration.isName(name) {
+        table.problems.add(
+          table.place(of: name),
+          "a remote's name should be letters, digits, \"-\" and \"_\", at most \(RemoteConfiguration.longestName)")
+      } else if let remote = table.table(name, expecting: "a table such as [remote.offsite]") {
+        remotes.append(RemoteConfiguration(name: name, remote))
+      }
+    }
+  }
+
   private mutating func readNotify(_ table: TableReader) {
     table.know(["timeout", "healthchecks", "webhook", "command"])
     notifySeconds = table.duration("timeout") ?? notifySeconds

@@ -4,6 +4,7 @@ struct Locator {
   struct Place: Comparable {
     var line: Int
     var column: Int
+    static let start = Place(line: 1, column: 1)
     static func < (a: Place, b: Place) -> Bool { (a.line, a.column) < (b.line, b.column) }
   }
 
@@ -34,7 +35,7 @@ struct Locator {
         let isArray = position + 1 < bytes.count && bytes[position + 1] == byte
         for _ in 0..<(isArray ? 2 : 1) { advance() }
         skip { Self.blanks.contains($0) }
-        guard let next = current, Self.isAlphanumeric(next) || "-_\"']".utf8.contains(next) else {
+        guard let next = current, isAlphanumeric(next) || "-_\"']".utf8.contains(next) else {
           fault = (place, "a name in brackets should follow, such as [retention]")
           return
         }
@@ -101,22 +102,13 @@ struct Locator {
         parts.append(String(decoding: bytes[start + 1..<max(start + 1, position - 1)], as: UTF8.self))
       } else {
         let start = position
-        skip { $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: "_") || Self.isAlphanumeric($0) }
+        skip { $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: "_") || isAlphanumeric($0) }
         if position == start { return parts }
         parts.append(String(decoding: bytes[start..<position], as: UTF8.self))
       }
       skip { Self.blanks.contains($0) }
       guard current == UInt8(ascii: ".") else { return parts }
       advance()
-    }
-  }
-
-  private static func isAlphanumeric(_ byte: UInt8) -> Bool {
-    switch byte {
-    case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"),
-      UInt8(ascii: "A")...UInt8(ascii: "Z"):
-      true
-    default: false
     }
   }
 
@@ -180,5 +172,15 @@ struct Locator {
         advance()
       }
     }
+  }
+}
+
+/// A letter or a digit of ASCII.
+func isAlphanumeric(_ byte: UInt8) -> Bool {
+  switch byte {
+  case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+    UInt8(ascii: "A")...UInt8(ascii: "Z"):
+    true
+  default: false
   }
 }

@@ -23,6 +23,11 @@ public enum Quantity {
     return number << shift
   }
 
+  /// Bytes per second of a size, as `bytes` reads it, with or without `/s` behind it; from 1 on.
+  public static func bytesPerSecond(_ text: String) -> UInt64? {
+    bytes(text.hasSuffix("/s") ? String(text.dropLast(2)) : text).flatMap { $0 > 0 ? $0 : nil }
+  }
+
   /// A share from 0 to 1 of a percentage such as `50%` or `50`.
   public static func share(_ text: String) -> Double? {
     let number = text.hasSuffix("%") ? text.dropLast() : text[...]

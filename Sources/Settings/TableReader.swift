@@ -8,7 +8,7 @@ final class Problems {
   init(_ locator: Locator) { self.locator = locator }
 
   func add(_ place: Locator.Place?, _ message: String) {
-    list.append((place ?? Locator.Place(line: 1, column: 1), message))
+    list.append((place ?? .start, message))
   }
 }
 
@@ -16,11 +16,17 @@ final class Problems {
 struct TableReader {
   private let table: TOMLTable
   private let path: [String]
+  /// The path without the numbers of items.
+  private let keyPath: [String]
   let problems: Problems
 
-  init(_ table: TOMLTable, _ path: [String], _ problems: Problems) {
+  /// The whole of a file.
+  init(_ table: TOMLTable, _ problems: Problems) { self.init(table, [], [], problems) }
+
+  private init(_ table: TOMLTable, _ path: [String], _ keyPath: [String], _ problems: Problems) {
     self.table = table
     self.path = path
+    self.keyPath = keyPath
     self.problems = problems
   }
 
@@ -32,7 +38,13 @@ struct TableReader {
     problems.locator.values[path + [key, "\(index)"]]?.line ?? line
   }
 
-  private var name: String { path.isEmpty ? "the file" : "[\(path.filter { Int($0) == nil }.joined(separator: "."))]" }
+  private var name: String { path.isEmpty ? "the file" : "[\(keyPath.joined(separator: "."))]" }
+
+  /// The keys that are there, in the order of the file.
+  var keys: [String] { table.keys.sorted { (place(of: $0) ?? .start) < (place(of: $1) ?? .start) } }
+
+  /// Where a key stands.
+  func place(of key: String) -> Locator.Place? { problems.locator.keys[path + [key]] }
 
   func has(_ key: String) -> Bool { table[key] != nil }
 
@@ -46,7 +58,7 @@ struct TableReader {
       let near = known.map { ($0, distance(key, $0)) }.min { $0.1 < $1.1 }
       let isNear = near.map { $0.1 <= max(2, key.count / 3) } ?? false
       let hint = isNear ? "did you mean \"\(near!.0)\"?" : "known are \(known.sorted().joined(separator: ", "))"
-      problems.add(problems.locator.keys[path + [key]], "unknown key \"\(key)\" in \(name); \(hint)")
+      problems.add(place(of: key), "unknown key \"\(key)\" in \(name); \(hint)")
     }
   }
 
@@ -108,8 +120,8 @@ struct TableReader {
   }
 
   /// A table below this one.
-  func table(_ key: String) -> TableReader? {
-    value(key, expecting: "a table") { $0.table }.map { TableReader($0, path + [key], problems) }
+  func table(_ key: String, expecting: String = "a table") -> TableReader? {
+    value(key, expecting: expecting) { $0.table }.map { TableReader($0, path + [key], keyPath + [key], problems) }
   }
 
   /// One item of an array, with a reader of its own where it is a table.
@@ -121,7 +133,7 @@ struct TableReader {
       let itemPath = path + [key, "\(index)"]
       return (
         item, problems.locator.values[itemPath],
-        item.table.map { TableReader($0, itemPath, problems) }
+        item.table.map { TableReader($0, itemPath, keyPath + [key], problems) }
       )
     }
   }

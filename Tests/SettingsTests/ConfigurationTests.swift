@@ -39,6 +39,13 @@ struct ConfigurationTests {
     #expect(all.healthchecks?.url == "https://hc-ping.com/your-uuid-here" && !all.warningsAreSuccess)
     #expect(all.webhook?.headers == ["Authorization: Bearer secret"] && all.webhook?.onlyFailures == true)
     #expect(all.notifyCommand?.command == ["/usr/local/bin/tell-somebody", "backup"])
+    var remote = RemoteConfiguration()
+    remote.name = "offsite"
+    remote.url = "ssh://backup@nas.example.org/srv/treering/web01"
+    remote.address = try RemoteAddress(remote.url)
+    remote.limitRate = 10 << 20
+    remote.line = try #require(uncommented.firstIndex { $0 == "[remote.offsite]" }) + 1
+    #expect(all.remotes == [remote])
   }
 
   @Test("what is read")
@@ -89,7 +96,7 @@ struct ConfigurationTests {
     ("label = 'a/b'", "line 1, column 9: \"label\" should be the name of one directory, such as a host's name"),
     ("threads = 0", "line 1, column 11: \"threads\" should be a number from 1 to 64, not 0"),
     ("change_detection = 'size'", "line 1, column 20: \"change_detection\" should be \"ctime\", \"mtime\" or \"content\", not \"size\""),
-    ("a = 1\nthreads = 0", "line 1, column 1: unknown key \"a\" in the file; known are change_detection, guards, hooks, keep_spare, label, metrics, notify, objectives, repository, retention, source, threads"),
+    ("a = 1\nthreads = 0", "line 1, column 1: unknown key \"a\" in the file; known are change_detection, guards, hooks, keep_spare, label, metrics, notify, objectives, remote, repository, retention, source, threads"),
     ("[retention]\nkeep_within = '0s'", "line 2, column 15: \"keep_within\" should be a duration such as \"90s\", \"15m\", \"2h\" or \"14d\", not \"0s\""),
     ("[notify]\ntimeout = '9223372036854775807s'",
       "line 2, column 11: \"timeout\" should be a duration such as \"90s\", \"15m\", \"2h\" or \"14d\", not \"9223372036854775807s\""),
@@ -153,7 +160,7 @@ struct ConfigurationTests {
       "yearly", "keep_last", "keep_within", "minimum_free", "path", "exclude", "exclude_from", "one_file_system",
       "exclude_caches", "exclude_if_present", "exclude_nodump", "max_file_size", "gone_limit", "changed_limit",
       "before", "after", "command", "timeout", "required", "rpo",
-      "textfile", "url", "warnings", "headers", "on",
+      "textfile", "url", "warnings", "headers", "on", "set", "ssh", "remote_command", "limit_rate",
     ]
     #expect(described == Set(known))
     for key in known where key != "command" && key != "timeout" && key != "required" {

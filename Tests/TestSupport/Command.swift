@@ -29,9 +29,9 @@ public let pinnedEnvironment = [
 /// test that needs it fails. A process that does not end in time is killed, and that throws, too.
 public func runCommand(
   _ program: ByteString, _ arguments: [ByteString], in directory: ByteString? = nil,
-  environment: [String: String] = [:], timeoutSeconds: Double = 120
+  environment: [String: String] = [:], input: ByteString = "/dev/null", timeoutSeconds: Double = 120
 ) throws -> CommandResult {
-  try RunningCommand(program, arguments, in: directory, environment: environment)
+  try RunningCommand(program, arguments, in: directory, environment: environment, input: input)
     .wait(timeoutSeconds: timeoutSeconds)
 }
 
@@ -57,9 +57,10 @@ public final class RunningCommand {
   private let errors: OutputFile
   private var hasEnded = false
 
+  /// `input` is a file; without it there is nothing to read.
   public init(
     _ program: ByteString, _ arguments: [ByteString], in directory: ByteString? = nil,
-    environment: [String: String] = [:]
+    environment: [String: String] = [:], input: ByteString = "/dev/null"
   ) throws {
     self.program = program
     var words = [try Self.find(program)] + arguments
@@ -70,7 +71,7 @@ public final class RunningCommand {
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+    posix_spawn_file_actions_addopen(&actions, 0, input.cString, O_RDONLY, 0)
     posix_spawn_file_actions_adddup2(&actions, output.descriptor, 1)
     posix_spawn_file_actions_adddup2(&actions, errors.descriptor, 2)
 
@@ -117,6 +118,9 @@ public final class RunningCommand {
     }
   }
 
+  /// What it has written to standard output up to now.
+  public func outputSoFar() throws -> [UInt8] { try output.read() }
+
   /// Waits for the end and returns what was printed.
   public func wait(timeoutSeconds: Double = 120) throws -> CommandResult {
     let deadline = Date().addingTimeInterval(timeoutSeconds)
@@ -144,7 +148,7 @@ public final class RunningCommand {
       if access(path.cString, X_OK) == 0 { return path }
     }
     throw TestSupportError(
-      "the tests need \(program): apt-get install acl attr rsync strace libcap2-bin util-linux")
+      "the tests need \(program): apt-get install the packages that the README names")
   }
 
   private static func withCStrings<R>(

@@ -1,0 +1,170 @@
+/// Where a repository is: here, or on a machine that ssh(1) reaches.
+///
+/// Three forms are understood: `ssh://[user@]host[:port]/path`, scp's `[user@]host:path`, and a local path, which is
+/// all else. An IPv6 address stands in brackets. The path of an `ssh:` address begins at its slash, unless that is
+/// followed by `~/`, and `%XX` in it is a byte (RFC 3986); scp's path is taken as it is, but for a `~/` before it. A
+/// relative path on another machine is one below the user's home directory there.
+public enum RemoteAddress: Sendable, Equatable {
+  case ssh(user: [UInt8]?, host: [UInt8], port: UInt16?, path: [UInt8])
+  case local([UInt8])
+
+  public init(_ text: String) throws(RemoteAddressError) { try self.init(Array(text.utf8)) }
+
+  public init(_ text: [UInt8]) throws(RemoteAddressError) {
+    guard !text.isEmpty else { throw .emptyPath }
+    try Self.check(text)
+    if let scheme = Self.scheme(text) {
+      guard scheme.lowercased() == "ssh" else { throw .unknownScheme(scheme) }
+      self = try Self.url(text[(scheme.utf8.count + 3)...])
+    } else {
+      self = try Self.scp(text) ?? .local(text)
+    }
+  }
+
+  /// What stands before `://`, where that is a word (RFC 3986, section 3.1).
+  private static func scheme(_ text: [UInt8]) -> String? {
+    let word = text.prefix { isAlphanumeric($0) || "+-.".utf8.contains($0) }
+    guard let first = word.first, isAlphanumeric(first), text[word.endIndex...].starts(with: "://".utf8) else {
+      return nil
+    }
+    return String(decoding: word, as: UTF8.self)
+  }
+
+  /// What follows `ssh://`.
+  private static func url(_ text: ArraySlice<UInt8>) throws(RemoteAddressError) -> Self {
+    let authority = text.prefix { $0 != slash }
+    var path = text[authority.endIndex...]
+    let (user, place) = try splitUser(authority)
+    var host = place.prefix { $0 != colon }
+    var rest = place[host.endIndex...]
+    if place.first == openingBracket {
+      guard let close = place.firstIndex(of: closingBracket) else { throw .brokenBrackets }
+      host = place[(place.startIndex + 1)..<close]
+      rest = place[(close + 1)...]
+    }
+    guard rest.isEmpty || rest.first == colon else { throw .brokenBrackets }
+    let port: UInt16? = rest.isEmpty ? nil : try port(rest.dropFirst())
+    if path.elementsEqual("/~".utf8) || path.starts(with: "/~/".utf8) { path = path.dropFirst(3) }
+    return .ssh(user: user, host: try checked(host, .host), port: port, path: try decoded(path))
+  }
+
+  /// `nil` where no colon stands before the first slash.
+  private static func scp(_ text: [UInt8]) throws(RemoteAddressError) -> Self? {
+    let beforeSlash = text.prefix { $0 != slash }
+    guard var end = beforeSlash.firstIndex(of: colon) else { return nil }
+    let opening = beforeSlash[..<end].lastIndex(of: openingBracket)
+    let isBracketed = opening.map { $0 == 0 || text[$0 - 1] == at } ?? false
+    if let opening, isBracketed {
+      guard let close = beforeSlash[opening...].firstIndex(of: closingBracket),
+        beforeSlash[(close + 1)...].first == colon
+      else { throw .brokenBrackets }
+      end = close + 1
+    }
+    let (user, place) = try splitUser(text[..<end])
+    let host = isBracketed ? place.dropFirst().dropLast() : place
+    var path = text[(end + 1)...]
+    if path.elementsEqual("~".utf8) || path.starts(with: "~/".utf8) { path = path.dropFirst(2) }
+    guard !path.isEmpty else { throw .emptyPath }
+    return .ssh(user: user, host: try checked(host, .host), port: nil, path: Array(path))
+  }
+
+  /// Up to the last `@` it is the user.
+  private static func splitUser(
+    _ text: ArraySlice<UInt8>
+  ) throws(RemoteAddressError) -> (user: [UInt8]?, rest: ArraySlice<UInt8>) {
+    guard let end = text.lastIndex(of: at) else { return (nil, text) }
+    let user = text[..<end]
+    guard !user.contains(colon) else { throw .password }
+    return (try checked(user, .user), text[(end + 1)...])
+  }
+
+  private static func port(_ digits: ArraySlice<UInt8>) throws(RemoteAddressError) -> UInt16 {
+    guard digits.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }),
+      let port = UInt16(String(decoding: digits, as: UTF8.self)), port > 0
+    else { throw .impossiblePort }
+    return port
+  }
+
+  /// A host or a user that ssh(1) takes for one: as `valid_hostname` and `valid_ruser` of OpenSSH 9.6, since older
+  /// ones hand the characters of a shell on to the one that runs a `ProxyCommand`.
+  private static func checked(_ name: ArraySlice<UInt8>, _ part: RemoteAddressError.Part) throws(RemoteAddressError)
+    -> [UInt8]
+  {
+    guard let first = name.first else { throw .empty(part) }
+    guard first != UInt8(ascii: "-") else { throw .option(part) }
+    let forbidden = part == .host ? "'`\"$\\;&<>|(){},[]@" : "'`\";&<>|(){}"
+    let isRight = name.allSatisfy { $0 > 0x20 && $0 != 0x7F && !forbidden.utf8.contains($0) }
+    guard isRight, name.last != UInt8(ascii: "\\") else { throw .forbiddenCharacter(part) }
+    return Array(name)
+  }
+
+  /// A path with its `%XX` as the bytes that they stand for.
+  private static func decoded(_ path: ArraySlice<UInt8>) throws(RemoteAddressError) -> [UInt8] {
+    guard !path.isEmpty else { throw .emptyPath }
+    var bytes: [UInt8] = []
+    var rest = path
+    while let byte = rest.popFirst() {
+      if byte == UInt8(ascii: "%") {
+        let digits = rest.prefix(2)
+        guard digits.count == 2, digits.allSatisfy({ Character(Unicode.Scalar($0)).isHexDigit }),
+          let value = UInt8(String(decoding: digits, as: UTF8.self), radix: 16)
+        else { throw .impossibleEscape }
+        bytes.append(value)
+        rest = rest.dropFirst(2)
+      } else {
+        bytes.append(byte)
+      }
+    }
+    try check(bytes)
+    return bytes
+  }
+
+  private static func check(_ text: [UInt8]) throws(RemoteAddressError) {
+    if text.contains(where: { $0 == 0 || $0 == UInt8(ascii: "\n") }) { throw .forbiddenByte }
+  }
+
+  private static let at = UInt8(ascii: "@")
+  private static let colon = UInt8(ascii: ":")
+  private static let openingBracket = UInt8(ascii: "[")
+  private static let closingBracket = UInt8(ascii: "]")
+}
+
+/// What is wrong with an address, or with the command that is to reach it.
+public enum RemoteAddressError: Error, Sendable, Equatable, CustomStringConvertible {
+  public enum Part: String, Sendable {
+    case host, user
+  }
+
+  case empty(Part)
+  /// It begins with `-`, and would be read as an option.
+  case option(Part)
+  case forbiddenCharacter(Part)
+  case password
+  case brokenBrackets
+  case impossiblePort
+  case emptyPath
+  case impossibleEscape
+  case forbiddenByte
+  case unknownScheme(String)
+  case emptyCommand
+  case unclosedQuote
+
+  public var description: String {
+    switch self {
+    case .empty(.host): "the host is missing; an IPv6 address stands in brackets, as in ssh://[::1]/path"
+    case .empty(.user): "the user before \"@\" is missing"
+    case .option(let part): "the \(part.rawValue) begins with \"-\", and would be read as an option"
+    case .forbiddenCharacter(let part): "the \(part.rawValue) has a character that none can have"
+    case .password: "a user is named without a password; ssh(1) asks for it, or takes a key"
+    case .brokenBrackets: "brackets stand around an IPv6 address, as in ssh://[::1]:22/path or [::1]:path"
+    case .impossiblePort: "the port should be a number from 1 to 65535"
+    case .emptyPath: "the path is missing, as in ssh://host/path or host:path"
+    case .impossibleEscape: "\"%\" in a path should be followed by two hexadecimal digits; write %25 for \"%\" itself"
+    case .forbiddenByte: "neither NUL nor a new line can be in an address"
+    case .unknownScheme(let scheme):
+      "\"\(scheme.prefix(40))://\" is not understood; an address is ssh://host/path, host:path or a local path"
+    case .emptyCommand: "the command is empty"
+    case .unclosedQuote: "a quote is not closed"
+    }
+  }
+}
