@@ -89,6 +89,11 @@ struct ProgressLine {
 
   /// `verb` says what is being done, such as "snapshot".
   init(_ verb: String, _ progress: Progress, _ options: CommonOptions) {
+    self.init(options) { Self.line(verb, progress, $0) }
+  }
+
+  /// `text` gives the line after so many seconds.
+  init(_ options: CommonOptions, _ text: @escaping @Sendable (Double) -> String) {
     guard !options.quiet, !options.json,
       let width = Posix.Process.terminalWidth(.error)
     else {
@@ -98,7 +103,7 @@ struct ProgressLine {
     let start = Clock.monotonic()
     ticker = Ticker(intervalMilliseconds: 200) {
       let elapsed = Clock.monotonic() - start
-      Console.progress(String(Self.line(verb, progress, elapsed).prefix(width - 1)))
+      Console.progress(String(text(elapsed).prefix(width - 1)))
     }
   }
 

@@ -59,8 +59,27 @@ struct RepositoryState: Encodable {
   let bytesCopiedPerDay: UInt64
   /// When somebody last verified, and how much.
   let lastVerification: Verification?
+  /// The last push to each remote that something was pushed to.
+  let pushes: [Push]
   /// The newest last.
   let runs: [Run]
+
+  struct Push: Codable {
+    struct Result: Codable {
+      let remote: String
+      let snapshot: String
+    }
+    let time: String
+    let exitStatus: Int32
+    let error: String?
+    let result: Result
+
+    enum CodingKeys: String, CodingKey {
+      case time
+      case exitStatus = "exit_status"
+      case error, result
+    }
+  }
 
   struct Verification: Codable {
     let time: String
@@ -87,7 +106,7 @@ struct RepositoryState: Encodable {
     case bytesTotal = "bytes_total"
     case bytesCopiedPerDay = "bytes_copied_per_day"
     case lastVerification = "last_verification"
-    case runs
+    case pushes, runs
   }
 
   /// `sources` are those that should have snapshots, below `label`; without them, those that the newest snapshot has.
@@ -149,6 +168,11 @@ struct RepositoryState: Encodable {
     let history = Self.history(try repository.historyTail(byteCount: 1 << 20))
     runs = history.runs.suffix(10)
     lastVerification = history.verification
+    pushes = history.pushes
+    for push in pushes where push.exitStatus != 0 {
+      findings.append(
+        "the last push to \(push.result.remote), at \(push.time), failed\(push.error.map { ": \($0)" } ?? "")")
+    }
     // That something was tidied since does not make it well.
     let tidied = history.runs.last.flatMap { $0.command == "rotate" ? $0 : nil }
     for last in [history.runs.last { $0.command != "rotate" }, tidied].compactMap({ $0 }) where last.exitStatus != 0 {
@@ -170,19 +194,23 @@ struct RepositoryState: Encodable {
     return UInt64(Double(bytes) / Double(span) * Double(day))
   }
 
-  private static func history(_ text: [UInt8]) -> (runs: [Run], verification: Verification?) {
+  private static func history(
+    _ text: [UInt8]
+  ) -> (runs: [Run], verification: Verification?, pushes: [Push]) {
     var runs: [Run] = []
+    var pushes: [String: Push] = [:]
     var verification: Verification?
     let decoder = JSONDecoder()
     for line in text.split(separator: UInt8(ascii: "\n")) {
       guard let run = try? decoder.decode(Run.self, from: Data(line)) else { continue }
-      if run.command == "verify" {
-        verification = (try? decoder.decode(Verification.self, from: Data(line))) ?? verification
-      } else {
-        runs.append(run)
+      switch run.command {
+      case "verify": verification = (try? decoder.decode(Verification.self, from: Data(line))) ?? verification
+      case "push":
+        if let push = try? decoder.decode(Push.self, from: Data(line)) { pushes[push.result.remote] = push }
+      default: runs.append(run)
       }
     }
-    return (runs, verification)
+    return (runs, verification, pushes.values.sorted { $0.result.remote < $1.result.remote })
   }
 }
 

@@ -215,6 +215,7 @@ extension RetentionDecision.Reason {
     case .inNoSet: "in no set"
     case .unwanted: "you said so"
     case .space: "space is short"
+    case .inUse: "it is being read, by a push for example"
     }
   }
 
@@ -231,6 +232,7 @@ extension RetentionDecision.Reason {
     case .inNoSet: "in_no_set"
     case .unwanted: "unwanted"
     case .space: "space"
+    case .inUse: "in_use"
     }
   }
 }

@@ -10,7 +10,8 @@ struct RunCommand: RunnableCommand {
     commandName: "run",
     abstract: "Do everything that is due, as the configuration says: the line for cron.",
     discussion: """
-      Runs the hooks before, takes a snapshot of all sources, applies retention, and runs the hooks after. \
+      Runs the hooks before, takes a snapshot of all sources, applies retention, runs the hooks after, and \
+      pushes what the configuration's remotes do not have yet. \
       Nothing is due where the shortest period that a set keeps has a snapshot already. A good run prints \
       nothing.
 
@@ -43,9 +44,10 @@ struct RunCommand: RunnableCommand {
       options.guardLimits.acceptsChanges = acceptChanges
       try refuseSourcesInside(opened, options.sources)
       Posix.Process.notifyServiceManager("READY=1\nSTATUS=waiting for the repository")
-      answer = try opened.whileLocked("run", at: start, waiting: wait ? { try checkForSignal() } : nil) {
+      try opened.whileLocked("run", at: start, waiting: wait ? { try checkForSignal() } : nil) {
         run.work(of: options, in: opened, startingAt: start, evenIfNotDue: now)
       }
+      answer = run.finish(options, in: opened)
     } catch let failure as Failure {
       answer = run.cannotBegin(failure, in: repository, at: start)
     }

@@ -12,6 +12,7 @@ final class ScheduledRun {
   private let notices: Notices
   private let repositoryPath: [UInt8]
   private var answer: RunAnswer
+  private let began = Clock.monotonic()
 
   init(_ file: ConfigurationFile, _ common: CommonOptions) {
     self.file = file
@@ -29,11 +30,10 @@ final class ScheduledRun {
   static let lastLines = 20
 
   /// Never throws: what went wrong is said, recorded in the history and in the exit status. The caller holds
-  /// the repository's lock.
+  /// the repository's lock, and calls `finish` without it.
   func work(
     of options: SnapshotOptions, in repository: Repository, startingAt start: Timestamp, evenIfNotDue: Bool
-  ) -> RunAnswer {
-    let began = Clock.monotonic()
+  ) {
     answer.time = start.rfc3339
     do {
       if try evenIfNotDue || isDue(options, in: repository, at: start) {
@@ -45,18 +45,49 @@ final class ScheduledRun {
         answer.exitStatus = ExitStatus.done.code
         // What an earlier run could not, or what the configuration keeps no longer.
         try rotation(repository, isRepeated: true)
-        if answer.expired.isEmpty {
-          answer.steps = []
-          return answer
-        }
+        if answer.expired.isEmpty { answer.steps = [] }
       }
     } catch {
       take(error as? Failure ?? Failure(.failed, "\(error)"))
     }
+  }
+
+  /// Pushes what is due, and tells how all went. The caller has given up the repository's lock: what a push sends
+  /// cannot expire meanwhile, and other runs go on.
+  func finish(_ options: SnapshotOptions, in repository: Repository) -> RunAnswer {
+    pushAll(repository)
     answer.elapsedSeconds = Clock.monotonic() - began
+    if answer.result == "not_due" && answer.expired.isEmpty && answer.steps.isEmpty { return answer }
     writeMetrics(options, repository)
     end(in: repository)
     return answer
+  }
+
+  /// A remote that is down is tried again by the next run; the others get theirs.
+  private func pushAll(_ repository: Repository) {
+    for remote in file.settings.remotes where Posix.Process.rememberedSignal == nil {
+      let start = Clock.monotonic()
+      let step = "push \(remote.name)"
+      do {
+        let job = PushJob(try RemoteTarget(remote), repository, common)
+        guard let snapshot = try job.due(in: try repository.snapshots()) else { continue }
+        Posix.Process.notifyServiceManager("STATUS=\(step)")
+        note(step, "done", since: start, try job.work(snapshot).line)
+      } catch {
+        let failure = error as? Failure ?? Failure(.remote, "\(error)")
+        // Another run's push is at work.
+        if failure.kind == .locked {
+          note(step, "done", since: start, failure.message)
+          continue
+        }
+        Console.complain(failure.description)
+        note(step, "failed", since: start, failure.description)
+        guard [ExitStatus.done.code, ExitStatus.warnings.code].contains(answer.exitStatus) else { continue }
+        answer.exitStatus = ExitStatus.remote.code
+        if case .interrupted = failure.kind { answer.exitStatus = ExitStatus(failure.kind).code }
+        answer.error = failure.description
+      }
+    }
   }
 
   /// For a run that ended before it had the repository to itself. That another is at work is no news.
@@ -76,7 +107,7 @@ final class ScheduledRun {
 
   /// Tells whoever is to be told, and the history. Of what was not due nobody heard the beginning.
   private func end(in repository: Repository?) {
-    if answer.result != "not_due" {
+    if answer.result != "not_due" || answer.exitStatus != ExitStatus.done.code {
       answer.steps += notices.runEnded(answer, environment: environment("notify", answer.exitStatus))
     }
     do { try repository?.appendHistory(jsonText(answer, isLine: true)) } catch {

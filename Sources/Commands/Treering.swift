@@ -73,7 +73,7 @@ struct RootCommand: ParsableCommand {
     subcommands: [
       InitCommand.self, SnapshotCommand.self, RunCommand.self, ListCommand.self, RestoreCommand.self,
       DiffCommand.self, VerifyCommand.self, RotateCommand.self, HoldCommand.self, ReleaseCommand.self,
-      StatusCommand.self, ScheduleCommand.self, ConfigCommand.self, ImportCommand.self,
+      PushCommand.self, ServeCommand.self, StatusCommand.self, ScheduleCommand.self, ConfigCommand.self, ImportCommand.self,
     ])
 }
 

@@ -38,7 +38,7 @@ public final class BlockIndex {
 
   private static let numberBits: UInt64 = 20
 
-  private let candidates = ScanCandidates()
+  private let scanned = ScanPart()
 
   private init(
     base: (any ByteSource)?, signature: Signature?, byteCount: Int, blockBytes: Int, windowBytes: Int,
@@ -122,7 +122,7 @@ public final class BlockIndex {
   private func insert(_ sum: UInt64, _ number: Int) {
     let entry = sum & sumMask | UInt64(number)
     guard entry != Self.empty else { return }
-    var slot = Int(truncatingIfNeeded: sum &>> slotShift)
+    var slot = home(of: sum)
     var same = 0
     for _ in 0..<Self.mostProbes {
       if slots[slot] == Self.empty {
@@ -148,7 +148,7 @@ public final class BlockIndex {
   func blocks(_ sum: UInt64) -> SIMD4<Int32> {
     var result = SIMD4<Int32>(repeating: -1)
     var found = 0
-    var slot = Int(truncatingIfNeeded: sum &>> slotShift)
+    var slot = home(of: sum)
     for _ in 0..<Self.mostProbes where found < Self.mostOfOneSum {
       let entry = slots[slot]
       if entry == Self.empty { break }
@@ -161,15 +161,19 @@ public final class BlockIndex {
     return result
   }
 
-  /// True if a block has this sum. Takes what the look costs from `credit`.
-  private func isKnown(_ sum: UInt64, _ credit: inout Int) -> Bool {
-    var slot = Int(truncatingIfNeeded: sum &>> slotShift)
+  @inline(__always)
+  private func home(of sum: UInt64) -> Int { Int(truncatingIfNeeded: sum &>> slotShift) }
+
+  /// True if a block has this sum, of which `first` is the first slot. Takes what the look costs from `credit`.
+  private func isKnown(_ sum: UInt64, _ first: UInt64, _ credit: inout Int) -> Bool {
+    var entry = first
+    var slot = home(of: sum)
     for _ in 0..<Self.mostProbes {
-      let entry = slots[slot]
       if entry == Self.empty { return false }
-      credit &-= 1
       if (entry ^ sum) & sumMask == 0 { return true }
+      credit &-= 1
       slot = (slot &+ 1) & slotMask
+      entry = slots[slot]
     }
     return false
   }
@@ -182,55 +186,58 @@ public final class BlockIndex {
   ) -> Int {
     var done = 0
     while done < count {
-      let part = min(count &- done, ScanCandidates.capacity)
-      let found = collect(bytes + done, count: part, &rolling)
-      for number in 0..<found where isKnown(candidates.sums[number], &credit) {
-        rolling.sum = candidates.sums[number]
-        return done &+ candidates.offsets[number]
+      let part = min(count &- done, ScanPart.capacity)
+      let found = filterPart(bytes + done, count: part, &rolling)
+      for number in 0..<found {
+        let sum = scanned.sums[scanned.offsets[number]]
+        credit &-= 1
+        guard isKnown(sum, scanned.slots[number], &credit) else { continue }
+        rolling.sum = sum
+        return done &+ scanned.offsets[number]
       }
       done &+= part
     }
     return count
   }
 
-  /// Moves a window on by `count` bytes and collects the sums that pass the filter; returns how many.
+  /// Moves a window on by `count` bytes and collects what passes the filter; returns how many sums that are.
   ///
-  /// Every sum is written down, and the next one over it if it does not pass: a branch here would be
-  /// mispredicted each time that one passes, with the slots' memory to wait for before that is noticed.
-  private func collect(_ bytes: UnsafeRawPointer, count: Int, _ rolling: inout RollingSum) -> Int {
-    let (filter, filterShift, windowBytes) = (filter, filterShift, windowBytes)
-    let (sums, offsets) = (candidates.sums, candidates.offsets)
-    let leaving = rolling.leaving
-    var inner = rolling.inner
-    var found = 0
-    var at = 0
-    while at < count {
-      let sum = inner &* WeakSum.multiplier
-      let word = filter[Int(truncatingIfNeeded: sum &>> filterShift)]
-      let (first, second) = Self.filterBits(sum)
-      sums[found] = sum
-      offsets[found] = at
-      found &+= Int(truncatingIfNeeded: (word &>> first) & (word &>> second) & 1)
-      let out = UInt64(bytes.load(fromByteOffset: at, as: UInt8.self))
-      let into = UInt64(bytes.load(fromByteOffset: at &+ windowBytes, as: UInt8.self))
-      inner = sum &+ (into &- out &* leaving)
-      at &+= 1
+  /// Loops without branches, because one here would be mispredicted each time that a sum passes, with memory
+  /// to wait for before that is noticed; like this the processor waits for many words at once.
+  private func filterPart(_ bytes: UnsafeRawPointer, count: Int, _ rolling: inout RollingSum) -> Int {
+    let (filter, filterShift) = (filter, filterShift)
+    let (sums, words, offsets) = (scanned.sums, scanned.words, scanned.offsets)
+    rolling.roll(count, from: bytes, windowBytes: windowBytes) { at, sum in
+      sums[at] = sum
+      words[at] = filter[Int(truncatingIfNeeded: sum &>> filterShift)]
     }
-    rolling.inner = inner
+    var found = 0
+    for at in 0..<count {
+      let (first, second) = Self.filterBits(sums[at])
+      offsets[found] = at
+      found &+= Int(truncatingIfNeeded: (words[at] &>> first) & (words[at] &>> second) & 1)
+    }
+    for number in 0..<found { scanned.slots[number] = slots[home(of: sums[offsets[number]])] }
     return found
   }
 }
 
-/// The positions of a part of the new version, and their sums, that pass a filter.
-private final class ScanCandidates {
+/// The sums of a part of the new version, and which of them pass the filter.
+private final class ScanPart {
   /// Positions that are looked at together: after a match those behind it were for nothing.
   static let capacity = 256
 
   let sums = UnsafeMutablePointer<UInt64>.allocate(capacity: capacity)
+  /// For each sum, what the filter has for it.
+  let words = UnsafeMutablePointer<UInt64>.allocate(capacity: capacity)
   let offsets = UnsafeMutablePointer<Int>.allocate(capacity: capacity)
+  /// For each sum that passes, the first slot where it may be.
+  let slots = UnsafeMutablePointer<UInt64>.allocate(capacity: capacity)
 
   deinit {
     sums.deallocate()
+    words.deallocate()
     offsets.deallocate()
+    slots.deallocate()
   }
 }

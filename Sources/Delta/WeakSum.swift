@@ -93,11 +93,42 @@ struct RollingSum {
   }
 
   /// Moves `count` bytes on; `bytes` is where the window starts, and what follows the window is readable.
-  mutating func move(_ count: Int, from bytes: UnsafeRawPointer, windowBytes: Int) {
-    for at in 0..<max(count, 0) {
-      let out = UInt64(bytes.load(fromByteOffset: at, as: UInt8.self))
-      let into = UInt64(bytes.load(fromByteOffset: at &+ windowBytes, as: UInt8.self))
-      inner = sum &+ into &- out &* leaving
+  ///
+  /// `visit` takes the number and the sum of each window that it leaves behind.
+  @inline(__always)
+  mutating func roll(
+    _ count: Int, from bytes: UnsafeRawPointer, windowBytes: Int, _ visit: (Int, UInt64) -> Void
+  ) {
+    let square = WeakSum.multiplier &* WeakSum.multiplier
+    let leaving = leaving
+    var inner = inner
+    var at = 0
+    // Two bytes at once, so that the next two wait for one product and not for two.
+    while at &+ 2 <= count {
+      let first = change(bytes + at, windowBytes, leaving)
+      let second = change(bytes + (at &+ 1), windowBytes, leaving)
+      let sum = inner &* WeakSum.multiplier
+      visit(at, sum)
+      visit(at &+ 1, (sum &+ first) &* WeakSum.multiplier)
+      inner = inner &* square &+ (first &* WeakSum.multiplier &+ second)
+      at &+= 2
     }
+    if at < count {
+      let sum = inner &* WeakSum.multiplier
+      visit(at, sum)
+      inner = sum &+ change(bytes + at, windowBytes, leaving)
+    }
+    self.inner = inner
+  }
+
+  @inline(__always)
+  private func change(_ bytes: UnsafeRawPointer, _ windowBytes: Int, _ leaving: UInt64) -> UInt64 {
+    UInt64(bytes.load(fromByteOffset: windowBytes, as: UInt8.self))
+      &- UInt64(bytes.load(as: UInt8.self)) &* leaving
+  }
+
+  /// Moves `count` bytes on, without the sums on the way.
+  mutating func move(_ count: Int, from bytes: UnsafeRawPointer, windowBytes: Int) {
+    for at in 0..<max(count, 0) { inner = sum &+ change(bytes + at, windowBytes, leaving) }
   }
 }

@@ -97,7 +97,7 @@ public final class Connection: @unchecked Sendable {
   }
 
   /// Says of every failure which remote it is about, and what became of the program.
-  func explained<R>(_ body: () throws -> R) throws -> R {
+  func explained<R>(_ body: () throws -> R) throws(Failure) -> R {
     do { return try body() } catch {
       var failure: Failure
       switch error {

@@ -90,13 +90,16 @@ private final class PushRun {
   func run(isDryRun: Bool) throws -> PushResult {
     if isDryRun {
       // What the remote has is found out as ever; it is told nothing of a push.
-      let remote = try RemoteRepository(connection).list().map(\.snapshot.summary.root.digest)
+      let remote = try RemoteRepository(connection).snapshots().snapshots.map(\.summary.root.digest)
       let isThere = remote.contains(snapshot.summary.root.digest)
       chooseBase(baseCandidates.first { remote.contains($0.summary.root.digest) })
       if !isThere { try measure() }
       return result(isNew: !isThere, linked: 0, copied: 0)
     }
-    if try !agree() { return result(isNew: false, linked: 0, copied: 0) }
+    if try !agree() {
+      try remember()
+      return result(isNew: false, linked: 0, copied: 0)
+    }
     try measure()
     let ticker = Ticker(intervalMilliseconds: 1000) { [channel, progress] in
       channel.sendAlive(progress.bytesRead.value &+ progress.bytesDone.value)
@@ -406,7 +409,7 @@ private final class PushRun {
         let linked = try reader.integer()
         let copied = try reader.integer()
         try reader.end()
-        try repository.rememberPush(of: snapshot.name, to: connection.repositoryID)
+        try remember()
         return result(isNew: true, linked: linked, copied: copied)
       }
       answered += 1
@@ -416,6 +419,11 @@ private final class PushRun {
       try reader.end()
       try answer(isDirectory: kind == 0, path)
     }
+  }
+
+  private func remember() throws {
+    try repository.rememberPush(
+      of: snapshot.name, to: connection.repositoryID, address: Array(connection.options.shown.utf8))
   }
 
   private func answer(isDirectory: Bool, _ path: [[UInt8]]) throws {

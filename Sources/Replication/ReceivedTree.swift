@@ -42,7 +42,7 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
   /// Opens what came earlier of the same snapshot from the same client. `base` is the root that references go by.
   init(_ directory: Directory, client: [UInt8], root: Digest, base: Digest?) throws {
     self.directory = directory
-    let boot = try Repository.bootID()
+    let boot = Repository.bootID
     func line(_ base: Digest?, _ boot: [UInt8]) -> [UInt8] {
       Array("\(displayName(client)) \(root) \(base.map { "\($0)" } ?? "-") ".utf8) + boot
     }

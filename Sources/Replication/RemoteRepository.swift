@@ -2,48 +2,89 @@ public import Catalog
 public import Engine
 internal import Posix
 public import Repository
+public import Retention
 internal import Synchronization
 
 /// A snapshot of a remote, as its server tells of it.
-public struct RemoteSnapshot: Sendable {
-  public var snapshot: Snapshot
+private struct RemoteSnapshot {
+  var snapshot: Snapshot
   /// Such as `daily.0`.
-  public var sets: [String]
+  var sets: [String]
   /// Since when it is held; `nil` where it is not.
-  public var held: String?
+  var held: String?
 }
 
 /// Reads a repository at the other end of a connection. One thread at a time.
-public final class RemoteRepository: @unchecked Sendable {
+public final class RemoteRepository: SnapshotStore, @unchecked Sendable {
+  private struct Listing {
+    var snapshots: [RemoteSnapshot] = []
+    var damaged: [(name: SnapshotName, reason: String)] = []
+    var rotationHeld: String?
+  }
+
   private let connection: Connection
   private let channel: Channel
+  private var listing: Listing?
+
+  public var path: [UInt8] { Array(connection.options.shown.utf8) }
 
   public init(_ connection: Connection) {
     self.connection = connection
     channel = connection.channel
   }
 
-  /// The snapshots, oldest first.
-  func list() throws -> [RemoteSnapshot] { try listing().snapshots }
+  public func snapshots() throws(Failure) -> SnapshotList {
+    let listing = try known()
+    var list = SnapshotList()
+    list.snapshots = listing.snapshots.map(\.snapshot)
+    list.damaged = listing.damaged
+    return list
+  }
 
-  /// The snapshots, what is damaged, and since when and why rotation is held.
-  public func listing() throws -> (snapshots: [RemoteSnapshot], damaged: [(name: SnapshotName, reason: String)], rotationHeld: String?) {
+  public func members(of list: SnapshotList) throws(Failure) -> [SnapshotSet: [SnapshotName]] {
+    var ranked: [SnapshotSet: [(rank: Int, name: SnapshotName)]] = [:]
+    for found in try known().snapshots {
+      for word in found.sets {
+        let parts = word.split(separator: ".")
+        guard parts.count == 2, let set = SnapshotSet(rawValue: String(parts[0])), let rank = Int(parts[1]) else {
+          continue
+        }
+        ranked[set, default: []].append((rank, found.snapshot.name))
+      }
+    }
+    return ranked.mapValues { $0.sorted { $0.rank < $1.rank }.map(\.name) }
+  }
+
+  public func heldSnapshots() throws(Failure) -> [SnapshotName: String] {
+    Dictionary(try known().snapshots.compactMap { found in found.held.map { (found.snapshot.name, $0) } }) { $1 }
+  }
+
+  public func heldRotation() throws(Failure) -> String? { try known().rotationHeld }
+
+  private func known() throws(Failure) -> Listing {
+    if let listing { return listing }
+    let found = try ask()
+    listing = found
+    return found
+  }
+
+  private func ask() throws(Failure) -> Listing {
     try connection.explained {
+      var listing = Listing()
       try channel.send(.list)
-      var snapshots: [RemoteSnapshot] = []
-      var damaged: [(name: SnapshotName, reason: String)] = []
       while true {
         let frame = try channel.receive(.snapshot, .end)
         var reader = MessageReader(frame.payload)
         if frame.type == .end {
           let held = displayName(try reader.text(limit: 4096))
-          return (snapshots, damaged, held.isEmpty ? nil : held)
+          listing.rotationHeld = held.isEmpty ? nil : held
+          return listing
         }
-        guard snapshots.count + damaged.count < 1 << 20 else { throw WireError("a list does not end") }
+        guard listing.snapshots.count + listing.damaged.count < 1 << 20 else { throw WireError("a list does not end") }
         let isWhole = try reader.integer() == 1
         guard let name = SnapshotName(try reader.text(limit: 64)) else { throw WireError("a snapshot has no proper name") }
         if !isWhole {
-          damaged.append((name, displayName(try reader.text(limit: 4096))))
+          listing.damaged.append((name, displayName(try reader.text(limit: 4096))))
           continue
         }
         let summary = try CatalogSummary(encoded: try reader.text(limit: Wire.frameBytes))
@@ -52,14 +93,14 @@ public final class RemoteRepository: @unchecked Sendable {
         let isHeld = try reader.integer() == 1
         let held = displayName(try reader.text(limit: 4096))
         try reader.end()
-        snapshots.append(
+        listing.snapshots.append(
           RemoteSnapshot(snapshot: Snapshot(name: name, summary: summary), sets: sets, held: isHeld ? held : nil))
       }
     }
   }
 
   /// Opens a snapshot's catalog, of which only what is looked at is fetched.
-  public func openCatalog(_ name: SnapshotName) throws -> OpenCatalog {
+  public func openCatalog(_ name: SnapshotName) throws(Failure) -> OpenCatalog {
     try connection.explained {
       var message = MessageWriter()
       message.text(name.bytes)
@@ -90,17 +131,17 @@ public final class RemoteRepository: @unchecked Sendable {
     }
   }
 
-  /// Asks for a stored file. Several may be asked for before the first is received; they come in that order.
-  public func request(_ name: SnapshotName, _ path: [[UInt8]]) throws {
+  /// The files of a snapshot, for whoever restores it.
+  public func contents(of name: SnapshotName) -> any ContentFetcher { RemoteContents(self, name) }
+
+  fileprivate func request(_ name: SnapshotName, _ path: [[UInt8]]) throws {
     var message = MessageWriter()
     message.text(name.bytes)
     message.path(path)
     try connection.explained { try channel.send(.fetch, message.bytes) }
   }
 
-  /// Receives a file that was asked for, piece by piece, at most `byteCount` bytes. Returns why the far side cannot
-  /// give it, or `nil`.
-  public func receive(byteCount: UInt64, _ take: (UnsafeRawBufferPointer) throws -> Void) throws -> String? {
+  fileprivate func receive(byteCount: UInt64, _ take: (UnsafeRawBufferPointer) throws -> Void) throws -> String? {
     try connection.explained {
       let channel = self.channel
       var isAtEnd = false
@@ -168,5 +209,21 @@ private final class RemoteCatalog: CatalogSource, @unchecked Sendable {
 
   func read(at offset: UInt64, count: Int) throws -> [UInt8] {
     try repository.read(name, at: offset, count: count)
+  }
+}
+
+private final class RemoteContents: ContentFetcher, @unchecked Sendable {
+  private let repository: RemoteRepository
+  private let name: SnapshotName
+
+  init(_ repository: RemoteRepository, _ name: SnapshotName) {
+    self.repository = repository
+    self.name = name
+  }
+
+  func request(_ path: [[UInt8]]) throws { try repository.request(name, path) }
+
+  func receive(byteCount: UInt64, _ take: (UnsafeRawBufferPointer) throws -> Void) throws -> String? {
+    try repository.receive(byteCount: byteCount, take)
   }
 }

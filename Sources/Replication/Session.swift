@@ -99,6 +99,7 @@ final class Session {
         }
         let push = try PushSession(channel, repository, options, frame.payload).run()
         if let push { onReceived(repository, push) }
+        try? emptyTrash(of: repository, threads: options.threads)
       default: try reading.answer(frame)
       }
     }
@@ -128,6 +129,8 @@ final class Session {
   private func open(_ path: [UInt8]) throws -> Repository {
     guard !path.isEmpty else { throw Failure(.usage, "no repository is named") }
     let repository = try Repository.open(path)
+    // What is read of the system once is read now.
+    _ = Repository.bootID
     let isConfined: Bool
     do throws(Errno) { isConfined = try Process.confine(to: [repository.root]) } catch {
       throw Failure(.failed, "cannot confine the server to \(displayName(path)): \(error)")

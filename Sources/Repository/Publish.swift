@@ -144,7 +144,8 @@ extension Repository {
 
   /// The end of a catalog's name in `pending` that describes what a run stored before it had to end.
   static func unfinishedSuffix() throws(Errno) -> [UInt8] {
-    [UInt8(ascii: ".")] + (try bootID()) + Array(".unfinished".utf8)
+    if bootID.isEmpty { throw .noSuchEntry }
+    return [UInt8(ascii: ".")] + bootID + Array(".unfinished".utf8)
   }
 
   /// What earlier runs stored before they had to end, the newest first.

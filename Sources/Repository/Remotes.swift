@@ -1,5 +1,5 @@
 public import Catalog
-public import Posix
+internal import Posix
 
 /// A snapshot that a remote may have as well.
 public struct BaseCandidate: Sendable {
@@ -17,9 +17,10 @@ public final class SnapshotUse: Sendable {
 }
 
 // What pushes leave behind, and what they need to stay: `remotes/ID/NAME.catalog`, where ID is the remote
-// repository's, is the catalog of the snapshot that was pushed last.
+// repository's, is the catalog of the snapshot that was pushed last, and `remotes/ID/address` how it was reached.
 extension Repository {
   private static let remotesName = Array("remotes".utf8)
+  private static let addressName = Array("address".utf8)
 
   /// Takes a snapshot into use; it is not expired before the end. A process that ends gives it up.
   public func use(_ name: SnapshotName) throws(Failure) -> SnapshotUse {
@@ -34,7 +35,7 @@ extension Repository {
   }
 
   /// True where somebody is using a snapshot.
-  func isInUse(_ name: SnapshotName) -> Bool {
+  public func isInUse(_ name: SnapshotName) -> Bool {
     guard let catalogs = try? directory(Self.catalogsName),
       let file = try? catalogs.descriptor.openToRead(name.catalogName.span)
     else { return false }
@@ -75,8 +76,21 @@ extension Repository {
     return nil
   }
 
+  /// What was pushed last to a remote that was reached by this address.
+  public func lastPush(address: [UInt8]) throws(Failure) -> SnapshotName? {
+    guard let remotes = try? control.directory(Self.remotesName.span) else { return nil }
+    var listing = DirectoryListing()
+    guard (try? listing.read(remotes.descriptor)) != nil else { return nil }
+    for entry in listing.entries {
+      let id = Array(listing.bytes[entry.range])
+      let found = try? remotes.directory(id.span).descriptor.openToRead(Self.addressName.span).readToEnd(limit: 1 << 16)
+      if found == address { return try lastPush(to: id)?.name }
+    }
+    return nil
+  }
+
   /// Keeps the catalog of a snapshot that a remote has now, in the place of an older one.
-  public func rememberPush(of name: SnapshotName, to id: [UInt8]) throws(Failure) {
+  public func rememberPush(of name: SnapshotName, to id: [UInt8], address: [UInt8]) throws(Failure) {
     let catalogs = try directory(Self.catalogsName)
     do {
       try Self.makeIfMissing(Self.remotesName, in: control.descriptor)
@@ -94,6 +108,8 @@ extension Repository {
         let other = Array(listing.bytes[entry.range])
         try own.descriptor.unlink(other.span)
       }
+      let file = try own.descriptor.open(Self.addressName.span, [.write, .create, .truncate], mode: 0o600)
+      try file.write(address)
       try own.descriptor.synchronize()
     } catch { throw .writing("remember a push in", path, error) }
   }

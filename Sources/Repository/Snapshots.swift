@@ -23,6 +23,8 @@ public struct SnapshotList: Sendable {
   public var nextSequence: UInt64 = 1
 
   public var newest: Snapshot? { snapshots.last }
+
+  public init() {}
 }
 
 extension Repository {
@@ -96,7 +98,9 @@ extension Repository {
       throw Failure(.damaged, "cannot open the snapshot \(displayName(path))/\(name): \(error)")
     }
   }
+}
 
+extension SnapshotStore {
   /// The member of a set that `hourly.0` means, counted from the newest; `nil` for a reference of another form.
   private func member(_ reference: String, of list: SnapshotList) throws(Failure) -> Snapshot? {
     let parts = reference.split(separator: ".", omittingEmptySubsequences: false)

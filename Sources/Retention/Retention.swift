@@ -72,6 +72,8 @@ public struct RetentionDecision: Sendable, Equatable {
     case unwanted
     /// The file system has too little room.
     case space
+    /// It would expire, but somebody is reading it.
+    case inUse
   }
   public var reasons: [Reason]
   public var expires: Bool

@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import Synchronization
 import Testing
 
 @testable import Posix
@@ -83,11 +84,15 @@ private final class LocalPipe: Sendable {
       let pipe = try LocalPipe()
       try pipe.output.setNonBlocking(true)
       let reader = pthread_self()
-      let ticker = Ticker(intervalMilliseconds: 200) { pthread_kill(reader, SIGTERM) }
+      // More than one, for the first may be early; not without end, or a wait that starts over would have none.
+      let sent = Atomic<Int>(0)
+      let ticker = Ticker(intervalMilliseconds: 200) {
+        if sent.add(1, ordering: .relaxed).newValue <= 10 { pthread_kill(reader, SIGTERM) }
+      }
       let before = Posix.Clock.monotonic()
       var room = [UInt8](repeating: 0, count: 10)
       let count = try room.withUnsafeMutableBytes {
-        try pipe.output.readAvailable(into: $0, timeoutMilliseconds: 30_000)
+        try pipe.output.readAvailable(into: $0, timeoutMilliseconds: 20_000)
       }
       let elapsed = Posix.Clock.monotonic() - before
       ticker.stop()

@@ -78,6 +78,10 @@ private func planAndExpire(
   if let minimum = options.minimumFree {
     isShort = try thin(&result, minimum, repository, options)
   }
+  for index in result.snapshots.indices
+  where result.plan.decisions[index].expires && repository.isInUse(result.snapshots[index].name) {
+    result.plan.decisions[index] = RetentionDecision(reasons: [.inUse], expires: false)
+  }
   if options.isDry { return result }
 
   if plan.mustBeReleased, let obstacle = plan.obstacle {

@@ -18,25 +18,52 @@ struct RestoreMerge {
     self.worker = worker
   }
 
-  func restore(_ row: FileRow) throws {
+  /// So many files are asked for at once, where they are not here.
+  static let batch = 64
+
+  private struct Task {
+    var row: FileRow
+    var isReplacing: Bool
+    /// True where its content has been asked for.
+    var isRequested: Bool
+  }
+
+  func restore(_ rows: [FileRow]) throws {
+    let tasks = try rows.compactMap { try task($0) }
+    for task in tasks { try run(task) }
+  }
+
+  /// Looks at what stands in an entry's place, and asks for its content; `nil` where nothing is to be done.
+  private func task(_ row: FileRow) throws -> Task? {
     try checkForSignal()
     let name = Array(record.bytes[row.name])
     work.progress.entries.count()
-    var isReplacing = false
+    var task = Task(row: row, isReplacing: false, isRequested: false)
     if !node.isNew, let target = node.target,
       let present = try? target.descriptor.status(of: name.span)
     {
-      guard mayReplace(present, row, name) else { return }
-      isReplacing = true
+      guard mayReplace(present, row, name) else { return nil }
+      task.isReplacing = true
     }
     if work.options.isDryRun {
       work.progress.files.count()
       if row.kind == .regular { work.progress.bytesCopied.count(row.size) }
-      return
+      return nil
     }
-    do throws(Errno) {
-      if try make(row, name, isReplacing: isReplacing) { work.progress.files.count() }
-    } catch {
+    // Of several names of an inode only the first needs it.
+    if let fetcher = work.fetcher, row.kind == .regular, row.size > 0, row.linkGroup == nil {
+      try fetcher.request(work.label + node.path + [name])
+      task.isRequested = true
+    }
+    return task
+  }
+
+  private func run(_ task: Task) throws {
+    let row = task.row
+    let name = Array(record.bytes[row.name])
+    do {
+      if try make(task, name) { work.progress.files.count() }
+    } catch let error as Errno {
       if error == .interrupted { try checkForSignal() }
       if error == .exists {
         work.reportLeft(work.path(node, name), "appeared while it was restored; left as it is")
@@ -74,36 +101,35 @@ struct RestoreMerge {
   /// Makes the entry under its name, or under another that then replaces what is there in one step.
   ///
   /// False where the repository cannot give it, which is reported.
-  private func make(
-    _ row: FileRow, _ name: [UInt8], isReplacing: Bool
-  ) throws(Errno) -> Bool {
-    guard isReplacing else { return try make(row, name, as: name) }
+  private func make(_ task: Task, _ name: [UInt8]) throws -> Bool {
+    guard task.isReplacing else { return try make(task, name, as: name) }
     let unique = try Process.randomBytes(8).map { 97 + $0 % 26 }
     let made = Array(".treering-".utf8) + unique
-    do throws(Errno) { return try make(row, name, as: made) } catch {
+    do { return try make(task, name, as: made) } catch {
       try? node.target!.descriptor.unlink(made.span)
       throw error
     }
   }
 
-  private func make(_ row: FileRow, _ name: [UInt8], as made: [UInt8]) throws(Errno) -> Bool {
+  private func make(_ task: Task, _ name: [UInt8], as made: [UInt8]) throws -> Bool {
     let target = node.target!
+    let row = task.row
     guard let group = row.linkGroup else {
-      guard try makeAlone(row, name, as: made, in: target) != nil else { return false }
+      guard try makeAlone(task, name, as: made, in: target) != nil else { return false }
       try replace(made, name, in: target)
       return true
     }
     let key = RestoredInode(group: group, digest: row.digest)
     if let first = work.links.begin(key) {
       if try !linkToFirst(first, as: made, in: target) {
-        guard try makeAlone(row, name, as: made, in: target) != nil else { return false }
+        guard try makeAlone(task, name, as: made, in: target) != nil else { return false }
       }
       try replace(made, name, in: target)
       return true
     }
     var link: RestoredLink?
     defer { work.links.finish(key, link) }
-    guard let inode = try makeAlone(row, name, as: made, in: target) else { return false }
+    guard let inode = try makeAlone(task, name, as: made, in: target) else { return false }
     try replace(made, name, in: target)
     link = RestoredLink(directory: node.path, name: name, inode: inode)
     return true
@@ -157,8 +183,9 @@ struct RestoreMerge {
 
   /// Makes the entry and returns its inode; `nil` where the repository cannot give it.
   private func makeAlone(
-    _ row: FileRow, _ name: [UInt8], as made: [UInt8], in target: Directory
-  ) throws(Errno) -> UInt64? {
+    _ task: Task, _ name: [UInt8], as made: [UInt8], in target: Directory
+  ) throws -> UInt64? {
+    let row = task.row
     let attributes = record.attributes(of: row)
     if row.kind != .regular {
       let result = try makeSpecial(
@@ -172,6 +199,7 @@ struct RestoreMerge {
       return result.inode
     }
 
+    if work.fetcher != nil { return try fetch(task, name, as: made, in: target) }
     guard let stored = openStored(name) else { return nil }
     let storedStatus = try stored.status()
     let file = try target.descriptor.open(
@@ -184,30 +212,74 @@ struct RestoreMerge {
       try target.descriptor.unlink(made.span)
       switch error {
       case .writing(let error): throw error
-      case .interrupted: throw .interrupted
+      case .interrupted: throw Errno.interrupted
       case .reading(let error):
         work.reportDamage(
           work.path(node, name), "is not restored: the stored file cannot be read: \(error)")
         return nil
       }
     }
+    guard try checkContent(pass, row, name, as: made, in: target) else { return nil }
+    let inode = try finish(file, row)
+    try file.close()
+    return inode
+  }
+
+  /// The same with a file that is not here.
+  private func fetch(
+    _ task: Task, _ name: [UInt8], as made: [UInt8], in target: Directory
+  ) throws -> UInt64? {
+    let row = task.row
+    let assembly = try FileAssembly(
+      try target.descriptor.open(made.span, [.write, .create, .exclusive], mode: 0o600), from: 0, worker.tools)
+    if row.size > 0 {
+      if !task.isRequested { try work.fetcher!.request(work.label + node.path + [name]) }
+      var failure: Errno?
+      let trouble = try work.fetcher!.receive(byteCount: row.size) { bytes in
+        work.progress.bytesRead.count(UInt64(bytes.count))
+        if failure != nil { return }
+        do throws(Errno) { try assembly.append(bytes) } catch { failure = error }
+      }
+      if let failure {
+        try target.descriptor.unlink(made.span)
+        throw failure
+      }
+      if let trouble {
+        try target.descriptor.unlink(made.span)
+        work.reportDamage(work.path(node, name), "is not restored: the stored file cannot be had: \(trouble)")
+        return nil
+      }
+    }
+    let pass = PassResult(digest: try assembly.finish(), byteCount: assembly.byteCount)
+    work.progress.bytesCopied.count(pass.byteCount)
+    guard try checkContent(pass, row, name, as: made, in: target) else { return nil }
+    return try finish(assembly.file, row)
+  }
+
+  /// False where the bytes are not those that the catalog names, and what is in their place stays.
+  private func checkContent(
+    _ pass: PassResult, _ row: FileRow, _ name: [UInt8], as made: [UInt8], in target: Directory
+  ) throws(Errno) -> Bool {
     if pass.digest != row.digest || pass.byteCount != row.size {
       if made != name {
         try target.descriptor.unlink(made.span)
         work.reportDamage(
           work.path(node, name),
           "is left as it is: the stored bytes are not those that the catalog names")
-        return nil
+        return false
       }
       work.reportDamage(
         work.path(node, name),
         "is restored from a damaged copy: its bytes are not those that the catalog names")
     }
+    return true
+  }
+
+  private func finish(_ file: borrowing Descriptor, _ row: FileRow) throws(Errno) -> UInt64 {
     let status = try file.status()
     let missing = try applyMetadata(
-      row.metadata, attributes, to: file, .open, currently: status, mayHaveOthers: !node.isNew)
+      row.metadata, record.attributes(of: row), to: file, .open, currently: status, mayHaveOthers: !node.isNew)
     if missing.isCatalogOnly { work.progress.catalogOnly.count() }
-    try file.close()
     work.progress.copied.count()
     return status.inode
   }

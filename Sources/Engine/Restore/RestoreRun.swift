@@ -44,12 +44,15 @@ public struct RestoreResult: Sendable {
 ///
 /// The snapshot's label is left out, so that with the destination `/` everything returns to its place.
 /// Nothing outside the destination is touched, whatever symbolic links lie in it; nothing is deleted.
+///
+/// With a `fetcher`, the files come from there, and the store's own trees are not looked at.
 public func restore(
-  _ snapshot: Snapshot, from repository: Repository, _ options: RestoreOptions,
+  _ snapshot: Snapshot, from store: any SnapshotStore, fetcher: (any ContentFetcher)? = nil, _ options: RestoreOptions,
   progress: Progress, monitor: any Monitor
 ) throws -> RestoreResult {
   let start = Clock.monotonic()
-  let catalog = try repository.openCatalog(snapshot.name)
+  let repository = store as? Repository
+  let catalog = try store.openCatalog(snapshot.name)
   let reader = CatalogReader(catalog)
   // One that was adopted may have several.
   let labels = Set(options.paths.compactMap(\.first))
@@ -79,29 +82,29 @@ public func restore(
   } catch let error as CatalogError {
     throw Failure(.damaged, "the catalog of \(snapshot.name) is damaged: \(error)")
   }
-  let stored = try? repository.openTree(snapshot.name).directory(path: label)
+  let stored = try? repository?.openTree(snapshot.name).directory(path: label)
   let (destination, isNew) = try openDestination(options, repository)
   let selection =
     options.paths.isEmpty || options.paths.contains { $0.isEmpty || $0 == label }
     ? nil : PathPlan(paths: options.paths.map { Array($0.dropFirst()) })
   let work = RestoreWork(
-    catalog: catalog, options: options, destination: destination, progress: progress,
+    catalog: catalog, options: options, destination: destination, label: label, fetcher: fetcher, progress: progress,
     monitor: monitor)
   let root = RestoreNode(
     parent: nil, name: [], subtree: top, selection: selection, stored: stored,
     target: destination, isNew: isNew)
-  try walkTree(work, from: root, threads: options.threads)
+  try walkTree(work, from: root, threads: fetcher == nil ? options.threads : 1)
   return RestoreResult(
     damaged: work.damaged.value, elapsedSeconds: Clock.monotonic() - start)
 }
 
 private func openDestination(
-  _ options: RestoreOptions, _ repository: Repository
+  _ options: RestoreOptions, _ repository: Repository?
 ) throws(Failure) -> (Directory?, isNew: Bool) {
   let path = options.destination
   let shown = displayName(path)
   func refuseRepository(_ directory: borrowing Descriptor) throws {
-    if try repository.contains(directory) {
+    if try repository?.contains(directory) == true {
       throw Failure(
         .usage, "the destination \(shown) is in the repository, where nothing may change",
         hint: "name another directory")

@@ -47,6 +47,7 @@ struct RestoredLink: Sendable {
 final class RestoreWorker {
   let reader: CatalogReader
   let files: FileReader
+  let tools = AssemblyTools()
   init(_ reader: CatalogReader, _ files: FileReader) {
     self.reader = reader
     self.files = files
@@ -59,6 +60,10 @@ final class RestoreWork: TreeWork {
   let catalog: OpenCatalog
   let options: RestoreOptions
   let destination: Directory?
+  /// The path of the walk's root in the snapshot.
+  let label: [[UInt8]]
+  /// `nil` where the stored files are here.
+  let fetcher: (any ContentFetcher)?
   let progress: Progress
   let monitor: any Monitor
   let damaged = Atomic<UInt64>(0)
@@ -66,9 +71,11 @@ final class RestoreWork: TreeWork {
   private let user = Process.effectiveUser
 
   init(
-    catalog: OpenCatalog, options: RestoreOptions, destination: Directory?, progress: Progress,
-    monitor: any Monitor
+    catalog: OpenCatalog, options: RestoreOptions, destination: Directory?, label: [[UInt8]],
+    fetcher: (any ContentFetcher)?, progress: Progress, monitor: any Monitor
   ) {
+    self.label = label
+    self.fetcher = fetcher
     self.catalog = catalog
     self.options = options
     self.destination = destination
@@ -121,11 +128,22 @@ final class RestoreWork: TreeWork {
     do {
       var files = try FileCursor(record)
       let merge = RestoreMerge(self, node, record, worker)
+      // All that is wanted of a directory is asked for before the first of it is waited for.
+      var wanted: [FileRow] = []
+      func take(_ row: FileRow) throws {
+        wanted.append(row)
+        if wanted.count == RestoreMerge.batch { try restoreAll() }
+      }
+      func restoreAll() throws {
+        try merge.restore(wanted)
+        wanted.removeAll(keepingCapacity: true)
+      }
       var children: [RestoreNode] = []
       if let selection = node.selection {
         for (name, _) in selection.children {
-          if let row = try files.seek(name.span) { try merge.restore(row) }
+          if let row = try files.seek(name.span) { try take(row) }
         }
+        try restoreAll()
         while files.current != nil { try files.advance() }
         var rows = DirectoryCursor(record, try files.directories())
         for (name, plan) in selection.children {
@@ -134,9 +152,10 @@ final class RestoreWork: TreeWork {
         }
       } else {
         while let row = files.current {
-          try merge.restore(row)
+          try take(row)
           try files.advance()
         }
+        try restoreAll()
         for row in try files.directories() {
           children.append(child(node, Array(record.bytes[row.name]), row, nil))
         }

@@ -1,32 +1,32 @@
-internal import Catalog
-internal import Delta
-internal import Engine
-internal import Posix
-internal import Repository
+public import Catalog
+public import Posix
 
 /// What assembling files needs, one after the other.
-final class AssemblyTools {
+public final class AssemblyTools {
   let hasher = SHA256()
   let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 << 10, alignment: 4096)
+
+  public init() {}
 
   deinit { buffer.deallocate() }
 }
 
 /// A content on its way into a file, hashed as it comes. Blocks of zeros become holes.
-final class FileAssembly {
+public final class FileAssembly {
   private static let blockBytes = 4096
 
-  private let file: Descriptor
+  public let file: Descriptor
   private let tools: AssemblyTools
   private let buffer: UnsafeMutableRawBufferPointer
   private var filled = 0
   /// Where the buffer's content belongs.
   private var position: UInt64
   private var written: UInt64
-  var byteCount: UInt64 { position + UInt64(filled) }
+  /// What the file has so far.
+  public var byteCount: UInt64 { position + UInt64(filled) }
 
   /// Goes on with a file that has `offset` bytes already.
-  init(_ file: consuming Descriptor, from offset: UInt64, _ tools: AssemblyTools) throws(Errno) {
+  public init(_ file: consuming Descriptor, from offset: UInt64, _ tools: AssemblyTools) throws(Errno) {
     self.file = file
     self.tools = tools
     buffer = tools.buffer
@@ -44,7 +44,7 @@ final class FileAssembly {
     if offset > 0 { try self.file.seek(to: offset) }
   }
 
-  func append(_ bytes: UnsafeRawBufferPointer) throws(Errno) {
+  public func append(_ bytes: UnsafeRawBufferPointer) throws(Errno) {
     var done = 0
     while done < bytes.count {
       let count = min(bytes.count - done, buffer.count - filled)
@@ -57,7 +57,7 @@ final class FileAssembly {
   }
 
   /// Writes what was gathered, so that it is kept where the connection is lost.
-  func flush() throws(Errno) {
+  public func flush() throws(Errno) {
     guard filled > 0 else { return }
     tools.hasher.update(UnsafeRawBufferPointer(rebasing: buffer[..<filled]))
     var start = 0
@@ -86,35 +86,9 @@ final class FileAssembly {
     return true
   }
 
-  func finish() throws(Errno) -> Digest {
+  /// The digest of all of it.
+  public func finish() throws(Errno) -> Digest {
     try flush()
     return tools.hasher.finish()
-  }
-}
-
-/// A stored file as a version that a delta is made of or from.
-final class StoredSource: ByteSource {
-  private let file: Descriptor
-  let byteCount: UInt64
-  /// Called with the bytes of each reading.
-  private let onRead: (UInt64) -> Void
-
-  init(_ file: consuming Descriptor, byteCount: UInt64, onRead: @escaping (UInt64) -> Void = { _ in }) {
-    self.file = file
-    self.byteCount = byteCount
-    self.onRead = onRead
-  }
-
-  func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws -> Int {
-    try checkForSignal()
-    var done = 0
-    while done < buffer.count {
-      let count = try file.read(
-        into: UnsafeMutableRawBufferPointer(rebasing: buffer[done...]), at: offset + UInt64(done))
-      if count == 0 { break }
-      done += count
-    }
-    onRead(UInt64(done))
-    return done
   }
 }

@@ -1,0 +1,224 @@
+internal import ArgumentParser
+internal import Catalog
+internal import Engine
+internal import Posix
+internal import Replication
+internal import Repository
+internal import Retention
+internal import Settings
+internal import Synchronization
+
+struct PushCommand: RunnableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "push",
+    abstract: "Send a snapshot to another repository, of which only what changed travels.",
+    discussion: """
+      REMOTE is a name from the configuration, ssh://user@host:port/path, user@host:path, or the path of another \
+      repository, on a second disk for example. Over ssh treering must be installed at the far side, and the \
+      repository there made with treering init. Without a SNAPSHOT the newest one is sent, or the newest of the \
+      set that the configuration names. It keeps its name there. What was sent before a connection broke is \
+      not sent again.
+
+      Example:
+        treering push ssh://backup@nas.example.org/srv/treering/web01 --repository /backup/treering
+      """)
+
+  @Argument(help: ArgumentHelp("Where to: a name from the configuration, or an address.", valueName: "remote"))
+  var remote: String
+
+  @Argument(help: ArgumentHelp("The snapshot to send; the newest, if left out.", valueName: "snapshot"))
+  var snapshot: String?
+
+  @Flag(name: [.customShort("n"), .long], help: "Send nothing; say what would be sent.")
+  var dryRun = false
+
+  @OptionGroup var connection: RemoteConnectionOptions
+  @OptionGroup var common: CommonOptions
+
+  func execute() throws -> ExitStatus {
+    Posix.Process.rememberSignals()
+    let repository = try common.openRepository()
+    let target = try RemoteTarget(remote, connection, try common.configuration())
+    let list = try repository.snapshots()
+    let wanted = try snapshot.map { try repository.resolve($0, in: list) } ?? newest(of: target, repository, list)
+    let run = PushJob(target, repository, common)
+    let answer = try run.work(wanted, isDryRun: dryRun)
+    if common.json {
+      Console.print(jsonText(answer))
+    } else if !common.quiet {
+      Console.print(answer.line)
+    }
+    return .done
+  }
+
+  private func newest(of target: RemoteTarget, _ repository: Repository, _ list: SnapshotList) throws -> Snapshot {
+    guard let set = target.set else { return try repository.resolve("latest", in: list) }
+    return try repository.resolve("\(set).0", in: list)
+  }
+}
+
+/// One push, with its line in the history.
+struct PushJob {
+  let target: RemoteTarget
+  private let repository: Repository
+  private let common: CommonOptions
+
+  init(_ target: RemoteTarget, _ repository: Repository, _ common: CommonOptions) {
+    self.target = target
+    self.repository = repository
+    self.common = common
+  }
+
+  /// The snapshot that the remote should have and, as far as is known here, has not.
+  func due(in list: SnapshotList) throws(Failure) -> Snapshot? {
+    let name: SnapshotName?
+    if let set = target.set.flatMap(SnapshotSet.init(rawValue:)) {
+      name = try repository.members(of: list)[set]?.first
+    } else {
+      name = list.newest?.name
+    }
+    guard let name, try repository.lastPush(address: Array(target.options.shown.utf8)) != name else { return nil }
+    return list.snapshots.first { $0.name == name }
+  }
+
+  func work(_ snapshot: Snapshot, isDryRun: Bool = false) throws -> PushAnswer {
+    let start = Clock.now()
+    let began = Clock.monotonic()
+    let progress = PushProgress()
+    do {
+      let connection = try Connection(target.options)
+      let treeBytes = snapshot.summary.root.totals.bytes
+      let line = ProgressLine(common) { elapsed in
+        Self.line(progress, sent: connection.bytesSent, treeBytes: treeBytes, elapsed)
+      }
+      defer { line.stop() }
+      let result = try push(
+        snapshot, of: repository, over: connection, isDryRun: isDryRun, progress: progress, monitor: ConsoleMonitor())
+      line.stop()
+      let answer = PushAnswer(result, target, isDryRun: isDryRun)
+      if !isDryRun { record(PushHistoryLine(time: start.rfc3339, exitStatus: 0, error: nil, result: answer)) }
+      return answer
+    } catch {
+      let failure = error as? Failure ?? Failure(.remote, "\(error)")
+      if !isDryRun {
+        record(
+          PushHistoryLine(
+            time: start.rfc3339, exitStatus: ExitStatus(failure.kind).code, error: failure.description,
+            result: PushAnswer(
+              failed: snapshot.name, target, elapsedSeconds: Clock.monotonic() - began)))
+      }
+      throw failure
+    }
+  }
+
+  private func record(_ line: PushHistoryLine) {
+    do { try repository.appendHistory(jsonText(line, isLine: true)) } catch {
+      if common.verbose { Console.complain("note: \(error)") }
+    }
+  }
+
+  private static func line(_ progress: PushProgress, sent: UInt64, treeBytes: UInt64, _ elapsed: Double) -> String {
+    var line = "push: \(byteText(sent)) sent"
+    if elapsed > 0 { line += ", \(byteText(UInt64(Double(sent) / elapsed)))/s" }
+    if sent > 0 { line += ", speed-up \(speedUp(treeBytes, sent))" }
+    if progress.isBuilding.load(ordering: .relaxed) { return line + ", the far side builds the snapshot" }
+    let done = progress.bytesDone.load(ordering: .relaxed)
+    let expected = progress.bytesExpected.load(ordering: .relaxed)
+    if expected > 0, done > 0, elapsed >= 1 {
+      let share = min(1, Double(done) / Double(expected))
+      line += ", \(Int(share * 100)) %, about \(durationText(elapsed / share - elapsed)) left"
+    }
+    return line
+  }
+}
+
+/// How many times the tree is larger than what was sent of it.
+private func speedUp(_ treeBytes: UInt64, _ sent: UInt64) -> String {
+  let tenths = UInt64(Double(treeBytes) / Double(max(sent, 1)) * 10)
+  return "\(grouped(tenths / 10)).\(tenths % 10)"
+}
+
+/// The document of `push --json`.
+struct PushAnswer: Encodable {
+  let remote: String
+  let snapshot: String
+  let base: String?
+  /// `sent`, `there` (already), `would_send`, or `failed`.
+  let result: String
+  let bytesSent: UInt64
+  let bytesReceived: UInt64
+  let bytesOfTree: UInt64
+  let entriesChanged: UInt64
+  let filesLinked: UInt64
+  let filesCopied: UInt64
+  let elapsedSeconds: Double
+
+  enum CodingKeys: String, CodingKey {
+    case remote, snapshot, base, result
+    case bytesSent = "bytes_sent"
+    case bytesReceived = "bytes_received"
+    case bytesOfTree = "bytes_of_tree"
+    case entriesChanged = "entries_changed"
+    case filesLinked = "files_linked"
+    case filesCopied = "files_copied"
+    case elapsedSeconds = "elapsed_seconds"
+  }
+
+  init(_ result: PushResult, _ target: RemoteTarget, isDryRun: Bool) {
+    remote = target.name
+    snapshot = result.snapshot.name.description
+    base = result.base?.description
+    self.result = !result.isNew ? "there" : isDryRun ? "would_send" : "sent"
+    bytesSent = result.bytesSent
+    bytesReceived = result.bytesReceived
+    bytesOfTree = result.snapshot.summary.root.totals.bytes
+    entriesChanged = result.entriesChanged
+    filesLinked = result.filesLinked
+    filesCopied = result.filesCopied
+    elapsedSeconds = result.elapsedSeconds
+  }
+
+  init(failed name: SnapshotName, _ target: RemoteTarget, elapsedSeconds: Double) {
+    remote = target.name
+    snapshot = name.description
+    base = nil
+    result = "failed"
+    bytesSent = 0
+    bytesReceived = 0
+    bytesOfTree = 0
+    entriesChanged = 0
+    filesLinked = 0
+    filesCopied = 0
+    self.elapsedSeconds = elapsedSeconds
+  }
+
+  /// What a person reads.
+  var line: String {
+    let against = base.map { ", against \($0)" } ?? ""
+    switch result {
+    case "there": return "\(remote) has \(snapshot) already"
+    case "would_send":
+      return "would send \(snapshot) to \(remote)\(against): "
+        + "\(counted(entriesChanged, "entry differs", "entries differ"))"
+    default:
+      return "sent \(snapshot) to \(remote)\(against): \(counted(entriesChanged, "entry", "entries")) changed, "
+        + "\(byteText(bytesSent)) sent and \(byteText(bytesReceived)) received in \(durationText(elapsedSeconds)), "
+        + "speed-up \(speedUp(bytesOfTree, bytesSent &+ bytesReceived))"
+    }
+  }
+}
+
+/// What a push leaves in the history.
+struct PushHistoryLine: Encodable {
+  let time: String
+  let command = "push"
+  let exitStatus: Int32
+  let error: String?
+  let result: PushAnswer
+
+  enum CodingKeys: String, CodingKey {
+    case time, command
+    case exitStatus = "exit_status"
+    case error, result
+  }
+}

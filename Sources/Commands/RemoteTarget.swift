@@ -1,0 +1,111 @@
+internal import ArgumentParser
+internal import Catalog
+internal import Posix
+internal import Replication
+internal import Repository
+internal import Settings
+
+/// How to come to a remote.
+struct RemoteConnectionOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "The program that connects, and its options; words are split at blanks, quotes keep them together.",
+      valueName: "command"))
+  var ssh: String?
+
+  @Option(
+    help: ArgumentHelp("What is run at the far side; \"treering serve\", unless said otherwise.", valueName: "command"))
+  var remoteCommand: String?
+
+  @Option(
+    help: ArgumentHelp("Send at most so much in a second, such as 10MB/s.", valueName: "rate"),
+    transform: { text in
+      guard let bytes = Quantity.bytesPerSecond(text) else {
+        throw ValidationError("--limit-rate takes bytes per second, such as 10MB/s")
+      }
+      return bytes
+    })
+  var limitRate: UInt64?
+
+  @Option(
+    help: ArgumentHelp("Give up where the far side does nothing for so long (5m).", valueName: "duration"),
+    transform: { text in
+      guard let seconds = Quantity.seconds(text), seconds > 0 else {
+        throw ValidationError("--timeout takes a duration such as 5m")
+      }
+      return seconds
+    })
+  var timeout: Int64?
+}
+
+/// A remote that was named on the command line or in the configuration.
+struct RemoteTarget {
+  /// Its name in the configuration, or its address.
+  let name: String
+  /// Which snapshots it gets.
+  let set: String?
+  let options: RemoteOptions
+
+  /// The remote of this name in the configuration, or this address.
+  init(_ text: String, _ connection: RemoteConnectionOptions, _ file: ConfigurationFile?) throws(Failure) {
+    if let remote = file?.settings.remotes.first(where: { $0.name == text }) {
+      try self.init(remote, connection)
+      return
+    }
+    let shown = displayName(Array(text.utf8))
+    // A bare word is a name.
+    guard text.contains("/") || text.contains(":") else {
+      let names = (file?.settings.remotes ?? []).map(\.name)
+      throw Failure(
+        .usage,
+        file == nil
+          ? "there is no configuration with a remote \"\(shown)\""
+          : "the configuration \(displayName(file!.path)) has no remote \"\(shown)\"",
+        hint: names.isEmpty
+          ? "name it as ssh://host/path, host:path or a path with a slash" : "it has: \(names.joined(separator: ", "))")
+    }
+    var remote = RemoteConfiguration()
+    remote.name = shown
+    remote.url = text
+    do { remote.address = try RemoteAddress(text) } catch {
+      throw Failure(.usage, "the remote \(shown) cannot be used: \(error)")
+    }
+    try self.init(remote, connection)
+  }
+
+  init(_ remote: RemoteConfiguration, _ connection: RemoteConnectionOptions = RemoteConnectionOptions.none) throws(Failure) {
+    name = remote.name
+    set = remote.set
+    let command: [[UInt8]]
+    let path: [UInt8]
+    switch remote.address {
+    case .local(let local):
+      path = local
+      let own: [UInt8]
+      do { own = try Posix.Process.realPath(Array("/proc/self/exe".utf8)) } catch {
+        throw Failure(.failed, "cannot find this program's own file: \(error)")
+      }
+      command = [own, Array("serve".utf8)]
+    case .ssh(let user, let host, let port, let remotePath):
+      path = remotePath
+      do {
+        command = try RemoteAddress.sshArguments(
+          command: connection.ssh ?? remote.ssh, user: user, host: host, port: port,
+          remoteCommand: connection.remoteCommand ?? remote.remoteCommand)
+      } catch { throw Failure(.usage, "the remote \(remote.name) cannot be used: \(error)") }
+    }
+    let shownName = remote.name
+    options = RemoteOptions(
+      command: command, path: path, shown: remote.url.isEmpty ? remote.name : remote.url,
+      timeoutSeconds: Double(connection.timeout ?? remote.timeoutSeconds),
+      bytesPerSecond: connection.limitRate ?? remote.limitRate, program: "treering \(Treering.version)",
+      onLine: { line in
+        if !line.isEmpty { Console.complain("\(shownName): \(displayName(line))") }
+      })
+  }
+}
+
+extension RemoteConnectionOptions {
+  /// Nothing is said on the command line.
+  static var none: RemoteConnectionOptions { (try? parse([])) ?? RemoteConnectionOptions() }
+}

@@ -1,0 +1,99 @@
+internal import ArgumentParser
+internal import Catalog
+internal import Posix
+internal import Replication
+internal import Repository
+internal import Settings
+
+struct ServeCommand: RunnableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "serve",
+    abstract: "Be the far side of push and of remote repositories, started by ssh.",
+    discussion: """
+      Speaks treering-replication(7) over standard input and output. As a forced command in \
+      authorized_keys it gives a key no more than one repository, and with --append-only nothing that \
+      removes or replaces what is there. Where the kernel has Landlock, it can reach nothing but the \
+      repository.
+
+      Example, one line of ~/.ssh/authorized_keys:
+        restrict,command="treering serve --repository /srv/treering/web01 --append-only" ssh-ed25519 AAAA…
+      """)
+
+  @Option(
+    name: [.customShort("r"), .long],
+    help: ArgumentHelp("The only repository that is served; the one the client names, if left out.", valueName: "dir"))
+  var repository: PathArgument?
+
+  @Flag(help: "Add snapshots, and remove or replace nothing.")
+  var appendOnly = false
+
+  @Flag(help: "Change nothing: what is there can be listed, verified and restored.")
+  var readOnly = false
+
+  @Option(
+    help: ArgumentHelp("Give up where the client does nothing for so long (10m).", valueName: "duration"),
+    transform: { text in
+      guard let seconds = Quantity.seconds(text), seconds > 0 else {
+        throw ValidationError("--timeout takes a duration such as 10m")
+      }
+      return seconds
+    })
+  var timeout: Int64 = 600
+
+  @OptionGroup var threads: ThreadOption
+
+  func execute() throws -> ExitStatus {
+    Posix.Process.rememberSignals()
+    guard Posix.Process.terminalWidth(.output) == nil else {
+      throw Failure(
+        .usage, "serve speaks with a program, not with a person",
+        hint: "it is started by: treering push, or as a forced command; see treering-replication(7)")
+    }
+    var options = ServeOptions(program: "treering \(Treering.version)")
+    options.repository = repository?.bytes
+    options.isAppendOnly = appendOnly
+    options.isReadOnly = readOnly
+    options.timeoutSeconds = Double(timeout)
+    options.threads = threads.count
+    do {
+      try serve(options) { repository, push in
+        let line = ReceiveHistoryLine(push)
+        try? repository.appendHistory(jsonText(line, isLine: true))
+      }
+      return .done
+    } catch let failure as Failure {
+      // The client has been told, and says it.
+      return ExitStatus(failure.kind)
+    }
+  }
+}
+
+/// What a snapshot that came leaves in the history of the repository that it came to.
+private struct ReceiveHistoryLine: Encodable {
+  let time: String
+  let command = "receive"
+  let snapshot: String
+  let bytesReceived: UInt64
+  let filesLinked: UInt64
+  let filesCopied: UInt64
+  let exitStatus: Int32 = 0
+  let elapsedSeconds: Double
+
+  enum CodingKeys: String, CodingKey {
+    case time, command, snapshot
+    case bytesReceived = "bytes_received"
+    case filesLinked = "files_linked"
+    case filesCopied = "files_copied"
+    case exitStatus = "exit_status"
+    case elapsedSeconds = "elapsed_seconds"
+  }
+
+  init(_ push: ReceivedPush) {
+    time = push.began.rfc3339
+    snapshot = push.snapshot.name.description
+    bytesReceived = push.bytesReceived
+    filesLinked = push.snapshot.summary.filesLinked
+    filesCopied = push.snapshot.summary.filesCopied
+    elapsedSeconds = push.elapsedSeconds
+  }
+}
