@@ -28,10 +28,11 @@ struct DiffCommand: RunnableCommand {
   @Argument(help: ArgumentHelp("Compare only what is at and below this path.", valueName: "path"))
   var path: PathArgument?
 
+  @OptionGroup var connection: RemoteConnectionOptions
   @OptionGroup var common: CommonOptions
 
   func execute() throws -> ExitStatus {
-    let repository = try common.openRepository()
+    let repository = try common.openStore(connection)
     let list = try repository.snapshots()
     let a = try repository.resolve(left, in: list)
     let b = try repository.resolve(right, in: list)
@@ -143,21 +144,25 @@ struct DiffCommand: RunnableCommand {
 struct SnapshotPath {
   let components: [[UInt8]]
 
-  /// Finds what is meant by looking into the catalogs, in order.
-  init(_ path: [UInt8], in catalogs: [CatalogReader]) throws {
-    var names = Commands.components(path)
+  /// What a path means in a snapshot of this label.
+  static func components(of path: [UInt8], below label: [UInt8]) throws(Failure) -> [[UInt8]] {
+    let names = Commands.components(path)
     if names.contains(Array("..".utf8)) {
       throw Failure(.usage, "the path \(displayName(path)) must not contain \"..\"")
     }
-    let isAbsolute = path.first == UInt8(ascii: "/")
+    return path.first == slash ? [label] + names : names
+  }
+
+  /// Finds what is meant by looking into the catalogs, in order.
+  init(_ path: [UInt8], in catalogs: [CatalogReader]) throws {
     for catalog in catalogs {
-      let below = isAbsolute ? [catalog.summary.label] + names : names
-      if try catalog.find(below) != nil {
-        names = below
+      let names = try Self.components(of: path, below: catalog.summary.label)
+      if try catalog.find(names) != nil {
         components = names
         return
       }
     }
+    let isAbsolute = path.first == slash
     throw Failure(
       .usage, "\(displayName(path)) is not in the snapshot",
       hint: isAbsolute

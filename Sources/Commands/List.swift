@@ -14,12 +14,13 @@ struct ListCommand: RunnableCommand {
         treering list --repository /backup/treering
       """)
 
+  @OptionGroup var connection: RemoteConnectionOptions
   @OptionGroup var common: CommonOptions
 
   func execute() throws -> ExitStatus {
-    let repository = try common.openRepository()
+    let repository = try common.openStore(connection)
     let list = try repository.snapshots()
-    let held = try repository.marks(.held)
+    let held = try repository.heldSnapshots()
     var sets: [SnapshotName: [String]] = [:]
     let members = try repository.members(of: list)
     for set in SnapshotSet.allCases {

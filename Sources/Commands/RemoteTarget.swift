@@ -109,3 +109,15 @@ extension RemoteConnectionOptions {
   /// Nothing is said on the command line.
   static var none: RemoteConnectionOptions { (try? parse([])) ?? RemoteConnectionOptions() }
 }
+
+extension CommonOptions {
+  /// Opens the repository to read from, which may be at the other end of a connection.
+  func openStore(_ connection: RemoteConnectionOptions) throws(Failure) -> any SnapshotStore {
+    let path = try repositoryPath()
+    guard case .ssh? = try? RemoteAddress(path) else { return try Repository.open(path) }
+    let target = try RemoteTarget(String(decoding: path, as: UTF8.self), connection, nil)
+    do { return RemoteRepository(try Connection(target.options)) } catch {
+      throw error as? Failure ?? Failure(.remote, "\(target.name): \(error)")
+    }
+  }
+}

@@ -2,6 +2,7 @@ internal import ArgumentParser
 internal import Catalog
 internal import Engine
 internal import Posix
+internal import Replication
 internal import Repository
 
 struct RestoreCommand: RunnableCommand {
@@ -43,11 +44,12 @@ struct RestoreCommand: RunnableCommand {
   var dryRun = false
 
   @OptionGroup var threads: ThreadOption
+  @OptionGroup var connection: RemoteConnectionOptions
   @OptionGroup var common: CommonOptions
 
   func execute() throws -> ExitStatus {
     Posix.Process.rememberSignals()
-    let repository = try common.openRepository()
+    let repository = try common.openStore(connection)
     let found = try repository.resolve(snapshot, in: try repository.snapshots())
     let reader = CatalogReader(try repository.openCatalog(found.name))
     let wanted: [[[UInt8]]]
@@ -64,7 +66,7 @@ struct RestoreCommand: RunnableCommand {
     let line = ProgressLine("restore", progress, common)
     defer { line.stop() }
     let result = try restore(
-      found, from: repository, options, progress: progress, monitor: monitor)
+      found, from: repository, fetcher: (repository as? RemoteRepository)?.contents(of: found.name), options, progress: progress, monitor: monitor)
     line.stop()
     report(found, result, progress, monitor)
     if result.damaged > 0 { return .damaged }

@@ -2,6 +2,7 @@ internal import ArgumentParser
 internal import Catalog
 internal import Engine
 internal import Posix
+internal import Replication
 internal import Repository
 internal import Synchronization
 
@@ -22,17 +23,18 @@ struct VerifyCommand: RunnableCommand {
   var snapshots: [String] = []
 
   @OptionGroup var threads: ThreadOption
+  @OptionGroup var connection: RemoteConnectionOptions
   @OptionGroup var common: CommonOptions
 
   func execute() throws -> ExitStatus {
-    let repository = try common.openRepository()
-    let list = try repository.snapshots()
+    let store = try common.openStore(connection)
+    let list = try store.snapshots()
     var names: [SnapshotName] = []
     if snapshots.isEmpty {
       names = list.damaged.map(\.name) + list.snapshots.map(\.name)
     } else {
       for reference in snapshots {
-        let name = try repository.resolve(reference, in: list).name
+        let name = try store.resolve(reference, in: list).name
         if !names.contains(name) { names.append(name) }
       }
     }
@@ -42,9 +44,7 @@ struct VerifyCommand: RunnableCommand {
     let isJSON = common.json
     let line = ProgressLine("verify", progress, common)
     defer { line.stop() }
-    let result = try verify(
-      names, in: repository, threads: threads.count, progress: progress
-    ) { problem in
+    let result = try check(names, in: store, progress) { problem in
       if isJSON {
         problems.withLock { $0.append(problem) }
       } else {
@@ -82,6 +82,7 @@ struct VerifyCommand: RunnableCommand {
       time: start.rfc3339, snapshots: names.count, ofSnapshots: list.snapshots.count + list.damaged.count,
       entries: progress.entries.value, bytesRead: progress.bytesRead.value,
       problems: result.problems, exitStatus: status.code)
+    guard let repository = store as? Repository else { return status }
     do {
       try Self.remember(result, in: repository, at: start)
       try repository.appendHistory(jsonText(history, isLine: true))
@@ -90,6 +91,18 @@ struct VerifyCommand: RunnableCommand {
       if common.verbose { Console.complain("note: \(error)") }
     }
     return status
+  }
+
+  /// A remote is verified where it is: only what differs travels.
+  private func check(
+    _ names: [SnapshotName], in store: any SnapshotStore, _ progress: Progress,
+    report: @escaping @Sendable (Problem) -> Void
+  ) throws -> VerifyResult {
+    guard let remote = store as? RemoteRepository else {
+      return try verify(
+        names, in: store as! Repository, threads: threads.count, progress: progress, report: report)
+    }
+    return try remote.verify(names, progress: progress, report: report)
   }
 
   /// What is damaged stays known until it is found whole.

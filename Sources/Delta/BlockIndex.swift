@@ -187,7 +187,8 @@ public final class BlockIndex {
     var done = 0
     while done < count {
       let part = min(count &- done, ScanPart.capacity)
-      let found = filterPart(bytes + done, count: part, &rolling)
+      rolling.roll(part, from: bytes + done, windowBytes: windowBytes, into: scanned.sums)
+      let found = filterPart(part)
       for number in 0..<found {
         let sum = scanned.sums[scanned.offsets[number]]
         credit &-= 1
@@ -200,22 +201,20 @@ public final class BlockIndex {
     return count
   }
 
-  /// Moves a window on by `count` bytes and collects what passes the filter; returns how many sums that are.
+  /// Collects which of the sums in `scanned` pass the filter; returns how many.
   ///
   /// Loops without branches, because one here would be mispredicted each time that a sum passes, with memory
   /// to wait for before that is noticed; like this the processor waits for many words at once.
-  private func filterPart(_ bytes: UnsafeRawPointer, count: Int, _ rolling: inout RollingSum) -> Int {
+  private func filterPart(_ count: Int) -> Int {
     let (filter, filterShift) = (filter, filterShift)
-    let (sums, words, offsets) = (scanned.sums, scanned.words, scanned.offsets)
-    rolling.roll(count, from: bytes, windowBytes: windowBytes) { at, sum in
-      sums[at] = sum
-      words[at] = filter[Int(truncatingIfNeeded: sum &>> filterShift)]
-    }
+    let (sums, offsets) = (scanned.sums, scanned.offsets)
     var found = 0
     for at in 0..<count {
-      let (first, second) = Self.filterBits(sums[at])
+      let sum = sums[at]
+      let word = filter[Int(truncatingIfNeeded: sum &>> filterShift)]
+      let (first, second) = Self.filterBits(sum)
       offsets[found] = at
-      found &+= Int(truncatingIfNeeded: (words[at] &>> first) & (words[at] &>> second) & 1)
+      found &+= Int(truncatingIfNeeded: (word &>> first) & (word &>> second) & 1)
     }
     for number in 0..<found { scanned.slots[number] = slots[home(of: sums[offsets[number]])] }
     return found
@@ -228,15 +227,12 @@ private final class ScanPart {
   static let capacity = 256
 
   let sums = UnsafeMutablePointer<UInt64>.allocate(capacity: capacity)
-  /// For each sum, what the filter has for it.
-  let words = UnsafeMutablePointer<UInt64>.allocate(capacity: capacity)
   let offsets = UnsafeMutablePointer<Int>.allocate(capacity: capacity)
   /// For each sum that passes, the first slot where it may be.
   let slots = UnsafeMutablePointer<UInt64>.allocate(capacity: capacity)
 
   deinit {
     sums.deallocate()
-    words.deallocate()
     offsets.deallocate()
     slots.deallocate()
   }

@@ -94,10 +94,9 @@ struct RollingSum {
 
   /// Moves `count` bytes on; `bytes` is where the window starts, and what follows the window is readable.
   ///
-  /// `visit` takes the number and the sum of each window that it leaves behind.
-  @inline(__always)
+  /// `sums` takes the sums of the windows that it leaves behind.
   mutating func roll(
-    _ count: Int, from bytes: UnsafeRawPointer, windowBytes: Int, _ visit: (Int, UInt64) -> Void
+    _ count: Int, from bytes: UnsafeRawPointer, windowBytes: Int, into sums: UnsafeMutablePointer<UInt64>
   ) {
     let square = WeakSum.multiplier &* WeakSum.multiplier
     let leaving = leaving
@@ -108,15 +107,14 @@ struct RollingSum {
       let first = change(bytes + at, windowBytes, leaving)
       let second = change(bytes + (at &+ 1), windowBytes, leaving)
       let sum = inner &* WeakSum.multiplier
-      visit(at, sum)
-      visit(at &+ 1, (sum &+ first) &* WeakSum.multiplier)
+      sums[at] = sum
+      sums[at &+ 1] = (sum &+ first) &* WeakSum.multiplier
       inner = inner &* square &+ (first &* WeakSum.multiplier &+ second)
       at &+= 2
     }
     if at < count {
-      let sum = inner &* WeakSum.multiplier
-      visit(at, sum)
-      inner = sum &+ change(bytes + at, windowBytes, leaving)
+      sums[at] = inner &* WeakSum.multiplier
+      inner = sums[at] &+ change(bytes + at, windowBytes, leaving)
     }
     self.inner = inner
   }

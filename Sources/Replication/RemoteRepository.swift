@@ -171,9 +171,10 @@ public final class RemoteRepository: SnapshotStore, @unchecked Sendable {
 
   /// Has snapshots verified at the far side, which reads them; `report` gets each path that differs.
   public func verify(
-    _ names: [SnapshotName], report: (Problem) -> Void
-  ) throws -> (problems: UInt64, damaged: UInt64, filesRead: UInt64, entries: UInt64, bytesRead: UInt64) {
-    try connection.explained {
+    _ names: [SnapshotName], progress: Progress, report: (Problem) -> Void
+  ) throws(Failure) -> VerifyResult {
+    let start = Clock.monotonic()
+    return try connection.explained {
       var message = MessageWriter()
       message.integer(UInt64(names.count))
       for name in names { message.text(name.bytes) }
@@ -181,17 +182,28 @@ public final class RemoteRepository: SnapshotStore, @unchecked Sendable {
       while true {
         let frame = try channel.receive(.problem, .end)
         var reader = MessageReader(frame.payload)
-        if frame.type == .end {
-          return (
-            try reader.integer(), try reader.integer(), try reader.integer(), try reader.integer(), try reader.integer()
-          )
+        guard frame.type == .end else {
+          report(try problem(&reader))
+          continue
         }
-        guard let name = SnapshotName(try reader.text(limit: 64)) else { throw WireError("a snapshot has no proper name") }
-        let path = try reader.text(limit: Wire.frameBytes)
-        let text = displayName(try reader.text(limit: 4096))
-        report(Problem(snapshot: name, path: path, message: text, isDamage: try reader.integer() == 1))
+        var result = VerifyResult(
+          problems: try reader.integer(), damaged: try reader.integer(), filesRead: try reader.integer())
+        progress.entries.store(try reader.integer(), ordering: .relaxed)
+        progress.bytesRead.store(try reader.integer(), ordering: .relaxed)
+        try reader.end()
+        result.elapsedSeconds = Clock.monotonic() - start
+        return result
       }
     }
+  }
+
+  private func problem(_ reader: inout MessageReader) throws -> Problem {
+    guard let name = SnapshotName(try reader.text(limit: 64)) else { throw WireError("a snapshot has no proper name") }
+    let path = try reader.text(limit: Wire.frameBytes)
+    let text = displayName(try reader.text(limit: 4096))
+    let isDamage = try reader.integer() == 1
+    try reader.end()
+    return Problem(snapshot: name, path: path, message: text, isDamage: isDamage)
   }
 }
 

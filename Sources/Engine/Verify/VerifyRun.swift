@@ -29,8 +29,14 @@ public struct VerifyResult: Sendable {
   /// Regular files whose bytes were read; an inode that several snapshots share counts once.
   public var filesRead: UInt64
   /// How many paths of each snapshot differ, or, where something could not be looked at, `nil`.
-  public var damage: [SnapshotName: UInt64?]
-  public var elapsedSeconds: Double
+  public var damage: [SnapshotName: UInt64?] = [:]
+  public var elapsedSeconds = 0.0
+
+  public init(problems: UInt64, damaged: UInt64, filesRead: UInt64) {
+    self.problems = problems
+    self.damaged = damaged
+    self.filesRead = filesRead
+  }
 }
 
 /// Compares snapshots on disk with their catalogs: presence, kind, bytes and metadata of every entry.
@@ -64,9 +70,11 @@ public func verify(
     let root = VerifyNode(parent: nil, name: [], subtree: catalog.summary.root, stored: tree)
     try walkTree(VerifyWork(name, catalog, shared), from: root, threads: threads)
   }
-  return VerifyResult(
-    problems: shared.problems.value, damaged: shared.damaged.value, filesRead: shared.filesRead.value,
-    damage: damage, elapsedSeconds: Clock.monotonic() - start)
+  var result = VerifyResult(
+    problems: shared.problems.value, damaged: shared.damaged.value, filesRead: shared.filesRead.value)
+  result.damage = damage
+  result.elapsedSeconds = Clock.monotonic() - start
+  return result
 }
 
 /// What was read of an inode, for the other names it has.
