@@ -62,6 +62,9 @@ public final class Connection: @unchecked Sendable {
   }
 
   deinit {
+    // A server that is here still tidies up; one that is far away does so without us.
+    try? child.closeInput()
+    _ = try? child.wait(timeoutSeconds: 1)
     child.terminate()
     // Whoever kept its errors open must not keep this process.
     _ = try? child.wait(timeoutSeconds: 2)

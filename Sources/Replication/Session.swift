@@ -132,7 +132,11 @@ final class Session {
     // What is read of the system once is read now.
     _ = Repository.bootID
     let isConfined: Bool
-    do throws(Errno) { isConfined = try Process.confine(to: [repository.root]) } catch {
+    do throws(Errno) {
+      // What is mounted is looked at before an expired tree is recycled.
+      let own = Directory(try Descriptor.open(path: Array("/proc/self".utf8), [.read, .directory]))
+      isConfined = try Process.confine(to: [repository.root, own])
+    } catch {
       throw Failure(.failed, "cannot confine the server to \(displayName(path)): \(error)")
     }
     if isConfined {
