@@ -33,8 +33,11 @@ public func repair(
 }
 
 private final class RepairWork {
+  /// Names of one inode, in one snapshot or in several, have one key.
   private struct Key: Hashable {
+    /// Empty for names of an inode that has several in one snapshot.
     var path: [[UInt8]]
+    var group: UInt64?
     var digest: Digest
     var metadata: Metadata
   }
@@ -46,7 +49,7 @@ private final class RepairWork {
   private let threads: Int
   private let progress: Progress
   /// What was repaired, for other snapshots that shared it.
-  private var repaired: [Key: SnapshotName] = [:]
+  private var repaired: [Key: (snapshot: SnapshotName, path: [[UInt8]])] = [:]
 
   init(
     _ repository: Repository, _ other: any SnapshotStore, _ list: SnapshotList,
@@ -81,10 +84,12 @@ private final class RepairWork {
       }
       try replace(name, in: target, with: problem.components, wanted)
     case .file(let row, let record):
-      let key = Key(path: problem.components, digest: row.digest, metadata: row.metadata)
+      let key = Key(
+        path: row.linkGroup == nil ? problem.components : [], group: row.linkGroup, digest: row.digest,
+        metadata: row.metadata)
       if try !linkRepaired(key, name, in: target, row, of: record) {
         try replace(name, in: target, with: problem.components, wanted)
-        repaired[key] = problem.snapshot
+        repaired[key] = (problem.snapshot, problem.components)
       }
     }
     // Its names are as they were, and so is its time.
@@ -95,13 +100,13 @@ private final class RepairWork {
   private func linkRepaired(
     _ key: Key, _ name: [UInt8], in target: Directory, _ row: FileRow, of record: DirectoryRecord
   ) throws -> Bool {
-    guard let snapshot = repaired[key],
-      case .file(let before, let other)? = try? CatalogReader(repository.openCatalog(snapshot)).find(key.path),
-      record.hasSameContent(row, other, before),
-      let source = try? repository.openTree(snapshot).directory(path: key.path.dropLast())
+    guard let (snapshot, path) = repaired[key],
+      case .file(let before, let other)? = try? CatalogReader(repository.openCatalog(snapshot)).find(path),
+      other.attributes(of: before) == record.attributes(of: row), let firstName = path.last,
+      let source = try? repository.openTree(snapshot).directory(path: path.dropLast())
     else { return false }
     let temporary = try Self.temporaryName()
-    do throws(Errno) { try source.descriptor.link(name.span, to: target.descriptor, as: temporary.span) } catch {
+    do throws(Errno) { try source.descriptor.link(firstName.span, to: target.descriptor, as: temporary.span) } catch {
       return false
     }
     try target.descriptor.rename(temporary.span, to: target.descriptor, as: name.span, replacing: true)
