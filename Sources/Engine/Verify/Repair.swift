@@ -130,8 +130,9 @@ private final class RepairWork {
       throw Failure(.failed, "it is damaged in \(displayName(other.path)) as well")
     }
     try below.descriptor.synchronizeFileSystem()
-    // Whatever stands there is damaged; a directory in a file's place is moved away whole.
-    if (try? target.descriptor.status(of: name.span))?.kind == .directory {
+    // Whatever stands there is damaged. Where it or what takes its place is a directory, it is moved away first.
+    let isDirectory = if case .directory = wanted { true } else { false }
+    if let present = try? target.descriptor.status(of: name.span), isDirectory || present.kind == .directory {
       try repository.discard(directory: name, of: target)
     }
     try below.descriptor.rename(name.span, to: target.descriptor, as: name.span, replacing: true)
