@@ -1,0 +1,159 @@
+import Foundation
+import Synchronization
+import Testing
+
+import Catalog
+import Engine
+import Posix
+import Repository
+
+@testable import Replication
+
+/// A repository with two snapshots that can be pushed, and one that has the older and receives; removed with its
+/// last reference.
+final class World: @unchecked Sendable {
+  let path: String
+  let near: Repository
+  let far: Repository
+  private(set) var older: Snapshot!
+  private(set) var newer: Snapshot!
+
+  init() throws {
+    Posix.Process.clearCreationMask()
+    Posix.Process.ignoreBrokenPipes()
+    path = FileManager.default.temporaryDirectory.appendingPathComponent("treering-peer-\(UUID().uuidString)").path
+    try FileManager.default.createDirectory(atPath: path + "/source", withIntermediateDirectories: true)
+    near = try Repository.initialize(Array((path + "/near").utf8), at: Clock.now())
+    far = try Repository.initialize(Array((path + "/far").utf8), at: Clock.now())
+    try run(
+      """
+      cd source; mkdir a b b/c; seq 1 4000 > a/large; echo one > a/one; ln a/one a/other; ln -s one a/link
+      mkfifo a/fifo; : > b/empty; echo deep > b/c/deep; echo kept > b/kept
+      """)
+    older = try snapshot(as: "2020-01-01T00-00-00Z")
+    let result = try pushHonestly(older)
+    #expect(result.isNew)
+    try run("cd source; seq 1 4000 | sed 's/^2000$/x/' > a/large; echo new > b/new; mv b/c a/moved; mkdir d; echo d > d/d")
+    newer = try snapshot(as: "2021-01-01T00-00-00Z")
+  }
+
+  deinit { _ = try? run("rm -rf '\(path)'") }
+
+  /// Takes a snapshot and gives it a name of long ago.
+  private func snapshot(as name: String) throws -> Snapshot {
+    let lock = try near.lock(command: "test", at: Clock.now())
+    let result = try lock.hold {
+      try takeSnapshot(
+        of: SnapshotOptions(sources: [Array((path + "/source").utf8)], threads: 1), in: near, program: "test",
+        progress: Progress(), monitor: SilentMonitor())
+    }
+    let old = result.snapshot.name.description
+    try run("cd near; mv \(old) \(name); mv .treering/catalogs/\(old).catalog .treering/catalogs/\(name).catalog")
+    try run("cd near; ln -sfn \(name) latest")
+    return Snapshot(name: SnapshotName(Array(name.utf8))!, summary: result.snapshot.summary)
+  }
+
+  @discardableResult
+  func run(_ command: String) throws -> String {
+    let process = Foundation.Process()
+    process.executableURL = URL(fileURLWithPath: "/bin/sh")
+    process.arguments = ["-c", "export LC_ALL=C; set -e; cd '\(path)'; " + command]
+    let pipe = Pipe()
+    process.standardOutput = pipe
+    try process.run()
+    let data = pipe.fileHandleForReading.readDataToEndOfFile()
+    process.waitUntilExit()
+    struct Failed: Error { var command: String }
+    guard process.terminationStatus == 0 else { throw Failed(command: command) }
+    return String(decoding: data, as: UTF8.self)
+  }
+
+  /// The far repository but for what a push that failed may leave: names, kinds, sizes, times, inodes, contents.
+  func fingerprint() throws -> String {
+    try run(
+      """
+      cd far
+      find . \\( -path ./.treering/pending -o -path ./.treering/trash -o -path ./.treering/spare \\) -prune -o \
+        ! -path ./.treering/lock ! -path . ! -path ./.treering -printf '%p %y %m %U %G %s %T@ %i %n %l\\n' | sort
+      find 2* .treering/catalogs -type f -print0 | sort -z | xargs -0r sha256sum
+      """)
+  }
+
+  /// As `Repository.snapshots` finds them.
+  func names() throws -> [String] { try far.snapshots().snapshots.map(\.name.description) }
+
+  func serveOptions(timeoutSeconds: Double = 5, isReadOnly: Bool = false) -> ServeOptions {
+    var options = ServeOptions(program: "test")
+    options.repository = far.path
+    options.timeoutSeconds = timeoutSeconds
+    options.isReadOnly = isReadOnly
+    options.confines = false
+    return options
+  }
+
+  func remoteOptions(timeoutSeconds: Double = 5) -> RemoteOptions {
+    RemoteOptions(
+      command: [], path: far.path, shown: "far", timeoutSeconds: timeoutSeconds, program: "test", onLine: { _ in })
+  }
+
+  /// Pushes with the client of the product.
+  @discardableResult
+  func pushHonestly(_ snapshot: Snapshot) throws -> PushResult {
+    let server = Server(serveOptions(timeoutSeconds: 20))
+    defer { server.end() }
+    let connection = try Connection(remoteOptions(timeoutSeconds: 20), over: server.client)
+    return try push(
+      snapshot, of: near, over: connection, isDryRun: false, progress: PushProgress(), monitor: SilentMonitor())
+  }
+
+  /// Takes the newer snapshot away from the receiver.
+  func forgetNewer() throws {
+    try run(
+      """
+      cd far; rm -rf 2021* .treering/catalogs/2021* .treering/pending/* .treering/trash/* .treering/spare/* *ly
+      ln -sfn 2020-01-01T00-00-00Z latest
+      """)
+    try run("rm -rf near/.treering/remotes")
+  }
+}
+
+final class SilentMonitor: Monitor {
+  func warn(_ warning: Warning) {}
+  func note(_ shortcoming: String) {}
+}
+
+/// A session on a thread of its own.
+final class Server: @unchecked Sendable {
+  let client: MemoryTransport
+  private let server: MemoryTransport
+  private let outcome = Mutex<(isOver: Bool, error: (any Error)?)>((false, nil))
+  private var thread: BackgroundThread!
+  /// What the server has said.
+  var recording: [UInt8] { server.recording }
+
+  init(_ options: ServeOptions) {
+    (client, server) = MemoryTransport.pair()
+    thread = BackgroundThread { [self] in
+      var failure: (any Error)?
+      do { try serve(options, over: server, onReceived: { _, _ in }) } catch { failure = error }
+      outcome.withLock { $0 = (true, failure) }
+      server.close()
+      server.stopReading()
+    }
+  }
+
+  /// Closes the client's end and waits for the session's; its error.
+  @discardableResult
+  func end() -> (any Error)? {
+    client.close()
+    client.stopReading()
+    return wait()
+  }
+
+  func wait() -> (any Error)? {
+    thread.join()
+    return outcome.withLock { $0.error }
+  }
+
+  var isOver: Bool { outcome.withLock { $0.isOver } }
+}
