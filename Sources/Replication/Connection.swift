@@ -103,7 +103,7 @@ public final class Connection: @unchecked Sendable {
         hint: "use the newer treering at both ends")
     }
     repositoryID = try reader.text(limit: 64)
-    guard !repositoryID.isEmpty, repositoryID.allSatisfy({ $0 > 32 && $0 < 127 && $0 != UInt8(ascii: "/") }) else {
+    guard isIdentifier(repositoryID) else {
       throw WireError("a repository has an impossible id")
     }
     _ = try reader.text(limit: 256)

@@ -42,7 +42,7 @@ final class PushSession {
     guard let name = SnapshotName(try reader.text(limit: 64)) else { throw WireError("a snapshot has no proper name") }
     self.name = name
     client = try reader.text(limit: 64)
-    guard !client.isEmpty, client.allSatisfy({ $0 > 32 && $0 < 127 }) else {
+    guard isIdentifier(client) else {
       throw WireError("a client has an impossible id")
     }
     sent = try CatalogSummary(encoded: try reader.text(limit: Wire.frameBytes))
@@ -96,9 +96,19 @@ final class PushSession {
       tree = try ReceivedTree(
         try repository.incoming(name), client: client, root: sent.root.digest, base: base?.summary.root.digest,
         directoryLimit: sent.root.totals.entries)
-      try accept()
-      return try receive()
+      do {
+        try accept()
+        return try receive()
+      } catch {
+        // What came of one who does not keep to the protocol must not stand in the way of one who does.
+        if Self.isLie(error) { try? repository.discardIncoming(name) }
+        throw error
+      }
     }
+  }
+
+  private static func isLie(_ error: any Error) -> Bool {
+    error is WireError || error is CatalogError || (error as? Failure)?.kind == .refused
   }
 
   private func isOwn(_ other: SnapshotName) -> Bool {
@@ -206,7 +216,7 @@ final class PushSession {
       let digest = try parts.digest()
       guard let record = try tree.record(digest) else { throw WireError("a directory did not come before") }
       recordBytesAgain &+= UInt64(record.bytes.count)
-      guard recordBytesAgain <= 4 << 30 &+ allowedRecordBytes else {
+      guard recordBytesAgain <= 64 << 20 &+ allowedRecordBytes else {
         throw WireError("the same directories come again and again")
       }
       try enter(record, try baseFolder(&parts))

@@ -106,9 +106,10 @@ final class Session {
         if options.isReadOnly {
           throw Failure(.refused, "\(displayName(repository.path)) is served read-only: nothing can be pushed to it")
         }
+        // Also of what was given up because it was a lie.
+        defer { try? emptyTrash(of: repository, threads: options.threads) }
         let push = try PushSession(channel, repository, options, frame.payload).run()
         if let push { onReceived(repository, push) }
-        try? emptyTrash(of: repository, threads: options.threads)
       default: try reading.answer(frame)
       }
     }

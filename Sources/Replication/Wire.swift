@@ -159,6 +159,9 @@ func isComponent(_ name: [UInt8]) -> Bool {
     && !name.contains(UInt8(ascii: "/"))
 }
 
+/// True for what may be a repository's id, which names a directory and stands in lines of text.
+func isIdentifier(_ id: [UInt8]) -> Bool { isComponent(id) && id.allSatisfy { $0 > 32 && $0 < 127 } }
+
 /// The parts of a message that came whole.
 struct MessageReader: MessageSource {
   private let bytes: [UInt8]

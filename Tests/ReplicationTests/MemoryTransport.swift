@@ -7,6 +7,7 @@ private final class MemoryPipe: @unchecked Sendable {
   private let gate = Gate()
   private var bytes: [UInt8] = []
   private var isClosed = false
+  private var swallows = false
   private let capacity = 64 << 10
 
   /// Waits in short sleeps: a condition without a deadline could wait for ever.
@@ -35,6 +36,7 @@ private final class MemoryPipe: @unchecked Sendable {
   func write(_ more: UnsafeRawBufferPointer, _ timeoutMilliseconds: Int32) throws(Errno) -> Int? {
     let done: Int? = try attempt(timeoutMilliseconds) { () throws(Errno) in
       gate.locked {
+        if swallows { return more.count }
         if isClosed { return -1 }
         let count = min(capacity - bytes.count, more.count)
         if count == 0 { return nil }
@@ -47,6 +49,8 @@ private final class MemoryPipe: @unchecked Sendable {
   }
 
   func close() { gate.locked { isClosed = true } }
+
+  func swallow() { gate.locked { swallows = true } }
 }
 
 /// One end of a connection in memory.
@@ -81,6 +85,9 @@ final class MemoryTransport: Transport, @unchecked Sendable {
 
   /// What was written can be read; then it ends.
   func close() { output.close() }
+
+  /// Takes whatever the other end writes, and loses it.
+  func swallow() { input.swallow() }
 
   /// Nobody reads here any more.
   func stopReading() { input.close() }

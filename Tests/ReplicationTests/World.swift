@@ -53,8 +53,13 @@ final class World: @unchecked Sendable {
     return Snapshot(name: SnapshotName(Array(name.utf8))!, summary: result.snapshot.summary)
   }
 
+  /// Programs are started one after the other: what one inherits of another's pipes keeps it waiting.
+  private static let programs = Gate()
+
   @discardableResult
-  func run(_ command: String) throws -> String {
+  func run(_ command: String) throws -> String { try Self.programs.locked { try start(command) } }
+
+  private func start(_ command: String) throws -> String {
     let process = Foundation.Process()
     process.executableURL = URL(fileURLWithPath: "/bin/sh")
     process.arguments = ["-c", "export LC_ALL=C; set -e; cd '\(path)'; " + command]
@@ -68,15 +73,42 @@ final class World: @unchecked Sendable {
     return String(decoding: data, as: UTF8.self)
   }
 
-  /// The far repository but for what a push that failed may leave: names, kinds, sizes, times, inodes, contents.
-  func fingerprint() throws -> String {
-    try run(
-      """
-      cd far
-      find . \\( -path ./.treering/pending -o -path ./.treering/trash -o -path ./.treering/spare \\) -prune -o \
-        ! -path ./.treering/lock ! -path . ! -path ./.treering -printf '%p %y %m %U %G %s %T@ %i %n %l\\n' | sort
-      find 2* .treering/catalogs -type f -print0 | sort -z | xargs -0r sha256sum
-      """)
+  /// The far repository but for what a push that failed may leave: names, kinds, modes, owners, sizes, times, inodes,
+  /// targets, contents.
+  func fingerprint() throws -> [String] {
+    let root = path + "/far"
+    let files = FileManager.default
+    var lines: [String] = []
+    for case let name as String in files.enumerator(atPath: root)! {
+      let top = name.split(separator: "/").prefix(2).joined(separator: "/")
+      if [".treering/pending", ".treering/trash", ".treering/spare", ".treering/lock", ".treering"].contains(top) {
+        continue
+      }
+      let own = root + "/" + name
+      let about = try files.attributesOfItem(atPath: own)
+      let facts: [FileAttributeKey] = [
+        .type, .posixPermissions, .ownerAccountID, .groupOwnerAccountID, .modificationDate, .systemFileNumber,
+      ]
+      var line = name + facts.map { " \(about[$0] ?? "")" }.joined()
+      switch about[.type] as? FileAttributeType {
+      case .typeRegular?: line += " \(sha256([UInt8](try Data(contentsOf: URL(fileURLWithPath: own)))))"
+      case .typeSymbolicLink?: line += try " " + files.destinationOfSymbolicLink(atPath: own)
+      default: break
+      }
+      lines.append(line)
+    }
+    #expect(lines.count > 10)
+    return lines.sorted()
+  }
+
+  /// True as soon as nobody has the far repository's lock. A program that is just being started by another test may
+  /// have it, as it has all that this process has open, until it is executed.
+  func becomesFree() -> Bool {
+    for _ in 0..<200 {
+      if (try? far.lock(command: "test", at: Clock.now())) != nil { return true }
+      Posix.Process.sleep(milliseconds: 10)
+    }
+    return false
   }
 
   /// As `Repository.snapshots` finds them.
@@ -99,6 +131,15 @@ final class World: @unchecked Sendable {
   /// Pushes with the client of the product.
   @discardableResult
   func pushHonestly(_ snapshot: Snapshot) throws -> PushResult {
+    for _ in 0..<100 {
+      do { return try pushOnce(snapshot) } catch let failure as Failure where failure.kind == .locked {
+        Posix.Process.sleep(milliseconds: 10)
+      }
+    }
+    return try pushOnce(snapshot)
+  }
+
+  private func pushOnce(_ snapshot: Snapshot) throws -> PushResult {
     let server = Server(serveOptions(timeoutSeconds: 20))
     defer { server.end() }
     let connection = try Connection(remoteOptions(timeoutSeconds: 20), over: server.client)

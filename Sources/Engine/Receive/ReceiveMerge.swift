@@ -273,19 +273,24 @@ struct ReceiveMerge {
       throw Failure(.failed, "the content of \(displayName(path(row))) changed while it was stored")
     }
     try node.makeRoom()
+    var isOther = false
     do throws(Errno) {
       try contents.descriptor.link(digest.span, to: node.target!.descriptor, as: name)
       let target = try node.target!.descriptor.openToRead(name)
       // The same inode may have been given its metadata by a run that was cut off.
       let made = try target.status()
       // A digest names its content, and not how large a record says that it is.
-      guard made.size == row.size else { throw .invalid }
+      isOther = made.size != row.size
+      if isOther { throw .invalid }
       let missing = try applyMetadata(
         row.metadata, record.attributes(of: row), to: target, .open, currently: made, mayHaveOthers: true)
       work.progress.copied.count()
       work.progress.bytesCopied.count(made.size)
       return Self.hints(
         row, made.inode, missing.refused(toRoot: work.isRoot).union(work.timeFlags(row.metadata.modified)))
-    } catch { throw Failure.writing("write", path(row), error) }
+    } catch {
+      if isOther { throw Failure(.refused, "\(displayName(path(row))) is sent with a size that it has not") }
+      throw Failure.writing("write", path(row), error)
+    }
   }
 }
