@@ -75,6 +75,9 @@ let package = Package(
       name: "EngineTests", dependencies: ["Engine", "Repository", "Posix", "Catalog"],
       swiftSettings: strict),
     .testTarget(
+      name: "ReplicationTests",
+      dependencies: ["Replication", "Engine", "Repository", "Posix", "Catalog", "Delta"], swiftSettings: strict),
+    .testTarget(
       name: "ManualTests", exclude: ["read_catalog.py"], swiftSettings: strict),
     .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
     .testTarget(

@@ -76,7 +76,7 @@ enum Frame {
     guard found == magic, actual == number else {
       throw CatalogError("there is no frame where one should be")
     }
-    guard content <= RecordLimit.recordBytes + 64, UInt64(stored) + UInt64(headerBytes) <= left,
+    guard content <= RecordLimit.recordBytes + 64, stored <= content, UInt64(stored) + UInt64(headerBytes) <= left,
       Int(content) <= plausibleContent(Int(stored))
     else { throw CatalogError("a frame claims an impossible size") }
     return headerBytes + Int(stored)

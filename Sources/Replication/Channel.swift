@@ -34,6 +34,7 @@ final class Channel: @unchecked Sendable {
   private var buffer: [UInt8] = []
   private var start = 0
   private var waiting: [Frame] = []
+  private var waitingBytes = 0
   private var hasEnded = false
   private var aliveNumber: UInt64 = 0
   private var heardAt = Clock.monotonic()
@@ -52,7 +53,9 @@ final class Channel: @unchecked Sendable {
   }
 
   func send(_ type: FrameType, _ payload: UnsafeRawBufferPointer) throws {
-    precondition(payload.count <= Wire.frameBytes)
+    guard payload.count <= Wire.frameBytes else {
+      throw Failure(.remote, "something is too long to be sent: \(payload.count) bytes")
+    }
     let frame = [UInt8](unsafeUninitializedCapacity: 5 + payload.count) { bytes, count in
       let raw = UnsafeMutableRawBufferPointer(bytes)
       raw[0] = type.rawValue
@@ -106,8 +109,10 @@ final class Channel: @unchecked Sendable {
     heardAt = Clock.monotonic()
     while true {
       if !waiting.isEmpty {
-        if let frame = try meaning(waiting.removeFirst()) { return frame }
-        continue
+        let frame = waiting.removeFirst()
+        waitingBytes -= frame.payload.count
+        if frame.type == .failure { throw try Failure(frame.payload) }
+        return frame
       }
       if hasEnded { return nil }
       try read(timeoutMilliseconds: 100)
@@ -134,24 +139,22 @@ final class Channel: @unchecked Sendable {
     if hasEnded && waiting.isEmpty { throw Self.ended }
   }
 
-  private func meaning(_ frame: Frame) throws -> Frame? {
-    switch frame.type {
-    case .failure: throw try Failure(frame.payload)
-    case .alive:
-      // Only who gets on with something is alive.
-      var reader = MessageReader(frame.payload)
-      let number = try reader.integer()
-      if number > aliveNumber { heardAt = Clock.monotonic() }
-      aliveNumber = max(number, aliveNumber)
-      return nil
-    default:
+  private func take(_ type: FrameType, _ payload: ArraySlice<UInt8>) throws {
+    if type != .alive {
       heardAt = Clock.monotonic()
-      return frame
+      waiting.append((type, Array(payload)))
+      waitingBytes += payload.count
+      return
     }
+    // Only who gets on with something is alive.
+    var reader = MessageReader(Array(payload))
+    let number = try reader.integer()
+    if number > aliveNumber { heardAt = Clock.monotonic() }
+    aliveNumber = max(number, aliveNumber)
   }
 
   private func readWhatIsThere() throws {
-    while !hasEnded, waiting.count < 4096, try read(timeoutMilliseconds: 0) {}
+    while !hasEnded, waiting.count < 4096, waitingBytes < Wire.waitingBytes, try read(timeoutMilliseconds: 0) {}
   }
 
   @discardableResult
@@ -193,7 +196,7 @@ final class Channel: @unchecked Sendable {
         throw WireError("a frame has the unknown type \(buffer[start])")
       }
       guard buffer.count - start >= 5 + length else { return }
-      waiting.append((type, Array(buffer[start + 5..<start + 5 + length])))
+      try take(type, buffer[start + 5..<start + 5 + length])
       start += 5 + length
     }
   }

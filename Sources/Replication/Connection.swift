@@ -40,8 +40,9 @@ public final class Connection: @unchecked Sendable {
   let options: RemoteOptions
   /// Of the far side's repository.
   public private(set) var repositoryID: [UInt8] = []
-  private let child: PipedChild
-  private let errors: BackgroundThread
+  /// `nil` where the other end is no program of ours.
+  private let child: PipedChild?
+  private let errors: BackgroundThread?
 
   public var bytesSent: UInt64 { channel.bytesSent.value }
   public var bytesReceived: UInt64 { channel.bytesReceived.value }
@@ -49,10 +50,11 @@ public final class Connection: @unchecked Sendable {
   /// Starts the program and introduces itself.
   public init(_ options: RemoteOptions) throws {
     self.options = options
+    let child: PipedChild
     do throws(Errno) { child = try PipedChild.start(options.command) } catch {
       throw Failure(.remote, "cannot start \(displayName(options.command.first ?? [])): \(error)")
     }
-    let child = child
+    self.child = child
     let onLine = options.onLine
     errors = BackgroundThread { Self.passOn(child, onLine) }
     channel = Channel(
@@ -61,7 +63,19 @@ public final class Connection: @unchecked Sendable {
     try explained { try greet() }
   }
 
+  /// Introduces itself to a server that is reached already.
+  init(_ options: RemoteOptions, over transport: any Transport) throws {
+    self.options = options
+    child = nil
+    errors = nil
+    channel = Channel(
+      transport, timeoutSeconds: options.timeoutSeconds, readsWhileSending: true,
+      bytesPerSecond: options.bytesPerSecond)
+    try explained { try greet() }
+  }
+
   deinit {
+    guard let child else { return }
     // A server that is here still tidies up; one that is far away does so without us.
     try? child.closeInput()
     _ = try? child.wait(timeoutSeconds: 1)
@@ -69,7 +83,7 @@ public final class Connection: @unchecked Sendable {
     // Whoever kept its errors open must not keep this process.
     _ = try? child.wait(timeoutSeconds: 2)
     child.kill()
-    errors.join()
+    errors?.join()
   }
 
   private func greet() throws {
@@ -92,7 +106,7 @@ public final class Connection: @unchecked Sendable {
         hint: "use the newer treering at both ends")
     }
     repositoryID = try reader.text(limit: 64)
-    guard !repositoryID.isEmpty, repositoryID.allSatisfy({ $0 > 32 && $0 < 127 && $0 != UInt8(ascii: "/") }) else {
+    guard isIdentifier(repositoryID) else {
       throw WireError("a repository has an impossible id")
     }
     _ = try reader.text(limit: 256)
@@ -114,7 +128,7 @@ public final class Connection: @unchecked Sendable {
       }
       if case .interrupted = failure.kind { throw failure }
       if failure.kind == .usage { throw failure }
-      if failure.message == Channel.ended.message, let end = try? child.wait(timeoutSeconds: 2) {
+      if failure.message == Channel.ended.message, let end = try? child?.wait(timeoutSeconds: 2) {
         failure.message = Self.sentence(end, options.command)
         if end == .exited(127) { failure.hint = "is treering installed there, in the PATH of a command over ssh?" }
       }

@@ -136,20 +136,24 @@ private final class PushRun {
     }
     try channel.send(.push, message.bytes)
     let answer = try channel.receive(.accept, .published)
-    if answer.type == .published { return false }
     var reader = MessageReader(answer.payload)
+    if answer.type == .published {
+      guard try reader.integer() == 0 else { throw WireError("a snapshot is new before it was sent") }
+      return false
+    }
     let index = try reader.count(candidates.count)
     if index > 0 { chooseBase(candidates[index - 1]) }
     let partialBytes = try reader.integer()
     if partialBytes > 0 { partial = (try reader.digest(), partialBytes - 1) }
     var left = try reader.count(1 << 30)
+    let knownLimit = Int(clamping: min(snapshot.summary.root.totals.entries &* 4 &+ 65536, 1 << 24))
     try reader.end()
     while left > 0 {
       let part = try channel.receive(.have).payload
       guard part.count % 8 == 0, part.count / 8 <= left, !part.isEmpty else { throw WireError("a list is not whole") }
       left -= part.count / 8
       // More than there is to send is of no use.
-      if known.count > 1 << 24 { continue }
+      if known.count > knownLimit { continue }
       part.withUnsafeBytes { bytes in
         for offset in stride(from: 0, to: bytes.count, by: 8) {
           known.insert(bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
@@ -404,7 +408,7 @@ private final class PushRun {
       let frame = try receive(.need, .published)
       var reader = MessageReader(frame.payload)
       if frame.type == .published {
-        _ = try reader.integer()
+        guard try reader.integer() == 1 else { throw WireError("the snapshot was there before it was sent") }
         _ = try reader.integer()
         let linked = try reader.integer()
         let copied = try reader.integer()

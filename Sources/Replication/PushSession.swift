@@ -26,8 +26,13 @@ final class PushSession {
   private var baseTree: Directory?
   private var signatures: SignatureSender?
   /// What the instructions in the stream are about.
-  private var folder: (record: DirectoryRecord, base: (path: [[UInt8]], record: DirectoryRecord)?, next: Int)?
+  private var folder: (record: DirectoryRecord, base: (path: [[UInt8]], record: DirectoryRecord)?)?
   private var files: FileCursor?
+  private var directories: [DirectoryRow]?
+  /// What records have come to, what they could be built from, and what was read again of them.
+  private var recordBytes: UInt64 = 0
+  private var recordBaseBytes: UInt64 = 0
+  private var recordBytesAgain: UInt64 = 0
 
   init(_ channel: Channel, _ repository: Repository, _ options: ServeOptions, _ request: [UInt8]) throws {
     self.channel = channel
@@ -37,11 +42,26 @@ final class PushSession {
     guard let name = SnapshotName(try reader.text(limit: 64)) else { throw WireError("a snapshot has no proper name") }
     self.name = name
     client = try reader.text(limit: 64)
+    guard isIdentifier(client) else {
+      throw WireError("a client has an impossible id")
+    }
     sent = try CatalogSummary(encoded: try reader.text(limit: Wire.frameBytes))
-    guard sent.label.isEmpty || isComponent(sent.label), sent.sources.count <= Wire.sources, sent.outcome != .unfinished
+    guard sent.label.isEmpty || isComponent(sent.label), sent.sources.count <= Wire.sources,
+      sent.sources.allSatisfy(Self.isSource), sent.outcome != .unfinished,
+      [sent.started, sent.finished].allSatisfy({ Self.seconds.contains($0.seconds) })
     else { throw WireError("a snapshot has an impossible description") }
     for _ in 0..<(try reader.count(Wire.candidates)) { candidates.append(try reader.digest()) }
     try reader.end()
+  }
+
+  /// What RFC 3339 can write: the years 0 to 9999.
+  private static let seconds: ClosedRange<Int64> = -62_167_219_200...253_402_300_799
+
+  /// True for an absolute path that leads where it says.
+  private static func isSource(_ path: [UInt8]) -> Bool {
+    guard path.first == UInt8(ascii: "/"), path.count <= 1 << 14 else { return false }
+    return path.count == 1 || path.dropFirst().split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+      .allSatisfy { isComponent(Array($0)) }
   }
 
   /// Returns the snapshot; `nil` where it was here already.
@@ -49,6 +69,11 @@ final class PushSession {
     try repository.whileLocked("receive", at: began) {
       try repository.recover()
       let list = try repository.snapshots()
+      // What was built of these files has their inodes, and so may later snapshots: they must not serve again.
+      let published = Set(list.snapshots.map(\.name) + list.damaged.map(\.name))
+      for other in try repository.incomingSnapshots() where published.contains(other) {
+        try repository.discardIncoming(other)
+      }
       if let present = list.snapshots.first(where: { $0.name == name }) {
         guard present.summary.root.digest == sent.root.digest else {
           throw Failure(
@@ -58,7 +83,7 @@ final class PushSession {
         try acknowledge(present, isNew: false, Progress())
         return nil
       }
-      if list.damaged.contains(where: { $0.name == name }) {
+      if published.contains(name) {
         throw Failure(
           .refused, "\(displayName(repository.path)) has a damaged snapshot \(name) already",
           hint: "what is there is never replaced; see: treering list --repository \(displayName(repository.path))")
@@ -69,15 +94,26 @@ final class PushSession {
         try repository.discardIncoming(other)
       }
       tree = try ReceivedTree(
-        try repository.incoming(name), client: client, root: sent.root.digest, base: base?.summary.root.digest)
-      try accept()
-      do { return try receive() } catch let failure as Failure where failure.kind == .noSpace {
-        // What nobody can see goes first; the next push finds the room.
-        _ = try? repository.discardSpare()
-        try? emptyTrash(of: repository, threads: options.threads)
-        throw failure
+        try repository.incoming(name), client: client, root: sent.root.digest, base: base?.summary.root.digest,
+        directoryLimit: sent.root.totals.entries)
+      do {
+        try accept()
+        return try receive()
+      } catch {
+        // What came of one who does not keep to the protocol must not stand in the way of one who does.
+        if Self.isLie(error) { try? repository.discardIncoming(name) }
+        if (error as? Failure)?.kind == .noSpace {
+          // What nobody can see goes first; the next push finds the room.
+          _ = try? repository.discardSpare()
+          try? emptyTrash(of: repository, threads: options.threads)
+        }
+        throw error
       }
     }
+  }
+
+  private static func isLie(_ error: any Error) -> Bool {
+    error is WireError || error is CatalogError || (error as? Failure)?.kind == .refused
   }
 
   private func isOwn(_ other: SnapshotName) -> Bool {
@@ -133,6 +169,12 @@ final class PushSession {
     }
     let sender = SignatureSender(channel, baseTree, baseReader)
     signatures = sender
+    let progress = Progress()
+    let ticker = Ticker(intervalMilliseconds: 1000) {
+      let read = progress.bytesRead.value &+ sender.bytesRead.value
+      channel.sendAlive(progress.entries.value &+ read &+ progress.bytesCopied.value)
+    }
+    defer { ticker.stop() }
     do {
       while try takeMessage() {}
       sender.stop()
@@ -140,11 +182,6 @@ final class PushSession {
       sender.stop()
       throw error
     }
-    let progress = Progress()
-    let ticker = Ticker(intervalMilliseconds: 1000) {
-      channel.sendAlive(progress.entries.value + progress.bytesRead.value + progress.bytesCopied.value)
-    }
-    defer { ticker.stop() }
     let gate = Gate()
     tree.fetch = { [unowned self] digest, path, byteCount in
       try gate.locked { try self.fetch(digest, path, byteCount) }
@@ -183,6 +220,10 @@ final class PushSession {
     case .directory:
       let digest = try parts.digest()
       guard let record = try tree.record(digest) else { throw WireError("a directory did not come before") }
+      recordBytesAgain &+= UInt64(record.bytes.count)
+      guard recordBytesAgain <= 64 << 20 &+ allowedRecordBytes else {
+        throw WireError("the same directories come again and again")
+      }
       try enter(record, try baseFolder(&parts))
     case .file: try takeFile(&parts)
     case .baseFile:
@@ -191,7 +232,8 @@ final class PushSession {
     case .baseDirectory:
       guard let folder else { throw WireError("a reference belongs to no directory") }
       let index = try parts.count(Int(Int32.max))
-      let rows = try folder.record.directories()
+      let rows = try directories ?? folder.record.directories()
+      directories = rows
       guard index < rows.count else { throw WireError("a reference is to a directory that is not there") }
       try tree.add(baseDirectory: try parts.path(), for: rows[index].digest)
     case .signature: try signatures?.add(try parts.path())
@@ -221,23 +263,37 @@ final class PushSession {
     try enter(record, before)
   }
 
+  /// What came and the base are enough for so much in records.
+  private var allowedRecordBytes: UInt64 {
+    16 << 20 &+ Wire.expansion &* channel.bytesReceived.value &+ 16 &* recordBaseBytes &+ tree.partsByteCount
+  }
+
   private func takeRecordContent(_ parts: inout IncomingStream.Parts, _ before: DirectoryRecord?) throws -> [UInt8] {
     let count = try parts.count(Wire.recordBytes)
     var content: [UInt8] = []
     let source = before?.content ?? []
+    recordBaseBytes &+= UInt64(source.count)
     _ = try instructions.read(
       stream, byteCount: UInt64(count), baseByteCount: UInt64(source.count),
       base: { offset, buffer in
         let start = source.startIndex + Int(offset)
         source[start..<start + buffer.count].withUnsafeBytes { buffer.copyMemory(from: $0) }
         return true
-      }, take: { content += $0 })
+      },
+      take: {
+        content += $0
+        guard recordBytes &+ UInt64(content.count) <= allowedRecordBytes else {
+          throw WireError("a directory has more in it than came")
+        }
+      })
+    recordBytes &+= UInt64(content.count)
     return content
   }
 
   private func enter(_ record: DirectoryRecord, _ before: (path: [[UInt8]], record: DirectoryRecord, isMoved: Bool)?) throws {
-    folder = (record, before.map { ($0.path, $0.record) }, 0)
+    folder = (record, before.map { ($0.path, $0.record) })
     files = try FileCursor(record)
+    directories = nil
   }
 
   /// The file of the folder that a message is about.
@@ -359,76 +415,5 @@ private final class NoteMonitor: Monitor {
     var message = MessageWriter()
     message.text(Array(text.utf8).prefix(8000))
     try? channel.send(.note, message.bytes)
-  }
-}
-
-/// Computes signatures of the base's files beside the receiving, so that neither waits for the other.
-private final class SignatureSender: @unchecked Sendable {
-  private let gate = Gate()
-  private var waiting: [[[UInt8]]] = []
-  private var isStopped = false
-  private var thread: BackgroundThread?
-  private let channel: Channel
-  private let root: Directory?
-  private let reader: CatalogReader?
-
-  init(_ channel: Channel, _ root: Directory?, _ base: CatalogReader?) {
-    self.channel = channel
-    self.root = root
-    // A reader is one thread's.
-    reader = base.map { CatalogReader($0.catalog) }
-  }
-
-  func add(_ path: [[UInt8]]) throws {
-    guard reader != nil else { throw WireError("a signature is asked for, and there is no base") }
-    try gate.locked {
-      guard waiting.count < Wire.signatures else { throw WireError("too many signatures are asked for at once") }
-      waiting.append(path)
-      gate.wakeAll()
-    }
-    if thread == nil { thread = BackgroundThread { [self] in run() } }
-  }
-
-  func stop() {
-    gate.locked {
-      isStopped = true
-      gate.wakeAll()
-    }
-    thread?.join()
-    thread = nil
-  }
-
-  private func run() {
-    while true {
-      let path: [[UInt8]]? = gate.locked {
-        while waiting.isEmpty && !isStopped { gate.wait() }
-        return isStopped ? nil : waiting.removeFirst()
-      }
-      guard let path else { return }
-      do { try send(signature(path)) } catch { return }
-    }
-  }
-
-  /// The encoded signature; empty where the file is lost.
-  private func signature(_ path: [[UInt8]]) -> [UInt8] {
-    guard case .file(let row, _)? = try? reader?.find(path), row.kind == .regular, let name = path.last,
-      let directory = try? root?.directory(path: path.dropLast()),
-      let file = try? directory.descriptor.openToRead(name.span), (try? file.status())?.size == row.size,
-      let salt = try? Process.randomBytes(8)
-    else { return [] }
-    let source = StoredSource(file, byteCount: row.size)
-    let number = salt.reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
-    return (try? Signature(of: source, blockBytes: BlockSize.remote(row.size), salt: number))?.encoded() ?? []
-  }
-
-  /// In frames; the last is shorter than a frame may be.
-  private func send(_ bytes: [UInt8]) throws {
-    var rest = bytes[...]
-    while true {
-      let part = rest.prefix(Wire.frameBytes)
-      rest = rest.dropFirst(part.count)
-      try channel.send(.signature, Array(part))
-      if part.count < Wire.frameBytes { return }
-    }
   }
 }

@@ -23,25 +23,38 @@ final class ReadingSession {
   func answer(_ frame: Channel.Frame) throws {
     var reader = MessageReader(frame.payload)
     switch frame.type {
-    case .list: try list()
+    case .list:
+      try reader.end()
+      try list()
     case .openCatalog:
-      let catalog = try open(try name(&reader))
+      let name = try name(&reader)
+      try reader.end()
+      let catalog = try open(name)
       var message = MessageWriter()
       message.integer(catalog.byteCount)
       try channel.send(.bytes, message.bytes)
     case .readCatalog:
-      let catalog = try open(try name(&reader))
+      let name = try name(&reader)
       let offset = try reader.integer()
       let count = try reader.count(Wire.frameBytes)
+      try reader.end()
+      let catalog = try open(name)
       guard offset <= catalog.byteCount else { throw WireError("a catalog is read beyond its end") }
       try channel.send(.bytes, try catalog.read(at: offset, count: count))
     case .fetch:
       let name = try name(&reader)
-      try fetch(name, try reader.path())
-    case .verify: try verify(&reader)
+      let path = try reader.path()
+      try reader.end()
+      try fetch(name, path)
+    case .verify:
+      var names: [SnapshotName] = []
+      for _ in 0..<(try reader.count(1 << 16)) { names.append(try name(&reader)) }
+      try reader.end()
+      // Each takes the time of a reading of all its files.
+      guard Set(names).count == names.count else { throw WireError("a snapshot is to be verified twice") }
+      try verify(names)
     default: throw WireError("a frame of type \(frame.type.rawValue) came where none may")
     }
-    try reader.end()
   }
 
   private func name(_ reader: inout MessageReader) throws -> SnapshotName {
@@ -64,7 +77,7 @@ final class ReadingSession {
       var message = MessageWriter()
       message.integer(1 as UInt64)
       message.text(snapshot.name.bytes)
-      message.text(snapshot.summary.encoded)
+      message.text(encoded(snapshot.summary))
       let sets = SnapshotSet.allCases.compactMap { set in
         (members[set] ?? []).firstIndex(of: snapshot.name).map { "\(set.rawValue).\($0)" }
       }
@@ -85,6 +98,16 @@ final class ReadingSession {
     var message = MessageWriter()
     message.text(Array((try repository.heldRotation() ?? "").utf8).prefix(4000))
     try channel.send(.end, message.bytes)
+  }
+
+  /// In a frame; without its sources where there are too many of them.
+  private func encoded(_ summary: CatalogSummary) -> [UInt8] {
+    let bytes = summary.encoded
+    if bytes.count <= Wire.frameBytes - 8192 { return bytes }
+    var short = summary
+    short.sources = []
+    short.mounts = []
+    return short.encoded
   }
 
   /// Sends a stored file: whether it is there, and its bytes. What they are is for the client to check.
@@ -137,9 +160,7 @@ final class ReadingSession {
     if failure != nil { throw .brokenPipe }
   }
 
-  private func verify(_ reader: inout MessageReader) throws {
-    var names: [SnapshotName] = []
-    for _ in 0..<(try reader.count(1 << 16)) { names.append(try name(&reader)) }
+  private func verify(_ names: [SnapshotName]) throws {
     let progress = Progress()
     let channel = self.channel
     let ticker = Ticker(intervalMilliseconds: 1000) {
@@ -149,7 +170,7 @@ final class ReadingSession {
     let result = try Engine.verify(names, in: repository, threads: threads, progress: progress) { problem in
       var message = MessageWriter()
       message.text(problem.snapshot.bytes)
-      message.text(problem.path)
+      message.text(problem.path.prefix(Wire.frameBytes - 8192))
       message.text(Array(problem.message.utf8).prefix(4000))
       message.integer(problem.isDamage ? 1 : 0 as UInt64)
       try? channel.send(.problem, message.bytes)

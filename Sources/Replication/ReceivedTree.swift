@@ -24,7 +24,9 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
   let contents: Directory
   private let parts: Descriptor
   private let tools = AssemblyTools()
+  private let directoryLimit: UInt64
   private var end: UInt64 = 0
+  var partsByteCount: UInt64 { end }
   /// The digits of the file that is coming, or was when the connection was lost.
   private var partialDigits: [UInt8]?
   private var records: [Digest: Part] = [:]
@@ -40,8 +42,10 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
   private static let partialPrefix = Array("partial.".utf8)
 
   /// Opens what came earlier of the same snapshot from the same client. `base` is the root that references go by.
-  init(_ directory: Directory, client: [UInt8], root: Digest, base: Digest?) throws {
+  /// There are no more directories than `directoryLimit`.
+  init(_ directory: Directory, client: [UInt8], root: Digest, base: Digest?, directoryLimit: UInt64) throws {
     self.directory = directory
+    self.directoryLimit = directoryLimit
     let boot = Repository.bootID
     func line(_ base: Digest?, _ boot: [UInt8]) -> [UInt8] {
       Array("\(displayName(client)) \(root) \(base.map { "\($0)" } ?? "-") ".utf8) + boot
@@ -131,7 +135,8 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
     var head = [kind.rawValue]
     for shift in [0, 8, 16, 24] { head.append(UInt8(truncatingIfNeeded: payload.count >> shift)) }
     do throws(Errno) {
-      try parts.write(head + payload, at: end)
+      try parts.write(payload, at: end + 5)
+      try parts.write(head, at: end)
     } catch { throw Failure.writing("receive a snapshot in", Array("pending".utf8), error) }
     try know(kind, payload, at: end + 5)
     end += 5 + UInt64(payload.count)
@@ -150,14 +155,23 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
     let hasher = SHA256()
     hasher.update(content)
     let digest = hasher.finish()
-    if records[digest] == nil { try add(.record, content) }
-    if let path { try addPath(.movedRecord, digest, path) }
+    if records[digest] == nil {
+      guard UInt64(records.count) < directoryLimit else { throw WireError("there are more directories than was announced") }
+      try add(.record, content)
+    }
+    if let path, movedRecords[digest] == nil { try addPath(.movedRecord, digest, path) }
     return (record, digest)
   }
 
-  func add(baseFile path: [[UInt8]], for digest: Digest) throws { try addPath(.baseFile, digest, path) }
+  // The first reference stays: whoever gave it again and again would fill the disk.
 
-  func add(baseDirectory path: [[UInt8]], for digest: Digest) throws { try addPath(.baseDirectory, digest, path) }
+  func add(baseFile path: [[UInt8]], for digest: Digest) throws {
+    if baseFiles[digest] == nil { try addPath(.baseFile, digest, path) }
+  }
+
+  func add(baseDirectory path: [[UInt8]], for digest: Digest) throws {
+    if baseDirectories[digest] == nil { try addPath(.baseDirectory, digest, path) }
+  }
 
   private func path(_ part: Part?) throws -> [[UInt8]]? {
     guard let part else { return nil }

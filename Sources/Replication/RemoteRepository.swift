@@ -68,9 +68,14 @@ public final class RemoteRepository: SnapshotStore, @unchecked Sendable {
     return found
   }
 
+  /// Of all that a server may tell of its snapshots.
+  private static let listBytes = 256 << 20
+
   private func ask() throws(Failure) -> Listing {
     try connection.explained {
       var listing = Listing()
+      var names: Set<SnapshotName> = []
+      var byteCount = 0
       try channel.send(.list)
       while true {
         let frame = try channel.receive(.snapshot, .end)
@@ -80,9 +85,11 @@ public final class RemoteRepository: SnapshotStore, @unchecked Sendable {
           listing.rotationHeld = held.isEmpty ? nil : held
           return listing
         }
-        guard listing.snapshots.count + listing.damaged.count < 1 << 20 else { throw WireError("a list does not end") }
+        byteCount += frame.payload.count
+        guard names.count < 1 << 20, byteCount < Self.listBytes else { throw WireError("a list does not end") }
         let isWhole = try reader.integer() == 1
         guard let name = SnapshotName(try reader.text(limit: 64)) else { throw WireError("a snapshot has no proper name") }
+        guard names.insert(name).inserted else { throw WireError("a list has a snapshot twice") }
         if !isWhole {
           listing.damaged.append((name, displayName(try reader.text(limit: 4096))))
           continue
@@ -157,11 +164,16 @@ public final class RemoteRepository: SnapshotStore, @unchecked Sendable {
       } else {
         let size = try parts.integer()
         if size != byteCount { trouble = "its size is \(size) and not \(byteCount) bytes" }
+        // What is not wanted is read all the same, to get to what comes after it; but not for ever.
+        guard size <= max(byteCount &* 2, 1 << 30) else { throw WireError("\(trouble ?? "")") }
         _ = try InstructionReader().read(
           stream, byteCount: size, baseByteCount: 0, base: { _, _ in false },
           take: { if size == byteCount { try take($0) } })
       }
+      var left = 16
       while !isAtEnd {
+        left -= 1
+        guard left > 0 else { throw WireError("a file does not end") }
         let frame = try channel.receive(.stream, .end)
         isAtEnd = frame.type == .end
       }

@@ -16,6 +16,8 @@ public struct ServeOptions: Sendable {
   public var threads = 1
   /// Name and version of this program.
   public var program: String
+  /// False where the process has other things to do afterwards.
+  var confines = true
 
   public init(program: String) { self.program = program }
 }
@@ -25,6 +27,13 @@ public struct ServeOptions: Sendable {
 /// Throws what ended it before its end; the client has been told.
 public func serve(_ options: ServeOptions, onReceived: @escaping (Repository, ReceivedPush) -> Void) throws {
   let transport = try StandardTransport()
+  try serve(options, over: transport, onReceived: onReceived)
+}
+
+/// The far side of a connection that is there already.
+func serve(
+  _ options: ServeOptions, over transport: any Transport, onReceived: @escaping (Repository, ReceivedPush) -> Void
+) throws {
   let channel = Channel(transport, timeoutSeconds: options.timeoutSeconds, readsWhileSending: false)
   do { try Session(channel, options, onReceived).run() } catch {
     let failure: Failure
@@ -97,9 +106,10 @@ final class Session {
         if options.isReadOnly {
           throw Failure(.refused, "\(displayName(repository.path)) is served read-only: nothing can be pushed to it")
         }
+        // Also of what was given up because it was a lie.
+        defer { try? emptyTrash(of: repository, threads: options.threads) }
         let push = try PushSession(channel, repository, options, frame.payload).run()
         if let push { onReceived(repository, push) }
-        try? emptyTrash(of: repository, threads: options.threads)
       default: try reading.answer(frame)
       }
     }
@@ -131,6 +141,7 @@ final class Session {
     let repository = try Repository.open(path)
     // What is read of the system once is read now.
     _ = Repository.bootID
+    guard options.confines else { return repository }
     let isConfined: Bool
     do throws(Errno) {
       // What is mounted is looked at before an expired tree is recycled.

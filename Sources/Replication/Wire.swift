@@ -11,6 +11,11 @@ enum Wire {
   static let windowLog: Int32 = 23
   static let pathComponents = 4096
   static let recordBytes = 256 << 20
+  /// What a peer's bytes may become in a record: more than any directory's do, and little enough that memory and
+  /// disk are taken by what came and not by what was claimed.
+  static let expansion: UInt64 = 1024
+  /// Frames that came and nobody has asked for yet.
+  static let waitingBytes = 16 << 20
   static let candidates = 1000
   static let sources = 1000
   /// Signatures that are asked for and have not come.
@@ -153,6 +158,9 @@ func isComponent(_ name: [UInt8]) -> Bool {
   !name.isEmpty && name.count <= 255 && name != [46] && name != [46, 46] && !name.contains(0)
     && !name.contains(UInt8(ascii: "/"))
 }
+
+/// True for what may be a repository's id, which names a directory and stands in lines of text.
+func isIdentifier(_ id: [UInt8]) -> Bool { isComponent(id) && id.allSatisfy { $0 > 32 && $0 < 127 } }
 
 /// The parts of a message that came whole.
 struct MessageReader: MessageSource {

@@ -30,7 +30,9 @@ struct ReceiveMerge {
     var files = try FileCursor(record)
     var baseFiles = try base.map { try FileCursor($0) }
     var directories: [(row: DirectoryRow, isRecycled: Bool)] = []
-    for row in try record.directories() {
+    let rows = try record.directories()
+    try work.announce(record.fileCount + rows.count)
+    for row in rows {
       let name = record.bytes.span.extracting(row.name)
       while let file = files.current, compareNames(record.bytes.span.extracting(file.name), name) < 0 {
         try take(file, &baseFiles)
@@ -103,7 +105,9 @@ struct ReceiveMerge {
 
   /// The names of one inode become names of one inode again.
   private func storeGrouped(_ row: FileRow, _ before: FileRow?) throws -> Hints {
-    let key = ReceivedInode(group: row.linkGroup!, digest: row.digest)
+    let key = ReceivedInode(
+      group: row.linkGroup!, digest: row.digest, kind: row.kind, size: row.size, metadata: row.metadata,
+      rest: record.target(of: row) + record.attributes(of: row).bytes)
     if let first = work.links.begin(key) {
       let directory = first.directory == node.path ? node.target : try? work.pending?.tree.directory(path: first.directory)
       let name = record.bytes.span.extracting(row.name)
@@ -269,17 +273,24 @@ struct ReceiveMerge {
       throw Failure(.failed, "the content of \(displayName(path(row))) changed while it was stored")
     }
     try node.makeRoom()
+    var isOther = false
     do throws(Errno) {
       try contents.descriptor.link(digest.span, to: node.target!.descriptor, as: name)
       let target = try node.target!.descriptor.openToRead(name)
       // The same inode may have been given its metadata by a run that was cut off.
       let made = try target.status()
+      // A digest names its content, and not how large a record says that it is.
+      isOther = made.size != row.size
+      if isOther { throw .invalid }
       let missing = try applyMetadata(
         row.metadata, record.attributes(of: row), to: target, .open, currently: made, mayHaveOthers: true)
       work.progress.copied.count()
       work.progress.bytesCopied.count(made.size)
       return Self.hints(
         row, made.inode, missing.refused(toRoot: work.isRoot).union(work.timeFlags(row.metadata.modified)))
-    } catch { throw Failure.writing("write", path(row), error) }
+    } catch {
+      if isOther { throw Failure(.refused, "\(displayName(path(row))) is sent with a size that it has not") }
+      throw Failure.writing("write", path(row), error)
+    }
   }
 }

@@ -6,6 +6,8 @@ final class ReceiveNode: BuildNode, @unchecked Sendable {
   let digest: Digest
   /// Where the base has it, where that is another path than its own or its parent's.
   let basePath: [[UInt8]]?
+  /// Directories above it.
+  let depth: Int
   /// True where the base is at another path.
   let isMoved: Bool
   /// True where what the base has stays where it was: then its inodes must not serve twice.
@@ -18,6 +20,7 @@ final class ReceiveNode: BuildNode, @unchecked Sendable {
     parent: ReceiveNode?, name: [UInt8], digest: Digest, base: Subtree?, tree: StoredTree?, basePath: [[UInt8]]?
   ) {
     self.digest = digest
+    depth = parent.map { $0.depth + 1 } ?? 0
     self.basePath = basePath
     isMoved = basePath != nil || parent?.isMoved ?? false
     isCopied = parent?.isCopied ?? false

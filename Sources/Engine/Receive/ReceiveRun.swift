@@ -20,11 +20,12 @@ public func buildSnapshot(
   let received = Clock.now()
   let pending = try repository.beginSnapshot(named: name, catalogBytes: tree?.catalog.byteCount ?? 0)
   let work = ReceiveWork(
-    wanted, root: sent.root.digest, base: tree, in: repository, pending, capabilities: capabilities,
+    wanted, sent: sent, base: tree, in: repository, pending, capabilities: capabilities,
     progress: progress, monitor: monitor)
   let root = try work.rootNode()
   defer { root.release() }
   do {
+    try checkClaim(sent, in: repository, isRecycled: pending.isRecycled)
     try walkTree(work, from: root, threads: threads)
     try checkForSignal()
     guard let built = root.result else { throw Failure(.failed, "the walk ended without a root") }
@@ -50,5 +51,19 @@ public func buildSnapshot(
   } catch {
     try? repository.recover()
     throw error
+  }
+}
+
+/// A small record can stand for more directories than a disk has room for, so what is announced must fit before
+/// anything is made. A directory takes an inode and a name some bytes of its directory, unless the spare has them.
+private func checkClaim(_ sent: CatalogSummary, in repository: Repository, isRecycled: Bool) throws {
+  let system = try repository.root.descriptor.fileSystem()
+  let inodes = isRecycled ? system.inodes : system.inodesFree
+  let bytes = isRecycled ? system.bytesUsed &+ system.bytesAvailable : system.bytesAvailable
+  let nameBytes: UInt64 = 12
+  guard sent.root.totals.entries <= bytes / nameBytes, system.inodes == 0 || sent.directories <= inodes else {
+    throw Failure(
+      .noSpace, "a snapshot of \(sent.root.totals.entries) entries, \(sent.directories) of them directories, does "
+        + "not fit in \(displayName(repository.path))", hint: "make room there")
   }
 }

@@ -28,9 +28,16 @@ final class ReceiveWorker {
 }
 
 /// An inode with several names in the snapshot, and where the first of them is.
+///
+/// Names that differ in anything else are no names of one inode, whatever was sent of them.
 struct ReceivedInode: Hashable, Sendable {
   var group: UInt64
   var digest: Digest
+  var kind: EntryKind
+  var size: UInt64
+  var metadata: Metadata
+  /// A link's target, and the attributes.
+  var rest: [UInt8]
 }
 
 struct ReceivedLink: Sendable {
@@ -52,13 +59,20 @@ final class ReceiveWork: BuildWork, TreeWork, @unchecked Sendable {
   private let claims = Mutex<Set<UInt64>>([])
   /// The contents that were put in their place: who wants them again gets a copy.
   private let placed = Mutex<Set<UInt64>>([])
+  /// Entries that may still turn up, and directories that may be made, of those that were announced.
+  private let entriesLeft: Mutex<UInt64>
+  private let directoriesLeft: Mutex<UInt64>
+  /// As deep as a path that is sent may be.
+  private static let depthLimit = 4096
 
   init(
-    _ wanted: any WantedTree, root: Digest, base: StoredTree?, in repository: Repository, _ pending: PendingSnapshot,
+    _ wanted: any WantedTree, sent: CatalogSummary, base: StoredTree?, in repository: Repository, _ pending: PendingSnapshot,
     capabilities: Capabilities, progress: Progress, monitor: any Monitor
   ) {
     self.wanted = wanted
-    self.root = root
+    root = sent.root.digest
+    entriesLeft = Mutex(sent.root.totals.entries)
+    directoriesLeft = Mutex(sent.directories)
     baseTree = base
     super.init(
       repository: repository, pending: pending, capabilities: capabilities, space: SpaceGuard(repository), isDry: false,
@@ -78,6 +92,18 @@ final class ReceiveWork: BuildWork, TreeWork, @unchecked Sendable {
     return ReceiveNode(parent: nil, name: [], digest: root, base: base, tree: baseTree, basePath: nil)
   }
 
+  /// Throws where there is more than was announced: one record may stand for any number of directories.
+  func announce(_ entries: Int) throws { try take(UInt64(entries), from: entriesLeft) }
+
+  private func take(_ count: UInt64, from left: borrowing Mutex<UInt64>) throws {
+    let isRight = left.withLock { left in
+      guard count <= left else { return false }
+      left -= count
+      return true
+    }
+    guard isRight else { throw Failure(.refused, "the snapshot has more in it than was announced") }
+  }
+
   /// True for the first who asks.
   func claim(_ inode: UInt64) -> Bool { claims.withLock { $0.insert(inode).inserted } }
 
@@ -86,6 +112,11 @@ final class ReceiveWork: BuildWork, TreeWork, @unchecked Sendable {
   // MARK: Entering a directory
 
   func enter(_ node: ReceiveNode, _ worker: ReceiveWorker) throws -> [ReceiveNode] {
+    if node.parent == nil { try announce(1) }
+    try take(1, from: directoriesLeft)
+    guard node.depth <= Self.depthLimit else {
+      throw Failure(.refused, "the snapshot has directories that are more than \(Self.depthLimit) deep")
+    }
     let record = try wantedRecord(node, worker)
     node.record = record
     node.isSynthetic = record.isSynthetic

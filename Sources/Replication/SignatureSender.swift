@@ -1,0 +1,89 @@
+internal import Catalog
+internal import Delta
+internal import Engine
+internal import Posix
+internal import Repository
+internal import Synchronization
+
+/// Computes signatures of the base's files beside the receiving, so that neither waits for the other.
+final class SignatureSender: @unchecked Sendable {
+  private let gate = Gate()
+  private var waiting: [[[UInt8]]] = []
+  private var isStopped = false
+  private var thread: BackgroundThread?
+  private let channel: Channel
+  private let root: Directory?
+  private let reader: CatalogReader?
+  /// Of the base's files, so that some may be asked for twice and nobody has the disk read for ever.
+  private var bytesLeft: UInt64
+  private var requestsLeft: UInt64
+  /// How much of the base was read.
+  let bytesRead = Atomic<UInt64>(0)
+
+  init(_ channel: Channel, _ root: Directory?, _ base: CatalogReader?) {
+    self.channel = channel
+    self.root = root
+    // A reader is one thread's.
+    reader = base.map { CatalogReader($0.catalog) }
+    let totals = base?.summary.root.totals ?? Totals()
+    bytesLeft = totals.bytes.addingReportingOverflow(totals.bytes).partialValue
+    requestsLeft = totals.entries &+ 1024
+  }
+
+  func add(_ path: [[UInt8]]) throws {
+    guard reader != nil else { throw WireError("a signature is asked for, and there is no base") }
+    guard requestsLeft > 0 else { throw WireError("more signatures are asked for than the base has files") }
+    requestsLeft -= 1
+    try gate.locked {
+      guard waiting.count < Wire.signatures else { throw WireError("too many signatures are asked for at once") }
+      waiting.append(path)
+      gate.wakeAll()
+    }
+    if thread == nil { thread = BackgroundThread { [self] in run() } }
+  }
+
+  func stop() {
+    gate.locked {
+      isStopped = true
+      gate.wakeAll()
+    }
+    thread?.join()
+    thread = nil
+  }
+
+  private func run() {
+    while true {
+      let path: [[UInt8]]? = gate.locked {
+        while waiting.isEmpty && !isStopped { gate.wait() }
+        return isStopped ? nil : waiting.removeFirst()
+      }
+      guard let path else { return }
+      do { try send(signature(path)) } catch { return }
+    }
+  }
+
+  /// The encoded signature; empty where the file is lost.
+  private func signature(_ path: [[UInt8]]) -> [UInt8] {
+    guard case .file(let row, _)? = try? reader?.find(path), row.kind == .regular, row.size <= bytesLeft,
+      let name = path.last,
+      let directory = try? root?.directory(path: path.dropLast()),
+      let file = try? directory.descriptor.openToRead(name.span), (try? file.status())?.size == row.size,
+      let salt = try? Process.randomBytes(8)
+    else { return [] }
+    bytesLeft -= row.size
+    let source = StoredSource(file, byteCount: row.size) { [self] in bytesRead.add($0, ordering: .relaxed) }
+    let number = salt.reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+    return (try? Signature(of: source, blockBytes: BlockSize.remote(row.size), salt: number))?.encoded() ?? []
+  }
+
+  /// In frames; the last is shorter than a frame may be.
+  private func send(_ bytes: [UInt8]) throws {
+    var rest = bytes[...]
+    while true {
+      let part = rest.prefix(Wire.frameBytes)
+      rest = rest.dropFirst(part.count)
+      try channel.send(.signature, Array(part))
+      if part.count < Wire.frameBytes { return }
+    }
+  }
+}

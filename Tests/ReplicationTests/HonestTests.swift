@@ -1,0 +1,30 @@
+import Testing
+
+import Catalog
+import Repository
+
+@testable import Replication
+
+@Suite struct HonestTests {
+  @Test func aPushOverMemoryPublishesTheSnapshot() throws {
+    let world = try World()
+    let result = try world.pushHonestly(world.newer)
+    #expect(result.isNew)
+    #expect(try world.names() == ["2020-01-01T00-00-00Z", "2021-01-01T00-00-00Z"])
+    let roots = try world.far.snapshots().snapshots.map(\.summary.root.digest)
+    #expect(roots == [world.older.summary.root.digest, world.newer.summary.root.digest])
+    let differences = try world.run("diff -r --no-dereference near/2021* far/2021* || true")
+    #expect(differences.split(separator: "\n").allSatisfy { $0.contains("is a fifo") })
+    // Twice is the same.
+    #expect(try !world.pushHonestly(world.newer).isNew)
+  }
+
+  /// The scripted client, whose lies are tested elsewhere, is understood where it tells the truth.
+  @Test func aScriptedPushPublishesTheSnapshot() throws {
+    let world = try World()
+    let client = ScriptedClient(world)
+    defer { client.server.end() }
+    try client.pushAll()
+    #expect(try world.names().count == 2)
+  }
+}
