@@ -85,8 +85,10 @@ struct PushJob {
     let start = Clock.now()
     let began = Clock.monotonic()
     let progress = PushProgress()
+    var reached: Connection?
     do {
       let connection = try Connection(target.options)
+      reached = connection
       let treeBytes = snapshot.summary.root.totals.bytes
       let line = ProgressLine(common) { elapsed in
         Self.line(progress, sent: connection.bytesSent, treeBytes: treeBytes, elapsed)
@@ -105,7 +107,8 @@ struct PushJob {
           PushHistoryLine(
             time: start.rfc3339, exitStatus: ExitStatus(failure.kind).code, error: failure.description,
             result: PushAnswer(
-              failed: snapshot.name, target, elapsedSeconds: Clock.monotonic() - began)))
+              failed: snapshot.name, target, bytesSent: reached?.bytesSent ?? 0,
+              bytesReceived: reached?.bytesReceived ?? 0, elapsedSeconds: Clock.monotonic() - began)))
       }
       throw failure
     }
@@ -178,13 +181,15 @@ struct PushAnswer: Encodable {
     elapsedSeconds = result.elapsedSeconds
   }
 
-  init(failed name: SnapshotName, _ target: RemoteTarget, elapsedSeconds: Double) {
+  init(
+    failed name: SnapshotName, _ target: RemoteTarget, bytesSent: UInt64, bytesReceived: UInt64, elapsedSeconds: Double
+  ) {
     remote = target.name
     snapshot = name.description
     base = nil
     result = "failed"
-    bytesSent = 0
-    bytesReceived = 0
+    self.bytesSent = bytesSent
+    self.bytesReceived = bytesReceived
     bytesOfTree = 0
     entriesChanged = 0
     filesLinked = 0

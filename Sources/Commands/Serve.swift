@@ -68,7 +68,7 @@ struct ServeCommand: RunnableCommand {
   }
 }
 
-/// What a snapshot that came leaves in the history of the repository that it came to.
+/// What a push leaves in the history of the repository that it came to.
 private struct ReceiveHistoryLine: Encodable {
   let time: String
   let command = "receive"
@@ -76,7 +76,8 @@ private struct ReceiveHistoryLine: Encodable {
   let bytesReceived: UInt64
   let filesLinked: UInt64
   let filesCopied: UInt64
-  let exitStatus: Int32 = 0
+  let exitStatus: Int32
+  let error: String?
   let elapsedSeconds: Double
 
   enum CodingKeys: String, CodingKey {
@@ -85,15 +86,18 @@ private struct ReceiveHistoryLine: Encodable {
     case filesLinked = "files_linked"
     case filesCopied = "files_copied"
     case exitStatus = "exit_status"
+    case error
     case elapsedSeconds = "elapsed_seconds"
   }
 
   init(_ push: ReceivedPush) {
     time = push.began.rfc3339
-    snapshot = push.snapshot.name.description
+    snapshot = push.name.description
     bytesReceived = push.bytesReceived
-    filesLinked = push.snapshot.summary.filesLinked
-    filesCopied = push.snapshot.summary.filesCopied
+    filesLinked = push.snapshot?.summary.filesLinked ?? 0
+    filesCopied = push.snapshot?.summary.filesCopied ?? 0
+    exitStatus = push.failure.map { ExitStatus($0.kind).code } ?? 0
+    error = push.failure?.description
     elapsedSeconds = push.elapsedSeconds
   }
 }

@@ -37,6 +37,8 @@ final class Channel: @unchecked Sendable {
   private var waitingBytes = 0
   private var hasEnded = false
   private var aliveNumber: UInt64 = 0
+  /// What was said of the work at hand, and what all work before it came to.
+  private let aliveSent = Mutex((last: UInt64(0), before: UInt64(0)))
   private var heardAt = Clock.monotonic()
 
   init(_ transport: any Transport, timeoutSeconds: Double, readsWhileSending: Bool, bytesPerSecond: UInt64? = nil) {
@@ -93,11 +95,17 @@ final class Channel: @unchecked Sendable {
     }
   }
 
-  /// Says that this end is at work, unless something was sent lately.
+  /// Says that this end is at work, unless something was sent lately. The number grows as long as the work does; that
+  /// of other work begins anew.
   func sendAlive(_ number: UInt64) {
+    let total = aliveSent.withLock { sent in
+      if number < sent.last { sent.before &+= sent.last }
+      sent.last = number
+      return sent.before &+ number
+    }
     guard Clock.monotonic().seconds > lastSent.load(ordering: .relaxed) + 2 else { return }
     var message = MessageWriter()
-    message.integer(number)
+    message.integer(total)
     try? send(.alive, message.bytes)
   }
 

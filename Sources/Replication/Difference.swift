@@ -39,22 +39,21 @@ struct Difference {
   }
 
   private let new: CatalogReader
-  private let base: CatalogReader?
+  private let base: BaseFinder?
   private let mounts: [[UInt8]: FileSystemKey]
   private var waiting: [Waiting] = []
   private var items: [Item] = []
   private var nextItem = 0
-  private var finder: BaseFinder?
 
-  init(_ new: CatalogReader, base: CatalogReader?) {
+  init(_ new: CatalogReader, base: BaseFinder?) {
     self.new = new
     self.base = base
     mounts = new.summary.mountKeys
     let root = new.summary.root
-    if base?.summary.root.digest != root.digest {
+    if base?.reader.summary.root.digest != root.digest {
       waiting = [
         Waiting(
-          path: [], subtree: root, base: base.map { ([], $0.summary.root) }, isMoved: false, fileSystem: .unknown)
+          path: [], subtree: root, base: base.map { ([], $0.reader.summary.root) }, isMoved: false, fileSystem: .unknown)
       ]
     }
   }
@@ -74,7 +73,7 @@ struct Difference {
   private mutating func open(_ place: Waiting) throws {
     let record = try new.record(place.subtree.place, place.subtree.digest)
     let before = try place.base.flatMap { found in
-      try base.map { (path: found.path, record: try $0.record(found.subtree.place, found.subtree.digest)) }
+      try base.map { (path: found.path, record: try $0.reader.record(found.subtree.place, found.subtree.digest)) }
     }
     items.append(
       .folder(
@@ -125,7 +124,7 @@ struct Difference {
       items.append(.file(index: index, row, base: BaseFile(path: path, row: same)))
       return
     }
-    let found = try baseFinder()?.file(row.hints.sourceInode, on: place.fileSystem)
+    let found = try base?.file(row.hints.sourceInode, on: place.fileSystem)
     if let found, found.row.digest == row.digest, found.row.size == row.size {
       items.append(.baseFile(index: index, row, path: found.path))
     } else {
@@ -134,16 +133,9 @@ struct Difference {
   }
 
   private mutating func movedDirectory(_ child: Waiting) throws -> (path: [[UInt8]], subtree: Subtree)? {
-    guard let finder = try baseFinder() else { return nil }
-    let inode = try new.record(child.subtree.place, child.subtree.digest).hints.sourceInode
-    return try finder.directory(inode, on: child.fileSystem)
-  }
-
-  /// Made when the first new name turns up: it reads the whole catalog of the base.
-  private mutating func baseFinder() throws -> BaseFinder? {
     guard let base else { return nil }
-    if finder == nil { finder = BaseFinder(base, try InodeIndex(base)) }
-    return finder
+    let inode = try new.record(child.subtree.place, child.subtree.digest).hints.sourceInode
+    return try base.directory(inode, on: child.fileSystem)
   }
 
   private func joinedPath(_ path: [[UInt8]]) -> [UInt8] {
@@ -152,19 +144,25 @@ struct Difference {
 }
 
 /// Finds what was renamed or moved since the base, by its inode at the source.
-private final class BaseFinder {
-  private let reader: CatalogReader
-  private let index: InodeIndex
+final class BaseFinder {
+  let reader: CatalogReader
+  /// Made when the first new name turns up: it reads the whole catalog.
+  private var index: InodeIndex?
   /// The files of the folder that was searched last.
   private var last: (folder: UInt32, path: [[UInt8]], record: DirectoryRecord, rows: [UInt64: FileRow])?
 
-  init(_ reader: CatalogReader, _ index: InodeIndex) {
-    self.reader = reader
-    self.index = index
+  init(_ reader: CatalogReader) { self.reader = reader }
+
+  private func allInodes() throws -> InodeIndex {
+    if let index { return index }
+    let made = try InodeIndex(reader)
+    index = made
+    return made
   }
 
   func file(_ inode: UInt64, on fileSystem: FileSystemKey) throws -> Difference.BaseFile? {
     guard inode != 0 else { return nil }
+    let index = try allInodes()
     for folder in index.directoriesHolding(inode, on: fileSystem) {
       if last?.folder != folder {
         let path = index.path(of: folder)
@@ -186,6 +184,7 @@ private final class BaseFinder {
 
   func directory(_ inode: UInt64, on fileSystem: FileSystemKey) throws -> (path: [[UInt8]], subtree: Subtree)? {
     guard inode != 0 else { return nil }
+    let index = try allInodes()
     for folder in index.directoriesBeing(inode, on: fileSystem) {
       let path = index.path(of: folder)
       if case .directory(let record, let subtree)? = try reader.find(path), record.hints.sourceInode == inode,

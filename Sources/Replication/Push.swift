@@ -59,7 +59,7 @@ private final class PushRun {
 
   private let new: CatalogReader
   private let newTree: StoredFiles
-  private var base: (name: SnapshotName, reader: CatalogReader, files: StoredFiles?)?
+  private var base: (name: SnapshotName, finder: BaseFinder, files: StoredFiles?)?
   /// What has been sent, now or earlier: the beginnings of digests.
   private var known: Set<UInt64> = []
   private var partial: (digest: Digest, byteCount: UInt64)?
@@ -90,8 +90,13 @@ private final class PushRun {
   func run(isDryRun: Bool) throws -> PushResult {
     if isDryRun {
       // What the remote has is found out as ever; it is told nothing of a push.
-      let remote = try RemoteRepository(connection).snapshots().snapshots.map(\.summary.root.digest)
-      let isThere = remote.contains(snapshot.summary.root.digest)
+      let list = try RemoteRepository(connection).snapshots().snapshots
+      let remote = Set(list.map(\.summary.root.digest))
+      let same = list.first { $0.name == snapshot.name }
+      if let same, same.summary.root.digest != snapshot.summary.root.digest {
+        throw Failure(.refused, "has another snapshot \(snapshot.name) already", hint: "what is there is never replaced")
+      }
+      let isThere = same != nil
       chooseBase(baseCandidates.first { remote.contains($0.summary.root.digest) })
       if !isThere { try measure() }
       return result(isNew: !isThere, linked: 0, copied: 0)
@@ -100,16 +105,15 @@ private final class PushRun {
       try remember()
       return result(isNew: false, linked: 0, copied: 0)
     }
-    try measure()
     let ticker = Ticker(intervalMilliseconds: 1000) { [channel, progress] in
-      channel.sendAlive(progress.bytesRead.value &+ progress.bytesDone.value)
+      channel.sendAlive(progress.bytesRead.value &+ progress.bytesDone.value &+ progress.changed.value)
     }
     defer { ticker.stop() }
+    try measure()
     stream = OutgoingStream(channel)
     try sendDifference()
     try stream.message(.end)
     try stream.flush()
-    ticker.stop()
     progress.isBuilding.store(true, ordering: .relaxed)
     return try conclude()
   }
@@ -119,7 +123,7 @@ private final class PushRun {
   private func chooseBase(_ candidate: BaseCandidate?) {
     guard let candidate else { return }
     let tree = candidate.isHere ? try? repository.openTree(candidate.name) : nil
-    base = (candidate.name, CatalogReader(candidate.catalog), tree.map { StoredFiles($0) })
+    base = (candidate.name, BaseFinder(CatalogReader(candidate.catalog)), tree.map { StoredFiles($0) })
   }
 
   /// Finds out what the far side has; false where that is the snapshot itself.
@@ -165,7 +169,7 @@ private final class PushRun {
 
   /// Adds up what will have to be read, for the progress line.
   private func measure() throws {
-    var difference = Difference(new, base: base?.reader)
+    var difference = Difference(new, base: base?.finder)
     var seen = known
     var bytes: UInt64 = 0
     while let item = try difference.next() {
@@ -186,7 +190,7 @@ private final class PushRun {
   /// Where the base's tree is here, each item is dealt with as it comes; else some ahead of it are looked at, so
   /// that their signatures are on their way.
   private func sendDifference() throws {
-    var difference = Difference(new, base: base?.reader)
+    var difference = Difference(new, base: base?.finder)
     let needsSignatures = base != nil && base?.files == nil
     var waiting: [(item: Difference.Item, hasSignature: Bool)] = []
     var isAtEnd = false
@@ -281,6 +285,11 @@ private final class PushRun {
 
   private func sendRecord(_ folder: Difference.Folder) throws {
     let content = Array(folder.record.content)
+    guard content.count <= Wire.recordBytes else {
+      throw Failure(
+        .remote, "the directory \(displayName(sourcePath(folder.path))) has more entries than can be sent",
+        hint: "at most some millions; leave it out, or divide it")
+    }
     try stream.message(.record) {
       writeBase(folder, to: &$0)
       $0.integer(UInt64(content.count))
@@ -307,7 +316,7 @@ private final class PushRun {
     if let before, isWorthDelta(row, before) {
       if let signature {
         delta = BlockIndex(signature)
-      } else if let old = base?.files?.open(before.path, before.row.size) {
+      } else if let old = openBase(before) {
         delta = try? BlockIndex(of: old, blockBytes: BlockSize.local(before.row.size))
       }
     }
@@ -324,6 +333,11 @@ private final class PushRun {
     }
     nextFile = index + 1
     try sendContent(source, from: offset, delta)
+  }
+
+  private func openBase(_ before: Difference.BaseFile) -> StoredSource? {
+    let progress = self.progress
+    return base?.files?.open(before.path, before.row.size, onRead: { progress.bytesRead.add($0, ordering: .relaxed) })
   }
 
   private func open(_ path: [[UInt8]], _ row: FileRow) throws -> StoredSource {
@@ -418,7 +432,7 @@ private final class PushRun {
       }
       answered += 1
       guard answered <= snapshot.summary.root.totals.entries else { throw WireError("the same is asked for again and again") }
-      let kind = try reader.integer()
+      let kind = try reader.count(1)
       let path = try reader.path()
       try reader.end()
       try answer(isDirectory: kind == 0, path)

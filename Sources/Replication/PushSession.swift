@@ -193,9 +193,14 @@ final class PushSession {
     ticker.stop()
     // It is published, whether the client hears of it or not.
     try? acknowledge(snapshot, isNew: true, progress)
-    return ReceivedPush(
-      snapshot: snapshot, bytesReceived: channel.bytesReceived.value, elapsedSeconds: Clock.monotonic() - start,
-      began: began)
+    return outcome(snapshot, nil)
+  }
+
+  /// What becomes of it, for the history.
+  func outcome(_ snapshot: Snapshot?, _ failure: Failure?) -> ReceivedPush {
+    ReceivedPush(
+      name: name, snapshot: snapshot, failure: failure, bytesReceived: channel.bytesReceived.value,
+      elapsedSeconds: Clock.monotonic() - start, began: began)
   }
 
   private func acknowledge(_ snapshot: Snapshot, isNew: Bool, _ progress: Progress) throws {

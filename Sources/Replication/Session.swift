@@ -36,22 +36,29 @@ func serve(
 ) throws {
   let channel = Channel(transport, timeoutSeconds: options.timeoutSeconds, readsWhileSending: false)
   do { try Session(channel, options, onReceived).run() } catch {
-    let failure: Failure
-    switch error {
-    case let error as Failure: failure = error
-    case let error as WireError: failure = Failure(.remote, "the client broke the protocol: \(error)")
-    case let error as CatalogError: failure = Failure(.remote, "what was sent cannot be read: \(error)")
-    case let error as Errno: failure = .writing("serve", options.repository ?? [UInt8(ascii: ".")], error)
-    default: failure = Failure(.remote, "\(error)")
-    }
+    let failure = serverFailure(error, options.repository ?? [UInt8(ascii: ".")])
     try? channel.send(.failure, failure.wireMessage)
     throw failure
   }
 }
 
-/// A snapshot that came by a push.
+/// What the server gives up for, in a sentence for the client and the history.
+private func serverFailure(_ error: any Error, _ path: [UInt8]) -> Failure {
+  switch error {
+  case let error as Failure: error
+  case let error as WireError: Failure(.remote, "the client broke the protocol: \(error)")
+  case let error as CatalogError: Failure(.remote, "what was sent cannot be read: \(error)")
+  case let error as Errno: .writing("serve", path, error)
+  default: Failure(.remote, "\(error)")
+  }
+}
+
+/// What became of a push, for the history.
 public struct ReceivedPush: Sendable {
-  public var snapshot: Snapshot
+  public var name: SnapshotName
+  /// `nil` where it did not come to that.
+  public var snapshot: Snapshot?
+  public var failure: Failure?
   public var bytesReceived: UInt64
   public var elapsedSeconds: Double
   public var began: Timestamp
@@ -108,8 +115,14 @@ final class Session {
         }
         // Also of what was given up because it was a lie.
         defer { try? emptyTrash(of: repository, threads: options.threads) }
-        let push = try PushSession(channel, repository, options, frame.payload).run()
-        if let push { onReceived(repository, push) }
+        let push = try PushSession(channel, repository, options, frame.payload)
+        do {
+          if let received = try push.run() { onReceived(repository, received) }
+        } catch {
+          let failure = serverFailure(error, repository.path)
+          if failure.kind != .locked { onReceived(repository, push.outcome(nil, failure)) }
+          throw failure
+        }
       default: try reading.answer(frame)
       }
     }

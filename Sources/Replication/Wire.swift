@@ -204,7 +204,7 @@ extension Failure {
   /// damage, replication failed.
   init(_ payload: [UInt8]) throws {
     var reader = MessageReader(payload)
-    let number = UInt8(truncatingIfNeeded: try reader.integer())
+    let number = UInt8(try reader.count(255))
     let message = displayName(try reader.text(limit: 1 << 14))
     let hint = displayName(try reader.text(limit: 1 << 14))
     try reader.end()

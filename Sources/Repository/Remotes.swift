@@ -47,12 +47,11 @@ extension Repository {
   /// first.
   public func baseCandidates(remote id: [UInt8]) throws(Failure) -> [BaseCandidate] {
     let list = try snapshots()
-    var candidates: [BaseCandidate] = []
-    for snapshot in list.snapshots.reversed() {
+    var candidates = try [lastPush(to: id)].compactMap { $0 }
+    for snapshot in list.snapshots.reversed() where snapshot.name != candidates.first?.name {
       guard let catalog = try? openCatalog(snapshot.name) else { continue }
       candidates.append(BaseCandidate(name: snapshot.name, catalog: catalog, isHere: true))
     }
-    if let last = try lastPush(to: id), !candidates.contains(where: { $0.name == last.name }) { candidates.append(last) }
     return candidates
   }
 
