@@ -51,24 +51,22 @@ public struct DirectoryRecord: Sendable {
   init(
     frame bytes: [UInt8], offset: Int, digest: Digest, _ hasher: SHA256
   ) throws(CatalogError) {
-    self.bytes = bytes
-    let p = try bytes.reading { raw throws(CatalogError) in
-      try Parsed(raw, offset: offset, digest: digest, hasher)
-    }
-    metadata = p.metadata
-    flags = p.flags
-    hints = p.hints
-    fileCount = p.fileCount
-    attributeRange = p.attributes
-    contentRange = p.content
-    hintRange = p.hintRange
-    filesStart = p.filesStart
+    self.init(
+      bytes,
+      try bytes.reading { raw throws(CatalogError) in
+        try Parsed(raw, offset: offset, digest: digest, hasher)
+      })
   }
 
   /// The record of this content, as it travels: without hints. Places and totals of its sub-directories are zero.
   public init(content: [UInt8]) throws(CatalogError) {
-    bytes = content
-    let p = try content.reading { raw throws(CatalogError) in try Parsed(content: raw) }
+    self.init(content, try content.reading { raw throws(CatalogError) in try Parsed(content: raw) })
+    // Whatever is asked of it later, it was whole when it came.
+    _ = try directories()
+  }
+
+  private init(_ bytes: [UInt8], _ p: Parsed) {
+    self.bytes = bytes
     metadata = p.metadata
     flags = p.flags
     hints = p.hints
@@ -77,8 +75,6 @@ public struct DirectoryRecord: Sendable {
     contentRange = p.content
     hintRange = p.hintRange
     filesStart = p.filesStart
-    // Whatever is asked of it later, it was whole when it came.
-    _ = try directories()
   }
 
   private struct Parsed {

@@ -87,24 +87,11 @@ public final class Connection: @unchecked Sendable {
   }
 
   private func greet() throws {
-    var hello = MessageWriter()
-    hello.integer(Wire.versions.lowerBound)
-    hello.integer(Wire.versions.upperBound)
+    var hello = Greeting.begin()
     hello.text(options.path)
     hello.text(Array(options.program.utf8))
-    try channel.send(.hello, Wire.magic + hello.bytes)
-    let frame = try channel.receive(.hello)
-    guard frame.payload.starts(with: Wire.magic) else { throw WireError("the far side is no treering") }
-    var reader = MessageReader(Array(frame.payload.dropFirst(Wire.magic.count)))
-    let oldest = try reader.integer()
-    let newest = try reader.integer()
-    guard oldest <= newest, oldest <= Wire.versions.upperBound, newest >= Wire.versions.lowerBound else {
-      throw Failure(
-        .remote,
-        "the far side speaks the protocol's versions \(oldest) to \(newest), and this treering "
-          + "\(Wire.versions.lowerBound) to \(Wire.versions.upperBound)",
-        hint: "use the newer treering at both ends")
-    }
+    try Greeting.send(hello, over: channel)
+    var reader = try Greeting.receive(from: "far side", over: channel)
     repositoryID = try reader.text(limit: 64)
     guard isIdentifier(repositoryID) else {
       throw WireError("a repository has an impossible id")

@@ -99,13 +99,11 @@ final class Session {
   func run() throws {
     let wanted = try greet()
     let repository = try open(options.repository ?? wanted)
-    var hello = MessageWriter()
-    hello.integer(Wire.versions.lowerBound)
-    hello.integer(Wire.versions.upperBound)
+    var hello = Greeting.begin()
     hello.text(repository.id)
     hello.text(Array(options.program.utf8))
     hello.integer((options.isAppendOnly ? 1 : 0) | (options.isReadOnly ? 2 : UInt64(0)))
-    try channel.send(.hello, Wire.magic + hello.bytes)
+    try Greeting.send(hello, over: channel)
     let reading = ReadingSession(channel, repository, threads: options.threads)
     while let frame = try channel.receive() {
       switch frame.type {
@@ -130,21 +128,9 @@ final class Session {
 
   /// Reads who is there, and returns the repository that it names.
   private func greet() throws -> [UInt8] {
-    let frame = try channel.receive(.hello)
-    guard frame.payload.starts(with: Wire.magic) else { throw WireError("the client is no treering") }
-    var reader = MessageReader(Array(frame.payload.dropFirst(Wire.magic.count)))
-    let oldest = try reader.integer()
-    let newest = try reader.integer()
-    guard oldest <= newest, oldest <= Wire.versions.upperBound, newest >= Wire.versions.lowerBound else {
-      throw Failure(
-        .remote,
-        "the client speaks the protocol's versions \(oldest) to \(newest), and this treering "
-          + "\(Wire.versions.lowerBound) to \(Wire.versions.upperBound)",
-        hint: "use the newer treering at both ends")
-    }
+    var reader = try Greeting.receive(from: "client", over: channel)
     let path = try reader.text(limit: 1 << 14)
     _ = try reader.text(limit: 256)
-    // Later versions may say more.
     guard !path.contains(0) else { throw WireError("the repository's path has a NUL") }
     return path
   }

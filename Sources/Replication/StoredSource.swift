@@ -1,3 +1,4 @@
+internal import Catalog
 internal import Delta
 internal import Engine
 internal import Posix
@@ -26,5 +27,27 @@ final class StoredSource: ByteSource {
     }
     onRead(UInt64(done))
     return done
+  }
+}
+
+/// Opens files of a snapshot's tree; neighbours have their directory opened once.
+final class StoredFiles {
+  private let root: Directory
+  private var last: (path: ArraySlice<[UInt8]>, directory: Directory)?
+
+  init(_ root: Directory) { self.root = root }
+
+  /// `nil` where there is no regular file of this size.
+  func open(_ path: [[UInt8]], _ byteCount: UInt64, onRead: @escaping (UInt64) -> Void = { _ in }) -> StoredSource? {
+    guard let name = path.last else { return nil }
+    let folder = path.dropLast()
+    if last?.path != folder {
+      guard let directory = try? root.directory(path: folder) else { return nil }
+      last = (folder, directory)
+    }
+    guard let file = try? last?.directory.descriptor.openToRead(name.span), let status = try? file.status(),
+      status.kind == .regular, status.size == byteCount
+    else { return nil }
+    return StoredSource(file, byteCount: byteCount, onRead: onRead)
   }
 }

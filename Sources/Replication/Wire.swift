@@ -184,6 +184,37 @@ struct MessageReader: MessageSource {
   }
 }
 
+/// What each end says first: who it is, and which versions of the protocol it speaks.
+enum Greeting {
+  static func begin() -> MessageWriter {
+    var writer = MessageWriter()
+    writer.integer(Wire.versions.lowerBound)
+    writer.integer(Wire.versions.upperBound)
+    return writer
+  }
+
+  static func send(_ message: MessageWriter, over channel: Channel) throws {
+    try channel.send(.hello, Wire.magic + message.bytes)
+  }
+
+  /// Receives the other end's, of which what follows the versions is left. Later versions may say more.
+  static func receive(from other: String, over channel: Channel) throws -> MessageReader {
+    let frame = try channel.receive(.hello)
+    guard frame.payload.starts(with: Wire.magic) else { throw WireError("the \(other) is no treering") }
+    var reader = MessageReader(Array(frame.payload.dropFirst(Wire.magic.count)))
+    let oldest = try reader.integer()
+    let newest = try reader.integer()
+    guard oldest <= newest, oldest <= Wire.versions.upperBound, newest >= Wire.versions.lowerBound else {
+      throw Failure(
+        .remote,
+        "the \(other) speaks the protocol's versions \(oldest) to \(newest), and this treering "
+          + "\(Wire.versions.lowerBound) to \(Wire.versions.upperBound)",
+        hint: "use the newer treering at both ends")
+    }
+    return reader
+  }
+}
+
 // MARK: Failures on the wire
 
 extension Failure {

@@ -1,0 +1,442 @@
+internal import Catalog
+internal import Delta
+internal import Engine
+internal import Posix
+internal import Repository
+internal import Synchronization
+
+/// The sending of one snapshot.
+final class PushRun {
+  private let snapshot: Snapshot
+  private let repository: Repository
+  private let connection: Connection
+  private let channel: Channel
+  private let progress: PushProgress
+  private let monitor: any Monitor
+  private let start = Clock.monotonic()
+
+  private let new: CatalogReader
+  private let newTree: StoredFiles
+  private var base: (name: SnapshotName, finder: BaseFinder, files: StoredFiles?)?
+  /// What has been sent, now or earlier: the beginnings of digests.
+  private var known: Set<UInt64> = []
+  private var partial: (digest: Digest, byteCount: UInt64)?
+  private var stream: OutgoingStream!
+  private let finder = DeltaFinder()
+  private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: InstructionReader.pieceBytes, alignment: 4096)
+  private let uses: [SnapshotUse]
+  private let baseCandidates: [BaseCandidate]
+
+  init(
+    _ snapshot: Snapshot, _ repository: Repository, _ connection: Connection, _ progress: PushProgress,
+    _ monitor: any Monitor
+  ) throws {
+    self.snapshot = snapshot
+    self.repository = repository
+    self.connection = connection
+    self.progress = progress
+    self.monitor = monitor
+    channel = connection.channel
+    uses = [try repository.use(snapshot.name)]
+    new = CatalogReader(try repository.openCatalog(snapshot.name))
+    newTree = StoredFiles(try repository.openTree(snapshot.name))
+    baseCandidates = try repository.baseCandidates(remote: connection.repositoryID)
+  }
+
+  deinit { buffer.deallocate() }
+
+  func run(isDryRun: Bool) throws -> PushResult {
+    if isDryRun {
+      // What the remote has is found out as ever; it is told nothing of a push.
+      let list = try RemoteRepository(connection).snapshots().snapshots
+      let remote = Set(list.map(\.summary.root.digest))
+      let same = list.first { $0.name == snapshot.name }
+      if let same, same.summary.root.digest != snapshot.summary.root.digest {
+        throw Failure(.refused, "has another snapshot \(snapshot.name) already", hint: "what is there is never replaced")
+      }
+      let isThere = same != nil
+      chooseBase(baseCandidates.first { remote.contains($0.summary.root.digest) })
+      if !isThere { try measure() }
+      return result(isNew: !isThere, linked: 0, copied: 0)
+    }
+    if try !agree() {
+      try remember()
+      return result(isNew: false, linked: 0, copied: 0)
+    }
+    let ticker = Ticker(intervalMilliseconds: 1000) { [channel, progress] in
+      channel.sendAlive(progress.bytesRead.value &+ progress.bytesDone.value &+ progress.changed.value)
+    }
+    defer { ticker.stop() }
+    try measure()
+    stream = OutgoingStream(channel)
+    try sendDifference()
+    try stream.message(.end)
+    try stream.flush()
+    progress.isBuilding.store(true, ordering: .relaxed)
+    return try conclude()
+  }
+
+  // MARK: Beginning
+
+  private func chooseBase(_ candidate: BaseCandidate?) {
+    guard let candidate else { return }
+    let tree = candidate.isHere ? try? repository.openTree(candidate.name) : nil
+    base = (candidate.name, BaseFinder(CatalogReader(candidate.catalog)), tree.map { StoredFiles($0) })
+  }
+
+  /// Finds out what the far side has; false where that is the snapshot itself.
+  private func agree() throws -> Bool {
+    let candidates = Array(baseCandidates.prefix(Wire.candidates))
+    var message = MessageWriter()
+    message.text(snapshot.name.bytes)
+    message.text(repository.id)
+    message.text(snapshot.summary.encoded)
+    message.integer(UInt64(candidates.count))
+    for candidate in candidates { message.digest(candidate.summary.root.digest) }
+    guard message.bytes.count <= Wire.frameBytes else {
+      throw Failure(.remote, "the snapshot \(snapshot.name) has too many sources to be pushed")
+    }
+    try channel.send(.push, message.bytes)
+    let answer = try channel.receive(.accept, .published)
+    var reader = MessageReader(answer.payload)
+    if answer.type == .published {
+      guard try reader.integer() == 0 else { throw WireError("a snapshot is new before it was sent") }
+      return false
+    }
+    let index = try reader.count(candidates.count)
+    if index > 0 { chooseBase(candidates[index - 1]) }
+    let partialBytes = try reader.integer()
+    if partialBytes > 0 { partial = (try reader.digest(), partialBytes - 1) }
+    var left = try reader.count(1 << 30)
+    let knownLimit = Int(clamping: min(snapshot.summary.root.totals.entries &* 4 &+ 65536, 1 << 24))
+    try reader.end()
+    while left > 0 {
+      let part = try channel.receive(.have).payload
+      guard part.count % 8 == 0, part.count / 8 <= left, !part.isEmpty else { throw WireError("a list is not whole") }
+      left -= part.count / 8
+      // More than there is to send is of no use.
+      if known.count > knownLimit { continue }
+      part.withUnsafeBytes { bytes in
+        for offset in stride(from: 0, to: bytes.count, by: 8) {
+          known.insert(bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+        }
+      }
+    }
+    return true
+  }
+
+  /// Adds up what will have to be read, for the progress line.
+  private func measure() throws {
+    var difference = Difference(new, base: base?.finder)
+    var seen = known
+    var bytes: UInt64 = 0
+    while let item = try difference.next() {
+      switch item {
+      case .folder: progress.changed.add(1, ordering: .relaxed)
+      case .file(_, let row, _):
+        guard seen.insert(row.digest.prefix).inserted else { continue }
+        progress.changed.add(1, ordering: .relaxed)
+        bytes &+= row.size
+      case .baseFile, .baseDirectory: progress.changed.add(1, ordering: .relaxed)
+      }
+    }
+    progress.bytesExpected.store(bytes, ordering: .relaxed)
+  }
+
+  // MARK: The difference
+
+  /// Where the base's tree is here, each item is dealt with as it comes; else some ahead of it are looked at, so
+  /// that their signatures are on their way.
+  private func sendDifference() throws {
+    var difference = Difference(new, base: base?.finder)
+    let needsSignatures = base != nil && base?.files == nil
+    var waiting: [(item: Difference.Item, hasSignature: Bool)] = []
+    var isAtEnd = false
+    while !isAtEnd {
+      var asked = 0
+      var expectedBytes: UInt64 = 0
+      while waiting.isEmpty || needsSignatures && asked < Wire.signatures / 2 && expectedBytes < 4 << 20
+        && waiting.count < 4096
+      {
+        guard let item = try difference.next() else {
+          isAtEnd = true
+          break
+        }
+        var hasSignature = false
+        if needsSignatures, case .file(_, let row, let before?) = item, isWorthDelta(row, before),
+          !known.contains(row.digest.prefix)
+        {
+          try stream.message(.signature) { $0.path(before.path) }
+          hasSignature = true
+          asked += 1
+          expectedBytes += before.row.size / UInt64(BlockSize.remote(before.row.size)) * 12
+        }
+        waiting.append((item, hasSignature))
+      }
+      if asked > 0 { try stream.flush() }
+      for (item, hasSignature) in waiting { try send(item, hasSignature) }
+      waiting.removeAll(keepingCapacity: true)
+    }
+  }
+
+  private func isWorthDelta(_ row: FileRow, _ before: Difference.BaseFile) -> Bool {
+    row.size >= 256 && before.row.size >= 256
+  }
+
+  private var folder: Difference.Folder!
+  private var isFolderSent = false
+  private var nextFile = 0
+
+  private func send(_ item: Difference.Item, _ hasSignature: Bool) throws {
+    try checkForSignal()
+    try channel.checkForFailure()
+    switch item {
+    case .folder(let folder):
+      self.folder = folder
+      nextFile = 0
+      isFolderSent = false
+      if known.insert(folder.digest.prefix).inserted {
+        try sendRecord(folder)
+        isFolderSent = true
+      }
+    case .file(let index, let row, let before):
+      let signature = hasSignature ? try receiveSignature(before!.row) : nil
+      guard known.insert(row.digest.prefix).inserted else { return }
+      try announceFolder()
+      try sendFile(index, row, before, signature)
+    case .baseFile(let index, let row, let path):
+      guard known.insert(row.digest.prefix).inserted else { return }
+      try announceFolder()
+      try stream.message(.baseFile) {
+        $0.integer(UInt64(index - nextFile))
+        $0.path(path)
+      }
+      nextFile = index + 1
+    case .baseDirectory(let index, let digest, let path):
+      guard known.insert(digest.prefix).inserted else { return }
+      try announceFolder()
+      try stream.message(.baseDirectory) {
+        $0.integer(UInt64(index))
+        $0.path(path)
+      }
+    }
+  }
+
+  private func writeBase(_ folder: Difference.Folder, to message: inout MessageWriter) {
+    guard let before = folder.base else {
+      message.integer(0 as UInt64)
+      return
+    }
+    message.integer(folder.isMoved ? 3 : 1 as UInt64)
+    message.path(before.path)
+  }
+
+  /// Says which directory what follows belongs to, where its record was sent earlier.
+  private func announceFolder() throws {
+    if isFolderSent { return }
+    isFolderSent = true
+    try stream.message(.directory) {
+      $0.digest(folder.digest)
+      writeBase(folder, to: &$0)
+    }
+  }
+
+  private func sendRecord(_ folder: Difference.Folder) throws {
+    let content = Array(folder.record.content)
+    guard content.count <= Wire.recordBytes else {
+      throw Failure(
+        .remote, "the directory \(displayName(sourcePath(folder.path))) has more entries than can be sent",
+        hint: "at most some millions; leave it out, or divide it")
+    }
+    try stream.message(.record) {
+      writeBase(folder, to: &$0)
+      $0.integer(UInt64(content.count))
+    }
+    var writer = InstructionWriter(stream)
+    if let before = folder.base {
+      let old = MemorySource(Array(before.record.content))
+      let index = try BlockIndex(of: old, blockBytes: BlockSize.local(old.byteCount))
+      try finder.find(in: MemorySource(content), against: index) { try writer.write($0) }
+    } else {
+      try content.withUnsafeBytes { try writer.write(.literal($0)) }
+    }
+    try writer.end()
+  }
+
+  private func sendFile(
+    _ index: Int, _ row: FileRow, _ before: Difference.BaseFile?, _ signature: Signature?
+  ) throws {
+    let path = folder.path + [Array(folder.record.bytes[row.name])]
+    let source = try open(path, row)
+    let offset = partial?.digest == row.digest ? min(partial!.byteCount, row.size) : 0
+    progress.bytesDone.add(offset, ordering: .relaxed)
+    var delta: BlockIndex?
+    if let before, isWorthDelta(row, before) {
+      if let signature {
+        delta = BlockIndex(signature)
+      } else if let old = openBase(before) {
+        delta = try? BlockIndex(of: old, blockBytes: BlockSize.local(before.row.size))
+      }
+    }
+    try stream.message(.file) {
+      $0.integer(UInt64(index - nextFile))
+      if delta != nil, let before {
+        let isSame = folder.base.map { before.path.dropLast() == $0.path[...] && before.path.last == path.last } ?? false
+        $0.integer(isSame ? 1 : 2 as UInt64)
+        if !isSame { $0.path(before.path) }
+      } else {
+        $0.integer(0 as UInt64)
+      }
+      $0.integer(offset)
+    }
+    nextFile = index + 1
+    try sendContent(source, from: offset, delta)
+  }
+
+  private func openBase(_ before: Difference.BaseFile) -> StoredSource? {
+    let progress = self.progress
+    return base?.files?.open(before.path, before.row.size, onRead: { progress.bytesRead.add($0, ordering: .relaxed) })
+  }
+
+  private func open(_ path: [[UInt8]], _ row: FileRow) throws -> StoredSource {
+    let progress = self.progress
+    guard
+      let source = newTree.open(path, row.size, onRead: { progress.bytesRead.add($0, ordering: .relaxed) })
+    else { throw damaged(path, "it cannot be read, or has another size than its catalog says") }
+    return source
+  }
+
+  private func damaged(_ path: [[UInt8]], _ why: String) -> Failure {
+    Failure(
+      .damaged, "the snapshot \(snapshot.name) is damaged here: \(displayName(sourcePath(path))): \(why)",
+      hint: "see: treering verify \(snapshot.name)")
+  }
+
+  private func sendContent(_ source: StoredSource, from offset: UInt64, _ delta: BlockIndex?) throws {
+    var writer = InstructionWriter(stream)
+    var done = offset
+    func emit(_ instruction: DeltaInstruction) throws {
+      try writer.write(instruction)
+      switch instruction {
+      case .copy(_, let count): done += count
+      case .literal(let bytes): done += UInt64(bytes.count)
+      }
+      progress.bytesDone.add(done - lastDone, ordering: .relaxed)
+      lastDone = done
+    }
+    var lastDone = offset
+    if let delta {
+      try finder.find(in: source, from: offset, against: delta, emit: emit)
+    } else {
+      while done < source.byteCount {
+        let want = Int(min(UInt64(buffer.count), source.byteCount - done))
+        let count = try source.read(into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<want]), at: done)
+        guard count == want else { throw Failure(.damaged, "a file of the snapshot \(snapshot.name) has shrunk") }
+        try emit(.literal(UnsafeRawBufferPointer(rebasing: buffer[..<count])))
+      }
+    }
+    try writer.end()
+  }
+
+  private func receiveSignature(_ before: FileRow) throws -> Signature? {
+    var bytes: [UInt8] = []
+    while true {
+      let frame = try receive(.signature)
+      bytes += frame.payload
+      if frame.payload.count < Wire.frameBytes { break }
+      guard bytes.count < 64 << 20 else { throw WireError("a signature does not end") }
+    }
+    if bytes.isEmpty { return nil }
+    do { return try Signature(decoding: bytes, expecting: before.size) } catch {
+      throw WireError("a signature cannot be read: \(error)")
+    }
+  }
+
+  private var notes = 0
+
+  private func receive(_ types: FrameType...) throws -> Channel.Frame {
+    while true {
+      guard let frame = try channel.receive() else { throw Channel.ended }
+      if frame.type == .note, notes < 10_000 {
+        notes += 1
+        var reader = MessageReader(frame.payload)
+        let text = displayName(try reader.text(limit: 1 << 14))
+        monitor.warn(Warning(path: Array(connection.options.shown.utf8), message: text))
+        continue
+      }
+      guard types.contains(frame.type) else {
+        throw WireError("a frame of type \(frame.type.rawValue) came where none may")
+      }
+      return frame
+    }
+  }
+
+  // MARK: The end
+
+  /// Sends what the far side finds missing, until it has published.
+  private func conclude() throws -> PushResult {
+    var answered: UInt64 = 0
+    while true {
+      let frame = try receive(.need, .published)
+      var reader = MessageReader(frame.payload)
+      if frame.type == .published {
+        guard try reader.integer() == 1 else { throw WireError("the snapshot was there before it was sent") }
+        _ = try reader.integer()
+        let linked = try reader.integer()
+        let copied = try reader.integer()
+        try reader.end()
+        try remember()
+        return result(isNew: true, linked: linked, copied: copied)
+      }
+      answered += 1
+      guard answered <= snapshot.summary.root.totals.entries else { throw WireError("the same is asked for again and again") }
+      let kind = try reader.count(1)
+      let path = try reader.path()
+      try reader.end()
+      try answer(isDirectory: kind == 0, path)
+    }
+  }
+
+  private func remember() throws {
+    try repository.rememberPush(
+      of: snapshot.name, to: connection.repositoryID, address: Array(connection.options.shown.utf8))
+  }
+
+  private func answer(isDirectory: Bool, _ path: [[UInt8]]) throws {
+    switch try new.find(path) {
+    case .directory(let record, _)? where isDirectory:
+      let content = Array(record.content)
+      try stream.message(.needed) { $0.integer(UInt64(content.count)) }
+      var writer = InstructionWriter(stream)
+      try content.withUnsafeBytes { try writer.write(.literal($0)) }
+      try writer.end()
+    case .file(let row, _)? where !isDirectory && row.kind == .regular:
+      let source = try open(path, row)
+      // A file that is not what its catalog says would be asked for again and again.
+      guard try digest(of: source) == row.digest else { throw damaged(path, "its bytes have changed") }
+      try stream.message(.needed)
+      try sendContent(source, from: 0, nil)
+    default: throw WireError("something is asked for that the snapshot has not")
+    }
+    try stream.flush()
+  }
+
+  private func digest(of source: StoredSource) throws -> Digest {
+    let hasher = SHA256()
+    var done: UInt64 = 0
+    while done < source.byteCount {
+      let count = try source.read(into: buffer, at: done)
+      if count == 0 { break }
+      hasher.update(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
+      done += UInt64(count)
+    }
+    return hasher.finish()
+  }
+
+  private func result(isNew: Bool, linked: UInt64, copied: UInt64) -> PushResult {
+    PushResult(
+      snapshot: snapshot, base: base?.name, isNew: isNew, bytesSent: connection.bytesSent,
+      bytesReceived: connection.bytesReceived, entriesChanged: progress.changed.value, filesLinked: linked,
+      filesCopied: copied, elapsedSeconds: Clock.monotonic() - start)
+  }
+}
