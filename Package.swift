@@ -62,7 +62,7 @@ let package = Package(
       name: "CCodec", linkerSettings: [.linkedLibrary("crypto"), .linkedLibrary("zstd")]),
     .testTarget(name: "LayeringTests", swiftSettings: strict),
     .testTarget(name: "CatalogTests", dependencies: ["Catalog"], swiftSettings: strict),
-    .testTarget(name: "DeltaTests", dependencies: ["Delta"], swiftSettings: strict),
+    .testTarget(name: "DeltaTests", dependencies: ["Delta", "Catalog"], swiftSettings: strict),
     .testTarget(
       name: "SettingsTests", dependencies: ["Settings"], swiftSettings: strict),
     .testTarget(

@@ -3,6 +3,7 @@ internal import Catalog
 internal import Engine
 internal import Operations
 internal import Posix
+internal import Replication
 internal import Repository
 internal import Settings
 
@@ -74,17 +75,24 @@ struct ConfigCommand: RunnableCommand {
         findings.append("\(displayName(file.path)): cannot write the metrics in \(displayName(directory)): \(error)")
       }
     }
+    // A remote that is down is no mistake of the configuration.
+    let isRight = findings.isEmpty
+    for remote in settings.remotes {
+      do { _ = try Connection(try RemoteTarget(remote).options) } catch {
+        findings.append("\(file.at(remote.line)): the remote \(remote.name): \(error)")
+      }
+    }
     if common.json {
       Console.print(
         jsonText(
           ConfigCheckAnswer(
             config: displayName(file.path), repository: file.settings.repository,
-            sources: file.settings.sources.map(\.path), findings: findings)))
+            sources: file.settings.sources.map(\.path), remotes: settings.remotes.map(\.name), findings: findings)))
     } else if findings.isEmpty {
       if !common.quiet { for line in Self.plan(file, repository) { Console.print(line) } }
     }
     for finding in findings { Console.complain(finding) }
-    return findings.isEmpty ? .done : .usage
+    return findings.isEmpty ? .done : isRight ? .remote : .usage
   }
 
   /// What a pattern should be that was written as a path from the root; `nil` where it may be meant as it is.
@@ -134,6 +142,10 @@ struct ConfigCommand: RunnableCommand {
       }
     if let free { lines.append("  keep \(free) of the file system free, before older snapshots") }
     for hook in settings.hooksAfter { lines.append("  run \(hook.words)") }
+    for remote in settings.remotes {
+      let which = remote.set.map { "newest \($0)" } ?? "newest"
+      lines.append("  push the \(which) snapshot to \(remote.name), \(remote.url), where it is not there yet")
+    }
     if settings.healthchecks != nil { lines.append("  tell Healthchecks of its start and its end") }
     if let webhook = settings.webhook {
       lines.append("  tell the webhook of \(webhook.onlyFailures ? "what goes wrong" : "its end")")
@@ -160,5 +172,6 @@ struct ConfigCheckAnswer: Encodable {
   let config: String
   let repository: String?
   let sources: [String]
+  let remotes: [String]
   let findings: [String]
 }

@@ -57,6 +57,10 @@ struct StatusCommand: RunnableCommand {
     ]
     if !state.held.isEmpty { lines.append("held          \(state.held.joined(separator: " "))") }
     lines.append("verification  " + (state.lastVerification.map(verificationText) ?? "never"))
+    for push in state.pushes {
+      let outcome = push.exitStatus == 0 ? push.result.snapshot : "FAILED, \(push.error ?? "")"
+      lines.append("push          to \(push.result.remote), \(push.time): \(outcome)")
+    }
     lines.append("space         " + spaceText(state))
     if !state.runs.isEmpty {
       lines += ["", "LAST RUNS"]

@@ -4,6 +4,7 @@ internal import Engine
 internal import Posix
 internal import Replication
 internal import Repository
+internal import Settings
 internal import Synchronization
 
 struct VerifyCommand: RunnableCommand {
@@ -21,6 +22,12 @@ struct VerifyCommand: RunnableCommand {
 
   @Argument(help: ArgumentHelp("The snapshots to check; all, if left out.", valueName: "snapshot"))
   var snapshots: [String] = []
+
+  @Option(
+    help: ArgumentHelp(
+      "Replace what is damaged by what another repository has of it: a path, an address, or a name.",
+      valueName: "remote"))
+  var repairFrom: PathArgument?
 
   @OptionGroup var threads: ThreadOption
   @OptionGroup var connection: RemoteConnectionOptions
@@ -42,13 +49,24 @@ struct VerifyCommand: RunnableCommand {
     let progress = Progress()
     let problems = Mutex<[Problem]>([])
     let isJSON = common.json
+    let isRepairing = repairFrom != nil
+    if isRepairing, !(store is Repository) {
+      throw Failure(.usage, "--repair-from repairs a repository that is here", hint: "run it where the repository is")
+    }
     let line = ProgressLine("verify", progress, common)
     defer { line.stop() }
-    let result = try check(names, in: store, progress) { problem in
-      if isJSON {
+    var result = try check(names, in: store, progress) { problem in
+      if isJSON || isRepairing { problems.withLock { $0.append(problem) } }
+      if !isJSON { Console.print(Self.line(problem)) }
+    }
+    let found = problems.withLock { $0 }.filter(\.isDamage)
+    if let repairFrom, let repository = store as? Repository, !found.isEmpty {
+      try repairAll(found, in: repository, from: repairFrom, progress)
+      // What is whole again is what another reading finds so.
+      problems.withLock { $0 = [] }
+      let damaged = result.damage.keys.filter { (result.damage[$0] ?? nil) != 0 }
+      result = try check(Array(damaged), in: store, progress) { problem in
         problems.withLock { $0.append(problem) }
-      } else {
-        Console.print(Self.line(problem))
       }
     }
     line.stop()
@@ -91,6 +109,31 @@ struct VerifyCommand: RunnableCommand {
       if common.verbose { Console.complain("note: \(error)") }
     }
     return status
+  }
+
+  private func repairAll(
+    _ problems: [Problem], in repository: Repository, from source: PathArgument, _ progress: Progress
+  ) throws {
+    let other: any SnapshotStore
+    let text = String(decoding: source.bytes, as: UTF8.self)
+    let configuration = try common.configuration()
+    let isNamed = configuration?.settings.remotes.contains { $0.name == text } ?? false
+    if isNamed || (try? RemoteAddress(source.bytes)).map({ if case .ssh = $0 { true } else { false } }) == true {
+      other = RemoteRepository(try Connection(try RemoteTarget(text, connection, configuration).options))
+    } else {
+      other = try Repository.open(source.bytes)
+    }
+    let repairs = try repository.whileLocked("verify", at: Clock.now()) {
+      try repair(
+        problems, in: repository, from: other,
+        fetcher: { (other as? RemoteRepository)?.contents(of: $0) }, threads: threads.count, progress: progress)
+    }
+    _ = deleteTrash(repository, threads.count)
+    if common.json { return }
+    for repair in repairs {
+      let line = Self.line(repair.problem).split(separator: ":", maxSplits: 1)[0]
+      Console.print("\(line): " + (repair.obstacle.map { "cannot be repaired: \($0)" } ?? "repaired"))
+    }
   }
 
   /// A remote is verified where it is: only what differs travels.

@@ -33,8 +33,7 @@ public final class BlockIndex {
   // Two bits for each block in one word out of so many that about 16 bits are there for a block: one position
   // in 50 goes on to the slots, which are not in the processor's cache.
   private let filter: UnsafeMutablePointer<UInt64>
-  private let filterCount: Int
-  private let filterShift: UInt64
+  private let filterMask: UInt64
 
   private static let numberBits: UInt64 = 20
 
@@ -50,7 +49,7 @@ public final class BlockIndex {
     self.blockBytes = blockBytes
     self.windowBytes = windowBytes
     sumMask = ~0 << (64 - sumBits)
-    // At least two slots for a block, and one word for four; never a shift by 64.
+    // At least two slots for a block, and one word of the filter for four; never a shift by 64.
     var slotBits = 4
     while 1 << slotBits < 2 * blockCount { slotBits += 1 }
     let slotCount = 1 << slotBits
@@ -58,11 +57,10 @@ public final class BlockIndex {
     slots.initialize(repeating: Self.empty, count: slotCount)
     slotMask = slotCount - 1
     slotShift = UInt64(64 - slotBits)
-    let filterBits = max(slotBits - 3, 1)
-    filterCount = 1 << filterBits
-    filter = .allocate(capacity: filterCount)
-    filter.initialize(repeating: 0, count: filterCount)
-    filterShift = UInt64(64 - filterBits)
+    let wordCount = slotCount / 8
+    filter = .allocate(capacity: wordCount)
+    filter.initialize(repeating: 0, count: wordCount)
+    filterMask = UInt64(wordCount - 1)
   }
 
   deinit {
@@ -127,8 +125,7 @@ public final class BlockIndex {
     for _ in 0..<Self.mostProbes {
       if slots[slot] == Self.empty {
         slots[slot] = entry
-        let (first, second) = Self.filterBits(sum)
-        filter[Int(truncatingIfNeeded: sum &>> filterShift)] |= (1 &<< first) | (1 &<< second)
+        filter[Self.word(sum, filterMask)] |= (1 &<< Self.firstBit(sum)) | (1 &<< Self.secondBit(sum))
         isEmpty = false
         return
       }
@@ -140,9 +137,14 @@ public final class BlockIndex {
     }
   }
 
-  // The bits of a sum in a word: the word is chosen by at most 18 bits, and these are the twelve below them.
+  // Of a sum's 64 bits the upper six and bits 39...34 are its two bits in a word, and up to eighteen bits from
+  // bit 40 on the word. No lower bits than 32: a signature does not have them.
   @inline(__always)
-  private static func filterBits(_ sum: UInt64) -> (UInt64, UInt64) { (sum &>> 40, sum &>> 34) }
+  private static func firstBit(_ sum: UInt64) -> UInt64 { sum &>> 58 }
+  @inline(__always)
+  private static func secondBit(_ sum: UInt64) -> UInt64 { sum &>> 34 }
+  @inline(__always)
+  private static func word(_ sum: UInt64, _ mask: UInt64) -> Int { Int(truncatingIfNeeded: sum &>> 40 & mask) }
 
   /// The numbers of the blocks that have this sum, in order; those that are missing are -1.
   func blocks(_ sum: UInt64) -> SIMD4<Int32> {
@@ -206,15 +208,20 @@ public final class BlockIndex {
   /// Loops without branches, because one here would be mispredicted each time that a sum passes, with memory
   /// to wait for before that is noticed; like this the processor waits for many words at once.
   private func filterPart(_ count: Int) -> Int {
-    let (filter, filterShift) = (filter, filterShift)
+    let (filter, filterMask) = (filter, filterMask)
     let (sums, offsets) = (scanned.sums, scanned.offsets)
-    var found = 0
+    // One position in 16 passes by its first bit; only of those the second is looked at.
+    var passed = 0
     for at in 0..<count {
       let sum = sums[at]
-      let word = filter[Int(truncatingIfNeeded: sum &>> filterShift)]
-      let (first, second) = Self.filterBits(sum)
-      offsets[found] = at
-      found &+= Int(truncatingIfNeeded: (word &>> first) & (word &>> second) & 1)
+      offsets[passed] = at
+      passed &+= Int(truncatingIfNeeded: filter[Self.word(sum, filterMask)] &>> Self.firstBit(sum) & 1)
+    }
+    var found = 0
+    for number in 0..<passed {
+      let sum = sums[offsets[number]]
+      offsets[found] = offsets[number]
+      found &+= Int(truncatingIfNeeded: filter[Self.word(sum, filterMask)] &>> Self.secondBit(sum) & 1)
     }
     for number in 0..<found { scanned.slots[number] = slots[home(of: sums[offsets[number]])] }
     return found

@@ -76,6 +76,9 @@ public final class Connection: @unchecked Sendable {
 
   deinit {
     guard let child else { return }
+    // A server that is here still tidies up; one that is far away does so without us.
+    try? child.closeInput()
+    _ = try? child.wait(timeoutSeconds: 1)
     child.terminate()
     // Whoever kept its errors open must not keep this process.
     _ = try? child.wait(timeoutSeconds: 2)
@@ -127,8 +130,7 @@ public final class Connection: @unchecked Sendable {
       if failure.kind == .usage { throw failure }
       if failure.message == Channel.ended.message, let end = try? child?.wait(timeoutSeconds: 2) {
         failure.message = Self.sentence(end, options.command)
-        failure.hint =
-          bytesReceived == 0 ? "is treering installed there, in the PATH of a command over ssh?" : failure.hint
+        if end == .exited(127) { failure.hint = "is treering installed there, in the PATH of a command over ssh?" }
       }
       failure.message = "\(options.shown): \(failure.message)"
       throw failure

@@ -102,6 +102,11 @@ final class PushSession {
       } catch {
         // What came of one who does not keep to the protocol must not stand in the way of one who does.
         if Self.isLie(error) { try? repository.discardIncoming(name) }
+        if (error as? Failure)?.kind == .noSpace {
+          // What nobody can see goes first; the next push finds the room.
+          _ = try? repository.discardSpare()
+          try? emptyTrash(of: repository, threads: options.threads)
+        }
         throw error
       }
     }

@@ -249,19 +249,16 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
 
   // MARK: For whoever builds the snapshot
 
-  func directory(_ digest: Digest) throws -> WantedDirectory? {
-    if let record = try record(digest) {
-      return WantedDirectory(record: record, basePath: try path(movedRecords[digest]))
-    }
-    return try path(baseDirectories[digest]).map { WantedDirectory(record: nil, basePath: $0) }
+  func basePath(_ digest: Digest) throws -> [[UInt8]]? {
+    try path(movedRecords[digest] ?? baseDirectories[digest])
   }
 
-  func fetchDirectory(_ digest: Digest, at path: [[UInt8]]) throws -> DirectoryRecord {
+  func fetchRecord(_ digest: Digest, at path: [[UInt8]]) throws -> DirectoryRecord {
     guard let record = try fetch(digest, path, nil) else { throw WireError("a directory did not come") }
     return record
   }
 
-  func baseFile(_ digest: Digest) -> [[UInt8]]? { try? path(baseFiles[digest]) }
+  func baseFile(_ digest: Digest) throws -> [[UInt8]]? { try path(baseFiles[digest]) }
 
   func fetchContent(_ digest: Digest, byteCount: UInt64, at path: [[UInt8]]) throws {
     _ = try fetch(digest, path, byteCount)

@@ -143,7 +143,11 @@ final class Session {
     _ = Repository.bootID
     guard options.confines else { return repository }
     let isConfined: Bool
-    do throws(Errno) { isConfined = try Process.confine(to: [repository.root]) } catch {
+    do throws(Errno) {
+      // What is mounted is looked at before an expired tree is recycled.
+      let own = Directory(try Descriptor.open(path: Array("/proc/self".utf8), [.read, .directory]))
+      isConfined = try Process.confine(to: [repository.root, own])
+    } catch {
       throw Failure(.failed, "cannot confine the server to \(displayName(path)): \(error)")
     }
     if isConfined {

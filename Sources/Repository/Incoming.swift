@@ -52,3 +52,28 @@ extension Repository {
     return Array(text.prefix(36))
   }()
 }
+
+// Where a repair gathers what takes the place of something damaged.
+extension Repository {
+  private static let repairName = Array("repair".utf8)
+
+  /// Makes an empty directory for a repair; also its path. The caller holds the lock.
+  public func repairPlace() throws(Failure) -> (directory: Directory, path: [UInt8]) {
+    try discardRepairPlace()
+    let pending = try directory(Self.pendingName)
+    do {
+      try pending.descriptor.makeDirectory(Self.repairName.span, mode: 0o700)
+      let place = try pending.directory(Self.repairName.span)
+      try place.descriptor.dropInheritedACLs()
+      return (place, path + Array("/.treering/pending/repair".utf8))
+    } catch { throw .writing("repair a snapshot in", path, error) }
+  }
+
+  public func discardRepairPlace() throws(Failure) {
+    let pending = try directory(Self.pendingName)
+    do { try discard(Self.repairName, of: pending) } catch {
+      if error == .noSuchEntry { return }
+      throw .writing("repair a snapshot in", path, error)
+    }
+  }
+}

@@ -38,6 +38,7 @@ final class Benchmark {
     if options.jobs.contains(7) { rows.append(try callsOfAnUnchangedFile()) }
     if !options.jobs.isDisjoint(with: [10, 11]) { rows += try changeJobs() }
     if !options.jobs.isDisjoint(with: [12, 13, 14, 15]) { rows += try rotationJobs() }
+    if !options.jobs.isDisjoint(with: Set(16...24)) { rows += try pushJobs() }
     rows.sort { (Int($0.job.prefix { $0 != " " }) ?? 0) < (Int($1.job.prefix { $0 != " " }) ?? 0) }
     return Report(machine: try machine(), quick: options.quick, runs: options.runs, rows: rows)
   }

@@ -51,7 +51,7 @@ enum Child {
     return result
   }
 
-  private static func highWaterMark(_ process: pid_t) -> Double {
+  static func highWaterMark(_ process: pid_t) -> Double {
     guard let text = try? String(contentsOfFile: "/proc/\(process)/status", encoding: .utf8),
       let line = text.split(separator: "\n").first(where: { $0.hasPrefix("VmHWM:") })
     else { return 0 }

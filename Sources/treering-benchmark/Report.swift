@@ -6,7 +6,7 @@ struct Row: Encodable {
     /// The peer's time over ours: more is better.
     case ratio
     /// Less is better.
-    case milliseconds, mebibytes, growth, calls
+    case milliseconds, mebibytes, kibibytes, growth, calls
   }
   var job: String
   var treering: Double?
@@ -28,6 +28,7 @@ struct Row: Encodable {
     case .ratio, .growth: "x"
     case .milliseconds: " ms"
     case .mebibytes: " MiB"
+    case .kibibytes: " KiB"
     case .calls: " calls"
     }
   }

@@ -51,4 +51,32 @@ enum Trees {
       throw Problem("cannot write \(path)")
     }
   }
+
+  /// Changes a byte or two in the middle of a file, as somebody who edits a line does.
+  static func edit(_ path: String) throws {
+    let text = try Data(contentsOf: URL(fileURLWithPath: path))
+    let middle = text.count / 2
+    try (text.prefix(middle) + Data("edited ".utf8) + text.dropFirst(middle)).write(to: URL(fileURLWithPath: path))
+  }
+
+  /// Overwrites blocks of 4 KiB at random places, and inserts bytes at the start.
+  static func overwriteBlocks(_ path: String, count: Int, inserting inserted: Int) throws {
+    let script = """
+      import os, random, sys
+      path, count, inserted = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+      with open(path, "r+b") as f:
+          size = os.path.getsize(path)
+          for block in random.sample(range(size // 4096), count):
+              f.seek(block * 4096)
+              f.write(os.urandom(4096))
+      with open(path, "rb") as f, open(path + ".new", "wb") as g:
+          g.write(os.urandom(inserted))
+          while True:
+              part = f.read(1 << 20)
+              if not part: break
+              g.write(part)
+      os.rename(path + ".new", path)
+      """
+    try Child.run(["python3", "-c", script, path, "\(count)", "\(inserted)"])
+  }
 }

@@ -130,10 +130,8 @@ struct VerifyTests {
     },
   ]
 
-  @Test("every damage to an entry is found and named, and nothing else is", arguments: matrix)
-  func findsDamage(damage: Damage) throws {
-    let world = try World()
-    world.provesOlderUnchanged = false
+  /// Of all that the matrix damages.
+  static func takeSnapshot(_ world: World) throws -> SnapshotAnswer {
     let source = world.source
     try source.write("file", "xxxxxxxx")
     try source.setAttribute("file", "user.note", [1])
@@ -143,7 +141,15 @@ struct VerifyTests {
     try source.makeDirectory("d")
     try source.write("d/inside", "text")
     try source.makeFIFO("d/fifo")
-    let snapshot = try world.snapshot()
+    return try world.snapshot()
+  }
+
+  @Test("every damage to an entry is found and named, and nothing else is", arguments: matrix)
+  func findsDamage(damage: Damage) throws {
+    let world = try World()
+    world.provesOlderUnchanged = false
+    let source = world.source
+    let snapshot = try Self.takeSnapshot(world)
     let stored = world.tree(of: snapshot)
     #expect(try answer(world, status: 0).problems.isEmpty)
     try damage.apply(stored)

@@ -5,8 +5,8 @@ import Testing
 
 @testable import Posix
 
-/// A connection of this process with itself, whose ends block. A pair of sockets, since Glibc's module has no pipe2, and
-/// without O_CLOEXEC the children of other tests would keep the input open.
+/// A connection of this process with itself, whose ends block. A pair of sockets, since Glibc's module has no pipe2,
+/// and without O_CLOEXEC the children of other tests would keep the input open.
 private final class LocalPipe: Sendable {
   let output: Descriptor
   let input: PipeInput

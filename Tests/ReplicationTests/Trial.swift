@@ -42,6 +42,7 @@ extension World {
         while try client.channel.receive() != nil {}
       } catch { told = error }
       let elapsed = Clock.monotonic() - start
+      if elapsed > 1 { print("SLOW", lie.testDescription, elapsed, told as Any) }
       let ended = client.server.end()
       #expect(ended != nil, "\(lie.testDescription): the session ended without an error; the client saw \(told as Any)")
       #expect(elapsed < limit, "\(lie.testDescription): \(elapsed) s")

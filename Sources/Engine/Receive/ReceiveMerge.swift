@@ -138,7 +138,7 @@ struct ReceiveMerge {
     var stored: [StoredFile] = []
     if let before, before.kind == .regular, before.digest == row.digest, before.size == row.size, let tree = node.tree {
       stored.append(StoredFile(row: before, record: base!, directory: node.baseTree, tree: tree, isElsewhere: false))
-    } else if let path = work.wanted.baseFile(row.digest), let found = work.storedFile(at: path, worker),
+    } else if let path = try work.wanted.baseFile(row.digest), let found = work.storedFile(at: path, worker),
       found.row.kind == .regular, found.row.digest == row.digest, found.row.size == row.size
     {
       if let hints = try linkElsewhere(found, path, row) { return hints }

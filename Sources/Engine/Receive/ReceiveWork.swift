@@ -148,7 +148,7 @@ final class ReceiveWork: BuildWork, TreeWork, @unchecked Sendable {
     {
       return record
     }
-    return try wanted.directory(node.digest)?.record ?? wanted.fetchDirectory(node.digest, at: node.path)
+    return try wanted.record(node.digest) ?? wanted.fetchRecord(node.digest, at: node.path)
   }
 
   private func baseRecord(_ node: ReceiveNode, _ worker: ReceiveWorker) throws -> DirectoryRecord? {
@@ -168,7 +168,7 @@ final class ReceiveWork: BuildWork, TreeWork, @unchecked Sendable {
       let same = baseRows?.seek(name.span).map { Subtree($0) }
       var basePath: [[UInt8]]?
       var subtree = same
-      if same?.digest != row.digest, let path = try wanted.directory(row.digest)?.basePath,
+      if same?.digest != row.digest, let path = try wanted.basePath(row.digest),
         case .directory(_, let found)? = try? worker.base?.find(path)
       {
         basePath = path
@@ -201,16 +201,15 @@ final class ReceiveWork: BuildWork, TreeWork, @unchecked Sendable {
       let record: DirectoryRecord
       if let same = base, same.digest == digest, let reader = worker.base {
         record = try reader.record(same.place, same.digest)
+      } else if let sent = try wanted.record(digest) {
+        record = sent
+      } else if let path = try wanted.basePath(digest),
+        case .directory(let there, let subtree)? = try worker.base?.find(path)
+      {
+        record = there
+        base = subtree
       } else {
-        let found = try wanted.directory(digest)
-        if let sent = found?.record {
-          record = sent
-        } else if let path = found?.basePath, case .directory(let there, let subtree)? = try worker.base?.find(path) {
-          record = there
-          base = subtree
-        } else {
-          return nil
-        }
+        return nil
       }
       guard let name = names.next() else { return record }
       guard let row = try record.directories().first(where: { record.bytes[$0.name] == name[...] }) else { return nil }

@@ -30,7 +30,10 @@ struct RestoreMerge {
 
   func restore(_ rows: [FileRow]) throws {
     let tasks = try rows.compactMap { try task($0) }
-    for task in tasks { try run(task) }
+    // What was not asked for at once may only be when nothing else is on its way.
+    let isLate = { (task: Task) in work.fetcher != nil && task.row.linkGroup != nil }
+    for task in tasks where !isLate(task) { try run(task) }
+    for task in tasks where isLate(task) { try run(task) }
   }
 
   /// Looks at what stands in an entry's place, and asks for its content; `nil` where nothing is to be done.

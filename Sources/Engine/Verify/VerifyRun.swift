@@ -13,9 +13,14 @@ public struct Problem: Sendable {
   public var message: String
   /// False where it could not be found out: the user may not open it.
   public var isDamage: Bool
+  /// The same path from the snapshot's root, where it was found here.
+  public var components: [[UInt8]]
 
-  public init(snapshot: SnapshotName, path: [UInt8], message: String, isDamage: Bool) {
+  public init(
+    snapshot: SnapshotName, path: [UInt8], message: String, isDamage: Bool, components: [[UInt8]] = []
+  ) {
     self.snapshot = snapshot
+    self.components = components
     self.path = path
     self.message = message
     self.isDamage = isDamage

@@ -1,0 +1,106 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// What only reads works on a repository at the other end of a connection, and says the same.
+@Suite("remote repositories")
+struct RemoteReadingTests {
+  private let world: World
+  private let server: SSHServer
+
+  init() throws {
+    world = try World()
+    server = try SSHServer()
+  }
+
+  /// The same command with the repository over ssh.
+  private func remote(_ arguments: [ByteString], _ root: ByteString? = nil) throws -> CommandResult {
+    let user = NSUserName()
+    let address = ByteString("ssh://\(user)@\(server.address.text)") + (root ?? world.repository.root)
+    return try world.treering(
+      arguments + [
+        "-r", address, "--ssh", ByteString(server.sshCommand), "--remote-command", ByteString(server.remoteCommand),
+      ], inRepository: false)
+  }
+
+  private func expectSame(_ arguments: [ByteString]) throws {
+    let here = try world.treering(arguments)
+    let there = try remote(arguments)
+    #expect(there.status == here.status, "\(there.errorText)")
+    #expect(there.outputText == here.outputText)
+    #expect(there.errorText == here.errorText)
+  }
+
+  @Test("list, diff, versions say what they say on the machine itself")
+  func same() throws {
+    try world.source.makeEverything()
+    try world.settle()
+    let first = try world.snapshot()
+    try world.source.write("file", "other")
+    try world.source.remove("empty")
+    try world.settle()
+    try world.snapshot()
+    #expect(try world.treering(["hold", first.name]).status == 0)
+    try expectSame(["list"])
+    try expectSame(["list", "--json"])
+    try expectSame(["diff", "hourly.0", "latest"])
+    try expectSame(["diff", first.name, "latest", "--verbose"])
+    try expectSame(["versions", world.source.root / "file"])
+    try expectSame(["versions", world.source.root / "file", "--json"])
+  }
+
+  @Test("restore brings back everything, and of one file only what it needs")
+  func restore() throws {
+    try world.source.makeEverything()
+    var seed: UInt64 = 7
+    let large = (0..<4 << 20).map { _ -> UInt8 in
+      seed = seed &* 6_364_136_223_846_793_005 &+ 1
+      return UInt8(truncatingIfNeeded: seed >> 33)
+    }
+    try world.source.write("large", bytes: large)
+    for index in 0..<300 { try world.source.write("many\(index)", "content \(index)") }
+    try world.settle()
+    let snapshot = try world.snapshot()
+    let out = world.directory.path / "out"
+    let whole = try remote(["restore", "latest", "--to", out])
+    #expect(whole.status == 0, "\(whole.errorText)")
+    #expect(try differences(world.tree(of: snapshot).root, out + world.source.root) == [])
+    let one = world.directory.path / "one"
+    #expect(try remote(["restore", "latest", world.source.root / "large", "--to", one]).status == 0)
+    #expect(try Tree(one + world.source.root).read("large") == large)
+    #expect(try Tree(one + world.source.root).names() == ["large"])
+  }
+
+  @Test("verify runs there, and each damaged path comes back; a damaged file is not restored as a good one")
+  func damage() throws {
+    world.provesOlderUnchanged = false
+    try world.source.write("a", "content")
+    try world.source.write("b", "content")
+    let snapshot = try world.snapshot()
+    try expectSame(["verify", "-q"])
+    try world.tree(of: snapshot).overwrite("a", bytes: [0])
+    try world.tree(of: snapshot).remove("b")
+    let here = try world.treering(["verify"])
+    let there = try remote(["verify"])
+    #expect((there.status, there.outputText) == (6, here.outputText))
+    let out = world.directory.path / "out"
+    let restored = try remote(["restore", "latest", "--to", out])
+    #expect(restored.status == 6)
+    #expect(restored.errorText.contains("a: is restored from a damaged copy"), "\(restored.errorText)")
+    #expect(restored.errorText.contains("b: is not restored"), "\(restored.errorText)")
+  }
+
+  @Test("what cannot be reached, or is no repository, is said in a sentence, with status 7")
+  func unreachable() throws {
+    let none = try remote(["list"], "/nonexistent")
+    #expect(none.status == 7 && none.errorText.contains("treering init"), "\(none.errorText)")
+    #expect(none.errorLines.count == 1)
+    let down = try world.treering(["list", "-r", "ssh://127.0.0.1:1/x"], inRepository: false)
+    #expect(down.status == 7 && down.errorText.contains("Connection refused"), "\(down.errorText)")
+    let odd = try world.treering(["list", "-r", "ssh://-oProxyCommand=x/y"], inRepository: false)
+    #expect(odd.status == 2, "\(odd.errorText)")
+    // A command that changes something works where the repository is.
+    let snapshot = try world.treering(["rotate", "-r", "ssh://127.0.0.1/x"], inRepository: false)
+    #expect(snapshot.status == 2)
+  }
+}

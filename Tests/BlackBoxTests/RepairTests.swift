@@ -1,0 +1,84 @@
+import TestSupport
+import Testing
+
+/// Damage is repaired from another repository that has the same snapshots.
+@Suite("verify --repair-from")
+struct RepairTests {
+  private func second(_ world: World) throws -> ByteString {
+    let path = world.directory.path / "second"
+    #expect(try world.treering(["init", path], inRepository: false).status == 0)
+    for name in try world.snapshotNames() {
+      let pushed = try world.treering(["push", path, name])
+      #expect(pushed.status == 0, "\(pushed.errorText)")
+    }
+    return path
+  }
+
+  @Test("what is damaged is what it was", arguments: VerifyTests.matrix)
+  func repairs(_ damage: VerifyTests.Damage) throws {
+    let world = try World()
+    world.provesOlderUnchanged = false
+    let snapshot = try VerifyTests.takeSnapshot(world)
+    let path = try second(world)
+    let before = try Fingerprint(path / snapshot.name)
+    try damage.apply(world.tree(of: snapshot))
+    let isExtra = damage.path.text.hasSuffix("extra")
+    let result = try world.treering(["verify", "--repair-from", path])
+    #expect(result.status == (isExtra ? 6 : 0), "\(result.outputText) \(result.errorText)")
+    #expect(result.outputText.contains(isExtra ? "it is not in the catalog, and is left" : ": repaired"))
+    if isExtra { try tool("rm", ["-rf", world.tree(of: snapshot).root / damage.path]) }
+    #expect(
+      try differences(path / snapshot.name / "localhost" + world.source.root, world.tree(of: snapshot).root) == [])
+    #expect(try before.differences(to: Fingerprint(path / snapshot.name)) == [])
+    #expect(try world.treering(["verify"]).status == (isExtra ? 6 : 0))
+  }
+
+  @Test("names and snapshots that shared an inode share one again")
+  func sharing() throws {
+    let world = try World()
+    world.provesOlderUnchanged = false
+    try world.source.write("a", "content")
+    try world.source.link("a", as: "b")
+    try world.source.write("c", "other")
+    try world.settle()
+    let first = try world.snapshot()
+    try world.source.write("new", "text")
+    let second = try world.snapshot()
+    let path = try self.second(world)
+    for name: ByteString in ["a", "c"] { try world.tree(of: first).overwrite(name, bytes: [0]) }
+    let inode = try world.tree(of: first).inode("a")
+    let result = try world.treering(["verify", "--repair-from", path, "--json"])
+    #expect(result.status == 0, "\(result.errorText)")
+    for name: ByteString in ["a", "b"] {
+      #expect(try world.tree(of: first).inode(name) == world.tree(of: second).inode("a"))
+    }
+    #expect(try world.tree(of: first).inode("a") != inode)
+    #expect(try world.tree(of: first).inode("c") == world.tree(of: second).inode("c"))
+    #expect(try world.tree(of: first).inode("a") != world.tree(of: first).inode("c"))
+    for snapshot in [first, second] {
+      #expect(
+        try differences(path / snapshot.name / "localhost" + world.source.root, world.tree(of: snapshot).root) == [])
+    }
+    #expect(try world.treering(["status", "--json"]).status == 0)
+  }
+
+  @Test("damage at both ends, or a repository that has it not, is named and stays")
+  func impossible() throws {
+    let world = try World()
+    world.provesOlderUnchanged = false
+    try world.source.write("a", "content")
+    try world.source.write("b", "content of b")
+    let snapshot = try world.snapshot()
+    let path = try second(world)
+    for root in [world.repository.root, path] {
+      try Tree(root / snapshot.name / "localhost" / world.source.root).overwrite("a", bytes: [0])
+    }
+    let result = try world.treering(["verify", "--repair-from", path])
+    #expect(result.status == 6 && result.outputText.contains("is damaged in"), "\(result.outputText)")
+    let empty = world.directory.path / "empty"
+    #expect(try world.treering(["init", empty], inRepository: false).status == 0)
+    let other = try world.treering(["verify", "--repair-from", empty])
+    #expect(other.status == 6 && other.outputText.contains("does not have it"), "\(other.outputText)")
+    #expect(try world.treering(["verify", "--repair-from", world.directory.path / "none"]).status == 2)
+  }
+}
