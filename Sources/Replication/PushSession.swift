@@ -226,7 +226,7 @@ final class PushSession {
       let digest = try parts.digest()
       guard let record = try tree.record(digest) else { throw WireError("a directory did not come before") }
       recordBytesAgain &+= UInt64(record.bytes.count)
-      guard recordBytesAgain <= 64 << 20 &+ allowedRecordBytes else {
+      guard recordBytesAgain <= 16 << 20 &+ 4 &* tree.partsByteCount else {
         throw WireError("the same directories come again and again")
       }
       try enter(record, try baseFolder(&parts))

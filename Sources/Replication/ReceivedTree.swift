@@ -156,7 +156,9 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
     hasher.update(content)
     let digest = hasher.finish()
     if records[digest] == nil {
-      guard UInt64(records.count) < directoryLimit else { throw WireError("there are more directories than was announced") }
+      guard UInt64(records.count) < directoryLimit else {
+        throw WireError("there are more directories than was announced")
+      }
       try add(.record, content)
     }
     if let path, movedRecords[digest] == nil { try addPath(.movedRecord, digest, path) }

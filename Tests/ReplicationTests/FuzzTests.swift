@@ -100,7 +100,7 @@ private func encoded(_ frames: [(type: UInt8, payload: [UInt8])]) -> [UInt8] {
     let new = list.snapshots.filter { $0.name != world.older.name }
     #expect(new.allSatisfy { $0.summary.root.digest == world.newer.summary.root.digest }, "\(what)")
     if !new.isEmpty {
-      for snapshot in new { try world.run("rm -rf far/\(snapshot.name) far/.treering/catalogs/\(snapshot.name).catalog") }
+      for name in new.map(\.name) { try world.run("rm -rf far/\(name) far/.treering/catalogs/\(name).catalog") }
       try world.forgetNewer()
     }
     #expect(world.becomesFree(), "\(what): the repository is locked")

@@ -42,8 +42,10 @@ private func request(_ name: String, _ change: @escaping @Sendable (ScriptedClie
   @Test func frames() throws {
     let magic = Wire.magic
     var lies = [
-      raw("a text", Array("GET / HTTP/1.1\r\n\r\n".utf8)), raw("a type of 0", frame(0)), raw("an unknown type", frame(99)),
-      raw("the longest length", frame(1, [], length: .max)), raw("one byte too long", frame(1, [], length: 128 << 10 + 1)),
+      raw("a text", Array("GET / HTTP/1.1\r\n\r\n".utf8)), raw("a type of 0", frame(0)),
+      raw("an unknown type", frame(99)),
+      raw("the longest length", frame(1, [], length: .max)),
+      raw("one byte too long", frame(1, [], length: 128 << 10 + 1)),
       raw("a push first", frame(21)), raw("cut off", Array(frame(1, ScriptedClient.helloBytes).dropLast())),
       raw("nothing", []),
       hello("no magic", Array(ScriptedClient.helloBytes.dropFirst())), hello("magic alone", magic),

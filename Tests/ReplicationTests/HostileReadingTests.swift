@@ -69,11 +69,6 @@ import Repository
         $0.text(Self.snapshot)
       })
     lies.append(Self.request("verify very much", .verify) { $0.integer(UInt64(1) << 40) })
-    lies.append(
-      Self.request("verify something unknown", .verify) {
-        $0.integer(1 as UInt64)
-        $0.text(Array("2020-01-02T00-00-00Z".utf8))
-      })
     lies.append(Self.request("list with bytes to spare", .list) { $0.integer(1 as UInt64) })
     try World().tell(lies)
   }

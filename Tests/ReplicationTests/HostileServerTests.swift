@@ -237,7 +237,8 @@ struct ServerLie: Sendable, CustomTestStringConvertible {
     try expectFailures(
       world,
       [
-        catalog("no bytes", 0, []), catalog("2^64 bytes", .max, []), catalog("zeros", .max, [UInt8](repeating: 0, count: 24)),
+        catalog("no bytes", 0, []), catalog("2^64 bytes", .max, []),
+        catalog("zeros", .max, [UInt8](repeating: 0, count: 24)),
         catalog("more than was asked for", 1000, [UInt8](repeating: 0, count: 100)),
         catalog("headers", .max, header), catalog("footers", .max, Array((header + Array("TRCATEND".utf8)).suffix(16))),
       ]

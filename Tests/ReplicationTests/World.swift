@@ -33,7 +33,8 @@ final class World: @unchecked Sendable {
     older = try snapshot(as: "2020-01-01T00-00-00Z")
     let result = try pushHonestly(older)
     #expect(result.isNew)
-    try run("cd source; seq 1 4000 | sed 's/^2000$/x/' > a/large; echo new > b/new; mv b/c a/moved; mkdir d; echo d > d/d")
+    try run("cd source; seq 1 4000 | sed 's/^2000$/x/' > a/large")
+    try run("cd source; echo new > b/new; mv b/c a/moved; mkdir d; echo d > d/d")
     newer = try snapshot(as: "2021-01-01T00-00-00Z")
   }
 

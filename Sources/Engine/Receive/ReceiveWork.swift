@@ -66,8 +66,8 @@ final class ReceiveWork: BuildWork, TreeWork, @unchecked Sendable {
   private static let depthLimit = 4096
 
   init(
-    _ wanted: any WantedTree, sent: CatalogSummary, base: StoredTree?, in repository: Repository, _ pending: PendingSnapshot,
-    capabilities: Capabilities, progress: Progress, monitor: any Monitor
+    _ wanted: any WantedTree, sent: CatalogSummary, base: StoredTree?, in repository: Repository,
+    _ pending: PendingSnapshot, capabilities: Capabilities, progress: Progress, monitor: any Monitor
   ) {
     self.wanted = wanted
     root = sent.root.digest
