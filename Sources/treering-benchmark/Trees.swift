@@ -61,22 +61,18 @@ enum Trees {
 
   /// Overwrites blocks of 4 KiB at random places, and inserts bytes at the start.
   static func overwriteBlocks(_ path: String, count: Int, inserting inserted: Int) throws {
-    let script = """
-      import os, random, sys
-      path, count, inserted = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-      with open(path, "r+b") as f:
-          size = os.path.getsize(path)
-          for block in random.sample(range(size // 4096), count):
-              f.seek(block * 4096)
-              f.write(os.urandom(4096))
-      with open(path, "rb") as f, open(path + ".new", "wb") as g:
-          g.write(os.urandom(inserted))
-          while True:
-              part = f.read(1 << 20)
-              if not part: break
-              g.write(part)
-      os.rename(path + ".new", path)
-      """
-    try Child.run(["python3", "-c", script, path, "\(count)", "\(inserted)"])
+    let random = try FileHandle(forReadingFrom: URL(fileURLWithPath: "/dev/urandom"))
+    func bytes(_ count: Int) throws -> Data { try random.read(upToCount: count) ?? Data() }
+    let file = try FileHandle(forUpdating: URL(fileURLWithPath: path))
+    let blocks = try file.seekToEnd() / 4096
+    var chosen: Set<UInt64> = []
+    while chosen.count < count { chosen.insert(UInt64.random(in: 0..<blocks)) }
+    for block in chosen {
+      try file.seek(toOffset: block * 4096)
+      try file.write(contentsOf: bytes(4096))
+    }
+    try file.close()
+    try bytes(inserted).write(to: URL(fileURLWithPath: path + ".new"))
+    try Child.run(["sh", "-c", "cat \(path) >> \(path).new && mv \(path).new \(path)"])
   }
 }

@@ -188,7 +188,7 @@ class Tree:
             struct.pack("<QI", 0, 0) + field(1, struct.pack("<II", 0, 0)) + field(2, sha(self.root))
             + field(3, struct.pack("<QQ", 3 + len(self.files), size)) + field(4, struct.pack("<Q", sequence))
             + field(5, struct.pack("<qI", 1_700_000_000, 0)) + field(6, struct.pack("<qI", 1_700_000_001, 0))
-            + field(7, b"\0") + field(10, b"localhost") + field(11, b"/notes") + field(60000, b"of the future"))
+            + field(7, b"\0") + field(8, struct.pack("<QQQ", len(self.files), 3, 0)) + field(10, b"localhost") + field(11, b"/notes") + field(60000, b"of the future"))
 
 
 def request(name, tree, sequence, candidates):

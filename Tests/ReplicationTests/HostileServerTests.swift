@@ -186,7 +186,7 @@ struct ServerLie: Sendable, CustomTestStringConvertible {
       """)
     func lie(_ name: String, _ act: @escaping @Sendable (Channel) throws -> Void) -> ServerLie {
       .asked(name) { channel in
-        try channel.send(.accept, [2, 0, 0])
+        try channel.send(.accept, [1, 0, 0])
         try act(channel)
       }
     }
