@@ -79,7 +79,11 @@ final class Channel: @unchecked Sendable {
               UnsafeRawBufferPointer(rebasing: bytes[done..<done + want]), timeoutMilliseconds: 20)
           } catch { failure = error }
         }
-        if let failure { throw lost(failure) }
+        if let failure {
+          // Whoever gave up may have said why before.
+          if readsWhileSending { try readToTheEnd() }
+          throw lost(failure)
+        }
         let now = Clock.monotonic()
         if let written {
           done += written
@@ -164,6 +168,18 @@ final class Channel: @unchecked Sendable {
   private func readWhatIsThere() throws {
     while !hasEnded, waiting.count < 4096, waitingBytes < Wire.waitingBytes, try read(timeoutMilliseconds: 0) {}
   }
+
+  /// Takes what the other end sent before it ended; throws what it failed of.
+  private func readToTheEnd() throws {
+    let start = Clock.monotonic()
+    while !hasEnded, waiting.count < 4096, Clock.monotonic() - start < Self.lastWordsSeconds {
+      try read(timeoutMilliseconds: 100)
+    }
+    try checkForFailure()
+  }
+
+  /// How long the last words of an end that takes nothing more are waited for.
+  private static let lastWordsSeconds = 5.0
 
   @discardableResult
   private func read(timeoutMilliseconds: Int32) throws -> Bool {

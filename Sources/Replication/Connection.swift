@@ -52,7 +52,8 @@ public final class Connection: @unchecked Sendable {
     self.options = options
     let child: PipedChild
     do throws(Errno) { child = try PipedChild.start(options.command) } catch {
-      throw Failure(.remote, "cannot start \(displayName(options.command.first ?? [])): \(error)")
+      let program = displayName(options.command.first ?? [])
+      throw Failure(.remote, "\(options.shown): cannot start \(program): \(error)")
     }
     self.child = child
     let onLine = options.onLine

@@ -44,6 +44,9 @@ struct Difference {
   private var waiting: [Waiting] = []
   private var items: [Item] = []
   private var nextItem = 0
+  /// The directories that the base has under another path, by their digests: a second one that is the same needs
+  /// nothing else.
+  private var moved: Set<Digest> = []
 
   init(_ new: CatalogReader, base: BaseFinder?) {
     self.new = new
@@ -62,6 +65,7 @@ struct Difference {
   mutating func next() throws -> Item? {
     while nextItem == items.count {
       guard let folder = waiting.popLast() else { return nil }
+      if moved.contains(folder.subtree.digest) { continue }
       items.removeAll(keepingCapacity: true)
       nextItem = 0
       try open(folder)
@@ -103,6 +107,7 @@ struct Difference {
         fileSystem: mounts[joinedPath(path)] ?? place.fileSystem)
       if same == nil, let found = try movedDirectory(child) {
         if found.subtree.digest == row.digest {
+          moved.insert(row.digest)
           items.append(.baseDirectory(index: index, row.digest, path: found.path))
           continue
         }

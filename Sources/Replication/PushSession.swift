@@ -25,6 +25,9 @@ final class PushSession {
   private var baseReader: CatalogReader?
   private var baseTree: Directory?
   private var signatures: SignatureSender?
+  private let notes: NoteMonitor
+  /// The base's files from which a content could not be built.
+  private var doubtful: [Digest: [[UInt8]]] = [:]
   /// What the instructions in the stream are about.
   private var folder: (record: DirectoryRecord, base: (path: [[UInt8]], record: DirectoryRecord)?)?
   private var files: FileCursor?
@@ -38,6 +41,7 @@ final class PushSession {
     self.channel = channel
     self.repository = repository
     self.options = options
+    notes = NoteMonitor(channel)
     var reader = MessageReader(request)
     guard let name = SnapshotName(try reader.text(limit: 64)) else { throw WireError("a snapshot has no proper name") }
     self.name = name
@@ -167,7 +171,9 @@ final class PushSession {
       guard frame.type == .stream else { throw WireError("a frame of type \(frame.type.rawValue) in a push") }
       return frame.payload
     }
-    let sender = SignatureSender(channel, baseTree, baseReader)
+    let sender = SignatureSender(channel, baseTree, baseReader) { [notes, base] path in
+      if let base { notes.noteDamage(of: path, in: base.name) }
+    }
     signatures = sender
     let progress = Progress()
     let ticker = Ticker(intervalMilliseconds: 1000) {
@@ -188,7 +194,7 @@ final class PushSession {
     }
     let snapshot = try buildSnapshot(
       name, as: sent, from: tree, base: base, in: repository, threads: options.threads, program: options.program,
-      progress: progress, monitor: NoteMonitor(channel))
+      progress: progress, monitor: notes)
     try? repository.discardIncoming(name)
     ticker.stop()
     // It is published, whether the client hears of it or not.
@@ -336,6 +342,7 @@ final class PushSession {
       source = (openBase(path, before.size), before.size)
     }
     try takeContent(row.digest, row.size, from: offset, source)
+    if let path, !tree.hasContent(row.digest) { doubtful[row.digest] = path }
   }
 
   private func openBase(_ path: [[UInt8]], _ byteCount: UInt64) -> StoredSource? {
@@ -400,6 +407,10 @@ final class PushSession {
     guard tree.hasContent(digest) else {
       throw Failure(.remote, "\(displayName(sourcePath(path))): what the client sends is not what its catalog says")
     }
+    // Only now it is known that the client's bytes are not to blame.
+    if let before = doubtful.removeValue(forKey: digest), let base {
+      notes.noteDamage(of: before, in: base.name)
+    }
     return nil
   }
 }
@@ -414,6 +425,11 @@ private final class NoteMonitor: Monitor {
   func warn(_ warning: Warning) { send("\(displayName(warning.path)): \(warning.message)") }
 
   func note(_ shortcoming: String) { send(shortcoming) }
+
+  /// A file of the base cannot serve.
+  func noteDamage(of path: [[UInt8]], in name: SnapshotName) {
+    send("\(displayName(sourcePath(path))): its bytes in the snapshot \(name) are damaged; sent whole")
+  }
 
   private func send(_ text: String) {
     guard count.add(1, ordering: .relaxed).newValue <= 1000 else { return }

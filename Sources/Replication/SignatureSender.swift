@@ -14,15 +14,18 @@ final class SignatureSender: @unchecked Sendable {
   private let channel: Channel
   private let root: Directory?
   private let reader: CatalogReader?
+  /// Called for a file that is not there as the base's catalog has it.
+  private let onLoss: ([[UInt8]]) -> Void
   /// Of the base's files, so that some may be asked for twice and nobody has the disk read for ever.
   private var bytesLeft: UInt64
   private var requestsLeft: UInt64
   /// How much of the base was read.
   let bytesRead = Atomic<UInt64>(0)
 
-  init(_ channel: Channel, _ root: Directory?, _ base: CatalogReader?) {
+  init(_ channel: Channel, _ root: Directory?, _ base: CatalogReader?, onLoss: @escaping ([[UInt8]]) -> Void) {
     self.channel = channel
     self.root = root
+    self.onLoss = onLoss
     // A reader is one thread's.
     reader = base.map { CatalogReader($0.catalog) }
     let totals = base?.summary.root.totals ?? Totals()
@@ -65,11 +68,14 @@ final class SignatureSender: @unchecked Sendable {
   /// The encoded signature; empty where the file is lost.
   private func signature(_ path: [[UInt8]]) -> [UInt8] {
     guard case .file(let row, _)? = try? reader?.find(path), row.kind == .regular, row.size <= bytesLeft,
-      let name = path.last,
-      let directory = try? root?.directory(path: path.dropLast()),
-      let file = try? directory.descriptor.openToRead(name.span), (try? file.status())?.size == row.size,
-      let salt = try? Process.randomBytes(8)
+      let name = path.last, let salt = try? Process.randomBytes(8)
     else { return [] }
+    guard let directory = try? root?.directory(path: path.dropLast()),
+      let file = try? directory.descriptor.openToRead(name.span), (try? file.status())?.size == row.size
+    else {
+      onLoss(path)
+      return []
+    }
     bytesLeft -= row.size
     let source = StoredSource(file, byteCount: row.size) { [self] in bytesRead.add($0, ordering: .relaxed) }
     let number = salt.reduce(UInt64(0)) { $0 << 8 | UInt64($1) }

@@ -95,7 +95,7 @@ struct ReceiveMerge {
     let name = base!.bytes.span.extracting(before.name)
     hints.storedInode = inodes.of(before, named: base!.bytes[before.name])
     hints.flags.subtract([.racy, .changedWhileRead])
-    guard !node.isMoved || work.claim(hints.storedInode),
+    guard !node.isMoved || isStill(before, name, in: baseTree, hints.storedInode) && work.claim(hints.storedInode),
       try work.linked(baseTree.descriptor, name, inode: hints.storedInode, in: node, as: name)
     else { return nil }
     work.progress.linked.count()
@@ -166,10 +166,19 @@ struct ReceiveMerge {
     else { return nil }
     let storedName = found.name
     let name = record.bytes.span.extracting(row.name)
-    guard try work.linked(directory.descriptor, storedName.span, inode: inode, in: node, as: name) else { return nil }
+    guard isStill(found.row, storedName.span, in: directory, inode),
+      try work.linked(directory.descriptor, storedName.span, inode: inode, in: node, as: name)
+    else { return nil }
     work.progress.linked.count()
     work.progress.moved.count()
     return Self.hints(row, inode, found.row.hints.flags.subtracting([.racy, .changedWhileRead]))
+  }
+
+  /// True where a file of the base that goes to another path is the one of its row, as far as one look can tell.
+  private func isStill(_ row: FileRow, _ name: Span<UInt8>, in directory: Directory, _ inode: UInt64) -> Bool {
+    guard let status = try? directory.descriptor.status(of: name) else { return false }
+    return status.kind == row.kind && status.inode == inode && status.recordedSize == row.size
+      && (row.hints.flags.contains(.timeNotStored) || status.modified == row.metadata.modified)
   }
 
   private func makeSpecial(_ row: FileRow) throws -> Hints {
