@@ -102,7 +102,8 @@ struct PushJob {
       return answer
     } catch {
       let failure = error as? Failure ?? Failure(.remote, "\(error)")
-      if !isDryRun {
+      // That another push is at work is no news.
+      if !isDryRun, failure.kind != .locked {
         record(
           PushHistoryLine(
             time: start.rfc3339, exitStatus: ExitStatus(failure.kind).code, error: failure.description,

@@ -18,6 +18,8 @@ final class PushSession {
   private let client: [UInt8]
   private var candidates: [Digest] = []
 
+  /// What has been done, as far as it takes time.
+  private let progress = Progress()
   private var stream: IncomingStream!
   private let instructions = InstructionReader()
   private var tree: ReceivedTree!
@@ -70,7 +72,11 @@ final class PushSession {
 
   /// Returns the snapshot; `nil` where it was here already.
   func run() throws -> ReceivedPush? {
-    try repository.whileLocked("receive", at: began) {
+    let ticker = Ticker(intervalMilliseconds: 1000) { [channel, progress] in
+      channel.sendAlive(progress.entries.value &+ progress.bytesRead.value &+ progress.bytesCopied.value)
+    }
+    defer { ticker.stop() }
+    return try repository.whileLocked("receive", at: began) {
       try repository.recover()
       let list = try repository.snapshots()
       // What was built of these files has their inodes, and so may later snapshots: they must not serve again.
@@ -93,13 +99,13 @@ final class PushSession {
           hint: "what is there is never replaced; see: treering list --repository \(displayName(repository.path))")
       }
       try chooseBase(list)
-      // What came of other snapshots from the same client will never be asked for again.
-      for other in try repository.incomingSnapshots() where other != name && isOwn(other) {
+      // What came of other snapshots from the same client, or long ago, will never be asked for again.
+      for other in try repository.incomingSnapshots() where other != name && (isOwn(other) || isOld(other)) {
         try repository.discardIncoming(other)
       }
       tree = try ReceivedTree(
         try repository.incoming(name), client: client, root: sent.root.digest, base: base?.summary.root.digest,
-        directoryLimit: sent.root.totals.entries)
+        directoryLimit: sent.root.totals.entries, onRead: { progress.bytesRead.add($0, ordering: .relaxed) })
       do {
         try accept()
         return try receive()
@@ -125,6 +131,12 @@ final class PushSession {
       let owner = try? directory.descriptor.openToRead(Array("owner".utf8).span).readToEnd(limit: 4096)
     else { return false }
     return owner.starts(with: Array("\(displayName(client)) ".utf8))
+  }
+
+  /// True for what nobody has gone on with for a month.
+  private func isOld(_ other: SnapshotName) -> Bool {
+    guard let status = try? repository.incoming(other).descriptor.status() else { return false }
+    return began - status.modified > 30 * 86_400
   }
 
   private func chooseBase(_ list: SnapshotList) throws {
@@ -171,16 +183,12 @@ final class PushSession {
       guard frame.type == .stream else { throw WireError("a frame of type \(frame.type.rawValue) in a push") }
       return frame.payload
     }
-    let sender = SignatureSender(channel, baseTree, baseReader) { [notes, base] path in
-      if let base { notes.noteDamage(of: path, in: base.name) }
-    }
+    let sender = SignatureSender(
+      channel, baseTree, baseReader, onRead: { [progress] in progress.bytesRead.add($0, ordering: .relaxed) },
+      onLoss: { [notes, base] path in
+        if let base { notes.noteDamage(of: path, in: base.name) }
+      })
     signatures = sender
-    let progress = Progress()
-    let ticker = Ticker(intervalMilliseconds: 1000) {
-      let read = progress.bytesRead.value &+ sender.bytesRead.value
-      channel.sendAlive(progress.entries.value &+ read &+ progress.bytesCopied.value)
-    }
-    defer { ticker.stop() }
     do {
       while try takeMessage() {}
       sender.stop()
@@ -196,7 +204,6 @@ final class PushSession {
       name, as: sent, from: tree, base: base, in: repository, threads: options.threads, program: options.program,
       progress: progress, monitor: notes)
     try? repository.discardIncoming(name)
-    ticker.stop()
     // It is published, whether the client hears of it or not.
     try? acknowledge(snapshot, isNew: true, progress)
     return outcome(snapshot, nil)

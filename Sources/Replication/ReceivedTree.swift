@@ -43,7 +43,12 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
 
   /// Opens what came earlier of the same snapshot from the same client. `base` is the root that references go by.
   /// There are no more directories than `directoryLimit`.
-  init(_ directory: Directory, client: [UInt8], root: Digest, base: Digest?, directoryLimit: UInt64) throws {
+  ///
+  /// `onRead` gets the bytes of each reading of what came before the machine was started.
+  init(
+    _ directory: Directory, client: [UInt8], root: Digest, base: Digest?, directoryLimit: UInt64,
+    onRead: (UInt64) -> Void
+  ) throws {
     self.directory = directory
     self.directoryLimit = directoryLimit
     let boot = Repository.bootID
@@ -64,7 +69,7 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
       try parts.setLength(0)
     }
     if owner != own {
-      if Array(owner.suffix(boot.count)) != boot { try dropWhatIsDamaged() }
+      if Array(owner.suffix(boot.count)) != boot { try dropWhatIsDamaged(onRead) }
       let file = try directory.descriptor.open(ownerName.span, [.write, .create, .truncate], mode: 0o600)
       try file.write(own)
     }
@@ -73,7 +78,7 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
   }
 
   /// After a crash of the machine a file may not have what was written to it.
-  private func dropWhatIsDamaged() throws {
+  private func dropWhatIsDamaged(_ onRead: (UInt64) -> Void) throws {
     var listing = DirectoryListing()
     try listing.read(try contents.descriptor.reopenDirectory())
     let hasher = SHA256()
@@ -88,6 +93,7 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
         if bytes.isEmpty { break }
         hasher.update(bytes)
         offset += UInt64(bytes.count)
+        onRead(UInt64(bytes.count))
       }
       if Array(hasher.finish().description.utf8) != name { try contents.descriptor.unlink(name.span) }
     }

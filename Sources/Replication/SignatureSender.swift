@@ -19,11 +19,15 @@ final class SignatureSender: @unchecked Sendable {
   /// Of the base's files, so that some may be asked for twice and nobody has the disk read for ever.
   private var bytesLeft: UInt64
   private var requestsLeft: UInt64
-  /// How much of the base was read.
-  let bytesRead = Atomic<UInt64>(0)
+  private let onRead: @Sendable (UInt64) -> Void
 
-  init(_ channel: Channel, _ root: Directory?, _ base: CatalogReader?, onLoss: @escaping ([[UInt8]]) -> Void) {
+  /// `onRead` gets the bytes of each reading, `onLoss` the paths of what cannot be read.
+  init(
+    _ channel: Channel, _ root: Directory?, _ base: CatalogReader?, onRead: @escaping @Sendable (UInt64) -> Void,
+    onLoss: @escaping ([[UInt8]]) -> Void
+  ) {
     self.channel = channel
+    self.onRead = onRead
     self.root = root
     self.onLoss = onLoss
     // A reader is one thread's.
@@ -77,7 +81,7 @@ final class SignatureSender: @unchecked Sendable {
       return []
     }
     bytesLeft -= row.size
-    let source = StoredSource(file, byteCount: row.size) { [self] in bytesRead.add($0, ordering: .relaxed) }
+    let source = StoredSource(file, byteCount: row.size) { [self] in onRead($0) }
     let number = salt.reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
     return (try? Signature(of: source, blockBytes: BlockSize.remote(row.size), salt: number))?.encoded() ?? []
   }
