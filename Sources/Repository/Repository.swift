@@ -278,6 +278,12 @@ public final class Repository: Sendable {
   /// Lets rotation go on; false where it was not held. That `newest` is far from the one before it is all right.
   public func releaseRotation(newest: SnapshotName?) throws(Failure) -> Bool {
     if let newest { try replace(Self.releasedName, with: "\(newest)\n") }
+    return try endRotationHold()
+  }
+
+  /// Takes back what `holdRotation` did; false where rotation was not held.
+  @discardableResult
+  public func endRotationHold() throws(Failure) -> Bool {
     do throws(Errno) {
       try control.descriptor.unlink(Self.rotationHoldName.span)
       try control.descriptor.synchronize()

@@ -61,10 +61,10 @@ struct ReceiveMerge {
     let isSame = before.map { record.hasSameContent(row, base!, $0) } ?? false
     if isSame, row.linkGroup == nil, let before, try linkSame(before, row) { return }
     let hints: Hints
-    if row.linkGroup == nil {
-      hints = try store(row, before)
-    } else {
-      hints = try storeGrouped(row, before)
+    do { hints = try row.linkGroup == nil ? store(row, before) : storeGrouped(row, before) } catch {
+      guard let refused = error as? Unstorable else { throw error }
+      work.monitor.note("\(displayName(path(row))): only its catalog has it: \(refused.error)")
+      hints = Self.hints(row, 0, StorageFlags.notStored.refused(toRoot: work.isRoot))
     }
     if hints.flags.isCatalogOnly { work.progress.catalogOnly.count() }
     encoder.append(row, of: record, hints: hints)
@@ -89,13 +89,19 @@ struct ReceiveMerge {
   private func linkBase(_ before: FileRow) throws -> Hints? {
     var hints = before.hints
     if hints.flags.contains(.notStored) { return work.isRoot && !hints.flags.contains(.refusedToRoot) ? nil : hints }
-    guard let baseTree = node.baseTree, !node.isCopied, !hints.flags.isWorthRetrying(asRoot: work.isRoot) else {
+    guard let baseTree = node.baseTree, !hints.flags.isWorthRetrying(asRoot: work.isRoot) else {
       return nil
     }
     let name = base!.bytes.span.extracting(before.name)
     hints.storedInode = inodes.of(before, named: base!.bytes[before.name])
     hints.flags.subtract([.racy, .changedWhileRead])
-    guard !node.isMoved || isStill(before, name, in: baseTree, hints.storedInode) && work.claim(hints.storedInode),
+    if node.isMoved {
+      let path = node.baseLocation + [Array(base!.bytes[before.name])]
+      guard isStill(before, name, in: baseTree, hints.storedInode),
+        try !work.isFile(at: path, before, of: base!, worker), work.claim(hints.storedInode)
+      else { return nil }
+    }
+    guard
       try work.linked(baseTree.descriptor, name, inode: hints.storedInode, in: node, as: name)
     else { return nil }
     work.progress.linked.count()
@@ -118,7 +124,13 @@ struct ReceiveMerge {
         work.progress.linked.count()
         return Self.hints(row, first.inode, first.flags)
       }
-      return try store(row, before)
+      // It can take no more links: from now on others are linked to this name.
+      let hints = try store(row, before)
+      work.links.finish(
+        key,
+        ReceivedLink(
+          directory: node.path, name: Array(record.bytes[row.name]), inode: hints.storedInode, flags: hints.flags))
+      return hints
     }
     var stored: ReceivedLink?
     defer { work.links.finish(key, stored) }
@@ -190,7 +202,15 @@ struct ReceiveMerge {
       work.progress.copied.count()
       return Self.hints(
         row, made.inode, made.missing.refused(toRoot: work.isRoot).union(work.timeFlags(row.metadata.modified)))
-    } catch { throw Failure.writing("make", path(row), error) }
+    } catch { throw refusal("make", row, error) }
+  }
+
+  /// What this file system cannot hold under this name is in the catalog alone, as in a local snapshot.
+  private struct Unstorable: Error { let error: Errno }
+
+  private func refusal(_ what: String, _ row: FileRow, _ error: Errno) -> any Error {
+    let refused: [Errno] = [.exists, .nameTooLong, .invalid, .notSupported, .illegalSequence]
+    return refused.contains(error) ? Unstorable(error: error) : Failure.writing(what, path(row), error)
   }
 
   private func makeTarget(_ row: FileRow) throws -> Descriptor {
@@ -198,7 +218,7 @@ struct ReceiveMerge {
     do throws(Errno) {
       return try node.target!.descriptor.open(
         record.bytes.span.extracting(row.name), [.write, .create, .exclusive], mode: 0o600)
-    } catch { throw Failure.writing("make", path(row), error) }
+    } catch { throw refusal("make", row, error) }
   }
 
   private func removeTarget(_ row: FileRow) throws {
@@ -223,14 +243,22 @@ struct ReceiveMerge {
 
   /// Copies what the base has, where only the metadata differ; `nil` where its bytes are not what they should be.
   private func copy(_ stored: StoredFile, _ row: FileRow) throws -> Hints? {
-    let name = stored.name
-    guard let directory = stored.directory, let old = try? directory.descriptor.openToRead(name.span),
-      let status = try? old.status(), status.kind == .regular, status.size == row.size
-    else {
-      reportDamage(stored, row)
+    let old: OldVersion
+    do throws(Errno) { old = try open(stored, row) } catch {
+      // What this user may not open is not damaged for that.
+      if error != .accessDenied, !node.isBaseClosed { reportDamage(stored, row) }
       return nil
     }
-    return try copy(old, status, row) { reportDamage(stored, row) }
+    return try copy(old.file, try old.file.status(), row) { reportDamage(stored, row) }
+  }
+
+  private func open(_ stored: StoredFile, _ row: FileRow) throws(Errno) -> OldVersion {
+    let name = stored.name
+    guard let directory = stored.directory else { throw .noSuchEntry }
+    let file = try directory.descriptor.openToRead(name.span)
+    let status = try file.status()
+    guard status.kind == .regular, status.size == row.size else { throw .noSuchEntry }
+    return OldVersion(file, byteCount: status.size)
   }
 
   private func copy(

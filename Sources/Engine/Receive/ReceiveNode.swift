@@ -10,9 +10,26 @@ final class ReceiveNode: BuildNode, @unchecked Sendable {
   let depth: Int
   /// True where the base is at another path.
   let isMoved: Bool
-  /// True where what the base has stays where it was: then its inodes must not serve twice.
-  var isCopied: Bool
   var record: DirectoryRecord?
+
+  /// Where the base is, of a directory that was moved.
+  var baseLocation: [[UInt8]] {
+    var below: [[UInt8]] = []
+    var node = self
+    while true {
+      if let basePath = node.basePath { return basePath + below.reversed() }
+      below.append(node.name)
+      guard let parent = node.parent else { return below.reversed() }
+      node = unsafeDowncast(parent, to: ReceiveNode.self)
+    }
+  }
+
+  /// True where this user may not open the base: an ordinary user's own directory that was closed at the source.
+  var isBaseClosed: Bool {
+    guard baseTree == nil, base != nil, let root = tree?.root else { return false }
+    do throws(Errno) { _ = try root.directory(path: baseLocation) } catch { return error == .accessDenied }
+    return false
+  }
 
   override var metadata: Metadata { record?.metadata ?? super.metadata }
 
@@ -23,7 +40,6 @@ final class ReceiveNode: BuildNode, @unchecked Sendable {
     depth = parent.map { $0.depth + 1 } ?? 0
     self.basePath = basePath
     isMoved = basePath != nil || parent?.isMoved ?? false
-    isCopied = parent?.isCopied ?? false
     super.init(parent: parent, name: name, isSynthetic: false, base: base, tree: tree)
   }
 }

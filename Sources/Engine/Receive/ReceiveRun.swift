@@ -42,8 +42,24 @@ public func buildSnapshot(
     summary.repositoryID = repository.id
     summary.fileSystemID = try repository.root.descriptor.fileSystem().id
     summary.program = Array(program.utf8)
-    try pending.publish(summary, FrameWriter(sink: pending.sink), previous: list.newest?.name)
     let snapshot = Snapshot(name: pending.name, summary: summary)
+    let previous = list.snapshots.last {
+      $0.summary.label == sent.label && !Set($0.summary.sources).isDisjoint(with: sent.sources)
+    }
+    // Never a suspect snapshot with a rotation that goes on: it is held until this one has been looked at.
+    let isHeld = try previous == nil || repository.heldRotation() != nil
+    if !isHeld { try repository.holdRotation("\(pending.name) came and has not been looked at", at: received) }
+    try pending.publish(summary, FrameWriter(sink: pending.sink), previous: list.newest?.name)
+    if let previous, !isHeld {
+      let suspect = try suspectChanges(
+        from: previous, to: snapshot, moved: progress.moved.value, in: repository, GuardLimits())
+      try repository.endRotationHold()
+      if let suspect {
+        let reason = "\(pending.name): \(displayName(suspect.path)): \(suspect.message)"
+        try repository.holdRotation(reason, at: received)
+        monitor.note("\(reason); look whether that is right; rotation is held there until: treering release")
+      }
+    }
     var now = list
     now.snapshots.append(snapshot)
     try? repository.updateSets(now)

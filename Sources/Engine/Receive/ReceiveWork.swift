@@ -126,7 +126,6 @@ final class ReceiveWork: BuildWork, TreeWork, @unchecked Sendable {
     }
     if let path = node.basePath {
       node.baseTree = try? baseTree?.root?.directory(path: path)
-      node.isCopied = try node.isCopied || isDirectory(at: path, node.base?.digest, worker)
     }
     progress.entries.count()
     progress.directories.count()
@@ -183,15 +182,6 @@ final class ReceiveWork: BuildWork, TreeWork, @unchecked Sendable {
 
   // MARK: What the new snapshot has elsewhere
 
-  /// True where the new snapshot has this very directory at a path.
-  private func isDirectory(at path: [[UInt8]], _ digest: Digest?, _ worker: ReceiveWorker) throws -> Bool {
-    guard let digest, let name = path.last else { return false }
-    guard let record = try wantedRecord(at: path.dropLast(), worker) else { return false }
-    return try record.directories().contains {
-      $0.digest == digest && record.bytes[$0.name] == name[...]
-    }
-  }
-
   /// The record of a directory of the new snapshot; `nil` where it has none there.
   private func wantedRecord(at path: some Collection<[UInt8]>, _ worker: ReceiveWorker) throws -> DirectoryRecord? {
     var digest = root
@@ -220,7 +210,7 @@ final class ReceiveWork: BuildWork, TreeWork, @unchecked Sendable {
     }
   }
 
-  /// True where the new snapshot has a file with just this at a path.
+  /// True where the new snapshot has an entry with just this at a path: then the base's inode is that one's.
   func isFile(at path: [[UInt8]], _ row: FileRow, of record: DirectoryRecord, _ worker: ReceiveWorker) throws -> Bool {
     guard let name = path.last else { return false }
     let folder = Array(path.dropLast())
