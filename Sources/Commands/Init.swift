@@ -25,7 +25,9 @@ struct InitCommand: RunnableCommand {
     if directory != nil && common.repository != nil {
       throw Failure(.usage, "the repository is named twice", hint: "leave --repository out")
     }
-    let path = try directory?.bytes ?? common.repositoryPath()
+    var options = common
+    if let directory { options.repository = directory }
+    let path = try options.localRepositoryPath()
     let repository = try Repository.initialize(path, at: Clock.now())
     if common.json {
       Console.print(

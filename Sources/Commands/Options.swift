@@ -43,7 +43,18 @@ struct CommonOptions: ParsableArguments {
       hint: "give --repository DIR, set TREERING_REPOSITORY, or name it in the configuration")
   }
 
-  func openRepository() throws(Failure) -> Repository { try Repository.open(try repositoryPath()) }
+  func openRepository() throws(Failure) -> Repository { try Repository.open(try localRepositoryPath()) }
+
+  /// The repository of a command that works only where it is.
+  func localRepositoryPath() throws(Failure) -> [UInt8] {
+    let path = try repositoryPath()
+    if case .ssh(_, let host, _, _)? = try? RemoteAddress(path) {
+      throw Failure(
+        .usage, "this works only on a repository that is here, and not on \(displayName(path))",
+        hint: "run it there: ssh \(displayName(host)) treering …")
+    }
+    return path
+  }
 }
 
 /// How many threads do blocking calls.

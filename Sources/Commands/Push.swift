@@ -45,7 +45,7 @@ struct PushCommand: RunnableCommand {
     let answer = try run.work(wanted, isDryRun: dryRun)
     if common.json {
       Console.print(jsonText(answer))
-    } else if !common.quiet {
+    } else if dryRun || common.verbose || Posix.Process.terminalWidth(.output) != nil && !common.quiet {
       Console.print(answer.line)
     }
     return .done
@@ -77,7 +77,13 @@ struct PushJob {
     } else {
       name = list.newest?.name
     }
-    guard let name, try repository.lastPush(address: Array(target.options.shown.utf8)) != name else { return nil }
+    // What it has is remembered, and asked once a day: it may have been made anew.
+    guard let name else { return nil }
+    if let last = try repository.lastPush(address: Array(target.options.shown.utf8)), last.name == name,
+      abs(Clock.now() - last.time) < 86_400
+    {
+      return nil
+    }
     return list.snapshots.first { $0.name == name }
   }
 
@@ -89,6 +95,9 @@ struct PushJob {
     do {
       let connection = try Connection(target.options)
       reached = connection
+      guard !connection.leads(to: repository) else {
+        throw Failure(.usage, "\(target.name) is this repository itself", hint: "name another one")
+      }
       let treeBytes = snapshot.summary.root.totals.bytes
       let line = ProgressLine(common) { elapsed in
         Self.line(progress, sent: connection.bytesSent, treeBytes: treeBytes, elapsed)

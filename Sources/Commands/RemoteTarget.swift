@@ -88,6 +88,9 @@ struct RemoteTarget {
       command = [own, Array("serve".utf8)]
     case .ssh(let user, let host, let port, let remotePath):
       path = remotePath
+      if connection.remoteCommand?.utf8.allSatisfy({ $0 == 32 || $0 == 9 }) == true {
+        throw Failure(.usage, "--remote-command is empty", hint: "leave it out for \"treering serve\"")
+      }
       do {
         command = try RemoteAddress.sshArguments(
           command: connection.ssh ?? remote.ssh, user: user, host: host, port: port,
@@ -114,8 +117,13 @@ extension CommonOptions {
   /// Opens the repository to read from, which may be at the other end of a connection.
   func openStore(_ connection: RemoteConnectionOptions) throws(Failure) -> any SnapshotStore {
     let path = try repositoryPath()
-    guard case .ssh? = try? RemoteAddress(path) else { return try Repository.open(path) }
-    let target = try RemoteTarget(String(decoding: path, as: UTF8.self), connection, nil)
+    let text = String(decoding: path, as: UTF8.self)
+    let file = try configuration()
+    let isNamed = file?.settings.remotes.contains { $0.name == text } ?? false
+    if !isNamed {
+      guard case .ssh? = try? RemoteAddress(path) else { return try Repository.open(path) }
+    }
+    let target = try RemoteTarget(text, connection, file)
     do { return RemoteRepository(try Connection(target.options)) } catch {
       throw error as? Failure ?? Failure(.remote, "\(target.name): \(error)")
     }

@@ -112,8 +112,8 @@ struct RepositoryState: Encodable {
   /// `sources` are those that should have snapshots, below `label`; without them, those that the newest snapshot has.
   /// A newest good snapshot older than `maximumAgeSeconds` is late.
   init(
-    _ repository: Repository, label: [UInt8]? = nil, sources wanted: [[UInt8]]?, maximumAgeSeconds: Int64?,
-    at now: Timestamp
+    _ repository: Repository, label: [UInt8]? = nil, sources wanted: [[UInt8]]?, remotes: [String]? = nil,
+    maximumAgeSeconds: Int64?, at now: Timestamp
   ) throws {
     let list = try repository.snapshots()
     let knownDamage = try repository.marks(.damaged)
@@ -168,14 +168,19 @@ struct RepositoryState: Encodable {
     let history = Self.history(try repository.historyTail(byteCount: 1 << 20))
     runs = history.runs.suffix(10)
     lastVerification = history.verification
-    pushes = history.pushes
-    for push in pushes where push.exitStatus != 0 {
+    pushes = history.pushes.filter { remotes?.contains($0.result.remote) ?? true }
+    for name in remotes ?? [] where !pushes.contains(where: { $0.result.remote == name }) {
+      findings.append("nothing was pushed to \(name) yet")
+    }
+    // An address that never was right is nobody's remote.
+    for push in pushes
+    where push.exitStatus != 0 && (remotes != nil || history.reached.contains(push.result.remote)) {
       findings.append(
         "the last push to \(push.result.remote), at \(push.time), failed\(push.error.map { ": \($0)" } ?? "")")
     }
-    // That something was tidied since does not make it well.
+    // That something was tidied since, or came from elsewhere, does not make it well.
     let tidied = history.runs.last.flatMap { $0.command == "rotate" ? $0 : nil }
-    for last in [history.runs.last { $0.command != "rotate" }, tidied].compactMap({ $0 }) where last.exitStatus != 0 {
+    for last in [history.runs.last { !["rotate", "receive"].contains($0.command) }, tidied].compactMap({ $0 }) where last.exitStatus != 0 {
       let why = last.error.map { ": \($0)" } ?? ""
       findings.append("the last \(last.command), at \(last.time), ended with status \(last.exitStatus)\(why)")
     }
@@ -196,7 +201,8 @@ struct RepositoryState: Encodable {
 
   private static func history(
     _ text: [UInt8]
-  ) -> (runs: [Run], verification: Verification?, pushes: [Push]) {
+  ) -> (runs: [Run], verification: Verification?, pushes: [Push], reached: Set<String>) {
+    var reached: Set<String> = []
     var runs: [Run] = []
     var pushes: [String: Push] = [:]
     var verification: Verification?
@@ -206,11 +212,13 @@ struct RepositoryState: Encodable {
       switch run.command {
       case "verify": verification = (try? decoder.decode(Verification.self, from: Data(line))) ?? verification
       case "push":
-        if let push = try? decoder.decode(Push.self, from: Data(line)) { pushes[push.result.remote] = push }
+        guard let push = try? decoder.decode(Push.self, from: Data(line)) else { continue }
+        pushes[push.result.remote] = push
+        if push.exitStatus == 0 { reached.insert(push.result.remote) }
       default: runs.append(run)
       }
     }
-    return (runs, verification, pushes.values.sorted { $0.result.remote < $1.result.remote })
+    return (runs, verification, pushes.values.sorted { $0.result.remote < $1.result.remote }, reached)
   }
 }
 

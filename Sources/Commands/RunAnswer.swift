@@ -41,7 +41,7 @@ struct RunAnswer: Encodable {
 
   /// What a person at a terminal reads.
   var lines: [String] {
-    if result == "not_due" && expired.isEmpty { return ["nothing is due"] }
+    if result == "not_due" && steps.isEmpty { return ["nothing is due"] }
     return table(
       steps.map {
         [$0.step, $0.outcome, durationText($0.elapsedSeconds), $0.message ?? ""]

@@ -83,8 +83,7 @@ final class ScheduledRun {
         Console.complain(failure.description)
         note(step, "failed", since: start, failure.description)
         guard [ExitStatus.done.code, ExitStatus.warnings.code].contains(answer.exitStatus) else { continue }
-        answer.exitStatus = ExitStatus.remote.code
-        if case .interrupted = failure.kind { answer.exitStatus = ExitStatus(failure.kind).code }
+        answer.exitStatus = ExitStatus(failure.kind).code
         answer.error = failure.description
       }
     }

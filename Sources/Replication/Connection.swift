@@ -1,7 +1,7 @@
 internal import Catalog
 internal import Engine
 internal import Posix
-internal import Repository
+public import Repository
 internal import Synchronization
 
 /// How to come to a remote.
@@ -40,9 +40,12 @@ public final class Connection: @unchecked Sendable {
   let options: RemoteOptions
   /// Of the far side's repository.
   public private(set) var repositoryID: [UInt8] = []
+  private var place: [UInt8] = []
   /// `nil` where the other end is no program of ours.
   private let child: PipedChild?
   private let errors: BackgroundThread?
+  /// What the program said last: why it could not connect, mostly.
+  private let lastLine: LastLine
 
   public var bytesSent: UInt64 { channel.bytesSent.value }
   public var bytesReceived: UInt64 { channel.bytesReceived.value }
@@ -57,7 +60,14 @@ public final class Connection: @unchecked Sendable {
     }
     self.child = child
     let onLine = options.onLine
-    errors = BackgroundThread { Self.passOn(child, onLine) }
+    let lastLine = LastLine()
+    self.lastLine = lastLine
+    errors = BackgroundThread {
+      Self.passOn(child) { line in
+        lastLine.set(line)
+        onLine(line)
+      }
+    }
     channel = Channel(
       ChildTransport(child), timeoutSeconds: options.timeoutSeconds, readsWhileSending: true,
       bytesPerSecond: options.bytesPerSecond)
@@ -69,6 +79,7 @@ public final class Connection: @unchecked Sendable {
     self.options = options
     child = nil
     errors = nil
+    lastLine = LastLine()
     channel = Channel(
       transport, timeoutSeconds: options.timeoutSeconds, readsWhileSending: true,
       bytesPerSecond: options.bytesPerSecond)
@@ -92,14 +103,23 @@ public final class Connection: @unchecked Sendable {
     hello.text(options.path)
     hello.text(Array(options.program.utf8))
     try Greeting.send(hello, over: channel)
-    var reader = try Greeting.receive(from: "far side", over: channel)
+    var reader: MessageReader
+    do { reader = try Greeting.receive(from: "far side", over: channel) } catch let error as WireError {
+      throw Failure(
+        .remote, "what runs there is no treering serve: \(error)",
+        hint: "does a start-up file of the shell print something there? A command over ssh must print nothing else")
+    }
     repositoryID = try reader.text(limit: 64)
     guard isIdentifier(repositoryID) else {
       throw WireError("a repository has an impossible id")
     }
     _ = try reader.text(limit: 256)
     _ = try reader.integer()
+    if reader.left > 0 { place = try reader.text(limit: 256) }
   }
+
+  /// True where the other end serves this very repository.
+  public func leads(to repository: Repository) -> Bool { place == repository.machinePlace }
 
   /// Says of every failure which remote it is about, and what became of the program.
   func explained<R>(_ body: () throws -> R) throws(Failure) -> R {
@@ -114,10 +134,14 @@ public final class Connection: @unchecked Sendable {
       case let error as Errno: failure = Failure(.remote, "\(error)")
       default: failure = Failure(.remote, "\(error)")
       }
-      if case .interrupted = failure.kind { throw failure }
+      if case .interrupted = failure.kind {
+        failure.hint = failure.hint ?? "what was sent is kept; push again"
+        throw failure
+      }
       if failure.kind == .usage { throw failure }
       if failure.message == Channel.ended.message, let end = try? child?.wait(timeoutSeconds: 2) {
         failure.message = Self.sentence(end, options.command)
+        if let said = lastLine.text { failure.message += ": \(said)" }
         if end == .exited(127) { failure.hint = "is treering installed there, in the PATH of a command over ssh?" }
       }
       failure.message = "\(options.shown): \(failure.message)"
@@ -164,6 +188,14 @@ public final class Connection: @unchecked Sendable {
     }
     if !line.isEmpty { onLine(line) }
   }
+}
+
+private final class LastLine: Sendable {
+  private let line = Mutex<[UInt8]>([])
+
+  func set(_ line: [UInt8]) { if !line.isEmpty { self.line.withLock { $0 = line } } }
+
+  var text: String? { line.withLock { $0.isEmpty ? nil : displayName($0.prefix(500)) } }
 }
 
 private final class ChildTransport: Transport {

@@ -24,7 +24,7 @@ final class PushRun {
   private var stream: OutgoingStream!
   private let finder = DeltaFinder()
   private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: InstructionReader.pieceBytes, alignment: 4096)
-  private let uses: [SnapshotUse]
+  private var uses: [SnapshotUse]
   private let baseCandidates: [BaseCandidate]
 
   init(
@@ -46,6 +46,14 @@ final class PushRun {
   deinit { buffer.deallocate() }
 
   func run(isDryRun: Bool) throws -> PushResult {
+    do { return try runWhole(isDryRun: isDryRun) } catch let error as CatalogError {
+      throw Failure(
+        .damaged, "the catalog of the snapshot \(snapshot.name) is damaged here: \(error)",
+        hint: "see: treering verify \(snapshot.name)")
+    }
+  }
+
+  private func runWhole(isDryRun: Bool) throws -> PushResult {
     if isDryRun {
       // What the remote has is found out as ever; it is told nothing of a push.
       let list = try RemoteRepository(connection).snapshots().snapshots
@@ -80,7 +88,11 @@ final class PushRun {
 
   private func chooseBase(_ candidate: BaseCandidate?) {
     guard let candidate else { return }
-    let tree = candidate.isHere ? try? repository.openTree(candidate.name) : nil
+    var tree: Directory?
+    if candidate.isHere, let use = try? repository.use(candidate.name) {
+      uses.append(use)
+      tree = try? repository.openTree(candidate.name)
+    }
     base = (candidate.name, BaseFinder(CatalogReader(candidate.catalog)), tree.map { StoredFiles($0) })
   }
 
@@ -125,8 +137,21 @@ final class PushRun {
     return true
   }
 
-  /// Adds up what will have to be read, for the progress line.
+  /// Adds up what will have to be read, for the progress line. A base whose catalog is damaged is done without.
   private func measure() throws {
+    do { try measureDifference() } catch let error as CatalogError {
+      guard let base else { throw error }
+      monitor.warn(
+        Warning(
+          path: Array(base.name.description.utf8),
+          message: "its catalog is damaged here, so everything is sent whole: \(error)"))
+      self.base = nil
+      progress.changed.store(0, ordering: .relaxed)
+      try measureDifference()
+    }
+  }
+
+  private func measureDifference() throws {
     var difference = Difference(new, base: base?.finder)
     var seen = known
     var bytes: UInt64 = 0

@@ -103,6 +103,7 @@ final class Session {
     hello.text(repository.id)
     hello.text(Array(options.program.utf8))
     hello.integer((options.isAppendOnly ? 1 : 0) | (options.isReadOnly ? 2 : UInt64(0)))
+    hello.text(repository.machinePlace)
     try Greeting.send(hello, over: channel)
     let reading = ReadingSession(channel, repository, threads: options.threads)
     while let frame = try channel.receive() {

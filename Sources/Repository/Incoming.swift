@@ -53,6 +53,13 @@ extension Repository {
   }()
 }
 
+extension Repository {
+  /// Where it is on which machine, in the machine's present life: whether two paths lead to one repository.
+  public var machinePlace: [UInt8] {
+    Self.bootID + Array(" \(identity.device) \(identity.inode)".utf8)
+  }
+}
+
 // Where a repair gathers what takes the place of something damaged.
 extension Repository {
   private static let repairName = Array("repair".utf8)

@@ -27,20 +27,31 @@ extension Repository {
     let catalogs = try directory(Self.catalogsName)
     do {
       let file = try catalogs.descriptor.openToRead(name.catalogName.span)
-      try file.lockShared()
+      // A rotation looks whether somebody has it, for a moment.
+      for attempt in 0... {
+        do {
+          try file.lockShared()
+          break
+        } catch {
+          guard error == .wouldBlock, attempt < 50 else { throw error }
+          Process.sleep(milliseconds: 20)
+        }
+      }
+      // It may have expired before it was taken into use.
+      let status = try catalogs.descriptor.status(of: name.catalogName.span)
+      guard status.inode == (try file.status().inode) else { throw Errno.staleHandle }
       return SnapshotUse(file)
     } catch {
       throw Failure(.failed, "the snapshot \(name) of \(displayName(path)) cannot be taken into use: \(error)")
     }
   }
 
-  /// True where somebody is using a snapshot.
-  public func isInUse(_ name: SnapshotName) -> Bool {
+  /// Keeps everybody from taking a snapshot into use, so that it can expire; `nil` where somebody is using it.
+  public func claim(_ name: SnapshotName) -> SnapshotUse? {
     guard let catalogs = try? directory(Self.catalogsName),
-      let file = try? catalogs.descriptor.openToRead(name.catalogName.span)
-    else { return false }
-    do throws(Errno) { try file.lockExclusively() } catch { return error == .wouldBlock }
-    return false
+      let file = try? catalogs.descriptor.openToRead(name.catalogName.span), (try? file.lockExclusively()) != nil
+    else { return nil }
+    return SnapshotUse(file)
   }
 
   /// What may serve as base for a push to a repository: what was pushed there last, then all snapshots, the newest
@@ -75,17 +86,23 @@ extension Repository {
     return nil
   }
 
-  /// What was pushed last to a remote that was reached by this address.
-  public func lastPush(address: [UInt8]) throws(Failure) -> SnapshotName? {
-    guard let remotes = try? control.directory(Self.remotesName.span) else { return nil }
-    var listing = DirectoryListing()
-    guard (try? listing.read(remotes.descriptor)) != nil else { return nil }
-    for entry in listing.entries {
-      let id = Array(listing.bytes[entry.range])
-      let found = try? remotes.directory(id.span).descriptor.openToRead(Self.addressName.span).readToEnd(limit: 1 << 16)
-      if found == address { return try lastPush(to: id)?.name }
+  /// What was pushed last to a remote that was reached by this address, and when it was there.
+  public func lastPush(address: [UInt8]) throws(Failure) -> (name: SnapshotName, time: Timestamp)? {
+    for id in remoteIDs() {
+      guard let file = try? control.directory(path: [Self.remotesName, id]).descriptor.openToRead(Self.addressName.span),
+        (try? file.readToEnd(limit: 1 << 16)) == address, let time = try? file.status().modified,
+        let name = try lastPush(to: id)?.name
+      else { continue }
+      return (name, time)
     }
     return nil
+  }
+
+  private func remoteIDs() -> [[UInt8]] {
+    var listing = DirectoryListing()
+    guard let remotes = try? control.directory(Self.remotesName.span), (try? listing.read(remotes.descriptor)) != nil
+    else { return [] }
+    return listing.entries.map { Array(listing.bytes[$0.range]) }
   }
 
   /// Keeps the catalog of a snapshot that a remote has now, in the place of an older one.
@@ -94,6 +111,13 @@ extension Repository {
     do {
       try Self.makeIfMissing(Self.remotesName, in: control.descriptor)
       let remotes = try control.directory(Self.remotesName.span)
+      // Another repository that was there before is there no more.
+      for other in remoteIDs() where other != id {
+        guard let found = try? remotes.directory(other.span),
+          (try? found.descriptor.openToRead(Self.addressName.span).readToEnd(limit: 1 << 16)) == address
+        else { continue }
+        try found.descriptor.unlink(Self.addressName.span)
+      }
       try Self.makeIfMissing(id, in: remotes.descriptor)
       let own = try remotes.directory(id.span)
       do throws(Errno) {

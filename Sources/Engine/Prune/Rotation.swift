@@ -78,10 +78,15 @@ private func planAndExpire(
   if let minimum = options.minimumFree {
     isShort = try thin(&result, minimum, repository, options)
   }
-  for index in result.snapshots.indices
-  where result.plan.decisions[index].expires && repository.isInUse(result.snapshots[index].name) {
-    result.plan.decisions[index] = RetentionDecision(reasons: [.inUse], expires: false)
+  var claims: [SnapshotUse] = []
+  for index in result.snapshots.indices where result.plan.decisions[index].expires {
+    if let claim = repository.claim(result.snapshots[index].name) {
+      claims.append(claim)
+    } else {
+      result.plan.decisions[index] = RetentionDecision(reasons: [.inUse], expires: false)
+    }
   }
+  defer { withExtendedLifetime(claims) {} }
   if options.isDry { return result }
 
   if plan.mustBeReleased, let obstacle = plan.obstacle {
