@@ -75,20 +75,50 @@ struct Notices {
     }
     let isEnding = Posix.Process.rememberedSignal != nil
     let limit = isEnding ? min(command.timeoutSeconds, ScheduledRun.lastSeconds) : command.timeoutSeconds
+    let ended = command.run(
+      environment + [("TREERING_RUN_JSON", Array(document.utf8))], limitSeconds: limit, finishes: true)
+    if ended.trouble != nil { ended.complain(of: command) }
+    return ended.trouble
+  }
+}
+
+/// How a program of the configuration ended.
+struct HookEnd {
+  /// What is wrong with it; `nil` where nothing is.
+  let trouble: String?
+  /// What it printed last: what a person needs where it failed.
+  let lastLines: [[UInt8]]
+
+  /// How much is kept.
+  private static var keptLines: Int { 20 }
+
+  init(_ trouble: String?, _ lines: [[UInt8]]) {
+    self.trouble = trouble
+    lastLines = lines.suffix(Self.keptLines)
+  }
+
+  func complain(of hook: Configuration.Hook) {
+    for line in lastLines { Console.complain("\(hook.command[0]): \(displayName(line))") }
+  }
+}
+
+extension Configuration.Hook {
+  /// Runs it, for at most so long; with `finishes` also where this run was told to end.
+  func run(
+    _ environment: [(name: String, value: [UInt8])], limitSeconds: Int64, finishes: Bool,
+    onLine: ([UInt8]) -> Void = { _ in }
+  ) -> HookEnd {
     var lines: [[UInt8]] = []
     do throws(Errno) {
       let end = try Posix.Process.runChild(
-        command.command.map { Array($0.utf8) },
-        environment: environment + [("TREERING_RUN_JSON", Array(document.utf8))],
-        timeoutSeconds: Double(limit), finishes: true
+        command.map { Array($0.utf8) }, environment: environment, timeoutSeconds: Double(limitSeconds), finishes: finishes
       ) { line in
+        onLine(line)
         lines.append(line)
-        if lines.count > ScheduledRun.lastLines { lines.removeFirst() }
+        if lines.count > 1000 { lines.removeFirst(900) }
       }
-      guard let trouble = end.trouble(of: command) else { return nil }
-      for line in lines { Console.complain("\(command.command[0]): \(displayName(line))") }
-      return trouble
-    } catch { return "cannot be started: \(error)" }
+      return HookEnd(end.trouble(of: self), lines)
+    } catch { return HookEnd("cannot be started: \(error)", lines) }
   }
 }
 

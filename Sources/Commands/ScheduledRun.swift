@@ -26,8 +26,6 @@ final class ScheduledRun {
 
   /// What a program after the run gets when the run was told to end.
   static let lastSeconds: Int64 = 10
-  /// How much of what a program that fails has printed is shown.
-  static let lastLines = 20
 
   /// Never throws: what went wrong is said, recorded in the history and in the exit status. The caller holds
   /// the repository's lock, and calls `finish` without it.
@@ -266,30 +264,20 @@ final class ScheduledRun {
     let start = Clock.monotonic()
     var status = answer.exitStatus
     if let failed { status = ExitStatus((failed as? Failure)?.kind ?? .failed).code }
-    var lines: [[UInt8]] = []
     let wantsAll = common.verbose
     // What was stopped before is set going again even by a run that has to end, but that may not take long.
     let isInterrupted = when == "after" && Posix.Process.rememberedSignal != nil
     let limit = isInterrupted ? min(hook.timeoutSeconds, Self.lastSeconds) : hook.timeoutSeconds
-    let problem: String?
-    do throws(Errno) {
-      let end = try Posix.Process.runChild(
-        hook.command.map { Array($0.utf8) },
-        environment: environment(when, status), timeoutSeconds: Double(limit), finishes: isInterrupted
-      ) { line in
-        if wantsAll { Console.complain("\(hook.command[0]): \(displayName(line))") }
-        lines.append(line)
-        if lines.count > Self.lastLines { lines.removeFirst() }
-      }
-      problem = end.trouble(of: hook)
-    } catch { problem = "cannot be started: \(error)" }
-    guard let problem else {
+    let ended = hook.run(environment(when, status), limitSeconds: limit, finishes: isInterrupted) { line in
+      if wantsAll { Console.complain("\(hook.command[0]): \(displayName(line))") }
+    }
+    guard let problem = ended.trouble else {
       note(step, "done", since: start)
       return
     }
     let message = "the hook \(hook.command[0]) \(problem)"
     // Its last words are what a person needs.
-    if !wantsAll { for line in lines { Console.complain("\(hook.command[0]): \(displayName(line))") } }
+    if !wantsAll { ended.complain(of: hook) }
     if when == "before" { try checkForSignal() }
     if hook.isRequired {
       note(step, "failed", since: start, message)

@@ -196,6 +196,8 @@ import Testing
     documents["verify"] = try answer("verify", [], status: 6)
     let configuration = scratch.url.appending(path: "treering.toml")
     try Data("[[source]]\npath = \"\(source.path)\"\n[hooks]\nafter = [\"/bin/false\"]\n".utf8).write(to: configuration)
+    // The process's own mask may be anything: other tests share it.
+    try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: configuration.path)
     documents["run"] = try answer("run", ["--now", "-c", configuration.path], status: 1)
     let other = scratch.path("other")
     #expect(try Tools.run(treering, ["init", other]).status == 0)

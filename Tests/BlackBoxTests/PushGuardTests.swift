@@ -1,0 +1,125 @@
+import Foundation
+import TestSupport
+import Testing
+
+@Suite("push: what must not happen")
+struct PushGuardTests {
+  private func local() throws -> PushWorld {
+    let push = try PushWorld("push-guard")
+    (push.ssh, push.address) = ("", push.far.root)
+    return push
+  }
+
+  @Test("a directory that was moved, and a copy that took its place, share no inode", arguments: [false, true])
+  func movedAndCopied(changes: Bool) throws {
+    let push = try local()
+    let source = push.world.source
+    try source.makeDirectory("app")
+    for index in 0..<5 { try source.write("app/f\(index)", "content \(index)") }
+    try source.makeSymbolicLink("app/link", to: "f1")
+    try push.snapshot()
+    try push.push()
+    try source.rename("app", to: "app.old")
+    try tool("cp", ["-a", source.root / "app.old", source.root / "app"])
+    if changes { try source.write("app/new", "new") }
+    let second = try push.snapshot()
+    try push.push()
+    try push.expectSame()
+    let stored = Tree(push.far.root / second.name / "localhost" / source.root)
+    for index in 0..<5 { #expect(try stored.inode("app/f\(index)") != stored.inode("app.old/f\(index)")) }
+    #expect(try stored.inode("app/link") != stored.inode("app.old/link"))
+  }
+
+  @Test("a snapshot that looks like a disaster holds rotation at the far side", arguments: ["rewrite", "empty", "rename"])
+  func disaster(_ what: String) throws {
+    let push = try local()
+    let source = push.world.source
+    try source.makeDirectory("d")
+    for index in 0..<40 { try source.write("d/f\(index)", "content \(index)") }
+    try push.snapshot()
+    try push.push()
+    switch what {
+    case "rewrite": for index in 0..<40 { try source.write("d/f\(index)", "encrypted \(index)") }
+    case "empty": for index in 0..<40 { try source.remove("d/f\(index)") }
+    default: try source.rename("d", to: "e")
+    }
+    let second = try push.snapshot(["--accept-changes"])
+    let result = try push.run()
+    #expect(result.status == 0, "\(result.errorText)")
+    #expect(result.errorText.contains("rotation is held there") == (what != "rename"), "\(result.errorText)")
+    let listed = try push.there(["list"])
+    #expect(listed.errorText.contains("rotation is held since") == (what != "rename"), "\(listed.errorText)")
+    if what != "rename" { #expect(listed.errorText.contains(second.snapshot)) }
+  }
+
+  @Test("a repository is no remote of its own, by whatever path")
+  func itself() throws {
+    let push = try local()
+    try push.world.source.write("file", "text")
+    try push.snapshot()
+    try Tree(push.place.root).makeSymbolicLink("link", to: push.world.repository.root)
+    for path in [push.world.repository.root, push.place.root / "link"] {
+      let result = try push.run(to: path)
+      #expect(result.status == 2 && result.errorText.contains("is this repository itself"), "\(result.errorText)")
+    }
+    #expect(try push.here(["status"]).status == 0)
+  }
+
+  @Test("a damaged catalog of the base costs the delta, and not the push")
+  func damagedBase() throws {
+    let push = try local()
+    let source = push.world.source
+    for index in 0..<40 { try source.write("file\(index)", "text \(index)") }
+    let first = try push.snapshot()
+    try push.push()
+    try source.append("file1", "more")
+    let second = try push.snapshot()
+    // The remembered one is the same file.
+    let catalog = Tree(push.world.repository.root / ".treering/catalogs")
+    try catalog.overwrite(first.name + ".catalog", at: 200, bytes: [1, 2, 3, 4])
+    let result = try push.run()
+    #expect(result.status == 0 && result.errorText.contains("its catalog is damaged here"), "\(result.errorText)")
+    #expect(try push.different(second.name) == [])
+    try catalog.overwrite(second.name + ".catalog", at: 200, bytes: [1, 2, 3, 4])
+    let other = push.place.root / "other"
+    #expect(try runCommand(treeringBinary(), ["init", other]).status == 0)
+    let refused = try push.run(to: other)
+    #expect(refused.status == 6 && refused.errorText.contains("is damaged here"), "\(refused.errorText)")
+  }
+
+  @Test("an address that never was right is no trouble for ever; one that was is until it is reached again")
+  func typo() throws {
+    let push = try local()
+    try push.world.source.write("file", "text")
+    try push.snapshot()
+    #expect(try push.run(to: push.place.root / "nothing/here").status == 7)
+    #expect(try push.here(["status"]).status == 0)
+    try push.push()
+    try push.far.rename(".treering/repository.toml", to: ".treering/gone.toml")
+    try push.snapshot()
+    #expect(try push.run().status == 7)
+    let status = try push.here(["status"])
+    #expect(status.status == 1 && status.errorText.contains("the last push to"), "\(status.errorText)")
+    try push.far.rename(".treering/gone.toml", to: ".treering/repository.toml")
+    try push.push()
+    #expect(try push.here(["status"]).status == 0)
+  }
+
+  @Test("what works only where the repository is says so", arguments: [
+    ["init"], ["snapshot", "/etc"], ["status"], ["rotate"], ["hold", "latest"], ["release"], ["push", "/x"],
+  ])
+  func localOnly(_ words: [String]) throws {
+    let result = try runCommand(
+      try treeringBinary(), words.map { ByteString($0) } + ["-r", "ssh://nas.example.org/srv/x"])
+    #expect(result.status == 2, "\(result.errorText)")
+    #expect(result.errorText.contains("run it there: ssh nas.example.org treering"), "\(result.errorText)")
+    #expect(result.errorLines.count == 1)
+  }
+
+  @Test("an empty remote command is refused")
+  func emptyCommand() throws {
+    let push = try local()
+    let result = try push.run(["--remote-command", " "], to: "ssh://127.0.0.1:1/x")
+    #expect(result.status == 2 && result.errorText.contains("--remote-command is empty"), "\(result.errorText)")
+  }
+}
