@@ -25,6 +25,7 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
   private let parts: Descriptor
   private let tools = AssemblyTools()
   private let directoryLimit: UInt64
+  private let onWork: (UInt64) -> Void
   private var end: UInt64 = 0
   var partsByteCount: UInt64 { end }
   /// The digits of the file that is coming, or was when the connection was lost.
@@ -44,12 +45,13 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
   /// Opens what came earlier of the same snapshot from the same client. `base` is the root that references go by.
   /// There are no more directories than `directoryLimit`.
   ///
-  /// `onRead` gets the bytes of each reading of what came before the machine was started.
+  /// `onWork` gets the bytes of contents that are written, or read again.
   init(
     _ directory: Directory, client: [UInt8], root: Digest, base: Digest?, directoryLimit: UInt64,
-    onRead: (UInt64) -> Void
+    onWork: @escaping (UInt64) -> Void
   ) throws {
     self.directory = directory
+    self.onWork = onWork
     self.directoryLimit = directoryLimit
     let boot = Repository.bootID
     func line(_ base: Digest?, _ boot: [UInt8]) -> [UInt8] {
@@ -69,7 +71,7 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
       try parts.setLength(0)
     }
     if owner != own {
-      if Array(owner.suffix(boot.count)) != boot { try dropWhatIsDamaged(onRead) }
+      if Array(owner.suffix(boot.count)) != boot { try dropWhatIsDamaged() }
       let file = try directory.descriptor.open(ownerName.span, [.write, .create, .truncate], mode: 0o600)
       try file.write(own)
     }
@@ -78,7 +80,7 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
   }
 
   /// After a crash of the machine a file may not have what was written to it.
-  private func dropWhatIsDamaged(_ onRead: (UInt64) -> Void) throws {
+  private func dropWhatIsDamaged() throws {
     var listing = DirectoryListing()
     try listing.read(try contents.descriptor.reopenDirectory())
     let hasher = SHA256()
@@ -93,7 +95,7 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
         if bytes.isEmpty { break }
         hasher.update(bytes)
         offset += UInt64(bytes.count)
-        onRead(UInt64(bytes.count))
+        onWork(UInt64(bytes.count))
       }
       if Array(hasher.finish().description.utf8) != name { try contents.descriptor.unlink(name.span) }
     }
@@ -228,7 +230,7 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
     let size = try file.status().size
     guard offset <= size else { throw WireError("a file goes on where it has not come to") }
     if size > offset { try file.setLength(offset) }
-    return try FileAssembly(file, from: offset, tools)
+    return try FileAssembly(file, from: offset, tools, onWork: onWork)
   }
 
   /// The content came whole; false where it is not what its digest says.
