@@ -26,8 +26,10 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
   private let tools = AssemblyTools()
   private let directoryLimit: UInt64
   private let onWork: (UInt64) -> Void
+  /// Of the end of `parts`, and of what is known of it: several threads build while more comes.
+  private let gate = Gate()
   private var end: UInt64 = 0
-  var partsByteCount: UInt64 { end }
+  var partsByteCount: UInt64 { gate.locked { end } }
   /// The digits of the file that is coming, or was when the connection was lost.
   private var partialDigits: [UInt8]?
   private var records: [Digest: Part] = [:]
@@ -39,7 +41,7 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
 
   private static let contentsName = Array("contents".utf8)
   private static let partsName = Array("parts".utf8)
-  private static let ownerName = Array("owner".utf8)
+  static let ownerName = Array("owner".utf8)
   private static let partialPrefix = Array("partial.".utf8)
 
   /// Opens what came earlier of the same snapshot from the same client. `base` is the root that references go by.
@@ -87,7 +89,10 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
     for entry in listing.entries {
       let name = Array(listing.bytes[entry.range])
       try checkForSignal()
-      let file = try contents.descriptor.openToRead(name.span)
+      guard let file = try? contents.descriptor.openToRead(name.span) else {
+        try contents.descriptor.unlink(name.span)
+        continue
+      }
       var offset: UInt64 = 0
       hasher.reset()
       while true {
@@ -163,24 +168,26 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
     let hasher = SHA256()
     hasher.update(content)
     let digest = hasher.finish()
-    if records[digest] == nil {
-      guard UInt64(records.count) < directoryLimit else {
-        throw WireError("there are more directories than was announced")
+    try gate.locked {
+      if records[digest] == nil {
+        guard UInt64(records.count) < directoryLimit else {
+          throw WireError("there are more directories than was announced")
+        }
+        try add(.record, content)
       }
-      try add(.record, content)
+      if let path, movedRecords[digest] == nil { try addPath(.movedRecord, digest, path) }
     }
-    if let path, movedRecords[digest] == nil { try addPath(.movedRecord, digest, path) }
     return (record, digest)
   }
 
   // The first reference stays: whoever gave it again and again would fill the disk.
 
   func add(baseFile path: [[UInt8]], for digest: Digest) throws {
-    if baseFiles[digest] == nil { try addPath(.baseFile, digest, path) }
+    try gate.locked { if baseFiles[digest] == nil { try addPath(.baseFile, digest, path) } }
   }
 
   func add(baseDirectory path: [[UInt8]], for digest: Digest) throws {
-    if baseDirectories[digest] == nil { try addPath(.baseDirectory, digest, path) }
+    try gate.locked { if baseDirectories[digest] == nil { try addPath(.baseDirectory, digest, path) } }
   }
 
   private func path(_ part: Part?) throws -> [[UInt8]]? {
@@ -191,7 +198,7 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
   }
 
   func record(_ digest: Digest) throws -> DirectoryRecord? {
-    guard let part = records[digest] else { return nil }
+    guard let part = gate.locked({ records[digest] }) else { return nil }
     return try DirectoryRecord(content: try parts.read(at: part.offset, count: part.byteCount))
   }
 
@@ -248,7 +255,7 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
 
   /// What need not be sent again: the beginnings of digests.
   func known() throws -> [UInt64] {
-    var prefixes = (Array(records.keys) + baseFiles.keys + baseDirectories.keys).map(\.prefix)
+    var prefixes = gate.locked { (Array(records.keys) + baseFiles.keys + baseDirectories.keys).map(\.prefix) }
     var listing = DirectoryListing()
     try listing.read(try contents.descriptor.reopenDirectory())
     for entry in listing.entries {
@@ -260,7 +267,7 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
   // MARK: For whoever builds the snapshot
 
   func basePath(_ digest: Digest) throws -> [[UInt8]]? {
-    try path(movedRecords[digest] ?? baseDirectories[digest])
+    try path(gate.locked { movedRecords[digest] ?? baseDirectories[digest] })
   }
 
   func fetchRecord(_ digest: Digest, at path: [[UInt8]]) throws -> DirectoryRecord {
@@ -268,7 +275,7 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
     return record
   }
 
-  func baseFile(_ digest: Digest) throws -> [[UInt8]]? { try path(baseFiles[digest]) }
+  func baseFile(_ digest: Digest) throws -> [[UInt8]]? { try path(gate.locked { baseFiles[digest] }) }
 
   func fetchContent(_ digest: Digest, byteCount: UInt64, at path: [[UInt8]]) throws {
     _ = try fetch(digest, path, byteCount)
