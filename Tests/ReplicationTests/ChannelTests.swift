@@ -16,6 +16,11 @@ struct ChannelTests {
     return [FrameType.alive.rawValue, length, 0, 0, 0] + message.bytes
   }
 
+  /// Sends more than a pipe holds.
+  private func fill(_ channel: Channel) throws {
+    for _ in 0..<8 { try channel.send(.stream, [UInt8](repeating: 1, count: 16 << 10)) }
+  }
+
   /// What `body` throws, and after how many seconds.
   private func failure(_ body: () throws -> Void) -> (error: Failure?, seconds: Double) {
     let start = Clock.monotonic()
@@ -33,7 +38,7 @@ struct ChannelTests {
         Process.sleep(milliseconds: 100)
       }
     }
-    let (error, seconds) = failure { try channel.send(.stream, [UInt8](repeating: 1, count: 200_000)) }
+    let (error, seconds) = failure { try fill(channel) }
     talker.join()
     #expect(error?.message.contains("takes nothing") == true, "\(error as Any)")
     #expect(seconds > 2.2 && seconds < 6, "\(seconds)")
@@ -43,7 +48,7 @@ struct ChannelTests {
   func failsAtOnce() {
     let (near, _) = MemoryTransport.pair()
     let channel = Channel(near, timeoutSeconds: 1, readsWhileSending: false)
-    let first = failure { try channel.send(.stream, [UInt8](repeating: 1, count: 200_000)) }
+    let first = failure { try fill(channel) }
     #expect(first.error != nil && first.seconds > 0.9)
     let second = failure { for _ in 0..<100 { try channel.send(.note, [1]) } }
     #expect(second.error != nil && second.seconds < 0.5, "\(second)")
