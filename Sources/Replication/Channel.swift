@@ -25,6 +25,10 @@ final class Channel: @unchecked Sendable {
   private let readsWhileSending: Bool
   private let limiter: RateLimiter?
   private let sending = Gate()
+  /// What no send can be repaired of: whoever sends after it need not wait for the same again.
+  private var sendError: (any Error)?
+  /// Whoever sends reads as well, where `readsWhileSending`.
+  private let receiving = Gate()
   /// In seconds of the monotonic clock.
   private let lastSent = Atomic<Int64>(0)
 
@@ -40,6 +44,10 @@ final class Channel: @unchecked Sendable {
   /// What was said of the work at hand, and what all work before it came to.
   private let aliveSent = Mutex((last: UInt64(0), before: UInt64(0)))
   private var heardAt = Clock.monotonic()
+  /// When the other end last said or took something beside being alive.
+  private var servedAt = Clock.monotonic()
+  /// How long the other end may do nothing but be alive, however it gets on.
+  var aliveLimitSeconds = 86_400.0
 
   init(_ transport: any Transport, timeoutSeconds: Double, readsWhileSending: Bool, bytesPerSecond: UInt64? = nil) {
     self.transport = transport
@@ -66,37 +74,60 @@ final class Channel: @unchecked Sendable {
       count = 5 + payload.count
     }
     try sending.locked {
-      var done = 0
-      var since = Clock.monotonic()
-      while done < frame.count {
-        try checkForSignal()
-        let want = min(frame.count - done, limiter?.grant() ?? frame.count)
-        var written: Int?
-        var failure: Errno?
-        frame.withUnsafeBytes { bytes in
-          do throws(Errno) {
-            written = try transport.write(
-              UnsafeRawBufferPointer(rebasing: bytes[done..<done + want]), timeoutMilliseconds: 20)
-          } catch { failure = error }
-        }
-        if let failure {
-          // Whoever gave up may have said why before.
-          if readsWhileSending { try readToTheEnd() }
-          throw lost(failure)
-        }
-        let now = Clock.monotonic()
-        if let written {
-          done += written
-          since = now
-          limiter?.used(written)
-          bytesSent.add(UInt64(written), ordering: .relaxed)
-        } else {
-          if readsWhileSending { try readWhatIsThere() }
-          if now - since > timeoutSeconds { throw silence("takes nothing") }
-        }
+      if let sendError { throw sendError }
+      do { try write(frame, isWork: type != .alive) } catch {
+        sendError = error
+        throw error
       }
       lastSent.store(Clock.monotonic().seconds, ordering: .relaxed)
     }
+  }
+
+  private func write(_ frame: [UInt8], isWork: Bool) throws {
+    var done = 0
+    var since = Clock.monotonic()
+    if isWork { served(since) }
+    while done < frame.count {
+      try checkForSignal()
+      let want = min(frame.count - done, limiter?.grant() ?? frame.count)
+      var written: Int?
+      var failure: Errno?
+      frame.withUnsafeBytes { bytes in
+        do throws(Errno) {
+          written = try transport.write(
+            UnsafeRawBufferPointer(rebasing: bytes[done..<done + want]), timeoutMilliseconds: 20)
+        } catch { failure = error }
+      }
+      if let failure {
+        // Whoever gave up may have said why before.
+        if readsWhileSending { try receiving.locked { try readToTheEnd() } }
+        throw lost(failure)
+      }
+      let now = Clock.monotonic()
+      if let written {
+        done += written
+        since = now
+        if isWork { served(now) }
+        limiter?.used(written)
+        bytesSent.add(UInt64(written), ordering: .relaxed)
+      } else {
+        // Who is at work takes what is sent later.
+        let heard = readsWhileSending ? try hear() : since
+        if now - max(since, heard) > timeoutSeconds { throw silence("takes nothing") }
+      }
+    }
+  }
+
+  /// Reads what is there; when the other end was last heard.
+  private func hear() throws -> Timestamp {
+    try receiving.locked {
+      try readWhatIsThere()
+      return heardAt
+    }
+  }
+
+  private func served(_ now: Timestamp) {
+    if readsWhileSending { receiving.locked { servedAt = now } }
   }
 
   /// Says that this end is at work, unless something was sent lately. The number grows as long as the work does; that
@@ -118,19 +149,31 @@ final class Channel: @unchecked Sendable {
   /// The next frame; `nil` at the end of the connection. Throws what the other end failed of.
   func receive() throws -> Frame? {
     // Until now nobody listened.
-    heardAt = Clock.monotonic()
+    receiving.locked {
+      heardAt = Clock.monotonic()
+      servedAt = heardAt
+    }
     while true {
-      if !waiting.isEmpty {
-        let frame = waiting.removeFirst()
-        waitingBytes -= frame.payload.count
+      let (frame, isOver) = try receiving.locked { try next() }
+      if let frame {
         if frame.type == .failure { throw try Failure(frame.payload) }
         return frame
       }
-      if hasEnded { return nil }
-      try read(timeoutMilliseconds: 100)
+      if isOver { return nil }
       try checkForSignal()
+    }
+  }
+
+  /// The next frame, if it comes soon, and whether there is none.
+  private func next() throws -> (Frame?, isOver: Bool) {
+    if waiting.isEmpty, !hasEnded {
+      try read(timeoutMilliseconds: 100)
       if waiting.isEmpty, !hasEnded, Clock.monotonic() - heardAt > timeoutSeconds { throw silence("is silent") }
     }
+    if waiting.isEmpty { return (nil, hasEnded) }
+    let frame = waiting.removeFirst()
+    waitingBytes -= frame.payload.count
+    return (frame, false)
   }
 
   /// The next frame, which must be one of these.
@@ -146,7 +189,13 @@ final class Channel: @unchecked Sendable {
 
   /// Notices a failure of the other end while this one is sending.
   func checkForFailure() throws {
-    if readsWhileSending { try readWhatIsThere() }
+    try receiving.locked {
+      if readsWhileSending { try readWhatIsThere() }
+      try throwFailure()
+    }
+  }
+
+  private func throwFailure() throws {
     if let index = waiting.firstIndex(where: { $0.type == .failure }) { throw try Failure(waiting[index].payload) }
     if hasEnded && waiting.isEmpty { throw Self.ended }
   }
@@ -154,6 +203,7 @@ final class Channel: @unchecked Sendable {
   private func take(_ type: FrameType, _ payload: ArraySlice<UInt8>) throws {
     if type != .alive {
       heardAt = Clock.monotonic()
+      servedAt = heardAt
       waiting.append((type, Array(payload)))
       waitingBytes += payload.count
       return
@@ -161,7 +211,8 @@ final class Channel: @unchecked Sendable {
     // Only who gets on with something is alive.
     var reader = MessageReader(Array(payload))
     let number = try reader.integer()
-    if number > aliveNumber { heardAt = Clock.monotonic() }
+    let now = Clock.monotonic()
+    if number > aliveNumber, now - servedAt < aliveLimitSeconds { heardAt = now }
     aliveNumber = max(number, aliveNumber)
   }
 
@@ -175,7 +226,8 @@ final class Channel: @unchecked Sendable {
     while !hasEnded, waiting.count < 4096, Clock.monotonic() - start < Self.lastWordsSeconds {
       try read(timeoutMilliseconds: 100)
     }
-    try checkForFailure()
+    try readWhatIsThere()
+    try throwFailure()
   }
 
   /// How long the last words of an end that takes nothing more are waited for.

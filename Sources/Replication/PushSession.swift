@@ -72,9 +72,8 @@ final class PushSession {
 
   /// Returns the snapshot; `nil` where it was here already.
   func run() throws -> ReceivedPush? {
-    let ticker = Ticker(intervalMilliseconds: 1000) { [channel, progress] in
-      channel.sendAlive(progress.entries.value &+ progress.bytesRead.value &+ progress.bytesCopied.value)
-    }
+    let pulse = Pulse(progress)
+    let ticker = Ticker(intervalMilliseconds: 1000) { [channel] in channel.sendAlive(pulse.beat()) }
     defer { ticker.stop() }
     return try repository.whileLocked("receive", at: began) {
       try repository.recover()
@@ -105,7 +104,8 @@ final class PushSession {
       }
       tree = try ReceivedTree(
         try repository.incoming(name), client: client, root: sent.root.digest, base: base?.summary.root.digest,
-        directoryLimit: sent.root.totals.entries, onRead: { progress.bytesRead.add($0, ordering: .relaxed) })
+        directoryLimit: sent.root.totals.entries,
+        onWork: { [progress] in progress.bytesRead.add($0, ordering: .relaxed) })
       do {
         try accept()
         return try receive()
@@ -356,7 +356,9 @@ final class PushSession {
     guard let name = path.last, let directory = try? baseTree?.directory(path: path.dropLast()),
       let file = try? directory.descriptor.openToRead(name.span), (try? file.status())?.kind == .regular
     else { return nil }
-    return StoredSource(file, byteCount: byteCount)
+    return StoredSource(file, byteCount: byteCount) { [progress] in
+      progress.bytesRead.add($0, ordering: .relaxed)
+    }
   }
 
   /// Takes the instructions for a content. What is not as its digest says is asked for later, whole.
@@ -419,29 +421,5 @@ final class PushSession {
       notes.noteDamage(of: before, in: base.name)
     }
     return nil
-  }
-}
-
-/// Passes on to the client what the one who runs it should know.
-private final class NoteMonitor: Monitor {
-  private let channel: Channel
-  private let count = Atomic<Int>(0)
-
-  init(_ channel: Channel) { self.channel = channel }
-
-  func warn(_ warning: Warning) { send("\(displayName(warning.path)): \(warning.message)") }
-
-  func note(_ shortcoming: String) { send(shortcoming) }
-
-  /// A file of the base cannot serve.
-  func noteDamage(of path: [[UInt8]], in name: SnapshotName) {
-    send("\(displayName(sourcePath(path))): its bytes in the snapshot \(name) are damaged; sent whole")
-  }
-
-  private func send(_ text: String) {
-    guard count.add(1, ordering: .relaxed).newValue <= 1000 else { return }
-    var message = MessageWriter()
-    message.text(Array(text.utf8).prefix(8000))
-    try? channel.send(.note, message.bytes)
   }
 }

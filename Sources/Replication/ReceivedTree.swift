@@ -25,8 +25,11 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
   private let parts: Descriptor
   private let tools = AssemblyTools()
   private let directoryLimit: UInt64
+  private let onWork: (UInt64) -> Void
+  /// Of the end of `parts`, and of what is known of it: several threads build while more comes.
+  private let gate = Gate()
   private var end: UInt64 = 0
-  var partsByteCount: UInt64 { end }
+  var partsByteCount: UInt64 { gate.locked { end } }
   /// The digits of the file that is coming, or was when the connection was lost.
   private var partialDigits: [UInt8]?
   private var records: [Digest: Part] = [:]
@@ -38,18 +41,19 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
 
   private static let contentsName = Array("contents".utf8)
   private static let partsName = Array("parts".utf8)
-  private static let ownerName = Array("owner".utf8)
+  static let ownerName = Array("owner".utf8)
   private static let partialPrefix = Array("partial.".utf8)
 
   /// Opens what came earlier of the same snapshot from the same client. `base` is the root that references go by.
   /// There are no more directories than `directoryLimit`.
   ///
-  /// `onRead` gets the bytes of each reading of what came before the machine was started.
+  /// `onWork` gets the bytes of contents that are written, or read again.
   init(
     _ directory: Directory, client: [UInt8], root: Digest, base: Digest?, directoryLimit: UInt64,
-    onRead: (UInt64) -> Void
+    onWork: @escaping (UInt64) -> Void
   ) throws {
     self.directory = directory
+    self.onWork = onWork
     self.directoryLimit = directoryLimit
     let boot = Repository.bootID
     func line(_ base: Digest?, _ boot: [UInt8]) -> [UInt8] {
@@ -69,7 +73,7 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
       try parts.setLength(0)
     }
     if owner != own {
-      if Array(owner.suffix(boot.count)) != boot { try dropWhatIsDamaged(onRead) }
+      if Array(owner.suffix(boot.count)) != boot { try dropWhatIsDamaged() }
       let file = try directory.descriptor.open(ownerName.span, [.write, .create, .truncate], mode: 0o600)
       try file.write(own)
     }
@@ -78,14 +82,17 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
   }
 
   /// After a crash of the machine a file may not have what was written to it.
-  private func dropWhatIsDamaged(_ onRead: (UInt64) -> Void) throws {
+  private func dropWhatIsDamaged() throws {
     var listing = DirectoryListing()
     try listing.read(try contents.descriptor.reopenDirectory())
     let hasher = SHA256()
     for entry in listing.entries {
       let name = Array(listing.bytes[entry.range])
       try checkForSignal()
-      let file = try contents.descriptor.openToRead(name.span)
+      guard let file = try? contents.descriptor.openToRead(name.span) else {
+        try contents.descriptor.unlink(name.span)
+        continue
+      }
       var offset: UInt64 = 0
       hasher.reset()
       while true {
@@ -93,7 +100,7 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
         if bytes.isEmpty { break }
         hasher.update(bytes)
         offset += UInt64(bytes.count)
-        onRead(UInt64(bytes.count))
+        onWork(UInt64(bytes.count))
       }
       if Array(hasher.finish().description.utf8) != name { try contents.descriptor.unlink(name.span) }
     }
@@ -161,24 +168,26 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
     let hasher = SHA256()
     hasher.update(content)
     let digest = hasher.finish()
-    if records[digest] == nil {
-      guard UInt64(records.count) < directoryLimit else {
-        throw WireError("there are more directories than was announced")
+    try gate.locked {
+      if records[digest] == nil {
+        guard UInt64(records.count) < directoryLimit else {
+          throw WireError("there are more directories than was announced")
+        }
+        try add(.record, content)
       }
-      try add(.record, content)
+      if let path, movedRecords[digest] == nil { try addPath(.movedRecord, digest, path) }
     }
-    if let path, movedRecords[digest] == nil { try addPath(.movedRecord, digest, path) }
     return (record, digest)
   }
 
   // The first reference stays: whoever gave it again and again would fill the disk.
 
   func add(baseFile path: [[UInt8]], for digest: Digest) throws {
-    if baseFiles[digest] == nil { try addPath(.baseFile, digest, path) }
+    try gate.locked { if baseFiles[digest] == nil { try addPath(.baseFile, digest, path) } }
   }
 
   func add(baseDirectory path: [[UInt8]], for digest: Digest) throws {
-    if baseDirectories[digest] == nil { try addPath(.baseDirectory, digest, path) }
+    try gate.locked { if baseDirectories[digest] == nil { try addPath(.baseDirectory, digest, path) } }
   }
 
   private func path(_ part: Part?) throws -> [[UInt8]]? {
@@ -189,7 +198,7 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
   }
 
   func record(_ digest: Digest) throws -> DirectoryRecord? {
-    guard let part = records[digest] else { return nil }
+    guard let part = gate.locked({ records[digest] }) else { return nil }
     return try DirectoryRecord(content: try parts.read(at: part.offset, count: part.byteCount))
   }
 
@@ -228,7 +237,7 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
     let size = try file.status().size
     guard offset <= size else { throw WireError("a file goes on where it has not come to") }
     if size > offset { try file.setLength(offset) }
-    return try FileAssembly(file, from: offset, tools)
+    return try FileAssembly(file, from: offset, tools, onWork: onWork)
   }
 
   /// The content came whole; false where it is not what its digest says.
@@ -246,7 +255,7 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
 
   /// What need not be sent again: the beginnings of digests.
   func known() throws -> [UInt64] {
-    var prefixes = (Array(records.keys) + baseFiles.keys + baseDirectories.keys).map(\.prefix)
+    var prefixes = gate.locked { (Array(records.keys) + baseFiles.keys + baseDirectories.keys).map(\.prefix) }
     var listing = DirectoryListing()
     try listing.read(try contents.descriptor.reopenDirectory())
     for entry in listing.entries {
@@ -258,7 +267,7 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
   // MARK: For whoever builds the snapshot
 
   func basePath(_ digest: Digest) throws -> [[UInt8]]? {
-    try path(movedRecords[digest] ?? baseDirectories[digest])
+    try path(gate.locked { movedRecords[digest] ?? baseDirectories[digest] })
   }
 
   func fetchRecord(_ digest: Digest, at path: [[UInt8]]) throws -> DirectoryRecord {
@@ -266,7 +275,7 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
     return record
   }
 
-  func baseFile(_ digest: Digest) throws -> [[UInt8]]? { try path(baseFiles[digest]) }
+  func baseFile(_ digest: Digest) throws -> [[UInt8]]? { try path(gate.locked { baseFiles[digest] }) }
 
   func fetchContent(_ digest: Digest, byteCount: UInt64, at path: [[UInt8]]) throws {
     _ = try fetch(digest, path, byteCount)

@@ -22,12 +22,20 @@ public final class FileAssembly {
   /// Where the buffer's content belongs.
   private var position: UInt64
   private var written: UInt64
+  /// What was written, without the holes.
+  public private(set) var writtenByteCount: UInt64 = 0
+  private let onWork: (UInt64) -> Void
   /// What the file has so far.
   public var byteCount: UInt64 { position + UInt64(filled) }
 
-  /// Goes on with a file that has `offset` bytes already.
-  public init(_ file: consuming Descriptor, from offset: UInt64, _ tools: AssemblyTools) throws(Errno) {
+  /// Goes on with a file that has `offset` bytes already. `onWork` gets the bytes that are done, holes and what is
+  /// hashed again of the beginning among them.
+  public init(
+    _ file: consuming Descriptor, from offset: UInt64, _ tools: AssemblyTools,
+    onWork: @escaping (UInt64) -> Void = { _ in }
+  ) throws(Errno) {
     self.file = file
+    self.onWork = onWork
     self.tools = tools
     buffer = tools.buffer
     tools.hasher.reset()
@@ -39,6 +47,7 @@ public final class FileAssembly {
       if count == 0 { throw .inputOutput }
       tools.hasher.update(UnsafeRawBufferPointer(rebasing: part[..<count]))
       position += UInt64(count)
+      onWork(UInt64(count))
     }
     written = offset
     if offset > 0 { try self.file.seek(to: offset) }
@@ -69,11 +78,13 @@ public final class FileAssembly {
         if written != position + UInt64(start) { try file.seek(to: position + UInt64(start)) }
         try file.write(UnsafeRawBufferPointer(rebasing: buffer[start..<end]))
         written = position + UInt64(end)
+        writtenByteCount += UInt64(end - start)
       }
       while end < filled, isZero(end) { end = min(end + Self.blockBytes, filled) }
       start = end
     }
     position += UInt64(filled)
+    onWork(UInt64(filled))
     filled = 0
     if written < position { try file.setLength(position) }
   }

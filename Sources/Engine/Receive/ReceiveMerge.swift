@@ -295,7 +295,8 @@ struct ReceiveMerge {
     work.monitor.note("\(displayName(path(row))): its bytes in the snapshot \(stored.tree.name) are damaged; sent whole")
   }
 
-  /// Puts a content that came in its place; the second time, a copy of it.
+  /// Puts a content that came in its place; the second time, a copy of it. What its owner may not read is always a
+  /// copy: the content could not be opened again.
   private func place(_ row: FileRow) throws -> Hints {
     let digest = Array(row.digest.description.utf8)
     let contents = work.wanted.contents
@@ -304,7 +305,8 @@ struct ReceiveMerge {
         row.digest, byteCount: row.size, at: node.path + [Array(record.bytes[row.name])])
     }
     let name = record.bytes.span.extracting(row.name)
-    guard work.isFirst(toPlace: row.digest) else {
+    let locksOut = !work.isRoot && row.metadata.permissions & 0o400 == 0
+    guard !locksOut, work.isFirst(toPlace: row.digest) else {
       let old = try contents.descriptor.openToRead(digest.span)
       if let hints = try copy(old, try old.status(), row, ifDamaged: {}) { return hints }
       throw Failure(.failed, "the content of \(displayName(path(row))) changed while it was stored")

@@ -49,6 +49,8 @@ public func buildSnapshot(
     // Never a suspect snapshot with a rotation that goes on: it is held until this one has been looked at.
     let isHeld = try previous == nil || repository.heldRotation() != nil
     if !isHeld { try repository.holdRotation("\(pending.name) came and has not been looked at", at: received) }
+    progress.isSynchronizing.store(true, ordering: .relaxed)
+    defer { progress.isSynchronizing.store(false, ordering: .relaxed) }
     try pending.publish(summary, FrameWriter(sink: pending.sink), previous: list.newest?.name)
     if let previous, !isHeld {
       let suspect = try suspectChanges(

@@ -64,6 +64,8 @@ public final class Progress: Sendable {
   public let left = Atomic<UInt64>(0)
   /// The total of entries, as far as it can be known; 0 where it can't.
   public let expectedEntries = Atomic<UInt64>(0)
+  /// True while all waits for the disk, and nothing else is counted.
+  public let isSynchronizing = Atomic<Bool>(false)
 
   public init() {}
 }

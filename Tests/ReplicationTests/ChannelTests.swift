@@ -1,0 +1,73 @@
+import Testing
+
+import Posix
+import Repository
+import Synchronization
+
+@testable import Replication
+
+/// How long one end bears with the other.
+@Suite("channel: silence")
+struct ChannelTests {
+  private func alive(_ number: UInt64) -> [UInt8] {
+    var message = MessageWriter()
+    message.integer(number)
+    let length = UInt8(message.bytes.count)
+    return [FrameType.alive.rawValue, length, 0, 0, 0] + message.bytes
+  }
+
+  /// Sends more than a pipe holds.
+  private func fill(_ channel: Channel) throws {
+    for _ in 0..<8 { try channel.send(.stream, [UInt8](repeating: 1, count: 16 << 10)) }
+  }
+
+  /// What `body` throws, and after how many seconds.
+  private func failure(_ body: () throws -> Void) -> (error: Failure?, seconds: Double) {
+    let start = Clock.monotonic()
+    do { try body() } catch { return (error as? Failure, Clock.monotonic() - start) }
+    return (nil, Clock.monotonic() - start)
+  }
+
+  @Test("whoever takes nothing but gets on with its work is waited for, and only then given up")
+  func takesNothing() {
+    let (near, far) = MemoryTransport.pair()
+    let channel = Channel(near, timeoutSeconds: 0.5, readsWhileSending: true)
+    let talker = BackgroundThread {
+      for number in 1...20 {
+        far.writeAll(alive(UInt64(number)))
+        Process.sleep(milliseconds: 100)
+      }
+    }
+    let (error, seconds) = failure { try fill(channel) }
+    talker.join()
+    #expect(error?.message.contains("takes nothing") == true, "\(error as Any)")
+    #expect(seconds > 2.2 && seconds < 6, "\(seconds)")
+  }
+
+  @Test("after a send that failed no other waits")
+  func failsAtOnce() {
+    let (near, _) = MemoryTransport.pair()
+    let channel = Channel(near, timeoutSeconds: 1, readsWhileSending: false)
+    let first = failure { try fill(channel) }
+    #expect(first.error != nil && first.seconds > 0.9)
+    let second = failure { for _ in 0..<100 { try channel.send(.note, [1]) } }
+    #expect(second.error != nil && second.seconds < 0.5, "\(second)")
+  }
+
+  @Test("nobody may be alive for ever without a word", arguments: [false, true])
+  func aliveForEver(readsWhileSending: Bool) {
+    let (near, far) = MemoryTransport.pair()
+    let channel = Channel(near, timeoutSeconds: 0.5, readsWhileSending: readsWhileSending)
+    channel.aliveLimitSeconds = 1.5
+    let talker = BackgroundThread {
+      for number in 1...50 {
+        far.writeAll(alive(UInt64(number)))
+        Process.sleep(milliseconds: 100)
+      }
+    }
+    let (error, seconds) = failure { _ = try channel.receive() }
+    #expect(error?.message.contains("is silent") == true, "\(error as Any)")
+    #expect(seconds > 1.8 && seconds < 4.5, "\(seconds)")
+    talker.join()
+  }
+}
