@@ -60,7 +60,7 @@ struct PushServeTests {
     let status = try String(contentsOfFile: "/proc/\(server)/status", encoding: .utf8)
     // The version of the kernel's Landlock; landlock_create_ruleset(2).
     let asks = "import ctypes; print(ctypes.CDLL(None).syscall(444, None, 0, 1))"
-    let version = Int(try String(decoding: tool("python3", ["-c", asks]), as: UTF8.self).filter(\.isNumber)) ?? 0
+    let version = Int(try String(decoding: tool("python3", ["-c", ByteString(asks)]), as: UTF8.self).filter(\.isNumber)) ?? 0
     #expect(status.contains("NoNewPrivs:\t1") == (version >= 2))
     running.signal(SIGTERM)
     _ = try running.wait()
