@@ -134,7 +134,8 @@ struct VerifyCommand: RunnableCommand {
       return RemoteRepository(try Connection(try RemoteTarget(text, connection, configuration).options))
     }
     let other = try Repository.open(source.bytes)
-    guard other.identity.inode != repository.identity.inode || other.identity.device != repository.identity.device else {
+    let (own, its) = (repository.identity, other.identity)
+    guard own.inode != its.inode || own.device != its.device else {
       throw Failure(
         .usage, "\(displayName(source.bytes)) is the repository that is to be repaired", hint: "name another one")
     }
@@ -157,8 +158,8 @@ struct VerifyCommand: RunnableCommand {
     _ = deleteTrash(repository, threads.count)
     if result.sharedInodes > 0 {
       Console.complain(
-        "note: \(counted(UInt64(result.sharedInodes), "damaged file is", "damaged files are")) in other snapshots as well, "
-          + "under other paths; repair without naming a snapshot")
+        "note: \(counted(UInt64(result.sharedInodes), "damaged file is", "damaged files are")) in other snapshots "
+          + "as well, under other paths; repair without naming a snapshot")
     }
     if common.json { return }
     for repair in result.repairs {
