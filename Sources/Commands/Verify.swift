@@ -50,8 +50,17 @@ struct VerifyCommand: RunnableCommand {
     let problems = Mutex<[Problem]>([])
     let isJSON = common.json
     let isRepairing = repairFrom != nil
-    if isRepairing, !(store is Repository) {
-      throw Failure(.usage, "--repair-from repairs a repository that is here", hint: "run it where the repository is")
+    if let repairFrom {
+      guard let repository = store as? Repository else {
+        throw Failure(.usage, "--repair-from repairs a repository that is here", hint: "run it where the repository is")
+      }
+      let owner = repository.identity.user
+      guard Process.effectiveUser == owner else {
+        throw Failure(
+          .usage, "the repository belongs to user \(owner): run as its owner, or files of another owner would be in it")
+      }
+      // An error of the command line shows before hours of reading; a connection would not last so long.
+      _ = try openSource(repairFrom, of: repository)
     }
     let line = ProgressLine("verify", progress, common)
     defer { line.stop() }
@@ -61,13 +70,18 @@ struct VerifyCommand: RunnableCommand {
     }
     let found = problems.withLock { $0 }.filter(\.isDamage)
     if let repairFrom, let repository = store as? Repository, !found.isEmpty {
-      try repairAll(found, in: repository, from: repairFrom, progress)
-      // What is whole again is what another reading finds so.
-      problems.withLock { $0 = [] }
-      let damaged = result.damage.keys.filter { (result.damage[$0] ?? nil) != 0 }
-      result = try check(Array(damaged), in: store, progress) { problem in
+      try repairAll(found, in: repository, from: repairFrom)
+      // What is whole again is what another reading finds so; the others stay what they were found to be.
+      let damaged = Set(found.map(\.snapshot))
+      problems.withLock { $0.removeAll { damaged.contains($0.snapshot) } }
+      let again = try check(names.filter(damaged.contains), in: store, Progress()) { problem in
         problems.withLock { $0.append(problem) }
       }
+      result.damage.merge(again.damage) { $1 }
+      result.elapsedSeconds += again.elapsedSeconds
+      let left = problems.withLock { $0 }
+      result.problems = UInt64(left.count)
+      result.damaged = UInt64(left.count { $0.isDamage })
     }
     line.stop()
     if common.json {
@@ -111,26 +125,44 @@ struct VerifyCommand: RunnableCommand {
     return status
   }
 
-  private func repairAll(
-    _ problems: [Problem], in repository: Repository, from source: PathArgument, _ progress: Progress
-  ) throws {
-    let other: any SnapshotStore
+  /// Opens what damage in `repository` is repaired from.
+  private func openSource(_ source: PathArgument, of repository: Repository) throws -> any SnapshotStore {
     let text = String(decoding: source.bytes, as: UTF8.self)
     let configuration = try common.configuration()
     let isNamed = configuration?.settings.remotes.contains { $0.name == text } ?? false
     if isNamed || (try? RemoteAddress(source.bytes)).map({ if case .ssh = $0 { true } else { false } }) == true {
-      other = RemoteRepository(try Connection(try RemoteTarget(text, connection, configuration).options))
-    } else {
-      other = try Repository.open(source.bytes)
+      return RemoteRepository(try Connection(try RemoteTarget(text, connection, configuration).options))
     }
-    let repairs = try repository.whileLocked("verify", at: Clock.now()) {
-      try repair(
-        problems, in: repository, from: other,
-        fetcher: { (other as? RemoteRepository)?.contents(of: $0) }, threads: threads.count, progress: progress)
+    let other = try Repository.open(source.bytes)
+    let (own, its) = (repository.identity, other.identity)
+    guard own.inode != its.inode || own.device != its.device else {
+      throw Failure(
+        .usage, "\(displayName(source.bytes)) is the repository that is to be repaired", hint: "name another one")
+    }
+    return other
+  }
+
+  private func repairAll(_ problems: [Problem], in repository: Repository, from source: PathArgument) throws {
+    let other = try openSource(source, of: repository)
+    // What is no snapshot's goes first, for good: then an inode's names are those of snapshots.
+    try repository.whileLocked("verify", at: Clock.now()) {
+      try repository.recover(keepingUnfinished: false)
+      try repository.discardSpare()
     }
     _ = deleteTrash(repository, threads.count)
+    let result = try repository.whileLocked("verify", at: Clock.now()) {
+      try repair(
+        problems, in: repository, from: other,
+        fetcher: { (other as? RemoteRepository)?.contents(of: $0) }, threads: threads.count, progress: Progress())
+    }
+    _ = deleteTrash(repository, threads.count)
+    if result.sharedInodes > 0 {
+      Console.complain(
+        "note: \(counted(UInt64(result.sharedInodes), "damaged file is", "damaged files are")) in other snapshots "
+          + "as well, under other paths; repair without naming a snapshot")
+    }
     if common.json { return }
-    for repair in repairs {
+    for repair in result.repairs {
       let line = Self.line(repair.problem).split(separator: ":", maxSplits: 1)[0]
       Console.print("\(line): " + (repair.obstacle.map { "cannot be repaired: \($0)" } ?? "repaired"))
     }

@@ -64,15 +64,15 @@ extension Repository {
 extension Repository {
   private static let repairName = Array("repair".utf8)
 
-  /// Makes an empty directory for a repair; also its path. The caller holds the lock.
-  public func repairPlace() throws(Failure) -> (directory: Directory, path: [UInt8]) {
+  /// Makes an empty directory for a repair. The caller holds the lock.
+  public func repairPlace() throws(Failure) -> Directory {
     try discardRepairPlace()
     let pending = try directory(Self.pendingName)
     do {
       try pending.descriptor.makeDirectory(Self.repairName.span, mode: 0o700)
       let place = try pending.directory(Self.repairName.span)
       try place.descriptor.dropInheritedACLs()
-      return (place, path + Array("/.treering/pending/repair".utf8))
+      return place
     } catch { throw .writing("repair a snapshot in", path, error) }
   }
 

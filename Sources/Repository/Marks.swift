@@ -7,6 +7,8 @@ public enum SnapshotMark: String, CaseIterable, Sendable {
   case held
   /// It is not what its catalog says; until a verification finds it whole.
   case damaged
+  /// Names of it have other inodes than its catalog has noted: a repair has replaced them.
+  case repaired
 }
 
 extension Repository {
@@ -32,6 +34,14 @@ extension Repository {
       if error == .noSuchEntry { return [:] }
       throw Failure(.failed, "cannot read \(displayName(path))/.treering/\(kind.rawValue): \(error)")
     }
+  }
+
+  /// True where a snapshot has the mark, or nobody can tell.
+  public func isMarked(_ name: SnapshotName, _ kind: SnapshotMark) -> Bool {
+    do throws(Errno) {
+      _ = try directory(of: kind).descriptor.status(of: name.bytes.span)
+      return true
+    } catch { return error != .noSuchEntry }
   }
 
   /// Marks a snapshot.

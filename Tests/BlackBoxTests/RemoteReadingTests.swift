@@ -15,12 +15,24 @@ struct RemoteReadingTests {
 
   /// The same command with the repository over ssh.
   private func remote(_ arguments: [ByteString], _ root: ByteString? = nil) throws -> CommandResult {
-    let user = NSUserName()
-    let address = ByteString("ssh://\(user)@\(server.address.text)") + (root ?? world.repository.root)
-    return try world.treering(
-      arguments + [
-        "-r", address, "--ssh", ByteString(server.sshCommand), "--remote-command", ByteString(server.remoteCommand),
-      ], inRepository: false)
+    try world.treering(arguments + connection(root), inRepository: false)
+  }
+
+  private func connection(_ root: ByteString? = nil, ssh: ByteString? = nil) -> [ByteString] {
+    let address = ByteString("ssh://\(NSUserName())@\(server.address.text)") + (root ?? world.repository.root)
+    return [
+      "-r", address, "--ssh", ssh ?? ByteString(server.sshCommand), "--remote-command",
+      ByteString(server.remoteCommand),
+    ]
+  }
+
+  /// Bytes that no compression makes fewer.
+  private static func noise(_ count: Int) -> [UInt8] {
+    var seed: UInt64 = 7
+    return (0..<count).map { _ -> UInt8 in
+      seed = seed &* 6_364_136_223_846_793_005 &+ 1
+      return UInt8(truncatingIfNeeded: seed >> 33)
+    }
   }
 
   private func expectSame(_ arguments: [ByteString]) throws {
@@ -52,11 +64,7 @@ struct RemoteReadingTests {
   @Test("restore brings back everything, and of one file only what it needs")
   func restore() throws {
     try world.source.makeEverything()
-    var seed: UInt64 = 7
-    let large = (0..<4 << 20).map { _ -> UInt8 in
-      seed = seed &* 6_364_136_223_846_793_005 &+ 1
-      return UInt8(truncatingIfNeeded: seed >> 33)
-    }
+    let large = Self.noise(4 << 20)
     try world.source.write("large", bytes: large)
     for index in 0..<300 { try world.source.write("many\(index)", "content \(index)") }
     try world.settle()
@@ -88,6 +96,50 @@ struct RemoteReadingTests {
     #expect(restored.status == 6)
     #expect(restored.errorText.contains("a: is restored from a damaged copy"), "\(restored.errorText)")
     #expect(restored.errorText.contains("b: is not restored"), "\(restored.errorText)")
+  }
+
+  @Test("files that cannot be made at the destination change nothing about the others")
+  func obstacles() throws {
+    for index in 0..<100 { try world.source.write("file\(index)", "content \(index)") }
+    try world.settle()
+    try world.snapshot()
+    let out = Tree(world.directory.path / "out")
+    try tool("mkdir", ["-p", out.root + world.source.root])
+    let tree = Tree(out.root + world.source.root)
+    try tree.makeDirectory("file10")
+    try tree.write("file30", "mine")
+    let words = ["restore", "latest", "--to", out.root, "--overwrite", "always"] + connection()
+    let result = try runCommand(
+      "strace",
+      [
+        "-f", "-q", "-o", "/dev/null", "-P", "file50", "-P", "file51", "-e", "trace=openat",
+        "-e", "inject=openat:error=EACCES", try treeringBinary(),
+      ] + words)
+    #expect(result.status == 1, "\(result.errorText)")
+    #expect(result.errorText.contains("file50: cannot be restored: Permission denied"), "\(result.errorText)")
+    #expect(result.errorText.contains("file10: is a directory"), "\(result.errorText)")
+    for index in 0..<100 where ![10, 50, 51].contains(index) {
+      #expect(try tree.text("file\(index)") == "content \(index)")
+    }
+    #expect(!tree.exists("file50") && !tree.exists("file51"))
+  }
+
+  @Test("a file whose connection is lost is not left by half, and comes with the next run")
+  func lostConnection() throws {
+    try world.source.write("large", bytes: Self.noise(4 << 20))
+    try world.settle()
+    let snapshot = try world.snapshot()
+    let script = world.directory.path / "ssh"
+    try Tree(world.directory.path).write(
+      "ssh", "#!/bin/sh\n\(server.sshCommand) \"$@\" | { head -c 2000000; sleep 30; }\n", mode: 0o755)
+    let out = world.directory.path / "out"
+    let cut = try world.treering(
+      ["restore", "latest", "--to", out] + connection(ssh: script) + ["--timeout", "3s"], inRepository: false)
+    #expect(cut.status == 7, "\(cut.errorText)")
+    #expect(!Tree(out + world.source.root).exists("large"))
+    let again = try remote(["restore", "latest", "--to", out])
+    #expect(again.status == 0, "\(again.errorText)")
+    #expect(try differences(world.tree(of: snapshot).root, out + world.source.root) == [])
   }
 
   @Test("what cannot be reached, or is no repository, is said in a sentence, with status 7")

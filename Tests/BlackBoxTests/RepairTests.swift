@@ -64,6 +64,87 @@ struct RepairTests {
     #expect(try world.treering(["status", "--json"]).status == 0)
   }
 
+  @Test("a repair of one snapshot reaches all that share the inode, and no later snapshot brings it back")
+  func otherSnapshots() throws {
+    let world = try World()
+    world.provesOlderUnchanged = false
+    try world.source.write("a", "content")
+    try world.source.write("b", "content of b")
+    try world.source.link("b", as: "b2")
+    try world.source.write("moved", "content of moved")
+    try world.settle()
+    var taken: [SnapshotAnswer] = []
+    for index in 0..<4 {
+      if index == 3 { try world.source.rename("moved", to: "elsewhere") }
+      try world.source.write("new\(index)", "text")
+      try world.settle()
+      taken.append(try world.snapshot())
+    }
+    let path = try second(world)
+    #expect(try world.treering(["rotate", "--keep-last", "3"]).status == 0)
+    #expect(try world.repository.names(".treering/spare").count == 1)
+    let newest = world.tree(of: taken[3])
+    for name: ByteString in ["a", "b", "elsewhere"] { try newest.overwrite(name, bytes: [0]) }
+    // The times are what they were: only the bytes tell.
+    let result = try world.treering(["verify", "latest", "--repair-from", path])
+    #expect(result.status == 0, "\(result.outputText) \(result.errorText)")
+    #expect(result.errorText.contains("1 damaged file is in other snapshots"), "\(result.errorText)")
+    for snapshot in taken[1...] {
+      #expect(try world.tree(of: snapshot).inode("a") == newest.inode("a"))
+      #expect(try world.tree(of: snapshot).inode("b2") == newest.inode("b"))
+      #expect(try world.tree(of: snapshot).text("a") == "content")
+    }
+    #expect(try world.treering(["verify"]).status == 6)
+    let all = try world.treering(["verify", "--repair-from", path])
+    #expect(all.status == 0 && !all.errorText.contains("note"), "\(all.outputText) \(all.errorText)")
+    #expect(try world.repository.names(".treering/spare") == [])
+    for index in 4..<7 {
+      try world.source.write("new\(index)", "text")
+      try world.settle()
+      let snapshot = try world.snapshot()
+      try world.expectFaithful(snapshot)
+      #expect(try world.tree(of: snapshot).inode("a") == newest.inode("a"))
+      #expect(try world.treering(["rotate", "--keep-last", "3"]).status == 0)
+      #expect(try world.treering(["verify"]).status == 0)
+    }
+  }
+
+  @Test("inode numbers that a repaired snapshot's catalog has are not gone by")
+  func staleNumbers() throws {
+    let world = try World()
+    world.provesOlderUnchanged = false
+    try world.source.write("a", "content")
+    try world.settle()
+    let first = try world.snapshot()
+    let path = try second(world)
+    try world.tree(of: first).overwrite("a", bytes: [0])
+    let damaged = try world.tree(of: first).inode("a")
+    // The spare is as an older snapshot that was not repaired would have left it.
+    let kept = world.directory.path / "kept"
+    try tool("cp", ["-al", world.repository.root / first.name, kept])
+    #expect(try world.treering(["verify", "--repair-from", path]).status == 0)
+    try tool("mv", [kept, world.repository.root / ".treering/spare/2001-01-01T00-00-00Z"])
+    let next = try world.snapshot()
+    #expect(try world.tree(of: next).text("a") == "content")
+    #expect(try world.tree(of: next).inode("a") != damaged)
+    #expect(try world.tree(of: next).inode("a") == world.tree(of: first).inode("a"))
+  }
+
+  @Test("what cannot be the source of a repair is an error, with or without damage")
+  func refusals() throws {
+    let world = try World()
+    world.provesOlderUnchanged = false
+    try world.source.write("a", "content")
+    try world.snapshot()
+    for source in ["", "none", world.repository.root / ".", world.directory.path / "none"] as [ByteString] {
+      #expect(try world.treering(["verify", "--repair-from", source]).status == 2, "\(source)")
+    }
+    #expect(try world.treering(["verify", "--repair-from", "ssh://127.0.0.1:1/x"]).status == 7)
+    try tool("chown", ["65534", world.repository.root])
+    let other = try world.treering(["verify", "--repair-from", world.directory.path])
+    #expect(other.status == 2 && other.errorText.contains("belongs to user 65534"), "\(other.errorText)")
+  }
+
   @Test("damage at both ends, or a repository that has it not, is named and stays")
   func impossible() throws {
     let world = try World()

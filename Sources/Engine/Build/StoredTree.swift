@@ -22,6 +22,7 @@ final class StoredTree: Sendable {
     let id = try? repository.root.descriptor.fileSystem().id
     inodesCount =
       catalog.summary.repositoryID == repository.id && catalog.summary.fileSystemID == id
+      && !repository.isMarked(name, .repaired)
   }
 }
 

@@ -24,16 +24,32 @@ struct RestoreMerge {
   private struct Task {
     var row: FileRow
     var isReplacing: Bool
-    /// True where its content has been asked for.
+    /// True from when its content is asked for until it is received.
     var isRequested: Bool
   }
 
   func restore(_ rows: [FileRow]) throws {
-    let tasks = try rows.compactMap { try task($0) }
+    var tasks = try rows.compactMap { try task($0) }
     // What was not asked for at once may only be when nothing else is on its way.
     let isLate = { (task: Task) in work.fetcher != nil && task.row.linkGroup != nil }
-    for task in tasks where !isLate(task) { try run(task) }
-    for task in tasks where isLate(task) { try run(task) }
+    do {
+      for index in tasks.indices where !isLate(tasks[index]) { try run(&tasks[index]) }
+      for index in tasks.indices where isLate(tasks[index]) { try run(&tasks[index]) }
+    } catch {
+      // Whoever goes on with the connection gets the answers to what it asks.
+      switch (error as? Failure)?.kind {
+      case .remote, .interrupted: break
+      default: for index in tasks.indices { try drain(&tasks[index]) }
+      }
+      throw error
+    }
+  }
+
+  /// Receives what was asked for and is not wanted any more: the answers come in the order of the requests.
+  private func drain(_ task: inout Task) throws {
+    guard task.isRequested else { return }
+    task.isRequested = false
+    _ = try work.fetcher!.receive(byteCount: task.row.size) { _ in }
   }
 
   /// Looks at what stands in an entry's place, and asks for its content; `nil` where nothing is to be done.
@@ -61,20 +77,22 @@ struct RestoreMerge {
     return task
   }
 
-  private func run(_ task: Task) throws {
+  private func run(_ task: inout Task) throws {
     let row = task.row
     let name = Array(record.bytes[row.name])
     do {
-      if try make(task, name) { work.progress.files.count() }
+      if try make(&task, name) { work.progress.files.count() }
     } catch let error as Errno {
       if error == .interrupted { try checkForSignal() }
       if error == .exists {
         work.reportLeft(work.path(node, name), "appeared while it was restored; left as it is")
-        return
+      } else if error.endsRun {
+        throw Failure.writing("restore", work.path(node, name), error)
+      } else {
+        work.warn(work.path(node, name), "cannot be restored: \(error)")
       }
-      if error.endsRun { throw Failure.writing("restore", work.path(node, name), error) }
-      work.warn(work.path(node, name), "cannot be restored: \(error)")
     }
+    try drain(&task)
   }
 
   private func mayReplace(_ present: FileStatus, _ row: FileRow, _ name: [UInt8]) -> Bool {
@@ -104,35 +122,35 @@ struct RestoreMerge {
   /// Makes the entry under its name, or under another that then replaces what is there in one step.
   ///
   /// False where the repository cannot give it, which is reported.
-  private func make(_ task: Task, _ name: [UInt8]) throws -> Bool {
-    guard task.isReplacing else { return try make(task, name, as: name) }
+  private func make(_ task: inout Task, _ name: [UInt8]) throws -> Bool {
+    guard task.isReplacing else { return try make(&task, name, as: name) }
     let unique = try Process.randomBytes(8).map { 97 + $0 % 26 }
     let made = Array(".treering-".utf8) + unique
-    do { return try make(task, name, as: made) } catch {
+    do { return try make(&task, name, as: made) } catch {
       try? node.target!.descriptor.unlink(made.span)
       throw error
     }
   }
 
-  private func make(_ task: Task, _ name: [UInt8], as made: [UInt8]) throws -> Bool {
+  private func make(_ task: inout Task, _ name: [UInt8], as made: [UInt8]) throws -> Bool {
     let target = node.target!
     let row = task.row
     guard let group = row.linkGroup else {
-      guard try makeAlone(task, name, as: made, in: target) != nil else { return false }
+      guard try makeAlone(&task, name, as: made, in: target) != nil else { return false }
       try replace(made, name, in: target)
       return true
     }
     let key = RestoredInode(group: group, digest: row.digest)
     if let first = work.links.begin(key) {
       if try !linkToFirst(first, as: made, in: target) {
-        guard try makeAlone(task, name, as: made, in: target) != nil else { return false }
+        guard try makeAlone(&task, name, as: made, in: target) != nil else { return false }
       }
       try replace(made, name, in: target)
       return true
     }
     var link: RestoredLink?
     defer { work.links.finish(key, link) }
-    guard let inode = try makeAlone(task, name, as: made, in: target) else { return false }
+    guard let inode = try makeAlone(&task, name, as: made, in: target) else { return false }
     try replace(made, name, in: target)
     link = RestoredLink(directory: node.path, name: name, inode: inode)
     return true
@@ -186,7 +204,7 @@ struct RestoreMerge {
 
   /// Makes the entry and returns its inode; `nil` where the repository cannot give it.
   private func makeAlone(
-    _ task: Task, _ name: [UInt8], as made: [UInt8], in target: Directory
+    _ task: inout Task, _ name: [UInt8], as made: [UInt8], in target: Directory
   ) throws -> UInt64? {
     let row = task.row
     let attributes = record.attributes(of: row)
@@ -202,21 +220,36 @@ struct RestoreMerge {
       return result.inode
     }
 
-    if work.fetcher != nil { return try fetch(task, name, as: made, in: target) }
+    var isMade = false
+    do {
+      return work.fetcher == nil
+        ? try copy(row, name, as: made, in: target, &isMade) : try fetch(&task, name, as: made, in: target, &isMade)
+    } catch {
+      // Half a file under its own name would be taken for a whole one by the next run.
+      if isMade { try? target.descriptor.unlink(made.span) }
+      throw error
+    }
+  }
+
+  /// Makes a regular file of the stored one.
+  private func copy(
+    _ row: FileRow, _ name: [UInt8], as made: [UInt8], in target: Directory, _ isMade: inout Bool
+  ) throws -> UInt64? {
     guard let stored = openStored(name) else { return nil }
     let storedStatus = try stored.status()
     let file = try target.descriptor.open(
       made.span, [.write, .create, .exclusive], mode: 0o600)
+    isMade = true
     let pass: PassResult
     do throws(CopyError) {
       pass = try worker.files.copy(
         stored, to: file, byteCount: storedStatus.size, hasHoles: storedStatus.hasHoles)
     } catch {
-      try target.descriptor.unlink(made.span)
       switch error {
       case .writing(let error): throw error
       case .interrupted: throw Errno.interrupted
       case .reading(let error):
+        try target.descriptor.unlink(made.span)
         work.reportDamage(
           work.path(node, name), "is not restored: the stored file cannot be read: \(error)")
         return nil
@@ -230,23 +263,22 @@ struct RestoreMerge {
 
   /// The same with a file that is not here.
   private func fetch(
-    _ task: Task, _ name: [UInt8], as made: [UInt8], in target: Directory
+    _ task: inout Task, _ name: [UInt8], as made: [UInt8], in target: Directory, _ isMade: inout Bool
   ) throws -> UInt64? {
     let row = task.row
     let assembly = try FileAssembly(
       try target.descriptor.open(made.span, [.write, .create, .exclusive], mode: 0o600), from: 0, worker.tools)
+    isMade = true
     if row.size > 0 {
       if !task.isRequested { try work.fetcher!.request(work.label + node.path + [name]) }
+      task.isRequested = false
       var failure: Errno?
       let trouble = try work.fetcher!.receive(byteCount: row.size) { bytes in
         work.progress.bytesRead.count(UInt64(bytes.count))
         if failure != nil { return }
         do throws(Errno) { try assembly.append(bytes) } catch { failure = error }
       }
-      if let failure {
-        try target.descriptor.unlink(made.span)
-        throw failure
-      }
+      if let failure { throw failure }
       if let trouble {
         try target.descriptor.unlink(made.span)
         work.reportDamage(work.path(node, name), "is not restored: the stored file cannot be had: \(trouble)")

@@ -50,6 +50,14 @@ public func restore(
   _ snapshot: Snapshot, from store: any SnapshotStore, fetcher: (any ContentFetcher)? = nil, _ options: RestoreOptions,
   progress: Progress, monitor: any Monitor
 ) throws -> RestoreResult {
+  try restore(snapshot, from: store, fetcher: fetcher, into: nil, options, progress: progress, monitor: monitor)
+}
+
+/// The same into a new directory that is open already; the destination's path is for messages alone.
+func restore(
+  _ snapshot: Snapshot, from store: any SnapshotStore, fetcher: (any ContentFetcher)?, into directory: Directory?,
+  _ options: RestoreOptions, progress: Progress, monitor: any Monitor
+) throws -> RestoreResult {
   let start = Clock.monotonic()
   let repository = store as? Repository
   let catalog = try store.openCatalog(snapshot.name)
@@ -83,7 +91,7 @@ public func restore(
     throw Failure(.damaged, "the catalog of \(snapshot.name) is damaged: \(error)")
   }
   let stored = try? repository?.openTree(snapshot.name).directory(path: label)
-  let (destination, isNew) = try openDestination(options, repository)
+  let (destination, isNew) = try directory.map { ($0, true) } ?? openDestination(options, repository)
   let selection =
     options.paths.isEmpty || options.paths.contains { $0.isEmpty || $0 == label }
     ? nil : PathPlan(paths: options.paths.map { Array($0.dropFirst()) })

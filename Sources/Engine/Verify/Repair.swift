@@ -9,16 +9,26 @@ public struct Repair: Sendable {
   public var obstacle: String?
 }
 
+public struct RepairResult: Sendable {
+  public var repairs: [Repair]
+  /// Damaged inodes that have names left, under other paths of snapshots that were not looked at.
+  public var sharedInodes: Int
+}
+
 /// Replaces what is damaged by what another repository has of it. The caller holds the repository's lock.
 ///
 /// A path is replaced only by an entry that the other repository's catalog describes just as this one's does, after
 /// its bytes were checked against the digest; it takes its place by one rename. Nothing else of a snapshot changes.
+/// Whatever other snapshot has the damaged inode under the same path gets the repaired one too, and what no
+/// snapshot has, the spare and what is unfinished, is given up: damaged inodes would come back from there.
 public func repair(
   _ problems: [Problem], in repository: Repository, from other: any SnapshotStore,
   fetcher: @escaping (SnapshotName) -> (any ContentFetcher)?, threads: Int, progress: Progress
-) throws -> [Repair] {
-  let work = RepairWork(repository, other, try other.snapshots(), fetcher, threads, progress)
-  return try problems.map { problem in
+) throws -> RepairResult {
+  try repository.recover(keepingUnfinished: false)
+  try repository.discardSpare()
+  let work = try RepairWork(repository, other, other.snapshots(), fetcher, threads, progress)
+  let repairs = try problems.map { problem in
     try checkForSignal()
     do {
       try work.repair(problem)
@@ -30,16 +40,31 @@ public func repair(
       }
     } catch { return Repair(problem: problem, obstacle: "\(error)") }
   }
+  return RepairResult(repairs: repairs, sharedInodes: work.sharedInodes)
 }
 
 private final class RepairWork {
+  private struct Place: Hashable {
+    var snapshot: SnapshotName
+    var path: [[UInt8]]
+  }
+
   /// Names of one inode, in one snapshot or in several, have one key.
   private struct Key: Hashable {
     /// Empty for names of an inode that has several in one snapshot.
     var path: [[UInt8]]
     var group: UInt64?
+    var kind: EntryKind
     var digest: Digest
     var metadata: Metadata
+
+    init(_ row: FileRow, at path: [[UInt8]]) {
+      self.path = row.linkGroup == nil ? path : []
+      group = row.linkGroup
+      kind = row.kind
+      digest = row.digest
+      metadata = row.metadata
+    }
   }
 
   private let repository: Repository
@@ -48,22 +73,34 @@ private final class RepairWork {
   private let fetcher: (SnapshotName) -> (any ContentFetcher)?
   private let threads: Int
   private let progress: Progress
+  /// All snapshots of the repository.
+  private let names: [SnapshotName]
   /// What was repaired, for other snapshots that shared it.
   private var repaired: [Key: (snapshot: SnapshotName, path: [[UInt8]])] = [:]
+  /// What got a repaired inode together with another snapshot.
+  private var done: Set<Place> = []
+  private var marked: Set<SnapshotName> = []
+  /// Of each damaged inode, whether it has names left.
+  private var hasNames: [UInt64: Bool] = [:]
+
+  var sharedInodes: Int { hasNames.values.count { $0 } }
 
   init(
     _ repository: Repository, _ other: any SnapshotStore, _ list: SnapshotList,
     _ fetcher: @escaping (SnapshotName) -> (any ContentFetcher)?, _ threads: Int, _ progress: Progress
-  ) {
+  ) throws {
     self.repository = repository
     self.other = other
     self.list = list
     self.fetcher = fetcher
     self.threads = threads
     self.progress = progress
+    let list = try repository.snapshots()
+    names = list.snapshots.map(\.name) + list.damaged.map(\.name)
   }
 
   func repair(_ problem: Problem) throws {
+    if done.contains(Place(snapshot: problem.snapshot, path: problem.components)) { return }
     guard let name = problem.components.last else {
       throw Failure(.failed, "only paths can be repaired, and not a snapshot as a whole")
     }
@@ -75,6 +112,7 @@ private final class RepairWork {
     guard case .directory(let folder, _)? = try reader.find(folderPath) else { throw CatalogError("no directory") }
     let tree = try repository.openTree(problem.snapshot)
     let target = try tree.directory(path: folderPath)
+    try mark(problem.snapshot)
     switch wanted {
     case .directory(let record, _):
       if let present = try? target.directory(name.span) {
@@ -84,16 +122,48 @@ private final class RepairWork {
       }
       try replace(name, in: target, with: problem.components, wanted)
     case .file(let row, let record):
-      let key = Key(
-        path: row.linkGroup == nil ? problem.components : [], group: row.linkGroup, digest: row.digest,
-        metadata: row.metadata)
+      let key = Key(row, at: problem.components)
+      // Open, so that its number is nobody else's before its other names are found.
+      let damaged = try? target.descriptor.open(name.span, .pathOnly)
+      let before = try damaged?.status()
       if try !linkRepaired(key, name, in: target, row, of: record) {
         try replace(name, in: target, with: problem.components, wanted)
         repaired[key] = (problem.snapshot, problem.components)
       }
+      if let before, before.kind != .directory {
+        try repairOthers(problem, key, before)
+        if let damaged { hasNames[before.inode] = try damaged.status().linkCount > 0 }
+      }
     }
     // Its names are as they were, and so is its time.
     if !folder.isSynthetic { try target.descriptor.setModificationTime(folder.metadata.modified) }
+  }
+
+  /// The numbers of inodes in its catalog may soon be those of other files: the next snapshot must not go by them.
+  private func mark(_ snapshot: SnapshotName) throws {
+    guard marked.insert(snapshot).inserted else { return }
+    try repository.mark(snapshot, .repaired, reason: "", at: Clock.now())
+  }
+
+  /// Gives the repaired inode to every other snapshot that has the damaged one under the same path.
+  private func repairOthers(_ problem: Problem, _ key: Key, _ damaged: FileStatus) throws {
+    let folderPath = Array(problem.components.dropLast())
+    guard let name = problem.components.last else { return }
+    for snapshot in names where snapshot != problem.snapshot {
+      try checkForSignal()
+      guard let target = try? repository.openTree(snapshot).directory(path: folderPath),
+        let present = try? target.descriptor.status(of: name.span),
+        present.inode == damaged.inode, present.device == damaged.device
+      else { continue }
+      let reader = CatalogReader(try repository.openCatalog(snapshot))
+      guard case .file(let row, let record)? = try reader.find(problem.components),
+        case .directory(let folder, _)? = try reader.find(folderPath), Key(row, at: problem.components) == key
+      else { continue }
+      try mark(snapshot)
+      guard try linkRepaired(key, name, in: target, row, of: record) else { continue }
+      done.insert(Place(snapshot: snapshot, path: problem.components))
+      if !folder.isSynthetic { try target.descriptor.setModificationTime(folder.metadata.modified) }
+    }
   }
 
   /// Lets snapshots share again what they shared.
@@ -102,7 +172,11 @@ private final class RepairWork {
   ) throws -> Bool {
     guard let (snapshot, path) = repaired[key],
       case .file(let before, let other)? = try? CatalogReader(repository.openCatalog(snapshot)).find(path),
-      other.attributes(of: before) == record.attributes(of: row), let firstName = path.last,
+      row.linkGroup == nil
+        ? record.hasSameContent(row, other, before)
+        : row.kind == .regular && Key(before, at: path) == key
+          && other.attributes(of: before) == record.attributes(of: row),
+      let firstName = path.last,
       let source = try? repository.openTree(snapshot).directory(path: path.dropLast())
     else { return false }
     let temporary = try Self.temporaryName()
@@ -110,6 +184,8 @@ private final class RepairWork {
       return false
     }
     try target.descriptor.rename(temporary.span, to: target.descriptor, as: name.span, replacing: true)
+    // Renaming one name of an inode to another of the same does nothing (rename(2)).
+    try? target.descriptor.unlink(temporary.span)
     return true
   }
 
@@ -122,10 +198,11 @@ private final class RepairWork {
     defer { try? repository.discardRepairPlace() }
     let from = try source(of: path, wanted)
     let options = RestoreOptions(
-      paths: [path], destination: place.path, overwrite: .never, isDryRun: false, threads: threads)
+      paths: [path], destination: repository.path, overwrite: .never, isDryRun: false, threads: threads)
     let silent = RepairMonitor()
-    let result = try restore(from, from: other, fetcher: fetcher(from.name), options, progress: progress, monitor: silent)
-    let below = try? place.directory.directory(path: path.dropFirst().dropLast())
+    let result = try restore(
+      from, from: other, fetcher: fetcher(from.name), into: place, options, progress: progress, monitor: silent)
+    let below = try? place.directory(path: path.dropFirst().dropLast())
     guard result.damaged == 0, let below, (try? below.descriptor.status(of: name.span)) != nil else {
       throw Failure(.failed, "it is damaged in \(displayName(other.path)) as well")
     }
