@@ -78,11 +78,9 @@ final class PushSession {
     return try repository.whileLocked("receive", at: began) {
       try repository.recover()
       let list = try repository.snapshots()
-      // What was built of these files has their inodes, and so may later snapshots: they must not serve again.
       let published = Set(list.snapshots.map(\.name) + list.damaged.map(\.name))
-      for other in try repository.incomingSnapshots() where published.contains(other) {
-        try repository.discardIncoming(other)
-      }
+      let staging = Staging(repository: repository, client: client, began: began)
+      try staging.discard(published)
       if let present = list.snapshots.first(where: { $0.name == name }) {
         guard present.summary.root.digest == sent.root.digest else {
           throw Failure(
@@ -98,10 +96,7 @@ final class PushSession {
           hint: "what is there is never replaced; see: treering list --repository \(displayName(repository.path))")
       }
       try chooseBase(list)
-      // What came of other snapshots from the same client, or long ago, will never be asked for again.
-      for other in try repository.incomingSnapshots() where other != name && (isOwn(other) || isOld(other)) {
-        try repository.discardIncoming(other)
-      }
+      try staging.prepare(for: name)
       tree = try ReceivedTree(
         try repository.incoming(name), client: client, root: sent.root.digest, base: base?.summary.root.digest,
         directoryLimit: sent.root.totals.entries,
@@ -124,19 +119,6 @@ final class PushSession {
 
   private static func isLie(_ error: any Error) -> Bool {
     error is WireError || error is CatalogError || (error as? Failure)?.kind == .refused
-  }
-
-  private func isOwn(_ other: SnapshotName) -> Bool {
-    guard let directory = try? repository.incoming(other),
-      let owner = try? directory.descriptor.openToRead(Array("owner".utf8).span).readToEnd(limit: 4096)
-    else { return false }
-    return owner.starts(with: Array("\(displayName(client)) ".utf8))
-  }
-
-  /// True for what nobody has gone on with for a month.
-  private func isOld(_ other: SnapshotName) -> Bool {
-    guard let status = try? repository.incoming(other).descriptor.status() else { return false }
-    return began - status.modified > 30 * 86_400
   }
 
   private func chooseBase(_ list: SnapshotList) throws {
