@@ -182,13 +182,31 @@ final class PushSession {
     tree.fetch = { [unowned self] digest, path, byteCount in
       try gate.locked { try self.fetch(digest, path, byteCount) }
     }
-    let snapshot = try buildSnapshot(
-      name, as: sent, from: tree, base: base, in: repository, threads: options.threads, program: options.program,
-      progress: progress, monitor: notes)
+    try synchronize()
+    let snapshot: Snapshot
+    do {
+      snapshot = try buildSnapshot(
+        name, as: sent, from: tree, base: base, in: repository, threads: options.threads, program: options.program,
+        progress: progress, monitor: notes)
+    } catch {
+      if (error as? Failure)?.kind == .failed { try synchronize() }
+      throw error
+    }
     try? repository.discardIncoming(name)
     // It is published, whether the client hears of it or not.
     try? acknowledge(snapshot, isNew: true, progress)
     return outcome(snapshot, nil)
+  }
+
+  /// Throws where the disk lost something of what came: whoever builds opens the file system later, and does not hear
+  /// of it. Nothing of it serves again then.
+  private func synchronize() throws {
+    progress.isSynchronizing.store(true, ordering: .relaxed)
+    defer { progress.isSynchronizing.store(false, ordering: .relaxed) }
+    do throws(Errno) { try tree.contents.descriptor.synchronizeFileSystem() } catch {
+      try? repository.discardIncoming(name)
+      throw Failure.writing("receive a snapshot in", repository.path, error)
+    }
   }
 
   /// What becomes of it, for the history.
