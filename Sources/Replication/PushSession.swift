@@ -28,6 +28,7 @@ final class PushSession {
   private var baseTree: Directory?
   private var signatures: SignatureSender?
   private let notes: NoteMonitor
+  private let room: Room
   /// The base's files from which a content could not be built.
   private var doubtful: [Digest: [[UInt8]]] = [:]
   /// What the instructions in the stream are about.
@@ -44,6 +45,7 @@ final class PushSession {
     self.repository = repository
     self.options = options
     notes = NoteMonitor(channel)
+    room = Room(repository)
     var reader = MessageReader(request)
     guard let name = SnapshotName(try reader.text(limit: 64)) else { throw WireError("a snapshot has no proper name") }
     self.name = name
@@ -365,13 +367,12 @@ final class PushSession {
   private func takeContent(
     _ digest: Digest, _ byteCount: UInt64, from offset: UInt64, _ base: (file: StoredSource?, byteCount: UInt64)?
   ) throws {
-    let free = try repository.root.descriptor.fileSystem().bytesAvailable
-    guard byteCount - offset <= free || byteCount < 1 << 20 else {
-      throw Failure(
-        .noSpace, "a file of \(byteText(byteCount)) does not fit: \(byteText(free)) are free in "
-          + displayName(repository.path), hint: "free some space there", neededBytes: byteCount)
-    }
     let assembly = try tree.begin(digest, at: offset)
+    var counted: UInt64 = 0
+    func count() throws {
+      try room.took(assembly.writtenByteCount - counted, of: byteCount)
+      counted = assembly.writtenByteCount
+    }
     let isWhole: Bool
     do {
       isWhole = try instructions.read(
@@ -384,6 +385,7 @@ final class PushSession {
           do throws(Errno) { try assembly.append(bytes) } catch {
             throw Failure.writing("receive a file in", repository.path, error)
           }
+          try count()
         })
     } catch {
       try? assembly.flush()
@@ -391,6 +393,7 @@ final class PushSession {
     }
     do {
       if isWhole { _ = try tree.end(assembly, digest, byteCount: byteCount) }
+      try count()
     } catch { throw Failure.writing("receive a file in", repository.path, error) }
   }
 
