@@ -28,6 +28,7 @@ final class PushSession {
   private var baseTree: Directory?
   private var signatures: SignatureSender?
   private let notes: NoteMonitor
+  private let room: Room
   /// The base's files from which a content could not be built.
   private var doubtful: [Digest: [[UInt8]]] = [:]
   /// What the instructions in the stream are about.
@@ -44,6 +45,7 @@ final class PushSession {
     self.repository = repository
     self.options = options
     notes = NoteMonitor(channel)
+    room = Room(repository)
     var reader = MessageReader(request)
     guard let name = SnapshotName(try reader.text(limit: 64)) else { throw WireError("a snapshot has no proper name") }
     self.name = name
@@ -78,11 +80,9 @@ final class PushSession {
     return try repository.whileLocked("receive", at: began) {
       try repository.recover()
       let list = try repository.snapshots()
-      // What was built of these files has their inodes, and so may later snapshots: they must not serve again.
       let published = Set(list.snapshots.map(\.name) + list.damaged.map(\.name))
-      for other in try repository.incomingSnapshots() where published.contains(other) {
-        try repository.discardIncoming(other)
-      }
+      let staging = Staging(repository: repository, client: client, began: began)
+      try staging.discard(published)
       if let present = list.snapshots.first(where: { $0.name == name }) {
         guard present.summary.root.digest == sent.root.digest else {
           throw Failure(
@@ -98,10 +98,7 @@ final class PushSession {
           hint: "what is there is never replaced; see: treering list --repository \(displayName(repository.path))")
       }
       try chooseBase(list)
-      // What came of other snapshots from the same client, or long ago, will never be asked for again.
-      for other in try repository.incomingSnapshots() where other != name && (isOwn(other) || isOld(other)) {
-        try repository.discardIncoming(other)
-      }
+      try staging.prepare(for: name)
       tree = try ReceivedTree(
         try repository.incoming(name), client: client, root: sent.root.digest, base: base?.summary.root.digest,
         directoryLimit: sent.root.totals.entries,
@@ -124,19 +121,6 @@ final class PushSession {
 
   private static func isLie(_ error: any Error) -> Bool {
     error is WireError || error is CatalogError || (error as? Failure)?.kind == .refused
-  }
-
-  private func isOwn(_ other: SnapshotName) -> Bool {
-    guard let directory = try? repository.incoming(other),
-      let owner = try? directory.descriptor.openToRead(Array("owner".utf8).span).readToEnd(limit: 4096)
-    else { return false }
-    return owner.starts(with: Array("\(displayName(client)) ".utf8))
-  }
-
-  /// True for what nobody has gone on with for a month.
-  private func isOld(_ other: SnapshotName) -> Bool {
-    guard let status = try? repository.incoming(other).descriptor.status() else { return false }
-    return began - status.modified > 30 * 86_400
   }
 
   private func chooseBase(_ list: SnapshotList) throws {
@@ -200,13 +184,31 @@ final class PushSession {
     tree.fetch = { [unowned self] digest, path, byteCount in
       try gate.locked { try self.fetch(digest, path, byteCount) }
     }
-    let snapshot = try buildSnapshot(
-      name, as: sent, from: tree, base: base, in: repository, threads: options.threads, program: options.program,
-      progress: progress, monitor: notes)
+    try synchronize()
+    let snapshot: Snapshot
+    do {
+      snapshot = try buildSnapshot(
+        name, as: sent, from: tree, base: base, in: repository, threads: options.threads, program: options.program,
+        progress: progress, monitor: notes)
+    } catch {
+      if (error as? Failure)?.kind == .failed { try synchronize() }
+      throw error
+    }
     try? repository.discardIncoming(name)
     // It is published, whether the client hears of it or not.
     try? acknowledge(snapshot, isNew: true, progress)
     return outcome(snapshot, nil)
+  }
+
+  /// Throws where the disk lost something of what came: whoever builds opens the file system later, and does not hear
+  /// of it. Nothing of it serves again then.
+  private func synchronize() throws {
+    progress.isSynchronizing.store(true, ordering: .relaxed)
+    defer { progress.isSynchronizing.store(false, ordering: .relaxed) }
+    do throws(Errno) { try tree.contents.descriptor.synchronizeFileSystem() } catch {
+      try? repository.discardIncoming(name)
+      throw Failure.writing("receive a snapshot in", repository.path, error)
+    }
   }
 
   /// What becomes of it, for the history.
@@ -365,13 +367,12 @@ final class PushSession {
   private func takeContent(
     _ digest: Digest, _ byteCount: UInt64, from offset: UInt64, _ base: (file: StoredSource?, byteCount: UInt64)?
   ) throws {
-    let free = try repository.root.descriptor.fileSystem().bytesAvailable
-    guard byteCount - offset <= free || byteCount < 1 << 20 else {
-      throw Failure(
-        .noSpace, "a file of \(byteText(byteCount)) does not fit: \(byteText(free)) are free in "
-          + displayName(repository.path), hint: "free some space there", neededBytes: byteCount)
-    }
     let assembly = try tree.begin(digest, at: offset)
+    var counted: UInt64 = 0
+    func count() throws {
+      try room.took(assembly.writtenByteCount - counted, of: byteCount)
+      counted = assembly.writtenByteCount
+    }
     let isWhole: Bool
     do {
       isWhole = try instructions.read(
@@ -384,6 +385,7 @@ final class PushSession {
           do throws(Errno) { try assembly.append(bytes) } catch {
             throw Failure.writing("receive a file in", repository.path, error)
           }
+          try count()
         })
     } catch {
       try? assembly.flush()
@@ -391,6 +393,7 @@ final class PushSession {
     }
     do {
       if isWhole { _ = try tree.end(assembly, digest, byteCount: byteCount) }
+      try count()
     } catch { throw Failure.writing("receive a file in", repository.path, error) }
   }
 

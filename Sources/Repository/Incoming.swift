@@ -35,6 +35,15 @@ extension Repository {
     return listing.entries.compactMap { Self.incomingSnapshot(Array(listing.bytes[$0.range])) }
   }
 
+  /// What came of one snapshot serves another, of which nothing came. The caller holds the lock.
+  public func takeOverIncoming(_ other: SnapshotName, as name: SnapshotName) throws(Failure) {
+    let pending = try directory(Self.pendingName)
+    let (old, new) = (Self.incomingName(other), Self.incomingName(name))
+    do { try pending.descriptor.rename(old.span, to: pending.descriptor, as: new.span) } catch {
+      throw .writing("receive a snapshot in", path, error)
+    }
+  }
+
   /// Gives up what came of a snapshot. The caller holds the lock, and empties the trash afterwards without it.
   public func discardIncoming(_ name: SnapshotName) throws(Failure) {
     let pending = try directory(Self.pendingName)

@@ -110,6 +110,26 @@ struct PushCutTests {
     try push.expectSame()
   }
 
+  @Test("a first push that never ends gets on, though each is of a newer snapshot", arguments: [1, 40])
+  func newerSnapshots(files: Int) throws {
+    let push = try PushWorld("push-cut")
+    push.provesUnchanged = false
+    let source = push.world.source
+    for index in 0..<files { try source.writeNoise(ByteString("f\(index)"), 40_000_000 / files, seed: index) }
+    for (round, point) in [20_000_000, 15_000_000].enumerated() {
+      try source.write("other", "\(round)")
+      try push.snapshot()
+      try push.expectFailure(7, ssh: push.cut(after: point))
+      #expect(try push.far.names(".treering/pending").count == 1)
+    }
+    try source.write("other", "last")
+    try push.snapshot()
+    let next = try push.push()
+    #expect(next.bytesSent < 5_000_000 + 2 * 400_000 + 2 * Self.lost, "\(next.bytesSent)")
+    try push.expectSame()
+    #expect(try push.far.names(".treering/pending") == [])
+  }
+
   @Test("another snapshot is pushed instead: what came serves it, and the rest goes")
   func anotherInstead() throws {
     let push = try world("one")

@@ -63,6 +63,33 @@ struct PushTests {
     #expect(try push.far.text("latest/localhost" / source.root / "new") == "new")
   }
 
+  @Test("to an ordinary user: what its owner may not read, twice the same, also after a push that was cut off")
+  func lockedFiles() throws {
+    let push = try PushWorld(initialized: false)
+    let source = push.world.source
+    for name in ["a", "b", "c"] as [ByteString] {
+      try source.write(name, "the same")
+      if name != "b" { try source.setMode(name, 0) }
+    }
+    try source.writeNoise("noise", 3_000_000)
+    try source.setMode("noise", 0o200)
+    try tool("chown", ["-R", "65534:65534", source.root])
+    try push.snapshot()
+    try tool("install", ["-m", "755", try treeringBinary(), push.place.root / "treering"])
+    let far = try Tree(making: push.far.root)
+    try tool("chown", ["65534:65534", far.root])
+    let user = "setpriv --reuid 65534 --regid 65534 --clear-groups --no-new-privs \(push.place.root)/treering"
+    try tool("sh", ["-c", ByteString("\(user) init \(far.root)")])
+    try push.expectFailure(7, ssh: push.cut(after: 2_000_000), remoteCommand: "\(user) serve")
+    #expect(try push.push(remoteCommand: "\(user) serve").result == "sent")
+    for name in ["a", "b", "c", "noise"] as [ByteString] {
+      let path = "latest/localhost" / source.root / name
+      #expect(try far.read(path) == source.read(name))
+      let modes = try [far.root / path, source.root / name].map { try tool("stat", ["-c", "%a", $0]) }
+      #expect(modes[0] == modes[1])
+    }
+  }
+
   @Test("over ssh: as a URL, as scp has it, and by a name of the configuration; for root and for ordinary users")
   func overSSH() throws {
     let server = try SSHServer()

@@ -125,6 +125,18 @@ struct PushTroubleTests {
     try push.expectSame()
   }
 
+  @Test("a file with a hole that is larger than the disk arrives")
+  func sparseFile() throws {
+    let scratch = try TemporaryDirectory("disk")
+    let disk = try LoopFileSystem("ext4", mebibytes: 32, at: scratch.path / "disk")
+    let push = try world(far: disk.tree.root / "repository")
+    try push.world.source.writeNoise("sparse", 1_000_000)
+    try tool("truncate", ["-s", "300M", push.world.source.root / "sparse"])
+    try push.snapshot()
+    try push.push()
+    try push.expectSame()
+  }
+
   @Test("no inode left: status 8")
   func noInodes() throws {
     let scratch = try TemporaryDirectory("disk")
