@@ -132,7 +132,7 @@ struct PushTests {
         """)
       try source.append("d/file", "and more")
       try local.snapshot()
-      let third = try runCommand(try treeringBinary(), ["push", "there", "-c", local.place.root / "c.toml"])
+      let third = try runCommand(try treeringBinary(), ["push", "there", "-v", "-c", local.place.root / "c.toml"])
       #expect(third.status == 0 && third.errorText == "" && third.outputText.contains("to there"), "\(third.errorText)")
       let verified = try server.run("treering verify -r '" + repository.root + "'", as: user)
       #expect(verified.status == 0, "\(verified.outputText)")

@@ -65,6 +65,8 @@ public final class RunningCommand {
     self.program = program
     var words = [try Self.find(program)] + arguments
     if let directory { words = [try Self.find("env"), "-C", directory] + words }
+    // Tests of the engine clear the mask of this process.
+    words = ["/bin/sh", "-c", "umask 022; exec \"$@\"", "sh"] + words
     output = try OutputFile()
     errors = try OutputFile()
 
