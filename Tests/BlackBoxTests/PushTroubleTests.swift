@@ -190,7 +190,7 @@ struct PushTroubleTests {
     try push.expectFailure(7, saying: "no-such-ssh", ssh: "/no-such-ssh")
     // A login that prints something first.
     let chatty = try push.run([], remoteCommand: "echo hello; treering serve")
-    #expect(chatty.status == 7 && chatty.errorText.contains("protocol"), "\(chatty.errorText)")
+    #expect(chatty.status == 7 && chatty.errorText.contains("does a start-up file of the shell print"), "\(chatty.errorText)")
     // Whatever it says on standard error is shown, and is no harm.
     let said = try push.push([], warns: true, remoteCommand: "echo mind the gap >&2; treering serve")
     #expect(said.result == "sent")

@@ -44,6 +44,7 @@ struct CallTrials {
     more[.pwrite] = nil
     // The directories above the source are everybody's, and may have changed meanwhile.
     more[.listxattr] = nil
+    if abs(more[.utimensat, default: 0]) <= 2 { more[.utimensat] = nil }
     #expect(more == (recycling ? [.statx: 1000] : [.statx: 1000, .linkat: 1000]), "\(more)")
   }
 
@@ -256,6 +257,8 @@ struct CallTrials {
 
   func aFailedRunLeavesNoDescriptorOpen() throws {
     let world = try changedWorld()
+    // The first failure may also be what the runtime opens its own descriptors for.
+    try takeWithFailure(world, .mkdirat, 1, .noSpace)
     let before = try openDescriptors()
     for nth in [1, 3] {
       try takeWithFailure(world, .mkdirat, nth, .noSpace)

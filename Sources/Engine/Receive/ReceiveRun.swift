@@ -51,16 +51,12 @@ public func buildSnapshot(
     if !isHeld { try repository.holdRotation("\(pending.name) came and has not been looked at", at: received) }
     progress.isSynchronizing.store(true, ordering: .relaxed)
     defer { progress.isSynchronizing.store(false, ordering: .relaxed) }
-    try pending.publish(summary, FrameWriter(sink: pending.sink), previous: list.newest?.name)
+    do { try pending.publish(summary, FrameWriter(sink: pending.sink), previous: list.newest?.name) } catch {
+      if !isHeld { _ = try? repository.endRotationHold() }
+      throw error
+    }
     if let previous, !isHeld {
-      let suspect = try suspectChanges(
-        from: previous, to: snapshot, moved: progress.moved.value, in: repository, GuardLimits())
-      try repository.endRotationHold()
-      if let suspect {
-        let reason = "\(pending.name): \(displayName(suspect.path)): \(suspect.message)"
-        try repository.holdRotation(reason, at: received)
-        monitor.note("\(reason); look whether that is right; rotation is held there until: treering release")
-      }
+      try? look(at: snapshot, after: previous, moved: progress.moved.value, in: repository, received, monitor)
     }
     var now = list
     now.snapshots.append(snapshot)
@@ -70,6 +66,20 @@ public func buildSnapshot(
     try? repository.recover()
     throw error
   }
+}
+
+/// Lets rotation go on where a snapshot that came does not look like a disaster. Where that cannot be found out, it
+/// stays held.
+private func look(
+  at snapshot: Snapshot, after previous: Snapshot, moved: UInt64, in repository: Repository, _ now: Timestamp,
+  _ monitor: any Monitor
+) throws {
+  let suspect = try suspectChanges(from: previous, to: snapshot, moved: moved, in: repository, GuardLimits())
+  try repository.endRotationHold()
+  guard let suspect else { return }
+  let reason = "\(snapshot.name): \(displayName(suspect.path)): \(suspect.message)"
+  try repository.holdRotation(reason, at: now)
+  monitor.note("\(reason); look whether that is right; rotation is held there until: treering release")
 }
 
 /// A small record can stand for more directories than a disk has room for, so what is announced must fit before
