@@ -38,7 +38,7 @@ struct PushCommand: RunnableCommand {
   func execute() throws -> ExitStatus {
     Posix.Process.rememberSignals()
     let repository = try common.openRepository()
-    let target = try RemoteTarget(remote, connection, try common.configuration())
+    let target = try RemoteTarget(remote, connection, try common.configuration(naming: remote))
     let list = try repository.snapshots()
     let wanted = try snapshot.map { try repository.resolve($0, in: list) } ?? newest(of: target, repository, list)
     let run = PushJob(target, repository, common)

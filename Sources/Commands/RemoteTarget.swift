@@ -114,13 +114,19 @@ extension RemoteConnectionOptions {
 }
 
 extension CommonOptions {
+  /// The configuration, where a remote may be named by a name of it: what is wrong with it must not stand in the way of
+  /// an address or a path.
+  func configuration(naming remote: String) throws(Failure) -> ConfigurationFile? {
+    remote.utf8.contains { $0 == slash || $0 == UInt8(ascii: ":") } ? nil : try configuration()
+  }
+
   /// Opens the repository to read from, which may be at the other end of a connection.
   func openStore(_ connection: RemoteConnectionOptions) throws(Failure) -> any SnapshotStore {
     let path = try repositoryPath()
     let text = String(decoding: path, as: UTF8.self)
-    let file = try configuration()
-    let isNamed = file?.settings.remotes.contains { $0.name == text } ?? false
-    if !isNamed {
+    let isHere = (try? Descriptor.open(path: path, .pathOnly)) != nil
+    let file = isHere ? nil : try configuration(naming: text)
+    if file?.settings.remotes.contains(where: { $0.name == text }) != true {
       guard case .ssh? = try? RemoteAddress(path) else { return try Repository.open(path) }
     }
     let target = try RemoteTarget(text, connection, file)

@@ -144,22 +144,23 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
     }
   }
 
-  private func add(_ kind: Kind, _ payload: [UInt8]) throws {
+  /// Writes a part; whoever calls knows what it is.
+  private func add(_ kind: Kind, _ payload: [UInt8]) throws -> Part {
     var head = [kind.rawValue]
     for shift in [0, 8, 16, 24] { head.append(UInt8(truncatingIfNeeded: payload.count >> shift)) }
     do throws(Errno) {
       try parts.write(payload, at: end + 5)
       try parts.write(head, at: end)
     } catch { throw Failure.writing("receive a snapshot in", Array("pending".utf8), error) }
-    try know(kind, payload, at: end + 5)
-    end += 5 + UInt64(payload.count)
+    defer { end += 5 + UInt64(payload.count) }
+    return Part(offset: end + 5, byteCount: payload.count)
   }
 
-  private func addPath(_ kind: Kind, _ digest: Digest, _ path: [[UInt8]]) throws {
+  private func addPath(_ kind: Kind, _ digest: Digest, _ path: [[UInt8]]) throws -> Part {
     var writer = MessageWriter()
     writer.digest(digest)
     writer.path(path)
-    try add(kind, writer.bytes)
+    return try add(kind, writer.bytes)
   }
 
   /// Takes a record; returns it with its digest.
@@ -173,9 +174,9 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
         guard UInt64(records.count) < directoryLimit else {
           throw WireError("there are more directories than was announced")
         }
-        try add(.record, content)
+        records[digest] = try add(.record, content)
       }
-      if let path, movedRecords[digest] == nil { try addPath(.movedRecord, digest, path) }
+      if let path, movedRecords[digest] == nil { movedRecords[digest] = try addPath(.movedRecord, digest, path) }
     }
     return (record, digest)
   }
@@ -183,11 +184,15 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
   // The first reference stays: whoever gave it again and again would fill the disk.
 
   func add(baseFile path: [[UInt8]], for digest: Digest) throws {
-    try gate.locked { if baseFiles[digest] == nil { try addPath(.baseFile, digest, path) } }
+    try gate.locked {
+      if baseFiles[digest] == nil { baseFiles[digest] = try addPath(.baseFile, digest, path) }
+    }
   }
 
   func add(baseDirectory path: [[UInt8]], for digest: Digest) throws {
-    try gate.locked { if baseDirectories[digest] == nil { try addPath(.baseDirectory, digest, path) } }
+    try gate.locked {
+      if baseDirectories[digest] == nil { baseDirectories[digest] = try addPath(.baseDirectory, digest, path) }
+    }
   }
 
   private func path(_ part: Part?) throws -> [[UInt8]]? {
@@ -233,17 +238,20 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
     }
     partialDigits = digits
     let name = Self.partialPrefix + digits
-    let file = try directory.descriptor.open(name.span, [.readWrite, .create], mode: 0o600)
-    let size = try file.status().size
-    guard offset <= size else { throw WireError("a file goes on where it has not come to") }
-    if size > offset { try file.setLength(offset) }
+    let file = try directory.descriptor.open(
+      name.span, offset == 0 ? [.readWrite, .create, .truncate] : [.readWrite, .create], mode: 0o600)
+    if offset > 0 {
+      let size = try file.status().size
+      guard offset <= size else { throw WireError("a file goes on where it has not come to") }
+      if size > offset { try file.setLength(offset) }
+    }
     return try FileAssembly(file, from: offset, tools, onWork: onWork)
   }
 
   /// The content came whole; false where it is not what its digest says.
   func end(_ assembly: FileAssembly, _ digest: Digest, byteCount: UInt64) throws -> Bool {
-    let name = Self.partialPrefix + Array(digest.description.utf8)
     let final = Array(digest.description.utf8)
+    let name = Self.partialPrefix + final
     partialDigits = nil
     guard try assembly.finish() == digest, assembly.byteCount == byteCount else {
       try directory.descriptor.unlink(name.span)

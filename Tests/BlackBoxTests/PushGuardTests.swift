@@ -116,6 +116,26 @@ struct PushGuardTests {
     #expect(result.errorLines.count == 1)
   }
 
+  @Test("a broken configuration does not stand in the way of who names a repository by its path")
+  func brokenConfiguration() throws {
+    let push = try local()
+    try push.world.source.write("file", "text")
+    try push.snapshot()
+    try push.place.write("broken.toml", "this is no TOML\n")
+    let environment = ["TREERING_CONFIG": "\(push.place.root)/broken.toml"]
+    for words: [ByteString] in [
+      ["list"], ["verify"], ["versions", push.world.source.root / "file"], ["push", push.far.root],
+      ["restore", "latest", "--to", push.place.root / "back"],
+    ] {
+      let result = try runCommand(
+        treeringBinary(), words + ["-r", push.world.repository.root], environment: environment)
+      #expect(result.status == 0, "\(words): \(result.errorText)")
+    }
+    let named = try runCommand(
+      treeringBinary(), ["push", "offsite", "-r", push.world.repository.root], environment: environment)
+    #expect(named.status == 2 && named.errorText.contains("broken.toml"), "\(named.errorText)")
+  }
+
   @Test("an empty remote command is refused")
   func emptyCommand() throws {
     let push = try local()

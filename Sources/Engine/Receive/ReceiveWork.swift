@@ -4,26 +4,15 @@ internal import Repository
 internal import Synchronization
 
 /// One thread's tools.
-final class ReceiveWorker {
+final class ReceiveWorker: BuildWorker {
   let base: CatalogReader?
-  let writer: FrameWriter
-  let hasher = SHA256()
-  let reader: FileReader
-  private var encoders: [RecordEncoder] = []
   /// The directories that were searched last, in the base and in the new snapshot.
   fileprivate var baseFiles: (files: NamedFiles, directory: Directory?)?
   fileprivate var wantedFiles: (path: [[UInt8]], files: NamedFiles?)?
 
   init(base: CatalogReader?, writer: FrameWriter, reader: FileReader) {
     self.base = base
-    self.writer = writer
-    self.reader = reader
-  }
-
-  func takeEncoder() -> RecordEncoder { encoders.popLast() ?? RecordEncoder() }
-
-  func giveBack(_ encoder: RecordEncoder) {
-    if !encoder.isOversized && encoders.count < 64 { encoders.append(encoder) }
+    super.init(writer: writer, reader: reader)
   }
 }
 

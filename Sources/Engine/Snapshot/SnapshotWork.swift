@@ -18,24 +18,13 @@ struct StoredLink: Sendable {
 }
 
 /// One thread's tools.
-final class SnapshotWorker {
+final class SnapshotWorker: BuildWorker {
   let finder: StoredFinder
-  let writer: FrameWriter
-  let hasher = SHA256()
-  let reader: FileReader
   var listing = DirectoryListing()
-  var encoders: [RecordEncoder] = []
 
   init(finder: StoredFinder, writer: FrameWriter, reader: FileReader) {
     self.finder = finder
-    self.writer = writer
-    self.reader = reader
-  }
-
-  func takeEncoder() -> RecordEncoder { encoders.popLast() ?? RecordEncoder() }
-
-  func giveBack(_ encoder: RecordEncoder) {
-    if !encoder.isOversized && encoders.count < 64 { encoders.append(encoder) }
+    super.init(writer: writer, reader: reader)
   }
 }
 

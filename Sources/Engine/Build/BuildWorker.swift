@@ -1,0 +1,20 @@
+internal import Catalog
+
+/// What one thread needs to build a snapshot, wherever its entries come from.
+class BuildWorker {
+  let writer: FrameWriter
+  let hasher = SHA256()
+  let reader: FileReader
+  private var encoders: [RecordEncoder] = []
+
+  init(writer: FrameWriter, reader: FileReader) {
+    self.writer = writer
+    self.reader = reader
+  }
+
+  func takeEncoder() -> RecordEncoder { encoders.popLast() ?? RecordEncoder() }
+
+  func giveBack(_ encoder: RecordEncoder) {
+    if !encoder.isOversized && encoders.count < 64 { encoders.append(encoder) }
+  }
+}
