@@ -23,6 +23,10 @@ public final class BlockIndex {
   let windowBytes: Int
   /// True if no block is in the index.
   private(set) var isEmpty = true
+  /// False while the old version has not been read for it.
+  private(set) var isBuilt = false
+  /// Of a smaller version the index costs nothing worth saving.
+  private static let delayedBytes = 4 << 20
 
   // A slot has the sum's upper bits and below them the block's number. A local sum has 44 bits: with 2^20
   // blocks and 32 bits one position in 4,096 would need a look into the old version for nothing.
@@ -54,12 +58,10 @@ public final class BlockIndex {
     while 1 << slotBits < 2 * blockCount { slotBits += 1 }
     let slotCount = 1 << slotBits
     slots = .allocate(capacity: slotCount)
-    slots.initialize(repeating: Self.empty, count: slotCount)
     slotMask = slotCount - 1
     slotShift = UInt64(64 - slotBits)
     let wordCount = slotCount / 8
     filter = .allocate(capacity: wordCount)
-    filter.initialize(repeating: 0, count: wordCount)
     filterMask = UInt64(wordCount - 1)
   }
 
@@ -68,9 +70,14 @@ public final class BlockIndex {
     filter.deallocate()
   }
 
-  /// Reads `base` once. `blockBytes`, best `BlockSize.local` of its size, must be a power of two, at least 32,
-  /// and give at most 2^20 blocks; throws a `DeltaError` otherwise, and what the source throws.
+  /// Reads `base` once: a small one at once, a large one when a search needs to know where its blocks are.
+  /// `blockBytes`, best `BlockSize.local` of its size, must be a power of two, at least 32, and give at most 2^20
+  /// blocks; throws a `DeltaError` otherwise, and what the source throws.
   public convenience init(of base: any ByteSource, blockBytes: Int) throws {
+    try self.init(of: base, blockBytes: blockBytes, delayedFrom: Self.delayedBytes)
+  }
+
+  convenience init(of base: any ByteSource, blockBytes: Int, delayedFrom delayedBytes: Int) throws {
     let byteCount = try base.countedBytes()
     guard blockBytes >= BlockSize.minimum, blockBytes & (blockBytes - 1) == 0,
       (byteCount - 1) / blockBytes < BlockSize.maximumBlocks
@@ -80,7 +87,16 @@ public final class BlockIndex {
     self.init(
       base: base, signature: nil, byteCount: byteCount, blockBytes: blockBytes, windowBytes: windowBytes,
       sumBits: 64 - Self.numberBits, blockCount: blockCount)
-    try addBlocks(of: base, count: blockCount)
+    if byteCount < delayedBytes { try build() }
+  }
+
+  /// Reads the old version, if it has not been read.
+  func build() throws {
+    guard !isBuilt, let base else { return }
+    slots.initialize(repeating: Self.empty, count: slotMask + 1)
+    filter.initialize(repeating: 0, count: Int(filterMask) + 1)
+    try addBlocks(of: base, count: byteCount < windowBytes ? 0 : (byteCount - 1) / blockBytes + 1)
+    isBuilt = true
   }
 
   private func addBlocks(of base: any ByteSource, count: Int) throws {
@@ -111,6 +127,9 @@ public final class BlockIndex {
     self.init(
       base: nil, signature: signature, byteCount: byteCount, blockBytes: signature.blockBytes,
       windowBytes: signature.blockBytes, sumBits: 32, blockCount: blockCount)
+    slots.initialize(repeating: Self.empty, count: slotMask + 1)
+    filter.initialize(repeating: 0, count: Int(filterMask) + 1)
+    isBuilt = true
     for number in 0..<blockCount { insert(UInt64(signature.weakSums[number]) << 32, number) }
   }
 

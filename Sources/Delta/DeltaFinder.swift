@@ -29,6 +29,8 @@ public final class DeltaFinder {
   var displacement = 0
   /// Where in the new version the last copy started.
   var copyStart = 0
+  /// Bytes of literals that were not looked up, because what follows them is where it was.
+  var passedBytes = 0
   /// What failing comparisons may still cost, in bytes: they are paid by the bytes that the search passes, so
   /// that no input makes it take longer than a multiple of its length.
   private var credit = 0
@@ -74,6 +76,7 @@ public final class DeltaFinder {
     position = offset
     displacement = 0
     copyStart = offset
+    passedBytes = 0
     credit = 64 << 10
     if index.signature != nil { credit += 4 * index.windowBytes }
     comparedBytes = 0
@@ -87,6 +90,7 @@ public final class DeltaFinder {
     let windowBytes = index.windowBytes
     let gain = index.creditForByte
     guard position <= window.byteCount - windowBytes else { return nil }
+    try index.build()
     try window.load(through: position + windowBytes, keeping: literalStart)
     var rolling = RollingSum(of: window.bytes(position..<position + windowBytes))
     if let place = try expectedBlock(index, rolling.sum) { return place }

@@ -4,6 +4,8 @@ extension DeltaFinder {
   /// After a shorter one it would not be: in a file of which one half is zeros and has moved, the zeros would
   /// be found again and again at the old displacement, and what is between them never.
   private static let trustedWindows = 16
+  /// How far a change in place is looked through. So much and a 128th of the file may be passed over.
+  private static let mostPassedBytes = 64 << 10
 
   func findBytes(_ index: BlockIndex, _ emit: (DeltaInstruction) throws -> Void) throws {
     try takeBeginning(index, emit)
@@ -36,23 +38,41 @@ extension DeltaFinder {
 
   /// After a long copy: takes the first bytes of the same displacement if they are within one window and
   /// enough of them are equal.
+  ///
+  /// While the old version has not been indexed, a file that was changed in place is looked through further, and
+  /// may never need to be: that saves reading all of the old version once more. What is passed over so may be
+  /// elsewhere in the old version, so it may be no more than a small part of the file.
   private func resume(_ index: BlockIndex, _ emit: (DeltaInstruction) throws -> Void) throws -> Bool {
     let windowBytes = index.windowBytes
-    let middle = position + windowBytes
-    guard literalStart == position, position - copyStart >= Self.trustedWindows * windowBytes,
-      window.byteCount - middle >= windowBytes,
-      middle + displacement >= windowBytes, base.byteCount - (middle + displacement) >= windowBytes
+    let trusted = Self.trustedWindows * windowBytes
+    guard literalStart == position, position - copyStart >= (index.isBuilt ? trusted : min(trusted, 4096))
     else { return false }
-    try window.load(through: middle + windowBytes, keeping: literalStart)
-    let back = try equalBytes(before: middle, middle + displacement, atMost: windowBytes)
-    let needed = windowBytes - back
-    guard try equalBytes(at: middle, middle + displacement, atMost: needed) == needed else {
-      // Once for each copy.
-      copyStart = position
-      return false
-    }
-    position = middle - back
-    try take(position + displacement, equal: windowBytes, emit)
+    var distance = windowBytes
+    repeat {
+      let middle = position + distance
+      guard window.byteCount - middle >= windowBytes, middle + displacement >= windowBytes,
+        base.byteCount - (middle + displacement) >= windowBytes
+      else { return false }
+      try window.load(through: middle + windowBytes, keeping: literalStart)
+      let back = try equalBytes(before: middle, middle + displacement, atMost: distance)
+      let needed = max(windowBytes - back, 0)
+      if try equalBytes(at: middle, middle + displacement, atMost: needed) == needed, mayPass(distance - back, index) {
+        position = middle - back
+        try take(position + displacement, equal: windowBytes, emit)
+        return true
+      }
+      distance *= 2
+    } while !index.isBuilt && distance <= Self.mostPassedBytes
+    // Once for each copy.
+    copyStart = position
+    return false
+  }
+
+  /// Whether a literal of so many bytes need not be looked up.
+  private func mayPass(_ byteCount: Int, _ index: BlockIndex) -> Bool {
+    if byteCount <= index.windowBytes { return true }
+    guard passedBytes + byteCount <= Self.mostPassedBytes + position / 128 else { return false }
+    passedBytes += byteCount
     return true
   }
 

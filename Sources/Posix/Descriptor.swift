@@ -145,6 +145,13 @@ extension Descriptor {
     _ = try perform(.fsync) { tr_fsync(raw) }
   }
 
+  /// Has the disk begin with these bytes, so that who waits for all of it later waits for less; says nothing of
+  /// whether they arrive; `sync_file_range(2)`.
+  public borrowing func startWriting(at offset: UInt64, count: UInt64) {
+    // Some file systems have no such thing, and nothing depends on it.
+    _ = tr_start_writing(raw, Int64(clamping: offset), Int64(clamping: count))
+  }
+
   /// Makes the whole file system that holds this inode durable; `syncfs(2)`.
   public borrowing func synchronizeFileSystem() throws(Errno) {
     let raw = self.raw

@@ -295,12 +295,14 @@ final class PushRun {
     let source = try open(path, row)
     let offset = partial?.digest == row.digest ? min(partial!.byteCount, row.size) : 0
     progress.bytesDone.add(offset, ordering: .relaxed)
-    var delta: BlockIndex?
+    var delta: (index: BlockIndex, old: StoredSource?)?
     if let before, isWorthDelta(row, before) {
       if let signature {
-        delta = BlockIndex(signature)
-      } else if let old = openBase(before) {
-        delta = try? BlockIndex(of: old, blockBytes: BlockSize.local(before.row.size))
+        delta = (BlockIndex(signature), nil)
+      } else if let old = openBase(before),
+        let index = try? BlockIndex(of: old, blockBytes: BlockSize.local(before.row.size))
+      {
+        delta = (index, old)
       }
     }
     try stream.message(.file) {
@@ -337,7 +339,9 @@ final class PushRun {
       hint: "see: treering verify \(snapshot.name)")
   }
 
-  private func sendContent(_ source: StoredSource, from offset: UInt64, _ delta: BlockIndex?) throws {
+  private func sendContent(
+    _ source: StoredSource, from offset: UInt64, _ delta: (index: BlockIndex, old: StoredSource?)?
+  ) throws {
     var writer = InstructionWriter(stream)
     var done = offset
     func emit(_ instruction: DeltaInstruction) throws {
@@ -351,14 +355,16 @@ final class PushRun {
     }
     var lastDone = offset
     if let delta {
-      try finder.find(in: source, from: offset, against: delta, emit: emit)
-    } else {
-      while done < source.byteCount {
-        let want = Int(min(UInt64(buffer.count), source.byteCount - done))
-        let count = try source.read(into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<want]), at: done)
-        guard count == want else { throw Failure(.damaged, "a file of the snapshot \(snapshot.name) has shrunk") }
-        try emit(.literal(UnsafeRawBufferPointer(rebasing: buffer[..<count])))
+      do { try finder.find(in: source, from: offset, against: delta.index, emit: emit) } catch {
+        // What cannot be compared is sent as it is.
+        guard let old = delta.old, old.hasFailed, !source.hasFailed else { throw error }
       }
+    }
+    while done < source.byteCount {
+      let want = Int(min(UInt64(buffer.count), source.byteCount - done))
+      let count = try source.read(into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<want]), at: done)
+      guard count == want else { throw Failure(.damaged, "a file of the snapshot \(snapshot.name) has shrunk") }
+      try emit(.literal(UnsafeRawBufferPointer(rebasing: buffer[..<count])))
     }
     try writer.end()
   }

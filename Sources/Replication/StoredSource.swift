@@ -7,6 +7,8 @@ internal import Posix
 final class StoredSource: ByteSource {
   private let file: Descriptor
   let byteCount: UInt64
+  /// True where it could not be read, or has become shorter.
+  private(set) var hasFailed = false
   /// Called with the bytes of each reading.
   private let onRead: (UInt64) -> Void
 
@@ -20,9 +22,16 @@ final class StoredSource: ByteSource {
     try checkForSignal()
     var done = 0
     while done < buffer.count {
-      let count = try file.read(
-        into: UnsafeMutableRawBufferPointer(rebasing: buffer[done...]), at: offset + UInt64(done))
-      if count == 0 { break }
+      let rest = UnsafeMutableRawBufferPointer(rebasing: buffer[done...])
+      let count: Int
+      do throws(Errno) { count = try file.read(into: rest, at: offset + UInt64(done)) } catch {
+        hasFailed = true
+        throw error
+      }
+      if count == 0 {
+        hasFailed = hasFailed || offset + UInt64(done) < byteCount
+        break
+      }
       done += count
     }
     onRead(UInt64(done))

@@ -4,10 +4,12 @@ import Testing
 
 @Suite struct LocalSearchTests {
   private func apply(
-    _ old: [UInt8], _ new: [UInt8], from offset: Int = 0, block: Int? = nil, _ finder: DeltaFinder = DeltaFinder()
+    _ old: [UInt8], _ new: [UInt8], from offset: Int = 0, block: Int? = nil, isDelayed: Bool = false,
+    _ finder: DeltaFinder = DeltaFinder()
   ) throws -> Applied {
     let index = try BlockIndex(
-      of: MemorySource(old), blockBytes: block ?? BlockSize.local(UInt64(old.count)))
+      of: MemorySource(old), blockBytes: block ?? BlockSize.local(UInt64(old.count)),
+      delayedFrom: isDelayed ? 0 : 1 << 30)
     let applied = try Applied(old, MemorySource(new), from: offset, against: index, finder)
     #expect(applied.bytes == Array(new[min(offset, new.count)...]))
     #expect(applied.largestLiteral <= 128 << 10)
@@ -52,6 +54,7 @@ import Testing
     _ = try apply(old, new, finder)
     let block = 32 << Int.random(in: 0...7, using: &random)
     _ = try apply(old, new, from: Int.random(in: 0...new.count, using: &random), block: block, finder)
+    _ = try apply(old, new, block: block, isDelayed: true, finder)
     _ = try apply(new, old, from: Int.random(in: 0...old.count, using: &random), finder)
   }
 
@@ -218,6 +221,41 @@ import Testing
     #expect(try Applied(old, MemorySource(old), against: index, finder).bytes == old)
   }
 
+  // MARK: Large files
+
+  /// Pages that are overwritten where they are, and some bytes in front of them: nothing has to be looked up.
+  @Test func aLargeFileThatIsChangedInPlaceIsNotIndexed() throws {
+    var random = SeededGenerator(14)
+    let old = random.bytes(16 << 20)
+    var new = old
+    for page in stride(from: 7, to: 4096, by: 256) {
+      new.replaceSubrange(page << 12..<(page + 1) << 12, with: random.bytes(4096))
+    }
+    new = random.bytes(100) + new
+    let source = ShrinkingSource(old, promising: old.count)
+    let index = try BlockIndex(of: source, blockBytes: BlockSize.local(UInt64(old.count)))
+    let applied = try Applied(old, MemorySource(new), against: index, DeltaFinder())
+    #expect(applied.bytes == new)
+    #expect(applied.literalBytes == 16 * 4096 + 100)
+    #expect(!index.isBuilt)
+    #expect(source.readBytes < 11 * old.count / 10)
+  }
+
+  /// The same with pages that are elsewhere in the old version: a small part of the file may be missed.
+  @Test(arguments: [2, 8, 64, 512]) func pagesThatChangePlacesAreFound(distance: Int) throws {
+    var random = SeededGenerator(15)
+    let old = random.bytes(16 << 20)
+    var new = old
+    var moved = 0
+    for page in stride(from: 1, to: 4096 - distance, by: distance) {
+      let other = (page * 2654435761) % 4096
+      new.replaceSubrange(page << 12..<(page + 1) << 12, with: old[other << 12..<(other + 1) << 12])
+      moved += 4096
+    }
+    let applied = try apply(old, new, isDelayed: true)
+    #expect(applied.literalBytes <= min(moved, 64 << 10 + new.count / 128) + 4096)
+  }
+
   // MARK: Work
 
   /// Blocks whose sums are equal and that are found equal to a byte far behind their beginning.
@@ -247,9 +285,11 @@ import Testing
     let new = (0..<256).flatMap { _ in other }
     let finder = DeltaFinder()
     let index = try BlockIndex(of: MemorySource(old), blockBytes: 4096)
+    try index.build()
     let source = ShrinkingSource(old, promising: old.count)
     let counted = try BlockIndex(of: source, blockBytes: 4096)
-    #expect(!index.isEmpty)
+    try counted.build()
+    #expect(!index.isEmpty && !counted.isEmpty)
     let before = source.readBytes
     let applied = try Applied(old, MemorySource(new), against: counted, finder)
     #expect(applied.bytes == new)

@@ -5,6 +5,8 @@ public import Posix
 public final class AssemblyTools {
   let hasher = SHA256()
   let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 << 10, alignment: 4096)
+  /// Hashes what this one writes.
+  lazy var side = SideThread()
 
   public init() {}
 
@@ -14,6 +16,8 @@ public final class AssemblyTools {
 /// A content on its way into a file, hashed as it comes. Blocks of zeros become holes.
 public final class FileAssembly {
   private static let blockBytes = 4096
+  /// The disk begins with so much at once, while more comes.
+  private static let writingBytes: UInt64 = 8 << 20
 
   public let file: Descriptor
   private let tools: AssemblyTools
@@ -22,6 +26,8 @@ public final class FileAssembly {
   /// Where the buffer's content belongs.
   private var position: UInt64
   private var written: UInt64
+  /// Up to here the disk has begun with it.
+  private var begun: UInt64 = 0
   /// What was written, without the holes.
   public private(set) var writtenByteCount: UInt64 = 0
   private let onWork: (UInt64) -> Void
@@ -50,6 +56,7 @@ public final class FileAssembly {
       onWork(UInt64(count))
     }
     written = offset
+    begun = offset
     if offset > 0 { try self.file.seek(to: offset) }
   }
 
@@ -68,7 +75,25 @@ public final class FileAssembly {
   /// Writes what was gathered, so that it is kept where the connection is lost.
   public func flush() throws(Errno) {
     guard filled > 0 else { return }
-    tools.hasher.update(UnsafeRawBufferPointer(rebasing: buffer[..<filled]))
+    let part = UnsafeRawBufferPointer(rebasing: buffer[..<filled])
+    if filled == buffer.count {
+      let result = tools.side.both({ [tools] in tools.hasher.update(part) }, { Result { () throws(Errno) in try write() } })
+      try result.get()
+    } else {
+      tools.hasher.update(part)
+      try write()
+    }
+    position += UInt64(filled)
+    onWork(UInt64(filled))
+    filled = 0
+    if written < position { try file.setLength(position) }
+    if position - begun >= Self.writingBytes {
+      file.startWriting(at: begun, count: position - begun)
+      begun = position
+    }
+  }
+
+  private func write() throws(Errno) {
     var start = 0
     while start < filled {
       // A run of blocks with something in them, then one of zeros.
@@ -83,10 +108,6 @@ public final class FileAssembly {
       while end < filled, isZero(end) { end = min(end + Self.blockBytes, filled) }
       start = end
     }
-    position += UInt64(filled)
-    onWork(UInt64(filled))
-    filled = 0
-    if written < position { try file.setLength(position) }
   }
 
   private func isZero(_ start: Int) -> Bool {
