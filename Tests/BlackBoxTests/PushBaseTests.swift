@@ -19,6 +19,30 @@ struct PushBaseTests {
     "cat d/file d/file > x; mv x d/file",
   ]
 
+  @Test("a base's file that cannot be read here any more is done without", arguments: [1, 2, 30])
+  func unreadable(nth: Int) throws {
+    let push = try PushWorld("push-unreadable")
+    let source = push.world.source
+    try source.writeNoise("large", 8 << 20)
+    let first = try push.snapshot()
+    try push.push()
+    try tool("sh", ["-c", "printf changed | dd of=large bs=1 seek=5000000 conv=notrunc status=none"], in: source.root)
+    try push.snapshot()
+    let stored = push.world.repository.root / first.name / "localhost" / source.root / "large"
+    let result = try runCommand(
+      "strace",
+      [
+        "-qq", "-o", "/dev/null", "-P", stored, "-e", "trace=pread64",
+        "-e", ByteString("inject=pread64:error=EIO:when=\(nth)+"), try treeringBinary(),
+      ] + push.words(["--json"]))
+    #expect(result.status == 0, "\(result.errorText)")
+    // What was compared before it is not sent.
+    let sent = try result.decoded(PushAnswer.self).bytesSent
+    #expect(nth < 30 ? sent > 7 << 20 : sent < 7 << 20, "\(sent)")
+    _ = try push.there(["release"])
+    try push.expectSame()
+  }
+
   @Test("damage of a stored file is made good by a push that needs it", arguments: 0..<damages.count)
   func damaged(number: Int) throws {
     for edit in Self.edits {
