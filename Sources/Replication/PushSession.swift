@@ -27,6 +27,7 @@ final class PushSession {
   private var baseReader: CatalogReader?
   private var baseTree: Directory?
   private var signatures: SignatureSender?
+  private var writeBack: WriteBack!
   private let notes: NoteMonitor
   private let room: Room
   /// The base's files from which a content could not be built.
@@ -173,12 +174,11 @@ final class PushSession {
         if let base { notes.noteDamage(of: path, in: base.name) }
       })
     signatures = sender
+    writeBack = WriteBack(try tree.contents.descriptor.reopenDirectory())
+    defer { writeBack.stop() }
     do {
+      defer { sender.stop() }
       while try takeMessage() {}
-      sender.stop()
-    } catch {
-      sender.stop()
-      throw error
     }
     let gate = Gate()
     tree.fetch = { [unowned self] digest, path, byteCount in
@@ -370,6 +370,7 @@ final class PushSession {
     let assembly = try tree.begin(digest, at: offset)
     var counted: UInt64 = 0
     func count() throws {
+      writeBack.wrote(assembly.writtenByteCount - counted)
       try room.took(assembly.writtenByteCount - counted, of: byteCount)
       counted = assembly.writtenByteCount
     }
