@@ -170,7 +170,7 @@ private func request(_ name: String, _ change: @escaping @Sendable (ScriptedClie
         while client.server.client.writeAll(alive), !client.server.isOver {}
       },
     ]
-    try World().tell(lies, withinSeconds: 3)
+    try World().tell(lies)
   }
 
   @Test func aClientThatTakesNothingIsLeft() throws {

@@ -336,7 +336,7 @@ extension MessageWriter {
             }
           }
         },
-      ], withinSeconds: 40)
+      ])
     // One mebibyte of reference, and the record.
     let pending = try world.run("du -sk far/.treering/pending | cut -f1").split(separator: "\n")[0]
     #expect(Int(pending)! < 6 << 10, "\(pending) KiB")

@@ -9,6 +9,9 @@ import Repository
 
 @testable import Replication
 
+/// What ends, ends within so many seconds, however much else the machine has to do.
+let hangSeconds = 120.0
+
 /// A repository with two snapshots that can be pushed, and one that has the older and receives; removed with its
 /// last reference.
 final class World: @unchecked Sendable {
