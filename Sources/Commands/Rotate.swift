@@ -215,7 +215,7 @@ extension RetentionDecision.Reason {
     case .inNoSet: "in no set"
     case .unwanted: "you said so"
     case .space: "space is short"
-    case .inUse: "it is being read, by a push for example"
+    case .inUse: "it is being read, by a restore, a verification or a push"
     }
   }
 

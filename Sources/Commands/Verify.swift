@@ -84,11 +84,12 @@ struct VerifyCommand: RunnableCommand {
       result.damaged = UInt64(left.count { $0.isDamage })
     }
     line.stop()
+    let verified = names.filter { !result.expired.contains($0) }
     if common.json {
       Console.print(
         jsonText(
           Answer(
-            snapshots: names.map(\.description), entries: progress.entries.value,
+            snapshots: verified.map(\.description), entries: progress.entries.value,
             filesRead: result.filesRead, bytesRead: progress.bytesRead.value,
             problems: problems.withLock { $0 }.map(Answer.Item.init),
             elapsedSeconds: result.elapsedSeconds)))
@@ -102,16 +103,18 @@ struct VerifyCommand: RunnableCommand {
           + "verify as root")
     } else if !common.quiet {
       Console.print(
-        "verified \(counted(UInt64(names.count), "snapshot", "snapshots")), "
+        "verified \(counted(UInt64(verified.count), "snapshot", "snapshots")), "
           + "\(counted(progress.entries.value, "entry", "entries")): read "
           + "\(counted(result.filesRead, "file", "files")) "
           + "(\(byteText(progress.bytesRead.value))) in \(durationText(result.elapsedSeconds)), "
-          + "no damage")
+          + "no damage"
+          + (result.expired.isEmpty ? "" : "; \(result.expired.count) had expired before their turn"))
     }
     let status: ExitStatus =
       result.damaged > 0 ? .damaged : result.problems > 0 ? .warnings : .done
     let history = VerifyHistoryLine(
-      time: start.rfc3339, snapshots: names.count, ofSnapshots: list.snapshots.count + list.damaged.count,
+      time: start.rfc3339, snapshots: verified.count,
+      ofSnapshots: list.snapshots.count + list.damaged.count - result.expired.count,
       entries: progress.entries.value, bytesRead: progress.bytesRead.value,
       problems: result.problems, exitStatus: status.code)
     guard let repository = store as? Repository else { return status }

@@ -48,7 +48,7 @@ final class PushSession {
     notes = NoteMonitor(channel)
     room = Room(repository)
     var reader = MessageReader(request)
-    guard let name = SnapshotName(try reader.text(limit: 64)) else { throw WireError("a snapshot has no proper name") }
+    let name = try reader.snapshotName()
     self.name = name
     client = try reader.text(limit: 64)
     guard isIdentifier(client) else {

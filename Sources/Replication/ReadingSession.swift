@@ -11,8 +11,8 @@ final class ReadingSession {
   private let channel: Channel
   private let repository: Repository
   private let threads: Int
-  /// The catalog that was read from last.
-  private var catalog: (name: SnapshotName, file: OpenCatalog)?
+  /// The snapshot that was read from last.
+  private var opened: (name: SnapshotName, catalog: OpenCatalog, use: SnapshotUse)?
 
   init(_ channel: Channel, _ repository: Repository, threads: Int) {
     self.channel = channel
@@ -27,14 +27,14 @@ final class ReadingSession {
       try reader.end()
       try list()
     case .openCatalog:
-      let name = try name(&reader)
+      let name = try reader.snapshotName()
       try reader.end()
       let catalog = try open(name)
       var message = MessageWriter()
       message.integer(catalog.byteCount)
       try channel.send(.bytes, message.bytes)
     case .readCatalog:
-      let name = try name(&reader)
+      let name = try reader.snapshotName()
       let offset = try reader.integer()
       let count = try reader.count(Wire.frameBytes)
       try reader.end()
@@ -42,13 +42,13 @@ final class ReadingSession {
       guard offset <= catalog.byteCount else { throw WireError("a catalog is read beyond its end") }
       try channel.send(.bytes, try catalog.read(at: offset, count: count))
     case .fetch:
-      let name = try name(&reader)
+      let name = try reader.snapshotName()
       let path = try reader.path()
       try reader.end()
       try fetch(name, path)
     case .verify:
       var names: [SnapshotName] = []
-      for _ in 0..<(try reader.count(1 << 16)) { names.append(try name(&reader)) }
+      for _ in 0..<(try reader.count(1 << 16)) { names.append(try reader.snapshotName()) }
       try reader.end()
       // Each takes the time of a reading of all its files.
       guard Set(names).count == names.count else { throw WireError("a snapshot is to be verified twice") }
@@ -57,16 +57,12 @@ final class ReadingSession {
     }
   }
 
-  private func name(_ reader: inout MessageReader) throws -> SnapshotName {
-    guard let name = SnapshotName(try reader.text(limit: 64)) else { throw WireError("a snapshot has no proper name") }
-    return name
-  }
-
   private func open(_ name: SnapshotName) throws -> OpenCatalog {
-    if let catalog, catalog.name == name { return catalog.file }
-    let opened = try repository.openCatalog(name)
-    catalog = (name, opened)
-    return opened
+    if let opened, opened.name == name { return opened.catalog }
+    let use = try repository.use(name)
+    let catalog = try repository.openCatalog(name)
+    opened = (name, catalog, use)
+    return catalog
   }
 
   private func list() throws {
@@ -180,6 +176,8 @@ final class ReadingSession {
     for number in [result.problems, result.damaged, result.filesRead, progress.entries.value, progress.bytesRead.value] {
       message.integer(number)
     }
+    message.integer(UInt64(result.expired.count))
+    for name in result.expired { message.text(name.bytes) }
     try channel.send(.end, message.bytes)
   }
 }

@@ -88,7 +88,7 @@ public final class RemoteRepository: SnapshotStore, @unchecked Sendable {
         byteCount += frame.payload.count
         guard names.count < 1 << 20, byteCount < Self.listBytes else { throw WireError("a list does not end") }
         let isWhole = try reader.integer() == 1
-        guard let name = SnapshotName(try reader.text(limit: 64)) else { throw WireError("a snapshot has no proper name") }
+        let name = try reader.snapshotName()
         guard names.insert(name).inserted else { throw WireError("a list has a snapshot twice") }
         if !isWhole {
           listing.damaged.append((name, displayName(try reader.text(limit: 4096))))
@@ -202,6 +202,7 @@ public final class RemoteRepository: SnapshotStore, @unchecked Sendable {
           problems: try reader.integer(), damaged: try reader.integer(), filesRead: try reader.integer())
         progress.entries.store(try reader.integer(), ordering: .relaxed)
         progress.bytesRead.store(try reader.integer(), ordering: .relaxed)
+        for _ in 0..<(try reader.count(names.count)) { result.expired.insert(try reader.snapshotName()) }
         try reader.end()
         result.elapsedSeconds = Clock.monotonic() - start
         return result
@@ -210,7 +211,7 @@ public final class RemoteRepository: SnapshotStore, @unchecked Sendable {
   }
 
   private func problem(_ reader: inout MessageReader) throws -> Problem {
-    guard let name = SnapshotName(try reader.text(limit: 64)) else { throw WireError("a snapshot has no proper name") }
+    let name = try reader.snapshotName()
     let path = try reader.text(limit: Wire.frameBytes)
     let text = displayName(try reader.text(limit: 4096))
     let isDamage = try reader.integer() == 1

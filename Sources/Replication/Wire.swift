@@ -138,6 +138,11 @@ extension MessageSource where Self: ~Copyable {
 
   mutating func text(limit: Int) throws -> [UInt8] { try take(try count(limit)) }
 
+  mutating func snapshotName() throws -> SnapshotName {
+    guard let name = SnapshotName(try text(limit: 64)) else { throw WireError("a snapshot has no proper name") }
+    return name
+  }
+
   mutating func digest() throws -> Digest { Digest(try take(32))! }
 
   /// A path from a snapshot's root; every name is checked to be one.

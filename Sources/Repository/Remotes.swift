@@ -33,7 +33,7 @@ extension Repository {
           try file.lockShared()
           break
         } catch {
-          guard error == .wouldBlock, attempt < 50 else { throw error }
+          guard error == .wouldBlock, attempt < 1500 else { throw error }
           Process.sleep(milliseconds: 20)
         }
       }

@@ -43,16 +43,19 @@ extension Repository {
         let name = SnapshotName(bytes.dropLast(suffix.count))
       else { continue }
       list.nextSequence += 1
-      // Without its tree it is no snapshot.
-      guard let status = try? root.descriptor.status(of: name.bytes.span),
-        status.kind == .directory
-      else {
-        list.damaged.append((name, "its directory is missing"))
+      // Without its tree it is no snapshot; not yet, where that is on its way behind the catalog.
+      guard hasTree(name) else {
+        if !isArriving(name), !hasTree(name), hasCatalog(name) {
+          list.damaged.append((name, "its directory is missing"))
+        }
         continue
       }
       do {
         list.snapshots.append(Snapshot(name: name, summary: try openCatalog(name).summary))
-      } catch { list.damaged.append((name, "\(error)")) }
+      } catch {
+        // It may have expired since the catalogs were listed.
+        if !hasExpired(name) { list.damaged.append((name, "\(error)")) }
+      }
     }
     try addTreesWithoutCatalog(to: &list)
     list.snapshots.sort {
@@ -72,12 +75,30 @@ extension Repository {
       throw Failure(.failed, "cannot list the repository \(displayName(path)): \(error)")
     }
     for entry in names.entries {
-      if let name = SnapshotName(names.bytes[entry.range]), !known.contains(name), !isExpiring(name),
-        (try? root.descriptor.status(of: name.bytes.span))?.kind == .directory
+      if let name = SnapshotName(names.bytes[entry.range]), !known.contains(name), !hasCatalog(name), !hasExpired(name)
       {
         list.damaged.append((name, "its catalog is missing"))
       }
     }
+  }
+
+  private func hasCatalog(_ name: SnapshotName) -> Bool {
+    (try? directory(Self.catalogsName).descriptor.status(of: name.catalogName.span)) != nil
+  }
+
+  private func hasTree(_ name: SnapshotName) -> Bool {
+    (try? root.descriptor.status(of: name.bytes.span))?.kind == .directory
+  }
+
+  /// True where a publication, or what is left of one, has a tree of this name.
+  private func isArriving(_ name: SnapshotName) -> Bool {
+    (try? directory(Self.pendingName).descriptor.status(of: name.bytes.span)) != nil
+  }
+
+  /// True where a snapshot has expired, perhaps this moment: it was one when it was listed.
+  public func hasExpired(_ name: SnapshotName) -> Bool {
+    // In the order in which they go, so that none is missed on its way.
+    !hasCatalog(name) && (isExpiring(name) || !hasTree(name))
   }
 
   /// Opens a snapshot's catalog; its header and trailer are checked.

@@ -60,6 +60,8 @@ func restore(
 ) throws -> RestoreResult {
   let start = Clock.monotonic()
   let repository = store as? Repository
+  let use = try repository?.use(snapshot.name)
+  defer { withExtendedLifetime(use) {} }
   let catalog = try store.openCatalog(snapshot.name)
   let reader = CatalogReader(catalog)
   // One that was adopted may have several.

@@ -35,6 +35,8 @@ public struct VerifyResult: Sendable {
   public var filesRead: UInt64
   /// How many paths of each snapshot differ, or, where something could not be looked at, `nil`.
   public var damage: [SnapshotName: UInt64?] = [:]
+  /// Snapshots that had expired before their turn came.
+  public var expired: Set<SnapshotName> = []
   public var elapsedSeconds = 0.0
 
   public init(problems: UInt64, damaged: UInt64, filesRead: UInt64) {
@@ -55,7 +57,15 @@ public func verify(
   let start = Clock.monotonic()
   let shared = VerifyShared(keepsLinked: names.count > 1, progress: progress, report: report)
   var damage: [SnapshotName: UInt64?] = [:]
+  var expired: Set<SnapshotName> = []
   for name in names {
+    // A rotation beside this takes nothing away that is being read; what it took before is no damage.
+    let use = try? repository.use(name)
+    defer { withExtendedLifetime(use) {} }
+    if use == nil, repository.hasExpired(name) {
+      expired.insert(name)
+      continue
+    }
     let before = (problems: shared.problems.value, damaged: shared.damaged.value)
     defer {
       let damaged = shared.damaged.value - before.damaged
@@ -78,6 +88,7 @@ public func verify(
   var result = VerifyResult(
     problems: shared.problems.value, damaged: shared.damaged.value, filesRead: shared.filesRead.value)
   result.damage = damage
+  result.expired = expired
   result.elapsedSeconds = Clock.monotonic() - start
   return result
 }
