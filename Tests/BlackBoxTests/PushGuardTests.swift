@@ -30,16 +30,19 @@ struct PushGuardTests {
     #expect(try stored.inode("app/link") != stored.inode("app.old/link"))
   }
 
-  @Test("a snapshot that looks like a disaster holds rotation at the far side", arguments: ["rewrite", "empty", "rename"])
+  @Test("a snapshot that looks like a disaster holds rotation at the far side", arguments: ["rewrite", "empty", "rename", "rewrite among directories"])
   func disaster(_ what: String) throws {
     let push = try local()
     let source = push.world.source
     try source.makeDirectory("d")
     for index in 0..<40 { try source.write("d/f\(index)", "content \(index)") }
+    if what == "rewrite among directories" {
+      for index in 0..<80 { try source.makeDirectory("d/d\(index)") }
+    }
     try push.snapshot()
     try push.push()
     switch what {
-    case "rewrite": for index in 0..<40 { try source.write("d/f\(index)", "encrypted \(index)") }
+    case "rewrite", "rewrite among directories": for index in 0..<40 { try source.write("d/f\(index)", "encrypted \(index)") }
     case "empty": for index in 0..<40 { try source.remove("d/f\(index)") }
     default: try source.rename("d", to: "e")
     }

@@ -10,6 +10,8 @@ func suspectChanges(
 ) throws -> Warning? {
   let before = CatalogReader(try repository.openCatalog(previous.name))
   let after = CatalogReader(try repository.openCatalog(new.name))
+  let entries = previous.summary.root.totals.entries
+  let shareOfFiles = 1 - Double(min(previous.summary.directories, entries)) / Double(max(entries, 1))
   for source in previous.summary.sources where new.summary.sources.contains(source) {
     let path = [previous.summary.label] + source.split(separator: UInt8(ascii: "/")).map(Array.init)
     guard case .directory(_, let subtree)? = try before.find(path) else { continue }
@@ -24,13 +26,13 @@ func suspectChanges(
     }
     gone -= min(gone, moved)
     let total = subtree.totals.entries
-    guard total >= GuardLimits.fewestEntries else { continue }
-    let staying = max(total - min(total, gone), 1)
+    // A directory has no content. How many a single source has is not known without a walk.
+    let staying = max(UInt64(Double(total - min(total, gone)) * shareOfFiles), changed)
     let what: String
-    if Double(gone) > limits.gone * Double(total) {
+    if limits.isTooMuch(gone: gone, of: total) {
       what = "\(gone) of \(total) entries are gone"
-    } else if Double(changed) > limits.changed * Double(staying) {
-      what = "\(changed) of \(staying) entries have another content"
+    } else if limits.isTooMuch(changed: changed, of: staying) {
+      what = "\(changed) of about \(staying) files have another content"
     } else {
       continue
     }

@@ -19,7 +19,15 @@ public struct GuardLimits: Sendable {
   }
 
   /// Of fewer, one day's work may touch them all.
-  static let fewestEntries: UInt64 = 10
+  private static let fewestEntries: UInt64 = 10
+
+  func isTooMuch(gone: UInt64, of entries: UInt64) -> Bool {
+    entries >= Self.fewestEntries && Double(gone) > self.gone * Double(entries)
+  }
+
+  func isTooMuch(changed: UInt64, of files: UInt64) -> Bool {
+    files >= Self.fewestEntries && Double(changed) > self.changed * Double(files)
+  }
 }
 
 /// What became of one source since the previous snapshot.
@@ -129,9 +137,9 @@ final class Guards: Sendable {
   /// The walk is over. Throws `refused` where most entries of a source are gone.
   func checkGone() throws(Failure) {
     guard !limits.acceptsChanges else { return }
-    for tally in tallies.withLock({ $0 }) where tally.entriesBefore >= GuardLimits.fewestEntries {
+    for tally in tallies.withLock({ $0 }) {
       let gone = tally.gone.value - min(tally.gone.value, tally.moved.value)
-      guard Double(gone) > limits.gone * Double(tally.entriesBefore) else { continue }
+      guard limits.isTooMuch(gone: gone, of: tally.entriesBefore) else { continue }
       throw Failure(
         .refused,
         "\(gone) of the \(tally.entriesBefore) entries that the snapshot \(tally.previous!) has of "
@@ -147,8 +155,7 @@ final class Guards: Sendable {
     return tallies.withLock { $0 }.compactMap { tally in
       let changed = tally.changed.value
       let existing = changed + tally.unchanged.value
-      guard existing >= GuardLimits.fewestEntries, Double(changed) > limits.changed * Double(existing)
-      else { return nil }
+      guard limits.isTooMuch(changed: changed, of: existing) else { return nil }
       return Warning(
         path: tally.path,
         message: "\(changed) of \(existing) files have another content than in the snapshot \(tally.previous!); "
