@@ -199,9 +199,6 @@ long tr_link_limit(int fd) { return checked(fpathconf(fd, _PC_LINK_MAX)); }
 long tr_fsync(int fd) { return checked(fsync(fd)); }
 long tr_syncfs(int fd) { return checked(syncfs(fd)); }
 long tr_flock(int fd, int operation) { return checked(flock(fd, operation)); }
-long tr_start_writing(int fd, int64_t offset, int64_t count) {
-  return checked(sync_file_range(fd, offset, count, SYNC_FILE_RANGE_WRITE));
-}
 
 long tr_clock(int clock, int64_t *seconds, long *nanoseconds) {
   struct timespec t;

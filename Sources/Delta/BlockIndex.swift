@@ -93,10 +93,14 @@ public final class BlockIndex {
   /// Reads the old version, if it has not been read.
   func build() throws {
     guard !isBuilt, let base else { return }
-    slots.initialize(repeating: Self.empty, count: slotMask + 1)
-    filter.initialize(repeating: 0, count: Int(filterMask) + 1)
+    empty()
     try addBlocks(of: base, count: byteCount < windowBytes ? 0 : (byteCount - 1) / blockBytes + 1)
     isBuilt = true
+  }
+
+  private func empty() {
+    slots.initialize(repeating: Self.empty, count: slotMask + 1)
+    filter.initialize(repeating: 0, count: Int(filterMask) + 1)
   }
 
   private func addBlocks(of base: any ByteSource, count: Int) throws {
@@ -127,8 +131,7 @@ public final class BlockIndex {
     self.init(
       base: nil, signature: signature, byteCount: byteCount, blockBytes: signature.blockBytes,
       windowBytes: signature.blockBytes, sumBits: 32, blockCount: blockCount)
-    slots.initialize(repeating: Self.empty, count: slotMask + 1)
-    filter.initialize(repeating: 0, count: Int(filterMask) + 1)
+    empty()
     isBuilt = true
     for number in 0..<blockCount { insert(UInt64(signature.weakSums[number]) << 32, number) }
   }

@@ -31,6 +31,9 @@ public struct DeltaError: Error, Sendable, Equatable, CustomStringConvertible {
   public let description: String
 
   init(_ description: String) { self.description = description }
+
+  /// A source has fewer bytes than it promised.
+  public static let shortened = DeltaError("the file became shorter while it was read")
 }
 
 extension ByteSource {
@@ -49,7 +52,7 @@ extension ByteSource {
       let rest = UnsafeMutableRawBufferPointer(rebasing: buffer[done...])
       let count = try read(into: rest, at: UInt64(offset + done))
       guard count > 0, count <= rest.count else {
-        throw DeltaError("the file became shorter while it was read")
+        throw DeltaError.shortened
       }
       done += count
     }

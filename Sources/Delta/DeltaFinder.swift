@@ -6,7 +6,7 @@
 /// themselves are compared, and a match is extended to both sides as far as they are equal.
 ///
 /// Reusable, keeps its buffers; one thread at a time, and no second search from within `emit`. Memory: about
-/// 1 MiB, and with a signature of large blocks twice a block.
+/// 1 MiB, and with a signature of large blocks four times a block.
 public final class DeltaFinder {
   /// Of a literal that is still here, and that a match may be extended back into; at least half of it stays.
   static let heldLiteralBytes = 256 << 10

@@ -4,13 +4,19 @@ extension DeltaFinder {
   /// After a shorter one it would not be: in a file of which one half is zeros and has moved, the zeros would
   /// be found again and again at the old displacement, and what is between them never.
   private static let trustedWindows = 16
-  /// How far a change in place is looked through. So much and a 128th of the file may be passed over.
+  /// While nothing is indexed, a shorter copy is a reason too: what is passed over is counted then.
+  private static let leastTrustedBytes = 4096
+  /// How far a change in place is looked through. So much and a 128th of the file may be passed over, but of a huge
+  /// one no more than costs about as much as its index.
   private static let mostPassedBytes = 64 << 10
+  private static let mostPassedInAll = 4 << 20
 
   func findBytes(_ index: BlockIndex, _ emit: (DeltaInstruction) throws -> Void) throws {
     try takeBeginning(index, emit)
     while position < window.byteCount {
       if try resume(index, emit) { continue }
+      // Of the end of a file that has grown, or was changed there, as little may be missed as elsewhere.
+      if !index.isBuilt, window.byteCount - position <= passableBytes { break }
       guard let place = try roll(index, emit) else { break }
       try take(place, equal: index.windowBytes, emit)
     }
@@ -40,13 +46,26 @@ extension DeltaFinder {
   /// enough of them are equal.
   ///
   /// While the old version has not been indexed, a file that was changed in place is looked through further, and
-  /// may never need to be: that saves reading all of the old version once more. What is passed over so may be
-  /// elsewhere in the old version, so it may be no more than a small part of the file.
+  /// one into which or from which something was taken once, at the displacement of its end; it may never need to be
+  /// indexed then, and that saves reading all of the old version once more. What is passed over so may be elsewhere
+  /// in the old version, so it may be no more than a small part of the file.
   private func resume(_ index: BlockIndex, _ emit: (DeltaInstruction) throws -> Void) throws -> Bool {
-    let windowBytes = index.windowBytes
-    let trusted = Self.trustedWindows * windowBytes
-    guard literalStart == position, position - copyStart >= (index.isBuilt ? trusted : min(trusted, 4096))
+    let copied = position - copyStart
+    let isTrusted = copied >= Self.trustedWindows * index.windowBytes
+    guard literalStart == position, isTrusted || !index.isBuilt && copied >= Self.leastTrustedBytes
     else { return false }
+    let atEnd = base.byteCount - window.byteCount
+    if try resume(at: displacement, isTrusted, index, emit) { return true }
+    if !index.isBuilt, atEnd != displacement, try resume(at: atEnd, false, index, emit) { return true }
+    // Once for each copy.
+    copyStart = position
+    return false
+  }
+
+  private func resume(
+    at displacement: Int, _ isTrusted: Bool, _ index: BlockIndex, _ emit: (DeltaInstruction) throws -> Void
+  ) throws -> Bool {
+    let windowBytes = index.windowBytes
     var distance = windowBytes
     repeat {
       let middle = position + distance
@@ -54,27 +73,29 @@ extension DeltaFinder {
         base.byteCount - (middle + displacement) >= windowBytes
       else { return false }
       try window.load(through: middle + windowBytes, keeping: literalStart)
-      let back = try equalBytes(before: middle, middle + displacement, atMost: distance)
+      let back = try equalBytes(before: middle, middle + displacement, atMost: min(distance, middle + displacement))
       let needed = max(windowBytes - back, 0)
-      if try equalBytes(at: middle, middle + displacement, atMost: needed) == needed, mayPass(distance - back, index) {
+      if try equalBytes(at: middle, middle + displacement, atMost: needed) == needed,
+        isTrusted && distance - back <= windowBytes || mayPass(distance - back)
+      {
         position = middle - back
         try take(position + displacement, equal: windowBytes, emit)
         return true
       }
       distance *= 2
     } while !index.isBuilt && distance <= Self.mostPassedBytes
-    // Once for each copy.
-    copyStart = position
     return false
   }
 
   /// Whether a literal of so many bytes need not be looked up.
-  private func mayPass(_ byteCount: Int, _ index: BlockIndex) -> Bool {
-    if byteCount <= index.windowBytes { return true }
-    guard passedBytes + byteCount <= Self.mostPassedBytes + position / 128 else { return false }
+  private func mayPass(_ byteCount: Int) -> Bool {
+    guard byteCount <= passableBytes else { return false }
     passedBytes += byteCount
     return true
   }
+
+  /// How much of the file may still be passed over without being looked up.
+  private var passableBytes: Int { Self.mostPassedBytes + min(position / 128, Self.mostPassedInAll) - passedBytes }
 
   /// The end of the old version as the end of the new one: no block needs to start there.
   private func takeEnd(_ emit: (DeltaInstruction) throws -> Void) throws {

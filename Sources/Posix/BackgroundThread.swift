@@ -6,18 +6,23 @@ public final class BackgroundThread: @unchecked Sendable {
   private var isRunning = false
   private let body: @Sendable () -> Void
 
-  public init(_ body: @escaping @Sendable () -> Void) {
+  /// Throws where no more threads can be had.
+  public init(_ body: @escaping @Sendable () -> Void) throws(Errno) {
     self.body = body
     let result = pthread_create(&thread, nil, { argument in
       Unmanaged<BackgroundThread>.fromOpaque(argument!).takeRetainedValue().body()
       return nil
     }, Unmanaged.passRetained(self).toOpaque())
-    isRunning = result == 0
-    // Without a thread of its own it has to be done here.
-    if !isRunning {
+    guard result == 0 else {
       Unmanaged.passUnretained(self).release()
-      body()
+      throw Errno(result)
     }
+    isRunning = true
+  }
+
+  /// One that nobody waits for ends by itself.
+  deinit {
+    if isRunning { pthread_detach(thread) }
   }
 
   /// Waits for its end; once.

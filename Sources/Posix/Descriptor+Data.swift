@@ -63,13 +63,20 @@ extension Descriptor {
 
   /// Writes all of `bytes` at `offset`; `pwrite(2)`.
   public borrowing func write(_ bytes: [UInt8], at offset: UInt64) throws(Errno) {
+    try write(bytes.span.bytes, at: offset)
+  }
+
+  /// Writes all of `bytes` at `offset`.
+  public borrowing func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(Errno) {
+    try write(RawSpan(_unsafeBytes: bytes), at: offset)
+  }
+
+  private borrowing func write(_ bytes: RawSpan, at offset: UInt64) throws(Errno) {
     let raw = self.raw
     var done = 0
-    while done < bytes.count {
+    while done < bytes.byteCount {
       done += try perform(.pwrite) {
-        bytes.withUnsafeBytes {
-          tr_pwrite(raw, $0.baseAddress! + done, $0.count - done, Int64(offset) + Int64(done))
-        }
+        bytes.withUnsafeBytes { tr_pwrite(raw, $0.baseAddress! + done, $0.count - done, Int64(offset) + Int64(done)) }
       }
     }
   }

@@ -95,6 +95,12 @@ extension Descriptor {
     try openToRead(name, .directory)
   }
 
+  /// A second descriptor of what this one has open; `fcntl(2)` `F_DUPFD_CLOEXEC`.
+  public borrowing func duplicate() throws(Errno) -> Descriptor {
+    let raw = self.raw
+    return Descriptor(raw: CInt(try perform(.fcntl) { tr_duplicate(raw) }))
+  }
+
   /// A second descriptor of the same directory, with its own position; needs search permission.
   public borrowing func reopenDirectory() throws(Errno) -> Descriptor {
     let raw = self.raw
@@ -143,13 +149,6 @@ extension Descriptor {
   public borrowing func synchronize() throws(Errno) {
     let raw = self.raw
     _ = try perform(.fsync) { tr_fsync(raw) }
-  }
-
-  /// Has the disk begin with these bytes, so that who waits for all of it later waits for less; says nothing of
-  /// whether they arrive; `sync_file_range(2)`.
-  public borrowing func startWriting(at offset: UInt64, count: UInt64) {
-    // Some file systems have no such thing, and nothing depends on it.
-    _ = tr_start_writing(raw, Int64(clamping: offset), Int64(clamping: count))
   }
 
   /// Makes the whole file system that holds this inode durable; `syncfs(2)`.

@@ -1,5 +1,3 @@
-internal import Glibc
-
 /// A thread that does one piece of work at a time beside the one that owns it.
 ///
 /// Belongs to one thread. Where no other can be had, that one does both, one after the other.
@@ -9,15 +7,8 @@ public final class SideThread {
     let gate = Gate()
     var work: (() -> Void)?
     var isStopped = false
-    /// False where the work has to be done by the owner.
-    var hasThread = true
 
-    /// `owner` is who runs this where no thread could be made.
-    func run(_ owner: pthread_t) {
-      if pthread_equal(pthread_self(), owner) != 0 {
-        hasThread = false
-        return
-      }
+    func run() {
       while true {
         let work: (() -> Void)? = gate.locked {
           while self.work == nil && !isStopped { gate.wait() }
@@ -34,19 +25,16 @@ public final class SideThread {
   }
 
   private let state = State()
-  private let thread: BackgroundThread
+  private let thread: BackgroundThread?
 
-  public init() {
-    let owner = pthread_self()
-    thread = BackgroundThread { [state] in state.run(owner) }
-  }
+  public init() { thread = try? BackgroundThread { [state] in state.run() } }
 
   deinit {
     state.gate.locked {
       state.isStopped = true
       state.gate.wakeAll()
     }
-    thread.join()
+    thread?.join()
   }
 
   /// Does `own` here and `other` there, and returns when both are done.
@@ -57,7 +45,7 @@ public final class SideThread {
   }
 
   private func begin(_ work: @escaping () -> Void) {
-    guard state.hasThread else { return work() }
+    guard thread != nil else { return work() }
     state.gate.locked {
       state.work = work
       state.gate.wakeAll()

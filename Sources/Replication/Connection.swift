@@ -62,7 +62,7 @@ public final class Connection: @unchecked Sendable {
     let onLine = options.onLine
     let lastLine = LastLine()
     self.lastLine = lastLine
-    errors = BackgroundThread {
+    errors = try BackgroundThread {
       Self.passOn(child) { line in
         lastLine.set(line)
         onLine(line)

@@ -289,25 +289,25 @@ final class PushRun {
   }
 
   private func sendFile(
-    _ index: Int, _ row: FileRow, _ before: Difference.BaseFile?, _ signature: Signature?
+    _ number: Int, _ row: FileRow, _ before: Difference.BaseFile?, _ signature: Signature?
   ) throws {
     let path = folder.path + [Array(folder.record.bytes[row.name])]
     let source = try open(path, row)
     let offset = partial?.digest == row.digest ? min(partial!.byteCount, row.size) : 0
     progress.bytesDone.add(offset, ordering: .relaxed)
-    var delta: (index: BlockIndex, old: StoredSource?)?
+    var index: BlockIndex?
+    var old: StoredSource?
     if let before, isWorthDelta(row, before) {
       if let signature {
-        delta = (BlockIndex(signature), nil)
-      } else if let old = openBase(before),
-        let index = try? BlockIndex(of: old, blockBytes: BlockSize.local(before.row.size))
-      {
-        delta = (index, old)
+        index = BlockIndex(signature)
+      } else {
+        old = openBase(before)
+        index = old.flatMap { try? BlockIndex(of: $0, blockBytes: BlockSize.local(before.row.size)) }
       }
     }
     try stream.message(.file) {
-      $0.integer(UInt64(index - nextFile))
-      if delta != nil, let before {
+      $0.integer(UInt64(number - nextFile))
+      if index != nil, let before {
         let isSame = folder.base.map { before.path.dropLast() == $0.path[...] && before.path.last == path.last } ?? false
         $0.integer(isSame ? 1 : 2 as UInt64)
         if !isSame { $0.path(before.path) }
@@ -316,13 +316,26 @@ final class PushRun {
       }
       $0.integer(offset)
     }
-    nextFile = index + 1
-    try sendContent(source, from: offset, delta)
+    nextFile = number + 1
+    try sendContent(path, source, from: offset, index, old)
+    if let before, old?.hasFailed == true { warnOfBase(before) }
   }
 
   private func openBase(_ before: Difference.BaseFile) -> StoredSource? {
+    guard let files = base?.files else { return nil }
     let progress = self.progress
-    return base?.files?.open(before.path, before.row.size, onRead: { progress.bytesRead.add($0, ordering: .relaxed) })
+    let source = files.open(
+      before.path, before.row.size, onRead: { progress.bytesRead.add($0, ordering: .relaxed) })
+    if source == nil { warnOfBase(before) }
+    return source
+  }
+
+  private func warnOfBase(_ before: Difference.BaseFile) {
+    guard let base else { return }
+    monitor.warn(
+      Warning(
+        path: sourcePath(before.path), message: "it is damaged in the snapshot \(base.name) here, and was sent whole; "
+          + "see: treering verify \(base.name)"))
   }
 
   private func open(_ path: [[UInt8]], _ row: FileRow) throws -> StoredSource {
@@ -340,7 +353,7 @@ final class PushRun {
   }
 
   private func sendContent(
-    _ source: StoredSource, from offset: UInt64, _ delta: (index: BlockIndex, old: StoredSource?)?
+    _ path: [[UInt8]], _ source: StoredSource, from offset: UInt64, _ index: BlockIndex?, _ old: StoredSource?
   ) throws {
     var writer = InstructionWriter(stream)
     var done = offset
@@ -354,19 +367,28 @@ final class PushRun {
       lastDone = done
     }
     var lastDone = offset
-    if let delta {
-      do { try finder.find(in: source, from: offset, against: delta.index, emit: emit) } catch {
-        // What cannot be compared is sent as it is.
-        guard let old = delta.old, old.hasFailed, !source.hasFailed else { throw error }
+    try reading(source, path) {
+      if let index {
+        do { try finder.find(in: source, from: offset, against: index, emit: emit) } catch {
+          // What cannot be compared is sent as it is.
+          guard let old, old.hasFailed, !source.hasFailed else { throw error }
+        }
+      }
+      while done < source.byteCount {
+        let want = Int(min(UInt64(buffer.count), source.byteCount - done))
+        let count = try source.read(into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<want]), at: done)
+        guard count == want else { throw DeltaError.shortened }
+        try emit(.literal(UnsafeRawBufferPointer(rebasing: buffer[..<count])))
       }
     }
-    while done < source.byteCount {
-      let want = Int(min(UInt64(buffer.count), source.byteCount - done))
-      let count = try source.read(into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<want]), at: done)
-      guard count == want else { throw Failure(.damaged, "a file of the snapshot \(snapshot.name) has shrunk") }
-      try emit(.literal(UnsafeRawBufferPointer(rebasing: buffer[..<count])))
-    }
     try writer.end()
+  }
+
+  /// What cannot be read here is no fault of the other end.
+  private func reading<R>(_ source: StoredSource, _ path: [[UInt8]], _ body: () throws -> R) throws -> R {
+    do { return try body() } catch where source.hasFailed {
+      throw damaged(path, "it cannot be read to its end: \(error)")
+    }
   }
 
   private func receiveSignature(_ before: FileRow) throws -> Signature? {
@@ -444,9 +466,9 @@ final class PushRun {
     case .file(let row, _)? where !isDirectory && row.kind == .regular:
       let source = try open(path, row)
       // A file that is not what its catalog says would be asked for again and again.
-      guard try digest(of: source) == row.digest else { throw damaged(path, "its bytes have changed") }
+      guard try reading(source, path, { try digest(of: source) }) == row.digest else { throw damaged(path, "its bytes have changed") }
       try stream.message(.needed)
-      try sendContent(source, from: 0, nil)
+      try sendContent(path, source, from: 0, nil, nil)
     default: throw WireError("something is asked for that the snapshot has not")
     }
     try stream.flush()

@@ -27,7 +27,8 @@ final class PushSession {
   private var baseReader: CatalogReader?
   private var baseTree: Directory?
   private var signatures: SignatureSender?
-  private var writeBack: WriteBack!
+  /// Until all of the stream has come.
+  private var writeBack: WriteBack? = WriteBack()
   private let notes: NoteMonitor
   private let room: Room
   /// The base's files from which a content could not be built.
@@ -109,7 +110,8 @@ final class PushSession {
         return try receive()
       } catch {
         // What came of one who does not keep to the protocol must not stand in the way of one who does.
-        if Self.isLie(error) { try? repository.discardIncoming(name) }
+        // Nor may what the disk lost; whoever hears of it later may be somebody else.
+        if Self.isLie(error) || writeBack?.hasFailed == true { try? repository.discardIncoming(name) }
         if (error as? Failure)?.kind == .noSpace {
           // What nobody can see goes first; the next push finds the room.
           _ = try? repository.discardSpare()
@@ -174,8 +176,6 @@ final class PushSession {
         if let base { notes.noteDamage(of: path, in: base.name) }
       })
     signatures = sender
-    writeBack = WriteBack(try tree.contents.descriptor.reopenDirectory())
-    defer { writeBack.stop() }
     do {
       defer { sender.stop() }
       while try takeMessage() {}
@@ -205,7 +205,11 @@ final class PushSession {
   private func synchronize() throws {
     progress.isSynchronizing.store(true, ordering: .relaxed)
     defer { progress.isSynchronizing.store(false, ordering: .relaxed) }
-    do throws(Errno) { try tree.contents.descriptor.synchronizeFileSystem() } catch {
+    defer { writeBack = nil }
+    do throws(Errno) {
+      try writeBack?.finish()
+      try tree.contents.descriptor.synchronizeFileSystem()
+    } catch {
       try? repository.discardIncoming(name)
       throw Failure.writing("receive a snapshot in", repository.path, error)
     }
@@ -368,9 +372,10 @@ final class PushSession {
     _ digest: Digest, _ byteCount: UInt64, from offset: UInt64, _ base: (file: StoredSource?, byteCount: UInt64)?
   ) throws {
     let assembly = try tree.begin(digest, at: offset)
+    writeBack?.begin()
     var counted: UInt64 = 0
     func count() throws {
-      writeBack.wrote(assembly.writtenByteCount - counted)
+      writeBack?.wrote(assembly.writtenByteCount - counted, to: assembly.file)
       try room.took(assembly.writtenByteCount - counted, of: byteCount)
       counted = assembly.writtenByteCount
     }

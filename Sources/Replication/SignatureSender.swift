@@ -46,7 +46,7 @@ final class SignatureSender: @unchecked Sendable {
       waiting.append(path)
       gate.wakeAll()
     }
-    if thread == nil { thread = BackgroundThread { [self] in run() } }
+    if thread == nil { thread = try BackgroundThread { [self] in run() } }
   }
 
   func stop() {

@@ -1,37 +1,54 @@
 internal import Posix
 
-/// Has the disk flush what comes, while more comes, so that who waits for all of it at the end waits for less.
+/// Has the disk take what comes into a large file, while more comes, so that who waits for all of it at the end
+/// waits for less.
+///
+/// By fsync(2) of the file, and not by syncfs(2): that the disk lost something is told once for a file system, and
+/// whoever publishes must be the one who hears it.
 ///
 /// Belongs to one thread at a time.
-final class WriteBack: @unchecked Sendable {
+final class WriteBack {
   private static let flushedBytes: UInt64 = 128 << 20
 
-  /// Opened for this: what the disk could not write is told once to each who has it open.
-  private let file: Descriptor
-  private var waitingBytes: UInt64 = 0
-  private let gate = Gate()
-  private var isFlushing = false
-  private var thread: BackgroundThread?
-
-  init(_ file: consuming Descriptor) { self.file = file }
-
-  /// So much was written.
-  func wrote(_ byteCount: UInt64) {
-    waitingBytes &+= byteCount
-    guard waitingBytes >= Self.flushedBytes, gate.locked({ !isFlushing }) else { return }
-    waitingBytes = 0
-    stop()
-    isFlushing = true
-    thread = BackgroundThread { [self] in
-      // Whoever waits for all of it hears of errors.
-      try? file.synchronizeFileSystem()
-      gate.locked { isFlushing = false }
-    }
+  private final class State: @unchecked Sendable {
+    let gate = Gate()
+    var isFlushing = false
+    var failure: Errno?
   }
 
-  /// Waits for what is being flushed.
-  func stop() {
+  private let state = State()
+  private var waitingBytes: UInt64 = 0
+  private var thread: BackgroundThread?
+
+  /// Another file begins.
+  func begin() { waitingBytes = 0 }
+
+  /// So much more was written to the file.
+  func wrote(_ byteCount: UInt64, to file: borrowing Descriptor) {
+    waitingBytes &+= byteCount
+    guard waitingBytes >= Self.flushedBytes, state.gate.locked({ !state.isFlushing }), let file = try? file.duplicate()
+    else { return }
+    waitingBytes = 0
+    thread?.join()
+    state.isFlushing = true
+    thread = try? BackgroundThread { [state] in
+      var failure: Errno?
+      do throws(Errno) { try file.synchronize() } catch { failure = error }
+      state.gate.locked {
+        state.failure = state.failure ?? failure
+        state.isFlushing = false
+      }
+    }
+    if thread == nil { state.isFlushing = false }
+  }
+
+  /// True where it is known already that the disk lost something.
+  var hasFailed: Bool { state.gate.locked { state.failure != nil } }
+
+  /// Waits for what is being flushed. Throws what the disk could not do.
+  func finish() throws(Errno) {
     thread?.join()
     thread = nil
+    if let failure = state.failure { throw failure }
   }
 }

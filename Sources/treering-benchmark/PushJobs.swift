@@ -104,7 +104,7 @@ extension Benchmark {
     let copies = disk + "/push-rsync"
     var rows: [Row] = []
     try Child.run(["cp", "-a", try Trees.kernel(options), source])
-    defer { _ = try? Child.run(["sh", "-c", "rm -rf \(disk)/push-*"]) }
+    defer { _ = try? Child.run(["sh", "-c", "rm -rf \"$0\"/push-*", disk]) }
     try makeRepository(repository)
     _ = try snapshot(source, in: repository)
 
@@ -165,12 +165,12 @@ extension Benchmark {
     let repository = disk + "/push-repository"
     let remote = disk + "/push-remote"
     let copies = disk + "/push-rsync"
-    defer { _ = try? Child.run(["sh", "-c", "rm -rf \(disk)/push-*"]) }
+    defer { _ = try? Child.run(["sh", "-c", "rm -rf \"$0\"/push-*", disk]) }
     try FileManager.default.createDirectory(atPath: source, withIntermediateDirectories: true)
     let image = source + "/image"
     let mebibytes = options.quick ? 100 : 1024
     progress("making an image of \(mebibytes) MiB")
-    try Child.run(["sh", "-c", "head -c \(mebibytes)M /dev/urandom > \(image)"])
+    try Child.run(["sh", "-c", "head -c \(mebibytes)M /dev/urandom > \"$0\"", image])
     try makeRepository(repository)
     try makeRepository(remote)
     _ = try snapshot(source, in: repository)
@@ -200,7 +200,7 @@ extension Benchmark {
   private func keepTwo(in repositories: [String]) throws {
     for repository in repositories {
       try Child.run([treering, "rotate", "--keep-last", "2", "-r", repository])
-      try Child.run(["sh", "-c", "rm -rf \(repository)/.treering/spare/*"])
+      try Child.run(["sh", "-c", "rm -rf \"$0\"/.treering/spare/*", repository])
     }
   }
 
@@ -208,7 +208,7 @@ extension Benchmark {
     let source = disk + "/push-source"
     let repository = disk + "/push-repository"
     let remote = disk + "/push-remote"
-    defer { _ = try? Child.run(["sh", "-c", "rm -rf \(disk)/push-*"]) }
+    defer { _ = try? Child.run(["sh", "-c", "rm -rf \"$0\"/push-*", disk]) }
     try Trees.generate(source + "/0", files: options.quick ? 5000 : 50_000, directories: 500)
     try makeRepository(repository)
     try makeRepository(remote)
@@ -229,7 +229,7 @@ extension Benchmark {
     let source = disk + "/push-source"
     let repository = disk + "/push-repository"
     let remote = disk + "/push-remote"
-    defer { _ = try? Child.run(["sh", "-c", "rm -rf \(disk)/push-*"]) }
+    defer { _ = try? Child.run(["sh", "-c", "rm -rf \"$0\"/push-*", disk]) }
     let scale = options.quick ? 10 : 1
     try Trees.generate(source, files: 1_000_000 / scale, directories: 1000 / scale)
     try makeRepository(repository)

@@ -52,7 +52,7 @@ extension Benchmark {
   ) throws -> [Row] {
     let repository = path + "/rotated"
     defer {
-      _ = try? Child.run(["sh", "-c", "rm -rf \(repository)*"])
+      _ = try? Child.run(["sh", "-c", "rm -rf \"$0\"*", repository])
     }
     try makeRepository(repository)
     let rotate = [treering, "rotate", "--keep-last", "3", "-r", repository]

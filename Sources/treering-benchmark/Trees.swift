@@ -73,6 +73,6 @@ enum Trees {
     }
     try file.close()
     try bytes(inserted).write(to: URL(fileURLWithPath: path + ".new"))
-    try Child.run(["sh", "-c", "cat \(path) >> \(path).new && mv \(path).new \(path)"])
+    try Child.run(["sh", "-c", "cat \"$0\" >> \"$0.new\" && mv \"$0.new\" \"$0\"", path])
   }
 }

@@ -241,6 +241,47 @@ import Testing
     #expect(source.readBytes < 11 * old.count / 10)
   }
 
+  /// Something is inserted or removed in the middle, or the file has grown or was changed at its end.
+  @Test(arguments: [300_000, -300_000, 20, -20, 4096, -4096]) func oneInsertionOrRemovalNeedsNoIndex(count: Int) throws {
+    var random = SeededGenerator(16)
+    let old = random.bytes(8 << 20)
+    var new = old
+    if count > 0 {
+      new.insert(contentsOf: random.bytes(count), at: 3_000_001)
+    } else {
+      new.removeSubrange(3_000_001..<3_000_001 - count)
+    }
+    let source = ShrinkingSource(old, promising: old.count)
+    let index = try BlockIndex(of: source, blockBytes: BlockSize.local(UInt64(old.count)))
+    let applied = try Applied(old, MemorySource(new), against: index, DeltaFinder())
+    #expect(applied.bytes == new)
+    #expect(applied.literalBytes <= max(count, 0) + 64)
+    // More than is looked through has to be looked up.
+    #expect(index.isBuilt == (count == 300_000))
+  }
+
+  @Test(arguments: [1, 5000, 60_000]) func whatIsAppendedNeedsNoIndex(count: Int) throws {
+    var random = SeededGenerator(17)
+    let old = random.bytes(8 << 20)
+    let index = try BlockIndex(of: MemorySource(old), blockBytes: BlockSize.local(UInt64(old.count)))
+    let new = old.dropLast(3) + random.bytes(count + 3)
+    let applied = try Applied(old, MemorySource(Array(new)), against: index, DeltaFinder())
+    #expect(applied.bytes == Array(new))
+    #expect(applied.literalBytes <= count + 3)
+    #expect(!index.isBuilt)
+  }
+
+  /// Zeros are at every displacement: where they are trusted, what is between them is not found any more.
+  @Test(arguments: [1, 2]) func zerosAreNoReasonToPassWhatIsElsewhere(insertions: Int) throws {
+    var random = SeededGenerator(18)
+    var old: [UInt8] = []
+    for _ in 0..<4096 { old += random.bytes(1024) + [UInt8](repeating: 0, count: 7168) }
+    var new = old
+    for number in 1...insertions { new.insert(contentsOf: random.bytes(8192), at: new.count / 8 * number / 8192 * 8192) }
+    let applied = try apply(old, new, isDelayed: true)
+    #expect(applied.literalBytes <= insertions * 8192 + 64 << 10 + new.count / 128)
+  }
+
   /// The same with pages that are elsewhere in the old version: a small part of the file may be missed.
   @Test(arguments: [2, 8, 64, 512]) func pagesThatChangePlacesAreFound(distance: Int) throws {
     var random = SeededGenerator(15)

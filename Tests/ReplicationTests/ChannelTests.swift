@@ -32,7 +32,7 @@ struct ChannelTests {
   func takesNothing() {
     let (near, far) = MemoryTransport.pair()
     let channel = Channel(near, timeoutSeconds: 1, readsWhileSending: true)
-    let talker = BackgroundThread {
+    let talker = try! BackgroundThread {
       for number in 1...20 {
         far.writeAll(alive(UInt64(number)))
         Process.sleep(milliseconds: 100)
@@ -60,7 +60,7 @@ struct ChannelTests {
     let channel = Channel(near, timeoutSeconds: 1, readsWhileSending: readsWhileSending)
     channel.aliveLimitSeconds = 2
     let isOver = Atomic(false)
-    let talker = BackgroundThread {
+    let talker = try! BackgroundThread {
       var number: UInt64 = 0
       while !isOver.load(ordering: .relaxed) {
         number += 1

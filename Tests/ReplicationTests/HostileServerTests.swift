@@ -15,7 +15,7 @@ private final class ScriptedServer: @unchecked Sendable {
 
   init(_ act: @escaping @Sendable (Channel) throws -> Void) {
     (client, server) = MemoryTransport.pair()
-    thread = BackgroundThread { [server] in
+    thread = try! BackgroundThread { [server] in
       try? act(Channel(server, timeoutSeconds: 20, readsWhileSending: false))
       server.close()
       server.swallow()

@@ -178,7 +178,7 @@ final class Server: @unchecked Sendable {
 
   init(_ options: ServeOptions) {
     (client, server) = MemoryTransport.pair()
-    thread = BackgroundThread { [self] in
+    thread = try! BackgroundThread { [self] in
       var failure: (any Error)?
       do { try serve(options, over: server, onReceived: { _, _ in }) } catch { failure = error }
       outcome.withLock { $0 = (true, failure) }

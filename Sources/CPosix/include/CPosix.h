@@ -85,8 +85,6 @@ long tr_link_limit(int fd);
 long tr_fsync(int fd);
 long tr_syncfs(int fd);
 long tr_flock(int fd, int operation);
-/// Has the disk begin with what was written there, without waiting for it.
-long tr_start_writing(int fd, int64_t offset, int64_t count);
 long tr_clock(int clock, int64_t *seconds, long *nanoseconds);
 long tr_random(void *buffer, size_t count);
 long tr_getcwd(char *buffer, size_t count);

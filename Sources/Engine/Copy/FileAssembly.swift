@@ -16,8 +16,6 @@ public final class AssemblyTools {
 /// A content on its way into a file, hashed as it comes. Blocks of zeros become holes.
 public final class FileAssembly {
   private static let blockBytes = 4096
-  /// The disk begins with so much at once, while more comes.
-  private static let writingBytes: UInt64 = 8 << 20
 
   public let file: Descriptor
   private let tools: AssemblyTools
@@ -26,8 +24,6 @@ public final class FileAssembly {
   /// Where the buffer's content belongs.
   private var position: UInt64
   private var written: UInt64
-  /// Up to here the disk has begun with it.
-  private var begun: UInt64 = 0
   /// What was written, without the holes.
   public private(set) var writtenByteCount: UInt64 = 0
   private let onWork: (UInt64) -> Void
@@ -56,8 +52,6 @@ public final class FileAssembly {
       onWork(UInt64(count))
     }
     written = offset
-    begun = offset
-    if offset > 0 { try self.file.seek(to: offset) }
   }
 
   public func append(_ bytes: UnsafeRawBufferPointer) throws(Errno) {
@@ -77,7 +71,9 @@ public final class FileAssembly {
     guard filled > 0 else { return }
     let part = UnsafeRawBufferPointer(rebasing: buffer[..<filled])
     if filled == buffer.count {
-      let result = tools.side.both({ [tools] in tools.hasher.update(part) }, { Result { () throws(Errno) in try write() } })
+      // The thread must not be the last to hold what holds it.
+      let result = tools.side.both(
+        { [hasher = tools.hasher] in hasher.update(part) }, { Result { () throws(Errno) in try write() } })
       try result.get()
     } else {
       tools.hasher.update(part)
@@ -87,10 +83,6 @@ public final class FileAssembly {
     onWork(UInt64(filled))
     filled = 0
     if written < position { try file.setLength(position) }
-    if position - begun >= Self.writingBytes {
-      file.startWriting(at: begun, count: position - begun)
-      begun = position
-    }
   }
 
   private func write() throws(Errno) {
@@ -100,8 +92,7 @@ public final class FileAssembly {
       var end = start
       while end < filled, !isZero(end) { end = min(end + Self.blockBytes, filled) }
       if end > start {
-        if written != position + UInt64(start) { try file.seek(to: position + UInt64(start)) }
-        try file.write(UnsafeRawBufferPointer(rebasing: buffer[start..<end]))
+        try file.write(UnsafeRawBufferPointer(rebasing: buffer[start..<end]), at: position + UInt64(start))
         written = position + UInt64(end)
         writtenByteCount += UInt64(end - start)
       }
