@@ -208,7 +208,7 @@ final class PushSession {
     defer { writeBack = nil }
     do throws(Errno) {
       try writeBack?.finish()
-      try tree.contents.descriptor.synchronizeFileSystem()
+      try repository.synchronize(tree.contents.descriptor)
     } catch {
       try? repository.discardIncoming(name)
       throw Failure.writing("receive a snapshot in", repository.path, error)

@@ -37,7 +37,7 @@ public final class Adoption: Sendable {
     var isMoved = false
     do {
       try catalog.finish(summary, writer)
-      try pending.descriptor.synchronizeFileSystem()
+      try repository.synchronize(pending.descriptor)
       try directory.descriptor.rename(found.span, to: root.descriptor, as: name.bytes.span)
       isMoved = true
       let moved = try root.descriptor.status(of: name.bytes.span)

@@ -54,7 +54,7 @@ public final class PendingSnapshot: Sendable {
       try catalog.finish(summary, writer)
       try tree.descriptor.setPermissions(0o755)
       try tree.descriptor.setModificationTime(summary.started)
-      try pending.descriptor.synchronizeFileSystem()
+      try repository.synchronize(pending.descriptor)
       try pending.descriptor.rename(
         name.catalogName.span, to: catalogs.descriptor, as: name.catalogName.span)
       try pending.descriptor.rename(
@@ -168,8 +168,21 @@ extension Repository {
     }
   }
 
+  /// Makes durable what was written to the file system of `descriptor`, which is the repository's, since that was
+  /// opened. The caller holds the lock.
+  ///
+  /// The file system tells once that it lost something, and not whose it was. So nothing that lies there unpublished
+  /// counts any more then: neither what interrupted runs have stored, nor what came of pushes.
+  public func synchronize(_ descriptor: borrowing Descriptor) throws(Errno) {
+    do { try descriptor.synchronizeFileSystem() } catch {
+      try? discardUnfinished()
+      for name in (try? incomingSnapshots()) ?? [] { try? discardIncoming(name) }
+      throw error
+    }
+  }
+
   /// Gives up what earlier runs stored before they had to end.
-  public func discardUnfinished(but name: SnapshotName) throws(Failure) {
+  public func discardUnfinished(but name: SnapshotName? = nil) throws(Failure) {
     let names = try unfinished().map(\.name).filter { $0 != name }
     let pending = try directory(Self.pendingName)
     for name in names {

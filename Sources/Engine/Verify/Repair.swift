@@ -206,7 +206,7 @@ private final class RepairWork {
     guard result.damaged == 0, let below, (try? below.descriptor.status(of: name.span)) != nil else {
       throw Failure(.failed, "it is damaged in \(displayName(other.path)) as well")
     }
-    try below.descriptor.synchronizeFileSystem()
+    try repository.synchronize(below.descriptor)
     // Whatever stands there is damaged. Where it or what takes its place is a directory, it is moved away first.
     let isDirectory = if case .directory = wanted { true } else { false }
     if let present = try? target.descriptor.status(of: name.span), isDirectory || present.kind == .directory {
