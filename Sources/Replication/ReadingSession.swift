@@ -12,7 +12,7 @@ final class ReadingSession {
   private let repository: Repository
   private let threads: Int
   /// The snapshot that was read from last.
-  private var opened: (name: SnapshotName, catalog: OpenCatalog, use: SnapshotUse)?
+  private var opened: (name: SnapshotName, catalog: OpenCatalog, use: SnapshotUse?)?
 
   init(_ channel: Channel, _ repository: Repository, threads: Int) {
     self.channel = channel
@@ -59,7 +59,7 @@ final class ReadingSession {
 
   private func open(_ name: SnapshotName) throws -> OpenCatalog {
     if let opened, opened.name == name { return opened.catalog }
-    let use = try repository.use(name)
+    let use = try? repository.use(name)
     let catalog = try repository.openCatalog(name)
     opened = (name, catalog, use)
     return catalog

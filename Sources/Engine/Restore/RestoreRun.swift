@@ -60,7 +60,8 @@ func restore(
 ) throws -> RestoreResult {
   let start = Clock.monotonic()
   let repository = store as? Repository
-  let use = try repository?.use(snapshot.name)
+  // Where nothing can be locked, a restore is still wanted.
+  let use = try? repository?.use(snapshot.name)
   defer { withExtendedLifetime(use) {} }
   let catalog = try store.openCatalog(snapshot.name)
   let reader = CatalogReader(catalog)
