@@ -61,8 +61,8 @@ let package = Package(
     .target(
       name: "CCodec", linkerSettings: [.linkedLibrary("crypto"), .linkedLibrary("zstd")]),
     .testTarget(name: "LayeringTests", swiftSettings: strict),
-    .testTarget(name: "CatalogTests", dependencies: ["Catalog"], swiftSettings: strict),
-    .testTarget(name: "DeltaTests", dependencies: ["Delta", "Catalog"], swiftSettings: strict),
+    .testTarget(name: "CatalogTests", dependencies: ["Catalog", "TestSupport"], swiftSettings: strict),
+    .testTarget(name: "DeltaTests", dependencies: ["Delta", "Catalog", "TestSupport"], swiftSettings: strict),
     .testTarget(
       name: "SettingsTests", dependencies: ["Settings"], swiftSettings: strict),
     .testTarget(
@@ -72,11 +72,12 @@ let package = Package(
       name: "PatternsTests", dependencies: ["Patterns", "TestSupport"], swiftSettings: strict),
     .testTarget(name: "PosixTests", dependencies: ["Posix", "Catalog"], swiftSettings: strict),
     .testTarget(
-      name: "EngineTests", dependencies: ["Engine", "Repository", "Posix", "Catalog"],
+      name: "EngineTests", dependencies: ["Engine", "Repository", "Posix", "Catalog", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
       name: "ReplicationTests",
-      dependencies: ["Replication", "Engine", "Repository", "Posix", "Catalog", "Delta"], swiftSettings: strict),
+      dependencies: ["Replication", "Engine", "Repository", "Posix", "Catalog", "Delta", "TestSupport"],
+      swiftSettings: strict),
     .testTarget(
       name: "ManualTests", exclude: ["push_snapshot.py", "read_catalog.py"], swiftSettings: strict),
     .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),

@@ -37,14 +37,9 @@ public final class SideThread {
     thread?.join()
   }
 
-  /// Does `own` here and `other` there, and returns when both are done.
-  public func both<R>(_ other: @escaping () -> Void, _ own: () throws -> R) rethrows -> R {
-    begin(other)
-    defer { wait() }
-    return try own()
-  }
-
-  private func begin(_ work: @escaping () -> Void) {
+  /// Begins `work` there, once what was begun before is done.
+  public func begin(_ work: @escaping () -> Void) {
+    wait()
     guard thread != nil else { return work() }
     state.gate.locked {
       state.work = work
@@ -52,7 +47,8 @@ public final class SideThread {
     }
   }
 
-  private func wait() {
+  /// Returns when nothing is being done there.
+  public func wait() {
     state.gate.locked {
       while state.work != nil { state.gate.wait() }
     }

@@ -297,18 +297,21 @@ final class PushSession {
     var content: [UInt8] = []
     let source = before?.content ?? []
     recordBaseBytes &+= UInt64(source.count)
+    func check() throws {
+      guard recordBytes &+ UInt64(content.count) <= allowedRecordBytes else {
+        throw WireError("a directory has more in it than came")
+      }
+    }
     _ = try instructions.read(
       stream, byteCount: UInt64(count), baseByteCount: UInt64(source.count),
-      base: { offset, buffer in
-        let start = source.startIndex + Int(offset)
-        source[start..<start + buffer.count].withUnsafeBytes { buffer.copyMemory(from: $0) }
+      copy: { offset, count in
+        content += source[source.startIndex + Int(offset)..<source.startIndex + Int(offset + count)]
+        try check()
         return true
       },
-      take: {
+      literal: {
         content += $0
-        guard recordBytes &+ UInt64(content.count) <= allowedRecordBytes else {
-          throw WireError("a directory has more in it than came")
-        }
+        try check()
       })
     recordBytes &+= UInt64(content.count)
     return content
@@ -379,20 +382,26 @@ final class PushSession {
       try room.took(assembly.writtenByteCount - counted, of: byteCount)
       counted = assembly.writtenByteCount
     }
+    func writing(_ body: () throws(Errno) -> Void) throws {
+      do throws(Errno) { try body() } catch { throw Failure.writing("receive a file in", repository.path, error) }
+      try count()
+    }
     let isWhole: Bool
     do {
       isWhole = try instructions.read(
         stream, byteCount: byteCount - offset, baseByteCount: base?.byteCount ?? 0,
-        base: { offset, buffer in
+        copy: { offset, byteCount in
           guard let file = base?.file else { return false }
-          return (try? file.read(into: buffer, at: offset)) == buffer.count
-        },
-        take: { bytes in
-          do throws(Errno) { try assembly.append(bytes) } catch {
-            throw Failure.writing("receive a file in", repository.path, error)
+          var done: UInt64 = 0
+          while done < byteCount {
+            let space = assembly.space(atMost: byteCount - done)
+            guard (try? file.read(into: space, at: offset + done)) == space.count else { return false }
+            try writing { () throws(Errno) in try assembly.append(spaceFilled: space.count) }
+            done += UInt64(space.count)
           }
-          try count()
-        })
+          return true
+        },
+        literal: { bytes in try writing { () throws(Errno) in try assembly.append(bytes) } })
     } catch {
       try? assembly.flush()
       throw error

@@ -167,8 +167,8 @@ public final class RemoteRepository: SnapshotStore, @unchecked Sendable {
         // What is not wanted is read all the same, to get to what comes after it; but not for ever.
         guard size <= max(byteCount &* 2, 1 << 30) else { throw WireError("\(trouble ?? "")") }
         _ = try InstructionReader().read(
-          stream, byteCount: size, baseByteCount: 0, base: { _, _ in false },
-          take: { if size == byteCount { try take($0) } })
+          stream, byteCount: size, baseByteCount: 0, copy: { _, _ in false },
+          literal: { if size == byteCount { try take($0) } })
       }
       var left = 16
       while !isAtEnd {

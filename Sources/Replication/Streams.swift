@@ -88,7 +88,7 @@ struct InstructionWriter {
   func end() throws { try stream.write([0]) }
 }
 
-/// Reads instructions and hands out the bytes that they build.
+/// Reads instructions and checks what they ask for.
 final class InstructionReader {
   /// The most that a piece has.
   static let pieceBytes = 128 << 10
@@ -96,11 +96,11 @@ final class InstructionReader {
 
   deinit { buffer.deallocate() }
 
-  /// Passes exactly `byteCount` bytes to `take`, piece by piece, or throws. `base` gives the bytes of copies, and
-  /// says false where it cannot; the rest then is read and lost.
+  /// Passes instructions for exactly `byteCount` bytes on, or throws: literals piece by piece, copies as a place
+  /// within the base and a number of bytes. `copy` says false where it cannot; the rest then is read and lost.
   func read(
-    _ stream: IncomingStream, byteCount: UInt64, baseByteCount: UInt64,
-    base: (UInt64, UnsafeMutableRawBufferPointer) throws -> Bool, take: (UnsafeRawBufferPointer) throws -> Void
+    _ stream: IncomingStream, byteCount: UInt64, baseByteCount: UInt64, copy: (UInt64, UInt64) throws -> Bool,
+    literal: (UnsafeRawBufferPointer) throws -> Void
   ) throws -> Bool {
     var parts = stream.parts
     var left = byteCount
@@ -117,24 +117,18 @@ final class InstructionReader {
           try checkForSignal()
           let piece = UnsafeMutableRawBufferPointer(rebasing: buffer[..<Int(min(count, UInt64(Self.pieceBytes)))])
           try stream.read(into: piece)
-          if isWhole { try take(UnsafeRawBufferPointer(piece)) }
+          if isWhole { try literal(UnsafeRawBufferPointer(piece)) }
           count -= UInt64(piece.count)
         }
         continue
       }
-      var offset = expected &+ UInt64(bitPattern: try parts.signed())
+      let offset = expected &+ UInt64(bitPattern: try parts.signed())
       guard offset <= baseByteCount, count <= baseByteCount - offset else {
         throw WireError("an instruction copies from outside the base")
       }
       expected = offset + count
-      while count > 0, isWhole {
-        try checkForSignal()
-        let piece = UnsafeMutableRawBufferPointer(rebasing: buffer[..<Int(min(count, UInt64(Self.pieceBytes)))])
-        isWhole = try base(offset, piece)
-        if isWhole { try take(UnsafeRawBufferPointer(piece)) }
-        count -= UInt64(piece.count)
-        offset += UInt64(piece.count)
-      }
+      try checkForSignal()
+      if isWhole { isWhole = try copy(offset, count) }
     }
     guard left == 0 else { throw WireError("instructions build less than was announced") }
     return isWhole

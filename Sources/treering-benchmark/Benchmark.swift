@@ -78,9 +78,9 @@ final class Benchmark {
   ) throws -> (ours: [Double], theirs: [Double]) {
     var result: (ours: [Double], theirs: [Double]) = ([], [])
     for run in 0...options.runs {
-      try Child.synchronize(path)
+      try Child.settle(path, memory)
       let a = try ours()
-      try Child.synchronize(path)
+      try Child.settle(path, memory)
       let b = try theirs()
       let text = String(format: "treering %.3f s, peer %.3f s", a, b)
       progress("\(what): \(run == 0 ? "warming" : "run \(run)"): \(text)")

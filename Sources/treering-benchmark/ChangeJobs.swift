@@ -71,7 +71,7 @@ extension Benchmark {
     var count = 0
     var bytes: (ours: [Double], theirs: [Double]) = ([], [])
     func used() throws -> Double {
-      try Child.synchronize(path)
+      try Child.settle(path, memory)
       let system = try Descriptor.open(path: Array(path.utf8), [.read, .directory]).fileSystem()
       return Double(system.bytesUsed)
     }

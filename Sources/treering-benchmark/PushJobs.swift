@@ -24,6 +24,7 @@ extension Benchmark {
 
   private func push(_ repository: String, to remote: String, over server: SSHServer) throws -> Transfer {
     let answer = disk + "/push.json"
+    try Child.settle(disk, memory)
     let usage = try Child.run(
       [
         treering, "push", "ssh://\(server.host)\(remote)", "-r", repository, "--ssh",
@@ -41,6 +42,7 @@ extension Benchmark {
   ) throws -> Transfer {
     let answer = disk + "/rsync.txt"
     let link = previous.map { ["--link-dest=\($0)"] } ?? []
+    try Child.settle(disk, memory)
     let usage = try Child.run(
       ["rsync", compressed ? "-aHAXz" : "-aHAX", "--delete", "--stats", "--no-human-readable"] + link
         + ["-e", server.command.joined(separator: " "), source + "/", "\(server.host):\(target)/"],

@@ -97,7 +97,7 @@ extension Benchmark {
 
   /// Bytes that the disk below a path has written, all of them on the disk.
   private func written(_ path: String) throws -> Double {
-    try Child.synchronize(path)
+    try Child.settle(path, memory)
     let device = try Child.text(["findmnt", "-no", "MAJ:MIN", "-T", path])
       .trimmingCharacters(in: .whitespacesAndNewlines)
     let fields = try String(contentsOfFile: "/sys/dev/block/\(device)/stat", encoding: .utf8)

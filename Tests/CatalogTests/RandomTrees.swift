@@ -1,20 +1,7 @@
 import Foundation
+import TestSupport
 
 @testable import Catalog
-
-/// SplitMix64: the same numbers from the same seed everywhere.
-struct SeededGenerator: RandomNumberGenerator {
-  private var state: UInt64
-  init(seed: UInt64) { state = seed }
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-    return z ^ (z >> 31)
-  }
-}
 
 /// A generator whose seed is printed, and taken from TREERING_TEST_SEED to repeat a failure.
 func printedGenerator(_ test: String = #function) -> SeededGenerator {
@@ -25,10 +12,6 @@ func printedGenerator(_ test: String = #function) -> SeededGenerator {
 }
 
 extension SeededGenerator {
-  mutating func bytes(_ count: Int) -> [UInt8] {
-    (0..<count).map { _ in UInt8.random(in: 0...255, using: &self) }
-  }
-
   /// Any bytes that a directory may hold as a name.
   mutating func fileName() -> [UInt8] {
     while true {

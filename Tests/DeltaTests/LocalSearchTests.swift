@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 
 @testable import Delta
@@ -42,7 +43,7 @@ import Testing
   }
 
   @Test(arguments: 0..<300) func randomEdits(seed: Int) throws {
-    var random = SeededGenerator(UInt64(seed))
+    var random = SeededGenerator(seed: UInt64(seed))
     let size = [100, 3000, 70_000, 400_000][seed % 4]
     var old = random.bytes(Int.random(in: 0...size, using: &random))
     if seed % 5 == 0 { old = old.map { $0 & 1 } }
@@ -59,7 +60,7 @@ import Testing
   }
 
   @Test func tinyFiles() throws {
-    var random = SeededGenerator(1)
+    var random = SeededGenerator(seed: 1)
     let finder = DeltaFinder()
     for size in 0...200 {
       let old = random.bytes(size)
@@ -72,7 +73,7 @@ import Testing
   }
 
   @Test func everyOffset() throws {
-    var random = SeededGenerator(2)
+    var random = SeededGenerator(seed: 2)
     let old = random.bytes(1000)
     let new = Array(old[..<300]) + random.bytes(20) + Array(old[320..<700]) + Array(old[650...])
     let finder = DeltaFinder()
@@ -80,7 +81,7 @@ import Testing
   }
 
   @Test(arguments: [1, 2, 3, 7, 31, 32, 33, 1023, 1024, 1025]) func periodic(period: Int) throws {
-    var random = SeededGenerator(UInt64(period))
+    var random = SeededGenerator(seed: UInt64(period))
     let unit = random.bytes(period)
     func repeated(_ count: Int) -> [UInt8] { (0..<count).map { unit[$0 % period] } }
     let old = repeated(300_000)
@@ -107,7 +108,7 @@ import Testing
   }
 
   @Test func unrelated() throws {
-    var random = SeededGenerator(3)
+    var random = SeededGenerator(seed: 3)
     let (old, new) = (random.bytes(1 << 20), random.bytes(1 << 20))
     let finder = DeltaFinder()
     #expect(try apply(old, new, finder).literalBytes == new.count)
@@ -115,7 +116,7 @@ import Testing
   }
 
   @Test func oneByteChanged() throws {
-    var random = SeededGenerator(4)
+    var random = SeededGenerator(seed: 4)
     let old = random.bytes(1 << 20)
     for at in [0, 1, 31, 32, 5000, 524_288, (1 << 20) - 33, (1 << 20) - 2, (1 << 20) - 1] {
       var new = old
@@ -127,7 +128,7 @@ import Testing
   }
 
   @Test func insertedAndOverwritten() throws {
-    var random = SeededGenerator(5)
+    var random = SeededGenerator(seed: 5)
     let old = random.bytes(4 << 20)
     var new = old
     for block in 0..<20 {
@@ -142,7 +143,7 @@ import Testing
   }
 
   @Test func changesNearerThanABlock() throws {
-    var random = SeededGenerator(6)
+    var random = SeededGenerator(seed: 6)
     let old = random.bytes(1 << 20)
     var new = old
     for at in stride(from: 40, to: new.count, by: 100) { new[at] ^= 1 }
@@ -151,7 +152,7 @@ import Testing
 
   @Test func movedRecordsWithZeros() throws {
     // Records of 60 random bytes and 70 zeros: the zeros are found at the old displacement, too.
-    var random = SeededGenerator(7)
+    var random = SeededGenerator(seed: 7)
     var old: [UInt8] = []
     for _ in 0..<8000 { old += random.bytes(60) + [UInt8](repeating: 0, count: 70) }
     let new = Array(old[..<500_010]) + random.bytes(3) + Array(old[500_010...])
@@ -160,7 +161,7 @@ import Testing
   }
 
   @Test func shuffledExtents() throws {
-    var random = SeededGenerator(8)
+    var random = SeededGenerator(seed: 8)
     let old = random.bytes(1 << 20)
     let order = (0..<256).shuffled(using: &random)
     let new = order.flatMap { old[$0 * 4096..<($0 + 1) * 4096] }
@@ -168,7 +169,7 @@ import Testing
   }
 
   @Test func lastShortBlock() throws {
-    var random = SeededGenerator(9)
+    var random = SeededGenerator(seed: 9)
     let old = random.bytes(10_000 + 17)
     let tail = Array(old[9_900...])
     // In the middle of the new version, where neither end helps.
@@ -177,7 +178,7 @@ import Testing
   }
 
   @Test func largeBlocks() throws {
-    var random = SeededGenerator(10)
+    var random = SeededGenerator(seed: 10)
     let old = random.bytes(900_000)
     let new = random.bytes(777) + old[..<500_000] + random.bytes(5) + old[500_000...]
     for block in [1 << 16, 1 << 17, 1 << 18, 1 << 30] {
@@ -197,7 +198,7 @@ import Testing
   }
 
   @Test func shrunkVersions() throws {
-    var random = SeededGenerator(11)
+    var random = SeededGenerator(seed: 11)
     let old = random.bytes(1 << 20)
     #expect(throws: DeltaError.self) {
       try BlockIndex(of: ShrinkingSource(old, promising: old.count + 1), blockBytes: 64)
@@ -225,7 +226,7 @@ import Testing
 
   /// Pages that are overwritten where they are, and some bytes in front of them: nothing has to be looked up.
   @Test func aLargeFileThatIsChangedInPlaceIsNotIndexed() throws {
-    var random = SeededGenerator(14)
+    var random = SeededGenerator(seed: 14)
     let old = random.bytes(16 << 20)
     var new = old
     for page in stride(from: 7, to: 4096, by: 256) {
@@ -243,7 +244,7 @@ import Testing
 
   /// Something is inserted or removed in the middle, or the file has grown or was changed at its end.
   @Test(arguments: [300_000, -300_000, 20, -20, 4096, -4096]) func oneInsertionOrRemovalNeedsNoIndex(count: Int) throws {
-    var random = SeededGenerator(16)
+    var random = SeededGenerator(seed: 16)
     let old = random.bytes(8 << 20)
     var new = old
     if count > 0 {
@@ -261,7 +262,7 @@ import Testing
   }
 
   @Test(arguments: [1, 5000, 60_000]) func whatIsAppendedNeedsNoIndex(count: Int) throws {
-    var random = SeededGenerator(17)
+    var random = SeededGenerator(seed: 17)
     let old = random.bytes(8 << 20)
     let index = try BlockIndex(of: MemorySource(old), blockBytes: BlockSize.local(UInt64(old.count)))
     let new = old.dropLast(3) + random.bytes(count + 3)
@@ -273,7 +274,7 @@ import Testing
 
   /// Zeros are at every displacement: where they are trusted, what is between them is not found any more.
   @Test(arguments: [1, 2]) func zerosAreNoReasonToPassWhatIsElsewhere(insertions: Int) throws {
-    var random = SeededGenerator(18)
+    var random = SeededGenerator(seed: 18)
     var old: [UInt8] = []
     for _ in 0..<4096 { old += random.bytes(1024) + [UInt8](repeating: 0, count: 7168) }
     var new = old
@@ -284,7 +285,7 @@ import Testing
 
   /// The same with pages that are elsewhere in the old version: a small part of the file may be missed.
   @Test(arguments: [2, 8, 64, 512]) func pagesThatChangePlacesAreFound(distance: Int) throws {
-    var random = SeededGenerator(15)
+    var random = SeededGenerator(seed: 15)
     let old = random.bytes(16 << 20)
     var new = old
     var moved = 0
@@ -301,7 +302,7 @@ import Testing
 
   /// Blocks whose sums are equal and that are found equal to a byte far behind their beginning.
   @Test func equalSumsOfDifferentBlocks() throws {
-    var random = SeededGenerator(12)
+    var random = SeededGenerator(seed: 12)
     let units = [thueMorse(11, flipped: false), thueMorse(11, flipped: true)]
     #expect(units[0] != units[1])
     #expect(units[0].withUnsafeBytes(WeakSum.sum) == units[1].withUnsafeBytes(WeakSum.sum))
@@ -316,7 +317,7 @@ import Testing
 
   /// A sum that is known at half of all positions, and nothing that is equal.
   @Test func equalSumsEverywhere() throws {
-    var random = SeededGenerator(13)
+    var random = SeededGenerator(seed: 13)
     let rest = random.bytes(2048)
     let unit = thueMorse(11, flipped: false) + rest
     // Every rotation of the unit is a block.

@@ -1,4 +1,5 @@
 import Catalog
+import TestSupport
 import Testing
 
 @testable import Delta
@@ -34,7 +35,7 @@ import Testing
   }
 
   @Test func weakSum() throws {
-    var random = SeededGenerator(20)
+    var random = SeededGenerator(seed: 20)
     #expect(WeakSum.inverse &* WeakSum.multiplier == 1)
     for count in 0...70 {
       let bytes = random.bytes(count)
@@ -62,7 +63,7 @@ import Testing
   }
 
   @Test func encoding() throws {
-    var random = SeededGenerator(21)
+    var random = SeededGenerator(seed: 21)
     let old = random.bytes(256 + 100)
     let salt: UInt64 = 0x0807_0605_0403_0201
     let encoded = try signature(old, 256, salt: salt).encoded()
@@ -78,7 +79,7 @@ import Testing
   }
 
   @Test func largeBlocksAreSummedInParts() throws {
-    var random = SeededGenerator(22)
+    var random = SeededGenerator(seed: 22)
     let old = random.bytes(600_000)
     let found = try signature(old, 1 << 19)
     #expect(found.weakSums.count == 2)
@@ -109,7 +110,7 @@ import Testing
   // MARK: Hostile input
 
   @Test func roundTrip() throws {
-    var random = SeededGenerator(23)
+    var random = SeededGenerator(seed: 23)
     for size in [0, 1, 255, 256, 257, 5000] {
       let found = try signature(random.bytes(size), 256)
       #expect(try Signature(decoding: found.encoded(), expecting: UInt64(size)) == found)
@@ -118,7 +119,7 @@ import Testing
   }
 
   @Test func damaged() throws {
-    var random = SeededGenerator(24)
+    var random = SeededGenerator(seed: 24)
     let old = random.bytes(1000)
     let new = Array(old[..<600]) + random.bytes(50) + Array(old[600...])
     let encoded = try signature(old, 256).encoded()
@@ -165,7 +166,7 @@ import Testing
   // MARK: Search
 
   @Test(arguments: 0..<150) func randomEdits(seed: Int) throws {
-    var random = SeededGenerator(UInt64(seed + 1000))
+    var random = SeededGenerator(seed: UInt64(seed + 1000))
     let old = random.bytes(Int.random(in: 0...[50, 3000, 100_000][seed % 3], using: &random))
     var new = old
     let edits = Int.random(in: 0...4, using: &random)
@@ -186,7 +187,7 @@ import Testing
   }
 
   @Test func equalVersions() throws {
-    var random = SeededGenerator(25)
+    var random = SeededGenerator(seed: 25)
     for old in [random.bytes(100_000), [UInt8](repeating: 0, count: 100_000), random.bytes(300), random.bytes(200)] {
       let finder = DeltaFinder()
       let applied = try apply(old, old, 256, finder)
@@ -198,7 +199,7 @@ import Testing
 
   /// Every position has a sum that is known, and no block is there.
   @Test func equalSumsEverywhere() throws {
-    var random = SeededGenerator(26)
+    var random = SeededGenerator(seed: 26)
     let rest = random.bytes(2048)
     let unit = thueMorse(11, flipped: false) + rest
     let old = (0..<4096).flatMap { unit[$0...] + unit[..<$0] }

@@ -3,20 +3,9 @@ import Testing
 import Catalog
 import Posix
 import Repository
+import TestSupport
 
 @testable import Replication
-
-/// SplitMix64: the same numbers for the same seed, everywhere.
-private struct SeededGenerator: RandomNumberGenerator {
-  var state: UInt64
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-    return z ^ (z >> 31)
-  }
-}
 
 /// What damage, accident and malice do to bytes.
 private func mutate(_ bytes: [UInt8], _ random: inout SeededGenerator) -> [UInt8] {
@@ -115,7 +104,7 @@ private func encoded(_ frames: [(type: UInt8, payload: [UInt8])]) -> [UInt8] {
     try replay(world, honest, "nothing changed")
     try replay(world, head + compressed(stream), "compressed anew")
     for number in 0..<500 {
-      var random = SeededGenerator(state: seed << 32 | UInt64(number))
+      var random = SeededGenerator(seed: seed << 32 | UInt64(number))
       let bytes: [UInt8]
       if number % 4 == 0 {
         bytes = mutate(honest, &random)
@@ -141,7 +130,7 @@ private func encoded(_ frames: [(type: UInt8, payload: [UInt8])]) -> [UInt8] {
     let world = try World()
     let honest = try record(world).server
     for number in 0..<500 {
-      var random = SeededGenerator(state: seed << 32 | UInt64(number))
+      var random = SeededGenerator(seed: seed << 32 | UInt64(number))
       var bytes = mutate(honest, &random)
       if number % 2 == 0 {
         var all = frames(honest)

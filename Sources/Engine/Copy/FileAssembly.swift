@@ -3,14 +3,53 @@ public import Posix
 
 /// What assembling files needs, one after the other.
 public final class AssemblyTools {
-  let hasher = SHA256()
-  let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 << 10, alignment: 4096)
-  /// Hashes what this one writes.
-  lazy var side = SideThread()
+  static let bufferBytes = 256 << 10
+
+  /// Two: one is hashed while the other is filled.
+  private let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 2 * bufferBytes, alignment: 4096)
+  private var isSecond = false
+  private let hasher = SHA256()
+  /// Hashes one buffer after the other; there only where a file fills one.
+  private var side: SideThread?
 
   public init() {}
 
-  deinit { buffer.deallocate() }
+  deinit {
+    side?.wait()
+    memory.deallocate()
+  }
+
+  /// What is filled now; nobody else reads it.
+  var buffer: UnsafeMutableRawBufferPointer {
+    let start = isSecond ? Self.bufferBytes : 0
+    return UnsafeMutableRawBufferPointer(rebasing: memory[start..<start + Self.bufferBytes])
+  }
+
+  func reset() {
+    side?.wait()
+    hasher.reset()
+  }
+
+  func hash(_ bytes: UnsafeRawBufferPointer) {
+    side?.wait()
+    hasher.update(bytes)
+  }
+
+  /// Begins to hash `buffer`, which is full and stays as it is until it is the one to be filled again: after `swap`
+  /// and one more call.
+  func hashBuffer() {
+    let side = side ?? SideThread()
+    self.side = side
+    // The thread must not be the last to hold what holds it.
+    side.begin { [hasher, bytes = UnsafeRawBufferPointer(buffer)] in hasher.update(bytes) }
+  }
+
+  func swap() { isSecond.toggle() }
+
+  func finish() -> Digest {
+    side?.wait()
+    return hasher.finish()
+  }
 }
 
 /// A content on its way into a file, hashed as it comes. Blocks of zeros become holes.
@@ -19,7 +58,7 @@ public final class FileAssembly {
 
   public let file: Descriptor
   private let tools: AssemblyTools
-  private let buffer: UnsafeMutableRawBufferPointer
+  private var buffer: UnsafeMutableRawBufferPointer
   private var filled = 0
   /// Where the buffer's content belongs.
   private var position: UInt64
@@ -39,15 +78,15 @@ public final class FileAssembly {
     self.file = file
     self.onWork = onWork
     self.tools = tools
+    tools.reset()
     buffer = tools.buffer
-    tools.hasher.reset()
     position = 0
     written = 0
     while position < offset {
       let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<Int(min(offset - position, UInt64(buffer.count)))])
       let count = try self.file.read(into: part, at: position)
       if count == 0 { throw .inputOutput }
-      tools.hasher.update(UnsafeRawBufferPointer(rebasing: part[..<count]))
+      tools.hash(UnsafeRawBufferPointer(rebasing: part[..<count]))
       position += UInt64(count)
       onWork(UInt64(count))
     }
@@ -55,33 +94,39 @@ public final class FileAssembly {
   }
 
   public func append(_ bytes: UnsafeRawBufferPointer) throws(Errno) {
-    var done = 0
-    while done < bytes.count {
-      let count = min(bytes.count - done, buffer.count - filled)
-      UnsafeMutableRawBufferPointer(rebasing: buffer[filled..<filled + count])
-        .copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[done..<done + count]))
-      filled += count
-      done += count
-      if filled == buffer.count { try flush() }
+    var rest = bytes
+    while !rest.isEmpty {
+      let space = space(atMost: UInt64(rest.count))
+      space.copyMemory(from: UnsafeRawBufferPointer(rebasing: rest[..<space.count]))
+      rest = UnsafeRawBufferPointer(rebasing: rest[space.count...])
+      try append(spaceFilled: space.count)
     }
+  }
+
+  /// Where the next bytes, at most `byteCount` and at least one of them, can be put to save their copying.
+  public func space(atMost byteCount: UInt64) -> UnsafeMutableRawBufferPointer {
+    UnsafeMutableRawBufferPointer(rebasing: buffer[filled..<filled + Int(min(byteCount, UInt64(buffer.count - filled)))])
+  }
+
+  /// Appends what was put into the beginning of `space`.
+  public func append(spaceFilled byteCount: Int) throws(Errno) {
+    filled += byteCount
+    if filled == buffer.count { try flush() }
   }
 
   /// Writes what was gathered, so that it is kept where the connection is lost.
   public func flush() throws(Errno) {
     guard filled > 0 else { return }
-    let part = UnsafeRawBufferPointer(rebasing: buffer[..<filled])
-    if filled == buffer.count {
-      // The thread must not be the last to hold what holds it.
-      let result = tools.side.both(
-        { [hasher = tools.hasher] in hasher.update(part) }, { Result { () throws(Errno) in try write() } })
-      try result.get()
-    } else {
-      tools.hasher.update(part)
-      try write()
-    }
+    let isFull = filled == buffer.count
+    if isFull { tools.hashBuffer() } else { tools.hash(UnsafeRawBufferPointer(rebasing: buffer[..<filled])) }
+    try write()
     position += UInt64(filled)
     onWork(UInt64(filled))
     filled = 0
+    if isFull {
+      tools.swap()
+      buffer = tools.buffer
+    }
     if written < position { try file.setLength(position) }
   }
 
@@ -112,6 +157,6 @@ public final class FileAssembly {
   /// The digest of all of it.
   public func finish() throws(Errno) -> Digest {
     try flush()
-    return tools.hasher.finish()
+    return tools.finish()
   }
 }
