@@ -89,8 +89,8 @@ struct VerifyCommand: RunnableCommand {
       Console.print(
         jsonText(
           Answer(
-            snapshots: verified.map(\.description), entries: progress.entries.value,
-            filesRead: result.filesRead, bytesRead: progress.bytesRead.value,
+            snapshots: verified.map(\.description), expired: result.expired.map(\.description).sorted(),
+            entries: progress.entries.value, filesRead: result.filesRead, bytesRead: progress.bytesRead.value,
             problems: problems.withLock { $0 }.map(Answer.Item.init),
             elapsedSeconds: result.elapsedSeconds)))
     } else if result.damaged > 0 {
@@ -219,6 +219,7 @@ struct VerifyCommand: RunnableCommand {
       }
     }
     let snapshots: [String]
+    let expired: [String]
     let entries: UInt64
     let filesRead: UInt64
     let bytesRead: UInt64
@@ -226,7 +227,7 @@ struct VerifyCommand: RunnableCommand {
     let elapsedSeconds: Double
 
     enum CodingKeys: String, CodingKey {
-      case snapshots, entries
+      case snapshots, expired, entries
       case filesRead = "files_read"
       case bytesRead = "bytes_read"
       case problems

@@ -16,14 +16,13 @@ final class PushRun {
   private let start = Clock.monotonic()
 
   private let new: CatalogReader
-  private let newTree: StoredFiles
+  private let tree: Directory
   private var base: (name: SnapshotName, finder: BaseFinder, files: StoredFiles?)?
   /// What has been sent, now or earlier: the beginnings of digests.
   private var known: Set<UInt64> = []
   private var partial: (digest: Digest, byteCount: UInt64)?
   private var stream: OutgoingStream!
-  private let finder = DeltaFinder()
-  private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: InstructionReader.pieceBytes, alignment: 4096)
+  private var contents: ContentSender!
   private var uses: [SnapshotUse]
   private let baseCandidates: [BaseCandidate]
 
@@ -39,11 +38,9 @@ final class PushRun {
     channel = connection.channel
     uses = [try repository.use(snapshot.name)]
     new = CatalogReader(try repository.openCatalog(snapshot.name))
-    newTree = StoredFiles(try repository.openTree(snapshot.name))
+    tree = try repository.openTree(snapshot.name)
     baseCandidates = try repository.baseCandidates(remote: connection.repositoryID)
   }
-
-  deinit { buffer.deallocate() }
 
   func run(isDryRun: Bool) throws -> PushResult {
     do { return try runWhole(isDryRun: isDryRun) } catch let error as CatalogError {
@@ -77,6 +74,7 @@ final class PushRun {
     defer { ticker.stop() }
     try measure()
     stream = OutgoingStream(channel)
+    contents = ContentSender(stream, snapshot.name, tree, base.map { ($0.name, $0.files) }, progress, monitor)
     try sendDifference()
     try stream.message(.end)
     try stream.flush()
@@ -277,22 +275,14 @@ final class PushRun {
       writeBase(folder, to: &$0)
       $0.integer(UInt64(content.count))
     }
-    var writer = InstructionWriter(stream)
-    if let before = folder.base {
-      let old = MemorySource(Array(before.record.content))
-      let index = try BlockIndex(of: old, blockBytes: BlockSize.local(old.byteCount))
-      try finder.find(in: MemorySource(content), against: index) { try writer.write($0) }
-    } else {
-      try content.withUnsafeBytes { try writer.write(.literal($0)) }
-    }
-    try writer.end()
+    try contents.send(record: content, (folder.base?.record.content).map { Array($0) })
   }
 
   private func sendFile(
     _ number: Int, _ row: FileRow, _ before: Difference.BaseFile?, _ signature: Signature?
   ) throws {
     let path = folder.path + [Array(folder.record.bytes[row.name])]
-    let source = try open(path, row)
+    let file = try contents.open(path, row)
     let offset = partial?.digest == row.digest ? min(partial!.byteCount, row.size) : 0
     progress.bytesDone.add(offset, ordering: .relaxed)
     var index: BlockIndex?
@@ -301,7 +291,7 @@ final class PushRun {
       if let signature {
         index = BlockIndex(signature)
       } else {
-        old = openBase(before)
+        old = contents.openBase(before)
         index = old.flatMap { try? BlockIndex(of: $0, blockBytes: BlockSize.local(before.row.size)) }
       }
     }
@@ -317,78 +307,8 @@ final class PushRun {
       $0.integer(offset)
     }
     nextFile = number + 1
-    try sendContent(path, source, from: offset, index, old)
-    if let before, old?.hasFailed == true { warnOfBase(before) }
-  }
-
-  private func openBase(_ before: Difference.BaseFile) -> StoredSource? {
-    guard let files = base?.files else { return nil }
-    let progress = self.progress
-    let source = files.open(
-      before.path, before.row.size, onRead: { progress.bytesRead.add($0, ordering: .relaxed) })
-    if source == nil { warnOfBase(before) }
-    return source
-  }
-
-  private func warnOfBase(_ before: Difference.BaseFile) {
-    guard let base else { return }
-    monitor.warn(
-      Warning(
-        path: sourcePath(before.path), message: "it is damaged in the snapshot \(base.name) here, and was sent whole; "
-          + "see: treering verify \(base.name)"))
-  }
-
-  private func open(_ path: [[UInt8]], _ row: FileRow) throws -> StoredSource {
-    let progress = self.progress
-    guard
-      let source = newTree.open(path, row.size, onRead: { progress.bytesRead.add($0, ordering: .relaxed) })
-    else { throw damaged(path, "it cannot be read, or has another size than its catalog says") }
-    return source
-  }
-
-  private func damaged(_ path: [[UInt8]], _ why: String) -> Failure {
-    Failure(
-      .damaged, "the snapshot \(snapshot.name) is damaged here: \(displayName(sourcePath(path))): \(why)",
-      hint: "see: treering verify \(snapshot.name)")
-  }
-
-  private func sendContent(
-    _ path: [[UInt8]], _ source: StoredSource, from offset: UInt64, _ index: BlockIndex?, _ old: StoredSource?
-  ) throws {
-    var writer = InstructionWriter(stream)
-    var done = offset
-    func emit(_ instruction: DeltaInstruction) throws {
-      try writer.write(instruction)
-      switch instruction {
-      case .copy(_, let count): done += count
-      case .literal(let bytes): done += UInt64(bytes.count)
-      }
-      progress.bytesDone.add(done - lastDone, ordering: .relaxed)
-      lastDone = done
-    }
-    var lastDone = offset
-    try reading(source, path) {
-      if let index {
-        do { try finder.find(in: source, from: offset, against: index, emit: emit) } catch {
-          // What cannot be compared is sent as it is.
-          guard let old, old.hasFailed, !source.hasFailed else { throw error }
-        }
-      }
-      while done < source.byteCount {
-        let want = Int(min(UInt64(buffer.count), source.byteCount - done))
-        let count = try source.read(into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<want]), at: done)
-        guard count == want else { throw DeltaError.shortened }
-        try emit(.literal(UnsafeRawBufferPointer(rebasing: buffer[..<count])))
-      }
-    }
-    try writer.end()
-  }
-
-  /// What cannot be read here is no fault of the other end.
-  private func reading<R>(_ source: StoredSource, _ path: [[UInt8]], _ body: () throws -> R) throws -> R {
-    do { return try body() } catch where source.hasFailed {
-      throw damaged(path, "it cannot be read to its end: \(error)")
-    }
+    try contents.send(file, from: offset, index, old)
+    if let before, old?.hasFailed == true { contents.warnOfBase(before) }
   }
 
   private func receiveSignature(_ before: FileRow) throws -> Signature? {
@@ -460,30 +380,16 @@ final class PushRun {
     case .directory(let record, _)? where isDirectory:
       let content = Array(record.content)
       try stream.message(.needed) { $0.integer(UInt64(content.count)) }
-      var writer = InstructionWriter(stream)
-      try content.withUnsafeBytes { try writer.write(.literal($0)) }
-      try writer.end()
+      try contents.send(record: content, nil)
     case .file(let row, _)? where !isDirectory && row.kind == .regular:
-      let source = try open(path, row)
+      let file = try contents.open(path, row)
       // A file that is not what its catalog says would be asked for again and again.
-      guard try reading(source, path, { try digest(of: source) }) == row.digest else { throw damaged(path, "its bytes have changed") }
+      try contents.check(file, row.digest)
       try stream.message(.needed)
-      try sendContent(path, source, from: 0, nil, nil)
+      try contents.send(file, from: 0, nil, nil)
     default: throw WireError("something is asked for that the snapshot has not")
     }
     try stream.flush()
-  }
-
-  private func digest(of source: StoredSource) throws -> Digest {
-    let hasher = SHA256()
-    var done: UInt64 = 0
-    while done < source.byteCount {
-      let count = try source.read(into: buffer, at: done)
-      if count == 0 { break }
-      hasher.update(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
-      done += UInt64(count)
-    }
-    return hasher.finish()
   }
 
   private func result(isNew: Bool, linked: UInt64, copied: UInt64) -> PushResult {

@@ -68,17 +68,19 @@ enum Child {
 
   static func remove(_ path: String) throws { try run(["rm", "-rf", "--", path]) }
 
-  /// Gives whoever comes next the same as the one before: what was written is on the disk, and free memory is the
-  /// machine's.
+  /// Gives whoever comes next the same as the one before: what was written is on the disk, free memory is the
+  /// machine's, and the files `reading` are in its cache.
   ///
   /// A virtual machine may give free memory back to its host, and then the first use of a page waits for the host:
   /// copying into new pages of the cache was seen at 0.3 GB/s, and at 2.5 GB/s where the memory had just been used
-  /// and freed. Who runs after something big was removed would win by that alone.
-  static func settle(_ path: String, _ memory: String) throws {
+  /// and freed. Who runs after something big was removed would win by that alone. And what nobody has read for a
+  /// minute may have been dropped from the cache (DAMON's pageout).
+  static func settle(_ path: String, _ memory: String, reading files: [String] = []) throws {
     try Descriptor.open(path: Array(path.utf8), [.read, .directory]).synchronizeFileSystem()
     let mebibytes = min(3072, ProcessInfo.processInfo.physicalMemory >> 22)
     try run(["dd", "if=/dev/zero", "of=\(memory)/memory", "bs=1M", "count=\(mebibytes)", "status=none"])
     try remove(memory + "/memory")
+    if !files.isEmpty { try run(["cat", "--"] + files) }
   }
 }
 

@@ -22,9 +22,11 @@ extension Benchmark {
 
   // MARK: Building blocks
 
-  private func push(_ repository: String, to remote: String, over server: SSHServer) throws -> Transfer {
+  private func push(
+    _ repository: String, to remote: String, over server: SSHServer, reading files: [String] = []
+  ) throws -> Transfer {
     let answer = disk + "/push.json"
-    try Child.settle(disk, memory)
+    try Child.settle(disk, memory, reading: files)
     let usage = try Child.run(
       [
         treering, "push", "ssh://\(server.host)\(remote)", "-r", repository, "--ssh",
@@ -38,11 +40,12 @@ extension Benchmark {
   }
 
   private func copy(
-    _ source: String, to target: String, linking previous: String? = nil, over server: SSHServer, compressed: Bool
+    _ source: String, to target: String, linking previous: String? = nil, over server: SSHServer, compressed: Bool,
+    reading files: [String] = []
   ) throws -> Transfer {
     let answer = disk + "/rsync.txt"
     let link = previous.map { ["--link-dest=\($0)"] } ?? []
-    try Child.settle(disk, memory)
+    try Child.settle(disk, memory, reading: files)
     let usage = try Child.run(
       ["rsync", compressed ? "-aHAXz" : "-aHAX", "--delete", "--stats", "--no-human-readable"] + link
         + ["-e", server.command.joined(separator: " "), source + "/", "\(server.host):\(target)/"],
@@ -184,12 +187,14 @@ extension Benchmark {
       _ = try snapshot(source, in: repository)
       // One older version stays, as with the peer: who keeps more has the system find more memory each time.
       defer { try? keepTwo(in: [repository, remote]) }
-      return try push(repository, to: remote, over: server)
+      return try push(
+        repository, to: remote, over: server, reading: images(in: repository, newest: 2) + images(in: remote, newest: 1))
     } _: {
       generation += 1
       defer { try? Child.remove("\(copies)\(generation - 1)") }
       return try copy(
-        source, to: "\(copies)\(generation)", linking: "\(copies)\(generation - 1)", over: server, compressed: false)
+        source, to: "\(copies)\(generation)", linking: "\(copies)\(generation - 1)", over: server, compressed: false,
+        reading: [image, "\(copies)\(generation - 1)/image"])
     }
     return [
       amountRow(
@@ -197,6 +202,11 @@ extension Benchmark {
         must: 4_500_000 / 1024, aim: 4_200_000 / 1024),
       timeRow("20 the same, whole command", result, must: 1, aim: 2),
     ]
+  }
+
+  private func images(in repository: String, newest count: Int) throws -> [String] {
+    let names = try FileManager.default.contentsOfDirectory(atPath: repository).filter { $0.hasPrefix("2") }.sorted()
+    return names.suffix(count).map { "\(repository)/\($0)/localhost\(disk)/push-source/image" }
   }
 
   private func keepTwo(in repositories: [String]) throws {

@@ -93,6 +93,7 @@ struct VerifyAnswer: Decodable {
     let problem: String
   }
   let snapshots: [String]
+  let expired: [String]
   let entries: Int
   let filesRead: Int
   let bytesRead: Int

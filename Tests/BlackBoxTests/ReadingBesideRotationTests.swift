@@ -69,6 +69,7 @@ import Testing
     #expect(result.status == 0, "\(result.outputText) \(result.errorText)")
     let answer = try result.decoded(VerifyAnswer.self)
     #expect(answer.snapshots == [names[0].text, names[2].text] && answer.problems.isEmpty)
+    #expect(answer.expired == [names[1].text])
   }
 
   @Test("what expires while snapshots are listed is not called damaged", arguments: ["list", "status"])

@@ -1,0 +1,135 @@
+internal import Catalog
+internal import Delta
+internal import Engine
+internal import Posix
+internal import Repository
+internal import Synchronization
+
+/// Sends the contents of a snapshot's records and files: as what differs from the base's, or whole.
+final class ContentSender {
+  /// A file of the snapshot, and where it is there.
+  struct File {
+    let path: [[UInt8]]
+    let source: StoredSource
+  }
+
+  private let stream: OutgoingStream
+  private let name: SnapshotName
+  private let files: StoredFiles
+  private let base: (name: SnapshotName, files: StoredFiles?)?
+  private let progress: PushProgress
+  private let monitor: any Monitor
+  private let finder = DeltaFinder()
+  private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: InstructionReader.pieceBytes, alignment: 4096)
+
+  init(
+    _ stream: OutgoingStream, _ name: SnapshotName, _ tree: Directory, _ base: (SnapshotName, StoredFiles?)?,
+    _ progress: PushProgress, _ monitor: any Monitor
+  ) {
+    self.stream = stream
+    self.name = name
+    files = StoredFiles(tree)
+    self.base = base
+    self.progress = progress
+    self.monitor = monitor
+  }
+
+  deinit { buffer.deallocate() }
+
+  func open(_ path: [[UInt8]], _ row: FileRow) throws -> File {
+    let progress = self.progress
+    guard let source = files.open(path, row.size, onRead: { progress.bytesRead.add($0, ordering: .relaxed) })
+    else { throw damaged(path, "it cannot be read, or has another size than its catalog says") }
+    return File(path: path, source: source)
+  }
+
+  /// `nil` where the base's files are not here, or, with a warning, this one is not what its catalog says.
+  func openBase(_ before: Difference.BaseFile) -> StoredSource? {
+    guard let files = base?.files else { return nil }
+    let progress = self.progress
+    let source = files.open(
+      before.path, before.row.size, onRead: { progress.bytesRead.add($0, ordering: .relaxed) })
+    if source == nil { warnOfBase(before) }
+    return source
+  }
+
+  func warnOfBase(_ before: Difference.BaseFile) {
+    guard let base else { return }
+    monitor.warn(
+      Warning(
+        path: sourcePath(before.path), message: "it is damaged in the snapshot \(base.name) here, and was sent whole; "
+          + "see: treering verify \(base.name)"))
+  }
+
+  private func damaged(_ path: [[UInt8]], _ why: String) -> Failure {
+    Failure(
+      .damaged, "the snapshot \(name) is damaged here: \(displayName(sourcePath(path))): \(why)",
+      hint: "see: treering verify \(name)")
+  }
+
+  /// Sends what builds a record; `old` is that of the base.
+  func send(record content: [UInt8], _ old: [UInt8]?) throws {
+    var writer = InstructionWriter(stream)
+    if let old {
+      let index = try BlockIndex(of: MemorySource(old), blockBytes: BlockSize.local(UInt64(old.count)))
+      try finder.find(in: MemorySource(content), against: index) { try writer.write($0) }
+    } else {
+      try content.withUnsafeBytes { try writer.write(.literal($0)) }
+    }
+    try writer.end()
+  }
+
+  /// Sends what builds the file from `offset` on. `old` is what `index` was made of, where that is here.
+  func send(_ file: File, from offset: UInt64, _ index: BlockIndex?, _ old: StoredSource?) throws {
+    let source = file.source
+    var writer = InstructionWriter(stream)
+    var done = offset
+    func emit(_ instruction: DeltaInstruction) throws {
+      try writer.write(instruction)
+      let count =
+        switch instruction {
+        case .copy(_, let count): count
+        case .literal(let bytes): UInt64(bytes.count)
+        }
+      done += count
+      progress.bytesDone.add(count, ordering: .relaxed)
+    }
+    try reading(file) {
+      if let index {
+        do { try finder.find(in: source, from: offset, against: index, emit: emit) } catch {
+          // What cannot be compared is sent as it is.
+          guard let old, old.hasFailed, !source.hasFailed else { throw error }
+        }
+      }
+      while done < source.byteCount {
+        let want = Int(min(UInt64(buffer.count), source.byteCount - done))
+        let count = try source.read(into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<want]), at: done)
+        guard count == want else { throw DeltaError.shortened }
+        try emit(.literal(UnsafeRawBufferPointer(rebasing: buffer[..<count])))
+      }
+    }
+    try writer.end()
+  }
+
+  /// Throws where the file's bytes are not those of its digest.
+  func check(_ file: File, _ digest: Digest) throws {
+    let hasher = SHA256()
+    try reading(file) {
+      var done: UInt64 = 0
+      while done < file.source.byteCount {
+        let count = try file.source.read(into: buffer, at: done)
+        if count == 0 { break }
+        hasher.update(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
+        done += UInt64(count)
+      }
+    }
+    if hasher.finish() != digest { throw damaged(file.path, "its bytes have changed") }
+  }
+
+  /// What cannot be read here is no fault of the other end.
+  private func reading(_ file: File, _ body: () throws -> Void) throws {
+    do { try body() } catch where file.source.hasFailed {
+      throw damaged(file.path, "it cannot be read to its end: \(error)")
+    }
+  }
+}
