@@ -44,6 +44,34 @@ struct PushBaseTests {
     try push.expectSame()
   }
 
+  @Test("a file of the snapshot itself that cannot be read here is named, whole or as a delta", arguments: [false, true])
+  func unreadableItself(hasBase: Bool) throws {
+    let push = try PushWorld("push-unreadable-itself")
+    let source = push.world.source
+    try source.writeNoise("large", 8 << 20)
+    var taken = try push.snapshot()
+    if hasBase {
+      try push.push()
+      try tool("sh", ["-c", "printf changed | dd of=large bs=1 seek=5000000 conv=notrunc status=none"], in: source.root)
+      taken = try push.snapshot()
+    }
+    let before = try push.names(push.far)
+    let stored = push.world.repository.root / taken.name / "localhost" / source.root / "large"
+    let result = try runCommand(
+      "strace",
+      [
+        "-qq", "-o", "/dev/null", "-P", stored, "-e", "trace=pread64", "-e", "inject=pread64:error=EIO:when=3+",
+        try treeringBinary(),
+      ] + push.words([]))
+    #expect(result.status == 6, "\(result.errorText)")
+    #expect(
+      result.errorText.contains("the snapshot \(taken.name) is damaged here: \(source.root.text)/large: ")
+        && result.errorText.contains("treering verify"), "\(result.errorText)")
+    #expect(try push.names(push.far) == before)
+    try push.push()
+    try push.expectSame()
+  }
+
   @Test("damage of a stored file is made good by a push that needs it", arguments: 0..<damages.count)
   func damaged(number: Int) throws {
     for edit in Self.edits {
