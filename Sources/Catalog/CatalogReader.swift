@@ -102,6 +102,7 @@ public final class CatalogReader {
   /// The last frames, newest last: neighbours in the tree are neighbours in the file.
   private var cache: [(number: UInt32, content: [UInt8])] = []
   private static var cachedFrames: Int { 6 }
+  var paths = PathCache<PathLevel>()
 
   public init(_ catalog: OpenCatalog) { self.catalog = catalog }
 

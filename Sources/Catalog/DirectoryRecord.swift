@@ -151,6 +151,17 @@ public struct DirectoryRecord: Sendable {
     return try bytes.reading { raw throws(CatalogError) in try decodeFile(raw, &position) }
   }
 
+  /// Where a file is, for whoever passed it once and comes back.
+  struct FilePlace { fileprivate var offset: UInt32 }
+
+  func place(of position: Position) -> FilePlace { FilePlace(offset: UInt32(position.offset)) }
+
+  /// A file that was passed before, and so is in order.
+  func file(at place: FilePlace, number: Int) throws(CatalogError) -> FileRow {
+    var position = Position(offset: Int(place.offset), index: number, count: fileCount)
+    return try bytes.reading { raw throws(CatalogError) in try decodeFile(raw, &position) }
+  }
+
   @inline(__always)
   private func decodeFile(
     _ raw: UnsafeRawBufferPointer, _ position: inout Position

@@ -92,25 +92,3 @@ public enum Found {
   case directory(DirectoryRecord, Subtree)
   case file(FileRow, of: DirectoryRecord)
 }
-
-extension CatalogReader {
-  /// Looks a path up from the snapshot's root, label first, reading one record for each level.
-  public func find(_ path: some Collection<[UInt8]>) throws -> Found? {
-    var subtree = summary.root
-    var record = try root()
-    var names = path.makeIterator()
-    var depth = 0
-    while let name = names.next() {
-      depth += 1
-      var files = try FileCursor(record)
-      if let file = try files.seek(name.span) {
-        return depth == path.count ? .file(file, of: record) : nil
-      }
-      var directories = try files.remainingDirectories()
-      guard let row = directories.seek(name.span) else { return nil }
-      subtree = Subtree(digest: row.digest, place: row.place, totals: row.totals)
-      record = try self.record(row.place, row.digest)
-    }
-    return .directory(record, subtree)
-  }
-}

@@ -48,7 +48,7 @@ struct PushCommand: RunnableCommand {
     } else if dryRun || common.verbose || Posix.Process.terminalWidth(.output) != nil && !common.quiet {
       Console.print(answer.line)
     }
-    return .done
+    return answer.status
   }
 
   private func newest(of target: RemoteTarget, _ repository: Repository, _ list: SnapshotList) throws -> Snapshot {
@@ -103,16 +103,19 @@ struct PushJob {
         Self.line(progress, sent: connection.bytesSent, treeBytes: treeBytes, elapsed)
       }
       defer { line.stop() }
+      let monitor = ConsoleMonitor()
       let result = try push(
-        snapshot, of: repository, over: connection, isDryRun: isDryRun, progress: progress, monitor: ConsoleMonitor())
+        snapshot, of: repository, over: connection, isDryRun: isDryRun, progress: progress, monitor: monitor)
       line.stop()
-      let answer = PushAnswer(result, target, isDryRun: isDryRun)
-      if !isDryRun { record(PushHistoryLine(time: start.rfc3339, exitStatus: 0, error: nil, result: answer)) }
+      let answer = PushAnswer(result, target, warnings: monitor.warnings.count, isDryRun: isDryRun)
+      if !isDryRun {
+        record(PushHistoryLine(time: start.rfc3339, exitStatus: answer.status.code, error: nil, result: answer))
+      }
       return answer
     } catch {
       let failure = error as? Failure ?? Failure(.remote, "\(error)")
-      // That another push is at work is no news.
-      if !isDryRun, failure.kind != .locked {
+      // That another push is at work is no news, and what was asked wrongly was no push.
+      if !isDryRun, failure.kind != .locked, failure.kind != .usage {
         record(
           PushHistoryLine(
             time: start.rfc3339, exitStatus: ExitStatus(failure.kind).code, error: failure.description,
@@ -164,10 +167,14 @@ struct PushAnswer: Encodable {
   let entriesChanged: UInt64
   let filesLinked: UInt64
   let filesCopied: UInt64
+  /// How many were given on the way; those of the far side among them.
+  let warnings: Int
   let elapsedSeconds: Double
 
+  var status: ExitStatus { warnings > 0 ? .warnings : .done }
+
   enum CodingKeys: String, CodingKey {
-    case remote, snapshot, base, result
+    case remote, snapshot, base, result, warnings
     case bytesSent = "bytes_sent"
     case bytesReceived = "bytes_received"
     case bytesOfTree = "bytes_of_tree"
@@ -177,7 +184,8 @@ struct PushAnswer: Encodable {
     case elapsedSeconds = "elapsed_seconds"
   }
 
-  init(_ result: PushResult, _ target: RemoteTarget, isDryRun: Bool) {
+  init(_ result: PushResult, _ target: RemoteTarget, warnings: Int, isDryRun: Bool) {
+    self.warnings = warnings
     remote = target.name
     snapshot = result.snapshot.name.description
     base = result.base?.description
@@ -196,6 +204,7 @@ struct PushAnswer: Encodable {
   ) {
     remote = target.name
     snapshot = name.description
+    warnings = 0
     base = nil
     result = "failed"
     self.bytesSent = bytesSent

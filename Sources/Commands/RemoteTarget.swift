@@ -18,7 +18,7 @@ struct RemoteConnectionOptions: ParsableArguments {
   var remoteCommand: String?
 
   @Option(
-    help: ArgumentHelp("Send at most so much in a second, such as 10MB/s.", valueName: "rate"),
+    help: ArgumentHelp("Send at most so much in a second, such as 10MB/s; what is fetched is not limited.", valueName: "rate"),
     transform: { text in
       guard let bytes = Quantity.bytesPerSecond(text) else {
         throw ValidationError("--limit-rate takes bytes per second, such as 10MB/s")

@@ -74,6 +74,8 @@ struct RepositoryState: Encodable {
     let error: String?
     let result: Result
 
+    var hasFailed: Bool { ![ExitStatus.done.code, ExitStatus.warnings.code].contains(exitStatus) }
+
     enum CodingKeys: String, CodingKey {
       case time
       case exitStatus = "exit_status"
@@ -168,13 +170,11 @@ struct RepositoryState: Encodable {
     let history = Self.history(try repository.historyTail(byteCount: 1 << 20))
     runs = history.runs.suffix(10)
     lastVerification = history.verification
-    pushes = history.pushes.filter { remotes?.contains($0.result.remote) ?? true }
+    pushes = history.pushes.filter { remotes?.contains($0.result.remote) ?? !history.wrong.contains($0.result.remote) }
     for name in remotes ?? [] where !pushes.contains(where: { $0.result.remote == name }) {
       findings.append("nothing was pushed to \(name) yet")
     }
-    // An address that never was right is nobody's remote.
-    for push in pushes
-    where push.exitStatus != 0 && (remotes != nil || history.reached.contains(push.result.remote)) {
+    for push in pushes where push.hasFailed {
       findings.append(
         "the last push to \(push.result.remote), at \(push.time), failed\(push.error.map { ": \($0)" } ?? "")")
     }
@@ -201,7 +201,9 @@ struct RepositoryState: Encodable {
 
   private static func history(
     _ text: [UInt8]
-  ) -> (runs: [Run], verification: Verification?, pushes: [Push], reached: Set<String>) {
+  ) -> (runs: [Run], verification: Verification?, pushes: [Push], wrong: Set<String>) {
+    // Addresses that never were right, and after which another one was: nobody's remotes.
+    var wrong: Set<String> = []
     var reached: Set<String> = []
     var runs: [Run] = []
     var pushes: [String: Push] = [:]
@@ -214,11 +216,15 @@ struct RepositoryState: Encodable {
       case "push":
         guard let push = try? decoder.decode(Push.self, from: Data(line)) else { continue }
         pushes[push.result.remote] = push
-        if push.exitStatus == 0 { reached.insert(push.result.remote) }
+        wrong.remove(push.result.remote)
+        if !push.hasFailed {
+          reached.insert(push.result.remote)
+          wrong.formUnion(Set(pushes.keys).subtracting(reached))
+        }
       default: runs.append(run)
       }
     }
-    return (runs, verification, pushes.values.sorted { $0.result.remote < $1.result.remote }, reached)
+    return (runs, verification, pushes.values.sorted { $0.result.remote < $1.result.remote }, wrong)
   }
 }
 

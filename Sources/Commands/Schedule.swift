@@ -70,6 +70,11 @@ struct ScheduleCommand: RunnableCommand {
     if let metrics = try? common.configuration()?.settings.metricsTextfile {
       writable += "ReadWritePaths=\(try Self.plain(splitLast(Array(metrics.utf8)).parent))\n"
     }
+    // A second disk, which need not be there for a snapshot.
+    for remote in (try? common.configuration()?.settings.remotes) ?? [] {
+      guard case .local(let path) = remote.address else { continue }
+      writable += "ReadWritePaths=-\(try Self.plain(path))\n"
+    }
     return """
       # 1. Put the lines up to the next number into /etc/systemd/system/treering.service
       [Unit]

@@ -70,7 +70,8 @@ final class ScheduledRun {
         let job = PushJob(try RemoteTarget(remote), repository, common)
         guard let snapshot = try job.due(in: try repository.snapshots()) else { continue }
         Posix.Process.notifyServiceManager("STATUS=\(step)")
-        note(step, "done", since: start, try job.work(snapshot).line)
+        let pushed = try job.work(snapshot)
+        note(step, pushed.warnings > 0 ? "warnings" : "done", since: start, pushed.line)
       } catch {
         let failure = error as? Failure ?? Failure(.remote, "\(error)")
         // Another run's push is at work.

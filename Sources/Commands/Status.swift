@@ -58,7 +58,10 @@ struct StatusCommand: RunnableCommand {
     if !state.held.isEmpty { lines.append("held          \(state.held.joined(separator: " "))") }
     lines.append("verification  " + (state.lastVerification.map(verificationText) ?? "never"))
     for push in state.pushes {
-      let outcome = push.exitStatus == 0 ? push.result.snapshot : "FAILED, \(push.error ?? "")"
+      let outcome =
+        push.hasFailed
+        ? "FAILED, \(push.error ?? "")"
+        : push.result.snapshot + (push.exitStatus == ExitStatus.done.code ? "" : ", with warnings")
       lines.append("push          to \(push.result.remote), \(push.time): \(outcome)")
     }
     lines.append("space         " + spaceText(state))

@@ -41,14 +41,14 @@ struct VersionsCommand: RunnableCommand {
         }
       } catch let error as CatalogError { unreadable.append((snapshot.name, "\(error)")) }
     }
-    guard !versions.isEmpty else {
+    guard !versions.isEmpty || !unreadable.isEmpty else {
       throw Failure(
         .usage, "\(displayName(path.bytes)) is in no snapshot of \(displayName(store.path))",
         hint: "name it as it was at the source")
     }
     if common.json {
       Console.print(jsonText(versions.map(Answer.init)))
-    } else {
+    } else if !versions.isEmpty {
       let rows = versions.map { version in
         [
           version.modified.localText, version.kind == .regular ? byteText(version.size) : version.kind.word,

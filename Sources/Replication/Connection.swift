@@ -134,12 +134,11 @@ public final class Connection: @unchecked Sendable {
       case let error as Errno: failure = Failure(.remote, "\(error)")
       default: failure = Failure(.remote, "\(error)")
       }
-      if case .interrupted = failure.kind {
-        failure.hint = failure.hint ?? "what was sent is kept; push again"
-        throw failure
-      }
+      if case .interrupted = failure.kind { throw failure }
       if failure.kind == .usage { throw failure }
       if failure.message == Channel.ended.message, let end = try? child?.wait(timeoutSeconds: 2) {
+        // Ctrl-C goes to ssh as well, and it may be the first to end.
+        if let signal = Process.rememberedSignal { throw Failure(.interrupted(signal: signal), "interrupted") }
         failure.message = Self.sentence(end, options.command)
         if let said = lastLine.text { failure.message += ": \(said)" }
         if end == .exited(127) { failure.hint = "is treering installed there, in the PATH of a command over ssh?" }

@@ -41,7 +41,12 @@ public func push(
   _ snapshot: Snapshot, of repository: Repository, over connection: Connection, isDryRun: Bool, progress: PushProgress,
   monitor: any Monitor
 ) throws -> PushResult {
-  try connection.explained {
-    try PushRun(snapshot, repository, connection, progress, monitor).run(isDryRun: isDryRun)
+  do throws(Failure) {
+    return try connection.explained {
+      try PushRun(snapshot, repository, connection, progress, monitor).run(isDryRun: isDryRun)
+    }
+  } catch {
+    guard case .interrupted = error.kind, !isDryRun else { throw error }
+    throw Failure(error.kind, error.message, hint: "what was sent is kept; push again")
   }
 }

@@ -107,7 +107,7 @@ final class PushSession {
         onWork: { [progress] in progress.bytesRead.add($0, ordering: .relaxed) })
       do {
         try accept()
-        return try receive()
+        do { return try receive() } catch let error as CatalogError { throw try damageOfBase(error) }
       } catch {
         // What came of one who does not keep to the protocol must not stand in the way of one who does.
         // Nor may what the disk lost; whoever hears of it later may be somebody else.
@@ -127,14 +127,31 @@ final class PushSession {
   }
 
   private func chooseBase(_ list: SnapshotList) throws {
+    let marked = try repository.marks(.damaged)
     for digest in candidates {
       guard let found = list.snapshots.last(where: { $0.summary.root.digest == digest }),
         let catalog = try? repository.openCatalog(found.name), let root = try? repository.openTree(found.name)
       else { continue }
+      // Of a damaged tree what is whole can serve; of a damaged catalog nobody knows what is.
+      if marked[found.name] != nil, (try? CatalogReader(catalog).check()) == nil { continue }
       base = found
       baseReader = CatalogReader(catalog)
       baseTree = root
       return
+    }
+  }
+
+  /// Where the base's catalog is what cannot be read: marks it, so that the next push does without, and says so.
+  private func damageOfBase(_ error: CatalogError) throws -> any Error {
+    guard let base, let baseReader else { return error }
+    do {
+      try CatalogReader(baseReader.catalog).check()
+      return error
+    } catch let damage as CatalogError {
+      try repository.mark(base.name, .damaged, reason: "by push: its catalog: \(damage)", at: Clock.now())
+      return Failure(
+        .damaged, "the catalog of \(base.name) there, of which only the changes were sent, is damaged: \(damage)",
+        hint: "push again: that snapshot is not built upon any more; there, see: treering verify \(base.name)")
     }
   }
 

@@ -138,7 +138,11 @@ final class Session {
 
   private func open(_ path: [UInt8]) throws -> Repository {
     guard !path.isEmpty else { throw Failure(.usage, "no repository is named") }
-    let repository = try Repository.open(path)
+    let repository: Repository
+    do { repository = try Repository.open(path) } catch {
+      // What is to be done is to be done there.
+      throw Failure(error.kind, error.message, hint: error.hint.map { "there: \($0)" })
+    }
     // What is read of the system once is read now.
     _ = Repository.bootID
     guard options.confines else { return repository }

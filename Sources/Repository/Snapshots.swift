@@ -132,7 +132,7 @@ extension SnapshotStore {
     guard rank < members.count else {
       throw Failure(
         .usage,
-        "the set \(set.rawValue) of \(displayName(path)) has \(members.count) members, so there is no \(reference)",
+        "the set \(set.rawValue) of \(displayName(path)) has \(members.count) \(members.count == 1 ? "member" : "members"), so there is no \(reference)",
         hint: "0 is the newest; see: treering list --repository \(displayName(path))")
     }
     return list.snapshots.first { $0.name == members[rank] }

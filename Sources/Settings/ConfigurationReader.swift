@@ -80,7 +80,18 @@ extension Configuration {
           "a remote's name should be letters, digits, \"-\" and \"_\", at most \(RemoteConfiguration.longestName)")
       } else if let remote = table.table(name, expecting: "a table such as [remote.offsite]") {
         remotes.append(RemoteConfiguration(name: name, remote))
+        check(remotes[remotes.count - 1], remote)
       }
+    }
+  }
+
+  /// What one remote cannot be in this configuration.
+  private func check(_ remote: RemoteConfiguration, _ table: TableReader) {
+    if let set = remote.set, retention.keep[set, default: 0] == 0 {
+      table.complain("set", "[retention] keeps no \(set) snapshots, so none would be pushed; keep some, or name another set")
+    }
+    if case .local(let path) = remote.address, let repository, path == Array(repository.utf8) {
+      table.complain("url", "\"url\" is the repository itself")
     }
   }
 

@@ -48,7 +48,7 @@ struct PushGuardTests {
     }
     let second = try push.snapshot(["--accept-changes"])
     let result = try push.run()
-    #expect(result.status == 0, "\(result.errorText)")
+    #expect(result.status == (what == "rename" ? 0 : 1), "\(result.errorText)")
     #expect(result.errorText.contains("rotation is held there") == (what != "rename"), "\(result.errorText)")
     let listed = try push.there(["list"])
     #expect(listed.errorText.contains("rotation is held since") == (what != "rename"), "\(listed.errorText)")
@@ -81,7 +81,7 @@ struct PushGuardTests {
     let catalog = Tree(push.world.repository.root / ".treering/catalogs")
     try catalog.overwrite(first.name + ".catalog", at: 200, bytes: [1, 2, 3, 4])
     let result = try push.run()
-    #expect(result.status == 0 && result.errorText.contains("its catalog is damaged here"), "\(result.errorText)")
+    #expect(result.status == 1 && result.errorText.contains("its catalog is damaged here"), "\(result.errorText)")
     #expect(try push.different(second.name) == [])
     try catalog.overwrite(second.name + ".catalog", at: 200, bytes: [1, 2, 3, 4])
     let other = push.place.root / "other"
@@ -90,14 +90,65 @@ struct PushGuardTests {
     #expect(refused.status == 6 && refused.errorText.contains("is damaged here"), "\(refused.errorText)")
   }
 
+  @Test("a damaged catalog of the base over there is named once, and the next push does without it", arguments: [
+    false, true,
+  ])
+  func damagedFarBase(hasOlder: Bool) throws {
+    let push = try local()
+    let source = push.world.source
+    for index in 0..<40 { try source.write("file\(index)", "text \(index)") }
+    if hasOlder {
+      try push.snapshot()
+      try push.push()
+      try source.append("file0", "more")
+    }
+    let first = try push.snapshot()
+    try push.push()
+    push.provesUnchanged = false
+    try Tree(push.far.root / ".treering/catalogs").overwrite(first.name + ".catalog", at: 200, bytes: [1, 2, 3, 4])
+    try source.append("file1", "more")
+    let second = try push.snapshot()
+    let result = try push.run()
+    #expect(result.status == 6, "\(result.errorText)")
+    #expect(
+      result.errorText.contains("the catalog of \(first.name) there") && result.errorText.contains("push again"),
+      "\(result.errorText)")
+    #expect(try push.names(push.far).last == first.name)
+    let answer = try push.push()
+    #expect((answer.base != nil) == hasOlder && answer.base != first.name.text)
+    #expect(try push.different(second.name) == [])
+    #expect(try push.there(["status"]).status == 6)
+    let versions = try push.there(["versions", source.root / "file1"])
+    #expect(versions.status == 6 && versions.errorText.contains("\(first.name) is damaged"), "\(versions.errorText)")
+  }
+
+  @Test("ssh that ends first at Ctrl-C is an interruption, and no lost connection")
+  func interrupted() throws {
+    let push = try PushWorld("push-interrupted")
+    try push.world.source.write("file", "text")
+    try push.snapshot()
+    try push.place.write("dying", "#!/bin/sh\nkill -INT $PPID\nexit 255\n", mode: 0o755)
+    let result = try push.run(ssh: "\(push.place.root)/dying")
+    #expect(result.status == 130 && result.errorLines == ["treering: interrupted"], "\(result.errorText)")
+    let reading = try runCommand(
+      treeringBinary(), ["list", "-r", push.address, "--ssh", push.place.root / "dying", "--remote-command", "x"])
+    #expect(reading.status == 130 && !reading.errorText.contains("push again"), "\(reading.errorText)")
+  }
+
   @Test("an address that never was right is no trouble for ever; one that was is until it is reached again")
   func typo() throws {
     let push = try local()
     try push.world.source.write("file", "text")
     try push.snapshot()
+    // Until something arrives somewhere, a wrong address may be all that a cron job has.
     #expect(try push.run(to: push.place.root / "nothing/here").status == 7)
-    #expect(try push.here(["status"]).status == 0)
+    let never = try push.here(["status"])
+    #expect(never.status == 1 && never.errorText.contains("nothing/here"), "\(never.errorText)")
+    // What was asked wrongly was no push.
+    #expect(try push.run(to: push.world.repository.root).status == 2)
     try push.push()
+    let well = try push.here(["status"])
+    #expect(well.status == 0 && !well.outputText.contains("FAILED"), "\(well.outputText)")
     try push.far.rename(".treering/repository.toml", to: ".treering/gone.toml")
     try push.snapshot()
     #expect(try push.run().status == 7)

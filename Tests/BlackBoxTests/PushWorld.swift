@@ -133,7 +133,7 @@ final class PushWorld {
   ) throws -> PushAnswer {
     let result = try run(
       arguments + ["--json"], ssh: ssh, to: address, remoteCommand: remoteCommand, at: location)
-    #expect(result.status == 0, "\(result.errorText)", sourceLocation: location)
+    #expect(result.status == (result.errorText.contains("treering: warning: ") ? 1 : 0), "\(result.errorText)", sourceLocation: location)
     // A small tree looks soon as if most of it were gone.
     let held = result.errorLines.filter { $0.contains("rotation is held there") }
     if !held.isEmpty { _ = try there(["release"]) }

@@ -427,6 +427,10 @@ struct RunTests {
       "systemd-analyze",
       ["verify", "./treering.service", "./treering.timer", "./treering-failure.service"], in: world.directory.path)
     #expect(verified.status == 0 && verified.errorText == "", "\(verified.errorText)")
+    // A second disk is written, too.
+    try configure(world, "[remote.disk]\nurl = \"/mnt/second/web01\"\n")
+    let second = try run(world, command: ["schedule", "--systemd"]).outputText
+    #expect(second.contains("\nReadWritePaths=-/mnt/second/web01\n"), "\(second)")
     try run(world, command: ["schedule"], status: 2)
     try run(world, command: ["schedule", "--cron", "--systemd"], status: 2)
   }

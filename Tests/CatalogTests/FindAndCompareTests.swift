@@ -72,6 +72,31 @@ private func reader(_ file: MemoryCatalog) throws -> CatalogReader {
   @Test(arguments: ["b", "A", "d/z", "d/y/deep/er", "a/b", "l/x", "wide/400", "wide/250/f50", "zz/top"])
   func whatIsNotThereIsNotFound(_ path: String) throws { #expect(try find(path) == nil) }
 
+  @Test func oneReaderFindsInAnyOrderWhatEachFindsAlone() throws {
+    var random = SeededGenerator(seed: 30)
+    let one = try reader(file)
+    let paths = ["", "a", "l", "d", "d/x", "d/y", "d/y/deep", "d/z", "d/y/deep/er", "a/b", "zz/top", "wide"]
+      + (0..<60).flatMap { ["wide/\($0 + 240)", "wide/\($0 + 240)/f\($0)"] }
+    for _ in 0..<2000 {
+      let path = paths.randomElement(using: &random)!
+      let names = path.split(separator: "/").map { Array($0.utf8) }
+      switch (try one.find(names), try find(path)) {
+      case (nil, nil): break
+      case (.file(let a, let record)?, .file(let b, let other)?): #expect(record.hasSameContent(a, other, b), "\(path)")
+      case (.directory(_, let a)?, .directory(_, let b)?): #expect(a.digest == b.digest && a.place == b.place, "\(path)")
+      default: Issue.record("\(path) is not the same")
+      }
+    }
+  }
+
+  @Test func neighboursCostNoReadingOfTheirParent() throws {
+    let one = try reader(file)
+    _ = try one.find([name("wide"), name("100")])
+    let before = file.reads
+    for index in 101..<400 { _ = try one.find([name("wide"), name("\(index)")]) }
+    #expect(file.reads - before <= 2 * file.frameOffsets.count)
+  }
+
   @Test func aPathCostsItsDepthAndNotTheTree() throws {
     let opened = try reader(file)
     let before = file.reads

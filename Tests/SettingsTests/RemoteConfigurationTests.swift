@@ -42,6 +42,9 @@ struct RemoteConfigurationTests {
   func rates(_ text: String, _ bytes: UInt64?) { #expect(Quantity.bytesPerSecond(text) == bytes) }
 
   @Test("what is wrong is named with its place and what was expected", arguments: [
+    ("[retention]\ndaily = 7\n[remote.a]\nurl = '/r'\nset = 'weekly'",
+      "line 5, column 7: [retention] keeps no weekly snapshots, so none would be pushed; keep some, or name another set"),
+    ("repository = '/r'\n[remote.a]\nurl = '/r'", "line 3, column 7: \"url\" is the repository itself"),
     ("remote = 3", "line 1, column 10: \"remote\" should be a table, not 3"),
     ("[[remote]]\nurl = '/r'", "line 1, column 1: \"remote\" should be a table, not an array"),
     ("[remote]\nurl = '/r'", "line 2, column 7: \"url\" should be a table such as [remote.offsite], not \"/r\""),

@@ -43,26 +43,3 @@ final class ReceiveNode: BuildNode, @unchecked Sendable {
     super.init(parent: parent, name: name, isSynthetic: false, base: base, tree: tree)
   }
 }
-
-/// The files of one directory by name.
-final class NamedFiles {
-  let path: [[UInt8]]
-  let record: DirectoryRecord
-  private var positions: [[UInt8]: DirectoryRecord.Position] = [:]
-
-  init(_ path: [[UInt8]], _ record: DirectoryRecord) throws(CatalogError) {
-    self.path = path
-    self.record = record
-    var position = record.firstFile
-    var before = position
-    while let row = try record.nextFile(&position) {
-      positions[Array(record.bytes[row.name])] = before
-      before = position
-    }
-  }
-
-  func file(_ name: [UInt8]) throws(CatalogError) -> FileRow? {
-    guard var position = positions[name] else { return nil }
-    return try record.nextFile(&position)
-  }
-}

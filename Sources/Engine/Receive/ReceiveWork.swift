@@ -6,14 +6,21 @@ internal import Synchronization
 /// One thread's tools.
 final class ReceiveWorker: BuildWorker {
   let base: CatalogReader?
-  /// The directories that were searched last, in the base and in the new snapshot.
-  fileprivate var baseFiles: (files: NamedFiles, directory: Directory?)?
-  fileprivate var wantedFiles: (path: [[UInt8]], files: NamedFiles?)?
+  /// The directory of the base that was searched last, opened.
+  fileprivate var baseFolder: (path: [[UInt8]], directory: Directory?)?
+  /// What was searched last of the new snapshot.
+  fileprivate var wantedPaths = PathCache<WantedLevel>()
 
   init(base: CatalogReader?, writer: FrameWriter, reader: FileReader) {
     self.base = base
     super.init(writer: writer, reader: reader)
   }
+}
+
+/// A directory of the new snapshot on the way to what is looked for, and what the base has there.
+private struct WantedLevel {
+  let index: RecordIndex
+  let base: RecordIndex?
 }
 
 /// An inode with several names in the snapshot, and where the first of them is.
@@ -171,59 +178,44 @@ final class ReceiveWork: BuildWork, TreeWork, @unchecked Sendable {
 
   // MARK: What the new snapshot has elsewhere
 
-  /// The record of a directory of the new snapshot; `nil` where it has none there.
-  private func wantedRecord(at path: some Collection<[UInt8]>, _ worker: ReceiveWorker) throws -> DirectoryRecord? {
-    var digest = root
-    var base = baseTree?.catalog.summary.root
-    var names = path.makeIterator()
-    while true {
-      let record: DirectoryRecord
-      if let same = base, same.digest == digest, let reader = worker.base {
-        record = try reader.record(same.place, same.digest)
-      } else if let sent = try wanted.record(digest) {
-        record = sent
-      } else if let path = try wanted.basePath(digest),
-        case .directory(let there, let subtree)? = try worker.base?.find(path)
-      {
-        record = there
-        base = subtree
-      } else {
-        return nil
-      }
-      guard let name = names.next() else { return record }
-      guard let row = try record.directories().first(where: { record.bytes[$0.name] == name[...] }) else { return nil }
-      digest = row.digest
-      if let above = base, let below = try? worker.base?.record(above.place, above.digest) {
-        base = try below.directories().first { below.bytes[$0.name] == name[...] }.map { Subtree($0) }
-      }
-    }
+  /// What is known of a directory of the new snapshot; `nil` where no record of it came.
+  private func wantedLevel(_ digest: Digest, _ base: Subtree?, _ worker: ReceiveWorker) throws -> WantedLevel? {
+    let before = base.flatMap { base in (try? worker.base?.record(base.place, base.digest)).map { RecordIndex($0) } }
+    if let before, base?.digest == digest { return WantedLevel(index: before, base: before) }
+    if let sent = try wanted.record(digest) { return WantedLevel(index: RecordIndex(sent), base: before) }
+    guard let path = try wanted.basePath(digest), case .directory(let there, _)? = try worker.base?.find(path)
+    else { return nil }
+    let index = RecordIndex(there)
+    return WantedLevel(index: index, base: index)
   }
 
   /// True where the new snapshot has an entry with just this at a path: then the base's inode is that one's.
   func isFile(at path: [[UInt8]], _ row: FileRow, of record: DirectoryRecord, _ worker: ReceiveWorker) throws -> Bool {
     guard let name = path.last else { return false }
-    let folder = Array(path.dropLast())
-    if worker.wantedFiles?.path != folder {
-      let record = try wantedRecord(at: folder, worker)
-      worker.wantedFiles = (folder, try record.map { try NamedFiles(folder, $0) })
+    let folder = path.dropLast()
+    let (level, depth) = try worker.wantedPaths.descend(folder) { () throws in
+      guard let level = try wantedLevel(root, baseTree?.catalog.summary.root, worker) else {
+        throw Failure(.refused, "the record of the snapshot's root did not come")
+      }
+      return level
+    } _: { above, name in
+      guard let row = try above.index.directory(name.span) else { return nil }
+      return try wantedLevel(row.digest, try above.base?.directory(name.span).map { Subtree($0) }, worker)
     }
-    guard let files = worker.wantedFiles?.files, let there = try files.file(name) else { return false }
-    return record.hasSameContent(row, files.record, there)
+    guard depth == folder.count, let there = try level.index.file(name.span) else { return false }
+    return record.hasSameContent(row, level.index.record, there)
       || there.digest == row.digest && there.metadata == row.metadata
   }
 
   /// What the base has at a path.
   func storedFile(at path: [[UInt8]], _ worker: ReceiveWorker) -> StoredFile? {
-    guard let baseTree, let name = path.last else { return nil }
+    guard let baseTree, case .file(let row, let record)? = try? worker.base?.find(path) else { return nil }
     let folder = Array(path.dropLast())
-    if worker.baseFiles?.files.path != folder {
-      guard case .directory(let record, _)? = try? worker.base?.find(folder),
-        let files = try? NamedFiles(folder, record)
-      else { return nil }
-      worker.baseFiles = (files, try? baseTree.root?.directory(path: folder))
+    if worker.baseFolder?.path != folder {
+      worker.baseFolder = (folder, try? baseTree.root?.directory(path: folder))
     }
-    guard let (files, directory) = worker.baseFiles, let row = try? files.file(name) else { return nil }
-    return StoredFile(row: row, record: files.record, directory: directory, tree: baseTree, isElsewhere: true)
+    return StoredFile(
+      row: row, record: record, directory: worker.baseFolder?.directory, tree: baseTree, isElsewhere: true)
   }
 
   // MARK: Leaving a directory
