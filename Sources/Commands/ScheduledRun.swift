@@ -71,7 +71,10 @@ final class ScheduledRun {
         guard let snapshot = try job.due(in: try repository.snapshots()) else { continue }
         Posix.Process.notifyServiceManager("STATUS=\(step)")
         let pushed = try job.work(snapshot)
-        note(step, pushed.warnings > 0 ? "warnings" : "done", since: start, pushed.line)
+        if pushed.warnings == 0 { note(step, "done", since: start, pushed.line) } else {
+          let warnings = counted(UInt64(pushed.warnings), "warning", "warnings")
+          note(step, "warnings", since: start, "\(pushed.line), with \(warnings)")
+        }
       } catch {
         let failure = error as? Failure ?? Failure(.remote, "\(error)")
         // Another run's push is at work.
