@@ -55,11 +55,7 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
     self.directory = directory
     self.onWork = onWork
     self.directoryLimit = directoryLimit
-    let boot = Repository.bootID
-    func line(_ base: Digest?, _ boot: [UInt8]) -> [UInt8] {
-      Array("\(displayName(client)) \(root) \(base.map { "\($0)" } ?? "-") ".utf8) + boot
-    }
-    let own = line(base, boot)
+    let own = Array("\(displayName(client)) \(root) \(base.map { "\($0)" } ?? "-")".utf8)
     let ownerName = Self.ownerName
     let owner = (try? directory.descriptor.openToRead(ownerName.span).readToEnd(limit: 4096)) ?? []
     let name = Self.contentsName
@@ -68,12 +64,11 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
     }
     contents = try directory.directory(name.span)
     parts = try directory.descriptor.open(Self.partsName.span, [.readWrite, .create], mode: 0o600)
-    if owner.prefix(own.count - boot.count) != own.dropLast(boot.count) {
+    // Nothing was made durable: the disk may have been taken away since, the machine may have lost its power.
+    if !owner.isEmpty { try dropWhatIsDamaged() }
+    if owner != own {
       // Contents are what their names say; of the rest nobody knows what it belongs to.
       try parts.setLength(0)
-    }
-    if owner != own {
-      if Array(owner.suffix(boot.count)) != boot { try dropWhatIsDamaged() }
       let file = try directory.descriptor.open(ownerName.span, [.write, .create, .truncate], mode: 0o600)
       try file.write(own)
     }
@@ -81,7 +76,7 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
     partialDigits = try findPartial()
   }
 
-  /// After a crash of the machine a file may not have what was written to it.
+  /// A file may not have what was written to it before; one that cannot be read has it not.
   private func dropWhatIsDamaged() throws {
     var listing = DirectoryListing()
     try listing.read(try contents.descriptor.reopenDirectory())
@@ -96,8 +91,8 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
       var offset: UInt64 = 0
       hasher.reset()
       while true {
-        let bytes = try file.read(at: offset, count: 256 << 10)
-        if bytes.isEmpty { break }
+        guard let bytes = try? file.read(at: offset, count: 256 << 10), !bytes.isEmpty else { break }
+        try checkForSignal()
         hasher.update(bytes)
         offset += UInt64(bytes.count)
         onWork(UInt64(bytes.count))

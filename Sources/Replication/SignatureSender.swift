@@ -81,7 +81,9 @@ final class SignatureSender: @unchecked Sendable {
       return []
     }
     bytesLeft -= row.size
-    let source = StoredSource(file, byteCount: row.size) { [self] in onRead($0) }
+    let source = StoppableSource(StoredSource(file, byteCount: row.size) { [self] in onRead($0) }) { [self] in
+      gate.locked { isStopped }
+    }
     let number = salt.reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
     return (try? Signature(of: source, blockBytes: BlockSize.remote(row.size), salt: number))?.encoded() ?? []
   }
@@ -95,5 +97,22 @@ final class SignatureSender: @unchecked Sendable {
       try channel.send(.signature, Array(part))
       if part.count < Wire.frameBytes { return }
     }
+  }
+}
+
+/// A file that is read no further when nobody wants its signature any more.
+private final class StoppableSource: ByteSource {
+  private let source: StoredSource
+  private let isStopped: () -> Bool
+  var byteCount: UInt64 { source.byteCount }
+
+  init(_ source: StoredSource, isStopped: @escaping () -> Bool) {
+    self.source = source
+    self.isStopped = isStopped
+  }
+
+  func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws -> Int {
+    if isStopped() { throw DeltaError.shortened }
+    return try source.read(into: buffer, at: offset)
   }
 }

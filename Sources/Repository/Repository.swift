@@ -239,12 +239,12 @@ public final class Repository: Sendable {
   }
 
   /// Makes every later rotation expire nothing, until it is released. A reason that stands already stays.
-  public func holdRotation(_ reason: String, at time: Timestamp) throws(Failure) {
+  public func holdRotation(_ reason: String, at time: Timestamp, isBetterReason: Bool = false) throws(Failure) {
     do {
       let file: Descriptor
       do throws(Errno) {
         file = try control.descriptor.open(
-          Self.rotationHoldName.span, [.write, .create, .exclusive], mode: 0o600)
+          Self.rotationHoldName.span, [.write, .create, isBetterReason ? .truncate : .exclusive], mode: 0o600)
       } catch {
         if error == .exists { return }
         throw error

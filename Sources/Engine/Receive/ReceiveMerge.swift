@@ -306,7 +306,9 @@ struct ReceiveMerge {
     }
     let name = record.bytes.span.extracting(row.name)
     let locksOut = !work.isRoot && row.metadata.permissions & 0o400 == 0
-    guard !locksOut, work.isFirst(toPlace: row.digest) else {
+    // An inode that has another name may be a published snapshot's: a server that was killed leaves such.
+    let isOwn = try contents.descriptor.status(of: digest.span).linkCount == 1
+    guard !locksOut, isOwn, work.isFirst(toPlace: row.digest) else {
       let old = try contents.descriptor.openToRead(digest.span)
       if let hints = try copy(old, try old.status(), row, ifDamaged: {}) { return hints }
       throw Failure(.failed, "the content of \(displayName(path(row))) changed while it was stored")

@@ -75,10 +75,12 @@ private func look(
   _ monitor: any Monitor
 ) throws {
   let suspect = try suspectChanges(from: previous, to: snapshot, moved: moved, in: repository, GuardLimits())
-  try repository.endRotationHold()
-  guard let suspect else { return }
+  guard let suspect else {
+    try repository.endRotationHold()
+    return
+  }
   let reason = "\(snapshot.name): \(displayName(suspect.path)): \(suspect.message)"
-  try repository.holdRotation(reason, at: now)
+  try repository.holdRotation(reason, at: now, isBetterReason: true)
   monitor.note("\(reason); look whether that is right; rotation is held there until: treering release")
 }
 
