@@ -81,11 +81,13 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
     var listing = DirectoryListing()
     try listing.read(try contents.descriptor.reopenDirectory())
     let hasher = SHA256()
+    var isWhole = true
     for entry in listing.entries {
       let name = Array(listing.bytes[entry.range])
       try checkForSignal()
       guard let file = try? contents.descriptor.openToRead(name.span) else {
         try contents.descriptor.unlink(name.span)
+        isWhole = false
         continue
       }
       var offset: UInt64 = 0
@@ -97,7 +99,15 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
         offset += UInt64(bytes.count)
         onWork(UInt64(bytes.count))
       }
-      if Array(hasher.finish().description.utf8) != name { try contents.descriptor.unlink(name.span) }
+      if Array(hasher.finish().description.utf8) != name {
+        try contents.descriptor.unlink(name.span)
+        isWhole = false
+      }
+    }
+    // What is sent again comes before the file that was coming, whose place it takes.
+    if !isWhole, let digits = try findPartial() {
+      let name = Self.partialPrefix + digits
+      try directory.descriptor.unlink(name.span)
     }
   }
 

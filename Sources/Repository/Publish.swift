@@ -71,11 +71,10 @@ public final class PendingSnapshot: Sendable {
   }
 
   /// Keeps what a run stored before it had to end, for the next one to link to: the catalog gets a name that
-  /// says in which life of the machine it was written. What the disk cannot be made to hold is not kept: it may be
-  /// taken away before the next run.
+  /// says in which life of the machine it was written. After a crash of the machine neither counts, because
+  /// nothing was made durable.
   public func keepUnfinished(_ summary: CatalogSummary, _ writer: FrameWriter) throws {
     try catalog.finish(summary, writer)
-    try repository.synchronize(pending.descriptor)
     let unfinished = name.bytes + (try Repository.unfinishedSuffix())
     try pending.descriptor.rename(name.catalogName.span, to: pending.descriptor, as: unfinished.span)
   }

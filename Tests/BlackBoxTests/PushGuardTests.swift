@@ -122,6 +122,53 @@ struct PushGuardTests {
     #expect(versions.status == 6 && versions.errorText.contains("\(first.name) is damaged"), "\(versions.errorText)")
   }
 
+  @Test("a server that is killed once it has published leaves nothing that a later push changes")
+  func killedAfterPublishing() throws {
+    let push = try PushWorld("push-killed-late")
+    let (source, program) = (push.world.source, try treeringBinary())
+    func snapshot(in repository: Tree) throws {
+      Thread.sleep(forTimeInterval: 1.1)
+      try tool(program, ["snapshot", source.root, "-q", "-r", repository.root])
+    }
+    try source.writeNoise("file", 300_000)
+    try snapshot(in: push.world.repository)
+    // The third is what would take away what came.
+    _ = try push.run(
+      remoteCommand: "strace -f -qq -o /dev/null -e trace=renameat2 -e inject=renameat2:signal=SIGKILL:when=3 "
+        + "\(program) serve")
+    let first = try push.names(push.far)
+    #expect(first.count == 1 && push.far.exists(".treering/pending/" + first[0] + ".push"))
+    // A snapshot of the same host there shares the inode, and goes on having it.
+    try snapshot(in: push.far)
+    try tool(program, ["rotate", "--expire", first[0], "-r", push.far.root])
+    let own = try push.names(push.far)
+    #expect(own.count == 1 && own != first)
+    try tool("sh", ["-c", "chmod 600 file; touch -d '3 days ago' file"], in: source.root)
+    try snapshot(in: push.world.repository)
+    try push.push()
+    #expect(try push.names(push.far).count == 2)
+    let verified = try push.there(["verify"])
+    #expect(verified.status == 0, "\(verified.outputText)")
+  }
+
+  @Test("what came before a connection was lost is believed only where it still is what it was")
+  func lostBetweenConnections() throws {
+    let push = try PushWorld("push-lost-between")
+    try push.world.source.writeNoise("a", 4 << 20, seed: 1)
+    try push.world.source.writeNoise("b", 8 << 20, seed: 2)
+    try push.snapshot()
+    _ = try push.run(ssh: push.cut(after: 6 << 20))
+    // As after a disk was taken away and put back: the size is there, the bytes are not.
+    try tool(
+      "sh",
+      ["-c", "for f in *.push/contents/*; do s=$(stat -c %s $f); truncate -s 0 $f; truncate -s $s $f; done; test $s -gt 0"],
+      in: push.far.root / ".treering/pending")
+    try push.push()
+    try push.expectSame()
+    let verified = try push.there(["verify"])
+    #expect(verified.status == 0, "\(verified.outputText)")
+  }
+
   @Test("ssh that ends first at Ctrl-C is an interruption, and no lost connection")
   func interrupted() throws {
     let push = try PushWorld("push-interrupted")
