@@ -1,5 +1,6 @@
 public import Catalog
 public import Posix
+internal import Synchronization
 
 /// The snapshot that is being built in `.treering/pending`: never listed, never linked from.
 public final class PendingSnapshot: Sendable {
@@ -71,10 +72,11 @@ public final class PendingSnapshot: Sendable {
   }
 
   /// Keeps what a run stored before it had to end, for the next one to link to: the catalog gets a name that
-  /// says in which life of the machine it was written. After a crash of the machine neither counts, because
-  /// nothing was made durable.
+  /// says in which life of the machine it was written. What the disk cannot be made to hold is not kept: it may be
+  /// taken away before the next run.
   public func keepUnfinished(_ summary: CatalogSummary, _ writer: FrameWriter) throws {
     try catalog.finish(summary, writer)
+    try repository.synchronize(pending.descriptor)
     let unfinished = name.bytes + (try Repository.unfinishedSuffix())
     try pending.descriptor.rename(name.catalogName.span, to: pending.descriptor, as: unfinished.span)
   }
@@ -175,6 +177,7 @@ extension Repository {
   /// counts any more then: neither what interrupted runs have stored, nor what came of pushes.
   public func synchronize(_ descriptor: borrowing Descriptor) throws(Errno) {
     do { try descriptor.synchronizeFileSystem() } catch {
+      hasLostWrites.store(true, ordering: .relaxed)
       try? discardUnfinished()
       for name in (try? incomingSnapshots()) ?? [] { try? discardIncoming(name) }
       throw error
@@ -227,7 +230,7 @@ extension Repository {
           try finishExpiring(name)
         } else if try pending.descriptor.status(of: found.span).kind == .directory {
           // Half a snapshot is as good a spare as a whole one.
-          let isTree = SnapshotName(found) != nil
+          let isTree = SnapshotName(found) != nil && !hasLostWrites.load(ordering: .relaxed)
           let isSpare = isTree ? try keepAsSpare(found, of: pending) : false
           if !isSpare { try discard(found, of: pending) }
         } else {

@@ -1,6 +1,7 @@
 public import Catalog
 public import Posix
 internal import Settings
+internal import Synchronization
 
 /// An open repository: the directory that holds the snapshots, and `.treering` inside it.
 public final class Repository: Sendable {
@@ -12,6 +13,9 @@ public final class Repository: Sendable {
   public let id: [UInt8]
   /// Device and inode of the root: whatever path leads to it, it is never descended into.
   public let identity: FileStatus
+  /// True from when the disk has said that it lost something: of an unpublished tree not even the directories can
+  /// serve the next snapshot then.
+  let hasLostWrites = Atomic<Bool>(false)
 
   static let controlName = Array(".treering".utf8)
   static let markName = Array("repository.toml".utf8)
