@@ -242,7 +242,8 @@ public final class Repository: Sendable {
     }
   }
 
-  /// Makes every later rotation expire nothing, until it is released. A reason that stands already stays.
+  /// Makes every later rotation expire nothing, until it is released. A reason that stands already stays,
+  /// unless this one `isBetterReason`; in between rotation is held all the same.
   public func holdRotation(_ reason: String, at time: Timestamp, isBetterReason: Bool = false) throws(Failure) {
     do {
       let file: Descriptor
