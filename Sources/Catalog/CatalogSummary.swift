@@ -35,6 +35,10 @@ public struct CatalogSummary: Sendable {
   public var label: [UInt8] = []
   /// Absolute paths, as they appear below the label.
   public var sources: [[UInt8]] = []
+  /// Sources that were asked for and were not there, so the snapshot has nothing of them.
+  public var absentSources: [[UInt8]] = []
+  /// Directories of other labels that an adopted tree has, from the snapshot's root: `web01/etc`.
+  public var otherSources: [[UInt8]] = []
   /// The file systems that the sources were on.
   public var mounts: [MountRecord] = []
   /// The repository the stored inode numbers belong to.
@@ -57,7 +61,7 @@ public struct CatalogSummary: Sendable {
   private enum Tag: UInt16 {
     case rootPlace = 1
     case rootDigest, totals, sequence, started, finished, outcome, counts, copied, label, source
-    case repository, fileSystem, program, mount, received
+    case repository, fileSystem, program, mount, received, absentSource, otherSource
   }
 
   /// Tag, length, value: a reader passes over tags it does not know.
@@ -104,6 +108,8 @@ public struct CatalogSummary: Sendable {
     }
     field(.label) { $0.append(label.span) }
     for source in sources { field(.source) { $0.append(source.span) } }
+    for source in absentSources { field(.absentSource) { $0.append(source.span) } }
+    for source in otherSources { field(.otherSource) { $0.append(source.span) } }
     field(.repository) { $0.append(repositoryID.span) }
     field(.fileSystem) { $0.append(fileSystemID) }
     field(.program) { $0.append(program.span) }
@@ -164,6 +170,8 @@ public struct CatalogSummary: Sendable {
         summary.bytesCopied = try value.integer()
       case .label: summary.label = Array(raw[range])
       case .source: summary.sources.append(Array(raw[range]))
+      case .absentSource: summary.absentSources.append(Array(raw[range]))
+      case .otherSource: summary.otherSources.append(Array(raw[range]))
       case .repository: summary.repositoryID = Array(raw[range])
       case .fileSystem: summary.fileSystemID = try value.integer()
       case .program: summary.program = Array(raw[range])

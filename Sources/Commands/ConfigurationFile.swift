@@ -52,6 +52,12 @@ struct ConfigurationFile {
 
   var repositoryPath: [UInt8]? { settings.repository.map { Array($0.utf8) } }
 
+  /// The sources, and the label that they are below; `nil` where none is named.
+  var sourceSet: SourceSet? {
+    settings.sources.isEmpty
+      ? nil : SourceSet(label: Array(settings.label.utf8), paths: settings.sources.map { Array($0.path.utf8) })
+  }
+
   var policy: RetentionPolicy {
     let retention = settings.retention
     var policy = RetentionPolicy(

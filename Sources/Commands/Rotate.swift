@@ -14,7 +14,7 @@ struct RotateCommand: RunnableCommand {
       A snapshot is a member of a set when it is the first good one of its hour, day, ISO week, month or \
       year, in local time; each set keeps its newest members. The newest snapshot, the newest good one of \
       each source and held ones never expire, and nothing expires while rotation is held or the clock is \
-      wrong. Without --keep, --keep-last and --keep-within what was applied last is applied again: at first \
+      wrong. With --expire the named snapshots expire, and no others. Without --keep, --keep-last and --keep-within what was applied last is applied again: at first \
       hourly=24 daily=7 weekly=4 monthly=12 yearly=3. With one of them, a set that is not named keeps none.
 
       Example:
@@ -41,7 +41,7 @@ struct RotateCommand: RunnableCommand {
     transform: freeSpace("--minimum-free"))
   var minimumFree: MinimumFree?
 
-  @Option(help: ArgumentHelp("Expire this one, whatever set it is in.", valueName: "snapshot"))
+  @Option(help: ArgumentHelp("Expire this one, whatever set it is in, and no other.", valueName: "snapshot"))
   var expire: [String] = []
 
   @Flag(help: "Delete all that expires, and keep none to be made into the next snapshot.")
@@ -55,16 +55,23 @@ struct RotateCommand: RunnableCommand {
 
   func execute() throws -> ExitStatus {
     if let keepLast, keepLast < 0 { throw Failure(.usage, "--keep-last takes a number from 0 on") }
+    let saysWhatToKeep = !keep.isEmpty || keepLast != nil || keepWithin != nil || minimumFree != nil
+    if !expire.isEmpty, saysWhatToKeep {
+      throw Failure(
+        .usage, "--expire expires the named snapshots and no others, so it goes with no --keep and no --minimum-free",
+        hint: "apply a policy with a command of its own")
+    }
     Posix.Process.rememberSignals()
     let repository = try common.openRepository()
     let list = try repository.snapshots()
     // What the configuration says counts for its own repository.
     let configured = try common.configuration(of: repository)
-    let options = RotationOptions(
+    var options = RotationOptions(
       policy: try policy(repository, configured), minimumFree: minimumFree ?? configured?.minimumFree,
       keepsSpare: !noSpare && configured?.settings.keepSpare ?? true,
       unwanted: Set(try expire.map { try repository.resolve($0, in: list).name }), isDry: dryRun,
       threads: threads.count)
+    options.wanted = configured?.sourceSet
     let result =
       dryRun
       ? try rotate(repository, options)
@@ -132,8 +139,10 @@ struct RotateCommand: RunnableCommand {
     }
     if let obstacle = result.plan.obstacle { Console.complain("nothing expires: \(obstacle)") }
     for (snapshot, decision) in Self.staying(result, unwanted) {
-      let why = decision.reasons.filter(\.isProtection).map(\.words).joined(separator: ", ")
-      Console.complain("\(snapshot.name) stays, although --expire names it: \(why)")
+      let why = decision.reasons.filter { $0.isProtection || $0 == .inUse }
+      let advice = Self.advice(why, snapshot.name).map { "; \($0)" } ?? ""
+      Console.complain(
+        "\(snapshot.name) stays, although --expire names it: \(why.map(\.words).joined(separator: ", "))\(advice)")
     }
     return Self.status(of: result, unwanted: unwanted)
   }
@@ -149,6 +158,16 @@ struct RotateCommand: RunnableCommand {
     _ result: RotationResult, _ unwanted: Set<SnapshotName>
   ) -> [(Snapshot, RetentionDecision)] {
     zip(result.snapshots, result.plan.decisions).filter { unwanted.contains($0.name) && !$1.expires }
+  }
+
+  /// The remedy where a snapshot that should expire is protected.
+  private static func advice(_ reasons: [RetentionDecision.Reason], _ name: SnapshotName) -> String? {
+    if reasons.contains(.held) { return "let it go first, with: treering release \(name)" }
+    if reasons.contains(.inUse) { return "try again when that has ended" }
+    if reasons.contains(.newest) || reasons.contains(.newestGood) {
+      return "take a newer one of the same sources first"
+    }
+    return nil
   }
 
   private static func rows(_ result: RotationResult) -> [[String]] {
@@ -212,6 +231,7 @@ extension RetentionDecision.Reason {
     case .last(let rank): "last \(rank)"
     case .within: "young enough"
     case .nothingExpires: "nothing expires now"
+    case .notNamed: "not named by --expire"
     case .inNoSet: "in no set"
     case .unwanted: "you said so"
     case .space: "space is short"
@@ -229,6 +249,7 @@ extension RetentionDecision.Reason {
     case .last(let rank): "last.\(rank)"
     case .within: "within"
     case .nothingExpires: "nothing_expires"
+    case .notNamed: "not_named"
     case .inNoSet: "in_no_set"
     case .unwanted: "unwanted"
     case .space: "space"

@@ -56,8 +56,10 @@ final class PushSession {
       throw WireError("a client has an impossible id")
     }
     sent = try CatalogSummary(encoded: try reader.text(limit: Wire.frameBytes))
-    guard sent.label.isEmpty || isComponent(sent.label), sent.sources.count <= Wire.sources,
-      sent.sources.allSatisfy(Self.isSource), sent.outcome != .unfinished,
+    let slash = UInt8(ascii: "/")
+    let sources = sent.sources + sent.absentSources + sent.otherSources.map { [slash] + $0 }
+    guard sent.label.isEmpty || isComponent(sent.label), sources.count <= Wire.sources,
+      sources.allSatisfy(Self.isSource), sent.outcome != .unfinished,
       [sent.started, sent.finished].allSatisfy({ Self.seconds.contains($0.seconds) })
     else { throw WireError("a snapshot has an impossible description") }
     for _ in 0..<(try reader.count(Wire.candidates)) { candidates.append(try reader.digest()) }

@@ -102,6 +102,8 @@ final class ReadingSession {
     if bytes.count <= Wire.frameBytes - 8192 { return bytes }
     var short = summary
     short.sources = []
+    short.absentSources = []
+    short.otherSources = []
     short.mounts = []
     return short.encoded
   }

@@ -10,14 +10,17 @@ extension Snapshot {
       name: name.description, time: seconds,
       local: LocalTime(fields: Clock.localFields(seconds), of: seconds),
       isGood: summary.outcome == .complete && !isDamaged, isHeld: isHeld, isUnwanted: isUnwanted,
-      sources: summary.sources.map { summary.label + [UInt8(ascii: "/")] + $0 })
+      sources: SourceSet(label: summary.label, paths: summary.sources).keys + summary.otherSources)
   }
 }
 
 extension Repository {
   /// What retention decides of the snapshots in a list, in its order.
+  ///
+  /// Where some are `unwanted`, these alone may expire; `wanted` are the sources that are still to be backed up.
   public func retention(
-    of list: SnapshotList, _ policy: RetentionPolicy, now: Timestamp, unwanted: Set<SnapshotName> = []
+    of list: SnapshotList, _ policy: RetentionPolicy, now: Timestamp, unwanted: Set<SnapshotName> = [],
+    wanted: SourceSet? = nil
   ) throws(Failure) -> RetentionPlan {
     let held = try marks(.held)
     let damaged = try marks(.damaged)
@@ -26,7 +29,7 @@ extension Repository {
       list.snapshots.map {
         $0.retained(
           isHeld: held[$0.name] != nil, isDamaged: damaged[$0.name] != nil, isUnwanted: unwanted.contains($0.name))
-      }, policy, now: now.seconds, obstacle: obstacle, accepted: acceptedGap())
+      }, policy, now: now.seconds, obstacle: obstacle, accepted: acceptedGap(), wanted: wanted?.keys ?? [])
   }
 
   /// The members of each set, the newest first, by the policy that was last applied.

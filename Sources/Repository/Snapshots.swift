@@ -122,8 +122,9 @@ extension Repository {
 }
 
 extension SnapshotStore {
-  /// The member of a set that `hourly.0` means, counted from the newest; `nil` for a reference of another form.
-  private func member(_ reference: String, of list: SnapshotList) throws(Failure) -> Snapshot? {
+  /// The members of a set from the one that `hourly.0` means on, counted from the newest; `nil` for a reference of
+  /// another form.
+  private func members(from reference: String, of list: SnapshotList) throws(Failure) -> [Snapshot]? {
     let parts = reference.split(separator: ".", omittingEmptySubsequences: false)
     guard parts.count == 2, let set = SnapshotSet(rawValue: String(parts[0])),
       let rank = Int(parts[1]), rank >= 0
@@ -135,41 +136,47 @@ extension SnapshotStore {
         "the set \(set.rawValue) of \(displayName(path)) has \(members.count) \(members.count == 1 ? "member" : "members"), so there is no \(reference)",
         hint: "0 is the newest; see: treering list --repository \(displayName(path))")
     }
-    return list.snapshots.first { $0.name == members[rank] }
+    return members[rank...].compactMap { name in list.snapshots.first { $0.name == name } }
   }
 
-  /// Finds the snapshot that the operator means: `latest`, a full name, a member of a set (`daily.0`), or the
-  /// beginning of a name, of which the newest that begins so is taken. A damaged one that is newer is never passed
-  /// over in silence.
-  public func resolve(_ reference: String, in list: SnapshotList) throws(Failure) -> Snapshot {
+  /// The snapshots that the operator may mean, at least one, the newest first: `latest`, a full name, a member of a
+  /// set (`daily.0`) and the older ones, or the beginning of a name. Without a path the first is meant, and with one
+  /// the first that has it. A damaged one that is newer is never passed over in silence.
+  public func candidates(_ reference: String, in list: SnapshotList) throws(Failure) -> [Snapshot] {
     let shown = displayName(Array(reference.utf8))
-    func checked(_ snapshot: Snapshot?, _ isMeant: (String) -> Bool) throws(Failure) -> Snapshot? {
+    func checked(_ snapshots: [Snapshot], _ isMeant: (String) -> Bool) throws(Failure) -> [Snapshot] {
       let newer = list.damaged.filter {
         isMeant($0.name.description)
-          && $0.name.description > snapshot?.name.description ?? ""
+          && $0.name.description > snapshots.first?.name.description ?? ""
       }.max { $0.name.description < $1.name.description }
       if let newer {
         throw Failure(
           .damaged, "the snapshot \(newer.name) cannot be used: \(newer.reason)",
           hint: "name another; see: treering list --repository \(displayName(path))")
       }
-      return snapshot
+      return snapshots
     }
     if reference == "latest" {
-      if let newest = try checked(list.newest, { _ in true }) { return newest }
+      let all = try checked(list.snapshots.reversed(), { _ in true })
+      if !all.isEmpty { return all }
       throw Failure(
         .usage, "the repository \(displayName(path)) has no snapshot yet",
         hint: "take one with: treering snapshot SOURCE --repository \(displayName(path))")
     }
     if let snapshot = list.snapshots.last(where: { $0.name.description == reference }) {
-      return snapshot
+      return [snapshot]
     }
-    if let snapshot = try member(shown, of: list) { return snapshot }
+    if let members = try members(from: shown, of: list), !members.isEmpty { return members }
     let isMeant = { (name: String) in !reference.isEmpty && name.hasPrefix(reference) }
-    let candidate = list.snapshots.last { isMeant($0.name.description) }
-    if let snapshot = try checked(candidate, isMeant) { return snapshot }
+    let found = try checked(list.snapshots.reversed().filter { isMeant($0.name.description) }, isMeant)
+    if !found.isEmpty { return found }
     throw Failure(
       .usage, "there is no snapshot \"\(shown)\" in \(displayName(path))",
       hint: "see: treering list --repository \(displayName(path))")
+  }
+
+  /// Finds the snapshot that the operator means without a path.
+  public func resolve(_ reference: String, in list: SnapshotList) throws(Failure) -> Snapshot {
+    try candidates(reference, in: list)[0]
   }
 }

@@ -1,6 +1,6 @@
 /// How many snapshots are kept.
 public struct RetentionPolicy: Hashable, Sendable {
-  /// How many of its newest members each set keeps; without a number it keeps none.
+  /// Of how many of its newest periods each set keeps the members; without a number it keeps none.
   public var keep: [SnapshotSet: Int]
   /// The newest so many are kept whatever set they are in.
   public var keepLast: Int
@@ -68,6 +68,8 @@ public struct RetentionDecision: Sendable, Equatable {
     case within
     /// It would expire, but nothing expires in this rotation.
     case nothingExpires
+    /// The operator asked for the end of others only.
+    case notNamed
     case inNoSet
     case unwanted
     /// The file system has too little room.
@@ -106,28 +108,23 @@ public struct RetentionPlan: Sendable {
 
 /// Decides what is kept, from the snapshots alone; oldest first, in the order of their sequence numbers.
 ///
-/// A set's member is the first good snapshot of its period that has a source, or, where the period has none, the
-/// first: each source has members of its own, so that those which are taken by turns do not push each other out.
+/// A member of a set is the first good snapshot of a period that has a source, or, where the period has none, the
+/// first that has it. So a snapshot of some sources never takes the place of one of all. A set keeps the members of
+/// its newest periods.
 /// `obstacle` is what the caller knows: rotation is held. Nothing expires either where the clock cannot be
-/// right, unless somebody looked when `accepted` was the newest: but for what the operator wants to be rid of.
+/// right, unless somebody looked when `accepted` was the newest.
+///
+/// Where the operator wants to be rid of some snapshots, these expire and no others. `wanted` are the sources that
+/// are still to be backed up, label first; those of the newest snapshot are too.
 public func retentionPlan(
   _ snapshots: [RetainedSnapshot], _ policy: RetentionPolicy, now: Int64, obstacle: String? = nil,
-  accepted: String? = nil
+  accepted: String? = nil, wanted: [[UInt8]] = []
 ) -> RetentionPlan {
+  let isAsked = snapshots.contains(where: \.isUnwanted)
   let sources = placesOfSources(snapshots)
-  var reasons = [[RetentionDecision.Reason]](repeating: [], count: snapshots.count)
-  for places in sources.values {
-    if let newest = places.last(where: { snapshots[$0].isGood }) ?? places.last,
-      !reasons[newest].contains(.newestGood)
-    {
-      reasons[newest].append(.newestGood)
-    }
-  }
-  if let last = snapshots.indices.last { reasons[last].insert(.newest, at: 0) }
-  for index in snapshots.indices where snapshots[index].isHeld { reasons[index].append(.held) }
+  var reasons = protections(snapshots, sources, wanted: isAsked ? wanted : nil, now: now)
   for set in SnapshotSet.allCases {
-    let kept = sources.values.flatMap { members(snapshots, at: $0, of: set).suffix(policy.keep[set] ?? 0) }
-    for (rank, index) in Set(kept).sorted().reversed().enumerated() {
+    for (rank, index) in members(snapshots, sources, of: set, periods: policy.keep[set] ?? 0).enumerated() {
       reasons[index].append(.member(set, rank: rank))
     }
   }
@@ -139,18 +136,47 @@ public func retentionPlan(
     }
   }
 
-  var plan = RetentionPlan(decisions: [], obstacle: obstacle)
-  if obstacle == nil { (plan.obstacle, plan.mustBeReleased) = clockTrouble(snapshots, policy, now, accepted) }
+  var plan = RetentionPlan(decisions: [], obstacle: isAsked ? nil : obstacle)
+  if !isAsked, obstacle == nil {
+    (plan.obstacle, plan.mustBeReleased) = clockTrouble(snapshots, policy, now, accepted)
+  }
   plan.decisions = snapshots.indices.map { index in
     let isProtected = reasons[index].contains { [.newest, .newestGood, .held].contains($0) }
     if snapshots[index].isUnwanted && !isProtected {
       return RetentionDecision(reasons: [.unwanted], expires: true)
     }
     if !reasons[index].isEmpty { return RetentionDecision(reasons: reasons[index], expires: false) }
+    if isAsked { return RetentionDecision(reasons: [.notNamed], expires: false) }
     if plan.obstacle != nil { return RetentionDecision(reasons: [.nothingExpires], expires: false) }
     return RetentionDecision(reasons: [.inNoSet], expires: true)
   }
   return plan
+}
+
+/// Why snapshots stay whatever the policy says.
+///
+/// With `wanted` the operator asks for the end of some. Then a source that nobody wants any more keeps none, and a
+/// snapshot from the future, taken by a wrong clock, does not stand for one of the present.
+private func protections(
+  _ snapshots: [RetainedSnapshot], _ sources: [[UInt8]: [Int]], wanted: [[UInt8]]?, now: Int64
+) -> [[RetentionDecision.Reason]] {
+  var reasons = [[RetentionDecision.Reason]](repeating: [], count: snapshots.count)
+  func isOfThePresent(_ index: Int) -> Bool { !snapshots[index].isUnwanted || snapshots[index].time <= now }
+  let newest = snapshots.indices.last { wanted == nil || isOfThePresent($0) } ?? snapshots.indices.last
+  var current: Set<[UInt8]>?
+  if let wanted, let newest {
+    current = Set(wanted)
+    current!.formUnion(snapshots[newest].sources.isEmpty ? Array(sources.keys) : snapshots[newest].sources)
+  }
+  for (source, places) in sources where current?.contains(source) ?? true {
+    let present = wanted == nil ? places : places.filter(isOfThePresent)
+    func newestGood(_ places: [Int]) -> Int? { places.last { snapshots[$0].isGood } }
+    guard let kept = newestGood(present) ?? newestGood(places) ?? present.last ?? places.last else { continue }
+    if !reasons[kept].contains(.newestGood) { reasons[kept].append(.newestGood) }
+  }
+  if let newest { reasons[newest].insert(.newest, at: 0) }
+  for index in snapshots.indices where snapshots[index].isHeld { reasons[index].append(.held) }
+  return reasons
 }
 
 /// Where the snapshots are that have a source, oldest first. One that was made elsewhere, and does not say of what it
@@ -166,15 +192,26 @@ private func placesOfSources(_ snapshots: [RetainedSnapshot]) -> [[UInt8]: [Int]
   return places
 }
 
-/// The members of a set among those at some places, oldest first.
-private func members(_ snapshots: [RetainedSnapshot], at indices: [Int], of set: SnapshotSet) -> [Int] {
-  var places: [[Int]: Int] = [:]
-  for index in indices where !snapshots[index].isUnwanted {
-    let key = set.key(snapshots[index].local)
-    if let first = places[key], snapshots[first].isGood || !snapshots[index].isGood { continue }
-    places[key] = index
+/// The members of a set in its newest periods, the newest first.
+private func members(
+  _ snapshots: [RetainedSnapshot], _ sources: [[UInt8]: [Int]], of set: SnapshotSet, periods count: Int
+) -> [Int] {
+  var all: Set<Int> = []
+  for places in sources.values {
+    var firsts: [[Int]: Int] = [:]
+    for index in places where !snapshots[index].isUnwanted {
+      let key = set.key(snapshots[index].local)
+      if let first = firsts[key], snapshots[first].isGood || !snapshots[index].isGood { continue }
+      firsts[key] = index
+    }
+    all.formUnion(firsts.values)
   }
-  return places.values.sorted()
+  var periods: Set<[Int]> = []
+  return all.sorted(by: >).filter { index in
+    let key = set.key(snapshots[index].local)
+    if periods.count < count { periods.insert(key) }
+    return periods.contains(key)
+  }
 }
 
 /// Longer than any machine that is in use stands still.
@@ -183,8 +220,6 @@ private let implausibleGapSeconds: Int64 = 366 * 86_400
 private func clockTrouble(
   _ snapshots: [RetainedSnapshot], _ policy: RetentionPolicy, _ now: Int64, _ accepted: String?
 ) -> (String?, Bool) {
-  // What somebody wants to be rid of may be what was taken at a wrong time.
-  let snapshots = snapshots.filter { !$0.isUnwanted }
   guard let newest = snapshots.last else { return (nil, false) }
   if let future = snapshots.last(where: { $0.time > now }) {
     return (

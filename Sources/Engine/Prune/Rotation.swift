@@ -17,8 +17,10 @@ public struct RotationOptions: Sendable {
   public var neededBytes: UInt64 = 0
   /// An expired snapshot is kept, to become the next one.
   public var keepsSpare: Bool
-  /// Snapshots to expire although they are in a set.
+  /// Snapshots to expire although they are in a set; no others expire then, and the policy is not remembered.
   public var unwanted: Set<SnapshotName>
+  /// The sources that are still to be backed up: the newest good snapshot of each is not to be had for `unwanted`.
+  public var wanted: SourceSet?
   public var isDry: Bool
   public var threads: Int
 
@@ -72,10 +74,10 @@ private func planAndExpire(
   var list = try repository.snapshots()
   let now = Clock.now()
   let plan = try repository.retention(
-    of: list, options.policy, now: now, unwanted: options.unwanted)
+    of: list, options.policy, now: now, unwanted: options.unwanted, wanted: options.wanted)
   var result = RotationResult(snapshots: list.snapshots, plan: plan, damaged: list.damaged)
   var isShort = false
-  if let minimum = options.minimumFree {
+  if let minimum = options.minimumFree, options.unwanted.isEmpty {
     isShort = try thin(&result, minimum, repository, options)
   }
   var claims: [SnapshotUse] = []
@@ -92,12 +94,15 @@ private func planAndExpire(
   if plan.mustBeReleased, let obstacle = plan.obstacle {
     try repository.holdRotation(obstacle, at: now)
   }
-  try repository.remember(options.policy)
+  if options.unwanted.isEmpty { try repository.remember(options.policy) }
   let expired = result.expired
   let names = Set(expired.map(\.name))
   list.snapshots.removeAll { names.contains($0.name) }
   // The links first: none may name what is gone.
   try repository.updateSets(list)
+  if let newest = list.newest, names.contains(result.snapshots.last!.name) {
+    try repository.pointLatest(to: newest.name)
+  }
   let keepsSpare = options.keepsSpare && !isShort
   for snapshot in expired {
     // The newest of them is the most like the next one.

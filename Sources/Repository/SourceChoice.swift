@@ -1,0 +1,45 @@
+public import Catalog
+public import Retention
+
+/// Sources that belong together, such as those of a configuration.
+public struct SourceSet: Sendable, Equatable {
+  /// The directory inside a snapshot that the sources are below.
+  public var label: [UInt8]
+  /// Absolute paths, as a catalog names them.
+  public var paths: [[UInt8]]
+
+  public init(label: [UInt8], paths: [[UInt8]]) {
+    self.label = label
+    self.paths = paths
+  }
+
+  /// Each with its label first: what tells a source from those of other hosts.
+  var keys: [[UInt8]] { paths.map { label + [UInt8(ascii: "/")] + $0.drop { $0 == UInt8(ascii: "/") } } }
+
+  /// The number of these sources that a snapshot was asked for: those that were absent count.
+  func count(in summary: CatalogSummary) -> Int {
+    guard summary.label == label else { return 0 }
+    let known = Set(summary.sources + summary.absentSources)
+    return paths.count { known.contains($0) }
+  }
+}
+
+extension SnapshotStore {
+  /// The newest snapshot of some sources, or the newest member of `set` of them; the newest of all without sources.
+  ///
+  /// A snapshot of some of them never stands for the others: one of all of them is meant. Where there is none,
+  /// for instance because a source is new, it is the newest of those that have the most. `nil` where none has any.
+  public func newest(
+    of sources: SourceSet?, in set: SnapshotSet? = nil, among list: SnapshotList
+  ) throws(Failure) -> Snapshot? {
+    var candidates = list.snapshots
+    if let set {
+      let members = Set(try members(of: list)[set] ?? [])
+      candidates = candidates.filter { members.contains($0.name) }
+    }
+    guard let sources else { return candidates.last }
+    let counts = candidates.map { sources.count(in: $0.summary) }
+    guard let most = counts.max(), most > 0 else { return nil }
+    return candidates[counts.lastIndex(of: most)!]
+  }
+}
