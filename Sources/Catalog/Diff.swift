@@ -42,15 +42,15 @@ public func compareCatalogs(
   _ left: CatalogReader, _ right: CatalogReader, under path: [[UInt8]] = [],
   report: (Change) throws -> Void
 ) throws {
-  struct Pair {
+  struct Directories {
     var left: Subtree?
     var right: Subtree?
     var path: [[UInt8]]
   }
-  var stack: [Pair] = []
+  var stack: [Directories] = []
   let a = try left.find(path)
   let b = try right.find(path)
-  var first = Pair(left: nil, right: nil, path: path)
+  var first = Directories(left: nil, right: nil, path: path)
   if case .directory(_, let subtree) = a { first.left = subtree }
   if case .directory(_, let subtree) = b { first.right = subtree }
   var leftFile: (FileRow, DirectoryRecord)?
@@ -68,49 +68,45 @@ public func compareCatalogs(
     try reportDirectory(l, r, pair.path, report)
     var leftFiles = try l.map { try FileCursor($0) }
     var rightFiles = try r.map { try FileCursor($0) }
-    while true {
-      let x = leftFiles?.current
-      let y = rightFiles?.current
-      let order: Int
-      switch (x, y) {
-      case (nil, nil): order = 2
-      case (_, nil): order = -1
-      case (nil, _): order = 1
-      case (let x?, let y?):
-        order = compareNames(
-          l!.bytes.span.extracting(x.name), r!.bytes.span.extracting(y.name))
+    while let file = Pair(leftFiles?.current, rightFiles?.current, by: {
+      compareNames(l!.bytes.span.extracting($0.name), r!.bytes.span.extracting($1.name))
+    }) {
+      switch file {
+      case .left(let row):
+        try reportFiles((row, l!), nil, pair.path + [Array(l!.bytes[row.name])], report)
+        try leftFiles!.advance()
+      case .right(let row):
+        try reportFiles(nil, (row, r!), pair.path + [Array(r!.bytes[row.name])], report)
+        try rightFiles!.advance()
+      case .both(let a, let b):
+        if !l!.hasSameContent(a, r!, b) {
+          try reportFiles((a, l!), (b, r!), pair.path + [Array(l!.bytes[a.name])], report)
+        }
+        try leftFiles!.advance()
+        try rightFiles!.advance()
       }
-      if order == 2 { break }
-      if order != 0 || !l!.hasSameContent(x!, r!, y!) {
-        let name = order <= 0 ? Array(l!.bytes[x!.name]) : Array(r!.bytes[y!.name])
-        try reportFiles(
-          order <= 0 ? (x!, l!) : nil, order >= 0 ? (y!, r!) : nil, pair.path + [name], report)
-      }
-      if order <= 0 { try leftFiles!.advance() }
-      if order >= 0 { try rightFiles!.advance() }
     }
-    let leftRows = try leftFiles?.directories() ?? []
-    let rightRows = try rightFiles?.directories() ?? []
-    var next: [Pair] = []
-    var i = 0
-    var j = 0
-    while i < leftRows.count || j < rightRows.count {
-      let order =
-        i == leftRows.count
-        ? 1
-        : j == rightRows.count
-          ? -1
-          : compareNames(
-            l!.bytes.span.extracting(leftRows[i].name), r!.bytes.span.extracting(rightRows[j].name))
-      if order != 0 || leftRows[i].digest != rightRows[j].digest {
-        let name = order <= 0 ? l!.bytes[leftRows[i].name] : r!.bytes[rightRows[j].name]
-        next.append(
-          Pair(
-            left: order <= 0 ? Subtree(leftRows[i]) : nil,
-            right: order >= 0 ? Subtree(rightRows[j]) : nil, path: pair.path + [Array(name)]))
+    var leftRows = try (leftFiles?.directories() ?? [])[...]
+    var rightRows = try (rightFiles?.directories() ?? [])[...]
+    var next: [Directories] = []
+    while let row = Pair(leftRows.first, rightRows.first, by: {
+      compareNames(l!.bytes.span.extracting($0.name), r!.bytes.span.extracting($1.name))
+    }) {
+      switch row {
+      case .left(let row):
+        next.append(Directories(left: Subtree(row), right: nil, path: pair.path + [Array(l!.bytes[row.name])]))
+        leftRows.removeFirst()
+      case .right(let row):
+        next.append(Directories(left: nil, right: Subtree(row), path: pair.path + [Array(r!.bytes[row.name])]))
+        rightRows.removeFirst()
+      case .both(let a, let b):
+        if a.digest != b.digest {
+          next.append(
+            Directories(left: Subtree(a), right: Subtree(b), path: pair.path + [Array(l!.bytes[a.name])]))
+        }
+        leftRows.removeFirst()
+        rightRows.removeFirst()
       }
-      if order <= 0 { i += 1 }
-      if order >= 0 { j += 1 }
     }
     stack.append(contentsOf: next.reversed())
   }

@@ -264,8 +264,8 @@ public struct DirectoryRecord: Sendable {
       while row < rows.count {
         let order = compareNames(
           bytes.span.extracting(rows[row].name), bytes.span.extracting(name))
-        guard order != 0 else { throw CatalogError("two entries of a directory have one name") }
-        if order > 0 { break }
+        guard order != .same else { throw CatalogError("two entries of a directory have one name") }
+        if order == .after { break }
         row += 1
       }
     }

@@ -44,16 +44,23 @@ private func hexEscape(_ byte: UInt8) -> String {
   return "\\x" + (digits.count == 1 ? "0" : "") + digits
 }
 
-/// The order of names everywhere: by bytes, a prefix first. Negative, zero or positive.
+/// Where the first of two names stands beside the second.
+@frozen
+public enum NameOrder: Sendable {
+  case before, same, after
+}
+
+/// The order of names everywhere: by bytes, a prefix first.
 @inlinable
-public func compareNames(_ a: Span<UInt8>, _ b: Span<UInt8>) -> Int {
+public func compareNames(_ a: Span<UInt8>, _ b: Span<UInt8>) -> NameOrder {
   let shared = min(a.count, b.count)
   var i = 0
   while i < shared {
     let x = a[unchecked: i]
     let y = b[unchecked: i]
-    if x != y { return x < y ? -1 : 1 }
+    if x != y { return x < y ? .before : .after }
     i &+= 1
   }
-  return a.count - b.count
+  if a.count == b.count { return .same }
+  return a.count < b.count ? .before : .after
 }

@@ -33,9 +33,9 @@ public struct FileCursor {
   ) throws(CatalogError) -> FileRow? {
     while let file = current {
       let order = compareNames(record.bytes.span.extracting(file.name), name)
-      if order > 0 { return nil }
+      if order == .after { return nil }
       try advance()
-      if order == 0 { return file }
+      if order == .same { return file }
       passed += 1
       passing(file)
     }
@@ -70,9 +70,9 @@ public struct DirectoryCursor {
     while index < rows.count {
       let row = rows[index]
       let order = compareNames(record.bytes.span.extracting(row.name), name)
-      if order > 0 { return nil }
+      if order == .after { return nil }
       index += 1
-      if order == 0 { return row }
+      if order == .same { return row }
       passedEntries &+= row.totals.entries
     }
     return nil
@@ -83,6 +83,29 @@ public struct DirectoryCursor {
     while index < rows.count {
       passedEntries &+= rows[index].totals.entries
       index += 1
+    }
+  }
+}
+
+/// What comes next of two ordered streams of names: an entry of one of them, or the entry that both have.
+enum Pair<Entry> {
+  case left(Entry)
+  case right(Entry)
+  case both(Entry, Entry)
+
+  /// `left` and `right` are the heads of the streams; `nil` at an end. `nil` where both have ended.
+  @inline(__always)
+  init?(_ left: Entry?, _ right: Entry?, by order: (Entry, Entry) -> NameOrder) {
+    switch (left, right) {
+    case (nil, nil): return nil
+    case (let left?, nil): self = .left(left)
+    case (nil, let right?): self = .right(right)
+    case (let left?, let right?):
+      switch order(left, right) {
+      case .before: self = .left(left)
+      case .after: self = .right(right)
+      case .same: self = .both(left, right)
+      }
     }
   }
 }

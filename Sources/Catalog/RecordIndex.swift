@@ -31,8 +31,8 @@ public final class RecordIndex {
       let middle = (low + high) / 2
       let row = try record.file(at: files[middle], number: middle)
       let order = compareNames(record.bytes.span.extracting(row.name), name)
-      if order == 0 { return row }
-      if order < 0 { low = middle + 1 } else { high = middle }
+      if order == .same { return row }
+      if order == .before { low = middle + 1 } else { high = middle }
     }
     return nil
   }
@@ -44,8 +44,8 @@ public final class RecordIndex {
     while low < high {
       let middle = (low + high) / 2
       let order = compareNames(bytes.span.extracting(rows[middle].name), name)
-      if order == 0 { return rows[middle] }
-      if order < 0 { low = middle + 1 } else { high = middle }
+      if order == .same { return rows[middle] }
+      if order == .before { low = middle + 1 } else { high = middle }
     }
     return nil
   }

@@ -58,8 +58,8 @@ public struct DirectoryListing: Sendable {
     while low < high {
       let middle = (low + high) / 2
       let order = compareNames(bytes.span.extracting(entries[middle].range), name)
-      if order == 0 { return true }
-      if order < 0 { low = middle + 1 } else { high = middle }
+      if order == .same { return true }
+      if order == .before { low = middle + 1 } else { high = middle }
     }
     return false
   }

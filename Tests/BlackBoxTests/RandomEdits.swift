@@ -27,8 +27,15 @@ struct RandomEditor {
     Int.random(in: range, using: &generator)
   }
 
+  /// A free path; half of the time its name begins with another's, or another's begins with it.
   private mutating func newPath() throws -> ByteString {
     serial += 1
+    if number(0...1) == 0, let other = try pick("fdlps") {
+      let shorter = ByteString(other.bytes.dropLast(number(1...3)))
+      let endings: [ByteString] = [".c", "1", "~", "-old", "é"]
+      let path = number(0...1) == 0 ? shorter : other + endings[number(0...endings.count - 1)]
+      if !path.bytes.isEmpty, path.bytes.last != UInt8(ascii: "/"), !tree.exists(path) { return path }
+    }
     let above = number(0...3) == 0 ? nil : try pick("d")
     return (above ?? "") / ByteString("n\(serial)")
   }

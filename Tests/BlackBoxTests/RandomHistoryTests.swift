@@ -1,3 +1,4 @@
+import Foundation
 import TestSupport
 import Testing
 
@@ -15,6 +16,8 @@ struct RandomHistoryTests {
     let world = try World("history")
     // The copies prove it at the end, for all snapshots at once.
     world.provesOlderUnchanged = false
+    let far = world.directory.path / "far"
+    #expect(try world.treering(["init", far], inRepository: false).status == 0)
     let copies = try Tree(making: world.directory.path / "copies")
     var editor = RandomEditor(world.source, seed: seed)
     for _ in 0..<25 { try editor.edit() }
@@ -29,6 +32,7 @@ struct RandomHistoryTests {
       let copy = copies.root / ByteString("\(step)")
       try tool("cp", ["-a", world.source.root, copy])
       moments.append((copy, snapshot))
+      #expect(try world.treering(["push", far]).status <= 1, "seed \(seed), step \(step)")
 
       let source = try TreeListing(world.source.root)
       let stored = try TreeListing(world.tree(of: snapshot).root)
@@ -50,10 +54,46 @@ struct RandomHistoryTests {
       let different = try differences(moment.copy, world.tree(of: moment.snapshot).root)
       #expect(different == [], "seed \(seed), step \(step)")
     }
+    for (old, new) in zip(moments, moments.dropFirst()) {
+      try expectRightDiff(old, new, world, "seed \(seed)")
+    }
+    for moment in moments {
+      let sent = Tree(far / moment.snapshot.name / "localhost" / world.source.root)
+      #expect(try differences(moment.copy, sent.root) == [], "seed \(seed)")
+    }
+    if let path = try TreeListing(moments[0].copy).paths.last {
+      #expect(try world.treering(["versions", world.source.root / path]).status == 0, "seed \(seed)")
+    }
     #expect(try world.treering(["verify"]).status == 0, "seed \(seed)")
+    #expect(try world.treering(["verify", "-r", far], inRepository: false).status == 0, "seed \(seed)")
     let to = world.directory.path / "restored"
     let last = try #require(moments.last)
     #expect(try world.treering(["restore", "latest", "--to", to]).status == 0, "seed \(seed)")
     #expect(try differences(last.copy, to / world.source.root) == [], "seed \(seed)")
+  }
+
+  /// `diff` must name the paths that one of two copies has alone, or has of another kind or with other bytes.
+  private func expectRightDiff(
+    _ old: (copy: ByteString, snapshot: SnapshotAnswer), _ new: (copy: ByteString, snapshot: SnapshotAnswer),
+    _ world: World, _ comment: Comment
+  ) throws {
+    let answer: DiffAnswer = try world.treering(["diff", old.snapshot.name, new.snapshot.name, "--json"]).decoded()
+    let (before, after) = (try TreeListing(old.copy), try TreeListing(new.copy))
+    func named(_ change: String) -> Set<ByteString> {
+      Set(
+        answer.changes.filter { $0.change == change }.map { change in
+          change.pathBase64.flatMap { Data(base64Encoded: $0) }.map { ByteString($0) } ?? ByteString(change.path)
+        })
+    }
+    func full(_ paths: some Sequence<ByteString>) -> Set<ByteString> {
+      Set(paths.map { $0.bytes.isEmpty ? world.source.root : world.source.root / $0 })
+    }
+    let (a, b) = (Set(before.paths), Set(after.paths))
+    let otherKind = a.intersection(b).filter { before.entries[$0]!.kind != after.entries[$0]!.kind }
+    #expect(named("removed") == full(a.subtracting(b).union(otherKind)), comment)
+    #expect(named("added") == full(b.subtracting(a).union(otherKind)), comment)
+    let (hashesBefore, hashesAfter) = (try contentHashes(old.copy), try contentHashes(new.copy))
+    let rewritten = hashesBefore.keys.filter { path in hashesAfter[path].map { $0 != hashesBefore[path] } ?? false }
+    #expect(named("changed").isSuperset(of: full(rewritten)), comment)
   }
 }

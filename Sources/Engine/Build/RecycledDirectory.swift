@@ -30,10 +30,10 @@ final class RecycledDirectory {
     while next < listing.entries.count {
       let entry = listing.entries[next]
       let order = compareNames(listing.bytes.span.extracting(entry.range), name)
-      if order > 0 { return }
+      if order == .after { return }
       next += 1
       present = entry
-      if order == 0 { return }
+      if order == .same { return }
       try clear()
     }
   }

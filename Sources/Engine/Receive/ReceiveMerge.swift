@@ -34,7 +34,7 @@ struct ReceiveMerge {
     try work.announce(record.fileCount + rows.count)
     for row in rows {
       let name = record.bytes.span.extracting(row.name)
-      while let file = files.current, compareNames(record.bytes.span.extracting(file.name), name) < 0 {
+      while let file = files.current, compareNames(record.bytes.span.extracting(file.name), name) == .before {
         try take(file, &baseFiles)
         try files.advance()
       }
