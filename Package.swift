@@ -18,7 +18,7 @@ let package = Package(
   ],
   targets: [
     // 4  the person
-    .executableTarget(name: "treering", dependencies: ["Commands"], swiftSettings: strict),
+    .executableTarget(name: "treering", dependencies: ["Commands"]),
     .executableTarget(
       name: "treering-benchmark", dependencies: ["Posix"], swiftSettings: strict),
     .target(

@@ -4,20 +4,52 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+// Each thing that this process changes of itself, and its children get back as it was.
 static mode_t umask_before = 022;
 void tr_clear_umask(void) { umask_before = umask(0); }
+
+// Programs that use select(2) expect no more than 1024.
+static struct rlimit descriptors_before;
+long tr_raise_descriptor_limit(void) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return -(long)errno;
+  struct rlimit raised = {.rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max};
+  if (setrlimit(RLIMIT_NOFILE, &raised) < 0) return -(long)errno;
+  descriptors_before = limit;
+  return raised.rlim_cur > LONG_MAX ? LONG_MAX : (long)raised.rlim_cur;
+}
+
+static void (*file_limit_before)(int) = SIG_DFL;
+void tr_ignore_file_signals(void) {
+  signal(SIGPIPE, SIG_IGN);
+  file_limit_before = signal(SIGXFSZ, SIG_IGN);
+}
+
+static void reset_signals(void) {
+  for (int number = 1; number < NSIG; number++) {
+    struct sigaction action;
+    // One that was ignored when this process was started stays so, but for SIGPIPE, which no program wants ignored.
+    int may_stay = number != SIGPIPE && number != SIGXFSZ;
+    if (may_stay && sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN) continue;
+    signal(number, SIG_DFL);
+  }
+  if (file_limit_before == SIG_IGN) signal(SIGXFSZ, SIG_IGN);
+}
 
 struct program {
   const char *const *arguments;
   const char *const *environment;
   int (*execute)(const char *, char *const[], char *const[]);
   int has_own_group;
+  mode_t mask;     // permissions that its umask withholds beside those that this process's did
   int streams[3];  // what its input, output and errors become
 };
 
@@ -47,11 +79,12 @@ static long start(const struct program *program) {
   pid_t child = fork();
   if (child == 0) {
     if (program->has_own_group) setpgid(0, 0);
-    for (int number = 1; number < NSIG; number++) signal(number, SIG_DFL);
+    reset_signals();
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    umask(umask_before);
+    umask(umask_before | program->mask);
+    if (descriptors_before.rlim_max > 0) setrlimit(RLIMIT_NOFILE, &descriptors_before);
     if (place_streams(program, &failure[1]) == 0)
       program->execute(program->arguments[0], (char *const *)program->arguments,
                        (char *const *)program->environment);
@@ -84,6 +117,7 @@ long tr_spawn(const char *const *arguments, const char *const *environment, int 
                                      .environment = environment,
                                      .execute = execve,
                                      .has_own_group = 1,
+                                     .mask = 077,
                                      .streams = {nothing, out[1], out[1]}});
     close(nothing);
   }

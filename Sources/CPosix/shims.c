@@ -16,6 +16,7 @@
 #include <string.h>
 #include <poll.h>
 #include <stddef.h>
+#include <sys/auxv.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
@@ -128,8 +129,15 @@ long tr_renameat2(int from, const char *name, int to, const char *newName, unsig
   return checked(renameat2(from, name, to, newName, flags));
 }
 long tr_fchmod(int fd, unsigned mode) { return checked(fchmod(fd, mode)); }
-long tr_fchmodat(int directory, const char *name, unsigned mode) {
-  return checked(fchmodat(directory, name, mode, 0));
+// The bits of an inode that was opened with O_PATH: fchmodat2(2) has them since Linux 6.6; before, only proc(5).
+long tr_fchmod_handle(int fd, unsigned mode) {
+  const long fchmodat2 = 452;
+  long result = checked(syscall(fchmodat2, fd, "", mode, AT_EMPTY_PATH));
+  if (result != -ENOSYS && result != -EPERM) return result;
+  char path[32];
+  snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+  long by_path = checked(chmod(path, mode));
+  return by_path == -ENOENT ? result : by_path;
 }
 long tr_fchownat(int directory, const char *name, unsigned user, unsigned group, int flags) {
   return checked(fchownat(directory, name, user, group, flags));
@@ -142,7 +150,7 @@ long tr_utimensat(int directory, const char *name, int64_t seconds, long nanosec
 
 // With a path the call acts on what the path finally names, which for /proc/self/fd/N is the open
 // object itself: the only way to reach the attributes of a symbolic link or device node by a held
-// descriptor before Linux 6.13 (*xattrat).
+// descriptor. The calls of Linux 6.13 (getxattrat(2) and so on) refuse one that is opened with O_PATH.
 long tr_listxattr(int fd, const char *path, char *buffer, size_t count) {
   return checked(path ? listxattr(path, buffer, count) : flistxattr(fd, buffer, count));
 }
@@ -231,14 +239,6 @@ long tr_terminal_width(int fd) {
   return size.ws_col;
 }
 
-long tr_raise_descriptor_limit(void) {
-  struct rlimit limit;
-  if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return -(long)errno;
-  limit.rlim_cur = limit.rlim_max;
-  if (setrlimit(RLIMIT_NOFILE, &limit) < 0) return -(long)errno;
-  return limit.rlim_cur > LONG_MAX ? LONG_MAX : (long)limit.rlim_cur;
-}
-
 static void quiet(struct error_context *context, const char *format, ...) {
   (void)context;
   (void)format;
@@ -276,11 +276,13 @@ void tr_remember_signals(void) {
   struct sigaction action;
   memset(&action, 0, sizeof action);
   action.sa_handler = remember;
-  sigaction(SIGINT, &action, NULL);
-  sigaction(SIGTERM, &action, NULL);
-  sigaction(SIGHUP, &action, NULL);
+  const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+  for (size_t index = 0; index < sizeof numbers / sizeof *numbers; index++) {
+    struct sigaction before;
+    if (sigaction(numbers[index], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+      sigaction(numbers[index], &action, NULL);
+  }
 }
-void tr_ignore_broken_pipes(void) { signal(SIGPIPE, SIG_IGN); }
 void tr_open_standard_streams(void) {
   int opened;
   do opened = open("/dev/null", O_RDWR);
@@ -320,3 +322,4 @@ long tr_notify(const char *path, const char *text, size_t count) {
   return result;
 }
 char **tr_environment(void) { return environ; }
+const char *tr_program_path(void) { return (const char *)getauxval(AT_EXECFN); }

@@ -4,22 +4,7 @@ internal import ArgumentParser
 // private-use scalar on the way through the parser and the same byte again in a PathArgument.
 private let escapeBase: UInt32 = 0x10_FF00
 
-/// The process's arguments without the program's name, with the bytes that are not text escaped.
-func rawArguments() -> [String] {
-  var arguments: [String] = []
-  for index in 1..<max(1, Int(CommandLine.argc)) {
-    guard let pointer = CommandLine.unsafeArgv[index] else { break }
-    var bytes: [UInt8] = []
-    var position = 0
-    while pointer[position] != 0 {
-      bytes.append(UInt8(bitPattern: pointer[position]))
-      position += 1
-    }
-    arguments.append(escapedArgument(bytes))
-  }
-  return arguments
-}
-
+/// An argument as text, with the bytes that are not text escaped.
 func escapedArgument(_ bytes: [UInt8]) -> String {
   var text = String.UnicodeScalarView()
   var index = 0

@@ -82,7 +82,7 @@ struct RemoteTarget {
     case .local(let local):
       path = local
       let own: [UInt8]
-      do { own = try Posix.Process.realPath(Array("/proc/self/exe".utf8)) } catch {
+      do { own = try Posix.Process.programFile() } catch {
         throw Failure(.failed, "cannot find this program's own file: \(error)")
       }
       command = [own, Array("serve".utf8)]

@@ -47,7 +47,7 @@ struct ScheduleCommand: RunnableCommand {
   }
 
   private static func programPath() throws(Failure) -> [UInt8] {
-    do { return try Posix.Process.realPath(Array("/proc/self/exe".utf8)) } catch {
+    do { return try Posix.Process.programFile() } catch {
       throw Failure(.failed, "cannot find out where treering is: \(error)")
     }
   }

@@ -291,11 +291,7 @@ final class ScheduledRun {
     note(step, "warnings", since: start, message)
   }
 
-  private static var hostName: String {
-    let path = Array("/proc/sys/kernel/hostname".utf8)
-    let name = try? Descriptor.open(path: path, .read).readToEnd(limit: 256)
-    return displayName((name ?? []).filter { $0 != 10 })
-  }
+  private static var hostName: String { displayName(Posix.Process.hostName()) }
 
   private static func uuid() -> String {
     var bytes = (try? Posix.Process.randomBytes(16)) ?? [UInt8](repeating: 0, count: 16)

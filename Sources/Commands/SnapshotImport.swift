@@ -46,8 +46,8 @@ struct SnapshotImport {
   private static func refuseWhileRsnapshotWorks() throws(Failure) {
     let path = Array("/var/run/rsnapshot.pid".utf8)
     guard let text = try? Descriptor.open(path: path, .read).readToEnd(limit: 64),
-      let process = Int(String(decoding: text.filter { $0 > 0x20 }, as: UTF8.self)),
-      (try? Descriptor.open(path: Array("/proc/\(process)".utf8), .pathOnly)) != nil
+      let process = Int32(String(decoding: text.filter { $0 > 0x20 }, as: UTF8.self)),
+      Posix.Process.exists(process: process)
     else { return }
     throw Failure(
       .locked, "rsnapshot is at work, as process \(process)", hint: "wait for it to end, and disable its cron job")

@@ -34,7 +34,7 @@ func checkedLabel(_ label: String) throws(Failure) -> [UInt8] {
   return bytes
 }
 
-/// A source inside the repository would back up backups for ever.
+/// A source inside the repository would back up backups for ever. Says so where that cannot be seen of bind mounts.
 func refuseSourcesInside(_ repository: Repository, _ sources: [[UInt8]]) throws(Failure) {
   for source in sources {
     guard let directory = try? Descriptor.open(path: source, .pathOnly),
@@ -45,4 +45,8 @@ func refuseSourcesInside(_ repository: Repository, _ sources: [[UInt8]]) throws(
       "the source \(displayName(source)) is inside the repository \(displayName(repository.path))",
       hint: "name the directory you want to back up")
   }
+  guard !Repository.canSeeMounts else { return }
+  Console.complain(
+    "note: /proc is not mounted: bind mounts of directories of the repository cannot be told from others, and "
+      + "attributes of symbolic links and devices cannot be read")
 }

@@ -8,12 +8,13 @@ internal import Repository
 public enum Treering {
   public static let version = "0.1.0"
 
-  public static func start() -> Never {
+  /// Runs the program on its arguments, which do not include its name, and returns the exit status.
+  static func start(_ arguments: [String]) -> Int32 {
     Posix.Process.openStandardStreams()
     Posix.Process.clearCreationMask()
     Posix.Process.raiseDescriptorLimit()
-    Posix.Process.ignoreBrokenPipes()
-    Posix.Process.exit(run(rawArguments()).code)
+    Posix.Process.ignoreFileSignals()
+    return run(arguments).code
   }
 
   static func run(_ arguments: [String]) -> ExitStatus {
@@ -51,6 +52,12 @@ public enum Treering {
   }
 }
 
+/// Called by `main` in C, with the arguments of that.
+@_cdecl("treering_main")
+public func treeringMain(_ count: Int32, _ arguments: UnsafePointer<UnsafePointer<CChar>?>) -> Int32 {
+  Treering.start(Posix.Process.strings(count, arguments).dropFirst().map(escapedArgument))
+}
+
 struct RootCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "treering",
@@ -75,6 +82,8 @@ struct RootCommand: ParsableCommand {
       DiffCommand.self, VersionsCommand.self, VerifyCommand.self, RotateCommand.self, HoldCommand.self, ReleaseCommand.self,
       PushCommand.self, ServeCommand.self, StatusCommand.self, ScheduleCommand.self, ConfigCommand.self, ImportCommand.self,
     ])
+
+  func run() throws { throw Failure(.usage, "no command is named", hint: "see: treering --help") }
 }
 
 /// A subcommand that says how it ended.

@@ -22,7 +22,7 @@ extension Process {
 
   /// Runs a program and waits for it. Its input is empty; its output and errors come line by line.
   ///
-  /// It runs in a process group of its own. After `timeoutSeconds`, or when this process was asked to end, the
+  /// It runs in a process group of its own, with a umask that keeps others out of what it makes. After `timeoutSeconds`, or when this process was asked to end, the
   /// group gets SIGTERM, and half a second later SIGKILL; with `finishes`, only the timeout counts. Nothing waits
   /// for what the program left running.
   /// Throws where it cannot be started; `execve(2)`.

@@ -2,7 +2,7 @@ internal import CPosix
 internal import Glibc
 
 // For pipes, whose other end may be slow or gone. Writing to one that nobody reads ends the process, unless
-// `Process.ignoreBrokenPipes` was called: then it throws `brokenPipe`.
+// `Process.ignoreFileSignals` was called: then it throws `brokenPipe`.
 extension Descriptor {
   /// Makes reading and writing give up where they would wait; for everybody who shares the open file;
   /// `fcntl(2)` `O_NONBLOCK`.

@@ -20,9 +20,7 @@ extension Descriptor {
   /// Sets the twelve permission bits of an inode opened with `pathOnly`, which `fchmod(2)` refuses.
   public borrowing func setPermissionsOfHandle(_ permissions: UInt32) throws(Errno) {
     let raw = self.raw
-    _ = try perform(.fchmod) {
-      procPath(raw) { tr_fchmodat(tr_at_fdcwd, $0, permissions) }
-    }
+    _ = try perform(.fchmod) { tr_fchmod_handle(raw, permissions) }
   }
 
   /// Sets the modification time and leaves the access time; `utimensat(2)`.
@@ -170,8 +168,10 @@ extension Descriptor {
   }
 }
 
+/// Calls `body` with a path that names what the descriptor has open.
 private func procPath(_ raw: CInt, _ body: (UnsafePointer<CChar>) -> Int) -> Int {
-  "/proc/self/fd/\(raw)".withCString(body)
+  let result = "/proc/self/fd/\(raw)".withCString(body)
+  return result == -Int(ENOENT) ? -Int(Errno.procIsMissing.number) : result
 }
 
 private func reach(

@@ -34,11 +34,16 @@ public struct Errno: Error, Equatable, Hashable, Sendable {
   public static var overQuota: Errno { Errno(EDQUOT) }
   public static var illegalSequence: Errno { Errno(EILSEQ) }
   public static var brokenPipe: Errno { Errno(EPIPE) }
+
+  /// Not the kernel's, whose numbers are below 4096: something can be reached only through proc(5), which is not mounted.
+  public static var procIsMissing: Errno { Errno(4096) }
 }
 
 extension Errno: CustomStringConvertible {
   /// The sentence of `strerror(3)`, such as "No such file or directory".
-  public var description: String { String(cString: strerror(number)) }
+  public var description: String {
+    self == .procIsMissing ? "/proc is not mounted" : String(cString: strerror(number))
+  }
 }
 
 extension Errno {

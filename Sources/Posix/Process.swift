@@ -14,16 +14,19 @@ public enum Process {
   public static func clearCreationMask() { tr_clear_umask() }
 
   /// Raises the soft limit of open descriptors to the hard one; deep trees hold some per level.
+  ///
+  /// Children get the limit that the process was started with.
   public static func raiseDescriptorLimit() { _ = tr_raise_descriptor_limit() }
 
   /// Opens `/dev/null` in the place of each standard stream that the process was started without.
   public static func openStandardStreams() { tr_open_standard_streams() }
 
-  /// Writing to a pipe that nobody reads becomes an error instead of ending the process.
-  public static func ignoreBrokenPipes() { tr_ignore_broken_pipes() }
+  /// Writing to a pipe that nobody reads, and beyond the limit of a file's size, becomes an error instead of ending the
+  /// process.
+  public static func ignoreFileSignals() { tr_ignore_file_signals() }
 
   /// From now on SIGINT, SIGTERM and SIGHUP are remembered instead of ending the process: for work that
-  /// must be put away first.
+  /// must be put away first. One that was ignored stays so; see nohup(1).
   public static func rememberSignals() { tr_remember_signals() }
 
   /// The first remembered signal.
@@ -44,6 +47,36 @@ public enum Process {
       bytes.withUnsafeMutableBytes { tr_random($0.baseAddress, $0.count) }
     }
     return bytes
+  }
+
+  /// The strings that a C function such as `main` got: `count` of them, each ends with NUL.
+  public static func strings(_ count: Int32, _ pointers: UnsafePointer<UnsafePointer<CChar>?>) -> [[UInt8]] {
+    (0..<max(0, Int(count))).compactMap { index in
+      pointers[index].map { Array(UnsafeRawBufferPointer(start: $0, count: strlen($0))) }
+    }
+  }
+
+  /// The file that this process runs, without symbolic links. Throws where it is not there any more.
+  ///
+  /// Its path is the one that was given to `execve(2)`, `AT_EXECFN` of getauxval(3): unlike `/proc/self/exe` it is known
+  /// without proc(5), and names the new program after an upgrade.
+  public static func programFile() throws(Errno) -> [UInt8] {
+    guard let path = tr_program_path() else { throw .noSuchEntry }
+    return try realPath([UInt8](UnsafeRawBufferPointer(start: path, count: strlen(path))))
+  }
+
+  /// The name of this machine; `gethostname(2)`.
+  public static func hostName() -> [UInt8] {
+    var name = [CChar](repeating: 0, count: 256)
+    guard gethostname(&name, name.count - 1) == 0 else { return [] }
+    return name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
+  }
+
+  /// True where there is a process of this number; `kill(2)` with signal 0.
+  public static func exists(process: Int32) -> Bool {
+    guard process > 0 else { return false }
+    do throws(Errno) { _ = try perform(.kill) { tr_kill(process, 0) } } catch { return error == .notPermitted }
+    return true
   }
 
   /// The working directory; `getcwd(3)`.

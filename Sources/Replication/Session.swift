@@ -149,8 +149,11 @@ final class Session {
     let isConfined: Bool
     do throws(Errno) {
       // What is mounted is looked at before an expired tree is recycled.
-      let own = Directory(try Descriptor.open(path: Array("/proc/self".utf8), [.read, .directory]))
-      isConfined = try Process.confine(to: [repository.root, own])
+      var places = [repository.root]
+      do { places.append(Directory(try Descriptor.open(path: Array("/proc/self".utf8), [.read, .directory]))) } catch {
+        guard error == .noSuchEntry else { throw error }
+      }
+      isConfined = try Process.confine(to: places)
     } catch {
       throw Failure(.failed, "cannot confine the server to \(displayName(path)): \(error)")
     }

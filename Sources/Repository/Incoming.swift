@@ -53,7 +53,7 @@ extension Repository {
     }
   }
 
-  /// Names the life of the machine: what was written in another may have been lost.
+  /// Names the life of the machine: what was written in another may have been lost. Empty where proc(5) does not say it.
   public static let bootID: [UInt8] = {
     guard let file = try? Descriptor.open(path: Array("/proc/sys/kernel/random/boot_id".utf8), .read),
       let text = try? file.readToEnd(limit: 256)
@@ -65,7 +65,8 @@ extension Repository {
 extension Repository {
   /// Where it is on which machine, in the machine's present life: whether two paths lead to one repository.
   public var machinePlace: [UInt8] {
-    Self.bootID + Array(" \(identity.device) \(identity.inode)".utf8)
+    let machine = Self.bootID.isEmpty ? Process.hostName() : Self.bootID
+    return machine + Array(" \(identity.device) \(identity.inode)".utf8)
   }
 }
 

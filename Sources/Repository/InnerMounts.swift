@@ -3,9 +3,10 @@ internal import Posix
 extension Repository {
   /// The mounts (as in `FileStatus`) that show a directory inside the repository under another path: bind
   /// mounts, which no device or inode number gives away. From `/proc/self/mountinfo`, see proc(5).
+  ///
+  /// Empty where `canSeeMounts` is false.
   public func innerMounts() -> Set<UInt64> {
-    guard let real = try? Process.realPath(path) else { return [] }
-    let mounts = MountLine.all()
+    guard let real = try? Process.realPath(path), let mounts = MountLine.all() else { return [] }
     guard let own = mounts.first(where: { $0.id == identity.mount }) else { return [] }
     // The repository's path from the root of its file system.
     let below = own.point == [slash] ? real : Array(real.dropFirst(own.point.count))
@@ -16,12 +17,15 @@ extension Repository {
 }
 
 extension Repository {
-  /// True where something is mounted on a directory of the repository, or below it.
-  func hasMounts(below names: [[UInt8]]) -> Bool {
-    guard let real = try? Process.realPath(path) else { return false }
+  /// False where something may be mounted on a directory of the repository, or below it: also where that cannot be seen.
+  func hasNoMounts(below names: [[UInt8]]) -> Bool {
+    guard let real = try? Process.realPath(path), let mounts = MountLine.all() else { return false }
     let place = real + names.flatMap { [slash] + $0 }
-    return MountLine.all().contains { $0.point == place || $0.point.starts(with: place + [slash]) }
+    return !mounts.contains { $0.point == place || $0.point.starts(with: place + [slash]) }
   }
+
+  /// False where proc(5) is not mounted.
+  public static var canSeeMounts: Bool { MountLine.all() != nil }
 }
 
 private let slash = UInt8(ascii: "/")
@@ -33,10 +37,10 @@ private struct MountLine {
   let root: [UInt8]
   let point: [UInt8]
 
-  /// What the process sees mounted; empty where that cannot be read.
-  static func all() -> [MountLine] {
+  /// The mounts that the process sees; `nil` where that cannot be read.
+  static func all() -> [MountLine]? {
     let text = try? Descriptor.open(path: Array("/proc/self/mountinfo".utf8), .read).readWhole(limit: 64 << 20)
-    return (text ?? []).split(separator: 10).compactMap { MountLine($0) }
+    return text?.split(separator: 10).compactMap { MountLine($0) }
   }
 
   init?(_ line: ArraySlice<UInt8>) {

@@ -108,7 +108,7 @@ extension Repository {
       guard let entry = listing.entries.last else { return false }
       let found = Array(listing.bytes[entry.range])
       // What somebody has mounted in it is not ours to change.
-      if hasMounts(below: [Self.controlName, Self.spareName, found]) { return false }
+      guard hasNoMounts(below: [Self.controlName, Self.spareName, found]) else { return false }
       guard let status = try? spare.descriptor.status(of: found.span), status.kind == .directory,
         status.user == Process.effectiveUser, SnapshotName(found) != nil
       else {

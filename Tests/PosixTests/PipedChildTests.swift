@@ -30,7 +30,7 @@ private func outputText(_ words: String...) throws -> String {
 }
 
 @Suite struct PipedChildTests {
-  init() { Process.ignoreBrokenPipes() }
+  init() { Process.ignoreFileSignals() }
   private typealias Process = Posix.Process
 
   @Test func whatIsWrittenComesBack() throws {
@@ -157,7 +157,7 @@ private func outputText(_ words: String...) throws -> String {
     await #expect(processExitsWith: .success) {
       umask(0o027)
       Process.clearCreationMask()
-      Process.ignoreBrokenPipes()
+      Process.ignoreFileSignals()
       Process.rememberSignals()
       let mask = try outputText("sh", "-c", "umask")
       precondition(mask == "0027\n", mask)

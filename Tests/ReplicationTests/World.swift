@@ -23,7 +23,7 @@ final class World: @unchecked Sendable {
 
   init() throws {
     Posix.Process.clearCreationMask()
-    Posix.Process.ignoreBrokenPipes()
+    Posix.Process.ignoreFileSignals()
     path = FileManager.default.temporaryDirectory.appendingPathComponent("treering-peer-\(UUID().uuidString)").path
     try FileManager.default.createDirectory(atPath: path + "/source", withIntermediateDirectories: true)
     near = try Repository.initialize(Array((path + "/near").utf8), at: Clock.now())

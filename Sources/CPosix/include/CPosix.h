@@ -62,7 +62,7 @@ long tr_symlinkat(const char *target, int directory, const char *name);
 long tr_readlinkat(int directory, const char *name, void *buffer, size_t count);
 long tr_renameat2(int from, const char *name, int to, const char *newName, unsigned flags);
 long tr_fchmod(int fd, unsigned mode);
-long tr_fchmodat(int directory, const char *name, unsigned mode);
+long tr_fchmod_handle(int fd, unsigned mode);
 long tr_fchownat(int directory, const char *name, unsigned user, unsigned group, int flags);
 long tr_utimensat(int directory, const char *name, int64_t seconds, long nanoseconds, int flags);
 long tr_listxattr(int fd, const char *path, char *buffer, size_t count);
@@ -99,10 +99,12 @@ void tr_local_time(int64_t seconds, int fields[6]);
 
 void tr_clear_umask(void);
 /// Starts a program in a process group of its own: input from /dev/null, output and error into a new pipe whose
-/// other end is stored in `output`; signals and umask as they were. Returns the process, or the errno of execve.
+/// other end is stored in `output`. Signals and limits are as this process was started with, and the umask keeps others
+/// out of what the program makes. Returns the process, or the errno of execve.
 long tr_spawn(const char *const *arguments, const char *const *environment, int *output);
 /// Starts a program that PATH leads to, in this process group and with this environment: its input, output and
-/// errors are new pipes, whose other ends, which do not block, are stored in `ends`. The rest is as with tr_spawn.
+/// errors are new pipes, whose other ends, which do not block, are stored in `ends`. Signals, limits and umask are as
+/// this process was started with.
 long tr_spawn_piped(const char *const *arguments, int ends[3]);
 /// The process's number when it has ended, with the status of wait(2); 0 before.
 long tr_wait_child(int process, int *status);
@@ -118,6 +120,8 @@ long tr_duplicate(int fd);
 long tr_notify(const char *socket, const char *text, size_t count);
 /// The variables of the process's environment; the last is NULL.
 char **tr_environment(void);
+/// The path that this process was started by.
+const char *tr_program_path(void);
 
 /// The version of Landlock that the kernel has, from 1; see landlock(7).
 long tr_landlock_abi(void);
@@ -125,10 +129,11 @@ long tr_landlock_abi(void);
 /// as far as version `abi` can.
 long tr_landlock_confine(const int *directories, size_t count, int abi);
 
-void tr_ignore_broken_pipes(void);
+/// SIGPIPE and SIGXFSZ end the process no more: the call reports an error.
+void tr_ignore_file_signals(void);
 /// Opens /dev/null in the place of each standard stream that is closed: else a file of ours would be one.
 void tr_open_standard_streams(void);
-/// From now on SIGINT, SIGTERM and SIGHUP are only remembered.
+/// From now on SIGINT, SIGTERM and SIGHUP are only remembered; one that was ignored stays so, see nohup(1).
 void tr_remember_signals(void);
 /// The first of those signals that arrived, or 0.
 int tr_remembered_signal(void);
