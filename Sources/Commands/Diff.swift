@@ -34,8 +34,8 @@ struct DiffCommand: RunnableCommand {
   func execute() throws -> ExitStatus {
     let repository = try common.openStore(connection)
     let list = try repository.snapshots()
-    let a = try repository.resolve(left, in: list)
-    let b = try repository.resolve(right, in: list)
+    let a = try repository.resolve(left, of: path?.bytes, in: list)
+    let b = try repository.resolve(right, of: path?.bytes, in: list)
     let readerA = CatalogReader(try repository.openCatalog(a.name))
     let readerB = CatalogReader(try repository.openCatalog(b.name))
     let path = try path.map { try SnapshotPath($0.bytes, in: [readerA, readerB]) }

@@ -16,7 +16,9 @@ struct RestoreCommand: RunnableCommand {
       SHA-256 on the way. What is already there stays, unless --overwrite says otherwise, and \
       nothing is ever deleted.
 
-      A SNAPSHOT is a name, the beginning of a name (the newest that begins so), or latest.
+      A SNAPSHOT is a name, the beginning of a name (the newest that begins so), a member of a set such as \
+      daily.0, or latest. With paths the newest of them that has the paths is taken. Without paths a snapshot \
+      that lacks sources which another one has is refused, unless you say --partial.
 
       Example:
         treering restore latest /etc/fstab --to /tmp/restored -r /backup/treering
@@ -40,6 +42,9 @@ struct RestoreCommand: RunnableCommand {
     transform: oneOf("--overwrite"))
   var overwrite = Overwrite.never
 
+  @Flag(help: "Restore what the snapshot has, although other snapshots have sources that it lacks.")
+  var partial = false
+
   @Flag(name: [.customShort("n"), .long], help: "Change nothing; say what would be done.")
   var dryRun = false
 
@@ -50,16 +55,12 @@ struct RestoreCommand: RunnableCommand {
   func execute() throws -> ExitStatus {
     Posix.Process.rememberSignals()
     let repository = try common.openStore(connection)
-    let found = try repository.resolve(snapshot, in: try repository.snapshots())
-    let reader = CatalogReader(try repository.openCatalog(found.name))
-    let wanted: [[[UInt8]]]
-    do {
-      wanted = try paths.map { try SnapshotPath($0.bytes, in: [reader]).components }
-    } catch let error as CatalogError {
-      throw Failure(.damaged, "the catalog of \(found.name) is damaged: \(error)")
-    }
+    let list = try repository.snapshots()
+    let choice = try repository.choose(snapshot, having: paths.map(\.bytes), in: list)
+    if !partial { try choice.refusePartial(in: list) }
+    let found = choice.snapshot
     let options = RestoreOptions(
-      paths: wanted, destination: to.bytes, overwrite: overwrite, isDryRun: dryRun,
+      paths: choice.places, destination: to.bytes, overwrite: overwrite, isDryRun: dryRun,
       threads: threads.count)
     let progress = Progress()
     let monitor = ConsoleMonitor()
@@ -68,16 +69,17 @@ struct RestoreCommand: RunnableCommand {
     let result = try restore(
       found, from: repository, fetcher: (repository as? RemoteRepository)?.contents(of: found.name), options, progress: progress, monitor: monitor)
     line.stop()
-    report(found, result, progress, monitor)
+    report(choice, result, progress, monitor)
     if result.damaged > 0 { return .damaged }
     return progress.warnings.value + progress.left.value > 0 ? .warnings : .done
   }
 
   private func report(
-    _ snapshot: Snapshot, _ result: RestoreResult, _ progress: Progress, _ monitor: ConsoleMonitor
+    _ choice: SnapshotChoice, _ result: RestoreResult, _ progress: Progress, _ monitor: ConsoleMonitor
   ) {
+    let snapshot = choice.snapshot
     if common.json {
-      Console.print(jsonText(Answer(snapshot, to.bytes, dryRun, result, progress, monitor)))
+      Console.print(jsonText(Answer(choice, to.bytes, dryRun, result, progress, monitor)))
       return
     }
     guard !common.quiet else { return }
@@ -87,6 +89,7 @@ struct RestoreCommand: RunnableCommand {
       + "\(counted(progress.directories.value, "directory", "directories")) "
       + "(\(byteText(progress.bytesCopied.value))) of \(snapshot.name) to "
       + "\(displayName(to.bytes)), in \(durationText(result.elapsedSeconds))"
+    if let note = choice.note(self.snapshot) { text += "\n  \(note)" }
     if progress.left.value > 0 {
       text +=
         "\n  \(counted(progress.left.value, "existing entry", "existing entries")) left as they were; "
@@ -105,6 +108,8 @@ struct RestoreCommand: RunnableCommand {
 
   private struct Answer: Encodable {
     let snapshot: String
+    /// The snapshot that the name means by itself, which does not have the paths.
+    let passedOver: String?
     let to: String
     let dryRun: Bool
     let entries: UInt64
@@ -120,6 +125,7 @@ struct RestoreCommand: RunnableCommand {
 
     enum CodingKeys: String, CodingKey {
       case snapshot, to
+      case passedOver = "passed_over"
       case dryRun = "dry_run"
       case entries, files, directories, bytes, left, damaged, warnings
       case catalogOnly = "catalog_only"
@@ -128,10 +134,11 @@ struct RestoreCommand: RunnableCommand {
     }
 
     init(
-      _ snapshot: Snapshot, _ to: [UInt8], _ dryRun: Bool, _ result: RestoreResult,
+      _ choice: SnapshotChoice, _ to: [UInt8], _ dryRun: Bool, _ result: RestoreResult,
       _ progress: Progress, _ monitor: ConsoleMonitor
     ) {
-      self.snapshot = snapshot.name.description
+      snapshot = choice.snapshot.name.description
+      passedOver = choice.passedOver?.name.description
       self.to = displayName(to)
       self.dryRun = dryRun
       files = progress.files.value

@@ -3,6 +3,7 @@ internal import Catalog
 internal import Engine
 internal import Posix
 internal import Repository
+internal import Settings
 
 struct SnapshotCommand: RunnableCommand {
   static let configuration = CommandConfiguration(
@@ -20,8 +21,11 @@ struct SnapshotCommand: RunnableCommand {
   @Argument(help: ArgumentHelp("The directories to back up.", valueName: "source"))
   var sources: [PathArgument]
 
-  @Option(help: ArgumentHelp("The first directory inside the snapshot.", valueName: "name"))
-  var label = "localhost"
+  @Option(
+    help: ArgumentHelp(
+      "The first directory inside the snapshot; else the label of the repository's configuration, else localhost.",
+      valueName: "name"))
+  var label: String?
 
   @Option(
     help: ArgumentHelp(
@@ -37,11 +41,13 @@ struct SnapshotCommand: RunnableCommand {
 
   func execute() throws -> ExitStatus {
     Posix.Process.rememberSignals()
+    let sources = try namedSources()
+    let repository = try common.openRepository()
+    let label = try self.label ?? common.configuration(of: repository)?.settings.label ?? "localhost"
     let options = SnapshotOptions(
-      sources: try namedSources(), label: try checkedLabel(label), threads: threads.count,
+      sources: sources, label: try checkedLabel(label), threads: threads.count,
       changeDetection: changeDetection, guardLimits: guards.limits,
       excludes: try excluded.excludes())
-    let repository = try common.openRepository()
     try refuseSourcesInside(repository, options.sources)
     let monitor = ConsoleMonitor(wantsExcluded: common.verbose)
     let progress = Progress()

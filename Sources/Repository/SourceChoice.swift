@@ -43,3 +43,35 @@ extension SnapshotStore {
     return candidates[counts.lastIndex(of: most)!]
   }
 }
+
+extension CatalogSummary {
+  /// The sources, from the snapshot's root: each begins with its label.
+  private var placesOfSources: [[[UInt8]]] {
+    let slash = UInt8(ascii: "/")
+    return (SourceSet(label: label, paths: sources).keys + otherSources).map { $0.split(separator: slash).map(Array.init) }
+  }
+
+  /// True where a place, named from the snapshot's root, is a source or lies in one.
+  public func covers(_ place: [[UInt8]]) -> Bool { placesOfSources.contains { place.starts(with: $0) } }
+
+  /// The sources at or below a place.
+  fileprivate func sources(below place: [[UInt8]]) -> [[[UInt8]]] { placesOfSources.filter { $0.starts(with: place) } }
+}
+
+extension SnapshotList {
+  /// The sources at or below some places that other snapshots have and this one lacks, each with the newest snapshot
+  /// that has it. A place, and a source, begins with its label. A snapshot that does not say of what it is lacks none.
+  public func lacking(
+    in snapshot: Snapshot, below places: [[[UInt8]]]
+  ) -> [(source: [[UInt8]], newest: Snapshot)] {
+    if snapshot.summary.sources.isEmpty && snapshot.summary.otherSources.isEmpty { return [] }
+    var lacking: [(source: [[UInt8]], newest: Snapshot)] = []
+    for other in snapshots.reversed() {
+      for source in places.flatMap({ other.summary.sources(below: $0) })
+      where !snapshot.summary.covers(source) && !lacking.contains(where: { source == $0.source }) {
+        lacking.append((source, other))
+      }
+    }
+    return lacking
+  }
+}

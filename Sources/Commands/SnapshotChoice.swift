@@ -1,0 +1,133 @@
+internal import Catalog
+internal import Repository
+
+/// The snapshot that is meant by a name together with paths.
+struct SnapshotChoice {
+  let snapshot: Snapshot
+  /// The paths, from the snapshot's root: label first.
+  let places: [[[UInt8]]]
+  /// The snapshot that the name means by itself, where that does not have the paths.
+  let passedOver: Snapshot?
+}
+
+extension SnapshotStore {
+  /// The newest snapshot of those that the operator may mean that has all of some paths, and all sources below them.
+  ///
+  /// Without a path, or with the path `/`, it is the newest.
+  func choose(_ reference: String, having paths: [[UInt8]], in list: SnapshotList) throws(Failure) -> SnapshotChoice {
+    let candidates = try candidates(reference, in: list)
+    func choice(_ snapshot: Snapshot) throws(Failure) -> SnapshotChoice {
+      SnapshotChoice(
+        snapshot: snapshot, places: try places(of: paths, in: snapshot),
+        passedOver: snapshot.name == candidates[0].name ? nil : candidates[0])
+    }
+    if try places(of: paths, in: candidates[0]).allSatisfy({ $0 == [candidates[0].summary.label] }) {
+      return try choice(candidates[0])
+    }
+    var first: Snapshot?
+    for snapshot in candidates {
+      let places = try places(of: paths, in: snapshot)
+      guard try has(places, snapshot) else { continue }
+      if list.lacking(in: snapshot, below: places).isEmpty { return try choice(snapshot) }
+      first = first ?? snapshot
+    }
+    if let first { return try choice(first) }
+    throw try missing(paths, candidates, in: list)
+  }
+
+  /// The newest snapshot of those that the operator may mean that is of a path's source, or has the path.
+  func resolve(_ reference: String, of path: [UInt8]?, in list: SnapshotList) throws(Failure) -> Snapshot {
+    let candidates = try candidates(reference, in: list)
+    guard let path else { return candidates[0] }
+    for snapshot in candidates {
+      let places = try places(of: [path], in: snapshot)
+      if snapshot.summary.covers(places[0]) { return snapshot }
+      if try has(places, snapshot) { return snapshot }
+    }
+    return candidates[0]
+  }
+
+  private func places(of paths: [[UInt8]], in snapshot: Snapshot) throws(Failure) -> [[[UInt8]]] {
+    var places: [[[UInt8]]] = []
+    for path in paths { places.append(try SnapshotPath.components(of: path, below: snapshot.summary.label)) }
+    return places
+  }
+
+  /// True where a snapshot has all of some places.
+  private func has(_ places: [[[UInt8]]], _ snapshot: Snapshot) throws(Failure) -> Bool {
+    let reader = CatalogReader(try openCatalog(snapshot.name))
+    do {
+      for place in places where try reader.find(place) == nil { return false }
+      return true
+    } catch { throw Failure(.damaged, "the catalog of \(snapshot.name) is damaged: \(error)") }
+  }
+
+  /// No snapshot has all of some paths: says where each is.
+  private func missing(_ paths: [[UInt8]], _ candidates: [Snapshot], in list: SnapshotList) throws(Failure) -> Failure {
+    var found: [String] = []
+    for path in paths {
+      let shown = displayName(path)
+      guard let snapshot = try newest(of: candidates, having: path) else {
+        let elsewhere = try newest(of: list.snapshots.reversed(), having: path)
+        let place = candidates.count == 1 ? "not in the snapshot \(candidates[0].name)" : "in none of the snapshots meant"
+        return Failure(
+          .usage, "\(shown) is \(elsewhere == nil && candidates.count > 1 ? "in no snapshot" : place)",
+          hint: elsewhere.map { "it is in \($0.name)" }
+            ?? (path.first == slash
+              ? "name it as it was at the source; look for it with ls in the snapshot's directory"
+              : "a path without a leading / begins with the label, such as localhost/etc"))
+      }
+      found.append("\(shown) is newest in \(snapshot.name)")
+    }
+    return Failure(
+      .usage, "no snapshot has all of these paths: \(found.joined(separator: ", "))", hint: "name them one at a time")
+  }
+
+  private func newest(of snapshots: [Snapshot], having path: [UInt8]) throws(Failure) -> Snapshot? {
+    for snapshot in snapshots where try has(places(of: [path], in: snapshot), snapshot) { return snapshot }
+    return nil
+  }
+}
+
+extension SnapshotChoice {
+  /// Refuses what would restore a part as if it were the whole: other snapshots have sources that this one lacks.
+  func refusePartial(in list: SnapshotList) throws(Failure) {
+    let wanted = places.isEmpty ? [[snapshot.summary.label]] : places
+    let lacking = list.lacking(in: snapshot, below: wanted)
+    guard !lacking.isEmpty else { return }
+    let label = snapshot.summary.label
+    func shown(_ source: [[UInt8]]) -> String {
+      displayName(source.first == label ? [slash] + source.dropFirst().joined(separator: [slash]) : Array(source.joined(separator: [slash])))
+    }
+    var groups: [(snapshot: Snapshot, sources: [String])] = []
+    for (source, newest) in lacking {
+      if let last = groups.indices.last, groups[last].snapshot.name == newest.name {
+        groups[last].sources.append(shown(source))
+      } else {
+        groups.append((newest, [shown(source)]))
+      }
+    }
+    let elsewhere = groups.map { "\($0.sources.joined(separator: ", ")) newest in \($0.snapshot.name)" }
+    throw Failure(
+      .refused,
+      "the snapshot \(snapshot.name) has only \(Self.sources(of: snapshot)); \(elsewhere.joined(separator: "; "))",
+      hint: "name the paths that you want, or take what it has with --partial")
+  }
+
+  /// What the answer says of a snapshot that was passed over; `nil` where none was.
+  func note(_ reference: String) -> String? {
+    guard let passedOver else { return nil }
+    let name = reference == "latest" ? "the newest" : reference
+    let why =
+      places.contains { passedOver.summary.covers([passedOver.summary.label] + $0.dropFirst()) }
+      ? "does not have it" : "has only \(Self.sources(of: passedOver))"
+    let label = snapshot.summary.label
+    let below = label == passedOver.summary.label ? "" : ", below the label \(displayName(label))"
+    return "taken from \(snapshot.name)\(below); \(name), \(passedOver.name), \(why)"
+  }
+
+  private static func sources(of snapshot: Snapshot) -> String {
+    let all = snapshot.summary.sources.map { displayName($0) }
+    return all.count <= 4 ? all.joined(separator: ", ") : all.prefix(3).joined(separator: ", ") + " and \(all.count - 3) more"
+  }
+}
