@@ -15,7 +15,7 @@ public func byteText(_ bytes: UInt64) -> String {
 public func fixed(_ value: Double, _ digits: Int) -> String {
   var scale = 1.0
   for _ in 0..<digits { scale *= 10 }
-  let rounded = UInt64((max(0, value) * scale).rounded())
+  let rounded = UInt64((min(max(0, value), 1e15) * scale).rounded())
   if digits == 0 { return String(rounded) }
   let fraction = String(rounded % UInt64(scale))
   return "\(rounded / UInt64(scale))."

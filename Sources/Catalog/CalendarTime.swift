@@ -7,13 +7,16 @@ public struct CalendarTime: Sendable, Equatable {
   public var minute: Int
   public var second: Int
 
+  /// The years 0 to 9999, in seconds since 1970-01-01T00:00:00Z.
+  public static let seconds: ClosedRange<Int64> = -62_167_219_200...253_402_300_799
+
   /// From seconds since 1970-01-01T00:00:00Z; what lies outside the years 0 to 9999, which RFC 3339 can
   /// write, becomes the first or the last second of them.
   ///
   /// Days to civil date with years that begin in March, so that the leap day is the last:
   /// E. G. Richards' method, as in the Explanatory Supplement to the Astronomical Almanac.
   public init(seconds: Int64) {
-    let seconds = min(max(seconds, -62_167_219_200), 253_402_300_799)
+    let seconds = min(max(seconds, Self.seconds.lowerBound), Self.seconds.upperBound)
     let days = Int(seconds >= 0 ? seconds / 86400 : (seconds - 86399) / 86400)
     let rest = Int(seconds) - days * 86400
     let shifted = days + 719_468

@@ -134,6 +134,21 @@ public struct CatalogSummary: Sendable {
     try bytes.reading { raw throws(CatalogError) in try decode(raw) }
   }
 
+  /// More than any file system can hold; sums of as many as there can be snapshots do not overflow.
+  private static let mostCounted: UInt64 = 1 << 48
+  private static let mostBytesCopied: UInt64 = 1 << 60
+
+  /// Every value is in its range: what is computed from it cannot overflow, and RFC 3339 can write its times.
+  private func check() throws(CatalogError) {
+    let counts = [root.totals.entries, files, directories, warnings, filesLinked, filesCopied]
+    guard counts.allSatisfy({ $0 <= Self.mostCounted }), bytesCopied <= Self.mostBytesCopied,
+      sequence <= UInt64(Int64.max)
+    else { throw CatalogError("the trailer has a number that is too large") }
+    guard [started, finished, dated].allSatisfy({ CalendarTime.seconds.contains($0.seconds) }) else {
+      throw CatalogError("the trailer has a time outside the years 0 to 9999")
+    }
+  }
+
   private static func decode(_ raw: UnsafeRawBufferPointer) throws(CatalogError) -> Decoded {
     var cursor = ByteCursor(raw, in: 0..<raw.count)
     let tableOffset: UInt64 = try cursor.integer()
@@ -188,6 +203,7 @@ public struct CatalogSummary: Sendable {
     }
     guard let place, let digest else { throw CatalogError("the trailer names no root") }
     summary.root = Subtree(digest: digest, place: place, totals: totals)
+    try summary.check()
     return Decoded(summary: summary, tableOffset: tableOffset, frameCount: frameCount)
   }
 }

@@ -5,6 +5,7 @@ internal import Posix
 internal import Repository
 internal import Retention
 internal import Settings
+internal import Synchronization
 
 /// A configuration and the file it was read from.
 struct ConfigurationFile {
@@ -18,25 +19,41 @@ struct ConfigurationFile {
     return (Posix.Process.environment("HOME") ?? []) + Array("/.config/treering/treering.toml".utf8)
   }
 
+  private static let read = Mutex<ConfigurationFile?>(nil)
+
+  /// Reads a file at the first call only: a pipe gives its content once.
+  static func once(_ path: [UInt8]) throws(Failure) -> ConfigurationFile {
+    if let known = read.withLock({ $0 }), known.path == path { return known }
+    let file = try ConfigurationFile(path)
+    read.withLock { $0 = file }
+    return file
+  }
+
   /// Reads a file; throws `usage` with file, line and column.
-  init(_ path: [UInt8]) throws(Failure) {
+  private init(_ path: [UInt8]) throws(Failure) {
     self.path = path
     let text: [UInt8]
     let status: FileStatus
+    let hasACL: Bool
     do {
-      let file = try Descriptor.open(path: path, .read)
+      let file = try Descriptor.openNamed(path)
       status = try file.status()
-      text = try file.readToEnd(limit: 1 << 20)
+      hasACL = try file.hasAccessACL()
+      text = try file.readAll(limit: 1 << 20)
     } catch {
+      if error == .interrupted { try checkForSignal() }
       throw Failure(
         .usage, "cannot read the configuration \(displayName(path)): \(error)",
         hint: "begin with: treering config example")
     }
-    // Its hooks are run as this user.
-    guard status.permissions & 0o002 == 0, status.user == 0 || status.user == Posix.Process.effectiveUser else {
+    // Its hooks are run as this user. The group of an ordinary user is usually that user's alone; an ACL shows its
+    // widest permissions as the group's.
+    let user = Posix.Process.effectiveUser
+    let mayGroupWrite = status.permissions & 0o020 != 0 && (status.group != 0 || hasACL)
+    guard status.permissions & 0o002 == 0, user != 0 || !mayGroupWrite, status.user == 0 || status.user == user else {
       throw Failure(
         .usage, "the configuration \(displayName(path)) can be changed by others, and names programs to run",
-        hint: "chown \(Posix.Process.effectiveUser) and chmod o-w it")
+        hint: "chown \(user) and chmod go-w it")
     }
     guard let valid = String(validating: text, as: UTF8.self) else {
       throw Failure(.usage, "the configuration \(displayName(path)) is not UTF-8")
@@ -119,21 +136,24 @@ extension Excludes {
   /// Adds the patterns in a file, one a line.
   mutating func add(patternsIn file: [UInt8]) throws(Failure) {
     do {
-      let text = try Descriptor.open(path: file, .read).readToEnd(limit: 16 << 20)
+      let text = try Descriptor.openNamed(file).readAll(limit: 16 << 20)
       patterns.add(file: text, name: displayName(file))
-    } catch { throw Failure(.usage, "cannot read the patterns in \(displayName(file)): \(error)") }
+    } catch {
+      if error == .interrupted { try checkForSignal() }
+      throw Failure(.usage, "cannot read the patterns in \(displayName(file)): \(error)")
+    }
   }
 }
 
 extension CommonOptions {
   /// The configuration that the operator named, or the default one if it is there.
   func configuration() throws(Failure) -> ConfigurationFile? {
-    if let config { return try ConfigurationFile(config.bytes) }
+    if let config { return try ConfigurationFile.once(config.bytes) }
     let path = ConfigurationFile.defaultPath
     do throws(Errno) { _ = try Descriptor.open(path: path, .pathOnly) } catch {
       if error == .noSuchEntry || error == .notADirectory || error == .accessDenied { return nil }
     }
-    return try ConfigurationFile(path)
+    return try ConfigurationFile.once(path)
   }
 
   /// The configuration, if it is that of this repository, however its path is spelled.

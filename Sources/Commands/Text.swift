@@ -14,7 +14,7 @@ func grouped(_ number: UInt64) -> String {
 
 func durationText(_ seconds: Double) -> String {
   if seconds < 10 { return "\(fixed(seconds, seconds < 1 ? 2 : 1)) s" }
-  let whole = Int(seconds.rounded())
+  let whole = Int(min(seconds, 1e15).rounded())
   if whole < 60 { return "\(whole) s" }
   if whole < 3600 { return "\(whole / 60) min \(whole % 60) s" }
   if whole < 86_400 { return "\(whole / 3600) h \(whole / 60 % 60) min" }

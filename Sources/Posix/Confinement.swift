@@ -11,7 +11,7 @@ extension Process {
   /// open stay so. The kernel does not guard status, mode, owner, times and attributes.
   ///
   /// False, with nothing done, where the kernel has no Landlock, or the one of Linux 5.13 to 5.18, which lets nobody
-  /// link a file into another directory.
+  /// link a file into another directory, or where a filter of a container refuses the call (`notPermitted`).
   public static func confine(to directories: [Directory]) throws(Errno) -> Bool {
     let version = try landlockVersion()
     guard version >= 2 else { return false }
@@ -29,7 +29,7 @@ extension Process {
     do throws(Errno) {
       return try perform(.landlock_create_ruleset) { tr_landlock_abi() }
     } catch {
-      if error == .notImplemented || error == .notSupported { return 0 }
+      if [.notImplemented, .notSupported, .notPermitted].contains(error) { return 0 }
       throw error
     }
   }

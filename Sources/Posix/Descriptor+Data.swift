@@ -88,6 +88,30 @@ extension Descriptor {
     return bytes
   }
 
+  /// All that comes from here on, refusing more than `limit` bytes (`EFBIG`): also of a pipe, a FIFO that still waits
+  /// for its writer, or a terminal. A remembered signal ends the wait (`interrupted`). For `openNamed`.
+  public borrowing func readAll(limit: Int) throws(Errno) -> [UInt8] {
+    let raw = self.raw
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 16, alignment: 16)
+    defer { buffer.deallocate() }
+    var bytes: [UInt8] = []
+    while true {
+      // The signal may come between the look and the wait, which it then does not end.
+      let lookAgainMilliseconds: CInt = 500
+      while try perform(.poll, { tr_poll(raw, CInt(POLLIN), lookAgainMilliseconds) }) == 0 {
+        if Process.rememberedSignal != nil { throw .interrupted }
+      }
+      let count: Int
+      do throws(Errno) { count = try read(into: buffer) } catch {
+        guard error == .wouldBlock else { throw error }
+        continue
+      }
+      if count == 0 { return bytes }
+      bytes += buffer[..<count]
+      if bytes.count > limit { throw Errno(EFBIG) }
+    }
+  }
+
   /// The whole of a file that has no size, as those of proc(5) have none, refusing more than `limit` bytes.
   public borrowing func readWhole(limit: Int) throws(Errno) -> [UInt8] {
     var bytes: [UInt8] = []

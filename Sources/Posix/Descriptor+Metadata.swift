@@ -52,6 +52,17 @@ public struct ExtendedAttribute: Sendable, Equatable {
 }
 
 extension Descriptor {
+  /// True where an ACL gives more than the mode says; `getxattr(2)`.
+  public borrowing func hasAccessACL() throws(Errno) -> Bool {
+    let raw = self.raw
+    do throws(Errno) {
+      return try perform(.getxattr) { tr_getxattr(raw, nil, "system.posix_acl_access", nil, 0) } > 0
+    } catch {
+      guard error == .noAttribute || error == .notSupported else { throw error }
+      return false
+    }
+  }
+
   /// Every attribute that the caller may read and the administrator's `/etc/xattr.conf` lets be copied,
   /// sorted by the bytes of their names; empty where the file system has none; `listxattr(2)`.
   public borrowing func extendedAttributes(

@@ -51,6 +51,9 @@ extension Descriptor {
     return Descriptor(raw: CInt(fd))
   }
 
+  /// Opens a file to read that the operator named, which may be a FIFO, whose writer is not waited for here.
+  public static func openNamed(_ path: [UInt8]) throws(Errno) -> Descriptor { try open(path: path, [.read, .nonBlocking]) }
+
   /// Opens one component below this directory, following a symbolic link: only for the operator's paths.
   public borrowing func openFollowing(
     _ name: Span<UInt8>, _ flags: OpenFlags

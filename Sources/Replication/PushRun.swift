@@ -115,7 +115,7 @@ final class PushRun {
     }
     let index = try reader.count(candidates.count)
     if index > 0 { chooseBase(candidates[index - 1]) }
-    let partialBytes = try reader.integer()
+    let partialBytes = try reader.quantity()
     if partialBytes > 0 { partial = (try reader.digest(), partialBytes - 1) }
     var left = try reader.count(1 << 30)
     let knownLimit = Int(clamping: min(snapshot.summary.root.totals.entries &* 4 &+ 65536, 1 << 24))
@@ -355,8 +355,8 @@ final class PushRun {
       if frame.type == .published {
         guard try reader.integer() == 1 else { throw WireError("the snapshot was there before it was sent") }
         _ = try reader.integer()
-        let linked = try reader.integer()
-        let copied = try reader.integer()
+        let linked = try reader.quantity()
+        let copied = try reader.quantity()
         try reader.end()
         try remember()
         return result(isNew: true, linked: linked, copied: copied)

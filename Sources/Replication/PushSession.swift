@@ -59,15 +59,11 @@ final class PushSession {
     let slash = UInt8(ascii: "/")
     let sources = sent.sources + sent.absentSources + sent.otherSources.map { [slash] + $0 }
     guard sent.label.isEmpty || isComponent(sent.label), sources.count <= Wire.sources,
-      sources.allSatisfy(Self.isSource), sent.outcome != .unfinished,
-      [sent.started, sent.finished].allSatisfy({ Self.seconds.contains($0.seconds) })
+      sources.allSatisfy(Self.isSource), sent.outcome != .unfinished
     else { throw WireError("a snapshot has an impossible description") }
     for _ in 0..<(try reader.count(Wire.candidates)) { candidates.append(try reader.digest()) }
     try reader.end()
   }
-
-  /// What RFC 3339 can write: the years 0 to 9999.
-  private static let seconds: ClosedRange<Int64> = -62_167_219_200...253_402_300_799
 
   /// True for an absolute path that leads where it says.
   private static func isSource(_ path: [UInt8]) -> Bool {

@@ -35,7 +35,7 @@ final class ReadingSession {
       try channel.send(.bytes, message.bytes)
     case .readCatalog:
       let name = try reader.snapshotName()
-      let offset = try reader.integer()
+      let offset = try reader.quantity()
       let count = try reader.count(Wire.frameBytes)
       try reader.end()
       let catalog = try open(name)

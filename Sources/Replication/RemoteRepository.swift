@@ -113,7 +113,7 @@ public final class RemoteRepository: SnapshotStore, @unchecked Sendable {
       message.text(name.bytes)
       try channel.send(.openCatalog, message.bytes)
       var reader = MessageReader(try channel.receive(.bytes).payload)
-      let byteCount = try reader.integer()
+      let byteCount = try reader.quantity()
       try reader.end()
       return try OpenCatalog(RemoteCatalog(self, name, byteCount: byteCount))
     }
@@ -162,7 +162,7 @@ public final class RemoteRepository: SnapshotStore, @unchecked Sendable {
       if try parts.integer() == 0 {
         trouble = displayName(try parts.text(limit: 4096))
       } else {
-        let size = try parts.integer()
+        let size = try parts.quantity()
         if size != byteCount { trouble = "its size is \(size) and not \(byteCount) bytes" }
         // What is not wanted is read all the same, to get to what comes after it; but not for ever.
         guard size <= max(byteCount &* 2, 1 << 30) else { throw WireError("\(trouble ?? "")") }
@@ -199,9 +199,9 @@ public final class RemoteRepository: SnapshotStore, @unchecked Sendable {
           continue
         }
         var result = VerifyResult(
-          problems: try reader.integer(), damaged: try reader.integer(), filesRead: try reader.integer())
-        progress.entries.store(try reader.integer(), ordering: .relaxed)
-        progress.bytesRead.store(try reader.integer(), ordering: .relaxed)
+          problems: try reader.quantity(), damaged: try reader.quantity(), filesRead: try reader.quantity())
+        progress.entries.store(try reader.quantity(), ordering: .relaxed)
+        progress.bytesRead.store(try reader.quantity(), ordering: .relaxed)
         for _ in 0..<(try reader.count(names.count)) { result.expired.insert(try reader.snapshotName()) }
         try reader.end()
         result.elapsedSeconds = Clock.monotonic() - start

@@ -131,6 +131,13 @@ extension MessageSource where Self: ~Copyable {
     return Int(value)
   }
 
+  /// A number of things or bytes that there are; sums of some of them do not overflow.
+  mutating func quantity() throws -> UInt64 {
+    let value = try integer()
+    guard value <= 1 << 62 else { throw WireError("\(value) is more than there can be") }
+    return value
+  }
+
   mutating func signed() throws -> Int64 {
     let value = try integer()
     return Int64(bitPattern: value >> 1) ^ -Int64(bitPattern: value & 1)

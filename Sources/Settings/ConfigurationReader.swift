@@ -1,15 +1,8 @@
 internal import TOMLKit
 
 func readConfiguration(_ text: String) throws(SettingsError) -> Configuration {
-  let problems = Problems(Locator(text))
-  if let (place, message) = problems.locator.fault {
-    throw SettingsError(line: place.line, column: place.column, message: message)
-  }
-  let table: TOMLTable
-  do { table = try TOMLTable(string: text) } catch let error as TOMLParseError {
-    throw SettingsError(
-      line: error.source.begin.line, column: error.source.begin.column, message: error.description)
-  } catch { throw SettingsError(message: "\(error)") }
+  let (table, locator) = try Locator.parse(text)
+  let problems = Problems(locator)
   let configuration = Configuration(TableReader(table, problems))
   if let first = problems.list.min(by: { $0.place < $1.place }) {
     throw SettingsError(line: first.place.line, column: first.place.column, message: first.message)

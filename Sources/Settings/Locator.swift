@@ -1,3 +1,5 @@
+internal import TOMLKit
+
 /// Where keys and values stand in a TOML text, by their paths; items of an array are named by their numbers. What
 /// it says of a text that is no TOML means nothing, but for `fault`.
 struct Locator {
@@ -10,16 +12,30 @@ struct Locator {
 
   private(set) var keys: [[String]: Place] = [:]
   private(set) var values: [[String]: Place] = [:]
-  /// The first thing that the parser takes for impossible, so that it would end the process: a table's bracket that
-  /// no name follows, and a value that begins with what ends one.
+  /// The first thing that the parser must not get. It takes some for impossible, and would end the process: a table's
+  /// bracket that no name follows, and a value that begins with what ends one. It takes very long for keys of many
+  /// parts, and its strings end at a NUL.
   private(set) var fault: (place: Place, message: String)?
-  /// How deep arrays and tables may lie in each other; the parser has no limit, and would overflow the stack.
+  /// How deep arrays and tables may lie in each other, and of how many parts a key may be; the parser has no limit, and
+  /// would overflow the stack.
   private static let deepest = 64
   private let bytes: [UInt8]
   private var depth = 0
   private var position = 0
   private var line = 1
   private var lineStart = 0
+
+  /// Parses a text of which nobody knows where it comes from. Throws its first fault, with its place.
+  static func parse(_ text: String) throws(SettingsError) -> (table: TOMLTable, locator: Locator) {
+    let locator = Locator(text)
+    if let (place, message) = locator.fault {
+      throw SettingsError(line: place.line, column: place.column, message: message)
+    }
+    do { return (try TOMLTable(string: text), locator) } catch let error as TOMLParseError {
+      throw SettingsError(
+        line: error.source.begin.line, column: error.source.begin.column, message: error.description)
+    } catch { throw SettingsError(message: "\(error)") }
+  }
 
   init(_ text: String) {
     bytes = Array(text.utf8)
@@ -109,6 +125,11 @@ struct Locator {
       skip { Self.blanks.contains($0) }
       guard current == UInt8(ascii: ".") else { return parts }
       advance()
+      if parts.count == Self.deepest {
+        fault = fault ?? (here, "a key has more than \(Self.deepest) parts")
+        position = bytes.count
+        return parts
+      }
     }
   }
 
@@ -163,6 +184,10 @@ struct Locator {
     for _ in 0..<(isLong ? 3 : 1) { advance() }
     while let byte = current {
       if byte == UInt8(ascii: "\\") && quote == UInt8(ascii: "\"") {
+        let escape = bytes[(position + 1)...]
+        if escape.starts(with: "u0000".utf8) || escape.starts(with: "U00000000".utf8) {
+          fault = fault ?? (here, "a string cannot have a NUL")
+        }
         advance()
         if current != nil { advance() }
       } else if byte == quote && (!isLong || bytes[position...].starts(with: [quote, quote, quote])) {

@@ -19,12 +19,7 @@ public struct RepositoryMark: Sendable, Equatable {
 
   /// Reads the file's text; throws a `SettingsError` that names line and column.
   public init(text: String) throws {
-    let table: TOMLTable
-    do { table = try TOMLTable(string: text) } catch let error as TOMLParseError {
-      throw SettingsError(
-        line: error.source.begin.line, column: error.source.begin.column,
-        message: error.description)
-    }
+    let table = try Locator.parse(text).table
     guard let version = table["version"]?.int, version >= 1 else {
       throw SettingsError(message: "\"version\" is missing or not a positive number")
     }

@@ -73,7 +73,7 @@ public final class Progress: Sendable {
 extension Atomic where Value == UInt64 {
   /// Counts; only read as a whole after the threads have ended, or by a progress line.
   func count(_ more: UInt64 = 1) {
-    if more > 0 { _ = add(more, ordering: .relaxed) }
+    if more > 0 { _ = wrappingAdd(more, ordering: .relaxed) }
   }
 
   public var value: UInt64 { load(ordering: .relaxed) }
