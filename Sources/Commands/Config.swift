@@ -44,8 +44,9 @@ struct ConfigCommand: RunnableCommand {
     do { repository = try common.openRepository() } catch { note(error) }
     for source in file.settings.sources {
       do {
-        let paths = try checkedSources([Array(source.path.utf8)])
-        if let repository { try refuseSourcesInside(repository, paths) }
+        let path = Array(source.path.utf8)
+        if let trouble = sourceTrouble(path), trouble.isMistake || !source.isOptional { throw trouble.failure }
+        if let repository { try refuseSourcesInside(repository, [path]) }
         for patterns in source.excludeFrom {
           var excludes = Excludes()
           try excludes.add(patternsIn: Array(patterns.utf8))

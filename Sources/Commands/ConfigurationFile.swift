@@ -93,7 +93,7 @@ struct ConfigurationFile {
 
   var threads: Int { settings.threads ?? min(8, processorCount()) }
 
-  /// What a snapshot is taken of; throws `usage` for a source that is not there.
+  /// What a snapshot is taken of.
   func snapshotOptions() throws(Failure) -> SnapshotOptions {
     guard !settings.sources.isEmpty else {
       throw Failure(.usage, "\(displayName(path)) names no source", hint: "add a table [[source]] with a path")
@@ -103,12 +103,10 @@ struct ConfigurationFile {
       changeDetection: ChangeDetection(rawValue: settings.changeDetection) ?? .ctime,
       guardLimits: GuardLimits(gone: settings.goneLimit, changed: settings.changedLimit))
     for source in settings.sources {
-      let paths: [[UInt8]]
-      do { paths = try checkedSources([Array(source.path.utf8)]) } catch {
-        throw Failure(error.kind, "\(at(source.line)): \(error.message)", hint: error.hint)
-      }
-      options.sources += paths
-      for path in paths { options.excludesOfSource[path] = try excludes(of: source) }
+      let path = Array(source.path.utf8)
+      options.sources.append(path)
+      if source.isOptional { options.optionalSources.insert(path) }
+      options.excludesOfSource[path] = try excludes(of: source)
     }
     return options
   }

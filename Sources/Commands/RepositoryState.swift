@@ -12,7 +12,7 @@ struct RepositoryState: Encodable {
     let newestGood: String?
     let time: String?
     let ageSeconds: Int64?
-    /// `well`, `late`, `never`, or `future`.
+    /// `well`, `late`, `never`, `absent` or `future`.
     let state: String
 
     enum CodingKeys: String, CodingKey {
@@ -111,22 +111,20 @@ struct RepositoryState: Encodable {
     case pushes, runs
   }
 
-  /// `sources` are those that should have snapshots, below `label`; without them, those that the newest snapshot has.
-  /// A newest good snapshot older than `maximumAgeSeconds` is late.
+  /// The sources that should have snapshots are those of the configuration; without it, all that any snapshot has.
+  /// A newest good snapshot older than `maximumAgeSeconds` is late; without that, the configuration says what is.
   init(
-    _ repository: Repository, label: [UInt8]? = nil, sources wanted: [[UInt8]]?, remotes: [String]? = nil,
-    maximumAgeSeconds: Int64?, at now: Timestamp
+    _ repository: Repository, _ file: ConfigurationFile?, remotes: [String]? = nil, maximumAgeSeconds: Int64? = nil,
+    at now: Timestamp
   ) throws {
     let list = try repository.snapshots()
     let knownDamage = try repository.marks(.damaged)
     var findings: [String] = []
-    let label = label ?? list.newest?.summary.label ?? Array("localhost".utf8)
-    sources = (wanted ?? list.newest?.summary.sources ?? []).map { source in
-      let shown = displayName(source)
-      let good = list.snapshots.last {
-        $0.summary.outcome == .complete && knownDamage[$0.name] == nil
-          && $0.summary.sources.contains(source) && $0.summary.label == label
-      }
+    let expected = ExpectedSource.all(file, list)
+    let hasLabels = Set(expected.map(\.label)).count > 1
+    sources = expected.map { source in
+      let shown = (hasLabels ? "\(displayName(source.label)):" : "") + displayName(source.path)
+      let good = source.newestGood(in: list, damaged: knownDamage)
       let age = good.map { now.seconds - $0.summary.started.seconds }
       var state = "well"
       if let age, let good {
@@ -134,12 +132,17 @@ struct RepositoryState: Encodable {
           state = "future"
           findings.append(
             "the newest good snapshot of \(shown), \(good.name), is from the future: the clock was or is wrong")
-        } else if let maximumAgeSeconds, age > maximumAgeSeconds {
+        } else if let most = source.maximumAge(maximumAgeSeconds), age > most {
           state = "late"
+          let remedy = file == nil ? "; if it is backed up no longer: treering rotate --expire \(good.name)" : ""
           findings.append(
             "the newest good snapshot of \(shown) is \(durationText(Double(age))) old, and should be at most "
-              + durationText(Double(maximumAgeSeconds)))
+              + durationText(Double(most)) + remedy)
+        } else if source.isAbsent(in: list) {
+          state = "absent"
         }
+      } else if source.isOptional && source.rpoSeconds == nil {
+        state = "absent"
       } else {
         state = "never"
         findings.append("there is no good snapshot of \(shown)")

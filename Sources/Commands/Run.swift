@@ -47,7 +47,7 @@ struct RunCommand: RunnableCommand {
       try opened.whileLocked("run", at: start, waiting: wait ? { try checkForSignal() } : nil) {
         run.work(of: options, in: opened, startingAt: start, evenIfNotDue: now)
       }
-      answer = run.finish(options, in: opened)
+      answer = run.finish(in: opened)
     } catch let failure as Failure {
       answer = run.cannotBegin(failure, in: repository, at: start)
     }

@@ -34,6 +34,8 @@ final class ScheduledRun {
   ) {
     answer.time = start.rfc3339
     do {
+      var options = options
+      options.optionalSources = try excusable(options, in: repository, at: start)
       if try evenIfNotDue || isDue(options, in: repository, at: start) {
         answer.steps += notices.runBegins()
         try allSteps(options, repository)
@@ -52,11 +54,11 @@ final class ScheduledRun {
 
   /// Pushes what is due, and tells how all went. The caller has given up the repository's lock: what a push sends
   /// cannot expire meanwhile, and other runs go on.
-  func finish(_ options: SnapshotOptions, in repository: Repository) -> RunAnswer {
+  func finish(in repository: Repository) -> RunAnswer {
     pushAll(repository)
     answer.elapsedSeconds = Clock.monotonic() - began
     if answer.result == "not_due" && answer.expired.isEmpty && answer.steps.isEmpty { return answer }
-    writeMetrics(options, repository)
+    writeMetrics(repository)
     end(in: repository)
     return answer
   }
@@ -117,14 +119,12 @@ final class ScheduledRun {
   }
 
   /// Their lack is a warning, and never the run's failure.
-  private func writeMetrics(_ options: SnapshotOptions, _ repository: Repository) {
+  private func writeMetrics(_ repository: Repository) {
     guard let path = file.settings.metricsTextfile else { return }
     let start = Clock.monotonic()
     do {
       let now = Clock.now()
-      let state = try RepositoryState(
-        repository, label: options.label, sources: options.sources,
-        maximumAgeSeconds: file.settings.rpoSeconds, at: now)
+      let state = try RepositoryState(repository, file, at: now)
       try Commands.writeMetrics(of: state, answer, at: now, to: Array(path.utf8))
     } catch {
       Console.complain("warning: \(error)")
@@ -141,20 +141,37 @@ final class ScheduledRun {
     ]
   }
 
-  /// True where the period that is kept shortest has no snapshot of all sources yet.
+  /// The optional sources of which nobody has to hear that they are absent: their rpo has not passed.
+  private func excusable(
+    _ options: SnapshotOptions, in repository: Repository, at time: Timestamp
+  ) throws(Failure) -> Set<[UInt8]> {
+    if options.optionalSources.isEmpty { return [] }
+    let list = try repository.snapshots()
+    let damaged = try repository.marks(.damaged)
+    return Set(
+      ExpectedSource.all(file, list).filter { source in
+        guard source.isOptional, let rpo = source.rpoSeconds else { return source.isOptional }
+        return source.newestGood(in: list, damaged: damaged).map { time - $0.summary.started <= Double(rpo) } ?? false
+      }.map(\.path))
+  }
+
+  /// True where the period that is kept shortest has no snapshot of all sources yet that are there.
   private func isDue(
     _ options: SnapshotOptions, in repository: Repository, at time: Timestamp
   ) throws(Failure) -> Bool {
+    let absent = Set(try options.absentSources().map(\.path))
+    let present = Set(options.sources).subtracting(absent)
+    if present.isEmpty && absent.isSubset(of: options.optionalSources) { return false }
     let policy = file.policy
     guard policy.keepLast == 0, policy.keepWithinSeconds == nil,
       let set = SnapshotSet.allCases.first(where: { policy.keep[$0] ?? 0 > 0 })
     else { return true }
-    let sources = Set(options.sources)
     func local(_ time: Timestamp) -> LocalTime {
       LocalTime(fields: Clock.localFields(time.seconds), of: time.seconds)
     }
     return try !repository.snapshots().snapshots.contains {
-      $0.summary.label == options.label && sources.isSubset(of: $0.summary.sources)
+      $0.summary.label == options.label && !present.isEmpty && present.isSubset(of: $0.summary.sources)
+        && absent.isSubset(of: $0.summary.sources + $0.summary.absentSources)
         && set.isSamePeriod(local($0.summary.dated), local(time))
     }
   }

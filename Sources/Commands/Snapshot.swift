@@ -82,7 +82,7 @@ struct SnapshotCommand: RunnableCommand {
     if sources.isEmpty {
       throw Failure(.usage, "no source is named", hint: "see: treering help snapshot")
     }
-    return try checkedSources(sources.map(\.bytes))
+    return try Commands.namedSources(sources.map(\.bytes))
   }
 
   private func record(_ repository: Repository, _ line: HistoryLine) {
@@ -116,8 +116,8 @@ struct SnapshotCommand: RunnableCommand {
       text += "\n  \(counted(progress.linkLimits.value, "file", "files")) stored once more, "
         + "because the old inode can take no more links"
     }
-    if summary.warnings > 0 {
-      text += "\n  \(counted(summary.warnings, "warning", "warnings")), named above"
+    if progress.warnings.value > 0 {
+      text += "\n  \(counted(progress.warnings.value, "warning", "warnings")), named above"
     }
     if progress.skipped.value > 0 {
       text += "\n  the repository and pseudo file systems were left out "
@@ -164,6 +164,8 @@ struct SnapshotAnswer: Encodable {
   let catalogOnly: UInt64
   let directoriesSkipped: UInt64
   let excluded: UInt64
+  /// Sources that were asked for and are not in it.
+  let absent: [String]
   let warnings: UInt64
   var warningsNamed: [Trouble]
   let rootDigest: String
@@ -181,7 +183,7 @@ struct SnapshotAnswer: Encodable {
     case filesVanished = "files_vanished"
     case catalogOnly = "catalog_only"
     case directoriesSkipped = "directories_skipped"
-    case excluded, warnings
+    case excluded, absent, warnings
     case warningsNamed = "warnings_named"
     case rootDigest = "root_digest"
     case elapsedSeconds = "elapsed_seconds"
@@ -208,7 +210,8 @@ struct SnapshotAnswer: Encodable {
     catalogOnly = progress.catalogOnly.value
     directoriesSkipped = progress.skipped.value
     excluded = progress.excluded.value
-    warnings = summary.warnings
+    absent = summary.absentSources.map { displayName($0) }
+    warnings = progress.warnings.value
     warningsNamed = named.map { Trouble(path: displayName($0.path), message: $0.message) }
     rootDigest = summary.root.digest.description
     elapsedSeconds = result.elapsedSeconds

@@ -107,10 +107,11 @@ extension SnapshotChoice {
         groups.append((newest, [shown(source)]))
       }
     }
-    let elsewhere = groups.map { "\($0.sources.joined(separator: ", ")) newest in \($0.snapshot.name)" }
+    let elsewhere = groups.map { "\($0.sources.joined(separator: ", ")) (newest in \($0.snapshot.name))" }
     throw Failure(
       .refused,
-      "the snapshot \(snapshot.name) has only \(Self.sources(of: snapshot)); \(elsewhere.joined(separator: "; "))",
+      "the snapshot \(snapshot.name) has only \(Self.sources(of: snapshot)), and lacks "
+        + elsewhere.joined(separator: ", "),
       hint: "name the paths that you want, or take what it has with --partial")
   }
 
@@ -119,7 +120,7 @@ extension SnapshotChoice {
     guard let passedOver else { return nil }
     let name = reference == "latest" ? "the newest" : reference
     let why =
-      places.contains { passedOver.summary.covers([passedOver.summary.label] + $0.dropFirst()) }
+      places.allSatisfy { passedOver.summary.covers([passedOver.summary.label] + $0.dropFirst()) }
       ? "does not have it" : "has only \(Self.sources(of: passedOver))"
     let label = snapshot.summary.label
     let below = label == passedOver.summary.label ? "" : ", below the label \(displayName(label))"

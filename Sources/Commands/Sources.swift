@@ -2,25 +2,36 @@ internal import Catalog
 internal import Posix
 internal import Repository
 
-/// The sources that the operator named, as absolute paths of readable directories, each once.
-func checkedSources(_ sources: [[UInt8]]) throws(Failure) -> [[UInt8]] {
+/// The sources that the operator named on the command line, as absolute paths, each once. One of several may be
+/// missing, which the snapshot says; that none is there, or that one is no directory, is a mistake.
+func namedSources(_ sources: [[UInt8]]) throws(Failure) -> [[UInt8]] {
   var paths: [[UInt8]] = []
+  var missing: [Failure] = []
   for source in sources {
     let path = try absolutePath(source)
-    let shown = displayName(path)
-    do {
-      let opened = try Descriptor.open(path: path, .pathOnly)
-      guard try opened.status().kind == .directory else {
-        throw Failure(
-          .usage, "the source \(shown) is not a directory", hint: "name the directory that holds it")
-      }
-      _ = try Descriptor.open(path: path, [.read, .directory])
-    } catch let failure as Failure {
-      throw failure
-    } catch { throw Failure(.usage, "cannot read the source \(shown): \(error)") }
-    if !paths.contains(path) { paths.append(path) }
+    if paths.contains(path) { continue }
+    paths.append(path)
+    if let trouble = sourceTrouble(path) {
+      if trouble.isMistake { throw trouble.failure }
+      missing.append(trouble.failure)
+    }
   }
+  if let first = missing.first, missing.count == paths.count { throw first }
   return paths
+}
+
+/// Why a source cannot be read, and whether it can never be; `nil` for a readable directory.
+func sourceTrouble(_ path: [UInt8]) -> (failure: Failure, isMistake: Bool)? {
+  let shown = displayName(path)
+  do throws(Errno) {
+    guard try Descriptor.open(path: path, .pathOnly).status().kind == .directory else {
+      let failure = Failure(
+        .usage, "the source \(shown) is not a directory", hint: "name the directory that holds it")
+      return (failure, true)
+    }
+    _ = try Descriptor.open(path: path, [.read, .directory])
+    return nil
+  } catch { return (Failure(.usage, "cannot read the source \(shown): \(error)"), false) }
 }
 
 /// The name of one directory.

@@ -30,9 +30,8 @@ struct StatusCommand: RunnableCommand {
     let repository = try common.openRepository()
     let file = try common.configuration(of: repository)
     let state = try RepositoryState(
-      repository, label: file.map { Array($0.settings.label.utf8) },
-      sources: file?.settings.sources.map { Array($0.path.utf8) }, remotes: file.flatMap { $0.settings.remotes.isEmpty ? nil : $0.settings.remotes.map(\.name) },
-      maximumAgeSeconds: maxAge ?? file?.settings.rpoSeconds, at: Clock.now())
+      repository, file, remotes: file.flatMap { $0.settings.remotes.isEmpty ? nil : $0.settings.remotes.map(\.name) },
+      maximumAgeSeconds: maxAge, at: Clock.now())
     if common.json {
       Console.print(jsonText(state))
     } else if !common.quiet {

@@ -50,6 +50,9 @@ extension Errno {
   /// True where the medium has no room left for data, inodes or this user.
   public var meansNoRoom: Bool { self == .noSpace || self == .overQuota }
 
+  /// True where the process or the machine lacks descriptors or memory: it says nothing of the file.
+  public var isShortage: Bool { [EMFILE, ENFILE, ENOMEM].contains(number) }
+
   /// True where writing the next entry would fail like this one: no room, a failing disk, a file system
   /// that has become read-only.
   public var endsRun: Bool {

@@ -47,12 +47,18 @@ extension SnapshotStore {
 extension CatalogSummary {
   /// The sources, from the snapshot's root: each begins with its label.
   private var placesOfSources: [[[UInt8]]] {
-    let slash = UInt8(ascii: "/")
-    return (SourceSet(label: label, paths: sources).keys + otherSources).map { $0.split(separator: slash).map(Array.init) }
+    Self.places(SourceSet(label: label, paths: sources).keys + otherSources)
   }
 
-  /// True where a place, named from the snapshot's root, is a source or lies in one.
-  public func covers(_ place: [[UInt8]]) -> Bool { placesOfSources.contains { place.starts(with: $0) } }
+  private static func places(_ keys: [[UInt8]]) -> [[[UInt8]]] {
+    keys.map { $0.split(separator: UInt8(ascii: "/")).map(Array.init) }
+  }
+
+  /// True where a place, named from the snapshot's root, is a source or lies in one, and in no absent one in it.
+  public func covers(_ place: [[UInt8]]) -> Bool {
+    func longest(_ sources: [[[UInt8]]]) -> Int { sources.filter { place.starts(with: $0) }.map(\.count).max() ?? 0 }
+    return longest(placesOfSources) > longest(Self.places(SourceSet(label: label, paths: absentSources).keys))
+  }
 
   /// The sources at or below a place.
   fileprivate func sources(below place: [[UInt8]]) -> [[[UInt8]]] { placesOfSources.filter { $0.starts(with: place) } }

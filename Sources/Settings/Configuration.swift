@@ -3,6 +3,10 @@ public struct Configuration: Sendable, Equatable {
   /// A directory to back up, and what is left out of it.
   public struct Source: Sendable, Equatable {
     public var path = ""
+    /// It may be absent without a warning, until `rpoSeconds` have passed.
+    public var isOptional = false
+    /// How old its newest good snapshot may become; without it what `[objectives]` says, unless it is optional.
+    public var rpoSeconds: Int64?
     /// Patterns of gitignore(5).
     public var exclude: [String] = []
     /// The line of each of them.

@@ -130,11 +130,17 @@ extension TableReader {
 
   fileprivate func onlyFailures() -> Bool { choice("on", ["always", "failure"]) == "failure" }
 
-  /// An absolute path.
+  /// An absolute path, in the one form that everything else compares.
   fileprivate func path(_ key: String) -> String? {
-    value(key, expecting: "an absolute path") { found in
-      found.string.flatMap { $0.hasPrefix("/") && !$0.utf8.contains(0) ? $0 : nil }
-    }
+    value(key, expecting: "an absolute path without \"..\"") { $0.string.flatMap(Self.normalPath) }
+  }
+
+  /// An absolute path without empty components, `.` and a slash at its end; `nil` for another path.
+  fileprivate static func normalPath(_ path: String) -> String? {
+    guard path.hasPrefix("/"), !path.utf8.contains(0) else { return nil }
+    let names = path.utf8.split(separator: UInt8(ascii: "/")).map { String(decoding: $0, as: UTF8.self) }
+    if names.contains("..") { return nil }
+    return "/" + names.filter { $0 != "." }.joined(separator: "/")
   }
 }
 
@@ -167,17 +173,20 @@ extension Configuration.Source {
     self.init()
     line = table.line
     table.know([
-      "path", "exclude", "exclude_from", "one_file_system", "exclude_caches", "exclude_if_present",
+      "path", "optional", "rpo", "exclude", "exclude_from", "one_file_system", "exclude_caches", "exclude_if_present",
       "exclude_nodump", "max_file_size",
     ])
     table.require("path")
     path = table.path("path") ?? ""
+    isOptional = table.bool("optional") ?? false
+    rpoSeconds = table.duration("rpo")
     exclude = table.strings("exclude", expecting: "an array of patterns, such as [\".cache/\", \"*.tmp\"]") ?? []
     excludeLines = exclude.indices.map { table.line(of: "exclude", $0) }
     excludeFrom = table.strings("exclude_from", expecting: "an array of files") ?? []
-    if excludeFrom.contains(where: { !$0.hasPrefix("/") }) {
+    if excludeFrom.contains(where: { TableReader.normalPath($0) == nil }) {
       table.complain("exclude_from", "\"exclude_from\" should be absolute paths")
     }
+    excludeFrom = excludeFrom.map { TableReader.normalPath($0) ?? $0 }
     oneFileSystem = table.bool("one_file_system") ?? false
     excludeCaches = table.bool("exclude_caches") ?? false
     excludeIfPresent = table.strings("exclude_if_present", expecting: "an array of names of files") ?? []

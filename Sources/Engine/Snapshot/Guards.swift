@@ -104,8 +104,8 @@ final class Guards: Sendable {
     return tally
   }
 
-  /// A directory was opened. Throws `refused` where a file system was mounted that is not there now.
-  func check(_ node: SnapshotNode, _ identity: FileSystemIdentity, isMount: Bool) throws(Failure) {
+  /// A directory was opened. Refuses its source where a file system was mounted that is not there now.
+  func check(_ node: SnapshotNode, _ identity: FileSystemIdentity, isMount: Bool) throws(SourceRefusal) {
     guard isMount || mountNames.contains(node.name) else { return }
     let path = joined(node.path, absolute: true)
     if isMount {
@@ -118,33 +118,37 @@ final class Guards: Sendable {
     guard !limits.acceptsChanges, let before = mountsBefore[path],
       identity.isOther(than: (before.record.type, before.record.number))
     else { return }
-    throw Failure(
-      .refused,
+    throw refusal(
+      of: node.tally?.path ?? node.sourcePath,
       "\(displayName(node.sourcePath)) is on another file system than in the snapshot \(before.snapshot)",
       hint: "mount the right one, or, if this is right, run again with --accept-changes")
   }
 
-  /// A source was listed. Throws `refused` where it is empty and was not.
-  func checkNotEmpty(_ node: SnapshotNode) throws(Failure) {
+  private func refusal(of source: [UInt8], _ message: String, hint: String) -> SourceRefusal {
+    SourceRefusal(path: source, failure: Failure(.refused, message, hint: hint))
+  }
+
+  /// A source was listed. Refuses it where it is empty and was not.
+  func checkNotEmpty(_ node: SnapshotNode) throws(SourceRefusal) {
     guard !limits.acceptsChanges, let tally = node.tally, tally.entriesBefore > 1 else { return }
-    throw Failure(
-      .refused,
+    throw refusal(
+      of: tally.path,
       "the source \(displayName(tally.path)) is empty, and the snapshot \(tally.previous!) has "
         + "\(tally.entriesBefore) entries of it",
       hint: "mount its file system, or, if this is right, run again with --accept-changes")
   }
 
-  /// The walk is over. Throws `refused` where most entries of a source are gone.
-  func checkGone() throws(Failure) {
+  /// The walk is over. Refuses a source where most entries of it are gone.
+  func checkGone() throws(SourceRefusal) {
     guard !limits.acceptsChanges else { return }
     for tally in tallies.withLock({ $0 }) {
       let gone = tally.gone.value - min(tally.gone.value, tally.moved.value)
       guard limits.isTooMuch(gone: gone, of: tally.entriesBefore) else { continue }
-      throw Failure(
-        .refused,
+      throw refusal(
+        of: tally.path,
         "\(gone) of the \(tally.entriesBefore) entries that the snapshot \(tally.previous!) has of "
           + "\(displayName(tally.path)) are gone",
-        hint: "nothing was published; if this is right, run again with --accept-changes")
+        hint: "if this is right, run again with --accept-changes")
     }
   }
 

@@ -25,6 +25,8 @@ public struct SnapshotOptions: Sendable {
   public var guardLimits: GuardLimits
   /// What is left out of every source that `excludesOfSource` does not name.
   public var excludes: Excludes
+  /// Sources that may be absent without a warning, as a disk that is not always there.
+  public var optionalSources: Set<[UInt8]> = []
   /// By the source's path.
   public var excludesOfSource: [[UInt8]: Excludes] = [:]
 
@@ -52,16 +54,17 @@ public struct SnapshotResult: Sendable {
   public var elapsedSeconds: Double
 }
 
-/// Takes a snapshot: one walk of the sources against the newest catalog, then publication.
+/// Takes a snapshot of the sources that are there: one walk of the sources against the newest catalog, then publication.
 ///
-/// The caller holds the repository's lock, and deletes what is in the trash afterwards, without it. Throws a
+/// A source that is missing, or that a guard refuses, is left out with a warning; nothing is published where none is
+/// left. The caller holds the repository's lock, and deletes what is in the trash afterwards, without it. Throws a
 /// `Failure`; nothing is published then, except where the failure says so.
 public func takeSnapshot(
   of options: SnapshotOptions, in repository: Repository, program: String, progress: Progress,
   monitor: any Monitor
 ) throws(Failure) -> SnapshotResult {
   do {
-    return try walkAndPublish(options, repository, program, progress, monitor)
+    return try snapshotOfPresent(options, repository, program, progress, OnceMonitor(monitor))
   } catch let failure as Failure {
     throw failure
   } catch let error as Errno {
@@ -71,11 +74,32 @@ public func takeSnapshot(
   }
 }
 
+private func snapshotOfPresent(
+  _ options: SnapshotOptions, _ repository: Repository, _ program: String, _ progress: Progress,
+  _ monitor: any Monitor
+) throws -> SnapshotResult {
+  var absent = try options.absentSources()
+  var present = options
+  present.sources.removeAll { source in absent.contains { $0.path == source } }
+  guard !present.sources.isEmpty else {
+    let named = absent.map { "\(displayName($0.path)) \($0.reason)" }.joined(separator: ", ")
+    throw Failure(.failed, "no source is there: \(named)", hint: "nothing was published; are the disks mounted?")
+  }
+  while true {
+    do { return try walkAndPublish(present, absent, repository, program, progress, monitor) } catch let refusal as SourceRefusal {
+      guard present.sources.count > 1 else { throw refusal.failure }
+      present.sources.removeAll { $0 == refusal.path }
+      absent.append(AbsentSource(path: refusal.path, reason: "is left out: \(refusal.failure)"))
+      progress.restart()
+    }
+  }
+}
+
 /// How many snapshots before the newest are searched for a file that is back.
 private let olderSnapshotsSearched = 50
 
 private func walkAndPublish(
-  _ options: SnapshotOptions, _ repository: Repository, _ program: String, _ progress: Progress,
+  _ options: SnapshotOptions, _ absent: [AbsentSource], _ repository: Repository, _ program: String, _ progress: Progress,
   _ monitor: any Monitor
 ) throws -> SnapshotResult {
   let start = Clock.monotonic()
@@ -90,6 +114,11 @@ private func walkAndPublish(
         path: Array(damaged.name.description.utf8),
         message: "this snapshot cannot be linked to: \(damaged.reason)"))
   }
+
+  // They are trouble of the run, and none of the snapshot: it has all of its own sources.
+  let unwelcome = absent.filter { !options.optionalSources.contains($0.path) }
+  progress.warnings.count(UInt64(unwelcome.count))
+  for source in unwelcome { monitor.warn(Warning(path: source.path, message: source.reason)) }
 
   let capabilities: Capabilities
   do { capabilities = try repository.probe() } catch {
@@ -130,7 +159,7 @@ private func walkAndPublish(
   }
   if try space.isInDoubt(list.newest?.summary, sources: options.sources) {
     let ahead = SnapshotWork(
-      options: options, repository: repository, pending: nil, trees: trees, base: base,
+      options: options, leftOut: absent, repository: repository, pending: nil, trees: trees, base: base,
       capabilities: capabilities, space: space, isDry: true, progress: Progress(), monitor: Silence())
     try walkTree(ahead, from: ahead.rootNode(), threads: options.threads)
     try checkForSignal()
@@ -146,7 +175,7 @@ private func walkAndPublish(
   // After the wait for a name of its own, where two runs fall into one second.
   let started = Clock.now()
   let work = SnapshotWork(
-    options: options, repository: repository, pending: pending, trees: trees, base: base,
+    options: options, leftOut: absent, repository: repository, pending: pending, trees: trees, base: base,
     capabilities: capabilities, space: space, progress: progress, monitor: monitor)
   let root = work.rootNode()
   defer { root.release() }
@@ -155,7 +184,7 @@ private func walkAndPublish(
     summary.sequence = list.nextSequence
     summary.started = started
     summary.finished = Clock.now()
-    summary.warnings = progress.warnings.value
+    summary.warnings = progress.warnings.value - UInt64(unwelcome.count)
     summary.outcome = summary.warnings > 0 ? .warnings : .complete
     summary.files = progress.files.value
     summary.directories = progress.directories.value
@@ -164,6 +193,7 @@ private func walkAndPublish(
     summary.bytesCopied = progress.bytesCopied.value
     summary.label = options.label
     summary.sources = options.sources
+    summary.absentSources = absent.map(\.path)
     summary.mounts = work.guards.mounts
     summary.repositoryID = repository.id
     summary.fileSystemID = try repository.root.descriptor.fileSystem().id
@@ -218,7 +248,8 @@ private func walkAndPublish(
 }
 
 private func mayBeKept(_ error: any Error) -> Bool {
-  switch (error as? Failure)?.kind {
+  if error is SourceRefusal { return true }
+  return switch (error as? Failure)?.kind {
   case .noSpace, .refused, .interrupted: true
   default: (error as? Errno)?.meansNoRoom ?? false
   }

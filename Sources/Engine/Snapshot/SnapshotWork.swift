@@ -54,9 +54,11 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
   /// Where bind mounts show what is in the repository.
   private let innerMounts: Set<UInt64>
   private let plan: PathPlan
+  /// Sources that are left out and lie in others: these must not have what is there.
+  private let leftOut: Set<[UInt8]>
 
   init(
-    options: SnapshotOptions, repository: Repository, pending: PendingSnapshot?, trees: [StoredTree],
+    options: SnapshotOptions, leftOut: [AbsentSource] = [], repository: Repository, pending: PendingSnapshot?, trees: [StoredTree],
     base: Int?, capabilities: Capabilities, space: SpaceGuard, isDry: Bool = false,
     progress: Progress, monitor: any Monitor
   ) {
@@ -66,6 +68,10 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
     guards = Guards(options.guardLimits, base.map { Array(trees[$0...]) } ?? [])
     innerMounts = repository.innerMounts()
     plan = PathPlan(absolutePaths: options.sources)
+    let slash = UInt8(ascii: "/")
+    self.leftOut = Set(leftOut.map(\.path)).filter { path in
+      options.sources.contains { $0 == [slash] || path.starts(with: $0 + [slash]) }
+    }
     super.init(
       repository: repository, pending: pending, capabilities: capabilities, space: space, isDry: isDry,
       progress: progress, monitor: monitor)
@@ -203,7 +209,9 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
       let above = node.snapshotParent!.patternPath
       node.patternPath = above.isEmpty ? node.name : above + [UInt8(ascii: "/")] + node.name
     }
-    if isRepository(status) || isMount && identity.isKernelView {
+    if !leftOut.isEmpty, leftOut.contains(node.sourcePath) {
+      node.isSkipped = true
+    } else if isRepository(status) || isMount && identity.isKernelView {
       node.isSkipped = true
       progress.skipped.count()
     } else if isMount && !isSource && node.excludes.isOneFileSystem {

@@ -68,6 +68,25 @@ public final class Progress: Sendable {
   public let isSynchronizing = Atomic<Bool>(false)
 
   public init() {}
+
+  /// Forgets what a run has counted that begins again.
+  func restart() {
+    entries.store(0, ordering: .relaxed)
+    files.store(0, ordering: .relaxed)
+    directories.store(0, ordering: .relaxed)
+    linked.store(0, ordering: .relaxed)
+    moved.store(0, ordering: .relaxed)
+    linkLimits.store(0, ordering: .relaxed)
+    cloned.store(0, ordering: .relaxed)
+    copied.store(0, ordering: .relaxed)
+    bytesRead.store(0, ordering: .relaxed)
+    bytesCopied.store(0, ordering: .relaxed)
+    vanished.store(0, ordering: .relaxed)
+    warnings.store(0, ordering: .relaxed)
+    catalogOnly.store(0, ordering: .relaxed)
+    skipped.store(0, ordering: .relaxed)
+    excluded.store(0, ordering: .relaxed)
+  }
 }
 
 extension Atomic where Value == UInt64 {
