@@ -79,7 +79,7 @@ struct ConfigCommand: RunnableCommand {
     // A remote that is down is no mistake of the configuration.
     let isRight = findings.isEmpty
     for remote in settings.remotes {
-      do { _ = try Connection(try RemoteTarget(remote).options) } catch {
+      do { _ = try Connection(try RemoteTarget(remote, common).options) } catch {
         findings.append("\(file.at(remote.line)): the remote \(remote.name): \(error)")
       }
     }

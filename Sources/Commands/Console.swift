@@ -15,11 +15,11 @@ enum Console {
   private static var keptMessages: Int { 500 }
 
   /// One line on standard error that names the program.
-  static func complain(_ line: String) {
-    said.withLock {
+  static func complain(_ line: String, isKept: Bool = true) {
+    if isKept { said.withLock {
       $0.append(line)
       if $0.count > keptMessages { $0.removeFirst($0.count - keptMessages) }
-    }
+    } }
     write("treering: \(line)\n", to: .error)
   }
 
@@ -70,7 +70,7 @@ final class ConsoleMonitor: Monitor {
   }
 
   func excluded(_ path: [UInt8], _ rule: String) {
-    Console.complain("excluded: \(displayName(path)): \(rule)")
+    Console.complain("excluded: \(displayName(path)): \(rule)", isKept: false)
   }
 
   private let kept = Mutex<[Warning]>([])

@@ -4,6 +4,8 @@ internal import Posix
 internal import Repository
 
 struct HoldCommand: RunnableCommand {
+  static let answersForWhatIsDone = true
+
   static let configuration = CommandConfiguration(
     commandName: "hold",
     abstract: "Keep snapshots from expiring.",

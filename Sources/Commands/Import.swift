@@ -4,6 +4,8 @@ internal import Posix
 internal import Repository
 
 struct ImportCommand: RunnableCommand {
+  static let answersForWhatIsDone = true
+
   static let configuration = CommandConfiguration(
     commandName: "import",
     abstract: "Come from rsnapshot: translate its configuration, adopt its snapshots.",

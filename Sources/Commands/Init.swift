@@ -4,6 +4,8 @@ internal import Posix
 internal import Repository
 
 struct InitCommand: RunnableCommand {
+  static let answersForWhatIsDone = true
+
   static let configuration = CommandConfiguration(
     commandName: "init",
     abstract: "Make a repository.",

@@ -48,10 +48,12 @@ struct CommonOptions: ParsableArguments {
   /// The repository of a command that works only where it is.
   func localRepositoryPath() throws(Failure) -> [UInt8] {
     let path = try repositoryPath()
-    if case .ssh(_, let host, _, _)? = try? RemoteAddress(path) {
+    if case .ssh(let user, let host, let port, let there) = try Self.address(path) {
+      let target = (user.map { displayName($0) + "@" } ?? "") + displayName(host)
       throw Failure(
         .usage, "this works only on a repository that is here, and not on \(displayName(path))",
-        hint: "run it there: ssh \(displayName(host)) treering …")
+        hint: "run it there: ssh \(port.map { "-p \($0) " } ?? "")\(target) treering \(Treering.command) … -r "
+          + displayName(there))
     }
     return path
   }

@@ -9,6 +9,8 @@ internal import Settings
 internal import Synchronization
 
 struct PushCommand: RunnableCommand {
+  static let answersForWhatIsDone = true
+
   static let configuration = CommandConfiguration(
     commandName: "push",
     abstract: "Send a snapshot to another repository, of which only what changed travels.",
@@ -38,7 +40,7 @@ struct PushCommand: RunnableCommand {
   func execute() throws -> ExitStatus {
     Posix.Process.rememberSignals()
     let repository = try common.openRepository()
-    let target = try RemoteTarget(remote, connection, try common.configuration(naming: remote))
+    let target = try RemoteTarget(remote, connection, try common.configuration(naming: remote), common)
     let list = try repository.snapshots()
     let wanted = try snapshot.map { try repository.resolve($0, in: list) } ?? newest(of: target, repository, list)
     let run = PushJob(target, repository, common)

@@ -4,6 +4,8 @@ internal import Posix
 internal import Repository
 
 struct ReleaseCommand: RunnableCommand {
+  static let answersForWhatIsDone = true
+
   static let configuration = CommandConfiguration(
     commandName: "release",
     abstract: "Let held snapshots expire, or rotation go on that a guard holds.",

@@ -47,9 +47,11 @@ struct RemoteTarget {
   let options: RemoteOptions
 
   /// The remote of this name in the configuration, or this address.
-  init(_ text: String, _ connection: RemoteConnectionOptions, _ file: ConfigurationFile?) throws(Failure) {
+  init(
+    _ text: String, _ connection: RemoteConnectionOptions, _ file: ConfigurationFile?, _ common: CommonOptions
+  ) throws(Failure) {
     if let remote = file?.settings.remotes.first(where: { $0.name == text }) {
-      try self.init(remote, connection)
+      try self.init(remote, common, connection)
       return
     }
     let shown = displayName(Array(text.utf8))
@@ -70,10 +72,13 @@ struct RemoteTarget {
     do { remote.address = try RemoteAddress(text) } catch {
       throw Failure(.usage, "the remote \(shown) cannot be used: \(error)")
     }
-    try self.init(remote, connection)
+    try self.init(remote, common, connection)
   }
 
-  init(_ remote: RemoteConfiguration, _ connection: RemoteConnectionOptions = RemoteConnectionOptions.none) throws(Failure) {
+  init(
+    _ remote: RemoteConfiguration, _ common: CommonOptions,
+    _ connection: RemoteConnectionOptions = RemoteConnectionOptions.none
+  ) throws(Failure) {
     name = remote.name
     set = remote.set
     let command: [[UInt8]]
@@ -98,13 +103,13 @@ struct RemoteTarget {
       } catch { throw Failure(.usage, "the remote \(remote.name) cannot be used: \(error)") }
     }
     let shownName = remote.name
-    options = RemoteOptions(
+    var options = RemoteOptions(
       command: command, path: path, shown: remote.url.isEmpty ? remote.name : remote.url,
       timeoutSeconds: Double(connection.timeout ?? remote.timeoutSeconds),
       bytesPerSecond: connection.limitRate ?? remote.limitRate, program: "treering \(Treering.version)",
-      onLine: { line in
-        if !line.isEmpty { Console.complain("\(shownName): \(displayName(line))") }
-      })
+      onLine: { line in Console.complain("\(shownName): \(displayName(line))") })
+    options.wantsAll = common.verbose
+    self.options = options
   }
 }
 
@@ -120,6 +125,15 @@ extension CommonOptions {
     remote.utf8.contains { $0 == slash || $0 == UInt8(ascii: ":") } ? nil : try configuration()
   }
 
+  /// Where a repository is: here, if something of that name is here, or has a name that no address has.
+  static func address(_ path: [UInt8]) throws(Failure) -> RemoteAddress {
+    if (try? Descriptor.open(path: path, .pathOnly)) != nil { return .local(path) }
+    do { return try RemoteAddress(path) } catch {
+      if error == .forbiddenByte || error == .emptyPath { return .local(path) }
+      throw Failure(.usage, "the repository \(displayName(path)) cannot be used: \(error)")
+    }
+  }
+
   /// Opens the repository to read from, which may be at the other end of a connection.
   func openStore(_ connection: RemoteConnectionOptions) throws(Failure) -> any SnapshotStore {
     let path = try repositoryPath()
@@ -127,9 +141,9 @@ extension CommonOptions {
     let isHere = (try? Descriptor.open(path: path, .pathOnly)) != nil
     let file = isHere ? nil : try configuration(naming: text)
     if file?.settings.remotes.contains(where: { $0.name == text }) != true {
-      guard case .ssh? = try? RemoteAddress(path) else { return try Repository.open(path) }
+      guard case .ssh = try Self.address(path) else { return try Repository.open(path) }
     }
-    let target = try RemoteTarget(text, connection, file)
+    let target = try RemoteTarget(text, connection, file, self)
     do { return RemoteRepository(try Connection(target.options)) } catch {
       throw error as? Failure ?? Failure(.remote, "\(target.name): \(error)")
     }

@@ -6,6 +6,8 @@ internal import Replication
 internal import Repository
 
 struct RestoreCommand: RunnableCommand {
+  static let answersForWhatIsDone = true
+
   static let configuration = CommandConfiguration(
     commandName: "restore",
     abstract: "Copy a snapshot, or some paths of it, back.",

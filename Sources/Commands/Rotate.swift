@@ -7,6 +7,8 @@ internal import Retention
 internal import Settings
 
 struct RotateCommand: RunnableCommand {
+  static let answersForWhatIsDone = true
+
   static let configuration = CommandConfiguration(
     commandName: "rotate",
     abstract: "Apply retention: expire snapshots that are in no set.",

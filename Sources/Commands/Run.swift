@@ -6,6 +6,8 @@ internal import Repository
 internal import Retention
 
 struct RunCommand: RunnableCommand {
+  static let answersForWhatIsDone = true
+
   static let configuration = CommandConfiguration(
     commandName: "run",
     abstract: "Do everything that is due, as the configuration says: the line for cron.",

@@ -69,7 +69,7 @@ final class ScheduledRun {
       let start = Clock.monotonic()
       let step = "push \(remote.name)"
       do {
-        let job = PushJob(try RemoteTarget(remote), repository, common)
+        let job = PushJob(try RemoteTarget(remote, common), repository, common)
         guard let snapshot = try job.due(in: try repository.snapshots()) else { continue }
         Posix.Process.notifyServiceManager("STATUS=\(step)")
         let pushed = try job.work(snapshot)

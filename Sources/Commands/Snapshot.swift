@@ -6,6 +6,8 @@ internal import Repository
 internal import Settings
 
 struct SnapshotCommand: RunnableCommand {
+  static let answersForWhatIsDone = true
+
   static let configuration = CommandConfiguration(
     commandName: "snapshot",
     abstract: "Take a snapshot of one or more directories now.",

@@ -1,6 +1,7 @@
 internal import Catalog
 internal import Posix
 internal import Repository
+internal import Settings
 
 /// The sources that the operator named on the command line, as absolute paths, each once. One of several may be
 /// missing, which the snapshot says; that none is there, or that one is no directory, is a mistake.
@@ -13,6 +14,11 @@ func namedSources(_ sources: [[UInt8]]) throws(Failure) -> [[UInt8]] {
     paths.append(path)
     if let trouble = sourceTrouble(path) {
       if trouble.isMistake { throw trouble.failure }
+      if case .ssh? = try? RemoteAddress(source) {
+        throw Failure(
+          .usage, "\(displayName(source)) is on another machine, and a source is a directory of this one",
+          hint: "run treering there, and have it push here; see: treering help push")
+      }
       missing.append(trouble.failure)
     }
   }

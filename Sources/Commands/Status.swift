@@ -72,7 +72,9 @@ struct StatusCommand: RunnableCommand {
   }
 
   private static func verificationText(_ last: RepositoryState.Verification) -> String {
-    "\(last.time), \(last.snapshots) of \(last.ofSnapshots) snapshots, "
+    last.ofSnapshots == 0
+      ? "\(last.time), when there was no snapshot"
+      : "\(last.time), \(last.snapshots) of \(last.ofSnapshots) snapshots, "
       + (last.problems == 0 ? "no damage" : counted(UInt64(last.problems), "problem", "problems"))
   }
 

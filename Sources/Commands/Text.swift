@@ -52,9 +52,10 @@ func table(_ rows: [[String]], rightAligned: Set<Int> = []) -> [String] {
       if rightAligned.contains(column) {
         line += padding + cell
       } else {
-        line += column == row.count - 1 ? cell : cell + padding
+        line += cell + padding
       }
     }
+    while line.last == " " { line.removeLast() }
     return line
   }
 }

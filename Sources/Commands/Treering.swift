@@ -1,7 +1,10 @@
 internal import ArgumentParser
+internal import Catalog
 internal import Engine
 internal import Posix
 internal import Repository
+internal import Settings
+internal import Synchronization
 
 /// The command line: parses, runs one subcommand, and turns whatever was thrown into one line and one
 /// exit status.
@@ -17,16 +20,31 @@ public enum Treering {
     return run(arguments).code
   }
 
+  private static let name = Mutex("")
+  /// The name of the command that is run.
+  static var command: String { name.withLock { $0 } }
+
   static func run(_ arguments: [String]) -> ExitStatus {
     do {
+      try checkCommand(arguments)
+      name.withLock { $0 = arguments.first ?? "" }
       var command = try RootCommand.parseAsRoot(arguments)
-      var status = ExitStatus.done
-      if let command = command as? any RunnableCommand {
-        status = try command.execute()
-      } else {
+      guard let command = command as? any RunnableCommand else {
         try command.run()
+        try Console.checkOutput()
+        return .done
       }
-      try Console.checkOutput()
+      let status = try command.execute()
+      do { try Console.checkOutput() } catch {
+        guard type(of: command).answersForWhatIsDone, error != .brokenPipe else {
+          // Damage that was found, or a refusal, is what counts.
+          if status == .done || status == .warnings { throw error }
+          if error != .brokenPipe { Console.complain("cannot write the answer: \(error)") }
+          return status
+        }
+        Console.complain("warning: cannot write the answer: \(error)")
+        return status == .done ? .warnings : status
+      }
       return status
     } catch let failure as Failure {
       Console.complain(failure.description)
@@ -35,6 +53,7 @@ public enum Treering {
       // Whoever read the answer has read enough.
       return .done
     } catch let error as Errno {
+      if error == .interrupted, let signal = Posix.Process.rememberedSignal { return .interrupted(signal) }
       Console.complain("cannot write the answer: \(error)")
       return .failed
     } catch {
@@ -56,6 +75,28 @@ public enum Treering {
 @_cdecl("treering_main")
 public func treeringMain(_ count: Int32, _ arguments: UnsafePointer<UnsafePointer<CChar>?>) -> Int32 {
   Treering.start(Posix.Process.strings(count, arguments).dropFirst().map(escapedArgument))
+}
+
+/// Names of commands that people know from elsewhere.
+private let otherNames = [
+  "archive": "snapshot", "backup": "snapshot", "create": "snapshot", "check": "verify", "scrub": "verify",
+  "snapshots": "list", "delete": "rotate", "expire": "rotate", "forget": "rotate", "prune": "rotate",
+  "extract": "restore", "copy": "push", "replicate": "push", "send": "push", "sync": "push", "receive": "serve",
+  "compare": "diff", "configtest": "config", "info": "status", "stats": "status", "cron": "schedule", "history": "versions",
+]
+
+/// Refuses a command that there is not; the parser would complain of arguments.
+private func checkCommand(_ arguments: [String]) throws(Failure) {
+  let known = RootCommand.configuration.subcommands.compactMap { $0.configuration.commandName } + ["help"]
+  let isHelp = arguments.first == "help"
+  guard let word = isHelp ? arguments.dropFirst().first : arguments.first, !word.hasPrefix("-"), !known.contains(word)
+  else { return }
+  let shown = displayName(argumentBytes(word))
+  let near = known.map { ($0, distance(word, $0)) }.min { $0.1 < $1.1 }
+  let meant = otherNames[word] ?? near.flatMap { $0.1 <= 2 ? $0.0 : nil }
+  throw Failure(
+    .usage, "there is no command \"\(shown)\"",
+    hint: meant.map { "did you mean \"\($0)\"?" } ?? "see: treering --help")
 }
 
 struct RootCommand: ParsableCommand {
@@ -89,8 +130,12 @@ struct RootCommand: ParsableCommand {
 /// A subcommand that says how it ended.
 protocol RunnableCommand: ParsableCommand {
   func execute() throws -> ExitStatus
+  /// True where the answer tells of something that is done: where it cannot be written, that is a warning.
+  static var answersForWhatIsDone: Bool { get }
 }
 
 extension RunnableCommand {
+  static var answersForWhatIsDone: Bool { false }
+
   func run() throws { _ = try execute() }
 }

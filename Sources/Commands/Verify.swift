@@ -133,8 +133,10 @@ struct VerifyCommand: RunnableCommand {
     let text = String(decoding: source.bytes, as: UTF8.self)
     let configuration = try common.configuration()
     let isNamed = configuration?.settings.remotes.contains { $0.name == text } ?? false
-    if isNamed || (try? RemoteAddress(source.bytes)).map({ if case .ssh = $0 { true } else { false } }) == true {
-      return RemoteRepository(try Connection(try RemoteTarget(text, connection, configuration).options))
+    var isRemote = isNamed
+    if !isNamed, case .ssh = try CommonOptions.address(source.bytes) { isRemote = true }
+    if isRemote {
+      return RemoteRepository(try Connection(try RemoteTarget(text, connection, configuration, common).options))
     }
     let other = try Repository.open(source.bytes)
     let (own, its) = (repository.identity, other.identity)

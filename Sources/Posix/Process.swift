@@ -107,11 +107,12 @@ public enum Process {
     return width > 0 ? width : nil
   }
 
-  /// Writes all bytes to a standard stream; `write(2)`.
+  /// Writes all bytes to a standard stream; a signal that is remembered meanwhile ends the wait for whoever reads
+  /// them (`interrupted`); `write(2)`.
   public static func write(_ bytes: [UInt8], to stream: StandardStream) throws(Errno) {
     var done = 0
     while done < bytes.count {
-      done += try perform(.write) {
+      done += try perform(.write, endsAtSignal: true) {
         bytes.withUnsafeBytes { tr_write(stream.rawValue, $0.baseAddress! + done, $0.count - done) }
       }
     }

@@ -12,9 +12,10 @@ public enum SystemCall: String, CaseIterable, Sendable {
 
 /// Runs one call: the only place where EINTR is retried and a negated errno becomes an error.
 ///
-/// `close` is never retried: Linux has released the descriptor even where it reports EINTR.
+/// `close` is never retried: Linux has released the descriptor even where it reports EINTR. A call that may wait for
+/// ever, as for another program, `endsAtSignal`: it throws `interrupted` where a signal was remembered.
 @inline(__always)
-func perform(_ call: SystemCall, _ body: () -> Int) throws(Errno) -> Int {
+func perform(_ call: SystemCall, endsAtSignal: Bool = false, _ body: () -> Int) throws(Errno) -> Int {
   #if DEBUG
     if let forced = SystemCallTrace.enter(call) { throw forced }
   #endif
@@ -22,7 +23,7 @@ func perform(_ call: SystemCall, _ body: () -> Int) throws(Errno) -> Int {
     let result = body()
     if result >= 0 { return result }
     let error = Errno(Int32(truncatingIfNeeded: -result))
-    if error == .interrupted && call != .close { continue }
+    if error == .interrupted, call != .close, !endsAtSignal || Process.rememberedSignal == nil { continue }
     throw error
   }
 }

@@ -17,8 +17,10 @@ public struct RemoteOptions: Sendable {
   public var bytesPerSecond: UInt64?
   /// Name and version of this program.
   public var program: String
-  /// Passes on what the program that was started says.
+  /// Passes on what the program that was started says, when the connection failed, or at its end with `wantsAll`: a
+  /// banner is no news of a good run.
   public var onLine: @Sendable ([UInt8]) -> Void
+  public var wantsAll = false
 
   public init(
     command: [[UInt8]], path: [UInt8], shown: String, timeoutSeconds: Double = 300, bytesPerSecond: UInt64? = nil,
@@ -44,8 +46,8 @@ public final class Connection: @unchecked Sendable {
   /// `nil` where the other end is no program of ours.
   private let child: PipedChild?
   private let errors: BackgroundThread?
-  /// What the program said last: why it could not connect, mostly.
-  private let lastLine: LastLine
+  /// What the program said and nobody was told of.
+  private let said = SaidLines()
 
   public var bytesSent: UInt64 { channel.bytesSent.value }
   public var bytesReceived: UInt64 { channel.bytesReceived.value }
@@ -59,15 +61,8 @@ public final class Connection: @unchecked Sendable {
       throw Failure(.remote, "\(options.shown): cannot start \(program): \(error)")
     }
     self.child = child
-    let onLine = options.onLine
-    let lastLine = LastLine()
-    self.lastLine = lastLine
-    errors = try BackgroundThread {
-      Self.passOn(child) { line in
-        lastLine.set(line)
-        onLine(line)
-      }
-    }
+    let said = said
+    errors = try BackgroundThread { Self.passOn(child) { said.add($0) } }
     channel = Channel(
       ChildTransport(child), timeoutSeconds: options.timeoutSeconds, readsWhileSending: true,
       bytesPerSecond: options.bytesPerSecond)
@@ -79,7 +74,6 @@ public final class Connection: @unchecked Sendable {
     self.options = options
     child = nil
     errors = nil
-    lastLine = LastLine()
     channel = Channel(
       transport, timeoutSeconds: options.timeoutSeconds, readsWhileSending: true,
       bytesPerSecond: options.bytesPerSecond)
@@ -96,6 +90,7 @@ public final class Connection: @unchecked Sendable {
     _ = try? child.wait(timeoutSeconds: 2)
     child.kill()
     errors?.join()
+    if options.wantsAll { said.take().forEach(options.onLine) }
   }
 
   private func greet() throws {
@@ -140,9 +135,12 @@ public final class Connection: @unchecked Sendable {
         // Ctrl-C goes to ssh as well, and it may be the first to end.
         if let signal = Process.rememberedSignal { throw Failure(.interrupted(signal: signal), "interrupted") }
         failure.message = Self.sentence(end, options.command)
-        if let said = lastLine.text { failure.message += ": \(said)" }
+        // All that it said has come then; the last line says why, mostly.
+        errors?.join()
+        if let why = said.takeLast() { failure.message += ": \(displayName(why.prefix(500)))" }
         if end == .exited(127) { failure.hint = "is treering installed there, in the PATH of a command over ssh?" }
       }
+      said.take().forEach(options.onLine)
       failure.message = "\(options.shown): \(failure.message)"
       throw failure
     }
@@ -189,12 +187,27 @@ public final class Connection: @unchecked Sendable {
   }
 }
 
-private final class LastLine: Sendable {
-  private let line = Mutex<[UInt8]>([])
+/// The last lines that a program printed.
+private final class SaidLines: Sendable {
+  private static let most = 100
+  private let lines = Mutex<[[UInt8]]>([])
 
-  func set(_ line: [UInt8]) { if !line.isEmpty { self.line.withLock { $0 = line } } }
+  func add(_ line: [UInt8]) {
+    if line.isEmpty { return }
+    lines.withLock {
+      $0.append(line)
+      if $0.count > Self.most { $0.removeFirst() }
+    }
+  }
 
-  var text: String? { line.withLock { $0.isEmpty ? nil : displayName($0.prefix(500)) } }
+  func takeLast() -> [UInt8]? { lines.withLock { $0.popLast() } }
+
+  func take() -> [[UInt8]] {
+    lines.withLock { lines in
+      defer { lines = [] }
+      return lines
+    }
+  }
 }
 
 private final class ChildTransport: Transport {

@@ -35,12 +35,15 @@ final class PushSession {
   private var doubtful: [Digest: [[UInt8]]] = [:]
   /// What the instructions in the stream are about.
   private var folder: (record: DirectoryRecord, base: (path: [[UInt8]], record: DirectoryRecord)?)?
+  private var way: WayDown
   private var files: FileCursor?
   private var directories: [DirectoryRow]?
   /// What records have come to, what they could be built from, and what was read again of them.
   private var recordBytes: UInt64 = 0
   private var recordBaseBytes: UInt64 = 0
   private var recordBytesAgain: UInt64 = 0
+  /// To what the base has under other paths.
+  private var references: UInt64 = 0
 
   init(_ channel: Channel, _ repository: Repository, _ options: ServeOptions, _ request: [UInt8]) throws {
     self.channel = channel
@@ -61,6 +64,7 @@ final class PushSession {
     guard sent.label.isEmpty || isComponent(sent.label), sources.count <= Wire.sources,
       sources.allSatisfy(Self.isSource), sent.outcome != .unfinished
     else { throw WireError("a snapshot has an impossible description") }
+    way = WayDown(root: sent.root.digest)
     for _ in 0..<(try reader.count(Wire.candidates)) { candidates.append(try reader.digest()) }
     try reader.end()
   }
@@ -109,6 +113,7 @@ final class PushSession {
       } catch {
         // What came of one who does not keep to the protocol must not stand in the way of one who does.
         // Nor may what the disk lost; whoever hears of it later may be somebody else.
+        tree.remember(received: channel.bytesReceived.value)
         if Self.isLie(error) || writeBack?.hasFailed == true { try? repository.discardIncoming(name) }
         if (error as? Failure)?.kind == .noSpace {
           // What nobody can see goes first; the next push finds the room.
@@ -259,6 +264,7 @@ final class PushSession {
     case .directory:
       let digest = try parts.digest()
       guard let record = try tree.record(digest) else { throw WireError("a directory did not come before") }
+      try goDown(to: digest, record)
       recordBytesAgain &+= UInt64(record.bytes.count)
       guard recordBytesAgain <= 16 << 20 &+ 4 &* tree.partsByteCount else {
         throw WireError("the same directories come again and again")
@@ -266,9 +272,11 @@ final class PushSession {
       try enter(record, try baseFolder(&parts))
     case .file: try takeFile(&parts)
     case .baseFile:
+      try takeReference()
       let row = try takeRow(&parts)
       try tree.add(baseFile: try parts.path(), for: row.digest)
     case .baseDirectory:
+      try takeReference()
       guard let folder else { throw WireError("a reference belongs to no directory") }
       let index = try parts.count(Int(Int32.max))
       let rows = try directories ?? folder.record.directories()
@@ -280,6 +288,14 @@ final class PushSession {
     case .needed: throw WireError("what was not asked for came")
     }
     return true
+  }
+
+  /// A reference is to a row that is not the base's, whose digest came: 32 bytes, which nothing compresses.
+  private func takeReference() throws {
+    references &+= 1
+    guard references <= 4096 &+ (channel.bytesReceived.value &+ tree.receivedBefore) / 16 else {
+      throw WireError("there are more references than what came can have rows")
+    }
   }
 
   private func baseFolder(
@@ -298,8 +314,15 @@ final class PushSession {
   private func takeRecord(_ parts: inout IncomingStream.Parts) throws {
     let before = try baseFolder(&parts)
     let content = try takeRecordContent(&parts, before?.record)
-    let (record, _) = try tree.add(record: content, movedFrom: before.flatMap { $0.isMoved ? $0.path : nil })
+    // Before it is kept.
+    let record = try DirectoryRecord(content: content)
+    try goDown(to: ReceivedTree.digest(of: content), record)
+    _ = try tree.add(record: content, movedFrom: before.flatMap { $0.isMoved ? $0.path : nil })
     try enter(record, before)
+  }
+
+  private func goDown(to digest: Digest, _ record: DirectoryRecord) throws {
+    try way.enter(digest, record.directories()) { try tree.record($0) }
   }
 
   /// What came and the base are enough for so much in records.

@@ -39,6 +39,10 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
   /// Asks the other end; set while the snapshot is built.
   var fetch: (_ digest: Digest, _ path: [[UInt8]], _ byteCount: UInt64?) throws -> DirectoryRecord? = { _, _, _ in nil }
 
+  /// Bytes that earlier connections brought; where one ended without a word, what is left of them.
+  private(set) var receivedBefore: UInt64 = 0
+  private static let receivedName = Array("received".utf8)
+
   private static let contentsName = Array("contents".utf8)
   private static let partsName = Array("parts".utf8)
   static let ownerName = Array("owner".utf8)
@@ -73,7 +77,28 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
       try file.write(own)
     }
     try readParts()
+    receivedBefore = try readReceived()
     partialDigits = try findPartial()
+  }
+
+  private func readReceived() throws -> UInt64 {
+    let name = Self.receivedName
+    do throws(Errno) {
+      let text = try directory.descriptor.openToRead(name.span).readToEnd(limit: 32)
+      // Read once: where this connection ends without a word, it says nothing any more.
+      try directory.descriptor.unlink(name.span)
+      return min(UInt64(String(decoding: text, as: UTF8.self)) ?? end, 1 << 62)
+    } catch {
+      guard error == .noSuchEntry else { throw error }
+      return end
+    }
+  }
+
+  /// Notes, at the end of a connection, how much it brought. What cannot be noted costs a client nothing but time.
+  func remember(received byteCount: UInt64) {
+    let name = Self.receivedName
+    guard let file = try? directory.descriptor.open(name.span, [.write, .create, .truncate], mode: 0o600) else { return }
+    try? file.write(Array("\(receivedBefore &+ byteCount)".utf8))
   }
 
   /// A file may not have what was written to it before; one that cannot be read has it not.
@@ -128,13 +153,10 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
   }
 
   private func know(_ kind: Kind, _ payload: [UInt8], at offset: UInt64) throws {
-    let hasher = SHA256()
     switch kind {
     case .record:
-      hasher.update(payload)
-      let digest = hasher.finish()
       _ = try DirectoryRecord(content: payload)
-      records[digest] = Part(offset: offset, byteCount: payload.count)
+      records[Self.digest(of: payload)] = Part(offset: offset, byteCount: payload.count)
     case .movedRecord, .baseFile, .baseDirectory:
       var reader = MessageReader(payload)
       let digest = try reader.digest()
@@ -168,12 +190,16 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
     return try add(kind, writer.bytes)
   }
 
+  static func digest(of record: [UInt8]) -> Digest {
+    let hasher = SHA256()
+    hasher.update(record)
+    return hasher.finish()
+  }
+
   /// Takes a record; returns it with its digest.
   func add(record content: [UInt8], movedFrom path: [[UInt8]]?) throws -> (DirectoryRecord, Digest) {
     let record = try DirectoryRecord(content: content)
-    let hasher = SHA256()
-    hasher.update(content)
-    let digest = hasher.finish()
+    let digest = Self.digest(of: content)
     try gate.locked {
       if records[digest] == nil {
         guard UInt64(records.count) < directoryLimit else {

@@ -149,7 +149,7 @@ struct TableReader {
 }
 
 /// Edits between two words: insertions, removals and replacements of one character (Levenshtein).
-func distance(_ a: String, _ b: String) -> Int {
+public func distance(_ a: String, _ b: String) -> Int {
   let (a, b) = (Array(a.lowercased()), Array(b))
   var row = Array(0...b.count)
   for i in a.indices {
