@@ -19,6 +19,12 @@ struct ExitStatus: Equatable {
 
   static func interrupted(_ signal: Int32) -> ExitStatus { ExitStatus(code: 128 + signal) }
 
+  /// For a failure after something was published, adopted or expired: it was not for nothing.
+  init(afterPublication kind: Failure.Kind) {
+    let status = ExitStatus(kind)
+    self = status == .failed || status == .noSpace ? .warnings : status
+  }
+
   init(code: Int32) { self.code = code }
 
   init(_ kind: Failure.Kind) {

@@ -93,9 +93,11 @@ struct RestoreCommand: RunnableCommand {
       + "\(displayName(to.bytes)), in \(durationText(result.elapsedSeconds))"
     if let note = choice.note(self.snapshot) { text += "\n  \(note)" }
     if progress.left.value > 0 {
-      text +=
-        "\n  \(counted(progress.left.value, "existing entry", "existing entries")) left as they were; "
-        + "see --overwrite"
+      let (one, many) =
+        dryRun
+        ? ("existing entry would be left as it is", "existing entries would be left as they are")
+        : ("existing entry was left as it was", "existing entries were left as they were")
+      text += "\n  \(counted(progress.left.value, one, many)); see --overwrite"
     }
     if result.damaged > 0 {
       text += "\n  \(counted(result.damaged, "damaged entry", "damaged entries")), named above"
@@ -103,7 +105,7 @@ struct RestoreCommand: RunnableCommand {
     if progress.catalogOnly.value > 0 {
       text +=
         "\n  owner or attributes of \(counted(progress.catalogOnly.value, "entry", "entries")) could "
-        + "not be set; root can"
+        + "not be set" + (Posix.Process.effectiveUser == 0 ? "" : "; root can")
     }
     Console.print(text)
   }

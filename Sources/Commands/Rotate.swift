@@ -74,35 +74,34 @@ struct RotateCommand: RunnableCommand {
       unwanted: Set(try expire.map { try repository.resolve($0, in: list).name }), isDry: dryRun,
       threads: threads.count)
     options.wanted = configured?.sourceSet
-    let result =
-      dryRun
-      ? try rotate(repository, options)
-      : try repository.whileLocked("rotate", at: Clock.now()) { try rotateAndRecord(repository, options) }
-    var status = report(result, unwanted: options.unwanted)
-    if !dryRun, !deleteTrash(repository, threads.count), status == .done { status = .warnings }
-    return status
-  }
-
-  private func rotateAndRecord(
-    _ repository: Repository, _ options: RotationOptions
-  ) throws(Failure) -> RotationResult {
+    guard !dryRun else { return report(try rotate(repository, options), unwanted: options.unwanted) }
     let start = Clock.now()
     var line = RotationHistoryLine(time: start.rfc3339)
-    defer {
-      do { try repository.appendHistory(jsonText(line, isLine: true)) } catch {
-        Console.complain("warning: \(error)")
-      }
-    }
-    do throws(Failure) {
-      let result = try rotate(repository, options)
+    do {
+      let result = try repository.whileLocked("rotate", at: start) { try rotate(repository, options) }
       line.expired = result.expired.map(\.name.description)
       line.obstacle = result.plan.obstacle
-      line.exitStatus = Self.status(of: result, unwanted: options.unwanted).code
-      return result
-    } catch {
-      line.error = error.description
-      line.exitStatus = ExitStatus(error.kind).code
-      throw error
+      line.error = result.troubles.first?.description
+      var status = report(result, unwanted: options.unwanted)
+      if let trouble = deleteTrash(repository, threads.count) {
+        if status == .done { status = .warnings }
+        line.error = line.error ?? trouble.description
+      }
+      line.exitStatus = status.code
+      record(line, repository)
+      return status
+    } catch let failure as Failure {
+      line.error = failure.description
+      line.exitStatus = ExitStatus(failure.kind).code
+      // That another run is at work is no news.
+      if failure.kind != .locked { record(line, repository) }
+      throw failure
+    }
+  }
+
+  private func record(_ line: RotationHistoryLine, _ repository: Repository) {
+    do { try repository.appendHistory(jsonText(line, isLine: true)) } catch {
+      Console.complain("warning: \(error)")
     }
   }
 
@@ -136,6 +135,7 @@ struct RotateCommand: RunnableCommand {
     if result.missingBytes > 0 {
       Console.complain(result.shortage)
     }
+    for trouble in result.troubles { Console.complain("warning: \(trouble); the next rotation tries again") }
     for (name, reason) in result.unreadable {
       Console.complain("warning: what \(name) holds is not counted as freed: \(reason); see: treering verify \(name)")
     }
@@ -151,7 +151,7 @@ struct RotateCommand: RunnableCommand {
 
   private static func status(of result: RotationResult, unwanted: Set<SnapshotName>) -> ExitStatus {
     if result.plan.obstacle != nil || !staying(result, unwanted).isEmpty { return .refused }
-    let isWhole = result.damaged.isEmpty && result.unreadable.isEmpty
+    let isWhole = result.damaged.isEmpty && result.unreadable.isEmpty && result.troubles.isEmpty
     return result.missingBytes > 0 ? .noSpace : isWhole ? .done : .warnings
   }
 
@@ -184,15 +184,16 @@ struct RotateCommand: RunnableCommand {
   }
 }
 
-/// Deletes what is in the trash, without the lock; false where something could not be deleted, which is said.
-func deleteTrash(_ repository: Repository, _ threads: Int) -> Bool {
+/// Deletes what is in the trash, without the lock. Returns why something could not be deleted, which has been said.
+@discardableResult
+func deleteTrash(_ repository: Repository, _ threads: Int) -> Failure? {
   do {
     try emptyTrash(of: repository, threads: threads)
-    return true
+    return nil
   } catch {
-    if case .interrupted = error.kind { return true }
+    if case .interrupted = error.kind { return nil }
     Console.complain("warning: \(error); the next run tries again")
-    return false
+    return error
   }
 }
 

@@ -53,16 +53,12 @@ struct RunCommand: RunnableCommand {
     } catch let failure as Failure {
       answer = run.cannotBegin(failure, in: repository, at: start)
     }
-    var status = ExitStatus(code: answer.exitStatus)
-    if let repository, answer.result != "locked", !deleteTrash(repository, file.threads), status == .done {
-      status = .warnings
-    }
     if common.json {
       Console.print(jsonText(answer))
     } else if common.verbose || Posix.Process.terminalWidth(.output) != nil && !common.quiet {
       for line in answer.lines { Console.print(line) }
     }
     Posix.Process.notifyServiceManager("STOPPING=1\nSTATUS=\(answer.result)")
-    return status
+    return ExitStatus(code: answer.exitStatus)
   }
 }

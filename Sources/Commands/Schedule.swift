@@ -9,14 +9,15 @@ struct ScheduleCommand: RunnableCommand {
     commandName: "schedule",
     abstract: "Print entries for cron or systemd that run treering every hour.",
     discussion: """
-      Nothing is installed: the first lines say where to put what follows.
+      Nothing is installed: the first lines say where to put what follows. Root gets a job of the system, and \
+      another user a job of that user's own.
 
       Examples:
-        treering schedule --cron > /etc/cron.d/treering
+        treering schedule --cron > /etc/cron.d/treering      # as root
         treering schedule --systemd
       """)
 
-  @Flag(help: "Print a file for /etc/cron.d.")
+  @Flag(help: "Print a file for /etc/cron.d, or, for an ordinary user, lines for crontab -e.")
   var cron = false
 
   @Flag(help: "Print a service and a timer for systemd.")
@@ -52,13 +53,23 @@ struct ScheduleCommand: RunnableCommand {
     }
   }
 
-  private static func cronText(_ program: String, _ config: String) -> String {
-    """
-    # Put this into /etc/cron.d/treering. A good run prints nothing; what is printed is mailed to MAILTO.
-    MAILTO=root
-    4 * * * * root \(program) run --config \(config)
+  /// An ordinary user's jobs belong to that user: root would not use that configuration.
+  private static var isForSystem: Bool { Posix.Process.effectiveUser == 0 }
 
-    """
+  private static func cronText(_ program: String, _ config: String) -> String {
+    guard isForSystem else {
+      return """
+        # Put this into your crontab with: crontab -e. A good run prints nothing; what is printed is mailed to you.
+        4 * * * * \(program) run --config \(config)
+
+        """
+    }
+    return """
+      # Put this into /etc/cron.d/treering. A good run prints nothing; what is printed is mailed to MAILTO.
+      MAILTO=root
+      4 * * * * root \(program) run --config \(config)
+
+      """
   }
 
   /// With the protection that a program still can work with that reads everything and writes its repository.
@@ -75,22 +86,14 @@ struct ScheduleCommand: RunnableCommand {
       guard case .local(let path) = remote.address else { continue }
       writable += "ReadWritePaths=-\(try Self.plain(path))\n"
     }
-    return """
-      # 1. Put the lines up to the next number into /etc/systemd/system/treering.service
-      [Unit]
-      Description=Snapshots by treering
-      RequiresMountsFor=\(config)\(repository.map { " \($0)" } ?? "")
-      OnFailure=treering-failure.service
-
-      [Service]
-      Type=notify
-      ExecStart=\(program) run --config \(config)
+    let isForSystem = Self.isForSystem
+    let directory = isForSystem ? "/etc/systemd/system" : "~/.config/systemd/user"
+    let systemctl = isForSystem ? "systemctl" : "systemctl --user"
+    let journal = isForSystem ? "journalctl -u treering" : "journalctl --user -u treering"
+    // What a user's service manager may not do needs no protection; it cannot mount anything read-only either.
+    let protection = """
       # What follows holds for hooks as well: one that becomes another user, say, needs CAP_SETUID and CAP_SETGID
       # below and NoNewPrivileges=no, and one that writes elsewhere another line ReadWritePaths=.
-      # A run with warnings counts as failed; where a file that cannot be read is nothing new: SuccessExitStatus=1
-      TimeoutStartSec=infinity
-      Nice=10
-      IOSchedulingClass=idle
       ProtectSystem=strict
       \(writable)PrivateNetwork=no
       PrivateTmp=no
@@ -109,17 +112,33 @@ struct ScheduleCommand: RunnableCommand {
       SystemCallArchitectures=native
       CapabilityBoundingSet=CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_CHOWN CAP_FOWNER CAP_FSETID CAP_MKNOD CAP_SETFCAP CAP_SYS_ADMIN CAP_LEASE
 
-      # 2. Put the lines up to the next number into /etc/systemd/system/treering-failure.service
+      """
+    let mounts = isForSystem ? "RequiresMountsFor=\(config)\(repository.map { " \($0)" } ?? "")\n" : ""
+    return """
+      # 1. Put the lines up to the next number into \(directory)/treering.service
+      [Unit]
+      Description=Snapshots by treering
+      \(mounts)OnFailure=treering-failure.service
+
+      [Service]
+      Type=notify
+      ExecStart=\(program) run --config \(config)
+      # A run with warnings counts as failed; where a file that cannot be read is nothing new: SuccessExitStatus=1
+      TimeoutStartSec=infinity
+      Nice=10
+      IOSchedulingClass=idle
+      \(isForSystem ? protection : "NoNewPrivileges=yes\n")
+      # 2. Put the lines up to the next number into \(directory)/treering-failure.service
       [Unit]
       Description=Says that treering failed
 
       [Service]
       Type=oneshot
-      # In the place of this, or after it, whatever mails or calls you.
-      ExecStart=/usr/bin/logger -p daemon.crit -t treering "failed: see journalctl -u treering, and treering status"
+      # Replace or extend this line with whatever mails or pages you.
+      ExecStart=/usr/bin/logger -p daemon.crit -t treering "failed: see \(journal), and treering status"
 
-      # 3. Put the rest into /etc/systemd/system/treering.timer, then: systemctl enable --now treering.timer
-      [Unit]
+      # 3. Put the rest into \(directory)/treering.timer, then: \(systemctl) enable --now treering.timer
+      \(isForSystem ? "" : "# So that it runs while you are not logged in: loginctl enable-linger\n")[Unit]
       Description=Snapshots by treering every hour
 
       [Timer]

@@ -56,6 +56,10 @@ final class ScheduledRun {
   /// cannot expire meanwhile, and other runs go on.
   func finish(in repository: Repository) -> RunAnswer {
     pushAll(repository)
+    let start = Clock.monotonic()
+    if let trouble = deleteTrash(repository, file.threads) {
+      note("trash", "warnings", since: start, trouble.description)
+    }
     answer.elapsedSeconds = Clock.monotonic() - began
     if answer.result == "not_due" && answer.expired.isEmpty && answer.steps.isEmpty { return answer }
     writeMetrics(repository)
@@ -102,6 +106,8 @@ final class ScheduledRun {
   }
 
   private func take(_ failure: Failure) {
+    var failure = failure
+    if case .interrupted = failure.kind, answer.snapshot == nil { failure.hint = Treering.afterInterruption["run"] }
     Console.complain(failure.description)
     answer.error = failure.description
     answer.exitStatus = ExitStatus(failure.kind).code
@@ -209,7 +215,7 @@ final class ScheduledRun {
     let count = answer.expired.count - before
     guard count > 0 else { throw full }
     Console.complain("warning: \(full.message); \(count) expired to make room, and it is tried again")
-    _ = deleteTrash(repository, file.threads)
+    deleteTrash(repository, file.threads)
     answer.exitStatus = ExitStatus.warnings.code
     answer.error = full.message
   }
@@ -263,12 +269,14 @@ final class ScheduledRun {
       options.neededBytes = neededBytes
       let result = try rotate(repository, options)
       answer.expired += result.expired.map(\.name.description)
+      for trouble in result.troubles.dropFirst() { Console.complain("warning: \(trouble); the next rotation tries again") }
       var trouble = result.plan.obstacle.map { "nothing expires: \($0)" }
       if result.missingBytes > 0 { trouble = result.shortage }
       if let damaged = result.damaged.first {
         trouble = trouble ?? "the snapshot \(damaged.name) is damaged: \(damaged.reason); see: treering status"
       }
       if isRepeated { trouble = nil }
+      if let first = result.troubles.first { trouble = "\(first); the next rotation tries again" }
       if let trouble { Console.complain("warning: \(trouble)") }
       let expired = ["\(result.expired.count) expired"] + result.expired.map(\.name.description)
       note(

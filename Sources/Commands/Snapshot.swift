@@ -54,7 +54,7 @@ struct SnapshotCommand: RunnableCommand {
     let monitor = ConsoleMonitor(wantsExcluded: common.verbose)
     let progress = Progress()
     let start = Clock.now()
-    let status = try repository.whileLocked("snapshot", at: start) {
+    let (answer, published) = try repository.whileLocked("snapshot", at: start) {
       let line = ProgressLine("snapshot", progress, common)
       do {
         let result = try takeSnapshot(
@@ -65,9 +65,8 @@ struct SnapshotCommand: RunnableCommand {
         let status: ExitStatus =
           progress.warnings.value > 0 || result.trouble != nil ? .warnings : .done
         let answer = SnapshotAnswer(result, progress, monitor.warnings)
-        record(repository, HistoryLine(start, options, answer, status, error: nil))
         report(result, progress, answer)
-        return status
+        return (answer, status)
       } catch {
         line.stop()
         let failure = error as? Failure ?? Failure(.failed, "\(error)")
@@ -77,7 +76,10 @@ struct SnapshotCommand: RunnableCommand {
       }
     }
     // Outside the lock: it may take long, and the snapshot is there.
-    return deleteTrash(repository, threads.count) || status != .done ? status : .warnings
+    let trouble = deleteTrash(repository, threads.count)
+    let status = trouble != nil && published == .done ? .warnings : published
+    record(repository, HistoryLine(start, options, answer, status, error: trouble?.description))
+    return status
   }
 
   private func namedSources() throws(Failure) -> [[UInt8]] {
@@ -135,9 +137,9 @@ struct SnapshotCommand: RunnableCommand {
   private func catalogOnlyNote(_ progress: Progress, to stream: StandardStream) {
     let count = progress.catalogOnly.value
     guard count > 0, common.verbose || stream == .output else { return }
+    let why = Posix.Process.effectiveUser == 0 ? "" : ", because you may not set them; root can restore them"
     Console.write(
-      "  owner, device or attributes of \(counted(count, "entry", "entries")) are in the catalog only, "
-        + "because you may not set them; root can restore them\n", to: stream)
+      "  owner, device or attributes of \(counted(count, "entry", "entries")) are in the catalog only\(why)\n", to: stream)
   }
 }
 

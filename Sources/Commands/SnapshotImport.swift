@@ -83,8 +83,15 @@ struct SnapshotImport {
         break
       }
     }
-    try repository.updateSets(repository.snapshots())
-    try repository.appendHistory(jsonText(answer, isLine: true))
+    // What is adopted is adopted.
+    do { try repository.updateSets(repository.snapshots()) } catch {
+      Console.complain("warning: \(error); the next run tries again")
+      answer.warn(error)
+    }
+    do { try repository.appendHistory(jsonText(answer, isLine: true)) } catch {
+      Console.complain("warning: \(error)")
+      answer.warn(error)
+    }
   }
 
   private func adopt(
@@ -137,7 +144,14 @@ struct SnapshotImportAnswer: Encodable {
     trees.append(Tree(tree, snapshot: failure == nil ? snapshot : nil, error: failure?.description))
     guard let failure, error == nil else { return }
     error = "\(displayName(tree.name)): \(failure)"
-    exitStatus = ExitStatus(failure.kind).code
+    let isSomeAdopted = trees.contains { $0.snapshot != nil }
+    exitStatus = (isSomeAdopted ? ExitStatus(afterPublication: failure.kind) : ExitStatus(failure.kind)).code
+  }
+
+  /// For what went wrong after the trees were adopted.
+  mutating func warn(_ failure: Failure) {
+    error = error ?? failure.description
+    if exitStatus == ExitStatus.done.code { exitStatus = ExitStatus.warnings.code }
   }
 
   enum CodingKeys: String, CodingKey {

@@ -20,6 +20,14 @@ public enum Treering {
     return run(arguments).code
   }
 
+  /// What holds where a command was interrupted.
+  static let afterInterruption = [
+    "snapshot": "nothing was published, and what was copied is kept for the next run",
+    "run": "nothing was published, and what was copied is kept for the next run",
+    "restore": "what was restored stays",
+    "push": "what was sent is kept for the next push",
+  ]
+
   private static let name = Mutex("")
   /// The name of the command that is run.
   static var command: String { name.withLock { $0 } }
@@ -46,7 +54,8 @@ public enum Treering {
         return status == .done ? .warnings : status
       }
       return status
-    } catch let failure as Failure {
+    } catch var failure as Failure {
+      if case .interrupted = failure.kind, failure.hint == nil { failure.hint = afterInterruption[command] }
       Console.complain(failure.description)
       return ExitStatus(failure.kind)
     } catch let error as Errno where error == .brokenPipe {

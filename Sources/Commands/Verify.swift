@@ -99,8 +99,8 @@ struct VerifyCommand: RunnableCommand {
           + "named on standard output")
     } else if result.problems > 0 {
       Console.complain(
-        "\(counted(result.problems, "path", "paths")) could not be verified, named on standard output; "
-          + "verify as root")
+        "\(counted(result.problems, "path", "paths")) could not be verified, named on standard output"
+          + (Posix.Process.effectiveUser == 0 ? "" : "; verify as root"))
     } else if !common.quiet {
       Console.print(
         "verified \(counted(UInt64(verified.count), "snapshot", "snapshots")), "
@@ -154,13 +154,13 @@ struct VerifyCommand: RunnableCommand {
       try repository.recover(keepingUnfinished: false)
       try repository.discardSpare()
     }
-    _ = deleteTrash(repository, threads.count)
+    deleteTrash(repository, threads.count)
     let result = try repository.whileLocked("verify", at: Clock.now()) {
       try repair(
         problems, in: repository, from: other,
         fetcher: { (other as? RemoteRepository)?.contents(of: $0) }, threads: threads.count, progress: Progress())
     }
-    _ = deleteTrash(repository, threads.count)
+    deleteTrash(repository, threads.count)
     if result.sharedInodes > 0 {
       Console.complain(
         "note: \(counted(UInt64(result.sharedInodes), "damaged file is", "damaged files are")) in other snapshots "

@@ -52,7 +52,10 @@ public struct Failure: Error, Sendable, CustomStringConvertible {
     let hint: String? =
       switch error {
       case .readOnlyFileSystem: "the file system is mounted read-only"
-      case .accessDenied, .notPermitted: "run as the owner of the directory, or as root"
+      case .accessDenied, .notPermitted:
+        Process.effectiveUser == 0
+          ? "even root may not: see lsattr(1), and whether the file system squashes root"
+          : "run as the owner of the directory, or as root"
       case .inputOutput: "the disk may be failing; see the kernel's log"
       case .tooManyOpenFiles: "raise the limit of open files (ulimit -n)"
       default: nil

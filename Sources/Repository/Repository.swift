@@ -50,7 +50,7 @@ public final class Repository: Sendable {
       let hint: String? =
         switch error {
         case .noSuchEntry: "is its disk mounted? A new repository is made with: treering init \(shown)"
-        case .accessDenied: "run as the user who owns the repository, or as root"
+        case .accessDenied where Process.effectiveUser != 0: "run as the user who owns the repository, or as root"
         default: nil
         }
       throw Failure(.usage, "cannot open the repository \(shown): \(error)", hint: hint)
@@ -62,6 +62,11 @@ public final class Repository: Sendable {
       text = try control.descriptor.openToRead(markName.span).readToEnd(limit: 1 << 16)
     } catch {
       if error == .noSuchEntry || error == .notADirectory {
+        if let inner = repositoryInside(root) {
+          throw Failure(
+            .usage, "\(shown) is not a repository itself, but holds repositories",
+            hint: "name one, such as \(displayName(path + [UInt8(ascii: "/")] + inner))")
+        }
         throw Failure(
           .usage, "\(shown) is not a repository: it has no .treering/repository.toml",
           hint: "is its disk mounted? A directory that never was one becomes one with: treering init \(shown)")
@@ -84,6 +89,17 @@ public final class Repository: Sendable {
         path: path, root: root, control: control, id: Array(mark.id.utf8),
         identity: try root.descriptor.status())
     } catch { throw Failure(.usage, "cannot open the repository \(shown): \(error)") }
+  }
+
+  /// The name of the first repository among the entries of a directory.
+  private static func repositoryInside(_ directory: Directory) -> [UInt8]? {
+    var listing = DirectoryListing()
+    guard (try? listing.read(directory.descriptor.reopenDirectory())) != nil else { return nil }
+    let names = listing.entries.prefix(1000).map { Array(listing.bytes[$0.range]) }
+    return names.sorted { $0.lexicographicallyPrecedes($1) }.first { name in
+      let control = try? directory.directory(name.span).directory(controlName.span)
+      return (try? control?.descriptor.status(of: markName.span)) != nil
+    }
   }
 
   /// Makes a repository: of a directory that does not exist yet, or of an empty one.

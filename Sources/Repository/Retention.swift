@@ -10,6 +10,7 @@ extension Snapshot {
       name: name.description, time: seconds,
       local: LocalTime(fields: Clock.localFields(seconds), of: seconds),
       isGood: summary.outcome == .complete && !isDamaged, isHeld: isHeld, isUnwanted: isUnwanted,
+      isReceived: summary.received != nil,
       sources: SourceSet(label: summary.label, paths: summary.sources).keys + summary.otherSources)
   }
 }

@@ -37,12 +37,14 @@ public struct RetainedSnapshot: Sendable {
   public var isHeld: Bool
   /// The operator wants to be rid of it.
   public var isUnwanted: Bool
+  /// It came from elsewhere, by a push.
+  public var isReceived: Bool
   /// What it is of; label first.
   public var sources: [[UInt8]]
 
   public init(
     name: String, time: Int64, local: LocalTime, isGood: Bool, isHeld: Bool = false,
-    isUnwanted: Bool = false, sources: [[UInt8]] = []
+    isUnwanted: Bool = false, isReceived: Bool = false, sources: [[UInt8]] = []
   ) {
     self.name = name
     self.time = time
@@ -50,6 +52,7 @@ public struct RetainedSnapshot: Sendable {
     self.isGood = isGood
     self.isHeld = isHeld
     self.isUnwanted = isUnwanted
+    self.isReceived = isReceived
     self.sources = sources
   }
 }
@@ -153,6 +156,19 @@ public func retentionPlan(
   return plan
 }
 
+/// How many sources that only received snapshots have keep their newest good snapshot for ever: a client that invents
+/// sources must not fill the disk with what never expires. Those of before, which were known first, are safe from it.
+private let mostReceivedSources = 256
+
+private func unprotectedSources(_ snapshots: [RetainedSnapshot], _ sources: [[UInt8]: [Int]]) -> Set<[UInt8]> {
+  let received = sources.filter { $0.value.allSatisfy { snapshots[$0].isReceived } }
+  if received.count <= mostReceivedSources { return [] }
+  let firstKnown = received.sorted {
+    $0.value[0] != $1.value[0] ? $0.value[0] < $1.value[0] : $0.key.lexicographicallyPrecedes($1.key)
+  }
+  return Set(firstKnown.dropFirst(mostReceivedSources).map(\.key))
+}
+
 /// Why snapshots stay whatever the policy says.
 ///
 /// With `wanted` the operator asks for the end of some. Then a source that nobody wants any more keeps none, and a
@@ -168,7 +184,8 @@ private func protections(
     current = Set(wanted)
     current!.formUnion(snapshots[newest].sources.isEmpty ? Array(sources.keys) : snapshots[newest].sources)
   }
-  for (source, places) in sources where current?.contains(source) ?? true {
+  let unprotected = unprotectedSources(snapshots, sources)
+  for (source, places) in sources where !unprotected.contains(source) && current?.contains(source) ?? true {
     let present = wanted == nil ? places : places.filter(isOfThePresent)
     func newestGood(_ places: [Int]) -> Int? { places.last { snapshots[$0].isGood } }
     guard let kept = newestGood(present) ?? newestGood(places) ?? present.last ?? places.last else { continue }

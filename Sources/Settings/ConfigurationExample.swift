@@ -62,13 +62,14 @@ extension Configuration {
 
     # Programs that are run before the snapshot and after the rotation: the absolute path of one, an array of a
     # program and its arguments, or a table. No shell is involved. Without its success a required one fails the
-    # run: those before are required unless you say otherwise, those after are not.
+    # run: those before are required unless you say otherwise, those after are not. What they make is readable by their
+    # user alone (umask 077). It is in the snapshot only where it lies below a source.
     [hooks]
     before = []
     after = []
     # before = [
     #   "/usr/local/bin/quiesce",
-    #   { command = ["/usr/bin/pg_dumpall", "-f", "/var/backups/all.sql"], timeout = "30m", required = false },
+    #   { command = ["/usr/bin/mount", "/mnt/photos"], timeout = "30m", required = false },
     # ]
 
     [objectives]

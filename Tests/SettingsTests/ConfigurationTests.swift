@@ -32,7 +32,7 @@ struct ConfigurationTests {
     #expect(all.threads == 4 && all.rpoSeconds == 7200 && all.retention.keepWithinSeconds == 172_800)
     #expect(all.retention.minimumFree == .share(0.05))
     #expect(all.hooksBefore.map(\.command) == [
-      ["/usr/local/bin/quiesce"], ["/usr/bin/pg_dumpall", "-f", "/var/backups/all.sql"],
+      ["/usr/local/bin/quiesce"], ["/usr/bin/mount", "/mnt/photos"],
     ])
     #expect(all.hooksBefore.map(\.isRequired) == [true, false])
     #expect(all.hooksBefore.map(\.timeoutSeconds) == [600, 1800])

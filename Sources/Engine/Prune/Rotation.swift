@@ -51,6 +51,8 @@ public struct RotationResult: Sendable {
   public var missingBytes: UInt64 = 0
   /// Catalogs that could not be read to find out what would be freed, with the reason; they count for nothing.
   public var unreadable: [(name: SnapshotName, reason: String)] = []
+  /// What went wrong while it was done: the next rotation does it.
+  public var troubles: [Failure] = []
 
   /// The snapshots that expire, with the reasons.
   public var expired: [Snapshot] { zip(snapshots, plan.decisions).filter(\.1.expires).map(\.0) }
@@ -98,17 +100,25 @@ private func planAndExpire(
   let expired = result.expired
   let names = Set(expired.map(\.name))
   list.snapshots.removeAll { names.contains($0.name) }
-  // The links first: none may name what is gone.
-  try repository.updateSets(list)
+  func attempt(_ body: () throws(Failure) -> Void) {
+    do throws(Failure) { try body() } catch { result.troubles.append(error) }
+  }
+  // The links first: none may name what is gone. But a full disk, which takes no new link, must get its room.
+  attempt { () throws(Failure) in try repository.updateSets(list) }
   if let newest = list.newest, names.contains(result.snapshots.last!.name) {
-    try repository.pointLatest(to: newest.name)
+    attempt { () throws(Failure) in try repository.pointLatest(to: newest.name) }
   }
   let keepsSpare = options.keepsSpare && !isShort
   for snapshot in expired {
     // The newest of them is the most like the next one.
-    try repository.expire(snapshot.name, asSpare: keepsSpare && snapshot.name == expired.last?.name)
+    attempt { () throws(Failure) in
+      try repository.expire(snapshot.name, asSpare: keepsSpare && snapshot.name == expired.last?.name)
+    }
+    if !repository.hasExpired(snapshot.name), let index = result.snapshots.firstIndex(where: { $0.name == snapshot.name }) {
+      result.plan.decisions[index] = RetentionDecision(reasons: [.nothingExpires], expires: false)
+    }
   }
-  if !keepsSpare { try repository.discardSpare() }
+  if !keepsSpare { attempt { () throws(Failure) in try repository.discardSpare() } }
   return result
 }
 
