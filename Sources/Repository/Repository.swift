@@ -258,25 +258,11 @@ public final class Repository: Sendable {
     }
   }
 
-  /// Makes every later rotation expire nothing, until it is released. A reason that stands already stays,
-  /// unless this one `isBetterReason`; in between rotation is held all the same.
+  /// Makes every later rotation expire nothing, until it is released. A reason that stands already stays, unless this
+  /// one `isBetterReason`; in between rotation is held all the same. The caller holds the lock.
   public func holdRotation(_ reason: String, at time: Timestamp, isBetterReason: Bool = false) throws(Failure) {
-    do {
-      let file: Descriptor
-      do throws(Errno) {
-        file = try control.descriptor.open(
-          Self.rotationHoldName.span, [.write, .create, isBetterReason ? .truncate : .exclusive], mode: 0o600)
-      } catch {
-        if error == .exists { return }
-        throw error
-      }
-      let line = "\(CalendarTime(seconds: time.seconds).rfc3339) \(reason)\n"
-      try file.write(Array(line.utf8))
-      try file.synchronize()
-      try control.descriptor.synchronize()
-    } catch let error as Errno {
-      throw .writing("hold the rotation of", path, error)
-    } catch { throw Failure(.failed, "cannot hold the rotation: \(error)") }
+    if !isBetterReason, try heldRotation() != nil { return }
+    try replace(Self.rotationHoldName, with: "\(CalendarTime(seconds: time.seconds).rfc3339) \(reason)\n")
   }
 
   /// Since when and why rotation is held, in one line; `nil` where it is not.

@@ -1,5 +1,5 @@
 public import Catalog
-internal import Posix
+public import Posix
 public import Repository
 public import Retention
 
@@ -8,6 +8,14 @@ public enum MinimumFree: Sendable, Equatable {
   /// From 0 to 1.
   case share(Double)
   case bytes(UInt64)
+
+  /// In bytes, of this file system.
+  public func byteCount(of system: FileSystemStatus) -> UInt64 {
+    switch self {
+    case .bytes(let bytes): bytes
+    case .share(let share): UInt64(share * Double(system.bytesUsed &+ system.bytesAvailable))
+    }
+  }
 }
 
 public struct RotationOptions: Sendable {
@@ -74,6 +82,8 @@ private func planAndExpire(
   }
   if !options.isDry { try repository.recover() }
   var list = try repository.snapshots()
+  // Its outcome is the obstacle of the plan.
+  if !options.isDry { _ = try examineArrival(in: repository, list) }
   let now = Clock.now()
   let plan = try repository.retention(
     of: list, options.policy, now: now, unwanted: options.unwanted, wanted: options.wanted)
@@ -129,12 +139,7 @@ private func thin(
 ) throws -> Bool {
   func available() throws -> (free: UInt64, wanted: UInt64) {
     let system = try repository.root.descriptor.fileSystem()
-    let wanted: UInt64 =
-      switch minimum {
-      case .bytes(let bytes): bytes
-      case .share(let share): UInt64(share * Double(system.bytesUsed &+ system.bytesAvailable))
-      }
-    return (system.bytesAvailable, wanted &+ options.neededBytes)
+    return (system.bytesAvailable, minimum.byteCount(of: system) &+ options.neededBytes)
   }
   var (free, wanted) = try available()
   if free >= wanted { return false }

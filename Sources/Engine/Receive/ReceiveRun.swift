@@ -43,45 +43,27 @@ public func buildSnapshot(
     summary.fileSystemID = try repository.root.descriptor.fileSystem().id
     summary.program = Array(program.utf8)
     let snapshot = Snapshot(name: pending.name, summary: summary)
-    let previous = list.snapshots.last {
-      $0.summary.label == sent.label && !Set($0.summary.sources).isDisjoint(with: sent.sources)
-    }
+    let previous = predecessor(of: snapshot, in: list)
     // Never a suspect snapshot with a rotation that goes on: it is held until this one has been looked at.
     let isHeld = try previous == nil || repository.heldRotation() != nil
-    if !isHeld { try repository.holdRotation("\(pending.name) came and has not been looked at", at: received) }
+    if !isHeld {
+      let arrival = UnexaminedArrival(name: pending.name, movedFileCount: progress.moved.value)
+      try repository.holdRotation(for: arrival, at: received)
+    }
     progress.isSynchronizing.store(true, ordering: .relaxed)
     defer { progress.isSynchronizing.store(false, ordering: .relaxed) }
     do { try pending.publish(summary, FrameWriter(sink: pending.sink), previous: list.newest?.name) } catch {
       if !isHeld { _ = try? repository.endRotationHold() }
       throw error
     }
-    if let previous, !isHeld {
-      try? look(at: snapshot, after: previous, moved: progress.moved.value, in: repository, received, monitor)
-    }
     var now = list
     now.snapshots.append(snapshot)
-    try? repository.updateSets(now)
+    for trouble in completePublication(now, in: repository) { monitor.warn(trouble) }
     return snapshot
   } catch {
     try? repository.recover()
     throw error
   }
-}
-
-/// Lets rotation go on where a snapshot that came does not look like a disaster. Where that cannot be found out, it
-/// stays held.
-private func look(
-  at snapshot: Snapshot, after previous: Snapshot, moved: UInt64, in repository: Repository, _ now: Timestamp,
-  _ monitor: any Monitor
-) throws {
-  let suspect = try suspectChanges(from: previous, to: snapshot, moved: moved, in: repository, GuardLimits())
-  guard let suspect else {
-    try repository.endRotationHold()
-    return
-  }
-  let reason = "\(snapshot.name): \(displayName(suspect.path)): \(suspect.message)"
-  try repository.holdRotation(reason, at: now, isBetterReason: true)
-  monitor.note("\(reason); look whether that is right; rotation is held there until: treering release")
 }
 
 /// A small record can stand for more directories than a disk has room for, so what is announced must fit before

@@ -222,10 +222,9 @@ private func walkAndPublish(
     let snapshot = Snapshot(name: pending.name, summary: summary)
     var now = list
     now.snapshots.append(snapshot)
-    var trouble: Failure?
-    do { try repository.updateSets(now) } catch { trouble = error }
+    let trouble = completePublication(now, in: repository).first
     return SnapshotResult(
-      snapshot: snapshot, previous: list.newest?.name, trouble: trouble,
+      snapshot: snapshot, previous: list.newest?.name, trouble: trouble.map { Failure(.failed, $0.description) },
       elapsedSeconds: Clock.monotonic() - start)
   } catch {
     // What was copied serves the next run, unless it may not be what was written.

@@ -1,3 +1,4 @@
+internal import Catalog
 public import Synchronization
 
 /// How the engine speaks to whoever runs it; called from any thread.
@@ -19,7 +20,7 @@ extension Monitor {
 }
 
 /// Trouble with one entry: counted, named, in the history and in the exit status.
-public struct Warning: Sendable {
+public struct Warning: Sendable, CustomStringConvertible {
   /// The path the trouble is about, as the operator knows it.
   public var path: [UInt8]
   /// What failed and why, such as "cannot be read: Permission denied".
@@ -29,6 +30,9 @@ public struct Warning: Sendable {
     self.path = path
     self.message = message
   }
+
+  /// The path, escaped, and the message.
+  public var description: String { "\(displayName(path)): \(message)" }
 }
 
 /// What a run has done so far, and what it expects; read by a progress line while threads add to it.

@@ -1,0 +1,55 @@
+public import Catalog
+public import Posix
+
+/// A published snapshot that came from elsewhere and that has not been compared with the one before it.
+///
+/// Rotation is held from before its publication until the comparison: a process that is killed in between leaves the
+/// hold, and the next one finishes the comparison.
+public struct UnexaminedArrival: Sendable {
+  public var name: SnapshotName
+  /// How many of its files were found under another path in its base.
+  public var movedFileCount: UInt64
+
+  public init(name: SnapshotName, movedFileCount: UInt64) {
+    self.name = name
+    self.movedFileCount = movedFileCount
+  }
+
+  fileprivate func reason(_ rest: String) -> String { "\(name) came with \(movedFileCount) moved files and \(rest)" }
+
+  /// Reads what `holdRotation` wrote.
+  fileprivate init?(reason: Substring) {
+    let words = reason.split(separator: " ", maxSplits: 6, omittingEmptySubsequences: false)
+    guard words.count == 7, words[1...2] == ["came", "with"], words[4...5] == ["moved", "files"],
+      let name = SnapshotName(Array(words[0].utf8)), let count = UInt64(words[3])
+    else { return nil }
+    self.init(name: name, movedFileCount: count)
+  }
+}
+
+extension Repository {
+  /// Holds rotation until an arrival has been compared. `trouble` is why it could not be, with what; without it the
+  /// comparison is still to come.
+  public func holdRotation(
+    for arrival: UnexaminedArrival, at time: Timestamp, trouble: String? = nil
+  ) throws(Failure) {
+    let reason = arrival.reason(trouble.map { "cannot be compared: \($0)" } ?? "has not been looked at")
+    try holdRotation(reason, at: time, isBetterReason: trouble != nil)
+  }
+
+  /// The arrival for which rotation is held; `nil` if rotation is not held, or is held for another reason.
+  public func unexaminedArrival() throws(Failure) -> UnexaminedArrival? {
+    // The time comes first.
+    guard let line = try heldRotation(), let blank = line.firstIndex(of: " ") else { return nil }
+    return UnexaminedArrival(reason: line[line.index(after: blank)...])
+  }
+
+  /// Makes the renames of a publication durable.
+  public func synchronizePublication() throws(Failure) {
+    let catalogs = try directory(Self.catalogsName)
+    do throws(Errno) {
+      try catalogs.descriptor.synchronize()
+      try root.descriptor.synchronize()
+    } catch { throw .writing("make the last snapshot durable in", path, error) }
+  }
+}
