@@ -98,7 +98,7 @@ struct ReceiveMerge {
     if node.isMoved {
       let path = node.baseLocation + [Array(base!.bytes[before.name])]
       guard isStill(before, name, in: baseTree, hints.storedInode),
-        try !work.isFile(at: path, before, of: base!, worker), work.claim(hints.storedInode)
+        try !work.isFile(at: path, before, of: base!, linkGroup: before.linkGroup, worker), work.claim(hints.storedInode)
       else { return nil }
     }
     guard
@@ -174,7 +174,7 @@ struct ReceiveMerge {
     guard isSameInode(found.row, of: found.record, row), let directory = found.directory, let inode = found.inode,
       found.row.hints.flags.isDisjoint(with: [.notStored]),
       !found.row.hints.flags.isWorthRetrying(asRoot: work.isRoot),
-      try !work.isFile(at: path, found.row, of: found.record, worker), work.claim(inode)
+      try !work.isFile(at: path, found.row, of: found.record, linkGroup: row.linkGroup, worker), work.claim(inode)
     else { return nil }
     let storedName = found.name
     let name = record.bytes.span.extracting(row.name)

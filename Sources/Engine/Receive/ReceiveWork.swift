@@ -189,8 +189,11 @@ final class ReceiveWork: BuildWork, TreeWork, @unchecked Sendable {
     return WantedLevel(index: index, base: index)
   }
 
-  /// True where the new snapshot has an entry with just this at a path: then the base's inode is that one's.
-  func isFile(at path: [[UInt8]], _ row: FileRow, of record: DirectoryRecord, _ worker: ReceiveWorker) throws -> Bool {
+  /// True where the new snapshot has an entry with just this at a path: then the base's inode is that one's. Names of
+  /// the inode with the number `linkGroup` share it.
+  func isFile(
+    at path: [[UInt8]], _ row: FileRow, of record: DirectoryRecord, linkGroup: UInt64?, _ worker: ReceiveWorker
+  ) throws -> Bool {
     guard let name = path.last else { return false }
     let folder = path.dropLast()
     let (level, depth) = try worker.wantedPaths.descend(folder) { () throws in
@@ -203,6 +206,7 @@ final class ReceiveWork: BuildWork, TreeWork, @unchecked Sendable {
       return try wantedLevel(row.digest, try above.base?.directory(name.span).map { Subtree($0) }, worker)
     }
     guard depth == folder.count, let there = try level.index.file(name.span) else { return false }
+    if let linkGroup, there.linkGroup == linkGroup { return false }
     return record.hasSameContent(row, level.index.record, there)
       || there.digest == row.digest && there.metadata == row.metadata
   }
