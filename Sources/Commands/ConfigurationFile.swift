@@ -15,6 +15,11 @@ struct ConfigurationFile {
   /// The file that is meant where nobody names one.
   static var defaultPath: [UInt8] {
     if let named = Posix.Process.environment("TREERING_CONFIG"), !named.isEmpty { return named }
+    return installedPath
+  }
+
+  /// The file of this machine, or of this user, whatever the environment says.
+  static var installedPath: [UInt8] {
     if Posix.Process.effectiveUser == 0 { return Array("/etc/treering/treering.toml".utf8) }
     return (Posix.Process.environment("HOME") ?? []) + Array("/.config/treering/treering.toml".utf8)
   }
@@ -73,6 +78,14 @@ struct ConfigurationFile {
   var sourceSet: SourceSet? {
     settings.sources.isEmpty
       ? nil : SourceSet(label: Array(settings.label.utf8), paths: settings.sources.map { Array($0.path.utf8) })
+  }
+
+  /// True where this is the configuration of a repository, however its path is spelled.
+  func isOf(_ repository: Repository) -> Bool {
+    guard let path = repositoryPath, let status = try? Descriptor.open(path: path, .pathOnly).status() else {
+      return false
+    }
+    return status.inode == repository.identity.inode && status.device == repository.identity.device
   }
 
   var policy: RetentionPolicy {
@@ -156,10 +169,7 @@ extension CommonOptions {
 
   /// The configuration, if it is that of this repository, however its path is spelled.
   func configuration(of repository: Repository) throws(Failure) -> ConfigurationFile? {
-    guard let file = try configuration(), let path = file.repositoryPath,
-      let status = try? Descriptor.open(path: path, .pathOnly).status(),
-      status.inode == repository.identity.inode, status.device == repository.identity.device
-    else { return nil }
+    guard let file = try configuration(), file.isOf(repository) else { return nil }
     return file
   }
 

@@ -42,8 +42,9 @@ struct PushCommand: RunnableCommand {
     let repository = try common.openRepository()
     let target = try RemoteTarget(remote, connection, try common.configuration(naming: remote), common)
     let list = try repository.snapshots()
-    let wanted = try snapshot.map { try repository.resolve($0, in: list) } ?? newest(of: target, repository, list)
-    let run = PushJob(target, repository, common)
+    let sources = try sources(of: repository)
+    let wanted = try snapshot.map { try repository.resolve($0, in: list) } ?? newest(of: target, sources, repository, list)
+    let run = PushJob(target, repository, sources, common)
     let answer = try run.work(wanted, isDryRun: dryRun)
     if common.json {
       Console.print(jsonText(answer))
@@ -53,9 +54,19 @@ struct PushCommand: RunnableCommand {
     return answer.status
   }
 
-  private func newest(of target: RemoteTarget, _ repository: Repository, _ list: SnapshotList) throws -> Snapshot {
-    guard let set = target.set else { return try repository.resolve("latest", in: list) }
-    return try repository.resolve("\(set).0", in: list)
+  /// The configuration's sources. What is wrong with one that nobody named must not stand in the way of an address.
+  private func sources(of repository: Repository) throws(Failure) -> SourceSet? {
+    if common.config != nil { return try common.configuration(of: repository)?.sourceSet }
+    return (try? common.configuration(of: repository))?.sourceSet
+  }
+
+  /// The newest snapshot of the configuration's sources. A newer one that is damaged is never passed over in silence.
+  private func newest(
+    of target: RemoteTarget, _ sources: SourceSet?, _ repository: Repository, _ list: SnapshotList
+  ) throws -> Snapshot {
+    let newest = try repository.resolve(target.set.map { "\($0).0" } ?? "latest", in: list)
+    let set = target.set.flatMap(SnapshotSet.init(rawValue:))
+    return try repository.newest(of: sources, in: set, among: list) ?? newest
   }
 }
 
@@ -63,30 +74,28 @@ struct PushCommand: RunnableCommand {
 struct PushJob {
   let target: RemoteTarget
   private let repository: Repository
+  /// The configuration's.
+  private let sources: SourceSet?
   private let common: CommonOptions
 
-  init(_ target: RemoteTarget, _ repository: Repository, _ common: CommonOptions) {
+  init(_ target: RemoteTarget, _ repository: Repository, _ sources: SourceSet?, _ common: CommonOptions) {
     self.target = target
     self.repository = repository
+    self.sources = sources
     self.common = common
   }
 
   /// The snapshot that the remote should have and, as far as is known here, has not.
   func due(in list: SnapshotList) throws(Failure) -> Snapshot? {
-    let name: SnapshotName?
-    if let set = target.set.flatMap(SnapshotSet.init(rawValue:)) {
-      name = try repository.members(of: list)[set]?.first
-    } else {
-      name = list.newest?.name
-    }
+    let set = target.set.flatMap(SnapshotSet.init(rawValue:))
+    guard let snapshot = try repository.newest(of: sources, in: set, among: list) else { return nil }
     // What it has is remembered, and asked once a day: it may have been made anew.
-    guard let name else { return nil }
-    if let last = try repository.lastPush(address: Array(target.options.shown.utf8)), last.name == name,
+    if let last = repository.pushed(address: Array(target.options.shown.utf8)), last.names.contains(snapshot.name),
       abs(Clock.now() - last.time) < 86_400
     {
       return nil
     }
-    return list.snapshots.first { $0.name == name }
+    return snapshot
   }
 
   func work(_ snapshot: Snapshot, isDryRun: Bool = false) throws -> PushAnswer {
@@ -109,30 +118,31 @@ struct PushJob {
       let result = try push(
         snapshot, of: repository, over: connection, isDryRun: isDryRun, progress: progress, monitor: monitor)
       line.stop()
-      let answer = PushAnswer(result, target, warnings: monitor.warnings.count, isDryRun: isDryRun)
+      var answer = PushAnswer(result, target, warnings: monitor.warnings.count, isDryRun: isDryRun)
       if !isDryRun {
-        record(PushHistoryLine(time: start.rfc3339, exitStatus: answer.status.code, error: nil, result: answer))
+        let line = PushHistoryLine(time: start.rfc3339, exitStatus: answer.status.code, error: nil, result: answer)
+        // The snapshot is there, so this is no failure.
+        do { try record(line) } catch { monitor.warn(Warning(path: repository.path, message: "\(error)")) }
       }
+      answer.warnings = monitor.warnings.count
       return answer
     } catch {
       let failure = error as? Failure ?? Failure(.remote, "\(error)")
       // That another push is at work is no news, and what was asked wrongly was no push.
       if !isDryRun, failure.kind != .locked, failure.kind != .usage {
-        record(
-          PushHistoryLine(
-            time: start.rfc3339, exitStatus: ExitStatus(failure.kind).code, error: failure.description,
-            result: PushAnswer(
-              failed: snapshot.name, target, bytesSent: reached?.bytesSent ?? 0,
-              bytesReceived: reached?.bytesReceived ?? 0, elapsedSeconds: Clock.monotonic() - began)))
+        let line = PushHistoryLine(
+          time: start.rfc3339, exitStatus: ExitStatus(failure.kind).code, error: failure.description,
+          result: PushAnswer(
+            failed: snapshot.name, target, bytesSent: reached?.bytesSent ?? 0,
+            bytesReceived: reached?.bytesReceived ?? 0, elapsedSeconds: Clock.monotonic() - began))
+        do { try record(line) } catch { Console.complain("warning: \(error)") }
       }
       throw failure
     }
   }
 
-  private func record(_ line: PushHistoryLine) {
-    do { try repository.appendHistory(jsonText(line, isLine: true)) } catch {
-      if common.verbose { Console.complain("note: \(error)") }
-    }
+  private func record(_ line: PushHistoryLine) throws(Failure) {
+    try repository.appendHistory(jsonText(line, isLine: true))
   }
 
   private static func line(_ progress: PushProgress, sent: UInt64, treeBytes: UInt64, _ elapsed: Double) -> String {
@@ -170,7 +180,7 @@ struct PushAnswer: Encodable {
   let filesLinked: UInt64
   let filesCopied: UInt64
   /// How many were given on the way; those of the far side among them.
-  let warnings: Int
+  var warnings: Int
   let elapsedSeconds: Double
 
   var status: ExitStatus { warnings > 0 ? .warnings : .done }

@@ -73,7 +73,7 @@ final class ScheduledRun {
       let start = Clock.monotonic()
       let step = "push \(remote.name)"
       do {
-        let job = PushJob(try RemoteTarget(remote, common), repository, common)
+        let job = PushJob(try RemoteTarget(remote, common), repository, file.sourceSet, common)
         guard let snapshot = try job.due(in: try repository.snapshots()) else { continue }
         Posix.Process.notifyServiceManager("STATUS=\(step)")
         let pushed = try job.work(snapshot)

@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import Catalog
+internal import Engine
 internal import Posix
 internal import Replication
 internal import Repository
@@ -40,6 +41,13 @@ struct ServeCommand: RunnableCommand {
     })
   var timeout: Int64 = 600
 
+  @Option(
+    help: ArgumentHelp(
+      "Refuse a push that would leave less room than this, such as 5% or 20G; what the repository's configuration says, if left out.",
+      valueName: "size"),
+    transform: freeSpace("--minimum-free"))
+  var minimumFree: MinimumFree?
+
   @OptionGroup var threads: ThreadOption
 
   func execute() throws -> ExitStatus {
@@ -55,16 +63,30 @@ struct ServeCommand: RunnableCommand {
     options.isReadOnly = readOnly
     options.timeoutSeconds = Double(timeout)
     options.threads = threads.count
+    let minimumFree = minimumFree
+    options.minimumFree = { minimumFree ?? Self.configuredMinimum($0) }
     do {
       try serve(options) { repository, push in
         let line = ReceiveHistoryLine(push)
-        try? repository.appendHistory(jsonText(line, isLine: true))
+        do { try repository.appendHistory(jsonText(line, isLine: true)) } catch {
+          // Of a push that failed the client hears more than this.
+          if push.failure == nil { Console.complain("warning: \(error)") }
+        }
       }
       return .done
     } catch let failure as Failure {
       // The client has been told, and says it.
       return ExitStatus(failure.kind)
     }
+  }
+}
+
+extension ServeCommand {
+  /// What the configuration of this machine says, if it is that of this repository and can be read. The client may
+  /// have a part in the environment, so that counts for nothing.
+  private static func configuredMinimum(_ repository: Repository) -> MinimumFree? {
+    guard let file = try? ConfigurationFile.once(ConfigurationFile.installedPath), file.isOf(repository) else { return nil }
+    return file.minimumFree
   }
 }
 

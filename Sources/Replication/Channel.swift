@@ -25,8 +25,10 @@ final class Channel: @unchecked Sendable {
   private let readsWhileSending: Bool
   private let limiter: RateLimiter?
   private let sending = Gate()
-  /// What no send can be repaired of: whoever sends after it need not wait for the same again.
+  /// The first send error. It is sticky: later sends throw it at once, and `receive` does not wait for an answer to
+  /// what was not sent.
   private var sendError: (any Error)?
+  private let sendHasFailed = Atomic<Bool>(false)
   /// Whoever sends reads as well, where `readsWhileSending`.
   private let receiving = Gate()
   /// In seconds of the monotonic clock.
@@ -77,6 +79,7 @@ final class Channel: @unchecked Sendable {
       if let sendError { throw sendError }
       do { try write(frame, isWork: type != .alive) } catch {
         sendError = error
+        sendHasFailed.store(true, ordering: .releasing)
         throw error
       }
       lastSent.store(Clock.monotonic().seconds, ordering: .relaxed)
@@ -153,6 +156,7 @@ final class Channel: @unchecked Sendable {
       heardAt = Clock.monotonic()
       servedAt = heardAt
     }
+    var sendFailedAt: Timestamp?
     while true {
       let (frame, isOver) = try receiving.locked { try next() }
       if let frame {
@@ -161,6 +165,11 @@ final class Channel: @unchecked Sendable {
       }
       if isOver { return nil }
       try checkForSignal()
+      guard sendHasFailed.load(ordering: .acquiring) else { continue }
+      // The other end has a moment to say why it takes nothing more.
+      let now = Clock.monotonic()
+      sendFailedAt = sendFailedAt ?? now
+      if now - sendFailedAt! > Self.lastWordsSeconds { try sending.locked { if let sendError { throw sendError } } }
     }
   }
 

@@ -43,6 +43,8 @@ public final class Connection: @unchecked Sendable {
   /// Of the far side's repository.
   public private(set) var repositoryID: [UInt8] = []
   private var place: [UInt8] = []
+  /// Of the protocol.
+  private(set) var version: UInt64 = 1
   /// `nil` where the other end is no program of ours.
   private let child: PipedChild?
   private let errors: BackgroundThread?
@@ -99,7 +101,7 @@ public final class Connection: @unchecked Sendable {
     hello.text(Array(options.program.utf8))
     try Greeting.send(hello, over: channel)
     var reader: MessageReader
-    do { reader = try Greeting.receive(from: "far side", over: channel) } catch let error as WireError {
+    do { (version, reader) = try Greeting.receive(from: "far side", over: channel) } catch let error as WireError {
       throw Failure(
         .remote, "what runs there is no treering serve: \(error)",
         hint: "does a start-up file of the shell print something there? A command over ssh must print nothing else")

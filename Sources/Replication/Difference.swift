@@ -7,6 +7,8 @@ struct Difference {
   struct BaseFile {
     var path: [[UInt8]]
     var row: FileRow
+    /// Of its directory.
+    var record: DirectoryRecord
   }
 
   struct Folder {
@@ -24,8 +26,10 @@ struct Difference {
     /// A file of the folder that came last whose content the base has not under the same name. `index` counts
     /// the folder's files.
     case file(index: Int, FileRow, base: BaseFile?)
-    /// The base has the content under another path.
-    case baseFile(index: Int, FileRow, path: [[UInt8]])
+    /// The base has the content under the same name, and not the inode, so the server makes a copy.
+    case copy(FileRow)
+    /// The base has the content under another path; `isLinked` where it has the inode, too.
+    case baseFile(index: Int, FileRow, path: [[UInt8]], isLinked: Bool)
     /// The base has the directory under another path. `index` counts the folder's directories.
     case baseDirectory(index: Int, Digest, path: [[UInt8]])
   }
@@ -124,17 +128,29 @@ struct Difference {
     _ same: FileRow?, _ place: Waiting
   ) throws {
     if let same, same.kind == .regular {
-      if same.digest == row.digest, same.size == row.size { return }
+      if same.digest == row.digest, same.size == row.size {
+        if !Self.isSameInode(row, record, same, before!.record) { items.append(.copy(row)) }
+        return
+      }
       let path = before!.path + [Array(before!.record.bytes[same.name])]
-      items.append(.file(index: index, row, base: BaseFile(path: path, row: same)))
+      items.append(.file(index: index, row, base: BaseFile(path: path, row: same, record: before!.record)))
       return
     }
     let found = try base?.file(row.hints.sourceInode, on: place.fileSystem)
     if let found, found.row.digest == row.digest, found.row.size == row.size {
-      items.append(.baseFile(index: index, row, path: found.path))
+      let isLinked = Self.isSameInode(row, record, found.row, found.record)
+      items.append(.baseFile(index: index, row, path: found.path, isLinked: isLinked))
     } else {
       items.append(.file(index: index, row, base: found))
     }
+  }
+
+  /// True where the server can link to the base's inode.
+  private static func isSameInode(
+    _ row: FileRow, _ record: DirectoryRecord, _ before: FileRow, _ old: DirectoryRecord
+  ) -> Bool {
+    row.metadata == before.metadata && (before.linkGroup == nil || before.linkGroup == row.linkGroup)
+      && record.attributes(of: row) == old.attributes(of: before)
   }
 
   private mutating func movedDirectory(_ child: Waiting) throws -> (path: [[UInt8]], subtree: Subtree)? {
@@ -181,7 +197,7 @@ final class BaseFinder {
         last = (folder, path, record, rows)
       }
       if let last, let row = last.rows[inode], row.kind == .regular {
-        return Difference.BaseFile(path: last.path + [Array(last.record.bytes[row.name])], row: row)
+        return Difference.BaseFile(path: last.path + [Array(last.record.bytes[row.name])], row: row, record: last.record)
       }
     }
     return nil

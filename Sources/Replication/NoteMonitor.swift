@@ -7,10 +7,25 @@ internal import Synchronization
 final class NoteMonitor: Monitor {
   private let channel: Channel
   private let count = Atomic<Int>(0)
+  /// Notes that have to wait until the client takes notes; `nil` once it does.
+  private let waiting: Mutex<[String]?>
 
-  init(_ channel: Channel) { self.channel = channel }
+  /// With `isOpen` false notes wait for `open`.
+  init(_ channel: Channel, isOpen: Bool) {
+    self.channel = channel
+    waiting = Mutex(isOpen ? nil : [])
+  }
 
-  func warn(_ warning: Warning) { send("\(displayName(warning.path)): \(warning.message)") }
+  /// From now on the client takes notes.
+  func open() {
+    let texts = waiting.withLock { waiting in
+      defer { waiting = nil }
+      return waiting ?? []
+    }
+    for text in texts { send(text) }
+  }
+
+  func warn(_ warning: Warning) { send(warning.description) }
 
   func note(_ shortcoming: String) { send(shortcoming) }
 
@@ -20,6 +35,11 @@ final class NoteMonitor: Monitor {
   }
 
   private func send(_ text: String) {
+    let waits = waiting.withLock { waiting in
+      waiting?.append(text)
+      return waiting != nil
+    }
+    if waits { return }
     guard count.add(1, ordering: .relaxed).newValue <= 1000 else { return }
     var message = MessageWriter()
     message.text(Array(text.utf8).prefix(8000))

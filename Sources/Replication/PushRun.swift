@@ -20,7 +20,9 @@ final class PushRun {
   private var base: (name: SnapshotName, finder: BaseFinder, files: StoredFiles?)?
   /// What has been sent, now or earlier: the beginnings of digests.
   private var known: Set<UInt64> = []
-  private var partial: (digest: Digest, byteCount: UInt64)?
+  /// The files of which the server has a beginning.
+  private var partials: [Digest: UInt64] = [:]
+  private var needs = PushNeeds()
   private var stream: OutgoingStream!
   private var contents: ContentSender!
   private var uses: [SnapshotUse]
@@ -39,7 +41,8 @@ final class PushRun {
     uses = [try repository.use(snapshot.name)]
     new = CatalogReader(try repository.openCatalog(snapshot.name))
     tree = try repository.openTree(snapshot.name)
-    baseCandidates = try repository.baseCandidates(remote: connection.repositoryID)
+    baseCandidates = try repository.baseCandidates(
+      for: snapshot, remote: connection.repositoryID, in: repository.snapshots())
   }
 
   func run(isDryRun: Bool) throws -> PushResult {
@@ -65,7 +68,7 @@ final class PushRun {
       return result(isNew: !isThere, linked: 0, copied: 0)
     }
     if try !agree() {
-      try remember()
+      remember()
       return result(isNew: false, linked: 0, copied: 0)
     }
     let ticker = Ticker(intervalMilliseconds: 1000) { [channel, progress] in
@@ -73,6 +76,7 @@ final class PushRun {
     }
     defer { ticker.stop() }
     try measure()
+    try agreeOnRoom()
     stream = OutgoingStream(channel)
     contents = ContentSender(stream, snapshot.name, tree, base.map { ($0.name, $0.files) }, progress, monitor)
     try sendDifference()
@@ -86,12 +90,17 @@ final class PushRun {
 
   private func chooseBase(_ candidate: BaseCandidate?) {
     guard let candidate else { return }
+    let catalog: OpenCatalog
+    do { catalog = try repository.openCatalog(candidate) } catch {
+      warnOfBase(candidate.name, error)
+      return
+    }
     var tree: Directory?
     if candidate.isHere, let use = try? repository.use(candidate.name) {
       uses.append(use)
       tree = try? repository.openTree(candidate.name)
     }
-    base = (candidate.name, BaseFinder(CatalogReader(candidate.catalog)), tree.map { StoredFiles($0) })
+    base = (candidate.name, BaseFinder(CatalogReader(catalog)), tree.map { StoredFiles($0) })
   }
 
   /// Finds out what the far side has; false where that is the snapshot itself.
@@ -107,7 +116,7 @@ final class PushRun {
       throw Failure(.remote, "the snapshot \(snapshot.name) has too many sources to be pushed")
     }
     try channel.send(.push, message.bytes)
-    let answer = try channel.receive(.accept, .published)
+    let answer = try receive(.accept, .published)
     var reader = MessageReader(answer.payload)
     if answer.type == .published {
       guard try reader.integer() == 0 else { throw WireError("a snapshot is new before it was sent") }
@@ -115,8 +124,15 @@ final class PushRun {
     }
     let index = try reader.count(candidates.count)
     if index > 0 { chooseBase(candidates[index - 1]) }
-    let partialBytes = try reader.quantity()
-    if partialBytes > 0 { partial = (try reader.digest(), partialBytes - 1) }
+    if connection.version >= 2 {
+      for _ in 0..<(try reader.count(Wire.partialFiles)) {
+        let digest = try reader.digest()
+        partials[digest] = try reader.quantity()
+      }
+    } else {
+      let partialBytes = try reader.quantity()
+      if partialBytes > 0 { partials[try reader.digest()] = partialBytes - 1 }
+    }
     var left = try reader.count(1 << 30)
     let knownLimit = Int(clamping: min(snapshot.summary.root.totals.entries &* 4 &+ 65536, 1 << 24))
     try reader.end()
@@ -135,32 +151,65 @@ final class PushRun {
     return true
   }
 
-  /// Adds up what will have to be read, for the progress line. A base whose catalog is damaged is done without.
+  /// Has the server refuse what it has no room for, before anything is sent.
+  private func agreeOnRoom() throws {
+    guard connection.version >= 2 else { return }
+    try channel.send(.needs, needs.encoded)
+    let answer = try receive(.room)
+    try MessageReader(answer.payload).end()
+  }
+
+  /// Adds up what will have to be read, for the progress line, and the room that it takes there. A base whose catalog is damaged is done without.
   private func measure() throws {
     do { try measureDifference() } catch let error as CatalogError {
       guard let base else { throw error }
-      monitor.warn(
-        Warning(
-          path: Array(base.name.description.utf8),
-          message: "its catalog is damaged here, so everything is sent whole: \(error)"))
+      warnOfBase(base.name, error)
       self.base = nil
       progress.changed.store(0, ordering: .relaxed)
+      needs = PushNeeds()
       try measureDifference()
     }
   }
 
+  private func warnOfBase(_ name: SnapshotName, _ error: any Error) {
+    monitor.warn(
+      Warning(
+        path: Array(name.description.utf8),
+        message: "its catalog is damaged here, so everything is sent whole: \(error)"))
+  }
+
   private func measureDifference() throws {
     var difference = Difference(new, base: base?.finder)
+    let files = StoredFiles(tree)
+    var folder: Difference.Folder!
     var seen = known
+    var groups: Set<UInt64> = []
     var bytes: UInt64 = 0
+    func count(_ row: FileRow, isSent: Bool) {
+      // The names of one inode take its room once.
+      if let group = row.linkGroup, !groups.insert(group).inserted { return }
+      needs.inodes += 1
+      let size = files.storedBytes(folder.path + [Array(folder.record.bytes[row.name])], row.size)
+      if isSent { needs.bytes &+= size - min(size, partials[row.digest] ?? 0) } else { needs.copiedBytes &+= size }
+    }
     while let item = try difference.next() {
       switch item {
-      case .folder: progress.changed.add(1, ordering: .relaxed)
+      case .folder(let next):
+        folder = next
+        progress.changed.add(1, ordering: .relaxed)
+        if !seen.contains(next.digest.prefix) { needs.bytes &+= UInt64(next.record.content.count) }
       case .file(_, let row, _):
-        guard seen.insert(row.digest.prefix).inserted else { continue }
+        let isSent = seen.insert(row.digest.prefix).inserted
+        // What came earlier has its room.
+        if isSent || !known.contains(row.digest.prefix) { count(row, isSent: isSent) }
+        guard isSent else { continue }
         progress.changed.add(1, ordering: .relaxed)
         bytes &+= row.size
-      case .baseFile, .baseDirectory: progress.changed.add(1, ordering: .relaxed)
+      case .copy(let row): count(row, isSent: false)
+      case .baseFile(_, let row, _, let isLinked):
+        if !isLinked { count(row, isSent: false) }
+        progress.changed.add(1, ordering: .relaxed)
+      case .baseDirectory: progress.changed.add(1, ordering: .relaxed)
       }
     }
     progress.bytesExpected.store(bytes, ordering: .relaxed)
@@ -227,7 +276,8 @@ final class PushRun {
       guard known.insert(row.digest.prefix).inserted else { return }
       try announceFolder()
       try sendFile(index, row, before, signature)
-    case .baseFile(let index, let row, let path):
+    case .copy: break
+    case .baseFile(let index, let row, let path, _):
       guard known.insert(row.digest.prefix).inserted else { return }
       try announceFolder()
       try stream.message(.baseFile) {
@@ -283,7 +333,9 @@ final class PushRun {
   ) throws {
     let path = folder.path + [Array(folder.record.bytes[row.name])]
     let file = try contents.open(path, row)
-    let offset = partial?.digest == row.digest ? min(partial!.byteCount, row.size) : 0
+    let offset = min(partials[row.digest] ?? 0, row.size)
+    // A server of version 1 keeps one beginning, until another file comes.
+    if connection.version < 2 { partials = [:] }
     progress.bytesDone.add(offset, ordering: .relaxed)
     var index: BlockIndex?
     var old: StoredSource?
@@ -358,7 +410,7 @@ final class PushRun {
         let linked = try reader.quantity()
         let copied = try reader.quantity()
         try reader.end()
-        try remember()
+        remember()
         return result(isNew: true, linked: linked, copied: copied)
       }
       answered += 1
@@ -370,9 +422,17 @@ final class PushRun {
     }
   }
 
-  private func remember() throws {
-    try repository.rememberPush(
-      of: snapshot.name, to: connection.repositoryID, address: Array(connection.options.shown.utf8))
+  /// The snapshot is there, so trouble is a warning.
+  private func remember() {
+    do {
+      try repository.rememberPush(
+        of: snapshot.name, to: connection.repositoryID, address: Array(connection.options.shown.utf8))
+    } catch {
+      monitor.warn(
+        Warning(
+          path: Array(connection.options.shown.utf8),
+          message: "has \(snapshot.name), and that cannot be remembered here: \(error)"))
+    }
   }
 
   private func answer(isDirectory: Bool, _ path: [[UInt8]]) throws {

@@ -13,6 +13,8 @@ final class PushSession {
   private let start = Clock.monotonic()
   private let began = Clock.now()
 
+  /// Of the protocol.
+  private let version: UInt64
   private let name: SnapshotName
   private let sent: CatalogSummary
   private let client: [UInt8]
@@ -45,12 +47,16 @@ final class PushSession {
   /// To what the base has under other paths.
   private var references: UInt64 = 0
 
-  init(_ channel: Channel, _ repository: Repository, _ options: ServeOptions, _ request: [UInt8]) throws {
+  init(
+    _ channel: Channel, _ repository: Repository, _ options: ServeOptions, _ minimumFree: MinimumFree?,
+    version: UInt64, _ request: [UInt8]
+  ) throws {
     self.channel = channel
     self.repository = repository
     self.options = options
-    notes = NoteMonitor(channel)
-    room = Room(repository)
+    self.version = version
+    notes = NoteMonitor(channel, isOpen: version >= 2)
+    room = Room(repository, minimumFree)
     var reader = MessageReader(request)
     let name = try reader.snapshotName()
     self.name = name
@@ -84,6 +90,8 @@ final class PushSession {
     return try repository.whileLocked("receive", at: began) {
       try repository.recover()
       let list = try repository.snapshots()
+      // A server that was killed once it had published may have left this.
+      for trouble in completePublication(list, in: repository) { notes.warn(trouble) }
       let published = Set(list.snapshots.map(\.name) + list.damaged.map(\.name))
       let staging = Staging(repository: repository, client: client, began: began)
       try staging.discard(published)
@@ -93,6 +101,7 @@ final class PushSession {
             .refused, "\(displayName(repository.path)) has another snapshot \(name) already",
             hint: "what is there is never replaced")
         }
+        try repository.synchronizePublication()
         try acknowledge(present, isNew: false, Progress())
         return nil
       }
@@ -109,6 +118,7 @@ final class PushSession {
         onWork: { [progress] in progress.bytesRead.add($0, ordering: .relaxed) })
       do {
         try accept()
+        if version >= 2 { try agreeOnRoom() }
         do { return try receive() } catch let error as CatalogError { throw try damageOfBase(error) }
       } catch {
         // What came of one who does not keep to the protocol must not stand in the way of one who does.
@@ -116,9 +126,9 @@ final class PushSession {
         tree.remember(received: channel.bytesReceived.value)
         if Self.isLie(error) || writeBack?.hasFailed == true { try? repository.discardIncoming(name) }
         if (error as? Failure)?.kind == .noSpace {
-          // What nobody can see goes first; the next push finds the room.
-          _ = try? repository.discardSpare()
-          try? emptyTrash(of: repository, threads: options.threads)
+          // A push that does not fit leaves the disk as it found it. The next push finds the room of the spare, too.
+          if stream != nil { try? repository.discardIncoming(name) }
+          try? makeRoom()
         }
         throw error
       }
@@ -163,7 +173,14 @@ final class PushSession {
     var message = MessageWriter()
     let index = base.flatMap { base in candidates.firstIndex(of: base.summary.root.digest) }
     message.integer(UInt64(index.map { $0 + 1 } ?? 0))
-    if let partial = tree.partial() {
+    let partials = tree.partials
+    if version >= 2 {
+      message.integer(UInt64(partials.count))
+      for partial in partials {
+        message.digest(partial.digest)
+        message.integer(partial.byteCount)
+      }
+    } else if let partial = partials.first {
       message.integer(partial.byteCount + 1)
       message.digest(partial.digest)
     } else {
@@ -179,6 +196,20 @@ final class PushSession {
       for prefix in part { withUnsafeBytes(of: prefix) { bytes += $0 } }
       try channel.send(.have, bytes)
     }
+    notes.open()
+  }
+
+  /// Refuses a push that does not fit before anything of it comes.
+  private func agreeOnRoom() throws {
+    let needs = try PushNeeds(try channel.receive(.needs).payload)
+    try room.check(needs, for: sent, baseCatalogBytes: baseReader?.catalog.byteCount ?? 0, makeRoom: makeRoom)
+    try channel.send(.room)
+  }
+
+  /// Gives up what nobody can see.
+  private func makeRoom() throws {
+    try repository.discardSpare()
+    try emptyTrash(of: repository, threads: options.threads)
   }
 
   // MARK: The stream
@@ -412,7 +443,13 @@ final class PushSession {
   private func takeContent(
     _ digest: Digest, _ byteCount: UInt64, from offset: UInt64, _ base: (file: StoredSource?, byteCount: UInt64)?
   ) throws {
-    let assembly = try tree.begin(digest, at: offset)
+    guard let assembly = try tree.begin(digest, at: offset) else {
+      // What the client goes on from is not here any more: the whole is asked for at the end.
+      _ = try instructions.read(
+        stream, byteCount: byteCount - offset, baseByteCount: base?.byteCount ?? 0, copy: { _, _ in true },
+        literal: { _ in })
+      return
+    }
     writeBack?.begin()
     var counted: UInt64 = 0
     func count() throws {
@@ -445,7 +482,7 @@ final class PushSession {
       throw error
     }
     do {
-      if isWhole { _ = try tree.end(assembly, digest, byteCount: byteCount) }
+      if isWhole { _ = try tree.end(assembly, digest, byteCount: byteCount) } else { try tree.giveUp(digest) }
       try count()
     } catch { throw Failure.writing("receive a file in", repository.path, error) }
   }

@@ -5,8 +5,8 @@ internal import Repository
 internal import Synchronization
 
 /// What came of a snapshot that is being pushed here, on disk: `contents/` has files named by their digests,
-/// `parts` the records and references in the order in which they came, `partial.DIGEST` the file that was coming
-/// when the connection was lost.
+/// `parts` the records and references in the order in which they came, `partial.DIGEST` a file that was coming when a
+/// connection was lost. It is kept until that file has come.
 final class ReceivedTree: WantedTree, @unchecked Sendable {
   private struct Part {
     /// Of its payload in `parts`.
@@ -30,8 +30,8 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
   private let gate = Gate()
   private var end: UInt64 = 0
   var partsByteCount: UInt64 { gate.locked { end } }
-  /// The digits of the file that is coming, or was when the connection was lost.
-  private var partialDigits: [UInt8]?
+  /// The files that were coming when connections were lost, and how much of each came; the largest first.
+  private(set) var partials: [(digest: Digest, byteCount: UInt64)] = []
   private var records: [Digest: Part] = [:]
   private var movedRecords: [Digest: Part] = [:]
   private var baseFiles: [Digest: Part] = [:]
@@ -78,7 +78,7 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
     }
     try readParts()
     receivedBefore = try readReceived()
-    partialDigits = try findPartial()
+    partials = try findPartials()
   }
 
   private func readReceived() throws -> UInt64 {
@@ -106,13 +106,11 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
     var listing = DirectoryListing()
     try listing.read(try contents.descriptor.reopenDirectory())
     let hasher = SHA256()
-    var isWhole = true
     for entry in listing.entries {
       let name = Array(listing.bytes[entry.range])
       try checkForSignal()
       guard let file = try? contents.descriptor.openToRead(name.span) else {
         try contents.descriptor.unlink(name.span)
-        isWhole = false
         continue
       }
       var offset: UInt64 = 0
@@ -124,15 +122,7 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
         offset += UInt64(bytes.count)
         onWork(UInt64(bytes.count))
       }
-      if Array(hasher.finish().description.utf8) != name {
-        try contents.descriptor.unlink(name.span)
-        isWhole = false
-      }
-    }
-    // What is sent again comes before the file that was coming, whose place it takes.
-    if !isWhole, let digits = try findPartial() {
-      let name = Self.partialPrefix + digits
-      try directory.descriptor.unlink(name.span)
+      if Array(hasher.finish().description.utf8) != name { try contents.descriptor.unlink(name.span) }
     }
   }
 
@@ -245,45 +235,60 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
     return (try? contents.descriptor.status(of: name.span)) != nil
   }
 
-  private func findPartial() throws -> [UInt8]? {
+  private static func partialName(_ digest: Digest) -> [UInt8] { partialPrefix + Array(digest.description.utf8) }
+
+  /// Finds the files that were cut off. Of too many the smallest are given up.
+  private func findPartials() throws -> [(digest: Digest, byteCount: UInt64)] {
     var listing = DirectoryListing()
     try listing.read(try directory.descriptor.reopenDirectory())
-    let names = listing.entries.map { Array(listing.bytes[$0.range]) }
-    return names.first { $0.starts(with: Self.partialPrefix) }.map { Array($0.dropFirst(Self.partialPrefix.count)) }
-  }
-
-  /// The file that was coming when the connection was lost, and how much of it came.
-  func partial() -> (digest: Digest, byteCount: UInt64)? {
-    guard let digits = partialDigits, let digest = Digest(hexadecimal: digits) else { return nil }
-    let name = Self.partialPrefix + digits
-    guard let size = try? directory.descriptor.status(of: name.span).size else { return nil }
-    return (digest, size)
-  }
-
-  /// Begins a content, or goes on with it at `offset`.
-  func begin(_ digest: Digest, at offset: UInt64) throws -> FileAssembly {
-    let digits = Array(digest.description.utf8)
-    if let partialDigits, partialDigits != digits {
-      let other = Self.partialPrefix + partialDigits
-      try directory.descriptor.unlink(other.span)
+    var found: [(digest: Digest, byteCount: UInt64)] = []
+    for entry in listing.entries {
+      let name = Array(listing.bytes[entry.range])
+      guard name.starts(with: Self.partialPrefix) else { continue }
+      let status = try directory.descriptor.status(of: name.span)
+      guard let digest = Digest(hexadecimal: name.dropFirst(Self.partialPrefix.count)),
+        name == Self.partialName(digest), status.kind == .regular
+      else {
+        try directory.descriptor.unlink(name.span)
+        continue
+      }
+      found.append((digest, status.size))
     }
-    partialDigits = digits
-    let name = Self.partialPrefix + digits
-    let file = try directory.descriptor.open(
-      name.span, offset == 0 ? [.readWrite, .create, .truncate] : [.readWrite, .create], mode: 0o600)
-    if offset > 0 {
+    found.sort { $0.byteCount > $1.byteCount }
+    for other in found.dropFirst(Wire.partialFiles) { try giveUp(other.digest) }
+    return Array(found.prefix(Wire.partialFiles))
+  }
+
+  /// Gives up what came of a file that was coming.
+  func giveUp(_ digest: Digest) throws {
+    let name = Self.partialName(digest)
+    try directory.descriptor.unlink(name.span)
+  }
+
+  /// Begins a content, or goes on with it at `offset`; `nil` where less of it is here.
+  func begin(_ digest: Digest, at offset: UInt64) throws -> FileAssembly? {
+    let name = Self.partialName(digest)
+    if offset == 0 {
+      let file = try directory.descriptor.open(name.span, [.readWrite, .create, .truncate], mode: 0o600)
+      return try FileAssembly(file, from: 0, tools, onWork: onWork)
+    }
+    do throws(Errno) {
+      let file = try directory.descriptor.open(name.span, .readWrite)
       let size = try file.status().size
-      guard offset <= size else { throw WireError("a file goes on where it has not come to") }
+      if offset > size { return nil }
       if size > offset { try file.setLength(offset) }
+      return try FileAssembly(file, from: offset, tools, onWork: onWork)
+    } catch {
+      // What cannot be read is not here.
+      if error != .noSuchEntry { try giveUp(digest) }
+      return nil
     }
-    return try FileAssembly(file, from: offset, tools, onWork: onWork)
   }
 
   /// The content came whole; false where it is not what its digest says.
   func end(_ assembly: FileAssembly, _ digest: Digest, byteCount: UInt64) throws -> Bool {
     let final = Array(digest.description.utf8)
-    let name = Self.partialPrefix + final
-    partialDigits = nil
+    let name = Self.partialName(digest)
     guard try assembly.finish() == digest, assembly.byteCount == byteCount else {
       try directory.descriptor.unlink(name.span)
       return false

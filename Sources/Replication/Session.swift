@@ -1,5 +1,5 @@
 public import Catalog
-internal import Engine
+public import Engine
 internal import Posix
 public import Repository
 
@@ -13,6 +13,8 @@ public struct ServeOptions: Sendable {
   public var isReadOnly = false
   /// How long the client may be silent, in seconds.
   public var timeoutSeconds = 600.0
+  /// How much of a repository's file system must stay free. Called before the server is confined to the repository.
+  public var minimumFree: @Sendable (Repository) -> MinimumFree? = { _ in nil }
   public var threads = 1
   /// Name and version of this program.
   public var program: String
@@ -89,6 +91,9 @@ final class Session {
   private let channel: Channel
   private let options: ServeOptions
   private let onReceived: (Repository, ReceivedPush) -> Void
+  /// Of the protocol.
+  private var version: UInt64 = 1
+  private var minimumFree: MinimumFree?
 
   init(_ channel: Channel, _ options: ServeOptions, _ onReceived: @escaping (Repository, ReceivedPush) -> Void) {
     self.channel = channel
@@ -114,7 +119,7 @@ final class Session {
         }
         // Also of what was given up because it was a lie.
         defer { try? emptyTrash(of: repository, threads: options.threads) }
-        let push = try PushSession(channel, repository, options, frame.payload)
+        let push = try PushSession(channel, repository, options, minimumFree, version: version, frame.payload)
         do {
           if let received = try push.run() { onReceived(repository, received) }
         } catch {
@@ -129,7 +134,8 @@ final class Session {
 
   /// Reads who is there, and returns the repository that it names.
   private func greet() throws -> [UInt8] {
-    var reader = try Greeting.receive(from: "client", over: channel)
+    var reader: MessageReader
+    (version, reader) = try Greeting.receive(from: "client", over: channel)
     let path = try reader.text(limit: 1 << 14)
     _ = try reader.text(limit: 256)
     guard !path.contains(0) else { throw WireError("the repository's path has a NUL") }
@@ -145,6 +151,7 @@ final class Session {
     }
     // What is read of the system once is read now.
     _ = Repository.bootID
+    minimumFree = options.minimumFree(repository)
     guard options.confines else { return repository }
     let isConfined: Bool
     do throws(Errno) {

@@ -7,14 +7,19 @@ internal import Posix
 final class StoredSource: ByteSource {
   private let file: Descriptor
   let byteCount: UInt64
+  /// The room that it takes.
+  let storedBytes: UInt64
   /// True where it could not be read, or has become shorter.
   private(set) var hasFailed = false
   /// Called with the bytes of each reading.
   private let onRead: (UInt64) -> Void
 
-  init(_ file: consuming Descriptor, byteCount: UInt64, onRead: @escaping (UInt64) -> Void = { _ in }) {
+  init(
+    _ file: consuming Descriptor, byteCount: UInt64, storedBytes: UInt64 = 0, onRead: @escaping (UInt64) -> Void = { _ in }
+  ) {
     self.file = file
     self.byteCount = byteCount
+    self.storedBytes = storedBytes
     self.onRead = onRead
   }
 
@@ -46,6 +51,16 @@ final class StoredFiles {
 
   init(_ root: Directory) { self.root = root }
 
+  /// The room that a file takes, in whole blocks; holes of a large one take none.
+  func storedBytes(_ path: [[UInt8]], _ byteCount: UInt64) -> UInt64 {
+    let blocks = byteCount > UInt64.max - 4096 ? byteCount : (byteCount + 4095) & ~4095
+    guard byteCount >= Self.largeBytes, let source = open(path, byteCount) else { return blocks }
+    return min(blocks, source.storedBytes)
+  }
+
+  /// Of smaller files the holes are not worth a look.
+  private static let largeBytes: UInt64 = 1 << 20
+
   /// `nil` where there is no regular file of this size.
   func open(_ path: [[UInt8]], _ byteCount: UInt64, onRead: @escaping (UInt64) -> Void = { _ in }) -> StoredSource? {
     guard let name = path.last else { return nil }
@@ -57,6 +72,6 @@ final class StoredFiles {
     guard let file = try? last?.directory.descriptor.openToRead(name.span), let status = try? file.status(),
       status.kind == .regular, status.size == byteCount
     else { return nil }
-    return StoredSource(file, byteCount: byteCount, onRead: onRead)
+    return StoredSource(file, byteCount: byteCount, storedBytes: status.blocks &* 512, onRead: onRead)
   }
 }

@@ -5,7 +5,7 @@ internal import Repository
 enum Wire {
   static let magic = Array("treering".utf8)
   /// The oldest and the newest version that this end speaks.
-  static let versions: ClosedRange<UInt64> = 1...1
+  static let versions: ClosedRange<UInt64> = 1...2
   static let frameBytes = 128 << 10
   /// Of what zstd may refer back to; both ends set so much memory aside.
   static let windowLog: Int32 = 23
@@ -20,6 +20,8 @@ enum Wire {
   static let sources = 1000
   /// Signatures that are asked for and have not come.
   static let signatures = 256
+  /// Files that were cut off and are kept.
+  static let partialFiles = 64
 }
 
 enum FrameType: UInt8 {
@@ -38,6 +40,7 @@ enum FrameType: UInt8 {
   case fetch = 19
   case verify = 20
   case push = 21
+  case needs = 22
 
   // What a server answers.
   case snapshot = 32
@@ -50,6 +53,7 @@ enum FrameType: UInt8 {
   case published = 39
   case problem = 40
   case note = 41
+  case room = 42
 }
 
 /// Messages inside the zstd stream of a push.
@@ -209,8 +213,9 @@ enum Greeting {
     try channel.send(.hello, Wire.magic + message.bytes)
   }
 
-  /// Receives the other end's, of which what follows the versions is left. Later versions may say more.
-  static func receive(from other: String, over channel: Channel) throws -> MessageReader {
+  /// Receives the other end's greeting. Returns the version that both speak, and the fields after the versions; later
+  /// versions may add fields.
+  static func receive(from other: String, over channel: Channel) throws -> (version: UInt64, rest: MessageReader) {
     let frame = try channel.receive(.hello)
     guard frame.payload.starts(with: Wire.magic) else { throw WireError("the \(other) is no treering") }
     var reader = MessageReader(Array(frame.payload.dropFirst(Wire.magic.count)))
@@ -223,7 +228,7 @@ enum Greeting {
           + "\(Wire.versions.lowerBound) to \(Wire.versions.upperBound)",
         hint: "use the newer treering at both ends")
     }
-    return reader
+    return (min(newest, Wire.versions.upperBound), reader)
   }
 }
 

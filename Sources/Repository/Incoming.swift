@@ -44,6 +44,15 @@ extension Repository {
     }
   }
 
+  /// True where an expired tree is kept to become the next snapshot.
+  public func hasSpare() throws(Failure) -> Bool {
+    var listing = DirectoryListing()
+    do { try listing.read(try directory(Self.spareName).descriptor.reopenDirectory()) } catch {
+      throw .writing("look for a spare in", path, error)
+    }
+    return !listing.entries.isEmpty
+  }
+
   /// Gives up what came of a snapshot. The caller holds the lock, and empties the trash afterwards without it.
   public func discardIncoming(_ name: SnapshotName) throws(Failure) {
     let pending = try directory(Self.pendingName)

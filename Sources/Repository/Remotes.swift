@@ -4,10 +4,11 @@ internal import Posix
 /// A snapshot that a remote may have as well.
 public struct BaseCandidate: Sendable {
   public var name: SnapshotName
-  public var catalog: OpenCatalog
-  public var summary: CatalogSummary { catalog.summary }
+  public var summary: CatalogSummary
   /// False where only its catalog is left here.
   public var isHere: Bool
+  /// Its catalog, where a push has kept it.
+  fileprivate var kept: OpenCatalog?
 }
 
 /// Keeps a snapshot from being expired as long as somebody refers to it.
@@ -17,7 +18,8 @@ public final class SnapshotUse: Sendable {
 }
 
 // What pushes leave behind, and what they need to stay: `remotes/ID/NAME.catalog`, where ID is the remote
-// repository's, is the catalog of the snapshot that was pushed last, and `remotes/ID/address` how it was reached.
+// repository's, are the catalogs of the snapshots that were pushed last, one for each set of sources, and
+// `remotes/ID/address` how it was reached.
 extension Repository {
   private static let remotesName = Array("remotes".utf8)
   private static let addressName = Array("address".utf8)
@@ -54,46 +56,70 @@ extension Repository {
     return SnapshotUse(file)
   }
 
-  /// What may serve as base for a push to a repository: what was pushed there last, then all snapshots, the newest
-  /// first.
-  public func baseCandidates(remote id: [UInt8]) throws(Failure) -> [BaseCandidate] {
-    let list = try snapshots()
-    var candidates = try [lastPush(to: id)].compactMap { $0 }
-    for snapshot in list.snapshots.reversed() where snapshot.name != candidates.first?.name {
-      guard let catalog = try? openCatalog(snapshot.name) else { continue }
-      candidates.append(BaseCandidate(name: snapshot.name, catalog: catalog, isHere: true))
+  /// The snapshots that may serve as base for a push of another one to a repository, the best first: the newest of the
+  /// same sources, then those that share the most of them.
+  public func baseCandidates(
+    for snapshot: Snapshot, remote id: [UInt8], in list: SnapshotList
+  ) throws(Failure) -> [BaseCandidate] {
+    var candidates = pushed(to: id, list).filter { $0.name != snapshot.name }
+    let known = Set(candidates.map(\.name) + [snapshot.name])
+    for other in list.snapshots where !known.contains(other.name) {
+      candidates.append(BaseCandidate(name: other.name, summary: other.summary, isHere: true))
     }
-    return candidates
+    let sources = SourceSet(label: snapshot.summary.label, paths: snapshot.summary.sources)
+    func rank(_ candidate: BaseCandidate) -> (Int, Int, UInt64) {
+      let isSame = candidate.summary.hasSameSources(as: snapshot.summary)
+      return (isSame ? 1 : 0, sources.count(in: candidate.summary), candidate.summary.sequence)
+    }
+    return candidates.map { ($0, rank($0)) }.sorted { $0.1 > $1.1 }.map(\.0)
   }
 
-  /// What was pushed last to a repository, as far as is known here.
-  public func lastPush(to id: [UInt8]) throws(Failure) -> BaseCandidate? {
-    guard let remotes = try? control.directory(Self.remotesName.span), let own = try? remotes.directory(id.span) else {
+  /// Opens a candidate's catalog.
+  public func openCatalog(_ candidate: BaseCandidate) throws(Failure) -> OpenCatalog {
+    if let kept = candidate.kept { return kept }
+    return try openCatalog(candidate.name)
+  }
+
+  /// The snapshots that were pushed last to a repository, as far as is known here. What cannot be read is only missed
+  /// as a base.
+  private func pushed(to id: [UInt8], _ list: SnapshotList) -> [BaseCandidate] {
+    guard let own = try? control.directory(path: [Self.remotesName, id]) else { return [] }
+    var found: [BaseCandidate] = []
+    for name in Self.keptNames(own) {
+      guard let catalog = Self.keptCatalog(name, own) else { continue }
+      let isHere = list.snapshots.contains {
+        $0.name == name && $0.summary.root.digest == catalog.summary.root.digest
+      }
+      found.append(BaseCandidate(name: name, summary: catalog.summary, isHere: isHere, kept: catalog))
+    }
+    return found
+  }
+
+  private static func keptNames(_ own: Directory) -> [SnapshotName] {
+    var listing = DirectoryListing()
+    guard (try? listing.read(own.descriptor)) != nil else { return [] }
+    let suffix = Array(".catalog".utf8)
+    return listing.entries.compactMap { entry in
+      let name = listing.bytes[entry.range]
+      return name.suffix(suffix.count) == suffix[...] ? SnapshotName(name.dropLast(suffix.count)) : nil
+    }
+  }
+
+  private static func keptCatalog(_ name: SnapshotName, _ own: Directory) -> OpenCatalog? {
+    guard let file = try? own.descriptor.openToRead(name.catalogName.span), let source = try? CatalogFile(file) else {
       return nil
     }
-    var listing = DirectoryListing()
-    guard (try? listing.read(own.descriptor)) != nil else { return nil }
-    let suffix = Array(".catalog".utf8)
-    for entry in listing.entries.reversed() {
-      let found = Array(listing.bytes[entry.range])
-      guard found.suffix(suffix.count) == suffix[...], let name = SnapshotName(found.dropLast(suffix.count)),
-        let file = try? own.descriptor.openToRead(found.span), let source = try? CatalogFile(file),
-        let catalog = try? OpenCatalog(source)
-      else { continue }
-      let isHere = (try? openCatalog(name))?.summary.root.digest == catalog.summary.root.digest
-      return BaseCandidate(name: name, catalog: catalog, isHere: isHere)
-    }
-    return nil
+    return try? OpenCatalog(source)
   }
 
-  /// What was pushed last to a remote that was reached by this address, and when it was there.
-  public func lastPush(address: [UInt8]) throws(Failure) -> (name: SnapshotName, time: Timestamp)? {
+  /// The snapshots that were pushed last to a remote that was reached by this address, and when the last one was.
+  public func pushed(address: [UInt8]) -> (names: [SnapshotName], time: Timestamp)? {
     for id in remoteIDs() {
-      guard let file = try? control.directory(path: [Self.remotesName, id]).descriptor.openToRead(Self.addressName.span),
-        (try? file.readToEnd(limit: 1 << 16)) == address, let time = try? file.status().modified,
-        let name = try lastPush(to: id)?.name
+      guard let own = try? control.directory(path: [Self.remotesName, id]),
+        let file = try? own.descriptor.openToRead(Self.addressName.span),
+        (try? file.readToEnd(limit: 1 << 16)) == address, let time = try? file.status().modified
       else { continue }
-      return (name, time)
+      return (Self.keptNames(own), time)
     }
     return nil
   }
@@ -105,7 +131,7 @@ extension Repository {
     return listing.entries.map { Array(listing.bytes[$0.range]) }
   }
 
-  /// Keeps the catalog of a snapshot that a remote has now, in the place of an older one.
+  /// Keeps the catalog of a snapshot that a remote has now, in the place of an older one of the same sources.
   public func rememberPush(of name: SnapshotName, to id: [UInt8], address: [UInt8]) throws(Failure) {
     let catalogs = try directory(Self.catalogsName)
     do {
@@ -125,15 +151,35 @@ extension Repository {
       } catch {
         guard error == .exists else { throw error }
       }
-      var listing = DirectoryListing()
-      try listing.read(own.descriptor)
-      for entry in listing.entries where listing.bytes[entry.range] != name.catalogName[...] {
-        let other = Array(listing.bytes[entry.range])
-        try own.descriptor.unlink(other.span)
-      }
+      for other in Self.replaced(by: name, own) { try own.descriptor.unlink(other.catalogName.span) }
       let file = try own.descriptor.open(Self.addressName.span, [.write, .create, .truncate], mode: 0o600)
       try file.write(address)
       try own.descriptor.synchronize()
     } catch { throw .writing("remember a push in", path, error) }
+  }
+
+  /// The catalogs that a new one replaces: those of the same sources, and the oldest where there are too many.
+  private static func replaced(by name: SnapshotName, _ own: Directory) -> [SnapshotName] {
+    guard let new = keptCatalog(name, own)?.summary else { return [] }
+    var going: [SnapshotName] = []
+    var staying: [(name: SnapshotName, sequence: UInt64)] = []
+    for other in keptNames(own) where other != name {
+      if let summary = keptCatalog(other, own)?.summary, !summary.hasSameSources(as: new) {
+        staying.append((other, summary.sequence))
+      } else {
+        going.append(other)
+      }
+    }
+    staying.sort { $0.sequence > $1.sequence }
+    return going + staying.dropFirst(mostKept - 1).map(\.name)
+  }
+
+  /// The catalogs that are kept for one remote.
+  private static var mostKept: Int { 16 }
+}
+
+extension CatalogSummary {
+  fileprivate func hasSameSources(as other: CatalogSummary) -> Bool {
+    label == other.label && Set(sources) == Set(other.sources) && Set(otherSources) == Set(other.otherSources)
   }
 }

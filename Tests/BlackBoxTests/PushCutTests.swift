@@ -110,6 +110,50 @@ struct PushCutTests {
     try push.expectSame()
   }
 
+  @Test("in the middle of a large file; then a newer snapshot is pushed, with a new file before it", arguments: ["close", "kill"])
+  func cutThenNewer(how: String) throws {
+    let push = try PushWorld("push-cut")
+    push.provesUnchanged = false
+    let source = push.world.source
+    try source.writeNoise("m", 24 << 20)
+    try push.snapshot()
+    try push.expectFailure(7, ssh: push.cut(after: 16 << 20, how))
+    try source.writeNoise("a", 12 << 20, seed: 2)
+    try push.snapshot()
+    // Cut again, in the middle of the new one: the beginnings of both are kept.
+    try push.expectFailure(7, ssh: push.cut(after: 8 << 20, how))
+    try source.write("0", "last")
+    try push.snapshot()
+    let next = try push.push()
+    #expect(next.bytesSent < (36 - 16 - 8) << 20 + 400_000 + 2 * Self.lost, "\(next.bytesSent)")
+    try push.expectSame()
+    #expect(try push.far.names(".treering/pending") == [])
+  }
+
+  @Test("the client is killed in the middle of a large file; then a newer snapshot is pushed")
+  func killedThenNewer() throws {
+    let push = try PushWorld("push-cut")
+    push.provesUnchanged = false
+    let source = push.world.source
+    try source.writeNoise("m", 24 << 20)
+    try push.snapshot()
+    let running = try push.start(["--limit-rate", "16MB/s"])
+    try push.waitUntil("half has come") { try largestPart(push) > 12 << 20 }
+    running.signal(SIGKILL)
+    _ = try running.wait()
+    try source.writeNoise("a", 100_000, seed: 2)
+    try push.snapshot()
+    try push.waitUntil("the server has ended") { try runCommand("flock", ["-n", push.far.root / ".treering/lock", "true"]).status == 0 }
+    let next = try push.push()
+    #expect(next.bytesSent < 13 << 20, "\(next.bytesSent)")
+    try push.expectSame()
+  }
+
+  private func largestPart(_ push: PushWorld) throws -> Int {
+    let found = try runCommand("sh", ["-c", "stat -c %s *.push/partial.* 2>/dev/null | sort -n | tail -n 1"], in: push.far.root / ".treering/pending")
+    return Int(found.outputText.filter(\.isNumber)) ?? 0
+  }
+
   @Test("a first push that never ends gets on, though each is of a newer snapshot", arguments: [1, 40])
   func newerSnapshots(files: Int) throws {
     let push = try PushWorld("push-cut")

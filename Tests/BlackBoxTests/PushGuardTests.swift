@@ -49,7 +49,7 @@ struct PushGuardTests {
     let second = try push.snapshot(["--accept-changes"])
     let result = try push.run()
     #expect(result.status == (what == "rename" ? 0 : 1), "\(result.errorText)")
-    #expect(result.errorText.contains("rotation is held there") == (what != "rename"), "\(result.errorText)")
+    #expect(result.errorText.contains("rotation is held in") == (what != "rename"), "\(result.errorText)")
     let listed = try push.there(["list"])
     #expect(listed.errorText.contains("rotation is held since") == (what != "rename"), "\(listed.errorText)")
     if what != "rename" { #expect(listed.errorText.contains(second.snapshot)) }

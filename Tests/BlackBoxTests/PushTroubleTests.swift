@@ -102,7 +102,7 @@ struct PushTroubleTests {
   }
 
   @Test(
-    "a full disk: status 8, nothing of the snapshot is there; with room again it goes on",
+    "a full disk: status 8, nothing of the snapshot is there; with room again it arrives",
     arguments: ["ext4", "tmpfs"])
   func fullDisk(type: String) throws {
     let scratch = try TemporaryDirectory("disk")
@@ -115,13 +115,12 @@ struct PushTroubleTests {
     try push.snapshot()
     try tool("dd", ["if=/dev/zero", "of=" + (disk.tree.root / "ballast"), "bs=1M", "count=15"])
     let names = try push.names(push.far)
-    try push.expectFailure(8, saying: "space")
+    try push.expectFailure(8, saying: "needs about", "nothing was sent")
     #expect(try push.names(push.far) == names)
     #expect(try push.there(["verify"]).status == 0)
     try tool("rm", [disk.tree.root / "ballast"])
     if type == "ext4" { return }
-    let next = try push.push()
-    #expect(next.bytesSent < 20_000_000, "\(next)")
+    try push.push()
     try push.expectSame()
   }
 

@@ -135,7 +135,7 @@ final class PushWorld {
       arguments + ["--json"], ssh: ssh, to: address, remoteCommand: remoteCommand, at: location)
     #expect(result.status == (result.errorText.contains("treering: warning: ") ? 1 : 0), "\(result.errorText)", sourceLocation: location)
     // A small tree looks soon as if most of it were gone.
-    let held = result.errorLines.filter { $0.contains("rotation is held there") }
+    let held = result.errorLines.filter { $0.contains("rotation is held in") }
     if !held.isEmpty { _ = try there(["release"]) }
     #expect((result.errorLines.count == held.count) != warns, "\(result.errorText)", sourceLocation: location)
     return try result.decoded()

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Pushes snapshots as treering-replication(7) describes it, and shares no line with treering.
 
-usage: push_snapshot.py REPOSITORY COMMAND [ARGUMENT...]
+usage: push_snapshot.py [--trace] [--version N] REPOSITORY COMMAND [ARGUMENT...]
 
 COMMAND is treering serve, with what it takes. Pushes two snapshots of trees that exist here alone: the first whole,
 but for a file that the server has to ask for; the second as what differs, with a signature that is checked on the way.
 Then lists, reads, fetches and verifies them. Prints one line for each step, and with --trace each frame; anything
-that is not as the page says ends it with status 1.
+that is not as the page says ends it with status 1. N is the newest version that it speaks, 2 unless said otherwise.
 
 Needs only python3 and zstd(1).
 """
@@ -17,8 +17,8 @@ import subprocess
 import sys
 
 HELLO, FAILURE, ALIVE, STREAM = 1, 2, 3, 4
-LIST, OPEN_CATALOG, READ_CATALOG, FETCH, VERIFY, PUSH = range(16, 22)
-SNAPSHOT, END, BYTES, ACCEPT, HAVE, NEED, SIGNATURE, PUBLISHED, PROBLEM, NOTE = range(32, 42)
+LIST, OPEN_CATALOG, READ_CATALOG, FETCH, VERIFY, PUSH, NEEDS = range(16, 23)
+SNAPSHOT, END, BYTES, ACCEPT, HAVE, NEED, SIGNATURE, PUBLISHED, PROBLEM, NOTE, ROOM = range(32, 43)
 MULTIPLIER = 0x9E3779B97F4A7C15
 
 
@@ -134,11 +134,12 @@ class Server:
         if self.is_traced:
             print(side, kind, len(payload), payload.hex(" "), file=sys.stderr)
 
-    def greet(self, repository):
-        self.send(HELLO, b"treering" + number(1) + number(1) + text(repository) + text(b"push_snapshot.py"))
+    def greet(self, repository, version=1):
+        self.send(HELLO, b"treering" + number(1) + number(version) + text(repository) + text(b"push_snapshot.py"))
         _, hello = self.receive(HELLO)
         require(hello.take(8) == b"treering", "the server is no treering")
-        require(hello.number() <= 1 <= hello.number(), "the server does not speak version 1")
+        require(hello.number() <= version, "the server does not speak version %d" % version)
+        self.version = min(version, hello.number())
         return hello.text(), hello.text(), hello.number()
 
     def close(self):
@@ -204,7 +205,12 @@ def literal(data):
 def accept(server):
     _, reader = server.receive(ACCEPT)
     base, partial = reader.number(), reader.number()
-    if partial:
+    if server.version >= 2:
+        require(partial <= 64, "too many files were cut off")
+        for _ in range(partial):
+            reader.take(32)
+            reader.number()
+    elif partial:
         reader.take(32)
     left = reader.number() * 8
     reader.end()
@@ -213,6 +219,15 @@ def accept(server):
         known += server.receive(HAVE)[1].data
     require(len(known) == left, "a list is not whole")
     return base, known
+
+
+def agree_on_room(server, bodies, files, twice=b""):
+    """Says what is to come, and waits until the server has the room; one that has not must refuse."""
+    if server.version < 2:
+        return
+    blocks = sum((len(content) + 4095) // 4096 * 4096 for content in files)
+    server.send(NEEDS, number(sum(map(len, bodies)) + blocks) + number(len(twice)) + number(len(files)))
+    server.receive(ROOM)[1].end()
 
 
 def published(reader):
@@ -242,6 +257,7 @@ def push_whole(server, tree, name):
     server.send(PUSH, request(name, tree, 7, []))
     base, known = accept(server)
     require(base == 0 and known == b"", "the server has what nobody sent")
+    agree_on_room(server, (tree.root, tree.label, tree.notes), tree.files.values())
     messages = b""
     for body in (tree.root, tree.label, tree.notes):
         messages += number(1) + number(0) + number(len(body)) + literal(body)
@@ -262,6 +278,7 @@ def push_difference(server, old, new, name, changed):
     server.send(PUSH, request(name, new, 8, [bytes(32), sha(old.root)]))
     base, _ = accept(server)
     require(base == 2, "the server takes another base")
+    agree_on_room(server, (new.root, new.label, new.notes), [new.files[changed]])
     server.stream(number(6) + path(b"localhost", b"notes", changed))
     data = b""
     while True:
@@ -325,11 +342,28 @@ def fetched(server, name, *names):
     return reader.instructions(reader.number()), None
 
 
+def refused_without_room(server, tree, name):
+    """The last thing on a connection: a push that no disk has the room for."""
+    server.send(PUSH, request(name, tree, 9, []))
+    accept(server)
+    server.send(NEEDS, number(1 << 62) + number(0) + number(1))
+    _, failure = server.receive(FAILURE)
+    require(failure.number() == 8, "the refusal has another kind")
+    require(b"needs about" in failure.text() and failure.text(), "the refusal does not say what is needed")
+    server.child.stdin.close()
+    require(server.child.wait() == 8, "the server ended with %d" % server.child.returncode)
+
+
 def main(arguments):
     is_traced = arguments[0] == "--trace"
-    repository, *command = arguments[is_traced:]
+    arguments = arguments[is_traced:]
+    version = 2
+    if arguments[0] == "--version":
+        version, arguments = int(arguments[1]), arguments[2:]
+    repository, *command = arguments
     server = Server(command, is_traced)
-    identity, _, flags = server.greet(repository.encode())
+    identity, _, flags = server.greet(repository.encode(), version)
+    require(server.version == version, "the server does not speak version %d" % version)
     print("hello", identity.decode(), flags)
 
     large = hashlib.shake_256(b"large").digest(70_000)
@@ -351,6 +385,11 @@ def main(arguments):
     _, reader = server.receive(END)
     print("verified", *[reader.number() for _ in range(5)])
     server.close()
+    if version >= 2:
+        server = Server(command, is_traced)
+        server.greet(repository.encode(), version)
+        refused_without_room(server, Tree({b"other": b"x"}), b"2023-11-15T22-13-20Z")
+        print("refused")
 
 
 if __name__ == "__main__":

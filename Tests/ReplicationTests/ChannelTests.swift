@@ -54,6 +54,20 @@ struct ChannelTests {
     #expect(second.error != nil && second.seconds < 20, "\(second)")
   }
 
+  @Test("after a send that failed an answer is not waited for, though the other end is there")
+  func failsWhileReceiving() {
+    let (near, far) = MemoryTransport.pair()
+    let channel = Channel(near, timeoutSeconds: 100, readsWhileSending: false)
+    near.failNextWrite()
+    #expect(throws: Failure.self) { try channel.send(.note, [1]) }
+    // The last words of the other end are still heard.
+    far.writeAll(alive(1) + [FrameType.note.rawValue, 1, 0, 0, 0, 1])
+    #expect((try? channel.receive())??.type == .note)
+    let (error, seconds) = failure { _ = try channel.receive() }
+    #expect(error?.message.contains("the connection was lost") == true, "\(error as Any)")
+    #expect(seconds < 30, "\(seconds)")
+  }
+
   @Test("nobody may be alive for ever without a word", arguments: [false, true])
   func aliveForEver(readsWhileSending: Bool) {
     let (near, far) = MemoryTransport.pair()

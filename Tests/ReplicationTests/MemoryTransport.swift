@@ -59,6 +59,7 @@ final class MemoryTransport: Transport, @unchecked Sendable {
   private let output: MemoryPipe
   private let gate = Gate()
   private var written: [UInt8] = []
+  private var failsNext = false
 
   private init(_ input: MemoryPipe, _ output: MemoryPipe) {
     self.input = input
@@ -78,10 +79,18 @@ final class MemoryTransport: Transport, @unchecked Sendable {
   }
 
   func write(_ bytes: UnsafeRawBufferPointer, timeoutMilliseconds: Int32) throws(Errno) -> Int? {
+    let fails = gate.locked {
+      defer { failsNext = false }
+      return failsNext
+    }
+    if fails { throw .inputOutput }
     let count = try output.write(bytes, timeoutMilliseconds)
     if let count { gate.locked { written += UnsafeRawBufferPointer(rebasing: bytes[..<count]) } }
     return count
   }
+
+  /// The next write is refused, and none after it.
+  func failNextWrite() { gate.locked { failsNext = true } }
 
   /// What was written can be read; then it ends.
   func close() { output.close() }
