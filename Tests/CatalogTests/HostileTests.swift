@@ -243,6 +243,13 @@ import Testing
     ("an unknown outcome", { trailer([(7, nil, [9])]) }),
     ("an outcome of no byte", { trailer([(7, nil, [])]) }),
     ("a sequence of four bytes", { trailer([(4, nil, [0, 0, 0, 0])]) }),
+    ("a start before the year 0", { trailer([(5, nil, [0, 0, 0, 0, 0, 0, 0, 128, 0, 0, 0, 0])]) }),
+    ("an end beyond all years", { trailer([(6, nil, [255, 255, 255, 255, 255, 255, 255, 127, 0, 0, 0, 0])]) }),
+    ("an arrival beyond all years", { trailer([(16, nil, [255, 255, 255, 255, 255, 255, 255, 127, 0, 0, 0, 0])]) }),
+    ("the last sequence number", { trailer([(4, nil, [UInt8](repeating: 255, count: 8))]) }),
+    ("more entries than there can be", { trailer([(3, nil, [UInt8](repeating: 255, count: 16))]) }),
+    ("more files than there can be", { trailer([(8, nil, [UInt8](repeating: 255, count: 24))]) }),
+    ("more copies than there can be", { trailer([(9, nil, [UInt8](repeating: 255, count: 24))]) }),
     ("a time of a thousand million nanoseconds", {
       trailer([(5, nil, [0, 0, 0, 0, 0, 0, 0, 0, 0, 202, 154, 59])])
     }),

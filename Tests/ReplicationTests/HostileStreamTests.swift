@@ -18,7 +18,7 @@ private func message(_ name: String, _ build: @escaping @Sendable (inout Message
 
 /// One of a folder whose record has come: the files `f`, of 10 bytes, and `l`, a link, and the directory `d`.
 private func inFolder(_ name: String, _ build: @escaping @Sendable (inout MessageWriter) throws -> Void) -> Lie {
-  .inPush(name) { client in
+  .inPush(name, below: folder) { client in
     try client.record(folder.content)
     var writer = MessageWriter()
     try build(&writer)
@@ -30,6 +30,11 @@ private let ten = Array("0123456789".utf8)
 private let folder = RawRecord(
   files: [RawRecord.file("f", ten), RawRecord.File(name: [108], kind: 2, size: 1, tail: [120])],
   children: [([100], .ofNothing)])
+
+private let folderOfOneExbibyte = RawRecord(
+  files: [RawRecord.File(name: [97], size: 1 << 60, tail: Digest.ofNothing.bytes)])
+private let folderOfOneMebibyte = RawRecord(
+  files: [RawRecord.File(name: [102], size: 1 << 20, tail: Digest.ofNothing.bytes)])
 
 extension MessageWriter {
   mutating func numbers(_ values: UInt64...) { for value in values { integer(value) } }
@@ -114,9 +119,8 @@ extension MessageWriter {
       (.max >> 1, 0), (.max >> 1, 1),
     ] {
       lies.append(
-        .inPush("\(count) bytes at \(offset) of a file") { client in
-          let record = RawRecord(files: [RawRecord.File(name: [102], size: 1 << 20, tail: Digest.ofNothing.bytes)])
-          try client.record(record.content)
+        .inPush("\(count) bytes at \(offset) of a file", below: folderOfOneMebibyte) { client in
+          try client.record(folderOfOneMebibyte.content)
           var writer = MessageWriter()
           writer.numbers(3, 0, 2)
           writer.path(large)
@@ -232,8 +236,10 @@ extension MessageWriter {
       Lie("a size that is another") { client in
         let small = RawRecord(files: [RawRecord.file("f", ten)])
         let large = RawRecord(files: [RawRecord.file("f", ten, size: 1 << 62)])
-        client.announce(large.digest, entries: 2, directories: 1)
+        let root = RawRecord(children: [([97], small.digest), ([98], large.digest)])
+        client.announce(root.digest, entries: 5, directories: 3)
         try client.begin()
+        try client.record(root.content)
         try client.record(small.content)
         try client.stream.message(.file) { $0.numbers(0, 0, 0) }
         try client.literal(ten)
@@ -270,7 +276,7 @@ extension MessageWriter {
       }
       client.announce(records.last!.digest, entries: entries, directories: entries)
       try client.begin()
-      for record in records { try client.record(record.content) }
+      for record in records.reversed() { try client.record(record.content) }
       try client.end()
     }
     try World().tell([
@@ -281,8 +287,8 @@ extension MessageWriter {
         let wide = RawRecord(children: (0..<20000).map { (Array("\(100_000 + $0)".utf8), leaf.digest) })
         client.announce(wide.digest, entries: 20000, directories: 20000)
         try client.begin()
-        try client.record(leaf.content)
         try client.record(wide.content)
+        try client.record(leaf.content)
         try client.end()
       },
     ])
@@ -303,18 +309,32 @@ extension MessageWriter {
           try client.stream.message(.record) { $0.numbers(0, 255 << 20) }
           try zeros(client, 255 << 20)
         },
-        .inPush("a file of an exbibyte") { client in
-          try client.record(
-            RawRecord(files: [RawRecord.File(name: [97], size: 1 << 60, tail: Digest.ofNothing.bytes)]).content)
+        .inPush("a file of an exbibyte", below: folderOfOneExbibyte) { client in
+          try client.record(folderOfOneExbibyte.content)
           try client.stream.message(.file) { $0.numbers(0, 0, 0) }
           try zeros(client, 1 << 60)
         },
-        .inPush("more records than were announced") { client in
-          for number in 0..<1000 {
-            try client.record(RawRecord(files: [RawRecord.File(name: Array("\(number)".utf8))]).content)
+        Lie("more records than were announced") { client in
+          let below = (0..<1000).map { RawRecord(files: [RawRecord.File(name: Array("\($0)".utf8))]) }
+          let root = RawRecord(children: below.enumerated().map { (Array("\(1000 + $0)".utf8), $1.digest) })
+          client.announce(root.digest, entries: 10, directories: 10)
+          try client.begin()
+          for record in [root] + below { try client.record(record.content) }
+        },
+        .inPush("records that none above them names", below: folder) { client in
+          try client.record(folder.content)
+          try client.record(RawRecord().content)
+        },
+        .inPush("more references than rows can have come", below: folder) { client in
+          try client.record(folder.content)
+          for number in 0..<100_000 {
+            try client.stream.message(.baseDirectory) {
+              $0.integer(0 as UInt64)
+              $0.path([Array("\(number)".utf8)])
+            }
           }
         },
-        .inPush("the same references again and again") { client in
+        .inPush("the same references again and again", below: folder) { client in
           try client.record(folder.content)
           let path = [[UInt8]](repeating: [UInt8](repeating: 120, count: 255), count: 4096)
           for _ in 0..<10 {
@@ -325,8 +345,10 @@ extension MessageWriter {
           }
           try client.end()
         },
-        .inPush("the same directory again and again") { client in
+        Lie("the same directory again and again") { client in
           let wide = RawRecord(files: (0..<20_000).map { RawRecord.File(name: Array("\(100_000 + $0)".utf8)) })
+          client.announce(wide.digest, entries: 20_001, directories: 1)
+          try client.begin()
           try client.record(wide.content)
           let digest = wide.digest
           for _ in 0..<5000 {
@@ -349,7 +371,7 @@ extension MessageWriter {
         for _ in 0..<6000 { records.append(RawRecord(children: [([97], records.last!.digest)])) }
         client.announce(records.last!.digest, entries: 6001, directories: 6001)
         try client.begin()
-        for record in records { try client.record(record.content) }
+        for record in records.reversed() { try client.record(record.content) }
         try client.end()
       }
     ])

@@ -18,9 +18,12 @@ struct Lie: Sendable, CustomTestStringConvertible {
     self.tell = tell
   }
 
-  /// After the beginning of a push.
-  static func inPush(_ name: String, _ tell: @escaping @Sendable (ScriptedClient) throws -> Void) -> Lie {
+  /// After the beginning of a push, of a snapshot whose root is `root`, or of the world's.
+  static func inPush(
+    _ name: String, below root: RawRecord? = nil, _ tell: @escaping @Sendable (ScriptedClient) throws -> Void
+  ) -> Lie {
     Lie(name) {
+      if let root { $0.announce(root.digest, entries: 1000, directories: 100) }
       try $0.begin()
       try tell($0)
     }
