@@ -60,7 +60,7 @@ struct NamedFileTests {
   @Test("a signal ends the wait for a reader of the answer")
   func stuckReader() throws {
     let world = try world()
-    for number in 0..<300 { try world.source.write("\(number)-" + String(repeating: "x", count: 240), "") }
+    for number in 0..<300 { try world.source.write(ByteString("\(number)-" + String(repeating: "x", count: 240)), "") }
     let result = try shell(
       """
       mkfifo out; sleep 1000 < out & R=$!; exec 3<>out
