@@ -47,17 +47,7 @@ struct ConfigCommand: RunnableCommand {
         let path = Array(source.path.utf8)
         if let trouble = sourceTrouble(path), trouble.isMistake || !source.isOptional { throw trouble.failure }
         if let repository { try refuseSourcesInside(repository, [path]) }
-        for patterns in source.excludeFrom {
-          var excludes = Excludes()
-          try excludes.add(patternsIn: Array(patterns.utf8))
-        }
-        for (pattern, line) in zip(source.exclude, source.excludeLines) {
-          if let rest = Self.misplaced(pattern, source.path) {
-            findings.append(
-              "\(file.at(line)): the pattern \"\(pattern)\" begins with the source's own path, and patterns are "
-                + "relative to the source; write \"\(rest)\"")
-          }
-        }
+        findings += try PatternCheck(file: file, source: source).findings()
       } catch { findings.append("\(file.at(source.line)): \(error)") }
     }
     if file.settings.sources.isEmpty { findings.append("\(displayName(file.path)): no [[source]] is named") }
@@ -94,15 +84,6 @@ struct ConfigCommand: RunnableCommand {
     }
     for finding in findings { Console.complain(finding) }
     return findings.isEmpty ? .done : isRight ? .remote : .usage
-  }
-
-  /// What a pattern should be that was written as a path from the root; `nil` where it may be meant as it is.
-  private static func misplaced(_ pattern: String, _ source: String) -> String? {
-    let bare = pattern.hasPrefix("!") ? String(pattern.dropFirst()) : pattern
-    guard source != "/", bare.hasPrefix(source + "/"),
-      (try? Descriptor.open(path: Array((source + source).utf8), .pathOnly)) == nil
-    else { return nil }
-    return (pattern.hasPrefix("!") ? "!" : "") + bare.dropFirst(source.count)
   }
 
   /// Why a program cannot be run.

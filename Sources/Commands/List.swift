@@ -40,8 +40,10 @@ struct ListCommand: RunnableCommand {
           snapshot.name.description, summary.started.localText,
           grouped(summary.root.totals.entries), byteText(summary.root.totals.bytes),
           byteText(summary.bytesCopied), durationText(summary.tookSeconds),
-          summary.warnings == 0
-            ? summary.outcome.word : counted(summary.warnings, "warning", "warnings"),
+          (summary.warnings == 0
+            ? summary.outcome.word : counted(summary.warnings, "warning", "warnings"))
+            + (summary.absentSources.isEmpty
+              ? "" : ", without \(counted(UInt64(summary.absentSources.count), "source", "sources"))"),
           ((sets[snapshot.name] ?? []) + (held[snapshot.name].map { ["held \($0)"] } ?? []))
             .joined(separator: " "),
         ])
@@ -73,6 +75,7 @@ struct ListCommand: RunnableCommand {
     let outcome: String
     let label: String
     let sources: [String]
+    let absent: [String]
     let sets: [String]
     let held: Bool
     let rootDigest: String
@@ -83,7 +86,7 @@ struct ListCommand: RunnableCommand {
       case filesLinked = "files_linked"
       case filesCopied = "files_copied"
       case bytesCopied = "bytes_copied"
-      case warnings, outcome, label, sources, sets, held
+      case warnings, outcome, label, sources, absent, sets, held
       case rootDigest = "root_digest"
       case elapsedSeconds = "elapsed_seconds"
     }
@@ -105,6 +108,7 @@ struct ListCommand: RunnableCommand {
       outcome = summary.outcome.word
       label = displayName(summary.label)
       sources = summary.sources.map { displayName($0) }
+      absent = summary.absentSources.map { displayName($0) }
       rootDigest = summary.root.digest.description
       elapsedSeconds = summary.tookSeconds
     }

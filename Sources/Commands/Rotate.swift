@@ -325,7 +325,10 @@ func seconds(_ option: String) -> @Sendable (String) throws -> Int64 {
 
 func freeSpace(_ option: String) -> @Sendable (String) throws -> MinimumFree {
   { text in
-    text.hasSuffix("%")
-      ? .share(try percentage(option)(text)) : .bytes(try byteCount(option)(text))
+    if text.hasSuffix("%") { return .share(try percentage(option)(text)) }
+    guard let bytes = Quantity.bytesWithUnit(text) else {
+      throw ValidationError("\(option) takes a percentage such as 5%, or a size such as 20G")
+    }
+    return .bytes(bytes)
   }
 }

@@ -63,8 +63,7 @@ struct SnapshotImport {
     if !others.isEmpty {
       let names = others.map { displayName($0) }.sorted().joined(separator: ", ")
       Console.print(
-        "beside their label the trees hold \(names): restore what is there by a path that begins so, and keep what "
-          + "nothing backs up now with treering hold")
+        "beside their label the trees hold \(names): restore what is there by a path that begins so")
     }
   }
 
@@ -83,6 +82,10 @@ struct SnapshotImport {
         break
       }
     }
+    do { try holdLast(options, repository, &answer) } catch {
+      Console.complain("warning: \(error)")
+      answer.warn(error)
+    }
     // What is adopted is adopted.
     do { try repository.updateSets(repository.snapshots()) } catch {
       Console.complain("warning: \(error); the next run tries again")
@@ -92,6 +95,40 @@ struct SnapshotImport {
       Console.complain("warning: \(error)")
       answer.warn(error)
     }
+  }
+
+  /// Holds the newest adopted tree of each source that is backed up no longer: only the operator can know whether it
+  /// is still wanted.
+  private func holdLast(
+    _ options: AdoptOptions, _ repository: Repository, _ answer: inout SnapshotImportAnswer
+  ) throws(Failure) {
+    let adopted = Set(answer.trees.compactMap(\.snapshot))
+    let held = try repository.marks(.held)
+    var seen = Set(SourceSet(label: options.label, paths: options.sources).keys)
+    for snapshot in try repository.snapshots().snapshots.reversed() {
+      let summary = snapshot.summary
+      let keys = SourceSet(label: summary.label, paths: summary.sources).keys + summary.otherSources
+      let last = keys.filter { seen.insert($0).inserted }
+      guard !last.isEmpty, adopted.contains(snapshot.name.description) else { continue }
+      let reason = "the last of \(Self.words(last, label: options.label))"
+      if held[snapshot.name] == nil { try repository.mark(snapshot.name, .held, reason: reason, at: Clock.now()) }
+      answer.held.append(SnapshotImportAnswer.Held(snapshot: snapshot.name.description, reason: reason))
+      guard !common.quiet && !common.json else { continue }
+      Console.print(
+        "\(snapshot.name) is held, as \(reason); let it go with: treering release \(snapshot.name), and be rid of it "
+          + "with: treering rotate --expire \(snapshot.name)")
+    }
+  }
+
+  /// Other hosts by their labels, and the own sources by their paths.
+  private static func words(_ sources: [[UInt8]], label own: [UInt8]) -> String {
+    var words: [String] = []
+    for source in sources {
+      let label = source.prefix { $0 != slash }
+      let word = displayName(label.elementsEqual(own) ? Array(source[label.endIndex...]) : Array(label))
+      if !words.contains(word) { words.append(word) }
+    }
+    return words.joined(separator: ", ")
   }
 
   private func adopt(
@@ -117,6 +154,11 @@ struct SnapshotImport {
 
 /// The document of `import snapshots --json`, and one line of the history.
 struct SnapshotImportAnswer: Encodable {
+  struct Held: Encodable {
+    let snapshot: String
+    let reason: String
+  }
+
   struct Tree: Encodable {
     let tree: String
     let time: String
@@ -136,6 +178,8 @@ struct SnapshotImportAnswer: Encodable {
   let command = "import"
   let isDry: Bool
   var trees: [Tree]
+  /// The snapshots that are held because nothing newer has what they have.
+  var held: [Held] = []
   var exitStatus = ExitStatus.done.code
   /// What went wrong.
   var error: String?
@@ -157,7 +201,7 @@ struct SnapshotImportAnswer: Encodable {
   enum CodingKeys: String, CodingKey {
     case time, command
     case isDry = "dry_run"
-    case trees
+    case trees, held
     case exitStatus = "exit_status"
     case error
   }

@@ -14,7 +14,7 @@ public struct SourceSet: Sendable, Equatable {
   }
 
   /// Each with its label first: what tells a source from those of other hosts.
-  var keys: [[UInt8]] { paths.map { label + [UInt8(ascii: "/")] + $0.drop { $0 == UInt8(ascii: "/") } } }
+  public var keys: [[UInt8]] { paths.map { label + [UInt8(ascii: "/")] + $0.drop { $0 == UInt8(ascii: "/") } } }
 
   /// The number of these sources that a snapshot was asked for: those that were absent count.
   func count(in summary: CatalogSummary) -> Int {

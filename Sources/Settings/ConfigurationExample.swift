@@ -35,6 +35,10 @@ extension Configuration {
     # Each directory to back up has a table of its own.
     [[source]]
     path = "/home"
+    # It may be absent without a warning, as a disk that is not always there.
+    optional = false
+    # How old its newest good snapshot may become; without this what [objectives] says, unless it is optional.
+    # rpo = "14d"
     # Patterns of gitignore(5), relative to the source. Nothing is left out unless you say so.
     exclude = [".cache/", "*.tmp"]
     # Files with such patterns.
@@ -55,7 +59,7 @@ extension Configuration {
 
     # When a run looks like a disaster rather than work.
     [guards]
-    # Refuse where more of a source's entries are gone.
+    # Refuse a source where more of its entries are gone.
     gone_limit = "50%"
     # Hold rotation where more of its files have other content.
     changed_limit = "50%"

@@ -157,7 +157,7 @@ extension Configuration.Retention {
       found in
       guard let text = found.string else { return nil }
       return text.hasSuffix("%")
-        ? Quantity.share(text).map { .share($0) } : Quantity.bytes(text).map { .bytes($0) }
+        ? Quantity.share(text).map { .share($0) } : Quantity.bytesWithUnit(text).map { .bytes($0) }
     }
     let isRead = table.problems.list.isEmpty
     if isRead && keep.values.allSatisfy({ $0 == 0 }) && keepLast == 0 && keepWithinSeconds == nil {

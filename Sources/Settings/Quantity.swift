@@ -23,6 +23,11 @@ public enum Quantity {
     return number << shift
   }
 
+  /// The same, but a number alone, of which nobody knows what it counts, is `nil`.
+  public static func bytesWithUnit(_ text: String) -> UInt64? {
+    text.last?.isNumber == true ? nil : bytes(text)
+  }
+
   /// Bytes per second of a size, as `bytes` reads it, with or without `/s` behind it; from 1 on.
   public static func bytesPerSecond(_ text: String) -> UInt64? {
     bytes(text.hasSuffix("/s") ? String(text.dropLast(2)) : text).flatMap { $0 > 0 ? $0 : nil }

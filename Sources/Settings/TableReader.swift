@@ -116,7 +116,9 @@ struct TableReader {
   }
 
   func share(_ key: String) -> Double? {
-    value(key, expecting: "a percentage such as \"50%\"") { $0.string.flatMap(Quantity.share) }
+    value(key, expecting: "a percentage such as \"50%\"") { found in
+      (found.string ?? found.int.map { "\($0)" }).flatMap(Quantity.share)
+    }
   }
 
   /// A table below this one.

@@ -157,7 +157,7 @@ struct ConfigurationTests {
     let described = Set(items.flatMap { $0.dropFirst(7).split(separator: " , ") }.map(String.init))
     let known = [
       "repository", "label", "change_detection", "threads", "keep_spare", "hourly", "daily", "weekly", "monthly",
-      "yearly", "keep_last", "keep_within", "minimum_free", "path", "exclude", "exclude_from", "one_file_system",
+      "yearly", "keep_last", "keep_within", "minimum_free", "path", "optional", "exclude", "exclude_from", "one_file_system",
       "exclude_caches", "exclude_if_present", "exclude_nodump", "max_file_size", "gone_limit", "changed_limit",
       "before", "after", "command", "timeout", "required", "rpo",
       "textfile", "url", "warnings", "headers", "on", "set", "ssh", "remote_command", "limit_rate",

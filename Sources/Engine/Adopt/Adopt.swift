@@ -51,7 +51,7 @@ public struct AdoptOptions: Sendable {
   public var directory: [UInt8]
   /// The directory of a tree that its sources are in.
   public var label: [UInt8]
-  /// What the trees may be of; one that has none of them does not say of what it is, and counts for all.
+  /// What the trees may be of; without any, a tree does not say of what it is, and counts for all.
   public var sources: [[UInt8]]
   public var threads: Int
 
@@ -114,7 +114,8 @@ private func catalogAndMove(
     summary.files = progress.files.value
     summary.directories = progress.directories.value
     summary.label = options.label
-    summary.sources = sources
+    summary.sources = sources.own
+    summary.otherSources = sources.others
     summary.repositoryID = repository.id
     summary.fileSystemID = try repository.root.descriptor.fileSystem().id
     summary.program = Array(program.utf8)
@@ -169,18 +170,52 @@ private func check(
   }
 }
 
-/// What is wanted of what is below the label.
-private func sources(of top: Directory, _ options: AdoptOptions) throws -> [[UInt8]] {
-  let slash = UInt8(ascii: "/")
+/// What a tree is of: below the label, the wanted sources that it has, and each directory beside them; below every
+/// other label, the label itself where it has files, and its directories.
+private func sources(of top: Directory, _ options: AdoptOptions) throws -> (own: [[UInt8]], others: [[UInt8]]) {
   let labelled: Directory
   do throws(Errno) { labelled = try top.directory(options.label.span) } catch {
+    guard error == .noSuchEntry || error == .notADirectory else { throw error }
     let names = try directoryNames(top).map(displayName).joined(separator: ", ")
     throw Failure(
       .failed, "it has no directory \(displayName(options.label)), but \(names.isEmpty ? "none" : names)",
       hint: "name the one that its sources are in with --label")
   }
-  return options.sources.filter { source in
-    (try? labelled.directory(path: source.split(separator: slash).map(Array.init))) != nil
+  let slash = UInt8(ascii: "/")
+  var own: [[UInt8]] = []
+  for source in options.sources {
+    do throws(Errno) {
+      _ = try labelled.directory(path: source.split(separator: slash).map(Array.init))
+      own.append(source)
+    } catch {
+      guard error == .noSuchEntry || error == .notADirectory else { throw error }
+    }
+  }
+  let plan = PathPlan(absolutePaths: options.sources)
+  if !options.sources.isEmpty && !plan.isSource { try addDirectories(of: labelled, [], beside: plan, to: &own) }
+  var others: [[UInt8]] = []
+  for label in try directoryNames(top) where label != options.label {
+    let directory = try top.directory(label.span)
+    let names = try directoryNames(directory)
+    var listing = DirectoryListing()
+    try listing.read(try directory.descriptor.reopenDirectory())
+    if names.count < listing.entries.count || names.isEmpty { others.append(label) }
+    others += names.map { label + [slash] + $0 }
+  }
+  return (own, others)
+}
+
+/// The directories that lead to no source of a plan, beside those that do.
+private func addDirectories(
+  of directory: Directory, _ path: [[UInt8]], beside plan: PathPlan, to sources: inout [[UInt8]]
+) throws(Errno) {
+  for name in try directoryNames(directory) {
+    let place = path + [name]
+    if let below = plan.below(name) {
+      if !below.isSource { try addDirectories(of: try directory.directory(name.span), place, beside: below, to: &sources) }
+    } else {
+      sources.append(joined(place, absolute: true))
+    }
   }
 }
 

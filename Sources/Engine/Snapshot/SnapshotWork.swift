@@ -135,7 +135,8 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
     encoder.begin(node.metadata, flags: flags, attributes: node.attributes)
     if isListed {
       if node.isSource && worker.listing.entries.isEmpty { try guards.checkNotEmpty(node) }
-      if let tag = node.excludes.tag(in: worker.listing, of: node.source!.descriptor) {
+      // One that strayed into a source's own directory must not make the source empty.
+      if !node.isSource, let tag = node.excludes.tag(in: worker.listing, of: node.source!.descriptor) {
         node.tag = tag
         exclude(node.sourcePath, tag.rule)
       }

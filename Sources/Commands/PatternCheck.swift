@@ -1,0 +1,74 @@
+internal import Catalog
+internal import Patterns
+internal import Posix
+internal import Repository
+internal import Settings
+
+/// What `config check` finds in the patterns of one source.
+struct PatternCheck {
+  let file: ConfigurationFile
+  let source: Configuration.Source
+
+  func findings() throws(Failure) -> [String] {
+    var findings: [String] = []
+    for path in source.excludeFrom { findings += try self.findings(in: Array(path.utf8)) }
+    let lines = source.exclude.map { Array($0.utf8) }
+    // What those of files leave out can be brought back.
+    let hasFiles = !source.excludeFrom.isEmpty
+    for (index, trouble) in PatternList.troubles(of: lines).enumerated() {
+      let place = file.at(source.excludeLines[index])
+      if let trouble, !(hasFiles && trouble == .bringsNothingBack) {
+        findings.append("\(place): the pattern \"\(displayName(lines[index]))\" \(trouble.words)")
+      } else if let finding = misplaced(lines[index]) {
+        findings.append("\(place): \(finding)")
+      }
+    }
+    return findings
+  }
+
+  private func findings(in path: [UInt8]) throws(Failure) -> [String] {
+    let text: [UInt8]
+    do { text = try Descriptor.open(path: path, .read).readToEnd(limit: 16 << 20) } catch {
+      throw Failure(.usage, "cannot read the patterns in \(displayName(path)): \(error)")
+    }
+    let lines = text.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+      .map { Array($0.last == UInt8(ascii: "\r") ? $0.dropLast() : $0) }
+    let troubles = PatternList.troubles(of: lines, inFile: true)
+    return lines.indices.compactMap { index in
+      let place = "\(displayName(path)):\(index + 1)"
+      if let trouble = troubles[index] {
+        return "\(place): the pattern \"\(displayName(lines[index]))\" \(trouble.words)"
+      }
+      return misplaced(lines[index]).map { "\(place): \($0)" }
+    }
+  }
+
+  /// What is wrong with a pattern that was written as a path from the root; `nil` where it may be meant as it is.
+  private func misplaced(_ pattern: [UInt8]) -> String? {
+    let isNegated = pattern.first == UInt8(ascii: "!")
+    let bare = pattern.dropFirst(isNegated ? 1 : 0)
+    let source = Array(self.source.path.utf8)
+    guard source != [slash], bare.starts(with: source), bare.dropFirst(source.count).first == slash,
+      (try? Descriptor.open(path: source + source, .pathOnly)) == nil
+    else { return nil }
+    let rest = displayName((isNegated ? [UInt8(ascii: "!")] : []) + bare.dropFirst(source.count))
+    return "the pattern \"\(displayName(pattern))\" begins with the source's own path, and patterns are "
+      + "relative to the source; write \"\(rest)\""
+  }
+}
+
+extension PatternTrouble {
+  /// What follows the pattern in a sentence.
+  var words: String {
+    switch self {
+    case .isEmpty: "matches nothing: it is empty, or a comment"
+    case .isMalformed: "can never match: a bracket has no end, or a backslash has nothing behind it"
+    case .hasCarriageReturn: "can never match: it ends with a carriage return, as the lines of Windows do"
+    case .hasNoSuchComponent:
+      "can never match: no entry is named \".\" or \"..\", or has an empty name; patterns are relative to the source"
+    case .hasPrefix(let prefix): "begins with \"\(prefix)\", as for another tool; patterns are those of gitignore(5)"
+    case .matchesEverything: "leaves out all that the source has"
+    case .bringsNothingBack: "brings nothing back: no pattern before it leaves anything out"
+    }
+  }
+}

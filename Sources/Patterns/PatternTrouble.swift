@@ -1,0 +1,65 @@
+/// Why a pattern does not do what its writer must have meant.
+public enum PatternTrouble: Sendable, Equatable {
+  /// An empty line, a slash alone or a comment.
+  case isEmpty
+  /// A bracket without its end, a class that does not exist, or a backslash at the end.
+  case isMalformed
+  /// It ends with a carriage return, which belongs to no name.
+  case hasCarriageReturn
+  /// A component is empty, `.` or `..`, which is the name of no entry.
+  case hasNoSuchComponent
+  /// It begins as the patterns of other tools do, such as `re:`.
+  case hasPrefix(String)
+  /// It leaves out all that a source has.
+  case matchesEverything
+  /// It brings back what no pattern before it leaves out.
+  case bringsNothingBack
+}
+
+extension PatternList {
+  /// What is wrong with each of some lines, which are used together in this order; `nil` where nothing is.
+  ///
+  /// Blank lines and comments are no trouble in a file; `inFile` says that the lines are of one.
+  public static func troubles(of lines: [[UInt8]], inFile: Bool = false) -> [PatternTrouble?] {
+    var hasExclusion = false
+    return lines.indices.map { index in
+      let line = lines[index]
+      guard let parsed = PatternLine(line) else {
+        let isBlank = line.allSatisfy { $0 == UInt8(ascii: " ") } || line.first == UInt8(ascii: "#")
+        return inFile && isBlank ? nil : .isEmpty
+      }
+      defer { hasExclusion = hasExclusion || !parsed.isNegated }
+      if let trouble = parsed.trouble { return trouble }
+      if parsed.isNegated { return hasExclusion ? nil : .bringsNothingBack }
+      let isLast = !lines[(index + 1)...].contains { PatternLine($0)?.isNegated == true }
+      return parsed.matchesEverything && isLast ? .matchesEverything : nil
+    }
+  }
+}
+
+extension PatternLine {
+  private static let prefixes = ["re:", "regexp:", "rx:", "glob:", "sh:", "fm:", "pp:", "pf:", "- ", "+ "]
+
+  /// What keeps it from ever matching.
+  fileprivate var trouble: PatternTrouble? {
+    if text.last == UInt8(ascii: "\r") { return .hasCarriageReturn }
+    if !wild.isEmpty, GlobParser(wild, sets: []) == nil { return .isMalformed }
+    var rest = text[...]
+    if isNegated { rest.removeFirst() }
+    if let prefix = Self.prefixes.first(where: { rest.starts(with: $0.utf8) }) { return .hasPrefix(prefix) }
+    if rest.first == slash { rest.removeFirst() }
+    if directoriesOnly { rest.removeLast() }
+    let names = rest.split(separator: slash, omittingEmptySubsequences: false)
+    let dot = UInt8(ascii: ".")
+    if names.contains(where: { $0.isEmpty || $0.elementsEqual([dot]) || $0.elementsEqual([dot, dot]) }) {
+      return .hasNoSuchComponent
+    }
+    return nil
+  }
+
+  /// True for `*`, `/*`, `**` and the like.
+  fileprivate var matchesEverything: Bool {
+    !directoriesOnly && literal.isEmpty && !wild.isEmpty
+      && wild.allSatisfy { $0 == UInt8(ascii: "*") || $0 == slash }
+  }
+}
