@@ -83,6 +83,20 @@ import Testing
     #expect(answer.excluded == 2)
   }
 
+  @Test("a tag that strayed into a source's own directory leaves nothing out")
+  func tagInRoot() throws {
+    let world = try world()
+    try world.source.write("CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n")
+    try world.source.write(".nobackup", "")
+    let inner = try Tree(making: world.source.root / "inner")
+    try inner.write(".nobackup", "")
+    try inner.write("file", "x")
+    let answer = try world.snapshot(
+      of: [world.source.root, inner.root], ["--exclude-caches", "--exclude-if-present", ".nobackup"])
+    #expect(answer.excluded == 0)
+    try world.expectFaithful(answer)
+  }
+
   @Test("sizes, with their units")
   func sizes() throws {
     let world = try world()

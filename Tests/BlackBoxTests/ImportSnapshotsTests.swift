@@ -136,6 +136,36 @@ struct ImportSnapshotsTests {
     #expect(try world.treering(["verify"]).status == 0)
   }
 
+  @Test("the last tree of another host, and of a source that is backed up no longer, is held")
+  func lastOfAnotherHost() throws {
+    let world = try world()
+    let trees = Tree(world.directory.path / "rs")
+    for (number, hosts) in [(3, ["web01/etc", "db/var/lib"]), (2, ["web01/etc"]), (1, []), (0, [])] {
+      for path in ["localhost\(world.source.root)"] + hosts + (number == 2 ? ["localhost/opt"] : []) {
+        try tool("mkdir", ["-p", trees.root / ByteString("hourly.\(number)") / ByteString(path)])
+      }
+      try tool("touch", ["-d", ByteString("\(number + 1) days ago"), trees.root / ByteString("hourly.\(number)")])
+    }
+    try Tree(world.directory.path).write(
+      "c.toml", "repository = \"\(world.repository.root)\"\n[[source]]\npath = \"\(world.source.root)\"\n")
+    let file: [ByteString] = ["-c", world.directory.path / "c.toml"]
+    let result = try world.treering(["import", "snapshots", trees.root] + file)
+    #expect(result.status == 0, "\(result.errorText)")
+    let names = try world.snapshotNames()
+    #expect(result.outputText.contains("\(names[0]) is held, as the last of db; let it go with: treering release \(names[0])"), "\(result.outputText)")
+    #expect(result.outputText.contains("\(names[1]) is held, as the last of /opt, web01"), "\(result.outputText)")
+    let marks = Tree(world.repository.root / ".treering/held")
+    #expect(try marks.names() == Array(names.prefix(2)))
+    #expect(try world.treering(["release", names[0], names[1]]).status == 0)
+    // They are the newest of their sources, held or not.
+    #expect(try world.treering(["rotate", "--keep-last", "1"]).status == 0)
+    #expect(try world.snapshotNames() == [names[0], names[1], names[3]])
+    let restored = try world.treering(["restore", "latest", "web01/etc", "--to", world.directory.path / "out"])
+    #expect(restored.status == 0, "\(restored.errorText)")
+    #expect(try world.treering(["rotate", "--expire", names[0]]).status == 0)
+    #expect(try world.snapshotNames() == [names[1], names[3]])
+  }
+
   @Test("adopted snapshots expire, and are recycled, like others")
   func rotated() throws {
     let world = try world()

@@ -174,7 +174,7 @@ struct RotateTests {
     let free = Int(String(decoding: try tool("sh", ["-c", "df --output=avail -B1 . | tail -1"], in: disk.tree.root), as: UTF8.self)
       .trimmingCharacters(in: .whitespacesAndNewlines))!
     // Two of them are needed.
-    let wanted = ByteString("\(free + (6 << 20))")
+    let wanted = ByteString("\(free + (6 << 20))B")
     let plan = try at("2026-03-01 16:00:00", world, ["rotate", "--minimum-free", wanted, "--dry-run", "--json"])
       .decoded(RotationAnswer.self)
     #expect(plan.snapshots.map(\.expires) == [false, true, true, false, false, false])
@@ -189,7 +189,7 @@ struct RotateTests {
     #expect(short.errorText.contains("nothing expired for space"))
     #expect(try world.snapshotNames().count == 4)
     // Never below what protects itself.
-    let most = ByteString("\(free + (14 << 20))")
+    let most = ByteString("\(free + (14 << 20))B")
     try at("2026-03-01 16:02:00", world, ["rotate", "--minimum-free", most])
     #expect(try world.snapshotNames().map(\.description) == [10, 15].map { "2026-03-01T\($0)-00-00Z" })
     #expect(try world.treering(["verify"]).status == 0)
@@ -212,6 +212,75 @@ struct RotateTests {
     try at("2026-03-03 13:00:00", world, ["rotate", "--keep", "daily=2"])
     try at("2026-03-03 13:00:00", world, ["rotate"])
     #expect(try world.snapshotNames().count == 3)
+  }
+
+  @Test("--expire ends that snapshot and no other, and changes no policy")
+  func expireOne() throws {
+    let times = (0..<5).map { "2026-03-01 10:0\($0):00" }
+    let world = try world(times)
+    let third: ByteString = "2026-03-01T10-02-00Z"
+    let plan = try at("2026-03-01 11:00:00", world, ["rotate", "--expire", third, "-n", "--json"])
+      .decoded(RotationAnswer.self)
+    #expect(plan.snapshots.map(\.expires) == [false, false, true, false, false] && plan.expired == 1)
+    #expect(plan.snapshots[1].reasons == ["not_named"] && plan.snapshots[2].reasons == ["unwanted"])
+    #expect(try world.snapshotNames().count == 5)
+    let answer = try at("2026-03-01 11:00:00", world, ["rotate", "--expire", third, "--json"]).decoded(RotationAnswer.self)
+    #expect(answer.expired == 1)
+    #expect(try world.snapshotNames().map(\.description) == [0, 1, 3, 4].map { "2026-03-01T10-0\($0)-00Z" })
+    #expect(!world.repository.exists(".treering/retention"))
+    // The first of the day is gone, and its place goes to no snapshot that had none before that one.
+    for policy in ["--keep", "--minimum-free"] as [ByteString] {
+      let value: ByteString = policy == "--keep" ? "daily=1" : "1%"
+      try at("2026-03-01 11:00:00", world, ["rotate", "--expire", third, policy, value], status: 2)
+    }
+    #expect(try world.snapshotNames().count == 4)
+    // Rotation that is held concerns what the operator names as little.
+    let newest = try at("2026-03-01 11:00:00", world, ["rotate", "--expire", "latest"], status: 4)
+    #expect(newest.errorText.contains("take a newer"), "\(newest.errorText)")
+    try at("2026-03-01 11:00:00", world, ["hold", "2026-03-01T10-00"])
+    let held = try at("2026-03-01 11:00:00", world, ["rotate", "--expire", "2026-03-01T10-00"], status: 4)
+    #expect(held.errorText.contains("treering release 2026-03-01T10-00-00Z"), "\(held.errorText)")
+    try at("2026-03-01 11:00:00", world, ["release", "2026-03-01T10-00-00Z"])
+    try at("2026-03-01 11:00:00", world, ["rotate", "--expire", "2026-03-01T10-00"])
+    #expect(try world.snapshotNames().count == 3)
+  }
+
+  @Test("what a wrong clock made, and the last of a source that is backed up no longer, can be expired")
+  func expireProtected() throws {
+    let world = try world(["2026-03-01 10:00:00", "2026-09-01 10:00:00"])
+    let advice = try at("2026-03-01 11:00:00", world, ["rotate"], status: 4)
+    #expect(advice.errorText.contains("treering rotate --expire 2026-09-01T10-00-00Z"))
+    try at("2026-03-01 11:00:00", world, ["rotate", "--expire", "2026-09-01T10-00-00Z"])
+    #expect(try world.snapshotNames() == ["2026-03-01T10-00-00Z"])
+    #expect(try tool("readlink", [world.repository.root / "latest"]) == Array("2026-03-01T10-00-00Z\n".utf8))
+    // It alone has the source.
+    try at("2026-03-01 11:00:00", world, ["rotate", "--expire", "latest"], status: 4)
+    let other = try Tree(making: world.directory.path / "other")
+    try at("2026-03-01 12:00:00", world, ["snapshot", other.root])
+    try Tree(world.directory.path).write(
+      "c.toml", "repository = \"\(world.repository.root)\"\n[[source]]\npath = \"\(world.source.root)\"\n")
+    let configured: [ByteString] = ["-c", world.directory.path / "c.toml"]
+    let stays = try at("2026-03-01 13:00:00", world, ["rotate", "--expire", "2026-03-01T10"] + configured, status: 4)
+    #expect(stays.errorText.contains("the newest good one of a source"))
+    try at("2026-03-01 13:00:00", world, ["rotate", "--expire", "2026-03-01T10"])
+    #expect(try world.snapshotNames() == ["2026-03-01T12-00-00Z"])
+  }
+
+  @Test("a snapshot of some sources takes no place in a set from one of all")
+  func partialFirst() throws {
+    let world = try world([])
+    let other = try Tree(making: world.directory.path / "other")
+    for day in 1...3 {
+      try at("2026-03-0\(day) 10:00:00", world, ["snapshot", other.root])
+      try at("2026-03-0\(day) 10:05:00", world, ["snapshot", world.source.root, other.root])
+      try at("2026-03-0\(day) 10:10:00", world, ["snapshot", world.source.root])
+    }
+    try at("2026-03-03 11:00:00", world, ["rotate", "--keep", "daily=2"])
+    #expect(try world.snapshotNames().map(\.description) == [
+      "2026-03-02T10-00-00Z", "2026-03-02T10-05-00Z", "2026-03-03T10-00-00Z", "2026-03-03T10-05-00Z",
+      "2026-03-03T10-10-00Z",
+    ])
+    #expect(try links(world, "daily").count == 4)
   }
 
   @Test("two sources that are taken by turns do not push each other out")

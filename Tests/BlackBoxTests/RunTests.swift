@@ -187,13 +187,42 @@ struct RunTests {
     for (line, words) in [(6, "/not/there"), (8, "inside the repository"), (11, "/not/a/program"), (11, "not executable")] {
       #expect(bad.errorLines.contains { $0.contains("\(file):\(line): ") && $0.contains(words) }, "\(bad.errorText)")
     }
-    // A run stops at the first, and changes nothing.
+    // A run goes on without what is missing, and not with what must not be.
     let stopped = try run(world, status: 2)
-    #expect(stopped.errorLines.count == 1 && stopped.errorText.contains("\(file):6: "))
+    #expect(stopped.errorLines.count == 1 && stopped.errorText.contains("inside the repository"))
     try Tree(world.directory.path).write("c.toml", "repository = \"/x\"\nsorce = 3\n")
     #expect(try run(world, status: 2).errorText.contains("c.toml:2:1: unknown key \"sorce\" in the file; did you mean \"source\"?"))
     try tool("rm", [world.directory.path / "c.toml"])
     #expect(try run(world, status: 2).errorText.contains("c.toml"))
+  }
+
+  @Test("config check names patterns that cannot do what was meant")
+  func patterns() throws {
+    let world = try world()
+    let source = world.source.root
+    func check(_ patterns: [String], _ more: String = "") throws -> CommandResult {
+      let list = patterns.map { "'\($0)'" }.joined(separator: ", ")
+      try configure(world, "", source: "exclude = [\(list)]\n\(more)")
+      return try world.treering(["config", "check", "-c", world.directory.path / "c.toml"], inRepository: false)
+    }
+    for wrong in [
+      "\(source)/cache", "./x", "a/../b", "a//b", "", "#x", "!keep", "**.cache[", "re:.*", "*", "/*", "/**", "x\\",
+    ] {
+      let result = try check([wrong])
+      #expect(result.status == 2 && result.errorLines.count == 1, "\(wrong): \(result.errorText)")
+      #expect(result.errorText.contains("c.toml:5: the pattern"), "\(wrong): \(result.errorText)")
+    }
+    for right in [["/*", "!file"], ["*.tmp", "!keep.tmp"], ["/cache/", "**/x", "[a-z]?", "..x", "\\!a", "*/"]] {
+      let result = try check(right)
+      #expect(result.status == 0, "\(right): \(result.errorText)")
+    }
+    try Tree(world.directory.path).write("rules", "# comment\r\n\r\n*.o\r\n./x\r\n")
+    let rules = world.directory.path / "rules"
+    let inFile = try check(["!keep.o"], "exclude_from = [\"\(rules)\"]")
+    #expect(inFile.errorLines.count == 1 && inFile.errorText.contains("\(rules):4: "), "\(inFile.errorText)")
+    try configure(world, "", source: "exclude = [\"*.o\\r\"]")
+    let ending = try run(world, command: ["config", "check"], status: 2)
+    #expect(ending.errorText.contains("carriage return"))
   }
 
   @Test("the example of config can be read by config check, and by another parser of TOML")

@@ -24,10 +24,11 @@ private func taken(
 }
 
 private func expired(
-  _ snapshots: [RetainedSnapshot], _ policy: RetentionPolicy, now: Int64? = nil, obstacle: String? = nil
+  _ snapshots: [RetainedSnapshot], _ policy: RetentionPolicy, now: Int64? = nil, obstacle: String? = nil,
+  wanted: [String] = []
 ) -> [Int64] {
   let plan = retentionPlan(
-    snapshots, policy, now: now ?? snapshots.last?.time ?? 0, obstacle: obstacle)
+    snapshots, policy, now: now ?? snapshots.last?.time ?? 0, obstacle: obstacle, wanted: wanted.map { Array($0.utf8) })
   return zip(snapshots, plan.decisions).filter(\.1.expires).map(\.0.time)
 }
 
@@ -70,10 +71,40 @@ struct RetentionTests {
       taken(monday + 2 * hour, good: false), taken(monday + 3 * hour, good: false),
     ]
     #expect(expired(snapshots, RetentionPolicy(keep: [:], keepLast: 1)) == [monday + 2 * hour])
-    // Not even at the operator's wish.
+    // Not even at the operator's wish, unless the source is backed up no longer.
     var wished = snapshots
     for index in wished.indices { wished[index].isUnwanted = true }
-    #expect(expired(wished, RetentionPolicy(keep: [.hourly: 9])) == [monday + 2 * hour])
+    let policy = RetentionPolicy(keep: [.hourly: 9])
+    #expect(expired(wished, policy) == [monday, monday + 2 * hour])
+    #expect(expired(wished, policy, wanted: ["/etc"]) == [monday + 2 * hour])
+  }
+
+  @Test("what the operator names expires, and nothing else, whatever the clock says")
+  func named() {
+    var snapshots = (0..<6).map { taken(monday + $0) }
+    snapshots[2].isUnwanted = true
+    snapshots.append(taken(monday + day))
+    let policy = RetentionPolicy(keep: [.hourly: 1])
+    #expect(expired(snapshots, policy, now: monday + hour, obstacle: "held") == [monday + 2])
+    // From the future: it is not protected by being the newest.
+    snapshots[6].isUnwanted = true
+    #expect(expired(snapshots, policy, now: monday + hour) == [monday + 2, monday + day])
+    #expect(expired([snapshots[6]], policy, now: monday + hour) == [])
+    #expect(expired(snapshots, policy, now: monday + 2 * day) == [monday + 2])
+  }
+
+  @Test("a set keeps the members of its newest periods, one for each source that a period has")
+  func periods() {
+    let both = ["/home", "/etc"]
+    let snapshots = [
+      taken(monday, sources: both), taken(monday + day, sources: ["/etc"]),
+      taken(monday + day + 60, sources: both), taken(monday + day + 120, sources: both),
+      taken(monday + 2 * day, good: false, sources: both), taken(monday + 2 * day + 60, sources: ["/home"]),
+      taken(monday + 3 * day, sources: ["/srv"]),
+    ]
+    let plan = retentionPlan(snapshots, RetentionPolicy(keep: [.daily: 3]), now: monday + 3 * day)
+    #expect(plan.decisions.map(\.expires) == [true, false, false, false, false, false, false])
+    #expect(plan.decisions.flatMap(\.sets).map(\.rank) == [4, 3, 2, 1, 0])
   }
 
   @Test("held ones, the last N, and what is young enough stay")

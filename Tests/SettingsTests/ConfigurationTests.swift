@@ -81,7 +81,7 @@ struct ConfigurationTests {
     ("[retention]\nhourly = 0\n", "line 1, column 1: [retention] keeps nothing but the newest snapshot; name a set, such as daily = 7"),
     ("retention = 3", "line 1, column 13: \"retention\" should be a table, not 3"),
     ("[[source]]\nexclude = []", "line 1, column 1: \"path\" is missing in [source]"),
-    ("[[source]]\npath = 'home'", "line 2, column 8: \"path\" should be an absolute path, not \"home\""),
+    ("[[source]]\npath = 'home'", "line 2, column 8: \"path\" should be an absolute path without \"..\", not \"home\""),
     ("[[source]]\npath = '/a'\n[[source]]\npath = '/a'", "line 3, column 1: the source \"/a\" is named twice"),
     ("[[source]]\npath = '/a'\nexclude = 'x'",
       "line 3, column 11: \"exclude\" should be an array of patterns, such as [\".cache/\", \"*.tmp\"], not \"x\""),

@@ -189,7 +189,7 @@ struct DirectoryMerge {
     let name = names.span.extracting(range)
     var hints = row.hints
     hints.storedInode = inodes.of(row, named: names[range])
-    if node.isMoved {
+    if node.isMoved || node.isOlder {
       let inode = SourceInode(device: node.sourceStatus!.device, inode: row.hints.sourceInode)
       guard work.claim(hints.storedInode, for: inode) else { return false }
     }

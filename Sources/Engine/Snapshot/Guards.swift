@@ -8,8 +8,9 @@ final class SourceTally: Sendable {
   let path: [UInt8]
   /// Entries that the previous snapshot has of it, directories included.
   let entriesBefore: UInt64
-  /// The snapshot that it is compared with.
-  let previous: SnapshotName?
+  /// What it is compared with.
+  let tree: StoredTree?
+  var previous: SnapshotName? { tree?.name }
   /// Entries whose names are no longer there.
   let gone = Atomic<UInt64>(0)
   /// Of them, entries that were found elsewhere.
@@ -18,9 +19,9 @@ final class SourceTally: Sendable {
   let unchanged = Atomic<UInt64>(0)
   let changed = Atomic<UInt64>(0)
 
-  init(_ path: [UInt8], entriesBefore: UInt64, _ previous: SnapshotName?) {
+  init(_ path: [UInt8], entriesBefore: UInt64, _ tree: StoredTree?) {
     self.path = path
-    self.previous = previous
+    self.tree = tree
     self.entriesBefore = entriesBefore
   }
 }
@@ -62,17 +63,21 @@ final class Guards: Sendable {
     mountsNow.withLock { $0.sorted { $0.path.lexicographicallyPrecedes($1.path) } }
   }
 
-  /// A source was opened: from here on its changes are counted.
+  /// A source was opened: from here on its changes are counted, against the newest snapshot that has it. Where that
+  /// is not the newest of all, it becomes the source's base.
   func begin(_ node: SnapshotNode) -> SourceTally {
-    let path = node.sourcePath
-    var tally = SourceTally(path, entriesBefore: node.base?.totals.entries ?? 0, snapshots.first?.name)
-    // The newest may be of other sources.
-    if node.base == nil,
-      let tree = snapshots.first(where: { $0.catalog.summary.sources.contains(path) }),
-      case .directory(_, let subtree)? = try? CatalogReader(tree.catalog).find(node.path)
-    {
-      tally = SourceTally(path, entriesBefore: subtree.totals.entries, tree.name)
+    let place = node.path
+    for tree in snapshots where tree.catalog.summary.covers(place) {
+      if node.base != nil, node.tree === tree { break }
+      guard case .directory(_, let subtree)? = try? CatalogReader(tree.catalog).find(place) else { continue }
+      node.base = subtree
+      node.tree = tree
+      node.isOlder = tree !== snapshots.first
+      node.hasOwnBase = true
+      break
     }
+    let tally = SourceTally(
+      node.sourcePath, entriesBefore: node.base?.totals.entries ?? 0, node.base == nil ? snapshots.first : node.tree)
     tallies.withLock { $0.append(tally) }
     return tally
   }

@@ -10,6 +10,10 @@ final class SnapshotNode: BuildNode, @unchecked Sendable {
   var isListed: Bool
   /// True in a directory that was found elsewhere, and below it.
   var isMoved: Bool
+  /// True in a source that the newest snapshot lacks, where an older one has it under the same path.
+  var isOlder: Bool
+  /// True for a source whose base is of another snapshot than that of the directory above it.
+  var hasOwnBase = false
   /// What became of the source it belongs to; `nil` above the sources.
   var tally: SourceTally?
   /// Of the file system it is on.
@@ -42,6 +46,7 @@ final class SnapshotNode: BuildNode, @unchecked Sendable {
     self.plan = plan
     self.isListed = isListed ?? (!isSynthetic && plan?.isSource ?? true)
     isMoved = parent?.isMoved ?? false
+    isOlder = parent?.isOlder ?? false
     tally = parent?.tally
     excludes = parent?.excludes ?? Excludes()
     fileSystem = parent?.fileSystem ?? .unknown

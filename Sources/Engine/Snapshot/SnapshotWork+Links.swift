@@ -21,7 +21,7 @@ extension SnapshotWork {
     progress.linked.count()
     if stored.isElsewhere {
       progress.moved.count()
-      if !node.isMoved && stored.tree === base.map({ trees[$0] }) { node.tally?.moved.count() }
+      if !node.isMoved && stored.tree === node.tally?.tree { node.tally?.moved.count() }
     }
     return inode
   }

@@ -112,6 +112,8 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
       node.isListed = false
     }
     guard try openTarget(node) else { return [] }
+    // Its parent's is of another snapshot.
+    if node.hasOwnBase { node.baseTree = try? node.tree?.root?.directory(path: node.path) }
     let moment = settledMoment(node) ?? now
     progress.entries.count()
     progress.directories.count()
@@ -182,7 +184,7 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
     }
     guard node.isListed, !node.isSkipped, let status = node.sourceStatus else { return record }
     if let found = worker.finder.directory(status, on: node.fileSystem, known: record) {
-      if found.tree === base.map({ trees[$0] }) && !node.isMoved {
+      if found.tree === node.tally?.tree && !node.isMoved {
         node.tally?.moved.count(found.subtree.totals.entries)
       }
       if record != nil { node.tally?.gone.count(node.base?.totals.entries ?? 0) }
