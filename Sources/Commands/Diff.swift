@@ -150,6 +150,12 @@ struct SnapshotPath {
     if names.contains(Array("..".utf8)) {
       throw Failure(.usage, "the path \(displayName(path)) must not contain \"..\"")
     }
+    // An unset variable of a script, or a habit; everything is meant only where no path is given, or with "/".
+    if names.isEmpty && path.first != slash {
+      throw Failure(
+        .usage, "the path \"\(displayName(path))\" names nothing in a snapshot",
+        hint: "name it as it was at the source, beginning with /")
+    }
     return path.first == slash ? [label] + names : names
   }
 
