@@ -113,6 +113,15 @@ extension Descriptor {
     return Descriptor(raw: CInt(fd))
   }
 
+  /// A second descriptor of the same directory, for its path alone; needs search permission.
+  public borrowing func reopenPath() throws(Errno) -> Descriptor {
+    let raw = self.raw
+    let fd = try perform(.openat) {
+      tr_openat(raw, ".", OpenFlags([.pathOnly, .directory]).rawValue, 0)
+    }
+    return Descriptor(raw: CInt(fd))
+  }
+
   /// The directory above this one, whatever path led here; the root's is the root itself.
   public borrowing func parentDirectory() throws(Errno) -> Descriptor {
     let raw = self.raw

@@ -2,7 +2,7 @@ internal import Posix
 
 extension Repository {
   /// The mounts (as in `FileStatus`) that show a directory inside the repository under another path: bind
-  /// mounts, which no device or inode number gives away. From `/proc/self/mountinfo`, see proc(5).
+  /// mounts, which no device or inode number gives away, and those of bindfs. From `/proc/self/mountinfo`, see proc(5).
   ///
   /// Empty where `canSeeMounts` is false.
   public func innerMounts() -> Set<UInt64> {
@@ -12,7 +12,11 @@ extension Repository {
     let below = own.point == [slash] ? real : Array(real.dropFirst(own.point.count))
     let inside = own.root == [slash] ? below : own.root + below
     return Set(
-      mounts.filter { $0.device == own.device && $0.root.starts(with: inside + [slash]) }.map(\.id))
+      mounts.filter {
+        $0.device == own.device && $0.root.starts(with: inside + [slash])
+          // bindfs names the directory that it shows.
+          || $0.isFUSE && ($0.source == real || $0.source.starts(with: real + [slash]))
+      }.map(\.id))
   }
 }
 
@@ -30,12 +34,14 @@ extension Repository {
 
 private let slash = UInt8(ascii: "/")
 
-/// The fields of a line that matter: mount, parent, device, root, mount point.
+/// The fields of a line that matter: mount, device, root, mount point, type, source.
 private struct MountLine {
   let id: UInt64
   let device: [UInt8]
   let root: [UInt8]
   let point: [UInt8]
+  let isFUSE: Bool
+  let source: [UInt8]
 
   /// The mounts that the process sees; `nil` where that cannot be read.
   static func all() -> [MountLine]? {
@@ -50,6 +56,10 @@ private struct MountLine {
     device = Array(fields[2])
     root = Self.unescaped(fields[3])
     point = Self.unescaped(fields[4])
+    // After options of any number and a hyphen.
+    let rest = fields.last!.split(separator: UInt8(ascii: " ")).drop { $0 != [UInt8(ascii: "-")] }
+    isFUSE = rest.dropFirst().first?.starts(with: Array("fuse".utf8)) ?? false
+    source = rest.dropFirst(2).first.map(Self.unescaped) ?? []
   }
 
   /// Space, tab, newline and backslash are written as a backslash and three octal digits.

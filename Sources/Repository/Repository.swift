@@ -189,12 +189,32 @@ public final class Repository: Sendable {
     }
   }
 
+  /// True where a directory lies in a repository, whichever, as far as the way up shows.
+  public static func isInside(_ directory: borrowing Descriptor) throws(Errno) -> Bool {
+    var status = try directory.status()
+    var here = Directory(try directory.reopenPath())
+    while true {
+      if let control = try? here.directory(controlName.span),
+        (try? control.descriptor.status(of: markName.span))?.kind == .regular
+      {
+        return true
+      }
+      let above = Directory(try here.descriptor.parentDirectory())
+      let next = try above.descriptor.status()
+      if next.inode == status.inode && next.device == status.device { return false }
+      (status, here) = (next, above)
+    }
+  }
+
   /// True where a directory is the repository or lies in it, whatever path leads there.
   public func contains(_ directory: borrowing Descriptor) throws(Errno) -> Bool {
+    let mounts = innerMounts()
     var status = try directory.status()
     var above = try directory.parentDirectory()
     while true {
       if status.inode == identity.inode && status.device == identity.device { return true }
+      // The way up leads out of a bind mount.
+      if mounts.contains(status.mount) { return true }
       let next = try above.status()
       if next.inode == status.inode && next.device == status.device { return false }
       status = next
