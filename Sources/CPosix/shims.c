@@ -142,9 +142,11 @@ long tr_fchmod_handle(int fd, unsigned mode) {
 long tr_fchownat(int directory, const char *name, unsigned user, unsigned group, int flags) {
   return checked(fchownat(directory, name, user, group, flags));
 }
-long tr_utimensat(int directory, const char *name, int64_t seconds, long nanoseconds, int flags) {
+long tr_utimensat(int directory, const char *name, const struct tr_time *access, struct tr_time modification,
+                  int flags) {
   struct timespec times[2] = {{.tv_nsec = UTIME_OMIT},
-                              {.tv_sec = seconds, .tv_nsec = nanoseconds}};
+                              {.tv_sec = modification.seconds, .tv_nsec = modification.nanoseconds}};
+  if (access) times[0] = (struct timespec){.tv_sec = access->seconds, .tv_nsec = access->nanoseconds};
   return checked(utimensat(directory, name, times, flags));
 }
 

@@ -85,8 +85,10 @@ public struct StorageFlags: OptionSet, Hashable, Sendable {
   public static let changedWhileRead = StorageFlags(rawValue: 16)
   /// What is not stored was refused to root: trying again is of no use.
   public static let refusedToRoot = StorageFlags(rawValue: 32)
-  /// The stored inode has a coarser time, because its file system keeps no fractions of a second.
+  /// The stored inode has another time: its file system keeps no fractions of a second, or no such year.
   public static let timeNotStored = StorageFlags(rawValue: 64)
+  /// The stored inode has other permissions, because its file system does not keep them.
+  public static let modeNotStored = StorageFlags(rawValue: 128)
 }
 
 /// What helps the next run; the same inode in the source and in the repository.

@@ -64,6 +64,7 @@ struct RestoreCommand: RunnableCommand {
     let options = RestoreOptions(
       paths: choice.places, destination: to.bytes, overwrite: overwrite, isDryRun: dryRun,
       threads: threads.count)
+    noteMissingProc()
     let progress = Progress()
     let monitor = ConsoleMonitor()
     let line = ProgressLine("restore", progress, common)
@@ -102,10 +103,8 @@ struct RestoreCommand: RunnableCommand {
     if result.damaged > 0 {
       text += "\n  \(counted(result.damaged, "damaged entry", "damaged entries")), named above"
     }
-    if progress.catalogOnly.value > 0 {
-      text +=
-        "\n  owner or attributes of \(counted(progress.catalogOnly.value, "entry", "entries")) could "
-        + "not be set" + (Posix.Process.effectiveUser == 0 ? "" : "; root can")
+    if result.ownersNotSet > 0 {
+      text += "\n  the owner of \(counted(result.ownersNotSet, "entry", "entries")) could not be set; root can set it"
     }
     Console.print(text)
   }

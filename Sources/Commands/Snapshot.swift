@@ -139,7 +139,7 @@ struct SnapshotCommand: RunnableCommand {
     guard count > 0, common.verbose || stream == .output else { return }
     let why = Posix.Process.effectiveUser == 0 ? "" : ", because you may not set them; root can restore them"
     Console.write(
-      "  owner, device or attributes of \(counted(count, "entry", "entries")) are in the catalog only\(why)\n", to: stream)
+      "  owner, mode, device or attributes of \(counted(count, "entry", "entries")) are in the catalog only\(why)\n", to: stream)
   }
 }
 

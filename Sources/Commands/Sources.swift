@@ -62,8 +62,13 @@ func refuseSourcesInside(_ repository: Repository, _ sources: [[UInt8]]) throws(
       "the source \(displayName(source)) is inside the repository \(displayName(repository.path))",
       hint: "name the directory you want to back up")
   }
+  noteMissingProc()
+}
+
+/// Says what cannot be done without proc(5).
+func noteMissingProc() {
   guard !Repository.canSeeMounts else { return }
   Console.complain(
     "note: /proc is not mounted: bind mounts of directories of the repository cannot be told from others, and "
-      + "attributes of symbolic links and devices cannot be read")
+      + "attributes of symbolic links and devices can be neither read nor set")
 }

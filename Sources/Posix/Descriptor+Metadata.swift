@@ -26,9 +26,16 @@ extension Descriptor {
   /// Sets the modification time and leaves the access time; `utimensat(2)`.
   public borrowing func setModificationTime(_ time: Timestamp) throws(Errno) {
     let raw = self.raw
-    _ = try perform(.utimensat) {
-      tr_utimensat(raw, "", time.seconds, Int(time.nanoseconds), tr_at_empty_path)
-    }
+    let time = tr_time(seconds: time.seconds, nanoseconds: Int64(time.nanoseconds))
+    _ = try perform(.utimensat) { tr_utimensat(raw, "", nil, time, tr_at_empty_path) }
+  }
+
+  /// Sets both times, for file systems that pass over a call that leaves one (libfuse 2); `utimensat(2)`.
+  public borrowing func setTimes(accessed: Timestamp, modified: Timestamp) throws(Errno) {
+    let raw = self.raw
+    var access = tr_time(seconds: accessed.seconds, nanoseconds: Int64(accessed.nanoseconds))
+    let time = tr_time(seconds: modified.seconds, nanoseconds: Int64(modified.nanoseconds))
+    _ = try perform(.utimensat) { tr_utimensat(raw, "", &access, time, tr_at_empty_path) }
   }
 }
 
@@ -93,22 +100,30 @@ extension Descriptor {
     for name in names.split(separator: 0) {
       let cName = [CChar](name.map { CChar(bitPattern: $0) }) + [0]
       guard tr_may_copy_xattr(cName) != 0 else { continue }
-      do {
-        let value = try grown { buffer throws(Errno) in
-          try perform(.getxattr) {
-            reach(raw, access) { path in
-              tr_getxattr(raw, path, cName, buffer.baseAddress, buffer.count)
-            }
-          }
-        }
-        attributes.append(ExtendedAttribute(name: Array(name), value: value))
-      } catch {
-        // Removed since it was listed, or listed although it has no value (overlayfs, NFS).
-        guard error == .noAttribute || error == .notSupported else { throw error }
-      }
+      // Removed since it was listed, or listed although it has no value (overlayfs, NFS).
+      guard let value = try extendedAttribute(Array(name), access) else { continue }
+      attributes.append(ExtendedAttribute(name: Array(name), value: value))
     }
     attributes.sort { $0.name.lexicographicallyPrecedes($1.name) }
     return attributes
+  }
+
+  /// The value of one attribute; `nil` where the inode does not have it; `getxattr(2)`.
+  public borrowing func extendedAttribute(
+    _ name: [UInt8], _ access: AttributeAccess = .descriptor
+  ) throws(Errno) -> [UInt8]? {
+    let raw = self.raw
+    let cName = name.map { CChar(bitPattern: $0) } + [0]
+    do {
+      return try grown { buffer throws(Errno) in
+        try perform(.getxattr) {
+          reach(raw, access) { tr_getxattr(raw, $0, cName, buffer.baseAddress, buffer.count) }
+        }
+      }
+    } catch {
+      guard error == .noAttribute || error == .notSupported else { throw error }
+      return nil
+    }
   }
 
   /// Sets one attribute; `setxattr(2)`.

@@ -34,6 +34,10 @@ public struct Errno: Error, Equatable, Hashable, Sendable {
   public static var overQuota: Errno { Errno(EDQUOT) }
   public static var illegalSequence: Errno { Errno(EILSEQ) }
   public static var brokenPipe: Errno { Errno(EPIPE) }
+  public static var outOfMemory: Errno { Errno(ENOMEM) }
+  public static var fileTableFull: Errno { Errno(ENFILE) }
+  public static var valueTooLarge: Errno { Errno(EOVERFLOW) }
+  public static var listTooLong: Errno { Errno(E2BIG) }
 
   /// Not the kernel's, whose numbers are below 4096: something can be reached only through proc(5), which is not mounted.
   public static var procIsMissing: Errno { Errno(4096) }
@@ -57,5 +61,19 @@ extension Errno {
   /// that has become read-only.
   public var endsRun: Bool {
     meansNoRoom || self == .inputOutput || self == .readOnlyFileSystem
+  }
+
+  /// True where a look failed for want of rights or of this process's own means, which says nothing of the data.
+  public var isOfTheReader: Bool {
+    [.accessDenied, .notPermitted, .tooManyOpenFiles, .fileTableFull, .outOfMemory, .procIsMissing].contains(self)
+  }
+
+  /// True where the file system, or the user's rights, do not allow a value of an inode: the next try would fail
+  /// like this one.
+  public var refusesMetadata: Bool {
+    [
+      .notPermitted, .accessDenied, .invalid, .notSupported, .notImplemented, .listTooLong, .outOfRange, .nameTooLong,
+      .valueTooLarge,
+    ].contains(self)
   }
 }

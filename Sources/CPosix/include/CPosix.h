@@ -64,7 +64,13 @@ long tr_renameat2(int from, const char *name, int to, const char *newName, unsig
 long tr_fchmod(int fd, unsigned mode);
 long tr_fchmod_handle(int fd, unsigned mode);
 long tr_fchownat(int directory, const char *name, unsigned user, unsigned group, int flags);
-long tr_utimensat(int directory, const char *name, int64_t seconds, long nanoseconds, int flags);
+struct tr_time {
+  int64_t seconds;
+  int64_t nanoseconds;
+};
+// Without `access` the access time stays.
+long tr_utimensat(int directory, const char *name, const struct tr_time *access, struct tr_time modification,
+                  int flags);
 long tr_listxattr(int fd, const char *path, char *buffer, size_t count);
 long tr_getxattr(int fd, const char *path, const char *name, void *buffer, size_t count);
 long tr_setxattr(int fd, const char *path, const char *name, const void *value, size_t count);

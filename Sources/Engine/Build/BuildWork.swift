@@ -42,11 +42,6 @@ class BuildWork: @unchecked Sendable {
     warn(path, "cannot be stored in the repository: \(error)")
   }
 
-  /// What an inode that is made now will lack of a time.
-  func timeFlags(_ time: Timestamp) -> StorageFlags {
-    capabilities.nanoseconds || time.nanoseconds == 0 ? [] : .timeNotStored
-  }
-
   /// True where the name has the inode, or the link to it was made; false where the stored file is gone or can
   /// take no more links.
   func linked(
@@ -102,7 +97,7 @@ class BuildWork: @unchecked Sendable {
     let source = node.sourceHints
     let hints = Hints(
       sourceInode: source.inode, changed: source.changed, storedInode: node.targetStatus?.inode ?? 0,
-      flags: node.hintFlags.union(timeFlags(node.metadata.modified)))
+      flags: node.hintFlags)
     node.result = try encoder.finish(hints, into: writer, hasher)
   }
 }
@@ -120,6 +115,6 @@ extension StorageFlags {
 
   /// True where the stored inode alone would not restore the entry.
   var isCatalogOnly: Bool {
-    !isDisjoint(with: [.notStored, .ownerNotStored, .attributesNotStored])
+    !isDisjoint(with: [.notStored, .ownerNotStored, .attributesNotStored, .modeNotStored])
   }
 }

@@ -1,15 +1,27 @@
 internal import Catalog
 internal import Posix
 
-/// Makes a symbolic link, FIFO, socket or device node with its metadata.
+/// Makes a symbolic link, FIFO, socket or device node of the repository, with its metadata.
 ///
 /// Returns the inode, and what the user may not make or set; a device node that may not be made is
 /// `notStored`, with no inode.
 func makeSpecial(
   _ name: Span<UInt8>, in directory: borrowing Descriptor, kind: EntryKind, target: [UInt8],
+  device: UInt64, _ metadata: Metadata, _ attributes: AttributeBlock
+) throws(Errno) -> (inode: UInt64, missing: StorageFlags) {
+  guard
+    let made = try makeNode(name, in: directory, kind: kind, target: target, device: device, metadata, attributes)
+  else { return (0, .notStored) }
+  if let error = made.gaps.transient { throw error }
+  return (made.inode, made.gaps.flags)
+}
+
+/// The same anywhere; `nil` where the file system or the user's rights do not allow such a node.
+func makeNode(
+  _ name: Span<UInt8>, in directory: borrowing Descriptor, kind: EntryKind, target: [UInt8],
   device: UInt64, _ metadata: Metadata, _ attributes: AttributeBlock,
   mayHaveOthers: Bool = false
-) throws(Errno) -> (inode: UInt64, missing: StorageFlags) {
+) throws(Errno) -> (inode: UInt64, gaps: MetadataGaps)? {
   if kind == .symbolicLink {
     try directory.makeSymbolicLink(name, to: target)
   } else {
@@ -17,17 +29,55 @@ func makeSpecial(
       try directory.makeNode(name, kind: kind, deviceNumber: device)
     } catch {
       guard error == .notPermitted || error == .notSupported else { throw error }
-      return (0, .notStored)
+      return nil
     }
   }
   let made = try directory.open(name, .pathOnly)
   let status = try made.status()
   // Whoever may write to the directory could have put another inode there.
-  guard status.kind == kind, status.user == Process.effectiveUser, status.linkCount == 1 else {
-    throw .staleHandle
-  }
-  let missing = try applyMetadata(
+  guard status.kind == kind, status.linkCount <= 1, try directory.isOwn(status) else { throw .staleHandle }
+  let gaps = try setMetadata(
     metadata, attributes, to: made, .handle(isSymbolicLink: kind == .symbolicLink),
     currently: status, mayHaveOthers: mayHaveOthers)
-  return (status.inode, missing)
+  return (status.inode, gaps)
+}
+
+/// A name beside others for what takes their place in one step; `discardTemporaries` knows it again.
+func temporaryName() throws(Errno) -> [UInt8] {
+  temporaryPrefix + (try Process.randomBytes(8).map { 97 + $0 % 26 })
+}
+
+/// True for what `temporaryName` gives.
+func isTemporaryName(_ name: some Collection<UInt8>) -> Bool {
+  name.count == temporaryPrefix.count + 8 && name.starts(with: temporaryPrefix)
+    && name.dropFirst(temporaryPrefix.count).allSatisfy { (97..<123).contains($0) }
+}
+
+private let temporaryPrefix = Array(".treering-".utf8)
+
+extension Descriptor {
+  /// True where an inode in this directory has the owner of one that this process makes there. Where the file
+  /// system maps users (FAT, sshfs, NFS with root_squash) only a trial shows which that is.
+  borrowing func isOwn(_ status: FileStatus) throws(Errno) -> Bool {
+    if status.user == Process.effectiveUser { return true }
+    return try withTrialFile { (trial) throws(Errno) in try trial.status().user } == status.user
+  }
+
+  /// True where a further name of an inode in this directory shows the number of the first: some file systems
+  /// (sshfs) number names.
+  borrowing func numbersInodes() throws(Errno) -> Bool {
+    let (one, two) = (try temporaryName(), try temporaryName())
+    let number = try open(one.span, [.write, .create, .exclusive], mode: 0o600).status().inode
+    defer { try? unlink(one.span) }
+    try link(one.span, to: self, as: two.span)
+    defer { try? unlink(two.span) }
+    return try status(of: two.span).inode == number
+  }
+
+  private borrowing func withTrialFile<R>(_ body: (borrowing Descriptor) throws(Errno) -> R) throws(Errno) -> R {
+    let name = try temporaryName()
+    let file = try open(name.span, [.write, .create, .exclusive], mode: 0o600)
+    defer { try? unlink(name.span) }
+    return try body(file)
+  }
 }

@@ -43,8 +43,45 @@ enum TargetHandle {
   case handle(isSymbolicLink: Bool)
 }
 
-/// Gives an open directory the metadata that it should have, where it has others: where nothing differs, nothing
-/// is written. Says what could not be given.
+/// The values of an inode's metadata, by how they are set.
+enum MetadataKind: Int, CaseIterable {
+  case owner, mode, attributes, time
+
+  /// That a stored inode lacks the value.
+  var flag: StorageFlags {
+    switch self {
+    case .owner: .ownerNotStored
+    case .mode: .modeNotStored
+    case .attributes: .attributesNotStored
+    case .time: .timeNotStored
+    }
+  }
+}
+
+/// The values that an inode did not take, each with the first reason; a reason of `nil` is a file system that
+/// took the value without an error, and has another.
+struct MetadataGaps {
+  private(set) var reasons: [(kind: MetadataKind, reason: Errno?)] = []
+
+  var isEmpty: Bool { reasons.isEmpty }
+
+  /// The first reason that the next try need not meet again, such as want of memory.
+  var transient: Errno? {
+    for case (_, let reason?) in reasons where !reason.refusesMetadata && reason != .noSpace { return reason }
+    return nil
+  }
+
+  var flags: StorageFlags { reasons.reduce(into: []) { $0.insert($1.kind.flag) } }
+
+  func contains(_ kind: MetadataKind) -> Bool { reasons.contains { $0.kind == kind } }
+
+  mutating func add(_ kind: MetadataKind, _ reason: Errno?) {
+    if !contains(kind) { reasons.append((kind, reason)) }
+  }
+}
+
+/// Gives an open directory of the repository the metadata that it should have, where it has others: where nothing
+/// differs, nothing is written. Says what could not be given.
 func correctMetadata(
   _ metadata: Metadata, _ attributes: AttributeBlock, of target: borrowing Descriptor
 ) throws(Errno) -> StorageFlags {
@@ -55,70 +92,162 @@ func correctMetadata(
   return try applyMetadata(metadata, attributes, to: target, .open, currently: status, mayHaveOthers: true)
 }
 
-/// Gives an inode its metadata, by its descriptor, and says what could not be given.
+/// Gives an inode of the repository its metadata, and says which values it did not take. Throws where another try
+/// may succeed: what a catalog calls not stored is not tried again.
+func applyMetadata(
+  _ metadata: Metadata, _ attributes: AttributeBlock, to target: borrowing Descriptor,
+  _ handle: TargetHandle, currently: FileStatus, mayHaveOthers: Bool = false
+) throws(Errno) -> StorageFlags {
+  let gaps = try setMetadata(
+    metadata, attributes, to: target, handle, currently: currently, mayHaveOthers: mayHaveOthers)
+  if let error = gaps.transient { throw error }
+  return gaps.flags
+}
+
+/// Gives an inode its metadata, by its descriptor, reads them back, and says which it did not take. Throws where
+/// the next inode would fare no better.
 ///
 /// An inode that may have attributes already, its own or those of a default ACL above it, loses them where
 /// they are not wanted (`mayHaveOthers`).
 ///
 /// Order matters: `chown` clears setuid, setgid and capabilities; an ACL needs the mode's bits after it;
 /// the time comes last, because everything before it counts as a change.
-func applyMetadata(
+func setMetadata(
   _ metadata: Metadata, _ attributes: AttributeBlock, to target: borrowing Descriptor,
   _ handle: TargetHandle, currently: FileStatus, mayHaveOthers: Bool = false
-) throws(Errno) -> StorageFlags {
-  var missing: StorageFlags = []
-  let access: AttributeAccess
-  let isSymbolicLink: Bool
-  switch handle {
-  case .open: (access, isSymbolicLink) = (.descriptor, false)
-  case .handle(let link): (access, isSymbolicLink) = (.handle, link)
+) throws(Errno) -> MetadataGaps {
+  let setter = MetadataSetter(handle, metadata)
+  return try setter.set(attributes, on: target, currently, mayHaveOthers)
+}
+
+private struct MetadataSetter {
+  private let metadata: Metadata
+  private let access: AttributeAccess
+  private let isSymbolicLink: Bool
+
+  init(_ handle: TargetHandle, _ metadata: Metadata) {
+    self.metadata = metadata
+    switch handle {
+    case .open: (access, isSymbolicLink) = (.descriptor, false)
+    case .handle(let link): (access, isSymbolicLink) = (.handle, link)
+    }
   }
 
-  var permissions = UInt32(metadata.permissions)
-  var changedOwner = false
-  if currently.user != metadata.user || currently.group != metadata.group {
+  func set(
+    _ attributes: AttributeBlock, on target: borrowing Descriptor, _ currently: FileStatus, _ mayHaveOthers: Bool
+  ) throws(Errno) -> MetadataGaps {
+    var gaps = MetadataGaps()
+    let changedOwner = try setOwner(target, currently, &gaps)
+    try setAttributes(attributes, target, mayHaveOthers, &gaps)
+    var permissions = UInt32(metadata.permissions)
+    if gaps.contains(.owner) { permissions &= Self.ofAnotherOwner }
+    if !isSymbolicLink, changedOwner || !attributes.isEmpty || currently.permissions != permissions {
+      try setMode(permissions, target, &gaps)
+    }
+    do throws(Errno) { try target.setModificationTime(metadata.modified) } catch {
+      try note(error, .time, &gaps)
+    }
+    try readBack(permissions, target, &gaps)
+    return gaps
+  }
+
+  /// A program must not run as somebody it was never given to.
+  private static var ofAnotherOwner: UInt32 { 0o1777 }
+
+  private func note(_ error: Errno, _ kind: MetadataKind, _ gaps: inout MetadataGaps) throws(Errno) {
+    if error.endsRun || error == .interrupted { throw error }
+    gaps.add(kind, error)
+  }
+
+  private func setOwner(
+    _ target: borrowing Descriptor, _ currently: FileStatus, _ gaps: inout MetadataGaps
+  ) throws(Errno) -> Bool {
+    if currently.user == metadata.user && currently.group == metadata.group { return false }
     do throws(Errno) {
       try target.setOwner(user: metadata.user, group: metadata.group)
-      changedOwner = true
+      return true
     } catch {
-      guard error == .notPermitted || error == .invalid else { throw error }
-      missing.insert(.ownerNotStored)
+      try note(error, .owner, &gaps)
       // What a group member may set: the group alone.
-      if (try? target.setOwner(user: currently.user, group: metadata.group)) != nil {
-        changedOwner = true
-      }
-      // A program must not run as somebody it was never given to.
-      permissions &= 0o1777
+      return (try? target.setOwner(user: currently.user, group: metadata.group)) != nil
     }
   }
 
-  let wantedAttributes: [(name: [UInt8], value: [UInt8])]
-  do throws(CatalogError) { wantedAttributes = try attributes.decoded() } catch { throw .invalid }
-  if mayHaveOthers {
-    let wanted = Set(wantedAttributes.map(\.name))
-    for present in try target.extendedAttributes(access) where !wanted.contains(present.name) {
-      do throws(Errno) { try target.removeExtendedAttribute(present.name, access) } catch {
-        missing.insert(.attributesNotStored)
-      }
-    }
-  }
-  for (name, value) in wantedAttributes {
+  private func setAttributes(
+    _ attributes: AttributeBlock, _ target: borrowing Descriptor, _ mayHaveOthers: Bool, _ gaps: inout MetadataGaps
+  ) throws(Errno) {
+    let wanted: [(name: [UInt8], value: [UInt8])]
+    do throws(CatalogError) { wanted = try attributes.decoded() } catch { throw .invalid }
     do throws(Errno) {
-      try target.setExtendedAttribute(ExtendedAttribute(name: name, value: value), access)
-    } catch {
-      guard error != .inputOutput else { throw error }
-      missing.insert(.attributesNotStored)
+      let unwanted =
+        mayHaveOthers
+        ? try target.extendedAttributes(access).filter { present in !wanted.contains { $0.name == present.name } } : []
+      for attribute in unwanted {
+        do throws(Errno) { try target.removeExtendedAttribute(attribute.name, access) } catch {
+          try note(error, .attributes, &gaps)
+        }
+      }
+    } catch { try note(error, .attributes, &gaps) }
+    for (name, value) in wanted {
+      do throws(Errno) {
+        try target.setExtendedAttribute(ExtendedAttribute(name: name, value: value), access)
+        // Some file systems take what they do not keep.
+        if try target.extendedAttribute(name, access) != value { gaps.add(.attributes, nil) }
+      } catch {
+        // ext4 says so where an inode's attributes do not fit into their block.
+        if error == .noSpace, (try? target.fileSystem())?.hasRoom == true { gaps.add(.attributes, error) } else {
+          try note(error, .attributes, &gaps)
+        }
+      }
     }
   }
 
-  if !isSymbolicLink,
-    changedOwner || !attributes.isEmpty || currently.permissions != permissions
-  {
-    switch handle {
-    case .open: try target.setPermissions(permissions)
+  private func setMode(
+    _ permissions: UInt32, _ target: borrowing Descriptor, _ gaps: inout MetadataGaps
+  ) throws(Errno) {
+    do throws(Errno) { try change(target, permissions) } catch {
+      try note(error, .mode, &gaps)
+      // FAT refuses setuid, setgid and the sticky bit.
+      if permissions & 0o7000 != 0 { try? change(target, permissions & 0o777) }
+    }
+  }
+
+  private func change(_ target: borrowing Descriptor, _ permissions: UInt32) throws(Errno) {
+    switch access {
+    case .descriptor: try target.setPermissions(permissions)
     case .handle: try target.setPermissionsOfHandle(permissions)
     }
   }
-  try target.setModificationTime(metadata.modified)
-  return missing
+
+  /// A call that succeeds proves little where users are mapped, modes are made up or years are few.
+  private func readBack(
+    _ permissions: UInt32, _ target: borrowing Descriptor, _ gaps: inout MetadataGaps
+  ) throws(Errno) {
+    var status = try target.status()
+    if status.modified != metadata.modified {
+      // A coarser clock gives no more at the second try; libfuse 2 passes over a call that sets one time alone.
+      if abs(status.modified - metadata.modified) >= 2 {
+        do throws(Errno) { try target.setTimes(accessed: Clock.now(), modified: metadata.modified) } catch {
+          try note(error, .time, &gaps)
+        }
+        status = try target.status()
+      }
+      if status.modified != metadata.modified { gaps.add(.time, nil) }
+    }
+    var permissions = permissions
+    if status.user != metadata.user || status.group != metadata.group {
+      gaps.add(.owner, nil)
+      permissions &= Self.ofAnotherOwner
+      if !isSymbolicLink, status.permissions & ~Self.ofAnotherOwner != 0 {
+        try setMode(permissions, target, &gaps)
+        status = try target.status()
+      }
+    }
+    if !isSymbolicLink, status.permissions != permissions { gaps.add(.mode, nil) }
+  }
+}
+
+extension FileSystemStatus {
+  /// True where a file system that says it is full means one directory, or one inode's attributes.
+  var hasRoom: Bool { bytesAvailable > 1 << 20 && (inodes == 0 || inodesFree > 0) }
 }

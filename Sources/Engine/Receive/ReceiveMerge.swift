@@ -201,7 +201,7 @@ struct ReceiveMerge {
         target: record.target(of: row), device: row.size, row.metadata, record.attributes(of: row))
       work.progress.copied.count()
       return Self.hints(
-        row, made.inode, made.missing.refused(toRoot: work.isRoot).union(work.timeFlags(row.metadata.modified)))
+        row, made.inode, made.missing.refused(toRoot: work.isRoot))
     } catch { throw refusal("make", row, error) }
   }
 
@@ -235,7 +235,7 @@ struct ReceiveMerge {
       try target.close()
       work.progress.copied.count()
       return Self.hints(
-        row, made.inode, missing.refused(toRoot: work.isRoot).union(work.timeFlags(row.metadata.modified)))
+        row, made.inode, missing.refused(toRoot: work.isRoot))
     } catch { throw Failure.writing("write", path(row), error) }
   }
 
@@ -328,7 +328,7 @@ struct ReceiveMerge {
       work.progress.copied.count()
       work.progress.bytesCopied.count(made.size)
       return Self.hints(
-        row, made.inode, missing.refused(toRoot: work.isRoot).union(work.timeFlags(row.metadata.modified)))
+        row, made.inode, missing.refused(toRoot: work.isRoot))
     } catch {
       if isOther { throw Failure(.refused, "\(displayName(path(row))) is sent with a size that it has not") }
       throw Failure.writing("write", path(row), error)

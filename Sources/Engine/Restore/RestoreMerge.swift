@@ -57,12 +57,19 @@ struct RestoreMerge {
     try checkForSignal()
     let name = Array(record.bytes[row.name])
     work.progress.entries.count()
+    // The directory was named.
+    if work.fetcher == nil, node.stored == nil, row.kind == .regular { return nil }
     var task = Task(row: row, isReplacing: false, isRequested: false)
-    if !node.isNew, let target = node.target,
-      let present = try? target.descriptor.status(of: name.span)
-    {
-      guard mayReplace(present, row, name) else { return nil }
-      task.isReplacing = true
+    if !node.isNew, let target = node.target {
+      do throws(Errno) {
+        if let present = try target.descriptor.statusIfPresent(of: name.span) {
+          guard mayReplace(present, row, name) else { return nil }
+          task.isReplacing = true
+        }
+      } catch {
+        work.warn(work.path(node, name), "is not restored: what is in its place cannot be looked at: \(error)")
+        return nil
+      }
     }
     if work.options.isDryRun {
       work.progress.files.count()
@@ -85,9 +92,9 @@ struct RestoreMerge {
     } catch let error as Errno {
       if error == .interrupted { try checkForSignal() }
       if error == .exists {
-        work.reportLeft(work.path(node, name), "appeared while it was restored; left as it is")
-      } else if error.endsRun {
-        throw Failure.writing("restore", work.path(node, name), error)
+        work.reportLeft(work.path(node, name), "appeared while it was restored, or is one name with another to the file system; left as it is")
+      } else if work.endsRestore(error, in: node.target!) {
+        throw work.failure("restore", work.path(node, name), error)
       } else {
         work.warn(work.path(node, name), "cannot be restored: \(error)")
       }
@@ -124,8 +131,7 @@ struct RestoreMerge {
   /// False where the repository cannot give it, which is reported.
   private func make(_ task: inout Task, _ name: [UInt8]) throws -> Bool {
     guard task.isReplacing else { return try make(&task, name, as: name) }
-    let unique = try Process.randomBytes(8).map { 97 + $0 % 26 }
-    let made = Array(".treering-".utf8) + unique
+    let made = try temporaryName()
     do { return try make(&task, name, as: made) } catch {
       try? node.target!.descriptor.unlink(made.span)
       throw error
@@ -142,10 +148,17 @@ struct RestoreMerge {
     }
     let key = RestoredInode(group: group, digest: row.digest)
     if let first = work.links.begin(key) {
-      if try !linkToFirst(first, as: made, in: target) {
-        guard try makeAlone(&task, name, as: made, in: target) != nil else { return false }
+      if let reason = try linkToFirst(first, as: made, in: target) {
+        guard let inode = try makeAlone(&task, name, as: made, in: target) else { return false }
+        let other = work.path(first.directory + [first.name])
+        work.warn(
+          work.path(node, name), "is a copy, and no hard link of \(displayName(other)) any more: \(reason)")
+        try replace(made, name, in: target)
+        // Where an inode can take no more links, the next names are linked to this one.
+        work.links.finish(key, RestoredLink(directory: node.path, name: name, inode: inode))
+      } else {
+        try replace(made, name, in: target)
       }
-      try replace(made, name, in: target)
       return true
     }
     var link: RestoredLink?
@@ -163,26 +176,25 @@ struct RestoreMerge {
     try? target.descriptor.unlink(made.span)
   }
 
+  /// Makes a further name of an inode that was restored; says why that cannot be done, or returns `nil`.
   private func linkToFirst(
     _ first: RestoredLink, as name: [UInt8], in target: Directory
-  ) throws(Errno) -> Bool {
-    let directory =
-      first.directory == node.path
-      ? target : try? work.destination!.directory(path: first.directory)
+  ) throws(Errno) -> String? {
     let firstName = first.name
-    guard let directory else { return false }
     do throws(Errno) {
+      let directory =
+        first.directory == node.path ? target : try work.destination!.directory(path: first.directory)
       try directory.descriptor.link(firstName.span, to: target.descriptor, as: name.span)
     } catch {
-      if error.meansNoRoom || error == .exists { throw error }
-      return false
+      if error == .exists || error == .interrupted || work.endsRestore(error, in: target) { throw error }
+      return "\(error)"
     }
     // Whoever may write to the destination could have put another file there.
-    guard try target.descriptor.status(of: name.span).inode == first.inode else {
-      try target.descriptor.unlink(name.span)
-      return false
-    }
-    return true
+    let status = try target.descriptor.status(of: name.span)
+    if status.inode == first.inode { return nil }
+    if try !work.numbersInodes(status.device, in: target) { return nil }
+    try target.descriptor.unlink(name.span)
+    return "that was replaced by another file meanwhile"
   }
 
   /// Opens the stored file; `nil`, and reported, where the repository cannot give it.
@@ -195,10 +207,7 @@ struct RestoreMerge {
       }
       work.reportDamage(
         work.path(node, name), "is not restored: the repository has no regular file in its place")
-    } catch {
-      work.reportDamage(
-        work.path(node, name), "is not restored: the stored file cannot be read: \(error)")
-    }
+    } catch { work.reportUnreadable(work.path(node, name), "is not restored: the stored file cannot be read", error) }
     return nil
   }
 
@@ -209,14 +218,20 @@ struct RestoreMerge {
     let row = task.row
     let attributes = record.attributes(of: row)
     if row.kind != .regular {
-      let result = try makeSpecial(
-        made.span, in: target.descriptor, kind: row.kind, target: record.target(of: row),
-        device: row.size, row.metadata, attributes, mayHaveOthers: !node.isNew)
-      if result.missing.contains(.notStored) {
-        work.warn(work.path(node, name), "is not restored: only root may make a \(row.kind.word)")
+      guard
+        let result = try makeNode(
+          made.span, in: target.descriptor, kind: row.kind, target: record.target(of: row),
+          device: row.size, row.metadata, attributes, mayHaveOthers: !node.isNew)
+      else {
+        let isOfRoot = row.kind == .characterDevice || row.kind == .blockDevice
+        work.warn(
+          work.path(node, name),
+          isOfRoot && !work.isRoot
+            ? "is not restored: only root may make a \(row.kind.word)"
+            : "is not restored: a \(row.kind.word) is not permitted there")
         return nil
       }
-      if result.missing.isCatalogOnly { work.progress.catalogOnly.count() }
+      work.gaps.add(result.gaps, work.path(node, name))
       return result.inode
     }
 
@@ -240,6 +255,7 @@ struct RestoreMerge {
     let file = try target.descriptor.open(
       made.span, [.write, .create, .exclusive], mode: 0o600)
     isMade = true
+    if made != name { file.holdTemporary() }
     let pass: PassResult
     do throws(CopyError) {
       pass = try worker.files.copy(
@@ -250,13 +266,12 @@ struct RestoreMerge {
       case .interrupted: throw Errno.interrupted
       case .reading(let error):
         try target.descriptor.unlink(made.span)
-        work.reportDamage(
-          work.path(node, name), "is not restored: the stored file cannot be read: \(error)")
+        work.reportUnreadable(work.path(node, name), "is not restored: the stored file cannot be read", error)
         return nil
       }
     }
     guard try checkContent(pass, row, name, as: made, in: target) else { return nil }
-    let inode = try finish(file, row)
+    let inode = try finish(file, row, name)
     try file.close()
     return inode
   }
@@ -269,6 +284,7 @@ struct RestoreMerge {
     let assembly = try FileAssembly(
       try target.descriptor.open(made.span, [.write, .create, .exclusive], mode: 0o600), from: 0, worker.tools)
     isMade = true
+    if made != name { assembly.file.holdTemporary() }
     if row.size > 0 {
       if !task.isRequested { try work.fetcher!.request(work.label + node.path + [name]) }
       task.isRequested = false
@@ -288,7 +304,7 @@ struct RestoreMerge {
     let pass = PassResult(digest: try assembly.finish(), byteCount: assembly.byteCount)
     work.progress.bytesCopied.count(pass.byteCount)
     guard try checkContent(pass, row, name, as: made, in: target) else { return nil }
-    return try finish(assembly.file, row)
+    return try finish(assembly.file, row, name)
   }
 
   /// False where the bytes are not those that the catalog names, and what is in their place stays.
@@ -310,11 +326,11 @@ struct RestoreMerge {
     return true
   }
 
-  private func finish(_ file: borrowing Descriptor, _ row: FileRow) throws(Errno) -> UInt64 {
+  private func finish(_ file: borrowing Descriptor, _ row: FileRow, _ name: [UInt8]) throws(Errno) -> UInt64 {
     let status = try file.status()
-    let missing = try applyMetadata(
+    let gaps = try setMetadata(
       row.metadata, record.attributes(of: row), to: file, .open, currently: status, mayHaveOthers: !node.isNew)
-    if missing.isCatalogOnly { work.progress.catalogOnly.count() }
+    work.gaps.add(gaps, work.path(node, name))
     work.progress.copied.count()
     return status.inode
   }

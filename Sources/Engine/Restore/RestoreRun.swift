@@ -37,6 +37,8 @@ public struct RestoreOptions: Sendable {
 public struct RestoreResult: Sendable {
   /// Stored files whose bytes are not what the catalog says: restored as they are, and named.
   public var damaged: UInt64
+  /// Entries that have another owner, because only root may give files away.
+  public var ownersNotSet: UInt64
   public var elapsedSeconds: Double
 }
 
@@ -93,20 +95,24 @@ func restore(
   } catch let error as CatalogError {
     throw Failure(.damaged, "the catalog of \(snapshot.name) is damaged: \(error)")
   }
-  let stored = try? repository?.openTree(snapshot.name).directory(path: label)
   let (destination, isNew) = try directory.map { ($0, true) } ?? openDestination(options, repository)
   let selection =
     options.paths.isEmpty || options.paths.contains { $0.isEmpty || $0 == label }
     ? nil : PathPlan(paths: options.paths.map { Array($0.dropFirst()) })
   let work = RestoreWork(
-    catalog: catalog, options: options, destination: destination, label: label, fetcher: fetcher, progress: progress,
-    monitor: monitor)
+    catalog: catalog, options: options, repository: repository, destination: destination, label: label,
+    fetcher: fetcher, progress: progress, monitor: monitor)
+  // What is above the sources was not asked for either.
+  let sources = PathPlan(absolutePaths: snapshot.summary.sources)
+  let leadsToSources = selection == nil && label == [snapshot.summary.label] && !sources.children.isEmpty
   let root = RestoreNode(
-    parent: nil, name: [], subtree: top, selection: selection, stored: stored,
-    target: destination, isNew: isNew)
+    parent: nil, name: [], subtree: top, selection: selection,
+    sources: leadsToSources && !sources.isSource ? sources : nil,
+    stored: work.openStored(snapshot.name), target: destination, isNew: isNew)
+  defer { work.end() }
   try walkTree(work, from: root, threads: fetcher == nil ? options.threads : 1)
   return RestoreResult(
-    damaged: work.damaged.value, elapsedSeconds: Clock.monotonic() - start)
+    damaged: work.damaged.value, ownersNotSet: work.gaps.ownersNotSet, elapsedSeconds: Clock.monotonic() - start)
 }
 
 private func openDestination(
@@ -115,9 +121,9 @@ private func openDestination(
   let path = options.destination
   let shown = displayName(path)
   func refuseRepository(_ directory: borrowing Descriptor) throws {
-    if try repository?.contains(directory) == true {
+    if try repository?.contains(directory) == true || Repository.isInside(directory) {
       throw Failure(
-        .usage, "the destination \(shown) is in the repository, where nothing may change",
+        .usage, "the destination \(shown) is in a repository, where nothing may change",
         hint: "name another directory")
     }
   }
@@ -132,7 +138,7 @@ private func openDestination(
     if options.isDryRun { return (nil, true) }
     try above.descriptor.makeDirectory(name.span, mode: 0o700)
     let directory = try above.directory(name.span)
-    try directory.descriptor.dropInheritedACLs()
+    try directory.descriptor.dropACLsWherePossible()
     return (directory, true)
   } catch let failure as Failure {
     throw failure

@@ -14,17 +14,25 @@ final class RestoreNode: WalkNode, @unchecked Sendable {
   var target: Directory?
   /// True where this run made the directory.
   var isNew: Bool
+  /// Where the directory is above the sources of the snapshot: the sources below it.
+  let sources: PathPlan?
+  /// The mode that a directory had before it was made writable.
+  var closedMode: UInt32?
   var record: DirectoryRecord?
   var status: FileStatus?
+
+  /// True where the directory only leads to what is restored.
+  var onlyLeads: Bool { selection != nil || sources != nil }
 
   var restoreParent: RestoreNode? { parent.map { unsafeDowncast($0, to: RestoreNode.self) } }
 
   init(
-    parent: RestoreNode?, name: [UInt8], subtree: Subtree, selection: PathPlan?,
+    parent: RestoreNode?, name: [UInt8], subtree: Subtree, selection: PathPlan?, sources: PathPlan?,
     stored: Directory? = nil, target: Directory? = nil, isNew: Bool = false
   ) {
     self.subtree = subtree
     self.selection = selection
+    self.sources = sources
     self.stored = stored
     self.target = target
     self.isNew = isNew
@@ -48,6 +56,7 @@ final class RestoreWorker {
   let reader: CatalogReader
   let files: FileReader
   let tools = AssemblyTools()
+  var listing = DirectoryListing()
   init(_ reader: CatalogReader, _ files: FileReader) {
     self.reader = reader
     self.files = files
@@ -68,12 +77,23 @@ final class RestoreWork: TreeWork {
   let monitor: any Monitor
   let damaged = Atomic<UInt64>(0)
   let links = LinkTable<RestoredInode, RestoredLink>()
-  private let user = Process.effectiveUser
+  let gaps: RestoreGaps
+  let isRoot = Process.effectiveUser == 0
+  /// What must not be written to; `nil` where the repository is not here.
+  private let repository: Repository?
+  private let repositoryMounts: Set<UInt64>
+  /// The directories that were made writable and have not been left.
+  private let opened = Mutex<[ObjectIdentifier: RestoreNode]>([:])
+  /// By device: true where all names of an inode show its number.
+  private let numbering = Mutex<[UInt64: Bool]>([:])
 
   init(
-    catalog: OpenCatalog, options: RestoreOptions, destination: Directory?, label: [[UInt8]],
+    catalog: OpenCatalog, options: RestoreOptions, repository: Repository?, destination: Directory?, label: [[UInt8]],
     fetcher: (any ContentFetcher)?, progress: Progress, monitor: any Monitor
   ) {
+    self.repository = repository
+    repositoryMounts = repository?.innerMounts() ?? []
+    gaps = RestoreGaps(progress)
     self.label = label
     self.fetcher = fetcher
     self.catalog = catalog
@@ -91,7 +111,13 @@ final class RestoreWork: TreeWork {
 
   /// The path of an entry at the destination.
   func path(_ node: RestoreNode, _ name: [UInt8]? = nil) -> [UInt8] {
-    joined([options.destination] + node.path + (name.map { [$0] } ?? []))
+    path(node.path + (name.map { [$0] } ?? []))
+  }
+
+  func path(_ names: [[UInt8]]) -> [UInt8] {
+    let slash = UInt8(ascii: "/")
+    let destination = Array(options.destination.reversed().drop { $0 == slash }.reversed())
+    return destination.isEmpty ? joined(names, absolute: true) : joined([destination] + names)
   }
 
   func warn(_ path: [UInt8], _ message: String) {
@@ -104,9 +130,34 @@ final class RestoreWork: TreeWork {
     monitor.warn(Warning(path: path, message: message))
   }
 
+  /// The repository cannot give something: damage, unless the trouble is this user's or this process's.
+  func reportUnreadable(_ path: [UInt8], _ message: String, _ error: Errno) {
+    if error.isOfTheReader { warn(path, "\(message): \(error)") } else { reportDamage(path, "\(message): \(error)") }
+  }
+
   func reportLeft(_ path: [UInt8], _ message: String) {
     progress.left.count()
     monitor.warn(Warning(path: path, message: message))
+  }
+
+  /// True where the next entry would fare no better. One directory, too, can be full on a disk with room.
+  func endsRestore(_ error: Errno, in directory: Directory) -> Bool {
+    guard error == .noSpace else { return error.endsRun }
+    return (try? directory.descriptor.fileSystem())?.hasRoom != true
+  }
+
+  func failure(_ what: String, _ path: [UInt8], _ error: Errno) -> Failure {
+    var failure = Failure.writing(what, path, error)
+    if failure.kind == .noSpace { failure.hint = "free some space or inodes on the destination's file system" }
+    return failure
+  }
+
+  /// True where further names of an inode show its number on this device.
+  func numbersInodes(_ device: UInt64, in directory: Directory) throws(Errno) -> Bool {
+    if let known = numbering.withLock({ $0[device] }) { return known }
+    let found = try directory.descriptor.numbersInodes()
+    numbering.withLock { $0[device] = found }
+    return found
   }
 
   // MARK: Entering a directory
@@ -115,10 +166,7 @@ final class RestoreWork: TreeWork {
     guard try openTarget(node) else { return [] }
     progress.entries.count()
     if node.isNew { progress.directories.count() }
-    if let parent = node.restoreParent {
-      let name = node.name
-      node.stored = try? parent.stored?.directory(name.span)
-    }
+    openStored(node)
     let record: DirectoryRecord
     do { record = try worker.reader.record(node.subtree.place, node.subtree.digest) } catch {
       reportDamage(path(node), "is not restored, because its record in the catalog is damaged: \(error)")
@@ -126,6 +174,7 @@ final class RestoreWork: TreeWork {
     }
     node.record = record
     do {
+      try discardTemporaries(node, record, worker)
       var files = try FileCursor(record)
       let merge = RestoreMerge(self, node, record, worker)
       // All that is wanted of a directory is asked for before the first of it is waited for.
@@ -170,82 +219,244 @@ final class RestoreWork: TreeWork {
   private func child(
     _ node: RestoreNode, _ name: [UInt8], _ row: DirectoryRow, _ selection: PathPlan?
   ) -> RestoreNode {
-    RestoreNode(parent: node, name: name, subtree: Subtree(row), selection: selection)
+    let sources = node.sources?.below(name)
+    return RestoreNode(
+      parent: node, name: name, subtree: Subtree(row), selection: selection,
+      sources: sources?.isSource == true ? nil : sources)
+  }
+
+  /// Opens the stored directory of the walk's root.
+  func openStored(_ snapshot: SnapshotName) -> Directory? {
+    guard let repository, fetcher == nil else { return nil }
+    let message = "no file is restored: the stored directory cannot be opened"
+    do { return try repository.openTree(snapshot).directory(path: label) } catch {
+      if let error = error as? Errno { reportUnreadable(path([]), message, error) } else {
+        reportDamage(path([]), "\(message): \(error)")
+      }
+      return nil
+    }
+  }
+
+  /// Opens the directory in the repository. Where that fails it is named, and not each of the files below it.
+  private func openStored(_ node: RestoreNode) {
+    guard let stored = node.restoreParent?.stored else { return }
+    let name = node.name
+    do { node.stored = try stored.directory(name.span) } catch {
+      reportUnreadable(path(node), "no file below it is restored: the stored directory cannot be opened", error)
+    }
+  }
+
+  /// Removes what a restore that was killed left beside the entries that it replaced.
+  private func discardTemporaries(_ node: RestoreNode, _ record: DirectoryRecord, _ worker: RestoreWorker) throws {
+    guard !node.isNew, let target = node.target, !options.isDryRun else { return }
+    do throws(Errno) { try worker.listing.read(target.descriptor) } catch {
+      warn(path(node), "cannot be listed: \(error)")
+      return
+    }
+    defer { worker.listing.trim() }
+    let names = worker.listing.bytes
+    var files = try FileCursor(record)
+    for entry in worker.listing.entries where !entry.isSurelyDirectory && isTemporaryName(names[entry.range]) {
+      let name = names.span.extracting(entry.range)
+      if try files.seek(name) == nil { target.descriptor.discardTemporary(name) }
+    }
   }
 
   /// Makes or opens the directory; false where something else is in its place and stays.
   private func openTarget(_ node: RestoreNode) throws -> Bool {
     guard let parent = node.restoreParent else {
-      node.status = try? node.target?.descriptor.status()
-      return true
+      guard let target = node.target else { return true }
+      do throws(Errno) {
+        node.status = try target.descriptor.status()
+        if !node.isNew { try makeWritable(node, target) }
+        return true
+      } catch { throw failure("use the destination", path(node), error) }
     }
     guard let above = parent.target else {
       node.isNew = true  // A dry run, below a directory that would be new.
       return true
     }
-    let name = node.name
     do throws(Errno) {
-      let existing = try? above.descriptor.status(of: name.span)
-      if let existing, existing.kind != .directory {
-        guard options.overwrite != .never else {
-          reportLeft(
-            path(node), "exists and is not a directory; left as it is, with nothing below it restored")
+      guard try prepare(node, in: above) else { return false }
+      guard let directory = try open(node, in: above) else { return true }
+      let status = try directory.descriptor.status()
+      if node.isNew {
+        if try !above.descriptor.isOwn(status) {
+          warn(path(node), "was replaced by somebody else while it was restored")
           return false
         }
-        if options.isDryRun {
-          node.isNew = true
-          return true
-        }
-        try above.descriptor.unlink(name.span)
-      }
-      if existing?.kind != .directory {
-        node.isNew = true
-        if options.isDryRun { return true }
-        try above.descriptor.makeDirectory(name.span, mode: 0o700)
-      }
-      let directory = try above.directory(name.span)
-      let status = try directory.descriptor.status()
-      if node.isNew && status.user != user {
-        warn(path(node), "was replaced by somebody else while it was restored")
+        if !parent.isNew { try directory.descriptor.dropACLsWherePossible() }
+      } else if isRepository(status) {
+        reportLeft(
+          path(node), "is the repository, or a mount that shows a part of it; left as it is, with nothing below it restored")
         return false
       }
-      if node.isNew && !parent.isNew { try directory.descriptor.dropInheritedACLs() }
       node.target = directory
       node.status = status
+      if !node.isNew { try makeWritable(node, directory) }
       return true
     } catch {
-      if error == .symbolicLoop || error == .notADirectory {
-        warn(path(node), "was replaced by something else while it was restored")
-        return false
-      }
-      if error == .accessDenied {
-        warn(path(node), "cannot be opened: \(error)")
-        return false
-      }
-      throw Failure.writing("make the directory", path(node), error)
+      if endsRestore(error, in: above) { throw failure("make the directory", path(node), error) }
+      let isOther = error == .symbolicLoop || error == .notADirectory
+      warn(
+        path(node),
+        isOther
+          ? "was replaced by something else while it was restored"
+          : "cannot be \(node.isNew ? "made" : "opened"), and nothing below it is restored: \(error)")
+      return false
     }
+  }
+
+  /// Makes the directory where it is missing; false where something else stays in its place.
+  private func prepare(_ node: RestoreNode, in above: Directory) throws(Errno) -> Bool {
+    let name = node.name
+    let existing = try above.descriptor.statusIfPresent(of: name.span)
+    if existing != nil, node.restoreParent!.isNew {
+      reportLeft(
+        path(node), "is one name with another to the file system, or appeared meanwhile; nothing below it is restored")
+      return false
+    }
+    node.status = existing
+    if existing?.kind == .directory { return true }
+    if let existing {
+      if node.onlyLeads {
+        let shown = displayName(path(node))
+        reportLeft(
+          path(node),
+          "is a \(existing.kind?.word ?? "thing of another kind") where the snapshot has a directory, and only leads to "
+            + "what is restored; left as it is, with nothing below it restored; restore to another directory, or "
+            + "move \(shown) away")
+        return false
+      }
+      guard options.overwrite != .never else {
+        reportLeft(path(node), "exists and is not a directory; left as it is, with nothing below it restored")
+        return false
+      }
+    }
+    node.isNew = true
+    if options.isDryRun { return true }
+    if existing != nil { try above.descriptor.unlink(name.span) }
+    try above.descriptor.makeDirectory(name.span, mode: 0o700)
+    return true
+  }
+
+  /// Opens the directory; `nil` in a dry run that cannot.
+  private func open(_ node: RestoreNode, in above: Directory) throws(Errno) -> Directory? {
+    if node.isNew && options.isDryRun { return nil }
+    let name = node.name
+    do throws(Errno) { return try above.directory(name.span) } catch {
+      guard error == .accessDenied, let status = node.status, mayMakeWritable(status) else { throw error }
+      if options.isDryRun {
+        node.isNew = true
+        return nil
+      }
+      remember(node, status.permissions)
+      try above.descriptor.unlock(name.span)
+      return try above.directory(name.span)
+    }
+  }
+
+  private func isRepository(_ status: FileStatus) -> Bool {
+    guard let repository else { return false }
+    return status.inode == repository.identity.inode && status.device == repository.identity.device
+      || repositoryMounts.contains(status.mount)
+  }
+
+  // MARK: Directories that their owner closed
+
+  /// True where the user owns a directory that even the user may not write to.
+  private func mayMakeWritable(_ status: FileStatus) -> Bool {
+    !isRoot && status.user == Process.effectiveUser && status.permissions & 0o700 != 0o700
+  }
+
+  /// Makes an existing directory of the user's writable until it is left.
+  private func makeWritable(_ node: RestoreNode, _ directory: Directory) throws(Errno) {
+    guard let status = node.status, mayMakeWritable(status), !options.isDryRun else { return }
+    remember(node, status.permissions)
+    try directory.descriptor.setPermissions(status.permissions | 0o700)
+  }
+
+  private func forget(_ node: RestoreNode) {
+    node.closedMode = nil
+    _ = opened.withLock { $0.removeValue(forKey: ObjectIdentifier(node)) }
+  }
+
+  private func remember(_ node: RestoreNode, _ permissions: UInt32) {
+    node.closedMode = permissions
+    opened.withLock { $0[ObjectIdentifier(node)] = node }
+  }
+
+  /// Gives a directory that was made writable the mode that it had.
+  private func close(_ node: RestoreNode) {
+    guard let mode = node.closedMode else { return }
+    forget(node)
+    guard let target = node.target else { return }
+    do { try target.descriptor.setPermissions(mode) } catch {
+      warn(path(node), "was made writable, and its mode could not be put back: \(error)")
+    }
+  }
+
+  /// After a walk, whether it came to its end or not.
+  func end() {
+    for node in opened.withLock({ Array($0.values) }) { close(node) }
+    gaps.report(warn)
   }
 
   // MARK: Leaving a directory
 
   func leave(_ node: RestoreNode, _ worker: RestoreWorker) throws {
     defer {
+      close(node)
       node.stored = nil
       node.target = nil
       node.record = nil
     }
-    guard let record = node.record, let target = node.target, let status = node.status,
-      !options.isDryRun, !record.isSynthetic,
+    guard let record = node.record, let target = node.target, !options.isDryRun, !record.isSynthetic,
       // A directory on the way to what is wanted, or that was there, is the operator's.
-      node.isNew || (options.overwrite != .never && node.selection == nil)
+      node.isNew || (options.overwrite != .never && !node.onlyLeads)
     else { return }
     do throws(Errno) {
-      let missing = try applyMetadata(
+      let status = try target.descriptor.status()
+      if node.closedMode == nil, status.metadata == record.metadata,
+        AttributeBlock(try target.descriptor.extendedAttributes()) == record.attributes
+      {
+        return
+      }
+      let missing = try setMetadata(
         record.metadata, record.attributes, to: target.descriptor, .open, currently: status,
         mayHaveOthers: !node.isNew)
-      if missing.isCatalogOnly { progress.catalogOnly.count() }
+      // It has the snapshot's mode.
+      if !missing.contains(.mode) { forget(node) }
+      gaps.add(missing, path(node))
     } catch {
-      throw Failure.writing("set the metadata of", path(node), error)
+      if endsRestore(error, in: target) { throw failure("set the metadata of", path(node), error) }
+      warn(path(node), "its metadata could not be set: \(error)")
     }
+  }
+}
+
+extension Descriptor {
+  /// The status of an entry of this directory, or `nil` where it has none of this name.
+  borrowing func statusIfPresent(of name: Span<UInt8>) throws(Errno) -> FileStatus? {
+    do { return try status(of: name) } catch {
+      guard error == .noSuchEntry else { throw error }
+      return nil
+    }
+  }
+
+  /// As `dropInheritedACLs`, on a file system that may know neither ACLs nor modes.
+  borrowing func dropACLsWherePossible() throws(Errno) {
+    do { try dropInheritedACLs() } catch { guard error.refusesMetadata else { throw error } }
+  }
+
+  /// Shows others that a file under a temporary name is still at work.
+  borrowing func holdTemporary() { try? lockExclusively() }
+
+  /// Removes what has a temporary name, unless its maker is at work.
+  borrowing func discardTemporary(_ name: Span<UInt8>) {
+    if (try? status(of: name))?.kind == .regular {
+      do { try openToRead(name).lockExclusively() } catch { if error == .wouldBlock { return } }
+    }
+    try? unlink(name)
   }
 }

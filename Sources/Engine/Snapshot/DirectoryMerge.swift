@@ -382,7 +382,6 @@ struct DirectoryMerge {
         device: entry.device, entry.metadata, entry.attributes)
       entry.hints.storedInode = made.inode
       entry.hints.flags.formUnion(made.missing.refused(toRoot: work.isRoot))
-      entry.hints.flags.formUnion(work.timeFlags(status.modified))
     } catch {
       if error.endsRun { throw Failure.writing("make a copy of", node.sourcePath(of: name), error) }
       // A target too long for this file system, say. All of it is in the catalog.

@@ -101,7 +101,7 @@ struct FileStorer {
     {
       if mayLink, let inode = try work.link(before, status, in: node, as: name) {
         let kept: StorageFlags = [
-          .ownerNotStored, .attributesNotStored, .refusedToRoot, .timeNotStored,
+          .ownerNotStored, .attributesNotStored, .refusedToRoot, .timeNotStored, .modeNotStored,
         ]
         return entry(
           status, attributes, pass, storedInode: inode,
@@ -155,7 +155,7 @@ struct FileStorer {
   private func finish(
     _ target: consuming Descriptor, _ name: [UInt8], _ status: FileStatus,
     _ attributes: AttributeBlock, _ pass: PassResult, _ flags: StorageFlags
-  ) throws -> NewEntry {
+  ) throws -> NewEntry? {
     do throws(Errno) {
       let made = try target.status()
       let missing = try applyMetadata(
@@ -164,9 +164,11 @@ struct FileStorer {
       work.progress.copied.count()
       return entry(
         status, attributes, pass, storedInode: made.inode,
-        flags.union(missing.refused(toRoot: work.isRoot)).union(work.timeFlags(status.modified)))
+        flags.union(missing.refused(toRoot: work.isRoot)))
     } catch {
-      throw Failure.writing("write a copy of", node.sourcePath(of: name), error)
+      try work.storingFailed("write a copy of", node.sourcePath(of: name), error)
+      try removeTarget(name)
+      return nil
     }
   }
 

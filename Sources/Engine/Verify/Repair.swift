@@ -179,7 +179,7 @@ private final class RepairWork {
       let firstName = path.last,
       let source = try? repository.openTree(snapshot).directory(path: path.dropLast())
     else { return false }
-    let temporary = try Self.temporaryName()
+    let temporary = try temporaryName()
     do throws(Errno) { try source.descriptor.link(firstName.span, to: target.descriptor, as: temporary.span) } catch {
       return false
     }
@@ -187,10 +187,6 @@ private final class RepairWork {
     // Renaming one name of an inode to another of the same does nothing (rename(2)).
     try? target.descriptor.unlink(temporary.span)
     return true
-  }
-
-  private static func temporaryName() throws -> [UInt8] {
-    Array(".treering-".utf8) + (try Process.randomBytes(8).map { 97 + $0 % 26 })
   }
 
   private func replace(_ name: [UInt8], in target: Directory, with path: [[UInt8]], _ wanted: Found) throws {

@@ -47,7 +47,7 @@ final class VerifyWork: TreeWork {
   /// What this user may not open, or this process not now, is not verified, and not damaged either.
   private func unreadable(_ node: VerifyNode, _ error: Errno, _ name: [UInt8]? = nil) {
     if error == .interrupted { return }  // The walk ends at the next entry.
-    let isDamage = ![.accessDenied, .notPermitted, .tooManyOpenFiles, .procIsMissing].contains(error)
+    let isDamage = !error.isOfTheReader
     report(
       node.path + (name.map { [$0] } ?? []),
       isDamage ? "cannot be read: \(error)" : "is not verified: \(error)", isDamage: isDamage)
@@ -245,7 +245,7 @@ final class VerifyWork: TreeWork {
     } else if status.user != metadata.user || status.group != metadata.group {
       words.append("owner")
     }
-    if status.kind != .symbolicLink,
+    if status.kind != .symbolicLink, !flags.contains(.modeNotStored),
       UInt16(truncatingIfNeeded: status.permissions) & mask != metadata.permissions & mask
     {
       words.append("mode")

@@ -1,0 +1,67 @@
+internal import Catalog
+internal import Posix
+internal import Repository
+internal import Synchronization
+
+/// The values that restored entries did not take, by kind: said once each, and not for each entry.
+final class RestoreGaps: Sendable {
+  private struct Tally {
+    var entries: UInt64
+    /// Of the first entry.
+    let path: [UInt8]
+    let reason: Errno?
+  }
+
+  private let tallies = Mutex<[MetadataKind: Tally]>([:])
+  /// Entries of which only the owner is missing that no user but root may set.
+  private let owners = Atomic<UInt64>(0)
+  private let isRoot = Process.effectiveUser == 0
+  private let progress: Progress
+
+  init(_ progress: Progress) { self.progress = progress }
+
+  var ownersNotSet: UInt64 { owners.value }
+
+  func add(_ gaps: MetadataGaps, _ path: @autoclosure () -> [UInt8]) {
+    if gaps.isEmpty { return }
+    progress.catalogOnly.count()
+    for (kind, reason) in gaps.reasons {
+      if kind == .owner, reason == .notPermitted, !isRoot {
+        owners.count()
+        continue
+      }
+      tallies.withLock {
+        $0[kind, default: Tally(entries: 0, path: path(), reason: reason)].entries += 1
+      }
+    }
+  }
+
+  /// Names the first entry of each kind, and counts the others.
+  func report(_ warn: (_ path: [UInt8], _ message: String) -> Void) {
+    let tallies = tallies.withLock { $0 }
+    for kind in MetadataKind.allCases {
+      guard let tally = tallies[kind] else { continue }
+      let reason =
+        switch tally.reason {
+        case nil: "is not kept by the file system"
+        case .noSpace?: "could not be set: no room in the inode"
+        case let error?: "could not be set: \(error)"
+        }
+      let more = tally.entries - 1
+      warn(
+        tally.path,
+        "its \(kind.word) \(reason)" + (more == 0 ? "" : "; nor that of \(more) more \(more == 1 ? "entry" : "entries")"))
+    }
+  }
+}
+
+extension MetadataKind {
+  fileprivate var word: String {
+    switch self {
+    case .owner: "owner"
+    case .mode: "mode"
+    case .attributes: "set of extended attributes"
+    case .time: "modification time"
+    }
+  }
+}
