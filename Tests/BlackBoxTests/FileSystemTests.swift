@@ -65,13 +65,26 @@ import Testing
     try setup.world.source.write("file", "x")
     try setup.world.source.setTime("file", seconds: 1_700_000_000, nanoseconds: 123_456_789)
     try setup.world.settle()
+    // 32 bits of seconds end in 1901 and 2038.
+    for (name, seconds): (ByteString, Int) in [("before", -5_000_000_000), ("after", 5_000_000_000)] {
+      try setup.world.source.write(name, "x")
+      try setup.world.source.setTime(name, seconds: seconds)
+      try setup.world.source.makeSymbolicLink(name + "-link", to: "file")
+      try setup.world.source.setTime(name + "-link", seconds: seconds)
+      try setup.world.source.makeDirectory(name + "-directory")
+      try setup.world.source.setTime(name + "-directory", seconds: seconds)
+    }
     let result = try setup.run(["snapshot", setup.world.source.root])
     #expect(result.status == 0)
     #expect(result.errorText.contains("times to the second"), "\(result.errorText)")
     // It is said once.
     let again = try setup.run(["snapshot", setup.world.source.root])
     #expect(again.status == 0 && again.errorText == "", "\(again.errorText)")
+    let third = try setup.snapshot()
+    #expect(third.filesCopied == 0 && third.filesLinked == 5)
     #expect(try setup.run(["verify"]).status == 0)
+    let changes = try setup.run(["diff", third.name, "latest"])
+    #expect(changes.status == 0 && changes.outputText.isEmpty, "\(changes.outputText)")
     let target = setup.world.directory.path / "restored"
     #expect(try setup.run(["restore", "latest", "--to", target]).status == 0)
     #expect(try differences(setup.world.source.root, target / setup.world.source.root) == [])

@@ -130,4 +130,30 @@ struct OrdinaryUserTests {
     #expect(entry?.mode == "755")
     #expect(!restored.exists("device"))
   }
+
+  @Test(
+    "a restore into a directory that the user closed opens it for the moment", arguments: ["never", "if-changed"],
+    [0o555, 0o111, 0o300, 0])
+  func closedDirectory(_ overwrite: ByteString, _ mode: Int) throws {
+    let world = try ordinaryWorld()
+    try world.source.makeDirectory("closed", mode: 0o755)
+    try world.source.makeDirectory("closed/below", mode: 0o755)
+    try world.source.write("closed/file", "text")
+    try world.source.write("closed/below/file", "text")
+    try tool("chown", ["-hR", "65534:65534", world.source.root])
+    _ = try snapshot(world, status: 0)
+    for path: ByteString in ["closed/file", "closed/below/file"] { try world.source.remove(path) }
+    for path: ByteString in ["closed/below", "closed"] { try world.source.setMode(path, UInt32(mode)) }
+    let words: [ByteString] = [
+      "restore", "latest", world.source.root / "closed", "--to", "/", "--overwrite", overwrite,
+    ]
+    let dry = try world.treeringAsOrdinaryUser(words + ["--dry-run"])
+    #expect(dry.status == 0, "\(dry.errorText)")
+    let result = try world.treeringAsOrdinaryUser(words)
+    #expect(result.status == 0, "\(result.errorText)")
+    let listing = try TreeListing(world.source.root).entries
+    let expected = overwrite == "never" ? String(mode, radix: 8) : "755"
+    for path: ByteString in ["closed", "closed/below"] { #expect(listing[path]?.mode == expected) }
+    #expect(try world.source.text("closed/below/file") == "text" && world.source.text("closed/file") == "text")
+  }
 }

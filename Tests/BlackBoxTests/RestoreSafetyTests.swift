@@ -1,0 +1,130 @@
+import TestSupport
+import Testing
+
+/// What a restore must not touch. Every run of the program is followed by the proof that older snapshots are as they
+/// were.
+@Suite("A restore leaves alone") struct RestoreSafetyTests {
+  private static let modes: [ByteString] = ["never", "if-changed", "always"]
+
+  @Test(
+    "a destination on a mount that shows a snapshot",
+    arguments: ["SNAPSHOT", "SNAPSHOT/localhost", ".treering", ""], [false, true])
+  func destinationIsAMount(_ place: String, isBindfs: Bool) throws {
+    let world = try World()
+    try world.source.write("file", "x")
+    let snapshot = try world.snapshot()
+    try world.source.write("file", "other")
+    try world.snapshot()
+    let inside = world.repository.root / ByteString(place.replacing("SNAPSHOT", with: snapshot.snapshot))
+    let shown = try Tree(making: world.directory.path / "shown")
+    let mount = isBindfs ? try Mount(inside, shownAt: shown.root) : try Mount(inside, boundTo: shown.root)
+    defer { withExtendedLifetime(mount) {} }
+    for to in [shown.root, shown.root / "new"] {
+      let result = try world.treering(["restore", "latest", "--to", to, "--overwrite", "always"])
+      #expect(result.status == 2, "\(result.errorText)")
+      #expect(result.errorText.contains("in a repository"), "\(result.errorText)")
+    }
+    #expect(!shown.exists("new"))
+  }
+
+  @Test(
+    "a mount below the destination that shows the repository or a part of it",
+    arguments: ["SNAPSHOT/localhost", ""], [false, true])
+  func mountBelowTheDestination(_ place: String, isBindfs: Bool) throws {
+    let world = try World()
+    try world.source.makeDirectory("backups", mode: 0o750)
+    try world.source.write("backups/file", "x")
+    try world.source.write("file", "x")
+    let snapshot = try world.snapshot()
+    let inside = world.repository.root / ByteString(place.replacing("SNAPSHOT", with: snapshot.snapshot))
+    try world.source.remove("file")
+    let point = world.source.root / "backups"
+    let mount = isBindfs ? try Mount(inside, shownAt: point) : try Mount(inside, boundTo: point)
+    defer { withExtendedLifetime(mount) {} }
+    for mode in Self.modes {
+      let result = try world.treering(["restore", "latest", "--to", "/", "--overwrite", mode])
+      #expect(result.status == 1, "\(result.errorText)")
+      #expect(result.errorText.contains("\(point)"), "\(result.errorText)")
+      #expect(result.errorText.contains("the repository"), "\(result.errorText)")
+    }
+    #expect(try world.source.text("file") == "x")
+  }
+
+  @Test("a symbolic link that leads to what was asked for", arguments: modes)
+  func linkOnTheWay(_ mode: ByteString) throws {
+    let world = try World()
+    for path: ByteString in ["home", "home/ann", "home/bob"] { try world.source.makeDirectory(path) }
+    try world.source.write("home/ann/file", "x")
+    try world.source.write("home/bob/file", "x")
+    let below = world.source.root / "home"
+    try world.snapshot(of: [below])
+    try world.source.rename("home", to: "elsewhere")
+    try world.source.makeSymbolicLink("home", to: "elsewhere")
+    try world.source.remove("elsewhere/ann/file")
+    let before = try TreeListing(world.source.root)
+    let result = try world.treering(["restore", "latest", below / "ann", "--to", "/", "--overwrite", mode])
+    #expect(result.status == 1, "\(result.errorText)")
+    #expect(result.errorText.contains("\(below): is a symbolic link"), "\(result.errorText)")
+    #expect(try listingDifferences(before, TreeListing(world.source.root)) == [])
+  }
+
+  @Test("a symbolic link above the sources of the snapshot", arguments: modes)
+  func linkAboveTheSource(_ mode: ByteString) throws {
+    let world = try World()
+    for path: ByteString in ["home", "home/ann", "home/bob"] { try world.source.makeDirectory(path) }
+    try world.source.write("home/ann/file", "x")
+    try world.snapshot(of: [world.source.root / "home" / "ann"])
+    try world.source.rename("home", to: "elsewhere")
+    try world.source.makeSymbolicLink("home", to: "elsewhere")
+    let before = try TreeListing(world.source.root)
+    let result = try world.treering(["restore", "latest", "--to", "/", "--overwrite", mode])
+    #expect(result.status == 1, "\(result.errorText)")
+    #expect(try listingDifferences(before, TreeListing(world.source.root)) == [])
+  }
+
+  @Test("everything, where a path names nothing", arguments: ["", ".", "./", "./.", "..", "./.."])
+  func pathThatNamesNothing(_ path: ByteString) throws {
+    let world = try World()
+    try world.source.write("file", "x")
+    try world.snapshot()
+    for words: [ByteString] in [
+      ["restore", "latest", path, "--to", world.directory.path / "to"], ["versions", path],
+      ["diff", "latest", "latest", path],
+    ] {
+      try world.expectRefusal(words, status: 2)
+    }
+    // That is the whole tree, by name.
+    let result = try world.treering(["restore", "latest", "/", "--to", world.directory.path / "to"])
+    #expect(result.status == 0, "\(result.errorText)")
+  }
+
+  @Test("what a restore that was killed left is removed, and what only looks like it stays")
+  func leftovers() throws {
+    let world = try World()
+    try world.source.write("file", "x")
+    try world.source.makeDirectory("sub")
+    try world.source.write("sub/.treering-ofsource", "x")
+    try world.snapshot()
+    let to = try Tree(making: world.directory.path / "to")
+    #expect(try world.treering(["restore", "latest", "--to", to.root]).status == 0)
+    let tree = Tree(to.root / world.source.root)
+    for name: ByteString in [
+      ".treering-abcdefgh", ".treering-abcdefg", ".treering-ABCDEFGH", ".treering-inuseabc", "sub/.treering-abcdefgh",
+    ] {
+      try tree.write(name, "half a file")
+    }
+    try tree.makeSymbolicLink(".treering-ijklmnop", to: "nowhere")
+    try tree.makeDirectory(".treering-qrstuvwx")
+    let other = try RunningCommand("flock", [tree.root / ".treering-inuseabc", "sh", "-c", "echo held; exec sleep 100"])
+    while try other.outputSoFar().isEmpty { try world.settle() }
+    let dry = try world.treering(["restore", "latest", "--to", to.root, "--dry-run"])
+    #expect(dry.status == 1 && tree.exists(".treering-abcdefgh"))
+    let result = try world.treering(["restore", "latest", "--to", to.root, "--overwrite", "if-changed"])
+    #expect(result.status == 0, "\(result.errorText)")
+    #expect(
+      try tree.names() == [
+        ".treering-ABCDEFGH", ".treering-abcdefg", ".treering-inuseabc", ".treering-qrstuvwx", "file", "sub",
+      ])
+    #expect(try tree.names("sub") == [".treering-ofsource"])
+  }
+}
