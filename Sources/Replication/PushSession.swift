@@ -116,6 +116,7 @@ final class PushSession {
         try repository.incoming(name), client: client, root: sent.root.digest, base: base?.summary.root.digest,
         directoryLimit: sent.root.totals.entries,
         onWork: { [progress] in progress.bytesRead.add($0, ordering: .relaxed) })
+      way = WayDown(root: sent.root.digest, namedBefore: tree.namedBefore)
       do {
         try accept()
         if version >= 2 { try agreeOnRoom() }
@@ -295,7 +296,6 @@ final class PushSession {
     case .directory:
       let digest = try parts.digest()
       guard let record = try tree.record(digest) else { throw WireError("a directory did not come before") }
-      try goDown(to: digest, record)
       recordBytesAgain &+= UInt64(record.bytes.count)
       guard recordBytesAgain <= 16 << 20 &+ 4 &* tree.partsByteCount else {
         throw WireError("the same directories come again and again")

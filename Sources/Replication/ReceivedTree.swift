@@ -32,6 +32,8 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
   var partsByteCount: UInt64 { gate.locked { end } }
   /// The files that were coming when connections were lost, and how much of each came; the largest first.
   private(set) var partials: [(digest: Digest, byteCount: UInt64)] = []
+  /// The beginnings of digests that records of earlier connections name, but for those of directories that came, too.
+  private(set) var namedBefore: Set<UInt64> = []
   private var records: [Digest: Part] = [:]
   private var movedRecords: [Digest: Part] = [:]
   private var baseFiles: [Digest: Part] = [:]
@@ -140,12 +142,13 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
     }
     // What was torn is written again.
     try parts.setLength(end)
+    for digest in records.keys { namedBefore.remove(digest.prefix) }
   }
 
   private func know(_ kind: Kind, _ payload: [UInt8], at offset: UInt64) throws {
     switch kind {
     case .record:
-      _ = try DirectoryRecord(content: payload)
+      for row in try DirectoryRecord(content: payload).directories() { namedBefore.insert(row.digest.prefix) }
       records[Self.digest(of: payload)] = Part(offset: offset, byteCount: payload.count)
     case .movedRecord, .baseFile, .baseDirectory:
       var reader = MessageReader(payload)
