@@ -102,7 +102,7 @@ public final class CatalogReader {
   /// The last frames, newest last: neighbours in the tree are neighbours in the file.
   private var cache: [(number: UInt32, content: [UInt8])] = []
   private static var cachedFrames: Int { 6 }
-  var paths = PathCache<PathLevel>()
+  var paths = PathCache<PathLevel> { $0.index.byteCount }
 
   public init(_ catalog: OpenCatalog) { self.catalog = catalog }
 
@@ -169,7 +169,12 @@ public final class CatalogReader {
     guard recordsRead <= 4096 + catalog.source.byteCount &* 16 else {
       throw CatalogError("the catalog names more directories than it can hold")
     }
-    return try DirectoryRecord(
+    return try lookUp(place, digest)
+  }
+
+  /// The same for one path: a path ends, and so it does not count.
+  func lookUp(_ place: Place, _ digest: Digest) throws -> DirectoryRecord {
+    try DirectoryRecord(
       frame: try frame(place.frame), offset: Int(place.offset), digest: digest, hasher)
   }
 

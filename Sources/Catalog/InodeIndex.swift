@@ -84,12 +84,12 @@ public struct InodeIndex: Sendable {
   }
 
   /// The directories that may hold an inode: each has to be looked at, because only a hash is kept.
-  public func directoriesHolding(_ inode: UInt64, on fileSystem: FileSystemKey) -> [UInt32] {
+  public func directoriesHolding(_ inode: UInt64, on fileSystem: FileSystemKey) -> some Sequence<UInt32> {
     Self.matches(Self.hash(inode, fileSystem), in: files)
   }
 
   /// The directories that may be the inode.
-  public func directoriesBeing(_ inode: UInt64, on fileSystem: FileSystemKey) -> [UInt32] {
+  public func directoriesBeing(_ inode: UInt64, on fileSystem: FileSystemKey) -> some Sequence<UInt32> {
     Self.matches(Self.hash(inode, fileSystem), in: directories)
   }
 
@@ -106,20 +106,15 @@ public struct InodeIndex: Sendable {
     return path.reversed()
   }
 
-  private static func matches(_ hash: UInt64, in keys: [UInt64]) -> [UInt32] {
+  /// One after the other: an inode may have any number of names, and mostly the first will do.
+  private static func matches(_ hash: UInt64, in keys: [UInt64]) -> some Sequence<UInt32> {
     var low = 0
     var high = keys.count
     while low < high {
       let middle = (low + high) / 2
       if keys[middle] >> 32 < hash { low = middle + 1 } else { high = middle }
     }
-    var found: [UInt32] = []
-    while low < keys.count, keys[low] >> 32 == hash {
-      let number = UInt32(truncatingIfNeeded: keys[low])
-      if found.last != number { found.append(number) }
-      low += 1
-    }
-    return found
+    return keys[low...].lazy.prefix { $0 >> 32 == hash }.map { UInt32(truncatingIfNeeded: $0) }
   }
 
   private static func key(_ inode: UInt64, _ fileSystem: FileSystemKey, _ folder: UInt32) -> UInt64 {

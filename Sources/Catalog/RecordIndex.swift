@@ -1,12 +1,19 @@
 /// A directory's record in which names can be looked up in any order: one pass over it at the first look, then a
 /// binary search for each.
 ///
-/// Belongs to one thread. Takes 4 bytes for each file and some 80 for each sub-directory.
+/// Belongs to one thread. Takes 4 bytes for each file and some 80 for each sub-directory, and once an inode is looked
+/// up some 24 more for each file.
 public final class RecordIndex {
   public let record: DirectoryRecord
   private var tables: (files: [DirectoryRecord.FilePlace], directories: [DirectoryRow])?
 
+  /// The numbers of files by their inodes in the source.
+  private var numbers: [UInt64: UInt32]?
+
   public init(_ record: DirectoryRecord) { self.record = record }
+
+  /// Bytes of memory, with all tables.
+  public var byteCount: Int { record.bytes.count + 32 * record.fileCount + 1024 }
 
   private func opened() throws(CatalogError) -> (files: [DirectoryRecord.FilePlace], directories: [DirectoryRow]) {
     if let tables { return tables }
@@ -37,6 +44,21 @@ public final class RecordIndex {
     return nil
   }
 
+  /// A file that had this inode in the source; `nil` where there is none.
+  public func file(sourceInode inode: UInt64) throws(CatalogError) -> FileRow? {
+    let (record, files) = (record, try opened().files)
+    if numbers == nil {
+      var made: [UInt64: UInt32] = [:]
+      made.reserveCapacity(files.count)
+      for (number, place) in files.enumerated() {
+        made[try record.file(at: place, number: number).hints.sourceInode] = UInt32(number)
+      }
+      numbers = made
+    }
+    guard let number = numbers?[inode] else { return nil }
+    return try record.file(at: files[Int(number)], number: Int(number))
+  }
+
   /// The sub-directory of this name; `nil` where there is none.
   public func directory(_ name: Span<UInt8>) throws(CatalogError) -> DirectoryRow? {
     let (bytes, rows) = (record.bytes, try opened().directories)
@@ -51,12 +73,45 @@ public final class RecordIndex {
   }
 }
 
-/// The directories on the way to what was looked up last, each with what is known of it: who looks for neighbours
-/// opens none of them again.
+/// Keeps what was used last, up to so many bytes: at most half of it is forgotten at once.
+struct RecentValues<Key: Hashable, Value> {
+  private let limit: Int
+  private var young: [Key: (value: Value, byteCount: Int)] = [:]
+  private var old: [Key: (value: Value, byteCount: Int)] = [:]
+  private var youngBytes = 0
+
+  init(limit: Int) { self.limit = limit }
+
+  mutating func value(_ key: Key) -> Value? {
+    if let known = young[key] { return known.value }
+    guard let known = old.removeValue(forKey: key) else { return nil }
+    keep(known.value, byteCount: known.byteCount, for: key)
+    return known.value
+  }
+
+  mutating func keep(_ value: Value, byteCount: Int, for key: Key) {
+    if youngBytes + byteCount > limit / 2 {
+      old = young
+      young = [:]
+      youngBytes = 0
+    }
+    young[key] = (value, byteCount)
+    youngBytes += byteCount
+  }
+}
+
+/// What is known of the directories that were looked up, up to so many bytes: who looks for files of several opens none
+/// of them again.
 public struct PathCache<Level> {
   private var levels: [(name: [UInt8], level: Level)] = []
+  private var others: RecentValues<[[UInt8]], Level>
+  private let byteCount: (Level) -> Int
 
-  public init() {}
+  /// `byteCount` tells what a level takes.
+  public init(limit: Int = 64 << 20, byteCount: @escaping (Level) -> Int) {
+    others = RecentValues(limit: limit)
+    self.byteCount = byteCount
+  }
 
   /// Goes down from `root` along `path`, as far as `step` finds directories; returns the last of them, and how many
   /// names led there.
@@ -68,7 +123,13 @@ public struct PathCache<Level> {
     for name in path {
       if depth + 1 == levels.count || levels[depth + 1].name != name {
         levels.removeLast(levels.count - depth - 1)
-        guard let next = try step(levels[depth].level, name) else { break }
+        let key = Array(path.prefix(depth + 1))
+        var next = others.value(key)
+        if next == nil {
+          next = try step(levels[depth].level, name)
+          if let next { others.keep(next, byteCount: byteCount(next), for: key) }
+        }
+        guard let next else { break }
         levels.append((name, next))
       }
       depth += 1
@@ -81,17 +142,27 @@ extension CatalogReader {
   /// Looks a path up from the snapshot's root, label first, reading one record for each level that was not on the
   /// way to the path before.
   public func find(_ path: some Collection<[UInt8]>) throws -> Found? {
-    let (found, depth) = try paths.descend(path) { () throws in
-      PathLevel(subtree: summary.root, index: RecordIndex(try root()))
-    } _: { above, name in
-      guard let row = try above.index.directory(name.span) else { return nil }
-      return PathLevel(subtree: Subtree(row), index: RecordIndex(try record(row.place, row.digest)))
-    }
+    let (found, depth) = try descend(path)
     if depth == path.count { return .directory(found.index.record, found.subtree) }
     guard depth + 1 == path.count, let name = path.dropFirst(depth).first,
       let file = try found.index.file(name.span)
     else { return nil }
     return .file(file, of: found.index.record)
+  }
+
+  /// The directory at a path, in which several entries are looked for; `nil` where there is none.
+  public func findDirectory(_ path: some Collection<[UInt8]>) throws -> RecordIndex? {
+    let (found, depth) = try descend(path)
+    return depth == path.count ? found.index : nil
+  }
+
+  private func descend(_ path: some Collection<[UInt8]>) throws -> (level: PathLevel, depth: Int) {
+    try paths.descend(path) { () throws in
+      PathLevel(subtree: summary.root, index: RecordIndex(try lookUp(summary.root.place, summary.root.digest)))
+    } _: { above, name in
+      guard let row = try above.index.directory(name.span) else { return nil }
+      return PathLevel(subtree: Subtree(row), index: RecordIndex(try lookUp(row.place, row.digest)))
+    }
   }
 }
 

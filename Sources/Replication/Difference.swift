@@ -169,8 +169,6 @@ final class BaseFinder {
   let reader: CatalogReader
   /// Made when the first new name turns up: it reads the whole catalog.
   private var index: InodeIndex?
-  /// The files of the folder that was searched last.
-  private var last: (folder: UInt32, path: [[UInt8]], record: DirectoryRecord, rows: [UInt64: FileRow])?
 
   init(_ reader: CatalogReader) { self.reader = reader }
 
@@ -185,20 +183,12 @@ final class BaseFinder {
     guard inode != 0 else { return nil }
     let index = try allInodes()
     for folder in index.directoriesHolding(inode, on: fileSystem) {
-      if last?.folder != folder {
-        let path = index.path(of: folder)
-        guard case .directory(let record, _)? = try reader.find(path) else { continue }
-        var rows: [UInt64: FileRow] = [:]
-        var files = try FileCursor(record)
-        while let row = files.current {
-          rows[row.hints.sourceInode] = row
-          try files.advance()
-        }
-        last = (folder, path, record, rows)
-      }
-      if let last, let row = last.rows[inode], row.kind == .regular {
-        return Difference.BaseFile(path: last.path + [Array(last.record.bytes[row.name])], row: row, record: last.record)
-      }
+      let path = index.path(of: folder)
+      guard let found = try reader.findDirectory(path), let row = try found.file(sourceInode: inode),
+        row.kind == .regular
+      else { continue }
+      return Difference.BaseFile(
+        path: path + [Array(found.record.bytes[row.name])], row: row, record: found.record)
     }
     return nil
   }

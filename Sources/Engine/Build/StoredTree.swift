@@ -56,20 +56,16 @@ struct StoredDirectory {
 
 /// Finds what was renamed, moved, or is back, by its inode. One for each thread.
 final class StoredFinder {
-  /// The rows of one directory by their inodes at the source.
-  private struct Folder {
-    let tree: Int
-    let number: UInt32
-    let record: DirectoryRecord
-    let directory: Directory?
-    let rows: [UInt64: DirectoryRecord.Position]
-  }
-  private static var keptFolders: Int { 4 }
+  /// Open directories are few: each takes a descriptor.
+  private static var keptDirectories: Int { 8 }
+  /// How many names of an inode are looked at in one tree: all names of one inode were alike.
+  private static var candidates: Int { 8 }
 
   private let trees: [StoredTree]
   private let base: Int?
   private var readers: [Int: CatalogReader] = [:]
-  private var folders: [Folder] = []
+  /// The stored directories in which something was found last.
+  private var directories: [(tree: Int, number: UInt32, directory: Directory?)] = []
 
   /// `trees` are in the order in which they are asked; `base` is the number of the newest snapshot, and
   /// those after it are older, each described by what the one before it lacks.
@@ -92,16 +88,17 @@ final class StoredFinder {
       // In the base it has its old content; only a run that did not end may have the new one.
       if isKnown && number >= base ?? 0 { break }
       guard let index = index(number) else { continue }
-      for folderNumber in index.directoriesHolding(status.inode, on: fileSystem) {
-        guard let folder = folder(number, folderNumber, index),
-          var position = folder.rows[status.inode],
-          let row = try? folder.record.nextFile(&position), row.kind == status.kind
+      for folderNumber in index.directoriesHolding(status.inode, on: fileSystem).prefix(Self.candidates) {
+        let path = index.path(of: folderNumber)
+        guard let folder = try? reader(number).findDirectory(path),
+          let row = try? folder.file(sourceInode: status.inode), row.kind == status.kind, row.mayHaveContent(of: status)
         else { continue }
         let found = StoredFile(
-          row: row, record: folder.record, directory: folder.directory, tree: trees[number],
+          row: row, record: folder.record, directory: directory(number, folderNumber, path), tree: trees[number],
           isElsewhere: true)
-        if row.isSameInode(as: status) && row.size == status.recordedSize { return found }
-        if best == nil && row.mayHaveContent(of: status) { best = found }
+        if row.isSameInode(as: status) { return found }
+        best = best ?? found
+        break
       }
       if best != nil && number >= base ?? 0 { break }
     }
@@ -156,26 +153,14 @@ final class StoredFinder {
     return index
   }
 
-  private func folder(_ tree: Int, _ number: UInt32, _ index: InodeIndex) -> Folder? {
-    if let known = folders.firstIndex(where: { $0.tree == tree && $0.number == number }) {
-      return folders[known]
+  private func directory(_ tree: Int, _ number: UInt32, _ path: [[UInt8]]) -> Directory? {
+    if let known = directories.lastIndex(where: { $0.tree == tree && $0.number == number }) {
+      return directories[known].directory
     }
-    let path = index.path(of: number)
-    guard case .directory(let record, _)? = try? reader(tree).find(path) else { return nil }
-    var rows: [UInt64: DirectoryRecord.Position] = [:]
-    rows.reserveCapacity(record.fileCount)
-    var position = record.firstFile
-    var before = position
-    while let row = try? record.nextFile(&position) {
-      rows[row.hints.sourceInode] = before
-      before = position
-    }
-    let folder = Folder(
-      tree: tree, number: number, record: record,
-      directory: try? trees[tree].root?.directory(path: path), rows: rows)
-    folders.append(folder)
-    if folders.count > Self.keptFolders { folders.removeFirst() }
-    return folder
+    let directory = try? trees[tree].root?.directory(path: path)
+    if directories.count == Self.keptDirectories { directories.removeFirst() }
+    directories.append((tree, number, directory))
+    return directory
   }
 }
 

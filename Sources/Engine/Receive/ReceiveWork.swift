@@ -9,7 +9,7 @@ final class ReceiveWorker: BuildWorker {
   /// The directory of the base that was searched last, opened.
   fileprivate var baseFolder: (path: [[UInt8]], directory: Directory?)?
   /// What was searched last of the new snapshot.
-  fileprivate var wantedPaths = PathCache<WantedLevel>()
+  fileprivate var wantedPaths = PathCache<WantedLevel> { $0.index.byteCount + ($0.base?.byteCount ?? 0) }
 
   init(base: CatalogReader?, writer: FrameWriter, reader: FileReader) {
     self.base = base

@@ -219,12 +219,17 @@ struct DirectoryMerge {
       StoredFile(
         row: $0, record: record!, directory: baseTree, tree: node.tree!, isElsewhere: node.isMoved)
     }
-    before = worker.finder.file(status, on: node.fileSystem, known: before)
+    // Only for the first name of an inode: the others are linked to it.
+    func find() { before = worker.finder.file(status, on: node.fileSystem, known: before) }
     if work.isDry {
-      measure(status, before)
+      try measure(status) {
+        find()
+        return before
+      }
       return
     }
     guard status.linkCount > 1 else {
+      find()
       if let stored = try storeAlone(nameBytes, status, before) {
         encoder.append(nameBytes.span, stored)
       }
@@ -234,6 +239,7 @@ struct DirectoryMerge {
     if let first = work.links.begin(key) {
       if try linkToFirst(first, nameBytes, status) { return }
       // It changed since, or can take no more links: from now on others are linked to this name.
+      find()
       if var entry = try storeAlone(nameBytes, status, before) {
         entry.linkGroup = first.entry.linkGroup
         work.links.finish(key, StoredLink(directory: node.path, name: nameBytes, entry: entry))
@@ -243,6 +249,7 @@ struct DirectoryMerge {
     }
     var stored: StoredLink?
     defer { work.links.finish(key, stored) }
+    find()
     if var entry = try storeAlone(nameBytes, status, before) {
       entry.linkGroup = before.flatMap(groupIfSame(status)) ?? linkGroup(status)
       encoder.append(nameBytes.span, entry)
@@ -258,6 +265,7 @@ struct DirectoryMerge {
       let entry = NewEntry(kind: .fifo, metadata: status.metadata, hints: .none)
       work.links.finish(key, StoredLink(directory: [], name: [], entry: entry))
     }
+    let before = find()
     if let before, before.row.mayHaveContent(of: status) {
       node.tally?.unchanged.count()
       if before.isElsewhere && !node.isMoved { node.tally?.moved.count() }
