@@ -43,6 +43,18 @@ extension Repository {
     try Self.probe(try directory(Self.pendingName), path)
   }
 
+  /// True where the file system has room, and takes one more file in another directory: for whoever was told that
+  /// there is no space.
+  public func takesAnotherFile() -> Bool {
+    guard let system = try? root.descriptor.fileSystem(), system.bytesAvailable >= 1 << 20,
+      system.inodes == 0 || system.inodesFree > 0, let trash = try? trash(),
+      let unique = try? Process.randomBytes(16).map({ 97 + $0 % 26 })
+    else { return false }
+    let name = Self.probeName + unique
+    guard (try? trash.descriptor.open(name.span, [.write, .create, .exclusive], mode: 0o600)) != nil else { return false }
+    return (try? trash.descriptor.unlink(name.span)) != nil
+  }
+
   static func probe(_ directory: Directory, _ path: [UInt8]) throws(Failure) -> Capabilities {
     do {
       try? removeProbe(of: directory.descriptor)

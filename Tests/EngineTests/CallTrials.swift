@@ -192,6 +192,8 @@ struct CallTrials {
           #expect(trouble.kind == .noSpace, "\(call.rawValue) number \(nth): \(trouble)")
           continue
         }
+        // Where there is room all the same, the directory can take no more names: a warning, or a copy for a link.
+        if error == .noSpace, [.mkdirat, .linkat, .symlinkat, .mknodat].contains(call), case .success = outcome { continue }
         guard case .failure(let failure)? = outcome else {
           Issue.record("\(error) at \(call.rawValue) number \(nth) did not end the run")
           continue

@@ -38,7 +38,7 @@ extension BuildWork {
       if node.isRecycled { try discard(name, of: parent) } else {
         try? parent.target!.descriptor.removeDirectory(name.span)
       }
-      try storingFailed("make the directory", node.sourcePath, error)
+      try storingFailed("make the directory", node.sourcePath, error, isName: true)
       return false
     }
     guard node.targetStatus!.mount == parent.targetStatus!.mount else {

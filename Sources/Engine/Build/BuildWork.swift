@@ -35,11 +35,22 @@ class BuildWork: @unchecked Sendable {
 
   /// The repository refused one entry: without room, or with a failing disk, the run ends; else the
   /// entry is named and left out.
-  func storingFailed(_ what: String, _ path: [UInt8], _ error: Errno) throws(Failure) {
-    if error.endsRun {
-      throw Failure.writing(what, path, error)
-    }
-    warn(path, "cannot be stored in the repository: \(error)")
+  func storingFailed(
+    _ what: String, _ path: [UInt8], _ error: Errno, isName: Bool = false
+  ) throws(Failure) {
+    let endsRun = isName ? endsRunForName(error) : error.endsRun
+    if endsRun { throw Failure.writing(what, path, error) }
+    warn(
+      path,
+      error == .noSpace
+        ? "cannot be stored in the repository: its directory there can take no more names"
+        : "cannot be stored in the repository: \(error)")
+  }
+
+  /// True where a name could not be made, and the next could not either. A directory whose index is full (ext4) says
+  /// that there is no space on a disk that has room; then the trouble is its own.
+  func endsRunForName(_ error: Errno) -> Bool {
+    error.endsRun && !(error == .noSpace && repository.takesAnotherFile())
   }
 
   /// True where the name has the inode, or the link to it was made; false where the stored file is gone or can
@@ -54,7 +65,7 @@ class BuildWork: @unchecked Sendable {
       try from.link(name, to: node.target!.descriptor, as: newName)
       return true
     } catch {
-      if error.endsRun { throw Failure.writing("link in", node.sourcePath, error) }
+      if endsRunForName(error) { throw Failure.writing("link in", node.sourcePath, error) }
       if error == .tooManyLinks { progress.linkLimits.count() }
       return false
     }

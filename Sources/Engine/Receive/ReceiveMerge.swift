@@ -210,7 +210,8 @@ struct ReceiveMerge {
 
   private func refusal(_ what: String, _ row: FileRow, _ error: Errno) -> any Error {
     let refused: [Errno] = [.exists, .nameTooLong, .invalid, .notSupported, .illegalSequence]
-    return refused.contains(error) ? Unstorable(error: error) : Failure.writing(what, path(row), error)
+    let isOwn = refused.contains(error) || error == .noSpace && !work.endsRunForName(error)
+    return isOwn ? Unstorable(error: error) : Failure.writing(what, path(row), error)
   }
 
   private func makeTarget(_ row: FileRow) throws -> Descriptor {
@@ -314,9 +315,11 @@ struct ReceiveMerge {
       throw Failure(.failed, "the content of \(displayName(path(row))) changed while it was stored")
     }
     try node.makeRoom()
+    do throws(Errno) { try contents.descriptor.link(digest.span, to: node.target!.descriptor, as: name) } catch {
+      throw refusal("write", row, error)
+    }
     var isOther = false
     do throws(Errno) {
-      try contents.descriptor.link(digest.span, to: node.target!.descriptor, as: name)
       let target = try node.target!.descriptor.openToRead(name)
       // The same inode may have been given its metadata by a run that was cut off.
       let made = try target.status()

@@ -391,9 +391,12 @@ struct DirectoryMerge {
       entry.hints.storedInode = made.inode
       entry.hints.flags.formUnion(made.missing.refused(toRoot: work.isRoot))
     } catch {
-      if error.endsRun { throw Failure.writing("make a copy of", node.sourcePath(of: name), error) }
-      // A target too long for this file system, say. All of it is in the catalog.
       try? target!.descriptor.unlink(name.span)
+      if error.endsRun {
+        try work.storingFailed("make a copy of", node.sourcePath(of: name), error, isName: true)
+        return nil
+      }
+      // A target too long for this file system, say. All of it is in the catalog.
       entry.hints.flags.formUnion(StorageFlags.notStored.refused(toRoot: work.isRoot))
     }
     if !entry.hints.flags.contains(.notStored) { work.progress.copied.count() }

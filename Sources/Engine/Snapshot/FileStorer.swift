@@ -141,7 +141,7 @@ struct FileStorer {
       return try node.target!.descriptor.open(
         name.span, [.write, .create, .exclusive], mode: isPlain ? status.permissions : 0o600)
     } catch {
-      try work.storingFailed("make a copy of", node.sourcePath(of: name), error)
+      try work.storingFailed("make a copy of", node.sourcePath(of: name), error, isName: true)
       return nil
     }
   }
