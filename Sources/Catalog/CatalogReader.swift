@@ -7,7 +7,8 @@ public protocol CatalogSource: AnyObject, Sendable {
 
 /// The parts of a catalog file around its frames.
 public enum CatalogFormat {
-  public static let version: UInt32 = 1
+  /// The version that is written. Every lower one is read.
+  public static let version: UInt32 = 2
   static let headerMagic = Array("treering-catalog".utf8)
   static let footerMagic = Array("TRCATEND".utf8)
   static let headerBytes = 24
@@ -70,7 +71,7 @@ public struct OpenCatalog: Sendable {
         "the catalog has format \(version), and this treering knows formats up to "
           + "\(CatalogFormat.version); use a newer treering")
     }
-    guard header == CatalogFormat.header else { throw CatalogError("the header is damaged") }
+    guard version > 0, header[20...].allSatisfy({ $0 == 0 }) else { throw CatalogError("the header is damaged") }
     let size = source.byteCount
     guard size >= UInt64(CatalogFormat.headerBytes + CatalogFormat.footerBytes) else {
       throw CatalogError("the catalog is cut off")

@@ -127,7 +127,9 @@ private func reportFiles(
     if recordA.hasSameContent(a, recordB, b) { return }
     var aspects = metadataAspects(a.metadata, b.metadata)
     switch a.kind {
-    case .regular: if a.size != b.size || a.digest != b.digest { aspects.insert(.content) }
+    case .regular:
+      let isSame = a.size == b.size && a.digest.isConsistent(with: b.digest, sameTime: !aspects.contains(.modified))
+      if !isSame { aspects.insert(.content) }
     case .symbolicLink:
       if recordA.target(of: a) != recordB.target(of: b) { aspects.insert(.target) }
     case .characterDevice, .blockDevice: if a.size != b.size { aspects.insert(.device) }
@@ -135,6 +137,8 @@ private func reportFiles(
     }
     if recordA.attributes(of: a) != recordB.attributes(of: b) { aspects.insert(.attributes) }
     if a.linkGroup != b.linkGroup { aspects.insert(.links) }
+    // Of one content there may be digests of two forms.
+    if aspects.isEmpty { return }
     try report(
       Change(
         verb: .changed, path: path, kind: a.kind, aspects: aspects, sizeBefore: size(a),

@@ -9,7 +9,7 @@ public struct FileRow: Sendable {
   public let linkGroup: UInt64?
   let attributes: Range<Int>
   let target: Range<Int>
-  public let digest: Digest
+  public let digest: ContentDigest
   public let hints: Hints
   /// All of the entry that its directory's digest covers.
   let content: Range<Int>
@@ -118,7 +118,9 @@ public struct DirectoryRecord: Sendable {
       self.hintRange = hintRange
       var body = ByteCursor(raw, in: content)
       let fixed = try FixedPart(&body)
-      guard fixed.kind == .directory else { throw CatalogError("a record is not a directory's") }
+      guard fixed.kind == .directory, !fixed.flags.contains(.sparseDigest) else {
+        throw CatalogError("a record is not a directory's")
+      }
       metadata = fixed.metadata
       flags = fixed.flags
       attributes = try fixed.attributes(&body)
@@ -173,7 +175,11 @@ public struct DirectoryRecord: Sendable {
     let group = fixed.flags.contains(.hardLinked) ? try cursor.integer(UInt64.self) : nil
     let attributes = try fixed.attributes(&cursor)
     var target = 0..<0
-    var digest = Digest.ofNothing
+    var digest = ContentDigest.ofNothing
+    let isSparse = fixed.flags.contains(.sparseDigest)
+    guard !isSparse || fixed.kind == .regular && fixed.size >= UInt64(ContentHasher.partBytes) else {
+      throw CatalogError("an entry has the digest of a sparse file, and is none")
+    }
     if fixed.kind == .symbolicLink {
       guard fixed.size > 0, fixed.size <= UInt64(RecordLimit.targetBytes) else {
         throw CatalogError("a symbolic link's target has an impossible length")
@@ -183,7 +189,7 @@ public struct DirectoryRecord: Sendable {
       guard fixed.size <= UInt64(Int64.max) else {
         throw CatalogError("a file has an impossible size")
       }
-      digest = try cursor.digest()
+      digest = ContentDigest(try cursor.digest(), isSparse: isSparse)
     }
     var hints = Hints.none
     if !hintRange.isEmpty {

@@ -65,7 +65,9 @@ public struct EntryFlags: OptionSet, Sendable {
   public static let incomplete = EntryFlags(rawValue: 4)
   /// A directory that treering made: the snapshot's own and the label's. Its metadata say nothing.
   public static let synthetic = EntryFlags(rawValue: 8)
-  static let known: EntryFlags = [.hasAttributes, .hardLinked, .incomplete, .synthetic]
+  /// The digest of a regular file leaves whole MiBs of zeros out.
+  static let sparseDigest = EntryFlags(rawValue: 16)
+  static let known: EntryFlags = [.hasAttributes, .hardLinked, .incomplete, .synthetic, .sparseDigest]
 }
 
 /// How an entry was read and stored; not covered by its digest.
@@ -127,9 +129,17 @@ public struct Totals: Hashable, Sendable {
   }
 
   public static func += (a: inout Totals, b: Totals) {
-    // A hostile catalog may claim anything; a sum must not trap.
-    a.entries = a.entries &+ b.entries
-    a.bytes = a.bytes &+ b.bytes
+    // A hostile catalog may claim anything, and a few sparse files span more than 2^64 bytes: a sum must not trap.
+    a.entries = a.entries.addingSaturated(b.entries)
+    a.bytes = a.bytes.addingSaturated(b.bytes)
+  }
+}
+
+extension UInt64 {
+  /// The sum, or the largest number where it is larger.
+  func addingSaturated(_ other: UInt64) -> UInt64 {
+    let (sum, overflow) = addingReportingOverflow(other)
+    return overflow ? .max : sum
   }
 }
 

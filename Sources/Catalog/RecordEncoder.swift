@@ -24,7 +24,7 @@ public struct NewEntry: Sendable {
   /// Of a device node: major number in the upper half, minor in the lower.
   public var device: UInt64 = 0
   /// Of a regular file.
-  public var digest: Digest = .ofNothing
+  public var digest = ContentDigest.ofNothing
   /// Of a symbolic link.
   public var target: [UInt8] = []
   public var attributes = AttributeBlock.empty
@@ -126,6 +126,7 @@ public final class RecordEncoder {
   public func append(_ name: Span<UInt8>, _ entry: NewEntry) {
     var flags: EntryFlags = entry.attributes.isEmpty ? [] : .hasAttributes
     if entry.linkGroup != nil { flags.insert(.hardLinked) }
+    if entry.kind == .regular, entry.digest.isSparse { flags.insert(.sparseDigest) }
     let size =
       switch entry.kind {
       case .regular: entry.size
@@ -139,7 +140,7 @@ public final class RecordEncoder {
     if let group = entry.linkGroup { content.append(group) }
     appendAttributes(entry.attributes)
     if entry.kind == .symbolicLink { content.append(entry.target.span) }
-    if entry.kind == .regular && entry.size > 0 { content.append(entry.digest) }
+    if entry.kind == .regular && entry.size > 0 { content.append(entry.digest.digest) }
     Self.append(entry.hints, to: &fileHints)
     fileCount += 1
     totals += Totals(entries: 1, bytes: entry.kind == .regular ? entry.size : 0)

@@ -70,7 +70,7 @@ struct VersionsCommand: RunnableCommand {
     let modified: Timestamp
     let size: UInt64
     let metadata: Metadata
-    let digest: Digest
+    let digest: ContentDigest
     let target: [UInt8]
     let attributes: AttributeBlock
     let first: SnapshotName
@@ -92,7 +92,7 @@ struct VersionsCommand: RunnableCommand {
         kind = .directory
         size = 0
         metadata = record.metadata
-        digest = subtree.digest
+        digest = ContentDigest(subtree.digest)
         target = []
         attributes = record.attributes
       }
@@ -100,8 +100,8 @@ struct VersionsCommand: RunnableCommand {
     }
 
     func isSame(as other: Version) -> Bool {
-      kind == other.kind && size == other.size && metadata == other.metadata && digest == other.digest
-        && target == other.target && attributes == other.attributes
+      kind == other.kind && size == other.size && metadata == other.metadata
+        && digest.isConsistent(with: other.digest, sameTime: true) && target == other.target && attributes == other.attributes
     }
   }
 
@@ -118,7 +118,7 @@ struct VersionsCommand: RunnableCommand {
       kind = version.kind.word
       modified = version.modified.rfc3339
       bytes = version.size
-      sha256 = version.kind == .regular ? version.digest.description : nil
+      sha256 = version.kind == .regular && !version.digest.isSparse ? version.digest.digest.description : nil
       first = version.first.description
       last = version.last.description
       snapshots = version.snapshots

@@ -6,6 +6,13 @@ public protocol ByteSource: AnyObject {
   /// Reads up to the buffer's size at `offset`, in bytes, and returns how many bytes it read: fewer only at
   /// the end, or where the file has shrunk.
   func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws -> Int
+
+  /// How many bytes from `offset` on are known to be zeros without a reading of them.
+  func zeroBytes(at offset: UInt64) throws -> UInt64
+}
+
+extension ByteSource {
+  public func zeroBytes(at offset: UInt64) throws -> UInt64 { 0 }
 }
 
 /// A version that is in memory.

@@ -53,8 +53,21 @@ public struct Signature: Sendable, Equatable {
     var position = 0
     var inner: UInt64 = 0
     var blockEnd = min(blockBytes, end)
+    var ofZeros: (byteCount: Int, weak: UInt32, strong: UInt64)?
     hasher.begin()
     while position < end {
+      // A whole block of a hole has the sums of any other.
+      let blockStart = (blockEnd - 1) & ~(blockBytes - 1)
+      if position == blockStart, try base.zeroBytes(at: UInt64(position)) >= UInt64(blockEnd - position) {
+        let byteCount = blockEnd - position
+        if ofZeros?.byteCount != byteCount { ofZeros = Self.sumsOfZeros(byteCount, hasher, buffer) }
+        weak.append(ofZeros!.weak)
+        strong.append(ofZeros!.strong)
+        position = blockEnd
+        blockEnd = min(position + blockBytes, end)
+        hasher.begin()
+        continue
+      }
       let chunk = UnsafeMutableRawBufferPointer(rebasing: buffer[..<min(buffer.count, end - position)])
       try base.fill(chunk, at: position)
       var rest = UnsafeRawBufferPointer(chunk)
@@ -77,6 +90,23 @@ public struct Signature: Sendable, Equatable {
     self.salt = salt
     weakSums = weak
     strongSums = strong
+  }
+
+  /// The sums of a block of zeros; begins a new strong sum.
+  private static func sumsOfZeros(
+    _ byteCount: Int, _ hasher: StrongSum, _ buffer: UnsafeMutableRawBufferPointer
+  ) -> (byteCount: Int, weak: UInt32, strong: UInt64) {
+    buffer.initializeMemory(as: UInt8.self, repeating: 0)
+    var inner: UInt64 = 0
+    var left = byteCount
+    hasher.begin()
+    while left > 0 {
+      let part = UnsafeRawBufferPointer(rebasing: buffer[..<min(buffer.count, left)])
+      inner = WeakSum.add(part, to: inner)
+      hasher.add(part)
+      left -= part.count
+    }
+    return (byteCount, UInt32(truncatingIfNeeded: (inner &* WeakSum.multiplier) >> 32), hasher.finish())
   }
 
   /// All integers with the least significant byte first: bytes of a block (4 bytes), bytes of a strong sum

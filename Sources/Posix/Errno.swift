@@ -20,6 +20,7 @@ public struct Errno: Error, Equatable, Hashable, Sendable {
   public static var invalid: Errno { Errno(EINVAL) }
   public static var tooManyOpenFiles: Errno { Errno(EMFILE) }
   public static var noSpace: Errno { Errno(ENOSPC) }
+  public static var fileTooLarge: Errno { Errno(EFBIG) }
   public static var readOnlyFileSystem: Errno { Errno(EROFS) }
   public static var tooManyLinks: Errno { Errno(EMLINK) }
   public static var outOfRange: Errno { Errno(ERANGE) }

@@ -13,6 +13,13 @@ final class ContentSender {
     let source: StoredSource
   }
 
+  /// What a file is sent as a change of.
+  struct Base {
+    let index: BlockIndex
+    /// Where it is here: the file, and what `index` was made of.
+    var stored: (source: StoredSource, compact: CompactSource)?
+  }
+
   private let stream: OutgoingStream
   private let name: SnapshotName
   private let files: StoredFiles
@@ -79,44 +86,63 @@ final class ContentSender {
     try writer.end()
   }
 
-  /// Sends what builds the file from `offset` on. `old` is what `index` was made of, where that is here.
-  func send(_ file: File, from offset: UInt64, _ index: BlockIndex?, _ old: StoredSource?) throws {
+  /// Makes ready what a file can be sent as a change of; `nil` where it cannot be read.
+  func base(_ before: Difference.BaseFile) -> (base: Base?, source: StoredSource?) {
+    guard let source = openBase(before) else { return (nil, nil) }
+    guard let runs = try? source.runs() else { return (nil, source) }
+    let compact = CompactSource(source, runs: runs)
+    guard let index = try? BlockIndex(of: compact, blockBytes: BlockSize.local(compact.byteCount)) else {
+      return (nil, source)
+    }
+    return (Base(index: index, stored: (source, compact)), source)
+  }
+
+  /// Sends what builds the file from `offset` on. Only of a file with `mayHaveHoles` holes are sent as such.
+  func send(_ file: File, from offset: UInt64, _ base: Base?, mayHaveHoles: Bool) throws {
     let source = file.source
-    var writer = InstructionWriter(stream)
-    var done = offset
+    let whole = source.byteCount == 0 ? [] : [0..<source.byteCount]
+    var compact = CompactSource(source, runs: whole)
+    try reading(file) { if mayHaveHoles { compact = CompactSource(source, runs: try source.runs()) } }
+    var sender = InstructionSender(
+      InstructionWriter(stream), compact, byteCount: source.byteCount, from: offset, base: base?.stored?.compact)
     func emit(_ instruction: DeltaInstruction) throws {
-      try writer.write(instruction)
-      let count =
-        switch instruction {
-        case .copy(_, let count): count
-        case .literal(let bytes): UInt64(bytes.count)
-        }
-      done += count
-      progress.bytesDone.add(count, ordering: .relaxed)
+      let before = sender.position
+      try sender.write(instruction)
+      progress.bytesDone.add(sender.position - before, ordering: .relaxed)
     }
     try reading(file) {
-      if let index {
-        do { try finder.find(in: source, from: offset, against: index, emit: emit) } catch {
+      if let base {
+        do { try finder.find(in: compact, from: sender.dataPosition, against: base.index, emit: emit) } catch {
           // What cannot be compared is sent as it is.
-          guard let old, old.hasFailed, !source.hasFailed else { throw error }
+          guard let old = base.stored?.source, old.hasFailed, !source.hasFailed else { throw error }
         }
       }
-      while done < source.byteCount {
-        let want = Int(min(UInt64(buffer.count), source.byteCount - done))
-        let count = try source.read(into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<want]), at: done)
+      while sender.dataPosition < compact.byteCount {
+        let want = Int(min(UInt64(buffer.count), compact.byteCount - sender.dataPosition))
+        let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<want])
+        let count = try compact.read(into: part, at: sender.dataPosition)
         guard count == want else { throw DeltaError.shortened }
-        try emit(.literal(UnsafeRawBufferPointer(rebasing: buffer[..<count])))
+        try emit(.literal(UnsafeRawBufferPointer(part)))
       }
     }
-    try writer.end()
+    let before = sender.position
+    try sender.end()
+    progress.bytesDone.add(sender.position - before, ordering: .relaxed)
   }
 
   /// Throws where the file's bytes are not those of its digest.
-  func check(_ file: File, _ digest: Digest) throws {
-    let hasher = SHA256()
+  func check(_ file: File, _ digest: ContentDigest) throws {
+    let hasher = ContentHasher()
+    hasher.reset(elidingZeros: digest.isSparse)
     try reading(file) {
       var done: UInt64 = 0
       while done < file.source.byteCount {
+        let zeroCount = digest.isSparse ? try file.source.zeroBytes(at: done) : 0
+        if zeroCount > 0 {
+          hasher.updateZeros(zeroCount)
+          done += zeroCount
+          continue
+        }
         let count = try file.source.read(into: buffer, at: done)
         if count == 0 { break }
         hasher.update(UnsafeRawBufferPointer(rebasing: buffer[..<count]))

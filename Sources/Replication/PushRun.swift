@@ -21,7 +21,7 @@ final class PushRun {
   /// What has been sent, now or earlier: the beginnings of digests.
   private var known: Set<UInt64> = []
   /// The files of which the server has a beginning.
-  private var partials: [Digest: UInt64] = [:]
+  private var partials: [ContentDigest: UInt64] = [:]
   private var needs = PushNeeds()
   private var stream: OutgoingStream!
   private var contents: ContentSender!
@@ -127,11 +127,12 @@ final class PushRun {
     if connection.version >= 2 {
       for _ in 0..<(try reader.count(Wire.partialFiles)) {
         let digest = try reader.digest()
-        partials[digest] = try reader.quantity()
+        let isSparse = try reader.count(1) == 1
+        partials[ContentDigest(digest, isSparse: isSparse)] = try reader.quantity()
       }
     } else {
       let partialBytes = try reader.quantity()
-      if partialBytes > 0 { partials[try reader.digest()] = partialBytes - 1 }
+      if partialBytes > 0 { partials[ContentDigest(try reader.digest())] = partialBytes - 1 }
     }
     var left = try reader.count(1 << 30)
     let knownLimit = Int(clamping: min(snapshot.summary.root.totals.entries &* 4 &+ 65536, 1 << 24))
@@ -224,6 +225,7 @@ final class PushRun {
     let needsSignatures = base != nil && base?.files == nil
     var waiting: [(item: Difference.Item, hasSignature: Bool)] = []
     var isAtEnd = false
+    var ahead: Difference.Folder?
     while !isAtEnd {
       var asked = 0
       var expectedBytes: UInt64 = 0
@@ -235,13 +237,14 @@ final class PushRun {
           break
         }
         var hasSignature = false
+        if case .folder(let folder) = item { ahead = folder }
         if needsSignatures, case .file(_, let row, let before?) = item, isWorthDelta(row, before),
-          !known.contains(row.digest.prefix)
+          !known.contains(row.digest.prefix), try isWorthSignature(row, before, in: ahead)
         {
           try stream.message(.signature) { $0.path(before.path) }
           hasSignature = true
           asked += 1
-          expectedBytes += before.row.size / UInt64(BlockSize.remote(before.row.size)) * 12
+          expectedBytes += Self.signatureBytes(before.row)
         }
         waiting.append((item, hasSignature))
       }
@@ -253,6 +256,19 @@ final class PushRun {
 
   private func isWorthDelta(_ row: FileRow, _ before: Difference.BaseFile) -> Bool {
     row.size >= 256 && before.row.size >= 256
+  }
+
+  private static func signatureBytes(_ before: FileRow) -> UInt64 {
+    before.size / UInt64(BlockSize.remote(before.size)) * 12
+  }
+
+  /// False for a sparse file that has less data than a signature would have.
+  private func isWorthSignature(
+    _ row: FileRow, _ before: Difference.BaseFile, in folder: Difference.Folder?
+  ) throws -> Bool {
+    guard row.digest.isSparse || before.row.digest.isSparse, let folder else { return true }
+    let file = try contents.open(folder.path + [Array(folder.record.bytes[row.name])], row)
+    return file.source.storedBytes > Self.signatureBytes(before.row)
   }
 
   private var folder: Difference.Folder!
@@ -316,6 +332,7 @@ final class PushRun {
 
   private func sendRecord(_ folder: Difference.Folder) throws {
     let content = Array(folder.record.content)
+    try checkVersion(folder.record, folder.path)
     guard content.count <= Wire.recordBytes else {
       throw Failure(
         .remote, "the directory \(displayName(sourcePath(folder.path))) has more entries than can be sent",
@@ -328,6 +345,21 @@ final class PushRun {
     try contents.send(record: content, (folder.base?.record.content).map { Array($0) })
   }
 
+  /// An older server would refuse the record, and not say why.
+  private func checkVersion(_ record: DirectoryRecord, _ path: [[UInt8]]) throws {
+    guard connection.version < Wire.sparseVersion else { return }
+    var files = try FileCursor(record)
+    while let row = files.current {
+      if row.digest.isSparse {
+        let name = sourcePath(path + [Array(record.bytes[row.name])])
+        throw Failure(
+          .remote, "the treering there is too old for the sparse file \(displayName(name))",
+          hint: "use the newer treering at both ends")
+      }
+      try files.advance()
+    }
+  }
+
   private func sendFile(
     _ number: Int, _ row: FileRow, _ before: Difference.BaseFile?, _ signature: Signature?
   ) throws {
@@ -337,19 +369,18 @@ final class PushRun {
     // A server of version 1 keeps one beginning, until another file comes.
     if connection.version < 2 { partials = [:] }
     progress.bytesDone.add(offset, ordering: .relaxed)
-    var index: BlockIndex?
+    var base: ContentSender.Base?
     var old: StoredSource?
     if let before, isWorthDelta(row, before) {
       if let signature {
-        index = BlockIndex(signature)
+        base = ContentSender.Base(index: BlockIndex(signature))
       } else {
-        old = contents.openBase(before)
-        index = old.flatMap { try? BlockIndex(of: $0, blockBytes: BlockSize.local(before.row.size)) }
+        (base, old) = contents.base(before)
       }
     }
     try stream.message(.file) {
       $0.integer(UInt64(number - nextFile))
-      if index != nil, let before {
+      if base != nil, let before {
         let isSame = folder.base.map { before.path.dropLast() == $0.path[...] && before.path.last == path.last } ?? false
         $0.integer(isSame ? 1 : 2 as UInt64)
         if !isSame { $0.path(before.path) }
@@ -359,7 +390,7 @@ final class PushRun {
       $0.integer(offset)
     }
     nextFile = number + 1
-    try contents.send(file, from: offset, index, old)
+    try contents.send(file, from: offset, base, mayHaveHoles: row.digest.isSparse)
     if let before, old?.hasFailed == true { contents.warnOfBase(before) }
   }
 
@@ -446,7 +477,7 @@ final class PushRun {
       // A file that is not what its catalog says would be asked for again and again.
       try contents.check(file, row.digest)
       try stream.message(.needed)
-      try contents.send(file, from: 0, nil, nil)
+      try contents.send(file, from: 0, nil, mayHaveHoles: row.digest.isSparse)
     default: throw WireError("something is asked for that the snapshot has not")
     }
     try stream.flush()

@@ -7,14 +7,14 @@ internal import Synchronization
 
 /// Receives one snapshot.
 final class PushSession {
-  private let channel: Channel
-  private let repository: Repository
+  let channel: Channel
+  let repository: Repository
   private let options: ServeOptions
   private let start = Clock.monotonic()
   private let began = Clock.now()
 
   /// Of the protocol.
-  private let version: UInt64
+  let version: UInt64
   private let name: SnapshotName
   private let sent: CatalogSummary
   private let client: [UInt8]
@@ -22,19 +22,19 @@ final class PushSession {
 
   /// What has been done, as far as it takes time.
   private let progress = Progress()
-  private var stream: IncomingStream!
-  private let instructions = InstructionReader()
-  private var tree: ReceivedTree!
-  private var base: Snapshot?
+  var stream: IncomingStream!
+  let instructions = InstructionReader()
+  var tree: ReceivedTree!
+  var base: Snapshot?
   private var baseReader: CatalogReader?
   private var baseTree: Directory?
   private var signatures: SignatureSender?
   /// Until all of the stream has come.
-  private var writeBack: WriteBack? = WriteBack()
-  private let notes: NoteMonitor
-  private let room: Room
+  var writeBack: WriteBack? = WriteBack()
+  let notes: NoteMonitor
+  let room: Room
   /// The base's files from which a content could not be built.
-  private var doubtful: [Digest: [[UInt8]]] = [:]
+  var doubtful: [ContentDigest: [[UInt8]]] = [:]
   /// What the instructions in the stream are about.
   private var folder: (record: DirectoryRecord, base: (path: [[UInt8]], record: DirectoryRecord)?)?
   private var way: WayDown
@@ -178,12 +178,13 @@ final class PushSession {
     if version >= 2 {
       message.integer(UInt64(partials.count))
       for partial in partials {
-        message.digest(partial.digest)
+        message.digest(partial.digest.digest)
+        message.integer(partial.digest.isSparse ? 1 : 0 as UInt64)
         message.integer(partial.byteCount)
       }
-    } else if let partial = partials.first {
+    } else if let partial = partials.first(where: { !$0.digest.isSparse }) {
       message.integer(partial.byteCount + 1)
-      message.digest(partial.digest)
+      message.digest(partial.digest.digest)
     } else {
       message.integer(0 as UInt64)
     }
@@ -233,8 +234,9 @@ final class PushSession {
       while try takeMessage() {}
     }
     let gate = Gate()
-    tree.fetch = { [unowned self] digest, path, byteCount in
-      try gate.locked { try self.fetch(digest, path, byteCount) }
+    tree.fetchRecord = { [unowned self] digest, path in try gate.locked { try self.fetchRecord(digest, path) } }
+    tree.fetchContent = { [unowned self] digest, path, byteCount in
+      try gate.locked { try self.fetchContent(digest, path, byteCount) }
     }
     try synchronize()
     let snapshot: Snapshot
@@ -361,7 +363,7 @@ final class PushSession {
     16 << 20 &+ Wire.expansion &* channel.bytesReceived.value &+ 16 &* recordBaseBytes &+ tree.partsByteCount
   }
 
-  private func takeRecordContent(_ parts: inout IncomingStream.Parts, _ before: DirectoryRecord?) throws -> [UInt8] {
+  func takeRecordContent(_ parts: inout IncomingStream.Parts, _ before: DirectoryRecord?) throws -> [UInt8] {
     let count = try parts.count(Wire.recordBytes)
     var content: [UInt8] = []
     let source = before?.content ?? []
@@ -432,87 +434,11 @@ final class PushSession {
 
   private func openBase(_ path: [[UInt8]], _ byteCount: UInt64) -> StoredSource? {
     guard let name = path.last, let directory = try? baseTree?.directory(path: path.dropLast()),
-      let file = try? directory.descriptor.openToRead(name.span), (try? file.status())?.kind == .regular
+      let file = try? directory.descriptor.openToRead(name.span), let status = try? file.status(),
+      status.kind == .regular, status.size == byteCount
     else { return nil }
-    return StoredSource(file, byteCount: byteCount) { [progress] in
+    return StoredSource(file, status) { [progress] in
       progress.bytesRead.add($0, ordering: .relaxed)
     }
-  }
-
-  /// Takes the instructions for a content. What is not as its digest says is asked for later, whole.
-  private func takeContent(
-    _ digest: Digest, _ byteCount: UInt64, from offset: UInt64, _ base: (file: StoredSource?, byteCount: UInt64)?
-  ) throws {
-    guard let assembly = try tree.begin(digest, at: offset) else {
-      // What the client goes on from is not here any more: the whole is asked for at the end.
-      _ = try instructions.read(
-        stream, byteCount: byteCount - offset, baseByteCount: base?.byteCount ?? 0, copy: { _, _ in true },
-        literal: { _ in })
-      return
-    }
-    writeBack?.begin()
-    var counted: UInt64 = 0
-    func count() throws {
-      writeBack?.wrote(assembly.writtenByteCount - counted, to: assembly.file)
-      try room.took(assembly.writtenByteCount - counted, of: byteCount)
-      counted = assembly.writtenByteCount
-    }
-    func writing(_ body: () throws(Errno) -> Void) throws {
-      do throws(Errno) { try body() } catch { throw Failure.writing("receive a file in", repository.path, error) }
-      try count()
-    }
-    let isWhole: Bool
-    do {
-      isWhole = try instructions.read(
-        stream, byteCount: byteCount - offset, baseByteCount: base?.byteCount ?? 0,
-        copy: { offset, byteCount in
-          guard let file = base?.file else { return false }
-          var done: UInt64 = 0
-          while done < byteCount {
-            let space = assembly.space(atMost: byteCount - done)
-            guard (try? file.read(into: space, at: offset + done)) == space.count else { return false }
-            try writing { () throws(Errno) in try assembly.append(spaceFilled: space.count) }
-            done += UInt64(space.count)
-          }
-          return true
-        },
-        literal: { bytes in try writing { () throws(Errno) in try assembly.append(bytes) } })
-    } catch {
-      try? assembly.flush()
-      throw error
-    }
-    do {
-      if isWhole { _ = try tree.end(assembly, digest, byteCount: byteCount) } else { try tree.giveUp(digest) }
-      try count()
-    } catch { throw Failure.writing("receive a file in", repository.path, error) }
-  }
-
-  // MARK: What is missing
-
-  /// Asks for a record, or, with its size, a file's content.
-  private func fetch(_ digest: Digest, _ path: [[UInt8]], _ byteCount: UInt64?) throws -> DirectoryRecord? {
-    if byteCount != nil, tree.hasContent(digest) { return nil }
-    var message = MessageWriter()
-    message.integer(byteCount == nil ? 0 : 1 as UInt64)
-    message.path(path)
-    try channel.send(.need, message.bytes)
-    var parts = stream.parts
-    guard try parts.integer() == UInt64(StreamTag.needed.rawValue) else {
-      throw WireError("something else came than what was asked for")
-    }
-    guard let byteCount else {
-      let (record, found) = try tree.add(record: try takeRecordContent(&parts, nil), movedFrom: nil)
-      guard found == digest else { throw WireError("another directory came than was asked for") }
-      return record
-    }
-    try takeContent(digest, byteCount, from: 0, nil)
-    guard tree.hasContent(digest) else {
-      throw Failure(.remote, "\(displayName(sourcePath(path))): what the client sends is not what its catalog says")
-    }
-    // Only now it is known that the client's bytes are not to blame.
-    if let before = doubtful.removeValue(forKey: digest), let base {
-      notes.noteDamage(of: before, in: base.name)
-    }
-    return nil
   }
 }

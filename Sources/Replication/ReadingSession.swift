@@ -11,13 +11,15 @@ final class ReadingSession {
   private let channel: Channel
   private let repository: Repository
   private let threads: Int
+  private let version: UInt64
   /// The snapshot that was read from last.
   private var opened: (name: SnapshotName, catalog: OpenCatalog, use: SnapshotUse?)?
 
-  init(_ channel: Channel, _ repository: Repository, threads: Int) {
+  init(_ channel: Channel, _ repository: Repository, threads: Int, version: UInt64) {
     self.channel = channel
     self.repository = repository
     self.threads = threads
+    self.version = version
   }
 
   func answer(_ frame: Channel.Frame) throws {
@@ -119,7 +121,8 @@ final class ReadingSession {
       // Opening a device can do harm, so its kind comes first.
       guard try directory.descriptor.status(of: last.span).kind == .regular else { throw .invalid }
       let file = try directory.descriptor.openToRead(last.span)
-      try send(file, stream)
+      let status = try file.status()
+      try send(StoredSource(file, status), stream)
     } catch {
       var message = MessageWriter()
       message.integer(0 as UInt64)
@@ -130,8 +133,8 @@ final class ReadingSession {
     try channel.send(.end)
   }
 
-  private func send(_ file: borrowing Descriptor, _ stream: OutgoingStream) throws(Errno) {
-    let size = try file.status().size
+  private func send(_ file: StoredSource, _ stream: OutgoingStream) throws(Errno) {
+    let size = file.byteCount
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: InstructionReader.pieceBytes, alignment: 4096)
     defer { buffer.deallocate() }
     var writer = MessageWriter()
@@ -142,6 +145,12 @@ final class ReadingSession {
     do { try stream.write(writer.bytes) } catch { failure = error }
     var done: UInt64 = 0
     while done < size, failure == nil {
+      let zeroCount = version >= Wire.sparseVersion ? (try? file.zeroBytes(at: done)) ?? 0 : 0
+      if zeroCount >= UInt64(ContentHasher.partBytes) {
+        do { try instructions.write(zeros: zeroCount) } catch { failure = error }
+        done += zeroCount
+        continue
+      }
       let want = Int(min(UInt64(buffer.count), size - done))
       let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<want])
       var count = (try? file.read(into: part, at: done)) ?? 0

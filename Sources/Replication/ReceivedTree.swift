@@ -31,15 +31,18 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
   private var end: UInt64 = 0
   var partsByteCount: UInt64 { gate.locked { end } }
   /// The files that were coming when connections were lost, and how much of each came; the largest first.
-  private(set) var partials: [(digest: Digest, byteCount: UInt64)] = []
+  private(set) var partials: [(digest: ContentDigest, byteCount: UInt64)] = []
   /// The beginnings of digests that records of earlier connections name, but for those of directories that came, too.
   private(set) var namedBefore: Set<UInt64> = []
   private var records: [Digest: Part] = [:]
   private var movedRecords: [Digest: Part] = [:]
   private var baseFiles: [Digest: Part] = [:]
   private var baseDirectories: [Digest: Part] = [:]
+  /// The contents that are larger than a file can be here.
+  private var tooLarge: Set<ContentDigest> = []
   /// Asks the other end; set while the snapshot is built.
-  var fetch: (_ digest: Digest, _ path: [[UInt8]], _ byteCount: UInt64?) throws -> DirectoryRecord? = { _, _, _ in nil }
+  var fetchRecord: (_ digest: Digest, _ path: [[UInt8]]) throws -> DirectoryRecord? = { _, _ in nil }
+  var fetchContent: (_ digest: ContentDigest, _ path: [[UInt8]], _ byteCount: UInt64) throws -> Void = { _, _, _ in }
 
   /// Bytes that earlier connections brought; where one ended without a word, what is left of them.
   private(set) var receivedBefore: UInt64 = 0
@@ -107,24 +110,22 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
   private func dropWhatIsDamaged() throws {
     var listing = DirectoryListing()
     try listing.read(try contents.descriptor.reopenDirectory())
-    let hasher = SHA256()
     for entry in listing.entries {
       let name = Array(listing.bytes[entry.range])
       try checkForSignal()
-      guard let file = try? contents.descriptor.openToRead(name.span) else {
-        try contents.descriptor.unlink(name.span)
-        continue
-      }
-      var offset: UInt64 = 0
-      hasher.reset()
-      while true {
-        guard let bytes = try? file.read(at: offset, count: 256 << 10), !bytes.isEmpty else { break }
-        try checkForSignal()
-        hasher.update(bytes)
-        offset += UInt64(bytes.count)
-        onWork(UInt64(bytes.count))
-      }
-      if Array(hasher.finish().description.utf8) != name { try contents.descriptor.unlink(name.span) }
+      if let digest = ContentDigest(fileName: name), try has(digest, name) { continue }
+      try contents.descriptor.unlink(name.span)
+    }
+  }
+
+  private func has(_ digest: ContentDigest, _ name: [UInt8]) throws -> Bool {
+    do throws(Errno) {
+      let file = try contents.descriptor.openToRead(name.span)
+      let byteCount = try file.status().size
+      return try FileAssembly(file, from: byteCount, elidingZeros: digest.isSparse, tools, onWork: onWork).finish() == digest
+    } catch {
+      if error == .interrupted { try checkForSignal() }
+      return false
     }
   }
 
@@ -207,8 +208,10 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
 
   // The first reference stays: whoever gave it again and again would fill the disk.
 
-  func add(baseFile path: [[UInt8]], for digest: Digest) throws {
+  func add(baseFile path: [[UInt8]], for digest: ContentDigest) throws {
     try gate.locked {
+      // Those of the two forms share a place: whoever follows a reference compares what is there.
+      let digest = digest.digest
       if baseFiles[digest] == nil { baseFiles[digest] = try addPath(.baseFile, digest, path) }
     }
   }
@@ -233,23 +236,23 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
 
   // MARK: Contents
 
-  func hasContent(_ digest: Digest) -> Bool {
-    let name = Array(digest.description.utf8)
+  func hasContent(_ digest: ContentDigest) -> Bool {
+    let name = digest.fileName
     return (try? contents.descriptor.status(of: name.span)) != nil
   }
 
-  private static func partialName(_ digest: Digest) -> [UInt8] { partialPrefix + Array(digest.description.utf8) }
+  private static func partialName(_ digest: ContentDigest) -> [UInt8] { partialPrefix + digest.fileName }
 
   /// Finds the files that were cut off. Of too many the smallest are given up.
-  private func findPartials() throws -> [(digest: Digest, byteCount: UInt64)] {
+  private func findPartials() throws -> [(digest: ContentDigest, byteCount: UInt64)] {
     var listing = DirectoryListing()
     try listing.read(try directory.descriptor.reopenDirectory())
-    var found: [(digest: Digest, byteCount: UInt64)] = []
+    var found: [(digest: ContentDigest, byteCount: UInt64)] = []
     for entry in listing.entries {
       let name = Array(listing.bytes[entry.range])
       guard name.starts(with: Self.partialPrefix) else { continue }
       let status = try directory.descriptor.status(of: name.span)
-      guard let digest = Digest(hexadecimal: name.dropFirst(Self.partialPrefix.count)),
+      guard let digest = ContentDigest(fileName: name.dropFirst(Self.partialPrefix.count)),
         name == Self.partialName(digest), status.kind == .regular
       else {
         try directory.descriptor.unlink(name.span)
@@ -263,34 +266,40 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
   }
 
   /// Gives up what came of a file that was coming.
-  func giveUp(_ digest: Digest) throws {
+  func giveUp(_ digest: ContentDigest) throws {
     let name = Self.partialName(digest)
     try directory.descriptor.unlink(name.span)
   }
 
   /// Begins a content, or goes on with it at `offset`; `nil` where less of it is here.
-  func begin(_ digest: Digest, at offset: UInt64) throws -> FileAssembly? {
+  func begin(_ digest: ContentDigest, at offset: UInt64) throws -> FileAssembly? {
     let name = Self.partialName(digest)
     if offset == 0 {
       let file = try directory.descriptor.open(name.span, [.readWrite, .create, .truncate], mode: 0o600)
-      return try FileAssembly(file, from: 0, tools, onWork: onWork)
+      return try FileAssembly(file, from: 0, elidingZeros: digest.isSparse, tools, onWork: onWork)
     }
     do throws(Errno) {
       let file = try directory.descriptor.open(name.span, .readWrite)
       let size = try file.status().size
       if offset > size { return nil }
       if size > offset { try file.setLength(offset) }
-      return try FileAssembly(file, from: offset, tools, onWork: onWork)
+      return try FileAssembly(file, from: offset, elidingZeros: digest.isSparse, tools, onWork: onWork)
     } catch {
+      if error == .interrupted { throw error }
       // What cannot be read is not here.
       if error != .noSuchEntry { try giveUp(digest) }
       return nil
     }
   }
 
+  /// The content is larger than a file can be here; it does not come again.
+  func refuse(_ digest: ContentDigest) { gate.locked { _ = tooLarge.insert(digest) } }
+
+  func isTooLarge(_ digest: ContentDigest) -> Bool { gate.locked { tooLarge.contains(digest) } }
+
   /// The content came whole; false where it is not what its digest says.
-  func end(_ assembly: FileAssembly, _ digest: Digest, byteCount: UInt64) throws -> Bool {
-    let final = Array(digest.description.utf8)
+  func end(_ assembly: FileAssembly, _ digest: ContentDigest, byteCount: UInt64) throws -> Bool {
+    let final = digest.fileName
     let name = Self.partialName(digest)
     guard try assembly.finish() == digest, assembly.byteCount == byteCount else {
       try directory.descriptor.unlink(name.span)
@@ -306,7 +315,7 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
     var listing = DirectoryListing()
     try listing.read(try contents.descriptor.reopenDirectory())
     for entry in listing.entries {
-      if let digest = Digest(hexadecimal: listing.bytes[entry.range]) { prefixes.append(digest.prefix) }
+      if let digest = ContentDigest(fileName: listing.bytes[entry.range]) { prefixes.append(digest.prefix) }
     }
     return prefixes
   }
@@ -318,13 +327,13 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
   }
 
   func fetchRecord(_ digest: Digest, at path: [[UInt8]]) throws -> DirectoryRecord {
-    guard let record = try fetch(digest, path, nil) else { throw WireError("a directory did not come") }
+    guard let record = try fetchRecord(digest, path) else { throw WireError("a directory did not come") }
     return record
   }
 
-  func baseFile(_ digest: Digest) throws -> [[UInt8]]? { try path(gate.locked { baseFiles[digest] }) }
+  func baseFile(_ digest: ContentDigest) throws -> [[UInt8]]? { try path(gate.locked { baseFiles[digest.digest] }) }
 
-  func fetchContent(_ digest: Digest, byteCount: UInt64, at path: [[UInt8]]) throws {
-    _ = try fetch(digest, path, byteCount)
+  func fetchContent(_ digest: ContentDigest, byteCount: UInt64, at path: [[UInt8]]) throws {
+    try fetchContent(digest, path, byteCount)
   }
 }

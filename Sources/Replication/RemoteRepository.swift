@@ -148,7 +148,9 @@ public final class RemoteRepository: SnapshotStore, @unchecked Sendable {
     try connection.explained { try channel.send(.fetch, message.bytes) }
   }
 
-  fileprivate func receive(byteCount: UInt64, _ take: (UnsafeRawBufferPointer) throws -> Void) throws -> String? {
+  fileprivate func receive(
+    byteCount: UInt64, takeZeros: (UInt64) throws -> Void, _ take: (UnsafeRawBufferPointer) throws -> Void
+  ) throws -> String? {
     try connection.explained {
       let channel = self.channel
       var isAtEnd = false
@@ -165,9 +167,10 @@ public final class RemoteRepository: SnapshotStore, @unchecked Sendable {
         let size = try parts.quantity()
         if size != byteCount { trouble = "its size is \(size) and not \(byteCount) bytes" }
         // What is not wanted is read all the same, to get to what comes after it; but not for ever.
-        guard size <= max(byteCount &* 2, 1 << 30) else { throw WireError("\(trouble ?? "")") }
+        guard size <= max(byteCount.multipliedReportingOverflow(by: 2).overflow ? .max : byteCount * 2, 1 << 30) else { throw WireError("\(trouble ?? "")") }
         _ = try InstructionReader().read(
           stream, byteCount: size, baseByteCount: 0, copy: { _, _ in false },
+          mayHaveZeros: connection.version >= Wire.sparseVersion, zeros: { if size == byteCount { try takeZeros($0) } },
           literal: { if size == byteCount { try take($0) } })
       }
       var left = 16
@@ -248,7 +251,9 @@ private final class RemoteContents: ContentFetcher, @unchecked Sendable {
 
   func request(_ path: [[UInt8]]) throws { try repository.request(name, path) }
 
-  func receive(byteCount: UInt64, _ take: (UnsafeRawBufferPointer) throws -> Void) throws -> String? {
-    try repository.receive(byteCount: byteCount, take)
+  func receive(
+    byteCount: UInt64, takeZeros: (UInt64) throws -> Void, _ take: (UnsafeRawBufferPointer) throws -> Void
+  ) throws -> String? {
+    try repository.receive(byteCount: byteCount, takeZeros: takeZeros, take)
   }
 }

@@ -110,7 +110,7 @@ final class Session {
     hello.integer((options.isAppendOnly ? 1 : 0) | (options.isReadOnly ? 2 : UInt64(0)))
     hello.text(repository.machinePlace)
     try Greeting.send(hello, over: channel)
-    let reading = ReadingSession(channel, repository, threads: options.threads)
+    let reading = ReadingSession(channel, repository, threads: options.threads, version: version)
     while let frame = try channel.receive() {
       switch frame.type {
       case .push:

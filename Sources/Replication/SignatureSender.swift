@@ -75,13 +75,13 @@ final class SignatureSender: @unchecked Sendable {
       let name = path.last, let salt = try? Process.randomBytes(8)
     else { return [] }
     guard let directory = try? root?.directory(path: path.dropLast()),
-      let file = try? directory.descriptor.openToRead(name.span), (try? file.status())?.size == row.size
+      let file = try? directory.descriptor.openToRead(name.span), let status = try? file.status(), status.size == row.size
     else {
       onLoss(path)
       return []
     }
     bytesLeft -= row.size
-    let source = StoppableSource(StoredSource(file, byteCount: row.size) { [self] in onRead($0) }) { [self] in
+    let source = StoppableSource(StoredSource(file, status) { [self] in onRead($0) }) { [self] in
       gate.locked { isStopped }
     }
     let number = salt.reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
@@ -114,5 +114,10 @@ private final class StoppableSource: ByteSource {
   func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws -> Int {
     if isStopped() { throw DeltaError.shortened }
     return try source.read(into: buffer, at: offset)
+  }
+
+  func zeroBytes(at offset: UInt64) throws -> UInt64 {
+    if isStopped() { throw DeltaError.shortened }
+    return try source.zeroBytes(at: offset)
   }
 }

@@ -13,13 +13,15 @@ final class StoredSource: ByteSource {
   private(set) var hasFailed = false
   /// Called with the bytes of each reading.
   private let onRead: (UInt64) -> Void
+  private let hasHoles: Bool
+  /// Data of which the last look at holes told.
+  private var data: Range<UInt64> = 0..<0
 
-  init(
-    _ file: consuming Descriptor, byteCount: UInt64, storedBytes: UInt64 = 0, onRead: @escaping (UInt64) -> Void = { _ in }
-  ) {
+  init(_ file: consuming Descriptor, _ status: FileStatus, onRead: @escaping (UInt64) -> Void = { _ in }) {
     self.file = file
-    self.byteCount = byteCount
-    self.storedBytes = storedBytes
+    byteCount = status.size
+    storedBytes = min(status.size, status.blocks &* 512)
+    hasHoles = status.hasHoles
     self.onRead = onRead
   }
 
@@ -41,6 +43,37 @@ final class StoredSource: ByteSource {
     }
     onRead(UInt64(done))
     return done
+  }
+}
+
+extension StoredSource {
+  /// A hole that the bytes at `offset` are in, up to its end.
+  func zeroBytes(at offset: UInt64) throws -> UInt64 {
+    guard hasHoles, offset < byteCount, !data.contains(offset) else { return 0 }
+    guard let start = try file.seekData(from: offset), start < byteCount else { return byteCount - offset }
+    data = start..<min(max(try file.seekHole(from: start), start + 1), byteCount)
+    return start - offset
+  }
+
+  /// All of it but the aligned MiBs that are whole in a hole, as runs.
+  func runs() throws -> [Range<UInt64>] {
+    let part = UInt64(ContentHasher.partBytes)
+    var runs: [Range<UInt64>] = []
+    var position: UInt64 = 0
+    while position < byteCount {
+      try checkForSignal()
+      position += try zeroBytes(at: position)
+      guard position < byteCount else { break }
+      let (up, overflow) = (hasHoles ? data.upperBound : byteCount).addingReportingOverflow(part - 1)
+      let run = position & ~(part - 1)..<(overflow ? byteCount : min(up & ~(part - 1), byteCount))
+      if let last = runs.last, last.upperBound >= run.lowerBound {
+        runs[runs.count - 1] = last.lowerBound..<run.upperBound
+      } else {
+        runs.append(run)
+      }
+      position = run.upperBound
+    }
+    return runs
   }
 }
 
@@ -72,6 +105,6 @@ final class StoredFiles {
     guard let file = try? last?.directory.descriptor.openToRead(name.span), let status = try? file.status(),
       status.kind == .regular, status.size == byteCount
     else { return nil }
-    return StoredSource(file, byteCount: byteCount, storedBytes: status.blocks &* 512, onRead: onRead)
+    return StoredSource(file, status, onRead: onRead)
   }
 }

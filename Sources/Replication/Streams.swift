@@ -61,7 +61,7 @@ final class IncomingStream {
 
 // MARK: Instructions
 
-/// Instructions that build a version of something: literals and copies of the base, ended by a zero.
+/// Instructions that build a version of something: literals, copies of the base and zeros, ended by a zero.
 struct InstructionWriter {
   private let stream: OutgoingStream
   private var expected: UInt64 = 0
@@ -85,6 +85,15 @@ struct InstructionWriter {
     }
   }
 
+  /// From version 2 of the protocol on.
+  func write(zeros byteCount: UInt64) throws {
+    if byteCount == 0 { return }
+    var head = MessageWriter()
+    head.integer(1 as UInt64)
+    head.integer(byteCount)
+    try stream.write(head.bytes)
+  }
+
   func end() throws { try stream.write([0]) }
 }
 
@@ -97,9 +106,11 @@ final class InstructionReader {
   deinit { buffer.deallocate() }
 
   /// Passes instructions for exactly `byteCount` bytes on, or throws: literals piece by piece, copies as a place
-  /// within the base and a number of bytes. `copy` says false where it cannot; the rest then is read and lost.
+  /// within the base and a number of bytes. `copy` says false where it cannot; the rest then is read and lost. Zeros
+  /// are a number of bytes, and refused unless `mayHaveZeros`.
   func read(
     _ stream: IncomingStream, byteCount: UInt64, baseByteCount: UInt64, copy: (UInt64, UInt64) throws -> Bool,
+    mayHaveZeros: Bool = false, zeros: (UInt64) throws -> Void = { _ in },
     literal: (UnsafeRawBufferPointer) throws -> Void
   ) throws -> Bool {
     var parts = stream.parts
@@ -109,6 +120,14 @@ final class InstructionReader {
     while true {
       let head = try parts.integer()
       if head == 0 { break }
+      if head == 1, mayHaveZeros {
+        let count = try parts.integer()
+        guard count > 0, count <= left else { throw WireError("instructions build more than was announced") }
+        left -= count
+        try checkForSignal()
+        if isWhole { try zeros(count) }
+        continue
+      }
       var count = head >> 1
       guard count > 0, count <= left else { throw WireError("instructions build more than was announced") }
       left -= count

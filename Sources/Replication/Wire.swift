@@ -6,6 +6,8 @@ enum Wire {
   static let magic = Array("treering".utf8)
   /// The oldest and the newest version that this end speaks.
   static let versions: ClosedRange<UInt64> = 1...2
+  /// The oldest in which a record may have digests of sparse files, and instructions zeros.
+  static let sparseVersion: UInt64 = 2
   static let frameBytes = 128 << 10
   /// Of what zstd may refer back to; both ends set so much memory aside.
   static let windowLog: Int32 = 23
@@ -138,7 +140,7 @@ extension MessageSource where Self: ~Copyable {
   /// A number of things or bytes that there are; sums of some of them do not overflow.
   mutating func quantity() throws -> UInt64 {
     let value = try integer()
-    guard value <= 1 << 62 else { throw WireError("\(value) is more than there can be") }
+    guard value <= UInt64(Int64.max) else { throw WireError("\(value) is more than there can be") }
     return value
   }
 

@@ -136,7 +136,7 @@ import Testing
 
   @Test func aNewerFormatIsNamed() throws {
     var bytes = try writeCatalog(Self.smallTree()).bytes
-    bytes[16] = 2
+    bytes[16] = 3
     let error = #expect(throws: CatalogError.self) { _ = try readAll(MemoryCatalog(bytes: bytes)) }
     #expect(error?.description.contains("use a newer treering") == true)
   }

@@ -73,7 +73,7 @@ extension NewEntry {
     entry.size = UInt64(text.utf8.count)
     let hasher = SHA256()
     hasher.update(Array(text.utf8))
-    entry.digest = hasher.finish()
+    entry.digest = ContentDigest(hasher.finish())
     return entry
   }
 }
@@ -116,7 +116,7 @@ struct FlatEntry: Equatable {
   var flags: UInt8
   var metadata: Metadata
   var size: UInt64
-  var digest: Digest
+  var digest: ContentDigest
   var target: [UInt8]
   var attributes: [[UInt8]]
   var linkGroup: UInt64?
@@ -193,6 +193,7 @@ func expectedEntries(_ directory: TestDirectory, _ path: [[UInt8]] = []) throws 
   for (name, entry) in directory.files {
     var flags: EntryFlags = entry.attributes.isEmpty ? [] : .hasAttributes
     if entry.linkGroup != nil { flags.insert(.hardLinked) }
+    if entry.digest.isSparse { flags.insert(.sparseDigest) }
     let size =
       switch entry.kind {
       case .regular: entry.size

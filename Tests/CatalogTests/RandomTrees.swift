@@ -57,7 +57,7 @@ extension SeededGenerator {
     switch entry.kind {
     case .regular:
       entry.size = [0, 1, 4096, UInt64(Int64.max)].randomElement(using: &self)!
-      entry.digest = Digest(bytes(32))!
+      entry.digest = ContentDigest(Digest(bytes(32))!, isSparse: entry.size >= 1 << 20 && Bool.random(using: &self))
     case .symbolicLink: entry.target = bytes(Int.random(in: 1...400, using: &self))
     case .characterDevice, .blockDevice: entry.device = next()
     default: break

@@ -95,7 +95,7 @@ import Testing
     root.files = (100_000..<200_000).map { number in
       var entry = NewEntry.file("")
       entry.size = UInt64(number)
-      entry.digest = Digest([UInt8](repeating: UInt8(number & 0xFF), count: 32))!
+      entry.digest = ContentDigest(Digest([UInt8](repeating: UInt8(number & 0xFF), count: 32))!)
       entry.hints.storedInode = UInt64(number) * 3
       return (name("file\(number)"), entry)
     }

@@ -19,6 +19,9 @@ import Testing
     mkfifo -m 620 tree/fifo
     python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("tree/socket")'
     truncate -s 1M tree/sparse; printf end >> tree/sparse
+    python3 -c 'print(end=chr(0) * (3 << 20) + "mid" + chr(0) * (5 << 20))' > tree/zeros-in-data
+    printf x > tree/far-apart; truncate -s 9000003 tree/far-apart; printf y >> tree/far-apart
+    truncate -s 3M tree/only-a-hole; truncate -s 1048575 tree/no-whole-part
     head -c 300000 /dev/urandom > tree/random
     printf 1 > "$(printf 'tree/new\\nline')"
     printf 2 > "$(printf 'tree/tab\\tand\\\\backslash and space')"
@@ -128,6 +131,8 @@ import Testing
     var links = 0
     var inode = ""
     var digest = "-"
+    /// "h" for the digest of a sparse file.
+    var form = "-"
     var attributes = "-"
   }
 
@@ -157,11 +162,16 @@ import Testing
     }
 
     let sums = try Tools.succeed(
-      "/bin/bash", ["-c", "find \"$1\" -type f -print0 | xargs -0 sha256sum -z --", "-", tree])
+      "/bin/bash",
+      [
+        "-c", "find \"$1\" -type f -print0 | python3 \"$2\"", "-", tree,
+        Tools.package.appending(path: "Tests/ManualTests/content_digest.py").path,
+      ])
     for line in sums.output.split(separator: 0) {
-      let path = Self.shown(line.dropFirst(66))
+      let path = Self.shown(line.dropFirst(67))
       try #require(seen[path] != nil)
       seen[path]!.digest = String(decoding: line.prefix(64), as: UTF8.self)
+      seen[path]!.form = String(decoding: line.dropFirst(65).prefix(1), as: UTF8.self)
     }
 
     let attributes = try Tools.succeed(
@@ -219,6 +229,7 @@ import Testing
     #expect(seen.count > 800)
     #expect(Set(seen.values.map(\.kind)).isSuperset(of: ["f", "d", "l", "p", "s"]))
     #expect(seen.values.filter { $0.attributes != "-" }.count >= 6)
+    #expect(seen.values.count { $0.form == "h" } == 4)
     let answer = try snapshot()
     let ended = try read(catalog(answer.snapshot))
     try #require(ended.status == 0, "\(ended.errorText)")
@@ -238,7 +249,7 @@ import Testing
       if entry.kind == "d" { #expect(cells[6].count == 64) } else { #expect(cells[6] == entry.digest, "\(path)") }
       #expect(cells[7] == entry.target, "\(path)")
       #expect(cells[9] == entry.attributes, "\(path)")
-      #expect(cells[10] == "-", "\(path)")
+      #expect(cells[10] == entry.form, "\(path)")
       let copy = try #require(
         stored[Self.shown(Array(scratch.path("repository/\(answer.snapshot)/localhost").utf8)) + path])
       let hints = cells[11].split(separator: " ").map(String.init)
@@ -312,7 +323,7 @@ import Testing
   @Test func aHigherVersionIsRefused() throws {
     let path = catalog(try snapshot().snapshot)
     var data = try Data(contentsOf: URL(filePath: path))
-    data[16] = 2
+    data[16] = 3
     try data.write(to: URL(filePath: path))
     let ended = try Tools.run(treering, ["list", "-r", scratch.path("repository")])
     #expect(ended.status == 6)

@@ -17,7 +17,8 @@ import Testing
     // New, its number, what was linked and what was made; then the same again; then five numbers of verify.
     #expect(
       lines.dropFirst() == [
-        "published 1 1 0 3", "published 1 2 2 1", "published 0 2 0 0", "verified 0 0 4 12 140029",
+        "published 1 1 0 \(version >= 2 ? 4 : 3)", "published 1 2 \(version >= 2 ? 3 : 2) 1", "published 0 2 0 0",
+        version >= 2 ? "verified 0 0 5 14 140033" : "verified 0 0 4 12 140029",
       ] + (version >= 2 ? ["refused"] : []))
     let verified = try Tools.run(treering, ["verify", "-r", repository])
     #expect(verified.status == 0, "\(verified.text)")

@@ -84,7 +84,9 @@ class Reader:
     def instructions(self, size, base=b""):
         out, expected = b"", 0
         while head := self.number():
-            if head & 1:
+            if head == 1:
+                out += bytes(self.number())
+            elif head & 1:
                 move = self.number()
                 offset = expected + (move >> 1 ^ -(move & 1))
                 expected = offset + (head >> 1)
@@ -158,13 +160,39 @@ def metadata(kind, flags, mode, seconds, size):
     return struct.pack("<BBHIIqIQ", kind, flags, mode, 0, 0, seconds, 0, size)
 
 
+PART = 1 << 20
+
+
+def zero_parts(content):
+    """The numbers of the whole parts that are zeros alone."""
+    return [n for n in range(len(content) // PART) if not any(content[n * PART:(n + 1) * PART])]
+
+
+def content_digest(content):
+    """The flag of the row, and the digest."""
+    zeros = zero_parts(content)
+    if not zeros:
+        return 0, sha(content)
+    runs = []
+    for number_of_part in zeros:
+        if runs and sum(runs[-1]) == number_of_part:
+            runs[-1][1] += 1
+        else:
+            runs.append([number_of_part, 1])
+    kept = b"".join(
+        content[at:at + PART] for at in range(0, len(content), PART) if at // PART not in zeros)
+    table = b"".join(struct.pack("<QQ", *run) for run in runs)
+    return 16, sha(kept + sha(table) + struct.pack("<Q", len(content)))
+
+
 def directory(files, directories, is_synthetic=False):
     body = metadata(7, 8 if is_synthetic else 0, 0o755, 0 if is_synthetic else 1_700_000_000, 0)
     body += struct.pack("<I", len(files))
     for name in sorted(files):
         content = files[name]
-        body += metadata(1, 0, 0o644, 1_700_000_000, len(content)) + bytes([len(name)]) + name
-        body += sha(content) if content else b""
+        flag, digest = content_digest(content)
+        body += metadata(1, flag, 0o644, 1_700_000_000, len(content)) + bytes([len(name)]) + name
+        body += digest if content else b""
     body += struct.pack("<I", len(directories))
     for name in sorted(directories):
         body += bytes([len(name)]) + name + sha(directories[name])
@@ -202,6 +230,15 @@ def literal(data):
     return (number(len(data) << 1) + data if data else b"") + b"\0"
 
 
+def built(content):
+    """Instructions from nothing: parts of zeros are only counted."""
+    zeros, out = set(zero_parts(content)), b""
+    for at in range(0, len(content), PART):
+        piece = content[at:at + PART]
+        out += number(1) + number(len(piece)) if at // PART in zeros else number(len(piece) << 1) + piece
+    return out + b"\0"
+
+
 def accept(server):
     _, reader = server.receive(ACCEPT)
     base, partial = reader.number(), reader.number()
@@ -209,6 +246,7 @@ def accept(server):
         require(partial <= 64, "too many files were cut off")
         for _ in range(partial):
             reader.take(32)
+            require(reader.number() <= 1, "a digest has an unknown form")
             reader.number()
     elif partial:
         reader.take(32)
@@ -261,11 +299,11 @@ def push_whole(server, tree, name):
     messages = b""
     for body in (tree.root, tree.label, tree.notes):
         messages += number(1) + number(0) + number(len(body)) + literal(body)
-    asked = sorted(tree.files)[0]
+    asked = sorted(tree.files)[-1]
     for index, file in enumerate(sorted(tree.files)):
         if file != asked:
-            skip = 1 if index == 1 else 0
-            messages += number(3) + number(skip) + number(0) + number(0) + literal(tree.files[file])
+            skip = 0
+            messages += number(3) + number(skip) + number(0) + number(0) + built(tree.files[file])
     server.stream(messages + number(7))
     _, need = server.receive(NEED)
     require(need.number() == 1 and need.path() == [b"localhost", b"notes", asked], "something else is needed")
@@ -367,7 +405,9 @@ def main(arguments):
     print("hello", identity.decode(), flags)
 
     large = hashlib.shake_256(b"large").digest(70_000)
-    old = Tree({b"large": large, b"plan": b"plan A\n", b"same": b"the same\n"})
+    # Two parts of zeros, and a shorter one.
+    disk = bytes(2 * PART) + b"data"
+    old = Tree({**({b"disk": disk} if version >= 2 else {}), b"large": large, b"plan": b"plan A\n", b"same": b"the same\n"})
     print("published", *push_whole(server, old, b"2023-11-14T22-13-20Z"))
     new = Tree({**old.files, b"large": large[:256] + b"something new" + large[256:]})
     print("published", *push_difference(server, old, new, b"2023-11-14T23-13-20Z", b"large"))

@@ -66,7 +66,8 @@ class Catalog:
             self.data = file.read()
         header = Cursor(self.data)
         require(header.take(16) == b"treering-catalog", "this is no catalog")
-        require(header.unpack("II") == (1, 0), "the version is not 1, or the header is damaged")
+        self.version, reserved = header.unpack("II")
+        require(self.version in (1, 2) and reserved == 0, "the version is unknown, or the header is damaged")
         self.end = len(self.data) - 16
         require(self.end >= 24 and self.data[self.end + 8:] == b"TRCATEND", "it is cut off")
         trailer_at = struct.unpack_from("<Q", self.data, self.end)[0]
@@ -154,12 +155,13 @@ class Catalog:
     def metadata(self, cursor):
         kind, flags, mode, user, group = cursor.unpack("BBHII")
         require(kind in KINDS, "a kind is unknown")
-        require(flags & ~15 == 0, "a flag is unknown")
+        require(flags & ~(15 if self.version == 1 else 31) == 0, "a flag is unknown")
         require(mode <= 0o7777, "permissions are impossible")
         time = cursor.time()
         size = cursor.one("Q")
         require(kind != 1 or size < 2**63, "a file is too large")
         require(kind not in (3, 4, 7) or size == 0, "an entry has a size that has none")
+        require(not flags & 16 or kind == 1 and size >= 2**20, "an entry is called sparse that cannot be")
         return kind, flags, mode, user, group, time, size
 
     def name(self, cursor, previous):
@@ -192,7 +194,7 @@ class Catalog:
             "entry", shown(path) or "-", KINDS[kind], "%o" % mode, str(user), str(owner_group), time,
             str(size), digest, shown(target) or "-", "-" if group is None else "%016x" % group,
             ",".join("%s=%s" % (shown(n), v.hex()) for n, v in attributes) or "-",
-            "%s%s" % ("i" if flags & 4 else "", "s" if flags & 8 else "") or "-",
+            "".join(letter for bit, letter in ((4, "i"), (8, "s"), (16, "h")) if flags & bit) or "-",
             "%d %s %d %d" % hints])
 
     def directory(self, place, expected, path):

@@ -40,7 +40,7 @@ final class AdoptWorker {
 /// What the content of an inode with several names was found to be.
 private struct Content: Sendable {
   var status: FileStatus
-  var digest: Digest
+  var digest: ContentDigest
 }
 
 /// The work of an adoption: in each directory, the merge of the names on disk with the newest catalog's. An inode
@@ -197,7 +197,7 @@ final class AdoptWork: TreeWork {
 
   private func digest(
     of file: borrowing Descriptor, _ status: FileStatus, _ worker: AdoptWorker
-  ) throws(Errno) -> Digest {
+  ) throws(Errno) -> ContentDigest {
     if status.size == 0 { return .ofNothing }
     guard several.contains(status.inode) else { return try read(file, status, worker) }
     if let known = contents.begin(status.inode) {
@@ -212,9 +212,10 @@ final class AdoptWork: TreeWork {
 
   private func read(
     _ file: borrowing Descriptor, _ status: FileStatus, _ worker: AdoptWorker
-  ) throws(Errno) -> Digest {
+  ) throws(Errno) -> ContentDigest {
     do throws(CopyError) {
-      let pass = try worker.reader.hash(file, byteCount: status.size, hasHoles: status.hasHoles)
+      let pass = try worker.reader.hash(
+        file, byteCount: status.size, hasHoles: status.hasHoles, elidingZeros: true)
       guard pass.byteCount == status.size, let after = try? file.status(), after.isSameState(as: status) else {
         throw CopyError.reading(.staleHandle)
       }

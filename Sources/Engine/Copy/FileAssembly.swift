@@ -8,7 +8,8 @@ public final class AssemblyTools {
   /// Two: one is hashed while the other is filled.
   private let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 2 * bufferBytes, alignment: 4096)
   private var isSecond = false
-  private let hasher = SHA256()
+  private let hasher = ContentHasher()
+  fileprivate private(set) var elidesZeros = true
   /// Hashes one buffer after the other; there only where a file fills one.
   private var side: SideThread?
 
@@ -25,14 +26,20 @@ public final class AssemblyTools {
     return UnsafeMutableRawBufferPointer(rebasing: memory[start..<start + Self.bufferBytes])
   }
 
-  func reset() {
+  func reset(elidingZeros: Bool) {
     side?.wait()
-    hasher.reset()
+    elidesZeros = elidingZeros
+    hasher.reset(elidingZeros: elidingZeros)
   }
 
   func hash(_ bytes: UnsafeRawBufferPointer) {
     side?.wait()
     hasher.update(bytes)
+  }
+
+  func hashZeros(_ byteCount: UInt64) {
+    side?.wait()
+    hasher.updateZeros(byteCount)
   }
 
   /// Begins to hash `buffer`, which is full and stays as it is until it is the one to be filled again: after `swap`
@@ -46,7 +53,7 @@ public final class AssemblyTools {
 
   func swap() { isSecond.toggle() }
 
-  func finish() -> Digest {
+  func finish() -> ContentDigest {
     side?.wait()
     return hasher.finish()
   }
@@ -70,27 +77,67 @@ public final class FileAssembly {
   public var byteCount: UInt64 { position + UInt64(filled) }
 
   /// Goes on with a file that has `offset` bytes already. `onWork` gets the bytes that are done, holes and what is
-  /// hashed again of the beginning among them.
+  /// hashed again of the beginning among them; `elidingZeros` is as `ContentHasher.reset` has it.
   public init(
-    _ file: consuming Descriptor, from offset: UInt64, _ tools: AssemblyTools,
+    _ file: consuming Descriptor, from offset: UInt64, elidingZeros: Bool, _ tools: AssemblyTools,
     onWork: @escaping (UInt64) -> Void = { _ in }
   ) throws(Errno) {
     self.file = file
     self.onWork = onWork
     self.tools = tools
-    tools.reset()
+    tools.reset(elidingZeros: elidingZeros)
     buffer = tools.buffer
     position = 0
     written = 0
     while position < offset {
+      let data = min(try self.file.seekData(from: position) ?? offset, offset)
+      if data > position { try skip(data - position) }
+      let end = data < offset ? min(try self.file.seekHole(from: data), offset) : offset
+      try hashAgain(upTo: end)
+    }
+    written = offset
+  }
+
+  private func hashAgain(upTo offset: UInt64) throws(Errno) {
+    while position < offset {
       let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<Int(min(offset - position, UInt64(buffer.count)))])
-      let count = try self.file.read(into: part, at: position)
+      let count = try file.read(into: part, at: position)
       if count == 0 { throw .inputOutput }
       tools.hash(UnsafeRawBufferPointer(rebasing: part[..<count]))
       position += UInt64(count)
       onWork(UInt64(count))
+      if Process.rememberedSignal != nil { throw .interrupted }
     }
-    written = offset
+  }
+
+  /// Passes zeros that stay a hole. A digest of all bytes may take any time: a signal ends it.
+  private func skip(_ byteCount: UInt64) throws(Errno) {
+    var left = byteCount
+    while left > 0 {
+      let count = tools.elidesZeros ? left : min(left, UInt64(buffer.count))
+      tools.hashZeros(count)
+      position += count
+      left -= count
+      onWork(count)
+      if Process.rememberedSignal != nil { throw .interrupted }
+    }
+  }
+
+  /// Appends zeros, as a hole where there are many.
+  public func appendZeros(_ byteCount: UInt64) throws(Errno) {
+    if byteCount < UInt64(Self.blockBytes) {
+      var left = byteCount
+      while left > 0 {
+        let space = space(atMost: left)
+        space.initializeMemory(as: UInt8.self, repeating: 0)
+        try append(spaceFilled: space.count)
+        left -= UInt64(space.count)
+      }
+      return
+    }
+    try flush()
+    try skip(byteCount)
+    try file.setLength(position)
   }
 
   public func append(_ bytes: UnsafeRawBufferPointer) throws(Errno) {
@@ -155,7 +202,7 @@ public final class FileAssembly {
   }
 
   /// The digest of all of it.
-  public func finish() throws(Errno) -> Digest {
+  public func finish() throws(Errno) -> ContentDigest {
     try flush()
     return tools.finish()
   }

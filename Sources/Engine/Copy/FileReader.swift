@@ -3,7 +3,7 @@ internal import Posix
 
 /// What one pass over an open regular file gave.
 struct PassResult {
-  var digest: Digest
+  var digest: ContentDigest
   var byteCount: UInt64
 }
 
@@ -31,7 +31,7 @@ final class FileReader {
   /// What is compared and written at once when a file is updated: the block of most file systems.
   private static let blockBytes = 4096
 
-  private let hasher = SHA256()
+  private let hasher = ContentHasher()
   private let buffer = UnsafeMutableRawBufferPointer.allocate(
     byteCount: FileReader.bufferBytes, alignment: 4096)
   private let progress: Progress
@@ -40,19 +40,21 @@ final class FileReader {
 
   deinit { buffer.deallocate() }
 
-  /// Hashes at most `byteCount` bytes of a file from its start.
-  func hash(_ source: borrowing Descriptor, byteCount: UInt64, hasHoles: Bool) throws(CopyError) -> PassResult {
-    try pass(source, byteCount: byteCount, hasHoles: hasHoles) { _, _ throws(CopyError) in }
+  /// Hashes at most `byteCount` bytes of a file from its start; `elidingZeros` as `ContentHasher.reset` has it.
+  func hash(
+    _ source: borrowing Descriptor, byteCount: UInt64, hasHoles: Bool, elidingZeros: Bool
+  ) throws(CopyError) -> PassResult {
+    try pass(source, byteCount: byteCount, hasHoles: hasHoles, elidingZeros) { _, _ throws(CopyError) in }
   }
 
   /// Hashes and copies at most `byteCount` bytes of a file from its start into an empty file.
   func copy(
     _ source: borrowing Descriptor, to target: borrowing Descriptor, byteCount: UInt64,
-    hasHoles: Bool
+    hasHoles: Bool, elidingZeros: Bool
   ) throws(CopyError) -> PassResult {
     // Where the last write ended; what lies between two runs of data becomes a hole.
     var written: UInt64 = 0
-    let result = try pass(source, byteCount: byteCount, hasHoles: hasHoles) {
+    let result = try pass(source, byteCount: byteCount, hasHoles: hasHoles, elidingZeros) {
       bytes, offset throws(CopyError) in
       do throws(Errno) {
         if offset != written { try target.seek(to: offset) }
@@ -78,7 +80,7 @@ final class FileReader {
     defer { oldBytes.deallocate() }
     // Up to here the target has the content of the source.
     var done: UInt64 = 0
-    let result = try pass(source, byteCount: byteCount, hasHoles: hasHoles) {
+    let result = try pass(source, byteCount: byteCount, hasHoles: hasHoles, true) {
       bytes, offset throws(CopyError) in
       try clear(target, from: done, to: min(offset, old.byteCount))
       done = offset + UInt64(bytes.count)
@@ -138,9 +140,9 @@ final class FileReader {
   private typealias DataHandler = (UnsafeRawBufferPointer, UInt64) throws(CopyError) -> Void
 
   private func pass(
-    _ source: borrowing Descriptor, byteCount: UInt64, hasHoles: Bool, _ data: DataHandler
+    _ source: borrowing Descriptor, byteCount: UInt64, hasHoles: Bool, _ elidesZeros: Bool, _ data: DataHandler
   ) throws(CopyError) -> PassResult {
-    hasher.reset()
+    hasher.reset(elidingZeros: elidesZeros)
     var position: UInt64 = 0
     if !hasHoles {
       position = try run(source, from: 0, to: byteCount, data)
@@ -161,11 +163,11 @@ final class FileReader {
           end = min(byteCount, try source.seekHole(from: start))
           try source.seek(to: start)
         } catch { throw .reading(error) }
-        try hashZeros(start - position)
+        try hashZeros(start - position, elidesZeros)
         position = try run(source, from: start, to: end, data)
         if position < end { break }
       }
-      try hashZeros(tail)
+      try hashZeros(tail, elidesZeros)
     }
     return PassResult(digest: hasher.finish(), byteCount: position)
   }
@@ -192,15 +194,14 @@ final class FileReader {
     return position
   }
 
-  private func hashZeros(_ byteCount: UInt64) throws(CopyError) {
-    guard byteCount > 0 else { return }
-    buffer.initializeMemory(as: UInt8.self, repeating: 0)
+  /// A digest of all bytes may take any time: a signal ends it.
+  private func hashZeros(_ byteCount: UInt64, _ elidesZeros: Bool) throws(CopyError) {
+    if elidesZeros { return hasher.updateZeros(byteCount) }
     var left = byteCount
     while left > 0 {
-      let count = Int(min(UInt64(buffer.count), left))
-      hasher.update(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
-      left -= UInt64(count)
-      // A hole may be of any size: nobody should have to wait for its end.
+      let count = min(UInt64(Self.bufferBytes), left)
+      hasher.updateZeros(count)
+      left -= count
       if Process.rememberedSignal != nil { throw .interrupted }
     }
   }

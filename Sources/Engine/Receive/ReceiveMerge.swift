@@ -271,12 +271,14 @@ struct ReceiveMerge {
     do throws(CopyError) {
       let pass: PassResult
       if work.capabilities.reflinks {
-        pass = try worker.reader.hash(old, byteCount: status.size, hasHoles: status.hasHoles)
+        pass = try worker.reader.hash(
+          old, byteCount: status.size, hasHoles: status.hasHoles, elidingZeros: row.digest.isSparse)
         if pass.digest == row.digest {
           do throws(Errno) { try target.clone(old) } catch { throw .writing(error) }
         }
       } else {
-        pass = try worker.reader.copy(old, to: target, byteCount: status.size, hasHoles: status.hasHoles)
+        pass = try worker.reader.copy(
+          old, to: target, byteCount: status.size, hasHoles: status.hasHoles, elidingZeros: row.digest.isSparse)
       }
       isRight = pass.digest == row.digest && pass.byteCount == row.size
     } catch {
@@ -299,11 +301,12 @@ struct ReceiveMerge {
   /// Puts a content that came in its place; the second time, a copy of it. What its owner may not read is always a
   /// copy: the content could not be opened again.
   private func place(_ row: FileRow) throws -> Hints {
-    let digest = Array(row.digest.description.utf8)
+    let digest = row.digest.fileName
     let contents = work.wanted.contents
     if (try? contents.descriptor.status(of: digest.span)) == nil {
       try work.wanted.fetchContent(
         row.digest, byteCount: row.size, at: node.path + [Array(record.bytes[row.name])])
+      if work.wanted.isTooLarge(row.digest) { throw Unstorable(error: .fileTooLarge) }
     }
     let name = record.bytes.span.extracting(row.name)
     let locksOut = !work.isRoot && row.metadata.permissions & 0o400 == 0

@@ -28,7 +28,7 @@ private struct WantedLevel {
 /// Names that differ in anything else are no names of one inode, whatever was sent of them.
 struct ReceivedInode: Hashable, Sendable {
   var group: UInt64
-  var digest: Digest
+  var digest: ContentDigest
   var kind: EntryKind
   var size: UInt64
   var metadata: Metadata
@@ -103,7 +103,7 @@ final class ReceiveWork: BuildWork, TreeWork, @unchecked Sendable {
   /// True for the first who asks.
   func claim(_ inode: UInt64) -> Bool { claims.withLock { $0.insert(inode).inserted } }
 
-  func isFirst(toPlace digest: Digest) -> Bool { placed.withLock { $0.insert(digest.prefix).inserted } }
+  func isFirst(toPlace digest: ContentDigest) -> Bool { placed.withLock { $0.insert(digest.prefix).inserted } }
 
   // MARK: Entering a directory
 

@@ -11,9 +11,11 @@ public protocol WantedTree: AnyObject, Sendable {
   /// new snapshot.
   func fetchRecord(_ digest: Digest, at path: [[UInt8]]) throws -> DirectoryRecord
   /// Where the base has a file with this content under another path.
-  func baseFile(_ digest: Digest) throws -> [[UInt8]]?
-  /// Contents that came, each in a file named by its digest's 64 digits.
+  func baseFile(_ digest: ContentDigest) throws -> [[UInt8]]?
+  /// Contents that came, each in a file named by `ContentDigest.fileName`.
   var contents: Directory { get }
   /// Asks for the content of a file that did not come; it is among `contents` then.
-  func fetchContent(_ digest: Digest, byteCount: UInt64, at path: [[UInt8]]) throws
+  /// True for a content that came, or began to come, and is larger than a file can be here.
+  func isTooLarge(_ digest: ContentDigest) -> Bool
+  func fetchContent(_ digest: ContentDigest, byteCount: UInt64, at path: [[UInt8]]) throws
 }

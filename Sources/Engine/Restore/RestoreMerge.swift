@@ -49,7 +49,7 @@ struct RestoreMerge {
   private func drain(_ task: inout Task) throws {
     guard task.isRequested else { return }
     task.isRequested = false
-    _ = try work.fetcher!.receive(byteCount: task.row.size) { _ in }
+    _ = try work.fetcher!.receive(byteCount: task.row.size, takeZeros: { _ in }, { _ in })
   }
 
   /// Looks at what stands in an entry's place, and asks for its content; `nil` where nothing is to be done.
@@ -259,7 +259,8 @@ struct RestoreMerge {
     let pass: PassResult
     do throws(CopyError) {
       pass = try worker.files.copy(
-        stored, to: file, byteCount: storedStatus.size, hasHoles: storedStatus.hasHoles)
+        stored, to: file, byteCount: storedStatus.size, hasHoles: storedStatus.hasHoles,
+        elidingZeros: row.digest.isSparse)
     } catch {
       switch error {
       case .writing(let error): throw error
@@ -282,18 +283,25 @@ struct RestoreMerge {
   ) throws -> UInt64? {
     let row = task.row
     let assembly = try FileAssembly(
-      try target.descriptor.open(made.span, [.write, .create, .exclusive], mode: 0o600), from: 0, worker.tools)
+      try target.descriptor.open(made.span, [.write, .create, .exclusive], mode: 0o600), from: 0,
+      elidingZeros: row.digest.isSparse, worker.tools)
     isMade = true
     if made != name { assembly.file.holdTemporary() }
     if row.size > 0 {
       if !task.isRequested { try work.fetcher!.request(work.label + node.path + [name]) }
       task.isRequested = false
       var failure: Errno?
-      let trouble = try work.fetcher!.receive(byteCount: row.size) { bytes in
-        work.progress.bytesRead.count(UInt64(bytes.count))
+      func writing(_ body: () throws(Errno) -> Void) {
         if failure != nil { return }
-        do throws(Errno) { try assembly.append(bytes) } catch { failure = error }
+        do throws(Errno) { try body() } catch { failure = error }
       }
+      let trouble = try work.fetcher!.receive(
+        byteCount: row.size,
+        takeZeros: { byteCount in writing { () throws(Errno) in try assembly.appendZeros(byteCount) } },
+        { bytes in
+          work.progress.bytesRead.count(UInt64(bytes.count))
+          writing { () throws(Errno) in try assembly.append(bytes) }
+        })
       if let failure { throw failure }
       if let trouble {
         try target.descriptor.unlink(made.span)

@@ -43,7 +43,7 @@ final class RestoreNode: WalkNode, @unchecked Sendable {
 /// The names of one inode in the snapshot become names of one inode again.
 struct RestoredInode: Hashable, Sendable {
   var group: UInt64
-  var digest: Digest
+  var digest: ContentDigest
 }
 
 struct RestoredLink: Sendable {

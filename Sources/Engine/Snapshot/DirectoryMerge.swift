@@ -258,7 +258,7 @@ struct DirectoryMerge {
   }
 
   /// What storing it would take. One with several names counts once.
-  private func measure(_ status: FileStatus, _ before: StoredFile?) {
+  private func measure(_ status: FileStatus, _ find: () -> StoredFile?) throws {
     if status.linkCount > 1 {
       let key = SourceInode(device: status.device, inode: status.inode)
       if work.links.begin(key) != nil { return }
@@ -270,7 +270,7 @@ struct DirectoryMerge {
       node.tally?.unchanged.count()
       if before.isElsewhere && !node.isMoved { node.tally?.moved.count() }
     } else if let before, work.capabilities.reflinks, before.row.mayBeginLargeFile(status) {
-      work.space.needs(bytes: status.size - min(status.size, before.row.size))
+      work.space.needs(bytes: min(status.size - min(status.size, before.row.size), status.blocks &* 512))
     } else {
       work.space.needs(bytes: status.kind == .regular ? min(status.size, status.blocks &* 512) : 0)
     }

@@ -90,7 +90,8 @@ struct FileStorer {
     guard mayLink || mayClone else { return nil }
     let pass: PassResult
     do throws(CopyError) {
-      pass = try worker.reader.hash(file, byteCount: status.size, hasHoles: status.hasHoles)
+      pass = try worker.reader.hash(
+        file, byteCount: status.size, hasHoles: status.hasHoles, elidingZeros: row.digest.isSparse)
     } catch {
       // Reading it again, to copy it, reports what is wrong.
       try? file.seek(to: 0)
@@ -240,7 +241,7 @@ struct FileStorer {
             target, holding: old, from: file, byteCount: status.size, hasHoles: status.hasHoles)
         } else {
           pass = try worker.reader.copy(
-            file, to: target, byteCount: status.size, hasHoles: status.hasHoles)
+            file, to: target, byteCount: status.size, hasHoles: status.hasHoles, elidingZeros: true)
         }
         let after: FileStatus
         do throws(Errno) { after = try file.status() } catch { throw .reading(error) }

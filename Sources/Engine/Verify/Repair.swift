@@ -55,7 +55,7 @@ private final class RepairWork {
     var path: [[UInt8]]
     var group: UInt64?
     var kind: EntryKind
-    var digest: Digest
+    var digest: ContentDigest
     var metadata: Metadata
 
     init(_ row: FileRow, at path: [[UInt8]]) {

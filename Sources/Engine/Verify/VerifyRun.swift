@@ -93,6 +93,12 @@ public func verify(
   return result
 }
 
+/// An inode, and the form of the digest that its content is compared with.
+struct VerifiedContent: Hashable, Sendable {
+  var inode: UInt64
+  var isSparse: Bool
+}
+
 /// What was read of an inode, for the other names it has.
 struct VerifiedInode: Sendable {
   var content: Result<PassResult, Errno>
@@ -107,7 +113,7 @@ final class VerifyShared: Sendable {
   let problems = Atomic<UInt64>(0)
   let damaged = Atomic<UInt64>(0)
   let filesRead = Atomic<UInt64>(0)
-  let inodes = LinkTable<UInt64, VerifiedInode>()
+  let inodes = LinkTable<VerifiedContent, VerifiedInode>()
   private let report: @Sendable (Problem) -> Void
 
   init(keepsLinked: Bool, progress: Progress, report: @escaping @Sendable (Problem) -> Void) {

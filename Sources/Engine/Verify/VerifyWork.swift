@@ -196,33 +196,34 @@ final class VerifyWork: TreeWork {
     _ name: [UInt8], _ status: FileStatus, _ row: FileRow, _ stored: Directory,
     _ worker: VerifyWorker
   ) throws(Errno) -> VerifiedInode {
-    let mayMeetAgain = status.linkCount > 1 && (shared.keepsLinked || row.linkGroup != nil)
-    if !mayMeetAgain { return try read(name, stored, worker) }
-    if let known = shared.inodes.begin(status.inode) { return known }
+    let mayMeetAgain = status.linkCount > 1 && status.size == row.size && (shared.keepsLinked || row.linkGroup != nil)
+    if !mayMeetAgain { return try read(name, row, stored, worker) }
+    let key = VerifiedContent(inode: status.inode, isSparse: row.digest.isSparse)
+    if let known = shared.inodes.begin(key) { return known }
     do throws(Errno) {
-      let inode = try read(name, stored, worker)
-      shared.inodes.finish(status.inode, inode)
+      let inode = try read(name, row, stored, worker)
+      shared.inodes.finish(key, inode)
       return inode
     } catch {
-      shared.inodes.finish(status.inode, nil)
+      shared.inodes.finish(key, nil)
       throw error
     }
   }
 
   private func read(
-    _ name: [UInt8], _ stored: Directory, _ worker: VerifyWorker
+    _ name: [UInt8], _ row: FileRow, _ stored: Directory, _ worker: VerifyWorker
   ) throws(Errno) -> VerifiedInode {
     let file = try stored.descriptor.openToRead(name.span)
     let status = try file.status()
     let attributes = AttributeBlock(try file.extendedAttributes())
-    guard status.size > 0 else {
+    guard status.size > 0, status.size == row.size else {
       return VerifiedInode(
         content: .success(PassResult(digest: .ofNothing, byteCount: 0)), attributes: attributes)
     }
     shared.filesRead.count()
     do throws(CopyError) {
       let pass = try worker.files.hash(
-        file, byteCount: status.size, hasHoles: status.hasHoles)
+        file, byteCount: status.size, hasHoles: status.hasHoles, elidingZeros: row.digest.isSparse)
       return VerifiedInode(content: .success(pass), attributes: attributes)
     } catch {
       switch error {

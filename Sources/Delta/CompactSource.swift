@@ -1,0 +1,69 @@
+/// A version without its long holes: its runs of data, one after the other.
+///
+/// A search and an index over it cost what the version has and not what it spans.
+public final class CompactSource: ByteSource {
+  private let source: any ByteSource
+  /// Of the version, in order, and where each is among the compact bytes.
+  private let runs: [(range: Range<UInt64>, start: UInt64)]
+  public let byteCount: UInt64
+  /// The run of the last look.
+  private var current = 0
+
+  /// `runs` are in order, neither empty nor overlapping, and inside of `source`; what is between them is zeros.
+  public init(_ source: any ByteSource, runs: [Range<UInt64>]) {
+    self.source = source
+    var start: UInt64 = 0
+    self.runs = runs.map { range in
+      defer { start += range.upperBound - range.lowerBound }
+      return (range, start)
+    }
+    byteCount = start
+  }
+
+  public func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws -> Int {
+    var done = 0
+    while done < buffer.count, offset + UInt64(done) < byteCount {
+      let place = self.place(of: offset + UInt64(done))
+      let want = Int(min(UInt64(buffer.count - done), place.upperBound - place.lowerBound))
+      let part = UnsafeMutableRawBufferPointer(rebasing: buffer[done..<done + want])
+      let count = try source.read(into: part, at: place.lowerBound)
+      done += count
+      if count < want { break }
+    }
+    return done
+  }
+
+  /// Where a compact byte is in the version, up to the end of its run; `offset` must be inside.
+  public func place(of offset: UInt64) -> Range<UInt64> {
+    precondition(offset < byteCount)
+    func isIn(_ number: Int) -> Bool {
+      runs[number].start <= offset && (number + 1 == runs.count || offset < runs[number + 1].start)
+    }
+    if !isIn(current) {
+      if current + 1 < runs.count, isIn(current + 1) {
+        current += 1
+      } else {
+        var (low, high) = (0, runs.count)
+        while high - low > 1 {
+          let middle = (low + high) / 2
+          if runs[middle].start <= offset { low = middle } else { high = middle }
+        }
+        current = low
+      }
+    }
+    let run = runs[current]
+    return run.range.lowerBound + (offset - run.start)..<run.range.upperBound
+  }
+
+  /// The first compact byte that is at `offset` of the version or after it; `byteCount` where none is.
+  public func compactOffset(of offset: UInt64) -> UInt64 {
+    var (low, high) = (0, runs.count)
+    while low < high {
+      let middle = (low + high) / 2
+      if runs[middle].range.upperBound <= offset { low = middle + 1 } else { high = middle }
+    }
+    guard low < runs.count else { return byteCount }
+    let run = runs[low]
+    return run.start + (max(offset, run.range.lowerBound) - run.range.lowerBound)
+  }
+}
