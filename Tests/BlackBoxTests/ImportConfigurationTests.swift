@@ -61,7 +61,9 @@ struct ImportConfigurationTests {
     for command in [["init", directory / "root/treering"], ["config", "check"], ["run", "--now"]] as [[ByteString]] {
       let options: [ByteString] = command[0] == "init" ? [] : ["-c", directory / "treering.toml"]
       let result = try world.treering(command + options, inRepository: false)
-      #expect(result.status == 0, "\(result.errorText)", sourceLocation: location)
+      // Random rules may leave out all that a source has, which is said.
+      let isSaid = command[0] == "config" && result.errorLines.allSatisfy { $0.contains("leaves out all that") }
+      #expect(result.status == 0 || isSaid, "\(result.errorText)", sourceLocation: location)
     }
   }
 

@@ -135,13 +135,13 @@ struct PartialSnapshotTests {
     let file: [ByteString] = ["-c", world.directory.path / "c.toml"]
     let first = try world.treering(["snapshot", home.root] + file)
     #expect(first.status == 0, "\(first.errorText)")
-    #expect(try world.repository.names("latest").contains("web01"))
+    #expect(world.repository.exists("latest/web01"))
     let run = try world.treering(["run", "--json"] + file, inRepository: false).decoded(RunAnswer.self)
     #expect(run.result == "made")
     let again = try world.treering(["run", "--json"] + file, inRepository: false).decoded(RunAnswer.self)
     #expect(again.result == "not_due")
     let other = try world.treering(["snapshot", home.root, "--label", "other"] + file)
     #expect(other.status == 0)
-    #expect(try world.repository.names("latest").contains("other"))
+    #expect(world.repository.exists("latest/other"))
   }
 }

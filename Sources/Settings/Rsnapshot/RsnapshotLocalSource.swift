@@ -71,7 +71,9 @@ struct RsnapshotLocalSource {
   /// The table, in which rsnapshot's snapshots below `root` are left out.
   func table(_ root: [String]) -> [String] {
     var lines = ["[[source]]", "path = " + TOMLText.string("/" + path.joined(separator: "/"))]
-    var exclude = self.lines(from: path).map { "  " + TOMLText.string(String(decoding: $0, as: UTF8.self)) + "," }
+    // What brings something back has nothing to bring back before the first that leaves something out.
+    let rules = self.lines(from: path).drop { $0.first == UInt8(ascii: "!") }
+    var exclude = rules.map { "  " + TOMLText.string(String(decoding: $0, as: UTF8.self)) + "," }
     if root.count > path.count, zip(root, path).allSatisfy({ $0.utf8.elementsEqual($1.utf8) }) {
       let line = literalLine(Array(root[path.count...]), directoriesOnly: true)
       exclude.append("  # rsnapshot's snapshots")
