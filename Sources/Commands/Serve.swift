@@ -63,6 +63,8 @@ struct ServeCommand: RunnableCommand {
     options.isReadOnly = readOnly
     options.timeoutSeconds = Double(timeout)
     options.threads = threads.count
+    // The client shows it with -v.
+    options.onNote = { Console.complain($0) }
     let minimumFree = minimumFree
     options.minimumFree = { minimumFree ?? Self.configuredMinimum($0) }
     do {

@@ -18,6 +18,8 @@ public struct ServeOptions: Sendable {
   public var threads = 1
   /// Name and version of this program.
   public var program: String
+  /// Gets what a person at the other end may want to know.
+  public var onNote: @Sendable (String) -> Void = { _ in }
   /// False where the process has other things to do afterwards.
   var confines = true
 
@@ -169,6 +171,8 @@ final class Session {
       guard (try? Descriptor.open(path: Array("/".utf8), [.read, .directory])) == nil else {
         throw Failure(.failed, "the server's confinement to \(displayName(path)) does not hold")
       }
+    } else {
+      options.onNote("note: the server is not confined to \(displayName(path)): Landlock is not to be had here")
     }
     return repository
   }

@@ -32,8 +32,10 @@ struct Locator {
       throw SettingsError(line: place.line, column: place.column, message: message)
     }
     do { return (try TOMLTable(string: text), locator) } catch let error as TOMLParseError {
+      // The commonest mistake of those who do not know TOML.
+      let hint = error.description.contains("redefine existing table") ? "; write each of several tables as [[name]]" : ""
       throw SettingsError(
-        line: error.source.begin.line, column: error.source.begin.column, message: error.description)
+        line: error.source.begin.line, column: error.source.begin.column, message: error.description + hint)
     } catch { throw SettingsError(message: "\(error)") }
   }
 

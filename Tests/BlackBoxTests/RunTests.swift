@@ -87,7 +87,7 @@ struct RunTests {
     #expect(result.errorText == "" && result.outputText == "")
     let name = try #require(try world.snapshotNames().first)
     let text = String(decoding: try tool("cat", [world.directory.path / "log"]), as: UTF8.self)
-    #expect(text == "0022\nbefore 0\nafter 0 \(name)\n")
+    #expect(text == "0077\nbefore 0\nafter 0 \(name)\n")
     let verbose = try run(world, ["--now", "-v"])
     #expect(verbose.errorText.contains("/bin/sh: said"))
   }
@@ -387,17 +387,18 @@ struct RunTests {
     #expect(try Set(world.snapshotNames()).isSuperset(of: before))
   }
 
-  @Test("a rotation that failed is tried again though no snapshot is due")
+  @Test("a rotation goes on where links cannot be renewed, and they come with the next though no snapshot is due")
   func rotationAgain() throws {
     let world = try world("[retention]\nyearly = 1")
     try run(world)
     try run(world, ["--now"])
     try tool("sh", ["-c", "rm -r yearly; touch yearly"], in: world.repository.root)
-    try run(world, ["--now"], status: 3)
+    let hindered = try run(world, ["--now", "--json"], status: 1).decoded(RunAnswer.self)
+    #expect(hindered.expired.count == 1)
     try tool("rm", ["yearly"], in: world.repository.root)
     let answer = try run(world, ["--json"]).decoded(RunAnswer.self)
-    #expect(answer.result == "not_due" && answer.expired.count == 1)
-    #expect(try run(world, ["--json"]).decoded(RunAnswer.self).expired == [])
+    #expect(answer.result == "not_due" && answer.expired == [])
+    #expect(try world.repository.names("yearly").count == 1)
   }
 
   @Test("a configuration that others can change is refused, and so are a FIFO for metrics and closed streams")

@@ -28,6 +28,20 @@ import Testing
     }
   }
 
+  /// A container's filter may answer so for a call that it does not know.
+  @Test func landlockThatIsRefusedCountsAsNone() async {
+    await #expect(processExitsWith: .success) {
+      for error in [Errno.notPermitted, .notImplemented, .notSupported] {
+        let scratch = try ScratchDirectory()
+        var isConfined: Bool?
+        _ = SystemCallTrace.record(failing: [.landlock_create_ruleset: (1, error)]) {
+          isConfined = try? Posix.Process.confine(to: [scratch.directory])
+        }
+        precondition(isConfined == false, "\(error)")
+      }
+    }
+  }
+
   @Test func theChosenCallFailsAndNoOther() async {
     await #expect(processExitsWith: .success) {
       let scratch = try ScratchDirectory()
