@@ -108,9 +108,17 @@ public final class Repository: Sendable {
     do {
       let (parent, name) = splitLast(path)
       let existing: Descriptor?
-      do { existing = try Descriptor.open(path: path, [.read, .directory]) } catch {
+      var above = parent
+      do {
+        existing = try Descriptor.open(path: path, [.read, .directory])
+        above = path + Array("/..".utf8)
+      } catch {
         guard error == .noSuchEntry, !name.isEmpty else { throw error }
         existing = nil
+      }
+      if try isInside(try Descriptor.open(path: above, [.pathOnly, .directory])) {
+        throw Failure(
+          .usage, "\(shown) is in a repository, where nothing may change", hint: "name another directory")
       }
       let root: Directory
       var isNew = false
