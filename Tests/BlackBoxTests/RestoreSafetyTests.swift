@@ -98,6 +98,17 @@ import Testing
     #expect(result.status == 0, "\(result.errorText)")
   }
 
+  @Test("no repository is made in a repository")
+  func repositoryInARepository() throws {
+    let world = try World()
+    try world.source.makeDirectory("empty")
+    let snapshot = try world.snapshot()
+    let inside = world.tree(of: snapshot).root
+    for place in [inside / "new", inside / "empty", world.repository.root / ".treering" / "new"] {
+      try world.expectRefusal(["init", place], status: 2, inRepository: false, naming: "is in a repository")
+    }
+  }
+
   @Test("what a restore that was killed left is removed, and what only looks like it stays")
   func leftovers() throws {
     let world = try World()

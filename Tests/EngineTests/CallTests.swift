@@ -41,6 +41,13 @@ import Testing
     }
   }
 
+  @Test(arguments: ["fchmod", "fchownat", "utimensat"])
+  func aRefusedValueIsNoDamage(_ call: String) async {
+    await #expect(processExitsWith: .success) { [call] in
+      try CallTrials().aRefusedValueIsNoDamage(SystemCall(rawValue: call)!)
+    }
+  }
+
   @Test func aFileWithTooManyLinksIsCopied() async {
     await #expect(processExitsWith: .success) { try CallTrials().aFileWithTooManyLinksIsCopied() }
   }

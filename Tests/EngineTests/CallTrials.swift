@@ -280,4 +280,30 @@ struct CallTrials {
       #expect(failure.kind == (error == .noSpace ? .noSpace : .failed))
     }
   }
+
+  /// Values that the repository's file system refuses are in the catalog alone: no damage, and no reason to copy.
+  func aRefusedValueIsNoDamage(_ call: SystemCall) throws {
+    let world = try World(recycling: recycling)
+    try world.run("cd source; printf x > a; chmod 755 a; mkdir d; printf y > d/b; ln -s a l; mkfifo p; chown 1:1 *")
+    world.settle()
+    _ = try world.snapshot()
+    try world.age(try world.names()[0], to: Self.base)
+    try world.run("cd source; chmod 4711 a; chmod 1770 d; touch -d 2001-01-01 d/b; chown -h 2:2 a d d/b l p")
+    world.settle()
+    var published = 0
+    for nth in 1...(try calls(world)[call, default: 1]) {
+      try world.keepOnly(Self.base)
+      var taken: World.Taken?
+      _ = SystemCallTrace.record(failing: [call: (nth, .notPermitted)]) { taken = try? world.snapshot() }
+      guard let taken, taken.warnings.isEmpty else { continue }
+      published += 1
+      let name = taken.result.snapshot.name.description
+      #expect(try world.problems(name) == [], "\(call.rawValue) number \(nth)")
+      try world.age(name, to: "2020-01-02T00-00-00Z")
+      let next = try world.snapshot()
+      #expect(next.result.snapshot.summary.filesCopied == 0, "\(call.rawValue) number \(nth)")
+      #expect(try world.problems(next.result.snapshot.name.description) == [], "\(call.rawValue) number \(nth)")
+    }
+    #expect(published >= 4)
+  }
 }

@@ -56,6 +56,17 @@ final class World: Sendable {
     return Taken(result: result, trouble: trouble, warnings: listener.warnings.withLock { $0 })
   }
 
+  /// What differs between a snapshot and its catalog, in words.
+  func problems(_ name: String) throws -> [String] {
+    let repository = try Repository.open(Array(repositoryPath.utf8))
+    let found = Mutex<[String]>([])
+    _ = try verify([try #require(SnapshotName(Array(name.utf8)))], in: repository, threads: 1, progress: Progress()) {
+      let line = "\(String(decoding: $0.path, as: UTF8.self)): \($0.message)"
+      found.withLock { $0.append(line) }
+    }
+    return found.withLock { $0 }
+  }
+
   func list() throws -> SnapshotList { try Repository.open(Array(repositoryPath.utf8)).snapshots() }
 
   func names() throws -> [String] { try list().snapshots.map { $0.name.description } }
