@@ -118,8 +118,19 @@ struct RestoreMerge {
         present.kind == row.kind && present.metadata == row.metadata
         && (row.kind != .regular || present.size == row.size)
         && (row.kind != .symbolicLink || linkTarget(name) == record.target(of: row))
-      return !isSame
+      return !isSame || !hasItsInode(present, row, name)
     }
+  }
+
+  /// False where an entry is as it should be, but is no hard link of the others that it belongs to.
+  ///
+  /// The first one stands for the others, as if it had been restored.
+  private func hasItsInode(_ present: FileStatus, _ row: FileRow, _ name: [UInt8]) -> Bool {
+    guard let group = row.linkGroup else { return true }
+    let key = RestoredInode(group: group, digest: row.digest)
+    if let first = work.links.begin(key) { return first.inode == present.inode }
+    work.links.finish(key, RestoredLink(directory: node.path, name: name, inode: present.inode))
+    return true
   }
 
   private func linkTarget(_ name: [UInt8]) -> [UInt8]? {
