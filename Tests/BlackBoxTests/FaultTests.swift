@@ -1,0 +1,16 @@
+import TestSupport
+import Testing
+
+/// A sample of Tests/Faults, which takes a day as a whole.
+@Suite("faults") struct FaultTests {
+  @Test(
+    "no system call that fails, no kill, no damage and no power cut breaks a promise",
+    arguments: [("calls", 100), ("damage", 40), ("power", 25)])
+  func sample(kind: String, count: Int) throws {
+    let result = try runCommand(
+      ByteString(#filePath).parent.parent / "Faults" / "run", ["--kind", ByteString(kind), "--count", ByteString("\(count)")],
+      environment: ["TREERING": try treeringBinary().text], timeoutSeconds: 1800)
+    print(result.outputText)
+    #expect(result.status == 0, "\(result.outputText)\(result.errorText)")
+  }
+}
