@@ -62,6 +62,16 @@ extension CatalogSummary {
 
   /// The sources at or below a place.
   fileprivate func sources(below place: [[UInt8]]) -> [[[UInt8]]] { placesOfSources.filter { $0.starts(with: place) } }
+
+  /// The sources at or below a place of another snapshot, whose label stands for this one's: a restore puts both at the
+  /// same paths.
+  fileprivate func sources(below place: [[UInt8]], lackingIn other: CatalogSummary) -> [[[UInt8]]] {
+    guard label != other.label, place.first == other.label else { return [] }
+    return Self.places(sources).filter { path in
+      let there = [other.label] + path
+      return there.starts(with: place) && !other.covers(there)
+    }.map { [label] + $0 }
+  }
 }
 
 extension SnapshotList {
@@ -73,7 +83,10 @@ extension SnapshotList {
     if snapshot.summary.sources.isEmpty && snapshot.summary.otherSources.isEmpty { return [] }
     var lacking: [(source: [[UInt8]], newest: Snapshot)] = []
     for other in snapshots.reversed() {
-      for source in places.flatMap({ other.summary.sources(below: $0) })
+      let found = places.flatMap {
+        other.summary.sources(below: $0) + other.summary.sources(below: $0, lackingIn: snapshot.summary)
+      }
+      for source in found
       where !snapshot.summary.covers(source) && !lacking.contains(where: { source == $0.source }) {
         lacking.append((source, other))
       }

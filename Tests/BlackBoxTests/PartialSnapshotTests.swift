@@ -143,5 +143,8 @@ struct PartialSnapshotTests {
     let other = try world.treering(["snapshot", home.root, "--label", "other"] + file)
     #expect(other.status == 0)
     #expect(world.repository.exists("latest/other"))
+    // Of another label it is a part all the same; what the other label has under the same path is no other source.
+    let refused = try restore(["latest"], status: 4).errorText
+    #expect(refused.contains("web01\(etc.root)") && !refused.contains("web01\(home.root)"), "\(refused)")
   }
 }
