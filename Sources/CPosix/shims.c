@@ -34,6 +34,7 @@
 const int tr_o_noatime = O_NOATIME, tr_o_path = O_PATH, tr_at_empty_path = AT_EMPTY_PATH,
           tr_rename_noreplace = RENAME_NOREPLACE, tr_seek_data = SEEK_DATA,
           tr_seek_hole = SEEK_HOLE, tr_at_fdcwd = AT_FDCWD,
+          tr_at_statx_dont_sync = AT_STATX_DONT_SYNC,
           tr_clock_realtime_coarse = CLOCK_REALTIME_COARSE;
 
 static long checked(long result) { return result < 0 ? -(long)errno : result; }
@@ -81,6 +82,21 @@ long tr_statx(int directory, const char *name, int flags, struct tr_status *stat
     status->birth_seconds = s.stx_btime.tv_sec;
     status->birth_nanoseconds = s.stx_btime.tv_nsec;
   }
+  return 0;
+}
+
+#ifndef STATX_MNT_ID_UNIQUE
+#define STATX_MNT_ID_UNIQUE 0x4000U
+#endif
+long tr_statx_unique(int directory, const char *name, int flags, struct tr_status *status) {
+  struct statx s;
+  if (statx(directory, name, flags, STATX_TYPE | STATX_MNT_ID_UNIQUE, &s) < 0) return -(long)errno;
+  *status = (struct tr_status){
+      .inode = s.stx_ino,
+      .mode = s.stx_mode,
+      .device = ((uint64_t)s.stx_dev_major << 32) | s.stx_dev_minor,
+      .mount = s.stx_mask & STATX_MNT_ID_UNIQUE ? s.stx_mnt_id : 0,
+  };
   return 0;
 }
 
@@ -204,6 +220,19 @@ long tr_btrfs_uuid(int fd, unsigned char uuid[16]) {
   long result = checked(ioctl(fd, BTRFS_IOC_FS_INFO, &arguments));
   memcpy(uuid, arguments.fsid, 16);
   return result;
+}
+// FS_IOC_GETFSUUID of linux/fs.h, since Linux 6.9: a length, and so many bytes.
+struct file_system_uuid {
+  uint8_t length;
+  uint8_t uuid[16];
+};
+long tr_file_system_uuid(int fd, unsigned char uuid[16]) {
+  struct file_system_uuid result;
+  memset(&result, 0, sizeof result);
+  if (ioctl(fd, _IOR(0x15, 0, struct file_system_uuid), &result) < 0) return -(long)errno;
+  if (result.length != 16) return -EOPNOTSUPP;
+  memcpy(uuid, result.uuid, 16);
+  return 0;
 }
 long tr_link_limit(int fd) { return checked(fpathconf(fd, _PC_LINK_MAX)); }
 long tr_fsync(int fd) { return checked(fsync(fd)); }

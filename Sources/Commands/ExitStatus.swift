@@ -40,3 +40,13 @@ struct ExitStatus: Equatable {
     }
   }
 }
+
+extension UnusableSnapshot {
+  /// What is wrong with it, for a person.
+  var sentence: String { isDamage ? "the snapshot \(name) is damaged: \(reason)" : "the snapshot \(name) is not verified: \(reason)" }
+}
+
+/// The status of an answer that had to do without some snapshots.
+func unusableStatus(_ unusable: [UnusableSnapshot]) -> ExitStatus {
+  unusable.contains(where: \.isDamage) ? .damaged : unusable.isEmpty ? .done : .warnings
+}

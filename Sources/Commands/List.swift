@@ -49,16 +49,14 @@ struct ListCommand: RunnableCommand {
         ])
       }
       for line in table(rows, rightAligned: [2, 3, 4, 5]) { Console.print(line) }
-    } else if !common.quiet && list.damaged.isEmpty {
+    } else if !common.quiet && list.unusable.isEmpty {
       Console.complain("the repository has no snapshot yet")
     }
     if let reason = try repository.heldRotation() {
       Console.complain("rotation is held since \(reason); when all is well, run: treering release")
     }
-    for damaged in list.damaged {
-      Console.complain("the snapshot \(damaged.name) is damaged: \(damaged.reason)")
-    }
-    return list.damaged.isEmpty ? .done : .damaged
+    for unusable in list.unusable { Console.complain(unusable.sentence) }
+    return unusableStatus(list.unusable)
   }
 
   private struct Answer: Encodable {

@@ -162,7 +162,7 @@ struct RepositoryState: Encodable {
     let present = Set(list.snapshots.map(\.name))
     let verifiedDamage = knownDamage.filter { present.contains($0.key) }
     damagedSnapshots = (list.damaged.map(\.name) + verifiedDamage.keys).map(\.description).sorted()
-    for (name, reason) in list.damaged { findings.append("the snapshot \(name) is damaged: \(reason)") }
+    findings += list.unusable.map(\.sentence)
     for (name, reason) in verifiedDamage.sorted(by: { $0.key.description < $1.key.description }) {
       findings.append("the snapshot \(name) is damaged, found \(reason); see: treering verify \(name)")
     }

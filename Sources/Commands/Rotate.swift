@@ -129,8 +129,8 @@ struct RotateCommand: RunnableCommand {
         Console.print("frees \(byteText(freed))")
       }
     }
-    for (name, reason) in result.damaged {
-      Console.complain("warning: \(name) is left out of rotation: \(reason)")
+    for unusable in result.unusable {
+      Console.complain("warning: \(unusable.name) is left out of rotation: \(unusable.reason)")
     }
     if result.missingBytes > 0 {
       Console.complain(result.shortage)
@@ -151,7 +151,7 @@ struct RotateCommand: RunnableCommand {
 
   private static func status(of result: RotationResult, unwanted: Set<SnapshotName>) -> ExitStatus {
     if result.plan.obstacle != nil || !staying(result, unwanted).isEmpty { return .refused }
-    let isWhole = result.damaged.isEmpty && result.unreadable.isEmpty && result.troubles.isEmpty
+    let isWhole = result.unusable.isEmpty && result.unreadable.isEmpty && result.troubles.isEmpty
     return result.missingBytes > 0 ? .noSpace : isWhole ? .done : .warnings
   }
 
@@ -239,6 +239,7 @@ extension RetentionDecision.Reason {
     case .unwanted: "you said so"
     case .space: "space is short"
     case .inUse: "it is being read, by a restore, a verification or a push"
+    case .obstructed: "it cannot be taken away now"
     }
   }
 
@@ -257,6 +258,7 @@ extension RetentionDecision.Reason {
     case .unwanted: "unwanted"
     case .space: "space"
     case .inUse: "in_use"
+    case .obstructed: "obstructed"
     }
   }
 }

@@ -241,13 +241,11 @@ final class ScheduledRun {
         of: options, in: repository, program: "treering \(Treering.version)", progress: progress,
         monitor: monitor)
       line.stop()
-      if let trouble = result.trouble { Console.complain("warning: \(trouble)") }
       answer.snapshot = SnapshotAnswer(result, progress, monitor.warnings)
-      let isGood = progress.warnings.value == 0 && result.trouble == nil
+      let isGood = progress.warnings.value == 0
       let entries = counted(result.snapshot.summary.root.totals.entries, "entry", "entries")
       var message = "\(result.snapshot.name): \(entries), "
       message += "\(counted(progress.copied.value, "file", "files")) copied (\(byteText(progress.bytesCopied.value)))"
-      if let trouble = result.trouble { message = trouble.description }
       if let first = monitor.warnings.first {
         message = "\(counted(progress.warnings.value, "warning", "warnings")), the first of "
           + "\(displayName(first.path)): \(first.message)"
@@ -272,9 +270,7 @@ final class ScheduledRun {
       for trouble in result.troubles.dropFirst() { Console.complain("warning: \(trouble); the next rotation tries again") }
       var trouble = result.plan.obstacle.map { "nothing expires: \($0)" }
       if result.missingBytes > 0 { trouble = result.shortage }
-      if let damaged = result.damaged.first {
-        trouble = trouble ?? "the snapshot \(damaged.name) is damaged: \(damaged.reason); see: treering status"
-      }
+      if let unusable = result.unusable.first { trouble = trouble ?? "\(unusable.sentence); see: treering status" }
       if isRepeated { trouble = nil }
       if let first = result.troubles.first { trouble = "\(first); the next rotation tries again" }
       if let trouble { Console.complain("warning: \(trouble)") }

@@ -61,9 +61,7 @@ struct SnapshotCommand: RunnableCommand {
           of: options, in: repository, program: "treering \(Treering.version)",
           progress: progress, monitor: monitor)
         line.stop()
-        if let trouble = result.trouble { Console.complain("warning: \(trouble)") }
-        let status: ExitStatus =
-          progress.warnings.value > 0 || result.trouble != nil ? .warnings : .done
+        let status: ExitStatus = progress.warnings.value > 0 ? .warnings : .done
         let answer = SnapshotAnswer(result, progress, monitor.warnings)
         report(result, progress, answer)
         return (answer, status)

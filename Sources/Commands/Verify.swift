@@ -38,7 +38,7 @@ struct VerifyCommand: RunnableCommand {
     let list = try store.snapshots()
     var names: [SnapshotName] = []
     if snapshots.isEmpty {
-      names = list.damaged.map(\.name) + list.snapshots.map(\.name)
+      names = list.unusable.map(\.name) + list.snapshots.map(\.name)
     } else {
       for reference in snapshots {
         let name = try store.resolve(reference, in: list).name
@@ -114,7 +114,7 @@ struct VerifyCommand: RunnableCommand {
       result.damaged > 0 ? .damaged : result.problems > 0 ? .warnings : .done
     let history = VerifyHistoryLine(
       time: start.rfc3339, snapshots: verified.count,
-      ofSnapshots: list.snapshots.count + list.damaged.count - result.expired.count,
+      ofSnapshots: list.snapshots.count + list.unusable.count - result.expired.count,
       entries: progress.entries.value, bytesRead: progress.bytesRead.value,
       problems: result.problems, exitStatus: status.code)
     guard let repository = store as? Repository else { return status }
@@ -152,7 +152,7 @@ struct VerifyCommand: RunnableCommand {
     // What is no snapshot's goes first, for good: then an inode's names are those of snapshots.
     try repository.whileLocked("verify", at: Clock.now()) {
       try repository.recover(keepingUnfinished: false)
-      try repository.discardSpare()
+      repository.discardSpare()
     }
     deleteTrash(repository, threads.count)
     let result = try repository.whileLocked("verify", at: Clock.now()) {

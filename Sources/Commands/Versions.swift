@@ -26,7 +26,7 @@ struct VersionsCommand: RunnableCommand {
     let store = try common.openStore(connection)
     let list = try store.snapshots()
     var versions: [Version] = []
-    var unreadable: [(name: SnapshotName, reason: String)] = list.damaged
+    var unreadable = list.unusable
     for snapshot in list.snapshots {
       do {
         let reader = CatalogReader(try store.openCatalog(snapshot.name))
@@ -39,7 +39,7 @@ struct VersionsCommand: RunnableCommand {
         } else {
           versions.append(version)
         }
-      } catch let error as CatalogError { unreadable.append((snapshot.name, "\(error)")) }
+      } catch let error as CatalogError { unreadable.append(UnusableSnapshot(name: snapshot.name, reason: "\(error)", isDamage: true)) }
     }
     guard !versions.isEmpty || !unreadable.isEmpty else {
       throw Failure(
@@ -59,10 +59,8 @@ struct VersionsCommand: RunnableCommand {
         Console.print(line)
       }
     }
-    for damaged in unreadable {
-      Console.complain("the snapshot \(damaged.name) is damaged, and was not searched: \(damaged.reason)")
-    }
-    return unreadable.isEmpty ? .done : .damaged
+    for unusable in unreadable { Console.complain("\(unusable.sentence); it was not searched") }
+    return unusableStatus(unreadable)
   }
 
   private struct Version {

@@ -87,17 +87,47 @@ extension Descriptor {
 
   /// Renames an entry; where `replacing` is false an existing one is an error (`RENAME_NOREPLACE`);
   /// `renameat2(2)`.
+  ///
+  /// NFS, and many FUSE file systems, do not know the flag. A file then gets its new name by `linkat(2)`, which never
+  /// replaces, and loses the old one. A directory, and a file that cannot be linked, is renamed after a look: whoever may
+  /// write to the directory must be kept from it meanwhile, as the repository's lock does.
   public borrowing func rename(
     _ name: Span<UInt8>, to directory: borrowing Descriptor, as newName: Span<UInt8>,
     replacing: Bool = false
   ) throws(Errno) {
+    do {
+      try rename(name, to: directory, as: newName, flags: replacing ? 0 : UInt32(tr_rename_noreplace))
+    } catch {
+      guard !replacing, error == .invalid || error == .notImplemented || error == .notSupported else { throw error }
+      try renameWithoutFlag(name, to: directory, as: newName)
+    }
+  }
+
+  private borrowing func rename(
+    _ name: Span<UInt8>, to directory: borrowing Descriptor, as newName: Span<UInt8>, flags: UInt32
+  ) throws(Errno) {
     let from = raw
     let to = directory.raw
-    let flags = replacing ? 0 : UInt32(tr_rename_noreplace)
     _ = try perform(.renameat2) {
       withComponent(name) { old in
         withComponent(newName) { new in tr_renameat2(from, old, to, new, flags) }
       }
     }
+  }
+
+  private borrowing func renameWithoutFlag(
+    _ name: Span<UInt8>, to directory: borrowing Descriptor, as newName: Span<UInt8>
+  ) throws(Errno) {
+    if try status(of: name).kind != .directory {
+      do {
+        try link(name, to: directory, as: newName)
+        return try unlink(name)
+      } catch {
+        let cannotLink: [Errno] = [.notPermitted, .notSupported, .notImplemented, .invalid, .tooManyLinks]
+        guard cannotLink.contains(error) else { throw error }
+      }
+    }
+    if try directory.statusIfPresent(of: newName) != nil { throw .exists }
+    try rename(name, to: directory, as: newName, flags: 0)
   }
 }

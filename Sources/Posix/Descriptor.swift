@@ -81,17 +81,40 @@ extension Descriptor {
 
   /// Opens for reading without touching the access time where the caller may (`O_NOATIME`: the owner and
   /// root), and without waiting for the writer of a FIFO.
+  ///
+  /// A file on which another process holds a lease, as Samba and the NFS server do, makes the call wait until that
+  /// process has given it up; `wouldBlock` where it has not after `leaseSeconds`, or a signal asked this process to end;
+  /// `fcntl(2)` `F_SETLEASE`.
   public borrowing func openToRead(
     _ name: Span<UInt8>, _ extra: OpenFlags = []
   ) throws(Errno) -> Descriptor {
     let flags: OpenFlags = [.read, .nonBlocking, extra]
-    do {
-      return try open(name, flags.union(.noAccessTime))
-    } catch {
-      guard error == .notPermitted else { throw error }
-      return try open(name, flags)
+    var waitedMilliseconds = 0
+    while true {
+      do throws(Errno) {
+        do throws(Errno) {
+          return try open(name, flags.union(.noAccessTime))
+        } catch {
+          guard error == .notPermitted else { throw error }
+          return try open(name, flags)
+        }
+      } catch {
+        guard error == .wouldBlock, waitedMilliseconds < Self.leaseSeconds * 1000, Process.rememberedSignal == nil
+        else { throw error }
+        let pauseMilliseconds = min(20 + waitedMilliseconds / 8, 500)
+        Process.sleep(milliseconds: pauseMilliseconds)
+        waitedMilliseconds += pauseMilliseconds
+      }
     }
   }
+
+  /// The time after which the kernel takes a lease away from a process that does not give it up, and a little more:
+  /// `/proc/sys/fs/lease-break-time`, see proc(5).
+  private static let leaseSeconds: Int = {
+    let text = try? open(path: Array("/proc/sys/fs/lease-break-time".utf8), .read).readToEnd(limit: 64)
+    let seconds = text.flatMap { Int(String(decoding: $0.prefix { $0 != 10 }, as: UTF8.self)) } ?? 45
+    return min(max(seconds, 1), 300) + 2
+  }()
 
   /// Opens a directory below this one for reading.
   public borrowing func openDirectory(_ name: Span<UInt8>) throws(Errno) -> Descriptor {
@@ -147,6 +170,15 @@ extension Descriptor {
       withComponent(name) { tr_statx(raw, $0, AT_SYMLINK_NOFOLLOW, &status) }
     }
     return FileStatus(status)
+  }
+
+  /// The status of an entry of this directory; `nil` where there is no such entry. An entry that cannot be looked at
+  /// is an error, and not absent.
+  public borrowing func statusIfPresent(of name: Span<UInt8>) throws(Errno) -> FileStatus? {
+    do { return try status(of: name) } catch {
+      if error == .noSuchEntry { return nil }
+      throw error
+    }
   }
 
   /// What the file system that holds this inode is and has left; `fstatfs(2)`.

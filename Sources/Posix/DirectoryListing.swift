@@ -47,21 +47,27 @@ public struct DirectoryListing: Sendable {
       append(recordsOf: count)
     }
     sort()
+    dropRepeatedNames()
     // A directory of a million names must not hold its arena for the rest of the run.
     if buffer.capacity > 1 << 20 { buffer = [] }
   }
 
   /// True where a name was listed.
-  public func contains(_ name: Span<UInt8>) -> Bool {
+  public func contains(_ name: Span<UInt8>) -> Bool { entry(name) != nil }
+
+  /// The inode number that was listed with a name; `nil` where the name was not.
+  public func inode(of name: Span<UInt8>) -> UInt64? { entry(name)?.inode }
+
+  private func entry(_ name: Span<UInt8>) -> Entry? {
     var low = 0
     var high = entries.count
     while low < high {
       let middle = (low + high) / 2
       let order = compareNames(bytes.span.extracting(entries[middle].range), name)
-      if order == .same { return true }
+      if order == .same { return entries[middle] }
       if order == .before { low = middle + 1 } else { high = middle }
     }
-    return false
+    return nil
   }
 
   /// Drops memory that an unusually wide directory left behind.
@@ -99,6 +105,19 @@ public struct DirectoryListing: Sendable {
         bytes.append(contentsOf: UnsafeRawBufferPointer(start: name, count: nameLength))
       }
     }
+  }
+
+  /// A directory that changes while it is listed may give a name twice; some file systems do so without a change.
+  private mutating func dropRepeatedNames() {
+    guard entries.count > 1 else { return }
+    var kept = 1
+    for next in 1..<entries.count {
+      let (last, entry) = (entries[kept - 1], entries[next])
+      if last.key == entry.key, last.length == entry.length, bytes[last.range] == bytes[entry.range] { continue }
+      if kept != next { entries[kept] = entry }
+      kept += 1
+    }
+    entries.removeLast(entries.count - kept)
   }
 
   private mutating func sort() {

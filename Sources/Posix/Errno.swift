@@ -13,6 +13,7 @@ public struct Errno: Error, Equatable, Hashable, Sendable {
   public static var inputOutput: Errno { Errno(EIO) }
   public static var wouldBlock: Errno { Errno(EWOULDBLOCK) }
   public static var accessDenied: Errno { Errno(EACCES) }
+  public static var busy: Errno { Errno(EBUSY) }
   public static var exists: Errno { Errno(EEXIST) }
   public static var crossDevice: Errno { Errno(EXDEV) }
   public static var notADirectory: Errno { Errno(ENOTDIR) }
@@ -55,18 +56,15 @@ extension Errno {
   /// True where the medium has no room left for data, inodes or this user.
   public var meansNoRoom: Bool { self == .noSpace || self == .overQuota }
 
-  /// True where the process or the machine lacks descriptors or memory: it says nothing of the file.
-  public var isShortage: Bool { [EMFILE, ENFILE, ENOMEM].contains(number) }
-
-  /// True where writing the next entry would fail like this one: no room, a failing disk, a file system
-  /// that has become read-only.
-  public var endsRun: Bool {
-    meansNoRoom || self == .inputOutput || self == .readOnlyFileSystem
+  /// True where this process, or the system, has no descriptor or no memory left: no fault of the entry that met it.
+  public var isShortage: Bool {
+    self == .tooManyOpenFiles || self == .fileTableFull || self == .outOfMemory
   }
 
-  /// True where a look failed for want of rights or of this process's own means, which says nothing of the data.
-  public var isOfTheReader: Bool {
-    [.accessDenied, .notPermitted, .tooManyOpenFiles, .fileTableFull, .outOfMemory, .procIsMissing].contains(self)
+  /// True where writing the next entry would fail like this one: no room, a failing disk, a file system
+  /// that has become read-only, no descriptors or memory.
+  public var endsRun: Bool {
+    meansNoRoom || isShortage || self == .inputOutput || self == .readOnlyFileSystem
   }
 
   /// True where the file system, or the user's rights, do not allow a value of an inode: the next try would fail
@@ -77,4 +75,18 @@ extension Errno {
       .valueTooLarge,
     ].contains(self)
   }
+
+  /// True where the file system refuses such an entry now and always: a name that it cannot hold, or that it takes for
+  /// another's, a kind that it does not have, or that the user may not make. Every other refusal may pass.
+  public var isLastingRefusal: Bool {
+    let lasting: [Errno] = [.exists, .nameTooLong, .invalid, .notSupported, .illegalSequence, .notPermitted]
+    return lasting.contains(self)
+  }
+
+  /// True where the caller may not do it.
+  public var meansNoPermission: Bool { self == .accessDenied || self == .notPermitted }
+
+  /// True where an entry could not be looked at for a reason that says nothing about the entry: no permission, no
+  /// descriptor or memory, a network file system that lost its handle.
+  public var leavesDataUnknown: Bool { meansNoPermission || isShortage || self == .staleHandle || self == .procIsMissing }
 }

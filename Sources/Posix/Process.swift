@@ -40,6 +40,19 @@ public enum Process {
     getenv(name).map { Array(UnsafeRawBufferPointer(start: $0, count: strlen($0))) }
   }
 
+  /// Names the life of the machine: what was written in another may have been lost. Empty where proc(5) does not say it.
+  public static let bootID: [UInt8] = {
+    guard let file = try? Descriptor.open(path: Array("/proc/sys/kernel/random/boot_id".utf8), .read),
+      let text = try? file.readToEnd(limit: 256)
+    else { return [] }
+    return Array(text.prefix(36))
+  }()
+
+  /// A random number from the kernel, never 0.
+  static func randomNumber() throws(Errno) -> UInt64 {
+    try randomBytes(8).reduce(0) { $0 << 8 | UInt64($1) } | 1
+  }
+
   /// Random bytes from the kernel; `getrandom(2)`.
   public static func randomBytes(_ count: Int) throws(Errno) -> [UInt8] {
     var bytes = [UInt8](repeating: 0, count: count)

@@ -92,7 +92,7 @@ final class PushSession {
       let list = try repository.snapshots()
       // A server that was killed once it had published may have left this.
       for trouble in completePublication(list, in: repository) { notes.warn(trouble) }
-      let published = Set(list.snapshots.map(\.name) + list.damaged.map(\.name))
+      let published = Set(list.snapshots.map(\.name) + list.unusable.map(\.name))
       let staging = Staging(repository: repository, client: client, began: began)
       try staging.discard(published)
       if let present = list.snapshots.first(where: { $0.name == name }) {
@@ -210,7 +210,7 @@ final class PushSession {
 
   /// Gives up what nobody can see.
   private func makeRoom() throws {
-    try repository.discardSpare()
+    repository.discardSpare()
     try emptyTrash(of: repository, threads: options.threads)
   }
 

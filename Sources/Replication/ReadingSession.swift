@@ -86,11 +86,11 @@ final class ReadingSession {
       message.text(Array((reason ?? "").utf8).prefix(4000))
       try channel.send(.snapshot, message.bytes)
     }
-    for (name, reason) in list.damaged {
+    for unusable in list.unusable {
       var message = MessageWriter()
-      message.integer(0 as UInt64)
-      message.text(name.bytes)
-      message.text(Array(reason.utf8).prefix(4000))
+      message.integer(unusable.isDamage ? 0 : 2 as UInt64)
+      message.text(unusable.name.bytes)
+      message.text(Array(unusable.reason.utf8).prefix(4000))
       try channel.send(.snapshot, message.bytes)
     }
     var message = MessageWriter()

@@ -18,7 +18,7 @@ private struct RemoteSnapshot {
 public final class RemoteRepository: SnapshotStore, @unchecked Sendable {
   private struct Listing {
     var snapshots: [RemoteSnapshot] = []
-    var damaged: [(name: SnapshotName, reason: String)] = []
+    var unusable: [UnusableSnapshot] = []
     var rotationHeld: String?
   }
 
@@ -37,7 +37,7 @@ public final class RemoteRepository: SnapshotStore, @unchecked Sendable {
     let listing = try known()
     var list = SnapshotList()
     list.snapshots = listing.snapshots.map(\.snapshot)
-    list.damaged = listing.damaged
+    list.unusable = listing.unusable
     return list
   }
 
@@ -87,11 +87,12 @@ public final class RemoteRepository: SnapshotStore, @unchecked Sendable {
         }
         byteCount += frame.payload.count
         guard names.count < 1 << 20, byteCount < Self.listBytes else { throw WireError("a list does not end") }
-        let isWhole = try reader.integer() == 1
+        let state = try reader.count(2)
         let name = try reader.snapshotName()
         guard names.insert(name).inserted else { throw WireError("a list has a snapshot twice") }
-        if !isWhole {
-          listing.damaged.append((name, displayName(try reader.text(limit: 4096))))
+        if state != 1 {
+          let reason = displayName(try reader.text(limit: 4096))
+          listing.unusable.append(UnusableSnapshot(name: name, reason: reason, isDamage: state == 0))
           continue
         }
         let summary = try CatalogSummary(encoded: try reader.text(limit: Wire.frameBytes))

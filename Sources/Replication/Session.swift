@@ -152,7 +152,7 @@ final class Session {
       throw Failure(error.kind, error.message, hint: error.hint.map { "there: \($0)" })
     }
     // What is read of the system once is read now.
-    _ = Repository.bootID
+    _ = Process.bootID
     minimumFree = options.minimumFree(repository)
     guard options.confines else { return repository }
     let isConfined: Bool

@@ -18,8 +18,7 @@ public final class Adoption: Sendable {
     pending = try repository.directory(Repository.pendingName)
     do {
       catalog = try NewCatalogFile(
-        try pending.descriptor.open(
-          name.catalogName.span, [.readWrite, .create, .exclusive], mode: 0o600))
+        try repository.openFile(name.catalogName, in: pending.descriptor, [.readWrite, .exclusive]))
     } catch { throw .writing("begin a catalog in", repository.path, error) }
   }
 
@@ -63,7 +62,8 @@ public final class Adoption: Sendable {
 
   /// Forgets the catalog; the tree is where it was. Where it could not be moved back, `recover` needs it.
   public func giveUp() {
-    if (try? repository.root.descriptor.status(of: name.bytes.span)) == nil {
+    let isPlaced = (try? repository.root.descriptor.statusIfPresent(of: name.bytes.span) != nil) ?? true
+    if !isPlaced {
       try? pending.descriptor.unlink(name.catalogName.span)
     }
   }

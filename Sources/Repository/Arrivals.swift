@@ -1,5 +1,5 @@
 public import Catalog
-public import Posix
+internal import Posix
 
 /// A published snapshot that came from elsewhere and that has not been compared with the one before it.
 ///

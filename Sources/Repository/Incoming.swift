@@ -19,7 +19,7 @@ extension Repository {
     let pending = try directory(Self.pendingName)
     let own = Self.incomingName(name)
     do {
-      try Self.makeIfMissing(own, in: pending.descriptor)
+      try makeDirectory(own, in: pending.descriptor)
       let directory = try pending.directory(own.span)
       try directory.descriptor.dropInheritedACLs()
       return directory
@@ -61,20 +61,12 @@ extension Repository {
       throw .writing("give up what came of a snapshot in", path, error)
     }
   }
-
-  /// Names the life of the machine: what was written in another may have been lost. Empty where proc(5) does not say it.
-  public static let bootID: [UInt8] = {
-    guard let file = try? Descriptor.open(path: Array("/proc/sys/kernel/random/boot_id".utf8), .read),
-      let text = try? file.readToEnd(limit: 256)
-    else { return [] }
-    return Array(text.prefix(36))
-  }()
 }
 
 extension Repository {
   /// Where it is on which machine, in the machine's present life: whether two paths lead to one repository.
   public var machinePlace: [UInt8] {
-    let machine = Self.bootID.isEmpty ? Process.hostName() : Self.bootID
+    let machine = Process.bootID.isEmpty ? Process.hostName() : Process.bootID
     return machine + Array(" \(identity.device) \(identity.inode)".utf8)
   }
 }

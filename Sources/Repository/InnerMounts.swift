@@ -1,4 +1,5 @@
 internal import Posix
+internal import Synchronization
 
 extension Repository {
   /// The mounts (as in `FileStatus`) that show a directory inside the repository under another path: bind
@@ -6,17 +7,16 @@ extension Repository {
   ///
   /// Empty where `canSeeMounts` is false.
   public func innerMounts() -> Set<UInt64> {
-    guard let real = try? Process.realPath(path), let mounts = MountLine.all() else { return [] }
-    guard let own = mounts.first(where: { $0.id == identity.mount }) else { return [] }
-    // The repository's path from the root of its file system.
+    guard let mounts = MountLine.all(), let inside = pathInFileSystem(mounts) else { return [] }
+    return Set(mounts.filter { $0.shows(inside) }.map(\.id))
+  }
+
+  private func pathInFileSystem(_ mounts: [MountLine]) -> Inside? {
+    guard let real = try? Process.realPath(path), let own = mounts.first(where: { $0.id == identity.mount }) else {
+      return nil
+    }
     let below = own.point == [slash] ? real : Array(real.dropFirst(own.point.count))
-    let inside = own.root == [slash] ? below : own.root + below
-    return Set(
-      mounts.filter {
-        $0.device == own.device && $0.root.starts(with: inside + [slash])
-          // bindfs names the directory that it shows.
-          || $0.isFUSE && ($0.source == real || $0.source.starts(with: real + [slash]))
-      }.map(\.id))
+    return Inside(device: own.device, path: own.root == [slash] ? below : own.root + below, real: real)
   }
 }
 
@@ -32,51 +32,90 @@ extension Repository {
   public static var canSeeMounts: Bool { MountLine.all() != nil }
 }
 
-private let slash = UInt8(ascii: "/")
-
-/// The fields of a line that matter: mount, device, root, mount point, type, source.
-private struct MountLine {
-  let id: UInt64
-  let device: [UInt8]
-  let root: [UInt8]
-  let point: [UInt8]
-  let isFUSE: Bool
-  let source: [UInt8]
-
-  /// The mounts that the process sees; `nil` where that cannot be read.
-  static func all() -> [MountLine]? {
-    let text = try? Descriptor.open(path: Array("/proc/self/mountinfo".utf8), .read).readWhole(limit: 64 << 20)
-    return text?.split(separator: 10).compactMap { MountLine($0) }
+// A reader in an expired tree would get the files of the snapshot that the tree is made into.
+extension Repository {
+  /// True where no process can be reading in the expired tree that is kept as spare: none has a directory of it open or
+  /// works in it, and no NFS server exports it. Once a tree has expired, its name is gone, and nobody gets into it any
+  /// more who is not in it already.
+  ///
+  /// Whoever is not root cannot look at other users' processes; that is enough where the repository is closed to them.
+  public func isSpareUnread() -> Bool {
+    guard let spare = try? directory(Self.spareName), let tree = Self.onlyDirectory(of: spare),
+      let status = try? tree.descriptor.status()
+    else { return false }
+    if unreadSpare.withLock({ $0 }) == status.inode { return true }
+    guard !isExported, let mounts = MountLine.all(), let inside = pathInFileSystem(mounts) else { return false }
+    var isComplete = true
+    let isUsed = try? Process.findDirectoryInUse(on: status.device, isComplete: &isComplete) { found in
+      isBelow(found.directory, status) || isInside(found, inside)
+    }
+    guard isUsed == false, isComplete || isClosedToOthers else { return false }
+    unreadSpare.withLock { $0 = status.inode }
+    return true
   }
 
-  init?(_ line: ArraySlice<UInt8>) {
-    let fields = line.split(separator: UInt8(ascii: " "), maxSplits: 5)
-    guard fields.count > 4, let id = UInt64(String(decoding: fields[0], as: UTF8.self)) else { return nil }
-    self.id = id
-    device = Array(fields[2])
-    root = Self.unescaped(fields[3])
-    point = Self.unescaped(fields[4])
-    // After options of any number and a hyphen.
-    let rest = fields.last!.split(separator: UInt8(ascii: " ")).drop { $0 != [UInt8(ascii: "-")] }
-    isFUSE = rest.dropFirst().first?.starts(with: Array("fuse".utf8)) ?? false
-    source = rest.dropFirst(2).first.map(Self.unescaped) ?? []
+  /// True where a directory lies in another, or is it; also where that cannot be found out.
+  private func isBelow(_ directory: borrowing Descriptor, _ above: FileStatus) -> Bool {
+    do throws(Errno) {
+      var status = try directory.status()
+      var next = try directory.parentDirectory()
+      while true {
+        if status.inode == above.inode && status.device == above.device { return true }
+        let parent = try next.status()
+        if parent.inode == status.inode && parent.device == status.device { return false }
+        status = parent
+        next = try next.parentDirectory()
+      }
+    } catch { return true }
   }
 
-  /// Space, tab, newline and backslash are written as a backslash and three octal digits.
-  private static func unescaped(_ field: ArraySlice<UInt8>) -> [UInt8] {
-    var bytes: [UInt8] = []
-    var rest = field
-    while let byte = rest.popFirst() {
-      let digits = rest.prefix(3)
-      if byte == UInt8(ascii: "\\"), digits.count == 3,
-        let code = UInt8(String(decoding: digits, as: UTF8.self), radix: 8)
-      {
-        bytes.append(code)
-        rest = rest.dropFirst(3)
-      } else {
-        bytes.append(byte)
+  /// True for a directory below a bind mount of a part of the repository, whose parents lead elsewhere.
+  private func isInside(_ found: borrowing DirectoryInUse, _ inside: Inside) -> Bool {
+    guard let status = try? found.directory.status() else { return true }
+    if status.mount == identity.mount { return false }
+    return MountLine.all(of: found.process)?.contains { $0.id == status.mount && $0.shows(inside) } ?? true
+  }
+
+  private var isClosedToOthers: Bool { (try? root.descriptor.status()).map { $0.permissions & 0o077 == 0 } ?? false }
+
+  /// True where the NFS server of this machine exports the repository, a directory above it or one in it: its clients
+  /// keep numbers of directories that no process has open. exports(5), nfsd(7).
+  private var isExported: Bool {
+    guard let real = try? Process.realPath(path) else { return true }
+    for list in ["/proc/fs/nfsd/exports", "/var/lib/nfs/etab"] {
+      let text = (try? Descriptor.open(path: Array(list.utf8), .read).readWhole(limit: 16 << 20)) ?? []
+      for line in text.split(separator: 10) where line.first == slash {
+        let exported = MountLine.unescaped(line.prefix { $0 != UInt8(ascii: " ") && $0 != UInt8(ascii: "\t") })
+        let isAbove = exported == [slash] || exported == real || real.starts(with: exported + [slash])
+        if isAbove || exported.starts(with: real + [slash]) { return true }
       }
     }
-    return bytes
+    return false
+  }
+
+  private static func onlyDirectory(of spare: Directory) -> Directory? {
+    var listing = DirectoryListing()
+    guard let again = try? spare.descriptor.reopenDirectory(), (try? listing.read(again)) != nil,
+      let entry = listing.entries.last
+    else { return nil }
+    return try? spare.directory(listing.bytes.span.extracting(entry.range))
   }
 }
+
+/// The place of a repository: its device as mountinfo has it, its path from the root of its file system, and its path.
+private struct Inside {
+  let device: [UInt8]
+  let path: [UInt8]
+  let real: [UInt8]
+}
+
+extension MountLine {
+  /// True where the mount shows a directory inside the repository.
+  fileprivate func shows(_ inside: Inside) -> Bool {
+    device == inside.device && root.starts(with: inside.path + [slash])
+      // bindfs names the directory that it shows.
+      || isFUSE && (source == inside.real || source.starts(with: inside.real + [slash]))
+  }
+}
+
+private let slash = UInt8(ascii: "/")

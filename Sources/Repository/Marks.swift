@@ -49,9 +49,9 @@ extension Repository {
     _ name: SnapshotName, _ kind: SnapshotMark, reason: String, at time: Timestamp
   ) throws(Failure) {
     do {
-      try Self.makeIfMissing(Array(kind.rawValue.utf8), in: control.descriptor)
+      try makeDirectory(Array(kind.rawValue.utf8), in: control.descriptor)
       let directory = try directory(of: kind)
-      let file = try directory.descriptor.open(name.bytes.span, [.write, .create, .truncate], mode: 0o600)
+      let file = try openFile(name.bytes, in: directory.descriptor, [.write, .truncate])
       let since = CalendarTime(seconds: time.seconds).rfc3339
       try file.write(Array("\(since)\(reason.isEmpty ? "" : " ")\(reason)\n".utf8))
       try file.synchronize()

@@ -14,6 +14,8 @@ public struct Capabilities: Sendable, Equatable {
   public var nanoseconds = true
   /// Files can share blocks (`FICLONE`).
   public var reflinks = true
+  /// A directory's listing gives the inode numbers of its entries, and the names of one inode have one number.
+  public var listsInodes = true
   /// The most bytes a name may have.
   public var nameBytes: UInt64 = 255
   /// The most links an inode may have.
@@ -57,7 +59,7 @@ extension Repository {
 
   static func probe(_ directory: Directory, _ path: [UInt8]) throws(Failure) -> Capabilities {
     do {
-      try? removeProbe(of: directory.descriptor)
+      do throws(Errno) { try removeProbe(of: directory.descriptor) } catch { guard error == .noSuchEntry else { throw error } }
       try directory.descriptor.makeDirectory(probeName.span, mode: 0o700)
       let found = try tryOut(try directory.directory(probeName.span))
       try removeProbe(of: directory.descriptor)
@@ -85,8 +87,7 @@ extension Repository {
         known = try control.descriptor.openToRead(Self.knownName.span).readToEnd(limit: 1 << 16)
       } catch { guard error == .noSuchEntry else { throw error } }
       if known == text { return [] }
-      let file = try control.descriptor.open(
-        Self.knownName.span, [.write, .create, .truncate], mode: 0o600)
+      let file = try openFile(Self.knownName, in: control.descriptor, [.write, .truncate])
       try file.write(text)
       try file.close()
       return list
@@ -106,6 +107,7 @@ extension Repository {
     found.hardLinks = try works {
       try directory.descriptor.link(one.span, to: directory.descriptor, as: Array("link".utf8).span)
     }
+    try tryNames(in: directory, &found)
     found.symbolicLinks = try works {
       try directory.descriptor.makeSymbolicLink(Array("symbolic".utf8).span, to: one)
     }
@@ -125,7 +127,7 @@ extension Repository {
       try file.setExtendedAttribute(
         ExtendedAttribute(name: Array("system.posix_acl_access".utf8), value: list))
     }
-    found.distinguishesCase = (try? directory.descriptor.status(of: Array("NAME".utf8).span)) == nil
+    found.distinguishesCase = try directory.descriptor.statusIfPresent(of: Array("NAME".utf8).span) == nil
     let time = Timestamp(seconds: 1_000_000_001, nanoseconds: 123_456_789)
     try file.setModificationTime(time)
     found.nanoseconds = try file.status().modified == time
@@ -136,12 +138,36 @@ extension Repository {
     return found
   }
 
-  /// Removes the directory of the last probe; it holds no directories.
+  /// What publication needs: names that move and never replace, and inode numbers, which recycling goes by.
+  private static func tryNames(in directory: Directory, _ found: inout Capabilities) throws {
+    let (file, link, old, new) = ("name", "link", "old", "new")
+    func bytes(_ name: String) -> [UInt8] { Array(name.utf8) }
+    try directory.descriptor.makeDirectory(bytes(old).span, mode: 0o700)
+    let moved = bytes(new)
+    try directory.descriptor.rename(bytes(old).span, to: directory.descriptor, as: moved.span)
+    do throws(Errno) {
+      try directory.descriptor.makeDirectory(bytes(old).span, mode: 0o700)
+      try directory.descriptor.rename(bytes(old).span, to: directory.descriptor, as: moved.span)
+      throw Errno.notSupported
+    } catch { guard error == .exists || error == .notEmpty else { throw error } }
+    guard found.hardLinks else { return }
+    var listing = DirectoryListing()
+    try listing.read(try directory.descriptor.reopenDirectory())
+    let first = try directory.descriptor.status(of: bytes(file).span)
+    let second = try directory.descriptor.status(of: bytes(link).span)
+    found.listsInodes = first.inode == second.inode
+      && [file, link].allSatisfy { listing.inode(of: bytes($0).span) == first.inode }
+  }
+
+  /// Removes the directory of the last probe.
   private static func removeProbe(of directory: borrowing Descriptor) throws(Errno) {
     let probe = try directory.openDirectory(probeName.span)
     var listing = DirectoryListing()
     try listing.read(probe)
-    for entry in listing.entries { try probe.unlink(listing.bytes.span.extracting(entry.range)) }
+    for entry in listing.entries {
+      let name = listing.bytes.span.extracting(entry.range)
+      if try probe.status(of: name).kind == .directory { try probe.removeDirectory(name) } else { try probe.unlink(name) }
+    }
     try directory.removeDirectory(probeName.span)
   }
 }

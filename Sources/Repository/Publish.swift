@@ -20,13 +20,13 @@ public final class PendingSnapshot: Sendable {
   private static var reservedBytes: UInt64 { 1 << 20 }
 
   init(
-    _ repository: Repository, _ name: SnapshotName, catalogBytes: UInt64
+    _ repository: Repository, _ name: SnapshotName, catalogBytes: UInt64, mayRecycle: Bool
   ) throws(Failure) {
     self.repository = repository
     self.name = name
     pending = try repository.directory(Repository.pendingName)
     do {
-      isRecycled = try repository.takeSpare(as: name, in: pending)
+      isRecycled = mayRecycle && repository.takeSpare(as: name, in: pending)
       if !isRecycled { try pending.descriptor.makeDirectory(name.bytes.span, mode: 0o700) }
       tree = try pending.directory(name.bytes.span)
       // An adopted tree has attributes and an owner of its own.
@@ -34,38 +34,33 @@ public final class PendingSnapshot: Sendable {
       // Every directory below inherits a default ACL; only the source's own may appear in a snapshot.
       try tree.descriptor.dropInheritedACLs()
       catalog = try NewCatalogFile(
-        try pending.descriptor.open(
-          name.catalogName.span, [.readWrite, .create, .exclusive], mode: 0o600))
+        try repository.openFile(name.catalogName, in: pending.descriptor, [.readWrite, .exclusive]))
       try catalog.reserve(byteCount: catalogBytes + catalogBytes / 4 + Self.reservedBytes)
     } catch { throw .writing("begin a snapshot in", repository.path, error) }
   }
 
-  /// Makes tree and catalog durable, then visible: the catalog first, the tree second, `latest`
-  /// last.
+  /// Makes tree and catalog durable, then visible: the catalog first, the tree second.
   ///
   /// Nothing is renamed before `syncfs` has returned, so whatever name is found after a crash, what it
   /// names is complete. A crash between the two renames leaves one of them in `pending`, where
   /// `Repository.recover` finds its partner already published and completes the pair. An error takes
-  /// all back: where this throws, nothing is published, and `latest` names `previous` again.
-  public func publish(
-    _ summary: CatalogSummary, _ writer: FrameWriter, previous: SnapshotName?
-  ) throws {
+  /// all back: where this throws, nothing is published. The links to it come after it.
+  public func publish(_ summary: CatalogSummary, _ writer: FrameWriter) throws {
     let catalogs = try repository.directory(Repository.catalogsName)
     do {
       try catalog.finish(summary, writer)
       try tree.descriptor.setPermissions(0o755)
       try tree.descriptor.setModificationTime(summary.started)
+      try repository.giveToOwner(tree.descriptor)
       try repository.synchronize(pending.descriptor)
       try pending.descriptor.rename(
         name.catalogName.span, to: catalogs.descriptor, as: name.catalogName.span)
       try pending.descriptor.rename(
         name.bytes.span, to: repository.root.descriptor, as: name.bytes.span)
-      try repository.pointLatest(to: name)
       try catalogs.descriptor.synchronize()
       try repository.root.descriptor.synchronize()
     } catch {
       withdraw(catalogs)
-      if let previous { try? repository.pointLatest(to: previous) }
       guard let error = error as? Errno else { throw error }
       throw Failure.writing("publish the snapshot \(name) in", repository.path, error)
     }
@@ -95,7 +90,7 @@ extension Repository {
   ///
   /// `catalogBytes` is how large its catalog may become, as far as that is known.
   public func beginSnapshot(
-    at time: Timestamp, catalogBytes: UInt64 = 0
+    at time: Timestamp, catalogBytes: UInt64 = 0, mayRecycle: Bool = true
   ) throws(Failure) -> PendingSnapshot {
     var seconds = time.seconds
     while true {
@@ -106,27 +101,35 @@ extension Repository {
         if seconds > time.seconds && ahead > 0 && ahead < 2 {
           Process.sleep(milliseconds: Int(ahead * 1000) + 1)
         }
-        return try PendingSnapshot(self, name, catalogBytes: catalogBytes)
+        return try PendingSnapshot(self, name, catalogBytes: catalogBytes, mayRecycle: mayRecycle)
       }
       seconds += 1
     }
   }
 
   /// Begins a snapshot under a name that it has elsewhere already; the caller holds the lock.
-  public func beginSnapshot(named name: SnapshotName, catalogBytes: UInt64 = 0) throws(Failure) -> PendingSnapshot {
+  public func beginSnapshot(
+    named name: SnapshotName, catalogBytes: UInt64 = 0, mayRecycle: Bool = true
+  ) throws(Failure) -> PendingSnapshot {
     guard try !isTaken(name) else {
       throw Failure(.refused, "\(displayName(path)) has another snapshot \(name) already")
     }
-    return try PendingSnapshot(self, name, catalogBytes: catalogBytes)
+    return try PendingSnapshot(self, name, catalogBytes: catalogBytes, mayRecycle: mayRecycle)
   }
 
   /// True where something of a snapshot of this name is there already.
   func isTaken(_ name: SnapshotName) throws(Failure) -> Bool {
     let catalogs = try directory(Self.catalogsName)
     let pending = try directory(Self.pendingName)
-    return (try? root.descriptor.status(of: name.bytes.span)) != nil
-      || (try? catalogs.descriptor.status(of: name.catalogName.span)) != nil
-      || (try? pending.descriptor.status(of: name.bytes.span)) != nil
+    let places: [(Directory, [UInt8])] = [
+      (root, name.bytes), (catalogs, name.catalogName), (pending, name.bytes), (pending, name.catalogName),
+    ]
+    do throws(Errno) {
+      for (directory, entry) in places where try directory.descriptor.statusIfPresent(of: entry.span) != nil {
+        return true
+      }
+      return false
+    } catch { throw .writing("look for the snapshot \(name) in", path, error) }
   }
 
   /// Makes `latest` name a snapshot, replacing what it named in one step.
@@ -146,8 +149,8 @@ extension Repository {
 
   /// The end of a catalog's name in `pending` that describes what a run stored before it had to end.
   static func unfinishedSuffix() throws(Errno) -> [UInt8] {
-    if bootID.isEmpty { throw .noSuchEntry }
-    return [UInt8(ascii: ".")] + bootID + Array(".unfinished".utf8)
+    if Process.bootID.isEmpty { throw .noSuchEntry }
+    return [UInt8(ascii: ".")] + Process.bootID + Array(".unfinished".utf8)
   }
 
   /// What earlier runs stored before they had to end, the newest first.
@@ -198,49 +201,80 @@ extension Repository {
     }
   }
 
-  /// Completes what an earlier run left in `pending`, or moves it to `trash`; the caller holds the lock.
+  /// Completes what an earlier run left in `pending`, or moves it to `trash`; the caller holds the lock. What can neither
+  /// be completed nor moved stays and is noted: it hinders no run.
   ///
   /// What a run stored before it had to end stays, if `keepingUnfinished`.
   public func recover(keepingUnfinished: Bool = true) throws(Failure) {
     let unfinishedNames = keepingUnfinished ? Set(try unfinished().map(\.name)) : []
-    let suffixes = [Array(".catalog".utf8), (try? Self.unfinishedSuffix()) ?? []]
+    let unfinishedSuffix = (try? Self.unfinishedSuffix()) ?? []
     let pending = try directory(Self.pendingName)
     let catalogs = try directory(Self.catalogsName)
+    var listing = DirectoryListing()
+    do throws(Errno) { try listing.read(pending.descriptor) } catch {
+      throw .writing("look for what an interrupted run left in", path, error)
+    }
+    for entry in listing.entries {
+      let found = Array(listing.bytes[entry.range])
+      let isUnfinished = unfinishedNames.contains { found == $0.bytes || found == $0.bytes + unfinishedSuffix }
+      if isUnfinished || Self.incomingSnapshot(found) != nil { continue }
+      do { try recover(found, pending, catalogs) } catch {
+        note([Self.pendingName, found], "was left by an interrupted run and cannot be cleaned up", "\(error)")
+      }
+    }
+    if listing.entries.isEmpty { return }
+    do throws(Errno) {
+      try catalogs.descriptor.synchronize()
+      try root.descriptor.synchronize()
+    } catch { throw .writing("make durable what an interrupted run left in", path, error) }
+  }
+
+  private func recover(_ found: [UInt8], _ pending: Directory, _ catalogs: Directory) throws {
+    if let name = SnapshotName(found), try hasCatalog(name), try !hasTree(name), (try? openCatalog(name)) != nil {
+      // Published by half: the sync came before the first rename, so the tree is whole.
+      try pending.descriptor.rename(found.span, to: root.descriptor, as: found.span)
+    } else if let name = Self.catalogOf(found), try hasTree(name) {
+      try recoverCatalog(name, pending, catalogs)
+    } else if let name = expiringName(found) {
+      try finishExpiring(name)
+    } else if try pending.descriptor.status(of: found.span).kind == .directory {
+      // Half a snapshot is as good a spare as a whole one.
+      let isTree = SnapshotName(found) != nil && !hasLostWrites.load(ordering: .relaxed)
+      let isSpare = isTree ? try keepAsSpare(found, of: pending) : false
+      if !isSpare { try discard(found, of: pending) }
+    } else {
+      try pending.descriptor.unlink(found.span)
+    }
+  }
+
+  private static func catalogOf(_ found: [UInt8]) -> SnapshotName? {
+    let suffix = Array(".catalog".utf8)
+    return Array(found.suffix(suffix.count)) == suffix ? SnapshotName(found.dropLast(suffix.count)) : nil
+  }
+
+  /// A catalog whose tree is published: the pair is completed, unless it has a whole catalog already.
+  private func recoverCatalog(_ name: SnapshotName, _ pending: Directory, _ catalogs: Directory) throws {
+    let found = name.catalogName
+    if try hasCatalog(name) {
+      var isWhole = true
+      do { _ = try openCatalog(name) } catch {
+        guard error.kind == .damaged else { throw error }
+        isWhole = false
+      }
+      if isWhole { return try pending.descriptor.unlink(found.span) }
+    }
+    _ = try OpenCatalog(CatalogFile(try pending.descriptor.openToRead(found.span)))
+    try pending.descriptor.rename(found.span, to: catalogs.descriptor, as: found.span, replacing: true)
+  }
+
+  /// Sets the tree that is being built aside: something in it, which the spare had, cannot be changed.
+  public func setAside(_ snapshot: PendingSnapshot, because reason: any Error) {
+    note([Self.spareName], "cannot be recycled, and is set aside", "\(reason)")
+    let name = snapshot.name
     do {
-      var listing = DirectoryListing()
-      try listing.read(pending.descriptor)
-      for entry in listing.entries {
-        let found = Array(listing.bytes[entry.range])
-        let suffix = suffixes[0]
-        let isUnfinished = unfinishedNames.contains { found == $0.bytes || found == $0.bytes + suffixes[1] }
-        if isUnfinished || Self.incomingSnapshot(found) != nil { continue }
-        if let name = SnapshotName(found),
-          (try? catalogs.descriptor.status(of: name.catalogName.span)) != nil,
-          (try? root.descriptor.status(of: name.bytes.span)) == nil,
-          (try? openCatalog(name)) != nil
-        {
-          // Published by half: the sync came before the first rename, so the tree is whole.
-          try pending.descriptor.rename(found.span, to: root.descriptor, as: found.span)
-        } else if Array(found.suffix(suffix.count)) == suffix,
-          let name = SnapshotName(found.dropLast(suffix.count)),
-          (try? root.descriptor.status(of: name.bytes.span))?.kind == .directory
-        {
-          try pending.descriptor.rename(found.span, to: catalogs.descriptor, as: found.span)
-        } else if let name = expiringName(found) {
-          try finishExpiring(name)
-        } else if try pending.descriptor.status(of: found.span).kind == .directory {
-          // Half a snapshot is as good a spare as a whole one.
-          let isTree = SnapshotName(found) != nil && !hasLostWrites.load(ordering: .relaxed)
-          let isSpare = isTree ? try keepAsSpare(found, of: pending) : false
-          if !isSpare { try discard(found, of: pending) }
-        } else {
-          try pending.descriptor.unlink(found.span)
-        }
-      }
-      if !listing.entries.isEmpty {
-        try catalogs.descriptor.synchronize()
-        try root.descriptor.synchronize()
-      }
-    } catch { throw .writing("clean up after an interrupted run in", path, error) }
+      let pending = try directory(Self.pendingName)
+      try pending.descriptor.unlink(name.catalogName.span)
+      try discard(name.bytes, of: pending)
+    } catch { note([Self.pendingName, name.bytes], "cannot be set aside", "\(error)") }
   }
 }

@@ -49,10 +49,14 @@ extension Repository {
   }
 
   /// Keeps everybody from taking a snapshot into use, so that it can expire; `nil` where somebody is using it.
-  public func claim(_ name: SnapshotName) -> SnapshotUse? {
-    guard let catalogs = try? directory(Self.catalogsName),
-      let file = try? catalogs.descriptor.openToRead(name.catalogName.span), (try? file.lockExclusively()) != nil
-    else { return nil }
+  public func claim(_ name: SnapshotName) throws -> SnapshotUse? {
+    let file = try directory(Self.catalogsName).descriptor.openToRead(name.catalogName.span)
+    do throws(Errno) { try file.lockExclusively() } catch {
+      if error == .wouldBlock { return nil }
+      // A file system without locks: nobody else could take it into use either.
+      let hasNoLocks: [Errno] = [.notImplemented, .notSupported, .invalid]
+      guard hasNoLocks.contains(error) else { throw error }
+    }
     return SnapshotUse(file)
   }
 
@@ -135,7 +139,7 @@ extension Repository {
   public func rememberPush(of name: SnapshotName, to id: [UInt8], address: [UInt8]) throws(Failure) {
     let catalogs = try directory(Self.catalogsName)
     do {
-      try Self.makeIfMissing(Self.remotesName, in: control.descriptor)
+      try makeDirectory(Self.remotesName, in: control.descriptor)
       let remotes = try control.directory(Self.remotesName.span)
       // Another repository that was there before is there no more.
       for other in remoteIDs() where other != id {
@@ -144,7 +148,7 @@ extension Repository {
         else { continue }
         try found.descriptor.unlink(Self.addressName.span)
       }
-      try Self.makeIfMissing(id, in: remotes.descriptor)
+      try makeDirectory(id, in: remotes.descriptor)
       let own = try remotes.directory(id.span)
       do throws(Errno) {
         try catalogs.descriptor.link(name.catalogName.span, to: own.descriptor, as: name.catalogName.span)
@@ -152,7 +156,7 @@ extension Repository {
         guard error == .exists else { throw error }
       }
       for other in Self.replaced(by: name, own) { try own.descriptor.unlink(other.catalogName.span) }
-      let file = try own.descriptor.open(Self.addressName.span, [.write, .create, .truncate], mode: 0o600)
+      let file = try openFile(Self.addressName, in: own.descriptor, [.write, .truncate])
       try file.write(address)
       try own.descriptor.synchronize()
     } catch { throw .writing("remember a push in", path, error) }

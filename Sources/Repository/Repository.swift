@@ -13,9 +13,15 @@ public final class Repository: Sendable {
   public let id: [UInt8]
   /// Device and inode of the root: whatever path leads to it, it is never descended into.
   public let identity: FileStatus
+  /// Of `.treering`, and so of what is in it.
+  public let owner: (user: UInt32, group: UInt32)
   /// True from when the disk has said that it lost something: of an unpublished tree not even the directories can
   /// serve the next snapshot then.
   let hasLostWrites = Atomic<Bool>(false)
+  /// The inode of an expired tree in which nobody reads.
+  let unreadSpare = Mutex<UInt64?>(nil)
+  /// Trouble with what is on its way out, or was left by an interrupted run: it hinders no run.
+  private let troubles = Mutex<[Trouble]>([])
 
   static let controlName = Array(".treering".utf8)
   static let markName = Array("repository.toml".utf8)
@@ -31,8 +37,9 @@ public final class Repository: Sendable {
   static let historyName = Array("history.jsonl".utf8)
 
   private init(
-    path: [UInt8], root: Directory, control: Directory, id: [UInt8], identity: FileStatus
+    path: [UInt8], root: Directory, control: Directory, id: [UInt8], identity: FileStatus, owner: FileStatus
   ) {
+    self.owner = (owner.user, owner.group)
     self.path = path
     self.root = root
     self.control = control
@@ -87,7 +94,7 @@ public final class Repository: Sendable {
     do {
       return Repository(
         path: path, root: root, control: control, id: Array(mark.id.utf8),
-        identity: try root.descriptor.status())
+        identity: try root.descriptor.status(), owner: try control.descriptor.status())
     } catch { throw Failure(.usage, "cannot open the repository \(shown): \(error)") }
   }
 
@@ -137,7 +144,7 @@ public final class Repository: Sendable {
         let name = Array(listing.bytes[entry.range])
         // A fresh ext4 has it; a half-made repository is completed.
         if name == Array("lost+found".utf8) || name == probeName { continue }
-        if name == controlName, (try? root.directory(name.span).descriptor.status(of: markName.span)) == nil {
+        if name == controlName, try root.directory(name.span).descriptor.statusIfPresent(of: markName.span) == nil {
           continue
         }
         if name == controlName {
@@ -189,9 +196,7 @@ public final class Repository: Sendable {
     return try open(path)
   }
 
-  static func makeIfMissing(
-    _ name: [UInt8], in directory: borrowing Descriptor
-  ) throws(Errno) {
+  private static func makeIfMissing(_ name: [UInt8], in directory: borrowing Descriptor) throws(Errno) {
     do { try directory.makeDirectory(name.span, mode: 0o700) } catch {
       guard error == .exists else { throw error }
     }
@@ -211,6 +216,85 @@ public final class Repository: Sendable {
       let next = try above.descriptor.status()
       if next.inode == status.inode && next.device == status.device { return false }
       (status, here) = (next, above)
+    }
+  }
+
+  // MARK: What treering writes belongs to the repository's owner, whoever runs it
+
+  /// True where root works in the repository of another user.
+  private var isOtherUsers: Bool { Process.effectiveUser == 0 && owner.user != 0 }
+
+  /// Gives what root has just made in the repository to the repository's owner, who must be able to go on with it.
+  func giveToOwner(_ made: borrowing Descriptor) throws(Errno) {
+    guard isOtherUsers else { return }
+    do { try made.setOwner(user: owner.user, group: owner.group) } catch {
+      // Where owners are mapped, it belongs to whom all there belongs.
+      guard error.meansNoPermission || error == .invalid else { throw error }
+    }
+  }
+
+  /// Opens a file of `.treering` for writing, and makes it where it is missing.
+  func openFile(
+    _ name: [UInt8], in directory: borrowing Descriptor, _ flags: OpenFlags
+  ) throws(Errno) -> Descriptor {
+    if !flags.contains(.exclusive) {
+      do { return try openExisting(name, in: directory, flags) } catch {
+        guard error == .noSuchEntry else { throw error }
+      }
+    }
+    let file = try directory.open(name.span, flags.union([.create, .exclusive]), mode: 0o600)
+    try giveToOwner(file)
+    return file
+  }
+
+  private func openExisting(
+    _ name: [UInt8], in directory: borrowing Descriptor, _ flags: OpenFlags
+  ) throws(Errno) -> Descriptor {
+    let file = try directory.open(name.span, flags.subtracting(.truncate).union(.nonBlocking))
+    if isOtherUsers {
+      // The user may have made it another name of a file that only root may write.
+      let status = try file.status()
+      guard status.kind == .regular, status.linkCount == 1, status.user == owner.user || status.user == 0 else {
+        throw .notPermitted
+      }
+    }
+    if flags.contains(.truncate) { try file.setLength(0) }
+    return file
+  }
+
+  /// Makes a directory of `.treering` where it is missing.
+  func makeDirectory(_ name: [UInt8], in directory: borrowing Descriptor) throws(Errno) {
+    do { try directory.makeDirectory(name.span, mode: 0o700) } catch {
+      guard error == .exists else { throw error }
+      return
+    }
+    try giveToOwner(try directory.openDirectory(name.span))
+  }
+
+  /// Notes trouble that must not end a run, with something below `.treering`; whoever runs asks for it with
+  /// `takeTroubles`.
+  public func note(_ place: [[UInt8]], _ what: String, _ reason: String) {
+    let place = ([path, Self.controlName] + place).joined(separator: [UInt8(ascii: "/")])
+    let trouble = Trouble(path: Array(place), message: "\(what): \(reason)")
+    troubles.withLock { troubles in
+      if !troubles.contains(trouble) { troubles.append(trouble) }
+    }
+  }
+
+  /// The same for a step that failed as a whole.
+  public func note(_ failure: Failure) {
+    let trouble = Trouble(path: path, message: failure.description)
+    troubles.withLock { troubles in
+      if !troubles.contains(trouble) { troubles.append(trouble) }
+    }
+  }
+
+  /// The troubles since the last call: each is a warning.
+  public func takeTroubles() -> [Trouble] {
+    troubles.withLock { troubles in
+      let taken = troubles
+      troubles = []
+      return taken
     }
   }
 
@@ -241,8 +325,7 @@ public final class Repository: Sendable {
   /// Takes the repository for one writer; it is free again when the lock goes away or the process ends.
   public func lock(command: String, at time: Timestamp) throws(Failure) -> RepositoryLock {
     do {
-      let file = try control.descriptor.open(
-        Self.lockName.span, [.readWrite, .create], mode: 0o600)
+      let file = try openFile(Self.lockName, in: control.descriptor, .readWrite)
       do { try file.lockExclusively() } catch {
         guard error == .wouldBlock else { throw error }
         let holder = (try? file.readToEnd(limit: 4096)) ?? []
@@ -254,7 +337,7 @@ public final class Repository: Sendable {
       try file.setLength(0)
       // Empty between runs, so somebody may have tidied them away.
       for name in [Self.pendingName, Self.spareName, Self.trashName] {
-        try Self.makeIfMissing(name, in: control.descriptor)
+        try makeDirectory(name, in: control.descriptor)
       }
       let since = CalendarTime(seconds: time.seconds).rfc3339
       try file.write(Array("treering \(command), process \(Process.identifier), since \(since)\n".utf8))
@@ -346,8 +429,7 @@ public final class Repository: Sendable {
   /// Appends one line to `history.jsonl`.
   public func appendHistory(_ line: String) throws(Failure) {
     do {
-      let file = try control.descriptor.open(
-        Self.historyName.span, [.readWrite, .create, .append], mode: 0o600)
+      let file = try openFile(Self.historyName, in: control.descriptor, [.readWrite, .append])
       let newline = UInt8(ascii: "\n")
       // What a crash has torn stays a line of its own.
       let size = try file.status().size
@@ -356,6 +438,14 @@ public final class Repository: Sendable {
       try file.close()
     } catch { throw .writing("record the run in the history of", path, error) }
   }
+}
+
+/// Something in a repository that could not be tidied up, and why.
+public struct Trouble: Sendable, Hashable, CustomStringConvertible {
+  public var path: [UInt8]
+  public var message: String
+
+  public var description: String { "\(displayName(path)): \(message)" }
 }
 
 /// Held while one process writes to a repository.

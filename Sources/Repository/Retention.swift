@@ -102,7 +102,7 @@ extension Repository {
   func replace(_ name: [UInt8], with text: String) throws(Failure) {
     let temporary = name + Array(".new".utf8)
     do {
-      let file = try control.descriptor.open(temporary.span, [.write, .create, .truncate], mode: 0o600)
+      let file = try openFile(temporary, in: control.descriptor, [.write, .truncate])
       try file.write(Array(text.utf8))
       try file.synchronize()
       try file.close()

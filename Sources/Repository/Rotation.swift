@@ -18,35 +18,46 @@ extension Repository {
   private func inside(_ name: [UInt8]) throws(Errno) -> Directory { try control.directory(name.span) }
 
   /// True where a snapshot has been expired and its tree is still on its way out.
-  func isExpiring(_ name: SnapshotName) -> Bool {
+  func isExpiring(_ name: SnapshotName) throws -> Bool {
     let marker = name.bytes + Self.expiredSuffix
-    return (try? directory(Self.pendingName).descriptor.status(of: marker.span)) != nil
+    return try directory(Self.pendingName).descriptor.statusIfPresent(of: marker.span) != nil
   }
 
   /// Takes a snapshot away: its tree becomes the spare, in place of an older one, or trash. The caller holds
-  /// the lock.
+  /// the lock. Throws where it cannot be taken away; then it stays a snapshot.
   public func expire(_ name: SnapshotName, asSpare: Bool) throws(Failure) {
     let pending = try directory(Self.pendingName)
     let catalogs = try directory(Self.catalogsName)
     let marker = name.bytes + Self.expiredSuffix
     do {
-      if asSpare { try discardSpare() }
+      if asSpare { discardSpare() }
       try catalogs.descriptor.rename(
         name.catalogName.span, to: pending.descriptor, as: marker.span, replacing: true)
       try catalogs.descriptor.synchronize()
       try finishExpiring(name, asSpare: asSpare)
       try root.descriptor.synchronize()
-    } catch { throw .writing("expire the snapshot \(name) in", path, error) }
+    } catch {
+      var failure = Failure.writing("expire the snapshot \(name) of", path, error)
+      if error as? Errno == .busy { failure.hint = "unmount what is mounted on it" }
+      throw failure
+    }
   }
 
-  func finishExpiring(_ name: SnapshotName, asSpare: Bool = false) throws(Errno) {
-    let pending = try inside(Self.pendingName)
+  /// Moves an expired snapshot's tree away. Where that cannot be done, the catalog goes back: the snapshot is as it was.
+  func finishExpiring(_ name: SnapshotName, asSpare: Bool = false) throws {
+    let pending = try directory(Self.pendingName)
     let found = name.bytes
-    if (try? root.descriptor.status(of: found.span))?.kind == .directory {
-      let isSpare = asSpare ? try keepAsSpare(found, of: root) : false
-      if !isSpare { try discard(found, of: root) }
-    }
     let marker = name.bytes + Self.expiredSuffix
+    if try hasTree(name) {
+      do throws(Errno) {
+        let isSpare = asSpare ? try keepAsSpare(found, of: root) : false
+        if !isSpare { try discard(found, of: root) }
+      } catch {
+        let catalogs = try directory(Self.catalogsName)
+        try pending.descriptor.rename(marker.span, to: catalogs.descriptor, as: name.catalogName.span)
+        throw error
+      }
+    }
     try pending.descriptor.unlink(marker.span)
     for kind in SnapshotMark.allCases { _ = try? unmark(name, kind) }
   }
@@ -87,37 +98,46 @@ extension Repository {
     return listing.entries.isEmpty
   }
 
-  /// Moves whatever is in `spare` to `trash`; true where there was something.
+  /// Moves whatever is in `spare` to `trash`; true where there was something. What cannot be moved stays, and is noted.
   @discardableResult
-  public func discardSpare() throws(Failure) -> Bool {
-    let spare = try directory(Self.spareName)
+  public func discardSpare() -> Bool {
+    var isFound = false
     do {
+      let spare = try directory(Self.spareName)
       var listing = DirectoryListing()
       try listing.read(try spare.descriptor.reopenDirectory())
-      for entry in listing.entries { try discard(Array(listing.bytes[entry.range]), of: spare) }
-      return !listing.entries.isEmpty
-    } catch { throw .writing("give up the spare of", path, error) }
+      for entry in listing.entries {
+        let found = Array(listing.bytes[entry.range])
+        do throws(Errno) {
+          try discard(found, of: spare)
+          isFound = true
+        } catch { note([Self.spareName, found], "cannot be given up", "\(error)") }
+      }
+    } catch { note([Self.spareName], "cannot be given up", "\(error)") }
+    return isFound
   }
 
-  /// Takes the spare as the tree of a new snapshot; false where there is none that can serve.
-  func takeSpare(as name: SnapshotName, in pending: Directory) throws(Failure) -> Bool {
-    let spare = try directory(Self.spareName)
+  /// Takes the spare as the tree of a new snapshot; false where there is none that can serve. What cannot serve, for
+  /// whatever reason, hinders no snapshot.
+  func takeSpare(as name: SnapshotName, in pending: Directory) -> Bool {
     do {
+      let spare = try directory(Self.spareName)
       var listing = DirectoryListing()
       try listing.read(try spare.descriptor.reopenDirectory())
       guard let entry = listing.entries.last else { return false }
       let found = Array(listing.bytes[entry.range])
-      // What somebody has mounted in it is not ours to change.
-      guard hasNoMounts(below: [Self.controlName, Self.spareName, found]) else { return false }
-      guard let status = try? spare.descriptor.status(of: found.span), status.kind == .directory,
-        status.user == Process.effectiveUser, SnapshotName(found) != nil
-      else {
-        try discard(found, of: spare)
+      // What somebody has mounted in it is not ours to change, and what somebody reads must stay what it was.
+      guard hasNoMounts(below: [Self.controlName, Self.spareName, found]), isSpareUnread() else { return false }
+      let status = try spare.descriptor.status(of: found.span)
+      guard status.kind == .directory, status.user == Process.effectiveUser, SnapshotName(found) != nil else {
         return false
       }
       try spare.descriptor.rename(found.span, to: pending.descriptor, as: name.bytes.span)
       return true
-    } catch { throw .writing("recycle the spare of", path, error) }
+    } catch {
+      note([Self.spareName], "cannot be recycled", "\(error)")
+      return false
+    }
   }
 
   /// What is to be deleted, for whoever deletes it.

@@ -13,16 +13,31 @@ public struct Snapshot: Sendable {
   }
 }
 
+/// A snapshot that is there and cannot be used.
+public struct UnusableSnapshot: Sendable {
+  public var name: SnapshotName
+  public var reason: String
+  /// False where it could not be looked at: the user may not, or the system had no descriptor or memory.
+  public var isDamage: Bool
+
+  public init(name: SnapshotName, reason: String, isDamage: Bool) {
+    self.name = name
+    self.reason = reason
+    self.isDamage = isDamage
+  }
+}
+
 /// What stands in a repository.
 public struct SnapshotList: Sendable {
   /// Oldest first, by sequence number: the clock may have been set back.
   public var snapshots: [Snapshot] = []
-  /// Snapshots whose catalog cannot be read, with the reason.
-  public var damaged: [(name: SnapshotName, reason: String)] = []
+  /// Snapshots whose catalog or directory cannot be used.
+  public var unusable: [UnusableSnapshot] = []
   /// One more than the newest's, and than there are catalogs.
   public var nextSequence: UInt64 = 1
 
   public var newest: Snapshot? { snapshots.last }
+  public var damaged: [UnusableSnapshot] { unusable.filter(\.isDamage) }
 
   public init() {}
 }
@@ -43,18 +58,21 @@ extension Repository {
         let name = SnapshotName(bytes.dropLast(suffix.count))
       else { continue }
       list.nextSequence += 1
-      // Without its tree it is no snapshot; not yet, where that is on its way behind the catalog.
-      guard hasTree(name) else {
-        if !isArriving(name), !hasTree(name), hasCatalog(name) {
-          list.damaged.append((name, "its directory is missing"))
+      if let problem = problem(name, { () throws in
+        // Without its tree it is no snapshot; not yet, where that is on its way behind the catalog.
+        guard try hasTree(name) else {
+          let isLost = try !isArriving(name) && !hasTree(name) && hasCatalog(name)
+          return isLost ? "its directory is missing" : nil
         }
-        continue
-      }
-      do {
-        list.snapshots.append(Snapshot(name: name, summary: try openCatalog(name).summary))
-      } catch {
-        // It may have expired since the catalogs were listed.
-        if !hasExpired(name) { list.damaged.append((name, "\(error)")) }
+        do {
+          list.snapshots.append(Snapshot(name: name, summary: try openCatalog(name).summary))
+        } catch {
+          // It may have expired since the catalogs were listed.
+          if try !hasExpired(name) { throw error }
+        }
+        return nil
+      }) {
+        list.unusable.append(problem)
       }
     }
     try addTreesWithoutCatalog(to: &list)
@@ -69,36 +87,53 @@ extension Repository {
 
   /// A dated directory that no catalog describes cannot be proved, linked from or restored exactly.
   private func addTreesWithoutCatalog(to list: inout SnapshotList) throws(Failure) {
-    let known = Set(list.snapshots.map(\.name) + list.damaged.map(\.name))
+    let known = Set(list.snapshots.map(\.name) + list.unusable.map(\.name))
     var names = DirectoryListing()
     do throws(Errno) { try names.read(try root.descriptor.reopenDirectory()) } catch {
       throw Failure(.failed, "cannot list the repository \(displayName(path)): \(error)")
     }
     for entry in names.entries {
-      if let name = SnapshotName(names.bytes[entry.range]), !known.contains(name), !hasCatalog(name), !hasExpired(name)
-      {
-        list.damaged.append((name, "its catalog is missing"))
+      guard let name = SnapshotName(names.bytes[entry.range]), !known.contains(name) else { continue }
+      if let problem = problem(name, { () throws in
+        try !hasCatalog(name) && !hasExpired(name) ? "its catalog is missing" : nil
+      }) {
+        list.unusable.append(problem)
       }
     }
   }
 
-  private func hasCatalog(_ name: SnapshotName) -> Bool {
-    (try? directory(Self.catalogsName).descriptor.status(of: name.catalogName.span)) != nil
+  /// What a look at a snapshot found wrong, or why it could not be looked at.
+  private func problem(_ name: SnapshotName, _ look: () throws -> String?) -> UnusableSnapshot? {
+    do {
+      return try look().map { UnusableSnapshot(name: name, reason: $0, isDamage: true) }
+    } catch let error as Errno {
+      return UnusableSnapshot(name: name, reason: "it cannot be looked at: \(error)", isDamage: !error.leavesDataUnknown)
+    } catch {
+      let isDamage = (error as? Failure).map { $0.kind == .damaged } ?? true
+      return UnusableSnapshot(name: name, reason: "\(error)", isDamage: isDamage)
+    }
   }
 
-  private func hasTree(_ name: SnapshotName) -> Bool {
-    (try? root.descriptor.status(of: name.bytes.span))?.kind == .directory
+  // An error is not absence: only what is certainly not there is taken for gone.
+
+  func hasCatalog(_ name: SnapshotName) throws -> Bool {
+    try directory(Self.catalogsName).descriptor.statusIfPresent(of: name.catalogName.span) != nil
+  }
+
+  func hasTree(_ name: SnapshotName) throws(Errno) -> Bool {
+    try root.descriptor.statusIfPresent(of: name.bytes.span)?.kind == .directory
   }
 
   /// True where a publication, or what is left of one, has a tree of this name.
-  private func isArriving(_ name: SnapshotName) -> Bool {
-    (try? directory(Self.pendingName).descriptor.status(of: name.bytes.span)) != nil
+  private func isArriving(_ name: SnapshotName) throws -> Bool {
+    try directory(Self.pendingName).descriptor.statusIfPresent(of: name.bytes.span) != nil
   }
 
   /// True where a snapshot has expired, perhaps this moment: it was one when it was listed.
-  public func hasExpired(_ name: SnapshotName) -> Bool {
+  public func hasExpired(_ name: SnapshotName) throws -> Bool {
     // In the order in which they go, so that none is missed on its way.
-    !hasCatalog(name) && (isExpiring(name) || !hasTree(name))
+    if try hasCatalog(name) { return false }
+    return try isExpiring(name) || !hasTree(name)
   }
 
   /// Opens a snapshot's catalog; its header and trailer are checked.
@@ -110,13 +145,17 @@ extension Repository {
         CatalogFile(try catalogs.descriptor.openToRead(name.catalogName.span)))
     } catch let error as CatalogError {
       throw Failure(.damaged, "\(shown): \(error)")
-    } catch { throw Failure(.damaged, "cannot read \(shown): \(error)") }
+    } catch {
+      let isUnknown = (error as? Errno)?.leavesDataUnknown ?? false
+      throw Failure(isUnknown ? .failed : .damaged, "cannot read \(shown): \(error)")
+    }
   }
 
   /// Opens a snapshot's tree.
   public func openTree(_ name: SnapshotName) throws(Failure) -> Directory {
     do { return try root.directory(name.bytes.span) } catch {
-      throw Failure(.damaged, "cannot open the snapshot \(displayName(path))/\(name): \(error)")
+      throw Failure(
+        error.leavesDataUnknown ? .failed : .damaged, "cannot open the snapshot \(displayName(path))/\(name): \(error)")
     }
   }
 }
@@ -145,13 +184,13 @@ extension SnapshotStore {
   public func candidates(_ reference: String, in list: SnapshotList) throws(Failure) -> [Snapshot] {
     let shown = displayName(Array(reference.utf8))
     func checked(_ snapshots: [Snapshot], _ isMeant: (String) -> Bool) throws(Failure) -> [Snapshot] {
-      let newer = list.damaged.filter {
+      let newer = list.unusable.filter {
         isMeant($0.name.description)
           && $0.name.description > snapshots.first?.name.description ?? ""
       }.max { $0.name.description < $1.name.description }
       if let newer {
         throw Failure(
-          .damaged, "the snapshot \(newer.name) cannot be used: \(newer.reason)",
+          newer.isDamage ? .damaged : .failed, "the snapshot \(newer.name) cannot be used: \(newer.reason)",
           hint: "name another; see: treering list --repository \(displayName(path))")
       }
       return snapshots

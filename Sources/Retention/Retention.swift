@@ -79,6 +79,8 @@ public struct RetentionDecision: Sendable, Equatable {
     case space
     /// It would expire, but somebody is reading it.
     case inUse
+    /// It cannot be taken away now: something is mounted on it, or the disk refuses.
+    case obstructed
   }
   public var reasons: [Reason]
   public var expires: Bool

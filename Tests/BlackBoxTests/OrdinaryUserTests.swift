@@ -156,4 +156,54 @@ struct OrdinaryUserTests {
     for path: ByteString in ["closed", "closed/below"] { #expect(listing[path]?.mode == expected) }
     #expect(try world.source.text("closed/below/file") == "text" && world.source.text("closed/file") == "text")
   }
+
+  @Test("root works in a user's repository, and the user goes on")
+  func rootInUsersRepository() throws {
+    let world = try ordinaryWorld()
+    func asUser(_ arguments: [ByteString], status: Int32 = 0) throws {
+      let result = try world.treeringAsOrdinaryUser(arguments)
+      #expect(result.status == status, "\(arguments): \(result.errorText)")
+    }
+    func asRoot(_ arguments: [ByteString]) throws {
+      let result = try world.treering(arguments)
+      #expect(result.status == 0, "\(arguments): \(result.errorText)")
+    }
+    try world.source.write("file", "1")
+    try tool("chown", ["-R", "65534:65534", world.source.root])
+    try asUser(["snapshot", world.source.root])
+    try world.source.write("file", "2")
+    try asRoot(["snapshot", world.source.root])
+    try asRoot(["rotate", "--keep", "daily=7", "--keep-last", "9"])
+    try asRoot(["hold", "latest"])
+    try asRoot(["verify"])
+    try asRoot(["release", "latest"])
+    let others = try tool("find", [world.repository.root / ".treering", "-not", "-user", "65534"])
+    #expect(String(decoding: others, as: UTF8.self) == "")
+    try asUser(["list"])
+    try asUser(["verify"])
+    try asUser(["status"])
+    try asUser(["hold", "latest"])
+    try asUser(["release", "latest"])
+    try world.source.write("file", "3")
+    try asUser(["snapshot", world.source.root])
+    try asUser(["rotate", "--keep-last", "1"])
+    try asUser(["snapshot", world.source.root])
+    #expect(try world.snapshotNames().count == 2)
+  }
+
+  @Test("root follows no link of the user's to a file of its own")
+  func hostileControlFiles() throws {
+    let world = try ordinaryWorld()
+    try world.source.write("file", "1")
+    let victim = world.directory.path / "victim"
+    try Tree(world.directory.path).write("victim", "precious", mode: 0o600)
+    let lock = world.repository.root / ".treering" / "lock"
+    _ = try? runCommand("rm", ["-f", lock])
+    try tool("ln", [victim, lock])
+    let result = try world.treering(["snapshot", world.source.root])
+    #expect(result.status != 0)
+    #expect(try Tree(world.directory.path).text("victim") == "precious")
+    let owner = String(decoding: try tool("stat", ["-c", "%u", victim]), as: UTF8.self)
+    #expect(owner == "0\n")
+  }
 }

@@ -29,7 +29,7 @@ final class World: Sendable {
 
   struct Taken {
     var result: SnapshotResult
-    /// What went wrong after it was published.
+    /// What went wrong with the trash.
     var trouble: Failure?
     var warnings: [Warning]
     var warnedPaths: Set<String> { Set(warnings.map { String(decoding: $0.path, as: UTF8.self) }) }
@@ -50,7 +50,7 @@ final class World: Sendable {
         of: SnapshotOptions(sources: [Array(source.utf8)], threads: threads), in: repository,
         program: "test", progress: Progress(), monitor: listener)
     }
-    var trouble = result.trouble
+    var trouble: Failure?
     // As the command does it.
     do { try emptyTrash(of: repository, threads: threads) } catch { trouble = error }
     return Taken(result: result, trouble: trouble, warnings: listener.warnings.withLock { $0 })

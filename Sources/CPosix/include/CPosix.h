@@ -52,6 +52,8 @@ long tr_pwrite(int fd, const void *buffer, size_t count, int64_t offset);
 long tr_lseek(int fd, int64_t offset, int whence);
 long tr_ftruncate(int fd, int64_t size);
 long tr_statx(int directory, const char *name, int flags, struct tr_status *status);
+/// `mount` is the number that the kernel never gives again, or 0 before Linux 6.8.
+long tr_statx_unique(int directory, const char *name, int flags, struct tr_status *status);
 long tr_fstatfs(int fd, struct tr_file_system *result);
 long tr_getdents(int fd, void *buffer, size_t count);
 long tr_linkat(int from, const char *name, int to, const char *newName);
@@ -85,6 +87,7 @@ long tr_punch_hole(int fd, int64_t offset, int64_t count);
 /// The 16 bytes of an XFS file system's UUID.
 long tr_xfs_uuid(int fd, unsigned char uuid[16]);
 /// The same of btrfs: one for all its subvolumes and snapshots.
+long tr_file_system_uuid(int fd, unsigned char uuid[16]);
 long tr_btrfs_uuid(int fd, unsigned char uuid[16]);
 /// The most links an inode of this file system may have.
 long tr_link_limit(int fd);
@@ -146,6 +149,6 @@ int tr_remembered_signal(void);
 
 // Names that Glibc's Swift module leaves out, because they are macros with casts or need _GNU_SOURCE.
 extern const int tr_o_noatime, tr_o_path, tr_at_empty_path, tr_rename_noreplace, tr_seek_data,
-    tr_seek_hole, tr_at_fdcwd, tr_clock_realtime_coarse;
+    tr_seek_hole, tr_at_fdcwd, tr_at_statx_dont_sync, tr_clock_realtime_coarse;
 
 #endif

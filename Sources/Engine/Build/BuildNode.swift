@@ -49,13 +49,27 @@ class BuildNode: WalkNode, @unchecked Sendable {
   func keeps(_ inode: UInt64) -> Bool { recycled?.keeps(inode) ?? false }
 
   /// Makes the name that is worked on free for something new.
-  func makeRoom() throws(Failure) {
-    guard let recycled else { return }
-    do {
+  func makeRoom() throws(SpareUnusable) {
+    try changingSpare { recycled throws(Errno) in
       try recycled.clear()
       try recycled.open()
-    } catch { throw .writing("clear a name of the recycled directory", sourcePath, error) }
+    }
   }
+
+  /// Comes to the next name in the recycled directory.
+  func comeToSpare(_ name: Span<UInt8>) throws(SpareUnusable) {
+    guard let recycled else { return }
+    do throws(Errno) { try recycled.come(to: name) } catch { throw SpareUnusable(path: sourcePath, reason: error) }
+  }
+
+  /// Changes the names of the recycled directory, if there is one.
+  func changingSpare(_ body: (RecycledDirectory) throws(Errno) -> Void) throws(SpareUnusable) {
+    guard let recycled else { return }
+    do throws(Errno) { try body(recycled) } catch { throw SpareUnusable(path: sourcePath, reason: error) }
+  }
+
+  /// True for a directory without which the snapshot would lack a whole source.
+  var leadsToSource: Bool { parent == nil }
 
   /// Lets go of everything below: parents and children hold each other until they are left, and a walk
   /// that failed leaves none.

@@ -34,19 +34,22 @@ extension BuildWork {
       node.targetStatus = try node.target!.descriptor.status()
       if node.targetStatus!.mount == parent.targetStatus!.mount { try beginRecycling(node, isOpened: false) }
     } catch {
+      if node.isRecycled { throw SpareUnusable(path: node.sourcePath, reason: error) }
+      if node.leadsToSource { throw Failure.writing("make the directory", node.sourcePath, error) }
       // Made, but not to be opened: no name may be in the tree that is not in the catalog.
-      if node.isRecycled { try discard(name, of: parent) } else {
-        try? parent.target!.descriptor.removeDirectory(name.span)
-      }
+      try? parent.target!.descriptor.removeDirectory(name.span)
       try storingFailed("make the directory", node.sourcePath, error, isName: true)
       return false
     }
     guard node.targetStatus!.mount == parent.targetStatus!.mount else {
-      throw Failure(
-        .failed, "\(displayName(node.sourcePath)) is a mount point in the expired snapshot that is recycled",
-        hint: "unmount what is mounted below \(displayName(repository.path))/.treering")
+      throw SpareUnusable(path: node.sourcePath, reason: Errno.busy)
     }
-    if node.base != nil { node.baseTree = try? parent.baseTree?.directory(name.span) }
+    if node.base != nil, let above = parent.baseTree {
+      do throws(Errno) { node.baseTree = try above.directory(name.span) } catch {
+        if error.isShortage { throw Failure.writing("open the stored directory", node.sourcePath, error) }
+        baseIsLost(node, error)
+      }
+    }
     return true
   }
 
@@ -57,13 +60,12 @@ extension BuildWork {
   }
 
   /// What the merge did not come to goes, and new directories can be made.
-  func finishRecycling(_ node: BuildNode) throws(Failure) {
-    guard let recycled = node.recycled else { return }
-    node.recycled = nil
-    do throws(Errno) {
+  func finishRecycling(_ node: BuildNode) throws(SpareUnusable) {
+    try node.changingSpare { recycled throws(Errno) in
       try recycled.finish()
       if node.children.contains(where: { !$0.isRecycled }) { try recycled.open() }
-    } catch { throw .writing("clear the recycled directory", node.sourcePath, error) }
+    }
+    node.recycled = nil
   }
 
   /// Opens a directory of the spare; `nil` where something else stands there, which is taken away.
@@ -83,24 +85,21 @@ extension BuildWork {
   }
 
   /// True where the spare has a directory of this name; it stays.
-  func keepsDirectory(_ name: Span<UInt8>, in node: BuildNode) throws(Failure) -> Bool {
-    guard let recycled = node.recycled else { return false }
-    do {
-      try recycled.come(to: name)
-      return recycled.keepsDirectory()
-    } catch { throw .writing("clear the recycled directory", node.sourcePath, error) }
+  func keepsDirectory(_ name: Span<UInt8>, in node: BuildNode) throws(SpareUnusable) -> Bool {
+    try node.comeToSpare(name)
+    return node.recycled?.keepsDirectory() ?? false
   }
 
   /// A directory that is not in the snapshot after all.
-  func discardRecycled(_ node: BuildNode) throws(Failure) {
+  func discardRecycled(_ node: BuildNode) throws(SpareUnusable) {
     if node.isRecycled, !isDry, let parent = node.buildParent { try discard(node.name, of: parent) }
   }
 
-  func discard(_ name: [UInt8], of node: BuildNode) throws(Failure) {
+  func discard(_ name: [UInt8], of node: BuildNode) throws(SpareUnusable) {
     guard let target = node.target else { return }
     do throws(Errno) { try repository.discard(directory: name, of: target) } catch {
       if error == .noSuchEntry { return }
-      throw .writing("clear the recycled directory", node.sourcePath, error)
+      throw SpareUnusable(path: node.sourcePath(of: name), reason: error)
     }
   }
 }

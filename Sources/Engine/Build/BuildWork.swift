@@ -53,6 +53,13 @@ class BuildWork: @unchecked Sendable {
     error.endsRun && !(error == .noSpace && repository.takesAnotherFile())
   }
 
+  /// The stored directory that the entries could be linked from is not there.
+  func baseIsLost(_ node: BuildNode, _ error: Errno) {
+    // An ordinary user's own may be closed, as it was at the source.
+    if error == .accessDenied { return }
+    warn(node.sourcePath, "is lost in the snapshot \(node.tree!.name), and is stored anew: \(error); run treering verify")
+  }
+
   /// True where the name has the inode, or the link to it was made; false where the stored file is gone or can
   /// take no more links.
   func linked(
@@ -92,7 +99,10 @@ class BuildWork: @unchecked Sendable {
         if node.isRecycled { try target.descriptor.becomePlainDirectory() }
         try target.descriptor.setPermissions(0o755)
       }
-    } catch { throw Failure.writing("set the metadata of", node.sourcePath, error) }
+    } catch {
+      if node.isRecycled { throw SpareUnusable(path: node.sourcePath, reason: error) }
+      throw Failure.writing("set the metadata of", node.sourcePath, error)
+    }
     if node.hintFlags.isCatalogOnly { progress.catalogOnly.count() }
     try close(node, encoder, into: writer, hasher)
   }

@@ -1,10 +1,13 @@
 internal import Catalog
+internal import Posix
 
 /// What one thread needs to build a snapshot, wherever its entries come from.
 class BuildWorker {
   let writer: FrameWriter
   let hasher = SHA256()
   let reader: FileReader
+  /// The names of the stored directory that the one being entered is linked from.
+  var storedListing = DirectoryListing()
   private var encoders: [RecordEncoder] = []
 
   init(writer: FrameWriter, reader: FileReader) {

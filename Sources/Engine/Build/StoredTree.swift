@@ -9,8 +9,12 @@ final class StoredTree: Sendable {
   let catalog: OpenCatalog
   /// `nil` where the tree is lost.
   let root: Directory?
-  /// True where the catalog's inode numbers are of this file system.
+  /// True where the catalog's inode numbers are of this file system. Each counts only where the directory that holds the
+  /// entry has the number that its own hints name.
   let inodesCount: Bool
+  /// The file systems of its sources by path, and the last components of those paths.
+  let mounts: [[UInt8]: MountRecord]
+  let mountNames: Set<[UInt8]>
   /// The first look for a moved file reads the whole catalog; others wait for it.
   fileprivate let index: LinkTable<Int, InodeIndex>
 
@@ -19,6 +23,8 @@ final class StoredTree: Sendable {
     self.catalog = catalog
     self.root = root
     index = LinkTable()
+    mounts = Dictionary(catalog.summary.mounts.map { ($0.path, $0) }) { _, last in last }
+    mountNames = Set(mounts.keys.map { splitLast($0).name })
     let id = try? repository.root.descriptor.fileSystem().id
     inodesCount =
       catalog.summary.repositoryID == repository.id && catalog.summary.fileSystemID == id
@@ -38,9 +44,8 @@ struct StoredFile {
 
   var name: [UInt8] { Array(record.bytes[row.name]) }
 
-  /// The inode in the repository, for whoever wants to know before it is linked; `nil` where it is lost.
+  /// The inode in the repository, before it is linked; `nil` where it is lost.
   var inode: UInt64? {
-    if tree.inodesCount && row.hints.storedInode != 0 { return row.hints.storedInode }
     let name = self.name
     return try? directory?.descriptor.status(of: name.span).inode
   }
@@ -117,7 +122,8 @@ final class StoredFinder {
         let path = index.path(of: candidate)
         guard case .directory(let record, let subtree)? = try? reader(number).find(path),
           record.hints.sourceInode == status.inode, !record.isSynthetic,
-          known == nil || record.metadata.modified == status.modified
+          known == nil || record.metadata.modified == status.modified,
+          !trees[number].hasMounts(below: path)
         else { continue }
         return StoredDirectory(
           subtree: subtree, record: record, directory: try? trees[number].root?.directory(path: path),
@@ -194,24 +200,44 @@ extension FileSystemIdentity {
   var key: FileSystemKey { FileSystemKey(type: type, volume: volume) }
 }
 
+extension StoredTree {
+  /// True where another file system was mounted below a directory.
+  fileprivate func hasMounts(below path: [[UInt8]]) -> Bool {
+    let below = joined(path, absolute: true) + [UInt8(ascii: "/")]
+    return mounts.keys.contains { $0.starts(with: below) }
+  }
+}
+
 /// The inodes of a stored directory's files.
 struct StoredInodes {
-  /// True where the catalog's numbers can be trusted.
-  private var count = false
-  /// Otherwise they come from the stored directory's own listing, which is read once.
-  private var names: [[UInt8]: UInt64] = [:]
+  private enum Source {
+    /// The catalog's numbers.
+    case catalog
+    /// The stored directory's own listing.
+    case listing(DirectoryListing)
+    case unknown
+  }
+  private var source = Source.unknown
 
   /// Of the directory that is the base of `node`, as `record` describes it.
-  init(_ node: BuildNode, _ record: DirectoryRecord?) {
+  ///
+  /// The numbers decide what a recycled directory keeps, so they come from the stored tree then: a name in it may have
+  /// been repaired, or the whole may have been put back from elsewhere. A name that is linked needs no such proof.
+  init(_ node: BuildNode, _ record: DirectoryRecord?, _ worker: BuildWorker, listsInodes: Bool) {
     guard let record, let stored = node.baseTree, let tree = node.tree else { return }
-    count = tree.inodesCount && (try? stored.descriptor.status().inode) == record.hints.storedInode
-    if count { return }
-    var listing = DirectoryListing()
-    try? listing.read(stored.descriptor)
-    for entry in listing.entries { names[Array(listing.bytes[entry.range])] = entry.inode }
+    if node.recycled == nil, tree.inodesCount, (try? stored.descriptor.status().inode) == record.hints.storedInode {
+      source = .catalog
+    } else if listsInodes, (try? worker.storedListing.read(stored.descriptor)) != nil {
+      source = .listing(worker.storedListing)
+    }
   }
 
-  func of(_ row: FileRow, named name: some Collection<UInt8>) -> UInt64 {
-    count ? row.hints.storedInode : names[Array(name)] ?? 0
+  /// 0 where it is not known.
+  func of(_ row: FileRow, named name: ArraySlice<UInt8>) -> UInt64 {
+    switch source {
+    case .catalog: row.hints.storedInode
+    case .listing(let listing): listing.inode(of: name.span) ?? 0
+    case .unknown: 0
+    }
   }
 }

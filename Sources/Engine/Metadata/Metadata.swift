@@ -12,9 +12,10 @@ extension FileStatus {
   ///
   /// Time stamps come from a clock that ticks every 1 to 10 ms (`jiffies`, see `time(7)`); where the stamp
   /// has no fraction the file system may count in seconds, or in two of them as FAT does.
-  func isRacy(since moment: Timestamp) -> Bool {
+  /// Those of a network file system come from the clock of another machine.
+  func isRacy(since moment: Timestamp, on fileSystem: FileSystemIdentity) -> Bool {
     let granularity = changed.nanoseconds == 0 && modified.nanoseconds == 0 ? 2.0 : 0.02
-    return changed - moment > -granularity
+    return changed - moment > -granularity - fileSystem.clockDifferenceSeconds
   }
 }
 

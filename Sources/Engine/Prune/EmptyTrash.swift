@@ -10,8 +10,15 @@ public func emptyTrash(of repository: Repository, threads: Int) throws(Failure) 
   do {
     let trash = Directory(try repository.trash().descriptor.reopenDirectory())
     let root = DoomedNode(parent: nil, name: [], mount: try trash.descriptor.status().mount, directory: trash)
-    let work = Deletion()
+    var work = Deletion(repository)
     try walkTree(work, from: root, threads: threads)
+    // A tree that is deeper than there are descriptors lies in parts now.
+    while work.parts.value > 0 {
+      let again = Directory(try repository.trash().descriptor.reopenDirectory())
+      work = Deletion(repository)
+      try walkTree(
+        work, from: DoomedNode(parent: nil, name: [], mount: root.mount, directory: again), threads: threads)
+    }
     if let first = work.first.withLock({ $0 }) {
       let more = work.failures.value - 1
       let path = displayName(repository.path + Array("/.treering/trash/".utf8) + joined(first.path))
@@ -22,6 +29,14 @@ public func emptyTrash(of repository: Repository, threads: Int) throws(Failure) 
   } catch let error as Errno {
     throw .writing("delete what lies in .treering/trash of", repository.path, error)
   } catch { throw Failure(.failed, "cannot empty the trash: \(error)") }
+}
+
+/// The same for a run that goes on whatever becomes of the trash: trouble is noted.
+func tidyTrash(of repository: Repository, threads: Int) {
+  do { try emptyTrash(of: repository, threads: threads) } catch {
+    if case .interrupted = error.kind { return }
+    repository.note(error)
+  }
 }
 
 private final class DoomedNode: WalkNode, @unchecked Sendable {
@@ -41,8 +56,13 @@ private final class DoomedNode: WalkNode, @unchecked Sendable {
 
 /// Unlinks on the way down and removes directories on the way up. Another process may do the same at once.
 private final class Deletion: TreeWork {
+  private let repository: Repository
+  /// Directories that were moved to the top of the trash because there was no descriptor left for them.
+  let parts = Atomic<UInt64>(0)
   let failures = Atomic<UInt64>(0)
   let first = Mutex<(path: [[UInt8]], reason: String)?>(nil)
+
+  init(_ repository: Repository) { self.repository = repository }
 
   func makeWorker() -> Void {}
   func finish(_ worker: Void) {}
@@ -73,6 +93,14 @@ private final class Deletion: TreeWork {
       guard let directory = node.directory, try directory.descriptor.status().mount == node.mount else { return [] }
       try listing.read(directory.descriptor)
     } catch {
+      // At the top it needs no descriptors for what is above it. One that is there already gains nothing.
+      if error.isShortage, let above = node.above, above.parent != nil, let directory = above.directory,
+        (try? repository.discard(directory: name, of: directory)) != nil
+      {
+        node.directory = nil
+        parts.count()
+        return []
+      }
       failed(node, nil, error)
       return []
     }

@@ -52,15 +52,15 @@ public struct RotationResult: Sendable {
   /// A decision for each.
   public var plan: RetentionPlan
   /// Snapshots that cannot be used, with the reason; they neither count nor expire.
-  public var damaged: [(name: SnapshotName, reason: String)] = []
+  public var unusable: [UnusableSnapshot] = []
+  /// What could not be expired, or tidied up, with the reason; the next rotation tries again.
+  public var troubles: [Trouble] = []
   /// What deleting those that expire frees, where `minimumFree` made it worth knowing.
   public var freedBytes: UInt64?
   /// What is still missing, where all that could be given up would not be enough, and so is not.
   public var missingBytes: UInt64 = 0
   /// Catalogs that could not be read to find out what would be freed, with the reason; they count for nothing.
   public var unreadable: [(name: SnapshotName, reason: String)] = []
-  /// What went wrong while it was done: the next rotation does it.
-  public var troubles: [Failure] = []
 
   /// The snapshots that expire, with the reasons.
   public var expired: [Snapshot] { zip(snapshots, plan.decisions).filter(\.1.expires).map(\.0) }
@@ -87,21 +87,30 @@ private func planAndExpire(
   let now = Clock.now()
   let plan = try repository.retention(
     of: list, options.policy, now: now, unwanted: options.unwanted, wanted: options.wanted)
-  var result = RotationResult(snapshots: list.snapshots, plan: plan, damaged: list.damaged)
+  var result = RotationResult(snapshots: list.snapshots, plan: plan, unusable: list.unusable)
   var isShort = false
   if let minimum = options.minimumFree, options.unwanted.isEmpty {
     isShort = try thin(&result, minimum, repository, options)
   }
   var claims: [SnapshotUse] = []
   for index in result.snapshots.indices where result.plan.decisions[index].expires {
-    if let claim = repository.claim(result.snapshots[index].name) {
-      claims.append(claim)
-    } else {
-      result.plan.decisions[index] = RetentionDecision(reasons: [.inUse], expires: false)
+    let name = result.snapshots[index].name
+    do {
+      if let claim = try repository.claim(name) {
+        claims.append(claim)
+      } else {
+        result.plan.decisions[index] = RetentionDecision(reasons: [.inUse], expires: false)
+      }
+    } catch {
+      repository.note([], "cannot find out whether the snapshot \(name) is in use, so it stays", "\(error)")
+      result.plan.decisions[index] = RetentionDecision(reasons: [.obstructed], expires: false)
     }
   }
   defer { withExtendedLifetime(claims) {} }
-  if options.isDry { return result }
+  if options.isDry {
+    result.troubles = repository.takeTroubles()
+    return result
+  }
 
   if plan.mustBeReleased, let obstacle = plan.obstacle {
     try repository.holdRotation(obstacle, at: now)
@@ -110,25 +119,30 @@ private func planAndExpire(
   let expired = result.expired
   let names = Set(expired.map(\.name))
   list.snapshots.removeAll { names.contains($0.name) }
-  func attempt(_ body: () throws(Failure) -> Void) {
-    do throws(Failure) { try body() } catch { result.troubles.append(error) }
-  }
   // The links first: none may name what is gone. But a full disk, which takes no new link, must get its room.
-  attempt { () throws(Failure) in try repository.updateSets(list) }
-  if let newest = list.newest, names.contains(result.snapshots.last!.name) {
-    attempt { () throws(Failure) in try repository.pointLatest(to: newest.name) }
-  }
+  do {
+    try repository.updateSets(list)
+    if let newest = list.newest, names.contains(result.snapshots.last!.name) {
+      try repository.pointLatest(to: newest.name)
+    }
+  } catch { repository.note(error) }
   let keepsSpare = options.keepsSpare && !isShort
   for snapshot in expired {
-    // The newest of them is the most like the next one.
-    attempt { () throws(Failure) in
+    do {
+      // The newest of them is the most like the next one.
       try repository.expire(snapshot.name, asSpare: keepsSpare && snapshot.name == expired.last?.name)
-    }
-    if !repository.hasExpired(snapshot.name), let index = result.snapshots.firstIndex(where: { $0.name == snapshot.name }) {
-      result.plan.decisions[index] = RetentionDecision(reasons: [.nothingExpires], expires: false)
+    } catch {
+      // One that cannot be taken away hinders none of the others.
+      repository.note(error)
+      if try !repository.hasExpired(snapshot.name),
+        let index = result.snapshots.firstIndex(where: { $0.name == snapshot.name })
+      {
+        result.plan.decisions[index] = RetentionDecision(reasons: [.obstructed], expires: false)
+      }
     }
   }
-  if !keepsSpare { attempt { () throws(Failure) in try repository.discardSpare() } }
+  if !keepsSpare { repository.discardSpare() }
+  result.troubles = repository.takeTroubles()
   return result
 }
 
@@ -145,8 +159,8 @@ private func thin(
   if free >= wanted { return false }
   if !options.isDry {
     // What nobody can see goes before what somebody may want.
-    try repository.discardSpare()
-    try emptyTrash(of: repository, threads: options.threads)
+    repository.discardSpare()
+    tidyTrash(of: repository, threads: options.threads)
     (free, wanted) = try available()
     if free >= wanted { return true }
   }

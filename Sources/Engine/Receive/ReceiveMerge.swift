@@ -22,7 +22,7 @@ struct ReceiveMerge {
     self.base = base
     self.encoder = encoder
     self.worker = worker
-    inodes = StoredInodes(node, base)
+    inodes = StoredInodes(node, base, worker, listsInodes: work.capabilities.listsInodes)
   }
 
   /// Returns the sub-directories, with whether the spare has each of them.
@@ -50,11 +50,7 @@ struct ReceiveMerge {
   private func take(_ row: FileRow, _ baseFiles: inout FileCursor?) throws {
     try checkForSignal()
     let name = record.bytes.span.extracting(row.name)
-    if let recycled = node.recycled {
-      do { try recycled.come(to: name) } catch {
-        throw Failure.writing("clear the recycled directory", node.sourcePath, error)
-      }
-    }
+    try node.comeToSpare(name)
     work.progress.entries.count()
     work.progress.files.count()
     let before = try baseFiles?.seek(name)
@@ -209,8 +205,7 @@ struct ReceiveMerge {
   private struct Unstorable: Error { let error: Errno }
 
   private func refusal(_ what: String, _ row: FileRow, _ error: Errno) -> any Error {
-    let refused: [Errno] = [.exists, .nameTooLong, .invalid, .notSupported, .illegalSequence]
-    let isOwn = refused.contains(error) || error == .noSpace && !work.endsRunForName(error)
+    let isOwn = error.isLastingRefusal || error == .noSpace && !work.endsRunForName(error)
     return isOwn ? Unstorable(error: error) : Failure.writing(what, path(row), error)
   }
 

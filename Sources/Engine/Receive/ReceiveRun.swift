@@ -12,13 +12,28 @@ public func buildSnapshot(
   _ name: SnapshotName, as sent: CatalogSummary, from wanted: any WantedTree, base: Snapshot?,
   in repository: Repository, threads: Int, program: String, progress: Progress, monitor: any Monitor
 ) throws -> Snapshot {
+  do {
+    return try build(
+      name, sent, wanted, base, mayRecycle: true, repository, threads, program, progress, monitor)
+  } catch is SpareUnusable {
+    progress.restart()
+    return try build(
+      name, sent, wanted, base, mayRecycle: false, repository, threads, program, progress, monitor)
+  }
+}
+
+private func build(
+  _ name: SnapshotName, _ sent: CatalogSummary, _ wanted: any WantedTree, _ base: Snapshot?, mayRecycle: Bool,
+  _ repository: Repository, _ threads: Int, _ program: String, _ progress: Progress, _ monitor: any Monitor
+) throws -> Snapshot {
   let list = try repository.snapshots()
   let tree = try base.map {
     StoredTree($0.name, try repository.openCatalog($0.name), try? repository.openTree($0.name), in: repository)
   }
   let capabilities = try repository.probe()
   let received = Clock.now()
-  let pending = try repository.beginSnapshot(named: name, catalogBytes: tree?.catalog.byteCount ?? 0)
+  let pending = try repository.beginSnapshot(
+    named: name, catalogBytes: tree?.catalog.byteCount ?? 0, mayRecycle: mayRecycle && capabilities.listsInodes)
   let work = ReceiveWork(
     wanted, sent: sent, base: tree, in: repository, pending, capabilities: capabilities,
     progress: progress, monitor: monitor)
@@ -52,15 +67,17 @@ public func buildSnapshot(
     }
     progress.isSynchronizing.store(true, ordering: .relaxed)
     defer { progress.isSynchronizing.store(false, ordering: .relaxed) }
-    do { try pending.publish(summary, FrameWriter(sink: pending.sink), previous: list.newest?.name) } catch {
+    do { try pending.publish(summary, FrameWriter(sink: pending.sink)) } catch {
       if !isHeld { _ = try? repository.endRotationHold() }
       throw error
     }
     var now = list
     now.snapshots.append(snapshot)
     for trouble in completePublication(now, in: repository) { monitor.warn(trouble) }
+    for trouble in repository.takeTroubles() { monitor.warn(Warning(path: trouble.path, message: trouble.message)) }
     return snapshot
   } catch {
+    if error is SpareUnusable { repository.setAside(pending, because: error) }
     try? repository.recover()
     throw error
   }

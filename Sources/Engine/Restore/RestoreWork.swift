@@ -132,7 +132,7 @@ final class RestoreWork: TreeWork {
 
   /// The repository cannot give something: damage, unless the trouble is this user's or this process's.
   func reportUnreadable(_ path: [UInt8], _ message: String, _ error: Errno) {
-    if error.isOfTheReader { warn(path, "\(message): \(error)") } else { reportDamage(path, "\(message): \(error)") }
+    if error.leavesDataUnknown { warn(path, "\(message): \(error)") } else { reportDamage(path, "\(message): \(error)") }
   }
 
   func reportLeft(_ path: [UInt8], _ message: String) {

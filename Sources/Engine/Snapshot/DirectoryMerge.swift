@@ -32,7 +32,7 @@ struct DirectoryMerge {
     target = node.target
     baseTree = node.baseTree
     files = try record.map { try FileCursor($0) }
-    inodes = StoredInodes(node, record)
+    inodes = StoredInodes(node, record, worker, listsInodes: work.capabilities.listsInodes)
   }
 
   mutating func run() throws {
@@ -48,7 +48,7 @@ struct DirectoryMerge {
     let names = worker.listing.bytes
     for entry in worker.listing.entries {
       if let tag = node.tag, names[entry.range] != tag.name[...], planned(entry.range) == nil { continue }
-      try recycled(names.span.extracting(entry.range))
+      try node.comeToSpare(names.span.extracting(entry.range))
       if entry.isSurelyDirectory {
         directories.append((entry.range, node.recycled?.keepsDirectory() ?? false))
         continue
@@ -93,14 +93,6 @@ struct DirectoryMerge {
     try addDirectories(directories)
   }
 
-  /// Comes to the next name in the recycled directory.
-  private func recycled(_ name: Span<UInt8>) throws(Failure) {
-    guard let recycled = node.recycled else { return }
-    do { try recycled.come(to: name) } catch {
-      throw .writing("clear the recycled directory", node.sourcePath, error)
-    }
-  }
-
   /// What leads from a name on to other sources.
   private func planned(_ range: Range<Int>) -> PathPlan? {
     node.plan.flatMap { plan in
@@ -116,7 +108,7 @@ struct DirectoryMerge {
     if error == .noSuchEntry {
       work.progress.vanished.count()
     } else {
-      work.warn(path(range), "cannot be read: \(error)")
+      try work.readingFailed(path(range), error)
     }
   }
 
@@ -158,7 +150,8 @@ struct DirectoryMerge {
   private func isUnchanged(
     _ row: FileRow, _ status: FileStatus, elsewhere: Bool = false
   ) -> Bool {
-    let isSameInode = row.isSameInode(as: status)
+    // Found elsewhere, it was looked for on this very file system.
+    let isSameInode = row.isSameInode(as: status) && (elsewhere || node.hasSameInodes) && node.trustsChangeTime(of: status)
     let isSame =
       switch work.options.changeDetection {
       case .ctime: isSameInode
@@ -191,20 +184,27 @@ struct DirectoryMerge {
     hints.storedInode = inodes.of(row, named: names[range])
     if node.isMoved || node.isOlder {
       let inode = SourceInode(device: node.sourceStatus!.device, inode: row.hints.sourceInode)
-      guard work.claim(hints.storedInode, for: inode) else { return false }
+      guard hints.storedInode != 0, work.claim(hints.storedInode, for: inode) else { return false }
     }
     guard
       try work.linked(baseTree.descriptor, name, inode: hints.storedInode, in: node, as: name)
     else {
-      if (try? baseTree.descriptor.status(of: name))?.kind != row.kind {
-        work.warn(
-          path(range), "is lost in the previous snapshot and was stored anew; run treering verify")
-      }
+      try checkLoss(of: row, name, in: baseTree, path(range))
       return false
     }
     if hints.flags.isCatalogOnly { work.progress.catalogOnly.count() }
     encoder.append(row, of: record!, hints: hints)
     return true
+  }
+
+  /// Names a stored file that could not be linked because it is not there any more.
+  private func checkLoss(of row: FileRow, _ name: Span<UInt8>, in baseTree: Directory, _ path: [UInt8]) throws {
+    let reason: String
+    do throws(Errno) {
+      guard try baseTree.descriptor.statusIfPresent(of: name)?.kind != row.kind else { return }
+      reason = ""
+    } catch { reason = ": \(error)" }
+    work.warn(path, "is lost in the previous snapshot and was stored anew\(reason); run treering verify")
   }
 
   // MARK: Changed, new or moved
@@ -232,6 +232,9 @@ struct DirectoryMerge {
       find()
       if let stored = try storeAlone(nameBytes, status, before) {
         encoder.append(nameBytes.span, stored)
+      } else if row != nil, !node.isMoved {
+        // The snapshot lacks it, whether the source does or not.
+        node.tally?.gone.count()
       }
       return
     }
@@ -283,9 +286,13 @@ struct DirectoryMerge {
       first.entry.kind != .regular || first.entry.size == status.size,
       first.entry.metadata == status.metadata
     else { return false }
-    let directory =
-      first.directory == node.path
-      ? target : try? work.pending?.tree.directory(path: first.directory)
+    let directory: Directory?
+    do throws(Errno) {
+      directory = first.directory == node.path ? target : try work.pending?.tree.directory(path: first.directory)
+    } catch {
+      if error.endsRun { throw Failure.writing("link in", node.sourcePath, error) }
+      directory = nil
+    }
     let firstName = first.name
     guard let directory,
       try work.linked(
@@ -341,6 +348,13 @@ struct DirectoryMerge {
     return entry
   }
 
+  /// Opens the inode that was seen, by path only; `staleHandle` where another has its name.
+  private func open(_ name: [UInt8], _ seen: FileStatus) throws(Errno) -> Descriptor {
+    let handle = try source.descriptor.open(name.span, .pathOnly)
+    guard try handle.status().isSameState(as: seen) else { throw .staleHandle }
+    return handle
+  }
+
   private func storeSpecial(
     _ name: [UInt8], _ status: FileStatus, _ before: StoredFile?
   ) throws -> NewEntry? {
@@ -348,28 +362,24 @@ struct DirectoryMerge {
       kind: status.kind!, metadata: status.metadata,
       hints: Hints(
         sourceInode: status.inode, changed: status.changed, storedInode: 0,
-        flags: status.isRacy(since: moment) ? .racy : []))
+        flags: status.isRacy(since: moment, on: node.identity) ? .racy : []))
     entry.device = status.deviceNumber
+    let handle: Descriptor
     do throws(Errno) {
       if entry.kind == .symbolicLink {
         entry.target = try source.descriptor.readSymbolicLink(name.span)
       }
-      let handle = try source.descriptor.open(name.span, .pathOnly)
-      let now = try handle.status()
-      guard now.isSameState(as: status) else {
-        work.warn(node.sourcePath(of: name), "was replaced while the snapshot was taken")
-        return nil
-      }
-      entry.attributes = work.attributes(of: handle, .handle, flags: &entry.hints.flags) {
-        node.sourcePath(of: name)
-      }
+      handle = try open(name, status)
     } catch {
-      if error == .noSuchEntry {
-        work.progress.vanished.count()
-      } else {
-        work.warn(node.sourcePath(of: name), "cannot be read: \(error)")
+      switch error {
+      case .noSuchEntry: work.progress.vanished.count()
+      case .staleHandle: work.warn(node.sourcePath(of: name), "was replaced while the snapshot was taken")
+      default: try work.readingFailed(node.sourcePath(of: name), error)
       }
       return nil
+    }
+    entry.attributes = try work.attributes(of: handle, .handle, flags: &entry.hints.flags) {
+      node.sourcePath(of: name)
     }
     // Only its ctime changed: the stored one still serves.
     if let before, before.row.kind == entry.kind,
@@ -392,12 +402,20 @@ struct DirectoryMerge {
       entry.hints.flags.formUnion(made.missing.refused(toRoot: work.isRoot))
     } catch {
       try? target!.descriptor.unlink(name.span)
-      if error.endsRun {
+      // A shortage that lasts ends the run where the next directory is opened.
+      if error.endsRun, !error.isShortage {
         try work.storingFailed("make a copy of", node.sourcePath(of: name), error, isName: true)
         return nil
       }
-      // A target too long for this file system, say. All of it is in the catalog.
-      entry.hints.flags.formUnion(StorageFlags.notStored.refused(toRoot: work.isRoot))
+      // All of it is in the catalog.
+      if error.isLastingRefusal {
+        // A target too long for this file system, say.
+        entry.hints.flags.formUnion(StorageFlags.notStored.refused(toRoot: work.isRoot))
+      } else {
+        // The next run tries again.
+        entry.hints.flags.formUnion([.notStored, .racy])
+        work.warn(node.sourcePath(of: name), "cannot be stored in the repository, only its catalog has it: \(error)")
+      }
     }
     if !entry.hints.flags.contains(.notStored) { work.progress.copied.count() }
     return entry

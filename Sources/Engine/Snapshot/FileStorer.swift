@@ -27,21 +27,23 @@ struct FileStorer {
       switch error {
       case .noSuchEntry: work.progress.vanished.count()
       case .symbolicLoop, .noDevice, .notADirectory: warnReplaced(name)
-      default: work.warn(node.sourcePath(of: name), "cannot be read: \(error)")
+      case .wouldBlock:
+        work.warn(node.sourcePath(of: name), "cannot be read: another process holds a lease on it, and keeps it")
+      default: try work.readingFailed(node.sourcePath(of: name), error)
       }
       return nil
     }
     let status: FileStatus
     do throws(Errno) { status = try file.status() } catch {
-      work.warn(node.sourcePath(of: name), "cannot be read: \(error)")
+      try work.readingFailed(node.sourcePath(of: name), error)
       return nil
     }
     guard status.kind == .regular else {
       warnReplaced(name)
       return nil
     }
-    var flags: StorageFlags = status.isRacy(since: moment) ? .racy : []
-    let attributes = work.attributes(of: file, .descriptor, flags: &flags) {
+    var flags: StorageFlags = status.isRacy(since: moment, on: node.identity) ? .racy : []
+    let attributes = try work.attributes(of: file, .descriptor, flags: &flags) {
       node.sourcePath(of: name)
     }
     if let before, let entry = try reuse(file, name, status, attributes, before, flags) {
@@ -227,9 +229,9 @@ struct FileStorer {
         if attempt > 0 {
           Process.sleep(milliseconds: pause)
           do throws(Errno) { status = try file.status() } catch { throw .reading(error) }
-          attributes = work.attributes(of: file, .descriptor, flags: &flags) {
-            node.sourcePath(of: name)
-          }
+          do throws(Failure) {
+            attributes = try work.attributes(of: file, .descriptor, flags: &flags) { node.sourcePath(of: name) }
+          } catch { throw .reading(.outOfMemory) }
           do throws(Errno) { try file.seek(to: 0) } catch { throw .reading(error) }
           do throws(Errno) {
             try target.setLength(0)
@@ -255,13 +257,12 @@ struct FileStorer {
         throw Failure(.failed, "interrupted")
       case .writing(let error):
         try work.storingFailed("write a copy of", node.sourcePath(of: name), error)
-      case .reading(let error):
-        work.warn(node.sourcePath(of: name), "cannot be read: \(error)")
+      case .reading(let error): try work.readingFailed(node.sourcePath(of: name), error)
       }
       try removeTarget(name)
       return nil
     }
-    if status.isRacy(since: moment) { flags.insert(.racy) }
+    if status.isRacy(since: moment, on: node.identity) { flags.insert(.racy) }
     if changedWhileRead {
       flags.formUnion([.changedWhileRead, .racy])
       work.warn(

@@ -86,7 +86,7 @@ final class Guards: Sendable {
   func check(_ node: SnapshotNode, _ identity: FileSystemIdentity, isMount: Bool) throws(SourceRefusal) {
     guard isMount || mountNames.contains(node.name) else { return }
     let path = joined(node.path, absolute: true)
-    if isMount {
+    if isMount, identity.type != 0 {
       mountsNow.withLock {
         $0.append(
           MountRecord(

@@ -17,7 +17,10 @@ final class SnapshotNode: BuildNode, @unchecked Sendable {
   /// What became of the source it belongs to; `nil` above the sources.
   var tally: SourceTally?
   /// Of the file system it is on.
-  var fileSystem: FileSystemKey
+  var identity: FileSystemIdentity
+  /// True where the base's directory was provably on the same file system: only then can an equal inode number mean
+  /// the same file.
+  var hasSameInodes: Bool
 
   /// Open from `enter` to `leave`: children open their own relative to it.
   var source: Directory?
@@ -49,12 +52,24 @@ final class SnapshotNode: BuildNode, @unchecked Sendable {
     isOlder = parent?.isOlder ?? false
     tally = parent?.tally
     excludes = parent?.excludes ?? Excludes()
-    fileSystem = parent?.fileSystem ?? .unknown
+    identity = parent?.identity ?? .unknown
+    hasSameInodes = parent?.hasSameInodes ?? false
     super.init(parent: parent, name: name, isSynthetic: isSynthetic, base: base, tree: tree)
   }
 
   /// True for what the operator named.
   var isSource: Bool { plan?.isSource ?? false }
+
+  /// Stands for the file system in the search for moved files.
+  var fileSystem: FileSystemKey { identity.key }
+
+  override var leadsToSource: Bool { plan != nil || super.leadsToSource }
+
+  /// True where an equal ctime shows that nothing was changed. On a file system that may have no ctime of its own, one
+  /// that equals the mtime shows nothing: the mtime can be set back.
+  func trustsChangeTime(of status: FileStatus) -> Bool {
+    identity.hasTrueChangeTimes || status.changed != status.modified
+  }
 
   override var metadata: Metadata { sourceStatus?.metadata ?? super.metadata }
 

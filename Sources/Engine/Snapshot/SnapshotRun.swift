@@ -49,8 +49,6 @@ public struct SnapshotResult: Sendable {
   public var snapshot: Snapshot
   /// The snapshot that unchanged files were linked to.
   public var previous: SnapshotName?
-  /// What went wrong after it was published.
-  public var trouble: Failure?
   public var elapsedSeconds: Double
 }
 
@@ -85,8 +83,14 @@ private func snapshotOfPresent(
     let named = absent.map { "\(displayName($0.path)) \($0.reason)" }.joined(separator: ", ")
     throw Failure(.failed, "no source is there: \(named)", hint: "nothing was published; are the disks mounted?")
   }
+  var mayRecycle = true
   while true {
-    do { return try walkAndPublish(present, absent, repository, program, progress, monitor) } catch let refusal as SourceRefusal {
+    do {
+      return try walkAndPublish(present, absent, mayRecycle, repository, program, progress, monitor)
+    } catch is SpareUnusable {
+      mayRecycle = false
+      progress.restart()
+    } catch let refusal as SourceRefusal {
       guard present.sources.count > 1 else { throw refusal.failure }
       present.sources.removeAll { $0 == refusal.path }
       absent.append(AbsentSource(path: refusal.path, reason: "is left out: \(refusal.failure)"))
@@ -99,20 +103,20 @@ private func snapshotOfPresent(
 private let olderSnapshotsSearched = 50
 
 private func walkAndPublish(
-  _ options: SnapshotOptions, _ absent: [AbsentSource], _ repository: Repository, _ program: String, _ progress: Progress,
-  _ monitor: any Monitor
+  _ options: SnapshotOptions, _ absent: [AbsentSource], _ mayRecycle: Bool, _ repository: Repository,
+  _ program: String, _ progress: Progress, _ monitor: any Monitor
 ) throws -> SnapshotResult {
   let start = Clock.monotonic()
+  func cannotLink(to name: SnapshotName, _ reason: String) {
+    progress.warnings.count()
+    monitor.warn(
+      Warning(path: Array(name.description.utf8), message: "this snapshot cannot be linked to: \(reason)"))
+  }
   try repository.recover()
   let list = try repository.snapshots()
   // Older ones are the business of list and verify; without a newer one, files are copied again.
-  for damaged in list.damaged
-  where damaged.name.description > list.newest?.name.description ?? "" {
-    progress.warnings.count()
-    monitor.warn(
-      Warning(
-        path: Array(damaged.name.description.utf8),
-        message: "this snapshot cannot be linked to: \(damaged.reason)"))
+  for unusable in list.unusable where unusable.name.description > list.newest?.name.description ?? "" {
+    cannotLink(to: unusable.name, unusable.reason)
   }
 
   // They are trouble of the run, and none of the snapshot: it has all of its own sources.
@@ -125,8 +129,8 @@ private func walkAndPublish(
     guard error.kind == .noSpace, try !repository.unfinished().isEmpty else { throw error }
     // What earlier runs left is all that can be given up.
     try repository.recover(keepingUnfinished: false)
-    try repository.discardSpare()
-    try emptyTrash(of: repository, threads: options.threads)
+    repository.discardSpare()
+    tidyTrash(of: repository, threads: options.threads)
     capabilities = try repository.probe()
   }
   for shortcoming in try repository.unsaidShortcomings(capabilities) { monitor.note(shortcoming) }
@@ -136,12 +140,11 @@ private func walkAndPublish(
   var base: Int?
   if let newest = list.newest {
     // A run that was killed may have published without it.
-    try repository.pointLatest(to: newest.name)
+    do { try repository.pointLatest(to: newest.name) } catch { repository.note(error) }
     base = trees.count
-    trees.append(
-      StoredTree(
-        newest.name, try repository.openCatalog(newest.name), try? repository.openTree(newest.name),
-        in: repository))
+    var tree: Directory?
+    do { tree = try repository.openTree(newest.name) } catch { cannotLink(to: newest.name, error.message) }
+    trees.append(StoredTree(newest.name, try repository.openCatalog(newest.name), tree, in: repository))
     progress.expectedEntries.store(newest.summary.root.totals.entries, ordering: .relaxed)
   }
 
@@ -155,7 +158,7 @@ private func walkAndPublish(
   let space = SpaceGuard(repository)
   if try space.isInDoubt(list.newest?.summary, sources: options.sources) {
     // What is on its way out goes first.
-    try emptyTrash(of: repository, threads: options.threads)
+    tidyTrash(of: repository, threads: options.threads)
   }
   if try space.isInDoubt(list.newest?.summary, sources: options.sources) {
     let ahead = SnapshotWork(
@@ -164,14 +167,15 @@ private func walkAndPublish(
     try walkTree(ahead, from: ahead.rootNode(), threads: options.threads)
     try checkForSignal()
     do { try space.checkNeeds() } catch {
-      guard try repository.discardSpare() else { throw error }
-      try emptyTrash(of: repository, threads: options.threads)
+      guard repository.discardSpare() else { throw error }
+      tidyTrash(of: repository, threads: options.threads)
       try space.checkNeeds()
     }
   }
 
   let pending = try repository.beginSnapshot(
-    at: Clock.now(), catalogBytes: base.map { trees[$0].catalog.byteCount } ?? 0)
+    at: Clock.now(), catalogBytes: base.map { trees[$0].catalog.byteCount } ?? 0,
+    mayRecycle: mayRecycle && capabilities.listsInodes)
   // After the wait for a name of its own, where two runs fall into one second.
   let started = Clock.now()
   let work = SnapshotWork(
@@ -217,16 +221,17 @@ private func walkAndPublish(
 
     isWalking = false
     let summary = try summary(of: tree)
-    try pending.publish(summary, FrameWriter(sink: pending.sink), previous: list.newest?.name)
-    try? repository.recover(keepingUnfinished: false)
+    try pending.publish(summary, FrameWriter(sink: pending.sink))
+    do { try repository.recover(keepingUnfinished: false) } catch { repository.note(error) }
     let snapshot = Snapshot(name: pending.name, summary: summary)
     var now = list
     now.snapshots.append(snapshot)
-    let trouble = completePublication(now, in: repository).first
+    for trouble in completePublication(now, in: repository) { work.warn(trouble.path, trouble.message) }
+    for trouble in repository.takeTroubles() { work.warn(trouble.path, trouble.message) }
     return SnapshotResult(
-      snapshot: snapshot, previous: list.newest?.name, trouble: trouble.map { Failure(.failed, $0.description) },
-      elapsedSeconds: Clock.monotonic() - start)
+      snapshot: snapshot, previous: list.newest?.name, elapsedSeconds: Clock.monotonic() - start)
   } catch {
+    if error is SpareUnusable { repository.setAside(pending, because: error) }
     // What was copied serves the next run, unless it may not be what was written.
     // Where there is no room, what is older is given up: else it might stand in the way for ever.
     let isFull = (error as? Failure)?.kind == .noSpace || (error as? Errno)?.meansNoRoom == true
@@ -241,7 +246,7 @@ private func walkAndPublish(
       }
     }
     try? repository.recover()
-    if isFull { try? emptyTrash(of: repository, threads: options.threads) }
+    if isFull { tidyTrash(of: repository, threads: options.threads) }
     throw error
   }
 }

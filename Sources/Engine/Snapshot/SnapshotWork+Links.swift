@@ -10,6 +10,8 @@ extension SnapshotWork {
     _ stored: StoredFile, _ status: FileStatus, in node: SnapshotNode, as name: [UInt8]
   ) throws -> UInt64? {
     guard let directory = stored.directory, let inode = stored.inode else { return nil }
+    // Where listings do not tell which names are one inode, nobody can tell what else the stored one stands for.
+    if stored.isElsewhere && !capabilities.listsInodes { return nil }
     if stored.isElsewhere || stored.row.hints.sourceInode != status.inode {
       let owner = SourceInode(device: status.device, inode: status.inode)
       guard claim(inode, for: owner) else { return nil }

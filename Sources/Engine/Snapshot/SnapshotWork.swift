@@ -117,9 +117,9 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
     let moment = settledMoment(node) ?? now
     progress.entries.count()
     progress.directories.count()
-    if let status = node.sourceStatus, status.isRacy(since: moment) { node.hintFlags = .racy }
+    if let status = node.sourceStatus, status.isRacy(since: moment, on: node.identity) { node.hintFlags.insert(.racy) }
     let base = try baseRecord(node, worker)
-    node.attributes = directoryAttributes(node, base)
+    node.attributes = try directoryAttributes(node, base)
     let encoder = worker.takeEncoder()
     node.encoder = encoder
     var flags: EntryFlags = node.isSynthetic ? .synthetic : []
@@ -129,7 +129,7 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
       try finishRecycling(node)
       return node.snapshotChildren
     }
-    let isListed = node.source != nil && !node.isSkipped && list(node, worker)
+    let isListed = try node.source != nil && !node.isSkipped && list(node, worker)
     if !isListed && !node.isSkipped {
       flags.insert(.incomplete)
       if let before = node.base { node.tally?.gone.count(before.totals.entries &- 1) }
@@ -192,6 +192,8 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
       node.tree = found.tree
       node.baseTree = found.directory
       node.isMoved = true
+      // It was looked for on this very file system.
+      node.hasSameInodes = true
       record = found.record
     }
     return record
@@ -206,8 +208,9 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
       node.excludes = options.excludesOfSource[node.sourcePath] ?? options.excludes
     }
     let isMount = isSource || status.device != node.snapshotParent?.sourceStatus?.device
-    let identity = fileSystem(of: source.descriptor, status.device)
-    node.fileSystem = identity.key
+    let identity = try fileSystem(of: source.descriptor, status.device, node)
+    node.identity = identity
+    noteSameness(node, identity, isMount: isMount)
     if !node.excludes.patterns.isEmpty && !isSource {
       let above = node.snapshotParent!.patternPath
       node.patternPath = above.isEmpty ? node.name : above + [UInt8(ascii: "/")] + node.name
@@ -237,22 +240,48 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
   }
 
   /// Which file system a source's device holds.
-  private func fileSystem(of directory: borrowing Descriptor, _ device: UInt64) -> FileSystemIdentity {
+  private func fileSystem(
+    of directory: borrowing Descriptor, _ device: UInt64, _ node: SnapshotNode
+  ) throws(Failure) -> FileSystemIdentity {
     if let known = fileSystems.withLock({ $0[device] }) { return known }
-    let found =
-      (try? directory.fileSystemIdentity()) ?? FileSystemIdentity(type: 0, number: 0, volume: 0)
+    var found = FileSystemIdentity.unknown
+    do throws(Errno) { found = try directory.fileSystemIdentity() } catch {
+      // Then nothing on it passes for unchanged unread.
+      try readingFailed(node.sourcePath, error, "its file system cannot be identified")
+    }
     fileSystems.withLock { $0[device] = found }
     return found
+  }
+
+  /// Finds out whether the base's directory was on the same file system: where one begins, now or then.
+  private func noteSameness(_ node: SnapshotNode, _ identity: FileSystemIdentity, isMount: Bool) {
+    let names = node.tree?.mountNames ?? []
+    guard isMount || names.contains(node.name) else { return }
+    if let before = node.tree?.mounts[joined(node.path, absolute: true)] {
+      node.hasSameInodes = identity.isSame(as: (before.type, before.number, before.volume))
+    } else if isMount {
+      node.hasSameInodes = false
+    }
   }
 
   /// What tells a source's file system, or subvolume, from others in one snapshot: the device number only
   /// where nothing else does.
   func volume(of directory: borrowing Descriptor, _ device: UInt64) -> UInt64 {
-    let volume = fileSystem(of: directory, device).volume
+    let volume = fileSystems.withLock { $0[device]?.volume } ?? 0
     return volume == 0 ? device : volume
   }
 
-  private func list(_ node: SnapshotNode, _ worker: SnapshotWorker) -> Bool {
+  /// An entry of the source cannot be read: it is named and left out, unless the process lacks descriptors or memory;
+  /// then the next entry would fare no better.
+  func readingFailed(_ path: [UInt8], _ error: Errno, _ what: String = "cannot be read") throws(Failure) {
+    if error.isShortage {
+      throw Failure(
+        .failed, "\(displayName(path)): \(what): \(error)", hint: "nothing was published; raise the limits of the process (ulimit -n, -v)")
+    }
+    warn(path, "\(what): \(error)")
+  }
+
+  private func list(_ node: SnapshotNode, _ worker: SnapshotWorker) throws(Failure) -> Bool {
     do throws(Errno) {
       try worker.listing.read(node.source!.descriptor)
       let refused = worker.listing.refusedNames
@@ -261,7 +290,7 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
       }
       return true
     } catch {
-      warn(node.sourcePath, "cannot be listed: \(error)")
+      try readingFailed(node.sourcePath, error, "cannot be listed")
       return false
     }
   }
@@ -293,7 +322,9 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
         warn(node.sourcePath, "was replaced by something else while the snapshot was taken")
         return false
       default:
-        warn(node.sourcePath, "cannot be read: \(error)")
+        try readingFailed(node.sourcePath, error)
+        // The next run must not believe what this one could not read.
+        node.hintFlags.insert(.racy)
         node.sourceStatus = try? node.snapshotParent!.source!.descriptor.status(of: name.span)
         return node.sourceStatus?.kind == .directory
       }
@@ -345,16 +376,18 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
 
   private func directoryAttributes(
     _ node: SnapshotNode, _ record: DirectoryRecord?
-  ) -> AttributeBlock {
+  ) throws(Failure) -> AttributeBlock {
     guard let status = node.sourceStatus, let source = node.source else { return .empty }
     if options.changeDetection != .content, let record, !record.isSynthetic,
       record.hints.changed == status.changed,
-      record.hints.sourceInode == status.inode, !record.hints.flags.contains(.racy)
+      record.hints.sourceInode == status.inode, node.hasSameInodes || node.isMoved,
+      node.trustsChangeTime(of: status), record.hints.flags.isDisjoint(with: .racy),
+      !record.flags.contains(.incomplete)
     {
       return record.attributes
     }
     // Directories above a source are open by path only.
-    return attributes(
+    return try attributes(
       of: source.descriptor, node.isListed ? .descriptor : .handle, flags: &node.hintFlags
     ) { node.sourcePath }
   }
@@ -364,13 +397,13 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
   func attributes(
     of source: borrowing Descriptor, _ access: AttributeAccess, flags: inout StorageFlags,
     path: () -> [UInt8]
-  ) -> AttributeBlock {
+  ) throws(Failure) -> AttributeBlock {
     do throws(Errno) {
       let block = AttributeBlock(try source.extendedAttributes(access))
       if block.bytes.count <= AttributeBlock.maximumBytes { return block }
       warn(path(), "has more than 1 MiB of extended attributes, which are left out")
     } catch {
-      warn(path(), "its extended attributes cannot be read: \(error)")
+      try readingFailed(path(), error, "its extended attributes cannot be read")
     }
     flags.insert(.racy)
     return .empty

@@ -26,7 +26,7 @@ public func repair(
   fetcher: @escaping (SnapshotName) -> (any ContentFetcher)?, threads: Int, progress: Progress
 ) throws -> RepairResult {
   try repository.recover(keepingUnfinished: false)
-  try repository.discardSpare()
+  repository.discardSpare()
   let work = try RepairWork(repository, other, other.snapshots(), fetcher, threads, progress)
   let repairs = try problems.map { problem in
     try checkForSignal()

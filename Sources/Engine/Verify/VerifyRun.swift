@@ -62,7 +62,7 @@ public func verify(
     // A rotation beside this takes nothing away that is being read; what it took before is no damage.
     let use = try? repository.use(name)
     defer { withExtendedLifetime(use) {} }
-    if use == nil, repository.hasExpired(name) {
+    if use == nil, (try? repository.hasExpired(name)) == true {
       expired.insert(name)
       continue
     }
@@ -78,7 +78,7 @@ public func verify(
       catalog = try repository.openCatalog(name)
       tree = try repository.openTree(name)
     } catch {
-      shared.found(Problem(snapshot: name, path: [], message: error.message, isDamage: true))
+      shared.found(Problem(snapshot: name, path: [], message: error.message, isDamage: error.kind == .damaged))
       continue
     }
     progress.expectedEntries.count(catalog.summary.root.totals.entries)

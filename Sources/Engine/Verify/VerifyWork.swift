@@ -47,7 +47,7 @@ final class VerifyWork: TreeWork {
   /// What this user may not open, or this process not now, is not verified, and not damaged either.
   private func unreadable(_ node: VerifyNode, _ error: Errno, _ name: [UInt8]? = nil) {
     if error == .interrupted { return }  // The walk ends at the next entry.
-    let isDamage = !error.isOfTheReader
+    let isDamage = !error.leavesDataUnknown
     report(
       node.path + (name.map { [$0] } ?? []),
       isDamage ? "cannot be read: \(error)" : "is not verified: \(error)", isDamage: isDamage)

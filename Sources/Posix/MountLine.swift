@@ -1,0 +1,59 @@
+/// A line of `/proc/PID/mountinfo`, see proc(5): the fields that matter.
+public struct MountLine: Sendable {
+  /// As `statx(2)` has it.
+  public let id: UInt64
+  /// Major and minor number as text.
+  public let device: [UInt8]
+  /// The directory of the file system that the mount shows.
+  public let root: [UInt8]
+  /// Where the mount is.
+  public let point: [UInt8]
+
+  public let isFUSE: Bool
+  /// What is mounted, such as a device, an export or a directory.
+  public let source: [UInt8]
+
+  /// The device as `FileStatus` has it.
+  var deviceNumber: UInt64? {
+    let numbers = device.split(separator: UInt8(ascii: ":")).compactMap { UInt64(String(decoding: $0, as: UTF8.self)) }
+    return numbers.count == 2 ? numbers[0] << 32 | numbers[1] : nil
+  }
+
+  /// The mounts that a process sees, without a number this one; `nil` where that cannot be read.
+  public static func all(of process: Int32? = nil) -> [MountLine]? {
+    let path = "/proc/\(process.map { "\($0)" } ?? "self")/mountinfo"
+    let text = try? Descriptor.open(path: Array(path.utf8), .read).readWhole(limit: 64 << 20)
+    return text?.split(separator: 10).compactMap { MountLine($0) }
+  }
+
+  init?(_ line: ArraySlice<UInt8>) {
+    let fields = line.split(separator: UInt8(ascii: " "), maxSplits: 5)
+    guard fields.count > 4, let id = UInt64(String(decoding: fields[0], as: UTF8.self)) else { return nil }
+    self.id = id
+    device = Array(fields[2])
+    root = Self.unescaped(fields[3])
+    point = Self.unescaped(fields[4])
+    // After options of any number and a hyphen.
+    let rest = fields.last!.split(separator: UInt8(ascii: " ")).drop { $0 != [UInt8(ascii: "-")] }
+    isFUSE = rest.dropFirst().first?.starts(with: Array("fuse".utf8)) ?? false
+    source = rest.dropFirst(2).first.map(Self.unescaped) ?? []
+  }
+
+  /// Space, tab, newline and backslash are written as a backslash and three octal digits; also in exports(5).
+  public static func unescaped(_ field: ArraySlice<UInt8>) -> [UInt8] {
+    var bytes: [UInt8] = []
+    var rest = field
+    while let byte = rest.popFirst() {
+      let digits = rest.prefix(3)
+      if byte == UInt8(ascii: "\\"), digits.count == 3,
+        let code = UInt8(String(decoding: digits, as: UTF8.self), radix: 8)
+      {
+        bytes.append(code)
+        rest = rest.dropFirst(3)
+      } else {
+        bytes.append(byte)
+      }
+    }
+    return bytes
+  }
+}
