@@ -85,8 +85,11 @@ import Testing
     let copy = world.directory.path / "adopted"
     try tool("mkdir", ["-p", copy / "daily.0/localhost"])
     try tool("cp", ["-a", "--sparse=always", restored.root / "lastlog", copy / "daily.0/localhost/lastlog"])
-    let imported = try world.treering(["import", "snapshots", copy / "daily.0", "--copy"])
-    #expect([0, 2].contains(imported.status), "\(imported.errorText)")
+    let adopting = world.directory.path / "adopting"
+    #expect(try world.treering(["init", adopting], inRepository: false).status == 0)
+    let imported = try world.treering(["import", "snapshots", copy, "-r", adopting], inRepository: false)
+    #expect(imported.status == 0, "\(imported.errorText)")
+    #expect(try world.treering(["verify", "-r", adopting], inRepository: false).status == 0)
   }
 
   @Test("of 1 TiB: push, a change, another base's tree is gone, restore over the connection")
