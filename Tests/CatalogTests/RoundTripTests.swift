@@ -129,7 +129,7 @@ import Testing
 
   @Test func theTrailerKeepsEverything() throws {
     let file = try writeCatalog(TestDirectory()) {
-      $0.sequence = .max
+      $0.sequence = UInt64(Int64.max)
       $0.started = Timestamp(seconds: 1, nanoseconds: 2)
       $0.finished = Timestamp(seconds: -3, nanoseconds: 999_999_999)
       $0.outcome = .warnings
