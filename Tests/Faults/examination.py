@@ -94,12 +94,12 @@ def unnamed(paths, root, text):
     return [path for path in paths if not is_named(path)]
 
 
-def untidy(repository):
-    """What a good run must have put away."""
+def untidy(repository, keeps_parts):
+    """What a good run must have put away. With `keeps_parts` the parts of a push that was cut may wait until they are old."""
     left = []
     for place in ("pending", "trash"):
         if os.path.isdir(path := f"{repository}/.treering/{place}"):
-            left += [f"{place}/{name}" for name in os.listdir(path)]
+            left += [f"{place}/{name}" for name in os.listdir(path) if not (keeps_parts and name.endswith(".push"))]
     spares = os.listdir(f"{repository}/.treering/spare")
     if len(spares) > 1:
         left.append(f"{len(spares)} spares")
@@ -147,12 +147,12 @@ class Examination:
                 self.is_faithful(name, done.stderr.decode(errors="replace"), done.returncode, "the next snapshot")
         self.is_in_order(self.world.repository)
 
-    def is_in_order(self, repository):
+    def is_in_order(self, repository, keeps_parts=False):
         done = self.world.run("verify", "--threads", "1", "-r", repository)
         if done.returncode:
             self.say(f"verify afterwards: {done.returncode} {(done.stdout + done.stderr).decode(errors='replace')[:300]}")
         else:
-            self.problems += untidy(repository)
+            self.problems += untidy(repository, keeps_parts)
 
     def is_faithful(self, name, text, status, which):
         """A snapshot has what the source has; what it stores in the catalog alone must come back by a restore."""

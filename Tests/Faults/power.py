@@ -260,7 +260,7 @@ class AfterCut(Examination):
             self.everything_is_listed(repository)
         self.next_snapshot()
         self.next_run(["push", self.world.remote, "-r", self.world.repository], (0, 1))
-        self.is_in_order(self.world.remote)
+        self.is_in_order(self.world.remote, keeps_parts=True)
         return self.problems
 
 
