@@ -42,6 +42,15 @@ class BuildNode: WalkNode, @unchecked Sendable {
     Metadata(permissions: 0o755, user: 0, group: 0, modified: Timestamp(seconds: 0, nanoseconds: 0))
   }
 
+  /// Opens the stored directory that its entries can be linked from; `nil` where there is none.
+  func openBase() throws(Errno) -> Directory? {
+    guard base != nil else { return nil }
+    guard let buildParent else { return tree?.root }
+    guard let above = buildParent.baseTree else { return nil }
+    let name = name
+    return try above.directory(name.span)
+  }
+
   /// Its inode at the source, and when that changed, for the next run.
   var sourceHints: (inode: UInt64, changed: Timestamp) { (0, metadata.modified) }
 

@@ -8,10 +8,7 @@ extension BuildWork {
   func openTarget(_ node: BuildNode) throws -> Bool {
     let name = node.name
     if isDry {
-      node.baseTree =
-        node.parent == nil
-        ? node.tree?.root
-        : node.base != nil ? try? node.buildParent!.baseTree?.directory(name.span) : nil
+      node.baseTree = try? node.openBase()
       space.needs(bytes: 0)
       return true
     }
@@ -44,11 +41,9 @@ extension BuildWork {
     guard node.targetStatus!.mount == parent.targetStatus!.mount else {
       throw SpareUnusable(path: node.sourcePath, reason: Errno.busy)
     }
-    if node.base != nil, let above = parent.baseTree {
-      do throws(Errno) { node.baseTree = try above.directory(name.span) } catch {
-        if error.isShortage { throw Failure.writing("open the stored directory", node.sourcePath, error) }
-        baseIsLost(node, error)
-      }
+    do throws(Errno) { node.baseTree = try node.openBase() } catch {
+      if error.isShortage { throw Failure.writing("open the stored directory", node.sourcePath, error) }
+      baseIsLost(node, error)
     }
     return true
   }

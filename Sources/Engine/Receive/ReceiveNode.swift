@@ -31,6 +31,11 @@ final class ReceiveNode: BuildNode, @unchecked Sendable {
     return false
   }
 
+  override func openBase() throws(Errno) -> Directory? {
+    guard let basePath else { return try super.openBase() }
+    return try tree?.root?.directory(path: basePath)
+  }
+
   override var metadata: Metadata { record?.metadata ?? super.metadata }
 
   init(

@@ -120,9 +120,6 @@ final class ReceiveWork: BuildWork, TreeWork, @unchecked Sendable {
     guard try openTarget(node) else {
       throw Failure(.failed, "\(displayName(node.sourcePath)) cannot be stored in this repository")
     }
-    if let path = node.basePath {
-      node.baseTree = try? baseTree?.root?.directory(path: path)
-    }
     progress.entries.count()
     progress.directories.count()
     let encoder = worker.takeEncoder()

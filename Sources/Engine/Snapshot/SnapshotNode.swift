@@ -71,6 +71,11 @@ final class SnapshotNode: BuildNode, @unchecked Sendable {
     identity.hasTrueChangeTimes || status.changed != status.modified
   }
 
+  override func openBase() throws(Errno) -> Directory? {
+    guard hasOwnBase else { return try super.openBase() }
+    return try tree?.root?.directory(path: path)
+  }
+
   override var metadata: Metadata { sourceStatus?.metadata ?? super.metadata }
 
   override var sourceHints: (inode: UInt64, changed: Timestamp) {

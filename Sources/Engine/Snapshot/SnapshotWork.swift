@@ -112,8 +112,6 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
       node.isListed = false
     }
     guard try openTarget(node) else { return [] }
-    // Its parent's is of another snapshot.
-    if node.hasOwnBase { node.baseTree = try? node.tree?.root?.directory(path: node.path) }
     let moment = settledMoment(node) ?? now
     progress.entries.count()
     progress.directories.count()
