@@ -44,9 +44,11 @@ public final class PendingSnapshot: Sendable {
   /// Nothing is renamed before `syncfs` has returned, so whatever name is found after a crash, what it
   /// names is complete. A crash between the two renames leaves one of them in `pending`, where
   /// `Repository.recover` finds its partner already published and completes the pair. An error takes
-  /// all back: where this throws, nothing is published. The links to it come after it.
+  /// all back: where this throws, nothing is published. A snapshot that cannot be taken back stays, with a warning.
+  /// The links to it come after it.
   public func publish(_ summary: CatalogSummary, _ writer: FrameWriter) throws {
     let catalogs = try repository.directory(Repository.catalogsName)
+    var isVisible = false
     do {
       try catalog.finish(summary, writer)
       try tree.descriptor.setPermissions(0o755)
@@ -57,10 +59,17 @@ public final class PendingSnapshot: Sendable {
         name.catalogName.span, to: catalogs.descriptor, as: name.catalogName.span)
       try pending.descriptor.rename(
         name.bytes.span, to: repository.root.descriptor, as: name.bytes.span)
+      isVisible = true
       try catalogs.descriptor.synchronize()
       try repository.root.descriptor.synchronize()
     } catch {
-      withdraw(catalogs)
+      do throws(Errno) { try withdraw(catalogs, isVisible: isVisible) } catch let refusal {
+        repository.note(
+          Failure(
+            .failed, "the snapshot \(name) is published, but a power cut may take it away: \(error); it cannot be taken "
+              + "back: \(refusal)"))
+        return
+      }
       guard let error = error as? Errno else { throw error }
       throw Failure.writing("publish the snapshot \(name) in", repository.path, error)
     }
@@ -76,10 +85,11 @@ public final class PendingSnapshot: Sendable {
     try pending.descriptor.rename(name.catalogName.span, to: pending.descriptor, as: unfinished.span)
   }
 
-  /// Takes back what has been renamed, the tree first: without it there is no snapshot.
-  private func withdraw(_ catalogs: Directory) {
-    try? repository.root.descriptor.rename(
-      name.bytes.span, to: pending.descriptor, as: name.bytes.span)
+  /// Takes back what has been renamed, the tree first: without it there is no snapshot. Throws where the tree stays.
+  private func withdraw(_ catalogs: Directory, isVisible: Bool) throws(Errno) {
+    if isVisible {
+      try repository.root.descriptor.rename(name.bytes.span, to: pending.descriptor, as: name.bytes.span)
+    }
     try? catalogs.descriptor.rename(
       name.catalogName.span, to: pending.descriptor, as: name.catalogName.span)
   }
