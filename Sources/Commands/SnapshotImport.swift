@@ -82,6 +82,10 @@ struct SnapshotImport {
         break
       }
     }
+    for trouble in repository.takeTroubles() {
+      Console.complain("warning: \(trouble)")
+      answer.warn(Failure(.failed, trouble.description))
+    }
     do { try holdLast(options, repository, &answer) } catch {
       Console.complain("warning: \(error)")
       answer.warn(error)

@@ -26,14 +26,14 @@ public final class Adoption: Sendable {
   ///
   /// The tree comes first: where the machine stops in between, `Repository.recover` finds the catalog in
   /// `pending` and the tree in its place, and completes the pair. An error takes all back, and the tree is where
-  /// it was. Throws also where `found` is no longer the directory that it was.
+  /// it was; a snapshot that cannot be taken back stays, with a warning. Throws also where `found` is no longer the directory that it was.
   public func publish(
     _ summary: CatalogSummary, _ writer: FrameWriter, moving found: [UInt8], of directory: Directory,
     whichWas tree: FileStatus
   ) throws {
     let catalogs = try repository.directory(Repository.catalogsName)
     let root = repository.root
-    var isMoved = false
+    var (isMoved, isCataloged) = (false, false)
     do {
       try catalog.finish(summary, writer)
       try repository.synchronize(pending.descriptor)
@@ -47,12 +47,22 @@ public final class Adoption: Sendable {
       try directory.descriptor.synchronize()
       try pending.descriptor.rename(
         name.catalogName.span, to: catalogs.descriptor, as: name.catalogName.span)
+      isCataloged = true
       try catalogs.descriptor.synchronize()
       try repository.pointLatest(to: name)
       try root.descriptor.synchronize()
     } catch {
-      try? catalogs.descriptor.rename(
-        name.catalogName.span, to: pending.descriptor, as: name.catalogName.span)
+      do throws(Errno) {
+        if isCataloged {
+          try catalogs.descriptor.rename(name.catalogName.span, to: pending.descriptor, as: name.catalogName.span)
+        }
+      } catch let refusal {
+        repository.note(
+          Failure(
+            .failed, "\(displayName(found)) is the snapshot \(name) now, but a power cut may undo it: \(error); it cannot be "
+              + "taken back: \(refusal)"))
+        return
+      }
       if isMoved {
         try? root.descriptor.rename(name.bytes.span, to: directory.descriptor, as: found.span)
       }
