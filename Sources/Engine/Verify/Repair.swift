@@ -179,13 +179,13 @@ private final class RepairWork {
       let firstName = path.last,
       let source = try? repository.openTree(snapshot).directory(path: path.dropLast())
     else { return false }
-    let temporary = try temporaryName()
-    do throws(Errno) { try source.descriptor.link(firstName.span, to: target.descriptor, as: temporary.span) } catch {
+    // A repair that is cut short leaves no name of its own in a snapshot.
+    let place = try repository.repairPlace()
+    defer { try? repository.discardRepairPlace() }
+    do throws(Errno) { try source.descriptor.link(firstName.span, to: place.descriptor, as: name.span) } catch {
       return false
     }
-    try target.descriptor.rename(temporary.span, to: target.descriptor, as: name.span, replacing: true)
-    // Renaming one name of an inode to another of the same does nothing (rename(2)).
-    try? target.descriptor.unlink(temporary.span)
+    try place.descriptor.rename(name.span, to: target.descriptor, as: name.span, replacing: true)
     return true
   }
 
