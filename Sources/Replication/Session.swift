@@ -154,6 +154,8 @@ final class Session {
     // What is read of the system once is read now.
     _ = Process.bootID
     minimumFree = options.minimumFree(repository)
+    // Other processes cannot be looked at from within.
+    _ = repository.isSpareUnread()
     guard options.confines else { return repository }
     let isConfined: Bool
     do throws(Errno) {
