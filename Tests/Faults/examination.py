@@ -160,10 +160,11 @@ class Examination:
         if not os.path.isdir(tree):
             self.say(f"{which} {name} has nothing of its source")
             return
-        source = Description(self.world.source)
-        missing = differences(source, Description(tree))
+        source, stored = Description(self.world.source), Description(tree)
+        missing = differences(source, stored)
         if missing and status == 1:
-            missing = unnamed(missing, self.world.source, text)
+            named = set(missing) - set(unnamed(missing, self.world.source, text))
+            missing = differences(source.without(named), stored.without(named))
         if not missing:
             return
         place = f"{self.world.point}/comparison"

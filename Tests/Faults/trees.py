@@ -1,4 +1,5 @@
 """A small tree that has every kind of entry, its edits, and a complete description of any tree."""
+import copy
 import hashlib
 import os
 import random
@@ -94,6 +95,14 @@ class Description:
             elif status.st_nlink > 1:
                 groups.setdefault(status.st_ino, []).append(path)
         self.groups = {tuple(sorted(paths)) for paths in groups.values() if len(paths) > 1}
+
+    def without(self, paths):
+        """The same without some paths, in its groups too."""
+        rest = copy.copy(self)
+        rest.entries = {path: entry for path, entry in self.entries.items() if path not in paths}
+        groups = (tuple(path for path in group if path not in paths) for group in self.groups)
+        rest.groups = {group for group in groups if len(group) > 1}
+        return rest
 
     @staticmethod
     def _entry(full, status):
