@@ -130,6 +130,8 @@ extension Repository {
     found.distinguishesCase = try directory.descriptor.statusIfPresent(of: Array("NAME".utf8).span) == nil
     let time = Timestamp(seconds: 1_000_000_001, nanoseconds: 123_456_789)
     try file.setModificationTime(time)
+    // libfuse 2 passes over a call that sets one time alone.
+    if try file.status().modified != time { try file.setTimes(accessed: time, modified: time) }
     found.nanoseconds = try file.status().modified == time
     let copy = try directory.descriptor.open(Array("copy".utf8).span, [.write, .create, .exclusive], mode: 0o600)
     found.reflinks = try works { try copy.clone(file) }

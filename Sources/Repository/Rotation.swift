@@ -75,6 +75,11 @@ extension Repository {
     try Self.move(name, of: directory, to: try inside(Self.trashName))
   }
 
+  /// Moves a directory that lies deep in the trash to its top; needs no further descriptor.
+  public func discard(_ name: [UInt8], of directory: Directory, toTopOf trash: Directory) throws(Errno) {
+    try Self.move(name, of: directory, to: trash)
+  }
+
   private static func move(_ name: [UInt8], of directory: Directory, to trash: Directory) throws(Errno) {
     let unique = try Process.randomBytes(16).map { 97 + $0 % 26 }
     do {

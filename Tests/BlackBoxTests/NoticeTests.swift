@@ -110,15 +110,15 @@ struct NoticeTests {
     let server = try WebServer(world.directory.path)
     try configure(world, healthchecks(server, "ok"))
     try tool("rm", ["-r", world.source.root])
-    try run(world, status: 2)
+    try run(world, status: 3)
     #expect(try lastRun(world).result == "failed")
-    #expect(try lastRun(world).exitStatus == 2)
+    #expect(try lastRun(world).exitStatus == 3)
     // The disk with the repository is not mounted.
     try tool("mv", [world.repository.root, world.directory.path / "away"])
     try run(world, status: 2)
     let requests = try server.requests()
-    #expect(requests.map { $0.path.prefix { $0 != "?" } } == ["/ok/2", "/ok/2"])
-    #expect(requests[1].body.contains("cannot open the repository"))
+    #expect(requests.map { $0.path.prefix { $0 != "?" } } == ["/ok/start", "/ok/3", "/ok/2"])
+    #expect(requests[2].body.contains("cannot open the repository"))
   }
 
   @Test("nothing is told of a run that is not due, or that another keeps from working")

@@ -186,9 +186,12 @@ struct OrdinaryUserTests {
     try asUser(["release", "latest"])
     try world.source.write("file", "3")
     try asUser(["snapshot", world.source.root])
-    try asUser(["rotate", "--keep-last", "1"])
-    try asUser(["snapshot", world.source.root])
+    // What the user may not delete of root's tree is named, and hinders nothing.
+    #expect(try world.treeringAsOrdinaryUser(["rotate", "--keep-last", "1"]).status <= 1)
+    let last = try world.treeringAsOrdinaryUser(["snapshot", world.source.root])
+    #expect(last.status == 0 || last.status == 1 && last.errorLines.allSatisfy { $0.contains(".treering/") })
     #expect(try world.snapshotNames().count == 2)
+    try asUser(["verify"])
   }
 
   @Test("root follows no link of the user's to a file of its own")

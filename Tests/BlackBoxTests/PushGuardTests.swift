@@ -132,12 +132,13 @@ struct PushGuardTests {
     }
     try source.writeNoise("file", 300_000)
     try snapshot(in: push.world.repository)
-    // The third is what would take away what came.
+    // Two try out the file system, and three publish: the catalog, the tree and the link to it.
     _ = try push.run(
-      remoteCommand: "strace -f -qq -o /dev/null -e trace=renameat2 -e inject=renameat2:signal=SIGKILL:when=3 "
+      remoteCommand: "strace -f -qq -o /dev/null -e trace=renameat2 -e inject=renameat2:signal=SIGKILL:when=5 "
         + "\(program) serve")
     let first = try push.names(push.far)
-    #expect(first.count == 1 && push.far.exists(".treering/pending/" + first[0] + ".push"))
+    try #require(first.count == 1)
+    #expect(push.far.exists(".treering/pending/" + first[0] + ".push"))
     // A snapshot of the same host there shares the inode, and goes on having it.
     try snapshot(in: push.far)
     try tool(program, ["rotate", "--expire", first[0], "-r", push.far.root])
@@ -176,7 +177,7 @@ struct PushGuardTests {
     try push.snapshot()
     try push.place.write("dying", "#!/bin/sh\nkill -INT $PPID\nexit 255\n", mode: 0o755)
     let result = try push.run(ssh: "\(push.place.root)/dying")
-    #expect(result.status == 130 && result.errorLines == ["treering: interrupted"], "\(result.errorText)")
+    #expect(result.status == 130 && result.errorLines == ["treering: interrupted; what was sent is kept for the next push"], "\(result.errorText)")
     let reading = try runCommand(
       treeringBinary(), ["list", "-r", push.address, "--ssh", push.place.root / "dying", "--remote-command", "x"])
     #expect(reading.status == 130 && !reading.errorText.contains("push again"), "\(reading.errorText)")

@@ -11,8 +11,7 @@ import Testing
     let world = try World()
     world.provesOlderUnchanged = false
     try world.source.write("a", "a")
-    try world.source.write("disk.img", "")
-    try world.source.truncate("disk.img", to: 1 << 30)
+    try world.source.makeSlowFile("disk.img", gibibytes: 1)
     return (world, try (0..<3).map { _ in try world.snapshot().name })
   }
 

@@ -11,8 +11,6 @@ struct RefusalTests {
     let absent = world.directory.path / "absent"
     try world.expectRefusal(["snapshot", absent], status: 2, naming: absent.text)
     try world.expectRefusal(
-      ["snapshot", world.source.root, absent], status: 2, naming: absent.text)
-    try world.expectRefusal(
       ["snapshot", world.source.root / "file"], status: 2, naming: "not a directory")
     try world.expectRefusal(["snapshot", ""], status: 2)
     try world.expectRefusal(

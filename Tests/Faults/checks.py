@@ -156,7 +156,8 @@ class Judge(Examination):
         if self.outcome.status == 0 and len(self.published) != len(expected):
             self.say(f"status 0, and only {self.published} is adopted")
         if len(self.published) < len(expected):
-            self.next_run(self.scenario.arguments(self.world))
+            # A killed one may have moved the last tree already: then there is nothing left to name, and the pair is completed.
+            self.next_run(self.scenario.arguments(self.world), (0,) if os.listdir(self.world.adopted) else (0, 2))
         if len(dated(self.world.repository)) != len(expected) or adopted_trees(self.world) != self.before.adopted:
             self.say(f"the next import leaves {dated(self.world.repository)}")
         self.next_snapshot()

@@ -227,7 +227,7 @@ private struct MetadataSetter {
     var status = try target.status()
     if status.modified != metadata.modified {
       // A coarser clock gives no more at the second try; libfuse 2 passes over a call that sets one time alone.
-      if abs(status.modified - metadata.modified) >= 2 {
+      if !status.modified.isCoarser(than: metadata.modified) {
         do throws(Errno) { try target.setTimes(accessed: Clock.now(), modified: metadata.modified) } catch {
           try note(error, .time, &gaps)
         }
@@ -245,6 +245,13 @@ private struct MetadataSetter {
       }
     }
     if !isSymbolicLink, status.permissions != permissions { gaps.add(.mode, nil) }
+  }
+}
+
+extension Timestamp {
+  /// True for what a file system makes of a time that counts in seconds, or in two of them as FAT does.
+  fileprivate func isCoarser(than time: Timestamp) -> Bool {
+    nanoseconds == 0 && self <= time && time - self < 2
   }
 }
 

@@ -10,12 +10,12 @@ public func emptyTrash(of repository: Repository, threads: Int) throws(Failure) 
   do {
     let trash = Directory(try repository.trash().descriptor.reopenDirectory())
     let root = DoomedNode(parent: nil, name: [], mount: try trash.descriptor.status().mount, directory: trash)
-    var work = Deletion(repository)
+    var work = Deletion(repository, trash)
     try walkTree(work, from: root, threads: threads)
     // A tree that is deeper than there are descriptors lies in parts now.
     while work.parts.value > 0 {
       let again = Directory(try repository.trash().descriptor.reopenDirectory())
-      work = Deletion(repository)
+      work = Deletion(repository, again)
       try walkTree(
         work, from: DoomedNode(parent: nil, name: [], mount: root.mount, directory: again), threads: threads)
     }
@@ -57,12 +57,16 @@ private final class DoomedNode: WalkNode, @unchecked Sendable {
 /// Unlinks on the way down and removes directories on the way up. Another process may do the same at once.
 private final class Deletion: TreeWork {
   private let repository: Repository
+  private let trash: Directory
   /// Directories that were moved to the top of the trash because there was no descriptor left for them.
   let parts = Atomic<UInt64>(0)
   let failures = Atomic<UInt64>(0)
   let first = Mutex<(path: [[UInt8]], reason: String)?>(nil)
 
-  init(_ repository: Repository) { self.repository = repository }
+  init(_ repository: Repository, _ trash: Directory) {
+    self.repository = repository
+    self.trash = trash
+  }
 
   func makeWorker() -> Void {}
   func finish(_ worker: Void) {}
@@ -95,7 +99,7 @@ private final class Deletion: TreeWork {
     } catch {
       // At the top it needs no descriptors for what is above it. One that is there already gains nothing.
       if error.isShortage, let above = node.above, above.parent != nil, let directory = above.directory,
-        (try? repository.discard(directory: name, of: directory)) != nil
+        (try? repository.discard(name, of: directory, toTopOf: trash)) != nil
       {
         node.directory = nil
         parts.count()

@@ -72,16 +72,9 @@ final class VerifyWork: TreeWork {
       found(node, "its record in the catalog is damaged, so nothing below it is verified: \(error)")
       return []
     }
-    do throws(Errno) {
-      if !record.isSynthetic {
-        let status = try stored.descriptor.status()
-        let attributes = AttributeBlock(try stored.descriptor.extendedAttributes())
-        let differences = compare(
-          status, attributes, record.metadata, record.attributes, record.hints.flags)
-        if !differences.isEmpty { found(node, "its \(differences) changed") }
-      }
-      try worker.listing.read(stored.descriptor)
-    } catch {
+    // What is below can be verified even where this cannot.
+    do throws(Errno) { if !record.isSynthetic { try checkDirectory(node, stored, record) } } catch { unreadable(node, error) }
+    do throws(Errno) { try worker.listing.read(stored.descriptor) } catch {
       unreadable(node, error)
       return []
     }
@@ -89,6 +82,14 @@ final class VerifyWork: TreeWork {
       found(node, "its record in the catalog is damaged, so not all below it is verified: \(error)")
       return []
     }
+  }
+
+  /// Compares the directory's own metadata.
+  private func checkDirectory(_ node: VerifyNode, _ stored: Directory, _ record: DirectoryRecord) throws(Errno) {
+    let status = try stored.descriptor.status()
+    let attributes = AttributeBlock(try stored.descriptor.extendedAttributes())
+    let differences = compare(status, attributes, record.metadata, record.attributes, record.hints.flags)
+    if !differences.isEmpty { found(node, "its \(differences) changed") }
   }
 
   private func merge(
