@@ -177,7 +177,7 @@ struct OrdinaryUserTests {
     try asRoot(["hold", "latest"])
     try asRoot(["verify"])
     try asRoot(["release", "latest"])
-    let others = try tool("find", [world.repository.root / ".treering", "-not", "-user", "65534"])
+    let others = try tool("find", [world.repository.root / ".treering", "-maxdepth", "2", "-not", "-user", "65534"])
     #expect(String(decoding: others, as: UTF8.self) == "")
     try asUser(["list"])
     try asUser(["verify"])

@@ -156,7 +156,7 @@ private struct MetadataSetter {
   private static var ofAnotherOwner: UInt32 { 0o1777 }
 
   private func note(_ error: Errno, _ kind: MetadataKind, _ gaps: inout MetadataGaps) throws(Errno) {
-    if error.endsRun || error == .interrupted { throw error }
+    if error.endsRun && !error.isShortage || error == .interrupted { throw error }
     gaps.add(kind, error)
   }
 

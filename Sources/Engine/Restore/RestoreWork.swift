@@ -142,7 +142,8 @@ final class RestoreWork: TreeWork {
 
   /// True where the next entry would fare no better. One directory, too, can be full on a disk with room.
   func endsRestore(_ error: Errno, in directory: Directory) -> Bool {
-    guard error == .noSpace else { return error.endsRun }
+    // A shortage may pass; what is missing is named.
+    guard error == .noSpace else { return error.endsRun && !error.isShortage }
     return (try? directory.descriptor.fileSystem())?.hasRoom != true
   }
 
