@@ -18,12 +18,14 @@ extension Process {
     on device: UInt64, isComplete: inout Bool, _ body: (borrowing DirectoryInUse) -> Bool
   ) throws(Errno) -> Bool {
     var known: Set<Int32> = [identifier]
-    // A process may hand over its directories to a new one while others are looked at.
-    while true {
-      let new = try processes().filter { known.insert($0).inserted }
-      if new.isEmpty { return false }
-      for process in new {
-        if find(process, on: device, &isComplete, body) { return true }
+    return try SystemCallTrace.uncounted { () throws(Errno) in
+      // A process may hand over its directories to a new one while others are looked at.
+      while true {
+        let new = try processes().filter { known.insert($0).inserted }
+        if new.isEmpty { return false }
+        for process in new {
+          if find(process, on: device, &isComplete, body) { return true }
+        }
       }
     }
   }

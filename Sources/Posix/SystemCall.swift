@@ -62,6 +62,18 @@ public enum SystemCallTrace {
     return state.withLock { $0.counts }
   }
 
+  /// Runs `body` uncounted: its calls depend on what other processes do.
+  static func uncounted<R>(_ body: () throws(Errno) -> R) throws(Errno) -> R {
+    #if DEBUG
+      let wasRecording = state.withLock { state in
+        defer { state.recording = false }
+        return state.recording
+      }
+      defer { state.withLock { $0.recording = wasRecording } }
+    #endif
+    return try body()
+  }
+
   #if DEBUG
     static func enter(_ call: SystemCall) -> Errno? {
       state.withLock { state in

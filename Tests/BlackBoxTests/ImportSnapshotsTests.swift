@@ -257,7 +257,7 @@ struct ImportSnapshotsTests {
     let trees = world.directory.path / "rs"
     let slow = Tree(trees / "hourly.0/localhost")
     try slow.makeDirectory("huge")
-    try slow.makeSlowFile("huge/hole", gibibytes: 4)
+    try slow.makeSlowFile("huge/hole", mebibytes: 4 << 10)
     let running = try RunningCommand("sh", ["-c", ByteString(change)], in: trees)
     defer { _ = try? runCommand("umount", [trees / "hourly.0/localhost"]) }
     if change.hasPrefix("mount") { #expect(try running.wait().status == 0) }
@@ -318,7 +318,7 @@ struct ImportSnapshotsTests {
     let world = try world()
     try world.source.write("file", "small")
     try rsnapshot(world, "hourly", at: 5)
-    try world.source.makeSlowFile("huge", gibibytes: 24)
+    try world.source.makeSlowFile("huge", mebibytes: 24 << 10)
     try tool("cp", ["-al", "hourly.0", "hourly.1"], in: world.directory.path / "rs")
     try tool("touch", ["-d", "6 hours ago", "hourly.1"], in: world.directory.path / "rs")
     let tree = world.directory.path / "rs/hourly.0"

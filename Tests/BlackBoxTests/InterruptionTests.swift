@@ -82,7 +82,7 @@ struct InterruptionTests {
   @Test("SIGTERM ends a run at once, even in the middle of a file of 16 GiB")
   func signalledInALargeFile() throws {
     let world = try World()
-    try world.source.makeSlowFile("disk.img", gibibytes: 16)
+    try world.source.makeSlowFile("disk.img", mebibytes: 16 << 10)
     let run = try world.start(["snapshot", world.source.root])
     let pending = world.repository.root / ".treering/pending"
     let deadline = Date().addingTimeInterval(20)

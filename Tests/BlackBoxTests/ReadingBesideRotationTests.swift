@@ -11,7 +11,7 @@ import Testing
     let world = try World()
     world.provesOlderUnchanged = false
     try world.source.write("a", "a")
-    try world.source.makeSlowFile("disk.img", gibibytes: 1)
+    try world.source.makeSlowFile("disk.img", mebibytes: 400)
     return (world, try (0..<3).map { _ in try world.snapshot().name })
   }
 

@@ -32,6 +32,10 @@ final class World: Sendable {
     /// What went wrong with the trash.
     var trouble: Failure?
     var warnings: [Warning]
+    /// Warnings about the repository and not about the source.
+    func troubles(in world: World) -> [Warning] {
+      warnings.filter { $0.path.starts(with: Array(world.repositoryPath.utf8)) }
+    }
     var warnedPaths: Set<String> { Set(warnings.map { String(decoding: $0.path, as: UTF8.self) }) }
   }
 

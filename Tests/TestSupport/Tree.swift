@@ -64,12 +64,12 @@ public struct Tree: Sendable {
   }
 
   /// Makes a sparse file that takes the time of its size to hash: each MiB has a byte that is not zero.
-  public func makeSlowFile(_ path: ByteString, gibibytes: Int) throws {
+  public func makeSlowFile(_ path: ByteString, mebibytes: Int) throws {
     try write(path, "")
     let descriptor = open(at(path), O_WRONLY)
     defer { close(descriptor) }
-    try check(ftruncate(descriptor, off_t(gibibytes) << 30), "ftruncate", path)
-    for mebibyte in 0..<gibibytes << 10 {
+    try check(ftruncate(descriptor, off_t(mebibytes) << 20), "ftruncate", path)
+    for mebibyte in 0..<mebibytes {
       var byte: UInt8 = 1
       try check(pwrite(descriptor, &byte, 1, off_t(mebibyte) << 20), "pwrite", path)
     }
