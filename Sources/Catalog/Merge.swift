@@ -87,7 +87,7 @@ public struct DirectoryCursor {
   }
 }
 
-/// What comes next of two ordered streams of names: an entry of one of them, or the entry that both have.
+/// The next entry of two ordered streams of names: one of them has it, or both.
 enum Pair<Entry> {
   case left(Entry)
   case right(Entry)

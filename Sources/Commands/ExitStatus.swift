@@ -42,7 +42,7 @@ struct ExitStatus: Equatable {
 }
 
 extension UnusableSnapshot {
-  /// What is wrong with it, for a person.
+  /// The damage, or the reason why it is not verified, as a sentence.
   var sentence: String { isDamage ? "the snapshot \(name) is damaged: \(reason)" : "the snapshot \(name) is not verified: \(reason)" }
 }
 
