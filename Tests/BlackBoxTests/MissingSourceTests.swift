@@ -120,6 +120,75 @@ struct MissingSourceTests {
     #expect(try world.treering(["verify"]).status == 0)
   }
 
+  /// Makes copies of the newest snapshot with names between it and the next one: as many runs without a second each.
+  private func repeatNewest(count: Int) throws {
+    let name = try #require(try world.snapshotNames().last)
+    try tool(
+      "sh",
+      [
+        "-c",
+        ByteString(
+          """
+          for i in $(seq -w 01 \(count)); do
+            new=2001-01-02T00-00-${i}Z
+            cp -al \(name) $new
+            cp -p .treering/catalogs/\(name).catalog .treering/catalogs/$new.catalog
+          done
+          """),
+      ], in: world.repository.root)
+  }
+
+  /// Gives the newest snapshot a name of long ago.
+  private func age(to new: ByteString) throws {
+    let name = try #require(try world.snapshotNames().last)
+    try tool("mv", [name, new], in: world.repository.root)
+    try tool("mv", [name + ".catalog", new + ".catalog"], in: world.repository.root / ".treering/catalogs")
+    try tool("ln", ["-sfn", new, world.repository.root / "latest"])
+  }
+
+  @Test("a source that was missing for many snapshots is still compared with its last one, and linked to it")
+  func missingForLong() throws {
+    let sources = [here.root, other.root]
+    try world.settle()
+    let first = try world.snapshot(of: sources)
+    let inodes = try TreeListing(world.tree(of: first, other.root).root).inodes
+    try age(to: "2001-01-01T00-00-00Z")
+    try world.snapshot(of: [here.root])
+    try age(to: "2001-01-01T00-00-01Z")
+    try repeatNewest(count: 59)
+    try tool("mv", [other.root, world.directory.path / "away"])
+    try tool("mkdir", [other.root])
+    let refused = try world.snapshot(of: sources, status: 1)
+    #expect(refused.warningsNamed.map(\.message).contains { $0.contains("is empty") }, "\(refused.warningsNamed)")
+    #expect(!world.tree(of: refused).exists("other"))
+    try tool("rmdir", [other.root])
+    try tool("mv", [world.directory.path / "away", other.root])
+    let back = try world.snapshot(of: sources)
+    #expect(back.filesCopied == 0)
+    #expect(try TreeListing(world.tree(of: back, other.root).root).inodes["file3"] == inodes["file3"])
+    try world.expectFaithful(back, other.root)
+  }
+
+  @Test("a source whose disk was missing for many snapshots is refused with another disk in its place")
+  func otherDiskAfterLong() throws {
+    let disk = try LoopFileSystem("ext4", mebibytes: 8, at: world.directory.path / "disk")
+    try disk.tree.write("file", "x")
+    try world.settle()
+    let sources = [here.root, disk.tree.root]
+    try world.snapshot(of: sources)
+    try age(to: "2001-01-01T00-00-00Z")
+    try world.snapshot(of: [here.root])
+    try age(to: "2001-01-01T00-00-01Z")
+    try repeatNewest(count: 59)
+    try disk.unmount()
+    try disk.tree.write("file", "below the mount point")
+    let refused = try world.snapshot(of: sources, status: 1)
+    #expect(refused.warningsNamed.map(\.message).contains { $0.contains("another file system") })
+    // Also by way of a source around it.
+    let around = try world.snapshot(of: [here.root, world.directory.path], ["--exclude", "repository"], status: 1)
+    #expect(around.warningsNamed.map(\.message).contains { $0.contains("another file system") })
+  }
+
   @Test("nothing is published where no source is there")
   func none() throws {
     try configure()

@@ -26,32 +26,38 @@ final class SourceTally: Sendable {
   }
 }
 
-/// Compares what a run sees with what the previous snapshot has.
+/// What a source is compared with: the newest of all snapshots that has it, however old.
+struct SourceBase: Sendable {
+  let tree: StoredTree
+  let subtree: Subtree
+}
+
+/// Compares what a run sees with what older snapshots have.
 final class Guards: Sendable {
   private let limits: GuardLimits
-  /// Published ones, the newest first: a source is compared with the newest that has it.
-  private let snapshots: [StoredTree]
-  /// The file systems of those, by path, and whose.
+  /// By the source's path.
+  private let bases: [[UInt8]: SourceBase]
+  private let newest: StoredTree?
+  /// The file systems of the newest snapshots that have the paths, by path, and whose.
   private let mountsBefore: [[UInt8]: (record: MountRecord, snapshot: SnapshotName)]
   /// Last components of those paths: what a directory's name is compared with first.
   private let mountNames: Set<[UInt8]>
   private let tallies = Mutex<[SourceTally]>([])
   private let mountsNow = Mutex<[MountRecord]>([])
 
-  init(_ limits: GuardLimits, _ snapshots: [StoredTree]) {
+  /// `snapshots` are all that are published, the oldest first.
+  init(_ limits: GuardLimits, _ snapshots: [Snapshot], _ bases: [[UInt8]: SourceBase], newest: StoredTree?) {
     self.limits = limits
-    self.snapshots = snapshots
+    self.bases = bases
+    self.newest = newest
     var mounts: [[UInt8]: (MountRecord, SnapshotName)] = [:]
     var known: Set<[UInt8]> = []
-    let slash = UInt8(ascii: "/")
-    for tree in snapshots {
-      let summary = tree.catalog.summary
-      // What was mounted below a source in older snapshots was taken away on purpose since.
-      let sources = summary.sources.map { [slash] + summary.label + ($0 == [slash] ? [] : $0) }
-        .filter { known.insert($0).inserted }
-      for mount in summary.mounts
-      where sources.contains(where: { $0 == mount.path || mount.path.starts(with: $0 + [slash]) }) {
-        mounts[mount.path] = (mount, tree.name)
+    for (index, snapshot) in snapshots.enumerated().reversed() {
+      for mount in snapshot.summary.mounts where known.insert(mount.path).inserted {
+        // What a newer snapshot covers and has not mounted was taken away on purpose since.
+        let place = mount.path.split(separator: UInt8(ascii: "/")).map(Array.init)
+        if snapshots[(index + 1)...].contains(where: { $0.summary.covers(place) }) { continue }
+        mounts[mount.path] = (mount, snapshot.name)
       }
     }
     mountsBefore = mounts
@@ -66,18 +72,14 @@ final class Guards: Sendable {
   /// A source was opened: from here on its changes are counted, against the newest snapshot that has it. Where that
   /// is not the newest of all, it becomes the source's base.
   func begin(_ node: SnapshotNode) -> SourceTally {
-    let place = node.path
-    for tree in snapshots where tree.catalog.summary.covers(place) {
-      if node.base != nil, node.tree === tree { break }
-      guard case .directory(_, let subtree)? = try? CatalogReader(tree.catalog).find(place) else { continue }
-      node.base = subtree
-      node.tree = tree
-      node.isOlder = tree !== snapshots.first
+    if let base = bases[node.sourcePath], node.base == nil || node.tree !== base.tree {
+      node.base = base.subtree
+      node.tree = base.tree
+      node.isOlder = base.tree !== newest
       node.hasOwnBase = true
-      break
     }
     let tally = SourceTally(
-      node.sourcePath, entriesBefore: node.base?.totals.entries ?? 0, node.base == nil ? snapshots.first : node.tree)
+      node.sourcePath, entriesBefore: node.base?.totals.entries ?? 0, node.base == nil ? newest : node.tree)
     tallies.withLock { $0.append(tally) }
     return tally
   }

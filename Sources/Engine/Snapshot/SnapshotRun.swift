@@ -42,6 +42,11 @@ public struct SnapshotOptions: Sendable {
     self.guardLimits = guardLimits
     self.excludes = excludes
   }
+
+  /// Where a snapshot has a source, from its root.
+  func place(of source: [UInt8]) -> [[UInt8]] {
+    [label] + source.split(separator: UInt8(ascii: "/")).map(Array.init)
+  }
 }
 
 /// A published snapshot and what it took.
@@ -148,12 +153,33 @@ private func walkAndPublish(
     progress.expectedEntries.store(newest.summary.root.totals.entries, ordering: .relaxed)
   }
 
-  // What the newest lacks may still be in older ones. One that cannot be read only costs a copy.
-  for older in list.snapshots.dropLast().suffix(olderSnapshotsSearched).reversed() {
-    guard let catalog = try? repository.openCatalog(older.name) else { continue }
-    trees.append(
-      StoredTree(older.name, catalog, try? repository.openTree(older.name), in: repository))
+  // What the newest lacks may still be in older ones. One that cannot be read only costs a copy, unless it is the one
+  // that a source is compared with: an error must not make a source pass for a new one.
+  var bases: [[UInt8]: SourceBase] = [:]
+  for (age, snapshot) in list.snapshots.reversed().enumerated() {
+    let lacking = options.sources.filter { bases[$0] == nil }
+    if age > olderSnapshotsSearched && lacking.isEmpty { break }
+    let covered = lacking.filter { snapshot.summary.covers(options.place(of: $0)) }
+    guard age <= olderSnapshotsSearched || !covered.isEmpty else { continue }
+    let tree: StoredTree
+    if age == 0, let base { tree = trees[base] } else {
+      do {
+        let catalog = try repository.openCatalog(snapshot.name)
+        tree = StoredTree(snapshot.name, catalog, try? repository.openTree(snapshot.name), in: repository)
+      } catch {
+        if error.kind != .damaged && !covered.isEmpty { throw error }
+        continue
+      }
+    }
+    let reader = CatalogReader(tree.catalog)
+    let found = covered.compactMap { source -> (source: [UInt8], subtree: Subtree)? in
+      guard case .directory(_, let subtree)? = try? reader.find(options.place(of: source)) else { return nil }
+      return (source, subtree)
+    }
+    for (source, subtree) in found { bases[source] = SourceBase(tree: tree, subtree: subtree) }
+    if age > 0 && (age <= olderSnapshotsSearched || !found.isEmpty) { trees.append(tree) }
   }
+  func guards() -> Guards { Guards(options.guardLimits, list.snapshots, bases, newest: base.map { trees[$0] }) }
 
   let space = SpaceGuard(repository)
   if try space.isInDoubt(list.newest?.summary, sources: options.sources) {
@@ -163,7 +189,7 @@ private func walkAndPublish(
   if try space.isInDoubt(list.newest?.summary, sources: options.sources) {
     let ahead = SnapshotWork(
       options: options, leftOut: absent, repository: repository, pending: nil, trees: trees, base: base,
-      capabilities: capabilities, space: space, isDry: true, progress: Progress(), monitor: Silence())
+      guards: guards(), capabilities: capabilities, space: space, isDry: true, progress: Progress(), monitor: Silence())
     try walkTree(ahead, from: ahead.rootNode(), threads: options.threads)
     try checkForSignal()
     do { try space.checkNeeds() } catch {
@@ -180,7 +206,7 @@ private func walkAndPublish(
   let started = Clock.now()
   let work = SnapshotWork(
     options: options, leftOut: absent, repository: repository, pending: pending, trees: trees, base: base,
-    capabilities: capabilities, space: space, progress: progress, monitor: monitor)
+    guards: guards(), capabilities: capabilities, space: space, progress: progress, monitor: monitor)
   let root = work.rootNode()
   defer { root.release() }
   func summary(of tree: Subtree) throws -> CatalogSummary {

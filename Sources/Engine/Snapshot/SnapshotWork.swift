@@ -59,13 +59,13 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
 
   init(
     options: SnapshotOptions, leftOut: [AbsentSource] = [], repository: Repository, pending: PendingSnapshot?, trees: [StoredTree],
-    base: Int?, capabilities: Capabilities, space: SpaceGuard, isDry: Bool = false,
+    base: Int?, guards: Guards, capabilities: Capabilities, space: SpaceGuard, isDry: Bool = false,
     progress: Progress, monitor: any Monitor
   ) {
     self.options = options
     self.trees = trees
     self.base = base
-    guards = Guards(options.guardLimits, base.map { Array(trees[$0...]) } ?? [])
+    self.guards = guards
     innerMounts = repository.innerMounts()
     plan = PathPlan(absolutePaths: options.sources)
     let slash = UInt8(ascii: "/")
