@@ -17,9 +17,9 @@ public struct UnexaminedArrival: Sendable {
 
   fileprivate func reason(_ rest: String) -> String { "\(name) came with \(movedFileCount) moved files and \(rest)" }
 
-  /// Reads what `holdRotation` wrote.
-  fileprivate init?(reason: Substring) {
-    let words = reason.split(separator: " ", maxSplits: 6, omittingEmptySubsequences: false)
+  /// Reads what `holdRotation` wrote; `nil` where rotation is held for another reason.
+  init?(_ hold: RotationHold) {
+    let words = hold.reason.split(separator: " ", maxSplits: 6, omittingEmptySubsequences: false)
     guard words.count == 7, words[1...2] == ["came", "with"], words[4...5] == ["moved", "files"],
       let name = SnapshotName(Array(words[0].utf8)), let count = UInt64(words[3])
     else { return nil }
@@ -28,20 +28,32 @@ public struct UnexaminedArrival: Sendable {
 }
 
 extension Repository {
-  /// Holds rotation until an arrival has been compared. `trouble` is why it could not be, with what; without it the
-  /// comparison is still to come.
+  /// Holds rotation until an arrival has been compared. `trouble` is why it could not be; without it the comparison is
+  /// still to come.
   public func holdRotation(
     for arrival: UnexaminedArrival, at time: Timestamp, trouble: String? = nil
   ) throws(Failure) {
-    let reason = arrival.reason(trouble.map { "cannot be compared: \($0)" } ?? "has not been looked at")
-    try holdRotation(reason, at: time, isBetterReason: trouble != nil)
+    let reason = arrival.reason(trouble.map { "cannot be compared \($0)" } ?? "has not been looked at")
+    let holds = try rotationHolds()
+    var changed = holds
+    if let index = holds.firstIndex(where: { UnexaminedArrival($0)?.name == arrival.name }) {
+      changed[index] = RotationHold(since: holds[index].since, reason: reason)
+    } else if holds.filter({ UnexaminedArrival($0) != nil }).count < Self.mostHolds {
+      changed.append(RotationHold(since: CalendarTime(seconds: time.seconds).rfc3339, reason: reason))
+    } else {
+      return try holdRotation("\(Self.mostHolds) snapshots came that could not be compared", at: time)
+    }
+    if changed != holds { try write(changed) }
   }
 
-  /// The arrival for which rotation is held; `nil` if rotation is not held, or is held for another reason.
-  public func unexaminedArrival() throws(Failure) -> UnexaminedArrival? {
-    // The time comes first.
-    guard let line = try heldRotation(), let blank = line.firstIndex(of: " ") else { return nil }
-    return UnexaminedArrival(reason: line[line.index(after: blank)...])
+  /// The arrivals for which rotation is held.
+  public func unexaminedArrivals() throws(Failure) -> [UnexaminedArrival] {
+    try rotationHolds().compactMap { UnexaminedArrival($0) }
+  }
+
+  /// The comparison of an arrival is over: it holds rotation no longer.
+  public func endRotationHold(for arrival: UnexaminedArrival) throws(Failure) {
+    try write(try rotationHolds().filter { UnexaminedArrival($0)?.name != arrival.name })
   }
 
   /// Makes the renames of a publication durable.

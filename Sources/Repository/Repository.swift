@@ -369,49 +369,6 @@ public final class Repository: Sendable {
     }
   }
 
-  /// Makes every later rotation expire nothing, until it is released. A reason that stands already stays, unless this
-  /// one `isBetterReason`; in between rotation is held all the same. The caller holds the lock.
-  public func holdRotation(_ reason: String, at time: Timestamp, isBetterReason: Bool = false) throws(Failure) {
-    if !isBetterReason, try heldRotation() != nil { return }
-    try replace(Self.rotationHoldName, with: "\(CalendarTime(seconds: time.seconds).rfc3339) \(reason)\n")
-  }
-
-  /// Since when and why rotation is held, in one line; `nil` where it is not.
-  public func heldRotation() throws(Failure) -> String? {
-    do throws(Errno) {
-      let file = try control.descriptor.openToRead(Self.rotationHoldName.span)
-      return displayName(try file.readToEnd(limit: 1 << 16).filter { $0 != 10 })
-    } catch {
-      if error == .noSuchEntry { return nil }
-      throw Failure(.failed, "cannot read \(displayName(path))/.treering/rotation-held: \(error)")
-    }
-  }
-
-  /// The newest snapshot when rotation was released last: a gap before it is no reason to hold it again.
-  func acceptedGap() -> String? {
-    let text = try? control.descriptor.openToRead(Self.releasedName.span).readToEnd(limit: 256)
-    return text.map { String(decoding: $0.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self) }
-  }
-
-  /// Lets rotation go on; false where it was not held. That `newest` is far from the one before it is all right.
-  public func releaseRotation(newest: SnapshotName?) throws(Failure) -> Bool {
-    if let newest { try replace(Self.releasedName, with: "\(newest)\n") }
-    return try endRotationHold()
-  }
-
-  /// Takes back what `holdRotation` did; false where rotation was not held.
-  @discardableResult
-  public func endRotationHold() throws(Failure) -> Bool {
-    do throws(Errno) {
-      try control.descriptor.unlink(Self.rotationHoldName.span)
-      try control.descriptor.synchronize()
-      return true
-    } catch {
-      if error == .noSuchEntry { return false }
-      throw .writing("release the rotation of", path, error)
-    }
-  }
-
   /// The last lines of `history.jsonl`, of at most so many bytes.
   public func historyTail(byteCount: Int) throws(Failure) -> [UInt8] {
     do throws(Errno) {

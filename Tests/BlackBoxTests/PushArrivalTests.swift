@@ -92,6 +92,93 @@ struct PushArrivalTests {
     #expect(!push.far.exists(".treering/rotation-held"))
   }
 
+  private func holds(_ push: PushWorld) throws -> [String] {
+    guard push.far.exists(".treering/rotation-held") else { return [] }
+    return try push.far.text(".treering/rotation-held").split(separator: "\n").map(String.init)
+  }
+
+  @Test("one hold on rotation ends without another's: an arrival that is all right, and a local run that is not")
+  func localSuspicion() throws {
+    let (push, name) = try world { try $0.write("new", "new") }
+    let own = try Tree(making: push.place.root / "own")
+    for index in 0..<30 { try own.write("f\(index)", "\(index)") }
+    #expect(try push.there(["snapshot", own.root]).status == 0)
+    try kill(push, name)
+    for index in 0..<30 { try own.write("f\(index)", "encrypted \(index)") }
+    try push.world.settle()
+    let suspect = try push.there(["snapshot", own.root])
+    #expect(suspect.status == 1 && suspect.errorText.contains("rotation is held until"), "\(suspect.errorText)")
+    // The arrival was compared, and is all right.
+    let held = try holds(push)
+    #expect(held.count == 1 && held[0].contains("have another content"), "\(held)")
+    let rotated = try push.there(["rotate", "--keep", "daily=7"])
+    #expect(rotated.status == 4 && rotated.errorText.contains("have another content"), "\(rotated.errorText)")
+    #expect(try push.there(["release"]).outputText == "rotation goes on\n")
+    #expect(try push.there(["rotate", "--keep", "daily=7"]).status == 0)
+  }
+
+  @Test("while one arrival cannot be compared, the next one is, and each is held for itself")
+  func arrivalsQueue() throws {
+    let (push, name) = try world(files: 40) { try $0.write("new", "new") }
+    let first = try push.names(push.far)[0]
+    try kill(push, name)
+    let catalog = push.far.root / ".treering/catalogs" / (first + ".catalog")
+    try tool("cp", ["-p", catalog, push.place.root / "kept"])
+    try tool("dd", ["if=/dev/zero", "of=" + catalog, "bs=1", "seek=30", "count=60", "conv=notrunc"])
+    for index in 0..<40 { try push.world.source.write(ByteString("z\(index)"), "encrypted \(index)") }
+    let third = try push.snapshot(["--accept-changes"])
+    let result = try push.run()
+    #expect(result.status == 1, "\(result.errorText)")
+    #expect(result.errorText.contains("\(name): cannot be compared with \(first)"), "\(result.errorText)")
+    #expect(result.errorText.contains("have another content since the snapshot \(name)"), "\(result.errorText)")
+    #expect(try holds(push).count == 2)
+    try tool("cp", ["-p", push.place.root / "kept", catalog])
+    let rotated = try push.there(["rotate", "--keep", "daily=7"])
+    #expect(rotated.status == 4 && rotated.errorText.contains("\(third.name)"), "\(rotated.errorText)")
+    #expect(try holds(push).count == 1)
+  }
+
+  @Test("an arrival, or the snapshot before it, that cannot be looked at now stays held", arguments: [0, 1])
+  func cannotBeLookedAt(which: Int) throws {
+    let (push, name) = try world { try $0.write("new", "new") }
+    try kill(push, name)
+    try push.push()
+    #expect(try holds(push) == [])
+    // As the server leaves it that is killed before it compares.
+    try push.far.write(".treering/rotation-held", "2026-01-01T00:00:00Z \(name) came with 0 moved files and has not been looked at\n")
+    let rotate: [ByteString] = try [treeringBinary(), "rotate", "--keep", "daily=7", "-r", push.far.root]
+    let unusable = try push.names(push.far)[which] + ".catalog"
+    let refused = try runCommand(
+      "strace", ["-f", "-qq", "-o", "/dev/null", "-P", unusable, "-e", "trace=openat", "-e", "inject=openat:error=ESTALE"] + rotate)
+    #expect(refused.status == 4 && refused.errorText.contains("cannot be compared"), "\(refused.errorText)")
+    #expect(try holds(push).count == 1)
+    #expect(try push.there(["rotate", "--keep", "daily=7"]).status == 0)
+    #expect(try holds(push) == [])
+  }
+
+  @Test("each source of an arrival is compared with the newest snapshot that has it")
+  func eachSource() throws {
+    let push = try PushWorld("push-each-source")
+    let (here, other) = (push.world.source, try Tree(making: push.place.root / "other"))
+    try here.write("file", "text")
+    for index in 0..<40 { try other.write(ByteString("z\(index)"), "\(index)") }
+    for sources in [[here.root, other.root], [here.root]] {
+      try take(push, sources)
+      try push.push()
+    }
+    for index in 0..<40 { try other.write(ByteString("z\(index)"), "encrypted \(index)") }
+    try take(push, [here.root, other.root])
+    let result = try push.run()
+    #expect(result.status == 1 && result.errorText.contains("have another content"), "\(result.errorText)")
+  }
+
+  private func take(_ push: PushWorld, _ sources: [ByteString]) throws {
+    Thread.sleep(forTimeInterval: 1.1)
+    let taken = try runCommand(
+      treeringBinary(), ["snapshot", "--accept-changes", "-r", push.world.repository.root] + sources)
+    #expect(taken.status == 0, "\(taken.errorText)")
+  }
+
   @Test("what cannot be remembered here is a warning: the snapshot has arrived", arguments: ["replaced", "read-only"])
   func cannotRemember(how: String) throws {
     let push = try PushWorld("push-remember")

@@ -22,52 +22,67 @@ public func completePublication(_ list: SnapshotList, in repository: Repository)
     try repository.updateSets(list)
     return nil
   }
-  step { () throws(Failure) in try examineArrival(in: repository, list) }
+  step { () throws(Failure) in
+    troubles += try examineArrivals(in: repository, list)
+    return nil
+  }
   return troubles
 }
 
-/// Compares the snapshot that came and was not compared yet with the one before it, and lets rotation go on unless it
-/// looks like a disaster. Returns that suspicion, or why the two cannot be compared; rotation stays held then. The
-/// caller holds the lock, and has called `recover`.
-func examineArrival(in repository: Repository, _ list: SnapshotList) throws(Failure) -> Warning? {
-  guard let arrival = try repository.unexaminedArrival() else { return nil }
-  let name = Array(arrival.name.description.utf8)
-  if let damaged = list.damaged.first(where: { $0.name == arrival.name }) {
-    return Warning(path: name, message: "cannot be compared with the snapshot before it: \(damaged.reason)\(remedy(repository))")
+/// Compares each snapshot that came and was not compared yet with those before it, and ends its hold on rotation
+/// unless it looks like a disaster. Returns the suspicions, and why one cannot be compared; rotation stays held then.
+/// The caller holds the lock, and has called `recover`.
+@discardableResult
+func examineArrivals(in repository: Repository, _ list: SnapshotList) throws(Failure) -> [Warning] {
+  var warnings: [Warning] = []
+  for arrival in try repository.unexaminedArrivals() {
+    if let warning = try examine(arrival, in: repository, list) { warnings.append(warning) }
   }
-  // Where it is not there, its publication did not come to its end.
-  guard let snapshot = list.snapshots.last(where: { $0.name == arrival.name }),
-    let previous = predecessor(of: snapshot, in: list)
-  else {
-    try repository.endRotationHold()
+  return warnings
+}
+
+private func examine(
+  _ arrival: UnexaminedArrival, in repository: Repository, _ list: SnapshotList
+) throws(Failure) -> Warning? {
+  func warning(_ message: String) -> Warning {
+    Warning(
+      path: Array(arrival.name.description.utf8),
+      message: "\(message); look whether that is right; rotation is held in \(displayName(repository.path)) until: "
+        + "treering release")
+  }
+  func cannotCompare(_ trouble: String) throws(Failure) -> Warning {
+    try repository.holdRotation(for: arrival, at: Clock.now(), trouble: trouble)
+    return warning("cannot be compared \(trouble)")
+  }
+  // A snapshot that cannot be looked at now may be this one, or the one before it.
+  if let unusable = list.unusable.first(where: { $0.name == arrival.name || !$0.isDamage }) {
+    let which = unusable.name == arrival.name ? "with the snapshot before it" : "with \(unusable.name)"
+    return try cannotCompare("\(which): \(unusable.reason)")
+  }
+  guard let snapshot = list.snapshots.last(where: { $0.name == arrival.name }) else {
+    guard try isGone(arrival.name, from: repository) else {
+      return try cannotCompare("with the snapshot before it: its publication has not come to its end")
+    }
+    try repository.endRotationHold(for: arrival)
     return nil
   }
   let suspicion: Warning?
   do {
-    suspicion = try suspectChanges(
-      from: previous, to: snapshot, moved: arrival.movedFileCount, in: repository, GuardLimits())
-  } catch {
-    let trouble = "with \(previous.name): \(error)"
-    try repository.holdRotation(for: arrival, at: Clock.now(), trouble: trouble)
-    return Warning(path: name, message: "cannot be compared \(trouble)\(remedy(repository))")
+    suspicion = try suspectChanges(in: snapshot, list, moved: arrival.movedFileCount, repository, GuardLimits())
+  } catch { return try cannotCompare("\(error)") }
+  if let suspicion {
+    let reason = "\(displayName(suspicion.path)): \(suspicion.message)"
+    try repository.holdRotation("\(arrival.name): \(reason)", at: Clock.now())
+    try repository.endRotationHold(for: arrival)
+    return warning(reason)
   }
-  guard let suspicion else {
-    try repository.endRotationHold()
-    return nil
-  }
-  let reason = "\(displayName(suspicion.path)): \(suspicion.message)"
-  try repository.holdRotation("\(arrival.name): \(reason)", at: Clock.now(), isBetterReason: true)
-  return Warning(path: name, message: "\(reason)\(remedy(repository))")
+  try repository.endRotationHold(for: arrival)
+  return nil
 }
 
-private func remedy(_ repository: Repository) -> String {
-  "; look whether that is right; rotation is held in \(displayName(repository.path)) until: treering release"
-}
-
-/// The last snapshot before this one that has one of its sources.
-func predecessor(of snapshot: Snapshot, in list: SnapshotList) -> Snapshot? {
-  list.snapshots.last {
-    $0.summary.sequence < snapshot.summary.sequence && $0.summary.label == snapshot.summary.label
-      && !Set($0.summary.sources).isDisjoint(with: snapshot.summary.sources)
+/// True where a snapshot is certainly not there: it was not published, or has expired.
+private func isGone(_ name: SnapshotName, from repository: Repository) throws(Failure) -> Bool {
+  do { return try repository.hasExpired(name) } catch {
+    throw .writing("look for the snapshot \(name) in", repository.path, error)
   }
 }

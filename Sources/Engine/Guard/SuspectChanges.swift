@@ -1,42 +1,60 @@
 internal import Catalog
 internal import Repository
 
-/// What looks like a disaster rather than work in a snapshot that came from elsewhere: for each source of both,
-/// whether most of its entries are gone, or have another content. What was found elsewhere is not gone.
+/// What looks like a disaster rather than work in a snapshot that came from elsewhere: whether most of a source's entries
+/// are gone, or have another content. Each source is compared with the newest snapshot before this one that has it. What
+/// was found elsewhere is not gone.
 ///
-/// Only the catalogs are read, and of them what differs.
+/// Only the catalogs are read, and of them what differs. An error names the snapshot that a source cannot be compared
+/// with.
 func suspectChanges(
-  from previous: Snapshot, to new: Snapshot, moved: UInt64, in repository: Repository, _ limits: GuardLimits
+  in snapshot: Snapshot, _ list: SnapshotList, moved: UInt64, _ repository: Repository, _ limits: GuardLimits
 ) throws -> Warning? {
-  let before = CatalogReader(try repository.openCatalog(previous.name))
-  let after = CatalogReader(try repository.openCatalog(new.name))
-  let entries = previous.summary.root.totals.entries
-  let shareOfFiles = 1 - Double(min(previous.summary.directories, entries)) / Double(max(entries, 1))
-  for source in previous.summary.sources where new.summary.sources.contains(source) {
-    let path = [previous.summary.label] + source.split(separator: UInt8(ascii: "/")).map(Array.init)
-    guard case .directory(_, let subtree)? = try before.find(path) else { continue }
-    var gone: UInt64 = 0
-    var changed: UInt64 = 0
-    try compareCatalogs(before, after, under: path) { change in
-      switch change.verb {
-      case .removed: gone += 1
-      case .changed: if change.aspects.contains(.content) { changed += 1 }
-      case .added: break
-      }
+  let earlier = list.snapshots.reversed().filter { $0.summary.sequence < snapshot.summary.sequence }
+  for source in snapshot.summary.sources {
+    let path = [snapshot.summary.label] + source.split(separator: UInt8(ascii: "/")).map(Array.init)
+    for previous in earlier where previous.summary.covers(path) {
+      do {
+        let before = CatalogReader(try repository.openCatalog(previous.name))
+        guard case .directory(_, let subtree)? = try before.find(path) else { continue }
+        let after = CatalogReader(try repository.openCatalog(snapshot.name))
+        let what = try suspicion(
+          before, after, path, subtree.totals.entries, shareOfFiles: previous.summary.shareOfFiles, moved, limits)
+        if let what { return Warning(path: source, message: "\(what) since the snapshot \(previous.name)") }
+      } catch { throw Failure(.failed, "with \(previous.name): \(error)") }
+      break
     }
-    gone -= min(gone, moved)
-    let total = subtree.totals.entries
-    // A directory has no content. How many a single source has is not known without a walk.
-    let staying = max(UInt64(Double(total - min(total, gone)) * shareOfFiles), changed)
-    let what: String
-    if limits.isTooMuch(gone: gone, of: total) {
-      what = "\(gone) of \(total) entries are gone"
-    } else if limits.isTooMuch(changed: changed, of: staying) {
-      what = "\(changed) of about \(staying) files have another content"
-    } else {
-      continue
-    }
-    return Warning(path: source, message: "\(what) since the snapshot \(previous.name)")
   }
   return nil
+}
+
+private func suspicion(
+  _ before: CatalogReader, _ after: CatalogReader, _ path: [[UInt8]], _ total: UInt64, shareOfFiles: Double,
+  _ moved: UInt64, _ limits: GuardLimits
+) throws -> String? {
+  var gone: UInt64 = 0
+  var changed: UInt64 = 0
+  try compareCatalogs(before, after, under: path) { change in
+    switch change.verb {
+    case .removed: gone += 1
+    case .changed: if change.aspects.contains(.content) { changed += 1 }
+    case .added: break
+    }
+  }
+  gone -= min(gone, moved)
+  if limits.isTooMuch(gone: gone, of: total) { return "\(gone) of \(total) entries are gone" }
+  // A directory has no content. How many a single source has is not known without a walk.
+  let staying = max(UInt64(Double(total - min(total, gone)) * shareOfFiles), changed)
+  if limits.isTooMuch(changed: changed, of: staying) {
+    return "\(changed) of about \(staying) files have another content"
+  }
+  return nil
+}
+
+extension CatalogSummary {
+  /// The part of the entries that are no directories.
+  fileprivate var shareOfFiles: Double {
+    let entries = root.totals.entries
+    return 1 - Double(min(directories, entries)) / Double(max(entries, 1))
+  }
 }

@@ -83,7 +83,7 @@ private func planAndExpire(
   if !options.isDry { try repository.recover() }
   var list = try repository.snapshots()
   // Its outcome is the obstacle of the plan.
-  if !options.isDry { _ = try examineArrival(in: repository, list) }
+  if !options.isDry { try examineArrivals(in: repository, list) }
   let now = Clock.now()
   let plan = try repository.retention(
     of: list, options.policy, now: now, unwanted: options.unwanted, wanted: options.wanted)

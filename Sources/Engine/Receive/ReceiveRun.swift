@@ -58,19 +58,12 @@ private func build(
     summary.fileSystemID = try repository.root.descriptor.fileSystem().id
     summary.program = Array(program.utf8)
     let snapshot = Snapshot(name: pending.name, summary: summary)
-    let previous = predecessor(of: snapshot, in: list)
     // Never a suspect snapshot with a rotation that goes on: it is held until this one has been looked at.
-    let isHeld = try previous == nil || repository.heldRotation() != nil
-    if !isHeld {
-      let arrival = UnexaminedArrival(name: pending.name, movedFileCount: progress.moved.value)
-      try repository.holdRotation(for: arrival, at: received)
-    }
+    let arrival = UnexaminedArrival(name: pending.name, movedFileCount: progress.moved.value)
+    try repository.holdRotation(for: arrival, at: received)
     progress.isSynchronizing.store(true, ordering: .relaxed)
     defer { progress.isSynchronizing.store(false, ordering: .relaxed) }
-    do { try pending.publish(summary, FrameWriter(sink: pending.sink)) } catch {
-      if !isHeld { _ = try? repository.endRotationHold() }
-      throw error
-    }
+    try pending.publish(summary, FrameWriter(sink: pending.sink))
     var now = list
     now.snapshots.append(snapshot)
     for trouble in completePublication(now, in: repository) { monitor.warn(trouble) }
@@ -79,6 +72,8 @@ private func build(
   } catch {
     if error is SpareUnusable { repository.setAside(pending, because: error) }
     try? repository.recover()
+    // Where it was not published, it holds rotation no longer.
+    if let list = try? repository.snapshots() { _ = try? examineArrivals(in: repository, list) }
     throw error
   }
 }
