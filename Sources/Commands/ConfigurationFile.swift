@@ -118,7 +118,10 @@ struct ConfigurationFile {
     for source in settings.sources {
       let path = Array(source.path.utf8)
       options.sources.append(path)
-      if source.isOptional { options.optionalSources.insert(path) }
+      if source.isOptional {
+        options.optionalSources.insert(path)
+        options.excusedSources.insert(path)
+      }
       options.excludesOfSource[path] = try excludes(of: source)
     }
     return options

@@ -35,7 +35,7 @@ final class ScheduledRun {
     answer.time = start.rfc3339
     do {
       var options = options
-      options.optionalSources = try excusable(options, in: repository, at: start)
+      options.excusedSources = try excusable(options, in: repository, at: start)
       if try evenIfNotDue || isDue(options, in: repository, at: start) {
         answer.steps += notices.runBegins()
         try allSteps(options, repository)
@@ -167,7 +167,7 @@ final class ScheduledRun {
   ) throws(Failure) -> Bool {
     let absent = Set(try options.absentSources().map(\.path))
     let present = Set(options.sources).subtracting(absent)
-    if present.isEmpty && absent.isSubset(of: options.optionalSources) { return false }
+    if present.isEmpty && absent.isSubset(of: options.excusedSources) { return false }
     let policy = file.policy
     guard policy.keepLast == 0, policy.keepWithinSeconds == nil,
       let set = SnapshotSet.allCases.first(where: { policy.keep[$0] ?? 0 > 0 })

@@ -259,6 +259,30 @@ struct MissingSourceTests {
     #expect(status.sources.map(\.state) == ["well", "late"])
   }
 
+  @Test("an optional source with an rpo that was never there is absent and missed, whether it is empty or missing")
+  func optionalNeverThere() throws {
+    try configure("optional = true\nrpo = \"1d\"")
+    try tool("sh", ["-c", "rm *"], in: other.root)
+    for isMissing in [false, true] {
+      if isMissing { try tool("rmdir", [other.root]) }
+      let result = try run(["run", "--now"], status: 1)
+      #expect(result.errorText.contains("\(other.root): is left out"), "\(result.errorText)")
+      let last = try #require(try list().last)
+      #expect(last.sources == ["\(here.root)"] && last.absent == ["\(other.root)"])
+      let status = try run(["status", "--json"], status: 1).decoded(Status.self)
+      #expect(status.sources.map(\.state) == ["well", "never"])
+    }
+  }
+
+  @Test("an optional source that a guard refuses is not excused")
+  func optionalRefused() throws {
+    try configure("optional = true")
+    try run(["run"], status: 0)
+    try tool("sh", ["-c", "rm file?"], in: other.root)
+    let result = try run(["run", "--now"], status: 1)
+    #expect(result.errorText.contains("--accept-changes"), "\(result.errorText)")
+  }
+
   @Test("a run without anything but absent optional sources has nothing to do")
   func onlyOptional() throws {
     try Tree(world.directory.path).write(

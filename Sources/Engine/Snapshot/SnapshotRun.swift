@@ -25,8 +25,10 @@ public struct SnapshotOptions: Sendable {
   public var guardLimits: GuardLimits
   /// What is left out of every source that `excludesOfSource` does not name.
   public var excludes: Excludes
-  /// Sources that may be absent without a warning, as a disk that is not always there.
+  /// Sources that are absent also where their directory is empty, as a disk that is not always there.
   public var optionalSources: Set<[UInt8]> = []
+  /// Sources whose absence is no warning.
+  public var excusedSources: Set<[UInt8]> = []
   /// By the source's path.
   public var excludesOfSource: [[UInt8]: Excludes] = [:]
 
@@ -98,7 +100,7 @@ private func snapshotOfPresent(
     } catch let refusal as SourceRefusal {
       guard present.sources.count > 1 else { throw refusal.failure }
       present.sources.removeAll { $0 == refusal.path }
-      absent.append(AbsentSource(path: refusal.path, reason: "is left out: \(refusal.failure)"))
+      absent.append(AbsentSource(path: refusal.path, reason: "is left out: \(refusal.failure)", isRefused: true))
       progress.restart()
     }
   }
@@ -125,7 +127,7 @@ private func walkAndPublish(
   }
 
   // They are trouble of the run, and none of the snapshot: it has all of its own sources.
-  let unwelcome = absent.filter { !options.optionalSources.contains($0.path) }
+  let unwelcome = absent.filter { $0.isRefused || !options.excusedSources.contains($0.path) }
   progress.warnings.count(UInt64(unwelcome.count))
   for source in unwelcome { monitor.warn(Warning(path: source.path, message: source.reason)) }
 

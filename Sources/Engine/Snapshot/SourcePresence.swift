@@ -8,6 +8,8 @@ public struct AbsentSource: Sendable {
   public var path: [UInt8]
   /// What a person reads after the path.
   public var reason: String
+  /// True where it is there, and a guard refused it.
+  public var isRefused = false
 }
 
 /// A guard refused one source; the others can go on without it.
