@@ -22,7 +22,7 @@ struct ExitStatus: Equatable {
   /// For a failure after something was published, adopted or expired: it was not for nothing.
   init(afterPublication kind: Failure.Kind) {
     let status = ExitStatus(kind)
-    self = status == .failed || status == .noSpace ? .warnings : status
+    self = [.usage, .failed, .noSpace].contains(status) ? .warnings : status
   }
 
   init(code: Int32) { self.code = code }

@@ -91,7 +91,9 @@ final class ScheduledRun {
         Console.complain(failure.description)
         note(step, "failed", since: start, failure.description)
         guard [ExitStatus.done.code, ExitStatus.warnings.code].contains(answer.exitStatus) else { continue }
-        answer.exitStatus = ExitStatus(failure.kind).code
+        // It is the replication that failed: the run's own snapshot is there.
+        let status = status(of: failure)
+        answer.exitStatus = (status == .warnings ? .remote : status).code
         answer.error = failure.description
       }
     }
@@ -110,8 +112,13 @@ final class ScheduledRun {
     if case .interrupted = failure.kind, answer.snapshot == nil { failure.hint = Treering.afterInterruption["run"] }
     Console.complain(failure.description)
     answer.error = failure.description
-    answer.exitStatus = ExitStatus(failure.kind).code
-    answer.result = failure.kind == .refused ? "refused" : "failed"
+    answer.exitStatus = status(of: failure).code
+    answer.result = answer.snapshot != nil ? "made" : failure.kind == .refused ? "refused" : "failed"
+  }
+
+  /// What the run ends with because of a failure, which may have come after its snapshot was published.
+  private func status(of failure: Failure) -> ExitStatus {
+    answer.snapshot == nil ? ExitStatus(failure.kind) : ExitStatus(afterPublication: failure.kind)
   }
 
   /// Tells whoever is to be told, and the history. Of what was not due nobody heard the beginning.
@@ -288,7 +295,7 @@ final class ScheduledRun {
     Posix.Process.notifyServiceManager("STATUS=\(step)")
     let start = Clock.monotonic()
     var status = answer.exitStatus
-    if let failed { status = ExitStatus((failed as? Failure)?.kind ?? .failed).code }
+    if let failed { status = self.status(of: failed as? Failure ?? Failure(.failed, "\(failed)")).code }
     let wantsAll = common.verbose
     // What was stopped before is set going again even by a run that has to end, but that may not take long.
     let isInterrupted = when == "after" && Posix.Process.rememberedSignal != nil

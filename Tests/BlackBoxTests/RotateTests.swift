@@ -361,6 +361,22 @@ struct RotateTests {
     #expect(try world.repository.names(".treering/trash") == [])
   }
 
+  @Test("one of which nobody can tell whether it is gone stays, and the others expire")
+  func unknowable() throws {
+    let world = try world(["2026-03-01 10:00:00", "2026-03-01 11:00:00", "2026-03-01 12:00:00"])
+    let result = try runCommand(
+      "strace",
+      [
+        "-f", "-qq", "-o", "/dev/null", "-P", "2026-03-01T11-00-00Z.catalog", "-e", "trace=statx,renameat,renameat2",
+        "-e", "inject=statx,renameat,renameat2:error=EIO", try treeringBinary(), "rotate", "--keep-last", "1", "-r",
+        world.repository.root,
+      ])
+    #expect(result.status == 1, "\(result.errorText)")
+    #expect(try world.snapshotNames() == ["2026-03-01T11-00-00Z", "2026-03-01T12-00-00Z"])
+    try at("2026-03-01 13:00:00", world, ["rotate"])
+    #expect(try world.snapshotNames() == ["2026-03-01T12-00-00Z"])
+  }
+
   @Test("wrong words are refused, and nothing is done", arguments: [
     ["--keep", "hourly"], ["--keep", "fortnightly=3"], ["--keep", "hourly=-1"], ["--keep", "hourly=0"],
     ["--keep-within", "3"], ["--keep-within", "3y"], ["--minimum-free", "120%"], ["--minimum-free", "much"],

@@ -106,6 +106,26 @@ struct RunTests {
     #expect(line.steps.map(\.outcome) == ["failed", "done"])
   }
 
+  @Test("what fails after the snapshot was published is a warning", arguments: ["hook", "rotation"])
+  func failureAfterPublication(_ what: String) throws {
+    let world = try world(
+      what == "hook"
+        ? "[hooks]\nafter = [{ command = [\"/bin/sh\", \"-c\", \"echo $TREERING_EXIT_STATUS >> log; exit 7\"], required = true }, "
+          + "[\"/bin/sh\", \"-c\", \"echo $TREERING_EXIT_STATUS >> log\"]]"
+        : "[hooks]\nafter = [[\"/bin/sh\", \"-c\", \"echo $TREERING_EXIT_STATUS >> log\"]]")
+    if what == "rotation" {
+      try run(world)
+      try tool("sh", ["-c", "rm -rf held; echo x > held"], in: world.repository.root / ".treering")
+    }
+    let result = try run(world, ["--now", "--json"], status: 1)
+    let answer = try result.decoded(RunAnswer.self)
+    #expect(answer.result == "made" && answer.exitStatus == 1 && answer.error != nil, "\(result.errorText)")
+    #expect(try world.snapshotNames().count == (what == "hook" ? 1 : 2))
+    #expect(try world.runHistory().last?.exitStatus == 1)
+    let log = String(decoding: try tool("cat", [world.directory.path / "log"]), as: UTF8.self)
+    #expect(log == "0\n1\n")
+  }
+
   @Test("an optional hook that fails, or is no program, or does not end, is a warning", arguments: [
     "{ command = [\"/bin/sh\", \"-c\", \"kill -9 $$\"], required = false }", "{ command = \"/nowhere/at/all\", required = false }",
     "{ command = [\"/bin/sleep\", \"60\"], timeout = \"1s\", required = false }", "{ command = \"/etc/hostname\", required = false }",

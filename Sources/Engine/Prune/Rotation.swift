@@ -115,7 +115,13 @@ private func planAndExpire(
   if plan.mustBeReleased, let obstacle = plan.obstacle {
     try repository.holdRotation(obstacle, at: now)
   }
-  if options.unwanted.isEmpty { try repository.remember(options.policy) }
+  if options.unwanted.isEmpty {
+    // What expires may be what makes room for it.
+    do { try repository.remember(options.policy) } catch {
+      guard error.kind == .noSpace else { throw error }
+      repository.note(error)
+    }
+  }
   let expired = result.expired
   let names = Set(expired.map(\.name))
   list.snapshots.removeAll { names.contains($0.name) }
@@ -134,7 +140,8 @@ private func planAndExpire(
     } catch {
       // One that cannot be taken away hinders none of the others.
       repository.note(error)
-      if try !repository.hasExpired(snapshot.name),
+      // One of which nobody can tell counts as there.
+      if (try? repository.hasExpired(snapshot.name)) != true,
         let index = result.snapshots.firstIndex(where: { $0.name == snapshot.name })
       {
         result.plan.decisions[index] = RetentionDecision(reasons: [.obstructed], expires: false)
