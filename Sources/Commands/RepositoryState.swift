@@ -157,8 +157,10 @@ struct RepositoryState: Encodable {
     sets = Dictionary(
       uniqueKeysWithValues: try repository.members(of: list).map { ($0.key.rawValue, $0.value.count) })
     held = try repository.marks(.held).keys.map(\.description).sorted()
-    rotationHeld = try repository.retention(of: list, repository.lastPolicy(), now: now).obstacle
+    let plan = try repository.retention(of: list, repository.lastPolicy(), now: now)
+    rotationHeld = plan.obstacle
     if let rotationHeld { findings.append("nothing expires: \(rotationHeld)") }
+    if let unprotected = plan.unprotectedSentence { findings.append(unprotected) }
     let present = Set(list.snapshots.map(\.name))
     let verifiedDamage = knownDamage.filter { present.contains($0.key) }
     damagedSnapshots = (list.damaged.map(\.name) + verifiedDamage.keys).map(\.description).sorted()

@@ -136,6 +136,7 @@ struct RotateCommand: RunnableCommand {
       Console.complain(result.shortage)
     }
     for trouble in result.troubles { Console.complain("warning: \(trouble); the next rotation tries again") }
+    if let unprotected = result.plan.unprotectedSentence { Console.complain("warning: \(unprotected)") }
     for (name, reason) in result.unreadable {
       Console.complain("warning: what \(name) holds is not counted as freed: \(reason); see: treering verify \(name)")
     }
@@ -152,6 +153,7 @@ struct RotateCommand: RunnableCommand {
   private static func status(of result: RotationResult, unwanted: Set<SnapshotName>) -> ExitStatus {
     if result.plan.obstacle != nil || !staying(result, unwanted).isEmpty { return .refused }
     let isWhole = result.unusable.isEmpty && result.unreadable.isEmpty && result.troubles.isEmpty
+      && result.plan.unprotectedSources.isEmpty
     return result.missingBytes > 0 ? .noSpace : isWhole ? .done : .warnings
   }
 
@@ -202,6 +204,16 @@ extension RotationResult {
   var shortage: String {
     "\(byteText(missingBytes)) more would have to come free, and would not even without all that may expire, so "
       + "nothing expired for space; make room, or ask for less"
+  }
+}
+
+extension RetentionPlan {
+  /// That some newest good snapshots may expire, for a person; `nil` where none may.
+  var unprotectedSentence: String? {
+    guard let first = unprotectedSources.first else { return nil }
+    let others = unprotectedSources.count == 1 ? "" : " and \(unprotectedSources.count - 1) others"
+    return "pushes have brought too many sources, so even the newest good snapshot of \(displayName(first))\(others) "
+      + "may expire; keep it with: treering hold"
   }
 }
 
@@ -277,12 +289,14 @@ struct RotationAnswer: Encodable {
   let obstacle: String?
   let freedBytes: UInt64?
   let missingBytes: UInt64
+  let unprotectedSources: Int
 
   enum CodingKeys: String, CodingKey {
     case dryRun = "dry_run"
     case snapshots, expired, obstacle
     case freedBytes = "freed_bytes"
     case missingBytes = "missing_bytes"
+    case unprotectedSources = "unprotected_sources"
   }
 
   init(_ result: RotationResult, isDry: Bool) {
@@ -296,6 +310,7 @@ struct RotationAnswer: Encodable {
     obstacle = result.plan.obstacle
     freedBytes = result.freedBytes
     missingBytes = result.missingBytes
+    unprotectedSources = result.plan.unprotectedSources.count
   }
 }
 

@@ -278,6 +278,7 @@ final class ScheduledRun {
       var trouble = result.plan.obstacle.map { "nothing expires: \($0)" }
       if result.missingBytes > 0 { trouble = result.shortage }
       if let unusable = result.unusable.first { trouble = trouble ?? "\(unusable.sentence); see: treering status" }
+      trouble = trouble ?? result.plan.unprotectedSentence
       if isRepeated { trouble = nil }
       if let first = result.troubles.first { trouble = "\(first); the next rotation tries again" }
       if let trouble { Console.complain("warning: \(trouble)") }

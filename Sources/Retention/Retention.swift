@@ -109,6 +109,8 @@ public struct RetentionPlan: Sendable {
   public var obstacle: String?
   /// True where somebody has to look before any later rotation may go on.
   public var mustBeReleased = false
+  /// Sources, label first, whose newest good snapshot may expire: pushes have brought too many.
+  public var unprotectedSources: [[UInt8]] = []
 }
 
 /// Decides what is kept, from the snapshots alone; oldest first, in the order of their sequence numbers.
@@ -127,7 +129,8 @@ public func retentionPlan(
 ) -> RetentionPlan {
   let isAsked = snapshots.contains(where: \.isUnwanted)
   let sources = placesOfSources(snapshots)
-  var reasons = protections(snapshots, sources, wanted: isAsked ? wanted : nil, now: now)
+  let unprotected = unprotectedSources(snapshots, sources)
+  var reasons = protections(snapshots, sources, unprotected, wanted: isAsked ? wanted : nil, now: now)
   for set in SnapshotSet.allCases {
     for (rank, index) in members(snapshots, sources, of: set, periods: policy.keep[set] ?? 0).enumerated() {
       reasons[index].append(.member(set, rank: rank))
@@ -142,6 +145,7 @@ public func retentionPlan(
   }
 
   var plan = RetentionPlan(decisions: [], obstacle: isAsked ? nil : obstacle)
+  plan.unprotectedSources = unprotected.sorted { $0.lexicographicallyPrecedes($1) }
   if !isAsked, obstacle == nil {
     (plan.obstacle, plan.mustBeReleased) = clockTrouble(snapshots, policy, now, accepted)
   }
@@ -158,9 +162,10 @@ public func retentionPlan(
   return plan
 }
 
-/// How many sources that only received snapshots have keep their newest good snapshot for ever: a client that invents
-/// sources must not fill the disk with what never expires. Those of before, which were known first, are safe from it.
-private let mostReceivedSources = 256
+/// How many sources that only received snapshots have keep their newest good snapshot for ever: more than the hosts of
+/// one repository have, and few enough that a client that invents sources does not fill the disk with what never expires.
+/// Those of before, which were known first, are safe from it.
+private let mostReceivedSources = 4096
 
 private func unprotectedSources(_ snapshots: [RetainedSnapshot], _ sources: [[UInt8]: [Int]]) -> Set<[UInt8]> {
   let received = sources.filter { $0.value.allSatisfy { snapshots[$0].isReceived } }
@@ -176,7 +181,8 @@ private func unprotectedSources(_ snapshots: [RetainedSnapshot], _ sources: [[UI
 /// With `wanted` the operator asks for the end of some. Then a source that nobody wants any more keeps none, and a
 /// snapshot from the future, taken by a wrong clock, does not stand for one of the present.
 private func protections(
-  _ snapshots: [RetainedSnapshot], _ sources: [[UInt8]: [Int]], wanted: [[UInt8]]?, now: Int64
+  _ snapshots: [RetainedSnapshot], _ sources: [[UInt8]: [Int]], _ unprotected: Set<[UInt8]>, wanted: [[UInt8]]?,
+  now: Int64
 ) -> [[RetentionDecision.Reason]] {
   var reasons = [[RetentionDecision.Reason]](repeating: [], count: snapshots.count)
   func isOfThePresent(_ index: Int) -> Bool { !snapshots[index].isUnwanted || snapshots[index].time <= now }
@@ -186,7 +192,6 @@ private func protections(
     current = Set(wanted)
     current!.formUnion(snapshots[newest].sources.isEmpty ? Array(sources.keys) : snapshots[newest].sources)
   }
-  let unprotected = unprotectedSources(snapshots, sources)
   for (source, places) in sources where !unprotected.contains(source) && current?.contains(source) ?? true {
     let present = wanted == nil ? places : places.filter(isOfThePresent)
     func newestGood(_ places: [Int]) -> Int? { places.last { snapshots[$0].isGood } }

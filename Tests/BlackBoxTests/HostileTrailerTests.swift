@@ -35,6 +35,23 @@ struct HostileTrailerTests {
     return ByteString("\(tag)=\(hex(value))")
   }
 
+  @Test("more sources than are protected, of a push: rotate and status say so")
+  func manySources() throws {
+    let world = try World()
+    try world.source.write("file", "one")
+    let first = try world.snapshot()
+    let invented = (0..<4096).map { ByteString("+11=" + Self.hex(Array("/\($0)".utf8))) }
+    let received = ByteString("16=" + Self.hex(Self.bytes(UInt64(Date().timeIntervalSince1970)) + [0, 0, 0, 0]))
+    try tool(
+      "python3",
+      [Self.editor, world.repository.root / ".treering/catalogs" / (first.name + ".catalog"), received] + invented)
+    for command in [["rotate"], ["rotate", "-n"], ["status"]] as [[ByteString]] {
+      let result = try world.treering(command)
+      #expect(result.errorText.contains("may expire; keep it with: treering hold"), "\(command): \(result.errorText)")
+      #expect(result.status == 1, "\(result.errorText)")
+    }
+  }
+
   @Test("no command ends by a signal or prints what a terminal obeys", arguments: [UInt64(1), 2, 3, 4])
   func fuzzed(seed: UInt64) throws {
     var generator = SeededGenerator(seed: seed)

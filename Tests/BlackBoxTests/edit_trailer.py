@@ -1,4 +1,5 @@
-"""edit_trailer.py CATALOG TAG=HEX ...: replaces fields of a catalog's trailer, with right checksums; see treering-catalog(5)."""
+"""edit_trailer.py CATALOG TAG=HEX ...: replaces fields of a catalog's trailer, with right checksums, and adds one with
++TAG=HEX; see treering-catalog(5)."""
 import hashlib, os, struct, subprocess, sys
 
 path = sys.argv[1]
@@ -19,7 +20,7 @@ while rest:
 for argument in sys.argv[2:]:
     tag, value = argument.split("=")
     found = [field for field in fields if field[0] == int(tag)]
-    if found:
+    if found and not tag.startswith("+"):
         found[0][1] = bytes.fromhex(value)
     else:
         fields.append([int(tag), bytes.fromhex(value)])

@@ -8,7 +8,7 @@ struct ReceivedSourceTests {
     let time = Int64(index) * 60
     return RetainedSnapshot(
       name: "\(index)", time: time,
-      local: LocalTime(year: 1970, month: 1, day: 1, hour: index / 60, offsetSeconds: 0), isGood: true,
+      local: LocalTime(year: 1970, month: 1, day: 1, hour: index / 60 % 24, offsetSeconds: 0), isGood: true,
       isReceived: isReceived, sources: [Array(source.utf8)])
   }
 
@@ -21,17 +21,20 @@ struct ReceivedSourceTests {
   @Test("the sources known first stay protected, and a bounded number of others")
   func invented() {
     let honest = (0..<3).map { snapshot($0, of: "web01/home") }
-    let invented = (3..<1003).map { snapshot($0, of: "web01/\($0)") }
+    let invented = (3..<4203).map { snapshot($0, of: "web01/\($0)") }
     let kept = staying(honest + invented)
-    #expect(kept.count == 256)
-    #expect(kept == [2] + Array(3..<258))
+    #expect(kept.count == 4096)
+    #expect(kept == [2] + Array(3..<4098))
+    let plan = retentionPlan(honest + invented, RetentionPolicy(keep: [.yearly: 1]), now: invented.last!.time)
+    #expect(plan.unprotectedSources.count == 1 + 4200 - 4096)
+    #expect(plan.unprotectedSources.first == Array("web01/4098".utf8))
   }
 
   @Test("sources of snapshots that were taken here are not counted")
   func local() {
     let own = (0..<500).map { snapshot($0, of: "localhost/\($0)", isReceived: false) }
     #expect(staying(own).count == 500)
-    let both = own + (500..<1000).map { snapshot($0, of: "web01/\($0)") }
-    #expect(staying(both).count == 500 + 256)
+    let both = own + (500..<4700).map { snapshot($0, of: "web01/\($0)") }
+    #expect(staying(both).count == 500 + 4096)
   }
 }
