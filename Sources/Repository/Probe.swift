@@ -16,6 +16,9 @@ public struct Capabilities: Sendable, Equatable {
   public var reflinks = true
   /// A directory's listing gives the inode numbers of its entries, and the names of one inode have one number.
   public var listsInodes = true
+  /// True where an expired tree can be made into the next snapshot. Where names that differ in case alone are one, a
+  /// name of the old tree may stand in the way of one of the new tree that comes before it.
+  public var recycles: Bool { listsInodes && distinguishesCase }
   /// The most bytes a name may have.
   public var nameBytes: UInt64 = 255
   /// The most links an inode may have.

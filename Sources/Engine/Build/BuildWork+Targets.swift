@@ -12,34 +12,33 @@ extension BuildWork {
       space.needs(bytes: 0)
       return true
     }
-    guard let parent = node.buildParent else {
-      node.target = pending!.tree
-      node.targetStatus = try node.target!.descriptor.status()
-      node.baseTree = node.tree?.root
-      node.isRecycled = pending!.isRecycled
-      // Its mode and ACLs were set right when it was taken.
-      try beginRecycling(node, isOpened: true)
-      return true
-    }
+    let parent = node.buildParent
+    var isMade = false
     do throws(Errno) {
-      if node.isRecycled { node.target = try recycledDirectory(name, in: parent.target!) }
-      if node.target == nil {
-        node.isRecycled = false
-        try parent.target!.descriptor.makeDirectory(name.span, mode: 0o700)
-        node.target = try parent.target!.directory(name.span)
+      if let above = parent?.target {
+        if node.isRecycled { node.target = try recycledDirectory(name, in: above) }
+        if node.target == nil {
+          node.isRecycled = false
+          try above.descriptor.makeDirectory(name.span, mode: 0o700)
+          isMade = true
+          node.target = try above.directory(name.span)
+        }
+      } else {
+        node.target = pending!.tree
+        node.isRecycled = pending!.isRecycled
       }
       node.targetStatus = try node.target!.descriptor.status()
-      if node.targetStatus!.mount == parent.targetStatus!.mount { try beginRecycling(node, isOpened: false) }
+      if let mount = parent?.targetStatus?.mount, mount != node.targetStatus!.mount { throw .busy }
+      // The mode and the ACLs of the root were set right when it was taken.
+      try beginRecycling(node, isOpened: parent == nil)
     } catch {
       if node.isRecycled { throw SpareUnusable(path: node.sourcePath, reason: error) }
       if node.leadsToSource { throw Failure.writing("make the directory", node.sourcePath, error) }
-      // Made, but not to be opened: no name may be in the tree that is not in the catalog.
-      try? parent.target!.descriptor.removeDirectory(name.span)
+      // No name may be in the tree that is not in the catalog. One that is there already is another entry's, of which
+      // it is one name to the file system.
+      if isMade { try? parent!.target!.descriptor.removeDirectory(name.span) }
       try storingFailed("make the directory", node.sourcePath, error, isName: true)
       return false
-    }
-    guard node.targetStatus!.mount == parent.targetStatus!.mount else {
-      throw SpareUnusable(path: node.sourcePath, reason: Errno.busy)
     }
     do throws(Errno) { node.baseTree = try node.openBase() } catch {
       if error.isShortage { throw Failure.writing("open the stored directory", node.sourcePath, error) }

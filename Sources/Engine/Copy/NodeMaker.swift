@@ -12,11 +12,17 @@ func makeSpecial(
   guard
     let made = try makeNode(name, in: directory, kind: kind, target: target, device: device, metadata, attributes)
   else { return (0, .notStored) }
-  if let error = made.gaps.transient { throw error }
+  if let error = made.gaps.transient {
+    try? directory.unlink(name)
+    throw error
+  }
   return (made.inode, made.gaps.flags)
 }
 
 /// The same anywhere; `nil` where the file system or the user's rights do not allow such a node.
+///
+/// An error leaves nothing behind, and takes nothing away that was there before: on `exists` the name may be that of
+/// another entry, of which it is one name to the file system.
 func makeNode(
   _ name: Span<UInt8>, in directory: borrowing Descriptor, kind: EntryKind, target: [UInt8],
   device: UInt64, _ metadata: Metadata, _ attributes: AttributeBlock,
@@ -32,14 +38,22 @@ func makeNode(
       return nil
     }
   }
-  let made = try directory.open(name, .pathOnly)
-  let status = try made.status()
-  // Whoever may write to the directory could have put another inode there.
-  guard status.kind == kind, status.linkCount <= 1, try directory.isOwn(status) else { throw .staleHandle }
-  let gaps = try setMetadata(
-    metadata, attributes, to: made, .handle(isSymbolicLink: kind == .symbolicLink),
-    currently: status, mayHaveOthers: mayHaveOthers)
-  return (status.inode, gaps)
+  var isOwn = true
+  do throws(Errno) {
+    let made = try directory.open(name, .pathOnly)
+    let status = try made.status()
+    // Whoever may write to the directory could have put another inode there.
+    isOwn = try directory.isOwn(status)
+    if status.kind != kind || status.linkCount > 1 { isOwn = false }
+    guard isOwn else { throw .staleHandle }
+    let gaps = try setMetadata(
+      metadata, attributes, to: made, .handle(isSymbolicLink: kind == .symbolicLink),
+      currently: status, mayHaveOthers: mayHaveOthers)
+    return (status.inode, gaps)
+  } catch {
+    if isOwn { try? directory.unlink(name) }
+    throw error
+  }
 }
 
 /// A name beside others for what takes their place in one step; `discardTemporaries` knows it again.

@@ -33,7 +33,7 @@ private func build(
   let capabilities = try repository.probe()
   let received = Clock.now()
   let pending = try repository.beginSnapshot(
-    named: name, catalogBytes: tree?.catalog.byteCount ?? 0, mayRecycle: mayRecycle && capabilities.listsInodes)
+    named: name, catalogBytes: tree?.catalog.byteCount ?? 0, mayRecycle: mayRecycle && capabilities.recycles)
   let work = ReceiveWork(
     wanted, sent: sent, base: tree, in: repository, pending, capabilities: capabilities,
     progress: progress, monitor: monitor)

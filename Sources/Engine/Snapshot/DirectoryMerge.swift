@@ -401,7 +401,6 @@ struct DirectoryMerge {
       entry.hints.storedInode = made.inode
       entry.hints.flags.formUnion(made.missing.refused(toRoot: work.isRoot))
     } catch {
-      try? target!.descriptor.unlink(name.span)
       // A shortage that lasts ends the run where the next directory is opened.
       if error.endsRun, !error.isShortage {
         try work.storingFailed("make a copy of", node.sourcePath(of: name), error, isName: true)

@@ -203,7 +203,7 @@ private func walkAndPublish(
 
   let pending = try repository.beginSnapshot(
     at: Clock.now(), catalogBytes: base.map { trees[$0].catalog.byteCount } ?? 0,
-    mayRecycle: mayRecycle && capabilities.listsInodes)
+    mayRecycle: mayRecycle && capabilities.recycles)
   // After the wait for a name of its own, where two runs fall into one second.
   let started = Clock.now()
   let work = SnapshotWork(
