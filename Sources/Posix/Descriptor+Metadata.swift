@@ -56,6 +56,12 @@ public struct ExtendedAttribute: Sendable, Equatable {
     self.name = name
     self.value = value
   }
+
+  /// True for what a security module of the kernel gives each new inode by itself, and lets nobody, or not every root,
+  /// take away: SELinux, Smack, and the hashes of IMA and EVM.
+  public static func isKernelLabel(_ name: [UInt8]) -> Bool { kernelLabels.contains(name) }
+
+  private static let kernelLabels = Set(["selinux", "SMACK64", "ima", "evm"].map { Array("security.\($0)".utf8) })
 }
 
 extension Descriptor {
@@ -172,9 +178,11 @@ extension Descriptor {
     }
   }
 
-  /// Makes a directory one of the caller's without attributes; the mode and the time stay.
+  /// Makes a directory one of the caller's without attributes, as a new one is; the mode and the time stay.
   public borrowing func becomePlainDirectory() throws(Errno) {
-    for attribute in try extendedAttributes() { try removeExtendedAttribute(attribute.name) }
+    for attribute in try extendedAttributes() where !ExtendedAttribute.isKernelLabel(attribute.name) {
+      try removeExtendedAttribute(attribute.name)
+    }
     try takeOwnership()
   }
 

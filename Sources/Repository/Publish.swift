@@ -26,13 +26,16 @@ public final class PendingSnapshot: Sendable {
     self.name = name
     pending = try repository.directory(Repository.pendingName)
     do {
-      isRecycled = mayRecycle && repository.takeSpare(as: name, in: pending)
-      if !isRecycled { try pending.descriptor.makeDirectory(name.bytes.span, mode: 0o700) }
-      tree = try pending.directory(name.bytes.span)
-      // An adopted tree has attributes and an owner of its own.
-      if isRecycled { try tree.descriptor.becomePlainDirectory() }
-      // Every directory below inherits a default ACL; only the source's own may appear in a snapshot.
-      try tree.descriptor.dropInheritedACLs()
+      if let spare = mayRecycle ? repository.takeSpare(as: name, in: pending) : nil {
+        tree = spare
+        isRecycled = true
+      } else {
+        isRecycled = false
+        try pending.descriptor.makeDirectory(name.bytes.span, mode: 0o700)
+        tree = try pending.directory(name.bytes.span)
+        // Every directory below inherits a default ACL; only the source's own may appear in a snapshot.
+        try tree.descriptor.dropInheritedACLs()
+      }
       catalog = try NewCatalogFile(
         try repository.openFile(name.catalogName, in: pending.descriptor, [.readWrite, .exclusive]))
       try catalog.reserve(byteCount: catalogBytes + catalogBytes / 4 + Self.reservedBytes)

@@ -122,27 +122,34 @@ extension Repository {
     return isFound
   }
 
-  /// Takes the spare as the tree of a new snapshot; false where there is none that can serve. What cannot serve, for
-  /// whatever reason, hinders no snapshot.
-  func takeSpare(as name: SnapshotName, in pending: Directory) -> Bool {
+  /// Takes the spare as the tree of a new snapshot; `nil` where there is none that can serve. One that makes trouble is
+  /// set aside, and noted: it hinders no snapshot.
+  func takeSpare(as name: SnapshotName, in pending: Directory) -> Directory? {
     do {
       let spare = try directory(Self.spareName)
       var listing = DirectoryListing()
       try listing.read(try spare.descriptor.reopenDirectory())
-      guard let entry = listing.entries.last else { return false }
+      guard let entry = listing.entries.last else { return nil }
       let found = Array(listing.bytes[entry.range])
       // What somebody has mounted in it is not ours to change, and what somebody reads must stay what it was.
-      guard hasNoMounts(below: [Self.controlName, Self.spareName, found]), isSpareUnread() else { return false }
+      guard hasNoMounts(below: [Self.controlName, Self.spareName, found]), isSpareUnread() else { return nil }
       let status = try spare.descriptor.status(of: found.span)
       guard status.kind == .directory, status.user == Process.effectiveUser, SnapshotName(found) != nil else {
-        return false
+        return nil
       }
-      try spare.descriptor.rename(found.span, to: pending.descriptor, as: name.bytes.span)
-      return true
-    } catch {
-      note([Self.spareName], "cannot be recycled", "\(error)")
-      return false
-    }
+      do throws(Errno) {
+        let tree = try spare.directory(found.span)
+        // An adopted tree has attributes and an owner of its own, and a default ACL would reach what is made below.
+        try tree.descriptor.becomePlainDirectory()
+        try tree.descriptor.dropInheritedACLs()
+        try spare.descriptor.rename(found.span, to: pending.descriptor, as: name.bytes.span)
+        return tree
+      } catch {
+        note([Self.spareName], "cannot be recycled, and is set aside", "\(error)")
+        discardSpare()
+      }
+    } catch { note([Self.spareName], "cannot be recycled", "\(error)") }
+    return nil
   }
 
   /// What is to be deleted, for whoever deletes it.

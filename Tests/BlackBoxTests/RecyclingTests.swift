@@ -189,4 +189,48 @@ struct RecyclingTests {
     #expect(try differences(world.source.root, stored) == [])
     #expect(try world.repository.names(".treering/trash") == [])
   }
+
+  @Test(
+    "an expired tree whose own directory makes trouble is set aside, and the snapshot is made without it",
+    arguments: ["flistxattr:error=EIO", "flistxattr:error=EUCLEAN", "getdents64:error=EIO", "fchmod:error=EPERM:when=1"])
+  func rootInTrouble(_ call: String) throws {
+    let (world, _) = try worldWithSpare()
+    let spare = world.repository.root / ".treering/spare"
+    let (result, log) = try world.snapshotWithFailingCalls(
+      [call], on: [spare / (try #require(try Tree(spare).names().first)), world.pendingTree])
+    #expect(log.contains { $0.contains("INJECTED") }, "\(log)")
+    #expect(result.status == 1, "\(result.errorText)")
+    #expect(result.errorText.contains("spare: cannot be recycled, and is set aside"), "\(result.errorText)")
+    #expect(
+      try differences(world.source.root, world.repository.root / World.timeOfFailingCalls / "localhost" / world.source.root)
+        == [])
+    for place: ByteString in ["spare", "pending", "trash"] { #expect(try world.repository.names(".treering" / place) == []) }
+    let verified = try world.treering(["verify"])
+    #expect(verified.status == 0, "\(verified.outputText)")
+  }
+
+  @Test("the label that a security module gave a directory stays, and is no damage")
+  func securityLabel() throws {
+    let (world, spare) = try worldWithSpare()
+    let top = world.repository.root / ".treering/spare"
+    let label = ["setfattr", "-n", "security.selinux", "-v", "unconfined_u:object_r:default_t:s0"] as [ByteString]
+    try tool("find", [top, "-mindepth", "1", "-type", "d", "-exec"] + label + ["{}", "+"])
+    try tool("setfattr", ["-n", "user.old", "-v", "x", top / (try #require(try Tree(top).names().first))])
+    let inode = try tool("stat", ["-c", "%i", spare.root / "d"])
+    let log = world.directory.path / "calls"
+    let result = try runCommand(
+      "strace",
+      [
+        "-f", "-qq", "-o", log, "-e", "trace=fremovexattr", try treeringBinary(), "snapshot", world.source.root, "-r",
+        world.repository.root,
+      ])
+    #expect(result.status == 0, "\(result.errorText)")
+    let calls = try Tree(world.directory.path).text("calls")
+    #expect(calls.contains("user.old") && !calls.contains("security."), "\(calls)")
+    let stored = Tree(world.repository.root / "latest/localhost" / world.source.root)
+    #expect(try tool("stat", ["-c", "%i", stored.root / "d"]) == inode)
+    #expect(try contentHashes(stored.root) == contentHashes(world.source.root))
+    let verified = try world.treering(["verify"])
+    #expect(verified.status == 0, "\(verified.outputText)")
+  }
 }

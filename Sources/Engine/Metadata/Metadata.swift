@@ -34,6 +34,17 @@ extension AttributeBlock {
     self = attributes.isEmpty
       ? .empty : AttributeBlock(attributes.map { (name: $0.name, value: $0.value) })
   }
+
+  /// True where an inode has the attributes that a catalog names. A label that the kernel gave it by itself is no
+  /// difference where the catalog names none.
+  func isStored(as expected: AttributeBlock) -> Bool {
+    if self == expected { return true }
+    guard let own = try? decoded(), let wanted = try? expected.decoded() else { return false }
+    let compared = own.filter { attribute in
+      !ExtendedAttribute.isKernelLabel(attribute.name) || wanted.contains { $0.name == attribute.name }
+    }
+    return compared.isEmpty ? expected.isEmpty : AttributeBlock(compared) == expected
+  }
 }
 
 /// How the inode that gets metadata was opened.
@@ -87,7 +98,7 @@ func correctMetadata(
   _ metadata: Metadata, _ attributes: AttributeBlock, of target: borrowing Descriptor
 ) throws(Errno) -> StorageFlags {
   let status = try target.status()
-  if status.metadata == metadata, AttributeBlock(try target.extendedAttributes(.descriptor)) == attributes {
+  if status.metadata == metadata, AttributeBlock(try target.extendedAttributes(.descriptor)).isStored(as: attributes) {
     return []
   }
   return try applyMetadata(metadata, attributes, to: target, .open, currently: status, mayHaveOthers: true)
@@ -182,7 +193,9 @@ private struct MetadataSetter {
     do throws(Errno) {
       let unwanted =
         mayHaveOthers
-        ? try target.extendedAttributes(access).filter { present in !wanted.contains { $0.name == present.name } } : []
+        ? try target.extendedAttributes(access).filter { present in
+          !ExtendedAttribute.isKernelLabel(present.name) && !wanted.contains { $0.name == present.name }
+        } : []
       for attribute in unwanted {
         do throws(Errno) { try target.removeExtendedAttribute(attribute.name, access) } catch {
           try note(error, .attributes, &gaps)

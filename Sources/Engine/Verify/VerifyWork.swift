@@ -253,7 +253,7 @@ final class VerifyWork: TreeWork {
       words.append("mode")
     }
     if status.metadata.modified != metadata.modified, !flags.contains(.timeNotStored) { words.append("time") }
-    if !flags.contains(.attributesNotStored), attributes != expected {
+    if !flags.contains(.attributesNotStored), !attributes.isStored(as: expected) {
       words.append("extended attributes")
     }
     return words.joined(separator: ", ")
