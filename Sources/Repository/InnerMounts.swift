@@ -38,7 +38,8 @@ extension Repository {
   /// works in it, and no NFS server exports it. Once a tree has expired, its name is gone, and nobody gets into it any
   /// more who is not in it already.
   ///
-  /// Whoever is not root cannot look at other users' processes; that is enough where the repository is closed to them.
+  /// Without the right to look at all processes, the repository must be closed to other users. What cannot be found out
+  /// counts as read.
   public func isSpareUnread() -> Bool {
     guard let spare = try? directory(Self.spareName), let tree = Self.onlyDirectory(of: spare),
       let status = try? tree.descriptor.status()
@@ -76,7 +77,10 @@ extension Repository {
     return MountLine.all(of: found.process)?.contains { $0.id == status.mount && $0.shows(inside) } ?? true
   }
 
-  private var isClosedToOthers: Bool { (try? root.descriptor.status()).map { $0.permissions & 0o077 == 0 } ?? false }
+  /// True where only this user, and root, can get in.
+  private var isClosedToOthers: Bool {
+    (try? root.descriptor.status()).map { $0.permissions & 0o077 == 0 && $0.user == Process.effectiveUser } ?? false
+  }
 
   /// True where the NFS server of this machine exports the repository, a directory above it or one in it: its clients
   /// keep numbers of directories that no process has open. exports(5), nfsd(7).

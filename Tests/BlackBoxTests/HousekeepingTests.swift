@@ -148,6 +148,60 @@ struct HousekeepingTests {
     #expect(try world.repository.names(".treering/spare") == [])
   }
 
+  /// A world whose only spare is read by a process of its own, and what that process has open or works in.
+  private func worldWithReader(_ script: ByteString) throws -> (World, RunningCommand) {
+    let world = try World()
+    try world.source.write("f", "old")
+    let first = try world.snapshot()
+    let reader = try RunningCommand("sh", ["-c", script], in: world.tree(of: first).root)
+    try world.source.write("f", "new")
+    try world.snapshot(of: nil, ["--accept-changes"])
+    #expect(try world.treering(["rotate", "--keep-last", "1"]).status == 0)
+    #expect(try world.repository.names(".treering/spare") == [first.name])
+    return (world, reader)
+  }
+
+  @Test(
+    "a process that could not be looked at is a reader", arguments: [
+      ("fd", "exec 9<.; cd /; exec sleep 100", "EMFILE"), ("fd", "exec 9<.; cd /; exec sleep 100", "ENOMEM"),
+      ("fd/9", "exec 9<.; cd /; exec sleep 100", "EMFILE"), ("task/PID/cwd", "exec sleep 100", "ENFILE"),
+      ("task", "exec sleep 100", "ENFILE"),
+    ])
+  func unknownReader(_ place: String, _ script: ByteString, _ error: String) throws {
+    let (world, reader) = try worldWithReader(script)
+    defer { reader.signal(9) }
+    let path = "/proc/\(reader.identifier)/\(place.replacing("PID", with: "\(reader.identifier)"))"
+    let (result, _) = try world.snapshotWithFailingCalls(["openat:error=\(error)"], on: [ByteString(path)])
+    #expect(result.status == 0, "\(result.errorText)")
+    #expect(try world.repository.names(".treering/spare").count == 1)
+  }
+
+  @Test("where proc(5) hides the processes of others, a repository that is open to them is not recycled")
+  func hiddenReader() throws {
+    let (world, reader) = try worldWithReader("exec sleep 100")
+    defer { reader.signal(9) }
+    try tool("chown", ["-hR", "65534:65534", world.repository.root, world.source.root])
+    try tool("chmod", ["755", world.directory.path, world.repository.root])
+    let copy = world.directory.path / "treering"
+    try tool("install", ["-m", "755", try treeringBinary(), copy])
+    func take() throws -> CommandResult {
+      try runCommand(
+        "unshare",
+        [
+          "-m", "sh", "-c", "mount -t proc -o hidepid=invisible proc /proc && exec \"$@\"", "sh", "setpriv", "--reuid",
+          "65534", "--regid", "65534", "--clear-groups", copy, "snapshot", world.source.root, "-r", world.repository.root,
+        ])
+    }
+    let result = try take()
+    #expect(result.status == 0, "\(result.errorText)")
+    #expect(try world.repository.names(".treering/spare").count == 1)
+    // Nobody else gets in here, so nobody else need be looked at.
+    try tool("chmod", ["700", world.repository.root])
+    let closed = try take()
+    #expect(closed.status == 0, "\(closed.errorText)")
+    #expect(try world.repository.names(".treering/spare") == [])
+  }
+
   @Test("a file that was repaired by hand in the newest snapshot stays repaired when a spare is recycled")
   func manualRepair() throws {
     let world = try World()

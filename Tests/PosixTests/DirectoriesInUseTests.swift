@@ -1,0 +1,44 @@
+import Foundation
+import Posix
+import Testing
+
+@Suite struct DirectoriesInUseTests {
+  private func start(in directory: String) throws -> Foundation.Process {
+    let process = Foundation.Process()
+    process.executableURL = URL(fileURLWithPath: "/bin/sleep")
+    process.arguments = ["100"]
+    process.currentDirectoryURL = URL(fileURLWithPath: directory)
+    try process.run()
+    return process
+  }
+
+  @Test func findsTheDirectoryThatAProcessWorksIn() throws {
+    let scratch = try ScratchDirectory()
+    let process = try start(in: scratch.path)
+    defer { process.terminate() }
+    let own = try scratch.directory.descriptor.status()
+    var isComplete = true
+    let isFound = try Posix.Process.findDirectoryInUse(on: own.device, isComplete: &isComplete) { found in
+      found.process == process.processIdentifier && (try? found.directory.status().inode) == own.inode
+    }
+    #expect(isFound)
+  }
+
+  /// Each process that is found begins the next one.
+  @Test func endsWhereNewProcessesBeginAllTheTime() throws {
+    let scratch = try ScratchDirectory()
+    var processes = [try start(in: scratch.path)]
+    defer { for process in processes { process.terminate() } }
+    let own = try scratch.directory.descriptor.status()
+    var isComplete = true
+    #expect(throws: Errno.busy) {
+      try Posix.Process.findDirectoryInUse(on: own.device, isComplete: &isComplete) { found in
+        if found.process == processes.last!.processIdentifier, let next = try? start(in: scratch.path) {
+          processes.append(next)
+        }
+        return processes.count > 1000
+      }
+    }
+    #expect(processes.count < 300)
+  }
+}
