@@ -1,3 +1,4 @@
+internal import Catalog
 internal import Posix
 internal import Synchronization
 
@@ -21,6 +22,32 @@ extension Repository {
 }
 
 extension Repository {
+  /// True where a mount shows a directory that lies in a repository: a bind mount, above whose root another mount of
+  /// that file system shows one, or bindfs. False where that cannot be seen.
+  static func isInRepository(mount id: UInt64) -> Bool {
+    guard let mounts = MountLine.all(), let mount = mounts.first(where: { $0.id == id }) else { return false }
+    // bindfs names the directory that it shows.
+    if mount.isFUSE, mount.source.first == slash,
+      let shown = try? Descriptor.open(path: mount.source, [.pathOnly, .directory])
+    {
+      return (try? isMarked(upFrom: shown) { _ in nil }) ?? true
+    }
+    if mount.root == [slash] { return false }
+    var isSeen = false
+    for other in mounts where other.device == mount.device && other.root.count < mount.root.count {
+      let above = other.root == [slash] ? [] : other.root
+      guard mount.root.starts(with: above + [slash]) else { continue }
+      let path = other.point + mount.root.dropFirst(above.count)
+      guard let shown = try? Descriptor.open(path: path, [.pathOnly, .directory]),
+        (try? shown.status())?.mount == other.id
+      else { continue }
+      isSeen = true
+      if (try? isMarked(upFrom: shown) { _ in false }) ?? true { return true }
+    }
+    // What is not mounted elsewhere is known by its name alone.
+    return !isSeen && mount.root.split(separator: slash).contains { $0 == controlName[...] || SnapshotName($0) != nil }
+  }
+
   /// False where something may be mounted on a directory of the repository, or below it: also where that cannot be seen.
   func hasNoMounts(below names: [[UInt8]]) -> Bool {
     guard let real = try? Process.realPath(path), let mounts = MountLine.all() else { return false }

@@ -23,7 +23,7 @@ public final class Repository: Sendable {
   /// Trouble with what is on its way out, or was left by an interrupted run: it hinders no run.
   private let troubles = Mutex<[Trouble]>([])
 
-  static let controlName = Array(".treering".utf8)
+  public static let controlName = Array(".treering".utf8)
   static let markName = Array("repository.toml".utf8)
   static let lockName = Array("lock".utf8)
   static let catalogsName = Array("catalogs".utf8)
@@ -202,21 +202,33 @@ public final class Repository: Sendable {
     }
   }
 
-  /// True where a directory lies in a repository, whichever, as far as the way up shows.
+  /// True where a directory lies in a repository, whichever: on its way up, or above what a mount on that way shows.
   public static func isInside(_ directory: borrowing Descriptor) throws(Errno) -> Bool {
+    try isMarked(upFrom: directory) { isInRepository(mount: $0) ? true : nil }
+  }
+
+  /// True where a directory, or one above it, holds a repository. Where the way up leaves a mount, `leaving` has the
+  /// answer, or `nil` to go on.
+  static func isMarked(
+    upFrom directory: borrowing Descriptor, leaving: (_ mount: UInt64) -> Bool?
+  ) throws(Errno) -> Bool {
     var status = try directory.status()
     var here = Directory(try directory.reopenPath())
     while true {
-      if let control = try? here.directory(controlName.span),
-        (try? control.descriptor.status(of: markName.span))?.kind == .regular
-      {
-        return true
-      }
+      if isRepository(here) { return true }
       let above = Directory(try here.descriptor.parentDirectory())
       let next = try above.descriptor.status()
-      if next.inode == status.inode && next.device == status.device { return false }
+      let isTop = next.inode == status.inode && next.device == status.device
+      if isTop || next.mount != status.mount, let answer = leaving(status.mount) { return answer }
+      if isTop { return false }
       (status, here) = (next, above)
     }
+  }
+
+  /// True where a directory holds a repository.
+  public static func isRepository(_ directory: Directory) -> Bool {
+    guard let control = try? directory.directory(controlName.span) else { return false }
+    return (try? control.descriptor.status(of: markName.span))?.kind == .regular
   }
 
   // MARK: What treering writes belongs to the repository's owner, whoever runs it

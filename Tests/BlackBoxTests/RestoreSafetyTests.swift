@@ -45,9 +45,52 @@ import Testing
       let result = try world.treering(["restore", "latest", "--to", "/", "--overwrite", mode])
       #expect(result.status == 1, "\(result.errorText)")
       #expect(result.errorText.contains("\(point)"), "\(result.errorText)")
-      #expect(result.errorText.contains("the repository"), "\(result.errorText)")
+      #expect(result.errorText.contains("is a repository"), "\(result.errorText)")
     }
     #expect(try world.source.text("file") == "x")
+  }
+
+  @Test("what a mount shows of another repository than the one that is restored from", arguments: [false, true])
+  func otherRepository(isBindfs: Bool) throws {
+    let world = try World()
+    try world.source.makeDirectory("backups", mode: 0o750)
+    try world.source.write("backups/file", "x")
+    try world.source.write("file", "x")
+    let snapshot = try world.snapshot()
+    let other = world.directory.path / "other"
+    for words: [ByteString] in [["init", other], ["snapshot", world.source.root, "-r", other]] {
+      #expect(try world.treering(words, inRepository: false).status == 0)
+    }
+    let point = world.source.root / "backups"
+    let inside = world.repository.root / snapshot.name / "localhost"
+    let mount = isBindfs ? try Mount(inside, shownAt: point) : try Mount(inside, boundTo: point)
+    defer { withExtendedLifetime(mount) {} }
+    func restore(to place: ByteString) throws -> CommandResult {
+      try world.treering(["restore", "latest", "--to", place, "--overwrite", "always", "-r", other], inRepository: false)
+    }
+    let below = try restore(to: "/")
+    #expect(below.status == 1 && below.errorText.contains("\(point): is a repository, or a mount"), "\(below.errorText)")
+    let into = try restore(to: point)
+    #expect(into.status == 2 && into.errorText.contains("in a repository"), "\(into.errorText)")
+    #expect(try world.treering(["init", point / "new"], inRepository: false).status == 2)
+  }
+
+  @Test("another repository where the snapshot has a directory, and a copy of one that the snapshot has")
+  func repositoryInTheWay() throws {
+    let world = try World()
+    try world.source.makeDirectory("place")
+    try world.source.write("place/file", "x")
+    let copy = world.source.root / "copy"
+    #expect(try world.treering(["init", copy], inRepository: false).status == 0)
+    try world.snapshot()
+    try tool("rm", [world.source.root / "place/file"])
+    let place = world.source.root / "place"
+    #expect(try world.treering(["init", place], inRepository: false).status == 0)
+    let before = try TreeListing(place)
+    let result = try world.treering(["restore", "latest", "--to", "/", "--overwrite", "always"])
+    #expect(result.status == 1 && result.errorText.contains("\(place): is a repository"), "\(result.errorText)")
+    #expect(!result.errorText.contains("\(copy)"), "\(result.errorText)")
+    #expect(try listingDifferences(before, TreeListing(place)) == [])
   }
 
   @Test("a symbolic link that leads to what was asked for", arguments: modes)

@@ -83,6 +83,21 @@ import Testing
     #expect(try tree.names() == ["kept", "lost"] && tree.names("lost") == ["link"])
   }
 
+  @Test("where the snapshot itself cannot be looked into, nothing is restored, and nothing is called damaged", arguments: ["", "/localhost"])
+  func closedSnapshot(_ place: ByteString) throws {
+    let world = try World()
+    try world.source.write("file", "x")
+    let snapshot = try world.snapshot()
+    try tool("chmod", ["-R", "a+rX", world.repository.root])
+    try tool("chmod", ["700", world.repository.root / (snapshot.name + place)])
+    let open = try Tree(making: world.directory.path / "open")
+    try tool("chmod", ["777", world.directory.path, open.root])
+    let result = try world.treeringAsOrdinaryUser(["restore", "latest", "--to", open.root / "to"])
+    #expect(result.status == 3, "\(result.errorText)")
+    #expect(result.errorText.contains("Permission denied") && result.errorLines.count == 1, "\(result.errorText)")
+    #expect(!open.exists("to"))
+  }
+
   @Test("a name that the file system refuses does not end the restore")
   func refusedDirectory() throws {
     let world = try World()

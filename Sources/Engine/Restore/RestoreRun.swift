@@ -95,7 +95,8 @@ func restore(
   } catch let error as CatalogError {
     throw Failure(.damaged, "the catalog of \(snapshot.name) is damaged: \(error)")
   }
-  let (destination, isNew) = try directory.map { ($0, true) } ?? openDestination(options, repository)
+  let stored = try fetcher == nil ? repository.map { try openStored(snapshot.name, label, in: $0) } : nil
+  let (destination, isNew) = try directory.map { ($0, true) } ?? openDestination(options)
   let selection =
     options.paths.isEmpty || options.paths.contains { $0.isEmpty || $0 == label }
     ? nil : PathPlan(paths: options.paths.map { Array($0.dropFirst()) })
@@ -108,20 +109,40 @@ func restore(
   let root = RestoreNode(
     parent: nil, name: [], subtree: top, selection: selection,
     sources: leadsToSources && !sources.isSource ? sources : nil,
-    stored: work.openStored(snapshot.name), target: destination, isNew: isNew)
+    stored: stored?.directory, target: destination, isNew: isNew)
+  if let damage = stored?.damage {
+    work.reportDamage(work.path([]), "no file is restored: the stored directory cannot be opened: \(damage)")
+  }
   defer { work.end() }
   try walkTree(work, from: root, threads: fetcher == nil ? options.threads : 1)
   return RestoreResult(
     damaged: work.damaged.value, ownersNotSet: work.gaps.ownersNotSet, elapsedSeconds: Clock.monotonic() - start)
 }
 
+/// Opens the stored directory of the walk's root, or says why the repository has lost it. Throws where it cannot be
+/// looked at now, which is no damage: no file could be restored.
+private func openStored(
+  _ snapshot: SnapshotName, _ label: [[UInt8]], in repository: Repository
+) throws(Failure) -> (directory: Directory?, damage: String?) {
+  let tree: Directory
+  do throws(Failure) { tree = try repository.openTree(snapshot) } catch {
+    guard error.kind == .damaged else { throw error }
+    return (nil, error.message)
+  }
+  do throws(Errno) { return (try tree.directory(path: label), nil) } catch {
+    guard error.leavesDataUnknown else { return (nil, "\(error)") }
+    let path = joined([repository.path, snapshot.bytes] + label)
+    throw Failure(.failed, "cannot open the stored directory \(displayName(path)): \(error)", hint: "nothing was restored")
+  }
+}
+
 private func openDestination(
-  _ options: RestoreOptions, _ repository: Repository?
+  _ options: RestoreOptions
 ) throws(Failure) -> (Directory?, isNew: Bool) {
   let path = options.destination
   let shown = displayName(path)
   func refuseRepository(_ directory: borrowing Descriptor) throws {
-    if try repository?.contains(directory) == true || Repository.isInside(directory) {
+    if try Repository.isInside(directory) {
       throw Failure(
         .usage, "the destination \(shown) is in a repository, where nothing may change",
         hint: "name another directory")

@@ -81,7 +81,6 @@ final class RestoreWork: TreeWork {
   let isRoot = Process.effectiveUser == 0
   /// What must not be written to; `nil` where the repository is not here.
   private let repository: Repository?
-  private let repositoryMounts: Set<UInt64>
   /// The directories that were made writable and have not been left.
   private let opened = Mutex<[ObjectIdentifier: RestoreNode]>([:])
   /// By device: true where all names of an inode show its number.
@@ -92,7 +91,6 @@ final class RestoreWork: TreeWork {
     fetcher: (any ContentFetcher)?, progress: Progress, monitor: any Monitor
   ) {
     self.repository = repository
-    repositoryMounts = repository?.innerMounts() ?? []
     gaps = RestoreGaps(progress)
     self.label = label
     self.fetcher = fetcher
@@ -164,7 +162,7 @@ final class RestoreWork: TreeWork {
   // MARK: Entering a directory
 
   func enter(_ node: RestoreNode, _ worker: RestoreWorker) throws -> [RestoreNode] {
-    guard try openTarget(node) else { return [] }
+    guard try openTarget(node, worker) else { return [] }
     progress.entries.count()
     if node.isNew { progress.directories.count() }
     openStored(node)
@@ -226,18 +224,6 @@ final class RestoreWork: TreeWork {
       sources: sources?.isSource == true ? nil : sources)
   }
 
-  /// Opens the stored directory of the walk's root.
-  func openStored(_ snapshot: SnapshotName) -> Directory? {
-    guard let repository, fetcher == nil else { return nil }
-    let message = "no file is restored: the stored directory cannot be opened"
-    do { return try repository.openTree(snapshot).directory(path: label) } catch {
-      if let error = error as? Errno { reportUnreadable(path([]), message, error) } else {
-        reportDamage(path([]), "\(message): \(error)")
-      }
-      return nil
-    }
-  }
-
   /// Opens the directory in the repository. Where that fails it is named, and not each of the files below it.
   private func openStored(_ node: RestoreNode) {
     guard let stored = node.restoreParent?.stored else { return }
@@ -264,7 +250,7 @@ final class RestoreWork: TreeWork {
   }
 
   /// Makes or opens the directory; false where something else is in its place and stays.
-  private func openTarget(_ node: RestoreNode) throws -> Bool {
+  private func openTarget(_ node: RestoreNode, _ worker: RestoreWorker) throws -> Bool {
     guard let parent = node.restoreParent else {
       guard let target = node.target else { return true }
       do throws(Errno) {
@@ -287,13 +273,14 @@ final class RestoreWork: TreeWork {
           return false
         }
         if !parent.isNew { try directory.descriptor.dropACLsWherePossible() }
-      } else if isRepository(status) {
+      }
+      node.status = status
+      if !node.isNew, try isInRepository(directory, node, worker) {
         reportLeft(
-          path(node), "is the repository, or a mount that shows a part of it; left as it is, with nothing below it restored")
+          path(node), "is a repository, or a mount that shows a part of one; left as it is, with nothing below it restored")
         return false
       }
       node.target = directory
-      node.status = status
       if !node.isNew { try makeWritable(node, directory) }
       return true
     } catch {
@@ -357,10 +344,21 @@ final class RestoreWork: TreeWork {
     }
   }
 
-  private func isRepository(_ status: FileStatus) -> Bool {
-    guard let repository else { return false }
-    return status.inode == repository.identity.inode && status.device == repository.identity.device
-      || repositoryMounts.contains(status.mount)
+  /// True for a directory that was there and is a repository, or lies in one because a mount shows that. A repository
+  /// that the snapshot itself has there is a tree like others.
+  private func isInRepository(_ directory: Directory, _ node: RestoreNode, _ worker: RestoreWorker) throws(Errno) -> Bool {
+    let status = node.status!
+    if status.inode == repository?.identity.inode && status.device == repository?.identity.device { return true }
+    if status.mount != node.restoreParent!.status?.mount { return try Repository.isInside(directory.descriptor) }
+    guard Repository.isRepository(directory) else { return false }
+    return !hasRepository(node, worker)
+  }
+
+  private func hasRepository(_ node: RestoreNode, _ worker: RestoreWorker) -> Bool {
+    guard let record = try? worker.reader.record(node.subtree.place, node.subtree.digest),
+      let rows = try? record.directories()
+    else { return false }
+    return rows.contains { Array(record.bytes[$0.name]) == Repository.controlName }
   }
 
   // MARK: Directories that their owner closed
@@ -419,7 +417,7 @@ final class RestoreWork: TreeWork {
     do throws(Errno) {
       let status = try target.descriptor.status()
       if node.closedMode == nil, status.metadata == record.metadata,
-        AttributeBlock(try target.descriptor.extendedAttributes()) == record.attributes
+        AttributeBlock(try target.descriptor.extendedAttributes()).isStored(as: record.attributes)
       {
         return
       }
