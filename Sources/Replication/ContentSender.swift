@@ -44,20 +44,30 @@ final class ContentSender {
   deinit { buffer.deallocate() }
 
   func open(_ path: [[UInt8]], _ row: FileRow) throws -> File {
+    switch files.open(path, row.size, onRead: countRead) {
+    case .opened(let source): return File(path: path, source: source)
+    case .unknown(let error):
+      throw Failure(.failed, "cannot read \(displayName(sourcePath(path))) in the snapshot \(name) here: \(error)")
+    case .damaged: throw damaged(path, "it cannot be read, or has another size than its catalog says")
+    }
+  }
+
+  private var countRead: (UInt64) -> Void {
     let progress = self.progress
-    guard let source = files.open(path, row.size, onRead: { progress.bytesRead.add($0, ordering: .relaxed) })
-    else { throw damaged(path, "it cannot be read, or has another size than its catalog says") }
-    return File(path: path, source: source)
+    return { progress.bytesRead.add($0, ordering: .relaxed) }
   }
 
   /// `nil` where the base's files are not here, or, with a warning, this one is not what its catalog says.
   func openBase(_ before: Difference.BaseFile) -> StoredSource? {
-    guard let files = base?.files else { return nil }
-    let progress = self.progress
-    let source = files.open(
-      before.path, before.row.size, onRead: { progress.bytesRead.add($0, ordering: .relaxed) })
-    if source == nil { warnOfBase(before) }
-    return source
+    guard let base, let files = base.files else { return nil }
+    switch files.open(before.path, before.row.size, onRead: countRead) {
+    case .opened(let source): return source
+    case .unknown(let error):
+      let message = "it cannot be read in the snapshot \(base.name) here, and was sent whole: \(error)"
+      monitor.warn(Warning(path: sourcePath(before.path), message: message))
+    case .damaged: warnOfBase(before)
+    }
+    return nil
   }
 
   func warnOfBase(_ before: Difference.BaseFile) {

@@ -5,11 +5,13 @@ internal import Repository
 
 // Contents that come: in the stream, or because they were asked for.
 extension PushSession {
-  /// Takes the instructions for a content. What is not as its digest says is asked for later, whole.
+  /// Takes the instructions for a content. What is not as its digest says is asked for later, whole. False if the
+  /// beginning that the client continues is not here.
+  @discardableResult
   func takeContent(
     _ digest: ContentDigest, _ byteCount: UInt64, from offset: UInt64,
     _ base: (file: StoredSource?, byteCount: UInt64)?
-  ) throws {
+  ) throws -> Bool {
     // An end that would have this one hash zeros all day must send them.
     let mayHaveZeros = digest.isSparse && version >= Wire.sparseVersion
     guard let assembly = try tree.begin(digest, at: offset) else {
@@ -17,7 +19,7 @@ extension PushSession {
       _ = try instructions.read(
         stream, byteCount: byteCount - offset, baseByteCount: base?.byteCount ?? 0, copy: { _, _ in true },
         mayHaveZeros: mayHaveZeros, literal: { _ in })
-      return
+      return false
     }
     writeBack?.begin()
     var counted: UInt64 = 0
@@ -84,6 +86,7 @@ extension PushSession {
       }
       try count()
     } catch { throw Failure.writing("receive a file in", repository.path, error) }
+    return true
   }
 
   // MARK: What is missing

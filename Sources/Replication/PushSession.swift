@@ -28,6 +28,7 @@ final class PushSession {
   var base: Snapshot?
   private var baseReader: CatalogReader?
   private var baseTree: Directory?
+  private var baseFiles: StoredFiles?
   private var signatures: SignatureSender?
   /// Until all of the stream has come.
   var writeBack: WriteBack? = WriteBack()
@@ -112,10 +113,12 @@ final class PushSession {
       }
       try chooseBase(list)
       try staging.prepare(for: name)
-      tree = try ReceivedTree(
-        try repository.incoming(name), client: client, root: sent.root.digest, base: base?.summary.root.digest,
-        directoryLimit: sent.root.totals.entries,
-        onWork: { [progress] in progress.bytesRead.add($0, ordering: .relaxed) })
+      do {
+        tree = try ReceivedTree(
+          try repository.incoming(name), client: client, root: sent.root.digest, base: base?.summary.root.digest,
+          directoryLimit: sent.root.totals.entries,
+          onWork: { [progress] in progress.bytesRead.add($0, ordering: .relaxed) })
+      } catch let error as Errno { throw Failure.writing("continue an earlier push in", repository.path, error) }
       way = WayDown(root: sent.root.digest, namedBefore: tree.namedBefore)
       do {
         try accept()
@@ -151,6 +154,7 @@ final class PushSession {
       base = found
       baseReader = CatalogReader(catalog)
       baseTree = root
+      baseFiles = StoredFiles(root)
       return
     }
   }
@@ -422,23 +426,16 @@ final class PushSession {
     let offset = try parts.integer()
     guard offset <= row.size else { throw WireError("a file goes on beyond its end") }
     var source: (file: StoredSource?, byteCount: UInt64)?
+    var mayBeDamaged = false
     if let path {
       guard case .file(let before, _)? = try baseReader?.find(path), before.kind == .regular else {
         throw WireError("a file's base is no file")
       }
-      source = (openBase(path, before.size), before.size)
+      let version = baseFiles?.open(path, before.size) { [progress] in progress.bytesRead.add($0, ordering: .relaxed) }
+      if case .unknown = version {} else { mayBeDamaged = true }
+      source = (version?.source, before.size)
     }
-    try takeContent(row.digest, row.size, from: offset, source)
-    if let path, !tree.hasContent(row.digest) { doubtful[row.digest] = path }
-  }
-
-  private func openBase(_ path: [[UInt8]], _ byteCount: UInt64) -> StoredSource? {
-    guard let name = path.last, let directory = try? baseTree?.directory(path: path.dropLast()),
-      let file = try? directory.descriptor.openToRead(name.span), let status = try? file.status(),
-      status.kind == .regular, status.size == byteCount
-    else { return nil }
-    return StoredSource(file, status) { [progress] in
-      progress.bytesRead.add($0, ordering: .relaxed)
-    }
+    let wasTried = try takeContent(row.digest, row.size, from: offset, source)
+    if let path, wasTried, mayBeDamaged, !tree.hasContent(row.digest) { doubtful[row.digest] = path }
   }
 }

@@ -66,7 +66,10 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
     self.directoryLimit = directoryLimit
     let own = Array("\(displayName(client)) \(root) \(base.map { "\($0)" } ?? "-")".utf8)
     let ownerName = Self.ownerName
-    let owner = (try? directory.descriptor.openToRead(ownerName.span).readToEnd(limit: 4096)) ?? []
+    var owner: [UInt8] = []
+    do throws(Errno) { owner = try directory.descriptor.openToRead(ownerName.span).readToEnd(limit: 4096) } catch {
+      guard error == .noSuchEntry else { throw error }
+    }
     let name = Self.contentsName
     do throws(Errno) { try directory.descriptor.makeDirectory(name.span, mode: 0o700) } catch {
       guard error == .exists else { throw error }
@@ -125,6 +128,8 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
       return try FileAssembly(file, from: byteCount, elidingZeros: digest.isSparse, tools, onWork: onWork).finish() == digest
     } catch {
       if error == .interrupted { try checkForSignal() }
+      // The next connection looks again.
+      if error.leavesDataUnknown { throw error }
       return false
     }
   }

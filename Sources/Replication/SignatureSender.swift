@@ -12,7 +12,7 @@ final class SignatureSender: @unchecked Sendable {
   private var isStopped = false
   private var thread: BackgroundThread?
   private let channel: Channel
-  private let root: Directory?
+  private let files: StoredFiles?
   private let reader: CatalogReader?
   /// Called for a file that is not there as the base's catalog has it.
   private let onLoss: ([[UInt8]]) -> Void
@@ -28,7 +28,7 @@ final class SignatureSender: @unchecked Sendable {
   ) {
     self.channel = channel
     self.onRead = onRead
-    self.root = root
+    files = root.map { StoredFiles($0) }
     self.onLoss = onLoss
     // A reader is one thread's.
     reader = base.map { CatalogReader($0.catalog) }
@@ -72,18 +72,19 @@ final class SignatureSender: @unchecked Sendable {
   /// The encoded signature; empty where the file is lost.
   private func signature(_ path: [[UInt8]]) -> [UInt8] {
     guard case .file(let row, _)? = try? reader?.find(path), row.kind == .regular, row.size <= bytesLeft,
-      let name = path.last, let salt = try? Process.randomBytes(8)
+      let salt = try? Process.randomBytes(8)
     else { return [] }
-    guard let directory = try? root?.directory(path: path.dropLast()),
-      let file = try? directory.descriptor.openToRead(name.span), let status = try? file.status(), status.size == row.size
-    else {
+    guard let files else { return [] }
+    let file: StoredSource
+    switch files.open(path, row.size, onRead: onRead) {
+    case .opened(let source): file = source
+    case .unknown: return []
+    case .damaged:
       onLoss(path)
       return []
     }
     bytesLeft -= row.size
-    let source = StoppableSource(StoredSource(file, status) { [self] in onRead($0) }) { [self] in
-      gate.locked { isStopped }
-    }
+    let source = StoppableSource(file) { [self] in gate.locked { isStopped } }
     let number = salt.reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
     return (try? Signature(of: source, blockBytes: BlockSize.remote(row.size), salt: number))?.encoded() ?? []
   }

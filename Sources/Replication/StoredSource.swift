@@ -77,6 +77,18 @@ extension StoredSource {
   }
 }
 
+/// A file of a snapshot's tree, as far as it can be opened.
+enum StoredVersion {
+  case opened(StoredSource)
+  /// The file could not be looked at. This says nothing about its content.
+  case unknown(Errno)
+  /// The tree has no regular file of the recorded size here, or the disk cannot open it.
+  case damaged
+
+  /// The file, if it is open.
+  var source: StoredSource? { if case .opened(let source) = self { source } else { nil } }
+}
+
 /// Opens files of a snapshot's tree; neighbours have their directory opened once.
 final class StoredFiles {
   private let root: Directory
@@ -87,24 +99,24 @@ final class StoredFiles {
   /// The room that a file takes, in whole blocks; holes of a large one take none.
   func storedBytes(_ path: [[UInt8]], _ byteCount: UInt64) -> UInt64 {
     let blocks = byteCount > UInt64.max - 4096 ? byteCount : (byteCount + 4095) & ~4095
-    guard byteCount >= Self.largeBytes, let source = open(path, byteCount) else { return blocks }
+    guard byteCount >= Self.largeBytes, let source = open(path, byteCount).source else { return blocks }
     return min(blocks, source.storedBytes)
   }
 
   /// Of smaller files the holes are not worth a look.
   private static let largeBytes: UInt64 = 1 << 20
 
-  /// `nil` where there is no regular file of this size.
-  func open(_ path: [[UInt8]], _ byteCount: UInt64, onRead: @escaping (UInt64) -> Void = { _ in }) -> StoredSource? {
-    guard let name = path.last else { return nil }
+  /// Opens the regular file of `byteCount` bytes at `path`.
+  func open(_ path: [[UInt8]], _ byteCount: UInt64, onRead: @escaping (UInt64) -> Void = { _ in }) -> StoredVersion {
+    guard let name = path.last else { return .damaged }
     let folder = path.dropLast()
-    if last?.path != folder {
-      guard let directory = try? root.directory(path: folder) else { return nil }
-      last = (folder, directory)
-    }
-    guard let file = try? last?.directory.descriptor.openToRead(name.span), let status = try? file.status(),
-      status.kind == .regular, status.size == byteCount
-    else { return nil }
-    return StoredSource(file, status, onRead: onRead)
+    do throws(Errno) {
+      if last?.path != folder { last = (folder, try root.directory(path: folder)) }
+      guard let directory = last?.directory else { return .damaged }
+      let file = try directory.descriptor.openToRead(name.span)
+      let status = try file.status()
+      guard status.kind == .regular, status.size == byteCount else { return .damaged }
+      return .opened(StoredSource(file, status, onRead: onRead))
+    } catch { return error.leavesDataUnknown ? .unknown(error) : .damaged }
   }
 }

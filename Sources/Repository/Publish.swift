@@ -93,8 +93,12 @@ public final class PendingSnapshot: Sendable {
     if isVisible {
       try repository.root.descriptor.rename(name.bytes.span, to: pending.descriptor, as: name.bytes.span)
     }
-    try? catalogs.descriptor.rename(
-      name.catalogName.span, to: pending.descriptor, as: name.catalogName.span)
+    do throws(Errno) {
+      try catalogs.descriptor.rename(name.catalogName.span, to: pending.descriptor, as: name.catalogName.span)
+    } catch {
+      // With a published catalog, the next recovery would publish the tree. Without one it is built anew.
+      try? catalogs.descriptor.unlink(name.catalogName.span)
+    }
   }
 }
 

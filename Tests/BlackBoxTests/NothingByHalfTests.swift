@@ -129,4 +129,23 @@ struct NothingByHalfTests {
     #expect(try copied() == 0)
     #expect(try copied() == 0)
   }
+
+  @Test("a publication that failed stays withdrawn, even if the catalog could not be moved back")
+  func withdrawn() throws {
+    let world = try World()
+    try world.source.write("a", "one")
+    let first = try world.snapshot()
+    try world.source.write("a", "two")
+    // The second fsync(2) is that of the repository; the sixth rename is that of the catalog, back to `pending`.
+    let failed = try runCommand(
+      "strace",
+      [
+        "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync,renameat2", "-e", "inject=fsync:error=EIO:when=2", "-e",
+        "inject=renameat2:error=EIO:when=6", try treeringBinary(), "snapshot", world.source.root, "-r",
+        world.repository.root,
+      ])
+    #expect(failed.status == 3 && failed.errorText.contains("cannot publish the snapshot"), "\(failed.errorText)")
+    #expect(try world.snapshotNames() == [first.name])
+    try world.expectFaithful(try world.snapshot())
+  }
 }

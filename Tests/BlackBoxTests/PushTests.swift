@@ -88,6 +88,21 @@ struct PushTests {
       let modes = try [far.root / path, source.root / name].map { try tool("stat", ["-c", "%a", $0]) }
       #expect(modes[0] == modes[1])
     }
+    // A change of a file that the server may not read is sent whole. Its old version is not damaged.
+    try source.append("noise", "a change")
+    try push.snapshot()
+    let changed = try push.run(remoteCommand: "\(user) serve")
+    #expect(changed.status == 0 && !changed.errorText.contains("damaged"), "\(changed.errorText)")
+    #expect(try push.far.read("latest/localhost" / source.root / "noise") == source.read("noise"))
+    // Nor is it when the client has only the base's catalog, and needs a signature of the server.
+    try source.append("noise", "another change")
+    try push.snapshot()
+    let base = try push.names(push.world.repository).dropLast().last!
+    #expect(try push.here(["rotate", "--keep-last", "1"]).status == 0)
+    try #require(!push.names(push.world.repository).contains(base))
+    let sent = try push.run(remoteCommand: "\(user) serve")
+    #expect(sent.status == 0 && !sent.errorText.contains("damaged"), "\(sent.errorText)")
+    #expect(try push.far.read("latest/localhost" / source.root / "noise") == source.read("noise"))
   }
 
   @Test("over ssh: as a URL, as scp has it, and by a name of the configuration; for root and for ordinary users")
