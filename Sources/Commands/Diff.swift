@@ -49,6 +49,14 @@ struct DiffCommand: RunnableCommand {
       throw Failure(.damaged, "cannot compare \(a.name) and \(b.name): \(error)")
     }
     printer.finish()
+    for (reference, snapshot) in [(left, a), (right, b)] {
+      let meant = try repository.resolve(reference, in: list)
+      if meant.name != snapshot.name {
+        Console.complain("\(reference) is \(snapshot.name) here: the newest, \(meant.name), has only \(meant.sourcesText)")
+      } else if let path, list.merelyLeads(snapshot, to: path.components) {
+        Console.complain("\(snapshot.name) has only \(snapshot.sourcesText); what else is there counts as gone")
+      }
+    }
     return .done
   }
 
@@ -59,11 +67,19 @@ struct DiffCommand: RunnableCommand {
     private var isFirst = true
     private var counts: [Change.Verb: UInt64] = [:]
 
+    /// The labels of both snapshots.
+    private let labels: [[UInt8]]
+
     init(from a: Snapshot, to b: Snapshot, _ common: CommonOptions) {
       self.common = common
+      labels = [a.summary.label, b.summary.label]
       if common.json {
         pending = "{\n  \"from\" : \"\(a.name)\",\n  \"to\" : \"\(b.name)\",\n  \"changes\" : ["
       }
+    }
+
+    private func path(of change: Change) -> [UInt8] {
+      sourcePath(change.path, label: labels.first { $0 == change.path.first } ?? labels[1])
     }
 
     func add(_ change: Change) {
@@ -75,10 +91,10 @@ struct DiffCommand: RunnableCommand {
       counts[change.verb, default: 0] += 1
       if common.json {
         pending += isFirst ? "\n    " : ",\n    "
-        pending += jsonText(JSONChange(change), isLine: true)
+        pending += jsonText(JSONChange(change, path: path(of: change)), isLine: true)
         isFirst = false
       } else {
-        pending += Self.line(change) + "\n"
+        pending += line(change) + "\n"
       }
       if pending.utf8.count > 1 << 15 { flush() }
     }
@@ -97,7 +113,7 @@ struct DiffCommand: RunnableCommand {
       pending = ""
     }
 
-    private static func line(_ change: Change) -> String {
+    private func line(_ change: Change) -> String {
       let isDirectory = change.kind == .directory
       var line =
         switch change.verb {
@@ -105,7 +121,7 @@ struct DiffCommand: RunnableCommand {
         case .removed: "- "
         case .changed: "M "
         }
-      line += displayName(sourcePath(change.path))
+      line += displayName(path(of: change))
       if isDirectory { line += "/" }
       if change.verb == .changed { line += "  (\(change.aspects.words.joined(separator: ", ")))" }
       return line
@@ -114,7 +130,12 @@ struct DiffCommand: RunnableCommand {
 
   private struct JSONChange: Encodable {
     let change: Change
-    init(_ change: Change) { self.change = change }
+    let path: [UInt8]
+
+    init(_ change: Change, path: [UInt8]) {
+      self.change = change
+      self.path = path
+    }
 
     enum Key: String, CodingKey {
       case change, kind, aspects
@@ -123,7 +144,7 @@ struct DiffCommand: RunnableCommand {
     }
 
     func encode(to encoder: any Encoder) throws {
-      try JSONPath(bytes: sourcePath(change.path)).encode(to: encoder)
+      try JSONPath(bytes: path).encode(to: encoder)
       var container = encoder.container(keyedBy: Key.self)
       let verb =
         switch change.verb {

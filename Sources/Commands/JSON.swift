@@ -1,5 +1,6 @@
 internal import Catalog
 internal import FoundationEssentials
+internal import Repository
 
 /// Encodes a document with stable keys; `isLine` puts it on one line.
 func jsonText(_ document: some Encodable, isLine: Bool = false) -> String {
@@ -29,4 +30,15 @@ struct JSONPath: Encodable {
       try container.encode(Data(bytes).base64EncodedString(), forKey: .pathBase64)
     }
   }
+}
+
+/// Appends a line to the history. False, with a warning, if it could not be written: the run is done all the same, and
+/// ends with `warnings`.
+@discardableResult
+func record(_ line: some Encodable, in repository: Repository) -> Bool {
+  do { try repository.appendHistory(jsonText(line, isLine: true)) } catch {
+    Console.complain("warning: \(error)")
+    return false
+  }
+  return true
 }

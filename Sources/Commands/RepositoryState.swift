@@ -64,6 +64,20 @@ struct RepositoryState: Encodable {
   /// The newest last.
   let runs: [Run]
 
+  /// The line of a snapshot that was taken.
+  private struct Taken: Decodable {
+    struct Result: Decodable {
+      let snapshot: String
+      let bytesCopied: UInt64
+
+      enum CodingKeys: String, CodingKey {
+        case snapshot
+        case bytesCopied = "bytes_copied"
+      }
+    }
+    let result: Result
+  }
+
   struct Push: Codable {
     struct Result: Codable {
       let remote: String
@@ -169,10 +183,12 @@ struct RepositoryState: Encodable {
       findings.append("the snapshot \(name) is damaged, found \(reason); see: treering verify \(name)")
     }
     let system = try repository.root.descriptor.fileSystem()
-    bytesFree = system.bytesAvailable
-    bytesTotal = system.bytesUsed &+ system.bytesAvailable
-    bytesCopiedPerDay = Self.bytesCopiedPerDay(list.snapshots, at: now)
+    bytesFree = system.hasSize ? system.bytesAvailable : 0
+    bytesTotal = system.hasSize ? system.bytesUsed &+ system.bytesAvailable : 0
     let history = Self.history(try repository.historyTail(byteCount: 1 << 20))
+    var copied = history.copied
+    for snapshot in list.snapshots { copied[snapshot.name] = snapshot.summary.bytesCopied }
+    bytesCopiedPerDay = Self.bytesCopiedPerDay(copied, at: now)
     runs = history.runs.suffix(10)
     lastVerification = history.verification
     pushes = history.pushes.filter { remotes?.contains($0.result.remote) ?? !history.wrong.contains($0.result.remote) }
@@ -193,26 +209,28 @@ struct RepositoryState: Encodable {
     isWell = findings.isEmpty
   }
 
-  /// By the snapshots of the last seven days, or of as many as there are, but at least one. The first copied
-  /// everything, and says nothing.
-  private static func bytesCopiedPerDay(_ snapshots: [Snapshot], at now: Timestamp) -> UInt64 {
-    guard let first = snapshots.first else { return 0 }
+  /// The mean of the last seven days, or of as many as there are, but at least one. Expired snapshots count. The first
+  /// snapshot copied everything, and does not count.
+  private static func bytesCopiedPerDay(_ copied: [SnapshotName: UInt64], at now: Timestamp) -> UInt64 {
+    guard let first = copied.keys.min(by: { $0.seconds < $1.seconds }) else { return 0 }
     let day: Int64 = 86_400
-    let span = min(7 * day, max(day, now.seconds - first.summary.started.seconds))
-    let bytes = snapshots.dropFirst().filter { now.seconds - $0.summary.started.seconds < span }
-      .reduce(0) { $0 &+ $1.summary.bytesCopied }
+    let span = min(7 * day, max(day, now.seconds - first.seconds))
+    let bytes = copied.filter { $0.key != first && now.seconds - $0.key.seconds < span }.reduce(0) { $0 &+ $1.value }
     return UInt64(Double(bytes) / Double(span) * Double(day))
   }
 
   private static func history(
     _ text: [UInt8]
-  ) -> (runs: [Run], verification: Verification?, pushes: [Push], wrong: Set<String>) {
+  ) -> (
+    runs: [Run], verification: Verification?, pushes: [Push], wrong: Set<String>, copied: [SnapshotName: UInt64]
+  ) {
     // Addresses that never were right, and after which another one was: nobody's remotes.
     var wrong: Set<String> = []
     var reached: Set<String> = []
     var runs: [Run] = []
     var pushes: [String: Push] = [:]
     var verification: Verification?
+    var copied: [SnapshotName: UInt64] = [:]
     let decoder = JSONDecoder()
     for line in text.split(separator: UInt8(ascii: "\n")) {
       guard let run = try? decoder.decode(Run.self, from: Data(line)) else { continue }
@@ -226,10 +244,14 @@ struct RepositoryState: Encodable {
           reached.insert(push.result.remote)
           wrong.formUnion(Set(pushes.keys).subtracting(reached))
         }
-      default: runs.append(run)
+      default:
+        runs.append(run)
+        if let taken = (try? decoder.decode(Taken.self, from: Data(line)))?.result, let name = SnapshotName(taken.snapshot.utf8) {
+          copied[name] = taken.bytesCopied
+        }
       }
     }
-    return (runs, verification, pushes.values.sorted { $0.result.remote < $1.result.remote }, wrong)
+    return (runs, verification, pushes.values.sorted { $0.result.remote < $1.result.remote }, wrong, copied)
   }
 }
 

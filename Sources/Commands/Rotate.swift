@@ -88,20 +88,13 @@ struct RotateCommand: RunnableCommand {
         line.error = line.error ?? trouble.description
       }
       line.exitStatus = status.code
-      record(line, repository)
-      return status
+      return record(line, in: repository) || status != .done ? status : .warnings
     } catch let failure as Failure {
       line.error = failure.description
       line.exitStatus = ExitStatus(failure.kind).code
       // That another run is at work is no news.
-      if failure.kind != .locked { record(line, repository) }
+      if failure.kind != .locked { record(line, in: repository) }
       throw failure
-    }
-  }
-
-  private func record(_ line: RotationHistoryLine, _ repository: Repository) {
-    do { try repository.appendHistory(jsonText(line, isLine: true)) } catch {
-      Console.complain("warning: \(error)")
     }
   }
 

@@ -126,9 +126,8 @@ final class ScheduledRun {
     if answer.result != "not_due" || answer.exitStatus != ExitStatus.done.code {
       answer.steps += notices.runEnded(answer, environment: environment("notify", answer.exitStatus))
     }
-    do { try repository?.appendHistory(jsonText(answer, isLine: true)) } catch {
-      Console.complain("warning: \(error)")
-    }
+    guard let repository, !record(answer, in: repository), answer.exitStatus == ExitStatus.done.code else { return }
+    answer.exitStatus = ExitStatus.warnings.code
   }
 
   /// Their lack is a warning, and never the run's failure.

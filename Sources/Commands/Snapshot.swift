@@ -69,15 +69,15 @@ struct SnapshotCommand: RunnableCommand {
         line.stop()
         let failure = error as? Failure ?? Failure(.failed, "\(error)")
         let status = ExitStatus(failure.kind)
-        record(repository, HistoryLine(start, options, nil, status, error: failure.description))
+        record(HistoryLine(start, options, nil, status, error: failure.description), in: repository)
         throw failure
       }
     }
     // Outside the lock: it may take long, and the snapshot is there.
     let trouble = deleteTrash(repository, threads.count)
     let status = trouble != nil && published == .done ? .warnings : published
-    record(repository, HistoryLine(start, options, answer, status, error: trouble?.description))
-    return status
+    let isRecorded = record(HistoryLine(start, options, answer, status, error: trouble?.description), in: repository)
+    return status == .done && !isRecorded ? .warnings : status
   }
 
   private func namedSources() throws(Failure) -> [[UInt8]] {
@@ -85,12 +85,6 @@ struct SnapshotCommand: RunnableCommand {
       throw Failure(.usage, "no source is named", hint: "see: treering help snapshot")
     }
     return try Commands.namedSources(sources.map(\.bytes))
-  }
-
-  private func record(_ repository: Repository, _ line: HistoryLine) {
-    do { try repository.appendHistory(jsonText(line, isLine: true)) } catch {
-      Console.complain("warning: \(error)")
-    }
   }
 
   // MARK: Answer

@@ -39,12 +39,15 @@ extension SnapshotStore {
   func resolve(_ reference: String, of path: [UInt8]?, in list: SnapshotList) throws(Failure) -> Snapshot {
     let candidates = try candidates(reference, in: list)
     guard let path else { return candidates[0] }
+    var first: Snapshot?
     for snapshot in candidates {
       let places = try places(of: [path], in: snapshot)
       if snapshot.summary.covers(places[0]) { return snapshot }
-      if try has(places, snapshot) { return snapshot }
+      guard try has(places, snapshot) else { continue }
+      if !list.merelyLeads(snapshot, to: places[0]) { return snapshot }
+      first = first ?? snapshot
     }
-    return candidates[0]
+    return first ?? candidates[0]
   }
 
   private func places(of paths: [[UInt8]], in snapshot: Snapshot) throws(Failure) -> [[[UInt8]]] {
@@ -92,7 +95,9 @@ extension SnapshotStore {
 extension SnapshotChoice {
   /// Refuses what would restore a part as if it were the whole: other snapshots have sources that this one lacks.
   func refusePartial(in list: SnapshotList) throws(Failure) {
-    let wanted = places.isEmpty ? [[snapshot.summary.label]] : places
+    // A whole restore also means the other hosts of adopted trees.
+    let hosts = Set(list.snapshots.flatMap(\.summary.otherSources).compactMap { $0.split(separator: slash).first.map(Array.init) })
+    let wanted = places.isEmpty ? [[snapshot.summary.label]] + hosts.map { [$0] } : places
     let lacking = list.lacking(in: snapshot, below: wanted)
     guard !lacking.isEmpty else { return }
     let label = snapshot.summary.label
@@ -110,7 +115,7 @@ extension SnapshotChoice {
     let elsewhere = groups.map { "\($0.sources.joined(separator: ", ")) (newest in \($0.snapshot.name))" }
     throw Failure(
       .refused,
-      "the snapshot \(snapshot.name) has only \(Self.sources(of: snapshot)), and lacks "
+      "the snapshot \(snapshot.name) has only \(snapshot.sourcesText), and lacks "
         + elsewhere.joined(separator: ", "),
       hint: "name the paths that you want, or take what it has with --partial")
   }
@@ -121,14 +126,17 @@ extension SnapshotChoice {
     let name = reference == "latest" ? "the newest" : reference
     let why =
       places.allSatisfy { passedOver.summary.covers([passedOver.summary.label] + $0.dropFirst()) }
-      ? "does not have it" : "has only \(Self.sources(of: passedOver))"
+      ? "does not have it" : "has only \(passedOver.sourcesText)"
     let label = snapshot.summary.label
     let below = label == passedOver.summary.label ? "" : ", below the label \(displayName(label))"
     return "taken from \(snapshot.name)\(below); \(name), \(passedOver.name), \(why)"
   }
+}
 
-  private static func sources(of snapshot: Snapshot) -> String {
-    let all = snapshot.summary.sources.map { displayName($0) }
+extension Snapshot {
+  /// The sources, as messages name them.
+  var sourcesText: String {
+    let all = summary.sources.map { displayName($0) }
     return all.count <= 4 ? all.joined(separator: ", ") : all.prefix(3).joined(separator: ", ") + " and \(all.count - 3) more"
   }
 }

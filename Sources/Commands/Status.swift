@@ -79,6 +79,7 @@ struct StatusCommand: RunnableCommand {
   }
 
   private static func spaceText(_ state: RepositoryState) -> String {
+    if state.bytesTotal == 0 { return "unknown: the file system does not tell its size" }
     var text = "\(byteText(state.bytesFree)) of \(byteText(state.bytesTotal)) free"
     if state.bytesCopiedPerDay > 0 {
       let days = state.bytesFree / state.bytesCopiedPerDay

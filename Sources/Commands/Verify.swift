@@ -122,8 +122,14 @@ struct VerifyCommand: RunnableCommand {
       try Self.remember(result, in: repository, at: start)
       try repository.appendHistory(jsonText(history, isLine: true))
     } catch {
-      // Whoever may only read the repository may verify it.
-      if common.verbose { Console.complain("note: \(error)") }
+      // A user who may only read the repository may verify it.
+      let isReader = Posix.Process.effectiveUser != 0 && error.cause?.meansNoPermission == true
+      if isReader || error.cause == .readOnlyFileSystem {
+        if common.verbose { Console.complain("note: \(error)") }
+      } else {
+        Console.complain("warning: \(error)")
+        return status == .done ? .warnings : status
+      }
     }
     return status
   }

@@ -84,8 +84,10 @@ public struct FileSystemStatus: Sendable {
   /// `f_type`; the numbers are those of `linux/magic.h`.
   public let type: Int64
   public let bytesUsed: UInt64
-  /// What the caller may still use.
+  /// What the caller may still use; 2^62 if the file system does not tell its size, as ramfs and some FUSE ones.
   public let bytesAvailable: UInt64
+  /// False if the file system does not tell its size.
+  public let hasSize: Bool
   /// 0 where the file system has no fixed number of inodes, as btrfs.
   public let inodes: UInt64
   public let inodesFree: UInt64
@@ -96,7 +98,8 @@ public struct FileSystemStatus: Sendable {
     id = status.id
     type = status.type
     bytesUsed = (status.blocks &- status.blocks_free) &* status.block_size
-    bytesAvailable = status.blocks_available &* status.block_size
+    hasSize = status.blocks > 0
+    bytesAvailable = hasSize ? status.blocks_available &* status.block_size : 1 << 62
     inodes = status.files
     inodesFree = status.files_free
     nameBytes = status.name_length

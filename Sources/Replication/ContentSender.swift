@@ -22,6 +22,7 @@ final class ContentSender {
 
   private let stream: OutgoingStream
   private let name: SnapshotName
+  private let label: [UInt8]
   private let files: StoredFiles
   private let base: (name: SnapshotName, files: StoredFiles?)?
   private let progress: PushProgress
@@ -30,11 +31,12 @@ final class ContentSender {
   private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: InstructionReader.pieceBytes, alignment: 4096)
 
   init(
-    _ stream: OutgoingStream, _ name: SnapshotName, _ tree: Directory, _ base: (SnapshotName, StoredFiles?)?,
+    _ stream: OutgoingStream, _ snapshot: Snapshot, _ tree: Directory, _ base: (SnapshotName, StoredFiles?)?,
     _ progress: PushProgress, _ monitor: any Monitor
   ) {
     self.stream = stream
-    self.name = name
+    name = snapshot.name
+    label = snapshot.summary.label
     files = StoredFiles(tree)
     self.base = base
     self.progress = progress
@@ -47,7 +49,7 @@ final class ContentSender {
     switch files.open(path, row.size, onRead: countRead) {
     case .opened(let source): return File(path: path, source: source)
     case .unknown(let error):
-      throw Failure(.failed, "cannot read \(displayName(sourcePath(path))) in the snapshot \(name) here: \(error)")
+      throw Failure(.failed, "cannot read \(displayName(sourcePath(path, label: label))) in the snapshot \(name) here: \(error)")
     case .damaged: throw damaged(path, "it cannot be read, or has another size than its catalog says")
     }
   }
@@ -64,7 +66,7 @@ final class ContentSender {
     case .opened(let source): return source
     case .unknown(let error):
       let message = "it cannot be read in the snapshot \(base.name) here, and was sent whole: \(error)"
-      monitor.warn(Warning(path: sourcePath(before.path), message: message))
+      monitor.warn(Warning(path: sourcePath(before.path, label: label), message: message))
     case .damaged: warnOfBase(before)
     }
     return nil
@@ -74,13 +76,13 @@ final class ContentSender {
     guard let base else { return }
     monitor.warn(
       Warning(
-        path: sourcePath(before.path), message: "it is damaged in the snapshot \(base.name) here, and was sent whole; "
+        path: sourcePath(before.path, label: label), message: "it is damaged in the snapshot \(base.name) here, and was sent whole; "
           + "see: treering verify \(base.name)"))
   }
 
   private func damaged(_ path: [[UInt8]], _ why: String) -> Failure {
     Failure(
-      .damaged, "the snapshot \(name) is damaged here: \(displayName(sourcePath(path))): \(why)",
+      .damaged, "the snapshot \(name) is damaged here: \(displayName(sourcePath(path, label: label))): \(why)",
       hint: "see: treering verify \(name)")
   }
 

@@ -30,8 +30,8 @@ final class NoteMonitor: Monitor {
   func note(_ shortcoming: String) { send(shortcoming) }
 
   /// A file of the base cannot serve.
-  func noteDamage(of path: [[UInt8]], in name: SnapshotName) {
-    send("\(displayName(sourcePath(path))): its bytes in the snapshot \(name) are damaged; sent whole")
+  func noteDamage(of path: [[UInt8]], in snapshot: Snapshot) {
+    send("\(displayName(sourcePath(path, label: snapshot.summary.label))): its bytes in the snapshot \(snapshot.name) are damaged; sent whole")
   }
 
   private func send(_ text: String) {

@@ -78,7 +78,7 @@ final class PushRun {
     try measure()
     try agreeOnRoom()
     stream = OutgoingStream(channel)
-    contents = ContentSender(stream, snapshot.name, tree, base.map { ($0.name, $0.files) }, progress, monitor)
+    contents = ContentSender(stream, snapshot, tree, base.map { ($0.name, $0.files) }, progress, monitor)
     try sendDifference()
     try stream.message(.end)
     try stream.flush()
@@ -335,7 +335,7 @@ final class PushRun {
     try checkVersion(folder.record, folder.path)
     guard content.count <= Wire.recordBytes else {
       throw Failure(
-        .remote, "the directory \(displayName(sourcePath(folder.path))) has more entries than can be sent",
+        .remote, "the directory \(displayName(sourcePath(folder.path, label: snapshot.summary.label))) has more entries than can be sent",
         hint: "at most some millions; leave it out, or divide it")
     }
     try stream.message(.record) {
@@ -351,7 +351,7 @@ final class PushRun {
     var files = try FileCursor(record)
     while let row = files.current {
       if row.digest.isSparse {
-        let name = sourcePath(path + [Array(record.bytes[row.name])])
+        let name = sourcePath(path + [Array(record.bytes[row.name])], label: snapshot.summary.label)
         throw Failure(
           .remote, "the treering there is too old for the sparse file \(displayName(name))",
           hint: "use the newer treering at both ends")

@@ -116,11 +116,11 @@ extension PushSession {
     try takeContent(digest, byteCount, from: 0, nil)
     if tree.isTooLarge(digest) { return }
     guard tree.hasContent(digest) else {
-      throw Failure(.remote, "\(displayName(sourcePath(path))): what the client sends is not what its catalog says")
+      throw Failure(.remote, "\(displayName(sourcePath(path, label: sent.label))): what the client sends is not what its catalog says")
     }
     // Only now it is known that the client's bytes are not to blame.
     if let before = doubtful.removeValue(forKey: digest), let base {
-      notes.noteDamage(of: before, in: base.name)
+      notes.noteDamage(of: before, in: base)
     }
   }
 }

@@ -16,7 +16,7 @@ final class PushSession {
   /// Of the protocol.
   let version: UInt64
   private let name: SnapshotName
-  private let sent: CatalogSummary
+  let sent: CatalogSummary
   private let client: [UInt8]
   private var candidates: [Digest] = []
 
@@ -230,7 +230,7 @@ final class PushSession {
     let sender = SignatureSender(
       channel, baseTree, baseReader, onRead: { [progress] in progress.bytesRead.add($0, ordering: .relaxed) },
       onLoss: { [notes, base] path in
-        if let base { notes.noteDamage(of: path, in: base.name) }
+        if let base { notes.noteDamage(of: path, in: base) }
       })
     signatures = sender
     do {

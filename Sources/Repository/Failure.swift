@@ -25,6 +25,8 @@ public struct Failure: Error, Sendable, CustomStringConvertible {
   public var hint: String?
   /// Of `noSpace`: what should be free, as far as that is known.
   public var neededBytes: UInt64 = 0
+  /// The error of the call that failed, if it was one.
+  public var cause: Errno?
 
   public init(_ kind: Kind, _ message: String, hint: String? = nil, neededBytes: UInt64 = 0) {
     self.kind = kind
@@ -44,12 +46,13 @@ public struct Failure: Error, Sendable, CustomStringConvertible {
 
   /// A call that the repository's side refused: without room it is `noSpace`, else `failed`.
   public static func writing(_ what: String, _ path: [UInt8], _ error: Errno) -> Failure {
+    var failure = Failure(error.meansNoRoom ? .noSpace : .failed, "cannot \(what) \(displayName(path)): \(error)")
+    failure.cause = error
     if error.meansNoRoom {
-      return Failure(
-        .noSpace, "cannot \(what) \(displayName(path)): \(error)",
-        hint: "free some space or inodes on the repository's file system")
+      failure.hint = "free some space or inodes on the repository's file system"
+      return failure
     }
-    let hint: String? =
+    failure.hint =
       switch error {
       case .readOnlyFileSystem: "the file system is mounted read-only"
       case .accessDenied, .notPermitted:
@@ -60,6 +63,6 @@ public struct Failure: Error, Sendable, CustomStringConvertible {
       case .tooManyOpenFiles: "raise the limit of open files (ulimit -n)"
       default: nil
       }
-    return Failure(.failed, "cannot \(what) \(displayName(path)): \(error)", hint: hint)
+    return failure
   }
 }

@@ -75,16 +75,23 @@ extension CatalogSummary {
 }
 
 extension SnapshotList {
-  /// The sources at or below some places that other snapshots have and this one lacks, each with the newest snapshot
-  /// that has it. A place, and a source, begins with its label. A snapshot that does not say of what it is lacks none.
+  /// True if a snapshot has a place only as a directory that leads to its sources, and another snapshot has the content.
+  public func merelyLeads(_ snapshot: Snapshot, to place: [[UInt8]]) -> Bool {
+    !snapshot.summary.covers(place) && snapshots.contains { $0.summary.covers(place) }
+  }
+
+  /// The parts of some places that other snapshots have and this one lacks, each with the newest snapshot that has it: a
+  /// source at or below a place, or a place that lies in a source. A place, and a source, begins with its label. A
+  /// snapshot that does not say of what it is lacks none.
   public func lacking(
     in snapshot: Snapshot, below places: [[[UInt8]]]
   ) -> [(source: [[UInt8]], newest: Snapshot)] {
     if snapshot.summary.sources.isEmpty && snapshot.summary.otherSources.isEmpty { return [] }
     var lacking: [(source: [[UInt8]], newest: Snapshot)] = []
     for other in snapshots.reversed() {
-      let found = places.flatMap {
-        other.summary.sources(below: $0) + other.summary.sources(below: $0, lackingIn: snapshot.summary)
+      let found = places.flatMap { place in
+        other.summary.covers(place)
+          ? [place] : other.summary.sources(below: place) + other.summary.sources(below: place, lackingIn: snapshot.summary)
       }
       for source in found
       where !snapshot.summary.covers(source) && !lacking.contains(where: { source == $0.source }) {

@@ -227,4 +227,19 @@ struct HousekeepingTests {
     #expect(try world.tree(of: third).text("f") == "right")
     #expect(try world.treering(["verify"]).status == 0)
   }
+
+  @Test("a history that cannot be written is a warning, and status 1")
+  func historyRefused() throws {
+    let world = try World()
+    try world.source.write("f", "1")
+    try world.snapshot()
+    try world.source.write("f", "2")
+    let history = world.repository.root / ".treering/history.jsonl"
+    try tool("chattr", ["+i", history])
+    defer { _ = try? tool("chattr", ["-i", history]) }
+    for command in [["snapshot", world.source.root], ["rotate", "--keep-last", "5"], ["verify"]] as [[ByteString]] {
+      let result = try world.treering(command)
+      #expect(result.status == 1 && result.errorText.contains("record the run in the history"), "\(result.errorText)")
+    }
+  }
 }

@@ -197,6 +197,17 @@ struct ImportSnapshotsTests {
     try world.expectRefusal(
       ["restore", "latest", "web01/srv", "localhost" + world.source.root, "--to", world.directory.path / "other"],
       status: 2, naming: "different labels")
+    // Paths below another label are printed in the form that commands take.
+    let adopted = try world.snapshotNames()[0]
+    let stored = Tree(world.repository.root / adopted / "web01/srv")
+    try stored.write("file", "changed")
+    let verified = try world.treering(["verify"])
+    #expect(verified.status == 6 && verified.outputText.contains(" web01/srv/file: "), "\(verified.outputText)")
+    let own = try world.snapshot()
+    let compared = try world.treering(["diff", adopted, own.name])
+    #expect(compared.outputText.contains("\n- web01/srv/file\n"), "\(compared.outputText)")
+    try world.expectRefusal(
+      ["restore", "latest", "--to", world.directory.path / "whole"], status: 4, naming: "lacks web01/srv")
   }
 
   @Test("without localhost the label must be named, or be the configuration's")

@@ -147,4 +147,24 @@ struct PartialSnapshotTests {
     let refused = try restore(["latest"], status: 4).errorText
     #expect(refused.contains("web01\(etc.root)") && !refused.contains("web01\(home.root)"), "\(refused)")
   }
+
+  @Test("a directory that only leads to a source never stands for its content")
+  func leading() throws {
+    try home.makeDirectory("in")
+    let deep = try Tree(making: home.root / "in/deep")
+    try deep.write("1", "one")
+    try Tree(world.source.root).write("home/in/top", "top")
+    let full = try world.snapshot(of: [home.root])
+    let inner = try world.snapshot(of: [deep.root])
+    let path = home.root / "in"
+    let answer = try restore(["latest", path, "--json"], status: 0).decoded(ChoiceAnswer.self)
+    #expect(answer.snapshot == full.snapshot && answer.files == 2 && answer.passedOver == inner.snapshot)
+    let refused = try restore([ByteString(inner.snapshot), path], status: 4)
+    #expect(refused.errorText.contains("lacks \(path) (newest in \(full.snapshot))"), "\(refused.errorText)")
+    #expect(try !world.treering(["versions", path]).outputText.contains(inner.snapshot))
+    let same = try world.treering(["diff", "latest", ByteString(full.snapshot), path])
+    #expect(same.outputText == "" && same.errorText.contains("latest is \(full.snapshot) here"), "\(same.errorText)")
+    let named = try world.treering(["diff", ByteString(full.snapshot), ByteString(inner.snapshot), path])
+    #expect(named.outputText.contains("- \(path)/top") && named.errorText.contains("has only \(deep.root)"), "\(named.errorText)")
+  }
 }

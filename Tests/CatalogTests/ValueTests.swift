@@ -84,6 +84,7 @@ import Testing
     var previous: (Int64, String)?
     for seconds in (0..<500).map({ _ in Int64.random(in: 0..<253_402_300_799, using: &generator) }).sorted() {
       let text = SnapshotName(seconds: seconds).description
+      #expect(SnapshotName(seconds: seconds).seconds == seconds)
       if let previous, previous.0 < seconds { #expect(previous.1 < text) }
       previous = (seconds, text)
     }

@@ -327,7 +327,7 @@ struct ReceiveMerge {
       let missing = try applyMetadata(
         row.metadata, record.attributes(of: row), to: target, .open, currently: made, mayHaveOthers: true)
       work.progress.copied.count()
-      work.progress.bytesCopied.count(made.size)
+      work.progress.bytesCopied.count(min(made.size, made.blocks &* 512))
       return Self.hints(
         row, made.inode, missing.refused(toRoot: work.isRoot))
     } catch {

@@ -177,7 +177,7 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
     var record: DirectoryRecord?
     if let base = node.base, let reader = node.tree.flatMap(worker.finder.reader(of:)) {
       do { record = try reader.record(base.place, base.digest) } catch {
-        warn(node.sourcePath, "the previous catalog is damaged here, so all files are copied: \(error)")
+        warn(node.sourcePath, "the previous catalog is damaged here, so all files are read again: \(error)")
       }
     }
     guard node.isListed, !node.isSkipped, let status = node.sourceStatus else { return record }

@@ -41,7 +41,7 @@ final class VerifyWork: TreeWork {
   private func report(_ path: [[UInt8]], _ message: String, isDamage: Bool = true) {
     shared.found(
       Problem(
-        snapshot: snapshot, path: sourcePath(path), message: message, isDamage: isDamage, components: path))
+        snapshot: snapshot, path: sourcePath(path, label: catalog.summary.label), message: message, isDamage: isDamage, components: path))
   }
 
   /// What this user may not open, or this process not now, is not verified, and not damaged either.

@@ -102,9 +102,10 @@ extension Atomic where Value == UInt64 {
   public var value: UInt64 { load(ordering: .relaxed) }
 }
 
-/// A path of a snapshot, label first, as it was at the source; beside the label, as it is in the snapshot.
-public func sourcePath(_ path: [[UInt8]]) -> [UInt8] {
-  path.count == 1 ? path[0] : joined(path.dropFirst(), absolute: true)
+/// A path of a snapshot, label first, in the form that commands take: below the snapshot's own label it is the path
+/// at the source; elsewhere it begins with its label.
+public func sourcePath(_ path: [[UInt8]], label: [UInt8]) -> [UInt8] {
+  path.count > 1 && path[0] == label ? joined(path.dropFirst(), absolute: true) : joined(path)
 }
 
 /// Components as one path, for people.
