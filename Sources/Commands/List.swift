@@ -53,7 +53,7 @@ struct ListCommand: RunnableCommand {
       Console.complain("the repository has no snapshot yet")
     }
     if let reason = try repository.heldRotation() {
-      Console.complain("rotation is held since \(reason); when all is well, run: treering release")
+      Console.complain("rotation is held since \(reason); when all is well, run: \(repository.advice("release"))")
     }
     for unusable in list.unusable { Console.complain(unusable.sentence) }
     return unusableStatus(list.unusable)

@@ -148,7 +148,7 @@ struct RepositoryState: Encodable {
             "the newest good snapshot of \(shown), \(good.name), is from the future: the clock was or is wrong")
         } else if let most = source.maximumAge(maximumAgeSeconds), age > most {
           state = "late"
-          let remedy = file == nil ? "; if it is backed up no longer: treering rotate --expire \(good.name)" : ""
+          let remedy = file == nil ? "; if it is backed up no longer: \(repository.advice("rotate --expire \(good.name)"))" : ""
           findings.append(
             "the newest good snapshot of \(shown) is \(durationText(Double(age))) old, and should be at most "
               + durationText(Double(most)) + remedy)
@@ -180,7 +180,7 @@ struct RepositoryState: Encodable {
     damagedSnapshots = (list.damaged.map(\.name) + verifiedDamage.keys).map(\.description).sorted()
     findings += list.unusable.map(\.sentence)
     for (name, reason) in verifiedDamage.sorted(by: { $0.key.description < $1.key.description }) {
-      findings.append("the snapshot \(name) is damaged, found \(reason); see: treering verify \(name)")
+      findings.append("the snapshot \(name) is damaged, found \(reason); see: \(repository.advice("verify \(name)"))")
     }
     let system = try repository.root.descriptor.fileSystem()
     bytesFree = system.hasSize ? system.bytesAvailable : 0

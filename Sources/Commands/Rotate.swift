@@ -74,15 +74,15 @@ struct RotateCommand: RunnableCommand {
       unwanted: Set(try expire.map { try repository.resolve($0, in: list).name }), isDry: dryRun,
       threads: threads.count)
     options.wanted = configured?.sourceSet
-    guard !dryRun else { return report(try rotate(repository, options), unwanted: options.unwanted) }
+    guard !dryRun else { return report(try rotate(repository, options), repository, unwanted: options.unwanted) }
     let start = Clock.now()
     var line = RotationHistoryLine(time: start.rfc3339)
     do {
       let result = try repository.whileLocked("rotate", at: start) { try rotate(repository, options) }
       line.expired = result.expired.map(\.name.description)
       line.obstacle = result.plan.obstacle
-      line.error = result.troubles.first?.description
-      var status = report(result, unwanted: options.unwanted)
+      line.error = result.troubles.first?.description ?? result.plan.obstacle
+      var status = report(result, repository, unwanted: options.unwanted)
       if let trouble = deleteTrash(repository, threads.count) {
         if status == .done { status = .warnings }
         line.error = line.error ?? trouble.description
@@ -113,7 +113,7 @@ struct RotateCommand: RunnableCommand {
     return policy
   }
 
-  private func report(_ result: RotationResult, unwanted: Set<SnapshotName>) -> ExitStatus {
+  private func report(_ result: RotationResult, _ repository: Repository, unwanted: Set<SnapshotName>) -> ExitStatus {
     if common.json {
       Console.print(jsonText(RotationAnswer(result, isDry: dryRun)))
     } else if dryRun || common.verbose || Posix.Process.terminalWidth(.output) != nil && !common.quiet {
@@ -131,12 +131,12 @@ struct RotateCommand: RunnableCommand {
     for trouble in result.troubles { Console.complain("warning: \(trouble); the next rotation tries again") }
     if let unprotected = result.plan.unprotectedSentence { Console.complain("warning: \(unprotected)") }
     for (name, reason) in result.unreadable {
-      Console.complain("warning: what \(name) holds is not counted as freed: \(reason); see: treering verify \(name)")
+      Console.complain("warning: what \(name) holds is not counted as freed: \(reason); see: \(repository.advice("verify \(name)"))")
     }
     if let obstacle = result.plan.obstacle { Console.complain("nothing expires: \(obstacle)") }
-    for (snapshot, decision) in Self.staying(result, unwanted) {
+    for (snapshot, decision) in Self.staying(result, unwanted) where result.plan.obstacle == nil {
       let why = decision.reasons.filter { $0.isProtection || $0 == .inUse }
-      let advice = Self.advice(why, snapshot.name).map { "; \($0)" } ?? ""
+      let advice = Self.advice(why, snapshot.name, repository).map { "; \($0)" } ?? ""
       Console.complain(
         "\(snapshot.name) stays, although --expire names it: \(why.map(\.words).joined(separator: ", "))\(advice)")
     }
@@ -158,8 +158,8 @@ struct RotateCommand: RunnableCommand {
   }
 
   /// The remedy where a snapshot that should expire is protected.
-  private static func advice(_ reasons: [RetentionDecision.Reason], _ name: SnapshotName) -> String? {
-    if reasons.contains(.held) { return "let it go first, with: treering release \(name)" }
+  private static func advice(_ reasons: [RetentionDecision.Reason], _ name: SnapshotName, _ repository: Repository) -> String? {
+    if reasons.contains(.held) { return "let it go first, with: \(repository.advice("release \(name)"))" }
     if reasons.contains(.inUse) { return "try again when that has ended" }
     if reasons.contains(.newest) || reasons.contains(.newestGood) {
       return "take a newer one of the same sources first"

@@ -76,7 +76,8 @@ struct SnapshotCommand: RunnableCommand {
     // Outside the lock: it may take long, and the snapshot is there.
     let trouble = deleteTrash(repository, threads.count)
     let status = trouble != nil && published == .done ? .warnings : published
-    let isRecorded = record(HistoryLine(start, options, answer, status, error: trouble?.description), in: repository)
+    let why = trouble?.description ?? monitor.warnings.first?.description
+    let isRecorded = record(HistoryLine(start, options, answer, status, error: why), in: repository)
     return status == .done && !isRecorded ? .warnings : status
   }
 

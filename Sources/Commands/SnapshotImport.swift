@@ -119,8 +119,8 @@ struct SnapshotImport {
       answer.held.append(SnapshotImportAnswer.Held(snapshot: snapshot.name.description, reason: reason))
       guard !common.quiet && !common.json else { continue }
       Console.print(
-        "\(snapshot.name) is held, as \(reason); let it go with: treering release \(snapshot.name), and be rid of it "
-          + "with: treering rotate --expire \(snapshot.name)")
+        "\(snapshot.name) is held, as \(reason); let it go with: \(repository.advice("release \(snapshot.name)")), and be rid of it "
+          + "with: \(repository.advice("rotate --expire \(snapshot.name)"))")
     }
   }
 

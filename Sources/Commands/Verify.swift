@@ -139,8 +139,9 @@ struct VerifyCommand: RunnableCommand {
     let text = String(decoding: source.bytes, as: UTF8.self)
     let configuration = try common.configuration()
     let isNamed = configuration?.settings.remotes.contains { $0.name == text } ?? false
-    var isRemote = isNamed
-    if !isNamed, case .ssh = try CommonOptions.address(source.bytes) { isRemote = true }
+    // A word without slash and colon is a name.
+    var isRemote = isNamed || !text.contains("/") && !text.contains(":")
+    if !isRemote, case .ssh = try CommonOptions.address(source.bytes) { isRemote = true }
     if isRemote {
       return RemoteRepository(try Connection(try RemoteTarget(text, connection, configuration, common).options))
     }

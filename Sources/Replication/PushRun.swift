@@ -49,7 +49,7 @@ final class PushRun {
     do { return try runWhole(isDryRun: isDryRun) } catch let error as CatalogError {
       throw Failure(
         .damaged, "the catalog of the snapshot \(snapshot.name) is damaged here: \(error)",
-        hint: "see: treering verify \(snapshot.name)")
+        hint: "see: \(repository.advice("verify \(snapshot.name)"))")
     }
   }
 

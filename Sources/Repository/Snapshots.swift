@@ -173,7 +173,7 @@ extension SnapshotStore {
       throw Failure(
         .usage,
         "the set \(set.rawValue) of \(displayName(path)) has \(members.count) \(members.count == 1 ? "member" : "members"), so there is no \(reference)",
-        hint: "0 is the newest; see: treering list --repository \(displayName(path))")
+        hint: "0 is the newest; see: \(advice("list"))")
     }
     return members[rank...].compactMap { name in list.snapshots.first { $0.name == name } }
   }
@@ -191,7 +191,7 @@ extension SnapshotStore {
       if let newer {
         throw Failure(
           newer.isDamage ? .damaged : .failed, "the snapshot \(newer.name) cannot be used: \(newer.reason)",
-          hint: "name another; see: treering list --repository \(displayName(path))")
+          hint: "name another; see: \(advice("list"))")
       }
       return snapshots
     }
@@ -200,7 +200,7 @@ extension SnapshotStore {
       if !all.isEmpty { return all }
       throw Failure(
         .usage, "the repository \(displayName(path)) has no snapshot yet",
-        hint: "take one with: treering snapshot SOURCE --repository \(displayName(path))")
+        hint: "take one with: \(advice("snapshot SOURCE"))")
     }
     if let snapshot = list.snapshots.last(where: { $0.name.description == reference }) {
       return [snapshot]
@@ -211,11 +211,14 @@ extension SnapshotStore {
     if !found.isEmpty { return found }
     throw Failure(
       .usage, "there is no snapshot \"\(shown)\" in \(displayName(path))",
-      hint: "see: treering list --repository \(displayName(path))")
+      hint: "see: \(advice("list"))")
   }
 
   /// Finds the snapshot that the operator means without a path.
   public func resolve(_ reference: String, in list: SnapshotList) throws(Failure) -> Snapshot {
     try candidates(reference, in: list)[0]
   }
+
+  /// A command line for this repository, as messages give it.
+  public func advice(_ command: String) -> String { "treering \(command) --repository \(displayName(path))" }
 }

@@ -144,19 +144,20 @@ public func retentionPlan(
     }
   }
 
-  var plan = RetentionPlan(decisions: [], obstacle: isAsked ? nil : obstacle)
+  // The clock is no reason against the operator's word; a hold is, until its release.
+  var plan = RetentionPlan(decisions: [], obstacle: obstacle)
   plan.unprotectedSources = unprotected.sorted { $0.lexicographicallyPrecedes($1) }
   if !isAsked, obstacle == nil {
     (plan.obstacle, plan.mustBeReleased) = clockTrouble(snapshots, policy, now, accepted)
   }
   plan.decisions = snapshots.indices.map { index in
     let isProtected = reasons[index].contains { [.newest, .newestGood, .held].contains($0) }
-    if snapshots[index].isUnwanted && !isProtected {
+    if snapshots[index].isUnwanted && !isProtected && obstacle == nil {
       return RetentionDecision(reasons: [.unwanted], expires: true)
     }
     if !reasons[index].isEmpty { return RetentionDecision(reasons: reasons[index], expires: false) }
-    if isAsked { return RetentionDecision(reasons: [.notNamed], expires: false) }
     if plan.obstacle != nil { return RetentionDecision(reasons: [.nothingExpires], expires: false) }
+    if isAsked { return RetentionDecision(reasons: [.notNamed], expires: false) }
     return RetentionDecision(reasons: [.inNoSet], expires: true)
   }
   return plan

@@ -162,7 +162,20 @@ import Testing
     try world.expectFaithful(answer)
     #expect(answer.outcome == "warnings")
     #expect(answer.warningsNamed.map(\.message).contains { $0.contains("treering release") })
-    #expect(try world.treering(["list"]).errorText.contains("rotation is held"))
+    let listed = try world.treering(["list"])
+    #expect(listed.errorText.contains("run: treering release --repository \(world.repository.root)"), "\(listed.errorText)")
+    // Neither a policy nor the operator's word makes a snapshot of before expire now, and the policy is not kept.
+    try world.settle()
+    try world.snapshot()
+    let before = try world.snapshotNames()
+    for arguments in [["--keep", "daily=1"], ["--expire", before[0]]] as [[ByteString]] {
+      let refused = try world.treering(["rotate"] + arguments)
+      #expect(refused.status == 4 && refused.errorText.contains("nothing expires: rotation is held"), "\(refused.errorText)")
+      #expect(refused.errorLines.count == 1, "\(refused.errorText)")
+    }
+    #expect(try world.snapshotNames() == before)
+    #expect(try world.treering(["list"]).outputText.contains("hourly.1"))
+    #expect(try world.treering(["status"]).errorText.contains("ended with status 4: rotation is held"))
     #expect(try world.treering(["release"]).outputText == "rotation goes on\n")
     #expect(try world.treering(["release"]).outputText == "rotation was not held\n")
     #expect(!(try world.treering(["list"]).errorText.contains("rotation")))

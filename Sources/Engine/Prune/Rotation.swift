@@ -115,7 +115,8 @@ private func planAndExpire(
   if plan.mustBeReleased, let obstacle = plan.obstacle {
     try repository.holdRotation(obstacle, at: now)
   }
-  if options.unwanted.isEmpty {
+  // A policy that is not applied is not remembered either.
+  if options.unwanted.isEmpty, plan.obstacle == nil {
     // What expires may be what makes room for it.
     do { try repository.remember(options.policy) } catch {
       guard error.kind == .noSpace else { throw error }
