@@ -174,7 +174,7 @@ import Testing
       #expect(refused.errorLines.count == 1, "\(refused.errorText)")
     }
     #expect(try world.snapshotNames() == before)
-    #expect(try world.treering(["list"]).outputText.contains("hourly.1"))
+    #expect(try world.treering(["list"]).outputText.contains("hourly.0"))
     #expect(try world.treering(["status"]).errorText.contains("ended with status 4: rotation is held"))
     #expect(try world.treering(["release"]).outputText == "rotation goes on\n")
     #expect(try world.treering(["release"]).outputText == "rotation was not held\n")
