@@ -1,4 +1,4 @@
-/// Bytes in the largest binary unit that leaves a number of at least 1.
+/// Formats a byte count in the largest binary unit that leaves a number of at least 1.
 public func byteText(_ bytes: UInt64) -> String {
   let units = ["KiB", "MiB", "GiB", "TiB", "PiB"]
   if bytes < 1024 { return "\(bytes) B" }
@@ -11,7 +11,7 @@ public func byteText(_ bytes: UInt64) -> String {
   return "\(fixed(value, value < 10 ? 1 : 0)) \(units[unit])"
 }
 
-/// A number with so many digits after the point.
+/// Formats a number with `digits` digits after the point.
 public func fixed(_ value: Double, _ digits: Int) -> String {
   var scale = 1.0
   for _ in 0..<digits { scale *= 10 }

@@ -1,6 +1,6 @@
-/// A growing run of bytes that little-endian integers are appended to.
+/// A growing buffer to which little-endian integers are appended.
 ///
-/// The owner of one allocation; `append` checks capacity once per call.
+/// Owns one allocation; `append` checks the capacity once per call.
 struct ByteBuffer: ~Copyable {
   private var base: UnsafeMutableRawPointer
   private(set) var count = 0
@@ -26,7 +26,7 @@ struct ByteBuffer: ~Copyable {
     capacity = larger
   }
 
-  /// Room for `more` bytes; what the caller writes there counts at once.
+  /// Makes room for `more` bytes and counts them at once; the caller must write them.
   @inline(__always)
   private mutating func extend(_ more: Int) -> UnsafeMutableRawPointer {
     if count &+ more > capacity { grow(to: count + more) }
@@ -58,7 +58,7 @@ struct ByteBuffer: ~Copyable {
   }
 }
 
-/// Reads little-endian integers from bytes that nobody vouches for.
+/// Reads little-endian integers from untrusted bytes.
 struct ByteCursor {
   let bytes: UnsafeRawBufferPointer
   var position: Int
@@ -73,7 +73,7 @@ struct ByteCursor {
 
   var left: Int { end &- position }
 
-  /// Moves past `count` bytes and returns where they lie.
+  /// Moves past `count` bytes and returns their range.
   @inline(__always)
   mutating func take(_ count: Int) throws(CatalogError) -> Range<Int> {
     guard count >= 0, count <= left else { throw CatalogError("a record ends too early") }

@@ -10,11 +10,11 @@ public struct CalendarTime: Sendable, Equatable {
   /// The years 0 to 9999, in seconds since 1970-01-01T00:00:00Z.
   public static let seconds: ClosedRange<Int64> = -62_167_219_200...253_402_300_799
 
-  /// From seconds since 1970-01-01T00:00:00Z; what lies outside the years 0 to 9999, which RFC 3339 can
-  /// write, becomes the first or the last second of them.
+  /// Converts seconds since 1970-01-01T00:00:00Z. RFC 3339 can write only the years 0 to 9999; a time outside them
+  /// becomes their first or last second.
   ///
-  /// Days to civil date with years that begin in March, so that the leap day is the last:
-  /// E. G. Richards' method, as in the Explanatory Supplement to the Astronomical Almanac.
+  /// Days become a civil date with years that begin in March, so that the leap day is the last. The method is E. G.
+  /// Richards', as in the Explanatory Supplement to the Astronomical Almanac.
   public init(seconds: Int64) {
     let seconds = min(max(seconds, Self.seconds.lowerBound), Self.seconds.upperBound)
     let days = Int(seconds >= 0 ? seconds / 86400 : (seconds - 86399) / 86400)
@@ -34,10 +34,10 @@ public struct CalendarTime: Sendable, Equatable {
     second = rest % 60
   }
 
-  /// As RFC 3339 writes it: `2026-11-22T23:00:00Z`.
+  /// The time as RFC 3339 writes it: `2026-11-22T23:00:00Z`.
   public var rfc3339: String { text(between: ":") }
 
-  /// As a snapshot is named, without the colons that some file systems refuse: `2026-11-22T23-00-00Z`.
+  /// The time as a snapshot's name, without the colons that some file systems refuse: `2026-11-22T23-00-00Z`.
   public var snapshotName: String { text(between: "-") }
 
   private func text(between separator: String) -> String {
@@ -56,7 +56,7 @@ public struct SnapshotName: Hashable, Sendable, CustomStringConvertible {
 
   public init(seconds: Int64) { description = CalendarTime(seconds: seconds).snapshotName }
 
-  /// Takes a name as found in a directory; `nil` for anything of another form.
+  /// Parses a name as found in a directory; `nil` for any other form.
   public init?(_ bytes: some Collection<UInt8>) {
     let form = "dddd-dd-ddTdd-dd-ddZ".utf8
     guard bytes.count == form.count else { return nil }
@@ -67,7 +67,7 @@ public struct SnapshotName: Hashable, Sendable, CustomStringConvertible {
     description = String(decoding: Array(bytes), as: UTF8.self)
   }
 
-  /// The time of the name, in seconds since 1970-01-01T00:00:00Z: the inverse of `init(seconds:)`.
+  /// The time of the name, in seconds since 1970-01-01T00:00:00Z; the inverse of `init(seconds:)`.
   public var seconds: Int64 {
     let digits = description.utf8.map { Int($0) - 48 }
     func number(_ range: Range<Int>) -> Int { digits[range].reduce(0) { $0 * 10 + $1 } }

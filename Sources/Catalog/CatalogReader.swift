@@ -1,13 +1,13 @@
-/// The bytes of a catalog, wherever they are.
+/// Access to the bytes of a catalog, independent of their location.
 public protocol CatalogSource: AnyObject, Sendable {
   var byteCount: UInt64 { get }
-  /// Up to `count` bytes at `offset`; fewer at the end.
+  /// Reads up to `count` bytes at `offset`; fewer at the end.
   func read(at offset: UInt64, count: Int) throws -> [UInt8]
 }
 
 /// The parts of a catalog file around its frames.
 public enum CatalogFormat {
-  /// The version that is written. Every lower one is read.
+  /// The version that this program writes. It reads every lower version too.
   public static let version: UInt32 = 2
   static let headerMagic = Array("treering-catalog".utf8)
   static let footerMagic = Array("TRCATEND".utf8)
@@ -23,9 +23,9 @@ public enum CatalogFormat {
     return [UInt8](buffer.bytes)
   }
 
-  /// What follows the last frame: the table of frames, the trailer, and where the trailer is.
+  /// The bytes after the last frame: the table of frames, the trailer, and the trailer's offset.
   ///
-  /// `offset` is where these bytes will be, `frameOffsets` where each frame is.
+  /// These bytes will begin at `offset`; `frameOffsets` has the offset of each frame.
   public static func ending(
     _ summary: CatalogSummary, frameOffsets: [UInt64], at offset: UInt64, _ writer: FrameWriter
   ) throws(CatalogError) -> [UInt8] {
@@ -47,10 +47,10 @@ public enum CatalogFormat {
 /// An open catalog whose header and trailer have been checked; any number of readers may share it.
 public struct OpenCatalog: Sendable {
   public let summary: CatalogSummary
-  /// The size of its file.
+  /// The size of the catalog's file.
   public var byteCount: UInt64 { source.byteCount }
 
-  /// Bytes of the file as they are; fewer at the end.
+  /// Reads raw bytes of the file; fewer at the end.
   public func read(at offset: UInt64, count: Int) throws -> [UInt8] { try source.read(at: offset, count: count) }
 
   let source: any CatalogSource
@@ -93,7 +93,7 @@ public struct OpenCatalog: Sendable {
   }
 }
 
-/// Reads a catalog's records, any directory in one frame's time; one for each thread.
+/// Reads a catalog's records. Reading any directory costs at most one frame. Each thread needs its own reader.
 public final class CatalogReader {
   public let catalog: OpenCatalog
   private var frameOffsets: [UInt64]?
@@ -115,7 +115,7 @@ public final class CatalogReader {
     guard offset >= UInt64(CatalogFormat.headerBytes), offset < end else {
       throw CatalogError("a frame lies outside the catalog")
     }
-    // One read gets the usual frame whole: half of its content's size when compressed.
+    // One read gets a typical frame whole: compression halves its content.
     let guess = Int(min(UInt64(Frame.targetBytes), end - offset))
     var bytes = try source.read(at: offset, count: guess)
     let count = try Frame.byteCount(header: bytes, number: number, left: end - offset)
@@ -162,10 +162,10 @@ public final class CatalogReader {
     return offsets
   }
 
-  /// The record at `place`, checked against the digest that its parent, or the trailer, names.
+  /// The record at `place`, checked against the digest in its parent's record or in the trailer.
   public func record(_ place: Place, _ digest: Digest) throws -> DirectoryRecord {
-    // One record may be named by many parents, and few bytes could so claim a tree without end. No honest
-    // walk reads more records than the file can hold, at 1,024 times its size when decompressed.
+    // Many parents may name one record, so a few bytes could claim an endless tree. An honest walk reads no more
+    // records than the file can hold, at 1,024 times its size when decompressed.
     recordsRead += 1
     guard recordsRead <= 4096 + catalog.source.byteCount &* 16 else {
       throw CatalogError("the catalog names more directories than it can hold")
@@ -173,7 +173,7 @@ public final class CatalogReader {
     return try lookUp(place, digest)
   }
 
-  /// The same for one path: a path ends, and so it does not count.
+  /// Like `record`, but without counting: the lookup of a path ends by itself.
   func lookUp(_ place: Place, _ digest: Digest) throws -> DirectoryRecord {
     try DirectoryRecord(
       frame: try frame(place.frame), offset: Int(place.offset), digest: digest, hasher)

@@ -1,10 +1,10 @@
-/// How a published snapshot came out.
+/// The outcome of a snapshot.
 public enum Outcome: UInt8, Sendable {
-  /// Everything is in it.
+  /// The snapshot has every entry.
   case complete = 0
   /// Some entries could not be read, or changed while they were read.
   case warnings = 1
-  /// The run ended before its end: never published, and only of use to the run after it.
+  /// The run stopped early. Such a snapshot is never published; only the next run uses it.
   case unfinished = 2
 
   public var word: String {
@@ -16,14 +16,14 @@ public enum Outcome: UInt8, Sendable {
   }
 }
 
-/// What a catalog says of its snapshot as a whole: the content of its trailer.
+/// A catalog's description of its snapshot as a whole: the content of the trailer.
 public struct CatalogSummary: Sendable {
   public var root: Subtree
-  /// 1 for the first snapshot of a repository, one more for each that follows: the order of snapshots.
+  /// The snapshot's place in the order of snapshots: 1 for a repository's first, then one more for each.
   public var sequence: UInt64 = 0
   public var started = Timestamp(seconds: 0, nanoseconds: 0)
   public var finished = Timestamp(seconds: 0, nanoseconds: 0)
-  /// When it came, by the clock of the repository that has it; `nil` where it was taken.
+  /// The time of reception by the clock of the receiving repository; `nil` in the repository that took the snapshot.
   public var received: Timestamp?
   public var outcome = Outcome.complete
   public var files: UInt64 = 0
@@ -35,27 +35,27 @@ public struct CatalogSummary: Sendable {
   public var label: [UInt8] = []
   /// Absolute paths, as they appear below the label.
   public var sources: [[UInt8]] = []
-  /// Sources that were asked for and were not there, so the snapshot has nothing of them.
+  /// Requested sources that did not exist; the snapshot has nothing of them.
   public var absentSources: [[UInt8]] = []
-  /// Directories of other labels that an adopted tree has, from the snapshot's root: `web01/etc`.
+  /// Directories of other labels in an adopted tree, as paths from the snapshot's root: `web01/etc`.
   public var otherSources: [[UInt8]] = []
-  /// The file systems that the sources were on.
+  /// The file systems of the sources.
   public var mounts: [MountRecord] = []
-  /// The repository the stored inode numbers belong to.
+  /// The ID of the repository to which the stored inode numbers belong.
   public var repositoryID: [UInt8] = []
-  /// `f_fsid` of the repository's file system; inode numbers count only where it is the same.
+  /// `f_fsid` of the repository's file system; the stored inode numbers are valid only if it is the same.
   public var fileSystemID: UInt64 = 0
   public var program: [UInt8] = []
 
   public init(root: Subtree) { self.root = root }
 
-  /// When this repository got it: what retention goes by, so that nobody who sends snapshots chooses.
+  /// The time at which this repository got the snapshot. Retention uses it, so that no client can choose it.
   public var dated: Timestamp { received ?? started }
 
-  /// As it travels: `decode` reads it.
+  /// The form on the wire; `init(encoded:)` reads it.
   public var encoded: [UInt8] { encode(tableOffset: 0, frameCount: 0) }
 
-  /// Reads what `encoded` gave; places in it mean nothing.
+  /// Reads the result of `encoded`; places in it mean nothing.
   public init(encoded bytes: [UInt8]) throws(CatalogError) { self = try Self.decode(bytes).summary }
 
   private enum Tag: UInt16 {
@@ -64,7 +64,7 @@ public struct CatalogSummary: Sendable {
     case repository, fileSystem, program, mount, received, absentSource, otherSource
   }
 
-  /// Tag, length, value: a reader passes over tags it does not know.
+  /// Writes fields as tag, length and value; a reader skips unknown tags.
   func encode(tableOffset: UInt64, frameCount: UInt32) -> [UInt8] {
     var buffer = ByteBuffer()
     buffer.append(tableOffset)
@@ -134,11 +134,11 @@ public struct CatalogSummary: Sendable {
     try bytes.reading { raw throws(CatalogError) in try decode(raw) }
   }
 
-  /// More than any file system can hold; sums of as many as there can be snapshots do not overflow.
+  /// More than any file system can hold. A sum over the largest possible number of snapshots does not overflow.
   private static let mostCounted: UInt64 = 1 << 48
   private static let mostBytesCopied: UInt64 = 1 << 60
 
-  /// Every value is in its range: what is computed from it cannot overflow, and RFC 3339 can write its times.
+  /// Checks every value's range: no computation can overflow, and RFC 3339 can write the times.
   private func check() throws(CatalogError) {
     let counts = [root.totals.entries, files, directories, warnings, filesLinked, filesCopied]
     guard counts.allSatisfy({ $0 <= Self.mostCounted }), bytesCopied <= Self.mostBytesCopied,

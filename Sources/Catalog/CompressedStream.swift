@@ -1,11 +1,11 @@
 internal import CCodec
 
-/// Compresses a stream of bytes as it comes; the other side's is `StreamDecompressor`. One zstd frame with a checksum;
-/// RFC 8878.
+/// Compresses a stream of bytes incrementally; `StreamDecompressor` is its counterpart.
 ///
-/// After a failure, its own or the sink's, it throws at every call; so it does where zstd has no memory to begin with.
+/// The output is one zstd frame with a checksum (RFC 8878). After a failure of the compressor or the sink, every call
+/// throws. Every call also throws if zstd had no memory for its context.
 public final class StreamCompressor {
-  /// The most that the sink gets at once.
+  /// The most bytes that the sink gets at once.
   public static let pieceBytes = 64 << 10
 
   private enum State { case open, ended, failed }
@@ -16,9 +16,9 @@ public final class StreamCompressor {
   private var filled = 0
 
   /// - Parameters:
-  ///   - windowLog: how far back the compressor looks for repetitions, as the binary logarithm of bytes, from 10 to 31;
-  ///     both sides need that much memory.
-  ///   - sink: gets the compressed bytes, which stay where they are only until it returns.
+  ///   - windowLog: the largest distance between repetitions, as the binary logarithm of bytes, from 10 to 31.
+  ///     Both client and server need that much memory.
+  ///   - sink: gets the compressed bytes; they are valid only until it returns.
   public init(
     level: Int32, windowLog: Int32, sink: @escaping (UnsafeRawBufferPointer) throws -> Void
   ) {
@@ -31,13 +31,13 @@ public final class StreamCompressor {
     piece.deallocate()
   }
 
-  /// Takes the bytes in; the sink gets what has become a whole piece.
+  /// Compresses the bytes; the sink gets each piece that is complete.
   public func write(_ bytes: UnsafeRawBufferPointer) throws { try run(bytes, TR_STREAM_CONTINUE) }
 
-  /// Makes everything that was written until now readable for the other side.
+  /// Makes all bytes written so far readable for the receiver.
   public func flush() throws { try run(UnsafeRawBufferPointer(start: nil, count: 0), TR_STREAM_FLUSH) }
 
-  /// Ends the stream, to which nothing can be written any more.
+  /// Ends the stream; no later write is possible.
   public func finish() throws {
     try run(UnsafeRawBufferPointer(start: nil, count: 0), TR_STREAM_END)
     state = .ended
@@ -70,17 +70,16 @@ public final class StreamCompressor {
   }
 }
 
-/// Reads what `StreamCompressor` wrote, as far as it is asked to: what the input would expand to does not matter to the
-/// memory, which is the window and some hundred KiB.
+/// Decompresses the output of `StreamCompressor`, as far as the caller asks.
 ///
-/// Its content is the other side's: a damaged stream, and one that is cut off, throws `CatalogError`, and then at every
-/// call; so does one that has no memory to begin with. What is read is certain only when the checksum at the frame's
-/// end has been passed.
+/// Memory is the window and some hundred KiB, however large the input expands. The input is untrusted: a damaged or
+/// truncated stream throws `CatalogError`, and so does every later call. Every call also throws if zstd had no memory
+/// for its context. The bytes read are certain only after the checksum at the frame's end.
 public final class StreamDecompressor {
   private static let bufferBytes = 64 << 10
   private static let mostEmptyInputs = 16
-  /// How a frame begins. Others than these, which libzstd also knows, were never written, and the decoders for the
-  /// formats before version 0.8 of zstd heed no limit of the window.
+  /// The magic number of a zstd frame. libzstd also knows other formats, which treering never wrote. Its decoders for
+  /// the formats before zstd 0.8 heed no window limit.
   private static let magic: [UInt8] = [0x28, 0xB5, 0x2F, 0xFD]
 
   private let stream: OpaquePointer?
@@ -90,19 +89,18 @@ public final class StreamDecompressor {
   private var input: [UInt8] = []
   private var inputPlace = 0
   private var sourceHasEnded = false
-  /// Of the frame that is being read; 0 between frames.
+  /// Bytes of the present frame's magic number already read; 0 between frames.
   private var frameBytes = 0
-  /// The last step filled its room, so that the next may give more without input.
+  /// True if the last step filled its output, so the next may produce more without input.
   private var holdsOutput = false
 
   private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: StreamDecompressor.bufferBytes, alignment: 16)
   private var buffered = 0..<0
 
   /// - Parameters:
-  ///   - maximumWindowLog: the largest window that a stream may ask memory for, as the binary logarithm of bytes, from
-  ///     10 to 31.
-  ///   - source: gives the next compressed bytes, and `nil` at the end; it waits for them, and fails the stream by
-  ///     giving none 16 times in a row. What it throws is passed on, and reading can go on after that.
+  ///   - maximumWindowLog: the largest window that a stream may use, as the binary logarithm of bytes, from 10 to 31.
+  ///   - source: returns the next compressed bytes, and `nil` at the end; it may block. The stream fails if the source
+  ///     returns no bytes 16 times in a row. The stream passes the source's errors on and can continue after them.
   public init(maximumWindowLog: Int32, source: @escaping () throws -> [UInt8]?) {
     stream = tr_stream_decompressor_new(maximumWindowLog)
     self.source = source
@@ -113,8 +111,8 @@ public final class StreamDecompressor {
     buffer.deallocate()
   }
 
-  /// Reads what can be had without waiting for more input than the next byte needs; 0 only where the source has ended,
-  /// or `target` has no room.
+  /// Reads the bytes available without more input than the next byte needs. Returns 0 only if the source has ended or
+  /// `target` is empty.
   public func read(into target: UnsafeMutableRawBufferPointer) throws -> Int {
     if target.isEmpty { return 0 }
     if buffered.isEmpty {
@@ -127,7 +125,7 @@ public final class StreamDecompressor {
     return count
   }
 
-  /// Fills all of `target`; a stream that ends before throws.
+  /// Fills all of `target`; throws if the stream ends earlier.
   public func readExactly(into target: UnsafeMutableRawBufferPointer) throws {
     var done = 0
     while done < target.count {
@@ -137,7 +135,7 @@ public final class StreamDecompressor {
     }
   }
 
-  /// The next `count` bytes, for which the memory is taken at once: the caller knows that it is not too much.
+  /// Reads the next `count` bytes. It allocates them at once, so the caller must have checked `count`.
   public func read(count: Int) throws -> [UInt8] {
     try [UInt8](unsafeUninitializedCapacity: count) { bytes, initialized in
       try readExactly(into: UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(bytes)[..<count]))
@@ -145,7 +143,7 @@ public final class StreamDecompressor {
     }
   }
 
-  /// At least one byte, or 0 at the source's end.
+  /// Produces at least one byte, or 0 at the source's end.
   private func decompress(into target: UnsafeMutableRawBufferPointer) throws -> Int {
     if let failure { throw failure }
     guard stream != nil else { throw fail("zstd cannot decompress a stream: no memory, or no such window") }
@@ -178,7 +176,7 @@ public final class StreamDecompressor {
   }
 
   private func step(into target: UnsafeMutableRawBufferPointer) throws -> Int {
-    // A step ends with its frame, so that only this one's beginning can be in it.
+    // A step ends with its frame, so the input can hold only this frame's magic number.
     let beginning = zip(Self.magic.dropFirst(frameBytes), input[inputPlace...])
     guard beginning.allSatisfy({ $0 == $1 }) else { throw fail("a compressed stream is damaged") }
     var step = tr_stream_step()

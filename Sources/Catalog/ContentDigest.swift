@@ -1,11 +1,12 @@
 /// The digest of a file's content.
 ///
-/// A content without a whole aligned MiB of zeros has its SHA-256. Any other is sparse: its digest leaves those MiBs
-/// out, so that it costs what the content has and not what it spans; `man/treering-catalog.5` has the byte form.
-/// Catalogs of version 1 have the SHA-256 of such a content too, so digests are equal only where the forms are.
+/// A content without a whole aligned MiB of zeros has its SHA-256. Any other content is sparse: its digest leaves
+/// those MiBs out. Its cost therefore depends on the data and not on the length; `man/treering-catalog.5` has the
+/// byte form. Catalogs of version 1 have the SHA-256 of sparse contents too. Two digests are comparable only if their
+/// forms are equal.
 public struct ContentDigest: Hashable, Sendable {
   public let digest: Digest
-  /// True where MiBs of zeros are left out.
+  /// True if MiBs of zeros are left out.
   public let isSparse: Bool
 
   public init(_ digest: Digest, isSparse: Bool = false) {
@@ -19,18 +20,18 @@ public struct ContentDigest: Hashable, Sendable {
   /// The first eight bytes; see `Digest.prefix`.
   public var prefix: UInt64 { digest.prefix }
 
-  /// False where two contents of one size differ. Digests of two forms say nothing of each other; then equal times of
-  /// modification stand for equal contents.
+  /// False if two contents of the same size differ. Digests of different forms cannot be compared; equal modification
+  /// times then stand for equal contents.
   public func isConsistent(with other: ContentDigest, sameTime: Bool) -> Bool {
     isSparse == other.isSparse ? digest == other.digest : sameTime
   }
 
   private static let sparseSuffix = UInt8(ascii: "s")
 
-  /// 64 hexadecimal digits; of a sparse content with an `s` after them.
+  /// 64 hexadecimal digits, followed by an `s` if the content is sparse.
   public var fileName: [UInt8] { Array(digest.description.utf8) + (isSparse ? [Self.sparseSuffix] : []) }
 
-  /// Takes what `fileName` gives.
+  /// Parses the result of `fileName`.
   public init?(fileName: some Collection<UInt8>) {
     isSparse = fileName.count == 65 && Array(fileName).last == Self.sparseSuffix
     guard let digest = Digest(hexadecimal: Array(fileName.prefix(isSparse ? 64 : fileName.count))) else { return nil }
@@ -38,26 +39,26 @@ public struct ContentDigest: Hashable, Sendable {
   }
 }
 
-/// Computes the digest of a content that comes in order; reusable, one thread at a time.
+/// Computes the digest of a content from its bytes in order; reusable, one thread at a time.
 public final class ContentHasher {
-  /// Bytes of an aligned part that is left out where all of them are zero.
+  /// The size of an aligned part; a part of zeros alone is left out.
   public static let partBytes = 1 << 20
   private static let zeros = [UInt8](repeating: 0, count: 64 << 10)
 
-  /// Of what is not left out.
+  /// Hashes the bytes that are not left out.
   private let content = SHA256()
-  /// Of the runs of parts that are left out.
+  /// Hashes the runs of parts that are left out.
   private let runs = SHA256()
   private var run: (first: UInt64, count: UInt64)?
   private var elidesZeros = true
   private var isSparse = false
   private var position: UInt64 = 0
-  /// Zeros that the present part begins with, as long as it has nothing else.
+  /// The number of zeros at the start of the present part, while it has no other bytes.
   private var heldZeros = 0
 
   public init() {}
 
-  /// Forgets what was added. Without `elidingZeros` any content has its SHA-256.
+  /// Forgets all added bytes. Without `elidingZeros`, any content has its SHA-256.
   public func reset(elidingZeros: Bool = true) {
     content.reset()
     runs.reset()
@@ -92,7 +93,7 @@ public final class ContentHasher {
     }
   }
 
-  /// Adds zeros; where they are elided, in a time that does not grow with their number.
+  /// Adds zeros. If they are elided, the time does not grow with their number.
   public func updateZeros(_ byteCount: UInt64) {
     guard elidesZeros else { return addZeros(byteCount) }
     var left = byteCount
@@ -105,7 +106,7 @@ public final class ContentHasher {
     holdZeros(left % UInt64(Self.partBytes))
   }
 
-  /// Adds zeros up to the end of the present part, and returns their number.
+  /// Adds zeros up to the end of the present part and returns their number.
   @discardableResult
   private func holdZeros(_ byteCount: UInt64) -> UInt64 {
     let count = Int(min(byteCount, UInt64(Self.partBytes - positionInPart)))
@@ -120,7 +121,7 @@ public final class ContentHasher {
     if positionInPart == 0 { heldZeros = 0 }
   }
 
-  /// Leaves out parts, of which the first is the present one.
+  /// Leaves out `count` parts, beginning with the present one.
   private func leaveOut(_ count: UInt64) {
     isSparse = true
     let first = position / UInt64(Self.partBytes)
@@ -149,7 +150,7 @@ public final class ContentHasher {
     }
   }
 
-  /// The digest of everything added since the last `reset` or `finish`; starts over.
+  /// The digest of all bytes added since the last `reset` or `finish`; starts over.
   public func finish() -> ContentDigest {
     addZeros(heldZeros)
     if isSparse {
@@ -162,7 +163,7 @@ public final class ContentHasher {
     return digest
   }
 
-  /// The number of zeros that the bytes begin with.
+  /// The number of zeros at the start of the bytes.
   private static func leadingZeros(_ bytes: UnsafeRawBufferPointer) -> Int {
     var at = 0
     while at + 8 <= bytes.count, bytes.loadUnaligned(fromByteOffset: at, as: UInt64.self) == 0 { at += 8 }

@@ -1,4 +1,4 @@
-/// What differs between two entries of the same name and kind.
+/// The aspects in which two entries of the same name and kind differ.
 public struct ChangedAspects: OptionSet, Sendable, Hashable {
   public let rawValue: UInt8
   public init(rawValue: UInt8) { self.rawValue = rawValue }
@@ -17,7 +17,7 @@ public struct ChangedAspects: OptionSet, Sendable, Hashable {
     (.owner, "owner"), (.modified, "mtime"), (.attributes, "attributes"), (.links, "hard links"),
   ]
 
-  /// In words, such as "content", "mode", "owner", "mtime".
+  /// The aspects in words, such as "content", "mode", "owner", "mtime".
   public var words: [String] { Self.names.filter { contains($0.0) }.map(\.1) }
 }
 
@@ -29,15 +29,15 @@ public struct Change: Sendable {
   public let path: [[UInt8]]
   public let kind: EntryKind
   public let aspects: ChangedAspects
-  /// Bytes of a regular file before and after.
+  /// The size of a regular file before and after, in bytes.
   public let sizeBefore: UInt64?
   public let sizeAfter: UInt64?
 }
 
-/// Compares two snapshots by their catalogs, or one directory or file of each, and reports every
-/// difference: first a directory's own, then its files, then its sub-directories, by name.
+/// Compares two snapshots by their catalogs, or one directory or file of each, and reports every difference. The
+/// order is a directory itself, then its files, then its sub-directories, by name.
 ///
-/// Costs the directories on the way to a difference and no others: equal digests are not descended into.
+/// Reads only the directories on the way to a difference: it skips a pair with equal digests.
 public func compareCatalogs(
   _ left: CatalogReader, _ right: CatalogReader, under path: [[UInt8]] = [],
   report: (Change) throws -> Void
@@ -60,7 +60,7 @@ public func compareCatalogs(
   try reportFiles(leftFile, rightFile, path, report)
   if first.left != nil || first.right != nil { stack.append(first) }
 
-  // A stack of our own: a tree may be deeper than a thread's.
+  // The stack is explicit because a tree may be too deep for a thread's stack.
   while let pair = stack.popLast() {
     if let l = pair.left, let r = pair.right, l.digest == r.digest { continue }
     let l = try pair.left.map { try left.record($0.place, $0.digest) }
@@ -137,7 +137,7 @@ private func reportFiles(
     }
     if recordA.attributes(of: a) != recordB.attributes(of: b) { aspects.insert(.attributes) }
     if a.linkGroup != b.linkGroup { aspects.insert(.links) }
-    // Of one content there may be digests of two forms.
+    // One content may have digests of two forms.
     if aspects.isEmpty { return }
     try report(
       Change(

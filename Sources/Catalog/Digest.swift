@@ -2,14 +2,14 @@ internal import CCodec
 
 /// A SHA-256 digest (FIPS 180-4).
 public struct Digest: Hashable, Sendable {
-  // Four words and not an array: no allocation, and equality is four comparisons.
+  // Four words instead of an array need no allocation, and equality is four comparisons.
   var words: (UInt64, UInt64, UInt64, UInt64)
 
   static var byteCount: Int { 32 }
 
   init(words: (UInt64, UInt64, UInt64, UInt64)) { self.words = words }
 
-  /// Takes exactly 32 bytes.
+  /// Takes exactly 32 bytes; `nil` for any other number.
   public init?(_ bytes: [UInt8]) {
     guard bytes.count == 32 else { return nil }
     words = bytes.withUnsafeBytes {
@@ -17,7 +17,7 @@ public struct Digest: Hashable, Sendable {
     }
   }
 
-  /// Takes what `description` gives.
+  /// Parses the result of `description`.
   public init?(hexadecimal text: some Collection<UInt8>) {
     func value(_ digit: UInt8) -> UInt8? {
       switch digit {
@@ -31,7 +31,7 @@ public struct Digest: Hashable, Sendable {
     self.init(stride(from: 0, to: 64, by: 2).map { digits[$0] << 4 | digits[$0 + 1] })
   }
 
-  /// The first eight bytes: as good as the whole where a mistake costs no more than work.
+  /// The first eight bytes; they suffice if a collision costs only extra work.
   public var prefix: UInt64 { words.0 }
 
   public static func == (a: Digest, b: Digest) -> Bool { a.words == b.words }
@@ -40,7 +40,7 @@ public struct Digest: Hashable, Sendable {
 
   public var bytes: [UInt8] { withUnsafeBytes(of: words) { Array($0) } }
 
-  /// The digest of no bytes at all, which is what an empty file has.
+  /// The digest of no bytes at all, as an empty file has it.
   public static let ofNothing: Digest = SHA256().finish()
 }
 
@@ -64,7 +64,7 @@ public final class SHA256 {
 
   deinit { tr_hasher_free(hasher) }
 
-  /// Forgets what was added.
+  /// Forgets all added bytes.
   public func reset() { check(tr_hasher_reset(hasher)) }
 
   public func update(_ bytes: UnsafeRawBufferPointer) {
@@ -73,7 +73,7 @@ public final class SHA256 {
 
   public func update(_ bytes: [UInt8]) { bytes.withUnsafeBytes { update($0) } }
 
-  /// The digest of everything added since the last `finish` or `reset`; starts over.
+  /// The digest of all bytes added since the last `finish` or `reset`; starts over.
   public func finish() -> Digest {
     var words: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
     withUnsafeMutableBytes(of: &words) {
@@ -83,21 +83,21 @@ public final class SHA256 {
     return Digest(words: words)
   }
 
-  /// The digest of one run of bytes.
+  /// The digest of one contiguous run of bytes.
   func digest(of bytes: UnsafeRawBufferPointer) -> Digest {
     reset()
     update(bytes)
     return finish()
   }
 
-  /// Eight bytes of the digest of two numbers: a number that two different pairs do not share.
+  /// Eight bytes of the digest of two numbers, so that different pairs get different results.
   public func combine(_ a: UInt64, _ b: UInt64) -> UInt64 {
     withUnsafeBytes(of: (a.littleEndian, b.littleEndian)) {
       UInt64(littleEndian: digest(of: $0).words.0)
     }
   }
 
-  // libcrypto refuses only without memory or with a broken provider: no digest may be invented then.
+  // libcrypto fails only without memory or with a broken provider; an invented digest would be worse.
   private func check(_ result: Int32) {
     guard result == 1 else { fatalError("libcrypto failed to compute SHA-256") }
   }

@@ -1,9 +1,9 @@
-/// A file, link or node as a record tells it; ranges are into the record's bytes.
+/// A file, link or node in a directory's record; its ranges are into the record's bytes.
 public struct FileRow: Sendable {
   public let kind: EntryKind
   public let flags: EntryFlags
   public let metadata: Metadata
-  /// Bytes of a regular file, length of a link's target, numbers of a device.
+  /// Size of a regular file in bytes, length of a link's target, or numbers of a device.
   public let size: UInt64
   public let name: Range<Int>
   public let linkGroup: UInt64?
@@ -11,11 +11,11 @@ public struct FileRow: Sendable {
   let target: Range<Int>
   public let digest: ContentDigest
   public let hints: Hints
-  /// All of the entry that its directory's digest covers.
+  /// The bytes of the entry that its directory's digest covers.
   let content: Range<Int>
 }
 
-/// A sub-directory as its parent's record tells it.
+/// A sub-directory in its parent's record.
 public struct DirectoryRow: Sendable {
   public let name: Range<Int>
   public let digest: Digest
@@ -23,8 +23,8 @@ public struct DirectoryRow: Sendable {
   public let totals: Totals
 }
 
-/// One directory of a catalog. Nothing in it is believed before it is checked; files and sub-directories
-/// are decoded one by one, as they are asked for.
+/// One directory of a catalog. Every part is checked before use; files and sub-directories are decoded one by one, on
+/// demand.
 public struct DirectoryRecord: Sendable {
   /// The frame's content; shared, not copied.
   public let bytes: [UInt8]
@@ -37,7 +37,7 @@ public struct DirectoryRecord: Sendable {
   private let hintRange: Range<Int>
   private let filesStart: Int
 
-  /// All that the digest covers.
+  /// The bytes that the digest covers.
   public var content: ArraySlice<UInt8> { bytes[contentRange] }
 
   public var isSynthetic: Bool { flags.contains(.synthetic) }
@@ -58,10 +58,10 @@ public struct DirectoryRecord: Sendable {
       })
   }
 
-  /// The record of this content, as it travels: without hints. Places and totals of its sub-directories are zero.
+  /// Opens a record in its form on the wire, without hints. Places and totals of its sub-directories are zero.
   public init(content: [UInt8]) throws(CatalogError) {
     self.init(content, try content.reading { raw throws(CatalogError) in try Parsed(content: raw) })
-    // Whatever is asked of it later, it was whole when it came.
+    // Decodes the whole record now, so that no later access finds damage.
     _ = try directories()
   }
 
@@ -98,7 +98,7 @@ public struct DirectoryRecord: Sendable {
       let hintCount = Int(try cursor.integer(UInt32.self))
       let content = try cursor.take(contentCount)
       let hintRange = try cursor.take(hintCount)
-      // Of nothing there are no hints: that is a record's form on its way, and not a catalog's.
+      // Only the form on the wire has no hints; a catalog's record always has them.
       guard hintCount > 0 else { throw CatalogError("a record has no hints") }
       guard hasher.digest(of: UnsafeRawBufferPointer(rebasing: raw[content])) == digest else {
         throw CatalogError("a directory's record does not have the digest its parent names")
@@ -126,7 +126,7 @@ public struct DirectoryRecord: Sendable {
       attributes = try fixed.attributes(&body)
       fileCount = Int(try body.integer(UInt32.self))
       filesStart = body.position
-      // Each file takes at least its fixed part, a name's length and one byte of name.
+      // Each file takes at least its fixed part, a length byte for its name, and one byte of name.
       guard fileCount <= body.left / (RecordLayout.metadataBytes + 2),
         hintRange.isEmpty || hintRange.count >= (fileCount + 1) * RecordLayout.hintBytes
       else { throw CatalogError("a record's counts do not fit its size") }
@@ -153,12 +153,12 @@ public struct DirectoryRecord: Sendable {
     return try bytes.reading { raw throws(CatalogError) in try decodeFile(raw, &position) }
   }
 
-  /// Where a file is, for whoever passed it once and comes back.
+  /// The location of a file that the caller has passed once and will visit again.
   struct FilePlace { fileprivate var offset: UInt32 }
 
   func place(of position: Position) -> FilePlace { FilePlace(offset: UInt32(position.offset)) }
 
-  /// A file that was passed before, and so is in order.
+  /// The file at a place that was passed before, so its order is already checked.
   func file(at place: FilePlace, number: Int) throws(CatalogError) -> FileRow {
     var position = Position(offset: Int(place.offset), index: number, count: fileCount)
     return try bytes.reading { raw throws(CatalogError) in try decodeFile(raw, &position) }
@@ -218,7 +218,7 @@ public struct DirectoryRecord: Sendable {
     }
   }
 
-  /// The sub-directories, for a caller that does not want the files.
+  /// The sub-directories, for a caller that does not need the files.
   public func directories() throws(CatalogError) -> [DirectoryRow] {
     var position = firstFile
     while try nextFile(&position) != nil {}
@@ -258,7 +258,7 @@ public struct DirectoryRecord: Sendable {
     return rows
   }
 
-  /// No name may be a file's and a sub-directory's at once.
+  /// Throws if a file and a sub-directory share a name.
   private func refuseSharedNames(
     _ raw: UnsafeRawBufferPointer, _ rows: [DirectoryRow]
   ) throws(CatalogError) {
@@ -283,12 +283,12 @@ public struct DirectoryRecord: Sendable {
 
   public func target(of file: FileRow) -> [UInt8] { Array(bytes[file.target]) }
 
-  /// True where two entries agree in everything a digest covers.
+  /// True if two entries agree in every byte that a digest covers.
   public func hasSameContent(_ a: FileRow, _ other: DirectoryRecord, _ b: FileRow) -> Bool {
     bytes[a.content] == other.bytes[b.content]
   }
 
-  /// The bytes of a name, checked to be a single component that sorts after the one before it.
+  /// Reads a name and checks that it is a single component that sorts after `previous`.
   private static func name(
     _ cursor: inout ByteCursor, after previous: Range<Int>?
   ) throws(CatalogError) -> Range<Int> {
@@ -305,7 +305,7 @@ public struct DirectoryRecord: Sendable {
   }
 }
 
-/// The 32 bytes that every entry begins with.
+/// The 32 bytes at the start of every entry.
 private struct FixedPart {
   let kind: EntryKind
   let flags: EntryFlags

@@ -1,8 +1,8 @@
-/// A name or path as text for people: what is not printable is escaped, so that no file name can
-/// forge a line of output or steer a terminal. Bytes stay bytes everywhere else.
+/// A name or path as text for people, with unprintable characters escaped.
 ///
-/// `\n`, `\t`, `\r` and `\\` as in C; other control bytes and bytes that are not UTF-8 as `\xNN`;
-/// invisible and direction-changing characters as `\u{…}`.
+/// No file name can forge a line of output or steer a terminal. Only display uses this text; names stay bytes
+/// elsewhere. `\n`, `\t`, `\r` and `\\` are escaped as in C. Other control bytes and bytes that are not UTF-8 become
+/// `\xNN`. Invisible and direction-changing characters become `\u{…}`.
 public func displayName(_ bytes: some Sequence<UInt8>) -> String {
   let bytes = Array(bytes)
   var text = ""
@@ -31,7 +31,7 @@ private func displayScalar(_ scalar: Unicode.Scalar) -> String {
   case ..<0x20, 0x7F: hexEscape(UInt8(scalar.value))
   default:
     switch scalar.properties.generalCategory {
-    // C1 controls, line separators, marks that reverse or hide text, and what has no meaning yet.
+    // C1 controls, line separators, marks that reverse or hide text, and unassigned characters.
     case .control, .format, .lineSeparator, .paragraphSeparator, .unassigned:
       "\\u{\(String(scalar.value, radix: 16))}"
     default: String(scalar)
@@ -44,13 +44,13 @@ private func hexEscape(_ byte: UInt8) -> String {
   return "\\x" + (digits.count == 1 ? "0" : "") + digits
 }
 
-/// Where the first of two names stands beside the second.
+/// The position of the first of two names relative to the second.
 @frozen
 public enum NameOrder: Sendable {
   case before, same, after
 }
 
-/// The order of names everywhere: by bytes, a prefix first.
+/// The order of names in all of treering: by bytes, a prefix first.
 @inlinable
 public func compareNames(_ a: Span<UInt8>, _ b: Span<UInt8>) -> NameOrder {
   let shared = min(a.count, b.count)

@@ -1,4 +1,4 @@
-/// What an entry of a tree is; the raw values are the catalog's.
+/// The kind of an entry; the catalog stores the raw values.
 public enum EntryKind: UInt8, Sendable, CaseIterable {
   case regular = 1
   case symbolicLink = 2
@@ -37,7 +37,7 @@ public struct Timestamp: Hashable, Sendable, Comparable {
   }
 }
 
-/// What `chmod`, `chown` and `touch` set.
+/// The metadata that `chmod`, `chown` and `touch` set.
 public struct Metadata: Hashable, Sendable {
   /// The twelve bits of `chmod(2)`.
   public var permissions: UInt16
@@ -61,31 +61,31 @@ public struct EntryFlags: OptionSet, Sendable {
   static let hasAttributes = EntryFlags(rawValue: 1)
   /// The source file had several links; the entry carries its group.
   public static let hardLinked = EntryFlags(rawValue: 2)
-  /// A directory that could not be read whole.
+  /// The directory could not be read completely.
   public static let incomplete = EntryFlags(rawValue: 4)
-  /// A directory that treering made: the snapshot's own and the label's. Its metadata say nothing.
+  /// A directory made by treering: the snapshot's root or a label. Its metadata mean nothing.
   public static let synthetic = EntryFlags(rawValue: 8)
   /// The digest of a regular file leaves whole MiBs of zeros out.
   static let sparseDigest = EntryFlags(rawValue: 16)
   static let known: EntryFlags = [.hasAttributes, .hardLinked, .incomplete, .synthetic, .sparseDigest]
 }
 
-/// How an entry was read and stored; not covered by its digest.
+/// Facts about the reading and storing of an entry; its digest does not cover them.
 public struct StorageFlags: OptionSet, Hashable, Sendable {
   public let rawValue: UInt32
   public init(rawValue: UInt32) { self.rawValue = rawValue }
 
-  /// Its ctime was so recent when it was read that a later change could have left the same ctime.
+  /// The ctime was so recent at the time of reading that a later change could leave the same ctime.
   public static let racy = StorageFlags(rawValue: 1)
-  /// Only the catalog has it: the user who took the snapshot could not make it (a device node).
+  /// Only the catalog has the entry: the user who took the snapshot could not create it (a device node).
   public static let notStored = StorageFlags(rawValue: 2)
   /// The stored inode has another owner, and possibly lacks setuid and setgid.
   public static let ownerNotStored = StorageFlags(rawValue: 4)
   /// The stored inode lacks some extended attributes.
   public static let attributesNotStored = StorageFlags(rawValue: 8)
-  /// It changed each time it was read: its content may mix two moments.
+  /// The file changed during every attempt to read it; its content may mix two moments.
   public static let changedWhileRead = StorageFlags(rawValue: 16)
-  /// What is not stored was refused to root: trying again is of no use.
+  /// The file system refused the missing part even to root; a retry is useless.
   public static let refusedToRoot = StorageFlags(rawValue: 32)
   /// The stored inode has another time: its file system keeps no fractions of a second, or no such year.
   public static let timeNotStored = StorageFlags(rawValue: 64)
@@ -93,7 +93,7 @@ public struct StorageFlags: OptionSet, Hashable, Sendable {
   public static let modeNotStored = StorageFlags(rawValue: 128)
 }
 
-/// What helps the next run; the same inode in the source and in the repository.
+/// Hints for the next run about one entry's inodes in the source and in the repository.
 public struct Hints: Sendable {
   public var sourceInode: UInt64
   public var changed: Timestamp
@@ -111,16 +111,16 @@ public struct Hints: Sendable {
     sourceInode: 0, changed: Timestamp(seconds: 0, nanoseconds: 0), storedInode: 0, flags: [])
 }
 
-/// Where a directory's record is: the number of its frame and the offset in the frame's content.
+/// The location of a directory's record: its frame's number and the offset in the frame's content.
 public struct Place: Hashable, Sendable {
   public var frame: UInt32
   public var offset: UInt32
 }
 
-/// What one subtree holds, its own directory included.
+/// The totals of one subtree, its own directory included.
 public struct Totals: Hashable, Sendable {
   public var entries: UInt64
-  /// Logical sizes of its regular files.
+  /// The sum of its regular files' logical sizes.
   public var bytes: UInt64
 
   public init(entries: UInt64 = 0, bytes: UInt64 = 0) {
@@ -129,28 +129,28 @@ public struct Totals: Hashable, Sendable {
   }
 
   public static func += (a: inout Totals, b: Totals) {
-    // A hostile catalog may claim anything, and a few sparse files span more than 2^64 bytes: a sum must not trap.
+    // A hostile catalog may claim anything, and a few sparse files span more than 2^64 bytes. A sum must not trap.
     a.entries = a.entries.addingSaturated(b.entries)
     a.bytes = a.bytes.addingSaturated(b.bytes)
   }
 }
 
 extension UInt64 {
-  /// The sum, or the largest number where it is larger.
+  /// The sum, or the largest number if the sum overflows.
   func addingSaturated(_ other: UInt64) -> UInt64 {
     let (sum, overflow) = addingReportingOverflow(other)
     return overflow ? .max : sum
   }
 }
 
-/// A finished directory record: what its parent stores of it.
+/// The parent's data about a finished directory record.
 public struct Subtree: Sendable {
   public var digest: Digest
   public var place: Place
   public var totals: Totals
 }
 
-/// A catalog that cannot be read: what is wrong with it and where.
+/// An unreadable catalog; the description names the problem and its location.
 public struct CatalogError: Error, Sendable, CustomStringConvertible {
   public var description: String
   public init(_ description: String) { self.description = description }

@@ -1,26 +1,28 @@
 internal import CCodec
 
-/// Where finished frames go; the file is the repository's business.
+/// The destination of finished frames; the repository owns the file.
 public protocol FrameSink: AnyObject, Sendable {
-  /// A number for the next frame of any writer: 0, 1, 2, …
+  /// Reserves a number for the next frame of any writer: 0, 1, 2, …
   func reserveFrame() -> UInt32
   /// Stores a finished frame under its number.
   func store(_ frame: UInt32, _ bytes: [UInt8]) throws
 }
 
-/// A frame: 16 bytes of header, 16 bytes of checksum, the content compressed by zstd, or as it is where
-/// the two sizes are equal. Records never span frames.
+/// A frame has a header of 16 bytes, a checksum of 16 bytes, and the content.
+///
+/// The content is compressed by zstd, or stored as it is if the two sizes in the header are equal. Records never span
+/// frames.
 enum Frame {
   static let magic: UInt32 = 0x3146_5254  // "TRF1"
   static let headerBytes = 32
-  /// Content at which a frame is closed: small enough for random access, large enough to compress.
+  /// The content size at which a frame is closed: small enough for random access, large enough to compress.
   static let targetBytes = 64 << 10
-  /// The frames that are not records have numbers of their own.
+  /// The numbers of the frames that hold no records.
   static let tableNumber: UInt32 = 0xFFFF_FFFE
   static let trailerNumber: UInt32 = 0xFFFF_FFFF
 
-  /// What a frame may grow to when it is decompressed. Who claims more wants our memory, so content that
-  /// zstd shrinks beyond it is stored as it is.
+  /// The most that a frame may grow to when decompressed. A larger claim is an attack on the reader's memory. The
+  /// writer therefore stores content uncompressed if zstd shrinks it further.
   private static func plausibleContent(_ storedBytes: Int) -> Int { storedBytes * 1024 + 65536 }
 
   static func encode(
@@ -62,7 +64,7 @@ enum Frame {
     return (digest.words.0, digest.words.1)
   }
 
-  /// The size of the whole frame, from its header, checked against what the file has left.
+  /// The size of the whole frame according to its header, checked against the bytes left in the file.
   static func byteCount(header: [UInt8], number: UInt32, left: UInt64) throws(CatalogError) -> Int {
     guard header.count >= headerBytes else { throw CatalogError("a frame is cut off") }
     let (found, actual, content, stored) = header.withUnsafeBytes {
@@ -109,7 +111,7 @@ enum Frame {
   }
 }
 
-/// Gathers records into frames and hands the full ones to the sink; one for each thread.
+/// Gathers records into frames and hands the full ones to the sink. Each thread needs its own writer.
 public final class FrameWriter {
   private let sink: any FrameSink
   private let compressor: OpaquePointer
@@ -119,7 +121,7 @@ public final class FrameWriter {
 
   public init(sink: any FrameSink) {
     self.sink = sink
-    // Level 1: names and metadata shrink as well as at 3, and digests not at all.
+    // Level 1: names and metadata shrink as well as at level 3, and digests not at all.
     guard let compressor = tr_compressor_new(1) else { fatalError("no memory for zstd") }
     self.compressor = compressor
   }
@@ -144,7 +146,7 @@ public final class FrameWriter {
     return place
   }
 
-  /// Writes out what has been gathered.
+  /// Writes the gathered records as a frame.
   public func flush() throws {
     guard let number else { return }
     try sink.store(number, try Frame.encode(number: number, content.bytes, compressor, hasher))

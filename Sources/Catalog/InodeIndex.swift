@@ -1,7 +1,7 @@
-/// Finds entries of a catalog by the inode they had at the source: the way to what was renamed or moved.
+/// Finds entries of a catalog by their inodes in the source: this finds renamed and moved entries.
 ///
-/// Built only when an old inode turns up under a name that the catalog does not have. Takes 8 bytes for
-/// each entry and about 20 for each directory.
+/// It is built only if an old inode appears under a name that is not in the catalog. It takes 8 bytes for each entry
+/// and about 20 for each directory.
 public struct InodeIndex: Sendable {
   private struct Folder {
     var parent: UInt32
@@ -10,20 +10,20 @@ public struct InodeIndex: Sendable {
   }
   private var folders: [Folder] = []
   private var names: [UInt8] = []
-  /// Sorted; a hash of the inode in the upper half, the number of a directory in the lower: the one that
-  /// holds the entry, or the directory itself.
+  /// Sorted keys: a hash of the inode in the upper half, a directory's number in the lower. The number means the
+  /// directory that holds the entry, or the directory itself in `directories`.
   private var files: [UInt64] = []
   private var directories: [UInt64] = []
 
-  /// Finds nothing.
+  /// An index without entries.
   public static let empty = InodeIndex()
 
   private init() {}
 
-  /// The number of entries that can be found.
+  /// The number of indexed entries.
   public var count: Int { files.count + directories.count }
 
-  /// Reads a whole catalog; beside a `newer` one only what that does not have at the same path.
+  /// Reads a whole catalog. With a `newer` one, it skips entries that `newer` has at the same path.
   public init(_ reader: CatalogReader, without newer: CatalogReader? = nil) throws {
     struct Waiting {
       var subtree: Subtree
@@ -83,12 +83,12 @@ public struct InodeIndex: Sendable {
     directories.sort()
   }
 
-  /// The directories that may hold an inode: each has to be looked at, because only a hash is kept.
+  /// The directories that may hold an inode. The caller must check each, because the index has only a hash.
   public func directoriesHolding(_ inode: UInt64, on fileSystem: FileSystemKey) -> some Sequence<UInt32> {
     Self.matches(Self.hash(inode, fileSystem), in: files)
   }
 
-  /// The directories that may be the inode.
+  /// The directories whose own inode may be this one.
   public func directoriesBeing(_ inode: UInt64, on fileSystem: FileSystemKey) -> some Sequence<UInt32> {
     Self.matches(Self.hash(inode, fileSystem), in: directories)
   }
@@ -106,7 +106,7 @@ public struct InodeIndex: Sendable {
     return path.reversed()
   }
 
-  /// One after the other: an inode may have any number of names, and mostly the first will do.
+  /// Lazy, because an inode may have any number of names and mostly the first is enough.
   private static func matches(_ hash: UInt64, in keys: [UInt64]) -> some Sequence<UInt32> {
     var low = 0
     var high = keys.count
@@ -121,13 +121,13 @@ public struct InodeIndex: Sendable {
     hash(inode, fileSystem) << 32 | UInt64(folder)
   }
 
-  /// The upper half of a multiplicative hash: neighbouring inode numbers get numbers far apart.
+  /// The upper half of a multiplicative hash; it spreads neighbouring inode numbers.
   private static func hash(_ inode: UInt64, _ fileSystem: FileSystemKey) -> UInt64 {
     ((inode ^ fileSystem.rawValue) &* 0x9e37_79b9_7f4a_7c15) >> 32
   }
 }
 
-/// Stands for a file system of the source, so that equal inode numbers of two are not confused.
+/// Identifies a file system of the source, so that equal inode numbers of two are not confused.
 public struct FileSystemKey: Hashable, Sendable {
   public let rawValue: UInt64
 
@@ -141,15 +141,15 @@ public struct FileSystemKey: Hashable, Sendable {
   }
 }
 
-/// A source, or a directory below one where another file system is mounted, and what was found there.
+/// A source, or a mount point below a source, and the identity of its file system.
 public struct MountRecord: Hashable, Sendable {
-  /// As it is in the snapshot: `/`, the label, and the absolute path.
+  /// The path in the snapshot: `/`, the label, and the absolute path.
   public var path: [UInt8]
   /// `f_type` of `statfs(2)`.
   public var type: Int64
-  /// What tells it from others of its type; 0 where nothing lasts.
+  /// Identifies the file system among those of its type; 0 if no number is permanent.
   public var number: UInt64
-  /// The same of a subvolume, where there are several to a file system.
+  /// Identifies the subvolume, if the file system has several.
   public var volume: UInt64
 
   public init(path: [UInt8], type: Int64, number: UInt64, volume: UInt64) {
@@ -163,7 +163,7 @@ public struct MountRecord: Hashable, Sendable {
 }
 
 extension CatalogSummary {
-  /// Which file system begins at which path.
+  /// The key of each file system by the path of its mount point.
   public var mountKeys: [[UInt8]: FileSystemKey] {
     Dictionary(mounts.map { ($0.path, $0.key) }) { _, last in last }
   }

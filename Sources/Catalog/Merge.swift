@@ -1,13 +1,12 @@
-/// The files of a record, one at a time in ascending order: one side of a merge.
+/// The files of a record in ascending order, as one input of a merge.
 ///
-/// Every verb merges two ordered streams of names; the other side is a directory's listing or another
-/// cursor.
+/// Every operation merges two ordered streams of names. The other input is a directory's listing or another cursor.
 public struct FileCursor {
   public let record: DirectoryRecord
   private var position: DirectoryRecord.Position
-  /// The file the cursor stands on; `nil` after the last.
+  /// The file at the cursor's position; `nil` after the last.
   public private(set) var current: FileRow?
-  /// Files that were passed over without being sought.
+  /// The number of files that the cursor passed and no caller sought.
   public private(set) var passed: UInt64 = 0
 
   public init(_ record: DirectoryRecord) throws(CatalogError) {
@@ -20,14 +19,14 @@ public struct FileCursor {
     current = try record.nextFile(&position)
   }
 
-  /// The sub-directories; only when the cursor has passed the last file.
+  /// The sub-directories; valid only after the last file.
   public func directories() throws(CatalogError) -> [DirectoryRow] {
     try record.directories(after: position)
   }
 
-  /// Moves past every file up to `name`, and returns the file of that name if there is one.
+  /// Moves past every file up to `name`; returns the file of that name, or `nil`.
   ///
-  /// Names must be sought in ascending order, each once. `passing` is called with each file between.
+  /// Callers must seek names in ascending order, each once. `passing` is called with each file in between.
   public mutating func seek(
     _ name: Span<UInt8>, passing: (FileRow) -> Void = { _ in }
   ) throws(CatalogError) -> FileRow? {
@@ -42,7 +41,7 @@ public struct FileCursor {
     return nil
   }
 
-  /// Passes over the rest and returns the sub-directories.
+  /// Passes the remaining files and returns the sub-directories.
   public mutating func remainingDirectories() throws(CatalogError) -> DirectoryCursor {
     while current != nil {
       try advance()
@@ -52,12 +51,12 @@ public struct FileCursor {
   }
 }
 
-/// The sub-directories of a record in ascending order: the other half of a merge.
+/// The sub-directories of a record in ascending order, as one input of a merge.
 public struct DirectoryCursor {
   public let record: DirectoryRecord
   public let rows: [DirectoryRow]
   private var index = 0
-  /// Entries of the sub-directories that were passed over without being sought.
+  /// The number of entries in sub-directories that the cursor passed and no caller sought.
   public private(set) var passedEntries: UInt64 = 0
 
   public init(_ record: DirectoryRecord, _ rows: [DirectoryRow]) {
@@ -65,7 +64,7 @@ public struct DirectoryCursor {
     self.rows = rows
   }
 
-  /// Moves past every directory up to `name`, and returns the one of that name if there is one.
+  /// Moves past every directory up to `name`; returns the directory of that name, or `nil`.
   public mutating func seek(_ name: Span<UInt8>) -> DirectoryRow? {
     while index < rows.count {
       let row = rows[index]
@@ -78,7 +77,7 @@ public struct DirectoryCursor {
     return nil
   }
 
-  /// Passes over the rest.
+  /// Passes the remaining sub-directories.
   public mutating func finish() {
     while index < rows.count {
       passedEntries &+= rows[index].totals.entries
@@ -87,13 +86,13 @@ public struct DirectoryCursor {
   }
 }
 
-/// The next entry of two ordered streams of names: one of them has it, or both.
+/// The next entry of two ordered streams of names: in one of them or in both.
 enum Pair<Entry> {
   case left(Entry)
   case right(Entry)
   case both(Entry, Entry)
 
-  /// `left` and `right` are the heads of the streams; `nil` at an end. `nil` where both have ended.
+  /// Takes the heads of the streams, each `nil` at its end; `nil` if both have ended.
   @inline(__always)
   init?(_ left: Entry?, _ right: Entry?, by order: (Entry, Entry) -> NameOrder) {
     switch (left, right) {
@@ -110,7 +109,7 @@ enum Pair<Entry> {
   }
 }
 
-/// What a path names in a catalog.
+/// The catalog's entry at a path.
 public enum Found {
   case directory(DirectoryRecord, Subtree)
   case file(FileRow, of: DirectoryRecord)

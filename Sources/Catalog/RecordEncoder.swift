@@ -1,11 +1,11 @@
-/// The limits that writer and reader agree on; a catalog beyond them is refused, not believed.
+/// The limits on which writer and reader agree; the reader refuses a catalog beyond them.
 enum RecordLimit {
   /// Bytes of one directory's record: about eight million files in one directory.
   static let recordBytes = 1 << 30
   static let targetBytes = 1 << 16
 }
 
-/// Sizes of the fixed parts; `man/treering-catalog.5` is the description.
+/// Sizes of the fixed parts; `man/treering-catalog.5` describes them.
 enum RecordLayout {
   /// kind, flags, permissions, user, group, mtime, size or device
   static let metadataBytes = 32
@@ -21,11 +21,11 @@ public struct NewEntry: Sendable {
   public var metadata: Metadata
   /// Bytes of a regular file.
   public var size: UInt64 = 0
-  /// Of a device node: major number in the upper half, minor in the lower.
+  /// For a device node: major number in the upper half, minor in the lower.
   public var device: UInt64 = 0
-  /// Of a regular file.
+  /// Digest of a regular file's content.
   public var digest = ContentDigest.ofNothing
-  /// Of a symbolic link.
+  /// Target of a symbolic link.
   public var target: [UInt8] = []
   public var attributes = AttributeBlock.empty
   /// Equal for all names of one source inode in this snapshot; `nil` for a file with a single link.
@@ -38,7 +38,7 @@ public struct NewEntry: Sendable {
     self.hints = hints
   }
 
-  /// An entry that equals one of an earlier catalog but for its name.
+  /// Copies an entry of an earlier catalog, without its name.
   public init(_ file: FileRow, of record: DirectoryRecord) {
     self.init(kind: file.kind, metadata: file.metadata, hints: file.hints)
     if file.kind == .characterDevice || file.kind == .blockDevice { device = file.size }
@@ -50,8 +50,8 @@ public struct NewEntry: Sendable {
   }
 }
 
-/// Builds the record of one directory: its own metadata, then its files, then its sub-directories, each
-/// in ascending order of name bytes. Reusable.
+/// Builds the record of one directory: its own metadata, then its files, then its sub-directories. Names ascend by
+/// bytes in both lists. Reusable.
 public final class RecordEncoder {
   private var content = ByteBuffer(capacity: 4096)
   private var fileHints = ByteBuffer(capacity: 4096)
@@ -62,18 +62,18 @@ public final class RecordEncoder {
   private var fileCount: UInt32 = 0
   private var childCount: UInt32 = 0
   private var hasTooMuch = false
-  /// What the subtree holds so far, the directory itself included.
+  /// The totals of the subtree so far, the directory itself included.
   public private(set) var totals = Totals()
 
   public init() {}
 
-  /// True where the record might not take another entry.
+  /// True if the record might not have room for another entry.
   public var isFull: Bool {
     content.count + fileHints.count + children.count + childHints.count
       > RecordLimit.recordBytes - 2 * AttributeBlock.maximumBytes
   }
 
-  /// True where the memory is too large to keep for the next directory.
+  /// True if the memory is too large to keep for the next directory.
   public var isOversized: Bool { content.capacity + fileHints.capacity > 4 << 20 }
 
   /// Starts the record of a directory.
@@ -146,7 +146,7 @@ public final class RecordEncoder {
     totals += Totals(entries: 1, bytes: entry.kind == .regular ? entry.size : 0)
   }
 
-  /// Adds an entry that equals one of an earlier catalog, with hints of its own.
+  /// Adds an entry equal to one of an earlier catalog, with hints of its own.
   public func append(_ file: FileRow, of record: DirectoryRecord, hints: Hints) {
     record.withUnsafeBytes {
       content.append(UnsafeRawBufferPointer(rebasing: $0[file.content]))
@@ -169,8 +169,8 @@ public final class RecordEncoder {
     totals += subtree.totals
   }
 
-  /// Closes the record and writes it into `frame`; the digest covers the content and not the hints,
-  /// of which `hints` are the directory's own.
+  /// Closes the record and writes it into `frame`. `hints` are the directory's own; the digest covers the content and
+  /// no hints.
   public func finish(_ hints: Hints, into frame: FrameWriter, _ hasher: SHA256) throws -> Subtree {
     Self.append(hints, to: &directoryHint)
     content.overwrite(fileCount, at: fileCountOffset)
@@ -187,12 +187,13 @@ public final class RecordEncoder {
   }
 }
 
-/// Extended attributes in the catalog's form: for each, sorted by name, the length of the name (one
-/// byte), the name, the length of the value (four bytes), the value. ACLs are attributes.
+/// Extended attributes in the catalog's form, sorted by name. ACLs are attributes.
+///
+/// Each has a byte with the length of its name, the name, four bytes with the length of its value, and the value.
 public struct AttributeBlock: Sendable, Equatable {
   public let bytes: [UInt8]
   public static let empty = AttributeBlock(bytes: [])
-  /// What one entry may have; a catalog that claims more is refused.
+  /// The most bytes of attributes that one entry may have; a catalog that claims more is refused.
   public static let maximumBytes = 1 << 20
 
   public var isEmpty: Bool { bytes.isEmpty }

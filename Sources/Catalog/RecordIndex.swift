@@ -1,18 +1,17 @@
-/// A directory's record in which names can be looked up in any order: one pass over it at the first look, then a
-/// binary search for each.
+/// Looks up names of a directory's record in any order.
 ///
-/// Belongs to one thread. Takes 4 bytes for each file and some 80 for each sub-directory, and once an inode is looked
-/// up some 24 more for each file.
+/// The first lookup makes one pass over the record; each lookup is a binary search. Belongs to one thread. Takes 4
+/// bytes for each file and some 80 for each sub-directory. The first lookup of an inode adds some 24 for each file.
 public final class RecordIndex {
   public let record: DirectoryRecord
   private var tables: (files: [DirectoryRecord.FilePlace], directories: [DirectoryRow])?
 
-  /// The numbers of files by their inodes in the source.
+  /// The numbers of files, by their inodes in the source.
   private var numbers: [UInt64: UInt32]?
 
   public init(_ record: DirectoryRecord) { self.record = record }
 
-  /// Bytes of memory, with all tables.
+  /// Memory in bytes, with all tables.
   public var byteCount: Int { record.bytes.count + 32 * record.fileCount + 1024 }
 
   private func opened() throws(CatalogError) -> (files: [DirectoryRecord.FilePlace], directories: [DirectoryRow]) {
@@ -30,7 +29,7 @@ public final class RecordIndex {
     return made
   }
 
-  /// The file of this name; `nil` where there is none.
+  /// The file of this name; `nil` if there is none.
   public func file(_ name: Span<UInt8>) throws(CatalogError) -> FileRow? {
     let (record, files) = (record, try opened().files)
     var (low, high) = (0, files.count)
@@ -44,7 +43,7 @@ public final class RecordIndex {
     return nil
   }
 
-  /// A file that had this inode in the source; `nil` where there is none.
+  /// A file that had this inode in the source; `nil` if there is none.
   public func file(sourceInode inode: UInt64) throws(CatalogError) -> FileRow? {
     let (record, files) = (record, try opened().files)
     if numbers == nil {
@@ -59,7 +58,7 @@ public final class RecordIndex {
     return try record.file(at: files[Int(number)], number: Int(number))
   }
 
-  /// The sub-directory of this name; `nil` where there is none.
+  /// The sub-directory of this name; `nil` if there is none.
   public func directory(_ name: Span<UInt8>) throws(CatalogError) -> DirectoryRow? {
     let (bytes, rows) = (record.bytes, try opened().directories)
     var (low, high) = (0, rows.count)
@@ -73,7 +72,7 @@ public final class RecordIndex {
   }
 }
 
-/// Keeps what was used last, up to so many bytes: at most half of it is forgotten at once.
+/// A cache of the most recently used values, up to `limit` bytes; it evicts at most half at once.
 struct RecentValues<Key: Hashable, Value> {
   private let limit: Int
   private var young: [Key: (value: Value, byteCount: Int)] = [:]
@@ -100,21 +99,21 @@ struct RecentValues<Key: Hashable, Value> {
   }
 }
 
-/// What is known of the directories that were looked up, up to so many bytes: who looks for files of several opens none
-/// of them again.
+/// A cache of the directories on looked-up paths, up to a limit in bytes. A caller that alternates between several
+/// directories opens none of them again.
 public struct PathCache<Level> {
   private var levels: [(name: [UInt8], level: Level)] = []
   private var others: RecentValues<[[UInt8]], Level>
   private let byteCount: (Level) -> Int
 
-  /// `byteCount` tells what a level takes.
+  /// `byteCount` returns the memory that a level takes.
   public init(limit: Int = 64 << 20, byteCount: @escaping (Level) -> Int) {
     others = RecentValues(limit: limit)
     self.byteCount = byteCount
   }
 
-  /// Goes down from `root` along `path`, as far as `step` finds directories; returns the last of them, and how many
-  /// names led there.
+  /// Descends from `root` along `path`, as far as `step` finds directories. Returns the last directory and the number
+  /// of names that led there.
   public mutating func descend(
     _ path: some Collection<[UInt8]>, from root: () throws -> Level, _ step: (Level, [UInt8]) throws -> Level?
   ) throws -> (level: Level, depth: Int) {
@@ -139,8 +138,8 @@ public struct PathCache<Level> {
 }
 
 extension CatalogReader {
-  /// Looks a path up from the snapshot's root, label first, reading one record for each level that was not on the
-  /// way to the path before.
+  /// Looks a path up from the snapshot's root, label first. It reads one record for each level that the previous path
+  /// did not share.
   public func find(_ path: some Collection<[UInt8]>) throws -> Found? {
     let (found, depth) = try descend(path)
     if depth == path.count { return .directory(found.index.record, found.subtree) }
@@ -150,7 +149,7 @@ extension CatalogReader {
     return .file(file, of: found.index.record)
   }
 
-  /// The directory at a path, in which several entries are looked for; `nil` where there is none.
+  /// The directory at a path, for lookups of several of its entries; `nil` if there is none.
   public func findDirectory(_ path: some Collection<[UInt8]>) throws -> RecordIndex? {
     let (found, depth) = try descend(path)
     return depth == path.count ? found.index : nil
@@ -167,7 +166,7 @@ extension CatalogReader {
 }
 
 extension CatalogReader {
-  /// Reads all of it, and throws where a part is not what it should be.
+  /// Reads all records; throws if one is damaged.
   public func check() throws {
     var waiting = [summary.root]
     while let subtree = waiting.popLast() {
@@ -176,7 +175,7 @@ extension CatalogReader {
   }
 }
 
-/// A directory on the way to what was looked up last.
+/// A directory on the most recently looked-up path.
 struct PathLevel {
   let subtree: Subtree
   let index: RecordIndex
