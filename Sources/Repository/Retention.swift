@@ -11,7 +11,8 @@ extension Snapshot {
       local: LocalTime(fields: Clock.localFields(seconds), of: seconds),
       isGood: summary.outcome == .complete && !isDamaged, isHeld: isHeld, isUnwanted: isUnwanted,
       isReceived: summary.received != nil,
-      sources: SourceSet(label: summary.label, paths: summary.sources).keys + summary.otherSources)
+      sources: SourceSet(label: summary.label, paths: summary.sources).keys + summary.otherSources,
+      absentSources: SourceSet(label: summary.label, paths: summary.absentSources).keys)
   }
 }
 

@@ -41,10 +41,12 @@ public struct RetainedSnapshot: Sendable {
   public var isReceived: Bool
   /// What it is of; label first.
   public var sources: [[UInt8]]
+  /// What it should have been of, too, and was not there; label first.
+  public var absentSources: [[UInt8]]
 
   public init(
     name: String, time: Int64, local: LocalTime, isGood: Bool, isHeld: Bool = false,
-    isUnwanted: Bool = false, isReceived: Bool = false, sources: [[UInt8]] = []
+    isUnwanted: Bool = false, isReceived: Bool = false, sources: [[UInt8]] = [], absentSources: [[UInt8]] = []
   ) {
     self.name = name
     self.time = time
@@ -54,6 +56,7 @@ public struct RetainedSnapshot: Sendable {
     self.isUnwanted = isUnwanted
     self.isReceived = isReceived
     self.sources = sources
+    self.absentSources = absentSources
   }
 }
 
@@ -122,7 +125,7 @@ public struct RetentionPlan: Sendable {
 /// right, unless somebody looked when `accepted` was the newest.
 ///
 /// Where the operator wants to be rid of some snapshots, these expire and no others. `wanted` are the sources that
-/// are still to be backed up, label first; those of the newest snapshot are too.
+/// are still to be backed up, label first; those of the newest snapshot are too, and those that were absent from it.
 public func retentionPlan(
   _ snapshots: [RetainedSnapshot], _ policy: RetentionPolicy, now: Int64, obstacle: String? = nil,
   accepted: String? = nil, wanted: [[UInt8]] = []
@@ -192,6 +195,7 @@ private func protections(
   if let wanted, let newest {
     current = Set(wanted)
     current!.formUnion(snapshots[newest].sources.isEmpty ? Array(sources.keys) : snapshots[newest].sources)
+    current!.formUnion(snapshots[newest].absentSources)
   }
   for (source, places) in sources where !unprotected.contains(source) && current?.contains(source) ?? true {
     let present = wanted == nil ? places : places.filter(isOfThePresent)

@@ -77,6 +77,9 @@ struct RetentionTests {
     let policy = RetentionPolicy(keep: [.hourly: 9])
     #expect(expired(wished, policy) == [monday, monday + 2 * hour])
     #expect(expired(wished, policy, wanted: ["/etc"]) == [monday + 2 * hour])
+    // One that is absent from the newest is still backed up.
+    wished[3].absentSources = [Array("/etc".utf8)]
+    #expect(expired(wished, policy) == [monday + 2 * hour])
   }
 
   @Test("what the operator names expires, and nothing else, whatever the clock says")
