@@ -171,9 +171,10 @@ final class ScheduledRun {
   private func isDue(
     _ options: SnapshotOptions, in repository: Repository, at time: Timestamp
   ) throws(Failure) -> Bool {
-    let absent = Set(try options.absentSources().map(\.path))
+    let found = try options.absentSources()
+    let absent = Set(found.map(\.path))
     let present = Set(options.sources).subtracting(absent)
-    if present.isEmpty && absent.isSubset(of: options.excusedSources) { return false }
+    if present.isEmpty && found.allSatisfy({ !$0.isThere && options.excusedSources.contains($0.path) }) { return false }
     let policy = file.policy
     guard policy.keepLast == 0, policy.keepWithinSeconds == nil,
       let set = SnapshotSet.allCases.first(where: { policy.keep[$0] ?? 0 > 0 })

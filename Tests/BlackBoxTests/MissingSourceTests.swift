@@ -297,6 +297,38 @@ struct MissingSourceTests {
     #expect(result.errorText.contains("--accept-changes"), "\(result.errorText)")
   }
 
+  @Test("an optional source that is there and cannot be read is not excused", arguments: ["EIO", "EACCES", "file", "in a file"])
+  func optionalUnreadable(_ trouble: String) throws {
+    try configure("optional = true")
+    try run(["run"], status: 0)
+    let command: [ByteString] = ["run", "--now", "-c", world.directory.path / "c.toml"]
+    let result: CommandResult
+    if trouble.hasPrefix("E") {
+      result = try runCommand(
+        "strace",
+        ["-f", "-qq", "-o", "/dev/null", "-P", other.root, "-e", ByteString("inject=openat:error=\(trouble)"),
+          try treeringBinary()] + command)
+    } else {
+      try tool("mv", [other.root, world.directory.path / "away"])
+      try world.source.write("other", "a file")
+      if trouble == "in a file" { try configure("[[source]]\npath = \"\(other.root)/below\"\noptional = true") }
+      result = try world.treering(command, inRepository: false)
+    }
+    #expect(result.status == 1 && result.errorText.contains("\(other.root): is left out"), "\(result.errorText)")
+    // Below a file there is nothing.
+    #expect(!result.errorText.contains("/below"), "\(result.errorText)")
+    #expect(try list().last?.absent.contains("\(other.root)") == true)
+    #expect(try run(["status"], status: 1).errorText.contains("ended with status 1"))
+  }
+
+  @Test("an optional source that is alone and cannot be read makes the run fail")
+  func onlyUnreadable() throws {
+    try Tree(world.directory.path).write(
+      "c.toml", "repository = \"\(world.repository.root)\"\n[[source]]\npath = \"\(here.root)/file\"\noptional = true\n")
+    let result = try run(["run"], status: 3)
+    #expect(result.errorText.contains("no source is there"), "\(result.errorText)")
+  }
+
   @Test("a run without anything but absent optional sources has nothing to do")
   func onlyOptional() throws {
     try Tree(world.directory.path).write(

@@ -100,7 +100,7 @@ private func snapshotOfPresent(
     } catch let refusal as SourceRefusal {
       guard present.sources.count > 1 else { throw refusal.failure }
       present.sources.removeAll { $0 == refusal.path }
-      absent.append(AbsentSource(path: refusal.path, reason: "is left out: \(refusal.failure)", isRefused: true))
+      absent.append(AbsentSource(path: refusal.path, reason: "is left out: \(refusal.failure)", isThere: true))
       progress.restart()
     }
   }
@@ -127,7 +127,7 @@ private func walkAndPublish(
   }
 
   // They are trouble of the run, and none of the snapshot: it has all of its own sources.
-  let unwelcome = absent.filter { $0.isRefused || !options.excusedSources.contains($0.path) }
+  let unwelcome = absent.filter { $0.isThere || !options.excusedSources.contains($0.path) }
   progress.warnings.count(UInt64(unwelcome.count))
   for source in unwelcome { monitor.warn(Warning(path: source.path, message: source.reason)) }
 

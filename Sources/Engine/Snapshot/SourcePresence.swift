@@ -8,8 +8,8 @@ public struct AbsentSource: Sendable {
   public var path: [UInt8]
   /// What a person reads after the path.
   public var reason: String
-  /// True where it is there, and a guard refused it.
-  public var isRefused = false
+  /// True where it is there, but a guard refused it or it cannot be read: nothing excuses that.
+  public var isThere = false
 }
 
 /// A guard refused one source; the others can go on without it.
@@ -34,10 +34,23 @@ extension SnapshotOptions {
         if listing.entries.isEmpty { absent.append(AbsentSource(path: path, reason: "is left out: it is empty")) }
       } catch {
         if error.isShortage { throw Failure(.failed, "cannot read the source \(displayName(path)): \(error)") }
-        absent.append(AbsentSource(path: path, reason: "is left out: it cannot be read: \(error)"))
+        absent.append(
+          AbsentSource(
+            path: path, reason: "is left out: it cannot be read: \(error)", isThere: !Self.isMissing(path, error)))
       }
     }
     return absent
+  }
+
+  /// True where an error on opening a source's directory shows that nothing has its name. Others come from what is there:
+  /// a failing disk, a file in its place, rights.
+  private static func isMissing(_ path: [UInt8], _ error: Errno) -> Bool {
+    if error == .noSuchEntry { return true }
+    guard error == .notADirectory else { return false }
+    do throws(Errno) {
+      _ = try Descriptor.open(path: path, .pathOnly)
+      return false
+    } catch { return error == .noSuchEntry || error == .notADirectory }
   }
 }
 
