@@ -1,37 +1,41 @@
 internal import CPosix
 internal import Glibc
 
-/// A directory that a process has open, works in, or has as its root.
-public struct DirectoryInUse: ~Copyable {
-  public let process: Int32
-  /// Opened with `pathOnly`.
-  public let directory: Descriptor
-}
-
 extension Process {
   /// How often `/proc` is read because there are new processes. A pass takes about a millisecond.
   private static let passLimit = 100
 
-  /// Calls `body` with each directory of one device that another process has in use, until that returns true; true if
-  /// it did. `/proc/PID/fd`, `/proc/PID/task/TID/cwd` and `root`, see proc(5).
+  /// Calls `isMeant` with each directory of one device that another process has open (as `pathOnly`), works in or has
+  /// as its root, and `isShown` with each mount that a process sees and the path of what it has as root, until one returns
+  /// true; true if one did.
+  /// `/proc/PID/fd`, `/proc/PID/task/TID/cwd`, `root` and `mountinfo`, see proc(5).
+  ///
+  /// A mount is a way into a directory even while no process uses it. Where a directory that is in use lies in a mount
+  /// that no process sees, nothing tells what that mount shows, and the answer is true.
   ///
   /// `isComplete` becomes false where processes could not be looked at for want of permission: another user's, without
   /// `CAP_SYS_PTRACE`. Throws where anything else hinders the search, where it does not come to an end because new
   /// processes begin all the time (`busy`), and at a signal.
   public static func findDirectoryInUse(
-    on device: UInt64, isComplete: inout Bool, _ body: (borrowing DirectoryInUse) -> Bool
+    on device: UInt64, isComplete: inout Bool, isShown: (MountLine, _ root: String) -> Bool, isMeant: (borrowing Descriptor) -> Bool
   ) throws(Errno) -> Bool {
     return try SystemCallTrace.uncounted { () throws(Errno) in
       // Without it, proc(5) may not even list what belongs to others (`hidepid`).
       if try !mayLookAtAll() { isComplete = false }
       var known: Set<Int32> = [identifier]
+      var mounts = MountsSeen()
+      if try find("/proc/self", &mounts, &isComplete, isShown) { return true }
       // A process may hand over its directories to a new one while others are looked at.
       for _ in 0..<passLimit {
         let new = try processes().filter { known.insert($0).inserted }
         if new.isEmpty { return false }
         for process in new {
           if rememberedSignal != nil { throw .interrupted }
-          if try find(process, on: device, &isComplete, body) { return true }
+          if try find("/proc/\(process)", &mounts, &isComplete, isShown) { return true }
+        }
+        for process in new {
+          if rememberedSignal != nil { throw .interrupted }
+          if try find("/proc/\(process)", on: device, mounts, &isComplete, isMeant) { return true }
         }
       }
       throw .busy
@@ -57,43 +61,81 @@ extension Process {
     return numbers
   }
 
+  private struct MountsSeen {
+    /// As in `MountLine`.
+    var numbers: Set<UInt64> = []
+    /// A process sees the mounts of its namespace that are below its root.
+    var views: Set<[UInt64]> = []
+    /// Of processes that tell no more.
+    var texts: Set<[UInt8]> = []
+  }
+
+  /// What ends meanwhile uses nothing.
+  private static func pass(_ error: Errno, _ isComplete: inout Bool) throws(Errno) {
+    if error.meansNoPermission { isComplete = false } else if !error.meansNoProcess { throw error }
+  }
+
+  private static func names(in path: String, _ isComplete: inout Bool) throws(Errno) -> [String] {
+    var listing = DirectoryListing()
+    do throws(Errno) {
+      try listing.read(try Descriptor.open(path: Array(path.utf8), [.read, .directory]))
+    } catch { try pass(error, &isComplete) }
+    return listing.entries.map { "\(path)/\(String(decoding: listing.bytes[$0.range], as: UTF8.self))" }
+  }
+
+  private static func status(_ path: String) throws(Errno) -> FileStatus {
+    var status = tr_status()
+    let result = withCString(Array(path.utf8)) { tr_statx(tr_at_fdcwd, $0, tr_at_statx_dont_sync, &status) }
+    if result < 0 { throw Errno(Int32(-result)) }
+    return FileStatus(status)
+  }
+
+  /// Looks at the mounts that the threads of a process see.
   private static func find(
-    _ process: Int32, on device: UInt64, _ isComplete: inout Bool, _ body: (borrowing DirectoryInUse) -> Bool
+    _ process: String, _ seen: inout MountsSeen, _ isComplete: inout Bool, _ body: (MountLine, _ root: String) -> Bool
   ) throws(Errno) -> Bool {
-    /// What ends meanwhile uses nothing.
-    func pass(_ error: Errno) throws(Errno) {
-      if error.meansNoPermission { isComplete = false } else if !error.meansNoProcess { throw error }
-    }
-    let own = "/proc/\(process)"
-    var paths = ["\(own)/root"]
-    for (list, ending) in [("fd", ""), ("task", "/cwd")] {
-      var listing = DirectoryListing()
+    var isHidden = false
+    for thread in try names(in: "\(process)/task", &isComplete) {
       do throws(Errno) {
-        try listing.read(try Descriptor.open(path: Array("\(own)/\(list)".utf8), [.read, .directory]))
+        let root = try status("\(thread)/root")
+        let space = try status("\(thread)/ns/mnt")
+        guard seen.views.insert([space.inode, root.mount, root.device, root.inode]).inserted else { continue }
       } catch {
-        try pass(error)
+        try pass(error, &isComplete)
+        // One thread stands for the others where they tell nothing.
+        if isHidden || !error.meansNoPermission { continue }
+        isHidden = true
+      }
+      let text: [UInt8]
+      do throws(Errno) {
+        text = try Descriptor.open(path: Array("\(thread)/mountinfo".utf8), .read).readWhole(limit: 64 << 20)
+      } catch {
+        // proc(5) says so of a process that has ended, and waits for its parent.
+        if error.number != EINVAL { try pass(error, &isComplete) }
         continue
       }
-      for entry in listing.entries {
-        paths.append("\(own)/\(list)/\(String(decoding: listing.bytes[entry.range], as: UTF8.self))\(ending)")
+      if isHidden, !seen.texts.insert(text).inserted { continue }
+      for mount in MountLine.all(in: text) where seen.numbers.insert(mount.id).inserted {
+        if body(mount, "\(thread)/root") { return true }
       }
     }
+    return false
+  }
+
+  private static func find(
+    _ process: String, on device: UInt64, _ mounts: MountsSeen, _ isComplete: inout Bool,
+    _ body: (borrowing Descriptor) -> Bool
+  ) throws(Errno) -> Bool {
+    var paths = try names(in: "\(process)/fd", &isComplete)
+    for thread in try names(in: "\(process)/task", &isComplete) { paths += ["\(thread)/cwd", "\(thread)/root"] }
     for path in paths {
-      // Only what is on the device is opened: a dead network file system would wait.
-      var status = tr_status()
-      let bytes = Array(path.utf8)
-      let result = withCString(bytes) { tr_statx(tr_at_fdcwd, $0, tr_at_statx_dont_sync, &status) }
-      if result < 0 {
-        try pass(Errno(Int32(-result)))
-        continue
-      }
-      guard status.device == device, status.mode & UInt32(S_IFMT) == UInt32(S_IFDIR) else { continue }
-      let directory: Descriptor
-      do throws(Errno) { directory = try Descriptor.open(path: bytes, [.pathOnly, .directory]) } catch {
-        try pass(error)
-        continue
-      }
-      if body(DirectoryInUse(process: process, directory: directory)) { return true }
+      do throws(Errno) {
+        // Only what is on the device is opened: a dead network file system would wait.
+        let status = try status(path)
+        guard status.device == device, status.mode & UInt32(S_IFMT) == UInt32(S_IFDIR) else { continue }
+        if status.mount != 0, !mounts.numbers.contains(status.mount) { return true }
+        if body(try Descriptor.open(path: Array(path.utf8), [.pathOnly, .directory])) { return true }
+      } catch { try pass(error, &isComplete) }
     }
     return false
   }

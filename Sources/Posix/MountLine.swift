@@ -12,6 +12,9 @@ public struct MountLine: Sendable {
   public let isFUSE: Bool
   /// What is mounted, such as a device, an export or a directory.
   public let source: [UInt8]
+  /// The paths that an overlay shows, named as when it was mounted, and the values of its other options; empty for any
+  /// other file system.
+  public let layers: [[UInt8]]
 
   /// The device as `FileStatus` has it.
   var deviceNumber: UInt64? {
@@ -22,9 +25,10 @@ public struct MountLine: Sendable {
   /// The mounts that a process sees, without a number this one; `nil` where that cannot be read.
   public static func all(of process: Int32? = nil) -> [MountLine]? {
     let path = "/proc/\(process.map { "\($0)" } ?? "self")/mountinfo"
-    let text = try? Descriptor.open(path: Array(path.utf8), .read).readWhole(limit: 64 << 20)
-    return text?.split(separator: 10).compactMap { MountLine($0) }
+    return (try? Descriptor.open(path: Array(path.utf8), .read).readWhole(limit: 64 << 20)).map(all)
   }
+
+  static func all(in text: [UInt8]) -> [MountLine] { text.split(separator: 10).compactMap { MountLine($0) } }
 
   init?(_ line: ArraySlice<UInt8>) {
     let fields = line.split(separator: UInt8(ascii: " "), maxSplits: 5)
@@ -37,6 +41,9 @@ public struct MountLine: Sendable {
     let rest = fields.last!.split(separator: UInt8(ascii: " ")).drop { $0 != [UInt8(ascii: "-")] }
     isFUSE = rest.dropFirst().first?.starts(with: Array("fuse".utf8)) ?? false
     source = rest.dropFirst(2).first.map(Self.unescaped) ?? []
+    let options =
+      rest.dropFirst().first == Array("overlay".utf8)[...] ? rest.dropFirst(3).first.map(Self.unescaped) ?? [] : []
+    layers = options.split { [UInt8(ascii: ","), UInt8(ascii: "="), UInt8(ascii: ":")].contains($0) }.map { Array($0) }
   }
 
   /// Space, tab, newline and backslash are written as a backslash and three octal digits; also in exports(5).

@@ -61,22 +61,24 @@ extension Repository {
 
 // A reader in an expired tree would get the files of the snapshot that the tree is made into.
 extension Repository {
-  /// True where no process can be reading in the expired tree that is kept as spare: none has a directory of it open or
-  /// works in it, and no NFS server exports it. Once a tree has expired, its name is gone, and nobody gets into it any
-  /// more who is not in it already.
+  /// True where no process can be reading in the expired tree that is kept as spare, and none can begin to: none has a
+  /// directory of it open or works in it, no mount shows it, and no NFS server exports it. Once a tree has expired, its
+  /// name is gone, and nobody gets into it any more in another way.
   ///
   /// Without the right to look at all processes, the repository must be closed to other users. What cannot be found out
   /// counts as read.
   public func isSpareUnread() -> Bool {
-    guard let spare = try? directory(Self.spareName), let tree = Self.onlyDirectory(of: spare),
+    guard let spare = try? directory(Self.spareName), let (tree, name) = Self.onlyDirectory(of: spare),
       let status = try? tree.descriptor.status()
     else { return false }
     if unreadSpare.withLock({ $0 }) == status.inode { return true }
     guard !isExported, let mounts = MountLine.all(), let inside = pathInFileSystem(mounts) else { return false }
+    let place = inside.below([Self.controlName, Self.spareName])
     var isComplete = true
-    let isUsed = try? Process.findDirectoryInUse(on: status.device, isComplete: &isComplete) { found in
-      isBelow(found.directory, status) || isInside(found, inside)
-    }
+    let isUsed = try? Process.findDirectoryInUse(
+      on: status.device, isComplete: &isComplete,
+      isShown: { $0.shows(place) || mayHaveLayer($0, root: $1, of: name) },
+      isMeant: { isBelow($0, status) })
     guard isUsed == false, isComplete || isClosedToOthers else { return false }
     unreadSpare.withLock { $0 = status.inode }
     return true
@@ -97,11 +99,20 @@ extension Repository {
     } catch { return true }
   }
 
-  /// True for a directory below a bind mount of a part of the repository, whose parents lead elsewhere.
-  private func isInside(_ found: borrowing DirectoryInUse, _ inside: Inside) -> Bool {
-    guard let status = try? found.directory.status() else { return true }
-    if status.mount == identity.mount { return false }
-    return MountLine.all(of: found.process)?.contains { $0.id == status.mount && $0.shows(inside) } ?? true
+  /// True where an overlay may have been made of directories of a snapshot: it names them as they were called then. False
+  /// where what is above that name is another directory than the repository.
+  private func mayHaveLayer(_ mount: MountLine, root: String, of snapshot: [UInt8]) -> Bool {
+    mount.layers.contains { layer in
+      let names = layer.split(separator: slash, omittingEmptySubsequences: false)
+      return names.indices.contains { place in
+        guard names[place] == snapshot[...] || names[place] == Self.latestName[...] else { return false }
+        let path = Array(root.utf8) + names[..<place].joined(separator: [slash])
+        guard layer.first == slash, let above = try? Descriptor.open(path: path, [.pathOnly, .directory]),
+          let status = try? above.status()
+        else { return true }
+        return status.inode == identity.inode && status.device == identity.device
+      }
+    }
   }
 
   /// True where only this user, and root, can get in.
@@ -124,24 +135,30 @@ extension Repository {
     return false
   }
 
-  private static func onlyDirectory(of spare: Directory) -> Directory? {
+  private static func onlyDirectory(of spare: Directory) -> (Directory, name: [UInt8])? {
     var listing = DirectoryListing()
     guard let again = try? spare.descriptor.reopenDirectory(), (try? listing.read(again)) != nil,
       let entry = listing.entries.last
     else { return nil }
-    return try? spare.directory(listing.bytes.span.extracting(entry.range))
+    let name = Array(listing.bytes[entry.range])
+    return (try? spare.directory(name.span)).map { ($0, name) }
   }
 }
 
-/// The place of a repository: its device as mountinfo has it, its path from the root of its file system, and its path.
+/// The place of a directory: its device as mountinfo has it, its path from the root of its file system, and its path.
 private struct Inside {
   let device: [UInt8]
   let path: [UInt8]
   let real: [UInt8]
+
+  func below(_ names: [[UInt8]]) -> Inside {
+    let rest = names.flatMap { [slash] + $0 }
+    return Inside(device: device, path: path + rest, real: real + rest)
+  }
 }
 
 extension MountLine {
-  /// True where the mount shows a directory inside the repository.
+  /// True where the mount shows a directory inside another one.
   fileprivate func shows(_ inside: Inside) -> Bool {
     device == inside.device && root.starts(with: inside.path + [slash])
       // bindfs names the directory that it shows.

@@ -148,6 +148,49 @@ struct HousekeepingTests {
     #expect(try world.repository.names(".treering/spare") == [])
   }
 
+  @Test(
+    "a mount that shows an expired tree keeps what was there, while nobody uses it too", arguments: [
+      "mount --bind \"$1\" \"$2\"", "mount -t overlay o -o lowerdir=\"$1:$3\" \"$2\"",
+      "mount -t overlay o -o lowerdir=\"$4:$3\" \"$2\"",
+      // A mount that has no place any more.
+      "mount --bind \"$1\" \"$2\"; cd \"$2/d\"; umount -l \"$2\"",
+    ], [false, true])
+  func mount(_ script: ByteString, isElsewhere: Bool) throws {
+    let world = try World(initialized: false)
+    // A mount that has no place stands for any directory of its file system.
+    try tool("mkdir", ["-p", world.repository.root])
+    try tool("mount", ["-t", "tmpfs", "none", world.repository.root])
+    defer { _ = try? runCommand("umount", ["-l", world.repository.root]) }
+    #expect(try world.treering(["init", world.repository.root], inRepository: false).status == 0)
+    try world.source.makeDirectory("d")
+    for number in 0..<5 { try world.source.write(ByteString("d/f\(number)"), "old") }
+    let first = try world.snapshot()
+    let shown = try Tree(making: world.directory.path / "shown")
+    let other = try Tree(making: world.directory.path / "other")
+    let latest = world.repository.root / "latest/localhost" / world.source.root
+    let ready = world.directory.path / "ready"
+    let waiting = script + "; echo > \"$5\"; exec sleep 100"
+    let process = try RunningCommand(
+      isElsewhere ? "unshare" : "env",
+      (isElsewhere ? ["-m"] : []) + ["sh", "-c", waiting, "sh", world.tree(of: first).root, shown.root, other.root, latest, ready])
+    defer {
+      process.signal(9)
+      _ = try? runCommand("umount", ["-l", shown.root])
+    }
+    while !Tree(world.directory.path).exists("ready") { try tool("sleep", ["0.02"]) }
+    for number in 0..<5 { try world.source.write(ByteString("d/f\(number)"), "new") }
+    try world.snapshot(of: nil, ["--accept-changes"])
+    #expect(try world.treering(["rotate", "--keep-last", "1"]).status == 0)
+    #expect(try world.repository.names(".treering/spare") == [first.name])
+    try world.snapshot()
+    #expect(try world.repository.names(".treering/spare") == [first.name])
+    process.signal(9)
+    _ = try? process.wait()
+    _ = try? runCommand("umount", [shown.root])
+    try world.snapshot()
+    #expect(try world.repository.names(".treering/spare") == [])
+  }
+
   /// A world whose only spare is read by a process of its own, and what that process has open or works in.
   private func worldWithReader(_ script: ByteString) throws -> (World, RunningCommand) {
     let world = try World()
