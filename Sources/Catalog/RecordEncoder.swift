@@ -189,7 +189,7 @@ public final class RecordEncoder {
 
 /// Extended attributes in the catalog's form, sorted by name. ACLs are attributes.
 ///
-/// Each has a byte with the length of its name, the name, four bytes with the length of its value, and the value.
+/// An attribute has its name's length (one byte), its name, its value's length (four bytes), and its value.
 public struct AttributeBlock: Sendable, Equatable {
   public let bytes: [UInt8]
   public static let empty = AttributeBlock(bytes: [])

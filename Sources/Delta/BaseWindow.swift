@@ -1,20 +1,20 @@
-/// The part of the old version that is being compared with.
+/// The loaded part of the old version.
 ///
-/// A look at a new place reads little; looks that go on where the last one ended read more each time.
+/// A read at a new place is small; each read that continues the last one is larger.
 final class BaseWindow {
   private static let smallestRead = 16 << 10
   private static let largestRead = 256 << 10
-  /// Of the first read at a place: what lies before it, because a match is extended to both sides.
+  /// The bytes before the position that the first read at a place includes, because a match extends both ways.
   private static let bytesBefore = 4 << 10
 
   private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: largestRead, alignment: 16)
   private var source: (any ByteSource)?
-  /// Bytes of the whole version.
+  /// The size of the whole version in bytes.
   private(set) var byteCount = 0
   private var start = 0
   private var end = 0
   private var readBytes = smallestRead
-  /// How often the source was read.
+  /// The number of reads from the source.
   private(set) var reads = 0
 
   deinit { buffer.deallocate() }
@@ -27,10 +27,10 @@ final class BaseWindow {
     reads = 0
   }
 
-  /// Lets the source go.
+  /// Releases the source.
   func close() { source = nil }
 
-  /// Bytes from `position` on, at least one; valid until the next look. `position` must be inside.
+  /// At least one byte from `position` on, valid until the next call; `position` must be inside.
   func following(_ position: Int) throws -> UnsafeRawBufferPointer {
     precondition(position >= 0 && position < byteCount)
     if position < start || position >= end {
@@ -42,7 +42,7 @@ final class BaseWindow {
     return UnsafeRawBufferPointer(rebasing: buffer[(position - start)..<(end - start)])
   }
 
-  /// Bytes that end before `position`, at least one; valid until the next look. `position` must not be 0.
+  /// At least one byte that ends before `position`, valid until the next call; `position` must not be 0.
   func preceding(_ position: Int) throws -> UnsafeRawBufferPointer {
     precondition(position > 0 && position <= byteCount)
     if position <= start || position > end {

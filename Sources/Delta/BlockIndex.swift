@@ -1,41 +1,41 @@
-/// The blocks of an old version, found by their weak sums.
+/// An index of an old version's blocks by their weak sums.
 ///
-/// Memory: at most 18 MiB, for 2^20 blocks; and the signature's 12 MiB if it is made of one.
+/// It takes at most 18 MiB, for 2^20 blocks. An index made from a signature also keeps the signature's 12 MiB.
 public final class BlockIndex {
-  /// Blocks of one weak sum that are kept, the first ones: in a file of zeros every block has the same.
+  /// The number of blocks kept for one weak sum, the first ones. In a file of zeros all blocks have the same sum.
   static let mostOfOneSum = 4
-  /// Entries that are looked at for one sum, so that sums made to meet in one place cost no more.
+  /// The most slots probed for one sum. It bounds the cost of sums crafted to collide.
   private static let mostProbes = 64
-  /// Of a block larger than this only the beginning is summed where both versions are here: a match is
-  /// verified and extended byte by byte, so it is found all the same, and buffers and reading stay small.
+  /// If both versions are local, only the first 64 KiB of a larger block are summed. Such a match is still found,
+  /// because it is verified and extended byte by byte. Buffers and reads stay small.
   private static let mostWindowBytes = 64 << 10
   private static let empty = UInt64.max
 
-  /// The old version, if it is here.
+  /// The old version, if it is local.
   let base: (any ByteSource)?
-  /// What is known of the old version, if it is not.
+  /// The old version's signature, if the version is not local.
   let signature: Signature?
-  /// Bytes of the old version.
+  /// The size of the old version in bytes.
   let byteCount: Int
-  /// Bytes from one block to the next.
+  /// The distance from one block to the next in bytes.
   let blockBytes: Int
-  /// Bytes of which the sum is known, from the beginning of each block.
+  /// The number of bytes that a sum covers, from the start of each block.
   let windowBytes: Int
-  /// True if no block is in the index.
+  /// True if the index has no blocks.
   private(set) var isEmpty = true
-  /// False while the old version has not been read for it.
+  /// False until the old version has been read for the index.
   private(set) var isBuilt = false
-  /// Of a smaller version the index costs nothing worth saving.
+  /// Versions smaller than this are indexed at once; a delay would save nothing.
   private static let delayedBytes = 4 << 20
 
-  // A slot has the sum's upper bits and below them the block's number. A local sum has 44 bits: with 2^20
-  // blocks and 32 bits one position in 4,096 would need a look into the old version for nothing.
+  // A slot has the upper bits of the sum above the block's number. A local sum has 44 bits. With 2^20 blocks and 32
+  // bits, one position in 4,096 would read the old version for nothing.
   private let slots: UnsafeMutablePointer<UInt64>
   private let slotMask: Int
   private let slotShift: UInt64
   private let sumMask: UInt64
-  // Two bits for each block in one word out of so many that about 16 bits are there for a block: one position
-  // in 50 goes on to the slots, which are not in the processor's cache.
+  // Each block sets two bits in one word; the filter has about 16 bits for each block. One position in 50 passes on
+  // to the slots, which are not in the processor's cache.
   private let filter: UnsafeMutablePointer<UInt64>
   private let filterMask: UInt64
 
@@ -53,7 +53,7 @@ public final class BlockIndex {
     self.blockBytes = blockBytes
     self.windowBytes = windowBytes
     sumMask = ~0 << (64 - sumBits)
-    // At least two slots for a block, and one word of the filter for four; never a shift by 64.
+    // At least two slots for a block, and one filter word for four blocks; never a shift by 64.
     var slotBits = 4
     while 1 << slotBits < 2 * blockCount { slotBits += 1 }
     let slotCount = 1 << slotBits
@@ -70,9 +70,10 @@ public final class BlockIndex {
     filter.deallocate()
   }
 
-  /// Reads `base` once: a small one at once, a large one when a search needs to know where its blocks are.
-  /// `blockBytes`, best `BlockSize.local` of its size, must be a power of two, at least 32, and give at most 2^20
-  /// blocks; throws a `DeltaError` otherwise, and what the source throws.
+  /// Reads `base` once: a small one at once, a large one when a search first needs its blocks.
+  ///
+  /// `blockBytes` must be a power of two, at least 32, and give at most 2^20 blocks. `BlockSize.local` gives the best
+  /// size. Throws a `DeltaError` for an invalid size, and the source's errors.
   public convenience init(of base: any ByteSource, blockBytes: Int) throws {
     try self.init(of: base, blockBytes: blockBytes, delayedFrom: Self.delayedBytes)
   }
@@ -90,7 +91,7 @@ public final class BlockIndex {
     if byteCount < delayedBytes { try build() }
   }
 
-  /// Reads the old version, if it has not been read.
+  /// Reads the old version, unless that is done.
   func build() throws {
     guard !isBuilt, let base else { return }
     empty()
@@ -104,14 +105,14 @@ public final class BlockIndex {
   }
 
   private func addBlocks(of base: any ByteSource, count: Int) throws {
-    // Blocks that are summed as a whole are read together; a power of two of them fits.
+    // Blocks that are summed whole are read together; a power of two of them fits.
     let together = max(Self.mostWindowBytes * 4 / blockBytes, 1)
     let buffer = UnsafeMutableRawBufferPointer.allocate(
       byteCount: together * windowBytes, alignment: 16)
     defer { buffer.deallocate() }
     var number = 0
     while number < count {
-      // The last block may be a short one, whose window then ends with the version and starts earlier.
+      // The last block may be short; its window then ends with the version and starts earlier.
       let blocks = max(min(together, count - 1 - number), 1)
       let chunk = UnsafeMutableRawBufferPointer(rebasing: buffer[..<(blocks * windowBytes)])
       try base.fill(chunk, at: position(of: number))
@@ -123,9 +124,9 @@ public final class BlockIndex {
     }
   }
 
-  /// An index of a version that is only known by its signature.
+  /// An index of a version of which only the signature is here.
   public convenience init(_ signature: Signature) {
-    // A signature has fewer than 2^46 bytes.
+    // A signature describes fewer than 2^46 bytes.
     let byteCount = Int(signature.byteCount)
     let blockCount = byteCount / signature.blockBytes
     self.init(
@@ -136,7 +137,7 @@ public final class BlockIndex {
     for number in 0..<blockCount { insert(UInt64(signature.weakSums[number]) << 32, number) }
   }
 
-  /// Where the window of a block starts in the old version.
+  /// The start of a block's window in the old version.
   func position(of number: Int) -> Int { min(number * blockBytes, byteCount - windowBytes) }
 
   private func insert(_ sum: UInt64, _ number: Int) {
@@ -159,8 +160,8 @@ public final class BlockIndex {
     }
   }
 
-  // Of a sum's 64 bits the upper six and bits 39...34 are its two bits in a word, and up to eighteen bits from
-  // bit 40 on the word. No lower bits than 32: a signature does not have them.
+  // A sum has 64 bits. Its upper six bits and bits 39...34 choose the two bits in a word. Up to eighteen bits from
+  // bit 40 on choose the word. Bits below 32 are unused: a signature does not have them.
   @inline(__always)
   private static func firstBit(_ sum: UInt64) -> UInt64 { sum &>> 58 }
   @inline(__always)
@@ -168,7 +169,7 @@ public final class BlockIndex {
   @inline(__always)
   private static func word(_ sum: UInt64, _ mask: UInt64) -> Int { Int(truncatingIfNeeded: sum &>> 40 & mask) }
 
-  /// The numbers of the blocks that have this sum, in order; those that are missing are -1.
+  /// The numbers of the blocks with this sum, in order; unused lanes are -1.
   func blocks(_ sum: UInt64) -> SIMD4<Int32> {
     var result = SIMD4<Int32>(repeating: -1)
     var found = 0
@@ -188,7 +189,7 @@ public final class BlockIndex {
   @inline(__always)
   private func home(of sum: UInt64) -> Int { Int(truncatingIfNeeded: sum &>> slotShift) }
 
-  /// True if a block has this sum, of which `first` is the first slot. Takes what the look costs from `credit`.
+  /// True if a block has this sum; `first` is the sum's first slot. Charges the cost of the probes to `credit`.
   private func isKnown(_ sum: UInt64, _ first: UInt64, _ credit: inout Int) -> Bool {
     var entry = first
     var slot = home(of: sum)
@@ -202,9 +203,9 @@ public final class BlockIndex {
     return false
   }
 
-  /// Moves a window on until a block has its sum, at most `count` bytes; returns by how many bytes.
+  /// Moves a window until a block has its sum, at most `count` bytes; returns the distance in bytes.
   ///
-  /// `bytes` is where the window starts; `count` + `windowBytes` bytes are readable there.
+  /// `bytes` is the start of the window; `count` + `windowBytes` bytes are readable there.
   func scan(
     _ bytes: UnsafeRawPointer, count: Int, _ rolling: inout RollingSum, _ credit: inout Int
   ) -> Int {
@@ -225,14 +226,14 @@ public final class BlockIndex {
     return count
   }
 
-  /// Collects which of the sums in `scanned` pass the filter; returns how many.
+  /// Collects the sums in `scanned` that pass the filter; returns their number.
   ///
-  /// Loops without branches, because one here would be mispredicted each time that a sum passes, with memory
-  /// to wait for before that is noticed; like this the processor waits for many words at once.
+  /// The loops have no branches. The processor would mispredict one whenever a sum passes, and notice only after a
+  /// wait for memory. Without branches it waits for many words at once.
   private func filterPart(_ count: Int) -> Int {
     let (filter, filterMask) = (filter, filterMask)
     let (sums, offsets) = (scanned.sums, scanned.offsets)
-    // One position in 16 passes by its first bit; only of those the second is looked at.
+    // One position in 16 passes by its first bit; only then is the second bit checked.
     var passed = 0
     for at in 0..<count {
       let sum = sums[at]
@@ -250,14 +251,14 @@ public final class BlockIndex {
   }
 }
 
-/// The sums of a part of the new version, and which of them pass the filter.
+/// The sums of a part of the new version, with marks for those that pass the filter.
 private final class ScanPart {
-  /// Positions that are looked at together: after a match those behind it were for nothing.
+  /// The number of positions scanned together; after a match, the work on later positions is lost.
   static let capacity = 256
 
   let sums = UnsafeMutablePointer<UInt64>.allocate(capacity: capacity)
   let offsets = UnsafeMutablePointer<Int>.allocate(capacity: capacity)
-  /// For each sum that passes, the first slot where it may be.
+  /// For each sum that passes, its first possible slot.
   let slots = UnsafeMutablePointer<UInt64>.allocate(capacity: capacity)
 
   deinit {

@@ -1,27 +1,26 @@
-/// How large the blocks are that a version is divided into.
+/// The size of the blocks into which a version is divided.
 public enum BlockSize {
-  /// More blocks than this are never used, so that an index has a largest size.
+  /// The most blocks of a version; it bounds the size of an index.
   static let maximumBlocks = 1 << 20
   static let minimum = 32
-  /// Of a block in a signature: 64 MiB, which a version of 64 TiB needs.
+  /// The largest block of a signature: 64 MiB, for a version of 64 TiB.
   static let maximum = 1 << 26
 
-  /// Bytes of a block where both versions are here: a power of two of about sqrt(`byteCount`) / 16, and at
-  /// least 32. A block costs no more than memory then, so blocks are small.
+  /// The block size if both versions are local: a power of two near sqrt(`byteCount`) / 16, at least 32. A block then
+  /// costs only memory, so blocks are small.
   public static func local(_ byteCount: UInt64) -> Int {
     size(byteCount, fraction: 16, atLeast: minimum)
   }
 
-  /// Bytes of a block where a signature has to travel: a power of two of about sqrt(`byteCount`) / 4, and at
-  /// least 256.
+  /// The block size if a signature is sent: a power of two near sqrt(`byteCount`) / 4, at least 256.
   public static func remote(_ byteCount: UInt64) -> Int {
     size(byteCount, fraction: 4, atLeast: 256)
   }
 
-  /// The power of two nearest to sqrt(byteCount) / fraction, by the ratio.
+  /// The power of two nearest to sqrt(byteCount) / fraction, by ratio.
   private static func size(_ byteCount: UInt64, fraction: UInt64, atLeast smallest: Int) -> Int {
     var block = UInt64(smallest)
-    // The next power of two is nearer where byteCount > (block * sqrt(2) * fraction)^2.
+    // The next power of two is nearer if byteCount > (block * sqrt(2) * fraction)^2.
     while true {
       let (bound, overflow) = (block &* fraction).multipliedReportingOverflow(by: block &* fraction &* 2)
       guard !overflow, byteCount > bound else { break }

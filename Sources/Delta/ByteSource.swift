@@ -1,13 +1,13 @@
 /// Random access to the bytes of one version of a file.
 public protocol ByteSource: AnyObject {
-  /// Bytes of the whole version.
+  /// The size of the whole version in bytes.
   var byteCount: UInt64 { get }
 
-  /// Reads up to the buffer's size at `offset`, in bytes, and returns how many bytes it read: fewer only at
-  /// the end, or where the file has shrunk.
+  /// Reads into the buffer from byte `offset` on; returns the number of bytes read. That is less than the buffer's
+  /// size only at the end, or if the file has shrunk.
   func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws -> Int
 
-  /// How many bytes from `offset` on are known to be zeros without a reading of them.
+  /// The number of bytes from `offset` on that are known to be zeros without reading them.
   func zeroBytes(at offset: UInt64) throws -> UInt64
 }
 
@@ -15,7 +15,7 @@ extension ByteSource {
   public func zeroBytes(at offset: UInt64) throws -> UInt64 { 0 }
 }
 
-/// A version that is in memory.
+/// A version in memory.
 public final class MemorySource: ByteSource {
   private let bytes: [UInt8]
 
@@ -33,18 +33,18 @@ public final class MemorySource: ByteSource {
   }
 }
 
-/// Why a difference could not be computed.
+/// The reason why a difference could not be computed.
 public struct DeltaError: Error, Sendable, Equatable, CustomStringConvertible {
   public let description: String
 
   init(_ description: String) { self.description = description }
 
-  /// A source has fewer bytes than it promised.
+  /// A source has fewer bytes than its `byteCount`.
   public static let shortened = DeltaError("the file became shorter while it was read")
 }
 
 extension ByteSource {
-  /// The number of bytes as a position that sums of positions cannot overflow.
+  /// The number of bytes as an `Int`, small enough that sums of positions cannot overflow.
   func countedBytes() throws(DeltaError) -> Int {
     guard let count = Int(exactly: byteCount), count <= Int.max / 4 else {
       throw DeltaError("the file is too large")
@@ -52,7 +52,7 @@ extension ByteSource {
     return count
   }
 
-  /// Fills the buffer; throws where the source has fewer bytes than it promised.
+  /// Fills the buffer; throws if the source has fewer bytes than its `byteCount`.
   func fill(_ buffer: UnsafeMutableRawBufferPointer, at offset: Int) throws {
     var done = 0
     while done < buffer.count {

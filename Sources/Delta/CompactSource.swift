@@ -1,15 +1,15 @@
-/// A version without its long holes: its runs of data, one after the other.
+/// A version without its long holes: a concatenation of its runs of data.
 ///
-/// A search and an index over it cost what the version has and not what it spans.
+/// The cost of a search or an index depends on the data and not on the length.
 public final class CompactSource: ByteSource {
   private let source: any ByteSource
-  /// Of the version, in order, and where each is among the compact bytes.
+  /// The version's runs of data, in order, each with its start among the compact bytes.
   private let runs: [(range: Range<UInt64>, start: UInt64)]
   public let byteCount: UInt64
-  /// The run of the last look.
+  /// The run of the last lookup.
   private var current = 0
 
-  /// `runs` are in order, neither empty nor overlapping, and inside of `source`; what is between them is zeros.
+  /// `runs` must be in order, not empty, without overlaps, and inside `source`; zeros lie between them.
   public init(_ source: any ByteSource, runs: [Range<UInt64>]) {
     self.source = source
     var start: UInt64 = 0
@@ -33,7 +33,7 @@ public final class CompactSource: ByteSource {
     return done
   }
 
-  /// Where a compact byte is in the version, up to the end of its run; `offset` must be inside.
+  /// The place of a compact byte in the version, up to the end of its run; `offset` must be inside.
   public func place(of offset: UInt64) -> Range<UInt64> {
     precondition(offset < byteCount)
     func isIn(_ number: Int) -> Bool {
@@ -55,7 +55,7 @@ public final class CompactSource: ByteSource {
     return run.range.lowerBound + (offset - run.start)..<run.range.upperBound
   }
 
-  /// The first compact byte that is at `offset` of the version or after it; `byteCount` where none is.
+  /// The first compact byte at or after `offset` of the version; `byteCount` if there is none.
   public func compactOffset(of offset: UInt64) -> UInt64 {
     var (low, high) = (0, runs.count)
     while low < high {

@@ -1,6 +1,6 @@
-/// How far two runs of bytes are equal. Eight bytes at a time; what is passed must be readable to `count`.
+/// Measures how far two byte runs agree, eight bytes at a time; both must be readable for `count` bytes.
 enum Comparison {
-  /// Bytes that are equal from the first one on, at most `count`.
+  /// The number of equal bytes from the first one on, at most `count`.
   static func prefix(_ a: UnsafeRawPointer, _ b: UnsafeRawPointer, _ count: Int) -> Int {
     var at = 0
     while at &+ 32 <= count {
@@ -18,7 +18,7 @@ enum Comparison {
     return at
   }
 
-  /// Bytes that are equal from the last one backwards, at most `count`; the pointers are where the runs end.
+  /// The number of equal bytes from the last one backwards, at most `count`; the pointers are the runs' ends.
   static func suffix(_ a: UnsafeRawPointer, _ b: UnsafeRawPointer, _ count: Int) -> Int {
     var at = 0
     while at &+ 8 <= count {

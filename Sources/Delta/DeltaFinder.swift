@@ -1,18 +1,18 @@
-/// Finds what of a new version is in an old one.
+/// Finds the parts of a new version that are in an old one.
 ///
 /// The idea is rsync's (A. Tridgell, P. Mackerras, "The rsync algorithm", Australian National University,
-/// TR-CS-96-05, 1996): the weak sum of a window that moves over the new version by one byte at a time tells
-/// where a block of the old one may be. Where both versions are here, no strong sum is needed: the bytes
-/// themselves are compared, and a match is extended to both sides as far as they are equal.
+/// TR-CS-96-05, 1996). A window moves over the new version byte by byte; its weak sum finds possible blocks of the
+/// old version. If both versions are local, strong sums are not needed. The bytes themselves are compared, and a
+/// match is extended both ways as far as they are equal.
 ///
-/// Reusable, keeps its buffers; one thread at a time, and no second search from within `emit`. Memory: about
-/// 1 MiB, and with a signature of large blocks four times a block.
+/// Reusable, keeps its buffers; one thread at a time, and no second search from within `emit`. It takes about 1 MiB.
+/// With a signature of large blocks, it takes four times a block.
 public final class DeltaFinder {
-  /// Of a literal that is still here, and that a match may be extended back into; at least half of it stays.
+  /// The bytes of a pending literal kept for a match that extends back; at least half of them stay.
   static let heldLiteralBytes = 256 << 10
-  /// A shorter copy than this is made only where a block was found.
+  /// The smallest copy without a matching block.
   static let leastCopyBytes = 32
-  /// Positions that are not looked up after too many comparisons have failed.
+  /// The positions skipped after too many comparisons have failed.
   private static let restBytes = 256
 
   let window = SlidingWindow()
@@ -21,30 +21,30 @@ public final class DeltaFinder {
   let strong = StrongSum(salt: 0)
   var refining = Refining()
 
-  /// Everything before it has been handed over, or is a copy in `joiner`.
+  /// All earlier bytes were emitted, or are a copy in `joiner`.
   var literalStart = 0
-  /// What lies between it and `literalStart` is a literal to be, unless a match is extended back into it.
+  /// The bytes between `literalStart` and it become a literal, unless a match extends back into them.
   var position = 0
-  /// Of the last copy: its position in the old version less its position in the new one.
+  /// The last copy's position in the old version less its position in the new one.
   var displacement = 0
-  /// Where in the new version the last copy started.
+  /// The start of the last copy in the new version.
   var copyStart = 0
-  /// Bytes of literals that were not looked up, because what follows them is where it was.
+  /// The bytes of literals without a lookup; the bytes after such a literal are at the copy's displacement.
   var passedBytes = 0
-  /// What failing comparisons may still cost, in bytes: they are paid by the bytes that the search passes, so
-  /// that no input makes it take longer than a multiple of its length.
+  /// The budget for failing comparisons, in bytes. Each byte that the search passes adds to it. The time of a search
+  /// is thus bounded by a multiple of the input's length.
   private var credit = 0
 
-  /// Bytes that were compared or, with a signature, put into strong sums, in the last search.
+  /// The bytes compared or, with a signature, put into strong sums, in the last search.
   var comparedBytes = 0
 
   public init() {}
 
-  /// Hands over what rebuilds the bytes of `new` from `offset` on, in order: copies that continue each other
-  /// are one, and literals have at most 128 KiB.
+  /// Emits the instructions that rebuild the bytes of `new` from `offset` on, in order. Adjacent copies are joined,
+  /// and literals have at most 128 KiB.
   ///
-  /// Throws a `DeltaError` if a version turns out to be shorter than its `byteCount`, and whatever the
-  /// sources and `emit` throw; what was handed over is correct even then, but not all.
+  /// Throws a `DeltaError` if a version turns out to be shorter than its `byteCount`. It also throws the errors of
+  /// the sources and `emit`. The instructions emitted before an error are correct but not complete.
   public func find(
     in new: any ByteSource, from offset: UInt64 = 0, against index: BlockIndex,
     emit: (DeltaInstruction) throws -> Void
@@ -84,8 +84,8 @@ public final class DeltaFinder {
 
   // MARK: Rolling
 
-  /// Moves `position` on to the first window that is in the old version, and returns where it is there;
-  /// `nil` if there is none.
+  /// Moves `position` to the first window that is in the old version; returns its place there. `nil` if there is
+  /// none.
   func roll(_ index: BlockIndex, _ emit: (DeltaInstruction) throws -> Void) throws -> Int? {
     let windowBytes = index.windowBytes
     let gain = index.creditForByte
@@ -95,7 +95,7 @@ public final class DeltaFinder {
     var rolling = RollingSum(of: window.bytes(position..<position + windowBytes))
     if let place = try expectedBlock(index, rolling.sum) { return place }
     while true {
-      // The last position that has its whole window here; to move on from it another byte is needed.
+      // The last position whose whole window is loaded; a move beyond it needs another byte.
       let last = window.end - windowBytes
       if index.isEmpty { position = last }
       while position < last {
@@ -118,7 +118,7 @@ public final class DeltaFinder {
     }
   }
 
-  /// Where in the old version the window at `position` is, which has this sum.
+  /// The place in the old version of the window at `position`, whose sum is `sum`.
   private func verify(_ index: BlockIndex, _ sum: UInt64) throws -> Int? {
     guard credit >= 0 else { return nil }
     let blocks = index.blocks(sum)
@@ -131,14 +131,14 @@ public final class DeltaFinder {
         try verify(blocks, index)
       }
     if place == nil {
-      // A look costs something, and reading much more than comparing.
+      // A failed lookup has a cost, and a read costs much more than a comparison.
       credit -= 64 + (comparedBytes - compared) + (base.reads - reads) * 4096
     }
     return place
   }
 
-  /// Where the block is that would continue the last copy of a version that is not here, if it has this sum;
-  /// the index may not have it, because it keeps only four of a sum.
+  /// The place of the block that would continue the last copy, if it has this sum. Only for a signature. The index
+  /// may lack that block, because it keeps only four of a sum.
   private func expectedBlock(_ index: BlockIndex, _ sum: UInt64) throws -> Int? {
     guard let signature = index.signature, credit >= 0,
       let block = expectedBlock(of: signature), signature.weakSums[block] == UInt32(sum >> 32)
@@ -147,20 +147,20 @@ public final class DeltaFinder {
   }
 
   private func earn(_ byteCount: Int, _ gain: Int) {
-    // The limit is one that a search reaches after days, and that keeps the sum from overflowing.
+    // A search reaches this limit only after days; it keeps the sum from overflowing.
     credit = min(credit &+ byteCount &* gain, 1 << 50)
   }
 
   // MARK: Literals
 
-  /// Sends of a long literal what is too far back to be reached.
+  /// Sends the part of a long literal that no match can extend back into.
   private func sendHeldLiteral(_ emit: (DeltaInstruction) throws -> Void) throws {
     while position - literalStart >= Self.heldLiteralBytes {
       try sendLiteral(upTo: literalStart + InstructionJoiner.literalBytes, emit)
     }
   }
 
-  /// Sends what is before `end`, a position up to which the window is loaded.
+  /// Sends the literal before `end`; loads the window up to there.
   func sendLiteral(upTo end: Int, _ emit: (DeltaInstruction) throws -> Void) throws {
     try window.load(through: end, keeping: literalStart)
     if base.byteCount > 0, refining.isWorth(end - literalStart) {
@@ -172,18 +172,18 @@ public final class DeltaFinder {
 }
 
 extension BlockIndex {
-  /// By how many bytes of failing comparisons each byte that the search passes raises the credit.
+  /// The credit for failing comparisons, in bytes, that each passed byte adds.
   ///
-  /// One, where bytes are compared: sums of 44 bits are equal by chance so seldom that only prepared input
-  /// reaches the limit. Sums of 32 bits are equal more often, and each costs the strong sum of a block, so
-  /// twice is allowed what that costs on average with random bytes.
+  /// It is one if bytes are compared. Sums of 44 bits collide so seldom that only crafted input reaches the limit.
+  /// Sums of 32 bits collide more often, and each collision costs the strong sum of a block. The credit is then twice
+  /// the average cost with random bytes.
   var creditForByte: Int {
     guard signature != nil else { return 1 }
     return 2 + byteCount >> 31
   }
 }
 
-/// Whether it is worth comparing a literal with what the last copy's displacement gives for it.
+/// Decides if a literal is worth comparing with the old version at the last copy's displacement.
 struct Refining {
   private static let firstPause = 64 << 10
   private static let longestPause = 2 << 20
@@ -191,7 +191,7 @@ struct Refining {
   private var pause = 0
   private var nextPause = firstPause
 
-  /// Asked once for each literal of so many bytes.
+  /// True if a literal of `byteCount` bytes is worth a comparison; to be called once for each literal.
   mutating func isWorth(_ byteCount: Int) -> Bool {
     guard byteCount >= DeltaFinder.leastCopyBytes else { return false }
     guard pause > 0 else { return true }
@@ -199,7 +199,7 @@ struct Refining {
     return false
   }
 
-  /// Whether something was found; `rest` are the bytes after the last finding.
+  /// Records the result of a comparison; `rest` is the number of bytes after the last match.
   mutating func tried(_ hasFound: Bool, _ rest: Int) {
     if hasFound {
       self = Refining()

@@ -1,12 +1,12 @@
-/// One step of rebuilding the new version from the old one.
+/// An instruction for rebuilding the new version from the old one.
 public enum DeltaInstruction {
-  /// The next bytes are those of the old version from byte `from` on.
+  /// Copies bytes of the old version, from byte `from` on.
   case copy(from: UInt64, byteCount: UInt64)
-  /// The next bytes are these, at most 128 KiB; valid only during the call that hands them over.
+  /// Adds these bytes, at most 128 KiB; they are valid only during the call to `emit`.
   case literal(UnsafeRawBufferPointer)
 }
 
-/// Joins copies that continue each other, and divides literals.
+/// Joins adjacent copies and divides long literals.
 struct InstructionJoiner {
   static let literalBytes = 128 << 10
 
@@ -35,7 +35,7 @@ struct InstructionJoiner {
     }
   }
 
-  /// Hands over the copy that might have been continued.
+  /// Emits the pending copy.
   mutating func flush(_ emit: (DeltaInstruction) throws -> Void) throws {
     guard byteCount > 0 else { return }
     let copy = DeltaInstruction.copy(from: UInt64(from), byteCount: UInt64(byteCount))

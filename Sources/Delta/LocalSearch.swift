@@ -1,13 +1,13 @@
-/// The search where both versions are here: every match is compared byte by byte.
+/// The search if both versions are local: every match is compared byte by byte.
 extension DeltaFinder {
-  /// A copy of at least so many windows is a reason to look a little further at the same displacement first.
-  /// After a shorter one it would not be: in a file of which one half is zeros and has moved, the zeros would
-  /// be found again and again at the old displacement, and what is between them never.
+  /// A copy of at least this many windows justifies a look a little further at the same displacement. A shorter one
+  /// does not. Suppose that half of a file is zeros and has moved. The zeros would match at the old displacement
+  /// again and again, and the data between them never.
   private static let trustedWindows = 16
-  /// While nothing is indexed, a shorter copy is a reason too: what is passed over is counted then.
+  /// Without an index, a shorter copy is enough, because the skipped bytes are counted.
   private static let leastTrustedBytes = 4096
-  /// How far a change in place is looked through. So much and a 128th of the file may be passed over, but of a huge
-  /// one no more than costs about as much as its index.
+  /// The distance within which a change in place is skipped. In all, this much and a 128th of the file may be
+  /// skipped. For a huge file, the limit costs about as much as its index.
   private static let mostPassedBytes = 64 << 10
   private static let mostPassedInAll = 4 << 20
 
@@ -15,7 +15,7 @@ extension DeltaFinder {
     try takeBeginning(index, emit)
     while position < window.byteCount {
       if try resume(index, emit) { continue }
-      // Of the end of a file that has grown, or was changed there, as little may be missed as elsewhere.
+      // At a changed or grown end of the file, no more may be missed than elsewhere.
       if !index.isBuilt, window.byteCount - position <= passableBytes { break }
       guard let place = try roll(index, emit) else { break }
       try take(place, equal: index.windowBytes, emit)
@@ -23,7 +23,7 @@ extension DeltaFinder {
     try takeEnd(emit)
   }
 
-  /// What the first bytes may be: those at the same place, or those at the same distance from the end.
+  /// Takes the first bytes, from the same place or from the same distance from the end.
   private func takeBeginning(
     _ index: BlockIndex, _ emit: (DeltaInstruction) throws -> Void
   ) throws {
@@ -42,13 +42,13 @@ extension DeltaFinder {
     try take(start - growth, equal: needed, emit)
   }
 
-  /// After a long copy: takes the first bytes of the same displacement if they are within one window and
-  /// enough of them are equal.
+  /// After a long copy, takes the next bytes at the same displacement. They must begin within one window, and enough
+  /// of them must be equal.
   ///
-  /// While the old version has not been indexed, a file that was changed in place is looked through further, and
-  /// one into which or from which something was taken once, at the displacement of its end; it may never need to be
-  /// indexed then, and that saves reading all of the old version once more. What is passed over so may be elsewhere
-  /// in the old version, so it may be no more than a small part of the file.
+  /// Without an index, it looks further in a file that was changed in place. It also tries the displacement of the
+  /// end, for a file with one insertion or deletion. Such a file may never need an index, which saves one more
+  /// reading of the old version. The skipped bytes may be elsewhere in the old version, so they may be only a small
+  /// part of the file.
   private func resume(_ index: BlockIndex, _ emit: (DeltaInstruction) throws -> Void) throws -> Bool {
     let copied = position - copyStart
     let isTrusted = copied >= Self.trustedWindows * index.windowBytes
@@ -57,7 +57,7 @@ extension DeltaFinder {
     let atEnd = base.byteCount - window.byteCount
     if try resume(at: displacement, isTrusted, index, emit) { return true }
     if !index.isBuilt, atEnd != displacement, try resume(at: atEnd, false, index, emit) { return true }
-    // Once for each copy.
+    // One attempt for each copy.
     copyStart = position
     return false
   }
@@ -87,17 +87,17 @@ extension DeltaFinder {
     return false
   }
 
-  /// Whether a literal of so many bytes need not be looked up.
+  /// True if a literal of `byteCount` bytes needs no lookup; counts it as skipped.
   private func mayPass(_ byteCount: Int) -> Bool {
     guard byteCount <= passableBytes else { return false }
     passedBytes += byteCount
     return true
   }
 
-  /// How much of the file may still be passed over without being looked up.
+  /// The number of bytes that may still be skipped without a lookup.
   private var passableBytes: Int { Self.mostPassedBytes + min(position / 128, Self.mostPassedInAll) - passedBytes }
 
-  /// The end of the old version as the end of the new one: no block needs to start there.
+  /// Matches the end of the old version with the end of the new one; no block needs to start there.
   private func takeEnd(_ emit: (DeltaInstruction) throws -> Void) throws {
     let end = window.byteCount
     let left = end - literalStart
@@ -110,11 +110,11 @@ extension DeltaFinder {
     literalStart = end
   }
 
-  /// Where the window at `position` is, of blocks that have its sum.
+  /// The place of the window at `position` among the blocks with its sum.
   func verify(_ blocks: SIMD4<Int32>, _ index: BlockIndex) throws -> Int? {
     let windowBytes = index.windowBytes
     let expected = position + displacement
-    // Of several that are equal, the one that continues the last copy; only then is the question open.
+    // If several blocks match, the one that continues the last copy wins.
     if blocks[1] >= 0, expected >= 0, base.byteCount - expected >= windowBytes,
       try equalBytes(at: position, expected, atMost: windowBytes) == windowBytes
     {
@@ -127,7 +127,7 @@ extension DeltaFinder {
     return nil
   }
 
-  /// Takes `equal` bytes at `position` as those at `place` of the old version, and extends that to both sides.
+  /// Copies `equal` bytes at `position` from `place` in the old version, and extends the match both ways.
   private func take(
     _ place: Int, equal: Int, _ emit: (DeltaInstruction) throws -> Void
   ) throws {
@@ -147,9 +147,9 @@ extension DeltaFinder {
     literalStart = position
   }
 
-  /// How many bytes are equal from `start` in the new version and `place` in the old one on.
+  /// The number of equal bytes from `start` in the new version and from `place` in the old one.
   ///
-  /// `mayPass`: the new version's bytes need not stay in the window once they are compared.
+  /// With `mayPass`, compared bytes of the new version may leave the window.
   private func equalBytes(
     at start: Int, _ place: Int, atMost most: Int, mayPass: Bool = false
   ) throws -> Int {
@@ -168,8 +168,8 @@ extension DeltaFinder {
     return equal
   }
 
-  /// How many bytes are equal before `end` in the new version, which are in the window, and `place` in the
-  /// old one.
+  /// The number of equal bytes before `end` in the new version and before `place` in the old one. The new version's
+  /// bytes must be in the window.
   private func equalBytes(before end: Int, _ place: Int, atMost limit: Int) throws -> Int {
     var equal = 0
     while equal < limit {
@@ -184,11 +184,11 @@ extension DeltaFinder {
     return equal
   }
 
-  /// Sends of a literal that ends at `end` what is equal at the last copy's displacement as copies, with the
-  /// literals between them; true if there is any.
+  /// Sends a literal up to `end` as copies at the last copy's displacement, with the literals between them. True if
+  /// there is any copy.
   ///
-  /// Where changes are nearer to each other than a block's size no block is found, but in a file that is
-  /// changed in place most bytes are still where they were.
+  /// If changes are closer together than a block's size, no block matches. In a file that is changed in place, most
+  /// bytes are still at their old place.
   func sendParts(upTo end: Int, _ emit: (DeltaInstruction) throws -> Void) throws -> Bool {
     var hasFound = false
     var at = max(literalStart, -displacement)
@@ -208,7 +208,7 @@ extension DeltaFinder {
     var hasFound = false
     var searched = 0
     var at = 0
-    // Eight bytes of every sixteen: a run of 32 has such eight bytes, wherever it starts.
+    // Checks eight bytes of every sixteen: a run of 32 equal bytes contains such eight, whatever its start.
     while at + 8 <= count {
       comparedBytes += 8
       guard Comparison.difference(new, old, at) == 0 else {

@@ -1,4 +1,4 @@
-/// The search where only a signature of the old version is here: a match is a whole block.
+/// The search with only a signature of the old version: a match is a whole block.
 extension DeltaFinder {
   func findBlocks(
     of signature: Signature, _ index: BlockIndex, _ emit: (DeltaInstruction) throws -> Void
@@ -13,8 +13,8 @@ extension DeltaFinder {
     try takeShortBlock(signature, index, emit)
   }
 
-  /// The number of the block that would continue the last copy at `position`, or has the same place; `nil` if
-  /// none starts there.
+  /// The number of the block at `position` that would continue the last copy, or has the same place. `nil` if no
+  /// block starts there.
   func expectedBlock(of signature: Signature) -> Int? {
     let place = position + displacement
     guard place >= 0, place % signature.blockBytes == 0 else { return nil }
@@ -22,7 +22,7 @@ extension DeltaFinder {
     return block < Int(signature.byteCount) / signature.blockBytes ? block : nil
   }
 
-  /// Where the window at `position` is: the block that is expected there, or one of those that have its sum.
+  /// The place of the window at `position`: the expected block, or a block with its sum.
   func verify(_ blocks: SIMD4<Int32>, of signature: Signature) -> Int? {
     let bytes = window.bytes(position..<position + signature.blockBytes)
     comparedBytes += bytes.count
@@ -36,7 +36,7 @@ extension DeltaFinder {
     return nil
   }
 
-  /// The old version's last, shorter block is only looked for at the end.
+  /// Matches the old version's last, shorter block, only at the end of the new version.
   private func takeShortBlock(
     _ signature: Signature, _ index: BlockIndex, _ emit: (DeltaInstruction) throws -> Void
   ) throws {

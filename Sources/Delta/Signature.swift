@@ -1,22 +1,21 @@
 internal import Catalog
 
-/// What the far side of a connection has to know about a version to say what of another version is in it:
-/// for each block its weak sum and a strong one.
+/// A weak and a strong sum of each block of a version. The recipient can find the blocks in another version.
 ///
-/// The strong sum is the first eight bytes of the SHA-256 digest (FIPS 180-4) of the salt, as eight bytes with
-/// the least significant first, and the block. The salt makes it impossible to prepare two blocks that are
-/// taken for each other; whoever applies the instructions should still compare the digest of the whole result.
+/// The strong sum is the first eight bytes of a SHA-256 digest (FIPS 180-4). The digest covers the salt, as eight
+/// bytes with the least significant first, and the block. The salt prevents crafted collisions of blocks. The
+/// receiver of the instructions should still compare the digest of the whole result.
 public struct Signature: Sendable, Equatable {
-  /// Bytes of every block but the last, which may be shorter: a power of two from 32 to 2^26.
+  /// The size of every block but the last, which may be shorter: a power of two from 32 to 2^26.
   public let blockBytes: Int
-  /// Bytes of the version that this describes.
+  /// The size of the described version in bytes.
   public let byteCount: UInt64
-  /// What the strong sums are mixed with.
+  /// The salt of the strong sums.
   public let salt: UInt64
-  /// Bytes of a strong sum.
+  /// The size of a strong sum in bytes.
   public static let strongBytes = 8
 
-  /// Of each block, in order.
+  /// The sums of each block, in order.
   let weakSums: [UInt32]
   let strongSums: [UInt64]
 
@@ -24,7 +23,7 @@ public struct Signature: Sendable, Equatable {
   private static let blockEntryBytes = 12
   private static let readBytes = 256 << 10
 
-  /// The number of blocks, where a signature may have these sizes.
+  /// The number of blocks; throws if a signature cannot have these sizes.
   private static func blockCount(_ byteCount: UInt64, _ blockBytes: Int) throws(DeltaError) -> Int {
     guard blockBytes >= BlockSize.minimum, blockBytes <= BlockSize.maximum,
       blockBytes & (blockBytes - 1) == 0
@@ -36,8 +35,10 @@ public struct Signature: Sendable, Equatable {
     return Int(count)
   }
 
-  /// Reads `base` once. `blockBytes` is best `BlockSize.remote` of its size; throws a `DeltaError` where it is
-  /// no power of two from 32 to 2^26 or gives more than 2^20 blocks, and what the source throws.
+  /// Reads `base` once. `BlockSize.remote` gives the best `blockBytes`.
+  ///
+  /// Throws a `DeltaError` unless `blockBytes` is a power of two from 32 to 2^26 and gives at most 2^20 blocks.
+  /// Throws the source's errors too.
   public init(of base: any ByteSource, blockBytes: Int, salt: UInt64) throws {
     let byteCount = base.byteCount
     let count = try Self.blockCount(byteCount, blockBytes)
@@ -48,7 +49,7 @@ public struct Signature: Sendable, Equatable {
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.readBytes, alignment: 16)
     defer { buffer.deallocate() }
     let hasher = StrongSum(salt: salt)
-    // Fewer than 2^20 blocks of at most 2^26 bytes: an Int.
+    // Fewer than 2^20 blocks of at most 2^26 bytes fit an `Int`.
     let end = Int(byteCount)
     var position = 0
     var inner: UInt64 = 0
@@ -56,7 +57,7 @@ public struct Signature: Sendable, Equatable {
     var ofZeros: (byteCount: Int, weak: UInt32, strong: UInt64)?
     hasher.begin()
     while position < end {
-      // A whole block of a hole has the sums of any other.
+      // All whole blocks of holes have the same sums.
       let blockStart = (blockEnd - 1) & ~(blockBytes - 1)
       if position == blockStart, try base.zeroBytes(at: UInt64(position)) >= UInt64(blockEnd - position) {
         let byteCount = blockEnd - position
@@ -92,7 +93,7 @@ public struct Signature: Sendable, Equatable {
     strongSums = strong
   }
 
-  /// The sums of a block of zeros; begins a new strong sum.
+  /// The sums of a block of zeros; restarts the strong sum.
   private static func sumsOfZeros(
     _ byteCount: Int, _ hasher: StrongSum, _ buffer: UnsafeMutableRawBufferPointer
   ) -> (byteCount: Int, weak: UInt32, strong: UInt64) {
@@ -109,8 +110,10 @@ public struct Signature: Sendable, Equatable {
     return (byteCount, UInt32(truncatingIfNeeded: (inner &* WeakSum.multiplier) >> 32), hasher.finish())
   }
 
-  /// All integers with the least significant byte first: bytes of a block (4 bytes), bytes of a strong sum
-  /// (4), bytes of the version (8), the salt (8), and for each block its weak sum (4) and its strong sum (8).
+  /// The bytes on the wire; all integers have the least significant byte first.
+  ///
+  /// The header has the bytes of a block (4 bytes), of a strong sum (4) and of the version (8), then the salt (8).
+  /// Each block follows with its weak sum (4) and its strong sum (8).
   public func encoded() -> [UInt8] {
     let count = Self.headerBytes + weakSums.count * Self.blockEntryBytes
     return [UInt8](unsafeUninitializedCapacity: count) { buffer, initializedCount in
@@ -129,8 +132,8 @@ public struct Signature: Sendable, Equatable {
     }
   }
 
-  /// Takes the bytes of `encoded()` from someone who is not trusted; `byteCount` are the bytes of the version
-  /// that the signature must describe. Throws where anything is not as `encoded()` would have written it.
+  /// Decodes the result of `encoded()` from an untrusted sender. The signature must describe a version of `byteCount`
+  /// bytes. Throws for any bytes that `encoded()` would not have written.
   public init(decoding bytes: [UInt8], expecting byteCount: UInt64) throws(DeltaError) {
     guard bytes.count >= Self.headerBytes else { throw DeltaError("a signature ends too early") }
     func integer<T: FixedWidthInteger & BitwiseCopyable>(_ offset: Int, _ type: T.Type) -> T {
@@ -161,7 +164,7 @@ public struct Signature: Sendable, Equatable {
   }
 }
 
-/// The strong sums of blocks; see `Signature`.
+/// Computes the strong sums of blocks; see `Signature`.
 final class StrongSum {
   private let hasher = SHA256()
   var salt: UInt64

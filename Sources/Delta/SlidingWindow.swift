@@ -1,21 +1,21 @@
-/// The part of the new version that is being searched: read once, from front to back.
+/// The loaded part of the new version, which is read once, from front to back.
 final class SlidingWindow {
-  /// Bytes of one read.
+  /// The size of one read in bytes.
   private static let readBytes = 256 << 10
 
   private var buffer = UnsafeMutableRawBufferPointer(start: nil, count: 0)
   private var source: (any ByteSource)?
-  /// Bytes of the whole version.
+  /// The size of the whole version in bytes.
   private(set) var byteCount = 0
-  /// Position of the first byte that is here, and of the first that has not been read.
+  /// The positions of the first loaded byte and of the first unread one.
   private(set) var start = 0
   private(set) var end = 0
 
   deinit { buffer.deallocate() }
 
-  /// Starts at `offset`; `keptBytes` are the most that a `load` keeps or asks for.
+  /// Starts at `offset`; `keptBytes` is the most that a `load` keeps or requests.
   func begin(_ source: any ByteSource, byteCount: Int, at offset: Int, keptBytes: Int) {
-    // Twice what is kept: bytes are moved to the front less often than once a byte.
+    // The buffer has twice the kept bytes, so each byte moves to the front less than once on average.
     let needed = min(2 * keptBytes + Self.readBytes, max(byteCount - offset, 16))
     if buffer.count < needed {
       buffer.deallocate()
@@ -27,10 +27,10 @@ final class SlidingWindow {
     end = offset
   }
 
-  /// Lets the source go.
+  /// Releases the source.
   func close() { source = nil }
 
-  /// Reads so far that the bytes before `target` (or the version's end) are here; those before `keep` may go.
+  /// Loads the bytes before `target` or the version's end; may discard those before `keep`.
   func load(through target: Int, keeping keep: Int) throws {
     let wanted = min(target, byteCount) - end
     guard wanted > 0, let source else { return }
@@ -49,7 +49,7 @@ final class SlidingWindow {
     end += count
   }
 
-  /// Where the byte at `position` is, which must have been loaded (or be the end of what has been).
+  /// Pointer to the byte at `position`, which must be loaded or be the end of the loaded bytes.
   func pointer(at position: Int) -> UnsafeRawPointer {
     precondition(position >= start && position <= end)
     return UnsafeRawPointer(buffer.baseAddress!) + (position - start)

@@ -1,22 +1,22 @@
-/// The weak sum of a run of bytes: a polynomial of the bytes at one fixed point (R. M. Karp, M. O. Rabin,
-/// "Efficient randomized pattern-matching algorithms", IBM Journal of Research and Development 31(2), 1987),
-/// modulo 2^64 because that costs no division.
+/// The weak sum of a run of bytes: a polynomial of the bytes at one fixed point, modulo 2^64.
 ///
-/// Of the bytes b[0] ... b[n-1], each a number from 0 to 255, and with M = 0x9E3779B97F4A7C15:
+/// The source is R. M. Karp, M. O. Rabin, "Efficient randomized pattern-matching algorithms", IBM Journal of Research
+/// and Development 31(2), 1987. The modulus 2^64 needs no division. The bytes b[0] ... b[n-1] are numbers from 0 to
+/// 255, and M = 0x9E3779B97F4A7C15:
 ///
 ///     S = b[0] * M^n + b[1] * M^(n-1) + ... + b[n-1] * M    (modulo 2^64)
 ///
-/// and the weak sum is the upper 32 bits of S, that is S / 2^32 rounded down. The last byte is multiplied, too:
-/// it would not reach the upper half otherwise. The sum of the window that starts one byte later is
+/// The weak sum is the upper 32 bits of S, that is S / 2^32 rounded down. The last byte is multiplied too, or it
+/// would not reach the upper half. The sum of the window that starts one byte later is
 ///
 ///     S' = (S + c - b[0] * M^n) * M    (modulo 2^64)
 ///
-/// where c is the byte that follows the window.
+/// with c as the byte that follows the window.
 ///
-/// Equal sums prove nothing: anybody can make different bytes of equal sums.
+/// Equal sums prove nothing: it is easy to make different bytes with equal sums.
 enum WeakSum {
-  /// 2^64 divided by the golden ratio, as an odd number; it is 5 modulo 8, so its powers repeat as late as
-  /// those of any number can.
+  /// 2^64 divided by the golden ratio, as an odd number. It is 5 modulo 8, so its powers have the longest possible
+  /// period.
   static let multiplier: UInt64 = 0x9E37_79B9_7F4A_7C15
 
   static func power(_ exponent: Int) -> UInt64 {
@@ -31,9 +31,9 @@ enum WeakSum {
     return result
   }
 
-  /// Divides by the multiplier, modulo 2^64.
+  /// The multiplier's inverse modulo 2^64.
   static let inverse: UInt64 = {
-    // Newton's iteration: each step doubles the number of right bits, of which an odd number has three.
+    // Newton's iteration: each step doubles the number of correct bits, and an odd number starts with three.
     var inverse = multiplier
     for _ in 0..<5 { inverse &*= 2 &- multiplier &* inverse }
     return inverse
@@ -43,14 +43,14 @@ enum WeakSum {
     power(2), power(3), power(4), power(5), power(6), power(7), power(8)
   )
 
-  /// Takes more bytes into S / M, which is 0 for no bytes.
+  /// Adds bytes to S / M, which is 0 for no bytes.
   static func add(_ bytes: UnsafeRawBufferPointer, to start: UInt64) -> UInt64 {
     guard let base = bytes.baseAddress else { return start }
     let m1 = multiplier
     let (m2, m3, m4, m5, m6, m7, m8) = powers
     var sum = start
     var at = 0
-    // Eight products that do not wait for each other, and one that waits for the eight bytes before.
+    // Eight independent products, and one that depends on the eight bytes before.
     while at &+ 8 <= bytes.count {
       let b = base + at
       let left = byte(b, 0) &* m7 &+ byte(b, 1) &* m6 &+ byte(b, 2) &* m5 &+ byte(b, 3) &* m4
@@ -65,7 +65,7 @@ enum WeakSum {
     return sum
   }
 
-  /// S of these bytes.
+  /// S of the bytes.
   static func sum(of bytes: UnsafeRawBufferPointer) -> UInt64 { add(bytes, to: 0) &* multiplier }
 
   @inline(__always)
@@ -92,9 +92,9 @@ struct RollingSum {
     set { inner = newValue &* WeakSum.inverse }
   }
 
-  /// Moves `count` bytes on; `bytes` is where the window starts, and what follows the window is readable.
+  /// Moves the window by `count` bytes. `bytes` is its start; the `count` bytes after the window must be readable.
   ///
-  /// `sums` takes the sums of the windows that it leaves behind.
+  /// `sums` gets the sums of the windows that it leaves behind.
   mutating func roll(
     _ count: Int, from bytes: UnsafeRawPointer, windowBytes: Int, into sums: UnsafeMutablePointer<UInt64>
   ) {
@@ -125,7 +125,7 @@ struct RollingSum {
       &- UInt64(bytes.load(as: UInt8.self)) &* leaving
   }
 
-  /// Moves `count` bytes on, without the sums on the way.
+  /// Moves the window by `count` bytes without storing the sums on the way.
   mutating func move(_ count: Int, from bytes: UnsafeRawPointer, windowBytes: Int) {
     for at in 0..<max(count, 0) { inner = sum &+ change(bytes + at, windowBytes, leaving) }
   }

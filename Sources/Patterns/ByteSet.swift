@@ -1,4 +1,4 @@
-/// Some of the 256 bytes: what a bracket expression matches.
+/// A set of bytes, as a bracket expression matches it.
 struct ByteSet: BitwiseCopyable {
   private var words: InlineArray<4, UInt64> = [0, 0, 0, 0]
 
@@ -22,7 +22,7 @@ struct ByteSet: BitwiseCopyable {
     for index in words.indices { words[index] = ~words[index] }
   }
 
-  /// Adds the ASCII members of a POSIX class such as `alpha`; false where there is no such class.
+  /// Adds the ASCII members of a POSIX class such as `alpha`; false if there is no such class.
   mutating func insert(class name: some Sequence<UInt8>) -> Bool {
     switch String(decoding: Array(name), as: UTF8.self) {
     case "alnum": insert(digits, uppercase, lowercase)
@@ -34,7 +34,7 @@ struct ByteSet: BitwiseCopyable {
     case "lower": insert(lowercase)
     case "print": insert(0x20...0x7E)
     case "punct": insert(0x21...0x2F, 0x3A...0x40, 0x5B...0x60, 0x7B...0x7E)
-    // Git's own idea of a space: neither vertical tab nor form feed.
+    // Git's definition of a space: neither vertical tab nor form feed.
     case "space": insert(0x09...0x0A, 0x0D...0x0D, 0x20...0x20)
     case "upper": insert(uppercase)
     case "xdigit": insert(digits, 0x41...0x46, 0x61...0x66)

@@ -1,6 +1,6 @@
-/// What a rule is held against: `directory`, a slash and `name`, or `name` alone where `directory` is empty.
+/// The path that a rule is matched against: `directory`, a slash and `name`, or `name` alone if `directory` is empty.
 ///
-/// The two are never joined: a walk has them apart, and few rules look at more than the name.
+/// The two are never joined: a walk has them apart, and few rules need more than the name.
 enum PathText {
   static func byteCount(_ directory: Span<UInt8>, _ name: Span<UInt8>) -> Int {
     directory.isEmpty ? name.count : directory.count + 1 + name.count
@@ -26,12 +26,12 @@ enum PathText {
   }
 }
 
-/// Whether `steps` match all of the path from byte `start` on.
+/// True if `steps` match the whole path from byte `start` on.
 ///
-/// Goes back to the last star only, and where that is used up to the last run over slashes only; the
-/// leftmost way to match what stands between two of them leaves the most to the rest, so others need no
-/// second try. The time is so bounded by pattern × path × longest component, whatever the two hold.
-/// The idea is that of R. Cox, "Glob Matching Can Be Simple And Fast Too" (2017), with two kinds of star.
+/// It backtracks only to the last star, and then only to the last run over slashes. The leftmost match between two of
+/// them leaves the most for the rest, so earlier ones need no second try. The time is therefore bounded by pattern ×
+/// path × longest component for any input. The idea is from R. Cox, "Glob Matching Can Be Simple And Fast Too"
+/// (2017), with two kinds of star.
 func matches(
   _ steps: Span<GlobStep>, _ sets: Span<ByteSet>, directory: Span<UInt8>, name: Span<UInt8>,
   from start: Int
@@ -39,9 +39,9 @@ func matches(
   let end = PathText.byteCount(directory, name)
   var at = start
   var step = 0
-  /// The steps after the last star, and the first byte that it has not yet swallowed.
+  /// The steps after the last star, and the first byte that the star has not consumed.
   var star: (step: Int, at: Int)?
-  /// The same for the last run over slashes; one of whole directories swallows up to after a slash.
+  /// The same for the last run over slashes; a run of whole directories always ends after a slash.
   var run: (step: Int, at: Int, ofDirectories: Bool)?
 
   while true {
@@ -63,7 +63,7 @@ func matches(
         star = nil
         continue
       case .byte, .anyByte, .oneOf:
-        // The path is used up; a longer star or run would leave even less of it.
+        // The path has ended; a longer star or run would leave even less of it.
         guard at < end else { return false }
         if accepts(steps[step], sets, PathText.byte(at: at, directory, name)) {
           step += 1

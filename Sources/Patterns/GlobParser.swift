@@ -13,10 +13,10 @@ enum GlobStep: BitwiseCopyable {
   case anything
 }
 
-/// Reads the part of a pattern from its first special byte on.
+/// Parses a pattern from its first special byte on.
 ///
-/// The rules are those of gitignore(5) and of POSIX 2.13; where these leave a case open, what git does is
-/// the rule, and `Tests/PatternsTests` asks it.
+/// The rules are those of gitignore(5) and of POSIX 2.13. If these leave a case open, git's behaviour is the rule,
+/// and `Tests/PatternsTests` compares with it.
 struct GlobParser {
   private let text: ArraySlice<UInt8>
   private var position: Int
@@ -24,8 +24,9 @@ struct GlobParser {
   /// The list's bracket expressions; the parser adds its own.
   private(set) var sets: [ByteSet]
 
-  /// `nil` where the pattern can never match: it ends in a backslash, a bracket expression has no end or
-  /// names a class that does not exist.
+  /// `nil` if the pattern can never match.
+  ///
+  /// Such a pattern ends in a backslash, or has a bracket expression without an end or with an unknown class.
   init?(_ text: ArraySlice<UInt8>, sets: [ByteSet]) {
     self.text = text
     self.sets = sets
@@ -46,7 +47,7 @@ struct GlobParser {
     }
   }
 
-  /// The byte at the position, which stays.
+  /// The byte at the position, without moving on.
   private var peek: UInt8? { position < text.endIndex ? text[position] : nil }
 
   private mutating func next() -> UInt8? {
@@ -55,10 +56,9 @@ struct GlobParser {
     return byte
   }
 
-  /// After the first asterisk. Two or more cross slashes where they fill the place of whole components.
+  /// Parses asterisks after the first. Two or more cross slashes if they stand for whole components.
   ///
-  /// What precedes them may be the literal bytes that are compared before any step: so git takes `a**/b`
-  /// for `a` and `**/b`.
+  /// Literal bytes may precede them, which are compared before any step: git takes `a**/b` for `a` and `**/b`.
   private mutating func parseAsterisks() {
     let start = position - 1
     while peek == UInt8(ascii: "*") { position += 1 }
@@ -76,13 +76,13 @@ struct GlobParser {
     }
   }
 
-  /// After the opening bracket; `nil` where the expression is malformed.
+  /// Parses after the opening bracket; `nil` if the expression is malformed.
   private mutating func parseBracket() -> ByteSet? {
     var set = ByteSet()
     let isNegated = peek == UInt8(ascii: "!") || peek == UInt8(ascii: "^")
     if isNegated { position += 1 }
     let first = position
-    // What a hyphen makes a range with: a single byte, not another range's end and not a class.
+    // The possible start of a range: a single byte, not another range's end and not a class.
     var low: UInt8?
     while let byte = next() {
       switch byte {

@@ -1,38 +1,38 @@
-/// One pattern and where it came from, for messages that say which rule decided.
+/// A pattern and its origin, for messages that name the deciding rule.
 public struct Pattern: Sendable {
-  /// The line as it counts: without the blanks that gitignore(5) ignores at its end, but with `!` and `/`.
+  /// The effective line: without the trailing spaces that gitignore(5) ignores, but with `!` and `/`.
   public let text: [UInt8]
   /// `--exclude`, or `FILE:LINE`.
   public let origin: String
 }
 
-/// What decided about an entry.
+/// The decision about an entry.
 public struct Match: Sendable {
   /// The last pattern that matches the entry.
   public let pattern: Pattern
-  /// False where that pattern begins with `!`.
+  /// False if that pattern begins with `!`.
   public let isExcluded: Bool
 }
 
-/// A pattern as matching needs it: what to look at, and which bytes and steps of the list to hold against
-/// it. A plain value, so that going over the rules touches no reference count.
+/// A pattern in the form that matching needs: ranges of the list's bytes and steps. It is a plain value, so a loop
+/// over the rules touches no reference count.
 struct Rule: BitwiseCopyable {
   /// The whole path for a pattern with a slash at its start or in its middle, else the last component.
   var looksAtPath: Bool
   var form: Form
   var isNegated: Bool
   var directoriesOnly: Bool
-  /// Where the literal bytes lie in the list's `bytes`.
+  /// The range of the literal bytes in the list's `bytes`.
   var literal: Extent
-  /// Where the steps after the literal bytes lie in the list's `steps`; only of a `.glob`.
+  /// The range of the steps after the literal bytes in the list's `steps`; only for a `.glob`.
   var steps: Extent
 
   enum Form: UInt8, BitwiseCopyable {
-    /// No special byte: equal or not.
+    /// No special byte: equality.
     case literal
-    /// One asterisk and no other special byte: an end that names share.
+    /// One leading asterisk and no other special byte: the end of a name.
     case suffix
-    /// Literal bytes, possibly none, and steps.
+    /// Literal bytes, possibly none, and then steps.
     case glob
   }
 
@@ -43,18 +43,18 @@ struct Rule: BitwiseCopyable {
   }
 }
 
-/// A pattern's line taken apart, as gitignore(5) has it.
+/// The parts of a pattern's line, according to gitignore(5).
 struct PatternLine {
   let text: [UInt8]
   let isNegated: Bool
   let directoriesOnly: Bool
   let looksAtPath: Bool
-  /// Up to the first special byte.
+  /// The bytes up to the first special byte.
   let literal: ArraySlice<UInt8>
-  /// From the first special byte on.
+  /// The bytes from the first special byte on.
   let wild: ArraySlice<UInt8>
 
-  /// `nil` for a comment and for a line that holds no pattern.
+  /// `nil` for a comment and for a line without a pattern.
   init?(_ line: [UInt8]) {
     guard line.first != UInt8(ascii: "#") else { return nil }
     text = Self.withoutTrailingSpaces(line)
@@ -71,13 +71,13 @@ struct PatternLine {
     wild = rest[special...]
   }
 
-  /// The line up to its last byte that is no space, or is a space after a backslash.
+  /// The line up to its last byte that is no space or is an escaped space.
   private static func withoutTrailingSpaces(_ line: [UInt8]) -> [UInt8] {
     var end = 0
     var index = 0
     while index < line.count {
       let isEscape = line[index] == UInt8(ascii: "\\")
-      // A backslash takes the next byte with it, be that a backslash or a space.
+      // A backslash also takes the next byte, even a backslash or a space.
       if isEscape || line[index] != UInt8(ascii: " ") { end = index + (isEscape ? 2 : 1) }
       index += isEscape ? 2 : 1
     }
@@ -87,7 +87,7 @@ struct PatternLine {
 
 let slash = UInt8(ascii: "/")
 
-/// Bytes that stand for something else than themselves.
+/// True for a byte with a special meaning in a pattern.
 func isSpecial(_ byte: UInt8) -> Bool {
   switch byte {
   case UInt8(ascii: "*"), UInt8(ascii: "?"), UInt8(ascii: "["), UInt8(ascii: "\\"): true

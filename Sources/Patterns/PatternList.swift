@@ -1,19 +1,19 @@
-/// An ordered list of patterns as gitignore(5) has them; the last one that matches decides.
+/// An ordered list of patterns according to gitignore(5); the last matching pattern decides.
 ///
 /// Names and patterns are bytes, compared exactly, as with git's `core.ignoreCase` false. Filling the list
 /// allocates; matching does not.
 public struct PatternList: Sendable {
-  /// In the order they were added, and `patterns` beside them for what is told about a match.
+  /// The rules in the order of addition; `patterns` has the text and origin of each.
   private var rules: [Rule] = []
   private var patterns: [Pattern] = []
-  // What the rules refer to, in one piece each.
+  // The data of all rules, in one array of each kind.
   private var bytes: [UInt8] = []
   private var steps: [GlobStep] = []
   private var sets: [ByteSet] = []
 
   public init() {}
 
-  /// True where no pattern can match anything.
+  /// True if no pattern can match anything.
   public var isEmpty: Bool { rules.isEmpty }
 
   /// Adds one pattern line, without its line feed.
@@ -49,8 +49,8 @@ public struct PatternList: Sendable {
 
   /// Adds every line of a file; the origin of each is `name:line`, counted from 1.
   ///
-  /// As git reads one: a UTF-8 byte order mark at the start is skipped, one carriage return at the end of a
-  /// line belongs to the line's end, and a NUL ends what counts of a line.
+  /// As in git, a UTF-8 byte order mark at the start is skipped. One carriage return before the line feed belongs to
+  /// the line's end. A NUL ends the effective part of a line.
   public mutating func add(file text: [UInt8], name: String) {
     let mark: [UInt8] = [0xEF, 0xBB, 0xBF]
     let lines = text.dropFirst(text.starts(with: mark) ? mark.count : 0)
@@ -61,12 +61,11 @@ public struct PatternList: Sendable {
     }
   }
 
-  /// The pattern that decides for the entry at `path`; `nil` where none matches.
+  /// The pattern that decides for the entry at `path`; `nil` if none matches.
   ///
-  /// `path` is relative to the root of the source: components joined by `/`, none of them empty, without a
-  /// slash at either end. What decides for the directories above is not asked: a walk does not enter an
-  /// excluded one, so what is below it is not reached, and no `!` pattern can bring it back. A symbolic link
-  /// is no directory, whatever it leads to.
+  /// `path` is relative to the root of the source: non-empty components joined by `/`, without a slash at either end.
+  /// Patterns for the directories above are not considered. A walk does not enter an excluded directory, so no `!`
+  /// pattern can bring back its content. A symbolic link is not a directory, whatever its target.
   public func match(_ path: Span<UInt8>, isDirectory: Bool) -> Match? {
     var nameStart = path.count
     while nameStart > 0, path[nameStart - 1] != slash { nameStart -= 1 }
@@ -74,7 +73,7 @@ public struct PatternList: Sendable {
       path.extracting(0..<max(0, nameStart - 1)), path.extracting(nameStart..<path.count), isDirectory)
   }
 
-  /// The same for the entry `name` of the directory at the path `directory`, which is empty for the root.
+  /// Matches the entry `name` of the directory at the path `directory`, which is empty for the root.
   public func match(directory: [UInt8], name: Span<UInt8>, isDirectory: Bool) -> Match? {
     match(directory.span, name, isDirectory)
   }
@@ -89,7 +88,7 @@ public struct PatternList: Sendable {
       index -= 1
       let rule = rules[index]
       if rule.directoriesOnly, !isDirectory { continue }
-      // To a pattern without a slash every entry is one of the root.
+      // A pattern without a slash matches every entry as if it were in the root.
       if rule.looksAtPath ? matches(rule, directory, name) : matches(rule, root, name) {
         return Match(pattern: patterns[index], isExcluded: !rule.isNegated)
       }

@@ -1,25 +1,25 @@
-/// Why a pattern does not do what its writer must have meant.
+/// The reason why a pattern fails its evident purpose.
 public enum PatternTrouble: Sendable, Equatable {
   /// An empty line, a slash alone or a comment.
   case isEmpty
-  /// A bracket without its end, a class that does not exist, or a backslash at the end.
+  /// A bracket without its end, an unknown class, or a backslash at the end.
   case isMalformed
-  /// It ends with a carriage return, which belongs to no name.
+  /// The pattern ends with a carriage return, which belongs to no name.
   case hasCarriageReturn
-  /// A component is empty, `.` or `..`, which is the name of no entry.
+  /// A component is empty, `.` or `..`, and no entry has such a name.
   case hasNoSuchComponent
-  /// It begins as the patterns of other tools do, such as `re:`.
+  /// The pattern has another tool's prefix, such as `re:`.
   case hasPrefix(String)
-  /// It leaves out all that a source has.
+  /// The pattern excludes everything in a source.
   case matchesEverything
-  /// It brings back what no pattern before it leaves out.
+  /// The pattern includes entries again, but no earlier pattern excludes any.
   case bringsNothingBack
 }
 
 extension PatternList {
-  /// What is wrong with each of some lines, which are used together in this order; `nil` where nothing is.
+  /// The problem of each line, for lines used together in this order; `nil` for a correct line.
   ///
-  /// Blank lines and comments are no trouble in a file; `inFile` says that the lines are of one.
+  /// `inFile` allows blank lines and comments, as in a pattern file.
   public static func troubles(of lines: [[UInt8]], inFile: Bool = false) -> [PatternTrouble?] {
     var hasExclusion = false
     return lines.indices.map { index in
@@ -40,7 +40,7 @@ extension PatternList {
 extension PatternLine {
   private static let prefixes = ["re:", "regexp:", "rx:", "glob:", "sh:", "fm:", "pp:", "pf:", "- ", "+ "]
 
-  /// What keeps it from ever matching.
+  /// The reason why the pattern can never match.
   fileprivate var trouble: PatternTrouble? {
     if text.last == UInt8(ascii: "\r") { return .hasCarriageReturn }
     if !wild.isEmpty, GlobParser(wild, sets: []) == nil { return .isMalformed }
@@ -57,7 +57,7 @@ extension PatternLine {
     return nil
   }
 
-  /// True for `*`, `/*`, `**` and the like.
+  /// True for `*`, `/*`, `**` and similar patterns.
   fileprivate var matchesEverything: Bool {
     !directoriesOnly && literal.isEmpty && !wild.isEmpty
       && wild.allSatisfy { $0 == UInt8(ascii: "*") || $0 == slash }
