@@ -152,6 +152,85 @@ import Testing
     #expect(try world.snapshot(["--exclude", "file*"]).excluded == 30)
   }
 
+  /// Makes `app` with 20 files, and puts a changed copy of it in its place; the original is at `away` then.
+  private func replaceApp(_ world: World, away: ByteString) throws {
+    let source = world.source
+    try source.makeDirectory("app")
+    for index in 0..<20 { try source.write(ByteString("app/file\(index)"), "content \(index)") }
+    try world.settle()
+    try world.snapshot()
+    try tool("mv", [source.root / "app", away])
+    try tool("cp", ["-a", away, source.root / "app"])
+    try source.write("app/file1", "other")
+    try world.settle()
+  }
+
+  @Test("a directory that comes back in the place of another is compared with that one by its names")
+  func directoryComesBack() throws {
+    let world = try World()
+    let away = world.directory.path / "away"
+    try replaceApp(world, away: away)
+    try world.snapshot()
+    try tool("mv", [world.source.root / "app", world.directory.path / "other"])
+    try tool("mv", [away, world.source.root / "app"])
+    try world.expectFaithful(try world.snapshot())
+    // What it lacks is gone all the same.
+    try tool("mv", [world.source.root / "app", away])
+    try tool("mv", [world.directory.path / "other", world.source.root / "app"])
+    for index in 2..<20 { try world.source.remove(ByteString("app/file\(index)")) }
+    try expectRefused(world, "18 of the 22 entries")
+  }
+
+  @Test("a snapshot that came back by a push, without inode numbers, is compared by its names")
+  func afterPush() throws {
+    let world = try World()
+    for index in 0..<20 { try world.source.write(ByteString("file\(index)"), "content \(index)") }
+    let other = world.directory.path / "other"
+    #expect(try world.treering(["init", other], inRepository: false).status == 0)
+    try world.settle()
+    try world.snapshot()
+    try world.source.write("file7", "changed")
+    // Another name, by another second.
+    try tool("sleep", ["1"])
+    let pushed = try world.treering(["snapshot", world.source.root, "-r", other], inRepository: false)
+    #expect(pushed.status == 0, "\(pushed.errorText)")
+    let push = try world.treering(["push", world.repository.root, "-r", other], inRepository: false)
+    #expect(push.status == 0, "\(push.errorText)")
+    try world.expectFaithful(try world.snapshot())
+  }
+
+  @Test("what is moved to another source of the run is not gone from where it was", arguments: [1, 2])
+  func movedToAnotherSource(namesPerFile: Int) throws {
+    let world = try world()
+    let (source, other) = (world.source, try Tree(making: world.directory.path / "another"))
+    try other.makeDirectory("sub")
+    try other.write("kept", "x")
+    if namesPerFile == 2 { for index in 0..<30 { try source.link(ByteString("file\(index)"), as: ByteString("link\(index)")) } }
+    let sources = [source.root, other.root]
+    try world.settle()
+    try world.snapshot(of: sources)
+    for name in try source.names() { try tool("mv", [source.root / name, other.root / "sub"]) }
+    let moved = try world.snapshot(of: sources)
+    try world.expectFaithful(moved, other.root)
+    #expect(try world.tree(of: moved).names() == [])
+    // And what leaves both is gone.
+    try tool("mv", [other.root / "sub", world.directory.path / "sub"])
+    let refused = try world.snapshot(of: sources, status: 1)
+    #expect(refused.warningsNamed.map(\.message).contains { $0.contains("are gone") }, "\(refused.warningsNamed)")
+  }
+
+  @Test("what is deleted in a directory that got another name is gone")
+  func renamedAndEmptied() throws {
+    let world = try World()
+    try world.source.makeDirectory("app")
+    for index in 0..<20 { try world.source.write(ByteString("app/file\(index)"), "content \(index)") }
+    try world.settle()
+    try world.snapshot()
+    try world.source.rename("app", to: "renamed")
+    for index in 0..<15 { try world.source.remove(ByteString("renamed/file\(index)")) }
+    try expectRefused(world, "15 of the 22 entries")
+  }
+
   @Test("most files have another content: published, and rotation is held until it is released")
   func changed() throws {
     let world = try world()

@@ -53,6 +53,7 @@ struct StoredFile {
 
 /// A directory of a stored tree that may be merged with one of the source.
 struct StoredDirectory {
+  let path: [[UInt8]]
   let subtree: Subtree
   let record: DirectoryRecord
   let directory: Directory?
@@ -126,11 +127,29 @@ final class StoredFinder {
           !trees[number].hasMounts(below: path)
         else { continue }
         return StoredDirectory(
-          subtree: subtree, record: record, directory: try? trees[number].root?.directory(path: path),
+          path: path, subtree: subtree, record: record, directory: try? trees[number].root?.directory(path: path),
           tree: trees[number])
       }
     }
     return nil
+  }
+
+  /// Where a tree has this inode of the source: the path of the directory, or of the one that holds the file.
+  func path(of status: FileStatus, on fileSystem: FileSystemKey, in tree: StoredTree) -> [[UInt8]]? {
+    guard let number = trees.firstIndex(where: { $0 === tree }), mayHold(status, number), let index = index(number) else {
+      return nil
+    }
+    guard status.kind == .directory else {
+      return index.directoriesHolding(status.inode, on: fileSystem).prefix(Self.candidates).lazy
+        .map { index.path(of: $0) }
+        .first { path in
+          (try? self.reader(number).findDirectory(path)?.file(sourceInode: status.inode))?.kind == status.kind
+        }
+    }
+    return index.directoriesBeing(status.inode, on: fileSystem).lazy.map { index.path(of: $0) }.first { path in
+      guard case .directory(let record, _)? = try? self.reader(number).find(path) else { return false }
+      return record.hints.sourceInode == status.inode && !record.isSynthetic
+    }
   }
 
   func reader(of tree: StoredTree) -> CatalogReader? {

@@ -16,10 +16,12 @@ struct DirectoryMerge {
   private let baseTree: Directory?
   private let record: DirectoryRecord?
   private var files: FileCursor?
+  /// Of a directory that was found elsewhere: what the snapshot that the source is compared with has under its path.
+  private var overlaid: FileCursor?
   private let inodes: StoredInodes
 
   init(
-    _ work: SnapshotWork, _ node: SnapshotNode, _ record: DirectoryRecord?,
+    _ work: SnapshotWork, _ node: SnapshotNode, _ record: DirectoryRecord?, overlaid: DirectoryRecord?,
     _ encoder: RecordEncoder, _ moment: Timestamp, _ worker: SnapshotWorker
   ) throws {
     self.work = work
@@ -32,6 +34,7 @@ struct DirectoryMerge {
     target = node.target
     baseTree = node.baseTree
     files = try record.map { try FileCursor($0) }
+    self.overlaid = try overlaid.map { try FileCursor($0) }
     inodes = StoredInodes(node, record, worker, listsInodes: work.capabilities.listsInodes)
   }
 
@@ -71,6 +74,11 @@ struct DirectoryMerge {
         try checkForSignal()
       }
       let before = try files?.seek(names.span.extracting(entry.range))
+      var isNew = before == nil
+      if node.isMoved {
+        isNew = try overlaid?.seek(names.span.extracting(entry.range)) == nil
+        if isNew, before != nil { work.countMove(of: status, in: node, worker) }
+      }
       if let rule = excludes.rule(
         for: names.span.extracting(entry.range), in: node.patternPath, isDirectory: false)
         ?? excludes.rule(for: status)
@@ -86,7 +94,9 @@ struct DirectoryMerge {
         linked += 1
         continue
       }
-      try store(entry.range, status, before)
+      let isStored = try store(entry.range, status, before, isNew: isNew)
+      // The snapshot lacks it, whether the source does or not.
+      if !isStored, !isNew { node.tally?.gone.count() }
     }
     work.progress.entries.count(count & 0xFF)
     work.progress.files.count(count & 0xFF)
@@ -114,9 +124,11 @@ struct DirectoryMerge {
 
   private mutating func addDirectories(_ found: [(range: Range<Int>, isRecycled: Bool)]) throws {
     var rows = try files?.remainingDirectories()
+    var overlaidRows = try overlaid?.remainingDirectories()
     for (range, isRecycled) in found {
       let name = Array(worker.listing.bytes[range])
       let row = rows?.seek(name.span)
+      let overlaidRow = overlaidRows?.seek(name.span)
       let plan = planned(range)
       let rule =
         node.tag.flatMap { $0.name == name ? nil : $0.rule }
@@ -129,10 +141,12 @@ struct DirectoryMerge {
       let child = SnapshotNode(
         parent: node, name: name, plan: plan, isListed: plan?.isSource == true || rule == nil,
         base: row.map { Subtree($0) }, tree: node.tree)
+      child.overlaid = overlaidRow.map { Subtree($0) }
       child.isRecycled = isRecycled
       node.children.append(child)
     }
     rows?.finish()
+    overlaidRows?.finish()
     for (name, _) in node.plan?.children ?? [] where !node.children.contains(where: { $0.name == name }) {
       throw Failure(
         .failed,
@@ -141,7 +155,9 @@ struct DirectoryMerge {
         hint: "name the directory itself")
     }
     // What is left out on purpose is not gone.
-    if !node.isMoved && node.tag == nil { node.tally?.gone.count((files?.passed ?? 0) &+ (rows?.passedEntries ?? 0)) }
+    guard node.tag == nil else { return }
+    let (passed, passedRows) = node.isMoved ? (overlaid, overlaidRows) : (files, rows)
+    node.tally?.gone.count((passed?.passed ?? 0) &+ (passedRows?.passedEntries ?? 0))
   }
 
   // MARK: Unchanged
@@ -209,69 +225,72 @@ struct DirectoryMerge {
 
   // MARK: Changed, new or moved
 
-  private func store(_ range: Range<Int>, _ status: FileStatus, _ row: FileRow?) throws {
+  /// Stores an entry; false where the snapshot will not have it. It is new where the snapshot that the source is compared
+  /// with has no file of its name.
+  private func store(_ range: Range<Int>, _ status: FileStatus, _ row: FileRow?, isNew: Bool) throws -> Bool {
     guard status.kind != nil else {
       work.warn(path(range), "is of a kind that this system does not name")
-      return
+      return false
     }
     let nameBytes = Array(worker.listing.bytes[range])
     var before = row.map {
       StoredFile(
         row: $0, record: record!, directory: baseTree, tree: node.tree!, isElsewhere: node.isMoved)
     }
+    // A name that the base has was counted before.
+    let mayBeMoved = isNew && row == nil
+    var origin: SourceTally?
     // Only for the first name of an inode: the others are linked to it.
-    func find() { before = worker.finder.file(status, on: node.fileSystem, known: before) }
-    if work.isDry {
-      try measure(status) {
-        find()
-        return before
-      }
-      return
+    func find() {
+      before = worker.finder.file(status, on: node.fileSystem, known: before)
+      guard mayBeMoved, before?.isElsewhere == true else { return }
+      origin = work.guards.origin(of: status, on: node.fileSystem, worker.finder)
+      origin?.moved.count()
     }
     guard status.linkCount > 1 else {
       find()
-      if let stored = try storeAlone(nameBytes, status, before) {
-        encoder.append(nameBytes.span, stored)
-      } else if row != nil, !node.isMoved {
-        // The snapshot lacks it, whether the source does or not.
-        node.tally?.gone.count()
+      if work.isDry {
+        measure(status, before)
+        return true
       }
-      return
+      guard let stored = try storeAlone(nameBytes, status, before) else { return false }
+      encoder.append(nameBytes.span, stored)
+      return true
     }
     let key = SourceInode(device: status.device, inode: status.inode)
     if let first = work.links.begin(key) {
-      if try linkToFirst(first, nameBytes, status) { return }
+      if try work.isDry || linkToFirst(first, nameBytes, status) {
+        if mayBeMoved { first.origin?.moved.count() }
+        return true
+      }
       // It changed since, or can take no more links: from now on others are linked to this name.
       find()
-      if var entry = try storeAlone(nameBytes, status, before) {
-        entry.linkGroup = first.entry.linkGroup
-        work.links.finish(key, StoredLink(directory: node.path, name: nameBytes, entry: entry))
-        encoder.append(nameBytes.span, entry)
-      }
-      return
+      guard var entry = try storeAlone(nameBytes, status, before) else { return false }
+      entry.linkGroup = first.entry.linkGroup
+      work.links.finish(key, StoredLink(directory: node.path, name: nameBytes, entry: entry, origin: origin))
+      encoder.append(nameBytes.span, entry)
+      return true
     }
     var stored: StoredLink?
     defer { work.links.finish(key, stored) }
     find()
-    if var entry = try storeAlone(nameBytes, status, before) {
-      entry.linkGroup = before.flatMap(groupIfSame(status)) ?? linkGroup(status)
-      encoder.append(nameBytes.span, entry)
-      stored = StoredLink(directory: node.path, name: nameBytes, entry: entry)
+    if work.isDry {
+      measure(status, before)
+      let entry = NewEntry(kind: .fifo, metadata: status.metadata, hints: .none)
+      stored = StoredLink(directory: [], name: [], entry: entry, origin: origin)
+      return true
     }
+    guard var entry = try storeAlone(nameBytes, status, before) else { return false }
+    entry.linkGroup = before.flatMap(groupIfSame(status)) ?? linkGroup(status)
+    encoder.append(nameBytes.span, entry)
+    stored = StoredLink(directory: node.path, name: nameBytes, entry: entry, origin: origin)
+    return true
   }
 
   /// What storing it would take. One with several names counts once.
-  private func measure(_ status: FileStatus, _ find: () -> StoredFile?) throws {
-    if status.linkCount > 1 {
-      let key = SourceInode(device: status.device, inode: status.inode)
-      if work.links.begin(key) != nil { return }
-      let entry = NewEntry(kind: .fifo, metadata: status.metadata, hints: .none)
-      work.links.finish(key, StoredLink(directory: [], name: [], entry: entry))
-    }
-    let before = find()
+  private func measure(_ status: FileStatus, _ before: StoredFile?) {
     if let before, before.row.mayHaveContent(of: status) {
       node.tally?.unchanged.count()
-      if before.isElsewhere && !node.isMoved { node.tally?.moved.count() }
     } else if let before, work.capabilities.reflinks, before.row.mayBeginLargeFile(status) {
       work.space.needs(bytes: min(status.size - min(status.size, before.row.size), status.blocks &* 512))
     } else {

@@ -6,28 +6,32 @@ internal import Synchronization
 /// What became of one source since the previous snapshot.
 final class SourceTally: Sendable {
   let path: [UInt8]
-  /// Entries that the previous snapshot has of it, directories included.
-  let entriesBefore: UInt64
   /// What it is compared with.
-  let tree: StoredTree?
-  var previous: SnapshotName? { tree?.name }
+  let base: SourceBase?
+  let previous: SnapshotName?
+  /// Entries that the previous snapshot has of it, directories included.
+  var entriesBefore: UInt64 { base?.subtree.totals.entries ?? 0 }
   /// Entries whose names are no longer there.
   let gone = Atomic<UInt64>(0)
-  /// Of them, entries that were found elsewhere.
+  /// Entries that were found under new names, in this source or in another.
   let moved = Atomic<UInt64>(0)
+  /// True where it was listed and has no entries.
+  let isEmpty = Atomic<Bool>(false)
   /// Files that existed and are unchanged, and files that existed and have another content.
   let unchanged = Atomic<UInt64>(0)
   let changed = Atomic<UInt64>(0)
 
-  init(_ path: [UInt8], entriesBefore: UInt64, _ tree: StoredTree?) {
+  init(_ path: [UInt8], _ base: SourceBase?, newest: StoredTree?) {
     self.path = path
-    self.tree = tree
-    self.entriesBefore = entriesBefore
+    self.base = base
+    previous = (base?.tree ?? newest)?.name
   }
 }
 
 /// What a source is compared with: the newest of all snapshots that has it, however old.
 struct SourceBase: Sendable {
+  /// Where the snapshot has it, from its root.
+  let place: [[UInt8]]
   let tree: StoredTree
   let subtree: Subtree
 }
@@ -35,8 +39,10 @@ struct SourceBase: Sendable {
 /// Compares what a run sees with what older snapshots have.
 final class Guards: Sendable {
   private let limits: GuardLimits
-  /// By the source's path.
-  private let bases: [[UInt8]: SourceBase]
+  /// The sources that an older snapshot has, by their places there.
+  private let compared: [[[UInt8]]: SourceTally]
+  /// Those snapshots.
+  private let comparedTrees: [StoredTree]
   private let newest: StoredTree?
   /// The file systems of the newest snapshots that have the paths, by path, and whose.
   private let mountsBefore: [[UInt8]: (record: MountRecord, snapshot: SnapshotName)]
@@ -48,7 +54,9 @@ final class Guards: Sendable {
   /// `snapshots` are all that are published, the oldest first.
   init(_ limits: GuardLimits, _ snapshots: [Snapshot], _ bases: [[UInt8]: SourceBase], newest: StoredTree?) {
     self.limits = limits
-    self.bases = bases
+    compared = Dictionary(
+      uniqueKeysWithValues: bases.map { path, base in (base.place, SourceTally(path, base, newest: newest)) })
+    comparedTrees = Array(Dictionary(bases.values.map { ($0.tree.name, $0.tree) }) { first, _ in first }.values)
     self.newest = newest
     var mounts: [[UInt8]: (MountRecord, SnapshotName)] = [:]
     var known: Set<[UInt8]> = []
@@ -72,16 +80,36 @@ final class Guards: Sendable {
   /// A source was opened: from here on its changes are counted, against the newest snapshot that has it. Where that
   /// is not the newest of all, it becomes the source's base.
   func begin(_ node: SnapshotNode) -> SourceTally {
-    if let base = bases[node.sourcePath], node.base == nil || node.tree !== base.tree {
+    let tally =
+      compared[node.path]
+      ?? SourceTally(
+        node.sourcePath, node.base.map { SourceBase(place: node.path, tree: node.tree!, subtree: $0) }, newest: newest)
+    if let base = tally.base, node.base == nil || node.tree !== base.tree || node.isMoved {
       node.base = base.subtree
       node.tree = base.tree
       node.isOlder = base.tree !== newest
+      node.isMoved = false
+      node.origin = nil
       node.hasOwnBase = true
     }
-    let tally = SourceTally(
-      node.sourcePath, entriesBefore: node.base?.totals.entries ?? 0, node.base == nil ? newest : node.tree)
     tallies.withLock { $0.append(tally) }
     return tally
+  }
+
+  /// The source that an entry was in, wherever it is now; `nil` where it was in none, or cannot be found.
+  func origin(of status: FileStatus, on fileSystem: FileSystemKey, _ finder: StoredFinder) -> SourceTally? {
+    for tree in comparedTrees {
+      if let path = finder.path(of: status, on: fileSystem, in: tree), let origin = source(of: path, in: tree) { return origin }
+    }
+    return nil
+  }
+
+  /// The source that a path of a snapshot is in, where that snapshot is the one that the source is compared with.
+  func source(of path: [[UInt8]], in tree: StoredTree) -> SourceTally? {
+    for count in stride(from: path.count, to: 0, by: -1) {
+      if let found = compared[Array(path.prefix(count))], found.base?.tree === tree { return found }
+    }
+    return nil
   }
 
   /// A directory was opened. Refuses its source where a file system was mounted that is not there now.
@@ -108,21 +136,22 @@ final class Guards: Sendable {
     SourceRefusal(path: source, failure: Failure(.refused, message, hint: hint))
   }
 
-  /// A source was listed. Refuses it where it is empty and was not.
-  func checkNotEmpty(_ node: SnapshotNode) throws(SourceRefusal) {
-    guard !limits.acceptsChanges, let tally = node.tally, tally.entriesBefore > 1 else { return }
-    throw refusal(
-      of: tally.path,
-      "the source \(displayName(tally.path)) is empty, and the snapshot \(tally.previous!) has "
-        + "\(tally.entriesBefore) entries of it",
-      hint: "mount its file system, or, if this is right, run again with --accept-changes")
-  }
-
-  /// The walk is over. Refuses a source where most entries of it are gone.
+  /// The walk is over. Refuses a source that is empty and was not, or where most entries of it are gone. An entry that
+  /// was found under a new name, in whichever source, is not gone.
   func checkGone() throws(SourceRefusal) {
     guard !limits.acceptsChanges else { return }
     for tally in tallies.withLock({ $0 }) {
-      let gone = tally.gone.value - min(tally.gone.value, tally.moved.value)
+      let isEmpty = tally.isEmpty.load(ordering: .relaxed)
+      // All but the source's own directory, also where the catalog cannot be read.
+      let missing = isEmpty ? max(tally.entriesBefore, 1) - 1 : tally.gone.value
+      let gone = missing - min(missing, tally.moved.value)
+      if isEmpty, gone > 0 {
+        throw refusal(
+          of: tally.path,
+          "the source \(displayName(tally.path)) is empty, and the snapshot \(tally.previous!) has "
+            + "\(tally.entriesBefore) entries of it",
+          hint: "mount its file system, or, if this is right, run again with --accept-changes")
+      }
       guard limits.isTooMuch(gone: gone, of: tally.entriesBefore) else { continue }
       throw refusal(
         of: tally.path,

@@ -10,6 +10,10 @@ final class SnapshotNode: BuildNode, @unchecked Sendable {
   var isListed: Bool
   /// True in a directory that was found elsewhere, and below it.
   var isMoved: Bool
+  /// Of such a directory: the one that the snapshot its source is compared with has under the same path.
+  var overlaid: Subtree?
+  /// Of such a directory: the source that it was in, where that source's own snapshot has it.
+  var origin: SourceTally?
   /// True in a source that the newest snapshot lacks, where an older one has it under the same path.
   var isOlder: Bool
   /// True for a source whose base is of another snapshot than that of the directory above it.
@@ -36,6 +40,9 @@ final class SnapshotNode: BuildNode, @unchecked Sendable {
   /// The only name that is kept, in a directory that is marked as one to leave out.
   var tag: (name: [UInt8], rule: String)?
 
+  /// Where the snapshot that the source is compared with has this path.
+  var counterpart: Subtree? { isMoved ? overlaid : base }
+
   var snapshotParent: SnapshotNode? {
     parent.map { unsafeDowncast($0, to: SnapshotNode.self) }
   }
@@ -49,6 +56,7 @@ final class SnapshotNode: BuildNode, @unchecked Sendable {
     self.plan = plan
     self.isListed = isListed ?? (!isSynthetic && plan?.isSource ?? true)
     isMoved = parent?.isMoved ?? false
+    origin = parent?.origin
     isOlder = parent?.isOlder ?? false
     tally = parent?.tally
     excludes = parent?.excludes ?? Excludes()

@@ -178,7 +178,7 @@ private func walkAndPublish(
       guard case .directory(_, let subtree)? = try? reader.find(options.place(of: source)) else { return nil }
       return (source, subtree)
     }
-    for (source, subtree) in found { bases[source] = SourceBase(tree: tree, subtree: subtree) }
+    for (source, subtree) in found { bases[source] = SourceBase(place: options.place(of: source), tree: tree, subtree: subtree) }
     if age > 0 && (age <= olderSnapshotsSearched || !found.isEmpty) { trees.append(tree) }
   }
   func guards() -> Guards { Guards(options.guardLimits, list.snapshots, bases, newest: base.map { trees[$0] }) }

@@ -21,10 +21,7 @@ extension SnapshotWork {
       directory.descriptor, storedName.span, inode: inode, in: node, as: name.span)
     else { return nil }
     progress.linked.count()
-    if stored.isElsewhere {
-      progress.moved.count()
-      if !node.isMoved && stored.tree === node.tally?.tree { node.tally?.moved.count() }
-    }
+    if stored.isElsewhere { progress.moved.count() }
     return inode
   }
 

@@ -15,6 +15,8 @@ struct StoredLink: Sendable {
   var directory: [[UInt8]]
   var name: [UInt8]
   var entry: NewEntry
+  /// The source that it was in, where it was found elsewhere.
+  var origin: SourceTally?
 }
 
 /// One thread's tools.
@@ -98,6 +100,7 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
     // Before anything is read: a change after this moment must not pass for older.
     let now = Clock.fileStampNow()
     guard try openSource(node) else {
+      countGone(node.counterpart?.totals.entries, node)
       try discardRecycled(node)
       return []
     }
@@ -111,7 +114,10 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
       }
       node.isListed = false
     }
-    guard try openTarget(node) else { return [] }
+    guard try openTarget(node) else {
+      countGone(node.counterpart?.totals.entries, node)
+      return []
+    }
     let moment = settledMoment(node) ?? now
     progress.entries.count()
     progress.directories.count()
@@ -130,18 +136,19 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
     let isListed = try node.source != nil && !node.isSkipped && list(node, worker)
     if !isListed && !node.isSkipped {
       flags.insert(.incomplete)
-      if let before = node.base { node.tally?.gone.count(before.totals.entries &- 1) }
+      countGone(node.counterpart.map { $0.totals.entries &- 1 }, node)
     }
     encoder.begin(node.metadata, flags: flags, attributes: node.attributes)
     if isListed {
-      if node.isSource && worker.listing.entries.isEmpty { try guards.checkNotEmpty(node) }
+      if node.isSource && worker.listing.entries.isEmpty { node.tally?.isEmpty.store(true, ordering: .relaxed) }
       // One that strayed into a source's own directory must not make the source empty.
       if !node.isSource, let tag = node.excludes.tag(in: worker.listing, of: node.source!.descriptor) {
         node.tag = tag
         exclude(node.sourcePath, tag.rule)
       }
       do {
-        var merge = try DirectoryMerge(self, node, base, encoder, moment, worker)
+        let overlaid = node.isMoved ? record(node.overlaid, in: node.tally?.base?.tree, node, worker) : nil
+        var merge = try DirectoryMerge(self, node, base, overlaid: overlaid, encoder, moment, worker)
         try merge.run()
       } catch let error as CatalogError {
         throw Failure(
@@ -174,18 +181,11 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
   /// The directory's record in the previous catalog, or, if it was renamed, where it was before; without it
   /// everything is looked for file by file.
   private func baseRecord(_ node: SnapshotNode, _ worker: SnapshotWorker) throws -> DirectoryRecord? {
-    var record: DirectoryRecord?
-    if let base = node.base, let reader = node.tree.flatMap(worker.finder.reader(of:)) {
-      do { record = try reader.record(base.place, base.digest) } catch {
-        warn(node.sourcePath, "the previous catalog is damaged here, so all files are read again: \(error)")
-      }
-    }
+    var record = record(node.base, in: node.tree, node, worker)
     guard node.isListed, !node.isSkipped, let status = node.sourceStatus else { return record }
     if let found = worker.finder.directory(status, on: node.fileSystem, known: record) {
-      if found.tree === node.tally?.tree && !node.isMoved {
-        node.tally?.moved.count(found.subtree.totals.entries)
-      }
-      if record != nil { node.tally?.gone.count(node.base?.totals.entries ?? 0) }
+      if !node.isMoved { node.overlaid = node.base }
+      node.origin = guards.source(of: found.path, in: found.tree)
       node.base = found.subtree
       node.tree = found.tree
       node.baseTree = found.directory
@@ -194,7 +194,28 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
       node.hasSameInodes = true
       record = found.record
     }
+    if node.isMoved, node.base != nil, node.overlaid == nil { countMove(of: status, in: node, worker) }
     return record
+  }
+
+  private func record(
+    _ subtree: Subtree?, in tree: StoredTree?, _ node: SnapshotNode, _ worker: SnapshotWorker
+  ) -> DirectoryRecord? {
+    guard let subtree, let reader = tree.flatMap(worker.finder.reader(of:)) else { return nil }
+    do { return try reader.record(subtree.place, subtree.digest) } catch {
+      warn(node.sourcePath, "the previous catalog is damaged here, so all files are read again: \(error)")
+      return nil
+    }
+  }
+
+  /// What the snapshot that the source is compared with has of a directory, and this one will not have.
+  private func countGone(_ entries: UInt64?, _ node: SnapshotNode) {
+    if node.isListed, !node.isSkipped, let entries { node.tally?.gone.count(entries) }
+  }
+
+  /// An entry of a directory that was found elsewhere, or the directory, has a new name: it is not gone from where it was.
+  func countMove(of status: FileStatus, in node: SnapshotNode, _ worker: SnapshotWorker) {
+    (node.origin ?? guards.origin(of: status, on: node.fileSystem, worker.finder))?.moved.count()
   }
 
   /// Finds out which file system a directory of a source is on, and whether it is one to leave out.
