@@ -1,5 +1,5 @@
 internal import Catalog
-internal import Posix
+public import Posix
 internal import Synchronization
 
 extension Repository {
@@ -57,6 +57,22 @@ extension Repository {
 
   /// False where proc(5) is not mounted.
   public static var canSeeMounts: Bool { MountLine.all() != nil }
+}
+
+extension Repository {
+  /// True where a directory that has `.treering` shows this repository in a way that neither an inode nor a mount gives
+  /// away, as bindfs, overlay or a network file system do on a directory above it. The caller holds the lock: only the
+  /// repository itself has what was written there a moment ago, and no copy of it.
+  public func isShown(by directory: borrowing Descriptor) -> Bool {
+    let controlName = Self.controlName
+    guard let other = try? directory.openDirectory(controlName.span) else { return false }
+    for name in [Self.markName, Self.lockName] {
+      guard let own = try? control.descriptor.openToRead(name.span).readToEnd(limit: 1 << 16), !own.isEmpty,
+        let shown = try? other.openToRead(name.span).readToEnd(limit: 1 << 16), shown == own
+      else { return false }
+    }
+    return true
+  }
 }
 
 // A reader in an expired tree would get the files of the snapshot that the tree is made into.

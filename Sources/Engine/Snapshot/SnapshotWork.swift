@@ -133,7 +133,16 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
       try finishRecycling(node)
       return node.snapshotChildren
     }
-    let isListed = try node.source != nil && !node.isSkipped && list(node, worker)
+    var isListed = try node.source != nil && !node.isSkipped && list(node, worker)
+    let controlName = Repository.controlName
+    if isListed, worker.listing.contains(controlName.span), repository.isShown(by: node.source!.descriptor) {
+      if node.isSource {
+        throw Failure(.refused, "the source \(displayName(node.sourcePath)) is the repository itself")
+      }
+      node.isSkipped = true
+      isListed = false
+      progress.skipped.count()
+    }
     if !isListed && !node.isSkipped {
       flags.insert(.incomplete)
       countGone(node.counterpart.map { $0.totals.entries &- 1 }, node)
