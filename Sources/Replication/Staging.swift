@@ -32,7 +32,7 @@ struct Staging {
 
   private func isOwn(_ other: SnapshotName) -> Bool {
     let name = ReceivedTree.ownerName
-    guard let directory = try? repository.incoming(other),
+    guard let directory = repository.openIncoming(other),
       let owner = try? directory.descriptor.openToRead(name.span).readToEnd(limit: 4096)
     else { return false }
     return owner.starts(with: Array("\(displayName(client)) ".utf8))
@@ -40,7 +40,7 @@ struct Staging {
 
   /// True for what nobody has gone on with for a month.
   private func isOld(_ other: SnapshotName) -> Bool {
-    guard let status = try? repository.incoming(other).descriptor.status() else { return false }
+    guard let status = try? repository.openIncoming(other)?.descriptor.status() else { return false }
     return began - status.modified > 30 * 86_400
   }
 }

@@ -15,15 +15,49 @@ extension Repository {
   }
 
   /// Opens, and makes where it is missing, the directory for what comes of a snapshot. The caller holds the lock.
+  ///
+  /// It belongs to the user who receives, and serves no other. One user cannot read what came for root; and root must not
+  /// make a program with root's rights of a file that another user may still have open for writing.
   public func incoming(_ name: SnapshotName) throws(Failure) -> Directory {
     let pending = try directory(Self.pendingName)
     let own = Self.incomingName(name)
     do {
-      try makeDirectory(own, in: pending.descriptor)
+      if try pending.descriptor.statusIfPresent(of: own.span) == nil {
+        try pending.descriptor.makeDirectory(own.span, mode: 0o700)
+      } else if try isAnotherUsers(own, in: pending) {
+        try giveUp(own, of: pending)
+        try pending.descriptor.makeDirectory(own.span, mode: 0o700)
+      }
       let directory = try pending.directory(own.span)
       try directory.descriptor.dropInheritedACLs()
       return directory
     } catch { throw .writing("receive a snapshot in", path, error) }
+  }
+
+  /// True for a directory that this user cannot have made, also where the file system maps users.
+  private func isAnotherUsers(_ name: [UInt8], in pending: Directory) throws(Errno) -> Bool {
+    let user = try pending.descriptor.status(of: name.span).user
+    if user == Process.effectiveUser { return false }
+    let own = try Self.uniqueName()
+    try pending.descriptor.makeDirectory(own.span, mode: 0o700)
+    let ownUser = try pending.descriptor.status(of: own.span).user
+    try pending.descriptor.removeDirectory(own.span)
+    return user != ownUser
+  }
+
+  /// Opens what came of a snapshot; `nil` where this user cannot.
+  public func openIncoming(_ name: SnapshotName) -> Directory? {
+    let own = Self.incomingName(name)
+    return try? directory(Self.pendingName).directory(own.span)
+  }
+
+  /// Moves a directory to the trash. One of another user's can only get another name; it stays for root to delete.
+  private func giveUp(_ name: [UInt8], of pending: Directory) throws(Errno) {
+    let unique = try Self.uniqueName()
+    do { try discard(name, of: pending) } catch {
+      guard error.meansNoPermission else { throw error }
+      try pending.descriptor.rename(name.span, to: pending.descriptor, as: unique.span)
+    }
   }
 
   /// The snapshots of which something came.
@@ -56,7 +90,7 @@ extension Repository {
   /// Gives up what came of a snapshot. The caller holds the lock, and empties the trash afterwards without it.
   public func discardIncoming(_ name: SnapshotName) throws(Failure) {
     let pending = try directory(Self.pendingName)
-    do { try discard(Self.incomingName(name), of: pending) } catch {
+    do { try giveUp(Self.incomingName(name), of: pending) } catch {
       if error == .noSuchEntry { return }
       throw .writing("give up what came of a snapshot in", path, error)
     }

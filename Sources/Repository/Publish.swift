@@ -236,6 +236,7 @@ extension Repository {
       let isUnfinished = unfinishedNames.contains { found == $0.bytes || found == $0.bytes + unfinishedSuffix }
       if isUnfinished || Self.incomingSnapshot(found) != nil { continue }
       do { try recover(found, pending, catalogs) } catch {
+        if Self.isLeftToRoot(error) { continue }
         note([Self.pendingName, found], "was left by an interrupted run and cannot be cleaned up", "\(error)")
       }
     }
@@ -284,9 +285,17 @@ extension Repository {
     try pending.descriptor.rename(found.span, to: catalogs.descriptor, as: found.span, replacing: true)
   }
 
+  /// True where an ordinary user may not do something with a directory, as with one of a snapshot that root took: root's
+  /// next run does it.
+  static func isLeftToRoot(_ error: any Error) -> Bool {
+    Process.effectiveUser != 0 && (error as? Errno)?.meansNoPermission == true
+  }
+
   /// Sets the tree that is being built aside: something in it, which the spare had, cannot be changed.
-  public func setAside(_ snapshot: PendingSnapshot, because reason: any Error) {
-    note([Self.spareName], "cannot be recycled, and is set aside", "\(reason)")
+  public func setAside(_ snapshot: PendingSnapshot, at path: [UInt8], because reason: any Error) {
+    if !Self.isLeftToRoot(reason) {
+      note([Self.spareName], "cannot be recycled, and is set aside", "\(displayName(path)): \(reason)")
+    }
     let name = snapshot.name
     do {
       let pending = try directory(Self.pendingName)

@@ -274,9 +274,9 @@ public final class Repository: Sendable {
     return file
   }
 
-  /// Makes a directory of `.treering` where it is missing.
-  func makeDirectory(_ name: [UInt8], in directory: borrowing Descriptor) throws(Errno) {
-    do { try directory.makeDirectory(name.span, mode: 0o700) } catch {
+  /// Makes a directory of `.treering`, or one of links, where it is missing.
+  func makeDirectory(_ name: [UInt8], in directory: borrowing Descriptor, mode: UInt32 = 0o700) throws(Errno) {
+    do { try directory.makeDirectory(name.span, mode: mode) } catch {
       guard error == .exists else { throw error }
       return
     }

@@ -135,8 +135,10 @@ extension Repository {
     let directory: Directory
     if let existing {
       directory = existing
+      // An older treering left it to root.
+      try giveToOwner(directory.descriptor)
     } else {
-      try root.descriptor.makeDirectory(name.span, mode: 0o755)
+      try makeDirectory(name, in: root.descriptor, mode: 0o755)
       directory = try root.directory(name.span)
     }
     var right: Set<SnapshotName> = []

@@ -81,7 +81,7 @@ extension Repository {
   }
 
   private static func move(_ name: [UInt8], of directory: Directory, to trash: Directory) throws(Errno) {
-    let unique = try Process.randomBytes(16).map { 97 + $0 % 26 }
+    let unique = try uniqueName()
     do {
       try directory.descriptor.rename(name.span, to: trash.descriptor, as: unique.span)
     } catch {
@@ -91,6 +91,8 @@ extension Repository {
       try directory.descriptor.rename(name.span, to: trash.descriptor, as: unique.span)
     }
   }
+
+  static func uniqueName() throws(Errno) -> [UInt8] { try Process.randomBytes(16).map { 97 + $0 % 26 } }
 
   /// Moves a directory of a tree that is being built to `trash`.
   public func discard(directory name: [UInt8], of directory: Directory) throws(Errno) {

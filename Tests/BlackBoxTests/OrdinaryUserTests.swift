@@ -184,14 +184,40 @@ struct OrdinaryUserTests {
     try asUser(["status"])
     try asUser(["hold", "latest"])
     try asUser(["release", "latest"])
+    try world.source.makeDirectory("of root", mode: 0o700)
+    try world.source.write("of root/file", "1")
+    try asRoot(["snapshot", world.source.root])
+    try tool("rm", ["-r", world.source.root / "of root"])
     try world.source.write("file", "3")
     try asUser(["snapshot", world.source.root])
-    // What the user may not delete of root's tree is named, and hinders nothing.
-    #expect(try world.treeringAsOrdinaryUser(["rotate", "--keep-last", "1"]).status <= 1)
-    let last = try world.treeringAsOrdinaryUser(["snapshot", world.source.root])
-    #expect(last.status == 0 || last.status == 1 && last.errorLines.allSatisfy { $0.contains(".treering/") })
+    // What the user may not delete of root's tree hinders nothing, and waits for root.
+    for text in ["4", "5"] {
+      try asUser(["rotate", "--keep-last", "1"])
+      try world.source.write("file", text)
+      try asUser(["snapshot", world.source.root])
+    }
     #expect(try world.snapshotNames().count == 2)
     try asUser(["verify"])
+    #expect(try world.repository.names(".treering/trash") != [])
+    try asRoot(["snapshot", world.source.root])
+    #expect(try world.repository.names(".treering/trash") == [])
+  }
+
+  @Test("the links that root makes in a user's repository are the user's to change")
+  func linksOfRoot() throws {
+    let world = try ordinaryWorld()
+    try world.source.write("file", "1")
+    #expect(try world.treering(["snapshot", world.source.root]).status == 0)
+    try tool("sleep", ["1"])
+    #expect(try world.treeringAsOrdinaryUser(["snapshot", world.source.root]).status == 0)
+    let rotated = try world.treeringAsOrdinaryUser(["rotate", "--keep-last", "1"])
+    #expect(rotated.status == 0, "\(rotated.errorText)")
+    #expect(try !world.repository.exists("hourly") || world.repository.names("hourly") == [])
+    // What an older treering left to root, root gives back.
+    #expect(try world.treering(["rotate", "--keep", "daily=1"]).status == 0)
+    try tool("chown", ["0:0", world.repository.root / "daily"])
+    #expect(try world.treering(["rotate", "--keep", "daily=1"]).status == 0)
+    #expect(try world.treeringAsOrdinaryUser(["rotate", "--keep-last", "1"]).status == 0)
   }
 
   @Test("root follows no link of the user's to a file of its own")

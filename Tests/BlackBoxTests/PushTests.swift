@@ -105,6 +105,29 @@ struct PushTests {
     #expect(try push.far.read("latest/localhost" / source.root / "noise") == source.read("noise"))
   }
 
+  @Test("what came for one user serves no other: a push goes on without it", arguments: [true, false])
+  func otherUsersParts(rootIsFirst: Bool) throws {
+    let push = try PushWorld(initialized: false)
+    try push.world.source.writeNoise("noise", 3_000_000)
+    try push.snapshot()
+    try tool("install", ["-m", "755", try treeringBinary(), push.place.root / "treering"])
+    let far = try Tree(making: push.far.root)
+    try tool("chown", ["65534:65534", far.root])
+    let root = "\(push.place.root)/treering"
+    let user = "setpriv --reuid 65534 --regid 65534 --clear-groups --no-new-privs \(root)"
+    try tool("sh", ["-c", ByteString("\(user) init \(far.root)")])
+    let (first, second) = rootIsFirst ? (root, user) : (user, root)
+    try push.expectFailure(7, ssh: push.cut(after: 2_000_000), remoteCommand: "\(first) serve")
+    #expect(try far.names(".treering/pending").count == 1)
+    let sent = try push.push(remoteCommand: "\(second) serve")
+    #expect(sent.result == "sent" && sent.bytesSent > 3_000_000)
+    #expect(try far.read("latest/localhost" / push.world.source.root / "noise") == push.world.source.read("noise"))
+    // What the user could not delete goes with root's next run.
+    let run = try runCommand(ByteString(root), ["snapshot", push.world.source.root, "-r", far.root])
+    #expect(run.status == 0, "\(run.errorText)")
+    #expect(try far.names(".treering/pending") == [] && far.names(".treering/trash") == [])
+  }
+
   @Test("over ssh: as a URL, as scp has it, and by a name of the configuration; for root and for ordinary users")
   func overSSH() throws {
     let server = try SSHServer()

@@ -5,7 +5,7 @@ internal import Synchronization
 
 /// Deletes what lies in `trash`, by several threads; no lock is needed, and what is interrupted goes on in the
 /// next run. What cannot be deleted stays, and the rest goes; then a `Failure` is thrown that names the first. A mount
-/// point is never entered.
+/// point is never entered. Directories of other users, as a snapshot that root took has, stay for root to delete.
 public func emptyTrash(of repository: Repository, threads: Int) throws(Failure) {
   do {
     let trash = Directory(try repository.trash().descriptor.reopenDirectory())
@@ -71,10 +71,15 @@ private final class Deletion: TreeWork {
   func makeWorker() -> Void {}
   func finish(_ worker: Void) {}
 
-  /// What another process has deleted meanwhile is no trouble.
-  private func failed(_ node: DoomedNode, _ name: [UInt8]?, _ error: Errno) {
-    if error == .noSuchEntry { return }
+  /// What another process has deleted meanwhile is no trouble, nor is what only root can delete.
+  private func failed(_ node: DoomedNode, _ name: [UInt8]?, _ error: Errno, in directory: Directory?) {
+    if error == .noSuchEntry || error.meansNoPermission && isOthers(try? directory?.descriptor.status()) { return }
     note(node, name, "\(error)")
+  }
+
+  private func isOthers(_ status: FileStatus?) -> Bool {
+    let user = Process.effectiveUser
+    return user != 0 && status.map { $0.user != user } ?? false
   }
 
   private func note(_ node: DoomedNode, _ name: [UInt8]?, _ reason: String) {
@@ -105,7 +110,12 @@ private final class Deletion: TreeWork {
         parts.count()
         return []
       }
-      failed(node, nil, error)
+      if let above = node.above?.directory, error.meansNoPermission, isOthers(try? above.descriptor.status(of: name.span)) {
+        // One that is empty needs no look into it.
+        try? above.descriptor.removeDirectory(name.span)
+        return []
+      }
+      failed(node, nil, error, in: node.directory)
       return []
     }
     var children: [DoomedNode] = []
@@ -117,7 +127,7 @@ private final class Deletion: TreeWork {
           continue
         } catch {
           guard error == .isADirectory else {
-            failed(node, name, error)
+            failed(node, name, error, in: node.directory)
             continue
           }
         }
@@ -134,7 +144,7 @@ private final class Deletion: TreeWork {
     let name = node.name
     do throws(Errno) { try above.descriptor.removeDirectory(name.span) } catch {
       // Not empty: what could not be deleted is named already, or another process moved something in.
-      if error != .notEmpty { failed(node, nil, error) }
+      if error != .notEmpty { failed(node, nil, error, in: above) }
     }
   }
 }

@@ -70,7 +70,7 @@ private func build(
     for trouble in repository.takeTroubles() { monitor.warn(Warning(path: trouble.path, message: trouble.message)) }
     return snapshot
   } catch {
-    if error is SpareUnusable { repository.setAside(pending, because: error) }
+    if let error = error as? SpareUnusable { repository.setAside(pending, at: error.path, because: error.reason) }
     try? repository.recover()
     // Where it was not published, it holds rotation no longer.
     if let list = try? repository.snapshots() { _ = try? examineArrivals(in: repository, list) }

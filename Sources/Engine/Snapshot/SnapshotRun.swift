@@ -259,7 +259,7 @@ private func walkAndPublish(
     return SnapshotResult(
       snapshot: snapshot, previous: list.newest?.name, elapsedSeconds: Clock.monotonic() - start)
   } catch {
-    if error is SpareUnusable { repository.setAside(pending, because: error) }
+    if let error = error as? SpareUnusable { repository.setAside(pending, at: error.path, because: error.reason) }
     // What was copied serves the next run, unless it may not be what was written.
     // Where there is no room, what is older is given up: else it might stand in the way for ever.
     let isFull = (error as? Failure)?.kind == .noSpace || (error as? Errno)?.meansNoRoom == true
