@@ -32,7 +32,7 @@ struct ReleaseCommand: RunnableCommand {
 
   private func releaseRotation(_ repository: Repository) throws -> ExitStatus {
     let reason = try repository.heldRotation()
-    let released = try repository.releaseRotation(newest: repository.snapshots().newest?.name)
+    let released = try repository.releaseRotation(newest: repository.snapshots().newest)
     report(
       ReleaseAnswer(released: released, reason: reason, snapshots: []),
       released ? "rotation goes on" : "rotation was not held")

@@ -7,7 +7,7 @@ extension Snapshot {
   func retained(isHeld: Bool, isDamaged: Bool, isUnwanted: Bool) -> RetainedSnapshot {
     let seconds = summary.dated.seconds
     return RetainedSnapshot(
-      name: name.description, time: seconds,
+      name: name.description, sequence: summary.sequence, time: seconds,
       local: LocalTime(fields: Clock.localFields(seconds), of: seconds),
       isGood: summary.outcome == .complete && !isDamaged, isHeld: isHeld, isUnwanted: isUnwanted,
       isReceived: summary.received != nil,
@@ -31,7 +31,7 @@ extension Repository {
       list.snapshots.map {
         $0.retained(
           isHeld: held[$0.name] != nil, isDamaged: damaged[$0.name] != nil, isUnwanted: unwanted.contains($0.name))
-      }, policy, now: now.seconds, obstacle: obstacle, accepted: acceptedGap(), wanted: wanted?.keys ?? [])
+      }, policy, now: now.seconds, obstacle: obstacle, accepted: acceptedSequence(of: list), wanted: wanted?.keys ?? [])
   }
 
   /// The members of each set, the newest first, by the policy that was last applied.

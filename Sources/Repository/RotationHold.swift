@@ -58,16 +58,20 @@ extension Repository {
     }
   }
 
-  /// The newest snapshot when rotation was released last: a gap before it is no reason to hold it again.
-  func acceptedGap() -> String? {
+  /// The sequence number of the newest snapshot when rotation was released last: a gap before it is no reason to hold it
+  /// again.
+  func acceptedSequence(of list: SnapshotList) -> UInt64? {
     let name = Self.releasedName
-    let text = try? control.descriptor.openToRead(name.span).readToEnd(limit: 256)
-    return text.map { String(decoding: $0.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self) }
+    let text = (try? control.descriptor.openToRead(name.span).readToEnd(limit: 256)) ?? []
+    let words = String(decoding: text, as: UTF8.self).split(whereSeparator: \.isWhitespace)
+    // An older treering wrote the name alone.
+    if words.count == 1 { return list.snapshots.first { $0.name.description == words[0] }?.summary.sequence }
+    return words.count == 2 ? UInt64(words[1]) : nil
   }
 
   /// Lets rotation go on; false where it was not held. That `newest` is far from the one before it is all right.
-  public func releaseRotation(newest: SnapshotName?) throws(Failure) -> Bool {
-    if let newest { try replace(Self.releasedName, with: "\(newest)\n") }
+  public func releaseRotation(newest: Snapshot?) throws(Failure) -> Bool {
+    if let newest { try replace(Self.releasedName, with: "\(newest.name) \(newest.summary.sequence)\n") }
     return try endAllHolds()
   }
 }

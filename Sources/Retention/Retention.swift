@@ -27,6 +27,8 @@ public struct RetentionPolicy: Hashable, Sendable {
 /// What retention needs to know of a snapshot.
 public struct RetainedSnapshot: Sendable {
   public var name: String
+  /// Its place in the order; the one after it has the next number, unless some between have expired.
+  public var sequence: UInt64
   /// When it was taken, in seconds since 1970-01-01T00:00:00Z.
   public var time: Int64
   /// The same in the operator's zone.
@@ -45,10 +47,11 @@ public struct RetainedSnapshot: Sendable {
   public var absentSources: [[UInt8]]
 
   public init(
-    name: String, time: Int64, local: LocalTime, isGood: Bool, isHeld: Bool = false,
+    name: String, sequence: UInt64 = 0, time: Int64, local: LocalTime, isGood: Bool, isHeld: Bool = false,
     isUnwanted: Bool = false, isReceived: Bool = false, sources: [[UInt8]] = [], absentSources: [[UInt8]] = []
   ) {
     self.name = name
+    self.sequence = sequence
     self.time = time
     self.local = local
     self.isGood = isGood
@@ -122,13 +125,13 @@ public struct RetentionPlan: Sendable {
 /// first that has it. So a snapshot of some sources never takes the place of one of all. A set keeps the members of
 /// its newest periods.
 /// `obstacle` is what the caller knows: rotation is held. Nothing expires either where the clock cannot be
-/// right, unless somebody looked when `accepted` was the newest.
+/// right, unless somebody looked when the newest had the sequence number `accepted`.
 ///
 /// Where the operator wants to be rid of some snapshots, these expire and no others. `wanted` are the sources that
 /// are still to be backed up, label first; those of the newest snapshot are too, and those that were absent from it.
 public func retentionPlan(
   _ snapshots: [RetainedSnapshot], _ policy: RetentionPolicy, now: Int64, obstacle: String? = nil,
-  accepted: String? = nil, wanted: [[UInt8]] = []
+  accepted: UInt64? = nil, wanted: [[UInt8]] = []
 ) -> RetentionPlan {
   let isAsked = snapshots.contains(where: \.isUnwanted)
   let sources = placesOfSources(snapshots)
@@ -247,7 +250,7 @@ private func members(
 private let implausibleGapSeconds: Int64 = 366 * 86_400
 
 private func clockTrouble(
-  _ snapshots: [RetainedSnapshot], _ policy: RetentionPolicy, _ now: Int64, _ accepted: String?
+  _ snapshots: [RetainedSnapshot], _ policy: RetentionPolicy, _ now: Int64, _ accepted: UInt64?
 ) -> (String?, Bool) {
   guard let newest = snapshots.last else { return (nil, false) }
   if let future = snapshots.last(where: { $0.time > now }) {
@@ -256,29 +259,38 @@ private func clockTrouble(
         + "remove such snapshots with: treering rotate --expire \(future.name)", false
     )
   }
-  if let previous = snapshots.dropLast().last {
-    if previous.time > newest.time {
-      return (
-        "the clock was set back between \(previous.name) and \(newest.name); if it is right now, the next "
-          + "snapshot ends this", false
-      )
-    }
-    let gap = newest.time - previous.time
-    if let within = policy.keepWithinSeconds, policy.countsNothing, gap > within, newest.name != accepted {
-      return (
-        "more time than is kept lies between \(previous.name) and \(newest.name); if the clock is right, run: "
-          + "treering release", true
-      )
-    }
-    if gap > implausibleGapSeconds, newest.name != accepted {
-      return (
-        "more than a year lies between \(previous.name) and \(newest.name); if the clock is right, run: "
-          + "treering release", true
-      )
-    }
+  if let previous = snapshots.dropLast().last, previous.time > newest.time {
+    return (
+      "the clock was set back between \(previous.name) and \(newest.name); if it is right now, the next "
+        + "snapshot ends this", false
+    )
+  }
+  let within = policy.countsNothing ? policy.keepWithinSeconds : nil
+  if let within, let (before, after) = leap(snapshots, longerThan: within, accepted) {
+    return (
+      "more time than is kept lies between \(before) and \(after); if the clock is right, run: treering release", true
+    )
+  }
+  if let (before, after) = leap(snapshots, longerThan: implausibleGapSeconds, accepted) {
+    return ("more than a year lies between \(before) and \(after); if the clock is right, run: treering release", true)
   }
   if now - newest.time > implausibleGapSeconds {
     return ("the newest snapshot is more than a year old, or the clock is wrong", false)
   }
   return (nil, false)
+}
+
+/// The newest gap after which less time was kept than the gap is long: a leap of the clock may have made it, however many
+/// snapshots have followed. A gap that the end of others has made is none, except before the newest.
+private func leap(
+  _ snapshots: [RetainedSnapshot], longerThan limit: Int64, _ accepted: UInt64?
+) -> (before: String, after: String)? {
+  guard let newest = snapshots.last else { return nil }
+  for index in snapshots.indices.dropFirst().reversed() {
+    let (before, after) = (snapshots[index - 1], snapshots[index])
+    if let accepted, after.sequence <= accepted { return nil }
+    let isOwn = after.sequence == before.sequence &+ 1 || index == snapshots.indices.last
+    if isOwn, after.time - before.time > limit, newest.time - after.time <= limit { return (before.name, after.name) }
+  }
+  return nil
 }

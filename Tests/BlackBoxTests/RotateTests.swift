@@ -140,6 +140,22 @@ struct RotateTests {
     #expect(try world.snapshotNames() == ["2036-03-02T11-00-00Z"])
   }
 
+  @Test("a clock that leaps ahead, and several snapshots before the next rotation: nothing expires until release")
+  func clockForwardBetweenRotations() throws {
+    let world = try world([
+      "2026-11-01 10:00:00", "2026-11-08 10:00:00", "2026-11-15 10:00:00", "2040-06-01 10:00:00", "2040-06-01 11:00:00",
+    ])
+    let words: [ByteString] = ["rotate", "--keep-within", "30d"]
+    let refused = try at("2040-06-01 11:30:00", world, words, status: 4)
+    #expect(refused.errorText.contains("2026-11-15T10-00-00Z and 2040-06-01T10-00-00Z"), "\(refused.errorText)")
+    try at("2040-06-01 11:30:00", world, ["release"])
+    // Also where the snapshot that was the newest then is gone.
+    try at("2040-06-01 12:00:00", world, ["snapshot", world.source.root])
+    try at("2040-06-01 12:01:00", world, ["rotate", "--expire", "2040-06-01T11-00-00Z"])
+    try at("2040-06-01 12:02:00", world, words)
+    #expect(try world.snapshotNames() == ["2040-06-01T10-00-00Z", "2040-06-01T12-00-00Z"])
+  }
+
   @Test("a rotation killed at any rename or removal is finished by the next run", arguments: 1...6)
   func killed(_ nth: Int) throws {
     let world = try world(["2026-03-01 10:00:00", "2026-03-01 10:01:00", "2026-03-01 10:02:00", "2026-03-01 10:03:00"])

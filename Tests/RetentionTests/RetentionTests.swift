@@ -155,6 +155,37 @@ struct RetentionTests {
     #expect(expired(rid, policy, now: monday + 49 * hour) == [ahead.time])
   }
 
+  @Test("a clock ahead for several snapshots: nothing expires until somebody has looked")
+  func clockForwardForLong() {
+    func numbered(_ times: [Int64], from first: UInt64 = 1) -> [RetainedSnapshot] {
+      zip(first..., times).map { number, time in
+        var snapshot = taken(time)
+        snapshot.sequence = number
+        return snapshot
+      }
+    }
+    let before = [0, 7, 14, 21].map { monday + $0 * day }
+    let after = (0..<40).map { monday + 5000 * day + $0 * hour }
+    let policy = RetentionPolicy(keep: [:], keepWithinSeconds: 30 * day)
+    let snapshots = numbered(before + after)
+    func plan(_ snapshots: [RetainedSnapshot], accepted: UInt64? = nil) -> RetentionPlan {
+      retentionPlan(snapshots, policy, now: snapshots.last!.time, accepted: accepted)
+    }
+    #expect(plan(snapshots).mustBeReleased)
+    #expect(plan(snapshots).decisions.allSatisfy { !$0.expires })
+    // Looked at before the leap, and after it.
+    #expect(plan(snapshots, accepted: 4).mustBeReleased)
+    #expect(plan(snapshots, accepted: 5).obstacle == nil)
+    let released = plan(snapshots, accepted: 44)
+    #expect(released.obstacle == nil)
+    #expect(released.decisions.map(\.expires) == [Bool](repeating: true, count: 4) + [Bool](repeating: false, count: 40))
+    #expect(retentionPlan(snapshots, .standard, now: snapshots.last!.time).mustBeReleased)
+    // The end of others has made this gap; and after that one more than is kept has followed.
+    #expect(plan(Array(snapshots.prefix(3)) + numbered(after, from: 9)).obstacle == nil)
+    let long = (0..<400).map { monday + 5000 * day + $0 * day }
+    #expect(plan(numbered(before + long)).obstacle == nil)
+  }
+
   @Test("a laptop asleep for a week, and one that is off for months, lose nothing but by number")
   func asleep() {
     let hours: [Int64] = [0, 1, 168, 169, 2160]
