@@ -1,47 +1,48 @@
-/// What `treering.toml` says; `man/treering.toml.5` describes it.
+/// The content of `treering.toml`; `man/treering.toml.5` describes it.
 public struct Configuration: Sendable, Equatable {
-  /// A directory to back up, and what is left out of it.
+  /// A directory to back up, with its exclusions.
   public struct Source: Sendable, Equatable {
     public var path = ""
-    /// It may be absent without a warning, until `rpoSeconds` have passed.
+    /// The source may be absent without a warning, until `rpoSeconds` have passed.
     public var isOptional = false
-    /// How old its newest good snapshot may become; without it what `[objectives]` says, unless it is optional.
+    /// The greatest age of the newest good snapshot. `nil` means the value of `[objectives]`, or no limit for an
+    /// optional source.
     public var rpoSeconds: Int64?
     /// Patterns of gitignore(5).
     public var exclude: [String] = []
-    /// The line of each of them.
+    /// The line number of each pattern in `exclude`.
     public var excludeLines: [Int] = []
-    /// Files of such patterns.
+    /// Files with gitignore(5) patterns.
     public var excludeFrom: [String] = []
     public var oneFileSystem = false
     public var excludeCaches = false
     public var excludeIfPresent: [String] = []
     public var excludeNodump = false
-    /// In bytes.
+    /// In bytes; larger files are left out.
     public var maxFileSize: UInt64?
-    /// Where it stands in the file, from 1.
+    /// The line number in the file, from 1.
     public var line = 0
   }
 
-  /// A program that is run before or after.
+  /// A program to run before or after a run.
   public struct Hook: Sendable, Equatable {
     /// The program's absolute path, and its arguments.
     public var command: [String] = []
     public var timeoutSeconds: Int64 = 600
-    /// Without its success the run fails.
+    /// The run fails if the hook fails.
     public var isRequired = false
     public var line = 0
   }
 
-  /// What must stay free.
+  /// The space that must stay free.
   public enum MinimumFree: Sendable, Equatable {
-    /// From 0 to 1.
+    /// A share from 0 to 1.
     case share(Double)
     case bytes(UInt64)
   }
 
   public struct Retention: Sendable, Equatable {
-    /// By the name of the set.
+    /// The number of snapshots to keep, by the name of the set.
     public var keep: [String: Int] = [:]
     public var keepLast = 0
     public var keepWithinSeconds: Int64?
@@ -59,42 +60,42 @@ public struct Configuration: Sendable, Equatable {
   public var keepSpare = true
   public var retention = Retention.standard
   public var sources: [Source] = []
-  /// Shares from 0 to 1.
+  /// A share from 0 to 1, like `changedLimit`.
   public var goneLimit = 0.5
   public var changedLimit = 0.5
   public var hooksBefore: [Hook] = []
   public var hooksAfter: [Hook] = []
-  /// How old the newest good snapshot may become.
+  /// The greatest age of the newest good snapshot.
   public var rpoSeconds: Int64?
 
-  /// Where Prometheus' node exporter finds the figures of a run.
+  /// The file in which Prometheus' node exporter finds the figures of a run.
   public var metricsTextfile: String?
 
-  /// A server that is told of each run.
+  /// A server to notify of each run.
   public struct Address: Sendable, Equatable {
     public var url = ""
-    /// Of a webhook: lines such as `Authorization: Bearer …`.
+    /// Headers of a webhook: lines such as `Authorization: Bearer …`.
     public var headers: [String] = []
-    /// Only failures are told, and warnings.
+    /// Only failures and warnings are reported.
     public var onlyFailures = false
   }
 
   public var healthchecks: Address?
-  /// A run with warnings is a good one to Healthchecks.
+  /// Healthchecks counts a run with warnings as a success.
   public var warningsAreSuccess = false
   public var webhook: Address?
-  /// A program that is told.
+  /// A program to notify.
   public var notifyCommand: Hook?
   public var notifyCommandOnlyFailures = false
-  /// What telling one of them may take, all attempts together.
+  /// The time limit for one notification, for all attempts together.
   public var notifySeconds: Int64 = 30
 
-  /// Where snapshots can be pushed to, in the order of the file.
+  /// The remotes for pushes, in the order of the file.
   public var remotes: [RemoteConfiguration] = []
 
   public init() {}
 
-  /// Reads a configuration; the first thing wrong with it is thrown, with its place.
+  /// Reads a configuration; throws its first error, with its place.
   public init(text: String) throws(SettingsError) {
     self = try readConfiguration(text)
   }

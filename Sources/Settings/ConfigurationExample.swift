@@ -1,5 +1,5 @@
 extension Configuration {
-  /// A configuration with every key, its default and what it is for.
+  /// A configuration with every key, its default and its purpose.
   public static let example = """
     # treering.toml: what `treering run` does. See treering.toml(5); check this file with: treering config check
 

@@ -78,7 +78,7 @@ extension Configuration {
     }
   }
 
-  /// What one remote cannot be in this configuration.
+  /// Complains of a remote that conflicts with the rest of the configuration.
   private func check(_ remote: RemoteConfiguration, _ table: TableReader) {
     if let set = remote.set, retention.keep[set, default: 0] == 0 {
       table.complain("set", "[retention] keeps no \(set) snapshots, so none would be pushed; keep some, or name another set")
@@ -118,7 +118,7 @@ extension Configuration {
 }
 
 extension TableReader {
-  /// An address of HTTP or HTTPS, which must be there.
+  /// Reads a required HTTP or HTTPS address.
   fileprivate func address(_ key: String) -> String {
     require(key)
     return value(key, expecting: "an address that begins with https:// or http://", isSecret: true) { found in
@@ -130,12 +130,12 @@ extension TableReader {
 
   fileprivate func onlyFailures() -> Bool { choice("on", ["always", "failure"]) == "failure" }
 
-  /// An absolute path, in the one form that everything else compares.
+  /// Reads an absolute path and normalizes it, so that paths can be compared.
   fileprivate func path(_ key: String) -> String? {
     value(key, expecting: "an absolute path without \"..\"") { $0.string.flatMap(Self.normalPath) }
   }
 
-  /// An absolute path without empty components, `.` and a slash at its end; `nil` for another path.
+  /// Removes empty components, `.` and a trailing slash; `nil` if the path is not absolute or has `..`.
   fileprivate static func normalPath(_ path: String) -> String? {
     guard path.hasPrefix("/"), !path.utf8.contains(0) else { return nil }
     let names = path.utf8.split(separator: UInt8(ascii: "/")).map { String(decoding: $0, as: UTF8.self) }

@@ -1,7 +1,7 @@
 internal import TOMLKit
 
-/// Where keys and values stand in a TOML text, by their paths; items of an array are named by their numbers. What
-/// it says of a text that is no TOML means nothing, but for `fault`.
+/// Finds keys and values in a TOML text, by their paths; an array's items have numbers as names. For a text that is
+/// not TOML, only `fault` is valid.
 struct Locator {
   struct Place: Comparable {
     var line: Int
@@ -12,12 +12,12 @@ struct Locator {
 
   private(set) var keys: [[String]: Place] = [:]
   private(set) var values: [[String]: Place] = [:]
-  /// The first thing that the parser must not get. It takes some for impossible, and would end the process: a table's
-  /// bracket that no name follows, and a value that begins with what ends one. It takes very long for keys of many
-  /// parts, and its strings end at a NUL.
+  /// The first fault that the TOML parser must not see. The parser ends the process at two faults, which it takes for
+  /// impossible. They are a table's bracket without a name, and a value that begins with an end delimiter. The parser
+  /// is very slow for keys of many parts, and its strings end at a NUL.
   private(set) var fault: (place: Place, message: String)?
-  /// How deep arrays and tables may lie in each other, and of how many parts a key may be; the parser has no limit, and
-  /// would overflow the stack.
+  /// The limit for the nesting of arrays and tables, and for the parts of a key. The parser has no limit and would
+  /// overflow the stack.
   private static let deepest = 64
   private let bytes: [UInt8]
   private var depth = 0
@@ -25,14 +25,14 @@ struct Locator {
   private var line = 1
   private var lineStart = 0
 
-  /// Parses a text of which nobody knows where it comes from. Throws its first fault, with its place.
+  /// Parses an untrusted text; throws its first fault, with its place.
   static func parse(_ text: String) throws(SettingsError) -> (table: TOMLTable, locator: Locator) {
     let locator = Locator(text)
     if let (place, message) = locator.fault {
       throw SettingsError(line: place.line, column: place.column, message: message)
     }
     do { return (try TOMLTable(string: text), locator) } catch let error as TOMLParseError {
-      // The commonest mistake of those who do not know TOML.
+      // The most common mistake of users who do not know TOML.
       let hint = error.description.contains("redefine existing table") ? "; write each of several tables as [[name]]" : ""
       throw SettingsError(
         line: error.source.begin.line, column: error.source.begin.column, message: error.description + hint)
@@ -94,7 +94,7 @@ struct Locator {
     while let byte = current, isSkipped(byte) { advance() }
   }
 
-  /// A key, an equals sign and a value; false where the text goes on otherwise.
+  /// Reads a key, an equals sign and a value; false if the text has another form.
   private mutating func statement(below table: [String]) -> Bool {
     let place = here
     let path = table + key()
@@ -108,7 +108,7 @@ struct Locator {
     return true
   }
 
-  /// A dotted key, up to what ends it.
+  /// Reads a dotted key up to its end.
   private mutating func key() -> [String] {
     var parts: [String] = []
     while true {
@@ -170,7 +170,7 @@ struct Locator {
     }
   }
 
-  /// Passes over blanks, new lines and comments.
+  /// Skips blanks, newlines and comments.
   private mutating func space() -> Bool {
     while true {
       skip { Self.blanks.contains($0) || $0 == Self.newline }
@@ -179,7 +179,7 @@ struct Locator {
     }
   }
 
-  /// Passes over a string of any of the four kinds.
+  /// Skips a string of any of the four kinds.
   private mutating func string() {
     guard let quote = current else { return }
     let isLong = bytes[position...].starts(with: [quote, quote, quote])
@@ -202,7 +202,7 @@ struct Locator {
   }
 }
 
-/// A letter or a digit of ASCII.
+/// True for an ASCII letter or digit.
 func isAlphanumeric(_ byte: UInt8) -> Bool {
   switch byte {
   case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"),

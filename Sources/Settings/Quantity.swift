@@ -1,9 +1,9 @@
-/// Amounts as people write them, in the configuration and on the command line.
+/// Parses quantities from the configuration and the command line.
 public enum Quantity {
-  /// A hundred years: what is longer is a mistake, and overflows in some place.
+  /// A hundred years. A longer duration is a mistake, and could overflow.
   private static let longestSeconds: Int64 = 100 * 366 * 86_400
 
-  /// Seconds of a duration such as `90s`, `15m`, `2h`, `14d` or `4w`, from 1 on; `nil` for anything else.
+  /// The seconds of a duration such as `90s`, `15m`, `2h`, `14d` or `4w`, from 1 on; `nil` for other text.
   public static func seconds(_ text: String) -> Int64? {
     let units: [Character: Int64] = ["s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800]
     guard let unit = text.last.flatMap({ units[$0] }), let number = number(text.dropLast()) else { return nil }
@@ -11,7 +11,8 @@ public enum Quantity {
     return overflow || !(1...longestSeconds).contains(product) ? nil : product
   }
 
-  /// Bytes of a size such as `100M`: a number, with K, M, G or T, followed by B, iB or nothing, in powers of 1024.
+  /// The bytes of a size such as `100M`. The number may have K, M, G or T, followed by B, iB or nothing, in powers of
+  /// 1024.
   public static func bytes(_ text: String) -> UInt64? {
     let digits = text.prefix { $0.isASCII && $0.isNumber }
     let unit = text.dropFirst(digits.count).uppercased()
@@ -23,17 +24,17 @@ public enum Quantity {
     return number << shift
   }
 
-  /// The same, but a number alone, of which nobody knows what it counts, is `nil`.
+  /// Like `bytes`, but `nil` for a number without a unit, whose meaning is unclear.
   public static func bytesWithUnit(_ text: String) -> UInt64? {
     text.last?.isNumber == true ? nil : bytes(text)
   }
 
-  /// Bytes per second of a size, as `bytes` reads it, with or without `/s` behind it; from 1 on.
+  /// The bytes per second of a rate: a size for `bytes`, with or without `/s` after it; at least 1.
   public static func bytesPerSecond(_ text: String) -> UInt64? {
     bytes(text.hasSuffix("/s") ? String(text.dropLast(2)) : text).flatMap { $0 > 0 ? $0 : nil }
   }
 
-  /// A share from 0 to 1 of a percentage such as `50%` or `50`.
+  /// The share from 0 to 1 of a percentage such as `50%` or `50`.
   public static func share(_ text: String) -> Double? {
     let number = text.hasSuffix("%") ? text.dropLast() : text[...]
     guard let value = Double(number), (0...100).contains(value) else { return nil }

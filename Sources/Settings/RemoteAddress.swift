@@ -1,9 +1,9 @@
-/// Where a repository is: here, or on a machine that ssh(1) reaches.
+/// The location of a repository: on this machine, or on a machine that ssh(1) reaches.
 ///
-/// Three forms are understood: `ssh://[user@]host[:port]/path`, scp's `[user@]host:path`, and a local path, which is
-/// all else. An IPv6 address stands in brackets. The path of an `ssh:` address begins at its slash, unless that is
-/// followed by `~/`, and `%XX` in it is a byte (RFC 3986); scp's path is taken as it is, but for a `~/` before it. A
-/// relative path on another machine is one below the user's home directory there.
+/// There are three forms: `ssh://[user@]host[:port]/path`, scp's `[user@]host:path`, and a local path, which is any
+/// other text. An IPv6 address must be in brackets. The path of an `ssh:` address begins at its slash, or after the
+/// slash if `~/` follows it. `%XX` in that path is a byte (RFC 3986). scp's path is literal, except for a leading
+/// `~/`. A relative path on another machine is below the user's home directory there.
 public enum RemoteAddress: Sendable, Equatable {
   case ssh(user: [UInt8]?, host: [UInt8], port: UInt16?, path: [UInt8])
   case local([UInt8])
@@ -21,7 +21,7 @@ public enum RemoteAddress: Sendable, Equatable {
     }
   }
 
-  /// What stands before `://`, where that is a word (RFC 3986, section 3.1).
+  /// The scheme before `://`, if it is a word (RFC 3986, section 3.1).
   private static func scheme(_ text: [UInt8]) -> String? {
     let word = text.prefix { isAlphanumeric($0) || "+-.".utf8.contains($0) }
     guard let first = word.first, isAlphanumeric(first), text[word.endIndex...].starts(with: "://".utf8) else {
@@ -30,7 +30,7 @@ public enum RemoteAddress: Sendable, Equatable {
     return String(decoding: word, as: UTF8.self)
   }
 
-  /// What follows `ssh://`.
+  /// Parses the text after `ssh://`.
   private static func url(_ text: ArraySlice<UInt8>) throws(RemoteAddressError) -> Self {
     let authority = text.prefix { $0 != slash }
     var path = text[authority.endIndex...]
@@ -48,7 +48,7 @@ public enum RemoteAddress: Sendable, Equatable {
     return .ssh(user: user, host: try checked(host, .host), port: port, path: try decoded(path))
   }
 
-  /// `nil` where no colon stands before the first slash.
+  /// `nil` if no colon precedes the first slash.
   private static func scp(_ text: [UInt8]) throws(RemoteAddressError) -> Self? {
     let beforeSlash = text.prefix { $0 != slash }
     guard var end = beforeSlash.firstIndex(of: colon) else { return nil }
@@ -68,7 +68,7 @@ public enum RemoteAddress: Sendable, Equatable {
     return .ssh(user: user, host: try checked(host, .host), port: nil, path: Array(path))
   }
 
-  /// Up to the last `@` it is the user.
+  /// Splits at the last `@`; the user is before it.
   private static func splitUser(
     _ text: ArraySlice<UInt8>
   ) throws(RemoteAddressError) -> (user: [UInt8]?, rest: ArraySlice<UInt8>) {
@@ -85,8 +85,8 @@ public enum RemoteAddress: Sendable, Equatable {
     return port
   }
 
-  /// A host or a user that ssh(1) takes for one: as `valid_hostname` and `valid_ruser` of OpenSSH 9.6, since older
-  /// ones hand the characters of a shell on to the one that runs a `ProxyCommand`.
+  /// Checks a host or a user by the rules of `valid_hostname` and `valid_ruser` of OpenSSH 9.6. Older versions pass
+  /// shell characters to the shell that runs a `ProxyCommand`.
   private static func checked(_ name: ArraySlice<UInt8>, _ part: RemoteAddressError.Part) throws(RemoteAddressError)
     -> [UInt8]
   {
@@ -98,7 +98,7 @@ public enum RemoteAddress: Sendable, Equatable {
     return Array(name)
   }
 
-  /// A path with its `%XX` as the bytes that they stand for.
+  /// Decodes each `%XX` of a path to its byte.
   private static func decoded(_ path: ArraySlice<UInt8>) throws(RemoteAddressError) -> [UInt8] {
     guard !path.isEmpty else { throw .emptyPath }
     var bytes: [UInt8] = []
@@ -129,14 +129,14 @@ public enum RemoteAddress: Sendable, Equatable {
   private static let closingBracket = UInt8(ascii: "]")
 }
 
-/// What is wrong with an address, or with the command that is to reach it.
+/// An error in an address, or in the command for its connection.
 public enum RemoteAddressError: Error, Sendable, Equatable, CustomStringConvertible {
   public enum Part: String, Sendable {
     case host, user
   }
 
   case empty(Part)
-  /// It begins with `-`, and would be read as an option.
+  /// The part begins with `-`, and ssh(1) would read it as an option.
   case option(Part)
   case forbiddenCharacter(Part)
   case password

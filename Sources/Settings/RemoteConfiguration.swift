@@ -1,24 +1,24 @@
 internal import TOMLKit
 
-/// Another repository, to which snapshots are pushed.
+/// A remote: another repository, to which snapshots are pushed.
 public struct RemoteConfiguration: Sendable, Equatable {
-  /// What it is called on the command line: letters, digits, `-` and `_`.
+  /// The remote's name on the command line: letters, digits, `-` and `_`.
   public var name = ""
-  /// As it is written.
+  /// The address as written in the file.
   public var url = ""
-  /// What `url` means; a local path is absolute.
+  /// The parsed `url`; a local path is absolute.
   public var address = RemoteAddress.local([])
-  /// The newest member of this set is pushed; of all snapshots the newest, where it is `nil`.
+  /// The set whose newest member is pushed; `nil` for the newest snapshot of all.
   public var set: String?
-  /// The program that connects, and its options; see `RemoteAddress.words`.
+  /// The program for the connection, with its options; see `RemoteAddress.words`.
   public var ssh = "ssh"
-  /// What it runs there.
+  /// The command that the program runs on the server's machine.
   public var remoteCommand = "treering serve"
-  /// Bytes in a second.
+  /// In bytes per second.
   public var limitRate: UInt64?
-  /// How long nothing may come from the other side.
+  /// The longest time without data from the server.
   public var timeoutSeconds: Int64 = 300
-  /// Where it stands in the file, from 1.
+  /// The line number in the file, from 1.
   public var line = 0
 
   public init() {}
@@ -61,7 +61,7 @@ extension RemoteConfiguration {
 }
 
 extension TableReader {
-  /// Complains of a key whose value `read` refuses.
+  /// Complains of a key if `read` throws for its value.
   fileprivate func check(_ key: String, _ read: () throws(RemoteAddressError) -> Void) {
     do { try read() } catch { complain(key, "\"\(key)\" is wrong: \(error)") }
   }

@@ -6,9 +6,9 @@ public struct RepositoryMark: Sendable, Equatable {
 
   /// The format of the repository.
   public var version: Int
-  /// 32 hexadecimal digits, drawn at random when the repository was made.
+  /// 32 hexadecimal digits, chosen at random when the repository was made.
   public var id: String
-  /// When it was made, in RFC 3339.
+  /// The time of creation, in RFC 3339.
   public var created: String
 
   public init(version: Int, id: String, created: String) {
@@ -17,14 +17,14 @@ public struct RepositoryMark: Sendable, Equatable {
     self.created = created
   }
 
-  /// Reads the file's text; throws a `SettingsError` that names line and column.
+  /// Parses the file's text; throws a `SettingsError` with line and column.
   public init(text: String) throws {
     let table = try Locator.parse(text).table
     guard let version = table["version"]?.int, version >= 1 else {
       throw SettingsError(message: "\"version\" is missing or not a positive number")
     }
     self.version = version
-    // Of a newer format nothing but the number is known.
+    // Only the version is known of a newer format.
     guard version <= Self.currentVersion else {
       id = ""
       created = ""
@@ -48,9 +48,9 @@ public struct RepositoryMark: Sendable, Equatable {
   }
 }
 
-/// What is wrong with a TOML file, and where.
+/// An error in a TOML file, with its place.
 public struct SettingsError: Error, Sendable, CustomStringConvertible {
-  /// From 1; `nil` where the fault has no one place.
+  /// From 1; `nil` if the error has no single place.
   public var line: Int?
   public var column: Int?
   public var message: String

@@ -1,10 +1,10 @@
 extension RemoteAddress {
-  /// The program and the arguments that run `remoteCommand` on `host`, for execve(2): no shell reads them here.
+  /// The program and the arguments that run `remoteCommand` on `host`, for execve(2); no local shell reads them.
   ///
-  /// The user, the port and `--` precede the host, so that neither it nor the command is read as an option, and `-T`
-  /// asks for no terminal, which would change bytes. Of options that are given twice ssh(1) takes the first: a port
-  /// or a user that `command` names is used instead of the address' own. The user's shell on the other machine reads
-  /// `remoteCommand`, as ssh(1) always has it, so a path never belongs there.
+  /// The user, the port and `--` precede the host, so ssh(1) reads neither host nor command as an option. `-T`
+  /// requests no terminal, because a terminal would change bytes. ssh(1) uses the first of repeated options, so a
+  /// port or user in `command` overrides the address' own. The user's shell on the other machine reads
+  /// `remoteCommand`, as always with ssh(1). A path therefore never belongs there.
   public static func sshArguments(
     command: String, user: [UInt8]?, host: [UInt8], port: UInt16?, remoteCommand: String
   ) throws(RemoteAddressError) -> [[UInt8]] {
@@ -14,8 +14,8 @@ extension RemoteAddress {
     return arguments + [Array("-T".utf8), Array("--".utf8), host, Array(remoteCommand.utf8)]
   }
 
-  /// The words of a command: blanks separate them, and `'` and `"` keep what is between them as it is. Nothing else
-  /// means anything: no backslash, no variable, no pattern.
+  /// Splits a command into words at blanks; `'` and `"` keep the text between them. Backslashes, variables and
+  /// patterns have no special meaning.
   public static func words(_ command: String) throws(RemoteAddressError) -> [[UInt8]] {
     var words: [[UInt8]] = []
     var quote: UInt8?

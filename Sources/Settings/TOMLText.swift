@@ -1,6 +1,6 @@
-/// Text as TOML has it.
+/// Formats text as TOML.
 enum TOMLText {
-  /// A basic string, in its quotes.
+  /// A basic string, with its quotes.
   static func string(_ text: String) -> String {
     var quoted = "\""
     for scalar in text.unicodeScalars {
@@ -19,7 +19,7 @@ enum TOMLText {
 
   static func array(_ texts: [String]) -> String { "[" + texts.map(string).joined(separator: ", ") + "]" }
 
-  /// A comment, one line for each of the text.
+  /// A comment with one line for each line of the text.
   static func comment(_ text: String) -> [String] {
     text.unicodeScalars.split(separator: "\n", omittingEmptySubsequences: false).map { line in
       var comment = line.isEmpty ? "#" : "# "

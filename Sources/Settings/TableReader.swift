@@ -1,6 +1,6 @@
 internal import TOMLKit
 
-/// What was found wrong, wherever it was found; the first in the file is reported.
+/// All errors found in a file, in any order; the first by place is reported.
 final class Problems {
   private(set) var list: [(place: Locator.Place, message: String)] = []
   let locator: Locator
@@ -12,15 +12,15 @@ final class Problems {
   }
 }
 
-/// One table of a TOML file: takes the keys it is asked for, and complains of all others.
+/// One table of a TOML file: reads the requested keys and complains of all others.
 struct TableReader {
   private let table: TOMLTable
   private let path: [String]
-  /// The path without the numbers of items.
+  /// The path without the numbers of array items.
   private let keyPath: [String]
   let problems: Problems
 
-  /// The whole of a file.
+  /// The root table of a file.
   init(_ table: TOMLTable, _ problems: Problems) { self.init(table, [], [], problems) }
 
   private init(_ table: TOMLTable, _ path: [String], _ keyPath: [String], _ problems: Problems) {
@@ -30,20 +30,20 @@ struct TableReader {
     self.problems = problems
   }
 
-  /// Where the table begins, from 1.
+  /// The line number of the table's start, from 1.
   var line: Int { (problems.locator.keys[path] ?? problems.locator.values[path])?.line ?? 1 }
 
-  /// Where an item of an array stands, from 1.
+  /// The line number of an array's item, from 1.
   func line(of key: String, _ index: Int) -> Int {
     problems.locator.values[path + [key, "\(index)"]]?.line ?? line
   }
 
   private var name: String { path.isEmpty ? "the file" : "[\(keyPath.joined(separator: "."))]" }
 
-  /// The keys that are there, in the order of the file.
+  /// The table's keys, in the order of the file.
   var keys: [String] { table.keys.sorted { (place(of: $0) ?? .start) < (place(of: $1) ?? .start) } }
 
-  /// Where a key stands.
+  /// The place of a key.
   func place(of key: String) -> Locator.Place? { problems.locator.keys[path + [key]] }
 
   func has(_ key: String) -> Bool { table[key] != nil }
@@ -52,7 +52,7 @@ struct TableReader {
     problems.add(problems.locator.values[path + [key]], message)
   }
 
-  /// Complains of every key that is not among the known ones.
+  /// Complains of every unknown key.
   func know(_ known: [String]) {
     for key in table.keys where !known.contains(key) {
       let near = known.map { ($0, distance(key, $0)) }.min { $0.1 < $1.1 }
@@ -68,8 +68,8 @@ struct TableReader {
     }
   }
 
-  /// The value of a key as `read` understands it; `nil` where it is missing, or wrong, which is complained of.
-  /// What may be a secret is not shown.
+  /// The value of a key, converted by `read`; `nil` if it is missing or wrong. Complains of a wrong value, and does
+  /// not show a value that may be secret.
   func value<Value>(
     _ key: String, expecting: String, isSecret: Bool = false, _ read: (any TOMLValueConvertible) -> Value?
   ) -> Value? {
@@ -83,7 +83,7 @@ struct TableReader {
     value(key, expecting: expecting) { $0.string }
   }
 
-  /// One of a few words.
+  /// A value from a list of words.
   func choice(_ key: String, _ words: [String]) -> String? {
     let quoted = words.map { "\"\($0)\"" }
     return value(key, expecting: quoted.dropLast().joined(separator: ", ") + " or " + quoted.last!) { found in
@@ -121,12 +121,12 @@ struct TableReader {
     }
   }
 
-  /// A table below this one.
+  /// The table of a key.
   func table(_ key: String, expecting: String = "a table") -> TableReader? {
     value(key, expecting: expecting) { $0.table }.map { TableReader($0, path + [key], keyPath + [key], problems) }
   }
 
-  /// One item of an array, with a reader of its own where it is a table.
+  /// An item of an array, with its own reader if it is a table.
   typealias Item = (value: any TOMLValueConvertible, place: Locator.Place?, table: TableReader?)
 
   func items(_ key: String, expecting: String) -> [Item] {
@@ -150,7 +150,7 @@ struct TableReader {
   }
 }
 
-/// Edits between two words: insertions, removals and replacements of one character (Levenshtein).
+/// The number of edits between two words: insertions, removals and replacements of one character (Levenshtein).
 public func distance(_ a: String, _ b: String) -> Int {
   let (a, b) = (Array(a.lowercased()), Array(b))
   var row = Array(0...b.count)

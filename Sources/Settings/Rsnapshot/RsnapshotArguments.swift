@@ -1,15 +1,15 @@
-/// What rsnapshot passes to rsync.
+/// The arguments that rsnapshot passes to rsync.
 extension [RsnapshotConfiguration.Statement] {
   private static let standardArguments = "--delete --numeric-ids --relative --delete-excluded"
 
-  /// What all points have that say nothing else, as far as it is said before a statement.
+  /// The default arguments of a backup point, from the statements before `end`.
   func arguments(before end: Int, _ files: RsnapshotFiles) throws(RsnapshotError) -> RsyncArguments {
     guard let first else { return try RsyncArguments(short: [], long: [], files: files) }
     return try RsyncArguments(
       short: shortArguments(first), long: longArguments(before: end, first) + globalFilters(), files: files)
   }
 
-  /// What one point has. Rules of its own, or arguments of its own, take the place of the global rules.
+  /// The arguments of one backup point. Its own rules or arguments replace the global rules.
   func arguments(ofPointAt index: Int, _ files: RsnapshotFiles) throws(RsnapshotError) -> RsyncArguments {
     let point = self[index]
     let options = try point.pointOptions()
@@ -23,7 +23,7 @@ extension [RsnapshotConfiguration.Statement] {
     if let added = last("rsync_short_args", isAdded: true) {
       short.append(RsyncArguments.Word(added.utf8.dropFirst(), point.origin))
     }
-    // Its one_fs takes the place of the global one.
+    // The point's one_fs overrides the global one.
     let oneFileSystem = options.last { $0.name == "one_fs" }?.value ?? self.last { $0.name == "one_fs" }?.value
     if oneFileSystem.flatMap(RsnapshotConfiguration.Statement.boolean) == true {
       short.append(RsyncArguments.Word("x".utf8, point.origin))
@@ -34,7 +34,7 @@ extension [RsnapshotConfiguration.Statement] {
     for suffix in ["", "_file"] {
       for option in options where option.name == "include" + suffix || option.name == "exclude" + suffix {
         hasFilters = true
-        // With a plus sign rsnapshot passes a pattern without a letter, and rsync passes over it.
+        // With a plus sign, rsnapshot passes a pattern without its option, and rsync ignores it.
         if !option.isAdded { filters += try point.filterArguments(option.name, option.value) }
       }
     }
@@ -68,7 +68,7 @@ extension [RsnapshotConfiguration.Statement] {
     return try statement.longArguments(Self.standardArguments)
   }
 
-  /// Those of patterns, and then those of files of patterns.
+  /// The rules from patterns, then the rules from files of patterns.
   private func globalFilters() throws(RsnapshotError) -> [RsyncArguments.Word] {
     var words: [RsyncArguments.Word] = []
     for suffix in ["", "_file"] {

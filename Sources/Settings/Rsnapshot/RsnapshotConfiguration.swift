@@ -1,21 +1,22 @@
-/// What an `rsnapshot.conf` says, as rsnapshot(1) 1.4 reads it: the statements of the file and of those that it
-/// includes, in their order, each with its place and found right.
+/// The content of an `rsnapshot.conf`, as rsnapshot(1) 1.4 reads it.
+///
+/// It has the statements of the file and of its included files, in order. Each has its place and is checked.
 public struct RsnapshotConfiguration: Sendable, Equatable {
-  /// Where a statement stands.
+  /// The origin of a statement.
   public struct Origin: Sendable, Equatable {
     public var file: String
-    /// From 1; the first of a statement that goes on in further lines.
+    /// From 1; the first line of a continued statement.
     public var line: Int
-    /// As it counts: what goes on in further lines is joined by tabs.
+    /// The effective text; tabs join continued lines.
     public var text: String
 
-    /// The file and the line.
+    /// The file and the line number.
     public var place: String { "\(file):\(line)" }
   }
 
   struct Statement: Sendable, Equatable {
     var name: String
-    /// One to three; the third is all that is left of the line.
+    /// One to three values; the third is the rest of the line.
     var values: [String]
     var origin: Origin
 
@@ -24,9 +25,9 @@ public struct RsnapshotConfiguration: Sendable, Equatable {
 
   private(set) var statements: [Statement] = []
 
-  /// Reads a file; the first thing that rsnapshot itself would reject is thrown, with its place.
+  /// Reads a file; throws the first error that rsnapshot itself would reject, with its place.
   ///
-  /// Whether programs, sources and the root exist is not asked: the file may be that of another machine.
+  /// The existence of programs, sources and the root is not checked: the file may come from another machine.
   public init(path: [UInt8], files: RsnapshotFiles) throws(RsnapshotError) {
     var reader = RsnapshotReader(files: files)
     try reader.read(path, includedBy: nil)
@@ -45,13 +46,13 @@ public struct RsnapshotConfiguration: Sendable, Equatable {
   }
 }
 
-/// The files that a configuration is read from and speaks of.
+/// Access to the files of a configuration and to the paths that it names.
 public struct RsnapshotFiles {
-  /// What a person reads for a path.
+  /// The display name of a path.
   public var name: ([UInt8]) -> String
-  /// The content; throws what a person reads after "cannot read FILE".
+  /// Reads a file; a thrown error is shown after "cannot read FILE".
   public var read: ([UInt8]) throws -> [UInt8]
-  /// True for what is there and is no directory.
+  /// True if the path exists and is not a directory.
   public var isFile: ([UInt8]) -> Bool
 
   public init(
@@ -64,10 +65,10 @@ public struct RsnapshotFiles {
   }
 }
 
-/// What is wrong with an `rsnapshot.conf`, and where.
+/// An error in an `rsnapshot.conf`, with its place.
 public struct RsnapshotError: Error, Sendable, Equatable, CustomStringConvertible {
   public var file: String
-  /// From 1; `nil` where the fault has no one place.
+  /// From 1; `nil` if the error has no single place.
   public var line: Int?
   public var message: String
 

@@ -4,7 +4,7 @@ func rsnapshotHooks(_ statements: [RsnapshotConfiguration.Statement]) -> [String
   func commands(_ name: String, _ range: Range<Int>) -> [RsnapshotConfiguration.Statement] {
     statements[range].filter { $0.name == name }
   }
-  // Of several the last counts.
+  // If a command occurs several times, the last one counts.
   let before: [RsnapshotConfiguration.Statement] =
     commands("cmd_preexec", statements.indices).suffix(1) + commands("backup_exec", 0..<lastPoint)
   let after: [RsnapshotConfiguration.Statement] =
@@ -31,13 +31,13 @@ private func table(_ statement: RsnapshotConfiguration.Statement, isBefore: Bool
   var table = "{ command = \(TOMLText.array(rsnapshotCommand(statement.value))), timeout = \"24h\""
   let isRequired =
     statement.name == "backup_exec" ? statement.values.dropFirst().first == "required" : isBefore
-  // Those before are required, and those after are not.
+  // By default, hooks before a run are required, and hooks after it are not.
   if isRequired != isBefore { table += ", required = \(isRequired)" }
   return table + " }"
 }
 
-/// A program and its arguments, or the shell where rsnapshot, by Perl's rule for `system`, runs one; there also for
-/// a program that is looked for in `PATH`.
+/// A program and its arguments, or the shell if rsnapshot would run one by Perl's rule for `system`. A program from
+/// `PATH` also goes through the shell.
 func rsnapshotCommand(_ text: String) -> [String] {
   let words = words(text)
   let beginsWithAssignment = words.first.map { word in

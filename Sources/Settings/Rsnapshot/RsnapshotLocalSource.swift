@@ -5,9 +5,9 @@ struct RsnapshotLocalSource {
   let origin: RsnapshotConfiguration.Origin
   let path: [String]
   let arguments: RsyncArguments
-  /// Where rsnapshot puts what is in it, below its snapshot.
+  /// The directory below rsnapshot's snapshot to which the source's content goes.
   let landing: [String]
-  /// How many components of the path stand before what rsync's patterns are about.
+  /// The number of leading components that rsync's patterns do not see.
   private let anchor: Int
   private var rules: [(globs: [RsyncPattern.Glob], isInclude: Bool)] = []
   var comments: [String] = []
@@ -20,7 +20,7 @@ struct RsnapshotLocalSource {
     if !arguments.isRelative {
       anchor = path.count
     } else if let dot = whole.firstRange(of: Array("/./".utf8)) {
-      // What stands before it is left away.
+      // rsync drops the part before `/./`.
       anchor = cleanComponents(String(decoding: whole[..<dot.lowerBound], as: UTF8.self)).count
     } else {
       anchor = 0
@@ -34,7 +34,7 @@ struct RsnapshotLocalSource {
 
   // MARK: Rules
 
-  /// Reads the patterns; returns comments on those that have no equivalent.
+  /// Reads the patterns; returns comments on patterns without an equivalent.
   mutating func takeRules(_ notes: inout RsnapshotNotes) -> [String] {
     var comments: [String] = []
     var whole = PatternList()
@@ -47,7 +47,7 @@ struct RsnapshotLocalSource {
       rules.append((pattern.globs, rule.isInclude))
       for glob in pattern.globs { whole.add(Self.line(glob, rule.isInclude), origin: "\(text) (\(rule.origin.place))") }
     }
-    // What names a directory above it has no effect on it.
+    // In the new configuration, a pattern for a directory above the source has no effect on it.
     let name = Array(path[anchor...].joined(separator: "/").utf8)
     if !name.isEmpty, let match = whole.match(name.span, isDirectory: true), match.isExcluded {
       comments += notes.add(
@@ -56,7 +56,7 @@ struct RsnapshotLocalSource {
     return comments
   }
 
-  /// The patterns as gitignore(5) has them, from a directory on: the last that matches decides.
+  /// The patterns below a directory as gitignore(5) lines: the last match decides.
   private func lines(from directory: [String]) -> [[UInt8]] {
     let below = directory[anchor...].map { Array($0.utf8) }
     return rules.flatMap { rule in rule.globs.flatMap { $0.below(below) }.map { Self.line($0, rule.isInclude) } }
@@ -68,10 +68,10 @@ struct RsnapshotLocalSource {
 
   // MARK: Tables
 
-  /// The table, in which rsnapshot's snapshots below `root` are left out.
+  /// The source's table; it excludes rsnapshot's snapshots below `root`.
   func table(_ root: [String]) -> [String] {
     var lines = ["[[source]]", "path = " + TOMLText.string("/" + path.joined(separator: "/"))]
-    // What brings something back has nothing to bring back before the first that leaves something out.
+    // A `!` pattern has no effect before the first exclusion.
     let rules = self.lines(from: path).drop { $0.first == UInt8(ascii: "!") }
     var exclude = rules.map { "  " + TOMLText.string(String(decoding: $0, as: UTF8.self)) + "," }
     if root.count > path.count, zip(root, path).allSatisfy({ $0.utf8.elementsEqual($1.utf8) }) {

@@ -1,6 +1,6 @@
-/// Which parameters there are, and what their values must be.
+/// The known parameters, with checks of their values.
 extension RsnapshotConfiguration.Statement {
-  /// What treering does by itself, or does not need.
+  /// Parameters that treering does not need, or whose work it always does.
   static let unneeded: Set<String> = [
     "config_version", "no_create_root", "cmd_rsync", "cmd_ssh", "cmd_cp", "cmd_rm", "cmd_logger", "cmd_du",
     "cmd_rsnapshot_diff", "linux_lvm_cmd_lvcreate", "linux_lvm_cmd_lvremove", "linux_lvm_cmd_mount",
@@ -15,13 +15,13 @@ extension RsnapshotConfiguration.Statement {
     "rsync_long_args",
   ]
 
-  /// Names that a level cannot have, because they are commands of rsnapshot.
+  /// Reserved names: commands of rsnapshot, which no level can have.
   private static let reserved: Set<String> = [
     "archive", "check-config-version", "configtest", "diff", "delete", "du", "get-latest-snapshot", "help", "history",
     "list", "print-config", "restore", "rollback", "sync", "upgrade-config-file", "version",
   ]
 
-  /// Throws what rsnapshot would reject; `earlier` is what stands above.
+  /// Throws an error that rsnapshot would report; `earlier` has the preceding statements.
   func check(after earlier: [Self]) throws(RsnapshotError) {
     switch name {
     case "config_version": try require(value == "1.2", "1.2")
@@ -154,7 +154,7 @@ extension RsnapshotConfiguration.Statement {
 
 func isAbsolute(_ path: String) -> Bool { path.utf8.first == slash }
 
-/// What rsnapshot takes for a path that leads up.
+/// True if rsnapshot considers that the path leads up.
 func climbs(_ path: String) -> Bool {
   let bytes = Array(path.utf8)
   return bytes.contains(Array("/..".utf8)) || bytes.contains(Array("../".utf8))

@@ -1,27 +1,27 @@
-/// What the source of a backup point is.
+/// The kind of a backup point's source.
 enum RsnapshotSource {
-  /// Where a source is that is no local directory.
+  /// The location of a source that is not a local directory.
   enum Remote { case shell, server, volume }
 
-  /// `nil` for what is a local path, or none at all.
+  /// `nil` for a local path or an empty one.
   static func remote(_ source: String) -> Remote? {
     let bytes = Array(source.utf8)
     if bytes.first == slash || bytes.first.map(isBlank) ?? true { return nil }
     if bytes.starts(with: "lvm://".utf8) { return .volume }
     if bytes.starts(with: "rsync://".utf8) { return .server }
     if !bytes.contains(Array("://".utf8)), let last = bytes.last, !isBlank(last) {
-      // A host, a colon, and a path from the root, the home directory or where the shell starts.
+      // A host, a colon, and a path from the root, from the home directory or from the shell's initial directory.
       for path in [":/", ":~/", ":./"] where bytes.contains(Array(path.utf8)) { return .shell }
     }
     return bytes.prefix { $0 != slash }.contains(Array("::".utf8)) ? .server : nil
   }
 }
 
-/// One option of a backup point's last field.
+/// One option in a backup point's last field.
 struct RsnapshotPointOption: Equatable {
   var name: String
   var value: String
-  /// True for one with a plus sign: it adds to what else is said.
+  /// True for an option with a plus sign: it adds to other values.
   var isAdded: Bool
 }
 
@@ -30,7 +30,7 @@ extension RsnapshotConfiguration.Statement {
     "ssh_args", "linux_lvm_vgpath", "linux_lvm_snapshotname", "linux_lvm_snapshotsize", "linux_lvm_mountpath",
   ]
 
-  /// The options that a backup point has for itself; throws for those that rsnapshot would reject.
+  /// A backup point's own options; throws if rsnapshot would reject one.
   func pointOptions() throws(RsnapshotError) -> [RsnapshotPointOption] {
     guard values.count > 2, !values[2].isEmpty else { return [] }
     var options: [RsnapshotPointOption] = []
@@ -73,7 +73,7 @@ extension RsnapshotConfiguration.Statement {
     }
   }
 
-  /// Splits arguments for rsync at white space; quotes, which do not nest, keep it.
+  /// Splits arguments for rsync at white space outside quotes; quotes do not nest.
   func longArguments(_ text: String) throws(RsnapshotError) -> [RsyncArguments.Word] {
     var words: [[UInt8]] = [[]]
     var quote: UInt8?
@@ -94,7 +94,7 @@ extension RsnapshotConfiguration.Statement {
     return words.filter { !$0.isEmpty }.map { RsyncArguments.Word($0, origin) }
   }
 
-  /// The arguments for rsync that a statement or an option such as `exclude` stands for.
+  /// rsync's arguments for a statement or an option such as `exclude`.
   func filterArguments(_ name: String, _ value: String) throws(RsnapshotError) -> [RsyncArguments.Word] {
     let options = [
       "include": "--include", "exclude": "--exclude", "include_file": "--include-from",

@@ -1,8 +1,8 @@
-/// Takes an `rsnapshot.conf` apart into statements, and those that it includes in their place.
+/// Splits an `rsnapshot.conf` into statements, with those of its included files in their place.
 struct RsnapshotReader {
   private typealias Line = ArraySlice<UInt8>
 
-  /// How deep files may include each other, and how many may be read in all.
+  /// The limits for the depth of inclusion and for the number of files read.
   private static let deepest = 16
   private static let mostFiles = 256
 
@@ -47,7 +47,7 @@ struct RsnapshotReader {
     open.removeLast()
   }
 
-  /// True for a line that belongs to the statement above it.
+  /// True for a continuation line of the statement above.
   private static func continues(_ line: Line) -> Bool {
     (line.first == UInt8(ascii: " ") || line.first == tab) && !line.allSatisfy(isBlank)
   }
@@ -79,7 +79,7 @@ struct RsnapshotReader {
     }
   }
 
-  /// What runs of tabs separate: at most four fields, of which the last is all that is left.
+  /// Fields separated by runs of tabs: at most four, and the last is the rest of the line.
   private static func fields(_ line: [UInt8]) -> [Line] {
     var fields: [Line] = []
     var rest = line[...]
@@ -92,7 +92,7 @@ struct RsnapshotReader {
 }
 
 extension RsnapshotConfiguration.Statement {
-  /// The command in backquotes whose output `include_conf` would take.
+  /// The command in backquotes whose output `include_conf` would include.
   var includedCommand: Substring? {
     value.utf8.count > 1 && value.utf8.first == backquote && value.utf8.last == backquote
       ? value.dropFirst().dropLast() : nil
@@ -104,17 +104,17 @@ let tab = UInt8(ascii: "\t")
 let slash = UInt8(ascii: "/")
 private let backquote = UInt8(ascii: "`")
 
-/// White space, as Perl has it.
+/// True for white space as defined by Perl.
 func isBlank(_ byte: UInt8) -> Bool { byte == UInt8(ascii: " ") || (9...13).contains(byte) }
 
-/// Without white space at either end.
+/// Removes white space at both ends.
 func trimmed(_ bytes: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
   var rest = bytes.drop(while: isBlank)
   while let last = rest.last, isBlank(last) { rest.removeLast() }
   return rest
 }
 
-/// What white space separates.
+/// Splits a text at white space.
 func words(_ text: String) -> [String] {
   text.utf8.split(whereSeparator: isBlank).map { String(decoding: $0, as: UTF8.self) }
 }

@@ -4,7 +4,7 @@ func rsnapshotRetention(
 ) -> [String] {
   let levels = statements.filter { $0.name == "retain" || $0.name == "interval" }
   let sets = Configuration.Retention.sets
-  // Debian's names for what its crontab runs every four hours, daily, weekly and monthly.
+  // Debian's names for the levels that its crontab runs every four hours, daily, weekly and monthly.
   let greek = ["alpha": 0, "beta": 1, "gamma": 2, "delta": 3]
   var taken: Set<Int> = []
   for level in levels { if let set = sets.firstIndex(of: level.value) { taken.insert(set) } }

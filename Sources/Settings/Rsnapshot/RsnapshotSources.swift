@@ -2,7 +2,7 @@ internal import Patterns
 
 /// The tables `[[source]]` for the backup points of an `rsnapshot.conf`.
 struct RsnapshotSources {
-  /// What stands among the tables, in the order of the file.
+  /// A part of the output, in the order of the file.
   private enum Piece {
     case comment([String])
     case source(RsnapshotLocalSource)
@@ -23,7 +23,7 @@ struct RsnapshotSources {
     if let name = first.flatMap({ cleanComponents($0.values[1]).first }) { label = name }
   }
 
-  /// One array of lines for each table, and for each comment in a table's place.
+  /// An array of lines for each table, or for the comment in its place.
   mutating func tables(_ notes: inout RsnapshotNotes) throws(RsnapshotError) -> [[String]] {
     for (index, statement) in statements.enumerated() {
       switch statement.name {
@@ -96,7 +96,7 @@ struct RsnapshotSources {
   }
 }
 
-/// A line of gitignore(5) for a path from the source on.
+/// A gitignore(5) line for a path relative to the source.
 func literalLine(_ names: [String], directoriesOnly: Bool) -> [UInt8] {
   let escaped = names.map { name in
     Array(name.utf8.map { "*?[\\".utf8.contains($0) ? [UInt8(ascii: "\\"), $0] : [$0] }.joined())

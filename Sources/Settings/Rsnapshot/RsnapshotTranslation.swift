@@ -1,6 +1,6 @@
-/// The `treering.toml` that does what an `rsnapshot.conf` does, and what of that it cannot do.
+/// The `treering.toml` that corresponds to an `rsnapshot.conf`, with notes on the settings without an equivalent.
 public struct RsnapshotTranslation: Sendable {
-  /// What has no equivalent, and what to do instead.
+  /// A setting without an equivalent, with advice.
   public struct NotCarriedOver: Sendable, Equatable {
     public var file: String
     public var line: Int
@@ -9,11 +9,11 @@ public struct RsnapshotTranslation: Sendable {
     public var why: String
   }
 
-  /// The configuration, commented; `NOT CARRIED OVER` stands where something is missing.
+  /// The configuration with comments; `NOT CARRIED OVER` marks each missing setting.
   public let text: String
   public let notCarriedOver: [NotCarriedOver]
 
-  /// `name` is what a person reads for the file; `files` is asked for files of patterns.
+  /// `name` is the file's display name; `files` gives access to files of patterns.
   public init(
     of configuration: RsnapshotConfiguration, name: String, files: RsnapshotFiles
   ) throws(RsnapshotError) {
@@ -48,7 +48,7 @@ public struct RsnapshotTranslation: Sendable {
     }
   }
 
-  /// What stands before the tables.
+  /// The lines before the tables.
   private static func top(
     _ statements: [RsnapshotConfiguration.Statement], _ files: RsnapshotFiles, _ notes: inout RsnapshotNotes
   ) throws(RsnapshotError) -> [String] {
@@ -78,11 +78,11 @@ public struct RsnapshotTranslation: Sendable {
   }
 }
 
-/// What is not carried over, in the order in which it is found.
+/// The settings that are not carried over, in the order of discovery.
 struct RsnapshotNotes {
   private(set) var list: [RsnapshotTranslation.NotCarriedOver] = []
 
-  /// The comment to put where it would have been; empty where that was said before.
+  /// Returns the comment for the setting's place; empty if the same comment exists.
   mutating func add(_ origin: RsnapshotConfiguration.Origin, _ why: String) -> [String] {
     let note = RsnapshotTranslation.NotCarriedOver(
       file: origin.file, line: origin.line, text: origin.text, why: why)
@@ -96,7 +96,7 @@ struct RsnapshotNotes {
   }
 }
 
-/// The components of a path, without empty ones and `.`.
+/// Splits a path into components, without empty ones and `.`.
 func cleanComponents(_ path: String) -> [String] {
   path.utf8.split(separator: slash).map { String(decoding: $0, as: UTF8.self) }.filter { $0 != "." }
 }

@@ -1,6 +1,6 @@
-/// What rsync's arguments say of what is stored.
+/// rsync's arguments that affect the stored data.
 struct RsyncArguments {
-  /// One argument, and the statement that it comes from.
+  /// One argument and its statement.
   struct Word: Equatable {
     let text: [UInt8]
     let origin: RsnapshotConfiguration.Origin
@@ -11,21 +11,21 @@ struct RsyncArguments {
     }
   }
 
-  /// One rule of rsync's filter; the first that matches decides.
+  /// One rule of rsync's filter; the first matching rule decides.
   struct Rule: Equatable {
     var pattern: [UInt8]
     var isInclude: Bool
     var origin: RsnapshotConfiguration.Origin
   }
 
-  /// What treering has nothing for.
+  /// An argument without an equivalent in treering.
   struct Unknown: Equatable {
     var argument: String
     var origin: RsnapshotConfiguration.Origin
   }
 
   private(set) var rules: [Rule] = []
-  /// Paths are stored whole, and patterns begin at the root.
+  /// Paths are stored completely, and patterns begin at the root.
   private(set) var isRelative = false
   private(set) var isOneFileSystem = false
   /// In bytes; larger files are left out.
@@ -33,7 +33,7 @@ struct RsyncArguments {
   private(set) var unknown: [Unknown] = []
   private let files: RsnapshotFiles
 
-  /// `short` is what follows the hyphen of `rsync_short_args`.
+  /// `short` has the letters after the hyphen of `rsync_short_args`.
   init(short: [Word], long: [Word], files: RsnapshotFiles) throws(RsnapshotError) {
     self.files = files
     for word in short { takeLetters(word.text[...], word.origin) }
@@ -63,10 +63,10 @@ struct RsyncArguments {
 
   // MARK: Options
 
-  /// Letters that change nothing of what treering stores, or that it does without being told.
+  /// Letters that do not affect treering, or whose effect is always on.
   private static let builtInLetters = Set("avrlptgoDHAXSNUEqzyhPiIWcuJOsK46".utf8)
 
-  /// Options without a letter, or with one: the same.
+  /// Long options that do not affect treering, or whose effect is always on.
   private static let builtIn: Set<String> = [
     "acls", "archive", "atimes", "append-verify", "blocking-io", "block-size", "bwlimit", "checksum",
     "checksum-choice", "compress", "compress-choice", "compress-level", "contimeout", "crtimes", "debug",
@@ -81,7 +81,7 @@ struct RsyncArguments {
     "super", "temp-dir", "timeout", "times", "trust-sender", "update", "verbose", "whole-file", "xattrs",
   ]
 
-  /// Their negation leaves something out, or takes something else.
+  /// Options whose negation excludes entries or stores others.
   private static let neededPositive: Set<String> = ["links", "recursive", "archive"]
 
   /// Options whose value may be the next argument.
@@ -131,8 +131,8 @@ struct RsyncArguments {
 
   private static func text(_ bytes: some Collection<UInt8>) -> String { String(decoding: bytes, as: UTF8.self) }
 
-  /// Bytes of a size as rsync has it: a number, possibly with a fraction; a unit, in powers of 1000 where a B alone
-  /// follows it; and one byte more or less.
+  /// The bytes of a size in rsync's form. The number may have a fraction. The unit is a power of 1000 if only a B
+  /// follows it, else of 1024. The suffixes `+1` and `-1` add or subtract one byte.
   static func size(_ text: String) -> UInt64? {
     var rest = text[...]
     var adjustment = 0.0
@@ -156,8 +156,8 @@ struct RsyncArguments {
 
   // MARK: Rules
 
-  /// A rule of `--exclude` or `--include`, or a line of a file of such: `- ` or `+ ` at its start decides otherwise,
-  /// and `!` alone forgets what came before.
+  /// Adds a rule from `--exclude`, `--include` or their files. A prefix of `- ` or `+ ` decides the kind instead; `!`
+  /// alone clears the earlier rules.
   private mutating func addOld(_ text: [UInt8], isInclude: Bool, _ origin: RsnapshotConfiguration.Origin) {
     if text == [UInt8(ascii: "!")] {
       rules = []
@@ -174,7 +174,7 @@ struct RsyncArguments {
     if !pattern.isEmpty { rules.append(Rule(pattern: Array(pattern), isInclude: isInclude, origin: origin)) }
   }
 
-  /// False for what is no plain rule for or against a pattern.
+  /// False if the text is not a plain rule with a pattern.
   private mutating func addFilter(_ text: [UInt8], _ origin: RsnapshotConfiguration.Origin) -> Bool {
     for (word, isInclude) in [("-", false), ("+", true), ("exclude", false), ("include", true)] {
       let rest = text.dropFirst(word.utf8.count)

@@ -1,16 +1,18 @@
 internal import Patterns
 
-/// A pattern of rsync's filter as patterns of gitignore(5), of which one may need several; rsync(1), "PATTERN
-/// MATCHING RULES", and, where that leaves a case open, what rsync does: the tests ask it.
+/// Translates a pattern of rsync's filter to patterns of gitignore(5); one may need several.
+///
+/// The source is rsync(1), "PATTERN MATCHING RULES". If the manual leaves a case open, rsync's behaviour is the rule,
+/// and the tests compare with it.
 struct RsyncPattern {
   /// One pattern of gitignore(5).
   struct Glob: Equatable {
-    /// What stands between slashes, from the root on; `**` alone is any number of directories, and at the end all
-    /// that is below.
+    /// The parts between slashes, from the root on. `**` alone means any number of directories, and at the end
+    /// everything below.
     var components: [[UInt8]]
     var directoriesOnly: Bool
 
-    /// As a line of gitignore(5).
+    /// The pattern as a line of gitignore(5).
     var line: [UInt8] {
       var text: [UInt8]
       if components.count == 2, components[0] == anyDirectories, components[1] != anyDirectories {
@@ -21,14 +23,14 @@ struct RsyncPattern {
         if components.count == 1 || components[0] != anyDirectories { text.insert(slash, at: 0) }
       }
       if directoriesOnly { return text + [slash] }
-      // A blank at the end counts only after a backslash, and the pattern may have put one there.
+      // A trailing blank counts only after a backslash, and the pattern may already have one.
       guard text.last == UInt8(ascii: " ") else { return text }
       let backslashes = text.dropLast().reversed().prefix { $0 == backslash }.count
       if backslashes.isMultiple(of: 2) { text.insert(backslash, at: text.count - 1) }
       return text
     }
 
-    /// The same for what is below a directory, whose path the components are; empty where nothing there can match.
+    /// The patterns relative to the directory at `path`; empty if nothing below it can match.
     func below(_ path: [[UInt8]]) -> [Glob] {
       var places: Set<Int> = [0]
       for name in path {
@@ -45,7 +47,7 @@ struct RsyncPattern {
       }
     }
 
-    /// Where the pattern may go on: any number of directories may be none, unless they are all that is left.
+    /// The possible next positions: `**` may match no directory, unless it is the last component.
     private func reachable(_ places: Set<Int>) -> Set<Int> {
       var all = places.filter { $0 < components.count }
       for place in all.sorted() {
@@ -65,10 +67,10 @@ struct RsyncPattern {
     }
   }
 
-  /// In no particular order; none where nothing can match.
+  /// The patterns, in no particular order; empty if nothing can match.
   let globs: [Glob]
 
-  /// `nil` for what has no equivalent: a bracket expression without an end or with a slash, and too many `**`.
+  /// `nil` if there is no equivalent: a bracket expression without an end or with a slash, or too many `**`.
   init?(_ pattern: [UInt8]) {
     self.init(pattern, isWild: pattern.contains { "*?[".utf8.contains($0) })
   }
@@ -83,7 +85,7 @@ struct RsyncPattern {
     let isAnchored = rest.first == slash
     if isAnchored { rest.removeFirst() }
     guard isWild else {
-      // Without a wildcard a backslash is one.
+      // Without a wildcard, a backslash is literal.
       let names = rest.split(separator: slash, omittingEmptySubsequences: false).map { name in
         Array(name.map { $0 == backslash ? [$0, $0] : [$0] }.joined())
       }
@@ -93,7 +95,7 @@ struct RsyncPattern {
     guard let tokens = Self.tokens(rest) else { return nil }
     let leading = tokens.prefix { $0 == .anything }.count
     var floating = tokens
-    // Before it a slash is thought: either whole directories precede, or the beginning of a name, too.
+    // rsync prefixes such a pattern with a slash: whole directories may precede it, or the start of a name.
     if !isAnchored, leading > 0 {
       floating.removeFirst(leading)
       if floating.first == .slash { floating.removeFirst() } else { floating.insert(.star, at: 0) }
@@ -101,7 +103,7 @@ struct RsyncPattern {
     guard let expanded = Self.expanded(floating) else { return nil }
     var found = expanded.flatMap { Self.globs($0, isAnchored, directoriesOnly) }
     if rest.suffix(4) == [slash, asterisk, asterisk, asterisk] {
-      // The directory itself, too.
+      // The pattern also matches the directory itself.
       guard let outer = RsyncPattern((isAnchored ? [slash] : []) + rest.dropLast(3), isWild: true) else { return nil }
       found += outer.globs
     }
@@ -119,7 +121,7 @@ struct RsyncPattern {
     case text([UInt8])
     case slash
     case star
-    /// Two asterisks or more, which match slashes as well.
+    /// Two or more asterisks, which also match slashes.
     case anything
   }
 
@@ -152,7 +154,7 @@ struct RsyncPattern {
     return tokens
   }
 
-  /// The bracket expression that a text begins with.
+  /// The bracket expression at the start of a text.
   private static func bracket(_ text: ArraySlice<UInt8>) -> ArraySlice<UInt8>? {
     let close = UInt8(ascii: "]")
     var index = text.startIndex + 1
@@ -174,7 +176,7 @@ struct RsyncPattern {
     return nil
   }
 
-  /// The components of each pattern that together say the same, with `**` only where it is a whole component.
+  /// The components of patterns that are equivalent together; each `**` is a whole component.
   private static func expanded(_ tokens: [Token]) -> [[[UInt8]]]? {
     var done: [[[UInt8]]] = [[[]]]
     func append(_ bytes: [UInt8]) { for index in done.indices { done[index][done[index].count - 1] += bytes } }
@@ -190,7 +192,7 @@ struct RsyncPattern {
         append([asterisk])
         for index in done.indices { done[index].append(anyDirectories) }
       case .anything:
-        // Within a name, or from one name over any number of directories into another.
+        // Within one name, or from one name across any number of directories into another.
         let isLast = index + 1 == tokens.count
         let within = done.map { names in Self.ending(names, with: [asterisk]) }
         let across = within.map { $0 + (isLast ? [anyDirectories] : [anyDirectories, [asterisk]]) }
