@@ -31,7 +31,8 @@ extension Repository {
       list.snapshots.map {
         $0.retained(
           isHeld: held[$0.name] != nil, isDamaged: damaged[$0.name] != nil, isUnwanted: unwanted.contains($0.name))
-      }, policy, now: now.seconds, obstacle: obstacle, accepted: acceptedSequence(of: list), wanted: wanted?.keys ?? [])
+      }, policy, now: now.seconds, obstacle: obstacle, accepted: acceptedSequence(of: list), wanted: wanted?.keys ?? [],
+      commandOptions: " --repository \(displayName(path))")
   }
 
   /// The members of each set, the newest first, by the policy that was last applied.

@@ -129,9 +129,11 @@ public struct RetentionPlan: Sendable {
 ///
 /// Where the operator wants to be rid of some snapshots, these expire and no others. `wanted` are the sources that
 /// are still to be backed up, label first; those of the newest snapshot are too, and those that were absent from it.
+/// `commandOptions` end the command lines in messages: they name the repository.
 public func retentionPlan(
   _ snapshots: [RetainedSnapshot], _ policy: RetentionPolicy, now: Int64, obstacle: String? = nil,
-  accepted: UInt64? = nil, wanted: [[UInt8]] = []
+  accepted: UInt64? = nil, wanted: [[UInt8]] = [],
+  commandOptions: String = ""
 ) -> RetentionPlan {
   let isAsked = snapshots.contains(where: \.isUnwanted)
   let sources = placesOfSources(snapshots)
@@ -154,7 +156,7 @@ public func retentionPlan(
   var plan = RetentionPlan(decisions: [], obstacle: obstacle)
   plan.unprotectedSources = unprotected.sorted { $0.lexicographicallyPrecedes($1) }
   if !isAsked, obstacle == nil {
-    (plan.obstacle, plan.mustBeReleased) = clockTrouble(snapshots, policy, now, accepted)
+    (plan.obstacle, plan.mustBeReleased) = clockTrouble(snapshots, policy, now, accepted, commandOptions)
   }
   plan.decisions = snapshots.indices.map { index in
     let isProtected = reasons[index].contains { [.newest, .newestGood, .held].contains($0) }
@@ -250,13 +252,14 @@ private func members(
 private let implausibleGapSeconds: Int64 = 366 * 86_400
 
 private func clockTrouble(
-  _ snapshots: [RetainedSnapshot], _ policy: RetentionPolicy, _ now: Int64, _ accepted: UInt64?
+  _ snapshots: [RetainedSnapshot], _ policy: RetentionPolicy, _ now: Int64, _ accepted: UInt64?,
+  _ commandOptions: String
 ) -> (String?, Bool) {
   guard let newest = snapshots.last else { return (nil, false) }
   if let future = snapshots.last(where: { $0.time > now }) {
     return (
       "the snapshot \(future.name) is from the future, so the clock was or is wrong; if it is right now, "
-        + "remove such snapshots with: treering rotate --expire \(future.name)", false
+        + "remove such snapshots with: treering rotate --expire \(future.name)\(commandOptions)", false
     )
   }
   if let previous = snapshots.dropLast().last, previous.time > newest.time {
@@ -268,11 +271,11 @@ private func clockTrouble(
   let within = policy.countsNothing ? policy.keepWithinSeconds : nil
   if let within, let (before, after) = leap(snapshots, longerThan: within, accepted) {
     return (
-      "more time than is kept lies between \(before) and \(after); if the clock is right, run: treering release", true
+      "more time than is kept lies between \(before) and \(after); if the clock is right, run: treering release\(commandOptions)", true
     )
   }
   if let (before, after) = leap(snapshots, longerThan: implausibleGapSeconds, accepted) {
-    return ("more than a year lies between \(before) and \(after); if the clock is right, run: treering release", true)
+    return ("more than a year lies between \(before) and \(after); if the clock is right, run: treering release\(commandOptions)", true)
   }
   if now - newest.time > implausibleGapSeconds {
     return ("the newest snapshot is more than a year old, or the clock is wrong", false)
