@@ -4,34 +4,35 @@ internal import Posix
 internal import Repository
 internal import Synchronization
 
-/// The two directions of a connection. Each call waits at most as long as it is told.
+/// The two directions of a connection. No call waits longer than its timeout.
 protocol Transport: AnyObject, Sendable {
-  /// 0 at the end; `nil` where nothing came in time.
+  /// Returns the number of bytes read: 0 at the end of the stream, `nil` after the timeout.
   func read(into buffer: UnsafeMutableRawBufferPointer, timeoutMilliseconds: Int32) throws(Errno) -> Int?
-  /// How much could be written; `nil` where nothing could in time.
+  /// Returns the number of bytes written; `nil` after the timeout.
   func write(_ bytes: UnsafeRawBufferPointer, timeoutMilliseconds: Int32) throws(Errno) -> Int?
 }
 
-/// Frames over a connection: a type, the length of what follows in four bytes, and that.
+/// Sends and receives frames over a connection.
 ///
-/// One thread receives. Several may send, one frame after the other.
+/// A frame is a type byte, the payload length in four bytes, and the payload. One thread receives. Several threads may
+/// send, one frame after the other.
 final class Channel: @unchecked Sendable {
   typealias Frame = (type: FrameType, payload: [UInt8])
 
   private let transport: any Transport
-  /// How long the other end may be silent, or take nothing, in seconds.
+  /// The longest time in seconds that the other process may send nothing, or accept nothing.
   let timeoutSeconds: Double
-  /// True where frames are read while sending has to wait, so that two ends that send never wait for each other.
+  /// True if a blocked send reads frames. Without it, two processes that send at once wait for each other for ever.
   private let readsWhileSending: Bool
   private let limiter: RateLimiter?
   private let sending = Gate()
-  /// The first send error. It is sticky: later sends throw it at once, and `receive` does not wait for an answer to
-  /// what was not sent.
+  /// The first send error; it is sticky. Later sends throw it at once, and `receive` waits for no answer to a request
+  /// that was not sent.
   private var sendError: (any Error)?
   private let sendHasFailed = Atomic<Bool>(false)
-  /// Whoever sends reads as well, where `readsWhileSending`.
+  /// Guards the receiving state: with `readsWhileSending`, sending threads read too.
   private let receiving = Gate()
-  /// In seconds of the monotonic clock.
+  /// The time of the last send, in seconds of the monotonic clock.
   private let lastSent = Atomic<Int64>(0)
 
   let bytesSent = Atomic<UInt64>(0)
@@ -43,12 +44,12 @@ final class Channel: @unchecked Sendable {
   private var waitingBytes = 0
   private var hasEnded = false
   private var aliveNumber: UInt64 = 0
-  /// What was said of the work at hand, and what all work before it came to.
+  /// The last progress number of the current work, and the sum of those of all earlier work.
   private let aliveSent = Mutex((last: UInt64(0), before: UInt64(0)))
   private var heardAt = Clock.monotonic()
-  /// When the other end last said or took something beside being alive.
+  /// The time of the last transfer in either direction, keep-alives excluded.
   private var servedAt = Clock.monotonic()
-  /// How long the other end may do nothing but be alive, however it gets on.
+  /// The longest time in seconds that only keep-alives may arrive, even if they report progress.
   var aliveLimitSeconds = 86_400.0
 
   init(_ transport: any Transport, timeoutSeconds: Double, readsWhileSending: Bool, bytesPerSecond: UInt64? = nil) {
@@ -102,7 +103,7 @@ final class Channel: @unchecked Sendable {
         } catch { failure = error }
       }
       if let failure {
-        // Whoever gave up may have said why before.
+        // A process that gave up may have sent the reason first.
         if readsWhileSending { try receiving.locked { try readToTheEnd() } }
         throw lost(failure)
       }
@@ -114,14 +115,14 @@ final class Channel: @unchecked Sendable {
         limiter?.used(written)
         bytesSent.add(UInt64(written), ordering: .relaxed)
       } else {
-        // Who is at work takes what is sent later.
+        // A server that still sends keep-alives is busy, not dead. It will read later.
         let heard = readsWhileSending ? try hear() : since
         if now - max(since, heard) > timeoutSeconds { throw silence("takes nothing") }
       }
     }
   }
 
-  /// Reads what is there; when the other end was last heard.
+  /// Reads the available frames. Returns the last time at which the other process showed that it is alive.
   private func hear() throws -> Timestamp {
     try receiving.locked {
       try readWhatIsThere()
@@ -133,8 +134,8 @@ final class Channel: @unchecked Sendable {
     if readsWhileSending { receiving.locked { servedAt = now } }
   }
 
-  /// Says that this end is at work, unless something was sent lately. The number grows as long as the work does; that
-  /// of other work begins anew.
+  /// Sends a keep-alive, unless a frame was sent recently. `number` grows with the progress of one piece of work, and
+  /// starts again with the next.
   func sendAlive(_ number: UInt64) {
     let total = aliveSent.withLock { sent in
       if number < sent.last { sent.before &+= sent.last }
@@ -149,9 +150,9 @@ final class Channel: @unchecked Sendable {
 
   // MARK: Receiving
 
-  /// The next frame; `nil` at the end of the connection. Throws what the other end failed of.
+  /// The next frame; `nil` at the end of the connection. Throws the failure that the other process sent.
   func receive() throws -> Frame? {
-    // Until now nobody listened.
+    // No thread has read until now, so the timeouts begin here.
     receiving.locked {
       heardAt = Clock.monotonic()
       servedAt = heardAt
@@ -166,14 +167,14 @@ final class Channel: @unchecked Sendable {
       if isOver { return nil }
       try checkForSignal()
       guard sendHasFailed.load(ordering: .acquiring) else { continue }
-      // The other end has a moment to say why it takes nothing more.
+      // The other process gets a moment to send the reason that it reads nothing more.
       let now = Clock.monotonic()
       sendFailedAt = sendFailedAt ?? now
       if now - sendFailedAt! > Self.lastWordsSeconds { try sending.locked { if let sendError { throw sendError } } }
     }
   }
 
-  /// The next frame, if it comes soon, and whether there is none.
+  /// The next frame; `nil` if none arrives within 100 ms. `isOver` is true at the end of the connection.
   private func next() throws -> (Frame?, isOver: Bool) {
     if waiting.isEmpty, !hasEnded {
       try read(timeoutMilliseconds: 100)
@@ -185,7 +186,7 @@ final class Channel: @unchecked Sendable {
     return (frame, false)
   }
 
-  /// The next frame, which must be one of these.
+  /// The next frame. Throws if it has none of these types.
   func receive(_ types: FrameType...) throws -> Frame {
     guard let frame = try receive() else { throw Self.ended }
     guard types.contains(frame.type) else {
@@ -196,7 +197,7 @@ final class Channel: @unchecked Sendable {
 
   static let ended = Failure(.remote, "the connection was closed before the end")
 
-  /// Notices a failure of the other end while this one is sending.
+  /// Throws if the other process has failed or closed the connection. Called while sending.
   func checkForFailure() throws {
     try receiving.locked {
       if readsWhileSending { try readWhatIsThere() }
@@ -217,7 +218,7 @@ final class Channel: @unchecked Sendable {
       waitingBytes += payload.count
       return
     }
-    // Only who gets on with something is alive.
+    // A keep-alive counts only if its number has grown.
     var reader = MessageReader(Array(payload))
     let number = try reader.integer()
     let now = Clock.monotonic()
@@ -229,7 +230,7 @@ final class Channel: @unchecked Sendable {
     while !hasEnded, waiting.count < 4096, waitingBytes < Wire.waitingBytes, try read(timeoutMilliseconds: 0) {}
   }
 
-  /// Takes what the other end sent before it ended; throws what it failed of.
+  /// Reads all frames that the other process sent before it ended. Throws its failure, if it sent one.
   private func readToTheEnd() throws {
     let start = Clock.monotonic()
     while !hasEnded, waiting.count < 4096, Clock.monotonic() - start < Self.lastWordsSeconds {
@@ -239,7 +240,7 @@ final class Channel: @unchecked Sendable {
     try throwFailure()
   }
 
-  /// How long the last words of an end that takes nothing more are waited for.
+  /// The longest wait for the last frames of a process that reads nothing more.
   private static let lastWordsSeconds = 5.0
 
   @discardableResult
@@ -293,7 +294,7 @@ final class Channel: @unchecked Sendable {
   }
 }
 
-/// So many bytes in a second, on average over a short time.
+/// Token-bucket rate limiter. The bucket holds the bytes of a quarter of a second.
 private final class RateLimiter {
   private let bytesPerSecond: Double
   private var granted: Double = 0
@@ -301,7 +302,7 @@ private final class RateLimiter {
 
   init(bytesPerSecond: UInt64) { self.bytesPerSecond = Double(bytesPerSecond) }
 
-  /// How much may be written now; waits until it is something.
+  /// The number of bytes that may be written now. Waits until there is at least one.
   func grant() -> Int {
     while true {
       let now = Clock.monotonic()

@@ -4,21 +4,21 @@ internal import Posix
 public import Repository
 internal import Synchronization
 
-/// How to come to a remote.
+/// The options of a connection to a remote.
 public struct RemoteOptions: Sendable {
-  /// The program that is started, and what it is told: ssh, or the server itself.
+  /// The program to start and its arguments: ssh, or the server itself.
   public var command: [[UInt8]]
-  /// The repository, as the far side names it.
+  /// The path of the repository on the server's machine.
   public var path: [UInt8]
-  /// As the operator named the remote; for messages.
+  /// The remote as the operator named it, for messages.
   public var shown: String
-  /// How long the far side may do nothing, in seconds.
+  /// The longest time in seconds that the server may do nothing.
   public var timeoutSeconds: Double
   public var bytesPerSecond: UInt64?
   /// Name and version of this program.
   public var program: String
-  /// Passes on what the program that was started says, when the connection failed, or at its end with `wantsAll`: a
-  /// banner is no news of a good run.
+  /// Gets the lines that the program printed on standard error, after the connection failed. With `wantsAll` it gets
+  /// them at the end of every connection. A banner is no news of a good run.
   public var onLine: @Sendable ([UInt8]) -> Void
   public var wantsAll = false
 
@@ -36,25 +36,25 @@ public struct RemoteOptions: Sendable {
   }
 }
 
-/// A connection to a server that has introduced itself.
+/// A connection to a server, after the exchange of greetings.
 public final class Connection: @unchecked Sendable {
   let channel: Channel
   let options: RemoteOptions
-  /// Of the far side's repository.
+  /// The id of the server's repository.
   public private(set) var repositoryID: [UInt8] = []
   private var place: [UInt8] = []
-  /// Of the protocol.
+  /// The version of the protocol.
   private(set) var version: UInt64 = 1
-  /// `nil` where the other end is no program of ours.
+  /// `nil` if the server is not a child process.
   private let child: PipedChild?
   private let errors: BackgroundThread?
-  /// What the program said and nobody was told of.
+  /// The program's lines that have not been passed on.
   private let said = SaidLines()
 
   public var bytesSent: UInt64 { channel.bytesSent.value }
   public var bytesReceived: UInt64 { channel.bytesReceived.value }
 
-  /// Starts the program and introduces itself.
+  /// Starts the program and exchanges greetings with the server.
   public init(_ options: RemoteOptions) throws {
     self.options = options
     let child: PipedChild
@@ -71,7 +71,7 @@ public final class Connection: @unchecked Sendable {
     try explained { try greet() }
   }
 
-  /// Introduces itself to a server that is reached already.
+  /// Exchanges greetings with a server over an existing transport.
   init(_ options: RemoteOptions, over transport: any Transport) throws {
     self.options = options
     child = nil
@@ -84,11 +84,11 @@ public final class Connection: @unchecked Sendable {
 
   deinit {
     guard let child else { return }
-    // A server that is here still tidies up; one that is far away does so without us.
+    // A local server gets time to clean up. A server on another machine outlives this process.
     try? child.closeInput()
     _ = try? child.wait(timeoutSeconds: 1)
     child.terminate()
-    // Whoever kept its errors open must not keep this process.
+    // A process that inherited the program's standard error must not block this one.
     _ = try? child.wait(timeoutSeconds: 2)
     child.kill()
     errors?.join()
@@ -115,10 +115,10 @@ public final class Connection: @unchecked Sendable {
     if reader.left > 0 { place = try reader.text(limit: 256) }
   }
 
-  /// True where the other end serves this very repository.
+  /// True if the server serves `repository` itself.
   public func leads(to repository: Repository) -> Bool { place == repository.machinePlace }
 
-  /// Says of every failure which remote it is about, and what became of the program.
+  /// Turns every error into a failure that names the remote, and explains the program's end.
   func explained<R>(_ body: () throws -> R) throws(Failure) -> R {
     do { return try body() } catch {
       var failure: Failure
@@ -134,10 +134,10 @@ public final class Connection: @unchecked Sendable {
       if case .interrupted = failure.kind { throw failure }
       if failure.kind == .usage { throw failure }
       if failure.message == Channel.ended.message, let end = try? child?.wait(timeoutSeconds: 2) {
-        // Ctrl-C goes to ssh as well, and it may be the first to end.
+        // Ctrl-C goes to ssh as well, and ssh may end first.
         if let signal = Process.rememberedSignal { throw Failure(.interrupted(signal: signal), "interrupted") }
         failure.message = Self.sentence(end, options.command)
-        // All that it said has come then; the last line says why, mostly.
+        // After this join all of the program's lines have arrived. The last line mostly has the reason.
         errors?.join()
         if let why = said.takeLast() { failure.message += ": \(displayName(why.prefix(500)))" }
         if end == .exited(127) { failure.hint = "is treering installed there, in the PATH of a command over ssh?" }
@@ -159,7 +159,7 @@ public final class Connection: @unchecked Sendable {
     }
   }
 
-  /// Passes on what the program says, line by line, until it ends.
+  /// Passes on the program's standard error, line by line, until the program ends.
   private static func passOn(_ child: PipedChild, _ onLine: ([UInt8]) -> Void) {
     let limit = 4096
     var line: [UInt8] = []

@@ -5,18 +5,18 @@ internal import Posix
 internal import Repository
 internal import Synchronization
 
-/// Sends the contents of a snapshot's records and files: as what differs from the base's, or whole.
+/// Sends the contents of a snapshot's records and files, as deltas against the base or whole.
 final class ContentSender {
-  /// A file of the snapshot, and where it is there.
+  /// A file of the snapshot, and its path there.
   struct File {
     let path: [[UInt8]]
     let source: StoredSource
   }
 
-  /// What a file is sent as a change of.
+  /// The base of a file's delta.
   struct Base {
     let index: BlockIndex
-    /// Where it is here: the file, and what `index` was made of.
+    /// The local file, and the compact source that `index` was made of; `nil` if only a signature is known.
     var stored: (source: StoredSource, compact: CompactSource)?
   }
 
@@ -59,7 +59,8 @@ final class ContentSender {
     return { progress.bytesRead.add($0, ordering: .relaxed) }
   }
 
-  /// `nil` where the base's files are not here, or, with a warning, this one is not what its catalog says.
+  /// Opens a file of the base; `nil` if the base's tree is not local. If the file cannot be read or does not match its
+  /// catalog, warns and returns `nil`.
   func openBase(_ before: Difference.BaseFile) -> StoredSource? {
     guard let base, let files = base.files else { return nil }
     switch files.open(before.path, before.row.size, onRead: countRead) {
@@ -86,7 +87,7 @@ final class ContentSender {
       hint: "see: treering verify \(name)")
   }
 
-  /// Sends what builds a record; `old` is that of the base.
+  /// Sends the instructions that build a record; `old` is the base's record.
   func send(record content: [UInt8], _ old: [UInt8]?) throws {
     var writer = InstructionWriter(stream)
     if let old {
@@ -98,7 +99,7 @@ final class ContentSender {
     try writer.end()
   }
 
-  /// Makes ready what a file can be sent as a change of; `nil` where it cannot be read.
+  /// Prepares the base of a file's delta; `nil` if the base's file cannot be read.
   func base(_ before: Difference.BaseFile) -> (base: Base?, source: StoredSource?) {
     guard let source = openBase(before) else { return (nil, nil) }
     guard let runs = try? source.runs() else { return (nil, source) }
@@ -109,7 +110,7 @@ final class ContentSender {
     return (Base(index: index, stored: (source, compact)), source)
   }
 
-  /// Sends what builds the file from `offset` on. Only of a file with `mayHaveHoles` holes are sent as such.
+  /// Sends the instructions that build the file from `offset` on. Without `mayHaveHoles`, holes are sent as literals.
   func send(_ file: File, from offset: UInt64, _ base: Base?, mayHaveHoles: Bool) throws {
     let source = file.source
     let whole = source.byteCount == 0 ? [] : [0..<source.byteCount]
@@ -125,7 +126,7 @@ final class ContentSender {
     try reading(file) {
       if let base {
         do { try finder.find(in: compact, from: sender.dataPosition, against: base.index, emit: emit) } catch {
-          // What cannot be compared is sent as it is.
+          // If the base's file cannot be read, the rest is sent as literals.
           guard let old = base.stored?.source, old.hasFailed, !source.hasFailed else { throw error }
         }
       }
@@ -142,7 +143,7 @@ final class ContentSender {
     progress.bytesDone.add(sender.position - before, ordering: .relaxed)
   }
 
-  /// Throws where the file's bytes are not those of its digest.
+  /// Throws if the file's bytes do not match `digest`.
   func check(_ file: File, _ digest: ContentDigest) throws {
     let hasher = ContentHasher()
     hasher.reset(elidingZeros: digest.isSparse)
@@ -164,7 +165,7 @@ final class ContentSender {
     if hasher.finish() != digest { throw damaged(file.path, "its bytes have changed") }
   }
 
-  /// What cannot be read here is no fault of the other end.
+  /// Reports a read error of `file` as damage of the local snapshot; the server is not at fault.
   private func reading(_ file: File, _ body: () throws -> Void) throws {
     do { try body() } catch where file.source.hasFailed {
       throw damaged(file.path, "it cannot be read to its end: \(error)")

@@ -1,13 +1,15 @@
 internal import Catalog
 
-/// What of a new snapshot its base lacks, in the order in which it is sent: a directory's record, what is in it,
-/// then the directories below. Nothing is read of subtrees that are the same, and nothing of any tree.
+/// The entries of a new snapshot that its base lacks, in the order of sending.
+///
+/// A directory's record comes first, then its entries, then the directories below. Equal subtrees are not read. No
+/// tree is read, only the catalogs.
 struct Difference {
-  /// A directory or a file of the base.
+  /// A file of the base.
   struct BaseFile {
     var path: [[UInt8]]
     var row: FileRow
-    /// Of its directory.
+    /// The record of the file's directory.
     var record: DirectoryRecord
   }
 
@@ -15,22 +17,22 @@ struct Difference {
     let path: [[UInt8]]
     let record: DirectoryRecord
     let digest: Digest
-    /// Where the base has it, or what it was.
+    /// The same directory in the base: at the same path, or at its path before a move.
     let base: (path: [[UInt8]], record: DirectoryRecord)?
-    /// True where the base's path is not what the other end would take.
+    /// True if the server would not choose the base's path by itself.
     let isMoved: Bool
   }
 
   enum Item {
     case folder(Folder)
-    /// A file of the folder that came last whose content the base has not under the same name. `index` counts
-    /// the folder's files.
+    /// A file of the last folder. The base does not have its content under the same name. `index` is its position
+    /// among the folder's files.
     case file(index: Int, FileRow, base: BaseFile?)
-    /// The base has the content under the same name, and not the inode, so the server makes a copy.
+    /// The base has the content under the same name, but not the inode. The server makes a copy.
     case copy(FileRow)
-    /// The base has the content under another path; `isLinked` where it has the inode, too.
+    /// The base has the content under another path. `isLinked` is true if it has the inode, too.
     case baseFile(index: Int, FileRow, path: [[UInt8]], isLinked: Bool)
-    /// The base has the directory under another path. `index` counts the folder's directories.
+    /// The base has the directory under another path. `index` is its position among the folder's directories.
     case baseDirectory(index: Int, Digest, path: [[UInt8]])
   }
 
@@ -48,8 +50,8 @@ struct Difference {
   private var waiting: [Waiting] = []
   private var items: [Item] = []
   private var nextItem = 0
-  /// The directories that the base has under another path, by their digests: a second one that is the same needs
-  /// nothing else.
+  /// Digests of the directories that the base has under another path. A second directory with the same digest needs no
+  /// item.
   private var moved: Set<Digest> = []
 
   init(_ new: CatalogReader, base: BaseFinder?) {
@@ -145,7 +147,7 @@ struct Difference {
     }
   }
 
-  /// True where the server can link to the base's inode.
+  /// True if the server can link to the base's inode.
   private static func isSameInode(
     _ row: FileRow, _ record: DirectoryRecord, _ before: FileRow, _ old: DirectoryRecord
   ) -> Bool {
@@ -164,10 +166,10 @@ struct Difference {
   }
 }
 
-/// Finds what was renamed or moved since the base, by its inode at the source.
+/// Finds entries that were renamed or moved since the base, by their source inodes.
 final class BaseFinder {
   let reader: CatalogReader
-  /// Made when the first new name turns up: it reads the whole catalog.
+  /// Made at the first new name, because it reads the whole catalog.
   private var index: InodeIndex?
 
   init(_ reader: CatalogReader) { self.reader = reader }

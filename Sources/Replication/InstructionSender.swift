@@ -1,18 +1,20 @@
 internal import Delta
 
-/// Writes the instructions that build a version, in the places that the versions have, while the new one and the base
-/// are searched without their holes.
+/// Writes delta instructions in terms of file offsets.
+///
+/// The delta search runs on compact sources, which leave out the holes. This type maps their offsets to the files, and
+/// writes the holes as zeros.
 struct InstructionSender {
   private var writer: InstructionWriter
   private let new: CompactSource
   private let byteCount: UInt64
   private let base: CompactSource?
-  /// How much of the version is built.
+  /// The offset in the new version up to which instructions are written.
   private(set) var position: UInt64
   private var compactPosition: UInt64
 
-  /// Builds `new`, of a version of `byteCount` bytes, from `offset` on. `base` is what copies are from; without it they
-  /// are from the base as it is.
+  /// Sends the new version, a file of `byteCount` bytes, from `offset` on. Copies refer to offsets in `base`. Without
+  /// `base` they refer to offsets in the base file itself.
   init(
     _ writer: InstructionWriter, _ new: CompactSource, byteCount: UInt64, from offset: UInt64, base: CompactSource?
   ) {
@@ -24,7 +26,7 @@ struct InstructionSender {
     compactPosition = new.compactOffset(of: offset)
   }
 
-  /// Where the next data is among the compact bytes.
+  /// The offset of the next data in the compact source.
   var dataPosition: UInt64 { compactPosition }
 
   mutating func write(_ instruction: DeltaInstruction) throws {
@@ -47,7 +49,8 @@ struct InstructionSender {
     }
   }
 
-  /// Passes at most so many bytes of data of the version that go on where it is, and the hole before them.
+  /// Writes the hole before the next data, then advances over at most `byteCount` contiguous bytes of data. Returns the
+  /// number of bytes.
   private mutating func advance(atMost byteCount: UInt64) throws -> UInt64 {
     let place = new.place(of: compactPosition)
     try writer.write(zeros: place.lowerBound - position)
@@ -57,7 +60,7 @@ struct InstructionSender {
     return count
   }
 
-  /// Ends the instructions, with the hole that the version ends with.
+  /// Writes the hole at the end of the new version, and ends the instructions.
   mutating func end() throws {
     try writer.write(zeros: byteCount - position)
     position = byteCount

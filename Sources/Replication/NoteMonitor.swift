@@ -3,20 +3,20 @@ internal import Engine
 internal import Repository
 internal import Synchronization
 
-/// Passes on to the client what the one who runs it should know.
+/// Sends warnings and notes to the client, for its operator.
 final class NoteMonitor: Monitor {
   private let channel: Channel
   private let count = Atomic<Int>(0)
-  /// Notes that have to wait until the client takes notes; `nil` once it does.
+  /// The notes that wait until the client accepts notes; `nil` from then on.
   private let waiting: Mutex<[String]?>
 
-  /// With `isOpen` false notes wait for `open`.
+  /// If `isOpen` is false, notes wait for `open`.
   init(_ channel: Channel, isOpen: Bool) {
     self.channel = channel
     waiting = Mutex(isOpen ? nil : [])
   }
 
-  /// From now on the client takes notes.
+  /// Sends the waiting notes. From now on the client accepts notes.
   func open() {
     let texts = waiting.withLock { waiting in
       defer { waiting = nil }
@@ -29,7 +29,7 @@ final class NoteMonitor: Monitor {
 
   func note(_ shortcoming: String) { send(shortcoming) }
 
-  /// A file of the base cannot serve.
+  /// Reports a damaged file of the base.
   func noteDamage(of path: [[UInt8]], in snapshot: Snapshot) {
     send("\(displayName(sourcePath(path, label: snapshot.summary.label))): its bytes in the snapshot \(snapshot.name) are damaged; sent whole")
   }

@@ -3,40 +3,43 @@ public import Engine
 public import Repository
 public import Synchronization
 
-/// What a push has done so far; read by a progress line.
+/// Counters of a running push, for a progress line.
 public final class PushProgress: Sendable {
   /// Entries that differ from the base: directories, and files whose content is sent.
   public let changed = Atomic<UInt64>(0)
   /// Bytes of files that have been read.
   public let bytesRead = Atomic<UInt64>(0)
-  /// Of the files' bytes, how many have been dealt with, and how many there are.
+  /// Bytes of the files to send that have been dealt with, out of `bytesExpected`.
   public let bytesDone = Atomic<UInt64>(0)
+  /// Bytes of all files to send.
   public let bytesExpected = Atomic<UInt64>(0)
-  /// True from when all has been sent.
+  /// True once all data has been sent.
   public let isBuilding = Atomic<Bool>(false)
 
   public init() {}
 }
 
-/// What a push did.
+/// The result of a push.
 public struct PushResult: Sendable {
   public var snapshot: Snapshot
-  /// What both ends had.
+  /// The snapshot that both client and server had; `nil` if there was none.
   public var base: SnapshotName?
-  /// False where the remote had the snapshot already.
+  /// False if the remote had the snapshot already.
   public var isNew: Bool
   public var bytesSent: UInt64
   public var bytesReceived: UInt64
   /// Directories that differ, and files whose content was sent.
   public var entriesChanged: UInt64
-  /// What the remote linked and made anew.
+  /// Files that the remote linked to a stored inode.
   public var filesLinked: UInt64
+  /// Files that the remote stored as new inodes.
   public var filesCopied: UInt64
   public var elapsedSeconds: Double
 }
 
-/// Sends a snapshot to a remote, which has it under the same name afterwards. Throws a `Failure`; what was sent is
-/// kept there, and the next push of the same snapshot goes on from it.
+/// Sends a snapshot to a remote, which publishes it under the same name.
+///
+/// Throws a `Failure`. The remote then keeps the data sent, and the next push of the same snapshot continues from it.
 public func push(
   _ snapshot: Snapshot, of repository: Repository, over connection: Connection, isDryRun: Bool, progress: PushProgress,
   monitor: any Monitor

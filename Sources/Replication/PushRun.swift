@@ -5,7 +5,7 @@ internal import Posix
 internal import Repository
 internal import Synchronization
 
-/// The sending of one snapshot.
+/// Sends one snapshot to a server.
 final class PushRun {
   private let snapshot: Snapshot
   private let repository: Repository
@@ -18,9 +18,9 @@ final class PushRun {
   private let new: CatalogReader
   private let tree: Directory
   private var base: (name: SnapshotName, finder: BaseFinder, files: StoredFiles?)?
-  /// What has been sent, now or earlier: the beginnings of digests.
+  /// Digest prefixes of the records and contents that were sent, now or in earlier connections.
   private var known: Set<UInt64> = []
-  /// The files of which the server has a beginning.
+  /// The files that the server has in part, with the number of bytes.
   private var partials: [ContentDigest: UInt64] = [:]
   private var needs = PushNeeds()
   private var stream: OutgoingStream!
@@ -55,7 +55,7 @@ final class PushRun {
 
   private func runWhole(isDryRun: Bool) throws -> PushResult {
     if isDryRun {
-      // What the remote has is found out as ever; it is told nothing of a push.
+      // A dry run only lists the remote's snapshots. It announces no push.
       let list = try RemoteRepository(connection).snapshots().snapshots
       let remote = Set(list.map(\.summary.root.digest))
       let same = list.first { $0.name == snapshot.name }
@@ -103,7 +103,7 @@ final class PushRun {
     base = (candidate.name, BaseFinder(CatalogReader(catalog)), tree.map { StoredFiles($0) })
   }
 
-  /// Finds out what the far side has; false where that is the snapshot itself.
+  /// Announces the push and reads the server's answer. Returns false if the server has the snapshot already.
   private func agree() throws -> Bool {
     let candidates = Array(baseCandidates.prefix(Wire.candidates))
     var message = MessageWriter()
@@ -141,7 +141,7 @@ final class PushRun {
       let part = try channel.receive(.have).payload
       guard part.count % 8 == 0, part.count / 8 <= left, !part.isEmpty else { throw WireError("a list is not whole") }
       left -= part.count / 8
-      // More than there is to send is of no use.
+      // More digests than the snapshot has entries to send are of no use.
       if known.count > knownLimit { continue }
       part.withUnsafeBytes { bytes in
         for offset in stride(from: 0, to: bytes.count, by: 8) {
@@ -152,7 +152,7 @@ final class PushRun {
     return true
   }
 
-  /// Has the server refuse what it has no room for, before anything is sent.
+  /// Announces the space that the push needs. A server without that space refuses before any data is sent.
   private func agreeOnRoom() throws {
     guard connection.version >= 2 else { return }
     try channel.send(.needs, needs.encoded)
@@ -160,7 +160,8 @@ final class PushRun {
     try MessageReader(answer.payload).end()
   }
 
-  /// Adds up what will have to be read, for the progress line, and the room that it takes there. A base whose catalog is damaged is done without.
+  /// Adds up the bytes to read, for the progress line, and the space that the push needs on the server. A base with a
+  /// damaged catalog is not used.
   private func measure() throws {
     do { try measureDifference() } catch let error as CatalogError {
       guard let base else { throw error }
@@ -187,7 +188,7 @@ final class PushRun {
     var groups: Set<UInt64> = []
     var bytes: UInt64 = 0
     func count(_ row: FileRow, isSent: Bool) {
-      // The names of one inode take its room once.
+      // All hard links of one inode together take its space once.
       if let group = row.linkGroup, !groups.insert(group).inserted { return }
       needs.inodes += 1
       let size = files.storedBytes(folder.path + [Array(folder.record.bytes[row.name])], row.size)
@@ -201,7 +202,7 @@ final class PushRun {
         if !seen.contains(next.digest.prefix) { needs.bytes &+= UInt64(next.record.content.count) }
       case .file(_, let row, _):
         let isSent = seen.insert(row.digest.prefix).inserted
-        // What came earlier has its room.
+        // A content that the server received earlier has its space already.
         if isSent || !known.contains(row.digest.prefix) { count(row, isSent: isSent) }
         guard isSent else { continue }
         progress.changed.add(1, ordering: .relaxed)
@@ -218,8 +219,8 @@ final class PushRun {
 
   // MARK: The difference
 
-  /// Where the base's tree is here, each item is dealt with as it comes; else some ahead of it are looked at, so
-  /// that their signatures are on their way.
+  /// Sends all items. If the base's tree is local, each item is sent at once. Otherwise the loop looks some items
+  /// ahead, and requests their signatures early.
   private func sendDifference() throws {
     var difference = Difference(new, base: base?.finder)
     let needsSignatures = base != nil && base?.files == nil
@@ -262,7 +263,7 @@ final class PushRun {
     before.size / UInt64(BlockSize.remote(before.size)) * 12
   }
 
-  /// False for a sparse file that has less data than a signature would have.
+  /// False for a sparse file that has less data than its base's signature.
   private func isWorthSignature(
     _ row: FileRow, _ before: Difference.BaseFile, in folder: Difference.Folder?
   ) throws -> Bool {
@@ -320,7 +321,7 @@ final class PushRun {
     message.path(before.path)
   }
 
-  /// Says which directory what follows belongs to, where its record was sent earlier.
+  /// Announces the directory of the next messages, if its record was sent earlier.
   private func announceFolder() throws {
     if isFolderSent { return }
     isFolderSent = true
@@ -345,7 +346,7 @@ final class PushRun {
     try contents.send(record: content, (folder.base?.record.content).map { Array($0) })
   }
 
-  /// An older server would refuse the record, and not say why.
+  /// Throws if the server is too old for the record. Such a server would refuse it without a reason.
   private func checkVersion(_ record: DirectoryRecord, _ path: [[UInt8]]) throws {
     guard connection.version < Wire.sparseVersion else { return }
     var files = try FileCursor(record)
@@ -366,7 +367,7 @@ final class PushRun {
     let path = folder.path + [Array(folder.record.bytes[row.name])]
     let file = try contents.open(path, row)
     let offset = min(partials[row.digest] ?? 0, row.size)
-    // A server of version 1 keeps one beginning, until another file comes.
+    // A server of version 1 keeps one partial file, until another file arrives.
     if connection.version < 2 { partials = [:] }
     progress.bytesDone.add(offset, ordering: .relaxed)
     var base: ContentSender.Base?
@@ -429,7 +430,7 @@ final class PushRun {
 
   // MARK: The end
 
-  /// Sends what the far side finds missing, until it has published.
+  /// Sends the records and contents that the server requests, until the server has published the snapshot.
   private func conclude() throws -> PushResult {
     var answered: UInt64 = 0
     while true {
@@ -453,7 +454,7 @@ final class PushRun {
     }
   }
 
-  /// The snapshot is there, so trouble is a warning.
+  /// Records the push in the repository. The server has the snapshot, so an error is only a warning.
   private func remember() {
     do {
       try repository.rememberPush(
@@ -474,7 +475,7 @@ final class PushRun {
       try contents.send(record: content, nil)
     case .file(let row, _)? where !isDirectory && row.kind == .regular:
       let file = try contents.open(path, row)
-      // A file that is not what its catalog says would be asked for again and again.
+      // The server would request a file that does not match its digest again and again.
       try contents.check(file, row.digest)
       try stream.message(.needed)
       try contents.send(file, from: 0, nil, mayHaveHoles: row.digest.isSparse)

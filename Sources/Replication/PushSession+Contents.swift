@@ -3,19 +3,21 @@ internal import Engine
 internal import Posix
 internal import Repository
 
-// Contents that come: in the stream, or because they were asked for.
+// Contents that the client sends: in the stream, or on request.
 extension PushSession {
-  /// Takes the instructions for a content. What is not as its digest says is asked for later, whole. False if the
-  /// beginning that the client continues is not here.
+  /// Receives the instructions for a content. Returns false if the beginning that the client continues is missing.
+  ///
+  /// A content that does not match its digest is requested later, whole.
   @discardableResult
   func takeContent(
     _ digest: ContentDigest, _ byteCount: UInt64, from offset: UInt64,
     _ base: (file: StoredSource?, byteCount: UInt64)?
   ) throws -> Bool {
-    // An end that would have this one hash zeros all day must send them.
+    // A count of zeros costs the client nothing, and could keep the server hashing all day. Only sparse files may
+    // have it.
     let mayHaveZeros = digest.isSparse && version >= Wire.sparseVersion
     guard let assembly = try tree.begin(digest, at: offset) else {
-      // What the client goes on from is not here any more: the whole is asked for at the end.
+      // The beginning that the client continues is gone. The whole content is requested at the end.
       _ = try instructions.read(
         stream, byteCount: byteCount - offset, baseByteCount: base?.byteCount ?? 0, copy: { _, _ in true },
         mayHaveZeros: mayHaveZeros, literal: { _ in })
@@ -32,7 +34,7 @@ extension PushSession {
     func writing(_ body: () throws(Errno) -> Void) throws {
       if isTooLarge { return }
       do throws(Errno) { try body() } catch {
-        // What the file system cannot hold is read and lost.
+        // If the file is too large for the file system, the rest is read and discarded.
         isTooLarge = error == .fileTooLarge
         if isTooLarge { return }
         if error == .interrupted { try checkForSignal() }
@@ -89,7 +91,7 @@ extension PushSession {
     return true
   }
 
-  // MARK: What is missing
+  // MARK: Missing records and contents
 
   private func need(_ path: [[UInt8]], isContent: Bool) throws -> IncomingStream.Parts {
     var message = MessageWriter()
@@ -118,7 +120,7 @@ extension PushSession {
     guard tree.hasContent(digest) else {
       throw Failure(.remote, "\(displayName(sourcePath(path, label: sent.label))): what the client sends is not what its catalog says")
     }
-    // Only now it is known that the client's bytes are not to blame.
+    // The whole content matches its digest, so the base's file is damaged and not the client's.
     if let before = doubtful.removeValue(forKey: digest), let base {
       notes.noteDamage(of: before, in: base)
     }

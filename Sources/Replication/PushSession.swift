@@ -5,7 +5,7 @@ internal import Posix
 internal import Repository
 internal import Synchronization
 
-/// Receives one snapshot.
+/// Receives one pushed snapshot.
 final class PushSession {
   let channel: Channel
   let repository: Repository
@@ -13,14 +13,14 @@ final class PushSession {
   private let start = Clock.monotonic()
   private let began = Clock.now()
 
-  /// Of the protocol.
+  /// The version of the protocol.
   let version: UInt64
   private let name: SnapshotName
   let sent: CatalogSummary
   private let client: [UInt8]
   private var candidates: [Digest] = []
 
-  /// What has been done, as far as it takes time.
+  /// Counters of the work that takes time; the keep-alives report them.
   private let progress = Progress()
   var stream: IncomingStream!
   let instructions = InstructionReader()
@@ -30,22 +30,24 @@ final class PushSession {
   private var baseTree: Directory?
   private var baseFiles: StoredFiles?
   private var signatures: SignatureSender?
-  /// Until all of the stream has come.
+  /// `nil` after the end of the stream.
   var writeBack: WriteBack? = WriteBack()
   let notes: NoteMonitor
   let room: Room
-  /// The base's files from which a content could not be built.
+  /// The paths of the base's files from which a content could not be built, by the content's digest.
   var doubtful: [ContentDigest: [[UInt8]]] = [:]
-  /// What the instructions in the stream are about.
+  /// The directory that the messages in the stream are about.
   private var folder: (record: DirectoryRecord, base: (path: [[UInt8]], record: DirectoryRecord)?)?
   private var way: WayDown
   private var files: FileCursor?
   private var directories: [DirectoryRow]?
-  /// What records have come to, what they could be built from, and what was read again of them.
+  /// Bytes of the records received.
   private var recordBytes: UInt64 = 0
+  /// Bytes of the base's records that they could be built from.
   private var recordBaseBytes: UInt64 = 0
+  /// Bytes of the received records that were read again.
   private var recordBytesAgain: UInt64 = 0
-  /// To what the base has under other paths.
+  /// The number of references to entries that the base has under other paths.
   private var references: UInt64 = 0
 
   init(
@@ -76,14 +78,14 @@ final class PushSession {
     try reader.end()
   }
 
-  /// True for an absolute path that leads where it says.
+  /// True if the path is absolute and has no empty name, `.` or `..`.
   private static func isSource(_ path: [UInt8]) -> Bool {
     guard path.first == UInt8(ascii: "/"), path.count <= 1 << 14 else { return false }
     return path.count == 1 || path.dropFirst().split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
       .allSatisfy { isComponent(Array($0)) }
   }
 
-  /// Returns the snapshot; `nil` where it was here already.
+  /// Returns the snapshot; `nil` if the repository had it already.
   func run() throws -> ReceivedPush? {
     let pulse = Pulse(progress)
     let ticker = Ticker(intervalMilliseconds: 1000) { [channel] in channel.sendAlive(pulse.beat()) }
@@ -91,7 +93,7 @@ final class PushSession {
     return try repository.whileLocked("receive", at: began) {
       try repository.recover()
       let list = try repository.snapshots()
-      // A server that was killed once it had published may have left this.
+      // A server that was killed after it had published may have left this work unfinished.
       for trouble in completePublication(list, in: repository) { notes.warn(trouble) }
       let published = Set(list.snapshots.map(\.name) + list.unusable.map(\.name))
       let staging = Staging(repository: repository, client: client, began: began)
@@ -125,12 +127,12 @@ final class PushSession {
         if version >= 2 { try agreeOnRoom() }
         do { return try receive() } catch let error as CatalogError { throw try damageOfBase(error) }
       } catch {
-        // What came of one who does not keep to the protocol must not stand in the way of one who does.
-        // Nor may what the disk lost; whoever hears of it later may be somebody else.
+        // Data from a client that broke the protocol must not obstruct a client that keeps to it. Data that the disk
+        // lost must not stay either. The kernel may report a later loss to another process, not to the next push.
         tree.remember(received: channel.bytesReceived.value)
         if Self.isLie(error) || writeBack?.hasFailed == true { try? repository.discardIncoming(name) }
         if (error as? Failure)?.kind == .noSpace {
-          // A push that does not fit leaves the disk as it found it. The next push finds the room of the spare, too.
+          // A push that does not fit leaves no data on the disk. The next push has the space of the spare, too.
           if stream != nil { try? repository.discardIncoming(name) }
           try? makeRoom()
         }
@@ -149,7 +151,7 @@ final class PushSession {
       guard let found = list.snapshots.last(where: { $0.summary.root.digest == digest }),
         let catalog = try? repository.openCatalog(found.name), let root = try? repository.openTree(found.name)
       else { continue }
-      // Of a damaged tree what is whole can serve; of a damaged catalog nobody knows what is.
+      // The intact files of a damaged tree can serve. A damaged catalog does not tell which files are intact.
       if marked[found.name] != nil, (try? CatalogReader(catalog).check()) == nil { continue }
       base = found
       baseReader = CatalogReader(catalog)
@@ -159,7 +161,7 @@ final class PushSession {
     }
   }
 
-  /// Where the base's catalog is what cannot be read: marks it, so that the next push does without, and says so.
+  /// Returns the error to report. Marks the base if its catalog is damaged, so that the next push avoids it.
   private func damageOfBase(_ error: CatalogError) throws -> any Error {
     guard let base, let baseReader else { return error }
     do {
@@ -205,14 +207,14 @@ final class PushSession {
     notes.open()
   }
 
-  /// Refuses a push that does not fit before anything of it comes.
+  /// Refuses a push that does not fit, before the client sends any of its data.
   private func agreeOnRoom() throws {
     let needs = try PushNeeds(try channel.receive(.needs).payload)
     try room.check(needs, for: sent, baseCatalogBytes: baseReader?.catalog.byteCount ?? 0, makeRoom: makeRoom)
     try channel.send(.room)
   }
 
-  /// Gives up what nobody can see.
+  /// Frees space that no visible snapshot uses: the spare and the trash.
   private func makeRoom() throws {
     repository.discardSpare()
     try emptyTrash(of: repository, threads: options.threads)
@@ -253,13 +255,14 @@ final class PushSession {
       throw error
     }
     try? repository.discardIncoming(name)
-    // It is published, whether the client hears of it or not.
+    // The snapshot is published, even if this answer does not reach the client.
     try? acknowledge(snapshot, isNew: true, progress)
     return outcome(snapshot, nil)
   }
 
-  /// Throws where the disk lost something of what came: whoever builds opens the file system later, and does not hear
-  /// of it. Nothing of it serves again then.
+  /// Syncs the received data. Throws, and discards all of it, if the disk lost any.
+  ///
+  /// The build opens the file system later, and would not see this error.
   private func synchronize() throws {
     progress.isSynchronizing.store(true, ordering: .relaxed)
     defer { progress.isSynchronizing.store(false, ordering: .relaxed) }
@@ -273,7 +276,7 @@ final class PushSession {
     }
   }
 
-  /// What becomes of it, for the history.
+  /// The result of the push, for the history.
   func outcome(_ snapshot: Snapshot?, _ failure: Failure?) -> ReceivedPush {
     ReceivedPush(
       name: name, snapshot: snapshot, failure: failure, bytesReceived: channel.bytesReceived.value,
@@ -289,7 +292,7 @@ final class PushSession {
     try channel.send(.published, message.bytes)
   }
 
-  /// Takes one message of the stream; false for the last.
+  /// Handles one message of the stream. Returns false for the last message.
   private func takeMessage() throws -> Bool {
     try checkForSignal()
     var parts = stream.parts
@@ -327,7 +330,8 @@ final class PushSession {
     return true
   }
 
-  /// A reference is to a row that is not the base's, whose digest came: 32 bytes, which nothing compresses.
+  /// Counts a reference, and throws if there are too many. Each reference is for a new row, and the row's digest was
+  /// received: 32 bytes that do not compress.
   private func takeReference() throws {
     references &+= 1
     guard references <= 4096 &+ (channel.bytesReceived.value &+ tree.receivedBefore) / 16 else {
@@ -351,7 +355,7 @@ final class PushSession {
   private func takeRecord(_ parts: inout IncomingStream.Parts) throws {
     let before = try baseFolder(&parts)
     let content = try takeRecordContent(&parts, before?.record)
-    // Before it is kept.
+    // The checks come before the record is stored.
     let record = try DirectoryRecord(content: content)
     try goDown(to: ReceivedTree.digest(of: content), record)
     _ = try tree.add(record: content, movedFrom: before.flatMap { $0.isMoved ? $0.path : nil })
@@ -362,7 +366,7 @@ final class PushSession {
     try way.enter(digest, record.directories()) { try tree.record($0) }
   }
 
-  /// What came and the base are enough for so much in records.
+  /// The limit on record bytes; it follows from the bytes received and the base's records.
   private var allowedRecordBytes: UInt64 {
     16 << 20 &+ Wire.expansion &* channel.bytesReceived.value &+ 16 &* recordBaseBytes &+ tree.partsByteCount
   }
@@ -398,7 +402,7 @@ final class PushSession {
     directories = nil
   }
 
-  /// The file of the folder that a message is about.
+  /// Reads a file's position in the folder from a message. Returns the file's row.
   private func takeRow(_ parts: inout IncomingStream.Parts) throws -> FileRow {
     guard files != nil else { throw WireError("a file belongs to no directory") }
     var skip = try parts.integer()

@@ -6,13 +6,13 @@ internal import Repository
 internal import Retention
 internal import Synchronization
 
-/// Answers what only reads.
+/// Answers the requests that only read.
 final class ReadingSession {
   private let channel: Channel
   private let repository: Repository
   private let threads: Int
   private let version: UInt64
-  /// The snapshot that was read from last.
+  /// The snapshot that the last request read.
   private var opened: (name: SnapshotName, catalog: OpenCatalog, use: SnapshotUse?)?
 
   init(_ channel: Channel, _ repository: Repository, threads: Int, version: UInt64) {
@@ -52,7 +52,7 @@ final class ReadingSession {
       var names: [SnapshotName] = []
       for _ in 0..<(try reader.count(1 << 16)) { names.append(try reader.snapshotName()) }
       try reader.end()
-      // Each takes the time of a reading of all its files.
+      // The verification of each snapshot reads all its files.
       guard Set(names).count == names.count else { throw WireError("a snapshot is to be verified twice") }
       try verify(names)
     default: throw WireError("a frame of type \(frame.type.rawValue) came where none may")
@@ -98,7 +98,7 @@ final class ReadingSession {
     try channel.send(.end, message.bytes)
   }
 
-  /// In a frame; without its sources where there are too many of them.
+  /// The encoded summary; without its sources and mounts if they are too many for a frame.
   private func encoded(_ summary: CatalogSummary) -> [UInt8] {
     let bytes = summary.encoded
     if bytes.count <= Wire.frameBytes - 8192 { return bytes }
@@ -110,7 +110,7 @@ final class ReadingSession {
     return short.encoded
   }
 
-  /// Sends a stored file: whether it is there, and its bytes. What they are is for the client to check.
+  /// Sends the bytes of a stored file, or the reason that it cannot be opened. The client checks the bytes.
   private func fetch(_ name: SnapshotName, _ path: [[UInt8]]) throws {
     guard let last = path.last else { throw WireError("a file has no name") }
     let stream = OutgoingStream(channel, windowLog: 20)
@@ -118,7 +118,7 @@ final class ReadingSession {
       let root: Directory
       do { root = try repository.openTree(name) } catch { throw .noSuchEntry }
       let directory = try root.directory(path: path.dropLast())
-      // Opening a device can do harm, so its kind comes first.
+      // Opening a device can do harm, so the kind is checked first.
       guard try directory.descriptor.status(of: last.span).kind == .regular else { throw .invalid }
       let file = try directory.descriptor.openToRead(last.span)
       let status = try file.status()
@@ -155,7 +155,7 @@ final class ReadingSession {
       let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<want])
       var count = (try? file.read(into: part, at: done)) ?? 0
       if count == 0 {
-        // It cannot be read, or has shrunk: the client finds other bytes than the catalog names.
+        // The file cannot be read, or has shrunk. Zeros replace its bytes, and the client finds a wrong digest.
         part.initializeMemory(as: UInt8.self, repeating: 0)
         count = want
       }
@@ -163,7 +163,7 @@ final class ReadingSession {
       done += UInt64(count)
     }
     do { try instructions.end() } catch { failure = failure ?? error }
-    // Of the connection: whatever is sent next fails as well.
+    // This is a failure of the connection, so the next send fails as well.
     if failure != nil { throw .brokenPipe }
   }
 

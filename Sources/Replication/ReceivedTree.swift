@@ -4,12 +4,13 @@ internal import Posix
 internal import Repository
 internal import Synchronization
 
-/// What came of a snapshot that is being pushed here, on disk: `contents/` has files named by their digests,
-/// `parts` the records and references in the order in which they came, `partial.DIGEST` a file that was coming when a
-/// connection was lost. It is kept until that file has come.
+/// The staging directory of a pushed snapshot: all that the server has received of it.
+///
+/// `contents/` holds files named by their digests. `parts` holds records and references in the order of arrival.
+/// `partial.DIGEST` holds the beginning of a file whose transfer was cut off. It is kept until the whole file arrives.
 final class ReceivedTree: WantedTree, @unchecked Sendable {
   private struct Part {
-    /// Of its payload in `parts`.
+    /// The offset of the payload in `parts`.
     var offset: UInt64
     var byteCount: Int
   }
@@ -26,25 +27,26 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
   private let tools = AssemblyTools()
   private let directoryLimit: UInt64
   private let onWork: (UInt64) -> Void
-  /// Of the end of `parts`, and of what is known of it: several threads build while more comes.
+  /// Guards the end and the indexes of `parts`. Several threads build the snapshot while more parts arrive.
   private let gate = Gate()
   private var end: UInt64 = 0
   var partsByteCount: UInt64 { gate.locked { end } }
-  /// The files that were coming when connections were lost, and how much of each came; the largest first.
+  /// The files whose transfer was cut off, with the number of bytes received; the largest first.
   private(set) var partials: [(digest: ContentDigest, byteCount: UInt64)] = []
-  /// The beginnings of digests that records of earlier connections name, but for those of directories that came, too.
+  /// Digest prefixes of the sub-directories in records of earlier connections. Received directories are left out.
   private(set) var namedBefore: Set<UInt64> = []
   private var records: [Digest: Part] = [:]
   private var movedRecords: [Digest: Part] = [:]
   private var baseFiles: [Digest: Part] = [:]
   private var baseDirectories: [Digest: Part] = [:]
-  /// The contents that are larger than a file can be here.
+  /// The contents that are larger than a file can be in this file system.
   private var tooLarge: Set<ContentDigest> = []
-  /// Asks the other end; set while the snapshot is built.
+  /// Requests a missing record from the client; set while the snapshot is built.
   var fetchRecord: (_ digest: Digest, _ path: [[UInt8]]) throws -> DirectoryRecord? = { _, _ in nil }
+  /// Requests a missing content from the client; set while the snapshot is built.
   var fetchContent: (_ digest: ContentDigest, _ path: [[UInt8]], _ byteCount: UInt64) throws -> Void = { _, _, _ in }
 
-  /// Bytes that earlier connections brought; where one ended without a word, what is left of them.
+  /// Bytes received by earlier connections. If the last one left no note of it, the size of `parts`.
   private(set) var receivedBefore: UInt64 = 0
   private static let receivedName = Array("received".utf8)
 
@@ -53,10 +55,10 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
   static let ownerName = Array("owner".utf8)
   private static let partialPrefix = Array("partial.".utf8)
 
-  /// Opens what came earlier of the same snapshot from the same client. `base` is the root that references go by.
-  /// There are no more directories than `directoryLimit`.
+  /// Opens the staging directory, with the data from earlier pushes of the same snapshot by the same client.
   ///
-  /// `onWork` gets the bytes of contents that are written, or read again.
+  /// `base` is the root digest of the snapshot that references point into. At most `directoryLimit` records are
+  /// accepted. `onWork` gets the number of content bytes that are written, or read again.
   init(
     _ directory: Directory, client: [UInt8], root: Digest, base: Digest?, directoryLimit: UInt64,
     onWork: @escaping (UInt64) -> Void
@@ -76,10 +78,10 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
     }
     contents = try directory.directory(name.span)
     parts = try directory.descriptor.open(Self.partsName.span, [.readWrite, .create], mode: 0o600)
-    // Nothing was made durable: the disk may have been taken away since, the machine may have lost its power.
+    // No staged file was synced. The disk may have been removed since, or the machine may have lost power.
     if !owner.isEmpty { try dropWhatIsDamaged() }
     if owner != own {
-      // Contents are what their names say; of the rest nobody knows what it belongs to.
+      // Contents stay, because their names identify them. The parts belong to another client, snapshot or base.
       try parts.setLength(0)
       let file = try directory.descriptor.open(ownerName.span, [.write, .create, .truncate], mode: 0o600)
       try file.write(own)
@@ -93,7 +95,7 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
     let name = Self.receivedName
     do throws(Errno) {
       let text = try directory.descriptor.openToRead(name.span).readToEnd(limit: 32)
-      // Read once: where this connection ends without a word, it says nothing any more.
+      // The note is valid once. If this connection ends without a new note, the old one would be wrong.
       try directory.descriptor.unlink(name.span)
       return min(UInt64(String(decoding: text, as: UTF8.self)) ?? end, 1 << 62)
     } catch {
@@ -102,14 +104,14 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
     }
   }
 
-  /// Notes, at the end of a connection, how much it brought. What cannot be noted costs a client nothing but time.
+  /// Notes the bytes received, at the end of a connection. A note that cannot be written costs the client only time.
   func remember(received byteCount: UInt64) {
     let name = Self.receivedName
     guard let file = try? directory.descriptor.open(name.span, [.write, .create, .truncate], mode: 0o600) else { return }
     try? file.write(Array("\(receivedBefore &+ byteCount)".utf8))
   }
 
-  /// A file may not have what was written to it before; one that cannot be read has it not.
+  /// Removes contents that do not match their digests. An earlier write may be lost; an unreadable file counts as lost.
   private func dropWhatIsDamaged() throws {
     var listing = DirectoryListing()
     try listing.read(try contents.descriptor.reopenDirectory())
@@ -128,7 +130,7 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
       return try FileAssembly(file, from: byteCount, elidingZeros: digest.isSparse, tools, onWork: onWork).finish() == digest
     } catch {
       if error == .interrupted { try checkForSignal() }
-      // The next connection looks again.
+      // The error says nothing about the data. The next connection checks again.
       if error.leavesDataUnknown { throw error }
       return false
     }
@@ -146,7 +148,7 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
       guard (try? know(kind, try parts.read(at: end + 5, count: count), at: end + 5)) != nil else { break }
       end += 5 + UInt64(count)
     }
-    // What was torn is written again.
+    // A torn part at the end is cut off. The client sends it again.
     try parts.setLength(end)
     for digest in records.keys { namedBefore.remove(digest.prefix) }
   }
@@ -170,7 +172,7 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
     }
   }
 
-  /// Writes a part; whoever calls knows what it is.
+  /// Appends a part to `parts`. The caller adds it to an index.
   private func add(_ kind: Kind, _ payload: [UInt8]) throws -> Part {
     var head = [kind.rawValue]
     for shift in [0, 8, 16, 24] { head.append(UInt8(truncatingIfNeeded: payload.count >> shift)) }
@@ -195,7 +197,7 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
     return hasher.finish()
   }
 
-  /// Takes a record; returns it with its digest.
+  /// Stores a record. Returns the decoded record and its digest.
   func add(record content: [UInt8], movedFrom path: [[UInt8]]?) throws -> (DirectoryRecord, Digest) {
     let record = try DirectoryRecord(content: content)
     let digest = Self.digest(of: content)
@@ -211,11 +213,11 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
     return (record, digest)
   }
 
-  // The first reference stays: whoever gave it again and again would fill the disk.
+  // Only the first reference for a digest is stored. A client that repeats it could otherwise fill the disk.
 
   func add(baseFile path: [[UInt8]], for digest: ContentDigest) throws {
     try gate.locked {
-      // Those of the two forms share a place: whoever follows a reference compares what is there.
+      // The plain and the sparse form of a digest share an entry. The builder compares the base's row with the new one.
       let digest = digest.digest
       if baseFiles[digest] == nil { baseFiles[digest] = try addPath(.baseFile, digest, path) }
     }
@@ -248,7 +250,7 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
 
   private static func partialName(_ digest: ContentDigest) -> [UInt8] { partialPrefix + digest.fileName }
 
-  /// Finds the files that were cut off. Of too many the smallest are given up.
+  /// Finds the partial files. Removes the smallest ones beyond `Wire.partialFiles`.
   private func findPartials() throws -> [(digest: ContentDigest, byteCount: UInt64)] {
     var listing = DirectoryListing()
     try listing.read(try directory.descriptor.reopenDirectory())
@@ -270,13 +272,13 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
     return Array(found.prefix(Wire.partialFiles))
   }
 
-  /// Gives up what came of a file that was coming.
+  /// Removes the partial file of a content.
   func giveUp(_ digest: ContentDigest) throws {
     let name = Self.partialName(digest)
     try directory.descriptor.unlink(name.span)
   }
 
-  /// Begins a content, or goes on with it at `offset`; `nil` where less of it is here.
+  /// Begins a content, or continues it at `offset`; `nil` if the partial file is shorter than that.
   func begin(_ digest: ContentDigest, at offset: UInt64) throws -> FileAssembly? {
     let name = Self.partialName(digest)
     if offset == 0 {
@@ -291,18 +293,18 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
       return try FileAssembly(file, from: offset, elidingZeros: digest.isSparse, tools, onWork: onWork)
     } catch {
       if error == .interrupted { throw error }
-      // What cannot be read is not here.
+      // An unreadable partial file counts as missing.
       if error != .noSuchEntry { try giveUp(digest) }
       return nil
     }
   }
 
-  /// The content is larger than a file can be here; it does not come again.
+  /// Notes that a content is larger than a file can be in this file system. It is not requested again.
   func refuse(_ digest: ContentDigest) { gate.locked { _ = tooLarge.insert(digest) } }
 
   func isTooLarge(_ digest: ContentDigest) -> Bool { gate.locked { tooLarge.contains(digest) } }
 
-  /// The content came whole; false where it is not what its digest says.
+  /// Completes a content of which all bytes have arrived. Returns false if it does not match its digest.
   func end(_ assembly: FileAssembly, _ digest: ContentDigest, byteCount: UInt64) throws -> Bool {
     let final = digest.fileName
     let name = Self.partialName(digest)
@@ -314,7 +316,7 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
     return true
   }
 
-  /// What need not be sent again: the beginnings of digests.
+  /// Digest prefixes of the records, contents and references that need not be sent again.
   func known() throws -> [UInt64] {
     var prefixes = gate.locked { (Array(records.keys) + baseFiles.keys + baseDirectories.keys).map(\.prefix) }
     var listing = DirectoryListing()
@@ -325,7 +327,7 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
     return prefixes
   }
 
-  // MARK: For whoever builds the snapshot
+  // MARK: For the builder of the snapshot
 
   func basePath(_ digest: Digest) throws -> [[UInt8]]? {
     try path(gate.locked { movedRecords[digest] ?? baseDirectories[digest] })

@@ -5,16 +5,16 @@ public import Repository
 public import Retention
 internal import Synchronization
 
-/// A snapshot of a remote, as its server tells of it.
+/// A snapshot of a remote, as its server describes it.
 private struct RemoteSnapshot {
   var snapshot: Snapshot
-  /// Such as `daily.0`.
+  /// The snapshot's places in the sets, such as `daily.0`.
   var sets: [String]
-  /// Since when it is held; `nil` where it is not.
+  /// The time and the reason of its hold; `nil` if it is not held.
   var held: String?
 }
 
-/// Reads a repository at the other end of a connection. One thread at a time.
+/// Reads the server's repository. Only one thread at a time may use it.
 public final class RemoteRepository: SnapshotStore, @unchecked Sendable {
   private struct Listing {
     var snapshots: [RemoteSnapshot] = []
@@ -68,7 +68,7 @@ public final class RemoteRepository: SnapshotStore, @unchecked Sendable {
     return found
   }
 
-  /// Of all that a server may tell of its snapshots.
+  /// The largest list of snapshots that a server may send, in bytes.
   private static let listBytes = 256 << 20
 
   private func ask() throws(Failure) -> Listing {
@@ -107,7 +107,7 @@ public final class RemoteRepository: SnapshotStore, @unchecked Sendable {
     }
   }
 
-  /// Opens a snapshot's catalog, of which only what is looked at is fetched.
+  /// Opens a snapshot's catalog. Only the parts that are read are fetched.
   public func openCatalog(_ name: SnapshotName) throws(Failure) -> OpenCatalog {
     try connection.explained {
       var message = MessageWriter()
@@ -139,7 +139,7 @@ public final class RemoteRepository: SnapshotStore, @unchecked Sendable {
     }
   }
 
-  /// The files of a snapshot, for whoever restores it.
+  /// The files of a snapshot, for a restore.
   public func contents(of name: SnapshotName) -> any ContentFetcher { RemoteContents(self, name) }
 
   fileprivate func request(_ name: SnapshotName, _ path: [[UInt8]]) throws {
@@ -167,7 +167,7 @@ public final class RemoteRepository: SnapshotStore, @unchecked Sendable {
       } else {
         let size = try parts.quantity()
         if size != byteCount { trouble = "its size is \(size) and not \(byteCount) bytes" }
-        // What is not wanted is read all the same, to get to what comes after it; but not for ever.
+        // A file of another size is read and discarded, to get to the next answer. Its size has a limit, too.
         guard size <= max(byteCount.multipliedReportingOverflow(by: 2).overflow ? .max : byteCount * 2, 1 << 30) else { throw WireError("\(trouble ?? "")") }
         _ = try InstructionReader().read(
           stream, byteCount: size, baseByteCount: 0, copy: { _, _ in false },
@@ -185,7 +185,7 @@ public final class RemoteRepository: SnapshotStore, @unchecked Sendable {
     }
   }
 
-  /// Has snapshots verified at the far side, which reads them; `report` gets each path that differs.
+  /// Requests the server to verify snapshots; only the server reads them. `report` gets each path that differs.
   public func verify(
     _ names: [SnapshotName], progress: Progress, report: (Problem) -> Void
   ) throws(Failure) -> VerifyResult {
@@ -224,7 +224,7 @@ public final class RemoteRepository: SnapshotStore, @unchecked Sendable {
   }
 }
 
-/// A catalog at the other end.
+/// A catalog in the server's repository.
 private final class RemoteCatalog: CatalogSource, @unchecked Sendable {
   private let repository: RemoteRepository
   private let name: SnapshotName

@@ -3,13 +3,13 @@ internal import Engine
 internal import Posix
 internal import Repository
 
-/// The room that a push takes, as the client knows it from the merge of the catalogs.
+/// The space that a push needs. The client computes it from the merge of the catalogs.
 struct PushNeeds {
-  /// Of contents and records that are to come.
+  /// Bytes of the contents and records to send.
   var bytes: UInt64 = 0
-  /// Of files whose content the server has, or gets, once already, and must store once more.
+  /// Bytes of files that the server must store once more, although it has or gets their content once.
   var copiedBytes: UInt64 = 0
-  /// Of files that become new inodes.
+  /// The number of files that become new inodes.
   var inodes: UInt64 = 0
 
   var encoded: [UInt8] {
@@ -29,11 +29,11 @@ struct PushNeeds {
   }
 }
 
-/// Sees to it that a push leaves some room on the disk: before it begins, and while it is received.
+/// Keeps some space on the disk free from a push: before it begins, and while it is received.
 final class Room {
   private let repository: Repository
   private let minimumFree: MinimumFree?
-  /// What may be written before the file system is asked again.
+  /// Bytes that may be written before the next check of the free space.
   private var budget: UInt64 = 0
   private static let most: UInt64 = 64 << 20
 
@@ -42,13 +42,13 @@ final class Room {
     self.minimumFree = minimumFree
   }
 
-  /// What must stay free: with nothing else said, a little, so that the repository can still be worked with.
+  /// Bytes that must stay free. The default is a small reserve that keeps the repository usable.
   private func reserve(_ system: FileSystemStatus) -> UInt64 {
     minimumFree?.byteCount(of: system) ?? min(16 << 20, (system.bytesUsed &+ system.bytesAvailable) / 100)
   }
 
-  /// Throws `noSpace` where a push does not fit. `sent` announces the snapshot; `baseCatalogBytes` is the size of the
-  /// catalog that it is built upon. `makeRoom` is called once, where there is too little.
+  /// Throws `noSpace` if a push does not fit. `sent` announces the snapshot; `baseCatalogBytes` is the size of the
+  /// base's catalog. `makeRoom` is called once if there is too little space.
   func check(_ needs: PushNeeds, for sent: CatalogSummary, baseCatalogBytes: UInt64, makeRoom: () throws -> Void) throws {
     func shortage() throws -> Failure? {
       let system = try repository.root.descriptor.fileSystem()
@@ -62,7 +62,7 @@ final class Room {
       }
       let free = system.bytesAvailable - min(system.bytesAvailable, reserve)
       let withCopies = bytes.saturatingAdd(needs.copiedBytes)
-      // A copy takes no room where the file system lets two files share their blocks.
+      // A copy takes no space if the file system lets two files share their blocks.
       if bytes <= free, withCopies > free, try !repository.probe().reflinks { bytes = withCopies }
       guard bytes > free || system.inodes > 0 && inodes > system.inodesFree else { return nil }
       var message = "the snapshot needs about \(byteText(bytes)) and \(inodes) inodes, and "
@@ -75,12 +75,12 @@ final class Room {
     if let failure = try shortage() { throw failure }
   }
 
-  /// On most file systems a directory takes a block.
+  /// A directory takes one block on most file systems.
   private static let directoryBytes: UInt64 = 4096
 
-  /// Throws `noSpace` where so much of a file of `size` bytes has been written that too little is left.
+  /// Counts bytes written of a file of `size` bytes. Throws `noSpace` if too little space is left.
   ///
-  /// How large a file is does not say how much it takes, for it may be sparse: what is written counts.
+  /// Only written bytes count. A sparse file takes less space than its size.
   func took(_ byteCount: UInt64, of size: UInt64) throws {
     if byteCount == 0 { return }
     if byteCount <= budget {

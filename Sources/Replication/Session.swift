@@ -3,38 +3,39 @@ public import Engine
 internal import Posix
 public import Repository
 
-/// What a server lets its client do.
+/// The options of a server, among them the rights of its client.
 public struct ServeOptions: Sendable {
-  /// The only repository that is served; without it the one that the client names.
+  /// The only repository that is served; if `nil`, the client names the repository.
   public var repository: [UInt8]?
-  /// Nothing that is there is removed or replaced; snapshots are added.
+  /// True if the client may add snapshots, but not remove or replace any.
   public var isAppendOnly = false
-  /// Nothing is changed.
+  /// True if the client may change nothing.
   public var isReadOnly = false
-  /// How long the client may be silent, in seconds.
+  /// The longest time in seconds that the client may be silent.
   public var timeoutSeconds = 600.0
-  /// How much of a repository's file system must stay free. Called before the server is confined to the repository.
+  /// The space that must stay free in a repository's file system. Called before the server is confined to the
+  /// repository.
   public var minimumFree: @Sendable (Repository) -> MinimumFree? = { _ in nil }
   public var threads = 1
   /// Name and version of this program.
   public var program: String
-  /// Gets what a person at the other end may want to know.
+  /// Gets notes for the client's operator.
   public var onNote: @Sendable (String) -> Void = { _ in }
-  /// False where the process has other things to do afterwards.
+  /// False if the process has other work afterwards.
   var confines = true
 
   public init(program: String) { self.program = program }
 }
 
-/// The far side of a connection, over standard input and output: one client, one repository, until the client ends.
+/// Serves one client and one repository over standard input and output, until the client ends.
 ///
-/// Throws what ended it before its end; the client has been told.
+/// Throws the error that ended the connection early, after sending it to the client.
 public func serve(_ options: ServeOptions, onReceived: @escaping (Repository, ReceivedPush) -> Void) throws {
   let transport = try StandardTransport()
   try serve(options, over: transport, onReceived: onReceived)
 }
 
-/// The far side of a connection that is there already.
+/// Serves one client over an existing transport.
 func serve(
   _ options: ServeOptions, over transport: any Transport, onReceived: @escaping (Repository, ReceivedPush) -> Void
 ) throws {
@@ -46,7 +47,7 @@ func serve(
   }
 }
 
-/// What the server gives up for, in a sentence for the client and the history.
+/// The failure that ends the server, in a sentence for the client and the history.
 private func serverFailure(_ error: any Error, _ path: [UInt8]) -> Failure {
   switch error {
   case let error as Failure: error
@@ -57,10 +58,10 @@ private func serverFailure(_ error: any Error, _ path: [UInt8]) -> Failure {
   }
 }
 
-/// What became of a push, for the history.
+/// The result of a push, for the history.
 public struct ReceivedPush: Sendable {
   public var name: SnapshotName
-  /// `nil` where it did not come to that.
+  /// `nil` if the push did not publish one.
   public var snapshot: Snapshot?
   public var failure: Failure?
   public var bytesReceived: UInt64
@@ -88,12 +89,12 @@ private final class StandardTransport: Transport {
   }
 }
 
-/// One client's requests, one after the other.
+/// Handles one client's requests, one after the other.
 final class Session {
   private let channel: Channel
   private let options: ServeOptions
   private let onReceived: (Repository, ReceivedPush) -> Void
-  /// Of the protocol.
+  /// The version of the protocol.
   private var version: UInt64 = 1
   private var minimumFree: MinimumFree?
 
@@ -119,7 +120,7 @@ final class Session {
         if options.isReadOnly {
           throw Failure(.refused, "\(displayName(repository.path)) is served read-only: nothing can be pushed to it")
         }
-        // Also of what was given up because it was a lie.
+        // The trash also holds the data discarded after a violation of the protocol.
         defer { try? emptyTrash(of: repository, threads: options.threads) }
         let push = try PushSession(channel, repository, options, minimumFree, version: version, frame.payload)
         do {
@@ -134,7 +135,7 @@ final class Session {
     }
   }
 
-  /// Reads who is there, and returns the repository that it names.
+  /// Receives the client's greeting. Returns the path of the repository that it names.
   private func greet() throws -> [UInt8] {
     var reader: MessageReader
     (version, reader) = try Greeting.receive(from: "client", over: channel)
@@ -148,18 +149,18 @@ final class Session {
     guard !path.isEmpty else { throw Failure(.usage, "no repository is named") }
     let repository: Repository
     do { repository = try Repository.open(path) } catch {
-      // What is to be done is to be done there.
+      // The client must follow the hint on the server's machine.
       throw Failure(error.kind, error.message, hint: error.hint.map { "there: \($0)" })
     }
-    // What is read of the system once is read now.
+    // System values that are read only once are read now, before the confinement.
     _ = Process.bootID
     minimumFree = options.minimumFree(repository)
-    // Other processes cannot be looked at from within.
+    // A confined process cannot inspect other processes.
     _ = repository.isSpareUnread()
     guard options.confines else { return repository }
     let isConfined: Bool
     do throws(Errno) {
-      // What is mounted is looked at before an expired tree is recycled.
+      // The server reads the mounts in /proc/self before it recycles an expired tree.
       var places = [repository.root]
       do { places.append(Directory(try Descriptor.open(path: Array("/proc/self".utf8), [.read, .directory]))) } catch {
         guard error == .noSuchEntry else { throw error }
@@ -169,7 +170,7 @@ final class Session {
       throw Failure(.failed, "cannot confine the server to \(displayName(path)): \(error)")
     }
     if isConfined {
-      // It is believed when it is seen.
+      // An open of `/` must fail now. This proves that the confinement holds.
       guard (try? Descriptor.open(path: Array("/".utf8), [.read, .directory])) == nil else {
         throw Failure(.failed, "the server's confinement to \(displayName(path)) does not hold")
       }

@@ -5,7 +5,7 @@ internal import Posix
 internal import Repository
 internal import Synchronization
 
-/// Computes signatures of the base's files beside the receiving, so that neither waits for the other.
+/// Computes signatures of the base's files on its own thread. Neither it nor the receiving thread waits for the other.
 final class SignatureSender: @unchecked Sendable {
   private let gate = Gate()
   private var waiting: [[[UInt8]]] = []
@@ -14,14 +14,15 @@ final class SignatureSender: @unchecked Sendable {
   private let channel: Channel
   private let files: StoredFiles?
   private let reader: CatalogReader?
-  /// Called for a file that is not there as the base's catalog has it.
+  /// Called for a file that does not match the base's catalog.
   private let onLoss: ([[UInt8]]) -> Void
-  /// Of the base's files, so that some may be asked for twice and nobody has the disk read for ever.
+  /// The bytes of the base's files that may still be read; at first twice their total. A client may request some files
+  /// twice, but cannot keep the disk busy for ever.
   private var bytesLeft: UInt64
   private var requestsLeft: UInt64
   private let onRead: @Sendable (UInt64) -> Void
 
-  /// `onRead` gets the bytes of each reading, `onLoss` the paths of what cannot be read.
+  /// `onRead` gets the number of bytes of each read. `onLoss` gets the path of each damaged file.
   init(
     _ channel: Channel, _ root: Directory?, _ base: CatalogReader?, onRead: @escaping @Sendable (UInt64) -> Void,
     onLoss: @escaping ([[UInt8]]) -> Void
@@ -30,7 +31,7 @@ final class SignatureSender: @unchecked Sendable {
     self.onRead = onRead
     files = root.map { StoredFiles($0) }
     self.onLoss = onLoss
-    // A reader is one thread's.
+    // A catalog reader belongs to one thread.
     reader = base.map { CatalogReader($0.catalog) }
     let totals = base?.summary.root.totals ?? Totals()
     bytesLeft = totals.bytes.addingReportingOverflow(totals.bytes).partialValue
@@ -69,7 +70,7 @@ final class SignatureSender: @unchecked Sendable {
     }
   }
 
-  /// The encoded signature; empty where the file is lost.
+  /// The encoded signature; empty if the file cannot be read.
   private func signature(_ path: [[UInt8]]) -> [UInt8] {
     guard case .file(let row, _)? = try? reader?.find(path), row.kind == .regular, row.size <= bytesLeft,
       let salt = try? Process.randomBytes(8)
@@ -89,7 +90,7 @@ final class SignatureSender: @unchecked Sendable {
     return (try? Signature(of: source, blockBytes: BlockSize.remote(row.size), salt: number))?.encoded() ?? []
   }
 
-  /// In frames; the last is shorter than a frame may be.
+  /// Sends a signature in frames. The last frame is shorter than `Wire.frameBytes`.
   private func send(_ bytes: [UInt8]) throws {
     var rest = bytes[...]
     while true {
@@ -101,7 +102,7 @@ final class SignatureSender: @unchecked Sendable {
   }
 }
 
-/// A file that is read no further when nobody wants its signature any more.
+/// A file whose reads fail once its signature is no longer needed.
 private final class StoppableSource: ByteSource {
   private let source: StoredSource
   private let isStopped: () -> Bool

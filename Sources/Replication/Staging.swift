@@ -2,21 +2,22 @@ internal import Catalog
 internal import Posix
 internal import Repository
 
-/// What came of snapshots that were not built, as far as a push of one client's has to do with it.
+/// The staging directories of unpublished snapshots, as one client's push sees them.
 struct Staging {
   let repository: Repository
   let client: [UInt8]
   let began: Timestamp
 
-  /// What was built of these files has their inodes, and so may later snapshots: they must not serve again.
+  /// Removes the staging directories of published snapshots. These and later snapshots may share inodes with the staged
+  /// files, so the staged files must not serve again.
   func discard(_ published: Set<SnapshotName>) throws {
     for other in try repository.incomingSnapshots() where published.contains(other) {
       try repository.discardIncoming(other)
     }
   }
 
-  /// Leaves what came of `name`, or else of the newest snapshot that the client began to push. The rest of the
-  /// client's will never be asked for again, nor will what came long ago.
+  /// Keeps the staged data of `name`. Without any, it takes over that of the newest snapshot that the client began to
+  /// push. All other data of the client, and all old data, is removed: no push will continue it.
   func prepare(for name: SnapshotName) throws {
     let found = try repository.incomingSnapshots()
     let others = found.filter { $0 != name }
@@ -38,7 +39,7 @@ struct Staging {
     return owner.starts(with: Array("\(displayName(client)) ".utf8))
   }
 
-  /// True for what nobody has gone on with for a month.
+  /// True if no push has continued the snapshot for 30 days.
   private func isOld(_ other: SnapshotName) -> Bool {
     guard let status = try? repository.openIncoming(other)?.descriptor.status() else { return false }
     return began - status.modified > 30 * 86_400

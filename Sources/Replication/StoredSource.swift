@@ -3,18 +3,18 @@ internal import Delta
 internal import Engine
 internal import Posix
 
-/// A stored file as a version that a delta is made of or from.
+/// A stored file as the new or the old version of a delta.
 final class StoredSource: ByteSource {
   private let file: Descriptor
   let byteCount: UInt64
-  /// The room that it takes.
+  /// The disk space of the file in bytes, at most its size.
   let storedBytes: UInt64
-  /// True where it could not be read, or has become shorter.
+  /// True if a read failed, or the file has become shorter.
   private(set) var hasFailed = false
-  /// Called with the bytes of each reading.
+  /// Called with the number of bytes of each read.
   private let onRead: (UInt64) -> Void
   private let hasHoles: Bool
-  /// Data of which the last look at holes told.
+  /// The data that the last search for holes found.
   private var data: Range<UInt64> = 0..<0
 
   init(_ file: consuming Descriptor, _ status: FileStatus, onRead: @escaping (UInt64) -> Void = { _ in }) {
@@ -47,7 +47,7 @@ final class StoredSource: ByteSource {
 }
 
 extension StoredSource {
-  /// A hole that the bytes at `offset` are in, up to its end.
+  /// The number of bytes from `offset` to the end of its hole; 0 if there is data.
   func zeroBytes(at offset: UInt64) throws -> UInt64 {
     guard hasHoles, offset < byteCount, !data.contains(offset) else { return 0 }
     guard let start = try file.seekData(from: offset), start < byteCount else { return byteCount - offset }
@@ -55,7 +55,7 @@ extension StoredSource {
     return start - offset
   }
 
-  /// All of it but the aligned MiBs that are whole in a hole, as runs.
+  /// The runs of the file's data. Only aligned MiBs that lie whole in a hole are left out.
   func runs() throws -> [Range<UInt64>] {
     let part = UInt64(ContentHasher.partBytes)
     var runs: [Range<UInt64>] = []
@@ -77,10 +77,10 @@ extension StoredSource {
   }
 }
 
-/// A file of a snapshot's tree, as far as it can be opened.
+/// The result of opening a file of a snapshot's tree.
 enum StoredVersion {
   case opened(StoredSource)
-  /// The file could not be looked at. This says nothing about its content.
+  /// The file could not be inspected. This says nothing about its content.
   case unknown(Errno)
   /// The tree has no regular file of the recorded size here, or the disk cannot open it.
   case damaged
@@ -89,21 +89,21 @@ enum StoredVersion {
   var source: StoredSource? { if case .opened(let source) = self { source } else { nil } }
 }
 
-/// Opens files of a snapshot's tree; neighbours have their directory opened once.
+/// Opens files of a snapshot's tree. Successive files of one directory share its descriptor.
 final class StoredFiles {
   private let root: Directory
   private var last: (path: ArraySlice<[UInt8]>, directory: Directory)?
 
   init(_ root: Directory) { self.root = root }
 
-  /// The room that a file takes, in whole blocks; holes of a large one take none.
+  /// The disk space that a file takes, in whole blocks. Holes of a large file take none.
   func storedBytes(_ path: [[UInt8]], _ byteCount: UInt64) -> UInt64 {
     let blocks = byteCount > UInt64.max - 4096 ? byteCount : (byteCount + 4095) & ~4095
     guard byteCount >= Self.largeBytes, let source = open(path, byteCount).source else { return blocks }
     return min(blocks, source.storedBytes)
   }
 
-  /// Of smaller files the holes are not worth a look.
+  /// Holes of smaller files are not worth a search.
   private static let largeBytes: UInt64 = 1 << 20
 
   /// Opens the regular file of `byteCount` bytes at `path`.

@@ -4,7 +4,7 @@ internal import Engine
 internal import Posix
 internal import Repository
 
-/// Messages on their way into the zstd stream.
+/// Writes messages into the zstd stream.
 final class OutgoingStream {
   private let compressor: StreamCompressor
   private var pending = MessageWriter()
@@ -24,17 +24,17 @@ final class OutgoingStream {
 
   func write(_ bytes: UnsafeRawBufferPointer) throws { try compressor.write(bytes) }
 
-  /// What was written can be read at the other end.
+  /// Sends all that was written. The receiver can then decode it.
   func flush() throws { try compressor.flush() }
 
   func finish() throws { try compressor.finish() }
 }
 
-/// Messages that come out of the zstd stream.
+/// Reads messages from the zstd stream.
 final class IncomingStream {
   private let decompressor: StreamDecompressor
 
-  /// `source` gives the next piece, and `nil` at the end.
+  /// `source` returns the next piece, and `nil` at the end.
   init(_ source: @escaping () throws -> [UInt8]?) {
     decompressor = StreamDecompressor(maximumWindowLog: Wire.windowLog, source: source)
   }
@@ -52,7 +52,7 @@ final class IncomingStream {
       return value
     }
 
-    /// `count` has been checked.
+    /// The caller has checked `count`.
     mutating func take(_ count: Int) throws -> [UInt8] {
       try stream.decompressor.read(count: count)
     }
@@ -61,7 +61,7 @@ final class IncomingStream {
 
 // MARK: Instructions
 
-/// Instructions that build a version of something: literals, copies of the base and zeros, ended by a zero.
+/// Writes the instructions that build a file or a record: literals, copies from the base and zeros. A zero ends them.
 struct InstructionWriter {
   private let stream: OutgoingStream
   private var expected: UInt64 = 0
@@ -85,7 +85,7 @@ struct InstructionWriter {
     }
   }
 
-  /// From version 2 of the protocol on.
+  /// Writes a run of zeros. It requires version 2 of the protocol.
   func write(zeros byteCount: UInt64) throws {
     if byteCount == 0 { return }
     var head = MessageWriter()
@@ -97,17 +97,19 @@ struct InstructionWriter {
   func end() throws { try stream.write([0]) }
 }
 
-/// Reads instructions and checks what they ask for.
+/// Reads and checks instructions.
 final class InstructionReader {
-  /// The most that a piece has.
+  /// The size of the largest piece of a literal.
   static let pieceBytes = 128 << 10
   private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: pieceBytes, alignment: 16)
 
   deinit { buffer.deallocate() }
 
-  /// Passes instructions for exactly `byteCount` bytes on, or throws: literals piece by piece, copies as a place
-  /// within the base and a number of bytes. `copy` says false where it cannot; the rest then is read and lost. Zeros
-  /// are a number of bytes, and refused unless `mayHaveZeros`.
+  /// Reads instructions that build exactly `byteCount` bytes, and throws if they build more or less.
+  ///
+  /// `literal` gets a literal in pieces. `copy` gets an offset within the base and a number of bytes. If it returns
+  /// false, the rest is read and discarded, and the result is false. `zeros` gets a number of bytes; without
+  /// `mayHaveZeros` zeros are refused.
   func read(
     _ stream: IncomingStream, byteCount: UInt64, baseByteCount: UInt64, copy: (UInt64, UInt64) throws -> Bool,
     mayHaveZeros: Bool = false, zeros: (UInt64) throws -> Void = { _ in },

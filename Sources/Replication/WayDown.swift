@@ -1,23 +1,22 @@
 internal import Catalog
 
-/// The directories on the way from the root to the one that a push is about: each is one that the one above it names,
-/// or one that came in an earlier connection and does not come again.
+/// The path of directories from the root to the directory that a push has reached.
 ///
-/// So a client can have no more records stored, and remembered, than it has sent digests of: 32 bytes each, which
-/// nothing compresses.
+/// Each directory is named by its parent's record, which may have arrived in an earlier connection. The server thus
+/// stores no more records than the client has sent digests: 32 bytes each, which do not compress.
 struct WayDown {
   private struct Level {
     let digest: Digest
-    /// Its sub-directories; `nil` where they are to be read again.
+    /// The digests of its sub-directories; `nil` if they must be read again.
     var below: Set<Digest>?
   }
 
   private let root: Digest
-  /// The beginnings of digests that records of earlier connections name.
+  /// Digest prefixes of the sub-directories in records of earlier connections.
   private var namedBefore: Set<UInt64>
   private var levels: [Level] = []
   private var heldCount = 0
-  /// How many digests are held in memory, but for those of the last level.
+  /// The most digests held in memory, without those of the last level.
   private let mostHeld: Int
 
   init(root: Digest, namedBefore: Set<UInt64> = [], mostHeld: Int = 1 << 20) {
@@ -26,12 +25,13 @@ struct WayDown {
     self.mostHeld = mostHeld
   }
 
-  /// Takes the directory that comes next; `record` reads one that came before. Throws where none on the way names it.
+  /// Enters the next directory; `record` reads a directory that arrived before. Throws if no directory on the path
+  /// names it.
   mutating func enter(
     _ digest: Digest, _ below: [DirectoryRow], record: (Digest) throws -> DirectoryRecord?
   ) throws {
     while levels.last?.below?.isEmpty == true { levels.removeLast() }
-    // What is above it does not come, so the way stays as it is.
+    // Its parent does not arrive in this connection, so the path stays as it is.
     let isNamedBefore = namedBefore.remove(digest.prefix) != nil
     while !isNamedBefore, let last = levels.indices.last {
       if levels[last].below == nil {

@@ -1,28 +1,29 @@
 internal import Catalog
 internal import Repository
 
-/// The protocol of `man/treering-replication.7`.
+/// Constants and limits of the protocol in `man/treering-replication.7`.
 enum Wire {
   static let magic = Array("treering".utf8)
-  /// The oldest and the newest version that this end speaks.
+  /// The oldest and the newest version that this program speaks.
   static let versions: ClosedRange<UInt64> = 1...2
-  /// The oldest in which a record may have digests of sparse files, and instructions zeros.
+  /// The oldest version with digests of sparse files in records, and zeros among instructions.
   static let sparseVersion: UInt64 = 2
   static let frameBytes = 128 << 10
-  /// Of what zstd may refer back to; both ends set so much memory aside.
+  /// The base-2 logarithm of the zstd window's size. Client and server both allocate a window.
   static let windowLog: Int32 = 23
   static let pathComponents = 4096
   static let recordBytes = 256 << 20
-  /// What a peer's bytes may become in a record: more than any directory's do, and little enough that memory and
-  /// disk are taken by what came and not by what was claimed.
+  /// The most bytes of records for each byte received. No real directory compresses as well as that.
+  ///
+  /// The limit ties the use of memory and disk to the bytes received, not to the bytes announced.
   static let expansion: UInt64 = 1024
-  /// Frames that came and nobody has asked for yet.
+  /// The most bytes of received frames that wait for their reader.
   static let waitingBytes = 16 << 20
   static let candidates = 1000
   static let sources = 1000
-  /// Signatures that are asked for and have not come.
+  /// The most signatures that are requested and have not arrived.
   static let signatures = 256
-  /// Files that were cut off and are kept.
+  /// The most partial files that are kept.
   static let partialFiles = 64
 }
 
@@ -30,12 +31,12 @@ enum FrameType: UInt8 {
   case hello = 1
   /// The sender gives up: kind, sentence, hint.
   case failure = 2
-  /// The sender is at work: a number that grows.
+  /// The sender is at work: a number that grows with its progress.
   case alive = 3
   /// A piece of a zstd stream.
   case stream = 4
 
-  // What a client asks for.
+  // The client's requests.
   case list = 16
   case openCatalog = 17
   case readCatalog = 18
@@ -44,7 +45,7 @@ enum FrameType: UInt8 {
   case push = 21
   case needs = 22
 
-  // What a server answers.
+  // The server's answers.
   case snapshot = 32
   case end = 33
   case bytes = 34
@@ -70,13 +71,13 @@ enum StreamTag: UInt8 {
   case needed = 8
 }
 
-/// The other end broke the protocol: what it did.
+/// A violation of the protocol by the other process.
 struct WireError: Error, CustomStringConvertible {
   let description: String
   init(_ description: String) { self.description = description }
 }
 
-/// A message on its way out. Integers are LEB128: seven bits a byte, the lowest first.
+/// Encodes a message. Integers are LEB128: seven bits a byte, the lowest first.
 struct MessageWriter {
   private(set) var bytes: [UInt8] = []
 
@@ -108,7 +109,7 @@ struct MessageWriter {
   }
 }
 
-/// Where the parts of a message come from.
+/// A source of the fields of messages.
 protocol MessageSource: ~Copyable {
   mutating func byte() throws -> UInt8
   mutating func take(_ count: Int) throws -> [UInt8]
@@ -130,14 +131,14 @@ extension MessageSource where Self: ~Copyable {
     throw WireError("a number is too long")
   }
 
-  /// A number that is used to count or to index here.
+  /// Reads a number that serves as a count or an index.
   mutating func count(_ limit: Int) throws -> Int {
     let value = try integer()
     guard value <= UInt64(limit) else { throw WireError("\(value) is more than the \(limit) that are allowed") }
     return Int(value)
   }
 
-  /// A number of things or bytes that there are; sums of some of them do not overflow.
+  /// Reads a number of entries or bytes, at most `Int64.max`: the sum of two does not overflow.
   mutating func quantity() throws -> UInt64 {
     let value = try integer()
     guard value <= UInt64(Int64.max) else { throw WireError("\(value) is more than there can be") }
@@ -158,7 +159,7 @@ extension MessageSource where Self: ~Copyable {
 
   mutating func digest() throws -> Digest { Digest(try take(32))! }
 
-  /// A path from a snapshot's root; every name is checked to be one.
+  /// Reads a path from a snapshot's root, and checks every name.
   mutating func path() throws -> [[UInt8]] {
     let names = try count(Wire.pathComponents)
     var path: [[UInt8]] = []
@@ -171,16 +172,16 @@ extension MessageSource where Self: ~Copyable {
   }
 }
 
-/// True for what may stand between two slashes, and leads downwards.
+/// True if `name` is a valid file name other than `.` and `..`.
 func isComponent(_ name: [UInt8]) -> Bool {
   !name.isEmpty && name.count <= 255 && name != [46] && name != [46, 46] && !name.contains(0)
     && !name.contains(UInt8(ascii: "/"))
 }
 
-/// True for what may be a repository's id, which names a directory and stands in lines of text.
+/// True if this can be a repository's id. An id names a directory and appears in lines of text.
 func isIdentifier(_ id: [UInt8]) -> Bool { isComponent(id) && id.allSatisfy { $0 > 32 && $0 < 127 } }
 
-/// The parts of a message that came whole.
+/// Decodes a message that has arrived whole.
 struct MessageReader: MessageSource {
   private let bytes: [UInt8]
   private var position = 0
@@ -202,7 +203,7 @@ struct MessageReader: MessageSource {
   }
 }
 
-/// What each end says first: who it is, and which versions of the protocol it speaks.
+/// The first frame of client and server: the program's identity, and the versions of the protocol that it speaks.
 enum Greeting {
   static func begin() -> MessageWriter {
     var writer = MessageWriter()
@@ -215,8 +216,8 @@ enum Greeting {
     try channel.send(.hello, Wire.magic + message.bytes)
   }
 
-  /// Receives the other end's greeting. Returns the version that both speak, and the fields after the versions; later
-  /// versions may add fields.
+  /// Receives the other process's greeting. Returns the newest version that both speak, and the fields after the
+  /// versions. Later versions may add fields.
   static func receive(from other: String, over channel: Channel) throws -> (version: UInt64, rest: MessageReader) {
     let frame = try channel.receive(.hello)
     guard frame.payload.starts(with: Wire.magic) else { throw WireError("the \(other) is no treering") }
@@ -241,7 +242,7 @@ extension Failure {
     (.usage, 2), (.failed, 3), (.refused, 4), (.locked, 5), (.damaged, 6), (.remote, 7), (.noSpace, 8),
   ]
 
-  /// As it travels.
+  /// The payload of a `failure` frame.
   var wireMessage: [UInt8] {
     var writer = MessageWriter()
     writer.integer(Self.kinds.first { $0.0 == kind }?.1 ?? 3)
@@ -250,8 +251,9 @@ extension Failure {
     return writer.bytes
   }
 
-  /// What the other end said, which is shown as text and nothing else. Where it is not about room, a lock or
-  /// damage, replication failed.
+  /// Decodes the payload of a `failure` frame, and escapes its texts.
+  ///
+  /// The kinds for space, locks, damage and refusals stay. Any other kind becomes a failure of the replication.
   init(_ payload: [UInt8]) throws {
     var reader = MessageReader(payload)
     let number = UInt8(try reader.count(255))

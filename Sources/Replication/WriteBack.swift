@@ -1,12 +1,11 @@
 internal import Posix
 
-/// Has the disk take what comes into a large file, while more comes, so that who waits for all of it at the end
-/// waits for less.
+/// Flushes a large file to disk while more of it arrives. The final sync is then shorter.
 ///
-/// By fsync(2) of the file, and not by syncfs(2): that the disk lost something is told once for a file system, and
-/// whoever publishes must be the one who hears it.
+/// It calls fsync(2) for the file, not syncfs(2). The kernel reports lost data once for a file system, and the
+/// publication must get that report.
 ///
-/// Belongs to one thread at a time.
+/// Only one thread at a time may use it.
 final class WriteBack {
   private static let flushedBytes: UInt64 = 128 << 20
 
@@ -20,10 +19,10 @@ final class WriteBack {
   private var waitingBytes: UInt64 = 0
   private var thread: BackgroundThread?
 
-  /// Another file begins.
+  /// Begins another file.
   func begin() { waitingBytes = 0 }
 
-  /// So much more was written to the file.
+  /// Counts `byteCount` more bytes written to the file, and flushes it from time to time.
   func wrote(_ byteCount: UInt64, to file: borrowing Descriptor) {
     waitingBytes &+= byteCount
     guard waitingBytes >= Self.flushedBytes, state.gate.locked({ !state.isFlushing }), let file = try? file.duplicate()
@@ -42,10 +41,10 @@ final class WriteBack {
     if thread == nil { state.isFlushing = false }
   }
 
-  /// True where it is known already that the disk lost something.
+  /// True if a flush has already reported that the disk lost data.
   var hasFailed: Bool { state.gate.locked { state.failure != nil } }
 
-  /// Waits for what is being flushed. Throws what the disk could not do.
+  /// Waits for the current flush. Throws the first error of any flush.
   func finish() throws(Errno) {
     thread?.join()
     thread = nil
