@@ -1,9 +1,9 @@
 internal import CCurl
 internal import Posix
 
-/// Sends a body by HTTP or HTTPS, and again where that may help, within one limit of time.
+/// Sends a body by HTTP or HTTPS, and retries if that may help, within one time limit.
 ///
-/// Certificates and host names are always checked, against the system's authorities or those in the file that the
+/// Certificates and host names are always checked. The authorities are the system's, or those in the file that the
 /// environment variable `SSL_CERT_FILE` names.
 struct HTTPPost {
   var url: String
@@ -12,22 +12,22 @@ struct HTTPPost {
   var limitSeconds: Double
 
   struct Answer {
-    /// What the server says is the longest body; Healthchecks does.
+    /// The longest body that the server accepts, in bytes, if it says so. Healthchecks does.
     var bodyLimit: Int?
   }
 
-  /// Why it was not delivered, in a sentence.
+  /// The reason that a body was not delivered, in a sentence.
   struct Undelivered: Error {
     var message: String
   }
 
-  /// Pauses before it is tried again, in milliseconds; the last is repeated.
+  /// The pauses before retries, in milliseconds; the last pause is repeated.
   private static let pauses = [250, 500, 1000, 2000, 4000]
 
-  /// What there is left for it where the process was told to end before.
+  /// The time limit if a signal told the process to end before the call.
   private static let secondsAfterSignal = 0.5
 
-  /// Throws `Undelivered`; at once where the process is told to end in the meantime.
+  /// Sends a body. Throws `Undelivered`; at once if a signal tells the process to end in the meantime.
   func send(_ body: [UInt8]) throws(Undelivered) -> Answer {
     let isEnding = Process.rememberedSignal != nil
     let limitSeconds = isEnding ? min(limitSeconds, Self.secondsAfterSignal) : limitSeconds
@@ -36,7 +36,7 @@ struct HTTPPost {
     var attempt = 0
     while true {
       let left = limitSeconds - (Clock.monotonic() - start)
-      // A server that does not answer gets more than one chance within the limit.
+      // The first attempt gets half the time, so a server that does not answer gets a second chance.
       let share = attempt == 0 && !isEnding ? left / 2 : left
       let answer = once(body, milliseconds: max(1, Int(share * 1000)), isEnding: isEnding)
       var error = answer.error
@@ -57,7 +57,7 @@ struct HTTPPost {
     }
   }
 
-  /// Why nobody can be told anything, such as that libcurl is not installed; `nil` where all is well.
+  /// The reason that nothing can be sent, such as a missing libcurl; `nil` if sending can work.
   static var trouble: String? { tr_http_trouble().map { String(cString: $0) } }
 
   private func once(_ body: [UInt8], milliseconds: Int, isEnding: Bool) -> tr_http_answer {

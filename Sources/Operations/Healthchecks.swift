@@ -1,14 +1,15 @@
-/// A dead man's switch by the protocol of <https://healthchecks.io/docs/http_api/>: it hears when a run begins and
-/// how it ends, and raises an alarm when it hears nothing.
+/// A dead man's switch by the protocol of <https://healthchecks.io/docs/http_api/>.
+///
+/// Its server gets a ping when a run begins and when the run ends. The server raises an alarm when no ping arrives.
 public final class Healthchecks {
   private let url: String
   private let runID: String
   private let userAgent: String
   private let limitSeconds: Double
-  /// What the server said last, or by its documentation takes, in bytes.
+  /// The longest body in bytes: at first the documented limit, then the smallest that the server has reported.
   private var bodyLimit = 100_000
 
-  /// `url` is the check's, with or without a query; all pings of one run have the same `runID`.
+  /// `url` is the URL of the check, with or without a query. All pings of one run have the same `runID`.
   public init(url: String, runID: String, userAgent: String, limitSeconds: Double) {
     self.url = url
     self.runID = runID
@@ -16,13 +17,13 @@ public final class Healthchecks {
     self.limitSeconds = limitSeconds
   }
 
-  /// Why no server can be told anything; `nil` where all is well.
+  /// The reason that no ping can be sent; `nil` if sending can work.
   public static var trouble: String? { HTTPPost.trouble }
 
-  /// The run begins. Returns why that could not be said, or `nil`.
+  /// Reports the start of the run. Returns the reason if that failed, or `nil`.
   public func start() -> String? { ping("start", []) }
 
-  /// The run ended, with what it said. Success is only ever sent for status 0.
+  /// Reports the end of the run, with its log. Success is only ever sent for status 0.
   public func finish(exitStatus: Int32, log: [UInt8]) -> String? {
     ping(exitStatus == 0 ? "" : "\(exitStatus)", log)
   }
@@ -32,14 +33,14 @@ public final class Healthchecks {
       url: Self.address(url, suffix, runID), headers: ["Content-Type: text/plain; charset=utf-8"],
       userAgent: userAgent, limitSeconds: limitSeconds)
     do {
-      // The end is what tells what went wrong; it begins with a whole character.
+      // The end of the log tells the error. It begins with a whole character.
       let end = body.suffix(bodyLimit).drop { body.count > bodyLimit && $0 & 0xC0 == 0x80 }
       if let limit = try post.send(Array(end)).bodyLimit { bodyLimit = min(bodyLimit, limit) }
       return nil
     } catch { return error.message }
   }
 
-  /// The address of one kind of ping: the suffix belongs to the path, the run's id to the query.
+  /// The URL of one kind of ping. The suffix belongs to the path, the run's id to the query.
   static func address(_ url: String, _ suffix: String, _ runID: String) -> String {
     let parts = url.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
     var path = String(parts[0])
@@ -50,10 +51,10 @@ public final class Healthchecks {
   }
 }
 
-/// A server that is sent a JSON document after each run.
+/// A server that receives a JSON document after each run.
 public struct Webhook: Sendable {
   public var url: String
-  /// Lines such as `Authorization: Bearer …`.
+  /// Header lines such as `Authorization: Bearer …`.
   public var headers: [String]
   public var userAgent: String
   public var limitSeconds: Double
@@ -65,7 +66,7 @@ public struct Webhook: Sendable {
     self.limitSeconds = limitSeconds
   }
 
-  /// Sends a document; returns why it was not delivered, or `nil`.
+  /// Sends a document. Returns the reason if it was not delivered, or `nil`.
   public func send(_ document: String) -> String? {
     let post = HTTPPost(
       url: url, headers: ["Content-Type: application/json"] + headers, userAgent: userAgent,
