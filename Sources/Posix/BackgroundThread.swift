@@ -1,12 +1,12 @@
 internal import Glibc
 
-/// A thread that does one thing beside the work; `pthread_create(3)`.
+/// A thread that does one task beside the main work; `pthread_create(3)`.
 public final class BackgroundThread: @unchecked Sendable {
   private var thread = pthread_t()
   private var isRunning = false
   private let body: @Sendable () -> Void
 
-  /// Throws where no more threads can be had.
+  /// Throws if no thread can be created.
   public init(_ body: @escaping @Sendable () -> Void) throws(Errno) {
     self.body = body
     let result = pthread_create(&thread, nil, { argument in
@@ -20,12 +20,12 @@ public final class BackgroundThread: @unchecked Sendable {
     isRunning = true
   }
 
-  /// One that nobody waits for ends by itself.
+  /// A thread that no caller has joined is detached and ends by itself.
   deinit {
     if isRunning { pthread_detach(thread) }
   }
 
-  /// Waits for its end; once.
+  /// Waits for the thread's end; only the first call does so.
   public func join() {
     if isRunning { pthread_join(thread, nil) }
     isRunning = false

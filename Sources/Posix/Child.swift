@@ -1,7 +1,7 @@
 internal import CPosix
 internal import Glibc
 
-/// How a program that was started ended.
+/// The end of a child process.
 public enum ChildEnd: Sendable, Equatable {
   case exited(Int32)
   case signalled(Int32)
@@ -9,7 +9,7 @@ public enum ChildEnd: Sendable, Equatable {
   /// This process was asked to end, and ended the child.
   case interrupted
 
-  /// From the status of wait(2).
+  /// Decodes the status of wait(2).
   init(waitStatus status: CInt) {
     let signal = status & 0x7f
     self = signal == 0 ? .exited((status >> 8) & 0xff) : .signalled(signal)
@@ -17,15 +17,15 @@ public enum ChildEnd: Sendable, Equatable {
 }
 
 extension Process {
-  /// The longest line of output that is passed on whole, in bytes.
+  /// The longest line of output that is passed on uncut, in bytes.
   private static var longestLine: Int { 4096 }
 
   /// Runs a program and waits for it. Its input is empty; its output and errors come line by line.
   ///
-  /// It runs in a process group of its own, with a umask that keeps others out of what it makes. After `timeoutSeconds`, or when this process was asked to end, the
-  /// group gets SIGTERM, and half a second later SIGKILL; with `finishes`, only the timeout counts. Nothing waits
-  /// for what the program left running.
-  /// Throws where it cannot be started; `execve(2)`.
+  /// The program has its own process group, and a umask that denies other users access to its new files. The group
+  /// gets SIGTERM after `timeoutSeconds`, or when this process is asked to end. It gets SIGKILL half a second later.
+  /// With `finishes`, only the timeout counts. The call does not wait for processes that the program leaves running.
+  /// Throws if the program cannot be started; `execve(2)`.
   public static func runChild(
     _ command: [[UInt8]], environment: [(name: String, value: [UInt8])], timeoutSeconds: Double,
     finishes: Bool = false, onLine: ([UInt8]) -> Void
@@ -60,7 +60,7 @@ extension Process {
       }
     }
     lines.finish(onLine)
-    // What the program left behind of its group is not to outlive a run that was ended.
+    // Processes that the program left in its group must not outlive an interrupted run.
     if let end {
       _ = tr_kill_group(process, SIGKILL)
       return end
@@ -88,7 +88,7 @@ extension Process {
     return process
   }
 
-  /// Passes on what can be read now; waits for it at most so long.
+  /// Passes on the output that is available now; waits for it at most `waitMilliseconds`.
   private static func drain(
     _ output: borrowing Descriptor, _ lines: inout LineBuffer, isOpen: inout Bool, waitMilliseconds: CInt,
     _ onLine: ([UInt8]) -> Void
@@ -99,7 +99,7 @@ extension Process {
       if wait > 0 { sleep(milliseconds: Int(wait)) }
       return
     }
-    // Bounded, so that a flood does not hide a timeout.
+    // The loop is bounded, so that a flood of output does not hide a timeout.
     for _ in 0..<64 {
       let patience = wait
       guard try perform(.poll, { tr_poll(raw, CInt(POLLIN), patience) }) > 0 else { return }
@@ -113,7 +113,7 @@ extension Process {
     }
   }
 
-  /// Tells the service manager how things stand, in the form of sd_notify(3); does nothing without one.
+  /// Sends a state to the service manager, in the form of sd_notify(3); does nothing if there is none.
   public static func notifyServiceManager(_ state: String) {
     guard let socket = environment("NOTIFY_SOCKET"), !socket.isEmpty else { return }
     _ = try? perform(.sendto) {
@@ -124,7 +124,7 @@ extension Process {
   }
 }
 
-/// Output on its way to becoming lines.
+/// Splits output into lines.
 private struct LineBuffer {
   private var buffer = [UInt8](repeating: 0, count: 4096)
   private var line: [UInt8] = []
@@ -150,7 +150,7 @@ private struct LineBuffer {
   }
 }
 
-/// Strings for a C function that takes an array of them, which ends with a null pointer.
+/// A null-terminated array of C strings, for a C function.
 final class CStrings {
   let pointers: UnsafeMutablePointer<UnsafePointer<CChar>?>
   private let count: Int

@@ -1,9 +1,9 @@
 internal import Glibc
 
-/// Calls `body` with `name` as a C string, if it is one component of a path; else returns -EINVAL.
+/// Calls `body` with `name` as a C string if it is one path component; otherwise returns -EINVAL.
 ///
-/// Every `*at` call of this target goes through here, so no name, wherever it came from, can lead out of
-/// the directory it is used in: not empty, not `.` or `..`, no `/`, no NUL, at most 255 bytes.
+/// Every `*at` call of this target goes through here, so no name can lead out of its directory. A component has 1 to
+/// 255 bytes, no `/` and no NUL, and is not `.` or `..`.
 @inline(__always)
 func withComponent(_ name: Span<UInt8>, _ body: (UnsafePointer<CChar>) -> Int) -> Int {
   let count = name.count
@@ -12,7 +12,7 @@ func withComponent(_ name: Span<UInt8>, _ body: (UnsafePointer<CChar>) -> Int) -
   }
   return withUnsafeTemporaryAllocation(byteCount: 256, alignment: 1) { buffer in
     let base = buffer.baseAddress!
-    // Safe: 1...255 bytes of the span are copied into 256, and the last gets the NUL.
+    // Safe: 1...255 bytes of the span are copied into 256, and the NUL follows them.
     name.withUnsafeBufferPointer { _ = memcpy(base, $0.baseAddress!, count) }
     base.storeBytes(of: 0, toByteOffset: count, as: UInt8.self)
     if buffer[0] == UInt8(ascii: "."), count == 1 || (count == 2 && buffer[1] == UInt8(ascii: ".")) {
@@ -25,7 +25,7 @@ func withComponent(_ name: Span<UInt8>, _ body: (UnsafePointer<CChar>) -> Int) -
   }
 }
 
-/// Calls `body` with the bytes and a final NUL, or returns -EINVAL where they hold a NUL themselves.
+/// Calls `body` with the bytes and a final NUL; returns -EINVAL if the bytes contain a NUL.
 @inline(__always)
 func withCString(_ bytes: [UInt8], _ body: (UnsafePointer<CChar>) -> Int) -> Int {
   if bytes.contains(0) { return -Int(EINVAL) }

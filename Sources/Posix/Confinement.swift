@@ -3,19 +3,19 @@ internal import Catalog
 internal import Glibc
 
 extension Process {
-  /// Takes away, for good, what this thread and the threads and programs it starts from now on can reach outside
-  /// `directories`, and every TCP connection; so it is called before other threads start. `landlock(7)`.
+  /// Permanently denies this thread access outside `directories`, and all TCP connections; `landlock(7)`.
   ///
-  /// Outside, nothing can be opened, made, linked, renamed or removed (`accessDenied`; `crossDevice` for links and
-  /// renames across the border): by whatever path, and also from a descriptor that leads there. Files that are
-  /// open stay so. The kernel does not guard status, mode, owner, times and attributes.
+  /// Threads and programs that the thread starts later inherit the denial. Call it before other threads start.
+  /// Outside, no file can be opened, made, linked, renamed or removed, by any path or descriptor. Such a call throws
+  /// `accessDenied`; links and renames across the border throw `crossDevice`. Open files stay open. The kernel does
+  /// not guard status, mode, owner, times and attributes.
   ///
-  /// False, with nothing done, where the kernel has no Landlock, or the one of Linux 5.13 to 5.18, which lets nobody
-  /// link a file into another directory, or where a filter of a container refuses the call (`notPermitted`).
+  /// False, with no effect, if the kernel has no Landlock, or if a container's filter refuses the call
+  /// (`notPermitted`). Also false on Linux 5.13 to 5.18, whose Landlock forbids all links into another directory.
   public static func confine(to directories: [Directory]) throws(Errno) -> Bool {
     let version = try landlockVersion()
     guard version >= 2 else { return false }
-    // They read files of the system once, at their first use, and would do without in silence.
+    // These functions read system files once, at their first use, and would silently do without them later.
     _ = SHA256()
     _ = tr_may_copy_xattr("user.none")
     _ = Clock.localFields(0)
@@ -24,7 +24,7 @@ extension Process {
     return true
   }
 
-  /// The version of the kernel's Landlock; 0 where it has none, or was started without.
+  /// The version of the kernel's Landlock; 0 if the kernel has none or was started without it.
   static func landlockVersion() throws(Errno) -> Int {
     do throws(Errno) {
       return try perform(.landlock_create_ruleset) { tr_landlock_abi() }

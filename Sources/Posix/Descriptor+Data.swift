@@ -18,7 +18,7 @@ extension Descriptor {
     }
   }
 
-  /// Reads exactly `count` bytes at `offset`, or fewer where the file ends; `pread(2)`.
+  /// Reads exactly `count` bytes at `offset`, or fewer at the end of the file; `pread(2)`.
   public borrowing func read(at offset: UInt64, count: Int) throws(Errno) -> [UInt8] {
     let raw = self.raw
     var failure: Errno?
@@ -81,22 +81,24 @@ extension Descriptor {
     }
   }
 
-  /// The whole file, refusing more than `limit` bytes (`EFBIG`).
+  /// Reads the whole file; throws `EFBIG` if it has more than `limit` bytes.
   public borrowing func readToEnd(limit: Int) throws(Errno) -> [UInt8] {
     let bytes = try read(at: 0, count: limit + 1)
     if bytes.count > limit { throw Errno(EFBIG) }
     return bytes
   }
 
-  /// All that comes from here on, refusing more than `limit` bytes (`EFBIG`): also of a pipe, a FIFO that still waits
-  /// for its writer, or a terminal. A remembered signal ends the wait (`interrupted`). For `openNamed`.
+  /// Reads to the end of the stream; throws `EFBIG` after more than `limit` bytes. For `openNamed`.
+  ///
+  /// It also reads a pipe, a terminal, or a FIFO that still waits for its writer. A remembered signal ends the wait
+  /// (`interrupted`).
   public borrowing func readAll(limit: Int) throws(Errno) -> [UInt8] {
     let raw = self.raw
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 16, alignment: 16)
     defer { buffer.deallocate() }
     var bytes: [UInt8] = []
     while true {
-      // The signal may come between the look and the wait, which it then does not end.
+      // The signal may arrive between the check and the wait; it does not end that wait.
       let lookAgainMilliseconds: CInt = 500
       while try perform(.poll, { tr_poll(raw, CInt(POLLIN), lookAgainMilliseconds) }) == 0 {
         if Process.rememberedSignal != nil { throw .interrupted }
@@ -112,7 +114,7 @@ extension Descriptor {
     }
   }
 
-  /// The whole of a file that has no size, as those of proc(5) have none, refusing more than `limit` bytes.
+  /// Reads a file without a size, as in proc(5); throws `EFBIG` if it has more than `limit` bytes.
   public borrowing func readWhole(limit: Int) throws(Errno) -> [UInt8] {
     var bytes: [UInt8] = []
     while true {
@@ -123,7 +125,7 @@ extension Descriptor {
     }
   }
 
-  /// The next data at or after `offset`, or `nil` where only a hole is left; `lseek(2)` `SEEK_DATA`.
+  /// The next data at or after `offset`, or `nil` if only a hole is left; `lseek(2)` `SEEK_DATA`.
   public borrowing func seekData(from offset: UInt64) throws(Errno) -> UInt64? {
     let raw = self.raw
     do {
@@ -134,60 +136,60 @@ extension Descriptor {
     }
   }
 
-  /// The next hole at or after `offset`; the end of the file counts as one; `lseek(2)` `SEEK_HOLE`.
+  /// The next hole at or after `offset`, or the end of the file; `lseek(2)` `SEEK_HOLE`.
   public borrowing func seekHole(from offset: UInt64) throws(Errno) -> UInt64 {
     let raw = self.raw
     return UInt64(try perform(.lseek) { tr_lseek(raw, Int64(offset), tr_seek_hole) })
   }
 
-  /// Moves the descriptor's position.
+  /// Moves the descriptor's position; `lseek(2)`.
   public borrowing func seek(to offset: UInt64) throws(Errno) {
     let raw = self.raw
     _ = try perform(.lseek) { tr_lseek(raw, Int64(offset), SEEK_SET) }
   }
 
-  /// Sets the length; what is beyond the data becomes a hole; `ftruncate(2)`.
+  /// Sets the length; an extension is a hole; `ftruncate(2)`.
   public borrowing func setLength(_ byteCount: UInt64) throws(Errno) {
     let raw = self.raw
     _ = try perform(.ftruncate) { tr_ftruncate(raw, Int64(byteCount)) }
   }
 
-  /// Makes this empty file share the blocks of `source`, all of them, as they are now (a reflink); no data
-  /// is written. `ioctl_ficlone(2)`; file systems without reflinks, and others than `source`'s, refuse.
+  /// Makes this empty file share all present blocks of `source` (a reflink), without writing data. File systems
+  /// without reflinks refuse, and so does a file system other than `source`'s; `ioctl_ficlone(2)`.
   public borrowing func clone(_ source: borrowing Descriptor) throws(Errno) {
     let target = raw
     let from = source.raw
     _ = try perform(.ioctl) { tr_clone(target, from) }
   }
 
-  /// Keeps XFS from setting 128 KiB aside for each block that is written to a clone (`FS_XFLAG_COWEXTSIZE`);
-  /// other file systems have no such thing. `ioctl_xfs_fssetxattr(2)`.
+  /// Keeps XFS from reserving 128 KiB for each block written to a clone (`FS_XFLAG_COWEXTSIZE`). Other file systems
+  /// have no such reservation; `ioctl_xfs_fssetxattr(2)`.
   public borrowing func keepCopiesSmall() {
     let raw = self.raw
     _ = try? perform(.ioctl) { tr_small_copies(raw) }
   }
 
-  /// Makes bytes a hole, which reads as zeros; `fallocate(2)` with `FALLOC_FL_PUNCH_HOLE`.
+  /// Makes bytes a hole that reads as zeros; `fallocate(2)` with `FALLOC_FL_PUNCH_HOLE`.
   public borrowing func punchHole(at offset: UInt64, byteCount: UInt64) throws(Errno) {
     let raw = self.raw
     _ = try perform(.fallocate) { tr_punch_hole(raw, Int64(offset), Int64(byteCount)) }
   }
 
-  /// Sets room aside from `offset` on without changing the length; `setLength` gives it back;
-  /// `fallocate(2)` with `FALLOC_FL_KEEP_SIZE`.
+  /// Reserves space from `offset` on without changing the length; `setLength` releases it. `fallocate(2)` with
+  /// `FALLOC_FL_KEEP_SIZE`.
   public borrowing func reserve(at offset: UInt64, byteCount: UInt64) throws(Errno) {
     let raw = self.raw
     _ = try perform(.fallocate) { tr_reserve(raw, Int64(offset), Int64(byteCount)) }
   }
 
-  /// How many links an inode of this file system may have; `fpathconf(3)`.
+  /// The most links that an inode of this file system may have; `fpathconf(3)`.
   public borrowing func linkLimit() throws(Errno) -> UInt64 {
     let raw = self.raw
     return UInt64(try perform(.fpathconf) { tr_link_limit(raw) })
   }
 }
 
-/// `memcmp(3)`.
+/// True if `count` bytes are equal; `memcmp(3)`.
 public func areEqual(_ a: UnsafeRawPointer, _ b: UnsafeRawPointer, _ count: Int) -> Bool {
   memcmp(a, b, count) == 0
 }

@@ -1,21 +1,20 @@
 internal import CPosix
 internal import Glibc
 
-// For pipes, whose other end may be slow or gone. Writing to one that nobody reads ends the process, unless
-// `Process.ignoreFileSignals` was called: then it throws `brokenPipe`.
+// For pipes with a slow or dead process at the other end. A write to a pipe without a reader ends this process. After
+// `Process.ignoreFileSignals`, it throws `brokenPipe` instead.
 extension Descriptor {
-  /// Makes reading and writing give up where they would wait; for everybody who shares the open file;
-  /// `fcntl(2)` `O_NONBLOCK`.
+  /// Makes reads and writes fail instead of waiting. This applies to every descriptor of the open file; `fcntl(2)`
+  /// `O_NONBLOCK`.
   public borrowing func setNonBlocking(_ on: Bool) throws(Errno) {
     let raw = self.raw
     _ = try perform(.fcntl) { tr_set_non_blocking(raw, on ? 1 : 0) }
   }
 
-  /// Reads what has come, at most the size of `buffer`, which has room for a byte at least; 0 at the end.
+  /// Reads the available bytes into `buffer`, which must not be empty; 0 at the end; `poll(2)`, `read(2)`.
   ///
-  /// `nil` where nothing came for `timeoutMilliseconds`, or this thread got a signal first. The kernel may give a
-  /// signal to another thread: who looks at `Process.rememberedSignal` in between waits for short times.
-  /// `poll(2)`, `read(2)`.
+  /// `nil` if no byte came within `timeoutMilliseconds`, or if this thread got a signal first. The kernel may deliver
+  /// a signal to another thread. A caller that checks `Process.rememberedSignal` in between must use short timeouts.
   public borrowing func readAvailable(
     into buffer: UnsafeMutableRawBufferPointer, timeoutMilliseconds: Int32
   ) throws(Errno) -> Int? {
@@ -24,10 +23,10 @@ extension Descriptor {
     return try transfer(.read, POLLIN, timeoutMilliseconds) { tr_read(raw, buffer.baseAddress, buffer.count) }
   }
 
-  /// Writes as much of `buffer` as there is room for, and says how much that was: at least a byte, if there is one.
+  /// Writes as much of `buffer` as fits now; returns the number of bytes, at least 1 unless `buffer` is empty.
   ///
-  /// `nil` where there was no room for `timeoutMilliseconds`, or a signal came first. A descriptor that blocks
-  /// waits until all is written, and for longer than that; `poll(2)`, `write(2)`.
+  /// `nil` if nothing fitted within `timeoutMilliseconds`, or if a signal came first. A blocking descriptor waits
+  /// until all is written, even beyond the timeout; `poll(2)`, `write(2)`.
   public borrowing func writeAvailable(
     _ buffer: UnsafeRawBufferPointer, timeoutMilliseconds: Int32
   ) throws(Errno) -> Int? {
@@ -48,7 +47,7 @@ extension Descriptor {
       do throws(Errno) {
         return try perform(call, body)
       } catch {
-        // Somebody else who reads or writes here was faster.
+        // Another reader or writer of the same file was faster.
         guard error == .wouldBlock else { throw error }
       }
       let left = Double(timeoutMilliseconds) - (Clock.monotonic() - start) * 1000

@@ -2,7 +2,7 @@ internal import CPosix
 public import Catalog
 internal import Glibc
 
-// Entries of a held directory. No call here follows a symbolic link.
+// Entries of an open directory. No call here follows a symbolic link.
 extension Descriptor {
   /// Makes `newName` in `directory` another name of the inode `name` of this directory; `linkat(2)`.
   public borrowing func link(
@@ -17,7 +17,7 @@ extension Descriptor {
     }
   }
 
-  /// Removes a name that is not a directory's; `unlinkat(2)`.
+  /// Removes the name of an entry that is not a directory; `unlinkat(2)`.
   public borrowing func unlink(_ name: Span<UInt8>) throws(Errno) {
     let raw = self.raw
     _ = try perform(.unlinkat) { withComponent(name) { tr_unlinkat(raw, $0, 0) } }
@@ -35,7 +35,7 @@ extension Descriptor {
     _ = try perform(.mkdirat) { withComponent(name) { tr_mkdirat(raw, $0, mode) } }
   }
 
-  /// Makes a FIFO, socket or device node that nobody but the owner may use yet; `mknodat(2)`.
+  /// Makes a FIFO, socket or device node that only the owner may use yet; `mknodat(2)`.
   ///
   /// `deviceNumber` is as in `FileStatus`.
   public borrowing func makeNode(
@@ -85,11 +85,12 @@ extension Descriptor {
     return target
   }
 
-  /// Renames an entry; where `replacing` is false an existing one is an error (`RENAME_NOREPLACE`);
-  /// `renameat2(2)`.
+  /// Renames an entry; fails on an existing `newName` unless `replacing` (`RENAME_NOREPLACE`); `renameat2(2)`.
   ///
-  /// NFS, and many FUSE file systems, do not know the flag. A file then gets its new name by `linkat(2)`, which never
-  /// replaces, and loses the old one. A directory, and a file that cannot be linked, is renamed after a look: whoever may
+  /// NFS and many FUSE file systems do not know the flag. A file then gets its new name by `linkat(2)`, which never
+  /// replaces, and loses the old one. A directory is renamed after a check for the new name, and so is a file that
+  /// cannot be linked. The caller must exclude other writers of the directory meanwhile, for example by the
+  /// repository's lock.
   /// write to the directory must be kept from it meanwhile, as the repository's lock does.
   public borrowing func rename(
     _ name: Span<UInt8>, to directory: borrowing Descriptor, as newName: Span<UInt8>,

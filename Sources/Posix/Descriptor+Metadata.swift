@@ -2,8 +2,8 @@ internal import CPosix
 public import Catalog
 internal import Glibc
 
-// Metadata of the open inode itself. A descriptor opened with `pathOnly` works for every kind of file,
-// symbolic links and devices included.
+// Metadata of the open inode itself. A `pathOnly` descriptor works for every kind of file, including symbolic links
+// and devices.
 extension Descriptor {
   /// Sets owner and group by number; clears setuid and setgid of files; `fchownat(2)`.
   public borrowing func setOwner(user: UInt32, group: UInt32) throws(Errno) {
@@ -23,14 +23,14 @@ extension Descriptor {
     _ = try perform(.fchmod) { tr_fchmod_handle(raw, permissions) }
   }
 
-  /// Sets the modification time and leaves the access time; `utimensat(2)`.
+  /// Sets the modification time and keeps the access time; `utimensat(2)`.
   public borrowing func setModificationTime(_ time: Timestamp) throws(Errno) {
     let raw = self.raw
     let time = tr_time(seconds: time.seconds, nanoseconds: Int64(time.nanoseconds))
     _ = try perform(.utimensat) { tr_utimensat(raw, "", nil, time, tr_at_empty_path) }
   }
 
-  /// Sets both times, for file systems that pass over a call that leaves one (libfuse 2); `utimensat(2)`.
+  /// Sets both times, for file systems that ignore a call that omits one (libfuse 2); `utimensat(2)`.
   public borrowing func setTimes(accessed: Timestamp, modified: Timestamp) throws(Errno) {
     let raw = self.raw
     var access = tr_time(seconds: accessed.seconds, nanoseconds: Int64(accessed.nanoseconds))
@@ -39,11 +39,11 @@ extension Descriptor {
   }
 }
 
-/// How the inode behind a descriptor is reached for its extended attributes.
+/// The way to the extended attributes of a descriptor's inode.
 public enum AttributeAccess: Sendable {
-  /// `fgetxattr(2)` and its kin: files and directories that are open for reading or writing.
+  /// By `fgetxattr(2)` and related calls: files and directories open for reading or writing.
   case descriptor
-  /// Through `/proc/self/fd`: inodes opened with `pathOnly`.
+  /// By `/proc/self/fd`: inodes opened with `pathOnly`.
   case handle
 }
 
@@ -57,15 +57,15 @@ public struct ExtendedAttribute: Sendable, Equatable {
     self.value = value
   }
 
-  /// True for what a security module of the kernel gives each new inode by itself, and lets nobody, or not every root,
-  /// take away: SELinux, Smack, and the hashes of IMA and EVM.
+  /// True for an attribute that a kernel security module gives each new inode by itself. Users, and not even every
+  /// root, cannot remove it: SELinux, Smack, and the hashes of IMA and EVM.
   public static func isKernelLabel(_ name: [UInt8]) -> Bool { kernelLabels.contains(name) }
 
   private static let kernelLabels = Set(["selinux", "SMACK64", "ima", "evm"].map { Array("security.\($0)".utf8) })
 }
 
 extension Descriptor {
-  /// True where an ACL gives more than the mode says; `getxattr(2)`.
+  /// True if an ACL grants more than the mode; `getxattr(2)`.
   public borrowing func hasAccessACL() throws(Errno) -> Bool {
     let raw = self.raw
     do throws(Errno) {
@@ -76,13 +76,13 @@ extension Descriptor {
     }
   }
 
-  /// Every attribute that the caller may read and the administrator's `/etc/xattr.conf` lets be copied,
-  /// sorted by the bytes of their names; empty where the file system has none; `listxattr(2)`.
+  /// All attributes that the caller may read and `/etc/xattr.conf` allows to be copied; `listxattr(2)`. They are
+  /// sorted by the bytes of their names; empty if the file system has none.
   public borrowing func extendedAttributes(
     _ access: AttributeAccess = .descriptor
   ) throws(Errno) -> [ExtendedAttribute] {
     let raw = self.raw
-    // The usual answer is 0, and one call on the stack finds that out.
+    // The usual result is 0, and one call with a stack buffer finds that out.
     var names: [UInt8] = []
     do {
       let size = try withUnsafeTemporaryAllocationOf(1024) { buffer throws(Errno) in
@@ -106,7 +106,7 @@ extension Descriptor {
     for name in names.split(separator: 0) {
       let cName = [CChar](name.map { CChar(bitPattern: $0) }) + [0]
       guard tr_may_copy_xattr(cName) != 0 else { continue }
-      // Removed since it was listed, or listed although it has no value (overlayfs, NFS).
+      // The attribute was removed after the listing, or the listing has it without a value (overlayfs, NFS).
       guard let value = try extendedAttribute(Array(name), access) else { continue }
       attributes.append(ExtendedAttribute(name: Array(name), value: value))
     }
@@ -114,7 +114,7 @@ extension Descriptor {
     return attributes
   }
 
-  /// The value of one attribute; `nil` where the inode does not have it; `getxattr(2)`.
+  /// The value of one attribute; `nil` if the inode does not have it; `getxattr(2)`.
   public borrowing func extendedAttribute(
     _ name: [UInt8], _ access: AttributeAccess = .descriptor
   ) throws(Errno) -> [UInt8]? {
@@ -145,7 +145,7 @@ extension Descriptor {
     }
   }
 
-  /// Removes one attribute; one that is not there is no error; `removexattr(2)`.
+  /// Removes one attribute; a missing one is no error; `removexattr(2)`.
   public borrowing func removeExtendedAttribute(
     _ name: [UInt8], _ access: AttributeAccess = .descriptor
   ) throws(Errno) {
@@ -160,12 +160,12 @@ extension Descriptor {
 }
 
 extension Descriptor {
-  /// Gives a directory in this one to its owner, this user, who may have been shut out of it: mode 0700.
+  /// Gives this user access to a directory that it owns, even if the mode denies it: mode 0700.
   public borrowing func unlock(_ name: Span<UInt8>) throws(Errno) {
     try open(name, [.pathOnly, .directory]).setPermissionsOfHandle(0o700)
   }
 
-  /// Opens a directory in this one, which its owner, this user, may have been shut out of, to change what is in it.
+  /// Opens a directory of this user for changes to its entries, even if the mode denies access.
   public borrowing func openUnlocked(_ name: Span<UInt8>) throws(Errno) -> Descriptor {
     do {
       let directory = try openDirectory(name)
@@ -178,7 +178,7 @@ extension Descriptor {
     }
   }
 
-  /// Makes a directory one of the caller's without attributes, as a new one is; the mode and the time stay.
+  /// Makes a directory the caller's and removes its attributes, like a new one; mode and time stay.
   public borrowing func becomePlainDirectory() throws(Errno) {
     for attribute in try extendedAttributes() where !ExtendedAttribute.isKernelLabel(attribute.name) {
       try removeExtendedAttribute(attribute.name)
@@ -186,15 +186,15 @@ extension Descriptor {
     try takeOwnership()
   }
 
-  /// Makes an inode the caller's.
+  /// Makes the caller the owner of an inode.
   public borrowing func takeOwnership() throws(Errno) {
     let status = try status()
     let (user, group) = (Process.effectiveUser, Process.effectiveGroup)
     if status.user != user || status.group != group { try setOwner(user: user, group: group) }
   }
 
-  /// Takes from a directory its ACLs, as a default ACL above it gave them, so that nothing below inherits any, and
-  /// leaves it to its owner alone.
+  /// Removes a directory's ACLs, inherited from a default ACL above, so that no entry below inherits them. Leaves the
+  /// directory to its owner alone.
   public borrowing func dropInheritedACLs() throws(Errno) {
     try removeExtendedAttribute(Array("system.posix_acl_default".utf8))
     try removeExtendedAttribute(Array("system.posix_acl_access".utf8))
@@ -202,7 +202,7 @@ extension Descriptor {
   }
 }
 
-/// Calls `body` with a path that names what the descriptor has open.
+/// Calls `body` with a path that names the descriptor's open file.
 private func procPath(_ raw: CInt, _ body: (UnsafePointer<CChar>) -> Int) -> Int {
   let result = "/proc/self/fd/\(raw)".withCString(body)
   return result == -Int(ENOENT) ? -Int(Errno.procIsMissing.number) : result
@@ -227,7 +227,7 @@ private func withUnsafeTemporaryAllocationOf(
   return try result.get()
 }
 
-/// Calls `body` with a buffer that grows from 256 bytes until the kernel's limit of 64 KiB is enough.
+/// Calls `body` with a buffer that grows from 256 bytes up to the kernel's limit of 64 KiB.
 private func grown(
   _ body: (UnsafeMutableBufferPointer<CChar>) throws(Errno) -> Int
 ) throws(Errno) -> [UInt8] {

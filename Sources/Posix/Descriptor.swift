@@ -1,9 +1,9 @@
 internal import CPosix
 internal import Glibc
 
-/// An open file or directory, owned by exactly one variable and closed when that goes away.
+/// An open file or directory, owned by exactly one variable and closed at the end of its life.
 ///
-/// Files that were written are closed with `close()`, which reports what the kernel could not write.
+/// Close a written file with `close()`, which reports write errors of the kernel.
 public struct Descriptor: ~Copyable, Sendable {
   let raw: CInt
 
@@ -11,7 +11,7 @@ public struct Descriptor: ~Copyable, Sendable {
 
   deinit { _ = tr_close(raw) }
 
-  /// Closes the descriptor and reports a failure that the kernel kept until now; `close(2)`.
+  /// Closes the descriptor and reports an error that the kernel delayed until now; `close(2)`.
   public consuming func close() throws(Errno) {
     let raw = self.raw
     discard self
@@ -19,7 +19,7 @@ public struct Descriptor: ~Copyable, Sendable {
   }
 }
 
-/// How a file or directory is opened; `O_CLOEXEC` always applies.
+/// The mode of opening a file or directory; `O_CLOEXEC` always applies.
 public struct OpenFlags: OptionSet, Sendable {
   public let rawValue: CInt
   public init(rawValue: CInt) { self.rawValue = rawValue }
@@ -35,11 +35,11 @@ public struct OpenFlags: OptionSet, Sendable {
   public static var nonBlocking: OpenFlags { OpenFlags(rawValue: O_NONBLOCK) }
   public static var directory: OpenFlags { OpenFlags(rawValue: O_DIRECTORY) }
   public static var noAccessTime: OpenFlags { OpenFlags(rawValue: tr_o_noatime) }
-  /// A handle that names the inode without reading it (`O_PATH`).
+  /// A handle on the inode, without read access (`O_PATH`).
   public static var pathOnly: OpenFlags { OpenFlags(rawValue: tr_o_path) }
 }
 
-// Paths that the operator named: these, and only these, follow symbolic links.
+// Paths from the operator: only these calls follow symbolic links.
 extension Descriptor {
   /// Opens a path named by the operator, following symbolic links; `open(2)`.
   public static func open(
@@ -51,7 +51,7 @@ extension Descriptor {
     return Descriptor(raw: CInt(fd))
   }
 
-  /// Opens a file to read that the operator named, which may be a FIFO, whose writer is not waited for here.
+  /// Opens the operator's file for reading, without waiting for the writer of a FIFO.
   public static func openNamed(_ path: [UInt8]) throws(Errno) -> Descriptor { try open(path: path, [.read, .nonBlocking]) }
 
   /// Opens one component below this directory, following a symbolic link: only for the operator's paths.
@@ -79,11 +79,11 @@ extension Descriptor {
     return Descriptor(raw: CInt(fd))
   }
 
-  /// Opens for reading without touching the access time where the caller may (`O_NOATIME`: the owner and
-  /// root), and without waiting for the writer of a FIFO.
+  /// Opens for reading, without waiting for the writer of a FIFO. The access time stays if the caller may request
+  /// that (`O_NOATIME`: the owner and root).
   ///
-  /// A file on which another process holds a lease, as Samba and the NFS server do, makes the call wait until that
-  /// process has given it up; `wouldBlock` where it has not after `leaseSeconds`, or a signal asked this process to end;
+  /// Another process may hold a lease on the file, as Samba and the NFS server do. The call then waits until that
+  /// process has released it. It throws `wouldBlock` after `leaseSeconds`, or if a signal asked this process to end;
   /// `fcntl(2)` `F_SETLEASE`.
   public borrowing func openToRead(
     _ name: Span<UInt8>, _ extra: OpenFlags = []
@@ -108,7 +108,7 @@ extension Descriptor {
     }
   }
 
-  /// The time after which the kernel takes a lease away from a process that does not give it up, and a little more:
+  /// The kernel's time limit for the release of a lease, plus 2 seconds. The limit is in
   /// `/proc/sys/fs/lease-break-time`, see proc(5).
   private static let leaseSeconds: Int = {
     let text = try? open(path: Array("/proc/sys/fs/lease-break-time".utf8), .read).readToEnd(limit: 64)
@@ -121,7 +121,7 @@ extension Descriptor {
     try openToRead(name, .directory)
   }
 
-  /// A second descriptor of what this one has open; `fcntl(2)` `F_DUPFD_CLOEXEC`.
+  /// A second descriptor of the same open file; `fcntl(2)` `F_DUPFD_CLOEXEC`.
   public borrowing func duplicate() throws(Errno) -> Descriptor {
     let raw = self.raw
     return Descriptor(raw: CInt(try perform(.fcntl) { tr_duplicate(raw) }))
@@ -136,7 +136,7 @@ extension Descriptor {
     return Descriptor(raw: CInt(fd))
   }
 
-  /// A second descriptor of the same directory, for its path alone; needs search permission.
+  /// A second, `pathOnly` descriptor of the same directory; needs search permission.
   public borrowing func reopenPath() throws(Errno) -> Descriptor {
     let raw = self.raw
     let fd = try perform(.openat) {
@@ -145,7 +145,7 @@ extension Descriptor {
     return Descriptor(raw: CInt(fd))
   }
 
-  /// The directory above this one, whatever path led here; the root's is the root itself.
+  /// The parent directory, independent of the path to this one; the root is its own parent.
   public borrowing func parentDirectory() throws(Errno) -> Descriptor {
     let raw = self.raw
     let fd = try perform(.openat) {
@@ -162,7 +162,7 @@ extension Descriptor {
     return FileStatus(status)
   }
 
-  /// The status of an entry of this directory, of a symbolic link itself; `statx(2)`.
+  /// The status of an entry of this directory; for a symbolic link, of the link itself; `statx(2)`.
   public borrowing func status(of name: Span<UInt8>) throws(Errno) -> FileStatus {
     let raw = self.raw
     var status = tr_status()
@@ -172,8 +172,8 @@ extension Descriptor {
     return FileStatus(status)
   }
 
-  /// The status of an entry of this directory; `nil` where there is no such entry. An entry that cannot be looked at
-  /// is an error, and not absent.
+  /// The status of an entry of this directory; `nil` if there is no such entry. An inaccessible entry is an error and
+  /// not absent.
   public borrowing func statusIfPresent(of name: Span<UInt8>) throws(Errno) -> FileStatus? {
     do { return try status(of: name) } catch {
       if error == .noSuchEntry { return nil }
@@ -181,7 +181,7 @@ extension Descriptor {
     }
   }
 
-  /// What the file system that holds this inode is and has left; `fstatfs(2)`.
+  /// The type and the free space of the inode's file system; `fstatfs(2)`.
   public borrowing func fileSystem() throws(Errno) -> FileSystemStatus {
     let raw = self.raw
     var status = tr_file_system()
@@ -189,26 +189,26 @@ extension Descriptor {
     return FileSystemStatus(status)
   }
 
-  /// Makes what was written through this descriptor durable; `fsync(2)`.
+  /// Makes the file's data and metadata durable; `fsync(2)`.
   public borrowing func synchronize() throws(Errno) {
     let raw = self.raw
     _ = try perform(.fsync) { tr_fsync(raw) }
   }
 
-  /// Makes the whole file system that holds this inode durable; `syncfs(2)`.
+  /// Makes the inode's whole file system durable; `syncfs(2)`.
   public borrowing func synchronizeFileSystem() throws(Errno) {
     let raw = self.raw
     _ = try perform(.syncfs) { tr_syncfs(raw) }
   }
 
-  /// Takes the advisory lock of the whole file without waiting; throws `wouldBlock` where another
-  /// process holds it. The kernel drops it when the process ends; `flock(2)`.
+  /// Takes the exclusive advisory lock of the file without waiting; throws `wouldBlock` if another process holds it.
+  /// The kernel releases it when the process ends; `flock(2)`.
   public borrowing func lockExclusively() throws(Errno) {
     let raw = self.raw
     _ = try perform(.flock) { tr_flock(raw, LOCK_EX | LOCK_NB) }
   }
 
-  /// Takes the advisory lock that several may hold at once, or throws `wouldBlock`; `flock(2)`.
+  /// Takes the advisory lock that several processes may hold at once, or throws `wouldBlock`; `flock(2)`.
   public borrowing func lockShared() throws(Errno) {
     let raw = self.raw
     _ = try perform(.flock) { tr_flock(raw, LOCK_SH | LOCK_NB) }

@@ -1,4 +1,4 @@
-/// An open directory shared by everything that works below it; closed with the last reference.
+/// An open directory, shared by the code that works below it; closed with the last reference.
 public final class Directory: Sendable {
   public let descriptor: Descriptor
 
@@ -9,7 +9,7 @@ public final class Directory: Sendable {
     Directory(try descriptor.openDirectory(name))
   }
 
-  /// Walks down component by component, never through a symbolic link.
+  /// Descends component by component, never through a symbolic link.
   public func directory(path: some Sequence<[UInt8]>) throws(Errno) -> Directory {
     var directory = self
     for name in path { directory = try directory.directory(name.span) }

@@ -4,29 +4,29 @@ internal import Glibc
 
 /// The names of one directory, sorted by their bytes, in one arena.
 ///
-/// Reused from directory to directory: `read(_:)` replaces the content and keeps the memory.
+/// Reusable: `read(_:)` replaces the content and keeps the memory.
 public struct DirectoryListing: Sendable {
-  /// One name: where its bytes are, and what `getdents64(2)` said of it.
+  /// One name: the place of its bytes, and its data from `getdents64(2)`.
   public struct Entry: Sendable {
     var offset: Int
-    /// The eight bytes after the prefix that all names share, big-endian: most comparisons end here.
+    /// The eight bytes after the prefix that all names share, big-endian; most comparisons need only these.
     var key: UInt64
-    /// As in the directory; on a mount point it is the covered inode.
+    /// The inode number in the directory; at a mount point, that of the covered inode.
     public var inode: UInt64
     var length: UInt8
     var type: UInt8
 
-    /// Where the name lies in `bytes`.
+    /// The range of the name in `bytes`.
     public var range: Range<Int> { offset..<offset + Int(length) }
-    /// True where the file system says that this is a directory; false also means that it does not say.
+    /// True for a known directory; false also if the file system does not tell the type.
     public var isSurelyDirectory: Bool { type == UInt8(DT_DIR) }
-    /// False also means that the file system does not say.
+    /// True for a known non-directory; false also if the file system does not tell the type.
     public var isSurelyNoDirectory: Bool { !isSurelyDirectory && type != UInt8(DT_UNKNOWN) }
   }
 
   public private(set) var bytes: [UInt8] = []
   public private(set) var entries: [Entry] = []
-  /// Names that no component of a path can be: some file systems have names of more than 255 bytes.
+  /// The number of names that cannot be path components: some file systems have names of more than 255 bytes.
   public private(set) var refusedNames = 0
   private var buffer: [UInt8] = []
 
@@ -52,10 +52,10 @@ public struct DirectoryListing: Sendable {
     if buffer.capacity > 1 << 20 { buffer = [] }
   }
 
-  /// True where a name was listed.
+  /// True if the listing has the name.
   public func contains(_ name: Span<UInt8>) -> Bool { entry(name) != nil }
 
-  /// The inode number that was listed with a name; `nil` where the name was not.
+  /// The inode number listed with a name; `nil` if the listing lacks it.
   public func inode(of name: Span<UInt8>) -> UInt64? { entry(name)?.inode }
 
   private func entry(_ name: Span<UInt8>) -> Entry? {
@@ -70,7 +70,7 @@ public struct DirectoryListing: Sendable {
     return nil
   }
 
-  /// Drops memory that an unusually wide directory left behind.
+  /// Releases the memory that an unusually wide directory needed.
   public mutating func trim() {
     if bytes.capacity > 4 << 20 { bytes = [] }
     if entries.capacity > 1 << 17 { entries = [] }
@@ -107,7 +107,7 @@ public struct DirectoryListing: Sendable {
     }
   }
 
-  /// A directory that changes while it is listed may give a name twice; some file systems do so without a change.
+  /// A change during the listing may repeat a name; some file systems repeat names even without a change.
   private mutating func dropRepeatedNames() {
     guard entries.count > 1 else { return }
     var kept = 1
@@ -124,7 +124,7 @@ public struct DirectoryListing: Sendable {
     guard entries.count > 1 else { return }
     bytes.withUnsafeBufferPointer { bytes in
       let base = bytes.baseAddress!
-      // The shared prefix, so that file000001…file999999 differ in their keys.
+      // Keys skip the shared prefix, so that file000001…file999999 have different ones.
       let first = entries[0]
       var shared = Int(first.length)
       for entry in entries {

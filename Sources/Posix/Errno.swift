@@ -1,6 +1,6 @@
 internal import Glibc
 
-/// The reason the kernel gave for refusing a call; the corresponding C type is `errno`.
+/// The kernel's reason for the failure of a call; the corresponding C type is `errno`.
 public struct Errno: Error, Equatable, Hashable, Sendable {
   /// The positive number of `errno(3)`.
   public let number: Int32
@@ -41,7 +41,7 @@ public struct Errno: Error, Equatable, Hashable, Sendable {
   public static var valueTooLarge: Errno { Errno(EOVERFLOW) }
   public static var listTooLong: Errno { Errno(E2BIG) }
 
-  /// Not the kernel's, whose numbers are below 4096: something can be reached only through proc(5), which is not mounted.
+  /// A needed file can be reached only through proc(5), which is not mounted. Kernel numbers are below 4096.
   public static var procIsMissing: Errno { Errno(4096) }
 }
 
@@ -53,22 +53,21 @@ extension Errno: CustomStringConvertible {
 }
 
 extension Errno {
-  /// True where the medium has no room left for data, inodes or this user.
+  /// True if the medium has no space left for data, inodes or this user.
   public var meansNoRoom: Bool { self == .noSpace || self == .overQuota }
 
-  /// True where this process, or the system, has no descriptor or no memory left: no fault of the entry that met it.
+  /// True if this process or the system lacks descriptors or memory; the entry itself is not at fault.
   public var isShortage: Bool {
     self == .tooManyOpenFiles || self == .fileTableFull || self == .outOfMemory
   }
 
-  /// True where writing the next entry would fail like this one: no room, a failing disk, a file system
-  /// that has become read-only, no descriptors or memory.
+  /// True if the next write would fail likewise. Causes are no space, a failing disk, a file system that has become
+  /// read-only, no descriptors or no memory.
   public var endsRun: Bool {
     meansNoRoom || isShortage || self == .inputOutput || self == .readOnlyFileSystem
   }
 
-  /// True where the file system, or the user's rights, do not allow a value of an inode: the next try would fail
-  /// like this one.
+  /// True if the file system or the user's rights forbid a value of an inode. A retry would fail likewise.
   public var refusesMetadata: Bool {
     [
       .notPermitted, .accessDenied, .invalid, .notSupported, .notImplemented, .listTooLong, .outOfRange, .nameTooLong,
@@ -76,17 +75,17 @@ extension Errno {
     ].contains(self)
   }
 
-  /// True where the file system refuses such an entry now and always: a name that it cannot hold, or that it takes for
-  /// another's, a kind that it does not have, or that the user may not make. Every other refusal may pass.
+  /// True if the file system will always refuse such an entry. It cannot hold the name, or confuses it with another
+  /// one. It lacks the kind, or the user may not make it. Any other refusal may be temporary.
   public var isLastingRefusal: Bool {
     let lasting: [Errno] = [.exists, .nameTooLong, .invalid, .notSupported, .illegalSequence, .notPermitted]
     return lasting.contains(self)
   }
 
-  /// True where the caller may not do it.
+  /// True if the caller lacks permission.
   public var meansNoPermission: Bool { self == .accessDenied || self == .notPermitted }
 
-  /// True where an entry could not be looked at for a reason that says nothing about the entry: no permission, no
-  /// descriptor or memory, a network file system that lost its handle.
+  /// True if an entry could not be examined for a reason unrelated to it. Examples are lack of permission,
+  /// descriptors or memory, and a stale handle of a network file system.
   public var leavesDataUnknown: Bool { meansNoPermission || isShortage || self == .staleHandle || self == .procIsMissing }
 }

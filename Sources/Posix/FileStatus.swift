@@ -2,31 +2,31 @@ internal import CPosix
 public import Catalog
 internal import Glibc
 
-/// What `statx(2)` says of one inode.
+/// The status of one inode; `statx(2)`.
 public struct FileStatus: Sendable {
   public var inode: UInt64
-  /// Bytes; for a symbolic link the length of its target.
+  /// The size in bytes; for a symbolic link, the length of its target.
   public var size: UInt64
-  /// Blocks of 512 bytes that are allocated.
+  /// The number of allocated blocks of 512 bytes.
   public var blocks: UInt64
-  /// The mtime: when the content was changed, or what `utimensat(2)` set.
+  /// The mtime: the last change of the content, or a value set by `utimensat(2)`.
   public var modified: Timestamp
-  /// The ctime: when the kernel last changed content or metadata; nobody can set it.
+  /// The ctime: the kernel's time of the last change of content or metadata; no user can set it.
   public var changed: Timestamp
   /// Type and permissions as in `st_mode`.
   public var mode: UInt32
   public var linkCount: UInt32
   public var user: UInt32
   public var group: UInt32
-  /// The device the inode lives on: major number in the upper half, minor in the lower.
+  /// The inode's device: major number in the upper half, minor in the lower.
   public var device: UInt64
-  /// Of a device node: major number in the upper half, minor in the lower.
+  /// The numbers of a device node: major in the upper half, minor in the lower.
   public var deviceNumber: UInt64
-  /// When the inode was made; `nil` where the file system does not keep that.
+  /// The time of the inode's creation; `nil` if the file system does not keep it.
   public var born: Timestamp?
-  /// The attribute `d` of `chattr(1)`: the owner wants no backup of it.
+  /// The attribute `d` of `chattr(1)`: the owner wants no backup of the file.
   public var isNoDump: Bool
-  /// The mount the inode was reached through, another one behind each bind mount; 0 before Linux 5.8.
+  /// The mount by which the inode was reached; each bind mount has its own; 0 before Linux 5.8.
   public var mount: UInt64
 
   init(_ status: tr_status) {
@@ -49,7 +49,7 @@ public struct FileStatus: Sendable {
     mount = status.mount
   }
 
-  /// The type of the inode; `nil` for one that this system does not know.
+  /// The kind of the inode; `nil` if this system does not know it.
   public var kind: EntryKind? {
     switch mode & UInt32(S_IFMT) {
     case UInt32(S_IFREG): .regular
@@ -66,32 +66,33 @@ public struct FileStatus: Sendable {
   /// The twelve bits of `chmod(2)`.
   public var permissions: UInt32 { mode & 0o7777 }
 
-  /// Permissions, owner and mtime, as a catalog keeps them.
+  /// Permissions, owner and mtime, as in a catalog.
   public var metadata: Metadata {
     Metadata(
       permissions: UInt16(truncatingIfNeeded: permissions), user: user, group: group,
       modified: modified)
   }
 
-  /// True where fewer blocks are allocated than the size needs.
+  /// True if fewer blocks are allocated than the size needs.
   public var hasHoles: Bool { blocks &* 512 < size }
 }
 
-/// What `statfs(2)` says of the file system that holds a descriptor.
+/// The status of a descriptor's file system; `statfs(2)`.
 public struct FileSystemStatus: Sendable {
   /// `f_fsid`: derived from the UUID on ext4 and btrfs, from the device number on some others.
   public let id: UInt64
-  /// `f_type`; the numbers are those of `linux/magic.h`.
+  /// `f_type`, with the numbers of `linux/magic.h`.
   public let type: Int64
   public let bytesUsed: UInt64
-  /// What the caller may still use; 2^62 if the file system does not tell its size, as ramfs and some FUSE ones.
+  /// The bytes available to the caller. 2^62 if the file system does not tell its size, like ramfs and some FUSE file
+  /// systems.
   public let bytesAvailable: UInt64
   /// False if the file system does not tell its size.
   public let hasSize: Bool
-  /// 0 where the file system has no fixed number of inodes, as btrfs.
+  /// 0 if the file system has no fixed number of inodes, like btrfs.
   public let inodes: UInt64
   public let inodesFree: UInt64
-  /// The most bytes a name may have.
+  /// The most bytes in a name.
   public let nameBytes: UInt64
 
   init(_ status: tr_file_system) {

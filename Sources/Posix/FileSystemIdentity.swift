@@ -1,14 +1,14 @@
 internal import CPosix
 internal import Glibc
 
-/// The identity of a file system, and how far its inode numbers and times can be trusted.
+/// The identity of a file system, and the reliability of its inode numbers and times.
 public struct FileSystemIdentity: Sendable {
-  /// `f_type`; 0 where it is not known.
+  /// `f_type`; 0 if it is unknown.
   public var type: Int64
-  /// From the UUID; 0 where nothing lasts: tmpfs, FUSE, overlay, network file systems, images and FAT.
+  /// A number from the UUID; 0 without a permanent one: tmpfs, FUSE, overlay, network file systems, images and FAT.
   public var number: UInt64
-  /// The same, but another number for each subvolume of a btrfs, whose inode numbers may be equal. Where nothing
-  /// lasts, a number of the mount: another file system, or the same one mounted again, has another.
+  /// Like `number`, but different for each subvolume of a btrfs, whose inode numbers may be equal. Without a
+  /// permanent number, it identifies the mount: another file system or a remount has another number.
   public var volume: UInt64
 
   public init(type: Int64, number: UInt64, volume: UInt64) {
@@ -17,24 +17,25 @@ public struct FileSystemIdentity: Sendable {
     self.volume = volume
   }
 
-  /// Nothing is known of it.
+  /// The identity of an unknown file system.
   public static let unknown = FileSystemIdentity(type: 0, number: 0, volume: 0)
 
-  /// True where the two cannot be one file system.
+  /// True if the two cannot be the same file system.
   public func isOther(than other: (type: Int64, number: UInt64)) -> Bool {
     if type == 0 || other.type == 0 { return false }
     return type != other.type || number != other.number && number != 0 && other.number != 0
   }
 
-  /// True where the two are provably one file system, so that equal inode numbers can mean one inode. A snapshot of a
-  /// subvolume has the inode numbers of the subvolume, and counts as the same.
+  /// True if the two are provably the same file system, so that equal inode numbers can mean one inode. A snapshot of
+  /// a subvolume has the subvolume's inode numbers, and counts as the same.
   public func isSame(as other: (type: Int64, number: UInt64, volume: UInt64)) -> Bool {
     guard type != 0, type == other.type else { return false }
     return number != 0 ? number == other.number : volume != 0 && volume == other.volume
   }
 
-  /// True where the kernel, or the server of a network file system, sets the ctime at every change. Elsewhere the ctime
-  /// may be a copy of the mtime: on FAT, and on many FUSE file systems. Images cannot change while they are mounted.
+  /// True if the kernel, or the server of a network file system, updates the ctime at every change. Otherwise the
+  /// ctime may be a copy of the mtime: on FAT, and on many FUSE file systems. Images cannot change while they are
+  /// mounted.
   ///
   /// The numbers are those of `linux/magic.h`.
   public var hasTrueChangeTimes: Bool {
@@ -51,7 +52,7 @@ public struct FileSystemIdentity: Sendable {
     }
   }
 
-  /// Seconds by which the clock that stamps its changes may differ from the local one.
+  /// The possible difference in seconds between the local clock and the clock of its timestamps.
   public var clockDifferenceSeconds: Double {
     switch type {
     // NFS, Ceph, FUSE, SMB (three numbers), 9P, AFS
@@ -62,24 +63,24 @@ public struct FileSystemIdentity: Sendable {
 }
 
 extension Descriptor {
-  /// Which file system holds this inode; `fstatfs(2)`, `XFS_IOC_FSGEOMETRY`, `BTRFS_IOC_FS_INFO`,
+  /// The identity of the inode's file system; `fstatfs(2)`, `XFS_IOC_FSGEOMETRY`, `BTRFS_IOC_FS_INFO`,
   /// `FS_IOC_GETFSUUID`.
   public borrowing func fileSystemIdentity() throws(Errno) -> FileSystemIdentity {
     let status = try fileSystem()
     let raw = self.raw
     var identity = FileSystemIdentity(type: status.type, number: 0, volume: 0)
     switch status.type {
-    // ext2 to ext4, ZFS and bcachefs: f_fsid is made of the UUID, or of a number that lasts like it.
+    // ext2 to ext4, ZFS and bcachefs: f_fsid comes from the UUID or another permanent number.
     case 0xef53, 0x2fc1_2fc1, 0xca45_1a4e: (identity.number, identity.volume) = (status.id, status.id)
     // XFS: f_fsid is the device's number.
     case 0x5846_5342:
       identity.number = try folded { tr_xfs_uuid(raw, $0) }
       identity.volume = identity.number
-    // btrfs: f_fsid is of the UUID and the subvolume.
+    // btrfs: f_fsid comes from the UUID and the subvolume.
     case 0x9123_683e:
       identity.number = try folded { tr_btrfs_uuid(raw, $0) }
       identity.volume = status.id
-    // F2FS: f_fsid is the device's number; the kernel tells the UUID since Linux 6.9.
+    // F2FS: f_fsid is the device's number; the kernel has reported the UUID since Linux 6.9.
     case 0xf2f5_2010:
       if let uuid = try? folded({ tr_file_system_uuid(raw, $0) }) { (identity.number, identity.volume) = (uuid, uuid) }
     default: break
@@ -88,12 +89,12 @@ extension Descriptor {
     return identity
   }
 
-  /// A number of the mount that holds this inode, in the machine's present life.
+  /// A number of the inode's mount, unique until the next boot.
   ///
-  /// A mount's own number is never given again (`STATX_MNT_ID_UNIQUE`, since Linux 6.8), but each mount namespace has
-  /// copies with numbers of their own, and a service may get a namespace for each run. So the first process's mount of
-  /// the same device is taken where it can be seen. Without such numbers the result is random: then nothing is provably
-  /// the same.
+  /// The kernel never reuses a mount's own number (`STATX_MNT_ID_UNIQUE`, since Linux 6.8). But each mount namespace
+  /// has copies with other numbers, and a service may get a new namespace for each run. The first process's mount of
+  /// the same device is therefore used if it is visible. Without such numbers the result is random, so that no two
+  /// mounts are provably the same.
   private borrowing func mountNumber() throws(Errno) -> UInt64 {
     let raw = self.raw
     let device = try status().device
@@ -120,7 +121,7 @@ extension Descriptor {
   }
 }
 
-/// The halves of a UUID, combined.
+/// The combined halves of a UUID.
 private func folded(_ read: (UnsafeMutablePointer<UInt8>) -> Int) throws(Errno) -> UInt64 {
   var uuid = [UInt8](repeating: 0, count: 16)
   _ = try perform(.ioctl) { uuid.withUnsafeMutableBufferPointer { read($0.baseAddress!) } }

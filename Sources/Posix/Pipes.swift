@@ -2,23 +2,23 @@ internal import CPosix
 internal import Glibc
 internal import Synchronization
 
-/// A program that was started with pipes as its input, output and errors: for a peer to speak with.
+/// A child program with pipes as its input, output and errors, such as ssh(1).
 ///
-/// It stays in this process group, so that it can ask on the terminal, and has this environment. A child that
-/// nobody refers to any more is killed.
+/// It stays in this process group, so that it can ask on the terminal, and has this environment. The child is killed
+/// with the last reference.
 public final class PipedChild: Sendable {
-  /// What the program reads.
+  /// The pipe to the program's standard input.
   public let input: PipeInput
-  /// What the program writes; does not block.
+  /// The program's standard output; it does not block.
   public let output: Descriptor
-  /// What the program writes about its troubles; does not block. A pipe that is never read stops it when it is full.
+  /// The program's standard error; it does not block. A full pipe without a reader stops the program.
   public let error: Descriptor
   public let identifier: Int32
 
   private enum State {
     case running
     case ended(ChildEnd)
-    /// Nothing is known of its end, and the number may be another process's by now.
+    /// The program's end is unknown, and another process may have its number by now.
     case lost(Errno)
   }
   private let state = Mutex(State.running)
@@ -30,10 +30,10 @@ public final class PipedChild: Sendable {
     error = Descriptor(raw: ends[2])
   }
 
-  /// Starts a program, whose first argument is its name and looked for in `PATH` where it has no `/`.
+  /// Starts a program; its first argument is its name, searched in `PATH` if it has no `/`.
   ///
-  /// Signals and mode creation mask are as this process was started with. Throws where the program cannot be
-  /// executed; `execvpe(3)`.
+  /// The program gets the signals and the mode creation mask with which this process was started. Throws if the
+  /// program cannot be executed; `execvpe(3)`.
   public static func start(_ arguments: [[UInt8]]) throws(Errno) -> PipedChild {
     guard !arguments.isEmpty, !arguments.contains(where: { $0.contains(0) }) else { throw .invalid }
     let strings = CStrings(arguments)
@@ -42,10 +42,10 @@ public final class PipedChild: Sendable {
     return PipedChild(identifier: Int32(process), ends: ends)
   }
 
-  /// Tells the program that no more comes.
+  /// Tells the program that its input has ended.
   public func closeInput() throws(Errno) { try input.close() }
 
-  /// How the program ended, or `nil` while it runs; `waitpid(2)` `WNOHANG`.
+  /// The end of the program, or `nil` while it runs; `waitpid(2)` `WNOHANG`.
   public func poll() throws(Errno) -> ChildEnd? {
     try state.withLock { state throws(Errno) in
       switch state {
@@ -66,7 +66,7 @@ public final class PipedChild: Sendable {
     }
   }
 
-  /// Waits for the program's end; `nil` where it still runs after `timeoutSeconds`.
+  /// Waits for the program's end; `nil` if it still runs after `timeoutSeconds`.
   public func wait(timeoutSeconds: Double) throws(Errno) -> ChildEnd? {
     let start = Clock.monotonic()
     var pauseMilliseconds = 1.0
@@ -79,13 +79,13 @@ public final class PipedChild: Sendable {
     }
   }
 
-  /// Asks the program to end, and nothing of what it started; `kill(2)` `SIGTERM`.
+  /// Asks the program to end, without its children; `kill(2)` `SIGTERM`.
   public func terminate() { send(SIGTERM) }
 
   /// Ends the program; `kill(2)` `SIGKILL`.
   public func kill() { send(SIGKILL) }
 
-  /// Only while the lock says that the number is still the program's.
+  /// Sends a signal only while the state guarantees that the number is still the program's.
   private func send(_ signal: CInt) {
     state.withLock {
       if case .running = $0 { _ = try? perform(.kill) { tr_kill(identifier, signal) } }
@@ -94,18 +94,18 @@ public final class PipedChild: Sendable {
 
   deinit {
     kill()
-    // One that the kernel does not let go of, as on a dead network file system, is not waited for.
+    // The kernel may not release a child, as on a dead network file system; the wait is bounded.
     _ = try? wait(timeoutSeconds: 2)
   }
 }
 
-/// The end of a pipe that is written to, by threads that take turns, until one of them closes it.
+/// The write end of a pipe, shared by threads that take turns, until one of them closes it.
 public final class PipeInput: Sendable {
   private let descriptor: Mutex<Descriptor?>
 
   init(_ descriptor: consuming Descriptor) { self.descriptor = Mutex(descriptor) }
 
-  /// `Descriptor.writeAvailable`; throws EBADF when the pipe has been closed.
+  /// `Descriptor.writeAvailable`; throws EBADF if the pipe has been closed.
   public func writeAvailable(
     _ buffer: UnsafeRawBufferPointer, timeoutMilliseconds: Int32
   ) throws(Errno) -> Int? {
@@ -115,7 +115,7 @@ public final class PipeInput: Sendable {
     }
   }
 
-  /// Closes the pipe as soon as nobody writes; does nothing where it has been closed; `close(2)`.
+  /// Closes the pipe once no thread writes; does nothing if it is closed; `close(2)`.
   public func close() throws(Errno) {
     try descriptor.withLock { descriptor throws(Errno) in
       try descriptor.take()?.close()

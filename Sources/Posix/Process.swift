@@ -2,7 +2,7 @@ internal import CPosix
 public import Catalog
 internal import Glibc
 
-/// What the process is and was told: users, limits, signals, clocks, terminal, standard streams.
+/// The process and its environment: users, limits, signals, clocks, terminal, standard streams.
 public enum Process {
   public static var effectiveUser: UInt32 { geteuid() }
   public static var effectiveGroup: UInt32 { getegid() }
@@ -10,23 +10,23 @@ public enum Process {
 
   /// Lets the engine give new files their exact mode: the mode creation mask becomes 0.
   ///
-  /// Children get the mask that the process was started with.
+  /// Children get the mask with which the process was started.
   public static func clearCreationMask() { tr_clear_umask() }
 
-  /// Raises the soft limit of open descriptors to the hard one; deep trees hold some per level.
+  /// Raises the soft limit of open descriptors to the hard one; deep trees hold some for each level.
   ///
-  /// Children get the limit that the process was started with.
+  /// Children get the limit with which the process was started.
   public static func raiseDescriptorLimit() { _ = tr_raise_descriptor_limit() }
 
-  /// Opens `/dev/null` in the place of each standard stream that the process was started without.
+  /// Opens `/dev/null` for each standard stream that was closed at the start of the process.
   public static func openStandardStreams() { tr_open_standard_streams() }
 
-  /// Writing to a pipe that nobody reads, and beyond the limit of a file's size, becomes an error instead of ending the
-  /// process.
+  /// Turns two fatal signals into errors. Their causes are a write to a pipe without a reader, and a write beyond the
+  /// file size limit.
   public static func ignoreFileSignals() { tr_ignore_file_signals() }
 
-  /// From now on SIGINT, SIGTERM and SIGHUP are remembered instead of ending the process: for work that
-  /// must be put away first. One that was ignored stays so; see nohup(1).
+  /// Remembers SIGINT, SIGTERM and SIGHUP from now on instead of ending the process, so that work can be saved first.
+  /// An ignored signal stays ignored; see nohup(1).
   public static func rememberSignals() { tr_remember_signals() }
 
   /// The first remembered signal.
@@ -40,7 +40,7 @@ public enum Process {
     getenv(name).map { Array(UnsafeRawBufferPointer(start: $0, count: strlen($0))) }
   }
 
-  /// Names the life of the machine: what was written in another may have been lost. Empty where proc(5) does not say it.
+  /// Identifies the present boot: data written before a reboot may be lost. Empty if proc(5) does not have it.
   public static let bootID: [UInt8] = {
     guard let file = try? Descriptor.open(path: Array("/proc/sys/kernel/random/boot_id".utf8), .read),
       let text = try? file.readToEnd(limit: 256)
@@ -62,17 +62,17 @@ public enum Process {
     return bytes
   }
 
-  /// The strings that a C function such as `main` got: `count` of them, each ends with NUL.
+  /// The `count` strings of a C function's argument, such as `main`'s; each ends with NUL.
   public static func strings(_ count: Int32, _ pointers: UnsafePointer<UnsafePointer<CChar>?>) -> [[UInt8]] {
     (0..<max(0, Int(count))).compactMap { index in
       pointers[index].map { Array(UnsafeRawBufferPointer(start: $0, count: strlen($0))) }
     }
   }
 
-  /// The file that this process runs, without symbolic links. Throws where it is not there any more.
+  /// The program file of this process, without symbolic links; throws if it no longer exists.
   ///
-  /// Its path is the one that was given to `execve(2)`, `AT_EXECFN` of getauxval(3): unlike `/proc/self/exe` it is known
-  /// without proc(5), and names the new program after an upgrade.
+  /// Its path is the one given to `execve(2)`, `AT_EXECFN` of getauxval(3). Unlike `/proc/self/exe`, it needs no
+  /// proc(5), and names the new program after an upgrade.
   public static func programFile() throws(Errno) -> [UInt8] {
     guard let path = tr_program_path() else { throw .noSuchEntry }
     return try realPath([UInt8](UnsafeRawBufferPointer(start: path, count: strlen(path))))
@@ -85,7 +85,7 @@ public enum Process {
     return name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
   }
 
-  /// True where there is a process of this number; `kill(2)` with signal 0.
+  /// True if a process with this number exists; `kill(2)` with signal 0.
   public static func exists(process: Int32) -> Bool {
     guard process > 0 else { return false }
     do throws(Errno) { _ = try perform(.kill) { tr_kill(process, 0) } } catch { return error == .notPermitted }
@@ -114,14 +114,14 @@ public enum Process {
     return [UInt8](UnsafeRawBufferPointer(start: buffer.baseAddress, count: count))
   }
 
-  /// The width of the terminal behind a standard stream in columns; `nil` where it is not a terminal.
+  /// The width of a standard stream's terminal in columns; `nil` if the stream is not a terminal.
   public static func terminalWidth(_ stream: StandardStream) -> Int? {
     let width = tr_terminal_width(stream.rawValue)
     return width > 0 ? width : nil
   }
 
-  /// Writes all bytes to a standard stream; a signal that is remembered meanwhile ends the wait for whoever reads
-  /// them (`interrupted`); `write(2)`.
+  /// Writes all bytes to a standard stream. A remembered signal ends the wait for the reader (`interrupted`);
+  /// `write(2)`.
   public static func write(_ bytes: [UInt8], to stream: StandardStream) throws(Errno) {
     var done = 0
     while done < bytes.count {
@@ -131,7 +131,7 @@ public enum Process {
     }
   }
 
-  /// A second descriptor of a standard stream, for whoever speaks over it; `fcntl(2)` `F_DUPFD_CLOEXEC`.
+  /// A second descriptor of a standard stream, for a protocol over it; `fcntl(2)` `F_DUPFD_CLOEXEC`.
   public static func standardStream(_ stream: StandardStream) throws(Errno) -> Descriptor {
     Descriptor(raw: CInt(try perform(.fcntl) { tr_duplicate(stream.rawValue) }))
   }
@@ -139,7 +139,7 @@ public enum Process {
   /// Ends the process.
   public static func exit(_ status: Int32) -> Never { Glibc.exit(status) }
 
-  /// Waits.
+  /// Pauses this thread; `usleep(3)`.
   public static func sleep(milliseconds: Int) { usleep(UInt32(milliseconds) * 1000) }
 }
 
@@ -150,7 +150,7 @@ public enum StandardStream: Int32, Sendable {
 }
 
 extension Timestamp {
-  /// The difference in seconds.
+  /// The difference between two times in seconds.
   public static func - (a: Timestamp, b: Timestamp) -> Double {
     Double(a.seconds) - Double(b.seconds) + (Double(a.nanoseconds) - Double(b.nanoseconds)) / 1e9
   }
@@ -160,10 +160,10 @@ public enum Clock {
   /// Wall-clock time; `clock_gettime(2)` `CLOCK_REALTIME`.
   public static func now() -> Timestamp { read(CLOCK_REALTIME) }
 
-  /// The clock from which file systems stamp changes; never ahead of the next stamp.
+  /// The clock of file systems' timestamps; never ahead of the next timestamp.
   public static func fileStampNow() -> Timestamp { read(tr_clock_realtime_coarse) }
 
-  /// For durations: not moved by an adjustment of the time of day.
+  /// A clock for durations; an adjustment of the time of day does not affect it.
   public static func monotonic() -> Timestamp { read(CLOCK_MONOTONIC) }
 
   private static func read(_ clock: CInt) -> Timestamp {
@@ -173,7 +173,7 @@ public enum Clock {
     return Timestamp(seconds: seconds, nanoseconds: UInt32(nanoseconds))
   }
 
-  /// Year, month, day, hour, minute, second in the zone of the process (`TZ`); `localtime(3)`.
+  /// Year, month, day, hour, minute and second in the time zone of the process (`TZ`); `localtime(3)`.
   public static func localFields(_ seconds: Int64) -> [Int] {
     var fields = [CInt](repeating: 0, count: 6)
     tr_local_time(seconds, &fields)

@@ -1,8 +1,8 @@
-/// A thread that does one piece of work at a time beside the one that owns it.
+/// A thread that does one task at a time beside its owner.
 ///
-/// Belongs to one thread. Where no other can be had, that one does both, one after the other.
+/// Belongs to one thread. If no thread can be created, the owner does the tasks itself, one after the other.
 public final class SideThread {
-  /// What both threads see; the owner is not among it, so that the thread ends with the owner.
+  /// The state that both threads share. It has no reference to the owner, so the thread ends with the owner.
   private final class State: @unchecked Sendable {
     let gate = Gate()
     var work: (() -> Void)?
@@ -37,7 +37,7 @@ public final class SideThread {
     thread?.join()
   }
 
-  /// Begins `work` there, once what was begun before is done.
+  /// Starts `work` on the thread, after the previous task is done.
   public func begin(_ work: @escaping () -> Void) {
     wait()
     guard thread != nil else { return work() }
@@ -47,7 +47,7 @@ public final class SideThread {
     }
   }
 
-  /// Returns when nothing is being done there.
+  /// Waits until the thread has no task.
   public func wait() {
     state.gate.locked {
       while state.work != nil { state.gate.wait() }

@@ -1,7 +1,7 @@
 internal import CPosix
 import Synchronization
 
-/// The calls that `SystemCallTrace` counts and fails, by the name in section 2 of the manual.
+/// The calls that `SystemCallTrace` can count and fail, by their names in section 2 of the manual.
 public enum SystemCall: String, CaseIterable, Sendable {
   case openat, close, read, pread, write, pwrite, lseek, ftruncate, fallocate, ioctl, statx, fstatfs, getdents64
   case linkat, unlinkat, mkdirat, mknodat, symlinkat, readlinkat, renameat2
@@ -10,10 +10,10 @@ public enum SystemCall: String, CaseIterable, Sendable {
   case fcntl, landlock_create_ruleset, landlock_restrict_self
 }
 
-/// Runs one call: the only place where EINTR is retried and a negated errno becomes an error.
+/// Runs one call: the only place that retries EINTR and turns a negated errno into an error.
 ///
-/// `close` is never retried: Linux has released the descriptor even where it reports EINTR. A call that may wait for
-/// ever, as for another program, `endsAtSignal`: it throws `interrupted` where a signal was remembered.
+/// `close` is never retried: Linux has released the descriptor even if it reports EINTR. Use `endsAtSignal` for a
+/// call that may wait forever, such as for another program. It then throws `interrupted` after a remembered signal.
 @inline(__always)
 func perform(_ call: SystemCall, endsAtSignal: Bool = false, _ body: () -> Int) throws(Errno) -> Int {
   #if DEBUG
@@ -28,9 +28,9 @@ func perform(_ call: SystemCall, endsAtSignal: Bool = false, _ body: () -> Int) 
   }
 }
 
-/// Counts calls, and makes chosen ones fail, in debug builds; does nothing in release builds.
+/// Counts calls and makes chosen calls fail in debug builds; does nothing in release builds.
 ///
-/// Process-wide: a test that uses it runs alone.
+/// Process-wide: a test that uses it must run alone.
 public enum SystemCallTrace {
   struct State {
     var recording = false
@@ -39,7 +39,7 @@ public enum SystemCallTrace {
   }
   private static let state = Mutex(State())
 
-  /// True where the build can record.
+  /// True if the build can record.
   public static var isAvailable: Bool {
     #if DEBUG
       true
@@ -48,7 +48,7 @@ public enum SystemCallTrace {
     #endif
   }
 
-  /// Counts the calls that `body` makes on any thread; `failing` makes the n-th of a kind (from 1) fail.
+  /// Counts the calls of `body` on any thread; `failing` makes the n-th call of a kind (from 1) fail.
   public static func record(
     failing failures: [SystemCall: (nth: Int, error: Errno)] = [:], _ body: () throws -> Void
   ) rethrows -> [SystemCall: Int] {
@@ -62,7 +62,7 @@ public enum SystemCallTrace {
     return state.withLock { $0.counts }
   }
 
-  /// Runs `body` uncounted: its calls depend on what other processes do.
+  /// Runs `body` uncounted, because its calls depend on other processes.
   static func uncounted<R>(_ body: () throws(Errno) -> R) throws(Errno) -> R {
     #if DEBUG
       let wasRecording = state.withLock { state in

@@ -1,6 +1,6 @@
 internal import Glibc
 
-/// A mutual exclusion with a condition to wait for; `pthread_mutex_lock(3)`, `pthread_cond_wait(3)`.
+/// A mutex with a condition variable; `pthread_mutex_lock(3)`, `pthread_cond_wait(3)`.
 public final class Gate: @unchecked Sendable {
   // Both live on the heap because pthread objects must not move.
   private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
@@ -18,21 +18,21 @@ public final class Gate: @unchecked Sendable {
     condition.deallocate()
   }
 
-  /// Runs `body` alone.
+  /// Runs `body` with the mutex locked.
   public func locked<R>(_ body: () throws -> R) rethrows -> R {
     pthread_mutex_lock(mutex)
     defer { pthread_mutex_unlock(mutex) }
     return try body()
   }
 
-  /// Waits, with the lock given up, until somebody calls `wakeAll`; only inside `locked`.
+  /// Releases the lock and waits for a call of `wakeAll`; only inside `locked`.
   public func wait() { pthread_cond_wait(condition, mutex) }
 
-  /// Wakes everybody who waits.
+  /// Wakes all waiting threads.
   public func wakeAll() { pthread_cond_broadcast(condition) }
 }
 
-/// Runs `body` on `count` threads of its own and returns when all have returned.
+/// Runs `body` on `count` threads and returns when all have returned.
 ///
 /// Blocking system calls belong here and not on Swift's cooperative pool, whose width is fixed.
 public func runThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
@@ -53,14 +53,14 @@ public func runThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) 
       start.body(start.index)
       return nil
     }, start.toOpaque())
-    // Fewer threads do the same work.
+    // Fewer threads can do the same work.
     if result == 0 { threads.append(thread) } else { start.release() }
   }
   body(0)
   for thread in threads { pthread_join(thread, nil) }
 }
 
-/// A thread beside the work, for a progress line; `stop` ends it and waits.
+/// A thread that calls a function periodically, for a progress line; `stop` ends it and waits.
 public final class Ticker: @unchecked Sendable {
   private let gate = Gate()
   private var stopped = false
