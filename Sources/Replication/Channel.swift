@@ -22,7 +22,7 @@ final class Channel: @unchecked Sendable {
   private let transport: any Transport
   /// The longest time in seconds that the other process may send nothing, or accept nothing.
   let timeoutSeconds: Double
-  /// True if a blocked send reads frames. Without it, two processes that send at once wait for each other for ever.
+  /// True if a blocked send reads frames. If neither process does so, two blocked senders wait for each other for ever.
   private let readsWhileSending: Bool
   private let limiter: RateLimiter?
   private let sending = Gate()
@@ -49,7 +49,7 @@ final class Channel: @unchecked Sendable {
   private var heardAt = Clock.monotonic()
   /// The time of the last transfer in either direction, keep-alives excluded.
   private var servedAt = Clock.monotonic()
-  /// The longest time in seconds that only keep-alives may arrive, even if they report progress.
+  /// The longest time in seconds that the other process may only send keep-alives, even if they report progress.
   var aliveLimitSeconds = 86_400.0
 
   init(_ transport: any Transport, timeoutSeconds: Double, readsWhileSending: Bool, bytesPerSecond: UInt64? = nil) {

@@ -84,7 +84,7 @@ public final class Connection: @unchecked Sendable {
 
   deinit {
     guard let child else { return }
-    // A local server gets time to clean up. A server on another machine outlives this process.
+    // A local server gets time to clean up. A server on another machine cleans up without this process.
     try? child.closeInput()
     _ = try? child.wait(timeoutSeconds: 1)
     child.terminate()
