@@ -12,7 +12,7 @@ struct tr_hasher {
 tr_hasher *tr_hasher_new(void) {
   tr_hasher *hasher = calloc(1, sizeof *hasher);
   if (!hasher) return NULL;
-  // Fetched once: EVP_sha256() would look the algorithm up again at every reset.
+  // Fetched once: EVP_sha256() would repeat the lookup of the algorithm at every reset.
   hasher->algorithm = EVP_MD_fetch(NULL, "SHA256", NULL);
   hasher->context = EVP_MD_CTX_new();
   if (!hasher->algorithm || !hasher->context || !tr_hasher_reset(hasher)) {

@@ -46,7 +46,7 @@ enum tr_stream_result tr_stream_compress(tr_stream_compressor *compressor, struc
   size_t code = ZSTD_compressStream2(compressor->context, &out, &in, directives[directive]);
   step->consumed = in.pos;
   step->produced = out.pos;
-  // ZSTD_e_continue's result is a guess at what is still inside, which is to stay there.
+  // ZSTD_e_continue returns an estimate of the buffered bytes, which are to stay buffered.
   if (directive == TR_STREAM_CONTINUE && !ZSTD_isError(code)) code = in.size - in.pos;
   return result_of(code);
 }

@@ -41,7 +41,7 @@ static void load(void) {
   if (load_error == NULL && curl.global_init(CURL_GLOBAL_DEFAULT) != 0) load_error = "libcurl cannot be started";
 }
 
-// What the server answers is of no use but for its status; more than a little is refused.
+// Only the status of the server's answer matters; a longer body is refused.
 static const size_t longest_answer = 65536;
 static size_t count_body(char *bytes, size_t size, size_t count, void *total) {
   (void)bytes;
@@ -84,7 +84,7 @@ int tr_http_post(
   char buffer[CURL_ERROR_SIZE] = {0};
   size_t received = 0;
   struct curl_slist *list = NULL;
-  // No "Expect: 100-continue": a server that does not know it would cost a second.
+  // Sends no "Expect: 100-continue": a server that does not know it would cost a second.
   list = curl.slist_append(list, "Expect:");
   for (; *headers != NULL; headers++) list = curl.slist_append(list, *headers);
   curl.easy_setopt(handle, CURLOPT_ERRORBUFFER, buffer);
@@ -100,7 +100,7 @@ int tr_http_post(
   curl.easy_setopt(handle, CURLOPT_PROTOCOLS_STR, "http,https");
   curl.easy_setopt(handle, CURLOPT_FOLLOWLOCATION, 0L);
   curl.easy_setopt(handle, CURLOPT_NOSIGNAL, 1L);
-  // Nothing waits for a name server that does not answer, after the time is over.
+  // After the timeout, nothing waits for a name server that does not answer.
   curl.easy_setopt(handle, CURLOPT_QUICK_EXIT, 1L);
   curl.easy_setopt(handle, CURLOPT_TIMEOUT_MS, timeout_milliseconds);
   curl.easy_setopt(handle, CURLOPT_CONNECTTIMEOUT_MS, timeout_milliseconds);

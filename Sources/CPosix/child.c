@@ -1,4 +1,4 @@
-// Starting a program: what lies between fork and execve cannot be written in Swift, whose runtime takes locks.
+// Starts programs. Swift's runtime takes locks, so the code between fork and execve must be C.
 #define _GNU_SOURCE
 #include "CPosix.h"
 
@@ -12,11 +12,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-// Each thing that this process changes of itself, and its children get back as it was.
+// The process state that treering changes, and that its children get back unchanged.
 static mode_t umask_before = 022;
 void tr_clear_umask(void) { umask_before = umask(0); }
 
-// Programs that use select(2) expect no more than 1024.
+// Children get the old limit: programs that use select(2) expect at most 1024 descriptors.
 static struct rlimit descriptors_before;
 long tr_raise_descriptor_limit(void) {
   struct rlimit limit;
@@ -36,7 +36,7 @@ void tr_ignore_file_signals(void) {
 static void reset_signals(void) {
   for (int number = 1; number < NSIG; number++) {
     struct sigaction action;
-    // One that was ignored when this process was started stays so, but for SIGPIPE, which no program wants ignored.
+    // A signal ignored at the start of this process stays ignored, except SIGPIPE, which no program wants ignored.
     int may_stay = number != SIGPIPE && number != SIGXFSZ;
     if (may_stay && sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN) continue;
     signal(number, SIG_DFL);
@@ -49,11 +49,11 @@ struct program {
   const char *const *environment;
   int (*execute)(const char *, char *const[], char *const[]);
   int has_own_group;
-  mode_t mask;     // permissions that its umask withholds beside those that this process's did
-  int streams[3];  // what its input, output and errors become
+  mode_t mask;     // permissions that its umask denies in addition to the umask of this process
+  int streams[3];  // its input, output and errors
 };
 
-// Where pipe(2) found 0, 1 or 2 closed, an end would be in the way of the stream of that number.
+// If descriptor 0, 1 or 2 was closed, pipe(2) may have returned that number, which the stream needs.
 static int place_streams(const struct program *program, int *failure) {
   int lifted[3];
   int lifted_failure = fcntl(*failure, F_DUPFD_CLOEXEC, 3);
@@ -68,8 +68,8 @@ static int place_streams(const struct program *program, int *failure) {
   return 0;
 }
 
-// posix_spawn cannot set the umask. Between fork and execve only async-signal-safe calls are made; execvpe(3) is one
-// in glibc, which builds the paths on the stack.
+// posix_spawn cannot set the umask. Only async-signal-safe calls are made between fork and execve. In glibc,
+// execvpe(3) is one of them: it builds the paths on the stack.
 static long start(const struct program *program) {
   int failure[2];
   if (pipe2(failure, O_CLOEXEC) < 0) return -(long)errno;
@@ -127,7 +127,7 @@ long tr_spawn(const char *const *arguments, const char *const *environment, int 
   return result;
 }
 
-// `ours` and `theirs` are two open files, so that the program's ends block, as programs expect.
+// `ours` and `theirs` are two open files: only ours does not block, because programs expect blocking streams.
 static long make_pipe(int *ours, int *theirs, int we_write) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) < 0) return -(long)errno;

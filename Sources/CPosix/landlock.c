@@ -1,4 +1,4 @@
-// Landlock, see landlock(7): glibc has no wrappers, and linux/landlock.h may be older than the kernel.
+// Landlock, see landlock(7). glibc has no wrappers, and linux/landlock.h may be older than the kernel.
 #define _GNU_SOURCE
 #include "CPosix.h"
 
@@ -7,25 +7,25 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-// The same on every architecture that treering can run on.
+// The system call numbers are the same on every architecture that treering supports.
 enum { CREATE_RULESET = 444, ADD_RULE = 445, RESTRICT_SELF = 446 };
 enum { CREATE_RULESET_VERSION = 1, RULE_PATH_BENEATH = 1 };
 
 struct ruleset {
   uint64_t file_rights;
-  uint64_t network_rights;  // a kernel before version 4 accepts it as long as it is 0
+  uint64_t network_rights;  // a kernel before version 4 accepts only 0
 };
 struct path_beneath {
   uint64_t rights;
   int32_t directory;
 } __attribute__((packed));
 
-// From LANDLOCK_ACCESS_FS_EXECUTE, bit 0, on: each version of the kernel's interface has appended its own.
+// The rights from LANDLOCK_ACCESS_FS_EXECUTE, bit 0, on; each version of the kernel's interface appends its own.
 static uint64_t file_rights(int abi) {
   uint64_t rights = (1ULL << 13) - 1;  // up to MAKE_SYM
   if (abi >= 2) rights |= 1ULL << 13;  // REFER: link and rename into another directory
   if (abi >= 3) rights |= 1ULL << 14;  // TRUNCATE
-  if (abi >= 5) rights |= 1ULL << 15;  // IOCTL_DEV: only of device files; FICLONE is not one of those
+  if (abi >= 5) rights |= 1ULL << 15;  // IOCTL_DEV: only of device files, so FICLONE is unaffected
   return rights;
 }
 
@@ -35,7 +35,7 @@ long tr_landlock_abi(void) {
 }
 
 long tr_landlock_confine(const int *directories, size_t count, int abi) {
-  // The kernel asks for it, so that no set-user-ID program runs in surroundings it does not expect.
+  // The kernel requires this, so that no set-user-ID program runs in unexpected surroundings.
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return -(long)errno;
   struct ruleset handled = {.file_rights = file_rights(abi),
                             .network_rights = abi >= 4 ? 3 : 0};  // BIND_TCP and CONNECT_TCP

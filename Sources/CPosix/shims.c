@@ -119,7 +119,7 @@ long tr_fstatfs(int fd, struct tr_file_system *result) {
   return 0;
 }
 
-// glibc's readdir would copy each name once more and hide the inode's order of arrival.
+// glibc's readdir would copy each name once more and hide the order in which entries arrive.
 long tr_getdents(int fd, void *buffer, size_t count) {
   return checked(syscall(SYS_getdents64, fd, buffer, count));
 }
@@ -145,7 +145,7 @@ long tr_renameat2(int from, const char *name, int to, const char *newName, unsig
   return checked(renameat2(from, name, to, newName, flags));
 }
 long tr_fchmod(int fd, unsigned mode) { return checked(fchmod(fd, mode)); }
-// The bits of an inode that was opened with O_PATH: fchmodat2(2) has them since Linux 6.6; before, only proc(5).
+// Changes the mode of an inode opened with O_PATH, by fchmodat2(2) since Linux 6.6, otherwise by proc(5).
 long tr_fchmod_handle(int fd, unsigned mode) {
   const long fchmodat2 = 452;
   long result = checked(syscall(fchmodat2, fd, "", mode, AT_EMPTY_PATH));
@@ -166,9 +166,9 @@ long tr_utimensat(int directory, const char *name, const struct tr_time *access,
   return checked(utimensat(directory, name, times, flags));
 }
 
-// With a path the call acts on what the path finally names, which for /proc/self/fd/N is the open
-// object itself: the only way to reach the attributes of a symbolic link or device node by a held
-// descriptor. The calls of Linux 6.13 (getxattrat(2) and so on) refuse one that is opened with O_PATH.
+// With a path, the call acts on the path's final target; for /proc/self/fd/N, that is the open object itself. A
+// descriptor has no other way to the attributes of a symbolic link or device node. The calls of Linux 6.13
+// (getxattrat(2) and so on) refuse a descriptor opened with O_PATH.
 long tr_listxattr(int fd, const char *path, char *buffer, size_t count) {
   return checked(path ? listxattr(path, buffer, count) : flistxattr(fd, buffer, count));
 }
@@ -197,8 +197,7 @@ long tr_punch_hole(int fd, int64_t offset, int64_t count) {
   return checked(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, count));
 }
 
-// XFS_IOC_FSGEOMETRY_V1 of xfs_fs.h, which has been the same since 2001; xfslibs-dev would be a whole
-// package for one number.
+// XFS_IOC_FSGEOMETRY_V1 of xfs_fs.h, unchanged since 2001. xfslibs-dev would be a whole package for one number.
 struct xfs_geometry {
   uint32_t numbers[7];
   uint32_t more_numbers;
@@ -221,7 +220,7 @@ long tr_btrfs_uuid(int fd, unsigned char uuid[16]) {
   memcpy(uuid, arguments.fsid, 16);
   return result;
 }
-// FS_IOC_GETFSUUID of linux/fs.h, since Linux 6.9: a length, and so many bytes.
+// FS_IOC_GETFSUUID of linux/fs.h, since Linux 6.9: a length, followed by that many bytes.
 struct file_system_uuid {
   uint8_t length;
   uint8_t uuid[16];
@@ -322,7 +321,7 @@ void tr_open_standard_streams(void) {
 }
 int tr_remembered_signal(void) { return remembered; }
 
-// A signal ends the wait like the time does: whoever waits looks at the signals then. poll(2) is never restarted.
+// A signal ends the wait like a timeout; the caller then checks for signals. poll(2) is never restarted.
 long tr_poll(int fd, int events, int milliseconds) {
   struct pollfd poller = {.fd = fd, .events = (short)events};
   long result = poll(&poller, 1, milliseconds);
@@ -334,7 +333,7 @@ long tr_set_non_blocking(int fd, int on) {
   if (flags < 0) return -(long)errno;
   return checked(fcntl(fd, F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK));
 }
-// Not below 3: a copy must not become a standard stream that happens to be closed.
+// At least 3: a copy must not take the place of a closed standard stream.
 long tr_duplicate(int fd) { return checked(fcntl(fd, F_DUPFD_CLOEXEC, 3)); }
 
 long tr_notify(const char *path, const char *text, size_t count) {

@@ -1,8 +1,7 @@
-// What the engine asks of the kernel, in a form Swift can call.
+// The engine's system calls, in a form that Swift can call.
 //
-// Every function returns a non-negative result, or the negated errno: the error is captured in the
-// same C function as the call, so that nothing can run in between. _GNU_SOURCE has to be defined
-// before the first libc header, hence it stays in shims.c.
+// Every function returns a non-negative result, or the negated errno. The C function of the call captures the error,
+// so nothing can run in between. _GNU_SOURCE must be defined before the first libc header, so it stays in shims.c.
 #ifndef CPOSIX_H
 #define CPOSIX_H
 
@@ -25,7 +24,7 @@ struct tr_status {
   uint64_t device;
   uint32_t device_major;  // of a device node
   uint32_t device_minor;
-  int64_t birth_seconds;  // 0 with birth_nanoseconds 0 where the file system has no birth time
+  int64_t birth_seconds;  // 0 together with birth_nanoseconds if there is no birth time
   uint32_t birth_nanoseconds;
   uint32_t no_dump;  // chattr +d
   uint64_t mount;    // STATX_MNT_ID, or 0
@@ -52,7 +51,7 @@ long tr_pwrite(int fd, const void *buffer, size_t count, int64_t offset);
 long tr_lseek(int fd, int64_t offset, int whence);
 long tr_ftruncate(int fd, int64_t size);
 long tr_statx(int directory, const char *name, int flags, struct tr_status *status);
-/// `mount` is the number that the kernel never gives again, or 0 before Linux 6.8.
+/// `mount` is the number that the kernel never reuses, or 0 before Linux 6.8.
 long tr_statx_unique(int directory, const char *name, int flags, struct tr_status *status);
 long tr_fstatfs(int fd, struct tr_file_system *result);
 long tr_getdents(int fd, void *buffer, size_t count);
@@ -70,26 +69,26 @@ struct tr_time {
   int64_t seconds;
   int64_t nanoseconds;
 };
-// Without `access` the access time stays.
+// If `access` is NULL, the access time stays.
 long tr_utimensat(int directory, const char *name, const struct tr_time *access, struct tr_time modification,
                   int flags);
 long tr_listxattr(int fd, const char *path, char *buffer, size_t count);
 long tr_getxattr(int fd, const char *path, const char *name, void *buffer, size_t count);
 long tr_setxattr(int fd, const char *path, const char *name, const void *value, size_t count);
 long tr_removexattr(int fd, const char *path, const char *name);
-/// Makes `target` share the blocks of `source`, as it is now.
+/// Makes `target` share the present blocks of `source`.
 long tr_clone(int target, int source);
-/// Lets a write to a shared block of XFS take one block and not the 32 that are its default.
+/// Lets a write to a shared block of XFS take one block instead of the default 32.
 long tr_small_copies(int fd);
-/// Keeps room behind the end of the file, which stays where it is.
+/// Reserves space behind the end of the file, without moving the end.
 long tr_reserve(int fd, int64_t offset, int64_t count);
 long tr_punch_hole(int fd, int64_t offset, int64_t count);
 /// The 16 bytes of an XFS file system's UUID.
 long tr_xfs_uuid(int fd, unsigned char uuid[16]);
-/// The same of btrfs: one for all its subvolumes and snapshots.
+/// The UUID of btrfs, shared by all its subvolumes and snapshots.
 long tr_file_system_uuid(int fd, unsigned char uuid[16]);
 long tr_btrfs_uuid(int fd, unsigned char uuid[16]);
-/// The most links an inode of this file system may have.
+/// The most links that an inode of this file system may have.
 long tr_link_limit(int fd);
 long tr_fsync(int fd);
 long tr_syncfs(int fd);
@@ -101,26 +100,26 @@ long tr_realpath(const char *path, char *buffer, size_t count);
 long tr_terminal_width(int fd);
 /// Raises the soft limit of open descriptors to the hard one and returns it.
 long tr_raise_descriptor_limit(void);
-/// True where the administrator's /etc/xattr.conf lets the attribute be copied.
+/// True if the administrator's /etc/xattr.conf allows the attribute to be copied.
 int tr_may_copy_xattr(const char *name);
 /// Local broken-down time of an instant: year, month, day, hour, minute, second.
 void tr_local_time(int64_t seconds, int fields[6]);
 
 void tr_clear_umask(void);
-/// Starts a program in a process group of its own: input from /dev/null, output and error into a new pipe whose
-/// other end is stored in `output`. Signals and limits are as this process was started with, and the umask keeps others
-/// out of what the program makes. Returns the process, or the errno of execve.
+/// Starts a program in its own process group: input from /dev/null, output and errors into a new pipe. `output` gets
+/// the pipe's read end. Signals and limits are those with which this process was started. The umask denies other
+/// users access to the program's new files. Returns the process, or the errno of execve.
 long tr_spawn(const char *const *arguments, const char *const *environment, int *output);
-/// Starts a program that PATH leads to, in this process group and with this environment: its input, output and
-/// errors are new pipes, whose other ends, which do not block, are stored in `ends`. Signals, limits and umask are as
-/// this process was started with.
+/// Starts a program found by PATH, in this process group and with this environment. New pipes are its input, output
+/// and errors; `ends` gets their other ends, which do not block. Signals, limits and umask are those with which this
+/// process was started.
 long tr_spawn_piped(const char *const *arguments, int ends[3]);
-/// The process's number when it has ended, with the status of wait(2); 0 before.
+/// The process's number once it has ended, with the status of wait(2); 0 before.
 long tr_wait_child(int process, int *status);
 long tr_kill(int process, int signal);
 long tr_kill_group(int process, int signal);
-/// 1 where one of the events of poll(2) is there, or an error or the other end's closing, which the next call
-/// reports; 0 after so many milliseconds, and after a signal.
+/// 1 if one of the events of poll(2) is there, or an error or a hang-up, which the next call reports. 0 after the
+/// timeout, and after a signal.
 long tr_poll(int fd, int events, int milliseconds);
 long tr_set_non_blocking(int fd, int on);
 /// A second descriptor of the same open file, closed on exec.
@@ -129,25 +128,25 @@ long tr_duplicate(int fd);
 long tr_notify(const char *socket, const char *text, size_t count);
 /// The variables of the process's environment; the last is NULL.
 char **tr_environment(void);
-/// The path that this process was started by.
+/// The path by which this process was started.
 const char *tr_program_path(void);
 
-/// The version of Landlock that the kernel has, from 1; see landlock(7).
+/// The kernel's version of Landlock, from 1; see landlock(7).
 long tr_landlock_abi(void);
-/// Denies the calling thread, and what it starts from now on, files and directories outside `directories`, and TCP:
-/// as far as version `abi` can.
+/// Denies the calling thread, and its later threads and programs, files and directories outside `directories`, and
+/// TCP. Version `abi` limits the denial.
 long tr_landlock_confine(const int *directories, size_t count, int abi);
 
-/// SIGPIPE and SIGXFSZ end the process no more: the call reports an error.
+/// Turns SIGPIPE and SIGXFSZ into errors of the system call.
 void tr_ignore_file_signals(void);
-/// Opens /dev/null in the place of each standard stream that is closed: else a file of ours would be one.
+/// Opens /dev/null for each closed standard stream; otherwise a file of treering could become one.
 void tr_open_standard_streams(void);
-/// From now on SIGINT, SIGTERM and SIGHUP are only remembered; one that was ignored stays so, see nohup(1).
+/// Only remembers SIGINT, SIGTERM and SIGHUP from now on; an ignored signal stays ignored, see nohup(1).
 void tr_remember_signals(void);
 /// The first of those signals that arrived, or 0.
 int tr_remembered_signal(void);
 
-// Names that Glibc's Swift module leaves out, because they are macros with casts or need _GNU_SOURCE.
+// Names that Glibc's Swift module omits, because they are macros with casts or need _GNU_SOURCE.
 extern const int tr_o_noatime, tr_o_path, tr_at_empty_path, tr_rename_noreplace, tr_seek_data,
     tr_seek_hole, tr_at_fdcwd, tr_at_statx_dont_sync, tr_clock_realtime_coarse;
 
