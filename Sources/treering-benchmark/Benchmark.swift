@@ -1,11 +1,11 @@
 import Foundation
 import Posix
 
-/// Runs the jobs and gathers the rows.
+/// Runs the jobs and collects the rows of the table.
 final class Benchmark {
   let options: Options
   let treering: String
-  /// On the disk, and on the tmpfs; both removed at the end.
+  /// The working directories on the disk and on the tmpfs; both are removed at the end.
   let disk: String
   let memory: String
   private var lastSnapshot = Clock.monotonic()
@@ -63,7 +63,7 @@ final class Benchmark {
 
   func makeRepository(_ path: String) throws { try Child.run([treering, "init", path]) }
 
-  /// A snapshot begins in a second of its own, or waits for it: that wait is not work.
+  /// Takes a snapshot in a new second. treering would wait for that second, and the wait is not work.
   func snapshot(_ source: String, in repository: String, measuringMemory: Bool = false) throws -> Usage {
     let idle = Clock.monotonic() - lastSnapshot
     if idle < 1.1 { usleep(UInt32((1.1 - idle) * 1e6)) }
@@ -72,7 +72,7 @@ final class Benchmark {
       [treering, "snapshot", source, "-r", repository], measuringMemory: measuringMemory)
   }
 
-  /// Both sides in turn, after one run of each that only warms the cache.
+  /// Runs treering and the peer in turn, after one uncounted run of each that warms the cache.
   func alternate(
     _ what: String, on path: String, _ ours: () throws -> Double, _ theirs: () throws -> Double
   ) throws -> (ours: [Double], theirs: [Double]) {
@@ -99,7 +99,7 @@ final class Benchmark {
       aim: aim, treeringRuns: times.ours, peerRuns: times.theirs)
   }
 
-  /// A further snapshot of an unchanged tree against a further `rsync --link-dest` of it.
+  /// The next snapshot of an unchanged tree, against the next `rsync --link-dest` of it.
   func unchanged(
     _ job: String, source: String, repository: String, must: Double, aim: Double
   ) throws -> Row {

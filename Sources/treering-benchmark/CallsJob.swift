@@ -1,7 +1,7 @@
 import Foundation
 
 extension Benchmark {
-  /// System calls of a second snapshot, of a tree with files less those of the same tree without.
+  /// System calls of a second snapshot: those for a tree with files, less those for the same tree without.
   func callsOfAnUnchangedFile() throws -> Row {
     guard (try? Child.run(["strace", "--version"])) != nil else {
       throw Problem("strace counts the calls and is missing; install it with: apt-get install strace")
@@ -12,7 +12,7 @@ extension Benchmark {
     var perFile: [String: Double] = [:]
     for name in Set(with.keys).union(without.keys) {
       let difference = Double(with[name, default: 0] - without[name, default: 0]) / Double(files)
-      // The catalog grows by some reads and writes of 64 KiB, and memory by some pages.
+      // The catalog adds some reads and writes of 64 KiB, and memory adds some pages.
       if abs(difference) >= 0.02 { perFile[name] = difference }
     }
     let text = perFile.sorted { $0.key < $1.key }
@@ -35,7 +35,7 @@ extension Benchmark {
     usleep(100_000)
     _ = try snapshot(source, in: repository)
     usleep(1_200_000)
-    // One thread: how often threads wait for each other is not a matter of files.
+    // One thread, because waits between threads do not depend on the files.
     try Child.run([
       "strace", "-f", "-c", "-U", "name,calls", "-o", counts,
       treering, "snapshot", source, "--threads", "1", "-r", repository,

@@ -2,7 +2,7 @@ import Foundation
 import Posix
 
 extension Benchmark {
-  /// Jobs on trees in which much changes and little has to be written.
+  /// Jobs on trees with many changes and little to write.
   func changeJobs() throws -> [Row] {
     var rows: [Row] = []
     if options.jobs.contains(10) { rows.append(try renamedDirectory()) }
@@ -10,7 +10,7 @@ extension Benchmark {
     return rows
   }
 
-  /// A directory of 50,000 files gets another name before every run of each side.
+  /// A directory of 50,000 files is renamed before every run of treering and of the peer.
   private func renamedDirectory() throws -> Row {
     let files = options.quick ? 5000 : 50_000
     let source = disk + "/renamed"
@@ -29,7 +29,7 @@ extension Benchmark {
     return try changed("10 directory of \(files / 1000)k files renamed", source, repository, on: disk, rename)
   }
 
-  /// Every file gets another mode before every run of each side, on a file system with reflinks.
+  /// Every file gets another mode before every run of treering and of the peer, on a file system with reflinks.
   private func changedModes() throws -> Row {
     let files = options.quick ? 2000 : 20_000
     let image = disk + "/xfs.img"
@@ -44,7 +44,7 @@ extension Benchmark {
     }
     let source = mount + "/source"
     try Trees.generate(source, files: files, directories: files / 100)
-    // 16 KiB each, or there would be nothing to share.
+    // 16 KiB each; smaller files would have no blocks to share.
     let content = String(repeating: "0123456789abcdef", count: 1024)
     for directory in 0..<files / 100 {
       let path = "\(source)/directory\(directory)"
@@ -59,7 +59,7 @@ extension Benchmark {
     }
   }
 
-  /// Ours and the peer's next snapshot after the same change, with the bytes each takes on the disk.
+  /// The next snapshots of treering and the peer after the same change, with the bytes each takes on the disk.
   private func changed(
     _ job: String, _ source: String, _ repository: String, on path: String, _ change: () throws -> Void
   ) throws -> Row {

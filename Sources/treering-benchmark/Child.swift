@@ -1,7 +1,7 @@
 import Foundation
 import Posix
 
-/// How a child process ended and what it took.
+/// The resources that a child process used.
 struct Usage {
   var seconds: Double
   var peakBytes: Double
@@ -9,7 +9,7 @@ struct Usage {
 }
 
 enum Child {
-  /// Runs a program to its end; its output goes nowhere, or to `output`. Throws where it does not exit with 0.
+  /// Runs a program to its end, with its output discarded or written to `output`. Throws unless it exits with 0.
   @discardableResult
   static func run(
     _ arguments: [String], output: String = "/dev/null", measuringMemory: Bool = false
@@ -31,8 +31,8 @@ enum Child {
     var usage = rusage()
     var sampled = 0.0
     if measuringMemory {
-      // The kernel counts what the child was before exec, our own copy, into its ru_maxrss; the high-water
-      // mark in /proc does not, but is gone with the process.
+      // The kernel counts the child's memory before exec, a copy of ours, in its ru_maxrss. The high-water mark in
+      // /proc does not count it, but disappears with the process.
       while wait4(child, &status, WNOHANG, &usage) == 0 {
         sampled = max(sampled, highWaterMark(child))
         usleep(1000)
@@ -58,7 +58,7 @@ enum Child {
     return (Double(line.split(whereSeparator: \.isWhitespace)[1]) ?? 0) * 1024
   }
 
-  /// What a program prints.
+  /// The output of a program.
   static func text(_ arguments: [String]) throws -> String {
     let file = NSTemporaryDirectory() + "/treering-benchmark-output-\(getpid())"
     defer { unlink(file) }
@@ -68,13 +68,13 @@ enum Child {
 
   static func remove(_ path: String) throws { try run(["rm", "-rf", "--", path]) }
 
-  /// Gives whoever comes next the same as the one before: what was written is on the disk, free memory is the
-  /// machine's, and the files `reading` are in its cache.
+  /// Gives each program in turn the same start: writes are on the disk, free memory is the machine's, and the files
+  /// `reading` are cached.
   ///
-  /// A virtual machine may give free memory back to its host, and then the first use of a page waits for the host:
-  /// copying into new pages of the cache was seen at 0.3 GB/s, and at 2.5 GB/s where the memory had just been used
-  /// and freed. Who runs after something big was removed would win by that alone. And what nobody has read for a
-  /// minute may have been dropped from the cache (DAMON's pageout).
+  /// A virtual machine may give free memory back to its host; the first use of a page then waits for the host.
+  /// Copying into new cache pages was measured at 0.3 GB/s. It reached 2.5 GB/s with memory that had just been used
+  /// and freed. A program that runs after a large removal would win by that alone. Files that have not been read for
+  /// a minute may also have left the cache (DAMON's pageout).
   static func settle(_ path: String, _ memory: String, reading files: [String] = []) throws {
     try Descriptor.open(path: Array(path.utf8), [.read, .directory]).synchronizeFileSystem()
     let mebibytes = min(3072, ProcessInfo.processInfo.physicalMemory >> 22)

@@ -1,6 +1,6 @@
 import Foundation
 
-/// What went wrong, for the operator.
+/// An error message for the operator.
 struct Problem: Error, CustomStringConvertible {
   var description: String
   init(_ description: String) { self.description = description }

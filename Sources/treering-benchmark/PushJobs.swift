@@ -1,15 +1,15 @@
 import Foundation
 import Posix
 
-/// What one push or one copy of the peer took.
+/// The cost of one push, or of one copy by the peer.
 private struct Transfer {
   var seconds: Double
-  /// Both ways.
+  /// The sum of both directions.
   var bytes: Double
 }
 
 extension Benchmark {
-  /// A snapshot to another repository over ssh, against rsync over the same ssh.
+  /// Pushes a snapshot over ssh, against rsync over the same ssh.
   func pushJobs() throws -> [Row] {
     let server = try SSHServer(in: disk + "/ssh")
     var rows: [Row] = []
@@ -72,7 +72,7 @@ extension Benchmark {
     return row
   }
 
-  /// Both sides in turn, after one of each that is not counted.
+  /// Runs treering and the peer in turn, after one uncounted run of each.
   private func transfers(
     _ job: String, _ ours: () throws -> Transfer, _ theirs: () throws -> Transfer
   ) throws -> (ours: [Transfer], theirs: [Transfer]) {
@@ -185,7 +185,7 @@ extension Benchmark {
     let result = try transfers("19 image, 1,000 blocks overwritten and 100 bytes inserted") {
       try Trees.overwriteBlocks(image, count: 1000, inserting: 100)
       _ = try snapshot(source, in: repository)
-      // One older version stays, as with the peer: who keeps more has the system find more memory each time.
+      // One older version stays, as with the peer. With more versions, the system finds more memory each time.
       defer { try? keepTwo(in: [repository, remote]) }
       return try push(
         repository, to: remote, over: server, reading: images(in: repository, newest: 2) + images(in: remote, newest: 1))
@@ -236,7 +236,7 @@ extension Benchmark {
     return amountRow("21 directory of 50,000 files renamed, bytes", result, result, must: 1024, aim: 64)
   }
 
-  /// The larger of what the two ends take.
+  /// The larger peak memory of client and server.
   private func pushMemory(_ server: SSHServer) throws -> Row {
     let source = disk + "/push-source"
     let repository = disk + "/push-repository"
@@ -270,7 +270,7 @@ extension Benchmark {
   }
 }
 
-/// Watches how much memory the server takes.
+/// Samples the server's memory and keeps the peak.
 private final class FarSide: @unchecked Sendable {
   private let program: String
   private let lock = NSLock()

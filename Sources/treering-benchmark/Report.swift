@@ -3,7 +3,7 @@ import Foundation
 /// One line of the table.
 struct Row: Encodable {
   enum Measure: String, Encodable {
-    /// The peer's time over ours: more is better.
+    /// The peer's time divided by treering's; more is better.
     case ratio
     /// Less is better.
     case milliseconds, mebibytes, kibibytes, growth, calls
@@ -15,7 +15,7 @@ struct Row: Encodable {
   var value: Double
   var must: Double
   var aim: Double
-  /// All runs, in the order they were made.
+  /// The results of all runs, in order.
   var treeringRuns: [Double] = []
   var peerRuns: [Double] = []
   var note: String?

@@ -1,7 +1,7 @@
 import Foundation
 
 extension Benchmark {
-  /// One whole rotation, as it happens every hour: the next snapshot, and the oldest goes.
+  /// A complete hourly rotation: a new snapshot is added and the oldest one removed.
   func rotationJobs() throws -> [Row] {
     var rows: [Row] = []
     if !options.jobs.isDisjoint(with: [12, 13, 15]) {
@@ -45,8 +45,8 @@ extension Benchmark {
     return rows.filter { row in options.jobs.contains(Int(row.job.prefix { $0 != " " }) ?? 0) }
   }
 
-  /// Ours: snapshot and rotate, with a spare since the run that warms up. The peer's: rsync to a new directory
-  /// and the deletion of the oldest. Each keeps three. The second row has the bytes that were written.
+  /// treering runs snapshot and rotate, with a spare since the warm-up run. The peer runs rsync to a new directory
+  /// and deletes the oldest. Each keeps three. The second row has the bytes written.
   private func rotation(
     _ job: String, _ source: String, on path: String, must: Double, aim: Double, _ change: () throws -> Void
   ) throws -> [Row] {
@@ -95,7 +95,7 @@ extension Benchmark {
     return [row, share]
   }
 
-  /// Bytes that the disk below a path has written, all of them on the disk.
+  /// The bytes that the disk below a path has written, after all data has reached it.
   private func written(_ path: String) throws -> Double {
     try Child.settle(path, memory)
     let device = try Child.text(["findmnt", "-no", "MAJ:MIN", "-T", path])

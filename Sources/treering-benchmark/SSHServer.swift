@@ -1,9 +1,9 @@
 import Foundation
 import Posix
 
-/// An sshd on 127.0.0.1 with keys of its own, as long as somebody refers to it.
+/// An sshd on 127.0.0.1 with its own keys; it runs until the last reference is gone.
 final class SSHServer {
-  /// The program that connects, with its options.
+  /// The client program with its options.
   let command: [String]
   let host = "root@127.0.0.1"
   private let directory: String

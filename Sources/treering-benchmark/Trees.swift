@@ -1,10 +1,10 @@
 import Foundation
 
-/// The trees that are measured.
+/// The trees that the jobs measure.
 enum Trees {
   static let kernelArchive = "/usr/src/linux-source-6.1.tar.xz"
 
-  /// The kernel source: as given, or unpacked once below `work` and kept there for the next time.
+  /// The kernel source: the given tree, or a tree unpacked once below `work` and kept for later runs.
   static func kernel(_ options: Options) throws -> String {
     if let given = options.kernelTree {
       guard FileManager.default.fileExists(atPath: given + "/Makefile") else {
@@ -52,7 +52,7 @@ enum Trees {
     }
   }
 
-  /// Changes a byte or two in the middle of a file, as somebody who edits a line does.
+  /// Changes a byte or two in the middle of a file, like an edit of one line.
   static func edit(_ path: String) throws {
     let text = try Data(contentsOf: URL(fileURLWithPath: path))
     let middle = text.count / 2
