@@ -173,7 +173,7 @@ public final class CatalogReader {
     return try lookUp(place, digest)
   }
 
-  /// Like `record`, but without counting: the lookup of a path ends by itself.
+  /// Like `record`, but without counting, because the lookup of a path always ends.
   func lookUp(_ place: Place, _ digest: Digest) throws -> DirectoryRecord {
     try DirectoryRecord(
       frame: try frame(place.frame), offset: Int(place.offset), digest: digest, hasher)

@@ -124,7 +124,7 @@ public final class BlockIndex {
     }
   }
 
-  /// An index of a version of which only the signature is here.
+  /// An index of a version that is available only as a signature.
   public convenience init(_ signature: Signature) {
     // A signature describes fewer than 2^46 bytes.
     let byteCount = Int(signature.byteCount)

@@ -174,9 +174,9 @@ public final class DeltaFinder {
 extension BlockIndex {
   /// The credit for failing comparisons, in bytes, that each passed byte adds.
   ///
-  /// It is one if bytes are compared. Sums of 44 bits collide so seldom that only crafted input reaches the limit.
-  /// Sums of 32 bits collide more often, and each collision costs the strong sum of a block. The credit is then twice
-  /// the average cost with random bytes.
+  /// The credit is 1 if bytes are compared. Sums of 44 bits collide so seldom that only crafted input reaches the
+  /// limit. Sums of 32 bits collide more often, and each collision costs the strong sum of a block. The credit is
+  /// then twice the average cost with random bytes.
   var creditForByte: Int {
     guard signature != nil else { return 1 }
     return 2 + byteCount >> 31

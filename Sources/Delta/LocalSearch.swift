@@ -45,10 +45,10 @@ extension DeltaFinder {
   /// After a long copy, takes the next bytes at the same displacement. They must begin within one window, and enough
   /// of them must be equal.
   ///
-  /// Without an index, it looks further in a file that was changed in place. It also tries the displacement of the
-  /// end, for a file with one insertion or deletion. Such a file may never need an index, which saves one more
-  /// reading of the old version. The skipped bytes may be elsewhere in the old version, so they may be only a small
-  /// part of the file.
+  /// Without an index, the method looks further in a file that was changed in place. It also tries the displacement
+  /// of the end, for a file with one insertion or deletion. Such a file may never need an index, which saves one more
+  /// reading of the old version. The skipped bytes may be elsewhere in the old version, so only a small part may be
+  /// skipped.
   private func resume(_ index: BlockIndex, _ emit: (DeltaInstruction) throws -> Void) throws -> Bool {
     let copied = position - copyStart
     let isTrusted = copied >= Self.trustedWindows * index.windowBytes

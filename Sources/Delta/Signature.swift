@@ -112,8 +112,8 @@ public struct Signature: Sendable, Equatable {
 
   /// The bytes on the wire; all integers have the least significant byte first.
   ///
-  /// The header has the bytes of a block (4 bytes), of a strong sum (4) and of the version (8), then the salt (8).
-  /// Each block follows with its weak sum (4) and its strong sum (8).
+  /// The header is the block size (4 bytes), strong sum size (4), version size (8) and salt (8). Each block follows
+  /// with its weak sum (4) and its strong sum (8).
   public func encoded() -> [UInt8] {
     let count = Self.headerBytes + weakSums.count * Self.blockEntryBytes
     return [UInt8](unsafeUninitializedCapacity: count) { buffer, initializedCount in

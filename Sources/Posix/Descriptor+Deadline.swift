@@ -1,7 +1,7 @@
 internal import CPosix
 internal import Glibc
 
-// For pipes with a slow or dead process at the other end. A write to a pipe without a reader ends this process. After
+// For pipes to a process that may be slow or dead. A write to a pipe without a reader ends this process. After
 // `Process.ignoreFileSignals`, it throws `brokenPipe` instead.
 extension Descriptor {
   /// Makes reads and writes fail instead of waiting. This applies to every descriptor of the open file; `fcntl(2)`

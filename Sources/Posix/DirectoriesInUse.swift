@@ -2,30 +2,31 @@ internal import CPosix
 internal import Glibc
 
 extension Process {
-  /// How often `/proc` is read because there are new processes. A pass takes about a millisecond.
+  /// The most passes over `/proc` for new processes. A pass takes about a millisecond.
   private static let passLimit = 100
 
-  /// Calls `isMeant` with each directory of one device that another process has open (as `pathOnly`), works in or has
-  /// as its root, and `isShown` with each mount that a process sees and the path of what it has as root, until one returns
-  /// true; true if one did.
-  /// `/proc/PID/fd`, `/proc/PID/task/TID/cwd`, `root` and `mountinfo`, see proc(5).
+  /// Searches the directories of one device that other processes use, and the mounts that any process sees.
   ///
-  /// A mount is a way into a directory even while no process uses it. Where a directory that is in use lies in a mount
-  /// that no process sees, nothing tells what that mount shows, and the answer is true.
+  /// `isMeant` gets a `pathOnly` descriptor of each directory that another process has open, works in or has as its
+  /// root. `isShown` gets each mount and the path of that process's root. The search ends with true as soon as one of
+  /// them returns true. `/proc/PID/fd`, `/proc/PID/task/TID/cwd`, `root` and `mountinfo`, see proc(5).
   ///
-  /// `isComplete` becomes false where processes could not be looked at for want of permission: another user's, without
-  /// `CAP_SYS_PTRACE`. Throws where anything else hinders the search, where it does not come to an end because new
-  /// processes begin all the time (`busy`), and at a signal.
+  /// A mount is a way into a directory even while no process uses it. A directory in use may lie in a mount that no
+  /// process sees. The content of that mount is unknown then, and the result is true.
+  ///
+  /// `isComplete` becomes false if permission is lacking for some processes: another user's, without
+  /// `CAP_SYS_PTRACE`. Throws `busy` if the search does not end because new processes start all the time. Throws
+  /// `interrupted` after a remembered signal, and any other error of the search.
   public static func findDirectoryInUse(
     on device: UInt64, isComplete: inout Bool, isShown: (MountLine, _ root: String) -> Bool, isMeant: (borrowing Descriptor) -> Bool
   ) throws(Errno) -> Bool {
     return try SystemCallTrace.uncounted { () throws(Errno) in
-      // Without it, proc(5) may not even list what belongs to others (`hidepid`).
+      // Without the capability, proc(5) may not even list other users' processes (`hidepid`).
       if try !mayLookAtAll() { isComplete = false }
       var known: Set<Int32> = [identifier]
       var mounts = MountsSeen()
       if try find("/proc/self", &mounts, &isComplete, isShown) { return true }
-      // A process may hand over its directories to a new one while others are looked at.
+      // A process may pass its directories to a new one during the search.
       for _ in 0..<passLimit {
         let new = try processes().filter { known.insert($0).inserted }
         if new.isEmpty { return false }
@@ -62,15 +63,16 @@ extension Process {
   }
 
   private struct MountsSeen {
-    /// As in `MountLine`.
+    /// The `id` of each `MountLine`.
     var numbers: Set<UInt64> = []
-    /// A process sees the mounts of its namespace that are below its root.
+    /// The mount namespaces and roots seen so far: a process sees its namespace's mounts below its root.
     var views: Set<[UInt64]> = []
-    /// Of processes that tell no more.
+    /// The mount tables of processes whose namespace and root are unreadable.
     var texts: Set<[UInt8]> = []
   }
 
-  /// What ends meanwhile uses nothing.
+  /// Ignores a process that has ended, because it uses nothing. A lack of permission only makes the search
+  /// incomplete.
   private static func pass(_ error: Errno, _ isComplete: inout Bool) throws(Errno) {
     if error.meansNoPermission { isComplete = false } else if !error.meansNoProcess { throw error }
   }
@@ -90,7 +92,7 @@ extension Process {
     return FileStatus(status)
   }
 
-  /// Looks at the mounts that the threads of a process see.
+  /// Calls `body` with the mounts that the threads of a process see.
   private static func find(
     _ process: String, _ seen: inout MountsSeen, _ isComplete: inout Bool, _ body: (MountLine, _ root: String) -> Bool
   ) throws(Errno) -> Bool {
@@ -102,7 +104,7 @@ extension Process {
         guard seen.views.insert([space.inode, root.mount, root.device, root.inode]).inserted else { continue }
       } catch {
         try pass(error, &isComplete)
-        // One thread stands for the others where they tell nothing.
+        // If the threads are unreadable, one of them stands for all.
         if isHidden || !error.meansNoPermission { continue }
         isHidden = true
       }
@@ -110,7 +112,7 @@ extension Process {
       do throws(Errno) {
         text = try Descriptor.open(path: Array("\(thread)/mountinfo".utf8), .read).readWhole(limit: 64 << 20)
       } catch {
-        // proc(5) says so of a process that has ended, and waits for its parent.
+        // proc(5) reports EINVAL for a process that has ended and waits for its parent.
         if error.number != EINVAL { try pass(error, &isComplete) }
         continue
       }
@@ -130,7 +132,7 @@ extension Process {
     for thread in try names(in: "\(process)/task", &isComplete) { paths += ["\(thread)/cwd", "\(thread)/root"] }
     for path in paths {
       do throws(Errno) {
-        // Only what is on the device is opened: a dead network file system would wait.
+        // Only directories on the device are opened: a dead network file system would block.
         let status = try status(path)
         guard status.device == device, status.mode & UInt32(S_IFMT) == UInt32(S_IFDIR) else { continue }
         if status.mount != 0, !mounts.numbers.contains(status.mount) { return true }
@@ -142,6 +144,6 @@ extension Process {
 }
 
 extension Errno {
-  /// True for what proc(5) says of a process that has ended, and of a descriptor that it has closed.
+  /// True for the errors of proc(5) for an ended process or a closed descriptor.
   fileprivate var meansNoProcess: Bool { self == .noSuchEntry || self == .notADirectory || number == ESRCH }
 }

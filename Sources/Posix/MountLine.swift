@@ -1,28 +1,28 @@
-/// A line of `/proc/PID/mountinfo`, see proc(5): the fields that matter.
+/// The relevant fields of a line of `/proc/PID/mountinfo`, see proc(5).
 public struct MountLine: Sendable {
-  /// As `statx(2)` has it.
+  /// The mount's number, as from `statx(2)`.
   public let id: UInt64
   /// Major and minor number as text.
   public let device: [UInt8]
   /// The directory of the file system that the mount shows.
   public let root: [UInt8]
-  /// Where the mount is.
+  /// The path of the mount point.
   public let point: [UInt8]
 
   public let isFUSE: Bool
-  /// What is mounted, such as a device, an export or a directory.
+  /// The mounted object, such as a device, an export or a directory.
   public let source: [UInt8]
-  /// The paths that an overlay shows, named as when it was mounted, and the values of its other options; empty for any
+  /// The paths that an overlay shows, as written at its mounting, and the values of its other options. Empty for any
   /// other file system.
   public let layers: [[UInt8]]
 
-  /// The device as `FileStatus` has it.
+  /// The device number in the form of `FileStatus`.
   var deviceNumber: UInt64? {
     let numbers = device.split(separator: UInt8(ascii: ":")).compactMap { UInt64(String(decoding: $0, as: UTF8.self)) }
     return numbers.count == 2 ? numbers[0] << 32 | numbers[1] : nil
   }
 
-  /// The mounts that a process sees, without a number this one; `nil` where that cannot be read.
+  /// The mounts that a process sees, by default this process; `nil` if they cannot be read.
   public static func all(of process: Int32? = nil) -> [MountLine]? {
     let path = "/proc/\(process.map { "\($0)" } ?? "self")/mountinfo"
     return (try? Descriptor.open(path: Array(path.utf8), .read).readWhole(limit: 64 << 20)).map(all)
@@ -37,7 +37,7 @@ public struct MountLine: Sendable {
     device = Array(fields[2])
     root = Self.unescaped(fields[3])
     point = Self.unescaped(fields[4])
-    // After options of any number and a hyphen.
+    // Any number of options and a hyphen come before these fields.
     let rest = fields.last!.split(separator: UInt8(ascii: " ")).drop { $0 != [UInt8(ascii: "-")] }
     isFUSE = rest.dropFirst().first?.starts(with: Array("fuse".utf8)) ?? false
     source = rest.dropFirst(2).first.map(Self.unescaped) ?? []
@@ -46,7 +46,7 @@ public struct MountLine: Sendable {
     layers = options.split { [UInt8(ascii: ","), UInt8(ascii: "="), UInt8(ascii: ":")].contains($0) }.map { Array($0) }
   }
 
-  /// Space, tab, newline and backslash are written as a backslash and three octal digits; also in exports(5).
+  /// Decodes a field: space, tab, newline and backslash are a backslash and three octal digits; also in exports(5).
   public static func unescaped(_ field: ArraySlice<UInt8>) -> [UInt8] {
     var bytes: [UInt8] = []
     var rest = field

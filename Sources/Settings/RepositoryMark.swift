@@ -24,7 +24,7 @@ public struct RepositoryMark: Sendable, Equatable {
       throw SettingsError(message: "\"version\" is missing or not a positive number")
     }
     self.version = version
-    // Only the version is known of a newer format.
+    // The other keys of a newer format are unknown.
     guard version <= Self.currentVersion else {
       id = ""
       created = ""

@@ -72,7 +72,7 @@ final class Benchmark {
       [treering, "snapshot", source, "-r", repository], measuringMemory: measuringMemory)
   }
 
-  /// Runs treering and the peer in turn, after one uncounted run of each that warms the cache.
+  /// Runs treering and rsync in turn, after one uncounted run of each that warms the cache.
   func alternate(
     _ what: String, on path: String, _ ours: () throws -> Double, _ theirs: () throws -> Double
   ) throws -> (ours: [Double], theirs: [Double]) {

@@ -10,7 +10,7 @@ extension Benchmark {
     return rows
   }
 
-  /// A directory of 50,000 files is renamed before every run of treering and of the peer.
+  /// A directory of 50,000 files is renamed before every run of treering and of rsync.
   private func renamedDirectory() throws -> Row {
     let files = options.quick ? 5000 : 50_000
     let source = disk + "/renamed"
@@ -29,7 +29,7 @@ extension Benchmark {
     return try changed("10 directory of \(files / 1000)k files renamed", source, repository, on: disk, rename)
   }
 
-  /// Every file gets another mode before every run of treering and of the peer, on a file system with reflinks.
+  /// Every file gets another mode before every run of treering and of rsync, on a file system with reflinks.
   private func changedModes() throws -> Row {
     let files = options.quick ? 2000 : 20_000
     let image = disk + "/xfs.img"
@@ -59,7 +59,7 @@ extension Benchmark {
     }
   }
 
-  /// The next snapshots of treering and the peer after the same change, with the bytes each takes on the disk.
+  /// The next snapshots of treering and of rsync after the same change, with the bytes each takes on the disk.
   private func changed(
     _ job: String, _ source: String, _ repository: String, on path: String, _ change: () throws -> Void
   ) throws -> Row {

@@ -68,13 +68,13 @@ enum Child {
 
   static func remove(_ path: String) throws { try run(["rm", "-rf", "--", path]) }
 
-  /// Gives each program in turn the same start: writes are on the disk, free memory is the machine's, and the files
-  /// `reading` are cached.
+  /// Gives each program in turn the same start.
   ///
-  /// A virtual machine may give free memory back to its host; the first use of a page then waits for the host.
-  /// Copying into new cache pages was measured at 0.3 GB/s. It reached 2.5 GB/s with memory that had just been used
-  /// and freed. A program that runs after a large removal would win by that alone. Files that have not been read for
-  /// a minute may also have left the cache (DAMON's pageout).
+  /// All writes are on the disk, free memory is the machine's, and the files `reading` are cached. A virtual machine
+  /// may give free memory back to its host. The first use of a page then waits for the host. Copying into new cache
+  /// pages was measured at 0.3 GB/s. It reached 2.5 GB/s with memory that had just been used and freed. A program
+  /// that runs after a large removal would win by that alone. Files that have not been read for a minute may also
+  /// have left the cache (DAMON's pageout).
   static func settle(_ path: String, _ memory: String, reading files: [String] = []) throws {
     try Descriptor.open(path: Array(path.utf8), [.read, .directory]).synchronizeFileSystem()
     let mebibytes = min(3072, ProcessInfo.processInfo.physicalMemory >> 22)

@@ -1,7 +1,7 @@
 import Foundation
 import Posix
 
-/// The cost of one push, or of one copy by the peer.
+/// The cost of one push, or of one copy by rsync.
 private struct Transfer {
   var seconds: Double
   /// The sum of both directions.
@@ -72,7 +72,7 @@ extension Benchmark {
     return row
   }
 
-  /// Runs treering and the peer in turn, after one uncounted run of each.
+  /// Runs treering and rsync in turn, after one uncounted run of each.
   private func transfers(
     _ job: String, _ ours: () throws -> Transfer, _ theirs: () throws -> Transfer
   ) throws -> (ours: [Transfer], theirs: [Transfer]) {
@@ -185,7 +185,7 @@ extension Benchmark {
     let result = try transfers("19 image, 1,000 blocks overwritten and 100 bytes inserted") {
       try Trees.overwriteBlocks(image, count: 1000, inserting: 100)
       _ = try snapshot(source, in: repository)
-      // One older version stays, as with the peer. With more versions, the system finds more memory each time.
+      // One older version stays, as with rsync. With more versions, the system finds more memory each time.
       defer { try? keepTwo(in: [repository, remote]) }
       return try push(
         repository, to: remote, over: server, reading: images(in: repository, newest: 2) + images(in: remote, newest: 1))

@@ -3,7 +3,7 @@ import Foundation
 /// One line of the table.
 struct Row: Encodable {
   enum Measure: String, Encodable {
-    /// The peer's time divided by treering's; more is better.
+    /// rsync's time divided by treering's; more is better.
     case ratio
     /// Less is better.
     case milliseconds, mebibytes, kibibytes, growth, calls

@@ -45,8 +45,8 @@ extension Benchmark {
     return rows.filter { row in options.jobs.contains(Int(row.job.prefix { $0 != " " }) ?? 0) }
   }
 
-  /// treering runs snapshot and rotate, with a spare since the warm-up run. The peer runs rsync to a new directory
-  /// and deletes the oldest. Each keeps three. The second row has the bytes written.
+  /// treering runs snapshot and rotate, with a spare since the warm-up run. rsync copies to a new directory, and the
+  /// oldest is deleted. Each keeps three. The second row has the bytes written.
   private func rotation(
     _ job: String, _ source: String, on path: String, must: Double, aim: Double, _ change: () throws -> Void
   ) throws -> [Row] {

@@ -17,10 +17,10 @@ struct tr_http_answer {
 /// The reason why no request is possible; NULL if one is.
 const char *tr_http_trouble(void);
 
-/// Posts a body. Certificates and host names are always checked. Returns 0 if an answer came, whatever its status.
+/// Posts a body. Certificates and host names are always checked. Returns 0 if an answer came, with any status.
 ///
 /// `headers` ends with NULL. `ca_file` replaces the system's certificates, unless it is NULL. `should_stop` is called
-/// several times a second, unless it is NULL; a result other than 0 ends the request with an error.
+/// several times a second, unless it is NULL. A result other than 0 ends the request with an error.
 int tr_http_post(
     const char *url, const char *const *headers, const void *body, size_t count, const char *user_agent,
     const char *ca_file, long timeout_milliseconds, int (*should_stop)(void), struct tr_http_answer *answer);

@@ -118,8 +118,8 @@ long tr_spawn_piped(const char *const *arguments, int ends[3]);
 long tr_wait_child(int process, int *status);
 long tr_kill(int process, int signal);
 long tr_kill_group(int process, int signal);
-/// 1 if one of the events of poll(2) is there, or an error or a hang-up, which the next call reports. 0 after the
-/// timeout, and after a signal.
+/// 1 if an event of poll(2) has occurred, or an error or a hang-up, which the next call reports. 0 after the timeout,
+/// and after a signal.
 long tr_poll(int fd, int events, int milliseconds);
 long tr_set_non_blocking(int fd, int on);
 /// A second descriptor of the same open file, closed on exec.
