@@ -89,7 +89,7 @@ public final class StreamDecompressor {
   private var input: [UInt8] = []
   private var inputPlace = 0
   private var sourceHasEnded = false
-  /// Bytes of the present frame's magic number already read; 0 between frames.
+  /// The number of input bytes read of the present frame; 0 between frames.
   private var frameBytes = 0
   /// True if the last step filled its output, so the next may produce more without input.
   private var holdsOutput = false

@@ -137,8 +137,8 @@ public final class DeltaFinder {
     return place
   }
 
-  /// The place of the block that would continue the last copy, if it has this sum. Only for a signature. The index
-  /// may lack that block, because it keeps only four of a sum.
+  /// The place of the block that would continue the last copy, if it has this sum; `nil` without a signature. The
+  /// index may lack that block, because it keeps only four of a sum.
   private func expectedBlock(_ index: BlockIndex, _ sum: UInt64) throws -> Int? {
     guard let signature = index.signature, credit >= 0,
       let block = expectedBlock(of: signature), signature.weakSums[block] == UInt32(sum >> 32)

@@ -6,9 +6,9 @@ extension Process {
   /// Permanently denies this thread access outside `directories`, and all TCP connections; `landlock(7)`.
   ///
   /// Threads and programs that the thread starts later inherit the denial. Call it before other threads start.
-  /// Outside, no file can be opened, made, linked, renamed or removed, by any path or descriptor. Such a call throws
-  /// `accessDenied`; links and renames across the border throw `crossDevice`. Open files stay open. The kernel does
-  /// not guard status, mode, owner, times and attributes.
+  /// Outside, no file or directory can be opened, made, linked, renamed or removed, by any path or descriptor. Such a
+  /// call throws `accessDenied`; links and renames across the border throw `crossDevice`. Open files stay open. The
+  /// kernel does not guard status, mode, owner, times and attributes.
   ///
   /// False, with no effect, if the kernel has no Landlock, or if a container's filter refuses the call
   /// (`notPermitted`). Also false on Linux 5.13 to 5.18, whose Landlock forbids all links into another directory.
