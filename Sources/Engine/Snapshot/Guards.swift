@@ -163,7 +163,7 @@ final class Guards: Sendable {
 
   /// The sources of which most files have another content than before, as encryption by an extortionist
   /// leaves them: what to say of each.
-  func suspects() -> [Warning] {
+  func suspects(in repository: Repository) -> [Warning] {
     guard !limits.acceptsChanges else { return [] }
     return tallies.withLock { $0 }.compactMap { tally in
       let changed = tally.changed.value
@@ -172,7 +172,7 @@ final class Guards: Sendable {
       return Warning(
         path: tally.path,
         message: "\(changed) of \(existing) files have another content than in the snapshot \(tally.previous!); "
-          + "look whether that is right; rotation is held until you run: treering release")
+          + "look whether that is right; rotation is held until you run: \(repository.advice("release"))")
     }
   }
 }

@@ -238,7 +238,7 @@ private func walkAndPublish(
     try checkForSignal()
     guard let tree = root.result else { throw Failure(.failed, "the walk ended without a root") }
     try work.guards.checkGone()
-    let suspects = work.guards.suspects()
+    let suspects = work.guards.suspects(in: repository)
     for suspect in suspects { work.warn(suspect.path, suspect.message) }
     if let first = suspects.first {
       // Before it is published: never a suspect snapshot with a rotation that goes on.
