@@ -2,22 +2,22 @@ public import Catalog
 internal import Posix
 public import Repository
 
-/// A tree of rsnapshot's, such as `daily.3`.
+/// A tree that rsnapshot made, such as `daily.3`.
 public struct AdoptableTree: Sendable {
   /// The directory's name.
   public var name: [UInt8]
-  /// When it was made, by its mtime.
+  /// The time of the tree, from its mtime.
   public var time: Timestamp
-  /// Which directory it is, whatever it is called by now.
+  /// Identifies the directory, even after a rename.
   var status: FileStatus
 }
 
-/// The levels of rsnapshot's manual and of Debian's configuration.
+/// The levels in rsnapshot's manual and in Debian's configuration.
 public let rsnapshotLevels = [
   "hourly", "daily", "weekly", "monthly", "yearly", "alpha", "beta", "gamma", "delta",
 ]
 
-/// Finds directories named as rsnapshot names its snapshots, one of some levels and a number, the oldest first.
+/// Finds directories that have rsnapshot's names: a level and a number. The oldest comes first.
 public func adoptableTrees(in path: [UInt8], levels: [String]) throws(Failure) -> [AdoptableTree] {
   do throws(Errno) {
     let directory = try Descriptor.open(path: path, [.read, .directory])
@@ -31,7 +31,7 @@ public func adoptableTrees(in path: [UInt8], levels: [String]) throws(Failure) -
       guard status.kind == .directory else { continue }
       trees.append((AdoptableTree(name: name, time: status.modified, status: status), number))
     }
-    // Of two of one moment, that with the higher number is the older.
+    // Of two trees with the same time, the tree with the higher number is the older.
     return trees.sorted { ($0.tree.time, -$0.number) < ($1.tree.time, -$1.number) }.map(\.tree)
   } catch { throw Failure(.usage, "cannot look for snapshots in \(displayName(path)): \(error)") }
 }
@@ -47,11 +47,11 @@ private func rsnapshotNumber(_ name: [UInt8], _ levels: [String]) -> Int? {
 }
 
 public struct AdoptOptions: Sendable {
-  /// The directory that the trees are in.
+  /// The directory that holds the trees.
   public var directory: [UInt8]
-  /// The directory of a tree that its sources are in.
+  /// The directory of a tree that holds its sources.
   public var label: [UInt8]
-  /// What the trees may be of; without any, a tree does not say of what it is, and counts for all.
+  /// The sources that the trees may have. If empty, a tree counts as a snapshot of all sources.
   public var sources: [[UInt8]]
   public var threads: Int
 
@@ -63,11 +63,11 @@ public struct AdoptOptions: Sendable {
   }
 }
 
-/// Makes a snapshot of a tree that lies on the repository's file system, without copying anything: it is read,
-/// cataloged, and moved to its place. The caller holds the lock.
+/// Makes a snapshot of a tree on the repository's file system, without copying data.
 ///
-/// Throws a `Failure`; the tree is where it was, and as it was, then. It must be newer than the newest snapshot,
-/// because snapshots are in the order in which they came.
+/// The tree is read, cataloged and moved to its place. It must be newer than the newest snapshot, because snapshots
+/// are in order of arrival. The caller holds the lock. Throws a `Failure`; the tree is then unchanged and in its old
+/// place.
 public func adopt(
   _ tree: AdoptableTree, _ options: AdoptOptions, in repository: Repository, program: String,
   progress: Progress
@@ -128,7 +128,9 @@ private func catalogAndMove(
   }
 }
 
-/// Why a tree cannot be adopted, as far as one look at it shows; and the labels that it has besides its own.
+/// Checks, as far as one look can, that a tree can be adopted.
+///
+/// Returns the obstacle, and the labels that the tree has besides its own.
 public func lookAt(
   _ tree: AdoptableTree, _ options: AdoptOptions, in repository: Repository
 ) throws(Failure) -> (trouble: Failure?, otherLabels: [[UInt8]]) {
@@ -170,8 +172,10 @@ private func check(
   }
 }
 
-/// What a tree is of: below the label, the wanted sources that it has, and each directory beside them; below every
-/// other label, the label itself where it has files, and its directories.
+/// The sources of a tree, below its label and below other labels.
+///
+/// Below the label: the wanted sources, and each directory beside them. Below another label: its directories, and the
+/// label itself if it has files or no directory.
 private func sources(of top: Directory, _ options: AdoptOptions) throws -> (own: [[UInt8]], others: [[UInt8]]) {
   let labelled: Directory
   do throws(Errno) { labelled = try top.directory(options.label.span) } catch {
@@ -205,7 +209,7 @@ private func sources(of top: Directory, _ options: AdoptOptions) throws -> (own:
   return (own, others)
 }
 
-/// The directories that lead to no source of a plan, beside those that do.
+/// Adds the directories that lead to no source of the plan, beside those that do.
 private func addDirectories(
   of directory: Directory, _ path: [[UInt8]], beside plan: PathPlan, to sources: inout [[UInt8]]
 ) throws(Errno) {

@@ -2,9 +2,9 @@ internal import Catalog
 internal import Posix
 internal import Repository
 
-/// A directory of a tree that is being cataloged where it is.
+/// A directory of a tree that is cataloged in place.
 final class AdoptNode: WalkNode, @unchecked Sendable {
-  /// Where the newest snapshot has a directory of the same path.
+  /// The newest snapshot's directory at the same path.
   let base: Subtree?
   /// Open from `enter` to `leave`.
   var directory: Directory?
@@ -37,22 +37,22 @@ final class AdoptWorker {
   }
 }
 
-/// What the content of an inode with several names was found to be.
+/// The content of an inode with several names, as it was read.
 private struct Content: Sendable {
   var status: FileStatus
   var digest: ContentDigest
 }
 
-/// The work of an adoption: in each directory, the merge of the names on disk with the newest catalog's. An inode
-/// that is there as well is described already; every other is read and hashed, once. Nothing is changed.
+/// The work of an adoption: in each directory, the merge of the names on disk with the newest catalog's.
 ///
-/// A tree that cannot be described whole is not adopted: the first trouble ends the walk.
+/// An inode that the newest snapshot also has is already described. Every other inode is read and hashed once.
+/// Nothing is changed. A tree that cannot be described as a whole is not adopted: the first error ends the walk.
 final class AdoptWork: TreeWork {
   private let adoption: Adoption
   private let base: StoredTree?
   /// The inodes with several names in this tree.
   private let several: Set<UInt64>
-  /// The mount that all of the tree is on.
+  /// The mount that holds the whole tree.
   private let mount: UInt64
   private let progress: Progress
   private let contents = LinkTable<UInt64, Content>()
@@ -100,7 +100,7 @@ final class AdoptWork: TreeWork {
     encoder.begin(
       status.metadata, flags: node.parent == nil ? .synthetic : [], attributes: attributes)
     var record: DirectoryRecord?
-    // What cannot be read of the newest catalog is only read anew from the tree.
+    // If the newest catalog's record cannot be read, the files are only read again from the tree.
     if let base = node.base { record = try? worker.base?.record(base.place, base.digest) }
     try merge(node, record, encoder, worker)
     worker.listing.trim()
@@ -144,7 +144,7 @@ final class AdoptWork: TreeWork {
     }
   }
 
-  /// True where the newest snapshot has the very inode under the same path, and describes it as it is.
+  /// True if the newest snapshot has this inode at the same path, with the same description.
   private func isSame(_ row: FileRow, _ status: FileStatus) -> Bool {
     base!.inodesCount && row.hints.storedInode == status.inode && row.kind == status.kind
       && row.metadata == status.metadata && row.size == status.recordedSize
@@ -156,8 +156,8 @@ final class AdoptWork: TreeWork {
     several.contains(status.inode) ? status.inode : nil
   }
 
-  /// Of which inode of the source it is a copy, nobody knows, nor whether the source still has this content: the
-  /// next snapshot reads it once.
+  /// The hints of an adopted entry. Its inode at the source is unknown, and so is the source's present content. The
+  /// next snapshot therefore reads the file once.
   private func hints(_ status: FileStatus) -> Hints {
     Hints(
       sourceInode: 0, changed: Timestamp(seconds: 0, nanoseconds: 0), storedInode: status.inode, flags: .racy)

@@ -3,8 +3,10 @@ internal import Posix
 internal import Repository
 internal import Synchronization
 
-/// Finds the inodes that have several names in one tree, by the numbers in its directories alone. Links to names
-/// outside, as between snapshots, don't count.
+/// Finds the inodes that have several names in one tree.
+///
+/// Only the inode numbers in the tree's directories are compared. Links from outside the tree, such as from another
+/// snapshot, do not count.
 func inodesWithSeveralNames(in tree: Directory, threads: Int) throws -> Set<UInt64> {
   let search = LinkSearch()
   let root = Directory(try tree.descriptor.reopenDirectory())
@@ -34,7 +36,7 @@ private final class Numbers {
 }
 
 private final class LinkSearch: TreeWork {
-  /// The inode of every name that is no directory: eight bytes an entry.
+  /// The inode of every name that is not a directory: eight bytes per entry.
   let numbers = Mutex<[UInt64]>([])
 
   func makeWorker() -> Numbers { Numbers() }
