@@ -2,25 +2,26 @@ public import Catalog
 internal import Posix
 public import Repository
 
-/// What became of one damaged path.
+/// The outcome of the repair of one damaged path.
 public struct Repair: Sendable {
   public var problem: Problem
-  /// Why it stays damaged; `nil` where it is whole again.
+  /// The reason why the path stays damaged; `nil` if it is whole again.
   public var obstacle: String?
 }
 
 public struct RepairResult: Sendable {
   public var repairs: [Repair]
-  /// Damaged inodes that have names left, under other paths of snapshots that were not looked at.
+  /// Damaged inodes that still have names, under paths that were not searched.
   public var sharedInodes: Int
 }
 
-/// Replaces what is damaged by what another repository has of it. The caller holds the repository's lock.
+/// Replaces damaged entries by the other repository's copies. The caller holds the repository's lock.
 ///
-/// A path is replaced only by an entry that the other repository's catalog describes just as this one's does, after
-/// its bytes were checked against the digest; it takes its place by one rename. Nothing else of a snapshot changes.
-/// Whatever other snapshot has the damaged inode under the same path gets the repaired one too, and what no
-/// snapshot has, the spare and what is unfinished, is given up: damaged inodes would come back from there.
+/// An entry is replaced only if the other repository's catalog has the same description of it. Its bytes are checked
+/// against the digest first. The new entry takes its place by one rename. Nothing else in a snapshot changes.
+///
+/// Another snapshot that has the damaged inode at the same path gets the repaired inode too. The spare and the
+/// unfinished snapshot are given up, because damaged inodes would come back from there.
 public func repair(
   _ problems: [Problem], in repository: Repository, from other: any SnapshotStore,
   fetcher: @escaping (SnapshotName) -> (any ContentFetcher)?, threads: Int, progress: Progress
@@ -49,9 +50,9 @@ private final class RepairWork {
     var path: [[UInt8]]
   }
 
-  /// Names of one inode, in one snapshot or in several, have one key.
+  /// The key that all names of one inode share, in one snapshot or in several.
   private struct Key: Hashable {
-    /// Empty for names of an inode that has several in one snapshot.
+    /// Empty if the inode has several names in one snapshot.
     var path: [[UInt8]]
     var group: UInt64?
     var kind: EntryKind
@@ -75,12 +76,12 @@ private final class RepairWork {
   private let progress: Progress
   /// All snapshots of the repository.
   private let names: [SnapshotName]
-  /// What was repaired, for other snapshots that shared it.
+  /// The repaired entries, for other snapshots that shared the damaged inode.
   private var repaired: [Key: (snapshot: SnapshotName, path: [[UInt8]])] = [:]
-  /// What got a repaired inode together with another snapshot.
+  /// The paths that were repaired together with another snapshot.
   private var done: Set<Place> = []
   private var marked: Set<SnapshotName> = []
-  /// Of each damaged inode, whether it has names left.
+  /// For each damaged inode, true if it has names left.
   private var hasNames: [UInt64: Bool] = [:]
 
   var sharedInodes: Int { hasNames.values.count { $0 } }
@@ -116,14 +117,14 @@ private final class RepairWork {
     switch wanted {
     case .directory(let record, _):
       if let present = try? target.directory(name.span) {
-        // It is there, with other metadata.
+        // The directory is present; only its metadata differ.
         _ = try correctMetadata(record.metadata, record.attributes, of: present.descriptor)
         return
       }
       try replace(name, in: target, with: problem.components, wanted)
     case .file(let row, let record):
       let key = Key(row, at: problem.components)
-      // Open, so that its number is nobody else's before its other names are found.
+      // The descriptor stays open so that the inode number is not reused before the inode's other names are found.
       let damaged = try? target.descriptor.open(name.span, .pathOnly)
       let before = try damaged?.status()
       if try !linkRepaired(key, name, in: target, row, of: record) {
@@ -135,11 +136,13 @@ private final class RepairWork {
         if let damaged { hasNames[before.inode] = try damaged.status().linkCount > 0 }
       }
     }
-    // Its names are as they were, and so is its time.
+    // The directory has its old names, so it gets its old mtime back.
     if !folder.isSynthetic { try target.descriptor.setModificationTime(folder.metadata.modified) }
   }
 
-  /// The numbers of inodes in its catalog may soon be those of other files: the next snapshot must not go by them.
+  /// Marks the snapshot as repaired: the next snapshot must not trust the inode numbers in its catalog.
+  ///
+  /// The numbers may soon belong to other files.
   private func mark(_ snapshot: SnapshotName) throws {
     guard marked.insert(snapshot).inserted else { return }
     try repository.mark(snapshot, .repaired, reason: "", at: Clock.now())
@@ -166,7 +169,7 @@ private final class RepairWork {
     }
   }
 
-  /// Lets snapshots share again what they shared.
+  /// Links the inode that was already repaired, so that the snapshots share it again. False if there is none.
   private func linkRepaired(
     _ key: Key, _ name: [UInt8], in target: Directory, _ row: FileRow, of record: DirectoryRecord
   ) throws -> Bool {
@@ -179,7 +182,7 @@ private final class RepairWork {
       let firstName = path.last,
       let source = try? repository.openTree(snapshot).directory(path: path.dropLast())
     else { return false }
-    // A repair that is cut short leaves no name of its own in a snapshot.
+    // The link is made outside the snapshot first. An interrupted repair then leaves no temporary name in a snapshot.
     let place = try repository.repairPlace()
     defer { try? repository.discardRepairPlace() }
     do throws(Errno) { try source.descriptor.link(firstName.span, to: place.descriptor, as: name.span) } catch {
@@ -203,7 +206,7 @@ private final class RepairWork {
       throw Failure(.failed, "it is damaged in \(displayName(other.path)) as well")
     }
     try repository.synchronize(below.descriptor)
-    // Whatever stands there is damaged. Where it or what takes its place is a directory, it is moved away first.
+    // The present entry is damaged. It is moved away first if the entry or its replacement is a directory.
     let isDirectory = if case .directory = wanted { true } else { false }
     if let present = try? target.descriptor.status(of: name.span), isDirectory || present.kind == .directory {
       try repository.discard(directory: name, of: target)
@@ -212,7 +215,7 @@ private final class RepairWork {
     try target.descriptor.synchronize()
   }
 
-  /// A snapshot of the other repository that has just this at the path: the one of the same name, or another.
+  /// The newest snapshot of the other repository that has exactly this entry at the path.
   private func source(of path: [[UInt8]], _ wanted: Found) throws -> Snapshot {
     for candidate in list.snapshots.reversed() {
       guard let found = try? CatalogReader(other.openCatalog(candidate.name)).find(path) else { continue }

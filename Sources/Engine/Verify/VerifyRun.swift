@@ -4,16 +4,16 @@ public import Catalog
 internal import Posix
 public import Repository
 
-/// A path of a snapshot that is not what its catalog says.
+/// A path of a snapshot that differs from its catalog.
 public struct Problem: Sendable {
   public var snapshot: SnapshotName
-  /// As at the source; empty for the snapshot as a whole.
+  /// The path at the source; empty for the snapshot as a whole.
   public var path: [UInt8]
-  /// What is wrong, such as "its bytes have changed".
+  /// The difference in words, such as "its bytes have changed".
   public var message: String
-  /// False where it could not be found out: the user may not open it.
+  /// False if the entry could not be checked, because the user may not open it.
   public var isDamage: Bool
-  /// The same path from the snapshot's root, where it was found here.
+  /// The same path from the snapshot's root, if the problem was found in this repository.
   public var components: [[UInt8]]
 
   public init(
@@ -29,13 +29,13 @@ public struct Problem: Sendable {
 
 public struct VerifyResult: Sendable {
   public var problems: UInt64
-  /// Of the problems, those that are damage; the others could not be looked at.
+  /// The part of `problems` that is damage. The other paths could not be checked.
   public var damaged: UInt64
   /// Regular files whose bytes were read; an inode that several snapshots share counts once.
   public var filesRead: UInt64
-  /// How many paths of each snapshot differ, or, where something could not be looked at, `nil`.
+  /// The number of differing paths of each snapshot; `nil` if none was found but a path could not be checked.
   public var damage: [SnapshotName: UInt64?] = [:]
-  /// Snapshots that had expired before their turn came.
+  /// Snapshots that expired before they were reached.
   public var expired: Set<SnapshotName> = []
   public var elapsedSeconds = 0.0
 
@@ -48,8 +48,7 @@ public struct VerifyResult: Sendable {
 
 /// Compares snapshots on disk with their catalogs: presence, kind, bytes and metadata of every entry.
 ///
-/// Each stored inode is read once, however many of the snapshots hold it. `report` is called from any
-/// thread.
+/// Each stored inode is read once, however many of the snapshots hold it. `report` is called from any thread.
 public func verify(
   _ names: [SnapshotName], in repository: Repository, threads: Int, progress: Progress,
   report: @escaping @Sendable (Problem) -> Void
@@ -59,7 +58,7 @@ public func verify(
   var damage: [SnapshotName: UInt64?] = [:]
   var expired: Set<SnapshotName> = []
   for name in names {
-    // A rotation beside this takes nothing away that is being read; what it took before is no damage.
+    // A concurrent rotation does not remove a snapshot in use. A snapshot that had expired before is no damage.
     let use = try? repository.use(name)
     defer { withExtendedLifetime(use) {} }
     if use == nil, (try? repository.hasExpired(name)) == true {
@@ -99,15 +98,15 @@ struct VerifiedContent: Hashable, Sendable {
   var isSparse: Bool
 }
 
-/// What was read of an inode, for the other names it has.
+/// The content and attributes of an inode, for its other names.
 struct VerifiedInode: Sendable {
   var content: Result<PassResult, Errno>
   var attributes: AttributeBlock
 }
 
-/// What the snapshots of one run share.
+/// The state that all snapshots of one run share.
 final class VerifyShared: Sendable {
-  /// True where inodes with several links are remembered: some other snapshot may hold them.
+  /// True if inodes with several links are remembered, because another snapshot may hold them.
   let keepsLinked: Bool
   let progress: Progress
   let problems = Atomic<UInt64>(0)

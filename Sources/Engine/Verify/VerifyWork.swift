@@ -44,7 +44,9 @@ final class VerifyWork: TreeWork {
         snapshot: snapshot, path: sourcePath(path, label: catalog.summary.label), message: message, isDamage: isDamage, components: path))
   }
 
-  /// What this user may not open, or this process not now, is not verified, and not damaged either.
+  /// Reports an entry that cannot be read.
+  ///
+  /// It counts as unverified, not damaged, if the user may not open it or the process cannot open it now.
   private func unreadable(_ node: VerifyNode, _ error: Errno, _ name: [UInt8]? = nil) {
     if error == .interrupted { return }  // The walk ends at the next entry.
     let isDamage = !error.leavesDataUnknown
@@ -72,7 +74,7 @@ final class VerifyWork: TreeWork {
       found(node, "its record in the catalog is damaged, so nothing below it is verified: \(error)")
       return []
     }
-    // What is below can be verified even where this cannot.
+    // The entries below can be verified even if the directory itself cannot.
     do throws(Errno) { if !record.isSynthetic { try checkDirectory(node, stored, record) } } catch { unreadable(node, error) }
     do throws(Errno) { try worker.listing.read(stored.descriptor) } catch {
       unreadable(node, error)
@@ -103,7 +105,7 @@ final class VerifyWork: TreeWork {
         found(node, record.bytes[row.name], "is missing")
       }
     }
-    // Names that are no file of the catalog's: its directories, or nothing of it.
+    // Names that are no file of the catalog: its directories, and unknown entries.
     var others: [Range<Int>] = []
     for entry in entries {
       try checkForSignal()
@@ -192,7 +194,7 @@ final class VerifyWork: TreeWork {
     return AttributeBlock(try handle.extendedAttributes(.handle))
   }
 
-  /// Reads an inode, unless another of its names has been read.
+  /// Reads an inode, unless it was read under another of its names.
   private func verified(
     _ name: [UInt8], _ status: FileStatus, _ row: FileRow, _ stored: Directory,
     _ worker: VerifyWorker
@@ -235,7 +237,7 @@ final class VerifyWork: TreeWork {
     }
   }
 
-  /// What of the metadata differs, in words; what was never stored is not expected.
+  /// The metadata that differ, in words. Metadata that were never stored are not expected.
   private func compare(
     _ status: FileStatus, _ attributes: AttributeBlock, _ metadata: Metadata,
     _ expected: AttributeBlock, _ flags: StorageFlags
