@@ -1,5 +1,6 @@
-/// The directories that lead to the sources of a run, or to the paths of a restore: a tree of names. A source may
-/// lie below another.
+/// A tree of directory names that lead to the sources of a run or the paths of a restore.
+///
+/// A source may lie below another source.
 public final class PathPlan: @unchecked Sendable {
   /// Sorted by name bytes; complete before any thread reads it.
   private(set) var children: [(name: [UInt8], plan: PathPlan)] = []
@@ -21,7 +22,7 @@ public final class PathPlan: @unchecked Sendable {
   /// The part of the plan below a directory of this name.
   func below(_ name: [UInt8]) -> PathPlan? { children.first { $0.name == name }?.plan }
 
-  /// Any tree of paths, for a restore of some of them.
+  /// Takes any paths, for a partial restore. A path below another path adds nothing.
   public init(paths: [[[UInt8]]]) {
     for path in paths {
       var plan = self

@@ -2,13 +2,15 @@ internal import Posix
 public import Repository
 internal import Synchronization
 
-/// One directory on its way through a walk. Handed from thread to thread, never shared by two at once:
-/// the walk's stack orders `enter`, and `remaining` orders `leave` after every child's.
+/// One directory on its way through a walk.
+///
+/// It passes from thread to thread; two threads never share it. The walk's stack orders `enter`. `remaining` orders
+/// `leave` after that of every child.
 class WalkNode: @unchecked Sendable {
   let parent: WalkNode?
-  /// Bytes of the directory's name; empty for the root of the walk.
+  /// The bytes of the directory's name; empty for the root of the walk.
   let name: [UInt8]
-  /// Itself and the children that have not been left.
+  /// The number of children that have not been left, plus one for the directory itself.
   fileprivate let remaining = Atomic<Int>(1)
 
   init(parent: WalkNode?, name: [UInt8]) {
@@ -28,23 +30,25 @@ class WalkNode: @unchecked Sendable {
   }
 }
 
-/// What is done in each directory. `enter` works on its entries and returns its sub-directories; `leave`
-/// comes when all of them have been left. Both may run on any thread, with that thread's worker.
+/// The actions of a verb in each directory.
+///
+/// `enter` works on the directory's entries and returns its sub-directories. `leave` follows when all of them have
+/// been left. Both may run on any thread, with that thread's worker.
 protocol TreeWork: Sendable {
   associatedtype Node: WalkNode
   associatedtype Worker
   func makeWorker() throws -> Worker
   func enter(_ node: Node, _ worker: Worker) throws -> [Node]
   func leave(_ node: Node, _ worker: Worker) throws
-  /// The thread has no more to do.
+  /// Called when the thread has no more directories.
   func finish(_ worker: Worker) throws
 }
 
-/// Walks a tree, directory by directory, on a fixed number of threads; the one walk of every verb.
+/// Walks a tree, directory by directory, on a fixed number of threads. Every verb uses this walk.
 ///
-/// The work waiting is a stack, so threads go deep before they go wide: the directories that are open
-/// at one time are those on the way down, and memory grows with depth and width, not with the tree.
-/// The first error that `work` throws ends the walk and is thrown here.
+/// The waiting directories are a stack, so threads go deep before they go wide. Only the directories on the way down
+/// are open at one time. Memory grows with depth and width, not with the tree. The first error that `work` throws
+/// ends the walk and is thrown here.
 func walkTree<Work: TreeWork>(_ work: Work, from root: Work.Node, threads: Int) throws {
   let stack = WorkStack<Work.Node>(root)
   let failure = Mutex<(any Error)?>(nil)
@@ -52,7 +56,7 @@ func walkTree<Work: TreeWork>(_ work: Work, from root: Work.Node, threads: Int) 
     do {
       let worker = try work.makeWorker()
       var isFinished = false
-      // What was gathered may be of use even where the walk fails.
+      // A worker's results may be of use even if the walk fails.
       defer { if !isFinished { try? work.finish(worker) } }
       while let node = stack.next() {
         try checkForSignal()
@@ -83,7 +87,7 @@ private func complete<Work: TreeWork>(
   }
 }
 
-/// Throws where the operator or the system asked the process to end.
+/// Throws if the operator or the system asked the process to end.
 public func checkForSignal() throws(Failure) {
   if let signal = Process.rememberedSignal {
     throw Failure(.interrupted(signal: signal), "interrupted")
@@ -99,7 +103,7 @@ private final class WorkStack<Node: WalkNode>: @unchecked Sendable {
 
   init(_ root: Node) { waiting = [root] }
 
-  /// The next directory; waits for one while any thread may still bring some.
+  /// The next directory; waits for one while any thread may still add some.
   func next() -> Node? {
     gate.locked {
       while true {
