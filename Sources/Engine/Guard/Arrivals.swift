@@ -2,11 +2,13 @@ internal import Catalog
 internal import Posix
 public import Repository
 
-// The last steps of a publication: `latest`, the links of the sets, and the comparison of a snapshot that came from
-// elsewhere. A process that was killed may not have taken them, so each can be taken again.
+// The last steps of a publication: `latest`, the links of the sets, and the comparison of a received snapshot. A
+// killed process may have missed them, so each step can be repeated.
 
-/// Takes the last steps of a publication as far as they have not been taken. The snapshots are published, so trouble
-/// is returned and ends nothing. The caller holds the lock, and has called `recover`.
+/// Takes the remaining steps of earlier publications.
+///
+/// The snapshots are already published, so trouble is returned and ends nothing. The caller holds the lock, and has
+/// called `recover`.
 public func completePublication(_ list: SnapshotList, in repository: Repository) -> [Warning] {
   var troubles: [Warning] = []
   func step(_ body: () throws(Failure) -> Warning?) {
@@ -29,9 +31,10 @@ public func completePublication(_ list: SnapshotList, in repository: Repository)
   return troubles
 }
 
-/// Compares each snapshot that came and was not compared yet with those before it, and ends its hold on rotation
-/// unless it looks like a disaster. Returns the suspicions, and why one cannot be compared; rotation stays held then.
-/// The caller holds the lock, and has called `recover`.
+/// Compares each received snapshot with those before it, unless that was done already.
+///
+/// The hold on rotation ends unless a snapshot looks like a disaster or cannot be compared. Returns the suspicions,
+/// and the reasons why a snapshot cannot be compared. The caller holds the lock, and has called `recover`.
 @discardableResult
 func examineArrivals(in repository: Repository, _ list: SnapshotList) throws(Failure) -> [Warning] {
   var warnings: [Warning] = []
@@ -54,7 +57,7 @@ private func examine(
     try repository.holdRotation(for: arrival, at: Clock.now(), trouble: trouble)
     return warning("cannot be compared \(trouble)")
   }
-  // A snapshot that cannot be looked at now may be this one, or the one before it.
+  // A snapshot that cannot be examined now may be this one, or the one before it.
   if let unusable = list.unusable.first(where: { $0.name == arrival.name || !$0.isDamage }) {
     let which = unusable.name == arrival.name ? "with the snapshot before it" : "with \(unusable.name)"
     return try cannotCompare("\(which): \(unusable.reason)")
@@ -80,7 +83,7 @@ private func examine(
   return nil
 }
 
-/// True where a snapshot is certainly not there: it was not published, or has expired.
+/// True if a snapshot is certainly absent: it was not published, or has expired.
 private func isGone(_ name: SnapshotName, from repository: Repository) throws(Failure) -> Bool {
   do { return try repository.hasExpired(name) } catch {
     throw .writing("look for the snapshot \(name) in", repository.path, error)

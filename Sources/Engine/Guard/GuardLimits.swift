@@ -1,10 +1,10 @@
-/// When a run looks like a disaster rather than work.
+/// The limits above which a run looks like a disaster rather than work.
 public struct GuardLimits: Sendable {
-  /// More of a source's entries gone than this share of them: nothing is published.
+  /// Nothing is published if more than this share of a source's entries is gone.
   public var gone: Double
-  /// More of the files that existed with another content than this share of them: rotation is held.
+  /// Rotation is held if more than this share of the existing files has another content.
   public var changed: Double
-  /// The operator says that the changes are right: no guard stops the run.
+  /// True if the operator accepts the changes: no guard stops the run.
   public var acceptsChanges: Bool
 
   public init(gone: Double = 0.5, changed: Double = 0.5, acceptsChanges: Bool = false) {
@@ -13,7 +13,7 @@ public struct GuardLimits: Sendable {
     self.acceptsChanges = acceptsChanges
   }
 
-  /// Of fewer, one day's work may touch them all.
+  /// One day's work may touch all entries of a smaller source.
   private static let fewestEntries: UInt64 = 10
 
   func isTooMuch(gone: UInt64, of entries: UInt64) -> Bool {

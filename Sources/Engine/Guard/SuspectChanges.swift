@@ -1,11 +1,12 @@
 internal import Catalog
 internal import Repository
 
-/// What looks like a disaster rather than work in a snapshot that came from elsewhere: whether most of a source's entries
-/// are gone, or have another content. Each source is compared with the newest snapshot before this one that has it. What
-/// was found elsewhere is not gone.
+/// Returns a warning if a received snapshot looks like a disaster rather than work.
 ///
-/// Only the catalogs are read, and of them what differs. An error names the snapshot that a source cannot be compared
+/// It does if most of a source's entries are gone, or have another content. Each source is compared with the newest
+/// earlier snapshot that has it. A moved file is not gone.
+///
+/// Only the differing parts of the catalogs are read. An error names the snapshot that a source cannot be compared
 /// with.
 func suspectChanges(
   in snapshot: Snapshot, _ list: SnapshotList, moved: UInt64, _ repository: Repository, _ limits: GuardLimits
@@ -43,7 +44,7 @@ private func suspicion(
   }
   gone -= min(gone, moved)
   if limits.isTooMuch(gone: gone, of: total) { return "\(gone) of \(total) entries are gone" }
-  // A directory has no content. How many a single source has is not known without a walk.
+  // A directory has no content. The number of directories in a single source is not known without a walk.
   let staying = max(UInt64(Double(total - min(total, gone)) * shareOfFiles), changed)
   if limits.isTooMuch(changed: changed, of: staying) {
     return "\(changed) of about \(staying) files have another content"
@@ -52,7 +53,7 @@ private func suspicion(
 }
 
 extension CatalogSummary {
-  /// The part of the entries that are no directories.
+  /// The share of the entries that are not directories.
   fileprivate var shareOfFiles: Double {
     let entries = root.totals.entries
     return 1 - Double(min(directories, entries)) / Double(max(entries, 1))
