@@ -3,16 +3,18 @@ internal import Posix
 public import Repository
 internal import Synchronization
 
-/// Deletes what lies in `trash`, by several threads; no lock is needed, and what is interrupted goes on in the
-/// next run. What cannot be deleted stays, and the rest goes; then a `Failure` is thrown that names the first. A mount
-/// point is never entered. Directories of other users, as a snapshot that root took has, stay for root to delete.
+/// Deletes the content of `trash` on several threads; no lock is needed.
+///
+/// An interrupted deletion continues in the next run. An entry that cannot be deleted stays, and the others go. A
+/// `Failure` then names the first such entry. A mount point is never entered. Directories of other users, as in a
+/// snapshot that root took, stay for root to delete.
 public func emptyTrash(of repository: Repository, threads: Int) throws(Failure) {
   do {
     let trash = Directory(try repository.trash().descriptor.reopenDirectory())
     let root = DoomedNode(parent: nil, name: [], mount: try trash.descriptor.status().mount, directory: trash)
     var work = Deletion(repository, trash)
     try walkTree(work, from: root, threads: threads)
-    // A tree that is deeper than there are descriptors lies in parts now.
+    // A tree deeper than the number of descriptors is now in parts.
     while work.parts.value > 0 {
       let again = Directory(try repository.trash().descriptor.reopenDirectory())
       work = Deletion(repository, again)
@@ -31,7 +33,7 @@ public func emptyTrash(of repository: Repository, threads: Int) throws(Failure) 
   } catch { throw Failure(.failed, "cannot empty the trash: \(error)") }
 }
 
-/// The same for a run that goes on whatever becomes of the trash: trouble is noted.
+/// Empties the trash for a run that continues in any case: trouble is only noted.
 func tidyTrash(of repository: Repository, threads: Int) {
   do { try emptyTrash(of: repository, threads: threads) } catch {
     if case .interrupted = error.kind { return }
@@ -42,7 +44,7 @@ func tidyTrash(of repository: Repository, threads: Int) {
 private final class DoomedNode: WalkNode, @unchecked Sendable {
   /// Open from `enter` to `leave`.
   var directory: Directory?
-  /// The mount that all of the trash is on.
+  /// The mount that holds the whole trash.
   let mount: UInt64
 
   var above: DoomedNode? { parent.map { unsafeDowncast($0, to: DoomedNode.self) } }
@@ -54,11 +56,12 @@ private final class DoomedNode: WalkNode, @unchecked Sendable {
   }
 }
 
-/// Unlinks on the way down and removes directories on the way up. Another process may do the same at once.
+/// Unlinks files on the way down and removes directories on the way up. Another process may do the same at the same
+/// time.
 private final class Deletion: TreeWork {
   private let repository: Repository
   private let trash: Directory
-  /// Directories that were moved to the top of the trash because there was no descriptor left for them.
+  /// Directories that were moved to the top of the trash for lack of descriptors.
   let parts = Atomic<UInt64>(0)
   let failures = Atomic<UInt64>(0)
   let first = Mutex<(path: [[UInt8]], reason: String)?>(nil)
@@ -71,7 +74,7 @@ private final class Deletion: TreeWork {
   func makeWorker() -> Void {}
   func finish(_ worker: Void) {}
 
-  /// What another process has deleted meanwhile is no trouble, nor is what only root can delete.
+  /// Notes an error, with two exceptions: another process deleted the entry, or only root can delete it.
   private func failed(_ node: DoomedNode, _ name: [UInt8]?, _ error: Errno, in directory: Directory?) {
     if error == .noSuchEntry || error.meansNoPermission && isOthers(try? directory?.descriptor.status()) { return }
     note(node, name, "\(error)")
@@ -102,7 +105,8 @@ private final class Deletion: TreeWork {
       guard let directory = node.directory, try directory.descriptor.status().mount == node.mount else { return [] }
       try listing.read(directory.descriptor)
     } catch {
-      // At the top it needs no descriptors for what is above it. One that is there already gains nothing.
+      // At the top of the trash, a directory needs no descriptors for its ancestors. A directory that is already
+      // there gains nothing.
       if error.isShortage, let above = node.above, above.parent != nil, let directory = above.directory,
         (try? repository.discard(name, of: directory, toTopOf: trash)) != nil
       {
@@ -111,7 +115,7 @@ private final class Deletion: TreeWork {
         return []
       }
       if let above = node.above?.directory, error.meansNoPermission, isOthers(try? above.descriptor.status(of: name.span)) {
-        // One that is empty needs no look into it.
+        // An empty directory can be removed unread.
         try? above.descriptor.removeDirectory(name.span)
         return []
       }
@@ -143,7 +147,7 @@ private final class Deletion: TreeWork {
     guard let above = node.above?.directory else { return }
     let name = node.name
     do throws(Errno) { try above.descriptor.removeDirectory(name.span) } catch {
-      // Not empty: what could not be deleted is named already, or another process moved something in.
+      // If it is not empty, the remaining entry is already named, or another process moved an entry in.
       if error != .notEmpty { failed(node, nil, error, in: above) }
     }
   }

@@ -3,13 +3,13 @@ public import Posix
 public import Repository
 public import Retention
 
-/// How much of the repository's file system must stay free.
+/// The amount of the repository's file system that must stay free.
 public enum MinimumFree: Sendable, Equatable {
   /// From 0 to 1.
   case share(Double)
   case bytes(UInt64)
 
-  /// In bytes, of this file system.
+  /// The amount in bytes, for this file system.
   public func byteCount(of system: FileSystemStatus) -> UInt64 {
     switch self {
     case .bytes(let bytes): bytes
@@ -21,13 +21,14 @@ public enum MinimumFree: Sendable, Equatable {
 public struct RotationOptions: Sendable {
   public var policy: RetentionPolicy
   public var minimumFree: MinimumFree?
-  /// What is wanted on top of that, for a snapshot that did not fit.
+  /// Bytes needed in addition to `minimumFree`, for a snapshot that did not fit.
   public var neededBytes: UInt64 = 0
-  /// An expired snapshot is kept, to become the next one.
+  /// True if an expired snapshot is kept as the spare, to become the next snapshot.
   public var keepsSpare: Bool
-  /// Snapshots to expire although they are in a set; no others expire then, and the policy is not remembered.
+  /// Snapshots to expire although they are in a set. If there are any, no others expire, and the policy is not
+  /// remembered.
   public var unwanted: Set<SnapshotName>
-  /// The sources that are still to be backed up: the newest good snapshot of each is not to be had for `unwanted`.
+  /// The sources that are still backed up. The newest good snapshot of each stays, even if it is in `unwanted`.
   public var wanted: SourceSet?
   public var isDry: Bool
   public var threads: Int
@@ -45,29 +46,31 @@ public struct RotationOptions: Sendable {
   }
 }
 
-/// What a rotation did, or would do.
+/// The outcome of a rotation, or of its dry run.
 public struct RotationResult: Sendable {
-  /// All snapshots there were, oldest first.
+  /// All snapshots before the rotation, oldest first.
   public var snapshots: [Snapshot]
-  /// A decision for each.
+  /// A decision for each snapshot.
   public var plan: RetentionPlan
   /// Snapshots that cannot be used, with the reason; they neither count nor expire.
   public var unusable: [UnusableSnapshot] = []
-  /// What could not be expired, or tidied up, with the reason; the next rotation tries again.
+  /// Snapshots that could not be expired and leftovers that could not be removed, with the reason. The next rotation
+  /// tries again.
   public var troubles: [Trouble] = []
-  /// What deleting those that expire frees, where `minimumFree` made it worth knowing.
+  /// Bytes that the expired snapshots free; computed only if `minimumFree` required it.
   public var freedBytes: UInt64?
-  /// What is still missing, where all that could be given up would not be enough, and so is not.
+  /// Bytes still missing for `minimumFree`. If all expendable snapshots would not suffice, none of them expires.
   public var missingBytes: UInt64 = 0
-  /// Catalogs that could not be read to find out what would be freed, with the reason; they count for nothing.
+  /// Catalogs that could not be read to compute the freed bytes, with the reason. They count as zero.
   public var unreadable: [(name: SnapshotName, reason: String)] = []
 
-  /// The snapshots that expire, with the reasons.
+  /// The snapshots that expire.
   public var expired: [Snapshot] { zip(snapshots, plan.decisions).filter(\.1.expires).map(\.0) }
 }
 
-/// Applies retention: expires what is in no set, and more where space is short. The caller holds the lock, and
-/// empties the trash afterwards without it.
+/// Applies retention: expires the snapshots in no set, and more if space is short.
+///
+/// The caller holds the lock, and empties the trash afterwards without it.
 public func rotate(_ repository: Repository, _ options: RotationOptions) throws(Failure) -> RotationResult {
   do { return try planAndExpire(repository, options) } catch {
     throw .writing("rotate the snapshots of", repository.path, error)
@@ -82,7 +85,7 @@ private func planAndExpire(
   }
   if !options.isDry { try repository.recover() }
   var list = try repository.snapshots()
-  // Its outcome is the obstacle of the plan.
+  // The examination decides whether the plan has an obstacle.
   if !options.isDry { try examineArrivals(in: repository, list) }
   let now = Clock.now()
   let plan = try repository.retention(
@@ -115,9 +118,9 @@ private func planAndExpire(
   if plan.mustBeReleased, let obstacle = plan.obstacle {
     try repository.holdRotation(obstacle, at: now)
   }
-  // A policy that is not applied is not remembered either.
+  // A policy that is not applied is not remembered.
   if options.unwanted.isEmpty, plan.obstacle == nil {
-    // What expires may be what makes room for it.
+    // On a full disk, only the expiry may make room for the policy.
     do { try repository.remember(options.policy) } catch {
       guard error.kind == .noSpace else { throw error }
       repository.note(error)
@@ -126,7 +129,8 @@ private func planAndExpire(
   let expired = result.expired
   let names = Set(expired.map(\.name))
   list.snapshots.removeAll { names.contains($0.name) }
-  // The links first: none may name what is gone. But a full disk, which takes no new link, must get its room.
+  // The links change first, so that none names an expired snapshot. A full disk takes no new link, and must still get
+  // its room.
   do {
     try repository.updateSets(list)
     if let newest = list.newest, names.contains(result.snapshots.last!.name) {
@@ -136,12 +140,12 @@ private func planAndExpire(
   let keepsSpare = options.keepsSpare && !isShort
   for snapshot in expired {
     do {
-      // The newest of them is the most like the next one.
+      // The newest expired snapshot is the most like the next one.
       try repository.expire(snapshot.name, asSpare: keepsSpare && snapshot.name == expired.last?.name)
     } catch {
-      // One that cannot be taken away hinders none of the others.
+      // A snapshot that cannot be removed does not hinder the others.
       repository.note(error)
-      // One of which nobody can tell counts as there.
+      // A snapshot whose state is unknown counts as present.
       if (try? repository.hasExpired(snapshot.name)) != true,
         let index = result.snapshots.firstIndex(where: { $0.name == snapshot.name })
       {
@@ -154,7 +158,7 @@ private func planAndExpire(
   return result
 }
 
-/// Marks the oldest expendable snapshots as well, until so much will be free; true where space is short.
+/// Also marks the oldest expendable snapshots, until enough space will be free. True if space is short.
 private func thin(
   _ result: inout RotationResult, _ minimum: MinimumFree, _ repository: Repository,
   _ options: RotationOptions
@@ -166,7 +170,7 @@ private func thin(
   var (free, wanted) = try available()
   if free >= wanted { return false }
   if !options.isDry {
-    // What nobody can see goes before what somebody may want.
+    // The spare and the trash are invisible to users, so they go before any snapshot.
     repository.discardSpare()
     tidyTrash(of: repository, threads: options.threads)
     (free, wanted) = try available()
@@ -184,7 +188,7 @@ private func thin(
   func missing(_ count: Int) -> UInt64 { wanted - min(wanted, free + (count == 0 ? 0 : freed[count - 1])) }
   var count = planned.count
   while count < leaving.count, missing(count) > 0 { count += 1 }
-  // What cannot be reached is not worth a snapshot.
+  // No additional snapshot is given up if the minimum cannot be reached.
   if missing(count) > 0 { count = planned.count }
   for index in leaving[planned.count..<count] {
     result.plan.decisions[index] = RetentionDecision(reasons: [.space], expires: true)

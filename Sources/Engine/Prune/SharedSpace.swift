@@ -2,11 +2,11 @@ internal import Catalog
 internal import Posix
 internal import Repository
 
-/// Computes, from the catalogs, what is freed when the first `n` of `leaving` are deleted, for each `n` from 1:
-/// the bytes of the stored inodes that no other snapshot has.
+/// Computes the bytes freed by deleting the first `n` of `leaving`, for each `n` from 1.
 ///
-/// `staying` are all the others. A catalog that cannot be read is named in `unreadable`, and what it has counts for
-/// nothing. Large files are asked how many blocks they have, as they may have holes.
+/// They are the bytes of the stored inodes that no other snapshot has, according to the catalogs. `staying` has all
+/// other snapshots. A catalog that cannot be read is named in `unreadable`, and its inodes count as zero. A large
+/// file may have holes, so its block count is read from the disk.
 func freedBytes(
   deleting leaving: [SnapshotName], keeping staying: [SnapshotName], in repository: Repository,
   unreadable: inout [(name: SnapshotName, reason: String)]
@@ -18,7 +18,7 @@ func freedBytes(
     }
   }
   var freed = [UInt64](repeating: 0, count: leaving.count)
-  // The last of the snapshots that leave in which an inode was seen, and its bytes.
+  // For each inode: the index of the last leaving snapshot that has it, and the inode's bytes.
   var last: [UInt64: (index: Int, bytes: UInt64)] = [:]
   for (index, name) in leaving.enumerated() {
     try forEach(name) { last[$0] = (index, $1()) }
@@ -34,7 +34,7 @@ func freedBytes(
   }
 }
 
-/// Below this a file is taken to have as many blocks as its size needs.
+/// A smaller file is assumed to have as many blocks as its size needs.
 private let largeFileBytes: UInt64 = 1 << 20
 
 private func forEachStoredInode(
@@ -44,7 +44,7 @@ private func forEachStoredInode(
   let tree = StoredTree(name, try repository.openCatalog(name), root, in: repository)
   let reader = CatalogReader(tree.catalog)
   let status = try root.descriptor.status()
-  // What one directory takes: a block on ext4, nothing of its own on others.
+  // The space of one directory: a block on ext4, no space of its own on other file systems.
   let directoryBytes = status.blocks &* 512
   let blockBytes: UInt64 = 4096
   var waiting: [(subtree: Subtree, path: [[UInt8]])] = [(tree.catalog.summary.root, [])]
