@@ -2,30 +2,30 @@ internal import Catalog
 internal import Posix
 internal import Repository
 
-/// A directory on its way into a snapshot, wherever it comes from.
+/// A directory that is being built into a snapshot, from any origin.
 class BuildNode: WalkNode, @unchecked Sendable {
-  /// True for the directories that treering itself makes: the snapshot's and the label's.
+  /// True for the directories that treering itself makes: the root and the label of the snapshot.
   var isSynthetic: Bool
-  /// Where a catalog has this directory: the base's under the same path, or that of `tree` elsewhere.
+  /// The catalog's entry of this directory: the base's at the same path, or that of `tree` at another path.
   var base: Subtree?
-  /// Whose catalog that is.
+  /// The tree that the catalog describes.
   var tree: StoredTree?
 
-  // Open until it is left: children open their own relative to these.
+  // Open until the directory is left: its children are opened relative to these.
   var baseTree: Directory?
   var target: Directory?
   var targetStatus: FileStatus?
-  /// True where the spare has this directory, so that what is in it may serve.
+  /// True if the spare has this directory, so that its entries may be reused.
   var isRecycled = false
-  /// The names that the spare has in it; only while the directory is being merged.
+  /// The spare's names in the directory; set only while the directory is merged.
   var recycled: RecycledDirectory?
 
-  // What closing the record needs.
+  // Needed to close the record.
   var encoder: RecordEncoder?
   var attributes = AttributeBlock.empty
   var hintFlags: StorageFlags = []
   var children: [BuildNode] = []
-  /// Set when it is left; `nil` where the directory is not in the snapshot after all.
+  /// Set when the directory is left; `nil` if it is not in the snapshot after all.
   var result: Subtree?
 
   var buildParent: BuildNode? { parent.map { unsafeDowncast($0, to: BuildNode.self) } }
@@ -37,12 +37,12 @@ class BuildNode: WalkNode, @unchecked Sendable {
     super.init(parent: parent, name: name)
   }
 
-  /// What it will have, but for its attributes.
+  /// The final metadata of the directory, without its attributes.
   var metadata: Metadata {
     Metadata(permissions: 0o755, user: 0, group: 0, modified: Timestamp(seconds: 0, nanoseconds: 0))
   }
 
-  /// Opens the stored directory that its entries can be linked from; `nil` where there is none.
+  /// Opens the stored directory whose entries can be linked; `nil` if there is none.
   func openBase() throws(Errno) -> Directory? {
     guard base != nil else { return nil }
     guard let buildParent else { return tree?.root }
@@ -51,13 +51,13 @@ class BuildNode: WalkNode, @unchecked Sendable {
     return try above.directory(name.span)
   }
 
-  /// Its inode at the source, and when that changed, for the next run.
+  /// The directory's inode at the source, and the time of its last change, for the next run.
   var sourceHints: (inode: UInt64, changed: Timestamp) { (0, metadata.modified) }
 
-  /// True where the name that is worked on has this inode of the repository already.
+  /// True if the current name already has this inode of the repository.
   func keeps(_ inode: UInt64) -> Bool { recycled?.keeps(inode) ?? false }
 
-  /// Makes the name that is worked on free for something new.
+  /// Frees the current name for a new entry.
   func makeRoom() throws(SpareUnusable) {
     try changingSpare { recycled throws(Errno) in
       try recycled.clear()
@@ -65,7 +65,7 @@ class BuildNode: WalkNode, @unchecked Sendable {
     }
   }
 
-  /// Comes to the next name in the recycled directory.
+  /// Advances to a name in the recycled directory.
   func comeToSpare(_ name: Span<UInt8>) throws(SpareUnusable) {
     guard let recycled else { return }
     do throws(Errno) { try recycled.come(to: name) } catch { throw SpareUnusable(path: sourcePath, reason: error) }
@@ -77,11 +77,12 @@ class BuildNode: WalkNode, @unchecked Sendable {
     do throws(Errno) { try body(recycled) } catch { throw SpareUnusable(path: sourcePath, reason: error) }
   }
 
-  /// True for a directory without which the snapshot would lack a whole source.
+  /// True if the snapshot would lack a whole source without this directory.
   var leadsToSource: Bool { parent == nil }
 
-  /// Lets go of everything below: parents and children hold each other until they are left, and a walk
-  /// that failed leaves none.
+  /// Releases all nodes below this one.
+  ///
+  /// Parents and children hold each other until they are left, and a failed walk does not leave them.
   func release() {
     var nodes = [self]
     while let node = nodes.popLast() {

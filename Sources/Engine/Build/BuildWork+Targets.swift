@@ -2,9 +2,9 @@ internal import Catalog
 internal import Posix
 internal import Repository
 
-// The directories of the snapshot: made, or taken from the spare.
+// The directories of the snapshot, either new or from the spare.
 extension BuildWork {
-  /// Makes the directory in the snapshot; false where the repository cannot hold it.
+  /// Makes the directory in the snapshot; false if the repository cannot hold it.
   func openTarget(_ node: BuildNode) throws -> Bool {
     let name = node.name
     if isDry {
@@ -29,13 +29,13 @@ extension BuildWork {
       }
       node.targetStatus = try node.target!.descriptor.status()
       if let mount = parent?.targetStatus?.mount, mount != node.targetStatus!.mount { throw .busy }
-      // The mode and the ACLs of the root were set right when it was taken.
+      // The mode and the ACLs of the root were corrected when the spare was taken.
       try beginRecycling(node, isOpened: parent == nil)
     } catch {
       if node.isRecycled { throw SpareUnusable(path: node.sourcePath, reason: error) }
       if node.leadsToSource { throw Failure.writing("make the directory", node.sourcePath, error) }
-      // No name may be in the tree that is not in the catalog. One that is there already is another entry's, of which
-      // it is one name to the file system.
+      // A name that is not in the catalog must not stay in the tree. An existing name belongs to another entry: the
+      // file system takes the two names for one.
       if isMade { try? parent!.target!.descriptor.removeDirectory(name.span) }
       try storingFailed("make the directory", node.sourcePath, error, isName: true)
       return false
@@ -47,13 +47,13 @@ extension BuildWork {
     return true
   }
 
-  /// The spare's names of a directory are looked at once, before the merge.
+  /// Lists the spare's names in the directory, once, before the merge.
   private func beginRecycling(_ node: BuildNode, isOpened: Bool) throws(Errno) {
     guard node.isRecycled, let target = node.target else { return }
     node.recycled = try RecycledDirectory(target, isOpened: isOpened, repository)
   }
 
-  /// What the merge did not come to goes, and new directories can be made.
+  /// Removes the names that the merge did not reach, and prepares the directory for new sub-directories.
   func finishRecycling(_ node: BuildNode) throws(SpareUnusable) {
     try node.changingSpare { recycled throws(Errno) in
       try recycled.finish()
@@ -62,13 +62,13 @@ extension BuildWork {
     node.recycled = nil
   }
 
-  /// Opens a directory of the spare; `nil` where something else stands there, which is taken away.
+  /// Opens a directory of the spare; `nil` if there is none. An entry of another kind is removed.
   private func recycledDirectory(_ name: [UInt8], in parent: Directory) throws(Errno) -> Directory? {
     do { return try parent.directory(name.span) } catch {
       switch error {
       case .noSuchEntry: return nil
       case .accessDenied:
-        // An ordinary user's own, that was closed at the source.
+        // An ordinary user's own directory may be closed, as it was at the source.
         try parent.descriptor.unlock(name.span)
         return try parent.directory(name.span)
       default:
@@ -78,13 +78,13 @@ extension BuildWork {
     }
   }
 
-  /// True where the spare has a directory of this name; it stays.
+  /// True if the spare has a directory of this name; the directory stays.
   func keepsDirectory(_ name: Span<UInt8>, in node: BuildNode) throws(SpareUnusable) -> Bool {
     try node.comeToSpare(name)
     return node.recycled?.keepsDirectory() ?? false
   }
 
-  /// A directory that is not in the snapshot after all.
+  /// Discards the spare's version of a directory that is not in the snapshot after all.
   func discardRecycled(_ node: BuildNode) throws(SpareUnusable) {
     if node.isRecycled, !isDry, let parent = node.buildParent { try discard(node.name, of: parent) }
   }

@@ -2,14 +2,14 @@ internal import Catalog
 internal import Posix
 internal import Repository
 
-/// What every building of a snapshot does, wherever its entries come from: directories, links, records.
+/// The common work of building a snapshot from any origin: directories, links, records.
 class BuildWork: @unchecked Sendable {
   let repository: Repository
-  /// `nil` for a look ahead.
+  /// `nil` for a look-ahead.
   let pending: PendingSnapshot?
   let capabilities: Capabilities
   let space: SpaceGuard
-  /// True for a look ahead, that counts what would be written and changes nothing.
+  /// True for a look-ahead, which counts the needed space and changes nothing.
   let isDry: Bool
   let progress: Progress
   let monitor: any Monitor
@@ -33,8 +33,9 @@ class BuildWork: @unchecked Sendable {
     monitor.warn(Warning(path: path, message: message))
   }
 
-  /// The repository refused one entry: without room, or with a failing disk, the run ends; else the
-  /// entry is named and left out.
+  /// Handles an entry that the repository refused.
+  ///
+  /// Without room, or with a failing disk, the run ends. Otherwise the entry is named and left out.
   func storingFailed(
     _ what: String, _ path: [UInt8], _ error: Errno, isName: Bool = false
   ) throws(Failure) {
@@ -47,21 +48,23 @@ class BuildWork: @unchecked Sendable {
         : "cannot be stored in the repository: \(error)")
   }
 
-  /// True where a name could not be made, and the next could not either. A directory whose index is full (ext4) says
-  /// that there is no space on a disk that has room; then the trouble is its own.
+  /// True if a name could not be made and the next name would fail too.
+  ///
+  /// A directory with a full index (ext4) reports no space on a disk that has room. Then only that directory fails.
   func endsRunForName(_ error: Errno) -> Bool {
     error.endsRun && !(error == .noSpace && repository.takesAnotherFile())
   }
 
-  /// The stored directory that the entries could be linked from is not there.
+  /// Warns that the stored directory, whose entries could be linked, is missing.
   func baseIsLost(_ node: BuildNode, _ error: Errno) {
-    // An ordinary user's own may be closed, as it was at the source.
+    // An ordinary user's own directory may be closed, as it was at the source.
     if error == .accessDenied { return }
     warn(node.sourcePath, "is lost in the snapshot \(node.tree!.name), and is stored anew: \(error); run treering verify")
   }
 
-  /// True where the name has the inode, or the link to it was made; false where the stored file is gone or can
-  /// take no more links.
+  /// True if the name has the inode, or the link to it was made.
+  ///
+  /// False if the stored file is gone or can take no more links.
   func linked(
     _ from: borrowing Descriptor, _ name: Span<UInt8>, inode: UInt64, in node: BuildNode,
     as newName: Span<UInt8>
@@ -87,7 +90,7 @@ class BuildWork: @unchecked Sendable {
     let stored = node.targetStatus!
     do throws(Errno) {
       if !node.isSynthetic {
-        // Last, because until now the children needed a directory that its owner may write to.
+        // This comes last: until now the children needed a directory that its owner may write to.
         let missing =
           node.isRecycled
           ? try correctMetadata(node.metadata, node.attributes, of: target.descriptor)
@@ -95,7 +98,7 @@ class BuildWork: @unchecked Sendable {
             node.metadata, node.attributes, to: target.descriptor, .open, currently: stored)
         node.hintFlags.formUnion(missing.refused(toRoot: isRoot))
       } else if node.parent != nil {
-        // A recycled one may have been a source's root.
+        // A recycled directory may have been the root of a source.
         if node.isRecycled { try target.descriptor.becomePlainDirectory() }
         try target.descriptor.setPermissions(0o755)
       }
@@ -124,17 +127,17 @@ class BuildWork: @unchecked Sendable {
 }
 
 extension StorageFlags {
-  /// True where root may succeed with what an ordinary user could not store.
+  /// True if root may store the values that an ordinary user could not.
   func isWorthRetrying(asRoot isRoot: Bool) -> Bool {
     isRoot && isCatalogOnly && !contains(.refusedToRoot)
   }
 
-  /// What could not be stored, with whether it was root who could not.
+  /// The flags, with a mark if root itself could not store the values.
   func refused(toRoot isRoot: Bool) -> StorageFlags {
     isRoot && isCatalogOnly ? union(.refusedToRoot) : self
   }
 
-  /// True where the stored inode alone would not restore the entry.
+  /// True if the stored inode alone would not restore the entry.
   var isCatalogOnly: Bool {
     !isDisjoint(with: [.notStored, .ownerNotStored, .attributesNotStored, .modeNotStored])
   }

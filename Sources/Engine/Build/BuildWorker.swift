@@ -1,12 +1,12 @@
 internal import Catalog
 internal import Posix
 
-/// What one thread needs to build a snapshot, wherever its entries come from.
+/// One thread's tools for building a snapshot from any origin.
 class BuildWorker {
   let writer: FrameWriter
   let hasher = SHA256()
   let reader: FileReader
-  /// The names of the stored directory that the one being entered is linked from.
+  /// The names of the stored directory from which the current directory is linked.
   var storedListing = DirectoryListing()
   private var encoders: [RecordEncoder] = []
 

@@ -2,19 +2,19 @@ internal import Catalog
 internal import Posix
 internal import Repository
 
-/// A directory of the spare on its way to become one of the new snapshot: its names, in the order in which the
-/// merge comes to them.
+/// A directory of the spare that becomes a directory of the new snapshot.
 ///
-/// Used by the one thread that has entered the directory. A name stays where its inode is the wanted one;
-/// every other is taken away before something else gets it, or when the merge has passed it.
+/// It offers its names in the order of the merge. Only the thread that entered the directory uses it. A name stays if
+/// its inode is the wanted one. Any other name is removed before a new entry takes it, or after the merge has passed
+/// it.
 final class RecycledDirectory {
   private let directory: Directory
   private let repository: Repository
   private var listing = DirectoryListing()
   private var next = 0
-  /// What stands under the name that is worked on, and is neither kept nor taken away yet.
+  /// The entry under the current name, if it is neither kept nor removed yet.
   private var present: DirectoryListing.Entry?
-  /// True once the directory can be changed without its old mode and default ACL reaching what is made in it.
+  /// True once the directory's old mode and default ACL cannot affect new entries.
   private var isOpened: Bool
 
   init(_ directory: Directory, isOpened: Bool, _ repository: Repository) throws(Errno) {
@@ -24,7 +24,7 @@ final class RecycledDirectory {
     try listing.read(directory.descriptor)
   }
 
-  /// Comes to a name; names must come in ascending order. What lies before it goes.
+  /// Advances to a name and removes the names before it. Names must come in ascending order.
   func come(to name: Span<UInt8>) throws(Errno) {
     try clear()
     while next < listing.entries.count {
@@ -38,21 +38,21 @@ final class RecycledDirectory {
     }
   }
 
-  /// True where the name that is worked on has this inode already; then it stays.
+  /// True if the current name already has this inode; then the name stays.
   func keeps(_ inode: UInt64) -> Bool {
     guard let entry = present, entry.inode == inode, inode != 0, !entry.isSurelyDirectory else { return false }
     present = nil
     return true
   }
 
-  /// True where the name that is worked on is a directory; then it stays.
+  /// True if the current name is a directory; then it stays.
   func keepsDirectory() -> Bool {
     guard let entry = present, entry.isSurelyDirectory else { return false }
     present = nil
     return true
   }
 
-  /// Takes away what stands under the name that is worked on.
+  /// Removes the entry under the current name.
   func clear() throws(Errno) {
     guard let entry = present else { return }
     present = nil
@@ -70,7 +70,7 @@ final class RecycledDirectory {
     try repository.discard(directory: name, of: directory)
   }
 
-  /// Takes away all that is left.
+  /// Removes all remaining names.
   func finish() throws(Errno) {
     try clear()
     while next < listing.entries.count {
@@ -80,7 +80,9 @@ final class RecycledDirectory {
     }
   }
 
-  /// Called before anything is made in the directory: until it is complete, whoever owned it is shut out.
+  /// Shuts out the old owner until the directory is complete.
+  ///
+  /// It must be called before an entry is made in the directory.
   func open() throws(Errno) {
     if isOpened { return }
     isOpened = true

@@ -3,11 +3,12 @@ internal import Posix
 internal import Repository
 internal import Synchronization
 
-/// Watches the room of the repository's file system, so that a run that will not fit ends before it fills
-/// the disk.
+/// Watches the free space of the repository's file system.
+///
+/// A run that does not fit ends before it fills the disk.
 final class SpaceGuard: Sendable {
   private let repository: Repository
-  /// What may still be written before the file system has to be asked again.
+  /// The bytes that may be written before the free space is queried again.
   private let budget = Mutex<Int64>(0)
   private let neededBytes = Atomic<UInt64>(0)
   private let neededInodes = Atomic<UInt64>(0)
@@ -16,13 +17,13 @@ final class SpaceGuard: Sendable {
 
   // MARK: Before
 
-  /// A look ahead found something that will be written, in an inode of its own.
+  /// Counts an entry that the look-ahead found and that needs an inode of its own.
   func needs(bytes: UInt64) {
     neededBytes.count(bytes)
     neededInodes.count()
   }
 
-  /// Throws `noSpace` where what the look ahead found does not fit.
+  /// Throws `noSpace` if the entries that the look-ahead found do not fit.
   func checkNeeds() throws {
     let free = try repository.root.descriptor.fileSystem()
     let bytes = neededBytes.value
@@ -35,10 +36,10 @@ final class SpaceGuard: Sendable {
       hint: "nothing was copied; make room, or leave something out", neededBytes: bytes)
   }
 
-  /// True where the run may not fit: then it is worth looking ahead.
+  /// True if the run may not fit, so that a look-ahead is worthwhile.
   ///
-  /// Without an earlier snapshot what the sources' file systems hold is the most that can be copied; with one,
-  /// twice what it copied, a block for each directory, and a twentieth of the whole are what is expected.
+  /// Without an earlier snapshot, all data on the sources' file systems is the most that can be copied. With one, the
+  /// estimate is twice the data that it copied, a block for each directory, and a twentieth of the whole.
   func isInDoubt(_ summary: CatalogSummary?, sources: [[UInt8]]) throws -> Bool {
     let free = try repository.root.descriptor.fileSystem()
     var bytes: UInt64 = 0
@@ -64,7 +65,7 @@ final class SpaceGuard: Sendable {
 
   // MARK: During
 
-  /// Throws `noSpace` where a file that is about to be copied does not fit.
+  /// Throws `noSpace` if a file that is about to be copied does not fit.
   func take(_ bytes: UInt64, for path: @autoclosure () -> [UInt8]) throws {
     let bytes = Int64(clamping: bytes)
     let fits = budget.withLock { budget in
@@ -80,7 +81,7 @@ final class SpaceGuard: Sendable {
           + "\(byteText(UInt64(free))) are free in \(displayName(repository.path))",
         hint: "free some space on the repository's file system, or leave the file out", neededBytes: UInt64(bytes))
     }
-    // Others write as well: what is granted unasked is a small part of what is free.
+    // Other processes write too, so the unchecked budget is a small part of the free space.
     budget.withLock { $0 = (free - bytes) / 64 }
   }
 }

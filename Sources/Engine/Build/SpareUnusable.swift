@@ -1,8 +1,8 @@
 internal import Catalog
 
-/// Something in the expired tree that is recycled cannot be changed: the snapshot has to be built without that tree.
+/// An entry of the recycled tree cannot be changed: the snapshot must be built without that tree.
 struct SpareUnusable: Error, CustomStringConvertible {
-  /// As the operator knows it.
+  /// The path as the operator knows it.
   let path: [UInt8]
   let reason: any Error
 

@@ -2,20 +2,22 @@ internal import Catalog
 internal import Posix
 internal import Repository
 
-/// A tree in the repository whose files may serve again: the newest snapshot, which is the base of the
-/// merge, an older one, or what an earlier run left unfinished.
+/// A tree in the repository whose files may be reused.
+///
+/// It is the newest snapshot (the base of the merge), an older snapshot, or an earlier run's unfinished tree.
 final class StoredTree: Sendable {
   let name: SnapshotName
   let catalog: OpenCatalog
-  /// `nil` where the tree is lost.
+  /// `nil` if the tree is lost.
   let root: Directory?
-  /// True where the catalog's inode numbers are of this file system. Each counts only where the directory that holds the
-  /// entry has the number that its own hints name.
+  /// True if the catalog's inode numbers are from this file system.
+  ///
+  /// A number counts only if the entry's directory has the inode that the directory's own hints name.
   let inodesCount: Bool
-  /// The file systems of its sources by path, and the last components of those paths.
+  /// The file systems of the tree's sources by path, and the last components of those paths.
   let mounts: [[UInt8]: MountRecord]
   let mountNames: Set<[UInt8]>
-  /// The first look for a moved file reads the whole catalog; others wait for it.
+  /// The first search for a moved file reads the whole catalog; other threads wait for it.
   fileprivate let index: LinkTable<Int, InodeIndex>
 
   init(_ name: SnapshotName, _ catalog: OpenCatalog, _ root: Directory?, in repository: Repository) {
@@ -32,11 +34,11 @@ final class StoredTree: Sendable {
   }
 }
 
-/// A file of a stored tree that may stand for one of the source.
+/// A file of a stored tree that may be reused for a file of the source.
 struct StoredFile {
   let row: FileRow
   let record: DirectoryRecord
-  /// Where it lies; `nil` where that is lost.
+  /// The directory that holds the file; `nil` if it is lost.
   let directory: Directory?
   let tree: StoredTree
   /// False for a file that the base has under the same path.
@@ -44,14 +46,14 @@ struct StoredFile {
 
   var name: [UInt8] { Array(record.bytes[row.name]) }
 
-  /// The inode in the repository, before it is linked; `nil` where it is lost.
+  /// The inode in the repository, before it is linked; `nil` if the file is lost.
   var inode: UInt64? {
     let name = self.name
     return try? directory?.descriptor.status(of: name.span).inode
   }
 }
 
-/// A directory of a stored tree that may be merged with one of the source.
+/// A directory of a stored tree that may be merged with a directory of the source.
 struct StoredDirectory {
   let path: [[UInt8]]
   let subtree: Subtree
@@ -60,38 +62,38 @@ struct StoredDirectory {
   let tree: StoredTree
 }
 
-/// Finds what was renamed, moved, or is back, by its inode. One for each thread.
+/// Finds renamed, moved and returned entries by their inode. Each thread has its own finder.
 final class StoredFinder {
-  /// Open directories are few: each takes a descriptor.
+  /// Few directories are kept open: each takes a descriptor.
   private static var keptDirectories: Int { 8 }
-  /// How many names of an inode are looked at in one tree: all names of one inode were alike.
+  /// The limit of names of an inode that are examined in one tree. All names of one inode were alike.
   private static var candidates: Int { 8 }
 
   private let trees: [StoredTree]
   private let base: Int?
   private var readers: [Int: CatalogReader] = [:]
-  /// The stored directories in which something was found last.
+  /// The stored directories of the last finds.
   private var directories: [(tree: Int, number: UInt32, directory: Directory?)] = []
 
-  /// `trees` are in the order in which they are asked; `base` is the number of the newest snapshot, and
-  /// those after it are older, each described by what the one before it lacks.
+  /// `trees` are in search order. `base` is the index of the newest snapshot; the trees after it are older.
+  ///
+  /// An older tree is indexed without the entries of the tree before it.
   init(_ trees: [StoredTree], base: Int?) {
     self.trees = trees
     self.base = base
   }
 
-  /// A stored file that had this inode: one that is proved unchanged where there is one, else another
-  /// whose content may be the same.
+  /// A stored file that had this inode.
   ///
-  /// `known` is what the base has under the same path. A catalog that cannot be read is passed over: then
-  /// the file is copied.
+  /// A file that is proved unchanged is preferred. Otherwise the result is a file that may have the same content.
+  /// `known` is the base's file under the same path. An unreadable catalog is skipped: the file is then copied.
   func file(
     _ status: FileStatus, on fileSystem: FileSystemKey, known: StoredFile?
   ) -> StoredFile? {
     let isKnown = known?.row.hints.sourceInode == status.inode
     var best = isKnown ? known : nil
     for number in trees.indices where mayHold(status, number) {
-      // In the base it has its old content; only a run that did not end may have the new one.
+      // The base has the inode's old content. Only an unfinished run may have the new content.
       if isKnown && number >= base ?? 0 { break }
       guard let index = index(number) else { continue }
       for folderNumber in index.directoriesHolding(status.inode, on: fileSystem).prefix(Self.candidates) {
@@ -111,8 +113,9 @@ final class StoredFinder {
     return best ?? known
   }
 
-  /// A stored directory that was this inode; where the base has another under the same path, only one with
-  /// the same mtime: inode numbers are used again.
+  /// A stored directory that had this inode.
+  ///
+  /// If the base has another directory at the same path, the mtime must be equal too: inode numbers are reused.
   func directory(
     _ status: FileStatus, on fileSystem: FileSystemKey, known: DirectoryRecord?
   ) -> StoredDirectory? {
@@ -134,7 +137,7 @@ final class StoredFinder {
     return nil
   }
 
-  /// Where a tree has this inode of the source: the path of the directory, or of the one that holds the file.
+  /// The path of this source inode in a tree: that of the directory, or of the directory that holds the file.
   func path(of status: FileStatus, on fileSystem: FileSystemKey, in tree: StoredTree) -> [[UInt8]]? {
     guard let number = trees.firstIndex(where: { $0 === tree }), mayHold(status, number), let index = index(number) else {
       return nil
@@ -156,7 +159,7 @@ final class StoredFinder {
     trees.firstIndex { $0 === tree }.map { reader($0) }
   }
 
-  /// An inode that was made after the tree cannot be in it. Most new files end here, unsought.
+  /// False if the inode was made after the tree. Most new files need no search for this reason.
   private func mayHold(_ status: FileStatus, _ tree: Int) -> Bool {
     guard let born = status.born else { return true }
     return born <= trees[tree].catalog.summary.started
@@ -190,7 +193,7 @@ final class StoredFinder {
 }
 
 extension FileRow {
-  /// True where one look shows that the inode is the one that was stored, in the same state.
+  /// True if the status alone shows that the inode is the stored one, in the same state.
   func isSameInode(as status: FileStatus) -> Bool {
     hints.sourceInode == status.inode && hints.changed == status.changed
       && metadata.modified == status.modified
@@ -198,14 +201,14 @@ extension FileRow {
 }
 
 extension FileRow {
-  /// True where only a look at the content can tell whether it is another.
+  /// True if only the content can show that the file is another.
   func mayHaveContent(of status: FileStatus) -> Bool {
     size == status.recordedSize && metadata.modified == status.modified
   }
 }
 
 extension FileStatus {
-  /// The size as a catalog has it: that of a device is its number.
+  /// The size as a catalog records it: for a device, its number.
   var recordedSize: UInt64 {
     switch kind {
     case .regular, .symbolicLink: size
@@ -220,7 +223,7 @@ extension FileSystemIdentity {
 }
 
 extension StoredTree {
-  /// True where another file system was mounted below a directory.
+  /// True if another file system was mounted below a directory.
   fileprivate func hasMounts(below path: [[UInt8]]) -> Bool {
     let below = joined(path, absolute: true) + [UInt8(ascii: "/")]
     return mounts.keys.contains { $0.starts(with: below) }
@@ -238,10 +241,11 @@ struct StoredInodes {
   }
   private var source = Source.unknown
 
-  /// Of the directory that is the base of `node`, as `record` describes it.
+  /// The inodes of the base of `node`, which `record` describes.
   ///
-  /// The numbers decide what a recycled directory keeps, so they come from the stored tree then: a name in it may have
-  /// been repaired, or the whole may have been put back from elsewhere. A name that is linked needs no such proof.
+  /// For a recycled directory they decide which names stay, so they come from the stored tree. A name there may have
+  /// been repaired, or the whole tree may have been restored from elsewhere. A name that is linked needs no such
+  /// proof.
   init(_ node: BuildNode, _ record: DirectoryRecord?, _ worker: BuildWorker, listsInodes: Bool) {
     guard let record, let stored = node.baseTree, let tree = node.tree else { return }
     if node.recycled == nil, tree.inodesCount, (try? stored.descriptor.status().inode) == record.hints.storedInode {
@@ -251,7 +255,7 @@ struct StoredInodes {
     }
   }
 
-  /// 0 where it is not known.
+  /// 0 if the inode is unknown.
   func of(_ row: FileRow, named name: ArraySlice<UInt8>) -> UInt64 {
     switch source {
     case .catalog: row.hints.storedInode
