@@ -1,16 +1,16 @@
 public import Catalog
 public import Posix
 
-/// What assembling files needs, one after the other.
+/// The buffers, hasher and thread for assembling files one after the other.
 public final class AssemblyTools {
   static let bufferBytes = 256 << 10
 
-  /// Two: one is hashed while the other is filled.
+  /// Two buffers: one is hashed while the other is filled.
   private let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 2 * bufferBytes, alignment: 4096)
   private var isSecond = false
   private let hasher = ContentHasher()
   fileprivate private(set) var elidesZeros = true
-  /// Hashes one buffer after the other; there only where a file fills one.
+  /// Hashes one buffer after the other; exists only if a file fills a buffer.
   private var side: SideThread?
 
   public init() {}
@@ -20,7 +20,7 @@ public final class AssemblyTools {
     memory.deallocate()
   }
 
-  /// What is filled now; nobody else reads it.
+  /// The buffer to fill now; no other thread reads it.
   var buffer: UnsafeMutableRawBufferPointer {
     let start = isSecond ? Self.bufferBytes : 0
     return UnsafeMutableRawBufferPointer(rebasing: memory[start..<start + Self.bufferBytes])
@@ -42,12 +42,13 @@ public final class AssemblyTools {
     hasher.updateZeros(byteCount)
   }
 
-  /// Begins to hash `buffer`, which is full and stays as it is until it is the one to be filled again: after `swap`
-  /// and one more call.
+  /// Begins to hash `buffer`, which is full.
+  ///
+  /// It must stay unchanged until `swap` and one more call of a hash function: that call waits for the thread.
   func hashBuffer() {
     let side = side ?? SideThread()
     self.side = side
-    // The thread must not be the last to hold what holds it.
+    // The thread must not hold the last reference to its owner.
     side.begin { [hasher, bytes = UnsafeRawBufferPointer(buffer)] in hasher.update(bytes) }
   }
 
@@ -59,7 +60,7 @@ public final class AssemblyTools {
   }
 }
 
-/// A content on its way into a file, hashed as it comes. Blocks of zeros become holes.
+/// The content of a file that is being written and hashed. Blocks of zeros become holes.
 public final class FileAssembly {
   private static let blockBytes = 4096
 
@@ -67,17 +68,19 @@ public final class FileAssembly {
   private let tools: AssemblyTools
   private var buffer: UnsafeMutableRawBufferPointer
   private var filled = 0
-  /// Where the buffer's content belongs.
+  /// The offset of the buffer's content in the file.
   private var position: UInt64
   private var written: UInt64
-  /// What was written, without the holes.
+  /// The bytes written, without the holes.
   public private(set) var writtenByteCount: UInt64 = 0
   private let onWork: (UInt64) -> Void
-  /// What the file has so far.
+  /// The bytes of the file so far.
   public var byteCount: UInt64 { position + UInt64(filled) }
 
-  /// Goes on with a file that has `offset` bytes already. `onWork` gets the bytes that are done, holes and what is
-  /// hashed again of the beginning among them; `elidingZeros` is as `ContentHasher.reset` has it.
+  /// Continues a file that already has `offset` bytes.
+  ///
+  /// `onWork` gets the number of bytes done, including holes and the beginning that is hashed again. `elidingZeros`
+  /// is as in `ContentHasher.reset`.
   public init(
     _ file: consuming Descriptor, from offset: UInt64, elidingZeros: Bool, _ tools: AssemblyTools,
     onWork: @escaping (UInt64) -> Void = { _ in }
@@ -110,7 +113,7 @@ public final class FileAssembly {
     }
   }
 
-  /// Passes zeros that stay a hole. A digest of all bytes may take any time: a signal ends it.
+  /// Passes zeros that stay a hole. A digest of all bytes may take any time, so a signal ends it.
   private func skip(_ byteCount: UInt64) throws(Errno) {
     var left = byteCount
     while left > 0 {
@@ -123,7 +126,7 @@ public final class FileAssembly {
     }
   }
 
-  /// Appends zeros, as a hole where there are many.
+  /// Appends zeros; a whole block or more becomes a hole.
   public func appendZeros(_ byteCount: UInt64) throws(Errno) {
     if byteCount < UInt64(Self.blockBytes) {
       var left = byteCount
@@ -150,18 +153,18 @@ public final class FileAssembly {
     }
   }
 
-  /// Where the next bytes, at most `byteCount` and at least one of them, can be put to save their copying.
+  /// Space for the next bytes, which saves a copy. It has at most `byteCount` bytes, and at least one.
   public func space(atMost byteCount: UInt64) -> UnsafeMutableRawBufferPointer {
     UnsafeMutableRawBufferPointer(rebasing: buffer[filled..<filled + Int(min(byteCount, UInt64(buffer.count - filled)))])
   }
 
-  /// Appends what was put into the beginning of `space`.
+  /// Appends the bytes that the caller put at the beginning of `space`.
   public func append(spaceFilled byteCount: Int) throws(Errno) {
     filled += byteCount
     if filled == buffer.count { try flush() }
   }
 
-  /// Writes what was gathered, so that it is kept where the connection is lost.
+  /// Writes the buffered bytes, so that they survive a lost connection.
   public func flush() throws(Errno) {
     guard filled > 0 else { return }
     let isFull = filled == buffer.count
@@ -180,7 +183,7 @@ public final class FileAssembly {
   private func write() throws(Errno) {
     var start = 0
     while start < filled {
-      // A run of blocks with something in them, then one of zeros.
+      // A run of blocks with data, then a run of blocks of zeros.
       var end = start
       while end < filled, !isZero(end) { end = min(end + Self.blockBytes, filled) }
       if end > start {
@@ -201,7 +204,7 @@ public final class FileAssembly {
     return true
   }
 
-  /// The digest of all of it.
+  /// The digest of the whole file.
   public func finish() throws(Errno) -> ContentDigest {
     try flush()
     return tools.finish()

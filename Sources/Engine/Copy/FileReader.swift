@@ -1,13 +1,13 @@
 internal import Catalog
 internal import Posix
 
-/// What one pass over an open regular file gave.
+/// The result of one pass over an open regular file.
 struct PassResult {
   var digest: ContentDigest
   var byteCount: UInt64
 }
 
-/// Reading failed, or writing did: the first concerns one entry, the second the whole run.
+/// A failed read concerns one entry; a failed write concerns the whole run.
 enum CopyError: Error {
   case reading(Errno)
   case writing(Errno)
@@ -25,10 +25,12 @@ final class OldVersion {
   }
 }
 
-/// Hashes a file, and copies it, in one pass with one buffer; holes stay holes. One for each thread.
+/// Hashes a file, and copies it, in one pass with one buffer; holes stay holes.
+///
+/// Each thread has its own reader.
 final class FileReader {
   static let bufferBytes = 256 << 10
-  /// What is compared and written at once when a file is updated: the block of most file systems.
+  /// The unit of comparison and writing when a file is updated: the block of most file systems.
   private static let blockBytes = 4096
 
   private let hasher = ContentHasher()
@@ -40,7 +42,7 @@ final class FileReader {
 
   deinit { buffer.deallocate() }
 
-  /// Hashes at most `byteCount` bytes of a file from its start; `elidingZeros` as `ContentHasher.reset` has it.
+  /// Hashes at most `byteCount` bytes of a file from its start; `elidingZeros` is as in `ContentHasher.reset`.
   func hash(
     _ source: borrowing Descriptor, byteCount: UInt64, hasHoles: Bool, elidingZeros: Bool
   ) throws(CopyError) -> PassResult {
@@ -52,7 +54,7 @@ final class FileReader {
     _ source: borrowing Descriptor, to target: borrowing Descriptor, byteCount: UInt64,
     hasHoles: Bool, elidingZeros: Bool
   ) throws(CopyError) -> PassResult {
-    // Where the last write ended; what lies between two runs of data becomes a hole.
+    // The end of the last write; the gap between two runs of data becomes a hole.
     var written: UInt64 = 0
     let result = try pass(source, byteCount: byteCount, hasHoles: hasHoles, elidingZeros) {
       bytes, offset throws(CopyError) in
@@ -69,8 +71,9 @@ final class FileReader {
     return result
   }
 
-  /// Hashes at most `byteCount` bytes of a file from its start, and writes into `target`, which shares all
-  /// blocks of the old version, those that differ from it.
+  /// Hashes at most `byteCount` bytes of a file from its start, and writes the changed blocks to `target`.
+  ///
+  /// `target` shares all blocks of the old version.
   func update(
     _ target: borrowing Descriptor, holding old: OldVersion, from source: borrowing Descriptor,
     byteCount: UInt64, hasHoles: Bool
@@ -78,7 +81,7 @@ final class FileReader {
     let oldBytes = UnsafeMutableRawBufferPointer.allocate(
       byteCount: Self.bufferBytes, alignment: Self.blockBytes)
     defer { oldBytes.deallocate() }
-    // Up to here the target has the content of the source.
+    // The target has the content of the source up to this offset.
     var done: UInt64 = 0
     let result = try pass(source, byteCount: byteCount, hasHoles: hasHoles, true) {
       bytes, offset throws(CopyError) in
@@ -87,7 +90,7 @@ final class FileReader {
       let known = readOld(old, at: offset, into: oldBytes, count: bytes.count)
       var start = 0
       while start < bytes.count {
-        // One block more for as long as they differ: one write for each run.
+        // The run grows while the blocks differ: one write for each run.
         var end = start
         while end < bytes.count {
           let next = min(end + Self.blockBytes, bytes.count)
@@ -122,7 +125,7 @@ final class FileReader {
     }
   }
 
-  /// How many bytes of the old version could be read; what is missing counts as different.
+  /// The number of bytes that could be read from the old version. Missing bytes count as different.
   private func readOld(
     _ old: OldVersion, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer, count: Int
   ) -> Int {
@@ -153,7 +156,7 @@ final class FileReader {
         let end: UInt64
         do throws(Errno) {
           guard let data = try source.seekData(from: position), data < byteCount else {
-            // Nothing but a hole up to the end, unless the file has shrunk under us.
+            // Only a hole is left up to the end, unless the file has shrunk meanwhile.
             let size = min(byteCount, try source.status().size)
             tail = size > position ? size - position : 0
             position = max(position, size)
@@ -172,7 +175,7 @@ final class FileReader {
     return PassResult(digest: hasher.finish(), byteCount: position)
   }
 
-  /// One run of data; returns where it ended, before `end` if the file did.
+  /// Reads one run of data; returns its end, which is before `end` if the file ended there.
   private func run(
     _ source: borrowing Descriptor, from start: UInt64, to end: UInt64, _ data: DataHandler
   ) throws(CopyError) -> UInt64 {
@@ -194,7 +197,7 @@ final class FileReader {
     return position
   }
 
-  /// A digest of all bytes may take any time: a signal ends it.
+  /// A digest of all bytes may take any time, so a signal ends it.
   private func hashZeros(_ byteCount: UInt64, _ elidesZeros: Bool) throws(CopyError) {
     if elidesZeros { return hasher.updateZeros(byteCount) }
     var left = byteCount

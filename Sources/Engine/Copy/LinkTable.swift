@@ -1,7 +1,8 @@
 internal import Posix
 
-/// The inodes with several names that this run has met: the first name is stored, the others are linked
-/// to it. A thread that meets an inode which another is storing waits for it.
+/// The inodes with several names in this run: the first name is stored, and the others are linked to it.
+///
+/// A thread that meets an inode waits while another thread stores it.
 final class LinkTable<Key: Hashable & Sendable, Stored: Sendable>: @unchecked Sendable {
   private enum State {
     case busy
@@ -10,8 +11,9 @@ final class LinkTable<Key: Hashable & Sendable, Stored: Sendable>: @unchecked Se
   private let gate = Gate()
   private var states: [Key: State] = [:]
 
-  /// Returns what the first name was stored as, or `nil` to the caller that is the first: it must call
-  /// `finish`, and must not call `begin` for another inode before it has.
+  /// Returns the stored value of the first name; `nil` if the caller is the first.
+  ///
+  /// The first caller must call `finish`. Before that it must not call `begin` for another inode.
   func begin(_ key: Key) -> Stored? {
     gate.locked {
       while true {
@@ -26,7 +28,7 @@ final class LinkTable<Key: Hashable & Sendable, Stored: Sendable>: @unchecked Se
     }
   }
 
-  /// Says what the first name was stored as; with `nil` the next name counts as the first.
+  /// Sets the stored value of the first name; with `nil`, the next name counts as the first.
   func finish(_ key: Key, _ stored: Stored?) {
     gate.locked {
       states[key] = stored.map { .stored($0) }

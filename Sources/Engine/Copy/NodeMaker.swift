@@ -3,7 +3,7 @@ internal import Posix
 
 /// Makes a symbolic link, FIFO, socket or device node of the repository, with its metadata.
 ///
-/// Returns the inode, and what the user may not make or set; a device node that may not be made is
+/// Returns the inode, and flags for the values that the user may not set. A device node that the user may not make is
 /// `notStored`, with no inode.
 func makeSpecial(
   _ name: Span<UInt8>, in directory: borrowing Descriptor, kind: EntryKind, target: [UInt8],
@@ -19,10 +19,10 @@ func makeSpecial(
   return (made.inode, made.gaps.flags)
 }
 
-/// The same anywhere; `nil` where the file system or the user's rights do not allow such a node.
+/// Makes a node anywhere; `nil` if the file system or the user's rights do not allow such a node.
 ///
-/// An error leaves nothing behind, and takes nothing away that was there before: on `exists` the name may be that of
-/// another entry, of which it is one name to the file system.
+/// On an error, no new name stays, and no older name is removed. On `exists`, the name may belong to another entry:
+/// the file system takes the two names for one.
 func makeNode(
   _ name: Span<UInt8>, in directory: borrowing Descriptor, kind: EntryKind, target: [UInt8],
   device: UInt64, _ metadata: Metadata, _ attributes: AttributeBlock,
@@ -42,7 +42,7 @@ func makeNode(
   do throws(Errno) {
     let made = try directory.open(name, .pathOnly)
     let status = try made.status()
-    // Whoever may write to the directory could have put another inode there.
+    // Another user with write access to the directory could have put another inode there.
     isOwn = try directory.isOwn(status)
     if status.kind != kind || status.linkCount > 1 { isOwn = false }
     guard isOwn else { throw .staleHandle }
@@ -56,12 +56,14 @@ func makeNode(
   }
 }
 
-/// A name beside others for what takes their place in one step; `discardTemporaries` knows it again.
+/// A temporary name beside the final names, for an entry that replaces another in one step.
+///
+/// `discardTemporaries` recognizes such names.
 func temporaryName() throws(Errno) -> [UInt8] {
   temporaryPrefix + (try Process.randomBytes(8).map { 97 + $0 % 26 })
 }
 
-/// True for what `temporaryName` gives.
+/// True for a name that `temporaryName` can return.
 func isTemporaryName(_ name: some Collection<UInt8>) -> Bool {
   name.count == temporaryPrefix.count + 8 && name.starts(with: temporaryPrefix)
     && name.dropFirst(temporaryPrefix.count).allSatisfy { (97..<123).contains($0) }
@@ -70,15 +72,17 @@ func isTemporaryName(_ name: some Collection<UInt8>) -> Bool {
 private let temporaryPrefix = Array(".treering-".utf8)
 
 extension Descriptor {
-  /// True where an inode in this directory has the owner of one that this process makes there. Where the file
-  /// system maps users (FAT, sshfs, NFS with root_squash) only a trial shows which that is.
+  /// True if an inode in this directory has the owner that this process's new inodes get.
+  ///
+  /// If the file system maps users (FAT, sshfs, NFS with root_squash), only a trial file shows that owner.
   borrowing func isOwn(_ status: FileStatus) throws(Errno) -> Bool {
     if status.user == Process.effectiveUser { return true }
     return try withTrialFile { (trial) throws(Errno) in try trial.status().user } == status.user
   }
 
-  /// True where a further name of an inode in this directory shows the number of the first: some file systems
-  /// (sshfs) number names.
+  /// True if a second name of an inode in this directory shows the inode number of the first.
+  ///
+  /// Some file systems (sshfs) number names.
   borrowing func numbersInodes() throws(Errno) -> Bool {
     let (one, two) = (try temporaryName(), try temporaryName())
     let number = try open(one.span, [.write, .create, .exclusive], mode: 0o600).status().inode
