@@ -2,17 +2,17 @@ internal import Catalog
 internal import Posix
 
 extension FileStatus {
-  /// True where the two looks saw the same inode in the same state.
+  /// True if both statuses are of the same inode in the same state.
   func isSameState(as other: FileStatus) -> Bool {
     inode == other.inode && device == other.device && mode == other.mode && size == other.size
       && changed == other.changed && modified == other.modified
   }
 
-  /// True where a change after `moment` could have left the ctime that this look saw.
+  /// True if a change after `moment` could have left the ctime of this status.
   ///
-  /// Time stamps come from a clock that ticks every 1 to 10 ms (`jiffies`, see `time(7)`); where the stamp
-  /// has no fraction the file system may count in seconds, or in two of them as FAT does.
-  /// Those of a network file system come from the clock of another machine.
+  /// Time stamps come from a clock that ticks every 1 to 10 ms (`jiffies`, see `time(7)`). A stamp without a fraction
+  /// may come from a file system that counts in seconds, or in two as FAT does. The stamps of a network file system
+  /// come from another machine's clock.
   func isRacy(since moment: Timestamp, on fileSystem: FileSystemIdentity) -> Bool {
     let granularity = changed.nanoseconds == 0 && modified.nanoseconds == 0 ? 2.0 : 0.02
     return changed - moment > -granularity - fileSystem.clockDifferenceSeconds
@@ -20,9 +20,10 @@ extension FileStatus {
 }
 
 extension FileRow {
-  /// True where the stored inode may become this source inode's: if it already stands for several names,
-  /// those must be names of the same inode still, or files that were parted would stay one. Of which inode an
-  /// adopted one is, is not known: the first to claim it has it.
+  /// True if the stored inode may be linked for this source inode.
+  ///
+  /// A stored inode with several names must match a source inode with the same names. Otherwise two files that were
+  /// separated would remain one. The source inode of an adopted file is unknown: the first claimant gets it.
   func mayStandFor(_ status: FileStatus) -> Bool {
     linkGroup == nil
       || (status.linkCount > 1 && (status.inode == hints.sourceInode || hints.sourceInode == 0))
@@ -35,8 +36,9 @@ extension AttributeBlock {
       ? .empty : AttributeBlock(attributes.map { (name: $0.name, value: $0.value) })
   }
 
-  /// True where an inode has the attributes that a catalog names. A label that the kernel gave it by itself is no
-  /// difference where the catalog names none.
+  /// True if an inode has the attributes that a catalog names.
+  ///
+  /// A label that the kernel set by itself is ignored if the catalog names none.
   func isStored(as expected: AttributeBlock) -> Bool {
     if self == expected { return true }
     guard let own = try? decoded(), let wanted = try? expected.decoded() else { return false }
@@ -47,11 +49,11 @@ extension AttributeBlock {
   }
 }
 
-/// How the inode that gets metadata was opened.
+/// The way in which the target inode was opened.
 enum TargetHandle {
   /// For reading or writing: a regular file or a directory.
   case open
-  /// With `O_PATH`: anything else.
+  /// With `O_PATH`: any other kind.
   case handle(isSymbolicLink: Bool)
 }
 
@@ -59,7 +61,7 @@ enum TargetHandle {
 enum MetadataKind: Int, CaseIterable {
   case owner, mode, attributes, time
 
-  /// That a stored inode lacks the value.
+  /// Marks a stored inode that lacks the value.
   var flag: StorageFlags {
     switch self {
     case .owner: .ownerNotStored
@@ -70,14 +72,15 @@ enum MetadataKind: Int, CaseIterable {
   }
 }
 
-/// The values that an inode did not take, each with the first reason; a reason of `nil` is a file system that
-/// took the value without an error, and has another.
+/// The values that an inode did not take, each with the first reason.
+///
+/// The reason is `nil` if the file system took the value without an error, but has another value.
 struct MetadataGaps {
   private(set) var reasons: [(kind: MetadataKind, reason: Errno?)] = []
 
   var isEmpty: Bool { reasons.isEmpty }
 
-  /// The first reason that the next try need not meet again, such as want of memory.
+  /// The first reason that may not recur on the next try, such as lack of memory.
   var transient: Errno? {
     for case (_, let reason?) in reasons where !reason.refusesMetadata && reason != .noSpace { return reason }
     return nil
@@ -92,8 +95,9 @@ struct MetadataGaps {
   }
 }
 
-/// Gives an open directory of the repository the metadata that it should have, where it has others: where nothing
-/// differs, nothing is written. Says what could not be given.
+/// Corrects the metadata of an open directory in the repository. Returns the values that it did not take.
+///
+/// Nothing is written if nothing differs.
 func correctMetadata(
   _ metadata: Metadata, _ attributes: AttributeBlock, of target: borrowing Descriptor
 ) throws(Errno) -> StorageFlags {
@@ -104,8 +108,9 @@ func correctMetadata(
   return try applyMetadata(metadata, attributes, to: target, .open, currently: status, mayHaveOthers: true)
 }
 
-/// Gives an inode of the repository its metadata, and says which values it did not take. Throws where another try
-/// may succeed: what a catalog calls not stored is not tried again.
+/// Gives an inode of the repository its metadata. Returns the values that it did not take.
+///
+/// Throws if another try may succeed, because a value that a catalog calls not stored is not tried again.
 func applyMetadata(
   _ metadata: Metadata, _ attributes: AttributeBlock, to target: borrowing Descriptor,
   _ handle: TargetHandle, currently: FileStatus, mayHaveOthers: Bool = false
@@ -116,14 +121,13 @@ func applyMetadata(
   return gaps.flags
 }
 
-/// Gives an inode its metadata, by its descriptor, reads them back, and says which it did not take. Throws where
-/// the next inode would fare no better.
+/// Gives an inode its metadata by its descriptor, and reads them back. Returns the values that it did not take.
 ///
-/// An inode that may have attributes already, its own or those of a default ACL above it, loses them where
-/// they are not wanted (`mayHaveOthers`).
+/// Throws if the next inode would fail too. If `mayHaveOthers` is true, the inode may already have attributes, its
+/// own or from a default ACL above it. The unwanted ones are removed.
 ///
-/// Order matters: `chown` clears setuid, setgid and capabilities; an ACL needs the mode's bits after it;
-/// the time comes last, because everything before it counts as a change.
+/// Order matters. `chown` clears setuid, setgid and capabilities. An ACL needs the mode's bits after it. The time
+/// comes last, because every earlier step counts as a change.
 func setMetadata(
   _ metadata: Metadata, _ attributes: AttributeBlock, to target: borrowing Descriptor,
   _ handle: TargetHandle, currently: FileStatus, mayHaveOthers: Bool = false
@@ -163,7 +167,7 @@ private struct MetadataSetter {
     return gaps
   }
 
-  /// A program must not run as somebody it was never given to.
+  /// A program must not run as a user to whom it was never given.
   private static var ofAnotherOwner: UInt32 { 0o1777 }
 
   private func note(_ error: Errno, _ kind: MetadataKind, _ gaps: inout MetadataGaps) throws(Errno) {
@@ -180,7 +184,7 @@ private struct MetadataSetter {
       return true
     } catch {
       try note(error, .owner, &gaps)
-      // What a group member may set: the group alone.
+      // A group member may set the group alone.
       return (try? target.setOwner(user: currently.user, group: metadata.group)) != nil
     }
   }
@@ -205,10 +209,10 @@ private struct MetadataSetter {
     for (name, value) in wanted {
       do throws(Errno) {
         try target.setExtendedAttribute(ExtendedAttribute(name: name, value: value), access)
-        // Some file systems take what they do not keep.
+        // Some file systems accept attributes that they do not keep.
         if try target.extendedAttribute(name, access) != value { gaps.add(.attributes, nil) }
       } catch {
-        // ext4 says so where an inode's attributes do not fit into their block.
+        // ext4 gives this error if an inode's attributes do not fit into their block.
         if error == .noSpace, (try? target.fileSystem())?.hasRoom == true { gaps.add(.attributes, error) } else {
           try note(error, .attributes, &gaps)
         }
@@ -233,13 +237,13 @@ private struct MetadataSetter {
     }
   }
 
-  /// A call that succeeds proves little where users are mapped, modes are made up or years are few.
+  /// A successful call proves little if users are mapped, modes are invented or the time range is small.
   private func readBack(
     _ permissions: UInt32, _ target: borrowing Descriptor, _ gaps: inout MetadataGaps
   ) throws(Errno) {
     var status = try target.status()
     if status.modified != metadata.modified {
-      // A coarser clock gives no more at the second try; libfuse 2 passes over a call that sets one time alone.
+      // A coarser clock gives no more on the second try. libfuse 2 ignores a call that sets one time alone.
       if !status.modified.isCoarser(than: metadata.modified) {
         do throws(Errno) { try target.setTimes(accessed: Clock.now(), modified: metadata.modified) } catch {
           try note(error, .time, &gaps)
@@ -262,13 +266,13 @@ private struct MetadataSetter {
 }
 
 extension Timestamp {
-  /// True for what a file system makes of a time that counts in seconds, or in two of them as FAT does.
+  /// True if this is `time` as a file system stores it in seconds, or in two as FAT does.
   fileprivate func isCoarser(than time: Timestamp) -> Bool {
     nanoseconds == 0 && self <= time && time - self < 2
   }
 }
 
 extension FileSystemStatus {
-  /// True where a file system that says it is full means one directory, or one inode's attributes.
+  /// True if the file system has room. A report of no space then concerns one directory, or one inode's attributes.
   var hasRoom: Bool { bytesAvailable > 1 << 20 && (inodes == 0 || inodesFree > 0) }
 }
