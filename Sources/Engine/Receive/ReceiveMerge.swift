@@ -2,7 +2,7 @@ internal import Catalog
 internal import Posix
 internal import Repository
 
-/// The merge of one directory: the names that it shall have on one side, the base's on the other.
+/// The merge of one directory: its wanted names on one side, the base's names on the other.
 struct ReceiveMerge {
   private let work: ReceiveWork
   private let node: ReceiveNode
@@ -25,7 +25,7 @@ struct ReceiveMerge {
     inodes = StoredInodes(node, base, worker, listsInodes: work.capabilities.listsInodes)
   }
 
-  /// Returns the sub-directories, with whether the spare has each of them.
+  /// Returns the sub-directories; `isRecycled` is true if the spare has the directory.
   func run() throws -> [(row: DirectoryRow, isRecycled: Bool)] {
     var files = try FileCursor(record)
     var baseFiles = try base.map { try FileCursor($0) }
@@ -74,7 +74,7 @@ struct ReceiveMerge {
 
   // MARK: Links
 
-  /// Links what the base has under the same name, of which only the row is looked at.
+  /// Links the base's entry of the same name. Only its row is examined.
   private func linkSame(_ before: FileRow, _ row: FileRow) throws -> Bool {
     guard let hints = try linkBase(before) else { return false }
     if hints.flags.isCatalogOnly { work.progress.catalogOnly.count() }
@@ -105,7 +105,7 @@ struct ReceiveMerge {
     return hints
   }
 
-  /// The names of one inode become names of one inode again.
+  /// Stores one of several names of an inode, so that they are names of one inode again.
   private func storeGrouped(_ row: FileRow, _ before: FileRow?) throws -> Hints {
     let key = ReceivedInode(
       group: row.linkGroup!, digest: row.digest, kind: row.kind, size: row.size, metadata: row.metadata,
@@ -120,7 +120,7 @@ struct ReceiveMerge {
         work.progress.linked.count()
         return Self.hints(row, first.inode, first.flags)
       }
-      // It can take no more links: from now on others are linked to this name.
+      // The first name can take no more links: later names are linked to this one.
       let hints = try store(row, before)
       work.links.finish(
         key,
@@ -138,7 +138,7 @@ struct ReceiveMerge {
 
   // MARK: One inode
 
-  /// Gives a name its inode: the base's, one with a content that came, or a copy.
+  /// Gives a name its inode: the base's inode, a received content, or a copy.
   private func store(_ row: FileRow, _ before: FileRow?) throws -> Hints {
     if let before, isSameInode(before, of: base!, row), let hints = try linkBase(before) { return hints }
     guard row.kind == .regular else { return try makeSpecial(row) }
@@ -158,7 +158,7 @@ struct ReceiveMerge {
     return try place(row)
   }
 
-  /// True where the stored inode is all that the row says, and stands for no other.
+  /// True if the stored inode matches the whole row, and stands for no other inode.
   private func isSameInode(_ before: FileRow, of other: DirectoryRecord, _ row: FileRow) -> Bool {
     before.kind == row.kind && before.size == row.size && before.digest == row.digest
       && before.metadata == row.metadata && (before.linkGroup == nil || before.linkGroup == row.linkGroup)
@@ -182,7 +182,9 @@ struct ReceiveMerge {
     return Self.hints(row, inode, found.row.hints.flags.subtracting([.racy, .changedWhileRead]))
   }
 
-  /// True where a file of the base that goes to another path is the one of its row, as far as one look can tell.
+  /// True if a file of the base still matches its row, as far as its status shows.
+  ///
+  /// This is the check before the file is linked at another path.
   private func isStill(_ row: FileRow, _ name: Span<UInt8>, in directory: Directory, _ inode: UInt64) -> Bool {
     guard let status = try? directory.descriptor.status(of: name) else { return false }
     return status.kind == row.kind && status.inode == inode && status.recordedSize == row.size
@@ -201,7 +203,7 @@ struct ReceiveMerge {
     } catch { throw refusal("make", row, error) }
   }
 
-  /// What this file system cannot hold under this name is in the catalog alone, as in a local snapshot.
+  /// This file system cannot hold the entry under this name. Only the catalog has it, as in a local snapshot.
   private struct Unstorable: Error { let error: Errno }
 
   private func refusal(_ what: String, _ row: FileRow, _ error: Errno) -> any Error {
@@ -237,11 +239,11 @@ struct ReceiveMerge {
 
   // MARK: Copies
 
-  /// Copies what the base has, where only the metadata differ; `nil` where its bytes are not what they should be.
+  /// Copies the base's content if only the metadata differ; `nil` if its bytes are wrong.
   private func copy(_ stored: StoredFile, _ row: FileRow) throws -> Hints? {
     let old: OldVersion
     do throws(Errno) { old = try open(stored, row) } catch {
-      // What this user may not open is not damaged for that.
+      // A file that this user may not open is not damaged for that reason.
       if error != .accessDenied, !node.isBaseClosed { reportDamage(stored, row) }
       return nil
     }
@@ -293,8 +295,9 @@ struct ReceiveMerge {
     work.monitor.note("\(displayName(path(row))): its bytes in the snapshot \(stored.tree.name) are damaged; sent whole")
   }
 
-  /// Puts a content that came in its place; the second time, a copy of it. What its owner may not read is always a
-  /// copy: the content could not be opened again.
+  /// Puts a received content in its place; after the first time, a copy of it.
+  ///
+  /// A file that its owner may not read is always a copy, because the content could not be opened again.
   private func place(_ row: FileRow) throws -> Hints {
     let digest = row.digest.fileName
     let contents = work.wanted.contents
@@ -305,7 +308,7 @@ struct ReceiveMerge {
     }
     let name = record.bytes.span.extracting(row.name)
     let locksOut = !work.isRoot && row.metadata.permissions & 0o400 == 0
-    // An inode that has another name may be a published snapshot's: a server that was killed leaves such.
+    // An inode with another name may belong to a published snapshot: a killed server leaves such inodes.
     let isOwn = try contents.descriptor.status(of: digest.span).linkCount == 1
     guard !locksOut, isOwn, work.isFirst(toPlace: row.digest) else {
       let old = try contents.descriptor.openToRead(digest.span)
@@ -319,9 +322,9 @@ struct ReceiveMerge {
     var isOther = false
     do throws(Errno) {
       let target = try node.target!.descriptor.openToRead(name)
-      // The same inode may have been given its metadata by a run that was cut off.
+      // An interrupted run may already have given this inode its metadata.
       let made = try target.status()
-      // A digest names its content, and not how large a record says that it is.
+      // A digest names the content, but not the size that a record claims.
       isOther = made.size != row.size
       if isOther { throw .invalid }
       let missing = try applyMetadata(

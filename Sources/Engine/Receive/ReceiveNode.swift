@@ -1,18 +1,18 @@
 internal import Catalog
 internal import Posix
 
-/// A directory of a snapshot that comes from elsewhere.
+/// A directory of a received snapshot.
 final class ReceiveNode: BuildNode, @unchecked Sendable {
   let digest: Digest
-  /// Where the base has it, where that is another path than its own or its parent's.
+  /// The directory's path in the base, if neither its own path nor its parent's base gives it.
   let basePath: [[UInt8]]?
-  /// Directories above it.
+  /// The number of directories above this one.
   let depth: Int
-  /// True where the base is at another path.
+  /// True if the base has the directory at another path.
   let isMoved: Bool
   var record: DirectoryRecord?
 
-  /// Where the base is, of a directory that was moved.
+  /// The path of a moved directory in the base.
   var baseLocation: [[UInt8]] {
     var below: [[UInt8]] = []
     var node = self
@@ -24,7 +24,9 @@ final class ReceiveNode: BuildNode, @unchecked Sendable {
     }
   }
 
-  /// True where this user may not open the base: an ordinary user's own directory that was closed at the source.
+  /// True if this user may not open the base's directory.
+  ///
+  /// It is an ordinary user's own directory that was closed at the source.
   var isBaseClosed: Bool {
     guard baseTree == nil, base != nil, let root = tree?.root else { return false }
     do throws(Errno) { _ = try root.directory(path: baseLocation) } catch { return error == .accessDenied }

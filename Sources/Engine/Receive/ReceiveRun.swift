@@ -3,11 +3,11 @@ internal import Posix
 public import Repository
 internal import Synchronization
 
-/// Builds a snapshot that comes from elsewhere, under its own name, and publishes it. The caller holds the
-/// repository's lock, and has called `recover`.
+/// Builds a received snapshot under its own name, and publishes it.
 ///
-/// `sent` says what was taken where and when; how many files were linked and copied is counted anew. Nothing is
-/// published where the tree that was built has not the root digest that `sent` names.
+/// The caller holds the repository's lock, and has called `recover`. `sent` has the origin and time of the snapshot.
+/// The numbers of linked and copied files are counted anew. Nothing is published if the built tree does not have the
+/// root digest of `sent`.
 public func buildSnapshot(
   _ name: SnapshotName, as sent: CatalogSummary, from wanted: any WantedTree, base: Snapshot?,
   in repository: Repository, threads: Int, program: String, progress: Progress, monitor: any Monitor
@@ -58,7 +58,7 @@ private func build(
     summary.fileSystemID = try repository.root.descriptor.fileSystem().id
     summary.program = Array(program.utf8)
     let snapshot = Snapshot(name: pending.name, summary: summary)
-    // Never a suspect snapshot with a rotation that goes on: it is held until this one has been looked at.
+    // Rotation is held until this snapshot has been examined. It must never continue with a suspect snapshot.
     let arrival = UnexaminedArrival(name: pending.name, movedFileCount: progress.moved.value)
     try repository.holdRotation(for: arrival, at: received)
     progress.isSynchronizing.store(true, ordering: .relaxed)
@@ -72,14 +72,16 @@ private func build(
   } catch {
     if let error = error as? SpareUnusable { repository.setAside(pending, at: error.path, because: error.reason) }
     try? repository.recover()
-    // Where it was not published, it holds rotation no longer.
+    // A snapshot that was not published no longer holds rotation.
     if let list = try? repository.snapshots() { _ = try? examineArrivals(in: repository, list) }
     throw error
   }
 }
 
-/// A small record can stand for more directories than a disk has room for, so what is announced must fit before
-/// anything is made. A directory takes an inode and a name some bytes of its directory, unless the spare has them.
+/// Throws if the announced snapshot does not fit; called before any entry is made.
+///
+/// A small record can stand for more directories than a disk has room for. A directory takes an inode, and a name
+/// takes some bytes of its directory, unless the spare has them.
 private func checkClaim(_ sent: CatalogSummary, in repository: Repository, isRecycled: Bool) throws {
   let system = try repository.root.descriptor.fileSystem()
   let inodes = isRecycled ? system.inodes : system.inodesFree

@@ -8,7 +8,7 @@ final class ReceiveWorker: BuildWorker {
   let base: CatalogReader?
   /// The directory of the base that was searched last, opened.
   fileprivate var baseFolder: (path: [[UInt8]], directory: Directory?)?
-  /// What was searched last of the new snapshot.
+  /// The directories of the new snapshot that were searched last.
   fileprivate var wantedPaths = PathCache<WantedLevel> { $0.index.byteCount + ($0.base?.byteCount ?? 0) }
 
   init(base: CatalogReader?, writer: FrameWriter, reader: FileReader) {
@@ -17,22 +17,22 @@ final class ReceiveWorker: BuildWorker {
   }
 }
 
-/// A directory of the new snapshot on the way to what is looked for, and what the base has there.
+/// A directory of the new snapshot on the path of a search, and the base's directory there.
 private struct WantedLevel {
   let index: RecordIndex
   let base: RecordIndex?
 }
 
-/// An inode with several names in the snapshot, and where the first of them is.
+/// An inode with several names in the snapshot; `ReceivedLink` is the place of the first name.
 ///
-/// Names that differ in anything else are no names of one inode, whatever was sent of them.
+/// Names that differ in any other value are not names of one inode, whatever the client sent.
 struct ReceivedInode: Hashable, Sendable {
   var group: UInt64
   var digest: ContentDigest
   var kind: EntryKind
   var size: UInt64
   var metadata: Metadata
-  /// A link's target, and the attributes.
+  /// The target of a symbolic link, and the attributes.
   var rest: [UInt8]
 }
 
@@ -43,22 +43,23 @@ struct ReceivedLink: Sendable {
   var flags: StorageFlags
 }
 
-/// The work of a snapshot that comes from elsewhere: in each directory, the merge of the names it shall have with
-/// the base's, and a link, a content that came, or a copy for each.
+/// The work of receiving a snapshot: in each directory, the merge of the wanted names with the base's.
+///
+/// Each name gets a link, a received content or a copy.
 final class ReceiveWork: BuildWork, TreeWork, @unchecked Sendable {
   let wanted: any WantedTree
   let root: Digest
-  /// What may be linked to.
+  /// The tree whose entries may be linked.
   let baseTree: StoredTree?
   let links = LinkTable<ReceivedInode, ReceivedLink>()
-  /// The stored inodes that were linked under another path than the base's: none may come to stand for two.
+  /// The stored inodes that were linked under another path than the base's. None may stand for two inodes.
   private let claims = Mutex<Set<UInt64>>([])
-  /// The contents that were put in their place: who wants them again gets a copy.
+  /// The contents that were put in their place. A later use gets a copy.
   private let placed = Mutex<Set<UInt64>>([])
-  /// Entries that may still turn up, and directories that may be made, of those that were announced.
+  /// The announced entries that have not come yet, and the announced directories that have not been made yet.
   private let entriesLeft: Mutex<UInt64>
   private let directoriesLeft: Mutex<UInt64>
-  /// As deep as a path that is sent may be.
+  /// The greatest depth of a received path.
   private static let depthLimit = 4096
 
   init(
@@ -88,7 +89,7 @@ final class ReceiveWork: BuildWork, TreeWork, @unchecked Sendable {
     return ReceiveNode(parent: nil, name: [], digest: root, base: base, tree: baseTree, basePath: nil)
   }
 
-  /// Throws where there is more than was announced: one record may stand for any number of directories.
+  /// Throws if more entries come than were announced: one record may stand for any number of directories.
   func announce(_ entries: Int) throws { try take(UInt64(entries), from: entriesLeft) }
 
   private func take(_ count: UInt64, from left: borrowing Mutex<UInt64>) throws {
@@ -100,7 +101,7 @@ final class ReceiveWork: BuildWork, TreeWork, @unchecked Sendable {
     guard isRight else { throw Failure(.refused, "the snapshot has more in it than was announced") }
   }
 
-  /// True for the first who asks.
+  /// True for the first caller with this inode.
   func claim(_ inode: UInt64) -> Bool { claims.withLock { $0.insert(inode).inserted } }
 
   func isFirst(toPlace digest: ContentDigest) -> Bool { placed.withLock { $0.insert(digest.prefix).inserted } }
@@ -133,7 +134,7 @@ final class ReceiveWork: BuildWork, TreeWork, @unchecked Sendable {
     return node.children.map { unsafeDowncast($0, to: ReceiveNode.self) }
   }
 
-  /// What the directory shall have: the base's record where it is the same.
+  /// The record of the directory in the new snapshot: the base's record if the digests are equal.
   private func wantedRecord(_ node: ReceiveNode, _ worker: ReceiveWorker) throws -> DirectoryRecord {
     if let base = node.base, base.digest == node.digest, let reader = worker.base,
       let record = try? reader.record(base.place, base.digest)
@@ -146,7 +147,7 @@ final class ReceiveWork: BuildWork, TreeWork, @unchecked Sendable {
   private func baseRecord(_ node: ReceiveNode, _ worker: ReceiveWorker) throws -> DirectoryRecord? {
     guard let base = node.base else { return nil }
     if base.digest == node.digest, let record = node.record, record.hints.storedInode != 0 { return record }
-    // Without it files are looked for one by one, and asked for.
+    // Without the record, files are searched one by one and requested.
     return try? worker.base?.record(base.place, base.digest)
   }
 
@@ -173,9 +174,9 @@ final class ReceiveWork: BuildWork, TreeWork, @unchecked Sendable {
     }
   }
 
-  // MARK: What the new snapshot has elsewhere
+  // MARK: Other paths of the new snapshot
 
-  /// What is known of a directory of the new snapshot; `nil` where no record of it came.
+  /// A directory of the new snapshot; `nil` if no record of it came.
   private func wantedLevel(_ digest: Digest, _ base: Subtree?, _ worker: ReceiveWorker) throws -> WantedLevel? {
     let before = base.flatMap { base in (try? worker.base?.record(base.place, base.digest)).map { RecordIndex($0) } }
     if let before, base?.digest == digest { return WantedLevel(index: before, base: before) }
@@ -186,8 +187,9 @@ final class ReceiveWork: BuildWork, TreeWork, @unchecked Sendable {
     return WantedLevel(index: index, base: index)
   }
 
-  /// True where the new snapshot has an entry with just this at a path: then the base's inode is that one's. Names of
-  /// the inode with the number `linkGroup` share it.
+  /// True if the new snapshot has exactly this entry at a path, which then needs the base's inode.
+  ///
+  /// False for a name with the same `linkGroup`, which shares the inode.
   func isFile(
     at path: [[UInt8]], _ row: FileRow, of record: DirectoryRecord, linkGroup: UInt64?, _ worker: ReceiveWorker
   ) throws -> Bool {
@@ -208,7 +210,7 @@ final class ReceiveWork: BuildWork, TreeWork, @unchecked Sendable {
       || there.digest == row.digest && there.metadata == row.metadata
   }
 
-  /// What the base has at a path.
+  /// The base's file at a path; `nil` if there is none.
   func storedFile(at path: [[UInt8]], _ worker: ReceiveWorker) -> StoredFile? {
     guard let baseTree, case .file(let row, let record)? = try? worker.base?.find(path) else { return nil }
     let folder = Array(path.dropLast())

@@ -1,21 +1,22 @@
 public import Catalog
 public import Posix
 
-/// What came of a snapshot that is to be built, by digests; used by several threads.
+/// The received parts of a snapshot to be built, by digest; used by several threads.
 public protocol WantedTree: AnyObject, Sendable {
-  /// The record of the directory with this digest; `nil` where none came.
+  /// The record of the directory with this digest; `nil` if none came.
   func record(_ digest: Digest) throws -> DirectoryRecord?
-  /// Where the base has a directory, or what it was before; `nil` where that is under the same name.
+  /// The path at which the base has a directory or its previous version; `nil` if the name is the same.
   func basePath(_ digest: Digest) throws -> [[UInt8]]?
-  /// Asks for the record of a directory that did not come, or for which what came does not serve. `path` is in the
-  /// new snapshot.
+  /// Requests the record of a directory if none came, or if the received parts do not suffice.
+  ///
+  /// `path` is in the new snapshot.
   func fetchRecord(_ digest: Digest, at path: [[UInt8]]) throws -> DirectoryRecord
-  /// Where the base has a file with this content under another path.
+  /// Another path at which the base has a file with this content; `nil` if there is none.
   func baseFile(_ digest: ContentDigest) throws -> [[UInt8]]?
-  /// Contents that came, each in a file named by `ContentDigest.fileName`.
+  /// The received contents, each in a file named by `ContentDigest.fileName`.
   var contents: Directory { get }
-  /// Asks for the content of a file that did not come; it is among `contents` then.
-  /// True for a content that came, or began to come, and is larger than a file can be here.
+  /// True for a received or partly received content that is larger than a file can be here.
   func isTooLarge(_ digest: ContentDigest) -> Bool
+  /// Requests the content of a file that did not come; afterwards it is among `contents`.
   func fetchContent(_ digest: ContentDigest, byteCount: UInt64, at path: [[UInt8]]) throws
 }
