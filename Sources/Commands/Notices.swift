@@ -9,8 +9,8 @@ struct Notices {
   private let healthchecks: Healthchecks?
   private static let userAgent = "treering/\(Treering.version)"
 
-  /// A document that is longer goes to a program without the warnings by name: the kernel takes no variable of
-  /// more than 128 KiB.
+  /// A document that is longer goes to a program without the steps and the warnings by name: the kernel takes no
+  /// variable of more than 128 KiB.
   private static let longestVariable = 100_000
 
   init(_ settings: Configuration, runID: String) {

@@ -16,7 +16,7 @@ struct PushCommand: RunnableCommand {
     abstract: "Send a snapshot to another repository, of which only what changed travels.",
     discussion: """
       REMOTE is a name from the configuration, ssh://user@host:port/path, user@host:path, or the path of another \
-      repository, on a second disk for example. Over ssh treering must be installed at the far side, and the \
+      repository, on a second disk for example. Over ssh treering must be installed on the remote machine, and the \
       repository there made with treering init. Without a SNAPSHOT the newest one is sent, or the newest of the \
       set that the configuration names. It keeps its name there. What was sent before a connection broke is \
       not sent again.
@@ -149,7 +149,7 @@ struct PushJob {
     var line = "push: \(byteText(sent)) sent"
     if elapsed > 0 { line += ", \(byteText(UInt64(Double(sent) / elapsed)))/s" }
     if sent > 0 { line += ", speed-up \(speedUp(treeBytes, sent))" }
-    if progress.isBuilding.load(ordering: .relaxed) { return line + ", the far side builds the snapshot" }
+    if progress.isBuilding.load(ordering: .relaxed) { return line + ", the server builds the snapshot" }
     let done = progress.bytesDone.load(ordering: .relaxed)
     let expected = progress.bytesExpected.load(ordering: .relaxed)
     if expected > 0, done > 0, elapsed >= 1 {
@@ -179,7 +179,7 @@ struct PushAnswer: Encodable {
   let entriesChanged: UInt64
   let filesLinked: UInt64
   let filesCopied: UInt64
-  /// How many were given on the way; those of the far side among them.
+  /// How many were given on the way; those of the server among them.
   var warnings: Int
   let elapsedSeconds: Double
 

@@ -14,7 +14,7 @@ struct RemoteConnectionOptions: ParsableArguments {
   var ssh: String?
 
   @Option(
-    help: ArgumentHelp("What is run at the far side; \"treering serve\", unless said otherwise.", valueName: "command"))
+    help: ArgumentHelp("The command that is run on the remote machine; \"treering serve\", unless said otherwise.", valueName: "command"))
   var remoteCommand: String?
 
   @Option(
@@ -28,7 +28,7 @@ struct RemoteConnectionOptions: ParsableArguments {
   var limitRate: UInt64?
 
   @Option(
-    help: ArgumentHelp("Give up where the far side does nothing for so long (5m).", valueName: "duration"),
+    help: ArgumentHelp("Give up if the server does nothing for so long (5m).", valueName: "duration"),
     transform: { text in
       guard let seconds = Quantity.seconds(text), seconds > 0 else {
         throw ValidationError("--timeout takes a duration such as 5m")
@@ -134,7 +134,7 @@ extension CommonOptions {
     }
   }
 
-  /// Opens the repository to read from, which may be at the other end of a connection.
+  /// Opens the repository to read from, which may be a remote one.
   func openStore(_ connection: RemoteConnectionOptions) throws(Failure) -> any SnapshotStore {
     let path = try repositoryPath()
     let text = String(decoding: path, as: UTF8.self)

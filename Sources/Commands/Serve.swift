@@ -9,7 +9,7 @@ internal import Settings
 struct ServeCommand: RunnableCommand {
   static let configuration = CommandConfiguration(
     commandName: "serve",
-    abstract: "Be the far side of push and of remote repositories, started by ssh.",
+    abstract: "Be the server of push and of remote repositories, started by ssh.",
     discussion: """
       Speaks treering-replication(7) over standard input and output. As a forced command in \
       authorized_keys it gives a key no more than one repository, and with --append-only nothing that \
@@ -32,7 +32,7 @@ struct ServeCommand: RunnableCommand {
   var readOnly = false
 
   @Option(
-    help: ArgumentHelp("Give up where the client does nothing for so long (10m).", valueName: "duration"),
+    help: ArgumentHelp("Give up if the client does nothing for so long (10m).", valueName: "duration"),
     transform: { text in
       guard let seconds = Quantity.seconds(text), seconds > 0 else {
         throw ValidationError("--timeout takes a duration such as 10m")

@@ -19,7 +19,11 @@ protocol Transport: AnyObject, Sendable {
 final class Channel: @unchecked Sendable {
   typealias Frame = (type: FrameType, payload: [UInt8])
 
+  /// The other process.
+  enum Peer: String, Sendable { case client, server }
+
   private let transport: any Transport
+  let peer: Peer
   /// The longest time in seconds that the other process may send nothing, or accept nothing.
   let timeoutSeconds: Double
   /// True if a blocked send reads frames. If neither process does so, two blocked senders wait for each other for ever.
@@ -52,8 +56,12 @@ final class Channel: @unchecked Sendable {
   /// The longest time in seconds that the other process may only send keep-alives, even if they report progress.
   var aliveLimitSeconds = 86_400.0
 
-  init(_ transport: any Transport, timeoutSeconds: Double, readsWhileSending: Bool, bytesPerSecond: UInt64? = nil) {
+  init(
+    _ transport: any Transport, to peer: Peer, timeoutSeconds: Double, readsWhileSending: Bool,
+    bytesPerSecond: UInt64? = nil
+  ) {
     self.transport = transport
+    self.peer = peer
     self.timeoutSeconds = timeoutSeconds
     self.readsWhileSending = readsWhileSending
     limiter = bytesPerSecond.map { RateLimiter(bytesPerSecond: $0) }
@@ -290,7 +298,7 @@ final class Channel: @unchecked Sendable {
   private func lost(_ error: Errno) -> Failure { Failure(.remote, "the connection was lost: \(error)") }
 
   private func silence(_ what: String) -> Failure {
-    Failure(.remote, "the other end \(what) for \(Int(timeoutSeconds)) s", hint: "try again; what was sent is kept")
+    Failure(.remote, "the \(peer.rawValue) \(what) for \(Int(timeoutSeconds)) s", hint: "try again; what was sent is kept")
   }
 }
 

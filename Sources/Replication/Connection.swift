@@ -66,7 +66,7 @@ public final class Connection: @unchecked Sendable {
     let said = said
     errors = try BackgroundThread { Self.passOn(child) { said.add($0) } }
     channel = Channel(
-      ChildTransport(child), timeoutSeconds: options.timeoutSeconds, readsWhileSending: true,
+      ChildTransport(child), to: .server, timeoutSeconds: options.timeoutSeconds, readsWhileSending: true,
       bytesPerSecond: options.bytesPerSecond)
     try explained { try greet() }
   }
@@ -77,7 +77,7 @@ public final class Connection: @unchecked Sendable {
     child = nil
     errors = nil
     channel = Channel(
-      transport, timeoutSeconds: options.timeoutSeconds, readsWhileSending: true,
+      transport, to: .server, timeoutSeconds: options.timeoutSeconds, readsWhileSending: true,
       bytesPerSecond: options.bytesPerSecond)
     try explained { try greet() }
   }
@@ -101,7 +101,7 @@ public final class Connection: @unchecked Sendable {
     hello.text(Array(options.program.utf8))
     try Greeting.send(hello, over: channel)
     var reader: MessageReader
-    do { (version, reader) = try Greeting.receive(from: "far side", over: channel) } catch let error as WireError {
+    do { (version, reader) = try Greeting.receive(over: channel) } catch let error as WireError {
       throw Failure(
         .remote, "what runs there is no treering serve: \(error)",
         hint: "does a start-up file of the shell print something there? A command over ssh must print nothing else")
@@ -126,7 +126,7 @@ public final class Connection: @unchecked Sendable {
       case let error as Failure: failure = error
       case let error as WireError:
         failure = Failure(
-          .remote, "broke the protocol: \(error)", hint: "is it a treering of about the same age at the other end?")
+          .remote, "broke the protocol: \(error)", hint: "is the treering of the server about as old as this one?")
       case let error as CatalogError: failure = Failure(.remote, "sent what cannot be read: \(error)")
       case let error as Errno: failure = Failure(.remote, "\(error)")
       default: failure = Failure(.remote, "\(error)")
@@ -152,7 +152,7 @@ public final class Connection: @unchecked Sendable {
     let program = displayName(command.first ?? [])
     switch end {
     case .exited(255): return "\(program) could not connect, or lost the connection"
-    case .exited(127): return "the far side has no such command (status 127)"
+    case .exited(127): return "the remote machine has no such command (status 127)"
     case .exited(let status): return "the connection was closed before the end (\(program): status \(status))"
     case .signalled(let signal): return "\(program) was ended by signal \(signal)"
     default: return "\(program) ended"

@@ -354,8 +354,8 @@ final class PushRun {
       if row.digest.isSparse {
         let name = sourcePath(path + [Array(record.bytes[row.name])], label: snapshot.summary.label)
         throw Failure(
-          .remote, "the treering there is too old for the sparse file \(displayName(name))",
-          hint: "use the newer treering at both ends")
+          .remote, "the treering of the server is too old for the sparse file \(displayName(name))",
+          hint: "use the newer treering for client and server")
       }
       try files.advance()
     }

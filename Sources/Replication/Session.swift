@@ -39,7 +39,7 @@ public func serve(_ options: ServeOptions, onReceived: @escaping (Repository, Re
 func serve(
   _ options: ServeOptions, over transport: any Transport, onReceived: @escaping (Repository, ReceivedPush) -> Void
 ) throws {
-  let channel = Channel(transport, timeoutSeconds: options.timeoutSeconds, readsWhileSending: false)
+  let channel = Channel(transport, to: .client, timeoutSeconds: options.timeoutSeconds, readsWhileSending: false)
   do { try Session(channel, options, onReceived).run() } catch {
     let failure = serverFailure(error, options.repository ?? [UInt8(ascii: ".")])
     try? channel.send(.failure, failure.wireMessage)
@@ -138,7 +138,7 @@ final class Session {
   /// Receives the client's greeting. Returns the path of the repository that it names.
   private func greet() throws -> [UInt8] {
     var reader: MessageReader
-    (version, reader) = try Greeting.receive(from: "client", over: channel)
+    (version, reader) = try Greeting.receive(over: channel)
     let path = try reader.text(limit: 1 << 14)
     _ = try reader.text(limit: 256)
     guard !path.contains(0) else { throw WireError("the repository's path has a NUL") }

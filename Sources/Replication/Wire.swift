@@ -218,18 +218,18 @@ enum Greeting {
 
   /// Receives the other process's greeting. Returns the newest version that both speak, and the fields after the
   /// versions. Later versions may add fields.
-  static func receive(from other: String, over channel: Channel) throws -> (version: UInt64, rest: MessageReader) {
+  static func receive(over channel: Channel) throws -> (version: UInt64, rest: MessageReader) {
     let frame = try channel.receive(.hello)
-    guard frame.payload.starts(with: Wire.magic) else { throw WireError("the \(other) is no treering") }
+    guard frame.payload.starts(with: Wire.magic) else { throw WireError("the \(channel.peer.rawValue) is no treering") }
     var reader = MessageReader(Array(frame.payload.dropFirst(Wire.magic.count)))
     let oldest = try reader.integer()
     let newest = try reader.integer()
     guard oldest <= newest, oldest <= Wire.versions.upperBound, newest >= Wire.versions.lowerBound else {
       throw Failure(
         .remote,
-        "the \(other) speaks the protocol's versions \(oldest) to \(newest), and this treering "
+        "the \(channel.peer.rawValue) speaks the protocol's versions \(oldest) to \(newest), and this treering "
           + "\(Wire.versions.lowerBound) to \(Wire.versions.upperBound)",
-        hint: "use the newer treering at both ends")
+        hint: "use the newer treering for client and server")
     }
     return (min(newest, Wire.versions.upperBound), reader)
   }

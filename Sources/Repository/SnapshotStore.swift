@@ -1,7 +1,7 @@
 public import Catalog
 public import Retention
 
-/// A repository to read from, here or at the other end of a connection.
+/// A repository to read from, local or remote.
 public protocol SnapshotStore: AnyObject {
   /// As the operator named it.
   var path: [UInt8] { get }

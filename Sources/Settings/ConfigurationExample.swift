@@ -104,7 +104,7 @@ extension Configuration {
     # on = "failure"
 
     [metrics]
-    # A file that is written after each run, for the textfile collector of Prometheus' node exporter.
+    # A file that is written after each run that had something to do, for the textfile collector of Prometheus' node exporter.
     # textfile = "/var/lib/prometheus/node-exporter/treering.prom"
 
     # Other repositories that snapshots are pushed to, any number, each with a table and a name of its own.
@@ -119,7 +119,7 @@ extension Configuration {
     # remote_command = "treering serve"
     # Bytes per second that are sent at most.
     # limit_rate = "10MB/s"
-    # How long nothing may come from the other side.
+    # How long the server may send nothing.
     # timeout = "5m"
 
     """

@@ -91,7 +91,7 @@ struct PartialSnapshotTests {
     #expect(try restore([whole.name, "--overwrite", "always", "--json"]).decoded(ChoiceAnswer.self).files == 3)
   }
 
-  @Test("the same from the other end of a connection")
+  @Test("the same from a remote")
   func remote() throws {
     let address: ByteString = "ssh://nowhere/" + world.repository.root
     let script = world.directory.path / "connect"

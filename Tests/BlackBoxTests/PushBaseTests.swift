@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// What the far side has of the base may be damaged, and either side may have let it expire.
+/// What the remote has of the base may be damaged, and either repository may have let it expire.
 @Suite("push: the base")
 struct PushBaseTests {
   private static let damages: [ByteString] = [
@@ -116,7 +116,7 @@ struct PushBaseTests {
     return push
   }
 
-  @Test("only the catalog of the base is left here: signatures come from the far side, and little is sent")
+  @Test("only the catalog of the base is left here: signatures come from the server, and little is sent")
   func expiredHere() throws {
     let push = try world()
     #expect(try push.here(["rotate", "--keep-last", "1"]).status == 0)
@@ -139,7 +139,7 @@ struct PushBaseTests {
     #expect(try push.names(push.far).count == 3)
   }
 
-  @Test("the base is gone here, and the far side's file of it is damaged, or gone")
+  @Test("the base is gone here, and the remote's file of it is damaged, or gone")
   func expiredHereDamagedThere() throws {
     let damages: [ByteString] = [
       "rm big", "truncate -s 100 big", "dd if=/dev/zero of=big bs=1M seek=2 count=1 conv=notrunc status=none",
@@ -159,7 +159,7 @@ struct PushBaseTests {
     }
   }
 
-  @Test("the far side let the base expire: an older one serves, or all is sent")
+  @Test("the remote let the base expire: an older one serves, or all is sent")
   func expiredThere() throws {
     let push = try world(2 << 20)
     try push.push()

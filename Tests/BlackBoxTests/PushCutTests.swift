@@ -18,7 +18,7 @@ struct PushCutTests {
     case "many":
       for index in 0..<400 { try source.writeNoise(ByteString("d/\(index)"), 10_000 + index, seed: index) }
     default:
-      // A change of a file that the far side has.
+      // A change of a file that the remote has.
       try source.writeNoise("big", 8_000_000)
       for index in 0..<100 { try source.writeNoise(ByteString("d/\(index)"), 10_000 + index, seed: index) }
       try push.snapshot()
@@ -187,7 +187,7 @@ struct PushCutTests {
     #expect(try push.names(push.far).count == 1)
   }
 
-  @Test("a rotation and a snapshot of the far side's own leave what came alone")
+  @Test("a rotation and a snapshot of the remote's own leave what came alone")
   func farSideWorks() throws {
     let push = try world("change")
     let bytes = try whole(push)
@@ -220,7 +220,7 @@ struct PushCutTests {
     try push.expectSame()
   }
 
-  /// Bytes of files that came at the far side.
+  /// Bytes of files that came to the remote.
   private func incoming(_ push: PushWorld) throws -> Int {
     let output = try runCommand("du", ["-sb", push.far.root / ".treering/pending"]).outputText
     return Int(output.prefix { $0.isNumber }) ?? 0
@@ -236,12 +236,12 @@ struct PushCutTests {
     #expect(result.status == 128 + signal, "\(result.errorText)")
     #expect(try push.names(push.far) == [])
     // The server notices by itself, and lets go of the repository.
-    try push.waitUntil("the far side is free") { try push.there(["rotate", "--keep-last", "9"]).status == 0 }
+    try push.waitUntil("the remote is free") { try push.there(["rotate", "--keep-last", "9"]).status == 0 }
     #expect(try push.push().bytesSent < 6_000_000 - 1_500_000 + 60_000 + Self.lost)
     try push.expectSame()
   }
 
-  @Test("a far side that does nothing is given up after --timeout, whether it reads or builds")
+  @Test("a server that does nothing is given up after --timeout, whether it reads or builds")
   func stopped() throws {
     let push = try world("one")
     let begin = Date()

@@ -30,7 +30,7 @@ struct PushGuardTests {
     #expect(try stored.inode("app/link") != stored.inode("app.old/link"))
   }
 
-  @Test("a snapshot that looks like a disaster holds rotation at the far side", arguments: ["rewrite", "empty", "rename", "rewrite among directories"])
+  @Test("a snapshot that looks like a disaster holds rotation at the remote", arguments: ["rewrite", "empty", "rename", "rewrite among directories"])
   func disaster(_ what: String) throws {
     let push = try local()
     let source = push.world.source
@@ -90,7 +90,7 @@ struct PushGuardTests {
     #expect(refused.status == 6 && refused.errorText.contains("is damaged here"), "\(refused.errorText)")
   }
 
-  @Test("a damaged catalog of the base over there is named once, and the next push does without it", arguments: [
+  @Test("a damaged catalog of the base at the remote is named once, and the next push does without it", arguments: [
     false, true,
   ])
   func damagedFarBase(hasOlder: Bool) throws {

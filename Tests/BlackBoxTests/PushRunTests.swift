@@ -137,7 +137,7 @@ struct PushRunTests {
     #expect(try status(push, 0).isWell)
   }
 
-  @Test("a repository in use at the far side is tried again by the next run, and is no failure of this one's snapshot")
+  @Test("a repository in use at the remote is tried again by the next run, and is no failure of this one's snapshot")
   func locked() throws {
     let push = try world("[remote.nas]\nurl = \"FAR\"")
     let unlock = try push.lock()

@@ -5,7 +5,7 @@ import Testing
 /// What a server lets a client do, and what it does not.
 @Suite("serve")
 struct PushServeTests {
-  /// A world that reaches its far side by a key that may run nothing but this command.
+  /// A world that reaches its remote by a key that may run nothing but this command.
   private func world(_ options: String) throws -> (PushWorld, SSHServer) {
     let server = try SSHServer()
     let push = try PushWorld("push-serve")
@@ -72,7 +72,7 @@ struct PushServeTests {
     push.provesUnchanged = false
     let binary = try treeringBinary()
     let words = fakedClock.map { "\($0)=\($1)" }.joined(separator: " ")
-    /// Serves at a time of the far side's clock.
+    /// Serves at a time of the server's clock.
     func serve(at time: String) throws -> String {
       try push.place.write(
         "serve",

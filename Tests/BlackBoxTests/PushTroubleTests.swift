@@ -2,8 +2,8 @@ import Foundation
 import TestSupport
 import Testing
 
-/// What is in the way at the far side: the exit status says what sort of trouble, one line says the rest.
-@Suite("push: trouble at the far side")
+/// What is in the way at the remote: the exit status says what sort of trouble, one line says the rest.
+@Suite("push: trouble at the remote")
 struct PushTroubleTests {
   private func world(far: ByteString? = nil, initialized: Bool = true) throws -> PushWorld {
     let push = try PushWorld("push-trouble", initialized: initialized, far: far)
@@ -198,7 +198,7 @@ struct PushTroubleTests {
     #expect(refused.errorText.contains("could not connect"), "\(refused.errorText)")
   }
 
-  @Test("the clock of the far side is wrong: it works, and order is by sequence", arguments: [
+  @Test("the clock of the server is wrong: it works, and order is by sequence", arguments: [
     "2001-01-01 00:00:00", "2037-01-01 00:00:00",
   ])
   func wrongClock(time: String) throws {

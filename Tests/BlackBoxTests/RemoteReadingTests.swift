@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// What only reads works on a repository at the other end of a connection, and says the same.
+/// What only reads works on a remote repository, and says the same.
 @Suite("remote repositories")
 struct RemoteReadingTests {
   private let world: World

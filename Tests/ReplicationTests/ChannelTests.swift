@@ -31,7 +31,7 @@ struct ChannelTests {
   @Test("whoever takes nothing but gets on with its work is waited for, and only then given up")
   func takesNothing() {
     let (near, far) = MemoryTransport.pair()
-    let channel = Channel(near, timeoutSeconds: 1, readsWhileSending: true)
+    let channel = Channel(near, to: .server, timeoutSeconds: 1, readsWhileSending: true)
     let talker = try! BackgroundThread {
       for number in 1...20 {
         far.writeAll(alive(UInt64(number)))
@@ -40,27 +40,27 @@ struct ChannelTests {
     }
     let (error, seconds) = failure { try fill(channel) }
     talker.join()
-    #expect(error?.message.contains("takes nothing") == true, "\(error as Any)")
+    #expect(error?.message.contains("the server takes nothing") == true, "\(error as Any)")
     #expect(seconds > 2.7 && seconds < hangSeconds, "\(seconds)")
   }
 
   @Test("after a send that failed no other waits")
   func failsAtOnce() {
     let (near, _) = MemoryTransport.pair()
-    let channel = Channel(near, timeoutSeconds: 1, readsWhileSending: false)
+    let channel = Channel(near, to: .server, timeoutSeconds: 1, readsWhileSending: false)
     let first = failure { try fill(channel) }
     #expect(first.error != nil && first.seconds > 0.9)
     let second = failure { for _ in 0..<100 { try channel.send(.note, [1]) } }
     #expect(second.error != nil && second.seconds < 20, "\(second)")
   }
 
-  @Test("after a send that failed an answer is not waited for, though the other end is there")
+  @Test("after a send that failed an answer is not waited for, though the other process is there")
   func failsWhileReceiving() {
     let (near, far) = MemoryTransport.pair()
-    let channel = Channel(near, timeoutSeconds: 100, readsWhileSending: false)
+    let channel = Channel(near, to: .server, timeoutSeconds: 100, readsWhileSending: false)
     near.failNextWrite()
     #expect(throws: Failure.self) { try channel.send(.note, [1]) }
-    // The last words of the other end are still heard.
+    // The last words of the other process are still heard.
     far.writeAll(alive(1) + [FrameType.note.rawValue, 1, 0, 0, 0, 1])
     #expect((try? channel.receive())??.type == .note)
     let (error, seconds) = failure { _ = try channel.receive() }
@@ -71,7 +71,7 @@ struct ChannelTests {
   @Test("nobody may be alive for ever without a word", arguments: [false, true])
   func aliveForEver(readsWhileSending: Bool) {
     let (near, far) = MemoryTransport.pair()
-    let channel = Channel(near, timeoutSeconds: 1, readsWhileSending: readsWhileSending)
+    let channel = Channel(near, to: .server, timeoutSeconds: 1, readsWhileSending: readsWhileSending)
     channel.aliveLimitSeconds = 2
     let isOver = Atomic(false)
     let talker = try! BackgroundThread {
@@ -83,7 +83,7 @@ struct ChannelTests {
       }
     }
     let (error, seconds) = failure { _ = try channel.receive() }
-    #expect(error?.message.contains("is silent") == true, "\(error as Any)")
+    #expect(error?.message.contains("the server is silent") == true, "\(error as Any)")
     #expect(seconds > 1.9 && seconds < hangSeconds, "\(seconds)")
     isOver.store(true, ordering: .relaxed)
     talker.join()

@@ -16,7 +16,7 @@ private final class ScriptedServer: @unchecked Sendable {
   init(_ act: @escaping @Sendable (Channel) throws -> Void) {
     (client, server) = MemoryTransport.pair()
     thread = try! BackgroundThread { [server] in
-      try? act(Channel(server, timeoutSeconds: 20, readsWhileSending: false))
+      try? act(Channel(server, to: .client, timeoutSeconds: 20, readsWhileSending: false))
       server.close()
       server.swallow()
     }

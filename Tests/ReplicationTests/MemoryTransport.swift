@@ -95,7 +95,7 @@ final class MemoryTransport: Transport, @unchecked Sendable {
   /// What was written can be read; then it ends.
   func close() { output.close() }
 
-  /// Takes whatever the other end writes, and loses it.
+  /// Takes whatever the other process writes, and loses it.
   func swallow() { input.swallow() }
 
   /// Nobody reads here any more.

@@ -19,7 +19,7 @@ final class ScriptedClient {
   init(_ world: World, timeoutSeconds: Double = 5, isReadOnly: Bool = false) {
     self.world = world
     server = Server(world.serveOptions(timeoutSeconds: timeoutSeconds, isReadOnly: isReadOnly))
-    channel = Channel(server.client, timeoutSeconds: 20, readsWhileSending: true)
+    channel = Channel(server.client, to: .server, timeoutSeconds: 20, readsWhileSending: true)
     stream = OutgoingStream(channel)
     summary = world.newer.summary
     name = world.newer.name.bytes
