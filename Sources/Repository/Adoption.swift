@@ -1,15 +1,16 @@
 public import Catalog
 public import Posix
 
-/// A tree that somebody else made, on its way to becoming a snapshot: it stays as it is, and gets a catalog and
-/// a place among the snapshots.
+/// Adopts a foreign tree as a snapshot.
+///
+/// The tree itself is not modified. It gets a catalog and a place among the snapshots.
 public final class Adoption: Sendable {
   public let name: SnapshotName
   private let catalog: NewCatalogFile
   private let repository: Repository
   private let pending: Directory
 
-  /// Where finished frames of the catalog go.
+  /// The sink for finished frames of the catalog.
   public var sink: any FrameSink { catalog }
 
   fileprivate init(_ repository: Repository, _ name: SnapshotName) throws(Failure) {
@@ -22,11 +23,12 @@ public final class Adoption: Sendable {
     } catch { throw .writing("begin a catalog in", repository.path, error) }
   }
 
-  /// Makes catalog and tree durable, moves the tree from `directory` to its place, then publishes the catalog.
+  /// Makes catalog and tree durable, moves the tree out of `directory`, then publishes the catalog.
   ///
-  /// The tree comes first: where the machine stops in between, `Repository.recover` finds the catalog in
-  /// `pending` and the tree in its place, and completes the pair. An error takes all back, and the tree is where
-  /// it was; a snapshot that cannot be taken back stays, with a warning. Throws also where `found` is no longer the directory that it was.
+  /// The tree is renamed first. After a crash between the renames, the catalog is in `pending` and the tree in its
+  /// final place. `Repository.recover` then completes the pair. An error undoes all renames, and the tree is back at
+  /// its old path. If the undo fails, the snapshot stays, with a warning. Also throws if `found` is no longer the same
+  /// unchanged directory.
   public func publish(
     _ summary: CatalogSummary, _ writer: FrameWriter, moving found: [UInt8], of directory: Directory,
     whichWas tree: FileStatus
@@ -70,7 +72,9 @@ public final class Adoption: Sendable {
     }
   }
 
-  /// Forgets the catalog; the tree is where it was. Where it could not be moved back, `recover` needs it.
+  /// Removes the catalog of an adoption that failed.
+  ///
+  /// If the tree could not be moved back, the catalog stays: `recover` needs it.
   public func giveUp() {
     let isPlaced = (try? repository.root.descriptor.statusIfPresent(of: name.bytes.span) != nil) ?? true
     if !isPlaced {
@@ -80,7 +84,7 @@ public final class Adoption: Sendable {
 }
 
 extension Repository {
-  /// Begins to adopt a tree under the first name that is free from `time` on; the caller holds the lock.
+  /// Begins to adopt a tree under the first free name from `time` on. The caller holds the lock.
   public func beginAdoption(at time: Timestamp) throws(Failure) -> Adoption {
     var seconds = time.seconds
     while try isTaken(SnapshotName(seconds: seconds)) { seconds += 1 }

@@ -1,13 +1,13 @@
 public import Catalog
 internal import Posix
 
-/// A published snapshot that came from elsewhere and that has not been compared with the one before it.
+/// A received, published snapshot that has not yet been compared with its predecessor.
 ///
-/// Rotation is held from before its publication until the comparison: a process that is killed in between leaves the
-/// hold, and the next one finishes the comparison.
+/// Rotation is held from before the publication until the comparison. If the process is killed in between, the hold
+/// stays, and the next process finishes the comparison.
 public struct UnexaminedArrival: Sendable {
   public var name: SnapshotName
-  /// How many of its files were found under another path in its base.
+  /// The number of files that were found under another path in the base.
   public var movedFileCount: UInt64
 
   public init(name: SnapshotName, movedFileCount: UInt64) {
@@ -17,7 +17,7 @@ public struct UnexaminedArrival: Sendable {
 
   fileprivate func reason(_ rest: String) -> String { "\(name) came with \(movedFileCount) moved files and \(rest)" }
 
-  /// Reads what `holdRotation` wrote; `nil` where rotation is held for another reason.
+  /// Parses a hold that `holdRotation` wrote. `nil` if rotation is held for another reason.
   init?(_ hold: RotationHold) {
     let words = hold.reason.split(separator: " ", maxSplits: 6, omittingEmptySubsequences: false)
     guard words.count == 7, words[1...2] == ["came", "with"], words[4...5] == ["moved", "files"],
@@ -28,8 +28,9 @@ public struct UnexaminedArrival: Sendable {
 }
 
 extension Repository {
-  /// Holds rotation until an arrival has been compared. `trouble` is why it could not be; without it the comparison is
-  /// still to come.
+  /// Holds rotation until an arrival has been compared.
+  ///
+  /// `trouble` is the reason for a failed comparison; `nil` means that the comparison has not run yet.
   public func holdRotation(
     for arrival: UnexaminedArrival, at time: Timestamp, trouble: String? = nil
   ) throws(Failure) {
@@ -51,7 +52,7 @@ extension Repository {
     try rotationHolds().compactMap { UnexaminedArrival($0) }
   }
 
-  /// The comparison of an arrival is over: it holds rotation no longer.
+  /// Ends the rotation hold of an arrival after its comparison.
   public func endRotationHold(for arrival: UnexaminedArrival) throws(Failure) {
     try write(try rotationHolds().filter { UnexaminedArrival($0)?.name != arrival.name })
   }

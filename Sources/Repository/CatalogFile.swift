@@ -18,7 +18,7 @@ public final class CatalogFile: CatalogSource {
   }
 }
 
-/// A catalog that is being written, by several threads.
+/// A catalog file that several threads write.
 final class NewCatalogFile: FrameSink {
   private struct State {
     var end: UInt64
@@ -50,16 +50,18 @@ final class NewCatalogFile: FrameSink {
     try file.write(bytes, at: offset)
   }
 
-  /// Writes what follows the frames; the caller makes it durable with the tree, by one `syncfs`.
+  /// Writes the part of the catalog that follows the frames.
+  ///
+  /// The caller's single `syncfs` makes the catalog durable together with the tree.
   func finish(_ summary: CatalogSummary, _ writer: FrameWriter) throws {
     let (end, offsets) = state.withLock { ($0.end, $0.offsets) }
     let ending = try CatalogFormat.ending(summary, frameOffsets: offsets, at: end, writer)
     try file.write(ending, at: end)
-    // What was reserved and not used.
+    // Frees the unused part of the reservation.
     try file.setLength(end + UInt64(ending.count))
   }
 
-  /// Sets room aside, so that a run that meets a full disk can still describe what it has stored.
+  /// Preallocates space, so that a run that meets a full disk can still finish its catalog.
   func reserve(byteCount: UInt64) throws(Errno) {
     do { try file.reserve(at: 0, byteCount: byteCount) } catch { if error.meansNoRoom { throw error } }
   }

@@ -1,13 +1,14 @@
 internal import Catalog
 public import Posix
 
-/// Why a command could not do what it was asked: one sentence for a person, and a kind for the exit
-/// status. Everything below the commands that ends a run throws one of these.
+/// The error that ends a command: one sentence for the operator, and a kind for the exit status.
+///
+/// All code below the commands throws this type if the run must end.
 public struct Failure: Error, Sendable, CustomStringConvertible {
   public enum Kind: Sendable, Equatable {
     /// The arguments or the configuration are wrong; nothing was done.
     case usage
-    /// Nothing was published.
+    /// The run published nothing.
     case failed
     case refused
     case locked
@@ -19,13 +20,13 @@ public struct Failure: Error, Sendable, CustomStringConvertible {
   }
 
   public var kind: Kind
-  /// What failed, on which path, and why.
+  /// The failed operation, its path and the reason.
   public var message: String
-  /// What to do about it.
+  /// The suggested remedy.
   public var hint: String?
-  /// Of `noSpace`: what should be free, as far as that is known.
+  /// The space that should be free, as far as it is known; only for `noSpace`.
   public var neededBytes: UInt64 = 0
-  /// The error of the call that failed, if it was one.
+  /// The `errno` of the failed call, if a call failed.
   public var cause: Errno?
 
   public init(_ kind: Kind, _ message: String, hint: String? = nil, neededBytes: UInt64 = 0) {
@@ -37,14 +38,14 @@ public struct Failure: Error, Sendable, CustomStringConvertible {
 
   public var description: String { hint.map { "\(message); \($0)" } ?? message }
 
-  /// The same for whatever was thrown; a failure stays what it is.
+  /// Wraps any error. A `Failure` is returned unchanged.
   public static func writing(_ what: String, _ path: [UInt8], _ error: any Error) -> Failure {
     if let failure = error as? Failure { return failure }
     if let error = error as? Errno { return writing(what, path, error) }
     return Failure(.failed, "cannot \(what) \(displayName(path)): \(error)")
   }
 
-  /// A call that the repository's side refused: without room it is `noSpace`, else `failed`.
+  /// Wraps a failed call on the repository: `noSpace` if the disk is full, else `failed`.
   public static func writing(_ what: String, _ path: [UInt8], _ error: Errno) -> Failure {
     var failure = Failure(error.meansNoRoom ? .noSpace : .failed, "cannot \(what) \(displayName(path)): \(error)")
     failure.cause = error

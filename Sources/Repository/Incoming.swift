@@ -1,23 +1,24 @@
 public import Catalog
 public import Posix
 
-// What came of a snapshot that is pushed here, and is not built yet: `pending/NAME.push`, kept until it is
-// published or given up, so that a push that was cut off goes on from there.
+// The received parts of a pushed snapshot that is not built yet, in `pending/NAME.push`. The directory stays until the
+// snapshot is published or given up, so that an interrupted push can continue.
 extension Repository {
   private static let incomingSuffix = Array(".push".utf8)
 
   private static func incomingName(_ name: SnapshotName) -> [UInt8] { name.bytes + incomingSuffix }
 
-  /// The snapshot whose parts a directory in `pending` holds.
+  /// The snapshot that a `.push` directory in `pending` belongs to.
   static func incomingSnapshot(_ found: [UInt8]) -> SnapshotName? {
     Array(found.suffix(incomingSuffix.count)) == incomingSuffix
       ? SnapshotName(found.dropLast(incomingSuffix.count)) : nil
   }
 
-  /// Opens, and makes where it is missing, the directory for what comes of a snapshot. The caller holds the lock.
+  /// Opens the directory for the received parts of a snapshot, and creates it if it is missing. The caller holds the
+  /// lock.
   ///
-  /// It belongs to the user who receives, and serves no other. One user cannot read what came for root; and root must not
-  /// make a program with root's rights of a file that another user may still have open for writing.
+  /// Only the receiving user may use the directory. Another user cannot read parts that root received. Root must not
+  /// make a setuid program from a file that another user may still have open for writing.
   public func incoming(_ name: SnapshotName) throws(Failure) -> Directory {
     let pending = try directory(Self.pendingName)
     let own = Self.incomingName(name)
@@ -34,7 +35,7 @@ extension Repository {
     } catch { throw .writing("receive a snapshot in", path, error) }
   }
 
-  /// True for a directory that this user cannot have made, also where the file system maps users.
+  /// True if this user cannot have made the directory. The test is valid on file systems that map users.
   private func isAnotherUsers(_ name: [UInt8], in pending: Directory) throws(Errno) -> Bool {
     let user = try pending.descriptor.status(of: name.span).user
     if user == Process.effectiveUser { return false }
@@ -45,13 +46,13 @@ extension Repository {
     return user != ownUser
   }
 
-  /// Opens what came of a snapshot; `nil` where this user cannot.
+  /// Opens the received parts of a snapshot. `nil` if this user cannot open them.
   public func openIncoming(_ name: SnapshotName) -> Directory? {
     let own = Self.incomingName(name)
     return try? directory(Self.pendingName).directory(own.span)
   }
 
-  /// Moves a directory to the trash. One of another user's can only get another name; it stays for root to delete.
+  /// Moves a directory to the trash. Another user's directory can only be renamed; root must delete it.
   private func giveUp(_ name: [UInt8], of pending: Directory) throws(Errno) {
     let unique = try Self.uniqueName()
     do { try discard(name, of: pending) } catch {
@@ -60,7 +61,7 @@ extension Repository {
     }
   }
 
-  /// The snapshots of which something came.
+  /// The snapshots that have received parts.
   public func incomingSnapshots() throws(Failure) -> [SnapshotName] {
     var listing = DirectoryListing()
     do { try listing.read(try directory(Self.pendingName).descriptor) } catch {
@@ -69,7 +70,7 @@ extension Repository {
     return listing.entries.compactMap { Self.incomingSnapshot(Array(listing.bytes[$0.range])) }
   }
 
-  /// What came of one snapshot serves another, of which nothing came. The caller holds the lock.
+  /// Hands the received parts of one snapshot to another that has none. The caller holds the lock.
   public func takeOverIncoming(_ other: SnapshotName, as name: SnapshotName) throws(Failure) {
     let pending = try directory(Self.pendingName)
     let (old, new) = (Self.incomingName(other), Self.incomingName(name))
@@ -78,7 +79,7 @@ extension Repository {
     }
   }
 
-  /// True where an expired tree is kept to become the next snapshot.
+  /// True if the repository has a spare, an expired tree that can become the next snapshot.
   public func hasSpare() throws(Failure) -> Bool {
     var listing = DirectoryListing()
     do { try listing.read(try directory(Self.spareName).descriptor.reopenDirectory()) } catch {
@@ -87,7 +88,9 @@ extension Repository {
     return !listing.entries.isEmpty
   }
 
-  /// Gives up what came of a snapshot. The caller holds the lock, and empties the trash afterwards without it.
+  /// Gives up the received parts of a snapshot.
+  ///
+  /// The caller holds the lock, and empties the trash after releasing it.
   public func discardIncoming(_ name: SnapshotName) throws(Failure) {
     let pending = try directory(Self.pendingName)
     do { try giveUp(Self.incomingName(name), of: pending) } catch {
@@ -98,14 +101,15 @@ extension Repository {
 }
 
 extension Repository {
-  /// Where it is on which machine, in the machine's present life: whether two paths lead to one repository.
+  /// The boot ID (or host name), device and inode of the repository. Two paths lead to one repository if these are
+  /// equal.
   public var machinePlace: [UInt8] {
     let machine = Process.bootID.isEmpty ? Process.hostName() : Process.bootID
     return machine + Array(" \(identity.device) \(identity.inode)".utf8)
   }
 }
 
-// Where a repair gathers what takes the place of something damaged.
+// A repair collects the replacements for damaged entries in this directory.
 extension Repository {
   private static let repairName = Array("repair".utf8)
 

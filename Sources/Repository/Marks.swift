@@ -1,13 +1,15 @@
 public import Catalog
 internal import Posix
 
-/// What somebody, or a verification, has found about a snapshot: a small file in a directory of the kind's name.
+/// A finding of the operator or of a verification about a snapshot.
+///
+/// Each one is a small file in the directory `.treering/KIND`.
 public enum SnapshotMark: String, CaseIterable, Sendable {
-  /// It never expires.
+  /// The snapshot never expires.
   case held
-  /// It is not what its catalog says; until a verification finds it whole.
+  /// The snapshot differs from its catalog. A verification that finds the snapshot intact removes this mark.
   case damaged
-  /// Names of it have other inodes than its catalog has noted: a repair has replaced them.
+  /// A repair has replaced files, so their inode numbers differ from those in the catalog.
   case repaired
 }
 
@@ -16,7 +18,7 @@ extension Repository {
     try control.directory(Array(kind.rawValue.utf8).span)
   }
 
-  /// The snapshots with a mark, each with since when and why.
+  /// The snapshots with a mark, each with the time of the mark and its reason.
   public func marks(_ kind: SnapshotMark) throws(Failure) -> [SnapshotName: String] {
     var marks: [SnapshotName: String] = [:]
     do throws(Errno) {
@@ -36,7 +38,7 @@ extension Repository {
     }
   }
 
-  /// True where a snapshot has the mark, or nobody can tell.
+  /// True if a snapshot has the mark, or if the mark cannot be read.
   public func isMarked(_ name: SnapshotName, _ kind: SnapshotMark) -> Bool {
     do throws(Errno) {
       _ = try directory(of: kind).descriptor.status(of: name.bytes.span)
@@ -60,7 +62,7 @@ extension Repository {
     } catch { throw .writing("mark the snapshot \(name) as \(kind.rawValue) in", path, error) }
   }
 
-  /// Takes a mark away; false where there was none.
+  /// Removes a mark. Returns false if there was none.
   public func unmark(_ name: SnapshotName, _ kind: SnapshotMark) throws(Failure) -> Bool {
     do throws(Errno) {
       let directory = try directory(of: kind)

@@ -1,30 +1,32 @@
 internal import Catalog
 internal import Posix
 
-/// What a repository's file system can hold.
+/// The capabilities of a repository's file system.
 public struct Capabilities: Sendable, Equatable {
   public var hardLinks = true
   public var symbolicLinks = true
-  /// Attributes of the namespace `user`.
+  /// The file system stores extended attributes of the namespace `user`.
   public var userAttributes = true
   public var accessControlLists = true
   /// Two names may differ in case alone.
   public var distinguishesCase = true
-  /// Time stamps are kept to the nanosecond.
+  /// Timestamps have a resolution of one nanosecond.
   public var nanoseconds = true
   /// Files can share blocks (`FICLONE`).
   public var reflinks = true
-  /// A directory's listing gives the inode numbers of its entries, and the names of one inode have one number.
+  /// `getdents64` returns the true inode numbers, and hard links of one inode have equal numbers.
   public var listsInodes = true
-  /// True where an expired tree can be made into the next snapshot. Where names that differ in case alone are one, a
-  /// name of the old tree may stand in the way of one of the new tree that comes before it.
+  /// True if an expired tree can be recycled into the next snapshot.
+  ///
+  /// On a file system that ignores case, an old name may block a new name that sorts before it.
   public var recycles: Bool { listsInodes && distinguishesCase }
   /// The most bytes a name may have.
   public var nameBytes: UInt64 = 255
   /// The most links an inode may have.
   public var linkLimit: UInt64 = .max
 
-  /// What snapshots will lack, a sentence each; the catalog has it all, and a restore is exact.
+  /// The limitations of snapshots on this file system, one sentence each. The catalog is complete, and a restore is
+  /// exact.
   public var shortcomings: [String] {
     var list: [String] = []
     if !symbolicLinks { list.append("it holds no symbolic links") }
@@ -41,15 +43,16 @@ extension Repository {
   static let probeName = Array("treering-probe".utf8)
   private static let knownName = Array("file-system".utf8)
 
-  /// Tries out what the file system can hold, with files of its own in `pending`; the caller holds the lock.
+  /// Tests the file system with files in `pending`. The caller holds the lock.
   ///
-  /// Throws `refused` where it has no hard links: every snapshot would be a whole copy.
+  /// Throws `refused` if the file system has no hard links, because every snapshot would be a full copy.
   public func probe() throws(Failure) -> Capabilities {
     try Self.probe(try directory(Self.pendingName), path)
   }
 
-  /// True where the file system has room, and takes one more file in another directory: for whoever was told that
-  /// there is no space.
+  /// True if the file system has free space and accepts one more file in another directory.
+  ///
+  /// Callers use it after an `ENOSPC`.
   public func takesAnotherFile() -> Bool {
     guard let system = try? root.descriptor.fileSystem(), system.bytesAvailable >= 1 << 20,
       system.inodes == 0 || system.inodesFree > 0, let trash = try? trash(),
@@ -80,7 +83,7 @@ extension Repository {
     } catch { throw Failure(.failed, "cannot try out the file system: \(error)") }
   }
 
-  /// What the file system cannot hold, if that was not said before; from now on it counts as said.
+  /// The limitations that have not been reported yet; the call records them as reported.
   public func unsaidShortcomings(_ capabilities: Capabilities) throws(Failure) -> [String] {
     let list = capabilities.shortcomings
     let text = Array(list.map { $0 + "\n" }.joined().utf8)
@@ -118,7 +121,8 @@ extension Repository {
       try file.setExtendedAttribute(
         ExtendedAttribute(name: Array("user.treering".utf8), value: [1]))
     }
-    // Version 2; the owner, the group, others and, to make it more than a mode, one user and the mask.
+    // An ACL of version 2: the owner, the group, others, one named user and the mask. The named user makes it more than
+    // a mode.
     let entries: [(tag: UInt8, id: UInt32)] = [
       (0x01, .max), (0x02, 0), (0x04, .max), (0x10, .max), (0x20, .max),
     ]
@@ -133,7 +137,7 @@ extension Repository {
     found.distinguishesCase = try directory.descriptor.statusIfPresent(of: Array("NAME".utf8).span) == nil
     let time = Timestamp(seconds: 1_000_000_001, nanoseconds: 123_456_789)
     try file.setModificationTime(time)
-    // libfuse 2 passes over a call that sets one time alone.
+    // libfuse 2 ignores a call that sets only one of the two times.
     if try file.status().modified != time { try file.setTimes(accessed: time, modified: time) }
     found.nanoseconds = try file.status().modified == time
     let copy = try directory.descriptor.open(Array("copy".utf8).span, [.write, .create, .exclusive], mode: 0o600)
@@ -143,7 +147,7 @@ extension Repository {
     return found
   }
 
-  /// What publication needs: names that move and never replace, and inode numbers, which recycling goes by.
+  /// Tests the needs of publication and recycling: rename without replacement, and correct inode numbers.
   private static func tryNames(in directory: Directory, _ found: inout Capabilities) throws {
     let (file, link, old, new) = ("name", "link", "old", "new")
     func bytes(_ name: String) -> [UInt8] { Array(name.utf8) }
@@ -164,7 +168,7 @@ extension Repository {
       && [file, link].allSatisfy { listing.inode(of: bytes($0).span) == first.inode }
   }
 
-  /// Removes the directory of the last probe.
+  /// Removes the directory that the last probe left.
   private static func removeProbe(of directory: borrowing Descriptor) throws(Errno) {
     let probe = try directory.openDirectory(probeName.span)
     var listing = DirectoryListing()

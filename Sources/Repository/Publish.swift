@@ -2,21 +2,21 @@ public import Catalog
 public import Posix
 internal import Synchronization
 
-/// The snapshot that is being built in `.treering/pending`: never listed, never linked from.
+/// A snapshot under construction in `.treering/pending`. It is never listed, and no snapshot links to its files.
 public final class PendingSnapshot: Sendable {
   public let name: SnapshotName
   /// The tree under construction.
   public let tree: Directory
-  /// True where it was the spare: it holds an older snapshot's names, which have to become this one's.
+  /// True if the tree was the spare. Names of the older snapshot are still in it and must become those of the new one.
   public let isRecycled: Bool
   let catalog: NewCatalogFile
   private let repository: Repository
   private let pending: Directory
 
-  /// Where finished frames of the catalog go.
+  /// The sink for finished frames of the catalog.
   public var sink: any FrameSink { catalog }
 
-  /// Of the catalog, at the least: what closing a run's open records may take.
+  /// The minimum preallocation for a catalog. It covers the records that are open when a run ends.
   private static var reservedBytes: UInt64 { 1 << 20 }
 
   init(
@@ -33,7 +33,7 @@ public final class PendingSnapshot: Sendable {
         isRecycled = false
         try pending.descriptor.makeDirectory(name.bytes.span, mode: 0o700)
         tree = try pending.directory(name.bytes.span)
-        // Every directory below inherits a default ACL; only the source's own may appear in a snapshot.
+        // All directories below inherit a default ACL, but a snapshot may have only the ACLs of its source.
         try tree.descriptor.dropInheritedACLs()
       }
       catalog = try NewCatalogFile(
@@ -44,11 +44,12 @@ public final class PendingSnapshot: Sendable {
 
   /// Makes tree and catalog durable, then visible: the catalog first, the tree second.
   ///
-  /// Nothing is renamed before `syncfs` has returned, so whatever name is found after a crash, what it
-  /// names is complete. A crash between the two renames leaves one of them in `pending`, where
-  /// `Repository.recover` finds its partner already published and completes the pair. An error takes
-  /// all back: where this throws, nothing is published. A snapshot that cannot be taken back stays, with a warning.
-  /// The links to it come after it.
+  /// No rename precedes the return of `syncfs`, so every name that is found after a crash refers to complete data. A
+  /// crash between the two renames leaves one of the pair in `pending`. `Repository.recover` finds its published
+  /// partner and completes the pair.
+  ///
+  /// An error undoes all renames, so nothing is published if this throws. If the undo fails, the snapshot stays, with a
+  /// warning. `latest` and the set links are updated after this.
   public func publish(_ summary: CatalogSummary, _ writer: FrameWriter) throws {
     let catalogs = try repository.directory(Repository.catalogsName)
     var isVisible = false
@@ -78,9 +79,10 @@ public final class PendingSnapshot: Sendable {
     }
   }
 
-  /// Keeps what a run stored before it had to end, for the next one to link to: the catalog gets a name that
-  /// says in which life of the machine it was written. What the disk cannot be made to hold is not kept: it may be
-  /// taken away before the next run.
+  /// Keeps an interrupted run's tree, so that the next run can link to its files.
+  ///
+  /// The catalog's new name contains the boot ID. A tree that cannot be made durable is not kept: its data may be lost
+  /// before the next run.
   public func keepUnfinished(_ summary: CatalogSummary, _ writer: FrameWriter) throws {
     try catalog.finish(summary, writer)
     try repository.synchronize(pending.descriptor)
@@ -88,7 +90,7 @@ public final class PendingSnapshot: Sendable {
     try pending.descriptor.rename(name.catalogName.span, to: pending.descriptor, as: unfinished.span)
   }
 
-  /// Takes back what has been renamed, the tree first: without it there is no snapshot. Throws where the tree stays.
+  /// Undoes the renames, the tree first: a catalog alone is no snapshot. Throws if the tree stays visible.
   private func withdraw(_ catalogs: Directory, isVisible: Bool) throws(Errno) {
     if isVisible {
       try repository.root.descriptor.rename(name.bytes.span, to: pending.descriptor, as: name.bytes.span)
@@ -96,16 +98,16 @@ public final class PendingSnapshot: Sendable {
     do throws(Errno) {
       try catalogs.descriptor.rename(name.catalogName.span, to: pending.descriptor, as: name.catalogName.span)
     } catch {
-      // With a published catalog, the next recovery would publish the tree. Without one it is built anew.
+      // If the catalog stayed published, the next recovery would publish the tree. Without it, the tree is built anew.
       try? catalogs.descriptor.unlink(name.catalogName.span)
     }
   }
 }
 
 extension Repository {
-  /// Begins a snapshot under the first name that is free from `time` on; the caller holds the lock.
+  /// Begins a snapshot under the first free name from `time` on. The caller holds the lock.
   ///
-  /// `catalogBytes` is how large its catalog may become, as far as that is known.
+  /// `catalogBytes` is the expected size of the catalog, as far as it is known.
   public func beginSnapshot(
     at time: Timestamp, catalogBytes: UInt64 = 0, mayRecycle: Bool = true
   ) throws(Failure) -> PendingSnapshot {
@@ -113,7 +115,7 @@ extension Repository {
     while true {
       let name = SnapshotName(seconds: seconds)
       if try !isTaken(name) {
-        // Two runs in one second: the later one waits for its own.
+        // If two runs begin in one second, the later run waits for the next second.
         let ahead = Timestamp(seconds: seconds, nanoseconds: 0) - Clock.now()
         if seconds > time.seconds && ahead > 0 && ahead < 2 {
           Process.sleep(milliseconds: Int(ahead * 1000) + 1)
@@ -124,7 +126,7 @@ extension Repository {
     }
   }
 
-  /// Begins a snapshot under a name that it has elsewhere already; the caller holds the lock.
+  /// Begins a snapshot under the name that it has in another repository. The caller holds the lock.
   public func beginSnapshot(
     named name: SnapshotName, catalogBytes: UInt64 = 0, mayRecycle: Bool = true
   ) throws(Failure) -> PendingSnapshot {
@@ -134,7 +136,7 @@ extension Repository {
     return try PendingSnapshot(self, name, catalogBytes: catalogBytes, mayRecycle: mayRecycle)
   }
 
-  /// True where something of a snapshot of this name is there already.
+  /// True if a tree or catalog of this name exists, published or pending.
   func isTaken(_ name: SnapshotName) throws(Failure) -> Bool {
     let catalogs = try directory(Self.catalogsName)
     let pending = try directory(Self.pendingName)
@@ -149,7 +151,7 @@ extension Repository {
     } catch { throw .writing("look for the snapshot \(name) in", path, error) }
   }
 
-  /// Makes `latest` name a snapshot, replacing what it named in one step.
+  /// Points `latest` to a snapshot, with an atomic replacement of the link.
   public func pointLatest(to name: SnapshotName) throws(Failure) {
     let latest = Self.latestName
     if (try? root.descriptor.readSymbolicLink(latest.span)) == name.bytes { return }
@@ -164,13 +166,13 @@ extension Repository {
     } catch { throw .writing("point the link latest to \(name) in", path, error) }
   }
 
-  /// The end of a catalog's name in `pending` that describes what a run stored before it had to end.
+  /// The suffix of an interrupted run's catalog in `pending`.
   static func unfinishedSuffix() throws(Errno) -> [UInt8] {
     if Process.bootID.isEmpty { throw .noSuchEntry }
     return [UInt8(ascii: ".")] + Process.bootID + Array(".unfinished".utf8)
   }
 
-  /// What earlier runs stored before they had to end, the newest first.
+  /// The interrupted snapshots in `pending`, newest first.
   public func unfinished() throws(Failure) -> [(name: SnapshotName, catalog: OpenCatalog, tree: Directory)] {
     guard let suffix = try? Self.unfinishedSuffix() else { return [] }
     let pending = try directory(Self.pendingName)
@@ -190,11 +192,10 @@ extension Repository {
     }
   }
 
-  /// Makes durable what was written to the file system of `descriptor`, which is the repository's, since that was
-  /// opened. The caller holds the lock.
+  /// Runs `syncfs` on the repository's file system through `descriptor`. The caller holds the lock.
   ///
-  /// The file system tells once that it lost something, and not whose it was. So nothing that lies there unpublished
-  /// counts any more then: neither what interrupted runs have stored, nor what came of pushes.
+  /// It reports errors since `descriptor` was opened. The kernel reports a lost write once and does not name the file.
+  /// So an error discards all unpublished data: the trees of interrupted runs and the received parts of pushes.
   public func synchronize(_ descriptor: borrowing Descriptor) throws(Errno) {
     do { try descriptor.synchronizeFileSystem() } catch {
       hasLostWrites.store(true, ordering: .relaxed)
@@ -204,7 +205,7 @@ extension Repository {
     }
   }
 
-  /// Gives up what earlier runs stored before they had to end.
+  /// Gives up the trees of interrupted runs.
   public func discardUnfinished(but name: SnapshotName? = nil) throws(Failure) {
     let names = try unfinished().map(\.name).filter { $0 != name }
     let pending = try directory(Self.pendingName)
@@ -212,16 +213,16 @@ extension Repository {
       do throws(Errno) {
         let suffix = try Self.unfinishedSuffix()
         let catalog = name.bytes + suffix
-        // Without its catalog it is moved away by `recover`.
+        // `recover` moves away a tree that has no catalog.
         try pending.descriptor.unlink(catalog.span)
       } catch { throw .writing("give up an unfinished snapshot in", path, error) }
     }
   }
 
-  /// Completes what an earlier run left in `pending`, or moves it to `trash`; the caller holds the lock. What can neither
-  /// be completed nor moved stays and is noted: it hinders no run.
+  /// Completes or moves to `trash` the entries that an earlier run left in `pending`. The caller holds the lock.
   ///
-  /// What a run stored before it had to end stays, if `keepingUnfinished`.
+  /// If neither is possible, the entry stays and is noted; it blocks no run. `keepingUnfinished` keeps the trees of
+  /// interrupted runs.
   public func recover(keepingUnfinished: Bool = true) throws(Failure) {
     let unfinishedNames = keepingUnfinished ? Set(try unfinished().map(\.name)) : []
     let unfinishedSuffix = (try? Self.unfinishedSuffix()) ?? []
@@ -249,14 +250,14 @@ extension Repository {
 
   private func recover(_ found: [UInt8], _ pending: Directory, _ catalogs: Directory) throws {
     if let name = SnapshotName(found), try hasCatalog(name), try !hasTree(name), (try? openCatalog(name)) != nil {
-      // Published by half: the sync came before the first rename, so the tree is whole.
+      // The crash came between the two renames. `syncfs` preceded the first rename, so the tree is complete.
       try pending.descriptor.rename(found.span, to: root.descriptor, as: found.span)
     } else if let name = Self.catalogOf(found), try hasTree(name) {
       try recoverCatalog(name, pending, catalogs)
     } else if let name = expiringName(found) {
       try finishExpiring(name)
     } else if try pending.descriptor.status(of: found.span).kind == .directory {
-      // Half a snapshot is as good a spare as a whole one.
+      // An incomplete snapshot is as good a spare as a complete one.
       let isTree = SnapshotName(found) != nil && !hasLostWrites.load(ordering: .relaxed)
       let isSpare = isTree ? try keepAsSpare(found, of: pending) : false
       if !isSpare { try discard(found, of: pending) }
@@ -270,7 +271,7 @@ extension Repository {
     return Array(found.suffix(suffix.count)) == suffix ? SnapshotName(found.dropLast(suffix.count)) : nil
   }
 
-  /// A catalog whose tree is published: the pair is completed, unless it has a whole catalog already.
+  /// Completes the pair for a published tree, unless the tree has an intact catalog already.
   private func recoverCatalog(_ name: SnapshotName, _ pending: Directory, _ catalogs: Directory) throws {
     let found = name.catalogName
     if try hasCatalog(name) {
@@ -285,13 +286,14 @@ extension Repository {
     try pending.descriptor.rename(found.span, to: catalogs.descriptor, as: found.span, replacing: true)
   }
 
-  /// True where an ordinary user may not do something with a directory, as with one of a snapshot that root took: root's
-  /// next run does it.
+  /// True if an ordinary user lacks permission for an operation, for instance in a snapshot that root took.
+  ///
+  /// The next run of root does it.
   static func isLeftToRoot(_ error: any Error) -> Bool {
     Process.effectiveUser != 0 && (error as? Errno)?.meansNoPermission == true
   }
 
-  /// Sets the tree that is being built aside: something in it, which the spare had, cannot be changed.
+  /// Discards the tree under construction, because an entry of the recycled spare cannot be changed.
   public func setAside(_ snapshot: PendingSnapshot, at path: [UInt8], because reason: any Error) {
     if !Self.isLeftToRoot(reason) {
       note([Self.spareName], "cannot be recycled, and is set aside", "\(displayName(path)): \(reason)")

@@ -1,35 +1,35 @@
 public import Catalog
 internal import Posix
 
-/// A snapshot that a remote may have as well.
+/// A snapshot that the remote may also hold.
 public struct BaseCandidate: Sendable {
   public var name: SnapshotName
   public var summary: CatalogSummary
-  /// False where only its catalog is left here.
+  /// False if only the catalog of the snapshot is left in this repository.
   public var isHere: Bool
-  /// Its catalog, where a push has kept it.
+  /// The catalog that an earlier push kept, if any.
   fileprivate var kept: OpenCatalog?
 }
 
-/// Keeps a snapshot from being expired as long as somebody refers to it.
+/// A lock on a snapshot. While a process holds it, no other process can expire the snapshot.
 public final class SnapshotUse: Sendable {
   private let file: Descriptor
   init(_ file: consuming Descriptor) { self.file = file }
 }
 
-// What pushes leave behind, and what they need to stay: `remotes/ID/NAME.catalog`, where ID is the remote
-// repository's, are the catalogs of the snapshots that were pushed last, one for each set of sources, and
-// `remotes/ID/address` how it was reached.
+// The records that pushes leave in `remotes/ID`, where ID is the id of the remote repository. `NAME.catalog` is the
+// catalog of the last pushed snapshot, one for each set of sources. `address` is the address of the remote.
 extension Repository {
   private static let remotesName = Array("remotes".utf8)
   private static let addressName = Array("address".utf8)
 
-  /// Takes a snapshot into use; it is not expired before the end. A process that ends gives it up.
+  /// Locks a snapshot, so that it does not expire before the lock is released. The end of the process releases the
+  /// lock.
   public func use(_ name: SnapshotName) throws(Failure) -> SnapshotUse {
     let catalogs = try directory(Self.catalogsName)
     do {
       let file = try catalogs.descriptor.openToRead(name.catalogName.span)
-      // A rotation looks whether somebody has it, for a moment.
+      // A rotation locks the catalog briefly to test for users.
       for attempt in 0... {
         do {
           try file.lockShared()
@@ -39,7 +39,7 @@ extension Repository {
           Process.sleep(milliseconds: 20)
         }
       }
-      // It may have expired before it was taken into use.
+      // The snapshot may have expired before the lock was taken.
       let status = try catalogs.descriptor.status(of: name.catalogName.span)
       guard status.inode == (try file.status().inode) else { throw Errno.staleHandle }
       return SnapshotUse(file)
@@ -48,20 +48,21 @@ extension Repository {
     }
   }
 
-  /// Keeps everybody from taking a snapshot into use, so that it can expire; `nil` where somebody is using it.
+  /// Locks a snapshot exclusively, so that it can expire. `nil` if a process is using it.
   public func claim(_ name: SnapshotName) throws -> SnapshotUse? {
     let file = try directory(Self.catalogsName).descriptor.openToRead(name.catalogName.span)
     do throws(Errno) { try file.lockExclusively() } catch {
       if error == .wouldBlock { return nil }
-      // A file system without locks: nobody else could take it into use either.
+      // The file system has no locks, so no other process can have locked the snapshot either.
       let hasNoLocks: [Errno] = [.notImplemented, .notSupported, .invalid]
       guard hasNoLocks.contains(error) else { throw error }
     }
     return SnapshotUse(file)
   }
 
-  /// The snapshots that may serve as base for a push of another one to a repository, the best first: the newest of the
-  /// same sources, then those that share the most of them.
+  /// The possible bases for a push of a snapshot to a remote, best first.
+  ///
+  /// The newest snapshot of the same sources comes first, then those that share the most sources.
   public func baseCandidates(
     for snapshot: Snapshot, remote id: [UInt8], in list: SnapshotList
   ) throws(Failure) -> [BaseCandidate] {
@@ -84,8 +85,8 @@ extension Repository {
     return try openCatalog(candidate.name)
   }
 
-  /// The snapshots that were pushed last to a repository, as far as is known here. What cannot be read is only missed
-  /// as a base.
+  /// The snapshots that were last pushed to a remote, as far as this repository knows. An unreadable catalog is
+  /// skipped; it only cannot serve as base.
   private func pushed(to id: [UInt8], _ list: SnapshotList) -> [BaseCandidate] {
     guard let own = try? control.directory(path: [Self.remotesName, id]) else { return [] }
     var found: [BaseCandidate] = []
@@ -116,7 +117,7 @@ extension Repository {
     return try? OpenCatalog(source)
   }
 
-  /// The snapshots that were pushed last to a remote that was reached by this address, and when the last one was.
+  /// The snapshots that were last pushed to the remote at this address, and the time of the last push.
   public func pushed(address: [UInt8]) -> (names: [SnapshotName], time: Timestamp)? {
     for id in remoteIDs() {
       guard let own = try? control.directory(path: [Self.remotesName, id]),
@@ -135,13 +136,13 @@ extension Repository {
     return listing.entries.map { Array(listing.bytes[$0.range]) }
   }
 
-  /// Keeps the catalog of a snapshot that a remote has now, in the place of an older one of the same sources.
+  /// Keeps the catalog of a pushed snapshot, and drops older catalogs of the same sources.
   public func rememberPush(of name: SnapshotName, to id: [UInt8], address: [UInt8]) throws(Failure) {
     let catalogs = try directory(Self.catalogsName)
     do {
       try makeDirectory(Self.remotesName, in: control.descriptor)
       let remotes = try control.directory(Self.remotesName.span)
-      // Another repository that was there before is there no more.
+      // Another repository that had this address is no longer there.
       for other in remoteIDs() where other != id {
         guard let found = try? remotes.directory(other.span),
           (try? found.descriptor.openToRead(Self.addressName.span).readToEnd(limit: 1 << 16)) == address
@@ -162,7 +163,7 @@ extension Repository {
     } catch { throw .writing("remember a push in", path, error) }
   }
 
-  /// The catalogs that a new one replaces: those of the same sources, and the oldest where there are too many.
+  /// The catalogs that a new one replaces: those of the same sources, and the oldest beyond `mostKept`.
   private static func replaced(by name: SnapshotName, _ own: Directory) -> [SnapshotName] {
     guard let new = keptCatalog(name, own)?.summary else { return [] }
     var going: [SnapshotName] = []
@@ -178,7 +179,7 @@ extension Repository {
     return going + staying.dropFirst(mostKept - 1).map(\.name)
   }
 
-  /// The catalogs that are kept for one remote.
+  /// The maximum number of catalogs that are kept for one remote.
   private static var mostKept: Int { 16 }
 }
 

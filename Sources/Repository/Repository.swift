@@ -5,22 +5,22 @@ internal import Synchronization
 
 /// An open repository: the directory that holds the snapshots, and `.treering` inside it.
 public final class Repository: Sendable {
-  /// As the operator named it; for messages.
+  /// The path as the operator gave it; only for messages.
   public let path: [UInt8]
   public let root: Directory
   public let control: Directory
   /// 32 hexadecimal digits.
   public let id: [UInt8]
-  /// Device and inode of the root: whatever path leads to it, it is never descended into.
+  /// Device and inode of the root. A walk of a source never descends into this directory, by whatever path it gets
+  /// there.
   public let identity: FileStatus
-  /// Of `.treering`, and so of what is in it.
+  /// The owner of `.treering` and of all entries in it.
   public let owner: (user: UInt32, group: UInt32)
-  /// True from when the disk has said that it lost something: of an unpublished tree not even the directories can
-  /// serve the next snapshot then.
+  /// True after a failed `syncfs`. From then on, not even the directories of an unpublished tree can be reused.
   let hasLostWrites = Atomic<Bool>(false)
-  /// The inode of an expired tree in which nobody reads.
+  /// The inode of a spare that no process reads.
   let unreadSpare = Mutex<UInt64?>(nil)
-  /// Trouble with what is on its way out, or was left by an interrupted run: it hinders no run.
+  /// Failures of housekeeping: deletions, and leftovers of interrupted runs. They never end a run.
   private let troubles = Mutex<[Trouble]>([])
 
   public static let controlName = Array(".treering".utf8)
@@ -98,7 +98,7 @@ public final class Repository: Sendable {
     } catch { throw Failure(.usage, "cannot open the repository \(shown): \(error)") }
   }
 
-  /// The name of the first repository among the entries of a directory.
+  /// The name of the first repository in a directory.
   private static func repositoryInside(_ directory: Directory) -> [UInt8]? {
     var listing = DirectoryListing()
     guard (try? listing.read(directory.descriptor.reopenDirectory())) != nil else { return nil }
@@ -109,7 +109,7 @@ public final class Repository: Sendable {
     }
   }
 
-  /// Makes a repository: of a directory that does not exist yet, or of an empty one.
+  /// Creates a repository in a new or an empty directory.
   public static func initialize(_ path: [UInt8], at time: Timestamp) throws(Failure) -> Repository {
     let shown = displayName(path)
     do {
@@ -142,7 +142,7 @@ public final class Repository: Sendable {
       try listing.read(root.descriptor)
       for entry in listing.entries {
         let name = Array(listing.bytes[entry.range])
-        // A fresh ext4 has it; a half-made repository is completed.
+        // A new ext4 file system has `lost+found`. A half-made repository is completed.
         if name == Array("lost+found".utf8) || name == probeName { continue }
         if name == controlName, try root.directory(name.span).descriptor.statusIfPresent(of: markName.span) == nil {
           continue
@@ -172,7 +172,7 @@ public final class Repository: Sendable {
         version: RepositoryMark.currentVersion,
         id: String(decoding: id.flatMap { [hex[Int($0 >> 4)], hex[Int($0 & 15)]] }, as: UTF8.self),
         created: CalendarTime(seconds: time.seconds).rfc3339)
-      // The mark comes last and whole: before it there is no repository.
+      // `repository.toml` is written last and atomically; before that the repository does not exist.
       let temporary = markName + Array(".new".utf8)
       let file = try control.descriptor.open(
         temporary.span, [.write, .create, .truncate], mode: 0o600)
@@ -202,13 +202,16 @@ public final class Repository: Sendable {
     }
   }
 
-  /// True where a directory lies in a repository, whichever: on its way up, or above what a mount on that way shows.
+  /// True if a directory is inside any repository.
+  ///
+  /// Both its parents and the directories above the roots of the mounts on the way count.
   public static func isInside(_ directory: borrowing Descriptor) throws(Errno) -> Bool {
     try isMarked(upFrom: directory) { isInRepository(mount: $0) ? true : nil }
   }
 
-  /// True where a directory, or one above it, holds a repository. Where the way up leaves a mount, `leaving` has the
-  /// answer, or `nil` to go on.
+  /// True if a directory or one of its parents holds a repository.
+  ///
+  /// `leaving` is called when the way up leaves a mount. Its answer ends the search; `nil` continues it.
   static func isMarked(
     upFrom directory: borrowing Descriptor, leaving: (_ mount: UInt64) -> Bool?
   ) throws(Errno) -> Bool {
@@ -225,27 +228,27 @@ public final class Repository: Sendable {
     }
   }
 
-  /// True where a directory holds a repository.
+  /// True if a directory holds a repository.
   public static func isRepository(_ directory: Directory) -> Bool {
     guard let control = try? directory.directory(controlName.span) else { return false }
     return (try? control.descriptor.status(of: markName.span))?.kind == .regular
   }
 
-  // MARK: What treering writes belongs to the repository's owner, whoever runs it
+  // MARK: Ownership: all files in `.treering` belong to the repository's owner
 
-  /// True where root works in the repository of another user.
+  /// True if root works in another user's repository.
   private var isOtherUsers: Bool { Process.effectiveUser == 0 && owner.user != 0 }
 
-  /// Gives what root has just made in the repository to the repository's owner, who must be able to go on with it.
+  /// Gives a file that root created to the repository's owner, who must be able to continue with it.
   func giveToOwner(_ made: borrowing Descriptor) throws(Errno) {
     guard isOtherUsers else { return }
     do { try made.setOwner(user: owner.user, group: owner.group) } catch {
-      // Where owners are mapped, it belongs to whom all there belongs.
+      // A file system that maps owners gives all files the same owner, so the error does not matter.
       guard error.meansNoPermission || error == .invalid else { throw error }
     }
   }
 
-  /// Opens a file of `.treering` for writing, and makes it where it is missing.
+  /// Opens a file of `.treering` for writing, and creates it if it is missing.
   func openFile(
     _ name: [UInt8], in directory: borrowing Descriptor, _ flags: OpenFlags
   ) throws(Errno) -> Descriptor {
@@ -264,7 +267,7 @@ public final class Repository: Sendable {
   ) throws(Errno) -> Descriptor {
     let file = try directory.open(name.span, flags.subtracting(.truncate).union(.nonBlocking))
     if isOtherUsers {
-      // The user may have made it another name of a file that only root may write.
+      // The user may have made this a hard link to a file that only root may write.
       let status = try file.status()
       guard status.kind == .regular, status.linkCount == 1, status.user == owner.user || status.user == 0 else {
         throw .notPermitted
@@ -274,7 +277,7 @@ public final class Repository: Sendable {
     return file
   }
 
-  /// Makes a directory of `.treering`, or one of links, where it is missing.
+  /// Creates a directory of `.treering`, or a set's directory of links, if it is missing.
   func makeDirectory(_ name: [UInt8], in directory: borrowing Descriptor, mode: UInt32 = 0o700) throws(Errno) {
     do { try directory.makeDirectory(name.span, mode: mode) } catch {
       guard error == .exists else { throw error }
@@ -283,8 +286,7 @@ public final class Repository: Sendable {
     try giveToOwner(try directory.openDirectory(name.span))
   }
 
-  /// Notes trouble that must not end a run, with something below `.treering`; whoever runs asks for it with
-  /// `takeTroubles`.
+  /// Notes a problem below `.treering` that must not end the run. The caller of the run reads it with `takeTroubles`.
   public func note(_ place: [[UInt8]], _ what: String, _ reason: String) {
     let place = ([path, Self.controlName] + place).joined(separator: [UInt8(ascii: "/")])
     let trouble = Trouble(path: Array(place), message: "\(what): \(reason)")
@@ -293,7 +295,7 @@ public final class Repository: Sendable {
     }
   }
 
-  /// The same for a step that failed as a whole.
+  /// Notes the failure of an entire step.
   public func note(_ failure: Failure) {
     let trouble = Trouble(path: path, message: failure.description)
     troubles.withLock { troubles in
@@ -301,7 +303,7 @@ public final class Repository: Sendable {
     }
   }
 
-  /// The troubles since the last call: each is a warning.
+  /// Returns and clears the noted problems. Each becomes a warning.
   public func takeTroubles() -> [Trouble] {
     troubles.withLock { troubles in
       let taken = troubles
@@ -310,14 +312,14 @@ public final class Repository: Sendable {
     }
   }
 
-  /// True where a directory is the repository or lies in it, whatever path leads there.
+  /// True if a directory is the repository or is inside it, by any path.
   public func contains(_ directory: borrowing Descriptor) throws(Errno) -> Bool {
     let mounts = innerMounts()
     var status = try directory.status()
     var above = try directory.parentDirectory()
     while true {
       if status.inode == identity.inode && status.device == identity.device { return true }
-      // The way up leads out of a bind mount.
+      // The parent of a bind mount's root is outside the repository.
       if mounts.contains(status.mount) { return true }
       let next = try above.status()
       if next.inode == status.inode && next.device == status.device { return false }
@@ -334,7 +336,7 @@ public final class Repository: Sendable {
     }
   }
 
-  /// Takes the repository for one writer; it is free again when the lock goes away or the process ends.
+  /// Locks the repository for one writer. The lock ends when it is released or when the process ends.
   public func lock(command: String, at time: Timestamp) throws(Failure) -> RepositoryLock {
     do {
       let file = try openFile(Self.lockName, in: control.descriptor, .readWrite)
@@ -347,7 +349,7 @@ public final class Repository: Sendable {
           hint: "wait for it to end")
       }
       try file.setLength(0)
-      // Empty between runs, so somebody may have tidied them away.
+      // These directories are empty between runs, so the operator may have removed them.
       for name in [Self.pendingName, Self.spareName, Self.trashName] {
         try makeDirectory(name, in: control.descriptor)
       }
@@ -361,8 +363,10 @@ public final class Repository: Sendable {
     } catch { throw Failure(.failed, "cannot lock the repository: \(error)") }
   }
 
-  /// Does something while the repository is taken for one writer. With `waiting` another writer's end is waited
-  /// for; it is called now and then, and ends the wait by throwing.
+  /// Runs `body` with the repository locked for one writer.
+  ///
+  /// With `waiting`, a lock held by another process is awaited. `waiting` is called repeatedly, and it ends the wait if
+  /// it throws.
   public func whileLocked<R>(
     _ command: String, at time: Timestamp, waiting: (() throws -> Void)? = nil, _ body: () throws -> R
   ) throws -> R {
@@ -381,7 +385,7 @@ public final class Repository: Sendable {
     }
   }
 
-  /// The last lines of `history.jsonl`, of at most so many bytes.
+  /// The last lines of `history.jsonl`, at most `byteCount` bytes.
   public func historyTail(byteCount: Int) throws(Failure) -> [UInt8] {
     do throws(Errno) {
       let file = try control.descriptor.openToRead(Self.historyName.span)
@@ -400,7 +404,7 @@ public final class Repository: Sendable {
     do {
       let file = try openFile(Self.historyName, in: control.descriptor, [.readWrite, .append])
       let newline = UInt8(ascii: "\n")
-      // What a crash has torn stays a line of its own.
+      // A crash may have left an incomplete last line. It stays a separate line.
       let size = try file.status().size
       let isTorn = try size > 0 && file.read(at: size - 1, count: 1) != [newline]
       try file.write((isTorn ? [newline] : []) + Array(line.utf8) + [newline])
@@ -409,7 +413,7 @@ public final class Repository: Sendable {
   }
 }
 
-/// Something in a repository that could not be tidied up, and why.
+/// A housekeeping problem in a repository, and its reason.
 public struct Trouble: Sendable, Hashable, CustomStringConvertible {
   public var path: [UInt8]
   public var message: String
@@ -417,18 +421,18 @@ public struct Trouble: Sendable, Hashable, CustomStringConvertible {
   public var description: String { "\(displayName(path)): \(message)" }
 }
 
-/// Held while one process writes to a repository.
+/// The lock of the process that writes to a repository.
 public final class RepositoryLock: Sendable {
   private let file: Descriptor
   init(_ file: consuming Descriptor) { self.file = file }
 
-  /// Gives the repository up now and not when the last reference goes away.
+  /// Holds the lock until the end of `body`, and not until the last reference goes away.
   public func hold<R>(_ body: () throws -> R) rethrows -> R {
     try withExtendedLifetime(self, body)
   }
 }
 
-/// The directory that a path's last component is in, and that component; empty for `/`.
+/// Splits a path into its parent and its last component, which is empty for `/`.
 public func splitLast(_ path: [UInt8]) -> (parent: [UInt8], name: [UInt8]) {
   let slash = UInt8(ascii: "/")
   var parent = Array(path.reversed().drop { $0 == slash }.reversed())

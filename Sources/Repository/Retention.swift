@@ -3,7 +3,7 @@ internal import Posix
 public import Retention
 
 extension Snapshot {
-  /// What retention needs to know of it.
+  /// The properties of this snapshot that retention uses.
   func retained(isHeld: Bool, isDamaged: Bool, isUnwanted: Bool) -> RetainedSnapshot {
     let seconds = summary.dated.seconds
     return RetainedSnapshot(
@@ -17,9 +17,10 @@ extension Snapshot {
 }
 
 extension Repository {
-  /// What retention decides of the snapshots in a list, in its order.
+  /// The retention plan for the snapshots of a list, in the order of the list.
   ///
-  /// Where some are `unwanted`, these alone may expire; `wanted` are the sources that are still to be backed up.
+  /// If `unwanted` is not empty, only these snapshots may expire. `wanted` are the sources that are still to be backed
+  /// up.
   public func retention(
     of list: SnapshotList, _ policy: RetentionPolicy, now: Timestamp, unwanted: Set<SnapshotName> = [],
     wanted: SourceSet? = nil
@@ -35,7 +36,7 @@ extension Repository {
       commandOptions: " --repository \(displayName(path))")
   }
 
-  /// The members of each set, the newest first, by the policy that was last applied.
+  /// The members of each set, newest first, by the policy of the last rotation.
   public func members(of list: SnapshotList) throws(Failure) -> [SnapshotSet: [SnapshotName]] {
     let plan = try retention(of: list, lastPolicy(), now: Clock.now())
     return Self.members(of: list.snapshots, plan.decisions)
@@ -51,11 +52,11 @@ extension Repository {
     return members
   }
 
-  // MARK: The policy that was applied last
+  // MARK: The last applied policy
 
-  /// The policy of the last rotation, and the standard one before the first.
+  /// The policy of the last rotation, or the standard policy before the first rotation.
   ///
-  /// Throws `damaged` where it cannot be read whole: what is kept must never be less for it.
+  /// Throws `damaged` if the file cannot be read completely, because a partial policy must not expire more snapshots.
   public func lastPolicy() throws(Failure) -> RetentionPolicy {
     let text: [UInt8]
     do throws(Errno) {
@@ -91,7 +92,7 @@ extension Repository {
       hint: "say again what to keep, such as: treering rotate --keep daily=7")
   }
 
-  /// Remembers a policy, so that sets mean the same to every command.
+  /// Stores a policy, so that all commands agree on the members of the sets.
   public func remember(_ policy: RetentionPolicy) throws(Failure) {
     if policy == (try? lastPolicy()) { return }
     var words = SnapshotSet.allCases.map { "\($0.rawValue)=\(policy.keep[$0] ?? 0)" }
@@ -100,7 +101,7 @@ extension Repository {
     try replace(Self.retentionName, with: words.joined(separator: " ") + "\n")
   }
 
-  /// Writes a small file of `.treering` anew, durably, whole or not at all.
+  /// Replaces a small file of `.treering` atomically and durably.
   func replace(_ name: [UInt8], with text: String) throws(Failure) {
     let temporary = name + Array(".new".utf8)
     do {

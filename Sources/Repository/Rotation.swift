@@ -1,14 +1,14 @@
 public import Catalog
 public import Posix
 
-// How snapshots come to an end: expired, then the spare, or trash.
+// Expiry: an expired tree becomes the spare or goes to the trash.
 //
-// A snapshot is expired by one rename of its catalog to `pending/NAME.expired`; what follows can be done at any
-// time, and `recover` does it where a run was killed in between.
+// A snapshot expires by one rename of its catalog to `pending/NAME.expired`. The other steps can run at any time, and
+// `recover` completes them if a run was killed in between.
 extension Repository {
   private static let expiredSuffix = Array(".expired".utf8)
 
-  /// The snapshot whose end a file in `pending` announces.
+  /// The snapshot that an `.expired` file in `pending` belongs to.
   func expiringName(_ name: [UInt8]) -> SnapshotName? {
     let suffix = Self.expiredSuffix
     return Array(name.suffix(suffix.count)) == suffix ? SnapshotName(name.dropLast(suffix.count)) : nil
@@ -17,14 +17,15 @@ extension Repository {
   /// A directory in `.treering`.
   private func inside(_ name: [UInt8]) throws(Errno) -> Directory { try control.directory(name.span) }
 
-  /// True where a snapshot has been expired and its tree is still on its way out.
+  /// True if a snapshot has expired, but its tree has not been moved away yet.
   func isExpiring(_ name: SnapshotName) throws -> Bool {
     let marker = name.bytes + Self.expiredSuffix
     return try directory(Self.pendingName).descriptor.statusIfPresent(of: marker.span) != nil
   }
 
-  /// Takes a snapshot away: its tree becomes the spare, in place of an older one, or trash. The caller holds
-  /// the lock. Throws where it cannot be taken away; then it stays a snapshot.
+  /// Expires a snapshot: its tree replaces the spare or goes to the trash. The caller holds the lock.
+  ///
+  /// Throws if the tree cannot be moved; the snapshot is then kept.
   public func expire(_ name: SnapshotName, asSpare: Bool) throws(Failure) {
     let pending = try directory(Self.pendingName)
     let catalogs = try directory(Self.catalogsName)
@@ -43,7 +44,7 @@ extension Repository {
     }
   }
 
-  /// Moves an expired snapshot's tree away. Where that cannot be done, the catalog goes back: the snapshot is as it was.
+  /// Moves the tree of an expired snapshot away. If the move fails, the catalog returns, and the snapshot is unchanged.
   func finishExpiring(_ name: SnapshotName, asSpare: Bool = false) throws {
     let pending = try directory(Self.pendingName)
     let found = name.bytes
@@ -62,7 +63,7 @@ extension Repository {
     for kind in SnapshotMark.allCases { _ = try? unmark(name, kind) }
   }
 
-  /// Makes a directory the spare, unless there is one; false then.
+  /// Makes a directory the spare. Returns false if a spare exists already.
   func keepAsSpare(_ name: [UInt8], of directory: Directory) throws(Errno) -> Bool {
     let spare = try inside(Self.spareName)
     guard try Self.isEmpty(spare) else { return false }
@@ -70,12 +71,12 @@ extension Repository {
     return true
   }
 
-  /// Moves an entry to `trash` under a name of its own.
+  /// Moves an entry to `trash` under a unique name.
   func discard(_ name: [UInt8], of directory: Directory) throws(Errno) {
     try Self.move(name, of: directory, to: try inside(Self.trashName))
   }
 
-  /// Moves a directory that lies deep in the trash to its top; needs no further descriptor.
+  /// Moves a directory from deep in the trash to its top. Needs no further descriptor.
   public func discard(_ name: [UInt8], of directory: Directory, toTopOf trash: Directory) throws(Errno) {
     try Self.move(name, of: directory, to: trash)
   }
@@ -85,7 +86,7 @@ extension Repository {
     do {
       try directory.descriptor.rename(name.span, to: trash.descriptor, as: unique.span)
     } catch {
-      // A directory that changes its parent must be writable for an ordinary user.
+      // An ordinary user can move a directory to another parent only if the directory itself is writable.
       guard error == .accessDenied else { throw error }
       try directory.descriptor.unlock(name.span)
       try directory.descriptor.rename(name.span, to: trash.descriptor, as: unique.span)
@@ -94,7 +95,7 @@ extension Repository {
 
   static func uniqueName() throws(Errno) -> [UInt8] { try Process.randomBytes(16).map { 97 + $0 % 26 } }
 
-  /// Moves a directory of a tree that is being built to `trash`.
+  /// Moves a directory of a tree under construction to `trash`.
   public func discard(directory name: [UInt8], of directory: Directory) throws(Errno) {
     try discard(name, of: directory)
   }
@@ -105,7 +106,9 @@ extension Repository {
     return listing.entries.isEmpty
   }
 
-  /// Moves whatever is in `spare` to `trash`; true where there was something. What cannot be moved stays, and is noted.
+  /// Moves all entries of `spare` to `trash`. Returns true if it moved any.
+  ///
+  /// An entry that cannot be moved stays and is noted.
   @discardableResult
   public func discardSpare() -> Bool {
     var isFound = false
@@ -124,8 +127,9 @@ extension Repository {
     return isFound
   }
 
-  /// Takes the spare as the tree of a new snapshot; `nil` where there is none that can serve. One that makes trouble is
-  /// set aside, and noted: it hinders no snapshot.
+  /// Takes the spare as the tree of a new snapshot. `nil` if no usable spare exists.
+  ///
+  /// A spare that causes an error is set aside and noted; it does not prevent the snapshot.
   func takeSpare(as name: SnapshotName, in pending: Directory) -> Directory? {
     do {
       let spare = try directory(Self.spareName)
@@ -133,7 +137,7 @@ extension Repository {
       try listing.read(try spare.descriptor.reopenDirectory())
       guard let entry = listing.entries.last else { return nil }
       let found = Array(listing.bytes[entry.range])
-      // What somebody has mounted in it is not ours to change, and what somebody reads must stay what it was.
+      // A mount inside the spare must not be changed, and a tree that a process still reads must stay unchanged.
       guard hasNoMounts(below: [Self.controlName, Self.spareName, found]), isSpareUnread() else { return nil }
       let status = try spare.descriptor.status(of: found.span)
       guard status.kind == .directory, status.user == Process.effectiveUser, SnapshotName(found) != nil else {
@@ -141,7 +145,7 @@ extension Repository {
       }
       do throws(Errno) {
         let tree = try spare.directory(found.span)
-        // An adopted tree has attributes and an owner of its own, and a default ACL would reach what is made below.
+        // An adopted tree has its own attributes and owner, and new entries would inherit its default ACL.
         try tree.descriptor.becomePlainDirectory()
         try tree.descriptor.dropInheritedACLs()
         try spare.descriptor.rename(found.span, to: pending.descriptor, as: name.bytes.span)
@@ -154,6 +158,6 @@ extension Repository {
     return nil
   }
 
-  /// What is to be deleted, for whoever deletes it.
+  /// The directory of the trees to delete.
   public func trash() throws(Failure) -> Directory { try directory(Self.trashName) }
 }

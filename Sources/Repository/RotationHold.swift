@@ -1,13 +1,13 @@
 public import Catalog
 internal import Posix
 
-// Why rotation is held: the lines of `.treering/rotation-held`, each a time and a reason. Each cause adds a line of its
-// own and takes away no other. The caller of what writes holds the lock.
+// The reasons for a rotation hold: the lines of `.treering/rotation-held`, each a time and a reason. Each cause adds
+// its own line and removes no other. Functions that write the file need the lock.
 extension Repository {
-  /// One reason is enough to hold rotation; with more than so many, a person learns no more.
+  /// The maximum number of holds. One hold stops rotation, and more lines tell the operator nothing new.
   static var mostHolds: Int { 16 }
 
-  /// Makes every later rotation expire nothing, until somebody releases it.
+  /// Holds rotation: no rotation expires a snapshot until the operator releases it.
   public func holdRotation(_ reason: String, at time: Timestamp) throws(Failure) {
     var holds = try rotationHolds()
     let lasting = holds.filter { UnexaminedArrival($0) == nil }
@@ -16,19 +16,19 @@ extension Repository {
     try write(holds)
   }
 
-  /// Since when and why rotation is held, in one line; `nil` where it is not.
+  /// The start and reason of each rotation hold, in one line. `nil` if rotation is not held.
   public func heldRotation() throws(Failure) -> String? {
     let holds = try rotationHolds()
     return holds.isEmpty ? nil : holds.map { displayName(Array($0.line.utf8)) }.joined(separator: "; and since ")
   }
 
-  /// None where rotation is not held.
+  /// The rotation holds; empty if rotation is not held.
   func rotationHolds() throws(Failure) -> [RotationHold] {
     do throws(Errno) {
       let name = Self.rotationHoldName
       let bytes = try control.descriptor.openToRead(name.span).readToEnd(limit: 1 << 20)
       let lines = bytes.split(separator: UInt8(ascii: "\n")).map { RotationHold(line: String(decoding: $0, as: UTF8.self)) }
-      // A file without a reason holds, too.
+      // An empty file also holds rotation.
       return lines.isEmpty ? [RotationHold(line: "")] : lines
     } catch {
       if error == .noSuchEntry { return [] }
@@ -44,7 +44,7 @@ extension Repository {
     }
   }
 
-  /// False where rotation was not held.
+  /// Returns false if rotation was not held.
   @discardableResult
   private func endAllHolds() throws(Failure) -> Bool {
     do throws(Errno) {
@@ -58,25 +58,28 @@ extension Repository {
     }
   }
 
-  /// The sequence number of the newest snapshot when rotation was released last: a gap before it is no reason to hold it
-  /// again.
+  /// The sequence number of the newest snapshot at the last release of rotation.
+  ///
+  /// An older gap is no reason for a new hold.
   func acceptedSequence(of list: SnapshotList) -> UInt64? {
     let name = Self.releasedName
     let text = (try? control.descriptor.openToRead(name.span).readToEnd(limit: 256)) ?? []
     let words = String(decoding: text, as: UTF8.self).split(whereSeparator: \.isWhitespace)
-    // An older treering wrote the name alone.
+    // Older versions of treering wrote only the name.
     if words.count == 1 { return list.snapshots.first { $0.name.description == words[0] }?.summary.sequence }
     return words.count == 2 ? UInt64(words[1]) : nil
   }
 
-  /// Lets rotation go on; false where it was not held. That `newest` is far from the one before it is all right.
+  /// Releases rotation. Returns false if it was not held.
+  ///
+  /// The release accepts the gap between `newest` and its predecessor.
   public func releaseRotation(newest: Snapshot?) throws(Failure) -> Bool {
     if let newest { try replace(Self.releasedName, with: "\(newest.name) \(newest.summary.sequence)\n") }
     return try endAllHolds()
   }
 }
 
-/// One reason for which rotation is held.
+/// A reason for a rotation hold.
 struct RotationHold: Equatable {
   /// RFC 3339.
   var since: String

@@ -1,16 +1,16 @@
 public import Catalog
 public import Retention
 
-/// A repository to read from, local or remote.
+/// A repository to read from, local or behind a connection.
 public protocol SnapshotStore: AnyObject {
-  /// As the operator named it.
+  /// The path as the operator gave it.
   var path: [UInt8] { get }
   func snapshots() throws(Failure) -> SnapshotList
-  /// The members of each set, the newest first.
+  /// The members of each set, newest first.
   func members(of list: SnapshotList) throws(Failure) -> [SnapshotSet: [SnapshotName]]
-  /// The snapshots that are held, with since when.
+  /// The held snapshots, each with the start of its hold.
   func heldSnapshots() throws(Failure) -> [SnapshotName: String]
-  /// Since when and why rotation is held; `nil` where it is not.
+  /// The start and reasons of the rotation hold, or `nil` if rotation is not held.
   func heldRotation() throws(Failure) -> String?
   func openCatalog(_ name: SnapshotName) throws(Failure) -> OpenCatalog
 }

@@ -13,11 +13,11 @@ public struct Snapshot: Sendable {
   }
 }
 
-/// A snapshot that is there and cannot be used.
+/// A snapshot that exists but cannot be used.
 public struct UnusableSnapshot: Sendable {
   public var name: SnapshotName
   public var reason: String
-  /// False where it could not be looked at: the user may not, or the system had no descriptor or memory.
+  /// False if the snapshot could not be examined: no permission, or no descriptor or memory left.
   public var isDamage: Bool
 
   public init(name: SnapshotName, reason: String, isDamage: Bool) {
@@ -27,13 +27,13 @@ public struct UnusableSnapshot: Sendable {
   }
 }
 
-/// What stands in a repository.
+/// The snapshots of a repository.
 public struct SnapshotList: Sendable {
-  /// Oldest first, by sequence number: the clock may have been set back.
+  /// In order of sequence number, oldest first. Times are no order, because the clock may have been set back.
   public var snapshots: [Snapshot] = []
   /// Snapshots whose catalog or directory cannot be used.
   public var unusable: [UnusableSnapshot] = []
-  /// One more than the newest's, and than there are catalogs.
+  /// The next sequence number. It exceeds the newest snapshot's number and the number of catalogs.
   public var nextSequence: UInt64 = 1
 
   public var newest: Snapshot? { snapshots.last }
@@ -59,7 +59,7 @@ extension Repository {
       else { continue }
       list.nextSequence += 1
       if let problem = problem(name, { () throws in
-        // Without its tree it is no snapshot; not yet, where that is on its way behind the catalog.
+        // A catalog without a tree is no snapshot. If a publication is in progress, the tree may still follow.
         guard try hasTree(name) else {
           let isLost = try !isArriving(name) && !hasTree(name) && hasCatalog(name)
           return isLost ? "its directory is missing" : nil
@@ -67,7 +67,7 @@ extension Repository {
         do {
           list.snapshots.append(Snapshot(name: name, summary: try openCatalog(name).summary))
         } catch {
-          // It may have expired since the catalogs were listed.
+          // The snapshot may have expired after the catalogs were listed.
           if try !hasExpired(name) { throw error }
         }
         return nil
@@ -85,7 +85,7 @@ extension Repository {
     return list
   }
 
-  /// A dated directory that no catalog describes cannot be proved, linked from or restored exactly.
+  /// Adds dated directories without a catalog as unusable. They cannot be verified, linked from or restored exactly.
   private func addTreesWithoutCatalog(to list: inout SnapshotList) throws(Failure) {
     let known = Set(list.snapshots.map(\.name) + list.unusable.map(\.name))
     var names = DirectoryListing()
@@ -102,7 +102,7 @@ extension Repository {
     }
   }
 
-  /// What a look at a snapshot found wrong, or why it could not be looked at.
+  /// Runs an examination of a snapshot. Returns the damage that it found, or the error that prevented it.
   private func problem(_ name: SnapshotName, _ look: () throws -> String?) -> UnusableSnapshot? {
     do {
       return try look().map { UnusableSnapshot(name: name, reason: $0, isDamage: true) }
@@ -114,7 +114,7 @@ extension Repository {
     }
   }
 
-  // An error is not absence: only what is certainly not there is taken for gone.
+  // Only `ENOENT` counts as absence; any other error is thrown.
 
   func hasCatalog(_ name: SnapshotName) throws -> Bool {
     try directory(Self.catalogsName).descriptor.statusIfPresent(of: name.catalogName.span) != nil
@@ -124,19 +124,19 @@ extension Repository {
     try root.descriptor.statusIfPresent(of: name.bytes.span)?.kind == .directory
   }
 
-  /// True where a publication, or what is left of one, has a tree of this name.
+  /// True if `pending` has a tree of this name, from a publication in progress or an interrupted one.
   private func isArriving(_ name: SnapshotName) throws -> Bool {
     try directory(Self.pendingName).descriptor.statusIfPresent(of: name.bytes.span) != nil
   }
 
-  /// True where a snapshot has expired, perhaps this moment: it was one when it was listed.
+  /// True if a listed snapshot has expired since.
   public func hasExpired(_ name: SnapshotName) throws -> Bool {
-    // In the order in which they go, so that none is missed on its way.
+    // The checks follow the order of the expiry's renames, so a snapshot in mid-expiry is not missed.
     if try hasCatalog(name) { return false }
     return try isExpiring(name) || !hasTree(name)
   }
 
-  /// Opens a snapshot's catalog; its header and trailer are checked.
+  /// Opens a snapshot's catalog, and checks its header and trailer.
   public func openCatalog(_ name: SnapshotName) throws(Failure) -> OpenCatalog {
     let shown = "\(displayName(path))/.treering/catalogs/\(name).catalog"
     let catalogs = try directory(Self.catalogsName)
@@ -161,8 +161,9 @@ extension Repository {
 }
 
 extension SnapshotStore {
-  /// The members of a set from the one that `hourly.0` means on, counted from the newest; `nil` for a reference of
-  /// another form.
+  /// The members of a set from a reference such as `hourly.0` on, where 0 is the newest.
+  ///
+  /// `nil` if the reference has another form.
   private func members(from reference: String, of list: SnapshotList) throws(Failure) -> [Snapshot]? {
     let parts = reference.split(separator: ".", omittingEmptySubsequences: false)
     guard parts.count == 2, let set = SnapshotSet(rawValue: String(parts[0])),
@@ -178,9 +179,11 @@ extension SnapshotStore {
     return members[rank...].compactMap { name in list.snapshots.first { $0.name == name } }
   }
 
-  /// The snapshots that the operator may mean, at least one, the newest first: `latest`, a full name, a member of a
-  /// set (`daily.0`) and the older ones, or the beginning of a name. Without a path the first is meant, and with one
-  /// the first that has it. A damaged one that is newer is never passed over in silence.
+  /// The snapshots that a reference may mean, newest first, at least one.
+  ///
+  /// A reference is `latest`, a full name, a prefix of a name, or a set member such as `daily.0`. A set member also
+  /// means the older members. Without a path, the first candidate is meant. With a path, the first candidate that has
+  /// the path is meant. A newer unusable candidate is an error; it is never skipped silently.
   public func candidates(_ reference: String, in list: SnapshotList) throws(Failure) -> [Snapshot] {
     let shown = displayName(Array(reference.utf8))
     func checked(_ snapshots: [Snapshot], _ isMeant: (String) -> Bool) throws(Failure) -> [Snapshot] {
@@ -214,11 +217,11 @@ extension SnapshotStore {
       hint: "see: \(advice("list"))")
   }
 
-  /// Finds the snapshot that the operator means without a path.
+  /// Finds the snapshot that a reference means without a path.
   public func resolve(_ reference: String, in list: SnapshotList) throws(Failure) -> Snapshot {
     try candidates(reference, in: list)[0]
   }
 
-  /// A command line for this repository, as messages give it.
+  /// A command line for this repository, for use in messages.
   public func advice(_ command: String) -> String { "treering \(command) --repository \(displayName(path))" }
 }

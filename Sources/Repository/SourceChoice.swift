@@ -1,11 +1,11 @@
 public import Catalog
 public import Retention
 
-/// Sources that belong together, such as those of a configuration.
+/// A group of sources, such as those of a configuration.
 public struct SourceSet: Sendable, Equatable {
-  /// The directory inside a snapshot that the sources are below.
+  /// The directory inside a snapshot that contains the sources.
   public var label: [UInt8]
-  /// Absolute paths, as a catalog names them.
+  /// Absolute paths, as in the catalog.
   public var paths: [[UInt8]]
 
   public init(label: [UInt8], paths: [[UInt8]]) {
@@ -13,10 +13,10 @@ public struct SourceSet: Sendable, Equatable {
     self.paths = paths
   }
 
-  /// Each with its label first: what tells a source from those of other hosts.
+  /// The paths with the label in front, which makes a source distinct from the sources of other hosts.
   public var keys: [[UInt8]] { paths.map { label + [UInt8(ascii: "/")] + $0.drop { $0 == UInt8(ascii: "/") } } }
 
-  /// The number of these sources that a snapshot was asked for: those that were absent count.
+  /// The number of these sources that the snapshot was asked to back up. Absent sources count too.
   func count(in summary: CatalogSummary) -> Int {
     guard summary.label == label else { return 0 }
     let known = Set(summary.sources + summary.absentSources)
@@ -25,10 +25,11 @@ public struct SourceSet: Sendable, Equatable {
 }
 
 extension SnapshotStore {
-  /// The newest snapshot of some sources, or the newest member of `set` of them; the newest of all without sources.
+  /// The newest snapshot of some sources, optionally among the members of `set`. Without sources, the newest snapshot.
   ///
-  /// A snapshot of some of them never stands for the others: one of all of them is meant. Where there is none,
-  /// for instance because a source is new, it is the newest of those that have the most. `nil` where none has any.
+  /// A snapshot of some of the sources never stands for the others: the newest snapshot of all of them is meant. A
+  /// source may be new, so if none has all, the newest of those with the most sources is returned. `nil` if no snapshot
+  /// has any.
   public func newest(
     of sources: SourceSet?, in set: SnapshotSet? = nil, among list: SnapshotList
   ) throws(Failure) -> Snapshot? {
@@ -45,7 +46,7 @@ extension SnapshotStore {
 }
 
 extension CatalogSummary {
-  /// The sources, from the snapshot's root: each begins with its label.
+  /// The sources as paths from the snapshot's root. Each begins with its label.
   private var placesOfSources: [[[UInt8]]] {
     Self.places(SourceSet(label: label, paths: sources).keys + otherSources)
   }
@@ -54,17 +55,18 @@ extension CatalogSummary {
     keys.map { $0.split(separator: UInt8(ascii: "/")).map(Array.init) }
   }
 
-  /// True where a place, named from the snapshot's root, is a source or lies in one, and in no absent one in it.
+  /// True if a path from the snapshot's root is in a source, unless it is in a nested absent source.
   public func covers(_ place: [[UInt8]]) -> Bool {
     func longest(_ sources: [[[UInt8]]]) -> Int { sources.filter { place.starts(with: $0) }.map(\.count).max() ?? 0 }
     return longest(placesOfSources) > longest(Self.places(SourceSet(label: label, paths: absentSources).keys))
   }
 
-  /// The sources at or below a place.
+  /// The sources at or below a path.
   fileprivate func sources(below place: [[UInt8]]) -> [[[UInt8]]] { placesOfSources.filter { $0.starts(with: place) } }
 
-  /// The sources at or below a place of another snapshot, whose label stands for this one's: a restore puts both at the
-  /// same paths.
+  /// The sources at or below a path of another snapshot that has another label, if the other snapshot lacks them.
+  ///
+  /// This snapshot's label is replaced by the other's, because a restore puts both at the same paths.
   fileprivate func sources(below place: [[UInt8]], lackingIn other: CatalogSummary) -> [[[UInt8]]] {
     guard label != other.label, place.first == other.label else { return [] }
     return Self.places(sources).filter { path in
@@ -75,14 +77,15 @@ extension CatalogSummary {
 }
 
 extension SnapshotList {
-  /// True if a snapshot has a place only as a directory that leads to its sources, and another snapshot has the content.
+  /// True if a path is only a parent directory of the snapshot's sources, and another snapshot has its content.
   public func merelyLeads(_ snapshot: Snapshot, to place: [[UInt8]]) -> Bool {
     !snapshot.summary.covers(place) && snapshots.contains { $0.summary.covers(place) }
   }
 
-  /// The parts of some places that other snapshots have and this one lacks, each with the newest snapshot that has it: a
-  /// source at or below a place, or a place that lies in a source. A place, and a source, begins with its label. A
-  /// snapshot that does not say of what it is lacks none.
+  /// The parts of some paths that this snapshot lacks, each with the newest snapshot that has it.
+  ///
+  /// A part is a source at or below a path, or a path inside a source. All paths and sources begin with a label. A
+  /// snapshot that names no sources lacks nothing.
   public func lacking(
     in snapshot: Snapshot, below places: [[[UInt8]]]
   ) -> [(source: [[UInt8]], newest: Snapshot)] {
