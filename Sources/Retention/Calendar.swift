@@ -7,7 +7,8 @@ public struct LocalTime: Hashable, Sendable {
   public var day: Int
   /// 0...23
   public var hour: Int
-  /// How far the zone was ahead of UTC: the hour that is repeated when daylight saving ends is two hours.
+  /// The zone's offset from UTC. It distinguishes the two passes of the hour that is repeated when daylight saving
+  /// ends.
   public var offsetSeconds: Int
 
   public init(year: Int, month: Int, day: Int, hour: Int, offsetSeconds: Int) {
@@ -18,18 +19,18 @@ public struct LocalTime: Hashable, Sendable {
     self.offsetSeconds = offsetSeconds
   }
 
-  /// From the fields of `localtime(3)`: year, month, day, hour, minute, second; and the instant they are of.
+  /// Converts the fields of `localtime(3)` (year, month, day, hour, minute, second) for the instant `seconds`.
   public init(fields: [Int], of seconds: Int64) {
     self.init(year: fields[0], month: fields[1], day: fields[2], hour: fields[3], offsetSeconds: 0)
     offsetSeconds =
       dayNumber * 86_400 + hour * 3600 + fields[4] * 60 + min(fields[5], 59) - Int(seconds)
-    // A leap second counts as the one before it.
+    // A leap second counts as the preceding second.
     offsetSeconds += fields[5] > 59 ? 1 : 0
   }
 
   /// Days since 1970-01-01 of the civil calendar.
   var dayNumber: Int {
-    // Years begin in March, so that the leap day is the last of its year.
+    // Shifted years begin in March, so that the leap day is the last day of its year.
     let shifted = month > 2 ? year : year - 1
     let yearDay = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1
     let era = (shifted >= 0 ? shifted : shifted - 399) / 400
@@ -37,7 +38,7 @@ public struct LocalTime: Hashable, Sendable {
     return era * 146_097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + yearDay - 719_468
   }
 
-  /// The number of the week of ISO 8601, which begins on Monday, counted on through all years.
+  /// The number of the ISO 8601 week, which begins on Monday, counted continuously across years.
   var weekNumber: Int {
     // 1970-01-01 was a Thursday.
     let days = dayNumber + 3
@@ -45,11 +46,11 @@ public struct LocalTime: Hashable, Sendable {
   }
 }
 
-/// The sets that snapshots are kept in, by the period of which each keeps one.
+/// The sets of snapshots. Each keeps one snapshot for each of its periods.
 public enum SnapshotSet: String, CaseIterable, Sendable {
   case hourly, daily, weekly, monthly, yearly
 
-  /// The noun of its period, such as "hour".
+  /// The noun of the set's period, such as "hour".
   public var period: String {
     switch self {
     case .hourly: "hour"
@@ -60,10 +61,10 @@ public enum SnapshotSet: String, CaseIterable, Sendable {
     }
   }
 
-  /// True for two instants in one hour, day, week, month or year.
+  /// True if two instants are in the same period.
   public func isSamePeriod(_ a: LocalTime, _ b: LocalTime) -> Bool { key(a) == key(b) }
 
-  /// Equal for two instants in the same period of local time.
+  /// The key of a period of local time. It is equal for two instants in the same period.
   func key(_ time: LocalTime) -> [Int] {
     switch self {
     case .hourly: [time.dayNumber, time.hour, time.offsetSeconds]

@@ -1,10 +1,10 @@
-/// How many snapshots are kept.
+/// The number of snapshots to keep.
 public struct RetentionPolicy: Hashable, Sendable {
-  /// Of how many of its newest periods each set keeps the members; without a number it keeps none.
+  /// The number of newest periods for which each set keeps its members. A set without a number keeps none.
   public var keep: [SnapshotSet: Int]
-  /// The newest so many are kept whatever set they are in.
+  /// The number of newest snapshots that are kept regardless of sets.
   public var keepLast: Int
-  /// Those not older than the newest one by more than this are kept.
+  /// Snapshots that are at most this much older than the newest are kept.
   public var keepWithinSeconds: Int64?
 
   public init(keep: [SnapshotSet: Int], keepLast: Int = 0, keepWithinSeconds: Int64? = nil) {
@@ -13,37 +13,38 @@ public struct RetentionPolicy: Hashable, Sendable {
     self.keepWithinSeconds = keepWithinSeconds
   }
 
-  /// What is kept where nobody says otherwise.
+  /// The policy that is used without configuration.
   public static let standard = RetentionPolicy(
     keep: [.hourly: 24, .daily: 7, .weekly: 4, .monthly: 12, .yearly: 3])
 
-  /// True where nothing but the newest would be kept.
+  /// True if only the newest snapshot would be kept.
   public var keepsNothing: Bool { countsNothing && keepWithinSeconds ?? 0 <= 0 }
 
-  /// True where nothing is kept by its number.
+  /// True if no rule of the policy keeps a number of snapshots.
   var countsNothing: Bool { keep.values.allSatisfy { $0 == 0 } && keepLast == 0 }
 }
 
-/// What retention needs to know of a snapshot.
+/// The properties of a snapshot that retention uses.
 public struct RetainedSnapshot: Sendable {
   public var name: String
-  /// Its place in the order; the one after it has the next number, unless some between have expired.
+  /// The position of the snapshot in the order. Its successor has the next number, unless snapshots in between have
+  /// expired.
   public var sequence: UInt64
-  /// When it was taken, in seconds since 1970-01-01T00:00:00Z.
+  /// The time of the snapshot, in seconds since 1970-01-01T00:00:00Z.
   public var time: Int64
-  /// The same in the operator's zone.
+  /// The time of the snapshot in the operator's time zone.
   public var local: LocalTime
-  /// Everything is in it, without a warning.
+  /// The snapshot is complete and had no warnings.
   public var isGood: Bool
-  /// Held by the operator.
+  /// The operator holds the snapshot.
   public var isHeld: Bool
-  /// The operator wants to be rid of it.
+  /// The operator wants to expire the snapshot.
   public var isUnwanted: Bool
-  /// It came from elsewhere, by a push.
+  /// The snapshot was received by a push.
   public var isReceived: Bool
-  /// What it is of; label first.
+  /// The sources of the snapshot, label first.
   public var sources: [[UInt8]]
-  /// What it should have been of, too, and was not there; label first.
+  /// The requested sources that were absent, label first.
   public var absentSources: [[UInt8]]
 
   public init(
@@ -63,29 +64,29 @@ public struct RetainedSnapshot: Sendable {
   }
 }
 
-/// What becomes of one snapshot, and why.
+/// The decision about one snapshot, with its reasons.
 public struct RetentionDecision: Sendable, Equatable {
-  /// Why it is kept, or why it expires; never empty.
+  /// A reason for keeping or expiring a snapshot. A decision has at least one.
   public enum Reason: Hashable, Sendable {
     case newest
     /// No newer good snapshot has this source.
     case newestGood
     case held
-    /// Its place among the newest, from 0.
+    /// The member's rank among the newest, from 0.
     case member(SnapshotSet, rank: Int)
     case last(rank: Int)
     case within
-    /// It would expire, but nothing expires in this rotation.
+    /// The snapshot would expire, but this rotation expires nothing.
     case nothingExpires
-    /// The operator asked for the end of others only.
+    /// The operator asked to expire other snapshots only.
     case notNamed
     case inNoSet
     case unwanted
-    /// The file system has too little room.
+    /// The file system is short of space.
     case space
-    /// It would expire, but somebody is reading it.
+    /// The snapshot would expire, but a process is reading it.
     case inUse
-    /// It cannot be taken away now: something is mounted on it, or the disk refuses.
+    /// The snapshot cannot be moved now: a file system is mounted on it, or the disk returns an error.
     case obstructed
   }
   public var reasons: [Reason]
@@ -96,40 +97,41 @@ public struct RetentionDecision: Sendable, Equatable {
     self.expires = expires
   }
 
-  /// The sets it is in, each with its place there.
+  /// The sets of the snapshot, each with its rank there.
   public var sets: [(set: SnapshotSet, rank: Int)] {
     reasons.compactMap { if case .member(let set, let rank) = $0 { (set, rank) } else { nil } }
   }
 
-  /// True where it may be given up for space: nothing but its age keeps it.
+  /// True if the snapshot may be expired to free space: only its age keeps it.
   public var isExpendable: Bool {
     !expires && !reasons.contains { [.newest, .newestGood, .held, .nothingExpires].contains($0) }
   }
 }
 
-/// What a rotation does with each snapshot.
+/// The decisions of a rotation about all snapshots.
 public struct RetentionPlan: Sendable {
   /// In the order of the snapshots.
   public var decisions: [RetentionDecision]
-  /// Why nothing expires, where that is so.
+  /// The reason for expiring nothing, if there is one.
   public var obstacle: String?
-  /// True where somebody has to look before any later rotation may go on.
+  /// True if the operator must release rotation before a later one may expire anything.
   public var mustBeReleased = false
-  /// Sources, label first, whose newest good snapshot may expire: pushes have brought too many.
+  /// Sources, label first, whose newest good snapshot may expire, because pushes brought too many sources.
   public var unprotectedSources: [[UInt8]] = []
 }
 
-/// Decides what is kept, from the snapshots alone; oldest first, in the order of their sequence numbers.
+/// Computes the retention plan. The snapshots come in order of sequence number, oldest first.
 ///
-/// A member of a set is the first good snapshot of a period that has a source, or, where the period has none, the
-/// first that has it. So a snapshot of some sources never takes the place of one of all. A set keeps the members of
-/// its newest periods.
-/// `obstacle` is what the caller knows: rotation is held. Nothing expires either where the clock cannot be
-/// right, unless somebody looked when the newest had the sequence number `accepted`.
+/// A member of a set is the first good snapshot of a period that has a source. If the period has no good one, the
+/// member is the first snapshot that has the source. So a snapshot of some sources never takes the place of a snapshot
+/// of all. A set keeps the members of its newest periods.
 ///
-/// Where the operator wants to be rid of some snapshots, these expire and no others. `wanted` are the sources that
-/// are still to be backed up, label first; those of the newest snapshot are too, and those that were absent from it.
-/// `commandOptions` end the command lines in messages: they name the repository.
+/// `obstacle` is the caller's reason to expire nothing: rotation is held. Nothing expires either if the clock is
+/// implausible. Only gaps after the sequence number `accepted` count, because the operator has accepted the older ones.
+///
+/// If any snapshot `isUnwanted`, only unwanted snapshots expire. `wanted` are the sources that are still to be backed
+/// up, label first. The sources of the newest snapshot are added, and those that were absent from it. `commandOptions`
+/// is appended to the command lines in messages and names the repository.
 public func retentionPlan(
   _ snapshots: [RetainedSnapshot], _ policy: RetentionPolicy, now: Int64, obstacle: String? = nil,
   accepted: UInt64? = nil, wanted: [[UInt8]] = [],
@@ -152,7 +154,7 @@ public func retentionPlan(
     }
   }
 
-  // The clock is no reason against the operator's word; a hold is, until its release.
+  // An implausible clock does not override the operator's request; a hold does, until its release.
   var plan = RetentionPlan(decisions: [], obstacle: obstacle)
   plan.unprotectedSources = unprotected.sorted { $0.lexicographicallyPrecedes($1) }
   if !isAsked, obstacle == nil {
@@ -171,9 +173,11 @@ public func retentionPlan(
   return plan
 }
 
-/// How many sources that only received snapshots have keep their newest good snapshot for ever: more than the hosts of
-/// one repository have, and few enough that a client that invents sources does not fill the disk with what never expires.
-/// Those of before, which were known first, are safe from it.
+/// The number of received sources whose newest good snapshot never expires.
+///
+/// It exceeds the number of hosts of one repository. It is small enough that a client that invents sources cannot fill
+/// the disk with snapshots that never expire. The sources that were known first are protected, so new ones cannot
+/// displace them.
 private let mostReceivedSources = 4096
 
 private func unprotectedSources(_ snapshots: [RetainedSnapshot], _ sources: [[UInt8]: [Int]]) -> Set<[UInt8]> {
@@ -185,10 +189,10 @@ private func unprotectedSources(_ snapshots: [RetainedSnapshot], _ sources: [[UI
   return Set(firstKnown.dropFirst(mostReceivedSources).map(\.key))
 }
 
-/// Why snapshots stay whatever the policy says.
+/// The reasons that keep snapshots regardless of the policy.
 ///
-/// With `wanted` the operator asks for the end of some. Then a source that nobody wants any more keeps none, and a
-/// snapshot from the future, taken by a wrong clock, does not stand for one of the present.
+/// If `wanted` is not `nil`, the operator asks to expire some snapshots. Then a source that is no longer wanted
+/// protects no snapshot. A snapshot from the future, taken with a wrong clock, is not preferred to one of the present.
 private func protections(
   _ snapshots: [RetainedSnapshot], _ sources: [[UInt8]: [Int]], _ unprotected: Set<[UInt8]>, wanted: [[UInt8]]?,
   now: Int64
@@ -213,8 +217,9 @@ private func protections(
   return reasons
 }
 
-/// Where the snapshots are that have a source, oldest first. One that was made elsewhere, and does not say of what it
-/// is, counts for every source.
+/// The indices of the snapshots that have a source, oldest first, for each source.
+///
+/// A snapshot that was made elsewhere and names no sources counts for every source.
 private func placesOfSources(_ snapshots: [RetainedSnapshot]) -> [[UInt8]: [Int]] {
   var all = Set(snapshots.flatMap(\.sources))
   if all.isEmpty { all = [[]] }
@@ -226,7 +231,7 @@ private func placesOfSources(_ snapshots: [RetainedSnapshot]) -> [[UInt8]: [Int]
   return places
 }
 
-/// The members of a set in its newest periods, the newest first.
+/// The members of a set in its newest periods, newest first.
 private func members(
   _ snapshots: [RetainedSnapshot], _ sources: [[UInt8]: [Int]], of set: SnapshotSet, periods count: Int
 ) -> [Int] {
@@ -248,7 +253,7 @@ private func members(
   }
 }
 
-/// Longer than any machine that is in use stands still.
+/// The longest plausible gap; no machine in use is off for longer.
 private let implausibleGapSeconds: Int64 = 366 * 86_400
 
 private func clockTrouble(
@@ -283,8 +288,10 @@ private func clockTrouble(
   return (nil, false)
 }
 
-/// The newest gap after which less time was kept than the gap is long: a leap of the clock may have made it, however many
-/// snapshots have followed. A gap that the end of others has made is none, except before the newest.
+/// The newest gap longer than `limit`, if the snapshots after it span at most `limit`.
+///
+/// A leap of the clock may have caused such a gap, however many snapshots followed. A gap left by expired snapshots
+/// does not count, except before the newest snapshot.
 private func leap(
   _ snapshots: [RetainedSnapshot], longerThan limit: Int64, _ accepted: UInt64?
 ) -> (before: String, after: String)? {
