@@ -66,7 +66,7 @@ struct ConfigCommand: RunnableCommand {
         findings.append("\(displayName(file.path)): cannot write the metrics in \(displayName(directory)): \(error)")
       }
     }
-    // A remote that is down is no mistake of the configuration.
+    // An unreachable remote is not an error of the configuration.
     let isRight = findings.isEmpty
     for remote in settings.remotes {
       do { _ = try Connection(try RemoteTarget(remote, common).options) } catch {
@@ -86,7 +86,7 @@ struct ConfigCommand: RunnableCommand {
     return findings.isEmpty ? .done : isRight ? .remote : .usage
   }
 
-  /// Why a program cannot be run.
+  /// The reason that a program cannot be run, or `nil`.
   private static func trouble(_ program: String) -> String? {
     let path = Array(program.utf8)
     do throws(Errno) {
@@ -142,7 +142,7 @@ struct ConfigCommand: RunnableCommand {
 }
 
 extension Configuration.Hook {
-  /// What a person reads.
+  /// The command line and limits of the hook, for a person.
   var words: String {
     command.joined(separator: " ") + " for at most \(durationText(Double(timeoutSeconds)))"
       + (isRequired ? "; it must succeed" : "")

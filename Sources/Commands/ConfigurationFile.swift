@@ -7,18 +7,18 @@ internal import Retention
 internal import Settings
 internal import Synchronization
 
-/// A configuration and the file it was read from.
+/// A configuration and its file.
 struct ConfigurationFile {
   let path: [UInt8]
   let settings: Configuration
 
-  /// The file that is meant where nobody names one.
+  /// The file that is read without `--config`.
   static var defaultPath: [UInt8] {
     if let named = Posix.Process.environment("TREERING_CONFIG"), !named.isEmpty { return named }
     return installedPath
   }
 
-  /// The file of this machine, or of this user, whatever the environment says.
+  /// The standard file of root or of this user, regardless of the environment.
   static var installedPath: [UInt8] {
     if Posix.Process.effectiveUser == 0 { return Array("/etc/treering/treering.toml".utf8) }
     return (Posix.Process.environment("HOME") ?? []) + Array("/.config/treering/treering.toml".utf8)
@@ -26,7 +26,7 @@ struct ConfigurationFile {
 
   private static let read = Mutex<ConfigurationFile?>(nil)
 
-  /// Reads a file at the first call only: a pipe gives its content once.
+  /// Reads a file once and caches it, because a pipe can be read only once.
   static func once(_ path: [UInt8]) throws(Failure) -> ConfigurationFile {
     if let known = read.withLock({ $0 }), known.path == path { return known }
     let file = try ConfigurationFile(path)
@@ -34,7 +34,7 @@ struct ConfigurationFile {
     return file
   }
 
-  /// Reads a file; throws `usage` with file, line and column.
+  /// Reads a file. Throws `usage` with file, line and column.
   private init(_ path: [UInt8]) throws(Failure) {
     self.path = path
     let text: [UInt8]
@@ -51,8 +51,8 @@ struct ConfigurationFile {
         .usage, "cannot read the configuration \(displayName(path)): \(error)",
         hint: "begin with: treering config example")
     }
-    // Its hooks are run as this user. The group of an ordinary user is usually that user's alone; an ACL shows its
-    // widest permissions as the group's.
+    // The configuration's hooks run as this user, so no other user may write to the file. An ordinary user's group is
+    // usually private, so its write bit is accepted. With an ACL, the group bits show the ACL's widest permissions.
     let user = Posix.Process.effectiveUser
     let mayGroupWrite = status.permissions & 0o020 != 0 && (status.group != 0 || hasACL)
     guard status.permissions & 0o002 == 0, user != 0 || !mayGroupWrite, status.user == 0 || status.user == user else {
@@ -69,18 +69,18 @@ struct ConfigurationFile {
     }
   }
 
-  /// The file and the line, for what is found wrong later.
+  /// The file and line, for later messages.
   func at(_ line: Int) -> String { "\(displayName(path)):\(line)" }
 
   var repositoryPath: [UInt8]? { settings.repository.map { Array($0.utf8) } }
 
-  /// The sources, and the label that they are below; `nil` where none is named.
+  /// The sources with their label, or `nil` if the configuration names none.
   var sourceSet: SourceSet? {
     settings.sources.isEmpty
       ? nil : SourceSet(label: Array(settings.label.utf8), paths: settings.sources.map { Array($0.path.utf8) })
   }
 
-  /// True where this is the configuration of a repository, however its path is spelled.
+  /// True if this configuration names the repository, by whatever path.
   func isOf(_ repository: Repository) -> Bool {
     guard let path = repositoryPath, let status = try? Descriptor.open(path: path, .pathOnly).status() else {
       return false
@@ -106,7 +106,7 @@ struct ConfigurationFile {
 
   var threads: Int { settings.threads ?? min(8, processorCount()) }
 
-  /// What a snapshot is taken of.
+  /// The options for a snapshot of the configured sources.
   func snapshotOptions() throws(Failure) -> SnapshotOptions {
     guard !settings.sources.isEmpty else {
       throw Failure(.usage, "\(displayName(path)) names no source", hint: "add a table [[source]] with a path")
@@ -147,7 +147,7 @@ struct ConfigurationFile {
 }
 
 extension Excludes {
-  /// Adds the patterns in a file, one a line.
+  /// Adds the patterns in a file, one per line.
   mutating func add(patternsIn file: [UInt8]) throws(Failure) {
     do {
       let text = try Descriptor.openNamed(file).readAll(limit: 16 << 20)
@@ -160,7 +160,7 @@ extension Excludes {
 }
 
 extension CommonOptions {
-  /// The configuration that the operator named, or the default one if it is there.
+  /// The configuration given with `--config`, or the default one if it exists.
   func configuration() throws(Failure) -> ConfigurationFile? {
     if let config { return try ConfigurationFile.once(config.bytes) }
     let path = ConfigurationFile.defaultPath
@@ -170,13 +170,13 @@ extension CommonOptions {
     return try ConfigurationFile.once(path)
   }
 
-  /// The configuration, if it is that of this repository, however its path is spelled.
+  /// The configuration, if it names this repository, by whatever path.
   func configuration(of repository: Repository) throws(Failure) -> ConfigurationFile? {
     guard let file = try configuration(), file.isOf(repository) else { return nil }
     return file
   }
 
-  /// The configuration that a command must have.
+  /// The configuration of a command that needs one.
   func requiredConfiguration() throws(Failure) -> ConfigurationFile {
     if let file = try configuration() { return file }
     throw Failure(

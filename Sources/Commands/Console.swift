@@ -3,18 +3,18 @@ internal import Engine
 internal import Posix
 internal import Synchronization
 
-/// Answers go to standard output, messages to standard error.
+/// Writes answers to standard output and messages to standard error.
 enum Console {
-  // A progress line must not be torn by a warning from another thread.
+  // The lock keeps a warning of another thread from splitting a progress line.
   private static let progressIsShown = Mutex(false)
 
   static func print(_ line: String) { write(line + "\n", to: .output) }
 
-  /// What was said last, for whoever is told of a run.
+  /// The latest messages, for the notices of a run.
   private static let said = Mutex<[String]>([])
   private static var keptMessages: Int { 500 }
 
-  /// One line on standard error that names the program.
+  /// Prints one line, with the program's name, to standard error.
   static func complain(_ line: String, isKept: Bool = true) {
     if isKept { said.withLock {
       $0.append(line)
@@ -33,13 +33,14 @@ enum Console {
         shown = false
       }
       do throws(Errno) { try Posix.Process.write(Array(text.utf8), to: stream) } catch {
-        // Nobody can be told of a standard error that is gone.
+        // A failure of standard error cannot be reported.
         if stream == .output { outputFailure.withLock { $0 = $0 ?? error } }
       }
     }
   }
 
-  /// Why the answer could not be written; checked before the process ends, and by long answers earlier.
+  /// The first error of standard output. It is checked before the process ends, and earlier by commands with long
+  /// answers.
   static let outputFailure = Mutex<Errno?>(nil)
 
   static func checkOutput() throws(Errno) {
@@ -57,7 +58,7 @@ enum Console {
   static func clearProgress() { write("", to: .error) }
 }
 
-/// Prints warnings as they come and keeps the first of them for the history.
+/// Prints warnings immediately and keeps the first ones for the history.
 final class ConsoleMonitor: Monitor {
   private static var keptWarnings: Int { 100 }
   let wantsExcluded: Bool
@@ -83,16 +84,16 @@ final class ConsoleMonitor: Monitor {
   var warnings: [Warning] { kept.withLock { $0 } }
 }
 
-/// The live line of a long run: shown on a terminal, and only there.
+/// The progress line of a long run, shown only on a terminal.
 struct ProgressLine {
   private let ticker: Ticker?
 
-  /// `verb` says what is being done, such as "snapshot".
+  /// `verb` names the activity, such as "snapshot".
   init(_ verb: String, _ progress: Progress, _ options: CommonOptions) {
     self.init(options) { Self.line(verb, progress, $0) }
   }
 
-  /// `text` gives the line after so many seconds.
+  /// `text` returns the line for an elapsed time in seconds.
   init(_ options: CommonOptions, _ text: @escaping @Sendable (Double) -> String) {
     guard !options.quiet, !options.json,
       let width = Posix.Process.terminalWidth(.error)
@@ -118,7 +119,7 @@ struct ProgressLine {
     let bytes = progress.bytesRead.value
     var line = "\(verb): \(grouped(entries)) entries, \(byteText(bytes)) read"
     if elapsedSeconds > 0 {
-      // Nothing is read where nothing changed; then the entries show the pace.
+      // If no file changed, nothing is read, and the entries show the pace.
       line += bytes > 0
         ? ", \(byteText(UInt64(Double(bytes) / elapsedSeconds)))/s"
         : ", \(grouped(UInt64(Double(entries) / elapsedSeconds))) entries/s"

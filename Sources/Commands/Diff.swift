@@ -60,7 +60,7 @@ struct DiffCommand: RunnableCommand {
     return .done
   }
 
-  /// Prints changes as they are found: there may be millions.
+  /// Prints changes immediately, because there may be millions.
   private final class Printer {
     private let common: CommonOptions
     private var pending = ""
@@ -161,17 +161,18 @@ struct DiffCommand: RunnableCommand {
   }
 }
 
-/// A path that the operator names inside a snapshot: absolute as at the source, or from the label on.
+/// The operator's path inside a snapshot: absolute as at the source, or beginning with the label.
 struct SnapshotPath {
   let components: [[UInt8]]
 
-  /// What a path means in a snapshot of this label.
+  /// The components of a path in a snapshot with this label.
   static func components(of path: [UInt8], below label: [UInt8]) throws(Failure) -> [[UInt8]] {
     let names = Commands.components(path)
     if names.contains(Array("..".utf8)) {
       throw Failure(.usage, "the path \(displayName(path)) must not contain \"..\"")
     }
-    // An unset variable of a script, or a habit; everything is meant only where no path is given, or with "/".
+    // An empty path may come from an unset variable of a script, or from habit. Everything is meant only by "/" or by no
+    // path at all.
     if names.isEmpty && path.first != slash {
       throw Failure(
         .usage, "the path \"\(displayName(path))\" names nothing in a snapshot",
@@ -180,7 +181,7 @@ struct SnapshotPath {
     return path.first == slash ? [label] + names : names
   }
 
-  /// Finds what is meant by looking into the catalogs, in order.
+  /// Looks the path up in the catalogs, in order.
   init(_ path: [UInt8], in catalogs: [CatalogReader]) throws {
     for catalog in catalogs {
       let names = try Self.components(of: path, below: catalog.summary.label)

@@ -1,14 +1,14 @@
 internal import Repository
 
-/// The one table of exit statuses; `man/treering.1` has the same.
+/// The table of exit statuses; `man/treering.1` has the same table.
 struct ExitStatus: Equatable {
   let code: Int32
 
   static let done = ExitStatus(code: 0)
-  /// Done, but some entries could not be read, or were left.
+  /// The command succeeded, but some entries could not be read or were left unchanged.
   static let warnings = ExitStatus(code: 1)
   static let usage = ExitStatus(code: 2)
-  /// Nothing was published.
+  /// The run published nothing.
   static let failed = ExitStatus(code: 3)
   static let refused = ExitStatus(code: 4)
   static let locked = ExitStatus(code: 5)
@@ -19,7 +19,8 @@ struct ExitStatus: Equatable {
 
   static func interrupted(_ signal: Int32) -> ExitStatus { ExitStatus(code: 128 + signal) }
 
-  /// For a failure after something was published, adopted or expired: it was not for nothing.
+  /// The status of a failure after a publication, adoption or expiry. `usage`, `failed` and `noSpace` become
+  /// `warnings`.
   init(afterPublication kind: Failure.Kind) {
     let status = ExitStatus(kind)
     self = [.usage, .failed, .noSpace].contains(status) ? .warnings : status
@@ -42,11 +43,11 @@ struct ExitStatus: Equatable {
 }
 
 extension UnusableSnapshot {
-  /// The damage, or the reason why it is not verified, as a sentence.
+  /// The damage, or the reason for missing verification, as a sentence.
   var sentence: String { isDamage ? "the snapshot \(name) is damaged: \(reason)" : "the snapshot \(name) is not verified: \(reason)" }
 }
 
-/// The status of an answer that had to do without some snapshots.
+/// The status of an answer from which some snapshots are missing.
 func unusableStatus(_ unusable: [UnusableSnapshot]) -> ExitStatus {
   unusable.contains(where: \.isDamage) ? .damaged : unusable.isEmpty ? .done : .warnings
 }

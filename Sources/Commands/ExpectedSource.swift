@@ -7,12 +7,12 @@ struct ExpectedSource {
   let label: [UInt8]
   let path: [UInt8]
   var isOptional = false
-  /// What is said of this source alone.
+  /// The RPO of this source.
   var rpoSeconds: Int64?
-  /// What is said of all.
+  /// The RPO of all sources.
   var commonRPOSeconds: Int64?
 
-  /// Those of the configuration; without it, all that any snapshot has.
+  /// The sources of the configuration. Without one, the sources of all snapshots.
   static func all(_ file: ConfigurationFile?, _ list: SnapshotList) -> [ExpectedSource] {
     if let file {
       return file.settings.sources.map {
@@ -28,7 +28,7 @@ struct ExpectedSource {
     }
   }
 
-  /// The newest snapshot without warnings that has it.
+  /// The newest snapshot without warnings that has the source.
   func newestGood(in list: SnapshotList, damaged: [SnapshotName: String]) -> Snapshot? {
     list.snapshots.last {
       $0.summary.outcome == .complete && damaged[$0.name] == nil && $0.summary.label == label
@@ -36,10 +36,10 @@ struct ExpectedSource {
     }
   }
 
-  /// How old that may be; what the command line says of all concerns no optional one.
+  /// The maximum age of the newest good snapshot. The command line's value does not apply to optional sources.
   func maximumAge(_ said: Int64?) -> Int64? { isOptional ? rpoSeconds : said ?? rpoSeconds ?? commonRPOSeconds }
 
-  /// True where the newest snapshot that was to have it does not.
+  /// True if the source is absent from the newest snapshot that was to contain it.
   func isAbsent(in list: SnapshotList) -> Bool {
     let last = list.snapshots.last {
       $0.summary.label == label && ($0.summary.sources + $0.summary.absentSources).contains(path)

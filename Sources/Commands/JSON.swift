@@ -2,7 +2,7 @@ internal import Catalog
 internal import FoundationEssentials
 internal import Repository
 
-/// Encodes a document with stable keys; `isLine` puts it on one line.
+/// Encodes a document with sorted keys. `isLine` puts it on one line.
 func jsonText(_ document: some Encodable, isLine: Bool = false) -> String {
   let encoder = JSONEncoder()
   encoder.outputFormatting =
@@ -14,8 +14,9 @@ func jsonText(_ document: some Encodable, isLine: Bool = false) -> String {
   return String(decoding: data, as: UTF8.self)
 }
 
-/// A path in JSON: as text where it is valid UTF-8 (JSON escapes control characters itself), with
-/// `path_base64` beside it where it is not.
+/// A path in JSON, as text. If it is not valid UTF-8, `path_base64` has its bytes.
+///
+/// JSON itself escapes control characters.
 struct JSONPath: Encodable {
   let bytes: [UInt8]
 
@@ -32,8 +33,9 @@ struct JSONPath: Encodable {
   }
 }
 
-/// Appends a line to the history. False, with a warning, if it could not be written: the run is done all the same, and
-/// ends with `warnings`.
+/// Appends a line to the history. Returns false, with a warning, if it cannot be written.
+///
+/// The run is still complete and ends with `warnings`.
 @discardableResult
 func record(_ line: some Encodable, in repository: Repository) -> Bool {
   do { try repository.appendHistory(jsonText(line, isLine: true)) } catch {

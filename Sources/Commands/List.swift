@@ -114,7 +114,7 @@ struct ListCommand: RunnableCommand {
 }
 
 extension CatalogSummary {
-  /// The walk's duration; 0 where the clock was set back meanwhile.
+  /// The duration of the walk. 0 if the clock was set back in the meantime.
   var tookSeconds: Double {
     max(
       0,

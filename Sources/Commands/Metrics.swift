@@ -2,7 +2,7 @@ internal import Catalog
 internal import Posix
 internal import Repository
 
-/// Writes a file for the textfile collector of Prometheus' node exporter, whole or not at all.
+/// Atomically writes a file for the textfile collector of Prometheus' node exporter.
 func writeMetrics(
   of state: RepositoryState, _ run: RunAnswer, at now: Timestamp, to path: [UInt8]
 ) throws(Failure) {
@@ -11,7 +11,7 @@ func writeMetrics(
   let temporary = name + Array(".new".utf8)
   do throws(Errno) {
     let directory = try Descriptor.open(path: parent, [.read, .directory])
-    // Whatever somebody has put there is neither opened nor followed.
+    // An existing file or link of this name is neither opened nor followed.
     do throws(Errno) { try directory.unlink(temporary.span) } catch { if error != .noSuchEntry { throw error } }
     let file = try directory.open(temporary.span, [.write, .create, .exclusive], mode: 0o644)
     try file.write(Array(metricsText(state, run, at: now).utf8))
@@ -57,7 +57,7 @@ private func metricsText(_ state: RepositoryState, _ run: RunAnswer, at now: Tim
   return text
 }
 
-/// Backslash, quote and new line are escaped in the text format.
+/// The text format requires escapes for backslash, quote and newline.
 private func labelValue(_ text: String) -> String {
   var escaped = ""
   for character in text {

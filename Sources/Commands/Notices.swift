@@ -3,14 +3,15 @@ internal import Operations
 internal import Posix
 internal import Settings
 
-/// Tells others of a run: a dead man's switch, a webhook, a program. What cannot be told never fails a run.
+/// Notifies a dead man's switch, a webhook and a program of a run. A failed notification never fails the run.
 struct Notices {
   private let settings: Configuration
   private let healthchecks: Healthchecks?
   private static let userAgent = "treering/\(Treering.version)"
 
-  /// A document that is longer goes to a program without the steps and the warnings by name: the kernel takes no
-  /// variable of more than 128 KiB.
+  /// The size limit of the document in a program's environment. A longer one is sent without steps and named warnings.
+  ///
+  /// The kernel limits an environment variable to 128 KiB.
   private static let longestVariable = 100_000
 
   init(_ settings: Configuration, runID: String) {
@@ -21,12 +22,12 @@ struct Notices {
     }
   }
 
-  /// Returns a step for whatever could not be told.
+  /// Returns a step for each failed notification.
   func runBegins() -> [RunStep] {
     tell("healthchecks start", "Healthchecks could not be told of the start") { healthchecks?.start() }
   }
 
-  /// Returns a step for whoever could not be told.
+  /// Returns a step for each failed notification.
   func runEnded(_ answer: RunAnswer, environment: [(name: String, value: [UInt8])]) -> [RunStep] {
     let isGood = answer.exitStatus == ExitStatus.done.code
     var steps = tell("healthchecks", "Healthchecks could not be told of the end") { sendEnd(answer) }
@@ -82,14 +83,14 @@ struct Notices {
   }
 }
 
-/// How a program of the configuration ended.
+/// The end of a hook or notification program.
 struct HookEnd {
-  /// What is wrong with it; `nil` where nothing is.
+  /// The error of the program, or `nil` if it succeeded.
   let trouble: String?
-  /// What it printed last: what a person needs where it failed.
+  /// The last lines of output, which explain a failure.
   let lastLines: [[UInt8]]
 
-  /// How much is kept.
+  /// The maximum number of lines that are kept.
   private static var keptLines: Int { 20 }
 
   init(_ trouble: String?, _ lines: [[UInt8]]) {
@@ -103,7 +104,7 @@ struct HookEnd {
 }
 
 extension Configuration.Hook {
-  /// Runs it, for at most so long; with `finishes` also where this run was told to end.
+  /// Runs the program, for at most `limitSeconds`. With `finishes`, a signal to this run does not stop it.
   func run(
     _ environment: [(name: String, value: [UInt8])], limitSeconds: Int64, finishes: Bool,
     onLine: ([UInt8]) -> Void = { _ in }
@@ -123,7 +124,7 @@ extension Configuration.Hook {
 }
 
 extension ChildEnd {
-  /// What is wrong with how a program ended; `nil` where nothing is.
+  /// The error of the program's end, or `nil` if it succeeded.
   func trouble(of hook: Configuration.Hook) -> String? {
     switch self {
     case .exited(0): nil

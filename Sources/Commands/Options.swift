@@ -6,7 +6,7 @@ internal import Posix
 internal import Repository
 internal import Settings
 
-/// What every subcommand takes.
+/// The options of all subcommands.
 struct CommonOptions: ParsableArguments {
   @Option(
     name: [.customShort("r"), .long],
@@ -45,7 +45,7 @@ struct CommonOptions: ParsableArguments {
 
   func openRepository() throws(Failure) -> Repository { try Repository.open(try localRepositoryPath()) }
 
-  /// The repository of a command that works only where it is.
+  /// The path of the repository, for a command that works only on a local one.
   func localRepositoryPath() throws(Failure) -> [UInt8] {
     let path = try repositoryPath()
     if case .ssh(let user, let host, let port, let there) = try Self.address(path) {
@@ -59,7 +59,7 @@ struct CommonOptions: ParsableArguments {
   }
 }
 
-/// How many threads do blocking calls.
+/// The number of threads for blocking calls.
 struct ThreadOption: ParsableArguments {
   @Option(
     help: ArgumentHelp(
@@ -76,7 +76,7 @@ struct ThreadOption: ParsableArguments {
   var count: Int { threads ?? min(8, processorCount()) }
 }
 
-/// What is left out.
+/// The rules for excluded entries.
 struct ExcludeOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp("Leave out what matches a pattern of gitignore(5).", valueName: "pattern"))
@@ -105,7 +105,7 @@ struct ExcludeOptions: ParsableArguments {
     transform: byteCount("--max-file-size"))
   var maxFileSize: UInt64?
 
-  /// Patterns of files come first: what is said on the command line decides.
+  /// The excludes of all options. Patterns from files come first, so that those of the command line override them.
   func excludes() throws(Failure) -> Excludes {
     var excludes = Excludes()
     for file in excludeFrom {
@@ -126,7 +126,7 @@ struct ExcludeOptions: ParsableArguments {
   }
 }
 
-/// Reads a size such as `100M`.
+/// Parses a size such as `100M`.
 func byteCount(_ option: String) -> @Sendable (String) throws -> UInt64 {
   { text in
     guard let bytes = Quantity.bytes(text) else {
@@ -136,7 +136,7 @@ func byteCount(_ option: String) -> @Sendable (String) throws -> UInt64 {
   }
 }
 
-/// When a run looks like a disaster.
+/// The limits that mark a run as a possible disaster.
 struct GuardOptions: ParsableArguments {
   @Flag(
     help: ArgumentHelp(
@@ -162,7 +162,7 @@ struct GuardOptions: ParsableArguments {
   }
 }
 
-/// Reads a share such as `50%` or `50`.
+/// Parses a share such as `50%` or `50`.
 func percentage(_ option: String) -> @Sendable (String) throws -> Double {
   { text in
     guard let share = Quantity.share(text) else {
@@ -172,7 +172,7 @@ func percentage(_ option: String) -> @Sendable (String) throws -> Double {
   }
 }
 
-/// Reads the value of an option that takes one of a few words.
+/// Parses the value of an option that accepts only certain words.
 func oneOf<Value: RawRepresentable & CaseIterable & Sendable>(
   _ option: String
 ) -> @Sendable (String) throws -> Value where Value.RawValue == String {

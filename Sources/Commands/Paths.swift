@@ -9,8 +9,9 @@ func components(_ path: [UInt8]) -> [[UInt8]] {
   path.split(separator: slash).map(Array.init).filter { $0 != [UInt8(ascii: ".")] }
 }
 
-/// An absolute path without `.`, `..` and empty components. Symbolic links stay as the operator named
-/// them, unless `..` comes after one: then only the kernel knows what is meant.
+/// An absolute path without `.`, `..` and empty components.
+///
+/// Symbolic links are not resolved, unless `..` follows one: then only the kernel knows the meaning of the path.
 func absolutePath(_ path: [UInt8]) throws(Failure) -> [UInt8] {
   if path.isEmpty { throw Failure(.usage, "a path is empty") }
   do {

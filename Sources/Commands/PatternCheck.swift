@@ -4,7 +4,7 @@ internal import Posix
 internal import Repository
 internal import Settings
 
-/// What `config check` finds in the patterns of one source.
+/// The check of `config check` for the patterns of one source.
 struct PatternCheck {
   let file: ConfigurationFile
   let source: Configuration.Source
@@ -13,7 +13,7 @@ struct PatternCheck {
     var findings: [String] = []
     for path in source.excludeFrom { findings += try self.findings(in: Array(path.utf8)) }
     let lines = source.exclude.map { Array($0.utf8) }
-    // What those of files leave out can be brought back.
+    // A negated pattern may bring back entries that the patterns in files exclude.
     let hasFiles = !source.excludeFrom.isEmpty
     for (index, trouble) in PatternList.troubles(of: lines).enumerated() {
       let place = file.at(source.excludeLines[index])
@@ -43,7 +43,7 @@ struct PatternCheck {
     }
   }
 
-  /// What is wrong with a pattern that was written as a path from the root; `nil` where it may be meant as it is.
+  /// The problem of a pattern that repeats the source's path. `nil` if the pattern is plausible.
   private func misplaced(_ pattern: [UInt8]) -> String? {
     let isNegated = pattern.first == UInt8(ascii: "!")
     let bare = pattern.dropFirst(isNegated ? 1 : 0)
@@ -58,7 +58,7 @@ struct PatternCheck {
 }
 
 extension PatternTrouble {
-  /// What follows the pattern in a sentence.
+  /// The predicate of a sentence whose subject is the pattern.
   var words: String {
     switch self {
     case .isEmpty: "matches nothing: it is empty, or a comment"

@@ -54,13 +54,16 @@ struct PushCommand: RunnableCommand {
     return answer.status
   }
 
-  /// The configuration's sources. What is wrong with one that nobody named must not stand in the way of an address.
+  /// The configuration's sources.
+  ///
+  /// If the configuration was not given with `--config`, its errors must not prevent a push to an address.
   private func sources(of repository: Repository) throws(Failure) -> SourceSet? {
     if common.config != nil { return try common.configuration(of: repository)?.sourceSet }
     return (try? common.configuration(of: repository))?.sourceSet
   }
 
-  /// The newest snapshot of the configuration's sources. A newer one that is damaged is never passed over in silence.
+  /// The newest snapshot of the configuration's sources. A newer damaged snapshot is an error; it is never skipped
+  /// silently.
   private func newest(
     of target: RemoteTarget, _ sources: SourceSet?, _ repository: Repository, _ list: SnapshotList
   ) throws -> Snapshot {
@@ -70,11 +73,11 @@ struct PushCommand: RunnableCommand {
   }
 }
 
-/// One push, with its line in the history.
+/// A push and its line in the history.
 struct PushJob {
   let target: RemoteTarget
   private let repository: Repository
-  /// The configuration's.
+  /// The configuration's sources.
   private let sources: SourceSet?
   private let common: CommonOptions
 
@@ -85,11 +88,11 @@ struct PushJob {
     self.common = common
   }
 
-  /// The snapshot that the remote should have and, as far as is known here, has not.
+  /// The snapshot to push: the newest one, unless the remote is known to have it.
   func due(in list: SnapshotList) throws(Failure) -> Snapshot? {
     let set = target.set.flatMap(SnapshotSet.init(rawValue:))
     guard let snapshot = try repository.newest(of: sources, in: set, among: list) else { return nil }
-    // What it has is remembered, and asked once a day: it may have been made anew.
+    // The last push is remembered. The remote is asked again once a day, because it may have been recreated.
     if let last = repository.pushed(address: Array(target.options.shown.utf8)), last.names.contains(snapshot.name),
       abs(Clock.now() - last.time) < 86_400
     {
@@ -121,14 +124,14 @@ struct PushJob {
       var answer = PushAnswer(result, target, warnings: monitor.warnings.count, isDryRun: isDryRun)
       if !isDryRun {
         let line = PushHistoryLine(time: start.rfc3339, exitStatus: answer.status.code, error: nil, result: answer)
-        // The snapshot is there, so this is no failure.
+        // The snapshot was sent, so a history that cannot be written is no failure.
         do { try record(line) } catch { monitor.warn(Warning(path: repository.path, message: "\(error)")) }
       }
       answer.warnings = monitor.warnings.count
       return answer
     } catch {
       let failure = error as? Failure ?? Failure(.remote, "\(error)")
-      // That another push is at work is no news, and what was asked wrongly was no push.
+      // A lock held by another push is not worth a history line. A usage error means that no push took place.
       if !isDryRun, failure.kind != .locked, failure.kind != .usage {
         let line = PushHistoryLine(
           time: start.rfc3339, exitStatus: ExitStatus(failure.kind).code, error: failure.description,
@@ -160,7 +163,7 @@ struct PushJob {
   }
 }
 
-/// How many times the tree is larger than what was sent of it.
+/// The ratio of the tree's size to the bytes sent.
 private func speedUp(_ treeBytes: UInt64, _ sent: UInt64) -> String {
   let tenths = UInt64(Double(treeBytes) / Double(max(sent, 1)) * 10)
   return "\(grouped(tenths / 10)).\(tenths % 10)"
@@ -171,7 +174,7 @@ struct PushAnswer: Encodable {
   let remote: String
   let snapshot: String
   let base: String?
-  /// `sent`, `there` (already), `would_send`, or `failed`.
+  /// `sent`, `there` (already present), `would_send`, or `failed`.
   let result: String
   let bytesSent: UInt64
   let bytesReceived: UInt64
@@ -179,7 +182,7 @@ struct PushAnswer: Encodable {
   let entriesChanged: UInt64
   let filesLinked: UInt64
   let filesCopied: UInt64
-  /// How many were given on the way; those of the server among them.
+  /// The number of warnings, including those of the server.
   var warnings: Int
   let elapsedSeconds: Double
 
@@ -228,7 +231,7 @@ struct PushAnswer: Encodable {
     self.elapsedSeconds = elapsedSeconds
   }
 
-  /// What a person reads.
+  /// The answer for a person.
   var line: String {
     let against = base.map { ", against \($0)" } ?? ""
     switch result {
@@ -244,7 +247,7 @@ struct PushAnswer: Encodable {
   }
 }
 
-/// What a push leaves in the history.
+/// The line of a push in the history.
 struct PushHistoryLine: Encodable {
   let time: String
   let command = "push"

@@ -1,10 +1,10 @@
 internal import ArgumentParser
 
-// Swift's arguments are text, and a path need not be. A byte that is not part of valid UTF-8 becomes a
-// private-use scalar on the way through the parser and the same byte again in a PathArgument.
+// Swift's arguments are Unicode text, but a path may have other bytes. A byte that is not valid UTF-8 becomes a
+// private-use scalar for the parser. PathArgument converts it back to the same byte.
 private let escapeBase: UInt32 = 0x10_FF00
 
-/// An argument as text, with the bytes that are not text escaped.
+/// Converts an argument to text. Bytes that are not UTF-8 are escaped.
 func escapedArgument(_ bytes: [UInt8]) -> String {
   var text = String.UnicodeScalarView()
   var index = 0
@@ -36,7 +36,7 @@ func argumentBytes(_ text: String) -> [UInt8] {
   return bytes
 }
 
-/// A path as the operator typed it, byte for byte.
+/// The operator's path, byte for byte.
 struct PathArgument: ExpressibleByArgument {
   let bytes: [UInt8]
   init(argument: String) { bytes = argumentBytes(argument) }

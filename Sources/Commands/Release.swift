@@ -59,8 +59,8 @@ struct ReleaseCommand: RunnableCommand {
 /// The document of `release --json`.
 struct ReleaseAnswer: Encodable {
   let released: Bool
-  /// Since when and why rotation was held.
+  /// The start and reasons of the rotation hold.
   let reason: String?
-  /// The snapshots that were held and are no more.
+  /// The snapshots that were released.
   let snapshots: [String]
 }

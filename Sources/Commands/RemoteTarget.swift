@@ -5,7 +5,7 @@ internal import Replication
 internal import Repository
 internal import Settings
 
-/// How to come to a remote.
+/// The options for the connection to a remote.
 struct RemoteConnectionOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
@@ -38,15 +38,15 @@ struct RemoteConnectionOptions: ParsableArguments {
   var timeout: Int64?
 }
 
-/// A remote that was named on the command line or in the configuration.
+/// A remote from the command line or the configuration.
 struct RemoteTarget {
-  /// Its name in the configuration, or its address.
+  /// The name from the configuration, or the address.
   let name: String
-  /// Which snapshots it gets.
+  /// The set whose newest member is pushed.
   let set: String?
   let options: RemoteOptions
 
-  /// The remote of this name in the configuration, or this address.
+  /// Finds the remote of this name in the configuration, or parses an address.
   init(
     _ text: String, _ connection: RemoteConnectionOptions, _ file: ConfigurationFile?, _ common: CommonOptions
   ) throws(Failure) {
@@ -55,7 +55,7 @@ struct RemoteTarget {
       return
     }
     let shown = displayName(Array(text.utf8))
-    // A bare word is a name.
+    // A word without slash and colon is a name.
     guard text.contains("/") || text.contains(":") else {
       let names = (file?.settings.remotes ?? []).map(\.name)
       throw Failure(
@@ -114,18 +114,19 @@ struct RemoteTarget {
 }
 
 extension RemoteConnectionOptions {
-  /// Nothing is said on the command line.
+  /// The options of a command line that gives none.
   static var none: RemoteConnectionOptions { (try? parse([])) ?? RemoteConnectionOptions() }
 }
 
 extension CommonOptions {
-  /// The configuration, where a remote may be named by a name of it: what is wrong with it must not stand in the way of
-  /// an address or a path.
+  /// The configuration, if the text may be the name of a remote.
+  ///
+  /// For an address or a path, errors in the configuration must not matter.
   func configuration(naming remote: String) throws(Failure) -> ConfigurationFile? {
     remote.utf8.contains { $0 == slash || $0 == UInt8(ascii: ":") } ? nil : try configuration()
   }
 
-  /// Where a repository is: here, if something of that name is here, or has a name that no address has.
+  /// The location of a repository. It is local if the path exists or if it cannot be an address.
   static func address(_ path: [UInt8]) throws(Failure) -> RemoteAddress {
     if (try? Descriptor.open(path: path, .pathOnly)) != nil { return .local(path) }
     do { return try RemoteAddress(path) } catch {
@@ -134,7 +135,7 @@ extension CommonOptions {
     }
   }
 
-  /// Opens the repository to read from, which may be a remote one.
+  /// Opens a repository to read from, local or remote.
   func openStore(_ connection: RemoteConnectionOptions) throws(Failure) -> any SnapshotStore {
     let path = try repositoryPath()
     let text = String(decoding: path, as: UTF8.self)

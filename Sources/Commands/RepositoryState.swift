@@ -4,11 +4,11 @@ internal import Posix
 internal import Repository
 internal import Retention
 
-/// What is known of a repository without reading a tree: the answer to "is all well?".
+/// The state of a repository, collected without reading a tree: the answer to "is all well?".
 struct RepositoryState: Encodable {
   struct Source: Encodable {
     let source: String
-    /// The newest snapshot without warnings that has it.
+    /// The newest snapshot without warnings that has the source.
     let newestGood: String?
     let time: String?
     let ageSeconds: Int64?
@@ -37,34 +37,34 @@ struct RepositoryState: Encodable {
     }
   }
 
-  /// True where a snapshot is damaged, as far as that is known.
+  /// True if a snapshot is known to be damaged.
   var isDamaged: Bool { !damagedSnapshots.isEmpty }
 
   let repository: String
-  /// True where nobody has to do anything.
+  /// True if the operator has nothing to do.
   let isWell: Bool
-  /// What is not well, a sentence each.
+  /// The problems, one sentence each.
   let findings: [String]
   let sources: [Source]
   let snapshots: Int
-  /// How many members each set has.
+  /// The number of members of each set.
   let sets: [String: Int]
   let held: [String]
-  /// Since when and why.
+  /// The reason that nothing expires, with its start if rotation is held.
   let rotationHeld: String?
   let damagedSnapshots: [String]
   let bytesFree: UInt64
   let bytesTotal: UInt64
-  /// What snapshots copied in a day, lately.
+  /// The recent daily average of bytes that snapshots copied.
   let bytesCopiedPerDay: UInt64
-  /// When somebody last verified, and how much.
+  /// The time and extent of the last verification.
   let lastVerification: Verification?
-  /// The last push to each remote that something was pushed to.
+  /// The last push to each remote that has had a push.
   let pushes: [Push]
-  /// The newest last.
+  /// The last runs, newest last.
   let runs: [Run]
 
-  /// The line of a snapshot that was taken.
+  /// The history line of a snapshot.
   private struct Taken: Decodable {
     struct Result: Decodable {
       let snapshot: String
@@ -125,8 +125,9 @@ struct RepositoryState: Encodable {
     case pushes, runs
   }
 
-  /// The sources that should have snapshots are those of the configuration; without it, all that any snapshot has.
-  /// A newest good snapshot older than `maximumAgeSeconds` is late; without that, the configuration says what is.
+  /// Collects the state. The configuration names the expected sources; without one, all known sources are expected.
+  ///
+  /// A newest good snapshot is late if it is older than `maximumAgeSeconds`, or else than the configuration's RPO.
   init(
     _ repository: Repository, _ file: ConfigurationFile?, remotes: [String]? = nil, maximumAgeSeconds: Int64? = nil,
     at now: Timestamp
@@ -199,7 +200,7 @@ struct RepositoryState: Encodable {
       findings.append(
         "the last push to \(push.result.remote), at \(push.time), failed\(push.error.map { ": \($0)" } ?? "")")
     }
-    // That something was tidied since, or came from elsewhere, does not make it well.
+    // A later rotation or received push does not clear the failure of another run.
     let tidied = history.runs.last.flatMap { $0.command == "rotate" ? $0 : nil }
     for last in [history.runs.last { !["rotate", "receive"].contains($0.command) }, tidied].compactMap({ $0 }) where last.exitStatus != 0 {
       let why = last.error.map { ": \($0)" } ?? ""
@@ -209,8 +210,10 @@ struct RepositoryState: Encodable {
     isWell = findings.isEmpty
   }
 
-  /// The mean of the last seven days, or of as many as there are, but at least one. Expired snapshots count. The first
-  /// snapshot copied everything, and does not count.
+  /// The daily mean over the last seven days, or over the repository's age if that is less.
+  ///
+  /// The span is at least one day. Expired snapshots count. The first snapshot does not count, because it copied
+  /// everything.
   private static func bytesCopiedPerDay(_ copied: [SnapshotName: UInt64], at now: Timestamp) -> UInt64 {
     guard let first = copied.keys.min(by: { $0.seconds < $1.seconds }) else { return 0 }
     let day: Int64 = 86_400
@@ -224,7 +227,7 @@ struct RepositoryState: Encodable {
   ) -> (
     runs: [Run], verification: Verification?, pushes: [Push], wrong: Set<String>, copied: [SnapshotName: UInt64]
   ) {
-    // Addresses that never were right, and after which another one was: nobody's remotes.
+    // Addresses that never worked, and that were followed by a successful push. They were typing errors, not remotes.
     var wrong: Set<String> = []
     var reached: Set<String> = []
     var runs: [Run] = []
@@ -255,11 +258,11 @@ struct RepositoryState: Encodable {
   }
 }
 
-/// What `verify` leaves in the history.
+/// The line of `verify` in the history.
 struct VerifyHistoryLine: Encodable {
   let time: String
   let command = "verify"
-  /// How many were verified, and how many there were.
+  /// The number of verified snapshots, then the number of existing ones.
   let snapshots: Int
   let ofSnapshots: Int
   let entries: UInt64

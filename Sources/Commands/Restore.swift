@@ -111,7 +111,7 @@ struct RestoreCommand: RunnableCommand {
 
   private struct Answer: Encodable {
     let snapshot: String
-    /// The snapshot that the name means by itself, which does not have the paths.
+    /// The snapshot that the reference alone means. It does not have the paths.
     let passedOver: String?
     let to: String
     let dryRun: Bool

@@ -66,7 +66,7 @@ struct RotateCommand: RunnableCommand {
     Posix.Process.rememberSignals()
     let repository = try common.openRepository()
     let list = try repository.snapshots()
-    // What the configuration says counts for its own repository.
+    // The configuration applies only to its own repository.
     let configured = try common.configuration(of: repository)
     var options = RotationOptions(
       policy: try policy(repository, configured), minimumFree: minimumFree ?? configured?.minimumFree,
@@ -92,7 +92,7 @@ struct RotateCommand: RunnableCommand {
     } catch let failure as Failure {
       line.error = failure.description
       line.exitStatus = ExitStatus(failure.kind).code
-      // That another run is at work is no news.
+      // A lock held by another run is not worth a history line.
       if failure.kind != .locked { record(line, in: repository) }
       throw failure
     }
@@ -150,14 +150,14 @@ struct RotateCommand: RunnableCommand {
     return result.missingBytes > 0 ? .noSpace : isWhole ? .done : .warnings
   }
 
-  /// What should expire by the operator's word, and is protected.
+  /// The snapshots that `--expire` names but a protection keeps.
   private static func staying(
     _ result: RotationResult, _ unwanted: Set<SnapshotName>
   ) -> [(Snapshot, RetentionDecision)] {
     zip(result.snapshots, result.plan.decisions).filter { unwanted.contains($0.name) && !$1.expires }
   }
 
-  /// The remedy where a snapshot that should expire is protected.
+  /// The remedy for a snapshot that `--expire` names but a protection keeps.
   private static func advice(_ reasons: [RetentionDecision.Reason], _ name: SnapshotName, _ repository: Repository) -> String? {
     if reasons.contains(.held) { return "let it go first, with: \(repository.advice("release \(name)"))" }
     if reasons.contains(.inUse) { return "try again when that has ended" }
@@ -179,7 +179,7 @@ struct RotateCommand: RunnableCommand {
   }
 }
 
-/// Deletes what is in the trash, without the lock. Returns why something could not be deleted, which has been said.
+/// Deletes the trash, without the lock. Returns the error, which has already been reported.
 @discardableResult
 func deleteTrash(_ repository: Repository, _ threads: Int) -> Failure? {
   do {
@@ -193,7 +193,7 @@ func deleteTrash(_ repository: Repository, _ threads: Int) -> Failure? {
 }
 
 extension RotationResult {
-  /// What is missing, for a person.
+  /// The shortage of space, for a person.
   var shortage: String {
     "\(byteText(missingBytes)) more would have to come free, and would not even without all that may expire, so "
       + "nothing expired for space; make room, or ask for less"
@@ -201,7 +201,7 @@ extension RotationResult {
 }
 
 extension RetentionPlan {
-  /// That some newest good snapshots may expire, for a person; `nil` where none may.
+  /// The warning that newest good snapshots may expire, for a person. `nil` if none may.
   var unprotectedSentence: String? {
     guard let first = unprotectedSources.first else { return nil }
     let others = unprotectedSources.count == 1 ? "" : " and \(unprotectedSources.count - 1) others"
@@ -210,7 +210,7 @@ extension RetentionPlan {
   }
 }
 
-/// What `rotate` leaves in the history.
+/// The line of `rotate` in the history.
 struct RotationHistoryLine: Encodable {
   let time: String
   let command = "rotate"
@@ -226,10 +226,10 @@ struct RotationHistoryLine: Encodable {
 }
 
 extension RetentionDecision.Reason {
-  /// True where not even the operator's word makes it expire.
+  /// True if even `--expire` does not override this reason.
   var isProtection: Bool { [.newest, .newestGood, .held].contains(self) }
 
-  /// What a person reads.
+  /// The reason for a person.
   var words: String {
     switch self {
     case .newest: "the newest"
@@ -248,7 +248,7 @@ extension RetentionDecision.Reason {
     }
   }
 
-  /// What a script reads.
+  /// The reason for a script.
   var key: String {
     switch self {
     case .newest: "newest"
@@ -324,7 +324,7 @@ struct SetAndCount: Sendable {
   return SetAndCount(set: set, count: count)
 }
 
-/// Reads a duration such as `14d`: a number with s, m, h, d or w.
+/// Parses a duration such as `14d`: a number with s, m, h, d or w.
 func seconds(_ option: String) -> @Sendable (String) throws -> Int64 {
   { text in
     guard let seconds = Quantity.seconds(text)

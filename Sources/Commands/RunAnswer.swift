@@ -13,7 +13,7 @@ struct RunStep: Encodable {
   }
 }
 
-/// The document of `run --json`, and with a time one line of the history.
+/// The document of `run --json`, and a line of the history.
 struct RunAnswer: Encodable {
   var time: String
   var command = "run"
@@ -39,7 +39,7 @@ struct RunAnswer: Encodable {
     case elapsedSeconds = "elapsed_seconds"
   }
 
-  /// What a person at a terminal reads.
+  /// The answer for a person at a terminal.
   var lines: [String] {
     if result == "not_due" && steps.isEmpty { return ["nothing is due"] }
     return table(

@@ -38,7 +38,7 @@ struct ScheduleCommand: RunnableCommand {
     return .done
   }
 
-  /// A path as it is written into an entry; throws `usage` where it would be read otherwise there.
+  /// A path for use in an entry. Throws `usage` if cron or systemd would interpret its characters.
   private static func plain(_ path: [UInt8]) throws(Failure) -> String {
     let shown = displayName(path)
     if shown.contains(where: { " %\"\\';".contains($0) }) {
@@ -53,7 +53,7 @@ struct ScheduleCommand: RunnableCommand {
     }
   }
 
-  /// An ordinary user's jobs belong to that user: root would not use that configuration.
+  /// True for a system job. An ordinary user's job is a user job, because root would not use that user's configuration.
   private static var isForSystem: Bool { Posix.Process.effectiveUser == 0 }
 
   private static func cronText(_ program: String, _ config: String) -> String {
@@ -72,16 +72,16 @@ struct ScheduleCommand: RunnableCommand {
       """
   }
 
-  /// With the protection that a program still can work with that reads everything and writes its repository.
+  /// The systemd units. They have all protections that let the program read everything and write the repository.
   private func systemdText(_ program: String, _ config: String) throws(Failure) -> String {
-    // The configuration may not be there yet.
+    // The configuration may not exist yet.
     let path = try? common.repositoryPath()
     let repository = try path.map { path throws(Failure) in try Self.plain(absolutePath(path)) }
     var writable = repository.map { "ReadWritePaths=\($0)\n" } ?? ""
     if let metrics = try? common.configuration()?.settings.metricsTextfile {
       writable += "ReadWritePaths=\(try Self.plain(splitLast(Array(metrics.utf8)).parent))\n"
     }
-    // A second disk, which need not be there for a snapshot.
+    // The repository on a second disk need not be present for a snapshot.
     for remote in (try? common.configuration()?.settings.remotes) ?? [] {
       guard case .local(let path) = remote.address else { continue }
       writable += "ReadWritePaths=-\(try Self.plain(path))\n"
@@ -90,7 +90,7 @@ struct ScheduleCommand: RunnableCommand {
     let directory = isForSystem ? "/etc/systemd/system" : "~/.config/systemd/user"
     let systemctl = isForSystem ? "systemctl" : "systemctl --user"
     let journal = isForSystem ? "journalctl -u treering" : "journalctl --user -u treering"
-    // What a user's service manager may not do needs no protection; it cannot mount anything read-only either.
+    // A user's service manager has few rights, so its services need no protection. It cannot mount read-only either.
     let protection = """
       # What follows holds for hooks as well: one that becomes another user, say, needs CAP_SETUID and CAP_SETGID
       # below and NoNewPrivileges=no, and one that writes elsewhere another line ReadWritePaths=.

@@ -5,7 +5,7 @@ internal import Repository
 internal import Retention
 internal import Settings
 
-/// The work of one `treering run`, step by step, while the repository is locked.
+/// The steps of one `treering run`, with the repository locked.
 final class ScheduledRun {
   private let file: ConfigurationFile
   private let common: CommonOptions
@@ -24,11 +24,12 @@ final class ScheduledRun {
     notices = Notices(file.settings, runID: answer.runID)
   }
 
-  /// What a program after the run gets when the run was told to end.
+  /// The time limit of programs after a run that was told to end.
   static let lastSeconds: Int64 = 10
 
-  /// Never throws: what went wrong is said, recorded in the history and in the exit status. The caller holds
-  /// the repository's lock, and calls `finish` without it.
+  /// Takes the snapshot and applies retention. The caller holds the lock, and calls `finish` without it.
+  ///
+  /// Never throws: an error is printed, and recorded in the history and the exit status.
   func work(
     of options: SnapshotOptions, in repository: Repository, startingAt start: Timestamp, evenIfNotDue: Bool
   ) {
@@ -43,7 +44,7 @@ final class ScheduledRun {
       } else {
         answer.result = "not_due"
         answer.exitStatus = ExitStatus.done.code
-        // What an earlier run could not, or what the configuration keeps no longer.
+        // This expires snapshots that an earlier run had to leave, or that the configuration no longer keeps.
         try rotation(repository, isRepeated: true)
         if answer.expired.isEmpty { answer.steps = [] }
       }
@@ -52,8 +53,9 @@ final class ScheduledRun {
     }
   }
 
-  /// Pushes what is due, and tells how all went. The caller has given up the repository's lock: what a push sends
-  /// cannot expire meanwhile, and other runs go on.
+  /// Pushes due snapshots and sends the notices. The caller has released the lock.
+  ///
+  /// The lock is not needed: a snapshot cannot expire during its push, and other runs can proceed.
   func finish(in repository: Repository) -> RunAnswer {
     pushAll(repository)
     let start = Clock.monotonic()
@@ -67,7 +69,7 @@ final class ScheduledRun {
     return answer
   }
 
-  /// A remote that is down is tried again by the next run; the others get theirs.
+  /// Pushes to all remotes. A remote that fails is tried again by the next run and does not affect the others.
   private func pushAll(_ repository: Repository) {
     for remote in file.settings.remotes where Posix.Process.rememberedSignal == nil {
       let start = Clock.monotonic()
@@ -83,7 +85,7 @@ final class ScheduledRun {
         }
       } catch {
         let failure = error as? Failure ?? Failure(.remote, "\(error)")
-        // Another run's push is at work.
+        // Another run is pushing.
         if failure.kind == .locked {
           note(step, "done", since: start, failure.message)
           continue
@@ -91,7 +93,7 @@ final class ScheduledRun {
         Console.complain(failure.description)
         note(step, "failed", since: start, failure.description)
         guard [ExitStatus.done.code, ExitStatus.warnings.code].contains(answer.exitStatus) else { continue }
-        // It is the replication that failed: the run's own snapshot is there.
+        // The replication failed, but the run's snapshot is published.
         let status = status(of: failure)
         answer.exitStatus = (status == .warnings ? .remote : status).code
         answer.error = failure.description
@@ -99,7 +101,7 @@ final class ScheduledRun {
     }
   }
 
-  /// For a run that ended before it had the repository to itself. That another is at work is no news.
+  /// Ends a run that did not get the lock or could not start. A lock held by another run is not reported.
   func cannotBegin(_ failure: Failure, in repository: Repository?, at start: Timestamp) -> RunAnswer {
     answer.time = start.rfc3339
     take(failure)
@@ -116,12 +118,13 @@ final class ScheduledRun {
     answer.result = answer.snapshot != nil ? "made" : failure.kind == .refused ? "refused" : "failed"
   }
 
-  /// What the run ends with because of a failure, which may have come after its snapshot was published.
+  /// The exit status for a failure, which may have come after the publication of the snapshot.
   private func status(of failure: Failure) -> ExitStatus {
     answer.snapshot == nil ? ExitStatus(failure.kind) : ExitStatus(afterPublication: failure.kind)
   }
 
-  /// Tells whoever is to be told, and the history. Of what was not due nobody heard the beginning.
+  /// Sends the notices and writes the history. A run that was not due sent no start, so it sends no end if it
+  /// succeeded.
   private func end(in repository: Repository?) {
     if answer.result != "not_due" || answer.exitStatus != ExitStatus.done.code {
       answer.steps += notices.runEnded(answer, environment: environment("notify", answer.exitStatus))
@@ -130,7 +133,7 @@ final class ScheduledRun {
     answer.exitStatus = ExitStatus.warnings.code
   }
 
-  /// Their lack is a warning, and never the run's failure.
+  /// Writes the metrics. A failure is only a warning.
   private func writeMetrics(_ repository: Repository) {
     guard let path = file.settings.metricsTextfile else { return }
     let start = Clock.monotonic()
@@ -153,7 +156,7 @@ final class ScheduledRun {
     ]
   }
 
-  /// The optional sources of which nobody has to hear that they are absent: their rpo has not passed.
+  /// The optional sources whose absence is not reported, because their RPO has not passed.
   private func excusable(
     _ options: SnapshotOptions, in repository: Repository, at time: Timestamp
   ) throws(Failure) -> Set<[UInt8]> {
@@ -167,7 +170,7 @@ final class ScheduledRun {
       }.map(\.path))
   }
 
-  /// True where the period that is kept shortest has no snapshot of all sources yet that are there.
+  /// True if the shortest kept period has no snapshot of all present sources yet.
   private func isDue(
     _ options: SnapshotOptions, in repository: Repository, at time: Timestamp
   ) throws(Failure) -> Bool {
@@ -208,14 +211,14 @@ final class ScheduledRun {
       }
       try rotation(repository)
     } catch { failure = error }
-    // What was stopped before must go on again, whatever happened in between.
+    // Hooks before may have stopped services, so the hooks after run in any case.
     for hook in file.settings.hooksAfter {
       do { try run(hook, "after", failed: failure) } catch { failure = failure ?? error }
     }
     if let failure { throw failure }
   }
 
-  /// Lets what may expire make room; throws what it was asked for where there is nothing.
+  /// Expires snapshots to free space. Throws `full` if none may expire.
   private func makeRoom(for full: Failure, _ repository: Repository) throws {
     let before = answer.expired.count
     try rotation(repository, isRepeated: true, neededBytes: full.neededBytes)
@@ -264,7 +267,7 @@ final class ScheduledRun {
     }
   }
 
-  /// What keeps snapshots from expiring is said once a period, and not again when it is tried again.
+  /// Applies retention. An obstacle is reported once per period, and not by a repeated attempt.
   private func rotation(_ repository: Repository, isRepeated: Bool = false, neededBytes: UInt64 = 0) throws {
     Posix.Process.notifyServiceManager("STATUS=rotating")
     let start = Clock.monotonic()
@@ -298,7 +301,7 @@ final class ScheduledRun {
     var status = answer.exitStatus
     if let failed { status = self.status(of: failed as? Failure ?? Failure(.failed, "\(failed)")).code }
     let wantsAll = common.verbose
-    // What was stopped before is set going again even by a run that has to end, but that may not take long.
+    // Services stopped by hooks before are restarted even by an interrupted run, but with a short time limit.
     let isInterrupted = when == "after" && Posix.Process.rememberedSignal != nil
     let limit = isInterrupted ? min(hook.timeoutSeconds, Self.lastSeconds) : hook.timeoutSeconds
     let ended = hook.run(environment(when, status), limitSeconds: limit, finishes: isInterrupted) { line in
@@ -309,7 +312,7 @@ final class ScheduledRun {
       return
     }
     let message = "the hook \(hook.command[0]) \(problem)"
-    // Its last words are what a person needs.
+    // The last lines of output explain the failure.
     if !wantsAll { ended.complain(of: hook) }
     if when == "before" { try checkForSignal() }
     if hook.isRequired {

@@ -63,7 +63,7 @@ struct ServeCommand: RunnableCommand {
     options.isReadOnly = readOnly
     options.timeoutSeconds = Double(timeout)
     options.threads = threads.count
-    // The client shows it with -v.
+    // The client shows notes with -v.
     options.onNote = { Console.complain($0) }
     let minimumFree = minimumFree
     options.minimumFree = { minimumFree ?? Self.configuredMinimum($0) }
@@ -71,28 +71,29 @@ struct ServeCommand: RunnableCommand {
       try serve(options) { repository, push in
         let line = ReceiveHistoryLine(push)
         do { try repository.appendHistory(jsonText(line, isLine: true)) } catch {
-          // Of a push that failed the client hears more than this.
+          // After a failed push, the client gets a more important error.
           if push.failure == nil { Console.complain("warning: \(error)") }
         }
       }
       return .done
     } catch let failure as Failure {
-      // The client has been told, and says it.
+      // The client has already received the error and reports it.
       return ExitStatus(failure.kind)
     }
   }
 }
 
 extension ServeCommand {
-  /// What the configuration of this machine says, if it is that of this repository and can be read. The client may
-  /// have a part in the environment, so that counts for nothing.
+  /// The minimum free space of this machine's configuration, if that names this repository and is readable.
+  ///
+  /// The environment is ignored, because the client may control a part of it.
   private static func configuredMinimum(_ repository: Repository) -> MinimumFree? {
     guard let file = try? ConfigurationFile.once(ConfigurationFile.installedPath), file.isOf(repository) else { return nil }
     return file.minimumFree
   }
 }
 
-/// What a push leaves in the history of the repository that it came to.
+/// The line of a push in the history of the receiving repository.
 private struct ReceiveHistoryLine: Encodable {
   let time: String
   let command = "receive"

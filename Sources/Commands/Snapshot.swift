@@ -73,7 +73,7 @@ struct SnapshotCommand: RunnableCommand {
         throw failure
       }
     }
-    // Outside the lock: it may take long, and the snapshot is there.
+    // The deletion may take long, and the snapshot is published, so it runs without the lock.
     let trouble = deleteTrash(repository, threads.count)
     let status = trouble != nil && published == .done ? .warnings : published
     let why = trouble?.description ?? monitor.warnings.first?.description
@@ -95,7 +95,7 @@ struct SnapshotCommand: RunnableCommand {
       Console.print(jsonText(answer))
       return
     }
-    // Under cron a good run says nothing.
+    // A successful run under cron prints nothing.
     guard !common.quiet, common.verbose || Posix.Process.terminalWidth(.output) != nil else {
       if !common.quiet { catalogOnlyNote(progress, to: .error) }
       return
@@ -161,7 +161,7 @@ struct SnapshotAnswer: Encodable {
   let catalogOnly: UInt64
   let directoriesSkipped: UInt64
   let excluded: UInt64
-  /// Sources that were asked for and are not in it.
+  /// Sources that were requested but are not in the snapshot.
   let absent: [String]
   let warnings: UInt64
   var warningsNamed: [Trouble]
@@ -215,7 +215,7 @@ struct SnapshotAnswer: Encodable {
   }
 }
 
-/// One line of `history.jsonl`.
+/// A line of a snapshot in `history.jsonl`.
 struct HistoryLine: Encodable {
   let time: String
   let command = "snapshot"

@@ -1,19 +1,20 @@
 internal import Catalog
 internal import Repository
 
-/// The snapshot that is meant by a name together with paths.
+/// The snapshot that is meant by a reference together with paths.
 struct SnapshotChoice {
   let snapshot: Snapshot
-  /// The paths, from the snapshot's root: label first.
+  /// The paths from the snapshot's root, label first.
   let places: [[[UInt8]]]
-  /// The snapshot that the name means by itself, where that does not have the paths.
+  /// The snapshot that the reference alone means, if it does not have the paths.
   let passedOver: Snapshot?
 }
 
 extension SnapshotStore {
-  /// The newest snapshot of those that the operator may mean that has all of some paths, and all sources below them.
+  /// The newest snapshot for a reference that has all paths and all sources below them.
   ///
-  /// Without a path, or with the path `/`, it is the newest.
+  /// Without a path, or with the path `/`, it is the first candidate of the reference. If no candidate has all sources
+  /// below the paths, the newest one with the paths is returned.
   func choose(_ reference: String, having paths: [[UInt8]], in list: SnapshotList) throws(Failure) -> SnapshotChoice {
     let candidates = try candidates(reference, in: list)
     func choice(_ snapshot: Snapshot) throws(Failure) -> SnapshotChoice {
@@ -35,7 +36,7 @@ extension SnapshotStore {
     throw try missing(paths, candidates, in: list)
   }
 
-  /// The newest snapshot of those that the operator may mean that is of a path's source, or has the path.
+  /// The newest snapshot for a reference that covers a path, or has it.
   func resolve(_ reference: String, of path: [UInt8]?, in list: SnapshotList) throws(Failure) -> Snapshot {
     let candidates = try candidates(reference, in: list)
     guard let path else { return candidates[0] }
@@ -56,7 +57,7 @@ extension SnapshotStore {
     return places
   }
 
-  /// True where a snapshot has all of some places.
+  /// True if a snapshot has all the paths.
   private func has(_ places: [[[UInt8]]], _ snapshot: Snapshot) throws(Failure) -> Bool {
     let reader = CatalogReader(try openCatalog(snapshot.name))
     do {
@@ -65,7 +66,7 @@ extension SnapshotStore {
     } catch { throw Failure(.damaged, "the catalog of \(snapshot.name) is damaged: \(error)") }
   }
 
-  /// No snapshot has all of some paths: says where each is.
+  /// The error if no snapshot has all paths. It names the newest snapshot of each path.
   private func missing(_ paths: [[UInt8]], _ candidates: [Snapshot], in list: SnapshotList) throws(Failure) -> Failure {
     var found: [String] = []
     for path in paths {
@@ -93,9 +94,9 @@ extension SnapshotStore {
 }
 
 extension SnapshotChoice {
-  /// Refuses what would restore a part as if it were the whole: other snapshots have sources that this one lacks.
+  /// Refuses to restore a part as if it were the whole, if other snapshots have sources that this one lacks.
   func refusePartial(in list: SnapshotList) throws(Failure) {
-    // A whole restore also means the other hosts of adopted trees.
+    // A whole restore also includes the other hosts of adopted trees.
     let hosts = Set(list.snapshots.flatMap(\.summary.otherSources).compactMap { $0.split(separator: slash).first.map(Array.init) })
     let wanted = places.isEmpty ? [[snapshot.summary.label]] + hosts.map { [$0] } : places
     let lacking = list.lacking(in: snapshot, below: wanted)
@@ -120,7 +121,7 @@ extension SnapshotChoice {
       hint: "name the paths that you want, or take what it has with --partial")
   }
 
-  /// What the answer says of a snapshot that was passed over; `nil` where none was.
+  /// The note about a newer snapshot that was skipped, or `nil` if none was.
   func note(_ reference: String) -> String? {
     guard let passedOver else { return nil }
     let name = reference == "latest" ? "the newest" : reference
@@ -134,7 +135,7 @@ extension SnapshotChoice {
 }
 
 extension Snapshot {
-  /// The sources, as messages name them.
+  /// The sources, for messages.
   var sourcesText: String {
     let all = summary.sources.map { displayName($0) }
     return all.count <= 4 ? all.joined(separator: ", ") : all.prefix(3).joined(separator: ", ") + " and \(all.count - 3) more"

@@ -42,7 +42,9 @@ struct SnapshotImport {
     return ExitStatus(code: answer.exitStatus)
   }
 
-  /// By the file that Debian's configuration has it lock.
+  /// Refuses to work while rsnapshot runs.
+  ///
+  /// The test reads the lock file of Debian's default configuration.
   private static func refuseWhileRsnapshotWorks() throws(Failure) {
     let path = Array("/var/run/rsnapshot.pid".utf8)
     guard let text = try? Descriptor.open(path: path, .read).readToEnd(limit: 64),
@@ -67,7 +69,9 @@ struct SnapshotImport {
     }
   }
 
-  /// What stands in the way of one tree ends the work: those after it would keep it out for ever.
+  /// Adopts the trees in order, and stops at the first error.
+  ///
+  /// A tree must be newer than all snapshots, so later adoptions would exclude the failed tree for ever.
   private func adoptAll(
     _ trees: [AdoptableTree], _ options: AdoptOptions, _ repository: Repository,
     _ answer: inout SnapshotImportAnswer
@@ -90,7 +94,7 @@ struct SnapshotImport {
       Console.complain("warning: \(error)")
       answer.warn(error)
     }
-    // What is adopted is adopted.
+    // The trees stay adopted, whatever error follows.
     do { try repository.updateSets(repository.snapshots()) } catch {
       Console.complain("warning: \(error); the next run tries again")
       answer.warn(error)
@@ -101,8 +105,9 @@ struct SnapshotImport {
     }
   }
 
-  /// Holds the newest adopted tree of each source that is backed up no longer: only the operator can know whether it
-  /// is still wanted.
+  /// Holds the newest adopted tree of each source that is no longer backed up.
+  ///
+  /// Only the operator can know whether it is still wanted.
   private func holdLast(
     _ options: AdoptOptions, _ repository: Repository, _ answer: inout SnapshotImportAnswer
   ) throws(Failure) {
@@ -124,7 +129,7 @@ struct SnapshotImport {
     }
   }
 
-  /// Other hosts by their labels, and the own sources by their paths.
+  /// The names of sources for a message: labels of other hosts, and paths of this host's own sources.
   private static func words(_ sources: [[UInt8]], label own: [UInt8]) -> String {
     var words: [String] = []
     for source in sources {
@@ -166,7 +171,7 @@ struct SnapshotImportAnswer: Encodable {
   struct Tree: Encodable {
     let tree: String
     let time: String
-    /// `nil` where it was not adopted.
+    /// `nil` if the tree was not adopted.
     let snapshot: String?
     let error: String?
 
@@ -182,10 +187,10 @@ struct SnapshotImportAnswer: Encodable {
   let command = "import"
   let isDry: Bool
   var trees: [Tree]
-  /// The snapshots that are held because nothing newer has what they have.
+  /// The snapshots that are held because no newer one has their sources.
   var held: [Held] = []
   var exitStatus = ExitStatus.done.code
-  /// What went wrong.
+  /// The first error.
   var error: String?
 
   mutating func take(_ tree: AdoptableTree, _ snapshot: SnapshotName?, _ failure: Failure?) {
@@ -196,7 +201,7 @@ struct SnapshotImportAnswer: Encodable {
     exitStatus = (isSomeAdopted ? ExitStatus(afterPublication: failure.kind) : ExitStatus(failure.kind)).code
   }
 
-  /// For what went wrong after the trees were adopted.
+  /// Records an error that came after the adoption.
   mutating func warn(_ failure: Failure) {
     error = error ?? failure.description
     if exitStatus == ExitStatus.done.code { exitStatus = ExitStatus.warnings.code }

@@ -3,8 +3,10 @@ internal import Posix
 internal import Repository
 internal import Settings
 
-/// The sources that the operator named on the command line, as absolute paths, each once. One of several may be
-/// missing, which the snapshot says; that none is there, or that one is no directory, is a mistake.
+/// The sources of the command line as distinct absolute paths.
+///
+/// A missing source is tolerated if others exist, and the snapshot reports it. It is an error if all are missing, or if
+/// one is no directory.
 func namedSources(_ sources: [[UInt8]]) throws(Failure) -> [[UInt8]] {
   var paths: [[UInt8]] = []
   var missing: [Failure] = []
@@ -26,7 +28,7 @@ func namedSources(_ sources: [[UInt8]]) throws(Failure) -> [[UInt8]] {
   return paths
 }
 
-/// Why a source cannot be read, and whether it can never be; `nil` for a readable directory.
+/// The reason that a source cannot be read, and whether it is a permanent mistake. `nil` for a readable directory.
 func sourceTrouble(_ path: [UInt8]) -> (failure: Failure, isMistake: Bool)? {
   let shown = displayName(path)
   do throws(Errno) {
@@ -40,7 +42,7 @@ func sourceTrouble(_ path: [UInt8]) -> (failure: Failure, isMistake: Bool)? {
   } catch { return (Failure(.usage, "cannot read the source \(shown): \(error)"), false) }
 }
 
-/// The name of one directory.
+/// Checks that a label is the name of one directory.
 func checkedLabel(_ label: String) throws(Failure) -> [UInt8] {
   let bytes = argumentBytes(label)
   guard !bytes.isEmpty, bytes.count <= 255, !bytes.contains(slash),
@@ -51,7 +53,9 @@ func checkedLabel(_ label: String) throws(Failure) -> [UInt8] {
   return bytes
 }
 
-/// A source inside the repository would back up backups for ever. Says so where that cannot be seen of bind mounts.
+/// Refuses a source inside the repository, which would back up backups for ever.
+///
+/// Prints a note if bind mounts cannot be detected.
 func refuseSourcesInside(_ repository: Repository, _ sources: [[UInt8]]) throws(Failure) {
   for source in sources {
     guard let directory = try? Descriptor.open(path: source, .pathOnly),
@@ -65,7 +69,7 @@ func refuseSourcesInside(_ repository: Repository, _ sources: [[UInt8]]) throws(
   noteMissingProc()
 }
 
-/// Says what cannot be done without proc(5).
+/// Notes the limitations of running without proc(5).
 func noteMissingProc() {
   guard !Repository.canSeeMounts else { return }
   Console.complain(

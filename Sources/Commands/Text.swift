@@ -1,7 +1,7 @@
 internal import Catalog
 internal import Posix
 
-/// A number with a comma every three digits.
+/// A number with a comma after every three digits.
 func grouped(_ number: UInt64) -> String {
   let digits = Array(String(number).utf8)
   var text: [UInt8] = []
@@ -29,7 +29,7 @@ func counted(_ count: UInt64, _ one: String, _ many: String) -> String {
 extension Timestamp {
   var rfc3339: String { CalendarTime(seconds: seconds).rfc3339 }
 
-  /// In the zone of the process, for people.
+  /// The time in the zone of the process, for people.
   var localText: String {
     let fields = Clock.localFields(seconds)
     func padded(_ number: Int) -> String { number < 10 ? "0\(number)" : "\(number)" }
@@ -38,7 +38,7 @@ extension Timestamp {
   }
 }
 
-/// Lines of cells in columns; the cells of `rightAligned` columns end together.
+/// Aligns cells in columns. Cells of `rightAligned` columns are aligned on the right.
 func table(_ rows: [[String]], rightAligned: Set<Int> = []) -> [String] {
   let columns = rows.map(\.count).max() ?? 0
   let widths = (0..<columns).map { column in

@@ -6,12 +6,13 @@ internal import Repository
 internal import Settings
 internal import Synchronization
 
-/// The command line: parses, runs one subcommand, and turns whatever was thrown into one line and one
-/// exit status.
+/// The command line: parses the arguments, runs a subcommand, and converts errors.
+///
+/// Each error becomes one line of text and one exit status.
 public enum Treering {
   public static let version = "0.1.0"
 
-  /// Runs the program on its arguments, which do not include its name, and returns the exit status.
+  /// Runs the program and returns its exit status. The arguments do not include the program's name.
   static func start(_ arguments: [String]) -> Int32 {
     Posix.Process.openStandardStreams()
     Posix.Process.clearCreationMask()
@@ -20,7 +21,7 @@ public enum Treering {
     return run(arguments).code
   }
 
-  /// What holds where a command was interrupted.
+  /// The state after an interruption, by command.
   static let afterInterruption = [
     "snapshot": "nothing was published, and what was copied is kept for the next run",
     "run": "nothing was published, and what was copied is kept for the next run",
@@ -29,7 +30,7 @@ public enum Treering {
   ]
 
   private static let name = Mutex("")
-  /// The name of the command that is run.
+  /// The name of the running command.
   static var command: String { name.withLock { $0 } }
 
   static func run(_ arguments: [String]) -> ExitStatus {
@@ -45,7 +46,7 @@ public enum Treering {
       let status = try command.execute()
       do { try Console.checkOutput() } catch {
         guard type(of: command).answersForWhatIsDone, error != .brokenPipe else {
-          // Damage that was found, or a refusal, is what counts.
+          // Damage or a refusal has priority over a failed answer.
           if status == .done || status == .warnings { throw error }
           if error != .brokenPipe { Console.complain("cannot write the answer: \(error)") }
           return status
@@ -59,7 +60,7 @@ public enum Treering {
       Console.complain(failure.description)
       return ExitStatus(failure.kind)
     } catch let error as Errno where error == .brokenPipe {
-      // Whoever read the answer has read enough.
+      // The reader has closed the pipe, so it needs no more of the answer.
       return .done
     } catch let error as Errno {
       if error == .interrupted, let signal = Posix.Process.rememberedSignal { return .interrupted(signal) }
@@ -80,13 +81,13 @@ public enum Treering {
   }
 }
 
-/// Called by `main` in C, with the arguments of that.
+/// The entry point for `main` in C; takes its arguments.
 @_cdecl("treering_main")
 public func treeringMain(_ count: Int32, _ arguments: UnsafePointer<UnsafePointer<CChar>?>) -> Int32 {
   Treering.start(Posix.Process.strings(count, arguments).dropFirst().map(escapedArgument))
 }
 
-/// Names of commands that people know from elsewhere.
+/// Command names that users know from other tools.
 private let otherNames = [
   "archive": "snapshot", "backup": "snapshot", "create": "snapshot", "check": "verify", "scrub": "verify",
   "snapshots": "list", "delete": "rotate", "expire": "rotate", "forget": "rotate", "prune": "rotate",
@@ -94,7 +95,7 @@ private let otherNames = [
   "compare": "diff", "configtest": "config", "info": "status", "stats": "status", "cron": "schedule", "history": "versions",
 ]
 
-/// Refuses a command that there is not; the parser would complain of arguments.
+/// Refuses an unknown command. The parser itself would complain about the arguments instead.
 private func checkCommand(_ arguments: [String]) throws(Failure) {
   let known = RootCommand.configuration.subcommands.compactMap { $0.configuration.commandName } + ["help"]
   let isHelp = arguments.first == "help"
@@ -136,10 +137,10 @@ struct RootCommand: ParsableCommand {
   func run() throws { throw Failure(.usage, "no command is named", hint: "see: treering --help") }
 }
 
-/// A subcommand that says how it ended.
+/// A subcommand that returns its exit status.
 protocol RunnableCommand: ParsableCommand {
   func execute() throws -> ExitStatus
-  /// True where the answer tells of something that is done: where it cannot be written, that is a warning.
+  /// True if the answer reports completed changes. A failure to write the answer is then only a warning.
   static var answersForWhatIsDone: Bool { get }
 }
 

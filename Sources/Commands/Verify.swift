@@ -59,7 +59,8 @@ struct VerifyCommand: RunnableCommand {
         throw Failure(
           .usage, "the repository belongs to user \(owner): run as its owner, or files of another owner would be in it")
       }
-      // An error of the command line shows before hours of reading; a connection would not last so long.
+      // A usage error must show before hours of reading. The connection is closed again, because it would not last so
+      // long.
       _ = try openSource(repairFrom, of: repository)
     }
     let line = ProgressLine("verify", progress, common)
@@ -71,7 +72,7 @@ struct VerifyCommand: RunnableCommand {
     let found = problems.withLock { $0 }.filter(\.isDamage)
     if let repairFrom, let repository = store as? Repository, !found.isEmpty {
       try repairAll(found, in: repository, from: repairFrom)
-      // What is whole again is what another reading finds so; the others stay what they were found to be.
+      // Only a second reading clears damage. The other snapshots keep their first result.
       let damaged = Set(found.map(\.snapshot))
       problems.withLock { $0.removeAll { damaged.contains($0.snapshot) } }
       let again = try check(names.filter(damaged.contains), in: store, Progress()) { problem in
@@ -122,7 +123,7 @@ struct VerifyCommand: RunnableCommand {
       try Self.remember(result, in: repository, at: start)
       try repository.appendHistory(jsonText(history, isLine: true))
     } catch {
-      // A user who may only read the repository may verify it.
+      // A user with read-only access to the repository may verify it.
       let isReader = Posix.Process.effectiveUser != 0 && error.cause?.meansNoPermission == true
       if isReader || error.cause == .readOnlyFileSystem {
         if common.verbose { Console.complain("note: \(error)") }
@@ -134,7 +135,7 @@ struct VerifyCommand: RunnableCommand {
     return status
   }
 
-  /// Opens what damage in `repository` is repaired from.
+  /// Opens the repository that supplies the data for repairs.
   private func openSource(_ source: PathArgument, of repository: Repository) throws -> any SnapshotStore {
     let text = String(decoding: source.bytes, as: UTF8.self)
     let configuration = try common.configuration()
@@ -156,7 +157,7 @@ struct VerifyCommand: RunnableCommand {
 
   private func repairAll(_ problems: [Problem], in repository: Repository, from source: PathArgument) throws {
     let other = try openSource(source, of: repository)
-    // What is no snapshot's goes first, for good: then an inode's names are those of snapshots.
+    // Unpublished trees and the spare are deleted first, so that only snapshots have names of a damaged inode.
     try repository.whileLocked("verify", at: Clock.now()) {
       try repository.recover(keepingUnfinished: false)
       repository.discardSpare()
@@ -180,7 +181,7 @@ struct VerifyCommand: RunnableCommand {
     }
   }
 
-  /// A remote is verified where it is: only what differs travels.
+  /// Verifies a repository. A remote verifies itself, and only the differences are sent.
   private func check(
     _ names: [SnapshotName], in store: any SnapshotStore, _ progress: Progress,
     report: @escaping @Sendable (Problem) -> Void
@@ -192,7 +193,7 @@ struct VerifyCommand: RunnableCommand {
     return try remote.verify(names, progress: progress, report: report)
   }
 
-  /// What is damaged stays known until it is found whole.
+  /// Records damage, and clears the mark of a snapshot that was found intact.
   private static func remember(
     _ result: VerifyResult, in repository: Repository, at time: Timestamp
   ) throws(Failure) {
