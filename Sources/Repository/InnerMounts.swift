@@ -3,10 +3,10 @@ public import Posix
 internal import Synchronization
 
 extension Repository {
-  /// The mounts (as in `FileStatus`) that show a directory inside the repository under another path: bind
-  /// mounts, which no device or inode number gives away, and those of bindfs. From `/proc/self/mountinfo`, see proc(5).
+  /// The mounts (as in `FileStatus`) that show a directory inside the repository under another path.
   ///
-  /// Empty where `canSeeMounts` is false.
+  /// These are bind mounts, which no device or inode number reveals, and mounts of bindfs. The source is
+  /// `/proc/self/mountinfo`; see proc(5). Empty if `canSeeMounts` is false.
   public func innerMounts() -> Set<UInt64> {
     guard let mounts = MountLine.all(), let inside = pathInFileSystem(mounts) else { return [] }
     return Set(mounts.filter { $0.shows(inside) }.map(\.id))
@@ -22,11 +22,13 @@ extension Repository {
 }
 
 extension Repository {
-  /// True where a mount shows a directory that lies in a repository: a bind mount, above whose root another mount of
-  /// that file system shows one, or bindfs. False where that cannot be seen.
+  /// True if a mount shows a directory inside a repository.
+  ///
+  /// The mount may be bindfs. It may also be a bind mount, if another mount of the same file system shows a repository
+  /// above its root. False if this cannot be determined.
   static func isInRepository(mount id: UInt64) -> Bool {
     guard let mounts = MountLine.all(), let mount = mounts.first(where: { $0.id == id }) else { return false }
-    // bindfs names the directory that it shows.
+    // The source of a bindfs mount is the directory that it shows.
     if mount.isFUSE, mount.source.first == slash,
       let shown = try? Descriptor.open(path: mount.source, [.pathOnly, .directory])
     {
@@ -44,25 +46,27 @@ extension Repository {
       isSeen = true
       if (try? isMarked(upFrom: shown) { _ in false }) ?? true { return true }
     }
-    // What is not mounted elsewhere is known by its name alone.
+    // If no other mount shows the directory, only the names in its path can tell.
     return !isSeen && mount.root.split(separator: slash).contains { $0 == controlName[...] || SnapshotName($0) != nil }
   }
 
-  /// False where something may be mounted on a directory of the repository, or below it: also where that cannot be seen.
+  /// True if nothing is mounted on a directory of the repository or below it. False if this cannot be determined.
   func hasNoMounts(below names: [[UInt8]]) -> Bool {
     guard let real = try? Process.realPath(path), let mounts = MountLine.all() else { return false }
     let place = real + names.flatMap { [slash] + $0 }
     return !mounts.contains { $0.point == place || $0.point.starts(with: place + [slash]) }
   }
 
-  /// False where proc(5) is not mounted.
+  /// False if proc(5) is not mounted.
   public static var canSeeMounts: Bool { MountLine.all() != nil }
 }
 
 extension Repository {
-  /// True where a directory that has `.treering` shows this repository in a way that neither an inode nor a mount gives
-  /// away, as bindfs, overlay or a network file system do on a directory above it. The caller holds the lock: only the
-  /// repository itself has what was written there a moment ago, and no copy of it.
+  /// True if a directory with `.treering` is this repository, seen through another file system.
+  ///
+  /// Neither inodes nor mounts reveal bindfs, overlay or a network file system on a directory above it. So the contents
+  /// of `repository.toml` and the lock file are compared. The caller holds the lock: only the repository itself, and no
+  /// copy, has the content that was just written.
   public func isShown(by directory: borrowing Descriptor) -> Bool {
     let controlName = Self.controlName
     guard let other = try? directory.openDirectory(controlName.span) else { return false }
@@ -75,14 +79,15 @@ extension Repository {
   }
 }
 
-// A reader in an expired tree would get the files of the snapshot that the tree is made into.
+// A reader in an expired tree would see the files of the snapshot that the tree is recycled into.
 extension Repository {
-  /// True where no process can be reading in the expired tree that is kept as spare, and none can begin to: none has a
-  /// directory of it open or works in it, no mount shows it, and no NFS server exports it. Once a tree has expired, its
-  /// name is gone, and nobody gets into it any more in another way.
+  /// True if no process can be reading in the spare, and none can begin to.
   ///
-  /// Without the right to look at all processes, the repository must be closed to other users. What cannot be found out
-  /// counts as read.
+  /// No process may have a directory of the spare open or as its working directory. No mount may show the spare, and no
+  /// NFS server may export it. The old name of an expired tree is gone, so there is no other way into it.
+  ///
+  /// Without the right to examine all processes, the repository must be closed to other users. If the answer cannot be
+  /// determined, the spare counts as read.
   public func isSpareUnread() -> Bool {
     guard let spare = try? directory(Self.spareName), let (tree, name) = Self.onlyDirectory(of: spare),
       let status = try? tree.descriptor.status()
@@ -100,7 +105,7 @@ extension Repository {
     return true
   }
 
-  /// True where a directory lies in another, or is it; also where that cannot be found out.
+  /// True if a directory is another or lies below it. Also true if this cannot be determined.
   private func isBelow(_ directory: borrowing Descriptor, _ above: FileStatus) -> Bool {
     do throws(Errno) {
       var status = try directory.status()
@@ -115,8 +120,9 @@ extension Repository {
     } catch { return true }
   }
 
-  /// True where an overlay may have been made of directories of a snapshot: it names them as they were called then. False
-  /// where what is above that name is another directory than the repository.
+  /// True if an overlay may have layers in a snapshot. The overlay's options have the snapshot's name at mount time.
+  ///
+  /// False if the parent of that name is not the repository.
   private func mayHaveLayer(_ mount: MountLine, root: String, of snapshot: [UInt8]) -> Bool {
     mount.layers.contains { layer in
       let names = layer.split(separator: slash, omittingEmptySubsequences: false)
@@ -131,13 +137,14 @@ extension Repository {
     }
   }
 
-  /// True where only this user, and root, can get in.
+  /// True if only this user and root have access to the repository.
   private var isClosedToOthers: Bool {
     (try? root.descriptor.status()).map { $0.permissions & 0o077 == 0 && $0.user == Process.effectiveUser } ?? false
   }
 
-  /// True where the NFS server of this machine exports the repository, a directory above it or one in it: its clients
-  /// keep numbers of directories that no process has open. exports(5), nfsd(7).
+  /// True if this machine's NFS server exports the repository, a parent of it or a directory in it.
+  ///
+  /// NFS clients keep handles of directories that no process has open; see exports(5) and nfsd(7).
   private var isExported: Bool {
     guard let real = try? Process.realPath(path) else { return true }
     for list in ["/proc/fs/nfsd/exports", "/var/lib/nfs/etab"] {
@@ -161,7 +168,7 @@ extension Repository {
   }
 }
 
-/// The place of a directory: its device as mountinfo has it, its path from the root of its file system, and its path.
+/// The location of a directory: device (as in mountinfo), path from the root of its file system, and absolute path.
 private struct Inside {
   let device: [UInt8]
   let path: [UInt8]
@@ -174,10 +181,10 @@ private struct Inside {
 }
 
 extension MountLine {
-  /// True where the mount shows a directory inside another one.
+  /// True if the mount shows a directory inside another one.
   fileprivate func shows(_ inside: Inside) -> Bool {
     device == inside.device && root.starts(with: inside.path + [slash])
-      // bindfs names the directory that it shows.
+      // The source of a bindfs mount is the directory that it shows.
       || isFUSE && (source == inside.real || source.starts(with: inside.real + [slash]))
   }
 }
