@@ -3,7 +3,7 @@ internal import Posix
 internal import Repository
 internal import Synchronization
 
-/// The merge of one directory: the names of the source on one side, the previous catalog's on the other.
+/// The merge of one directory: the source's names on one side, the previous catalog's on the other.
 struct DirectoryMerge {
   private let work: SnapshotWork
   private let node: SnapshotNode
@@ -11,12 +11,12 @@ struct DirectoryMerge {
   private let moment: Timestamp
   private let worker: SnapshotWorker
   private let source: Directory
-  /// `nil` for a look ahead.
+  /// `nil` for a look-ahead.
   private let target: Directory?
   private let baseTree: Directory?
   private let record: DirectoryRecord?
   private var files: FileCursor?
-  /// Of a directory that was found elsewhere: what the snapshot that the source is compared with has under its path.
+  /// For a moved directory: the files at its path in the snapshot that the source is compared with.
   private var overlaid: FileCursor?
   private let inodes: StoredInodes
 
@@ -95,7 +95,7 @@ struct DirectoryMerge {
         continue
       }
       let isStored = try store(entry.range, status, before, isNew: isNew)
-      // The snapshot lacks it, whether the source does or not.
+      // The snapshot lacks the file, whether the source still has it or not.
       if !isStored, !isNew { node.tally?.gone.count() }
     }
     work.progress.entries.count(count & 0xFF)
@@ -103,7 +103,7 @@ struct DirectoryMerge {
     try addDirectories(directories)
   }
 
-  /// What leads from a name on to other sources.
+  /// The plan below a name; `nil` if the name leads to no other source.
   private func planned(_ range: Range<Int>) -> PathPlan? {
     node.plan.flatMap { plan in
       plan.children.isEmpty ? nil : plan.below(Array(worker.listing.bytes[range]))
@@ -154,7 +154,7 @@ struct DirectoryMerge {
           + "be a directory and no symbolic link",
         hint: "name the directory itself")
     }
-    // What is left out on purpose is not gone.
+    // An entry that was excluded on purpose is not gone.
     guard node.tag == nil else { return }
     let (passed, passedRows) = node.isMoved ? (overlaid, overlaidRows) : (files, rows)
     node.tally?.gone.count((passed?.passed ?? 0) &+ (passedRows?.passedEntries ?? 0))
@@ -162,17 +162,17 @@ struct DirectoryMerge {
 
   // MARK: Unchanged
 
-  /// True where one look at the source's inode proves the stored file right, by the test that was chosen.
+  /// True if the source inode's status proves that the stored file is right, by the chosen test.
   private func isUnchanged(
     _ row: FileRow, _ status: FileStatus, elsewhere: Bool = false
   ) -> Bool {
-    // Found elsewhere, it was looked for on this very file system.
+    // A file that was found elsewhere was searched on this very file system.
     let isSameInode = row.isSameInode(as: status) && (elsewhere || node.hasSameInodes) && node.trustsChangeTime(of: status)
     let isSame =
       switch work.options.changeDetection {
       case .ctime: isSameInode
-      // Only for files with one name: a new hard link, or a link's new target, shows in the ctime alone.
-      // The old inode number and ctime stay in the catalog: a stricter test later reads the file.
+      // Only for files with one name. A new hard link, or a new target of a symbolic link, shows in the ctime alone.
+      // The old inode number and ctime stay in the catalog, so that a stricter test later reads the file.
       case .mtime:
         isSameInode
           || !elsewhere && row.kind == .regular && row.linkGroup == nil && status.linkCount == 1
@@ -182,11 +182,11 @@ struct DirectoryMerge {
     return isSame
       && row.kind == status.kind && (row.kind != .regular || row.size == status.size)
       && row.hints.flags.isDisjoint(with: [.racy, .changedWhileRead])
-      // What an ordinary user could not store, root stores now.
+      // Root stores the values that an ordinary user could not store.
       && !row.hints.flags.isWorthRetrying(asRoot: work.isRoot)
   }
 
-  /// Links the stored file under the same name; false where it cannot be linked and must be copied.
+  /// Links the stored file under the same name; false if it cannot be linked and must be copied.
   private func link(_ row: FileRow, _ range: Range<Int>) throws -> Bool {
     if row.hints.flags.contains(.notStored) {
       encoder.append(row, of: record!, hints: row.hints)
@@ -213,7 +213,7 @@ struct DirectoryMerge {
     return true
   }
 
-  /// Names a stored file that could not be linked because it is not there any more.
+  /// Warns if a stored file could not be linked because it is missing.
   private func checkLoss(of row: FileRow, _ name: Span<UInt8>, in baseTree: Directory, _ path: [UInt8]) throws {
     let reason: String
     do throws(Errno) {
@@ -225,8 +225,9 @@ struct DirectoryMerge {
 
   // MARK: Changed, new or moved
 
-  /// Stores an entry; false where the snapshot will not have it. It is new where the snapshot that the source is compared
-  /// with has no file of its name.
+  /// Stores an entry; false if the snapshot will not have it.
+  ///
+  /// `isNew` is true if the snapshot that the source is compared with has no file of this name.
   private func store(_ range: Range<Int>, _ status: FileStatus, _ row: FileRow?, isNew: Bool) throws -> Bool {
     guard status.kind != nil else {
       work.warn(path(range), "is of a kind that this system does not name")
@@ -240,7 +241,7 @@ struct DirectoryMerge {
     // A name that the base has was counted before.
     let mayBeMoved = isNew && row == nil
     var origin: SourceTally?
-    // Only for the first name of an inode: the others are linked to it.
+    // Called only for the first name of an inode: the other names are linked to it.
     func find() {
       before = worker.finder.file(status, on: node.fileSystem, known: before)
       guard mayBeMoved, before?.isElsewhere == true else { return }
@@ -263,7 +264,7 @@ struct DirectoryMerge {
         if mayBeMoved { first.origin?.moved.count() }
         return true
       }
-      // It changed since, or can take no more links: from now on others are linked to this name.
+      // The file has changed since, or can take no more links: later names are linked to this one.
       find()
       guard var entry = try storeAlone(nameBytes, status, before) else { return false }
       entry.linkGroup = first.entry.linkGroup
@@ -287,7 +288,7 @@ struct DirectoryMerge {
     return true
   }
 
-  /// What storing it would take. One with several names counts once.
+  /// Counts the space for storing the entry. An inode with several names counts once.
   private func measure(_ status: FileStatus, _ before: StoredFile?) {
     if let before, before.row.mayHaveContent(of: status) {
       node.tally?.unchanged.count()
@@ -324,13 +325,15 @@ struct DirectoryMerge {
     return true
   }
 
-  /// Keeps the group's number from the previous catalog, so that its digest stays the same.
+  /// Keeps the group's number from the previous catalog, so that the digest stays the same.
   private func groupIfSame(_ status: FileStatus) -> (StoredFile) -> UInt64? {
-    // Found elsewhere it may be another subvolume's, with the same inode numbers.
+    // A file that was found elsewhere may be from another subvolume with the same inode numbers.
     { !$0.isElsewhere && $0.row.hints.sourceInode == status.inode ? $0.row.linkGroup : nil }
   }
 
-  /// The same for all names of an inode, and after a reboot where the file system can be known again.
+  /// The link group of an inode: the same for all its names.
+  ///
+  /// It is also the same after a reboot, if the file system can be recognized.
   private func linkGroup(_ status: FileStatus) -> UInt64 {
     worker.hasher.combine(work.volume(of: source.descriptor, status.device), status.inode)
   }
@@ -351,7 +354,7 @@ struct DirectoryMerge {
     return stored
   }
 
-  /// Links what was found elsewhere, where one look proves that it has not changed.
+  /// Links a file that was found elsewhere, if its status proves that it has not changed.
   private func linkUnread(
     _ name: [UInt8], _ status: FileStatus, _ before: StoredFile
   ) throws -> NewEntry? {
@@ -367,7 +370,7 @@ struct DirectoryMerge {
     return entry
   }
 
-  /// Opens the inode that was seen, by path only; `staleHandle` where another has its name.
+  /// Opens the inode that was seen, by path only; throws `staleHandle` if another inode has its name.
   private func open(_ name: [UInt8], _ seen: FileStatus) throws(Errno) -> Descriptor {
     let handle = try source.descriptor.open(name.span, .pathOnly)
     guard try handle.status().isSameState(as: seen) else { throw .staleHandle }
@@ -400,7 +403,7 @@ struct DirectoryMerge {
     entry.attributes = try work.attributes(of: handle, .handle, flags: &entry.hints.flags) {
       node.sourcePath(of: name)
     }
-    // Only its ctime changed: the stored one still serves.
+    // Only the ctime changed: the stored entry is still right.
     if let before, before.row.kind == entry.kind,
       before.row.metadata == entry.metadata, before.record.target(of: before.row) == entry.target,
       entry.kind == .symbolicLink || before.row.size == entry.device || entry.device == 0,
@@ -420,14 +423,14 @@ struct DirectoryMerge {
       entry.hints.storedInode = made.inode
       entry.hints.flags.formUnion(made.missing.refused(toRoot: work.isRoot))
     } catch {
-      // A shortage that lasts ends the run where the next directory is opened.
+      // A lasting shortage ends the run when the next directory is opened.
       if error.endsRun, !error.isShortage {
         try work.storingFailed("make a copy of", node.sourcePath(of: name), error, isName: true)
         return nil
       }
-      // All of it is in the catalog.
+      // The catalog has the whole entry.
       if error.isLastingRefusal {
-        // A target too long for this file system, say.
+        // For example, the target is too long for this file system.
         entry.hints.flags.formUnion(StorageFlags.notStored.refused(toRoot: work.isRoot))
       } else {
         // The next run tries again.

@@ -2,24 +2,24 @@ internal import Catalog
 public import Patterns
 internal import Posix
 
-/// What of the sources is left out; nothing unless said otherwise.
+/// The rules by which entries of the sources are excluded; by default there are none.
 public struct Excludes: Sendable {
   /// Patterns of gitignore(5), relative to each source.
   public var patterns = PatternList()
-  /// Directories on which another file system is mounted are kept empty.
+  /// True if directories on which another file system is mounted are kept empty.
   public var isOneFileSystem = false
-  /// Directories with a `CACHEDIR.TAG` keep nothing but that.
+  /// True if a directory with a `CACHEDIR.TAG` keeps only that file.
   public var caches = false
-  /// Directories that hold a file of one of these names keep nothing but that.
+  /// File names: a directory that holds one of them keeps only that file.
   public var ifPresent: [[UInt8]] = []
-  /// Bytes; larger regular files are left out.
+  /// The size in bytes above which a regular file is excluded.
   public var largestFile: UInt64?
-  /// Entries with the attribute `d` of `chattr(1)` are left out.
+  /// True if entries with the attribute `d` of `chattr(1)` are excluded.
   public var noDump = false
 
   public init() {}
 
-  /// The rule that leaves out an entry by its name.
+  /// The rule that excludes an entry by its name; `nil` if there is none.
   func rule(
     for name: Span<UInt8>, in directory: [UInt8], isDirectory: Bool
   ) -> String? {
@@ -30,14 +30,14 @@ public struct Excludes: Sendable {
     return "\(displayName(match.pattern.text)) of \(displayName(Array(match.pattern.origin.utf8)))"
   }
 
-  /// The rule that leaves out an entry, of which its status is known.
+  /// The rule that excludes an entry by its status; `nil` if there is none.
   func rule(for status: FileStatus) -> String? {
     if noDump && status.isNoDump { return "--exclude-nodump" }
     if let largestFile, status.kind == .regular, status.size > largestFile { return "--max-file-size" }
     return nil
   }
 
-  /// The file that marks a listed directory as one to keep empty, and the rule.
+  /// The tag file that keeps a listed directory empty, and the rule; `nil` if there is none.
   func tag(
     in listing: DirectoryListing, of directory: borrowing Descriptor
   ) -> (name: [UInt8], rule: String)? {

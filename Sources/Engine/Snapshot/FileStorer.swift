@@ -9,7 +9,7 @@ struct FileStorer {
   private let worker: SnapshotWorker
   private let moment: Timestamp
 
-  /// Pauses before a file that changed while it was read is read again.
+  /// The pauses before each new attempt to read a file that changed while it was read.
   private static let pausesMilliseconds = [0, 5, 20, 80, 250]
 
   init(
@@ -73,8 +73,10 @@ struct FileStorer {
 
   // MARK: The content is stored already
 
-  /// Where the content may be what is stored, it is read: if it is, the stored file is linked, or, with other
-  /// metadata than the source's, its blocks are shared where the file system can. Nothing is written.
+  /// Reads a file whose content may be stored already, and writes no content.
+  ///
+  /// If the content is stored, the stored file is linked. If the metadata differ, its blocks are shared, if the file
+  /// system can do so.
   private func reuse(
     _ file: borrowing Descriptor, _ name: [UInt8], _ status: FileStatus,
     _ attributes: AttributeBlock, _ before: StoredFile, _ flags: StorageFlags
@@ -86,7 +88,7 @@ struct FileStorer {
     let mayLink =
       row.metadata == status.metadata && before.record.attributes(of: before.row) == attributes
       && row.mayStandFor(status) && !row.hints.flags.isWorthRetrying(asRoot: work.isRoot)
-    // Another mtime means other content but for the rarest cases; then one reading is better than two.
+    // Another mtime almost always means another content: then one read is better than two.
     let mayClone =
       work.capabilities.reflinks && row.size > 0 && row.metadata.modified == status.modified
     guard mayLink || mayClone else { return nil }
@@ -95,7 +97,7 @@ struct FileStorer {
       pass = try worker.reader.hash(
         file, byteCount: status.size, hasHoles: status.hasHoles, elidingZeros: row.digest.isSparse)
     } catch {
-      // Reading it again, to copy it, reports what is wrong.
+      // The copy reads the file again and reports the error.
       try? file.seek(to: 0)
       return nil
     }
@@ -116,7 +118,7 @@ struct FileStorer {
     return nil
   }
 
-  /// A new inode with the blocks of the stored file and the metadata of the source's.
+  /// Makes a new inode with the blocks of the stored file and the metadata of the source's file.
   private func clone(
     _ name: [UInt8], _ status: FileStatus, _ attributes: AttributeBlock, _ before: StoredFile,
     _ pass: PassResult, _ flags: StorageFlags
@@ -137,7 +139,7 @@ struct FileStorer {
   private func makeTarget(
     _ name: [UInt8], _ status: FileStatus, _ attributes: AttributeBlock
   ) throws -> Descriptor? {
-    // The mode of a file without extras is right from the start; umask is 0 and nobody else gets here.
+    // The mode of a file without extras is right from the start. The umask is 0, and no other user can get here.
     let isPlain = attributes.isEmpty && status.permissions & 0o7000 == 0
     try node.makeRoom()
     do throws(Errno) {
@@ -175,8 +177,7 @@ struct FileStorer {
     }
   }
 
-  /// Lets a large file begin with the blocks of its old version, so that only what differs is written; `nil`
-  /// where it cannot.
+  /// Clones the old version of a large file, so that only the differences are written; `nil` if it cannot.
   private func cloneOldVersion(
     _ before: StoredFile?, _ status: FileStatus, to target: borrowing Descriptor
   ) throws -> OldVersion? {
@@ -211,7 +212,7 @@ struct FileStorer {
     let old: OldVersion?
     do {
       old = try cloneOldVersion(before, first, to: target)
-      // Of what shares blocks nobody knows beforehand what it will take.
+      // The space that a file with shared blocks will take is not known beforehand.
       if old == nil {
         try work.space.take(min(first.size, first.blocks &* 512), for: node.sourcePath(of: name))
       }
@@ -274,7 +275,7 @@ struct FileStorer {
 }
 
 extension FileRow {
-  /// True where both versions are so large that sharing their blocks is worth a comparison.
+  /// True if both versions are large enough that sharing their blocks is worth a comparison.
   func mayBeginLargeFile(_ status: FileStatus) -> Bool {
     let large: UInt64 = 1 << 20
     return kind == .regular && status.kind == .regular && size >= large && status.size >= large

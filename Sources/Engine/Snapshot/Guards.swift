@@ -3,21 +3,21 @@ internal import Posix
 internal import Repository
 internal import Synchronization
 
-/// What became of one source since the previous snapshot.
+/// The changes of one source since the previous snapshot.
 final class SourceTally: Sendable {
   let path: [UInt8]
-  /// What it is compared with.
+  /// The stored version that the source is compared with.
   let base: SourceBase?
   let previous: SnapshotName?
-  /// Entries that the previous snapshot has of it, directories included.
+  /// Entries of the source in the previous snapshot, directories included.
   var entriesBefore: UInt64 { base?.subtree.totals.entries ?? 0 }
-  /// Entries whose names are no longer there.
+  /// Entries whose names are gone.
   let gone = Atomic<UInt64>(0)
   /// Entries that were found under new names, in this source or in another.
   let moved = Atomic<UInt64>(0)
-  /// True where it was listed and has no entries.
+  /// True if the source was listed and has no entries.
   let isEmpty = Atomic<Bool>(false)
-  /// Files that existed and are unchanged, and files that existed and have another content.
+  /// Files that existed before and are unchanged, and files that existed before and have another content.
   let unchanged = Atomic<UInt64>(0)
   let changed = Atomic<UInt64>(0)
 
@@ -28,30 +28,32 @@ final class SourceTally: Sendable {
   }
 }
 
-/// What a source is compared with: the newest of all snapshots that has it, however old.
+/// The stored version that a source is compared with.
+///
+/// It is in the newest of all snapshots that have the source, however old.
 struct SourceBase: Sendable {
-  /// Where the snapshot has it, from its root.
+  /// The source's path from the snapshot's root.
   let place: [[UInt8]]
   let tree: StoredTree
   let subtree: Subtree
 }
 
-/// Compares what a run sees with what older snapshots have.
+/// Compares the sources of a run with older snapshots.
 final class Guards: Sendable {
   private let limits: GuardLimits
-  /// The sources that an older snapshot has, by their places there.
+  /// The sources that an older snapshot has, by their paths there.
   private let compared: [[[UInt8]]: SourceTally]
-  /// Those snapshots.
+  /// The trees of these snapshots.
   private let comparedTrees: [StoredTree]
   private let newest: StoredTree?
-  /// The file systems of the newest snapshots that have the paths, by path, and whose.
+  /// The last known file system at each path, and the newest snapshot that has it.
   private let mountsBefore: [[UInt8]: (record: MountRecord, snapshot: SnapshotName)]
-  /// Last components of those paths: what a directory's name is compared with first.
+  /// The last components of those paths, for a quick first comparison with a directory's name.
   private let mountNames: Set<[UInt8]>
   private let tallies = Mutex<[SourceTally]>([])
   private let mountsNow = Mutex<[MountRecord]>([])
 
-  /// `snapshots` are all that are published, the oldest first.
+  /// `snapshots` are all published snapshots, the oldest first.
   init(_ limits: GuardLimits, _ snapshots: [Snapshot], _ bases: [[UInt8]: SourceBase], newest: StoredTree?) {
     self.limits = limits
     compared = Dictionary(
@@ -62,7 +64,7 @@ final class Guards: Sendable {
     var known: Set<[UInt8]> = []
     for (index, snapshot) in snapshots.enumerated().reversed() {
       for mount in snapshot.summary.mounts where known.insert(mount.path).inserted {
-        // What a newer snapshot covers and has not mounted was taken away on purpose since.
+        // If a newer snapshot covers the path without the mount, the mount was removed on purpose.
         let place = mount.path.split(separator: UInt8(ascii: "/")).map(Array.init)
         if snapshots[(index + 1)...].contains(where: { $0.summary.covers(place) }) { continue }
         mounts[mount.path] = (mount, snapshot.name)
@@ -77,8 +79,9 @@ final class Guards: Sendable {
     mountsNow.withLock { $0.sorted { $0.path.lexicographicallyPrecedes($1.path) } }
   }
 
-  /// A source was opened: from here on its changes are counted, against the newest snapshot that has it. Where that
-  /// is not the newest of all, it becomes the source's base.
+  /// Begins to count the changes of an opened source, against the newest snapshot that has it.
+  ///
+  /// If that is not the newest snapshot of all, it becomes the source's base.
   func begin(_ node: SnapshotNode) -> SourceTally {
     let tally =
       compared[node.path]
@@ -96,7 +99,7 @@ final class Guards: Sendable {
     return tally
   }
 
-  /// The source that an entry was in, wherever it is now; `nil` where it was in none, or cannot be found.
+  /// The source that an entry was in, wherever it was found; `nil` if there is none or it cannot be found.
   func origin(of status: FileStatus, on fileSystem: FileSystemKey, _ finder: StoredFinder) -> SourceTally? {
     for tree in comparedTrees {
       if let path = finder.path(of: status, on: fileSystem, in: tree), let origin = source(of: path, in: tree) { return origin }
@@ -104,7 +107,7 @@ final class Guards: Sendable {
     return nil
   }
 
-  /// The source that a path of a snapshot is in, where that snapshot is the one that the source is compared with.
+  /// The source that a path of a snapshot is in; `nil` if the source is compared with another snapshot.
   func source(of path: [[UInt8]], in tree: StoredTree) -> SourceTally? {
     for count in stride(from: path.count, to: 0, by: -1) {
       if let found = compared[Array(path.prefix(count))], found.base?.tree === tree { return found }
@@ -112,7 +115,7 @@ final class Guards: Sendable {
     return nil
   }
 
-  /// A directory was opened. Refuses its source where a file system was mounted that is not there now.
+  /// Checks a directory after it was opened. Refuses its source if a mounted file system is missing.
   func check(_ node: SnapshotNode, _ identity: FileSystemIdentity, isMount: Bool) throws(SourceRefusal) {
     guard isMount || mountNames.contains(node.name) else { return }
     let path = joined(node.path, absolute: true)
@@ -136,13 +139,14 @@ final class Guards: Sendable {
     SourceRefusal(path: source, failure: Failure(.refused, message, hint: hint))
   }
 
-  /// The walk is over. Refuses a source that is empty and was not, or where most entries of it are gone. An entry that
-  /// was found under a new name, in whichever source, is not gone.
+  /// Refuses a source that became empty or lost most of its entries; called after the walk.
+  ///
+  /// An entry that was found under a new name, in any source, is not gone.
   func checkGone() throws(SourceRefusal) {
     guard !limits.acceptsChanges else { return }
     for tally in tallies.withLock({ $0 }) {
       let isEmpty = tally.isEmpty.load(ordering: .relaxed)
-      // All but the source's own directory, also where the catalog cannot be read.
+      // All entries but the source's own directory, even if the catalog cannot be read.
       let missing = isEmpty ? max(tally.entriesBefore, 1) - 1 : tally.gone.value
       let gone = missing - min(missing, tally.moved.value)
       if isEmpty, gone > 0 {
@@ -161,8 +165,7 @@ final class Guards: Sendable {
     }
   }
 
-  /// The sources of which most files have another content than before, as encryption by an extortionist
-  /// leaves them: what to say of each.
+  /// Warnings about the sources in which most files have another content, as ransomware leaves them.
   func suspects(in repository: Repository) -> [Warning] {
     guard !limits.acceptsChanges else { return [] }
     return tallies.withLock { $0 }.compactMap { tally in

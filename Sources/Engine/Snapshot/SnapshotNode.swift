@@ -2,45 +2,48 @@ internal import Catalog
 internal import Posix
 internal import Repository
 
-/// A directory of the source on its way into a snapshot.
+/// A directory of the source that is being stored in a snapshot.
 final class SnapshotNode: BuildNode, @unchecked Sendable {
-  /// What leads to the sources at or below it; `nil` where there are none.
+  /// The plan of the sources at or below the directory; `nil` if there are none.
   let plan: PathPlan?
-  /// True for a source and what is in it; a directory that only leads to a source has only planned children.
+  /// True for a source and the directories in it.
+  ///
+  /// A directory that only leads to a source has only planned children.
   var isListed: Bool
   /// True in a directory that was found elsewhere, and below it.
   var isMoved: Bool
-  /// Of such a directory: the one that the snapshot its source is compared with has under the same path.
+  /// For a moved directory: the directory at its path in the snapshot that the source is compared with.
   var overlaid: Subtree?
-  /// Of such a directory: the source that it was in, where that source's own snapshot has it.
+  /// For a moved directory: the source that it was in, if it was found in that source's own snapshot.
   var origin: SourceTally?
-  /// True in a source that the newest snapshot lacks, where an older one has it under the same path.
+  /// True in a source whose base is in an older snapshot, because the newest lacks the source.
   var isOlder: Bool
-  /// True for a source whose base is of another snapshot than that of the directory above it.
+  /// True for a source whose base is in another snapshot than that of the directory above.
   var hasOwnBase = false
-  /// What became of the source it belongs to; `nil` above the sources.
+  /// The changes of the source that holds the directory; `nil` above the sources.
   var tally: SourceTally?
-  /// Of the file system it is on.
+  /// The identity of the directory's file system.
   var identity: FileSystemIdentity
-  /// True where the base's directory was provably on the same file system: only then can an equal inode number mean
-  /// the same file.
+  /// True if the base's directory was provably on the same file system.
+  ///
+  /// Only then can an equal inode number mean the same file.
   var hasSameInodes: Bool
 
-  /// Open from `enter` to `leave`: children open their own relative to it.
+  /// Open from `enter` to `leave`: children are opened relative to it.
   var source: Directory?
   /// `nil` for a synthetic directory.
   var sourceStatus: FileStatus?
-  /// The repository or a pseudo file system: recorded as an empty directory.
+  /// True for the repository or a pseudo file system: it is recorded as an empty directory.
   var isSkipped = false
 
-  /// What is left out of the source it belongs to.
+  /// The rules of the source that holds the directory.
   var excludes: Excludes
-  /// Its path relative to its source, where patterns need it.
+  /// The path relative to the source, if patterns need it.
   var patternPath: [UInt8] = []
-  /// The only name that is kept, in a directory that is marked as one to leave out.
+  /// The only name that is kept in a directory that a tag file excludes.
   var tag: (name: [UInt8], rule: String)?
 
-  /// Where the snapshot that the source is compared with has this path.
+  /// The directory at this path in the snapshot that the source is compared with.
   var counterpart: Subtree? { isMoved ? overlaid : base }
 
   var snapshotParent: SnapshotNode? {
@@ -65,16 +68,18 @@ final class SnapshotNode: BuildNode, @unchecked Sendable {
     super.init(parent: parent, name: name, isSynthetic: isSynthetic, base: base, tree: tree)
   }
 
-  /// True for what the operator named.
+  /// True for a directory that the operator named.
   var isSource: Bool { plan?.isSource ?? false }
 
-  /// Stands for the file system in the search for moved files.
+  /// The file system's key in the search for moved files.
   var fileSystem: FileSystemKey { identity.key }
 
   override var leadsToSource: Bool { plan != nil || super.leadsToSource }
 
-  /// True where an equal ctime shows that nothing was changed. On a file system that may have no ctime of its own, one
-  /// that equals the mtime shows nothing: the mtime can be set back.
+  /// True if an equal ctime shows that nothing changed.
+  ///
+  /// If a file system may have no ctime of its own, a ctime equal to the mtime shows nothing: the mtime can be set
+  /// back.
   func trustsChangeTime(of status: FileStatus) -> Bool {
     identity.hasTrueChangeTimes || status.changed != status.modified
   }

@@ -4,13 +4,14 @@ internal import Repository
 internal import Synchronization
 
 extension SnapshotWork {
-  /// Links a stored file that has another inode, or another path, than the source's; returns its inode in
-  /// the repository, or `nil` where it cannot serve.
+  /// Links a stored file that has another inode, or another path, than the source's file.
+  ///
+  /// Returns its inode in the repository; `nil` if the stored file cannot be used.
   func link(
     _ stored: StoredFile, _ status: FileStatus, in node: SnapshotNode, as name: [UInt8]
   ) throws -> UInt64? {
     guard let directory = stored.directory, let inode = stored.inode else { return nil }
-    // Where listings do not tell which names are one inode, nobody can tell what else the stored one stands for.
+    // If listings do not show the names of one inode, the stored inode's other uses are unknown.
     if stored.isElsewhere && !capabilities.listsInodes { return nil }
     if stored.isElsewhere || stored.row.hints.sourceInode != status.inode {
       let owner = SourceInode(device: status.device, inode: status.inode)
@@ -25,7 +26,7 @@ extension SnapshotWork {
     return inode
   }
 
-  /// True where the stored inode may be linked for this inode of the source.
+  /// True if the stored inode may be linked for this inode of the source.
   func claim(_ stored: UInt64, for inode: SourceInode) -> Bool {
     claims.withLock { claims in
       if let owner = claims[stored] { return owner == inode }
@@ -36,7 +37,7 @@ extension SnapshotWork {
 }
 
 extension FileSystemIdentity {
-  /// File systems whose files the kernel makes up; the numbers are those of `linux/magic.h`.
+  /// True for a file system whose files the kernel invents; the numbers are from `linux/magic.h`.
   var isKernelView: Bool {
     let magics: Set<Int64> = [
       0x9fa0,  // proc

@@ -4,18 +4,18 @@ internal import Posix
 internal import Repository
 internal import Synchronization
 
-/// An inode of the source with several names, and what its first name was stored as.
+/// An inode of the source with several names; `StoredLink` has its first name.
 struct SourceInode: Hashable, Sendable {
   var device: UInt64
   var inode: UInt64
 }
 
 struct StoredLink: Sendable {
-  /// Where the first name is, from the snapshot's root.
+  /// The directory of the first name, from the snapshot's root.
   var directory: [[UInt8]]
   var name: [UInt8]
   var entry: NewEntry
-  /// The source that it was in, where it was found elsewhere.
+  /// The source that the file was in, if the file was found elsewhere.
   var origin: SourceTally?
 }
 
@@ -30,33 +30,35 @@ final class SnapshotWorker: BuildWorker {
   }
 }
 
-/// Where the frames of a look ahead go.
+/// Discards the frames of a look-ahead.
 private final class NoSink: FrameSink {
   func reserveFrame() -> UInt32 { 0 }
   func store(_ frame: UInt32, _ bytes: [UInt8]) {}
 }
 
-/// The work of a snapshot: in each directory, the merge of the source's names with the previous
-/// catalog's, and a link, a copy or a new node for each.
+/// The work of a snapshot: in each directory, the merge of the source's names with the previous catalog's.
+///
+/// Each name gets a link, a copy or a new node.
 final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
   let options: SnapshotOptions
-  /// What may be linked to, in the order in which moved files are looked for.
+  /// The trees whose entries may be linked, in the search order for moved files.
   let trees: [StoredTree]
-  /// The number of the newest snapshot among them.
+  /// The index of the newest snapshot in `trees`.
   let base: Int?
   let links = LinkTable<SourceInode, StoredLink>()
   /// The file system of each source device.
   private let fileSystems = Mutex<[UInt64: FileSystemIdentity]>([:])
-  /// The stored inodes that were linked under another path than the base's, or for another inode, and what
-  /// for: none may come to stand for two inodes of the source.
+  /// The stored inodes that were linked at another path or for another inode than the base's, with the source inode.
+  ///
+  /// No stored inode may stand for two inodes of the source.
   let claims = Mutex<[UInt64: SourceInode]>([:])
-  /// When each source device was made to write what it held in memory.
+  /// The time at which each source device was made to write its dirty pages.
   private let settled = Mutex<[UInt64: Timestamp]>([:])
   let guards: Guards
-  /// Where bind mounts show what is in the repository.
+  /// The bind mounts that show content of the repository.
   private let innerMounts: Set<UInt64>
   private let plan: PathPlan
-  /// Sources that are left out and lie in others: these must not have what is there.
+  /// Sources that are left out and lie in other sources. The other sources must not store their content.
   private let leftOut: Set<[UInt8]>
 
   init(
@@ -97,7 +99,7 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
   // MARK: Entering a directory
 
   func enter(_ node: SnapshotNode, _ worker: SnapshotWorker) throws -> [SnapshotNode] {
-    // Before anything is read: a change after this moment must not pass for older.
+    // The time is taken before any read: a change after it must not seem older.
     let now = Clock.fileStampNow()
     guard try openSource(node) else {
       countGone(node.counterpart?.totals.entries, node)
@@ -107,7 +109,7 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
     try identify(node)
     if node.isListed, !node.isSource, let rule = node.sourceStatus.flatMap(node.excludes.rule(for:)) {
       exclude(node.sourcePath, rule)
-      // What leads to another source is left out but for that.
+      // An excluded directory that leads to another source is kept for that source alone.
       guard node.plan != nil else {
         try discardRecycled(node)
         return []
@@ -150,7 +152,7 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
     encoder.begin(node.metadata, flags: flags, attributes: node.attributes)
     if isListed {
       if node.isSource && worker.listing.entries.isEmpty { node.tally?.isEmpty.store(true, ordering: .relaxed) }
-      // One that strayed into a source's own directory must not make the source empty.
+      // A stray tag file in a source's own directory must not make the source empty.
       if !node.isSource, let tag = node.excludes.tag(in: worker.listing, of: node.source!.descriptor) {
         node.tag = tag
         exclude(node.sourcePath, tag.rule)
@@ -169,11 +171,11 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
     return node.snapshotChildren
   }
 
-  /// The moment after which a change on the directory's file system sets a new ctime, whatever makes it.
+  /// The moment after which any change on the directory's file system sets a new ctime.
   ///
-  /// A store through a shared mapping sets the ctime when it makes a clean page dirty, and never again while
-  /// the page is dirty. So all pages are made clean once, before the first file is read: a page that was made
-  /// dirty since has a ctime since, and its file counts as racy.
+  /// A store through a shared mapping sets the ctime when it makes a clean page dirty. It never does so again while
+  /// the page is dirty. So all pages are made clean once, before the first file is read. A page that became dirty
+  /// later has a later ctime, and its file counts as racy.
   private func settledMoment(_ node: SnapshotNode) -> Timestamp? {
     guard !isDry, node.isListed, let source = node.source, let status = node.sourceStatus else { return nil }
     return settled.withLock { moments in
@@ -187,8 +189,9 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
     }
   }
 
-  /// The directory's record in the previous catalog, or, if it was renamed, where it was before; without it
-  /// everything is looked for file by file.
+  /// The directory's record in the previous catalog, or at its old path if it was renamed.
+  ///
+  /// Without a record, every file is searched one by one.
   private func baseRecord(_ node: SnapshotNode, _ worker: SnapshotWorker) throws -> DirectoryRecord? {
     var record = record(node.base, in: node.tree, node, worker)
     guard node.isListed, !node.isSkipped, let status = node.sourceStatus else { return record }
@@ -199,7 +202,7 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
       node.tree = found.tree
       node.baseTree = found.directory
       node.isMoved = true
-      // It was looked for on this very file system.
+      // The directory was searched on this very file system.
       node.hasSameInodes = true
       record = found.record
     }
@@ -217,17 +220,19 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
     }
   }
 
-  /// What the snapshot that the source is compared with has of a directory, and this one will not have.
+  /// Counts entries of a directory that the compared snapshot has and the new snapshot will lack.
   private func countGone(_ entries: UInt64?, _ node: SnapshotNode) {
     if node.isListed, !node.isSkipped, let entries { node.tally?.gone.count(entries) }
   }
 
-  /// An entry of a directory that was found elsewhere, or the directory, has a new name: it is not gone from where it was.
+  /// Counts an entry with a new name, so that it is not gone from its old source.
+  ///
+  /// It is a directory that was found elsewhere, or an entry of such a directory.
   func countMove(of status: FileStatus, in node: SnapshotNode, _ worker: SnapshotWorker) {
     (node.origin ?? guards.origin(of: status, on: node.fileSystem, worker.finder))?.moved.count()
   }
 
-  /// Finds out which file system a directory of a source is on, and whether it is one to leave out.
+  /// Identifies the file system of a source's directory, and decides whether the directory is left out.
   private func identify(_ node: SnapshotNode) throws {
     guard node.isListed, let status = node.sourceStatus, let source = node.source else { return }
     let isSource = node.isSource
@@ -256,7 +261,7 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
     }
   }
 
-  /// An entry, or what is in a directory, is left out because the operator wants it so.
+  /// Counts an entry, or the content of a directory, that the operator excluded.
   func exclude(_ path: @autoclosure () -> [UInt8], _ rule: String) {
     progress.excluded.count()
     if monitor.wantsExcluded { monitor.excluded(path(), rule) }
@@ -267,21 +272,23 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
       || innerMounts.contains(status.mount)
   }
 
-  /// Which file system a source's device holds.
+  /// The file system that a source's device holds.
   private func fileSystem(
     of directory: borrowing Descriptor, _ device: UInt64, _ node: SnapshotNode
   ) throws(Failure) -> FileSystemIdentity {
     if let known = fileSystems.withLock({ $0[device] }) { return known }
     var found = FileSystemIdentity.unknown
     do throws(Errno) { found = try directory.fileSystemIdentity() } catch {
-      // Then nothing on it passes for unchanged unread.
+      // Without an identity, no file on it counts as unchanged without being read.
       try readingFailed(node.sourcePath, error, "its file system cannot be identified")
     }
     fileSystems.withLock { $0[device] = found }
     return found
   }
 
-  /// Finds out whether the base's directory was on the same file system: where one begins, now or then.
+  /// Finds out whether the base's directory was on the same file system.
+  ///
+  /// The answer can only change at a directory that is a mount point, or was one.
   private func noteSameness(_ node: SnapshotNode, _ identity: FileSystemIdentity, isMount: Bool) {
     let names = node.tree?.mountNames ?? []
     guard isMount || names.contains(node.name) else { return }
@@ -292,15 +299,17 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
     }
   }
 
-  /// What tells a source's file system, or subvolume, from others in one snapshot: the device number only
-  /// where nothing else does.
+  /// The number that distinguishes a source's file system, or subvolume, from others in one snapshot.
+  ///
+  /// It is the device number only if there is no better one.
   func volume(of directory: borrowing Descriptor, _ device: UInt64) -> UInt64 {
     let volume = fileSystems.withLock { $0[device]?.volume } ?? 0
     return volume == 0 ? device : volume
   }
 
-  /// An entry of the source cannot be read: it is named and left out, unless the process lacks descriptors or memory;
-  /// then the next entry would fare no better.
+  /// Names an entry of the source that cannot be read; the entry is left out.
+  ///
+  /// Throws if the process lacks descriptors or memory, because the next entry would fail too.
   func readingFailed(_ path: [UInt8], _ error: Errno, _ what: String = "cannot be read") throws(Failure) {
     if error.isShortage {
       throw Failure(
@@ -323,7 +332,7 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
     }
   }
 
-  /// Opens the source's directory; false where there is nothing to record.
+  /// Opens the source's directory; false if there is nothing to record.
   private func openSource(_ node: SnapshotNode) throws -> Bool {
     let name = node.name
     if node.isSynthetic { return true }
@@ -351,7 +360,7 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
         return false
       default:
         try readingFailed(node.sourcePath, error)
-        // The next run must not believe what this one could not read.
+        // The next run must not trust an entry that this run could not read.
         node.hintFlags.insert(.racy)
         node.sourceStatus = try? node.snapshotParent!.source!.descriptor.status(of: name.span)
         return node.sourceStatus?.kind == .directory
@@ -359,7 +368,7 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
     }
   }
 
-  /// A directory on the way to a source, or a source: the operator named it, so links are followed.
+  /// Opens a source, or a directory on the way to it. Links are followed, because the operator named the path.
   private func openPlanned(_ node: SnapshotNode, isSource: Bool) throws(Errno) -> Descriptor {
     let name = node.name
     let flags: OpenFlags = isSource ? [.read, .directory] : [.pathOnly, .directory]
@@ -379,7 +388,7 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
     }
   }
 
-  /// Children of a directory above the sources, in place of its listing.
+  /// Adds the children of a directory above the sources, in place of its listing.
   private func addPlanned(_ node: SnapshotNode, _ record: DirectoryRecord?) throws {
     var baseRows = try record.map { DirectoryCursor($0, try $0.directories()) }
     // The snapshot's own directory holds the label; the label holds the plan.
@@ -420,8 +429,10 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
     ) { node.sourcePath }
   }
 
-  /// The attributes of an inode of the source. What cannot be read or kept is named, and makes the entry
-  /// racy: the next run must not take it for unchanged.
+  /// The attributes of an inode of the source.
+  ///
+  /// Attributes that cannot be read or kept are named, and make the entry racy. The next run must not take it for
+  /// unchanged.
   func attributes(
     of source: borrowing Descriptor, _ access: AttributeAccess, flags: inout StorageFlags,
     path: () -> [UInt8]
@@ -451,8 +462,9 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
     node.encoder = nil
   }
 
-  /// After a walk that did not end: closes the records that are open, children first, so that what was
-  /// stored can be found again.
+  /// Closes the open records, children first, after a walk that did not end.
+  ///
+  /// The stored entries can then be found again.
   func closeUnfinished(_ root: SnapshotNode, into writer: FrameWriter) throws -> Subtree? {
     let hasher = SHA256()
     var nodes: [BuildNode] = [root]

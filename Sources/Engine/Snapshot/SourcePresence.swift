@@ -3,26 +3,26 @@ internal import Posix
 public import Repository
 internal import Synchronization
 
-/// A source that a snapshot leaves out, and why.
+/// A source that a snapshot leaves out, and the reason.
 public struct AbsentSource: Sendable {
   public var path: [UInt8]
-  /// What a person reads after the path.
+  /// The words that follow the path in a message.
   public var reason: String
-  /// True where it is there, but a guard refused it or it cannot be read: nothing excuses that.
+  /// True if the source exists, but a guard refused it or it cannot be read. No option excuses that.
   public var isThere = false
 }
 
-/// A guard refused one source; the others can go on without it.
+/// A guard refused one source; the other sources can go on without it.
 struct SourceRefusal: Error {
   let path: [UInt8]
   let failure: Failure
 }
 
 extension SnapshotOptions {
-  /// The sources that are not there. An optional one is also absent where its directory is empty, as a mount point is
-  /// without its disk.
+  /// The sources that are absent.
   ///
-  /// Throws where this cannot be found out because the process lacks descriptors or memory.
+  /// An optional source is also absent if its directory is empty, like a mount point without its disk. Throws if the
+  /// process lacks descriptors or memory to find this out.
   public func absentSources() throws(Failure) -> [AbsentSource] {
     var absent: [AbsentSource] = []
     for path in sources {
@@ -42,8 +42,9 @@ extension SnapshotOptions {
     return absent
   }
 
-  /// True where an error on opening a source's directory shows that nothing has its name. Others come from what is there:
-  /// a failing disk, a file in its place, rights.
+  /// True if an error on opening a source's directory shows that no entry has its name.
+  ///
+  /// Other errors come from an existing entry: a failing disk, a file in its place, missing rights.
   private static func isMissing(_ path: [UInt8], _ error: Errno) -> Bool {
     if error == .noSuchEntry { return true }
     guard error == .notADirectory else { return false }
@@ -54,11 +55,11 @@ extension SnapshotOptions {
   }
 }
 
-/// Passes each warning on once: a run that begins again without one of its sources meets the same troubles.
+/// Passes each warning on once: a run that begins again without one source meets the same troubles.
 final class OnceMonitor: Monitor {
   private let monitor: any Monitor
   private let said = Mutex<Set<[UInt8]>>([])
-  /// Beyond so many a warning may come twice.
+  /// The number of remembered messages. Beyond it, a warning may come twice.
   private static let longest = 10_000
 
   init(_ monitor: any Monitor) { self.monitor = monitor }
