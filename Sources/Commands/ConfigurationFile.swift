@@ -80,7 +80,7 @@ struct ConfigurationFile {
       ? nil : SourceSet(label: Array(settings.label.utf8), paths: settings.sources.map { Array($0.path.utf8) })
   }
 
-  /// True if this configuration names the repository, by whatever path.
+  /// True if this configuration names the repository, by any path.
   func isOf(_ repository: Repository) -> Bool {
     guard let path = repositoryPath, let status = try? Descriptor.open(path: path, .pathOnly).status() else {
       return false
@@ -170,7 +170,7 @@ extension CommonOptions {
     return try ConfigurationFile.once(path)
   }
 
-  /// The configuration, if it names this repository, by whatever path.
+  /// The configuration, if it names this repository, by any path.
   func configuration(of repository: Repository) throws(Failure) -> ConfigurationFile? {
     guard let file = try configuration(), file.isOf(repository) else { return nil }
     return file

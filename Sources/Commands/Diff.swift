@@ -171,8 +171,8 @@ struct SnapshotPath {
     if names.contains(Array("..".utf8)) {
       throw Failure(.usage, "the path \(displayName(path)) must not contain \"..\"")
     }
-    // An empty path may come from an unset variable of a script, or from habit. Everything is meant only by "/" or by no
-    // path at all.
+    // An empty path may come from an unset variable of a script, or from habit. Only "/" or no path at all means
+    // everything.
     if names.isEmpty && path.first != slash {
       throw Failure(
         .usage, "the path \"\(displayName(path))\" names nothing in a snapshot",

@@ -94,7 +94,7 @@ struct SnapshotImport {
       Console.complain("warning: \(error)")
       answer.warn(error)
     }
-    // The trees stay adopted, whatever error follows.
+    // Later errors do not undo the adoptions.
     do { try repository.updateSets(repository.snapshots()) } catch {
       Console.complain("warning: \(error); the next run tries again")
       answer.warn(error)

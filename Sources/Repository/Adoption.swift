@@ -1,7 +1,7 @@
 public import Catalog
 public import Posix
 
-/// Adopts a foreign tree as a snapshot.
+/// A foreign tree that is being adopted as a snapshot.
 ///
 /// The tree itself is not modified. It gets a catalog and a place among the snapshots.
 public final class Adoption: Sendable {

@@ -24,8 +24,8 @@ extension Repository {
 extension Repository {
   /// True if a mount shows a directory inside a repository.
   ///
-  /// The mount may be bindfs. It may also be a bind mount, if another mount of the same file system shows a repository
-  /// above its root. False if this cannot be determined.
+  /// The mount may be bindfs. It may also be a bind mount. Then another mount of the file system shows a repository
+  /// above the bind mount's root. False if this cannot be determined.
   static func isInRepository(mount id: UInt64) -> Bool {
     guard let mounts = MountLine.all(), let mount = mounts.first(where: { $0.id == id }) else { return false }
     // The source of a bindfs mount is the directory that it shows.
@@ -64,9 +64,9 @@ extension Repository {
 extension Repository {
   /// True if a directory with `.treering` is this repository, seen through another file system.
   ///
-  /// Neither inodes nor mounts reveal bindfs, overlay or a network file system on a directory above it. So the contents
-  /// of `repository.toml` and the lock file are compared. The caller holds the lock: only the repository itself, and no
-  /// copy, has the content that was just written.
+  /// Neither inodes nor mounts reveal bindfs, overlay or a network file system on a directory above it. The contents of
+  /// `repository.toml` and the lock file are therefore compared. The caller holds the lock: only the repository itself,
+  /// and no copy, has the new content of the lock file.
   public func isShown(by directory: borrowing Descriptor) -> Bool {
     let controlName = Self.controlName
     guard let other = try? directory.openDirectory(controlName.span) else { return false }

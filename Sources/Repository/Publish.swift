@@ -194,8 +194,9 @@ extension Repository {
 
   /// Runs `syncfs` on the repository's file system through `descriptor`. The caller holds the lock.
   ///
-  /// It reports errors since `descriptor` was opened. The kernel reports a lost write once and does not name the file.
-  /// So an error discards all unpublished data: the trees of interrupted runs and the received parts of pushes.
+  /// `syncfs` reports the errors since `descriptor` was opened. The kernel reports a lost write once and does not name
+  /// the file. Therefore an error discards all unpublished data: the trees of interrupted runs and the received parts
+  /// of pushes.
   public func synchronize(_ descriptor: borrowing Descriptor) throws(Errno) {
     do { try descriptor.synchronizeFileSystem() } catch {
       hasLostWrites.store(true, ordering: .relaxed)

@@ -17,14 +17,13 @@ public final class SnapshotUse: Sendable {
   init(_ file: consuming Descriptor) { self.file = file }
 }
 
-// The records that pushes leave in `remotes/ID`, where ID is the id of the remote repository. `NAME.catalog` is the
-// catalog of the last pushed snapshot, one for each set of sources. `address` is the address of the remote.
+// The records that pushes leave in `remotes/ID`. ID is the id of the remote repository. `NAME.catalog` is the catalog
+// of the last pushed snapshot, one for each set of sources. `address` is the address of the remote.
 extension Repository {
   private static let remotesName = Array("remotes".utf8)
   private static let addressName = Array("address".utf8)
 
-  /// Locks a snapshot, so that it does not expire before the lock is released. The end of the process releases the
-  /// lock.
+  /// Keeps a snapshot from expiring until the lock is released. The end of the process also releases the lock.
   public func use(_ name: SnapshotName) throws(Failure) -> SnapshotUse {
     let catalogs = try directory(Self.catalogsName)
     do {
@@ -86,7 +85,7 @@ extension Repository {
   }
 
   /// The snapshots that were last pushed to a remote, as far as this repository knows. An unreadable catalog is
-  /// skipped; it only cannot serve as base.
+  /// skipped, because the loss is only a possible base.
   private func pushed(to id: [UInt8], _ list: SnapshotList) -> [BaseCandidate] {
     guard let own = try? control.directory(path: [Self.remotesName, id]) else { return [] }
     var found: [BaseCandidate] = []

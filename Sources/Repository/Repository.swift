@@ -11,8 +11,7 @@ public final class Repository: Sendable {
   public let control: Directory
   /// 32 hexadecimal digits.
   public let id: [UInt8]
-  /// Device and inode of the root. A walk of a source never descends into this directory, by whatever path it gets
-  /// there.
+  /// Device and inode of the root. A walk of a source never descends into this directory, by any path.
   public let identity: FileStatus
   /// The owner of `.treering` and of all entries in it.
   public let owner: (user: UInt32, group: UInt32)
@@ -319,7 +318,7 @@ public final class Repository: Sendable {
     var above = try directory.parentDirectory()
     while true {
       if status.inode == identity.inode && status.device == identity.device { return true }
-      // The parent of a bind mount's root is outside the repository.
+      // From the root of a bind mount, the parents are outside the repository.
       if mounts.contains(status.mount) { return true }
       let next = try above.status()
       if next.inode == status.inode && next.device == status.device { return false }
@@ -336,7 +335,7 @@ public final class Repository: Sendable {
     }
   }
 
-  /// Locks the repository for one writer. The lock ends when it is released or when the process ends.
+  /// Locks the repository for one writer. The end of the process also releases the lock.
   public func lock(command: String, at time: Timestamp) throws(Failure) -> RepositoryLock {
     do {
       let file = try openFile(Self.lockName, in: control.descriptor, .readWrite)

@@ -116,8 +116,8 @@ extension Repository {
 
   // MARK: Directories of links
 
-  /// Makes the directories `hourly` to `yearly` hold a relative link to each member of their sets, and nothing
-  /// else of that form. The caller holds the lock.
+  /// Updates the directories `hourly` to `yearly`. Each holds a relative link to each member of its set. Other links
+  /// with the name of a snapshot are removed. The caller holds the lock.
   public func updateSets(_ list: SnapshotList) throws(Failure) {
     let members = try members(of: list)
     for set in SnapshotSet.allCases {

@@ -161,7 +161,7 @@ extension Repository {
 }
 
 extension SnapshotStore {
-  /// The members of a set from a reference such as `hourly.0` on, where 0 is the newest.
+  /// The members of a set from a reference such as `hourly.0` on. 0 is the newest member.
   ///
   /// `nil` if the reference has another form.
   private func members(from reference: String, of list: SnapshotList) throws(Failure) -> [Snapshot]? {

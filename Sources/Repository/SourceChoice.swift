@@ -27,7 +27,7 @@ public struct SourceSet: Sendable, Equatable {
 extension SnapshotStore {
   /// The newest snapshot of some sources, optionally among the members of `set`. Without sources, the newest snapshot.
   ///
-  /// A snapshot of some of the sources never stands for the others: the newest snapshot of all of them is meant. A
+  /// A snapshot of some of the sources never stands for the others. The newest snapshot of all sources is meant. A
   /// source may be new, so if none has all, the newest of those with the most sources is returned. `nil` if no snapshot
   /// has any.
   public func newest(

@@ -123,8 +123,8 @@ public struct RetentionPlan: Sendable {
 /// Computes the retention plan. The snapshots come in order of sequence number, oldest first.
 ///
 /// A member of a set is the first good snapshot of a period that has a source. If the period has no good one, the
-/// member is the first snapshot that has the source. So a snapshot of some sources never takes the place of a snapshot
-/// of all. A set keeps the members of its newest periods.
+/// member is the first snapshot that has the source. Thus a snapshot of some sources never takes the place of a
+/// snapshot of all. A set keeps the members of its newest periods.
 ///
 /// `obstacle` is the caller's reason to expire nothing: rotation is held. Nothing expires either if the clock is
 /// implausible. Only gaps after the sequence number `accepted` count, because the operator has accepted the older ones.
