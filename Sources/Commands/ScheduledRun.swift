@@ -204,7 +204,7 @@ final class ScheduledRun {
         do {
           try snapshot(options, repository)
           break
-        } catch let full as Failure where full.kind == .noSpace && mayTryAgain > 0 {
+        } catch let full as Failure where full.kind == .noSpace && !full.isSuspect && mayTryAgain > 0 {
           mayTryAgain -= 1
           try makeRoom(for: full, repository)
         }

@@ -26,6 +26,8 @@ public struct Failure: Error, Sendable, CustomStringConvertible {
   public var hint: String?
   /// The space that should be free, as far as it is known; only for `noSpace`.
   public var neededBytes: UInt64 = 0
+  /// True if nothing may expire to make room: a guard suspects a disaster, or cannot tell. Only for `noSpace`.
+  public var isSuspect = false
   /// The `errno` of the failed call, if a call failed.
   public var cause: Errno?
 

@@ -25,6 +25,9 @@ public struct Capabilities: Sendable, Equatable {
   /// The most links an inode may have.
   public var linkLimit: UInt64 = .max
 
+  /// The capabilities of a file system that has everything.
+  public init() {}
+
   /// The limitations of snapshots on this file system, one sentence each. The catalog is complete, and a restore is
   /// exact.
   public var shortcomings: [String] {

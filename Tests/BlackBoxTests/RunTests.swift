@@ -407,6 +407,64 @@ struct RunTests {
     #expect(try Set(world.snapshotNames()).isSuperset(of: before))
   }
 
+  @Test("nothing makes room for what looks like a disaster", arguments: ["changed", "changed secretly", "disk full", "gone"])
+  func disasterWithoutRoom(_ disaster: String) throws {
+    let world = try World(initialized: false)
+    world.provesOlderUnchanged = false
+    let disk = try LoopFileSystem("ext4", mebibytes: 24, at: world.repository.root, options: ["-m", "0"])
+    try tool("rmdir", [disk.tree.root / "lost+found"])
+    try world.treering(["init"])
+    try configure(world, "[retention]\nkeep_last = 9\nminimum_free = \"500K\"", top: "keep_spare = false")
+    func write(_ range: Range<Int>, _ content: UInt8) throws {
+      for index in range {
+        let bytes = [UInt8](repeating: content, count: 100_000)
+        let name = ByteString("file\(index)")
+        try world.source.write(name, bytes: bytes)
+        if disaster == "changed secretly" { try tool("touch", ["-d", "2020-01-01", world.source.root / name]) }
+      }
+    }
+    try write(0..<30, 1)
+    for number in 2..<5 {
+      try world.snapshot()
+      try world.settle()
+      try write(0..<12, UInt8(number))
+    }
+    try world.snapshot()
+    try world.settle()
+    let before = try world.snapshotNames()
+    let leaving = ["disk full": 0, "changed secretly": 2_600_000][disaster] ?? 1_800_000
+    try tool(
+      "sh",
+      [
+        "-c",
+        ByteString(
+          "f=$(df -B1 --output=avail . | tail -1); head -c $((f - \(leaving))) /dev/zero > fill"
+            + (leaving == 0 ? "; cat /dev/zero >> fill || true" : "") + "; sync -f ."),
+      ], in: disk.tree.root)
+    if disaster == "gone" {
+      for index in 0..<20 { try world.source.remove(ByteString("file\(index)")) }
+      try world.source.write("large", bytes: [UInt8](repeating: 9, count: 3_000_000))
+    } else {
+      try write(0..<30, 9)
+    }
+    let result = try run(world, ["--now"], status: disaster == "gone" ? 4 : 8)
+    #expect(try world.snapshotNames() == before)
+    if disaster == "gone" {
+      #expect(result.errorText.contains("are gone"), "\(result.errorText)")
+      return
+    }
+    #expect(result.errorText.contains("nothing expires to make room"), "\(result.errorText)")
+    #expect(result.errorText.contains("treering release"), "\(result.errorText)")
+    let rotated = try world.treering(["rotate", "--minimum-free", "4M"])
+    #expect(rotated.status == 4 && rotated.errorText.contains("rotation is held"), "\(rotated.errorText)")
+    // By the operator's word it is no disaster.
+    if disaster != "changed" { return }
+    try world.treering(["release"])
+    let accepted = try run(world, ["--now", "--accept-changes"], status: 1)
+    #expect(accepted.errorText.contains("expired to make room"), "\(accepted.errorText)")
+    #expect(try differences(world.source.root, world.repository.root / "latest/localhost" / world.source.root) == [])
+  }
+
   @Test("a rotation goes on where links cannot be renewed, and they come with the next though no snapshot is due")
   func rotationAgain() throws {
     let world = try world("[retention]\nyearly = 1")

@@ -292,7 +292,10 @@ struct DirectoryMerge {
   private func measure(_ status: FileStatus, _ before: StoredFile?) {
     if let before, before.row.mayHaveContent(of: status) {
       node.tally?.unchanged.count()
-    } else if let before, work.capabilities.reflinks, before.row.mayBeginLargeFile(status) {
+      return
+    }
+    if before?.row.kind == .regular && status.kind == .regular { node.tally?.changed.count() }
+    if let before, work.capabilities.reflinks, before.row.mayBeginLargeFile(status) {
       work.space.needs(bytes: min(status.size - min(status.size, before.row.size), status.blocks &* 512))
     } else {
       work.space.needs(bytes: status.kind == .regular ? min(status.size, status.blocks &* 512) : 0)

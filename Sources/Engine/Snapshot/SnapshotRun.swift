@@ -93,7 +93,7 @@ private func snapshotOfPresent(
   var mayRecycle = true
   while true {
     do {
-      return try walkAndPublish(present, absent, mayRecycle, repository, program, progress, monitor)
+      return try compareAndPublish(present, absent, mayRecycle, repository, program, progress, monitor)
     } catch is SpareUnusable {
       mayRecycle = false
       progress.restart()
@@ -109,11 +109,38 @@ private func snapshotOfPresent(
 /// How many snapshots before the newest are searched for a file that is back.
 private let olderSnapshotsSearched = 50
 
-private func walkAndPublish(
+/// The older trees with which a run compares the sources.
+private struct Comparison {
+  let list: SnapshotList
+  /// The trees that may be linked to, in the order of the search for moved files.
+  var trees: [StoredTree] = []
+  /// The number of the newest snapshot among them.
+  var base: Int?
+  var bases: [[UInt8]: SourceBase] = [:]
+
+  func guards(_ options: SnapshotOptions) -> Guards {
+    Guards(options.guardLimits, list.snapshots, bases, newest: base.map { trees[$0] })
+  }
+
+  /// Walks the sources and writes nothing. The guards that it returns, and `space`, have counted the changes.
+  func lookAhead(
+    _ options: SnapshotOptions, _ absent: [AbsentSource], _ repository: Repository, _ capabilities: Capabilities,
+    _ space: SpaceGuard
+  ) throws -> Guards {
+    let ahead = SnapshotWork(
+      options: options, leftOut: absent, repository: repository, pending: nil, trees: trees, base: base,
+      guards: guards(options), capabilities: capabilities, space: space, isDry: true, progress: Progress(),
+      monitor: Silence())
+    try walkTree(ahead, from: ahead.rootNode(), threads: options.threads)
+    try checkForSignal()
+    return ahead.guards
+  }
+}
+
+private func compareAndPublish(
   _ options: SnapshotOptions, _ absent: [AbsentSource], _ mayRecycle: Bool, _ repository: Repository,
   _ program: String, _ progress: Progress, _ monitor: any Monitor
 ) throws -> SnapshotResult {
-  let start = Clock.monotonic()
   func cannotLink(to name: SnapshotName, _ reason: String) {
     progress.warnings.count()
     monitor.warn(
@@ -131,40 +158,26 @@ private func walkAndPublish(
   progress.warnings.count(UInt64(unwelcome.count))
   for source in unwelcome { monitor.warn(Warning(path: source.path, message: source.reason)) }
 
-  let capabilities: Capabilities
-  do { capabilities = try repository.probe() } catch {
-    guard error.kind == .noSpace, try !repository.unfinished().isEmpty else { throw error }
-    // What earlier runs left is all that can be given up.
-    try repository.recover(keepingUnfinished: false)
-    repository.discardSpare()
-    tidyTrash(of: repository, threads: options.threads)
-    capabilities = try repository.probe()
-  }
-  for shortcoming in try repository.unsaidShortcomings(capabilities) { monitor.note(shortcoming) }
-  var trees = try repository.unfinished().map {
-    StoredTree($0.name, $0.catalog, $0.tree, in: repository)
-  }
-  var base: Int?
+  var comparison = Comparison(list: list)
   if let newest = list.newest {
     // A run that was killed may have published without it.
     do { try repository.pointLatest(to: newest.name) } catch { repository.note(error) }
-    base = trees.count
+    comparison.base = 0
     var tree: Directory?
     do { tree = try repository.openTree(newest.name) } catch { cannotLink(to: newest.name, error.message) }
-    trees.append(StoredTree(newest.name, try repository.openCatalog(newest.name), tree, in: repository))
+    comparison.trees.append(StoredTree(newest.name, try repository.openCatalog(newest.name), tree, in: repository))
     progress.expectedEntries.store(newest.summary.root.totals.entries, ordering: .relaxed)
   }
 
   // What the newest lacks may still be in older ones. One that cannot be read only costs a copy, unless it is the one
   // that a source is compared with: an error must not make a source pass for a new one.
-  var bases: [[UInt8]: SourceBase] = [:]
   for (age, snapshot) in list.snapshots.reversed().enumerated() {
-    let lacking = options.sources.filter { bases[$0] == nil }
+    let lacking = options.sources.filter { comparison.bases[$0] == nil }
     if age > olderSnapshotsSearched && lacking.isEmpty { break }
     let covered = lacking.filter { snapshot.summary.covers(options.place(of: $0)) }
     guard age <= olderSnapshotsSearched || !covered.isEmpty else { continue }
     let tree: StoredTree
-    if age == 0, let base { tree = trees[base] } else {
+    if age == 0, let newest = comparison.trees.first { tree = newest } else {
       do {
         let catalog = try repository.openCatalog(snapshot.name)
         tree = StoredTree(snapshot.name, catalog, try? repository.openTree(snapshot.name), in: repository)
@@ -178,10 +191,84 @@ private func walkAndPublish(
       guard case .directory(_, let subtree)? = try? reader.find(options.place(of: source)) else { return nil }
       return (source, subtree)
     }
-    for (source, subtree) in found { bases[source] = SourceBase(place: options.place(of: source), tree: tree, subtree: subtree) }
-    if age > 0 && (age <= olderSnapshotsSearched || !found.isEmpty) { trees.append(tree) }
+    for (source, subtree) in found {
+      comparison.bases[source] = SourceBase(place: options.place(of: source), tree: tree, subtree: subtree)
+    }
+    if age > 0 && (age <= olderSnapshotsSearched || !found.isEmpty) { comparison.trees.append(tree) }
   }
-  func guards() -> Guards { Guards(options.guardLimits, list.snapshots, bases, newest: base.map { trees[$0] }) }
+  do {
+    return try walkAndPublish(
+      options, absent, unwelcome: unwelcome.count, comparison, mayRecycle, repository, program, progress, monitor)
+  } catch let error where meansNoRoom(error) && (error as? Failure)?.isSuspect != true {
+    // A disaster makes the older snapshots needed, even if it cannot be published.
+    let guards: Guards
+    do {
+      guards = try comparison.lookAhead(options, absent, repository, Capabilities(), SpaceGuard(repository))
+      try guards.checkGone()
+    } catch let trouble where !(trouble is SourceRefusal) {
+      try checkForSignal()
+      throw keepingAll(error, because: "the sources cannot be looked through: \(trouble)", in: repository)
+    }
+    throw noRoom(error, guards, in: repository, options)
+  }
+}
+
+private func meansNoRoom(_ error: any Error) -> Bool {
+  (error as? Failure)?.kind == .noSpace || (error as? Errno)?.meansNoRoom == true
+}
+
+/// The failure of a run without room, if a guard suspects a disaster or cannot tell.
+private func keepingAll(_ error: any Error, because reason: String, in repository: Repository) -> Failure {
+  var failure = Failure.writing("take a snapshot in", repository.path, error)
+  failure.isSuspect = true
+  failure.message += "; nothing expires to make room: \(reason)"
+  return failure
+}
+
+/// The failure of a run without room: the same error if its guards suspect nothing. Otherwise it holds rotation, because
+/// no older snapshot may make room for a suspected disaster.
+private func noRoom(_ error: any Error, _ guards: Guards, in repository: Repository, _ options: SnapshotOptions) -> any Error {
+  guard let suspect = guards.suspects(in: repository).first else { return error }
+  var failure = keepingAll(error, because: "in \(displayName(suspect.path)) \(suspect.message)", in: repository)
+  failure.hint = "if it is right, run again after that with --accept-changes"
+  func hold() throws {
+    try repository.holdRotation(
+      "a snapshot that did not fit: \(displayName(suspect.path)): most files have another content than before",
+      at: Clock.now())
+  }
+  do {
+    do { try hold() } catch {
+      // The hold is worth more than the copies that the next run could use.
+      try repository.recover(keepingUnfinished: false)
+      repository.discardSpare()
+      tidyTrash(of: repository, threads: options.threads)
+      try hold()
+    }
+  } catch { failure.message += "; and rotation could not be held: \(error)" }
+  return failure
+}
+
+private func walkAndPublish(
+  _ options: SnapshotOptions, _ absent: [AbsentSource], unwelcome: Int, _ comparison: Comparison, _ mayRecycle: Bool,
+  _ repository: Repository, _ program: String, _ progress: Progress, _ monitor: any Monitor
+) throws -> SnapshotResult {
+  let start = Clock.monotonic()
+  let list = comparison.list
+  let capabilities: Capabilities
+  do { capabilities = try repository.probe() } catch {
+    guard error.kind == .noSpace, try !repository.unfinished().isEmpty else { throw error }
+    // What earlier runs left is all that can be given up.
+    try repository.recover(keepingUnfinished: false)
+    repository.discardSpare()
+    tidyTrash(of: repository, threads: options.threads)
+    capabilities = try repository.probe()
+  }
+  for shortcoming in try repository.unsaidShortcomings(capabilities) { monitor.note(shortcoming) }
+  let unfinished = try repository.unfinished().map { StoredTree($0.name, $0.catalog, $0.tree, in: repository) }
+  var comparison = comparison
+  comparison.trees = unfinished + comparison.trees
+  comparison.base = comparison.base.map { $0 + unfinished.count }
+  let (trees, base) = (comparison.trees, comparison.base)
 
   let space = SpaceGuard(repository)
   if try space.isInDoubt(list.newest?.summary, sources: options.sources) {
@@ -189,11 +276,7 @@ private func walkAndPublish(
     tidyTrash(of: repository, threads: options.threads)
   }
   if try space.isInDoubt(list.newest?.summary, sources: options.sources) {
-    let ahead = SnapshotWork(
-      options: options, leftOut: absent, repository: repository, pending: nil, trees: trees, base: base,
-      guards: guards(), capabilities: capabilities, space: space, isDry: true, progress: Progress(), monitor: Silence())
-    try walkTree(ahead, from: ahead.rootNode(), threads: options.threads)
-    try checkForSignal()
+    _ = try comparison.lookAhead(options, absent, repository, capabilities, space)
     do { try space.checkNeeds() } catch {
       guard repository.discardSpare() else { throw error }
       tidyTrash(of: repository, threads: options.threads)
@@ -208,7 +291,7 @@ private func walkAndPublish(
   let started = Clock.now()
   let work = SnapshotWork(
     options: options, leftOut: absent, repository: repository, pending: pending, trees: trees, base: base,
-    guards: guards(), capabilities: capabilities, space: space, progress: progress, monitor: monitor)
+    guards: comparison.guards(options), capabilities: capabilities, space: space, progress: progress, monitor: monitor)
   let root = work.rootNode()
   defer { root.release() }
   func summary(of tree: Subtree) throws -> CatalogSummary {
@@ -216,7 +299,7 @@ private func walkAndPublish(
     summary.sequence = list.nextSequence
     summary.started = started
     summary.finished = Clock.now()
-    summary.warnings = progress.warnings.value - UInt64(unwelcome.count)
+    summary.warnings = progress.warnings.value - UInt64(unwelcome)
     summary.outcome = summary.warnings > 0 ? .warnings : .complete
     summary.files = progress.files.value
     summary.directories = progress.directories.value
@@ -262,7 +345,7 @@ private func walkAndPublish(
     if let error = error as? SpareUnusable { repository.setAside(pending, at: error.path, because: error.reason) }
     // What was copied serves the next run, unless it may not be what was written.
     // Where there is no room, what is older is given up: else it might stand in the way for ever.
-    let isFull = (error as? Failure)?.kind == .noSpace || (error as? Errno)?.meansNoRoom == true
+    let isFull = meansNoRoom(error)
     if isFull { try? repository.discardUnfinished(but: pending.name) }
     if isWalking, mayBeKept(error), progress.copied.value + progress.moved.value > 0 {
       let writer = FrameWriter(sink: pending.sink)
@@ -275,7 +358,7 @@ private func walkAndPublish(
     }
     try? repository.recover()
     if isFull { tidyTrash(of: repository, threads: options.threads) }
-    throw error
+    throw isFull ? noRoom(error, work.guards, in: repository, options) : error
   }
 }
 
