@@ -17,7 +17,7 @@ final class SpaceGuard: Sendable {
 
   // MARK: Before
 
-  /// Counts an entry that the look-ahead found and that needs an inode of its own.
+  /// Counts an entry that the look-ahead found and that needs a new inode.
   func needs(bytes: UInt64) {
     neededBytes.count(bytes)
     neededInodes.count()
@@ -38,8 +38,8 @@ final class SpaceGuard: Sendable {
 
   /// True if the run may not fit, so that a look-ahead is worthwhile.
   ///
-  /// Without an earlier snapshot, all data on the sources' file systems is the most that can be copied. With one, the
-  /// estimate is twice the data that it copied, a block for each directory, and a twentieth of the whole.
+  /// Without an earlier snapshot, all data on the sources' file systems is the most that can be copied. With one, three
+  /// values are expected: twice the data that it copied, a block per directory, and a twentieth of the whole.
   func isInDoubt(_ summary: CatalogSummary?, sources: [[UInt8]]) throws -> Bool {
     let free = try repository.root.descriptor.fileSystem()
     var bytes: UInt64 = 0

@@ -244,8 +244,7 @@ struct StoredInodes {
   /// The inodes of the base of `node`, which `record` describes.
   ///
   /// For a recycled directory they decide which names stay, so they come from the stored tree. A name there may have
-  /// been repaired, or the whole tree may have been restored from elsewhere. A name that is linked needs no such
-  /// proof.
+  /// been repaired, or the whole tree may have been restored from a copy. A name that is linked needs no such proof.
   init(_ node: BuildNode, _ record: DirectoryRecord?, _ worker: BuildWorker, listsInodes: Bool) {
     guard let record, let stored = node.baseTree, let tree = node.tree else { return }
     if node.recycled == nil, tree.inodesCount, (try? stored.descriptor.status().inode) == record.hints.storedInode {

@@ -11,8 +11,8 @@ extension FileStatus {
   /// True if a change after `moment` could have left the ctime of this status.
   ///
   /// Time stamps come from a clock that ticks every 1 to 10 ms (`jiffies`, see `time(7)`). A stamp without a fraction
-  /// may come from a file system that counts in seconds, or in two as FAT does. The stamps of a network file system
-  /// come from another machine's clock.
+  /// may be in whole seconds, or in units of two as on FAT. The stamps of a network file system come from another
+  /// machine's clock.
   func isRacy(since moment: Timestamp, on fileSystem: FileSystemIdentity) -> Bool {
     let granularity = changed.nanoseconds == 0 && modified.nanoseconds == 0 ? 2.0 : 0.02
     return changed - moment > -granularity - fileSystem.clockDifferenceSeconds
@@ -22,7 +22,7 @@ extension FileStatus {
 extension FileRow {
   /// True if the stored inode may be linked for this source inode.
   ///
-  /// A stored inode with several names must match a source inode with the same names. Otherwise two files that were
+  /// If the stored inode has several names, they must still be names of this source inode. Otherwise, files that were
   /// separated would remain one. The source inode of an adopted file is unknown: the first claimant gets it.
   func mayStandFor(_ status: FileStatus) -> Bool {
     linkGroup == nil
@@ -266,7 +266,7 @@ private struct MetadataSetter {
 }
 
 extension Timestamp {
-  /// True if this is `time` as a file system stores it in seconds, or in two as FAT does.
+  /// True if this is `time` rounded by a file system: to whole seconds, or to two as on FAT.
   fileprivate func isCoarser(than time: Timestamp) -> Bool {
     nanoseconds == 0 && self <= time && time - self < 2
   }

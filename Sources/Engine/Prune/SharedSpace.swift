@@ -44,7 +44,7 @@ private func forEachStoredInode(
   let tree = StoredTree(name, try repository.openCatalog(name), root, in: repository)
   let reader = CatalogReader(tree.catalog)
   let status = try root.descriptor.status()
-  // The space of one directory: a block on ext4, no space of its own on other file systems.
+  // The space of one directory: a block on ext4, no additional space on other file systems.
   let directoryBytes = status.blocks &* 512
   let blockBytes: UInt64 = 4096
   var waiting: [(subtree: Subtree, path: [[UInt8]])] = [(tree.catalog.summary.root, [])]

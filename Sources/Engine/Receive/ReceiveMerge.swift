@@ -105,7 +105,7 @@ struct ReceiveMerge {
     return hints
   }
 
-  /// Stores one of several names of an inode, so that they are names of one inode again.
+  /// Stores a name of an inode that has several, so that all of them share one inode again.
   private func storeGrouped(_ row: FileRow, _ before: FileRow?) throws -> Hints {
     let key = ReceivedInode(
       group: row.linkGroup!, digest: row.digest, kind: row.kind, size: row.size, metadata: row.metadata,
@@ -158,7 +158,7 @@ struct ReceiveMerge {
     return try place(row)
   }
 
-  /// True if the stored inode matches the whole row, and stands for no other inode.
+  /// True if the stored inode matches the whole row, and is used for no other inode.
   private func isSameInode(_ before: FileRow, of other: DirectoryRecord, _ row: FileRow) -> Bool {
     before.kind == row.kind && before.size == row.size && before.digest == row.digest
       && before.metadata == row.metadata && (before.linkGroup == nil || before.linkGroup == row.linkGroup)

@@ -25,7 +25,7 @@ private struct WantedLevel {
 
 /// An inode with several names in the snapshot; `ReceivedLink` is the place of the first name.
 ///
-/// Names that differ in any other value are not names of one inode, whatever the client sent.
+/// Names that differ in any other value are not names of one inode, even if the client says so.
 struct ReceivedInode: Hashable, Sendable {
   var group: UInt64
   var digest: ContentDigest

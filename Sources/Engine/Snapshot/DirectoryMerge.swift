@@ -95,7 +95,7 @@ struct DirectoryMerge {
         continue
       }
       let isStored = try store(entry.range, status, before, isNew: isNew)
-      // The snapshot lacks the file, whether the source still has it or not.
+      // The snapshot lacks the file, even if the source still has it.
       if !isStored, !isNew { node.tally?.gone.count() }
     }
     work.progress.entries.count(count & 0xFF)
@@ -166,7 +166,7 @@ struct DirectoryMerge {
   private func isUnchanged(
     _ row: FileRow, _ status: FileStatus, elsewhere: Bool = false
   ) -> Bool {
-    // A file that was found elsewhere was searched on this very file system.
+    // A file that was found by its inode was searched on this very file system.
     let isSameInode = row.isSameInode(as: status) && (elsewhere || node.hasSameInodes) && node.trustsChangeTime(of: status)
     let isSame =
       switch work.options.changeDetection {
@@ -330,7 +330,7 @@ struct DirectoryMerge {
 
   /// Keeps the group's number from the previous catalog, so that the digest stays the same.
   private func groupIfSame(_ status: FileStatus) -> (StoredFile) -> UInt64? {
-    // A file that was found elsewhere may be from another subvolume with the same inode numbers.
+    // A file that was found by its inode may be from another subvolume with the same inode numbers.
     { !$0.isElsewhere && $0.row.hints.sourceInode == status.inode ? $0.row.linkGroup : nil }
   }
 
@@ -357,7 +357,7 @@ struct DirectoryMerge {
     return stored
   }
 
-  /// Links a file that was found elsewhere, if its status proves that it has not changed.
+  /// Links a file that was found by its inode, if its status proves that it has not changed.
   private func linkUnread(
     _ name: [UInt8], _ status: FileStatus, _ before: StoredFile
   ) throws -> NewEntry? {

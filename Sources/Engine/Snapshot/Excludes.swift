@@ -10,7 +10,7 @@ public struct Excludes: Sendable {
   public var isOneFileSystem = false
   /// True if a directory with a `CACHEDIR.TAG` keeps only that file.
   public var caches = false
-  /// File names: a directory that holds one of them keeps only that file.
+  /// File names: a directory that holds such a file keeps only that file.
   public var ifPresent: [[UInt8]] = []
   /// The size in bytes above which a regular file is excluded.
   public var largestFile: UInt64?

@@ -75,8 +75,8 @@ struct FileStorer {
 
   /// Reads a file whose content may be stored already, and writes no content.
   ///
-  /// If the content is stored, the stored file is linked. If the metadata differ, its blocks are shared, if the file
-  /// system can do so.
+  /// If the content is stored, the stored file is linked. If the metadata differ, a new inode shares its blocks, on a
+  /// file system that can do so.
   private func reuse(
     _ file: borrowing Descriptor, _ name: [UInt8], _ status: FileStatus,
     _ attributes: AttributeBlock, _ before: StoredFile, _ flags: StorageFlags

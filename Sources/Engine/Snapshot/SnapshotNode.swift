@@ -10,7 +10,7 @@ final class SnapshotNode: BuildNode, @unchecked Sendable {
   ///
   /// A directory that only leads to a source has only planned children.
   var isListed: Bool
-  /// True in a directory that was found elsewhere, and below it.
+  /// True in a directory that was found by its inode, and below it.
   var isMoved: Bool
   /// For a moved directory: the directory at its path in the snapshot that the source is compared with.
   var overlaid: Subtree?
@@ -78,7 +78,7 @@ final class SnapshotNode: BuildNode, @unchecked Sendable {
 
   /// True if an equal ctime shows that nothing changed.
   ///
-  /// If a file system may have no ctime of its own, a ctime equal to the mtime shows nothing: the mtime can be set
+  /// If a file system may have no true ctime, a ctime equal to the mtime shows nothing: the mtime can be set
   /// back.
   func trustsChangeTime(of status: FileStatus) -> Bool {
     identity.hasTrueChangeTimes || status.changed != status.modified

@@ -15,7 +15,7 @@ struct StoredLink: Sendable {
   var directory: [[UInt8]]
   var name: [UInt8]
   var entry: NewEntry
-  /// The source that the file was in, if the file was found elsewhere.
+  /// The source that the file was in, if the file was found by its inode.
   var origin: SourceTally?
 }
 
@@ -227,7 +227,7 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
 
   /// Counts an entry with a new name, so that it is not gone from its old source.
   ///
-  /// It is a directory that was found elsewhere, or an entry of such a directory.
+  /// It is a directory that was found by its inode, or an entry of such a directory.
   func countMove(of status: FileStatus, in node: SnapshotNode, _ worker: SnapshotWorker) {
     (node.origin ?? guards.origin(of: status, on: node.fileSystem, worker.finder))?.moved.count()
   }
@@ -373,7 +373,7 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
     let name = node.name
     let flags: OpenFlags = isSource ? [.read, .directory] : [.pathOnly, .directory]
     let root = [UInt8(ascii: "/")]
-    // The label stands for the source's root directory.
+    // The label represents the source's root directory.
     let path = node.parent?.parent == nil ? root : root + name
     func open(_ flags: OpenFlags) throws(Errno) -> Descriptor {
       guard let above = node.snapshotParent?.source else {

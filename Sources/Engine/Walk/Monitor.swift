@@ -43,7 +43,7 @@ public final class Progress: Sendable {
   public let directories = Atomic<UInt64>(0)
   /// Non-directories that became a further link of a stored inode.
   public let linked = Atomic<UInt64>(0)
-  /// The part of `linked` that was found elsewhere by inode: renamed, moved, or back.
+  /// The part of `linked` that was found by inode: renamed, moved, or back.
   public let moved = Atomic<UInt64>(0)
   /// Stored inodes that reached the link limit and were stored once more.
   public let linkLimits = Atomic<UInt64>(0)
@@ -104,7 +104,7 @@ extension Atomic where Value == UInt64 {
 
 /// The form that commands take for a path of a snapshot that begins with its label.
 ///
-/// Below the snapshot's own label, it is the path at the source. Elsewhere it begins with the label.
+/// Below the snapshot's own label, it is the path at the source. Otherwise it begins with the label.
 public func sourcePath(_ path: [[UInt8]], label: [UInt8]) -> [UInt8] {
   path.count > 1 && path[0] == label ? joined(path.dropFirst(), absolute: true) : joined(path)
 }
