@@ -288,7 +288,9 @@ struct DirectoryMerge {
     return true
   }
 
-  /// Counts the space for storing the entry. An inode with several names counts once.
+  /// Counts the space for storing the entry, and the entry as changed or unchanged.
+  ///
+  /// An inode with several names counts once.
   private func measure(_ status: FileStatus, _ before: StoredFile?) {
     if let before, before.row.mayHaveContent(of: status) {
       node.tally?.unchanged.count()

@@ -3,18 +3,19 @@ internal import Posix
 public import Repository
 internal import Synchronization
 
-/// What makes a file of the source pass for the one that the previous snapshot stored, unread.
+/// The test by which a source file counts as unchanged, so that it is not read.
 public enum ChangeDetection: String, Sendable, CaseIterable {
-  /// Inode, size, mtime and ctime are the same, and the ctime was not too recent to trust.
+  /// Inode, size, mtime and ctime are equal, and the ctime was not too recent to trust.
   case ctime
-  /// Size, mode, owner and mtime of a regular file with one name are the same: for file systems whose inode
-  /// numbers or ctimes do not last.
+  /// Size, mode, owner and mtime of a regular file with one name are equal.
+  ///
+  /// This test is for file systems whose inode numbers or ctimes do not last.
   case mtime
-  /// Nothing does: every file is read and hashed.
+  /// No test: every file is read and hashed.
   case content
 }
 
-/// What a snapshot is taken of, and how.
+/// The sources of a snapshot, and its settings.
 public struct SnapshotOptions: Sendable {
   /// Absolute paths without `.`, `..` and empty components.
   public var sources: [[UInt8]]
@@ -23,13 +24,13 @@ public struct SnapshotOptions: Sendable {
   public var threads: Int
   public var changeDetection: ChangeDetection
   public var guardLimits: GuardLimits
-  /// What is left out of every source that `excludesOfSource` does not name.
+  /// The exclusion rules of every source that `excludesOfSource` does not name.
   public var excludes: Excludes
-  /// Sources that are absent also where their directory is empty, as a disk that is not always there.
+  /// Sources that also count as absent if their directory is empty, such as a removable disk.
   public var optionalSources: Set<[UInt8]> = []
   /// Sources whose absence is no warning.
   public var excusedSources: Set<[UInt8]> = []
-  /// By the source's path.
+  /// The exclusion rules of single sources, by the source's path.
   public var excludesOfSource: [[UInt8]: Excludes] = [:]
 
   public init(
@@ -45,25 +46,25 @@ public struct SnapshotOptions: Sendable {
     self.excludes = excludes
   }
 
-  /// Where a snapshot has a source, from its root.
+  /// The path of a source from the snapshot's root.
   func place(of source: [UInt8]) -> [[UInt8]] {
     [label] + source.split(separator: UInt8(ascii: "/")).map(Array.init)
   }
 }
 
-/// A published snapshot and what it took.
+/// A published snapshot, and the time that it took.
 public struct SnapshotResult: Sendable {
   public var snapshot: Snapshot
-  /// The snapshot that unchanged files were linked to.
+  /// The snapshot whose unchanged files were linked.
   public var previous: SnapshotName?
   public var elapsedSeconds: Double
 }
 
-/// Takes a snapshot of the sources that are there: one walk of the sources against the newest catalog, then publication.
+/// Takes a snapshot of the present sources: one walk against the newest catalog, then publication.
 ///
-/// A source that is missing, or that a guard refuses, is left out with a warning; nothing is published where none is
-/// left. The caller holds the repository's lock, and deletes what is in the trash afterwards, without it. Throws a
-/// `Failure`; nothing is published then, except where the failure says so.
+/// A source that is missing, or that a guard refuses, is left out with a warning. If no source is left, nothing is
+/// published. The caller holds the repository's lock, and empties the trash afterwards, without the lock. Throws a
+/// `Failure`; nothing is published then, unless the failure says so.
 public func takeSnapshot(
   of options: SnapshotOptions, in repository: Repository, program: String, progress: Progress,
   monitor: any Monitor
@@ -106,15 +107,15 @@ private func snapshotOfPresent(
   }
 }
 
-/// How many snapshots before the newest are searched for a file that is back.
+/// The number of snapshots before the newest that are searched for a returned file.
 private let olderSnapshotsSearched = 50
 
 /// The older trees with which a run compares the sources.
 private struct Comparison {
   let list: SnapshotList
-  /// The trees that may be linked to, in the order of the search for moved files.
+  /// The trees whose entries may be linked, in the search order for moved files.
   var trees: [StoredTree] = []
-  /// The number of the newest snapshot among them.
+  /// The index of the newest snapshot in `trees`.
   var base: Int?
   var bases: [[UInt8]: SourceBase] = [:]
 
@@ -122,7 +123,9 @@ private struct Comparison {
     Guards(options.guardLimits, list.snapshots, bases, newest: base.map { trees[$0] })
   }
 
-  /// Walks the sources and writes nothing. The guards that it returns, and `space`, have counted the changes.
+  /// Walks the sources and writes nothing.
+  ///
+  /// The returned guards have counted the changes, and `space` has counted the needs.
   func lookAhead(
     _ options: SnapshotOptions, _ absent: [AbsentSource], _ repository: Repository, _ capabilities: Capabilities,
     _ space: SpaceGuard
@@ -148,19 +151,19 @@ private func compareAndPublish(
   }
   try repository.recover()
   let list = try repository.snapshots()
-  // Older ones are the business of list and verify; without a newer one, files are copied again.
+  // `list` and `verify` report older unusable snapshots. Without a newer snapshot, files are copied again.
   for unusable in list.unusable where unusable.name.description > list.newest?.name.description ?? "" {
     cannotLink(to: unusable.name, unusable.reason)
   }
 
-  // They are trouble of the run, and none of the snapshot: it has all of its own sources.
+  // An absent source is trouble of the run, not of the snapshot, which has all of its own sources.
   let unwelcome = absent.filter { $0.isThere || !options.excusedSources.contains($0.path) }
   progress.warnings.count(UInt64(unwelcome.count))
   for source in unwelcome { monitor.warn(Warning(path: source.path, message: source.reason)) }
 
   var comparison = Comparison(list: list)
   if let newest = list.newest {
-    // A run that was killed may have published without it.
+    // A killed run may have published a snapshot without `latest`.
     do { try repository.pointLatest(to: newest.name) } catch { repository.note(error) }
     comparison.base = 0
     var tree: Directory?
@@ -169,8 +172,8 @@ private func compareAndPublish(
     progress.expectedEntries.store(newest.summary.root.totals.entries, ordering: .relaxed)
   }
 
-  // What the newest lacks may still be in older ones. One that cannot be read only costs a copy, unless it is the one
-  // that a source is compared with: an error must not make a source pass for a new one.
+  // A file that the newest snapshot lacks may be in an older one. An unreadable catalog only costs a copy, except for
+  // the snapshot that a source is compared with. There, an error must not make the source pass for new.
   for (age, snapshot) in list.snapshots.reversed().enumerated() {
     let lacking = options.sources.filter { comparison.bases[$0] == nil }
     if age > olderSnapshotsSearched && lacking.isEmpty { break }
@@ -200,7 +203,7 @@ private func compareAndPublish(
     return try walkAndPublish(
       options, absent, unwelcome: unwelcome.count, comparison, mayRecycle, repository, program, progress, monitor)
   } catch let error where meansNoRoom(error) && (error as? Failure)?.isSuspect != true {
-    // A disaster makes the older snapshots needed, even if it cannot be published.
+    // A disaster makes the older snapshots necessary, even if it cannot be published.
     let guards: Guards
     do {
       guards = try comparison.lookAhead(options, absent, repository, Capabilities(), SpaceGuard(repository))
@@ -217,7 +220,7 @@ private func meansNoRoom(_ error: any Error) -> Bool {
   (error as? Failure)?.kind == .noSpace || (error as? Errno)?.meansNoRoom == true
 }
 
-/// The failure of a run without room, if a guard suspects a disaster or cannot tell.
+/// The failure of a run without room, if a guard suspects a disaster or cannot decide.
 private func keepingAll(_ error: any Error, because reason: String, in repository: Repository) -> Failure {
   var failure = Failure.writing("take a snapshot in", repository.path, error)
   failure.isSuspect = true
@@ -225,8 +228,9 @@ private func keepingAll(_ error: any Error, because reason: String, in repositor
   return failure
 }
 
-/// The failure of a run without room: the same error if its guards suspect nothing. Otherwise it holds rotation, because
-/// no older snapshot may make room for a suspected disaster.
+/// The failure of a run without room; the same error if its guards suspect nothing.
+///
+/// If they suspect a disaster, rotation is held: no older snapshot may make room for it.
 private func noRoom(_ error: any Error, _ guards: Guards, in repository: Repository, _ options: SnapshotOptions) -> any Error {
   guard let suspect = guards.suspects(in: repository).first else { return error }
   var failure = keepingAll(error, because: "in \(displayName(suspect.path)) \(suspect.message)", in: repository)
@@ -257,7 +261,7 @@ private func walkAndPublish(
   let capabilities: Capabilities
   do { capabilities = try repository.probe() } catch {
     guard error.kind == .noSpace, try !repository.unfinished().isEmpty else { throw error }
-    // What earlier runs left is all that can be given up.
+    // The leftovers of earlier runs are all that can be given up.
     try repository.recover(keepingUnfinished: false)
     repository.discardSpare()
     tidyTrash(of: repository, threads: options.threads)
@@ -272,7 +276,7 @@ private func walkAndPublish(
 
   let space = SpaceGuard(repository)
   if try space.isInDoubt(list.newest?.summary, sources: options.sources) {
-    // What is on its way out goes first.
+    // The trash is emptied first.
     tidyTrash(of: repository, threads: options.threads)
   }
   if try space.isInDoubt(list.newest?.summary, sources: options.sources) {
@@ -287,7 +291,7 @@ private func walkAndPublish(
   let pending = try repository.beginSnapshot(
     at: Clock.now(), catalogBytes: base.map { trees[$0].catalog.byteCount } ?? 0,
     mayRecycle: mayRecycle && capabilities.recycles)
-  // After the wait for a name of its own, where two runs fall into one second.
+  // The time is taken after the wait for a unique name, in case two runs fall into one second.
   let started = Clock.now()
   let work = SnapshotWork(
     options: options, leftOut: absent, repository: repository, pending: pending, trees: trees, base: base,
@@ -324,7 +328,7 @@ private func walkAndPublish(
     let suspects = work.guards.suspects(in: repository)
     for suspect in suspects { work.warn(suspect.path, suspect.message) }
     if let first = suspects.first {
-      // Before it is published: never a suspect snapshot with a rotation that goes on.
+      // Rotation is held before publication. It must never continue with a suspect snapshot.
       try repository.holdRotation(
         "\(pending.name): \(displayName(first.path)): most files have another content than before",
         at: started)
@@ -343,8 +347,8 @@ private func walkAndPublish(
       snapshot: snapshot, previous: list.newest?.name, elapsedSeconds: Clock.monotonic() - start)
   } catch {
     if let error = error as? SpareUnusable { repository.setAside(pending, at: error.path, because: error.reason) }
-    // What was copied serves the next run, unless it may not be what was written.
-    // Where there is no room, what is older is given up: else it might stand in the way for ever.
+    // The copied files serve the next run, unless their content is in doubt. Without room, older unfinished trees are
+    // given up: otherwise they might block every later run.
     let isFull = meansNoRoom(error)
     if isFull { try? repository.discardUnfinished(but: pending.name) }
     if isWalking, mayBeKept(error), progress.copied.value + progress.moved.value > 0 {
@@ -370,7 +374,7 @@ private func mayBeKept(_ error: any Error) -> Bool {
   }
 }
 
-/// Hears nothing of a look ahead: the run that follows says it all.
+/// Ignores the warnings of a look-ahead: the run that follows gives them all.
 private final class Silence: Monitor {
   func warn(_ warning: Warning) {}
 }
