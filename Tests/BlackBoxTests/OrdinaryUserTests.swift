@@ -148,9 +148,10 @@ struct OrdinaryUserTests {
       "restore", "latest", world.source.root / "closed", "--to", "/", "--overwrite", overwrite,
     ]
     let dry = try world.treeringAsOrdinaryUser(words + ["--dry-run"])
-    #expect(dry.status == 0, "\(dry.errorText)")
+    // What lies in a directory that cannot be opened is not known yet.
+    #expect(dry.status == (overwrite == "never" && mode == 0o555 ? 1 : 0), "\(dry.errorText)")
     let result = try world.treeringAsOrdinaryUser(words)
-    #expect(result.status == 0, "\(result.errorText)")
+    #expect(result.status == (overwrite == "never" ? 1 : 0), "\(result.errorText)")
     let listing = try TreeListing(world.source.root).entries
     let expected = overwrite == "never" ? String(mode, radix: 8) : "755"
     for path: ByteString in ["closed", "closed/below"] { #expect(listing[path]?.mode == expected) }

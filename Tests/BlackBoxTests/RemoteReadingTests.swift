@@ -112,8 +112,8 @@ struct RemoteReadingTests {
     let result = try runCommand(
       "strace",
       [
-        "-f", "-q", "-o", "/dev/null", "-P", "file50", "-P", "file51", "-e", "trace=openat",
-        "-e", "inject=openat:error=EACCES", try treeringBinary(),
+        "-f", "-q", "-o", "/dev/null", "-P", "file50", "-P", "file51", "-e", "trace=renameat2",
+        "-e", "inject=renameat2:error=EACCES", try treeringBinary(),
       ] + words)
     #expect(result.status == 1, "\(result.errorText)")
     #expect(result.errorText.contains("file50: cannot be restored: Permission denied"), "\(result.errorText)")

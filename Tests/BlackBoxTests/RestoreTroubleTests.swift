@@ -98,6 +98,47 @@ import Testing
     #expect(!open.exists("to"))
   }
 
+  /// A restore of one large file in a directory that is ended after a few blocks; what it left.
+  private func interruptedRestore(_ signal: Int32) throws -> (World, to: ByteString, Tree) {
+    let world = try World()
+    try world.source.makeDirectory("d", mode: 0o755)
+    try world.source.write("d/small", "x")
+    try world.source.write("d/zlarge", String(repeating: "large", count: 1 << 20))
+    try tool("touch", ["-d", "2001-09-09", world.source.root / "d", world.source.root])
+    try world.snapshot()
+    let to = world.directory.path / "to"
+    let result = try runCommand(
+      "strace",
+      ["-f", "-qq", "-o", "/dev/null", "-e", "trace=write", "-e", ByteString("inject=write:signal=\(signal):when=3"),
+       try treeringBinary(), "restore", "latest", "--to", to, "--threads", "1", "-r", world.repository.root])
+    #expect(result.status != 0)
+    return (world, to, Tree(to / world.source.root))
+  }
+
+  @Test("a restore that a signal ends leaves no half file, and whole directories; the next one finishes it")
+  func interrupted() throws {
+    let (world, to, tree) = try interruptedRestore(15)
+    #expect(try tree.names("d") == ["small"])
+    #expect(try TreeListing(tree.root).entries["d"] == TreeListing(world.source.root).entries["d"])
+    #expect(try world.treering(["restore", "latest", "--to", to]).status == 1, "the small file exists")
+    #expect(try listingDifferences(TreeListing(world.source.root), TreeListing(tree.root)) == [])
+  }
+
+  @Test("a restore that is killed leaves no half file under its name, and the next one names what is not finished")
+  func killed() throws {
+    let (world, to, tree) = try interruptedRestore(9)
+    #expect(!tree.exists("d/zlarge"))
+    try tree.remove("d/small")
+    for options: [ByteString] in [["--dry-run"], []] {
+      let result = try world.treering(["restore", "latest", "--to", to] + options)
+      #expect(result.status == 1, "\(result.errorText)")
+      #expect(result.errorText.contains("exists with another owner, mode, time or set of attributes"), "\(result.errorText)")
+    }
+    #expect(try tree.names("d") == ["small", "zlarge"])
+    #expect(try world.treering(["restore", "latest", "--to", to, "--overwrite", "if-changed"]).status == 0)
+    #expect(try listingDifferences(TreeListing(world.source.root), TreeListing(tree.root)) == [])
+  }
+
   @Test("a name that the file system refuses does not end the restore")
   func refusedDirectory() throws {
     let world = try World()

@@ -63,7 +63,24 @@ func temporaryName() throws(Errno) -> [UInt8] {
   temporaryPrefix + (try Process.randomBytes(8).map { 97 + $0 % 26 })
 }
 
-/// True for a name that `temporaryName` can return.
+/// Makes temporary names without a system call for each.
+struct TemporaryNames {
+  private var number: UInt64
+
+  init() throws(Errno) { number = try Process.randomBytes(8).reduce(0) { $0 << 8 | UInt64($1) } }
+
+  mutating func next() -> [UInt8] {
+    number &+= 1
+    var rest = number
+    return temporaryPrefix
+      + (0..<8).map { _ in
+        defer { rest /= 26 }
+        return 97 + UInt8(rest % 26)
+      }
+  }
+}
+
+/// True for a name that `temporaryName` or `TemporaryNames` can return.
 func isTemporaryName(_ name: some Collection<UInt8>) -> Bool {
   name.count == temporaryPrefix.count + 8 && name.starts(with: temporaryPrefix)
     && name.dropFirst(temporaryPrefix.count).allSatisfy { (97..<123).contains($0) }

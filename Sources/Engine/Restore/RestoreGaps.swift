@@ -13,6 +13,8 @@ final class RestoreGaps: Sendable {
   }
 
   private let tallies = Mutex<[MetadataKind: Tally]>([:])
+  /// Directories that were there, have other metadata than the snapshot's, and stay so.
+  private let left = Mutex<Tally?>(nil)
   /// Entries of which only the owner is missing that no user but root may set.
   private let owners = Atomic<UInt64>(0)
   private let isRoot = Process.effectiveUser == 0
@@ -36,8 +38,25 @@ final class RestoreGaps: Sendable {
     }
   }
 
+  func addLeft(_ path: [UInt8]) {
+    progress.left.count()
+    left.withLock {
+      if $0 == nil { $0 = Tally(entries: 0, path: path, reason: nil) }
+      $0!.entries += 1
+    }
+  }
+
   /// Names the first entry of each kind, and counts the others.
-  func report(_ warn: (_ path: [UInt8], _ message: String) -> Void) {
+  func report(
+    _ warn: (_ path: [UInt8], _ message: String) -> Void, left name: (_ path: [UInt8], _ message: String) -> Void
+  ) {
+    if let left = left.withLock({ $0 }) {
+      let more = left.entries - 1
+      name(
+        left.path,
+        "exists with another owner, mode, time or set of attributes; left as it is"
+          + (more == 0 ? "" : "; so \(more == 1 ? "is 1 more directory" : "are \(more) more directories")"))
+    }
     let tallies = tallies.withLock { $0 }
     for kind in MetadataKind.allCases {
       guard let tally = tallies[kind] else { continue }

@@ -137,12 +137,13 @@ struct RestoreMerge {
     try? node.target?.descriptor.readSymbolicLink(name.span)
   }
 
-  /// Makes the entry under its name, or under another that then replaces what is there in one step.
+  /// Makes the entry under its name, or under another that then replaces what is there in one step. A regular file gets
+  /// its name when it is whole: the next run takes what has the name for restored.
   ///
   /// False where the repository cannot give it, which is reported.
   private func make(_ task: inout Task, _ name: [UInt8]) throws -> Bool {
-    guard task.isReplacing else { return try make(&task, name, as: name) }
-    let made = try temporaryName()
+    guard task.isReplacing || task.row.kind == .regular else { return try make(&task, name, as: name) }
+    let made = worker.temporaryName()
     do { return try make(&task, name, as: made) } catch {
       try? node.target!.descriptor.unlink(made.span)
       throw error
@@ -154,37 +155,40 @@ struct RestoreMerge {
     let row = task.row
     guard let group = row.linkGroup else {
       guard try makeAlone(&task, name, as: made, in: target) != nil else { return false }
-      try replace(made, name, in: target)
+      try take(made, name, task, in: target)
       return true
     }
     let key = RestoredInode(group: group, digest: row.digest)
     if let first = work.links.begin(key) {
-      if let reason = try linkToFirst(first, as: made, in: target) {
+      // The other name is a whole file.
+      let linked = task.isReplacing ? made : name
+      if let reason = try linkToFirst(first, as: linked, in: target) {
         guard let inode = try makeAlone(&task, name, as: made, in: target) else { return false }
         let other = work.path(first.directory + [first.name])
         work.warn(
           work.path(node, name), "is a copy, and no hard link of \(displayName(other)) any more: \(reason)")
-        try replace(made, name, in: target)
+        try take(made, name, task, in: target)
         // Where an inode can take no more links, the next names are linked to this one.
         work.links.finish(key, RestoredLink(directory: node.path, name: name, inode: inode))
       } else {
-        try replace(made, name, in: target)
+        try take(linked, name, task, in: target)
       }
       return true
     }
     var link: RestoredLink?
     defer { work.links.finish(key, link) }
     guard let inode = try makeAlone(&task, name, as: made, in: target) else { return false }
-    try replace(made, name, in: target)
+    try take(made, name, task, in: target)
     link = RestoredLink(directory: node.path, name: name, inode: inode)
     return true
   }
 
-  private func replace(_ made: [UInt8], _ name: [UInt8], in target: Directory) throws(Errno) {
+  /// Gives what was made its name.
+  private func take(_ made: [UInt8], _ name: [UInt8], _ task: Task, in target: Directory) throws(Errno) {
     guard made != name else { return }
-    try target.descriptor.rename(made.span, to: target.descriptor, as: name.span, replacing: true)
+    try target.descriptor.rename(made.span, to: target.descriptor, as: name.span, replacing: task.isReplacing)
     // Renaming one name of an inode to another of the same does nothing (rename(2)).
-    try? target.descriptor.unlink(made.span)
+    if task.isReplacing { try? target.descriptor.unlink(made.span) }
   }
 
   /// Makes a further name of an inode that was restored; says why that cannot be done, or returns `nil`.
@@ -246,27 +250,20 @@ struct RestoreMerge {
       return result.inode
     }
 
-    var isMade = false
-    do {
-      return work.fetcher == nil
-        ? try copy(row, name, as: made, in: target, &isMade) : try fetch(&task, name, as: made, in: target, &isMade)
-    } catch {
-      // Half a file under its own name would be taken for a whole one by the next run.
-      if isMade { try? target.descriptor.unlink(made.span) }
-      throw error
-    }
+    return work.fetcher == nil
+      ? try copy(task, name, as: made, in: target) : try fetch(&task, name, as: made, in: target)
   }
 
   /// Makes a regular file of the stored one.
   private func copy(
-    _ row: FileRow, _ name: [UInt8], as made: [UInt8], in target: Directory, _ isMade: inout Bool
+    _ task: Task, _ name: [UInt8], as made: [UInt8], in target: Directory
   ) throws -> UInt64? {
+    let row = task.row
     guard let stored = openStored(name) else { return nil }
     let storedStatus = try stored.status()
     let file = try target.descriptor.open(
       made.span, [.write, .create, .exclusive], mode: 0o600)
-    isMade = true
-    if made != name { file.holdTemporary() }
+    file.holdTemporary()
     let pass: PassResult
     do throws(CopyError) {
       pass = try worker.files.copy(
@@ -282,7 +279,7 @@ struct RestoreMerge {
         return nil
       }
     }
-    guard try checkContent(pass, row, name, as: made, in: target) else { return nil }
+    guard try checkContent(pass, task, name, as: made, in: target) else { return nil }
     let inode = try finish(file, row, name)
     try file.close()
     return inode
@@ -290,14 +287,13 @@ struct RestoreMerge {
 
   /// The same with a file that is not here.
   private func fetch(
-    _ task: inout Task, _ name: [UInt8], as made: [UInt8], in target: Directory, _ isMade: inout Bool
+    _ task: inout Task, _ name: [UInt8], as made: [UInt8], in target: Directory
   ) throws -> UInt64? {
     let row = task.row
     let assembly = try FileAssembly(
       try target.descriptor.open(made.span, [.write, .create, .exclusive], mode: 0o600), from: 0,
       elidingZeros: row.digest.isSparse, worker.tools)
-    isMade = true
-    if made != name { assembly.file.holdTemporary() }
+    assembly.file.holdTemporary()
     if row.size > 0 {
       if !task.isRequested { try work.fetcher!.request(work.label + node.path + [name]) }
       task.isRequested = false
@@ -322,16 +318,16 @@ struct RestoreMerge {
     }
     let pass = PassResult(digest: try assembly.finish(), byteCount: assembly.byteCount)
     work.progress.bytesCopied.count(pass.byteCount)
-    guard try checkContent(pass, row, name, as: made, in: target) else { return nil }
+    guard try checkContent(pass, task, name, as: made, in: target) else { return nil }
     return try finish(assembly.file, row, name)
   }
 
   /// False where the bytes are not those that the catalog names, and what is in their place stays.
   private func checkContent(
-    _ pass: PassResult, _ row: FileRow, _ name: [UInt8], as made: [UInt8], in target: Directory
+    _ pass: PassResult, _ task: Task, _ name: [UInt8], as made: [UInt8], in target: Directory
   ) throws(Errno) -> Bool {
-    if pass.digest != row.digest || pass.byteCount != row.size {
-      if made != name {
+    if pass.digest != task.row.digest || pass.byteCount != task.row.size {
+      if task.isReplacing {
         try target.descriptor.unlink(made.span)
         work.reportDamage(
           work.path(node, name),

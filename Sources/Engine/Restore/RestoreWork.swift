@@ -57,10 +57,14 @@ final class RestoreWorker {
   let files: FileReader
   let tools = AssemblyTools()
   var listing = DirectoryListing()
-  init(_ reader: CatalogReader, _ files: FileReader) {
+  private var names: TemporaryNames
+  init(_ reader: CatalogReader, _ files: FileReader) throws(Errno) {
     self.reader = reader
     self.files = files
+    names = try TemporaryNames()
   }
+
+  func temporaryName() -> [UInt8] { names.next() }
 }
 
 /// The work of a restore: in each directory, the merge of the catalog's names with what is wanted and
@@ -83,6 +87,8 @@ final class RestoreWork: TreeWork {
   private let repository: Repository?
   /// The directories that were made writable and have not been left.
   private let opened = Mutex<[ObjectIdentifier: RestoreNode]>([:])
+  /// The directories that this run made and has not left.
+  private let unfinished = Mutex<[ObjectIdentifier: RestoreNode]>([:])
   /// By device: true where all names of an inode show its number.
   private let numbering = Mutex<[UInt64: Bool]>([:])
 
@@ -102,7 +108,7 @@ final class RestoreWork: TreeWork {
   }
 
   func makeWorker() throws -> RestoreWorker {
-    RestoreWorker(CatalogReader(catalog), FileReader(progress))
+    try RestoreWorker(CatalogReader(catalog), FileReader(progress))
   }
 
   func finish(_ worker: RestoreWorker) throws {}
@@ -172,6 +178,7 @@ final class RestoreWork: TreeWork {
       return []
     }
     node.record = record
+    if node.isNew, node.target != nil { unfinished.withLock { $0[ObjectIdentifier(node)] = node } }
     do {
       try discardTemporaries(node, record, worker)
       var files = try FileCursor(record)
@@ -397,8 +404,12 @@ final class RestoreWork: TreeWork {
 
   /// After a walk, whether it came to its end or not.
   func end() {
+    for node in unfinished.withLock({ Array($0.values) }) {
+      // The walk has ended with an error of its own. A later run takes these directories for what was there before.
+      if let record = node.record, let target = node.target { _ = try? setMetadata(of: node, record, target) }
+    }
     for node in opened.withLock({ Array($0.values) }) { close(node) }
-    gaps.report(warn)
+    gaps.report(warn) { monitor.warn(Warning(path: $0, message: $1)) }
   }
 
   // MARK: Leaving a directory
@@ -410,27 +421,45 @@ final class RestoreWork: TreeWork {
       node.target = nil
       node.record = nil
     }
-    guard let record = node.record, let target = node.target, !options.isDryRun, !record.isSynthetic,
-      // A directory on the way to what is wanted, or that was there, is the operator's.
-      node.isNew || (options.overwrite != .never && !node.onlyLeads)
+    unfinished.withLock { _ = $0.removeValue(forKey: ObjectIdentifier(node)) }
+    guard let record = node.record, let target = node.target, !record.isSynthetic,
+      // A directory on the way to what is wanted is the operator's.
+      node.isNew || !node.onlyLeads
     else { return }
     do throws(Errno) {
-      let status = try target.descriptor.status()
-      if node.closedMode == nil, status.metadata == record.metadata,
-        AttributeBlock(try target.descriptor.extendedAttributes()).isStored(as: record.attributes)
-      {
-        return
+      // One that was there is, too, but it must not lose what it had of the snapshot because entries were added.
+      if !node.isNew, options.overwrite == .never, try !hadMetadata(node, record, target) {
+        return gaps.addLeft(path(node))
       }
-      let missing = try setMetadata(
-        record.metadata, record.attributes, to: target.descriptor, .open, currently: status,
-        mayHaveOthers: !node.isNew)
-      // It has the snapshot's mode.
-      if !missing.contains(.mode) { forget(node) }
-      gaps.add(missing, path(node))
+      if !options.isDryRun { try setMetadata(of: node, record, target) }
     } catch {
       if endsRestore(error, in: target) { throw failure("set the metadata of", path(node), error) }
       warn(path(node), "its metadata could not be set: \(error)")
     }
+  }
+
+  /// True where a directory came with the metadata of the snapshot, apart from an owner that only root may set.
+  private func hadMetadata(_ node: RestoreNode, _ record: DirectoryRecord, _ target: Directory) throws(Errno) -> Bool {
+    guard var found = node.status?.metadata else { return false }
+    if let mode = node.closedMode { found.permissions = UInt16(mode) }
+    if !isRoot { (found.user, found.group) = (record.metadata.user, record.metadata.group) }
+    if found != record.metadata { return false }
+    return AttributeBlock(try target.descriptor.extendedAttributes()).isStored(as: record.attributes)
+  }
+
+  private func setMetadata(of node: RestoreNode, _ record: DirectoryRecord, _ target: Directory) throws(Errno) {
+    if record.isSynthetic { return }
+    let status = try target.descriptor.status()
+    if node.closedMode == nil, status.metadata == record.metadata,
+      AttributeBlock(try target.descriptor.extendedAttributes()).isStored(as: record.attributes)
+    {
+      return
+    }
+    let missing = try Engine.setMetadata(
+      record.metadata, record.attributes, to: target.descriptor, .open, currently: status, mayHaveOthers: !node.isNew)
+    // It has the snapshot's mode.
+    if !missing.contains(.mode) { forget(node) }
+    gaps.add(missing, path(node))
   }
 }
 
