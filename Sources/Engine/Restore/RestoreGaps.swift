@@ -3,19 +3,19 @@ internal import Posix
 internal import Repository
 internal import Synchronization
 
-/// The values that restored entries did not take, by kind: said once each, and not for each entry.
+/// The values that restored entries did not take. Each kind is reported once, not for each entry.
 final class RestoreGaps: Sendable {
   private struct Tally {
     var entries: UInt64
-    /// Of the first entry.
+    /// The path of the first entry.
     let path: [UInt8]
     let reason: Errno?
   }
 
   private let tallies = Mutex<[MetadataKind: Tally]>([:])
-  /// Directories that were there, have other metadata than the snapshot's, and stay so.
+  /// Existing directories whose metadata differ from the snapshot's, and stay so.
   private let left = Mutex<Tally?>(nil)
-  /// Entries of which only the owner is missing that no user but root may set.
+  /// Entries that lack only an owner that no user but root may set.
   private let owners = Atomic<UInt64>(0)
   private let isRoot = Process.effectiveUser == 0
   private let progress: Progress

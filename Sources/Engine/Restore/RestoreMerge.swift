@@ -18,25 +18,25 @@ struct RestoreMerge {
     self.worker = worker
   }
 
-  /// So many files are asked for at once, where they are not here.
+  /// The number of remote files to request at once.
   static let batch = 64
 
   private struct Task {
     var row: FileRow
     var isReplacing: Bool
-    /// True from when its content is asked for until it is received.
+    /// True from the request of the content until it is received.
     var isRequested: Bool
   }
 
   func restore(_ rows: [FileRow]) throws {
     var tasks = try rows.compactMap { try task($0) }
-    // What was not asked for at once may only be when nothing else is on its way.
+    // A file that was not requested at once may only be requested when no other answer is due.
     let isLate = { (task: Task) in work.fetcher != nil && task.row.linkGroup != nil }
     do {
       for index in tasks.indices where !isLate(tasks[index]) { try run(&tasks[index]) }
       for index in tasks.indices where isLate(tasks[index]) { try run(&tasks[index]) }
     } catch {
-      // Whoever goes on with the connection gets the answers to what it asks.
+      // The connection may be used again, so the remaining answers are received first.
       switch (error as? Failure)?.kind {
       case .remote, .interrupted: break
       default: for index in tasks.indices { try drain(&tasks[index]) }
@@ -45,19 +45,19 @@ struct RestoreMerge {
     }
   }
 
-  /// Receives what was asked for and is not wanted any more: the answers come in the order of the requests.
+  /// Receives a requested file that is no longer wanted: the answers come in the order of the requests.
   private func drain(_ task: inout Task) throws {
     guard task.isRequested else { return }
     task.isRequested = false
     _ = try work.fetcher!.receive(byteCount: task.row.size, takeZeros: { _ in }, { _ in })
   }
 
-  /// Looks at what stands in an entry's place, and asks for its content; `nil` where nothing is to be done.
+  /// Examines the present entry at an entry's path, and requests the content; `nil` if there is nothing to do.
   private func task(_ row: FileRow) throws -> Task? {
     try checkForSignal()
     let name = Array(record.bytes[row.name])
     work.progress.entries.count()
-    // The directory was named.
+    // The missing stored directory was already reported.
     if work.fetcher == nil, node.stored == nil, row.kind == .regular { return nil }
     var task = Task(row: row, isReplacing: false, isRequested: false)
     if !node.isNew, let target = node.target {
@@ -76,7 +76,7 @@ struct RestoreMerge {
       if row.kind == .regular { work.progress.bytesCopied.count(row.size) }
       return nil
     }
-    // Of several names of an inode only the first needs it.
+    // Only the first name of an inode needs the content.
     if let fetcher = work.fetcher, row.kind == .regular, row.size > 0, row.linkGroup == nil {
       try fetcher.request(work.label + node.path + [name])
       task.isRequested = true
@@ -122,9 +122,9 @@ struct RestoreMerge {
     }
   }
 
-  /// False where an entry is as it should be, but is no hard link of the others that it belongs to.
+  /// False if the present entry is right, but is not a hard link of its group.
   ///
-  /// The first one stands for the others, as if it had been restored.
+  /// The first name counts as the restored inode, as if it had been restored.
   private func hasItsInode(_ present: FileStatus, _ row: FileRow, _ name: [UInt8]) -> Bool {
     guard let group = row.linkGroup else { return true }
     let key = RestoredInode(group: group, digest: row.digest)
@@ -137,10 +137,11 @@ struct RestoreMerge {
     try? node.target?.descriptor.readSymbolicLink(name.span)
   }
 
-  /// Makes the entry under its name, or under another that then replaces what is there in one step. A regular file gets
-  /// its name when it is whole: the next run takes what has the name for restored.
+  /// Makes the entry under its name, or under a temporary name that then takes its place in one step.
   ///
-  /// False where the repository cannot give it, which is reported.
+  /// The temporary name is for a replacement, and for a regular file. A regular file gets its name only when it is
+  /// whole, because the next run takes a named file for restored. False if the repository cannot deliver the entry,
+  /// which is reported.
   private func make(_ task: inout Task, _ name: [UInt8]) throws -> Bool {
     guard task.isReplacing || task.row.kind == .regular else { return try make(&task, name, as: name) }
     let made = worker.temporaryName()
@@ -160,7 +161,7 @@ struct RestoreMerge {
     }
     let key = RestoredInode(group: group, digest: row.digest)
     if let first = work.links.begin(key) {
-      // The other name is a whole file.
+      // The first name is a whole file, so a link to it can have its final name at once.
       let linked = task.isReplacing ? made : name
       if let reason = try linkToFirst(first, as: linked, in: target) {
         guard let inode = try makeAlone(&task, name, as: made, in: target) else { return false }
@@ -168,7 +169,7 @@ struct RestoreMerge {
         work.warn(
           work.path(node, name), "is a copy, and no hard link of \(displayName(other)) any more: \(reason)")
         try take(made, name, task, in: target)
-        // Where an inode can take no more links, the next names are linked to this one.
+        // If an inode can take no more links, the next names are linked to this one.
         work.links.finish(key, RestoredLink(directory: node.path, name: name, inode: inode))
       } else {
         try take(linked, name, task, in: target)
@@ -183,15 +184,15 @@ struct RestoreMerge {
     return true
   }
 
-  /// Gives what was made its name.
+  /// Renames an entry from its temporary name to its final name.
   private func take(_ made: [UInt8], _ name: [UInt8], _ task: Task, in target: Directory) throws(Errno) {
     guard made != name else { return }
     try target.descriptor.rename(made.span, to: target.descriptor, as: name.span, replacing: task.isReplacing)
-    // Renaming one name of an inode to another of the same does nothing (rename(2)).
+    // A rename between two names of one inode does nothing (rename(2)).
     if task.isReplacing { try? target.descriptor.unlink(made.span) }
   }
 
-  /// Makes a further name of an inode that was restored; says why that cannot be done, or returns `nil`.
+  /// Links a further name to a restored inode. Returns the reason if that fails, otherwise `nil`.
   private func linkToFirst(
     _ first: RestoredLink, as name: [UInt8], in target: Directory
   ) throws(Errno) -> String? {
@@ -204,7 +205,7 @@ struct RestoreMerge {
       if error == .exists || error == .interrupted || work.endsRestore(error, in: target) { throw error }
       return "\(error)"
     }
-    // Whoever may write to the destination could have put another file there.
+    // Another user with write access to the destination could have put another file there.
     let status = try target.descriptor.status(of: name.span)
     if status.inode == first.inode { return nil }
     if try !work.numbersInodes(status.device, in: target) { return nil }
@@ -212,11 +213,11 @@ struct RestoreMerge {
     return "that was replaced by another file meanwhile"
   }
 
-  /// Opens the stored file; `nil`, and reported, where the repository cannot give it.
+  /// Opens the stored file; `nil` after a report if the repository cannot deliver it.
   private func openStored(_ name: [UInt8]) -> Descriptor? {
     do throws(Errno) {
       guard let directory = node.stored else { throw .noSuchEntry }
-      // Opening a device can do harm, so its kind comes first.
+      // Opening a device can do harm, so the kind is checked first.
       if try directory.descriptor.status(of: name.span).kind == .regular {
         return try directory.descriptor.openToRead(name.span)
       }
@@ -226,7 +227,7 @@ struct RestoreMerge {
     return nil
   }
 
-  /// Makes the entry and returns its inode; `nil` where the repository cannot give it.
+  /// Makes the entry and returns its inode; `nil` if the repository cannot deliver it.
   private func makeAlone(
     _ task: inout Task, _ name: [UInt8], as made: [UInt8], in target: Directory
   ) throws -> UInt64? {
@@ -254,7 +255,7 @@ struct RestoreMerge {
       ? try copy(task, name, as: made, in: target) : try fetch(&task, name, as: made, in: target)
   }
 
-  /// Makes a regular file of the stored one.
+  /// Makes a regular file from the stored file.
   private func copy(
     _ task: Task, _ name: [UInt8], as made: [UInt8], in target: Directory
   ) throws -> UInt64? {
@@ -285,7 +286,7 @@ struct RestoreMerge {
     return inode
   }
 
-  /// The same with a file that is not here.
+  /// Makes a regular file from the fetcher's content.
   private func fetch(
     _ task: inout Task, _ name: [UInt8], as made: [UInt8], in target: Directory
   ) throws -> UInt64? {
@@ -322,7 +323,7 @@ struct RestoreMerge {
     return try finish(assembly.file, row, name)
   }
 
-  /// False where the bytes are not those that the catalog names, and what is in their place stays.
+  /// False if the bytes do not match the catalog and the present entry stays.
   private func checkContent(
     _ pass: PassResult, _ task: Task, _ name: [UInt8], as made: [UInt8], in target: Directory
   ) throws(Errno) -> Bool {

@@ -4,20 +4,20 @@ internal import Catalog
 internal import Posix
 public import Repository
 
-/// What to do with an entry that is already there.
+/// The treatment of an entry that already exists at the destination.
 public enum Overwrite: String, CaseIterable, Sendable {
-  /// It stays, and is reported.
+  /// The entry stays, and is reported.
   case never
-  /// It is replaced where kind, size, time, mode, owner or link target differ from the snapshot's.
+  /// The entry is replaced if kind, size, time, mode, owner or link target differ from the snapshot's.
   case ifChanged = "if-changed"
-  /// It is replaced.
+  /// The entry is replaced.
   case always
 }
 
 public struct RestoreOptions: Sendable {
   /// Paths from the snapshot's root, label first; empty for everything.
   public var paths: [[[UInt8]]]
-  /// As the operator named it; made if it does not exist.
+  /// The destination as the operator named it; made if it does not exist.
   public var destination: [UInt8]
   public var overwrite: Overwrite
   public var isDryRun: Bool
@@ -35,19 +35,18 @@ public struct RestoreOptions: Sendable {
 }
 
 public struct RestoreResult: Sendable {
-  /// Stored files whose bytes are not what the catalog says: restored as they are, and named.
+  /// Stored files whose bytes differ from the catalog; they are restored unchanged, and named.
   public var damaged: UInt64
-  /// Entries that have another owner, because only root may give files away.
+  /// Entries with another owner, because only root may give files away.
   public var ownersNotSet: UInt64
   public var elapsedSeconds: Double
 }
 
 /// Copies a snapshot, or some paths of it, back.
 ///
-/// The snapshot's label is left out, so that with the destination `/` everything returns to its place.
-/// Nothing outside the destination is touched, whatever symbolic links lie in it; nothing is deleted.
-///
-/// With a `fetcher`, the files come from there, and the store's own trees are not looked at.
+/// The snapshot's label is left out, so that with the destination `/` everything returns to its place. Nothing
+/// outside the destination is changed, even through symbolic links in it. Nothing is deleted. With a `fetcher`, the
+/// files come from there, and the store's own trees are not read.
 public func restore(
   _ snapshot: Snapshot, from store: any SnapshotStore, fetcher: (any ContentFetcher)? = nil, _ options: RestoreOptions,
   progress: Progress, monitor: any Monitor
@@ -55,19 +54,19 @@ public func restore(
   try restore(snapshot, from: store, fetcher: fetcher, into: nil, options, progress: progress, monitor: monitor)
 }
 
-/// The same into a new directory that is open already; the destination's path is for messages alone.
+/// Restores into a new directory that is already open; the destination's path is for messages alone.
 func restore(
   _ snapshot: Snapshot, from store: any SnapshotStore, fetcher: (any ContentFetcher)?, into directory: Directory?,
   _ options: RestoreOptions, progress: Progress, monitor: any Monitor
 ) throws -> RestoreResult {
   let start = Clock.monotonic()
   let repository = store as? Repository
-  // Where nothing can be locked, a restore is still wanted.
+  // A restore goes on even if nothing can be locked.
   let use = try? repository?.use(snapshot.name)
   defer { withExtendedLifetime(use) {} }
   let catalog = try store.openCatalog(snapshot.name)
   let reader = CatalogReader(catalog)
-  // One that was adopted may have several.
+  // An adopted snapshot may have several labels.
   let labels = Set(options.paths.compactMap(\.first))
   guard labels.count <= 1 else {
     throw Failure(
@@ -103,7 +102,7 @@ func restore(
   let work = RestoreWork(
     catalog: catalog, options: options, repository: repository, destination: destination, label: label,
     fetcher: fetcher, progress: progress, monitor: monitor)
-  // What is above the sources was not asked for either.
+  // The directories above the sources were not requested either.
   let sources = PathPlan(absolutePaths: snapshot.summary.sources)
   let leadsToSources = selection == nil && label == [snapshot.summary.label] && !sources.children.isEmpty
   let root = RestoreNode(
@@ -119,8 +118,9 @@ func restore(
     damaged: work.damaged.value, ownersNotSet: work.gaps.ownersNotSet, elapsedSeconds: Clock.monotonic() - start)
 }
 
-/// Opens the stored directory of the walk's root, or says why the repository has lost it. Throws where it cannot be
-/// looked at now, which is no damage: no file could be restored.
+/// Opens the stored directory of the walk's root. Returns the damage if the repository has lost it.
+///
+/// Throws if the directory cannot be opened now, which is no damage: no file could be restored.
 private func openStored(
   _ snapshot: SnapshotName, _ label: [[UInt8]], in repository: Repository
 ) throws(Failure) -> (directory: Directory?, damage: String?) {

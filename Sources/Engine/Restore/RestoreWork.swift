@@ -3,25 +3,25 @@ internal import Posix
 internal import Repository
 internal import Synchronization
 
-/// A directory of a snapshot on its way back.
+/// A directory of a snapshot that is being restored.
 final class RestoreNode: WalkNode, @unchecked Sendable {
   let subtree: Subtree
-  /// What of it is wanted; `nil` for everything.
+  /// The wanted part of the directory; `nil` for everything.
   let selection: PathPlan?
-  /// In the repository; `nil` where it is missing there.
+  /// The directory in the repository; `nil` if it is missing there.
   var stored: Directory?
-  /// At the destination; `nil` in a dry run where it does not exist.
+  /// The directory at the destination; `nil` in a dry run if it does not exist.
   var target: Directory?
-  /// True where this run made the directory.
+  /// True if this run made the directory.
   var isNew: Bool
-  /// Where the directory is above the sources of the snapshot: the sources below it.
+  /// For a directory above the snapshot's sources: the sources below it.
   let sources: PathPlan?
   /// The mode that a directory had before it was made writable.
   var closedMode: UInt32?
   var record: DirectoryRecord?
   var status: FileStatus?
 
-  /// True where the directory only leads to what is restored.
+  /// True if the directory only leads to restored entries.
   var onlyLeads: Bool { selection != nil || sources != nil }
 
   var restoreParent: RestoreNode? { parent.map { unsafeDowncast($0, to: RestoreNode.self) } }
@@ -40,7 +40,7 @@ final class RestoreNode: WalkNode, @unchecked Sendable {
   }
 }
 
-/// The names of one inode in the snapshot become names of one inode again.
+/// The key by which the names of one inode in the snapshot become names of one inode again.
 struct RestoredInode: Hashable, Sendable {
   var group: UInt64
   var digest: ContentDigest
@@ -67,15 +67,16 @@ final class RestoreWorker {
   func temporaryName() -> [UInt8] { names.next() }
 }
 
-/// The work of a restore: in each directory, the merge of the catalog's names with what is wanted and
-/// with what the destination holds.
+/// The work of a restore: in each directory, the merge of three lists of names.
+///
+/// They are the catalog's names, the wanted names and the names at the destination.
 final class RestoreWork: TreeWork {
   let catalog: OpenCatalog
   let options: RestoreOptions
   let destination: Directory?
   /// The path of the walk's root in the snapshot.
   let label: [[UInt8]]
-  /// `nil` where the stored files are here.
+  /// `nil` if the stored files are in this repository.
   let fetcher: (any ContentFetcher)?
   let progress: Progress
   let monitor: any Monitor
@@ -83,13 +84,13 @@ final class RestoreWork: TreeWork {
   let links = LinkTable<RestoredInode, RestoredLink>()
   let gaps: RestoreGaps
   let isRoot = Process.effectiveUser == 0
-  /// What must not be written to; `nil` where the repository is not here.
+  /// The repository, which must not be written to; `nil` if it is remote.
   private let repository: Repository?
   /// The directories that were made writable and have not been left.
   private let opened = Mutex<[ObjectIdentifier: RestoreNode]>([:])
   /// The directories that this run made and has not left.
   private let unfinished = Mutex<[ObjectIdentifier: RestoreNode]>([:])
-  /// By device: true where all names of an inode show its number.
+  /// By device: true if all names of an inode show its number.
   private let numbering = Mutex<[UInt64: Bool]>([:])
 
   init(
@@ -134,7 +135,9 @@ final class RestoreWork: TreeWork {
     monitor.warn(Warning(path: path, message: message))
   }
 
-  /// The repository cannot give something: damage, unless the trouble is this user's or this process's.
+  /// Reports an entry that the repository cannot deliver.
+  ///
+  /// It is damage, unless this user or this process lacks rights or resources.
   func reportUnreadable(_ path: [UInt8], _ message: String, _ error: Errno) {
     if error.leavesDataUnknown { warn(path, "\(message): \(error)") } else { reportDamage(path, "\(message): \(error)") }
   }
@@ -144,9 +147,9 @@ final class RestoreWork: TreeWork {
     monitor.warn(Warning(path: path, message: message))
   }
 
-  /// True where the next entry would fare no better. One directory, too, can be full on a disk with room.
+  /// True if the next entry would fail too. A single directory can also be full on a disk with room.
   func endsRestore(_ error: Errno, in directory: Directory) -> Bool {
-    // A shortage may pass; what is missing is named.
+    // A shortage may pass; missing entries are named.
     guard error == .noSpace else { return error.endsRun && !error.isShortage }
     return (try? directory.descriptor.fileSystem())?.hasRoom != true
   }
@@ -157,7 +160,7 @@ final class RestoreWork: TreeWork {
     return failure
   }
 
-  /// True where further names of an inode show its number on this device.
+  /// True if further names of an inode show its number on this device.
   func numbersInodes(_ device: UInt64, in directory: Directory) throws(Errno) -> Bool {
     if let known = numbering.withLock({ $0[device] }) { return known }
     let found = try directory.descriptor.numbersInodes()
@@ -183,7 +186,7 @@ final class RestoreWork: TreeWork {
       try discardTemporaries(node, record, worker)
       var files = try FileCursor(record)
       let merge = RestoreMerge(self, node, record, worker)
-      // All that is wanted of a directory is asked for before the first of it is waited for.
+      // All wanted files of a directory are requested before the first is awaited.
       var wanted: [FileRow] = []
       func take(_ row: FileRow) throws {
         wanted.append(row)
@@ -231,7 +234,7 @@ final class RestoreWork: TreeWork {
       sources: sources?.isSource == true ? nil : sources)
   }
 
-  /// Opens the directory in the repository. Where that fails it is named, and not each of the files below it.
+  /// Opens the directory in the repository. A failure is reported once, not for each file below.
   private func openStored(_ node: RestoreNode) {
     guard let stored = node.restoreParent?.stored else { return }
     let name = node.name
@@ -240,7 +243,7 @@ final class RestoreWork: TreeWork {
     }
   }
 
-  /// Removes what a restore that was killed left beside the entries that it replaced.
+  /// Removes the temporary files that a killed restore left beside the entries to replace.
   private func discardTemporaries(_ node: RestoreNode, _ record: DirectoryRecord, _ worker: RestoreWorker) throws {
     guard !node.isNew, let target = node.target, !options.isDryRun else { return }
     do throws(Errno) { try worker.listing.read(target.descriptor) } catch {
@@ -256,7 +259,7 @@ final class RestoreWork: TreeWork {
     }
   }
 
-  /// Makes or opens the directory; false where something else is in its place and stays.
+  /// Makes or opens the directory; false if an entry of another kind stays in its place.
   private func openTarget(_ node: RestoreNode, _ worker: RestoreWorker) throws -> Bool {
     guard let parent = node.restoreParent else {
       guard let target = node.target else { return true }
@@ -302,7 +305,7 @@ final class RestoreWork: TreeWork {
     }
   }
 
-  /// Makes the directory where it is missing; false where something else stays in its place.
+  /// Makes the directory if it is missing; false if an entry of another kind stays in its place.
   private func prepare(_ node: RestoreNode, in above: Directory) throws(Errno) -> Bool {
     let name = node.name
     let existing = try above.descriptor.statusIfPresent(of: name.span)
@@ -335,7 +338,7 @@ final class RestoreWork: TreeWork {
     return true
   }
 
-  /// Opens the directory; `nil` in a dry run that cannot.
+  /// Opens the directory; `nil` in a dry run that cannot open it.
   private func open(_ node: RestoreNode, in above: Directory) throws(Errno) -> Directory? {
     if node.isNew && options.isDryRun { return nil }
     let name = node.name
@@ -351,8 +354,9 @@ final class RestoreWork: TreeWork {
     }
   }
 
-  /// True for a directory that was there and is a repository, or lies in one because a mount shows that. A repository
-  /// that the snapshot itself has there is a tree like others.
+  /// True for an existing directory that is a repository, or lies in one because of a mount.
+  ///
+  /// A repository that is part of the snapshot itself is an ordinary tree.
   private func isInRepository(_ directory: Directory, _ node: RestoreNode, _ worker: RestoreWorker) throws(Errno) -> Bool {
     let status = node.status!
     if status.inode == repository?.identity.inode && status.device == repository?.identity.device { return true }
@@ -370,7 +374,7 @@ final class RestoreWork: TreeWork {
 
   // MARK: Directories that their owner closed
 
-  /// True where the user owns a directory that even the user may not write to.
+  /// True if the user owns a directory that even its owner may not write to.
   private func mayMakeWritable(_ status: FileStatus) -> Bool {
     !isRoot && status.user == Process.effectiveUser && status.permissions & 0o700 != 0o700
   }
@@ -392,7 +396,7 @@ final class RestoreWork: TreeWork {
     opened.withLock { $0[ObjectIdentifier(node)] = node }
   }
 
-  /// Gives a directory that was made writable the mode that it had.
+  /// Gives a directory that was made writable its old mode back.
   private func close(_ node: RestoreNode) {
     guard let mode = node.closedMode else { return }
     forget(node)
@@ -402,10 +406,10 @@ final class RestoreWork: TreeWork {
     }
   }
 
-  /// After a walk, whether it came to its end or not.
+  /// Called after the walk, even if it failed.
   func end() {
     for node in unfinished.withLock({ Array($0.values) }) {
-      // The walk has ended with an error of its own. A later run takes these directories for what was there before.
+      // The walk has ended with its own error. A later run takes these directories for existing ones.
       if let record = node.record, let target = node.target { _ = try? setMetadata(of: node, record, target) }
     }
     for node in opened.withLock({ Array($0.values) }) { close(node) }
@@ -423,11 +427,12 @@ final class RestoreWork: TreeWork {
     }
     unfinished.withLock { _ = $0.removeValue(forKey: ObjectIdentifier(node)) }
     guard let record = node.record, let target = node.target, !record.isSynthetic,
-      // A directory on the way to what is wanted is the operator's.
+      // A directory that only leads to wanted entries is the operator's.
       node.isNew || !node.onlyLeads
     else { return }
     do throws(Errno) {
-      // One that was there is, too, but it must not lose what it had of the snapshot because entries were added.
+      // With `never`, an existing directory is the operator's too. If it had the snapshot's metadata, it must not
+      // lose them because entries were added.
       if !node.isNew, options.overwrite == .never, try !hadMetadata(node, record, target) {
         return gaps.addLeft(path(node))
       }
@@ -438,7 +443,7 @@ final class RestoreWork: TreeWork {
     }
   }
 
-  /// True where a directory came with the metadata of the snapshot, apart from an owner that only root may set.
+  /// True if a directory already had the snapshot's metadata, apart from an owner that only root may set.
   private func hadMetadata(_ node: RestoreNode, _ record: DirectoryRecord, _ target: Directory) throws(Errno) -> Bool {
     guard var found = node.status?.metadata else { return false }
     if let mode = node.closedMode { found.permissions = UInt16(mode) }
@@ -457,14 +462,14 @@ final class RestoreWork: TreeWork {
     }
     let missing = try Engine.setMetadata(
       record.metadata, record.attributes, to: target.descriptor, .open, currently: status, mayHaveOthers: !node.isNew)
-    // It has the snapshot's mode.
+    // The directory has the snapshot's mode now.
     if !missing.contains(.mode) { forget(node) }
     gaps.add(missing, path(node))
   }
 }
 
 extension Descriptor {
-  /// The status of an entry of this directory, or `nil` where it has none of this name.
+  /// The status of an entry of this directory; `nil` if there is no such name.
   borrowing func statusIfPresent(of name: Span<UInt8>) throws(Errno) -> FileStatus? {
     do { return try status(of: name) } catch {
       guard error == .noSuchEntry else { throw error }
@@ -472,15 +477,15 @@ extension Descriptor {
     }
   }
 
-  /// As `dropInheritedACLs`, on a file system that may know neither ACLs nor modes.
+  /// Drops inherited ACLs on a file system that may know neither ACLs nor modes.
   borrowing func dropACLsWherePossible() throws(Errno) {
     do { try dropInheritedACLs() } catch { guard error.refusesMetadata else { throw error } }
   }
 
-  /// Shows others that a file under a temporary name is still at work.
+  /// Shows other processes that a file with a temporary name is in use.
   borrowing func holdTemporary() { try? lockExclusively() }
 
-  /// Removes what has a temporary name, unless its maker is at work.
+  /// Removes a file with a temporary name, unless it is in use.
   borrowing func discardTemporary(_ name: Span<UInt8>) {
     if (try? status(of: name))?.kind == .regular {
       do { try openToRead(name).lockExclusively() } catch { if error == .wouldBlock { return } }
