@@ -31,7 +31,7 @@ public func adoptableTrees(in path: [UInt8], levels: [String]) throws(Failure) -
       guard status.kind == .directory else { continue }
       trees.append((AdoptableTree(name: name, time: status.modified, status: status), number))
     }
-    // Of two trees with the same time, the tree with the higher number is the older.
+    // If two trees have the same time, the higher number is the older tree.
     return trees.sorted { ($0.tree.time, -$0.number) < ($1.tree.time, -$1.number) }.map(\.tree)
   } catch { throw Failure(.usage, "cannot look for snapshots in \(displayName(path)): \(error)") }
 }

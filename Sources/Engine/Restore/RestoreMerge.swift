@@ -140,8 +140,7 @@ struct RestoreMerge {
   /// Makes the entry under its name, or under a temporary name that then takes its place in one step.
   ///
   /// The temporary name is for a replacement, and for a regular file. A regular file gets its name only when it is
-  /// whole, because the next run takes a named file for restored. False if the repository cannot deliver the entry,
-  /// which is reported.
+  /// whole, because the next run trusts the name. False if the repository cannot deliver the entry, which is reported.
   private func make(_ task: inout Task, _ name: [UInt8]) throws -> Bool {
     guard task.isReplacing || task.row.kind == .regular else { return try make(&task, name, as: name) }
     let made = worker.temporaryName()

@@ -238,7 +238,7 @@ struct DirectoryMerge {
       StoredFile(
         row: $0, record: record!, directory: baseTree, tree: node.tree!, isElsewhere: node.isMoved)
     }
-    // A name that the base has was counted before.
+    // Names that the base has were counted before.
     let mayBeMoved = isNew && row == nil
     var origin: SourceTally?
     // Called only for the first name of an inode: the other names are linked to it.

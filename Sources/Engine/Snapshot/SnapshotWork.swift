@@ -173,9 +173,9 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
 
   /// The moment after which any change on the directory's file system sets a new ctime.
   ///
-  /// A store through a shared mapping sets the ctime when it makes a clean page dirty. It never does so again while
-  /// the page is dirty. So all pages are made clean once, before the first file is read. A page that became dirty
-  /// later has a later ctime, and its file counts as racy.
+  /// A store through a shared mapping sets the ctime when it makes a clean page dirty. It never does so again while the
+  /// page is dirty. Therefore all pages are made clean once, before the first file is read. A page that becomes dirty
+  /// later gives its file a later ctime, and the file counts as racy.
   private func settledMoment(_ node: SnapshotNode) -> Timestamp? {
     guard !isDry, node.isListed, let source = node.source, let status = node.sourceStatus else { return nil }
     return settled.withLock { moments in
