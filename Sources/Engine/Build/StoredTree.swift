@@ -137,7 +137,9 @@ final class StoredFinder {
     return nil
   }
 
-  /// The path of this source inode in a tree: that of the directory, or of the directory that holds the file.
+  /// The path of a source inode in a tree.
+  ///
+  /// It is the path of the directory itself, or of the directory that holds the file.
   func path(of status: FileStatus, on fileSystem: FileSystemKey, in tree: StoredTree) -> [[UInt8]]? {
     guard let number = trees.firstIndex(where: { $0 === tree }), mayHold(status, number), let index = index(number) else {
       return nil

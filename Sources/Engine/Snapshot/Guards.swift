@@ -99,7 +99,7 @@ final class Guards: Sendable {
     return tally
   }
 
-  /// The source that an entry was in, wherever it was found; `nil` if there is none or it cannot be found.
+  /// The source that an entry was in; `nil` if there is none, or if it cannot be found.
   func origin(of status: FileStatus, on fileSystem: FileSystemKey, _ finder: StoredFinder) -> SourceTally? {
     for tree in comparedTrees {
       if let path = finder.path(of: status, on: fileSystem, in: tree), let origin = source(of: path, in: tree) { return origin }

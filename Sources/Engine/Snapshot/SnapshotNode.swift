@@ -78,8 +78,7 @@ final class SnapshotNode: BuildNode, @unchecked Sendable {
 
   /// True if an equal ctime shows that nothing changed.
   ///
-  /// If a file system may have no true ctime, a ctime equal to the mtime shows nothing: the mtime can be set
-  /// back.
+  /// A file system may have no true ctime. A ctime equal to the mtime then shows nothing: the mtime can be set back.
   func trustsChangeTime(of status: FileStatus) -> Bool {
     identity.hasTrueChangeTimes || status.changed != status.modified
   }
