@@ -39,7 +39,7 @@ final class SpaceGuard: Sendable {
   /// True if the run may not fit, so that a look-ahead is worthwhile.
   ///
   /// Without an earlier snapshot, all data on the sources' file systems is the most that can be copied. Otherwise the
-  /// run is expected to need twice the data copied then, a block per directory, and 1/20 of the whole.
+  /// run may need twice the data copied then, a block per directory, and 1/20 of the whole.
   func isInDoubt(_ summary: CatalogSummary?, sources: [[UInt8]]) throws -> Bool {
     let free = try repository.root.descriptor.fileSystem()
     var bytes: UInt64 = 0
