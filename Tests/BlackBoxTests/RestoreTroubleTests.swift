@@ -249,4 +249,20 @@ import Testing
     #expect(try tree.linkCount("linked") == 2)
     #expect(try tree.names().allSatisfy { !$0.hasPrefix(".treering") })
   }
+
+  @Test("a destination that is full for a file's content ends the restore with 8")
+  func full() throws {
+    let world = try World()
+    try world.source.writeNoise("a", 3 << 20)
+    try world.source.writeNoise("b", 9 << 20)
+    try world.snapshot()
+    let out = world.directory.path / "out"
+    try tool("mkdir", [out])
+    try tool("mount", ["-t", "tmpfs", "-o", "size=8M", "tmpfs", out])
+    defer { _ = try? tool("umount", ["-l", out]) }
+    let result = try world.treering(["restore", "latest", "--to", out])
+    #expect(result.status == 8 && result.errorText.contains("No space left on device"), "\(result.errorText)")
+    let below = Tree(out / world.source.root)
+    #expect(try below.names("") == ["a"])
+  }
 }

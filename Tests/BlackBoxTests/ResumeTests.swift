@@ -149,4 +149,27 @@ import Testing
     try world.source.remove("many")
     #expect(try take().status == 0)
   }
+
+  @Test("changes that an interrupted run has copied count as changes: rotation is held")
+  func changesOfInterruptedRun() throws {
+    let world = try world()
+    #expect(try world.treering(["snapshot", world.source.root]).status == 0)
+    for index in 0..<280 {
+      let name = ByteString("d\(index / 40)/file\(index)")
+      try world.source.remove(name)
+      try world.source.write(name, String(repeating: "\(index) encrypted ", count: 2000))
+    }
+    try world.settle()
+    let interrupted = try runCommand(
+      "strace",
+      [
+        "-f", "-qq", "-o", "/dev/null", "-e", "trace=openat", "-e", "inject=openat:signal=SIGTERM:when=540",
+        try treeringBinary(), "snapshot", world.source.root, "--threads", "1", "-r", world.repository.root,
+      ])
+    #expect(interrupted.status == 143, "\(interrupted.errorText)")
+    #expect(try world.repository.names(".treering/pending").count == 2)
+    let resumed = try world.treering(["snapshot", world.source.root, "--json"])
+    #expect(resumed.status == 1 && resumed.errorText.contains("treering release"), "\(resumed.errorText)")
+    #expect(try resumed.decoded(SnapshotAnswer.self).filesCopied < 100)
+  }
 }

@@ -10,6 +10,8 @@ final class StoredTree: Sendable {
   let catalog: OpenCatalog
   /// `nil` if the tree is lost.
   let root: Directory?
+  /// True for the rest of an interrupted run: never published, so nothing is compared with it.
+  let isUnfinished: Bool
   /// True if the catalog's inode numbers are from this file system.
   ///
   /// A number counts only if the entry's directory has the inode that the directory's own hints name.
@@ -20,7 +22,11 @@ final class StoredTree: Sendable {
   /// The first search for a moved file reads the whole catalog; other threads wait for it.
   fileprivate let index: LinkTable<Int, InodeIndex>
 
-  init(_ name: SnapshotName, _ catalog: OpenCatalog, _ root: Directory?, in repository: Repository) {
+  init(
+    _ name: SnapshotName, _ catalog: OpenCatalog, _ root: Directory?, in repository: Repository,
+    isUnfinished: Bool = false
+  ) {
+    self.isUnfinished = isUnfinished
     self.name = name
     self.catalog = catalog
     self.root = root

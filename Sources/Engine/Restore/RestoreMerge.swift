@@ -145,8 +145,10 @@ struct RestoreMerge {
     guard task.isReplacing || task.row.kind == .regular else { return try make(&task, name, as: name) }
     let made = worker.temporaryName()
     do { return try make(&task, name, as: made) } catch {
+      // The unfinished file shows how full the file system is.
+      let isFull = error as? Errno == .noSpace && work.endsRestore(.noSpace, in: node.target!)
       try? node.target!.descriptor.unlink(made.span)
-      throw error
+      throw isFull ? work.failure("restore", work.path(node, name), .noSpace) : error
     }
   }
 

@@ -254,7 +254,7 @@ struct DirectoryMerge {
         measure(status, before)
         return true
       }
-      guard let stored = try storeAlone(nameBytes, status, before) else { return false }
+      guard let stored = try storeAlone(nameBytes, status, before, inBase: row) else { return false }
       encoder.append(nameBytes.span, stored)
       return true
     }
@@ -266,7 +266,7 @@ struct DirectoryMerge {
       }
       // The file has changed since, or can take no more links: later names are linked to this one.
       find()
-      guard var entry = try storeAlone(nameBytes, status, before) else { return false }
+      guard var entry = try storeAlone(nameBytes, status, before, inBase: row) else { return false }
       entry.linkGroup = first.entry.linkGroup
       work.links.finish(key, StoredLink(directory: node.path, name: nameBytes, entry: entry, origin: origin))
       encoder.append(nameBytes.span, entry)
@@ -281,7 +281,7 @@ struct DirectoryMerge {
       stored = StoredLink(directory: [], name: [], entry: entry, origin: origin)
       return true
     }
-    guard var entry = try storeAlone(nameBytes, status, before) else { return false }
+    guard var entry = try storeAlone(nameBytes, status, before, inBase: row) else { return false }
     entry.linkGroup = before.flatMap(groupIfSame(status)) ?? linkGroup(status)
     encoder.append(nameBytes.span, entry)
     stored = StoredLink(directory: node.path, name: nameBytes, entry: entry, origin: origin)
@@ -344,19 +344,27 @@ struct DirectoryMerge {
   }
 
   private func storeAlone(
-    _ name: [UInt8], _ status: FileStatus, _ before: StoredFile?
+    _ name: [UInt8], _ status: FileStatus, _ before: StoredFile?, inBase row: FileRow?
   ) throws -> NewEntry? {
-    if let before, let entry = try linkUnread(name, status, before) { return entry }
+    if let before, let entry = try linkUnread(name, status, before) {
+      // The file is moved, or an interrupted run has copied it: then it has changed since the last snapshot, or not.
+      if before.tree.isUnfinished { count(entry, comparedWith: row) }
+      return entry
+    }
     let stored =
       status.kind == .regular
       ? try FileStorer(work, node, worker, moment).store(name, status, before)
       : try storeSpecial(name, status, before)
     if stored?.hints.flags.isCatalogOnly == true { work.progress.catalogOnly.count() }
-    if let stored, let before, before.row.kind == .regular, stored.kind == .regular {
-      let isSame = stored.size == before.row.size && stored.digest == before.row.digest
-      if isSame { node.tally?.unchanged.count() } else { node.tally?.changed.count() }
-    }
+    if let stored { count(stored, comparedWith: before?.tree.isUnfinished == true ? row : before?.row) }
     return stored
+  }
+
+  /// Counts a regular file as changed or unchanged.
+  private func count(_ entry: NewEntry, comparedWith before: FileRow?) {
+    guard let before, before.kind == .regular, entry.kind == .regular else { return }
+    let isSame = entry.size == before.size && entry.digest == before.digest
+    if isSame { node.tally?.unchanged.count() } else { node.tally?.changed.count() }
   }
 
   /// Links a file that was found by its inode, if its status proves that it has not changed.

@@ -268,7 +268,9 @@ private func walkAndPublish(
     capabilities = try repository.probe()
   }
   for shortcoming in try repository.unsaidShortcomings(capabilities) { monitor.note(shortcoming) }
-  let unfinished = try repository.unfinished().map { StoredTree($0.name, $0.catalog, $0.tree, in: repository) }
+  let unfinished = try repository.unfinished().map {
+    StoredTree($0.name, $0.catalog, $0.tree, in: repository, isUnfinished: true)
+  }
   var comparison = comparison
   comparison.trees = unfinished + comparison.trees
   comparison.base = comparison.base.map { $0 + unfinished.count }
