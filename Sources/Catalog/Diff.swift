@@ -68,9 +68,12 @@ public func compareCatalogs(
     try reportDirectory(l, r, pair.path, report)
     var leftFiles = try l.map { try FileCursor($0) }
     var rightFiles = try r.map { try FileCursor($0) }
-    while let file = Pair(leftFiles?.current, rightFiles?.current, by: {
-      compareNames(l!.bytes.span.extracting($0.name), r!.bytes.span.extracting($1.name))
-    }) {
+    while let file = Pair(
+      leftFiles?.current, rightFiles?.current,
+      by: {
+        compareNames(l!.bytes.span.extracting($0.name), r!.bytes.span.extracting($1.name))
+      })
+    {
       switch file {
       case .left(let row):
         try reportFiles((row, l!), nil, pair.path + [Array(l!.bytes[row.name])], report)
@@ -89,9 +92,12 @@ public func compareCatalogs(
     var leftRows = try (leftFiles?.directories() ?? [])[...]
     var rightRows = try (rightFiles?.directories() ?? [])[...]
     var next: [Directories] = []
-    while let row = Pair(leftRows.first, rightRows.first, by: {
-      compareNames(l!.bytes.span.extracting($0.name), r!.bytes.span.extracting($1.name))
-    }) {
+    while let row = Pair(
+      leftRows.first, rightRows.first,
+      by: {
+        compareNames(l!.bytes.span.extracting($0.name), r!.bytes.span.extracting($1.name))
+      })
+    {
       switch row {
       case .left(let row):
         next.append(Directories(left: Subtree(row), right: nil, path: pair.path + [Array(l!.bytes[row.name])]))

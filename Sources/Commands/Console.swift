@@ -16,10 +16,12 @@ enum Console {
 
   /// Prints one line, with the program's name, to standard error.
   static func complain(_ line: String, isKept: Bool = true) {
-    if isKept { said.withLock {
-      $0.append(line)
-      if $0.count > keptMessages { $0.removeFirst($0.count - keptMessages) }
-    } }
+    if isKept {
+      said.withLock {
+        $0.append(line)
+        if $0.count > keptMessages { $0.removeFirst($0.count - keptMessages) }
+      }
+    }
     write("treering: \(line)\n", to: .error)
   }
 
@@ -120,7 +122,8 @@ struct ProgressLine {
     var line = "\(verb): \(grouped(entries)) entries, \(byteText(bytes)) read"
     if elapsedSeconds > 0 {
       // If no file changed, nothing is read, and the entries show the pace.
-      line += bytes > 0
+      line +=
+        bytes > 0
         ? ", \(byteText(UInt64(Double(bytes) / elapsedSeconds)))/s"
         : ", \(grouped(UInt64(Double(entries) / elapsedSeconds))) entries/s"
     }

@@ -52,7 +52,8 @@ struct DiffCommand: RunnableCommand {
     for (reference, snapshot) in [(left, a), (right, b)] {
       let meant = try repository.resolve(reference, in: list)
       if meant.name != snapshot.name {
-        Console.complain("\(reference) is \(snapshot.name) here: the newest, \(meant.name), has only \(meant.sourcesText)")
+        Console.complain(
+          "\(reference) is \(snapshot.name) here: the newest, \(meant.name), has only \(meant.sourcesText)")
       } else if let path, list.merelyLeads(snapshot, to: path.components) {
         Console.complain("\(snapshot.name) has only \(snapshot.sourcesText); what else is there counts as gone")
       }

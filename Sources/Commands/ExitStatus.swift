@@ -44,7 +44,9 @@ struct ExitStatus: Equatable {
 
 extension UnusableSnapshot {
   /// The damage, or the reason for missing verification, as a sentence.
-  var sentence: String { isDamage ? "the snapshot \(name) is damaged: \(reason)" : "the snapshot \(name) is not verified: \(reason)" }
+  var sentence: String {
+    isDamage ? "the snapshot \(name) is damaged: \(reason)" : "the snapshot \(name) is not verified: \(reason)"
+  }
 }
 
 /// The status of an answer from which some snapshots are missing.

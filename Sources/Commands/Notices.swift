@@ -112,7 +112,8 @@ extension Configuration.Hook {
     var lines: [[UInt8]] = []
     do throws(Errno) {
       let end = try Posix.Process.runChild(
-        command.map { Array($0.utf8) }, environment: environment, timeoutSeconds: Double(limitSeconds), finishes: finishes
+        command.map { Array($0.utf8) }, environment: environment, timeoutSeconds: Double(limitSeconds),
+        finishes: finishes
       ) { line in
         onLine(line)
         lines.append(line)

@@ -1,6 +1,6 @@
 internal import ArgumentParser
-internal import Engine
 internal import Catalog
+internal import Engine
 internal import Patterns
 internal import Posix
 internal import Repository

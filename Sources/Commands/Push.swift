@@ -43,7 +43,8 @@ struct PushCommand: RunnableCommand {
     let target = try RemoteTarget(remote, connection, try common.configuration(naming: remote), common)
     let list = try repository.snapshots()
     let sources = try sources(of: repository)
-    let wanted = try snapshot.map { try repository.resolve($0, in: list) } ?? newest(of: target, sources, repository, list)
+    let wanted =
+      try snapshot.map { try repository.resolve($0, in: list) } ?? newest(of: target, sources, repository, list)
     let run = PushJob(target, repository, sources, common)
     let answer = try run.work(wanted, isDryRun: dryRun)
     if common.json {

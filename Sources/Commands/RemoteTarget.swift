@@ -14,11 +14,14 @@ struct RemoteConnectionOptions: ParsableArguments {
   var ssh: String?
 
   @Option(
-    help: ArgumentHelp("The command that is run on the remote machine; \"treering serve\", unless said otherwise.", valueName: "command"))
+    help: ArgumentHelp(
+      "The command that is run on the remote machine; \"treering serve\", unless said otherwise.", valueName: "command")
+  )
   var remoteCommand: String?
 
   @Option(
-    help: ArgumentHelp("Send at most so much in a second, such as 10MB/s; what is fetched is not limited.", valueName: "rate"),
+    help: ArgumentHelp(
+      "Send at most so much in a second, such as 10MB/s; what is fetched is not limited.", valueName: "rate"),
     transform: { text in
       guard let bytes = Quantity.bytesPerSecond(text) else {
         throw ValidationError("--limit-rate takes bytes per second, such as 10MB/s")

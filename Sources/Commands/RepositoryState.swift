@@ -149,7 +149,8 @@ struct RepositoryState: Encodable {
             "the newest good snapshot of \(shown), \(good.name), is from the future: the clock was or is wrong")
         } else if let most = source.maximumAge(maximumAgeSeconds), age > most {
           state = "late"
-          let remedy = file == nil ? "; if it is backed up no longer: \(repository.advice("rotate --expire \(good.name)"))" : ""
+          let remedy =
+            file == nil ? "; if it is backed up no longer: \(repository.advice("rotate --expire \(good.name)"))" : ""
           findings.append(
             "the newest good snapshot of \(shown) is \(durationText(Double(age))) old, and should be at most "
               + durationText(Double(most)) + remedy)
@@ -202,7 +203,8 @@ struct RepositoryState: Encodable {
     }
     // A later rotation or received push does not clear the failure of another run.
     let tidied = history.runs.last.flatMap { $0.command == "rotate" ? $0 : nil }
-    for last in [history.runs.last { !["rotate", "receive"].contains($0.command) }, tidied].compactMap({ $0 }) where last.exitStatus != 0 {
+    for last in [history.runs.last { !["rotate", "receive"].contains($0.command) }, tidied].compactMap({ $0 })
+    where last.exitStatus != 0 {
       let why = last.error.map { ": \($0)" } ?? ""
       findings.append("the last \(last.command), at \(last.time), ended with status \(last.exitStatus)\(why)")
     }
@@ -249,7 +251,9 @@ struct RepositoryState: Encodable {
         }
       default:
         runs.append(run)
-        if let taken = (try? decoder.decode(Taken.self, from: Data(line)))?.result, let name = SnapshotName(taken.snapshot.utf8) {
+        if let taken = (try? decoder.decode(Taken.self, from: Data(line)))?.result,
+          let name = SnapshotName(taken.snapshot.utf8)
+        {
           copied[name] = taken.bytesCopied
         }
       }

@@ -70,7 +70,8 @@ struct RestoreCommand: RunnableCommand {
     let line = ProgressLine("restore", progress, common)
     defer { line.stop() }
     let result = try restore(
-      found, from: repository, fetcher: (repository as? RemoteRepository)?.contents(of: found.name), options, progress: progress, monitor: monitor)
+      found, from: repository, fetcher: (repository as? RemoteRepository)?.contents(of: found.name), options,
+      progress: progress, monitor: monitor)
     line.stop()
     report(choice, result, progress, monitor)
     if result.damaged > 0 { return .damaged }

@@ -131,7 +131,8 @@ struct RotateCommand: RunnableCommand {
     for trouble in result.troubles { Console.complain("warning: \(trouble); the next rotation tries again") }
     if let unprotected = result.plan.unprotectedSentence { Console.complain("warning: \(unprotected)") }
     for (name, reason) in result.unreadable {
-      Console.complain("warning: what \(name) holds is not counted as freed: \(reason); see: \(repository.advice("verify \(name)"))")
+      Console.complain(
+        "warning: what \(name) holds is not counted as freed: \(reason); see: \(repository.advice("verify \(name)"))")
     }
     if let obstacle = result.plan.obstacle { Console.complain("nothing expires: \(obstacle)") }
     for (snapshot, decision) in Self.staying(result, unwanted) where result.plan.obstacle == nil {
@@ -145,7 +146,8 @@ struct RotateCommand: RunnableCommand {
 
   private static func status(of result: RotationResult, unwanted: Set<SnapshotName>) -> ExitStatus {
     if result.plan.obstacle != nil || !staying(result, unwanted).isEmpty { return .refused }
-    let isWhole = result.unusable.isEmpty && result.unreadable.isEmpty && result.troubles.isEmpty
+    let isWhole =
+      result.unusable.isEmpty && result.unreadable.isEmpty && result.troubles.isEmpty
       && result.plan.unprotectedSources.isEmpty
     return result.missingBytes > 0 ? .noSpace : isWhole ? .done : .warnings
   }
@@ -158,7 +160,9 @@ struct RotateCommand: RunnableCommand {
   }
 
   /// The remedy for a snapshot that `--expire` names but a protection keeps.
-  private static func advice(_ reasons: [RetentionDecision.Reason], _ name: SnapshotName, _ repository: Repository) -> String? {
+  private static func advice(_ reasons: [RetentionDecision.Reason], _ name: SnapshotName, _ repository: Repository)
+    -> String?
+  {
     if reasons.contains(.held) { return "let it go first, with: \(repository.advice("release \(name)"))" }
     if reasons.contains(.inUse) { return "try again when that has ended" }
     if reasons.contains(.newest) || reasons.contains(.newestGood) {
@@ -318,7 +322,8 @@ struct SetAndCount: Sendable {
   guard parts.count == 2, let set = SnapshotSet(rawValue: String(parts[0])), let count = Int(parts[1]),
     count >= 0
   else {
-    throw ValidationError("--keep takes a set and a number, such as hourly=24; the sets are "
+    throw ValidationError(
+      "--keep takes a set and a number, such as hourly=24; the sets are "
         + SnapshotSet.allCases.map(\.rawValue).joined(separator: ", "))
   }
   return SetAndCount(set: set, count: count)

@@ -79,7 +79,9 @@ final class ScheduledRun {
         guard let snapshot = try job.due(in: try repository.snapshots()) else { continue }
         Posix.Process.notifyServiceManager("STATUS=\(step)")
         let pushed = try job.work(snapshot)
-        if pushed.warnings == 0 { note(step, "done", since: start, pushed.line) } else {
+        if pushed.warnings == 0 {
+          note(step, "done", since: start, pushed.line)
+        } else {
           let warnings = counted(UInt64(pushed.warnings), "warning", "warnings")
           note(step, "warnings", since: start, "\(pushed.line), with \(warnings)")
         }
@@ -257,7 +259,8 @@ final class ScheduledRun {
       var message = "\(result.snapshot.name): \(entries), "
       message += "\(counted(progress.copied.value, "file", "files")) copied (\(byteText(progress.bytesCopied.value)))"
       if let first = monitor.warnings.first {
-        message = "\(counted(progress.warnings.value, "warning", "warnings")), the first of "
+        message =
+          "\(counted(progress.warnings.value, "warning", "warnings")), the first of "
           + "\(displayName(first.path)): \(first.message)"
       }
       note("snapshot", isGood ? "done" : "warnings", since: start, message)
@@ -277,7 +280,9 @@ final class ScheduledRun {
       options.neededBytes = neededBytes
       let result = try rotate(repository, options)
       answer.expired += result.expired.map(\.name.description)
-      for trouble in result.troubles.dropFirst() { Console.complain("warning: \(trouble); the next rotation tries again") }
+      for trouble in result.troubles.dropFirst() {
+        Console.complain("warning: \(trouble); the next rotation tries again")
+      }
       var trouble = result.plan.obstacle.map { "nothing expires: \($0)" }
       if result.missingBytes > 0 { trouble = result.shortage }
       if let unusable = result.unusable.first { trouble = trouble ?? "\(unusable.sentence); see: treering status" }

@@ -88,7 +88,9 @@ extension ServeCommand {
   ///
   /// The environment is ignored, because the client may control a part of it.
   private static func configuredMinimum(_ repository: Repository) -> MinimumFree? {
-    guard let file = try? ConfigurationFile.once(ConfigurationFile.installedPath), file.isOf(repository) else { return nil }
+    guard let file = try? ConfigurationFile.once(ConfigurationFile.installedPath), file.isOf(repository) else {
+      return nil
+    }
     return file.minimumFree
   }
 }

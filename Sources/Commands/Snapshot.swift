@@ -110,14 +110,16 @@ struct SnapshotCommand: RunnableCommand {
     if progress.moved.value > 0 { text += " (\(grouped(progress.moved.value)) moved)" }
     text += ", in \(durationText(result.elapsedSeconds))"
     if progress.linkLimits.value > 0 {
-      text += "\n  \(counted(progress.linkLimits.value, "file", "files")) stored once more, "
+      text +=
+        "\n  \(counted(progress.linkLimits.value, "file", "files")) stored once more, "
         + "because the old inode can take no more links"
     }
     if progress.warnings.value > 0 {
       text += "\n  \(counted(progress.warnings.value, "warning", "warnings")), named above"
     }
     if progress.skipped.value > 0 {
-      text += "\n  the repository and pseudo file systems were left out "
+      text +=
+        "\n  the repository and pseudo file systems were left out "
         + "(\(counted(progress.skipped.value, "directory", "directories")))"
     }
     if progress.excluded.value > 0 {
@@ -132,7 +134,8 @@ struct SnapshotCommand: RunnableCommand {
     guard count > 0, common.verbose || stream == .output else { return }
     let why = Posix.Process.effectiveUser == 0 ? "" : ", because you may not set them; root can restore them"
     Console.write(
-      "  owner, mode, device or attributes of \(counted(count, "entry", "entries")) are in the catalog only\(why)\n", to: stream)
+      "  owner, mode, device or attributes of \(counted(count, "entry", "entries")) are in the catalog only\(why)\n",
+      to: stream)
   }
 }
 

@@ -73,7 +73,8 @@ extension SnapshotStore {
       let shown = displayName(path)
       guard let snapshot = try newest(of: candidates, having: path) else {
         let elsewhere = try newest(of: list.snapshots.reversed(), having: path)
-        let place = candidates.count == 1 ? "not in the snapshot \(candidates[0].name)" : "in none of the snapshots meant"
+        let place =
+          candidates.count == 1 ? "not in the snapshot \(candidates[0].name)" : "in none of the snapshots meant"
         return Failure(
           .usage, "\(shown) is \(elsewhere == nil && candidates.count > 1 ? "in no snapshot" : place)",
           hint: elsewhere.map { "it is in \($0.name)" }
@@ -97,13 +98,16 @@ extension SnapshotChoice {
   /// Refuses to restore a part as if it were the whole, if other snapshots have sources that this one lacks.
   func refusePartial(in list: SnapshotList) throws(Failure) {
     // A whole restore also includes the other hosts of adopted trees.
-    let hosts = Set(list.snapshots.flatMap(\.summary.otherSources).compactMap { $0.split(separator: slash).first.map(Array.init) })
+    let hosts = Set(
+      list.snapshots.flatMap(\.summary.otherSources).compactMap { $0.split(separator: slash).first.map(Array.init) })
     let wanted = places.isEmpty ? [[snapshot.summary.label]] + hosts.map { [$0] } : places
     let lacking = list.lacking(in: snapshot, below: wanted)
     guard !lacking.isEmpty else { return }
     let label = snapshot.summary.label
     func shown(_ source: [[UInt8]]) -> String {
-      displayName(source.first == label ? [slash] + source.dropFirst().joined(separator: [slash]) : Array(source.joined(separator: [slash])))
+      displayName(
+        source.first == label
+          ? [slash] + source.dropFirst().joined(separator: [slash]) : Array(source.joined(separator: [slash])))
     }
     var groups: [(snapshot: Snapshot, sources: [String])] = []
     for (source, newest) in lacking {
@@ -138,6 +142,7 @@ extension Snapshot {
   /// The sources, for messages.
   var sourcesText: String {
     let all = summary.sources.map { displayName($0) }
-    return all.count <= 4 ? all.joined(separator: ", ") : all.prefix(3).joined(separator: ", ") + " and \(all.count - 3) more"
+    return all.count <= 4
+      ? all.joined(separator: ", ") : all.prefix(3).joined(separator: ", ") + " and \(all.count - 3) more"
   }
 }

@@ -75,7 +75,7 @@ struct StatusCommand: RunnableCommand {
     last.ofSnapshots == 0
       ? "\(last.time), when there was no snapshot"
       : "\(last.time), \(last.snapshots) of \(last.ofSnapshots) snapshots, "
-      + (last.problems == 0 ? "no damage" : counted(UInt64(last.problems), "problem", "problems"))
+        + (last.problems == 0 ? "no damage" : counted(UInt64(last.problems), "problem", "problems"))
   }
 
   private static func spaceText(_ state: RepositoryState) -> String {

@@ -92,7 +92,8 @@ private let otherNames = [
   "archive": "snapshot", "backup": "snapshot", "create": "snapshot", "check": "verify", "scrub": "verify",
   "snapshots": "list", "delete": "rotate", "expire": "rotate", "forget": "rotate", "prune": "rotate",
   "extract": "restore", "copy": "push", "replicate": "push", "send": "push", "sync": "push", "receive": "serve",
-  "compare": "diff", "configtest": "config", "info": "status", "stats": "status", "cron": "schedule", "history": "versions",
+  "compare": "diff", "configtest": "config", "info": "status", "stats": "status", "cron": "schedule",
+  "history": "versions",
 ]
 
 /// Refuses an unknown command. The parser itself would complain about the arguments instead.
@@ -130,8 +131,10 @@ struct RootCommand: ParsableCommand {
     version: Treering.version,
     subcommands: [
       InitCommand.self, SnapshotCommand.self, RunCommand.self, ListCommand.self, RestoreCommand.self,
-      DiffCommand.self, VersionsCommand.self, VerifyCommand.self, RotateCommand.self, HoldCommand.self, ReleaseCommand.self,
-      PushCommand.self, ServeCommand.self, StatusCommand.self, ScheduleCommand.self, ConfigCommand.self, ImportCommand.self,
+      DiffCommand.self, VersionsCommand.self, VerifyCommand.self, RotateCommand.self, HoldCommand.self,
+      ReleaseCommand.self,
+      PushCommand.self, ServeCommand.self, StatusCommand.self, ScheduleCommand.self, ConfigCommand.self,
+      ImportCommand.self,
     ])
 
   func run() throws { throw Failure(.usage, "no command is named", hint: "see: treering --help") }

@@ -39,7 +39,9 @@ struct VersionsCommand: RunnableCommand {
         } else {
           versions.append(version)
         }
-      } catch let error as CatalogError { unreadable.append(UnusableSnapshot(name: snapshot.name, reason: "\(error)", isDamage: true)) }
+      } catch let error as CatalogError {
+        unreadable.append(UnusableSnapshot(name: snapshot.name, reason: "\(error)", isDamage: true))
+      }
     }
     guard !versions.isEmpty || !unreadable.isEmpty else {
       throw Failure(
@@ -99,7 +101,8 @@ struct VersionsCommand: RunnableCommand {
 
     func isSame(as other: Version) -> Bool {
       kind == other.kind && size == other.size && metadata == other.metadata
-        && digest.isConsistent(with: other.digest, sameTime: true) && target == other.target && attributes == other.attributes
+        && digest.isConsistent(with: other.digest, sameTime: true) && target == other.target
+        && attributes == other.attributes
     }
   }
 

@@ -9,10 +9,12 @@ public final class BackgroundThread: @unchecked Sendable {
   /// Throws if no thread can be created.
   public init(_ body: @escaping @Sendable () -> Void) throws(Errno) {
     self.body = body
-    let result = pthread_create(&thread, nil, { argument in
-      Unmanaged<BackgroundThread>.fromOpaque(argument!).takeRetainedValue().body()
-      return nil
-    }, Unmanaged.passRetained(self).toOpaque())
+    let result = pthread_create(
+      &thread, nil,
+      { argument in
+        Unmanaged<BackgroundThread>.fromOpaque(argument!).takeRetainedValue().body()
+        return nil
+      }, Unmanaged.passRetained(self).toOpaque())
     guard result == 0 else {
       Unmanaged.passUnretained(self).release()
       throw Errno(result)

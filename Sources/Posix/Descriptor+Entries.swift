@@ -51,9 +51,11 @@ extension Descriptor {
       default: throw .invalid
       }
     _ = try perform(.mknodat) {
-      withComponent(name) { tr_mknodat(
+      withComponent(name) {
+        tr_mknodat(
           raw, $0, UInt32(type) | 0o600, UInt32(truncatingIfNeeded: deviceNumber >> 32),
-          UInt32(truncatingIfNeeded: deviceNumber)) }
+          UInt32(truncatingIfNeeded: deviceNumber))
+      }
     }
   }
 

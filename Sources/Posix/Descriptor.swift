@@ -52,7 +52,9 @@ extension Descriptor {
   }
 
   /// Opens the operator's file for reading, without waiting for the writer of a FIFO.
-  public static func openNamed(_ path: [UInt8]) throws(Errno) -> Descriptor { try open(path: path, [.read, .nonBlocking]) }
+  public static func openNamed(_ path: [UInt8]) throws(Errno) -> Descriptor {
+    try open(path: path, [.read, .nonBlocking])
+  }
 
   /// Opens one component below this directory, following a symbolic link: only for the operator's paths.
   public borrowing func openFollowing(

@@ -18,7 +18,8 @@ extension Process {
   /// `CAP_SYS_PTRACE`. Throws `busy` if the search does not end because new processes start all the time. Throws
   /// `interrupted` after a remembered signal, and any other error of the search.
   public static func findDirectoryInUse(
-    on device: UInt64, isComplete: inout Bool, isShown: (MountLine, _ root: String) -> Bool, isMeant: (borrowing Descriptor) -> Bool
+    on device: UInt64, isComplete: inout Bool, isShown: (MountLine, _ root: String) -> Bool,
+    isMeant: (borrowing Descriptor) -> Bool
   ) throws(Errno) -> Bool {
     return try SystemCallTrace.uncounted { () throws(Errno) in
       // Without the capability, proc(5) may not even list other users' processes (`hidepid`).

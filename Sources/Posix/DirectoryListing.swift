@@ -1,5 +1,5 @@
-internal import Catalog
 internal import CPosix
+internal import Catalog
 internal import Glibc
 
 /// The names of one directory, sorted by their bytes, in one arena.

@@ -87,5 +87,7 @@ extension Errno {
 
   /// True if an entry could not be examined for a reason unrelated to it. Examples are lack of permission,
   /// descriptors or memory, and a stale handle of a network file system.
-  public var leavesDataUnknown: Bool { meansNoPermission || isShortage || self == .staleHandle || self == .procIsMissing }
+  public var leavesDataUnknown: Bool {
+    meansNoPermission || isShortage || self == .staleHandle || self == .procIsMissing
+  }
 }

@@ -48,11 +48,13 @@ public func runThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) 
   for index in 1..<max(count, 1) {
     var thread = pthread_t()
     let start = Unmanaged.passRetained(Start(index, body))
-    let result = pthread_create(&thread, nil, { argument in
-      let start = Unmanaged<Start>.fromOpaque(argument!).takeRetainedValue()
-      start.body(start.index)
-      return nil
-    }, start.toOpaque())
+    let result = pthread_create(
+      &thread, nil,
+      { argument in
+        let start = Unmanaged<Start>.fromOpaque(argument!).takeRetainedValue()
+        start.body(start.index)
+        return nil
+      }, start.toOpaque())
     // Fewer threads can do the same work.
     if result == 0 { threads.append(thread) } else { start.release() }
   }
@@ -73,10 +75,12 @@ public final class Ticker: @unchecked Sendable {
   public init(intervalMilliseconds: Int, _ body: @escaping @Sendable () -> Void) {
     self.intervalMilliseconds = intervalMilliseconds
     self.body = body
-    let result = pthread_create(&thread, nil, { argument in
-      Unmanaged<Ticker>.fromOpaque(argument!).takeRetainedValue().run()
-      return nil
-    }, Unmanaged.passRetained(self).toOpaque())
+    let result = pthread_create(
+      &thread, nil,
+      { argument in
+        Unmanaged<Ticker>.fromOpaque(argument!).takeRetainedValue().run()
+        return nil
+      }, Unmanaged.passRetained(self).toOpaque())
     started = result == 0
   }
 

@@ -283,7 +283,8 @@ final class Channel: @unchecked Sendable {
 
   private func takeFrames() throws {
     while buffer.count - start >= 5 {
-      let length = Int(buffer[start + 1]) | Int(buffer[start + 2]) << 8 | Int(buffer[start + 3]) << 16
+      let length =
+        Int(buffer[start + 1]) | Int(buffer[start + 2]) << 8 | Int(buffer[start + 3]) << 16
         | Int(buffer[start + 4]) << 24
       guard length <= Wire.frameBytes else { throw WireError("a frame is longer than is allowed") }
       guard let type = FrameType(rawValue: buffer[start]) else {
@@ -298,7 +299,8 @@ final class Channel: @unchecked Sendable {
   private func lost(_ error: Errno) -> Failure { Failure(.remote, "the connection was lost: \(error)") }
 
   private func silence(_ what: String) -> Failure {
-    Failure(.remote, "the \(peer.rawValue) \(what) for \(Int(timeoutSeconds)) s", hint: "try again; what was sent is kept")
+    Failure(
+      .remote, "the \(peer.rawValue) \(what) for \(Int(timeoutSeconds)) s", hint: "try again; what was sent is kept")
   }
 }
 

@@ -49,7 +49,8 @@ final class ContentSender {
     switch files.open(path, row.size, onRead: countRead) {
     case .opened(let source): return File(path: path, source: source)
     case .unknown(let error):
-      throw Failure(.failed, "cannot read \(displayName(sourcePath(path, label: label))) in the snapshot \(name) here: \(error)")
+      throw Failure(
+        .failed, "cannot read \(displayName(sourcePath(path, label: label))) in the snapshot \(name) here: \(error)")
     case .damaged: throw damaged(path, "it cannot be read, or has another size than its catalog says")
     }
   }
@@ -77,7 +78,8 @@ final class ContentSender {
     guard let base else { return }
     monitor.warn(
       Warning(
-        path: sourcePath(before.path, label: label), message: "it is damaged in the snapshot \(base.name) here, and was sent whole; "
+        path: sourcePath(before.path, label: label),
+        message: "it is damaged in the snapshot \(base.name) here, and was sent whole; "
           + "see: treering verify \(base.name)"))
   }
 
@@ -167,7 +169,7 @@ final class ContentSender {
 
   /// Reports a read error of `file` as damage of the local snapshot; the server is not at fault.
   private func reading(_ file: File, _ body: () throws -> Void) throws {
-    do { try body() } catch where file.source.hasFailed {
+    do { try body() } catch  where file.source.hasFailed {
       throw damaged(file.path, "it cannot be read to its end: \(error)")
     }
   }

@@ -62,7 +62,8 @@ struct Difference {
     if base?.reader.summary.root.digest != root.digest {
       waiting = [
         Waiting(
-          path: [], subtree: root, base: base.map { ([], $0.reader.summary.root) }, isMoved: false, fileSystem: .unknown)
+          path: [], subtree: root, base: base.map { ([], $0.reader.summary.root) }, isMoved: false, fileSystem: .unknown
+        )
       ]
     }
   }

@@ -31,7 +31,9 @@ final class NoteMonitor: Monitor {
 
   /// Reports a damaged file of the base.
   func noteDamage(of path: [[UInt8]], in snapshot: Snapshot) {
-    send("\(displayName(sourcePath(path, label: snapshot.summary.label))): its bytes in the snapshot \(snapshot.name) are damaged; sent whole")
+    send(
+      "\(displayName(sourcePath(path, label: snapshot.summary.label))): its bytes in the snapshot \(snapshot.name) are damaged; sent whole"
+    )
   }
 
   private func send(_ text: String) {

@@ -60,7 +60,8 @@ final class PushRun {
       let remote = Set(list.map(\.summary.root.digest))
       let same = list.first { $0.name == snapshot.name }
       if let same, same.summary.root.digest != snapshot.summary.root.digest {
-        throw Failure(.refused, "has another snapshot \(snapshot.name) already", hint: "what is there is never replaced")
+        throw Failure(
+          .refused, "has another snapshot \(snapshot.name) already", hint: "what is there is never replaced")
       }
       let isThere = same != nil
       chooseBase(baseCandidates.first { remote.contains($0.summary.root.digest) })
@@ -230,8 +231,9 @@ final class PushRun {
     while !isAtEnd {
       var asked = 0
       var expectedBytes: UInt64 = 0
-      while waiting.isEmpty || needsSignatures && asked < Wire.signatures / 2 && expectedBytes < 4 << 20
-        && waiting.count < 4096
+      while waiting.isEmpty
+        || needsSignatures && asked < Wire.signatures / 2 && expectedBytes < 4 << 20
+          && waiting.count < 4096
       {
         guard let item = try difference.next() else {
           isAtEnd = true
@@ -336,7 +338,8 @@ final class PushRun {
     try checkVersion(folder.record, folder.path)
     guard content.count <= Wire.recordBytes else {
       throw Failure(
-        .remote, "the directory \(displayName(sourcePath(folder.path, label: snapshot.summary.label))) has more entries than can be sent",
+        .remote,
+        "the directory \(displayName(sourcePath(folder.path, label: snapshot.summary.label))) has more entries than can be sent",
         hint: "at most some millions; leave it out, or divide it")
     }
     try stream.message(.record) {
@@ -382,7 +385,8 @@ final class PushRun {
     try stream.message(.file) {
       $0.integer(UInt64(number - nextFile))
       if base != nil, let before {
-        let isSame = folder.base.map { before.path.dropLast() == $0.path[...] && before.path.last == path.last } ?? false
+        let isSame =
+          folder.base.map { before.path.dropLast() == $0.path[...] && before.path.last == path.last } ?? false
         $0.integer(isSame ? 1 : 2 as UInt64)
         if !isSame { $0.path(before.path) }
       } else {
@@ -446,7 +450,9 @@ final class PushRun {
         return result(isNew: true, linked: linked, copied: copied)
       }
       answered += 1
-      guard answered <= snapshot.summary.root.totals.entries else { throw WireError("the same is asked for again and again") }
+      guard answered <= snapshot.summary.root.totals.entries else {
+        throw WireError("the same is asked for again and again")
+      }
       let kind = try reader.count(1)
       let path = try reader.path()
       try reader.end()

@@ -118,7 +118,9 @@ extension PushSession {
     try takeContent(digest, byteCount, from: 0, nil)
     if tree.isTooLarge(digest) { return }
     guard tree.hasContent(digest) else {
-      throw Failure(.remote, "\(displayName(sourcePath(path, label: sent.label))): what the client sends is not what its catalog says")
+      throw Failure(
+        .remote,
+        "\(displayName(sourcePath(path, label: sent.label))): what the client sends is not what its catalog says")
     }
     // The whole content matches its digest, so the base's file is damaged and not the client's.
     if let before = doubtful.removeValue(forKey: digest), let base {

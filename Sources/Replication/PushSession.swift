@@ -81,8 +81,9 @@ final class PushSession {
   /// True if the path is absolute and has no empty name, `.` or `..`.
   private static func isSource(_ path: [UInt8]) -> Bool {
     guard path.first == UInt8(ascii: "/"), path.count <= 1 << 14 else { return false }
-    return path.count == 1 || path.dropFirst().split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
-      .allSatisfy { isComponent(Array($0)) }
+    return path.count == 1
+      || path.dropFirst().split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+        .allSatisfy { isComponent(Array($0)) }
   }
 
   /// Returns the snapshot; `nil` if the repository had it already.
@@ -396,7 +397,9 @@ final class PushSession {
     return content
   }
 
-  private func enter(_ record: DirectoryRecord, _ before: (path: [[UInt8]], record: DirectoryRecord, isMoved: Bool)?) throws {
+  private func enter(_ record: DirectoryRecord, _ before: (path: [[UInt8]], record: DirectoryRecord, isMoved: Bool)?)
+    throws
+  {
     folder = (record, before.map { ($0.path, $0.record) })
     files = try FileCursor(record)
     directories = nil

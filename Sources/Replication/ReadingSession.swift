@@ -159,7 +159,9 @@ final class ReadingSession {
         part.initializeMemory(as: UInt8.self, repeating: 0)
         count = want
       }
-      do { try instructions.write(.literal(UnsafeRawBufferPointer(rebasing: part[..<count]))) } catch { failure = error }
+      do { try instructions.write(.literal(UnsafeRawBufferPointer(rebasing: part[..<count]))) } catch {
+        failure = error
+      }
       done += UInt64(count)
     }
     do { try instructions.end() } catch { failure = failure ?? error }
@@ -184,7 +186,8 @@ final class ReadingSession {
     }
     ticker.stop()
     var message = MessageWriter()
-    for number in [result.problems, result.damaged, result.filesRead, progress.entries.value, progress.bytesRead.value] {
+    for number in [result.problems, result.damaged, result.filesRead, progress.entries.value, progress.bytesRead.value]
+    {
       message.integer(number)
     }
     message.integer(UInt64(result.expired.count))

@@ -107,7 +107,9 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
   /// Notes the bytes received, at the end of a connection. A note that cannot be written costs the client only time.
   func remember(received byteCount: UInt64) {
     let name = Self.receivedName
-    guard let file = try? directory.descriptor.open(name.span, [.write, .create, .truncate], mode: 0o600) else { return }
+    guard let file = try? directory.descriptor.open(name.span, [.write, .create, .truncate], mode: 0o600) else {
+      return
+    }
     try? file.write(Array("\(receivedBefore &+ byteCount)".utf8))
   }
 
@@ -127,7 +129,8 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
     do throws(Errno) {
       let file = try contents.descriptor.openToRead(name.span)
       let byteCount = try file.status().size
-      return try FileAssembly(file, from: byteCount, elidingZeros: digest.isSparse, tools, onWork: onWork).finish() == digest
+      return try FileAssembly(file, from: byteCount, elidingZeros: digest.isSparse, tools, onWork: onWork).finish()
+        == digest
     } catch {
       if error == .interrupted { try checkForSignal() }
       // The error says nothing about the data. The next connection checks again.

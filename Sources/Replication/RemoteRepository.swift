@@ -168,7 +168,9 @@ public final class RemoteRepository: SnapshotStore, @unchecked Sendable {
         let size = try parts.quantity()
         if size != byteCount { trouble = "its size is \(size) and not \(byteCount) bytes" }
         // A file of another size is read and discarded, to get to the next answer. Its size has a limit, too.
-        guard size <= max(byteCount.multipliedReportingOverflow(by: 2).overflow ? .max : byteCount * 2, 1 << 30) else { throw WireError("\(trouble ?? "")") }
+        guard size <= max(byteCount.multipliedReportingOverflow(by: 2).overflow ? .max : byteCount * 2, 1 << 30) else {
+          throw WireError("\(trouble ?? "")")
+        }
         _ = try InstructionReader().read(
           stream, byteCount: size, baseByteCount: 0, copy: { _, _ in false },
           mayHaveZeros: connection.version >= Wire.sparseVersion, zeros: { if size == byteCount { try takeZeros($0) } },

@@ -49,7 +49,8 @@ final class Room {
 
   /// Throws `noSpace` if a push does not fit. `sent` announces the snapshot; `baseCatalogBytes` is the size of the
   /// base's catalog. `makeRoom` is called once if there is too little space.
-  func check(_ needs: PushNeeds, for sent: CatalogSummary, baseCatalogBytes: UInt64, makeRoom: () throws -> Void) throws {
+  func check(_ needs: PushNeeds, for sent: CatalogSummary, baseCatalogBytes: UInt64, makeRoom: () throws -> Void) throws
+  {
     func shortage() throws -> Failure? {
       let system = try repository.root.descriptor.fileSystem()
       let reserve = reserve(system)
@@ -65,7 +66,8 @@ final class Room {
       // A copy takes no space if the file system lets two files share their blocks.
       if bytes <= free, withCopies > free, try !repository.probe().reflinks { bytes = withCopies }
       guard bytes > free || system.inodes > 0 && inodes > system.inodesFree else { return nil }
-      var message = "the snapshot needs about \(byteText(bytes)) and \(inodes) inodes, and "
+      var message =
+        "the snapshot needs about \(byteText(bytes)) and \(inodes) inodes, and "
         + "\(displayName(repository.path)) has \(byteText(system.bytesAvailable)) and \(system.inodesFree) inodes free"
       if minimumFree != nil { message += ", of which \(byteText(reserve)) must stay free" }
       return Failure(.noSpace, message, hint: "nothing was sent; make room there", neededBytes: bytes)
@@ -91,7 +93,8 @@ final class Room {
     let reserve = reserve(system)
     guard system.bytesAvailable > reserve else {
       throw Failure(
-        .noSpace, "a file of \(byteText(size)) does not fit: \(byteText(system.bytesAvailable)) are free in "
+        .noSpace,
+        "a file of \(byteText(size)) does not fit: \(byteText(system.bytesAvailable)) are free in "
           + displayName(repository.path) + (minimumFree == nil ? "" : ", and \(byteText(reserve)) must stay free"),
         hint: "free some space there", neededBytes: size)
     }

@@ -61,7 +61,8 @@ public final class Adoption: Sendable {
       } catch let refusal {
         repository.note(
           Failure(
-            .failed, "\(displayName(found)) is the snapshot \(name) now, but a power cut may undo it: \(error); it cannot be "
+            .failed,
+            "\(displayName(found)) is the snapshot \(name) now, but a power cut may undo it: \(error); it cannot be "
               + "taken back: \(refusal)"))
         return
       }

@@ -1,7 +1,6 @@
-internal import Synchronization
-
 public import Catalog
 internal import Posix
+internal import Synchronization
 
 /// A catalog in the repository, open for any number of readers.
 public final class CatalogFile: CatalogSource {

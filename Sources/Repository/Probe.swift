@@ -62,13 +62,17 @@ extension Repository {
       let unique = try? Process.randomBytes(16).map({ 97 + $0 % 26 })
     else { return false }
     let name = Self.probeName + unique
-    guard (try? trash.descriptor.open(name.span, [.write, .create, .exclusive], mode: 0o600)) != nil else { return false }
+    guard (try? trash.descriptor.open(name.span, [.write, .create, .exclusive], mode: 0o600)) != nil else {
+      return false
+    }
     return (try? trash.descriptor.unlink(name.span)) != nil
   }
 
   static func probe(_ directory: Directory, _ path: [UInt8]) throws(Failure) -> Capabilities {
     do {
-      do throws(Errno) { try removeProbe(of: directory.descriptor) } catch { guard error == .noSuchEntry else { throw error } }
+      do throws(Errno) { try removeProbe(of: directory.descriptor) } catch {
+        guard error == .noSuchEntry else { throw error }
+      }
       try directory.descriptor.makeDirectory(probeName.span, mode: 0o700)
       let found = try tryOut(try directory.directory(probeName.span))
       try removeProbe(of: directory.descriptor)
@@ -167,7 +171,8 @@ extension Repository {
     try listing.read(try directory.descriptor.reopenDirectory())
     let first = try directory.descriptor.status(of: bytes(file).span)
     let second = try directory.descriptor.status(of: bytes(link).span)
-    found.listsInodes = first.inode == second.inode
+    found.listsInodes =
+      first.inode == second.inode
       && [file, link].allSatisfy { listing.inode(of: bytes($0).span) == first.inode }
   }
 
@@ -178,7 +183,11 @@ extension Repository {
     try listing.read(probe)
     for entry in listing.entries {
       let name = listing.bytes.span.extracting(entry.range)
-      if try probe.status(of: name).kind == .directory { try probe.removeDirectory(name) } else { try probe.unlink(name) }
+      if try probe.status(of: name).kind == .directory {
+        try probe.removeDirectory(name)
+      } else {
+        try probe.unlink(name)
+      }
     }
     try directory.removeDirectory(probeName.span)
   }

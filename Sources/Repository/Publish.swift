@@ -70,7 +70,8 @@ public final class PendingSnapshot: Sendable {
       do throws(Errno) { try withdraw(catalogs, isVisible: isVisible) } catch let refusal {
         repository.note(
           Failure(
-            .failed, "the snapshot \(name) is published, but a power cut may take it away: \(error); it cannot be taken "
+            .failed,
+            "the snapshot \(name) is published, but a power cut may take it away: \(error); it cannot be taken "
               + "back: \(refusal)"))
         return
       }

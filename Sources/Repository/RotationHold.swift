@@ -27,7 +27,9 @@ extension Repository {
     do throws(Errno) {
       let name = Self.rotationHoldName
       let bytes = try control.descriptor.openToRead(name.span).readToEnd(limit: 1 << 20)
-      let lines = bytes.split(separator: UInt8(ascii: "\n")).map { RotationHold(line: String(decoding: $0, as: UTF8.self)) }
+      let lines = bytes.split(separator: UInt8(ascii: "\n")).map {
+        RotationHold(line: String(decoding: $0, as: UTF8.self))
+      }
       // An empty file also holds rotation.
       return lines.isEmpty ? [RotationHold(line: "")] : lines
     } catch {

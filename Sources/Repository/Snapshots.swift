@@ -58,20 +58,23 @@ extension Repository {
         let name = SnapshotName(bytes.dropLast(suffix.count))
       else { continue }
       list.nextSequence += 1
-      if let problem = problem(name, { () throws in
-        // A catalog without a tree is no snapshot. If a publication is in progress, the tree may still follow.
-        guard try hasTree(name) else {
-          let isLost = try !isArriving(name) && !hasTree(name) && hasCatalog(name)
-          return isLost ? "its directory is missing" : nil
-        }
-        do {
-          list.snapshots.append(Snapshot(name: name, summary: try openCatalog(name).summary))
-        } catch {
-          // The snapshot may have expired after the catalogs were listed.
-          if try !hasExpired(name) { throw error }
-        }
-        return nil
-      }) {
+      if let problem = problem(
+        name,
+        { () throws in
+          // A catalog without a tree is no snapshot. If a publication is in progress, the tree may still follow.
+          guard try hasTree(name) else {
+            let isLost = try !isArriving(name) && !hasTree(name) && hasCatalog(name)
+            return isLost ? "its directory is missing" : nil
+          }
+          do {
+            list.snapshots.append(Snapshot(name: name, summary: try openCatalog(name).summary))
+          } catch {
+            // The snapshot may have expired after the catalogs were listed.
+            if try !hasExpired(name) { throw error }
+          }
+          return nil
+        })
+      {
         list.unusable.append(problem)
       }
     }
@@ -94,9 +97,12 @@ extension Repository {
     }
     for entry in names.entries {
       guard let name = SnapshotName(names.bytes[entry.range]), !known.contains(name) else { continue }
-      if let problem = problem(name, { () throws in
-        try !hasCatalog(name) && !hasExpired(name) ? "its catalog is missing" : nil
-      }) {
+      if let problem = problem(
+        name,
+        { () throws in
+          try !hasCatalog(name) && !hasExpired(name) ? "its catalog is missing" : nil
+        })
+      {
         list.unusable.append(problem)
       }
     }
@@ -107,7 +113,8 @@ extension Repository {
     do {
       return try look().map { UnusableSnapshot(name: name, reason: $0, isDamage: true) }
     } catch let error as Errno {
-      return UnusableSnapshot(name: name, reason: "it cannot be looked at: \(error)", isDamage: !error.leavesDataUnknown)
+      return UnusableSnapshot(
+        name: name, reason: "it cannot be looked at: \(error)", isDamage: !error.leavesDataUnknown)
     } catch {
       let isDamage = (error as? Failure).map { $0.kind == .damaged } ?? true
       return UnusableSnapshot(name: name, reason: "\(error)", isDamage: isDamage)

@@ -94,7 +94,8 @@ extension SnapshotList {
     for other in snapshots.reversed() {
       let found = places.flatMap { place in
         other.summary.covers(place)
-          ? [place] : other.summary.sources(below: place) + other.summary.sources(below: place, lackingIn: snapshot.summary)
+          ? [place]
+          : other.summary.sources(below: place) + other.summary.sources(below: place, lackingIn: snapshot.summary)
       }
       for source in found
       where !snapshot.summary.covers(source) && !lacking.contains(where: { source == $0.source }) {

@@ -276,11 +276,15 @@ private func clockTrouble(
   let within = policy.countsNothing ? policy.keepWithinSeconds : nil
   if let within, let (before, after) = leap(snapshots, longerThan: within, accepted) {
     return (
-      "more time than is kept lies between \(before) and \(after); if the clock is right, run: treering release\(commandOptions)", true
+      "more time than is kept lies between \(before) and \(after); if the clock is right, run: treering release\(commandOptions)",
+      true
     )
   }
   if let (before, after) = leap(snapshots, longerThan: implausibleGapSeconds, accepted) {
-    return ("more than a year lies between \(before) and \(after); if the clock is right, run: treering release\(commandOptions)", true)
+    return (
+      "more than a year lies between \(before) and \(after); if the clock is right, run: treering release\(commandOptions)",
+      true
+    )
   }
   if now - newest.time > implausibleGapSeconds {
     return ("the newest snapshot is more than a year old, or the clock is wrong", false)

@@ -29,7 +29,9 @@ extension Configuration {
     keepSpare = top.bool("keep_spare") ?? keepSpare
     if let table = top.table("retention") { retention = Retention(table) }
     for item in top.items("source", expecting: "tables [[source]]") {
-      if let table = item.table { sources.append(Source(table)) } else {
+      if let table = item.table {
+        sources.append(Source(table))
+      } else {
         top.problems.add(item.place, "\"source\" should be tables [[source]]")
       }
     }
@@ -81,7 +83,8 @@ extension Configuration {
   /// Complains of a remote that conflicts with the rest of the configuration.
   private func check(_ remote: RemoteConfiguration, _ table: TableReader) {
     if let set = remote.set, retention.keep[set, default: 0] == 0 {
-      table.complain("set", "[retention] keeps no \(set) snapshots, so none would be pushed; keep some, or name another set")
+      table.complain(
+        "set", "[retention] keeps no \(set) snapshots, so none would be pushed; keep some, or name another set")
     }
     if case .local(let path) = remote.address, let repository, path == Array(repository.utf8) {
       table.complain("url", "\"url\" is the repository itself")

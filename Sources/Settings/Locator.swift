@@ -33,7 +33,8 @@ struct Locator {
     }
     do { return (try TOMLTable(string: text), locator) } catch let error as TOMLParseError {
       // The most common mistake of users who do not know TOML.
-      let hint = error.description.contains("redefine existing table") ? "; write each of several tables as [[name]]" : ""
+      let hint =
+        error.description.contains("redefine existing table") ? "; write each of several tables as [[name]]" : ""
       throw SettingsError(
         line: error.source.begin.line, column: error.source.begin.column, message: error.description + hint)
     } catch { throw SettingsError(message: "\(error)") }
@@ -152,7 +153,9 @@ struct Locator {
       advance()
       var number = 0
       while space(), let byte = current, byte != UInt8(ascii: "]") {
-        if byte == UInt8(ascii: ",") { advance() } else {
+        if byte == UInt8(ascii: ",") {
+          advance()
+        } else {
           let before = position
           value(path + ["\(number)"])
           number += 1

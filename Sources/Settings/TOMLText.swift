@@ -24,7 +24,9 @@ enum TOMLText {
     text.unicodeScalars.split(separator: "\n", omittingEmptySubsequences: false).map { line in
       var comment = line.isEmpty ? "#" : "# "
       for scalar in line {
-        if isControl(scalar), scalar != "\t" { comment += "\\u" + fourDigits(scalar) } else {
+        if isControl(scalar), scalar != "\t" {
+          comment += "\\u" + fourDigits(scalar)
+        } else {
           comment.unicodeScalars.append(scalar)
         }
       }

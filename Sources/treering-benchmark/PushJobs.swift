@@ -188,7 +188,8 @@ extension Benchmark {
       // One older version stays, as with rsync. With more versions, the system finds more memory each time.
       defer { try? keepTwo(in: [repository, remote]) }
       return try push(
-        repository, to: remote, over: server, reading: images(in: repository, newest: 2) + images(in: remote, newest: 1))
+        repository, to: remote, over: server, reading: images(in: repository, newest: 2) + images(in: remote, newest: 1)
+      )
     } _: {
       generation += 1
       defer { try? Child.remove("\(copies)\(generation - 1)") }

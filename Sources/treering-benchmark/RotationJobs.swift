@@ -40,7 +40,8 @@ extension Benchmark {
       try Trees.generate(source, files: 1_000_000 / scale, directories: 1000 / scale)
       defer { try? Child.remove(source) }
       rows += try rotation(
-        "14 \(1000 / scale)k files, one rotation", source, on: disk, must: 10, aim: 20) {}
+        "14 \(1000 / scale)k files, one rotation", source, on: disk, must: 10, aim: 20
+      ) {}
     }
     return rows.filter { row in options.jobs.contains(Int(row.job.prefix { $0 != " " }) ?? 0) }
   }

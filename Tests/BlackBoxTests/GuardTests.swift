@@ -205,7 +205,9 @@ import Testing
     let (source, other) = (world.source, try Tree(making: world.directory.path / "another"))
     try other.makeDirectory("sub")
     try other.write("kept", "x")
-    if namesPerFile == 2 { for index in 0..<30 { try source.link(ByteString("file\(index)"), as: ByteString("link\(index)")) } }
+    if namesPerFile == 2 {
+      for index in 0..<30 { try source.link(ByteString("file\(index)"), as: ByteString("link\(index)")) }
+    }
     let sources = [source.root, other.root]
     try world.settle()
     try world.snapshot(of: sources)
@@ -242,14 +244,16 @@ import Testing
     #expect(answer.outcome == "warnings")
     #expect(answer.warningsNamed.map(\.message).contains { $0.contains("treering release") })
     let listed = try world.treering(["list"])
-    #expect(listed.errorText.contains("run: treering release --repository \(world.repository.root)"), "\(listed.errorText)")
+    #expect(
+      listed.errorText.contains("run: treering release --repository \(world.repository.root)"), "\(listed.errorText)")
     // Neither a policy nor the operator's word makes a snapshot of before expire now, and the policy is not kept.
     try world.settle()
     try world.snapshot()
     let before = try world.snapshotNames()
     for arguments in [["--keep", "daily=1"], ["--expire", before[0]]] as [[ByteString]] {
       let refused = try world.treering(["rotate"] + arguments)
-      #expect(refused.status == 4 && refused.errorText.contains("nothing expires: rotation is held"), "\(refused.errorText)")
+      #expect(
+        refused.status == 4 && refused.errorText.contains("nothing expires: rotation is held"), "\(refused.errorText)")
       #expect(refused.errorLines.count == 1, "\(refused.errorText)")
     }
     #expect(try world.snapshotNames() == before)

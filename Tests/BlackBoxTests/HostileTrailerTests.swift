@@ -71,7 +71,8 @@ struct HostileTrailerTests {
       let edits = tags.map { Self.field($0, &generator) }
       try tool("python3", [Self.editor, catalog] + edits)
       let commands: [[ByteString]] = [
-        ["list"], ["list", "--json"], ["status"], ["status", "--json"], ["versions", path], ["diff", first.name, "latest"],
+        ["list"], ["list", "--json"], ["status"], ["status", "--json"], ["versions", path],
+        ["diff", first.name, "latest"],
         ["verify"], ["rotate", "--dry-run", "--minimum-free", "99%"],
       ]
       for command in commands {

@@ -79,9 +79,10 @@ struct ImportConfigurationTests {
   func debian() throws {
     let result = try world.treering(["import", "rsnapshot", "/etc/rsnapshot.conf"], inRepository: false)
     #expect(result.status == 0 && result.errorText == "")
-    #expect(result.outputLines.filter { $0.hasPrefix("path = ") } == [
-      "path = \"/home\"", "path = \"/etc\"", "path = \"/usr/local\"",
-    ])
+    #expect(
+      result.outputLines.filter { $0.hasPrefix("path = ") } == [
+        "path = \"/home\"", "path = \"/etc\"", "path = \"/usr/local\"",
+      ])
     #expect(result.outputLines.filter { $0.contains(#/^\w+ly = /#) } == ["hourly = 24", "daily = 9", "weekly = 6"])
     let printed = "repository = \"/var/cache/rsnapshot/treering\""
     #expect(result.outputText.contains("\n\(printed)\n"))
@@ -108,10 +109,11 @@ struct ImportConfigurationTests {
     let file = "\(directory)/rsnapshot.conf"
     let advice = "look for NOT CARRIED OVER in what was printed"
     #expect(result.errorText == "treering: note: 2 lines of \(file) could not be carried over; \(advice)\n")
-    #expect(result.outputLines.filter { $0.contains("NOT CARRIED OVER: ") } == [
-      "# NOT CARRIED OVER: \(file):9: backup\troot@example.com:/etc/\texample.com/",
-      "# NOT CARRIED OVER: \(file):10: backup_script\t/bin/true a\tdata/",
-    ])
+    #expect(
+      result.outputLines.filter { $0.contains("NOT CARRIED OVER: ") } == [
+        "# NOT CARRIED OVER: \(file):9: backup\troot@example.com:/etc/\texample.com/",
+        "# NOT CARRIED OVER: \(file):10: backup_script\t/bin/true a\tdata/",
+      ])
     let answer = try imported(["--json"], status: 1).decoded(ImportAnswer.self)
     #expect(answer.config == result.outputText)
     #expect(answer.notCarriedOver.map(\.line) == [9, 10] && answer.notCarriedOver.map(\.file) == [file, file])
@@ -147,23 +149,25 @@ struct ImportConfigurationTests {
 
   // MARK: What is wrong
 
-  @Test("what rsnapshot rejects is refused with file and line", arguments: [
-    ("retain\tbeta", 8, "\"retain\" should have a number from 1 on after \"beta\""),
-    ("retain\tsync\t3", 8, "\"retain\" should be the name of a level"),
-    ("backup  /etc/  localhost/", 8, "a tab should follow \"backup\"; spaces separate nothing"),
-    ("backup /etc/\tlocalhost/", 8, "a tab should follow \"backup\"; spaces separate nothing"),
-    ("one_fs", 8, "\"one_fs\" should have a value, after a tab"),
-    ("one_fs\tyes", 8, "\"one_fs\" should be 0 or 1, not \"yes\""),
-    ("exclud\tx", 8, "unknown parameter \"exclud\"; did you mean \"exclude\"?"),
-    ("verbose\t2\n# one\n\nverbose\t6", 11, "\"verbose\" should be a number from 1 to 5, not \"6\""),
-    ("verbose\t2\n\t3\n\nbackup\t/etc\t../x", 11, "the destination should be a relative path"),
-    ("#\n\tone_fs\t1", 9, "the line begins with a blank, and no statement stands right above it"),
-    ("backup\t/etc/\tlocalhost/\tone_fs=2", 8, "\"one_fs\" should be 0 or 1, not \"2\""),
-    ("backup\t/etc/\tlocalhost/\tcmd_rsync=/x", 8, "\"cmd_rsync\" is no option of a backup point"),
-    ("backup\troot@h:/etc/\th/", 8, "\"cmd_ssh\" should be said before \"root@h:/etc/\""),
-    ("include_conf\t/nonexistent/x", 8, "cannot read /nonexistent/x: "),
-    ("exclude_file\t/nonexistent/x", 8, "cannot read /nonexistent/x: "),
-  ])
+  @Test(
+    "what rsnapshot rejects is refused with file and line",
+    arguments: [
+      ("retain\tbeta", 8, "\"retain\" should have a number from 1 on after \"beta\""),
+      ("retain\tsync\t3", 8, "\"retain\" should be the name of a level"),
+      ("backup  /etc/  localhost/", 8, "a tab should follow \"backup\"; spaces separate nothing"),
+      ("backup /etc/\tlocalhost/", 8, "a tab should follow \"backup\"; spaces separate nothing"),
+      ("one_fs", 8, "\"one_fs\" should have a value, after a tab"),
+      ("one_fs\tyes", 8, "\"one_fs\" should be 0 or 1, not \"yes\""),
+      ("exclud\tx", 8, "unknown parameter \"exclud\"; did you mean \"exclude\"?"),
+      ("verbose\t2\n# one\n\nverbose\t6", 11, "\"verbose\" should be a number from 1 to 5, not \"6\""),
+      ("verbose\t2\n\t3\n\nbackup\t/etc\t../x", 11, "the destination should be a relative path"),
+      ("#\n\tone_fs\t1", 9, "the line begins with a blank, and no statement stands right above it"),
+      ("backup\t/etc/\tlocalhost/\tone_fs=2", 8, "\"one_fs\" should be 0 or 1, not \"2\""),
+      ("backup\t/etc/\tlocalhost/\tcmd_rsync=/x", 8, "\"cmd_rsync\" is no option of a backup point"),
+      ("backup\troot@h:/etc/\th/", 8, "\"cmd_ssh\" should be said before \"root@h:/etc/\""),
+      ("include_conf\t/nonexistent/x", 8, "cannot read /nonexistent/x: "),
+      ("exclude_file\t/nonexistent/x", 8, "cannot read /nonexistent/x: "),
+    ])
   func wrong(_ rest: String, _ line: Int, _ message: String) throws {
     // The line before takes no further line.
     try configure("backup\t/etc/\tlocalhost/")

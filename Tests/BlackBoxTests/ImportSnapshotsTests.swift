@@ -53,7 +53,9 @@ struct ImportSnapshotsTests {
   private func history(_ world: World) throws {
     let source = world.source
     try source.makeDirectory("sub")
-    for name in ["same", "changing", "going", "sub/below", "b\u{1}d name"] { try source.write(ByteString(name), "first \(name)") }
+    for name in ["same", "changing", "going", "sub/below", "b\u{1}d name"] {
+      try source.write(ByteString(name), "first \(name)")
+    }
     try tool("ln", ["same", "linked"], in: source.root)
     try tool("ln", ["-s", "same", "symbolic"], in: source.root)
     try tool("truncate", ["-s", "1M", "sparse"], in: source.root)
@@ -76,9 +78,11 @@ struct ImportSnapshotsTests {
     return try result.decoded(ImportAnswer.self)
   }
 
-  @Test("the trees are moved as they are, dated by their mtime, and are snapshots like any other", arguments: [
-    linkDest, linkDest + "link_dest\t1\n", "",
-  ])
+  @Test(
+    "the trees are moved as they are, dated by their mtime, and are snapshots like any other",
+    arguments: [
+      linkDest, linkDest + "link_dest\t1\n", "",
+    ])
   func adopted(_ more: String) throws {
     let world = try world(more)
     try history(world)
@@ -114,21 +118,28 @@ struct ImportSnapshotsTests {
         ["restore", name, world.source.root, "--to", world.directory.path / "back"])
       #expect(restored.status == 0, "\(restored.errorText)")
       let different = try differences(
-        world.repository.root / name / "localhost" / world.source.root, world.directory.path / "back" / world.source.root)
+        world.repository.root / name / "localhost" / world.source.root,
+        world.directory.path / "back" / world.source.root)
       #expect(different == [])
       try tool("rm", ["-r", world.directory.path / "back"])
     }
-    let compared = try world.treering(["diff", ByteString(try #require(answer.trees[0].snapshot)), ByteString(try #require(answer.trees[1].snapshot))])
-    #expect(compared.outputLines.count == 1 && compared.outputText.contains("changing  (content, mtime)"), "\(compared.outputText)")
+    let compared = try world.treering([
+      "diff", ByteString(try #require(answer.trees[0].snapshot)), ByteString(try #require(answer.trees[1].snapshot)),
+    ])
+    #expect(
+      compared.outputLines.count == 1 && compared.outputText.contains("changing  (content, mtime)"),
+      "\(compared.outputText)")
 
     // The next one is linked to the newest of them, file by file.
     world.provesOlderUnchanged = true
     let next = try world.snapshot()
     try world.expectFaithful(next)
-    let newest = try TreeListing(world.repository.root / ByteString(try #require(answer.trees.last?.snapshot)) / "localhost" / world.source.root)
+    let newest = try TreeListing(
+      world.repository.root / ByteString(try #require(answer.trees.last?.snapshot)) / "localhost" / world.source.root)
     let stored = try TreeListing(world.tree(of: next).root)
     // rsnapshot without -H made two files of two names of one, and without -X lost the attribute.
-    for path in ["same", "changing", "new", "sparse", "b\u{1}d name"] as [ByteString] where more != "" || path != "same" {
+    for path in ["same", "changing", "new", "sparse", "b\u{1}d name"] as [ByteString] where more != "" || path != "same"
+    {
       #expect(stored.inodes[path] == newest.inodes[path] && stored.inodes[path] != nil, "\(path)")
     }
     let again = try world.snapshot()
@@ -152,7 +163,9 @@ struct ImportSnapshotsTests {
     let result = try world.treering(["import", "snapshots", trees.root] + file)
     #expect(result.status == 0, "\(result.errorText)")
     let names = try world.snapshotNames()
-    #expect(result.outputText.contains("\(names[0]) is held, as the last of db; let it go with: treering release \(names[0])"), "\(result.outputText)")
+    #expect(
+      result.outputText.contains(
+        "\(names[0]) is held, as the last of db; let it go with: treering release \(names[0])"), "\(result.outputText)")
     #expect(result.outputText.contains("\(names[1]) is held, as the last of /opt, web01"), "\(result.outputText)")
     let marks = Tree(world.repository.root / ".treering/held")
     #expect(try marks.names() == Array(names.prefix(2)))
@@ -227,7 +240,9 @@ struct ImportSnapshotsTests {
       "repository = \"\(world.repository.root)/\"\nlabel = \"web01\"\n[[source]]\npath = \"\(world.source.root)\"\n")
     let result = try world.treering(
       ["import", "snapshots", world.directory.path / "rs", "-c", world.directory.path / "c.toml"], inRepository: false)
-    #expect(result.status == 0 && result.outputText.contains("beside their label the trees hold web02"), "\(result.errorText)")
+    #expect(
+      result.status == 0 && result.outputText.contains("beside their label the trees hold web02"), "\(result.errorText)"
+    )
     #expect(try world.treering(["list", "--json"]).outputText.contains(world.source.root.description))
     let whole = try world.treering(["restore", "latest", "--to", world.directory.path / "back"])
     #expect(whole.status == 1 && whole.errorText.contains("web02: this label is not restored"))
@@ -238,7 +253,9 @@ struct ImportSnapshotsTests {
     let world = try world()
     try history(world)
     let trees = Tree(world.directory.path / "rs")
-    try tool("sh", ["-c", "mkdir .sync _delete.12 daily.x photos.2019 && touch weekly.0 && ln -s hourly.0 hourly.9"], in: trees.root)
+    try tool(
+      "sh", ["-c", "mkdir .sync _delete.12 daily.x photos.2019 && touch weekly.0 && ln -s hourly.0 hourly.9"],
+      in: trees.root)
     let others = [".sync", "_delete.12", "daily.x", "photos.2019", "hourly.9", "weekly.0"]
     try tool("touch", ["-d", "tomorrow", trees.root / "hourly.1"])
     let answer = try adopt(world, status: 1)
@@ -257,10 +274,12 @@ struct ImportSnapshotsTests {
     #expect(try adopt(world, ["--level", "often"]).trees.map(\.tree) == ["often.0"])
   }
 
-  @Test("a tree that changes while it is read, is moved, or has something mounted in it is not adopted", arguments: [
-    "sleep 1; touch hourly.0/localhost/huge/new", "sleep 1; mv hourly.0 hourly.1; mkdir hourly.0",
-    "mount --bind hourly.0/localhost hourly.0/localhost",
-  ])
+  @Test(
+    "a tree that changes while it is read, is moved, or has something mounted in it is not adopted",
+    arguments: [
+      "sleep 1; touch hourly.0/localhost/huge/new", "sleep 1; mv hourly.0 hourly.1; mkdir hourly.0",
+      "mount --bind hourly.0/localhost hourly.0/localhost",
+    ])
   func changing(_ change: String) throws {
     let world = try world()
     try world.source.write("file", "text")
@@ -317,7 +336,9 @@ struct ImportSnapshotsTests {
     #expect(try world.treering(["verify"]).status == 0)
     #expect(try world.snapshotNames().count == 5)
     // Before both: the tree is where it was.
-    try tool("sh", ["-c", "cp -a \"$0\" \"$1\"; touch \"$1\"", world.repository.root / newest, world.directory.path / "rs/hourly.0"])
+    try tool(
+      "sh",
+      ["-c", "cp -a \"$0\" \"$1\"; touch \"$1\"", world.repository.root / newest, world.directory.path / "rs/hourly.0"])
     try tool("cp", [catalogs / (newest + ".catalog"), pending / "2030-01-01T00-00-00Z.catalog"])
     #expect(try adopt(world).trees.count == 1)
     #expect(try Tree(pending).names() == [])

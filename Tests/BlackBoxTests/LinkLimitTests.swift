@@ -79,7 +79,9 @@ import Testing
     #expect(inodes.count == 2)
     #expect(first.files == 66_000 && first.linkLimits == 1)
     let second = try setup.snapshot(of: source.root)
-    #expect(Set(try setup.stored(second, source.root).names().map { try setup.stored(second, source.root).inode($0) }).count <= 4)
+    #expect(
+      Set(try setup.stored(second, source.root).names().map { try setup.stored(second, source.root).inode($0) }).count
+        <= 4)
     #expect(try setup.run(["verify"]).status == 0)
     let target = memory.path / "restored"
     #expect(try setup.run(["restore", "latest", "--to", target]).status == 0)

@@ -17,7 +17,8 @@ struct MessageTests {
   @Test(
     "a command that there is not gets a suggestion and status 2",
     arguments: [
-      ("restor", "did you mean \"restore\"?"), ("snapshots", "did you mean \"list\"?"), ("prune", "did you mean \"rotate\"?"),
+      ("restor", "did you mean \"restore\"?"), ("snapshots", "did you mean \"list\"?"),
+      ("prune", "did you mean \"rotate\"?"),
       ("nonsense", "see: treering --help"), ("help nosuch", "see: treering --help"),
     ])
   func unknownCommand(words: String, hint: String) throws {
@@ -100,12 +101,15 @@ struct MessageTests {
     let place = Tree(world.directory.path)
     try place.write(
       "good", "#!/bin/sh\necho 'Authorised use only' >&2\nfor last; do :; done\nexec sh -c \"$last\"\n", mode: 0o755)
-    try place.write("bad", "#!/bin/sh\necho 'Authorised use only' >&2\necho 'Permission denied' >&2\nexit 255\n", mode: 0o755)
+    try place.write(
+      "bad", "#!/bin/sh\necho 'Authorised use only' >&2\necho 'Permission denied' >&2\nexit 255\n", mode: 0o755)
     try tool(try treeringBinary(), ["init", place.root / "far"])
     func push(_ ssh: ByteString, _ options: [ByteString] = []) throws -> CommandResult {
       try world.treering(
-        ["push", "nas:" + place.root / "far", "--ssh", place.root / ssh, "--remote-command",
-          try treeringBinary() + " serve"] + options)
+        [
+          "push", "nas:" + place.root / "far", "--ssh", place.root / ssh, "--remote-command",
+          try treeringBinary() + " serve",
+        ] + options)
     }
     let quiet = try push("good")
     #expect(quiet.status == 0 && quiet.errorText == "" && quiet.outputText == "", "\(quiet.errorText)")

@@ -297,7 +297,9 @@ struct MissingSourceTests {
     #expect(result.errorText.contains("--accept-changes"), "\(result.errorText)")
   }
 
-  @Test("an optional source that is there and cannot be read is not excused", arguments: ["EIO", "EACCES", "file", "in a file"])
+  @Test(
+    "an optional source that is there and cannot be read is not excused",
+    arguments: ["EIO", "EACCES", "file", "in a file"])
   func optionalUnreadable(_ trouble: String) throws {
     try configure("optional = true")
     try run(["run"], status: 0)
@@ -306,8 +308,10 @@ struct MissingSourceTests {
     if trouble.hasPrefix("E") {
       result = try runCommand(
         "strace",
-        ["-f", "-qq", "-o", "/dev/null", "-P", other.root, "-e", ByteString("inject=openat:error=\(trouble)"),
-          try treeringBinary()] + command)
+        [
+          "-f", "-qq", "-o", "/dev/null", "-P", other.root, "-e", ByteString("inject=openat:error=\(trouble)"),
+          try treeringBinary(),
+        ] + command)
     } else {
       try tool("mv", [other.root, world.directory.path / "away"])
       try world.source.write("other", "a file")
@@ -324,7 +328,8 @@ struct MissingSourceTests {
   @Test("an optional source that is alone and cannot be read makes the run fail")
   func onlyUnreadable() throws {
     try Tree(world.directory.path).write(
-      "c.toml", "repository = \"\(world.repository.root)\"\n[[source]]\npath = \"\(here.root)/file\"\noptional = true\n")
+      "c.toml", "repository = \"\(world.repository.root)\"\n[[source]]\npath = \"\(here.root)/file\"\noptional = true\n"
+    )
     let result = try run(["run"], status: 3)
     #expect(result.errorText.contains("no source is there"), "\(result.errorText)")
   }

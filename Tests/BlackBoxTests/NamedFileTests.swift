@@ -21,10 +21,13 @@ struct NamedFileTests {
 
   @Test(
     "patterns come from a pipe, a FIFO or the standard input",
-    arguments: ["--exclude-from <(sleep 0.1; echo /leave)", "--exclude-from /dev/stdin <<</leave", "--exclude-from fifo"])
+    arguments: [
+      "--exclude-from <(sleep 0.1; echo /leave)", "--exclude-from /dev/stdin <<</leave", "--exclude-from fifo",
+    ])
   func patterns(option: String) throws {
     let world = try world()
-    let result = try shell("mkfifo fifo; (sleep 0.1; echo /leave > fifo) & $T snapshot source -r repository \(option)", world)
+    let result = try shell(
+      "mkfifo fifo; (sleep 0.1; echo /leave > fifo) & $T snapshot source -r repository \(option)", world)
     #expect(result.status == 0, "\(result.errorText)")
     let name = try #require(try world.snapshotNames().first)
     #expect(try Tree(world.repository.root / name / "localhost" / world.source.root).names() == ["keep"])

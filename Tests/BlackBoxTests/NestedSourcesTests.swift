@@ -44,7 +44,8 @@ struct NestedSourcesTests {
   @Test("patterns, also where what leads to the inner one is left out")
   func patterns() throws {
     let world = try world(
-      "exclude = [\"/skip/\", \"*.tmp\"]", "[[source]]\npath = \"SOURCE/skip/deep/inner\"\n[[source]]\npath = \"SOURCE/plain/inner\"\nexclude = [\"*.txt\"]")
+      "exclude = [\"/skip/\", \"*.tmp\"]",
+      "[[source]]\npath = \"SOURCE/skip/deep/inner\"\n[[source]]\npath = \"SOURCE/plain/inner\"\nexclude = [\"*.txt\"]")
     let expected = [
       "cache/CACHEDIR.TAG", "cache/beside.txt", "cache/inner/x.txt", "plain/beside.txt", "plain/inner/x.tmp",
       "skip/deep/inner/x.tmp", "skip/deep/inner/x.txt",
@@ -67,13 +68,15 @@ struct NestedSourcesTests {
   func tags() throws {
     let world = try world("exclude_caches = true", "[[source]]\npath = \"SOURCE/cache/inner\"")
     let files = try stored(world)
-    #expect(files.filter { $0.hasPrefix("cache/") } == ["cache/CACHEDIR.TAG", "cache/inner/x.tmp", "cache/inner/x.txt"])
+    #expect(
+      files.filter { $0.hasPrefix("cache/") } == ["cache/CACHEDIR.TAG", "cache/inner/x.tmp", "cache/inner/x.txt"])
     #expect(files.contains("plain/beside.txt"))
   }
 
   @Test("another file system below a source that keeps to one is a source of its own")
   func mounts() throws {
-    let world = try world("one_file_system = true", "[[source]]\npath = \"SOURCE/mounted/below\"\n[[source]]\npath = \"SOURCE/whole\"")
+    let world = try world(
+      "one_file_system = true", "[[source]]\npath = \"SOURCE/mounted/below\"\n[[source]]\npath = \"SOURCE/whole\"")
     let mounted = try LoopFileSystem("tmpfs", mebibytes: 4, at: world.source.root / "mounted")
     let whole = try LoopFileSystem("tmpfs", mebibytes: 4, at: world.source.root / "whole")
     try mounted.tree.makeDirectory("below")
@@ -107,7 +110,9 @@ struct NestedSourcesTests {
     let world = try World()
     world.provesOlderUnchanged = false
     try world.source.write("file", "text")
-    let only: [ByteString] = ["--exclude", "/*", "--exclude", "!/etc/", "--exclude", "/etc/*", "--exclude", "!/etc/hostname"]
+    let only: [ByteString] = [
+      "--exclude", "/*", "--exclude", "!/etc/", "--exclude", "/etc/*", "--exclude", "!/etc/hostname",
+    ]
     let first = try world.snapshot(of: ["/"], only)
     let stored = Tree(world.repository.root / first.name / "localhost")
     #expect(try stored.names() == ["etc"] && stored.names("etc") == ["hostname"])

@@ -156,7 +156,9 @@ struct NoticeTests {
 
   // MARK: Servers that do not answer well
 
-  @Test("an error of the server is tried again, within the limit of time", arguments: ["2-times-500", "1-times-429", "1-times-503"])
+  @Test(
+    "an error of the server is tried again, within the limit of time",
+    arguments: ["2-times-500", "1-times-429", "1-times-503"])
   func triedAgain(_ how: String) throws {
     let world = try world("")
     let server = try WebServer(world.directory.path)
@@ -169,10 +171,12 @@ struct NoticeTests {
     #expect(zip(pauses, [0.25, 0.5]).allSatisfy { $0 >= $1 })
   }
 
-  @Test("a server that cannot be told is a warning, and the snapshot is as good", arguments: [
-    ("500", "the server answered 500"), ("404", "the server answered 404"), ("moved", "the server answered 301"),
-    ("hang", "timed out"), ("flood", "too long"),
-  ])
+  @Test(
+    "a server that cannot be told is a warning, and the snapshot is as good",
+    arguments: [
+      ("500", "the server answered 500"), ("404", "the server answered 404"), ("moved", "the server answered 301"),
+      ("hang", "timed out"), ("flood", "too long"),
+    ])
   func cannotBeTold(_ how: String, _ why: String) throws {
     let world = try world("")
     let server = try WebServer(world.directory.path)
@@ -180,7 +184,9 @@ struct NoticeTests {
     let start = Date()
     let result = try run(world)
     #expect(Date().timeIntervalSince(start) < 60)
-    let warnings = result.errorLines.filter { $0.contains("warning: Healthchecks could not be told") && $0.contains(why) }
+    let warnings = result.errorLines.filter {
+      $0.contains("warning: Healthchecks could not be told") && $0.contains(why)
+    }
     #expect(warnings.count == 2, "\(result.errorText)")
     #expect(try world.snapshotNames().count == 1)
     #expect(try lastRun(world).steps.map(\.outcome) == ["failed", "done", "done", "failed"])
@@ -201,10 +207,12 @@ struct NoticeTests {
     #expect(result.errorText.contains("Failed to connect") || result.errorText.contains("refused"))
   }
 
-  @Test("HTTPS is taken from whom it is vouched for, and from nobody else", arguments: [
-    ("IP:127.0.0.1", "+0d", true), ("IP:127.0.0.1", "-10d", true), ("DNS:example.org", "+0d", true),
-    ("IP:127.0.0.1", "+0d", false),
-  ])
+  @Test(
+    "HTTPS is taken from whom it is vouched for, and from nobody else",
+    arguments: [
+      ("IP:127.0.0.1", "+0d", true), ("IP:127.0.0.1", "-10d", true), ("DNS:example.org", "+0d", true),
+      ("IP:127.0.0.1", "+0d", false),
+    ])
   func certificates(_ subject: String, _ made: String, _ isTrusted: Bool) throws {
     let world = try world("")
     let certificate = try Certificate(world.directory.path, for: ByteString(subject), made: ByteString(made))
@@ -217,7 +225,8 @@ struct NoticeTests {
       #expect(try server.requests().count == 2)
     } else {
       let why = made != "+0d" ? "expired" : isTrusted ? "subject name" : "certificate"
-      #expect(result.errorLines.filter { $0.contains("Healthchecks") && $0.contains(why) }.count == 2, "\(result.errorText)")
+      #expect(
+        result.errorLines.filter { $0.contains("Healthchecks") && $0.contains(why) }.count == 2, "\(result.errorText)")
       #expect(try server.requests().isEmpty)
     }
   }
@@ -250,7 +259,8 @@ struct NoticeTests {
   func webhook() throws {
     let world = try world("")
     let server = try WebServer(world.directory.path)
-    let table = "[notify.webhook]\nurl = \"http://127.0.0.1:\(server.port)/ok\"\nheaders = [\"Authorization: Bearer s3cret\"]\n"
+    let table =
+      "[notify.webhook]\nurl = \"http://127.0.0.1:\(server.port)/ok\"\nheaders = [\"Authorization: Bearer s3cret\"]\n"
     try configure(world, table)
     try run(world)
     let request = try #require(try server.requests().first)
@@ -263,14 +273,16 @@ struct NoticeTests {
     #expect(try server.requests().count == 1)
     try configure(world, table + "on = \"failure\"\n[hooks]\nbefore = [\"/bin/false\"]")
     try run(world, status: 3)
-    let failed = try snakeCaseDecoder().decode(RunAnswer.self, from: Data(try #require(try server.requests().last).body.utf8))
+    let failed = try snakeCaseDecoder().decode(
+      RunAnswer.self, from: Data(try #require(try server.requests().last).body.utf8))
     #expect(failed.result == "failed" && failed.error?.contains("/bin/false") == true)
   }
 
   @Test("a program finds the document in its environment; its failure is a warning")
   func program() throws {
     let world = try world("")
-    let table = "[notify.command]\ncommand = [\"/bin/sh\", \"-c\", \"echo $TREERING_RUN_JSON > log; echo $TREERING_EXIT_STATUS >> log\"]\n"
+    let table =
+      "[notify.command]\ncommand = [\"/bin/sh\", \"-c\", \"echo $TREERING_RUN_JSON > log; echo $TREERING_EXIT_STATUS >> log\"]\n"
     try configure(world, table)
     #expect(try run(world).errorText == "")
     let lines = String(decoding: try tool("cat", [world.directory.path / "log"]), as: UTF8.self).split(separator: "\n")

@@ -16,7 +16,12 @@ import Testing
   init() throws {
     directory = try TemporaryDirectory("old-repository")
     program = try treeringBinary()
-    try tool("sh", ["-c", "zstd -dcq \"$1\" | tar -xp --xattrs --xattrs-include='*' --acls -C \"$2\"", "sh", Self.archive, directory.path])
+    try tool(
+      "sh",
+      [
+        "-c", "zstd -dcq \"$1\" | tar -xp --xattrs --xattrs-include='*' --acls -C \"$2\"", "sh", Self.archive,
+        directory.path,
+      ])
   }
 
   private func run(_ arguments: [ByteString]) throws -> CommandResult {
@@ -27,7 +32,8 @@ import Testing
   private func runAtSource(_ arguments: [ByteString]) throws -> CommandResult {
     let script: ByteString = "mount --bind \"$1\" /mnt && shift && exec \"$@\""
     return try runCommand(
-      "unshare", ["--mount", "sh", "-c", script, "sh", directory.path / "mount", program] + arguments + ["-r", repository])
+      "unshare",
+      ["--mount", "sh", "-c", script, "sh", directory.path / "mount", program] + arguments + ["-r", repository])
   }
 
   private func names() throws -> [ByteString] {

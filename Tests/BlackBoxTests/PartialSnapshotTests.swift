@@ -40,9 +40,11 @@ struct PartialSnapshotTests {
     return result
   }
 
-  @Test("a path is taken from the newest snapshot that has it, and the answer says so", arguments: [
-    "latest", "20", "daily.0",
-  ] as [ByteString])
+  @Test(
+    "a path is taken from the newest snapshot that has it, and the answer says so",
+    arguments: [
+      "latest", "20", "daily.0",
+    ] as [ByteString])
   func path(_ reference: ByteString) throws {
     let text = try restore([reference, etc.root / "fstab", "--verbose"]).outputText
     let isMember = reference == "daily.0"
@@ -68,13 +70,16 @@ struct PartialSnapshotTests {
   @Test("a full name is that snapshot, and the message says where the path is")
   func fullName() throws {
     let result = try restore([part.name, etc.root / "fstab"], status: 2)
-    #expect(result.errorText.contains("not in the snapshot \(part.snapshot); it is in \(whole.snapshot)"), "\(result.errorText)")
+    #expect(
+      result.errorText.contains("not in the snapshot \(part.snapshot); it is in \(whole.snapshot)"),
+      "\(result.errorText)")
     try etc.write("later", "x")
     try home.write("other", "x")
     try tool("rm", ["letter"], in: home.root)
     _ = try world.snapshot(of: [home.root, etc.root])
     let apart = try restore(["latest", etc.root / "later", home.root / "letter"], status: 2).errorText
-    #expect(apart.contains("no snapshot has all of these paths") && apart.contains("newest in \(part.snapshot)"), "\(apart)")
+    #expect(
+      apart.contains("no snapshot has all of these paths") && apart.contains("newest in \(part.snapshot)"), "\(apart)")
     let nowhere = try restore(["latest", etc.root / "never"], status: 2).errorText
     #expect(nowhere.contains("is in no snapshot"), "\(nowhere)")
   }
@@ -165,6 +170,8 @@ struct PartialSnapshotTests {
     let same = try world.treering(["diff", "latest", ByteString(full.snapshot), path])
     #expect(same.outputText == "" && same.errorText.contains("latest is \(full.snapshot) here"), "\(same.errorText)")
     let named = try world.treering(["diff", ByteString(full.snapshot), ByteString(inner.snapshot), path])
-    #expect(named.outputText.contains("- \(path)/top") && named.errorText.contains("has only \(deep.root)"), "\(named.errorText)")
+    #expect(
+      named.outputText.contains("- \(path)/top") && named.errorText.contains("has only \(deep.root)"),
+      "\(named.errorText)")
   }
 }

@@ -5,7 +5,8 @@ import Testing
 /// Trouble that passes, or that is no fault of one file, never becomes part of a snapshot.
 @Suite("Passing trouble")
 struct PassingTroubleTests {
-  @Test("with too few descriptors nothing is published that lacks the source", arguments: [9, 11, 13, 15, 17, 19, 22, 26])
+  @Test(
+    "with too few descriptors nothing is published that lacks the source", arguments: [9, 11, 13, 15, 17, 19, 22, 26])
   func fewDescriptors(limit: Int) throws {
     let world = try World()
     try world.source.makeDirectory("a")
@@ -104,7 +105,9 @@ struct PassingTroubleTests {
     #expect(try world.treering(["verify"]).status == 0)
   }
 
-  @Test("a repository where names cannot be kept from replacing others: all works, and nothing is recycled by false numbers")
+  @Test(
+    "a repository where names cannot be kept from replacing others: all works, and nothing is recycled by false numbers"
+  )
   func bindfs() throws {
     let world = try World(initialized: false)
     let real = try Tree(making: world.directory.path / "real")

@@ -25,7 +25,8 @@ struct PushArrivalTests {
   /// first symbolic link is that of the probe.
   private func kill(_ push: PushWorld, _ name: ByteString) throws {
     let result = try push.run(
-      remoteCommand: "strace -f -qq -o /dev/null -e trace=symlink,symlinkat -e inject=symlink,symlinkat:signal=SIGKILL:when=2 "
+      remoteCommand:
+        "strace -f -qq -o /dev/null -e trace=symlink,symlinkat -e inject=symlink,symlinkat:signal=SIGKILL:when=2 "
         + "\(try treeringBinary()) serve")
     #expect(result.status == 7, "\(result.errorText)")
     #expect(push.far.exists(name) || push.far.exists(".treering/pending/" + name), "it was published")
@@ -33,7 +34,9 @@ struct PushArrivalTests {
     #expect(try latest(push) != name)
   }
 
-  @Test("a server that is killed before `latest`: the next push finishes, and so does a rotation", arguments: ["push", "rotate"])
+  @Test(
+    "a server that is killed before `latest`: the next push finishes, and so does a rotation",
+    arguments: ["push", "rotate"])
   func killed(how: String) throws {
     let (push, name) = try world { try $0.write("new", "new") }
     try kill(push, name)
@@ -50,7 +53,8 @@ struct PushArrivalTests {
     try push.expectSame()
   }
 
-  @Test("what came looks like a disaster: it is held by whoever looks at it, and says so", arguments: ["push", "rotate"])
+  @Test(
+    "what came looks like a disaster: it is held by whoever looks at it, and says so", arguments: ["push", "rotate"])
   func killedDisaster(how: String) throws {
     let (push, name) = try world(files: 40) { source in
       for index in 0..<40 { try source.write(ByteString("z\(index)"), "other \(index)") }
@@ -145,11 +149,14 @@ struct PushArrivalTests {
     try push.push()
     #expect(try holds(push) == [])
     // As the server leaves it that is killed before it compares.
-    try push.far.write(".treering/rotation-held", "2026-01-01T00:00:00Z \(name) came with 0 moved files and has not been looked at\n")
+    try push.far.write(
+      ".treering/rotation-held", "2026-01-01T00:00:00Z \(name) came with 0 moved files and has not been looked at\n")
     let rotate: [ByteString] = try [treeringBinary(), "rotate", "--keep", "daily=7", "-r", push.far.root]
     let unusable = try push.names(push.far)[which] + ".catalog"
     let refused = try runCommand(
-      "strace", ["-f", "-qq", "-o", "/dev/null", "-P", unusable, "-e", "trace=openat", "-e", "inject=openat:error=ESTALE"] + rotate)
+      "strace",
+      ["-f", "-qq", "-o", "/dev/null", "-P", unusable, "-e", "trace=openat", "-e", "inject=openat:error=ESTALE"]
+        + rotate)
     #expect(refused.status == 4 && refused.errorText.contains("cannot be compared"), "\(refused.errorText)")
     #expect(try holds(push).count == 1)
     #expect(try push.there(["rotate", "--keep", "daily=7"]).status == 0)

@@ -44,7 +44,8 @@ struct PushBaseTests {
     try push.expectSame()
   }
 
-  @Test("a file of the snapshot itself that cannot be read here is named, whole or as a delta", arguments: [false, true])
+  @Test(
+    "a file of the snapshot itself that cannot be read here is named, whole or as a delta", arguments: [false, true])
   func unreadableItself(hasBase: Bool) throws {
     let push = try PushWorld("push-unreadable-itself")
     let source = push.world.source
@@ -52,7 +53,8 @@ struct PushBaseTests {
     var taken = try push.snapshot()
     if hasBase {
       try push.push()
-      try tool("sh", ["-c", "printf changed | dd of=large bs=1 seek=5000000 conv=notrunc status=none"], in: source.root)
+      try tool(
+        "sh", ["-c", "printf changed | dd of=large bs=1 seek=5000000 conv=notrunc status=none"], in: source.root)
       taken = try push.snapshot()
     }
     let before = try push.names(push.far)

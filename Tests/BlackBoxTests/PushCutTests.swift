@@ -47,9 +47,11 @@ struct PushCutTests {
     return bytes
   }
 
-  @Test("after some bytes: nothing is listed, and the rest is sent by the next", arguments: ["one", "many", "change"], [
-    "close", "kill",
-  ])
+  @Test(
+    "after some bytes: nothing is listed, and the rest is sent by the next", arguments: ["one", "many", "change"],
+    [
+      "close", "kill",
+    ])
   func atManyPoints(kind: String, how: String) throws {
     let push = try world(kind)
     let names = try push.names(push.far)
@@ -110,7 +112,9 @@ struct PushCutTests {
     try push.expectSame()
   }
 
-  @Test("in the middle of a large file; then a newer snapshot is pushed, with a new file before it", arguments: ["close", "kill"])
+  @Test(
+    "in the middle of a large file; then a newer snapshot is pushed, with a new file before it",
+    arguments: ["close", "kill"])
   func cutThenNewer(how: String) throws {
     let push = try PushWorld("push-cut")
     push.provesUnchanged = false
@@ -143,14 +147,18 @@ struct PushCutTests {
     _ = try running.wait()
     try source.writeNoise("a", 100_000, seed: 2)
     try push.snapshot()
-    try push.waitUntil("the server has ended") { try runCommand("flock", ["-n", push.far.root / ".treering/lock", "true"]).status == 0 }
+    try push.waitUntil("the server has ended") {
+      try runCommand("flock", ["-n", push.far.root / ".treering/lock", "true"]).status == 0
+    }
     let next = try push.push()
     #expect(next.bytesSent < 13 << 20, "\(next.bytesSent)")
     try push.expectSame()
   }
 
   private func largestPart(_ push: PushWorld) throws -> Int {
-    let found = try runCommand("sh", ["-c", "stat -c %s *.push/partial.* 2>/dev/null | sort -n | tail -n 1"], in: push.far.root / ".treering/pending")
+    let found = try runCommand(
+      "sh", ["-c", "stat -c %s *.push/partial.* 2>/dev/null | sort -n | tail -n 1"],
+      in: push.far.root / ".treering/pending")
     return Int(found.outputText.filter(\.isNumber)) ?? 0
   }
 

@@ -30,7 +30,9 @@ struct PushGuardTests {
     #expect(try stored.inode("app/link") != stored.inode("app.old/link"))
   }
 
-  @Test("a snapshot that looks like a disaster holds rotation at the remote", arguments: ["rewrite", "empty", "rename", "rewrite among directories"])
+  @Test(
+    "a snapshot that looks like a disaster holds rotation at the remote",
+    arguments: ["rewrite", "empty", "rename", "rewrite among directories"])
   func disaster(_ what: String) throws {
     let push = try local()
     let source = push.world.source
@@ -42,7 +44,8 @@ struct PushGuardTests {
     try push.snapshot()
     try push.push()
     switch what {
-    case "rewrite", "rewrite among directories": for index in 0..<40 { try source.write("d/f\(index)", "encrypted \(index)") }
+    case "rewrite", "rewrite among directories":
+      for index in 0..<40 { try source.write("d/f\(index)", "encrypted \(index)") }
     case "empty": for index in 0..<40 { try source.remove("d/f\(index)") }
     default: try source.rename("d", to: "e")
     }
@@ -90,9 +93,11 @@ struct PushGuardTests {
     #expect(refused.status == 6 && refused.errorText.contains("is damaged here"), "\(refused.errorText)")
   }
 
-  @Test("a damaged catalog of the base at the remote is named once, and the next push does without it", arguments: [
-    false, true,
-  ])
+  @Test(
+    "a damaged catalog of the base at the remote is named once, and the next push does without it",
+    arguments: [
+      false, true,
+    ])
   func damagedFarBase(hasOlder: Bool) throws {
     let push = try local()
     let source = push.world.source
@@ -162,7 +167,10 @@ struct PushGuardTests {
     // As after a disk was taken away and put back: the size is there, the bytes are not.
     try tool(
       "sh",
-      ["-c", "for f in *.push/contents/*; do s=$(stat -c %s $f); truncate -s 0 $f; truncate -s $s $f; done; test $s -gt 0"],
+      [
+        "-c",
+        "for f in *.push/contents/*; do s=$(stat -c %s $f); truncate -s 0 $f; truncate -s $s $f; done; test $s -gt 0",
+      ],
       in: push.far.root / ".treering/pending")
     try push.push()
     try push.expectSame()
@@ -177,7 +185,9 @@ struct PushGuardTests {
     try push.snapshot()
     try push.place.write("dying", "#!/bin/sh\nkill -INT $PPID\nexit 255\n", mode: 0o755)
     let result = try push.run(ssh: "\(push.place.root)/dying")
-    #expect(result.status == 130 && result.errorLines == ["treering: interrupted; what was sent is kept for the next push"], "\(result.errorText)")
+    #expect(
+      result.status == 130 && result.errorLines == ["treering: interrupted; what was sent is kept for the next push"],
+      "\(result.errorText)")
     let reading = try runCommand(
       treeringBinary(), ["list", "-r", push.address, "--ssh", push.place.root / "dying", "--remote-command", "x"])
     #expect(reading.status == 130 && !reading.errorText.contains("push again"), "\(reading.errorText)")
@@ -207,9 +217,11 @@ struct PushGuardTests {
     #expect(try push.here(["status"]).status == 0)
   }
 
-  @Test("what works only where the repository is says so", arguments: [
-    ["init"], ["snapshot", "/etc"], ["status"], ["rotate"], ["hold", "latest"], ["release"], ["push", "/x"],
-  ])
+  @Test(
+    "what works only where the repository is says so",
+    arguments: [
+      ["init"], ["snapshot", "/etc"], ["status"], ["rotate"], ["hold", "latest"], ["release"], ["push", "/x"],
+    ])
   func localOnly(_ words: [String]) throws {
     let result = try runCommand(
       try treeringBinary(), words.map { ByteString($0) } + ["-r", "ssh://nas.example.org/srv/x"])

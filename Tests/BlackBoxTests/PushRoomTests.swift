@@ -5,7 +5,8 @@ import Testing
 /// A push that does not fit is refused before it begins, with numbers; one that runs out of room leaves nothing.
 @Suite("push: room")
 struct PushRoomTests {
-  private func world(_ mebibytes: Int, type: String = "ext4") throws -> (PushWorld, LoopFileSystem, TemporaryDirectory) {
+  private func world(_ mebibytes: Int, type: String = "ext4") throws -> (PushWorld, LoopFileSystem, TemporaryDirectory)
+  {
     let scratch = try TemporaryDirectory("room")
     let disk = try LoopFileSystem(type, mebibytes: mebibytes, at: scratch.path / "disk")
     let push = try PushWorld("push-room", far: disk.tree.root / "repository")
@@ -14,7 +15,10 @@ struct PushRoomTests {
   }
 
   private func received(_ result: CommandResult, _ push: PushWorld) throws -> Int {
-    struct Line: Decodable { let command: String; let bytesReceived: Int }
+    struct Line: Decodable {
+      let command: String
+      let bytesReceived: Int
+    }
     let lines = try push.far.read(".treering/history.jsonl").split(separator: 10)
     return try snakeCaseDecoder().decode(Line.self, from: Data(lines.last!)).bytesReceived
   }
@@ -81,7 +85,8 @@ struct PushRoomTests {
         ".config/treering/treering.toml",
         "repository = \"\(repository)\"\n[[source]]\npath = \"/usr\"\n[retention]\ndaily = 7\nminimum_free = \"40M\"\n")
     }
-    let serve = "setpriv --reuid 1000 --regid 1000 --clear-groups env HOME=\(push.place.root) \(try treeringBinary()) serve"
+    let serve =
+      "setpriv --reuid 1000 --regid 1000 --clear-groups env HOME=\(push.place.root) \(try treeringBinary()) serve"
     try tool("chmod", ["-R", "a+rX", push.world.directory.path, disk.tree.root])
     try configure(push.far.root)
     try push.expectFailure(8, saying: "of which 40 MiB must stay free", remoteCommand: serve)

@@ -80,9 +80,11 @@ struct PushSourcesTests {
     #expect(try push.world.repository.names(".treering/remotes/" + kept[0]).count == 17)
   }
 
-  @Test("a remote gets snapshots of the configuration's sources, and not what was taken by hand of some", arguments: [
-    "", "set = \"daily\"",
-  ])
+  @Test(
+    "a remote gets snapshots of the configuration's sources, and not what was taken by hand of some",
+    arguments: [
+      "", "set = \"daily\"",
+    ])
   func configured(set: String) throws {
     let (push, one, other) = try world()
     let configuration = push.place.root / "c.toml"

@@ -206,25 +206,34 @@ struct PushTests {
   }
 
   /// Every edit here is a shell command in the source; after each, a snapshot and a push.
-  @Test("renames, swaps, links and copies", arguments: [
-    ["mv dir renamed"], ["mv dir/one dir/uno; mv dir/two two"], ["mv a x; mv b a; mv x b"],
-    ["mv dir x; ln -s other dir", "rm dir; mv x dir"],
-    ["rm -r dir; echo file > dir", "rm dir; mkdir dir; echo 1 > dir/one"],
-    ["ln a a2; ln dir/one one", "cp -p a x; mv x a2", "rm a one"], ["ln a a2", "cp -p a x; mv x a", "rm a2"],
-    ["cp -p a b; mv a c"], ["cp -p a c; cp -p a d; mv a b", "rm c"], ["cp -p a x; mv a y; cp -p x z; mv x b"],
-    ["chmod 600 a; chown 5:6 b; touch -d 2001-01-01 dir/one; setfattr -n user.x -v 1 dir/two", "chmod 644 a"],
-    ["cat a > x; cat b > a; cat x > b; rm x"], ["cp a y; cp b a; cp y b"],
-    ["for i in 1 2 3 4 5 6 7 8; do cp a same$i; cp -p a dir/same$i; done",
-      "for i in 1 2 3; do rm same$i; mv dir/same$i .; done"],
-    ["mkdir n; mv dir n/dir; mv other n/dir/sub; mv a n/dir/", "mv n/dir/sub/three .; mv n/dir/one n/dir/ein; mv n m"],
-    ["cp -a dir copy", "mv dir original; mv copy dir", "rm -r original"], ["cp -a dir copy; mv dir elsewhere"],
-    ["mv dir x; mv other dir; mv x other"], ["mv dir other/; mv other/dir/one other/", "mv other/dir ."],
-    ["ln a dir/a; ln -f a b; mv a c", "mv dir d2; ln c d2/c", "cp -p c x; mv x d2/a; rm b"],
-    ["rm a; mkfifo a; rm b; ln -s a b; mknod c c 1 3", "mv a x; mv b a; mv x b",
-      "ln b bb; ln a aa; cp -a aa x; mv x a"],
-    ["truncate -s 5M a; truncate -s 100 b", "truncate -s 0 a; mv b a2", "cat dir/* > a"],
-    ["mv dir/one x; mv dir/two dir/one; mv x dir/two", "chmod 700 dir; mv dir e", "mkdir dir; mv e/* dir/; rmdir e"],
-  ])
+  @Test(
+    "renames, swaps, links and copies",
+    arguments: [
+      ["mv dir renamed"], ["mv dir/one dir/uno; mv dir/two two"], ["mv a x; mv b a; mv x b"],
+      ["mv dir x; ln -s other dir", "rm dir; mv x dir"],
+      ["rm -r dir; echo file > dir", "rm dir; mkdir dir; echo 1 > dir/one"],
+      ["ln a a2; ln dir/one one", "cp -p a x; mv x a2", "rm a one"], ["ln a a2", "cp -p a x; mv x a", "rm a2"],
+      ["cp -p a b; mv a c"], ["cp -p a c; cp -p a d; mv a b", "rm c"], ["cp -p a x; mv a y; cp -p x z; mv x b"],
+      ["chmod 600 a; chown 5:6 b; touch -d 2001-01-01 dir/one; setfattr -n user.x -v 1 dir/two", "chmod 644 a"],
+      ["cat a > x; cat b > a; cat x > b; rm x"], ["cp a y; cp b a; cp y b"],
+      [
+        "for i in 1 2 3 4 5 6 7 8; do cp a same$i; cp -p a dir/same$i; done",
+        "for i in 1 2 3; do rm same$i; mv dir/same$i .; done",
+      ],
+      [
+        "mkdir n; mv dir n/dir; mv other n/dir/sub; mv a n/dir/",
+        "mv n/dir/sub/three .; mv n/dir/one n/dir/ein; mv n m",
+      ],
+      ["cp -a dir copy", "mv dir original; mv copy dir", "rm -r original"], ["cp -a dir copy; mv dir elsewhere"],
+      ["mv dir x; mv other dir; mv x other"], ["mv dir other/; mv other/dir/one other/", "mv other/dir ."],
+      ["ln a dir/a; ln -f a b; mv a c", "mv dir d2; ln c d2/c", "cp -p c x; mv x d2/a; rm b"],
+      [
+        "rm a; mkfifo a; rm b; ln -s a b; mknod c c 1 3", "mv a x; mv b a; mv x b",
+        "ln b bb; ln a aa; cp -a aa x; mv x a",
+      ],
+      ["truncate -s 5M a; truncate -s 100 b", "truncate -s 0 a; mv b a2", "cat dir/* > a"],
+      ["mv dir/one x; mv dir/two dir/one; mv x dir/two", "chmod 700 dir; mv dir e", "mkdir dir; mv e/* dir/; rmdir e"],
+    ])
   func edits(_ steps: [ByteString]) throws {
     for recycles in [false, true] {
       let push = try PushWorld()

@@ -189,7 +189,8 @@ struct PushTroubleTests {
     try push.expectFailure(7, saying: "no-such-ssh", ssh: "/no-such-ssh")
     // A login that prints something first.
     let chatty = try push.run([], remoteCommand: "echo hello; treering serve")
-    #expect(chatty.status == 7 && chatty.errorText.contains("does a start-up file of the shell print"), "\(chatty.errorText)")
+    #expect(
+      chatty.status == 7 && chatty.errorText.contains("does a start-up file of the shell print"), "\(chatty.errorText)")
     // Whatever it says on standard error is no harm.
     let said = try push.push([], remoteCommand: "echo mind the gap >&2; treering serve")
     #expect(said.result == "sent")
@@ -198,9 +199,11 @@ struct PushTroubleTests {
     #expect(refused.errorText.contains("could not connect"), "\(refused.errorText)")
   }
 
-  @Test("the clock of the server is wrong: it works, and order is by sequence", arguments: [
-    "2001-01-01 00:00:00", "2037-01-01 00:00:00",
-  ])
+  @Test(
+    "the clock of the server is wrong: it works, and order is by sequence",
+    arguments: [
+      "2001-01-01 00:00:00", "2037-01-01 00:00:00",
+    ])
   func wrongClock(time: String) throws {
     let push = try world()
     let words = fakedClock.map { "\($0)=\($1)" }.joined(separator: " ")

@@ -133,7 +133,9 @@ final class PushWorld {
   ) throws -> PushAnswer {
     let result = try run(
       arguments + ["--json"], ssh: ssh, to: address, remoteCommand: remoteCommand, at: location)
-    #expect(result.status == (result.errorText.contains("treering: warning: ") ? 1 : 0), "\(result.errorText)", sourceLocation: location)
+    #expect(
+      result.status == (result.errorText.contains("treering: warning: ") ? 1 : 0), "\(result.errorText)",
+      sourceLocation: location)
     // A small tree looks soon as if most of it were gone.
     let held = result.errorLines.filter { $0.contains("rotation is held in") }
     if !held.isEmpty { _ = try there(["release"]) }
@@ -275,7 +277,8 @@ let fakedClock = ["NO_FAKE_STAT": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1", "TZ"
 extension Tree {
   /// Writes a file that cannot be compressed, the same for the same seed.
   func writeNoise(_ path: ByteString, _ byteCount: Int, seed: Int = 1) throws {
-    let script = "import random, sys\nr = random.Random(int(sys.argv[3]))\nf = open(sys.argv[1], 'wb')\n"
+    let script =
+      "import random, sys\nr = random.Random(int(sys.argv[3]))\nf = open(sys.argv[1], 'wb')\n"
       + "left = int(sys.argv[2])\nwhile left:\n  n = min(left, 1 << 20); f.write(r.randbytes(n)); left -= n\n"
     try tool("python3", ["-c", ByteString(script), root / path, "\(byteCount)", "\(seed)"])
   }

@@ -16,7 +16,8 @@ struct RandomRsyncRules {
     var directories: [ByteString] = [root]
     try tool("mkdir", ["-p", files.root / root])
     for _ in 0..<60 {
-      let path = directories.randomElement(using: &generator)!
+      let path =
+        directories.randomElement(using: &generator)!
         / ByteString(Self.names.randomElement(using: &generator)!)
       if files.exists(path) { continue }
       switch Int.random(in: 0...4, using: &generator) {

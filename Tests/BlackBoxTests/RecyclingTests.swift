@@ -23,7 +23,8 @@ struct RecyclingTests {
     return lines
   }
 
-  @Test("random histories: recycling and linking give the same trees, and the same sharing of inodes",
+  @Test(
+    "random histories: recycling and linking give the same trees, and the same sharing of inodes",
     arguments: [11, 12, 13, 14] as [UInt64])
   func sameAsLinking(seed: UInt64) throws {
     let world = try World("recycling")
@@ -40,7 +41,8 @@ struct RecyclingTests {
       func take(_ world: World, _ source: ByteString) throws {
         let options: [ByteString] = ["snapshot", source, "--threads", "2", "-r", world.repository.root]
         let result = try runCommand(
-          "faketime", ["-f", time, try treeringBinary()] + options, environment: ["NO_FAKE_STAT": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1", "TZ": "UTC"])
+          "faketime", ["-f", time, try treeringBinary()] + options,
+          environment: ["NO_FAKE_STAT": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1", "TZ": "UTC"])
         #expect(result.status == 0, "\(result.errorText)")
       }
       if try !world.repository.names(".treering/spare").isEmpty { recycled += 1 }
@@ -95,27 +97,32 @@ struct RecyclingTests {
     #expect(try world.repository.names(".treering/pending") == [])
   }
 
-  @Test("a spare that somebody tampered with gives a correct snapshot", arguments: [
-    "rm -rf d", "find . -type f | sed -n '1~2p' | xargs -d '\\n' rm -f", "rm -rf d; ln -s / d",
-    "for f in *; do rm -rf \"$f\"; mkdir \"$f\"; echo x > \"$f/x\"; done",
-    "for f in $(find . -type f); do rm -f \"$f\"; ln -s /etc/passwd \"$f\"; done",
-    "chmod 0 d d/e; chown 1:1 d; setfattr -n user.x -v y d; setfacl -d -m u:7:rwx d; touch -d 2000-01-01 d",
-    "for f in $(find . -type f); do cp --remove-destination -p /etc/hostname \"$f\"; done",
-    "mkdir -p zzz/y; mknod zzz/null c 1 3; ln -s .. zzz/y/up; printf x > $'new\\nline'", "rm -rf d/e; echo now > d/e",
-  ])
+  @Test(
+    "a spare that somebody tampered with gives a correct snapshot",
+    arguments: [
+      "rm -rf d", "find . -type f | sed -n '1~2p' | xargs -d '\\n' rm -f", "rm -rf d; ln -s / d",
+      "for f in *; do rm -rf \"$f\"; mkdir \"$f\"; echo x > \"$f/x\"; done",
+      "for f in $(find . -type f); do rm -f \"$f\"; ln -s /etc/passwd \"$f\"; done",
+      "chmod 0 d d/e; chown 1:1 d; setfattr -n user.x -v y d; setfacl -d -m u:7:rwx d; touch -d 2000-01-01 d",
+      "for f in $(find . -type f); do cp --remove-destination -p /etc/hostname \"$f\"; done",
+      "mkdir -p zzz/y; mknod zzz/null c 1 3; ln -s .. zzz/y/up; printf x > $'new\\nline'", "rm -rf d/e; echo now > d/e",
+    ])
   func tampered(_ script: ByteString) throws {
     let (world, spare) = try worldWithSpare()
     try tool("bash", ["-c", script], in: spare.root)
     try expectGood(world)
   }
 
-  @Test("a directory of the spare that cannot be listed is never part of a snapshot", arguments: [8, 12, 14, 16, 18, 20, 22, 24, 28])
+  @Test(
+    "a directory of the spare that cannot be listed is never part of a snapshot",
+    arguments: [8, 12, 14, 16, 18, 20, 22, 24, 28])
   func unlistable(_ nth: Int) throws {
     let (world, _) = try worldWithSpare()
     let result = try runCommand(
       "strace",
       [
-        "-f", "-o", "/dev/null", "-e", "trace=getdents64", "-e", ByteString("inject=getdents64:error=EACCES:when=\(nth)"),
+        "-f", "-o", "/dev/null", "-e", "trace=getdents64", "-e",
+        ByteString("inject=getdents64:error=EACCES:when=\(nth)"),
         try treeringBinary(), "snapshot", world.source.root, "--threads", "1", "-r", world.repository.root,
       ])
     #expect([0, 1, 3].contains(result.status), "\(result.errorText)")
@@ -132,7 +139,8 @@ struct RecyclingTests {
     try tool(
       "strace",
       [
-        "-f", "-o", log, "-e", "trace=fchown,fchownat,openat", try treeringBinary(), "snapshot", world.source.root, "--threads",
+        "-f", "-o", log, "-e", "trace=fchown,fchownat,openat", try treeringBinary(), "snapshot", world.source.root,
+        "--threads",
         "1", "-r", world.repository.root,
       ])
     let lines = String(decoding: try tool("cat", [log]), as: UTF8.self).split(separator: "\n")
@@ -142,11 +150,13 @@ struct RecyclingTests {
     #expect(try differences(world.source.root, world.repository.root / "latest/localhost" / world.source.root) == [])
   }
 
-  @Test("a spare that is no directory, or has no tree in it, gives a correct snapshot", arguments: [
-    "rm -rf 2*", "n=$(ls); rm -rf 2*; ln -s / $n", "n=$(ls); rm -rf 2*; echo x > $n", "mv 2* strange",
-    "rm -rf 2*/*", "rm -rf 2*/localhost; ln -s /etc $(ls)/localhost", "chown 1:1 2*", "mkdir 2000-01-01T00-00-00Z",
-    "rm -rf ../spare",
-  ])
+  @Test(
+    "a spare that is no directory, or has no tree in it, gives a correct snapshot",
+    arguments: [
+      "rm -rf 2*", "n=$(ls); rm -rf 2*; ln -s / $n", "n=$(ls); rm -rf 2*; echo x > $n", "mv 2* strange",
+      "rm -rf 2*/*", "rm -rf 2*/localhost; ln -s /etc $(ls)/localhost", "chown 1:1 2*", "mkdir 2000-01-01T00-00-00Z",
+      "rm -rf ../spare",
+    ])
   func replaced(_ script: ByteString) throws {
     let (world, _) = try worldWithSpare()
     try tool("bash", ["-c", script], in: world.repository.root / ".treering/spare")
@@ -180,7 +190,12 @@ struct RecyclingTests {
       let result = try world.treeringAsOrdinaryUser(command)
       #expect(result.status == 0, "\(result.errorText)")
     }
-    try tool("sh", ["-c", "chmod 755 closed/in; echo z > closed/in/new; rm -r open; chmod 555 closed/in; chown 65534:65534 closed/in/new"],
+    try tool(
+      "sh",
+      [
+        "-c",
+        "chmod 755 closed/in; echo z > closed/in/new; rm -r open; chmod 555 closed/in; chown 65534:65534 closed/in/new",
+      ],
       in: world.source.root)
     let result = try world.treeringAsOrdinaryUser(["snapshot", world.source.root])
     #expect(result.status == 0, "\(result.errorText)")
@@ -192,7 +207,9 @@ struct RecyclingTests {
 
   @Test(
     "an expired tree whose own directory makes trouble is set aside, and the snapshot is made without it",
-    arguments: ["flistxattr:error=EIO", "flistxattr:error=EUCLEAN", "getdents64:error=EIO", "fchmod:error=EPERM:when=1"])
+    arguments: [
+      "flistxattr:error=EIO", "flistxattr:error=EUCLEAN", "getdents64:error=EIO", "fchmod:error=EPERM:when=1",
+    ])
   func rootInTrouble(_ call: String) throws {
     let (world, _) = try worldWithSpare()
     let spare = world.repository.root / ".treering/spare"
@@ -202,9 +219,12 @@ struct RecyclingTests {
     #expect(result.status == 1, "\(result.errorText)")
     #expect(result.errorText.contains("spare: cannot be recycled, and is set aside"), "\(result.errorText)")
     #expect(
-      try differences(world.source.root, world.repository.root / World.timeOfFailingCalls / "localhost" / world.source.root)
+      try differences(
+        world.source.root, world.repository.root / World.timeOfFailingCalls / "localhost" / world.source.root)
         == [])
-    for place: ByteString in ["spare", "pending", "trash"] { #expect(try world.repository.names(".treering" / place) == []) }
+    for place: ByteString in ["spare", "pending", "trash"] {
+      #expect(try world.repository.names(".treering" / place) == [])
+    }
     let verified = try world.treering(["verify"])
     #expect(verified.status == 0, "\(verified.outputText)")
   }

@@ -20,7 +20,9 @@ import Testing
     #expect(answer.directoriesSkipped == 1)
   }
 
-  @Test("seen through another file system, from a directory above it, it is kept as an empty directory", arguments: ["bindfs", "overlay"])
+  @Test(
+    "seen through another file system, from a directory above it, it is kept as an empty directory",
+    arguments: ["bindfs", "overlay"])
   func otherView(_ kind: String) throws {
     let world = try World()
     try world.source.makeDirectory("seen")
@@ -40,7 +42,9 @@ import Testing
       try tool("bindfs", [above.root, seen])
     } else {
       try tool("mkdir", [world.directory.path / "empty"])
-      try tool("mount", ["-t", "overlay", "overlay", "-o", "lowerdir=" + above.root + ":" + world.directory.path / "empty", seen])
+      try tool(
+        "mount",
+        ["-t", "overlay", "overlay", "-o", "lowerdir=" + above.root + ":" + world.directory.path / "empty", seen])
     }
     defer { _ = try? tool("umount", [seen]) }
     let result = try snapshot([world.source.root])

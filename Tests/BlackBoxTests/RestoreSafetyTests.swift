@@ -66,10 +66,12 @@ import Testing
     let mount = isBindfs ? try Mount(inside, shownAt: point) : try Mount(inside, boundTo: point)
     defer { withExtendedLifetime(mount) {} }
     func restore(to place: ByteString) throws -> CommandResult {
-      try world.treering(["restore", "latest", "--to", place, "--overwrite", "always", "-r", other], inRepository: false)
+      try world.treering(
+        ["restore", "latest", "--to", place, "--overwrite", "always", "-r", other], inRepository: false)
     }
     let below = try restore(to: "/")
-    #expect(below.status == 1 && below.errorText.contains("\(point): is a repository, or a mount"), "\(below.errorText)")
+    #expect(
+      below.status == 1 && below.errorText.contains("\(point): is a repository, or a mount"), "\(below.errorText)")
     let into = try restore(to: point)
     #expect(into.status == 2 && into.errorText.contains("in a repository"), "\(into.errorText)")
     #expect(try world.treering(["init", point / "new"], inRepository: false).status == 2)
@@ -169,7 +171,8 @@ import Testing
     }
     try tree.makeSymbolicLink(".treering-ijklmnop", to: "nowhere")
     try tree.makeDirectory(".treering-qrstuvwx")
-    let other = try RunningCommand("flock", [tree.root / ".treering-inuseabc", "sh", "-c", "echo held; exec sleep 100"])
+    let other = try RunningCommand(
+      "flock", [tree.root / ".treering-inuseabc", "sh", "-c", "echo held; exec sleep 100"])
     while try other.outputSoFar().isEmpty { try world.settle() }
     let dry = try world.treering(["restore", "latest", "--to", to.root, "--dry-run"])
     #expect(dry.status == 1 && tree.exists(".treering-abcdefgh"))

@@ -231,9 +231,11 @@ struct RestoreTests {
     #expect(try tree.inode("d/three") == tree.inode("one"))
   }
 
-  @Test("symbolic links that lie in the destination never lead outside", arguments: [
-    "never", "if-changed", "always",
-  ])
+  @Test(
+    "symbolic links that lie in the destination never lead outside",
+    arguments: [
+      "never", "if-changed", "always",
+    ])
   func staysInside(overwrite: String) throws {
     let world = try World()
     try world.source.makeDirectory("d")

@@ -19,7 +19,9 @@ import Testing
     return (result, Tree(to / world.source.root))
   }
 
-  @Test("a hard link that cannot be made becomes a copy, and both names are named", arguments: ["EPERM", "EMLINK", "ENOMEM", "ESTALE"])
+  @Test(
+    "a hard link that cannot be made becomes a copy, and both names are named",
+    arguments: ["EPERM", "EMLINK", "ENOMEM", "ESTALE"])
   func partedLinks(_ error: String) throws {
     let world = try World()
     try world.source.makeDirectory("d")
@@ -78,12 +80,15 @@ import Testing
     let result = try world.treering(["restore", "latest", "--to", to])
     #expect(result.status == 6, "\(result.errorText)")
     #expect(result.errorLines.count == 1, "\(result.errorText)")
-    #expect(result.errorText.contains("lost: no file below it is restored: the stored directory cannot be opened: No such"))
+    #expect(
+      result.errorText.contains("lost: no file below it is restored: the stored directory cannot be opened: No such"))
     let tree = Tree(to / world.source.root)
     #expect(try tree.names() == ["kept", "lost"] && tree.names("lost") == ["link"])
   }
 
-  @Test("where the snapshot itself cannot be looked into, nothing is restored, and nothing is called damaged", arguments: ["", "/localhost"])
+  @Test(
+    "where the snapshot itself cannot be looked into, nothing is restored, and nothing is called damaged",
+    arguments: ["", "/localhost"])
   func closedSnapshot(_ place: ByteString) throws {
     let world = try World()
     try world.source.write("file", "x")
@@ -109,8 +114,10 @@ import Testing
     let to = world.directory.path / "to"
     let result = try runCommand(
       "strace",
-      ["-f", "-qq", "-o", "/dev/null", "-e", "trace=write", "-e", ByteString("inject=write:signal=\(signal):when=3"),
-       try treeringBinary(), "restore", "latest", "--to", to, "--threads", "1", "-r", world.repository.root])
+      [
+        "-f", "-qq", "-o", "/dev/null", "-e", "trace=write", "-e", ByteString("inject=write:signal=\(signal):when=3"),
+        try treeringBinary(), "restore", "latest", "--to", to, "--threads", "1", "-r", world.repository.root,
+      ])
     #expect(result.status != 0)
     return (world, to, Tree(to / world.source.root))
   }
@@ -132,7 +139,8 @@ import Testing
     for options: [ByteString] in [["--dry-run"], []] {
       let result = try world.treering(["restore", "latest", "--to", to] + options)
       #expect(result.status == 1, "\(result.errorText)")
-      #expect(result.errorText.contains("exists with another owner, mode, time or set of attributes"), "\(result.errorText)")
+      #expect(
+        result.errorText.contains("exists with another owner, mode, time or set of attributes"), "\(result.errorText)")
     }
     #expect(try tree.names("d") == ["small", "zlarge"])
     #expect(try world.treering(["restore", "latest", "--to", to, "--overwrite", "if-changed"]).status == 0)
@@ -151,7 +159,8 @@ import Testing
     let (result, tree) = try restore(
       world, failing: ["mkdirat:error=EINVAL:when=\(above + 2)"], ["--threads", "1"])
     #expect(result.status == 1, "\(result.errorText)")
-    #expect(result.errorText.contains("\(tree.root)/a: cannot be made, and nothing below it is restored: Invalid argument"))
+    #expect(
+      result.errorText.contains("\(tree.root)/a: cannot be made, and nothing below it is restored: Invalid argument"))
     #expect(try tree.names() == ["file"])
     _ = snapshot
   }
@@ -201,7 +210,9 @@ import Testing
 
   @Test(
     "all content arrives where owners are mapped and values are dropped without an error",
-    arguments: [["-u", "4711", "-g", "4711", "--chown-ignore", "--chmod-ignore"], ["-u", "4711", "--chown-deny", "--chmod-deny"]])
+    arguments: [
+      ["-u", "4711", "-g", "4711", "--chown-ignore", "--chmod-ignore"], ["-u", "4711", "--chown-deny", "--chmod-deny"],
+    ])
   func mapped(_ options: [String]) throws {
     let world = try world()
     let real = try Tree(making: world.directory.path / "real")

@@ -52,12 +52,15 @@ struct RotateTests {
     let world = try world([
       "2026-03-01 10:00:00", "2026-03-02 10:00:00", "2026-03-02 10:30:00", "2026-03-02 11:00:00",
     ])
-    let plan = try at("2026-03-02 11:10:00", world, ["rotate", "--keep", "hourly=2", "--keep", "daily=2", "--dry-run", "--json"])
-      .decoded(RotationAnswer.self)
+    let plan = try at(
+      "2026-03-02 11:10:00", world, ["rotate", "--keep", "hourly=2", "--keep", "daily=2", "--dry-run", "--json"]
+    )
+    .decoded(RotationAnswer.self)
     #expect(plan.dryRun && plan.snapshots.map(\.expires) == [false, false, true, false])
-    #expect(plan.snapshots.map(\.reasons) == [
-      ["daily.1"], ["hourly.1", "daily.0"], ["in_no_set"], ["newest", "newest_good", "hourly.0"],
-    ])
+    #expect(
+      plan.snapshots.map(\.reasons) == [
+        ["daily.1"], ["hourly.1", "daily.0"], ["in_no_set"], ["newest", "newest_good", "hourly.0"],
+      ])
     #expect(try world.snapshotNames().count == 4)
     let done = try at("2026-03-02 11:10:00", world, ["rotate", "--keep", "hourly=2", "--keep", "daily=2"])
     #expect(done.outputText == "" && done.errorText == "")
@@ -68,8 +71,9 @@ struct RotateTests {
     #expect(try links(world, "weekly") == [])
     let target = try tool("readlink", [world.repository.root / "daily" / left[0]])
     #expect(target == Array("../2026-03-01T10-00-00Z\n".utf8))
-    #expect(try tool("cat", [world.repository.root / "daily" / left[0] / "localhost" / world.source.root / "file"])
-      == Array("2026-03-01 10:00:00".utf8))
+    #expect(
+      try tool("cat", [world.repository.root / "daily" / left[0] / "localhost" / world.source.root / "file"])
+        == Array("2026-03-01 10:00:00".utf8))
     // The same sets for the next snapshot, and for references.
     try at("2026-03-02 12:00:00", world, ["snapshot", world.source.root])
     #expect(try links(world, "hourly") == [left[2], "2026-03-02T12-00-00Z"])
@@ -85,11 +89,16 @@ struct RotateTests {
     let world = try world(["2026-03-01 10:00:00", "2026-03-01 11:00:00"])
     try tool(
       "bash",
-      ["-c", "cd hourly; rm 2026-03-01T10*; ln -s /etc 2020-01-01T00-00-00Z; ln -sfn /etc 2026-03-01T11-00-00Z; echo x > note"],
+      [
+        "-c",
+        "cd hourly; rm 2026-03-01T10*; ln -s /etc 2020-01-01T00-00-00Z; ln -sfn /etc 2026-03-01T11-00-00Z; echo x > note",
+      ],
       in: world.repository.root)
     try at("2026-03-01 11:30:00", world, ["rotate"])
     #expect(try links(world, "hourly") == ["2026-03-01T10-00-00Z", "2026-03-01T11-00-00Z", "note"])
-    #expect(try tool("readlink", [world.repository.root / "hourly/2026-03-01T11-00-00Z"]) == Array("../2026-03-01T11-00-00Z\n".utf8))
+    #expect(
+      try tool("readlink", [world.repository.root / "hourly/2026-03-01T11-00-00Z"])
+        == Array("../2026-03-01T11-00-00Z\n".utf8))
   }
 
   @Test("a held snapshot stays until it is released")
@@ -110,7 +119,8 @@ struct RotateTests {
   @Test("held rotation expires nothing and says so, not even what the operator names")
   func heldRotation() throws {
     let world = try world(["2026-03-01 10:00:00", "2026-03-01 10:01:00", "2026-03-01 10:02:00"])
-    try tool("sh", ["-c", "echo '2026-03-01T10:02:00Z looks encrypted' > .treering/rotation-held"], in: world.repository.root)
+    try tool(
+      "sh", ["-c", "echo '2026-03-01T10:02:00Z looks encrypted' > .treering/rotation-held"], in: world.repository.root)
     let result = try at("2026-03-01 10:03:00", world, ["rotate", "--keep-last", "1"], status: 4)
     #expect(result.errorText.contains("looks encrypted"))
     #expect(try world.snapshotNames().count == 3)
@@ -162,8 +172,11 @@ struct RotateTests {
     for call in ["renameat2", "unlinkat", "fsync"] {
       _ = try runCommand(
         "strace",
-        ["-f", "-qq", "-o", "/dev/null", "-e", "trace=none", "-e", ByteString("inject=\(call):signal=SIGKILL:when=\(nth)"),
-          try treeringBinary(), "rotate", "--keep-last", "2", "-r", world.repository.root])
+        [
+          "-f", "-qq", "-o", "/dev/null", "-e", "trace=none", "-e",
+          ByteString("inject=\(call):signal=SIGKILL:when=\(nth)"),
+          try treeringBinary(), "rotate", "--keep-last", "2", "-r", world.repository.root,
+        ])
       #expect(try world.treering(["list"]).status == 0)
       #expect(try world.treering(["verify"]).status == 0)
     }
@@ -189,8 +202,9 @@ struct RotateTests {
     }
     try at("2026-03-01 16:00:00", world, ["hold", "2026-03-01T10"])
     let used = try disk.bytesUsed()
-    let free = Int(String(decoding: try tool("sh", ["-c", "df --output=avail -B1 . | tail -1"], in: disk.tree.root), as: UTF8.self)
-      .trimmingCharacters(in: .whitespacesAndNewlines))!
+    let free = Int(
+      String(decoding: try tool("sh", ["-c", "df --output=avail -B1 . | tail -1"], in: disk.tree.root), as: UTF8.self)
+        .trimmingCharacters(in: .whitespacesAndNewlines))!
     // Two of them are needed.
     let wanted = ByteString("\(free + (6 << 20))B")
     let plan = try at("2026-03-01 16:00:00", world, ["rotate", "--minimum-free", wanted, "--dry-run", "--json"])
@@ -213,10 +227,13 @@ struct RotateTests {
     #expect(try world.treering(["verify"]).status == 0)
   }
 
-  @Test("a policy that was remembered and is damaged expires nothing, and is said anew", arguments: [
-    "truncate -s 0 retention", "truncate -s 12 retention", "sed -i s/daily/dahly/ retention", "sed -i s/=[0-9]*/=0/g retention",
-    "sed -i s/daily=30/daily=3O/ retention",
-  ])
+  @Test(
+    "a policy that was remembered and is damaged expires nothing, and is said anew",
+    arguments: [
+      "truncate -s 0 retention", "truncate -s 12 retention", "sed -i s/daily/dahly/ retention",
+      "sed -i s/=[0-9]*/=0/g retention",
+      "sed -i s/daily=30/daily=3O/ retention",
+    ])
   func damagedPolicy(_ damage: String) throws {
     let world = try world(["2026-03-01 10:00:00", "2026-03-02 10:00:00", "2026-03-03 10:00:00"])
     try at("2026-03-03 11:00:00", world, ["rotate", "--keep", "daily=30"])
@@ -242,7 +259,8 @@ struct RotateTests {
     #expect(plan.snapshots.map(\.expires) == [false, false, true, false, false] && plan.expired == 1)
     #expect(plan.snapshots[1].reasons == ["not_named"] && plan.snapshots[2].reasons == ["unwanted"])
     #expect(try world.snapshotNames().count == 5)
-    let answer = try at("2026-03-01 11:00:00", world, ["rotate", "--expire", third, "--json"]).decoded(RotationAnswer.self)
+    let answer = try at("2026-03-01 11:00:00", world, ["rotate", "--expire", third, "--json"]).decoded(
+      RotationAnswer.self)
     #expect(answer.expired == 1)
     #expect(try world.snapshotNames().map(\.description) == [0, 1, 3, 4].map { "2026-03-01T10-0\($0)-00Z" })
     #expect(!world.repository.exists(".treering/retention"))
@@ -294,10 +312,11 @@ struct RotateTests {
       try at("2026-03-0\(day) 10:10:00", world, ["snapshot", world.source.root])
     }
     try at("2026-03-03 11:00:00", world, ["rotate", "--keep", "daily=2"])
-    #expect(try world.snapshotNames().map(\.description) == [
-      "2026-03-02T10-00-00Z", "2026-03-02T10-05-00Z", "2026-03-03T10-00-00Z", "2026-03-03T10-05-00Z",
-      "2026-03-03T10-10-00Z",
-    ])
+    #expect(
+      try world.snapshotNames().map(\.description) == [
+        "2026-03-02T10-00-00Z", "2026-03-02T10-05-00Z", "2026-03-03T10-00-00Z", "2026-03-03T10-05-00Z",
+        "2026-03-03T10-10-00Z",
+      ])
     #expect(try links(world, "daily").count == 4)
   }
 
@@ -311,9 +330,11 @@ struct RotateTests {
       try at("2026-03-0\(day) 10:05:00", world, ["snapshot", other.root])
     }
     try at("2026-03-04 11:00:00", world, ["rotate", "--keep", "daily=3"])
-    #expect(try world.snapshotNames().map(\.description) == (2...4).flatMap { day in
-      ["00", "05"].map { "2026-03-0\(day)T10-\($0)-00Z" }
-    })
+    #expect(
+      try world.snapshotNames().map(\.description)
+        == (2...4).flatMap { day in
+          ["00", "05"].map { "2026-03-0\(day)T10-\($0)-00Z" }
+        })
   }
 
   @Test("what somebody has mounted in an expired tree is neither changed nor deleted", arguments: [true, false])
@@ -332,7 +353,8 @@ struct RotateTests {
     }
     let before = try Fingerprint(live.root)
     let spare: [ByteString] = keepsSpare ? [] : ["--no-spare"]
-    let rotated = try at("2026-03-01 14:00:00", world, ["rotate", "--keep-last", "1"] + spare, status: keepsSpare ? 0 : 1)
+    let rotated = try at(
+      "2026-03-01 14:00:00", world, ["rotate", "--keep-last", "1"] + spare, status: keepsSpare ? 0 : 1)
     if !keepsSpare { #expect(rotated.errorText.contains("it is a mount point; unmount it")) }
     try at("2026-03-01 15:00:00", world, ["snapshot", world.source.root], status: nil)
     try at("2026-03-01 16:00:00", world, ["rotate", "--keep-last", "1"], status: nil)
@@ -356,14 +378,19 @@ struct RotateTests {
   func recorded() throws {
     let world = try world(["2026-03-01 10:00:00", "2026-03-01 11:00:00"])
     try at("2026-03-01 12:00:00", world, ["rotate", "--keep-last", "1"])
-    let lines = String(decoding: try tool("cat", [world.repository.root / ".treering/history.jsonl"]), as: UTF8.self).split(separator: "\n")
-    #expect(lines.last?.contains("\"command\":\"rotate\"") == true && lines.last?.contains("[\"2026-03-01T10-00-00Z\"]") == true)
+    let lines = String(decoding: try tool("cat", [world.repository.root / ".treering/history.jsonl"]), as: UTF8.self)
+      .split(separator: "\n")
+    #expect(
+      lines.last?.contains("\"command\":\"rotate\"") == true
+        && lines.last?.contains("[\"2026-03-01T10-00-00Z\"]") == true)
   }
 
   @Test("one file that cannot be deleted keeps nothing else from being deleted")
   func undeletable() throws {
     let world = try world([])
-    for name in ["a", "b/c", "d/e"] { try tool("sh", ["-c", "mkdir -p $(dirname \(name)); echo x > \(name)"], in: world.source.root) }
+    for name in ["a", "b/c", "d/e"] {
+      try tool("sh", ["-c", "mkdir -p $(dirname \(name)); echo x > \(name)"], in: world.source.root)
+    }
     try at("2026-03-01 10:00:00", world, ["snapshot", world.source.root])
     try tool("sh", ["-c", "rm -r *; echo y > z"], in: world.source.root)
     try at("2026-03-01 11:00:00", world, ["snapshot", world.source.root, "--accept-changes"])
@@ -395,11 +422,13 @@ struct RotateTests {
     #expect(try world.snapshotNames() == ["2026-03-01T12-00-00Z"])
   }
 
-  @Test("wrong words are refused, and nothing is done", arguments: [
-    ["--keep", "hourly"], ["--keep", "fortnightly=3"], ["--keep", "hourly=-1"], ["--keep", "hourly=0"],
-    ["--keep-within", "3"], ["--keep-within", "3y"], ["--minimum-free", "120%"], ["--minimum-free", "much"],
-    ["--keep-last", "-1"], ["--expire", "1999"],
-  ] as [[ByteString]])
+  @Test(
+    "wrong words are refused, and nothing is done",
+    arguments: [
+      ["--keep", "hourly"], ["--keep", "fortnightly=3"], ["--keep", "hourly=-1"], ["--keep", "hourly=0"],
+      ["--keep-within", "3"], ["--keep-within", "3y"], ["--minimum-free", "120%"], ["--minimum-free", "much"],
+      ["--keep-last", "-1"], ["--expire", "1999"],
+    ] as [[ByteString]])
   func refusals(_ arguments: [ByteString]) throws {
     let world = try world(["2026-03-01 10:00:00", "2026-03-01 10:01:00"])
     let result = try world.treering(["rotate"] + arguments)

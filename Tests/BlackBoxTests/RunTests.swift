@@ -95,7 +95,8 @@ struct RunTests {
   @Test("a required hook that fails ends the run before anything is made, and the hooks after are run")
   func failingHook() throws {
     let world = try world(
-      "[hooks]\nbefore = [[\"/bin/sh\", \"-c\", \"echo why; exit 7\"]]\nafter = [[\"/bin/sh\", \"-c\", \"echo $TREERING_EXIT_STATUS > log\"]]")
+      "[hooks]\nbefore = [[\"/bin/sh\", \"-c\", \"echo why; exit 7\"]]\nafter = [[\"/bin/sh\", \"-c\", \"echo $TREERING_EXIT_STATUS > log\"]]"
+    )
     let result = try run(world, status: 3)
     #expect(result.errorLines.contains { $0.contains("/bin/sh: why") })
     #expect(result.errorLines.contains { $0.contains("the hook /bin/sh ended with status 7; no snapshot was taken") })
@@ -126,10 +127,14 @@ struct RunTests {
     #expect(log == "0\n1\n")
   }
 
-  @Test("an optional hook that fails, or is no program, or does not end, is a warning", arguments: [
-    "{ command = [\"/bin/sh\", \"-c\", \"kill -9 $$\"], required = false }", "{ command = \"/nowhere/at/all\", required = false }",
-    "{ command = [\"/bin/sleep\", \"60\"], timeout = \"1s\", required = false }", "{ command = \"/etc/hostname\", required = false }",
-  ])
+  @Test(
+    "an optional hook that fails, or is no program, or does not end, is a warning",
+    arguments: [
+      "{ command = [\"/bin/sh\", \"-c\", \"kill -9 $$\"], required = false }",
+      "{ command = \"/nowhere/at/all\", required = false }",
+      "{ command = [\"/bin/sleep\", \"60\"], timeout = \"1s\", required = false }",
+      "{ command = \"/etc/hostname\", required = false }",
+    ])
   func optionalHook(_ hook: String) throws {
     let world = try world("[hooks]\nbefore = [\(hook)]")
     let result = try run(world, status: 1)
@@ -149,7 +154,8 @@ struct RunTests {
   @Test("SIGTERM ends a run and its hook within a second; the hooks after are run")
   func terminated() throws {
     let world = try world(
-      "[hooks]\nbefore = [[\"/bin/sh\", \"-c\", \"touch began; exec sleep 50\"]]\nafter = [[\"/bin/sh\", \"-c\", \"sleep 0.1; echo $TREERING_EXIT_STATUS > log\"]]")
+      "[hooks]\nbefore = [[\"/bin/sh\", \"-c\", \"touch began; exec sleep 50\"]]\nafter = [[\"/bin/sh\", \"-c\", \"sleep 0.1; echo $TREERING_EXIT_STATUS > log\"]]"
+    )
     let running = try RunningCommand(
       try treeringBinary(), ["run", "-c", world.directory.path / "c.toml"], in: world.directory.path)
     let deadline = Date().addingTimeInterval(20)
@@ -166,7 +172,8 @@ struct RunTests {
 
   @Test("a second run ends at once and says who is at it; or waits")
   func locked() throws {
-    let world = try world("[retention]\nkeep_last = 5\n[hooks]\nbefore = [[\"/bin/sh\", \"-c\", \"touch began; sleep 2\"]]")
+    let world = try world(
+      "[retention]\nkeep_last = 5\n[hooks]\nbefore = [[\"/bin/sh\", \"-c\", \"touch began; sleep 2\"]]")
     let first = try RunningCommand(
       try treeringBinary(), ["run", "-c", world.directory.path / "c.toml"], in: world.directory.path)
     let deadline = Date().addingTimeInterval(20)
@@ -199,19 +206,25 @@ struct RunTests {
     #expect(good.outputText.contains("take a snapshot in \(world.repository.root)"))
     #expect(good.outputText.contains("hourly 24, daily 7, weekly 4, monthly 12, yearly 3"))
     try configure(
-      world, "[[source]]\npath = \"/not/there\"\n[[source]]\npath = \"\(world.repository.root)\"\n[hooks]\nbefore = [\"/not/a/program\", \"/etc/passwd\"]")
+      world,
+      "[[source]]\npath = \"/not/there\"\n[[source]]\npath = \"\(world.repository.root)\"\n[hooks]\nbefore = [\"/not/a/program\", \"/etc/passwd\"]"
+    )
     let bad = try run(world, command: ["config", "check"], status: 2)
     #expect(bad.outputText == "")
     let file = (world.directory.path / "c.toml").description
     #expect(bad.errorLines.count == 4)
-    for (line, words) in [(6, "/not/there"), (8, "inside the repository"), (11, "/not/a/program"), (11, "not executable")] {
+    for (line, words) in [
+      (6, "/not/there"), (8, "inside the repository"), (11, "/not/a/program"), (11, "not executable"),
+    ] {
       #expect(bad.errorLines.contains { $0.contains("\(file):\(line): ") && $0.contains(words) }, "\(bad.errorText)")
     }
     // A run goes on without what is missing, and not with what must not be.
     let stopped = try run(world, status: 2)
     #expect(stopped.errorLines.count == 1 && stopped.errorText.contains("inside the repository"))
     try Tree(world.directory.path).write("c.toml", "repository = \"/x\"\nsorce = 3\n")
-    #expect(try run(world, status: 2).errorText.contains("c.toml:2:1: unknown key \"sorce\" in the file; did you mean \"source\"?"))
+    #expect(
+      try run(world, status: 2).errorText.contains(
+        "c.toml:2:1: unknown key \"sorce\" in the file; did you mean \"source\"?"))
     try tool("rm", [world.directory.path / "c.toml"])
     #expect(try run(world, status: 2).errorText.contains("c.toml"))
   }
@@ -252,7 +265,8 @@ struct RunTests {
     try Tree(world.directory.path).write("c.toml", bytes: text)
     let result = try run(world, ["-r", world.repository.root], command: ["config", "check"], status: 0)
     #expect(result.errorText == "")
-    try tool("python3", ["-c", "import tomllib, sys; tomllib.load(open(sys.argv[1], 'rb'))", world.directory.path / "c.toml"])
+    try tool(
+      "python3", ["-c", "import tomllib, sys; tomllib.load(open(sys.argv[1], 'rb'))", world.directory.path / "c.toml"])
   }
 
   @Test("rotate takes the retention of the configuration of its repository")
@@ -314,7 +328,8 @@ struct RunTests {
     #expect(later.status == 1)
     #expect(try later.decoded(Status.self).sources.map(\.state) == ["late"])
     let patient = try runCommand(
-      "faketime", ["-f", "+4h", try treeringBinary(), "status", "--max-age", "26h", "-c", world.directory.path / "c.toml"])
+      "faketime",
+      ["-f", "+4h", try treeringBinary(), "status", "--max-age", "26h", "-c", world.directory.path / "c.toml"])
     #expect(patient.status == 0, "\(patient.errorText)")
     // A snapshot with warnings is not good.
     try world.source.makeDirectory("later")
@@ -363,7 +378,9 @@ struct RunTests {
     // Mended, it must be found whole.
     try tool("sh", ["-c", "printf content > \"$0\"; touch -r \"$1\" \"$0\"", stored, stored])
     #expect(try world.treering(["verify", names[0]]).status == 6)
-    try tool("rm", ["-r", world.repository.root / names[0], world.repository.root / ".treering/catalogs" / (names[0] + ".catalog")])
+    try tool(
+      "rm",
+      ["-r", world.repository.root / names[0], world.repository.root / ".treering/catalogs" / (names[0] + ".catalog")])
     #expect(try status(world).damagedSnapshots == [])
   }
 
@@ -374,7 +391,9 @@ struct RunTests {
     try tool("sleep", ["2.1"])
     let odd = ByteString("\(world.repository.root)/./../repository/")
     for path in [world.repository.root, odd] {
-      #expect(try run(world, ["--json", "-r", path], command: ["status"], status: 1).decoded(Status.self).sources[0].state == "late")
+      #expect(
+        try run(world, ["--json", "-r", path], command: ["status"], status: 1).decoded(Status.self).sources[0].state
+          == "late")
     }
     let earlier = try runCommand(
       "faketime", ["-f", "-400d", try treeringBinary(), "status", "--json", "-c", world.directory.path / "c.toml"])
@@ -407,7 +426,9 @@ struct RunTests {
     #expect(try Set(world.snapshotNames()).isSuperset(of: before))
   }
 
-  @Test("nothing makes room for what looks like a disaster", arguments: ["changed", "changed secretly", "disk full", "gone"])
+  @Test(
+    "nothing makes room for what looks like a disaster",
+    arguments: ["changed", "changed secretly", "disk full", "gone"])
   func disasterWithoutRoom(_ disaster: String) throws {
     let world = try World(initialized: false)
     world.provesOlderUnchanged = false
@@ -504,7 +525,8 @@ struct RunTests {
     try run(world)
     let text = String(decoding: try tool("cat", [file]), as: UTF8.self)
     #expect(text.contains("treering_last_run_exit_status{repository=\"\(world.repository.root)\"} 0\n"))
-    let line = try #require(text.split(separator: "\n").first { $0.hasPrefix("treering_last_success_timestamp_seconds{") })
+    let line = try #require(
+      text.split(separator: "\n").first { $0.hasPrefix("treering_last_success_timestamp_seconds{") })
     let seconds = try #require(line.split(separator: " ").last.flatMap { Double($0) })
     #expect(abs(seconds - Date().timeIntervalSince1970) < 60)
     let checked = try runCommand("sh", ["-c", "promtool check metrics < \"$0\"", file])

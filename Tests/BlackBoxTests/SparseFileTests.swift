@@ -108,12 +108,22 @@ import Testing
     }
     try expectThere(first.name)
     try source.overwrite("lastlog", at: 900_000_000_000, bytes: [1, 2, 3])
-    try expectThere(try { let second = try push.snapshot(); _ = try push.push(); return second.name }())
+    try expectThere(
+      try {
+        let second = try push.snapshot()
+        _ = try push.push()
+        return second.name
+      }())
     // Only the base's catalog is here.
     try source.overwrite("lastlog", at: 800_000_000_000, bytes: [1, 2, 3])
     let third = try push.snapshot()
     for name in try push.names(push.world.repository) where name != third.name {
-      try tool("rm", ["-r", push.world.repository.root / name, push.world.repository.root / ".treering/catalogs" / name + ".catalog"])
+      try tool(
+        "rm",
+        [
+          "-r", push.world.repository.root / name,
+          push.world.repository.root / ".treering/catalogs" / name + ".catalog",
+        ])
     }
     let answer = try push.push()
     #expect(answer.base != nil && answer.bytesSent < 100_000)
@@ -150,14 +160,21 @@ import Testing
             name, at: offset, bytes: isZero ? [UInt8](repeating: 0, count: count) : random.bytes(count))
         }
         if Int.random(in: 0..<3, using: &random) == 0 {
-          try tool("fallocate", ["-p", "-o", "\(Int.random(in: 0...6 << 20, using: &random))", "-l", "3000000", source.root / name])
+          try tool(
+            "fallocate",
+            ["-p", "-o", "\(Int.random(in: 0...6 << 20, using: &random))", "-l", "3000000", source.root / name])
         }
         try source.truncate(name, to: Int64.random(in: 1 << 20...14 << 20, using: &random))
       }
       let taken = try push.snapshot()
       if Bool.random(using: &random) {
         for name in names {
-          try tool("rm", ["-r", push.world.repository.root / name, push.world.repository.root / ".treering/catalogs" / name + ".catalog"])
+          try tool(
+            "rm",
+            [
+              "-r", push.world.repository.root / name,
+              push.world.repository.root / ".treering/catalogs" / name + ".catalog",
+            ])
         }
         names = []
       }
@@ -174,7 +191,8 @@ import Testing
     let push = try PushWorld("push-too-large", initialized: false)
     push.provesUnchanged = false
     let source = push.world.source
-    let disk = try LoopFileSystem("ext4", mebibytes: 64, at: push.world.directory.path / "disk", options: ["-b", "1024"])
+    let disk = try LoopFileSystem(
+      "ext4", mebibytes: 64, at: push.world.directory.path / "disk", options: ["-b", "1024"])
     try source.write("huge", "beginning")
     try source.truncate("huge", to: 5 << 40)
     try source.write("thesis", "text")

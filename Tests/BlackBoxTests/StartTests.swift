@@ -41,7 +41,8 @@ struct StartTests {
   func withoutCommand() throws {
     let world = try World()
     for arguments in [[], ["--"]] as [[ByteString]] {
-      try world.expectRefusal(arguments, status: 2, inRepository: false, naming: "no command is named; see: treering --help")
+      try world.expectRefusal(
+        arguments, status: 2, inRepository: false, naming: "no command is named; see: treering --help")
     }
   }
 

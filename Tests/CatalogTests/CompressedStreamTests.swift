@@ -180,7 +180,8 @@ private func readToEnd(_ stream: StreamDecompressor, roomBytes: Int = 1000) thro
 
   @Test func aFlippedBitIsFoundByTheEndOfTheStream() throws {
     var generator = printedGenerator()
-    let content = Array("all the small things of the small stream".utf8) + generator.bytes(40)
+    let content =
+      Array("all the small things of the small stream".utf8) + generator.bytes(40)
       + [UInt8](repeating: 1, count: 500)
     let whole = try compressed(content)
     for bit in 0..<whole.count * 8 {

@@ -118,11 +118,14 @@ import Testing
     ("setuid", { $0.files[2].entry.metadata.permissions ^= 0o4000 }),
     ("user", { $0.files[2].entry.metadata.user += 1 }),
     ("group", { $0.files[2].entry.metadata.group += 1 }),
-    ("user and group exchanged", {
-      let metadata = $0.files[2].entry.metadata
-      $0.files[2].entry.metadata.user = metadata.group
-      $0.files[2].entry.metadata.group = metadata.user
-    }),
+    (
+      "user and group exchanged",
+      {
+        let metadata = $0.files[2].entry.metadata
+        $0.files[2].entry.metadata.user = metadata.group
+        $0.files[2].entry.metadata.group = metadata.user
+      }
+    ),
     ("mtime seconds", { $0.files[2].entry.metadata.modified.seconds += 1 }),
     ("mtime nanoseconds", { $0.files[2].entry.metadata.modified.nanoseconds += 1 }),
     ("size", { $0.files[2].entry.size += 1 }),
@@ -149,10 +152,13 @@ import Testing
     ("empty directory added", { $0.directories.append((name("t"), TestDirectory())) }),
     ("deep content", { $0.directories[0].directory.files[0].entry.digest = .ofNothing }),
     ("deep metadata", { $0.directories[0].directory.metadata.permissions ^= 1 }),
-    ("file moved down", {
-      let file = $0.files.remove(at: 2)
-      $0.directories[0].directory.files.append(file)
-    }),
+    (
+      "file moved down",
+      {
+        let file = $0.files.remove(at: 2)
+        $0.directories[0].directory.files.append(file)
+      }
+    ),
   ]
 
   @Test func everyFieldOfTheContentMatters() throws {

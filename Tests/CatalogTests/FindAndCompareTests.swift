@@ -75,7 +75,8 @@ private func reader(_ file: MemoryCatalog) throws -> CatalogReader {
   @Test func oneReaderFindsInAnyOrderWhatEachFindsAlone() throws {
     var random = SeededGenerator(seed: 30)
     let one = try reader(file)
-    let paths = ["", "a", "l", "d", "d/x", "d/y", "d/y/deep", "d/z", "d/y/deep/er", "a/b", "zz/top", "wide"]
+    let paths =
+      ["", "a", "l", "d", "d/x", "d/y", "d/y/deep", "d/z", "d/y/deep/er", "a/b", "zz/top", "wide"]
       + (0..<60).flatMap { ["wide/\($0 + 240)", "wide/\($0 + 240)/f\($0)"] }
     for _ in 0..<2000 {
       let path = paths.randomElement(using: &random)!
@@ -83,7 +84,8 @@ private func reader(_ file: MemoryCatalog) throws -> CatalogReader {
       switch (try one.find(names), try find(path)) {
       case (nil, nil): break
       case (.file(let a, let record)?, .file(let b, let other)?): #expect(record.hasSameContent(a, other, b), "\(path)")
-      case (.directory(_, let a)?, .directory(_, let b)?): #expect(a.digest == b.digest && a.place == b.place, "\(path)")
+      case (.directory(_, let a)?, .directory(_, let b)?):
+        #expect(a.digest == b.digest && a.place == b.place, "\(path)")
       default: Issue.record("\(path) is not the same")
       }
     }
@@ -163,7 +165,9 @@ private func changes(
     after.directories.remove(at: 0)
     #expect(
       try changes(after, sampleTree())
-        == lines.map { $0.replacing("removed", with: "added").replacing("1→-", with: "-→1").replacing("4→-", with: "-→4") })
+        == lines.map {
+          $0.replacing("removed", with: "added").replacing("1→-", with: "-→1").replacing("4→-", with: "-→4")
+        })
   }
 
   @Test func aChangeOfKindIsARemovalAndAnAddition() throws {
@@ -190,22 +194,31 @@ private func changes(
     ("changed file a [owner] 1→1", { $0.files[0].entry.metadata.user = 5 }),
     ("changed file a [owner] 1→1", { $0.files[0].entry.metadata.group = 5 }),
     ("changed file a [mtime] 1→1", { $0.files[0].entry.metadata.modified.nanoseconds += 1 }),
-    ("changed file a [attributes] 1→1", {
-      $0.files[0].entry.attributes = AttributeBlock([(name("user.x"), [1])])
-    }),
+    (
+      "changed file a [attributes] 1→1",
+      {
+        $0.files[0].entry.attributes = AttributeBlock([(name("user.x"), [1])])
+      }
+    ),
     ("changed file a [hard links] 1→1", { $0.files[0].entry.linkGroup = 3 }),
     ("changed file a [content] 1→1", { $0.files[0].entry.digest = .ofNothing }),
-    ("changed file a [content,mode,mtime] 1→2", {
-      $0.files[0].entry = .file("aa", permissions: 0o600)
-      $0.files[0].entry.metadata.modified.seconds += 1
-    }),
+    (
+      "changed file a [content,mode,mtime] 1→2",
+      {
+        $0.files[0].entry = .file("aa", permissions: 0o600)
+        $0.files[0].entry.metadata.modified.seconds += 1
+      }
+    ),
     ("changed symbolic link l [target] -→-", { $0.files[1].entry.target = name("b") }),
     ("changed directory d [mode] -→-", { $0.directories[0].directory.metadata.permissions = 0o700 }),
     ("changed directory d [owner] -→-", { $0.directories[0].directory.metadata.group = 9 }),
     ("changed directory d [mtime] -→-", { $0.directories[0].directory.metadata.modified.seconds = 0 }),
-    ("changed directory d [attributes] -→-", {
-      $0.directories[0].directory.attributes = AttributeBlock([(name("user.x"), [1])])
-    }),
+    (
+      "changed directory d [attributes] -→-",
+      {
+        $0.directories[0].directory.attributes = AttributeBlock([(name("user.x"), [1])])
+      }
+    ),
   ]
 
   @Test func everyAspectIsNamed() throws {

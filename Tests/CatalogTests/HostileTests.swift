@@ -71,35 +71,170 @@ import Testing
     ("a thousand million nanoseconds", { files([{ $0.nanoseconds = 1_000_000_000 }]) }),
     ("nanoseconds beyond all", { files([{ $0.nanoseconds = .max }]) }),
     ("a size without a digest", { files([{ $0.size = 5 }]) }),
-    ("a negative size", { files([{ $0.size = 1 << 63; $0.tail = [UInt8](repeating: 0, count: 32) }]) }),
-    ("the largest size", { files([{ $0.size = .max; $0.tail = [UInt8](repeating: 0, count: 32) }]) }),
-    ("a link to nothing", { files([{ $0.kind = 2; $0.size = 0 }]) }),
-    ("a link's target beyond the record", { files([{ $0.kind = 2; $0.size = 5000 }]) }),
-    ("a link's target of 65,537 bytes", {
-      files([{ $0.kind = 2; $0.size = 65_537; $0.tail = [UInt8](repeating: 65, count: 65_537) }])
-    }),
-    ("a link's target beyond memory", { files([{ $0.kind = 2; $0.size = .max }]) }),
+    (
+      "a negative size",
+      {
+        files([
+          {
+            $0.size = 1 << 63
+            $0.tail = [UInt8](repeating: 0, count: 32)
+          }
+        ])
+      }
+    ),
+    (
+      "the largest size",
+      {
+        files([
+          {
+            $0.size = .max
+            $0.tail = [UInt8](repeating: 0, count: 32)
+          }
+        ])
+      }
+    ),
+    (
+      "a link to nothing",
+      {
+        files([
+          {
+            $0.kind = 2
+            $0.size = 0
+          }
+        ])
+      }
+    ),
+    (
+      "a link's target beyond the record",
+      {
+        files([
+          {
+            $0.kind = 2
+            $0.size = 5000
+          }
+        ])
+      }
+    ),
+    (
+      "a link's target of 65,537 bytes",
+      {
+        files([
+          {
+            $0.kind = 2
+            $0.size = 65_537
+            $0.tail = [UInt8](repeating: 65, count: 65_537)
+          }
+        ])
+      }
+    ),
+    (
+      "a link's target beyond memory",
+      {
+        files([
+          {
+            $0.kind = 2
+            $0.size = .max
+          }
+        ])
+      }
+    ),
     ("a link group that is not there", { files([{ $0.flags = 2 }]) }),
     ("attributes that are not there", { files([{ $0.flags = 1 }]) }),
-    ("attributes of no length", { files([{ $0.flags = 1; $0.attributesLength = 0 }]) }),
-    ("attributes beyond the record", { files([{ $0.flags = 1; $0.attributesLength = 1000 }]) }),
-    ("attributes beyond the limit", { files([{ $0.flags = 1; $0.attributesLength = .max }]) }),
-    ("an attribute without a name", {
-      files([{ $0.flags = 1; $0.attributes = [0, 1, 0, 0, 0, 7] }])
-    }),
-    ("an attribute's name with a NUL", {
-      files([{ $0.flags = 1; $0.attributes = [2, 97, 0, 0, 0, 0, 0] }])
-    }),
-    ("an attribute's name beyond the block", { files([{ $0.flags = 1; $0.attributes = [200, 97] }]) }),
-    ("an attribute's value beyond the block", {
-      files([{ $0.flags = 1; $0.attributes = [1, 97, 255, 255, 255, 255] }])
-    }),
-    ("an own attribute beyond the record", {
-      record { $0.own.flags = 1; $0.own.attributesLength = 1 << 20 }
-    }),
-    ("own attributes without a name", {
-      record { $0.own.flags = 1; $0.own.attributes = [0, 0, 0, 0, 0] }
-    }),
+    (
+      "attributes of no length",
+      {
+        files([
+          {
+            $0.flags = 1
+            $0.attributesLength = 0
+          }
+        ])
+      }
+    ),
+    (
+      "attributes beyond the record",
+      {
+        files([
+          {
+            $0.flags = 1
+            $0.attributesLength = 1000
+          }
+        ])
+      }
+    ),
+    (
+      "attributes beyond the limit",
+      {
+        files([
+          {
+            $0.flags = 1
+            $0.attributesLength = .max
+          }
+        ])
+      }
+    ),
+    (
+      "an attribute without a name",
+      {
+        files([
+          {
+            $0.flags = 1
+            $0.attributes = [0, 1, 0, 0, 0, 7]
+          }
+        ])
+      }
+    ),
+    (
+      "an attribute's name with a NUL",
+      {
+        files([
+          {
+            $0.flags = 1
+            $0.attributes = [2, 97, 0, 0, 0, 0, 0]
+          }
+        ])
+      }
+    ),
+    (
+      "an attribute's name beyond the block",
+      {
+        files([
+          {
+            $0.flags = 1
+            $0.attributes = [200, 97]
+          }
+        ])
+      }
+    ),
+    (
+      "an attribute's value beyond the block",
+      {
+        files([
+          {
+            $0.flags = 1
+            $0.attributes = [1, 97, 255, 255, 255, 255]
+          }
+        ])
+      }
+    ),
+    (
+      "an own attribute beyond the record",
+      {
+        record {
+          $0.own.flags = 1
+          $0.own.attributesLength = 1 << 20
+        }
+      }
+    ),
+    (
+      "own attributes without a name",
+      {
+        record {
+          $0.own.flags = 1
+          $0.own.attributes = [0, 0, 0, 0, 0]
+        }
+      }
+    ),
     ("an own unknown flag", { record { $0.own.flags = 32 } }),
     ("own impossible permissions", { record { $0.own.permissions = .max } }),
     ("a root that is a file", { record { $0.own.kind = 1 } }),
@@ -107,21 +242,34 @@ import Testing
   ]
 
   static let records: [(String, Make)] = [
-    ("one file more than there is", { record { $0.fileCount = 2; $0.hintBytes = 96 } }),
+    (
+      "one file more than there is",
+      {
+        record {
+          $0.fileCount = 2
+          $0.hintBytes = 96
+        }
+      }
+    ),
     ("more files than memory", { record { $0.fileCount = .max } }),
     ("one file fewer than there is", { record { $0.fileCount = 0 } }),
     ("one child that is not there", { record { $0.childCount = 1 } }),
     ("more children than memory", { record { $0.childCount = .max } }),
-    ("children's hints missing", {
-      var catalog = children(["a"])
-      var record = RawRecord(children: [
-        .init(name: name("a"), subtree: Subtree(
-          digest: RawRecord().digest, place: Place(frame: 0, offset: 0), totals: Totals()))
-      ])
-      record.hintBytes = RecordLayout.hintBytes
-      catalog.frames[1] = record.bytes
-      return catalog
-    }),
+    (
+      "children's hints missing",
+      {
+        var catalog = children(["a"])
+        var record = RawRecord(children: [
+          .init(
+            name: name("a"),
+            subtree: Subtree(
+              digest: RawRecord().digest, place: Place(frame: 0, offset: 0), totals: Totals()))
+        ])
+        record.hintBytes = RecordLayout.hintBytes
+        catalog.frames[1] = record.bytes
+        return catalog
+      }
+    ),
     ("hints of one byte too many", { record { $0.hintBytes = 65 } }),
     ("hints of one byte too few", { record { $0.hintBytes = 63 } }),
     ("no hints", { record { $0.hintBytes = 0 } }),
@@ -132,46 +280,80 @@ import Testing
     ("content beyond the frame", { record { $0.contentLength = 1 << 30 } }),
     ("content of all lengths", { record { $0.contentLength = .max } }),
     ("hints beyond the frame", { record { $0.hintLength = .max } }),
-    ("content and hints beyond all", { record { $0.contentLength = .max; $0.hintLength = .max } }),
+    (
+      "content and hints beyond all",
+      {
+        record {
+          $0.contentLength = .max
+          $0.hintLength = .max
+        }
+      }
+    ),
     ("an empty frame", { catalog { $0.frames[0] = [] } }),
     ("a frame of four bytes", { catalog { $0.frames[0] = [0, 0, 0, 0] } }),
-    ("a name that is both a file's and a directory's", {
-      let empty = RawRecord()
-      let root = RawRecord(
-        files: [.link("/etc")],
-        children: [
-          .init(name: name("f"), subtree: Subtree(
-            digest: empty.digest, place: Place(frame: 0, offset: 0), totals: Totals(entries: 1)))
-        ])
-      var catalog = HostileCatalog(root)
-      catalog.frames = [empty.bytes, root.bytes]
-      catalog.root.place = Place(frame: 1, offset: 0)
-      return catalog
-    }),
+    (
+      "a name that is both a file's and a directory's",
+      {
+        let empty = RawRecord()
+        let root = RawRecord(
+          files: [.link("/etc")],
+          children: [
+            .init(
+              name: name("f"),
+              subtree: Subtree(
+                digest: empty.digest, place: Place(frame: 0, offset: 0), totals: Totals(entries: 1)))
+          ])
+        var catalog = HostileCatalog(root)
+        catalog.frames = [empty.bytes, root.bytes]
+        catalog.root.place = Place(frame: 1, offset: 0)
+        return catalog
+      }
+    ),
   ]
 
   static let places: [(String, Make)] = [
-    ("a child's frame that is not there", {
-      HostileCatalog(child: RawRecord(), place: Place(frame: 2, offset: 0))
-    }),
-    ("a child's frame beyond all", {
-      HostileCatalog(child: RawRecord(), place: Place(frame: .max, offset: 0))
-    }),
-    ("the table as a child's frame", {
-      HostileCatalog(child: RawRecord(), place: Place(frame: 0xFFFF_FFFE, offset: 0))
-    }),
-    ("a child's offset at the frame's end", {
-      HostileCatalog(child: RawRecord(), place: Place(frame: 0, offset: UInt32(RawRecord().bytes.count)))
-    }),
-    ("a child's offset beyond all", {
-      HostileCatalog(child: RawRecord(), place: Place(frame: 0, offset: .max))
-    }),
-    ("a child's offset inside its record", {
-      HostileCatalog(child: RawRecord(), place: Place(frame: 0, offset: 1))
-    }),
-    ("a child that is its parent", {
-      HostileCatalog(child: RawRecord(), place: Place(frame: 1, offset: 0))
-    }),
+    (
+      "a child's frame that is not there",
+      {
+        HostileCatalog(child: RawRecord(), place: Place(frame: 2, offset: 0))
+      }
+    ),
+    (
+      "a child's frame beyond all",
+      {
+        HostileCatalog(child: RawRecord(), place: Place(frame: .max, offset: 0))
+      }
+    ),
+    (
+      "the table as a child's frame",
+      {
+        HostileCatalog(child: RawRecord(), place: Place(frame: 0xFFFF_FFFE, offset: 0))
+      }
+    ),
+    (
+      "a child's offset at the frame's end",
+      {
+        HostileCatalog(child: RawRecord(), place: Place(frame: 0, offset: UInt32(RawRecord().bytes.count)))
+      }
+    ),
+    (
+      "a child's offset beyond all",
+      {
+        HostileCatalog(child: RawRecord(), place: Place(frame: 0, offset: .max))
+      }
+    ),
+    (
+      "a child's offset inside its record",
+      {
+        HostileCatalog(child: RawRecord(), place: Place(frame: 0, offset: 1))
+      }
+    ),
+    (
+      "a child that is its parent",
+      {
+        HostileCatalog(child: RawRecord(), place: Place(frame: 1, offset: 0))
+      }
+    ),
     ("a child of another digest", { HostileCatalog(child: RawRecord(), digest: .ofNothing) }),
     ("a root of another digest", { catalog { $0.root.digest = .ofNothing } }),
     ("a root's frame that is not there", { catalog { $0.root.place.frame = 9 } }),
@@ -185,9 +367,12 @@ import Testing
     ("an empty table", { catalog { $0.table = [] } }),
     ("frames at the start", { catalog { $0.table = [UInt8](repeating: 0, count: 16) } }),
     ("frames beyond the end", { catalog { $0.table = [UInt8](repeating: 0xFF, count: 16) } }),
-    ("frames all at the first", {
-      catalog { $0.table = [24, 0, 0, 0, 0, 0, 0, 0, 24, 0, 0, 0, 0, 0, 0, 0] }
-    }),
+    (
+      "frames all at the first",
+      {
+        catalog { $0.table = [24, 0, 0, 0, 0, 0, 0, 0, 24, 0, 0, 0, 0, 0, 0, 0] }
+      }
+    ),
     ("a table at the start", { catalog { $0.tableOffset = 0 } }),
     ("a table in the header", { catalog { $0.tableOffset = 23 } }),
     ("a table that is a frame", { catalog { $0.tableOffset = 24 } }),
@@ -198,12 +383,18 @@ import Testing
     ("a trailer beyond all", { catalog { $0.trailerOffset = .max } }),
     ("frames that claim a gigabyte", { catalog { $0.claimedSize = 1 << 30 } }),
     ("frames that claim all memory", { catalog { $0.claimedSize = .max } }),
-    ("frames that claim a byte more", {
-      catalog { $0.claimedSize = UInt32($0.frames[0].count + 1) }
-    }),
-    ("frames that claim a byte less", {
-      catalog { $0.claimedSize = UInt32($0.frames[0].count - 1) }
-    }),
+    (
+      "frames that claim a byte more",
+      {
+        catalog { $0.claimedSize = UInt32($0.frames[0].count + 1) }
+      }
+    ),
+    (
+      "frames that claim a byte less",
+      {
+        catalog { $0.claimedSize = UInt32($0.frames[0].count - 1) }
+      }
+    ),
     ("frames that claim nothing", { catalog { $0.claimedSize = 0 } }),
   ]
 
@@ -250,9 +441,12 @@ import Testing
     ("more entries than there can be", { trailer([(3, nil, [UInt8](repeating: 255, count: 16))]) }),
     ("more files than there can be", { trailer([(8, nil, [UInt8](repeating: 255, count: 24))]) }),
     ("more copies than there can be", { trailer([(9, nil, [UInt8](repeating: 255, count: 24))]) }),
-    ("a time of a thousand million nanoseconds", {
-      trailer([(5, nil, [0, 0, 0, 0, 0, 0, 0, 0, 0, 202, 154, 59])])
-    }),
+    (
+      "a time of a thousand million nanoseconds",
+      {
+        trailer([(5, nil, [0, 0, 0, 0, 0, 0, 0, 0, 0, 202, 154, 59])])
+      }
+    ),
   ]
 
   static let all = badNames + names + entries + records + places + trailers

@@ -31,7 +31,9 @@ import Testing
         let found = try #require(try reader.findDirectory(index.path(of: folder)))
         let row = try #require(try found.file(sourceInode: inode))
         #expect(row.hints.sourceInode == inode && Array(found.record.bytes[row.name]) == name("file\(10_000 + number)"))
-        guard case .file(let same, _)? = try reader.find([name("c\(1000 + directory)"), name("file\(10_000 + number)")]) else {
+        guard
+          case .file(let same, _)? = try reader.find([name("c\(1000 + directory)"), name("file\(10_000 + number)")])
+        else {
           Issue.record("not found")
           continue
         }

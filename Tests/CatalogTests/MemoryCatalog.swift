@@ -146,13 +146,14 @@ func readAll(_ file: MemoryCatalog) throws -> CatalogContent {
   let reader = CatalogReader(catalog)
   var content = CatalogContent()
   let s = catalog.summary
-  content.summary = [
-    s.root.digest.bytes, s.label, s.repositoryID, s.program,
-    name(
-      "\(s.root.place) \(s.root.totals) \(s.sequence) \(s.started) \(s.finished) \(s.outcome) "
-        + "\(s.files) \(s.directories) \(s.filesLinked) \(s.filesCopied) \(s.bytesCopied) "
-        + "\(s.warnings) \(s.fileSystemID)"),
-  ] + s.sources
+  content.summary =
+    [
+      s.root.digest.bytes, s.label, s.repositoryID, s.program,
+      name(
+        "\(s.root.place) \(s.root.totals) \(s.sequence) \(s.started) \(s.finished) \(s.outcome) "
+          + "\(s.files) \(s.directories) \(s.filesLinked) \(s.filesCopied) \(s.bytesCopied) "
+          + "\(s.warnings) \(s.fileSystemID)"),
+    ] + s.sources
 
   var waiting: [(path: [[UInt8]], place: Place, digest: Digest)] = [
     ([], s.root.place, s.root.digest)

@@ -5,27 +5,28 @@ import Testing
 @testable import Catalog
 
 @Suite struct CalendarTimeTests {
-  @Test(arguments: [
-    (0, "1970-01-01T00:00:00Z"),
-    (-1, "1969-12-31T23:59:59Z"),
-    (-86_400, "1969-12-31T00:00:00Z"),
-    (-86_401, "1969-12-30T23:59:59Z"),
-    (951_782_399, "2000-02-28T23:59:59Z"),
-    (951_782_400, "2000-02-29T00:00:00Z"),
-    (951_868_800, "2000-03-01T00:00:00Z"),
-    (1_709_164_800, "2024-02-29T00:00:00Z"),
-    (1_709_251_199, "2024-02-29T23:59:59Z"),
-    (1_677_628_800, "2023-03-01T00:00:00Z"),
-    (4_107_542_399, "2100-02-28T23:59:59Z"),
-    (4_107_542_400, "2100-03-01T00:00:00Z"),
-    (4_102_444_800, "2100-01-01T00:00:00Z"),
-    (-2_203_891_200, "1900-03-01T00:00:00Z"),
-    (-2_203_891_201, "1900-02-28T23:59:59Z"),
-    (2_147_483_647, "2038-01-19T03:14:07Z"),
-    (2_147_483_648, "2038-01-19T03:14:08Z"),
-    (-62_135_596_800, "0001-01-01T00:00:00Z"),
-    (253_402_300_799, "9999-12-31T23:59:59Z"),
-  ] as [(Int64, String)])
+  @Test(
+    arguments: [
+      (0, "1970-01-01T00:00:00Z"),
+      (-1, "1969-12-31T23:59:59Z"),
+      (-86_400, "1969-12-31T00:00:00Z"),
+      (-86_401, "1969-12-30T23:59:59Z"),
+      (951_782_399, "2000-02-28T23:59:59Z"),
+      (951_782_400, "2000-02-29T00:00:00Z"),
+      (951_868_800, "2000-03-01T00:00:00Z"),
+      (1_709_164_800, "2024-02-29T00:00:00Z"),
+      (1_709_251_199, "2024-02-29T23:59:59Z"),
+      (1_677_628_800, "2023-03-01T00:00:00Z"),
+      (4_107_542_399, "2100-02-28T23:59:59Z"),
+      (4_107_542_400, "2100-03-01T00:00:00Z"),
+      (4_102_444_800, "2100-01-01T00:00:00Z"),
+      (-2_203_891_200, "1900-03-01T00:00:00Z"),
+      (-2_203_891_201, "1900-02-28T23:59:59Z"),
+      (2_147_483_647, "2038-01-19T03:14:07Z"),
+      (2_147_483_648, "2038-01-19T03:14:08Z"),
+      (-62_135_596_800, "0001-01-01T00:00:00Z"),
+      (253_402_300_799, "9999-12-31T23:59:59Z"),
+    ] as [(Int64, String)])
   func knownInstants(_ seconds: Int64, _ expected: String) {
     #expect(CalendarTime(seconds: seconds).rfc3339 == expected)
     #expect(
@@ -38,9 +39,11 @@ import Testing
     var generator = printedGenerator()
     var instants = (0..<5000).map { _ in Int64.random(in: -62_135_596_800...253_402_300_799, using: &generator) }
     // The midnights of every day around the turn of four centuries.
-    for day in -800...800 { for year in [1700, 1900, 2000, 2100] as [Int64] {
-      instants.append((Int64(Double(year - 1970) * 365.2425) + Int64(day)) * 86_400)
-    } }
+    for day in -800...800 {
+      for year in [1700, 1900, 2000, 2100] as [Int64] {
+        instants.append((Int64(Double(year - 1970) * 365.2425) + Int64(day)) * 86_400)
+      }
+    }
     let lines = instants.map { "@\($0)\n" }.joined()
     let text = try output(
       of: "date", ["-u", "-f", "-", "+%Y-%m-%dT%H:%M:%SZ"], input: Data(lines.utf8))
@@ -105,18 +108,19 @@ import Testing
   ])
   func text(_ raw: String, _ expected: String) { #expect(displayName(Array(raw.utf8)) == expected) }
 
-  @Test(arguments: [
-    ([0xFF], #"\xff"#), ([0xC3], #"\xc3"#), ([0x61, 0xC3, 0x28], #"a\xc3("#), ([0x80], #"\x80"#),
-    ([0xE2, 0x82], #"\xe2\x82"#), ([0xE2, 0x82, 0x61], #"\xe2\x82a"#),
-    ([0xF0, 0x9F, 0x8C], #"\xf0\x9f\x8c"#),
-    // Overlong forms of NUL, slash and ESC.
-    ([0xC0, 0x80], #"\xc0\x80"#), ([0xC0, 0xAF], #"\xc0\xaf"#), ([0xE0, 0x80, 0x9B], #"\xe0\x80\x9b"#),
-    ([0xF0, 0x80, 0x80, 0xAF], #"\xf0\x80\x80\xaf"#),
-    // A surrogate, beyond Unicode, and bytes that UTF-8 never has.
-    ([0xED, 0xA0, 0x80], #"\xed\xa0\x80"#), ([0xF4, 0x90, 0x80, 0x80], #"\xf4\x90\x80\x80"#),
-    ([0xF8, 0x88, 0x80, 0x80, 0x80], #"\xf8\x88\x80\x80\x80"#),
-    ([0xFE, 0xC3, 0xBC], "\\xfeü"), ([0x0A, 0xFF, 0x1B], #"\n\xff\x1b"#),
-  ] as [([UInt8], String)])
+  @Test(
+    arguments: [
+      ([0xFF], #"\xff"#), ([0xC3], #"\xc3"#), ([0x61, 0xC3, 0x28], #"a\xc3("#), ([0x80], #"\x80"#),
+      ([0xE2, 0x82], #"\xe2\x82"#), ([0xE2, 0x82, 0x61], #"\xe2\x82a"#),
+      ([0xF0, 0x9F, 0x8C], #"\xf0\x9f\x8c"#),
+      // Overlong forms of NUL, slash and ESC.
+      ([0xC0, 0x80], #"\xc0\x80"#), ([0xC0, 0xAF], #"\xc0\xaf"#), ([0xE0, 0x80, 0x9B], #"\xe0\x80\x9b"#),
+      ([0xF0, 0x80, 0x80, 0xAF], #"\xf0\x80\x80\xaf"#),
+      // A surrogate, beyond Unicode, and bytes that UTF-8 never has.
+      ([0xED, 0xA0, 0x80], #"\xed\xa0\x80"#), ([0xF4, 0x90, 0x80, 0x80], #"\xf4\x90\x80\x80"#),
+      ([0xF8, 0x88, 0x80, 0x80, 0x80], #"\xf8\x88\x80\x80\x80"#),
+      ([0xFE, 0xC3, 0xBC], "\\xfeü"), ([0x0A, 0xFF, 0x1B], #"\n\xff\x1b"#),
+    ] as [([UInt8], String)])
   func bytesThatAreNoText(_ raw: [UInt8], _ expected: String) { #expect(displayName(raw) == expected) }
 
   /// The Arabic letter mark is one of Unicode's Bidi_Control characters; tags and the Mongolian vowel

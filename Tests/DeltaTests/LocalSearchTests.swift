@@ -243,7 +243,8 @@ import Testing
   }
 
   /// Something is inserted or removed in the middle, or the file has grown or was changed at its end.
-  @Test(arguments: [300_000, -300_000, 20, -20, 4096, -4096]) func oneInsertionOrRemovalNeedsNoIndex(count: Int) throws {
+  @Test(arguments: [300_000, -300_000, 20, -20, 4096, -4096]) func oneInsertionOrRemovalNeedsNoIndex(count: Int) throws
+  {
     var random = SeededGenerator(seed: 16)
     let old = random.bytes(8 << 20)
     var new = old
@@ -278,7 +279,9 @@ import Testing
     var old: [UInt8] = []
     for _ in 0..<4096 { old += random.bytes(1024) + [UInt8](repeating: 0, count: 7168) }
     var new = old
-    for number in 1...insertions { new.insert(contentsOf: random.bytes(8192), at: new.count / 8 * number / 8192 * 8192) }
+    for number in 1...insertions {
+      new.insert(contentsOf: random.bytes(8192), at: new.count / 8 * number / 8192 * 8192)
+    }
     let applied = try apply(old, new, isDelayed: true)
     #expect(applied.literalBytes <= insertions * 8192 + 64 << 10 + new.count / 128)
   }

@@ -31,10 +31,11 @@ import Testing
     }
   }
 
-  @Test(arguments: [
-    "write", "pwrite", "mkdirat", "linkat", "symlinkat", "mknodat", "ftruncate", "syncfs", "renameat2",
-    "fsync",
-  ], [false, true])
+  @Test(
+    arguments: [
+      "write", "pwrite", "mkdirat", "linkat", "symlinkat", "mknodat", "ftruncate", "syncfs", "renameat2",
+      "fsync",
+    ], [false, true])
   func withoutRoomNothingIsPublishedAndTheStatusSaysWhy(_ call: String, _ recycling: Bool) async {
     await #expect(processExitsWith: .success) { [call, recycling] in
       try CallTrials(recycling: recycling).withoutRoomNothingIsPublishedAndTheStatusSaysWhy(SystemCall(rawValue: call)!)

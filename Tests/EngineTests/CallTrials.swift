@@ -1,10 +1,9 @@
-import Foundation
-import Testing
-
 import Catalog
 import Engine
+import Foundation
 import Posix
 import Repository
+import Testing
 
 /// The bodies of the tests that trace calls; each runs in a process of its own.
 struct CallTrials {
@@ -132,8 +131,9 @@ struct CallTrials {
     let next = try world.snapshot()
     try expectComplete(world, next, "\(what): the next run")
     #expect(try world.fingerprint(baseTree) == before, "\(what): the older snapshot after the next run")
-    #expect(try world.run("ls -A repository/.treering/pending repository/.treering/trash | grep -v : || true")
-      .trimmingCharacters(in: .newlines) == "", "\(what): left behind")
+    #expect(
+      try world.run("ls -A repository/.treering/pending repository/.treering/trash | grep -v : || true")
+        .trimmingCharacters(in: .newlines) == "", "\(what): left behind")
     return outcome
   }
 
@@ -152,7 +152,10 @@ struct CallTrials {
     // Every change is a line about a path at or below one that a warning names.
     let warned = taken.warnedPaths.map { "./" + $0.dropFirst(world.source.count + 1) }
     for change in difference {
-      let line = switch change { case .insert(_, let line, _), .remove(_, let line, _): line }
+      let line =
+        switch change {
+        case .insert(_, let line, _), .remove(_, let line, _): line
+        }
       guard let start = line.range(of: "./") else { continue }
       let named = line[start.lowerBound...]
       #expect(warned.contains { named.hasPrefix($0) || $0 == "./" }, "\(what): \(line), warned of \(warned)")
@@ -195,7 +198,9 @@ struct CallTrials {
         }
         if case .success(let taken) = outcome, !taken.troubles(in: world).isEmpty { continue }
         // Where there is room all the same, the directory can take no more names: a warning, or a copy for a link.
-        if error == .noSpace, [.mkdirat, .linkat, .symlinkat, .mknodat].contains(call), case .success = outcome { continue }
+        if error == .noSpace, [.mkdirat, .linkat, .symlinkat, .mknodat].contains(call), case .success = outcome {
+          continue
+        }
         guard case .failure(let failure)? = outcome else {
           Issue.record("\(error) at \(call.rawValue) number \(nth) did not end the run")
           continue

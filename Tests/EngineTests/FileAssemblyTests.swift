@@ -1,10 +1,9 @@
-import Foundation
-import Testing
-
 import Catalog
 import Engine
+import Foundation
 import Posix
 import TestSupport
+import Testing
 
 /// Contents in pieces of every size, with holes, cut off and gone on with: the file has the bytes, and the digest is
 /// what `sha256sum` says, or that of a sparse file.
@@ -12,14 +11,16 @@ struct FileAssemblyTests {
   @Test(arguments: 1...12)
   func anyPieces(seed: UInt64) throws {
     var random = SeededGenerator(seed: seed)
-    let path = FileManager.default.temporaryDirectory.appendingPathComponent("treering-assembly-\(UUID().uuidString)").path
+    let path = FileManager.default.temporaryDirectory.appendingPathComponent("treering-assembly-\(UUID().uuidString)")
+      .path
     defer { try? FileManager.default.removeItem(atPath: path) }
     let tools = AssemblyTools()
     let elides = seed.isMultiple(of: 2)
     // The tools serve one file after the other, whatever became of the one before.
     for round in 0..<4 {
       var expected: [UInt8] = []
-      var assembly = try FileAssembly(try open(path, [.readWrite, .create, .truncate]), from: 0, elidingZeros: elides, tools)
+      var assembly = try FileAssembly(
+        try open(path, [.readWrite, .create, .truncate]), from: 0, elidingZeros: elides, tools)
       let target = round == 0 ? 5 << 20 : Int.random(in: 0...5 << 20, using: &random)
       while expected.count < target {
         let count = Int.random(in: 1...([9000, 400_000, 3 << 20].randomElement(using: &random)!), using: &random)

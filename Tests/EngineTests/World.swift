@@ -1,11 +1,10 @@
-import Foundation
-import Synchronization
-import Testing
-
 import Catalog
 import Engine
+import Foundation
 import Posix
 import Repository
+import Synchronization
+import Testing
 
 /// A source, a repository, and what can be asked of them; removed with its last reference.
 final class World: Sendable {
@@ -19,7 +18,8 @@ final class World: Sendable {
   init(recycling: Bool = false) throws {
     recycles = recycling
     Posix.Process.clearCreationMask()
-    path = FileManager.default.temporaryDirectory
+    path =
+      FileManager.default.temporaryDirectory
       .appendingPathComponent("treering-engine-\(UUID().uuidString)").path
     try FileManager.default.createDirectory(atPath: path + "/source", withIntermediateDirectories: true)
     _ = try Repository.initialize(Array(repositoryPath.utf8), at: Clock.now())

@@ -11,7 +11,8 @@ import Testing
     _ = try Tools.succeed(treering, ["init", repository])
     let client = Tools.package.appending(path: "Tests/ManualTests/push_snapshot.py").path
     let ended = try Tools.run(
-      try Tools.find("python3"), [client, "--version", "\(version)", repository, treering, "serve", "--append-only", "--timeout", "1m"])
+      try Tools.find("python3"),
+      [client, "--version", "\(version)", repository, treering, "serve", "--append-only", "--timeout", "1m"])
     try #require(ended.status == 0, "\(ended.errorText)")
     let lines = ended.text.split(separator: "\n").map(String.init)
     // New, its number, what was linked and what was made; then the same again; then five numbers of verify.

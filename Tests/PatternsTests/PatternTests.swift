@@ -74,11 +74,13 @@ import Testing
   func random(seed: UInt64) throws {
     var random = SplitMix(state: seed)
     let git = try GitOracle()
-    let pieces: [[UInt8]] = [
-      "a", "b", "A", "1", "/", "/", "*", "**", "**/", "/**", "?", "[ab]", "[!a]", "[a-b]", "[[:alpha:]]",
-      "[", "]", "\\", "!", "#", " ", "-", ".", "\\*", "\t",
-    ].map { Array($0.utf8) } + [[0xFF], [0xC3, 0xA4]]
-    let nameBytes: [[UInt8]] = ["a", "b", "A", "1", "*", "?", "[", "]", "\\", "!", "#", " ", "-", ".x"]
+    let pieces: [[UInt8]] =
+      [
+        "a", "b", "A", "1", "/", "/", "*", "**", "**/", "/**", "?", "[ab]", "[!a]", "[a-b]", "[[:alpha:]]",
+        "[", "]", "\\", "!", "#", " ", "-", ".", "\\*", "\t",
+      ].map { Array($0.utf8) } + [[0xFF], [0xC3, 0xA4]]
+    let nameBytes: [[UInt8]] =
+      ["a", "b", "A", "1", "*", "?", "[", "]", "\\", "!", "#", " ", "-", ".x"]
       .map { Array($0.utf8) } + [[0xFF], [0xC3, 0xA4]]
     let queries = try git.make(
       (0..<80).map { _ in
@@ -103,7 +105,8 @@ import Testing
         let their = decision.flatMap { $0.isExcluded ? $0.line : nil }
         #expect(
           (ours == nil) == (their == nil),
-          "\(String(decoding: text, as: UTF8.self).debugDescription) of \(String(decoding: query.path, as: UTF8.self).debugDescription) directory: \(query.isDirectory): ours \(String(describing: ours)), git's \(String(describing: their))")
+          "\(String(decoding: text, as: UTF8.self).debugDescription) of \(String(decoding: query.path, as: UTF8.self).debugDescription) directory: \(query.isDirectory): ours \(String(describing: ours)), git's \(String(describing: their))"
+        )
       }
     }
   }

@@ -1,5 +1,5 @@
-import Foundation
 import Catalog
+import Foundation
 import Posix
 import Testing
 
@@ -22,13 +22,34 @@ import Testing
     ("makeNode", { try $0.descriptor.makeNode($1.span, kind: .fifo, deviceNumber: 0) }),
     ("makeSymbolicLink", { try $0.descriptor.makeSymbolicLink($1.span, to: name("t")) }),
     ("readSymbolicLink", { _ = try $0.descriptor.readSymbolicLink($1.span) }),
-    ("link from", { let n = name("new"); try $0.descriptor.link($1.span, to: $0.descriptor, as: n.span) }),
-    ("link to", { let n = name("file"); try $0.descriptor.link(n.span, to: $0.descriptor, as: $1.span) }),
-    ("rename from", { let n = name("new"); try $0.descriptor.rename($1.span, to: $0.descriptor, as: n.span) }),
-    ("rename to", {
-      let n = name("file")
-      try $0.descriptor.rename(n.span, to: $0.descriptor, as: $1.span, replacing: true)
-    }),
+    (
+      "link from",
+      {
+        let n = name("new")
+        try $0.descriptor.link($1.span, to: $0.descriptor, as: n.span)
+      }
+    ),
+    (
+      "link to",
+      {
+        let n = name("file")
+        try $0.descriptor.link(n.span, to: $0.descriptor, as: $1.span)
+      }
+    ),
+    (
+      "rename from",
+      {
+        let n = name("new")
+        try $0.descriptor.rename($1.span, to: $0.descriptor, as: n.span)
+      }
+    ),
+    (
+      "rename to",
+      {
+        let n = name("file")
+        try $0.descriptor.rename(n.span, to: $0.descriptor, as: $1.span, replacing: true)
+      }
+    ),
   ]
 
   static let names: [(String, [UInt8], Errno)] = [

@@ -1,13 +1,14 @@
-import Foundation
 import Catalog
+import Foundation
 import Posix
 import Testing
 
 @Suite struct MetadataTests {
-  @Test(arguments: [
-    (0, 0), (0, 999_999_999), (1_700_000_000, 123_456_789), (1_700_000_000, 1), (-1, 0),
-    (-1, 999_999_999), (-2_000_000_000, 500_000_000), (4_102_444_800, 7),
-  ] as [(Int64, UInt32)])
+  @Test(
+    arguments: [
+      (0, 0), (0, 999_999_999), (1_700_000_000, 123_456_789), (1_700_000_000, 1), (-1, 0),
+      (-1, 999_999_999), (-2_000_000_000, 500_000_000), (4_102_444_800, 7),
+    ] as [(Int64, UInt32)])
   func modificationTimesToTheNanosecond(_ seconds: Int64, _ nanoseconds: UInt32) throws {
     let scratch = try ScratchDirectory()
     try scratch.makeFile(name("f"), name("x"))

@@ -7,7 +7,8 @@ final class ScratchDirectory: Sendable {
   let directory: Directory
 
   init() throws {
-    path = FileManager.default.temporaryDirectory
+    path =
+      FileManager.default.temporaryDirectory
       .appendingPathComponent("treering-posix-\(UUID().uuidString)").path
     try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
     directory = Directory(try Descriptor.open(path: Array(path.utf8), [.read, .directory]))

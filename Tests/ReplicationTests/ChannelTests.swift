@@ -1,8 +1,7 @@
-import Testing
-
 import Posix
 import Repository
 import Synchronization
+import Testing
 
 @testable import Replication
 

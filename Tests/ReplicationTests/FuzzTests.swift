@@ -1,9 +1,8 @@
-import Testing
-
 import Catalog
 import Posix
 import Repository
 import TestSupport
+import Testing
 
 @testable import Replication
 

@@ -1,7 +1,6 @@
-import Testing
-
 import Catalog
 import Repository
+import Testing
 
 @testable import Replication
 

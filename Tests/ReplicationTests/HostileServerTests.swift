@@ -1,9 +1,8 @@
-import Testing
-
 import Catalog
 import Engine
 import Posix
 import Repository
+import Testing
 
 @testable import Replication
 
@@ -36,12 +35,13 @@ private func message(_ build: (inout MessageWriter) -> Void) -> [UInt8] {
 }
 
 private func hello(id: String = "0123456789abcdef0123456789abcdef") -> [UInt8] {
-  Wire.magic + message {
-    $0.numbers(1, 1)
-    $0.text(Array(id.utf8))
-    $0.text([])
-    $0.numbers(0)
-  }
+  Wire.magic
+    + message {
+      $0.numbers(1, 1)
+      $0.text(Array(id.utf8))
+      $0.text([])
+      $0.numbers(0)
+    }
 }
 
 /// Something that a server says, up to which it is honest.

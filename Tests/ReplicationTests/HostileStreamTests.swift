@@ -1,9 +1,8 @@
-import Testing
-
 import Catalog
 import Delta
 import Posix
 import Repository
+import Testing
 
 @testable import Replication
 

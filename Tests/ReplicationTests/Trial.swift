@@ -1,8 +1,7 @@
-import Testing
-
 import Catalog
 import Posix
 import Repository
+import Testing
 
 @testable import Replication
 

@@ -1,11 +1,10 @@
-import Foundation
-import Synchronization
-import Testing
-
 import Catalog
 import Engine
+import Foundation
 import Posix
 import Repository
+import Synchronization
+import Testing
 
 @testable import Replication
 

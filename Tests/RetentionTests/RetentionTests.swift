@@ -178,7 +178,8 @@ struct RetentionTests {
     #expect(plan(snapshots, accepted: 5).obstacle == nil)
     let released = plan(snapshots, accepted: 44)
     #expect(released.obstacle == nil)
-    #expect(released.decisions.map(\.expires) == [Bool](repeating: true, count: 4) + [Bool](repeating: false, count: 40))
+    #expect(
+      released.decisions.map(\.expires) == [Bool](repeating: true, count: 4) + [Bool](repeating: false, count: 40))
     #expect(retentionPlan(snapshots, .standard, now: snapshots.last!.time).mustBeReleased)
     // The end of others has made this gap; and after that one more than is kept has followed.
     #expect(plan(Array(snapshots.prefix(3)) + numbered(after, from: 9)).obstacle == nil)

@@ -24,16 +24,18 @@ struct ConfigurationTests {
     // What is commented out is right as well.
     let lines = Configuration.example.split(separator: "\n", omittingEmptySubsequences: false)
     var uncommented = lines.map { line in
-      line.contains(" = ") || line.hasPrefix("#   ") || line.hasPrefix("# [") || line == "# ]" ? line.drop { "# ".contains($0) } : line
+      line.contains(" = ") || line.hasPrefix("#   ") || line.hasPrefix("# [") || line == "# ]"
+        ? line.drop { "# ".contains($0) } : line
     }
     let hooks = try #require(uncommented.firstIndex { $0 == "before = []" })
     uncommented.remove(at: hooks)
     let all = try Configuration(text: uncommented.joined(separator: "\n"))
     #expect(all.threads == 4 && all.rpoSeconds == 7200 && all.retention.keepWithinSeconds == 172_800)
     #expect(all.retention.minimumFree == .share(0.05))
-    #expect(all.hooksBefore.map(\.command) == [
-      ["/usr/local/bin/quiesce"], ["/usr/bin/mount", "/mnt/photos"],
-    ])
+    #expect(
+      all.hooksBefore.map(\.command) == [
+        ["/usr/local/bin/quiesce"], ["/usr/bin/mount", "/mnt/photos"],
+      ])
     #expect(all.hooksBefore.map(\.isRequired) == [true, false])
     #expect(all.hooksBefore.map(\.timeoutSeconds) == [600, 1800])
     #expect(all.healthchecks?.url == "https://hc-ping.com/your-uuid-here" && !all.warningsAreSuccess)
@@ -73,55 +75,109 @@ struct ConfigurationTests {
     #expect(try Configuration(text: "") == Configuration())
   }
 
-  @Test("what is wrong is named with its place and what was expected", arguments: [
-    ("repositry = \"/r\"", "line 1, column 1: unknown key \"repositry\" in the file; did you mean \"repository\"?"),
-    ("\n  [retention]\n  hourley = 3", "line 3, column 3: unknown key \"hourley\" in [retention]; did you mean \"hourly\"?"),
-    ("[retention]\nhourly = \"3\"", "line 2, column 10: \"hourly\" should be a number from 0 on, not \"3\""),
-    ("[retention]\nhourly = -3", "line 2, column 10: \"hourly\" should be a number from 0 on, not -3"),
-    ("[retention]\nhourly = 0\n", "line 1, column 1: [retention] keeps nothing but the newest snapshot; name a set, such as daily = 7"),
-    ("retention = 3", "line 1, column 13: \"retention\" should be a table, not 3"),
-    ("[[source]]\nexclude = []", "line 1, column 1: \"path\" is missing in [source]"),
-    ("[[source]]\npath = 'home'", "line 2, column 8: \"path\" should be an absolute path without \"..\", not \"home\""),
-    ("[[source]]\npath = '/a'\n[[source]]\npath = '/a'", "line 3, column 1: the source \"/a\" is named twice"),
-    ("[[source]]\npath = '/a'\nexclude = 'x'",
-      "line 3, column 11: \"exclude\" should be an array of patterns, such as [\".cache/\", \"*.tmp\"], not \"x\""),
-    ("[[source]]\npath='/a' # x\none_file_system = \"yes\"", "line 3, column 19: \"one_file_system\" should be true or false, not \"yes\""),
-    ("[source]\npath = '/a'", "line 1, column 1: \"source\" should be tables [[source]], not a table"),
-    ("[guards]\ngone_limit = '150%'", "line 2, column 14: \"gone_limit\" should be a percentage such as \"50%\", not \"150%\""),
-    ("[hooks]\nbefore = ['true']",
-      "line 2, column 11: a hook should be the absolute path of a program, an array of program and arguments, or a table with \"command\", not \"true\""),
-    ("[hooks]\nbefore = [ { comand = '/x' } ]", "line 2, column 12: \"command\" is missing in [hooks.before]"),
-    ("[hooks]\nafter = [ '/ok', { command = '/x', timeout = 5 } ]",
-      "line 2, column 46: \"timeout\" should be a duration such as \"90s\", \"15m\", \"2h\" or \"14d\", not 5"),
-    ("label = 'a/b'", "line 1, column 9: \"label\" should be the name of one directory, such as a host's name"),
-    ("threads = 0", "line 1, column 11: \"threads\" should be a number from 1 to 64, not 0"),
-    ("change_detection = 'size'", "line 1, column 20: \"change_detection\" should be \"ctime\", \"mtime\" or \"content\", not \"size\""),
-    ("a = 1\nthreads = 0", "line 1, column 1: unknown key \"a\" in the file; known are change_detection, guards, hooks, keep_spare, label, metrics, notify, objectives, remote, repository, retention, source, threads"),
-    ("[retention]\nkeep_within = '0s'", "line 2, column 15: \"keep_within\" should be a duration such as \"90s\", \"15m\", \"2h\" or \"14d\", not \"0s\""),
-    ("[notify]\ntimeout = '9223372036854775807s'",
-      "line 2, column 11: \"timeout\" should be a duration such as \"90s\", \"15m\", \"2h\" or \"14d\", not \"9223372036854775807s\""),
-    ("label = " + String(repeating: "[", count: 5000), "line 1, column 73: arrays or tables lie more than 64 deep in each other"),
-    ("[notify.healthchecks]", "line 1, column 1: \"url\" is missing in [notify.healthchecks]"),
-    ("[notify.healthchecks]\nurl = 'hc-ping.com/x'",
-      "line 2, column 7: \"url\" should be an address that begins with https:// or http://"),
-    ("[notify.webhook]\nurl = 'https://a b'",
-      "line 2, column 7: \"url\" should be an address that begins with https:// or http://"),
-    ("[notify.webhook]\nurl = 'https://a'\nheaders = [\"A: b\\nC: d\"]",
-      "line 3, column 11: \"headers\" should be lines such as \"Authorization: Bearer …\""),
-    ("[notify.webhook]\nurl = 'https://a'\non = 'never'",
-      "line 3, column 6: \"on\" should be \"always\" or \"failure\", not \"never\""),
-    ("[notify.command]\non = 'failure'", "line 1, column 1: \"command\" is missing in [notify.command]"),
-    ("[notify]\nhealthcheck = {}", "line 2, column 1: unknown key \"healthcheck\" in [notify]; did you mean \"healthchecks\"?"),
-    ("objectives.rpo = '2'", "line 1, column 18: \"rpo\" should be a duration such as \"90s\", \"15m\", \"2h\" or \"14d\", not \"2\""),
-    ("'retention'.\"houry\" = 2", "line 1, column 1: unknown key \"houry\" in [retention]; did you mean \"hourly\"?"),
-  ])
+  @Test(
+    "what is wrong is named with its place and what was expected",
+    arguments: [
+      ("repositry = \"/r\"", "line 1, column 1: unknown key \"repositry\" in the file; did you mean \"repository\"?"),
+      (
+        "\n  [retention]\n  hourley = 3",
+        "line 3, column 3: unknown key \"hourley\" in [retention]; did you mean \"hourly\"?"
+      ),
+      ("[retention]\nhourly = \"3\"", "line 2, column 10: \"hourly\" should be a number from 0 on, not \"3\""),
+      ("[retention]\nhourly = -3", "line 2, column 10: \"hourly\" should be a number from 0 on, not -3"),
+      (
+        "[retention]\nhourly = 0\n",
+        "line 1, column 1: [retention] keeps nothing but the newest snapshot; name a set, such as daily = 7"
+      ),
+      ("retention = 3", "line 1, column 13: \"retention\" should be a table, not 3"),
+      ("[[source]]\nexclude = []", "line 1, column 1: \"path\" is missing in [source]"),
+      (
+        "[[source]]\npath = 'home'",
+        "line 2, column 8: \"path\" should be an absolute path without \"..\", not \"home\""
+      ),
+      ("[[source]]\npath = '/a'\n[[source]]\npath = '/a'", "line 3, column 1: the source \"/a\" is named twice"),
+      (
+        "[[source]]\npath = '/a'\nexclude = 'x'",
+        "line 3, column 11: \"exclude\" should be an array of patterns, such as [\".cache/\", \"*.tmp\"], not \"x\""
+      ),
+      (
+        "[[source]]\npath='/a' # x\none_file_system = \"yes\"",
+        "line 3, column 19: \"one_file_system\" should be true or false, not \"yes\""
+      ),
+      ("[source]\npath = '/a'", "line 1, column 1: \"source\" should be tables [[source]], not a table"),
+      (
+        "[guards]\ngone_limit = '150%'",
+        "line 2, column 14: \"gone_limit\" should be a percentage such as \"50%\", not \"150%\""
+      ),
+      (
+        "[hooks]\nbefore = ['true']",
+        "line 2, column 11: a hook should be the absolute path of a program, an array of program and arguments, or a table with \"command\", not \"true\""
+      ),
+      ("[hooks]\nbefore = [ { comand = '/x' } ]", "line 2, column 12: \"command\" is missing in [hooks.before]"),
+      (
+        "[hooks]\nafter = [ '/ok', { command = '/x', timeout = 5 } ]",
+        "line 2, column 46: \"timeout\" should be a duration such as \"90s\", \"15m\", \"2h\" or \"14d\", not 5"
+      ),
+      ("label = 'a/b'", "line 1, column 9: \"label\" should be the name of one directory, such as a host's name"),
+      ("threads = 0", "line 1, column 11: \"threads\" should be a number from 1 to 64, not 0"),
+      (
+        "change_detection = 'size'",
+        "line 1, column 20: \"change_detection\" should be \"ctime\", \"mtime\" or \"content\", not \"size\""
+      ),
+      (
+        "a = 1\nthreads = 0",
+        "line 1, column 1: unknown key \"a\" in the file; known are change_detection, guards, hooks, keep_spare, label, metrics, notify, objectives, remote, repository, retention, source, threads"
+      ),
+      (
+        "[retention]\nkeep_within = '0s'",
+        "line 2, column 15: \"keep_within\" should be a duration such as \"90s\", \"15m\", \"2h\" or \"14d\", not \"0s\""
+      ),
+      (
+        "[notify]\ntimeout = '9223372036854775807s'",
+        "line 2, column 11: \"timeout\" should be a duration such as \"90s\", \"15m\", \"2h\" or \"14d\", not \"9223372036854775807s\""
+      ),
+      (
+        "label = " + String(repeating: "[", count: 5000),
+        "line 1, column 73: arrays or tables lie more than 64 deep in each other"
+      ),
+      ("[notify.healthchecks]", "line 1, column 1: \"url\" is missing in [notify.healthchecks]"),
+      (
+        "[notify.healthchecks]\nurl = 'hc-ping.com/x'",
+        "line 2, column 7: \"url\" should be an address that begins with https:// or http://"
+      ),
+      (
+        "[notify.webhook]\nurl = 'https://a b'",
+        "line 2, column 7: \"url\" should be an address that begins with https:// or http://"
+      ),
+      (
+        "[notify.webhook]\nurl = 'https://a'\nheaders = [\"A: b\\nC: d\"]",
+        "line 3, column 11: \"headers\" should be lines such as \"Authorization: Bearer …\""
+      ),
+      (
+        "[notify.webhook]\nurl = 'https://a'\non = 'never'",
+        "line 3, column 6: \"on\" should be \"always\" or \"failure\", not \"never\""
+      ),
+      ("[notify.command]\non = 'failure'", "line 1, column 1: \"command\" is missing in [notify.command]"),
+      (
+        "[notify]\nhealthcheck = {}",
+        "line 2, column 1: unknown key \"healthcheck\" in [notify]; did you mean \"healthchecks\"?"
+      ),
+      (
+        "objectives.rpo = '2'",
+        "line 1, column 18: \"rpo\" should be a duration such as \"90s\", \"15m\", \"2h\" or \"14d\", not \"2\""
+      ),
+      ("'retention'.\"houry\" = 2", "line 1, column 1: unknown key \"houry\" in [retention]; did you mean \"hourly\"?"),
+    ])
   func wrong(_ text: String, _ message: String) { #expect(error(text) == message) }
 
   @Test("what is no TOML is named with its place")
   func noTOML() {
     #expect(error("repository = \"/r\"\nlabel = ").hasPrefix("line 2, column "))
     #expect(error("[retention\n").hasPrefix("line 1, column "))
-    for header in ["[=]", "[[[x]]]", "[\nx]", "[ #\n", "[", "[[", "[.x]", "[{]", "[,]", "x = ,", "x = ]", "x = [1, }", "x = { y = , }", "x = #"] {
+    for header in [
+      "[=]", "[[[x]]]", "[\nx]", "[ #\n", "[", "[[", "[.x]", "[{]", "[,]", "x = ,", "x = ]", "x = [1, }",
+      "x = { y = , }", "x = #",
+    ] {
       #expect(error("label = 'a'\n  " + header).hasPrefix("line 2, column "), "\(header)")
     }
   }
@@ -157,7 +213,8 @@ struct ConfigurationTests {
     let described = Set(items.flatMap { $0.dropFirst(7).split(separator: " , ") }.map(String.init))
     let known = [
       "repository", "label", "change_detection", "threads", "keep_spare", "hourly", "daily", "weekly", "monthly",
-      "yearly", "keep_last", "keep_within", "minimum_free", "path", "optional", "exclude", "exclude_from", "one_file_system",
+      "yearly", "keep_last", "keep_within", "minimum_free", "path", "optional", "exclude", "exclude_from",
+      "one_file_system",
       "exclude_caches", "exclude_if_present", "exclude_nodump", "max_file_size", "gone_limit", "changed_limit",
       "before", "after", "command", "timeout", "required", "rpo",
       "textfile", "url", "warnings", "headers", "on", "set", "ssh", "remote_command", "limit_rate",

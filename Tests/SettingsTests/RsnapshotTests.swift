@@ -98,13 +98,17 @@ struct RsnapshotTests {
     #expect(read.sources[0].exclude == ["/backup/snapshots/"] && read.sources[1].exclude == [])
   }
 
-  @Test("what is no local directory is not carried over", arguments: [
-    "backup\tann@host:/etc/\th/", "backup\thost:~/x\th/", "backup\thost::module/x\th/", "backup\trsync://host/x\th/",
-    "backup\t/etc/passwd\tl/", "backup_script\t/bin/x a \"b\"\tx/", "include_conf\t`/bin/x`",
-    "rsync_long_args\t--copy-links --relative", "rsync_short_args\t-aL", "backup\t/a\tl/\t+rsync_long_args=--chmod=g+w",
-    "exclude\ta b", "exclude\t[a", "exclude\t*[a/b]", "exclude\t*a\\", "exclude\thome", "rsync_long_args\t--max-size=x",
-    "rsync_long_args\t--filter='merge x'", "exclude\t**a**b**c**d**e**f",
-  ])
+  @Test(
+    "what is no local directory is not carried over",
+    arguments: [
+      "backup\tann@host:/etc/\th/", "backup\thost:~/x\th/", "backup\thost::module/x\th/", "backup\trsync://host/x\th/",
+      "backup\t/etc/passwd\tl/", "backup_script\t/bin/x a \"b\"\tx/", "include_conf\t`/bin/x`",
+      "rsync_long_args\t--copy-links --relative", "rsync_short_args\t-aL",
+      "backup\t/a\tl/\t+rsync_long_args=--chmod=g+w",
+      "exclude\ta b", "exclude\t[a", "exclude\t*[a/b]", "exclude\t*a\\", "exclude\thome",
+      "rsync_long_args\t--max-size=x",
+      "rsync_long_args\t--filter='merge x'", "exclude\t**a**b**c**d**e**f",
+    ])
   func lost(_ line: String) throws {
     let translation = try translated("backup\t/home\tl/\n" + line)
     #expect(translation.notCarriedOver.count == 1, "\(translation.text)")
@@ -112,43 +116,47 @@ struct RsnapshotTests {
     #expect(translation.text.contains("# NOT CARRIED OVER: x.conf:\(line == "exclude\thome" ? 6 : 7): "))
   }
 
-  @Test("what treering does by itself needs no words", arguments: [
-    "rsync_short_args\t-aAXHSvz",
-    "rsync_long_args\t--delete --numeric-ids --relative --bwlimit 100 --no-owner --rsh='ssh -p 1'",
-    "sync_first\t1", "link_dest\t00", "use_lazy_deletes\t1", "rsync_numtries\t3", "loglevel\t3\t# a comment",
-    "lockfile\t/var/run/x.pid", "no_create_root\t1", "du_args\t-csh", "ssh_args\t-p 22",
-  ])
+  @Test(
+    "what treering does by itself needs no words",
+    arguments: [
+      "rsync_short_args\t-aAXHSvz",
+      "rsync_long_args\t--delete --numeric-ids --relative --bwlimit 100 --no-owner --rsh='ssh -p 1'",
+      "sync_first\t1", "link_dest\t00", "use_lazy_deletes\t1", "rsync_numtries\t3", "loglevel\t3\t# a comment",
+      "lockfile\t/var/run/x.pid", "no_create_root\t1", "du_args\t-csh", "ssh_args\t-p 22",
+    ])
   func builtIn(_ line: String) throws {
     #expect(try translated(line + "\nbackup\t/home\tl/").notCarriedOver.isEmpty)
   }
 
   // MARK: Rules
 
-  @Test("patterns of rsync become those of gitignore(5)", arguments: [
-    ("exclude\t*.o", ["*.o"]),
-    ("exclude\ta/b", ["**/a/b"]),
-    ("exclude\t/home/ann/x", ["/ann/x"]),
-    ("exclude\t/home/*/x/", ["/*/x/"]),
-    ("exclude\t/etc/x", []),
-    ("exclude\t/home/", []),
-    ("include\t/h*/a\nexclude\t*", ["*", "!/a"]),
-    ("exclude\thome/x", ["**/home/x", "/x"]),
-    ("exclude\t/home/**", ["/**"]),
-    ("exclude\t/**/x", ["x"]),
-    ("exclude\t**/x", ["x"]),
-    ("exclude\t**x/y", ["**/*x/y"]),
-    ("exclude\ta**b", ["a*b", "**/a*/**/*b"]),
-    ("exclude\tdir/***", ["**/dir/**", "dir/"]),
-    ("exclude\tdir/**/x", ["**/dir/*/**/x"]),
-    ("exclude\t\"#a b \"", ["\\#a b\\ "]),
-    ("exclude\t!a", ["\\!a"]),
-    ("exclude\ta\\b", ["a\\\\b"]),
-    ("exclude\t\\**", ["\\**"]),
-    ("exclude\t\"+ a\"\ninclude\t\"- b\"", ["b", "!a"]),
-    ("exclude\ta\nexclude\t!\nexclude\tb", ["b"]),
-    ("exclude_file\t/x\nexclude\tf", ["c", "f"]),
-    ("rsync_long_args\t--exclude=/a --include /b '--filter=- c d'", ["c d", "!/b", "/a"]),
-  ])
+  @Test(
+    "patterns of rsync become those of gitignore(5)",
+    arguments: [
+      ("exclude\t*.o", ["*.o"]),
+      ("exclude\ta/b", ["**/a/b"]),
+      ("exclude\t/home/ann/x", ["/ann/x"]),
+      ("exclude\t/home/*/x/", ["/*/x/"]),
+      ("exclude\t/etc/x", []),
+      ("exclude\t/home/", []),
+      ("include\t/h*/a\nexclude\t*", ["*", "!/a"]),
+      ("exclude\thome/x", ["**/home/x", "/x"]),
+      ("exclude\t/home/**", ["/**"]),
+      ("exclude\t/**/x", ["x"]),
+      ("exclude\t**/x", ["x"]),
+      ("exclude\t**x/y", ["**/*x/y"]),
+      ("exclude\ta**b", ["a*b", "**/a*/**/*b"]),
+      ("exclude\tdir/***", ["**/dir/**", "dir/"]),
+      ("exclude\tdir/**/x", ["**/dir/*/**/x"]),
+      ("exclude\t\"#a b \"", ["\\#a b\\ "]),
+      ("exclude\t!a", ["\\!a"]),
+      ("exclude\ta\\b", ["a\\\\b"]),
+      ("exclude\t\\**", ["\\**"]),
+      ("exclude\t\"+ a\"\ninclude\t\"- b\"", ["b", "!a"]),
+      ("exclude\ta\nexclude\t!\nexclude\tb", ["b"]),
+      ("exclude_file\t/x\nexclude\tf", ["c", "f"]),
+      ("rsync_long_args\t--exclude=/a --include /b '--filter=- c d'", ["c d", "!/b", "/a"]),
+    ])
   func patterns(_ lines: String, _ expected: [String]) throws {
     let files = ["/x": "# a\n;b\n\nc\n+ d\r\n"]
     let source = try #require(try configuration(lines + "\nbackup\t/home/\tl/", files: files).sources.first)
@@ -173,14 +181,16 @@ struct RsnapshotTests {
 
   // MARK: Levels and commands
 
-  @Test("levels become sets", arguments: [
-    ("retain\talpha\t6\nretain\tbeta\t7\nretain\tgamma\t4\nretain\tdelta\t3", [24, 9, 6, 5, 0], 0),
-    ("interval\thourly\t5\nretain\tyearly\t2", [24, 0, 0, 0, 4], 0),
-    ("retain\tdaily\t7\nretain\tfortnight\t2\nretain\tmonthly\t3", [0, 7, 4, 5, 0], 0),
-    ("retain\tminutes\t3\nretain\thourly\t5", [24, 0, 0, 0, 0], 1),
-    ("retain\tdaily\t7\nretain\tdaily\t8", [0, 7, 0, 0, 0], 1),
-    ("retain\tone\t2\nretain\ttwo\t9999999999999999999999", [24, 1_000_000, 0, 0, 0], 0),
-  ])
+  @Test(
+    "levels become sets",
+    arguments: [
+      ("retain\talpha\t6\nretain\tbeta\t7\nretain\tgamma\t4\nretain\tdelta\t3", [24, 9, 6, 5, 0], 0),
+      ("interval\thourly\t5\nretain\tyearly\t2", [24, 0, 0, 0, 4], 0),
+      ("retain\tdaily\t7\nretain\tfortnight\t2\nretain\tmonthly\t3", [0, 7, 4, 5, 0], 0),
+      ("retain\tminutes\t3\nretain\thourly\t5", [24, 0, 0, 0, 0], 1),
+      ("retain\tdaily\t7\nretain\tdaily\t8", [0, 7, 0, 0, 0], 1),
+      ("retain\tone\t2\nretain\ttwo\t9999999999999999999999", [24, 1_000_000, 0, 0, 0], 0),
+    ])
   func levels(_ lines: String, _ expected: [Int], _ lost: Int) throws {
     let top = Self.top.replacing("retain\tdaily\t7\n", with: "")
     let translation = try translated(lines + "\nbackup\t/home\tl/", top: top)
@@ -201,9 +211,10 @@ struct RsnapshotTests {
       backup_exec\t/bin/b $HOME\trequired
       backup_exec\t/bin/c\toptional
       """)
-    #expect(read.hooksBefore.map(\.command) == [
-      ["/bin/pre", "a", "b"], ["/bin/sh", "-c", "/bin/a \"x\""], ["/bin/sh", "-c", "date +%F"],
-    ])
+    #expect(
+      read.hooksBefore.map(\.command) == [
+        ["/bin/pre", "a", "b"], ["/bin/sh", "-c", "/bin/a \"x\""], ["/bin/sh", "-c", "date +%F"],
+      ])
     #expect(read.hooksBefore.map(\.isRequired) == [true, true, false])
     #expect(read.hooksAfter.map(\.command) == [["/bin/sh", "-c", "/bin/b $HOME"], ["/bin/c"], ["/bin/post"]])
     #expect(read.hooksAfter.map(\.isRequired) == [true, false, false])
@@ -220,22 +231,27 @@ struct RsnapshotTests {
     #expect(translation.text.contains("# NOT CARRIED OVER: x.conf:7: backup\tann@h:/a\"b\\c\\u007F\\u0001é"))
   }
 
-  @Test("what is wrong is named with its place", arguments: [
-    ("rsync_long_args\t--exclude=\"a", "x.conf:6: a quote is not closed"),
-    ("rsync_long_args\t\"a'b'\"", "x.conf:6: quotes in quotes are not allowed"),
-    ("backup\t/a/../b\tl/", "x.conf:6: the path \"/a/../b\" should be without \"..\""),
-    ("backup\ta\tl/", "x.conf:6: \"backup\" should be an absolute path, or one on another host, not \"a\""),
-    ("backup\t/a", "x.conf:6: after \"/a\" and a tab the destination should stand, such as localhost/"),
-    ("backup\tlvm://a/b\tl/", "x.conf:6: \"linux_lvm_cmd_lvcreate\" should be said before \"lvm://a/b\""),
-    ("backup_exec\t/bin/x\tmaybe", "x.conf:6: after the command \"optional\" or \"required\" should stand, not \"maybe\""),
-    ("cmd_preexec\tx", "x.conf:6: \"cmd_preexec\" should be the absolute path of a program, not \"x\""),
-    ("ssh_args\t-a\nssh_args\t-b", "x.conf:7: \"ssh_args\" should be there once"),
-    ("one_fs\t1\r", "x.conf:6: the line ends with a carriage return; lines should end as on Linux"),
-    ("exclude\ta\0b", "x.conf:6: the line holds a NUL"),
-    ("include_conf\t/y", "/y:2: \"one_fs\" should be 0 or 1, not \"2\""),
-    ("backup\t/a\tl/\nexclude_file\t/z", "x.conf:7: cannot read /z: it is not there"),
-    ("retain\tsync\t2", "x.conf:6: \"retain\" should be the name of a level, of letters and digits, not \"sync\""),
-  ])
+  @Test(
+    "what is wrong is named with its place",
+    arguments: [
+      ("rsync_long_args\t--exclude=\"a", "x.conf:6: a quote is not closed"),
+      ("rsync_long_args\t\"a'b'\"", "x.conf:6: quotes in quotes are not allowed"),
+      ("backup\t/a/../b\tl/", "x.conf:6: the path \"/a/../b\" should be without \"..\""),
+      ("backup\ta\tl/", "x.conf:6: \"backup\" should be an absolute path, or one on another host, not \"a\""),
+      ("backup\t/a", "x.conf:6: after \"/a\" and a tab the destination should stand, such as localhost/"),
+      ("backup\tlvm://a/b\tl/", "x.conf:6: \"linux_lvm_cmd_lvcreate\" should be said before \"lvm://a/b\""),
+      (
+        "backup_exec\t/bin/x\tmaybe",
+        "x.conf:6: after the command \"optional\" or \"required\" should stand, not \"maybe\""
+      ),
+      ("cmd_preexec\tx", "x.conf:6: \"cmd_preexec\" should be the absolute path of a program, not \"x\""),
+      ("ssh_args\t-a\nssh_args\t-b", "x.conf:7: \"ssh_args\" should be there once"),
+      ("one_fs\t1\r", "x.conf:6: the line ends with a carriage return; lines should end as on Linux"),
+      ("exclude\ta\0b", "x.conf:6: the line holds a NUL"),
+      ("include_conf\t/y", "/y:2: \"one_fs\" should be 0 or 1, not \"2\""),
+      ("backup\t/a\tl/\nexclude_file\t/z", "x.conf:7: cannot read /z: it is not there"),
+      ("retain\tsync\t2", "x.conf:6: \"retain\" should be the name of a level, of letters and digits, not \"sync\""),
+    ])
   func wrong(_ text: String, _ message: String) { #expect(error(text, files: ["/y": "\none_fs\t2\n"]) == message) }
 
   @Test("no text stops the reader")

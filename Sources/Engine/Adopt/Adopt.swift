@@ -216,7 +216,9 @@ private func addDirectories(
   for name in try directoryNames(directory) {
     let place = path + [name]
     if let below = plan.below(name) {
-      if !below.isSource { try addDirectories(of: try directory.directory(name.span), place, beside: below, to: &sources) }
+      if !below.isSource {
+        try addDirectories(of: try directory.directory(name.span), place, beside: below, to: &sources)
+      }
     } else {
       sources.append(joined(place, absolute: true))
     }

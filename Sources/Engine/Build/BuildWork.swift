@@ -59,7 +59,8 @@ class BuildWork: @unchecked Sendable {
   func baseIsLost(_ node: BuildNode, _ error: Errno) {
     // An ordinary user's own directory may be closed, as it was at the source.
     if error == .accessDenied { return }
-    warn(node.sourcePath, "is lost in the snapshot \(node.tree!.name), and is stored anew: \(error); run treering verify")
+    warn(
+      node.sourcePath, "is lost in the snapshot \(node.tree!.name), and is stored anew: \(error); run treering verify")
   }
 
   /// True if the name has the inode, or the link to it was made.

@@ -147,7 +147,8 @@ final class StoredFinder {
   ///
   /// It is the path of the directory itself, or of the directory that holds the file.
   func path(of status: FileStatus, on fileSystem: FileSystemKey, in tree: StoredTree) -> [[UInt8]]? {
-    guard let number = trees.firstIndex(where: { $0 === tree }), mayHold(status, number), let index = index(number) else {
+    guard let number = trees.firstIndex(where: { $0 === tree }), mayHold(status, number), let index = index(number)
+    else {
       return nil
     }
     guard status.kind == .directory else {

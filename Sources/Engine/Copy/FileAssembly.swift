@@ -155,7 +155,8 @@ public final class FileAssembly {
 
   /// Space for the next bytes, which saves a copy. It has at most `byteCount` bytes, and at least one.
   public func space(atMost byteCount: UInt64) -> UnsafeMutableRawBufferPointer {
-    UnsafeMutableRawBufferPointer(rebasing: buffer[filled..<filled + Int(min(byteCount, UInt64(buffer.count - filled)))])
+    UnsafeMutableRawBufferPointer(
+      rebasing: buffer[filled..<filled + Int(min(byteCount, UInt64(buffer.count - filled)))])
   }
 
   /// Appends the bytes that the caller put at the beginning of `space`.

@@ -32,7 +32,8 @@ extension FileRow {
 
 extension AttributeBlock {
   init(_ attributes: [ExtendedAttribute]) {
-    self = attributes.isEmpty
+    self =
+      attributes.isEmpty
       ? .empty : AttributeBlock(attributes.map { (name: $0.name, value: $0.value) })
   }
 
@@ -213,7 +214,9 @@ private struct MetadataSetter {
         if try target.extendedAttribute(name, access) != value { gaps.add(.attributes, nil) }
       } catch {
         // ext4 gives this error if an inode's attributes do not fit into their block.
-        if error == .noSpace, (try? target.fileSystem())?.hasRoom == true { gaps.add(.attributes, error) } else {
+        if error == .noSpace, (try? target.fileSystem())?.hasRoom == true {
+          gaps.add(.attributes, error)
+        } else {
           try note(error, .attributes, &gaps)
         }
       }

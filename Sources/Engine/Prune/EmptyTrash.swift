@@ -114,7 +114,9 @@ private final class Deletion: TreeWork {
         parts.count()
         return []
       }
-      if let above = node.above?.directory, error.meansNoPermission, isOthers(try? above.descriptor.status(of: name.span)) {
+      if let above = node.above?.directory, error.meansNoPermission,
+        isOthers(try? above.descriptor.status(of: name.span))
+      {
         // An empty directory can be removed unread.
         try? above.descriptor.removeDirectory(name.span)
         return []

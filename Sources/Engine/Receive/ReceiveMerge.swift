@@ -94,7 +94,8 @@ struct ReceiveMerge {
     if node.isMoved {
       let path = node.baseLocation + [Array(base!.bytes[before.name])]
       guard isStill(before, name, in: baseTree, hints.storedInode),
-        try !work.isFile(at: path, before, of: base!, linkGroup: before.linkGroup, worker), work.claim(hints.storedInode)
+        try !work.isFile(at: path, before, of: base!, linkGroup: before.linkGroup, worker),
+        work.claim(hints.storedInode)
       else { return nil }
     }
     guard
@@ -111,7 +112,8 @@ struct ReceiveMerge {
       group: row.linkGroup!, digest: row.digest, kind: row.kind, size: row.size, metadata: row.metadata,
       rest: record.target(of: row) + record.attributes(of: row).bytes)
     if let first = work.links.begin(key) {
-      let directory = first.directory == node.path ? node.target : try? work.pending?.tree.directory(path: first.directory)
+      let directory =
+        first.directory == node.path ? node.target : try? work.pending?.tree.directory(path: first.directory)
       let name = record.bytes.span.extracting(row.name)
       let firstName = first.name
       if let directory, !first.flags.contains(.notStored),
@@ -292,7 +294,8 @@ struct ReceiveMerge {
   }
 
   private func reportDamage(_ stored: StoredFile, _ row: FileRow) {
-    work.monitor.note("\(displayName(path(row))): its bytes in the snapshot \(stored.tree.name) are damaged; sent whole")
+    work.monitor.note(
+      "\(displayName(path(row))): its bytes in the snapshot \(stored.tree.name) are damaged; sent whole")
   }
 
   /// Puts a received content in its place; after the first time, a copy of it.

@@ -89,7 +89,8 @@ private func checkClaim(_ sent: CatalogSummary, in repository: Repository, isRec
   let nameBytes: UInt64 = 12
   guard sent.root.totals.entries <= bytes / nameBytes, system.inodes == 0 || sent.directories <= inodes else {
     throw Failure(
-      .noSpace, "a snapshot of \(sent.root.totals.entries) entries, \(sent.directories) of them directories, does "
+      .noSpace,
+      "a snapshot of \(sent.root.totals.entries) entries, \(sent.directories) of them directories, does "
         + "not fit in \(displayName(repository.path))", hint: "make room there")
   }
 }

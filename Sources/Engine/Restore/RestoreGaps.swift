@@ -69,7 +69,8 @@ final class RestoreGaps: Sendable {
       let more = tally.entries - 1
       warn(
         tally.path,
-        "its \(kind.word) \(reason)" + (more == 0 ? "" : "; nor that of \(more) more \(more == 1 ? "entry" : "entries")"))
+        "its \(kind.word) \(reason)"
+          + (more == 0 ? "" : "; nor that of \(more) more \(more == 1 ? "entry" : "entries")"))
     }
   }
 }

@@ -92,7 +92,9 @@ struct RestoreMerge {
     } catch let error as Errno {
       if error == .interrupted { try checkForSignal() }
       if error == .exists {
-        work.reportLeft(work.path(node, name), "appeared while it was restored, or is one name with another to the file system; left as it is")
+        work.reportLeft(
+          work.path(node, name),
+          "appeared while it was restored, or is one name with another to the file system; left as it is")
       } else if work.endsRestore(error, in: node.target!) {
         throw work.failure("restore", work.path(node, name), error)
       } else {

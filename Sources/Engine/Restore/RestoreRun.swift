@@ -1,8 +1,7 @@
-internal import Synchronization
-
 internal import Catalog
 internal import Posix
 public import Repository
+internal import Synchronization
 
 /// The treatment of an entry that already exists at the destination.
 public enum Overwrite: String, CaseIterable, Sendable {
@@ -132,7 +131,8 @@ private func openStored(
   do throws(Errno) { return (try tree.directory(path: label), nil) } catch {
     guard error.leavesDataUnknown else { return (nil, "\(error)") }
     let path = joined([repository.path, snapshot.bytes] + label)
-    throw Failure(.failed, "cannot open the stored directory \(displayName(path)): \(error)", hint: "nothing was restored")
+    throw Failure(
+      .failed, "cannot open the stored directory \(displayName(path)): \(error)", hint: "nothing was restored")
   }
 }
 

@@ -139,7 +139,11 @@ final class RestoreWork: TreeWork {
   ///
   /// It is damage, unless this user or this process lacks rights or resources.
   func reportUnreadable(_ path: [UInt8], _ message: String, _ error: Errno) {
-    if error.leavesDataUnknown { warn(path, "\(message): \(error)") } else { reportDamage(path, "\(message): \(error)") }
+    if error.leavesDataUnknown {
+      warn(path, "\(message): \(error)")
+    } else {
+      reportDamage(path, "\(message): \(error)")
+    }
   }
 
   func reportLeft(_ path: [UInt8], _ message: String) {
@@ -287,7 +291,8 @@ final class RestoreWork: TreeWork {
       node.status = status
       if !node.isNew, try isInRepository(directory, node, worker) {
         reportLeft(
-          path(node), "is a repository, or a mount that shows a part of one; left as it is, with nothing below it restored")
+          path(node),
+          "is a repository, or a mount that shows a part of one; left as it is, with nothing below it restored")
         return false
       }
       node.target = directory
@@ -357,7 +362,9 @@ final class RestoreWork: TreeWork {
   /// True for an existing directory that is a repository, or lies in one because of a mount.
   ///
   /// A repository that is part of the snapshot itself is an ordinary tree.
-  private func isInRepository(_ directory: Directory, _ node: RestoreNode, _ worker: RestoreWorker) throws(Errno) -> Bool {
+  private func isInRepository(_ directory: Directory, _ node: RestoreNode, _ worker: RestoreWorker) throws(Errno)
+    -> Bool
+  {
     let status = node.status!
     if status.inode == repository?.identity.inode && status.device == repository?.identity.device { return true }
     if status.mount != node.restoreParent!.status?.mount { return try Repository.isInside(directory.descriptor) }
@@ -465,31 +472,5 @@ final class RestoreWork: TreeWork {
     // The directory has the snapshot's mode now.
     if !missing.contains(.mode) { forget(node) }
     gaps.add(missing, path(node))
-  }
-}
-
-extension Descriptor {
-  /// The status of an entry of this directory; `nil` if there is no such name.
-  borrowing func statusIfPresent(of name: Span<UInt8>) throws(Errno) -> FileStatus? {
-    do { return try status(of: name) } catch {
-      guard error == .noSuchEntry else { throw error }
-      return nil
-    }
-  }
-
-  /// Drops inherited ACLs on a file system that may know neither ACLs nor modes.
-  borrowing func dropACLsWherePossible() throws(Errno) {
-    do { try dropInheritedACLs() } catch { guard error.refusesMetadata else { throw error } }
-  }
-
-  /// Shows other processes that a file with a temporary name is in use.
-  borrowing func holdTemporary() { try? lockExclusively() }
-
-  /// Removes a file with a temporary name, unless it is in use.
-  borrowing func discardTemporary(_ name: Span<UInt8>) {
-    if (try? status(of: name))?.kind == .regular {
-      do { try openToRead(name).lockExclusively() } catch { if error == .wouldBlock { return } }
-    }
-    try? unlink(name)
   }
 }

@@ -167,7 +167,8 @@ struct DirectoryMerge {
     _ row: FileRow, _ status: FileStatus, elsewhere: Bool = false
   ) -> Bool {
     // A file that was found by its inode was searched on this very file system.
-    let isSameInode = row.isSameInode(as: status) && (elsewhere || node.hasSameInodes) && node.trustsChangeTime(of: status)
+    let isSameInode =
+      row.isSameInode(as: status) && (elsewhere || node.hasSameInodes) && node.trustsChangeTime(of: status)
     let isSame =
       switch work.options.changeDetection {
       case .ctime: isSameInode

@@ -102,7 +102,9 @@ final class Guards: Sendable {
   /// The source that an entry was in; `nil` if there is none, or if it cannot be found.
   func origin(of status: FileStatus, on fileSystem: FileSystemKey, _ finder: StoredFinder) -> SourceTally? {
     for tree in comparedTrees {
-      if let path = finder.path(of: status, on: fileSystem, in: tree), let origin = source(of: path, in: tree) { return origin }
+      if let path = finder.path(of: status, on: fileSystem, in: tree), let origin = source(of: path, in: tree) {
+        return origin
+      }
     }
     return nil
   }

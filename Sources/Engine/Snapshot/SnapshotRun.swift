@@ -180,7 +180,9 @@ private func compareAndPublish(
     let covered = lacking.filter { snapshot.summary.covers(options.place(of: $0)) }
     guard age <= olderSnapshotsSearched || !covered.isEmpty else { continue }
     let tree: StoredTree
-    if age == 0, let newest = comparison.trees.first { tree = newest } else {
+    if age == 0, let newest = comparison.trees.first {
+      tree = newest
+    } else {
       do {
         let catalog = try repository.openCatalog(snapshot.name)
         tree = StoredTree(snapshot.name, catalog, try? repository.openTree(snapshot.name), in: repository)
@@ -231,7 +233,9 @@ private func keepingAll(_ error: any Error, because reason: String, in repositor
 /// The failure of a run without room; the same error if its guards suspect nothing.
 ///
 /// If they suspect a disaster, rotation is held: no older snapshot may make room for it.
-private func noRoom(_ error: any Error, _ guards: Guards, in repository: Repository, _ options: SnapshotOptions) -> any Error {
+private func noRoom(_ error: any Error, _ guards: Guards, in repository: Repository, _ options: SnapshotOptions)
+  -> any Error
+{
   guard let suspect = guards.suspects(in: repository).first else { return error }
   var failure = keepingAll(error, because: "in \(displayName(suspect.path)) \(suspect.message)", in: repository)
   failure.hint = "if it is right, run again after that with --accept-changes"

@@ -18,8 +18,9 @@ extension SnapshotWork {
       guard claim(inode, for: owner) else { return nil }
     }
     let storedName = stored.name
-    guard try linked(
-      directory.descriptor, storedName.span, inode: inode, in: node, as: name.span)
+    guard
+      try linked(
+        directory.descriptor, storedName.span, inode: inode, in: node, as: name.span)
     else { return nil }
     progress.linked.count()
     if stored.isElsewhere { progress.moved.count() }

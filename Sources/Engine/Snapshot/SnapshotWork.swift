@@ -62,7 +62,8 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
   private let leftOut: Set<[UInt8]>
 
   init(
-    options: SnapshotOptions, leftOut: [AbsentSource] = [], repository: Repository, pending: PendingSnapshot?, trees: [StoredTree],
+    options: SnapshotOptions, leftOut: [AbsentSource] = [], repository: Repository, pending: PendingSnapshot?,
+    trees: [StoredTree],
     base: Int?, guards: Guards, capabilities: Capabilities, space: SpaceGuard, isDry: Bool = false,
     progress: Progress, monitor: any Monitor
   ) {
@@ -313,7 +314,8 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
   func readingFailed(_ path: [UInt8], _ error: Errno, _ what: String = "cannot be read") throws(Failure) {
     if error.isShortage {
       throw Failure(
-        .failed, "\(displayName(path)): \(what): \(error)", hint: "nothing was published; raise the limits of the process (ulimit -n, -v)")
+        .failed, "\(displayName(path)): \(what): \(error)",
+        hint: "nothing was published; raise the limits of the process (ulimit -n, -v)")
     }
     warn(path, "\(what): \(error)")
   }

@@ -1,8 +1,7 @@
-internal import Synchronization
-
 public import Catalog
 internal import Posix
 public import Repository
+internal import Synchronization
 
 /// A path of a snapshot that differs from its catalog.
 public struct Problem: Sendable {

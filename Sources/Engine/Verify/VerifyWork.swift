@@ -41,7 +41,8 @@ final class VerifyWork: TreeWork {
   private func report(_ path: [[UInt8]], _ message: String, isDamage: Bool = true) {
     shared.found(
       Problem(
-        snapshot: snapshot, path: sourcePath(path, label: catalog.summary.label), message: message, isDamage: isDamage, components: path))
+        snapshot: snapshot, path: sourcePath(path, label: catalog.summary.label), message: message, isDamage: isDamage,
+        components: path))
   }
 
   /// Reports an entry that cannot be read.
@@ -75,7 +76,9 @@ final class VerifyWork: TreeWork {
       return []
     }
     // The entries below can be verified even if the directory itself cannot.
-    do throws(Errno) { if !record.isSynthetic { try checkDirectory(node, stored, record) } } catch { unreadable(node, error) }
+    do throws(Errno) { if !record.isSynthetic { try checkDirectory(node, stored, record) } } catch {
+      unreadable(node, error)
+    }
     do throws(Errno) { try worker.listing.read(stored.descriptor) } catch {
       unreadable(node, error)
       return []

@@ -36,7 +36,9 @@ struct RsyncPattern {
       for name in path {
         var next: Set<Int> = []
         for place in reachable(places) {
-          if components[place] == anyDirectories { next.insert(place) } else if Self.matches(components[place], name) {
+          if components[place] == anyDirectories {
+            next.insert(place)
+          } else if Self.matches(components[place], name) {
             next.insert(place + 1)
           }
         }
