@@ -1,3 +1,4 @@
+internal import Catalog
 internal import Posix
 
 extension Descriptor {
