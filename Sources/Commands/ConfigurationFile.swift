@@ -14,14 +14,14 @@ struct ConfigurationFile {
 
   /// The file that is read without `--config`.
   static var defaultPath: [UInt8] {
-    if let named = Posix.Process.environment("TREERING_CONFIG"), !named.isEmpty { return named }
+    if let named = CurrentProcess.environment("TREERING_CONFIG"), !named.isEmpty { return named }
     return installedPath
   }
 
   /// The standard file of root or of this user, regardless of the environment.
   static var installedPath: [UInt8] {
-    if Posix.Process.effectiveUser == 0 { return Array("/etc/treering/treering.toml".utf8) }
-    return (Posix.Process.environment("HOME") ?? []) + Array("/.config/treering/treering.toml".utf8)
+    if CurrentProcess.effectiveUser == 0 { return Array("/etc/treering/treering.toml".utf8) }
+    return (CurrentProcess.environment("HOME") ?? []) + Array("/.config/treering/treering.toml".utf8)
   }
 
   private static let read = Mutex<ConfigurationFile?>(nil)
@@ -53,7 +53,7 @@ struct ConfigurationFile {
     }
     // The configuration's hooks run as this user, so no other user may write to the file. An ordinary user's group is
     // usually private, so its write bit is accepted. With an ACL, the group bits show the ACL's widest permissions.
-    let user = Posix.Process.effectiveUser
+    let user = CurrentProcess.effectiveUser
     let mayGroupWrite = status.permissions & 0o020 != 0 && (status.group != 0 || hasACL)
     guard status.permissions & 0o002 == 0, user != 0 || !mayGroupWrite, status.user == 0 || status.user == user else {
       throw Failure(

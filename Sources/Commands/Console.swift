@@ -34,7 +34,7 @@ enum Console {
         text = "\r\u{1B}[K" + text
         shown = false
       }
-      do throws(Errno) { try Posix.Process.write(Array(text.utf8), to: stream) } catch {
+      do throws(Errno) { try CurrentProcess.write(Array(text.utf8), to: stream) } catch {
         // A failure of standard error cannot be reported.
         if stream == .output { outputFailure.withLock { $0 = $0 ?? error } }
       }
@@ -53,7 +53,7 @@ enum Console {
   static func progress(_ line: String) {
     progressIsShown.withLock { shown in
       shown = true
-      try? Posix.Process.write(Array("\r\(line)\u{1B}[K".utf8), to: .error)
+      try? CurrentProcess.write(Array("\r\(line)\u{1B}[K".utf8), to: .error)
     }
   }
 
@@ -98,7 +98,7 @@ struct ProgressLine {
   /// `text` returns the line for an elapsed time in seconds.
   init(_ options: CommonOptions, _ text: @escaping @Sendable (Double) -> String) {
     guard !options.quiet, !options.json,
-      let width = Posix.Process.terminalWidth(.error)
+      let width = CurrentProcess.terminalWidth(.error)
     else {
       ticker = nil
       return

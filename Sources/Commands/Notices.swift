@@ -74,7 +74,7 @@ struct Notices {
       shorter.steps = []
       document = jsonText(shorter, isLine: true)
     }
-    let isEnding = Posix.Process.rememberedSignal != nil
+    let isEnding = CurrentProcess.rememberedSignal != nil
     let limit = isEnding ? min(command.timeoutSeconds, ScheduledRun.lastSeconds) : command.timeoutSeconds
     let ended = command.run(
       environment + [("TREERING_RUN_JSON", Array(document.utf8))], limitSeconds: limit, finishes: true)
@@ -111,7 +111,7 @@ extension Configuration.Hook {
   ) -> HookEnd {
     var lines: [[UInt8]] = []
     do throws(Errno) {
-      let end = try Posix.Process.runChild(
+      let end = try CurrentProcess.runChild(
         command.map { Array($0.utf8) }, environment: environment, timeoutSeconds: Double(limitSeconds),
         finishes: finishes
       ) { line in

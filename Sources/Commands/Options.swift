@@ -34,7 +34,7 @@ struct CommonOptions: ParsableArguments {
   func repositoryPath() throws(Failure) -> [UInt8] {
     if let repository { return repository.bytes }
     if config != nil, let path = try configuration()?.repositoryPath { return path }
-    if let path = Posix.Process.environment("TREERING_REPOSITORY"), !path.isEmpty {
+    if let path = CurrentProcess.environment("TREERING_REPOSITORY"), !path.isEmpty {
       return path
     }
     if let path = try configuration()?.repositoryPath { return path }

@@ -16,9 +16,9 @@ func absolutePath(_ path: [UInt8]) throws(Failure) -> [UInt8] {
   if path.isEmpty { throw Failure(.usage, "a path is empty") }
   do {
     var absolute = path
-    if path.first != slash { absolute = try Posix.Process.workingDirectory() + [slash] + path }
+    if path.first != slash { absolute = try CurrentProcess.workingDirectory() + [slash] + path }
     if components(absolute).contains(Array("..".utf8)) {
-      absolute = try Posix.Process.realPath(absolute)
+      absolute = try CurrentProcess.realPath(absolute)
     }
     return [slash] + Array(components(absolute).joined(separator: [slash]))
   } catch { throw Failure(.usage, "cannot find \(displayName(path)): \(error)") }

@@ -38,7 +38,7 @@ struct PushCommand: RunnableCommand {
   @OptionGroup var common: CommonOptions
 
   func execute() throws -> ExitStatus {
-    Posix.Process.rememberSignals()
+    CurrentProcess.rememberSignals()
     let repository = try common.openRepository()
     let target = try RemoteTarget(remote, connection, try common.configuration(naming: remote), common)
     let list = try repository.snapshots()
@@ -49,7 +49,7 @@ struct PushCommand: RunnableCommand {
     let answer = try run.work(wanted, isDryRun: dryRun)
     if common.json {
       Console.print(jsonText(answer))
-    } else if dryRun || common.verbose || Posix.Process.terminalWidth(.output) != nil && !common.quiet {
+    } else if dryRun || common.verbose || CurrentProcess.terminalWidth(.output) != nil && !common.quiet {
       Console.print(answer.line)
     }
     return answer.status

@@ -90,7 +90,7 @@ struct RemoteTarget {
     case .local(let local):
       path = local
       let own: [UInt8]
-      do { own = try Posix.Process.programFile() } catch {
+      do { own = try CurrentProcess.programFile() } catch {
         throw Failure(.failed, "cannot find this program's own file: \(error)")
       }
       command = [own, Array("serve".utf8)]

@@ -55,7 +55,7 @@ struct RestoreCommand: RunnableCommand {
   @OptionGroup var common: CommonOptions
 
   func execute() throws -> ExitStatus {
-    Posix.Process.rememberSignals()
+    CurrentProcess.rememberSignals()
     let repository = try common.openStore(connection)
     let list = try repository.snapshots()
     let choice = try repository.choose(snapshot, having: paths.map(\.bytes), in: list)

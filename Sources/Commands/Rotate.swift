@@ -63,7 +63,7 @@ struct RotateCommand: RunnableCommand {
         .usage, "--expire expires the named snapshots and no others, so it goes with no --keep and no --minimum-free",
         hint: "apply a policy with a command of its own")
     }
-    Posix.Process.rememberSignals()
+    CurrentProcess.rememberSignals()
     let repository = try common.openRepository()
     let list = try repository.snapshots()
     // The configuration applies only to its own repository.
@@ -116,7 +116,7 @@ struct RotateCommand: RunnableCommand {
   private func report(_ result: RotationResult, _ repository: Repository, unwanted: Set<SnapshotName>) -> ExitStatus {
     if common.json {
       Console.print(jsonText(RotationAnswer(result, isDry: dryRun)))
-    } else if dryRun || common.verbose || Posix.Process.terminalWidth(.output) != nil && !common.quiet {
+    } else if dryRun || common.verbose || CurrentProcess.terminalWidth(.output) != nil && !common.quiet {
       for line in table(Self.rows(result)) { Console.print(line) }
       if let freed = result.freedBytes, !result.expired.isEmpty {
         Console.print("frees \(byteText(freed))")

@@ -33,7 +33,7 @@ struct RunCommand: RunnableCommand {
   @OptionGroup var common: CommonOptions
 
   func execute() throws -> ExitStatus {
-    Posix.Process.rememberSignals()
+    CurrentProcess.rememberSignals()
     let file = try common.requiredConfiguration()
     let run = ScheduledRun(file, common)
     let start = Clock.now()
@@ -45,7 +45,7 @@ struct RunCommand: RunnableCommand {
       var options = try file.snapshotOptions()
       options.guardLimits.acceptsChanges = acceptChanges
       try refuseSourcesInside(opened, options.sources)
-      Posix.Process.notifyServiceManager("READY=1\nSTATUS=waiting for the repository")
+      CurrentProcess.notifyServiceManager("READY=1\nSTATUS=waiting for the repository")
       try opened.whileLocked("run", at: start, waiting: wait ? { try checkForSignal() } : nil) {
         run.work(of: options, in: opened, startingAt: start, evenIfNotDue: now)
       }
@@ -55,10 +55,10 @@ struct RunCommand: RunnableCommand {
     }
     if common.json {
       Console.print(jsonText(answer))
-    } else if common.verbose || Posix.Process.terminalWidth(.output) != nil && !common.quiet {
+    } else if common.verbose || CurrentProcess.terminalWidth(.output) != nil && !common.quiet {
       for line in answer.lines { Console.print(line) }
     }
-    Posix.Process.notifyServiceManager("STOPPING=1\nSTATUS=\(answer.result)")
+    CurrentProcess.notifyServiceManager("STOPPING=1\nSTATUS=\(answer.result)")
     return ExitStatus(code: answer.exitStatus)
   }
 }

@@ -48,13 +48,13 @@ struct ScheduleCommand: RunnableCommand {
   }
 
   private static func programPath() throws(Failure) -> [UInt8] {
-    do { return try Posix.Process.programFile() } catch {
+    do { return try CurrentProcess.programFile() } catch {
       throw Failure(.failed, "cannot find out where treering is: \(error)")
     }
   }
 
   /// True for a system job. An ordinary user's job is a user job, because root would not use that user's configuration.
-  private static var isForSystem: Bool { Posix.Process.effectiveUser == 0 }
+  private static var isForSystem: Bool { CurrentProcess.effectiveUser == 0 }
 
   private static func cronText(_ program: String, _ config: String) -> String {
     guard isForSystem else {

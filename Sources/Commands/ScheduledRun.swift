@@ -71,13 +71,13 @@ final class ScheduledRun {
 
   /// Pushes to all remotes. A remote that fails is tried again by the next run and does not affect the others.
   private func pushAll(_ repository: Repository) {
-    for remote in file.settings.remotes where Posix.Process.rememberedSignal == nil {
+    for remote in file.settings.remotes where CurrentProcess.rememberedSignal == nil {
       let start = Clock.monotonic()
       let step = "push \(remote.name)"
       do {
         let job = PushJob(try RemoteTarget(remote, common), repository, file.sourceSet, common)
         guard let snapshot = try job.due(in: try repository.snapshots()) else { continue }
-        Posix.Process.notifyServiceManager("STATUS=\(step)")
+        CurrentProcess.notifyServiceManager("STATUS=\(step)")
         let pushed = try job.work(snapshot)
         if pushed.warnings == 0 {
           note(step, "done", since: start, pushed.line)
@@ -242,7 +242,7 @@ final class ScheduledRun {
   }
 
   private func snapshot(_ options: SnapshotOptions, _ repository: Repository) throws {
-    Posix.Process.notifyServiceManager("STATUS=taking a snapshot")
+    CurrentProcess.notifyServiceManager("STATUS=taking a snapshot")
     let monitor = ConsoleMonitor(wantsExcluded: common.verbose)
     let progress = Progress()
     let start = Clock.monotonic()
@@ -272,7 +272,7 @@ final class ScheduledRun {
 
   /// Applies retention. An obstacle is reported once per period, and not by a repeated attempt.
   private func rotation(_ repository: Repository, isRepeated: Bool = false, neededBytes: UInt64 = 0) throws {
-    Posix.Process.notifyServiceManager("STATUS=rotating")
+    CurrentProcess.notifyServiceManager("STATUS=rotating")
     let start = Clock.monotonic()
     do {
       var options = RotationOptions(
@@ -301,13 +301,13 @@ final class ScheduledRun {
 
   private func run(_ hook: Configuration.Hook, _ when: String, failed: (any Error)? = nil) throws {
     let step = "hook \(when): \(hook.command.joined(separator: " "))"
-    Posix.Process.notifyServiceManager("STATUS=\(step)")
+    CurrentProcess.notifyServiceManager("STATUS=\(step)")
     let start = Clock.monotonic()
     var status = answer.exitStatus
     if let failed { status = self.status(of: failed as? Failure ?? Failure(.failed, "\(failed)")).code }
     let wantsAll = common.verbose
     // Services stopped by hooks before are restarted even by an interrupted run, but with a short time limit.
-    let isInterrupted = when == "after" && Posix.Process.rememberedSignal != nil
+    let isInterrupted = when == "after" && CurrentProcess.rememberedSignal != nil
     let limit = isInterrupted ? min(hook.timeoutSeconds, Self.lastSeconds) : hook.timeoutSeconds
     let ended = hook.run(environment(when, status), limitSeconds: limit, finishes: isInterrupted) { line in
       if wantsAll { Console.complain("\(hook.command[0]): \(displayName(line))") }
@@ -328,10 +328,10 @@ final class ScheduledRun {
     note(step, "warnings", since: start, message)
   }
 
-  private static var hostName: String { displayName(Posix.Process.hostName()) }
+  private static var hostName: String { displayName(CurrentProcess.hostName()) }
 
   private static func uuid() -> String {
-    var bytes = (try? Posix.Process.randomBytes(16)) ?? [UInt8](repeating: 0, count: 16)
+    var bytes = (try? CurrentProcess.randomBytes(16)) ?? [UInt8](repeating: 0, count: 16)
     bytes[6] = bytes[6] & 0x0f | 0x40
     bytes[8] = bytes[8] & 0x3f | 0x80
     let hex = Array("0123456789abcdef".utf8)

@@ -51,8 +51,8 @@ struct ServeCommand: RunnableCommand {
   @OptionGroup var threads: ThreadOption
 
   func execute() throws -> ExitStatus {
-    Posix.Process.rememberSignals()
-    guard Posix.Process.terminalWidth(.output) == nil else {
+    CurrentProcess.rememberSignals()
+    guard CurrentProcess.terminalWidth(.output) == nil else {
       throw Failure(
         .usage, "serve speaks with a program, not with a person",
         hint: "it is started by: treering push, or as a forced command; see treering-replication(7)")

@@ -42,7 +42,7 @@ struct SnapshotCommand: RunnableCommand {
   @OptionGroup var common: CommonOptions
 
   func execute() throws -> ExitStatus {
-    Posix.Process.rememberSignals()
+    CurrentProcess.rememberSignals()
     let sources = try namedSources()
     let repository = try common.openRepository()
     let label = try self.label ?? common.configuration(of: repository)?.settings.label ?? "localhost"
@@ -96,7 +96,7 @@ struct SnapshotCommand: RunnableCommand {
       return
     }
     // A successful run under cron prints nothing.
-    guard !common.quiet, common.verbose || Posix.Process.terminalWidth(.output) != nil else {
+    guard !common.quiet, common.verbose || CurrentProcess.terminalWidth(.output) != nil else {
       if !common.quiet { catalogOnlyNote(progress, to: .error) }
       return
     }
@@ -132,7 +132,7 @@ struct SnapshotCommand: RunnableCommand {
   private func catalogOnlyNote(_ progress: Progress, to stream: StandardStream) {
     let count = progress.catalogOnly.value
     guard count > 0, common.verbose || stream == .output else { return }
-    let why = Posix.Process.effectiveUser == 0 ? "" : ", because you may not set them; root can restore them"
+    let why = CurrentProcess.effectiveUser == 0 ? "" : ", because you may not set them; root can restore them"
     Console.write(
       "  owner, mode, device or attributes of \(counted(count, "entry", "entries")) are in the catalog only\(why)\n",
       to: stream)

@@ -14,7 +14,7 @@ struct SnapshotImport {
   let common: CommonOptions
 
   func execute() throws -> ExitStatus {
-    Posix.Process.rememberSignals()
+    CurrentProcess.rememberSignals()
     let repository = try common.openRepository()
     let trees = try adoptableTrees(in: directory, levels: rsnapshotLevels + levels)
     guard !trees.isEmpty else {
@@ -49,7 +49,7 @@ struct SnapshotImport {
     let path = Array("/var/run/rsnapshot.pid".utf8)
     guard let text = try? Descriptor.open(path: path, .read).readToEnd(limit: 64),
       let process = Int32(String(decoding: text.filter { $0 > 0x20 }, as: UTF8.self)),
-      Posix.Process.exists(process: process)
+      CurrentProcess.exists(process: process)
     else { return }
     throw Failure(
       .locked, "rsnapshot is at work, as process \(process)", hint: "wait for it to end, and disable its cron job")

@@ -14,10 +14,10 @@ public enum Treering {
 
   /// Runs the program and returns its exit status. The arguments do not include the program's name.
   static func start(_ arguments: [String]) -> Int32 {
-    Posix.Process.openStandardStreams()
-    Posix.Process.clearCreationMask()
-    Posix.Process.raiseDescriptorLimit()
-    Posix.Process.ignoreFileSignals()
+    CurrentProcess.openStandardStreams()
+    CurrentProcess.clearCreationMask()
+    CurrentProcess.raiseDescriptorLimit()
+    CurrentProcess.ignoreFileSignals()
     return run(arguments).code
   }
 
@@ -63,7 +63,7 @@ public enum Treering {
       // The reader has closed the pipe, so it needs no more of the answer.
       return .done
     } catch let error as Errno {
-      if error == .interrupted, let signal = Posix.Process.rememberedSignal { return .interrupted(signal) }
+      if error == .interrupted, let signal = CurrentProcess.rememberedSignal { return .interrupted(signal) }
       Console.complain("cannot write the answer: \(error)")
       return .failed
     } catch {
@@ -84,7 +84,7 @@ public enum Treering {
 /// The entry point for `main` in C; takes its arguments.
 @_cdecl("treering_main")
 public func treeringMain(_ count: Int32, _ arguments: UnsafePointer<UnsafePointer<CChar>?>) -> Int32 {
-  Treering.start(Posix.Process.strings(count, arguments).dropFirst().map(escapedArgument))
+  Treering.start(CurrentProcess.strings(count, arguments).dropFirst().map(escapedArgument))
 }
 
 /// Command names that users know from other tools.

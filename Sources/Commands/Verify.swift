@@ -55,7 +55,7 @@ struct VerifyCommand: RunnableCommand {
         throw Failure(.usage, "--repair-from repairs a repository that is here", hint: "run it where the repository is")
       }
       let owner = repository.identity.user
-      guard Process.effectiveUser == owner else {
+      guard CurrentProcess.effectiveUser == owner else {
         throw Failure(
           .usage, "the repository belongs to user \(owner): run as its owner, or files of another owner would be in it")
       }
@@ -101,7 +101,7 @@ struct VerifyCommand: RunnableCommand {
     } else if result.problems > 0 {
       Console.complain(
         "\(counted(result.problems, "path", "paths")) could not be verified, named on standard output"
-          + (Posix.Process.effectiveUser == 0 ? "" : "; verify as root"))
+          + (CurrentProcess.effectiveUser == 0 ? "" : "; verify as root"))
     } else if !common.quiet {
       Console.print(
         "verified \(counted(UInt64(verified.count), "snapshot", "snapshots")), "
@@ -124,7 +124,7 @@ struct VerifyCommand: RunnableCommand {
       try repository.appendHistory(jsonText(history, isLine: true))
     } catch {
       // A user with read-only access to the repository may verify it.
-      let isReader = Posix.Process.effectiveUser != 0 && error.cause?.meansNoPermission == true
+      let isReader = CurrentProcess.effectiveUser != 0 && error.cause?.meansNoPermission == true
       if isReader || error.cause == .readOnlyFileSystem {
         if common.verbose { Console.complain("note: \(error)") }
       } else {

@@ -29,7 +29,7 @@ struct HTTPPost {
 
   /// Sends a body. Throws `Undelivered`; at once if a signal tells the process to end in the meantime.
   func send(_ body: [UInt8]) throws(Undelivered) -> Answer {
-    let isEnding = Process.rememberedSignal != nil
+    let isEnding = CurrentProcess.rememberedSignal != nil
     let limitSeconds = isEnding ? min(limitSeconds, Self.secondsAfterSignal) : limitSeconds
     let start = Clock.monotonic()
     var message = ""
@@ -47,12 +47,12 @@ struct HTTPPost {
       case (true, _): throw Undelivered(message: "the server answered \(answer.status)")
       case (false, _): message = text
       }
-      if !isEnding && Process.rememberedSignal != nil { throw Undelivered(message: "interrupted") }
+      if !isEnding && CurrentProcess.rememberedSignal != nil { throw Undelivered(message: "interrupted") }
       let pause = Self.pauses[min(attempt, Self.pauses.count - 1)]
       guard limitSeconds - (Clock.monotonic() - start) > Double(pause) / 1000 + 0.05 else {
         throw Undelivered(message: message)
       }
-      Process.sleep(milliseconds: pause)
+      CurrentProcess.sleep(milliseconds: pause)
       attempt += 1
     }
   }
@@ -62,7 +62,7 @@ struct HTTPPost {
 
   private func once(_ body: [UInt8], milliseconds: Int, isEnding: Bool) -> tr_http_answer {
     var answer = tr_http_answer()
-    let authorities = Process.environment("SSL_CERT_FILE").map { String(decoding: $0, as: UTF8.self) }
+    let authorities = CurrentProcess.environment("SSL_CERT_FILE").map { String(decoding: $0, as: UTF8.self) }
     let lists = headers.map { Array($0.utf8CString) }
     var pointers: [UnsafePointer<CChar>?] = lists.map { list in
       let copy = UnsafeMutablePointer<CChar>.allocate(capacity: list.count)
@@ -75,7 +75,7 @@ struct HTTPPost {
       body.withUnsafeBytes { bytes in
         _ = tr_http_post(
           url, pointers, bytes.baseAddress, bytes.count, userAgent, file, milliseconds,
-          isEnding ? nil : { Process.rememberedSignal == nil ? 0 : 1 }, &answer)
+          isEnding ? nil : { CurrentProcess.rememberedSignal == nil ? 0 : 1 }, &answer)
       }
     }
     if let authorities { authorities.withCString { post($0) } } else { post(nil) }

@@ -16,7 +16,7 @@ public enum ChildEnd: Sendable, Equatable {
   }
 }
 
-extension Process {
+extension CurrentProcess {
   /// The longest line of output that is passed on uncut, in bytes.
   private static var longestLine: Int { 4096 }
 

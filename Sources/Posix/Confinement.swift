@@ -2,7 +2,7 @@ internal import CPosix
 internal import Catalog
 internal import Glibc
 
-extension Process {
+extension CurrentProcess {
   /// Permanently denies this thread access outside `directories`, and all TCP connections; `landlock(7)`.
   ///
   /// Threads and programs that the thread starts later inherit the denial. Call it before other threads start.

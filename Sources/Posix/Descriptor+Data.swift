@@ -101,7 +101,7 @@ extension Descriptor {
       // The signal may arrive between the check and the wait; it does not end that wait.
       let lookAgainMilliseconds: CInt = 500
       while try perform(.poll, { tr_poll(raw, CInt(POLLIN), lookAgainMilliseconds) }) == 0 {
-        if Process.rememberedSignal != nil { throw .interrupted }
+        if CurrentProcess.rememberedSignal != nil { throw .interrupted }
       }
       let count: Int
       do throws(Errno) { count = try read(into: buffer) } catch {

@@ -2,7 +2,7 @@ internal import CPosix
 internal import Glibc
 
 // For pipes to a process that may be slow or dead. A write to a pipe without a reader ends this process. After
-// `Process.ignoreFileSignals`, it throws `brokenPipe` instead.
+// `CurrentProcess.ignoreFileSignals`, it throws `brokenPipe` instead.
 extension Descriptor {
   /// Makes reads and writes fail instead of waiting. This applies to every descriptor of the open file; `fcntl(2)`
   /// `O_NONBLOCK`.
@@ -14,7 +14,7 @@ extension Descriptor {
   /// Reads the available bytes into `buffer`, which must not be empty; 0 at the end; `poll(2)`, `read(2)`.
   ///
   /// `nil` if no byte came within `timeoutMilliseconds`, or if this thread got a signal first. The kernel may deliver
-  /// a signal to another thread. A caller that checks `Process.rememberedSignal` in between must use short timeouts.
+  /// a signal to another thread. A caller that checks `CurrentProcess.rememberedSignal` in between must use short timeouts.
   public borrowing func readAvailable(
     into buffer: UnsafeMutableRawBufferPointer, timeoutMilliseconds: Int32
   ) throws(Errno) -> Int? {

@@ -189,7 +189,7 @@ extension Descriptor {
   /// Makes the caller the owner of an inode.
   public borrowing func takeOwnership() throws(Errno) {
     let status = try status()
-    let (user, group) = (Process.effectiveUser, Process.effectiveGroup)
+    let (user, group) = (CurrentProcess.effectiveUser, CurrentProcess.effectiveGroup)
     if status.user != user || status.group != group { try setOwner(user: user, group: group) }
   }
 

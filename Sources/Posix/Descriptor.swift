@@ -101,10 +101,11 @@ extension Descriptor {
           return try open(name, flags)
         }
       } catch {
-        guard error == .wouldBlock, waitedMilliseconds < Self.leaseSeconds * 1000, Process.rememberedSignal == nil
+        guard error == .wouldBlock, waitedMilliseconds < Self.leaseSeconds * 1000,
+          CurrentProcess.rememberedSignal == nil
         else { throw error }
         let pauseMilliseconds = min(20 + waitedMilliseconds / 8, 500)
-        Process.sleep(milliseconds: pauseMilliseconds)
+        CurrentProcess.sleep(milliseconds: pauseMilliseconds)
         waitedMilliseconds += pauseMilliseconds
       }
     }

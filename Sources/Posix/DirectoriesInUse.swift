@@ -1,7 +1,7 @@
 internal import CPosix
 internal import Glibc
 
-extension Process {
+extension CurrentProcess {
   /// The most passes over `/proc` for new processes. A pass takes about a millisecond.
   private static let passLimit = 100
 

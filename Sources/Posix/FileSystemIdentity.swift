@@ -112,10 +112,10 @@ extension Descriptor {
       var status = tr_status()
       if tr_statx_unique(raw, "", tr_at_empty_path, &status) == 0, status.mount != 0 { number = status.mount }
     }
-    guard let number, !Process.bootID.isEmpty else { return try Process.randomNumber() }
+    guard let number, !CurrentProcess.bootID.isEmpty else { return try CurrentProcess.randomNumber() }
     // FNV-1a; http://www.isthe.com/chongo/tech/comp/fnv/
     var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-    let bytes = Process.bootID + (0..<8).map { UInt8(truncatingIfNeeded: number >> ($0 * 8)) }
+    let bytes = CurrentProcess.bootID + (0..<8).map { UInt8(truncatingIfNeeded: number >> ($0 * 8)) }
     for byte in bytes { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
     return hash | 1
   }

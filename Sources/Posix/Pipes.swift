@@ -74,7 +74,7 @@ public final class PipedChild: Sendable {
       if let end = try poll() { return end }
       let leftSeconds = timeoutSeconds - (Clock.monotonic() - start)
       if leftSeconds <= 0 { return nil }
-      Process.sleep(milliseconds: Int(min(pauseMilliseconds, leftSeconds * 1000).rounded(.up)))
+      CurrentProcess.sleep(milliseconds: Int(min(pauseMilliseconds, leftSeconds * 1000).rounded(.up)))
       pauseMilliseconds = min(pauseMilliseconds * 2, 32)
     }
   }

@@ -23,7 +23,7 @@ func perform(_ call: SystemCall, endsAtSignal: Bool = false, _ body: () -> Int) 
     let result = body()
     if result >= 0 { return result }
     let error = Errno(Int32(truncatingIfNeeded: -result))
-    if error == .interrupted, call != .close, !endsAtSignal || Process.rememberedSignal == nil { continue }
+    if error == .interrupted, call != .close, !endsAtSignal || CurrentProcess.rememberedSignal == nil { continue }
     throw error
   }
 }

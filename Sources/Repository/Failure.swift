@@ -59,7 +59,7 @@ public struct Failure: Error, Sendable, CustomStringConvertible {
       switch error {
       case .readOnlyFileSystem: "the file system is mounted read-only"
       case .accessDenied, .notPermitted:
-        Process.effectiveUser == 0
+        CurrentProcess.effectiveUser == 0
           ? "even root may not: see lsattr(1), and whether the file system squashes root"
           : "run as the owner of the directory, or as root"
       case .inputOutput: "the disk may be failing; see the kernel's log"

@@ -38,7 +38,7 @@ extension Repository {
   /// True if this user cannot have made the directory. The test is valid on file systems that map users.
   private func isAnotherUsers(_ name: [UInt8], in pending: Directory) throws(Errno) -> Bool {
     let user = try pending.descriptor.status(of: name.span).user
-    if user == Process.effectiveUser { return false }
+    if user == CurrentProcess.effectiveUser { return false }
     let own = try Self.uniqueName()
     try pending.descriptor.makeDirectory(own.span, mode: 0o700)
     let ownUser = try pending.descriptor.status(of: own.span).user
@@ -104,7 +104,7 @@ extension Repository {
   /// The boot ID (or host name), device and inode of the repository. Two paths lead to one repository if these are
   /// equal.
   public var machinePlace: [UInt8] {
-    let machine = Process.bootID.isEmpty ? Process.hostName() : Process.bootID
+    let machine = CurrentProcess.bootID.isEmpty ? CurrentProcess.hostName() : CurrentProcess.bootID
     return machine + Array(" \(identity.device) \(identity.inode)".utf8)
   }
 }

@@ -13,7 +13,8 @@ extension Repository {
   }
 
   private func pathInFileSystem(_ mounts: [MountLine]) -> Inside? {
-    guard let real = try? Process.realPath(path), let own = mounts.first(where: { $0.id == identity.mount }) else {
+    guard let real = try? CurrentProcess.realPath(path), let own = mounts.first(where: { $0.id == identity.mount })
+    else {
       return nil
     }
     let below = own.point == [slash] ? real : Array(real.dropFirst(own.point.count))
@@ -52,7 +53,7 @@ extension Repository {
 
   /// True if nothing is mounted on a directory of the repository or below it. False if this cannot be determined.
   func hasNoMounts(below names: [[UInt8]]) -> Bool {
-    guard let real = try? Process.realPath(path), let mounts = MountLine.all() else { return false }
+    guard let real = try? CurrentProcess.realPath(path), let mounts = MountLine.all() else { return false }
     let place = real + names.flatMap { [slash] + $0 }
     return !mounts.contains { $0.point == place || $0.point.starts(with: place + [slash]) }
   }
@@ -96,7 +97,7 @@ extension Repository {
     guard !isExported, let mounts = MountLine.all(), let inside = pathInFileSystem(mounts) else { return false }
     let place = inside.below([Self.controlName, Self.spareName])
     var isComplete = true
-    let isUsed = try? Process.findDirectoryInUse(
+    let isUsed = try? CurrentProcess.findDirectoryInUse(
       on: status.device, isComplete: &isComplete,
       isShown: { $0.shows(place) || mayHaveLayer($0, root: $1, of: name) },
       isMeant: { isBelow($0, status) })
@@ -139,14 +140,15 @@ extension Repository {
 
   /// True if only this user and root have access to the repository.
   private var isClosedToOthers: Bool {
-    (try? root.descriptor.status()).map { $0.permissions & 0o077 == 0 && $0.user == Process.effectiveUser } ?? false
+    (try? root.descriptor.status()).map { $0.permissions & 0o077 == 0 && $0.user == CurrentProcess.effectiveUser }
+      ?? false
   }
 
   /// True if this machine's NFS server exports the repository, a parent of it or a directory in it.
   ///
   /// NFS clients keep handles of directories that no process has open; see exports(5) and nfsd(7).
   private var isExported: Bool {
-    guard let real = try? Process.realPath(path) else { return true }
+    guard let real = try? CurrentProcess.realPath(path) else { return true }
     for list in ["/proc/fs/nfsd/exports", "/var/lib/nfs/etab"] {
       let text = (try? Descriptor.open(path: Array(list.utf8), .read).readWhole(limit: 16 << 20)) ?? []
       for line in text.split(separator: 10) where line.first == slash {

@@ -59,7 +59,7 @@ extension Repository {
   public func takesAnotherFile() -> Bool {
     guard let system = try? root.descriptor.fileSystem(), system.bytesAvailable >= 1 << 20,
       system.inodes == 0 || system.inodesFree > 0, let trash = try? trash(),
-      let unique = try? Process.randomBytes(16).map({ 97 + $0 % 26 })
+      let unique = try? CurrentProcess.randomBytes(16).map({ 97 + $0 % 26 })
     else { return false }
     let name = Self.probeName + unique
     guard (try? trash.descriptor.open(name.span, [.write, .create, .exclusive], mode: 0o600)) != nil else {

@@ -119,7 +119,7 @@ extension Repository {
         // If two runs begin in one second, the later run waits for the next second.
         let ahead = Timestamp(seconds: seconds, nanoseconds: 0) - Clock.now()
         if seconds > time.seconds && ahead > 0 && ahead < 2 {
-          Process.sleep(milliseconds: Int(ahead * 1000) + 1)
+          CurrentProcess.sleep(milliseconds: Int(ahead * 1000) + 1)
         }
         return try PendingSnapshot(self, name, catalogBytes: catalogBytes, mayRecycle: mayRecycle)
       }
@@ -169,8 +169,8 @@ extension Repository {
 
   /// The suffix of an interrupted run's catalog in `pending`.
   static func unfinishedSuffix() throws(Errno) -> [UInt8] {
-    if Process.bootID.isEmpty { throw .noSuchEntry }
-    return [UInt8(ascii: ".")] + Process.bootID + Array(".unfinished".utf8)
+    if CurrentProcess.bootID.isEmpty { throw .noSuchEntry }
+    return [UInt8(ascii: ".")] + CurrentProcess.bootID + Array(".unfinished".utf8)
   }
 
   /// The interrupted snapshots in `pending`, newest first.
@@ -292,7 +292,7 @@ extension Repository {
   ///
   /// The next run of root does it.
   static func isLeftToRoot(_ error: any Error) -> Bool {
-    Process.effectiveUser != 0 && (error as? Errno)?.meansNoPermission == true
+    CurrentProcess.effectiveUser != 0 && (error as? Errno)?.meansNoPermission == true
   }
 
   /// Discards the tree under construction, because an entry of the recycled spare cannot be changed.

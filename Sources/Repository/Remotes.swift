@@ -35,7 +35,7 @@ extension Repository {
           break
         } catch {
           guard error == .wouldBlock, attempt < 1500 else { throw error }
-          Process.sleep(milliseconds: 20)
+          CurrentProcess.sleep(milliseconds: 20)
         }
       }
       // The snapshot may have expired before the lock was taken.

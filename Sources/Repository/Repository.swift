@@ -56,7 +56,8 @@ public final class Repository: Sendable {
       let hint: String? =
         switch error {
         case .noSuchEntry: "is its disk mounted? A new repository is made with: treering init \(shown)"
-        case .accessDenied where Process.effectiveUser != 0: "run as the user who owns the repository, or as root"
+        case .accessDenied where CurrentProcess.effectiveUser != 0:
+          "run as the user who owns the repository, or as root"
         default: nil
         }
       throw Failure(.usage, "cannot open the repository \(shown): \(error)", hint: hint)
@@ -165,7 +166,7 @@ public final class Repository: Sendable {
       for name in [catalogsName, pendingName, spareName, trashName] {
         try makeIfMissing(name, in: control.descriptor)
       }
-      let id = try Process.randomBytes(16)
+      let id = try CurrentProcess.randomBytes(16)
       let hex = Array("0123456789abcdef".utf8)
       let mark = RepositoryMark(
         version: RepositoryMark.currentVersion,
@@ -236,7 +237,7 @@ public final class Repository: Sendable {
   // MARK: Ownership: all files in `.treering` belong to the repository's owner
 
   /// True if root works in another user's repository.
-  private var isOtherUsers: Bool { Process.effectiveUser == 0 && owner.user != 0 }
+  private var isOtherUsers: Bool { CurrentProcess.effectiveUser == 0 && owner.user != 0 }
 
   /// Gives a file that root created to the repository's owner, who must be able to continue with it.
   func giveToOwner(_ made: borrowing Descriptor) throws(Errno) {
@@ -353,7 +354,7 @@ public final class Repository: Sendable {
         try makeDirectory(name, in: control.descriptor)
       }
       let since = CalendarTime(seconds: time.seconds).rfc3339
-      try file.write(Array("treering \(command), process \(Process.identifier), since \(since)\n".utf8))
+      try file.write(Array("treering \(command), process \(CurrentProcess.identifier), since \(since)\n".utf8))
       return RepositoryLock(file)
     } catch let failure as Failure {
       throw failure
@@ -379,7 +380,7 @@ public final class Repository: Sendable {
       do { return try lock(command: command, at: time) } catch {
         guard let waiting, error.kind == .locked else { throw error }
         try waiting()
-        Process.sleep(milliseconds: 100)
+        CurrentProcess.sleep(milliseconds: 100)
       }
     }
   }

@@ -93,7 +93,7 @@ extension Repository {
     }
   }
 
-  static func uniqueName() throws(Errno) -> [UInt8] { try Process.randomBytes(16).map { 97 + $0 % 26 } }
+  static func uniqueName() throws(Errno) -> [UInt8] { try CurrentProcess.randomBytes(16).map { 97 + $0 % 26 } }
 
   /// Moves a directory of a tree under construction to `trash`.
   public func discard(directory name: [UInt8], of directory: Directory) throws(Errno) {
@@ -140,7 +140,7 @@ extension Repository {
       // A mount inside the spare must not be changed, and a tree that a process still reads must stay unchanged.
       guard hasNoMounts(below: [Self.controlName, Self.spareName, found]), isSpareUnread() else { return nil }
       let status = try spare.descriptor.status(of: found.span)
-      guard status.kind == .directory, status.user == Process.effectiveUser, SnapshotName(found) != nil else {
+      guard status.kind == .directory, status.user == CurrentProcess.effectiveUser, SnapshotName(found) != nil else {
         return nil
       }
       do throws(Errno) {

@@ -17,7 +17,7 @@ final class World: Sendable {
 
   init(recycling: Bool = false) throws {
     recycles = recycling
-    Posix.Process.clearCreationMask()
+    CurrentProcess.clearCreationMask()
     path =
       FileManager.default.temporaryDirectory
       .appendingPathComponent("treering-engine-\(UUID().uuidString)").path
@@ -92,7 +92,7 @@ final class World: Sendable {
   }
 
   /// Long enough that no change of now can share a time stamp with what is read later.
-  func settle() { Posix.Process.sleep(milliseconds: 60) }
+  func settle() { CurrentProcess.sleep(milliseconds: 60) }
 
   /// All that must never change of a tree: names, kinds, modes, owners, times, targets, inodes, attributes
   /// and content, by tools that are not ours.

@@ -21,7 +21,7 @@ private func confined(
   let trials = Mutex<[Trial]>([])
   runThreads(2) { index in
     guard index == 1 else { return }
-    let outcome = Result { () throws(Errno) in try Posix.Process.confine(to: directories) }
+    let outcome = Result { () throws(Errno) in try CurrentProcess.confine(to: directories) }
     result.withLock { $0 = outcome }
     if case .success(true) = outcome { trials.withLock { body(&$0) } }
   }
@@ -38,7 +38,7 @@ extension [Trial] {
 }
 
 @Suite struct ConfinementTests {
-  private static func hasLandlock() throws -> Bool { try Posix.Process.landlockVersion() >= 2 }
+  private static func hasLandlock() throws -> Bool { try CurrentProcess.landlockVersion() >= 2 }
 
   @Test func withoutLandlockNothingIsConfined() throws {
     let scratch = try ScratchDirectory()
@@ -52,7 +52,7 @@ extension [Trial] {
     await #expect(processExitsWith: .success) { [number = error.number as Int32] in
       guard SystemCallTrace.isAvailable else { return }
       _ = try SystemCallTrace.record(failing: [.landlock_create_ruleset: (1, Errno(number))]) {
-        let isConfined = try Posix.Process.confine(to: [])
+        let isConfined = try CurrentProcess.confine(to: [])
         precondition(!isConfined)
       }
       _ = try Descriptor.open(path: name("/etc/passwd"), .read)
@@ -184,7 +184,7 @@ extension [Trial] {
   }
 
   @Test func noConnectionLeads() throws {
-    guard try Posix.Process.landlockVersion() >= 4 else { return }
+    guard try CurrentProcess.landlockVersion() >= 4 else { return }
     let scratch = try ScratchDirectory()
     let (result, trials) = confined(to: [scratch.directory]) { trials in
       var address = sockaddr_in()

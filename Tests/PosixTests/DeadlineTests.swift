@@ -81,7 +81,7 @@ private final class LocalPipe: Sendable {
 
   @Test func aSignalEndsTheWait() async {
     await #expect(processExitsWith: .success) {
-      Posix.Process.rememberSignals()
+      CurrentProcess.rememberSignals()
       // Swift's own threads are kept from signals.
       var none = sigset_t()
       sigemptyset(&none)
@@ -102,7 +102,7 @@ private final class LocalPipe: Sendable {
       let elapsed = Posix.Clock.monotonic() - before
       ticker.stop()
       precondition(count == nil && elapsed < 40, "\(String(describing: count)) after \(elapsed) s")
-      precondition(Posix.Process.rememberedSignal == SIGTERM)
+      precondition(CurrentProcess.rememberedSignal == SIGTERM)
       try pipe.input.close()
     }
   }
@@ -111,7 +111,7 @@ private final class LocalPipe: Sendable {
   func aStandardStreamCanBeHadAsADescriptor(_ stream: StandardStream) throws {
     var expected = stat()
     try #require(fstat(stream.rawValue, &expected) == 0)
-    let descriptor = try Posix.Process.standardStream(stream)
+    let descriptor = try CurrentProcess.standardStream(stream)
     #expect(try descriptor.status().inode == expected.st_ino)
     #expect(descriptor.raw > 2 && fcntl(descriptor.raw, F_GETFD) & FD_CLOEXEC != 0)
     try descriptor.close()

@@ -18,7 +18,7 @@ import Testing
     defer { process.terminate() }
     let own = try scratch.directory.descriptor.status()
     var isComplete = true
-    let isFound = try Posix.Process.findDirectoryInUse(
+    let isFound = try CurrentProcess.findDirectoryInUse(
       on: own.device, isComplete: &isComplete, isShown: { _, _ in false },
       isMeant: { (try? $0.status().inode) == own.inode })
     #expect(isFound)
@@ -32,7 +32,7 @@ import Testing
     let own = try scratch.directory.descriptor.status()
     var isComplete = true
     #expect(throws: Errno.busy) {
-      try Posix.Process.findDirectoryInUse(on: own.device, isComplete: &isComplete, isShown: { _, _ in false }) {
+      try CurrentProcess.findDirectoryInUse(on: own.device, isComplete: &isComplete, isShown: { _, _ in false }) {
         found in
         if (try? found.status().inode) == own.inode, let next = try? start(in: scratch.path) { processes.append(next) }
         return processes.count > 1000

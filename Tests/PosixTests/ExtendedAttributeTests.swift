@@ -84,7 +84,7 @@ import Testing
     try scratch.makeFile(f)
     try scratch.directory.descriptor.makeSymbolicLink(l.span, to: f)
     let handle = try scratch.directory.descriptor.open(l.span, .pathOnly)
-    guard Posix.Process.effectiveUser == 0 else { return }
+    guard CurrentProcess.effectiveUser == 0 else { return }
     do { try handle.setExtendedAttribute(attribute("trusted.x", [1]), .handle) } catch {
       #expect(error == .notPermitted || error == .notSupported)
       return

@@ -30,8 +30,7 @@ private func outputText(_ words: String...) throws -> String {
 }
 
 @Suite struct PipedChildTests {
-  init() { Process.ignoreFileSignals() }
-  private typealias Process = Posix.Process
+  init() { CurrentProcess.ignoreFileSignals() }
 
   @Test func whatIsWrittenComesBack() throws {
     let child = try start("cat")
@@ -156,9 +155,9 @@ private func outputText(_ words: String...) throws -> String {
   @Test func theChildHasTheMaskAndTheSignalsOfBefore() async {
     await #expect(processExitsWith: .success) {
       umask(0o027)
-      Process.clearCreationMask()
-      Process.ignoreFileSignals()
-      Process.rememberSignals()
+      CurrentProcess.clearCreationMask()
+      CurrentProcess.ignoreFileSignals()
+      CurrentProcess.rememberSignals()
       let mask = try outputText("sh", "-c", "umask")
       precondition(mask == "0027\n", mask)
       let status = try outputText("cat", "/proc/self/status")

@@ -35,7 +35,7 @@ import Testing
         let scratch = try ScratchDirectory()
         var isConfined: Bool?
         _ = SystemCallTrace.record(failing: [.landlock_create_ruleset: (1, error)]) {
-          isConfined = try? Posix.Process.confine(to: [scratch.directory])
+          isConfined = try? CurrentProcess.confine(to: [scratch.directory])
         }
         precondition(isConfined == false, "\(error)")
       }

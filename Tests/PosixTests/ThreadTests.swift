@@ -62,10 +62,10 @@ import Testing
   @Test func aTickerTicksUntilItIsStopped() {
     let ticks = Atomic<Int>(0)
     let ticker = Ticker(intervalMilliseconds: 20) { ticks.add(1, ordering: .relaxed) }
-    while ticks.load(ordering: .relaxed) < 3 { Process.sleep(milliseconds: 5) }
+    while ticks.load(ordering: .relaxed) < 3 { CurrentProcess.sleep(milliseconds: 5) }
     ticker.stop()
     let count = ticks.load(ordering: .relaxed)
-    Process.sleep(milliseconds: 80)
+    CurrentProcess.sleep(milliseconds: 80)
     #expect(ticks.load(ordering: .relaxed) == count)
   }
 }

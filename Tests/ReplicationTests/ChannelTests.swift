@@ -34,7 +34,7 @@ struct ChannelTests {
     let talker = try! BackgroundThread {
       for number in 1...20 {
         far.writeAll(alive(UInt64(number)))
-        Process.sleep(milliseconds: 100)
+        CurrentProcess.sleep(milliseconds: 100)
       }
     }
     let (error, seconds) = failure { try fill(channel) }
@@ -78,7 +78,7 @@ struct ChannelTests {
       while !isOver.load(ordering: .relaxed) {
         number += 1
         far.writeAll(alive(number))
-        Process.sleep(milliseconds: 100)
+        CurrentProcess.sleep(milliseconds: 100)
       }
     }
     let (error, seconds) = failure { _ = try channel.receive() }

@@ -113,7 +113,7 @@ struct ServerLie: Sendable, CustomTestStringConvertible {
     let world = try World()
     var lies: [ServerLie] = [
       ServerLie("nothing") { _ in },
-      ServerLie("silence") { _ in Process.sleep(milliseconds: 1500) },
+      ServerLie("silence") { _ in CurrentProcess.sleep(milliseconds: 1500) },
       ServerLie("no magic") { try $0.send(.hello, Array(hello().dropFirst())) },
       ServerLie("another frame") { try $0.send(.end) },
       ServerLie("newer versions") { try $0.send(.hello, Wire.magic + [3, 9, 1, 97, 0, 0]) },

@@ -16,7 +16,7 @@ private final class MemoryPipe: @unchecked Sendable {
     while true {
       if let result = try body() { return result }
       if left <= 0 { return nil }
-      Process.sleep(milliseconds: 1)
+      CurrentProcess.sleep(milliseconds: 1)
       left -= 1
     }
   }

@@ -21,8 +21,8 @@ final class World: @unchecked Sendable {
   private(set) var newer: Snapshot!
 
   init() throws {
-    Posix.Process.clearCreationMask()
-    Posix.Process.ignoreFileSignals()
+    CurrentProcess.clearCreationMask()
+    CurrentProcess.ignoreFileSignals()
     path = FileManager.default.temporaryDirectory.appendingPathComponent("treering-peer-\(UUID().uuidString)").path
     try FileManager.default.createDirectory(atPath: path + "/source", withIntermediateDirectories: true)
     near = try Repository.initialize(Array((path + "/near").utf8), at: Clock.now())
@@ -109,7 +109,7 @@ final class World: @unchecked Sendable {
   func becomesFree() -> Bool {
     for _ in 0..<200 {
       if (try? far.lock(command: "test", at: Clock.now())) != nil { return true }
-      Posix.Process.sleep(milliseconds: 10)
+      CurrentProcess.sleep(milliseconds: 10)
     }
     return false
   }
@@ -136,7 +136,7 @@ final class World: @unchecked Sendable {
   func pushHonestly(_ snapshot: Snapshot) throws -> PushResult {
     for _ in 0..<100 {
       do { return try pushOnce(snapshot) } catch let failure as Failure where failure.kind == .locked {
-        Posix.Process.sleep(milliseconds: 10)
+        CurrentProcess.sleep(milliseconds: 10)
       }
     }
     return try pushOnce(snapshot)

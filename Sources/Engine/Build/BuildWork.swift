@@ -13,7 +13,7 @@ class BuildWork: @unchecked Sendable {
   let isDry: Bool
   let progress: Progress
   let monitor: any Monitor
-  let isRoot = Process.effectiveUser == 0
+  let isRoot = CurrentProcess.effectiveUser == 0
 
   init(
     repository: Repository, pending: PendingSnapshot?, capabilities: Capabilities, space: SpaceGuard, isDry: Bool,

@@ -109,7 +109,7 @@ public final class FileAssembly {
       tools.hash(UnsafeRawBufferPointer(rebasing: part[..<count]))
       position += UInt64(count)
       onWork(UInt64(count))
-      if Process.rememberedSignal != nil { throw .interrupted }
+      if CurrentProcess.rememberedSignal != nil { throw .interrupted }
     }
   }
 
@@ -122,7 +122,7 @@ public final class FileAssembly {
       position += count
       left -= count
       onWork(count)
-      if Process.rememberedSignal != nil { throw .interrupted }
+      if CurrentProcess.rememberedSignal != nil { throw .interrupted }
     }
   }
 

@@ -191,7 +191,7 @@ final class FileReader {
       hasher.update(bytes)
       progress.bytesRead.count(UInt64(count))
       try data(bytes, position)
-      if Process.rememberedSignal != nil { throw .interrupted }
+      if CurrentProcess.rememberedSignal != nil { throw .interrupted }
       position += UInt64(count)
     }
     return position
@@ -205,7 +205,7 @@ final class FileReader {
       let count = min(UInt64(Self.bufferBytes), left)
       hasher.updateZeros(count)
       left -= count
-      if Process.rememberedSignal != nil { throw .interrupted }
+      if CurrentProcess.rememberedSignal != nil { throw .interrupted }
     }
   }
 }

@@ -60,14 +60,14 @@ func makeNode(
 ///
 /// `discardTemporaries` recognizes such names.
 func temporaryName() throws(Errno) -> [UInt8] {
-  temporaryPrefix + (try Process.randomBytes(8).map { 97 + $0 % 26 })
+  temporaryPrefix + (try CurrentProcess.randomBytes(8).map { 97 + $0 % 26 })
 }
 
 /// Makes temporary names without a system call for each.
 struct TemporaryNames {
   private var number: UInt64
 
-  init() throws(Errno) { number = try Process.randomBytes(8).reduce(0) { $0 << 8 | UInt64($1) } }
+  init() throws(Errno) { number = try CurrentProcess.randomBytes(8).reduce(0) { $0 << 8 | UInt64($1) } }
 
   mutating func next() -> [UInt8] {
     number &+= 1
@@ -93,7 +93,7 @@ extension Descriptor {
   ///
   /// If the file system maps users (FAT, sshfs, NFS with root_squash), only a trial file shows that owner.
   borrowing func isOwn(_ status: FileStatus) throws(Errno) -> Bool {
-    if status.user == Process.effectiveUser { return true }
+    if status.user == CurrentProcess.effectiveUser { return true }
     return try withTrialFile { (trial) throws(Errno) in try trial.status().user } == status.user
   }
 

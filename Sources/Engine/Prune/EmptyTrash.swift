@@ -81,7 +81,7 @@ private final class Deletion: TreeWork {
   }
 
   private func isOthers(_ status: FileStatus?) -> Bool {
-    let user = Process.effectiveUser
+    let user = CurrentProcess.effectiveUser
     return user != 0 && status.map { $0.user != user } ?? false
   }
 

@@ -17,7 +17,7 @@ final class RestoreGaps: Sendable {
   private let left = Mutex<Tally?>(nil)
   /// Entries that lack only an owner that no user but root may set.
   private let owners = Atomic<UInt64>(0)
-  private let isRoot = Process.effectiveUser == 0
+  private let isRoot = CurrentProcess.effectiveUser == 0
   private let progress: Progress
 
   init(_ progress: Progress) { self.progress = progress }

@@ -83,7 +83,7 @@ final class RestoreWork: TreeWork {
   let damaged = Atomic<UInt64>(0)
   let links = LinkTable<RestoredInode, RestoredLink>()
   let gaps: RestoreGaps
-  let isRoot = Process.effectiveUser == 0
+  let isRoot = CurrentProcess.effectiveUser == 0
   /// The repository, which must not be written to; `nil` if it is remote.
   private let repository: Repository?
   /// The directories that were made writable and have not been left.
@@ -383,7 +383,7 @@ final class RestoreWork: TreeWork {
 
   /// True if the user owns a directory that even its owner may not write to.
   private func mayMakeWritable(_ status: FileStatus) -> Bool {
-    !isRoot && status.user == Process.effectiveUser && status.permissions & 0o700 != 0o700
+    !isRoot && status.user == CurrentProcess.effectiveUser && status.permissions & 0o700 != 0o700
   }
 
   /// Makes an existing directory of the user's writable until it is left.

@@ -228,7 +228,7 @@ struct FileStorer {
     do throws(CopyError) {
       for (attempt, pause) in Self.pausesMilliseconds.enumerated() {
         if attempt > 0 {
-          Process.sleep(milliseconds: pause)
+          CurrentProcess.sleep(milliseconds: pause)
           do throws(Errno) { status = try file.status() } catch { throw .reading(error) }
           do throws(Failure) {
             attributes = try work.attributes(of: file, .descriptor, flags: &flags) { node.sourcePath(of: name) }

@@ -89,7 +89,7 @@ private func complete<Work: TreeWork>(
 
 /// Throws if the operator or the system asked the process to end.
 public func checkForSignal() throws(Failure) {
-  if let signal = Process.rememberedSignal {
+  if let signal = CurrentProcess.rememberedSignal {
     throw Failure(.interrupted(signal: signal), "interrupted")
   }
 }

@@ -135,7 +135,7 @@ public final class Connection: @unchecked Sendable {
       if failure.kind == .usage { throw failure }
       if failure.message == Channel.ended.message, let end = try? child?.wait(timeoutSeconds: 2) {
         // Ctrl-C goes to ssh as well, and ssh may end first.
-        if let signal = Process.rememberedSignal { throw Failure(.interrupted(signal: signal), "interrupted") }
+        if let signal = CurrentProcess.rememberedSignal { throw Failure(.interrupted(signal: signal), "interrupted") }
         failure.message = Self.sentence(end, options.command)
         // After this join all of the program's lines have arrived. The last line mostly has the reason.
         errors?.join()

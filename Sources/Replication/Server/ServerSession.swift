@@ -74,8 +74,8 @@ private final class StandardTransport: Transport {
   private let output: Descriptor
 
   init() throws(Errno) {
-    input = try Process.standardStream(.input)
-    output = try Process.standardStream(.output)
+    input = try CurrentProcess.standardStream(.input)
+    output = try CurrentProcess.standardStream(.output)
     try input.setNonBlocking(true)
     try output.setNonBlocking(true)
   }
@@ -153,7 +153,7 @@ final class Session {
       throw Failure(error.kind, error.message, hint: error.hint.map { "there: \($0)" })
     }
     // System values that are read only once are read now, before the confinement.
-    _ = Process.bootID
+    _ = CurrentProcess.bootID
     minimumFree = options.minimumFree(repository)
     // A confined process cannot inspect other processes.
     _ = repository.isSpareUnread()
@@ -165,7 +165,7 @@ final class Session {
       do { places.append(Directory(try Descriptor.open(path: Array("/proc/self".utf8), [.read, .directory]))) } catch {
         guard error == .noSuchEntry else { throw error }
       }
-      isConfined = try Process.confine(to: places)
+      isConfined = try CurrentProcess.confine(to: places)
     } catch {
       throw Failure(.failed, "cannot confine the server to \(displayName(path)): \(error)")
     }

@@ -73,7 +73,7 @@ final class SignatureSender: @unchecked Sendable {
   /// The encoded signature; empty if the file cannot be read.
   private func signature(_ path: [[UInt8]]) -> [UInt8] {
     guard case .file(let row, _)? = try? reader?.find(path), row.kind == .regular, row.size <= bytesLeft,
-      let salt = try? Process.randomBytes(8)
+      let salt = try? CurrentProcess.randomBytes(8)
     else { return [] }
     guard let files else { return [] }
     let file: StoredSource

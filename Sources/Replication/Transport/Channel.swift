@@ -319,7 +319,7 @@ private final class RateLimiter {
       granted = min(granted + (now - last) * bytesPerSecond, max(bytesPerSecond / 4, 1))
       last = now
       if granted >= 1 { return Int(granted) }
-      Process.sleep(milliseconds: 10)
+      CurrentProcess.sleep(milliseconds: 10)
     }
   }
 

@@ -3,7 +3,7 @@ public import Catalog
 internal import Glibc
 
 /// The process and its environment: users, limits, signals, clocks, terminal, standard streams.
-public enum Process {
+public enum CurrentProcess {
   public static var effectiveUser: UInt32 { geteuid() }
   public static var effectiveGroup: UInt32 { getegid() }
   public static var identifier: Int32 { getpid() }
