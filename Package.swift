@@ -41,7 +41,7 @@ let package = Package(
       name: "Engine", dependencies: ["Repository", "Posix", "Catalog", "Patterns", "Retention"],
       swiftSettings: strict),
     .target(
-      name: "Repository", dependencies: ["Posix", "Catalog", "Settings", "Retention"],
+      name: "Repository", dependencies: ["Posix", "Catalog", "Retention"],
       swiftSettings: strict),
 
     // 1  the kernel

@@ -46,7 +46,7 @@ struct ConfigCommand: RunnableCommand {
       do {
         let path = Array(source.path.utf8)
         if let trouble = sourceTrouble(path), trouble.isMistake || !source.isOptional { throw trouble.failure }
-        if let repository { try refuseSourcesInside(repository, [path]) }
+        if let repository { try refuse([path], inside: repository) }
         findings += try PatternCheck(file: file, source: source).findings()
       } catch { findings.append("\(file.at(source.line)): \(error)") }
     }

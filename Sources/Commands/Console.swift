@@ -91,12 +91,12 @@ struct ProgressLine {
   private let ticker: Ticker?
 
   /// `verb` names the activity, such as "snapshot".
-  init(_ verb: String, _ progress: Progress, _ options: CommonOptions) {
-    self.init(options) { Self.line(verb, progress, $0) }
+  init(_ verb: String, of progress: Progress, options: CommonOptions) {
+    self.init(options: options) { Self.line(verb, of: progress, elapsedSeconds: $0) }
   }
 
   /// `text` returns the line for an elapsed time in seconds.
-  init(_ options: CommonOptions, _ text: @escaping @Sendable (Double) -> String) {
+  init(options: CommonOptions, _ text: @escaping @Sendable (Double) -> String) {
     guard !options.quiet, !options.json,
       let width = CurrentProcess.terminalWidth(.error)
     else {
@@ -116,7 +116,7 @@ struct ProgressLine {
     Console.clearProgress()
   }
 
-  static func line(_ verb: String, _ progress: Progress, _ elapsedSeconds: Double) -> String {
+  private static func line(_ verb: String, of progress: Progress, elapsedSeconds: Double) -> String {
     let entries = progress.entries.value
     let bytes = progress.bytesRead.value
     var line = "\(verb): \(grouped(entries)) entries, \(byteText(bytes)) read"

@@ -54,7 +54,7 @@ struct DiffCommand: RunnableCommand {
       if meant.name != snapshot.name {
         Console.complain(
           "\(reference) is \(snapshot.name) here: the newest, \(meant.name), has only \(meant.sourcesText)")
-      } else if let path, list.merelyLeads(snapshot, to: path.components) {
+      } else if let path, list.isOnlyParentOfSources(path.components, in: snapshot) {
         Console.complain("\(snapshot.name) has only \(snapshot.sourcesText); what else is there counts as gone")
       }
     }

@@ -26,10 +26,10 @@ struct HoldCommand: RunnableCommand {
 
   func execute() throws -> ExitStatus {
     let repository = try common.openRepository()
-    return try repository.whileLocked("hold", at: Clock.now()) {
+    return try repository.withLock(for: "hold", at: Clock.now()) {
       let list = try repository.snapshots()
       let names = try snapshots.map { try repository.resolve($0, in: list).name }
-      for name in names { try repository.mark(name, .held, reason: reason, at: Clock.now()) }
+      for name in names { try repository.marks.add(.held, to: name, reason: reason, at: Clock.now()) }
       if common.json {
         Console.print(jsonText(HoldAnswer(held: names.map(\.description))))
       } else if !common.quiet {

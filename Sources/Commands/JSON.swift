@@ -38,7 +38,7 @@ struct JSONPath: Encodable {
 /// The run is still complete and ends with `warnings`.
 @discardableResult
 func record(_ line: some Encodable, in repository: Repository) -> Bool {
-  do { try repository.appendHistory(jsonText(line, isLine: true)) } catch {
+  do { try repository.history.append(jsonText(line, isLine: true)) } catch {
     Console.complain("warning: \(error)")
     return false
   }

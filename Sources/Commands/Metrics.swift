@@ -17,7 +17,7 @@ func writeMetrics(
     try file.write(Array(metricsText(state, run, at: now).utf8))
     try file.close()
     try directory.rename(temporary.span, to: directory, as: name.span, replacing: true)
-  } catch { throw .writing("write the metrics", path, error) }
+  } catch { throw .writing("write the metrics", at: path, because: error) }
 }
 
 private func metricsText(_ state: RepositoryState, _ run: RunAnswer, at now: Timestamp) -> String {

@@ -94,7 +94,8 @@ struct PushJob {
     let set = target.set.flatMap(SnapshotSet.init(rawValue:))
     guard let snapshot = try repository.newest(of: sources, in: set, among: list) else { return nil }
     // The last push is remembered. The remote is asked again once a day, because it may have been recreated.
-    if let last = repository.pushed(address: Array(target.options.shown.utf8)), last.names.contains(snapshot.name),
+    if let last = repository.pushMemory.last(address: Array(target.options.shown.utf8)),
+      last.names.contains(snapshot.name),
       abs(Clock.now() - last.time) < 86_400
     {
       return nil
@@ -114,7 +115,7 @@ struct PushJob {
         throw Failure(.usage, "\(target.name) is this repository itself", hint: "name another one")
       }
       let treeBytes = snapshot.summary.root.totals.bytes
-      let line = ProgressLine(common) { elapsed in
+      let line = ProgressLine(options: common) { elapsed in
         Self.line(progress, sent: connection.bytesSent, treeBytes: treeBytes, elapsed)
       }
       defer { line.stop() }
@@ -146,7 +147,7 @@ struct PushJob {
   }
 
   private func record(_ line: PushHistoryLine) throws(Failure) {
-    try repository.appendHistory(jsonText(line, isLine: true))
+    try repository.history.append(jsonText(line, isLine: true))
   }
 
   private static func line(_ progress: PushProgress, sent: UInt64, treeBytes: UInt64, _ elapsed: Double) -> String {

@@ -25,14 +25,14 @@ struct ReleaseCommand: RunnableCommand {
 
   func execute() throws -> ExitStatus {
     let repository = try common.openRepository()
-    return try repository.whileLocked("release", at: Clock.now()) {
+    return try repository.withLock(for: "release", at: Clock.now()) {
       snapshots.isEmpty ? try releaseRotation(repository) : try releaseSnapshots(repository)
     }
   }
 
   private func releaseRotation(_ repository: Repository) throws -> ExitStatus {
     let reason = try repository.heldRotation()
-    let released = try repository.releaseRotation(newest: repository.snapshots().newest)
+    let released = try repository.rotationFreeze.release(newest: repository.snapshots().newest)
     report(
       ReleaseAnswer(released: released, reason: reason, snapshots: []),
       released ? "rotation goes on" : "rotation was not held")
@@ -43,7 +43,7 @@ struct ReleaseCommand: RunnableCommand {
     let list = try repository.snapshots()
     let names = try snapshots.map { try repository.resolve($0, in: list).name }
     var released: [SnapshotName] = []
-    for name in names where try repository.unmark(name, .held) { released.append(name) }
+    for name in names where try repository.marks.remove(.held, from: name) { released.append(name) }
     report(
       ReleaseAnswer(released: !released.isEmpty, reason: nil, snapshots: released.map(\.description)),
       names.map { released.contains($0) ? "released \($0)" : "\($0) was not held" }

@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import Catalog
+internal import Engine
 internal import Posix
 internal import Replication
 internal import Repository
@@ -139,7 +140,7 @@ extension CommonOptions {
   }
 
   /// Opens a repository to read from, local or remote.
-  func openStore(_ connection: RemoteConnectionOptions) throws(Failure) -> any SnapshotStore {
+  func openStore(_ connection: RemoteConnectionOptions) throws(Failure) -> any VerifiableStore {
     let path = try repositoryPath()
     let text = String(decoding: path, as: UTF8.self)
     let isHere = (try? Descriptor.open(path: path, .pathOnly)) != nil

@@ -133,7 +133,7 @@ struct RepositoryState: Encodable {
     at now: Timestamp
   ) throws {
     let list = try repository.snapshots()
-    let knownDamage = try repository.marks(.damaged)
+    let knownDamage = try repository.marks.all(.damaged)
     var findings: [String] = []
     let expected = ExpectedSource.all(file, list)
     let hasLabels = Set(expected.map(\.label)).count > 1
@@ -172,8 +172,8 @@ struct RepositoryState: Encodable {
     snapshots = list.snapshots.count
     sets = Dictionary(
       uniqueKeysWithValues: try repository.members(of: list).map { ($0.key.rawValue, $0.value.count) })
-    held = try repository.marks(.held).keys.map(\.description).sorted()
-    let plan = try repository.retention(of: list, repository.lastPolicy(), now: now)
+    held = try repository.marks.all(.held).keys.map(\.description).sorted()
+    let plan = try repository.retention.plan(for: list, by: repository.retention.lastPolicy(), now: now)
     rotationHeld = plan.obstacle
     if let rotationHeld { findings.append("nothing expires: \(rotationHeld)") }
     if let unprotected = plan.unprotectedSentence { findings.append(unprotected) }
@@ -187,7 +187,7 @@ struct RepositoryState: Encodable {
     let system = try repository.root.descriptor.fileSystem()
     bytesFree = system.hasSize ? system.bytesAvailable : 0
     bytesTotal = system.hasSize ? system.bytesUsed &+ system.bytesAvailable : 0
-    let history = Self.history(try repository.historyTail(byteCount: 1 << 20))
+    let history = Self.history(try repository.history.tail(byteCount: 1 << 20))
     var copied = history.copied
     for snapshot in list.snapshots { copied[snapshot.name] = snapshot.summary.bytesCopied }
     bytesCopiedPerDay = Self.bytesCopiedPerDay(copied, at: now)

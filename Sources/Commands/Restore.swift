@@ -2,7 +2,6 @@ internal import ArgumentParser
 internal import Catalog
 internal import Engine
 internal import Posix
-internal import Replication
 internal import Repository
 
 struct RestoreCommand: RunnableCommand {
@@ -67,11 +66,10 @@ struct RestoreCommand: RunnableCommand {
     noteMissingProc()
     let progress = Progress()
     let monitor = ConsoleMonitor()
-    let line = ProgressLine("restore", progress, common)
+    let line = ProgressLine("restore", of: progress, options: common)
     defer { line.stop() }
     let result = try restore(
-      found, from: repository, fetcher: (repository as? RemoteRepository)?.contents(of: found.name), options,
-      progress: progress, monitor: monitor)
+      found, from: repository, options: options, progress: progress, monitor: monitor)
     line.stop()
     report(choice, result, progress, monitor)
     if result.damaged > 0 { return .damaged }

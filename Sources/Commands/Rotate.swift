@@ -78,12 +78,12 @@ struct RotateCommand: RunnableCommand {
     let start = Clock.now()
     var line = RotationHistoryLine(time: start.rfc3339)
     do {
-      let result = try repository.whileLocked("rotate", at: start) { try rotate(repository, options) }
+      let result = try repository.withLock(for: "rotate", at: start) { try rotate(repository, options) }
       line.expired = result.expired.map(\.name.description)
       line.obstacle = result.plan.obstacle
-      line.error = result.troubles.first?.description ?? result.plan.obstacle
+      line.error = result.problems.first?.description ?? result.plan.obstacle
       var status = report(result, repository, unwanted: options.unwanted)
-      if let trouble = deleteTrash(repository, threads.count) {
+      if let trouble = deleteTrash(of: repository, threads: threads.count) {
         if status == .done { status = .warnings }
         line.error = line.error ?? trouble.description
       }
@@ -103,7 +103,7 @@ struct RotateCommand: RunnableCommand {
   ) throws(Failure) -> RetentionPolicy {
     if keep.isEmpty && keepLast == nil && keepWithin == nil {
       if let configuration { return configuration.policy }
-      return try repository.lastPolicy()
+      return try repository.retention.lastPolicy()
     }
     var policy = RetentionPolicy(keep: [:], keepLast: keepLast ?? 0, keepWithinSeconds: keepWithin)
     for item in keep { policy.keep[item.set] = item.count }
@@ -128,7 +128,7 @@ struct RotateCommand: RunnableCommand {
     if result.missingBytes > 0 {
       Console.complain(result.shortage)
     }
-    for trouble in result.troubles { Console.complain("warning: \(trouble); the next rotation tries again") }
+    for trouble in result.problems { Console.complain("warning: \(trouble); the next rotation tries again") }
     if let unprotected = result.plan.unprotectedSentence { Console.complain("warning: \(unprotected)") }
     for (name, reason) in result.unreadable {
       Console.complain(
@@ -147,7 +147,7 @@ struct RotateCommand: RunnableCommand {
   private static func status(of result: RotationResult, unwanted: Set<SnapshotName>) -> ExitStatus {
     if result.plan.obstacle != nil || !staying(result, unwanted).isEmpty { return .refused }
     let isWhole =
-      result.unusable.isEmpty && result.unreadable.isEmpty && result.troubles.isEmpty
+      result.unusable.isEmpty && result.unreadable.isEmpty && result.problems.isEmpty
       && result.plan.unprotectedSources.isEmpty
     return result.missingBytes > 0 ? .noSpace : isWhole ? .done : .warnings
   }
@@ -185,7 +185,7 @@ struct RotateCommand: RunnableCommand {
 
 /// Deletes the trash, without the lock. Returns the error, which has already been reported.
 @discardableResult
-func deleteTrash(_ repository: Repository, _ threads: Int) -> Failure? {
+func deleteTrash(of repository: Repository, threads: Int) -> Failure? {
   do {
     try emptyTrash(of: repository, threads: threads)
     return nil

@@ -44,9 +44,9 @@ struct RunCommand: RunnableCommand {
       repository = opened
       var options = try file.snapshotOptions()
       options.guardLimits.acceptsChanges = acceptChanges
-      try refuseSourcesInside(opened, options.sources)
+      try refuse(options.sources, inside: opened)
       CurrentProcess.notifyServiceManager("READY=1\nSTATUS=waiting for the repository")
-      try opened.whileLocked("run", at: start, waiting: wait ? { try checkForSignal() } : nil) {
+      try opened.withLock(for: "run", at: start, waiting: wait ? { try checkForSignal() } : nil) {
         run.work(of: options, in: opened, startingAt: start, evenIfNotDue: now)
       }
       answer = run.finish(in: opened)

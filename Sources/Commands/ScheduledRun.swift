@@ -59,7 +59,7 @@ final class ScheduledRun {
   func finish(in repository: Repository) -> RunAnswer {
     pushAll(repository)
     let start = Clock.monotonic()
-    if let trouble = deleteTrash(repository, file.threads) {
+    if let trouble = deleteTrash(of: repository, threads: file.threads) {
       note("trash", "warnings", since: start, trouble.description)
     }
     answer.elapsedSeconds = Clock.monotonic() - began
@@ -164,7 +164,7 @@ final class ScheduledRun {
   ) throws(Failure) -> Set<[UInt8]> {
     if options.optionalSources.isEmpty { return [] }
     let list = try repository.snapshots()
-    let damaged = try repository.marks(.damaged)
+    let damaged = try repository.marks.all(.damaged)
     return Set(
       ExpectedSource.all(file, list).filter { source in
         guard source.isOptional, let rpo = source.rpoSeconds else { return source.isOptional }
@@ -227,7 +227,7 @@ final class ScheduledRun {
     let count = answer.expired.count - before
     guard count > 0 else { throw full }
     Console.complain("warning: \(full.message); \(count) expired to make room, and it is tried again")
-    deleteTrash(repository, file.threads)
+    deleteTrash(of: repository, threads: file.threads)
     answer.exitStatus = ExitStatus.warnings.code
     answer.error = full.message
   }
@@ -246,7 +246,7 @@ final class ScheduledRun {
     let monitor = ConsoleMonitor(wantsExcluded: common.verbose)
     let progress = Progress()
     let start = Clock.monotonic()
-    let line = ProgressLine("snapshot", progress, common)
+    let line = ProgressLine("snapshot", of: progress, options: common)
     defer { line.stop() }
     do {
       let result = try takeSnapshot(
@@ -280,7 +280,7 @@ final class ScheduledRun {
       options.neededBytes = neededBytes
       let result = try rotate(repository, options)
       answer.expired += result.expired.map(\.name.description)
-      for trouble in result.troubles.dropFirst() {
+      for trouble in result.problems.dropFirst() {
         Console.complain("warning: \(trouble); the next rotation tries again")
       }
       var trouble = result.plan.obstacle.map { "nothing expires: \($0)" }
@@ -288,7 +288,7 @@ final class ScheduledRun {
       if let unusable = result.unusable.first { trouble = trouble ?? "\(unusable.sentence); see: treering status" }
       trouble = trouble ?? result.plan.unprotectedSentence
       if isRepeated { trouble = nil }
-      if let first = result.troubles.first { trouble = "\(first); the next rotation tries again" }
+      if let first = result.problems.first { trouble = "\(first); the next rotation tries again" }
       if let trouble { Console.complain("warning: \(trouble)") }
       let expired = ["\(result.expired.count) expired"] + result.expired.map(\.name.description)
       note(

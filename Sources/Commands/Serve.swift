@@ -70,7 +70,7 @@ struct ServeCommand: RunnableCommand {
     do {
       try serve(options) { repository, push in
         let line = ReceiveHistoryLine(push)
-        do { try repository.appendHistory(jsonText(line, isLine: true)) } catch {
+        do { try repository.history.append(jsonText(line, isLine: true)) } catch {
           // After a failed push, the client gets a more important error.
           if push.failure == nil { Console.complain("warning: \(error)") }
         }

@@ -50,12 +50,12 @@ struct SnapshotCommand: RunnableCommand {
       sources: sources, label: try checkedLabel(label), threads: threads.count,
       changeDetection: changeDetection, guardLimits: guards.limits,
       excludes: try excluded.excludes())
-    try refuseSourcesInside(repository, options.sources)
+    try refuse(options.sources, inside: repository)
     let monitor = ConsoleMonitor(wantsExcluded: common.verbose)
     let progress = Progress()
     let start = Clock.now()
-    let (answer, published) = try repository.whileLocked("snapshot", at: start) {
-      let line = ProgressLine("snapshot", progress, common)
+    let (answer, published) = try repository.withLock(for: "snapshot", at: start) {
+      let line = ProgressLine("snapshot", of: progress, options: common)
       do {
         let result = try takeSnapshot(
           of: options, in: repository, program: "treering \(Treering.version)",
@@ -74,7 +74,7 @@ struct SnapshotCommand: RunnableCommand {
       }
     }
     // The deletion may take long, and the snapshot is published, so it runs without the lock.
-    let trouble = deleteTrash(repository, threads.count)
+    let trouble = deleteTrash(of: repository, threads: threads.count)
     let status = trouble != nil && published == .done ? .warnings : published
     let why = trouble?.description ?? monitor.warnings.first?.description
     let isRecorded = record(HistoryLine(start, options, answer, status, error: why), in: repository)

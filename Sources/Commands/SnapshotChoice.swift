@@ -45,7 +45,7 @@ extension SnapshotStore {
       let places = try places(of: [path], in: snapshot)
       if snapshot.summary.covers(places[0]) { return snapshot }
       guard try has(places, snapshot) else { continue }
-      if !list.merelyLeads(snapshot, to: places[0]) { return snapshot }
+      if !list.isOnlyParentOfSources(places[0], in: snapshot) { return snapshot }
       first = first ?? snapshot
     }
     return first ?? candidates[0]

@@ -36,7 +36,7 @@ struct SnapshotImport {
       if isDry { answer.take(tree, SnapshotName(seconds: tree.time.seconds), seen.trouble) }
     }
     if !isDry {
-      try repository.whileLocked("import", at: start) { try adoptAll(trees, options, repository, &answer) }
+      try repository.withLock(for: "import", at: start) { try adoptAll(trees, options, repository, &answer) }
     }
     if common.json { Console.print(jsonText(answer)) } else if !common.quiet { show(answer, others) }
     return ExitStatus(code: answer.exitStatus)
@@ -86,7 +86,7 @@ struct SnapshotImport {
         break
       }
     }
-    for trouble in repository.takeTroubles() {
+    for trouble in repository.problems.drain() {
       Console.complain("warning: \(trouble)")
       answer.warn(Failure(.failed, trouble.description))
     }
@@ -95,11 +95,11 @@ struct SnapshotImport {
       answer.warn(error)
     }
     // Later errors do not undo the adoptions.
-    do { try repository.updateSets(repository.snapshots()) } catch {
+    do { try repository.retention.updateLinks(for: repository.snapshots()) } catch {
       Console.complain("warning: \(error); the next run tries again")
       answer.warn(error)
     }
-    do { try repository.appendHistory(jsonText(answer, isLine: true)) } catch {
+    do { try repository.history.append(jsonText(answer, isLine: true)) } catch {
       Console.complain("warning: \(error)")
       answer.warn(error)
     }
@@ -112,7 +112,7 @@ struct SnapshotImport {
     _ options: AdoptOptions, _ repository: Repository, _ answer: inout SnapshotImportAnswer
   ) throws(Failure) {
     let adopted = Set(answer.trees.compactMap(\.snapshot))
-    let held = try repository.marks(.held)
+    let held = try repository.marks.all(.held)
     var seen = Set(SourceSet(label: options.label, paths: options.sources).keys)
     for snapshot in try repository.snapshots().snapshots.reversed() {
       let summary = snapshot.summary
@@ -120,7 +120,9 @@ struct SnapshotImport {
       let last = keys.filter { seen.insert($0).inserted }
       guard !last.isEmpty, adopted.contains(snapshot.name.description) else { continue }
       let reason = "the last of \(Self.words(last, label: options.label))"
-      if held[snapshot.name] == nil { try repository.mark(snapshot.name, .held, reason: reason, at: Clock.now()) }
+      if held[snapshot.name] == nil {
+        try repository.marks.add(.held, to: snapshot.name, reason: reason, at: Clock.now())
+      }
       answer.held.append(SnapshotImportAnswer.Held(snapshot: snapshot.name.description, reason: reason))
       guard !common.quiet && !common.json else { continue }
       Console.print(
@@ -145,7 +147,7 @@ struct SnapshotImport {
   ) throws(Failure) -> Snapshot {
     let progress = Progress()
     let start = Clock.monotonic()
-    let line = ProgressLine("import of \(displayName(tree.name))", progress, common)
+    let line = ProgressLine("import of \(displayName(tree.name))", of: progress, options: common)
     defer { line.stop() }
     let snapshot = try Engine.adopt(
       tree, options, in: repository, program: "treering \(Treering.version)", progress: progress)

@@ -56,11 +56,17 @@ func checkedLabel(_ label: String) throws(Failure) -> [UInt8] {
 /// Refuses a source inside the repository, which would back up backups for ever.
 ///
 /// Prints a note if bind mounts cannot be detected.
-func refuseSourcesInside(_ repository: Repository, _ sources: [[UInt8]]) throws(Failure) {
+func refuse(_ sources: [[UInt8]], inside repository: Repository) throws(Failure) {
   for source in sources {
-    guard let directory = try? Descriptor.open(path: source, .pathOnly),
-      (try? repository.contains(directory)) == true
-    else { continue }
+    // A missing source is reported by the snapshot.
+    guard let directory = try? Descriptor.open(path: source, .pathOnly) else { continue }
+    do {
+      guard try repository.location.contains(directory) else { continue }
+    } catch {
+      // This user cannot have made a repository above a directory that is closed to this user.
+      if error.meansNoPermission || error == .notADirectory { continue }
+      throw Failure(.usage, "cannot find out where the source \(displayName(source)) is: \(error)")
+    }
     throw Failure(
       .usage,
       "the source \(displayName(source)) is inside the repository \(displayName(repository.path))",
@@ -71,7 +77,7 @@ func refuseSourcesInside(_ repository: Repository, _ sources: [[UInt8]]) throws(
 
 /// Notes the limitations of running without proc(5).
 func noteMissingProc() {
-  guard !Repository.canSeeMounts else { return }
+  guard !RepositoryLocation.canSeeMounts else { return }
   Console.complain(
     "note: /proc is not mounted: bind mounts of directories of the repository cannot be told from others, and "
       + "attributes of symbolic links and devices can be neither read nor set")

@@ -33,106 +33,90 @@ struct VerifyCommand: RunnableCommand {
   @OptionGroup var connection: RemoteConnectionOptions
   @OptionGroup var common: CommonOptions
 
+  /// What the readings of the snapshots found.
+  private struct Findings {
+    var result: VerifyResult
+    /// Kept for a repair and for JSON.
+    var problems: [Problem]
+
+    var status: ExitStatus { result.damaged > 0 ? .damaged : result.problems > 0 ? .warnings : .done }
+  }
+
   func execute() throws -> ExitStatus {
     let store = try common.openStore(connection)
     let list = try store.snapshots()
-    var names: [SnapshotName] = []
-    if snapshots.isEmpty {
-      names = list.unusable.map(\.name) + list.snapshots.map(\.name)
-    } else {
-      for reference in snapshots {
-        let name = try store.resolve(reference, in: list).name
-        if !names.contains(name) { names.append(name) }
-      }
-    }
+    let names = try names(in: list, of: store)
+    if let repairFrom { try checkRepair(of: store, from: repairFrom) }
     let start = Clock.now()
     let progress = Progress()
-    let problems = Mutex<[Problem]>([])
-    let isJSON = common.json
-    let isRepairing = repairFrom != nil
-    if let repairFrom {
-      guard let repository = store as? Repository else {
-        throw Failure(.usage, "--repair-from repairs a repository that is here", hint: "run it where the repository is")
-      }
-      let owner = repository.identity.user
-      guard CurrentProcess.effectiveUser == owner else {
-        throw Failure(
-          .usage, "the repository belongs to user \(owner): run as its owner, or files of another owner would be in it")
-      }
-      // A usage error must show before hours of reading. The connection is closed again, because it would not last so
-      // long.
-      _ = try openSource(repairFrom, of: repository)
-    }
-    let line = ProgressLine("verify", progress, common)
+    let line = ProgressLine("verify", of: progress, options: common)
     defer { line.stop() }
-    var result = try check(names, in: store, progress) { problem in
-      if isJSON || isRepairing { problems.withLock { $0.append(problem) } }
-      if !isJSON { Console.print(Self.line(problem)) }
-    }
-    let found = problems.withLock { $0 }.filter(\.isDamage)
-    if let repairFrom, let repository = store as? Repository, !found.isEmpty {
-      try repairAll(found, in: repository, from: repairFrom)
-      // Only a second reading clears damage. The other snapshots keep their first result.
-      let damaged = Set(found.map(\.snapshot))
-      problems.withLock { $0.removeAll { damaged.contains($0.snapshot) } }
-      let again = try check(names.filter(damaged.contains), in: store, Progress()) { problem in
-        problems.withLock { $0.append(problem) }
-      }
-      result.damage.merge(again.damage) { $1 }
-      result.elapsedSeconds += again.elapsedSeconds
-      let left = problems.withLock { $0 }
-      result.problems = UInt64(left.count)
-      result.damaged = UInt64(left.count { $0.isDamage })
+    var found = try read(names, in: store, progress: progress, prints: !common.json)
+    let damaged = found.problems.filter(\.isDamage)
+    if let repairFrom, let repository = store.local, !damaged.isEmpty {
+      try repair(damaged, in: repository, from: repairFrom)
+      try readAgain(names, in: repository, after: &found)
     }
     line.stop()
-    let verified = names.filter { !result.expired.contains($0) }
-    if common.json {
-      Console.print(
-        jsonText(
-          Answer(
-            snapshots: verified.map(\.description), expired: result.expired.map(\.description).sorted(),
-            entries: progress.entries.value, filesRead: result.filesRead, bytesRead: progress.bytesRead.value,
-            problems: problems.withLock { $0 }.map(Answer.Item.init),
-            elapsedSeconds: result.elapsedSeconds)))
-    } else if result.damaged > 0 {
-      Console.complain(
-        "damage found: \(counted(result.damaged, "path differs", "paths differ")) from the catalog, "
-          + "named on standard output")
-    } else if result.problems > 0 {
-      Console.complain(
-        "\(counted(result.problems, "path", "paths")) could not be verified, named on standard output"
-          + (CurrentProcess.effectiveUser == 0 ? "" : "; verify as root"))
-    } else if !common.quiet {
-      Console.print(
-        "verified \(counted(UInt64(verified.count), "snapshot", "snapshots")), "
-          + "\(counted(progress.entries.value, "entry", "entries")): read "
-          + "\(counted(result.filesRead, "file", "files")) "
-          + "(\(byteText(progress.bytesRead.value))) in \(durationText(result.elapsedSeconds)), "
-          + "no damage"
-          + (result.expired.isEmpty ? "" : "; \(result.expired.count) had expired before their turn"))
-    }
-    let status: ExitStatus =
-      result.damaged > 0 ? .damaged : result.problems > 0 ? .warnings : .done
+    let verified = names.filter { !found.result.expired.contains($0) }
+    report(found, of: verified, progress: progress)
+    guard let repository = store.local else { return found.status }
     let history = VerifyHistoryLine(
       time: start.rfc3339, snapshots: verified.count,
-      ofSnapshots: list.snapshots.count + list.unusable.count - result.expired.count,
+      ofSnapshots: list.snapshots.count + list.unusable.count - found.result.expired.count,
       entries: progress.entries.value, bytesRead: progress.bytesRead.value,
-      problems: result.problems, exitStatus: status.code)
-    guard let repository = store as? Repository else { return status }
-    do {
-      try Self.remember(result, in: repository, at: start)
-      try repository.appendHistory(jsonText(history, isLine: true))
-    } catch {
-      // A user with read-only access to the repository may verify it.
-      let isReader = CurrentProcess.effectiveUser != 0 && error.cause?.meansNoPermission == true
-      if isReader || error.cause == .readOnlyFileSystem {
-        if common.verbose { Console.complain("note: \(error)") }
-      } else {
-        Console.complain("warning: \(error)")
-        return status == .done ? .warnings : status
-      }
+      problems: found.result.problems, exitStatus: found.status.code)
+    let isRecorded = record(history, of: found.result, in: repository, at: start)
+    return isRecorded || found.status != .done ? found.status : .warnings
+  }
+
+  private func names(in list: SnapshotList, of store: any SnapshotStore) throws -> [SnapshotName] {
+    if snapshots.isEmpty { return list.unusable.map(\.name) + list.snapshots.map(\.name) }
+    var names: [SnapshotName] = []
+    for reference in snapshots {
+      let name = try store.resolve(reference, in: list).name
+      if !names.contains(name) { names.append(name) }
     }
-    return status
+    return names
+  }
+
+  /// Verifies snapshots. A remote verifies itself, and only the differences are sent.
+  private func read(
+    _ names: [SnapshotName], in store: any VerifiableStore, progress: Progress, prints: Bool
+  ) throws -> Findings {
+    let problems = Mutex<[Problem]>([])
+    let keeps = common.json || repairFrom != nil
+    let result = try store.verify(names, threads: threads.count, progress: progress) { problem in
+      if keeps { problems.withLock { $0.append(problem) } }
+      if prints { Console.print(Self.line(problem)) }
+    }
+    return Findings(result: result, problems: problems.withLock { $0 })
+  }
+
+  // MARK: Repair
+
+  /// Throws a usage error before hours of reading. The connection is closed again, because it would not last so long.
+  private func checkRepair(of store: any SnapshotStore, from source: PathArgument) throws {
+    guard let repository = store.local else {
+      throw Failure(.usage, "--repair-from repairs a repository that is here", hint: "run it where the repository is")
+    }
+    let owner = repository.identity.user
+    guard CurrentProcess.effectiveUser == owner else {
+      throw Failure(
+        .usage, "the repository belongs to user \(owner): run as its owner, or files of another owner would be in it")
+    }
+    _ = try openSource(source, of: repository)
+  }
+
+  /// Verifies the damaged snapshots again: only a second reading clears damage. The others keep their first result.
+  private func readAgain(_ names: [SnapshotName], in repository: Repository, after found: inout Findings) throws {
+    let damaged = Set(found.problems.filter(\.isDamage).map(\.snapshot))
+    let again = try read(names.filter(damaged.contains), in: repository, progress: Progress(), prints: false)
+    found.problems = found.problems.filter { !damaged.contains($0.snapshot) } + again.problems
+    found.result.damage.merge(again.result.damage) { $1 }
+    found.result.elapsedSeconds += again.result.elapsedSeconds
+    found.result.problems = UInt64(found.problems.count)
+    found.result.damaged = UInt64(found.problems.count { $0.isDamage })
   }
 
   /// Opens the repository that supplies the data for repairs.
@@ -155,20 +139,18 @@ struct VerifyCommand: RunnableCommand {
     return other
   }
 
-  private func repairAll(_ problems: [Problem], in repository: Repository, from source: PathArgument) throws {
+  private func repair(_ problems: [Problem], in repository: Repository, from source: PathArgument) throws {
     let other = try openSource(source, of: repository)
     // Unpublished trees and the spare are deleted first, so that only snapshots have names of a damaged inode.
-    try repository.whileLocked("verify", at: Clock.now()) {
-      try repository.recover(keepingUnfinished: false)
-      repository.discardSpare()
+    try repository.withLock(for: "verify", at: Clock.now()) {
+      try repository.publication.recover(keepingUnfinished: false)
+      repository.retirement.discardSpare()
     }
-    deleteTrash(repository, threads.count)
-    let result = try repository.whileLocked("verify", at: Clock.now()) {
-      try repair(
-        problems, in: repository, from: other,
-        fetcher: { (other as? RemoteRepository)?.contents(of: $0) }, threads: threads.count, progress: Progress())
+    deleteTrash(of: repository, threads: threads.count)
+    let result = try repository.withLock(for: "verify", at: Clock.now()) {
+      try Engine.repair(problems, in: repository, from: other, threads: threads.count, progress: Progress())
     }
-    deleteTrash(repository, threads.count)
+    deleteTrash(of: repository, threads: threads.count)
     if result.sharedInodes > 0 {
       Console.complain(
         "note: \(counted(UInt64(result.sharedInodes), "damaged file is", "damaged files are")) in other snapshots "
@@ -181,29 +163,66 @@ struct VerifyCommand: RunnableCommand {
     }
   }
 
-  /// Verifies a repository. A remote verifies itself, and only the differences are sent.
-  private func check(
-    _ names: [SnapshotName], in store: any SnapshotStore, _ progress: Progress,
-    report: @escaping @Sendable (Problem) -> Void
-  ) throws -> VerifyResult {
-    guard let remote = store as? RemoteRepository else {
-      return try verify(
-        names, in: store as! Repository, threads: threads.count, progress: progress, report: report)
+  // MARK: Answer
+
+  private func report(_ found: Findings, of verified: [SnapshotName], progress: Progress) {
+    let result = found.result
+    if common.json {
+      Console.print(
+        jsonText(
+          Answer(
+            snapshots: verified.map(\.description), expired: result.expired.map(\.description).sorted(),
+            entries: progress.entries.value, filesRead: result.filesRead, bytesRead: progress.bytesRead.value,
+            problems: found.problems.map(Answer.Item.init), elapsedSeconds: result.elapsedSeconds)))
+    } else if result.damaged > 0 {
+      Console.complain(
+        "damage found: \(counted(result.damaged, "path differs", "paths differ")) from the catalog, "
+          + "named on standard output")
+    } else if result.problems > 0 {
+      Console.complain(
+        "\(counted(result.problems, "path", "paths")) could not be verified, named on standard output"
+          + (CurrentProcess.effectiveUser == 0 ? "" : "; verify as root"))
+    } else if !common.quiet {
+      Console.print(
+        "verified \(counted(UInt64(verified.count), "snapshot", "snapshots")), "
+          + "\(counted(progress.entries.value, "entry", "entries")): read "
+          + "\(counted(result.filesRead, "file", "files")) "
+          + "(\(byteText(progress.bytesRead.value))) in \(durationText(result.elapsedSeconds)), no damage"
+          + (result.expired.isEmpty ? "" : "; \(result.expired.count) had expired before their turn"))
     }
-    return try remote.verify(names, progress: progress, report: report)
   }
 
-  /// Records damage, and clears the mark of a snapshot that was found intact.
+  /// Records damage and the run. Returns false, with a warning, if that failed.
+  private func record(
+    _ line: VerifyHistoryLine, of result: VerifyResult, in repository: Repository, at time: Timestamp
+  ) -> Bool {
+    do {
+      try Self.remember(result, in: repository, at: time)
+      try repository.history.append(jsonText(line, isLine: true))
+      return true
+    } catch {
+      // A user with read-only access to the repository may verify it.
+      let isReader = CurrentProcess.effectiveUser != 0 && error.cause?.meansNoPermission == true
+      if isReader || error.cause == .readOnlyFileSystem {
+        if common.verbose { Console.complain("note: \(error)") }
+        return true
+      }
+      Console.complain("warning: \(error)")
+      return false
+    }
+  }
+
+  /// Marks the snapshots with damage, and clears the mark of a snapshot that was found intact.
   private static func remember(
     _ result: VerifyResult, in repository: Repository, at time: Timestamp
   ) throws(Failure) {
     for (name, damaged) in result.damage {
       guard let damaged else { continue }
       if damaged == 0 {
-        _ = try repository.unmark(name, .damaged)
+        try repository.marks.remove(.damaged, from: name)
       } else {
         let reason = counted(damaged, "path differs", "paths differ")
-        try repository.mark(name, .damaged, reason: "by verify: \(reason)", at: time)
+        try repository.marks.add(.damaged, to: name, reason: "by verify: \(reason)", at: time)
       }
     }
   }

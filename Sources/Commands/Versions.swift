@@ -31,7 +31,7 @@ struct VersionsCommand: RunnableCommand {
       do {
         let reader = CatalogReader(try store.openCatalog(snapshot.name))
         let names = try SnapshotPath.components(of: path.bytes, below: snapshot.summary.label)
-        guard let found = try reader.find(names), !list.merelyLeads(snapshot, to: names) else { continue }
+        guard let found = try reader.find(names), !list.isOnlyParentOfSources(names, in: snapshot) else { continue }
         let version = Version(found, first: snapshot.name)
         if versions.last?.isSame(as: version) == true {
           versions[versions.count - 1].last = snapshot.name

@@ -21,16 +21,16 @@ public final class Healthchecks {
   public static var trouble: String? { HTTPPost.trouble }
 
   /// Reports the start of the run. Returns the reason if that failed, or `nil`.
-  public func start() -> String? { ping("start", []) }
+  public func start() -> String? { ping(suffix: "start") }
 
   /// Reports the end of the run, with its log. Success is only ever sent for status 0.
   public func finish(exitStatus: Int32, log: [UInt8]) -> String? {
-    ping(exitStatus == 0 ? "" : "\(exitStatus)", log)
+    ping(suffix: exitStatus == 0 ? "" : "\(exitStatus)", body: log)
   }
 
-  private func ping(_ suffix: String, _ body: [UInt8]) -> String? {
+  private func ping(suffix: String, body: [UInt8] = []) -> String? {
     let post = HTTPPost(
-      url: Self.address(url, suffix, runID), headers: ["Content-Type: text/plain; charset=utf-8"],
+      url: address(suffix: suffix), headers: ["Content-Type: text/plain; charset=utf-8"],
       userAgent: userAgent, limitSeconds: limitSeconds)
     do {
       // The end of the log tells the error. It begins with a whole character.
@@ -41,7 +41,7 @@ public final class Healthchecks {
   }
 
   /// The URL of one kind of ping. The suffix belongs to the path, the run's id to the query.
-  static func address(_ url: String, _ suffix: String, _ runID: String) -> String {
+  private func address(suffix: String) -> String {
     let parts = url.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
     var path = String(parts[0])
     while path.hasSuffix("/") { path.removeLast() }

@@ -13,32 +13,32 @@ public final class Adoption: Sendable {
   /// The sink for finished frames of the catalog.
   public var sink: any FrameSink { catalog }
 
-  fileprivate init(_ repository: Repository, _ name: SnapshotName) throws(Failure) {
+  init(_ name: SnapshotName, in repository: Repository) throws(Failure) {
     self.repository = repository
     self.name = name
     pending = try repository.directory(Repository.pendingName)
     do {
       catalog = try NewCatalogFile(
-        try repository.openFile(name.catalogName, in: pending.descriptor, [.readWrite, .exclusive]))
-    } catch { throw .writing("begin a catalog in", repository.path, error) }
+        try repository.openFile(name.catalogName, in: pending, [.readWrite, .exclusive]))
+    } catch { throw .writing("begin a catalog in", at: repository.path, because: error) }
   }
 
   /// Makes catalog and tree durable, moves the tree out of `directory`, then publishes the catalog.
   ///
   /// The tree is renamed first. After a crash between the renames, the catalog is in `pending` and the tree in its
-  /// final place. `Repository.recover` then completes the pair. An error undoes all renames, and the tree is back at
+  /// final place. `Publication.recover` then completes the pair. An error undoes all renames, and the tree is back at
   /// its old path. If the undo fails, the snapshot stays, with a warning. Also throws if `found` is no longer the same
   /// unchanged directory.
   public func publish(
-    _ summary: CatalogSummary, _ writer: FrameWriter, moving found: [UInt8], of directory: Directory,
+    _ summary: CatalogSummary, with writer: FrameWriter, moving found: [UInt8], of directory: Directory,
     whichWas tree: FileStatus
   ) throws {
     let catalogs = try repository.directory(Repository.catalogsName)
     let root = repository.root
     var (isMoved, isCataloged) = (false, false)
     do {
-      try catalog.finish(summary, writer)
-      try repository.synchronize(pending.descriptor)
+      try catalog.finish(summary, with: writer)
+      try repository.publication.synchronize(pending.descriptor)
       try directory.descriptor.rename(found.span, to: root.descriptor, as: name.bytes.span)
       isMoved = true
       let moved = try root.descriptor.status(of: name.bytes.span)
@@ -51,7 +51,7 @@ public final class Adoption: Sendable {
         name.catalogName.span, to: catalogs.descriptor, as: name.catalogName.span)
       isCataloged = true
       try catalogs.descriptor.synchronize()
-      try repository.pointLatest(to: name)
+      try repository.publication.pointLatest(to: name)
       try root.descriptor.synchronize()
     } catch {
       do throws(Errno) {
@@ -59,7 +59,7 @@ public final class Adoption: Sendable {
           try catalogs.descriptor.rename(name.catalogName.span, to: pending.descriptor, as: name.catalogName.span)
         }
       } catch let refusal {
-        repository.note(
+        repository.problems.note(
           Failure(
             .failed,
             "\(displayName(found)) is the snapshot \(name) now, but a power cut may undo it: \(error); it cannot be "
@@ -69,7 +69,7 @@ public final class Adoption: Sendable {
       if isMoved {
         try? root.descriptor.rename(name.bytes.span, to: directory.descriptor, as: found.span)
       }
-      throw Failure.writing("adopt \(displayName(found)) in", repository.path, error)
+      throw Failure.writing("adopt \(displayName(found)) in", at: repository.path, because: error)
     }
   }
 
@@ -81,14 +81,5 @@ public final class Adoption: Sendable {
     if !isPlaced {
       try? pending.descriptor.unlink(name.catalogName.span)
     }
-  }
-}
-
-extension Repository {
-  /// Begins to adopt a tree under the first free name from `time` on. The caller holds the lock.
-  public func beginAdoption(at time: Timestamp) throws(Failure) -> Adoption {
-    var seconds = time.seconds
-    while try isTaken(SnapshotName(seconds: seconds)) { seconds += 1 }
-    return try Adoption(self, SnapshotName(seconds: seconds))
   }
 }

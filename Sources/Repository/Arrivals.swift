@@ -17,9 +17,9 @@ public struct UnexaminedArrival: Sendable {
 
   fileprivate func reason(_ rest: String) -> String { "\(name) came with \(movedFileCount) moved files and \(rest)" }
 
-  /// Parses a hold that `holdRotation` wrote. `nil` if rotation is held for another reason.
-  init?(_ hold: RotationHold) {
-    let words = hold.reason.split(separator: " ", maxSplits: 6, omittingEmptySubsequences: false)
+  /// Parses a reason that `RotationFreeze.begin(for:)` wrote. `nil` for another reason.
+  init?(_ reason: FreezeReason) {
+    let words = reason.reason.split(separator: " ", maxSplits: 6, omittingEmptySubsequences: false)
     guard words.count == 7, words[1...2] == ["came", "with"], words[4...5] == ["moved", "files"],
       let name = SnapshotName(Array(words[0].utf8)), let count = UInt64(words[3])
     else { return nil }
@@ -27,42 +27,29 @@ public struct UnexaminedArrival: Sendable {
   }
 }
 
-extension Repository {
+extension RotationFreeze {
   /// Holds rotation until an arrival has been compared.
   ///
-  /// `trouble` is the reason for a failed comparison; `nil` means that the comparison has not run yet.
-  public func holdRotation(
-    for arrival: UnexaminedArrival, at time: Timestamp, trouble: String? = nil
-  ) throws(Failure) {
-    let reason = arrival.reason(trouble.map { "cannot be compared \($0)" } ?? "has not been looked at")
-    let holds = try rotationHolds()
-    var changed = holds
-    if let index = holds.firstIndex(where: { UnexaminedArrival($0)?.name == arrival.name }) {
-      changed[index] = RotationHold(since: holds[index].since, reason: reason)
-    } else if holds.filter({ UnexaminedArrival($0) != nil }).count < Self.mostHolds {
-      changed.append(RotationHold(since: CalendarTime(seconds: time.seconds).rfc3339, reason: reason))
+  /// `problem` is the reason for a failed comparison; `nil` means that the comparison has not run yet.
+  public func begin(for arrival: UnexaminedArrival, at time: Timestamp, problem: String? = nil) throws(Failure) {
+    let reason = arrival.reason(problem.map { "cannot be compared \($0)" } ?? "has not been looked at")
+    let reasons = try reasons()
+    var changed = reasons
+    if let index = reasons.firstIndex(where: { UnexaminedArrival($0)?.name == arrival.name }) {
+      changed[index] = FreezeReason(since: reasons[index].since, reason: reason)
+    } else if reasons.filter({ UnexaminedArrival($0) != nil }).count < Self.mostReasons {
+      changed.append(FreezeReason(since: CalendarTime(seconds: time.seconds).rfc3339, reason: reason))
     } else {
-      return try holdRotation("\(Self.mostHolds) snapshots came that could not be compared", at: time)
+      return try begin("\(Self.mostReasons) snapshots came that could not be compared", at: time)
     }
-    if changed != holds { try write(changed) }
+    if changed != reasons { try write(changed) }
   }
 
   /// The arrivals for which rotation is held.
-  public func unexaminedArrivals() throws(Failure) -> [UnexaminedArrival] {
-    try rotationHolds().compactMap { UnexaminedArrival($0) }
-  }
+  public func arrivals() throws(Failure) -> [UnexaminedArrival] { try reasons().compactMap { UnexaminedArrival($0) } }
 
-  /// Ends the rotation hold of an arrival after its comparison.
-  public func endRotationHold(for arrival: UnexaminedArrival) throws(Failure) {
-    try write(try rotationHolds().filter { UnexaminedArrival($0)?.name != arrival.name })
-  }
-
-  /// Makes the renames of a publication durable.
-  public func synchronizePublication() throws(Failure) {
-    let catalogs = try directory(Self.catalogsName)
-    do throws(Errno) {
-      try catalogs.descriptor.synchronize()
-      try root.descriptor.synchronize()
-    } catch { throw .writing("make the last snapshot durable in", path, error) }
+  /// Ends the hold for an arrival after its comparison.
+  public func end(for arrival: UnexaminedArrival) throws(Failure) {
+    try write(try reasons().filter { UnexaminedArrival($0)?.name != arrival.name })
   }
 }

@@ -52,7 +52,7 @@ final class NewCatalogFile: FrameSink {
   /// Writes the part of the catalog that follows the frames.
   ///
   /// The caller's single `syncfs` makes the catalog durable together with the tree.
-  func finish(_ summary: CatalogSummary, _ writer: FrameWriter) throws {
+  func finish(_ summary: CatalogSummary, with writer: FrameWriter) throws {
     let (end, offsets) = state.withLock { ($0.end, $0.offsets) }
     let ending = try CatalogFormat.ending(summary, frameOffsets: offsets, at: end, writer)
     try file.write(ending, at: end)

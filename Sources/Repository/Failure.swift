@@ -41,14 +41,14 @@ public struct Failure: Error, Sendable, CustomStringConvertible {
   public var description: String { hint.map { "\(message); \($0)" } ?? message }
 
   /// Wraps any error. A `Failure` is returned unchanged.
-  public static func writing(_ what: String, _ path: [UInt8], _ error: any Error) -> Failure {
+  public static func writing(_ what: String, at path: [UInt8], because error: any Error) -> Failure {
     if let failure = error as? Failure { return failure }
-    if let error = error as? Errno { return writing(what, path, error) }
+    if let error = error as? Errno { return writing(what, at: path, because: error) }
     return Failure(.failed, "cannot \(what) \(displayName(path)): \(error)")
   }
 
   /// Wraps a failed call on the repository: `noSpace` if the disk is full, else `failed`.
-  public static func writing(_ what: String, _ path: [UInt8], _ error: Errno) -> Failure {
+  public static func writing(_ what: String, at path: [UInt8], because error: Errno) -> Failure {
     var failure = Failure(error.meansNoRoom ? .noSpace : .failed, "cannot \(what) \(displayName(path)): \(error)")
     failure.cause = error
     if error.meansNoRoom {

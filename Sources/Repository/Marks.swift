@@ -13,65 +13,63 @@ public enum SnapshotMark: String, CaseIterable, Sendable {
   case repaired
 }
 
-extension Repository {
-  private func directory(of kind: SnapshotMark) throws(Errno) -> Directory {
-    try control.directory(Array(kind.rawValue.utf8).span)
+/// The marks of snapshots.
+public struct SnapshotMarks {
+  let repository: Repository
+
+  private func directory(of mark: SnapshotMark) throws(Errno) -> Directory {
+    try repository.control.directory(Array(mark.rawValue.utf8).span)
   }
 
   /// The snapshots with a mark, each with the time of the mark and its reason.
-  public func marks(_ kind: SnapshotMark) throws(Failure) -> [SnapshotName: String] {
+  public func all(_ mark: SnapshotMark) throws(Failure) -> [SnapshotName: String] {
     var marks: [SnapshotName: String] = [:]
     do throws(Errno) {
-      let directory = try directory(of: kind)
+      let directory = try directory(of: mark)
       var listing = DirectoryListing()
       try listing.read(directory.descriptor)
       for entry in listing.entries {
-        let found = Array(listing.bytes[entry.range])
-        guard let name = SnapshotName(found) else { continue }
-        let text = try? directory.descriptor.openToRead(found.span).readToEnd(limit: 1 << 16)
-        marks[name] = displayName((text ?? []).last == 10 ? text!.dropLast() : text ?? [])
+        guard let name = SnapshotName(listing.bytes[entry.range]) else { continue }
+        // A mark counts even if its reason cannot be read.
+        let text = (try? repository.file(name.bytes, in: directory).read(limit: 1 << 16)) ?? []
+        marks[name] = displayName(text.last == 10 ? text.dropLast() : text)
       }
       return marks
     } catch {
       if error == .noSuchEntry { return [:] }
-      throw Failure(.failed, "cannot read \(displayName(path))/.treering/\(kind.rawValue): \(error)")
+      throw Failure(.failed, "cannot read \(displayName(repository.path))/.treering/\(mark.rawValue): \(error)")
     }
   }
 
   /// True if a snapshot has the mark, or if the mark cannot be read.
-  public func isMarked(_ name: SnapshotName, _ kind: SnapshotMark) -> Bool {
+  public func contains(_ mark: SnapshotMark, on name: SnapshotName) -> Bool {
     do throws(Errno) {
-      _ = try directory(of: kind).descriptor.status(of: name.bytes.span)
+      _ = try directory(of: mark).descriptor.status(of: name.bytes.span)
       return true
     } catch { return error != .noSuchEntry }
   }
 
   /// Marks a snapshot.
-  public func mark(
-    _ name: SnapshotName, _ kind: SnapshotMark, reason: String, at time: Timestamp
-  ) throws(Failure) {
+  public func add(_ mark: SnapshotMark, to name: SnapshotName, reason: String, at time: Timestamp) throws(Failure) {
     do {
-      try makeDirectory(Array(kind.rawValue.utf8), in: control.descriptor)
-      let directory = try directory(of: kind)
-      let file = try openFile(name.bytes, in: directory.descriptor, [.write, .truncate])
+      try repository.makeDirectory(Array(mark.rawValue.utf8), in: repository.control)
       let since = CalendarTime(seconds: time.seconds).rfc3339
-      try file.write(Array("\(since)\(reason.isEmpty ? "" : " ")\(reason)\n".utf8))
-      try file.synchronize()
-      try directory.descriptor.synchronize()
-      try control.descriptor.synchronize()
-    } catch { throw .writing("mark the snapshot \(name) as \(kind.rawValue) in", path, error) }
+      try repository.file(name.bytes, in: directory(of: mark))
+        .replace(with: Array("\(since)\(reason.isEmpty ? "" : " ")\(reason)\n".utf8))
+      try repository.control.descriptor.synchronize()
+    } catch { throw .writing("mark the snapshot \(name) as \(mark.rawValue) in", at: repository.path, because: error) }
   }
 
   /// Removes a mark. Returns false if there was none.
-  public func unmark(_ name: SnapshotName, _ kind: SnapshotMark) throws(Failure) -> Bool {
-    do throws(Errno) {
-      let directory = try directory(of: kind)
-      try directory.descriptor.unlink(name.bytes.span)
-      try directory.descriptor.synchronize()
-      return true
-    } catch {
+  @discardableResult
+  public func remove(_ mark: SnapshotMark, from name: SnapshotName) throws(Failure) -> Bool {
+    do throws(Errno) { return try repository.file(name.bytes, in: directory(of: mark)).remove() } catch {
       if error == .noSuchEntry { return false }
-      throw .writing("take the mark \(kind.rawValue) from the snapshot \(name) in", path, error)
+      throw .writing("take the mark \(mark.rawValue) from the snapshot \(name) in", at: repository.path, because: error)
     }
   }
+}
+
+extension Repository {
+  public var marks: SnapshotMarks { SnapshotMarks(repository: self) }
 }

@@ -13,8 +13,15 @@ public protocol SnapshotStore: AnyObject {
   /// The start and reasons of the rotation hold, or `nil` if rotation is not held.
   func heldRotation() throws(Failure) -> String?
   func openCatalog(_ name: SnapshotName) throws(Failure) -> OpenCatalog
+  /// The repository, if it is on this machine. Only such a one can be locked, marked and repaired.
+  var local: Repository? { get }
+  /// The files of a snapshot; `nil` if the trees of `local` are read instead.
+  func contents(of name: SnapshotName) -> (any ContentFetcher)?
 }
 
 extension Repository: SnapshotStore {
-  public func heldSnapshots() throws(Failure) -> [SnapshotName: String] { try marks(.held) }
+  public var local: Repository? { self }
+  public func contents(of name: SnapshotName) -> (any ContentFetcher)? { nil }
+  public func heldSnapshots() throws(Failure) -> [SnapshotName: String] { try marks.all(.held) }
+  public func heldRotation() throws(Failure) -> String? { try rotationFreeze.description() }
 }

@@ -59,7 +59,7 @@ extension Repository {
       else { continue }
       list.nextSequence += 1
       if let problem = problem(
-        name,
+        of: name,
         { () throws in
           // A catalog without a tree is no snapshot. If a publication is in progress, the tree may still follow.
           guard try hasTree(name) else {
@@ -98,7 +98,7 @@ extension Repository {
     for entry in names.entries {
       guard let name = SnapshotName(names.bytes[entry.range]), !known.contains(name) else { continue }
       if let problem = problem(
-        name,
+        of: name,
         { () throws in
           try !hasCatalog(name) && !hasExpired(name) ? "its catalog is missing" : nil
         })
@@ -109,7 +109,7 @@ extension Repository {
   }
 
   /// Runs an examination of a snapshot. Returns the damage that it found, or the error that prevented it.
-  private func problem(_ name: SnapshotName, _ look: () throws -> String?) -> UnusableSnapshot? {
+  private func problem(of name: SnapshotName, _ look: () throws -> String?) -> UnusableSnapshot? {
     do {
       return try look().map { UnusableSnapshot(name: name, reason: $0, isDamage: true) }
     } catch let error as Errno {
@@ -140,7 +140,7 @@ extension Repository {
   public func hasExpired(_ name: SnapshotName) throws -> Bool {
     // The checks follow the order of the expiry's renames, so a snapshot in mid-expiry is not missed.
     if try hasCatalog(name) { return false }
-    return try isExpiring(name) || !hasTree(name)
+    return try retirement.isExpiring(name) || !hasTree(name)
   }
 
   /// Opens a snapshot's catalog, and checks its header and trailer.
@@ -193,7 +193,7 @@ extension SnapshotStore {
   /// the path is meant. A newer unusable candidate is an error; it is never skipped silently.
   public func candidates(_ reference: String, in list: SnapshotList) throws(Failure) -> [Snapshot] {
     let shown = displayName(Array(reference.utf8))
-    func checked(_ snapshots: [Snapshot], _ isMeant: (String) -> Bool) throws(Failure) -> [Snapshot] {
+    func checked(_ snapshots: [Snapshot], isMeant: (String) -> Bool) throws(Failure) -> [Snapshot] {
       let newer = list.unusable.filter {
         isMeant($0.name.description)
           && $0.name.description > snapshots.first?.name.description ?? ""
@@ -206,7 +206,7 @@ extension SnapshotStore {
       return snapshots
     }
     if reference == "latest" {
-      let all = try checked(list.snapshots.reversed(), { _ in true })
+      let all = try checked(list.snapshots.reversed(), isMeant: { _ in true })
       if !all.isEmpty { return all }
       throw Failure(
         .usage, "the repository \(displayName(path)) has no snapshot yet",
@@ -217,7 +217,7 @@ extension SnapshotStore {
     }
     if let members = try members(from: shown, of: list), !members.isEmpty { return members }
     let isMeant = { (name: String) in !reference.isEmpty && name.hasPrefix(reference) }
-    let found = try checked(list.snapshots.reversed().filter { isMeant($0.name.description) }, isMeant)
+    let found = try checked(list.snapshots.reversed().filter { isMeant($0.name.description) }, isMeant: isMeant)
     if !found.isEmpty { return found }
     throw Failure(
       .usage, "there is no snapshot \"\(shown)\" in \(displayName(path))",

@@ -78,7 +78,7 @@ extension CatalogSummary {
 
 extension SnapshotList {
   /// True if a path is only a parent directory of the snapshot's sources, and another snapshot has its content.
-  public func merelyLeads(_ snapshot: Snapshot, to place: [[UInt8]]) -> Bool {
+  public func isOnlyParentOfSources(_ place: [[UInt8]], in snapshot: Snapshot) -> Bool {
     !snapshot.summary.covers(place) && snapshots.contains { $0.summary.covers(place) }
   }
 

@@ -33,7 +33,7 @@ enum Layering {
       layer: 2,
       imports: ["Repository", "Posix", "Catalog", "Patterns", "Retention", "Synchronization"]),
     "Repository": TargetRule(
-      layer: 2, imports: ["Posix", "Catalog", "Settings", "Retention", "Synchronization"]),
+      layer: 2, imports: ["Posix", "Catalog", "Retention", "Synchronization"]),
     "Posix": TargetRule(layer: 1, imports: ["CPosix", "Catalog", "Glibc", "Synchronization"]),
     "CPosix": TargetRule(layer: 1, imports: []),
     "Catalog": TargetRule(layer: 0, imports: ["CCodec"]),

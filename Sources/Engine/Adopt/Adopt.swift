@@ -75,7 +75,7 @@ public func adopt(
   do { return try catalogAndMove(tree, options, repository, program, progress) } catch let failure as Failure {
     throw failure
   } catch {
-    throw .writing("adopt \(displayName(tree.name)) in", repository.path, error)
+    throw .writing("adopt \(displayName(tree.name)) in", at: repository.path, because: error)
   }
 }
 
@@ -83,7 +83,7 @@ private func catalogAndMove(
   _ tree: AdoptableTree, _ options: AdoptOptions, _ repository: Repository, _ program: String,
   _ progress: Progress
 ) throws -> Snapshot {
-  try repository.recover()
+  try repository.publication.recover()
   let list = try repository.snapshots()
   let directory = Directory(try Descriptor.open(path: options.directory, [.read, .directory]))
   let top = try directory.directory(tree.name.span)
@@ -96,7 +96,7 @@ private func catalogAndMove(
   let base = try list.newest.map {
     StoredTree($0.name, try repository.openCatalog($0.name), nil, in: repository)
   }
-  let adoption = try repository.beginAdoption(at: tree.time)
+  let adoption = try repository.publication.beginAdoption(at: tree.time)
   do {
     let work = AdoptWork(
       adoption, base: base, several: try inodesWithSeveralNames(in: top, threads: options.threads),
@@ -120,7 +120,7 @@ private func catalogAndMove(
     summary.fileSystemID = try repository.root.descriptor.fileSystem().id
     summary.program = Array(program.utf8)
     try adoption.publish(
-      summary, FrameWriter(sink: adoption.sink), moving: tree.name, of: directory, whichWas: status)
+      summary, with: FrameWriter(sink: adoption.sink), moving: tree.name, of: directory, whichWas: status)
     return Snapshot(name: adoption.name, summary: summary)
   } catch {
     adoption.giveUp()
@@ -143,14 +143,14 @@ public func lookAt(
       _ = try sources(of: top, options)
     } catch let failure as Failure { return (failure, []) }
     return (nil, try directoryNames(top).filter { $0 != options.label })
-  } catch { throw .writing("look at \(displayName(tree.name)) for", repository.path, error) }
+  } catch { throw .writing("look at \(displayName(tree.name)) for", at: repository.path, because: error) }
 }
 
 private func check(
   _ tree: AdoptableTree, _ status: FileStatus, _ directory: Directory, _ list: SnapshotList,
   _ repository: Repository
 ) throws {
-  if try repository.contains(directory.descriptor) {
+  if try repository.location.contains(directory.descriptor) {
     throw Failure(.usage, "it is in the repository already")
   }
   guard status.device == repository.identity.device else {

@@ -33,7 +33,7 @@ extension BuildWork {
       try beginRecycling(node, isOpened: parent == nil)
     } catch {
       if node.isRecycled { throw SpareUnusable(path: node.sourcePath, reason: error) }
-      if node.leadsToSource { throw Failure.writing("make the directory", node.sourcePath, error) }
+      if node.leadsToSource { throw Failure.writing("make the directory", at: node.sourcePath, because: error) }
       // A name that is not in the catalog must not stay in the tree. An existing name belongs to another entry: the
       // file system takes the two names for one.
       if isMade { try? parent!.target!.descriptor.removeDirectory(name.span) }
@@ -41,7 +41,7 @@ extension BuildWork {
       return false
     }
     do throws(Errno) { node.baseTree = try node.openBase() } catch {
-      if error.isShortage { throw Failure.writing("open the stored directory", node.sourcePath, error) }
+      if error.isShortage { throw Failure.writing("open the stored directory", at: node.sourcePath, because: error) }
       baseIsLost(node, error)
     }
     return true
@@ -72,7 +72,7 @@ extension BuildWork {
         try parent.descriptor.unlock(name.span)
         return try parent.directory(name.span)
       default:
-        try repository.discard(directory: name, of: parent)
+        try repository.retirement.discard(name, of: parent)
         return nil
       }
     }
@@ -91,7 +91,7 @@ extension BuildWork {
 
   func discard(_ name: [UInt8], of node: BuildNode) throws(SpareUnusable) {
     guard let target = node.target else { return }
-    do throws(Errno) { try repository.discard(directory: name, of: target) } catch {
+    do throws(Errno) { try repository.retirement.discard(name, of: target) } catch {
       if error == .noSuchEntry { return }
       throw SpareUnusable(path: node.sourcePath(of: name), reason: error)
     }

@@ -40,7 +40,7 @@ class BuildWork: @unchecked Sendable {
     _ what: String, _ path: [UInt8], _ error: Errno, isName: Bool = false
   ) throws(Failure) {
     let endsRun = isName ? endsRunForName(error) : error.endsRun
-    if endsRun { throw Failure.writing(what, path, error) }
+    if endsRun { throw Failure.writing(what, at: path, because: error) }
     warn(
       path,
       error == .noSpace
@@ -52,7 +52,7 @@ class BuildWork: @unchecked Sendable {
   ///
   /// A directory with a full index (ext4) reports no space on a disk that has room. Then only that directory fails.
   func endsRunForName(_ error: Errno) -> Bool {
-    error.endsRun && !(error == .noSpace && repository.takesAnotherFile())
+    error.endsRun && !(error == .noSpace && repository.fileSystem.acceptsAnotherFile())
   }
 
   /// Warns that the stored directory, whose entries could be linked, is missing.
@@ -76,7 +76,7 @@ class BuildWork: @unchecked Sendable {
       try from.link(name, to: node.target!.descriptor, as: newName)
       return true
     } catch {
-      if endsRunForName(error) { throw Failure.writing("link in", node.sourcePath, error) }
+      if endsRunForName(error) { throw Failure.writing("link in", at: node.sourcePath, because: error) }
       if error == .tooManyLinks { progress.linkLimits.count() }
       return false
     }
@@ -105,7 +105,7 @@ class BuildWork: @unchecked Sendable {
       }
     } catch {
       if node.isRecycled { throw SpareUnusable(path: node.sourcePath, reason: error) }
-      throw Failure.writing("set the metadata of", node.sourcePath, error)
+      throw Failure.writing("set the metadata of", at: node.sourcePath, because: error)
     }
     if node.hintFlags.isCatalogOnly { progress.catalogOnly.count() }
     try close(node, encoder, into: writer, hasher)

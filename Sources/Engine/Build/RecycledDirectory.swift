@@ -67,7 +67,7 @@ final class RecycledDirectory {
         guard error == .isADirectory else { throw error }
       }
     }
-    try repository.discard(directory: name, of: directory)
+    try repository.retirement.discard(name, of: directory)
   }
 
   /// Removes all remaining names.

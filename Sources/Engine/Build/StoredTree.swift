@@ -36,7 +36,7 @@ final class StoredTree: Sendable {
     let id = try? repository.root.descriptor.fileSystem().id
     inodesCount =
       catalog.summary.repositoryID == repository.id && catalog.summary.fileSystemID == id
-      && !repository.isMarked(name, .repaired)
+      && !repository.marks.contains(.repaired, on: name)
   }
 }
 

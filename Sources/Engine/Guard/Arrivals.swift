@@ -17,11 +17,11 @@ public func completePublication(_ list: SnapshotList, in repository: Repository)
     }
   }
   step { () throws(Failure) in
-    if let newest = list.newest { try repository.pointLatest(to: newest.name) }
+    if let newest = list.newest { try repository.publication.pointLatest(to: newest.name) }
     return nil
   }
   step { () throws(Failure) in
-    try repository.updateSets(list)
+    try repository.retention.updateLinks(for: list)
     return nil
   }
   step { () throws(Failure) in
@@ -38,7 +38,7 @@ public func completePublication(_ list: SnapshotList, in repository: Repository)
 @discardableResult
 func examineArrivals(in repository: Repository, _ list: SnapshotList) throws(Failure) -> [Warning] {
   var warnings: [Warning] = []
-  for arrival in try repository.unexaminedArrivals() {
+  for arrival in try repository.rotationFreeze.arrivals() {
     if let warning = try examine(arrival, in: repository, list) { warnings.append(warning) }
   }
   return warnings
@@ -54,7 +54,7 @@ private func examine(
         + "treering release")
   }
   func cannotCompare(_ trouble: String) throws(Failure) -> Warning {
-    try repository.holdRotation(for: arrival, at: Clock.now(), trouble: trouble)
+    try repository.rotationFreeze.begin(for: arrival, at: Clock.now(), problem: trouble)
     return warning("cannot be compared \(trouble)")
   }
   // A snapshot that cannot be examined now may be this one, or the one before it.
@@ -66,7 +66,7 @@ private func examine(
     guard try isGone(arrival.name, from: repository) else {
       return try cannotCompare("with the snapshot before it: its publication has not come to its end")
     }
-    try repository.endRotationHold(for: arrival)
+    try repository.rotationFreeze.end(for: arrival)
     return nil
   }
   let suspicion: Warning?
@@ -75,17 +75,17 @@ private func examine(
   } catch { return try cannotCompare("\(error)") }
   if let suspicion {
     let reason = "\(displayName(suspicion.path)): \(suspicion.message)"
-    try repository.holdRotation("\(arrival.name): \(reason)", at: Clock.now())
-    try repository.endRotationHold(for: arrival)
+    try repository.rotationFreeze.begin("\(arrival.name): \(reason)", at: Clock.now())
+    try repository.rotationFreeze.end(for: arrival)
     return warning(reason)
   }
-  try repository.endRotationHold(for: arrival)
+  try repository.rotationFreeze.end(for: arrival)
   return nil
 }
 
 /// True if a snapshot is certainly absent: it was not published, or has expired.
 private func isGone(_ name: SnapshotName, from repository: Repository) throws(Failure) -> Bool {
   do { return try repository.hasExpired(name) } catch {
-    throw .writing("look for the snapshot \(name) in", repository.path, error)
+    throw .writing("look for the snapshot \(name) in", at: repository.path, because: error)
   }
 }

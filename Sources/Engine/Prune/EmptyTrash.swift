@@ -10,13 +10,13 @@ internal import Synchronization
 /// snapshot that root took, stay for root to delete.
 public func emptyTrash(of repository: Repository, threads: Int) throws(Failure) {
   do {
-    let trash = Directory(try repository.trash().descriptor.reopenDirectory())
+    let trash = Directory(try repository.retirement.trash().descriptor.reopenDirectory())
     let root = DoomedNode(parent: nil, name: [], mount: try trash.descriptor.status().mount, directory: trash)
     var work = Deletion(repository, trash)
     try walkTree(work, from: root, threads: threads)
     // A tree deeper than the number of descriptors is now in parts.
     while work.parts.value > 0 {
-      let again = Directory(try repository.trash().descriptor.reopenDirectory())
+      let again = Directory(try repository.retirement.trash().descriptor.reopenDirectory())
       work = Deletion(repository, again)
       try walkTree(
         work, from: DoomedNode(parent: nil, name: [], mount: root.mount, directory: again), threads: threads)
@@ -29,7 +29,7 @@ public func emptyTrash(of repository: Repository, threads: Int) throws(Failure) 
   } catch let failure as Failure {
     throw failure
   } catch let error as Errno {
-    throw .writing("delete what lies in .treering/trash of", repository.path, error)
+    throw .writing("delete what lies in .treering/trash of", at: repository.path, because: error)
   } catch { throw Failure(.failed, "cannot empty the trash: \(error)") }
 }
 
@@ -37,7 +37,7 @@ public func emptyTrash(of repository: Repository, threads: Int) throws(Failure) 
 func tidyTrash(of repository: Repository, threads: Int) {
   do { try emptyTrash(of: repository, threads: threads) } catch {
     if case .interrupted = error.kind { return }
-    repository.note(error)
+    repository.problems.note(error)
   }
 }
 
@@ -108,7 +108,7 @@ private final class Deletion: TreeWork {
       // At the top of the trash, a directory needs no descriptors for its ancestors. A directory that is already
       // there gains nothing.
       if error.isShortage, let above = node.above, above.parent != nil, let directory = above.directory,
-        (try? repository.discard(name, of: directory, toTopOf: trash)) != nil
+        (try? repository.retirement.discard(name, of: directory, toTopOf: trash)) != nil
       {
         node.directory = nil
         parts.count()

@@ -56,7 +56,7 @@ public struct RotationResult: Sendable {
   public var unusable: [UnusableSnapshot] = []
   /// Snapshots that could not be expired and leftovers that could not be removed, with the reason. The next rotation
   /// tries again.
-  public var troubles: [Trouble] = []
+  public var problems: [HousekeepingProblem] = []
   /// Bytes that the expired snapshots free; computed only if `minimumFree` required it.
   public var freedBytes: UInt64?
   /// Bytes still missing for `minimumFree`. If all expendable snapshots would not suffice, none of them expires.
@@ -73,7 +73,7 @@ public struct RotationResult: Sendable {
 /// The caller holds the lock, and empties the trash afterwards without it.
 public func rotate(_ repository: Repository, _ options: RotationOptions) throws(Failure) -> RotationResult {
   do { return try planAndExpire(repository, options) } catch {
-    throw .writing("rotate the snapshots of", repository.path, error)
+    throw .writing("rotate the snapshots of", at: repository.path, because: error)
   }
 }
 
@@ -83,47 +83,47 @@ private func planAndExpire(
   if options.policy.keepsNothing {
     throw Failure(.usage, "nothing would be kept but the newest snapshot", hint: "name a set to keep")
   }
-  if !options.isDry { try repository.recover() }
+  if !options.isDry { try repository.publication.recover() }
   var list = try repository.snapshots()
   // The examination decides whether the plan has an obstacle.
   if !options.isDry { try examineArrivals(in: repository, list) }
   let now = Clock.now()
-  let plan = try repository.retention(
-    of: list, options.policy, now: now, unwanted: options.unwanted, wanted: options.wanted)
+  let plan = try repository.retention.plan(
+    for: list, by: options.policy, now: now, unwanted: options.unwanted, wanted: options.wanted)
   var result = RotationResult(snapshots: list.snapshots, plan: plan, unusable: list.unusable)
   var isShort = false
   if let minimum = options.minimumFree, options.unwanted.isEmpty {
     isShort = try thin(&result, minimum, repository, options)
   }
-  var claims: [SnapshotUse] = []
+  var claims: [SnapshotLock] = []
   for index in result.snapshots.indices where result.plan.decisions[index].expires {
     let name = result.snapshots[index].name
     do {
-      if let claim = try repository.claim(name) {
+      if let claim = try repository.locks.lockForExpiry(name) {
         claims.append(claim)
       } else {
         result.plan.decisions[index] = RetentionDecision(reasons: [.inUse], expires: false)
       }
     } catch {
-      repository.note([], "cannot find out whether the snapshot \(name) is in use, so it stays", "\(error)")
+      repository.problems.note("cannot find out whether the snapshot \(name) is in use, so it stays", because: error)
       result.plan.decisions[index] = RetentionDecision(reasons: [.obstructed], expires: false)
     }
   }
   defer { withExtendedLifetime(claims) {} }
   if options.isDry {
-    result.troubles = repository.takeTroubles()
+    result.problems = repository.problems.drain()
     return result
   }
 
   if plan.mustBeReleased, let obstacle = plan.obstacle {
-    try repository.holdRotation(obstacle, at: now)
+    try repository.rotationFreeze.begin(obstacle, at: now)
   }
   // A policy that is not applied is not remembered.
   if options.unwanted.isEmpty, plan.obstacle == nil {
     // On a full disk, only the expiry may make room for the policy.
-    do { try repository.remember(options.policy) } catch {
+    do { try repository.retention.remember(options.policy) } catch {
       guard error.kind == .noSpace else { throw error }
-      repository.note(error)
+      repository.problems.note(error)
     }
   }
   let expired = result.expired
@@ -132,19 +132,19 @@ private func planAndExpire(
   // The links change first, so that none names an expired snapshot. A full disk takes no new link, and must still get
   // its room.
   do {
-    try repository.updateSets(list)
+    try repository.retention.updateLinks(for: list)
     if let newest = list.newest, names.contains(result.snapshots.last!.name) {
-      try repository.pointLatest(to: newest.name)
+      try repository.publication.pointLatest(to: newest.name)
     }
-  } catch { repository.note(error) }
+  } catch { repository.problems.note(error) }
   let keepsSpare = options.keepsSpare && !isShort
   for snapshot in expired {
     do {
       // The newest expired snapshot is the most like the next one.
-      try repository.expire(snapshot.name, asSpare: keepsSpare && snapshot.name == expired.last?.name)
+      try repository.retirement.expire(snapshot.name, asSpare: keepsSpare && snapshot.name == expired.last?.name)
     } catch {
       // A snapshot that cannot be removed does not hinder the others.
-      repository.note(error)
+      repository.problems.note(error)
       // A snapshot whose state is unknown counts as present.
       if (try? repository.hasExpired(snapshot.name)) != true,
         let index = result.snapshots.firstIndex(where: { $0.name == snapshot.name })
@@ -153,8 +153,8 @@ private func planAndExpire(
       }
     }
   }
-  if !keepsSpare { repository.discardSpare() }
-  result.troubles = repository.takeTroubles()
+  if !keepsSpare { repository.retirement.discardSpare() }
+  result.problems = repository.problems.drain()
   return result
 }
 
@@ -171,7 +171,7 @@ private func thin(
   if free >= wanted { return false }
   if !options.isDry {
     // The spare and the trash are invisible to users, so they go before any snapshot.
-    repository.discardSpare()
+    repository.retirement.discardSpare()
     tidyTrash(of: repository, threads: options.threads)
     (free, wanted) = try available()
     if free >= wanted { return true }

@@ -210,7 +210,7 @@ struct ReceiveMerge {
 
   private func refusal(_ what: String, _ row: FileRow, _ error: Errno) -> any Error {
     let isOwn = error.isLastingRefusal || error == .noSpace && !work.endsRunForName(error)
-    return isOwn ? Unstorable(error: error) : Failure.writing(what, path(row), error)
+    return isOwn ? Unstorable(error: error) : Failure.writing(what, at: path(row), because: error)
   }
 
   private func makeTarget(_ row: FileRow) throws -> Descriptor {
@@ -223,7 +223,7 @@ struct ReceiveMerge {
 
   private func removeTarget(_ row: FileRow) throws {
     do throws(Errno) { try node.target!.descriptor.unlink(record.bytes.span.extracting(row.name)) } catch {
-      throw Failure.writing("remove the unfinished copy of", path(row), error)
+      throw Failure.writing("remove the unfinished copy of", at: path(row), because: error)
     }
   }
 
@@ -236,7 +236,7 @@ struct ReceiveMerge {
       work.progress.copied.count()
       return Self.hints(
         row, made.inode, missing.refused(toRoot: work.isRoot))
-    } catch { throw Failure.writing("write", path(row), error) }
+    } catch { throw Failure.writing("write", at: path(row), because: error) }
   }
 
   // MARK: Copies
@@ -283,7 +283,7 @@ struct ReceiveMerge {
     } catch {
       switch error {
       case .interrupted: try checkForSignal()
-      case .writing(let error): throw Failure.writing("write a copy of", path(row), error)
+      case .writing(let error): throw Failure.writing("write a copy of", at: path(row), because: error)
       case .reading: break
       }
     }
@@ -338,7 +338,7 @@ struct ReceiveMerge {
         row, made.inode, missing.refused(toRoot: work.isRoot))
     } catch {
       if isOther { throw Failure(.refused, "\(displayName(path(row))) is sent with a size that it has not") }
-      throw Failure.writing("write", path(row), error)
+      throw Failure.writing("write", at: path(row), because: error)
     }
   }
 }

@@ -30,9 +30,9 @@ private func build(
   let tree = try base.map {
     StoredTree($0.name, try repository.openCatalog($0.name), try? repository.openTree($0.name), in: repository)
   }
-  let capabilities = try repository.probe()
+  let capabilities = try repository.fileSystem.run()
   let received = Clock.now()
-  let pending = try repository.beginSnapshot(
+  let pending = try repository.publication.beginSnapshot(
     named: name, catalogBytes: tree?.catalog.byteCount ?? 0, mayRecycle: mayRecycle && capabilities.recycles)
   let work = ReceiveWork(
     wanted, sent: sent, base: tree, in: repository, pending, capabilities: capabilities,
@@ -60,18 +60,20 @@ private func build(
     let snapshot = Snapshot(name: pending.name, summary: summary)
     // Rotation is held until this snapshot has been examined. It must never continue with a suspect snapshot.
     let arrival = UnexaminedArrival(name: pending.name, movedFileCount: progress.moved.value)
-    try repository.holdRotation(for: arrival, at: received)
+    try repository.rotationFreeze.begin(for: arrival, at: received)
     progress.isSynchronizing.store(true, ordering: .relaxed)
     defer { progress.isSynchronizing.store(false, ordering: .relaxed) }
-    try pending.publish(summary, FrameWriter(sink: pending.sink))
+    try pending.publish(summary, with: FrameWriter(sink: pending.sink))
     var now = list
     now.snapshots.append(snapshot)
     for trouble in completePublication(now, in: repository) { monitor.warn(trouble) }
-    for trouble in repository.takeTroubles() { monitor.warn(Warning(path: trouble.path, message: trouble.message)) }
+    for trouble in repository.problems.drain() { monitor.warn(Warning(path: trouble.path, message: trouble.message)) }
     return snapshot
   } catch {
-    if let error = error as? SpareUnusable { repository.setAside(pending, at: error.path, because: error.reason) }
-    try? repository.recover()
+    if let error = error as? SpareUnusable {
+      repository.publication.setAside(pending, at: error.path, because: error.reason)
+    }
+    try? repository.publication.recover()
     // A snapshot that was not published no longer holds rotation.
     if let list = try? repository.snapshots() { _ = try? examineArrivals(in: repository, list) }
     throw error

@@ -44,24 +44,24 @@ public struct RestoreResult: Sendable {
 /// Copies a snapshot, or some paths of it, back.
 ///
 /// The snapshot's label is left out, so that with the destination `/` everything returns to its place. Nothing
-/// outside the destination is changed, even through symbolic links in it. Nothing is deleted. With a `fetcher`, the
-/// files come from there, and the store's own trees are not read.
+/// outside the destination is changed, even through symbolic links in it. Nothing is deleted.
 public func restore(
-  _ snapshot: Snapshot, from store: any SnapshotStore, fetcher: (any ContentFetcher)? = nil, _ options: RestoreOptions,
-  progress: Progress, monitor: any Monitor
+  _ snapshot: Snapshot, from store: any SnapshotStore, options: RestoreOptions, progress: Progress,
+  monitor: any Monitor
 ) throws -> RestoreResult {
-  try restore(snapshot, from: store, fetcher: fetcher, into: nil, options, progress: progress, monitor: monitor)
+  try restore(snapshot, from: store, into: nil, options: options, progress: progress, monitor: monitor)
 }
 
 /// Restores into a new directory that is already open; the destination's path is for messages alone.
 func restore(
-  _ snapshot: Snapshot, from store: any SnapshotStore, fetcher: (any ContentFetcher)?, into directory: Directory?,
-  _ options: RestoreOptions, progress: Progress, monitor: any Monitor
+  _ snapshot: Snapshot, from store: any SnapshotStore, into directory: Directory?, options: RestoreOptions,
+  progress: Progress, monitor: any Monitor
 ) throws -> RestoreResult {
   let start = Clock.monotonic()
-  let repository = store as? Repository
+  let repository = store.local
+  let fetcher = store.contents(of: snapshot.name)
   // A restore goes on even if nothing can be locked.
-  let use = try? repository?.use(snapshot.name)
+  let use = try? repository?.locks.lockShared(snapshot.name)
   defer { withExtendedLifetime(use) {} }
   let catalog = try store.openCatalog(snapshot.name)
   let reader = CatalogReader(catalog)

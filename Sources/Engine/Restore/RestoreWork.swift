@@ -159,7 +159,7 @@ final class RestoreWork: TreeWork {
   }
 
   func failure(_ what: String, _ path: [UInt8], _ error: Errno) -> Failure {
-    var failure = Failure.writing(what, path, error)
+    var failure = Failure.writing(what, at: path, because: error)
     if failure.kind == .noSpace { failure.hint = "free some space or inodes on the destination's file system" }
     return failure
   }
@@ -368,7 +368,7 @@ final class RestoreWork: TreeWork {
     let status = node.status!
     if status.inode == repository?.identity.inode && status.device == repository?.identity.device { return true }
     if status.mount != node.restoreParent!.status?.mount { return try Repository.isInside(directory.descriptor) }
-    guard Repository.isRepository(directory) else { return false }
+    guard try Repository.isRepository(directory) else { return false }
     return !hasRepository(node, worker)
   }
 

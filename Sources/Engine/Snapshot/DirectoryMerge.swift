@@ -316,7 +316,7 @@ struct DirectoryMerge {
     do throws(Errno) {
       directory = first.directory == node.path ? target : try work.pending?.tree.directory(path: first.directory)
     } catch {
-      if error.endsRun { throw Failure.writing("link in", node.sourcePath, error) }
+      if error.endsRun { throw Failure.writing("link in", at: node.sourcePath, because: error) }
       directory = nil
     }
     let firstName = first.name

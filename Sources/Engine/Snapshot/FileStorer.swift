@@ -127,7 +127,7 @@ struct FileStorer {
     guard let target = try makeTarget(name, status, attributes) else { return nil }
     do throws(Errno) { try target.clone(old.file) } catch {
       try removeTarget(name)
-      if error.endsRun { throw Failure.writing("share the blocks of", node.sourcePath(of: name), error) }
+      if error.endsRun { throw Failure.writing("share the blocks of", at: node.sourcePath(of: name), because: error) }
       return nil
     }
     work.progress.cloned.count()
@@ -153,7 +153,7 @@ struct FileStorer {
 
   private func removeTarget(_ name: [UInt8]) throws(Failure) {
     do throws(Errno) { try node.target!.descriptor.unlink(name.span) } catch {
-      throw Failure.writing("remove the unfinished copy of", node.sourcePath(of: name), error)
+      throw Failure.writing("remove the unfinished copy of", at: node.sourcePath(of: name), because: error)
     }
   }
 
@@ -190,7 +190,7 @@ struct FileStorer {
       work.progress.cloned.count()
       return old
     } catch {
-      if error.endsRun { throw Failure.writing("share blocks in", node.sourcePath, error) }
+      if error.endsRun { throw Failure.writing("share blocks in", at: node.sourcePath, because: error) }
       return nil
     }
   }

@@ -74,7 +74,7 @@ public func takeSnapshot(
   } catch let failure as Failure {
     throw failure
   } catch let error as Errno {
-    throw .writing("take a snapshot in", repository.path, error)
+    throw .writing("take a snapshot in", at: repository.path, because: error)
   } catch {
     throw Failure(.failed, "cannot take a snapshot in \(displayName(repository.path)): \(error)")
   }
@@ -149,7 +149,7 @@ private func compareAndPublish(
     monitor.warn(
       Warning(path: Array(name.description.utf8), message: "this snapshot cannot be linked to: \(reason)"))
   }
-  try repository.recover()
+  try repository.publication.recover()
   let list = try repository.snapshots()
   // `list` and `verify` report older unusable snapshots. Without a newer snapshot, files are copied again.
   for unusable in list.unusable where unusable.name.description > list.newest?.name.description ?? "" {
@@ -164,7 +164,7 @@ private func compareAndPublish(
   var comparison = Comparison(list: list)
   if let newest = list.newest {
     // A killed run may have published a snapshot without `latest`.
-    do { try repository.pointLatest(to: newest.name) } catch { repository.note(error) }
+    do { try repository.publication.pointLatest(to: newest.name) } catch { repository.problems.note(error) }
     comparison.base = 0
     var tree: Directory?
     do { tree = try repository.openTree(newest.name) } catch { cannotLink(to: newest.name, error.message) }
@@ -224,7 +224,7 @@ private func meansNoRoom(_ error: any Error) -> Bool {
 
 /// The failure of a run without room, if a guard suspects a disaster or cannot decide.
 private func keepingAll(_ error: any Error, because reason: String, in repository: Repository) -> Failure {
-  var failure = Failure.writing("take a snapshot in", repository.path, error)
+  var failure = Failure.writing("take a snapshot in", at: repository.path, because: error)
   failure.isSuspect = true
   failure.message += "; nothing expires to make room: \(reason)"
   return failure
@@ -240,15 +240,15 @@ private func noRoom(_ error: any Error, _ guards: Guards, in repository: Reposit
   var failure = keepingAll(error, because: "in \(displayName(suspect.path)) \(suspect.message)", in: repository)
   failure.hint = "if it is right, run again after that with --accept-changes"
   func hold() throws {
-    try repository.holdRotation(
+    try repository.rotationFreeze.begin(
       "a snapshot that did not fit: \(displayName(suspect.path)): most files have another content than before",
       at: Clock.now())
   }
   do {
     do { try hold() } catch {
       // The hold is worth more than the copies that the next run could use.
-      try repository.recover(keepingUnfinished: false)
-      repository.discardSpare()
+      try repository.publication.recover(keepingUnfinished: false)
+      repository.retirement.discardSpare()
       tidyTrash(of: repository, threads: options.threads)
       try hold()
     }
@@ -263,16 +263,16 @@ private func walkAndPublish(
   let start = Clock.monotonic()
   let list = comparison.list
   let capabilities: Capabilities
-  do { capabilities = try repository.probe() } catch {
-    guard error.kind == .noSpace, try !repository.unfinished().isEmpty else { throw error }
+  do { capabilities = try repository.fileSystem.run() } catch {
+    guard error.kind == .noSpace, try !repository.publication.unfinished().isEmpty else { throw error }
     // The leftovers of earlier runs are all that can be given up.
-    try repository.recover(keepingUnfinished: false)
-    repository.discardSpare()
+    try repository.publication.recover(keepingUnfinished: false)
+    repository.retirement.discardSpare()
     tidyTrash(of: repository, threads: options.threads)
-    capabilities = try repository.probe()
+    capabilities = try repository.fileSystem.run()
   }
-  for shortcoming in try repository.unsaidShortcomings(capabilities) { monitor.note(shortcoming) }
-  let unfinished = try repository.unfinished().map {
+  for shortcoming in try repository.fileSystem.newLimitations(of: capabilities) { monitor.note(shortcoming) }
+  let unfinished = try repository.publication.unfinished().map {
     StoredTree($0.name, $0.catalog, $0.tree, in: repository, isUnfinished: true)
   }
   var comparison = comparison
@@ -288,13 +288,13 @@ private func walkAndPublish(
   if try space.isInDoubt(list.newest?.summary, sources: options.sources) {
     _ = try comparison.lookAhead(options, absent, repository, capabilities, space)
     do { try space.checkNeeds() } catch {
-      guard repository.discardSpare() else { throw error }
+      guard repository.retirement.discardSpare() else { throw error }
       tidyTrash(of: repository, threads: options.threads)
       try space.checkNeeds()
     }
   }
 
-  let pending = try repository.beginSnapshot(
+  let pending = try repository.publication.beginSnapshot(
     at: Clock.now(), catalogBytes: base.map { trees[$0].catalog.byteCount } ?? 0,
     mayRecycle: mayRecycle && capabilities.recycles)
   // The time is taken after the wait for a unique name, in case two runs fall into one second.
@@ -335,38 +335,40 @@ private func walkAndPublish(
     for suspect in suspects { work.warn(suspect.path, suspect.message) }
     if let first = suspects.first {
       // Rotation is held before publication. It must never continue with a suspect snapshot.
-      try repository.holdRotation(
+      try repository.rotationFreeze.begin(
         "\(pending.name): \(displayName(first.path)): most files have another content than before",
         at: started)
     }
 
     isWalking = false
     let summary = try summary(of: tree)
-    try pending.publish(summary, FrameWriter(sink: pending.sink))
-    do { try repository.recover(keepingUnfinished: false) } catch { repository.note(error) }
+    try pending.publish(summary, with: FrameWriter(sink: pending.sink))
+    do { try repository.publication.recover(keepingUnfinished: false) } catch { repository.problems.note(error) }
     let snapshot = Snapshot(name: pending.name, summary: summary)
     var now = list
     now.snapshots.append(snapshot)
     for trouble in completePublication(now, in: repository) { work.warn(trouble.path, trouble.message) }
-    for trouble in repository.takeTroubles() { work.warn(trouble.path, trouble.message) }
+    for trouble in repository.problems.drain() { work.warn(trouble.path, trouble.message) }
     return SnapshotResult(
       snapshot: snapshot, previous: list.newest?.name, elapsedSeconds: Clock.monotonic() - start)
   } catch {
-    if let error = error as? SpareUnusable { repository.setAside(pending, at: error.path, because: error.reason) }
+    if let error = error as? SpareUnusable {
+      repository.publication.setAside(pending, at: error.path, because: error.reason)
+    }
     // The copied files serve the next run, unless their content is in doubt. Without room, older unfinished trees are
     // given up: otherwise they might block every later run.
     let isFull = meansNoRoom(error)
-    if isFull { try? repository.discardUnfinished(but: pending.name) }
+    if isFull { try? repository.publication.discardUnfinished(but: pending.name) }
     if isWalking, mayBeKept(error), progress.copied.value + progress.moved.value > 0 {
       let writer = FrameWriter(sink: pending.sink)
       if let tree = try? work.closeUnfinished(root, into: writer), (try? writer.flush()) != nil,
         var summary = try? summary(of: tree)
       {
         summary.outcome = .unfinished
-        try? pending.keepUnfinished(summary, writer)
+        try? pending.keepUnfinished(summary, with: writer)
       }
     }
-    try? repository.recover()
+    try? repository.publication.recover()
     if isFull { tidyTrash(of: repository, threads: options.threads) }
     throw isFull ? noRoom(error, work.guards, in: repository, options) : error
   }

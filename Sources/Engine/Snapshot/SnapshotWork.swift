@@ -71,7 +71,7 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
     self.trees = trees
     self.base = base
     self.guards = guards
-    innerMounts = repository.innerMounts()
+    innerMounts = repository.location.innerMounts()
     plan = PathPlan(absolutePaths: options.sources)
     let slash = UInt8(ascii: "/")
     self.leftOut = Set(leftOut.map(\.path)).filter { path in
@@ -138,7 +138,7 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
     }
     var isListed = try node.source != nil && !node.isSkipped && list(node, worker)
     let controlName = Repository.controlName
-    if isListed, worker.listing.contains(controlName.span), repository.isShown(by: node.source!.descriptor) {
+    if isListed, worker.listing.contains(controlName.span), repository.location.isShown(by: node.source!.descriptor) {
       if node.isSource {
         throw Failure(.refused, "the source \(displayName(node.sourcePath)) is the repository itself")
       }

@@ -1,4 +1,4 @@
-public import Catalog
+internal import Catalog
 internal import Posix
 public import Repository
 
@@ -23,12 +23,12 @@ public struct RepairResult: Sendable {
 /// Another snapshot that has the damaged inode at the same path gets the repaired inode too. The spare and the
 /// unfinished snapshot are given up, because damaged inodes would come back from there.
 public func repair(
-  _ problems: [Problem], in repository: Repository, from other: any SnapshotStore,
-  fetcher: @escaping (SnapshotName) -> (any ContentFetcher)?, threads: Int, progress: Progress
+  _ problems: [Problem], in repository: Repository, from other: any SnapshotStore, threads: Int,
+  progress: Progress
 ) throws -> RepairResult {
-  try repository.recover(keepingUnfinished: false)
-  repository.discardSpare()
-  let work = try RepairWork(repository, other, other.snapshots(), fetcher, threads, progress)
+  try repository.publication.recover(keepingUnfinished: false)
+  repository.retirement.discardSpare()
+  let work = try RepairWork(of: repository, from: other, threads: threads, progress: progress)
   let repairs = try problems.map { problem in
     try checkForSignal()
     do {
@@ -71,7 +71,6 @@ private final class RepairWork {
   private let repository: Repository
   private let other: any SnapshotStore
   private let list: SnapshotList
-  private let fetcher: (SnapshotName) -> (any ContentFetcher)?
   private let threads: Int
   private let progress: Progress
   /// All snapshots of the repository.
@@ -87,13 +86,11 @@ private final class RepairWork {
   var sharedInodes: Int { hasNames.values.count { $0 } }
 
   init(
-    _ repository: Repository, _ other: any SnapshotStore, _ list: SnapshotList,
-    _ fetcher: @escaping (SnapshotName) -> (any ContentFetcher)?, _ threads: Int, _ progress: Progress
+    of repository: Repository, from other: any SnapshotStore, threads: Int, progress: Progress
   ) throws {
     self.repository = repository
     self.other = other
-    self.list = list
-    self.fetcher = fetcher
+    list = try other.snapshots()
     self.threads = threads
     self.progress = progress
     let list = try repository.snapshots()
@@ -145,7 +142,7 @@ private final class RepairWork {
   /// The numbers may soon belong to other files.
   private func mark(_ snapshot: SnapshotName) throws {
     guard marked.insert(snapshot).inserted else { return }
-    try repository.mark(snapshot, .repaired, reason: "", at: Clock.now())
+    try repository.marks.add(.repaired, to: snapshot, reason: "", at: Clock.now())
   }
 
   /// Gives the repaired inode to every other snapshot that has the damaged one under the same path.
@@ -183,8 +180,8 @@ private final class RepairWork {
       let source = try? repository.openTree(snapshot).directory(path: path.dropLast())
     else { return false }
     // The link is made outside the snapshot first. An interrupted repair then leaves no temporary name in a snapshot.
-    let place = try repository.repairPlace()
-    defer { try? repository.discardRepairPlace() }
+    let place = try repository.repairDirectory.make()
+    defer { try? repository.repairDirectory.discard() }
     do throws(Errno) { try source.descriptor.link(firstName.span, to: place.descriptor, as: name.span) } catch {
       return false
     }
@@ -193,23 +190,23 @@ private final class RepairWork {
   }
 
   private func replace(_ name: [UInt8], in target: Directory, with path: [[UInt8]], _ wanted: Found) throws {
-    let place = try repository.repairPlace()
-    defer { try? repository.discardRepairPlace() }
+    let place = try repository.repairDirectory.make()
+    defer { try? repository.repairDirectory.discard() }
     let from = try source(of: path, wanted)
     let options = RestoreOptions(
       paths: [path], destination: repository.path, overwrite: .never, isDryRun: false, threads: threads)
     let silent = RepairMonitor()
     let result = try restore(
-      from, from: other, fetcher: fetcher(from.name), into: place, options, progress: progress, monitor: silent)
+      from, from: other, into: place, options: options, progress: progress, monitor: silent)
     let below = try? place.directory(path: path.dropFirst().dropLast())
     guard result.damaged == 0, let below, (try? below.descriptor.status(of: name.span)) != nil else {
       throw Failure(.failed, "it is damaged in \(displayName(other.path)) as well")
     }
-    try repository.synchronize(below.descriptor)
+    try repository.publication.synchronize(below.descriptor)
     // The present entry is damaged. It is moved away first if the entry or its replacement is a directory.
     let isDirectory = if case .directory = wanted { true } else { false }
     if let present = try? target.descriptor.status(of: name.span), isDirectory || present.kind == .directory {
-      try repository.discard(directory: name, of: target)
+      try repository.retirement.discard(name, of: target)
     }
     try below.descriptor.rename(name.span, to: target.descriptor, as: name.span, replacing: true)
     try target.descriptor.synchronize()

@@ -45,50 +45,58 @@ public struct VerifyResult: Sendable {
   }
 }
 
-/// Compares snapshots on disk with their catalogs: presence, kind, bytes and metadata of every entry.
-///
-/// Each stored inode is read once, however many of the snapshots hold it. `report` is called from any thread.
-public func verify(
-  _ names: [SnapshotName], in repository: Repository, threads: Int, progress: Progress,
-  report: @escaping @Sendable (Problem) -> Void
-) throws -> VerifyResult {
-  let start = Clock.monotonic()
-  let shared = VerifyShared(keepsLinked: names.count > 1, progress: progress, report: report)
-  var damage: [SnapshotName: UInt64?] = [:]
-  var expired: Set<SnapshotName> = []
-  for name in names {
-    // A concurrent rotation does not remove a snapshot in use. A snapshot that had expired before is no damage.
-    let use = try? repository.use(name)
-    defer { withExtendedLifetime(use) {} }
-    if use == nil, (try? repository.hasExpired(name)) == true {
-      expired.insert(name)
-      continue
+/// A store that can compare its snapshots with their catalogs.
+public protocol VerifiableStore: SnapshotStore {
+  /// Compares presence, kind, bytes and metadata of every entry.
+  ///
+  /// Each stored inode is read once, however many of the snapshots hold it. `report` is called from any thread.
+  func verify(
+    _ names: [SnapshotName], threads: Int, progress: Progress, report: @escaping @Sendable (Problem) -> Void
+  ) throws -> VerifyResult
+}
+
+extension Repository: VerifiableStore {
+  public func verify(
+    _ names: [SnapshotName], threads: Int, progress: Progress, report: @escaping @Sendable (Problem) -> Void
+  ) throws -> VerifyResult {
+    let start = Clock.monotonic()
+    let shared = VerifyShared(keepsLinked: names.count > 1, progress: progress, report: report)
+    var damage: [SnapshotName: UInt64?] = [:]
+    var expired: Set<SnapshotName> = []
+    for name in names {
+      // A concurrent rotation does not remove a snapshot in use. A snapshot that had expired before is no damage.
+      let use = try? locks.lockShared(name)
+      defer { withExtendedLifetime(use) {} }
+      if use == nil, (try? hasExpired(name)) == true {
+        expired.insert(name)
+        continue
+      }
+      let before = (problems: shared.problems.value, damaged: shared.damaged.value)
+      defer {
+        let damaged = shared.damaged.value - before.damaged
+        let isSure = damaged > 0 || shared.problems.value == before.problems
+        damage[name] = .some(isSure ? damaged : nil)
+      }
+      let catalog: OpenCatalog
+      let tree: Directory
+      do throws(Failure) {
+        catalog = try openCatalog(name)
+        tree = try openTree(name)
+      } catch {
+        shared.found(Problem(snapshot: name, path: [], message: error.message, isDamage: error.kind == .damaged))
+        continue
+      }
+      progress.expectedEntries.count(catalog.summary.root.totals.entries)
+      let root = VerifyNode(parent: nil, name: [], subtree: catalog.summary.root, stored: tree)
+      try walkTree(VerifyWork(name, catalog, shared), from: root, threads: threads)
     }
-    let before = (problems: shared.problems.value, damaged: shared.damaged.value)
-    defer {
-      let damaged = shared.damaged.value - before.damaged
-      let isSure = damaged > 0 || shared.problems.value == before.problems
-      damage[name] = .some(isSure ? damaged : nil)
-    }
-    let catalog: OpenCatalog
-    let tree: Directory
-    do throws(Failure) {
-      catalog = try repository.openCatalog(name)
-      tree = try repository.openTree(name)
-    } catch {
-      shared.found(Problem(snapshot: name, path: [], message: error.message, isDamage: error.kind == .damaged))
-      continue
-    }
-    progress.expectedEntries.count(catalog.summary.root.totals.entries)
-    let root = VerifyNode(parent: nil, name: [], subtree: catalog.summary.root, stored: tree)
-    try walkTree(VerifyWork(name, catalog, shared), from: root, threads: threads)
+    var result = VerifyResult(
+      problems: shared.problems.value, damaged: shared.damaged.value, filesRead: shared.filesRead.value)
+    result.damage = damage
+    result.expired = expired
+    result.elapsedSeconds = Clock.monotonic() - start
+    return result
   }
-  var result = VerifyResult(
-    problems: shared.problems.value, damaged: shared.damaged.value, filesRead: shared.filesRead.value)
-  result.damage = damage
-  result.expired = expired
-  result.elapsedSeconds = Clock.monotonic() - start
-  return result
 }
 
 /// An inode, and the form of the digest that its content is compared with.

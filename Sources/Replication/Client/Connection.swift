@@ -116,7 +116,7 @@ public final class Connection: @unchecked Sendable {
   }
 
   /// True if the server serves `repository` itself.
-  public func leads(to repository: Repository) -> Bool { place == repository.machinePlace }
+  public func leads(to repository: Repository) -> Bool { place == repository.hostIdentity }
 
   /// Turns every error into a failure that names the remote, and explains the program's end.
   func explained<R>(_ body: () throws -> R) throws(Failure) -> R {

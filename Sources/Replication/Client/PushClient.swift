@@ -25,7 +25,7 @@ final class PushRun {
   private var needs = PushNeeds()
   private var stream: OutgoingStream!
   private var contents: ContentSender!
-  private var uses: [SnapshotUse]
+  private var uses: [SnapshotLock]
   private let baseCandidates: [BaseCandidate]
 
   init(
@@ -38,10 +38,10 @@ final class PushRun {
     self.progress = progress
     self.monitor = monitor
     channel = connection.channel
-    uses = [try repository.use(snapshot.name)]
+    uses = [try repository.locks.lockShared(snapshot.name)]
     new = CatalogReader(try repository.openCatalog(snapshot.name))
     tree = try repository.openTree(snapshot.name)
-    baseCandidates = try repository.baseCandidates(
+    baseCandidates = try repository.pushMemory.baseCandidates(
       for: snapshot, remote: connection.repositoryID, in: repository.snapshots())
   }
 
@@ -92,12 +92,12 @@ final class PushRun {
   private func chooseBase(_ candidate: BaseCandidate?) {
     guard let candidate else { return }
     let catalog: OpenCatalog
-    do { catalog = try repository.openCatalog(candidate) } catch {
+    do { catalog = try repository.pushMemory.openCatalog(of: candidate) } catch {
       warnOfBase(candidate.name, error)
       return
     }
     var tree: Directory?
-    if candidate.isHere, let use = try? repository.use(candidate.name) {
+    if candidate.isHere, let use = try? repository.locks.lockShared(candidate.name) {
       uses.append(use)
       tree = try? repository.openTree(candidate.name)
     }
@@ -463,8 +463,8 @@ final class PushRun {
   /// Records the push in the repository. The server has the snapshot, so an error is only a warning.
   private func remember() {
     do {
-      try repository.rememberPush(
-        of: snapshot.name, to: connection.repositoryID, address: Array(connection.options.shown.utf8))
+      try repository.pushMemory.remember(
+        snapshot.name, to: connection.repositoryID, address: Array(connection.options.shown.utf8))
     } catch {
       monitor.warn(
         Warning(

@@ -15,7 +15,7 @@ private struct RemoteSnapshot {
 }
 
 /// Reads the server's repository. Only one thread at a time may use it.
-public final class RemoteRepository: SnapshotStore, @unchecked Sendable {
+public final class RemoteRepository: VerifiableStore, @unchecked Sendable {
   private struct Listing {
     var snapshots: [RemoteSnapshot] = []
     var unusable: [UnusableSnapshot] = []
@@ -140,7 +140,9 @@ public final class RemoteRepository: SnapshotStore, @unchecked Sendable {
   }
 
   /// The files of a snapshot, for a restore.
-  public func contents(of name: SnapshotName) -> any ContentFetcher { RemoteContents(self, name) }
+  public func contents(of name: SnapshotName) -> (any ContentFetcher)? { RemoteContents(self, name) }
+
+  public var local: Repository? { nil }
 
   fileprivate func request(_ name: SnapshotName, _ path: [[UInt8]]) throws {
     var message = MessageWriter()
@@ -189,8 +191,8 @@ public final class RemoteRepository: SnapshotStore, @unchecked Sendable {
 
   /// Requests the server to verify snapshots; only the server reads them. `report` gets each path that differs.
   public func verify(
-    _ names: [SnapshotName], progress: Progress, report: (Problem) -> Void
-  ) throws(Failure) -> VerifyResult {
+    _ names: [SnapshotName], threads: Int, progress: Progress, report: @escaping @Sendable (Problem) -> Void
+  ) throws -> VerifyResult {
     let start = Clock.monotonic()
     return try connection.explained {
       var message = MessageWriter()

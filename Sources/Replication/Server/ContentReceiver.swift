@@ -38,7 +38,7 @@ extension PushSession {
         isTooLarge = error == .fileTooLarge
         if isTooLarge { return }
         if error == .interrupted { try checkForSignal() }
-        throw Failure.writing("receive a file in", repository.path, error)
+        throw Failure.writing("receive a file in", at: repository.path, because: error)
       }
       try count()
     }
@@ -87,7 +87,7 @@ extension PushSession {
         try tree.giveUp(digest)
       }
       try count()
-    } catch { throw Failure.writing("receive a file in", repository.path, error) }
+    } catch { throw Failure.writing("receive a file in", at: repository.path, because: error) }
     return true
   }
 

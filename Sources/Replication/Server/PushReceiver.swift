@@ -91,8 +91,8 @@ final class PushSession {
     let pulse = Pulse(progress)
     let ticker = Ticker(intervalMilliseconds: 1000) { [channel] in channel.sendAlive(pulse.beat()) }
     defer { ticker.stop() }
-    return try repository.whileLocked("receive", at: began) {
-      try repository.recover()
+    return try repository.withLock(for: "receive", at: began) {
+      try repository.publication.recover()
       let list = try repository.snapshots()
       // A server that was killed after it had published may have left this work unfinished.
       for trouble in completePublication(list, in: repository) { notes.warn(trouble) }
@@ -105,7 +105,7 @@ final class PushSession {
             .refused, "\(displayName(repository.path)) has another snapshot \(name) already",
             hint: "what is there is never replaced")
         }
-        try repository.synchronizePublication()
+        try repository.publication.synchronizeRenames()
         try acknowledge(present, isNew: false, Progress())
         return nil
       }
@@ -118,10 +118,13 @@ final class PushSession {
       try staging.prepare(for: name)
       do {
         tree = try ReceivedTree(
-          try repository.incoming(name), client: client, root: sent.root.digest, base: base?.summary.root.digest,
+          try repository.receivedParts.directory(for: name), client: client, root: sent.root.digest,
+          base: base?.summary.root.digest,
           directoryLimit: sent.root.totals.entries,
           onWork: { [progress] in progress.bytesRead.add($0, ordering: .relaxed) })
-      } catch let error as Errno { throw Failure.writing("continue an earlier push in", repository.path, error) }
+      } catch let error as Errno {
+        throw Failure.writing("continue an earlier push in", at: repository.path, because: error)
+      }
       way = WayDown(root: sent.root.digest, namedBefore: tree.namedBefore)
       do {
         try accept()
@@ -131,10 +134,10 @@ final class PushSession {
         // Data from a client that broke the protocol must not obstruct a client that keeps to it. Data that the disk
         // lost must not stay either. The kernel may report a later loss to another process, not to the next push.
         tree.remember(received: channel.bytesReceived.value)
-        if Self.isLie(error) || writeBack?.hasFailed == true { try? repository.discardIncoming(name) }
+        if Self.isLie(error) || writeBack?.hasFailed == true { try? repository.receivedParts.discard(name) }
         if (error as? Failure)?.kind == .noSpace {
           // A push that does not fit leaves no data on the disk. The next push has the space of the spare, too.
-          if stream != nil { try? repository.discardIncoming(name) }
+          if stream != nil { try? repository.receivedParts.discard(name) }
           try? makeRoom()
         }
         throw error
@@ -147,7 +150,7 @@ final class PushSession {
   }
 
   private func chooseBase(_ list: SnapshotList) throws {
-    let marked = try repository.marks(.damaged)
+    let marked = try repository.marks.all(.damaged)
     for digest in candidates {
       guard let found = list.snapshots.last(where: { $0.summary.root.digest == digest }),
         let catalog = try? repository.openCatalog(found.name), let root = try? repository.openTree(found.name)
@@ -169,7 +172,7 @@ final class PushSession {
       try CatalogReader(baseReader.catalog).check()
       return error
     } catch let damage as CatalogError {
-      try repository.mark(base.name, .damaged, reason: "by push: its catalog: \(damage)", at: Clock.now())
+      try repository.marks.add(.damaged, to: base.name, reason: "by push: its catalog: \(damage)", at: Clock.now())
       return Failure(
         .damaged, "the catalog of \(base.name) there, of which only the changes were sent, is damaged: \(damage)",
         hint: "push again: that snapshot is not built upon any more; there, see: treering verify \(base.name)")
@@ -217,7 +220,7 @@ final class PushSession {
 
   /// Frees space that no visible snapshot uses: the spare and the trash.
   private func makeRoom() throws {
-    repository.discardSpare()
+    repository.retirement.discardSpare()
     try emptyTrash(of: repository, threads: options.threads)
   }
 
@@ -255,7 +258,7 @@ final class PushSession {
       if (error as? Failure)?.kind == .failed { try synchronize() }
       throw error
     }
-    try? repository.discardIncoming(name)
+    try? repository.receivedParts.discard(name)
     // The snapshot is published, even if this answer does not reach the client.
     try? acknowledge(snapshot, isNew: true, progress)
     return outcome(snapshot, nil)
@@ -270,10 +273,10 @@ final class PushSession {
     defer { writeBack = nil }
     do throws(Errno) {
       try writeBack?.finish()
-      try repository.synchronize(tree.contents.descriptor)
+      try repository.publication.synchronize(tree.contents.descriptor)
     } catch {
-      try? repository.discardIncoming(name)
-      throw Failure.writing("receive a snapshot in", repository.path, error)
+      try? repository.receivedParts.discard(name)
+      throw Failure.writing("receive a snapshot in", at: repository.path, because: error)
     }
   }
 

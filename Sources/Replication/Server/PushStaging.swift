@@ -182,7 +182,7 @@ final class ReceivedTree: WantedTree, @unchecked Sendable {
     do throws(Errno) {
       try parts.write(payload, at: end + 5)
       try parts.write(head, at: end)
-    } catch { throw Failure.writing("receive a snapshot in", Array("pending".utf8), error) }
+    } catch { throw Failure.writing("receive a snapshot in", at: Array("pending".utf8), because: error) }
     defer { end += 5 + UInt64(payload.count) }
     return Part(offset: end + 5, byteCount: payload.count)
   }

@@ -13,7 +13,7 @@ final class ReadingSession {
   private let threads: Int
   private let version: UInt64
   /// The snapshot that the last request read.
-  private var opened: (name: SnapshotName, catalog: OpenCatalog, use: SnapshotUse?)?
+  private var opened: (name: SnapshotName, catalog: OpenCatalog, use: SnapshotLock?)?
 
   init(_ channel: Channel, _ repository: Repository, threads: Int, version: UInt64) {
     self.channel = channel
@@ -61,7 +61,7 @@ final class ReadingSession {
 
   private func open(_ name: SnapshotName) throws -> OpenCatalog {
     if let opened, opened.name == name { return opened.catalog }
-    let use = try? repository.use(name)
+    let use = try? repository.locks.lockShared(name)
     let catalog = try repository.openCatalog(name)
     opened = (name, catalog, use)
     return catalog
@@ -69,7 +69,7 @@ final class ReadingSession {
 
   private func list() throws {
     let list = try repository.snapshots()
-    let held = try repository.marks(.held)
+    let held = try repository.marks.all(.held)
     let members = try repository.members(of: list)
     for snapshot in list.snapshots {
       var message = MessageWriter()
@@ -176,7 +176,7 @@ final class ReadingSession {
       channel.sendAlive(progress.entries.value &+ progress.bytesRead.value)
     }
     defer { ticker.stop() }
-    let result = try Engine.verify(names, in: repository, threads: threads, progress: progress) { problem in
+    let result = try repository.verify(names, threads: threads, progress: progress) { problem in
       var message = MessageWriter()
       message.text(problem.snapshot.bytes)
       message.text(problem.path.prefix(Wire.frameBytes - 8192))

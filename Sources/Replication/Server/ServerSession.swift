@@ -53,7 +53,7 @@ private func serverFailure(_ error: any Error, _ path: [UInt8]) -> Failure {
   case let error as Failure: error
   case let error as WireError: Failure(.remote, "the client broke the protocol: \(error)")
   case let error as CatalogError: Failure(.remote, "what was sent cannot be read: \(error)")
-  case let error as Errno: .writing("serve", path, error)
+  case let error as Errno: .writing("serve", at: path, because: error)
   default: Failure(.remote, "\(error)")
   }
 }
@@ -111,7 +111,7 @@ final class Session {
     hello.text(repository.id)
     hello.text(Array(options.program.utf8))
     hello.integer((options.isAppendOnly ? 1 : 0) | (options.isReadOnly ? 2 : UInt64(0)))
-    hello.text(repository.machinePlace)
+    hello.text(repository.hostIdentity)
     try Greeting.send(hello, over: channel)
     let reading = ReadingSession(channel, repository, threads: options.threads, version: version)
     while let frame = try channel.receive() {
@@ -156,7 +156,7 @@ final class Session {
     _ = CurrentProcess.bootID
     minimumFree = options.minimumFree(repository)
     // A confined process cannot inspect other processes.
-    _ = repository.isSpareUnread()
+    _ = repository.retirement.isSpareUnread()
     guard options.confines else { return repository }
     let isConfined: Bool
     do throws(Errno) {

@@ -54,7 +54,7 @@ final class Room {
     func shortage() throws -> Failure? {
       let system = try repository.root.descriptor.fileSystem()
       let reserve = reserve(system)
-      let hasSpare = try repository.hasSpare()
+      let hasSpare = try repository.retirement.hasSpare()
       var bytes = needs.bytes.saturatingAdd(baseCatalogBytes)
       var inodes = needs.inodes
       if !hasSpare {
@@ -64,7 +64,7 @@ final class Room {
       let free = system.bytesAvailable - min(system.bytesAvailable, reserve)
       let withCopies = bytes.saturatingAdd(needs.copiedBytes)
       // A copy takes no space if the file system lets two files share their blocks.
-      if bytes <= free, withCopies > free, try !repository.probe().reflinks { bytes = withCopies }
+      if bytes <= free, withCopies > free, try !repository.fileSystem.run().reflinks { bytes = withCopies }
       guard bytes > free || system.inodes > 0 && inodes > system.inodesFree else { return nil }
       var message =
         "the snapshot needs about \(byteText(bytes)) and \(inodes) inodes, and "

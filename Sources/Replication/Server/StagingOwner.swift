@@ -11,29 +11,29 @@ struct Staging {
   /// Removes the staging directories of published snapshots. These and later snapshots may share inodes with the staged
   /// files, so the staged files must not serve again.
   func discard(_ published: Set<SnapshotName>) throws {
-    for other in try repository.incomingSnapshots() where published.contains(other) {
-      try repository.discardIncoming(other)
+    for other in try repository.receivedParts.snapshots() where published.contains(other) {
+      try repository.receivedParts.discard(other)
     }
   }
 
   /// Keeps the staged data of `name`. Without any, it takes over that of the newest snapshot that the client began to
   /// push. All other data of the client, and all old data, is removed: no push will continue it.
   func prepare(for name: SnapshotName) throws {
-    let found = try repository.incomingSnapshots()
+    let found = try repository.receivedParts.snapshots()
     let others = found.filter { $0 != name }
     if !found.contains(name),
       let newest = others.filter({ isOwn($0) && !isOld($0) }).max(by: { $0.description < $1.description })
     {
-      try repository.takeOverIncoming(newest, as: name)
+      try repository.receivedParts.move(from: newest, to: name)
     }
-    for other in try repository.incomingSnapshots() where other != name && (isOwn(other) || isOld(other)) {
-      try repository.discardIncoming(other)
+    for other in try repository.receivedParts.snapshots() where other != name && (isOwn(other) || isOld(other)) {
+      try repository.receivedParts.discard(other)
     }
   }
 
   private func isOwn(_ other: SnapshotName) -> Bool {
     let name = ReceivedTree.ownerName
-    guard let directory = repository.openIncoming(other),
+    guard let directory = repository.receivedParts.existingDirectory(for: other),
       let owner = try? directory.descriptor.openToRead(name.span).readToEnd(limit: 4096)
     else { return false }
     return owner.starts(with: Array("\(displayName(client)) ".utf8))
@@ -41,7 +41,9 @@ struct Staging {
 
   /// True if no push has continued the snapshot for 30 days.
   private func isOld(_ other: SnapshotName) -> Bool {
-    guard let status = try? repository.openIncoming(other)?.descriptor.status() else { return false }
+    guard let status = try? repository.receivedParts.existingDirectory(for: other)?.descriptor.status() else {
+      return false
+    }
     return began - status.modified > 30 * 86_400
   }
 }

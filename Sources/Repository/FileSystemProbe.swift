@@ -30,7 +30,7 @@ public struct Capabilities: Sendable, Equatable {
 
   /// The limitations of snapshots on this file system, one sentence each. The catalog is complete, and a restore is
   /// exact.
-  public var shortcomings: [String] {
+  public var limitations: [String] {
     var list: [String] = []
     if !symbolicLinks { list.append("it holds no symbolic links") }
     if !userAttributes { list.append("it holds no user extended attributes") }
@@ -42,40 +42,42 @@ public struct Capabilities: Sendable, Equatable {
   }
 }
 
-extension Repository {
-  static let probeName = Array("treering-probe".utf8)
-  private static let knownName = Array("file-system".utf8)
+/// The tests of a repository's file system.
+public struct FileSystemProbe {
+  let repository: Repository
+  /// The directory of a probe.
+  static let name = Array("treering-probe".utf8)
 
   /// Tests the file system with files in `pending`. The caller holds the lock.
   ///
   /// Throws `refused` if the file system has no hard links, because every snapshot would be a full copy.
-  public func probe() throws(Failure) -> Capabilities {
-    try Self.probe(try directory(Self.pendingName), path)
+  public func run() throws(Failure) -> Capabilities {
+    try Self.probe(try repository.directory(Repository.pendingName), of: repository.path)
   }
 
   /// True if the file system has free space and accepts one more file in another directory.
   ///
   /// Callers use it after an `ENOSPC`.
-  public func takesAnotherFile() -> Bool {
-    guard let system = try? root.descriptor.fileSystem(), system.bytesAvailable >= 1 << 20,
-      system.inodes == 0 || system.inodesFree > 0, let trash = try? trash(),
-      let unique = try? CurrentProcess.randomBytes(16).map({ 97 + $0 % 26 })
+  public func acceptsAnotherFile() -> Bool {
+    guard let system = try? repository.root.descriptor.fileSystem(), system.bytesAvailable >= 1 << 20,
+      system.inodes == 0 || system.inodesFree > 0, let trash = try? repository.retirement.trash(),
+      let unique = try? Retirement.uniqueName()
     else { return false }
-    let name = Self.probeName + unique
+    let name = Self.name + unique
     guard (try? trash.descriptor.open(name.span, [.write, .create, .exclusive], mode: 0o600)) != nil else {
       return false
     }
     return (try? trash.descriptor.unlink(name.span)) != nil
   }
 
-  static func probe(_ directory: Directory, _ path: [UInt8]) throws(Failure) -> Capabilities {
+  static func probe(_ directory: Directory, of path: [UInt8]) throws(Failure) -> Capabilities {
     do {
-      do throws(Errno) { try removeProbe(of: directory.descriptor) } catch {
+      do throws(Errno) { try removeProbe(in: directory.descriptor) } catch {
         guard error == .noSuchEntry else { throw error }
       }
-      try directory.descriptor.makeDirectory(probeName.span, mode: 0o700)
-      let found = try tryOut(try directory.directory(probeName.span))
-      try removeProbe(of: directory.descriptor)
+      try directory.descriptor.makeDirectory(name.span, mode: 0o700)
+      let found = try tryOut(try directory.directory(name.span))
+      try removeProbe(in: directory.descriptor)
       guard found.hardLinks else {
         throw Failure(
           .refused,
@@ -86,25 +88,20 @@ extension Repository {
     } catch let failure as Failure {
       throw failure
     } catch let error as Errno {
-      throw .writing("try out the file system of", path, error)
+      throw .writing("try out the file system of", at: path, because: error)
     } catch { throw Failure(.failed, "cannot try out the file system: \(error)") }
   }
 
   /// The limitations that have not been reported yet; the call records them as reported.
-  public func unsaidShortcomings(_ capabilities: Capabilities) throws(Failure) -> [String] {
-    let list = capabilities.shortcomings
+  public func newLimitations(of capabilities: Capabilities) throws(Failure) -> [String] {
+    let list = capabilities.limitations
     let text = Array(list.map { $0 + "\n" }.joined().utf8)
+    let file = repository.file(Array("file-system".utf8))
     do throws(Errno) {
-      var known: [UInt8] = []
-      do throws(Errno) {
-        known = try control.descriptor.openToRead(Self.knownName.span).readToEnd(limit: 1 << 16)
-      } catch { guard error == .noSuchEntry else { throw error } }
-      if known == text { return [] }
-      let file = try openFile(Self.knownName, in: control.descriptor, [.write, .truncate])
-      try file.write(text)
-      try file.close()
+      if try file.read(limit: 1 << 16) ?? [] == text { return [] }
+      try file.replace(with: text)
       return list
-    } catch { throw .writing("note what is known of the file system of", path, error) }
+    } catch { throw .writing("note what is known of the file system of", at: repository.path, because: error) }
   }
 
   private static func tryOut(_ directory: Directory) throws -> Capabilities {
@@ -120,7 +117,7 @@ extension Repository {
     found.hardLinks = try works {
       try directory.descriptor.link(one.span, to: directory.descriptor, as: Array("link".utf8).span)
     }
-    try tryNames(in: directory, &found)
+    try tryNames(in: directory, into: &found)
     found.symbolicLinks = try works {
       try directory.descriptor.makeSymbolicLink(Array("symbolic".utf8).span, to: one)
     }
@@ -128,18 +125,9 @@ extension Repository {
       try file.setExtendedAttribute(
         ExtendedAttribute(name: Array("user.treering".utf8), value: [1]))
     }
-    // An ACL of version 2: the owner, the group, others, one named user and the mask. The named user makes it more than
-    // a mode.
-    let entries: [(tag: UInt8, id: UInt32)] = [
-      (0x01, .max), (0x02, 0), (0x04, .max), (0x10, .max), (0x20, .max),
-    ]
-    var list: [UInt8] = [2, 0, 0, 0]
-    for (tag, id) in entries {
-      list += [tag, 0, tag == 0x01 ? 6 : 0, 0] + (0..<4).map { UInt8(truncatingIfNeeded: id >> ($0 * 8)) }
-    }
     found.accessControlLists = try works {
       try file.setExtendedAttribute(
-        ExtendedAttribute(name: Array("system.posix_acl_access".utf8), value: list))
+        ExtendedAttribute(name: Array("system.posix_acl_access".utf8), value: accessControlList))
     }
     found.distinguishesCase = try directory.descriptor.statusIfPresent(of: Array("NAME".utf8).span) == nil
     let time = Timestamp(seconds: 1_000_000_001, nanoseconds: 123_456_789)
@@ -154,8 +142,21 @@ extension Repository {
     return found
   }
 
+  /// An ACL of version 2: the owner, the group, others, one named user and the mask.
+  ///
+  /// The named user makes it more than a mode.
+  private static var accessControlList: [UInt8] {
+    let entries: [(tag: UInt8, id: UInt32)] = [
+      (0x01, .max), (0x02, 0), (0x04, .max), (0x10, .max), (0x20, .max),
+    ]
+    return entries.reduce(into: [2, 0, 0, 0]) { list, entry in
+      list += [entry.tag, 0, entry.tag == 0x01 ? 6 : 0, 0]
+      list += (0..<4).map { UInt8(truncatingIfNeeded: entry.id >> ($0 * 8)) }
+    }
+  }
+
   /// Tests the needs of publication and recycling: rename without replacement, and correct inode numbers.
-  private static func tryNames(in directory: Directory, _ found: inout Capabilities) throws {
+  private static func tryNames(in directory: Directory, into found: inout Capabilities) throws {
     let (file, link, old, new) = ("name", "link", "old", "new")
     func bytes(_ name: String) -> [UInt8] { Array(name.utf8) }
     try directory.descriptor.makeDirectory(bytes(old).span, mode: 0o700)
@@ -177,8 +178,8 @@ extension Repository {
   }
 
   /// Removes the directory that the last probe left.
-  private static func removeProbe(of directory: borrowing Descriptor) throws(Errno) {
-    let probe = try directory.openDirectory(probeName.span)
+  private static func removeProbe(in directory: borrowing Descriptor) throws(Errno) {
+    let probe = try directory.openDirectory(Self.name.span)
     var listing = DirectoryListing()
     try listing.read(probe)
     for entry in listing.entries {
@@ -189,6 +190,10 @@ extension Repository {
         try probe.unlink(name)
       }
     }
-    try directory.removeDirectory(probeName.span)
+    try directory.removeDirectory(Self.name.span)
   }
+}
+
+extension Repository {
+  public var fileSystem: FileSystemProbe { FileSystemProbe(repository: self) }
 }

@@ -1,44 +1,38 @@
 public import Catalog
 public import Posix
 
-// Expiry: an expired tree becomes the spare or goes to the trash.
-//
-// A snapshot expires by one rename of its catalog to `pending/NAME.expired`. The other steps can run at any time, and
-// `recover` completes them if a run was killed in between.
-extension Repository {
-  private static let expiredSuffix = Array(".expired".utf8)
+/// The expiry of snapshots: an expired tree becomes the spare or goes to the trash.
+///
+/// A snapshot expires by one rename of its catalog to `pending/NAME.expired`. The other steps can run at any time, and
+/// `recover` completes them if a run was killed in between.
+public struct Retirement {
+  let repository: Repository
+  static let expiredSuffix = ".expired"
 
-  /// The snapshot that an `.expired` file in `pending` belongs to.
-  func expiringName(_ name: [UInt8]) -> SnapshotName? {
-    let suffix = Self.expiredSuffix
-    return Array(name.suffix(suffix.count)) == suffix ? SnapshotName(name.dropLast(suffix.count)) : nil
-  }
-
-  /// A directory in `.treering`.
-  private func inside(_ name: [UInt8]) throws(Errno) -> Directory { try control.directory(name.span) }
+  private static func marker(of name: SnapshotName) -> [UInt8] { name.bytes + Array(expiredSuffix.utf8) }
 
   /// True if a snapshot has expired, but its tree has not been moved away yet.
   func isExpiring(_ name: SnapshotName) throws -> Bool {
-    let marker = name.bytes + Self.expiredSuffix
-    return try directory(Self.pendingName).descriptor.statusIfPresent(of: marker.span) != nil
+    let marker = Self.marker(of: name)
+    return try repository.directory(Repository.pendingName).descriptor.statusIfPresent(of: marker.span) != nil
   }
 
   /// Expires a snapshot: its tree replaces the spare or goes to the trash. The caller holds the lock.
   ///
   /// Throws if the tree cannot be moved; the snapshot is then kept.
   public func expire(_ name: SnapshotName, asSpare: Bool) throws(Failure) {
-    let pending = try directory(Self.pendingName)
-    let catalogs = try directory(Self.catalogsName)
-    let marker = name.bytes + Self.expiredSuffix
+    let pending = try repository.directory(Repository.pendingName)
+    let catalogs = try repository.directory(Repository.catalogsName)
+    let marker = Self.marker(of: name)
     do {
       if asSpare { discardSpare() }
       try catalogs.descriptor.rename(
         name.catalogName.span, to: pending.descriptor, as: marker.span, replacing: true)
       try catalogs.descriptor.synchronize()
       try finishExpiring(name, asSpare: asSpare)
-      try root.descriptor.synchronize()
+      try repository.root.descriptor.synchronize()
     } catch {
-      var failure = Failure.writing("expire the snapshot \(name) of", path, error)
+      var failure = Failure.writing("expire the snapshot \(name) of", at: repository.path, because: error)
       if error as? Errno == .busy { failure.hint = "unmount what is mounted on it" }
       throw failure
     }
@@ -46,34 +40,34 @@ extension Repository {
 
   /// Moves the tree of an expired snapshot away. If the move fails, the catalog returns, and the snapshot is unchanged.
   func finishExpiring(_ name: SnapshotName, asSpare: Bool = false) throws {
-    let pending = try directory(Self.pendingName)
+    let pending = try repository.directory(Repository.pendingName)
     let found = name.bytes
-    let marker = name.bytes + Self.expiredSuffix
-    if try hasTree(name) {
+    let marker = Self.marker(of: name)
+    if try repository.hasTree(name) {
       do throws(Errno) {
-        let isSpare = asSpare ? try keepAsSpare(found, of: root) : false
-        if !isSpare { try discard(found, of: root) }
+        let isSpare = asSpare ? try keepAsSpare(found, of: repository.root) : false
+        if !isSpare { try discard(found, of: repository.root) }
       } catch {
-        let catalogs = try directory(Self.catalogsName)
+        let catalogs = try repository.directory(Repository.catalogsName)
         try pending.descriptor.rename(marker.span, to: catalogs.descriptor, as: name.catalogName.span)
         throw error
       }
     }
     try pending.descriptor.unlink(marker.span)
-    for kind in SnapshotMark.allCases { _ = try? unmark(name, kind) }
+    for kind in SnapshotMark.allCases { _ = try? repository.marks.remove(kind, from: name) }
   }
 
   /// Makes a directory the spare. Returns false if a spare exists already.
   func keepAsSpare(_ name: [UInt8], of directory: Directory) throws(Errno) -> Bool {
-    let spare = try inside(Self.spareName)
+    let spare = try repository.control.directory(path: [Repository.spareName])
     guard try Self.isEmpty(spare) else { return false }
     try directory.descriptor.rename(name.span, to: spare.descriptor, as: name.span)
     return true
   }
 
   /// Moves an entry to `trash` under a unique name.
-  func discard(_ name: [UInt8], of directory: Directory) throws(Errno) {
-    try Self.move(name, of: directory, to: try inside(Self.trashName))
+  public func discard(_ name: [UInt8], of directory: Directory) throws(Errno) {
+    try Self.move(name, of: directory, to: try repository.control.directory(path: [Repository.trashName]))
   }
 
   /// Moves a directory from deep in the trash to its top. Needs no further descriptor.
@@ -95,11 +89,6 @@ extension Repository {
 
   static func uniqueName() throws(Errno) -> [UInt8] { try CurrentProcess.randomBytes(16).map { 97 + $0 % 26 } }
 
-  /// Moves a directory of a tree under construction to `trash`.
-  public func discard(directory name: [UInt8], of directory: Directory) throws(Errno) {
-    try discard(name, of: directory)
-  }
-
   private static func isEmpty(_ directory: Directory) throws(Errno) -> Bool {
     var listing = DirectoryListing()
     try listing.read(try directory.descriptor.reopenDirectory())
@@ -113,7 +102,7 @@ extension Repository {
   public func discardSpare() -> Bool {
     var isFound = false
     do {
-      let spare = try directory(Self.spareName)
+      let spare = try repository.directory(Repository.spareName)
       var listing = DirectoryListing()
       try listing.read(try spare.descriptor.reopenDirectory())
       for entry in listing.entries {
@@ -121,9 +110,13 @@ extension Repository {
         do throws(Errno) {
           try discard(found, of: spare)
           isFound = true
-        } catch { note([Self.spareName, found], "cannot be given up", "\(error)") }
+        } catch {
+          repository.problems.note("cannot be given up", at: [Repository.spareName, found], because: error)
+        }
       }
-    } catch { note([Self.spareName], "cannot be given up", "\(error)") }
+    } catch {
+      repository.problems.note("cannot be given up", at: [Repository.spareName], because: error)
+    }
     return isFound
   }
 
@@ -132,13 +125,16 @@ extension Repository {
   /// A spare that causes an error is set aside and noted; it does not prevent the snapshot.
   func takeSpare(as name: SnapshotName, in pending: Directory) -> Directory? {
     do {
-      let spare = try directory(Self.spareName)
+      let spare = try repository.directory(Repository.spareName)
       var listing = DirectoryListing()
       try listing.read(try spare.descriptor.reopenDirectory())
       guard let entry = listing.entries.last else { return nil }
       let found = Array(listing.bytes[entry.range])
       // A mount inside the spare must not be changed, and a tree that a process still reads must stay unchanged.
-      guard hasNoMounts(below: [Self.controlName, Self.spareName, found]), isSpareUnread() else { return nil }
+      let location = repository.location
+      guard location.hasNoMounts(below: [Repository.controlName, Repository.spareName, found]), isSpareUnread() else {
+        return nil
+      }
       let status = try spare.descriptor.status(of: found.span)
       guard status.kind == .directory, status.user == CurrentProcess.effectiveUser, SnapshotName(found) != nil else {
         return nil
@@ -151,13 +147,34 @@ extension Repository {
         try spare.descriptor.rename(found.span, to: pending.descriptor, as: name.bytes.span)
         return tree
       } catch {
-        note([Self.spareName], "cannot be recycled, and is set aside", "\(error)")
+        repository.problems.note(
+          "cannot be recycled, and is set aside", at: [Repository.spareName], because: error)
         discardSpare()
       }
-    } catch { note([Self.spareName], "cannot be recycled", "\(error)") }
+    } catch { repository.problems.note("cannot be recycled", at: [Repository.spareName], because: error) }
     return nil
   }
 
   /// The directory of the trees to delete.
-  public func trash() throws(Failure) -> Directory { try directory(Self.trashName) }
+  public func trash() throws(Failure) -> Directory { try repository.directory(Repository.trashName) }
+
+  /// True if the repository has a spare, an expired tree that can become the next snapshot.
+  public func hasSpare() throws(Failure) -> Bool {
+    var listing = DirectoryListing()
+    do { try listing.read(try repository.directory(Repository.spareName).descriptor.reopenDirectory()) } catch {
+      throw .writing("look for a spare in", at: repository.path, because: error)
+    }
+    return !listing.entries.isEmpty
+  }
+
+  /// True if an ordinary user lacks permission for an operation, for instance in a snapshot that root took.
+  ///
+  /// The next run of root does it.
+  static func isLeftToRoot(_ error: any Error) -> Bool {
+    CurrentProcess.effectiveUser != 0 && (error as? Errno)?.meansNoPermission == true
+  }
+}
+
+extension Repository {
+  public var retirement: Retirement { Retirement(repository: self) }
 }

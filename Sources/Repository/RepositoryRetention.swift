@@ -16,37 +16,34 @@ extension Snapshot {
   }
 }
 
-extension Repository {
+/// Retention: the plan, the policy of the last rotation, and the directories of links.
+public struct RepositoryRetention {
+  let repository: Repository
   /// The retention plan for the snapshots of a list, in the order of the list.
   ///
   /// If `unwanted` is not empty, only these snapshots may expire. `wanted` are the sources that are still to be backed
   /// up.
-  public func retention(
-    of list: SnapshotList, _ policy: RetentionPolicy, now: Timestamp, unwanted: Set<SnapshotName> = [],
+  public func plan(
+    for list: SnapshotList, by policy: RetentionPolicy, now: Timestamp, unwanted: Set<SnapshotName> = [],
     wanted: SourceSet? = nil
   ) throws(Failure) -> RetentionPlan {
-    let held = try marks(.held)
-    let damaged = try marks(.damaged)
-    let obstacle = try heldRotation().map { "rotation is held since \($0)" }
+    let held = try repository.marks.all(.held)
+    let damaged = try repository.marks.all(.damaged)
+    let obstacle = try repository.rotationFreeze.description().map { "rotation is held since \($0)" }
     return retentionPlan(
       list.snapshots.map {
         $0.retained(
           isHeld: held[$0.name] != nil, isDamaged: damaged[$0.name] != nil, isUnwanted: unwanted.contains($0.name))
-      }, policy, now: now.seconds, obstacle: obstacle, accepted: acceptedSequence(of: list), wanted: wanted?.keys ?? [],
-      commandOptions: " --repository \(displayName(path))")
+      }, policy, now: now.seconds, obstacle: obstacle, accepted: repository.rotationFreeze.acceptedSequence(in: list),
+      wanted: wanted?.keys ?? [],
+      commandOptions: " --repository \(displayName(repository.path))")
   }
 
   /// The members of each set, newest first, by the policy of the last rotation.
-  public func members(of list: SnapshotList) throws(Failure) -> [SnapshotSet: [SnapshotName]] {
-    let plan = try retention(of: list, lastPolicy(), now: Clock.now())
-    return Self.members(of: list.snapshots, plan.decisions)
-  }
-
-  static func members(
-    of snapshots: [Snapshot], _ decisions: [RetentionDecision]
-  ) -> [SnapshotSet: [SnapshotName]] {
+  func members(of list: SnapshotList) throws(Failure) -> [SnapshotSet: [SnapshotName]] {
+    let plan = try plan(for: list, by: lastPolicy(), now: Clock.now())
     var members: [SnapshotSet: [SnapshotName]] = [:]
-    for (snapshot, decision) in zip(snapshots, decisions).reversed() where !decision.expires {
+    for (snapshot, decision) in zip(list.snapshots, plan.decisions).reversed() where !decision.expires {
       for (set, _) in decision.sets { members[set, default: []].append(snapshot.name) }
     }
     return members
@@ -54,18 +51,17 @@ extension Repository {
 
   // MARK: The last applied policy
 
+  private var file: ControlFile { repository.file(Array("retention".utf8)) }
+
   /// The policy of the last rotation, or the standard policy before the first rotation.
   ///
   /// Throws `damaged` if the file cannot be read completely, because a partial policy must not expire more snapshots.
   public func lastPolicy() throws(Failure) -> RetentionPolicy {
     let text: [UInt8]
     do throws(Errno) {
-      let name = Self.retentionName
-      text = try control.descriptor.openToRead(name.span).readToEnd(limit: 4096)
-    } catch {
-      if error == .noSuchEntry { return .standard }
-      throw damagedPolicy("\(error)")
-    }
+      guard let found = try file.read(limit: 4096) else { return .standard }
+      text = found
+    } catch { throw damagedPolicy("\(error)") }
     var policy = RetentionPolicy(keep: [:])
     var missing = Set(SnapshotSet.allCases.map(\.rawValue) + ["keep_last"])
     for word in String(decoding: text, as: UTF8.self).split(whereSeparator: \.isWhitespace) {
@@ -88,7 +84,7 @@ extension Repository {
 
   private func damagedPolicy(_ why: String) -> Failure {
     Failure(
-      .damaged, "\(displayName(path))/.treering/retention cannot be read: \(displayName(Array(why.utf8)))",
+      .damaged, "\(displayName(repository.path))/.treering/retention cannot be read: \(displayName(Array(why.utf8)))",
       hint: "say again what to keep, such as: treering rotate --keep daily=7")
   }
 
@@ -98,38 +94,25 @@ extension Repository {
     var words = SnapshotSet.allCases.map { "\($0.rawValue)=\(policy.keep[$0] ?? 0)" }
     words.append("keep_last=\(policy.keepLast)")
     if let within = policy.keepWithinSeconds { words.append("keep_within_seconds=\(within)") }
-    try replace(Self.retentionName, with: words.joined(separator: " ") + "\n")
-  }
-
-  /// Replaces a small file of `.treering` atomically and durably.
-  func replace(_ name: [UInt8], with text: String) throws(Failure) {
-    let temporary = name + Array(".new".utf8)
-    do {
-      let file = try openFile(temporary, in: control.descriptor, [.write, .truncate])
-      try file.write(Array(text.utf8))
-      try file.synchronize()
-      try file.close()
-      try control.descriptor.rename(temporary.span, to: control.descriptor, as: name.span, replacing: true)
-      try control.descriptor.synchronize()
-    } catch { throw .writing("write .treering/\(displayName(name)) of", path, error) }
+    try repository.replace(file, with: words.joined(separator: " ") + "\n")
   }
 
   // MARK: Directories of links
 
   /// Updates the directories `hourly` to `yearly`. Each holds a relative link to each member of its set. Other links
   /// with the name of a snapshot are removed. The caller holds the lock.
-  public func updateSets(_ list: SnapshotList) throws(Failure) {
+  public func updateLinks(for list: SnapshotList) throws(Failure) {
     let members = try members(of: list)
     for set in SnapshotSet.allCases {
-      do { try updateSet(Array(set.rawValue.utf8), members[set] ?? []) } catch {
-        throw .writing("update the links in \(set.rawValue) of", path, error)
+      do { try updateLinks(in: Array(set.rawValue.utf8), to: members[set] ?? []) } catch {
+        throw .writing("update the links in \(set.rawValue) of", at: repository.path, because: error)
       }
     }
   }
 
-  private func updateSet(_ name: [UInt8], _ members: [SnapshotName]) throws(Errno) {
+  private func updateLinks(in name: [UInt8], to members: [SnapshotName]) throws(Errno) {
     let existing: Directory?
-    do { existing = try root.directory(name.span) } catch {
+    do { existing = try repository.root.directory(name.span) } catch {
       guard error == .noSuchEntry else { throw error }
       existing = nil
     }
@@ -138,10 +121,10 @@ extension Repository {
     if let existing {
       directory = existing
       // An older treering left it to root.
-      try giveToOwner(directory.descriptor)
+      try repository.owner.give(directory.descriptor)
     } else {
-      try makeDirectory(name, in: root.descriptor, mode: 0o755)
-      directory = try root.directory(name.span)
+      try repository.makeDirectory(name, in: repository.root, mode: 0o755)
+      directory = try repository.root.directory(name.span)
     }
     var right: Set<SnapshotName> = []
     var listing = DirectoryListing()
@@ -161,8 +144,16 @@ extension Repository {
       let link = snapshot.bytes
       try directory.descriptor.makeSymbolicLink(link.span, to: Self.linkTarget(snapshot))
     }
-    if members.isEmpty { try? root.descriptor.removeDirectory(name.span) }
+    if members.isEmpty { try? repository.root.descriptor.removeDirectory(name.span) }
   }
 
   private static func linkTarget(_ name: SnapshotName) -> [UInt8] { Array("../".utf8) + name.bytes }
+}
+
+extension Repository {
+  public var retention: RepositoryRetention { RepositoryRetention(repository: self) }
+
+  public func members(of list: SnapshotList) throws(Failure) -> [SnapshotSet: [SnapshotName]] {
+    try retention.members(of: list)
+  }
 }

@@ -1,0 +1,119 @@
+public import Catalog
+public import Posix
+internal import Synchronization
+
+/// The publication of snapshots. The caller holds the lock.
+public struct Publication {
+  let repository: Repository
+
+  /// Begins a snapshot under the first free name from `time` on. The caller holds the lock.
+  ///
+  /// `catalogBytes` is the expected size of the catalog, as far as it is known.
+  public func beginSnapshot(
+    at time: Timestamp, catalogBytes: UInt64 = 0, mayRecycle: Bool = true
+  ) throws(Failure) -> PendingSnapshot {
+    var seconds = time.seconds
+    while true {
+      let name = SnapshotName(seconds: seconds)
+      if try !isTaken(name) {
+        // If two runs begin in one second, the later run waits for the next second.
+        let ahead = Timestamp(seconds: seconds, nanoseconds: 0) - Clock.now()
+        if seconds > time.seconds && ahead > 0 && ahead < 2 {
+          CurrentProcess.sleep(milliseconds: Int(ahead * 1000) + 1)
+        }
+        return try PendingSnapshot(name, in: repository, catalogBytes: catalogBytes, mayRecycle: mayRecycle)
+      }
+      seconds += 1
+    }
+  }
+
+  /// Begins a snapshot under the name that it has in another repository. The caller holds the lock.
+  public func beginSnapshot(
+    named name: SnapshotName, catalogBytes: UInt64 = 0, mayRecycle: Bool = true
+  ) throws(Failure) -> PendingSnapshot {
+    guard try !isTaken(name) else {
+      throw Failure(.refused, "\(displayName(repository.path)) has another snapshot \(name) already")
+    }
+    return try PendingSnapshot(name, in: repository, catalogBytes: catalogBytes, mayRecycle: mayRecycle)
+  }
+
+  /// True if a tree or catalog of this name exists, published or pending.
+  func isTaken(_ name: SnapshotName) throws(Failure) -> Bool {
+    let catalogs = try repository.directory(Repository.catalogsName)
+    let pending = try repository.directory(Repository.pendingName)
+    let places: [(Directory, [UInt8])] = [
+      (repository.root, name.bytes), (catalogs, name.catalogName), (pending, name.bytes), (pending, name.catalogName),
+    ]
+    do throws(Errno) {
+      for (directory, entry) in places where try directory.descriptor.statusIfPresent(of: entry.span) != nil {
+        return true
+      }
+      return false
+    } catch { throw .writing("look for the snapshot \(name) in", at: repository.path, because: error) }
+  }
+
+  /// Points `latest` to a snapshot, with an atomic replacement of the link.
+  public func pointLatest(to name: SnapshotName) throws(Failure) {
+    let latest = Repository.latestName
+    if (try? repository.root.descriptor.readSymbolicLink(latest.span)) == name.bytes { return }
+    let pending = try repository.directory(Repository.pendingName)
+    do throws(Errno) {
+      do throws(Errno) { try pending.descriptor.unlink(latest.span) } catch {
+        guard error == .noSuchEntry else { throw error }
+      }
+      try pending.descriptor.makeSymbolicLink(latest.span, to: name.bytes)
+      try pending.descriptor.rename(
+        latest.span, to: repository.root.descriptor, as: latest.span, replacing: true)
+    } catch { throw .writing("point the link latest to \(name) in", at: repository.path, because: error) }
+  }
+
+  /// Begins to adopt a tree under the first free name from `time` on.
+  public func beginAdoption(at time: Timestamp) throws(Failure) -> Adoption {
+    var seconds = time.seconds
+    while try isTaken(SnapshotName(seconds: seconds)) { seconds += 1 }
+    return try Adoption(SnapshotName(seconds: seconds), in: repository)
+  }
+
+  /// Runs `syncfs` on the repository's file system through `descriptor`. The caller holds the lock.
+  ///
+  /// `syncfs` reports the errors since `descriptor` was opened. The kernel reports a lost write once and does not name
+  /// the file. Therefore an error discards all unpublished data: the trees of interrupted runs and the received parts
+  /// of pushes.
+  public func synchronize(_ descriptor: borrowing Descriptor) throws(Errno) {
+    do { try descriptor.synchronizeFileSystem() } catch {
+      repository.hasLostWrites.store(true, ordering: .relaxed)
+      try? discardUnfinished()
+      for name in (try? repository.receivedParts.snapshots()) ?? [] { try? repository.receivedParts.discard(name) }
+      throw error
+    }
+  }
+
+  /// Makes the renames of a publication durable.
+  public func synchronizeRenames() throws(Failure) {
+    let catalogs = try repository.directory(Repository.catalogsName)
+    do throws(Errno) {
+      try catalogs.descriptor.synchronize()
+      try repository.root.descriptor.synchronize()
+    } catch { throw .writing("make the last snapshot durable in", at: repository.path, because: error) }
+  }
+
+  /// Discards the tree under construction, because an entry of the recycled spare cannot be changed.
+  public func setAside(_ snapshot: PendingSnapshot, at path: [UInt8], because reason: any Error) {
+    if !Retirement.isLeftToRoot(reason) {
+      repository.problems.note(
+        "cannot be recycled, and is set aside: \(displayName(path))", at: [Repository.spareName], because: reason)
+    }
+    let name = snapshot.name
+    do {
+      let pending = try repository.directory(Repository.pendingName)
+      try pending.descriptor.unlink(name.catalogName.span)
+      try repository.retirement.discard(name.bytes, of: pending)
+    } catch {
+      repository.problems.note("cannot be set aside", at: [Repository.pendingName, name.bytes], because: error)
+    }
+  }
+}
+
+extension Repository {
+  public var publication: Publication { Publication(repository: self) }
+}

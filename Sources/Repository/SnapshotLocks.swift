@@ -1,0 +1,54 @@
+public import Catalog
+internal import Posix
+
+/// A lock on a snapshot. While a process holds it, no other process can expire the snapshot.
+public final class SnapshotLock: Sendable {
+  private let file: Descriptor
+  init(_ file: consuming Descriptor) { self.file = file }
+}
+
+/// The locks on snapshots that are being read. A lock is on the catalog's file.
+public struct SnapshotLocks {
+  let repository: Repository
+
+  /// Keeps a snapshot from expiring until the lock is released. The end of the process also releases the lock.
+  public func lockShared(_ name: SnapshotName) throws(Failure) -> SnapshotLock {
+    let catalogs = try repository.directory(Repository.catalogsName)
+    do {
+      let file = try catalogs.descriptor.openToRead(name.catalogName.span)
+      // A rotation locks the catalog briefly to test for users.
+      for attempt in 0... {
+        do {
+          try file.lockShared()
+          break
+        } catch {
+          guard error == .wouldBlock, attempt < 1500 else { throw error }
+          CurrentProcess.sleep(milliseconds: 20)
+        }
+      }
+      // The snapshot may have expired before the lock was taken.
+      let status = try catalogs.descriptor.status(of: name.catalogName.span)
+      guard status.inode == (try file.status().inode) else { throw Errno.staleHandle }
+      return SnapshotLock(file)
+    } catch {
+      throw Failure(
+        .failed, "the snapshot \(name) of \(displayName(repository.path)) cannot be taken into use: \(error)")
+    }
+  }
+
+  /// Locks a snapshot exclusively, so that it can expire. `nil` if a process is using it.
+  public func lockForExpiry(_ name: SnapshotName) throws -> SnapshotLock? {
+    let file = try repository.directory(Repository.catalogsName).descriptor.openToRead(name.catalogName.span)
+    do throws(Errno) { try file.lockExclusively() } catch {
+      if error == .wouldBlock { return nil }
+      // The file system has no locks, so no other process can have locked the snapshot either.
+      let hasNoLocks: [Errno] = [.notImplemented, .notSupported, .invalid]
+      guard hasNoLocks.contains(error) else { throw error }
+    }
+    return SnapshotLock(file)
+  }
+}
+
+extension Repository {
+  public var locks: SnapshotLocks { SnapshotLocks(repository: self) }
+}

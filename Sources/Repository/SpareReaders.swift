@@ -1,0 +1,102 @@
+internal import Catalog
+internal import Posix
+internal import Synchronization
+
+// A reader in an expired tree would see the files of the snapshot that the tree is recycled into.
+extension Retirement {
+  /// True if no process can be reading in the spare, and none can begin to.
+  ///
+  /// No process may have a directory of the spare open or as its working directory. No mount may show the spare, and no
+  /// NFS server may export it. The old name of an expired tree is gone, so there is no other way into it.
+  ///
+  /// Without the right to examine all processes, the repository must be closed to other users. If the answer cannot be
+  /// determined, the spare counts as read.
+  public func isSpareUnread() -> Bool {
+    guard let spare = try? repository.directory(Repository.spareName), let (tree, name) = Self.onlyDirectory(of: spare),
+      let status = try? tree.descriptor.status()
+    else { return false }
+    if repository.unreadSpare.withLock({ $0 }) == status.inode { return true }
+    guard !isExported, let mounts = MountLine.all(), let inside = repository.location.pathInFileSystem(mounts) else {
+      return false
+    }
+    let place = inside.below([Repository.controlName, Repository.spareName])
+    var isComplete = true
+    let isUsed = try? CurrentProcess.findDirectoryInUse(
+      on: status.device, isComplete: &isComplete,
+      isShown: { $0.shows(place) || mayHaveLayer($0, root: $1, of: name) },
+      isMeant: { isBelow($0, top: status) })
+    guard isUsed == false, isComplete || isClosedToOthers else { return false }
+    repository.unreadSpare.withLock { $0 = status.inode }
+    return true
+  }
+
+  /// True if a directory is another or lies below it. Also true if this cannot be determined.
+  private func isBelow(_ directory: borrowing Descriptor, top above: FileStatus) -> Bool {
+    do throws(Errno) {
+      var status = try directory.status()
+      var next = try directory.parentDirectory()
+      while true {
+        if status.inode == above.inode && status.device == above.device { return true }
+        let parent = try next.status()
+        if parent.inode == status.inode && parent.device == status.device { return false }
+        status = parent
+        next = try next.parentDirectory()
+      }
+    } catch { return true }
+  }
+
+  /// True if an overlay may have layers in a snapshot. The overlay's options have the snapshot's name at mount time.
+  ///
+  /// False if the parent of that name is not the repository.
+  private func mayHaveLayer(_ mount: MountLine, root: String, of snapshot: [UInt8]) -> Bool {
+    mount.layers.contains { layer in
+      let names = layer.split(separator: slash, omittingEmptySubsequences: false)
+      return names.indices.contains { place in
+        guard names[place] == snapshot[...] || names[place] == Repository.latestName[...] else { return false }
+        let path = Array(root.utf8) + names[..<place].joined(separator: [slash])
+        guard layer.first == slash, let above = try? Descriptor.open(path: path, [.pathOnly, .directory]),
+          let status = try? above.status()
+        else { return true }
+        return status.inode == repository.identity.inode && status.device == repository.identity.device
+      }
+    }
+  }
+
+  /// True if only this user and root have access to the repository.
+  private var isClosedToOthers: Bool {
+    (try? repository.root.descriptor.status()).map {
+      $0.permissions & 0o077 == 0 && $0.user == CurrentProcess.effectiveUser
+    } ?? false
+  }
+
+  /// True if this machine's NFS server exports the repository, a parent of it or a directory in it.
+  ///
+  /// NFS clients keep handles of directories that no process has open; see exports(5) and nfsd(7).
+  private var isExported: Bool {
+    guard let real = try? CurrentProcess.realPath(repository.path) else { return true }
+    for list in ["/proc/fs/nfsd/exports", "/var/lib/nfs/etab"] {
+      let text: [UInt8]
+      do { text = try Descriptor.open(path: Array(list.utf8), .read).readWhole(limit: 16 << 20) } catch {
+        if error == .noSuchEntry || error == .notADirectory { continue }
+        return true
+      }
+      for line in text.split(separator: 10) where line.first == slash {
+        let exported = MountLine.unescaped(line.prefix { $0 != UInt8(ascii: " ") && $0 != UInt8(ascii: "\t") })
+        let isAbove = exported == [slash] || exported == real || real.starts(with: exported + [slash])
+        if isAbove || exported.starts(with: real + [slash]) { return true }
+      }
+    }
+    return false
+  }
+
+  private static func onlyDirectory(of spare: Directory) -> (Directory, name: [UInt8])? {
+    var listing = DirectoryListing()
+    guard let again = try? spare.descriptor.reopenDirectory(), (try? listing.read(again)) != nil,
+      let entry = listing.entries.last
+    else { return nil }
+    let name = Array(listing.bytes[entry.range])
+    return (try? spare.directory(name.span)).map { ($0, name) }
+  }
+}
+
+private let slash = UInt8(ascii: "/")
