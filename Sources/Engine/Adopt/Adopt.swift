@@ -101,9 +101,9 @@ private func catalogAndMove(
     let work = AdoptWork(
       adoption, base: base, several: try inodesWithSeveralNames(in: top, threads: options.threads),
       mount: status.mount, progress)
-    let root = AdoptNode(
-      parent: nil, name: [], base: base?.catalog.summary.root,
-      directory: Directory(try top.descriptor.reopenDirectory()))
+    let root = WalkNode(
+      AdoptDirectory(base: base?.catalog.summary.root, directory: Directory(try top.descriptor.reopenDirectory())))
+    defer { root.release() }
     try walkTree(work, from: root, threads: options.threads)
     try checkForSignal()
     guard let result = root.result else { throw Failure(.failed, "the walk ended without a root") }

@@ -3,24 +3,15 @@ internal import Posix
 internal import Repository
 
 /// A directory of a tree that is cataloged in place.
-final class AdoptNode: WalkNode, @unchecked Sendable {
+struct AdoptDirectory {
   /// The newest snapshot's directory at the same path.
   let base: Subtree?
   /// Open from `enter` to `leave`.
   var directory: Directory?
   var status: FileStatus?
   var encoder: RecordEncoder?
-  var children: [AdoptNode] = []
   /// Set by `leave`.
   var result: Subtree?
-
-  var above: AdoptNode? { parent.map { unsafeDowncast($0, to: AdoptNode.self) } }
-
-  init(parent: WalkNode?, name: [UInt8], base: Subtree?, directory: Directory? = nil) {
-    self.base = base
-    self.directory = directory
-    super.init(parent: parent, name: name)
-  }
 }
 
 final class AdoptWorker {
@@ -48,6 +39,7 @@ private struct Content: Sendable {
 /// An inode that the newest snapshot also has is already described. Every other inode is read and hashed once.
 /// Nothing is changed. A tree that cannot be described as a whole is not adopted: the first error ends the walk.
 final class AdoptWork: TreeWork {
+  typealias State = AdoptDirectory
   private let adoption: Adoption
   private let base: StoredTree?
   /// The inodes with several names in this tree.
@@ -73,20 +65,22 @@ final class AdoptWork: TreeWork {
 
   func finish(_ worker: AdoptWorker) throws { try worker.writer.flush() }
 
-  private func failure(_ node: AdoptNode, _ name: [UInt8]?, _ words: String) -> Failure {
+  private func failure(_ node: Node, _ name: [UInt8]?, _ words: String) -> Failure {
     Failure(.failed, "\(displayName(joined(node.path + (name.map { [$0] } ?? [])))) \(words)")
   }
 
   // MARK: Entering a directory
 
-  func enter(_ node: AdoptNode, _ worker: AdoptWorker) throws -> [AdoptNode] {
+  func enter(_ node: Node, _ worker: AdoptWorker) throws -> [Node] {
     progress.entries.count()
     progress.directories.count()
     let name = node.name
     let status: FileStatus
     let attributes: AttributeBlock
     do throws(Errno) {
-      if let above = node.above { node.directory = Directory(try above.directory!.descriptor.openDirectory(name.span)) }
+      if let above = node.parent {
+        node.directory = Directory(try above.directory!.descriptor.openDirectory(name.span))
+      }
       status = try node.directory!.descriptor.status()
       attributes = AttributeBlock(try node.directory!.descriptor.extendedAttributes())
       try worker.listing.read(node.directory!.descriptor)
@@ -108,7 +102,7 @@ final class AdoptWork: TreeWork {
   }
 
   private func merge(
-    _ node: AdoptNode, _ record: DirectoryRecord?, _ encoder: RecordEncoder, _ worker: AdoptWorker
+    _ node: Node, _ record: DirectoryRecord?, _ encoder: RecordEncoder, _ worker: AdoptWorker
   ) throws {
     var files = try record.map { try FileCursor($0) }
     var directories: [[UInt8]] = []
@@ -140,7 +134,7 @@ final class AdoptWork: TreeWork {
     var rows = try files?.remainingDirectories()
     for name in directories {
       let row = rows?.seek(name.span)
-      node.children.append(AdoptNode(parent: node, name: name, base: row.map { Subtree($0) }))
+      node.children.append(Node(parent: node, name: name, AdoptDirectory(base: row.map { Subtree($0) })))
     }
   }
 
@@ -163,12 +157,12 @@ final class AdoptWork: TreeWork {
       sourceInode: 0, changed: Timestamp(seconds: 0, nanoseconds: 0), storedInode: status.inode, flags: .racy)
   }
 
-  private func tooManyAttributes(_ node: AdoptNode, _ name: [UInt8]? = nil) -> Failure {
+  private func tooManyAttributes(_ node: Node, _ name: [UInt8]? = nil) -> Failure {
     failure(node, name, "has more than 1 MiB of extended attributes")
   }
 
   private func entryOf(
-    _ name: [UInt8], _ status: FileStatus, _ node: AdoptNode, _ worker: AdoptWorker
+    _ name: [UInt8], _ status: FileStatus, _ node: Node, _ worker: AdoptWorker
   ) throws -> NewEntry {
     guard let kind = status.kind else { throw failure(node, name, "is of a kind that this system does not name") }
     var entry = NewEntry(kind: kind, metadata: status.metadata, hints: hints(status))
@@ -230,7 +224,7 @@ final class AdoptWork: TreeWork {
 
   // MARK: Leaving a directory
 
-  func leave(_ node: AdoptNode, _ worker: AdoptWorker) throws {
+  func leave(_ node: Node, _ worker: AdoptWorker) throws {
     guard let encoder = node.encoder, let status = node.status, let directory = node.directory else { return }
     guard let now = try? directory.descriptor.status(), now.isSameState(as: status) else {
       throw failure(node, nil, "changed while it was read; is rsnapshot at work?")

@@ -10,7 +10,7 @@ internal import Synchronization
 func inodesWithSeveralNames(in tree: Directory, threads: Int) throws -> Set<UInt64> {
   let search = LinkSearch()
   let root = Directory(try tree.descriptor.reopenDirectory())
-  try walkTree(search, from: SearchNode(parent: nil, name: [], directory: root), threads: threads)
+  try walkTree(search, from: WalkNode(SearchedDirectory(directory: root)), threads: threads)
   var numbers = search.numbers.withLock { $0 }
   numbers.sort()
   var several: Set<UInt64> = []
@@ -18,16 +18,9 @@ func inodesWithSeveralNames(in tree: Directory, threads: Int) throws -> Set<UInt
   return several
 }
 
-private final class SearchNode: WalkNode, @unchecked Sendable {
+private struct SearchedDirectory {
   /// Open from `enter` to `leave`.
   var directory: Directory?
-
-  var above: SearchNode? { parent.map { unsafeDowncast($0, to: SearchNode.self) } }
-
-  init(parent: WalkNode?, name: [UInt8], directory: Directory? = nil) {
-    self.directory = directory
-    super.init(parent: parent, name: name)
-  }
 }
 
 private final class Numbers {
@@ -36,6 +29,7 @@ private final class Numbers {
 }
 
 private final class LinkSearch: TreeWork {
+  typealias State = SearchedDirectory
   /// The inode of every name that is not a directory: eight bytes per entry.
   let numbers = Mutex<[UInt64]>([])
 
@@ -46,19 +40,19 @@ private final class LinkSearch: TreeWork {
     numbers.withLock { $0 += found }
   }
 
-  func enter(_ node: SearchNode, _ worker: Numbers) throws -> [SearchNode] {
+  func enter(_ node: Node, _ worker: Numbers) throws -> [Node] {
     let name = node.name
-    if let above = node.above { node.directory = try above.directory!.directory(name.span) }
+    if let above = node.parent { node.directory = try above.directory!.directory(name.span) }
     let directory = node.directory!
     try worker.listing.read(directory.descriptor)
-    var children: [SearchNode] = []
+    var children: [Node] = []
     for entry in worker.listing.entries {
       let name = Array(worker.listing.bytes[entry.range])
       let isDirectory =
         entry.isSurelyNoDirectory
         ? false : try entry.isSurelyDirectory || directory.descriptor.status(of: name.span).kind == .directory
       if isDirectory {
-        children.append(SearchNode(parent: node, name: name))
+        children.append(Node(parent: node, name: name, SearchedDirectory()))
       } else {
         worker.found.append(entry.inode)
       }
@@ -66,5 +60,5 @@ private final class LinkSearch: TreeWork {
     return children
   }
 
-  func leave(_ node: SearchNode, _ worker: Numbers) { node.directory = nil }
+  func leave(_ node: Node, _ worker: Numbers) { node.directory = nil }
 }

@@ -5,42 +5,42 @@ internal import Repository
 // The directories of the snapshot, either new or from the spare.
 extension BuildWork {
   /// Makes the directory in the snapshot; false if the repository cannot hold it.
-  func openTarget(_ node: BuildNode) throws -> Bool {
+  func openTarget(_ node: WalkNode<some BuiltDirectory>) throws -> Bool {
     let name = node.name
     if isDry {
-      node.baseTree = try? node.openBase()
+      node.build.baseTree = try? node.openBase()
       space.needs(bytes: 0)
       return true
     }
-    let parent = node.buildParent
+    let parent = node.parent
     var isMade = false
     do throws(Errno) {
-      if let above = parent?.target {
-        if node.isRecycled { node.target = try recycledDirectory(name, in: above) }
-        if node.target == nil {
-          node.isRecycled = false
+      if let above = parent?.build.target {
+        if node.build.isRecycled { node.build.target = try recycledDirectory(name, in: above) }
+        if node.build.target == nil {
+          node.build.isRecycled = false
           try above.descriptor.makeDirectory(name.span, mode: 0o700)
           isMade = true
-          node.target = try above.directory(name.span)
+          node.build.target = try above.directory(name.span)
         }
       } else {
-        node.target = pending!.tree
-        node.isRecycled = pending!.isRecycled
+        node.build.target = pending!.tree
+        node.build.isRecycled = pending!.isRecycled
       }
-      node.targetStatus = try node.target!.descriptor.status()
-      if let mount = parent?.targetStatus?.mount, mount != node.targetStatus!.mount { throw .busy }
+      node.build.targetStatus = try node.build.target!.descriptor.status()
+      if let mount = parent?.build.targetStatus?.mount, mount != node.build.targetStatus!.mount { throw .busy }
       // The mode and the ACLs of the root were corrected when the spare was taken.
       try beginRecycling(node, isOpened: parent == nil)
     } catch {
-      if node.isRecycled { throw SpareUnusable(path: node.sourcePath, reason: error) }
-      if node.leadsToSource { throw Failure.writing("make the directory", at: node.sourcePath, because: error) }
+      if node.build.isRecycled { throw SpareUnusable(path: node.sourcePath, reason: error) }
+      if node.build.leadsToSource { throw Failure.writing("make the directory", at: node.sourcePath, because: error) }
       // A name that is not in the catalog must not stay in the tree. An existing name belongs to another entry: the
       // file system takes the two names for one.
-      if isMade { try? parent!.target!.descriptor.removeDirectory(name.span) }
+      if isMade { try? parent!.build.target!.descriptor.removeDirectory(name.span) }
       try storingFailed("make the directory", node.sourcePath, error, isName: true)
       return false
     }
-    do throws(Errno) { node.baseTree = try node.openBase() } catch {
+    do throws(Errno) { node.build.baseTree = try node.openBase() } catch {
       if error.isShortage { throw Failure.writing("open the stored directory", at: node.sourcePath, because: error) }
       baseIsLost(node, error)
     }
@@ -48,18 +48,18 @@ extension BuildWork {
   }
 
   /// Lists the spare's names in the directory, once, before the merge.
-  private func beginRecycling(_ node: BuildNode, isOpened: Bool) throws(Errno) {
-    guard node.isRecycled, let target = node.target else { return }
-    node.recycled = try RecycledDirectory(target, isOpened: isOpened, repository)
+  private func beginRecycling(_ node: WalkNode<some BuiltDirectory>, isOpened: Bool) throws(Errno) {
+    guard node.build.isRecycled, let target = node.build.target else { return }
+    node.build.recycled = try RecycledDirectory(target, isOpened: isOpened, repository)
   }
 
   /// Removes the names that the merge did not reach, and prepares the directory for new sub-directories.
-  func finishRecycling(_ node: BuildNode) throws(SpareUnusable) {
+  func finishRecycling(_ node: WalkNode<some BuiltDirectory>) throws(SpareUnusable) {
     try node.changingSpare { recycled throws(Errno) in
       try recycled.finish()
-      if node.children.contains(where: { !$0.isRecycled }) { try recycled.open() }
+      if node.children.contains(where: { !$0.build.isRecycled }) { try recycled.open() }
     }
-    node.recycled = nil
+    node.build.recycled = nil
   }
 
   /// Opens a directory of the spare; `nil` if there is none. An entry of another kind is removed.
@@ -79,18 +79,18 @@ extension BuildWork {
   }
 
   /// True if the spare has a directory of this name; the directory stays.
-  func keepsDirectory(_ name: Span<UInt8>, in node: BuildNode) throws(SpareUnusable) -> Bool {
+  func keepsDirectory(_ name: Span<UInt8>, in node: WalkNode<some BuiltDirectory>) throws(SpareUnusable) -> Bool {
     try node.comeToSpare(name)
-    return node.recycled?.keepsDirectory() ?? false
+    return node.build.recycled?.keepsDirectory() ?? false
   }
 
   /// Discards the spare's version of a directory that is not in the snapshot after all.
-  func discardRecycled(_ node: BuildNode) throws(SpareUnusable) {
-    if node.isRecycled, !isDry, let parent = node.buildParent { try discard(node.name, of: parent) }
+  func discardRecycled(_ node: WalkNode<some BuiltDirectory>) throws(SpareUnusable) {
+    if node.build.isRecycled, !isDry, let parent = node.parent { try discard(node.name, of: parent) }
   }
 
-  func discard(_ name: [UInt8], of node: BuildNode) throws(SpareUnusable) {
-    guard let target = node.target else { return }
+  func discard(_ name: [UInt8], of node: WalkNode<some BuiltDirectory>) throws(SpareUnusable) {
+    guard let target = node.build.target else { return }
     do throws(Errno) { try repository.retirement.discard(name, of: target) } catch {
       if error == .noSuchEntry { return }
       throw SpareUnusable(path: node.sourcePath(of: name), reason: error)

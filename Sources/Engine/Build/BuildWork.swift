@@ -56,24 +56,25 @@ class BuildWork: @unchecked Sendable {
   }
 
   /// Warns that the stored directory, whose entries could be linked, is missing.
-  func baseIsLost(_ node: BuildNode, _ error: Errno) {
+  func baseIsLost(_ node: WalkNode<some BuiltDirectory>, _ error: Errno) {
     // An ordinary user's own directory may be closed, as it was at the source.
     if error == .accessDenied { return }
     warn(
-      node.sourcePath, "is lost in the snapshot \(node.tree!.name), and is stored anew: \(error); run treering verify")
+      node.sourcePath,
+      "is lost in the snapshot \(node.build.tree!.name), and is stored anew: \(error); run treering verify")
   }
 
   /// True if the name has the inode, or the link to it was made.
   ///
   /// False if the stored file is gone or can take no more links.
   func linked(
-    _ from: borrowing Descriptor, _ name: Span<UInt8>, inode: UInt64, in node: BuildNode,
+    _ from: borrowing Descriptor, _ name: Span<UInt8>, inode: UInt64, in node: WalkNode<some BuiltDirectory>,
     as newName: Span<UInt8>
   ) throws -> Bool {
     if node.keeps(inode) { return true }
     try node.makeRoom()
     do throws(Errno) {
-      try from.link(name, to: node.target!.descriptor, as: newName)
+      try from.link(name, to: node.build.target!.descriptor, as: newName)
       return true
     } catch {
       if endsRunForName(error) { throw Failure.writing("link in", at: node.sourcePath, because: error) }
@@ -86,44 +87,43 @@ class BuildWork: @unchecked Sendable {
 
   /// Gives a directory its metadata, and closes its record.
   func complete(
-    _ node: BuildNode, _ encoder: RecordEncoder, _ target: Directory, into writer: FrameWriter, _ hasher: SHA256
+    _ node: WalkNode<some BuiltDirectory>, _ encoder: RecordEncoder, _ target: Directory, into writer: FrameWriter,
+    _ hasher: SHA256
   ) throws {
-    let stored = node.targetStatus!
+    let stored = node.build.targetStatus!
     do throws(Errno) {
-      if !node.isSynthetic {
+      if !node.build.isSynthetic {
         // This comes last: until now the children needed a directory that its owner may write to.
         let missing =
-          node.isRecycled
-          ? try correctMetadata(node.metadata, node.attributes, of: target.descriptor)
+          node.build.isRecycled
+          ? try correctMetadata(node.build.metadata, node.build.attributes, of: target.descriptor)
           : try applyMetadata(
-            node.metadata, node.attributes, to: target.descriptor, .open, currently: stored)
-        node.hintFlags.formUnion(missing.refused(toRoot: isRoot))
+            node.build.metadata, node.build.attributes, to: target.descriptor, .open, currently: stored)
+        node.build.hints.flags.formUnion(missing.refused(toRoot: isRoot))
       } else if node.parent != nil {
         // A recycled directory may have been the root of a source.
-        if node.isRecycled { try target.descriptor.becomePlainDirectory() }
+        if node.build.isRecycled { try target.descriptor.becomePlainDirectory() }
         try target.descriptor.setPermissions(0o755)
       }
     } catch {
-      if node.isRecycled { throw SpareUnusable(path: node.sourcePath, reason: error) }
+      if node.build.isRecycled { throw SpareUnusable(path: node.sourcePath, reason: error) }
       throw Failure.writing("set the metadata of", at: node.sourcePath, because: error)
     }
-    if node.hintFlags.isCatalogOnly { progress.catalogOnly.count() }
+    if node.build.hints.flags.isCatalogOnly { progress.catalogOnly.count() }
     try close(node, encoder, into: writer, hasher)
   }
 
   func close(
-    _ node: BuildNode, _ encoder: RecordEncoder, into writer: FrameWriter, _ hasher: SHA256
+    _ node: WalkNode<some BuiltDirectory>, _ encoder: RecordEncoder, into writer: FrameWriter, _ hasher: SHA256
   ) throws {
-    node.encoder = nil
+    node.build.encoder = nil
     for child in node.children {
       let name = child.name
-      if let subtree = child.result { encoder.append(name.span, subtree) }
+      if let subtree = child.build.result { encoder.append(name.span, subtree) }
     }
-    let source = node.sourceHints
-    let hints = Hints(
-      sourceInode: source.inode, changed: source.changed, storedInode: node.targetStatus?.inode ?? 0,
-      flags: node.hintFlags)
-    node.result = try encoder.finish(hints, into: writer, hasher)
+    var hints = node.build.hints
+    hints.storedInode = node.build.targetStatus?.inode ?? 0
+    node.build.result = try encoder.finish(hints, into: writer, hasher)
   }
 }
 

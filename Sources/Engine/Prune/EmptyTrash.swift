@@ -11,15 +11,14 @@ internal import Synchronization
 public func emptyTrash(of repository: Repository, threads: Int) throws(Failure) {
   do {
     let trash = Directory(try repository.retirement.trash().descriptor.reopenDirectory())
-    let root = DoomedNode(parent: nil, name: [], mount: try trash.descriptor.status().mount, directory: trash)
+    let root = WalkNode(TrashDirectory(directory: trash, mount: try trash.descriptor.status().mount))
     var work = Deletion(repository, trash)
     try walkTree(work, from: root, threads: threads)
     // A tree deeper than the number of descriptors is now in parts.
     while work.parts.value > 0 {
       let again = Directory(try repository.retirement.trash().descriptor.reopenDirectory())
       work = Deletion(repository, again)
-      try walkTree(
-        work, from: DoomedNode(parent: nil, name: [], mount: root.mount, directory: again), threads: threads)
+      try walkTree(work, from: WalkNode(TrashDirectory(directory: again, mount: root.mount)), threads: threads)
     }
     if let first = work.first.withLock({ $0 }) {
       let more = work.failures.value - 1
@@ -41,24 +40,17 @@ func tidyTrash(of repository: Repository, threads: Int) {
   }
 }
 
-private final class DoomedNode: WalkNode, @unchecked Sendable {
+private struct TrashDirectory {
   /// Open from `enter` to `leave`.
   var directory: Directory?
   /// The mount that holds the whole trash.
   let mount: UInt64
-
-  var above: DoomedNode? { parent.map { unsafeDowncast($0, to: DoomedNode.self) } }
-
-  init(parent: WalkNode?, name: [UInt8], mount: UInt64, directory: Directory? = nil) {
-    self.directory = directory
-    self.mount = mount
-    super.init(parent: parent, name: name)
-  }
 }
 
 /// Unlinks files on the way down and removes directories on the way up. Another process may do the same at the same
 /// time.
 private final class Deletion: TreeWork {
+  typealias State = TrashDirectory
   private let repository: Repository
   private let trash: Directory
   /// Directories that were moved to the top of the trash for lack of descriptors.
@@ -75,7 +67,7 @@ private final class Deletion: TreeWork {
   func finish(_ worker: Void) {}
 
   /// Notes an error, with two exceptions: another process deleted the entry, or only root can delete it.
-  private func failed(_ node: DoomedNode, _ name: [UInt8]?, _ error: Errno, in directory: Directory?) {
+  private func failed(_ node: Node, _ name: [UInt8]?, _ error: Errno, in directory: Directory?) {
     if error == .noSuchEntry || error.meansNoPermission && isOthers(try? directory?.descriptor.status()) { return }
     note(node, name, "\(error)")
   }
@@ -85,17 +77,17 @@ private final class Deletion: TreeWork {
     return user != 0 && status.map { $0.user != user } ?? false
   }
 
-  private func note(_ node: DoomedNode, _ name: [UInt8]?, _ reason: String) {
+  private func note(_ node: Node, _ name: [UInt8]?, _ reason: String) {
     failures.count()
     let path = node.path + (name.map { [$0] } ?? [])
     first.withLock { $0 = $0 ?? (path, reason) }
   }
 
-  func enter(_ node: DoomedNode, _ worker: Void) throws -> [DoomedNode] {
+  func enter(_ node: Node, _ worker: Void) throws -> [Node] {
     let name = node.name
     var listing = DirectoryListing()
     do throws(Errno) {
-      if let above = node.above?.directory {
+      if let above = node.parent?.directory {
         guard try above.descriptor.status(of: name.span).mount == node.mount else {
           note(node, nil, "it is a mount point; unmount it")
           return []
@@ -107,14 +99,14 @@ private final class Deletion: TreeWork {
     } catch {
       // At the top of the trash, a directory needs no descriptors for its ancestors. A directory that is already
       // there gains nothing.
-      if error.isShortage, let above = node.above, above.parent != nil, let directory = above.directory,
+      if error.isShortage, let above = node.parent, above.parent != nil, let directory = above.directory,
         (try? repository.retirement.discard(name, of: directory, toTopOf: trash)) != nil
       {
         node.directory = nil
         parts.count()
         return []
       }
-      if let above = node.above?.directory, error.meansNoPermission,
+      if let above = node.parent?.directory, error.meansNoPermission,
         isOthers(try? above.descriptor.status(of: name.span))
       {
         // An empty directory can be removed unread.
@@ -124,7 +116,7 @@ private final class Deletion: TreeWork {
       failed(node, nil, error, in: node.directory)
       return []
     }
-    var children: [DoomedNode] = []
+    var children: [Node] = []
     for entry in listing.entries {
       let name = Array(listing.bytes[entry.range])
       if !entry.isSurelyDirectory {
@@ -138,15 +130,15 @@ private final class Deletion: TreeWork {
           }
         }
       }
-      children.append(DoomedNode(parent: node, name: name, mount: node.mount))
+      children.append(Node(parent: node, name: name, TrashDirectory(mount: node.mount)))
     }
     return children
   }
 
-  func leave(_ node: DoomedNode, _ worker: Void) throws {
+  func leave(_ node: Node, _ worker: Void) throws {
     guard node.directory != nil else { return }
     node.directory = nil
-    guard let above = node.above?.directory else { return }
+    guard let above = node.parent?.directory else { return }
     let name = node.name
     do throws(Errno) { try above.descriptor.removeDirectory(name.span) } catch {
       // If it is not empty, the remaining entry is already named, or another process moved an entry in.

@@ -85,7 +85,7 @@ struct ReceiveMerge {
   private func linkBase(_ before: FileRow) throws -> Hints? {
     var hints = before.hints
     if hints.flags.contains(.notStored) { return work.isRoot && !hints.flags.contains(.refusedToRoot) ? nil : hints }
-    guard let baseTree = node.baseTree, !hints.flags.isWorthRetrying(asRoot: work.isRoot) else {
+    guard let baseTree = node.build.baseTree, !hints.flags.isWorthRetrying(asRoot: work.isRoot) else {
       return nil
     }
     let name = base!.bytes.span.extracting(before.name)
@@ -113,7 +113,7 @@ struct ReceiveMerge {
       rest: record.target(of: row) + record.attributes(of: row).bytes)
     if let first = work.links.begin(key) {
       let directory =
-        first.directory == node.path ? node.target : try? work.pending?.tree.directory(path: first.directory)
+        first.directory == node.path ? node.build.target : try? work.pending?.tree.directory(path: first.directory)
       let name = record.bytes.span.extracting(row.name)
       let firstName = first.name
       if let directory, !first.flags.contains(.notStored),
@@ -146,8 +146,11 @@ struct ReceiveMerge {
     guard row.kind == .regular else { return try makeSpecial(row) }
     if row.size == 0 { return try finish(try makeTarget(row), row) }
     var stored: [StoredFile] = []
-    if let before, before.kind == .regular, before.digest == row.digest, before.size == row.size, let tree = node.tree {
-      stored.append(StoredFile(row: before, record: base!, directory: node.baseTree, tree: tree, isElsewhere: false))
+    if let before, before.kind == .regular, before.digest == row.digest, before.size == row.size,
+      let tree = node.build.tree
+    {
+      stored.append(
+        StoredFile(row: before, record: base!, directory: node.build.baseTree, tree: tree, isElsewhere: false))
     } else if let path = try work.wanted.baseFile(row.digest), let found = work.storedFile(at: path, worker),
       found.row.kind == .regular, found.row.digest == row.digest, found.row.size == row.size
     {
@@ -197,7 +200,7 @@ struct ReceiveMerge {
     try node.makeRoom()
     do throws(Errno) {
       let made = try Engine.makeSpecial(
-        record.bytes.span.extracting(row.name), in: node.target!.descriptor, kind: row.kind,
+        record.bytes.span.extracting(row.name), in: node.build.target!.descriptor, kind: row.kind,
         target: record.target(of: row), device: row.size, row.metadata, record.attributes(of: row))
       work.progress.copied.count()
       return Self.hints(
@@ -216,13 +219,13 @@ struct ReceiveMerge {
   private func makeTarget(_ row: FileRow) throws -> Descriptor {
     try node.makeRoom()
     do throws(Errno) {
-      return try node.target!.descriptor.open(
+      return try node.build.target!.descriptor.open(
         record.bytes.span.extracting(row.name), [.write, .create, .exclusive], mode: 0o600)
     } catch { throw refusal("make", row, error) }
   }
 
   private func removeTarget(_ row: FileRow) throws {
-    do throws(Errno) { try node.target!.descriptor.unlink(record.bytes.span.extracting(row.name)) } catch {
+    do throws(Errno) { try node.build.target!.descriptor.unlink(record.bytes.span.extracting(row.name)) } catch {
       throw Failure.writing("remove the unfinished copy of", at: path(row), because: error)
     }
   }
@@ -319,12 +322,12 @@ struct ReceiveMerge {
       throw Failure(.failed, "the content of \(displayName(path(row))) changed while it was stored")
     }
     try node.makeRoom()
-    do throws(Errno) { try contents.descriptor.link(digest.span, to: node.target!.descriptor, as: name) } catch {
+    do throws(Errno) { try contents.descriptor.link(digest.span, to: node.build.target!.descriptor, as: name) } catch {
       throw refusal("write", row, error)
     }
     var isOther = false
     do throws(Errno) {
-      let target = try node.target!.descriptor.openToRead(name)
+      let target = try node.build.target!.descriptor.openToRead(name)
       // An interrupted run may already have given this inode its metadata.
       let made = try target.status()
       // A digest names the content, but not the size that a record claims.

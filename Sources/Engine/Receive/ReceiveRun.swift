@@ -43,7 +43,7 @@ private func build(
     try checkClaim(sent, in: repository, isRecycled: pending.isRecycled)
     try walkTree(work, from: root, threads: threads)
     try checkForSignal()
-    guard let built = root.result else { throw Failure(.failed, "the walk ended without a root") }
+    guard let built = root.build.result else { throw Failure(.failed, "the walk ended without a root") }
     var summary = sent
     summary.root = built
     summary.sequence = list.nextSequence

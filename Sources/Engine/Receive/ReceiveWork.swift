@@ -86,7 +86,7 @@ final class ReceiveWork: BuildWork, TreeWork, @unchecked Sendable {
 
   func rootNode() throws -> ReceiveNode {
     let base = baseTree?.catalog.summary.root
-    return ReceiveNode(parent: nil, name: [], digest: root, base: base, tree: baseTree, basePath: nil)
+    return WalkNode(ReceiveDirectory(below: nil, digest: root, base: base, tree: baseTree))
   }
 
   /// Throws if more entries come than were announced: one record may stand for any number of directories.
@@ -116,27 +116,29 @@ final class ReceiveWork: BuildWork, TreeWork, @unchecked Sendable {
     }
     let record = try wantedRecord(node, worker)
     node.record = record
-    node.isSynthetic = record.isSynthetic
-    node.attributes = record.attributes
+    node.build.isSynthetic = record.isSynthetic
+    node.build.metadata = record.metadata
+    node.build.hints.changed = record.metadata.modified
+    node.build.attributes = record.attributes
     guard try openTarget(node) else {
       throw Failure(.failed, "\(displayName(node.sourcePath)) cannot be stored in this repository")
     }
     progress.entries.count()
     progress.directories.count()
     let encoder = worker.takeEncoder()
-    node.encoder = encoder
-    encoder.begin(record.metadata, flags: record.flags, attributes: node.attributes)
+    node.build.encoder = encoder
+    encoder.begin(record.metadata, flags: record.flags, attributes: node.build.attributes)
     let base = try baseRecord(node, worker)
     let merge = try ReceiveMerge(self, node, record, base, encoder, worker)
     let rows = try merge.run()
     try finishRecycling(node)
     try addChildren(node, record, rows, base, worker)
-    return node.children.map { unsafeDowncast($0, to: ReceiveNode.self) }
+    return node.children
   }
 
   /// The record of the directory in the new snapshot: the base's record if the digests are equal.
   private func wantedRecord(_ node: ReceiveNode, _ worker: ReceiveWorker) throws -> DirectoryRecord {
-    if let base = node.base, base.digest == node.digest, let reader = worker.base,
+    if let base = node.build.base, base.digest == node.digest, let reader = worker.base,
       let record = try? reader.record(base.place, base.digest)
     {
       return record
@@ -145,7 +147,7 @@ final class ReceiveWork: BuildWork, TreeWork, @unchecked Sendable {
   }
 
   private func baseRecord(_ node: ReceiveNode, _ worker: ReceiveWorker) throws -> DirectoryRecord? {
-    guard let base = node.base else { return nil }
+    guard let base = node.build.base else { return nil }
     if base.digest == node.digest, let record = node.record, record.hints.storedInode != 0 { return record }
     // Without the record, files are searched one by one and requested.
     return try? worker.base?.record(base.place, base.digest)
@@ -168,8 +170,9 @@ final class ReceiveWork: BuildWork, TreeWork, @unchecked Sendable {
         subtree = found
       }
       let child = ReceiveNode(
-        parent: node, name: name, digest: row.digest, base: subtree, tree: baseTree, basePath: basePath)
-      child.isRecycled = isRecycled
+        parent: node, name: name,
+        ReceiveDirectory(below: node.state, digest: row.digest, base: subtree, tree: baseTree, basePath: basePath))
+      child.build.isRecycled = isRecycled
       node.children.append(child)
     }
   }
@@ -224,15 +227,15 @@ final class ReceiveWork: BuildWork, TreeWork, @unchecked Sendable {
   // MARK: Leaving a directory
 
   func leave(_ node: ReceiveNode, _ worker: ReceiveWorker) throws {
-    if let encoder = node.encoder, let target = node.target {
+    if let encoder = node.build.encoder, let target = node.build.target {
       try complete(node, encoder, target, into: worker.writer, worker.hasher)
       worker.giveBack(encoder)
     }
-    guard node.result?.digest == node.digest else {
+    guard node.build.result?.digest == node.digest else {
       throw Failure(.failed, "what was built of \(displayName(node.sourcePath)) is not what was sent")
     }
-    node.baseTree = nil
-    node.target = nil
+    node.build.baseTree = nil
+    node.build.target = nil
     node.children = []
     node.record = nil
   }

@@ -104,10 +104,10 @@ func restore(
   // The directories above the sources were not requested either.
   let sources = PathPlan(absolutePaths: snapshot.summary.sources)
   let leadsToSources = selection == nil && label == [snapshot.summary.label] && !sources.children.isEmpty
-  let root = RestoreNode(
-    parent: nil, name: [], subtree: top, selection: selection,
-    sources: leadsToSources && !sources.isSource ? sources : nil,
-    stored: stored?.directory, target: destination, isNew: isNew)
+  let root = WalkNode(
+    RestoreDirectory(
+      subtree: top, selection: selection, sources: leadsToSources && !sources.isSource ? sources : nil,
+      stored: stored?.directory, target: destination, isNew: isNew))
   if let damage = stored?.damage {
     work.reportDamage(work.path([]), "no file is restored: the stored directory cannot be opened: \(damage)")
   }

@@ -4,18 +4,18 @@ internal import Repository
 internal import Synchronization
 
 /// A directory of a snapshot that is being restored.
-final class RestoreNode: WalkNode, @unchecked Sendable {
+struct RestoreDirectory {
   let subtree: Subtree
   /// The wanted part of the directory; `nil` for everything.
   let selection: PathPlan?
+  /// For a directory above the snapshot's sources: the sources below it.
+  let sources: PathPlan?
   /// The directory in the repository; `nil` if it is missing there.
   var stored: Directory?
   /// The directory at the destination; `nil` in a dry run if it does not exist.
   var target: Directory?
   /// True if this run made the directory.
-  var isNew: Bool
-  /// For a directory above the snapshot's sources: the sources below it.
-  let sources: PathPlan?
+  var isNew = false
   /// The mode that a directory had before it was made writable.
   var closedMode: UInt32?
   var record: DirectoryRecord?
@@ -23,22 +23,9 @@ final class RestoreNode: WalkNode, @unchecked Sendable {
 
   /// True if the directory only leads to restored entries.
   var onlyLeads: Bool { selection != nil || sources != nil }
-
-  var restoreParent: RestoreNode? { parent.map { unsafeDowncast($0, to: RestoreNode.self) } }
-
-  init(
-    parent: RestoreNode?, name: [UInt8], subtree: Subtree, selection: PathPlan?, sources: PathPlan?,
-    stored: Directory? = nil, target: Directory? = nil, isNew: Bool = false
-  ) {
-    self.subtree = subtree
-    self.selection = selection
-    self.sources = sources
-    self.stored = stored
-    self.target = target
-    self.isNew = isNew
-    super.init(parent: parent, name: name)
-  }
 }
+
+typealias RestoreNode = WalkNode<RestoreDirectory>
 
 /// The key by which the names of one inode in the snapshot become names of one inode again.
 struct RestoredInode: Hashable, Sendable {
@@ -234,13 +221,14 @@ final class RestoreWork: TreeWork {
   ) -> RestoreNode {
     let sources = node.sources?.below(name)
     return RestoreNode(
-      parent: node, name: name, subtree: Subtree(row), selection: selection,
-      sources: sources?.isSource == true ? nil : sources)
+      parent: node, name: name,
+      RestoreDirectory(
+        subtree: Subtree(row), selection: selection, sources: sources?.isSource == true ? nil : sources))
   }
 
   /// Opens the directory in the repository. A failure is reported once, not for each file below.
   private func openStored(_ node: RestoreNode) {
-    guard let stored = node.restoreParent?.stored else { return }
+    guard let stored = node.parent?.stored else { return }
     let name = node.name
     do { node.stored = try stored.directory(name.span) } catch {
       reportUnreadable(path(node), "no file below it is restored: the stored directory cannot be opened", error)
@@ -265,7 +253,7 @@ final class RestoreWork: TreeWork {
 
   /// Makes or opens the directory; false if an entry of another kind stays in its place.
   private func openTarget(_ node: RestoreNode, _ worker: RestoreWorker) throws -> Bool {
-    guard let parent = node.restoreParent else {
+    guard let parent = node.parent else {
       guard let target = node.target else { return true }
       do throws(Errno) {
         node.status = try target.descriptor.status()
@@ -314,7 +302,7 @@ final class RestoreWork: TreeWork {
   private func prepare(_ node: RestoreNode, in above: Directory) throws(Errno) -> Bool {
     let name = node.name
     let existing = try above.descriptor.statusIfPresent(of: name.span)
-    if existing != nil, node.restoreParent!.isNew {
+    if existing != nil, node.parent!.isNew {
       reportLeft(
         path(node), "is one name with another to the file system, or appeared meanwhile; nothing below it is restored")
       return false
@@ -367,7 +355,7 @@ final class RestoreWork: TreeWork {
   {
     let status = node.status!
     if status.inode == repository?.identity.inode && status.device == repository?.identity.device { return true }
-    if status.mount != node.restoreParent!.status?.mount { return try Repository.isInside(directory.descriptor) }
+    if status.mount != node.parent!.status?.mount { return try Repository.isInside(directory.descriptor) }
     guard try Repository.isRepository(directory) else { return false }
     return !hasRepository(node, worker)
   }

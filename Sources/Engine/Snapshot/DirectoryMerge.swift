@@ -31,8 +31,8 @@ struct DirectoryMerge {
     self.moment = moment
     self.worker = worker
     source = node.source!
-    target = node.target
-    baseTree = node.baseTree
+    target = node.build.target
+    baseTree = node.build.baseTree
     files = try record.map { try FileCursor($0) }
     self.overlaid = try overlaid.map { try FileCursor($0) }
     inodes = StoredInodes(node, record, worker, listsInodes: work.capabilities.listsInodes)
@@ -53,7 +53,7 @@ struct DirectoryMerge {
       if let tag = node.tag, names[entry.range] != tag.name[...], planned(entry.range) == nil { continue }
       try node.comeToSpare(names.span.extracting(entry.range))
       if entry.isSurelyDirectory {
-        directories.append((entry.range, node.recycled?.keepsDirectory() ?? false))
+        directories.append((entry.range, node.build.recycled?.keepsDirectory() ?? false))
         continue
       }
       let status: FileStatus
@@ -64,7 +64,7 @@ struct DirectoryMerge {
         continue
       }
       if status.kind == .directory {
-        directories.append((entry.range, node.recycled?.keepsDirectory() ?? false))
+        directories.append((entry.range, node.build.recycled?.keepsDirectory() ?? false))
         continue
       }
       count += 1
@@ -139,10 +139,12 @@ struct DirectoryMerge {
         continue
       }
       let child = SnapshotNode(
-        parent: node, name: name, plan: plan, isListed: plan?.isSource == true || rule == nil,
-        base: row.map { Subtree($0) }, tree: node.tree)
+        parent: node, name: name,
+        SnapshotDirectory(
+          below: node.state, plan: plan, isListed: plan?.isSource == true || rule == nil,
+          base: row.map { Subtree($0) }, tree: node.build.tree))
       child.overlaid = overlaidRow.map { Subtree($0) }
-      child.isRecycled = isRecycled
+      child.build.isRecycled = isRecycled
       node.children.append(child)
     }
     rows?.finish()
@@ -168,7 +170,7 @@ struct DirectoryMerge {
   ) -> Bool {
     // A file that was found by its inode was searched on this very file system.
     let isSameInode =
-      row.isSameInode(as: status) && (elsewhere || node.hasSameInodes) && node.trustsChangeTime(of: status)
+      row.isSameInode(as: status) && (elsewhere || node.hasSameInodes) && node.state.trustsChangeTime(of: status)
     let isSame =
       switch work.options.changeDetection {
       case .ctime: isSameInode
@@ -237,7 +239,7 @@ struct DirectoryMerge {
     let nameBytes = Array(worker.listing.bytes[range])
     var before = row.map {
       StoredFile(
-        row: $0, record: record!, directory: baseTree, tree: node.tree!, isElsewhere: node.isMoved)
+        row: $0, record: record!, directory: baseTree, tree: node.build.tree!, isElsewhere: node.isMoved)
     }
     // Names that the base has were counted before.
     let mayBeMoved = isNew && row == nil

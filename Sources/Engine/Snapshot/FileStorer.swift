@@ -143,7 +143,7 @@ struct FileStorer {
     let isPlain = attributes.isEmpty && status.permissions & 0o7000 == 0
     try node.makeRoom()
     do throws(Errno) {
-      return try node.target!.descriptor.open(
+      return try node.build.target!.descriptor.open(
         name.span, [.write, .create, .exclusive], mode: isPlain ? status.permissions : 0o600)
     } catch {
       try work.storingFailed("make a copy of", node.sourcePath(of: name), error, isName: true)
@@ -152,7 +152,7 @@ struct FileStorer {
   }
 
   private func removeTarget(_ name: [UInt8]) throws(Failure) {
-    do throws(Errno) { try node.target!.descriptor.unlink(name.span) } catch {
+    do throws(Errno) { try node.build.target!.descriptor.unlink(name.span) } catch {
       throw Failure.writing("remove the unfinished copy of", at: node.sourcePath(of: name), because: error)
     }
   }

@@ -86,14 +86,15 @@ final class Guards: Sendable {
     let tally =
       compared[node.path]
       ?? SourceTally(
-        node.sourcePath, node.base.map { SourceBase(place: node.path, tree: node.tree!, subtree: $0) }, newest: newest)
-    if let base = tally.base, node.base == nil || node.tree !== base.tree || node.isMoved {
-      node.base = base.subtree
-      node.tree = base.tree
+        node.sourcePath, node.build.base.map { SourceBase(place: node.path, tree: node.build.tree!, subtree: $0) },
+        newest: newest)
+    if let base = tally.base, node.build.base == nil || node.build.tree !== base.tree || node.isMoved {
+      node.build.base = base.subtree
+      node.build.tree = base.tree
       node.isOlder = base.tree !== newest
       node.isMoved = false
       node.origin = nil
-      node.hasOwnBase = true
+      node.build.basePath = node.path
     }
     tallies.withLock { $0.append(tally) }
     return tally

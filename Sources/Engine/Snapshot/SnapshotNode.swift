@@ -3,7 +3,8 @@ internal import Posix
 internal import Repository
 
 /// A directory of the source that is being stored in a snapshot.
-final class SnapshotNode: BuildNode, @unchecked Sendable {
+struct SnapshotDirectory: BuiltDirectory {
+  var build: BuildState
   /// The plan of the sources at or below the directory; `nil` if there are none.
   let plan: PathPlan?
   /// True for a source and the directories in it.
@@ -18,8 +19,6 @@ final class SnapshotNode: BuildNode, @unchecked Sendable {
   var origin: SourceTally?
   /// True in a source whose base is in an older snapshot, because the newest lacks the source.
   var isOlder: Bool
-  /// True for a source whose base is in another snapshot than that of the directory above.
-  var hasOwnBase = false
   /// The changes of the source that holds the directory; `nil` above the sources.
   var tally: SourceTally?
   /// The identity of the directory's file system.
@@ -44,18 +43,14 @@ final class SnapshotNode: BuildNode, @unchecked Sendable {
   var tag: (name: [UInt8], rule: String)?
 
   /// The directory at this path in the snapshot that the source is compared with.
-  var counterpart: Subtree? { isMoved ? overlaid : base }
-
-  var snapshotParent: SnapshotNode? {
-    parent.map { unsafeDowncast($0, to: SnapshotNode.self) }
-  }
-
-  var snapshotChildren: [SnapshotNode] { children.map { unsafeDowncast($0, to: SnapshotNode.self) } }
+  var counterpart: Subtree? { isMoved ? overlaid : build.base }
 
   init(
-    parent: SnapshotNode?, name: [UInt8], plan: PathPlan?, isListed: Bool? = nil, isSynthetic: Bool = false,
+    below parent: SnapshotDirectory?, plan: PathPlan?, isListed: Bool? = nil, isSynthetic: Bool = false,
     base: Subtree?, tree: StoredTree?
   ) {
+    build = BuildState(
+      isSynthetic: isSynthetic, leadsToSource: parent == nil || plan != nil, base: base, tree: tree)
     self.plan = plan
     self.isListed = isListed ?? (!isSynthetic && plan?.isSource ?? true)
     isMoved = parent?.isMoved ?? false
@@ -65,7 +60,6 @@ final class SnapshotNode: BuildNode, @unchecked Sendable {
     excludes = parent?.excludes ?? Excludes()
     identity = parent?.identity ?? .unknown
     hasSameInodes = parent?.hasSameInodes ?? false
-    super.init(parent: parent, name: name, isSynthetic: isSynthetic, base: base, tree: tree)
   }
 
   /// True for a directory that the operator named.
@@ -74,23 +68,12 @@ final class SnapshotNode: BuildNode, @unchecked Sendable {
   /// The file system's key in the search for moved files.
   var fileSystem: FileSystemKey { identity.key }
 
-  override var leadsToSource: Bool { plan != nil || super.leadsToSource }
-
   /// True if an equal ctime shows that nothing changed.
   ///
   /// A file system may have no true ctime. A ctime equal to the mtime then shows nothing: the mtime can be set back.
   func trustsChangeTime(of status: FileStatus) -> Bool {
     identity.hasTrueChangeTimes || status.changed != status.modified
   }
-
-  override func openBase() throws(Errno) -> Directory? {
-    guard hasOwnBase else { return try super.openBase() }
-    return try tree?.root?.directory(path: path)
-  }
-
-  override var metadata: Metadata { sourceStatus?.metadata ?? super.metadata }
-
-  override var sourceHints: (inode: UInt64, changed: Timestamp) {
-    (sourceStatus?.inode ?? 0, sourceStatus?.changed ?? metadata.modified)
-  }
 }
+
+typealias SnapshotNode = WalkNode<SnapshotDirectory>

@@ -329,7 +329,7 @@ private func walkAndPublish(
   do {
     try walkTree(work, from: root, threads: options.threads)
     try checkForSignal()
-    guard let tree = root.result else { throw Failure(.failed, "the walk ended without a root") }
+    guard let tree = root.build.result else { throw Failure(.failed, "the walk ended without a root") }
     try work.guards.checkGone()
     let suspects = work.guards.suspects(in: repository)
     for suspect in suspects { work.warn(suspect.path, suspect.message) }

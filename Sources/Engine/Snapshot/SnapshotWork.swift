@@ -84,9 +84,8 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
 
   func rootNode() -> SnapshotNode {
     let tree = base.map { trees[$0] }
-    return SnapshotNode(
-      parent: nil, name: [], plan: plan, isSynthetic: true, base: tree?.catalog.summary.root,
-      tree: tree)
+    return WalkNode(
+      SnapshotDirectory(below: nil, plan: plan, isSynthetic: true, base: tree?.catalog.summary.root, tree: tree))
   }
 
   func makeWorker() throws -> SnapshotWorker {
@@ -107,6 +106,10 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
       try discardRecycled(node)
       return []
     }
+    if let status = node.sourceStatus {
+      node.build.metadata = status.metadata
+      (node.build.hints.sourceInode, node.build.hints.changed) = (status.inode, status.changed)
+    }
     try identify(node)
     if node.isListed, !node.isSource, let rule = node.sourceStatus.flatMap(node.excludes.rule(for:)) {
       exclude(node.sourcePath, rule)
@@ -124,17 +127,19 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
     let moment = settledMoment(node) ?? now
     progress.entries.count()
     progress.directories.count()
-    if let status = node.sourceStatus, status.isRacy(since: moment, on: node.identity) { node.hintFlags.insert(.racy) }
+    if let status = node.sourceStatus, status.isRacy(since: moment, on: node.identity) {
+      node.build.hints.flags.insert(.racy)
+    }
     let base = try baseRecord(node, worker)
-    node.attributes = try directoryAttributes(node, base)
+    node.build.attributes = try directoryAttributes(node, base)
     let encoder = worker.takeEncoder()
-    node.encoder = encoder
-    var flags: EntryFlags = node.isSynthetic ? .synthetic : []
+    node.build.encoder = encoder
+    var flags: EntryFlags = node.build.isSynthetic ? .synthetic : []
     if !node.isListed {
-      encoder.begin(node.metadata, flags: flags, attributes: node.attributes)
+      encoder.begin(node.build.metadata, flags: flags, attributes: node.build.attributes)
       try addPlanned(node, base)
       try finishRecycling(node)
-      return node.snapshotChildren
+      return node.children
     }
     var isListed = try node.source != nil && !node.isSkipped && list(node, worker)
     let controlName = Repository.controlName
@@ -150,7 +155,7 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
       flags.insert(.incomplete)
       countGone(node.counterpart.map { $0.totals.entries &- 1 }, node)
     }
-    encoder.begin(node.metadata, flags: flags, attributes: node.attributes)
+    encoder.begin(node.build.metadata, flags: flags, attributes: node.build.attributes)
     if isListed {
       if node.isSource && worker.listing.entries.isEmpty { node.tally?.isEmpty.store(true, ordering: .relaxed) }
       // A stray tag file in a source's own directory must not make the source empty.
@@ -169,7 +174,7 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
       worker.listing.trim()
     }
     try finishRecycling(node)
-    return node.snapshotChildren
+    return node.children
   }
 
   /// The moment after which any change on the directory's file system sets a new ctime.
@@ -194,20 +199,20 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
   ///
   /// Without a record, every file is searched one by one.
   private func baseRecord(_ node: SnapshotNode, _ worker: SnapshotWorker) throws -> DirectoryRecord? {
-    var record = record(node.base, in: node.tree, node, worker)
+    var record = record(node.build.base, in: node.build.tree, node, worker)
     guard node.isListed, !node.isSkipped, let status = node.sourceStatus else { return record }
     if let found = worker.finder.directory(status, on: node.fileSystem, known: record) {
-      if !node.isMoved { node.overlaid = node.base }
+      if !node.isMoved { node.overlaid = node.build.base }
       node.origin = guards.source(of: found.path, in: found.tree)
-      node.base = found.subtree
-      node.tree = found.tree
-      node.baseTree = found.directory
+      node.build.base = found.subtree
+      node.build.tree = found.tree
+      node.build.baseTree = found.directory
       node.isMoved = true
       // The directory was searched on this very file system.
       node.hasSameInodes = true
       record = found.record
     }
-    if node.isMoved, node.base != nil, node.overlaid == nil { countMove(of: status, in: node, worker) }
+    if node.isMoved, node.build.base != nil, node.overlaid == nil { countMove(of: status, in: node, worker) }
     return record
   }
 
@@ -241,12 +246,12 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
       node.tally = guards.begin(node)
       node.excludes = options.excludesOfSource[node.sourcePath] ?? options.excludes
     }
-    let isMount = isSource || status.device != node.snapshotParent?.sourceStatus?.device
+    let isMount = isSource || status.device != node.parent?.sourceStatus?.device
     let identity = try fileSystem(of: source.descriptor, status.device, node)
     node.identity = identity
     noteSameness(node, identity, isMount: isMount)
     if !node.excludes.patterns.isEmpty && !isSource {
-      let above = node.snapshotParent!.patternPath
+      let above = node.parent!.patternPath
       node.patternPath = above.isEmpty ? node.name : above + [UInt8(ascii: "/")] + node.name
     }
     if !leftOut.isEmpty, leftOut.contains(node.sourcePath) {
@@ -291,9 +296,9 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
   ///
   /// The answer can only change at a directory that is a mount point, or was one.
   private func noteSameness(_ node: SnapshotNode, _ identity: FileSystemIdentity, isMount: Bool) {
-    let names = node.tree?.mountNames ?? []
+    let names = node.build.tree?.mountNames ?? []
     guard isMount || names.contains(node.name) else { return }
-    if let before = node.tree?.mounts[joined(node.path, absolute: true)] {
+    if let before = node.build.tree?.mounts[joined(node.path, absolute: true)] {
       node.hasSameInodes = identity.isSame(as: (before.type, before.number, before.volume))
     } else if isMount {
       node.hasSameInodes = false
@@ -337,13 +342,13 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
   /// Opens the source's directory; false if there is nothing to record.
   private func openSource(_ node: SnapshotNode) throws -> Bool {
     let name = node.name
-    if node.isSynthetic { return true }
+    if node.build.isSynthetic { return true }
     do throws(Errno) {
       let source: Descriptor
-      if let plan = node.plan, !node.snapshotParent!.isListed {
+      if let plan = node.plan, !node.parent!.isListed {
         source = try openPlanned(node, isSource: plan.isSource)
       } else {
-        source = try node.snapshotParent!.source!.descriptor.openDirectory(name.span)
+        source = try node.parent!.source!.descriptor.openDirectory(name.span)
       }
       node.sourceStatus = try source.status()
       node.source = Directory(source)
@@ -363,8 +368,8 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
       default:
         try readingFailed(node.sourcePath, error)
         // The next run must not trust an entry that this run could not read.
-        node.hintFlags.insert(.racy)
-        node.sourceStatus = try? node.snapshotParent!.source!.descriptor.status(of: name.span)
+        node.build.hints.flags.insert(.racy)
+        node.sourceStatus = try? node.parent!.source!.descriptor.status(of: name.span)
         return node.sourceStatus?.kind == .directory
       }
     }
@@ -378,7 +383,7 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
     // The label represents the source's root directory.
     let path = node.parent?.parent == nil ? root : root + name
     func open(_ flags: OpenFlags) throws(Errno) -> Descriptor {
-      guard let above = node.snapshotParent?.source else {
+      guard let above = node.parent?.source else {
         return try Descriptor.open(path: path, flags)
       }
       return try above.descriptor.openFollowing(name.span, flags)
@@ -398,16 +403,19 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
       let label = options.label
       let row = baseRows?.seek(label.span)
       let child = SnapshotNode(
-        parent: node, name: label, plan: plan, isSynthetic: !plan.isSource,
-        base: row.map { Subtree($0) }, tree: node.tree)
-      child.isRecycled = try keepsDirectory(label.span, in: node)
+        parent: node, name: label,
+        SnapshotDirectory(
+          below: node.state, plan: plan, isSynthetic: !plan.isSource, base: row.map { Subtree($0) },
+          tree: node.build.tree))
+      child.build.isRecycled = try keepsDirectory(label.span, in: node)
       node.children = [child]
     } else {
       node.children = try (node.plan?.children ?? []).map { name, plan in
         let row = baseRows?.seek(name.span)
         let child = SnapshotNode(
-          parent: node, name: name, plan: plan, base: row.map { Subtree($0) }, tree: node.tree)
-        child.isRecycled = try keepsDirectory(name.span, in: node)
+          parent: node, name: name,
+          SnapshotDirectory(below: node.state, plan: plan, base: row.map { Subtree($0) }, tree: node.build.tree))
+        child.build.isRecycled = try keepsDirectory(name.span, in: node)
         return child
       }
     }
@@ -420,14 +428,14 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
     if options.changeDetection != .content, let record, !record.isSynthetic,
       record.hints.changed == status.changed,
       record.hints.sourceInode == status.inode, node.hasSameInodes || node.isMoved,
-      node.trustsChangeTime(of: status), record.hints.flags.isDisjoint(with: .racy),
+      node.state.trustsChangeTime(of: status), record.hints.flags.isDisjoint(with: .racy),
       !record.flags.contains(.incomplete)
     {
       return record.attributes
     }
     // Directories above a source are open by path only.
     return try attributes(
-      of: source.descriptor, node.isListed ? .descriptor : .handle, flags: &node.hintFlags
+      of: source.descriptor, node.isListed ? .descriptor : .handle, flags: &node.build.hints.flags
     ) { node.sourcePath }
   }
 
@@ -453,15 +461,15 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
   // MARK: Leaving a directory
 
   func leave(_ node: SnapshotNode, _ worker: SnapshotWorker) throws {
-    if let encoder = node.encoder, let target = node.target {
+    if let encoder = node.build.encoder, let target = node.build.target {
       try complete(node, encoder, target, into: worker.writer, worker.hasher)
       worker.giveBack(encoder)
     }
     node.source = nil
-    node.baseTree = nil
-    node.target = nil
+    node.build.baseTree = nil
+    node.build.target = nil
     node.children = []
-    node.encoder = nil
+    node.build.encoder = nil
   }
 
   /// Closes the open records, children first, after a walk that did not end.
@@ -469,15 +477,15 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
   /// The stored entries can then be found again.
   func closeUnfinished(_ root: SnapshotNode, into writer: FrameWriter) throws -> Subtree? {
     let hasher = SHA256()
-    var nodes: [BuildNode] = [root]
+    var nodes = [root]
     var next = 0
     while next < nodes.count {
       nodes += nodes[next].children
       next += 1
     }
     for node in nodes.reversed() {
-      if let encoder = node.encoder, node.target != nil { try close(node, encoder, into: writer, hasher) }
+      if let encoder = node.build.encoder, node.build.target != nil { try close(node, encoder, into: writer, hasher) }
     }
-    return root.result
+    return root.build.result
   }
 }

@@ -87,7 +87,7 @@ extension Repository: VerifiableStore {
         continue
       }
       progress.expectedEntries.count(catalog.summary.root.totals.entries)
-      let root = VerifyNode(parent: nil, name: [], subtree: catalog.summary.root, stored: tree)
+      let root = WalkNode(VerifyDirectory(subtree: catalog.summary.root, stored: tree))
       try walkTree(VerifyWork(name, catalog, shared), from: root, threads: threads)
     }
     var result = VerifyResult(
@@ -135,15 +135,8 @@ final class VerifyShared: Sendable {
   }
 }
 
-final class VerifyNode: WalkNode, @unchecked Sendable {
+/// A directory of a snapshot that is being verified.
+struct VerifyDirectory {
   let subtree: Subtree
   var stored: Directory?
-
-  var verifyParent: VerifyNode? { parent.map { unsafeDowncast($0, to: VerifyNode.self) } }
-
-  init(parent: VerifyNode?, name: [UInt8], subtree: Subtree, stored: Directory? = nil) {
-    self.subtree = subtree
-    self.stored = stored
-    super.init(parent: parent, name: name)
-  }
 }

@@ -14,6 +14,7 @@ final class VerifyWorker {
 
 /// The work of a verification: in each directory, the merge of the names on disk with the catalog's.
 final class VerifyWork: TreeWork {
+  typealias State = VerifyDirectory
   private let snapshot: SnapshotName
   private let catalog: OpenCatalog
   private let shared: VerifyShared
@@ -30,13 +31,13 @@ final class VerifyWork: TreeWork {
 
   func finish(_ worker: VerifyWorker) throws {}
 
-  func leave(_ node: VerifyNode, _ worker: VerifyWorker) throws { node.stored = nil }
+  func leave(_ node: Node, _ worker: VerifyWorker) throws { node.stored = nil }
 
-  private func found(_ node: VerifyNode, _ name: some Sequence<UInt8>, _ message: String) {
+  private func found(_ node: Node, _ name: some Sequence<UInt8>, _ message: String) {
     report(node.path + [Array(name)], message)
   }
 
-  private func found(_ node: VerifyNode, _ message: String) { report(node.path, message) }
+  private func found(_ node: Node, _ message: String) { report(node.path, message) }
 
   private func report(_ path: [[UInt8]], _ message: String, isDamage: Bool = true) {
     shared.found(
@@ -48,7 +49,7 @@ final class VerifyWork: TreeWork {
   /// Reports an entry that cannot be read.
   ///
   /// It counts as unverified, not damaged, if the user may not open it or the process cannot open it now.
-  private func unreadable(_ node: VerifyNode, _ error: Errno, _ name: [UInt8]? = nil) {
+  private func unreadable(_ node: Node, _ error: Errno, _ name: [UInt8]? = nil) {
     if error == .interrupted { return }  // The walk ends at the next entry.
     let isDamage = !error.leavesDataUnknown
     report(
@@ -56,9 +57,9 @@ final class VerifyWork: TreeWork {
       isDamage ? "cannot be read: \(error)" : "is not verified: \(error)", isDamage: isDamage)
   }
 
-  func enter(_ node: VerifyNode, _ worker: VerifyWorker) throws -> [VerifyNode] {
+  func enter(_ node: Node, _ worker: VerifyWorker) throws -> [Node] {
     shared.progress.entries.count()
-    if let parent = node.verifyParent {
+    if let parent = node.parent {
       let name = node.name
       do throws(Errno) { node.stored = try parent.stored!.directory(name.span) } catch {
         switch error {
@@ -90,7 +91,7 @@ final class VerifyWork: TreeWork {
   }
 
   /// Compares the directory's own metadata.
-  private func checkDirectory(_ node: VerifyNode, _ stored: Directory, _ record: DirectoryRecord) throws(Errno) {
+  private func checkDirectory(_ node: Node, _ stored: Directory, _ record: DirectoryRecord) throws(Errno) {
     let status = try stored.descriptor.status()
     let attributes = AttributeBlock(try stored.descriptor.extendedAttributes())
     let differences = compare(status, attributes, record.metadata, record.attributes, record.hints.flags)
@@ -98,8 +99,8 @@ final class VerifyWork: TreeWork {
   }
 
   private func merge(
-    _ node: VerifyNode, _ stored: Directory, _ record: DirectoryRecord, _ worker: VerifyWorker
-  ) throws -> [VerifyNode] {
+    _ node: Node, _ stored: Directory, _ record: DirectoryRecord, _ worker: VerifyWorker
+  ) throws -> [Node] {
     var files = try FileCursor(record)
     let names = worker.listing.bytes
     let entries = worker.listing.entries
@@ -134,14 +135,14 @@ final class VerifyWork: TreeWork {
       }
     }
     return rows.map {
-      VerifyNode(parent: node, name: Array(record.bytes[$0.name]), subtree: Subtree($0))
+      Node(parent: node, name: Array(record.bytes[$0.name]), VerifyDirectory(subtree: Subtree($0)))
     }
   }
 
   // MARK: One file
 
   private func check(
-    _ row: FileRow, _ name: [UInt8], _ node: VerifyNode, _ stored: Directory,
+    _ row: FileRow, _ name: [UInt8], _ node: Node, _ stored: Directory,
     _ record: DirectoryRecord, _ worker: VerifyWorker
   ) {
     let status: FileStatus

@@ -1,43 +1,37 @@
 /// A tree of directory names that lead to the sources of a run or the paths of a restore.
 ///
 /// A source may lie below another source.
-public final class PathPlan: @unchecked Sendable {
-  /// Sorted by name bytes; complete before any thread reads it.
+public struct PathPlan: Sendable {
+  /// Sorted by name bytes.
   private(set) var children: [(name: [UInt8], plan: PathPlan)] = []
   private(set) var isSource = false
-
-  init() {}
 
   /// Takes absolute paths without `.`, `..` and empty components.
   public init(absolutePaths: [[UInt8]]) {
     for path in absolutePaths {
-      var plan = self
-      for name in path.split(separator: UInt8(ascii: "/")).map(Array.init) {
-        plan = plan.child(name)
-      }
-      plan.isSource = true
+      add(path.split(separator: UInt8(ascii: "/")).map(Array.init)[...], isNesting: true)
     }
   }
+
+  /// Takes any paths, for a partial restore. A path below another path adds nothing.
+  public init(paths: [[[UInt8]]]) {
+    for path in paths { add(path[...], isNesting: false) }
+  }
+
+  private init() {}
 
   /// The part of the plan below a directory of this name.
   func below(_ name: [UInt8]) -> PathPlan? { children.first { $0.name == name }?.plan }
 
-  /// Takes any paths, for a partial restore. A path below another path adds nothing.
-  public init(paths: [[[UInt8]]]) {
-    for path in paths {
-      var plan = self
-      for name in path where !plan.isSource { plan = plan.child(name) }
-      plan.isSource = true
-      plan.children = []
+  private mutating func add(_ path: ArraySlice<[UInt8]>, isNesting: Bool) {
+    if isSource, !isNesting { return }
+    guard let name = path.first else {
+      isSource = true
+      if !isNesting { children = [] }
+      return
     }
-  }
-
-  private func child(_ name: [UInt8]) -> PathPlan {
-    if let found = below(name) { return found }
-    let plan = PathPlan()
-    let index =
-      children.firstIndex { name.lexicographicallyPrecedes($0.name) } ?? children.count
-    children.insert((name, plan), at: index)
-    return plan
+    let index = children.firstIndex { !$0.name.lexicographicallyPrecedes(name) } ?? children.count
+    if index == children.count || children[index].name != name { children.insert((name, PathPlan()), at: index) }
+    children[index].plan.add(path.dropFirst(), isNesting: isNesting)
   }
 }

@@ -2,20 +2,36 @@ internal import Posix
 public import Repository
 internal import Synchronization
 
-/// One directory on its way through a walk.
+/// One directory on its way through a walk, with the state that a verb keeps of it.
 ///
 /// It passes from thread to thread; two threads never share it. The walk's stack orders `enter`. `remaining` orders
 /// `leave` after that of every child.
-class WalkNode: @unchecked Sendable {
+@dynamicMemberLookup
+final class WalkNode<State>: @unchecked Sendable {
   let parent: WalkNode?
   /// The bytes of the directory's name; empty for the root of the walk.
   let name: [UInt8]
+  var state: State
+  /// The sub-directories, for a verb whose `leave` needs them.
+  ///
+  /// Parents and children hold each other until the parent is left.
+  var children: [WalkNode] = []
   /// The number of children that have not been left, plus one for the directory itself.
   fileprivate let remaining = Atomic<Int>(1)
 
-  init(parent: WalkNode?, name: [UInt8]) {
+  init(parent: WalkNode? = nil, name: [UInt8] = [], _ state: State) {
     self.parent = parent
     self.name = name
+    self.state = state
+  }
+
+  subscript<Value>(dynamicMember member: KeyPath<State, Value>) -> Value {
+    @inline(__always) get { state[keyPath: member] }
+  }
+
+  subscript<Value>(dynamicMember member: WritableKeyPath<State, Value>) -> Value {
+    @inline(__always) get { state[keyPath: member] }
+    @inline(__always) _modify { yield &state[keyPath: member] }
   }
 
   /// The names from the root of the walk down to this directory.
@@ -28,6 +44,15 @@ class WalkNode: @unchecked Sendable {
     }
     return names.reversed()
   }
+
+  /// Releases all nodes below this one after a failed walk, which does not leave them.
+  func release() {
+    var nodes = [self]
+    while let node = nodes.popLast() {
+      nodes += node.children
+      node.children = []
+    }
+  }
 }
 
 /// The actions of a verb in each directory.
@@ -35,8 +60,9 @@ class WalkNode: @unchecked Sendable {
 /// `enter` works on the directory's entries and returns its sub-directories. `leave` follows when all of them have
 /// been left. Both may run on any thread, with that thread's worker.
 protocol TreeWork: Sendable {
-  associatedtype Node: WalkNode
+  associatedtype State
   associatedtype Worker
+  typealias Node = WalkNode<State>
   func makeWorker() throws -> Worker
   func enter(_ node: Node, _ worker: Worker) throws -> [Node]
   func leave(_ node: Node, _ worker: Worker) throws
@@ -83,7 +109,7 @@ private func complete<Work: TreeWork>(
   while node.remaining.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 {
     try work.leave(node, worker)
     guard let parent = node.parent else { return }
-    node = unsafeDowncast(parent, to: Work.Node.self)
+    node = parent
   }
 }
 
@@ -95,7 +121,7 @@ public func checkForSignal() throws(Failure) {
 }
 
 /// The directories that wait to be entered.
-private final class WorkStack<Node: WalkNode>: @unchecked Sendable {
+private final class WorkStack<Node>: @unchecked Sendable {
   private let gate = Gate()
   private var waiting: [Node]
   private var active = 0

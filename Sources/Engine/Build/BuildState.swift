@@ -2,14 +2,18 @@ internal import Catalog
 internal import Posix
 internal import Repository
 
-/// A directory that is being built into a snapshot, from any origin.
-class BuildNode: WalkNode, @unchecked Sendable {
+/// The state of a directory that is being built into a snapshot, from any origin.
+struct BuildState {
   /// True for the directories that treering itself makes: the root and the label of the snapshot.
   var isSynthetic: Bool
+  /// True if the snapshot would lack a whole source without this directory.
+  var leadsToSource: Bool
   /// The catalog's entry of this directory: the base's at the same path, or that of `tree` at another path.
   var base: Subtree?
   /// The tree that the catalog describes.
   var tree: StoredTree?
+  /// The directory's path in `tree`, if the base of the directory above does not lead to it.
+  var basePath: [[UInt8]]?
 
   // Open until the directory is left: its children are opened relative to these.
   var baseTree: Directory?
@@ -22,40 +26,43 @@ class BuildNode: WalkNode, @unchecked Sendable {
 
   // Needed to close the record.
   var encoder: RecordEncoder?
+  /// The final metadata of the directory, without its attributes.
+  var metadata = Metadata(
+    permissions: 0o755, user: 0, group: 0, modified: Timestamp(seconds: 0, nanoseconds: 0))
   var attributes = AttributeBlock.empty
-  var hintFlags: StorageFlags = []
-  var children: [BuildNode] = []
+  /// The directory's inode at the source, and the time of its last change, for the next run.
+  var hints = Hints.none
   /// Set when the directory is left; `nil` if it is not in the snapshot after all.
   var result: Subtree?
 
-  var buildParent: BuildNode? { parent.map { unsafeDowncast($0, to: BuildNode.self) } }
-
-  init(parent: BuildNode?, name: [UInt8], isSynthetic: Bool, base: Subtree?, tree: StoredTree?) {
+  init(
+    isSynthetic: Bool = false, leadsToSource: Bool, base: Subtree?, tree: StoredTree?, basePath: [[UInt8]]? = nil
+  ) {
     self.isSynthetic = isSynthetic
+    self.leadsToSource = leadsToSource
     self.base = base
     self.tree = base == nil ? nil : tree
-    super.init(parent: parent, name: name)
+    self.basePath = basePath
   }
+}
 
-  /// The final metadata of the directory, without its attributes.
-  var metadata: Metadata {
-    Metadata(permissions: 0o755, user: 0, group: 0, modified: Timestamp(seconds: 0, nanoseconds: 0))
-  }
+/// The state of a directory in a walk that builds a snapshot.
+protocol BuiltDirectory {
+  var build: BuildState { get set }
+}
 
+extension WalkNode where State: BuiltDirectory {
   /// Opens the stored directory whose entries can be linked; `nil` if there is none.
   func openBase() throws(Errno) -> Directory? {
-    guard base != nil else { return nil }
-    guard let buildParent else { return tree?.root }
-    guard let above = buildParent.baseTree else { return nil }
+    if let path = self.build.basePath { return try self.build.tree?.root?.directory(path: path) }
+    guard self.build.base != nil else { return nil }
+    guard let parent else { return self.build.tree?.root }
     let name = name
-    return try above.directory(name.span)
+    return try parent.build.baseTree?.directory(name.span)
   }
 
-  /// The directory's inode at the source, and the time of its last change, for the next run.
-  var sourceHints: (inode: UInt64, changed: Timestamp) { (0, metadata.modified) }
-
   /// True if the current name already has this inode of the repository.
-  func keeps(_ inode: UInt64) -> Bool { recycled?.keeps(inode) ?? false }
+  func keeps(_ inode: UInt64) -> Bool { self.build.recycled?.keeps(inode) ?? false }
 
   /// Frees the current name for a new entry.
   func makeRoom() throws(SpareUnusable) {
@@ -67,28 +74,14 @@ class BuildNode: WalkNode, @unchecked Sendable {
 
   /// Advances to a name in the recycled directory.
   func comeToSpare(_ name: Span<UInt8>) throws(SpareUnusable) {
-    guard let recycled else { return }
+    guard let recycled = self.build.recycled else { return }
     do throws(Errno) { try recycled.come(to: name) } catch { throw SpareUnusable(path: sourcePath, reason: error) }
   }
 
   /// Changes the names of the recycled directory, if there is one.
   func changingSpare(_ body: (RecycledDirectory) throws(Errno) -> Void) throws(SpareUnusable) {
-    guard let recycled else { return }
+    guard let recycled = self.build.recycled else { return }
     do throws(Errno) { try body(recycled) } catch { throw SpareUnusable(path: sourcePath, reason: error) }
-  }
-
-  /// True if the snapshot would lack a whole source without this directory.
-  var leadsToSource: Bool { parent == nil }
-
-  /// Releases all nodes below this one.
-  ///
-  /// Parents and children hold each other until they are left, and a failed walk does not leave them.
-  func release() {
-    var nodes = [self]
-    while let node = nodes.popLast() {
-      nodes += node.children
-      node.children = []
-    }
   }
 
   /// The path of an entry as the operator knows it: without the snapshot's label.
