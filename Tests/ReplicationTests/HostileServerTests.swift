@@ -266,7 +266,7 @@ struct ServerLie: Sendable, CustomTestStringConvertible {
         },
       ]
     ) {
-      let contents = RemoteRepository($0).contents(of: world.older.name)
+      let contents = try #require(RemoteRepository($0).contents(of: world.older.name))
       try contents.request([[120]])
       _ = try contents.receive(byteCount: 4, takeZeros: { _ in }, { _ in })
     }
@@ -281,7 +281,7 @@ struct ServerLie: Sendable, CustomTestStringConvertible {
       }.act)
     defer { server.end() }
     let connection = try Connection(world.remoteOptions(timeoutSeconds: 1), over: server.client)
-    let contents = RemoteRepository(connection).contents(of: world.older.name)
+    let contents = try #require(RemoteRepository(connection).contents(of: world.older.name))
     try contents.request([[120]])
     #expect(try contents.receive(byteCount: 4, takeZeros: { _ in }, { _ in }) == "its size is 2 and not 4 bytes")
   }
