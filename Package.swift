@@ -24,7 +24,7 @@ let package = Package(
     .target(
       name: "Commands",
       dependencies: [
-        "Engine", "Repository", "Posix", "Catalog", "Patterns", "Retention", "Settings", "Operations",
+        "Engine", "Repository", "Posix", "Model", "Catalog", "Patterns", "Retention", "Settings", "Operations",
         "Replication",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
@@ -33,50 +33,51 @@ let package = Package(
     // 3  the outside
     .target(
       name: "Replication",
-      dependencies: ["Engine", "Repository", "Posix", "Catalog", "Delta", "Retention"], swiftSettings: strict),
+      dependencies: ["Engine", "Repository", "Posix", "Model", "Catalog", "Delta", "Retention"], swiftSettings: strict),
     .target(name: "Operations", dependencies: ["Posix", "CCurl"], swiftSettings: strict),
 
     // 2  the disk
     .target(
-      name: "Engine", dependencies: ["Repository", "Posix", "Catalog", "Patterns", "Retention"],
+      name: "Engine", dependencies: ["Repository", "Posix", "Model", "Catalog", "Patterns", "Retention"],
       swiftSettings: strict),
     .target(
-      name: "Repository", dependencies: ["Posix", "Catalog", "Retention"],
+      name: "Repository", dependencies: ["Posix", "Model", "Catalog", "Retention"],
       swiftSettings: strict),
 
     // 1  the kernel
-    .target(name: "Posix", dependencies: ["CPosix", "Catalog"], swiftSettings: strict),
+    .target(name: "Posix", dependencies: ["CPosix", "Model"], swiftSettings: strict),
     // libcurl is loaded when it is needed, and not linked.
     .target(name: "CCurl"),
     .target(name: "CPosix", linkerSettings: [.linkedLibrary("attr")]),
 
     // 0  values
-    .target(name: "Catalog", dependencies: ["CCodec"], swiftSettings: strict),
-    .target(name: "Delta", dependencies: ["Catalog"], swiftSettings: strict),
+    .target(name: "Model", swiftSettings: strict),
+    .target(name: "Catalog", dependencies: ["Model", "CCodec"], swiftSettings: strict),
+    .target(name: "Delta", dependencies: ["Model", "Catalog"], swiftSettings: strict),
     .target(name: "Patterns", swiftSettings: strict),
-    .target(name: "Retention", swiftSettings: strict),
+    .target(name: "Retention", dependencies: ["Model"], swiftSettings: strict),
     .target(
       name: "Settings", dependencies: ["Patterns", .product(name: "TOMLKit", package: "TOMLKit")],
       swiftSettings: strict),
     .target(
       name: "CCodec", linkerSettings: [.linkedLibrary("crypto"), .linkedLibrary("zstd")]),
     .testTarget(name: "LayeringTests", swiftSettings: strict),
-    .testTarget(name: "CatalogTests", dependencies: ["Catalog", "TestSupport"], swiftSettings: strict),
-    .testTarget(name: "DeltaTests", dependencies: ["Delta", "Catalog", "TestSupport"], swiftSettings: strict),
+    .testTarget(name: "CatalogTests", dependencies: ["Model", "Catalog", "TestSupport"], swiftSettings: strict),
+    .testTarget(name: "DeltaTests", dependencies: ["Delta", "Model", "Catalog", "TestSupport"], swiftSettings: strict),
     .testTarget(
       name: "SettingsTests", dependencies: ["Settings"], swiftSettings: strict),
     .testTarget(
-      name: "RetentionTests", dependencies: ["Retention", "TestSupport"],
+      name: "RetentionTests", dependencies: ["Retention", "Model", "TestSupport"],
       exclude: ["model.py"], swiftSettings: strict),
     .testTarget(
       name: "PatternsTests", dependencies: ["Patterns", "TestSupport"], swiftSettings: strict),
-    .testTarget(name: "PosixTests", dependencies: ["Posix", "Catalog"], swiftSettings: strict),
+    .testTarget(name: "PosixTests", dependencies: ["Posix", "Model"], swiftSettings: strict),
     .testTarget(
-      name: "EngineTests", dependencies: ["Engine", "Repository", "Posix", "Catalog", "TestSupport"],
+      name: "EngineTests", dependencies: ["Engine", "Repository", "Posix", "Model", "Catalog", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
       name: "ReplicationTests",
-      dependencies: ["Replication", "Engine", "Repository", "Posix", "Catalog", "Delta", "TestSupport"],
+      dependencies: ["Replication", "Engine", "Repository", "Posix", "Model", "Catalog", "Delta", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
       name: "ManualTests", exclude: ["content_digest.py", "push_snapshot.py", "read_catalog.py"], swiftSettings: strict),

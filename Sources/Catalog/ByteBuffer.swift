@@ -1,3 +1,5 @@
+internal import Model
+
 /// A growing buffer to which little-endian integers are appended.
 ///
 /// Owns one allocation; `append` checks the capacity once per call.

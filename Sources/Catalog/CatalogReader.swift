@@ -1,3 +1,5 @@
+public import Model
+
 /// Access to the bytes of a catalog, independent of their location.
 public protocol CatalogSource: AnyObject, Sendable {
   var byteCount: UInt64 { get }

@@ -1,3 +1,5 @@
+public import Model
+
 /// The outcome of a snapshot.
 public enum Outcome: UInt8, Sendable {
   /// The snapshot has every entry.

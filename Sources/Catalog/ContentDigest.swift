@@ -1,3 +1,5 @@
+public import Model
+
 /// The digest of a file's content.
 ///
 /// A content without a whole aligned MiB of zeros has its SHA-256. Any other content is sparse: its digest leaves

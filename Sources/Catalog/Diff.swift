@@ -1,3 +1,5 @@
+public import Model
+
 /// The aspects in which two entries of the same name and kind differ.
 public struct ChangedAspects: OptionSet, Sendable, Hashable {
   public let rawValue: UInt8

@@ -1,3 +1,5 @@
+public import Model
+
 /// A file, link or node in a directory's record; its ranges are into the record's bytes.
 public struct FileRow: Sendable {
   public let kind: EntryKind
@@ -343,8 +345,7 @@ private struct FixedPart {
 extension Timestamp {
   @inline(__always)
   init(_ cursor: inout ByteCursor) throws(CatalogError) {
-    seconds = try cursor.integer()
-    nanoseconds = try cursor.integer()
+    self.init(seconds: try cursor.integer(), nanoseconds: try cursor.integer())
     guard nanoseconds < 1_000_000_000 else {
       throw CatalogError("a time has more nanoseconds than a second")
     }

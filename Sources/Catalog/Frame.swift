@@ -1,4 +1,5 @@
 internal import CCodec
+internal import Model
 
 /// The destination of finished frames; the repository owns the file.
 public protocol FrameSink: AnyObject, Sendable {

@@ -1,3 +1,5 @@
+internal import Model
+
 /// The files of a record in ascending order, as one input of a merge.
 ///
 /// Every operation merges two ordered streams of names. The other input is a directory's listing or another cursor.

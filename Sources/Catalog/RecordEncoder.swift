@@ -1,3 +1,5 @@
+public import Model
+
 /// The limits on which writer and reader agree; the reader refuses a catalog beyond them.
 enum RecordLimit {
   /// Bytes of one directory's record: about eight million files in one directory.

@@ -1,3 +1,5 @@
+internal import Model
+
 /// Looks up names of a directory's record in any order.
 ///
 /// The first lookup makes one pass over the record; each lookup is a binary search. Belongs to one thread. Takes 4

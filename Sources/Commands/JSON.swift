@@ -1,5 +1,6 @@
 internal import Catalog
 internal import FoundationEssentials
+internal import Model
 internal import Repository
 
 /// Encodes a document with sorted keys. `isLine` puts it on one line.

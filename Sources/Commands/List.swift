@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import Catalog
+internal import Model
 internal import Repository
 internal import Retention
 

@@ -1,4 +1,5 @@
 internal import Catalog
+internal import Model
 internal import Operations
 internal import Posix
 internal import Settings

@@ -1,6 +1,7 @@
 internal import ArgumentParser
 internal import Catalog
 internal import Engine
+internal import Model
 internal import Patterns
 internal import Posix
 internal import Repository

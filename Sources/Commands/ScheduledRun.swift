@@ -1,5 +1,6 @@
 internal import Catalog
 internal import Engine
+internal import Model
 internal import Posix
 internal import Repository
 internal import Retention

@@ -1,4 +1,5 @@
 internal import Catalog
+internal import Model
 internal import Repository
 
 /// The snapshot that is meant by a reference together with paths.

@@ -1,4 +1,5 @@
 internal import Catalog
+internal import Model
 
 /// A weak and a strong sum of each block of a version. The recipient can find the blocks in another version.
 ///

@@ -1,5 +1,4 @@
 internal import CPosix
-internal import Catalog
 internal import Glibc
 
 extension CurrentProcess {
@@ -16,7 +15,6 @@ extension CurrentProcess {
     let version = try landlockVersion()
     guard version >= 2 else { return false }
     // These functions read system files once, at their first use, and would silently do without them later.
-    _ = SHA256()
     _ = tr_may_copy_xattr("user.none")
     _ = Clock.localFields(0)
     let raw = directories.map { $0.descriptor.raw }

@@ -1,6 +1,6 @@
 internal import CPosix
-public import Catalog
 internal import Glibc
+public import Model
 
 /// The process and its environment: users, limits, signals, clocks, terminal, standard streams.
 public enum CurrentProcess {

@@ -1,6 +1,6 @@
 internal import CPosix
-public import Catalog
 internal import Glibc
+public import Model
 
 // Entries of an open directory. No call here follows a symbolic link.
 extension Descriptor {

@@ -1,6 +1,6 @@
 internal import CPosix
-public import Catalog
 internal import Glibc
+public import Model
 
 // Metadata of the open inode itself. A `pathOnly` descriptor works for every kind of file, including symbolic links
 // and devices.

@@ -1,6 +1,6 @@
 internal import CPosix
-internal import Catalog
 internal import Glibc
+internal import Model
 
 /// The names of one directory, sorted by their bytes, in one arena.
 ///

@@ -1,6 +1,6 @@
 internal import CPosix
-public import Catalog
 internal import Glibc
+public import Model
 
 /// The status of one inode; `statx(2)`.
 public struct FileStatus: Sendable {

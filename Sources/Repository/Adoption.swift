@@ -1,4 +1,5 @@
 public import Catalog
+public import Model
 public import Posix
 
 /// A foreign tree that is being adopted as a snapshot.

@@ -1,4 +1,5 @@
-public import Catalog
+internal import Catalog
+public import Model
 internal import Posix
 
 /// A received, published snapshot that has not yet been compared with its predecessor.

@@ -1,4 +1,5 @@
 public import Catalog
+internal import Model
 internal import Posix
 internal import Synchronization
 

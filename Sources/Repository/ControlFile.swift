@@ -1,4 +1,5 @@
 internal import Catalog
+internal import Model
 public import Posix
 
 /// A small file of `.treering`. It is read as a whole, and replaced atomically and durably.

@@ -1,4 +1,5 @@
 internal import Catalog
+internal import Model
 public import Posix
 
 /// The error that ends a command: one sentence for the operator, and a kind for the exit status.

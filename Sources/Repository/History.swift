@@ -1,4 +1,5 @@
 internal import Catalog
+internal import Model
 internal import Posix
 
 /// `.treering/history.jsonl`: one line for each run.

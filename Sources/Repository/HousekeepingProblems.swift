@@ -1,4 +1,5 @@
 internal import Catalog
+internal import Model
 internal import Synchronization
 
 /// A housekeeping problem in a repository, and its reason.

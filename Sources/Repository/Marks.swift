@@ -1,4 +1,5 @@
-public import Catalog
+internal import Catalog
+public import Model
 internal import Posix
 
 /// A finding of the operator or of a verification about a snapshot.

@@ -1,4 +1,5 @@
 public import Catalog
+public import Model
 public import Posix
 
 /// A snapshot under construction in `.treering/pending`. It is never listed, and no snapshot links to its files.

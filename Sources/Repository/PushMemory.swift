@@ -1,4 +1,5 @@
 public import Catalog
+public import Model
 internal import Posix
 
 /// A snapshot that the remote may also hold.

@@ -1,4 +1,5 @@
 public import Catalog
+public import Model
 public import Posix
 
 /// The received parts of pushed snapshots that are not built yet, each in `pending/NAME.push`.

@@ -1,4 +1,5 @@
 internal import Catalog
+internal import Model
 public import Posix
 
 /// The directories and mounts that show a repository or a part of it.

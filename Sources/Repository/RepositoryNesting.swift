@@ -1,4 +1,5 @@
 internal import Catalog
+internal import Model
 public import Posix
 
 // The test for a repository above or around a directory.

@@ -1,4 +1,5 @@
-public import Catalog
+internal import Catalog
+public import Model
 public import Posix
 
 /// The expiry of snapshots: an expired tree becomes the spare or goes to the trash.

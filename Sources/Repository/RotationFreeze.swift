@@ -1,4 +1,5 @@
 public import Catalog
+public import Model
 internal import Posix
 
 /// The reasons for which no snapshot expires: the lines of `.treering/rotation-held`, each a time and a reason.

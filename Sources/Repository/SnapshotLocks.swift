@@ -1,4 +1,5 @@
 public import Catalog
+public import Model
 internal import Posix
 
 /// A lock on a snapshot. While a process holds it, no other process can expire the snapshot.

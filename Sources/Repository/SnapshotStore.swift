@@ -1,5 +1,6 @@
 public import Catalog
-public import Retention
+public import Model
+internal import Retention
 
 /// A repository to read from, local or remote.
 public protocol SnapshotStore: AnyObject {

@@ -1,4 +1,5 @@
 public import Catalog
+public import Model
 public import Posix
 internal import Retention
 

@@ -1,5 +1,6 @@
 public import Catalog
-public import Retention
+public import Model
+internal import Retention
 
 /// A group of sources, such as those of a configuration.
 public struct SourceSet: Sendable, Equatable {

@@ -1,3 +1,5 @@
+public import Model
+
 /// An instant in the operator's time zone.
 public struct LocalTime: Hashable, Sendable {
   public var year: Int
@@ -46,21 +48,7 @@ public struct LocalTime: Hashable, Sendable {
   }
 }
 
-/// The sets of snapshots. Each keeps one snapshot for each of its periods.
-public enum SnapshotSet: String, CaseIterable, Sendable {
-  case hourly, daily, weekly, monthly, yearly
-
-  /// The noun of the set's period, such as "hour".
-  public var period: String {
-    switch self {
-    case .hourly: "hour"
-    case .daily: "day"
-    case .weekly: "week"
-    case .monthly: "month"
-    case .yearly: "year"
-    }
-  }
-
+extension SnapshotSet {
   /// True if two instants are in the same period.
   public func isSamePeriod(_ a: LocalTime, _ b: LocalTime) -> Bool { key(a) == key(b) }
 

@@ -1,3 +1,5 @@
+public import Model
+
 /// The number of snapshots to keep.
 public struct RetentionPolicy: Hashable, Sendable {
   /// The number of newest periods for which each set keeps its members. A set without a number keeps none.

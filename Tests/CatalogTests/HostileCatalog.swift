@@ -1,4 +1,5 @@
 import CCodec
+import Model
 
 @testable import Catalog
 

@@ -1,6 +1,7 @@
 import Catalog
 import Engine
 import Foundation
+import Model
 import Posix
 import TestSupport
 import Testing

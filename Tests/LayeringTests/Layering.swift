@@ -20,27 +20,28 @@ enum Layering {
     "Commands": TargetRule(
       layer: 4,
       imports: [
-        "Engine", "Repository", "Posix", "Catalog", "Patterns", "Retention", "Settings", "Operations",
+        "Engine", "Repository", "Posix", "Model", "Catalog", "Patterns", "Retention", "Settings", "Operations",
         "Replication", "ArgumentParser",
         "FoundationEssentials", "Synchronization",
       ]),
     "Replication": TargetRule(
       layer: 3,
-      imports: ["Engine", "Repository", "Posix", "Catalog", "Delta", "Retention", "Synchronization"]),
+      imports: ["Engine", "Repository", "Posix", "Model", "Catalog", "Delta", "Retention", "Synchronization"]),
     "Operations": TargetRule(layer: 3, imports: ["Posix", "CCurl"]),
     "CCurl": TargetRule(layer: 1, imports: []),
     "Engine": TargetRule(
       layer: 2,
-      imports: ["Repository", "Posix", "Catalog", "Patterns", "Retention", "Synchronization"]),
+      imports: ["Repository", "Posix", "Model", "Catalog", "Patterns", "Retention", "Synchronization"]),
     "Repository": TargetRule(
-      layer: 2, imports: ["Posix", "Catalog", "Retention", "Synchronization"]),
-    "Posix": TargetRule(layer: 1, imports: ["CPosix", "Catalog", "Glibc", "Synchronization"]),
+      layer: 2, imports: ["Posix", "Model", "Catalog", "Retention", "Synchronization"]),
+    "Posix": TargetRule(layer: 1, imports: ["CPosix", "Model", "Glibc", "Synchronization"]),
     "CPosix": TargetRule(layer: 1, imports: []),
-    "Catalog": TargetRule(layer: 0, imports: ["CCodec"]),
+    "Model": TargetRule(layer: 0, imports: []),
+    "Catalog": TargetRule(layer: 0, imports: ["Model", "CCodec"]),
     "CCodec": TargetRule(layer: 0, imports: []),
-    "Delta": TargetRule(layer: 0, imports: ["Catalog"]),
+    "Delta": TargetRule(layer: 0, imports: ["Model", "Catalog"]),
     "Patterns": TargetRule(layer: 0, imports: []),
-    "Retention": TargetRule(layer: 0, imports: []),
+    "Retention": TargetRule(layer: 0, imports: ["Model"]),
     "Settings": TargetRule(layer: 0, imports: ["Patterns", "TOMLKit", "Foundation"]),
   ]
 

@@ -1,4 +1,5 @@
 import Catalog
+import Model
 import Posix
 import Repository
 import Testing

@@ -1,5 +1,6 @@
 import Catalog
 import Engine
+import Model
 import Posix
 import Repository
 import Testing

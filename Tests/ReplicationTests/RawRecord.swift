@@ -1,4 +1,5 @@
 import Catalog
+import Model
 
 /// A directory's record as bytes, in which everything may be wrong.
 struct RawRecord {

@@ -1,5 +1,6 @@
 import Catalog
 import Delta
+import Model
 import Posix
 import Repository
 

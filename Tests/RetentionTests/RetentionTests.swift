@@ -1,4 +1,5 @@
 import Foundation
+import Model
 import Retention
 import TestSupport
 import Testing

@@ -1,4 +1,5 @@
 internal import Catalog
+internal import Model
 internal import Posix
 
 /// One thread's tools for building a snapshot from any origin.

@@ -1,4 +1,5 @@
 public import Catalog
+internal import Model
 public import Posix
 
 /// The buffers, hasher and thread for assembling files one after the other.

@@ -1,4 +1,5 @@
 internal import Catalog
+internal import Model
 internal import Posix
 
 /// The result of one pass over an open regular file.

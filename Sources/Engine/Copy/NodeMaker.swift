@@ -1,4 +1,5 @@
 internal import Catalog
+internal import Model
 internal import Posix
 
 /// Makes a symbolic link, FIFO, socket or device node of the repository, with its metadata.

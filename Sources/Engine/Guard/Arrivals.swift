@@ -1,4 +1,5 @@
 internal import Catalog
+internal import Model
 internal import Posix
 public import Repository
 

@@ -1,4 +1,5 @@
 internal import Catalog
+internal import Model
 internal import Repository
 
 /// Returns a warning if a received snapshot looks like a disaster rather than work.

@@ -1,4 +1,5 @@
-public import Catalog
+internal import Catalog
+public import Model
 public import Posix
 public import Repository
 public import Retention

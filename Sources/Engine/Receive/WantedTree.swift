@@ -1,4 +1,5 @@
 public import Catalog
+public import Model
 public import Posix
 
 /// The received parts of a snapshot to be built, by digest; used by several threads.

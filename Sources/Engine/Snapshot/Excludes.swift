@@ -1,4 +1,5 @@
 internal import Catalog
+internal import Model
 public import Patterns
 internal import Posix
 

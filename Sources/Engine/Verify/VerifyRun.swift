@@ -1,4 +1,5 @@
-public import Catalog
+internal import Catalog
+public import Model
 internal import Posix
 public import Repository
 internal import Synchronization

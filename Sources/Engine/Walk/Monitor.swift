@@ -1,4 +1,5 @@
 internal import Catalog
+internal import Model
 public import Synchronization
 
 /// Receives the engine's messages, from any thread.

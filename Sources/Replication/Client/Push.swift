@@ -1,5 +1,6 @@
-public import Catalog
+internal import Catalog
 public import Engine
+public import Model
 public import Repository
 public import Synchronization
 

@@ -1,4 +1,5 @@
 internal import Catalog
+internal import Model
 
 /// The entries of a new snapshot that its base lacks, in the order of sending.
 ///

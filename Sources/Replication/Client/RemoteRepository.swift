@@ -1,8 +1,9 @@
 public import Catalog
 public import Engine
+public import Model
 internal import Posix
 public import Repository
-public import Retention
+internal import Retention
 internal import Synchronization
 
 /// A snapshot of a remote, as its server describes it.

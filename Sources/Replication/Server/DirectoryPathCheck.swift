@@ -1,4 +1,5 @@
 internal import Catalog
+internal import Model
 
 /// The path of directories from the root to the directory that a push has reached.
 ///

@@ -1,4 +1,5 @@
 public import Catalog
+public import Model
 public import Engine
 internal import Posix
 public import Repository
@@ -154,6 +155,7 @@ final class Session {
     }
     // System values that are read only once are read now, before the confinement.
     _ = CurrentProcess.bootID
+    _ = SHA256()
     minimumFree = options.minimumFree(repository)
     // A confined process cannot inspect other processes.
     _ = repository.retirement.isSpareUnread()

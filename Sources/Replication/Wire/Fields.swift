@@ -1,4 +1,5 @@
 internal import Catalog
+internal import Model
 internal import Repository
 
 /// Constants and limits of the protocol in `man/treering-replication.7`.

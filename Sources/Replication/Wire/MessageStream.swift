@@ -1,6 +1,7 @@
 internal import Catalog
 internal import Delta
 internal import Engine
+internal import Model
 internal import Posix
 internal import Repository
 

@@ -43,24 +43,3 @@ private func hexEscape(_ byte: UInt8) -> String {
   let digits = String(byte, radix: 16)
   return "\\x" + (digits.count == 1 ? "0" : "") + digits
 }
-
-/// The position of the first of two names relative to the second.
-@frozen
-public enum NameOrder: Sendable {
-  case before, same, after
-}
-
-/// The order of names in all of treering: by bytes, a prefix first.
-@inlinable
-public func compareNames(_ a: Span<UInt8>, _ b: Span<UInt8>) -> NameOrder {
-  let shared = min(a.count, b.count)
-  var i = 0
-  while i < shared {
-    let x = a[unchecked: i]
-    let y = b[unchecked: i]
-    if x != y { return x < y ? .before : .after }
-    i &+= 1
-  }
-  if a.count == b.count { return .same }
-  return a.count < b.count ? .before : .after
-}
