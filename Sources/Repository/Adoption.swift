@@ -59,6 +59,7 @@ public final class Adoption: Sendable {
         if isCataloged {
           try catalogs.descriptor.rename(name.catalogName.span, to: pending.descriptor, as: name.catalogName.span)
         }
+        if isMoved { try root.descriptor.rename(name.bytes.span, to: directory.descriptor, as: found.span) }
       } catch let refusal {
         repository.problems.note(
           Failure(
@@ -66,9 +67,6 @@ public final class Adoption: Sendable {
             "\(displayName(found)) is the snapshot \(name) now, but a power cut may undo it: \(error); it cannot be "
               + "taken back: \(refusal)"))
         return
-      }
-      if isMoved {
-        try? root.descriptor.rename(name.bytes.span, to: directory.descriptor, as: found.span)
       }
       throw Failure.writing("adopt \(displayName(found)) in", at: repository.path, because: error)
     }

@@ -201,7 +201,8 @@ class Cell(Examination):
                     self.is_faithful(name, done.stderr.decode(errors="replace"), done.returncode, "the snapshot")
         if self.part in ("kept", "links"):
             verified = self.do("verify", "--threads", "1")
-            if verified.returncode:
+            # A history that cannot be written is a warning.
+            if verified.returncode not in (0, 1) or verified.returncode == 1 and b"the history" not in verified.stderr:
                 self.say(f"verify afterwards: {verified.returncode} {(verified.stdout + verified.stderr)[:300]!r}")
 
     def rotate(self):
