@@ -1,7 +1,7 @@
 internal import ArgumentParser
 internal import Catalog
-internal import Model
 internal import Engine
+internal import Model
 internal import Posix
 internal import Replication
 internal import Repository

@@ -1,6 +1,6 @@
-public import Catalog
-public import Model
+internal import Catalog
 public import Engine
+public import Model
 internal import Posix
 public import Repository
 
