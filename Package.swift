@@ -73,6 +73,11 @@ let package = Package(
       name: "PatternsTests", dependencies: ["Patterns", "TestSupport"], swiftSettings: strict),
     .testTarget(name: "PosixTests", dependencies: ["Posix", "Model"], swiftSettings: strict),
     .testTarget(
+      name: "RepositoryTests", dependencies: ["Repository", "Model"], swiftSettings: strict),
+    .testTarget(
+      name: "CommandsTests", dependencies: ["Commands", "Repository", "Model", "Catalog", "Retention"],
+      swiftSettings: strict),
+    .testTarget(
       name: "EngineTests", dependencies: ["Engine", "Repository", "Posix", "Model", "Catalog", "TestSupport"],
       swiftSettings: strict),
     .testTarget(

@@ -23,7 +23,7 @@ struct ConfigCommand: RunnableCommand {
 
   private enum Action: String, CaseIterable, Sendable { case check, example }
 
-  @Argument(help: ArgumentHelp("check or example.", valueName: "action"), transform: oneOf("config"))
+  @Argument(help: ArgumentHelp("check or example.", valueName: "action"), transform: oneOf(for: "config"))
   private var action: Action
 
   @OptionGroup var common: CommonOptions
@@ -54,7 +54,7 @@ struct ConfigCommand: RunnableCommand {
     if file.settings.sources.isEmpty { findings.append("\(displayName(file.path)): no [[source]] is named") }
     let settings = file.settings
     for hook in settings.hooksBefore + settings.hooksAfter + (settings.notifyCommand.map { [$0] } ?? []) {
-      if let trouble = Self.trouble(hook.command[0]) {
+      if let trouble = Self.trouble(of: hook.command[0]) {
         findings.append("\(file.at(hook.line)): \(trouble)")
       }
     }
@@ -70,7 +70,7 @@ struct ConfigCommand: RunnableCommand {
     // An unreachable remote is not an error of the configuration.
     let isRight = findings.isEmpty
     for remote in settings.remotes {
-      do { _ = try Connection(try RemoteTarget(remote, common).options) } catch {
+      do { _ = try Connection(try RemoteTarget(remote, options: common).options) } catch {
         findings.append("\(file.at(remote.line)): the remote \(remote.name): \(error)")
       }
     }
@@ -81,14 +81,14 @@ struct ConfigCommand: RunnableCommand {
             config: displayName(file.path), repository: file.settings.repository,
             sources: file.settings.sources.map(\.path), remotes: settings.remotes.map(\.name), findings: findings)))
     } else if findings.isEmpty {
-      if !common.quiet { for line in Self.plan(file, repository) { Console.print(line) } }
+      if !common.quiet { for line in Self.plan(of: file, for: repository) { Console.print(line) } }
     }
     for finding in findings { Console.complain(finding) }
     return findings.isEmpty ? .done : isRight ? .remote : .usage
   }
 
   /// The reason that a program cannot be run, or `nil`.
-  private static func trouble(_ program: String) -> String? {
+  private static func trouble(of program: String) -> String? {
     let path = Array(program.utf8)
     do throws(Errno) {
       let status = try Descriptor.open(path: path, .pathOnly).status()
@@ -98,14 +98,14 @@ struct ConfigCommand: RunnableCommand {
     } catch { return "cannot run \(program): \(error)" }
   }
 
-  private static func plan(_ file: ConfigurationFile, _ repository: Repository?) -> [String] {
+  private static func plan(of file: ConfigurationFile, for repository: Repository?) -> [String] {
     let settings = file.settings
     var lines = ["\(displayName(file.path)) is valid. treering run would:"]
     for hook in settings.hooksBefore { lines.append("  run \(hook.words)") }
     lines.append("  take a snapshot in \(displayName(repository?.path ?? [])) of")
     for source in settings.sources {
       let rules = source.exclude.count + source.excludeFrom.count
-      let without = counted(UInt64(rules), "pattern matches", "patterns match")
+      let without = counted(rules, "pattern matches", plural: "patterns match")
       lines.append("    \(source.path)" + (rules > 0 ? ", without what \(without)" : ""))
     }
     let sets = Configuration.Retention.sets.compactMap { set in

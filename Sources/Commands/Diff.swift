@@ -33,14 +33,14 @@ struct DiffCommand: RunnableCommand {
   @OptionGroup var common: CommonOptions
 
   func execute() throws -> ExitStatus {
-    let repository = try common.openStore(connection)
+    let repository = try common.openStore(connection: connection)
     let list = try repository.snapshots()
     let a = try repository.resolve(left, of: path?.bytes, in: list)
     let b = try repository.resolve(right, of: path?.bytes, in: list)
     let readerA = CatalogReader(try repository.openCatalog(a.name))
     let readerB = CatalogReader(try repository.openCatalog(b.name))
     let path = try path.map { try SnapshotPath($0.bytes, in: [readerA, readerB]) }
-    let printer = Printer(from: a, to: b, common)
+    let printer = Printer(from: a, to: b, options: common)
     do {
       try compareCatalogs(readerA, readerB, under: path?.components ?? []) {
         try Console.checkOutput()
@@ -72,7 +72,7 @@ struct DiffCommand: RunnableCommand {
     /// The labels of both snapshots.
     private let labels: [[UInt8]]
 
-    init(from a: Snapshot, to b: Snapshot, _ common: CommonOptions) {
+    init(from a: Snapshot, to b: Snapshot, options common: CommonOptions) {
       self.common = common
       labels = [a.summary.label, b.summary.label]
       if common.json {
@@ -96,7 +96,7 @@ struct DiffCommand: RunnableCommand {
         pending += jsonText(JSONChange(change, path: path(of: change)), isLine: true)
         isFirst = false
       } else {
-        pending += line(change) + "\n"
+        pending += line(for: change) + "\n"
       }
       if pending.utf8.count > 1 << 15 { flush() }
     }
@@ -115,7 +115,7 @@ struct DiffCommand: RunnableCommand {
       pending = ""
     }
 
-    private func line(_ change: Change) -> String {
+    private func line(for change: Change) -> String {
       let isDirectory = change.kind == .directory
       var line =
         switch change.verb {
@@ -139,11 +139,7 @@ struct DiffCommand: RunnableCommand {
       self.path = path
     }
 
-    enum Key: String, CodingKey {
-      case change, kind, aspects
-      case sizeBefore = "size_before"
-      case sizeAfter = "size_after"
-    }
+    enum Key: CodingKey { case change, kind, aspects, sizeBefore, sizeAfter }
 
     func encode(to encoder: any Encoder) throws {
       try JSONPath(bytes: path).encode(to: encoder)
@@ -160,43 +156,5 @@ struct DiffCommand: RunnableCommand {
       try container.encodeIfPresent(change.sizeBefore, forKey: .sizeBefore)
       try container.encodeIfPresent(change.sizeAfter, forKey: .sizeAfter)
     }
-  }
-}
-
-/// The operator's path inside a snapshot: absolute as at the source, or beginning with the label.
-struct SnapshotPath {
-  let components: [[UInt8]]
-
-  /// The components of a path in a snapshot with this label.
-  static func components(of path: [UInt8], below label: [UInt8]) throws(Failure) -> [[UInt8]] {
-    let names = Commands.components(path)
-    if names.contains(Array("..".utf8)) {
-      throw Failure(.usage, "the path \(displayName(path)) must not contain \"..\"")
-    }
-    // An empty path may come from an unset variable of a script, or from habit. Only "/" or no path at all means
-    // everything.
-    if names.isEmpty && path.first != slash {
-      throw Failure(
-        .usage, "the path \"\(displayName(path))\" names nothing in a snapshot",
-        hint: "name it as it was at the source, beginning with /")
-    }
-    return path.first == slash ? [label] + names : names
-  }
-
-  /// Looks the path up in the catalogs, in order.
-  init(_ path: [UInt8], in catalogs: [CatalogReader]) throws {
-    for catalog in catalogs {
-      let names = try Self.components(of: path, below: catalog.summary.label)
-      if try catalog.find(names) != nil {
-        components = names
-        return
-      }
-    }
-    let isAbsolute = path.first == slash
-    throw Failure(
-      .usage, "\(displayName(path)) is not in the snapshot",
-      hint: isAbsolute
-        ? "name it as it was at the source; look for it with ls in the snapshot's directory"
-        : "a path without a leading / begins with the label, such as localhost/etc")
   }
 }

@@ -25,7 +25,7 @@ struct ImportCommand: RunnableCommand {
 
   enum Action: String, CaseIterable, Sendable { case rsnapshot, snapshots }
 
-  @Argument(help: ArgumentHelp("rsnapshot or snapshots.", valueName: "action"), transform: oneOf("import"))
+  @Argument(help: ArgumentHelp("rsnapshot or snapshots.", valueName: "action"), transform: oneOf(for: "import"))
   var action: Action
 
   @Argument(help: ArgumentHelp("The rsnapshot.conf; the directory with the trees.", valueName: "path"))
@@ -55,7 +55,7 @@ struct ImportCommand: RunnableCommand {
       return try ConfigurationImport(path: path.bytes, common: common).execute()
     case .snapshots:
       return try SnapshotImport(
-        directory: absolutePath(path.bytes), label: label.map(checkedLabel), levels: level, isDry: dryRun,
+        directory: absolutePath(of: path.bytes), label: label.map(checkedLabel), levels: level, isDry: dryRun,
         threads: threads.count, common: common
       ).execute()
     }

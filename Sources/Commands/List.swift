@@ -19,7 +19,7 @@ struct ListCommand: RunnableCommand {
   @OptionGroup var common: CommonOptions
 
   func execute() throws -> ExitStatus {
-    let repository = try common.openStore(connection)
+    let repository = try common.openStore(connection: connection)
     let list = try repository.snapshots()
     let held = try repository.heldSnapshots()
     var sets: [SnapshotName: [String]] = [:]
@@ -32,7 +32,7 @@ struct ListCommand: RunnableCommand {
     if common.json {
       Console.print(
         jsonText(
-          list.snapshots.map { Answer($0, sets: sets[$0.name] ?? [], isHeld: held[$0.name] != nil) }))
+          list.snapshots.map { Answer(of: $0, sets: sets[$0.name] ?? [], isHeld: held[$0.name] != nil) }))
     } else if !list.snapshots.isEmpty {
       var rows = [["SNAPSHOT", "TAKEN", "ENTRIES", "SIZE", "COPIED", "TOOK", "OUTCOME", "SETS"]]
       for snapshot in list.snapshots {
@@ -42,9 +42,9 @@ struct ListCommand: RunnableCommand {
           grouped(summary.root.totals.entries), byteText(summary.root.totals.bytes),
           byteText(summary.bytesCopied), durationText(summary.tookSeconds),
           (summary.warnings == 0
-            ? summary.outcome.word : counted(summary.warnings, "warning", "warnings"))
+            ? summary.outcome.word : counted(summary.warnings, "warning"))
             + (summary.absentSources.isEmpty
-              ? "" : ", without \(counted(UInt64(summary.absentSources.count), "source", "sources"))"),
+              ? "" : ", without \(counted(summary.absentSources.count, "source"))"),
           ((sets[snapshot.name] ?? []) + (held[snapshot.name].map { ["held \($0)"] } ?? []))
             .joined(separator: " "),
         ])
@@ -57,7 +57,7 @@ struct ListCommand: RunnableCommand {
       Console.complain("rotation is held since \(reason); when all is well, run: \(repository.advice("release"))")
     }
     for unusable in list.unusable { Console.complain(unusable.sentence) }
-    return unusableStatus(list.unusable)
+    return unusableStatus(for: list.unusable)
   }
 
   private struct Answer: Encodable {
@@ -80,17 +80,7 @@ struct ListCommand: RunnableCommand {
     let rootDigest: String
     let elapsedSeconds: Double
 
-    enum CodingKeys: String, CodingKey {
-      case name, time, finished, sequence, entries, bytes
-      case filesLinked = "files_linked"
-      case filesCopied = "files_copied"
-      case bytesCopied = "bytes_copied"
-      case warnings, outcome, label, sources, absent, sets, held
-      case rootDigest = "root_digest"
-      case elapsedSeconds = "elapsed_seconds"
-    }
-
-    init(_ snapshot: Snapshot, sets: [String], isHeld: Bool) {
+    init(of snapshot: Snapshot, sets: [String], isHeld: Bool) {
       self.sets = sets
       held = isHeld
       let summary = snapshot.summary

@@ -27,32 +27,32 @@ struct ReleaseCommand: RunnableCommand {
   func execute() throws -> ExitStatus {
     let repository = try common.openRepository()
     return try repository.withLock(for: "release", at: Clock.now()) {
-      snapshots.isEmpty ? try releaseRotation(repository) : try releaseSnapshots(repository)
+      snapshots.isEmpty ? try releaseRotation(of: repository) : try releaseSnapshots(of: repository)
     }
   }
 
-  private func releaseRotation(_ repository: Repository) throws -> ExitStatus {
+  private func releaseRotation(of repository: Repository) throws -> ExitStatus {
     let reason = try repository.heldRotation()
     let released = try repository.rotationFreeze.release(newest: repository.snapshots().newest)
     report(
       ReleaseAnswer(released: released, reason: reason, snapshots: []),
-      released ? "rotation goes on" : "rotation was not held")
+      text: released ? "rotation goes on" : "rotation was not held")
     return .done
   }
 
-  private func releaseSnapshots(_ repository: Repository) throws -> ExitStatus {
+  private func releaseSnapshots(of repository: Repository) throws -> ExitStatus {
     let list = try repository.snapshots()
     let names = try snapshots.map { try repository.resolve($0, in: list).name }
     var released: [SnapshotName] = []
     for name in names where try repository.marks.remove(.held, from: name) { released.append(name) }
     report(
       ReleaseAnswer(released: !released.isEmpty, reason: nil, snapshots: released.map(\.description)),
-      names.map { released.contains($0) ? "released \($0)" : "\($0) was not held" }
+      text: names.map { released.contains($0) ? "released \($0)" : "\($0) was not held" }
         .joined(separator: "\n"))
     return .done
   }
 
-  private func report(_ answer: ReleaseAnswer, _ text: String) {
+  private func report(_ answer: ReleaseAnswer, text: String) {
     if common.json { Console.print(jsonText(answer)) } else if !common.quiet { Console.print(text) }
   }
 }

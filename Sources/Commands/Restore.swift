@@ -41,7 +41,7 @@ struct RestoreCommand: RunnableCommand {
     help: ArgumentHelp(
       "Replace what exists: never, if-changed (kind, size, time, mode, owner) or always.",
       valueName: "when"),
-    transform: oneOf("--overwrite"))
+    transform: oneOf(for: "--overwrite"))
   var overwrite = Overwrite.never
 
   @Flag(help: "Restore what the snapshot has, although other snapshots have sources that it lacks.")
@@ -56,7 +56,7 @@ struct RestoreCommand: RunnableCommand {
 
   func execute() throws -> ExitStatus {
     CurrentProcess.rememberSignals()
-    let repository = try common.openStore(connection)
+    let repository = try common.openStore(connection: connection)
     let list = try repository.snapshots()
     let choice = try repository.choose(snapshot, having: paths.map(\.bytes), in: list)
     if !partial { try choice.refusePartial(in: list) }
@@ -67,44 +67,45 @@ struct RestoreCommand: RunnableCommand {
     noteMissingProc()
     let progress = Progress()
     let monitor = ConsoleMonitor()
-    let line = ProgressLine("restore", of: progress, options: common)
+    let line = ProgressLine(for: "restore", of: progress, options: common)
     defer { line.stop() }
     let result = try restore(
       found, from: repository, options: options, progress: progress, monitor: monitor)
     line.stop()
-    report(choice, result, progress, monitor)
+    report(result, of: choice, progress: progress, warnings: monitor.warnings)
     if result.damaged > 0 { return .damaged }
     return progress.warnings.value + progress.left.value > 0 ? .warnings : .done
   }
 
   private func report(
-    _ choice: SnapshotChoice, _ result: RestoreResult, _ progress: Progress, _ monitor: ConsoleMonitor
+    _ result: RestoreResult, of choice: SnapshotChoice, progress: Progress, warnings: [Warning]
   ) {
     let snapshot = choice.snapshot
     if common.json {
-      Console.print(jsonText(Answer(choice, to.bytes, dryRun, result, progress, monitor)))
+      Console.print(
+        jsonText(Answer(for: result, of: choice, to: to.bytes, dryRun: dryRun, progress: progress, warnings: warnings)))
       return
     }
     guard !common.quiet else { return }
     let verb = dryRun ? "would restore" : "restored"
     var text =
-      "\(verb) \(counted(progress.files.value, "file", "files")) and "
-      + "\(counted(progress.directories.value, "directory", "directories")) "
+      "\(verb) \(counted(progress.files.value, "file")) and "
+      + "\(counted(progress.directories.value, "directory")) "
       + "(\(byteText(progress.bytesCopied.value))) of \(snapshot.name) to "
       + "\(displayName(to.bytes)), in \(durationText(result.elapsedSeconds))"
-    if let note = choice.note(self.snapshot) { text += "\n  \(note)" }
+    if let note = choice.note(for: self.snapshot) { text += "\n  \(note)" }
     if progress.left.value > 0 {
       let (one, many) =
         dryRun
         ? ("existing entry would be left as it is", "existing entries would be left as they are")
         : ("existing entry was left as it was", "existing entries were left as they were")
-      text += "\n  \(counted(progress.left.value, one, many)); see --overwrite"
+      text += "\n  \(counted(progress.left.value, one, plural: many)); see --overwrite"
     }
     if result.damaged > 0 {
-      text += "\n  \(counted(result.damaged, "damaged entry", "damaged entries")), named above"
+      text += "\n  \(counted(result.damaged, "damaged entry")), named above"
     }
     if result.ownersNotSet > 0 {
-      text += "\n  the owner of \(counted(result.ownersNotSet, "entry", "entries")) could not be set; root can set it"
+      text += "\n  the owner of \(counted(result.ownersNotSet, "entry")) could not be set; root can set it"
     }
     Console.print(text)
   }
@@ -123,22 +124,12 @@ struct RestoreCommand: RunnableCommand {
     let catalogOnly: UInt64
     let damaged: UInt64
     let warnings: UInt64
-    let warningsNamed: [SnapshotAnswer.Trouble]
+    let warningsNamed: [SnapshotAnswer.NamedWarning]
     let elapsedSeconds: Double
 
-    enum CodingKeys: String, CodingKey {
-      case snapshot, to
-      case passedOver = "passed_over"
-      case dryRun = "dry_run"
-      case entries, files, directories, bytes, left, damaged, warnings
-      case catalogOnly = "catalog_only"
-      case warningsNamed = "warnings_named"
-      case elapsedSeconds = "elapsed_seconds"
-    }
-
     init(
-      _ choice: SnapshotChoice, _ to: [UInt8], _ dryRun: Bool, _ result: RestoreResult,
-      _ progress: Progress, _ monitor: ConsoleMonitor
+      for result: RestoreResult, of choice: SnapshotChoice, to: [UInt8], dryRun: Bool, progress: Progress,
+      warnings named: [Warning]
     ) {
       snapshot = choice.snapshot.name.description
       passedOver = choice.passedOver?.name.description
@@ -152,9 +143,7 @@ struct RestoreCommand: RunnableCommand {
       catalogOnly = progress.catalogOnly.value
       damaged = result.damaged
       warnings = progress.warnings.value
-      warningsNamed = monitor.warnings.map {
-        SnapshotAnswer.Trouble(path: displayName($0.path), message: $0.message)
-      }
+      warningsNamed = named.map(SnapshotAnswer.NamedWarning.init)
       elapsedSeconds = result.elapsedSeconds
     }
   }

@@ -35,13 +35,13 @@ struct RotateCommand: RunnableCommand {
   @Option(
     help: ArgumentHelp(
       "Keep what is younger than the newest by no more than this, such as 14d.", valueName: "time"),
-    transform: seconds("--keep-within"))
+    transform: seconds(for: "--keep-within"))
   var keepWithin: Int64?
 
   @Option(
     help: ArgumentHelp(
       "Expire the oldest that nothing protects, until so much is free: 5% or 20G.", valueName: "size"),
-    transform: freeSpace("--minimum-free"))
+    transform: freeSpace(for: "--minimum-free"))
   var minimumFree: MinimumFree?
 
   @Option(help: ArgumentHelp("Expire this one, whatever set it is in, and no other.", valueName: "snapshot"))
@@ -70,37 +70,37 @@ struct RotateCommand: RunnableCommand {
     // The configuration applies only to its own repository.
     let configured = try common.configuration(of: repository)
     var options = RotationOptions(
-      policy: try policy(repository, configured), minimumFree: minimumFree ?? configured?.minimumFree,
+      policy: try policy(of: repository, or: configured), minimumFree: minimumFree ?? configured?.minimumFree,
       keepsSpare: !noSpare && configured?.settings.keepSpare ?? true,
       unwanted: Set(try expire.map { try repository.resolve($0, in: list).name }), isDry: dryRun,
       threads: threads.count)
     options.wanted = configured?.sourceSet
-    guard !dryRun else { return report(try rotate(repository, options), repository, unwanted: options.unwanted) }
+    guard !dryRun else { return report(try rotate(repository, options), of: repository, unwanted: options.unwanted) }
     let start = Clock.now()
-    var line = RotationHistoryLine(time: start.rfc3339)
+    var line = RotationLine(time: start.rfc3339)
     do {
       let result = try repository.withLock(for: "rotate", at: start) { try rotate(repository, options) }
       line.expired = result.expired.map(\.name.description)
       line.obstacle = result.plan.obstacle
       line.error = result.problems.first?.description ?? result.plan.obstacle
-      var status = report(result, repository, unwanted: options.unwanted)
+      var status = report(result, of: repository, unwanted: options.unwanted)
       if let trouble = deleteTrash(of: repository, threads: threads.count) {
         if status == .done { status = .warnings }
         line.error = line.error ?? trouble.description
       }
       line.exitStatus = status.code
-      return record(line, in: repository) || status != .done ? status : .warnings
+      return repository.history.record(line) || status != .done ? status : .warnings
     } catch let failure as Failure {
       line.error = failure.description
       line.exitStatus = ExitStatus(failure.kind).code
       // A lock held by another run is not worth a history line.
-      if failure.kind != .locked { record(line, in: repository) }
+      if failure.kind != .locked { repository.history.record(line) }
       throw failure
     }
   }
 
   private func policy(
-    _ repository: Repository, _ configuration: ConfigurationFile?
+    of repository: Repository, or configuration: ConfigurationFile?
   ) throws(Failure) -> RetentionPolicy {
     if keep.isEmpty && keepLast == nil && keepWithin == nil {
       if let configuration { return configuration.policy }
@@ -114,11 +114,13 @@ struct RotateCommand: RunnableCommand {
     return policy
   }
 
-  private func report(_ result: RotationResult, _ repository: Repository, unwanted: Set<SnapshotName>) -> ExitStatus {
+  private func report(
+    _ result: RotationResult, of repository: Repository, unwanted: Set<SnapshotName>
+  ) -> ExitStatus {
     if common.json {
-      Console.print(jsonText(RotationAnswer(result, isDry: dryRun)))
+      Console.print(jsonText(RotationAnswer(for: result, isDry: dryRun)))
     } else if dryRun || common.verbose || CurrentProcess.terminalWidth(.output) != nil && !common.quiet {
-      for line in table(Self.rows(result)) { Console.print(line) }
+      for line in table(Self.rows(of: result)) { Console.print(line) }
       if let freed = result.freedBytes, !result.expired.isEmpty {
         Console.print("frees \(byteText(freed))")
       }
@@ -136,9 +138,9 @@ struct RotateCommand: RunnableCommand {
         "warning: what \(name) holds is not counted as freed: \(reason); see: \(repository.advice("verify \(name)"))")
     }
     if let obstacle = result.plan.obstacle { Console.complain("nothing expires: \(obstacle)") }
-    for (snapshot, decision) in Self.staying(result, unwanted) where result.plan.obstacle == nil {
+    for (snapshot, decision) in Self.staying(in: result, unwanted: unwanted) where result.plan.obstacle == nil {
       let why = decision.reasons.filter { $0.isProtection || $0 == .inUse }
-      let advice = Self.advice(why, snapshot.name, repository).map { "; \($0)" } ?? ""
+      let advice = Self.advice(against: why, for: snapshot.name, in: repository).map { "; \($0)" } ?? ""
       Console.complain(
         "\(snapshot.name) stays, although --expire names it: \(why.map(\.words).joined(separator: ", "))\(advice)")
     }
@@ -146,7 +148,7 @@ struct RotateCommand: RunnableCommand {
   }
 
   private static func status(of result: RotationResult, unwanted: Set<SnapshotName>) -> ExitStatus {
-    if result.plan.obstacle != nil || !staying(result, unwanted).isEmpty { return .refused }
+    if result.plan.obstacle != nil || !staying(in: result, unwanted: unwanted).isEmpty { return .refused }
     let isWhole =
       result.unusable.isEmpty && result.unreadable.isEmpty && result.problems.isEmpty
       && result.plan.unprotectedSources.isEmpty
@@ -155,15 +157,15 @@ struct RotateCommand: RunnableCommand {
 
   /// The snapshots that `--expire` names but a protection keeps.
   private static func staying(
-    _ result: RotationResult, _ unwanted: Set<SnapshotName>
+    in result: RotationResult, unwanted: Set<SnapshotName>
   ) -> [(Snapshot, RetentionDecision)] {
     zip(result.snapshots, result.plan.decisions).filter { unwanted.contains($0.name) && !$1.expires }
   }
 
   /// The remedy for a snapshot that `--expire` names but a protection keeps.
-  private static func advice(_ reasons: [RetentionDecision.Reason], _ name: SnapshotName, _ repository: Repository)
-    -> String?
-  {
+  private static func advice(
+    against reasons: [RetentionDecision.Reason], for name: SnapshotName, in repository: Repository
+  ) -> String? {
     if reasons.contains(.held) { return "let it go first, with: \(repository.advice("release \(name)"))" }
     if reasons.contains(.inUse) { return "try again when that has ended" }
     if reasons.contains(.newest) || reasons.contains(.newestGood) {
@@ -172,7 +174,7 @@ struct RotateCommand: RunnableCommand {
     return nil
   }
 
-  private static func rows(_ result: RotationResult) -> [[String]] {
+  private static func rows(of result: RotationResult) -> [[String]] {
     [["SNAPSHOT", "TAKEN", "", "WHY"]]
       + zip(result.snapshots, result.plan.decisions).map { snapshot, decision in
         [
@@ -181,19 +183,6 @@ struct RotateCommand: RunnableCommand {
           decision.reasons.map(\.words).joined(separator: ", "),
         ]
       }
-  }
-}
-
-/// Deletes the trash, without the lock. Returns the error, which has already been reported.
-@discardableResult
-func deleteTrash(of repository: Repository, threads: Int) -> Failure? {
-  do {
-    try emptyTrash(of: repository, threads: threads)
-    return nil
-  } catch {
-    if case .interrupted = error.kind { return nil }
-    Console.complain("warning: \(error); the next run tries again")
-    return error
   }
 }
 
@@ -215,64 +204,6 @@ extension RetentionPlan {
   }
 }
 
-/// The line of `rotate` in the history.
-struct RotationHistoryLine: Encodable {
-  let time: String
-  let command = "rotate"
-  var expired: [String] = []
-  var obstacle: String?
-  var error: String?
-  var exitStatus = ExitStatus.done.code
-
-  enum CodingKeys: String, CodingKey {
-    case time, command, expired, obstacle, error
-    case exitStatus = "exit_status"
-  }
-}
-
-extension RetentionDecision.Reason {
-  /// True if even `--expire` does not override this reason.
-  var isProtection: Bool { [.newest, .newestGood, .held].contains(self) }
-
-  /// The reason for a person.
-  var words: String {
-    switch self {
-    case .newest: "the newest"
-    case .newestGood: "the newest good one of a source"
-    case .held: "held"
-    case .member(let set, let rank): "\(set.rawValue).\(rank)"
-    case .last(let rank): "last \(rank)"
-    case .within: "young enough"
-    case .nothingExpires: "nothing expires now"
-    case .notNamed: "not named by --expire"
-    case .inNoSet: "in no set"
-    case .unwanted: "you said so"
-    case .space: "space is short"
-    case .inUse: "it is being read, by a restore, a verification or a push"
-    case .obstructed: "it cannot be taken away now"
-    }
-  }
-
-  /// The reason for a script.
-  var key: String {
-    switch self {
-    case .newest: "newest"
-    case .newestGood: "newest_good"
-    case .held: "held"
-    case .member(let set, let rank): "\(set.rawValue).\(rank)"
-    case .last(let rank): "last.\(rank)"
-    case .within: "within"
-    case .nothingExpires: "nothing_expires"
-    case .notNamed: "not_named"
-    case .inNoSet: "in_no_set"
-    case .unwanted: "unwanted"
-    case .space: "space"
-    case .inUse: "in_use"
-    case .obstructed: "obstructed"
-    }
-  }
-}
-
 /// The document of `rotate --json`.
 struct RotationAnswer: Encodable {
   struct Item: Encodable {
@@ -289,15 +220,7 @@ struct RotationAnswer: Encodable {
   let missingBytes: UInt64
   let unprotectedSources: Int
 
-  enum CodingKeys: String, CodingKey {
-    case dryRun = "dry_run"
-    case snapshots, expired, obstacle
-    case freedBytes = "freed_bytes"
-    case missingBytes = "missing_bytes"
-    case unprotectedSources = "unprotected_sources"
-  }
-
-  init(_ result: RotationResult, isDry: Bool) {
+  init(for result: RotationResult, isDry: Bool) {
     dryRun = isDry
     snapshots = zip(result.snapshots, result.plan.decisions).map {
       Item(
@@ -309,42 +232,5 @@ struct RotationAnswer: Encodable {
     freedBytes = result.freedBytes
     missingBytes = result.missingBytes
     unprotectedSources = result.plan.unprotectedSources.count
-  }
-}
-
-/// The value of `--keep`.
-struct SetAndCount: Sendable {
-  let set: SnapshotSet
-  let count: Int
-}
-
-@Sendable func setAndCount(_ text: String) throws -> SetAndCount {
-  let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-  guard parts.count == 2, let set = SnapshotSet(rawValue: String(parts[0])), let count = Int(parts[1]),
-    count >= 0
-  else {
-    throw ValidationError(
-      "--keep takes a set and a number, such as hourly=24; the sets are "
-        + SnapshotSet.allCases.map(\.rawValue).joined(separator: ", "))
-  }
-  return SetAndCount(set: set, count: count)
-}
-
-/// Parses a duration such as `14d`: a number with s, m, h, d or w.
-func seconds(_ option: String) -> @Sendable (String) throws -> Int64 {
-  { text in
-    guard let seconds = Quantity.seconds(text)
-    else { throw ValidationError("\(option) takes a number with a unit, such as 90s, 2h, 14d or 4w") }
-    return seconds
-  }
-}
-
-func freeSpace(_ option: String) -> @Sendable (String) throws -> MinimumFree {
-  { text in
-    if text.hasSuffix("%") { return .share(try percentage(option)(text)) }
-    guard let bytes = Quantity.bytesWithUnit(text) else {
-      throw ValidationError("\(option) takes a percentage such as 5%, or a size such as 20G")
-    }
-    return .bytes(bytes)
   }
 }

@@ -36,7 +36,7 @@ struct RunCommand: RunnableCommand {
   func execute() throws -> ExitStatus {
     CurrentProcess.rememberSignals()
     let file = try common.requiredConfiguration()
-    let run = ScheduledRun(file, common)
+    let run = ScheduledRun(of: file, options: common)
     let start = Clock.now()
     var repository: Repository?
     let answer: RunAnswer
@@ -52,7 +52,7 @@ struct RunCommand: RunnableCommand {
       }
       answer = run.finish(in: opened)
     } catch let failure as Failure {
-      answer = run.cannotBegin(failure, in: repository, at: start)
+      answer = run.cannotBegin(because: failure, in: repository, at: start)
     }
     if common.json {
       Console.print(jsonText(answer))

@@ -29,8 +29,8 @@ struct ScheduleCommand: RunnableCommand {
   func execute() throws -> ExitStatus {
     guard cron != systemd else { throw Failure(.usage, "schedule takes either --cron or --systemd") }
     let program = try Self.plain(Self.programPath())
-    let config = try Self.plain(absolutePath(common.config?.bytes ?? ConfigurationFile.defaultPath))
-    let text = cron ? Self.cronText(program, config) : try systemdText(program, config)
+    let config = try Self.plain(absolutePath(of: common.config?.bytes ?? ConfigurationFile.defaultPath))
+    let text = cron ? Self.cronText(running: program, with: config) : try systemdText(running: program, with: config)
     if common.json {
       Console.print(jsonText(ScheduleAnswer(kind: cron ? "cron" : "systemd", text: text)))
     } else {
@@ -57,7 +57,7 @@ struct ScheduleCommand: RunnableCommand {
   /// True for a system job. An ordinary user's job is a user job, because root would not use that user's configuration.
   private static var isForSystem: Bool { CurrentProcess.effectiveUser == 0 }
 
-  private static func cronText(_ program: String, _ config: String) -> String {
+  private static func cronText(running program: String, with config: String) -> String {
     guard isForSystem else {
       return """
         # Put this into your crontab with: crontab -e. A good run prints nothing; what is printed is mailed to you.
@@ -74,10 +74,10 @@ struct ScheduleCommand: RunnableCommand {
   }
 
   /// The systemd units. They have all protections that let the program read everything and write the repository.
-  private func systemdText(_ program: String, _ config: String) throws(Failure) -> String {
+  private func systemdText(running program: String, with config: String) throws(Failure) -> String {
     // The configuration may not exist yet.
     let path = try? common.repositoryPath()
-    let repository = try path.map { path throws(Failure) in try Self.plain(absolutePath(path)) }
+    let repository = try path.map { path throws(Failure) in try Self.plain(absolutePath(of: path)) }
     var writable = repository.map { "ReadWritePaths=\($0)\n" } ?? ""
     if let metrics = try? common.configuration()?.settings.metricsTextfile {
       writable += "ReadWritePaths=\(try Self.plain(splitLast(Array(metrics.utf8)).parent))\n"

@@ -46,7 +46,7 @@ struct ServeCommand: RunnableCommand {
     help: ArgumentHelp(
       "Refuse a push that would leave less room than this, such as 5% or 20G; what the repository's configuration says, if left out.",
       valueName: "size"),
-    transform: freeSpace("--minimum-free"))
+    transform: freeSpace(for: "--minimum-free"))
   var minimumFree: MinimumFree?
 
   @OptionGroup var threads: ThreadOption
@@ -67,11 +67,11 @@ struct ServeCommand: RunnableCommand {
     // The client shows notes with -v.
     options.onNote = { Console.complain($0) }
     let minimumFree = minimumFree
-    options.minimumFree = { minimumFree ?? Self.configuredMinimum($0) }
+    options.minimumFree = { minimumFree ?? Self.configuredMinimum(for: $0) }
     do {
       try serve(options) { repository, push in
-        let line = ReceiveHistoryLine(push)
-        do { try repository.history.append(jsonText(line, isLine: true)) } catch {
+        let line = ReceptionLine(for: push)
+        do { try repository.history.append(line) } catch {
           // After a failed push, the client gets a more important error.
           if push.failure == nil { Console.complain("warning: \(error)") }
         }
@@ -88,44 +88,10 @@ extension ServeCommand {
   /// The minimum free space of this machine's configuration, if that names this repository and is readable.
   ///
   /// The environment is ignored, because the client may control a part of it.
-  private static func configuredMinimum(_ repository: Repository) -> MinimumFree? {
-    guard let file = try? ConfigurationFile.once(ConfigurationFile.installedPath), file.isOf(repository) else {
-      return nil
-    }
+  private static func configuredMinimum(for repository: Repository) -> MinimumFree? {
+    guard let file = try? ConfigurationFile.once(at: ConfigurationFile.installedPath),
+      (try? file.isOf(repository)) == true
+    else { return nil }
     return file.minimumFree
-  }
-}
-
-/// The line of a push in the history of the receiving repository.
-private struct ReceiveHistoryLine: Encodable {
-  let time: String
-  let command = "receive"
-  let snapshot: String
-  let bytesReceived: UInt64
-  let filesLinked: UInt64
-  let filesCopied: UInt64
-  let exitStatus: Int32
-  let error: String?
-  let elapsedSeconds: Double
-
-  enum CodingKeys: String, CodingKey {
-    case time, command, snapshot
-    case bytesReceived = "bytes_received"
-    case filesLinked = "files_linked"
-    case filesCopied = "files_copied"
-    case exitStatus = "exit_status"
-    case error
-    case elapsedSeconds = "elapsed_seconds"
-  }
-
-  init(_ push: ReceivedPush) {
-    time = push.began.rfc3339
-    snapshot = push.name.description
-    bytesReceived = push.bytesReceived
-    filesLinked = push.snapshot?.summary.filesLinked ?? 0
-    filesCopied = push.snapshot?.summary.filesCopied ?? 0
-    exitStatus = push.failure.map { ExitStatus($0.kind).code } ?? 0
-    error = push.failure?.description
-    elapsedSeconds = push.elapsedSeconds
   }
 }

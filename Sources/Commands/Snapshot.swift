@@ -34,7 +34,7 @@ struct SnapshotCommand: RunnableCommand {
     help: ArgumentHelp(
       "What tells an unchanged file without reading it: ctime (the default), mtime, or content.",
       valueName: "test"),
-    transform: oneOf("--change-detection"))
+    transform: oneOf(for: "--change-detection"))
   var changeDetection = ChangeDetection.ctime
 
   @OptionGroup var excluded: ExcludeOptions
@@ -56,21 +56,22 @@ struct SnapshotCommand: RunnableCommand {
     let progress = Progress()
     let start = Clock.now()
     let (answer, published) = try repository.withLock(for: "snapshot", at: start) {
-      let line = ProgressLine("snapshot", of: progress, options: common)
+      let line = ProgressLine(for: "snapshot", of: progress, options: common)
       do {
         let result = try takeSnapshot(
           of: options, in: repository, program: "treering \(Treering.version)",
           progress: progress, monitor: monitor)
         line.stop()
         let status: ExitStatus = progress.warnings.value > 0 ? .warnings : .done
-        let answer = SnapshotAnswer(result, progress, monitor.warnings)
-        report(result, progress, answer)
+        let answer = SnapshotAnswer(for: result, progress: progress, warnings: monitor.warnings)
+        report(result, progress: progress, answer: answer)
         return (answer, status)
       } catch {
         line.stop()
         let failure = error as? Failure ?? Failure(.failed, "\(error)")
         let status = ExitStatus(failure.kind)
-        record(HistoryLine(start, options, nil, status, error: failure.description), in: repository)
+        repository.history.record(
+          SnapshotLine(of: options, at: start, status: status, error: failure.description, result: nil))
         throw failure
       }
     }
@@ -78,7 +79,8 @@ struct SnapshotCommand: RunnableCommand {
     let trouble = deleteTrash(of: repository, threads: threads.count)
     let status = trouble != nil && published == .done ? .warnings : published
     let why = trouble?.description ?? monitor.warnings.first?.description
-    let isRecorded = record(HistoryLine(start, options, answer, status, error: why), in: repository)
+    let isRecorded = repository.history.record(
+      SnapshotLine(of: options, at: start, status: status, error: why, result: answer))
     return status == .done && !isRecorded ? .warnings : status
   }
 
@@ -91,157 +93,51 @@ struct SnapshotCommand: RunnableCommand {
 
   // MARK: Answer
 
-  private func report(_ result: SnapshotResult, _ progress: Progress, _ answer: SnapshotAnswer) {
+  private func report(_ result: SnapshotResult, progress: Progress, answer: SnapshotAnswer) {
     if common.json {
       Console.print(jsonText(answer))
       return
     }
     // A successful run under cron prints nothing.
     guard !common.quiet, common.verbose || CurrentProcess.terminalWidth(.output) != nil else {
-      if !common.quiet { catalogOnlyNote(progress, to: .error) }
+      if !common.quiet { noteCatalogOnly(progress, to: .error) }
       return
     }
     let summary = result.snapshot.summary
     var text =
-      "\(result.snapshot.name): \(counted(summary.root.totals.entries, "entry", "entries")), "
+      "\(result.snapshot.name): \(counted(summary.root.totals.entries, "entry")), "
       + "\(byteText(summary.root.totals.bytes))\n"
-      + "  \(counted(summary.filesCopied, "file", "files")) copied "
+      + "  \(counted(summary.filesCopied, "file")) copied "
       + "(\(byteText(summary.bytesCopied)))"
     if summary.filesLinked > 0 { text += ", \(grouped(summary.filesLinked)) linked" }
     if progress.moved.value > 0 { text += " (\(grouped(progress.moved.value)) moved)" }
     text += ", in \(durationText(result.elapsedSeconds))"
     if progress.linkLimits.value > 0 {
       text +=
-        "\n  \(counted(progress.linkLimits.value, "file", "files")) stored once more, "
+        "\n  \(counted(progress.linkLimits.value, "file")) stored once more, "
         + "because the old inode can take no more links"
     }
     if progress.warnings.value > 0 {
-      text += "\n  \(counted(progress.warnings.value, "warning", "warnings")), named above"
+      text += "\n  \(counted(progress.warnings.value, "warning")), named above"
     }
     if progress.skipped.value > 0 {
       text +=
         "\n  the repository and pseudo file systems were left out "
-        + "(\(counted(progress.skipped.value, "directory", "directories")))"
+        + "(\(counted(progress.skipped.value, "directory")))"
     }
     if progress.excluded.value > 0 {
-      text += "\n  \(counted(progress.excluded.value, "entry", "entries")) excluded"
+      text += "\n  \(counted(progress.excluded.value, "entry")) excluded"
     }
     Console.print(text)
-    catalogOnlyNote(progress, to: .output)
+    noteCatalogOnly(progress, to: .output)
   }
 
-  private func catalogOnlyNote(_ progress: Progress, to stream: StandardStream) {
+  private func noteCatalogOnly(_ progress: Progress, to stream: StandardStream) {
     let count = progress.catalogOnly.value
     guard count > 0, common.verbose || stream == .output else { return }
     let why = CurrentProcess.effectiveUser == 0 ? "" : ", because you may not set them; root can restore them"
     Console.write(
-      "  owner, mode, device or attributes of \(counted(count, "entry", "entries")) are in the catalog only\(why)\n",
+      "  owner, mode, device or attributes of \(counted(count, "entry")) are in the catalog only\(why)\n",
       to: stream)
-  }
-}
-
-/// The document of `snapshot --json`.
-struct SnapshotAnswer: Encodable {
-  struct Trouble: Encodable {
-    let path: String
-    let message: String
-  }
-  let snapshot: String
-  let previous: String?
-  let sequence: UInt64
-  let outcome: String
-  let entries: UInt64
-  let files: UInt64
-  let directories: UInt64
-  let bytes: UInt64
-  let filesLinked: UInt64
-  let filesMoved: UInt64
-  let filesCopied: UInt64
-  let filesCloned: UInt64
-  let linkLimits: UInt64
-  let bytesCopied: UInt64
-  let bytesRead: UInt64
-  let filesVanished: UInt64
-  let catalogOnly: UInt64
-  let directoriesSkipped: UInt64
-  let excluded: UInt64
-  /// Sources that were requested but are not in the snapshot.
-  let absent: [String]
-  let warnings: UInt64
-  var warningsNamed: [Trouble]
-  let rootDigest: String
-  let elapsedSeconds: Double
-
-  enum CodingKeys: String, CodingKey {
-    case snapshot, previous, sequence, outcome, entries, files, directories, bytes
-    case filesLinked = "files_linked"
-    case filesMoved = "files_moved"
-    case filesCopied = "files_copied"
-    case filesCloned = "files_cloned"
-    case linkLimits = "link_limits"
-    case bytesCopied = "bytes_copied"
-    case bytesRead = "bytes_read"
-    case filesVanished = "files_vanished"
-    case catalogOnly = "catalog_only"
-    case directoriesSkipped = "directories_skipped"
-    case excluded, absent, warnings
-    case warningsNamed = "warnings_named"
-    case rootDigest = "root_digest"
-    case elapsedSeconds = "elapsed_seconds"
-  }
-
-  init(_ result: SnapshotResult, _ progress: Progress, _ named: [Warning]) {
-    let summary = result.snapshot.summary
-    snapshot = result.snapshot.name.description
-    previous = result.previous?.description
-    sequence = summary.sequence
-    outcome = summary.outcome.word
-    entries = summary.root.totals.entries
-    files = summary.files
-    directories = summary.directories
-    bytes = summary.root.totals.bytes
-    filesLinked = summary.filesLinked
-    filesMoved = progress.moved.value
-    filesCopied = summary.filesCopied
-    filesCloned = progress.cloned.value
-    linkLimits = progress.linkLimits.value
-    bytesCopied = summary.bytesCopied
-    bytesRead = progress.bytesRead.value
-    filesVanished = progress.vanished.value
-    catalogOnly = progress.catalogOnly.value
-    directoriesSkipped = progress.skipped.value
-    excluded = progress.excluded.value
-    absent = summary.absentSources.map { displayName($0) }
-    warnings = progress.warnings.value
-    warningsNamed = named.map { Trouble(path: displayName($0.path), message: $0.message) }
-    rootDigest = summary.root.digest.description
-    elapsedSeconds = result.elapsedSeconds
-  }
-}
-
-/// A line of a snapshot in `history.jsonl`.
-struct HistoryLine: Encodable {
-  let time: String
-  let command = "snapshot"
-  let sources: [String]
-  let exitStatus: Int32
-  let error: String?
-  let result: SnapshotAnswer?
-
-  enum CodingKeys: String, CodingKey {
-    case time, command, sources
-    case exitStatus = "exit_status"
-    case error, result
-  }
-
-  init(
-    _ start: Timestamp, _ options: SnapshotOptions, _ result: SnapshotAnswer?, _ status: ExitStatus,
-    error: String?
-  ) {
-    time = CalendarTime(seconds: start.seconds).rfc3339
-    sources = options.sources.map { displayName($0) }
-    exitStatus = status.code
-    self.error = error
-    self.result = result
   }
 }

@@ -22,7 +22,7 @@ struct StatusCommand: RunnableCommand {
   @Option(
     help: ArgumentHelp(
       "How old the newest good snapshot of a source may be; else the configuration's rpo.", valueName: "time"),
-    transform: seconds("--max-age"))
+    transform: seconds(for: "--max-age"))
   var maxAge: Int64?
 
   @OptionGroup var common: CommonOptions
@@ -31,18 +31,19 @@ struct StatusCommand: RunnableCommand {
     let repository = try common.openRepository()
     let file = try common.configuration(of: repository)
     let state = try RepositoryState(
-      repository, file, remotes: file.flatMap { $0.settings.remotes.isEmpty ? nil : $0.settings.remotes.map(\.name) },
+      of: repository, configuration: file,
+      remotes: file.flatMap { $0.settings.remotes.isEmpty ? nil : $0.settings.remotes.map(\.name) },
       maximumAgeSeconds: maxAge, at: Clock.now())
     if common.json {
       Console.print(jsonText(state))
     } else if !common.quiet {
-      for line in Self.page(state) { Console.print(line) }
+      for line in Self.page(of: state) { Console.print(line) }
     }
     for finding in state.findings { Console.complain(finding) }
     return state.isWell ? .done : state.isDamaged ? .damaged : .warnings
   }
 
-  private static func page(_ state: RepositoryState) -> [String] {
+  private static func page(of state: RepositoryState) -> [String] {
     var lines = ["\(state.repository): " + (state.isWell ? "all is well" : "NOT WELL"), ""]
     lines += table(
       [["SOURCE", "NEWEST GOOD SNAPSHOT", "AGE", ""]]
@@ -56,7 +57,7 @@ struct StatusCommand: RunnableCommand {
       "rotation      " + (state.rotationHeld.map { "nothing expires: \($0)" } ?? "goes on"),
     ]
     if !state.held.isEmpty { lines.append("held          \(state.held.joined(separator: " "))") }
-    lines.append("verification  " + (state.lastVerification.map(verificationText) ?? "never"))
+    lines.append("verification  " + (state.lastVerification.map(verificationText(of:)) ?? "never"))
     for push in state.pushes {
       let outcome =
         push.hasFailed
@@ -64,7 +65,7 @@ struct StatusCommand: RunnableCommand {
         : push.result.snapshot + (push.exitStatus == ExitStatus.done.code ? "" : ", with warnings")
       lines.append("push          to \(push.result.remote), \(push.time): \(outcome)")
     }
-    lines.append("space         " + spaceText(state))
+    lines.append("space         " + spaceText(of: state))
     if !state.runs.isEmpty {
       lines += ["", "LAST RUNS"]
       lines += table(state.runs.map { [$0.time, $0.command, "status \($0.exitStatus)", $0.error ?? ""] })
@@ -72,19 +73,19 @@ struct StatusCommand: RunnableCommand {
     return lines
   }
 
-  private static func verificationText(_ last: RepositoryState.Verification) -> String {
+  private static func verificationText(of last: PastRuns.Verification) -> String {
     last.ofSnapshots == 0
       ? "\(last.time), when there was no snapshot"
       : "\(last.time), \(last.snapshots) of \(last.ofSnapshots) snapshots, "
-        + (last.problems == 0 ? "no damage" : counted(UInt64(last.problems), "problem", "problems"))
+        + (last.problems == 0 ? "no damage" : counted(last.problems, "problem"))
   }
 
-  private static func spaceText(_ state: RepositoryState) -> String {
+  private static func spaceText(of state: RepositoryState) -> String {
     if state.bytesTotal == 0 { return "unknown: the file system does not tell its size" }
     var text = "\(byteText(state.bytesFree)) of \(byteText(state.bytesTotal)) free"
     if state.bytesCopiedPerDay > 0 {
       let days = state.bytesFree / state.bytesCopiedPerDay
-      let enough = days == 0 ? "less than a day" : days > 3650 ? "more than ten years" : counted(days, "day", "days")
+      let enough = days == 0 ? "less than a day" : days > 3650 ? "more than ten years" : counted(days, "day")
       text += ", \(byteText(state.bytesCopiedPerDay)) copied a day: enough for \(enough)"
     }
     return text

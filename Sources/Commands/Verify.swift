@@ -34,7 +34,7 @@ struct VerifyCommand: RunnableCommand {
   @OptionGroup var connection: RemoteConnectionOptions
   @OptionGroup var common: CommonOptions
 
-  /// What the readings of the snapshots found.
+  /// The findings of a verification.
   private struct Findings {
     var result: VerifyResult
     /// Kept for a repair and for JSON.
@@ -44,13 +44,13 @@ struct VerifyCommand: RunnableCommand {
   }
 
   func execute() throws -> ExitStatus {
-    let store = try common.openStore(connection)
+    let store = try common.openStore(connection: connection)
     let list = try store.snapshots()
     let names = try names(in: list, of: store)
     if let repairFrom { try checkRepair(of: store, from: repairFrom) }
     let start = Clock.now()
     let progress = Progress()
-    let line = ProgressLine("verify", of: progress, options: common)
+    let line = ProgressLine(for: "verify", of: progress, options: common)
     defer { line.stop() }
     var found = try read(names, in: store, progress: progress, prints: !common.json)
     let damaged = found.problems.filter(\.isDamage)
@@ -62,7 +62,7 @@ struct VerifyCommand: RunnableCommand {
     let verified = names.filter { !found.result.expired.contains($0) }
     report(found, of: verified, progress: progress)
     guard let repository = store.local else { return found.status }
-    let history = VerifyHistoryLine(
+    let history = VerificationLine(
       time: start.rfc3339, snapshots: verified.count,
       ofSnapshots: list.snapshots.count + list.unusable.count - found.result.expired.count,
       entries: progress.entries.value, bytesRead: progress.bytesRead.value,
@@ -89,7 +89,7 @@ struct VerifyCommand: RunnableCommand {
     let keeps = common.json || repairFrom != nil
     let result = try store.verify(names, threads: threads.count, progress: progress) { problem in
       if keeps { problems.withLock { $0.append(problem) } }
-      if prints { Console.print(Self.line(problem)) }
+      if prints { Console.print(Self.line(for: problem)) }
     }
     return Findings(result: result, problems: problems.withLock { $0 })
   }
@@ -127,9 +127,11 @@ struct VerifyCommand: RunnableCommand {
     let isNamed = configuration?.settings.remotes.contains { $0.name == text } ?? false
     // A word without slash and colon is a name.
     var isRemote = isNamed || !text.contains("/") && !text.contains(":")
-    if !isRemote, case .ssh = try CommonOptions.address(source.bytes) { isRemote = true }
+    if !isRemote, case .ssh = try CommonOptions.address(of: source.bytes) { isRemote = true }
     if isRemote {
-      return RemoteRepository(try Connection(try RemoteTarget(text, connection, configuration, common).options))
+      return RemoteRepository(
+        try Connection(
+          try RemoteTarget(named: text, in: configuration, connection: connection, options: common).options))
     }
     let other = try Repository.open(source.bytes)
     let (own, its) = (repository.identity, other.identity)
@@ -154,12 +156,12 @@ struct VerifyCommand: RunnableCommand {
     deleteTrash(of: repository, threads: threads.count)
     if result.sharedInodes > 0 {
       Console.complain(
-        "note: \(counted(UInt64(result.sharedInodes), "damaged file is", "damaged files are")) in other snapshots "
+        "note: \(counted(result.sharedInodes, "damaged file is", plural: "damaged files are")) in other snapshots "
           + "as well, under other paths; repair without naming a snapshot")
     }
     if common.json { return }
     for repair in result.repairs {
-      let line = Self.line(repair.problem).split(separator: ":", maxSplits: 1)[0]
+      let line = Self.line(for: repair.problem).split(separator: ":", maxSplits: 1)[0]
       Console.print("\(line): " + (repair.obstacle.map { "cannot be repaired: \($0)" } ?? "repaired"))
     }
   }
@@ -177,17 +179,17 @@ struct VerifyCommand: RunnableCommand {
             problems: found.problems.map(Answer.Item.init), elapsedSeconds: result.elapsedSeconds)))
     } else if result.damaged > 0 {
       Console.complain(
-        "damage found: \(counted(result.damaged, "path differs", "paths differ")) from the catalog, "
+        "damage found: \(counted(result.damaged, "path differs", plural: "paths differ")) from the catalog, "
           + "named on standard output")
     } else if result.problems > 0 {
       Console.complain(
-        "\(counted(result.problems, "path", "paths")) could not be verified, named on standard output"
+        "\(counted(result.problems, "path")) could not be verified, named on standard output"
           + (CurrentProcess.effectiveUser == 0 ? "" : "; verify as root"))
     } else if !common.quiet {
       Console.print(
-        "verified \(counted(UInt64(verified.count), "snapshot", "snapshots")), "
-          + "\(counted(progress.entries.value, "entry", "entries")): read "
-          + "\(counted(result.filesRead, "file", "files")) "
+        "verified \(counted(verified.count, "snapshot")), "
+          + "\(counted(progress.entries.value, "entry")): read "
+          + "\(counted(result.filesRead, "file")) "
           + "(\(byteText(progress.bytesRead.value))) in \(durationText(result.elapsedSeconds)), no damage"
           + (result.expired.isEmpty ? "" : "; \(result.expired.count) had expired before their turn"))
     }
@@ -195,11 +197,11 @@ struct VerifyCommand: RunnableCommand {
 
   /// Records damage and the run. Returns false, with a warning, if that failed.
   private func record(
-    _ line: VerifyHistoryLine, of result: VerifyResult, in repository: Repository, at time: Timestamp
+    _ line: VerificationLine, of result: VerifyResult, in repository: Repository, at time: Timestamp
   ) -> Bool {
     do {
       try Self.remember(result, in: repository, at: time)
-      try repository.history.append(jsonText(line, isLine: true))
+      try repository.history.append(line)
       return true
     } catch {
       // A user with read-only access to the repository may verify it.
@@ -222,13 +224,13 @@ struct VerifyCommand: RunnableCommand {
       if damaged == 0 {
         try repository.marks.remove(.damaged, from: name)
       } else {
-        let reason = counted(damaged, "path differs", "paths differ")
+        let reason = counted(damaged, "path differs", plural: "paths differ")
         try repository.marks.add(.damaged, to: name, reason: "by verify: \(reason)", at: time)
       }
     }
   }
 
-  private static func line(_ problem: Problem) -> String {
+  private static func line(for problem: Problem) -> String {
     problem.path.isEmpty
       ? "\(problem.snapshot): \(problem.message)"
       : "\(problem.snapshot) \(displayName(problem.path)): \(problem.message)"
@@ -239,7 +241,7 @@ struct VerifyCommand: RunnableCommand {
       let problem: Problem
       init(_ problem: Problem) { self.problem = problem }
 
-      enum Key: String, CodingKey { case snapshot, problem }
+      enum Key: CodingKey { case snapshot, problem }
 
       func encode(to encoder: any Encoder) throws {
         try JSONPath(bytes: problem.path).encode(to: encoder)
@@ -255,13 +257,5 @@ struct VerifyCommand: RunnableCommand {
     let bytesRead: UInt64
     let problems: [Item]
     let elapsedSeconds: Double
-
-    enum CodingKeys: String, CodingKey {
-      case snapshots, expired, entries
-      case filesRead = "files_read"
-      case bytesRead = "bytes_read"
-      case problems
-      case elapsedSeconds = "elapsed_seconds"
-    }
   }
 }

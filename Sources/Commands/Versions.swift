@@ -24,7 +24,7 @@ struct VersionsCommand: RunnableCommand {
   @OptionGroup var common: CommonOptions
 
   func execute() throws -> ExitStatus {
-    let store = try common.openStore(connection)
+    let store = try common.openStore(connection: connection)
     let list = try store.snapshots()
     var versions: [Version] = []
     var unreadable = list.unusable
@@ -33,7 +33,7 @@ struct VersionsCommand: RunnableCommand {
         let reader = CatalogReader(try store.openCatalog(snapshot.name))
         let names = try SnapshotPath.components(of: path.bytes, below: snapshot.summary.label)
         guard let found = try reader.find(names), !list.isOnlyParentOfSources(names, in: snapshot) else { continue }
-        let version = Version(found, first: snapshot.name)
+        let version = Version(of: found, first: snapshot.name)
         if versions.last?.isSame(as: version) == true {
           versions[versions.count - 1].last = snapshot.name
           versions[versions.count - 1].snapshots += 1
@@ -55,7 +55,7 @@ struct VersionsCommand: RunnableCommand {
       let rows = versions.map { version in
         [
           version.modified.localText, version.kind == .regular ? byteText(version.size) : version.kind.word,
-          version.first.description, version.last.description, counted(version.snapshots, "snapshot", "snapshots"),
+          version.first.description, version.last.description, counted(version.snapshots, "snapshot"),
         ]
       }
       for line in table([["MODIFIED", "SIZE", "FIRST IN", "LAST IN", ""]] + rows, rightAligned: [1]) {
@@ -63,7 +63,7 @@ struct VersionsCommand: RunnableCommand {
       }
     }
     for unusable in unreadable { Console.complain("\(unusable.sentence); it was not searched") }
-    return unusableStatus(unreadable)
+    return unusableStatus(for: unreadable)
   }
 
   private struct Version {
@@ -78,7 +78,7 @@ struct VersionsCommand: RunnableCommand {
     var last: SnapshotName
     var snapshots: UInt64 = 1
 
-    init(_ found: Found, first: SnapshotName) {
+    init(of found: Found, first: SnapshotName) {
       self.first = first
       last = first
       switch found {

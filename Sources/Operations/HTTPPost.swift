@@ -38,7 +38,7 @@ struct HTTPPost {
       let left = limitSeconds - (Clock.monotonic() - start)
       // The first attempt gets half the time, so a server that does not answer gets a second chance.
       let share = attempt == 0 && !isEnding ? left / 2 : left
-      let answer = once(body, milliseconds: max(1, Int(share * 1000)), isEnding: isEnding)
+      let answer = sendOnce(body: body, milliseconds: max(1, Int(share * 1000)), isEnding: isEnding)
       var error = answer.error
       let text = withUnsafeBytes(of: &error) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
       switch (text.isEmpty, answer.status) {
@@ -60,7 +60,7 @@ struct HTTPPost {
   /// The reason that nothing can be sent, such as a missing libcurl; `nil` if sending can work.
   static var trouble: String? { tr_http_trouble().map { String(cString: $0) } }
 
-  private func once(_ body: [UInt8], milliseconds: Int, isEnding: Bool) -> tr_http_answer {
+  private func sendOnce(body: [UInt8], milliseconds: Int, isEnding: Bool) -> tr_http_answer {
     var answer = tr_http_answer()
     let authorities = CurrentProcess.environment("SSL_CERT_FILE").map { String(decoding: $0, as: UTF8.self) }
     let lists = headers.map { Array($0.utf8CString) }

@@ -82,6 +82,9 @@ extension Errno {
     return lasting.contains(self)
   }
 
+  /// True if there is no such entry. Any other error says nothing about its existence.
+  public var meansAbsence: Bool { self == .noSuchEntry || self == .notADirectory }
+
   /// True if the caller lacks permission.
   public var meansNoPermission: Bool { self == .accessDenied || self == .notPermitted }
 

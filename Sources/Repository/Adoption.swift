@@ -17,10 +17,11 @@ public final class Adoption: Sendable {
   init(_ name: SnapshotName, in repository: Repository) throws(Failure) {
     self.repository = repository
     self.name = name
-    pending = try repository.directory(Repository.pendingName)
+    pending = try repository.directory(named: Repository.pendingName)
     do {
       catalog = try NewCatalogFile(
-        try repository.openFile(name.catalogName, in: pending, [.readWrite, .exclusive]))
+        file:
+          try repository.openFile(name.catalogName, in: pending, flags: [.readWrite, .exclusive]))
     } catch { throw .writing("begin a catalog in", at: repository.path, because: error) }
   }
 
@@ -34,7 +35,7 @@ public final class Adoption: Sendable {
     _ summary: CatalogSummary, with writer: FrameWriter, moving found: [UInt8], of directory: Directory,
     whichWas tree: FileStatus
   ) throws {
-    let catalogs = try repository.directory(Repository.catalogsName)
+    let catalogs = try repository.directory(named: Repository.catalogsName)
     let root = repository.root
     var (isMoved, isCataloged) = (false, false)
     do {

@@ -16,7 +16,9 @@ public struct UnexaminedArrival: Sendable {
     self.movedFileCount = movedFileCount
   }
 
-  fileprivate func reason(_ rest: String) -> String { "\(name) came with \(movedFileCount) moved files and \(rest)" }
+  fileprivate func reason(ending rest: String) -> String {
+    "\(name) came with \(movedFileCount) moved files and \(rest)"
+  }
 
   /// Parses a reason that `RotationFreeze.begin(for:)` wrote. `nil` for another reason.
   init?(_ reason: FreezeReason) {
@@ -33,7 +35,7 @@ extension RotationFreeze {
   ///
   /// `problem` is the reason for a failed comparison; `nil` means that the comparison has not run yet.
   public func begin(for arrival: UnexaminedArrival, at time: Timestamp, problem: String? = nil) throws(Failure) {
-    let reason = arrival.reason(problem.map { "cannot be compared \($0)" } ?? "has not been looked at")
+    let reason = arrival.reason(ending: problem.map { "cannot be compared \($0)" } ?? "has not been looked at")
     let reasons = try reasons()
     var changed = reasons
     if let index = reasons.firstIndex(where: { UnexaminedArrival($0)?.name == arrival.name }) {

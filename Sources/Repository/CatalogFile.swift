@@ -8,7 +8,7 @@ public final class CatalogFile: CatalogSource {
   private let file: Descriptor
   public let byteCount: UInt64
 
-  init(_ file: consuming Descriptor) throws(Errno) {
+  init(file: consuming Descriptor) throws(Errno) {
     byteCount = try file.status().size
     self.file = file
   }
@@ -27,7 +27,7 @@ final class NewCatalogFile: FrameSink {
   private let file: Descriptor
   private let state: Mutex<State>
 
-  init(_ file: consuming Descriptor) throws(Errno) {
+  init(file: consuming Descriptor) throws(Errno) {
     try file.write(CatalogFormat.header, at: 0)
     state = Mutex(State(end: UInt64(CatalogFormat.header.count)))
     self.file = file

@@ -85,7 +85,7 @@ struct ControlOwner {
 
 extension Repository {
   /// A small file of `.treering`, or of a directory in it.
-  func file(_ name: [UInt8], in directory: Directory? = nil) -> ControlFile {
+  func file(named name: [UInt8], in directory: Directory? = nil) -> ControlFile {
     ControlFile(name, in: directory ?? control, owner: owner)
   }
 
@@ -97,7 +97,7 @@ extension Repository {
   }
 
   /// Opens a file of `.treering` for writing, and creates it if it is missing.
-  func openFile(_ name: [UInt8], in directory: Directory, _ flags: OpenFlags) throws(Errno) -> Descriptor {
+  func openFile(_ name: [UInt8], in directory: Directory, flags: OpenFlags) throws(Errno) -> Descriptor {
     if !flags.contains(.exclusive) {
       do throws(Errno) {
         let file = try directory.descriptor.open(name.span, flags.union(.nonBlocking))
@@ -120,7 +120,7 @@ extension Repository {
   }
 
   /// Opens a directory of `.treering`.
-  func directory(_ name: [UInt8]) throws(Failure) -> Directory {
+  func directory(named name: [UInt8]) throws(Failure) -> Directory {
     do { return try control.directory(name.span) } catch {
       throw Failure(.failed, "cannot open \(displayName(path))/.treering/\(displayName(name)): \(error)")
     }

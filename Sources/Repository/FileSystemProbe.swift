@@ -53,7 +53,7 @@ public struct FileSystemProbe {
   ///
   /// Throws `refused` if the file system has no hard links, because every snapshot would be a full copy.
   public func run() throws(Failure) -> Capabilities {
-    try Self.probe(try repository.directory(Repository.pendingName), of: repository.path)
+    try Self.probe(in: try repository.directory(named: Repository.pendingName), of: repository.path)
   }
 
   /// True if the file system has free space and accepts one more file in another directory.
@@ -71,13 +71,13 @@ public struct FileSystemProbe {
     return (try? trash.descriptor.unlink(name.span)) != nil
   }
 
-  static func probe(_ directory: Directory, of path: [UInt8]) throws(Failure) -> Capabilities {
+  static func probe(in directory: Directory, of path: [UInt8]) throws(Failure) -> Capabilities {
     do {
       do throws(Errno) { try removeProbe(in: directory.descriptor) } catch {
         guard error == .noSuchEntry else { throw error }
       }
       try directory.descriptor.makeDirectory(name.span, mode: 0o700)
-      let found = try tryOut(try directory.directory(name.span))
+      let found = try tryOut(in: try directory.directory(name.span))
       try removeProbe(in: directory.descriptor)
       guard found.hardLinks else {
         throw Failure(
@@ -97,7 +97,7 @@ public struct FileSystemProbe {
   public func newLimitations(of capabilities: Capabilities) throws(Failure) -> [String] {
     let list = capabilities.limitations
     let text = Array(list.map { $0 + "\n" }.joined().utf8)
-    let file = repository.file(Array("file-system".utf8))
+    let file = repository.file(named: Array("file-system".utf8))
     do throws(Errno) {
       if try file.read(limit: 1 << 16) ?? [] == text { return [] }
       try file.replace(with: text)
@@ -105,7 +105,7 @@ public struct FileSystemProbe {
     } catch { throw .writing("note what is known of the file system of", at: repository.path, because: error) }
   }
 
-  private static func tryOut(_ directory: Directory) throws -> Capabilities {
+  private static func tryOut(in directory: Directory) throws -> Capabilities {
     var found = Capabilities()
     func works(_ body: () throws -> Void) throws -> Bool {
       do { try body() } catch let error as Errno where error.endsRun { throw error } catch {

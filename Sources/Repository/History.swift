@@ -24,7 +24,7 @@ public struct History {
   /// Appends one line.
   public func append(_ line: String) throws(Failure) {
     do {
-      let file = try repository.openFile(Self.name, in: repository.control, [.readWrite, .append])
+      let file = try repository.openFile(Self.name, in: repository.control, flags: [.readWrite, .append])
       let newline = UInt8(ascii: "\n")
       // A crash may have left an incomplete last line. It stays a separate line.
       let size = try file.status().size

@@ -32,7 +32,7 @@ public struct SnapshotMarks {
       for entry in listing.entries {
         guard let name = SnapshotName(listing.bytes[entry.range]) else { continue }
         // A mark counts even if its reason cannot be read.
-        let text = (try? repository.file(name.bytes, in: directory).read(limit: 1 << 16)) ?? []
+        let text = (try? repository.file(named: name.bytes, in: directory).read(limit: 1 << 16)) ?? []
         marks[name] = displayName(text.last == 10 ? text.dropLast() : text)
       }
       return marks
@@ -55,7 +55,7 @@ public struct SnapshotMarks {
     do {
       try repository.makeDirectory(Array(mark.rawValue.utf8), in: repository.control)
       let since = CalendarTime(seconds: time.seconds).rfc3339
-      try repository.file(name.bytes, in: directory(of: mark))
+      try repository.file(named: name.bytes, in: directory(of: mark))
         .replace(with: Array("\(since)\(reason.isEmpty ? "" : " ")\(reason)\n".utf8))
       try repository.control.descriptor.synchronize()
     } catch { throw .writing("mark the snapshot \(name) as \(mark.rawValue) in", at: repository.path, because: error) }
@@ -64,7 +64,7 @@ public struct SnapshotMarks {
   /// Removes a mark. Returns false if there was none.
   @discardableResult
   public func remove(_ mark: SnapshotMark, from name: SnapshotName) throws(Failure) -> Bool {
-    do throws(Errno) { return try repository.file(name.bytes, in: directory(of: mark)).remove() } catch {
+    do throws(Errno) { return try repository.file(named: name.bytes, in: directory(of: mark)).remove() } catch {
       if error == .noSuchEntry { return false }
       throw .writing("take the mark \(mark.rawValue) from the snapshot \(name) in", at: repository.path, because: error)
     }

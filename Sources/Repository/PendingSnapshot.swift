@@ -22,7 +22,7 @@ public final class PendingSnapshot: Sendable {
   init(_ name: SnapshotName, in repository: Repository, catalogBytes: UInt64, mayRecycle: Bool) throws(Failure) {
     self.repository = repository
     self.name = name
-    pending = try repository.directory(Repository.pendingName)
+    pending = try repository.directory(named: Repository.pendingName)
     do {
       if let spare = mayRecycle ? repository.retirement.takeSpare(as: name, in: pending) : nil {
         tree = spare
@@ -35,7 +35,8 @@ public final class PendingSnapshot: Sendable {
         try tree.descriptor.dropInheritedACLs()
       }
       catalog = try NewCatalogFile(
-        try repository.openFile(name.catalogName, in: pending, [.readWrite, .exclusive]))
+        file:
+          try repository.openFile(name.catalogName, in: pending, flags: [.readWrite, .exclusive]))
       try catalog.reserve(byteCount: catalogBytes + catalogBytes / 4 + Self.reservedBytes)
     } catch { throw .writing("begin a snapshot in", at: repository.path, because: error) }
   }
@@ -49,7 +50,7 @@ public final class PendingSnapshot: Sendable {
   /// An error undoes all renames, so nothing is published if this throws. If the undo fails, the snapshot stays, with a
   /// warning. `latest` and the set links are updated after this.
   public func publish(_ summary: CatalogSummary, with writer: FrameWriter) throws {
-    let catalogs = try repository.directory(Repository.catalogsName)
+    let catalogs = try repository.directory(named: Repository.catalogsName)
     var isVisible = false
     do {
       try catalog.finish(summary, with: writer)

@@ -40,8 +40,8 @@ public struct Publication {
 
   /// True if a tree or catalog of this name exists, published or pending.
   func isTaken(_ name: SnapshotName) throws(Failure) -> Bool {
-    let catalogs = try repository.directory(Repository.catalogsName)
-    let pending = try repository.directory(Repository.pendingName)
+    let catalogs = try repository.directory(named: Repository.catalogsName)
+    let pending = try repository.directory(named: Repository.pendingName)
     let places: [(Directory, [UInt8])] = [
       (repository.root, name.bytes), (catalogs, name.catalogName), (pending, name.bytes), (pending, name.catalogName),
     ]
@@ -57,7 +57,7 @@ public struct Publication {
   public func pointLatest(to name: SnapshotName) throws(Failure) {
     let latest = Repository.latestName
     if (try? repository.root.descriptor.readSymbolicLink(latest.span)) == name.bytes { return }
-    let pending = try repository.directory(Repository.pendingName)
+    let pending = try repository.directory(named: Repository.pendingName)
     do throws(Errno) {
       do throws(Errno) { try pending.descriptor.unlink(latest.span) } catch {
         guard error == .noSuchEntry else { throw error }
@@ -91,7 +91,7 @@ public struct Publication {
 
   /// Makes the renames of a publication durable.
   public func synchronizeRenames() throws(Failure) {
-    let catalogs = try repository.directory(Repository.catalogsName)
+    let catalogs = try repository.directory(named: Repository.catalogsName)
     do throws(Errno) {
       try catalogs.descriptor.synchronize()
       try repository.root.descriptor.synchronize()
@@ -106,7 +106,7 @@ public struct Publication {
     }
     let name = snapshot.name
     do {
-      let pending = try repository.directory(Repository.pendingName)
+      let pending = try repository.directory(named: Repository.pendingName)
       try pending.descriptor.unlink(name.catalogName.span)
       try repository.retirement.discard(name.bytes, of: pending)
     } catch {

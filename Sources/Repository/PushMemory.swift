@@ -33,11 +33,11 @@ public struct PushMemory {
       candidates.append(BaseCandidate(name: other.name, summary: other.summary, isHere: true))
     }
     let sources = SourceSet(label: snapshot.summary.label, paths: snapshot.summary.sources)
-    func rank(_ candidate: BaseCandidate) -> (Int, Int, UInt64) {
+    func rank(of candidate: BaseCandidate) -> (Int, Int, UInt64) {
       let isSame = candidate.summary.hasSameSources(as: snapshot.summary)
       return (isSame ? 1 : 0, sources.count(in: candidate.summary), candidate.summary.sequence)
     }
-    return candidates.map { ($0, rank($0)) }.sorted { $0.1 > $1.1 }.map(\.0)
+    return candidates.map { ($0, rank(of: $0)) }.sorted { $0.1 > $1.1 }.map(\.0)
   }
 
   /// Opens a candidate's catalog.
@@ -72,7 +72,8 @@ public struct PushMemory {
   }
 
   private static func keptCatalog(of name: SnapshotName, in own: Directory) -> OpenCatalog? {
-    guard let file = try? own.descriptor.openToRead(name.catalogName.span), let source = try? CatalogFile(file) else {
+    guard let file = try? own.descriptor.openToRead(name.catalogName.span), let source = try? CatalogFile(file: file)
+    else {
       return nil
     }
     return try? OpenCatalog(source)
@@ -97,12 +98,12 @@ public struct PushMemory {
   }
 
   private func address(in remote: Directory) -> [UInt8]? {
-    try? repository.file(Self.addressName, in: remote).read(limit: 1 << 16)
+    try? repository.file(named: Self.addressName, in: remote).read(limit: 1 << 16)
   }
 
   /// Keeps the catalog of a pushed snapshot, and drops older catalogs of the same sources.
   public func remember(_ name: SnapshotName, to id: [UInt8], address: [UInt8]) throws(Failure) {
-    let catalogs = try repository.directory(Repository.catalogsName)
+    let catalogs = try repository.directory(named: Repository.catalogsName)
     do {
       try repository.makeDirectory(Self.directoryName, in: repository.control)
       let remotes = try repository.control.directory(Self.directoryName.span)
@@ -120,7 +121,7 @@ public struct PushMemory {
         guard error == .exists else { throw error }
       }
       for other in Self.replaced(by: name, in: own) { try own.descriptor.unlink(other.catalogName.span) }
-      try repository.file(Self.addressName, in: own).replace(with: address)
+      try repository.file(named: Self.addressName, in: own).replace(with: address)
     } catch { throw .writing("remember a push in", at: repository.path, because: error) }
   }
 

@@ -64,7 +64,7 @@ extension Publication {
   /// The interrupted snapshots in `pending`, newest first.
   public func unfinished() throws(Failure) -> [(name: SnapshotName, catalog: OpenCatalog, tree: Directory)] {
     guard let suffix = try? Self.unfinishedSuffix() else { return [] }
-    let pending = try repository.directory(Repository.pendingName)
+    let pending = try repository.directory(named: Repository.pendingName)
     var listing = DirectoryListing()
     do { try listing.read(pending.descriptor) } catch {
       throw .writing("look for unfinished snapshots in", at: repository.path, because: error)
@@ -75,7 +75,7 @@ extension Publication {
       else { return nil }
       let catalogName = name.bytes + suffix
       guard let file = try? pending.descriptor.openToRead(catalogName.span),
-        let source = try? CatalogFile(file), let catalog = try? OpenCatalog(source)
+        let source = try? CatalogFile(file: file), let catalog = try? OpenCatalog(source)
       else { return nil }
       return (name, catalog, tree)
     }
@@ -84,7 +84,7 @@ extension Publication {
   /// Gives up the trees of interrupted runs.
   public func discardUnfinished(but name: SnapshotName? = nil) throws(Failure) {
     let names = try unfinished().map(\.name).filter { $0 != name }
-    let pending = try repository.directory(Repository.pendingName)
+    let pending = try repository.directory(named: Repository.pendingName)
     for name in names {
       do throws(Errno) {
         let suffix = try Self.unfinishedSuffix()
@@ -102,8 +102,8 @@ extension Publication {
   public func recover(keepingUnfinished: Bool = true) throws(Failure) {
     let unfinishedNames = keepingUnfinished ? Set(try unfinished().map(\.name)) : []
     let unfinishedSuffix = (try? Self.unfinishedSuffix()) ?? []
-    let pending = try repository.directory(Repository.pendingName)
-    let catalogs = try repository.directory(Repository.catalogsName)
+    let pending = try repository.directory(named: Repository.pendingName)
+    let catalogs = try repository.directory(named: Repository.catalogsName)
     var listing = DirectoryListing()
     do throws(Errno) { try listing.read(pending.descriptor) } catch {
       throw .writing("look for what an interrupted run left in", at: repository.path, because: error)
@@ -132,7 +132,7 @@ extension Publication {
     case .publishTree:
       try pending.descriptor.rename(found.span, to: repository.root.descriptor, as: found.span)
     case .publishCatalog:
-      _ = try OpenCatalog(CatalogFile(try pending.descriptor.openToRead(found.span)))
+      _ = try OpenCatalog(CatalogFile(file: try pending.descriptor.openToRead(found.span)))
       try pending.descriptor.rename(found.span, to: catalogs.descriptor, as: found.span, replacing: true)
     case .finishExpiry(let name): try repository.retirement.finishExpiring(name)
     case .keepAsSpare:

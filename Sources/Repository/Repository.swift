@@ -65,8 +65,8 @@ public final class Repository: Sendable {
       control = try root.directory(controlName.span)
       text = try control.descriptor.openToRead(formatName.span).readToEnd(limit: 1 << 16)
     } catch {
-      if error == .noSuchEntry || error == .notADirectory {
-        if let inner = repositoryInside(root) {
+      if error.meansAbsence {
+        if let inner = firstRepository(in: root) {
           throw Failure(
             .usage, "\(shown) is not a repository itself, but holds repositories",
             hint: "name one, such as \(displayName(path + [UInt8(ascii: "/")] + inner))")
@@ -96,7 +96,7 @@ public final class Repository: Sendable {
   }
 
   /// The name of the first repository in a directory.
-  private static func repositoryInside(_ directory: Directory) -> [UInt8]? {
+  private static func firstRepository(in directory: Directory) -> [UInt8]? {
     var listing = DirectoryListing()
     guard (try? listing.read(directory.descriptor.reopenDirectory())) != nil else { return nil }
     let names = listing.entries.prefix(1000).map { Array(listing.bytes[$0.range]) }
@@ -109,7 +109,7 @@ public final class Repository: Sendable {
   /// Locks the repository for one writer. The end of the process also releases the lock.
   public func lock(command: String, at time: Timestamp) throws(Failure) -> RepositoryLock {
     do {
-      let file = try openFile(Self.lockName, in: control, .readWrite)
+      let file = try openFile(Self.lockName, in: control, flags: .readWrite)
       do { try file.lockExclusively() } catch {
         guard error == .wouldBlock else { throw error }
         let holder = (try? file.readToEnd(limit: 4096)) ?? []
@@ -125,7 +125,7 @@ public final class Repository: Sendable {
       }
       let since = CalendarTime(seconds: time.seconds).rfc3339
       try file.write(Array("treering \(command), process \(CurrentProcess.identifier), since \(since)\n".utf8))
-      return RepositoryLock(file)
+      return RepositoryLock(file: file)
     } catch let failure as Failure {
       throw failure
     } catch let error as Errno {
@@ -163,7 +163,7 @@ public final class Repository: Sendable {
 /// The lock of the process that writes to a repository.
 public final class RepositoryLock: Sendable {
   private let file: Descriptor
-  init(_ file: consuming Descriptor) { self.file = file }
+  init(file: consuming Descriptor) { self.file = file }
 
   /// Holds the lock until the end of `body`, and not until the last reference goes away.
   public func hold<R>(_ body: () throws -> R) rethrows -> R {

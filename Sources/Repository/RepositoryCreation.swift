@@ -6,9 +6,9 @@ extension Repository {
   /// Creates a repository in a new or an empty directory.
   public static func initialize(_ path: [UInt8], at time: Timestamp) throws(Failure) -> Repository {
     do {
-      let (root, isNew) = try openOrMakeRoot(path)
-      try checkIsFree(root, path)
-      do { _ = try FileSystemProbe.probe(root, of: path) } catch {
+      let (root, isNew) = try openOrMakeRoot(at: path)
+      try checkIsFree(root, at: path)
+      do { _ = try FileSystemProbe.probe(in: root, of: path) } catch {
         if isNew, error.kind == .refused {
           let (parent, name) = splitLast(path)
           try? Descriptor.open(path: parent, [.read, .directory]).removeDirectory(name.span)
@@ -28,7 +28,7 @@ extension Repository {
   }
 
   /// Opens the directory, or makes it if it is missing. Refuses a place inside a repository.
-  private static func openOrMakeRoot(_ path: [UInt8]) throws -> (root: Directory, isNew: Bool) {
+  private static func openOrMakeRoot(at path: [UInt8]) throws -> (root: Directory, isNew: Bool) {
     let (parent, name) = splitLast(path)
     let existing: Directory?
     do { existing = Directory(try Descriptor.open(path: path, [.read, .directory])) } catch {
@@ -48,7 +48,7 @@ extension Repository {
   }
 
   /// Throws `usage` if the directory holds a repository or another entry.
-  private static func checkIsFree(_ root: Directory, _ path: [UInt8]) throws {
+  private static func checkIsFree(_ root: Directory, at path: [UInt8]) throws {
     var listing = DirectoryListing()
     try listing.read(root.descriptor)
     for entry in listing.entries {

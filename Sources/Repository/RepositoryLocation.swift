@@ -27,11 +27,11 @@ public struct RepositoryLocation {
   /// These are bind mounts, which no device or inode number reveals, and mounts of bindfs. The source is
   /// `/proc/self/mountinfo`; see proc(5). Empty if `canSeeMounts` is false.
   public func innerMounts() -> Set<UInt64> {
-    guard let mounts = MountLine.all(), let inside = pathInFileSystem(mounts) else { return [] }
+    guard let mounts = MountLine.all(), let inside = pathInFileSystem(by: mounts) else { return [] }
     return Set(mounts.filter { $0.shows(inside) }.map(\.id))
   }
 
-  func pathInFileSystem(_ mounts: [MountLine]) -> MountedPath? {
+  func pathInFileSystem(by mounts: [MountLine]) -> MountedPath? {
     guard let real = try? CurrentProcess.realPath(repository.path),
       let own = mounts.first(where: { $0.id == repository.identity.mount })
     else { return nil }

@@ -37,7 +37,7 @@ extension Repository {
       let format = formatName
       return try control.descriptor.status(of: format.span).kind == .regular
     } catch {
-      if error == .noSuchEntry || error == .notADirectory || error == .symbolicLoop || error.meansNoPermission {
+      if error.meansAbsence || error == .symbolicLoop || error.meansNoPermission {
         return false
       }
       throw error

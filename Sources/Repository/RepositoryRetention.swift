@@ -52,7 +52,7 @@ public struct RepositoryRetention {
 
   // MARK: The last applied policy
 
-  private var file: ControlFile { repository.file(Array("retention".utf8)) }
+  private var file: ControlFile { repository.file(named: Array("retention".utf8)) }
 
   /// The policy of the last rotation, or the standard policy before the first rotation.
   ///
@@ -62,28 +62,28 @@ public struct RepositoryRetention {
     do throws(Errno) {
       guard let found = try file.read(limit: 4096) else { return .standard }
       text = found
-    } catch { throw damagedPolicy("\(error)") }
+    } catch { throw damagedPolicy(because: "\(error)") }
     var policy = RetentionPolicy(keep: [:])
     var missing = Set(SnapshotSet.allCases.map(\.rawValue) + ["keep_last"])
     for word in String(decoding: text, as: UTF8.self).split(whereSeparator: \.isWhitespace) {
       let parts = word.split(separator: "=", omittingEmptySubsequences: false).map(String.init)
-      guard parts.count == 2, let number = Int64(parts[1]), number >= 0 else { throw damagedPolicy("\(word)") }
+      guard parts.count == 2, let number = Int64(parts[1]), number >= 0 else { throw damagedPolicy(because: "\(word)") }
       missing.remove(parts[0])
       switch parts[0] {
       case "keep_last": policy.keepLast = Int(number)
       case "keep_within_seconds": policy.keepWithinSeconds = number
       default:
-        guard let set = SnapshotSet(rawValue: parts[0]) else { throw damagedPolicy("\(word)") }
+        guard let set = SnapshotSet(rawValue: parts[0]) else { throw damagedPolicy(because: "\(word)") }
         policy.keep[set] = Int(number)
       }
     }
     guard missing.isEmpty, text.last == UInt8(ascii: "\n"), !policy.keepsNothing else {
-      throw damagedPolicy("it is not whole")
+      throw damagedPolicy(because: "it is not whole")
     }
     return policy
   }
 
-  private func damagedPolicy(_ why: String) -> Failure {
+  private func damagedPolicy(because why: String) -> Failure {
     Failure(
       .damaged, "\(displayName(repository.path))/.treering/retention cannot be read: \(displayName(Array(why.utf8)))",
       hint: "say again what to keep, such as: treering rotate --keep daily=7")
@@ -135,7 +135,7 @@ public struct RepositoryRetention {
       guard let snapshot = SnapshotName(found),
         let target = try? directory.descriptor.readSymbolicLink(found.span)
       else { continue }
-      if members.contains(snapshot), target == Self.linkTarget(snapshot) {
+      if members.contains(snapshot), target == Self.linkTarget(for: snapshot) {
         right.insert(snapshot)
       } else {
         try directory.descriptor.unlink(found.span)
@@ -143,12 +143,12 @@ public struct RepositoryRetention {
     }
     for snapshot in members where !right.contains(snapshot) {
       let link = snapshot.bytes
-      try directory.descriptor.makeSymbolicLink(link.span, to: Self.linkTarget(snapshot))
+      try directory.descriptor.makeSymbolicLink(link.span, to: Self.linkTarget(for: snapshot))
     }
     if members.isEmpty { try? repository.root.descriptor.removeDirectory(name.span) }
   }
 
-  private static func linkTarget(_ name: SnapshotName) -> [UInt8] { Array("../".utf8) + name.bytes }
+  private static func linkTarget(for name: SnapshotName) -> [UInt8] { Array("../".utf8) + name.bytes }
 }
 
 extension Repository {

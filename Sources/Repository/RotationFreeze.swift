@@ -13,8 +13,8 @@ public struct RotationFreeze {
   /// The limit of `rotation-held` in bytes.
   private static var fileBytes: Int { 1 << 20 }
 
-  private var file: ControlFile { repository.file(Array("rotation-held".utf8)) }
-  private var releasedFile: ControlFile { repository.file(Array("released".utf8)) }
+  private var file: ControlFile { repository.file(named: Array("rotation-held".utf8)) }
+  private var releasedFile: ControlFile { repository.file(named: Array("released".utf8)) }
 
   /// Holds rotation: no rotation expires a snapshot until the operator releases it.
   public func begin(_ reason: String, at time: Timestamp) throws(Failure) {

@@ -5,7 +5,7 @@ internal import Posix
 /// A lock on a snapshot. While a process holds it, no other process can expire the snapshot.
 public final class SnapshotLock: Sendable {
   private let file: Descriptor
-  init(_ file: consuming Descriptor) { self.file = file }
+  init(file: consuming Descriptor) { self.file = file }
 }
 
 /// The locks on snapshots that are being read. A lock is on the catalog's file.
@@ -14,7 +14,7 @@ public struct SnapshotLocks {
 
   /// Keeps a snapshot from expiring until the lock is released. The end of the process also releases the lock.
   public func lockShared(_ name: SnapshotName) throws(Failure) -> SnapshotLock {
-    let catalogs = try repository.directory(Repository.catalogsName)
+    let catalogs = try repository.directory(named: Repository.catalogsName)
     do {
       let file = try catalogs.descriptor.openToRead(name.catalogName.span)
       // A rotation locks the catalog briefly to test for users.
@@ -30,7 +30,7 @@ public struct SnapshotLocks {
       // The snapshot may have expired before the lock was taken.
       let status = try catalogs.descriptor.status(of: name.catalogName.span)
       guard status.inode == (try file.status().inode) else { throw Errno.staleHandle }
-      return SnapshotLock(file)
+      return SnapshotLock(file: file)
     } catch {
       throw Failure(
         .failed, "the snapshot \(name) of \(displayName(repository.path)) cannot be taken into use: \(error)")
@@ -39,14 +39,14 @@ public struct SnapshotLocks {
 
   /// Locks a snapshot exclusively, so that it can expire. `nil` if a process is using it.
   public func lockForExpiry(_ name: SnapshotName) throws -> SnapshotLock? {
-    let file = try repository.directory(Repository.catalogsName).descriptor.openToRead(name.catalogName.span)
+    let file = try repository.directory(named: Repository.catalogsName).descriptor.openToRead(name.catalogName.span)
     do throws(Errno) { try file.lockExclusively() } catch {
       if error == .wouldBlock { return nil }
       // The file system has no locks, so no other process can have locked the snapshot either.
       let hasNoLocks: [Errno] = [.notImplemented, .notSupported, .invalid]
       guard hasNoLocks.contains(error) else { throw error }
     }
-    return SnapshotLock(file)
+    return SnapshotLock(file: file)
   }
 }
 

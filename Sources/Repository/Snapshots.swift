@@ -47,7 +47,7 @@ extension Repository {
   /// Finds all snapshots by reading the catalogs' trailers; no tree is walked.
   public func snapshots() throws(Failure) -> SnapshotList {
     var list = SnapshotList()
-    let catalogs = try directory(Self.catalogsName)
+    let catalogs = try directory(named: Self.catalogsName)
     var names = DirectoryListing()
     do { try names.read(catalogs.descriptor) } catch {
       throw Failure(.failed, "cannot list the catalogs of \(displayName(path)): \(error)")
@@ -125,7 +125,7 @@ extension Repository {
   // Only `ENOENT` counts as absence; any other error is thrown.
 
   func hasCatalog(_ name: SnapshotName) throws -> Bool {
-    try directory(Self.catalogsName).descriptor.statusIfPresent(of: name.catalogName.span) != nil
+    try directory(named: Self.catalogsName).descriptor.statusIfPresent(of: name.catalogName.span) != nil
   }
 
   func hasTree(_ name: SnapshotName) throws(Errno) -> Bool {
@@ -134,7 +134,7 @@ extension Repository {
 
   /// True if `pending` has a tree of this name, from a publication in progress or an interrupted one.
   private func isArriving(_ name: SnapshotName) throws -> Bool {
-    try directory(Self.pendingName).descriptor.statusIfPresent(of: name.bytes.span) != nil
+    try directory(named: Self.pendingName).descriptor.statusIfPresent(of: name.bytes.span) != nil
   }
 
   /// True if a listed snapshot has expired since.
@@ -147,10 +147,10 @@ extension Repository {
   /// Opens a snapshot's catalog, and checks its header and trailer.
   public func openCatalog(_ name: SnapshotName) throws(Failure) -> OpenCatalog {
     let shown = "\(displayName(path))/.treering/catalogs/\(name).catalog"
-    let catalogs = try directory(Self.catalogsName)
+    let catalogs = try directory(named: Self.catalogsName)
     do {
       return try OpenCatalog(
-        CatalogFile(try catalogs.descriptor.openToRead(name.catalogName.span)))
+        CatalogFile(file: try catalogs.descriptor.openToRead(name.catalogName.span)))
     } catch let error as CatalogError {
       throw Failure(.damaged, "\(shown): \(error)")
     } catch {
@@ -231,5 +231,10 @@ extension SnapshotStore {
   }
 
   /// A command line for this repository, for use in messages.
-  public func advice(_ command: String) -> String { "treering \(command) --repository \(displayName(path))" }
+  public func advice(_ command: String) -> String { commandLine(command, repository: path) }
+}
+
+/// A command line for a repository, for use in messages.
+public func commandLine(_ command: String, repository path: [UInt8]) -> String {
+  "treering \(command) --repository \(displayName(path))"
 }

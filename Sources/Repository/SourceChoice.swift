@@ -49,17 +49,18 @@ extension SnapshotStore {
 extension CatalogSummary {
   /// The sources as paths from the snapshot's root. Each begins with its label.
   private var placesOfSources: [[[UInt8]]] {
-    Self.places(SourceSet(label: label, paths: sources).keys + otherSources)
+    Self.places(of: SourceSet(label: label, paths: sources).keys + otherSources)
   }
 
-  private static func places(_ keys: [[UInt8]]) -> [[[UInt8]]] {
+  private static func places(of keys: [[UInt8]]) -> [[[UInt8]]] {
     keys.map { $0.split(separator: UInt8(ascii: "/")).map(Array.init) }
   }
 
   /// True if a path from the snapshot's root is in a source, unless it is in a nested absent source.
   public func covers(_ place: [[UInt8]]) -> Bool {
-    func longest(_ sources: [[[UInt8]]]) -> Int { sources.filter { place.starts(with: $0) }.map(\.count).max() ?? 0 }
-    return longest(placesOfSources) > longest(Self.places(SourceSet(label: label, paths: absentSources).keys))
+    func longest(of sources: [[[UInt8]]]) -> Int { sources.filter { place.starts(with: $0) }.map(\.count).max() ?? 0 }
+    return longest(of: placesOfSources)
+      > longest(of: Self.places(of: SourceSet(label: label, paths: absentSources).keys))
   }
 
   /// The sources at or below a path.
@@ -70,7 +71,7 @@ extension CatalogSummary {
   /// This snapshot's label is replaced by the other's, because a restore puts both at the same paths.
   fileprivate func sources(below place: [[UInt8]], lackingIn other: CatalogSummary) -> [[[UInt8]]] {
     guard label != other.label, place.first == other.label else { return [] }
-    return Self.places(sources).filter { path in
+    return Self.places(of: sources).filter { path in
       let there = [other.label] + path
       return there.starts(with: place) && !other.covers(there)
     }.map { [label] + $0 }

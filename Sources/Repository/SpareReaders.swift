@@ -13,11 +13,13 @@ extension Retirement {
   /// Without the right to examine all processes, the repository must be closed to other users. If the answer cannot be
   /// determined, the spare counts as read.
   public func isSpareUnread() -> Bool {
-    guard let spare = try? repository.directory(Repository.spareName), let (tree, name) = Self.onlyDirectory(of: spare),
+    guard let spare = try? repository.directory(named: Repository.spareName),
+      let (tree, name) = Self.onlyDirectory(of: spare),
       let status = try? tree.descriptor.status()
     else { return false }
     if repository.unreadSpare.withLock({ $0 }) == status.inode { return true }
-    guard !isExported, let mounts = MountLine.all(), let inside = repository.location.pathInFileSystem(mounts) else {
+    guard !isExported, let mounts = MountLine.all(), let inside = repository.location.pathInFileSystem(by: mounts)
+    else {
       return false
     }
     let place = inside.below([Repository.controlName, Repository.spareName])
@@ -78,7 +80,7 @@ extension Retirement {
     for list in ["/proc/fs/nfsd/exports", "/var/lib/nfs/etab"] {
       let text: [UInt8]
       do { text = try Descriptor.open(path: Array(list.utf8), .read).readWhole(limit: 16 << 20) } catch {
-        if error == .noSuchEntry || error == .notADirectory { continue }
+        if error.meansAbsence { continue }
         return true
       }
       for line in text.split(separator: 10) where line.first == slash {

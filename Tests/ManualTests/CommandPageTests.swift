@@ -122,7 +122,7 @@ import Testing
 
   @Test func exitStatusesAreThoseOfTheTableInTheCode() throws {
     let table = try String(
-      contentsOf: Tools.package.appending(path: "Sources/Commands/ExitStatus.swift"),
+      contentsOf: Tools.package.appending(path: "Sources/Commands/Interface/ExitStatus.swift"),
       encoding: .utf8)
     let inCode = Set(
       table.matches(of: /static let \w+ = ExitStatus\(code: (\d+)\)/).compactMap { Int($0.1) })

@@ -12,7 +12,7 @@ func namedSources(_ sources: [[UInt8]]) throws(Failure) -> [[UInt8]] {
   var paths: [[UInt8]] = []
   var missing: [Failure] = []
   for source in sources {
-    let path = try absolutePath(source)
+    let path = try absolutePath(of: source)
     if paths.contains(path) { continue }
     paths.append(path)
     if let trouble = sourceTrouble(path) {
@@ -65,7 +65,7 @@ func refuse(_ sources: [[UInt8]], inside repository: Repository) throws(Failure)
       guard try repository.location.contains(directory) else { continue }
     } catch {
       // This user cannot have made a repository above a directory that is closed to this user.
-      if error.meansNoPermission || error == .notADirectory { continue }
+      if error.meansNoPermission || error.meansAbsence { continue }
       throw Failure(.usage, "cannot find out where the source \(displayName(source)) is: \(error)")
     }
     throw Failure(

@@ -22,9 +22,10 @@ func durationText(_ seconds: Double) -> String {
   return "\(whole / 86_400) d \(whole / 3600 % 24) h"
 }
 
-/// A count with its noun.
-func counted(_ count: UInt64, _ one: String, _ many: String) -> String {
-  "\(grouped(count)) \(count == 1 ? one : many)"
+/// A count with its noun. Without `plural`, the plural is regular, as in "files" and "entries".
+func counted(_ count: some BinaryInteger, _ noun: String, plural: String? = nil) -> String {
+  let regular = noun.last == "y" && noun != "day" ? noun.dropLast() + "ies" : noun + "s"
+  return "\(grouped(UInt64(count))) \(count == 1 ? noun : plural ?? regular)"
 }
 
 extension Timestamp {

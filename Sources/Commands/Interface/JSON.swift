@@ -3,9 +3,10 @@ internal import FoundationEssentials
 internal import Model
 internal import Repository
 
-/// Encodes a document with sorted keys. `isLine` puts it on one line.
+/// Encodes a document with sorted keys in snake case. `isLine` puts it on one line.
 func jsonText(_ document: some Encodable, isLine: Bool = false) -> String {
   let encoder = JSONEncoder()
+  encoder.keyEncodingStrategy = .convertToSnakeCase
   encoder.outputFormatting =
     isLine
     ? [.sortedKeys, .withoutEscapingSlashes] : [.sortedKeys, .withoutEscapingSlashes, .prettyPrinted]
@@ -21,7 +22,7 @@ func jsonText(_ document: some Encodable, isLine: Bool = false) -> String {
 struct JSONPath: Encodable {
   let bytes: [UInt8]
 
-  enum Key: String, CodingKey { case path, pathBase64 = "path_base64" }
+  private enum Key: CodingKey { case path, pathBase64 }
 
   func encode(to encoder: any Encoder) throws {
     var container = encoder.container(keyedBy: Key.self)
@@ -32,16 +33,4 @@ struct JSONPath: Encodable {
       try container.encode(Data(bytes).base64EncodedString(), forKey: .pathBase64)
     }
   }
-}
-
-/// Appends a line to the history. Returns false, with a warning, if it cannot be written.
-///
-/// The run is still complete and ends with `warnings`.
-@discardableResult
-func record(_ line: some Encodable, in repository: Repository) -> Bool {
-  do { try repository.history.append(jsonText(line, isLine: true)) } catch {
-    Console.complain("warning: \(error)")
-    return false
-  }
-  return true
 }

@@ -6,21 +6,21 @@ internal import Repository
 let slash = UInt8(ascii: "/")
 
 /// The components of a path, without empty ones and `.`.
-func components(_ path: [UInt8]) -> [[UInt8]] {
+func components(of path: [UInt8]) -> [[UInt8]] {
   path.split(separator: slash).map(Array.init).filter { $0 != [UInt8(ascii: ".")] }
 }
 
 /// An absolute path without `.`, `..` and empty components.
 ///
 /// Symbolic links are not resolved, unless `..` follows one: then only the kernel knows the meaning of the path.
-func absolutePath(_ path: [UInt8]) throws(Failure) -> [UInt8] {
+func absolutePath(of path: [UInt8]) throws(Failure) -> [UInt8] {
   if path.isEmpty { throw Failure(.usage, "a path is empty") }
   do {
     var absolute = path
     if path.first != slash { absolute = try CurrentProcess.workingDirectory() + [slash] + path }
-    if components(absolute).contains(Array("..".utf8)) {
+    if components(of: absolute).contains(Array("..".utf8)) {
       absolute = try CurrentProcess.realPath(absolute)
     }
-    return [slash] + Array(components(absolute).joined(separator: [slash]))
+    return [slash] + Array(components(of: absolute).joined(separator: [slash]))
   } catch { throw Failure(.usage, "cannot find \(displayName(path)): \(error)") }
 }

@@ -18,23 +18,23 @@ extension SnapshotStore {
   /// below the paths, the newest one with the paths is returned.
   func choose(_ reference: String, having paths: [[UInt8]], in list: SnapshotList) throws(Failure) -> SnapshotChoice {
     let candidates = try candidates(reference, in: list)
-    func choice(_ snapshot: Snapshot) throws(Failure) -> SnapshotChoice {
+    func choice(of snapshot: Snapshot) throws(Failure) -> SnapshotChoice {
       SnapshotChoice(
         snapshot: snapshot, places: try places(of: paths, in: snapshot),
         passedOver: snapshot.name == candidates[0].name ? nil : candidates[0])
     }
     if try places(of: paths, in: candidates[0]).allSatisfy({ $0 == [candidates[0].summary.label] }) {
-      return try choice(candidates[0])
+      return try choice(of: candidates[0])
     }
     var first: Snapshot?
     for snapshot in candidates {
       let places = try places(of: paths, in: snapshot)
-      guard try has(places, snapshot) else { continue }
-      if list.lacking(in: snapshot, below: places).isEmpty { return try choice(snapshot) }
+      guard try has(places, in: snapshot) else { continue }
+      if list.lacking(in: snapshot, below: places).isEmpty { return try choice(of: snapshot) }
       first = first ?? snapshot
     }
-    if let first { return try choice(first) }
-    throw try missing(paths, candidates, in: list)
+    if let first { return try choice(of: first) }
+    throw try missing(paths, among: candidates, in: list)
   }
 
   /// The newest snapshot for a reference that covers a path, or has it.
@@ -45,7 +45,7 @@ extension SnapshotStore {
     for snapshot in candidates {
       let places = try places(of: [path], in: snapshot)
       if snapshot.summary.covers(places[0]) { return snapshot }
-      guard try has(places, snapshot) else { continue }
+      guard try has(places, in: snapshot) else { continue }
       if !list.isOnlyParentOfSources(places[0], in: snapshot) { return snapshot }
       first = first ?? snapshot
     }
@@ -59,7 +59,7 @@ extension SnapshotStore {
   }
 
   /// True if a snapshot has all the paths.
-  private func has(_ places: [[[UInt8]]], _ snapshot: Snapshot) throws(Failure) -> Bool {
+  private func has(_ places: [[[UInt8]]], in snapshot: Snapshot) throws(Failure) -> Bool {
     let reader = CatalogReader(try openCatalog(snapshot.name))
     do {
       for place in places where try reader.find(place) == nil { return false }
@@ -68,7 +68,9 @@ extension SnapshotStore {
   }
 
   /// The error if no snapshot has all paths. It names the newest snapshot of each path.
-  private func missing(_ paths: [[UInt8]], _ candidates: [Snapshot], in list: SnapshotList) throws(Failure) -> Failure {
+  private func missing(_ paths: [[UInt8]], among candidates: [Snapshot], in list: SnapshotList) throws(Failure)
+    -> Failure
+  {
     var found: [String] = []
     for path in paths {
       let shown = displayName(path)
@@ -90,7 +92,7 @@ extension SnapshotStore {
   }
 
   private func newest(of snapshots: [Snapshot], having path: [UInt8]) throws(Failure) -> Snapshot? {
-    for snapshot in snapshots where try has(places(of: [path], in: snapshot), snapshot) { return snapshot }
+    for snapshot in snapshots where try has(places(of: [path], in: snapshot), in: snapshot) { return snapshot }
     return nil
   }
 }
@@ -127,7 +129,7 @@ extension SnapshotChoice {
   }
 
   /// The note about a newer snapshot that was skipped, or `nil` if none was.
-  func note(_ reference: String) -> String? {
+  func note(for reference: String) -> String? {
     guard let passedOver else { return nil }
     let name = reference == "latest" ? "the newest" : reference
     let why =

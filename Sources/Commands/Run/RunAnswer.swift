@@ -1,20 +1,15 @@
 /// One step of a run, for the history.
 struct RunStep: Encodable {
+  enum Outcome: String, Encodable { case done, warnings, failed }
+
   let step: String
-  /// `done`, `warnings` or `failed`.
-  let outcome: String
+  let outcome: Outcome
   let elapsedSeconds: Double
   let message: String?
-
-  enum CodingKeys: String, CodingKey {
-    case step, outcome
-    case elapsedSeconds = "elapsed_seconds"
-    case message
-  }
 }
 
 /// The document of `run --json`, and a line of the history.
-struct RunAnswer: Encodable {
+struct RunAnswer: HistoryLine {
   var time: String
   var command = "run"
   var runID: String
@@ -29,22 +24,12 @@ struct RunAnswer: Encodable {
   var error: String?
   var elapsedSeconds = 0.0
 
-  enum CodingKeys: String, CodingKey {
-    case time, command
-    case runID = "run_id"
-    case host, repository
-    case result
-    case exitStatus = "exit_status"
-    case steps, snapshot, expired, error
-    case elapsedSeconds = "elapsed_seconds"
-  }
-
   /// The answer for a person at a terminal.
   var lines: [String] {
     if result == "not_due" && steps.isEmpty { return ["nothing is due"] }
     return table(
       steps.map {
-        [$0.step, $0.outcome, durationText($0.elapsedSeconds), $0.message ?? ""]
+        [$0.step, $0.outcome.rawValue, durationText($0.elapsedSeconds), $0.message ?? ""]
       }, rightAligned: [2])
   }
 }

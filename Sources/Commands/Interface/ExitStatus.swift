@@ -50,6 +50,6 @@ extension UnusableSnapshot {
 }
 
 /// The status of an answer from which some snapshots are missing.
-func unusableStatus(_ unusable: [UnusableSnapshot]) -> ExitStatus {
+func unusableStatus(for unusable: [UnusableSnapshot]) -> ExitStatus {
   unusable.contains(where: \.isDamage) ? .damaged : unusable.isEmpty ? .done : .warnings
 }

@@ -15,14 +15,14 @@ final class ScheduledRun {
   private var answer: RunAnswer
   private let began = Clock.monotonic()
 
-  init(_ file: ConfigurationFile, _ common: CommonOptions) {
+  init(of file: ConfigurationFile, options common: CommonOptions) {
     self.file = file
     self.common = common
     repositoryPath = (try? common.repositoryPath()) ?? []
     answer = RunAnswer(
       time: "", runID: Self.uuid(), host: Self.hostName, repository: displayName(repositoryPath), result: "failed",
       exitStatus: ExitStatus.failed.code)
-    notices = Notices(file.settings, runID: answer.runID)
+    notices = Notices(for: file.settings, runID: answer.runID)
   }
 
   /// The time limit of programs after a run that was told to end.
@@ -40,13 +40,13 @@ final class ScheduledRun {
       options.excusedSources = try excusable(options, in: repository, at: start)
       if try evenIfNotDue || isDue(options, in: repository, at: start) {
         answer.steps += notices.runBegins()
-        try allSteps(options, repository)
+        try allSteps(options, in: repository)
         answer.result = "made"
       } else {
         answer.result = "not_due"
         answer.exitStatus = ExitStatus.done.code
         // This expires snapshots that an earlier run had to leave, or that the configuration no longer keeps.
-        try rotation(repository, isRepeated: true)
+        try rotate(repository, isRepeated: true)
         if answer.expired.isEmpty { answer.steps = [] }
       }
     } catch {
@@ -58,43 +58,44 @@ final class ScheduledRun {
   ///
   /// The lock is not needed: a snapshot cannot expire during its push, and other runs can proceed.
   func finish(in repository: Repository) -> RunAnswer {
-    pushAll(repository)
+    pushAll(from: repository)
     let start = Clock.monotonic()
     if let trouble = deleteTrash(of: repository, threads: file.threads) {
-      note("trash", "warnings", since: start, trouble.description)
+      note("trash", outcome: .warnings, since: start, message: trouble.description)
     }
     answer.elapsedSeconds = Clock.monotonic() - began
     if answer.result == "not_due" && answer.expired.isEmpty && answer.steps.isEmpty { return answer }
-    writeMetrics(repository)
+    writeMetrics(of: repository)
     end(in: repository)
     return answer
   }
 
   /// Pushes to all remotes. A remote that fails is tried again by the next run and does not affect the others.
-  private func pushAll(_ repository: Repository) {
+  private func pushAll(from repository: Repository) {
     for remote in file.settings.remotes where CurrentProcess.rememberedSignal == nil {
       let start = Clock.monotonic()
       let step = "push \(remote.name)"
       do {
-        let job = PushJob(try RemoteTarget(remote, common), repository, file.sourceSet, common)
+        let job = PushJob(
+          to: try RemoteTarget(remote, options: common), from: repository, sources: file.sourceSet, options: common)
         guard let snapshot = try job.due(in: try repository.snapshots()) else { continue }
         CurrentProcess.notifyServiceManager("STATUS=\(step)")
         let pushed = try job.work(snapshot)
         if pushed.warnings == 0 {
-          note(step, "done", since: start, pushed.line)
+          note(step, outcome: .done, since: start, message: pushed.line)
         } else {
-          let warnings = counted(UInt64(pushed.warnings), "warning", "warnings")
-          note(step, "warnings", since: start, "\(pushed.line), with \(warnings)")
+          let warnings = counted(pushed.warnings, "warning")
+          note(step, outcome: .warnings, since: start, message: "\(pushed.line), with \(warnings)")
         }
       } catch {
         let failure = error as? Failure ?? Failure(.remote, "\(error)")
         // Another run is pushing.
         if failure.kind == .locked {
-          note(step, "done", since: start, failure.message)
+          note(step, outcome: .done, since: start, message: failure.message)
           continue
         }
         Console.complain(failure.description)
-        note(step, "failed", since: start, failure.description)
+        note(step, outcome: .failed, since: start, message: failure.description)
         guard [ExitStatus.done.code, ExitStatus.warnings.code].contains(answer.exitStatus) else { continue }
         // The replication failed, but the run's snapshot is published.
         let status = status(of: failure)
@@ -105,7 +106,7 @@ final class ScheduledRun {
   }
 
   /// Ends a run that did not get the lock or could not start. A lock held by another run is not reported.
-  func cannotBegin(_ failure: Failure, in repository: Repository?, at start: Timestamp) -> RunAnswer {
+  func cannotBegin(because failure: Failure, in repository: Repository?, at start: Timestamp) -> RunAnswer {
     answer.time = start.rfc3339
     take(failure)
     if failure.kind == .locked { answer.result = "locked" } else { end(in: repository) }
@@ -130,27 +131,27 @@ final class ScheduledRun {
   /// succeeded.
   private func end(in repository: Repository?) {
     if answer.result != "not_due" || answer.exitStatus != ExitStatus.done.code {
-      answer.steps += notices.runEnded(answer, environment: environment("notify", answer.exitStatus))
+      answer.steps += notices.runEnded(answer, environment: environment(of: "notify", status: answer.exitStatus))
     }
-    guard let repository, !record(answer, in: repository), answer.exitStatus == ExitStatus.done.code else { return }
+    guard let repository, !repository.history.record(answer), answer.exitStatus == ExitStatus.done.code else { return }
     answer.exitStatus = ExitStatus.warnings.code
   }
 
   /// Writes the metrics. A failure is only a warning.
-  private func writeMetrics(_ repository: Repository) {
+  private func writeMetrics(of repository: Repository) {
     guard let path = file.settings.metricsTextfile else { return }
     let start = Clock.monotonic()
     do {
       let now = Clock.now()
-      let state = try RepositoryState(repository, file, at: now)
-      try Commands.writeMetrics(of: state, answer, at: now, to: Array(path.utf8))
+      let state = try RepositoryState(of: repository, configuration: file, at: now)
+      try Commands.writeMetrics(of: state, after: answer, at: now, to: Array(path.utf8))
     } catch {
       Console.complain("warning: \(error)")
-      note("metrics", "warnings", since: start, "\(error)")
+      note("metrics", outcome: .warnings, since: start, message: "\(error)")
     }
   }
 
-  private func environment(_ step: String, _ status: Int32) -> [(name: String, value: [UInt8])] {
+  private func environment(of step: String, status: Int32) -> [(name: String, value: [UInt8])] {
     [
       ("TREERING_REPOSITORY", repositoryPath),
       ("TREERING_RUN_ID", Array(answer.runID.utf8)), ("TREERING_STEP", Array(step.utf8)),
@@ -167,7 +168,7 @@ final class ScheduledRun {
     let list = try repository.snapshots()
     let damaged = try repository.marks.all(.damaged)
     return Set(
-      ExpectedSource.all(file, list).filter { source in
+      ExpectedSource.all(in: file, or: list).filter { source in
         guard source.isOptional, let rpo = source.rpoSeconds else { return source.isOptional }
         return source.newestGood(in: list, damaged: damaged).map { time - $0.summary.started <= Double(rpo) } ?? false
       }.map(\.path))
@@ -177,54 +178,45 @@ final class ScheduledRun {
   private func isDue(
     _ options: SnapshotOptions, in repository: Repository, at time: Timestamp
   ) throws(Failure) -> Bool {
-    let found = try options.absentSources()
-    let absent = Set(found.map(\.path))
-    let present = Set(options.sources).subtracting(absent)
-    if present.isEmpty && found.allSatisfy({ !$0.isThere && options.excusedSources.contains($0.path) }) { return false }
-    let policy = file.policy
-    guard policy.keepLast == 0, policy.keepWithinSeconds == nil,
-      let set = SnapshotSet.allCases.first(where: { policy.keep[$0] ?? 0 > 0 })
-    else { return true }
-    func local(_ time: Timestamp) -> LocalTime {
-      LocalTime(fields: Clock.localFields(time.seconds), of: time.seconds)
-    }
-    return try !repository.snapshots().snapshots.contains {
-      $0.summary.label == options.label && !present.isEmpty && present.isSubset(of: $0.summary.sources)
-        && absent.isSubset(of: $0.summary.sources + $0.summary.absentSources)
-        && set.isSamePeriod(local($0.summary.dated), local(time))
+    let absent = try options.absentSources()
+    let check = DueCheck(
+      policy: file.policy, label: options.label, sources: options.sources, absent: Set(absent.map(\.path)),
+      isAbsenceExcused: absent.allSatisfy { !$0.isThere && options.excusedSources.contains($0.path) })
+    return check.isDue(after: try repository.snapshots().snapshots, at: time) {
+      LocalTime(fields: Clock.localFields($0.seconds), of: $0.seconds)
     }
   }
 
   // MARK: Steps
 
-  private func allSteps(_ options: SnapshotOptions, _ repository: Repository) throws {
+  private func allSteps(_ options: SnapshotOptions, in repository: Repository) throws {
     answer.exitStatus = ExitStatus.done.code
     var failure: (any Error)?
     do {
-      for hook in file.settings.hooksBefore { try run(hook, "before") }
+      for hook in file.settings.hooksBefore { try run(hook, when: "before") }
       var mayTryAgain = 3
       while true {
         do {
-          try snapshot(options, repository)
+          try snapshot(options, in: repository)
           break
         } catch let full as Failure where full.kind == .noSpace && !full.isSuspect && mayTryAgain > 0 {
           mayTryAgain -= 1
-          try makeRoom(for: full, repository)
+          try expireForSpace(after: full, in: repository)
         }
       }
-      try rotation(repository)
+      try rotate(repository)
     } catch { failure = error }
     // Hooks before may have stopped services, so the hooks after run in any case.
     for hook in file.settings.hooksAfter {
-      do { try run(hook, "after", failed: failure) } catch { failure = failure ?? error }
+      do { try run(hook, when: "after", failed: failure) } catch { failure = failure ?? error }
     }
     if let failure { throw failure }
   }
 
   /// Expires snapshots to free space. Throws `full` if none may expire.
-  private func makeRoom(for full: Failure, _ repository: Repository) throws {
+  private func expireForSpace(after full: Failure, in repository: Repository) throws {
     let before = answer.expired.count
-    try rotation(repository, isRepeated: true, neededBytes: full.neededBytes)
+    try rotate(repository, isRepeated: true, neededBytes: full.neededBytes)
     let count = answer.expired.count - before
     guard count > 0 else { throw full }
     Console.complain("warning: \(full.message); \(count) expired to make room, and it is tried again")
@@ -233,53 +225,53 @@ final class ScheduledRun {
     answer.error = full.message
   }
 
-  private func note(_ step: String, _ outcome: String, since start: Timestamp, _ message: String? = nil) {
+  private func note(_ step: String, outcome: RunStep.Outcome, since start: Timestamp, message: String? = nil) {
     answer.steps.append(
       RunStep(step: step, outcome: outcome, elapsedSeconds: Clock.monotonic() - start, message: message))
-    if outcome == "warnings" && answer.exitStatus == ExitStatus.done.code {
+    if outcome == .warnings && answer.exitStatus == ExitStatus.done.code {
       answer.exitStatus = ExitStatus.warnings.code
       answer.error = message
     }
   }
 
-  private func snapshot(_ options: SnapshotOptions, _ repository: Repository) throws {
+  private func snapshot(_ options: SnapshotOptions, in repository: Repository) throws {
     CurrentProcess.notifyServiceManager("STATUS=taking a snapshot")
     let monitor = ConsoleMonitor(wantsExcluded: common.verbose)
     let progress = Progress()
     let start = Clock.monotonic()
-    let line = ProgressLine("snapshot", of: progress, options: common)
+    let line = ProgressLine(for: "snapshot", of: progress, options: common)
     defer { line.stop() }
     do {
       let result = try takeSnapshot(
         of: options, in: repository, program: "treering \(Treering.version)", progress: progress,
         monitor: monitor)
       line.stop()
-      answer.snapshot = SnapshotAnswer(result, progress, monitor.warnings)
+      answer.snapshot = SnapshotAnswer(for: result, progress: progress, warnings: monitor.warnings)
       let isGood = progress.warnings.value == 0
-      let entries = counted(result.snapshot.summary.root.totals.entries, "entry", "entries")
+      let entries = counted(result.snapshot.summary.root.totals.entries, "entry")
       var message = "\(result.snapshot.name): \(entries), "
-      message += "\(counted(progress.copied.value, "file", "files")) copied (\(byteText(progress.bytesCopied.value)))"
+      message += "\(counted(progress.copied.value, "file")) copied (\(byteText(progress.bytesCopied.value)))"
       if let first = monitor.warnings.first {
         message =
-          "\(counted(progress.warnings.value, "warning", "warnings")), the first of "
+          "\(counted(progress.warnings.value, "warning")), the first of "
           + "\(displayName(first.path)): \(first.message)"
       }
-      note("snapshot", isGood ? "done" : "warnings", since: start, message)
+      note("snapshot", outcome: isGood ? .done : .warnings, since: start, message: message)
     } catch {
-      note("snapshot", "failed", since: start, "\(error)")
+      note("snapshot", outcome: .failed, since: start, message: "\(error)")
       throw error
     }
   }
 
   /// Applies retention. An obstacle is reported once per period, and not by a repeated attempt.
-  private func rotation(_ repository: Repository, isRepeated: Bool = false, neededBytes: UInt64 = 0) throws {
+  private func rotate(_ repository: Repository, isRepeated: Bool = false, neededBytes: UInt64 = 0) throws {
     CurrentProcess.notifyServiceManager("STATUS=rotating")
     let start = Clock.monotonic()
     do {
       var options = RotationOptions(
         policy: file.policy, minimumFree: file.minimumFree, keepsSpare: file.settings.keepSpare, threads: file.threads)
       options.neededBytes = neededBytes
-      let result = try rotate(repository, options)
+      let result = try Engine.rotate(repository, options)
       answer.expired += result.expired.map(\.name.description)
       for trouble in result.problems.dropFirst() {
         Console.complain("warning: \(trouble); the next rotation tries again")
@@ -293,14 +285,15 @@ final class ScheduledRun {
       if let trouble { Console.complain("warning: \(trouble)") }
       let expired = ["\(result.expired.count) expired"] + result.expired.map(\.name.description)
       note(
-        "rotate", trouble == nil ? "done" : "warnings", since: start, trouble ?? expired.joined(separator: " "))
+        "rotate", outcome: trouble == nil ? .done : .warnings, since: start,
+        message: trouble ?? expired.joined(separator: " "))
     } catch {
-      note("rotate", "failed", since: start, "\(error)")
+      note("rotate", outcome: .failed, since: start, message: "\(error)")
       throw error
     }
   }
 
-  private func run(_ hook: Configuration.Hook, _ when: String, failed: (any Error)? = nil) throws {
+  private func run(_ hook: Configuration.Hook, when: String, failed: (any Error)? = nil) throws {
     let step = "hook \(when): \(hook.command.joined(separator: " "))"
     CurrentProcess.notifyServiceManager("STATUS=\(step)")
     let start = Clock.monotonic()
@@ -310,11 +303,13 @@ final class ScheduledRun {
     // Services stopped by hooks before are restarted even by an interrupted run, but with a short time limit.
     let isInterrupted = when == "after" && CurrentProcess.rememberedSignal != nil
     let limit = isInterrupted ? min(hook.timeoutSeconds, Self.lastSeconds) : hook.timeoutSeconds
-    let ended = hook.run(environment(when, status), limitSeconds: limit, finishes: isInterrupted) { line in
+    let ended = hook.run(
+      environment: environment(of: when, status: status), limitSeconds: limit, finishes: isInterrupted
+    ) { line in
       if wantsAll { Console.complain("\(hook.command[0]): \(displayName(line))") }
     }
     guard let problem = ended.trouble else {
-      note(step, "done", since: start)
+      note(step, outcome: .done, since: start)
       return
     }
     let message = "the hook \(hook.command[0]) \(problem)"
@@ -322,11 +317,11 @@ final class ScheduledRun {
     if !wantsAll { ended.complain(of: hook) }
     if when == "before" { try checkForSignal() }
     if hook.isRequired {
-      note(step, "failed", since: start, message)
+      note(step, outcome: .failed, since: start, message: message)
       throw Failure(.failed, message, hint: when == "before" ? "no snapshot was taken" : nil)
     }
     Console.complain("warning: \(message)")
-    note(step, "warnings", since: start, message)
+    note(step, outcome: .warnings, since: start, message: message)
   }
 
   private static var hostName: String { displayName(CurrentProcess.hostName()) }

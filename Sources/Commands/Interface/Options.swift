@@ -49,7 +49,7 @@ struct CommonOptions: ParsableArguments {
   /// The path of the repository, for a command that works only on a local one.
   func localRepositoryPath() throws(Failure) -> [UInt8] {
     let path = try repositoryPath()
-    if case .ssh(let user, let host, let port, let there) = try Self.address(path) {
+    if case .ssh(let user, let host, let port, let there) = try Self.address(of: path) {
       let target = (user.map { displayName($0) + "@" } ?? "") + displayName(host)
       throw Failure(
         .usage, "this works only on a repository that is here, and not on \(displayName(path))",
@@ -103,7 +103,7 @@ struct ExcludeOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp("Leave out larger files: bytes, or with K, M, G or T.", valueName: "size"),
-    transform: byteCount("--max-file-size"))
+    transform: byteCount(for: "--max-file-size"))
   var maxFileSize: UInt64?
 
   /// The excludes of all options. Patterns from files come first, so that those of the command line override them.
@@ -127,16 +127,6 @@ struct ExcludeOptions: ParsableArguments {
   }
 }
 
-/// Parses a size such as `100M`.
-func byteCount(_ option: String) -> @Sendable (String) throws -> UInt64 {
-  { text in
-    guard let bytes = Quantity.bytes(text) else {
-      throw ValidationError("\(option) takes a size such as 100M")
-    }
-    return bytes
-  }
-}
-
 /// The limits that mark a run as a possible disaster.
 struct GuardOptions: ParsableArguments {
   @Flag(
@@ -148,41 +138,17 @@ struct GuardOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       "Refuse where more than this share of a source's entries is gone (50%).", valueName: "percent"),
-    transform: percentage("--gone-limit"))
+    transform: percentage(for: "--gone-limit"))
   var goneLimit = 0.5
 
   @Option(
     help: ArgumentHelp(
       "Hold rotation where more than this share of a source's files has other content (50%).",
       valueName: "percent"),
-    transform: percentage("--changed-limit"))
+    transform: percentage(for: "--changed-limit"))
   var changedLimit = 0.5
 
   var limits: GuardLimits {
     GuardLimits(gone: goneLimit, changed: changedLimit, acceptsChanges: acceptChanges)
-  }
-}
-
-/// Parses a share such as `50%` or `50`.
-func percentage(_ option: String) -> @Sendable (String) throws -> Double {
-  { text in
-    guard let share = Quantity.share(text) else {
-      throw ValidationError("\(option) takes a percentage from 0% to 100%")
-    }
-    return share
-  }
-}
-
-/// Parses the value of an option that accepts only certain words.
-func oneOf<Value: RawRepresentable & CaseIterable & Sendable>(
-  _ option: String
-) -> @Sendable (String) throws -> Value where Value.RawValue == String {
-  let words = Value.allCases.map(\.rawValue)
-  let list = words.dropLast().joined(separator: ", ") + " or " + words.last!
-  return { text in
-    guard let value = Value(rawValue: text) else {
-      throw ValidationError("\(option) takes \(list)")
-    }
-    return value
   }
 }

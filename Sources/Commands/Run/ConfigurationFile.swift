@@ -28,15 +28,15 @@ struct ConfigurationFile {
   private static let read = Mutex<ConfigurationFile?>(nil)
 
   /// Reads a file once and caches it, because a pipe can be read only once.
-  static func once(_ path: [UInt8]) throws(Failure) -> ConfigurationFile {
+  static func once(at path: [UInt8]) throws(Failure) -> ConfigurationFile {
     if let known = read.withLock({ $0 }), known.path == path { return known }
-    let file = try ConfigurationFile(path)
+    let file = try ConfigurationFile(at: path)
     read.withLock { $0 = file }
     return file
   }
 
   /// Reads a file. Throws `usage` with file, line and column.
-  private init(_ path: [UInt8]) throws(Failure) {
+  private init(at path: [UInt8]) throws(Failure) {
     self.path = path
     let text: [UInt8]
     let status: FileStatus
@@ -82,11 +82,17 @@ struct ConfigurationFile {
   }
 
   /// True if this configuration names the repository, by any path.
-  func isOf(_ repository: Repository) -> Bool {
-    guard let path = repositoryPath, let status = try? Descriptor.open(path: path, .pathOnly).status() else {
-      return false
+  ///
+  /// A path that this user cannot follow does not lead to the repository, which is open.
+  func isOf(_ repository: Repository) throws(Failure) -> Bool {
+    guard let path = repositoryPath else { return false }
+    do {
+      let status = try Descriptor.open(path: path, .pathOnly).status()
+      return status.inode == repository.identity.inode && status.device == repository.identity.device
+    } catch {
+      if error.meansAbsence || error.meansNoPermission { return false }
+      throw Failure(.usage, "cannot find the repository \(displayName(path)) of \(displayName(self.path)): \(error)")
     }
-    return status.inode == repository.identity.inode && status.device == repository.identity.device
   }
 
   var policy: RetentionPolicy {
@@ -163,17 +169,17 @@ extension Excludes {
 extension CommonOptions {
   /// The configuration given with `--config`, or the default one if it exists.
   func configuration() throws(Failure) -> ConfigurationFile? {
-    if let config { return try ConfigurationFile.once(config.bytes) }
+    if let config { return try ConfigurationFile.once(at: config.bytes) }
     let path = ConfigurationFile.defaultPath
     do throws(Errno) { _ = try Descriptor.open(path: path, .pathOnly) } catch {
-      if error == .noSuchEntry || error == .notADirectory || error == .accessDenied { return nil }
+      if error.meansAbsence || error == .accessDenied { return nil }
     }
-    return try ConfigurationFile.once(path)
+    return try ConfigurationFile.once(at: path)
   }
 
   /// The configuration, if it names this repository, by any path.
   func configuration(of repository: Repository) throws(Failure) -> ConfigurationFile? {
-    guard let file = try configuration(), file.isOf(repository) else { return nil }
+    guard let file = try configuration(), try file.isOf(repository) else { return nil }
     return file
   }
 

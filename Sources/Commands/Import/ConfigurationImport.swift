@@ -32,7 +32,7 @@ struct ConfigurationImport {
     if lost.isEmpty { return .done }
     let lines = Set(lost.map { "\($0.file):\($0.line)" }).count
     Console.complain(
-      "note: \(counted(UInt64(lines), "line", "lines")) of \(shown) could not be carried over; look for "
+      "note: \(counted(lines, "line")) of \(shown) could not be carried over; look for "
         + (common.json ? "not_carried_over" : "NOT CARRIED OVER") + " in what was printed")
     return .warnings
   }
@@ -64,9 +64,4 @@ struct ConfigurationImportAnswer: Encodable {
 
   let config: String
   let notCarriedOver: [Lost]
-
-  enum CodingKeys: String, CodingKey {
-    case config
-    case notCarriedOver = "not_carried_over"
-  }
 }

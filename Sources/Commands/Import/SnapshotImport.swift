@@ -29,17 +29,19 @@ struct SnapshotImport {
       directory: directory, label: label ?? Array((settings?.label ?? "localhost").utf8),
       sources: settings?.sources.map { Array($0.path.utf8) } ?? [], threads: threads)
     let start = Clock.now()
-    var answer = SnapshotImportAnswer(time: start.rfc3339, isDry: isDry, trees: [])
+    var answer = SnapshotImportAnswer(time: start.rfc3339, dryRun: isDry, trees: [])
     var others: Set<[UInt8]> = []
     for tree in trees {
       let seen = try lookAt(tree, options, in: repository)
       others.formUnion(seen.otherLabels)
-      if isDry { answer.take(tree, SnapshotName(seconds: tree.time.seconds), seen.trouble) }
+      if isDry { answer.add(tree, snapshot: SnapshotName(seconds: tree.time.seconds), failure: seen.trouble) }
     }
     if !isDry {
-      try repository.withLock(for: "import", at: start) { try adoptAll(trees, options, repository, &answer) }
+      try repository.withLock(for: "import", at: start) {
+        try adoptAll(trees, options: options, in: repository, into: &answer)
+      }
     }
-    if common.json { Console.print(jsonText(answer)) } else if !common.quiet { show(answer, others) }
+    if common.json { Console.print(jsonText(answer)) } else if !common.quiet { show(answer, otherLabels: others) }
     return ExitStatus(code: answer.exitStatus)
   }
 
@@ -48,15 +50,19 @@ struct SnapshotImport {
   /// The test reads the lock file of Debian's default configuration.
   private static func refuseWhileRsnapshotWorks() throws(Failure) {
     let path = Array("/var/run/rsnapshot.pid".utf8)
-    guard let text = try? Descriptor.open(path: path, .read).readToEnd(limit: 64),
-      let process = Int32(String(decoding: text.filter { $0 > 0x20 }, as: UTF8.self)),
+    let text: [UInt8]
+    do { text = try Descriptor.open(path: path, .read).readToEnd(limit: 64) } catch {
+      if error.meansAbsence { return }
+      throw Failure(.failed, "cannot find out whether rsnapshot is at work, from \(displayName(path)): \(error)")
+    }
+    guard let process = Int32(String(decoding: text.filter { $0 > 0x20 }, as: UTF8.self)),
       CurrentProcess.exists(process: process)
     else { return }
     throw Failure(
       .locked, "rsnapshot is at work, as process \(process)", hint: "wait for it to end, and disable its cron job")
   }
 
-  private func show(_ answer: SnapshotImportAnswer, _ others: Set<[UInt8]>) {
+  private func show(_ answer: SnapshotImportAnswer, otherLabels others: Set<[UInt8]>) {
     if isDry {
       let rows = answer.trees.map { [$0.tree, $0.snapshot ?? "stays", $0.error ?? ""] }
       for line in table([["TREE", "BECOMES", ""]] + rows) { Console.print(line) }
@@ -74,14 +80,14 @@ struct SnapshotImport {
   ///
   /// A tree must be newer than all snapshots, so later adoptions would exclude the failed tree for ever.
   private func adoptAll(
-    _ trees: [AdoptableTree], _ options: AdoptOptions, _ repository: Repository,
-    _ answer: inout SnapshotImportAnswer
+    _ trees: [AdoptableTree], options: AdoptOptions, in repository: Repository,
+    into answer: inout SnapshotImportAnswer
   ) throws {
     for tree in trees {
       do throws(Failure) {
-        answer.take(tree, try adopt(one: tree, options, repository).name, nil)
+        answer.add(tree, snapshot: try adopt(tree, options: options, in: repository).name)
       } catch {
-        answer.take(tree, nil, error)
+        answer.add(tree, failure: error)
         Console.complain(
           "\(displayName(tree.name)) is not adopted, and stays where it is with those after it: \(error)")
         break
@@ -91,7 +97,7 @@ struct SnapshotImport {
       Console.complain("warning: \(trouble)")
       answer.warn(Failure(.failed, trouble.description))
     }
-    do { try holdLast(options, repository, &answer) } catch {
+    do { try holdLast(for: options, in: repository, into: &answer) } catch {
       Console.complain("warning: \(error)")
       answer.warn(error)
     }
@@ -100,7 +106,7 @@ struct SnapshotImport {
       Console.complain("warning: \(error); the next run tries again")
       answer.warn(error)
     }
-    do { try repository.history.append(jsonText(answer, isLine: true)) } catch {
+    do { try repository.history.append(answer) } catch {
       Console.complain("warning: \(error)")
       answer.warn(error)
     }
@@ -110,7 +116,7 @@ struct SnapshotImport {
   ///
   /// Only the operator can know whether it is still wanted.
   private func holdLast(
-    _ options: AdoptOptions, _ repository: Repository, _ answer: inout SnapshotImportAnswer
+    for options: AdoptOptions, in repository: Repository, into answer: inout SnapshotImportAnswer
   ) throws(Failure) {
     let adopted = Set(answer.trees.compactMap(\.snapshot))
     let held = try repository.marks.all(.held)
@@ -120,7 +126,7 @@ struct SnapshotImport {
       let keys = SourceSet(label: summary.label, paths: summary.sources).keys + summary.otherSources
       let last = keys.filter { seen.insert($0).inserted }
       guard !last.isEmpty, adopted.contains(snapshot.name.description) else { continue }
-      let reason = "the last of \(Self.words(last, label: options.label))"
+      let reason = "the last of \(Self.words(for: last, label: options.label))"
       if held[snapshot.name] == nil {
         try repository.marks.add(.held, to: snapshot.name, reason: reason, at: Clock.now())
       }
@@ -133,7 +139,7 @@ struct SnapshotImport {
   }
 
   /// The names of sources for a message: labels of other hosts, and paths of this host's own sources.
-  private static func words(_ sources: [[UInt8]], label own: [UInt8]) -> String {
+  private static func words(for sources: [[UInt8]], label own: [UInt8]) -> String {
     var words: [String] = []
     for source in sources {
       let label = source.prefix { $0 != slash }
@@ -144,11 +150,11 @@ struct SnapshotImport {
   }
 
   private func adopt(
-    one tree: AdoptableTree, _ options: AdoptOptions, _ repository: Repository
+    _ tree: AdoptableTree, options: AdoptOptions, in repository: Repository
   ) throws(Failure) -> Snapshot {
     let progress = Progress()
     let start = Clock.monotonic()
-    let line = ProgressLine("import of \(displayName(tree.name))", of: progress, options: common)
+    let line = ProgressLine(for: "import of \(displayName(tree.name))", of: progress, options: common)
     defer { line.stop() }
     let snapshot = try Engine.adopt(
       tree, options, in: repository, program: "treering \(Treering.version)", progress: progress)
@@ -156,65 +162,10 @@ struct SnapshotImport {
     if !common.quiet && !common.json {
       let totals = snapshot.summary.root.totals
       Console.print(
-        "\(displayName(tree.name)) is now \(snapshot.name): \(counted(totals.entries, "entry", "entries")), "
+        "\(displayName(tree.name)) is now \(snapshot.name): \(counted(totals.entries, "entry")), "
           + "\(byteText(totals.bytes)), of which \(byteText(progress.bytesRead.value)) were read, "
           + "in \(durationText(Clock.monotonic() - start))")
     }
     return snapshot
-  }
-}
-
-/// The document of `import snapshots --json`, and one line of the history.
-struct SnapshotImportAnswer: Encodable {
-  struct Held: Encodable {
-    let snapshot: String
-    let reason: String
-  }
-
-  struct Tree: Encodable {
-    let tree: String
-    let time: String
-    /// `nil` if the tree was not adopted.
-    let snapshot: String?
-    let error: String?
-
-    init(_ tree: AdoptableTree, snapshot: SnapshotName?, error: String?) {
-      self.tree = displayName(tree.name)
-      time = tree.time.rfc3339
-      self.snapshot = snapshot?.description
-      self.error = error
-    }
-  }
-
-  let time: String
-  let command = "import"
-  let isDry: Bool
-  var trees: [Tree]
-  /// The snapshots that are held because no newer one has their sources.
-  var held: [Held] = []
-  var exitStatus = ExitStatus.done.code
-  /// The first error.
-  var error: String?
-
-  mutating func take(_ tree: AdoptableTree, _ snapshot: SnapshotName?, _ failure: Failure?) {
-    trees.append(Tree(tree, snapshot: failure == nil ? snapshot : nil, error: failure?.description))
-    guard let failure, error == nil else { return }
-    error = "\(displayName(tree.name)): \(failure)"
-    let isSomeAdopted = trees.contains { $0.snapshot != nil }
-    exitStatus = (isSomeAdopted ? ExitStatus(afterPublication: failure.kind) : ExitStatus(failure.kind)).code
-  }
-
-  /// Records an error that came after the adoption.
-  mutating func warn(_ failure: Failure) {
-    error = error ?? failure.description
-    if exitStatus == ExitStatus.done.code { exitStatus = ExitStatus.warnings.code }
-  }
-
-  enum CodingKeys: String, CodingKey {
-    case time, command
-    case isDry = "dry_run"
-    case trees, held
-    case exitStatus = "exit_status"
-    case error
   }
 }

@@ -14,7 +14,7 @@ struct ExpectedSource {
   var commonRPOSeconds: Int64?
 
   /// The sources of the configuration. Without one, the sources of all snapshots.
-  static func all(_ file: ConfigurationFile?, _ list: SnapshotList) -> [ExpectedSource] {
+  static func all(in file: ConfigurationFile?, or list: SnapshotList) -> [ExpectedSource] {
     if let file {
       return file.settings.sources.map {
         ExpectedSource(

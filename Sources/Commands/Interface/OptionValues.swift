@@ -1,0 +1,76 @@
+internal import ArgumentParser
+internal import Engine
+internal import Model
+internal import Retention
+internal import Settings
+
+/// Parses a size such as `100M`.
+func byteCount(for option: String) -> @Sendable (String) throws -> UInt64 {
+  { text in
+    guard let bytes = Quantity.bytes(text) else {
+      throw ValidationError("\(option) takes a size such as 100M")
+    }
+    return bytes
+  }
+}
+
+/// Parses a share such as `50%` or `50`.
+func percentage(for option: String) -> @Sendable (String) throws -> Double {
+  { text in
+    guard let share = Quantity.share(text) else {
+      throw ValidationError("\(option) takes a percentage from 0% to 100%")
+    }
+    return share
+  }
+}
+
+/// Parses the value of an option that accepts only certain words.
+func oneOf<Value: RawRepresentable & CaseIterable & Sendable>(
+  for option: String
+) -> @Sendable (String) throws -> Value where Value.RawValue == String {
+  let words = Value.allCases.map(\.rawValue)
+  let list = words.dropLast().joined(separator: ", ") + " or " + words.last!
+  return { text in
+    guard let value = Value(rawValue: text) else {
+      throw ValidationError("\(option) takes \(list)")
+    }
+    return value
+  }
+}
+
+/// The value of `--keep`.
+struct SetAndCount: Sendable {
+  let set: SnapshotSet
+  let count: Int
+}
+
+@Sendable func setAndCount(_ text: String) throws -> SetAndCount {
+  let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+  guard parts.count == 2, let set = SnapshotSet(rawValue: String(parts[0])), let count = Int(parts[1]),
+    count >= 0
+  else {
+    throw ValidationError(
+      "--keep takes a set and a number, such as hourly=24; the sets are "
+        + SnapshotSet.allCases.map(\.rawValue).joined(separator: ", "))
+  }
+  return SetAndCount(set: set, count: count)
+}
+
+/// Parses a duration such as `14d`: a number with s, m, h, d or w.
+func seconds(for option: String) -> @Sendable (String) throws -> Int64 {
+  { text in
+    guard let seconds = Quantity.seconds(text)
+    else { throw ValidationError("\(option) takes a number with a unit, such as 90s, 2h, 14d or 4w") }
+    return seconds
+  }
+}
+
+func freeSpace(for option: String) -> @Sendable (String) throws -> MinimumFree {
+  { text in
+    if text.hasSuffix("%") { return .share(try percentage(for: option)(text)) }
+    guard let bytes = Quantity.bytesWithUnit(text) else {
+      throw ValidationError("\(option) takes a percentage such as 5%, or a size such as 20G")
+    }
+    return .bytes(bytes)
+  }
+}

@@ -1,0 +1,47 @@
+internal import Catalog
+internal import Engine
+internal import Model
+internal import Posix
+internal import Replication
+internal import Repository
+internal import Settings
+
+extension CommonOptions {
+  /// The configuration, if the text may be the name of a remote.
+  ///
+  /// For an address or a path, errors in the configuration must not matter.
+  func configuration(naming remote: String) throws(Failure) -> ConfigurationFile? {
+    remote.utf8.contains { $0 == slash || $0 == UInt8(ascii: ":") } ? nil : try configuration()
+  }
+
+  /// The location of a repository. It is local if the path exists or if it cannot be an address.
+  static func address(of path: [UInt8]) throws(Failure) -> RemoteAddress {
+    if exists(path) { return .local(path) }
+    do { return try RemoteAddress(path) } catch {
+      if error == .forbiddenByte || error == .emptyPath { return .local(path) }
+      throw Failure(.usage, "the repository \(displayName(path)) cannot be used: \(error)")
+    }
+  }
+
+  /// True if a path leads to an entry, also if it cannot be opened.
+  private static func exists(_ path: [UInt8]) -> Bool {
+    do {
+      _ = try Descriptor.open(path: path, .pathOnly)
+      return true
+    } catch { return !error.meansAbsence && error != .nameTooLong }
+  }
+
+  /// Opens a repository to read from, local or remote.
+  func openStore(connection: RemoteConnectionOptions) throws(Failure) -> any VerifiableStore {
+    let path = try repositoryPath()
+    let text = String(decoding: path, as: UTF8.self)
+    let file = Self.exists(path) ? nil : try configuration(naming: text)
+    if file?.settings.remotes.contains(where: { $0.name == text }) != true {
+      guard case .ssh = try Self.address(of: path) else { return try Repository.open(path) }
+    }
+    let target = try RemoteTarget(named: text, in: file, connection: connection, options: self)
+    do { return RemoteRepository(try Connection(target.options)) } catch {
+      throw error as? Failure ?? Failure(.remote, "\(target.name): \(error)")
+    }
+  }
+}

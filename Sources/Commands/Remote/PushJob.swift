@@ -1,0 +1,100 @@
+internal import Catalog
+internal import Engine
+internal import Model
+internal import Posix
+internal import Replication
+internal import Repository
+internal import Retention
+internal import Settings
+internal import Synchronization
+
+/// A push and its line in the history.
+struct PushJob {
+  let target: RemoteTarget
+  private let repository: Repository
+  /// The configuration's sources.
+  private let sources: SourceSet?
+  private let common: CommonOptions
+
+  init(to target: RemoteTarget, from repository: Repository, sources: SourceSet?, options common: CommonOptions) {
+    self.target = target
+    self.repository = repository
+    self.sources = sources
+    self.common = common
+  }
+
+  /// The snapshot to push: the newest one, unless the remote is known to have it.
+  func due(in list: SnapshotList) throws(Failure) -> Snapshot? {
+    let set = target.set.flatMap(SnapshotSet.init(rawValue:))
+    guard let snapshot = try repository.newest(of: sources, in: set, among: list) else { return nil }
+    // The last push is remembered. The remote is asked again once a day, because it may have been recreated.
+    if let last = repository.pushMemory.last(address: Array(target.options.shown.utf8)),
+      last.names.contains(snapshot.name),
+      abs(Clock.now() - last.time) < 86_400
+    {
+      return nil
+    }
+    return snapshot
+  }
+
+  func work(_ snapshot: Snapshot, isDryRun: Bool = false) throws -> PushAnswer {
+    let start = Clock.now()
+    let began = Clock.monotonic()
+    let progress = PushProgress()
+    var reached: Connection?
+    do {
+      let connection = try Connection(target.options)
+      reached = connection
+      guard !connection.leads(to: repository) else {
+        throw Failure(.usage, "\(target.name) is this repository itself", hint: "name another one")
+      }
+      let treeBytes = snapshot.summary.root.totals.bytes
+      let line = ProgressLine(options: common) { elapsed in
+        Self.line(for: progress, sent: connection.bytesSent, treeBytes: treeBytes, elapsedSeconds: elapsed)
+      }
+      defer { line.stop() }
+      let monitor = ConsoleMonitor()
+      let result = try push(
+        snapshot, of: repository, over: connection, isDryRun: isDryRun, progress: progress, monitor: monitor)
+      line.stop()
+      var answer = PushAnswer(for: result, to: target, warnings: monitor.warnings.count, isDryRun: isDryRun)
+      if !isDryRun {
+        let line = PushLine(time: start.rfc3339, exitStatus: answer.status.code, error: nil, result: answer)
+        // The snapshot was sent, so a history that cannot be written is no failure.
+        do { try repository.history.append(line) } catch {
+          monitor.warn(Warning(path: repository.path, message: "\(error)"))
+        }
+      }
+      answer.warnings = monitor.warnings.count
+      return answer
+    } catch {
+      let failure = error as? Failure ?? Failure(.remote, "\(error)")
+      // A lock held by another push is not worth a history line. A usage error means that no push took place.
+      if !isDryRun, failure.kind != .locked, failure.kind != .usage {
+        let line = PushLine(
+          time: start.rfc3339, exitStatus: ExitStatus(failure.kind).code, error: failure.description,
+          result: PushAnswer(
+            failed: snapshot.name, to: target, bytesSent: reached?.bytesSent ?? 0,
+            bytesReceived: reached?.bytesReceived ?? 0, elapsedSeconds: Clock.monotonic() - began))
+        do { try repository.history.append(line) } catch { Console.complain("warning: \(error)") }
+      }
+      throw failure
+    }
+  }
+
+  private static func line(
+    for progress: PushProgress, sent: UInt64, treeBytes: UInt64, elapsedSeconds elapsed: Double
+  ) -> String {
+    var line = "push: \(byteText(sent)) sent"
+    if elapsed > 0 { line += ", \(byteText(UInt64(Double(sent) / elapsed)))/s" }
+    if sent > 0 { line += ", speed-up \(speedUp(of: treeBytes, sent: sent))" }
+    if progress.isBuilding.load(ordering: .relaxed) { return line + ", the server builds the snapshot" }
+    let done = progress.bytesDone.load(ordering: .relaxed)
+    let expected = progress.bytesExpected.load(ordering: .relaxed)
+    if expected > 0, done > 0, elapsed >= 1 {
+      let share = min(1, Double(done) / Double(expected))
+      line += ", \(Int(share * 100)) %, about \(durationText(elapsed / share - elapsed)) left"
+    }
+    return line
+  }
+}

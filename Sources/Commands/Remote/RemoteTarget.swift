@@ -1,0 +1,82 @@
+internal import ArgumentParser
+internal import Catalog
+internal import Engine
+internal import Model
+internal import Posix
+internal import Replication
+internal import Repository
+internal import Settings
+
+/// A remote from the command line or the configuration.
+struct RemoteTarget {
+  /// The name from the configuration, or the address.
+  let name: String
+  /// The set whose newest member is pushed.
+  let set: String?
+  let options: RemoteOptions
+
+  /// Finds the remote of this name in the configuration, or parses an address.
+  init(
+    named text: String, in file: ConfigurationFile?, connection: RemoteConnectionOptions, options common: CommonOptions
+  ) throws(Failure) {
+    if let remote = file?.settings.remotes.first(where: { $0.name == text }) {
+      try self.init(remote, connection: connection, options: common)
+      return
+    }
+    let shown = displayName(Array(text.utf8))
+    // A word without slash and colon is a name.
+    guard text.contains("/") || text.contains(":") else {
+      let names = (file?.settings.remotes ?? []).map(\.name)
+      throw Failure(
+        .usage,
+        file == nil
+          ? "there is no configuration with a remote \"\(shown)\""
+          : "the configuration \(displayName(file!.path)) has no remote \"\(shown)\"",
+        hint: names.isEmpty
+          ? "name it as ssh://host/path, host:path or a path with a slash" : "it has: \(names.joined(separator: ", "))")
+    }
+    var remote = RemoteConfiguration()
+    remote.name = shown
+    remote.url = text
+    do { remote.address = try RemoteAddress(text) } catch {
+      throw Failure(.usage, "the remote \(shown) cannot be used: \(error)")
+    }
+    try self.init(remote, connection: connection, options: common)
+  }
+
+  init(
+    _ remote: RemoteConfiguration, connection: RemoteConnectionOptions = .none, options common: CommonOptions
+  ) throws(Failure) {
+    name = remote.name
+    set = remote.set
+    let command: [[UInt8]]
+    let path: [UInt8]
+    switch remote.address {
+    case .local(let local):
+      path = local
+      let own: [UInt8]
+      do { own = try CurrentProcess.programFile() } catch {
+        throw Failure(.failed, "cannot find this program's own file: \(error)")
+      }
+      command = [own, Array("serve".utf8)]
+    case .ssh(let user, let host, let port, let remotePath):
+      path = remotePath
+      if connection.remoteCommand?.utf8.allSatisfy({ $0 == 32 || $0 == 9 }) == true {
+        throw Failure(.usage, "--remote-command is empty", hint: "leave it out for \"treering serve\"")
+      }
+      do {
+        command = try RemoteAddress.sshArguments(
+          command: connection.ssh ?? remote.ssh, user: user, host: host, port: port,
+          remoteCommand: connection.remoteCommand ?? remote.remoteCommand)
+      } catch { throw Failure(.usage, "the remote \(remote.name) cannot be used: \(error)") }
+    }
+    let shownName = remote.name
+    var options = RemoteOptions(
+      command: command, path: path, shown: remote.url.isEmpty ? remote.name : remote.url,
+      timeoutSeconds: Double(connection.timeout ?? remote.timeoutSeconds),
+      bytesPerSecond: connection.limitRate ?? remote.limitRate, program: "treering \(Treering.version)",
+      onLine: { line in Console.complain("\(shownName): \(displayName(line))") })
+    options.wantsAll = common.verbose
+    self.options = options
+  }
+}

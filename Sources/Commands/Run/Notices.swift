@@ -1,0 +1,85 @@
+internal import Catalog
+internal import Model
+internal import Operations
+internal import Posix
+internal import Settings
+
+/// Notifies a dead man's switch, a webhook and a program of a run. A failed notification never fails the run.
+struct Notices {
+  private let settings: Configuration
+  private let healthchecks: Healthchecks?
+  private static let userAgent = "treering/\(Treering.version)"
+
+  /// The size limit of the document in a program's environment. A longer one is sent without steps and named warnings.
+  ///
+  /// The kernel limits an environment variable to 128 KiB.
+  private static let longestVariable = 100_000
+
+  init(for settings: Configuration, runID: String) {
+    self.settings = settings
+    healthchecks = settings.healthchecks.map {
+      Healthchecks(
+        url: $0.url, runID: runID, userAgent: Self.userAgent, limitSeconds: Double(settings.notifySeconds))
+    }
+  }
+
+  /// Returns a step for each failed notification.
+  func runBegins() -> [RunStep] {
+    tell("healthchecks start", failure: "Healthchecks could not be told of the start") { healthchecks?.start() }
+  }
+
+  /// Returns a step for each failed notification.
+  func runEnded(_ answer: RunAnswer, environment: [(name: String, value: [UInt8])]) -> [RunStep] {
+    let isGood = answer.exitStatus == ExitStatus.done.code
+    var steps = tell("healthchecks", failure: "Healthchecks could not be told of the end") { sendEnd(answer) }
+    if let webhook = settings.webhook, !(isGood && webhook.onlyFailures) {
+      steps += tell("webhook", failure: "the webhook could not be told") {
+        Webhook(
+          url: webhook.url, headers: webhook.headers, userAgent: Self.userAgent,
+          limitSeconds: Double(settings.notifySeconds)
+        ).send(jsonText(answer))
+      }
+    }
+    if let command = settings.notifyCommand, !(isGood && settings.notifyCommandOnlyFailures) {
+      steps += tell("notify \(command.command[0])", failure: "the program \(command.command[0]) could not be told") {
+        run(command, after: answer, environment: environment)
+      }
+    }
+    return steps
+  }
+
+  private func tell(_ step: String, failure what: String, send: () -> String?) -> [RunStep] {
+    let start = Clock.monotonic()
+    guard let message = send() else { return [] }
+    Console.complain("warning: \(what): \(message)")
+    return [
+      RunStep(
+        step: step, outcome: .failed, elapsedSeconds: Clock.monotonic() - start, message: message)
+    ]
+  }
+
+  private func sendEnd(_ answer: RunAnswer) -> String? {
+    var status = answer.exitStatus
+    if status == ExitStatus.warnings.code && settings.warningsAreSuccess { status = ExitStatus.done.code }
+    let log = (Console.lastMessages + answer.lines).joined(separator: "\n")
+    return healthchecks?.finish(exitStatus: status, log: Array(log.utf8))
+  }
+
+  private func run(
+    _ command: Configuration.Hook, after answer: RunAnswer, environment: [(name: String, value: [UInt8])]
+  ) -> String? {
+    var document = jsonText(answer, isLine: true)
+    if document.utf8.count > Self.longestVariable {
+      var shorter = answer
+      shorter.snapshot?.warningsNamed = []
+      shorter.steps = []
+      document = jsonText(shorter, isLine: true)
+    }
+    let isEnding = CurrentProcess.rememberedSignal != nil
+    let limit = isEnding ? min(command.timeoutSeconds, ScheduledRun.lastSeconds) : command.timeoutSeconds
+    let ended = command.run(
+      environment: environment + [("TREERING_RUN_JSON", Array(document.utf8))], limitSeconds: limit, finishes: true)
+    if ended.trouble != nil { ended.complain(of: command) }
+    return ended.trouble
+  }
+}

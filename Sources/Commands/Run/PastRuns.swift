@@ -1,0 +1,86 @@
+internal import Catalog
+internal import FoundationEssentials
+internal import Model
+
+/// The runs that a repository's history records.
+struct PastRuns {
+  struct Run: Codable {
+    let time: String
+    let command: String
+    let exitStatus: Int32
+    let error: String?
+  }
+
+  struct Push: Codable {
+    struct Result: Codable {
+      let remote: String
+      let snapshot: String
+    }
+    let time: String
+    let exitStatus: Int32
+    let error: String?
+    let result: Result
+
+    var hasFailed: Bool { ![ExitStatus.done.code, ExitStatus.warnings.code].contains(exitStatus) }
+  }
+
+  struct Verification: Codable {
+    let time: String
+    let snapshots: Int
+    let ofSnapshots: Int
+    let problems: Int
+    let exitStatus: Int32
+  }
+
+  /// The part of a snapshot's line that gives its size.
+  private struct Taken: Decodable {
+    struct Result: Decodable {
+      let snapshot: String
+      let bytesCopied: UInt64
+    }
+    let result: Result
+  }
+
+  /// All runs but verifications and pushes, newest last.
+  private(set) var runs: [Run] = []
+  private(set) var lastVerification: Verification?
+  /// Addresses that never worked, and that were followed by a successful push. They were typing errors, not remotes.
+  private(set) var mistypedRemotes: Set<String> = []
+  /// The bytes that each snapshot copied, expired snapshots included.
+  private(set) var bytesCopied: [SnapshotName: UInt64] = [:]
+  private var lastPushes: [String: Push] = [:]
+  private var reachedRemotes: Set<String> = []
+
+  /// The last push to each remote.
+  var pushes: [Push] { lastPushes.values.sorted { $0.result.remote < $1.result.remote } }
+
+  /// Reads the lines of a history. Lines of another form are skipped.
+  init(history text: [UInt8]) {
+    let decoder = JSONDecoder()
+    decoder.keyDecodingStrategy = .convertFromSnakeCase
+    for line in text.split(separator: UInt8(ascii: "\n")).map({ Data($0) }) {
+      guard let run = try? decoder.decode(Run.self, from: line) else { continue }
+      switch run.command {
+      case "verify": lastVerification = (try? decoder.decode(Verification.self, from: line)) ?? lastVerification
+      case "push": if let push = try? decoder.decode(Push.self, from: line) { add(push) }
+      default:
+        runs.append(run)
+        if let taken = (try? decoder.decode(Taken.self, from: line))?.result,
+          let name = SnapshotName(taken.snapshot.utf8)
+        {
+          bytesCopied[name] = taken.bytesCopied
+        }
+      }
+    }
+  }
+
+  private mutating func add(_ push: Push) {
+    let remote = push.result.remote
+    lastPushes[remote] = push
+    mistypedRemotes.remove(remote)
+    if !push.hasFailed {
+      reachedRemotes.insert(remote)
+      mistypedRemotes.formUnion(Set(lastPushes.keys).subtracting(reachedRemotes))
+    }
+  }
+}

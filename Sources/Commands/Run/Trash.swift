@@ -1,0 +1,15 @@
+internal import Engine
+internal import Repository
+
+/// Deletes the trash, without the lock. Returns the error, which has already been reported.
+@discardableResult
+func deleteTrash(of repository: Repository, threads: Int) -> Failure? {
+  do {
+    try emptyTrash(of: repository, threads: threads)
+    return nil
+  } catch {
+    if case .interrupted = error.kind { return nil }
+    Console.complain("warning: \(error); the next run tries again")
+    return error
+  }
+}
