@@ -9,10 +9,8 @@ import Testing
 @Suite("channel: silence")
 struct ChannelTests {
   private func alive(_ number: UInt64) -> [UInt8] {
-    var message = MessageWriter()
-    message.integer(number)
-    let length = UInt8(message.bytes.count)
-    return [FrameType.alive.rawValue, length, 0, 0, 0] + message.bytes
+    let payload = KeepAlive(number: number).payload
+    return [FrameType.alive.rawValue, UInt8(payload.count), 0, 0, 0] + payload
   }
 
   /// Sends more than a pipe holds.
@@ -70,8 +68,8 @@ struct ChannelTests {
   @Test("nobody may be alive for ever without a word", arguments: [false, true])
   func aliveForEver(readsWhileSending: Bool) {
     let (near, far) = MemoryTransport.pair()
-    let channel = Channel(near, to: .server, timeoutSeconds: 1, readsWhileSending: readsWhileSending)
-    channel.aliveLimitSeconds = 2
+    let channel = Channel(
+      near, to: .server, timeoutSeconds: 1, readsWhileSending: readsWhileSending, keepAliveLimitSeconds: 2)
     let isOver = Atomic(false)
     let talker = try! BackgroundThread {
       var number: UInt64 = 0

@@ -155,8 +155,8 @@ private func request(_ name: String, _ change: @escaping @Sendable (ScriptedClie
       Lie("in a record", timeoutSeconds: silent) {
         try $0.begin()
         try $0.stream.message(.record) {
-          $0.integer(0 as UInt64)
-          $0.integer(1000 as UInt64)
+          $0.integer(0)
+          $0.integer(1000)
         }
         try $0.stream.flush()
       },

@@ -28,7 +28,7 @@ import Testing
       }
       lies.append(
         Self.request("verify \(name)", .verify) {
-          $0.integer(1 as UInt64)
+          $0.integer(1)
           $0.text(Array(name.utf8))
         })
     }
@@ -39,14 +39,14 @@ import Testing
         Self.request("a catalog at \(offset)", .readCatalog) {
           $0.text(Self.snapshot)
           $0.integer(offset)
-          $0.integer(10 as UInt64)
+          $0.integer(10)
         })
     }
     for count: UInt64 in [.max, 128 << 10 + 1] {
       lies.append(
         Self.request("\(count) bytes of a catalog", .readCatalog) {
           $0.text(Self.snapshot)
-          $0.integer(0 as UInt64)
+          $0.integer(0)
           $0.integer(count)
         })
     }
@@ -64,12 +64,12 @@ import Testing
       })
     lies.append(
       Self.request("verify twice the same", .verify) {
-        $0.integer(2 as UInt64)
+        $0.integer(2)
         $0.text(Self.snapshot)
         $0.text(Self.snapshot)
       })
     lies.append(Self.request("verify very much", .verify) { $0.integer(UInt64(1) << 40) })
-    lies.append(Self.request("list with bytes to spare", .list) { $0.integer(1 as UInt64) })
+    lies.append(Self.request("list with bytes to spare", .list) { $0.integer(1) })
     try World().tell(lies)
   }
 
@@ -89,7 +89,7 @@ import Testing
       let frame = try client.channel.receive(.stream, .end)
       return frame.type == .stream ? frame.payload : nil
     }
-    var parts = stream.parts
+    var parts = stream.fields
     #expect(try parts.integer() == 0)
     _ = try parts.text(limit: 4096)
     #expect(client.server.end() == nil)

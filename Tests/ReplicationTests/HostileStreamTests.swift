@@ -329,7 +329,7 @@ extension MessageWriter {
           try client.record(folder.content)
           for number in 0..<100_000 {
             try client.stream.message(.baseDirectory) {
-              $0.integer(0 as UInt64)
+              $0.integer(0)
               $0.path([Array("\(number)".utf8)])
             }
           }
@@ -339,7 +339,7 @@ extension MessageWriter {
           let path = [[UInt8]](repeating: [UInt8](repeating: 120, count: 255), count: 4096)
           for _ in 0..<10 {
             try client.stream.message(.baseDirectory) {
-              $0.integer(0 as UInt64)
+              $0.integer(0)
               $0.path(path)
             }
           }
@@ -354,7 +354,7 @@ extension MessageWriter {
           for _ in 0..<5000 {
             try client.stream.message(.directory) {
               $0.digest(digest)
-              $0.integer(0 as UInt64)
+              $0.integer(0)
             }
           }
         },

@@ -30,8 +30,8 @@ final class ScriptedClient {
 
   static var helloBytes: [UInt8] {
     var hello = MessageWriter()
-    hello.integer(1 as UInt64)
-    hello.integer(1 as UInt64)
+    hello.integer(1)
+    hello.integer(1)
     hello.text([])
     hello.text(Array("test".utf8))
     return Wire.magic + hello.bytes
@@ -59,13 +59,13 @@ final class ScriptedClient {
     var reader = MessageReader(try channel.receive(.accept).payload)
     _ = try reader.integer()
     if try reader.integer() > 0 { _ = try reader.digest() }
-    var left = try reader.count(1 << 20)
+    var left = try reader.count(limit: 1 << 20)
     while left > 0 { left -= try channel.receive(.have).payload.count / 8 }
   }
 
   func record(_ content: [UInt8]) throws {
     try stream.message(.record) {
-      $0.integer(0 as UInt64)
+      $0.integer(0)
       $0.integer(UInt64(content.count))
     }
     try literal(content)
@@ -90,7 +90,7 @@ final class ScriptedClient {
     while true {
       guard let frame = try channel.receive() else { throw Channel.ended }
       if frame.type == .published { return }
-      if frame.type != .note { throw WireError("a frame of type \(frame.type)") }
+      if frame.type != .note { throw ProtocolViolation("a frame of type \(frame.type)") }
     }
   }
 
@@ -108,8 +108,8 @@ final class ScriptedClient {
           let name = Array(found.bytes[row.name])
           try stream.message(.file) {
             $0.integer(skipped)
-            $0.integer(0 as UInt64)
-            $0.integer(0 as UInt64)
+            $0.integer(0)
+            $0.integer(0)
           }
           try literal(directory.descriptor.openToRead(name.span).readToEnd(limit: 1 << 20))
           try stream.write([0])
@@ -121,5 +121,15 @@ final class ScriptedClient {
       }
       for row in try found.directories() { waiting.append((path + [Array(found.bytes[row.name])], Subtree(row))) }
     }
+  }
+}
+
+extension OutgoingStream {
+  /// A message that need not be a proper one.
+  func message(_ tag: StreamTag, _ body: (inout MessageWriter) throws -> Void = { _ in }) throws {
+    var writer = MessageWriter()
+    writer.integer(tag.rawValue)
+    try body(&writer)
+    try write(writer.bytes)
   }
 }

@@ -129,7 +129,8 @@ final class World: @unchecked Sendable {
 
   func remoteOptions(timeoutSeconds: Double = 5) -> RemoteOptions {
     RemoteOptions(
-      command: [], path: far.path, shown: "far", timeoutSeconds: timeoutSeconds, program: "test", onLine: { _ in })
+      command: [], path: far.path, displayName: "far", timeoutSeconds: timeoutSeconds, program: "test", onLine: { _ in }
+    )
   }
 
   /// Pushes with the client of the product.

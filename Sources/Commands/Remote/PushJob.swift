@@ -28,7 +28,7 @@ struct PushJob {
     let set = target.set.flatMap(SnapshotSet.init(rawValue:))
     guard let snapshot = try repository.newest(of: sources, in: set, among: list) else { return nil }
     // The last push is remembered. The remote is asked again once a day, because it may have been recreated.
-    if let last = repository.pushMemory.last(address: Array(target.options.shown.utf8)),
+    if let last = repository.pushMemory.last(address: Array(target.options.displayName.utf8)),
       last.names.contains(snapshot.name),
       abs(Clock.now() - last.time) < 86_400
     {
@@ -45,7 +45,7 @@ struct PushJob {
     do {
       let connection = try Connection(target.options)
       reached = connection
-      guard !connection.leads(to: repository) else {
+      guard !connection.servesSameRepository(as: repository) else {
         throw Failure(.usage, "\(target.name) is this repository itself", hint: "name another one")
       }
       let treeBytes = snapshot.summary.root.totals.bytes

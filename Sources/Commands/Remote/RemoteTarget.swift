@@ -72,11 +72,11 @@ struct RemoteTarget {
     }
     let shownName = remote.name
     var options = RemoteOptions(
-      command: command, path: path, shown: remote.url.isEmpty ? remote.name : remote.url,
+      command: command, path: path, displayName: remote.url.isEmpty ? remote.name : remote.url,
       timeoutSeconds: Double(connection.timeout ?? remote.timeoutSeconds),
       bytesPerSecond: connection.limitRate ?? remote.limitRate, program: "treering \(Treering.version)",
       onLine: { line in Console.complain("\(shownName): \(displayName(line))") })
-    options.wantsAll = common.verbose
+    options.passesAllLines = common.verbose
     self.options = options
   }
 }

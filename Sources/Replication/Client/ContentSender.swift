@@ -15,7 +15,7 @@ final class ContentSender {
   }
 
   /// The base of a file's delta.
-  struct Base {
+  struct DeltaBase {
     let index: BlockIndex
     /// The local file, and the compact source that `index` was made of; `nil` if only a signature is known.
     var stored: (source: StoredSource, compact: CompactSource)?
@@ -25,15 +25,16 @@ final class ContentSender {
   private let name: SnapshotName
   private let label: [UInt8]
   private let files: StoredFiles
-  private let base: (name: SnapshotName, files: StoredFiles?)?
+  private let base: ClientBase?
   private let progress: PushProgress
   private let monitor: any Monitor
   private let finder = DeltaFinder()
-  private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: InstructionReader.pieceBytes, alignment: 4096)
+  private let buffer = LiteralBuffer()
 
+  /// `tree` is the local tree of `snapshot`.
   init(
-    _ stream: OutgoingStream, _ snapshot: Snapshot, _ tree: Directory, _ base: (SnapshotName, StoredFiles?)?,
-    _ progress: PushProgress, _ monitor: any Monitor
+    to stream: OutgoingStream, of snapshot: Snapshot, tree: Directory, base: ClientBase?, progress: PushProgress,
+    monitor: any Monitor
   ) {
     self.stream = stream
     name = snapshot.name
@@ -44,15 +45,13 @@ final class ContentSender {
     self.monitor = monitor
   }
 
-  deinit { buffer.deallocate() }
-
   func open(_ path: [[UInt8]], _ row: FileRow) throws -> File {
-    switch files.open(path, row.size, onRead: countRead) {
+    switch files.open(path, byteCount: row.size, onRead: countRead) {
     case .opened(let source): return File(path: path, source: source)
     case .unknown(let error):
       throw Failure(
         .failed, "cannot read \(displayName(sourcePath(path, label: label))) in the snapshot \(name) here: \(error)")
-    case .damaged: throw damaged(path, "it cannot be read, or has another size than its catalog says")
+    case .damaged: throw damaged(path, because: "it cannot be read, or has another size than its catalog says")
     }
   }
 
@@ -63,9 +62,9 @@ final class ContentSender {
 
   /// Opens a file of the base; `nil` if the base's tree is not local. If the file cannot be read or does not match its
   /// catalog, warns and returns `nil`.
-  func openBase(_ before: Difference.BaseFile) -> StoredSource? {
+  func openBase(_ before: PushPlan.BaseFile) -> StoredSource? {
     guard let base, let files = base.files else { return nil }
-    switch files.open(before.path, before.row.size, onRead: countRead) {
+    switch files.open(before.path, byteCount: before.row.size, onRead: countRead) {
     case .opened(let source): return source
     case .unknown(let error):
       let message = "it cannot be read in the snapshot \(base.name) here, and was sent whole: \(error)"
@@ -75,7 +74,7 @@ final class ContentSender {
     return nil
   }
 
-  func warnOfBase(_ before: Difference.BaseFile) {
+  func warnOfBase(_ before: PushPlan.BaseFile) {
     guard let base else { return }
     monitor.warn(
       Warning(
@@ -84,18 +83,23 @@ final class ContentSender {
           + "see: treering verify \(base.name)"))
   }
 
-  private func damaged(_ path: [[UInt8]], _ why: String) -> Failure {
+  private func damaged(_ path: [[UInt8]], because reason: String) -> Failure {
     Failure(
-      .damaged, "the snapshot \(name) is damaged here: \(displayName(sourcePath(path, label: label))): \(why)",
+      .damaged, "the snapshot \(name) is damaged here: \(displayName(sourcePath(path, label: label))): \(reason)",
       hint: "see: treering verify \(name)")
   }
 
-  /// Sends the instructions that build a record; `old` is the base's record.
-  func send(record content: [UInt8], _ old: [UInt8]?) throws {
+  /// Sends the instructions that build a record; `base` is the base's record.
+  func send(record content: [UInt8], base: [UInt8]?) throws {
     var writer = InstructionWriter(stream)
-    if let old {
-      let index = try BlockIndex(of: MemorySource(old), blockBytes: BlockSize.local(UInt64(old.count)))
-      try finder.find(in: MemorySource(content), against: index) { try writer.write($0) }
+    if let base {
+      let index = try BlockIndex(of: MemorySource(base), blockBytes: BlockSize.local(UInt64(base.count)))
+      try finder.find(in: MemorySource(content), against: index) { instruction in
+        switch instruction {
+        case .literal(let bytes): try writer.write(.literal(bytes))
+        case .copy(let offset, let byteCount): try writer.write(.copy(offset: offset, byteCount: byteCount))
+        }
+      }
     } else {
       try content.withUnsafeBytes { try writer.write(.literal($0)) }
     }
@@ -103,24 +107,24 @@ final class ContentSender {
   }
 
   /// Prepares the base of a file's delta; `nil` if the base's file cannot be read.
-  func base(_ before: Difference.BaseFile) -> (base: Base?, source: StoredSource?) {
+  func deltaBase(_ before: PushPlan.BaseFile) -> (base: DeltaBase?, source: StoredSource?) {
     guard let source = openBase(before) else { return (nil, nil) }
     guard let runs = try? source.runs() else { return (nil, source) }
     let compact = CompactSource(source, runs: runs)
     guard let index = try? BlockIndex(of: compact, blockBytes: BlockSize.local(compact.byteCount)) else {
       return (nil, source)
     }
-    return (Base(index: index, stored: (source, compact)), source)
+    return (DeltaBase(index: index, stored: (source, compact)), source)
   }
 
   /// Sends the instructions that build the file from `offset` on. Without `mayHaveHoles`, holes are sent as literals.
-  func send(_ file: File, from offset: UInt64, _ base: Base?, mayHaveHoles: Bool) throws {
+  func send(_ file: File, from offset: UInt64 = 0, base: DeltaBase?, mayHaveHoles: Bool) throws {
     let source = file.source
     let whole = source.byteCount == 0 ? [] : [0..<source.byteCount]
     var compact = CompactSource(source, runs: whole)
     try reading(file) { if mayHaveHoles { compact = CompactSource(source, runs: try source.runs()) } }
     var sender = InstructionSender(
-      InstructionWriter(stream), compact, byteCount: source.byteCount, from: offset, base: base?.stored?.compact)
+      to: stream, new: compact, byteCount: source.byteCount, from: offset, base: base?.stored?.compact)
     func emit(_ instruction: DeltaInstruction) throws {
       let before = sender.position
       try sender.write(instruction)
@@ -134,8 +138,8 @@ final class ContentSender {
         }
       }
       while sender.dataPosition < compact.byteCount {
-        let want = Int(min(UInt64(buffer.count), compact.byteCount - sender.dataPosition))
-        let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<want])
+        let want = Int(min(UInt64(buffer.bytes.count), compact.byteCount - sender.dataPosition))
+        let part = UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[..<want])
         let count = try compact.read(into: part, at: sender.dataPosition)
         guard count == want else { throw DeltaError.shortened }
         try emit(.literal(UnsafeRawBufferPointer(part)))
@@ -147,7 +151,7 @@ final class ContentSender {
   }
 
   /// Throws if the file's bytes do not match `digest`.
-  func check(_ file: File, _ digest: ContentDigest) throws {
+  func check(_ file: File, against digest: ContentDigest) throws {
     let hasher = ContentHasher()
     hasher.reset(elidingZeros: digest.isSparse)
     try reading(file) {
@@ -159,19 +163,19 @@ final class ContentSender {
           done += zeroCount
           continue
         }
-        let count = try file.source.read(into: buffer, at: done)
+        let count = try file.source.read(into: buffer.bytes, at: done)
         if count == 0 { break }
-        hasher.update(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
+        hasher.update(UnsafeRawBufferPointer(rebasing: buffer.bytes[..<count]))
         done += UInt64(count)
       }
     }
-    if hasher.finish() != digest { throw damaged(file.path, "its bytes have changed") }
+    if hasher.finish() != digest { throw damaged(file.path, because: "its bytes have changed") }
   }
 
   /// Reports a read error of `file` as damage of the local snapshot; the server is not at fault.
   private func reading(_ file: File, _ body: () throws -> Void) throws {
     do { try body() } catch  where file.source.hasFailed {
-      throw damaged(file.path, "it cannot be read to its end: \(error)")
+      throw damaged(file.path, because: "it cannot be read to its end: \(error)")
     }
   }
 }

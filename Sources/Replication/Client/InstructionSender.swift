@@ -16,9 +16,9 @@ struct InstructionSender {
   /// Sends the new version, a file of `byteCount` bytes, from `offset` on. Copies refer to offsets in `base`. Without
   /// `base` they refer to offsets in the base file itself.
   init(
-    _ writer: InstructionWriter, _ new: CompactSource, byteCount: UInt64, from offset: UInt64, base: CompactSource?
+    to stream: OutgoingStream, new: CompactSource, byteCount: UInt64, from offset: UInt64, base: CompactSource?
   ) {
-    self.writer = writer
+    writer = InstructionWriter(stream)
     self.new = new
     self.byteCount = byteCount
     self.base = base
@@ -42,7 +42,7 @@ struct InstructionSender {
       while left > 0 {
         let place = base?.place(of: from) ?? from..<from + left
         let count = try advance(atMost: min(left, place.upperBound - place.lowerBound))
-        try writer.write(.copy(from: place.lowerBound, byteCount: count))
+        try writer.write(.copy(offset: place.lowerBound, byteCount: count))
         from += count
         left -= count
       }
@@ -53,7 +53,7 @@ struct InstructionSender {
   /// number of bytes.
   private mutating func advance(atMost byteCount: UInt64) throws -> UInt64 {
     let place = new.place(of: compactPosition)
-    try writer.write(zeros: place.lowerBound - position)
+    try writer.write(.zeros(place.lowerBound - position))
     let count = min(byteCount, place.upperBound - place.lowerBound)
     position = place.lowerBound + count
     compactPosition += count
@@ -62,7 +62,7 @@ struct InstructionSender {
 
   /// Writes the hole at the end of the new version, and ends the instructions.
   mutating func end() throws {
-    try writer.write(zeros: byteCount - position)
+    try writer.write(.zeros(byteCount - position))
     position = byteCount
     try writer.end()
   }

@@ -1,4 +1,3 @@
-internal import Catalog
 public import Engine
 public import Model
 public import Repository
@@ -46,8 +45,9 @@ public func push(
   monitor: any Monitor
 ) throws -> PushResult {
   do throws(Failure) {
-    return try connection.explained {
-      try PushRun(snapshot, repository, connection, progress, monitor).run(isDryRun: isDryRun)
+    return try connection.annotatingErrors {
+      try PushClient(snapshot, of: repository, over: connection, progress: progress, monitor: monitor)
+        .run(isDryRun: isDryRun)
     }
   } catch {
     guard case .interrupted = error.kind, !isDryRun else { throw error }

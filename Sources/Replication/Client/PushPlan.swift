@@ -5,29 +5,46 @@ internal import Model
 ///
 /// A directory's record comes first, then its entries, then the directories below. Equal subtrees are not read. No
 /// tree is read, only the catalogs.
-struct Difference {
+struct PushPlan {
   /// A file of the base.
   struct BaseFile {
-    var path: [[UInt8]]
-    var row: FileRow
+    let path: [[UInt8]]
+    let row: FileRow
     /// The record of the file's directory.
-    var record: DirectoryRecord
+    let record: DirectoryRecord
   }
 
-  struct Folder {
+  /// A directory of the new snapshot.
+  final class Folder {
     let path: [[UInt8]]
     let record: DirectoryRecord
     let digest: Digest
     /// The same directory in the base: at the same path, or at its path before a move.
     let base: (path: [[UInt8]], record: DirectoryRecord)?
     /// True if the server would not choose the base's path by itself.
-    let isMoved: Bool
+    let needsExplicitBasePath: Bool
+
+    fileprivate init(_ place: Waiting, record: DirectoryRecord, base: (path: [[UInt8]], record: DirectoryRecord)?) {
+      path = place.path
+      self.record = record
+      digest = place.subtree.digest
+      self.base = base
+      needsExplicitBasePath = place.needsExplicitBasePath
+    }
+
+    func path(of row: FileRow) -> [[UInt8]] { path + [Array(record.bytes[row.name])] }
   }
 
-  enum Item {
-    case folder(Folder)
-    /// A file of the last folder. The base does not have its content under the same name. `index` is its position
-    /// among the folder's files.
+  struct Item {
+    let folder: Folder
+    let change: Change
+  }
+
+  enum Change {
+    /// The directory itself; its other items follow.
+    case record
+    /// A file. The base does not have its content under the same name. `index` is its position among the folder's
+    /// files.
     case file(index: Int, FileRow, base: BaseFile?)
     /// The base has the content under the same name, but not the inode. The server makes a copy.
     case copy(FileRow)
@@ -37,12 +54,12 @@ struct Difference {
     case baseDirectory(index: Int, Digest, path: [[UInt8]])
   }
 
-  private struct Waiting {
-    var path: [[UInt8]]
-    var subtree: Subtree
+  fileprivate struct Waiting {
+    let path: [[UInt8]]
+    let subtree: Subtree
     var base: (path: [[UInt8]], subtree: Subtree)?
-    var isMoved: Bool
-    var fileSystem: FileSystemKey
+    var needsExplicitBasePath = false
+    let fileSystem: FileSystemKey
   }
 
   private let new: CatalogReader
@@ -62,9 +79,7 @@ struct Difference {
     let root = new.summary.root
     if base?.reader.summary.root.digest != root.digest {
       waiting = [
-        Waiting(
-          path: [], subtree: root, base: base.map { ([], $0.reader.summary.root) }, isMoved: false, fileSystem: .unknown
-        )
+        Waiting(path: [], subtree: root, base: base.map { ([], $0.reader.summary.root) }, fileSystem: .unknown)
       ]
     }
   }
@@ -72,11 +87,11 @@ struct Difference {
   /// The next item, or `nil` after the last.
   mutating func next() throws -> Item? {
     while nextItem == items.count {
-      guard let folder = waiting.popLast() else { return nil }
-      if moved.contains(folder.subtree.digest) { continue }
+      guard let next = waiting.popLast() else { return nil }
+      if moved.contains(next.subtree.digest) { continue }
       items.removeAll(keepingCapacity: true)
       nextItem = 0
-      try open(folder)
+      try open(next)
     }
     nextItem += 1
     return items[nextItem - 1]
@@ -87,77 +102,81 @@ struct Difference {
     let before = try place.base.flatMap { found in
       try base.map { (path: found.path, record: try $0.reader.record(found.subtree.place, found.subtree.digest)) }
     }
-    items.append(
-      .folder(
-        Folder(
-          path: place.path, record: record, digest: place.subtree.digest, base: before, isMoved: place.isMoved)))
+    let folder = Folder(place, record: record, base: before)
+    items.append(Item(folder: folder, change: .record))
 
     var files = try FileCursor(record)
     var baseFiles = try before.map { try FileCursor($0.record) }
     var index = 0
     while let row = files.current {
-      let name = record.bytes.span.extracting(row.name)
-      let same = try baseFiles?.seek(name)
-      if row.kind == .regular, row.size > 0 { try add(row, index, record, before, same, place) }
+      let same = try baseFiles?.seek(record.bytes.span.extracting(row.name))
+      if row.kind == .regular, row.size > 0,
+        let change = try change(of: row, at: index, in: folder, sameName: same, fileSystem: place.fileSystem)
+      {
+        items.append(Item(folder: folder, change: change))
+      }
       index += 1
       try files.advance()
     }
+    let baseRows = try baseFiles?.remainingDirectories()
+    try addDirectories(files.directories(), of: folder, base: baseRows, fileSystem: place.fileSystem)
+  }
 
-    var baseRows = try baseFiles?.remainingDirectories()
+  private mutating func addDirectories(
+    _ rows: [DirectoryRow], of folder: Folder, base baseRows: DirectoryCursor?, fileSystem: FileSystemKey
+  ) throws {
+    var baseRows = baseRows
     var below: [Waiting] = []
-    for (index, row) in try files.directories().enumerated() {
-      let name = Array(record.bytes[row.name])
+    for (index, row) in rows.enumerated() {
+      let name = Array(folder.record.bytes[row.name])
       let same = baseRows?.seek(name.span)
       if let same, same.digest == row.digest { continue }
-      let path = place.path + [name]
+      let path = folder.path + [name]
       var child = Waiting(
-        path: path, subtree: Subtree(row), base: same.map { (before!.path + [name], Subtree($0)) }, isMoved: false,
-        fileSystem: mounts[joinedPath(path)] ?? place.fileSystem)
+        path: path, subtree: Subtree(row), base: same.map { (folder.base!.path + [name], Subtree($0)) },
+        fileSystem: mounts[joinedPath(path)] ?? fileSystem)
       if same == nil, let found = try movedDirectory(child) {
         if found.subtree.digest == row.digest {
           moved.insert(row.digest)
-          items.append(.baseDirectory(index: index, row.digest, path: found.path))
+          items.append(Item(folder: folder, change: .baseDirectory(index: index, row.digest, path: found.path)))
           continue
         }
         child.base = found
-        child.isMoved = true
+        child.needsExplicitBasePath = true
       }
       below.append(child)
     }
     waiting += below.reversed()
   }
 
-  private mutating func add(
-    _ row: FileRow, _ index: Int, _ record: DirectoryRecord, _ before: (path: [[UInt8]], record: DirectoryRecord)?,
-    _ same: FileRow?, _ place: Waiting
-  ) throws {
-    if let same, same.kind == .regular {
-      if same.digest == row.digest, same.size == row.size {
-        if !Self.isSameInode(row, record, same, before!.record) { items.append(.copy(row)) }
-        return
+  /// The change of a regular file, if there is one; `sameName` is the base's row of the same name.
+  private func change(
+    of row: FileRow, at index: Int, in folder: Folder, sameName: FileRow?, fileSystem: FileSystemKey
+  ) throws -> Change? {
+    if let sameName, sameName.kind == .regular, let old = folder.base {
+      if sameName.digest == row.digest, sameName.size == row.size {
+        return Self.isSameInode(row, of: folder.record, as: sameName, of: old.record) ? nil : .copy(row)
       }
-      let path = before!.path + [Array(before!.record.bytes[same.name])]
-      items.append(.file(index: index, row, base: BaseFile(path: path, row: same, record: before!.record)))
-      return
+      let path = old.path + [Array(old.record.bytes[sameName.name])]
+      return .file(index: index, row, base: BaseFile(path: path, row: sameName, record: old.record))
     }
-    let found = try base?.file(row.hints.sourceInode, on: place.fileSystem)
-    if let found, found.row.digest == row.digest, found.row.size == row.size {
-      let isLinked = Self.isSameInode(row, record, found.row, found.record)
-      items.append(.baseFile(index: index, row, path: found.path, isLinked: isLinked))
-    } else {
-      items.append(.file(index: index, row, base: found))
+    let found = try base?.file(row.hints.sourceInode, on: fileSystem)
+    guard let found, found.row.digest == row.digest, found.row.size == row.size else {
+      return .file(index: index, row, base: found)
     }
+    let isLinked = Self.isSameInode(row, of: folder.record, as: found.row, of: found.record)
+    return .baseFile(index: index, row, path: found.path, isLinked: isLinked)
   }
 
   /// True if the server can link to the base's inode.
   private static func isSameInode(
-    _ row: FileRow, _ record: DirectoryRecord, _ before: FileRow, _ old: DirectoryRecord
+    _ row: FileRow, of record: DirectoryRecord, as before: FileRow, of old: DirectoryRecord
   ) -> Bool {
     row.metadata == before.metadata && (before.linkGroup == nil || before.linkGroup == row.linkGroup)
       && record.attributes(of: row) == old.attributes(of: before)
   }
 
-  private mutating func movedDirectory(_ child: Waiting) throws -> (path: [[UInt8]], subtree: Subtree)? {
+  private func movedDirectory(_ child: Waiting) throws -> (path: [[UInt8]], subtree: Subtree)? {
     guard let base else { return nil }
     let inode = try new.record(child.subtree.place, child.subtree.digest).hints.sourceInode
     return try base.directory(inode, on: child.fileSystem)
@@ -165,49 +184,5 @@ struct Difference {
 
   private func joinedPath(_ path: [[UInt8]]) -> [UInt8] {
     mounts.isEmpty ? [] : path.flatMap { [UInt8(ascii: "/")] + $0 }
-  }
-}
-
-/// Finds entries that were renamed or moved since the base, by their source inodes.
-final class BaseFinder {
-  let reader: CatalogReader
-  /// Made at the first new name, because it reads the whole catalog.
-  private var index: InodeIndex?
-
-  init(_ reader: CatalogReader) { self.reader = reader }
-
-  private func allInodes() throws -> InodeIndex {
-    if let index { return index }
-    let made = try InodeIndex(reader)
-    index = made
-    return made
-  }
-
-  func file(_ inode: UInt64, on fileSystem: FileSystemKey) throws -> Difference.BaseFile? {
-    guard inode != 0 else { return nil }
-    let index = try allInodes()
-    for folder in index.directoriesHolding(inode, on: fileSystem) {
-      let path = index.path(of: folder)
-      guard let found = try reader.findDirectory(path), let row = try found.file(sourceInode: inode),
-        row.kind == .regular
-      else { continue }
-      return Difference.BaseFile(
-        path: path + [Array(found.record.bytes[row.name])], row: row, record: found.record)
-    }
-    return nil
-  }
-
-  func directory(_ inode: UInt64, on fileSystem: FileSystemKey) throws -> (path: [[UInt8]], subtree: Subtree)? {
-    guard inode != 0 else { return nil }
-    let index = try allInodes()
-    for folder in index.directoriesBeing(inode, on: fileSystem) {
-      let path = index.path(of: folder)
-      if case .directory(let record, let subtree)? = try reader.find(path), record.hints.sourceInode == inode,
-        !record.isSynthetic
-      {
-        return (path, subtree)
-      }
-    }
-    return nil
   }
 }

@@ -18,7 +18,7 @@ final class StoredSource: ByteSource {
   /// The data that the last search for holes found.
   private var data: Range<UInt64> = 0..<0
 
-  init(_ file: consuming Descriptor, _ status: FileStatus, onRead: @escaping (UInt64) -> Void = { _ in }) {
+  init(_ file: consuming Descriptor, status: FileStatus, onRead: @escaping (UInt64) -> Void = { _ in }) {
     self.file = file
     byteCount = status.size
     storedBytes = min(status.size, status.blocks &* 512)
@@ -75,49 +75,5 @@ extension StoredSource {
       position = run.upperBound
     }
     return runs
-  }
-}
-
-/// The result of opening a file of a snapshot's tree.
-enum StoredVersion {
-  case opened(StoredSource)
-  /// The file could not be inspected. This says nothing about its content.
-  case unknown(Errno)
-  /// The tree has no regular file of the recorded size here, or the disk cannot open it.
-  case damaged
-
-  /// The file, if it is open.
-  var source: StoredSource? { if case .opened(let source) = self { source } else { nil } }
-}
-
-/// Opens files of a snapshot's tree. Successive files of one directory share its descriptor.
-final class StoredFiles {
-  private let root: Directory
-  private var last: (path: ArraySlice<[UInt8]>, directory: Directory)?
-
-  init(_ root: Directory) { self.root = root }
-
-  /// The disk space that a file takes, in whole blocks. Holes of a large file take none.
-  func storedBytes(_ path: [[UInt8]], _ byteCount: UInt64) -> UInt64 {
-    let blocks = byteCount > UInt64.max - 4096 ? byteCount : (byteCount + 4095) & ~4095
-    guard byteCount >= Self.largeBytes, let source = open(path, byteCount).source else { return blocks }
-    return min(blocks, source.storedBytes)
-  }
-
-  /// Holes of smaller files are not worth a search.
-  private static let largeBytes: UInt64 = 1 << 20
-
-  /// Opens the regular file of `byteCount` bytes at `path`.
-  func open(_ path: [[UInt8]], _ byteCount: UInt64, onRead: @escaping (UInt64) -> Void = { _ in }) -> StoredVersion {
-    guard let name = path.last else { return .damaged }
-    let folder = path.dropLast()
-    do throws(Errno) {
-      if last?.path != folder { last = (folder, try root.directory(path: folder)) }
-      guard let directory = last?.directory else { return .damaged }
-      let file = try directory.descriptor.openToRead(name.span)
-      let status = try file.status()
-      guard status.kind == .regular, status.size == byteCount else { return .damaged }
-      return .opened(StoredSource(file, status, onRead: onRead))
-    } catch { return error.leavesDataUnknown ? .unknown(error) : .damaged }
   }
 }

@@ -5,7 +5,7 @@ internal import Repository
 internal import Synchronization
 
 /// Sends warnings and notes to the client, for its operator.
-final class NoteMonitor: Monitor {
+final class ClientNoteMonitor: Monitor {
   private let channel: Channel
   private let count = Atomic<Int>(0)
   /// The notes that wait until the client accepts notes; `nil` from then on.
@@ -32,9 +32,8 @@ final class NoteMonitor: Monitor {
 
   /// Reports a damaged file of the base.
   func noteDamage(of path: [[UInt8]], in snapshot: Snapshot) {
-    send(
-      "\(displayName(sourcePath(path, label: snapshot.summary.label))): its bytes in the snapshot \(snapshot.name) are damaged; sent whole"
-    )
+    let file = displayName(sourcePath(path, label: snapshot.summary.label))
+    send("\(file): its bytes in the snapshot \(snapshot.name) are damaged; sent whole")
   }
 
   private func send(_ text: String) {
@@ -42,10 +41,7 @@ final class NoteMonitor: Monitor {
       waiting?.append(text)
       return waiting != nil
     }
-    if waits { return }
-    guard count.add(1, ordering: .relaxed).newValue <= 1000 else { return }
-    var message = MessageWriter()
-    message.text(Array(text.utf8).prefix(8000))
-    try? channel.send(.note, message.bytes)
+    guard !waits, count.add(1, ordering: .relaxed).newValue <= Wire.sentNotes else { return }
+    try? channel.send(Note(text))
   }
 }

@@ -5,7 +5,7 @@ internal import Model
 ///
 /// Each directory is named by its parent's record, which may have arrived in an earlier connection. The server thus
 /// stores no more records than the client has sent digests: 32 bytes each, which do not compress.
-struct WayDown {
+struct DirectoryPathCheck {
   private struct Level {
     let digest: Digest
     /// The digests of its sub-directories; `nil` if they must be read again.
@@ -28,9 +28,7 @@ struct WayDown {
 
   /// Enters the next directory; `record` reads a directory that arrived before. Throws if no directory on the path
   /// names it.
-  mutating func enter(
-    _ digest: Digest, _ below: [DirectoryRow], record: (Digest) throws -> DirectoryRecord?
-  ) throws {
+  mutating func enter(_ digest: Digest, below: [DirectoryRow], record: (Digest) throws -> DirectoryRecord?) throws {
     while levels.last?.below?.isEmpty == true { levels.removeLast() }
     // Its parent does not arrive in this connection, so the path stays as it is.
     let isNamedBefore = namedBefore.remove(digest.prefix) != nil
@@ -43,7 +41,7 @@ struct WayDown {
       levels.removeLast()
     }
     guard isNamedBefore || !levels.isEmpty || digest == root else {
-      throw WireError("a directory came that none above it names")
+      throw ProtocolViolation("a directory came that none above it names")
     }
     levels.append(Level(digest: digest))
     hold(Set(below.map(\.digest)), at: levels.count - 1)

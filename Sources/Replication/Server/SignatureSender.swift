@@ -7,97 +7,136 @@ internal import Repository
 internal import Synchronization
 
 /// Computes signatures of the base's files on its own thread. Neither it nor the receiving thread waits for the other.
-final class SignatureSender: @unchecked Sendable {
-  private let gate = Gate()
-  private var waiting: [[[UInt8]]] = []
-  private var isStopped = false
-  private var thread: BackgroundThread?
+final class SignatureSender {
   private let channel: Channel
-  private let files: StoredFiles?
-  private let reader: CatalogReader?
-  /// Called for a file that does not match the base's catalog.
-  private let onLoss: ([[UInt8]]) -> Void
-  /// The bytes of the base's files that may still be read; at first twice their total. A client may request some files
-  /// twice, but cannot keep the disk busy for ever.
-  private var bytesLeft: UInt64
+  private let base: PushBase?
+  private let progress: Progress
+  private let notes: ClientNoteMonitor
+  private let queue = PathQueue()
+  private var thread: BackgroundThread?
   private var requestsLeft: UInt64
-  private let onRead: @Sendable (UInt64) -> Void
 
-  /// `onRead` gets the number of bytes of each read. `onLoss` gets the path of each damaged file.
-  init(
-    _ channel: Channel, _ root: Directory?, _ base: CatalogReader?, onRead: @escaping @Sendable (UInt64) -> Void,
-    onLoss: @escaping ([[UInt8]]) -> Void
-  ) {
+  /// `progress` counts the bytes read. `notes` gets each damaged file.
+  init(over channel: Channel, of base: PushBase?, progress: Progress, notes: ClientNoteMonitor) {
     self.channel = channel
-    self.onRead = onRead
-    files = root.map { StoredFiles($0) }
-    self.onLoss = onLoss
-    // A catalog reader belongs to one thread.
-    reader = base.map { CatalogReader($0.catalog) }
-    let totals = base?.summary.root.totals ?? Totals()
-    bytesLeft = totals.bytes.addingReportingOverflow(totals.bytes).partialValue
-    requestsLeft = totals.entries &+ 1024
+    self.base = base
+    self.progress = progress
+    self.notes = notes
+    requestsLeft = (base?.catalog.summary.root.totals.entries ?? 0) &+ 1024
   }
 
   func add(_ path: [[UInt8]]) throws {
-    guard reader != nil else { throw WireError("a signature is asked for, and there is no base") }
-    guard requestsLeft > 0 else { throw WireError("more signatures are asked for than the base has files") }
+    guard let base else { throw ProtocolViolation("a signature is asked for, and there is no base") }
+    guard requestsLeft > 0 else { throw ProtocolViolation("more signatures are asked for than the base has files") }
     requestsLeft -= 1
+    try queue.append(path)
+    guard thread == nil else { return }
+    thread = try BackgroundThread {
+      [queue, channel, progress, notes, catalog = base.catalog, tree = base.tree, snapshot = base.snapshot] in
+      var computer = SignatureComputer(
+        catalog: catalog, tree: tree, snapshot: snapshot, queue: queue, progress: progress, notes: notes)
+      while let path = queue.next() {
+        do { try channel.send(signature: computer.signature(of: path)) } catch { return }
+      }
+    }
+  }
+
+  func stop() {
+    queue.stop()
+    thread?.join()
+    thread = nil
+  }
+}
+
+/// The requested paths that wait for their signatures.
+private final class PathQueue: @unchecked Sendable {
+  private let gate = Gate()
+  private var waiting: [[[UInt8]]] = []
+  private var hasStopped = false
+
+  var isStopped: Bool { gate.locked { hasStopped } }
+
+  func append(_ path: [[UInt8]]) throws {
     try gate.locked {
-      guard waiting.count < Wire.signatures else { throw WireError("too many signatures are asked for at once") }
+      guard waiting.count < Wire.signatures else {
+        throw ProtocolViolation("too many signatures are asked for at once")
+      }
       waiting.append(path)
       gate.wakeAll()
     }
-    if thread == nil { thread = try BackgroundThread { [self] in run() } }
+  }
+
+  /// Waits for a path; `nil` after the stop.
+  func next() -> [[UInt8]]? {
+    gate.locked {
+      while waiting.isEmpty && !hasStopped { gate.wait() }
+      return hasStopped ? nil : waiting.removeFirst()
+    }
   }
 
   func stop() {
     gate.locked {
-      isStopped = true
+      hasStopped = true
       gate.wakeAll()
     }
-    thread?.join()
-    thread = nil
   }
+}
 
-  private func run() {
-    while true {
-      let path: [[UInt8]]? = gate.locked {
-        while waiting.isEmpty && !isStopped { gate.wait() }
-        return isStopped ? nil : waiting.removeFirst()
-      }
-      guard let path else { return }
-      do { try send(signature(path)) } catch { return }
-    }
+private struct SignatureComputer {
+  private let snapshot: Snapshot
+  private let reader: CatalogReader
+  private let files: StoredFiles
+  private let queue: PathQueue
+  private let progress: Progress
+  private let notes: ClientNoteMonitor
+  /// The bytes of the base's files that may still be read; at first twice their total. A client may request some files
+  /// twice, but cannot keep the disk busy for ever.
+  private var bytesLeft: UInt64
+
+  init(
+    catalog: OpenCatalog, tree: Directory, snapshot: Snapshot, queue: PathQueue, progress: Progress,
+    notes: ClientNoteMonitor
+  ) {
+    self.snapshot = snapshot
+    reader = CatalogReader(catalog)
+    files = StoredFiles(tree)
+    self.queue = queue
+    self.progress = progress
+    self.notes = notes
+    let total = catalog.summary.root.totals.bytes
+    bytesLeft = total &+ total
   }
 
   /// The encoded signature; empty if the file cannot be read.
-  private func signature(_ path: [[UInt8]]) -> [UInt8] {
-    guard case .file(let row, _)? = try? reader?.find(path), row.kind == .regular, row.size <= bytesLeft,
+  mutating func signature(of path: [[UInt8]]) -> [UInt8] {
+    guard case .file(let row, _)? = try? reader.find(path), row.kind == .regular, row.size <= bytesLeft,
       let salt = try? CurrentProcess.randomBytes(8)
     else { return [] }
-    guard let files else { return [] }
     let file: StoredSource
-    switch files.open(path, row.size, onRead: onRead) {
+    switch files.open(
+      path, byteCount: row.size, onRead: { [progress] in progress.bytesRead.add($0, ordering: .relaxed) })
+    {
     case .opened(let source): file = source
     case .unknown: return []
     case .damaged:
-      onLoss(path)
+      notes.noteDamage(of: path, in: snapshot)
       return []
     }
     bytesLeft -= row.size
-    let source = StoppableSource(file) { [self] in gate.locked { isStopped } }
+    let source = StoppableSource(file) { [queue] in queue.isStopped }
     let number = salt.reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
     return (try? Signature(of: source, blockBytes: BlockSize.remote(row.size), salt: number))?.encoded() ?? []
   }
+}
 
+extension Channel {
   /// Sends a signature in frames. The last frame is shorter than `Wire.frameBytes`.
-  private func send(_ bytes: [UInt8]) throws {
+  fileprivate func send(signature bytes: [UInt8]) throws {
     var rest = bytes[...]
     while true {
       let part = rest.prefix(Wire.frameBytes)
       rest = rest.dropFirst(part.count)
-      try channel.send(.signature, Array(part))
+      try send(.signature, Array(part))
       if part.count < Wire.frameBytes { return }
     }
   }

@@ -1,94 +1,85 @@
-internal import Catalog
 internal import Engine
 internal import Model
 internal import Posix
 internal import Repository
 internal import Synchronization
 
-/// The two directions of a connection. No call waits longer than its timeout.
-protocol Transport: AnyObject, Sendable {
-  /// Returns the number of bytes read: 0 at the end of the stream, `nil` after the timeout.
-  func read(into buffer: UnsafeMutableRawBufferPointer, timeoutMilliseconds: Int32) throws(Errno) -> Int?
-  /// Returns the number of bytes written; `nil` after the timeout.
-  func write(_ bytes: UnsafeRawBufferPointer, timeoutMilliseconds: Int32) throws(Errno) -> Int?
-}
-
 /// Sends and receives frames over a connection.
 ///
-/// A frame is a type byte, the payload length in four bytes, and the payload. One thread receives. Several threads may
-/// send, one frame after the other.
-final class Channel: @unchecked Sendable {
-  typealias Frame = (type: FrameType, payload: [UInt8])
-
+/// One thread receives. Several threads may send, one frame after the other.
+final class Channel: Sendable {
   /// The other process.
   enum Peer: String, Sendable { case client, server }
+
+  /// The state of sending.
+  private struct Outbox: Sendable {
+    var limiter: RateLimiter?
+    /// The first send error; it is sticky. Later sends throw it at once, and `receive` waits for no answer to a
+    /// request that was not sent.
+    var error: (any Error)?
+  }
+
+  /// The state of receiving.
+  private struct Inbox: Sendable {
+    var decoder = Frame.Decoder()
+    var waiting: [Frame] = []
+    var waitingBytes = 0
+    var hasEnded = false
+    var keepAliveNumber: UInt64 = 0
+    /// The last frame that proves that the other process makes progress.
+    var lastSignOfLife = Clock.monotonic()
+    /// The time of the last transfer in either direction, keep-alives excluded.
+    var lastTransfer = Clock.monotonic()
+  }
 
   private let transport: any Transport
   let peer: Peer
   /// The longest time in seconds that the other process may send nothing, or accept nothing.
   let timeoutSeconds: Double
+  /// The longest time in seconds that the other process may only send keep-alives, even if they report progress.
+  private let keepAliveLimitSeconds: Double
   /// True if a blocked send reads frames. If neither process does so, two blocked senders wait for each other for ever.
   private let readsWhileSending: Bool
-  private let limiter: RateLimiter?
-  private let sending = Gate()
-  /// The first send error; it is sticky. Later sends throw it at once, and `receive` waits for no answer to a request
-  /// that was not sent.
-  private var sendError: (any Error)?
+  private let outbox: Mutex<Outbox>
   private let sendHasFailed = Atomic<Bool>(false)
-  /// Guards the receiving state: with `readsWhileSending`, sending threads read too.
-  private let receiving = Gate()
+  /// With `readsWhileSending`, sending threads read too.
+  private let inbox = Mutex(Inbox())
   /// The time of the last send, in seconds of the monotonic clock.
   private let lastSent = Atomic<Int64>(0)
+  /// The last progress number of the current work, and the sum of those of all earlier work.
+  private let keepAliveSent = Mutex((last: UInt64(0), before: UInt64(0)))
 
   let bytesSent = Atomic<UInt64>(0)
   let bytesReceived = Atomic<UInt64>(0)
 
-  private var buffer: [UInt8] = []
-  private var start = 0
-  private var waiting: [Frame] = []
-  private var waitingBytes = 0
-  private var hasEnded = false
-  private var aliveNumber: UInt64 = 0
-  /// The last progress number of the current work, and the sum of those of all earlier work.
-  private let aliveSent = Mutex((last: UInt64(0), before: UInt64(0)))
-  private var heardAt = Clock.monotonic()
-  /// The time of the last transfer in either direction, keep-alives excluded.
-  private var servedAt = Clock.monotonic()
-  /// The longest time in seconds that the other process may only send keep-alives, even if they report progress.
-  var aliveLimitSeconds = 86_400.0
-
   init(
     _ transport: any Transport, to peer: Peer, timeoutSeconds: Double, readsWhileSending: Bool,
-    bytesPerSecond: UInt64? = nil
+    keepAliveLimitSeconds: Double = 86_400, bytesPerSecond: UInt64? = nil
   ) {
     self.transport = transport
     self.peer = peer
     self.timeoutSeconds = timeoutSeconds
+    self.keepAliveLimitSeconds = keepAliveLimitSeconds
     self.readsWhileSending = readsWhileSending
-    limiter = bytesPerSecond.map { RateLimiter(bytesPerSecond: $0) }
+    outbox = Mutex(Outbox(limiter: bytesPerSecond.map { RateLimiter(bytesPerSecond: $0) }))
   }
 
   // MARK: Sending
+
+  func send(_ message: some FrameMessage) throws { try send(type(of: message).type, message.payload) }
+
+  func send(_ frame: Frame) throws { try send(frame.type, frame.payload) }
 
   func send(_ type: FrameType, _ payload: [UInt8] = []) throws {
     try payload.withUnsafeBytes { try send(type, $0) }
   }
 
   func send(_ type: FrameType, _ payload: UnsafeRawBufferPointer) throws {
-    guard payload.count <= Wire.frameBytes else {
-      throw Failure(.remote, "something is too long to be sent: \(payload.count) bytes")
-    }
-    let frame = [UInt8](unsafeUninitializedCapacity: 5 + payload.count) { bytes, count in
-      let raw = UnsafeMutableRawBufferPointer(bytes)
-      raw[0] = type.rawValue
-      raw.storeBytes(of: UInt32(payload.count).littleEndian, toByteOffset: 1, as: UInt32.self)
-      UnsafeMutableRawBufferPointer(rebasing: raw[5...]).copyMemory(from: payload)
-      count = 5 + payload.count
-    }
-    try sending.locked {
-      if let sendError { throw sendError }
-      do { try write(frame, isWork: type != .alive) } catch {
-        sendError = error
+    let bytes = try Frame.encoded(type, payload: payload)
+    try outbox.withLock { outbox in
+      if let error = outbox.error { throw error }
+      do { try write(bytes, isWork: type != .alive, limiter: &outbox.limiter) } catch {
+        outbox.error = error
         sendHasFailed.store(true, ordering: .releasing)
         throw error
       }
@@ -96,65 +87,64 @@ final class Channel: @unchecked Sendable {
     }
   }
 
-  private func write(_ frame: [UInt8], isWork: Bool) throws {
+  private func write(_ frame: [UInt8], isWork: Bool, limiter: inout RateLimiter?) throws {
     var done = 0
-    var since = Clock.monotonic()
-    if isWork { served(since) }
+    var lastWritten = Clock.monotonic()
+    if isWork { noteTransfer(at: lastWritten) }
     while done < frame.count {
       try checkForSignal()
-      let want = min(frame.count - done, limiter?.grant() ?? frame.count)
-      var written: Int?
-      var failure: Errno?
-      frame.withUnsafeBytes { bytes in
-        do throws(Errno) {
-          written = try transport.write(
-            UnsafeRawBufferPointer(rebasing: bytes[done..<done + want]), timeoutMilliseconds: 20)
-        } catch { failure = error }
-      }
-      if let failure {
+      let want = min(frame.count - done, limiter?.waitForTokens() ?? frame.count)
+      let written: Int?
+      do throws(Errno) { written = try write(frame[done..<done + want]) } catch {
         // A process that gave up may have sent the reason first.
-        if readsWhileSending { try receiving.locked { try readToTheEnd() } }
-        throw lost(failure)
+        if readsWhileSending { try inbox.withLock { try readToTheEnd(&$0) } }
+        throw lost(error)
       }
       let now = Clock.monotonic()
       if let written {
         done += written
-        since = now
-        if isWork { served(now) }
-        limiter?.used(written)
+        lastWritten = now
+        if isWork { noteTransfer(at: now) }
+        limiter?.consume(written)
         bytesSent.add(UInt64(written), ordering: .relaxed)
       } else {
         // A server that still sends keep-alives is busy, not dead. It will read later.
-        let heard = readsWhileSending ? try hear() : since
-        if now - max(since, heard) > timeoutSeconds { throw silence("takes nothing") }
+        let lastSign = readsWhileSending ? try readSignOfLife() : lastWritten
+        if now - max(lastWritten, lastSign) > timeoutSeconds { throw silence("takes nothing") }
       }
     }
   }
 
+  private func write(_ bytes: ArraySlice<UInt8>) throws(Errno) -> Int? {
+    var result = Result<Int?, Errno>.success(nil)
+    bytes.withUnsafeBytes { bytes in
+      result = Result { () throws(Errno) in try transport.write(bytes, timeoutMilliseconds: 20) }
+    }
+    return try result.get()
+  }
+
   /// Reads the available frames. Returns the last time at which the other process showed that it is alive.
-  private func hear() throws -> Timestamp {
-    try receiving.locked {
-      try readWhatIsThere()
-      return heardAt
+  private func readSignOfLife() throws -> Timestamp {
+    try inbox.withLock { inbox in
+      try readAvailable(&inbox)
+      return inbox.lastSignOfLife
     }
   }
 
-  private func served(_ now: Timestamp) {
-    if readsWhileSending { receiving.locked { servedAt = now } }
+  private func noteTransfer(at now: Timestamp) {
+    if readsWhileSending { inbox.withLock { $0.lastTransfer = now } }
   }
 
   /// Sends a keep-alive, unless a frame was sent recently. `number` grows with the progress of one piece of work, and
   /// starts again with the next.
-  func sendAlive(_ number: UInt64) {
-    let total = aliveSent.withLock { sent in
+  func sendKeepAlive(_ number: UInt64) {
+    let total = keepAliveSent.withLock { sent in
       if number < sent.last { sent.before &+= sent.last }
       sent.last = number
       return sent.before &+ number
     }
     guard Clock.monotonic().seconds > lastSent.load(ordering: .relaxed) + 2 else { return }
-    var message = MessageWriter()
-    message.integer(total)
-    try? send(.alive, message.bytes)
+    try? send(KeepAlive(number: total))
   }
 
   // MARK: Receiving
@@ -162,13 +152,13 @@ final class Channel: @unchecked Sendable {
   /// The next frame; `nil` at the end of the connection. Throws the failure that the other process sent.
   func receive() throws -> Frame? {
     // No thread has read until now, so the timeouts begin here.
-    receiving.locked {
-      heardAt = Clock.monotonic()
-      servedAt = heardAt
+    inbox.withLock { inbox in
+      inbox.lastSignOfLife = Clock.monotonic()
+      inbox.lastTransfer = inbox.lastSignOfLife
     }
     var sendFailedAt: Timestamp?
     while true {
-      let (frame, isOver) = try receiving.locked { try next() }
+      let (frame, isOver) = try inbox.withLock { try next(&$0) }
       if let frame {
         if frame.type == .failure { throw try Failure(frame.payload) }
         return frame
@@ -178,123 +168,113 @@ final class Channel: @unchecked Sendable {
       guard sendHasFailed.load(ordering: .acquiring) else { continue }
       // The other process gets a moment to send the reason that it reads nothing more.
       let now = Clock.monotonic()
-      sendFailedAt = sendFailedAt ?? now
-      if now - sendFailedAt! > Self.lastWordsSeconds { try sending.locked { if let sendError { throw sendError } } }
+      let failedAt = sendFailedAt ?? now
+      sendFailedAt = failedAt
+      if now - failedAt > Self.lastWordsSeconds, let error = outbox.withLock({ $0.error }) { throw error }
     }
   }
 
   /// The next frame; `nil` if none arrives within 100 ms. `isOver` is true at the end of the connection.
-  private func next() throws -> (Frame?, isOver: Bool) {
-    if waiting.isEmpty, !hasEnded {
-      try read(timeoutMilliseconds: 100)
-      if waiting.isEmpty, !hasEnded, Clock.monotonic() - heardAt > timeoutSeconds { throw silence("is silent") }
+  private func next(_ inbox: inout Inbox) throws -> (Frame?, isOver: Bool) {
+    if inbox.waiting.isEmpty, !inbox.hasEnded {
+      try read(&inbox, timeoutMilliseconds: 100)
+      if inbox.waiting.isEmpty, !inbox.hasEnded, Clock.monotonic() - inbox.lastSignOfLife > timeoutSeconds {
+        throw silence("is silent")
+      }
     }
-    if waiting.isEmpty { return (nil, hasEnded) }
-    let frame = waiting.removeFirst()
-    waitingBytes -= frame.payload.count
+    if inbox.waiting.isEmpty { return (nil, inbox.hasEnded) }
+    let frame = inbox.waiting.removeFirst()
+    inbox.waitingBytes -= frame.payload.count
     return (frame, false)
   }
 
   /// The next frame. Throws if it has none of these types.
   func receive(_ types: FrameType...) throws -> Frame {
     guard let frame = try receive() else { throw Self.ended }
-    guard types.contains(frame.type) else {
-      throw WireError("a frame of type \(frame.type.rawValue) came where none may")
-    }
+    guard types.contains(frame.type) else { throw frame.isUnexpected }
     return frame
+  }
+
+  /// The next message. Throws if it is of another type.
+  func receive<Message: FrameMessage>(_ type: Message.Type) throws -> Message {
+    try Message(try receive(Message.type).payload)
+  }
+
+  /// The newest version that client and server both speak, and the rest of the other process's hello.
+  func receiveHello() throws -> (version: ProtocolVersion, fields: MessageReader) {
+    try Hello.open(try receive(.hello).payload, of: peer.rawValue)
   }
 
   static let ended = Failure(.remote, "the connection was closed before the end")
 
   /// Throws if the other process has failed or closed the connection. Called while sending.
   func checkForFailure() throws {
-    try receiving.locked {
-      if readsWhileSending { try readWhatIsThere() }
-      try throwFailure()
+    try inbox.withLock { inbox in
+      if readsWhileSending { try readAvailable(&inbox) }
+      try throwFailure(in: inbox)
     }
   }
 
-  private func throwFailure() throws {
-    if let index = waiting.firstIndex(where: { $0.type == .failure }) { throw try Failure(waiting[index].payload) }
-    if hasEnded && waiting.isEmpty { throw Self.ended }
+  private func throwFailure(in inbox: Inbox) throws {
+    if let frame = inbox.waiting.first(where: { $0.type == .failure }) { throw try Failure(frame.payload) }
+    if inbox.hasEnded && inbox.waiting.isEmpty { throw Self.ended }
   }
 
-  private func take(_ type: FrameType, _ payload: ArraySlice<UInt8>) throws {
-    if type != .alive {
-      heardAt = Clock.monotonic()
-      servedAt = heardAt
-      waiting.append((type, Array(payload)))
-      waitingBytes += payload.count
-      return
-    }
-    // A keep-alive counts only if its number has grown.
-    var reader = MessageReader(Array(payload))
-    let number = try reader.integer()
-    let now = Clock.monotonic()
-    if number > aliveNumber, now - servedAt < aliveLimitSeconds { heardAt = now }
-    aliveNumber = max(number, aliveNumber)
-  }
-
-  private func readWhatIsThere() throws {
-    while !hasEnded, waiting.count < 4096, waitingBytes < Wire.waitingBytes, try read(timeoutMilliseconds: 0) {}
+  private func readAvailable(_ inbox: inout Inbox) throws {
+    while !inbox.hasEnded, inbox.waiting.count < Wire.waitingFrames, inbox.waitingBytes < Wire.waitingBytes,
+      try read(&inbox, timeoutMilliseconds: 0)
+    {}
   }
 
   /// Reads all frames that the other process sent before it ended. Throws its failure, if it sent one.
-  private func readToTheEnd() throws {
+  private func readToTheEnd(_ inbox: inout Inbox) throws {
     let start = Clock.monotonic()
-    while !hasEnded, waiting.count < 4096, Clock.monotonic() - start < Self.lastWordsSeconds {
-      try read(timeoutMilliseconds: 100)
+    while !inbox.hasEnded, inbox.waiting.count < Wire.waitingFrames, Clock.monotonic() - start < Self.lastWordsSeconds {
+      try read(&inbox, timeoutMilliseconds: 100)
     }
-    try readWhatIsThere()
-    try throwFailure()
+    try readAvailable(&inbox)
+    try throwFailure(in: inbox)
   }
 
   /// The longest wait for the last frames of a process that reads nothing more.
   private static let lastWordsSeconds = 5.0
 
   @discardableResult
-  private func read(timeoutMilliseconds: Int32) throws -> Bool {
-    if start > 0, start == buffer.count {
-      buffer.removeAll(keepingCapacity: true)
-      start = 0
-    } else if start > 1 << 20 {
-      buffer.removeFirst(start)
-      start = 0
+  private func read(_ inbox: inout Inbox, timeoutMilliseconds: Int32) throws -> Bool {
+    var result = Result<Int?, Errno>.success(nil)
+    let more = [UInt8](unsafeUninitializedCapacity: 64 << 10) { bytes, initialized in
+      let target = UnsafeMutableRawBufferPointer(bytes)
+      result = Result { () throws(Errno) in
+        try transport.read(into: target, timeoutMilliseconds: timeoutMilliseconds)
+      }
+      initialized = (try? result.get()) ?? 0
     }
-    let capacity = 64 << 10
-    var count: Int?
-    var failure: Errno?
-    let more = [UInt8](unsafeUninitializedCapacity: capacity) { bytes, initialized in
-      do throws(Errno) {
-        count = try transport.read(into: UnsafeMutableRawBufferPointer(bytes), timeoutMilliseconds: timeoutMilliseconds)
-        initialized = count ?? 0
-      } catch { failure = error }
-    }
-    if let failure { throw lost(failure) }
+    let count: Int?
+    do throws(Errno) { count = try result.get() } catch { throw lost(error) }
     guard let count else { return false }
     if count == 0 {
-      hasEnded = true
+      inbox.hasEnded = true
       return false
     }
     bytesReceived.add(UInt64(count), ordering: .relaxed)
-    buffer += more
-    try takeFrames()
+    inbox.decoder.append(more)
+    while let frame = try inbox.decoder.next() { try add(frame, to: &inbox) }
     return true
   }
 
-  private func takeFrames() throws {
-    while buffer.count - start >= 5 {
-      let length =
-        Int(buffer[start + 1]) | Int(buffer[start + 2]) << 8 | Int(buffer[start + 3]) << 16
-        | Int(buffer[start + 4]) << 24
-      guard length <= Wire.frameBytes else { throw WireError("a frame is longer than is allowed") }
-      guard let type = FrameType(rawValue: buffer[start]) else {
-        throw WireError("a frame has the unknown type \(buffer[start])")
-      }
-      guard buffer.count - start >= 5 + length else { return }
-      try take(type, buffer[start + 5..<start + 5 + length])
-      start += 5 + length
+  private func add(_ frame: Frame, to inbox: inout Inbox) throws {
+    let now = Clock.monotonic()
+    if frame.type != .alive {
+      inbox.lastSignOfLife = now
+      inbox.lastTransfer = now
+      inbox.waitingBytes += frame.payload.count
+      inbox.waiting.append(frame)
+      return
     }
+    // A keep-alive counts only if its number has grown.
+    let number = try KeepAlive(frame.payload).number
+    if number > inbox.keepAliveNumber, now - inbox.lastTransfer < keepAliveLimitSeconds { inbox.lastSignOfLife = now }
+    inbox.keepAliveNumber = max(number, inbox.keepAliveNumber)
   }
 
   private func lost(_ error: Errno) -> Failure { Failure(.remote, "the connection was lost: \(error)") }
@@ -305,24 +285,8 @@ final class Channel: @unchecked Sendable {
   }
 }
 
-/// Token-bucket rate limiter. The bucket holds the bytes of a quarter of a second.
-private final class RateLimiter {
-  private let bytesPerSecond: Double
-  private var granted: Double = 0
-  private var last = Clock.monotonic()
-
-  init(bytesPerSecond: UInt64) { self.bytesPerSecond = Double(bytesPerSecond) }
-
-  /// The number of bytes that may be written now. Waits until there is at least one.
-  func grant() -> Int {
-    while true {
-      let now = Clock.monotonic()
-      granted = min(granted + (now - last) * bytesPerSecond, max(bytesPerSecond / 4, 1))
-      last = now
-      if granted >= 1 { return Int(granted) }
-      CurrentProcess.sleep(milliseconds: 10)
-    }
+extension OutgoingStream {
+  convenience init(_ channel: Channel, level: Int32 = 3, windowLog: Int32 = Wire.windowLog) {
+    self.init(level: level, windowLog: windowLog) { try channel.send(.stream, $0) }
   }
-
-  func used(_ count: Int) { granted -= Double(count) }
 }

@@ -1,13 +1,13 @@
-internal import Catalog
 internal import Model
 internal import Posix
 internal import Repository
 
-/// The staging directories of unpublished snapshots, as one client's push sees them.
-struct Staging {
+/// Removes the staging directories that no push of a client will continue.
+struct StagingCleanup {
   let repository: Repository
   let client: [UInt8]
-  let began: Timestamp
+  let now: Timestamp
+  private static let keptSeconds = 30.0 * 86_400
 
   /// Removes the staging directories of published snapshots. These and later snapshots may share inodes with the staged
   /// files, so the staged files must not serve again.
@@ -18,7 +18,7 @@ struct Staging {
   }
 
   /// Keeps the staged data of `name`. Without any, it takes over that of the newest snapshot that the client began to
-  /// push. All other data of the client, and all old data, is removed: no push will continue it.
+  /// push. All other data of the client, and all old data, is removed.
   func prepare(for name: SnapshotName) throws {
     let found = try repository.receivedParts.snapshots()
     let others = found.filter { $0 != name }
@@ -33,18 +33,14 @@ struct Staging {
   }
 
   private func isOwn(_ other: SnapshotName) -> Bool {
-    let name = ReceivedTree.ownerName
-    guard let directory = repository.receivedParts.existingDirectory(for: other),
-      let owner = try? directory.descriptor.openToRead(name.span).readToEnd(limit: 4096)
-    else { return false }
-    return owner.starts(with: Array("\(displayName(client)) ".utf8))
+    guard let directory = repository.receivedParts.existingDirectory(for: other) else { return false }
+    return (try? PushStaging.isOwned(directory, by: client)) ?? false
   }
 
-  /// True if no push has continued the snapshot for 30 days.
   private func isOld(_ other: SnapshotName) -> Bool {
     guard let status = try? repository.receivedParts.existingDirectory(for: other)?.descriptor.status() else {
       return false
     }
-    return began - status.modified > 30 * 86_400
+    return now - status.modified > Self.keptSeconds
   }
 }

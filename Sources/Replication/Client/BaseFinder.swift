@@ -1,0 +1,46 @@
+internal import Catalog
+internal import Model
+
+/// Finds entries that were renamed or moved since the base, by their source inodes.
+final class BaseFinder {
+  let reader: CatalogReader
+  /// Made at the first new name, because it reads the whole catalog.
+  private var index: InodeIndex?
+
+  init(_ reader: CatalogReader) { self.reader = reader }
+
+  private func allInodes() throws -> InodeIndex {
+    if let index { return index }
+    let made = try InodeIndex(reader)
+    index = made
+    return made
+  }
+
+  func file(_ inode: UInt64, on fileSystem: FileSystemKey) throws -> PushPlan.BaseFile? {
+    guard inode != 0 else { return nil }
+    let index = try allInodes()
+    for folder in index.directoriesHolding(inode, on: fileSystem) {
+      let path = index.path(of: folder)
+      guard let found = try reader.findDirectory(path), let row = try found.file(sourceInode: inode),
+        row.kind == .regular
+      else { continue }
+      return PushPlan.BaseFile(
+        path: path + [Array(found.record.bytes[row.name])], row: row, record: found.record)
+    }
+    return nil
+  }
+
+  func directory(_ inode: UInt64, on fileSystem: FileSystemKey) throws -> (path: [[UInt8]], subtree: Subtree)? {
+    guard inode != 0 else { return nil }
+    let index = try allInodes()
+    for folder in index.directoriesBeing(inode, on: fileSystem) {
+      let path = index.path(of: folder)
+      if case .directory(let record, let subtree)? = try reader.find(path), record.hints.sourceInode == inode,
+        !record.isSynthetic
+      {
+        return (path, subtree)
+      }
+    }
+    return nil
+  }
+}

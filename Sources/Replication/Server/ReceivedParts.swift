@@ -1,0 +1,84 @@
+internal import Catalog
+internal import Engine
+internal import Model
+internal import Posix
+internal import Repository
+internal import Synchronization
+
+/// The received parts of a pushed snapshot, and the client that sends the missing ones on request.
+///
+/// Several threads build the snapshot from them. The gate admits one request at a time.
+final class ReceivedParts: WantedTree, @unchecked Sendable {
+  private let staging: PushStaging
+  private let receiver: PartReceiver
+  private let channel: Channel
+  private let stream: IncomingStream
+  private let base: Snapshot?
+  private let label: [UInt8]
+  private let notes: ClientNoteMonitor
+  private let gate = Gate()
+  /// The paths of the base's files from which a content could not be built, by the content's digest.
+  private var doubtfulBaseFiles: [ContentDigest: [[UInt8]]]
+
+  var contents: Directory { staging.contents }
+
+  init(
+    of staging: PushStaging, receiver: PartReceiver, channel: Channel, stream: IncomingStream, base: Snapshot?,
+    label: [UInt8], notes: ClientNoteMonitor, doubtfulBaseFiles: [ContentDigest: [[UInt8]]]
+  ) {
+    self.staging = staging
+    self.receiver = receiver
+    self.channel = channel
+    self.stream = stream
+    self.base = base
+    self.label = label
+    self.notes = notes
+    self.doubtfulBaseFiles = doubtfulBaseFiles
+  }
+
+  func record(_ digest: Digest) throws -> DirectoryRecord? { try staging.parts.record(digest) }
+
+  func basePath(_ digest: Digest) throws -> [[UInt8]]? { try staging.parts.basePath(of: digest) }
+
+  func baseFile(_ digest: ContentDigest) throws -> [[UInt8]]? { try staging.parts.baseFile(digest) }
+
+  func isTooLarge(_ digest: ContentDigest) -> Bool { staging.tooLarge.withLock { $0.contains(digest) } }
+
+  // MARK: Missing parts
+
+  func fetchRecord(_ digest: Digest, at path: [[UInt8]]) throws -> DirectoryRecord {
+    try gate.locked {
+      guard let byteCount = try request(PartRequest(isContent: false, path: path)) else { throw Self.unexpected }
+      let content = try receiver.receiveRecord(byteCount: byteCount, base: nil)
+      let (record, found) = try staging.parts.add(record: content)
+      guard found == digest else { throw ProtocolViolation("another directory came than was asked for") }
+      return record
+    }
+  }
+
+  func fetchContent(_ digest: ContentDigest, byteCount: UInt64, at path: [[UInt8]]) throws {
+    try gate.locked {
+      if staging.hasContent(digest) || isTooLarge(digest) { return }
+      _ = try request(PartRequest(isContent: true, path: path))
+      try receiver.receiveContent(digest, byteCount: byteCount, from: 0, base: nil)
+      if isTooLarge(digest) { return }
+      guard staging.hasContent(digest) else {
+        throw Failure(
+          .remote, "\(displayName(sourcePath(path, label: label))): what the client sends is not what its catalog says")
+      }
+      // The whole content matches its digest, so the base's file is damaged and not the client's.
+      if let before = doubtfulBaseFiles.removeValue(forKey: digest), let base {
+        notes.noteDamage(of: before, in: base)
+      }
+    }
+  }
+
+  /// Requests a part. Returns the size of a record's body.
+  private func request(_ request: PartRequest) throws -> Int? {
+    try channel.send(request)
+    guard case .needed(let recordByteCount) = try stream.message(answering: request) else { throw Self.unexpected }
+    return recordByteCount
+  }
+
+  private static let unexpected = ProtocolViolation("something else came than what was asked for")
+}

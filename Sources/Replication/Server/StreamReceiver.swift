@@ -1,0 +1,160 @@
+internal import Catalog
+internal import Engine
+internal import Model
+internal import Posix
+internal import Synchronization
+
+/// Receives the stream of a push: stores each part that comes, and answers requests for signatures.
+final class StreamReceiver {
+  /// The directory that the messages are about.
+  private struct OpenDirectory {
+    let record: DirectoryRecord
+    let basePath: [[UInt8]]?
+    private var files: FileCursor
+    private var directories: [DirectoryRow]?
+
+    init(_ record: DirectoryRecord, basePath: [[UInt8]]?) throws {
+      self.record = record
+      self.basePath = basePath
+      files = try FileCursor(record)
+    }
+
+    /// Skips rows of files, and takes the row of a regular file.
+    mutating func takeFile(skipping count: UInt64) throws -> FileRow {
+      var left = count
+      while left > 0, files.current != nil {
+        try files.advance()
+        left -= 1
+      }
+      guard let row = files.current, row.kind == .regular else {
+        throw ProtocolViolation("a file is not in its directory")
+      }
+      try files.advance()
+      return row
+    }
+
+    mutating func directory(at index: Int) throws -> DirectoryRow {
+      let rows = try directories ?? record.directories()
+      directories = rows
+      guard index < rows.count else { throw ProtocolViolation("a reference is to a directory that is not there") }
+      return rows[index]
+    }
+  }
+
+  private let stream: IncomingStream
+  private let staging: PushStaging
+  private let base: PushBase?
+  private let parts: PartReceiver
+  private let signatures: SignatureSender
+  private let progress: Progress
+  private var pathCheck: DirectoryPathCheck
+  private var directory: OpenDirectory?
+  /// The paths of the base's files from which a content could not be built, by the content's digest.
+  private(set) var doubtfulBaseFiles: [ContentDigest: [[UInt8]]] = [:]
+
+  /// `root` is the digest of the snapshot's root. `progress` counts the bytes read of the base.
+  init(
+    _ stream: IncomingStream, root: Digest, into staging: PushStaging, base: PushBase?, parts: PartReceiver,
+    signatures: SignatureSender, progress: Progress
+  ) {
+    self.stream = stream
+    self.staging = staging
+    self.base = base
+    self.parts = parts
+    self.signatures = signatures
+    self.progress = progress
+    pathCheck = DirectoryPathCheck(root: root, namedBefore: staging.parts.namedBefore)
+  }
+
+  /// Receives all messages up to the client's `end`.
+  func run() throws {
+    while true {
+      try checkForSignal()
+      switch try stream.message() {
+      case .record(let base, let byteCount): try receiveRecord(base: base, byteCount: byteCount)
+      case .directory(let digest, let base): try enterKnown(digest, base: base)
+      case .file(let skip, let source, let offset): try receiveFile(skip: skip, from: source, at: offset)
+      case .baseFile(let skip, let path):
+        try parts.limits.countReference()
+        try staging.parts.add(baseFile: path, for: try takeFile(skipping: skip).digest)
+      case .baseDirectory(let index, let path):
+        try parts.limits.countReference()
+        guard let row = try directory?.directory(at: index) else {
+          throw ProtocolViolation("a reference belongs to no directory")
+        }
+        try staging.parts.add(baseDirectory: path, for: row.digest)
+      case .signature(let path): try signatures.add(path)
+      case .end: return
+      case .needed: throw ProtocolViolation("what was not asked for came")
+      }
+    }
+  }
+
+  // MARK: Directories
+
+  private func receiveRecord(base: BaseDirectory?, byteCount: Int) throws {
+    let before = try record(of: base)
+    let content = try parts.receiveRecord(byteCount: byteCount, base: before)
+    // The checks come before the record is stored.
+    let record = try DirectoryRecord(content: content)
+    try pathCheck.enter(sha256(of: content), below: record.directories()) { try staging.parts.record($0) }
+    try staging.parts.add(record: content, movedFrom: base.flatMap { $0.isMoved ? $0.path : nil })
+    directory = try OpenDirectory(record, basePath: base?.path)
+  }
+
+  private func enterKnown(_ digest: Digest, base: BaseDirectory?) throws {
+    guard let record = try staging.parts.record(digest) else {
+      throw ProtocolViolation("a directory did not come before")
+    }
+    try parts.limits.countRepeatedRecord(byteCount: record.bytes.count)
+    _ = try self.record(of: base)
+    directory = try OpenDirectory(record, basePath: base?.path)
+  }
+
+  private func record(of base: BaseDirectory?) throws -> DirectoryRecord? {
+    guard let base else { return nil }
+    guard let record = try self.base?.directory(at: base.path) else {
+      throw ProtocolViolation("a record's base is no directory")
+    }
+    return record
+  }
+
+  // MARK: Files
+
+  private func takeFile(skipping count: UInt64) throws -> FileRow {
+    guard let row = try directory?.takeFile(skipping: count) else {
+      throw ProtocolViolation("a file belongs to no directory")
+    }
+    return row
+  }
+
+  private func receiveFile(skip: UInt64, from source: CopySource, at offset: UInt64) throws {
+    let row = try takeFile(skipping: skip)
+    guard offset <= row.size else { throw ProtocolViolation("a file goes on beyond its end") }
+    guard let path = try basePath(of: row, in: source) else {
+      try parts.receiveContent(row.digest, byteCount: row.size, from: offset, base: nil)
+      return
+    }
+    guard let before = try base?.file(at: path) else { throw ProtocolViolation("a file's base is no file") }
+    let version = base?.open(path, byteCount: before.size) { [progress] in
+      progress.bytesRead.add($0, ordering: .relaxed)
+    }
+    let copyBase = PartReceiver.CopyBase(file: version?.source, byteCount: before.size)
+    let wasTried = try parts.receiveContent(row.digest, byteCount: row.size, from: offset, base: copyBase)
+    // An unknown file says nothing about its content.
+    if case .unknown = version { return }
+    if wasTried, !staging.hasContent(row.digest) { doubtfulBaseFiles[row.digest] = path }
+  }
+
+  private func basePath(of row: FileRow, in source: CopySource) throws -> [[UInt8]]? {
+    switch source {
+    case .nothing: return nil
+    case .path(let path): return path
+    case .counterpart:
+      guard let directory, let path = directory.basePath else {
+        throw ProtocolViolation("a file's directory has no base")
+      }
+      return path + [Array(directory.record.bytes[row.name])]
+    }
+  }
+}

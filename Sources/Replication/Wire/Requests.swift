@@ -1,0 +1,130 @@
+internal import Catalog
+internal import Model
+internal import Repository
+
+/// A request of the client.
+enum Request {
+  case list
+  case openCatalog(SnapshotName)
+  /// Requests `byteCount` bytes of a catalog; at its end there may be fewer.
+  case readCatalog(SnapshotName, offset: UInt64, byteCount: Int)
+  /// Requests the content of a regular file.
+  case fetch(SnapshotName, path: [[UInt8]])
+  case verify([SnapshotName])
+  case push(PushRequest)
+
+  init(_ frame: Frame) throws {
+    var reader = MessageReader(frame.payload)
+    switch frame.type {
+    case .list: self = .list
+    case .openCatalog: self = .openCatalog(try reader.snapshotName())
+    case .readCatalog:
+      self = .readCatalog(
+        try reader.snapshotName(), offset: try reader.quantity(), byteCount: try reader.count(limit: Wire.frameBytes))
+    case .fetch: self = .fetch(try reader.snapshotName(), path: try reader.path())
+    case .verify: self = .verify(try reader.snapshotNames(limit: Wire.verifiedSnapshots))
+    case .push: self = .push(try PushRequest(from: &reader))
+    default: throw frame.isUnexpected
+    }
+    try reader.end()
+  }
+
+  var frame: Frame {
+    var writer = MessageWriter()
+    let type: FrameType
+    switch self {
+    case .list: type = .list
+    case .openCatalog(let name):
+      type = .openCatalog
+      writer.text(name.bytes)
+    case .readCatalog(let name, let offset, let byteCount):
+      type = .readCatalog
+      writer.text(name.bytes)
+      writer.integer(offset)
+      writer.count(byteCount)
+    case .fetch(let name, let path):
+      type = .fetch
+      writer.text(name.bytes)
+      writer.path(path)
+    case .verify(let names):
+      type = .verify
+      writer.count(names.count)
+      for name in names { writer.text(name.bytes) }
+    case .push(let request):
+      type = .push
+      request.encode(to: &writer)
+    }
+    return Frame(type: type, payload: writer.bytes)
+  }
+}
+
+/// Announces the push of one snapshot.
+struct PushRequest {
+  let name: SnapshotName
+  /// The id of the client's repository.
+  let client: [UInt8]
+  let summary: CatalogSummary
+  /// The root digests of the snapshots whose catalogs the client has, the best base first.
+  let candidates: [Digest]
+
+  init(name: SnapshotName, client: [UInt8], summary: CatalogSummary, candidates: [Digest]) {
+    self.name = name
+    self.client = client
+    self.summary = summary
+    self.candidates = candidates
+  }
+
+  init(from reader: inout MessageReader) throws {
+    name = try reader.snapshotName()
+    client = try reader.identifier()
+    summary = try CatalogSummary(encoded: try reader.text(limit: Wire.frameBytes))
+    let slash = UInt8(ascii: "/")
+    let sources = summary.sources + summary.absentSources + summary.otherSources.map { [slash] + $0 }
+    guard summary.label.isEmpty || isComponent(summary.label), sources.count <= Wire.sources,
+      sources.allSatisfy(Self.isSource), summary.outcome != .unfinished
+    else { throw ProtocolViolation("a snapshot has an impossible description") }
+    var candidates: [Digest] = []
+    for _ in 0..<(try reader.count(limit: Wire.candidates)) { candidates.append(try reader.digest()) }
+    self.candidates = candidates
+  }
+
+  func encode(to writer: inout MessageWriter) {
+    writer.text(name.bytes)
+    writer.text(client)
+    writer.text(summary.encoded)
+    writer.count(candidates.count)
+    for candidate in candidates { writer.digest(candidate) }
+  }
+
+  /// True if the path is absolute and has no empty name, `.` or `..`.
+  private static func isSource(_ path: [UInt8]) -> Bool {
+    guard path.first == UInt8(ascii: "/"), path.count <= 1 << 14 else { return false }
+    return path.count == 1
+      || path.dropFirst().split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+        .allSatisfy { isComponent(Array($0)) }
+  }
+}
+
+/// The space that a push needs. The client computes it from the merge of the catalogs.
+struct SpaceNeeds: FrameMessage {
+  static let type = FrameType.needs
+
+  /// Bytes of the contents and records to send.
+  var bytes: UInt64 = 0
+  /// Bytes of files that the server must store once more, although it has or gets their content once.
+  var copiedBytes: UInt64 = 0
+  /// The number of files that become new inodes.
+  var inodes: UInt64 = 0
+
+  init() {}
+
+  init(from reader: inout MessageReader) throws {
+    bytes = try reader.quantity()
+    copiedBytes = try reader.quantity()
+    inodes = try reader.quantity()
+  }
+
+  func encode(to writer: inout MessageWriter) {
+    for number in [bytes, copiedBytes, inodes] { writer.integer(number) }
+  }
+}
