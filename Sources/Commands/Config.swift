@@ -46,7 +46,7 @@ struct ConfigCommand: RunnableCommand {
     for source in file.settings.sources {
       do {
         let path = Array(source.path.utf8)
-        if let trouble = sourceTrouble(path), trouble.isMistake || !source.isOptional { throw trouble.failure }
+        if let problem = sourceProblem(at: path), problem.isMistake || !source.isOptional { throw problem.failure }
         if let repository { try refuse([path], inside: repository) }
         findings += try PatternCheck(file: file, source: source).findings()
       } catch { findings.append("\(file.at(source.line)): \(error)") }
@@ -54,12 +54,12 @@ struct ConfigCommand: RunnableCommand {
     if file.settings.sources.isEmpty { findings.append("\(displayName(file.path)): no [[source]] is named") }
     let settings = file.settings
     for hook in settings.hooksBefore + settings.hooksAfter + (settings.notifyCommand.map { [$0] } ?? []) {
-      if let trouble = Self.trouble(of: hook.command[0]) {
-        findings.append("\(file.at(hook.line)): \(trouble)")
+      if let problem = Self.problem(of: hook.command[0]) {
+        findings.append("\(file.at(hook.line)): \(problem)")
       }
     }
-    if settings.healthchecks ?? settings.webhook != nil, let trouble = Healthchecks.trouble {
-      findings.append("\(displayName(file.path)): nobody can be told by HTTP: \(trouble)")
+    if settings.healthchecks ?? settings.webhook != nil, let problem = Healthchecks.problem {
+      findings.append("\(displayName(file.path)): nobody can be told by HTTP: \(problem)")
     }
     if let textfile = settings.metricsTextfile {
       let directory = splitLast(Array(textfile.utf8)).parent
@@ -88,7 +88,7 @@ struct ConfigCommand: RunnableCommand {
   }
 
   /// The reason that a program cannot be run, or `nil`.
-  private static func trouble(of program: String) -> String? {
+  private static func problem(of program: String) -> String? {
     let path = Array(program.utf8)
     do throws(Errno) {
       let status = try Descriptor.open(path: path, .pathOnly).status()

@@ -84,9 +84,9 @@ struct RotateCommand: RunnableCommand {
       line.obstacle = result.plan.obstacle
       line.error = result.problems.first?.description ?? result.plan.obstacle
       var status = report(result, of: repository, unwanted: options.unwanted)
-      if let trouble = deleteTrash(of: repository, threads: threads.count) {
+      if let problem = emptyTrashNotingErrors(of: repository, threads: threads.count) {
         if status == .done { status = .warnings }
-        line.error = line.error ?? trouble.description
+        line.error = line.error ?? problem.description
       }
       line.exitStatus = status.code
       return repository.history.record(line) || status != .done ? status : .warnings
@@ -131,7 +131,7 @@ struct RotateCommand: RunnableCommand {
     if result.missingBytes > 0 {
       Console.complain(result.shortage)
     }
-    for trouble in result.problems { Console.complain("warning: \(trouble); the next rotation tries again") }
+    for problem in result.problems { Console.complain("warning: \(problem); the next rotation tries again") }
     if let unprotected = result.plan.unprotectedSentence { Console.complain("warning: \(unprotected)") }
     for (name, reason) in result.unreadable {
       Console.complain(

@@ -76,9 +76,9 @@ struct SnapshotCommand: RunnableCommand {
       }
     }
     // The deletion may take long, and the snapshot is published, so it runs without the lock.
-    let trouble = deleteTrash(of: repository, threads: threads.count)
-    let status = trouble != nil && published == .done ? .warnings : published
-    let why = trouble?.description ?? monitor.warnings.first?.description
+    let problem = emptyTrashNotingErrors(of: repository, threads: threads.count)
+    let status = problem != nil && published == .done ? .warnings : published
+    let why = problem?.description ?? monitor.warnings.first?.description
     let isRecorded = repository.history.record(
       SnapshotLine(of: options, at: start, status: status, error: why, result: answer))
     return status == .done && !isRecorded ? .warnings : status

@@ -149,11 +149,11 @@ struct VerifyCommand: RunnableCommand {
       try repository.publication.recover(keepingUnfinished: false)
       repository.retirement.discardSpare()
     }
-    deleteTrash(of: repository, threads: threads.count)
+    emptyTrashNotingErrors(of: repository, threads: threads.count)
     let result = try repository.withLock(for: "verify", at: Clock.now()) {
       try Engine.repair(problems, in: repository, from: other, threads: threads.count, progress: Progress())
     }
-    deleteTrash(of: repository, threads: threads.count)
+    emptyTrashNotingErrors(of: repository, threads: threads.count)
     if result.sharedInodes > 0 {
       Console.complain(
         "note: \(counted(result.sharedInodes, "damaged file is", plural: "damaged files are")) in other snapshots "

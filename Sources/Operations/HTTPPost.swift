@@ -58,7 +58,7 @@ struct HTTPPost {
   }
 
   /// The reason that nothing can be sent, such as a missing libcurl; `nil` if sending can work.
-  static var trouble: String? { tr_http_trouble().map { String(cString: $0) } }
+  static var problem: String? { tr_http_trouble().map { String(cString: $0) } }
 
   private func sendOnce(body: [UInt8], milliseconds: Int, isEnding: Bool) -> tr_http_answer {
     var answer = tr_http_answer()

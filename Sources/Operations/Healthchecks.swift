@@ -18,7 +18,7 @@ public final class Healthchecks {
   }
 
   /// The reason that no ping can be sent; `nil` if sending can work.
-  public static var trouble: String? { HTTPPost.trouble }
+  public static var problem: String? { HTTPPost.problem }
 
   /// Reports the start of the run. Returns the reason if that failed, or `nil`.
   public func start() -> String? { ping(suffix: "start") }

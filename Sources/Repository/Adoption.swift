@@ -14,7 +14,7 @@ public final class Adoption: Sendable {
   /// The sink for finished frames of the catalog.
   public var sink: any FrameSink { catalog }
 
-  init(_ name: SnapshotName, in repository: Repository) throws(Failure) {
+  init(named name: SnapshotName, in repository: Repository) throws(Failure) {
     self.repository = repository
     self.name = name
     pending = try repository.directory(named: Repository.pendingName)

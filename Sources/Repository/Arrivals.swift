@@ -21,7 +21,7 @@ public struct UnexaminedArrival: Sendable {
   }
 
   /// Parses a reason that `RotationFreeze.begin(for:)` wrote. `nil` for another reason.
-  init?(_ reason: FreezeReason) {
+  init?(from reason: FreezeReason) {
     let words = reason.reason.split(separator: " ", maxSplits: 6, omittingEmptySubsequences: false)
     guard words.count == 7, words[1...2] == ["came", "with"], words[4...5] == ["moved", "files"],
       let name = SnapshotName(Array(words[0].utf8)), let count = UInt64(words[3])
@@ -38,9 +38,9 @@ extension RotationFreeze {
     let reason = arrival.reason(ending: problem.map { "cannot be compared \($0)" } ?? "has not been looked at")
     let reasons = try reasons()
     var changed = reasons
-    if let index = reasons.firstIndex(where: { UnexaminedArrival($0)?.name == arrival.name }) {
+    if let index = reasons.firstIndex(where: { UnexaminedArrival(from: $0)?.name == arrival.name }) {
       changed[index] = FreezeReason(since: reasons[index].since, reason: reason)
-    } else if reasons.filter({ UnexaminedArrival($0) != nil }).count < Self.mostReasons {
+    } else if reasons.filter({ UnexaminedArrival(from: $0) != nil }).count < Self.mostReasons {
       changed.append(FreezeReason(since: CalendarTime(seconds: time.seconds).rfc3339, reason: reason))
     } else {
       return try begin("\(Self.mostReasons) snapshots came that could not be compared", at: time)
@@ -49,10 +49,12 @@ extension RotationFreeze {
   }
 
   /// The arrivals for which rotation is held.
-  public func arrivals() throws(Failure) -> [UnexaminedArrival] { try reasons().compactMap { UnexaminedArrival($0) } }
+  public func arrivals() throws(Failure) -> [UnexaminedArrival] {
+    try reasons().compactMap { UnexaminedArrival(from: $0) }
+  }
 
   /// Ends the hold for an arrival after its comparison.
   public func end(for arrival: UnexaminedArrival) throws(Failure) {
-    try write(try reasons().filter { UnexaminedArrival($0)?.name != arrival.name })
+    try write(try reasons().filter { UnexaminedArrival(from: $0)?.name != arrival.name })
   }
 }

@@ -10,11 +10,11 @@ public struct ControlFile {
   private let owner: ControlOwner?
 
   /// Without an owner, the file belongs to the user of this process.
-  public init(_ name: [UInt8], in directory: Directory, mode: UInt32) {
-    self.init(name, in: directory, mode: mode, owner: nil)
+  public init(named name: [UInt8], in directory: Directory, mode: UInt32) {
+    self.init(named: name, in: directory, mode: mode, owner: nil)
   }
 
-  init(_ name: [UInt8], in directory: Directory, mode: UInt32 = 0o600, owner: ControlOwner?) {
+  init(named name: [UInt8], in directory: Directory, mode: UInt32 = 0o600, owner: ControlOwner?) {
     self.directory = directory
     self.name = name
     self.mode = mode
@@ -86,7 +86,7 @@ struct ControlOwner {
 extension Repository {
   /// A small file of `.treering`, or of a directory in it.
   func file(named name: [UInt8], in directory: Directory? = nil) -> ControlFile {
-    ControlFile(name, in: directory ?? control, owner: owner)
+    ControlFile(named: name, in: directory ?? control, owner: owner)
   }
 
   /// Replaces the text of a small file.

@@ -19,7 +19,7 @@ public final class PendingSnapshot: Sendable {
   /// The minimum preallocation for a catalog. It covers the records that are open when a run ends.
   private static var reservedBytes: UInt64 { 1 << 20 }
 
-  init(_ name: SnapshotName, in repository: Repository, catalogBytes: UInt64, mayRecycle: Bool) throws(Failure) {
+  init(named name: SnapshotName, in repository: Repository, catalogBytes: UInt64, mayRecycle: Bool) throws(Failure) {
     self.repository = repository
     self.name = name
     pending = try repository.directory(named: Repository.pendingName)

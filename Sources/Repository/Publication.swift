@@ -22,7 +22,7 @@ public struct Publication {
         if seconds > time.seconds && ahead > 0 && ahead < 2 {
           CurrentProcess.sleep(milliseconds: Int(ahead * 1000) + 1)
         }
-        return try PendingSnapshot(name, in: repository, catalogBytes: catalogBytes, mayRecycle: mayRecycle)
+        return try PendingSnapshot(named: name, in: repository, catalogBytes: catalogBytes, mayRecycle: mayRecycle)
       }
       seconds += 1
     }
@@ -35,7 +35,7 @@ public struct Publication {
     guard try !isTaken(name) else {
       throw Failure(.refused, "\(displayName(repository.path)) has another snapshot \(name) already")
     }
-    return try PendingSnapshot(name, in: repository, catalogBytes: catalogBytes, mayRecycle: mayRecycle)
+    return try PendingSnapshot(named: name, in: repository, catalogBytes: catalogBytes, mayRecycle: mayRecycle)
   }
 
   /// True if a tree or catalog of this name exists, published or pending.
@@ -72,7 +72,7 @@ public struct Publication {
   public func beginAdoption(at time: Timestamp) throws(Failure) -> Adoption {
     var seconds = time.seconds
     while try isTaken(SnapshotName(seconds: seconds)) { seconds += 1 }
-    return try Adoption(SnapshotName(seconds: seconds), in: repository)
+    return try Adoption(named: SnapshotName(seconds: seconds), in: repository)
   }
 
   /// Runs `syncfs` on the repository's file system through `descriptor`. The caller holds the lock.
@@ -83,8 +83,10 @@ public struct Publication {
   public func synchronize(_ descriptor: borrowing Descriptor) throws(Errno) {
     do { try descriptor.synchronizeFileSystem() } catch {
       repository.hasLostWrites.store(true, ordering: .relaxed)
-      try? discardUnfinished()
-      for name in (try? repository.receivedParts.snapshots()) ?? [] { try? repository.receivedParts.discard(name) }
+      do throws(Failure) {
+        try discardUnfinished()
+        for name in try repository.receivedParts.snapshots() { try repository.receivedParts.discard(name) }
+      } catch let failure { repository.problems.note(failure) }
       throw error
     }
   }

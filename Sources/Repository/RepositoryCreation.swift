@@ -76,7 +76,7 @@ extension Repository {
     for name in [catalogsName, pendingName, spareName, trashName] { try makeIfMissing(name, in: control) }
     let id = try CurrentProcess.randomBytes(16).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
     let format = RepositoryFormat(id: id, created: CalendarTime(seconds: time.seconds).rfc3339)
-    try ControlFile(formatName, in: control, owner: nil).replace(with: Array(format.text.utf8))
+    try ControlFile(named: formatName, in: control, owner: nil).replace(with: Array(format.text.utf8))
     try root.descriptor.synchronize()
   }
 

@@ -19,7 +19,7 @@ public struct RotationFreeze {
   /// Holds rotation: no rotation expires a snapshot until the operator releases it.
   public func begin(_ reason: String, at time: Timestamp) throws(Failure) {
     var reasons = try reasons()
-    let lasting = reasons.filter { UnexaminedArrival($0) == nil }
+    let lasting = reasons.filter { UnexaminedArrival(from: $0) == nil }
     if lasting.count >= Self.mostReasons || lasting.contains(where: { $0.reason == reason }) { return }
     reasons.append(FreezeReason(since: CalendarTime(seconds: time.seconds).rfc3339, reason: reason))
     try write(reasons)

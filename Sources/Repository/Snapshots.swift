@@ -61,7 +61,7 @@ extension Repository {
       list.nextSequence += 1
       if let problem = problem(
         of: name,
-        { () throws in
+        examination: { () throws in
           // A catalog without a tree is no snapshot. If a publication is in progress, the tree may still follow.
           guard try hasTree(name) else {
             let isLost = try !isArriving(name) && !hasTree(name) && hasCatalog(name)
@@ -100,7 +100,7 @@ extension Repository {
       guard let name = SnapshotName(names.bytes[entry.range]), !known.contains(name) else { continue }
       if let problem = problem(
         of: name,
-        { () throws in
+        examination: { () throws in
           try !hasCatalog(name) && !hasExpired(name) ? "its catalog is missing" : nil
         })
       {
@@ -110,9 +110,9 @@ extension Repository {
   }
 
   /// Runs an examination of a snapshot. Returns the damage that it found, or the error that prevented it.
-  private func problem(of name: SnapshotName, _ look: () throws -> String?) -> UnusableSnapshot? {
+  private func problem(of name: SnapshotName, examination: () throws -> String?) -> UnusableSnapshot? {
     do {
-      return try look().map { UnusableSnapshot(name: name, reason: $0, isDamage: true) }
+      return try examination().map { UnusableSnapshot(name: name, reason: $0, isDamage: true) }
     } catch let error as Errno {
       return UnusableSnapshot(
         name: name, reason: "it cannot be looked at: \(error)", isDamage: !error.leavesDataUnknown)

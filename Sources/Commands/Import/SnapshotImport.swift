@@ -93,9 +93,9 @@ struct SnapshotImport {
         break
       }
     }
-    for trouble in repository.problems.drain() {
-      Console.complain("warning: \(trouble)")
-      answer.warn(Failure(.failed, trouble.description))
+    for problem in repository.problems.drain() {
+      Console.complain("warning: \(problem)")
+      answer.warn(Failure(.failed, problem.description))
     }
     do { try holdLast(for: options, in: repository, into: &answer) } catch {
       Console.complain("warning: \(error)")

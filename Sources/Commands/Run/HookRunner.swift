@@ -6,15 +6,15 @@ internal import Settings
 /// The end of a hook or notification program.
 struct HookEnd {
   /// The error of the program, or `nil` if it succeeded.
-  let trouble: String?
+  let problem: String?
   /// The last lines of output, which explain a failure.
   let lastLines: [[UInt8]]
 
   /// The maximum number of lines that are kept.
   private static var keptLines: Int { 20 }
 
-  init(trouble: String?, lines: [[UInt8]]) {
-    self.trouble = trouble
+  init(problem: String?, lines: [[UInt8]]) {
+    self.problem = problem
     lastLines = lines.suffix(Self.keptLines)
   }
 
@@ -39,14 +39,14 @@ extension Configuration.Hook {
         lines.append(line)
         if lines.count > 1000 { lines.removeFirst(900) }
       }
-      return HookEnd(trouble: end.trouble(of: self), lines: lines)
-    } catch { return HookEnd(trouble: "cannot be started: \(error)", lines: lines) }
+      return HookEnd(problem: end.problem(of: self), lines: lines)
+    } catch { return HookEnd(problem: "cannot be started: \(error)", lines: lines) }
   }
 }
 
 extension ChildEnd {
   /// The error of the program's end, or `nil` if it succeeded.
-  func trouble(of hook: Configuration.Hook) -> String? {
+  func problem(of hook: Configuration.Hook) -> String? {
     switch self {
     case .exited(0): nil
     case .exited(let status): "ended with status \(status)"

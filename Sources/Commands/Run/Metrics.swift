@@ -11,7 +11,7 @@ func writeMetrics(
   do throws(Errno) {
     let directory = Directory(try Descriptor.open(path: parent, [.read, .directory]))
     // The collector reads only names that end with .prom, and not the temporary file.
-    try ControlFile(name, in: directory, mode: 0o644)
+    try ControlFile(named: name, in: directory, mode: 0o644)
       .replace(with: Array(metricsText(of: state, after: run, at: now).utf8))
   } catch { throw .writing("write the metrics", at: path, because: error) }
 }

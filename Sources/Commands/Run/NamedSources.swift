@@ -15,14 +15,14 @@ func namedSources(_ sources: [[UInt8]]) throws(Failure) -> [[UInt8]] {
     let path = try absolutePath(of: source)
     if paths.contains(path) { continue }
     paths.append(path)
-    if let trouble = sourceTrouble(path) {
-      if trouble.isMistake { throw trouble.failure }
+    if let problem = sourceProblem(at: path) {
+      if problem.isMistake { throw problem.failure }
       if case .ssh? = try? RemoteAddress(source) {
         throw Failure(
           .usage, "\(displayName(source)) is on another machine, and a source is a directory of this one",
           hint: "run treering there, and have it push here; see: treering help push")
       }
-      missing.append(trouble.failure)
+      missing.append(problem.failure)
     }
   }
   if let first = missing.first, missing.count == paths.count { throw first }
@@ -30,7 +30,7 @@ func namedSources(_ sources: [[UInt8]]) throws(Failure) -> [[UInt8]] {
 }
 
 /// The reason that a source cannot be read, and whether it is a permanent mistake. `nil` for a readable directory.
-func sourceTrouble(_ path: [UInt8]) -> (failure: Failure, isMistake: Bool)? {
+func sourceProblem(at path: [UInt8]) -> (failure: Failure, isMistake: Bool)? {
   let shown = displayName(path)
   do throws(Errno) {
     guard try Descriptor.open(path: path, .pathOnly).status().kind == .directory else {

@@ -79,7 +79,7 @@ struct Notices {
     let limit = isEnding ? min(command.timeoutSeconds, ScheduledRun.lastSeconds) : command.timeoutSeconds
     let ended = command.run(
       environment: environment + [("TREERING_RUN_JSON", Array(document.utf8))], limitSeconds: limit, finishes: true)
-    if ended.trouble != nil { ended.complain(of: command) }
-    return ended.trouble
+    if ended.problem != nil { ended.complain(of: command) }
+    return ended.problem
   }
 }

@@ -16,10 +16,10 @@ struct PatternCheck {
     let lines = source.exclude.map { Array($0.utf8) }
     // A negated pattern may bring back entries that the patterns in files exclude.
     let hasFiles = !source.excludeFrom.isEmpty
-    for (index, trouble) in PatternList.troubles(of: lines).enumerated() {
+    for (index, problem) in PatternList.troubles(of: lines).enumerated() {
       let place = file.at(source.excludeLines[index])
-      if let trouble, !(hasFiles && trouble == .bringsNothingBack) {
-        findings.append("\(place): the pattern \"\(displayName(lines[index]))\" \(trouble.words)")
+      if let problem, !(hasFiles && problem == .bringsNothingBack) {
+        findings.append("\(place): the pattern \"\(displayName(lines[index]))\" \(problem.words)")
       } else if let finding = misplaced(lines[index]) {
         findings.append("\(place): \(finding)")
       }
@@ -34,11 +34,11 @@ struct PatternCheck {
     }
     let lines = text.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
       .map { Array($0.last == UInt8(ascii: "\r") ? $0.dropLast() : $0) }
-    let troubles = PatternList.troubles(of: lines, inFile: true)
+    let problems = PatternList.troubles(of: lines, inFile: true)
     return lines.indices.compactMap { index in
       let place = "\(displayName(path)):\(index + 1)"
-      if let trouble = troubles[index] {
-        return "\(place): the pattern \"\(displayName(lines[index]))\" \(trouble.words)"
+      if let problem = problems[index] {
+        return "\(place): the pattern \"\(displayName(lines[index]))\" \(problem.words)"
       }
       return misplaced(lines[index]).map { "\(place): \($0)" }
     }

@@ -37,10 +37,10 @@ final class ScheduledRun {
     answer.time = start.rfc3339
     do {
       var options = options
-      options.excusedSources = try excusable(options, in: repository, at: start)
-      if try evenIfNotDue || isDue(options, in: repository, at: start) {
+      options.excusedSources = try excusable(for: options, in: repository, at: start)
+      if try evenIfNotDue || isDue(for: options, in: repository, at: start) {
         answer.steps += notices.runBegins()
-        try allSteps(options, in: repository)
+        try allSteps(for: options, in: repository)
         answer.result = "made"
       } else {
         answer.result = "not_due"
@@ -60,8 +60,8 @@ final class ScheduledRun {
   func finish(in repository: Repository) -> RunAnswer {
     pushAll(from: repository)
     let start = Clock.monotonic()
-    if let trouble = deleteTrash(of: repository, threads: file.threads) {
-      note("trash", outcome: .warnings, since: start, message: trouble.description)
+    if let problem = emptyTrashNotingErrors(of: repository, threads: file.threads) {
+      note("trash", outcome: .warnings, since: start, message: problem.description)
     }
     answer.elapsedSeconds = Clock.monotonic() - began
     if answer.result == "not_due" && answer.expired.isEmpty && answer.steps.isEmpty { return answer }
@@ -162,7 +162,7 @@ final class ScheduledRun {
 
   /// The optional sources whose absence is not reported, because their RPO has not passed.
   private func excusable(
-    _ options: SnapshotOptions, in repository: Repository, at time: Timestamp
+    for options: SnapshotOptions, in repository: Repository, at time: Timestamp
   ) throws(Failure) -> Set<[UInt8]> {
     if options.optionalSources.isEmpty { return [] }
     let list = try repository.snapshots()
@@ -176,7 +176,7 @@ final class ScheduledRun {
 
   /// True if the shortest kept period has no snapshot of all present sources yet.
   private func isDue(
-    _ options: SnapshotOptions, in repository: Repository, at time: Timestamp
+    for options: SnapshotOptions, in repository: Repository, at time: Timestamp
   ) throws(Failure) -> Bool {
     let absent = try options.absentSources()
     let check = DueCheck(
@@ -189,7 +189,7 @@ final class ScheduledRun {
 
   // MARK: Steps
 
-  private func allSteps(_ options: SnapshotOptions, in repository: Repository) throws {
+  private func allSteps(for options: SnapshotOptions, in repository: Repository) throws {
     answer.exitStatus = ExitStatus.done.code
     var failure: (any Error)?
     do {
@@ -220,7 +220,7 @@ final class ScheduledRun {
     let count = answer.expired.count - before
     guard count > 0 else { throw full }
     Console.complain("warning: \(full.message); \(count) expired to make room, and it is tried again")
-    deleteTrash(of: repository, threads: file.threads)
+    emptyTrashNotingErrors(of: repository, threads: file.threads)
     answer.exitStatus = ExitStatus.warnings.code
     answer.error = full.message
   }
@@ -273,20 +273,20 @@ final class ScheduledRun {
       options.neededBytes = neededBytes
       let result = try Engine.rotate(repository, options)
       answer.expired += result.expired.map(\.name.description)
-      for trouble in result.problems.dropFirst() {
-        Console.complain("warning: \(trouble); the next rotation tries again")
+      for problem in result.problems.dropFirst() {
+        Console.complain("warning: \(problem); the next rotation tries again")
       }
-      var trouble = result.plan.obstacle.map { "nothing expires: \($0)" }
-      if result.missingBytes > 0 { trouble = result.shortage }
-      if let unusable = result.unusable.first { trouble = trouble ?? "\(unusable.sentence); see: treering status" }
-      trouble = trouble ?? result.plan.unprotectedSentence
-      if isRepeated { trouble = nil }
-      if let first = result.problems.first { trouble = "\(first); the next rotation tries again" }
-      if let trouble { Console.complain("warning: \(trouble)") }
+      var problem = result.plan.obstacle.map { "nothing expires: \($0)" }
+      if result.missingBytes > 0 { problem = result.shortage }
+      if let unusable = result.unusable.first { problem = problem ?? "\(unusable.sentence); see: treering status" }
+      problem = problem ?? result.plan.unprotectedSentence
+      if isRepeated { problem = nil }
+      if let first = result.problems.first { problem = "\(first); the next rotation tries again" }
+      if let problem { Console.complain("warning: \(problem)") }
       let expired = ["\(result.expired.count) expired"] + result.expired.map(\.name.description)
       note(
-        "rotate", outcome: trouble == nil ? .done : .warnings, since: start,
-        message: trouble ?? expired.joined(separator: " "))
+        "rotate", outcome: problem == nil ? .done : .warnings, since: start,
+        message: problem ?? expired.joined(separator: " "))
     } catch {
       note("rotate", outcome: .failed, since: start, message: "\(error)")
       throw error
@@ -308,7 +308,7 @@ final class ScheduledRun {
     ) { line in
       if wantsAll { Console.complain("\(hook.command[0]): \(displayName(line))") }
     }
-    guard let problem = ended.trouble else {
+    guard let problem = ended.problem else {
       note(step, outcome: .done, since: start)
       return
     }

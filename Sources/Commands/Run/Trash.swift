@@ -3,7 +3,7 @@ internal import Repository
 
 /// Deletes the trash, without the lock. Returns the error, which has already been reported.
 @discardableResult
-func deleteTrash(of repository: Repository, threads: Int) -> Failure? {
+func emptyTrashNotingErrors(of repository: Repository, threads: Int) -> Failure? {
   do {
     try emptyTrash(of: repository, threads: threads)
     return nil
