@@ -44,80 +44,54 @@ public func compareCatalogs(
   _ left: CatalogReader, _ right: CatalogReader, under path: [[UInt8]] = [],
   report: (Change) throws -> Void
 ) throws {
-  struct Directories {
-    var left: Subtree?
-    var right: Subtree?
-    var path: [[UInt8]]
-  }
-  var stack: [Directories] = []
-  let a = try left.find(path)
-  let b = try right.find(path)
-  var first = Directories(left: nil, right: nil, path: path)
-  if case .directory(_, let subtree) = a { first.left = subtree }
-  if case .directory(_, let subtree) = b { first.right = subtree }
-  var leftFile: (FileRow, DirectoryRecord)?
-  var rightFile: (FileRow, DirectoryRecord)?
-  if case .file(let file, let record) = a { leftFile = (file, record) }
-  if case .file(let file, let record) = b { rightFile = (file, record) }
-  try reportFiles(leftFile, rightFile, path, report)
-  if first.left != nil || first.right != nil { stack.append(first) }
-
+  let found = (left: try left.find(path), right: try right.find(path))
+  if let files = Pair(found.left?.file, found.right?.file) { try reportFiles(files, at: path, report) }
   // The stack is explicit because a tree may be too deep for a thread's stack.
-  while let pair = stack.popLast() {
-    if let l = pair.left, let r = pair.right, l.digest == r.digest { continue }
-    let l = try pair.left.map { try left.record($0.place, $0.digest) }
-    let r = try pair.right.map { try right.record($0.place, $0.digest) }
-    try reportDirectory(l, r, pair.path, report)
-    var leftFiles = try l.map { try FileCursor($0) }
-    var rightFiles = try r.map { try FileCursor($0) }
-    while let file = Pair(
-      leftFiles?.current, rightFiles?.current,
-      by: {
-        compareNames(l!.bytes.span.extracting($0.name), r!.bytes.span.extracting($1.name))
-      })
-    {
-      switch file {
-      case .left(let row):
-        try reportFiles((row, l!), nil, pair.path + [Array(l!.bytes[row.name])], report)
-        try leftFiles!.advance()
-      case .right(let row):
-        try reportFiles(nil, (row, r!), pair.path + [Array(r!.bytes[row.name])], report)
-        try rightFiles!.advance()
-      case .both(let a, let b):
-        if !l!.hasSameContent(a, r!, b) {
-          try reportFiles((a, l!), (b, r!), pair.path + [Array(l!.bytes[a.name])], report)
-        }
-        try leftFiles!.advance()
-        try rightFiles!.advance()
-      }
+  var stack: [(directories: Pair<Subtree, Subtree>, path: [[UInt8]])] = []
+  if let top = Pair(found.left?.subtree, found.right?.subtree) { stack.append((top, path)) }
+  while let (directories, path) = stack.popLast() {
+    if case .both(let a, let b) = directories, a.digest == b.digest { continue }
+    let records = try directories.map {
+      try left.record($0.place, $0.digest)
+    } right: {
+      try right.record($0.place, $0.digest)
     }
-    var leftRows = try (leftFiles?.directories() ?? [])[...]
-    var rightRows = try (rightFiles?.directories() ?? [])[...]
-    var next: [Directories] = []
-    while let row = Pair(
-      leftRows.first, rightRows.first,
-      by: {
-        compareNames(l!.bytes.span.extracting($0.name), r!.bytes.span.extracting($1.name))
-      })
-    {
-      switch row {
-      case .left(let row):
-        next.append(Directories(left: Subtree(row), right: nil, path: pair.path + [Array(l!.bytes[row.name])]))
-        leftRows.removeFirst()
-      case .right(let row):
-        next.append(Directories(left: nil, right: Subtree(row), path: pair.path + [Array(r!.bytes[row.name])]))
-        rightRows.removeFirst()
-      case .both(let a, let b):
-        if a.digest != b.digest {
-          next.append(
-            Directories(left: Subtree(a), right: Subtree(b), path: pair.path + [Array(l!.bytes[a.name])]))
-        }
-        leftRows.removeFirst()
-        rightRows.removeFirst()
-      }
+    try reportDirectories(records, at: path, report)
+    let (before, after) = records.sides
+    func pathBelow(_ entry: (left: Range<Int>?, right: Range<Int>?)) -> [[UInt8]] {
+      path + [Array(entry.left.map { before!.bytes[$0] } ?? after!.bytes[entry.right!])]
     }
-    stack.append(contentsOf: next.reversed())
+    var merge = try RecordMerge(before, after)
+    while let files = try merge.nextFile() {
+      if case .both(let a, let b) = files, before!.hasSameContent(a, as: b, of: after!) { continue }
+      try reportFiles(
+        files.map {
+          ($0, before!)
+        } right: {
+          ($0, after!)
+        },
+        at: pathBelow(files.map(left: \.name, right: \.name).sides), report)
+    }
+    var next: [(directories: Pair<Subtree, Subtree>, path: [[UInt8]])] = []
+    while let rows = try merge.nextDirectory() {
+      if case .both(let a, let b) = rows, a.digest == b.digest { continue }
+      next.append(
+        (
+          rows.map {
+            Subtree($0)
+          } right: {
+            Subtree($0)
+          },
+          pathBelow(rows.map(left: \.name, right: \.name).sides)
+        ))
+    }
+    stack += next.reversed()
   }
+}
+
+extension Found {
+  fileprivate var file: RecordFile? { if case .file(let row, let record) = self { (row, record) } else { nil } }
+  fileprivate var subtree: Subtree? { if case .directory(_, let subtree) = self { subtree } else { nil } }
 }
 
 extension Subtree {
@@ -126,63 +100,62 @@ extension Subtree {
   }
 }
 
+private typealias RecordFile = (row: FileRow, record: DirectoryRecord)
+
 private func reportFiles(
-  _ left: (FileRow, DirectoryRecord)?, _ right: (FileRow, DirectoryRecord)?, _ path: [[UInt8]],
-  _ report: (Change) throws -> Void
+  _ files: Pair<RecordFile, RecordFile>, at path: [[UInt8]], _ report: (Change) throws -> Void
 ) throws {
-  func size(_ row: FileRow) -> UInt64? { row.kind == .regular ? row.size : nil }
-  if let (a, recordA) = left, let (b, recordB) = right, a.kind == b.kind {
-    if recordA.hasSameContent(a, recordB, b) { return }
-    var aspects = metadataAspects(a.metadata, b.metadata)
-    switch a.kind {
-    case .regular:
-      let isSame = a.size == b.size && a.digest.isConsistent(with: b.digest, sameTime: !aspects.contains(.modified))
-      if !isSame { aspects.insert(.content) }
-    case .symbolicLink:
-      if recordA.target(of: a) != recordB.target(of: b) { aspects.insert(.target) }
-    case .characterDevice, .blockDevice: if a.size != b.size { aspects.insert(.device) }
-    default: break
-    }
-    if recordA.attributes(of: a) != recordB.attributes(of: b) { aspects.insert(.attributes) }
-    if a.linkGroup != b.linkGroup { aspects.insert(.links) }
-    // One content may have digests of two forms.
-    if aspects.isEmpty { return }
-    try report(
-      Change(
-        verb: .changed, path: path, kind: a.kind, aspects: aspects, sizeBefore: size(a),
-        sizeAfter: size(b)))
+  func change(_ verb: Change.Verb, _ aspects: ChangedAspects = [], from before: FileRow?, to after: FileRow?) -> Change
+  {
+    func size(_ row: FileRow?) -> UInt64? { row?.kind == .regular ? row?.size : nil }
+    return Change(
+      verb: verb, path: path, kind: (before ?? after)!.kind, aspects: aspects, sizeBefore: size(before),
+      sizeAfter: size(after))
+  }
+  if case .both(let (a, before), let (b, after)) = files, a.kind == b.kind {
+    let aspects = changedAspects(from: (a, before), to: (b, after))
+    if !aspects.isEmpty { try report(change(.changed, aspects, from: a, to: b)) }
     return
   }
-  if let (a, _) = left {
-    try report(
-      Change(
-        verb: .removed, path: path, kind: a.kind, aspects: [], sizeBefore: size(a), sizeAfter: nil))
-  }
-  if let (b, _) = right {
-    try report(
-      Change(
-        verb: .added, path: path, kind: b.kind, aspects: [], sizeBefore: nil, sizeAfter: size(b)))
-  }
+  let (left, right) = files.sides
+  if let left { try report(change(.removed, from: left.row, to: nil)) }
+  if let right { try report(change(.added, from: nil, to: right.row)) }
 }
 
-private func reportDirectory(
-  _ left: DirectoryRecord?, _ right: DirectoryRecord?, _ path: [[UInt8]],
-  _ report: (Change) throws -> Void
+/// The differences of two files of one kind. One content may have digests of two forms.
+private func changedAspects(from left: RecordFile, to right: RecordFile) -> ChangedAspects {
+  let (a, b) = (left.row, right.row)
+  if left.record.hasSameContent(a, as: b, of: right.record) { return [] }
+  var aspects = metadataAspects(a.metadata, b.metadata)
+  switch a.kind {
+  case .regular:
+    let isSame = a.size == b.size && a.digest.isConsistent(with: b.digest, sameTime: !aspects.contains(.modified))
+    if !isSame { aspects.insert(.content) }
+  case .symbolicLink:
+    if left.record.target(of: a) != right.record.target(of: b) { aspects.insert(.target) }
+  case .characterDevice, .blockDevice: if a.size != b.size { aspects.insert(.device) }
+  default: break
+  }
+  if left.record.attributes(of: a) != right.record.attributes(of: b) { aspects.insert(.attributes) }
+  if a.linkGroup != b.linkGroup { aspects.insert(.links) }
+  return aspects
+}
+
+private func reportDirectories(
+  _ records: Pair<DirectoryRecord, DirectoryRecord>, at path: [[UInt8]], _ report: (Change) throws -> Void
 ) throws {
   let verb: Change.Verb
   var aspects: ChangedAspects = []
-  switch (left, right) {
-  case (let a?, let b?):
+  switch records {
+  case .both(let a, let b):
     verb = .changed
     aspects = metadataAspects(a.metadata, b.metadata)
     if a.attributes != b.attributes { aspects.insert(.attributes) }
     if aspects.isEmpty { return }
-  case (_, nil): verb = .removed
-  default: verb = .added
+  case .left: verb = .removed
+  case .right: verb = .added
   }
-  try report(
-    Change(
-      verb: verb, path: path, kind: .directory, aspects: aspects, sizeBefore: nil, sizeAfter: nil))
+  try report(Change(verb: verb, path: path, kind: .directory, aspects: aspects, sizeBefore: nil, sizeAfter: nil))
 }
 
 private func metadataAspects(_ a: Metadata, _ b: Metadata) -> ChangedAspects {

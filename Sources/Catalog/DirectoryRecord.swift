@@ -279,6 +279,11 @@ public struct DirectoryRecord: Sendable {
     }
   }
 
+  /// The order of one of the record's names and another name.
+  func order(of name: Range<Int>, to other: Span<UInt8>) -> NameOrder {
+    compareNames(bytes.span.extracting(name), other)
+  }
+
   public func attributes(of file: FileRow) -> AttributeBlock {
     file.attributes.isEmpty ? .empty : AttributeBlock(bytes: Array(bytes[file.attributes]))
   }
@@ -286,8 +291,8 @@ public struct DirectoryRecord: Sendable {
   public func target(of file: FileRow) -> [UInt8] { Array(bytes[file.target]) }
 
   /// True if two entries agree in every byte that a digest covers.
-  public func hasSameContent(_ a: FileRow, _ other: DirectoryRecord, _ b: FileRow) -> Bool {
-    bytes[a.content] == other.bytes[b.content]
+  public func hasSameContent(_ file: FileRow, as other: FileRow, of record: DirectoryRecord) -> Bool {
+    bytes[file.content] == record.bytes[other.content]
   }
 
   /// Reads a name and checks that it is a single component that sorts after `previous`.

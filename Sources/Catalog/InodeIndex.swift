@@ -45,25 +45,23 @@ public struct InodeIndex: Sendable {
       let other = try next.newer.flatMap { try newer?.record($0.place, $0.digest) }
       let own = record.hints.sourceInode
       if own != 0 && own != other?.hints.sourceInode {
-        directories.append(Self.key(own, next.fileSystem, next.folder))
+        directories.append(Self.key(of: own, on: next.fileSystem, in: next.folder))
       }
-      var cursor = try FileCursor(record)
-      var others = try other.map { try FileCursor($0) }
-      while let file = cursor.current {
-        let name = record.bytes.span.extracting(file.name)
-        let same = try others?.seek(name)
-        if file.hints.sourceInode != 0, !file.hints.flags.contains(.notStored),
-          same?.hints.sourceInode != file.hints.sourceInode
-            || !record.hasSameContent(file, other!, same!)
-        {
-          files.append(Self.key(file.hints.sourceInode, next.fileSystem, next.folder))
+      var merge = try RecordMerge(record, other)
+      while let pair = try merge.nextFile() {
+        guard let file = pair.sides.left, file.hints.sourceInode != 0, !file.hints.flags.contains(.notStored) else {
+          continue
         }
-        try cursor.advance()
+        if case .both(_, let same) = pair, same.hints.sourceInode == file.hints.sourceInode,
+          record.hasSameContent(file, as: same, of: other!)
+        {
+          continue
+        }
+        files.append(Self.key(of: file.hints.sourceInode, on: next.fileSystem, in: next.folder))
       }
-      var otherRows = try others?.remainingDirectories()
-      for row in try cursor.directories() {
-        let name = record.bytes.span.extracting(row.name)
-        let other = otherRows?.seek(name).map { Subtree($0) }
+      while let pair = try merge.nextDirectory() {
+        guard let row = pair.sides.left else { continue }
+        let other = pair.sides.right.map { Subtree($0) }
         if other?.digest == row.digest { continue }
         guard folders.count < Int(UInt32.max), names.count < Int(UInt32.max) - 255 else {
           throw CatalogError("the catalog has more directories than an index can hold")
@@ -117,7 +115,7 @@ public struct InodeIndex: Sendable {
     return keys[low...].lazy.prefix { $0 >> 32 == hash }.map { UInt32(truncatingIfNeeded: $0) }
   }
 
-  private static func key(_ inode: UInt64, _ fileSystem: FileSystemKey, _ folder: UInt32) -> UInt64 {
+  private static func key(of inode: UInt64, on fileSystem: FileSystemKey, in folder: UInt32) -> UInt64 {
     hash(inode, fileSystem) << 32 | UInt64(folder)
   }
 

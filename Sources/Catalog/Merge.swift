@@ -1,15 +1,119 @@
-internal import Model
+public import Model
+
+/// The next entry of two ordered streams of names: in one of them or in both.
+///
+/// Every operation is one merge of two such streams, with its own action in each case.
+public enum Pair<Left, Right> {
+  case left(Left)
+  case right(Right)
+  case both(Left, Right)
+
+  /// Takes one entry of the same name from each stream; `nil` if neither has one.
+  public init?(_ left: Left?, _ right: Right?) {
+    switch (left, right) {
+    case (nil, nil): return nil
+    case (let left?, nil): self = .left(left)
+    case (nil, let right?): self = .right(right)
+    case (let left?, let right?): self = .both(left, right)
+    }
+  }
+
+  /// Takes the heads of the streams, each `nil` at its end; `nil` if both have ended.
+  @inlinable @inline(__always)
+  public init?(_ left: Left?, _ right: Right?, by order: (Left, Right) -> NameOrder) {
+    switch (left, right) {
+    case (nil, nil): return nil
+    case (let left?, nil): self = .left(left)
+    case (nil, let right?): self = .right(right)
+    case (let left?, let right?):
+      switch order(left, right) {
+      case .before: self = .left(left)
+      case .after: self = .right(right)
+      case .same: self = .both(left, right)
+      }
+    }
+  }
+
+  /// The entries of both streams.
+  public var sides: (left: Left?, right: Right?) {
+    switch self {
+    case .left(let left): (left, nil)
+    case .right(let right): (nil, right)
+    case .both(let left, let right): (left, right)
+    }
+  }
+
+  public func map<L, R>(left: (Left) throws -> L, right: (Right) throws -> R) rethrows -> Pair<L, R> {
+    switch self {
+    case .left(let entry): .left(try left(entry))
+    case .right(let entry): .right(try right(entry))
+    case .both(let one, let other): .both(try left(one), try right(other))
+    }
+  }
+}
+
+/// The merge of two records of one directory: first the files, then the sub-directories.
+public struct RecordMerge {
+  private let left: DirectoryRecord?
+  private let right: DirectoryRecord?
+  private var leftFiles: FileCursor?
+  private var rightFiles: FileCursor?
+  private var directories: (left: ArraySlice<DirectoryRow>, right: ArraySlice<DirectoryRow>)?
+
+  /// A missing record has no entries.
+  public init(_ left: DirectoryRecord?, _ right: DirectoryRecord?) throws(CatalogError) {
+    self.left = left
+    self.right = right
+    leftFiles = try left.map { record throws(CatalogError) in try FileCursor(record) }
+    rightFiles = try right.map { record throws(CatalogError) in try FileCursor(record) }
+  }
+
+  /// The next files; with `name`, only those that sort before it. `nil` after the last.
+  public mutating func nextFile(before name: Span<UInt8>? = nil) throws(CatalogError) -> Pair<FileRow, FileRow>? {
+    var (leftFile, rightFile) = (leftFiles?.current, rightFiles?.current)
+    if let name {
+      if let file = leftFile, left!.order(of: file.name, to: name) != .before { leftFile = nil }
+      if let file = rightFile, right!.order(of: file.name, to: name) != .before { rightFile = nil }
+    }
+    let pair = Pair(leftFile, rightFile) { left!.order(of: $0.name, to: right!.bytes.span.extracting($1.name)) }
+    switch pair {
+    case .left: try leftFiles?.advance()
+    case .right: try rightFiles?.advance()
+    case .both:
+      try leftFiles?.advance()
+      try rightFiles?.advance()
+    case nil: break
+    }
+    return pair
+  }
+
+  /// The next sub-directories; `nil` after the last. Must be called only after the last file.
+  public mutating func nextDirectory() throws(CatalogError) -> Pair<DirectoryRow, DirectoryRow>? {
+    if directories == nil {
+      directories = (try leftFiles?.directories()[...] ?? [], try rightFiles?.directories()[...] ?? [])
+    }
+    let (leftRows, rightRows) = directories!
+    let pair = Pair(leftRows.first, rightRows.first) {
+      left!.order(of: $0.name, to: right!.bytes.span.extracting($1.name))
+    }
+    switch pair {
+    case .left: directories!.left.removeFirst()
+    case .right: directories!.right.removeFirst()
+    case .both:
+      directories!.left.removeFirst()
+      directories!.right.removeFirst()
+    case nil: break
+    }
+    return pair
+  }
+}
 
 /// The files of a record in ascending order, as one input of a merge.
-///
-/// Every operation merges two ordered streams of names. The other input is a directory's listing or another cursor.
 public struct FileCursor {
   public let record: DirectoryRecord
   private var position: DirectoryRecord.Position
   /// The file at the cursor's position; `nil` after the last.
   public private(set) var current: FileRow?
-  /// The number of files that the cursor passed and no caller sought.
-  public private(set) var passed: UInt64 = 0
 
   public init(_ record: DirectoryRecord) throws(CatalogError) {
     self.record = record
@@ -24,90 +128,6 @@ public struct FileCursor {
   /// The sub-directories; valid only after the last file.
   public func directories() throws(CatalogError) -> [DirectoryRow] {
     try record.directories(after: position)
-  }
-
-  /// Moves past every file up to `name`; returns the file of that name, or `nil`.
-  ///
-  /// Callers must seek names in ascending order, each once. `passing` is called with each file in between.
-  public mutating func seek(
-    _ name: Span<UInt8>, passing: (FileRow) -> Void = { _ in }
-  ) throws(CatalogError) -> FileRow? {
-    while let file = current {
-      let order = compareNames(record.bytes.span.extracting(file.name), name)
-      if order == .after { return nil }
-      try advance()
-      if order == .same { return file }
-      passed += 1
-      passing(file)
-    }
-    return nil
-  }
-
-  /// Passes the remaining files and returns the sub-directories.
-  public mutating func remainingDirectories() throws(CatalogError) -> DirectoryCursor {
-    while current != nil {
-      try advance()
-      passed += 1
-    }
-    return DirectoryCursor(record, try directories())
-  }
-}
-
-/// The sub-directories of a record in ascending order, as one input of a merge.
-public struct DirectoryCursor {
-  public let record: DirectoryRecord
-  public let rows: [DirectoryRow]
-  private var index = 0
-  /// The number of entries in sub-directories that the cursor passed and no caller sought.
-  public private(set) var passedEntries: UInt64 = 0
-
-  public init(_ record: DirectoryRecord, _ rows: [DirectoryRow]) {
-    self.record = record
-    self.rows = rows
-  }
-
-  /// Moves past every directory up to `name`; returns the directory of that name, or `nil`.
-  public mutating func seek(_ name: Span<UInt8>) -> DirectoryRow? {
-    while index < rows.count {
-      let row = rows[index]
-      let order = compareNames(record.bytes.span.extracting(row.name), name)
-      if order == .after { return nil }
-      index += 1
-      if order == .same { return row }
-      passedEntries &+= row.totals.entries
-    }
-    return nil
-  }
-
-  /// Passes the remaining sub-directories.
-  public mutating func finish() {
-    while index < rows.count {
-      passedEntries &+= rows[index].totals.entries
-      index += 1
-    }
-  }
-}
-
-/// The next entry of two ordered streams of names: in one of them or in both.
-enum Pair<Entry> {
-  case left(Entry)
-  case right(Entry)
-  case both(Entry, Entry)
-
-  /// Takes the heads of the streams, each `nil` at its end; `nil` if both have ended.
-  @inline(__always)
-  init?(_ left: Entry?, _ right: Entry?, by order: (Entry, Entry) -> NameOrder) {
-    switch (left, right) {
-    case (nil, nil): return nil
-    case (let left?, nil): self = .left(left)
-    case (nil, let right?): self = .right(right)
-    case (let left?, let right?):
-      switch order(left, right) {
-      case .before: self = .left(left)
-      case .after: self = .right(right)
-      case .same: self = .both(left, right)
-      }
-    }
   }
 }
 

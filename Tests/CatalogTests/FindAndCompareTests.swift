@@ -84,7 +84,8 @@ private func reader(_ file: MemoryCatalog) throws -> CatalogReader {
       let names = path.split(separator: "/").map { Array($0.utf8) }
       switch (try one.find(names), try find(path)) {
       case (nil, nil): break
-      case (.file(let a, let record)?, .file(let b, let other)?): #expect(record.hasSameContent(a, other, b), "\(path)")
+      case (.file(let a, let record)?, .file(let b, let other)?):
+        #expect(record.hasSameContent(a, as: b, of: other), "\(path)")
       case (.directory(_, let a)?, .directory(_, let b)?):
         #expect(a.digest == b.digest && a.place == b.place, "\(path)")
       default: Issue.record("\(path) is not the same")

@@ -105,13 +105,14 @@ final class AdoptWork: TreeWork {
   private func merge(
     _ node: Node, _ record: DirectoryRecord?, _ encoder: RecordEncoder, _ worker: AdoptWorker
   ) throws {
-    var files = try record.map { try FileCursor($0) }
-    var directories: [[UInt8]] = []
-    for entry in worker.listing.entries {
+    var merge = try ListingMerge(worker.listing, record)
+    while let pair = try merge.nextEntry() {
+      let (listed, row) = pair.sides
+      guard let entry = listed else { continue }
       try checkForSignal()
       let name = Array(worker.listing.bytes[entry.range])
       if entry.isSurelyDirectory {
-        directories.append(name)
+        merge.mergeAsDirectory(entry)
         continue
       }
       let status: FileStatus
@@ -119,22 +120,23 @@ final class AdoptWork: TreeWork {
         throw failure(node, name, "cannot be read: \(error)")
       }
       if status.kind == .directory {
-        directories.append(name)
+        merge.mergeAsDirectory(entry)
         continue
       }
       guard status.mount == mount else { throw failure(node, name, "is a mount point; unmount it") }
       progress.entries.count()
       progress.files.count()
       if encoder.isFull { throw failure(node, nil, "has more than a record can hold") }
-      if let record, let row = try files?.seek(name.span), isSame(row, status) {
+      if let record, let row, isSame(row, status) {
         encoder.append(row, of: record, hints: hints(status))
       } else {
         encoder.append(name.span, try entryOf(name, status, node, worker))
       }
     }
-    var rows = try files?.remainingDirectories()
-    for name in directories {
-      let row = rows?.seek(name.span)
+    while let pair = try merge.nextDirectory() {
+      let (listed, row) = pair.sides
+      guard let listed else { continue }
+      let name = Array(worker.listing.bytes[listed.range])
       node.children.append(Node(parent: node, name: name, AdoptDirectory(base: row.map { Subtree($0) })))
     }
   }

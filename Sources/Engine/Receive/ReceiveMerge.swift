@@ -26,36 +26,37 @@ struct ReceiveMerge {
     inodes = StoredInodes(node, base, worker, listsInodes: work.capabilities.listsInodes)
   }
 
-  /// Returns the sub-directories; `isRecycled` is true if the spare has the directory.
-  func run() throws -> [(row: DirectoryRow, isRecycled: Bool)] {
-    var files = try FileCursor(record)
-    var baseFiles = try base.map { try FileCursor($0) }
-    var directories: [(row: DirectoryRow, isRecycled: Bool)] = []
+  /// Returns the sub-directories, each with the base's directory of the same name.
+  ///
+  /// `isRecycled` is true if the spare has the directory.
+  func run() throws -> [(row: DirectoryRow, base: DirectoryRow?, isRecycled: Bool)] {
+    var merge = try RecordMerge(record, base)
     let rows = try record.directories()
     try work.announce(record.fileCount + rows.count)
-    for row in rows {
+    // The spare's names are in one order, files and directories together.
+    let areRecycled = try rows.map { row in
       let name = record.bytes.span.extracting(row.name)
-      while let file = files.current, compareNames(record.bytes.span.extracting(file.name), name) == .before {
-        try take(file, &baseFiles)
-        try files.advance()
-      }
-      directories.append((row, try work.keepsDirectory(name, in: node)))
+      while let pair = try merge.nextFile(before: name) { try take(pair) }
+      return try work.keepsDirectory(name, in: node)
     }
-    while let file = files.current {
-      try take(file, &baseFiles)
-      try files.advance()
+    while let pair = try merge.nextFile() { try take(pair) }
+    var directories: [(row: DirectoryRow, base: DirectoryRow?, isRecycled: Bool)] = []
+    while let pair = try merge.nextDirectory() {
+      guard let row = pair.sides.left else { continue }
+      directories.append((row, pair.sides.right, areRecycled[directories.count]))
     }
     return directories
   }
 
-  private func take(_ row: FileRow, _ baseFiles: inout FileCursor?) throws {
+  private func take(_ files: Pair<FileRow, FileRow>) throws {
+    let (wanted, before) = files.sides
+    guard let row = wanted else { return }
     try checkForSignal()
     let name = record.bytes.span.extracting(row.name)
     try node.comeToSpare(name)
     work.progress.entries.count()
     work.progress.files.count()
-    let before = try baseFiles?.seek(name)
-    let isSame = before.map { record.hasSameContent(row, base!, $0) } ?? false
+    let isSame = before.map { record.hasSameContent(row, as: $0, of: base!) } ?? false
     if isSame, row.linkGroup == nil, let before, try linkSame(before, row) { return }
     let hints: Hints
     do { hints = try row.linkGroup == nil ? store(row, before) : storeGrouped(row, before) } catch {

@@ -133,7 +133,7 @@ final class ReceiveWork: BuildWork, TreeWork, @unchecked Sendable {
     let merge = try ReceiveMerge(self, node, record, base, encoder, worker)
     let rows = try merge.run()
     try finishRecycling(node)
-    try addChildren(node, record, rows, base, worker)
+    try addChildren(rows, of: record, to: node, worker)
     return node.children
   }
 
@@ -155,13 +155,12 @@ final class ReceiveWork: BuildWork, TreeWork, @unchecked Sendable {
   }
 
   private func addChildren(
-    _ node: ReceiveNode, _ record: DirectoryRecord, _ rows: [(row: DirectoryRow, isRecycled: Bool)],
-    _ base: DirectoryRecord?, _ worker: ReceiveWorker
+    _ rows: [(row: DirectoryRow, base: DirectoryRow?, isRecycled: Bool)], of record: DirectoryRecord,
+    to node: ReceiveNode, _ worker: ReceiveWorker
   ) throws {
-    var baseRows = try base.map { DirectoryCursor($0, try $0.directories()) }
-    for (row, isRecycled) in rows {
+    for (row, base, isRecycled) in rows {
       let name = Array(record.bytes[row.name])
-      let same = baseRows?.seek(name.span).map { Subtree($0) }
+      let same = base.map { Subtree($0) }
       var basePath: [[UInt8]]?
       var subtree = same
       if same?.digest != row.digest, let path = try wanted.basePath(row.digest),
@@ -210,7 +209,7 @@ final class ReceiveWork: BuildWork, TreeWork, @unchecked Sendable {
     }
     guard depth == folder.count, let there = try level.index.file(name.span) else { return false }
     if let linkGroup, there.linkGroup == linkGroup { return false }
-    return record.hasSameContent(row, level.index.record, there)
+    return record.hasSameContent(row, as: there, of: level.index.record)
       || there.digest == row.digest && there.metadata == row.metadata
   }
 

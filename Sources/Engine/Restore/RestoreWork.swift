@@ -22,6 +22,9 @@ struct RestoreDirectory {
   var record: DirectoryRecord?
   var status: FileStatus?
 
+  /// True if an entry of this name is wanted, or leads to a wanted entry.
+  func selects(_ name: @autoclosure () -> [UInt8]) -> Bool { selection.map { $0.below(name()) != nil } ?? true }
+
   /// True if the directory only leads to restored entries.
   var onlyLeads: Bool { selection != nil || sources != nil }
 }
@@ -189,26 +192,14 @@ final class RestoreWork: TreeWork {
         wanted.removeAll(keepingCapacity: true)
       }
       var children: [RestoreNode] = []
-      if let selection = node.selection {
-        for (name, _) in selection.children {
-          if let row = try files.seek(name.span) { try take(row) }
-        }
-        try restoreAll()
-        while files.current != nil { try files.advance() }
-        var rows = DirectoryCursor(record, try files.directories())
-        for (name, plan) in selection.children {
-          guard let row = rows.seek(name.span) else { continue }
-          children.append(child(node, name, row, plan.isSource ? nil : plan))
-        }
-      } else {
-        while let row = files.current {
-          try take(row)
-          try files.advance()
-        }
-        try restoreAll()
-        for row in try files.directories() {
-          children.append(child(node, Array(record.bytes[row.name]), row, nil))
-        }
+      while let row = files.current {
+        if node.state.selects(Array(record.bytes[row.name])) { try take(row) }
+        try files.advance()
+      }
+      try restoreAll()
+      for row in try files.directories() {
+        let name = Array(record.bytes[row.name])
+        if node.state.selects(name) { children.append(child(node, name, row)) }
       }
       return children
     } catch let error as CatalogError {
@@ -217,14 +208,14 @@ final class RestoreWork: TreeWork {
     }
   }
 
-  private func child(
-    _ node: RestoreNode, _ name: [UInt8], _ row: DirectoryRow, _ selection: PathPlan?
-  ) -> RestoreNode {
+  private func child(_ node: RestoreNode, _ name: [UInt8], _ row: DirectoryRow) -> RestoreNode {
+    let selection = node.selection?.below(name)
     let sources = node.sources?.below(name)
     return RestoreNode(
       parent: node, name: name,
       RestoreDirectory(
-        subtree: Subtree(row), selection: selection, sources: sources?.isSource == true ? nil : sources))
+        subtree: Subtree(row), selection: selection?.isSource == true ? nil : selection,
+        sources: sources?.isSource == true ? nil : sources))
   }
 
   /// Opens the directory in the repository. A failure is reported once, not for each file below.
@@ -245,10 +236,10 @@ final class RestoreWork: TreeWork {
     }
     defer { worker.listing.trim() }
     let names = worker.listing.bytes
-    var files = try FileCursor(record)
+    let index = RecordIndex(record)
     for entry in worker.listing.entries where !entry.isSurelyDirectory && isTemporaryName(names[entry.range]) {
       let name = names.span.extracting(entry.range)
-      if try files.seek(name) == nil { target.descriptor.discardTemporary(name) }
+      if try index.file(name) == nil { target.descriptor.discardTemporary(name) }
     }
   }
 

@@ -16,9 +16,11 @@ struct DirectoryMerge {
   private let target: Directory?
   private let baseTree: Directory?
   private let record: DirectoryRecord?
-  private var files: FileCursor?
-  /// For a moved directory: the files at its path in the snapshot that the source is compared with.
-  private var overlaid: FileCursor?
+  private var merge: ListingMerge
+  /// For a moved directory: the directory at its path in the snapshot that the source is compared with.
+  private let overlaid: RecordIndex?
+  /// The compared snapshot's entries that the source no longer has.
+  private var gone: UInt64 = 0
   private let inodes: StoredInodes
 
   init(
@@ -34,38 +36,23 @@ struct DirectoryMerge {
     source = node.source!
     target = node.build.target
     baseTree = node.build.baseTree
-    files = try record.map { try FileCursor($0) }
-    self.overlaid = try overlaid.map { try FileCursor($0) }
+    merge = try ListingMerge(worker.listing, record)
+    self.overlaid = overlaid.map { RecordIndex($0) }
+    if let overlaid { gone = try overlaid.directories().reduce(UInt64(overlaid.fileCount)) { $0 &+ $1.totals.entries } }
     inodes = StoredInodes(node, record, worker, listsInodes: work.capabilities.listsInodes)
   }
 
   mutating func run() throws {
-    var linked: UInt64 = 0
-    let excludes = node.excludes
-    var directories: [(range: Range<Int>, isRecycled: Bool)] = []
-    var count: UInt64 = 0
+    var (count, linked): (UInt64, UInt64) = (0, 0)
     defer {
       work.progress.linked.count(linked)
       if node.isMoved { work.progress.moved.count(linked) }
       node.tally?.unchanged.count(linked)
     }
-    let names = worker.listing.bytes
-    for entry in worker.listing.entries {
-      if let tag = node.tag, names[entry.range] != tag.name[...], planned(entry.range) == nil { continue }
-      try node.comeToSpare(names.span.extracting(entry.range))
-      if entry.isSurelyDirectory {
-        directories.append((entry.range, node.build.recycled?.keepsDirectory() ?? false))
-        continue
-      }
-      let status: FileStatus
-      do throws(Errno) {
-        status = try source.descriptor.status(of: names.span.extracting(entry.range))
-      } catch {
-        try lost(entry.range, error)
-        continue
-      }
-      if status.kind == .directory {
-        directories.append((entry.range, node.build.recycled?.keepsDirectory() ?? false))
+    while let pair = try merge.nextEntry() {
+      let (listed, before) = pair.sides
+      guard let entry = listed, let status = try statusOfFile(entry) else {
+        if before != nil, !node.isMoved { gone &+= 1 }
         continue
       }
       count += 1
@@ -74,34 +61,56 @@ struct DirectoryMerge {
         work.progress.files.count(256)
         try checkForSignal()
       }
-      let before = try files?.seek(names.span.extracting(entry.range))
-      var isNew = before == nil
-      if node.isMoved {
-        isNew = try overlaid?.seek(names.span.extracting(entry.range)) == nil
-        if isNew, before != nil { work.countMove(of: status, in: node, worker) }
-      }
-      if let rule = excludes.rule(
-        for: names.span.extracting(entry.range), in: node.patternPath, isDirectory: false)
-        ?? excludes.rule(for: status)
-      {
-        work.exclude(path(entry.range), rule)
-        continue
-      }
-      if encoder.isFull {
-        work.warn(path(entry.range), "is left out: its directory has more than a record can hold")
-        continue
-      }
-      if let before, isUnchanged(before, status), try work.isDry || link(before, entry.range) {
-        linked += 1
-        continue
-      }
-      let isStored = try store(entry.range, status, before, isNew: isNew)
-      // The snapshot lacks the file, even if the source still has it.
-      if !isStored, !isNew { node.tally?.gone.count() }
+      if try isLinked(entry.range, status, before) { linked += 1 }
     }
     work.progress.entries.count(count & 0xFF)
     work.progress.files.count(count & 0xFF)
-    try addDirectories(directories)
+    try addDirectories()
+  }
+
+  /// The status of a listed name; `nil` for a directory, which is kept for later, and for a name to skip.
+  @inline(__always)
+  private mutating func statusOfFile(_ entry: ListingMerge.Entry) throws -> FileStatus? {
+    let names = worker.listing.bytes
+    if let tag = node.tag, names[entry.range] != tag.name[...], planned(entry.range) == nil { return nil }
+    try node.comeToSpare(names.span.extracting(entry.range))
+    if !entry.isSurelyDirectory {
+      do throws(Errno) {
+        let status = try source.descriptor.status(of: names.span.extracting(entry.range))
+        if status.kind != .directory { return status }
+      } catch {
+        try lost(entry.range, error)
+        return nil
+      }
+    }
+    merge.mergeAsDirectory(entry, isRecycled: node.build.recycled?.keepsDirectory() ?? false)
+    return nil
+  }
+
+  /// True if the file is unchanged and was linked; otherwise it is stored or left out.
+  @inline(__always)
+  private mutating func isLinked(_ range: Range<Int>, _ status: FileStatus, _ before: FileRow?) throws -> Bool {
+    let names = worker.listing.bytes
+    var isNew = before == nil
+    if node.isMoved {
+      isNew = try overlaid?.file(names.span.extracting(range)) == nil
+      if !isNew { gone &-= 1 } else if before != nil { work.countMove(of: status, in: node, worker) }
+    }
+    if let rule = node.excludes.rule(for: names.span.extracting(range), in: node.patternPath, isDirectory: false)
+      ?? node.excludes.rule(for: status)
+    {
+      work.exclude(path(range), rule)
+      return false
+    }
+    if encoder.isFull {
+      work.warn(path(range), "is left out: its directory has more than a record can hold")
+      return false
+    }
+    if let before, isUnchanged(before, status), try work.isDry || link(before, range) { return true }
+    let isStored = try store(range, status, before, isNew: isNew)
+    // The snapshot lacks the file, even if the source still has it.
+    if !isStored, !isNew { node.tally?.gone.count() }
+    return false
   }
 
   /// The plan below a name; `nil` if the name leads to no other source.
@@ -123,20 +132,23 @@ struct DirectoryMerge {
     }
   }
 
-  private mutating func addDirectories(_ found: [(range: Range<Int>, isRecycled: Bool)]) throws {
-    var rows = try files?.remainingDirectories()
-    var overlaidRows = try overlaid?.remainingDirectories()
-    for (range, isRecycled) in found {
-      let name = Array(worker.listing.bytes[range])
-      let row = rows?.seek(name.span)
-      let overlaidRow = overlaidRows?.seek(name.span)
-      let plan = planned(range)
+  private mutating func addDirectories() throws {
+    while let pair = try merge.nextDirectory() {
+      let (found, row) = pair.sides
+      guard let listed = found else {
+        if let row, !node.isMoved { gone &+= row.totals.entries }
+        continue
+      }
+      let name = Array(worker.listing.bytes[listed.range])
+      let overlaidRow = try overlaid?.directory(name.span)
+      if let overlaidRow { gone &-= overlaidRow.totals.entries }
+      let plan = planned(listed.range)
       let rule =
         node.tag.flatMap { $0.name == name ? nil : $0.rule }
         ?? node.excludes.rule(for: name.span, in: node.patternPath, isDirectory: true)
-      if let rule, plan?.isSource != true { work.exclude(path(range), rule) }
+      if let rule, plan?.isSource != true { work.exclude(path(listed.range), rule) }
       if rule != nil, plan == nil {
-        if isRecycled { try work.discard(name, of: node) }
+        if listed.isRecycled { try work.discard(name, of: node) }
         continue
       }
       let child = SnapshotNode(
@@ -145,11 +157,9 @@ struct DirectoryMerge {
           below: node.state, plan: plan, isListed: plan?.isSource == true || rule == nil,
           base: row.map { Subtree($0) }, tree: node.build.tree))
       child.overlaid = overlaidRow.map { Subtree($0) }
-      child.build.isRecycled = isRecycled
+      child.build.isRecycled = listed.isRecycled
       node.children.append(child)
     }
-    rows?.finish()
-    overlaidRows?.finish()
     for (name, _) in node.plan?.children ?? [] where !node.children.contains(where: { $0.name == name }) {
       throw Failure(
         .failed,
@@ -158,9 +168,7 @@ struct DirectoryMerge {
         hint: "name the directory itself")
     }
     // An entry that was excluded on purpose is not gone.
-    guard node.tag == nil else { return }
-    let (passed, passedRows) = node.isMoved ? (overlaid, overlaidRows) : (files, rows)
-    node.tally?.gone.count((passed?.passed ?? 0) &+ (passedRows?.passedEntries ?? 0))
+    if node.tag == nil { node.tally?.gone.count(gone) }
   }
 
   // MARK: Unchanged

@@ -398,11 +398,11 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
 
   /// Adds the children of a directory above the sources, in place of its listing.
   private func addPlanned(_ node: SnapshotNode, _ record: DirectoryRecord?) throws {
-    var baseRows = try record.map { DirectoryCursor($0, try $0.directories()) }
+    let base = record.map { RecordIndex($0) }
     // The snapshot's own directory holds the label; the label holds the plan.
     if node.parent == nil {
       let label = options.label
-      let row = baseRows?.seek(label.span)
+      let row = try base?.directory(label.span)
       let child = SnapshotNode(
         parent: node, name: label,
         SnapshotDirectory(
@@ -412,7 +412,7 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
       node.children = [child]
     } else {
       node.children = try (node.plan?.children ?? []).map { name, plan in
-        let row = baseRows?.seek(name.span)
+        let row = try base?.directory(name.span)
         let child = SnapshotNode(
           parent: node, name: name,
           SnapshotDirectory(below: node.state, plan: plan, base: row.map { Subtree($0) }, tree: node.build.tree))

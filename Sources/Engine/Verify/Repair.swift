@@ -174,7 +174,7 @@ private final class RepairWork {
     guard let (snapshot, path) = repaired[key],
       case .file(let before, let other)? = try? CatalogReader(repository.openCatalog(snapshot)).find(path),
       row.linkGroup == nil
-        ? record.hasSameContent(row, other, before)
+        ? record.hasSameContent(row, as: before, of: other)
         : row.kind == .regular && Key(before, at: path) == key
           && other.attributes(of: before) == record.attributes(of: row),
       let firstName = path.last,
@@ -219,7 +219,7 @@ private final class RepairWork {
       guard let found = try? CatalogReader(other.openCatalog(candidate.name)).find(path) else { continue }
       switch (wanted, found) {
       case (.file(let row, let record), .file(let there, let other)):
-        if record.hasSameContent(row, other, there) { return candidate }
+        if record.hasSameContent(row, as: there, of: other) { return candidate }
       case (.directory(_, let subtree), .directory(_, let there)):
         if subtree.digest == there.digest { return candidate }
       default: break

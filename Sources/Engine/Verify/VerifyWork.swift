@@ -102,42 +102,30 @@ final class VerifyWork: TreeWork {
   private func merge(
     _ node: Node, _ stored: Directory, _ record: DirectoryRecord, _ worker: VerifyWorker
   ) throws -> [Node] {
-    var files = try FileCursor(record)
     let names = worker.listing.bytes
-    let entries = worker.listing.entries
-    func missing(_ row: FileRow) {
-      if !row.hints.flags.contains(.notStored) {
-        found(node, record.bytes[row.name], "is missing")
-      }
-    }
-    // Names that are no file of the catalog: its directories, and unknown entries.
-    var others: [Range<Int>] = []
-    for entry in entries {
+    var merge = try ListingMerge(worker.listing, record)
+    while let pair = try merge.nextEntry() {
       try checkForSignal()
-      let name = names.span.extracting(entry.range)
-      guard let row = try files.seek(name, passing: missing) else {
-        others.append(entry.range)
-        continue
+      switch pair {
+      case .left(let entry): merge.mergeAsDirectory(entry)
+      case .right(let row):
+        if !row.hints.flags.contains(.notStored) { found(node, record.bytes[row.name], "is missing") }
+      case .both(let entry, let row):
+        shared.progress.entries.count()
+        check(row, Array(names[entry.range]), node, stored, record, worker)
       }
-      shared.progress.entries.count()
-      check(row, Array(names[entry.range]), node, stored, record, worker)
-    }
-    while let row = files.current {
-      missing(row)
-      try files.advance()
     }
     worker.listing.trim()
-
-    let rows = try files.directories()
-    var directories = DirectoryCursor(record, rows)
-    for range in others {
-      if directories.seek(names.span.extracting(range)) == nil {
-        found(node, names[range], "is not in the catalog")
+    var children: [Node] = []
+    while let pair = try merge.nextDirectory() {
+      switch pair {
+      case .left(let unknown): found(node, names[unknown.range], "is not in the catalog")
+      case .right(let row), .both(_, let row):
+        children.append(
+          Node(parent: node, name: Array(record.bytes[row.name]), VerifyDirectory(subtree: Subtree(row))))
       }
     }
-    return rows.map {
-      Node(parent: node, name: Array(record.bytes[$0.name]), VerifyDirectory(subtree: Subtree($0)))
-    }
+    return children
   }
 
   // MARK: One file

@@ -21,7 +21,20 @@ public struct PathPlan: Sendable {
   private init() {}
 
   /// The part of the plan below a directory of this name.
-  func below(_ name: [UInt8]) -> PathPlan? { children.first { $0.name == name }?.plan }
+  func below(_ name: [UInt8]) -> PathPlan? {
+    let index = index(of: name)
+    return index < children.count && children[index].name == name ? children[index].plan : nil
+  }
+
+  /// The index of a name among the children, or of the first name after it.
+  private func index(of name: [UInt8]) -> Int {
+    var (low, high) = (0, children.count)
+    while low < high {
+      let middle = (low + high) / 2
+      if children[middle].name.lexicographicallyPrecedes(name) { low = middle + 1 } else { high = middle }
+    }
+    return low
+  }
 
   private mutating func add(_ path: ArraySlice<[UInt8]>, isNesting: Bool) {
     if isSource, !isNesting { return }
@@ -30,7 +43,7 @@ public struct PathPlan: Sendable {
       if !isNesting { children = [] }
       return
     }
-    let index = children.firstIndex { !$0.name.lexicographicallyPrecedes(name) } ?? children.count
+    let index = index(of: name)
     if index == children.count || children[index].name != name { children.insert((name, PathPlan()), at: index) }
     children[index].plan.add(path.dropFirst(), isNesting: isNesting)
   }

@@ -105,31 +105,32 @@ struct PushPlan {
     let folder = Folder(place, record: record, base: before)
     items.append(Item(folder: folder, change: .record))
 
-    var files = try FileCursor(record)
-    var baseFiles = try before.map { try FileCursor($0.record) }
+    var merge = try RecordMerge(record, before?.record)
     var index = 0
-    while let row = files.current {
-      let same = try baseFiles?.seek(record.bytes.span.extracting(row.name))
+    while let pair = try merge.nextFile() {
+      let (file, same) = pair.sides
+      guard let row = file else { continue }
       if row.kind == .regular, row.size > 0,
         let change = try change(of: row, at: index, in: folder, sameName: same, fileSystem: place.fileSystem)
       {
         items.append(Item(folder: folder, change: change))
       }
       index += 1
-      try files.advance()
     }
-    let baseRows = try baseFiles?.remainingDirectories()
-    try addDirectories(files.directories(), of: folder, base: baseRows, fileSystem: place.fileSystem)
+    try addDirectories(&merge, of: folder, fileSystem: place.fileSystem)
   }
 
   private mutating func addDirectories(
-    _ rows: [DirectoryRow], of folder: Folder, base baseRows: DirectoryCursor?, fileSystem: FileSystemKey
+    _ merge: inout RecordMerge, of folder: Folder, fileSystem: FileSystemKey
   ) throws {
-    var baseRows = baseRows
     var below: [Waiting] = []
-    for (index, row) in rows.enumerated() {
+    var nextIndex = 0
+    while let pair = try merge.nextDirectory() {
+      let (directory, same) = pair.sides
+      guard let row = directory else { continue }
+      let index = nextIndex
+      nextIndex += 1
       let name = Array(folder.record.bytes[row.name])
-      let same = baseRows?.seek(name.span)
       if let same, same.digest == row.digest { continue }
       let path = folder.path + [name]
       var child = Waiting(
