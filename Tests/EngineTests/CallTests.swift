@@ -71,4 +71,8 @@ import Testing
   @Test func aFailedSyncPublishesNothing() async {
     await #expect(processExitsWith: .success) { try CallTrials().aFailedSyncPublishesNothing() }
   }
+
+  @Test func anInputOutputErrorWhileReceivingLosesNoHardLink() async {
+    await #expect(processExitsWith: .success) { try CallTrials().anInputOutputErrorWhileReceivingLosesNoHardLink() }
+  }
 }

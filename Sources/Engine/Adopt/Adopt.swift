@@ -109,17 +109,13 @@ private func catalogAndMove(
     try checkForSignal()
     guard let result = root.result else { throw Failure(.failed, "the walk ended without a root") }
     var summary = CatalogSummary(root: result)
-    summary.sequence = list.nextSequence
+    try summary.complete(
+      root: result, sequence: list.nextSequence, counts: progress, in: repository, program: program)
     summary.started = tree.time
     summary.finished = tree.time
-    summary.files = progress.files.value
-    summary.directories = progress.directories.value
     summary.label = options.label
     summary.sources = sources.own
     summary.otherSources = sources.others
-    summary.repositoryID = repository.id
-    summary.fileSystemID = try repository.root.descriptor.fileSystem().id
-    summary.program = Array(program.utf8)
     try adoption.publish(
       summary, with: FrameWriter(sink: adoption.sink), moving: tree.name, of: directory, whichWas: status)
     return Snapshot(name: adoption.name, summary: summary)

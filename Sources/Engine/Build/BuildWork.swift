@@ -65,6 +65,13 @@ class BuildWork: @unchecked Sendable {
       "is lost in the snapshot \(node.build.tree!.name), and is stored anew: \(error); run treering verify")
   }
 
+  /// Removes an unfinished file: a name that is not in the catalog must not stay in the tree.
+  func remove(_ file: consuming NewFile, for path: [UInt8]) throws(Failure) {
+    do throws(Errno) { try file.remove() } catch {
+      throw Failure.writing("remove the unfinished copy of", at: path, because: error)
+    }
+  }
+
   /// True if the name has the inode, or the link to it was made.
   ///
   /// False if the stored file is gone or can take no more links.
@@ -82,6 +89,25 @@ class BuildWork: @unchecked Sendable {
       if error == .tooManyLinks { progress.linkLimits.count() }
       return false
     }
+  }
+
+  /// Links a name to the first name of its inode; false if that name is gone or can take no more links.
+  func linked(
+    to first: FirstName<some Sendable>, in node: WalkNode<some BuiltDirectory>, as name: Span<UInt8>
+  ) throws -> Bool {
+    let directory: Directory?
+    do throws(Errno) {
+      directory =
+        first.directory == node.path ? node.build.target : try pending?.tree.directory(path: first.directory)
+    } catch {
+      if error.endsRun { throw Failure.writing("link in", at: node.sourcePath, because: error) }
+      return false
+    }
+    let firstName = first.name
+    guard let directory, try linked(directory.descriptor, firstName.span, inode: first.inode, in: node, as: name)
+    else { return false }
+    progress.linked.count()
+    return true
   }
 
   // MARK: Leaving a directory

@@ -57,14 +57,7 @@ func makeNode(
   }
 }
 
-/// A temporary name beside the final names, for an entry that replaces another in one step.
-///
-/// `discardTemporaries` recognizes such names.
-func temporaryName() throws(Errno) -> [UInt8] {
-  temporaryPrefix + (try CurrentProcess.randomBytes(8).map { 97 + $0 % 26 })
-}
-
-/// Makes temporary names without a system call for each.
+/// Makes temporary names beside the final names, for entries that get their final names in one step.
 struct TemporaryNames {
   private var number: UInt64
 
@@ -73,21 +66,21 @@ struct TemporaryNames {
   mutating func next() -> [UInt8] {
     number &+= 1
     var rest = number
-    return temporaryPrefix
+    return Self.prefix
       + (0..<8).map { _ in
         defer { rest /= 26 }
         return 97 + UInt8(rest % 26)
       }
   }
-}
 
-/// True for a name that `temporaryName` or `TemporaryNames` can return.
-func isTemporaryName(_ name: some Collection<UInt8>) -> Bool {
-  name.count == temporaryPrefix.count + 8 && name.starts(with: temporaryPrefix)
-    && name.dropFirst(temporaryPrefix.count).allSatisfy { (97..<123).contains($0) }
-}
+  /// True for a name that `next` can return.
+  static func contains(_ name: some Collection<UInt8>) -> Bool {
+    name.count == prefix.count + 8 && name.starts(with: prefix)
+      && name.dropFirst(prefix.count).allSatisfy { (97..<123).contains($0) }
+  }
 
-private let temporaryPrefix = Array(".treering-".utf8)
+  private static let prefix = Array(".treering-".utf8)
+}
 
 extension Descriptor {
   /// True if an inode in this directory has the owner that this process's new inodes get.
@@ -102,7 +95,8 @@ extension Descriptor {
   ///
   /// Some file systems (sshfs) number names.
   borrowing func numbersInodes() throws(Errno) -> Bool {
-    let (one, two) = (try temporaryName(), try temporaryName())
+    var names = try TemporaryNames()
+    let (one, two) = (names.next(), names.next())
     let number = try open(one.span, [.write, .create, .exclusive], mode: 0o600).status().inode
     defer { try? unlink(one.span) }
     try link(one.span, to: self, as: two.span)
@@ -111,7 +105,8 @@ extension Descriptor {
   }
 
   private borrowing func withTrialFile<R>(_ body: (borrowing Descriptor) throws(Errno) -> R) throws(Errno) -> R {
-    let name = try temporaryName()
+    var names = try TemporaryNames()
+    let name = names.next()
     let file = try open(name.span, [.write, .create, .exclusive], mode: 0o600)
     defer { try? unlink(name.span) }
     return try body(file)

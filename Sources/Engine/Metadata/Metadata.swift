@@ -25,7 +25,7 @@ extension FileRow {
   ///
   /// If the stored inode has several names, they must still be names of this source inode. Otherwise, files that were
   /// separated would remain one. The source inode of an adopted file is unknown: the first claimant gets it.
-  func mayStandFor(_ status: FileStatus) -> Bool {
+  func mayBeLinked(for status: FileStatus) -> Bool {
     linkGroup == nil
       || (status.linkCount > 1 && (status.inode == hints.sourceInode || hints.sourceInode == 0))
   }

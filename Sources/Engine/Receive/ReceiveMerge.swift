@@ -113,30 +113,16 @@ struct ReceiveMerge {
     let key = ReceivedInode(
       group: row.linkGroup!, digest: row.digest, kind: row.kind, size: row.size, metadata: row.metadata,
       rest: record.target(of: row) + record.attributes(of: row).bytes)
-    if let first = work.links.begin(key) {
-      let directory =
-        first.directory == node.path ? node.build.target : try? work.pending?.tree.directory(path: first.directory)
-      let name = record.bytes.span.extracting(row.name)
-      let firstName = first.name
-      if let directory, !first.flags.contains(.notStored),
-        try work.linked(directory.descriptor, firstName.span, inode: first.inode, in: node, as: name)
-      {
-        work.progress.linked.count()
-        return Self.hints(row, first.inode, first.flags)
-      }
-      // The first name can take no more links: later names are linked to this one.
-      let hints = try store(row, before)
-      work.links.finish(
-        key,
-        ReceivedLink(
-          directory: node.path, name: Array(record.bytes[row.name]), inode: hints.storedInode, flags: hints.flags))
-      return hints
+    let name = Array(record.bytes[row.name])
+    var hints = Hints.none
+    try work.links.add(key) { first in
+      guard !first.value.contains(.notStored), try work.linked(to: first, in: node, as: name.span) else { return false }
+      hints = Self.hints(row, first.inode, first.value)
+      return true
+    } store: { _ in
+      hints = try store(row, before)
+      return FirstName(directory: node.path, name: name, inode: hints.storedInode, value: hints.flags)
     }
-    var stored: ReceivedLink?
-    defer { work.links.finish(key, stored) }
-    let hints = try store(row, before)
-    stored = ReceivedLink(
-      directory: node.path, name: Array(record.bytes[row.name]), inode: hints.storedInode, flags: hints.flags)
     return hints
   }
 
@@ -218,29 +204,18 @@ struct ReceiveMerge {
     return isOwn ? Unstorable(error: error) : Failure.writing(what, at: path(row), because: error)
   }
 
-  private func makeTarget(_ row: FileRow) throws -> Descriptor {
+  private func makeTarget(_ row: FileRow) throws -> NewFile {
     try node.makeRoom()
-    do throws(Errno) {
-      return try node.build.target!.descriptor.open(
-        record.bytes.span.extracting(row.name), [.write, .create, .exclusive], mode: 0o600)
-    } catch { throw refusal("make", row, error) }
-  }
-
-  private func removeTarget(_ row: FileRow) throws {
-    do throws(Errno) { try node.build.target!.descriptor.unlink(record.bytes.span.extracting(row.name)) } catch {
-      throw Failure.writing("remove the unfinished copy of", at: path(row), because: error)
+    do throws(Errno) { return try NewFile(Array(record.bytes[row.name]), in: node.build.target!) } catch {
+      throw refusal("make", row, error)
     }
   }
 
-  private func finish(_ target: consuming Descriptor, _ row: FileRow) throws -> Hints {
+  private func finish(_ target: consuming NewFile, _ row: FileRow) throws -> Hints {
     do throws(Errno) {
-      let made = try target.status()
-      let missing = try applyMetadata(
-        row.metadata, record.attributes(of: row), to: target, .open, currently: made)
-      try target.close()
+      let made = try target.finish(row.metadata, record.attributes(of: row))
       work.progress.copied.count()
-      return Self.hints(
-        row, made.inode, missing.refused(toRoot: work.isRoot))
+      return Self.hints(row, made.inode, made.missing.refused(toRoot: work.isRoot))
     } catch { throw Failure.writing("write", at: path(row), because: error) }
   }
 
@@ -278,11 +253,12 @@ struct ReceiveMerge {
         pass = try worker.reader.hash(
           old, byteCount: status.size, hasHoles: status.hasHoles, elidingZeros: row.digest.isSparse)
         if pass.digest == row.digest {
-          do throws(Errno) { try target.clone(old) } catch { throw .writing(error) }
+          do throws(Errno) { try target.descriptor.clone(old) } catch { throw .writing(error) }
         }
       } else {
         pass = try worker.reader.copy(
-          old, to: target, byteCount: status.size, hasHoles: status.hasHoles, elidingZeros: row.digest.isSparse)
+          old, to: target.descriptor, byteCount: status.size, hasHoles: status.hasHoles,
+          elidingZeros: row.digest.isSparse)
       }
       isRight = pass.digest == row.digest && pass.byteCount == row.size
     } catch {
@@ -292,8 +268,8 @@ struct ReceiveMerge {
       case .reading: break
       }
     }
-    if isRight { return try finish(target, row) } else { _ = consume target }
-    try removeTarget(row)
+    if isRight { return try finish(target, row) }
+    try work.remove(target, for: path(row))
     ifDamaged()
     return nil
   }

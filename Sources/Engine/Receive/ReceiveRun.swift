@@ -46,18 +46,10 @@ private func build(
     try checkForSignal()
     guard let built = root.build.result else { throw Failure(.failed, "the walk ended without a root") }
     var summary = sent
-    summary.root = built
-    summary.sequence = list.nextSequence
+    try summary.complete(
+      root: built, sequence: list.nextSequence, counts: progress, in: repository, program: program)
     summary.received = received
-    summary.files = progress.files.value
-    summary.directories = progress.directories.value
-    summary.filesLinked = progress.linked.value
-    summary.filesCopied = progress.copied.value
-    summary.bytesCopied = progress.bytesCopied.value
     summary.mounts = []
-    summary.repositoryID = repository.id
-    summary.fileSystemID = try repository.root.descriptor.fileSystem().id
-    summary.program = Array(program.utf8)
     let snapshot = Snapshot(name: pending.name, summary: summary)
     // Rotation is held until this snapshot has been examined. It must never continue with a suspect snapshot.
     let arrival = UnexaminedArrival(name: pending.name, movedFileCount: progress.moved.value)

@@ -24,7 +24,7 @@ private struct WantedLevel {
   let base: RecordIndex?
 }
 
-/// An inode with several names in the snapshot; `ReceivedLink` is the place of the first name.
+/// An inode with several names in the snapshot.
 ///
 /// Names that differ in any other value are not names of one inode, even if the client says so.
 struct ReceivedInode: Hashable, Sendable {
@@ -37,13 +37,6 @@ struct ReceivedInode: Hashable, Sendable {
   var rest: [UInt8]
 }
 
-struct ReceivedLink: Sendable {
-  var directory: [[UInt8]]
-  var name: [UInt8]
-  var inode: UInt64
-  var flags: StorageFlags
-}
-
 /// The work of receiving a snapshot: in each directory, the merge of the wanted names with the base's.
 ///
 /// Each name gets a link, a received content or a copy.
@@ -52,7 +45,7 @@ final class ReceiveWork: BuildWork, TreeWork, @unchecked Sendable {
   let root: Digest
   /// The tree whose entries may be linked.
   let baseTree: StoredTree?
-  let links = LinkTable<ReceivedInode, ReceivedLink>()
+  let links = HardLinks<ReceivedInode, StorageFlags>()
   /// The stored inodes that were linked under another path than the base's. None may stand for two inodes.
   private let claims = Mutex<Set<UInt64>>([])
   /// The contents that were put in their place. A later use gets a copy.

@@ -131,9 +131,8 @@ struct RestoreMerge {
   private func hasItsInode(_ present: FileStatus, _ row: FileRow, _ name: [UInt8]) -> Bool {
     guard let group = row.linkGroup else { return true }
     let key = RestoredInode(group: group, digest: row.digest)
-    if let first = work.links.begin(key) { return first.inode == present.inode }
-    work.links.finish(key, RestoredLink(directory: node.path, name: name, inode: present.inode))
-    return true
+    let own = FirstName(directory: node.path, name: name, inode: present.inode, value: ())
+    return work.links.first(key, orSet: own)?.inode ?? present.inode == present.inode
   }
 
   private func linkTarget(_ name: [UInt8]) -> [UInt8]? {
@@ -163,29 +162,24 @@ struct RestoreMerge {
       try take(made, name, task, in: target)
       return true
     }
-    let key = RestoredInode(group: group, digest: row.digest)
-    if let first = work.links.begin(key) {
+    // The reason why the first name takes no further link.
+    var refusal: String?
+    return try work.links.add(RestoredInode(group: group, digest: row.digest)) { first in
       // The first name is a whole file, so a link to it can have its final name at once.
       let linked = task.isReplacing ? made : name
-      if let reason = try linkToFirst(first, as: linked, in: target) {
-        guard let inode = try makeAlone(&task, name, as: made, in: target) else { return false }
+      refusal = try linkToFirst(first, as: linked, in: target)
+      if refusal == nil { try take(linked, name, task, in: target) }
+      return refusal == nil
+    } store: { first in
+      guard let inode = try makeAlone(&task, name, as: made, in: target) else { return nil }
+      if let first, let refusal {
         let other = work.path(first.directory + [first.name])
         work.warn(
-          work.path(node, name), "is a copy, and no hard link of \(displayName(other)) any more: \(reason)")
-        try take(made, name, task, in: target)
-        // If an inode can take no more links, the next names are linked to this one.
-        work.links.finish(key, RestoredLink(directory: node.path, name: name, inode: inode))
-      } else {
-        try take(linked, name, task, in: target)
+          work.path(node, name), "is a copy, and no hard link of \(displayName(other)) any more: \(refusal)")
       }
-      return true
+      try take(made, name, task, in: target)
+      return FirstName(directory: node.path, name: name, inode: inode, value: ())
     }
-    var link: RestoredLink?
-    defer { work.links.finish(key, link) }
-    guard let inode = try makeAlone(&task, name, as: made, in: target) else { return false }
-    try take(made, name, task, in: target)
-    link = RestoredLink(directory: node.path, name: name, inode: inode)
-    return true
   }
 
   /// Renames an entry from its temporary name to its final name.
@@ -198,7 +192,7 @@ struct RestoreMerge {
 
   /// Links a further name to a restored inode. Returns the reason if that fails, otherwise `nil`.
   private func linkToFirst(
-    _ first: RestoredLink, as name: [UInt8], in target: Directory
+    _ first: FirstName<Void>, as name: [UInt8], in target: Directory
   ) throws(Errno) -> String? {
     let firstName = first.name
     do throws(Errno) {

@@ -37,12 +37,6 @@ struct RestoredInode: Hashable, Sendable {
   var digest: ContentDigest
 }
 
-struct RestoredLink: Sendable {
-  var directory: [[UInt8]]
-  var name: [UInt8]
-  var inode: UInt64
-}
-
 final class RestoreWorker {
   let reader: CatalogReader
   let files: FileReader
@@ -72,7 +66,7 @@ final class RestoreWork: TreeWork {
   let progress: Progress
   let monitor: any Monitor
   let damaged = Atomic<UInt64>(0)
-  let links = LinkTable<RestoredInode, RestoredLink>()
+  let links = HardLinks<RestoredInode, Void>()
   let gaps: RestoreGaps
   let isRoot = CurrentProcess.effectiveUser == 0
   /// The repository, which must not be written to; `nil` if it is remote.
@@ -237,7 +231,7 @@ final class RestoreWork: TreeWork {
     defer { worker.listing.trim() }
     let names = worker.listing.bytes
     let index = RecordIndex(record)
-    for entry in worker.listing.entries where !entry.isSurelyDirectory && isTemporaryName(names[entry.range]) {
+    for entry in worker.listing.entries where !entry.isSurelyDirectory && TemporaryNames.contains(names[entry.range]) {
       let name = names.span.extracting(entry.range)
       if try index.file(name) == nil { target.descriptor.discardTemporary(name) }
     }

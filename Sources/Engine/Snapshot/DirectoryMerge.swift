@@ -262,42 +262,23 @@ struct DirectoryMerge {
     }
     guard status.linkCount > 1 else {
       find()
-      if work.isDry {
-        measure(status, before)
-        return true
-      }
       guard let stored = try storeAlone(nameBytes, status, before, inBase: row) else { return false }
-      encoder.append(nameBytes.span, stored)
+      if !work.isDry { encoder.append(nameBytes.span, stored) }
       return true
     }
-    let key = SourceInode(device: status.device, inode: status.inode)
-    if let first = work.links.begin(key) {
-      if try work.isDry || linkToFirst(first, nameBytes, status) {
-        if mayBeMoved { first.origin?.moved.count() }
-        return true
-      }
-      // The file has changed since, or can take no more links: later names are linked to this one.
+    return try work.links.add(SourceInode(device: status.device, inode: status.inode)) { first in
+      guard try work.isDry || linkToFirst(first, nameBytes, status) else { return false }
+      if mayBeMoved { first.value.origin?.moved.count() }
+      return true
+    } store: { first in
       find()
-      guard var entry = try storeAlone(nameBytes, status, before, inBase: row) else { return false }
-      entry.linkGroup = first.entry.linkGroup
-      work.links.finish(key, StoredLink(directory: node.path, name: nameBytes, entry: entry, origin: origin))
-      encoder.append(nameBytes.span, entry)
-      return true
+      guard var entry = try storeAlone(nameBytes, status, before, inBase: row) else { return nil }
+      entry.linkGroup = first?.value.entry.linkGroup ?? before.flatMap(groupIfSame(status)) ?? linkGroup(status)
+      if !work.isDry { encoder.append(nameBytes.span, entry) }
+      return FirstName(
+        directory: node.path, name: nameBytes, inode: entry.hints.storedInode,
+        value: StoredInode(entry: entry, origin: origin))
     }
-    var stored: StoredLink?
-    defer { work.links.finish(key, stored) }
-    find()
-    if work.isDry {
-      measure(status, before)
-      let entry = NewEntry(kind: .fifo, metadata: status.metadata, hints: .none)
-      stored = StoredLink(directory: [], name: [], entry: entry, origin: origin)
-      return true
-    }
-    guard var entry = try storeAlone(nameBytes, status, before, inBase: row) else { return false }
-    entry.linkGroup = before.flatMap(groupIfSame(status)) ?? linkGroup(status)
-    encoder.append(nameBytes.span, entry)
-    stored = StoredLink(directory: node.path, name: nameBytes, entry: entry, origin: origin)
-    return true
   }
 
   /// Counts the space for storing the entry, and the entry as changed or unchanged.
@@ -309,7 +290,7 @@ struct DirectoryMerge {
       return
     }
     if before?.row.kind == .regular && status.kind == .regular { node.tally?.changed.count() }
-    if let before, work.capabilities.reflinks, before.row.mayBeginLargeFile(status) {
+    if let before, work.capabilities.reflinks, before.row.isWorthCloning(for: status) {
       work.space.needs(bytes: min(status.size - min(status.size, before.row.size), status.blocks &* 512))
     } else {
       work.space.needs(bytes: status.kind == .regular ? min(status.size, status.blocks &* 512) : 0)
@@ -317,28 +298,15 @@ struct DirectoryMerge {
   }
 
   private func linkToFirst(
-    _ first: StoredLink, _ name: [UInt8], _ status: FileStatus
+    _ first: FirstName<StoredInode>, _ name: [UInt8], _ status: FileStatus
   ) throws -> Bool {
-    guard first.entry.hints.changed == status.changed, first.entry.kind == status.kind,
-      first.entry.kind != .regular || first.entry.size == status.size,
-      first.entry.metadata == status.metadata
+    let entry = first.value.entry
+    guard entry.hints.changed == status.changed, entry.kind == status.kind,
+      entry.kind != .regular || entry.size == status.size, entry.metadata == status.metadata
     else { return false }
-    let directory: Directory?
-    do throws(Errno) {
-      directory = first.directory == node.path ? target : try work.pending?.tree.directory(path: first.directory)
-    } catch {
-      if error.endsRun { throw Failure.writing("link in", at: node.sourcePath, because: error) }
-      directory = nil
-    }
-    let firstName = first.name
-    guard let directory,
-      try work.linked(
-        directory.descriptor, firstName.span, inode: first.entry.hints.storedInode, in: node,
-        as: name.span)
-    else { return false }
-    encoder.append(name.span, first.entry)
-    work.progress.linked.count()
-    if first.entry.hints.flags.isCatalogOnly { work.progress.catalogOnly.count() }
+    guard try work.linked(to: first, in: node, as: name.span) else { return false }
+    encoder.append(name.span, entry)
+    if entry.hints.flags.isCatalogOnly { work.progress.catalogOnly.count() }
     return true
   }
 
@@ -358,6 +326,10 @@ struct DirectoryMerge {
   private func storeAlone(
     _ name: [UInt8], _ status: FileStatus, _ before: StoredFile?, inBase row: FileRow?
   ) throws -> NewEntry? {
+    if work.isDry {
+      measure(status, before)
+      return NewEntry(kind: .fifo, metadata: status.metadata, hints: .none)
+    }
     if let before, let entry = try linkUnread(name, status, before) {
       // The file is moved, or an interrupted run has copied it: then it has changed since the last snapshot, or not.
       if before.tree.isUnfinished { count(entry, comparedWith: row) }
@@ -365,7 +337,7 @@ struct DirectoryMerge {
     }
     let stored =
       status.kind == .regular
-      ? try FileStorer(work, node, worker, moment).store(name, status, before)
+      ? try FileStorer(work, node, worker, moment).store(name, comparedWith: before)
       : try storeSpecial(name, status, before)
     if stored?.hints.flags.isCatalogOnly == true { work.progress.catalogOnly.count() }
     if let stored { count(stored, comparedWith: before?.tree.isUnfinished == true ? row : before?.row) }
@@ -384,7 +356,7 @@ struct DirectoryMerge {
     _ name: [UInt8], _ status: FileStatus, _ before: StoredFile
   ) throws -> NewEntry? {
     guard before.isElsewhere, isUnchanged(before.row, status, elsewhere: true),
-      before.row.metadata == status.metadata, before.row.mayStandFor(status),
+      before.row.metadata == status.metadata, before.row.mayBeLinked(for: status),
       !before.row.hints.flags.contains(.notStored),
       let inode = try work.link(before, status, in: node, as: name)
     else { return nil }
@@ -432,7 +404,7 @@ struct DirectoryMerge {
     if let before, before.row.kind == entry.kind,
       before.row.metadata == entry.metadata, before.record.target(of: before.row) == entry.target,
       entry.kind == .symbolicLink || before.row.size == entry.device || entry.device == 0,
-      before.record.attributes(of: before.row) == entry.attributes, before.row.mayStandFor(status),
+      before.record.attributes(of: before.row) == entry.attributes, before.row.mayBeLinked(for: status),
       !before.row.hints.flags.isCatalogOnly,
       let inode = try work.link(before, status, in: node, as: name)
     {

@@ -22,9 +22,30 @@ struct FileStorer {
     self.moment = moment
   }
 
-  func store(_ name: [UInt8], _ seen: FileStatus, _ before: StoredFile?) throws -> NewEntry? {
-    let file: Descriptor
-    do throws(Errno) { file = try node.source!.descriptor.openToRead(name.span) } catch {
+  /// A regular file of the source, open, with the values to store of it.
+  private struct SourceFile: ~Copyable {
+    let descriptor: Descriptor
+    let name: [UInt8]
+    var status: FileStatus
+    var attributes: AttributeBlock
+    var flags: StorageFlags
+
+    func entry(_ pass: PassResult, storedInode: UInt64, flags more: StorageFlags) -> NewEntry {
+      var entry = NewEntry(
+        kind: .regular, metadata: status.metadata,
+        hints: Hints(
+          sourceInode: status.inode, changed: status.changed, storedInode: storedInode, flags: flags.union(more)))
+      entry.size = pass.byteCount
+      entry.digest = pass.digest
+      entry.attributes = attributes
+      return entry
+    }
+  }
+
+  /// Stores a file that may have the content of the stored file `before`; `nil` if it is left out.
+  func store(_ name: [UInt8], comparedWith before: StoredFile?) throws -> NewEntry? {
+    let descriptor: Descriptor
+    do throws(Errno) { descriptor = try node.source!.descriptor.openToRead(name.span) } catch {
       switch error {
       case .noSuchEntry: work.progress.vanished.count()
       case .symbolicLoop, .noDevice, .notADirectory: warnReplaced(name)
@@ -35,7 +56,7 @@ struct FileStorer {
       return nil
     }
     let status: FileStatus
-    do throws(Errno) { status = try file.status() } catch {
+    do throws(Errno) { status = try descriptor.status() } catch {
       try work.readingFailed(node.sourcePath(of: name), error)
       return nil
     }
@@ -44,32 +65,15 @@ struct FileStorer {
       return nil
     }
     var flags: StorageFlags = status.isRacy(since: moment, on: node.identity) ? .racy : []
-    let attributes = try work.attributes(of: file, .descriptor, flags: &flags) {
-      node.sourcePath(of: name)
-    }
-    if let before, let entry = try reuse(file, name, status, attributes, before, flags) {
-      return entry
-    }
-    return try copy(file, name, status, attributes, before, flags)
+    let attributes = try work.attributes(of: descriptor, .descriptor, flags: &flags) { node.sourcePath(of: name) }
+    var file = SourceFile(
+      descriptor: descriptor, name: name, status: status, attributes: attributes, flags: flags)
+    if let before, let entry = try reuse(before, for: file) { return entry }
+    return try copy(&file, updating: before)
   }
 
   private func warnReplaced(_ name: [UInt8]) {
     work.warn(node.sourcePath(of: name), "was replaced by something else while it was opened")
-  }
-
-  private func entry(
-    _ status: FileStatus, _ attributes: AttributeBlock, _ pass: PassResult, storedInode: UInt64,
-    _ flags: StorageFlags
-  ) -> NewEntry {
-    var entry = NewEntry(
-      kind: .regular, metadata: status.metadata,
-      hints: Hints(
-        sourceInode: status.inode, changed: status.changed, storedInode: storedInode,
-        flags: flags))
-    entry.size = pass.byteCount
-    entry.digest = pass.digest
-    entry.attributes = attributes
-    return entry
   }
 
   // MARK: The content is stored already
@@ -78,17 +82,14 @@ struct FileStorer {
   ///
   /// If the content is stored, the stored file is linked. If the metadata differ, a new inode shares its blocks, on a
   /// file system that can do so.
-  private func reuse(
-    _ file: borrowing Descriptor, _ name: [UInt8], _ status: FileStatus,
-    _ attributes: AttributeBlock, _ before: StoredFile, _ flags: StorageFlags
-  ) throws -> NewEntry? {
-    let row = before.row
+  private func reuse(_ before: StoredFile, for file: borrowing SourceFile) throws -> NewEntry? {
+    let (row, status) = (before.row, file.status)
     guard row.kind == .regular, row.size == status.size, !row.hints.flags.contains(.notStored) else {
       return nil
     }
     let mayLink =
-      row.metadata == status.metadata && before.record.attributes(of: before.row) == attributes
-      && row.mayStandFor(status) && !row.hints.flags.isWorthRetrying(asRoot: work.isRoot)
+      row.metadata == status.metadata && before.record.attributes(of: before.row) == file.attributes
+      && row.mayBeLinked(for: status) && !row.hints.flags.isWorthRetrying(asRoot: work.isRoot)
     // Another mtime almost always means another content: then one read is better than two.
     let mayClone =
       work.capabilities.reflinks && row.size > 0 && row.metadata.modified == status.modified
@@ -96,93 +97,74 @@ struct FileStorer {
     let pass: PassResult
     do throws(CopyError) {
       pass = try worker.reader.hash(
-        file, byteCount: status.size, hasHoles: status.hasHoles, elidingZeros: row.digest.isSparse)
+        file.descriptor, byteCount: status.size, hasHoles: status.hasHoles, elidingZeros: row.digest.isSparse)
     } catch {
       // The copy reads the file again and reports the error.
-      try? file.seek(to: 0)
+      try? file.descriptor.seek(to: 0)
       return nil
     }
     if pass.byteCount == row.size, pass.digest == row.digest,
-      let after = try? file.status(), after.isSameState(as: status)
+      let after = try? file.descriptor.status(), after.isSameState(as: status)
     {
-      if mayLink, let inode = try work.link(before, status, in: node, as: name) {
+      if mayLink, let inode = try work.link(before, status, in: node, as: file.name) {
         let kept: StorageFlags = [
           .ownerNotStored, .attributesNotStored, .refusedToRoot, .timeNotStored, .modeNotStored,
         ]
-        return entry(
-          status, attributes, pass, storedInode: inode,
-          row.hints.flags.intersection(kept).union(flags))
+        return file.entry(pass, storedInode: inode, flags: row.hints.flags.intersection(kept))
       }
-      if mayClone, let entry = try clone(name, status, attributes, before, pass, flags) { return entry }
+      if mayClone, let entry = try clone(before, for: file, pass) { return entry }
     }
-    try? file.seek(to: 0)
+    try? file.descriptor.seek(to: 0)
     return nil
   }
 
   /// Makes a new inode with the blocks of the stored file and the metadata of the source's file.
-  private func clone(
-    _ name: [UInt8], _ status: FileStatus, _ attributes: AttributeBlock, _ before: StoredFile,
-    _ pass: PassResult, _ flags: StorageFlags
-  ) throws -> NewEntry? {
-    guard let old = openOld(before) else { return nil }
-    guard let target = try makeTarget(name, status, attributes) else { return nil }
-    do throws(Errno) { try target.clone(old.file) } catch {
-      try removeTarget(name)
-      if error.endsRun { throw Failure.writing("share the blocks of", at: node.sourcePath(of: name), because: error) }
+  private func clone(_ before: StoredFile, for file: borrowing SourceFile, _ pass: PassResult) throws -> NewEntry? {
+    guard let old = openOld(before), let target = try makeTarget(for: file) else { return nil }
+    do throws(Errno) { try target.descriptor.clone(old.file) } catch {
+      let path = node.sourcePath(of: file.name)
+      try work.remove(target, for: path)
+      if error.endsRun { throw Failure.writing("share the blocks of", at: path, because: error) }
       return nil
     }
     work.progress.cloned.count()
-    return try finish(target, name, status, attributes, pass, flags)
+    return try finish(target, for: file, pass)
   }
 
   // MARK: Copying
 
-  private func makeTarget(
-    _ name: [UInt8], _ status: FileStatus, _ attributes: AttributeBlock
-  ) throws -> Descriptor? {
+  private func makeTarget(for file: borrowing SourceFile) throws -> NewFile? {
     // The mode of a file without extras is right from the start. The umask is 0, and no other user can get here.
-    let isPlain = attributes.isEmpty && status.permissions & 0o7000 == 0
+    let isPlain = file.attributes.isEmpty && file.status.permissions & 0o7000 == 0
     try node.makeRoom()
     do throws(Errno) {
-      return try node.build.target!.descriptor.open(
-        name.span, [.write, .create, .exclusive], mode: isPlain ? status.permissions : 0o600)
+      return try NewFile(file.name, in: node.build.target!, mode: isPlain ? file.status.permissions : 0o600)
     } catch {
-      try work.storingFailed("make a copy of", node.sourcePath(of: name), error, isName: true)
+      try work.storingFailed("make a copy of", node.sourcePath(of: file.name), error, isName: true)
       return nil
     }
   }
 
-  private func removeTarget(_ name: [UInt8]) throws(Failure) {
-    do throws(Errno) { try node.build.target!.descriptor.unlink(name.span) } catch {
-      throw Failure.writing("remove the unfinished copy of", at: node.sourcePath(of: name), because: error)
-    }
-  }
-
   private func finish(
-    _ target: consuming Descriptor, _ name: [UInt8], _ status: FileStatus,
-    _ attributes: AttributeBlock, _ pass: PassResult, _ flags: StorageFlags
+    _ target: consuming NewFile, for file: borrowing SourceFile, _ pass: PassResult
   ) throws -> NewEntry? {
     do throws(Errno) {
-      let made = try target.status()
-      let missing = try applyMetadata(
-        status.metadata, attributes, to: target, .open, currently: made)
-      try target.close()
+      let made = try target.finish(file.status.metadata, file.attributes)
       work.progress.copied.count()
-      return entry(
-        status, attributes, pass, storedInode: made.inode,
-        flags.union(missing.refused(toRoot: work.isRoot)))
+      return file.entry(pass, storedInode: made.inode, flags: made.missing.refused(toRoot: work.isRoot))
     } catch {
-      try work.storingFailed("write a copy of", node.sourcePath(of: name), error)
-      try removeTarget(name)
+      let path = node.sourcePath(of: file.name)
+      try work.storingFailed("write a copy of", path, error)
+      try work.remove(target, for: path)
       return nil
     }
   }
 
   /// Clones the old version of a large file, so that only the differences are written; `nil` if it cannot.
   private func cloneOldVersion(
-    _ before: StoredFile?, _ status: FileStatus, to target: borrowing Descriptor
+    _ before: StoredFile?, of status: FileStatus, to target: borrowing Descriptor
   ) throws -> OldVersion? {
-    guard work.capabilities.reflinks, let before, before.row.mayBeginLargeFile(status),
+    guard work.capabilities.reflinks, let before, before.row.isWorthCloning(for: status),
       let old = openOld(before)
     else { return nil }
     do throws(Errno) {
@@ -205,79 +187,78 @@ struct FileStorer {
     return OldVersion(file, byteCount: status.size)
   }
 
-  private func copy(
-    _ file: borrowing Descriptor, _ name: [UInt8], _ first: FileStatus,
-    _ attributes: AttributeBlock, _ before: StoredFile?, _ flags: StorageFlags
-  ) throws -> NewEntry? {
-    guard let target = try makeTarget(name, first, attributes) else { return nil }
-    let old: OldVersion?
-    do {
-      old = try cloneOldVersion(before, first, to: target)
-      // The space that a file with shared blocks will take is not known beforehand.
-      if old == nil {
-        try work.space.take(min(first.size, first.blocks &* 512), for: node.sourcePath(of: name))
-      }
-    } catch {
-      try removeTarget(name)
-      throw error
-    }
-    var status = first
-    var attributes = attributes
-    var flags = flags
-    var pass = PassResult(digest: .ofNothing, byteCount: 0)
-    var changedWhileRead = false
-    do throws(CopyError) {
-      for (attempt, pause) in Self.pausesMilliseconds.enumerated() {
-        if attempt > 0 {
-          CurrentProcess.sleep(milliseconds: pause)
-          do throws(Errno) { status = try file.status() } catch { throw .reading(error) }
-          do throws(Failure) {
-            attributes = try work.attributes(of: file, .descriptor, flags: &flags) { node.sourcePath(of: name) }
-          } catch { throw .reading(.outOfMemory) }
-          do throws(Errno) { try file.seek(to: 0) } catch { throw .reading(error) }
-          do throws(Errno) {
-            try target.setLength(0)
-            try target.seek(to: 0)
-          } catch { throw .writing(error) }
-        }
-        if attempt == 0, let old {
-          pass = try worker.reader.update(
-            target, holding: old, from: file, byteCount: status.size, hasHoles: status.hasHoles)
-        } else {
-          pass = try worker.reader.copy(
-            file, to: target, byteCount: status.size, hasHoles: status.hasHoles, elidingZeros: true)
-        }
-        let after: FileStatus
-        do throws(Errno) { after = try file.status() } catch { throw .reading(error) }
-        changedWhileRead = !(after.isSameState(as: status) && pass.byteCount == status.size)
-        if !changedWhileRead { break }
-      }
-    } catch {
+  private func copy(_ file: inout SourceFile, updating before: StoredFile?) throws -> NewEntry? {
+    guard let target = try makeTarget(for: file) else { return nil }
+    let old = try cloneOldVersion(before, of: file.status, to: target.descriptor)
+    let name = file.name
+    var path: [UInt8] { node.sourcePath(of: name) }
+    // The space that a file with shared blocks will take is not known beforehand.
+    if old == nil { try work.space.take(min(file.status.size, file.status.blocks &* 512), for: path) }
+    let result: (pass: PassResult, isStill: Bool)
+    do throws(CopyError) { result = try copyUntilStill(&file, to: target.descriptor, updating: old) } catch {
       switch error {
       case .interrupted:
         try checkForSignal()
         throw Failure(.failed, "interrupted")
-      case .writing(let error):
-        try work.storingFailed("write a copy of", node.sourcePath(of: name), error)
-      case .reading(let error): try work.readingFailed(node.sourcePath(of: name), error)
+      case .writing(let error): try work.storingFailed("write a copy of", path, error)
+      case .reading(let error): try work.readingFailed(path, error)
       }
-      try removeTarget(name)
+      try work.remove(target, for: path)
       return nil
     }
-    if status.isRacy(since: moment, on: node.identity) { flags.insert(.racy) }
-    if changedWhileRead {
-      flags.formUnion([.changedWhileRead, .racy])
-      work.warn(
-        node.sourcePath(of: name),
-        "changed each time it was read; the copy may mix several moments")
+    if file.status.isRacy(since: moment, on: node.identity) { file.flags.insert(.racy) }
+    if !result.isStill {
+      file.flags.formUnion([.changedWhileRead, .racy])
+      work.warn(path, "changed each time it was read; the copy may mix several moments")
     }
-    return try finish(target, name, status, attributes, pass, flags)
+    return try finish(target, for: file, result.pass)
+  }
+
+  /// Copies a file, again and again while it changes, a few times. `isStill` is false if it changed each time.
+  private func copyUntilStill(
+    _ file: inout SourceFile, to target: borrowing Descriptor, updating old: OldVersion?
+  ) throws(CopyError) -> (pass: PassResult, isStill: Bool) {
+    var pass = PassResult(digest: .ofNothing, byteCount: 0)
+    for (attempt, pause) in Self.pausesMilliseconds.enumerated() {
+      if attempt > 0 {
+        CurrentProcess.sleep(milliseconds: pause)
+        try beginAgain(&file, target)
+      }
+      let status = file.status
+      if attempt == 0, let old {
+        pass = try worker.reader.update(
+          target, holding: old, from: file.descriptor, byteCount: status.size, hasHoles: status.hasHoles)
+      } else {
+        pass = try worker.reader.copy(
+          file.descriptor, to: target, byteCount: status.size, hasHoles: status.hasHoles, elidingZeros: true)
+      }
+      let after: FileStatus
+      do throws(Errno) { after = try file.descriptor.status() } catch { throw .reading(error) }
+      if after.isSameState(as: status), pass.byteCount == status.size { return (pass, true) }
+    }
+    return (pass, false)
+  }
+
+  private func beginAgain(_ file: inout SourceFile, _ target: borrowing Descriptor) throws(CopyError) {
+    do throws(Errno) { file.status = try file.descriptor.status() } catch { throw .reading(error) }
+    do throws(Failure) {
+      var flags = file.flags
+      file.attributes = try work.attributes(of: file.descriptor, .descriptor, flags: &flags) {
+        [node, name = file.name] in node.sourcePath(of: name)
+      }
+      file.flags = flags
+    } catch { throw .reading(.outOfMemory) }
+    do throws(Errno) { try file.descriptor.seek(to: 0) } catch { throw .reading(error) }
+    do throws(Errno) {
+      try target.setLength(0)
+      try target.seek(to: 0)
+    } catch { throw .writing(error) }
   }
 }
 
 extension FileRow {
   /// True if both versions are large enough that sharing their blocks is worth a comparison.
-  func mayBeginLargeFile(_ status: FileStatus) -> Bool {
+  func isWorthCloning(for status: FileStatus) -> Bool {
     let large: UInt64 = 1 << 20
     return kind == .regular && status.kind == .regular && size >= large && status.size >= large
   }

@@ -307,23 +307,16 @@ private func walkAndPublish(
   defer { root.release() }
   func summary(of tree: Subtree) throws -> CatalogSummary {
     var summary = CatalogSummary(root: tree)
-    summary.sequence = list.nextSequence
+    try summary.complete(
+      root: tree, sequence: list.nextSequence, counts: progress, in: repository, program: program)
     summary.started = started
     summary.finished = Clock.now()
     summary.warnings = progress.warnings.value - UInt64(unwelcome)
     summary.outcome = summary.warnings > 0 ? .warnings : .complete
-    summary.files = progress.files.value
-    summary.directories = progress.directories.value
-    summary.filesLinked = progress.linked.value
-    summary.filesCopied = progress.copied.value
-    summary.bytesCopied = progress.bytesCopied.value
     summary.label = options.label
     summary.sources = options.sources
     summary.absentSources = absent.map(\.path)
     summary.mounts = work.guards.mounts
-    summary.repositoryID = repository.id
-    summary.fileSystemID = try repository.root.descriptor.fileSystem().id
-    summary.program = Array(program.utf8)
     return summary
   }
   var isWalking = true

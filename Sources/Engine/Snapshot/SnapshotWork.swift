@@ -5,16 +5,14 @@ internal import Posix
 internal import Repository
 internal import Synchronization
 
-/// An inode of the source with several names; `StoredLink` has its first name.
+/// An inode of the source with several names.
 struct SourceInode: Hashable, Sendable {
   var device: UInt64
   var inode: UInt64
 }
 
-struct StoredLink: Sendable {
-  /// The directory of the first name, from the snapshot's root.
-  var directory: [[UInt8]]
-  var name: [UInt8]
+/// The stored form of such an inode.
+struct StoredInode: Sendable {
   var entry: NewEntry
   /// The source that the file was in, if the file was found by its inode.
   var origin: SourceTally?
@@ -46,7 +44,7 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
   let trees: [StoredTree]
   /// The index of the newest snapshot in `trees`.
   let base: Int?
-  let links = LinkTable<SourceInode, StoredLink>()
+  let links = HardLinks<SourceInode, StoredInode>()
   /// The file system of each source device.
   private let fileSystems = Mutex<[UInt64: FileSystemIdentity]>([:])
   /// The stored inodes that were linked at another path or for another inode than the base's, with the source inode.

@@ -1,4 +1,5 @@
 internal import Catalog
+internal import Model
 internal import Posix
 
 /// The merge of a directory's listing with a record: first the files, then the sub-directories.

@@ -1,0 +1,46 @@
+internal import Catalog
+internal import Model
+internal import Posix
+
+/// A new regular file of the repository. Unless it is finished, its name is removed.
+struct NewFile: ~Copyable {
+  private let directory: Directory
+  private let name: [UInt8]
+  private var opened: Descriptor?
+  private var isRemovable = true
+
+  /// The file, open for writing.
+  var descriptor: Descriptor { _read { yield opened! } }
+
+  /// Makes a file; on an error, an existing entry of this name stays.
+  init(_ name: [UInt8], in directory: Directory, mode: UInt32 = 0o600) throws(Errno) {
+    self.directory = directory
+    self.name = name
+    opened = try directory.descriptor.open(name.span, [.write, .create, .exclusive], mode: mode)
+  }
+
+  deinit {
+    let name = name
+    if isRemovable { try? directory.descriptor.unlink(name.span) }
+  }
+
+  /// Gives the file its metadata and closes it. Returns its inode, and flags for the values that it did not take.
+  ///
+  /// If this throws, the file can still be removed.
+  mutating func finish(
+    _ metadata: Metadata, _ attributes: AttributeBlock
+  ) throws(Errno) -> (inode: UInt64, missing: StorageFlags) {
+    let made = try opened!.status()
+    let missing = try applyMetadata(metadata, attributes, to: opened!, .open, currently: made)
+    try opened.take()!.close()
+    isRemovable = false
+    return (made.inode, missing)
+  }
+
+  /// Removes the file. Unlike `deinit`, throws if that fails.
+  consuming func remove() throws(Errno) {
+    isRemovable = false
+    let name = name
+    try directory.descriptor.unlink(name.span)
+  }
+}
