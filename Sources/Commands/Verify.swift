@@ -130,7 +130,7 @@ struct VerifyCommand: RunnableCommand {
     if !isRemote, case .ssh = try CommonOptions.address(of: source.bytes) { isRemote = true }
     if isRemote {
       return RemoteRepository(
-        try Connection(
+        over: try Connection(
           try RemoteTarget(named: text, in: configuration, connection: connection, options: common).options))
     }
     let other = try Repository.open(source.bytes)

@@ -28,7 +28,7 @@ struct ChannelTests {
   @Test("whoever takes nothing but gets on with its work is waited for, and only then given up")
   func takesNothing() {
     let (near, far) = MemoryTransport.pair()
-    let channel = Channel(near, to: .server, timeoutSeconds: 1, readsWhileSending: true)
+    let channel = Channel(over: near, to: .server, timeoutSeconds: 1, readsWhileSending: true)
     let talker = try! BackgroundThread {
       for number in 1...20 {
         far.writeAll(alive(UInt64(number)))
@@ -44,7 +44,7 @@ struct ChannelTests {
   @Test("after a send that failed no other waits")
   func failsAtOnce() {
     let (near, _) = MemoryTransport.pair()
-    let channel = Channel(near, to: .server, timeoutSeconds: 1, readsWhileSending: false)
+    let channel = Channel(over: near, to: .server, timeoutSeconds: 1, readsWhileSending: false)
     let first = failure { try fill(channel) }
     #expect(first.error != nil && first.seconds > 0.9)
     let second = failure { for _ in 0..<100 { try channel.send(.note, [1]) } }
@@ -54,7 +54,7 @@ struct ChannelTests {
   @Test("after a send that failed an answer is not waited for, though the other process is there")
   func failsWhileReceiving() {
     let (near, far) = MemoryTransport.pair()
-    let channel = Channel(near, to: .server, timeoutSeconds: 100, readsWhileSending: false)
+    let channel = Channel(over: near, to: .server, timeoutSeconds: 100, readsWhileSending: false)
     near.failNextWrite()
     #expect(throws: Failure.self) { try channel.send(.note, [1]) }
     // The last words of the other process are still heard.
@@ -69,7 +69,7 @@ struct ChannelTests {
   func aliveForEver(readsWhileSending: Bool) {
     let (near, far) = MemoryTransport.pair()
     let channel = Channel(
-      near, to: .server, timeoutSeconds: 1, readsWhileSending: readsWhileSending, keepAliveLimitSeconds: 2)
+      over: near, to: .server, timeoutSeconds: 1, readsWhileSending: readsWhileSending, keepAliveLimitSeconds: 2)
     let isOver = Atomic(false)
     let talker = try! BackgroundThread {
       var number: UInt64 = 0

@@ -16,7 +16,7 @@ private final class ScriptedServer: @unchecked Sendable {
   init(_ act: @escaping @Sendable (Channel) throws -> Void) {
     (client, server) = MemoryTransport.pair()
     thread = try! BackgroundThread { [server] in
-      try? act(Channel(server, to: .client, timeoutSeconds: 20, readsWhileSending: false))
+      try? act(Channel(over: server, to: .client, timeoutSeconds: 20, readsWhileSending: false))
       server.close()
       server.swallow()
     }
@@ -221,7 +221,7 @@ struct ServerLie: Sendable, CustomTestStringConvertible {
         lie("no name", [message { $0.numbers(1, 2, 46, 46) }]),
         .asked("another frame", .list) { try $0.send(.published) },
       ]
-    ) { _ = try RemoteRepository($0).snapshots() }
+    ) { _ = try RemoteRepository(over: $0).snapshots() }
   }
 
   @Test func catalogsAndFiles() throws {
@@ -241,11 +241,11 @@ struct ServerLie: Sendable, CustomTestStringConvertible {
         catalog("more than was asked for", 1000, [UInt8](repeating: 0, count: 100)),
         catalog("headers", .max, header), catalog("footers", .max, Array((header + Array("TRCATEND".utf8)).suffix(16))),
       ]
-    ) { _ = try RemoteRepository($0).openCatalog(world.older.name) }
+    ) { _ = try RemoteRepository(over: $0).openCatalog(world.older.name) }
 
     func file(_ name: String, _ build: @escaping @Sendable (OutgoingStream, Channel) throws -> Void) -> ServerLie {
       .asked(name, .fetch) { channel in
-        let stream = OutgoingStream(channel, windowLog: 20)
+        let stream = OutgoingStream(over: channel, windowLog: 20)
         try build(stream, channel)
         try stream.flush()
       }
@@ -267,14 +267,14 @@ struct ServerLie: Sendable, CustomTestStringConvertible {
         },
       ]
     ) {
-      let contents = try #require(RemoteRepository($0).contents(of: world.older.name))
+      let contents = try #require(RemoteRepository(over: $0).contents(of: world.older.name))
       try contents.request([[120]])
       _ = try contents.receive(byteCount: 4, takeZeros: { _ in }, { _ in })
     }
     // A size that is not the catalog's is a trouble of that file.
     let server = ScriptedServer(
       ServerLie.asked("another size", .fetch) { channel in
-        let stream = OutgoingStream(channel, windowLog: 20)
+        let stream = OutgoingStream(over: channel, windowLog: 20)
         try stream.write(head(1, 2, 4, 65))
         try stream.write([65, 0])
         try stream.finish()
@@ -282,7 +282,7 @@ struct ServerLie: Sendable, CustomTestStringConvertible {
       }.act)
     defer { server.end() }
     let connection = try Connection(world.remoteOptions(timeoutSeconds: 1), over: server.client)
-    let contents = try #require(RemoteRepository(connection).contents(of: world.older.name))
+    let contents = try #require(RemoteRepository(over: connection).contents(of: world.older.name))
     try contents.request([[120]])
     #expect(try contents.receive(byteCount: 4, takeZeros: { _ in }, { _ in }) == "its size is 2 and not 4 bytes")
   }

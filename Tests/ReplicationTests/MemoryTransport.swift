@@ -78,7 +78,7 @@ final class MemoryTransport: Transport, @unchecked Sendable {
     try input.read(into: buffer, timeoutMilliseconds)
   }
 
-  func write(_ bytes: UnsafeRawBufferPointer, timeoutMilliseconds: Int32) throws(Errno) -> Int? {
+  func write(from bytes: UnsafeRawBufferPointer, timeoutMilliseconds: Int32) throws(Errno) -> Int? {
     let fails = gate.locked {
       defer { failsNext = false }
       return failsNext
@@ -107,7 +107,7 @@ final class MemoryTransport: Transport, @unchecked Sendable {
     var done = 0
     while done < bytes.count {
       let count = bytes.withUnsafeBytes {
-        try? write(UnsafeRawBufferPointer(rebasing: $0[done...]), timeoutMilliseconds: 1000)
+        try? write(from: UnsafeRawBufferPointer(rebasing: $0[done...]), timeoutMilliseconds: 1000)
       }
       guard let count else { return false }
       done += count

@@ -20,8 +20,8 @@ final class ScriptedClient {
   init(_ world: World, timeoutSeconds: Double = 5, isReadOnly: Bool = false) {
     self.world = world
     server = Server(world.serveOptions(timeoutSeconds: timeoutSeconds, isReadOnly: isReadOnly))
-    channel = Channel(server.client, to: .server, timeoutSeconds: 20, readsWhileSending: true)
-    stream = OutgoingStream(channel)
+    channel = Channel(over: server.client, to: .server, timeoutSeconds: 20, readsWhileSending: true)
+    stream = OutgoingStream(over: channel)
     summary = world.newer.summary
     name = world.newer.name.bytes
     clientID = world.near.id
@@ -73,7 +73,7 @@ final class ScriptedClient {
   }
 
   func literal(_ bytes: [UInt8]) throws {
-    var writer = InstructionWriter(stream)
+    var writer = InstructionWriter(to: stream)
     try bytes.withUnsafeBytes { try writer.write(.literal($0)) }
   }
 

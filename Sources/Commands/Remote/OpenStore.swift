@@ -40,7 +40,7 @@ extension CommonOptions {
       guard case .ssh = try Self.address(of: path) else { return try Repository.open(path) }
     }
     let target = try RemoteTarget(named: text, in: file, connection: connection, options: self)
-    do { return RemoteRepository(try Connection(target.options)) } catch {
+    do { return RemoteRepository(over: try Connection(target.options)) } catch {
       throw error as? Failure ?? Failure(.remote, "\(target.name): \(error)")
     }
   }

@@ -7,7 +7,7 @@ final class BaseFinder {
   /// Made at the first new name, because it reads the whole catalog.
   private var index: InodeIndex?
 
-  init(_ reader: CatalogReader) { self.reader = reader }
+  init(for reader: CatalogReader) { self.reader = reader }
 
   private func allInodes() throws -> InodeIndex {
     if let index { return index }
@@ -16,7 +16,7 @@ final class BaseFinder {
     return made
   }
 
-  func file(_ inode: UInt64, on fileSystem: FileSystemKey) throws -> PushPlan.BaseFile? {
+  func file(sourceInode inode: UInt64, on fileSystem: FileSystemKey) throws -> PushPlan.BaseFile? {
     guard inode != 0 else { return nil }
     let index = try allInodes()
     for folder in index.directoriesHolding(inode, on: fileSystem) {
@@ -30,7 +30,8 @@ final class BaseFinder {
     return nil
   }
 
-  func directory(_ inode: UInt64, on fileSystem: FileSystemKey) throws -> (path: [[UInt8]], subtree: Subtree)? {
+  func directory(sourceInode inode: UInt64, on fileSystem: FileSystemKey) throws -> (path: [[UInt8]], subtree: Subtree)?
+  {
     guard inode != 0 else { return nil }
     let index = try allInodes()
     for folder in index.directoriesBeing(inode, on: fileSystem) {

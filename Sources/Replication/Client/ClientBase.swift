@@ -9,13 +9,13 @@ struct ClientBase {
   /// `nil` if only the catalog is left in this repository.
   let files: StoredFiles?
   /// The lock on the tree of `files`.
-  private let use: SnapshotLock?
+  private let lock: SnapshotLock?
 
   init(_ candidate: BaseCandidate, in repository: Repository) throws {
     name = candidate.name
-    finder = BaseFinder(CatalogReader(try repository.pushMemory.openCatalog(of: candidate)))
-    use = candidate.isHere ? try? repository.locks.lockShared(candidate.name) : nil
-    let tree = use == nil ? nil : try? repository.openTree(candidate.name)
-    files = tree.map { StoredFiles($0) }
+    finder = BaseFinder(for: CatalogReader(try repository.pushMemory.openCatalog(of: candidate)))
+    lock = candidate.isHere ? try? repository.locks.lockShared(candidate.name) : nil
+    let tree = lock == nil ? nil : try? repository.openTree(candidate.name)
+    files = tree.map { StoredFiles(in: $0) }
   }
 }

@@ -51,8 +51,8 @@ public final class Connection: Sendable {
 
   /// Starts the program and exchanges hellos with the server.
   public convenience init(_ options: RemoteOptions) throws {
-    let process = try ServerProcess(options)
-    try self.init(options, over: ChildTransport(process.child), process: process)
+    let process = try ServerProcess(for: options)
+    try self.init(options, over: ChildTransport(of: process.child), process: process)
   }
 
   /// Exchanges hellos with a server over an existing transport.
@@ -60,14 +60,16 @@ public final class Connection: Sendable {
     self.options = options
     self.process = process
     let channel = Channel(
-      transport, to: .server, timeoutSeconds: options.timeoutSeconds, readsWhileSending: true,
+      over: transport, to: .server, timeoutSeconds: options.timeoutSeconds, readsWhileSending: true,
       bytesPerSecond: options.bytesPerSecond)
     self.channel = channel
-    (version, hello) = try Self.annotatingErrors(of: options, process) { try Self.exchangeHellos(options, channel) }
+    (version, hello) = try Self.annotatingErrors(of: options, process: process) {
+      try Self.exchangeHellos(options: options, over: channel)
+    }
   }
 
   private static func exchangeHellos(
-    _ options: RemoteOptions, _ channel: Channel
+    options: RemoteOptions, over channel: Channel
   ) throws -> (ProtocolVersion, ServerHello) {
     try channel.send(.hello, ClientHello(repositoryPath: options.path, program: options.program).payload)
     do {
@@ -85,11 +87,11 @@ public final class Connection: Sendable {
 
   /// Turns every error into a failure that names the remote, and explains the program's end.
   func annotatingErrors<R>(_ body: () throws -> R) throws(Failure) -> R {
-    try Self.annotatingErrors(of: options, process, body)
+    try Self.annotatingErrors(of: options, process: process, body)
   }
 
   private static func annotatingErrors<R>(
-    of options: RemoteOptions, _ process: ServerProcess?, _ body: () throws -> R
+    of options: RemoteOptions, process: ServerProcess?, _ body: () throws -> R
   ) throws(Failure) -> R {
     do { return try body() } catch {
       var failure =

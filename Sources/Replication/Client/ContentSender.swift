@@ -39,13 +39,13 @@ final class ContentSender {
     self.stream = stream
     name = snapshot.name
     label = snapshot.summary.label
-    files = StoredFiles(tree)
+    files = StoredFiles(in: tree)
     self.base = base
     self.progress = progress
     self.monitor = monitor
   }
 
-  func open(_ path: [[UInt8]], _ row: FileRow) throws -> File {
+  func open(_ path: [[UInt8]], row: FileRow) throws -> File {
     switch files.open(path, byteCount: row.size, onRead: countRead) {
     case .opened(let source): return File(path: path, source: source)
     case .unknown(let error):
@@ -91,7 +91,7 @@ final class ContentSender {
 
   /// Sends the instructions that build a record; `base` is the base's record.
   func send(record content: [UInt8], base: [UInt8]?) throws {
-    var writer = InstructionWriter(stream)
+    var writer = InstructionWriter(to: stream)
     if let base {
       let index = try BlockIndex(of: MemorySource(base), blockBytes: BlockSize.local(UInt64(base.count)))
       try finder.find(in: MemorySource(content), against: index) { instruction in
@@ -122,7 +122,7 @@ final class ContentSender {
     let source = file.source
     let whole = source.byteCount == 0 ? [] : [0..<source.byteCount]
     var compact = CompactSource(source, runs: whole)
-    try reading(file) { if mayHaveHoles { compact = CompactSource(source, runs: try source.runs()) } }
+    try reading(from: file) { if mayHaveHoles { compact = CompactSource(source, runs: try source.runs()) } }
     var sender = InstructionSender(
       to: stream, new: compact, byteCount: source.byteCount, from: offset, base: base?.stored?.compact)
     func emit(_ instruction: DeltaInstruction) throws {
@@ -130,7 +130,7 @@ final class ContentSender {
       try sender.write(instruction)
       progress.bytesDone.add(sender.position - before, ordering: .relaxed)
     }
-    try reading(file) {
+    try reading(from: file) {
       if let base {
         do { try finder.find(in: compact, from: sender.dataPosition, against: base.index, emit: emit) } catch {
           // If the base's file cannot be read, the rest is sent as literals.
@@ -154,7 +154,7 @@ final class ContentSender {
   func check(_ file: File, against digest: ContentDigest) throws {
     let hasher = ContentHasher()
     hasher.reset(elidingZeros: digest.isSparse)
-    try reading(file) {
+    try reading(from: file) {
       var done: UInt64 = 0
       while done < file.source.byteCount {
         let zeroCount = digest.isSparse ? try file.source.zeroBytes(at: done) : 0
@@ -173,7 +173,7 @@ final class ContentSender {
   }
 
   /// Reports a read error of `file` as damage of the local snapshot; the server is not at fault.
-  private func reading(_ file: File, _ body: () throws -> Void) throws {
+  private func reading(from file: File, _ body: () throws -> Void) throws {
     do { try body() } catch  where file.source.hasFailed {
       throw damaged(file.path, because: "it cannot be read to its end: \(error)")
     }

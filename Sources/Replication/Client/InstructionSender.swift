@@ -18,7 +18,7 @@ struct InstructionSender {
   init(
     to stream: OutgoingStream, new: CompactSource, byteCount: UInt64, from offset: UInt64, base: CompactSource?
   ) {
-    writer = InstructionWriter(stream)
+    writer = InstructionWriter(to: stream)
     self.new = new
     self.byteCount = byteCount
     self.base = base

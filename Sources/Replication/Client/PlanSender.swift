@@ -6,7 +6,7 @@ internal import Repository
 internal import Synchronization
 
 /// Sends the items of a push plan as messages of the stream.
-final class PlanSender {
+struct PlanSender {
   /// Files below this size are sent whole.
   private static let deltaBytes: UInt64 = 256
   /// The limits of a look ahead: requested signatures, their bytes, and items.
@@ -14,40 +14,27 @@ final class PlanSender {
   private static let aheadBytes: UInt64 = 4 << 20
   private static let aheadItems = 4096
 
-  private let stream: OutgoingStream
-  private let contents: ContentSender
-  private let answers: PushAnswers
-  private let channel: Channel
-  private let version: ProtocolVersion
-  private let label: [UInt8]
-  private let progress: PushProgress
-  /// True if the base's files are not local.
-  private let needsSignatures: Bool
-  private var parts: ServerParts
-  private var plan: PushPlan
-  private var isFolderSent = false
+  var plan: PushPlan
+  let snapshot: Snapshot
+  let base: ClientBase?
+  var parts: ServerParts
+  let stream: OutgoingStream
+  let contents: ContentSender
+  let answers: PushAnswers
+  let connection: Connection
+  let progress: PushProgress
+  var isFolderSent = false
   /// The position in the folder after the last file sent.
-  private var nextFile = 0
+  var nextFile = 0
 
-  init(
-    _ plan: PushPlan, of snapshot: Snapshot, base: ClientBase?, parts: ServerParts, stream: OutgoingStream,
-    contents: ContentSender, answers: PushAnswers, connection: Connection, progress: PushProgress
-  ) {
-    self.plan = plan
-    self.parts = parts
-    self.stream = stream
-    self.contents = contents
-    self.answers = answers
-    self.progress = progress
-    channel = connection.channel
-    version = connection.version
-    label = snapshot.summary.label
-    needsSignatures = base != nil && base?.files == nil
-  }
+  /// True if the base's files are not local.
+  private var needsSignatures: Bool { base != nil && base?.files == nil }
+  private var version: ProtocolVersion { connection.version }
+  private var label: [UInt8] { snapshot.summary.label }
 
   /// Sends all items. If the base's tree is local, each item is sent at once. Otherwise the loop looks some items
   /// ahead, and requests their signatures early.
-  func run() throws {
+  mutating func run() throws {
     while true {
       let batch = try nextBatch()
       if batch.isEmpty { break }
@@ -58,7 +45,7 @@ final class PlanSender {
     try stream.flush()
   }
 
-  private func nextBatch() throws -> [(item: PushPlan.Item, hasSignature: Bool)] {
+  private mutating func nextBatch() throws -> [(item: PushPlan.Item, hasSignature: Bool)] {
     var batch: [(item: PushPlan.Item, hasSignature: Bool)] = []
     var signatures = 0
     var byteCount: UInt64 = 0
@@ -85,7 +72,7 @@ final class PlanSender {
       !parts.known.contains(row.digest.prefix)
     else { return nil }
     guard row.digest.isSparse || before.row.digest.isSparse else { return before }
-    let file = try contents.open(item.folder.path(of: row), row)
+    let file = try contents.open(item.folder.path(of: row), row: row)
     return file.source.storedBytes > Self.signatureBytes(of: before.row) ? before : nil
   }
 
@@ -99,9 +86,9 @@ final class PlanSender {
 
   // MARK: One item
 
-  private func send(_ item: PushPlan.Item, hasSignature: Bool) throws {
+  private mutating func send(_ item: PushPlan.Item, hasSignature: Bool) throws {
     try checkForSignal()
-    try channel.checkForFailure()
+    try connection.channel.checkForFailure()
     let folder = item.folder
     switch item.change {
     case .record:
@@ -131,7 +118,7 @@ final class PlanSender {
   }
 
   /// Announces the directory of the next messages, if its record was sent earlier.
-  private func announce(_ folder: PushPlan.Folder) throws {
+  private mutating func announce(_ folder: PushPlan.Folder) throws {
     if isFolderSent { return }
     isFolderSent = true
     try stream.write(.directory(folder.digest, base: base(of: folder)))
@@ -165,11 +152,11 @@ final class PlanSender {
     }
   }
 
-  private func sendFile(
+  private mutating func sendFile(
     _ row: FileRow, at index: Int, in folder: PushPlan.Folder, before: PushPlan.BaseFile?, signature: Signature?
   ) throws {
     let path = folder.path(of: row)
-    let file = try contents.open(path, row)
+    let file = try contents.open(path, row: row)
     let offset = min(parts.partialBytes[row.digest] ?? 0, row.size)
     if !version.hasPartialFileList { parts.partialBytes = [:] }
     progress.bytesDone.add(offset, ordering: .relaxed)

@@ -13,15 +13,15 @@ final class PushClient {
   private let progress: PushProgress
   private let monitor: any Monitor
   private let answers: PushAnswers
+  /// The remote's name for messages.
+  private let remote: [UInt8]
   private let start = Clock.monotonic()
 
   private let new: CatalogReader
   private let tree: Directory
-  private let use: SnapshotLock
+  private let lock: SnapshotLock
   private let candidates: [BaseCandidate]
   private var base: ClientBase?
-
-  private var remote: [UInt8] { Array(connection.options.displayName.utf8) }
 
   init(
     _ snapshot: Snapshot, of repository: Repository, over connection: Connection, progress: PushProgress,
@@ -32,9 +32,9 @@ final class PushClient {
     self.connection = connection
     self.progress = progress
     self.monitor = monitor
-    answers = PushAnswers(
-      over: connection.channel, remote: Array(connection.options.displayName.utf8), monitor: monitor)
-    use = try repository.locks.lockShared(snapshot.name)
+    remote = Array(connection.options.displayName.utf8)
+    answers = PushAnswers(over: connection.channel, remote: remote, monitor: monitor)
+    lock = try repository.locks.lockShared(snapshot.name)
     new = CatalogReader(try repository.openCatalog(snapshot.name))
     tree = try repository.openTree(snapshot.name)
     candidates = try repository.pushMemory.baseCandidates(
@@ -51,14 +51,14 @@ final class PushClient {
 
   /// A dry run only lists the remote's snapshots. It announces no push.
   private func preview() throws -> PushResult {
-    let list = try RemoteRepository(connection).snapshots().snapshots
+    let list = try RemoteRepository(over: connection).snapshots().snapshots
     let digests = Set(list.map(\.summary.root.digest))
     let present = list.first { $0.name == snapshot.name }
     if let present, present.summary.root.digest != snapshot.summary.root.digest {
       throw Failure(.refused, "has another snapshot \(snapshot.name) already", hint: "what is there is never replaced")
     }
     base = candidates.first { digests.contains($0.summary.root.digest) }.flatMap(openBase)
-    if present == nil { _ = try measure(ServerParts()) }
+    if present == nil { _ = try measure(with: ServerParts()) }
     return result(isNew: present == nil)
   }
 
@@ -71,16 +71,16 @@ final class PushClient {
       channel.sendKeepAlive(progress.bytesRead.value &+ progress.bytesDone.value &+ progress.changed.value)
     }
     defer { ticker.stop() }
-    try agreeOnSpace(measure(parts))
-    let stream = OutgoingStream(connection.channel)
+    try agreeOnSpace(measure(with: parts))
+    let stream = OutgoingStream(over: connection.channel)
     let contents = ContentSender(
       to: stream, of: snapshot, tree: tree, base: base, progress: progress, monitor: monitor)
-    let sender = PlanSender(
-      PushPlan(new, base: base?.finder), of: snapshot, base: base, parts: parts, stream: stream, contents: contents,
-      answers: answers, connection: connection, progress: progress)
+    var sender = PlanSender(
+      plan: PushPlan(of: new, base: base?.finder), snapshot: snapshot, base: base, parts: parts, stream: stream,
+      contents: contents, answers: answers, connection: connection, progress: progress)
     try sender.run()
     progress.isBuilding.store(true, ordering: .relaxed)
-    let published = try sendMissingParts(contents, over: stream)
+    let published = try sendMissingParts(with: contents, over: stream)
     remember()
     return result(isNew: true, linked: published.filesLinked, copied: published.filesCopied)
   }
@@ -114,12 +114,12 @@ final class PushClient {
 
   private func openBase(_ candidate: BaseCandidate) -> ClientBase? {
     do { return try ClientBase(candidate, in: repository) } catch {
-      warnOfBase(candidate.name, error)
+      warnOfBase(candidate.name, because: error)
       return nil
     }
   }
 
-  private func warnOfBase(_ name: SnapshotName, _ error: any Error) {
+  private func warnOfBase(_ name: SnapshotName, because error: any Error) {
     monitor.warn(
       Warning(
         path: Array(name.description.utf8),
@@ -128,16 +128,16 @@ final class PushClient {
 
   /// Adds up the bytes to read, for the progress line, and the space that the push needs on the server. A base with a
   /// damaged catalog is not used.
-  private func measure(_ parts: ServerParts) throws -> SpaceNeeds {
+  private func measure(with parts: ServerParts) throws -> SpaceNeeds {
     func measure() throws -> SpaceNeeds {
       let measure = try PushMeasure(
-        of: PushPlan(new, base: base?.finder), parts: parts, files: StoredFiles(tree), progress: progress)
+        of: PushPlan(of: new, base: base?.finder), parts: parts, files: StoredFiles(in: tree), progress: progress)
       progress.bytesExpected.store(measure.bytes, ordering: .relaxed)
       return measure.needs
     }
     do { return try measure() } catch let error as CatalogError {
       guard let base else { throw error }
-      warnOfBase(base.name, error)
+      warnOfBase(base.name, because: error)
       self.base = nil
       progress.changed.store(0, ordering: .relaxed)
       return try measure()
@@ -154,7 +154,7 @@ final class PushClient {
   // MARK: The end
 
   /// Sends the parts that the server requests, until the server has published the snapshot.
-  private func sendMissingParts(_ contents: ContentSender, over stream: OutgoingStream) throws -> Published {
+  private func sendMissingParts(with contents: ContentSender, over stream: OutgoingStream) throws -> Published {
     var requests: UInt64 = 0
     while true {
       let frame = try answers.receive(PartRequest.type, Published.type)
@@ -167,18 +167,18 @@ final class PushClient {
       guard requests <= snapshot.summary.root.totals.entries else {
         throw ProtocolViolation("the same is asked for again and again")
       }
-      try answer(PartRequest(frame.payload), contents, over: stream)
+      try answer(PartRequest(frame.payload), with: contents, over: stream)
     }
   }
 
-  private func answer(_ request: PartRequest, _ contents: ContentSender, over stream: OutgoingStream) throws {
+  private func answer(_ request: PartRequest, with contents: ContentSender, over stream: OutgoingStream) throws {
     switch try new.find(request.path) {
     case .directory(let record, _)? where !request.isContent:
       let content = Array(record.content)
       try stream.write(.needed(recordByteCount: content.count))
       try contents.send(record: content, base: nil)
     case .file(let row, _)? where request.isContent && row.kind == .regular:
-      let file = try contents.open(request.path, row)
+      let file = try contents.open(request.path, row: row)
       // The server would request a file that does not match its digest again and again.
       try contents.check(file, against: row.digest)
       try stream.write(.needed(recordByteCount: nil))

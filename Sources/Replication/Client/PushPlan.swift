@@ -24,7 +24,7 @@ struct PushPlan {
     /// True if the server would not choose the base's path by itself.
     let needsExplicitBasePath: Bool
 
-    fileprivate init(_ place: Waiting, record: DirectoryRecord, base: (path: [[UInt8]], record: DirectoryRecord)?) {
+    fileprivate init(at place: Waiting, record: DirectoryRecord, base: (path: [[UInt8]], record: DirectoryRecord)?) {
       path = place.path
       self.record = record
       digest = place.subtree.digest
@@ -72,7 +72,7 @@ struct PushPlan {
   /// item.
   private var moved: Set<Digest> = []
 
-  init(_ new: CatalogReader, base: BaseFinder?) {
+  init(of new: CatalogReader, base: BaseFinder?) {
     self.new = new
     self.base = base
     mounts = new.summary.mountKeys
@@ -102,7 +102,7 @@ struct PushPlan {
     let before = try place.base.flatMap { found in
       try base.map { (path: found.path, record: try $0.reader.record(found.subtree.place, found.subtree.digest)) }
     }
-    let folder = Folder(place, record: record, base: before)
+    let folder = Folder(at: place, record: record, base: before)
     items.append(Item(folder: folder, change: .record))
 
     var merge = try RecordMerge(record, before?.record)
@@ -136,7 +136,7 @@ struct PushPlan {
       var child = Waiting(
         path: path, subtree: Subtree(row), base: same.map { (folder.base!.path + [name], Subtree($0)) },
         fileSystem: mounts[joinedPath(path)] ?? fileSystem)
-      if same == nil, let found = try movedDirectory(child) {
+      if same == nil, let found = try movedDirectory(for: child) {
         if found.subtree.digest == row.digest {
           moved.insert(row.digest)
           items.append(Item(folder: folder, change: .baseDirectory(index: index, row.digest, path: found.path)))
@@ -161,7 +161,7 @@ struct PushPlan {
       let path = old.path + [Array(old.record.bytes[sameName.name])]
       return .file(index: index, row, base: BaseFile(path: path, row: sameName, record: old.record))
     }
-    let found = try base?.file(row.hints.sourceInode, on: fileSystem)
+    let found = try base?.file(sourceInode: row.hints.sourceInode, on: fileSystem)
     guard let found, found.row.digest == row.digest, found.row.size == row.size else {
       return .file(index: index, row, base: found)
     }
@@ -177,10 +177,10 @@ struct PushPlan {
       && record.attributes(of: row) == old.attributes(of: before)
   }
 
-  private func movedDirectory(_ child: Waiting) throws -> (path: [[UInt8]], subtree: Subtree)? {
+  private func movedDirectory(for child: Waiting) throws -> (path: [[UInt8]], subtree: Subtree)? {
     guard let base else { return nil }
     let inode = try new.record(child.subtree.place, child.subtree.digest).hints.sourceInode
-    return try base.directory(inode, on: child.fileSystem)
+    return try base.directory(sourceInode: inode, on: child.fileSystem)
   }
 
   private func joinedPath(_ path: [[UInt8]]) -> [UInt8] {

@@ -26,7 +26,7 @@ public final class RemoteRepository: VerifiableStore, Sendable {
 
   public var path: [UInt8] { Array(connection.options.displayName.utf8) }
 
-  public init(_ connection: Connection) { self.connection = connection }
+  public init(over connection: Connection) { self.connection = connection }
 
   // MARK: Snapshots
 
@@ -195,7 +195,7 @@ private final class RemoteContents: ContentFetcher {
       case .problem(let reason): problem = reason
       case .file(let size):
         if size != byteCount { problem = "its size is \(size) and not \(byteCount) bytes" }
-        try read(stream, byteCount: size, expected: byteCount, takeZeros: takeZeros, take)
+        try read(from: stream, byteCount: size, expected: byteCount, takeZeros: takeZeros, take: take)
       }
       for _ in 1..<Self.lastFrames where !isAtEnd { isAtEnd = try channel.receive(.stream, .end).type == .end }
       guard isAtEnd else { throw ProtocolViolation("a file does not end") }
@@ -204,15 +204,15 @@ private final class RemoteContents: ContentFetcher {
   }
 
   private func read(
-    _ stream: IncomingStream, byteCount: UInt64, expected: UInt64, takeZeros: (UInt64) throws -> Void,
-    _ take: (UnsafeRawBufferPointer) throws -> Void
+    from stream: IncomingStream, byteCount: UInt64, expected: UInt64, takeZeros: (UInt64) throws -> Void,
+    take: (UnsafeRawBufferPointer) throws -> Void
   ) throws {
     let (double, isHuge) = expected.multipliedReportingOverflow(by: 2)
     guard byteCount <= max(isHuge ? .max : double, Self.discardedBytes) else {
       throw ProtocolViolation("its size is \(byteCount) and not \(expected) bytes")
     }
     var instructions = InstructionReader(
-      stream, buffer: LiteralBuffer(), byteCount: byteCount, mayHaveZeros: connection.version.hasSparseFiles)
+      from: stream, buffer: LiteralBuffer(), byteCount: byteCount, mayHaveZeros: connection.version.hasSparseFiles)
     while let instruction = try instructions.next() {
       guard byteCount == expected else { continue }
       switch instruction {

@@ -11,11 +11,11 @@ final class ServerProcess: Sendable {
   private let reader: BackgroundThread
 
   /// Starts the program.
-  init(_ options: RemoteOptions) throws {
+  init(for options: RemoteOptions) throws {
     self.options = options
     let child: PipedChild
     do throws(Errno) { child = try PipedChild.start(options.command) } catch {
-      throw Failure(.remote, "\(options.displayName): cannot start \(Self.program(options.command)): \(error)")
+      throw Failure(.remote, "\(options.displayName): cannot start \(Self.program(of: options.command)): \(error)")
     }
     self.child = child
     let lines = LastLines()
@@ -43,16 +43,16 @@ final class ServerProcess: Sendable {
     guard let end = try? child.wait(timeoutSeconds: 2) else { return }
     // Ctrl-C goes to ssh as well, and ssh may end first.
     if let signal = CurrentProcess.rememberedSignal { throw Failure(.interrupted(signal: signal), "interrupted") }
-    failure.message = Self.sentence(end, program: Self.program(options.command))
+    failure.message = Self.sentence(for: end, program: Self.program(of: options.command))
     // After this join all of the program's lines have arrived. The last line mostly has the reason.
     reader.join()
     if let reason = lines.removeLast() { failure.message += ": \(displayName(reason.prefix(500)))" }
     if end == .exited(127) { failure.hint = "is treering installed there, in the PATH of a command over ssh?" }
   }
 
-  private static func program(_ command: [[UInt8]]) -> String { displayName(command.first ?? []) }
+  private static func program(of command: [[UInt8]]) -> String { displayName(command.first ?? []) }
 
-  private static func sentence(_ end: ChildEnd, program: String) -> String {
+  private static func sentence(for end: ChildEnd, program: String) -> String {
     switch end {
     case .exited(255): "\(program) could not connect, or lost the connection"
     case .exited(127): "the remote machine has no such command (status 127)"

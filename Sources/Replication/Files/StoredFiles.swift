@@ -18,7 +18,7 @@ final class StoredFiles {
   private let root: Directory
   private var last: (path: ArraySlice<[UInt8]>, directory: Directory)?
 
-  init(_ root: Directory) { self.root = root }
+  init(in root: Directory) { self.root = root }
 
   /// The disk space that a file takes, in whole blocks. Holes of a large file take none.
   func storedBytes(of path: [[UInt8]], byteCount: UInt64) -> UInt64 {
@@ -39,7 +39,7 @@ final class StoredFiles {
       let file = try directory.descriptor.openToRead(name.span)
       let status = try file.status()
       guard status.kind == .regular, status.size == byteCount else { return .damaged }
-      return .opened(StoredSource(file, status: status, onRead: onRead))
+      return .opened(StoredSource(file: file, status: status, onRead: onRead))
     } catch { return error.leavesDataUnknown ? .unknown(error) : .damaged }
   }
 
@@ -49,7 +49,7 @@ final class StoredFiles {
     guard try directory.descriptor.status(of: name.span).kind == .regular else { throw .invalid }
     let file = try directory.descriptor.openToRead(name.span)
     let status = try file.status()
-    return StoredSource(file, status: status)
+    return StoredSource(file: file, status: status)
   }
 
   private func locate(_ path: [[UInt8]]) throws(Errno) -> (directory: Directory, name: [UInt8]) {

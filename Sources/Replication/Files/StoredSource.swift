@@ -18,7 +18,7 @@ final class StoredSource: ByteSource {
   /// The data that the last search for holes found.
   private var data: Range<UInt64> = 0..<0
 
-  init(_ file: consuming Descriptor, status: FileStatus, onRead: @escaping (UInt64) -> Void = { _ in }) {
+  init(file: consuming Descriptor, status: FileStatus, onRead: @escaping (UInt64) -> Void = { _ in }) {
     self.file = file
     byteCount = status.size
     storedBytes = min(status.size, status.blocks &* 512)

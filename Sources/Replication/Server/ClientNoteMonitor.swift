@@ -12,7 +12,7 @@ final class ClientNoteMonitor: Monitor {
   private let waiting: Mutex<[String]?>
 
   /// If `isOpen` is false, notes wait for `open`.
-  init(_ channel: Channel, isOpen: Bool) {
+  init(over channel: Channel, isOpen: Bool) {
     self.channel = channel
     waiting = Mutex(isOpen ? nil : [])
   }
@@ -42,6 +42,6 @@ final class ClientNoteMonitor: Monitor {
       return waiting != nil
     }
     guard !waits, count.add(1, ordering: .relaxed).newValue <= Wire.sentNotes else { return }
-    try? channel.send(Note(text))
+    try? channel.send(Note(text: text))
   }
 }

@@ -34,7 +34,7 @@ struct DirectoryPathCheck {
     let isNamedBefore = namedBefore.remove(digest.prefix) != nil
     while !isNamedBefore, let last = levels.indices.last {
       if levels[last].below == nil {
-        try hold(Set(record(levels[last].digest)?.directories().map(\.digest) ?? []), at: last)
+        try hold(below: Set(record(levels[last].digest)?.directories().map(\.digest) ?? []), at: last)
       }
       if levels[last].below!.contains(digest) { break }
       heldCount -= levels[last].below!.count
@@ -44,10 +44,10 @@ struct DirectoryPathCheck {
       throw ProtocolViolation("a directory came that none above it names")
     }
     levels.append(Level(digest: digest))
-    hold(Set(below.map(\.digest)), at: levels.count - 1)
+    hold(below: Set(below.map(\.digest)), at: levels.count - 1)
   }
 
-  private mutating func hold(_ below: Set<Digest>, at index: Int) {
+  private mutating func hold(below: Set<Digest>, at index: Int) {
     levels[index].below = below
     heldCount += below.count
     var outer = 0

@@ -12,26 +12,19 @@ final class PartReceiver {
     let byteCount: UInt64
   }
 
+  private let push: IncomingPush
   private let stream: IncomingStream
   private let staging: PushStaging
-  private let version: ProtocolVersion
   private let fsync: BackgroundFsync
-  private let space: SpaceBudget
-  private let repositoryPath: [UInt8]
   private let buffer = LiteralBuffer()
   var limits: ReceptionLimits
 
-  init(
-    from stream: IncomingStream, over channel: Channel, into staging: PushStaging, version: ProtocolVersion,
-    fsync: BackgroundFsync, space: SpaceBudget, repositoryPath: [UInt8]
-  ) {
+  init(of push: IncomingPush, from stream: IncomingStream, into staging: PushStaging, fsync: BackgroundFsync) {
+    self.push = push
     self.stream = stream
     self.staging = staging
-    self.version = version
     self.fsync = fsync
-    self.space = space
-    self.repositoryPath = repositoryPath
-    limits = ReceptionLimits(channel, staging: staging)
+    limits = ReceptionLimits(channel: push.channel, staging: staging)
   }
 
   /// Receives the body of a record; `base` is the record that its copies come from.
@@ -39,7 +32,7 @@ final class PartReceiver {
     let source = base?.content ?? []
     limits.beginRecord(baseByteCount: source.count)
     var instructions = InstructionReader(
-      stream, buffer: buffer, byteCount: UInt64(byteCount), baseByteCount: UInt64(source.count))
+      from: stream, buffer: buffer, byteCount: UInt64(byteCount), baseByteCount: UInt64(source.count))
     var content: [UInt8] = []
     while let instruction = try instructions.next() {
       switch instruction {
@@ -64,14 +57,14 @@ final class PartReceiver {
     // A count of zeros costs the client nothing, and could keep the server hashing all day. Only sparse files may
     // have it.
     var instructions = InstructionReader(
-      stream, buffer: buffer, byteCount: byteCount - offset, baseByteCount: base?.byteCount ?? 0,
-      mayHaveZeros: digest.isSparse && version.hasSparseFiles)
+      from: stream, buffer: buffer, byteCount: byteCount - offset, baseByteCount: base?.byteCount ?? 0,
+      mayHaveZeros: digest.isSparse && push.version.hasSparseFiles)
     guard let assembly = try staging.begin(digest, at: offset) else {
       while try instructions.next() != nil {}
       return false
     }
     fsync.begin()
-    var target = ContentTarget(assembly, byteCount: byteCount, fsync: fsync, space: space, path: repositoryPath)
+    var target = ContentTarget(assembly: assembly, byteCount: byteCount, push: push, fsync: fsync)
     do {
       while let instruction = try instructions.next() { try target.apply(instruction, base: base?.file) }
     } catch {
@@ -87,31 +80,22 @@ final class PartReceiver {
         try staging.discardPartialFile(digest)
       }
       try target.countWritten()
-    } catch { throw Failure.writing("receive a file in", at: repositoryPath, because: error) }
+    } catch { throw Failure.writing("receive a file in", at: push.repository.path, because: error) }
     return true
   }
 }
 
 /// A content that is being built from its instructions.
 private struct ContentTarget {
-  private let assembly: FileAssembly
-  private let byteCount: UInt64
-  private let fsync: BackgroundFsync
-  private let space: SpaceBudget
-  private let path: [UInt8]
-  private var countedBytes: UInt64 = 0
+  let assembly: FileAssembly
+  let byteCount: UInt64
+  let push: IncomingPush
+  let fsync: BackgroundFsync
+  var countedBytes: UInt64 = 0
   /// False if the base's file cannot be read. The rest of the instructions is read and discarded.
   private(set) var isWhole = true
   /// True if the file is too large for the file system. The rest of the instructions is read and discarded.
   private(set) var isTooLarge = false
-
-  init(_ assembly: FileAssembly, byteCount: UInt64, fsync: BackgroundFsync, space: SpaceBudget, path: [UInt8]) {
-    self.assembly = assembly
-    self.byteCount = byteCount
-    self.fsync = fsync
-    self.space = space
-    self.path = path
-  }
 
   mutating func apply(_ instruction: Instruction, base: StoredSource?) throws {
     guard isWhole else { return }
@@ -150,7 +134,7 @@ private struct ContentTarget {
       isTooLarge = error == .fileTooLarge
       if isTooLarge { return }
       if error == .interrupted { try checkForSignal() }
-      throw Failure.writing("receive a file in", at: path, because: error)
+      throw Failure.writing("receive a file in", at: push.repository.path, because: error)
     }
     try countWritten()
   }
@@ -160,6 +144,6 @@ private struct ContentTarget {
     let byteCount = assembly.writtenByteCount - countedBytes
     countedBytes = assembly.writtenByteCount
     fsync.count(byteCount, writtenTo: assembly.file)
-    try space.consume(byteCount, ofFileWith: self.byteCount)
+    try push.space.consume(byteCount, ofFileWith: self.byteCount)
   }
 }

@@ -40,7 +40,7 @@ final class PartsLog: Sendable {
   let namedBefore: Set<UInt64>
 
   /// Reads the parts from earlier connections. At most `recordLimit` records are accepted.
-  init(_ file: consuming Descriptor, recordLimit: UInt64) throws {
+  init(file: consuming Descriptor, recordLimit: UInt64) throws {
     var index = Index()
     var named: Set<UInt64> = []
     let size = try file.status().size
@@ -95,7 +95,7 @@ final class PartsLog: Sendable {
 
   // MARK: Adding
 
-  private func append(_ kind: Kind, _ payload: [UInt8], to index: inout Index) throws(Failure) -> Part {
+  private func append(_ kind: Kind, payload: [UInt8], to index: inout Index) throws(Failure) -> Part {
     var head = [kind.rawValue]
     for shift in [0, 8, 16, 24] { head.append(UInt8(truncatingIfNeeded: payload.count >> shift)) }
     let offset = index.end + UInt64(Self.headBytes)
@@ -116,7 +116,7 @@ final class PartsLog: Sendable {
       var writer = MessageWriter()
       writer.digest(digest)
       writer.path(path)
-      index[keyPath: parts][digest] = try append(kind, writer.bytes, to: &index)
+      index[keyPath: parts][digest] = try append(kind, payload: writer.bytes, to: &index)
     }
   }
 
@@ -130,7 +130,7 @@ final class PartsLog: Sendable {
       guard UInt64(index.records.count) < recordLimit else {
         throw ProtocolViolation("there are more directories than was announced")
       }
-      index.records[digest] = try append(.record, content, to: &index)
+      index.records[digest] = try append(.record, payload: content, to: &index)
     }
     if let path { try append(.movedRecord, path: path, for: digest, to: \.movedRecords) }
     return (record, digest)
@@ -154,14 +154,14 @@ final class PartsLog: Sendable {
 
   /// The path at which the base has a directory or its previous version; `nil` if the name is the same.
   func basePath(of digest: Digest) throws -> [[UInt8]]? {
-    try path(index.withLock { $0.movedRecords[digest] ?? $0.baseDirectories[digest] })
+    try path(in: index.withLock { $0.movedRecords[digest] ?? $0.baseDirectories[digest] })
   }
 
   func baseFile(_ digest: ContentDigest) throws -> [[UInt8]]? {
-    try path(index.withLock { $0.baseFiles[digest.digest] })
+    try path(in: index.withLock { $0.baseFiles[digest.digest] })
   }
 
-  private func path(_ part: Part?) throws -> [[UInt8]]? {
+  private func path(in part: Part?) throws -> [[UInt8]]? {
     guard let part else { return nil }
     var reader = MessageReader(try file.read(at: part.offset, count: part.byteCount))
     _ = try reader.digest()

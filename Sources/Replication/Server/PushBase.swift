@@ -11,12 +11,12 @@ final class PushBase {
   private let reader: CatalogReader
   private let files: StoredFiles
 
-  private init(_ snapshot: Snapshot, catalog: OpenCatalog, tree: Directory) {
+  private init(snapshot: Snapshot, catalog: OpenCatalog, tree: Directory) {
     self.snapshot = snapshot
     self.catalog = catalog
     self.tree = tree
     reader = CatalogReader(catalog)
-    files = StoredFiles(tree)
+    files = StoredFiles(in: tree)
   }
 
   /// The first of the client's candidates that the repository can use.
@@ -30,7 +30,7 @@ final class PushBase {
       else { continue }
       // The intact files of a damaged tree can serve. A damaged catalog does not tell which files are intact.
       if damaged[found.name] != nil, (try? CatalogReader(catalog).check()) == nil { continue }
-      return PushBase(found, catalog: catalog, tree: tree)
+      return PushBase(snapshot: found, catalog: catalog, tree: tree)
     }
     return nil
   }

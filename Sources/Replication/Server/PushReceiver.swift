@@ -7,34 +7,29 @@ internal import Synchronization
 
 /// Receives one pushed snapshot, from the request to the publication.
 final class PushReceiver {
-  private let channel: Channel
-  private let repository: Repository
+  private let push: IncomingPush
   private let options: ServeOptions
-  private let version: ProtocolVersion
-  private let request: PushRequest
-  private let space: SpaceBudget
-  private let notes: ClientNoteMonitor
-  /// Counters of the work that takes time; the keep-alives report them.
-  private let progress = Progress()
   private let start = Clock.monotonic()
   private let began = Clock.now()
 
+  private var request: PushRequest { push.request }
+  private var channel: Channel { push.channel }
+  private var repository: Repository { push.repository }
+
   init(
-    _ request: PushRequest, over channel: Channel, into repository: Repository, options: ServeOptions,
+    for request: PushRequest, over channel: Channel, into repository: Repository, options: ServeOptions,
     minimumFree: MinimumFree?, version: ProtocolVersion
   ) {
-    self.request = request
-    self.channel = channel
-    self.repository = repository
     self.options = options
-    self.version = version
-    space = SpaceBudget(repository, minimumFree: minimumFree)
-    notes = ClientNoteMonitor(channel, isOpen: version.hasEarlyNotes)
+    push = IncomingPush(
+      request: request, channel: channel, repository: repository, version: version,
+      space: SpaceBudget(of: repository, minimumFree: minimumFree),
+      notes: ClientNoteMonitor(over: channel, isOpen: version.hasEarlyNotes))
   }
 
   /// Returns the result for the history; `nil` if the repository had the snapshot already.
   func run() throws -> ReceivedPush? {
-    let counter = KeepAliveCounter(progress)
+    let counter = KeepAliveCounter(of: push.progress)
     let ticker = Ticker(intervalMilliseconds: 1000) { [channel] in channel.sendKeepAlive(counter.value()) }
     defer { ticker.stop() }
     return try repository.withLock(for: "receive", at: began) {
@@ -45,12 +40,12 @@ final class PushReceiver {
         return nil
       }
       let base = try PushBase.choose(among: request.candidates, in: list, of: repository)
-      return result(try receive(into: openStaging(base: base), base: base), nil)
+      return result(snapshot: try receive(into: openStaging(base: base), base: base))
     }
   }
 
   /// The result of the push, for the history.
-  func result(_ snapshot: Snapshot?, _ failure: Failure?) -> ReceivedPush {
+  func result(snapshot: Snapshot? = nil, failure: Failure? = nil) -> ReceivedPush {
     ReceivedPush(
       name: request.name, snapshot: snapshot, failure: failure, bytesReceived: channel.bytesReceived.value,
       elapsedSeconds: Clock.monotonic() - start, began: began)
@@ -62,7 +57,7 @@ final class PushReceiver {
   private func finishEarlierWork() throws -> SnapshotList {
     try repository.publication.recover()
     let list = try repository.snapshots()
-    for problem in completePublication(list, in: repository) { notes.warn(problem) }
+    for problem in completePublication(list, in: repository) { push.notes.warn(problem) }
     try cleanup.discard(Set(list.snapshots.map(\.name) + list.unusable.map(\.name)))
     return list
   }
@@ -90,10 +85,9 @@ final class PushReceiver {
   private func openStaging(base: PushBase?) throws -> PushStaging {
     try cleanup.prepare(for: request.name)
     do {
-      return try PushStaging(
-        try repository.receivedParts.directory(for: request.name), for: request, base: base?.snapshot
-      ) {
-        [progress] in progress.bytesRead.add($0, ordering: .relaxed)
+      let directory = try repository.receivedParts.directory(for: request.name)
+      return try PushStaging(in: directory, for: request, base: base?.snapshot) { [progress = push.progress] in
+        progress.bytesRead.add($0, ordering: .relaxed)
       }
     } catch let error as Errno {
       throw Failure.writing("continue an earlier push in", at: repository.path, because: error)
@@ -106,18 +100,18 @@ final class PushReceiver {
     let answer = PushAccept(
       base: base.flatMap { request.candidates.firstIndex(of: $0.snapshot.summary.root.digest) },
       partialFiles: staging.partialFiles, knownCount: known.count)
-    try channel.send(.accept, answer.payload(version: version))
+    try channel.send(.accept, answer.payload(version: push.version))
     for start in stride(from: 0, to: known.count, by: KnownParts.sentCount) {
-      try channel.send(.have, KnownParts(known[start...].prefix(KnownParts.sentCount)).payload)
+      try channel.send(.have, KnownParts(prefixes: Array(known[start...].prefix(KnownParts.sentCount))).payload)
     }
-    notes.open()
+    push.notes.open()
   }
 
   /// Refuses a push that does not fit, before the client sends any of its data.
   private func agreeOnSpace(base: PushBase?) throws {
-    guard version.hasSpaceCheck else { return }
+    guard push.version.hasSpaceCheck else { return }
     let needs = try channel.receive(SpaceNeeds.self)
-    try space.check(
+    try push.space.check(
       needs, for: request.summary, baseCatalogBytes: base?.catalog.byteCount ?? 0, makeSpace: discardUnused)
     try channel.send(SpaceGranted())
   }
@@ -171,18 +165,18 @@ final class PushReceiver {
       }
       return frame.payload
     }
-    let parts = PartReceiver(
-      from: stream, over: channel, into: staging, version: version, fsync: fsync, space: space,
-      repositoryPath: repository.path)
-    let signatures = SignatureSender(over: channel, of: base, progress: progress, notes: notes)
+    let parts = PartReceiver(of: push, from: stream, into: staging, fsync: fsync)
+    let signatures = SignatureSender(for: push, base: base)
     defer { signatures.stop() }
-    let receiver = StreamReceiver(
-      stream, root: request.summary.root.digest, into: staging, base: base, parts: parts, signatures: signatures,
-      progress: progress)
+    let pathCheck = DirectoryPathCheck(
+      root: request.summary.root.digest, namedBefore: staging.parts.namedBefore)
+    var receiver = StreamReceiver(
+      push: push, stream: stream, staging: staging, base: base, parts: parts, signatures: signatures,
+      pathCheck: pathCheck)
     try receiver.run()
     return ReceivedParts(
-      of: staging, receiver: parts, channel: channel, stream: stream, base: base?.snapshot,
-      label: request.summary.label, notes: notes, doubtfulBaseFiles: receiver.doubtfulBaseFiles)
+      of: push, from: stream, in: staging, base: base?.snapshot, receiver: parts,
+      doubtfulBaseFiles: receiver.doubtfulBaseFiles)
   }
 
   private func build(
@@ -193,7 +187,7 @@ final class PushReceiver {
     do {
       snapshot = try buildSnapshot(
         request.name, as: request.summary, from: parts, base: base?.snapshot, in: repository, threads: options.threads,
-        program: options.program, progress: progress, monitor: notes)
+        program: options.program, progress: push.progress, monitor: push.notes)
     } catch {
       if (error as? Failure)?.kind == .failed { try synchronize(staging, fsync: fsync) }
       throw error
@@ -202,8 +196,8 @@ final class PushReceiver {
     // The snapshot is published, even if this answer does not reach the client.
     try? channel.send(
       Published(
-        isNew: true, sequence: snapshot.summary.sequence, filesLinked: progress.linked.value,
-        filesCopied: progress.copied.value))
+        isNew: true, sequence: snapshot.summary.sequence, filesLinked: push.progress.linked.value,
+        filesCopied: push.progress.copied.value))
     return snapshot
   }
 
@@ -211,8 +205,8 @@ final class PushReceiver {
   ///
   /// The build opens the file system later, and would not see this error.
   private func synchronize(_ staging: PushStaging, fsync: BackgroundFsync) throws {
-    progress.isSynchronizing.store(true, ordering: .relaxed)
-    defer { progress.isSynchronizing.store(false, ordering: .relaxed) }
+    push.progress.isSynchronizing.store(true, ordering: .relaxed)
+    defer { push.progress.isSynchronizing.store(false, ordering: .relaxed) }
     do throws(Errno) {
       try fsync.finish()
       try repository.publication.synchronize(staging.contents.descriptor)

@@ -32,7 +32,7 @@ final class PushStaging {
   ///
   /// `base` is the snapshot that references point into. `onWork` gets the number of content bytes that are written, or
   /// read again.
-  init(_ directory: Directory, for request: PushRequest, base: Snapshot?, onWork: @escaping (UInt64) -> Void) throws {
+  init(in directory: Directory, for request: PushRequest, base: Snapshot?, onWork: @escaping (UInt64) -> Void) throws {
     self.directory = directory
     self.onWork = onWork
     let root = request.summary.root
@@ -52,7 +52,7 @@ final class PushStaging {
       let note = try directory.descriptor.open(Self.ownerName.span, [.write, .create, .truncate], mode: 0o600)
       try note.write(owner)
     }
-    parts = try PartsLog(file, recordLimit: root.totals.entries)
+    parts = try PartsLog(file: file, recordLimit: root.totals.entries)
     receivedBefore = try Self.takeReceived(from: directory) ?? parts.byteCount
     partialFiles = try Self.keptPartialFiles(in: directory)
   }
@@ -100,13 +100,13 @@ final class PushStaging {
     for name in try names(in: contents) {
       try checkForSignal()
       let digest = ContentDigest(fileName: name)
-      if let digest, try isIntact(name, digest, in: contents, tools: tools, onWork: onWork) { continue }
+      if let digest, try isIntact(name, as: digest, in: contents, tools: tools, onWork: onWork) { continue }
       try contents.descriptor.unlink(name.span)
     }
   }
 
   private static func isIntact(
-    _ name: [UInt8], _ digest: ContentDigest, in contents: Directory, tools: AssemblyTools,
+    _ name: [UInt8], as digest: ContentDigest, in contents: Directory, tools: AssemblyTools,
     onWork: @escaping (UInt64) -> Void
   ) throws -> Bool {
     do throws(Errno) {
@@ -128,9 +128,9 @@ final class PushStaging {
     return listing.entries.map { Array(listing.bytes[$0.range]) }
   }
 
-  func hasContent(_ digest: ContentDigest) -> Bool {
+  func hasContent(_ digest: ContentDigest) throws(Errno) -> Bool {
     let name = digest.fileName
-    return (try? contents.descriptor.status(of: name.span)) != nil
+    return try contents.descriptor.statusIfPresent(of: name.span) != nil
   }
 
   /// Digest prefixes of the records, contents and references that need not be sent again.

@@ -6,20 +6,13 @@ internal import Repository
 internal import Retention
 
 /// Answers the requests that only read.
-final class ReadRequestHandler {
-  private let channel: Channel
-  private let repository: Repository
-  private let threads: Int
-  private let version: ProtocolVersion
+struct ReadRequestHandler {
+  let channel: Channel
+  let repository: Repository
+  let threads: Int
+  let version: ProtocolVersion
   /// The snapshot that the last request read.
-  private var opened: (name: SnapshotName, catalog: OpenCatalog, use: SnapshotLock?)?
-
-  init(over channel: Channel, of repository: Repository, threads: Int, version: ProtocolVersion) {
-    self.channel = channel
-    self.repository = repository
-    self.threads = threads
-    self.version = version
-  }
+  private(set) var opened: (name: SnapshotName, catalog: OpenCatalog, lock: SnapshotLock?)?
 
   func list() throws {
     let list = try repository.snapshots()
@@ -35,34 +28,31 @@ final class ReadRequestHandler {
     try channel.send(ListEnd(rotationHold: try repository.heldRotation()))
   }
 
-  func openCatalog(_ name: SnapshotName) throws {
+  mutating func openCatalog(_ name: SnapshotName) throws {
     try channel.send(CatalogSize(byteCount: try catalog(of: name).byteCount))
   }
 
-  func readCatalog(_ name: SnapshotName, at offset: UInt64, byteCount: Int) throws {
+  mutating func readCatalog(_ name: SnapshotName, at offset: UInt64, byteCount: Int) throws {
     let catalog = try catalog(of: name)
     guard offset <= catalog.byteCount else { throw ProtocolViolation("a catalog is read beyond its end") }
     try channel.send(.bytes, try catalog.read(at: offset, count: byteCount))
   }
 
-  private func catalog(of name: SnapshotName) throws -> OpenCatalog {
+  private mutating func catalog(of name: SnapshotName) throws -> OpenCatalog {
     if let opened, opened.name == name { return opened.catalog }
-    let use = try? repository.locks.lockShared(name)
+    let lock = try? repository.locks.lockShared(name)
     let catalog = try repository.openCatalog(name)
-    opened = (name, catalog, use)
+    opened = (name, catalog, lock)
     return catalog
   }
 
   /// Sends the bytes of a stored file, or the reason that it cannot be opened. The client checks the bytes.
   func fetch(_ path: [[UInt8]], of name: SnapshotName) throws {
     guard !path.isEmpty else { throw ProtocolViolation("a file has no name") }
-    let stream = OutgoingStream(channel, windowLog: 20)
-    var file: StoredSource?
-    do throws(Errno) {
-      let root: Directory
-      do { root = try repository.openTree(name) } catch { throw .noSuchEntry }
-      file = try StoredFiles(root).openRegularFile(path)
-    } catch {
+    let stream = OutgoingStream(over: channel, windowLog: 20)
+    let file: StoredSource?
+    do { file = try StoredFiles(in: try repository.openTree(name)).openRegularFile(path) } catch {
+      file = nil
       let problem = FetchHead.problem("\(error)")
       try stream.write { problem.encode(to: &$0) }
     }
@@ -75,7 +65,7 @@ final class ReadRequestHandler {
     let head = FetchHead.file(byteCount: file.byteCount)
     try stream.write { head.encode(to: &$0) }
     let buffer = LiteralBuffer()
-    var instructions = InstructionWriter(stream)
+    var instructions = InstructionWriter(to: stream)
     var done: UInt64 = 0
     while done < file.byteCount {
       let zeroCount = version.hasSparseFiles ? (try? file.zeroBytes(at: done)) ?? 0 : 0
@@ -111,6 +101,6 @@ final class ReadRequestHandler {
     }
     ticker.stop()
     try channel.send(
-      VerifyEnd(result, entries: progress.entries.value, bytesRead: progress.bytesRead.value))
+      VerifyEnd(of: result, entries: progress.entries.value, bytesRead: progress.bytesRead.value))
   }
 }

@@ -9,13 +9,11 @@ internal import Synchronization
 ///
 /// Several threads build the snapshot from them. The gate admits one request at a time.
 final class ReceivedParts: WantedTree, @unchecked Sendable {
-  private let staging: PushStaging
-  private let receiver: PartReceiver
-  private let channel: Channel
+  private let push: IncomingPush
   private let stream: IncomingStream
+  private let staging: PushStaging
   private let base: Snapshot?
-  private let label: [UInt8]
-  private let notes: ClientNoteMonitor
+  private let receiver: PartReceiver
   private let gate = Gate()
   /// The paths of the base's files from which a content could not be built, by the content's digest.
   private var doubtfulBaseFiles: [ContentDigest: [[UInt8]]]
@@ -23,16 +21,14 @@ final class ReceivedParts: WantedTree, @unchecked Sendable {
   var contents: Directory { staging.contents }
 
   init(
-    of staging: PushStaging, receiver: PartReceiver, channel: Channel, stream: IncomingStream, base: Snapshot?,
-    label: [UInt8], notes: ClientNoteMonitor, doubtfulBaseFiles: [ContentDigest: [[UInt8]]]
+    of push: IncomingPush, from stream: IncomingStream, in staging: PushStaging, base: Snapshot?,
+    receiver: PartReceiver, doubtfulBaseFiles: [ContentDigest: [[UInt8]]]
   ) {
-    self.staging = staging
-    self.receiver = receiver
-    self.channel = channel
+    self.push = push
     self.stream = stream
+    self.staging = staging
     self.base = base
-    self.label = label
-    self.notes = notes
+    self.receiver = receiver
     self.doubtfulBaseFiles = doubtfulBaseFiles
   }
 
@@ -58,24 +54,26 @@ final class ReceivedParts: WantedTree, @unchecked Sendable {
 
   func fetchContent(_ digest: ContentDigest, byteCount: UInt64, at path: [[UInt8]]) throws {
     try gate.locked {
-      if staging.hasContent(digest) || isTooLarge(digest) { return }
+      if try staging.hasContent(digest) || isTooLarge(digest) { return }
       _ = try request(PartRequest(isContent: true, path: path))
       try receiver.receiveContent(digest, byteCount: byteCount, from: 0, base: nil)
       if isTooLarge(digest) { return }
-      guard staging.hasContent(digest) else {
+      guard try staging.hasContent(digest) else {
         throw Failure(
-          .remote, "\(displayName(sourcePath(path, label: label))): what the client sends is not what its catalog says")
+          .remote,
+          "\(displayName(sourcePath(path, label: push.request.summary.label))): what the client sends is not what its catalog says"
+        )
       }
       // The whole content matches its digest, so the base's file is damaged and not the client's.
       if let before = doubtfulBaseFiles.removeValue(forKey: digest), let base {
-        notes.noteDamage(of: before, in: base)
+        push.notes.noteDamage(of: before, in: base)
       }
     }
   }
 
   /// Requests a part. Returns the size of a record's body.
   private func request(_ request: PartRequest) throws -> Int? {
-    try channel.send(request)
+    try push.channel.send(request)
     guard case .needed(let recordByteCount) = try stream.message(answering: request) else { throw Self.unexpected }
     return recordByteCount
   }

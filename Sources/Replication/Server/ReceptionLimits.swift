@@ -10,21 +10,16 @@ struct ReceptionLimits {
   /// A reference is for a row whose digest was received: 32 bytes that do not compress.
   private static let bytesPerReference: UInt64 = 16
 
-  private let channel: Channel
-  private let staging: PushStaging
+  let channel: Channel
+  let staging: PushStaging
   /// Bytes of the records received.
-  private var recordBytes: UInt64 = 0
+  var recordBytes: UInt64 = 0
   /// Bytes of the base's records that they could be built from.
-  private var baseRecordBytes: UInt64 = 0
+  var baseRecordBytes: UInt64 = 0
   /// Bytes of the received records that were read again.
-  private var repeatedRecordBytes: UInt64 = 0
+  var repeatedRecordBytes: UInt64 = 0
   /// The number of references to entries that the base has under other paths.
-  private var references: UInt64 = 0
-
-  init(_ channel: Channel, staging: PushStaging) {
-    self.channel = channel
-    self.staging = staging
-  }
+  var references: UInt64 = 0
 
   private var receivedBytes: UInt64 { channel.bytesReceived.value }
 

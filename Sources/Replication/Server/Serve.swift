@@ -40,8 +40,8 @@ public func serve(_ options: ServeOptions, onReceived: @escaping (Repository, Re
 func serve(
   _ options: ServeOptions, over transport: any Transport, onReceived: @escaping (Repository, ReceivedPush) -> Void
 ) throws {
-  let channel = Channel(transport, to: .client, timeoutSeconds: options.timeoutSeconds, readsWhileSending: false)
-  do { try ServerSession(channel, options: options, onReceived: onReceived).run() } catch {
+  let channel = Channel(over: transport, to: .client, timeoutSeconds: options.timeoutSeconds, readsWhileSending: false)
+  do { try ServerSession(channel: channel, options: options, onReceived: onReceived).run() } catch {
     let failure = Failure(ofServer: error, at: options.repository ?? [UInt8(ascii: ".")])
     try? channel.send(failure)
     throw failure

@@ -4,18 +4,10 @@ internal import Posix
 internal import Repository
 
 /// Handles one client's requests, one after the other.
-final class ServerSession {
-  private let channel: Channel
-  private let options: ServeOptions
-  private let onReceived: (Repository, ReceivedPush) -> Void
-
-  init(
-    _ channel: Channel, options: ServeOptions, onReceived: @escaping (Repository, ReceivedPush) -> Void
-  ) {
-    self.channel = channel
-    self.options = options
-    self.onReceived = onReceived
-  }
+struct ServerSession {
+  let channel: Channel
+  let options: ServeOptions
+  let onReceived: (Repository, ReceivedPush) -> Void
 
   func run() throws {
     var (version, fields) = try channel.receiveHello()
@@ -33,7 +25,8 @@ final class ServerSession {
         repositoryID: repository.id, program: options.program, isAppendOnly: options.isAppendOnly,
         isReadOnly: options.isReadOnly, location: repository.hostIdentity
       ).payload)
-    let reads = ReadRequestHandler(over: channel, of: repository, threads: options.threads, version: version)
+    var reads = ReadRequestHandler(
+      channel: channel, repository: repository, threads: options.threads, version: version)
     while let frame = try channel.receive() {
       switch try Request(frame) {
       case .list: try reads.list()
@@ -45,7 +38,7 @@ final class ServerSession {
       case .push(let request):
         try receive(
           PushReceiver(
-            request, over: channel, into: repository, options: options, minimumFree: minimumFree, version: version),
+            for: request, over: channel, into: repository, options: options, minimumFree: minimumFree, version: version),
           into: repository)
       }
     }
@@ -61,7 +54,7 @@ final class ServerSession {
       if let received = try push.run() { onReceived(repository, received) }
     } catch {
       let failure = Failure(ofServer: error, at: repository.path)
-      if failure.kind != .locked { onReceived(repository, push.result(nil, failure)) }
+      if failure.kind != .locked { onReceived(repository, push.result(failure: failure)) }
       throw failure
     }
   }

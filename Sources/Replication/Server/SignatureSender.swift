@@ -8,20 +8,15 @@ internal import Synchronization
 
 /// Computes signatures of the base's files on its own thread. Neither it nor the receiving thread waits for the other.
 final class SignatureSender {
-  private let channel: Channel
+  private let push: IncomingPush
   private let base: PushBase?
-  private let progress: Progress
-  private let notes: ClientNoteMonitor
   private let queue = PathQueue()
   private var thread: BackgroundThread?
   private var requestsLeft: UInt64
 
-  /// `progress` counts the bytes read. `notes` gets each damaged file.
-  init(over channel: Channel, of base: PushBase?, progress: Progress, notes: ClientNoteMonitor) {
-    self.channel = channel
+  init(for push: IncomingPush, base: PushBase?) {
+    self.push = push
     self.base = base
-    self.progress = progress
-    self.notes = notes
     requestsLeft = (base?.catalog.summary.root.totals.entries ?? 0) &+ 1024
   }
 
@@ -31,12 +26,13 @@ final class SignatureSender {
     requestsLeft -= 1
     try queue.append(path)
     guard thread == nil else { return }
-    thread = try BackgroundThread {
-      [queue, channel, progress, notes, catalog = base.catalog, tree = base.tree, snapshot = base.snapshot] in
+    let (catalog, tree, snapshot) = (base.catalog, base.tree, base.snapshot)
+    thread = try BackgroundThread { [push, queue] in
       var computer = SignatureComputer(
-        catalog: catalog, tree: tree, snapshot: snapshot, queue: queue, progress: progress, notes: notes)
+        push: push, snapshot: snapshot, queue: queue, reader: CatalogReader(catalog), files: StoredFiles(in: tree),
+        bytesLeft: 2 &* snapshot.summary.root.totals.bytes)
       while let path = queue.next() {
-        do { try channel.send(signature: computer.signature(of: path)) } catch { return }
+        do { try push.channel.send(signature: computer.signature(of: path)) } catch { return }
       }
     }
   }
@@ -83,29 +79,14 @@ private final class PathQueue: @unchecked Sendable {
 }
 
 private struct SignatureComputer {
-  private let snapshot: Snapshot
-  private let reader: CatalogReader
-  private let files: StoredFiles
-  private let queue: PathQueue
-  private let progress: Progress
-  private let notes: ClientNoteMonitor
+  let push: IncomingPush
+  let snapshot: Snapshot
+  let queue: PathQueue
+  let reader: CatalogReader
+  let files: StoredFiles
   /// The bytes of the base's files that may still be read; at first twice their total. A client may request some files
   /// twice, but cannot keep the disk busy for ever.
-  private var bytesLeft: UInt64
-
-  init(
-    catalog: OpenCatalog, tree: Directory, snapshot: Snapshot, queue: PathQueue, progress: Progress,
-    notes: ClientNoteMonitor
-  ) {
-    self.snapshot = snapshot
-    reader = CatalogReader(catalog)
-    files = StoredFiles(tree)
-    self.queue = queue
-    self.progress = progress
-    self.notes = notes
-    let total = catalog.summary.root.totals.bytes
-    bytesLeft = total &+ total
-  }
+  var bytesLeft: UInt64
 
   /// The encoded signature; empty if the file cannot be read.
   mutating func signature(of path: [[UInt8]]) -> [UInt8] {
@@ -114,16 +95,17 @@ private struct SignatureComputer {
     else { return [] }
     let file: StoredSource
     switch files.open(
-      path, byteCount: row.size, onRead: { [progress] in progress.bytesRead.add($0, ordering: .relaxed) })
+      path, byteCount: row.size,
+      onRead: { [progress = push.progress] in progress.bytesRead.add($0, ordering: .relaxed) })
     {
     case .opened(let source): file = source
     case .unknown: return []
     case .damaged:
-      notes.noteDamage(of: path, in: snapshot)
+      push.notes.noteDamage(of: path, in: snapshot)
       return []
     }
     bytesLeft -= row.size
-    let source = StoppableSource(file) { [queue] in queue.isStopped }
+    let source = StoppableSource(of: file) { [queue] in queue.isStopped }
     let number = salt.reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
     return (try? Signature(of: source, blockBytes: BlockSize.remote(row.size), salt: number))?.encoded() ?? []
   }
@@ -148,7 +130,7 @@ private final class StoppableSource: ByteSource {
   private let isStopped: () -> Bool
   var byteCount: UInt64 { source.byteCount }
 
-  init(_ source: StoredSource, isStopped: @escaping () -> Bool) {
+  init(of source: StoredSource, isStopped: @escaping () -> Bool) {
     self.source = source
     self.isStopped = isStopped
   }

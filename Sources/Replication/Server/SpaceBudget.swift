@@ -3,18 +3,19 @@ internal import Engine
 internal import Model
 internal import Posix
 internal import Repository
+internal import Synchronization
 
 /// Keeps some space on the disk free from a push: before it begins, and while it is received.
-final class SpaceBudget {
+final class SpaceBudget: Sendable {
   private let repository: Repository
   private let minimumFree: MinimumFree?
   /// Bytes that may be written before the next check of the free space.
-  private var budget: UInt64 = 0
+  private let budget = Atomic<UInt64>(0)
   private static let budgetLimit: UInt64 = 64 << 20
   /// A directory takes one block on most file systems.
   private static let directoryBytes: UInt64 = 4096
 
-  init(_ repository: Repository, minimumFree: MinimumFree?) {
+  init(of repository: Repository, minimumFree: MinimumFree?) {
     self.repository = repository
     self.minimumFree = minimumFree
   }
@@ -30,14 +31,14 @@ final class SpaceBudget {
     _ needs: SpaceNeeds, for snapshot: CatalogSummary, baseCatalogBytes: UInt64, makeSpace: () throws -> Void
   ) throws {
     func shortage() throws -> Failure? {
-      try self.shortage(needs, directories: snapshot.directories, baseCatalogBytes: baseCatalogBytes)
+      try self.shortage(for: needs, directories: snapshot.directories, baseCatalogBytes: baseCatalogBytes)
     }
     guard try shortage() != nil else { return }
     try makeSpace()
     if let failure = try shortage() { throw failure }
   }
 
-  private func shortage(_ needs: SpaceNeeds, directories: UInt64, baseCatalogBytes: UInt64) throws -> Failure? {
+  private func shortage(for needs: SpaceNeeds, directories: UInt64, baseCatalogBytes: UInt64) throws -> Failure? {
     let system = try repository.root.descriptor.fileSystem()
     let reserve = reserve(of: system)
     var bytes = needs.bytes.saturatingAdd(baseCatalogBytes)
@@ -58,13 +59,14 @@ final class SpaceBudget {
     return Failure(.noSpace, message, hint: "nothing was sent; make room there", neededBytes: bytes)
   }
 
-  /// Counts bytes written of a file of `fileByteCount` bytes. Throws `noSpace` if too little space is left.
+  /// Counts bytes written of a file of `fileByteCount` bytes; called by one thread at a time. Throws `noSpace` if too little space is left.
   ///
   /// Only written bytes count. A sparse file takes less space than its size.
   func consume(_ byteCount: UInt64, ofFileWith fileByteCount: UInt64) throws {
     if byteCount == 0 { return }
-    if byteCount <= budget {
-      budget -= byteCount
+    let left = budget.load(ordering: .relaxed)
+    if byteCount <= left {
+      budget.store(left - byteCount, ordering: .relaxed)
       return
     }
     let system = try repository.root.descriptor.fileSystem()
@@ -76,7 +78,7 @@ final class SpaceBudget {
           + displayName(repository.path) + (minimumFree == nil ? "" : ", and \(byteText(reserve)) must stay free"),
         hint: "free some space there", neededBytes: fileByteCount)
     }
-    budget = min(Self.budgetLimit, system.bytesAvailable - reserve)
+    budget.store(min(Self.budgetLimit, system.bytesAvailable - reserve), ordering: .relaxed)
   }
 }
 

@@ -5,15 +5,15 @@ internal import Posix
 internal import Synchronization
 
 /// Receives the stream of a push: stores each part that comes, and answers requests for signatures.
-final class StreamReceiver {
+struct StreamReceiver {
   /// The directory that the messages are about.
-  private struct OpenDirectory {
+  struct OpenDirectory {
     let record: DirectoryRecord
     let basePath: [[UInt8]]?
     private var files: FileCursor
     private var directories: [DirectoryRow]?
 
-    init(_ record: DirectoryRecord, basePath: [[UInt8]]?) throws {
+    init(record: DirectoryRecord, basePath: [[UInt8]]?) throws {
       self.record = record
       self.basePath = basePath
       files = try FileCursor(record)
@@ -41,33 +41,19 @@ final class StreamReceiver {
     }
   }
 
-  private let stream: IncomingStream
-  private let staging: PushStaging
-  private let base: PushBase?
-  private let parts: PartReceiver
-  private let signatures: SignatureSender
-  private let progress: Progress
-  private var pathCheck: DirectoryPathCheck
-  private var directory: OpenDirectory?
+  let push: IncomingPush
+  let stream: IncomingStream
+  let staging: PushStaging
+  let base: PushBase?
+  let parts: PartReceiver
+  let signatures: SignatureSender
+  private(set) var pathCheck: DirectoryPathCheck
+  private(set) var directory: OpenDirectory?
   /// The paths of the base's files from which a content could not be built, by the content's digest.
   private(set) var doubtfulBaseFiles: [ContentDigest: [[UInt8]]] = [:]
 
-  /// `root` is the digest of the snapshot's root. `progress` counts the bytes read of the base.
-  init(
-    _ stream: IncomingStream, root: Digest, into staging: PushStaging, base: PushBase?, parts: PartReceiver,
-    signatures: SignatureSender, progress: Progress
-  ) {
-    self.stream = stream
-    self.staging = staging
-    self.base = base
-    self.parts = parts
-    self.signatures = signatures
-    self.progress = progress
-    pathCheck = DirectoryPathCheck(root: root, namedBefore: staging.parts.namedBefore)
-  }
-
   /// Receives all messages up to the client's `end`.
-  func run() throws {
+  mutating func run() throws {
     while true {
       try checkForSignal()
       switch try stream.message() {
@@ -92,23 +78,23 @@ final class StreamReceiver {
 
   // MARK: Directories
 
-  private func receiveRecord(base: BaseDirectory?, byteCount: Int) throws {
+  private mutating func receiveRecord(base: BaseDirectory?, byteCount: Int) throws {
     let before = try record(of: base)
     let content = try parts.receiveRecord(byteCount: byteCount, base: before)
     // The checks come before the record is stored.
     let record = try DirectoryRecord(content: content)
     try pathCheck.enter(sha256(of: content), below: record.directories()) { try staging.parts.record($0) }
     try staging.parts.add(record: content, movedFrom: base.flatMap { $0.isMoved ? $0.path : nil })
-    directory = try OpenDirectory(record, basePath: base?.path)
+    directory = try OpenDirectory(record: record, basePath: base?.path)
   }
 
-  private func enterKnown(_ digest: Digest, base: BaseDirectory?) throws {
+  private mutating func enterKnown(_ digest: Digest, base: BaseDirectory?) throws {
     guard let record = try staging.parts.record(digest) else {
       throw ProtocolViolation("a directory did not come before")
     }
     try parts.limits.countRepeatedRecord(byteCount: record.bytes.count)
     _ = try self.record(of: base)
-    directory = try OpenDirectory(record, basePath: base?.path)
+    directory = try OpenDirectory(record: record, basePath: base?.path)
   }
 
   private func record(of base: BaseDirectory?) throws -> DirectoryRecord? {
@@ -121,14 +107,14 @@ final class StreamReceiver {
 
   // MARK: Files
 
-  private func takeFile(skipping count: UInt64) throws -> FileRow {
+  private mutating func takeFile(skipping count: UInt64) throws -> FileRow {
     guard let row = try directory?.takeFile(skipping: count) else {
       throw ProtocolViolation("a file belongs to no directory")
     }
     return row
   }
 
-  private func receiveFile(skip: UInt64, from source: CopySource, at offset: UInt64) throws {
+  private mutating func receiveFile(skip: UInt64, from source: CopySource, at offset: UInt64) throws {
     let row = try takeFile(skipping: skip)
     guard offset <= row.size else { throw ProtocolViolation("a file goes on beyond its end") }
     guard let path = try basePath(of: row, in: source) else {
@@ -136,14 +122,14 @@ final class StreamReceiver {
       return
     }
     guard let before = try base?.file(at: path) else { throw ProtocolViolation("a file's base is no file") }
-    let version = base?.open(path, byteCount: before.size) { [progress] in
+    let version = base?.open(path, byteCount: before.size) { [progress = push.progress] in
       progress.bytesRead.add($0, ordering: .relaxed)
     }
     let copyBase = PartReceiver.CopyBase(file: version?.source, byteCount: before.size)
     let wasTried = try parts.receiveContent(row.digest, byteCount: row.size, from: offset, base: copyBase)
     // An unknown file says nothing about its content.
     if case .unknown = version { return }
-    if wasTried, !staging.hasContent(row.digest) { doubtfulBaseFiles[row.digest] = path }
+    if wasTried, try !staging.hasContent(row.digest) { doubtfulBaseFiles[row.digest] = path }
   }
 
   private func basePath(of row: FileRow, in source: CopySource) throws -> [[UInt8]]? {

@@ -53,7 +53,7 @@ final class Channel: Sendable {
   let bytesReceived = Atomic<UInt64>(0)
 
   init(
-    _ transport: any Transport, to peer: Peer, timeoutSeconds: Double, readsWhileSending: Bool,
+    over transport: any Transport, to peer: Peer, timeoutSeconds: Double, readsWhileSending: Bool,
     keepAliveLimitSeconds: Double = 86_400, bytesPerSecond: UInt64? = nil
   ) {
     self.transport = transport
@@ -75,7 +75,7 @@ final class Channel: Sendable {
   }
 
   func send(_ type: FrameType, _ payload: UnsafeRawBufferPointer) throws {
-    let bytes = try Frame.encoded(type, payload: payload)
+    let bytes = try Frame.encoded(type: type, payload: payload)
     try outbox.withLock { outbox in
       if let error = outbox.error { throw error }
       do { try write(bytes, isWork: type != .alive, limiter: &outbox.limiter) } catch {
@@ -97,8 +97,8 @@ final class Channel: Sendable {
       let written: Int?
       do throws(Errno) { written = try write(frame[done..<done + want]) } catch {
         // A process that gave up may have sent the reason first.
-        if readsWhileSending { try inbox.withLock { try readToTheEnd(&$0) } }
-        throw lost(error)
+        if readsWhileSending { try inbox.withLock { try readToTheEnd(into: &$0) } }
+        throw lost(because: error)
       }
       let now = Clock.monotonic()
       if let written {
@@ -110,7 +110,7 @@ final class Channel: Sendable {
       } else {
         // A server that still sends keep-alives is busy, not dead. It will read later.
         let lastSign = readsWhileSending ? try readSignOfLife() : lastWritten
-        if now - max(lastWritten, lastSign) > timeoutSeconds { throw silence("takes nothing") }
+        if now - max(lastWritten, lastSign) > timeoutSeconds { throw silence(that: "takes nothing") }
       }
     }
   }
@@ -118,7 +118,7 @@ final class Channel: Sendable {
   private func write(_ bytes: ArraySlice<UInt8>) throws(Errno) -> Int? {
     var result = Result<Int?, Errno>.success(nil)
     bytes.withUnsafeBytes { bytes in
-      result = Result { () throws(Errno) in try transport.write(bytes, timeoutMilliseconds: 20) }
+      result = Result { () throws(Errno) in try transport.write(from: bytes, timeoutMilliseconds: 20) }
     }
     return try result.get()
   }
@@ -126,7 +126,7 @@ final class Channel: Sendable {
   /// Reads the available frames. Returns the last time at which the other process showed that it is alive.
   private func readSignOfLife() throws -> Timestamp {
     try inbox.withLock { inbox in
-      try readAvailable(&inbox)
+      try readAvailable(into: &inbox)
       return inbox.lastSignOfLife
     }
   }
@@ -158,7 +158,7 @@ final class Channel: Sendable {
     }
     var sendFailedAt: Timestamp?
     while true {
-      let (frame, isOver) = try inbox.withLock { try next(&$0) }
+      let (frame, isOver) = try inbox.withLock { try next(in: &$0) }
       if let frame {
         if frame.type == .failure { throw try Failure(frame.payload) }
         return frame
@@ -175,11 +175,11 @@ final class Channel: Sendable {
   }
 
   /// The next frame; `nil` if none arrives within 100 ms. `isOver` is true at the end of the connection.
-  private func next(_ inbox: inout Inbox) throws -> (Frame?, isOver: Bool) {
+  private func next(in inbox: inout Inbox) throws -> (Frame?, isOver: Bool) {
     if inbox.waiting.isEmpty, !inbox.hasEnded {
-      try read(&inbox, timeoutMilliseconds: 100)
+      try read(into: &inbox, timeoutMilliseconds: 100)
       if inbox.waiting.isEmpty, !inbox.hasEnded, Clock.monotonic() - inbox.lastSignOfLife > timeoutSeconds {
-        throw silence("is silent")
+        throw silence(that: "is silent")
       }
     }
     if inbox.waiting.isEmpty { return (nil, inbox.hasEnded) }
@@ -210,7 +210,7 @@ final class Channel: Sendable {
   /// Throws if the other process has failed or closed the connection. Called while sending.
   func checkForFailure() throws {
     try inbox.withLock { inbox in
-      if readsWhileSending { try readAvailable(&inbox) }
+      if readsWhileSending { try readAvailable(into: &inbox) }
       try throwFailure(in: inbox)
     }
   }
@@ -220,19 +220,19 @@ final class Channel: Sendable {
     if inbox.hasEnded && inbox.waiting.isEmpty { throw Self.ended }
   }
 
-  private func readAvailable(_ inbox: inout Inbox) throws {
+  private func readAvailable(into inbox: inout Inbox) throws {
     while !inbox.hasEnded, inbox.waiting.count < Wire.waitingFrames, inbox.waitingBytes < Wire.waitingBytes,
-      try read(&inbox, timeoutMilliseconds: 0)
+      try read(into: &inbox, timeoutMilliseconds: 0)
     {}
   }
 
   /// Reads all frames that the other process sent before it ended. Throws its failure, if it sent one.
-  private func readToTheEnd(_ inbox: inout Inbox) throws {
+  private func readToTheEnd(into inbox: inout Inbox) throws {
     let start = Clock.monotonic()
     while !inbox.hasEnded, inbox.waiting.count < Wire.waitingFrames, Clock.monotonic() - start < Self.lastWordsSeconds {
-      try read(&inbox, timeoutMilliseconds: 100)
+      try read(into: &inbox, timeoutMilliseconds: 100)
     }
-    try readAvailable(&inbox)
+    try readAvailable(into: &inbox)
     try throwFailure(in: inbox)
   }
 
@@ -240,7 +240,7 @@ final class Channel: Sendable {
   private static let lastWordsSeconds = 5.0
 
   @discardableResult
-  private func read(_ inbox: inout Inbox, timeoutMilliseconds: Int32) throws -> Bool {
+  private func read(into inbox: inout Inbox, timeoutMilliseconds: Int32) throws -> Bool {
     var result = Result<Int?, Errno>.success(nil)
     let more = [UInt8](unsafeUninitializedCapacity: 64 << 10) { bytes, initialized in
       let target = UnsafeMutableRawBufferPointer(bytes)
@@ -250,7 +250,7 @@ final class Channel: Sendable {
       initialized = (try? result.get()) ?? 0
     }
     let count: Int?
-    do throws(Errno) { count = try result.get() } catch { throw lost(error) }
+    do throws(Errno) { count = try result.get() } catch { throw lost(because: error) }
     guard let count else { return false }
     if count == 0 {
       inbox.hasEnded = true
@@ -277,16 +277,16 @@ final class Channel: Sendable {
     inbox.keepAliveNumber = max(number, inbox.keepAliveNumber)
   }
 
-  private func lost(_ error: Errno) -> Failure { Failure(.remote, "the connection was lost: \(error)") }
+  private func lost(because error: Errno) -> Failure { Failure(.remote, "the connection was lost: \(error)") }
 
-  private func silence(_ what: String) -> Failure {
+  private func silence(that what: String) -> Failure {
     Failure(
       .remote, "the \(peer.rawValue) \(what) for \(Int(timeoutSeconds)) s", hint: "try again; what was sent is kept")
   }
 }
 
 extension OutgoingStream {
-  convenience init(_ channel: Channel, level: Int32 = 3, windowLog: Int32 = Wire.windowLog) {
+  convenience init(over channel: Channel, level: Int32 = 3, windowLog: Int32 = Wire.windowLog) {
     self.init(level: level, windowLog: windowLog) { try channel.send(.stream, $0) }
   }
 }

@@ -8,7 +8,7 @@ final class KeepAliveCounter: Sendable {
   /// The longest wait for a disk sync, in seconds. The kernel does not report the progress of a sync.
   private static let limitSeconds: UInt64 = 3600
 
-  init(_ progress: Progress) { self.progress = progress }
+  init(of progress: Progress) { self.progress = progress }
 
   /// Returns the current number; called once a second.
   func value() -> UInt64 {

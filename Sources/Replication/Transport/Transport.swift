@@ -5,19 +5,19 @@ protocol Transport: AnyObject, Sendable {
   /// Returns the number of bytes read: 0 at the end of the stream, `nil` after the timeout.
   func read(into buffer: UnsafeMutableRawBufferPointer, timeoutMilliseconds: Int32) throws(Errno) -> Int?
   /// Returns the number of bytes written; `nil` after the timeout.
-  func write(_ bytes: UnsafeRawBufferPointer, timeoutMilliseconds: Int32) throws(Errno) -> Int?
+  func write(from bytes: UnsafeRawBufferPointer, timeoutMilliseconds: Int32) throws(Errno) -> Int?
 }
 
 /// The standard streams of a child process.
 final class ChildTransport: Transport {
   private let child: PipedChild
-  init(_ child: PipedChild) { self.child = child }
+  init(of child: PipedChild) { self.child = child }
 
   func read(into buffer: UnsafeMutableRawBufferPointer, timeoutMilliseconds: Int32) throws(Errno) -> Int? {
     try child.output.readAvailable(into: buffer, timeoutMilliseconds: timeoutMilliseconds)
   }
 
-  func write(_ bytes: UnsafeRawBufferPointer, timeoutMilliseconds: Int32) throws(Errno) -> Int? {
+  func write(from bytes: UnsafeRawBufferPointer, timeoutMilliseconds: Int32) throws(Errno) -> Int? {
     try child.input.writeAvailable(bytes, timeoutMilliseconds: timeoutMilliseconds)
   }
 }
@@ -38,7 +38,7 @@ final class StandardTransport: Transport {
     try input.readAvailable(into: buffer, timeoutMilliseconds: timeoutMilliseconds)
   }
 
-  func write(_ bytes: UnsafeRawBufferPointer, timeoutMilliseconds: Int32) throws(Errno) -> Int? {
+  func write(from bytes: UnsafeRawBufferPointer, timeoutMilliseconds: Int32) throws(Errno) -> Int? {
     try output.writeAvailable(bytes, timeoutMilliseconds: timeoutMilliseconds)
   }
 }

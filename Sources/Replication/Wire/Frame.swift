@@ -49,7 +49,7 @@ struct Frame: Sendable {
   var isUnexpected: ProtocolViolation { ProtocolViolation("a frame of type \(type.rawValue) came where none may") }
 
   /// The bytes of a frame on the wire.
-  static func encoded(_ type: FrameType, payload: UnsafeRawBufferPointer) throws(Failure) -> [UInt8] {
+  static func encoded(type: FrameType, payload: UnsafeRawBufferPointer) throws(Failure) -> [UInt8] {
     guard payload.count <= Wire.frameBytes else {
       throw Failure(.remote, "something is too long to be sent: \(payload.count) bytes")
     }
@@ -117,11 +117,12 @@ extension FrameMessage {
 }
 
 /// The server is at work: a number that grows with its progress.
-struct KeepAlive: FrameMessage {
-  static let type = FrameType.alive
+struct KeepAlive {
   let number: UInt64
+}
 
-  init(number: UInt64) { self.number = number }
+extension KeepAlive: FrameMessage {
+  static let type = FrameType.alive
 
   init(from reader: inout MessageReader) throws { number = try reader.integer() }
 

@@ -28,12 +28,9 @@ enum Hello {
 struct ClientHello {
   let repositoryPath: [UInt8]
   let program: String
+}
 
-  init(repositoryPath: [UInt8], program: String) {
-    self.repositoryPath = repositoryPath
-    self.program = program
-  }
-
+extension ClientHello {
   init(from reader: inout MessageReader) throws {
     repositoryPath = try reader.text(limit: Wire.repositoryPathBytes)
     program = try reader.sentence(limit: Wire.programBytes)
@@ -57,15 +54,9 @@ struct ServerHello: Sendable {
   let isReadOnly: Bool
   /// Equal for two connections only if they lead to one repository; `nil` from a server that does not send it.
   let location: [UInt8]?
+}
 
-  init(repositoryID: [UInt8], program: String, isAppendOnly: Bool, isReadOnly: Bool, location: [UInt8]) {
-    self.repositoryID = repositoryID
-    self.program = program
-    self.isAppendOnly = isAppendOnly
-    self.isReadOnly = isReadOnly
-    self.location = location
-  }
-
+extension ServerHello {
   init(from reader: inout MessageReader) throws {
     repositoryID = try reader.identifier()
     program = try reader.sentence(limit: Wire.programBytes)

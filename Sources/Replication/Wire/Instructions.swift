@@ -16,7 +16,7 @@ struct InstructionWriter {
   /// The end of the last copy in the base.
   private var copyEnd: UInt64 = 0
 
-  init(_ stream: OutgoingStream) { self.stream = stream }
+  init(to stream: OutgoingStream) { self.stream = stream }
 
   mutating func write(_ instruction: Instruction) throws {
     switch instruction {
@@ -66,7 +66,7 @@ struct InstructionReader {
 
   /// Copies are from a base of `baseByteCount` bytes. Without `mayHaveZeros`, zeros are refused.
   init(
-    _ stream: IncomingStream, buffer: LiteralBuffer, byteCount: UInt64, baseByteCount: UInt64 = 0,
+    from stream: IncomingStream, buffer: LiteralBuffer, byteCount: UInt64, baseByteCount: UInt64 = 0,
     mayHaveZeros: Bool = false
   ) {
     fields = stream.fields

@@ -1,6 +1,6 @@
 internal import Catalog
 
-/// The server's answer to a push: the base, and the parts that need not be sent again.
+/// `accept`, the answer to a push: the base, and the parts that need not be sent again.
 struct PushAccept {
   /// A file that was cut off.
   struct PartialFile {
@@ -13,13 +13,9 @@ struct PushAccept {
   let partialFiles: [PartialFile]
   /// The number of digests in the `have` frames that follow.
   let knownCount: Int
+}
 
-  init(base: Int?, partialFiles: [PartialFile], knownCount: Int) {
-    self.base = base
-    self.partialFiles = partialFiles
-    self.knownCount = knownCount
-  }
-
+extension PushAccept {
   init(_ payload: [UInt8], version: ProtocolVersion, candidateCount: Int) throws {
     var reader = MessageReader(payload)
     let place = try reader.count(limit: candidateCount)
@@ -62,15 +58,15 @@ struct PushAccept {
   }
 }
 
-/// Digest prefixes of parts that came earlier.
+/// `have`: digest prefixes of parts that came earlier.
 struct KnownParts {
   /// The most prefixes in one frame that a sender writes.
   static let sentCount = 8192
 
   let prefixes: [UInt64]
+}
 
-  init(_ prefixes: some Sequence<UInt64>) { self.prefixes = Array(prefixes) }
-
+extension KnownParts {
   /// Throws if the payload is empty, or has other than one to `limit` whole prefixes.
   init(_ payload: [UInt8], limit: Int) throws {
     guard payload.count % 8 == 0, payload.count / 8 <= limit, !payload.isEmpty else {
@@ -84,7 +80,7 @@ struct KnownParts {
   var payload: [UInt8] { prefixes.withUnsafeBytes { Array($0) } }
 }
 
-/// The space suffices.
+/// `room`: the space suffices.
 struct SpaceGranted: FrameMessage {
   static let type = FrameType.room
 
@@ -93,18 +89,15 @@ struct SpaceGranted: FrameMessage {
   func encode(to writer: inout MessageWriter) {}
 }
 
-/// Requests a missing part by its path in the new snapshot.
-struct PartRequest: FrameMessage {
-  static let type = FrameType.need
-
+/// `need`: requests a missing part by its path in the new snapshot.
+struct PartRequest {
   /// True for a file's content, false for a directory's record.
   let isContent: Bool
   let path: [[UInt8]]
+}
 
-  init(isContent: Bool, path: [[UInt8]]) {
-    self.isContent = isContent
-    self.path = path
-  }
+extension PartRequest: FrameMessage {
+  static let type = FrameType.need
 
   init(from reader: inout MessageReader) throws {
     isContent = try reader.flag()
@@ -117,22 +110,17 @@ struct PartRequest: FrameMessage {
   }
 }
 
-/// The snapshot is durable and published.
-struct Published: FrameMessage {
-  static let type = FrameType.published
-
+/// `published`: the snapshot is durable and published.
+struct Published {
   /// False if the server had the snapshot before.
   let isNew: Bool
   let sequence: UInt64
-  let filesLinked: UInt64
-  let filesCopied: UInt64
+  var filesLinked: UInt64 = 0
+  var filesCopied: UInt64 = 0
+}
 
-  init(isNew: Bool, sequence: UInt64, filesLinked: UInt64 = 0, filesCopied: UInt64 = 0) {
-    self.isNew = isNew
-    self.sequence = sequence
-    self.filesLinked = filesLinked
-    self.filesCopied = filesCopied
-  }
+extension Published: FrameMessage {
+  static let type = FrameType.published
 
   init(from reader: inout MessageReader) throws {
     isNew = try reader.flag()
@@ -147,14 +135,14 @@ struct Published: FrameMessage {
   }
 }
 
-/// A text for a person.
-struct Note: FrameMessage {
+/// `note`: a text for a person.
+struct Note {
+  let text: String
+}
+
+extension Note: FrameMessage {
   static let type = FrameType.note
   private static let sentBytes = 8000
-
-  let text: String
-
-  init(_ text: String) { self.text = text }
 
   init(from reader: inout MessageReader) throws { text = try reader.sentence() }
 

@@ -3,7 +3,7 @@ internal import Engine
 internal import Model
 internal import Repository
 
-/// A snapshot in the answer to `list`.
+/// `snapshot`: one of those in the answer to `list`.
 enum ListedSnapshot: FrameMessage {
   /// A snapshot, with its places in the sets, such as `daily.0`, and the time and the reason of its hold.
   case usable(Snapshot, sets: [String], hold: String?)
@@ -69,13 +69,13 @@ enum ListedSnapshot: FrameMessage {
 }
 
 /// The end of the answer to `list`.
-struct ListEnd: FrameMessage {
-  static let type = FrameType.end
-
+struct ListEnd {
   /// `nil` if rotation is not held.
   let rotationHold: String?
+}
 
-  init(rotationHold: String?) { self.rotationHold = rotationHold }
+extension ListEnd: FrameMessage {
+  static let type = FrameType.end
 
   init(from reader: inout MessageReader) throws {
     let reason = try reader.sentence(limit: Wire.reasonBytes)
@@ -86,11 +86,12 @@ struct ListEnd: FrameMessage {
 }
 
 /// The answer to `openCatalog`.
-struct CatalogSize: FrameMessage {
-  static let type = FrameType.bytes
+struct CatalogSize {
   let byteCount: UInt64
+}
 
-  init(byteCount: UInt64) { self.byteCount = byteCount }
+extension CatalogSize: FrameMessage {
+  static let type = FrameType.bytes
 
   init(from reader: inout MessageReader) throws { byteCount = try reader.quantity() }
 
@@ -121,7 +122,7 @@ enum FetchHead {
   }
 }
 
-/// A path that differs from its catalog.
+/// `problem`: a path that differs from its catalog.
 extension Problem: FrameMessage {
   static var type: FrameType { .problem }
 
@@ -151,7 +152,7 @@ struct VerifyEnd: FrameMessage {
   /// Snapshots that expired before their turn.
   let expired: [SnapshotName]
 
-  init(_ result: VerifyResult, entries: UInt64, bytesRead: UInt64) {
+  init(of result: VerifyResult, entries: UInt64, bytesRead: UInt64) {
     problems = result.problems
     damaged = result.damaged
     filesRead = result.filesRead

@@ -58,7 +58,7 @@ enum Request {
   }
 }
 
-/// Announces the push of one snapshot.
+/// `push`: announces the push of one snapshot.
 struct PushRequest {
   let name: SnapshotName
   /// The id of the client's repository.
@@ -66,14 +66,9 @@ struct PushRequest {
   let summary: CatalogSummary
   /// The root digests of the snapshots whose catalogs the client has, the best base first.
   let candidates: [Digest]
+}
 
-  init(name: SnapshotName, client: [UInt8], summary: CatalogSummary, candidates: [Digest]) {
-    self.name = name
-    self.client = client
-    self.summary = summary
-    self.candidates = candidates
-  }
-
+extension PushRequest {
   init(from reader: inout MessageReader) throws {
     name = try reader.snapshotName()
     client = try reader.identifier()
@@ -105,7 +100,7 @@ struct PushRequest {
   }
 }
 
-/// The space that a push needs. The client computes it from the merge of the catalogs.
+/// `needs`: the space that a push needs. The client computes it from the merge of the catalogs.
 struct SpaceNeeds: FrameMessage {
   static let type = FrameType.needs
 

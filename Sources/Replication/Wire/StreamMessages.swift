@@ -54,42 +54,41 @@ enum StreamMessage {
   }
 
   func encode(to writer: inout MessageWriter) {
-    writer.integer(tag.rawValue)
     switch self {
     case .record(let base, let byteCount):
+      writer.tag(.record)
       BaseDirectory.write(base, to: &writer)
       writer.count(byteCount)
     case .directory(let digest, let base):
+      writer.tag(.directory)
       writer.digest(digest)
       BaseDirectory.write(base, to: &writer)
     case .file(let skip, let source, let offset):
+      writer.tag(.file)
       writer.integer(skip)
       source.encode(to: &writer)
       writer.integer(offset)
     case .baseFile(let skip, let path):
+      writer.tag(.baseFile)
       writer.integer(skip)
       writer.path(path)
     case .baseDirectory(let index, let path):
+      writer.tag(.baseDirectory)
       writer.count(index)
       writer.path(path)
-    case .signature(let path): writer.path(path)
-    case .end: break
-    case .needed(let recordByteCount): if let recordByteCount { writer.count(recordByteCount) }
+    case .signature(let path):
+      writer.tag(.signature)
+      writer.path(path)
+    case .end: writer.tag(.end)
+    case .needed(let recordByteCount):
+      writer.tag(.needed)
+      if let recordByteCount { writer.count(recordByteCount) }
     }
   }
+}
 
-  private var tag: StreamTag {
-    switch self {
-    case .record: .record
-    case .directory: .directory
-    case .file: .file
-    case .baseFile: .baseFile
-    case .baseDirectory: .baseDirectory
-    case .signature: .signature
-    case .end: .end
-    case .needed: .needed
-    }
-  }
+extension MessageWriter {
+  fileprivate mutating func tag(_ tag: StreamTag) { integer(tag.rawValue) }
 }
 
 /// The counterpart of a directory in the base: the field `base`.

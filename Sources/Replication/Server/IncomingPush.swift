@@ -1,0 +1,14 @@
+internal import Engine
+internal import Repository
+
+/// One push, as the server's parts share it.
+struct IncomingPush: Sendable {
+  let request: PushRequest
+  let channel: Channel
+  let repository: Repository
+  let version: ProtocolVersion
+  let space: SpaceBudget
+  let notes: ClientNoteMonitor
+  /// Counters of the work that takes time; the keep-alives report them.
+  let progress = Progress()
+}
