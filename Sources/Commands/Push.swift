@@ -7,7 +7,6 @@ internal import Replication
 internal import Repository
 internal import Retention
 internal import Settings
-internal import Synchronization
 
 struct PushCommand: RunnableCommand {
   static let answersForWhatIsDone = true

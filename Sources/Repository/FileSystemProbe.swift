@@ -194,7 +194,3 @@ public struct FileSystemProbe {
     try directory.removeDirectory(Self.name.span)
   }
 }
-
-extension Repository {
-  public var fileSystem: FileSystemProbe { FileSystemProbe(repository: self) }
-}

@@ -34,7 +34,3 @@ public struct History {
     } catch { throw .writing("record the run in the history of", at: repository.path, because: error) }
   }
 }
-
-extension Repository {
-  public var history: History { History(repository: self) }
-}

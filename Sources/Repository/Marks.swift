@@ -27,10 +27,7 @@ public struct SnapshotMarks {
     var marks: [SnapshotName: String] = [:]
     do throws(Errno) {
       let directory = try directory(of: mark)
-      var listing = DirectoryListing()
-      try listing.read(directory.descriptor)
-      for entry in listing.entries {
-        guard let name = SnapshotName(listing.bytes[entry.range]) else { continue }
+      for name in try directory.names().compactMap({ SnapshotName($0) }) {
         // A mark counts even if its reason cannot be read.
         let text = (try? repository.file(named: name.bytes, in: directory).read(limit: 1 << 16)) ?? []
         marks[name] = displayName(text.last == 10 ? text.dropLast() : text)
@@ -69,8 +66,4 @@ public struct SnapshotMarks {
       throw .writing("take the mark \(mark.rawValue) from the snapshot \(name) in", at: repository.path, because: error)
     }
   }
-}
-
-extension Repository {
-  public var marks: SnapshotMarks { SnapshotMarks(repository: self) }
 }

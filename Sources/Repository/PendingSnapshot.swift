@@ -63,8 +63,7 @@ public final class PendingSnapshot: Sendable {
       try pending.descriptor.rename(
         name.bytes.span, to: repository.root.descriptor, as: name.bytes.span)
       isVisible = true
-      try catalogs.descriptor.synchronize()
-      try repository.root.descriptor.synchronize()
+      try repository.publication.synchronizeRenames(of: catalogs)
     } catch {
       do throws(Errno) { try withdraw(from: catalogs, isVisible: isVisible) } catch let refusal {
         repository.problems.note(

@@ -94,10 +94,14 @@ public struct Publication {
   /// Makes the renames of a publication durable.
   public func synchronizeRenames() throws(Failure) {
     let catalogs = try repository.directory(named: Repository.catalogsName)
-    do throws(Errno) {
-      try catalogs.descriptor.synchronize()
-      try repository.root.descriptor.synchronize()
-    } catch { throw .writing("make the last snapshot durable in", at: repository.path, because: error) }
+    do { try synchronizeRenames(of: catalogs) } catch {
+      throw .writing("make the last snapshot durable in", at: repository.path, because: error)
+    }
+  }
+
+  func synchronizeRenames(of catalogs: Directory) throws(Errno) {
+    try catalogs.descriptor.synchronize()
+    try repository.root.descriptor.synchronize()
   }
 
   /// Discards the tree under construction, because an entry of the recycled spare cannot be changed.
@@ -115,8 +119,4 @@ public struct Publication {
       repository.problems.note("cannot be set aside", at: [Repository.pendingName, name.bytes], because: error)
     }
   }
-}
-
-extension Repository {
-  public var publication: Publication { Publication(repository: self) }
 }

@@ -62,13 +62,7 @@ public struct PushMemory {
   }
 
   private static func keptNames(in own: Directory) -> [SnapshotName] {
-    var listing = DirectoryListing()
-    guard (try? listing.read(own.descriptor)) != nil else { return [] }
-    let suffix = Array(".catalog".utf8)
-    return listing.entries.compactMap { entry in
-      let name = listing.bytes[entry.range]
-      return name.suffix(suffix.count) == suffix[...] ? SnapshotName(name.dropLast(suffix.count)) : nil
-    }
+    ((try? own.names()) ?? []).compactMap { SnapshotName($0, suffix: SnapshotName.catalogSuffix) }
   }
 
   private static func keptCatalog(of name: SnapshotName, in own: Directory) -> OpenCatalog? {
@@ -90,11 +84,9 @@ public struct PushMemory {
 
   /// The directories of all remotes. One that cannot be read is skipped: the loss is only a possible base.
   private func remotes() -> [Directory] {
-    var listing = DirectoryListing()
-    guard let remotes = try? repository.control.directory(Self.directoryName.span),
-      (try? listing.read(remotes.descriptor.reopenDirectory())) != nil
+    guard let remotes = try? repository.control.directory(path: [Self.directoryName]), let names = try? remotes.names()
     else { return [] }
-    return listing.entries.compactMap { try? remotes.directory(Array(listing.bytes[$0.range]).span) }
+    return names.compactMap { try? remotes.directory($0.span) }
   }
 
   private func address(in remote: Directory) -> [UInt8]? {
@@ -143,10 +135,6 @@ public struct PushMemory {
 
   /// The maximum number of catalogs that are kept for one remote.
   private static var mostKept: Int { 16 }
-}
-
-extension Repository {
-  public var pushMemory: PushMemory { PushMemory(repository: self) }
 }
 
 extension CatalogSummary {

@@ -12,10 +12,7 @@ public struct ReceivedParts {
   private static func directoryName(for name: SnapshotName) -> [UInt8] { name.bytes + suffix }
 
   /// The snapshot that a `.push` directory in `pending` belongs to.
-  static func snapshot(of found: [UInt8]) -> SnapshotName? {
-    Array(found.suffix(suffix.count)) == suffix
-      ? SnapshotName(found.dropLast(suffix.count)) : nil
-  }
+  static func snapshot(of found: [UInt8]) -> SnapshotName? { SnapshotName(found, suffix: suffix) }
 
   /// Opens the directory for the received parts of a snapshot, and creates it if it is missing. The caller holds the
   /// lock.
@@ -66,11 +63,9 @@ public struct ReceivedParts {
 
   /// The snapshots that have received parts.
   public func snapshots() throws(Failure) -> [SnapshotName] {
-    var listing = DirectoryListing()
-    do { try listing.read(try repository.directory(named: Repository.pendingName).descriptor) } catch {
+    do { return try repository.directory(named: Repository.pendingName).names().compactMap(Self.snapshot) } catch {
       throw .writing("look for parts of snapshots in", at: repository.path, because: error)
     }
-    return listing.entries.compactMap { Self.snapshot(of: Array(listing.bytes[$0.range])) }
   }
 
   /// Hands the received parts of one snapshot to another that has none. The caller holds the lock.
@@ -92,8 +87,4 @@ public struct ReceivedParts {
       throw .writing("give up what came of a snapshot in", at: repository.path, because: error)
     }
   }
-}
-
-extension Repository {
-  public var receivedParts: ReceivedParts { ReceivedParts(repository: self) }
 }

@@ -36,20 +36,16 @@ enum RecoveryStep: Equatable {
       } else {
         self = isDirectory ? .keepAsSpare : .removeFile
       }
-    } else if let name = Self.name(of: found, suffix: ".catalog"), case let published = try published(name),
+    } else if let name = SnapshotName(found, suffix: SnapshotName.catalogSuffix),
+      case let published = try published(name),
       published.hasTree
     {
       self = published.catalog == .intact ? .removeFile : .publishCatalog(name)
-    } else if let name = Self.name(of: found, suffix: Retirement.expiredSuffix) {
+    } else if let name = SnapshotName(found, suffix: Retirement.expiredSuffix) {
       self = .finishExpiry(name)
     } else {
       self = isDirectory ? .discard : .removeFile
     }
-  }
-
-  private static func name(of found: [UInt8], suffix: String) -> SnapshotName? {
-    let suffix = Array(suffix.utf8)
-    return Array(found.suffix(suffix.count)) == suffix ? SnapshotName(found.dropLast(suffix.count)) : nil
   }
 }
 
@@ -65,13 +61,12 @@ extension Publication {
   public func unfinished() throws(Failure) -> [(name: SnapshotName, catalog: OpenCatalog, tree: Directory)] {
     guard let suffix = try? Self.unfinishedSuffix() else { return [] }
     let pending = try repository.directory(named: Repository.pendingName)
-    var listing = DirectoryListing()
-    do { try listing.read(pending.descriptor) } catch {
+    let names: [[UInt8]]
+    do { names = try pending.names() } catch {
       throw .writing("look for unfinished snapshots in", at: repository.path, because: error)
     }
-    return listing.entries.reversed().compactMap { entry in
-      guard let name = SnapshotName(listing.bytes[entry.range]),
-        let tree = try? pending.directory(name.bytes.span)
+    return names.reversed().compactMap { name in
+      guard let name = SnapshotName(name), let tree = try? pending.directory(name.bytes.span)
       else { return nil }
       let catalogName = name.bytes + suffix
       guard let file = try? pending.descriptor.openToRead(catalogName.span),
@@ -104,12 +99,11 @@ extension Publication {
     let unfinishedSuffix = (try? Self.unfinishedSuffix()) ?? []
     let pending = try repository.directory(named: Repository.pendingName)
     let catalogs = try repository.directory(named: Repository.catalogsName)
-    var listing = DirectoryListing()
-    do throws(Errno) { try listing.read(pending.descriptor) } catch {
+    let names: [[UInt8]]
+    do { names = try pending.names() } catch {
       throw .writing("look for what an interrupted run left in", at: repository.path, because: error)
     }
-    for entry in listing.entries {
-      let found = Array(listing.bytes[entry.range])
+    for found in names {
       let isUnfinished = unfinishedNames.contains { found == $0.bytes || found == $0.bytes + unfinishedSuffix }
       if isUnfinished || ReceivedParts.snapshot(of: found) != nil { continue }
       do { try recover(found, in: pending, to: catalogs) } catch {
@@ -119,11 +113,10 @@ extension Publication {
         )
       }
     }
-    if listing.entries.isEmpty { return }
-    do throws(Errno) {
-      try catalogs.descriptor.synchronize()
-      try repository.root.descriptor.synchronize()
-    } catch { throw .writing("make durable what an interrupted run left in", at: repository.path, because: error) }
+    if names.isEmpty { return }
+    do { try synchronizeRenames(of: catalogs) } catch {
+      throw .writing("make durable what an interrupted run left in", at: repository.path, because: error)
+    }
   }
 
   private func recover(_ found: [UInt8], in pending: Directory, to catalogs: Directory) throws {

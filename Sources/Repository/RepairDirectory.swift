@@ -25,7 +25,3 @@ public struct RepairDirectory {
     }
   }
 }
-
-extension Repository {
-  public var repairDirectory: RepairDirectory { RepairDirectory(repository: self) }
-}

@@ -97,9 +97,7 @@ public final class Repository: Sendable {
 
   /// The name of the first repository in a directory.
   private static func firstRepository(in directory: Directory) -> [UInt8]? {
-    var listing = DirectoryListing()
-    guard (try? listing.read(directory.descriptor.reopenDirectory())) != nil else { return nil }
-    let names = listing.entries.prefix(1000).map { Array(listing.bytes[$0.range]) }
+    let names = ((try? directory.names()) ?? []).prefix(1000)
     return names.sorted { $0.lexicographicallyPrecedes($1) }.first { name in
       let control = try? directory.directory(name.span).directory(controlName.span)
       return (try? control?.descriptor.status(of: formatName.span)) != nil
@@ -158,6 +156,22 @@ public final class Repository: Sendable {
     let host = CurrentProcess.bootID.isEmpty ? CurrentProcess.hostName() : CurrentProcess.bootID
     return host + Array(" \(identity.device) \(identity.inode)".utf8)
   }
+}
+
+// The parts of a repository. Each works on its own entries of `.treering`; the housekeeping `problems` are stored.
+extension Repository {
+  public var publication: Publication { Publication(repository: self) }
+  public var retirement: Retirement { Retirement(repository: self) }
+  public var retention: RepositoryRetention { RepositoryRetention(repository: self) }
+  public var rotationFreeze: RotationFreeze { RotationFreeze(repository: self) }
+  public var marks: SnapshotMarks { SnapshotMarks(repository: self) }
+  public var locks: SnapshotLocks { SnapshotLocks(repository: self) }
+  public var receivedParts: ReceivedParts { ReceivedParts(repository: self) }
+  public var repairDirectory: RepairDirectory { RepairDirectory(repository: self) }
+  public var pushMemory: PushMemory { PushMemory(repository: self) }
+  public var history: History { History(repository: self) }
+  public var fileSystem: FileSystemProbe { FileSystemProbe(repository: self) }
+  public var location: RepositoryLocation { RepositoryLocation(repository: self) }
 }
 
 /// The lock of the process that writes to a repository.

@@ -49,10 +49,7 @@ extension Repository {
 
   /// Throws `usage` if the directory holds a repository or another entry.
   private static func checkIsFree(_ root: Directory, at path: [UInt8]) throws {
-    var listing = DirectoryListing()
-    try listing.read(root.descriptor)
-    for entry in listing.entries {
-      let name = Array(listing.bytes[entry.range])
+    for name in try root.names() {
       // A new ext4 file system has `lost+found`.
       if name == Array("lost+found".utf8) || name == FileSystemProbe.name { continue }
       guard name == controlName else {

@@ -66,10 +66,6 @@ public struct RepositoryLocation {
   }
 }
 
-extension Repository {
-  public var location: RepositoryLocation { RepositoryLocation(repository: self) }
-}
-
 /// The location of a directory: device (as in mountinfo), path from the root of its file system, and absolute path.
 struct MountedPath {
   let device: [UInt8]

@@ -128,10 +128,7 @@ public struct RepositoryRetention {
       directory = try repository.root.directory(name.span)
     }
     var right: Set<SnapshotName> = []
-    var listing = DirectoryListing()
-    try listing.read(directory.descriptor)
-    for entry in listing.entries {
-      let found = Array(listing.bytes[entry.range])
+    for found in try directory.names() {
       guard let snapshot = SnapshotName(found),
         let target = try? directory.descriptor.readSymbolicLink(found.span)
       else { continue }
@@ -149,12 +146,4 @@ public struct RepositoryRetention {
   }
 
   private static func linkTarget(for name: SnapshotName) -> [UInt8] { Array("../".utf8) + name.bytes }
-}
-
-extension Repository {
-  public var retention: RepositoryRetention { RepositoryRetention(repository: self) }
-
-  public func members(of list: SnapshotList) throws(Failure) -> [SnapshotSet: [SnapshotName]] {
-    try retention.members(of: list)
-  }
 }

@@ -8,9 +8,9 @@ public import Posix
 /// `recover` completes them if a run was killed in between.
 public struct Retirement {
   let repository: Repository
-  static let expiredSuffix = ".expired"
+  static let expiredSuffix = Array(".expired".utf8)
 
-  private static func marker(of name: SnapshotName) -> [UInt8] { name.bytes + Array(expiredSuffix.utf8) }
+  private static func marker(of name: SnapshotName) -> [UInt8] { name.bytes + expiredSuffix }
 
   /// True if a snapshot has expired, but its tree has not been moved away yet.
   func isExpiring(_ name: SnapshotName) throws -> Bool {
@@ -61,7 +61,7 @@ public struct Retirement {
   /// Makes a directory the spare. Returns false if a spare exists already.
   func keepAsSpare(_ name: [UInt8], of directory: Directory) throws(Errno) -> Bool {
     let spare = try repository.control.directory(path: [Repository.spareName])
-    guard try Self.isEmpty(spare) else { return false }
+    guard try spare.names().isEmpty else { return false }
     try directory.descriptor.rename(name.span, to: spare.descriptor, as: name.span)
     return true
   }
@@ -90,12 +90,6 @@ public struct Retirement {
 
   static func uniqueName() throws(Errno) -> [UInt8] { try CurrentProcess.randomBytes(16).map { 97 + $0 % 26 } }
 
-  private static func isEmpty(_ directory: Directory) throws(Errno) -> Bool {
-    var listing = DirectoryListing()
-    try listing.read(try directory.descriptor.reopenDirectory())
-    return listing.entries.isEmpty
-  }
-
   /// Moves all entries of `spare` to `trash`. Returns true if it moved any.
   ///
   /// An entry that cannot be moved stays and is noted.
@@ -104,10 +98,7 @@ public struct Retirement {
     var isFound = false
     do {
       let spare = try repository.directory(named: Repository.spareName)
-      var listing = DirectoryListing()
-      try listing.read(try spare.descriptor.reopenDirectory())
-      for entry in listing.entries {
-        let found = Array(listing.bytes[entry.range])
+      for found in try spare.names() {
         do throws(Errno) {
           try discard(found, of: spare)
           isFound = true
@@ -127,10 +118,7 @@ public struct Retirement {
   func takeSpare(as name: SnapshotName, in pending: Directory) -> Directory? {
     do {
       let spare = try repository.directory(named: Repository.spareName)
-      var listing = DirectoryListing()
-      try listing.read(try spare.descriptor.reopenDirectory())
-      guard let entry = listing.entries.last else { return nil }
-      let found = Array(listing.bytes[entry.range])
+      guard let found = try spare.names().last else { return nil }
       // A mount inside the spare must not be changed, and a tree that a process still reads must stay unchanged.
       let location = repository.location
       guard location.hasNoMounts(below: [Repository.controlName, Repository.spareName, found]), isSpareUnread() else {
@@ -161,11 +149,9 @@ public struct Retirement {
 
   /// True if the repository has a spare, an expired tree that can become the next snapshot.
   public func hasSpare() throws(Failure) -> Bool {
-    var listing = DirectoryListing()
-    do { try listing.read(try repository.directory(named: Repository.spareName).descriptor.reopenDirectory()) } catch {
+    do { return try !repository.directory(named: Repository.spareName).names().isEmpty } catch {
       throw .writing("look for a spare in", at: repository.path, because: error)
     }
-    return !listing.entries.isEmpty
   }
 
   /// True if an ordinary user lacks permission for an operation, for instance in a snapshot that root took.
@@ -174,8 +160,4 @@ public struct Retirement {
   static func isLeftToRoot(_ error: any Error) -> Bool {
     CurrentProcess.effectiveUser != 0 && (error as? Errno)?.meansNoPermission == true
   }
-}
-
-extension Repository {
-  public var retirement: Retirement { Retirement(repository: self) }
 }

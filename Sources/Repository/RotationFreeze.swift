@@ -81,10 +81,6 @@ public struct RotationFreeze {
   }
 }
 
-extension Repository {
-  public var rotationFreeze: RotationFreeze { RotationFreeze(repository: self) }
-}
-
 /// A reason for which rotation is held.
 struct FreezeReason: Equatable {
   /// RFC 3339.

@@ -49,7 +49,3 @@ public struct SnapshotLocks {
     return SnapshotLock(file: file)
   }
 }
-
-extension Repository {
-  public var locks: SnapshotLocks { SnapshotLocks(repository: self) }
-}

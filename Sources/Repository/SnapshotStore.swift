@@ -22,6 +22,9 @@ public protocol SnapshotStore: AnyObject {
 
 extension Repository: SnapshotStore {
   public var local: Repository? { self }
+  public func members(of list: SnapshotList) throws(Failure) -> [SnapshotSet: [SnapshotName]] {
+    try retention.members(of: list)
+  }
   public func contents(of name: SnapshotName) -> (any ContentFetcher)? { nil }
   public func heldSnapshots() throws(Failure) -> [SnapshotName: String] { try marks.all(.held) }
   public func heldRotation() throws(Failure) -> String? { try rotationFreeze.description() }

@@ -48,16 +48,11 @@ extension Repository {
   public func snapshots() throws(Failure) -> SnapshotList {
     var list = SnapshotList()
     let catalogs = try directory(named: Self.catalogsName)
-    var names = DirectoryListing()
-    do { try names.read(catalogs.descriptor) } catch {
+    let names: [[UInt8]]
+    do { names = try catalogs.names() } catch {
       throw Failure(.failed, "cannot list the catalogs of \(displayName(path)): \(error)")
     }
-    for entry in names.entries {
-      let suffix = Array(".catalog".utf8)
-      let bytes = names.bytes[entry.range]
-      guard Array(bytes.suffix(suffix.count)) == suffix,
-        let name = SnapshotName(bytes.dropLast(suffix.count))
-      else { continue }
+    for name in names.compactMap({ SnapshotName($0, suffix: SnapshotName.catalogSuffix) }) {
       list.nextSequence += 1
       if let problem = problem(
         of: name,
@@ -92,12 +87,11 @@ extension Repository {
   /// Adds dated directories without a catalog as unusable. They cannot be verified, linked from or restored exactly.
   private func addTreesWithoutCatalog(to list: inout SnapshotList) throws(Failure) {
     let known = Set(list.snapshots.map(\.name) + list.unusable.map(\.name))
-    var names = DirectoryListing()
-    do throws(Errno) { try names.read(try root.descriptor.reopenDirectory()) } catch {
+    let names: [[UInt8]]
+    do { names = try Directory(try root.descriptor.reopenDirectory()).names() } catch {
       throw Failure(.failed, "cannot list the repository \(displayName(path)): \(error)")
     }
-    for entry in names.entries {
-      guard let name = SnapshotName(names.bytes[entry.range]), !known.contains(name) else { continue }
+    for name in names.compactMap({ SnapshotName($0) }) where !known.contains(name) {
       if let problem = problem(
         of: name,
         examination: { () throws in

@@ -93,11 +93,7 @@ extension Retirement {
   }
 
   private static func onlyDirectory(of spare: Directory) -> (Directory, name: [UInt8])? {
-    var listing = DirectoryListing()
-    guard let again = try? spare.descriptor.reopenDirectory(), (try? listing.read(again)) != nil,
-      let entry = listing.entries.last
-    else { return nil }
-    let name = Array(listing.bytes[entry.range])
+    guard let name = try? spare.names().last else { return nil }
     return (try? spare.directory(name.span)).map { ($0, name) }
   }
 }
