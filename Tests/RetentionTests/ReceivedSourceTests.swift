@@ -1,5 +1,6 @@
 import Model
 import Retention
+import Model
 import Testing
 
 /// A client must not be able to keep more for ever than it would by pushing what it has.
