@@ -118,7 +118,7 @@ public final class BlockIndex {
       try base.fill(chunk, at: position(of: number))
       for block in 0..<blocks {
         let window = chunk[(block * windowBytes)..<((block + 1) * windowBytes)]
-        insert(WeakSum.sum(of: UnsafeRawBufferPointer(rebasing: window)), number + block)
+        insert(WeakSum.sum(of: UnsafeRawBufferPointer(rebasing: window)), number: number + block)
       }
       number += blocks
     }
@@ -134,13 +134,13 @@ public final class BlockIndex {
       windowBytes: signature.blockBytes, sumBits: 32, blockCount: blockCount)
     empty()
     isBuilt = true
-    for number in 0..<blockCount { insert(UInt64(signature.weakSums[number]) << 32, number) }
+    for number in 0..<blockCount { insert(UInt64(signature.weakSums[number]) << 32, number: number) }
   }
 
   /// The start of a block's window in the old version.
   func position(of number: Int) -> Int { min(number * blockBytes, byteCount - windowBytes) }
 
-  private func insert(_ sum: UInt64, _ number: Int) {
+  private func insert(_ sum: UInt64, number: Int) {
     let entry = sum & sumMask | UInt64(number)
     guard entry != Self.empty else { return }
     var slot = home(of: sum)
@@ -148,7 +148,7 @@ public final class BlockIndex {
     for _ in 0..<Self.mostProbes {
       if slots[slot] == Self.empty {
         slots[slot] = entry
-        filter[Self.word(sum, filterMask)] |= (1 &<< Self.firstBit(sum)) | (1 &<< Self.secondBit(sum))
+        filter[Self.word(sum, mask: filterMask)] |= (1 &<< Self.firstBit(sum)) | (1 &<< Self.secondBit(sum))
         isEmpty = false
         return
       }
@@ -167,7 +167,7 @@ public final class BlockIndex {
   @inline(__always)
   private static func secondBit(_ sum: UInt64) -> UInt64 { sum &>> 34 }
   @inline(__always)
-  private static func word(_ sum: UInt64, _ mask: UInt64) -> Int { Int(truncatingIfNeeded: sum &>> 40 & mask) }
+  private static func word(_ sum: UInt64, mask: UInt64) -> Int { Int(truncatingIfNeeded: sum &>> 40 & mask) }
 
   /// The numbers of the blocks with this sum, in order; unused lanes are -1.
   func blocks(_ sum: UInt64) -> SIMD4<Int32> {
@@ -190,7 +190,7 @@ public final class BlockIndex {
   private func home(of sum: UInt64) -> Int { Int(truncatingIfNeeded: sum &>> slotShift) }
 
   /// True if a block has this sum; `first` is the sum's first slot. Charges the cost of the probes to `credit`.
-  private func isKnown(_ sum: UInt64, _ first: UInt64, _ credit: inout Int) -> Bool {
+  private func isKnown(_ sum: UInt64, first: UInt64, credit: inout Int) -> Bool {
     var entry = first
     var slot = home(of: sum)
     for _ in 0..<Self.mostProbes {
@@ -207,7 +207,7 @@ public final class BlockIndex {
   ///
   /// `bytes` is the start of the window; `count` + `windowBytes` bytes are readable there.
   func scan(
-    _ bytes: UnsafeRawPointer, count: Int, _ rolling: inout RollingSum, _ credit: inout Int
+    _ bytes: UnsafeRawPointer, count: Int, rolling: inout RollingSum, credit: inout Int
   ) -> Int {
     var done = 0
     while done < count {
@@ -217,7 +217,7 @@ public final class BlockIndex {
       for number in 0..<found {
         let sum = scanned.sums[scanned.offsets[number]]
         credit &-= 1
-        guard isKnown(sum, scanned.slots[number], &credit) else { continue }
+        guard isKnown(sum, first: scanned.slots[number], credit: &credit) else { continue }
         rolling.sum = sum
         return done &+ scanned.offsets[number]
       }
@@ -238,13 +238,13 @@ public final class BlockIndex {
     for at in 0..<count {
       let sum = sums[at]
       offsets[passed] = at
-      passed &+= Int(truncatingIfNeeded: filter[Self.word(sum, filterMask)] &>> Self.firstBit(sum) & 1)
+      passed &+= Int(truncatingIfNeeded: filter[Self.word(sum, mask: filterMask)] &>> Self.firstBit(sum) & 1)
     }
     var found = 0
     for number in 0..<passed {
       let sum = sums[offsets[number]]
       offsets[found] = offsets[number]
-      found &+= Int(truncatingIfNeeded: filter[Self.word(sum, filterMask)] &>> Self.secondBit(sum) & 1)
+      found &+= Int(truncatingIfNeeded: filter[Self.word(sum, mask: filterMask)] &>> Self.secondBit(sum) & 1)
     }
     for number in 0..<found { scanned.slots[number] = slots[home(of: sums[offsets[number]])] }
     return found

@@ -1,43 +1,43 @@
 /// Measures how far two byte runs agree, eight bytes at a time; both must be readable for `count` bytes.
 enum Comparison {
   /// The number of equal bytes from the first one on, at most `count`.
-  static func prefix(_ a: UnsafeRawPointer, _ b: UnsafeRawPointer, _ count: Int) -> Int {
+  static func prefix(_ a: UnsafeRawPointer, _ b: UnsafeRawPointer, count: Int) -> Int {
     var at = 0
     while at &+ 32 <= count {
-      let first = difference(a, b, at) | difference(a, b, at &+ 8)
-      let second = difference(a, b, at &+ 16) | difference(a, b, at &+ 24)
+      let first = difference(a, b, offset: at) | difference(a, b, offset: at &+ 8)
+      let second = difference(a, b, offset: at &+ 16) | difference(a, b, offset: at &+ 24)
       if first | second != 0 { break }
       at &+= 32
     }
     while at &+ 8 <= count {
-      let found = difference(a, b, at)
+      let found = difference(a, b, offset: at)
       if found != 0 { return at &+ UInt64(littleEndian: found).trailingZeroBitCount / 8 }
       at &+= 8
     }
-    while at < count, byte(a, at) == byte(b, at) { at &+= 1 }
+    while at < count, byte(a, offset: at) == byte(b, offset: at) { at &+= 1 }
     return at
   }
 
   /// The number of equal bytes from the last one backwards, at most `count`; the pointers are the runs' ends.
-  static func suffix(_ a: UnsafeRawPointer, _ b: UnsafeRawPointer, _ count: Int) -> Int {
+  static func suffix(_ a: UnsafeRawPointer, _ b: UnsafeRawPointer, count: Int) -> Int {
     var at = 0
     while at &+ 8 <= count {
-      let found = difference(a, b, -8 &- at)
+      let found = difference(a, b, offset: -8 &- at)
       if found != 0 { return at &+ UInt64(littleEndian: found).leadingZeroBitCount / 8 }
       at &+= 8
     }
-    while at < count, byte(a, -1 &- at) == byte(b, -1 &- at) { at &+= 1 }
+    while at < count, byte(a, offset: -1 &- at) == byte(b, offset: -1 &- at) { at &+= 1 }
     return at
   }
 
   @inline(__always)
-  static func difference(_ a: UnsafeRawPointer, _ b: UnsafeRawPointer, _ offset: Int) -> UInt64 {
+  static func difference(_ a: UnsafeRawPointer, _ b: UnsafeRawPointer, offset: Int) -> UInt64 {
     a.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
       ^ b.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
   }
 
   @inline(__always)
-  private static func byte(_ a: UnsafeRawPointer, _ offset: Int) -> UInt8 {
+  private static func byte(_ a: UnsafeRawPointer, offset: Int) -> UInt8 {
     a.load(fromByteOffset: offset, as: UInt8.self)
   }
 }

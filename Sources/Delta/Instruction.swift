@@ -13,7 +13,7 @@ struct InstructionJoiner {
   private var from = 0
   private var byteCount = 0
 
-  mutating func copy(from: Int, byteCount: Int, _ emit: (DeltaInstruction) throws -> Void) throws {
+  mutating func copy(from: Int, byteCount: Int, emit: (DeltaInstruction) throws -> Void) throws {
     guard byteCount > 0 else { return }
     if self.byteCount > 0 && self.from + self.byteCount == from {
       self.byteCount += byteCount
@@ -24,7 +24,7 @@ struct InstructionJoiner {
     }
   }
 
-  mutating func literal(_ bytes: UnsafeRawBufferPointer, _ emit: (DeltaInstruction) throws -> Void) throws {
+  mutating func literal(_ bytes: UnsafeRawBufferPointer, emit: (DeltaInstruction) throws -> Void) throws {
     guard bytes.count > 0 else { return }
     try flush(emit)
     var rest = bytes

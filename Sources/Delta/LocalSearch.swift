@@ -11,35 +11,35 @@ extension DeltaFinder {
   private static let mostPassedBytes = 64 << 10
   private static let mostPassedInAll = 4 << 20
 
-  func findBytes(_ index: BlockIndex, _ emit: (DeltaInstruction) throws -> Void) throws {
-    try takeBeginning(index, emit)
+  func findBytes(_ index: BlockIndex, emit: (DeltaInstruction) throws -> Void) throws {
+    try takeBeginning(index, emit: emit)
     while position < window.byteCount {
-      if try resume(index, emit) { continue }
+      if try resume(index, emit: emit) { continue }
       // At a changed or grown end of the file, no more may be missed than elsewhere.
       if !index.isBuilt, window.byteCount - position <= passableBytes { break }
-      guard let place = try roll(index, emit) else { break }
-      try take(place, equal: index.windowBytes, emit)
+      guard let place = try roll(index, emit: emit) else { break }
+      try take(place, equal: index.windowBytes, emit: emit)
     }
     try takeEnd(emit)
   }
 
   /// Takes the first bytes, from the same place or from the same distance from the end.
   private func takeBeginning(
-    _ index: BlockIndex, _ emit: (DeltaInstruction) throws -> Void
+    _ index: BlockIndex, emit: (DeltaInstruction) throws -> Void
   ) throws {
     let left = window.byteCount - position
-    let equal = try equalBytes(at: position, position, atMost: Self.leastCopyBytes)
+    let equal = try equalBytes(at: position, place: position, atMost: Self.leastCopyBytes)
     if equal > 0, equal == Self.leastCopyBytes || equal == left {
-      return try take(position, equal: equal, emit)
+      return try take(position, equal: equal, emit: emit)
     }
     let growth = window.byteCount - base.byteCount
     let start = max(position, growth)
     let needed = max(index.windowBytes, Self.leastCopyBytes)
     guard growth != 0, start - position <= needed, window.byteCount - start >= needed,
-      try equalBytes(at: start, start - growth, atMost: needed) == needed
+      try equalBytes(at: start, place: start - growth, atMost: needed) == needed
     else { return }
     position = start
-    try take(start - growth, equal: needed, emit)
+    try take(start - growth, equal: needed, emit: emit)
   }
 
   /// After a long copy, takes the next bytes at the same displacement. They must begin within one window, and enough
@@ -49,21 +49,23 @@ extension DeltaFinder {
   /// of the end, for a file with one insertion or deletion. Such a file may never need an index, which saves one more
   /// reading of the old version. The skipped bytes may be elsewhere in the old version, so only a small part may be
   /// skipped.
-  private func resume(_ index: BlockIndex, _ emit: (DeltaInstruction) throws -> Void) throws -> Bool {
+  private func resume(_ index: BlockIndex, emit: (DeltaInstruction) throws -> Void) throws -> Bool {
     let copied = position - copyStart
     let isTrusted = copied >= Self.trustedWindows * index.windowBytes
     guard literalStart == position, isTrusted || !index.isBuilt && copied >= Self.leastTrustedBytes
     else { return false }
     let atEnd = base.byteCount - window.byteCount
-    if try resume(at: displacement, isTrusted, index, emit) { return true }
-    if !index.isBuilt, atEnd != displacement, try resume(at: atEnd, false, index, emit) { return true }
+    if try resume(at: displacement, isTrusted: isTrusted, index: index, emit: emit) { return true }
+    if !index.isBuilt, atEnd != displacement, try resume(at: atEnd, isTrusted: false, index: index, emit: emit) {
+      return true
+    }
     // One attempt for each copy.
     copyStart = position
     return false
   }
 
   private func resume(
-    at displacement: Int, _ isTrusted: Bool, _ index: BlockIndex, _ emit: (DeltaInstruction) throws -> Void
+    at displacement: Int, isTrusted: Bool, index: BlockIndex, emit: (DeltaInstruction) throws -> Void
   ) throws -> Bool {
     let windowBytes = index.windowBytes
     var distance = windowBytes
@@ -73,13 +75,14 @@ extension DeltaFinder {
         base.byteCount - (middle + displacement) >= windowBytes
       else { return false }
       try window.load(through: middle + windowBytes, keeping: literalStart)
-      let back = try equalBytes(before: middle, middle + displacement, atMost: min(distance, middle + displacement))
+      let back = try equalBytes(
+        before: middle, place: middle + displacement, atMost: min(distance, middle + displacement))
       let needed = max(windowBytes - back, 0)
-      if try equalBytes(at: middle, middle + displacement, atMost: needed) == needed,
+      if try equalBytes(at: middle, place: middle + displacement, atMost: needed) == needed,
         isTrusted && distance - back <= windowBytes || mayPass(distance - back)
       {
         position = middle - back
-        try take(position + displacement, equal: windowBytes, emit)
+        try take(position + displacement, equal: windowBytes, emit: emit)
         return true
       }
       distance *= 2
@@ -103,46 +106,46 @@ extension DeltaFinder {
     let left = end - literalStart
     guard left > 0, base.byteCount > 0 else { return }
     try window.load(through: end, keeping: literalStart)
-    let equal = try equalBytes(before: end, base.byteCount, atMost: min(left, base.byteCount))
+    let equal = try equalBytes(before: end, place: base.byteCount, atMost: min(left, base.byteCount))
     guard equal >= Self.leastCopyBytes || equal == left else { return }
-    try sendLiteral(upTo: end - equal, emit)
-    try joiner.copy(from: base.byteCount - equal, byteCount: equal, emit)
+    try sendLiteral(upTo: end - equal, emit: emit)
+    try joiner.copy(from: base.byteCount - equal, byteCount: equal, emit: emit)
     literalStart = end
   }
 
   /// The place of the window at `position` among the blocks with its sum.
-  func verify(_ blocks: SIMD4<Int32>, _ index: BlockIndex) throws -> Int? {
+  func verify(_ blocks: SIMD4<Int32>, index: BlockIndex) throws -> Int? {
     let windowBytes = index.windowBytes
     let expected = position + displacement
     // If several blocks match, the one that continues the last copy wins.
     if blocks[1] >= 0, expected >= 0, base.byteCount - expected >= windowBytes,
-      try equalBytes(at: position, expected, atMost: windowBytes) == windowBytes
+      try equalBytes(at: position, place: expected, atMost: windowBytes) == windowBytes
     {
       return expected
     }
     for lane in 0..<4 where blocks[lane] >= 0 {
       let place = index.position(of: Int(blocks[lane]))
-      if try equalBytes(at: position, place, atMost: windowBytes) == windowBytes { return place }
+      if try equalBytes(at: position, place: place, atMost: windowBytes) == windowBytes { return place }
     }
     return nil
   }
 
   /// Copies `equal` bytes at `position` from `place` in the old version, and extends the match both ways.
   private func take(
-    _ place: Int, equal: Int, _ emit: (DeltaInstruction) throws -> Void
+    _ place: Int, equal: Int, emit: (DeltaInstruction) throws -> Void
   ) throws {
-    let back = try equalBytes(before: position, place, atMost: min(position - literalStart, place))
-    try sendLiteral(upTo: position - back, emit)
+    let back = try equalBytes(before: position, place: place, atMost: min(position - literalStart, place))
+    try sendLiteral(upTo: position - back, emit: emit)
     displacement = place - position
     copyStart = position - back
     refining = Refining()
-    try joiner.copy(from: place - back, byteCount: back + equal, emit)
+    try joiner.copy(from: place - back, byteCount: back + equal, emit: emit)
     position += equal
     literalStart = position
     let more = try equalBytes(
-      at: position, place + equal,
+      at: position, place: place + equal,
       atMost: min(window.byteCount - position, base.byteCount - (place + equal)), mayPass: true)
-    try joiner.copy(from: place + equal, byteCount: more, emit)
+    try joiner.copy(from: place + equal, byteCount: more, emit: emit)
     position += more
     literalStart = position
   }
@@ -151,7 +154,7 @@ extension DeltaFinder {
   ///
   /// With `mayPass`, compared bytes of the new version may leave the window.
   private func equalBytes(
-    at start: Int, _ place: Int, atMost most: Int, mayPass: Bool = false
+    at start: Int, place: Int, atMost most: Int, mayPass: Bool = false
   ) throws -> Int {
     let limit = min(most, window.byteCount - start, base.byteCount - place)
     var equal = 0
@@ -160,7 +163,7 @@ extension DeltaFinder {
       try window.load(through: mayPass ? at + 1 : start + limit, keeping: mayPass ? at : literalStart)
       let old = try base.following(place + equal)
       let count = min(old.count, window.end - at, limit - equal)
-      let found = Comparison.prefix(window.pointer(at: at), old.baseAddress!, count)
+      let found = Comparison.prefix(window.pointer(at: at), old.baseAddress!, count: count)
       comparedBytes += found + 1
       equal += found
       if found < count { break }
@@ -170,13 +173,13 @@ extension DeltaFinder {
 
   /// The number of equal bytes before `end` in the new version and before `place` in the old one. The new version's
   /// bytes must be in the window.
-  private func equalBytes(before end: Int, _ place: Int, atMost limit: Int) throws -> Int {
+  private func equalBytes(before end: Int, place: Int, atMost limit: Int) throws -> Int {
     var equal = 0
     while equal < limit {
       let old = try base.preceding(place - equal)
       let count = min(old.count, limit - equal)
       let found = Comparison.suffix(
-        window.pointer(at: end - equal), old.baseAddress! + old.count, count)
+        window.pointer(at: end - equal), old.baseAddress! + old.count, count: count)
       comparedBytes += found + 1
       equal += found
       if found < count { break }
@@ -189,20 +192,20 @@ extension DeltaFinder {
   ///
   /// If changes are closer together than a block's size, no block matches. In a file that is changed in place, most
   /// bytes are still at their old place.
-  func sendParts(upTo end: Int, _ emit: (DeltaInstruction) throws -> Void) throws -> Bool {
+  func sendParts(upTo end: Int, emit: (DeltaInstruction) throws -> Void) throws -> Bool {
     var hasFound = false
     var at = max(literalStart, -displacement)
     while end - at >= Self.leastCopyBytes, at + displacement < base.byteCount {
       let old = try base.following(at + displacement)
       let count = min(old.count, end - at)
-      if try sendParts(at, old.baseAddress!, count, emit) { hasFound = true }
+      if try sendParts(at, old: old.baseAddress!, count: count, emit: emit) { hasFound = true }
       at += count
     }
     return hasFound
   }
 
   private func sendParts(
-    _ start: Int, _ old: UnsafeRawPointer, _ count: Int, _ emit: (DeltaInstruction) throws -> Void
+    _ start: Int, old: UnsafeRawPointer, count: Int, emit: (DeltaInstruction) throws -> Void
   ) throws -> Bool {
     let new = window.pointer(at: start)
     var hasFound = false
@@ -211,16 +214,16 @@ extension DeltaFinder {
     // Checks eight bytes of every sixteen: a run of 32 equal bytes contains such eight, whatever its start.
     while at + 8 <= count {
       comparedBytes += 8
-      guard Comparison.difference(new, old, at) == 0 else {
+      guard Comparison.difference(new, old, offset: at) == 0 else {
         at += 16
         continue
       }
-      let first = at - Comparison.suffix(new + at, old + at, at - searched)
-      let end = at + 8 + Comparison.prefix(new + at + 8, old + at + 8, count - at - 8)
+      let first = at - Comparison.suffix(new + at, old + at, count: at - searched)
+      let end = at + 8 + Comparison.prefix(new + at + 8, old + at + 8, count: count - at - 8)
       comparedBytes += end - first
       if end - first >= Self.leastCopyBytes {
-        try joiner.literal(window.bytes(literalStart..<start + first), emit)
-        try joiner.copy(from: start + first + displacement, byteCount: end - first, emit)
+        try joiner.literal(window.bytes(literalStart..<start + first), emit: emit)
+        try joiner.copy(from: start + first + displacement, byteCount: end - first, emit: emit)
         literalStart = start + end
         hasFound = true
       }

@@ -1,16 +1,16 @@
 /// The search with only a signature of the old version: a match is a whole block.
 extension DeltaFinder {
   func findBlocks(
-    of signature: Signature, _ index: BlockIndex, _ emit: (DeltaInstruction) throws -> Void
+    of signature: Signature, index: BlockIndex, emit: (DeltaInstruction) throws -> Void
   ) throws {
-    while let place = try roll(index, emit) {
-      try sendLiteral(upTo: position, emit)
-      try joiner.copy(from: place, byteCount: signature.blockBytes, emit)
+    while let place = try roll(index, emit: emit) {
+      try sendLiteral(upTo: position, emit: emit)
+      try joiner.copy(from: place, byteCount: signature.blockBytes, emit: emit)
       displacement = place - position
       position += signature.blockBytes
       literalStart = position
     }
-    try takeShortBlock(signature, index, emit)
+    try takeShortBlock(signature, index: index, emit: emit)
   }
 
   /// The number of the block at `position` that would continue the last copy, or has the same place. `nil` if no
@@ -38,7 +38,7 @@ extension DeltaFinder {
 
   /// Matches the old version's last, shorter block, only at the end of the new version.
   private func takeShortBlock(
-    _ signature: Signature, _ index: BlockIndex, _ emit: (DeltaInstruction) throws -> Void
+    _ signature: Signature, index: BlockIndex, emit: (DeltaInstruction) throws -> Void
   ) throws {
     let end = window.byteCount
     let count = index.byteCount % signature.blockBytes
@@ -50,8 +50,8 @@ extension DeltaFinder {
     guard WeakSum.sum(of: bytes) >> 32 == UInt64(weak) else { return }
     comparedBytes += count
     guard strong.sum(of: bytes) == strongSum else { return }
-    try sendLiteral(upTo: end - count, emit)
-    try joiner.copy(from: index.byteCount - count, byteCount: count, emit)
+    try sendLiteral(upTo: end - count, emit: emit)
+    try joiner.copy(from: index.byteCount - count, byteCount: count, emit: emit)
     literalStart = end
   }
 }

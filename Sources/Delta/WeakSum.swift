@@ -53,13 +53,14 @@ enum WeakSum {
     // Eight independent products, and one that depends on the eight bytes before.
     while at &+ 8 <= bytes.count {
       let b = base + at
-      let left = byte(b, 0) &* m7 &+ byte(b, 1) &* m6 &+ byte(b, 2) &* m5 &+ byte(b, 3) &* m4
-      let right = byte(b, 4) &* m3 &+ byte(b, 5) &* m2 &+ byte(b, 6) &* m1 &+ byte(b, 7)
+      let left =
+        byte(b, offset: 0) &* m7 &+ byte(b, offset: 1) &* m6 &+ byte(b, offset: 2) &* m5 &+ byte(b, offset: 3) &* m4
+      let right = byte(b, offset: 4) &* m3 &+ byte(b, offset: 5) &* m2 &+ byte(b, offset: 6) &* m1 &+ byte(b, offset: 7)
       sum = sum &* m8 &+ (left &+ right)
       at &+= 8
     }
     while at < bytes.count {
-      sum = sum &* m1 &+ byte(base, at)
+      sum = sum &* m1 &+ byte(base, offset: at)
       at &+= 1
     }
     return sum
@@ -69,7 +70,7 @@ enum WeakSum {
   static func sum(of bytes: UnsafeRawBufferPointer) -> UInt64 { add(bytes, to: 0) &* multiplier }
 
   @inline(__always)
-  private static func byte(_ base: UnsafeRawPointer, _ offset: Int) -> UInt64 {
+  private static func byte(_ base: UnsafeRawPointer, offset: Int) -> UInt64 {
     UInt64(base.load(fromByteOffset: offset, as: UInt8.self))
   }
 }
@@ -104,8 +105,8 @@ struct RollingSum {
     var at = 0
     // Two bytes at once, so that the next two wait for one product and not for two.
     while at &+ 2 <= count {
-      let first = change(bytes + at, windowBytes, leaving)
-      let second = change(bytes + (at &+ 1), windowBytes, leaving)
+      let first = change(bytes + at, windowBytes: windowBytes, leaving: leaving)
+      let second = change(bytes + (at &+ 1), windowBytes: windowBytes, leaving: leaving)
       let sum = inner &* WeakSum.multiplier
       sums[at] = sum
       sums[at &+ 1] = (sum &+ first) &* WeakSum.multiplier
@@ -114,19 +115,19 @@ struct RollingSum {
     }
     if at < count {
       sums[at] = inner &* WeakSum.multiplier
-      inner = sums[at] &+ change(bytes + at, windowBytes, leaving)
+      inner = sums[at] &+ change(bytes + at, windowBytes: windowBytes, leaving: leaving)
     }
     self.inner = inner
   }
 
   @inline(__always)
-  private func change(_ bytes: UnsafeRawPointer, _ windowBytes: Int, _ leaving: UInt64) -> UInt64 {
+  private func change(_ bytes: UnsafeRawPointer, windowBytes: Int, leaving: UInt64) -> UInt64 {
     UInt64(bytes.load(fromByteOffset: windowBytes, as: UInt8.self))
       &- UInt64(bytes.load(as: UInt8.self)) &* leaving
   }
 
   /// Moves the window by `count` bytes without storing the sums on the way.
   mutating func move(_ count: Int, from bytes: UnsafeRawPointer, windowBytes: Int) {
-    for at in 0..<max(count, 0) { inner = sum &+ change(bytes + at, windowBytes, leaving) }
+    for at in 0..<max(count, 0) { inner = sum &+ change(bytes + at, windowBytes: windowBytes, leaving: leaving) }
   }
 }

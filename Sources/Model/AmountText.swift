@@ -8,11 +8,11 @@ public func byteText(_ bytes: UInt64) -> String {
     value /= 1024
     unit += 1
   }
-  return "\(fixed(value, value < 10 ? 1 : 0)) \(units[unit])"
+  return "\(fixed(value, digits: value < 10 ? 1 : 0)) \(units[unit])"
 }
 
 /// Formats a number with `digits` digits after the point.
-public func fixed(_ value: Double, _ digits: Int) -> String {
+public func fixed(_ value: Double, digits: Int) -> String {
   var scale = 1.0
   for _ in 0..<digits { scale *= 10 }
   let rounded = UInt64((min(max(0, value), 1e15) * scale).rounded())

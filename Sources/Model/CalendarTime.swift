@@ -41,11 +41,11 @@ public struct CalendarTime: Sendable, Equatable {
   public var snapshotName: String { text(between: "-") }
 
   private func text(between separator: String) -> String {
-    func padded(_ number: Int, _ width: Int = 2) -> String {
+    func padded(_ number: Int, width: Int = 2) -> String {
       let digits = String(number)
       return String(repeating: "0", count: max(0, width - digits.count)) + digits
     }
-    return "\(padded(year, 4))-\(padded(month))-\(padded(day))T\(padded(hour))\(separator)"
+    return "\(padded(year, width: 4))-\(padded(month))-\(padded(day))T\(padded(hour))\(separator)"
       + "\(padded(minute))\(separator)\(padded(second))Z"
   }
 }

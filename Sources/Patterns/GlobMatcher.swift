@@ -2,12 +2,12 @@
 ///
 /// The two are never joined: a walk has them apart, and few rules need more than the name.
 enum PathText {
-  static func byteCount(_ directory: Span<UInt8>, _ name: Span<UInt8>) -> Int {
+  static func byteCount(_ directory: Span<UInt8>, name: Span<UInt8>) -> Int {
     directory.isEmpty ? name.count : directory.count + 1 + name.count
   }
 
   @inline(__always)
-  static func byte(at index: Int, _ directory: Span<UInt8>, _ name: Span<UInt8>) -> UInt8 {
+  static func byte(at index: Int, directory: Span<UInt8>, name: Span<UInt8>) -> UInt8 {
     if index < directory.count { return directory[index] }
     let afterDirectory = index - directory.count
     if directory.isEmpty { return name[afterDirectory] }
@@ -16,10 +16,10 @@ enum PathText {
 
   @inline(__always)
   static func starts(
-    with literal: Span<UInt8>, _ directory: Span<UInt8>, _ name: Span<UInt8>
+    with literal: Span<UInt8>, directory: Span<UInt8>, name: Span<UInt8>
   ) -> Bool {
-    guard literal.count <= byteCount(directory, name) else { return false }
-    for index in literal.indices where byte(at: index, directory, name) != literal[index] {
+    guard literal.count <= byteCount(directory, name: name) else { return false }
+    for index in literal.indices where byte(at: index, directory: directory, name: name) != literal[index] {
       return false
     }
     return true
@@ -33,10 +33,10 @@ enum PathText {
 /// path × longest component for any input. The idea is from R. Cox, "Glob Matching Can Be Simple And Fast Too"
 /// (2017), with two kinds of star.
 func matches(
-  _ steps: Span<GlobStep>, _ sets: Span<ByteSet>, directory: Span<UInt8>, name: Span<UInt8>,
+  _ steps: Span<GlobStep>, sets: Span<ByteSet>, directory: Span<UInt8>, name: Span<UInt8>,
   from start: Int
 ) -> Bool {
-  let end = PathText.byteCount(directory, name)
+  let end = PathText.byteCount(directory, name: name)
   var at = start
   var step = 0
   /// The steps after the last star, and the first byte that the star has not consumed.
@@ -65,7 +65,7 @@ func matches(
       case .byte, .anyByte, .oneOf:
         // The path has ended; a longer star or run would leave even less of it.
         guard at < end else { return false }
-        if accepts(steps[step], sets, PathText.byte(at: at, directory, name)) {
+        if accepts(steps[step], sets: sets, byte: PathText.byte(at: at, directory: directory, name: name)) {
           step += 1
           at += 1
           continue
@@ -75,7 +75,7 @@ func matches(
       return true
     }
 
-    if let last = star, last.at < end, PathText.byte(at: last.at, directory, name) != slash {
+    if let last = star, last.at < end, PathText.byte(at: last.at, directory: directory, name: name) != slash {
       star = (last.step, last.at + 1)
       (step, at) = (last.step, last.at + 1)
       continue
@@ -84,7 +84,7 @@ func matches(
     guard let last = run else { return false }
     var next = last.at
     if last.ofDirectories {
-      while next < end, PathText.byte(at: next, directory, name) != slash { next += 1 }
+      while next < end, PathText.byte(at: next, directory: directory, name: name) != slash { next += 1 }
     }
     guard next < end else { return false }
     run = (last.step, next + 1, last.ofDirectories)
@@ -93,7 +93,7 @@ func matches(
 }
 
 @inline(__always)
-private func accepts(_ step: GlobStep, _ sets: Span<ByteSet>, _ byte: UInt8) -> Bool {
+private func accepts(_ step: GlobStep, sets: Span<ByteSet>, byte: UInt8) -> Bool {
   switch step {
   case .byte(let wanted): byte == wanted
   case .anyByte: byte != slash

@@ -70,16 +70,17 @@ public struct PatternList: Sendable {
     var nameStart = path.count
     while nameStart > 0, path[nameStart - 1] != slash { nameStart -= 1 }
     return match(
-      path.extracting(0..<max(0, nameStart - 1)), path.extracting(nameStart..<path.count), isDirectory)
+      path.extracting(0..<max(0, nameStart - 1)), name: path.extracting(nameStart..<path.count),
+      isDirectory: isDirectory)
   }
 
   /// Matches the entry `name` of the directory at the path `directory`, which is empty for the root.
   public func match(directory: [UInt8], name: Span<UInt8>, isDirectory: Bool) -> Match? {
-    match(directory.span, name, isDirectory)
+    match(directory.span, name: name, isDirectory: isDirectory)
   }
 
   private func match(
-    _ directory: Span<UInt8>, _ name: Span<UInt8>, _ isDirectory: Bool
+    _ directory: Span<UInt8>, name: Span<UInt8>, isDirectory: Bool
   ) -> Match? {
     let rules = rules.span
     let root = name.extracting(0..<0)
@@ -89,7 +90,8 @@ public struct PatternList: Sendable {
       let rule = rules[index]
       if rule.directoriesOnly, !isDirectory { continue }
       // A pattern without a slash matches every entry as if it were in the root.
-      if rule.looksAtPath ? matches(rule, directory, name) : matches(rule, root, name) {
+      if rule.looksAtPath ? matches(rule, directory: directory, name: name) : matches(rule, directory: root, name: name)
+      {
         return Match(pattern: patterns[index], isExcluded: !rule.isNegated)
       }
     }
@@ -97,20 +99,20 @@ public struct PatternList: Sendable {
   }
 
   @inline(__always)
-  private func matches(_ rule: Rule, _ directory: Span<UInt8>, _ name: Span<UInt8>) -> Bool {
+  private func matches(_ rule: Rule, directory: Span<UInt8>, name: Span<UInt8>) -> Bool {
     let literal = bytes.span.extracting(rule.literal.range)
     switch rule.form {
     case .literal:
-      return literal.count == PathText.byteCount(directory, name)
-        && PathText.starts(with: literal, directory, name)
+      return literal.count == PathText.byteCount(directory, name: name)
+        && PathText.starts(with: literal, directory: directory, name: name)
     case .suffix:
       guard literal.count <= name.count else { return false }
       let end = name.extracting(last: literal.count)
-      return PathText.starts(with: literal, directory, end)
+      return PathText.starts(with: literal, directory: directory, name: end)
     case .glob:
-      return PathText.starts(with: literal, directory, name)
+      return PathText.starts(with: literal, directory: directory, name: name)
         && Patterns.matches(
-          steps.span.extracting(rule.steps.range), sets.span, directory: directory, name: name,
+          steps.span.extracting(rule.steps.range), sets: sets.span, directory: directory, name: name,
           from: literal.count)
     }
   }

@@ -35,7 +35,8 @@ public struct RepositoryRetention {
       list.snapshots.map {
         $0.retained(
           isHeld: held[$0.name] != nil, isDamaged: damaged[$0.name] != nil, isUnwanted: unwanted.contains($0.name))
-      }, policy, now: now.seconds, obstacle: obstacle, accepted: repository.rotationFreeze.acceptedSequence(in: list),
+      }, policy: policy, now: now.seconds, obstacle: obstacle,
+      accepted: repository.rotationFreeze.acceptedSequence(in: list),
       wanted: wanted?.keys ?? [],
       commandOptions: " --repository \(displayName(repository.path))")
   }

@@ -135,16 +135,17 @@ public struct RetentionPlan: Sendable {
 /// up, label first. The sources of the newest snapshot are added, and those that were absent from it. `commandOptions`
 /// is appended to the command lines in messages and names the repository.
 public func retentionPlan(
-  _ snapshots: [RetainedSnapshot], _ policy: RetentionPolicy, now: Int64, obstacle: String? = nil,
+  _ snapshots: [RetainedSnapshot], policy: RetentionPolicy, now: Int64, obstacle: String? = nil,
   accepted: UInt64? = nil, wanted: [[UInt8]] = [],
   commandOptions: String = ""
 ) -> RetentionPlan {
   let isAsked = snapshots.contains(where: \.isUnwanted)
   let sources = placesOfSources(snapshots)
-  let unprotected = unprotectedSources(snapshots, sources)
-  var reasons = protections(snapshots, sources, unprotected, wanted: isAsked ? wanted : nil, now: now)
+  let unprotected = unprotectedSources(snapshots, sources: sources)
+  var reasons = protections(
+    snapshots, sources: sources, unprotected: unprotected, wanted: isAsked ? wanted : nil, now: now)
   for set in SnapshotSet.allCases {
-    for (rank, index) in members(snapshots, sources, of: set, periods: policy.keep[set] ?? 0).enumerated() {
+    for (rank, index) in members(snapshots, sources: sources, of: set, periods: policy.keep[set] ?? 0).enumerated() {
       reasons[index].append(.member(set, rank: rank))
     }
   }
@@ -160,7 +161,8 @@ public func retentionPlan(
   var plan = RetentionPlan(decisions: [], obstacle: obstacle)
   plan.unprotectedSources = unprotected.sorted { $0.lexicographicallyPrecedes($1) }
   if !isAsked, obstacle == nil {
-    (plan.obstacle, plan.mustBeReleased) = clockTrouble(snapshots, policy, now, accepted, commandOptions)
+    (plan.obstacle, plan.mustBeReleased) = clockTrouble(
+      snapshots, policy: policy, now: now, accepted: accepted, commandOptions: commandOptions)
   }
   plan.decisions = snapshots.indices.map { index in
     let isProtected = reasons[index].contains { [.newest, .newestGood, .held].contains($0) }
@@ -182,7 +184,7 @@ public func retentionPlan(
 /// displace them.
 private let mostReceivedSources = 4096
 
-private func unprotectedSources(_ snapshots: [RetainedSnapshot], _ sources: [[UInt8]: [Int]]) -> Set<[UInt8]> {
+private func unprotectedSources(_ snapshots: [RetainedSnapshot], sources: [[UInt8]: [Int]]) -> Set<[UInt8]> {
   let received = sources.filter { $0.value.allSatisfy { snapshots[$0].isReceived } }
   if received.count <= mostReceivedSources { return [] }
   let firstKnown = received.sorted {
@@ -196,7 +198,7 @@ private func unprotectedSources(_ snapshots: [RetainedSnapshot], _ sources: [[UI
 /// If `wanted` is not `nil`, the operator asks to expire some snapshots. Then a source that is no longer wanted
 /// protects no snapshot. A snapshot from the future, taken with a wrong clock, is not preferred to one of the present.
 private func protections(
-  _ snapshots: [RetainedSnapshot], _ sources: [[UInt8]: [Int]], _ unprotected: Set<[UInt8]>, wanted: [[UInt8]]?,
+  _ snapshots: [RetainedSnapshot], sources: [[UInt8]: [Int]], unprotected: Set<[UInt8]>, wanted: [[UInt8]]?,
   now: Int64
 ) -> [[RetentionDecision.Reason]] {
   var reasons = [[RetentionDecision.Reason]](repeating: [], count: snapshots.count)
@@ -235,7 +237,7 @@ private func placesOfSources(_ snapshots: [RetainedSnapshot]) -> [[UInt8]: [Int]
 
 /// The members of a set in its newest periods, newest first.
 private func members(
-  _ snapshots: [RetainedSnapshot], _ sources: [[UInt8]: [Int]], of set: SnapshotSet, periods count: Int
+  _ snapshots: [RetainedSnapshot], sources: [[UInt8]: [Int]], of set: SnapshotSet, periods count: Int
 ) -> [Int] {
   var all: Set<Int> = []
   for places in sources.values {
@@ -259,8 +261,8 @@ private func members(
 private let implausibleGapSeconds: Int64 = 366 * 86_400
 
 private func clockTrouble(
-  _ snapshots: [RetainedSnapshot], _ policy: RetentionPolicy, _ now: Int64, _ accepted: UInt64?,
-  _ commandOptions: String
+  _ snapshots: [RetainedSnapshot], policy: RetentionPolicy, now: Int64, accepted: UInt64?,
+  commandOptions: String
 ) -> (String?, Bool) {
   guard let newest = snapshots.last else { return (nil, false) }
   if let future = snapshots.last(where: { $0.time > now }) {
@@ -276,13 +278,13 @@ private func clockTrouble(
     )
   }
   let within = policy.countsNothing ? policy.keepWithinSeconds : nil
-  if let within, let (before, after) = leap(snapshots, longerThan: within, accepted) {
+  if let within, let (before, after) = leap(snapshots, longerThan: within, accepted: accepted) {
     return (
       "more time than is kept lies between \(before) and \(after); if the clock is right, run: treering release\(commandOptions)",
       true
     )
   }
-  if let (before, after) = leap(snapshots, longerThan: implausibleGapSeconds, accepted) {
+  if let (before, after) = leap(snapshots, longerThan: implausibleGapSeconds, accepted: accepted) {
     return (
       "more than a year lies between \(before) and \(after); if the clock is right, run: treering release\(commandOptions)",
       true
@@ -299,7 +301,7 @@ private func clockTrouble(
 /// A leap of the clock may have caused such a gap, however many snapshots followed. A gap left by expired snapshots
 /// does not count, except before the newest snapshot.
 private func leap(
-  _ snapshots: [RetainedSnapshot], longerThan limit: Int64, _ accepted: UInt64?
+  _ snapshots: [RetainedSnapshot], longerThan limit: Int64, accepted: UInt64?
 ) -> (before: String, after: String)? {
   guard let newest = snapshots.last else { return nil }
   for index in snapshots.indices.dropFirst().reversed() {

@@ -3,7 +3,7 @@ internal import TOMLKit
 func readConfiguration(_ text: String) throws(SettingsError) -> Configuration {
   let (table, locator) = try Locator.parse(text)
   let problems = Problems(locator)
-  let configuration = Configuration(TableReader(table, problems))
+  let configuration = Configuration(TableReader(table, problems: problems))
   if let first = problems.list.min(by: { $0.place < $1.place }) {
     throw SettingsError(line: first.place.line, column: first.place.column, message: first.message)
   }
@@ -21,24 +21,24 @@ extension Configuration {
     if let label = top.string("label") {
       self.label = label
       if label.isEmpty || label.utf8.count > 255 || label.contains("/") || label == "." || label == ".." {
-        top.complain("label", "\"label\" should be the name of one directory, such as a host's name")
+        top.complain("label", message: "\"label\" should be the name of one directory, such as a host's name")
       }
     }
-    changeDetection = top.choice("change_detection", ["ctime", "mtime", "content"]) ?? changeDetection
-    threads = top.integer("threads", 1...64, expecting: "a number from 1 to 64")
+    changeDetection = top.choice("change_detection", words: ["ctime", "mtime", "content"]) ?? changeDetection
+    threads = top.integer("threads", range: 1...64, expecting: "a number from 1 to 64")
     keepSpare = top.bool("keep_spare") ?? keepSpare
     if let table = top.table("retention") { retention = Retention(table) }
     for item in top.items("source", expecting: "tables [[source]]") {
       if let table = item.table {
         sources.append(Source(table))
       } else {
-        top.problems.add(item.place, "\"source\" should be tables [[source]]")
+        top.problems.add(item.place, message: "\"source\" should be tables [[source]]")
       }
     }
     for (index, source) in sources.enumerated()
     where sources[..<index].contains(where: { $0.path.utf8.elementsEqual(source.path.utf8) && !source.path.isEmpty }) {
       top.problems.add(
-        Locator.Place(line: source.line, column: 1), "the source \"\(source.path)\" is named twice")
+        Locator.Place(line: source.line, column: 1), message: "the source \"\(source.path)\" is named twice")
     }
     if let table = top.table("guards") {
       table.know(["gone_limit", "changed_limit"])
@@ -47,8 +47,8 @@ extension Configuration {
     }
     if let table = top.table("hooks") {
       table.know(["before", "after"])
-      hooksBefore = Hook.list(table, "before", required: true)
-      hooksAfter = Hook.list(table, "after", required: false)
+      hooksBefore = Hook.list(table, key: "before", required: true)
+      hooksAfter = Hook.list(table, key: "after", required: false)
     }
     if let table = top.table("objectives") {
       table.know(["rpo"])
@@ -60,7 +60,7 @@ extension Configuration {
       table.know(["textfile"])
       metricsTextfile = table.path("textfile")
       if metricsTextfile?.hasSuffix(".prom") == false {
-        table.complain("textfile", "\"textfile\" should end with .prom, or the node exporter does not read it")
+        table.complain("textfile", message: "\"textfile\" should end with .prom, or the node exporter does not read it")
       }
     }
   }
@@ -72,22 +72,24 @@ extension Configuration {
       if !RemoteConfiguration.isName(name) {
         table.problems.add(
           table.place(of: name),
-          "a remote's name should be letters, digits, \"-\" and \"_\", at most \(RemoteConfiguration.longestName)")
+          message:
+            "a remote's name should be letters, digits, \"-\" and \"_\", at most \(RemoteConfiguration.longestName)")
       } else if let remote = table.table(name, expecting: "a table such as [remote.offsite]") {
-        remotes.append(RemoteConfiguration(name: name, remote))
-        check(remotes[remotes.count - 1], remote)
+        remotes.append(RemoteConfiguration(name: name, table: remote))
+        check(remotes[remotes.count - 1], table: remote)
       }
     }
   }
 
   /// Complains of a remote that conflicts with the rest of the configuration.
-  private func check(_ remote: RemoteConfiguration, _ table: TableReader) {
+  private func check(_ remote: RemoteConfiguration, table: TableReader) {
     if let set = remote.set, retention.keep[set, default: 0] == 0 {
       table.complain(
-        "set", "[retention] keeps no \(set) snapshots, so none would be pushed; keep some, or name another set")
+        "set", message: "[retention] keeps no \(set) snapshots, so none would be pushed; keep some, or name another set"
+      )
     }
     if case .local(let path) = remote.address, let repository, path == Array(repository.utf8) {
-      table.complain("url", "\"url\" is the repository itself")
+      table.complain("url", message: "\"url\" is the repository itself")
     }
   }
 
@@ -97,14 +99,14 @@ extension Configuration {
     if let table = table.table("healthchecks") {
       table.know(["url", "warnings"])
       healthchecks = Address(url: table.address("url"))
-      warningsAreSuccess = table.choice("warnings", ["failure", "success"]) == "success"
+      warningsAreSuccess = table.choice("warnings", words: ["failure", "success"]) == "success"
     }
     if let table = table.table("webhook") {
       table.know(["url", "headers", "on"])
       webhook = Address(
         url: table.address("url"), headers: table.strings("headers") ?? [], onlyFailures: table.onlyFailures())
       if webhook?.headers.contains(where: { !$0.contains(":") || $0.contains("\n") || $0.contains("\r") }) == true {
-        table.complain("headers", "\"headers\" should be lines such as \"Authorization: Bearer …\"")
+        table.complain("headers", message: "\"headers\" should be lines such as \"Authorization: Bearer …\"")
       }
     }
     if let table = table.table("command") {
@@ -112,7 +114,7 @@ extension Configuration {
       table.require("command")
       var hook = Hook()
       hook.line = table.line
-      hook.command = table.value("command", expecting: Hook.form, Hook.command) ?? []
+      hook.command = table.value("command", expecting: Hook.form, read: Hook.command) ?? []
       hook.timeoutSeconds = table.duration("timeout") ?? notifySeconds
       notifyCommand = hook
       notifyCommandOnlyFailures = table.onlyFailures()
@@ -131,7 +133,7 @@ extension TableReader {
     } ?? ""
   }
 
-  fileprivate func onlyFailures() -> Bool { choice("on", ["always", "failure"]) == "failure" }
+  fileprivate func onlyFailures() -> Bool { choice("on", words: ["always", "failure"]) == "failure" }
 
   /// Reads an absolute path and normalizes it, so that paths can be compared.
   fileprivate func path(_ key: String) -> String? {
@@ -152,9 +154,9 @@ extension Configuration.Retention {
     self.init()
     table.know(Self.sets + ["keep_last", "keep_within", "minimum_free"])
     for set in Self.sets {
-      keep[set] = table.integer(set, 0...1_000_000, expecting: "a number from 0 on") ?? 0
+      keep[set] = table.integer(set, range: 0...1_000_000, expecting: "a number from 0 on") ?? 0
     }
-    keepLast = table.integer("keep_last", 0...1_000_000, expecting: "a number from 0 on") ?? 0
+    keepLast = table.integer("keep_last", range: 0...1_000_000, expecting: "a number from 0 on") ?? 0
     keepWithinSeconds = table.duration("keep_within")
     minimumFree = table.value("minimum_free", expecting: "a percentage such as \"5%\", or a size such as \"20G\"") {
       found in
@@ -166,7 +168,7 @@ extension Configuration.Retention {
     if isRead && keep.values.allSatisfy({ $0 == 0 }) && keepLast == 0 && keepWithinSeconds == nil {
       table.problems.add(
         Locator.Place(line: table.line, column: 1),
-        "[retention] keeps nothing but the newest snapshot; name a set, such as daily = 7")
+        message: "[retention] keeps nothing but the newest snapshot; name a set, such as daily = 7")
     }
   }
 }
@@ -184,17 +186,17 @@ extension Configuration.Source {
     isOptional = table.bool("optional") ?? false
     rpoSeconds = table.duration("rpo")
     exclude = table.strings("exclude", expecting: "an array of patterns, such as [\".cache/\", \"*.tmp\"]") ?? []
-    excludeLines = exclude.indices.map { table.line(of: "exclude", $0) }
+    excludeLines = exclude.indices.map { table.line(of: "exclude", index: $0) }
     excludeFrom = table.strings("exclude_from", expecting: "an array of files") ?? []
     if excludeFrom.contains(where: { TableReader.normalPath($0) == nil }) {
-      table.complain("exclude_from", "\"exclude_from\" should be absolute paths")
+      table.complain("exclude_from", message: "\"exclude_from\" should be absolute paths")
     }
     excludeFrom = excludeFrom.map { TableReader.normalPath($0) ?? $0 }
     oneFileSystem = table.bool("one_file_system") ?? false
     excludeCaches = table.bool("exclude_caches") ?? false
     excludeIfPresent = table.strings("exclude_if_present", expecting: "an array of names of files") ?? []
     if excludeIfPresent.contains(where: { $0.isEmpty || $0.utf8.count > 255 || $0.contains("/") }) {
-      table.complain("exclude_if_present", "\"exclude_if_present\" should be names of files, without a slash")
+      table.complain("exclude_if_present", message: "\"exclude_if_present\" should be names of files, without a slash")
     }
     excludeNodump = table.bool("exclude_nodump") ?? false
     maxFileSize = table.value("max_file_size", expecting: "a size such as \"100M\"") {
@@ -207,7 +209,7 @@ extension Configuration.Hook {
   fileprivate static let form =
     "the absolute path of a program, an array of program and arguments, or a table with \"command\""
 
-  fileprivate static func list(_ table: TableReader, _ key: String, required: Bool) -> [Self] {
+  fileprivate static func list(_ table: TableReader, key: String, required: Bool) -> [Self] {
     table.items(key, expecting: "an array").map { item in
       var hook = Self()
       hook.isRequired = required
@@ -215,13 +217,13 @@ extension Configuration.Hook {
       if let inner = item.table {
         inner.know(["command", "timeout", "required"])
         inner.require("command")
-        hook.command = inner.value("command", expecting: form, command) ?? []
+        hook.command = inner.value("command", expecting: form, read: command) ?? []
         hook.timeoutSeconds = inner.duration("timeout") ?? hook.timeoutSeconds
         hook.isRequired = inner.bool("required") ?? required
       } else if let words = command(item.value) {
         hook.command = words
       } else {
-        table.problems.add(item.place, "a hook should be \(form), not \(TableReader.words(item.value))")
+        table.problems.add(item.place, message: "a hook should be \(form), not \(TableReader.words(item.value))")
       }
       return hook
     }

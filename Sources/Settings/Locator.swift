@@ -64,7 +64,7 @@ struct Locator {
           counts[table] = number + 1
           table.append("\(number)")
         }
-        note(table, place)
+        note(table, place: place)
         skip { $0 != Self.newline }
       } else if !statement(below: table) {
         return
@@ -78,7 +78,7 @@ struct Locator {
   private var current: UInt8? { position < bytes.count ? bytes[position] : nil }
   private var here: Place { Place(line: line, column: position - lineStart + 1) }
 
-  private mutating func note(_ path: [String], _ place: Place) {
+  private mutating func note(_ path: [String], place: Place) {
     if keys[path] == nil { keys[path] = place }
     if values[path] == nil { values[path] = place }
   }

@@ -45,7 +45,7 @@ public enum RemoteAddress: Sendable, Equatable {
     guard rest.isEmpty || rest.first == colon else { throw .brokenBrackets }
     let port: UInt16? = rest.isEmpty ? nil : try port(rest.dropFirst())
     if path.elementsEqual("/~".utf8) || path.starts(with: "/~/".utf8) { path = path.dropFirst(3) }
-    return .ssh(user: user, host: try checked(host, .host), port: port, path: try decoded(path))
+    return .ssh(user: user, host: try checked(host, part: .host), port: port, path: try decoded(path))
   }
 
   /// `nil` if no colon precedes the first slash.
@@ -65,7 +65,7 @@ public enum RemoteAddress: Sendable, Equatable {
     var path = text[(end + 1)...]
     if path.elementsEqual("~".utf8) || path.starts(with: "~/".utf8) { path = path.dropFirst(2) }
     guard !path.isEmpty else { throw .emptyPath }
-    return .ssh(user: user, host: try checked(host, .host), port: nil, path: Array(path))
+    return .ssh(user: user, host: try checked(host, part: .host), port: nil, path: Array(path))
   }
 
   /// Splits at the last `@`; the user is before it.
@@ -75,7 +75,7 @@ public enum RemoteAddress: Sendable, Equatable {
     guard let end = text.lastIndex(of: at) else { return (nil, text) }
     let user = text[..<end]
     guard !user.contains(colon) else { throw .password }
-    return (try checked(user, .user), text[(end + 1)...])
+    return (try checked(user, part: .user), text[(end + 1)...])
   }
 
   private static func port(_ digits: ArraySlice<UInt8>) throws(RemoteAddressError) -> UInt16 {
@@ -87,7 +87,7 @@ public enum RemoteAddress: Sendable, Equatable {
 
   /// Checks a host or a user by the rules of `valid_hostname` and `valid_ruser` of OpenSSH 9.6. Older versions pass
   /// shell characters to the shell that runs a `ProxyCommand`.
-  private static func checked(_ name: ArraySlice<UInt8>, _ part: RemoteAddressError.Part) throws(RemoteAddressError)
+  private static func checked(_ name: ArraySlice<UInt8>, part: RemoteAddressError.Part) throws(RemoteAddressError)
     -> [UInt8]
   {
     guard let first = name.first else { throw .empty(part) }

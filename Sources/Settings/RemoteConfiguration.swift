@@ -27,7 +27,7 @@ public struct RemoteConfiguration: Sendable, Equatable {
 extension RemoteConfiguration {
   static let longestName = 64
 
-  init(name: String, _ table: TableReader) {
+  init(name: String, table: TableReader) {
     self.init()
     self.name = name
     line = table.line
@@ -37,10 +37,10 @@ extension RemoteConfiguration {
       self.url = url
       table.check("url") { () throws(RemoteAddressError) in address = try RemoteAddress(url) }
       if case .local(let path) = address, !path.isEmpty, path.first != slash {
-        table.complain("url", "\"url\" should be ssh://host/path, host:path or an absolute path")
+        table.complain("url", message: "\"url\" should be ssh://host/path, host:path or an absolute path")
       }
     }
-    set = table.choice("set", ["latest"] + Configuration.Retention.sets).flatMap { $0 == "latest" ? nil : $0 }
+    set = table.choice("set", words: ["latest"] + Configuration.Retention.sets).flatMap { $0 == "latest" ? nil : $0 }
     if let command = table.string("ssh") {
       ssh = command
       table.check("ssh") { () throws(RemoteAddressError) in _ = try RemoteAddress.words(command) }
@@ -62,7 +62,7 @@ extension RemoteConfiguration {
 
 extension TableReader {
   /// Complains of a key if `read` throws for its value.
-  fileprivate func check(_ key: String, _ read: () throws(RemoteAddressError) -> Void) {
-    do { try read() } catch { complain(key, "\"\(key)\" is wrong: \(error)") }
+  fileprivate func check(_ key: String, read: () throws(RemoteAddressError) -> Void) {
+    do { try read() } catch { complain(key, message: "\"\(key)\" is wrong: \(error)") }
   }
 }

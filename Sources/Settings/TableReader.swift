@@ -7,7 +7,7 @@ final class Problems {
 
   init(_ locator: Locator) { self.locator = locator }
 
-  func add(_ place: Locator.Place?, _ message: String) {
+  func add(_ place: Locator.Place?, message: String) {
     list.append((place ?? .start, message))
   }
 }
@@ -21,9 +21,9 @@ struct TableReader {
   let problems: Problems
 
   /// The root table of a file.
-  init(_ table: TOMLTable, _ problems: Problems) { self.init(table, [], [], problems) }
+  init(_ table: TOMLTable, problems: Problems) { self.init(table, path: [], keyPath: [], problems: problems) }
 
-  private init(_ table: TOMLTable, _ path: [String], _ keyPath: [String], _ problems: Problems) {
+  private init(_ table: TOMLTable, path: [String], keyPath: [String], problems: Problems) {
     self.table = table
     self.path = path
     self.keyPath = keyPath
@@ -34,7 +34,7 @@ struct TableReader {
   var line: Int { (problems.locator.keys[path] ?? problems.locator.values[path])?.line ?? 1 }
 
   /// The line number of an array's item, from 1.
-  func line(of key: String, _ index: Int) -> Int {
+  func line(of key: String, index: Int) -> Int {
     problems.locator.values[path + [key, "\(index)"]]?.line ?? line
   }
 
@@ -48,8 +48,8 @@ struct TableReader {
 
   func has(_ key: String) -> Bool { table[key] != nil }
 
-  func complain(_ key: String, _ message: String) {
-    problems.add(problems.locator.values[path + [key]], message)
+  func complain(_ key: String, message: String) {
+    problems.add(problems.locator.values[path + [key]], message: message)
   }
 
   /// Complains of every unknown key.
@@ -58,24 +58,25 @@ struct TableReader {
       let near = known.map { ($0, distance(key, $0)) }.min { $0.1 < $1.1 }
       let isNear = near.map { $0.1 <= max(2, key.count / 3) } ?? false
       let hint = isNear ? "did you mean \"\(near!.0)\"?" : "known are \(known.sorted().joined(separator: ", "))"
-      problems.add(place(of: key), "unknown key \"\(key)\" in \(name); \(hint)")
+      problems.add(place(of: key), message: "unknown key \"\(key)\" in \(name); \(hint)")
     }
   }
 
   func require(_ key: String) {
     if table[key] == nil {
-      problems.add(problems.locator.keys[path] ?? problems.locator.values[path], "\"\(key)\" is missing in \(name)")
+      problems.add(
+        problems.locator.keys[path] ?? problems.locator.values[path], message: "\"\(key)\" is missing in \(name)")
     }
   }
 
   /// The value of a key, converted by `read`; `nil` if it is missing or wrong. Complains of a wrong value, and does
   /// not show a value that may be secret.
   func value<Value>(
-    _ key: String, expecting: String, isSecret: Bool = false, _ read: (any TOMLValueConvertible) -> Value?
+    _ key: String, expecting: String, isSecret: Bool = false, read: (any TOMLValueConvertible) -> Value?
   ) -> Value? {
     guard let found = table[key] else { return nil }
     if let value = read(found) { return value }
-    complain(key, "\"\(key)\" should be \(expecting)" + (isSecret ? "" : ", not \(Self.words(found))"))
+    complain(key, message: "\"\(key)\" should be \(expecting)" + (isSecret ? "" : ", not \(Self.words(found))"))
     return nil
   }
 
@@ -84,7 +85,7 @@ struct TableReader {
   }
 
   /// A value from a list of words.
-  func choice(_ key: String, _ words: [String]) -> String? {
+  func choice(_ key: String, words: [String]) -> String? {
     let quoted = words.map { "\"\($0)\"" }
     return value(key, expecting: quoted.dropLast().joined(separator: ", ") + " or " + quoted.last!) { found in
       found.string.flatMap { words.contains($0) ? $0 : nil }
@@ -93,7 +94,7 @@ struct TableReader {
 
   func bool(_ key: String) -> Bool? { value(key, expecting: "true or false") { $0.bool } }
 
-  func integer(_ key: String, _ range: ClosedRange<Int>, expecting: String) -> Int? {
+  func integer(_ key: String, range: ClosedRange<Int>, expecting: String) -> Int? {
     value(key, expecting: expecting) { found in
       found.string == nil ? found.int.flatMap { range.contains($0) ? $0 : nil } : nil
     }
@@ -123,19 +124,21 @@ struct TableReader {
 
   /// The table of a key.
   func table(_ key: String, expecting: String = "a table") -> TableReader? {
-    value(key, expecting: expecting) { $0.table }.map { TableReader($0, path + [key], keyPath + [key], problems) }
+    value(key, expecting: expecting) { $0.table }.map {
+      TableReader($0, path: path + [key], keyPath: keyPath + [key], problems: problems)
+    }
   }
 
   /// An item of an array, with its own reader if it is a table.
   typealias Item = (value: any TOMLValueConvertible, place: Locator.Place?, table: TableReader?)
 
   func items(_ key: String, expecting: String) -> [Item] {
-    guard let array = value(key, expecting: expecting, { $0.array }) else { return [] }
+    guard let array = value(key, expecting: expecting, read: { $0.array }) else { return [] }
     return array.enumerated().map { index, item in
       let itemPath = path + [key, "\(index)"]
       return (
         item, problems.locator.values[itemPath],
-        item.table.map { TableReader($0, itemPath, keyPath + [key], problems) }
+        item.table.map { TableReader($0, path: itemPath, keyPath: keyPath + [key], problems: problems) }
       )
     }
   }

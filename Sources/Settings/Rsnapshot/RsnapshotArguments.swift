@@ -3,14 +3,14 @@ extension [RsnapshotConfiguration.Statement] {
   private static let standardArguments = "--delete --numeric-ids --relative --delete-excluded"
 
   /// The default arguments of a backup point, from the statements before `end`.
-  func arguments(before end: Int, _ files: RsnapshotFiles) throws(RsnapshotError) -> RsyncArguments {
+  func arguments(before end: Int, files: RsnapshotFiles) throws(RsnapshotError) -> RsyncArguments {
     guard let first else { return try RsyncArguments(short: [], long: [], files: files) }
     return try RsyncArguments(
-      short: shortArguments(first), long: longArguments(before: end, first) + globalFilters(), files: files)
+      short: shortArguments(first), long: longArguments(before: end, statement: first) + globalFilters(), files: files)
   }
 
   /// The arguments of one backup point. Its own rules or arguments replace the global rules.
-  func arguments(ofPointAt index: Int, _ files: RsnapshotFiles) throws(RsnapshotError) -> RsyncArguments {
+  func arguments(ofPointAt index: Int, files: RsnapshotFiles) throws(RsnapshotError) -> RsyncArguments {
     let point = self[index]
     let options = try point.pointOptions()
     func last(_ name: String, isAdded: Bool) -> String? {
@@ -18,15 +18,15 @@ extension [RsnapshotConfiguration.Statement] {
     }
     var short = try shortArguments(point)
     if let own = last("rsync_short_args", isAdded: false) {
-      short = [RsyncArguments.Word(own.utf8.dropFirst(), point.origin)]
+      short = [RsyncArguments.Word(own.utf8.dropFirst(), origin: point.origin)]
     }
     if let added = last("rsync_short_args", isAdded: true) {
-      short.append(RsyncArguments.Word(added.utf8.dropFirst(), point.origin))
+      short.append(RsyncArguments.Word(added.utf8.dropFirst(), origin: point.origin))
     }
     // The point's one_fs overrides the global one.
     let oneFileSystem = options.last { $0.name == "one_fs" }?.value ?? self.last { $0.name == "one_fs" }?.value
     if oneFileSystem.flatMap(RsnapshotConfiguration.Statement.boolean) == true {
-      short.append(RsyncArguments.Word("x".utf8, point.origin))
+      short.append(RsyncArguments.Word("x".utf8, origin: point.origin))
     }
 
     var filters: [RsyncArguments.Word] = []
@@ -35,16 +35,16 @@ extension [RsnapshotConfiguration.Statement] {
       for option in options where option.name == "include" + suffix || option.name == "exclude" + suffix {
         hasFilters = true
         // With a plus sign, rsnapshot passes a pattern without its option, and rsync ignores it.
-        if !option.isAdded { filters += try point.filterArguments(option.name, option.value) }
+        if !option.isAdded { filters += try point.filterArguments(option.name, value: option.value) }
       }
     }
     var long: [RsyncArguments.Word]
     if let own = last("rsync_long_args", isAdded: false) {
       long = try point.longArguments(own) + filters
     } else if hasFilters {
-      long = try longArguments(before: index, point) + filters
+      long = try longArguments(before: index, statement: point) + filters
     } else {
-      long = try longArguments(before: count, point) + globalFilters()
+      long = try longArguments(before: count, statement: point) + globalFilters()
     }
     if let added = last("rsync_long_args", isAdded: true) { long += try point.longArguments(added) }
     return try RsyncArguments(short: short, long: long, files: files)
@@ -54,13 +54,13 @@ extension [RsnapshotConfiguration.Statement] {
     _ statement: RsnapshotConfiguration.Statement
   ) throws(RsnapshotError) -> [RsyncArguments.Word] {
     guard let said = last(where: { $0.name == "rsync_short_args" }) else {
-      return [RsyncArguments.Word("a".utf8, statement.origin)]
+      return [RsyncArguments.Word("a".utf8, origin: statement.origin)]
     }
-    return [RsyncArguments.Word(said.value.utf8.dropFirst(), said.origin)]
+    return [RsyncArguments.Word(said.value.utf8.dropFirst(), origin: said.origin)]
   }
 
   private func longArguments(
-    before end: Int, _ statement: RsnapshotConfiguration.Statement
+    before end: Int, statement: RsnapshotConfiguration.Statement
   ) throws(RsnapshotError) -> [RsyncArguments.Word] {
     if let said = self[..<end].last(where: { $0.name == "rsync_long_args" }) {
       return try said.longArguments(said.value)
@@ -73,7 +73,7 @@ extension [RsnapshotConfiguration.Statement] {
     var words: [RsyncArguments.Word] = []
     for suffix in ["", "_file"] {
       for statement in self where statement.name == "include" + suffix || statement.name == "exclude" + suffix {
-        words += try statement.filterArguments(statement.name, statement.value)
+        words += try statement.filterArguments(statement.name, value: statement.value)
       }
     }
     return words

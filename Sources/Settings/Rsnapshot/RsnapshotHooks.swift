@@ -1,14 +1,15 @@
 /// The table `[hooks]` for the commands of an `rsnapshot.conf`.
 func rsnapshotHooks(_ statements: [RsnapshotConfiguration.Statement]) -> [String] {
   let lastPoint = statements.lastIndex { $0.name == "backup" || $0.name == "backup_script" } ?? statements.count
-  func commands(_ name: String, _ range: Range<Int>) -> [RsnapshotConfiguration.Statement] {
+  func commands(_ name: String, range: Range<Int>) -> [RsnapshotConfiguration.Statement] {
     statements[range].filter { $0.name == name }
   }
   // If a command occurs several times, the last one counts.
   let before: [RsnapshotConfiguration.Statement] =
-    commands("cmd_preexec", statements.indices).suffix(1) + commands("backup_exec", 0..<lastPoint)
+    commands("cmd_preexec", range: statements.indices).suffix(1) + commands("backup_exec", range: 0..<lastPoint)
   let after: [RsnapshotConfiguration.Statement] =
-    commands("backup_exec", lastPoint..<statements.count) + commands("cmd_postexec", statements.indices).suffix(1)
+    commands("backup_exec", range: lastPoint..<statements.count)
+    + commands("cmd_postexec", range: statements.indices).suffix(1)
   if before.isEmpty && after.isEmpty { return [] }
   var lines = TOMLText.comment(
     """

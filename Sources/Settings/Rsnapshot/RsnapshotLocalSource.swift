@@ -12,7 +12,7 @@ struct RsnapshotLocalSource {
   private var rules: [(globs: [RsyncPattern.Glob], isInclude: Bool)] = []
   var comments: [String] = []
 
-  init(_ statement: RsnapshotConfiguration.Statement, _ arguments: RsyncArguments) {
+  init(_ statement: RsnapshotConfiguration.Statement, arguments: RsyncArguments) {
     origin = statement.origin
     path = cleanComponents(statement.value)
     self.arguments = arguments
@@ -41,17 +41,20 @@ struct RsnapshotLocalSource {
     for rule in arguments.rules.reversed() {
       let text = String(decoding: rule.pattern, as: UTF8.self)
       guard let pattern = RsyncPattern(rule.pattern) else {
-        comments += notes.add(rule.origin, "the pattern \(text) has no equivalent in gitignore(5)")
+        comments += notes.add(rule.origin, why: "the pattern \(text) has no equivalent in gitignore(5)")
         continue
       }
       rules.append((pattern.globs, rule.isInclude))
-      for glob in pattern.globs { whole.add(Self.line(glob, rule.isInclude), origin: "\(text) (\(rule.origin.place))") }
+      for glob in pattern.globs {
+        whole.add(Self.line(glob, isInclude: rule.isInclude), origin: "\(text) (\(rule.origin.place))")
+      }
     }
     // In the new configuration, a pattern for a directory above the source has no effect on it.
     let name = Array(path[anchor...].joined(separator: "/").utf8)
     if !name.isEmpty, let match = whole.match(name.span, isDirectory: true), match.isExcluded {
       comments += notes.add(
-        origin, "rsnapshot stores nothing of it, because of the pattern \(match.pattern.origin); treering stores it")
+        origin,
+        why: "rsnapshot stores nothing of it, because of the pattern \(match.pattern.origin); treering stores it")
     }
     return comments
   }
@@ -59,10 +62,12 @@ struct RsnapshotLocalSource {
   /// The patterns below a directory as gitignore(5) lines: the last match decides.
   private func lines(from directory: [String]) -> [[UInt8]] {
     let below = directory[anchor...].map { Array($0.utf8) }
-    return rules.flatMap { rule in rule.globs.flatMap { $0.below(below) }.map { Self.line($0, rule.isInclude) } }
+    return rules.flatMap { rule in
+      rule.globs.flatMap { $0.below(below) }.map { Self.line($0, isInclude: rule.isInclude) }
+    }
   }
 
-  private static func line(_ glob: RsyncPattern.Glob, _ isInclude: Bool) -> [UInt8] {
+  private static func line(_ glob: RsyncPattern.Glob, isInclude: Bool) -> [UInt8] {
     (isInclude ? [UInt8(ascii: "!")] : []) + glob.line
   }
 

@@ -24,106 +24,111 @@ extension RsnapshotConfiguration.Statement {
   /// Throws an error that rsnapshot would report; `earlier` has the preceding statements.
   func check(after earlier: [Self]) throws(RsnapshotError) {
     switch name {
-    case "config_version": try require(value == "1.2", "1.2")
+    case "config_version": try require(value == "1.2", expected: "1.2")
     case "snapshot_root":
       if RsnapshotSource.remote(value) != nil {
-        throw RsnapshotError(origin, "\"snapshot_root\" should be a local path")
+        throw RsnapshotError(origin, message: "\"snapshot_root\" should be a local path")
       }
       try requirePath()
     case "lockfile", "logfile", "include_file", "exclude_file": try requirePath()
-    case "sync_first", "no_create_root": try require(value == "0" || value == "1", "0 or 1")
+    case "sync_first", "no_create_root": try require(value == "0" || value == "1", expected: "0 or 1")
     case "link_dest", "one_fs", "stop_on_stale_lockfile", "use_lazy_deletes":
-      try require(Self.boolean(value) != nil, "0 or 1")
+      try require(Self.boolean(value) != nil, expected: "0 or 1")
     case _ where name.hasPrefix("cmd_") && Self.isKnown(name), "linux_lvm_cmd_lvcreate", "linux_lvm_cmd_lvremove",
       "linux_lvm_cmd_mount", "linux_lvm_cmd_umount":
-      try require(isAbsolute(value) && !climbs(words(value)[0]), "the absolute path of a program")
+      try require(isAbsolute(value) && !climbs(words(value)[0]), expected: "the absolute path of a program")
     case "retain", "interval": try checkLevel()
     case "backup": try checkPoint(after: earlier)
     case "backup_script": try checkScript(after: earlier)
     case "backup_exec":
       if values.count > 1, !["optional", "required"].contains(values[1]) {
         throw RsnapshotError(
-          origin, "after the command \"optional\" or \"required\" should stand, not \"\(values[1])\"")
+          origin, message: "after the command \"optional\" or \"required\" should stand, not \"\(values[1])\"")
       }
     case "rsync_short_args":
-      try require(Self.isShortArguments(value), "letters after one hyphen, such as -a")
+      try require(Self.isShortArguments(value), expected: "letters after one hyphen, such as -a")
     case "rsync_long_args", "include", "exclude": _ = try longArguments(value)
     case "ssh_args":
       if earlier.contains(where: { $0.name == name }) {
-        throw RsnapshotError(origin, "\"ssh_args\" should be there once")
+        throw RsnapshotError(origin, message: "\"ssh_args\" should be there once")
       }
-    case "verbose", "loglevel": try require(["1", "2", "3", "4", "5"].contains(value), "a number from 1 to 5")
-    case "rsync_numtries": try require(Self.isNumber(value), "a number from 0 on")
+    case "verbose", "loglevel":
+      try require(["1", "2", "3", "4", "5"].contains(value), expected: "a number from 1 to 5")
+    case "rsync_numtries": try require(Self.isNumber(value), expected: "a number from 0 on")
     default:
       guard !Self.isKnown(name) else { return }
       guard let first = words(name).first, name.utf8.first.map(isBlank) == false else {
-        throw RsnapshotError(origin, "the line begins with a blank, and no statement stands right above it")
+        throw RsnapshotError(origin, message: "the line begins with a blank, and no statement stands right above it")
       }
       if first != name, Self.isKnown(first) {
-        throw RsnapshotError(origin, "a tab should follow \"\(first)\"; spaces separate nothing")
+        throw RsnapshotError(origin, message: "a tab should follow \"\(first)\"; spaces separate nothing")
       }
       let near = (Self.others + Self.unneeded.sorted()).map { ($0, distance(name, $0)) }.min { $0.1 < $1.1 }
       throw RsnapshotError(
         origin,
-        "unknown parameter \"\(name)\""
+        message: "unknown parameter \"\(name)\""
           + (near.map { $0.1 <= 2 ? "; did you mean \"\($0.0)\"?" : "" } ?? ""))
     }
   }
 
   private static func isKnown(_ name: String) -> Bool { unneeded.contains(name) || others.contains(name) }
 
-  private func require(_ isRight: Bool, _ expected: String) throws(RsnapshotError) {
-    if !isRight { throw RsnapshotError(origin, "\"\(name)\" should be \(expected), not \"\(value)\"") }
+  private func require(_ isRight: Bool, expected: String) throws(RsnapshotError) {
+    if !isRight { throw RsnapshotError(origin, message: "\"\(name)\" should be \(expected), not \"\(value)\"") }
   }
 
   private func requirePath() throws(RsnapshotError) {
-    try require(isAbsolute(value) && !climbs(value), "an absolute path without \"..\"")
+    try require(isAbsolute(value) && !climbs(value), expected: "an absolute path without \"..\"")
   }
 
   private func checkLevel() throws(RsnapshotError) {
     let isWord = value.utf8.allSatisfy(Self.isWordByte) && !value.isEmpty
-    try require(isWord && !Self.reserved.contains(value), "the name of a level, of letters and digits")
+    try require(isWord && !Self.reserved.contains(value), expected: "the name of a level, of letters and digits")
     let number = values.count > 1 ? values[1] : ""
     guard Self.isNumber(number), number.utf8.contains(where: { $0 != UInt8(ascii: "0") }) else {
       throw RsnapshotError(
         origin,
-        "\"\(name)\" should have a number from 1 on after \"\(value)\""
+        message: "\"\(name)\" should have a number from 1 on after \"\(value)\""
           + (number.isEmpty ? "" : ", not \"\(number)\""))
     }
   }
 
   private func checkPoint(after earlier: [Self]) throws(RsnapshotError) {
     try checkDestination(after: earlier)
-    guard !climbs(value) else { throw RsnapshotError(origin, "the path \"\(value)\" should be without \"..\"") }
+    guard !climbs(value) else {
+      throw RsnapshotError(origin, message: "the path \"\(value)\" should be without \"..\"")
+    }
     let needed: [String]
     switch RsnapshotSource.remote(value) {
     case .shell: needed = ["cmd_ssh"]
     case .volume: needed = Self.unneeded.filter { $0.hasPrefix("linux_lvm_") }.sorted()
     case .server: needed = []
     case nil:
-      try require(isAbsolute(value), "an absolute path, or one on another host")
+      try require(isAbsolute(value), expected: "an absolute path, or one on another host")
       needed = []
     }
     for parameter in needed where !earlier.contains(where: { $0.name == parameter }) {
-      throw RsnapshotError(origin, "\"\(parameter)\" should be said before \"\(value)\"")
+      throw RsnapshotError(origin, message: "\"\(parameter)\" should be said before \"\(value)\"")
     }
     _ = try pointOptions()
   }
 
   private func checkScript(after earlier: [Self]) throws(RsnapshotError) {
-    try require(isAbsolute(value) && !climbs(words(value)[0]), "the absolute path of a program")
+    try require(isAbsolute(value) && !climbs(words(value)[0]), expected: "the absolute path of a program")
     try checkDestination(after: earlier)
   }
 
   private func checkDestination(after earlier: [Self]) throws(RsnapshotError) {
     guard earlier.contains(where: { $0.name == "snapshot_root" }) else {
-      throw RsnapshotError(origin, "\"snapshot_root\" should be said before \"\(name)\"")
+      throw RsnapshotError(origin, message: "\"snapshot_root\" should be said before \"\(name)\"")
     }
     guard values.count > 1, let first = values[1].utf8.first else {
-      throw RsnapshotError(origin, "after \"\(value)\" and a tab the destination should stand, such as localhost/")
+      throw RsnapshotError(
+        origin, message: "after \"\(value)\" and a tab the destination should stand, such as localhost/")
     }
     guard first != slash, !isBlank(first), !climbs(values[1]) else {
-      throw RsnapshotError(origin, "the destination should be a relative path without \"..\", not \"\(values[1])\"")
+      throw RsnapshotError(
+        origin, message: "the destination should be a relative path without \"..\", not \"\(values[1])\"")
     }
   }
 

@@ -40,7 +40,9 @@ extension RsnapshotConfiguration.Statement {
         separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
       guard halves.count == 2 else {
         throw RsnapshotError(
-          origin, "options should be NAME=VALUE, separated by commas, not \"\(String(decoding: pair, as: UTF8.self))\"")
+          origin,
+          message: "options should be NAME=VALUE, separated by commas, not \"\(String(decoding: pair, as: UTF8.self))\""
+        )
       }
       let option = RsnapshotPointOption(
         name: String(decoding: halves[0].filter { !isBlank($0) }, as: UTF8.self),
@@ -66,10 +68,10 @@ extension RsnapshotConfiguration.Statement {
       return
     case _ where Self.unchecked.contains(option.name): return
     default:
-      throw RsnapshotError(origin, "\"\(option.name)\" is no option of a backup point")
+      throw RsnapshotError(origin, message: "\"\(option.name)\" is no option of a backup point")
     }
     if !isRight {
-      throw RsnapshotError(origin, "\"\(option.name)\" should be \(expected), not \"\(option.value)\"")
+      throw RsnapshotError(origin, message: "\"\(option.name)\" should be \(expected), not \"\(option.value)\"")
     }
   }
 
@@ -80,7 +82,7 @@ extension RsnapshotConfiguration.Statement {
     for byte in text.utf8 {
       let isQuote = byte == UInt8(ascii: "'") || byte == UInt8(ascii: "\"")
       if isQuote, let open = quote {
-        guard byte == open else { throw RsnapshotError(origin, "quotes in quotes are not allowed") }
+        guard byte == open else { throw RsnapshotError(origin, message: "quotes in quotes are not allowed") }
         quote = nil
       } else if isQuote {
         quote = byte
@@ -90,12 +92,12 @@ extension RsnapshotConfiguration.Statement {
         words[words.count - 1].append(byte)
       }
     }
-    guard quote == nil else { throw RsnapshotError(origin, "a quote is not closed") }
-    return words.filter { !$0.isEmpty }.map { RsyncArguments.Word($0, origin) }
+    guard quote == nil else { throw RsnapshotError(origin, message: "a quote is not closed") }
+    return words.filter { !$0.isEmpty }.map { RsyncArguments.Word($0, origin: origin) }
   }
 
   /// rsync's arguments for a statement or an option such as `exclude`.
-  func filterArguments(_ name: String, _ value: String) throws(RsnapshotError) -> [RsyncArguments.Word] {
+  func filterArguments(_ name: String, value: String) throws(RsnapshotError) -> [RsyncArguments.Word] {
     let options = [
       "include": "--include", "exclude": "--exclude", "include_file": "--include-from",
       "exclude_file": "--exclude-from",

@@ -18,16 +18,16 @@ struct RsnapshotReader {
   ) throws(RsnapshotError) {
     let name = files.name(path)
     if let origin {
-      guard !open.contains(path) else { throw RsnapshotError(origin, "\(name) includes itself") }
+      guard !open.contains(path) else { throw RsnapshotError(origin, message: "\(name) includes itself") }
       guard open.count < Self.deepest, fileCount < Self.mostFiles else {
         throw RsnapshotError(
-          origin, "more is included than \(Self.mostFiles) files, or files \(Self.deepest) deep")
+          origin, message: "more is included than \(Self.mostFiles) files, or files \(Self.deepest) deep")
       }
     }
     let content: [UInt8]
     do { content = try files.read(path) } catch {
       guard let origin else { throw RsnapshotError(file: name, message: "cannot be read: \(error)") }
-      throw RsnapshotError(origin, "cannot read \(name): \(error)")
+      throw RsnapshotError(origin, message: "cannot read \(name): \(error)")
     }
     open.append(path)
     fileCount += 1
@@ -42,7 +42,7 @@ struct RsnapshotReader {
         line += [tab] + trimmed(lines[index])
         index += 1
       }
-      try take(line, RsnapshotConfiguration.Origin(file: name, line: number, text: ""))
+      try take(line, place: RsnapshotConfiguration.Origin(file: name, line: number, text: ""))
     }
     open.removeLast()
   }
@@ -52,13 +52,13 @@ struct RsnapshotReader {
     (line.first == UInt8(ascii: " ") || line.first == tab) && !line.allSatisfy(isBlank)
   }
 
-  private mutating func take(_ line: [UInt8], _ place: RsnapshotConfiguration.Origin) throws(RsnapshotError) {
+  private mutating func take(_ line: [UInt8], place: RsnapshotConfiguration.Origin) throws(RsnapshotError) {
     guard let text = String(validating: line, as: UTF8.self) else {
-      throw RsnapshotError(place, "the line is not UTF-8")
+      throw RsnapshotError(place, message: "the line is not UTF-8")
     }
-    if line.contains(0) { throw RsnapshotError(place, "the line holds a NUL") }
+    if line.contains(0) { throw RsnapshotError(place, message: "the line holds a NUL") }
     if line.last == UInt8(ascii: "\r") {
-      throw RsnapshotError(place, "the line ends with a carriage return; lines should end as on Linux")
+      throw RsnapshotError(place, message: "the line ends with a carriage return; lines should end as on Linux")
     }
     var origin = place
     origin.text = text
@@ -67,7 +67,7 @@ struct RsnapshotReader {
       let word = String(decoding: line.prefix { !isBlank($0) }, as: UTF8.self)
       throw RsnapshotError(
         origin,
-        line.contains(where: isBlank)
+        message: line.contains(where: isBlank)
           ? "a tab should follow \"\(word)\"; spaces separate nothing" : "\"\(word)\" should have a value, after a tab")
     }
     let statement = RsnapshotConfiguration.Statement(

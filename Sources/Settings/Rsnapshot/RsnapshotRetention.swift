@@ -1,6 +1,6 @@
 /// The table `[retention]` for the levels of an `rsnapshot.conf`.
 func rsnapshotRetention(
-  _ statements: [RsnapshotConfiguration.Statement], _ notes: inout RsnapshotNotes
+  _ statements: [RsnapshotConfiguration.Statement], notes: inout RsnapshotNotes
 ) -> [String] {
   let levels = statements.filter { $0.name == "retain" || $0.name == "interval" }
   let sets = Configuration.Retention.sets
@@ -31,7 +31,7 @@ func rsnapshotRetention(
     } else {
       let later = levels.drop { $0 != level }.compactMap { sets.firstIndex(of: $0.value) }.min() ?? sets.count
       guard let free = sets.indices.first(where: { $0 > previous && $0 < later && !taken.contains($0) }) else {
-        lines += notes.add(level.origin, "no set is left for \(level.value); keep_last keeps the newest so many")
+        lines += notes.add(level.origin, why: "no set is left for \(level.value); keep_last keeps the newest so many")
         continue
       }
       set = free
@@ -39,7 +39,7 @@ func rsnapshotRetention(
         "\(place): \(level.value) is taken for \(sets[set]), a guess from its place; what does cron run it for?")
     }
     guard said.insert(set).inserted else {
-      lines += notes.add(level.origin, "\(sets[set]) is there already; one number counts")
+      lines += notes.add(level.origin, why: "\(sets[set]) is there already; one number counts")
       continue
     }
     taken.insert(set)

@@ -27,14 +27,14 @@ struct RsnapshotSources {
   mutating func tables(_ notes: inout RsnapshotNotes) throws(RsnapshotError) -> [[String]] {
     for (index, statement) in statements.enumerated() {
       switch statement.name {
-      case "backup" where isAbsolute(statement.value): try addLocal(statement, index, &notes)
-      case "backup": addRemote(statement, &notes)
+      case "backup" where isAbsolute(statement.value): try addLocal(statement, index: index, notes: &notes)
+      case "backup": addRemote(statement, notes: &notes)
       case "backup_script":
         pieces.append(
           .comment(
             notes.add(
               statement.origin,
-              "let it run as a hook under [hooks] before, and write into a directory that is a source")))
+              why: "let it run as a hook under [hooks] before, and write into a directory that is a source")))
       default: break
       }
     }
@@ -47,17 +47,17 @@ struct RsnapshotSources {
   }
 
   private mutating func addRemote(
-    _ statement: RsnapshotConfiguration.Statement, _ notes: inout RsnapshotNotes
+    _ statement: RsnapshotConfiguration.Statement, notes: inout RsnapshotNotes
   ) {
     let why =
       RsnapshotSource.remote(statement.value) == .volume
       ? "let a hook before make and mount the LVM snapshot and one after remove it, and name where it is mounted"
       : "treering reads local directories: run it on that host, or let a hook before fetch the files into a source"
-    pieces.append(.comment(notes.add(statement.origin, why)))
+    pieces.append(.comment(notes.add(statement.origin, why: why)))
   }
 
   private mutating func addLocal(
-    _ statement: RsnapshotConfiguration.Statement, _ index: Int, _ notes: inout RsnapshotNotes
+    _ statement: RsnapshotConfiguration.Statement, index: Int, notes: inout RsnapshotNotes
   ) throws(RsnapshotError) {
     let path = cleanComponents(statement.value)
     if let name = path.last, files.isFile(Array(statement.value.utf8)) {
@@ -65,10 +65,10 @@ struct RsnapshotSources {
       let pattern = "!" + String(decoding: literalLine([name], directoriesOnly: false), as: UTF8.self)
       let why =
         "a source is a directory: name \(TOMLText.string(directory)), with exclude = \(TOMLText.array(["/*", pattern]))"
-      pieces.append(.comment(notes.add(statement.origin, why)))
+      pieces.append(.comment(notes.add(statement.origin, why: why)))
       return
     }
-    var source = RsnapshotLocalSource(statement, try statements.arguments(ofPointAt: index, files))
+    var source = RsnapshotLocalSource(statement, arguments: try statements.arguments(ofPointAt: index, files: files))
     source.comments = TOMLText.comment(statement.origin.place + ": " + statement.origin.text)
     let here = [label] + path
     if !source.landing.elementsEqual(here, by: { $0.utf8.elementsEqual($1.utf8) }) {
@@ -88,7 +88,7 @@ struct RsnapshotSources {
           .comment(
             notes.add(
               statement.origin,
-              "\(earlier.origin.place) has this source with other rules, and treering stores a source once")))
+              why: "\(earlier.origin.place) has this source with other rules, and treering stores a source once")))
       }
       return
     }

@@ -19,8 +19,8 @@ public struct RsnapshotTranslation: Sendable {
   ) throws(RsnapshotError) {
     let statements = configuration.statements
     var notes = RsnapshotNotes()
-    let top = try Self.top(statements, files, &notes)
-    let retention = rsnapshotRetention(statements, &notes)
+    let top = try Self.top(statements, files: files, notes: &notes)
+    let retention = rsnapshotRetention(statements, notes: &notes)
     var sources = RsnapshotSources(statements, files: files)
     let tables = try sources.tables(&notes)
     let hooks = rsnapshotHooks(statements)
@@ -50,7 +50,7 @@ public struct RsnapshotTranslation: Sendable {
 
   /// The lines before the tables.
   private static func top(
-    _ statements: [RsnapshotConfiguration.Statement], _ files: RsnapshotFiles, _ notes: inout RsnapshotNotes
+    _ statements: [RsnapshotConfiguration.Statement], files: RsnapshotFiles, notes: inout RsnapshotNotes
   ) throws(RsnapshotError) -> [String] {
     var lines: [String] = []
     var unneeded: [String] = []
@@ -61,9 +61,9 @@ public struct RsnapshotTranslation: Sendable {
     if !unneeded.isEmpty { lines += TOMLText.comment("Not needed: \(unneeded.joined(separator: ", ")).") }
     for statement in statements where statement.includedCommand != nil {
       lines += notes.add(
-        statement.origin, "treering runs no program to be configured: run it yourself, and import what it prints")
+        statement.origin, why: "treering runs no program to be configured: run it yourself, and import what it prints")
     }
-    for unknown in try statements.arguments(before: statements.count, files).unknown {
+    for unknown in try statements.arguments(before: statements.count, files: files).unknown {
       lines += notes.add(unknown)
     }
     guard let root = statements.last(where: { $0.name == "snapshot_root" }) else { return lines }
@@ -83,7 +83,7 @@ struct RsnapshotNotes {
   private(set) var list: [RsnapshotTranslation.NotCarriedOver] = []
 
   /// Returns the comment for the setting's place; empty if the same comment exists.
-  mutating func add(_ origin: RsnapshotConfiguration.Origin, _ why: String) -> [String] {
+  mutating func add(_ origin: RsnapshotConfiguration.Origin, why: String) -> [String] {
     let note = RsnapshotTranslation.NotCarriedOver(
       file: origin.file, line: origin.line, text: origin.text, why: why)
     guard !list.contains(note) else { return [] }
@@ -92,7 +92,7 @@ struct RsnapshotNotes {
   }
 
   mutating func add(_ unknown: RsyncArguments.Unknown) -> [String] {
-    add(unknown.origin, "treering has nothing for \(unknown.argument)")
+    add(unknown.origin, why: "treering has nothing for \(unknown.argument)")
   }
 }
 

@@ -5,7 +5,7 @@ struct RsyncArguments {
     let text: [UInt8]
     let origin: RsnapshotConfiguration.Origin
 
-    init(_ text: some Sequence<UInt8>, _ origin: RsnapshotConfiguration.Origin) {
+    init(_ text: some Sequence<UInt8>, origin: RsnapshotConfiguration.Origin) {
       self.text = [UInt8](text)
       self.origin = origin
     }
@@ -36,17 +36,17 @@ struct RsyncArguments {
   /// `short` has the letters after the hyphen of `rsync_short_args`.
   init(short: [Word], long: [Word], files: RsnapshotFiles) throws(RsnapshotError) {
     self.files = files
-    for word in short { takeLetters(word.text[...], word.origin) }
+    for word in short { takeLetters(word.text[...], origin: word.origin) }
     var index = 0
     while index < long.count {
       let word = long[index]
       index += 1
       guard word.text.first == UInt8(ascii: "-") else {
-        note(word, "the argument \"\(Self.text(word.text))\", which rsync takes for a source of its own")
+        note(word, argument: "the argument \"\(Self.text(word.text))\", which rsync takes for a source of its own")
         continue
       }
       guard word.text.starts(with: "--".utf8) else {
-        takeLetters(word.text.dropFirst(), word.origin)
+        takeLetters(word.text.dropFirst(), origin: word.origin)
         continue
       }
       let halves = word.text.dropFirst(2).split(
@@ -57,7 +57,7 @@ struct RsyncArguments {
         value = long[index].text
         index += 1
       }
-      try take(name, value, word)
+      try take(name, value: value, word: word)
     }
   }
 
@@ -94,7 +94,7 @@ struct RsyncArguments {
     "remote-option", "stop-after", "stop-at",
   ]
 
-  private mutating func takeLetters(_ letters: ArraySlice<UInt8>, _ origin: RsnapshotConfiguration.Origin) {
+  private mutating func takeLetters(_ letters: ArraySlice<UInt8>, origin: RsnapshotConfiguration.Origin) {
     for letter in letters {
       switch letter {
       case UInt8(ascii: "x"): isOneFileSystem = true
@@ -105,27 +105,27 @@ struct RsyncArguments {
     }
   }
 
-  private mutating func take(_ name: String, _ value: [UInt8]?, _ word: Word) throws(RsnapshotError) {
+  private mutating func take(_ name: String, value: [UInt8]?, word: Word) throws(RsnapshotError) {
     let negated = name.hasPrefix("no-") ? String(name.dropFirst(3)) : nil
     switch name {
     case "relative": isRelative = true
     case "no-relative", "no-R": isRelative = false
     case "one-file-system": isOneFileSystem = true
     case "no-one-file-system", "no-x": isOneFileSystem = false
-    case "exclude", "include": addOld(value ?? [], isInclude: name == "include", word.origin)
-    case "exclude-from", "include-from": try addFile(value ?? [], isInclude: name == "include-from", word)
+    case "exclude", "include": addOld(value ?? [], isInclude: name == "include", origin: word.origin)
+    case "exclude-from", "include-from": try addFile(value ?? [], isInclude: name == "include-from", word: word)
     case "filter":
-      if !addFilter(value ?? [], word.origin) { note(word, "--filter=\(Self.text(value ?? []))") }
+      if !addFilter(value ?? [], origin: word.origin) { note(word, argument: "--filter=\(Self.text(value ?? []))") }
     case "max-size":
       maxFileSize = Self.size(Self.text(value ?? []))
-      if maxFileSize == nil { note(word, "--max-size=\(Self.text(value ?? []))") }
+      if maxFileSize == nil { note(word, argument: "--max-size=\(Self.text(value ?? []))") }
     case _ where Self.builtIn.contains(name): break
     case _ where negated.map({ Self.builtIn.contains($0) && !Self.neededPositive.contains($0) }) ?? false: break
-    default: note(word, Self.text(word.text))
+    default: note(word, argument: Self.text(word.text))
     }
   }
 
-  private mutating func note(_ word: Word, _ argument: String) {
+  private mutating func note(_ word: Word, argument: String) {
     unknown.append(Unknown(argument: argument, origin: word.origin))
   }
 
@@ -158,28 +158,28 @@ struct RsyncArguments {
 
   /// Adds a rule from `--exclude`, `--include` or their files. A prefix of `- ` or `+ ` decides the kind instead; `!`
   /// alone clears the earlier rules.
-  private mutating func addOld(_ text: [UInt8], isInclude: Bool, _ origin: RsnapshotConfiguration.Origin) {
+  private mutating func addOld(_ text: [UInt8], isInclude: Bool, origin: RsnapshotConfiguration.Origin) {
     if text == [UInt8(ascii: "!")] {
       rules = []
     } else if text.starts(with: "- ".utf8) || text.starts(with: "+ ".utf8) {
-      add(text.dropFirst(2), isInclude: text[0] == UInt8(ascii: "+"), origin)
+      add(text.dropFirst(2), isInclude: text[0] == UInt8(ascii: "+"), origin: origin)
     } else {
-      add(text[...], isInclude: isInclude, origin)
+      add(text[...], isInclude: isInclude, origin: origin)
     }
   }
 
   private mutating func add(
-    _ pattern: ArraySlice<UInt8>, isInclude: Bool, _ origin: RsnapshotConfiguration.Origin
+    _ pattern: ArraySlice<UInt8>, isInclude: Bool, origin: RsnapshotConfiguration.Origin
   ) {
     if !pattern.isEmpty { rules.append(Rule(pattern: Array(pattern), isInclude: isInclude, origin: origin)) }
   }
 
   /// False if the text is not a plain rule with a pattern.
-  private mutating func addFilter(_ text: [UInt8], _ origin: RsnapshotConfiguration.Origin) -> Bool {
+  private mutating func addFilter(_ text: [UInt8], origin: RsnapshotConfiguration.Origin) -> Bool {
     for (word, isInclude) in [("-", false), ("+", true), ("exclude", false), ("include", true)] {
       let rest = text.dropFirst(word.utf8.count)
       if text.starts(with: word.utf8), rest.first == UInt8(ascii: " ") || rest.first == UInt8(ascii: "_") {
-        add(rest.dropFirst(), isInclude: isInclude, origin)
+        add(rest.dropFirst(), isInclude: isInclude, origin: origin)
         return true
       }
     }
@@ -190,12 +190,12 @@ struct RsyncArguments {
     return false
   }
 
-  private mutating func addFile(_ path: [UInt8], isInclude: Bool, _ word: Word) throws(RsnapshotError) {
-    guard path != [UInt8(ascii: "-")] else { return note(word, Self.text(word.text)) }
+  private mutating func addFile(_ path: [UInt8], isInclude: Bool, word: Word) throws(RsnapshotError) {
+    guard path != [UInt8(ascii: "-")] else { return note(word, argument: Self.text(word.text)) }
     let name = files.name(path)
     let content: [UInt8]
     do { content = try files.read(path) } catch {
-      throw RsnapshotError(word.origin, "cannot read \(name): \(error)")
+      throw RsnapshotError(word.origin, message: "cannot read \(name): \(error)")
     }
     let isEnd = { (byte: UInt8) in byte == newline || byte == UInt8(ascii: "\r") }
     var number = 0
@@ -205,10 +205,11 @@ struct RsyncArguments {
         guard let first = line.first, first != UInt8(ascii: ";"), first != UInt8(ascii: "#") else { continue }
         let place = RsnapshotConfiguration.Origin(file: name, line: number, text: "")
         guard let text = String(validating: line, as: UTF8.self), !line.contains(0) else {
-          throw RsnapshotError(place, "the line is not UTF-8")
+          throw RsnapshotError(place, message: "the line is not UTF-8")
         }
         addOld(
-          Array(line), isInclude: isInclude, RsnapshotConfiguration.Origin(file: name, line: number, text: text))
+          Array(line), isInclude: isInclude, origin: RsnapshotConfiguration.Origin(file: name, line: number, text: text)
+        )
       }
     }
   }

@@ -38,7 +38,7 @@ struct RsyncPattern {
         for place in reachable(places) {
           if components[place] == anyDirectories {
             next.insert(place)
-          } else if Self.matches(components[place], name) {
+          } else if Self.matches(components[place], name: name) {
             next.insert(place + 1)
           }
         }
@@ -62,7 +62,7 @@ struct RsyncPattern {
       return all
     }
 
-    private static func matches(_ component: [UInt8], _ name: [UInt8]) -> Bool {
+    private static func matches(_ component: [UInt8], name: [UInt8]) -> Bool {
       var list = PatternList()
       list.add([slash] + component, origin: "")
       return list.match(name.span, isDirectory: true) != nil
@@ -91,7 +91,7 @@ struct RsyncPattern {
       let names = rest.split(separator: slash, omittingEmptySubsequences: false).map { name in
         Array(name.map { $0 == backslash ? [$0, $0] : [$0] }.joined())
       }
-      globs = Self.globs(names, isAnchored, directoriesOnly)
+      globs = Self.globs(names, isAnchored: isAnchored, directoriesOnly: directoriesOnly)
       return
     }
     guard let tokens = Self.tokens(rest) else { return nil }
@@ -103,7 +103,7 @@ struct RsyncPattern {
       if floating.first == .slash { floating.removeFirst() } else { floating.insert(.star, at: 0) }
     }
     guard let expanded = Self.expanded(floating) else { return nil }
-    var found = expanded.flatMap { Self.globs($0, isAnchored, directoriesOnly) }
+    var found = expanded.flatMap { Self.globs($0, isAnchored: isAnchored, directoriesOnly: directoriesOnly) }
     if rest.suffix(4) == [slash, asterisk, asterisk, asterisk] {
       // The pattern also matches the directory itself.
       guard let outer = RsyncPattern((isAnchored ? [slash] : []) + rest.dropLast(3), isWild: true) else { return nil }
@@ -112,7 +112,7 @@ struct RsyncPattern {
     globs = found
   }
 
-  private static func globs(_ names: [[UInt8]], _ isAnchored: Bool, _ directoriesOnly: Bool) -> [Glob] {
+  private static func globs(_ names: [[UInt8]], isAnchored: Bool, directoriesOnly: Bool) -> [Glob] {
     if names.contains([]) { return [] }
     return [Glob(components: (isAnchored ? [] : [anyDirectories]) + names, directoriesOnly: directoriesOnly)]
   }
