@@ -119,7 +119,7 @@ struct ConfigCommand: RunnableCommand {
     lines.append("  keep " + keep.joined(separator: ", "))
     let free: String? =
       switch settings.retention.minimumFree {
-      case .share(let share): "\(fixed(share * 100, 0)) %"
+      case .share(let share): "\(fixed(share * 100, digits: 0)) %"
       case .bytes(let bytes): byteText(bytes)
       case nil: nil
       }

@@ -6,7 +6,7 @@ public enum NameOrder: Sendable {
 
 /// The order of names in all of treering: by bytes, a prefix first.
 @inlinable
-public func compareNames(_ a: Span<UInt8>, b: Span<UInt8>) -> NameOrder {
+public func compareNames(_ a: Span<UInt8>, _ b: Span<UInt8>) -> NameOrder {
   let shared = min(a.count, b.count)
   var i = 0
   while i < shared {

@@ -14,7 +14,7 @@ func grouped(_ number: UInt64) -> String {
 }
 
 func durationText(_ seconds: Double) -> String {
-  if seconds < 10 { return "\(fixed(seconds, seconds < 1 ? 2 : 1)) s" }
+  if seconds < 10 { return "\(fixed(seconds, digits: seconds < 1 ? 2 : 1)) s" }
   let whole = Int(min(seconds, 1e15).rounded())
   if whole < 60 { return "\(whole) s" }
   if whole < 3600 { return "\(whole / 60) min \(whole % 60) s" }

@@ -35,7 +35,7 @@ private func metricsText(of state: RepositoryState, after run: RunAnswer, at now
     })
   metric("last_run_timestamp_seconds", help: "When the last run ended.", value: "\(now.seconds)")
   metric("last_run_exit_status", help: "The exit status of the last run.", value: "\(run.exitStatus)")
-  metric("last_run_duration_seconds", help: "How long the last run took.", value: fixed(run.elapsedSeconds, 3))
+  metric("last_run_duration_seconds", help: "How long the last run took.", value: fixed(run.elapsedSeconds, digits: 3))
   if let snapshot = run.snapshot {
     metric("last_snapshot_entries", help: "Entries of the last snapshot.", value: "\(snapshot.entries)")
     metric("last_snapshot_bytes", help: "Sizes of the files in the last snapshot.", value: "\(snapshot.bytes)")
