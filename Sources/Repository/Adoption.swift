@@ -17,7 +17,7 @@ public final class Adoption: Sendable {
   init(named name: SnapshotName, in repository: Repository) throws(Failure) {
     self.repository = repository
     self.name = name
-    pending = try repository.directory(named: Repository.pendingName)
+    pending = try repository.pending
     do {
       catalog = try NewCatalogFile(
         file:
@@ -35,7 +35,7 @@ public final class Adoption: Sendable {
     _ summary: CatalogSummary, with writer: FrameWriter, moving found: [UInt8], of directory: Directory,
     whichWas tree: FileStatus
   ) throws {
-    let catalogs = try repository.directory(named: Repository.catalogsName)
+    let catalogs = try repository.catalogs
     let root = repository.root
     var (isMoved, isCataloged) = (false, false)
     do {

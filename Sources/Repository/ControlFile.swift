@@ -119,8 +119,13 @@ extension Repository {
     try owner.give(try directory.descriptor.openDirectory(name.span))
   }
 
-  /// Opens a directory of `.treering`.
-  func directory(named name: [UInt8]) throws(Failure) -> Directory {
+  // Each use opens the directory again, because a listing moves its position.
+  var catalogs: Directory { get throws(Failure) { try directory(named: Self.catalogsName) } }
+  var pending: Directory { get throws(Failure) { try directory(named: Self.pendingName) } }
+  var spare: Directory { get throws(Failure) { try directory(named: Self.spareName) } }
+  var trash: Directory { get throws(Failure) { try directory(named: Self.trashName) } }
+
+  private func directory(named name: [UInt8]) throws(Failure) -> Directory {
     do { return try control.directory(name.span) } catch {
       throw Failure(.failed, "cannot open \(displayName(path))/.treering/\(displayName(name)): \(error)")
     }

@@ -53,7 +53,7 @@ public struct FileSystemProbe {
   ///
   /// Throws `refused` if the file system has no hard links, because every snapshot would be a full copy.
   public func run() throws(Failure) -> Capabilities {
-    try Self.probe(in: try repository.directory(named: Repository.pendingName), of: repository.path)
+    try Self.probe(in: try repository.pending, of: repository.path)
   }
 
   /// True if the file system has free space and accepts one more file in another directory.

@@ -22,7 +22,7 @@ public final class PendingSnapshot: Sendable {
   init(named name: SnapshotName, in repository: Repository, catalogBytes: UInt64, mayRecycle: Bool) throws(Failure) {
     self.repository = repository
     self.name = name
-    pending = try repository.directory(named: Repository.pendingName)
+    pending = try repository.pending
     do {
       if let spare = mayRecycle ? repository.retirement.takeSpare(as: name, in: pending) : nil {
         tree = spare
@@ -50,7 +50,7 @@ public final class PendingSnapshot: Sendable {
   /// An error undoes all renames, so nothing is published if this throws. If the undo fails, the snapshot stays, with a
   /// warning. `latest` and the set links are updated after this.
   public func publish(_ summary: CatalogSummary, with writer: FrameWriter) throws {
-    let catalogs = try repository.directory(named: Repository.catalogsName)
+    let catalogs = try repository.catalogs
     var isVisible = false
     do {
       try catalog.finish(summary, with: writer)

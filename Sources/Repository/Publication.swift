@@ -40,8 +40,8 @@ public struct Publication {
 
   /// True if a tree or catalog of this name exists, published or pending.
   func isTaken(_ name: SnapshotName) throws(Failure) -> Bool {
-    let catalogs = try repository.directory(named: Repository.catalogsName)
-    let pending = try repository.directory(named: Repository.pendingName)
+    let catalogs = try repository.catalogs
+    let pending = try repository.pending
     let places: [(Directory, [UInt8])] = [
       (repository.root, name.bytes), (catalogs, name.catalogName), (pending, name.bytes), (pending, name.catalogName),
     ]
@@ -57,7 +57,7 @@ public struct Publication {
   public func pointLatest(to name: SnapshotName) throws(Failure) {
     let latest = Repository.latestName
     if (try? repository.root.descriptor.readSymbolicLink(latest.span)) == name.bytes { return }
-    let pending = try repository.directory(named: Repository.pendingName)
+    let pending = try repository.pending
     do throws(Errno) {
       do throws(Errno) { try pending.descriptor.unlink(latest.span) } catch {
         guard error == .noSuchEntry else { throw error }
@@ -93,7 +93,7 @@ public struct Publication {
 
   /// Makes the renames of a publication durable.
   public func synchronizeRenames() throws(Failure) {
-    let catalogs = try repository.directory(named: Repository.catalogsName)
+    let catalogs = try repository.catalogs
     do { try synchronizeRenames(of: catalogs) } catch {
       throw .writing("make the last snapshot durable in", at: repository.path, because: error)
     }
@@ -112,7 +112,7 @@ public struct Publication {
     }
     let name = snapshot.name
     do {
-      let pending = try repository.directory(named: Repository.pendingName)
+      let pending = try repository.pending
       try pending.descriptor.unlink(name.catalogName.span)
       try repository.retirement.discard(name.bytes, of: pending)
     } catch {

@@ -95,7 +95,7 @@ public struct PushMemory {
 
   /// Keeps the catalog of a pushed snapshot, and drops older catalogs of the same sources.
   public func remember(_ name: SnapshotName, to id: [UInt8], address: [UInt8]) throws(Failure) {
-    let catalogs = try repository.directory(named: Repository.catalogsName)
+    let catalogs = try repository.catalogs
     do {
       try repository.makeDirectory(Self.directoryName, in: repository.control)
       let remotes = try repository.control.directory(Self.directoryName.span)

@@ -20,7 +20,7 @@ public struct ReceivedParts {
   /// Only the receiving user may use the directory. Another user cannot read parts that root received. Root must not
   /// make a setuid program from a file that another user may still have open for writing.
   public func directory(for name: SnapshotName) throws(Failure) -> Directory {
-    let pending = try repository.directory(named: Repository.pendingName)
+    let pending = try repository.pending
     let own = Self.directoryName(for: name)
     do {
       if try pending.descriptor.statusIfPresent(of: own.span) == nil {
@@ -49,7 +49,7 @@ public struct ReceivedParts {
   /// Opens the received parts of a snapshot. `nil` if this user cannot open them.
   public func existingDirectory(for name: SnapshotName) -> Directory? {
     let own = Self.directoryName(for: name)
-    return try? repository.directory(named: Repository.pendingName).directory(own.span)
+    return try? repository.pending.directory(own.span)
   }
 
   /// Moves a directory to the trash. Another user's directory can only be renamed; root must delete it.
@@ -63,14 +63,14 @@ public struct ReceivedParts {
 
   /// The snapshots that have received parts.
   public func snapshots() throws(Failure) -> [SnapshotName] {
-    do { return try repository.directory(named: Repository.pendingName).names().compactMap(Self.snapshot) } catch {
+    do { return try repository.pending.names().compactMap(Self.snapshot) } catch {
       throw .writing("look for parts of snapshots in", at: repository.path, because: error)
     }
   }
 
   /// Hands the received parts of one snapshot to another that has none. The caller holds the lock.
   public func move(from other: SnapshotName, to name: SnapshotName) throws(Failure) {
-    let pending = try repository.directory(named: Repository.pendingName)
+    let pending = try repository.pending
     let (old, new) = (Self.directoryName(for: other), Self.directoryName(for: name))
     do { try pending.descriptor.rename(old.span, to: pending.descriptor, as: new.span) } catch {
       throw .writing("receive a snapshot in", at: repository.path, because: error)
@@ -81,7 +81,7 @@ public struct ReceivedParts {
   ///
   /// The caller holds the lock, and empties the trash after releasing it.
   public func discard(_ name: SnapshotName) throws(Failure) {
-    let pending = try repository.directory(named: Repository.pendingName)
+    let pending = try repository.pending
     do { try giveUp(Self.directoryName(for: name), in: pending) } catch {
       if error == .noSuchEntry { return }
       throw .writing("give up what came of a snapshot in", at: repository.path, because: error)

@@ -60,7 +60,7 @@ extension Publication {
   /// The interrupted snapshots in `pending`, newest first.
   public func unfinished() throws(Failure) -> [(name: SnapshotName, catalog: OpenCatalog, tree: Directory)] {
     guard let suffix = try? Self.unfinishedSuffix() else { return [] }
-    let pending = try repository.directory(named: Repository.pendingName)
+    let pending = try repository.pending
     let names: [[UInt8]]
     do { names = try pending.names() } catch {
       throw .writing("look for unfinished snapshots in", at: repository.path, because: error)
@@ -79,7 +79,7 @@ extension Publication {
   /// Gives up the trees of interrupted runs.
   public func discardUnfinished(but name: SnapshotName? = nil) throws(Failure) {
     let names = try unfinished().map(\.name).filter { $0 != name }
-    let pending = try repository.directory(named: Repository.pendingName)
+    let pending = try repository.pending
     for name in names {
       do throws(Errno) {
         let suffix = try Self.unfinishedSuffix()
@@ -97,8 +97,8 @@ extension Publication {
   public func recover(keepingUnfinished: Bool = true) throws(Failure) {
     let unfinishedNames = keepingUnfinished ? Set(try unfinished().map(\.name)) : []
     let unfinishedSuffix = (try? Self.unfinishedSuffix()) ?? []
-    let pending = try repository.directory(named: Repository.pendingName)
-    let catalogs = try repository.directory(named: Repository.catalogsName)
+    let pending = try repository.pending
+    let catalogs = try repository.catalogs
     let names: [[UInt8]]
     do { names = try pending.names() } catch {
       throw .writing("look for what an interrupted run left in", at: repository.path, because: error)

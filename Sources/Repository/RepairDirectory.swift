@@ -8,7 +8,7 @@ public struct RepairDirectory {
   /// Makes an empty directory for a repair. The caller holds the lock.
   public func make() throws(Failure) -> Directory {
     try discard()
-    let pending = try repository.directory(named: Repository.pendingName)
+    let pending = try repository.pending
     do {
       try pending.descriptor.makeDirectory(Self.name.span, mode: 0o700)
       let directory = try pending.directory(Self.name.span)
@@ -18,7 +18,7 @@ public struct RepairDirectory {
   }
 
   public func discard() throws(Failure) {
-    let pending = try repository.directory(named: Repository.pendingName)
+    let pending = try repository.pending
     do { try repository.retirement.discard(Self.name, of: pending) } catch {
       if error == .noSuchEntry { return }
       throw .writing("repair a snapshot in", at: repository.path, because: error)

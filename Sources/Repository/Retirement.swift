@@ -15,15 +15,15 @@ public struct Retirement {
   /// True if a snapshot has expired, but its tree has not been moved away yet.
   func isExpiring(_ name: SnapshotName) throws -> Bool {
     let marker = Self.marker(of: name)
-    return try repository.directory(named: Repository.pendingName).descriptor.statusIfPresent(of: marker.span) != nil
+    return try repository.pending.descriptor.statusIfPresent(of: marker.span) != nil
   }
 
   /// Expires a snapshot: its tree replaces the spare or goes to the trash. The caller holds the lock.
   ///
   /// Throws if the tree cannot be moved; the snapshot is then kept.
   public func expire(_ name: SnapshotName, asSpare: Bool) throws(Failure) {
-    let pending = try repository.directory(named: Repository.pendingName)
-    let catalogs = try repository.directory(named: Repository.catalogsName)
+    let pending = try repository.pending
+    let catalogs = try repository.catalogs
     let marker = Self.marker(of: name)
     do {
       if asSpare { discardSpare() }
@@ -41,7 +41,7 @@ public struct Retirement {
 
   /// Moves the tree of an expired snapshot away. If the move fails, the catalog returns, and the snapshot is unchanged.
   func finishExpiring(_ name: SnapshotName, asSpare: Bool = false) throws {
-    let pending = try repository.directory(named: Repository.pendingName)
+    let pending = try repository.pending
     let found = name.bytes
     let marker = Self.marker(of: name)
     if try repository.hasTree(name) {
@@ -49,7 +49,7 @@ public struct Retirement {
         let isSpare = asSpare ? try keepAsSpare(found, of: repository.root) : false
         if !isSpare { try discard(found, of: repository.root) }
       } catch {
-        let catalogs = try repository.directory(named: Repository.catalogsName)
+        let catalogs = try repository.catalogs
         try pending.descriptor.rename(marker.span, to: catalogs.descriptor, as: name.catalogName.span)
         throw error
       }
@@ -97,7 +97,7 @@ public struct Retirement {
   public func discardSpare() -> Bool {
     var isFound = false
     do {
-      let spare = try repository.directory(named: Repository.spareName)
+      let spare = try repository.spare
       for found in try spare.names() {
         do throws(Errno) {
           try discard(found, of: spare)
@@ -117,7 +117,7 @@ public struct Retirement {
   /// A spare that causes an error is set aside and noted; it does not prevent the snapshot.
   func takeSpare(as name: SnapshotName, in pending: Directory) -> Directory? {
     do {
-      let spare = try repository.directory(named: Repository.spareName)
+      let spare = try repository.spare
       guard let found = try spare.names().last else { return nil }
       // A mount inside the spare must not be changed, and a tree that a process still reads must stay unchanged.
       let location = repository.location
@@ -145,11 +145,11 @@ public struct Retirement {
   }
 
   /// The directory of the trees to delete.
-  public func trash() throws(Failure) -> Directory { try repository.directory(named: Repository.trashName) }
+  public func trash() throws(Failure) -> Directory { try repository.trash }
 
   /// True if the repository has a spare, an expired tree that can become the next snapshot.
   public func hasSpare() throws(Failure) -> Bool {
-    do { return try !repository.directory(named: Repository.spareName).names().isEmpty } catch {
+    do { return try !repository.spare.names().isEmpty } catch {
       throw .writing("look for a spare in", at: repository.path, because: error)
     }
   }

@@ -14,7 +14,7 @@ public struct SnapshotLocks {
 
   /// Keeps a snapshot from expiring until the lock is released. The end of the process also releases the lock.
   public func lockShared(_ name: SnapshotName) throws(Failure) -> SnapshotLock {
-    let catalogs = try repository.directory(named: Repository.catalogsName)
+    let catalogs = try repository.catalogs
     do {
       let file = try catalogs.descriptor.openToRead(name.catalogName.span)
       // A rotation locks the catalog briefly to test for users.
@@ -39,7 +39,7 @@ public struct SnapshotLocks {
 
   /// Locks a snapshot exclusively, so that it can expire. `nil` if a process is using it.
   public func lockForExpiry(_ name: SnapshotName) throws -> SnapshotLock? {
-    let file = try repository.directory(named: Repository.catalogsName).descriptor.openToRead(name.catalogName.span)
+    let file = try repository.catalogs.descriptor.openToRead(name.catalogName.span)
     do throws(Errno) { try file.lockExclusively() } catch {
       if error == .wouldBlock { return nil }
       // The file system has no locks, so no other process can have locked the snapshot either.

@@ -47,7 +47,7 @@ extension Repository {
   /// Finds all snapshots by reading the catalogs' trailers; no tree is walked.
   public func snapshots() throws(Failure) -> SnapshotList {
     var list = SnapshotList()
-    let catalogs = try directory(named: Self.catalogsName)
+    let catalogs = try self.catalogs
     let names: [[UInt8]]
     do { names = try catalogs.names() } catch {
       throw Failure(.failed, "cannot list the catalogs of \(displayName(path)): \(error)")
@@ -119,7 +119,7 @@ extension Repository {
   // Only `ENOENT` counts as absence; any other error is thrown.
 
   func hasCatalog(_ name: SnapshotName) throws -> Bool {
-    try directory(named: Self.catalogsName).descriptor.statusIfPresent(of: name.catalogName.span) != nil
+    try self.catalogs.descriptor.statusIfPresent(of: name.catalogName.span) != nil
   }
 
   func hasTree(_ name: SnapshotName) throws(Errno) -> Bool {
@@ -128,7 +128,7 @@ extension Repository {
 
   /// True if `pending` has a tree of this name, from a publication in progress or an interrupted one.
   private func isArriving(_ name: SnapshotName) throws -> Bool {
-    try directory(named: Self.pendingName).descriptor.statusIfPresent(of: name.bytes.span) != nil
+    try self.pending.descriptor.statusIfPresent(of: name.bytes.span) != nil
   }
 
   /// True if a listed snapshot has expired since.
@@ -141,7 +141,7 @@ extension Repository {
   /// Opens a snapshot's catalog, and checks its header and trailer.
   public func openCatalog(_ name: SnapshotName) throws(Failure) -> OpenCatalog {
     let shown = "\(displayName(path))/.treering/catalogs/\(name).catalog"
-    let catalogs = try directory(named: Self.catalogsName)
+    let catalogs = try self.catalogs
     do {
       return try OpenCatalog(
         CatalogFile(file: try catalogs.descriptor.openToRead(name.catalogName.span)))

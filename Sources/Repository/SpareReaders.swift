@@ -13,7 +13,7 @@ extension Retirement {
   /// Without the right to examine all processes, the repository must be closed to other users. If the answer cannot be
   /// determined, the spare counts as read.
   public func isSpareUnread() -> Bool {
-    guard let spare = try? repository.directory(named: Repository.spareName),
+    guard let spare = try? repository.spare,
       let (tree, name) = Self.onlyDirectory(of: spare),
       let status = try? tree.descriptor.status()
     else { return false }
