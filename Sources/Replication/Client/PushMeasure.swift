@@ -2,7 +2,7 @@ internal import Catalog
 internal import Model
 internal import Synchronization
 
-/// The size of a push: the space that it needs on the server, and the bytes of the files to read.
+/// The space that a push needs on the server, and the bytes of the files to read.
 struct PushMeasure {
   private(set) var needs = SpaceNeeds()
   private(set) var bytes: UInt64 = 0

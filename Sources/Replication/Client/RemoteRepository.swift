@@ -161,7 +161,7 @@ private final class RemoteCatalog: CatalogSource {
 
 /// The files of a snapshot in the server's repository.
 private final class RemoteContents: ContentFetcher {
-  /// A file of another size than the catalog's is read and discarded, to get to the next answer, up to this size.
+  /// The largest file that is read and discarded because its size differs from the catalog's.
   private static let discardedBytes: UInt64 = 1 << 30
   /// The most frames after the last instruction.
   private static let lastFrames = 16
