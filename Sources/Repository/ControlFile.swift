@@ -73,7 +73,7 @@ struct ControlOwner {
     }
   }
 
-  /// Refuses a file of an ordinary user who may have made it a hard link to a file that only root may write.
+  /// Refuses a file that root must not write. An ordinary user may have made it a hard link to a file of root.
   func check(_ existing: borrowing Descriptor) throws(Errno) {
     guard isOther else { return }
     let status = try existing.status()

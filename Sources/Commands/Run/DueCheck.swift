@@ -3,7 +3,7 @@ internal import Model
 internal import Repository
 internal import Retention
 
-/// The decision whether a run takes a snapshot: a pure function of the sources, the policy, the snapshots and the time.
+/// The decision whether a run takes a snapshot. It is pure: it depends only on its properties and arguments.
 struct DueCheck {
   var policy: RetentionPolicy
   var label: [UInt8]
