@@ -79,6 +79,21 @@ extension WalkNode where State: BuiltDirectory {
     do throws(Errno) { try recycled.come(to: name) } catch { throw SpareUnusable(path: sourcePath, reason: error) }
   }
 
+  /// True if the spare has a directory of this name; the directory stays.
+  func keepsDirectory(_ name: Span<UInt8>) throws(SpareUnusable) -> Bool {
+    try comeToSpare(name)
+    return self.build.recycled?.keepsDirectory() ?? false
+  }
+
+  /// Removes the names that the merge did not reach, and prepares the directory for new sub-directories.
+  func finishRecycling() throws(SpareUnusable) {
+    try changingSpare { recycled throws(Errno) in
+      try recycled.finish()
+      if children.contains(where: { !$0.build.isRecycled }) { try recycled.open() }
+    }
+    self.build.recycled = nil
+  }
+
   /// Changes the names of the recycled directory, if there is one.
   func changingSpare(_ body: (RecycledDirectory) throws(Errno) -> Void) throws(SpareUnusable) {
     guard let recycled = self.build.recycled else { return }

@@ -255,13 +255,13 @@ struct StoredInodes {
   ///
   /// For a recycled directory they decide which names stay, so they come from the stored tree. A name there may have
   /// been repaired, or the whole tree may have been restored from a copy. A name that is linked needs no such proof.
-  init(_ node: WalkNode<some BuiltDirectory>, _ record: DirectoryRecord?, _ worker: BuildWorker, listsInodes: Bool) {
+  init(_ node: WalkNode<some BuiltDirectory>, _ record: DirectoryRecord?, _ tools: BuildTools, listsInodes: Bool) {
     guard let record, let stored = node.build.baseTree, let tree = node.build.tree else { return }
     if node.build.recycled == nil, tree.inodesCount, (try? stored.descriptor.status().inode) == record.hints.storedInode
     {
       source = .catalog
-    } else if listsInodes, (try? worker.storedListing.read(stored.descriptor)) != nil {
-      source = .listing(worker.storedListing)
+    } else if listsInodes, (try? tools.storedListing.read(stored.descriptor)) != nil {
+      source = .listing(tools.storedListing)
     }
   }
 

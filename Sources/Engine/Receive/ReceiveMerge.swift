@@ -23,7 +23,7 @@ struct ReceiveMerge {
     self.base = base
     self.encoder = encoder
     self.worker = worker
-    inodes = StoredInodes(node, base, worker, listsInodes: work.capabilities.listsInodes)
+    inodes = StoredInodes(node, base, worker.tools, listsInodes: work.context.capabilities.listsInodes)
   }
 
   /// Returns the sub-directories, each with the base's directory of the same name.
@@ -37,7 +37,7 @@ struct ReceiveMerge {
     let areRecycled = try rows.map { row in
       let name = record.bytes.span.extracting(row.name)
       while let pair = try merge.nextFile(before: name) { try take(pair) }
-      return try work.keepsDirectory(name, in: node)
+      return try node.keepsDirectory(name)
     }
     while let pair = try merge.nextFile() { try take(pair) }
     var directories: [(row: DirectoryRow, base: DirectoryRow?, isRecycled: Bool)] = []
@@ -54,17 +54,17 @@ struct ReceiveMerge {
     try checkForSignal()
     let name = record.bytes.span.extracting(row.name)
     try node.comeToSpare(name)
-    work.progress.entries.count()
-    work.progress.files.count()
+    work.context.progress.entries.count()
+    work.context.progress.files.count()
     let isSame = before.map { record.hasSameContent(row, as: $0, of: base!) } ?? false
     if isSame, row.linkGroup == nil, let before, try linkSame(before, row) { return }
     let hints: Hints
     do { hints = try row.linkGroup == nil ? store(row, before) : storeGrouped(row, before) } catch {
       guard let refused = error as? Unstorable else { throw error }
-      work.monitor.note("\(displayName(path(row))): only its catalog has it: \(refused.error)")
-      hints = Self.hints(row, 0, StorageFlags.notStored.refused(toRoot: work.isRoot))
+      work.context.monitor.note("\(displayName(path(row))): only its catalog has it: \(refused.error)")
+      hints = Self.hints(row, 0, StorageFlags.notStored.refused(toRoot: work.context.isRoot))
     }
-    if hints.flags.isCatalogOnly { work.progress.catalogOnly.count() }
+    if hints.flags.isCatalogOnly { work.context.progress.catalogOnly.count() }
     encoder.append(row, of: record, hints: hints)
   }
 
@@ -79,15 +79,17 @@ struct ReceiveMerge {
   /// Links the base's entry of the same name. Only its row is examined.
   private func linkSame(_ before: FileRow, _ row: FileRow) throws -> Bool {
     guard let hints = try linkBase(before) else { return false }
-    if hints.flags.isCatalogOnly { work.progress.catalogOnly.count() }
+    if hints.flags.isCatalogOnly { work.context.progress.catalogOnly.count() }
     encoder.append(row, of: record, hints: hints)
     return true
   }
 
   private func linkBase(_ before: FileRow) throws -> Hints? {
     var hints = before.hints
-    if hints.flags.contains(.notStored) { return work.isRoot && !hints.flags.contains(.refusedToRoot) ? nil : hints }
-    guard let baseTree = node.build.baseTree, !hints.flags.isWorthRetrying(asRoot: work.isRoot) else {
+    if hints.flags.contains(.notStored) {
+      return work.context.isRoot && !hints.flags.contains(.refusedToRoot) ? nil : hints
+    }
+    guard let baseTree = node.build.baseTree, !hints.flags.isWorthRetrying(asRoot: work.context.isRoot) else {
       return nil
     }
     let name = base!.bytes.span.extracting(before.name)
@@ -101,10 +103,10 @@ struct ReceiveMerge {
       else { return nil }
     }
     guard
-      try work.linked(baseTree.descriptor, name, inode: hints.storedInode, in: node, as: name)
+      try work.builder.linked(baseTree.descriptor, name, inode: hints.storedInode, in: node, as: name)
     else { return nil }
-    work.progress.linked.count()
-    if node.isMoved { work.progress.moved.count() }
+    work.context.progress.linked.count()
+    if node.isMoved { work.context.progress.moved.count() }
     return hints
   }
 
@@ -116,7 +118,9 @@ struct ReceiveMerge {
     let name = Array(record.bytes[row.name])
     var hints = Hints.none
     try work.links.add(key) { first in
-      guard !first.value.contains(.notStored), try work.linked(to: first, in: node, as: name.span) else { return false }
+      guard !first.value.contains(.notStored), try work.builder.linked(to: first, in: node, as: name.span) else {
+        return false
+      }
       hints = Self.hints(row, first.inode, first.value)
       return true
     } store: { _ in
@@ -162,16 +166,16 @@ struct ReceiveMerge {
   private func linkElsewhere(_ found: StoredFile, _ path: [[UInt8]], _ row: FileRow) throws -> Hints? {
     guard isSameInode(found.row, of: found.record, row), let directory = found.directory, let inode = found.inode,
       found.row.hints.flags.isDisjoint(with: [.notStored]),
-      !found.row.hints.flags.isWorthRetrying(asRoot: work.isRoot),
+      !found.row.hints.flags.isWorthRetrying(asRoot: work.context.isRoot),
       try !work.isFile(at: path, found.row, of: found.record, linkGroup: row.linkGroup, worker), work.claim(inode)
     else { return nil }
     let storedName = found.name
     let name = record.bytes.span.extracting(row.name)
     guard isStill(found.row, storedName.span, in: directory, inode),
-      try work.linked(directory.descriptor, storedName.span, inode: inode, in: node, as: name)
+      try work.builder.linked(directory.descriptor, storedName.span, inode: inode, in: node, as: name)
     else { return nil }
-    work.progress.linked.count()
-    work.progress.moved.count()
+    work.context.progress.linked.count()
+    work.context.progress.moved.count()
     return Self.hints(row, inode, found.row.hints.flags.subtracting([.racy, .changedWhileRead]))
   }
 
@@ -190,9 +194,9 @@ struct ReceiveMerge {
       let made = try Engine.makeSpecial(
         record.bytes.span.extracting(row.name), in: node.build.target!.descriptor, kind: row.kind,
         target: record.target(of: row), device: row.size, row.metadata, record.attributes(of: row))
-      work.progress.copied.count()
+      work.context.progress.copied.count()
       return Self.hints(
-        row, made.inode, made.missing.refused(toRoot: work.isRoot))
+        row, made.inode, made.missing.refused(toRoot: work.context.isRoot))
     } catch { throw refusal("make", row, error) }
   }
 
@@ -200,7 +204,7 @@ struct ReceiveMerge {
   private struct Unstorable: Error { let error: Errno }
 
   private func refusal(_ what: String, _ row: FileRow, _ error: Errno) -> any Error {
-    let isOwn = error.isLastingRefusal || error == .noSpace && !work.endsRunForName(error)
+    let isOwn = error.isLastingRefusal || error == .noSpace && !work.context.endsRunForName(error)
     return isOwn ? Unstorable(error: error) : Failure.writing(what, at: path(row), because: error)
   }
 
@@ -214,8 +218,8 @@ struct ReceiveMerge {
   private func finish(_ target: consuming NewFile, _ row: FileRow) throws -> Hints {
     do throws(Errno) {
       let made = try target.finish(row.metadata, record.attributes(of: row))
-      work.progress.copied.count()
-      return Self.hints(row, made.inode, made.missing.refused(toRoot: work.isRoot))
+      work.context.progress.copied.count()
+      return Self.hints(row, made.inode, made.missing.refused(toRoot: work.context.isRoot))
     } catch { throw Failure.writing("write", at: path(row), because: error) }
   }
 
@@ -244,19 +248,19 @@ struct ReceiveMerge {
   private func copy(
     _ old: borrowing Descriptor, _ status: FileStatus, _ row: FileRow, ifDamaged: () -> Void
   ) throws -> Hints? {
-    try work.space.take(min(status.size, status.blocks &* 512), for: path(row))
+    try work.context.space.take(min(status.size, status.blocks &* 512), for: path(row))
     let target = try makeTarget(row)
     var isRight = false
     do throws(CopyError) {
       let pass: PassResult
-      if work.capabilities.reflinks {
-        pass = try worker.reader.hash(
+      if work.context.capabilities.reflinks {
+        pass = try worker.tools.reader.hash(
           old, byteCount: status.size, hasHoles: status.hasHoles, elidingZeros: row.digest.isSparse)
         if pass.digest == row.digest {
           do throws(Errno) { try target.descriptor.clone(old) } catch { throw .writing(error) }
         }
       } else {
-        pass = try worker.reader.copy(
+        pass = try worker.tools.reader.copy(
           old, to: target.descriptor, byteCount: status.size, hasHoles: status.hasHoles,
           elidingZeros: row.digest.isSparse)
       }
@@ -269,13 +273,13 @@ struct ReceiveMerge {
       }
     }
     if isRight { return try finish(target, row) }
-    try work.remove(target, for: path(row))
+    try work.builder.remove(target, for: path(row))
     ifDamaged()
     return nil
   }
 
   private func reportDamage(_ stored: StoredFile, _ row: FileRow) {
-    work.monitor.note(
+    work.context.monitor.note(
       "\(displayName(path(row))): its bytes in the snapshot \(stored.tree.name) are damaged; sent whole")
   }
 
@@ -291,7 +295,7 @@ struct ReceiveMerge {
       if work.wanted.isTooLarge(row.digest) { throw Unstorable(error: .fileTooLarge) }
     }
     let name = record.bytes.span.extracting(row.name)
-    let locksOut = !work.isRoot && row.metadata.permissions & 0o400 == 0
+    let locksOut = !work.context.isRoot && row.metadata.permissions & 0o400 == 0
     // An inode with another name may belong to a published snapshot: a killed server leaves such inodes.
     let isOwn = try contents.descriptor.status(of: digest.span).linkCount == 1
     guard !locksOut, isOwn, work.isFirst(toPlace: row.digest) else {
@@ -313,10 +317,10 @@ struct ReceiveMerge {
       if isOther { throw .invalid }
       let missing = try applyMetadata(
         row.metadata, record.attributes(of: row), to: target, .open, currently: made, mayHaveOthers: true)
-      work.progress.copied.count()
-      work.progress.bytesCopied.count(min(made.size, made.blocks &* 512))
+      work.context.progress.copied.count()
+      work.context.progress.bytesCopied.count(min(made.size, made.blocks &* 512))
       return Self.hints(
-        row, made.inode, missing.refused(toRoot: work.isRoot))
+        row, made.inode, missing.refused(toRoot: work.context.isRoot))
     } catch {
       if isOther { throw Failure(.refused, "\(displayName(path(row))) is sent with a size that it has not") }
       throw Failure.writing("write", at: path(row), because: error)

@@ -35,9 +35,10 @@ private func build(
   let received = Clock.now()
   let pending = try repository.publication.beginSnapshot(
     named: name, catalogBytes: tree?.catalog.byteCount ?? 0, mayRecycle: mayRecycle && capabilities.recycles)
-  let work = ReceiveWork(
-    wanted, sent: sent, base: tree, in: repository, pending, capabilities: capabilities,
-    progress: progress, monitor: monitor)
+  let context = BuildContext(
+    repository: repository, capabilities: capabilities, space: SpaceGuard(repository), progress: progress,
+    monitor: monitor)
+  let work = ReceiveWork(wanted, sent: sent, base: tree, into: SnapshotBuilder(pending, context))
   let root = try work.rootNode()
   defer { root.release() }
   do {

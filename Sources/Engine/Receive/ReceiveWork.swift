@@ -5,16 +5,17 @@ internal import Repository
 internal import Synchronization
 
 /// One thread's tools.
-final class ReceiveWorker: BuildWorker {
+final class ReceiveWorker {
+  let tools: BuildTools
   let base: CatalogReader?
   /// The directory of the base that was searched last, opened.
   fileprivate var baseFolder: (path: [[UInt8]], directory: Directory?)?
   /// The directories of the new snapshot that were searched last.
   fileprivate var wantedPaths = PathCache<WantedLevel> { $0.index.byteCount + ($0.base?.byteCount ?? 0) }
 
-  init(base: CatalogReader?, writer: FrameWriter, reader: FileReader) {
+  init(base: CatalogReader?, tools: BuildTools) {
     self.base = base
-    super.init(writer: writer, reader: reader)
+    self.tools = tools
   }
 }
 
@@ -40,7 +41,11 @@ struct ReceivedInode: Hashable, Sendable {
 /// The work of receiving a snapshot: in each directory, the merge of the wanted names with the base's.
 ///
 /// Each name gets a link, a received content or a copy.
-final class ReceiveWork: BuildWork, TreeWork, @unchecked Sendable {
+final class ReceiveWork: TreeWork {
+  typealias State = ReceiveDirectory
+
+  let builder: SnapshotBuilder
+  var context: BuildContext { builder.context }
   let wanted: any WantedTree
   let root: Digest
   /// The tree whose entries may be linked.
@@ -56,27 +61,22 @@ final class ReceiveWork: BuildWork, TreeWork, @unchecked Sendable {
   /// The greatest depth of a received path.
   private static let depthLimit = 4096
 
-  init(
-    _ wanted: any WantedTree, sent: CatalogSummary, base: StoredTree?, in repository: Repository,
-    _ pending: PendingSnapshot, capabilities: Capabilities, progress: Progress, monitor: any Monitor
-  ) {
+  init(_ wanted: any WantedTree, sent: CatalogSummary, base: StoredTree?, into builder: SnapshotBuilder) {
+    self.builder = builder
     self.wanted = wanted
     root = sent.root.digest
     entriesLeft = Mutex(sent.root.totals.entries)
     directoriesLeft = Mutex(sent.directories)
     baseTree = base
-    super.init(
-      repository: repository, pending: pending, capabilities: capabilities, space: SpaceGuard(repository), isDry: false,
-      progress: progress, monitor: monitor)
   }
 
   func makeWorker() throws -> ReceiveWorker {
     ReceiveWorker(
-      base: baseTree.map { CatalogReader($0.catalog) }, writer: FrameWriter(sink: pending!.sink),
-      reader: FileReader(progress))
+      base: baseTree.map { CatalogReader($0.catalog) },
+      tools: BuildTools(writer: FrameWriter(sink: builder.pending.sink), reader: FileReader(context.progress)))
   }
 
-  func finish(_ worker: ReceiveWorker) throws { try worker.writer.flush() }
+  func finish(_ worker: ReceiveWorker) throws { try worker.tools.writer.flush() }
 
   func rootNode() throws -> ReceiveNode {
     let base = baseTree?.catalog.summary.root
@@ -114,18 +114,18 @@ final class ReceiveWork: BuildWork, TreeWork, @unchecked Sendable {
     node.build.metadata = record.metadata
     node.build.hints.changed = record.metadata.modified
     node.build.attributes = record.attributes
-    guard try openTarget(node) else {
+    guard try builder.open(node) else {
       throw Failure(.failed, "\(displayName(node.sourcePath)) cannot be stored in this repository")
     }
-    progress.entries.count()
-    progress.directories.count()
-    let encoder = worker.takeEncoder()
+    context.progress.entries.count()
+    context.progress.directories.count()
+    let encoder = worker.tools.takeEncoder()
     node.build.encoder = encoder
     encoder.begin(record.metadata, flags: record.flags, attributes: node.build.attributes)
     let base = try baseRecord(node, worker)
     let merge = try ReceiveMerge(self, node, record, base, encoder, worker)
     let rows = try merge.run()
-    try finishRecycling(node)
+    try node.finishRecycling()
     try addChildren(rows, of: record, to: node, worker)
     return node.children
   }
@@ -220,9 +220,9 @@ final class ReceiveWork: BuildWork, TreeWork, @unchecked Sendable {
   // MARK: Leaving a directory
 
   func leave(_ node: ReceiveNode, _ worker: ReceiveWorker) throws {
-    if let encoder = node.build.encoder, let target = node.build.target {
-      try complete(node, encoder, target, into: worker.writer, worker.hasher)
-      worker.giveBack(encoder)
+    if let encoder = node.build.encoder {
+      try builder.complete(node, with: worker.tools)
+      worker.tools.giveBack(encoder)
     }
     guard node.build.result?.digest == node.digest else {
       throw Failure(.failed, "what was built of \(displayName(node.sourcePath)) is not what was sent")

@@ -5,21 +5,21 @@ internal import Repository
 
 /// Stores one regular file that is new, changed, or not known to be unchanged.
 struct FileStorer {
+  private let builder: SnapshotBuilder
   private let work: SnapshotWork
   private let node: SnapshotNode
-  private let worker: SnapshotWorker
+  private let reader: FileReader
   private let moment: Timestamp
 
   /// The pauses before each new attempt to read a file that changed while it was read.
   private static let pausesMilliseconds = [0, 5, 20, 80, 250]
 
-  init(
-    _ work: SnapshotWork, _ node: SnapshotNode, _ worker: SnapshotWorker, _ moment: Timestamp
-  ) {
-    self.work = work
-    self.node = node
-    self.worker = worker
-    self.moment = moment
+  init(_ directory: DirectoryContext, _ builder: SnapshotBuilder) {
+    self.builder = builder
+    work = directory.work
+    node = directory.node
+    reader = directory.worker.tools.reader
+    moment = directory.moment
   }
 
   /// A regular file of the source, open, with the values to store of it.
@@ -47,10 +47,11 @@ struct FileStorer {
     let descriptor: Descriptor
     do throws(Errno) { descriptor = try node.source!.descriptor.openToRead(name.span) } catch {
       switch error {
-      case .noSuchEntry: work.progress.vanished.count()
+      case .noSuchEntry: builder.context.progress.vanished.count()
       case .symbolicLoop, .noDevice, .notADirectory: warnReplaced(name)
       case .wouldBlock:
-        work.warn(node.sourcePath(of: name), "cannot be read: another process holds a lease on it, and keeps it")
+        builder.context.warn(
+          node.sourcePath(of: name), "cannot be read: another process holds a lease on it, and keeps it")
       default: try work.readingFailed(node.sourcePath(of: name), error)
       }
       return nil
@@ -73,7 +74,7 @@ struct FileStorer {
   }
 
   private func warnReplaced(_ name: [UInt8]) {
-    work.warn(node.sourcePath(of: name), "was replaced by something else while it was opened")
+    builder.context.warn(node.sourcePath(of: name), "was replaced by something else while it was opened")
   }
 
   // MARK: The content is stored already
@@ -89,14 +90,14 @@ struct FileStorer {
     }
     let mayLink =
       row.metadata == status.metadata && before.record.attributes(of: before.row) == file.attributes
-      && row.mayBeLinked(for: status) && !row.hints.flags.isWorthRetrying(asRoot: work.isRoot)
+      && row.mayBeLinked(for: status) && !row.hints.flags.isWorthRetrying(asRoot: builder.context.isRoot)
     // Another mtime almost always means another content: then one read is better than two.
     let mayClone =
-      work.capabilities.reflinks && row.size > 0 && row.metadata.modified == status.modified
+      builder.context.capabilities.reflinks && row.size > 0 && row.metadata.modified == status.modified
     guard mayLink || mayClone else { return nil }
     let pass: PassResult
     do throws(CopyError) {
-      pass = try worker.reader.hash(
+      pass = try reader.hash(
         file.descriptor, byteCount: status.size, hasHoles: status.hasHoles, elidingZeros: row.digest.isSparse)
     } catch {
       // The copy reads the file again and reports the error.
@@ -123,11 +124,11 @@ struct FileStorer {
     guard let old = openOld(before), let target = try makeTarget(for: file) else { return nil }
     do throws(Errno) { try target.descriptor.clone(old.file) } catch {
       let path = node.sourcePath(of: file.name)
-      try work.remove(target, for: path)
+      try builder.remove(target, for: path)
       if error.endsRun { throw Failure.writing("share the blocks of", at: path, because: error) }
       return nil
     }
-    work.progress.cloned.count()
+    builder.context.progress.cloned.count()
     return try finish(target, for: file, pass)
   }
 
@@ -140,7 +141,7 @@ struct FileStorer {
     do throws(Errno) {
       return try NewFile(file.name, in: node.build.target!, mode: isPlain ? file.status.permissions : 0o600)
     } catch {
-      try work.storingFailed("make a copy of", node.sourcePath(of: file.name), error, isName: true)
+      try builder.context.storingFailed("make a copy of", node.sourcePath(of: file.name), error, isName: true)
       return nil
     }
   }
@@ -150,12 +151,12 @@ struct FileStorer {
   ) throws -> NewEntry? {
     do throws(Errno) {
       let made = try target.finish(file.status.metadata, file.attributes)
-      work.progress.copied.count()
-      return file.entry(pass, storedInode: made.inode, flags: made.missing.refused(toRoot: work.isRoot))
+      builder.context.progress.copied.count()
+      return file.entry(pass, storedInode: made.inode, flags: made.missing.refused(toRoot: builder.context.isRoot))
     } catch {
       let path = node.sourcePath(of: file.name)
-      try work.storingFailed("write a copy of", path, error)
-      try work.remove(target, for: path)
+      try builder.context.storingFailed("write a copy of", path, error)
+      try builder.remove(target, for: path)
       return nil
     }
   }
@@ -164,13 +165,13 @@ struct FileStorer {
   private func cloneOldVersion(
     _ before: StoredFile?, of status: FileStatus, to target: borrowing Descriptor
   ) throws -> OldVersion? {
-    guard work.capabilities.reflinks, let before, before.row.isWorthCloning(for: status),
+    guard builder.context.capabilities.reflinks, let before, before.row.isWorthCloning(for: status),
       let old = openOld(before)
     else { return nil }
     do throws(Errno) {
       try target.clone(old.file)
       target.keepCopiesSmall()
-      work.progress.cloned.count()
+      builder.context.progress.cloned.count()
       return old
     } catch {
       if error.endsRun { throw Failure.writing("share blocks in", at: node.sourcePath, because: error) }
@@ -193,23 +194,23 @@ struct FileStorer {
     let name = file.name
     var path: [UInt8] { node.sourcePath(of: name) }
     // The space that a file with shared blocks will take is not known beforehand.
-    if old == nil { try work.space.take(min(file.status.size, file.status.blocks &* 512), for: path) }
+    if old == nil { try builder.context.space.take(min(file.status.size, file.status.blocks &* 512), for: path) }
     let result: (pass: PassResult, isStill: Bool)
     do throws(CopyError) { result = try copyUntilStill(&file, to: target.descriptor, updating: old) } catch {
       switch error {
       case .interrupted:
         try checkForSignal()
         throw Failure(.failed, "interrupted")
-      case .writing(let error): try work.storingFailed("write a copy of", path, error)
+      case .writing(let error): try builder.context.storingFailed("write a copy of", path, error)
       case .reading(let error): try work.readingFailed(path, error)
       }
-      try work.remove(target, for: path)
+      try builder.remove(target, for: path)
       return nil
     }
     if file.status.isRacy(since: moment, on: node.identity) { file.flags.insert(.racy) }
     if !result.isStill {
       file.flags.formUnion([.changedWhileRead, .racy])
-      work.warn(path, "changed each time it was read; the copy may mix several moments")
+      builder.context.warn(path, "changed each time it was read; the copy may mix several moments")
     }
     return try finish(target, for: file, result.pass)
   }
@@ -226,10 +227,10 @@ struct FileStorer {
       }
       let status = file.status
       if attempt == 0, let old {
-        pass = try worker.reader.update(
+        pass = try reader.update(
           target, holding: old, from: file.descriptor, byteCount: status.size, hasHoles: status.hasHoles)
       } else {
-        pass = try worker.reader.copy(
+        pass = try reader.copy(
           file.descriptor, to: target, byteCount: status.size, hasHoles: status.hasHoles, elidingZeros: true)
       }
       let after: FileStatus

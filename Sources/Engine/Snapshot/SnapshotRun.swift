@@ -1,65 +1,8 @@
 internal import Catalog
-public import Model
+internal import Model
 internal import Posix
 public import Repository
 internal import Synchronization
-
-/// The test by which a source file counts as unchanged, so that it is not read.
-public enum ChangeDetection: String, Sendable, CaseIterable {
-  /// Inode, size, mtime and ctime are equal, and the ctime was not too recent to trust.
-  case ctime
-  /// Size, mode, owner and mtime of a regular file with one name are equal.
-  ///
-  /// This test is for file systems whose inode numbers or ctimes do not last.
-  case mtime
-  /// No test: every file is read and hashed.
-  case content
-}
-
-/// The sources of a snapshot, and its settings.
-public struct SnapshotOptions: Sendable {
-  /// Absolute paths without `.`, `..` and empty components.
-  public var sources: [[UInt8]]
-  /// The first directory inside the snapshot.
-  public var label: [UInt8]
-  public var threads: Int
-  public var changeDetection: ChangeDetection
-  public var guardLimits: GuardLimits
-  /// The exclusion rules of every source that `excludesOfSource` does not name.
-  public var excludes: Excludes
-  /// Sources that also count as absent if their directory is empty, such as a removable disk.
-  public var optionalSources: Set<[UInt8]> = []
-  /// Sources whose absence is no warning.
-  public var excusedSources: Set<[UInt8]> = []
-  /// The exclusion rules of single sources, by the source's path.
-  public var excludesOfSource: [[UInt8]: Excludes] = [:]
-
-  public init(
-    sources: [[UInt8]], label: [UInt8] = Array("localhost".utf8), threads: Int,
-    changeDetection: ChangeDetection = .ctime, guardLimits: GuardLimits = GuardLimits(),
-    excludes: Excludes = Excludes()
-  ) {
-    self.sources = sources
-    self.label = label
-    self.threads = threads
-    self.changeDetection = changeDetection
-    self.guardLimits = guardLimits
-    self.excludes = excludes
-  }
-
-  /// The path of a source from the snapshot's root.
-  func place(of source: [UInt8]) -> [[UInt8]] {
-    [label] + source.split(separator: UInt8(ascii: "/")).map(Array.init)
-  }
-}
-
-/// A published snapshot, and the time that it took.
-public struct SnapshotResult: Sendable {
-  public var snapshot: Snapshot
-  /// The snapshot whose unchanged files were linked.
-  public var previous: SnapshotName?
-  public var elapsedSeconds: Double
-}
 
 /// Takes a snapshot of the present sources: one walk against the newest catalog, then publication.
 ///
@@ -71,7 +14,10 @@ public func takeSnapshot(
   monitor: any Monitor
 ) throws(Failure) -> SnapshotResult {
   do {
-    return try snapshotOfPresent(options, repository, program, progress, OnceMonitor(monitor))
+    var run = SnapshotRun(
+      options: options, absent: try options.absentSources(), repository: repository, program: program,
+      progress: progress, monitor: OnceMonitor(monitor))
+    return try run.takeOfPresentSources()
   } catch let failure as Failure {
     throw failure
   } catch let error as Errno {
@@ -81,141 +27,300 @@ public func takeSnapshot(
   }
 }
 
-private func snapshotOfPresent(
-  _ options: SnapshotOptions, _ repository: Repository, _ program: String, _ progress: Progress,
-  _ monitor: any Monitor
-) throws -> SnapshotResult {
-  var absent = try options.absentSources()
-  var present = options
-  present.sources.removeAll { source in absent.contains { $0.path == source } }
-  guard !present.sources.isEmpty else {
-    let named = absent.map { "\(displayName($0.path)) \($0.reason)" }.joined(separator: ", ")
-    throw Failure(.failed, "no source is there: \(named)", hint: "nothing was published; are the disks mounted?")
+/// The phases of a run. They are repeated if a source or the spare turns out to be unusable.
+private struct SnapshotRun {
+  /// The options, with the present sources alone.
+  var options: SnapshotOptions
+  var absent: [AbsentSource]
+  let repository: Repository
+  let program: String
+  let progress: Progress
+  let monitor: any Monitor
+  private let start = Clock.monotonic()
+  private var mayRecycle = true
+
+  init(
+    options: SnapshotOptions, absent: [AbsentSource], repository: Repository, program: String, progress: Progress,
+    monitor: any Monitor
+  ) {
+    self.options = options
+    self.options.sources.removeAll { source in absent.contains { $0.path == source } }
+    self.absent = absent
+    self.repository = repository
+    self.program = program
+    self.progress = progress
+    self.monitor = monitor
   }
-  var mayRecycle = true
-  while true {
-    do {
-      return try compareAndPublish(present, absent, mayRecycle, repository, program, progress, monitor)
-    } catch is SpareUnusable {
-      mayRecycle = false
-      progress.restart()
-    } catch let refusal as SourceRefusal {
-      guard present.sources.count > 1 else { throw refusal.failure }
-      present.sources.removeAll { $0 == refusal.path }
-      absent.append(AbsentSource(path: refusal.path, reason: "is left out: \(refusal.failure)", isThere: true))
+
+  mutating func takeOfPresentSources() throws -> SnapshotResult {
+    guard !options.sources.isEmpty else {
+      let named = absent.map { "\(displayName($0.path)) \($0.reason)" }.joined(separator: ", ")
+      throw Failure(.failed, "no source is there: \(named)", hint: "nothing was published; are the disks mounted?")
+    }
+    while true {
+      do { return try compareAndPublish() } catch is SpareUnusable {
+        mayRecycle = false
+      } catch let refusal as SourceRefusal {
+        guard options.sources.count > 1 else { throw refusal.failure }
+        options.sources.removeAll { $0 == refusal.path }
+        absent.append(AbsentSource(path: refusal.path, reason: "is left out: \(refusal.failure)", isThere: true))
+      }
       progress.restart()
     }
   }
-}
 
-/// The number of snapshots before the newest that are searched for a returned file.
-private let olderSnapshotsSearched = 50
+  private func warn(_ path: [UInt8], _ message: String) {
+    progress.warnings.count()
+    monitor.warn(Warning(path: path, message: message))
+  }
 
-/// The older trees with which a run compares the sources.
-private struct Comparison {
-  let list: SnapshotList
-  /// The trees whose entries may be linked, in the search order for moved files.
-  var trees: [StoredTree] = []
-  /// The index of the newest snapshot in `trees`.
-  var base: Int?
-  var bases: [[UInt8]: SourceBase] = [:]
+  // MARK: Comparison
 
-  func guards(_ options: SnapshotOptions) -> Guards {
-    Guards(options.guardLimits, list.snapshots, bases, newest: base.map { trees[$0] })
+  /// The absent sources that the operator must know about.
+  private var unwelcome: [AbsentSource] {
+    absent.filter { $0.isThere || !options.excusedSources.contains($0.path) }
+  }
+
+  private func compareAndPublish() throws -> SnapshotResult {
+    try repository.publication.recover()
+    let list = try repository.snapshots()
+    func cannotLink(to name: SnapshotName, _ reason: String) {
+      warn(Array(name.description.utf8), "this snapshot cannot be linked to: \(reason)")
+    }
+    // `list` and `verify` report older unusable snapshots. Without a newer snapshot, files are copied again.
+    for unusable in list.unusable where unusable.name.description > list.newest?.name.description ?? "" {
+      cannotLink(to: unusable.name, unusable.reason)
+    }
+    // An absent source is trouble of the run, not of the snapshot, which has all of its own sources.
+    for source in unwelcome { warn(source.path, source.reason) }
+    var newest: StoredTree?
+    if let name = list.newest?.name {
+      // A killed run may have published a snapshot without `latest`.
+      do { try repository.publication.pointLatest(to: name) } catch { repository.problems.note(error) }
+      var tree: Directory?
+      do { tree = try repository.openTree(name) } catch { cannotLink(to: name, error.message) }
+      newest = StoredTree(name, try repository.openCatalog(name), tree, in: repository)
+      progress.expectedEntries.store(list.newest?.summary.root.totals.entries ?? 0, ordering: .relaxed)
+    }
+    let comparison = try Comparison(list, newest: newest, of: options, in: repository)
+    do { return try buildAndPublish(comparison) } catch let error
+      where meansNoRoom(error) && (error as? Failure)?.isSuspect != true
+    {
+      // A disaster makes the older snapshots necessary, even if it cannot be published.
+      let guards: Guards
+      do {
+        guards = try lookAhead(comparison, Capabilities(), SpaceGuard(repository))
+        try guards.checkGone()
+      } catch let trouble where !(trouble is SourceRefusal) {
+        try checkForSignal()
+        throw keepingAll(error, because: "the sources cannot be looked through: \(trouble)")
+      }
+      throw noRoom(error, guards)
+    }
+  }
+
+  // MARK: Preparation
+
+  private func probe() throws -> Capabilities {
+    do { return try repository.fileSystem.run() } catch {
+      guard error.kind == .noSpace, try !repository.publication.unfinished().isEmpty else { throw error }
+      // The leftovers of earlier runs are all that can be given up.
+      try giveUpLeftovers()
+      return try repository.fileSystem.run()
+    }
+  }
+
+  private func giveUpLeftovers() throws {
+    try repository.publication.recover(keepingUnfinished: false)
+    repository.retirement.discardSpare()
+    emptyTrash()
+  }
+
+  private func emptyTrash() { tidyTrash(of: repository, threads: options.threads) }
+
+  /// Throws `noSpace` if the snapshot does not fit, even after the trash and the spare are given up.
+  private func ensureSpace(for comparison: Comparison, _ capabilities: Capabilities, _ space: SpaceGuard) throws {
+    let newest = comparison.list.newest?.summary
+    guard try space.isInDoubt(newest, sources: options.sources) else { return }
+    emptyTrash()
+    guard try space.isInDoubt(newest, sources: options.sources) else { return }
+    _ = try lookAhead(comparison, capabilities, space)
+    do { try space.checkNeeds() } catch {
+      guard repository.retirement.discardSpare() else { throw error }
+      emptyTrash()
+      try space.checkNeeds()
+    }
   }
 
   /// Walks the sources and writes nothing.
   ///
   /// The returned guards have counted the changes, and `space` has counted the needs.
-  func lookAhead(
-    _ options: SnapshotOptions, _ absent: [AbsentSource], _ repository: Repository, _ capabilities: Capabilities,
-    _ space: SpaceGuard
+  private func lookAhead(
+    _ comparison: Comparison, _ capabilities: Capabilities, _ space: SpaceGuard
   ) throws -> Guards {
-    let ahead = SnapshotWork(
-      options: options, leftOut: absent, repository: repository, pending: nil, trees: trees, base: base,
-      guards: guards(options), capabilities: capabilities, space: space, isDry: true, progress: Progress(),
-      monitor: Silence())
+    // The run that follows gives all warnings.
+    let context = BuildContext(
+      repository: repository, capabilities: capabilities, space: space, progress: Progress(),
+      monitor: SilentMonitor())
+    let ahead = work(comparison, context, builder: nil)
     try walkTree(ahead, from: ahead.rootNode(), threads: options.threads)
     try checkForSignal()
     return ahead.guards
   }
-}
 
-private func compareAndPublish(
-  _ options: SnapshotOptions, _ absent: [AbsentSource], _ mayRecycle: Bool, _ repository: Repository,
-  _ program: String, _ progress: Progress, _ monitor: any Monitor
-) throws -> SnapshotResult {
-  func cannotLink(to name: SnapshotName, _ reason: String) {
-    progress.warnings.count()
-    monitor.warn(
-      Warning(path: Array(name.description.utf8), message: "this snapshot cannot be linked to: \(reason)"))
-  }
-  try repository.publication.recover()
-  let list = try repository.snapshots()
-  // `list` and `verify` report older unusable snapshots. Without a newer snapshot, files are copied again.
-  for unusable in list.unusable where unusable.name.description > list.newest?.name.description ?? "" {
-    cannotLink(to: unusable.name, unusable.reason)
+  private func work(
+    _ comparison: Comparison, _ context: BuildContext, builder: SnapshotBuilder?
+  ) -> SnapshotWork {
+    SnapshotWork(
+      options: options, leftOut: absent, trees: comparison.trees, base: comparison.base,
+      guards: comparison.guards(limits: options.guardLimits), in: context, builder: builder)
   }
 
-  // An absent source is trouble of the run, not of the snapshot, which has all of its own sources.
-  let unwelcome = absent.filter { $0.isThere || !options.excusedSources.contains($0.path) }
-  progress.warnings.count(UInt64(unwelcome.count))
-  for source in unwelcome { monitor.warn(Warning(path: source.path, message: source.reason)) }
+  // MARK: The snapshot
 
-  var comparison = Comparison(list: list)
-  if let newest = list.newest {
-    // A killed run may have published a snapshot without `latest`.
-    do { try repository.publication.pointLatest(to: newest.name) } catch { repository.problems.note(error) }
-    comparison.base = 0
-    var tree: Directory?
-    do { tree = try repository.openTree(newest.name) } catch { cannotLink(to: newest.name, error.message) }
-    comparison.trees.append(StoredTree(newest.name, try repository.openCatalog(newest.name), tree, in: repository))
-    progress.expectedEntries.store(newest.summary.root.totals.entries, ordering: .relaxed)
+  /// A snapshot that is being built.
+  private struct Draft {
+    let builder: SnapshotBuilder
+    let work: SnapshotWork
+    let root: SnapshotNode
+    let started: Timestamp
+    let sequence: UInt64
+
+    var pending: PendingSnapshot { builder.pending }
   }
 
-  // A file that the newest snapshot lacks may be in an older one. An unreadable catalog only costs a copy, except for
-  // the snapshot that a source is compared with. There, an error must not make the source pass for new.
-  for (age, snapshot) in list.snapshots.reversed().enumerated() {
-    let lacking = options.sources.filter { comparison.bases[$0] == nil }
-    if age > olderSnapshotsSearched && lacking.isEmpty { break }
-    let covered = lacking.filter { snapshot.summary.covers(options.place(of: $0)) }
-    guard age <= olderSnapshotsSearched || !covered.isEmpty else { continue }
-    let tree: StoredTree
-    if age == 0, let newest = comparison.trees.first {
-      tree = newest
-    } else {
-      do {
-        let catalog = try repository.openCatalog(snapshot.name)
-        tree = StoredTree(snapshot.name, catalog, try? repository.openTree(snapshot.name), in: repository)
-      } catch {
-        if error.kind != .damaged && !covered.isEmpty { throw error }
-        continue
-      }
-    }
-    let reader = CatalogReader(tree.catalog)
-    let found = covered.compactMap { source -> (source: [UInt8], subtree: Subtree)? in
-      guard case .directory(_, let subtree)? = try? reader.find(options.place(of: source)) else { return nil }
-      return (source, subtree)
-    }
-    for (source, subtree) in found {
-      comparison.bases[source] = SourceBase(place: options.place(of: source), tree: tree, subtree: subtree)
-    }
-    if age > 0 && (age <= olderSnapshotsSearched || !found.isEmpty) { comparison.trees.append(tree) }
-  }
-  do {
-    return try walkAndPublish(
-      options, absent, unwelcome: unwelcome.count, comparison, mayRecycle, repository, program, progress, monitor)
-  } catch let error where meansNoRoom(error) && (error as? Failure)?.isSuspect != true {
-    // A disaster makes the older snapshots necessary, even if it cannot be published.
-    let guards: Guards
+  private func buildAndPublish(_ found: Comparison) throws -> SnapshotResult {
+    var comparison = found
+    let capabilities = try probe()
+    for shortcoming in try repository.fileSystem.newLimitations(of: capabilities) { monitor.note(shortcoming) }
+    comparison.search(
+      first: try repository.publication.unfinished().map {
+        StoredTree($0.name, $0.catalog, $0.tree, in: repository, isUnfinished: true)
+      })
+    let space = SpaceGuard(repository)
+    try ensureSpace(for: comparison, capabilities, space)
+    let context = BuildContext(
+      repository: repository, capabilities: capabilities, space: space, progress: progress, monitor: monitor)
+    let draft = try begin(comparison, context)
+    defer { draft.root.release() }
+    var isBuilt = false
     do {
-      guards = try comparison.lookAhead(options, absent, repository, Capabilities(), SpaceGuard(repository))
-      try guards.checkGone()
-    } catch let trouble where !(trouble is SourceRefusal) {
-      try checkForSignal()
-      throw keepingAll(error, because: "the sources cannot be looked through: \(trouble)", in: repository)
+      let tree = try build(draft)
+      isBuilt = true
+      return try publish(draft, try summary(of: tree, draft), after: comparison.list)
+    } catch {
+      if let error = error as? SpareUnusable {
+        repository.publication.setAside(draft.pending, at: error.path, because: error.reason)
+      }
+      // Without room, older unfinished trees are given up: otherwise they might block every later run.
+      if meansNoRoom(error) { try? repository.publication.discardUnfinished(but: draft.pending.name) }
+      if !isBuilt, mayBeKept(error) { salvage(draft) }
+      try? repository.publication.recover()
+      guard meansNoRoom(error) else { throw error }
+      emptyTrash()
+      throw noRoom(error, draft.work.guards)
     }
-    throw noRoom(error, guards, in: repository, options)
+  }
+
+  private func begin(_ comparison: Comparison, _ context: BuildContext) throws -> Draft {
+    let pending = try repository.publication.beginSnapshot(
+      at: Clock.now(), catalogBytes: comparison.base.map { comparison.trees[$0].catalog.byteCount } ?? 0,
+      mayRecycle: mayRecycle && context.capabilities.recycles)
+    let builder = SnapshotBuilder(pending, context)
+    let work = work(comparison, context, builder: builder)
+    // The time is taken after the wait for a unique name, in case two runs fall into one second.
+    return Draft(
+      builder: builder, work: work, root: work.rootNode(), started: Clock.now(),
+      sequence: comparison.list.nextSequence)
+  }
+
+  /// Walks the sources, and judges the changes before anything is published.
+  private func build(_ draft: Draft) throws -> Subtree {
+    try walkTree(draft.work, from: draft.root, threads: options.threads)
+    try checkForSignal()
+    guard let tree = draft.root.build.result else { throw Failure(.failed, "the walk ended without a root") }
+    try draft.work.guards.checkGone()
+    let suspects = draft.work.guards.suspects(in: repository)
+    for suspect in suspects { warn(suspect.path, suspect.message) }
+    if let first = suspects.first {
+      // Rotation is held before publication. It must never continue with a suspect snapshot.
+      try repository.rotationFreeze.begin(
+        "\(draft.pending.name): \(displayName(first.path)): most files have another content than before",
+        at: draft.started)
+    }
+    return tree
+  }
+
+  private func summary(of tree: Subtree, _ draft: Draft) throws -> CatalogSummary {
+    var summary = CatalogSummary(root: tree)
+    try summary.complete(
+      root: tree, sequence: draft.sequence, counts: progress, in: repository, program: program)
+    summary.started = draft.started
+    summary.finished = Clock.now()
+    summary.warnings = progress.warnings.value - UInt64(unwelcome.count)
+    summary.outcome = summary.warnings > 0 ? .warnings : .complete
+    summary.label = options.label
+    summary.sources = options.sources
+    summary.absentSources = absent.map(\.path)
+    summary.mounts = draft.work.guards.mounts
+    return summary
+  }
+
+  private func publish(
+    _ draft: Draft, _ summary: CatalogSummary, after list: SnapshotList
+  ) throws -> SnapshotResult {
+    try draft.pending.publish(summary, with: FrameWriter(sink: draft.pending.sink))
+    do { try repository.publication.recover(keepingUnfinished: false) } catch { repository.problems.note(error) }
+    let snapshot = Snapshot(name: draft.pending.name, summary: summary)
+    var now = list
+    now.snapshots.append(snapshot)
+    for trouble in completePublication(now, in: repository) { warn(trouble.path, trouble.message) }
+    for trouble in repository.problems.drain() { warn(trouble.path, trouble.message) }
+    return SnapshotResult(
+      snapshot: snapshot, previous: list.newest?.name, elapsedSeconds: Clock.monotonic() - start)
+  }
+
+  /// Keeps the copied files for the next run.
+  private func salvage(_ draft: Draft) {
+    guard progress.copied.value + progress.moved.value > 0 else { return }
+    let writer = FrameWriter(sink: draft.pending.sink)
+    guard let tree = try? draft.builder.closeUnfinished(draft.root, into: writer), (try? writer.flush()) != nil,
+      var summary = try? summary(of: tree, draft)
+    else { return }
+    summary.outcome = .unfinished
+    try? draft.pending.keepUnfinished(summary, with: writer)
+  }
+
+  // MARK: No room
+
+  /// The failure of a run without room, if a guard suspects a disaster or cannot decide.
+  private func keepingAll(_ error: any Error, because reason: String) -> Failure {
+    var failure = Failure.writing("take a snapshot in", at: repository.path, because: error)
+    failure.isSuspect = true
+    failure.message += "; nothing expires to make room: \(reason)"
+    return failure
+  }
+
+  /// The failure of a run without room; the same error if its guards suspect nothing.
+  ///
+  /// If they suspect a disaster, rotation is held: no older snapshot may make room for it.
+  private func noRoom(_ error: any Error, _ guards: Guards) -> any Error {
+    guard let suspect = guards.suspects(in: repository).first else { return error }
+    var failure = keepingAll(error, because: "in \(displayName(suspect.path)) \(suspect.message)")
+    failure.hint = "if it is right, run again after that with --accept-changes"
+    func hold() throws {
+      try repository.rotationFreeze.begin(
+        "a snapshot that did not fit: \(displayName(suspect.path)): most files have another content than before",
+        at: Clock.now())
+    }
+    do {
+      do { try hold() } catch {
+        // The hold is worth more than the copies that the next run could use.
+        try giveUpLeftovers()
+        try hold()
+      }
+    } catch { failure.message += "; and rotation could not be held: \(error)" }
+    return failure
   }
 }
 
@@ -223,160 +328,11 @@ private func meansNoRoom(_ error: any Error) -> Bool {
   (error as? Failure)?.kind == .noSpace || (error as? Errno)?.meansNoRoom == true
 }
 
-/// The failure of a run without room, if a guard suspects a disaster or cannot decide.
-private func keepingAll(_ error: any Error, because reason: String, in repository: Repository) -> Failure {
-  var failure = Failure.writing("take a snapshot in", at: repository.path, because: error)
-  failure.isSuspect = true
-  failure.message += "; nothing expires to make room: \(reason)"
-  return failure
-}
-
-/// The failure of a run without room; the same error if its guards suspect nothing.
-///
-/// If they suspect a disaster, rotation is held: no older snapshot may make room for it.
-private func noRoom(_ error: any Error, _ guards: Guards, in repository: Repository, _ options: SnapshotOptions)
-  -> any Error
-{
-  guard let suspect = guards.suspects(in: repository).first else { return error }
-  var failure = keepingAll(error, because: "in \(displayName(suspect.path)) \(suspect.message)", in: repository)
-  failure.hint = "if it is right, run again after that with --accept-changes"
-  func hold() throws {
-    try repository.rotationFreeze.begin(
-      "a snapshot that did not fit: \(displayName(suspect.path)): most files have another content than before",
-      at: Clock.now())
-  }
-  do {
-    do { try hold() } catch {
-      // The hold is worth more than the copies that the next run could use.
-      try repository.publication.recover(keepingUnfinished: false)
-      repository.retirement.discardSpare()
-      tidyTrash(of: repository, threads: options.threads)
-      try hold()
-    }
-  } catch { failure.message += "; and rotation could not be held: \(error)" }
-  return failure
-}
-
-private func walkAndPublish(
-  _ options: SnapshotOptions, _ absent: [AbsentSource], unwelcome: Int, _ comparison: Comparison, _ mayRecycle: Bool,
-  _ repository: Repository, _ program: String, _ progress: Progress, _ monitor: any Monitor
-) throws -> SnapshotResult {
-  let start = Clock.monotonic()
-  let list = comparison.list
-  let capabilities: Capabilities
-  do { capabilities = try repository.fileSystem.run() } catch {
-    guard error.kind == .noSpace, try !repository.publication.unfinished().isEmpty else { throw error }
-    // The leftovers of earlier runs are all that can be given up.
-    try repository.publication.recover(keepingUnfinished: false)
-    repository.retirement.discardSpare()
-    tidyTrash(of: repository, threads: options.threads)
-    capabilities = try repository.fileSystem.run()
-  }
-  for shortcoming in try repository.fileSystem.newLimitations(of: capabilities) { monitor.note(shortcoming) }
-  let unfinished = try repository.publication.unfinished().map {
-    StoredTree($0.name, $0.catalog, $0.tree, in: repository, isUnfinished: true)
-  }
-  var comparison = comparison
-  comparison.trees = unfinished + comparison.trees
-  comparison.base = comparison.base.map { $0 + unfinished.count }
-  let (trees, base) = (comparison.trees, comparison.base)
-
-  let space = SpaceGuard(repository)
-  if try space.isInDoubt(list.newest?.summary, sources: options.sources) {
-    // The trash is emptied first.
-    tidyTrash(of: repository, threads: options.threads)
-  }
-  if try space.isInDoubt(list.newest?.summary, sources: options.sources) {
-    _ = try comparison.lookAhead(options, absent, repository, capabilities, space)
-    do { try space.checkNeeds() } catch {
-      guard repository.retirement.discardSpare() else { throw error }
-      tidyTrash(of: repository, threads: options.threads)
-      try space.checkNeeds()
-    }
-  }
-
-  let pending = try repository.publication.beginSnapshot(
-    at: Clock.now(), catalogBytes: base.map { trees[$0].catalog.byteCount } ?? 0,
-    mayRecycle: mayRecycle && capabilities.recycles)
-  // The time is taken after the wait for a unique name, in case two runs fall into one second.
-  let started = Clock.now()
-  let work = SnapshotWork(
-    options: options, leftOut: absent, repository: repository, pending: pending, trees: trees, base: base,
-    guards: comparison.guards(options), capabilities: capabilities, space: space, progress: progress, monitor: monitor)
-  let root = work.rootNode()
-  defer { root.release() }
-  func summary(of tree: Subtree) throws -> CatalogSummary {
-    var summary = CatalogSummary(root: tree)
-    try summary.complete(
-      root: tree, sequence: list.nextSequence, counts: progress, in: repository, program: program)
-    summary.started = started
-    summary.finished = Clock.now()
-    summary.warnings = progress.warnings.value - UInt64(unwelcome)
-    summary.outcome = summary.warnings > 0 ? .warnings : .complete
-    summary.label = options.label
-    summary.sources = options.sources
-    summary.absentSources = absent.map(\.path)
-    summary.mounts = work.guards.mounts
-    return summary
-  }
-  var isWalking = true
-  do {
-    try walkTree(work, from: root, threads: options.threads)
-    try checkForSignal()
-    guard let tree = root.build.result else { throw Failure(.failed, "the walk ended without a root") }
-    try work.guards.checkGone()
-    let suspects = work.guards.suspects(in: repository)
-    for suspect in suspects { work.warn(suspect.path, suspect.message) }
-    if let first = suspects.first {
-      // Rotation is held before publication. It must never continue with a suspect snapshot.
-      try repository.rotationFreeze.begin(
-        "\(pending.name): \(displayName(first.path)): most files have another content than before",
-        at: started)
-    }
-
-    isWalking = false
-    let summary = try summary(of: tree)
-    try pending.publish(summary, with: FrameWriter(sink: pending.sink))
-    do { try repository.publication.recover(keepingUnfinished: false) } catch { repository.problems.note(error) }
-    let snapshot = Snapshot(name: pending.name, summary: summary)
-    var now = list
-    now.snapshots.append(snapshot)
-    for trouble in completePublication(now, in: repository) { work.warn(trouble.path, trouble.message) }
-    for trouble in repository.problems.drain() { work.warn(trouble.path, trouble.message) }
-    return SnapshotResult(
-      snapshot: snapshot, previous: list.newest?.name, elapsedSeconds: Clock.monotonic() - start)
-  } catch {
-    if let error = error as? SpareUnusable {
-      repository.publication.setAside(pending, at: error.path, because: error.reason)
-    }
-    // The copied files serve the next run, unless their content is in doubt. Without room, older unfinished trees are
-    // given up: otherwise they might block every later run.
-    let isFull = meansNoRoom(error)
-    if isFull { try? repository.publication.discardUnfinished(but: pending.name) }
-    if isWalking, mayBeKept(error), progress.copied.value + progress.moved.value > 0 {
-      let writer = FrameWriter(sink: pending.sink)
-      if let tree = try? work.closeUnfinished(root, into: writer), (try? writer.flush()) != nil,
-        var summary = try? summary(of: tree)
-      {
-        summary.outcome = .unfinished
-        try? pending.keepUnfinished(summary, with: writer)
-      }
-    }
-    try? repository.publication.recover()
-    if isFull { tidyTrash(of: repository, threads: options.threads) }
-    throw isFull ? noRoom(error, work.guards, in: repository, options) : error
-  }
-}
-
+/// True if the files that a failed run has copied are surely right.
 private func mayBeKept(_ error: any Error) -> Bool {
   if error is SourceRefusal { return true }
   return switch (error as? Failure)?.kind {
   case .noSpace, .refused, .interrupted: true
   default: (error as? Errno)?.meansNoRoom ?? false
   }
-}
-
-/// Ignores the warnings of a look-ahead: the run that follows gives them all.
-private final class Silence: Monitor {
-  func warn(_ warning: Warning) {}
 }

@@ -13,18 +13,19 @@ extension SnapshotWork {
   ) throws -> UInt64? {
     guard let directory = stored.directory, let inode = stored.inode else { return nil }
     // If listings do not show the names of one inode, the stored inode's other uses are unknown.
-    if stored.isElsewhere && !capabilities.listsInodes { return nil }
+    if stored.isElsewhere && !context.capabilities.listsInodes { return nil }
     if stored.isElsewhere || stored.row.hints.sourceInode != status.inode {
       let owner = SourceInode(device: status.device, inode: status.inode)
       guard claim(inode, for: owner) else { return nil }
     }
     let storedName = stored.name
     guard
-      try linked(
+      let builder,
+      try builder.linked(
         directory.descriptor, storedName.span, inode: inode, in: node, as: name.span)
     else { return nil }
-    progress.linked.count()
-    if stored.isElsewhere { progress.moved.count() }
+    context.progress.linked.count()
+    if stored.isElsewhere { context.progress.moved.count() }
     return inode
   }
 

@@ -19,13 +19,14 @@ struct StoredInode: Sendable {
 }
 
 /// One thread's tools.
-final class SnapshotWorker: BuildWorker {
+final class SnapshotWorker {
   let finder: StoredFinder
+  let tools: BuildTools
   var listing = DirectoryListing()
 
-  init(finder: StoredFinder, writer: FrameWriter, reader: FileReader) {
+  init(finder: StoredFinder, tools: BuildTools) {
     self.finder = finder
-    super.init(writer: writer, reader: reader)
+    self.tools = tools
   }
 }
 
@@ -38,7 +39,12 @@ private final class NoSink: FrameSink {
 /// The work of a snapshot: in each directory, the merge of the source's names with the previous catalog's.
 ///
 /// Each name gets a link, a copy or a new node.
-final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
+final class SnapshotWork: TreeWork {
+  typealias State = SnapshotDirectory
+
+  let context: BuildContext
+  /// `nil` for a look-ahead, which counts the needed space and changes nothing.
+  let builder: SnapshotBuilder?
   let options: SnapshotOptions
   /// The trees whose entries may be linked, in the search order for moved files.
   let trees: [StoredTree]
@@ -54,31 +60,28 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
   /// The time at which each source device was made to write its dirty pages.
   private let settled = Mutex<[UInt64: Timestamp]>([:])
   let guards: Guards
-  /// The bind mounts that show content of the repository.
+  /// The bind mounts that show content of the context.repository.
   private let innerMounts: Set<UInt64>
   private let plan: PathPlan
   /// Sources that are left out and lie in other sources. The other sources must not store their content.
   private let leftOut: Set<[UInt8]>
 
   init(
-    options: SnapshotOptions, leftOut: [AbsentSource] = [], repository: Repository, pending: PendingSnapshot?,
-    trees: [StoredTree],
-    base: Int?, guards: Guards, capabilities: Capabilities, space: SpaceGuard, isDry: Bool = false,
-    progress: Progress, monitor: any Monitor
+    options: SnapshotOptions, leftOut: [AbsentSource], trees: [StoredTree], base: Int?, guards: Guards,
+    in context: BuildContext, builder: SnapshotBuilder?
   ) {
+    self.context = context
+    self.builder = builder
     self.options = options
     self.trees = trees
     self.base = base
     self.guards = guards
-    innerMounts = repository.location.innerMounts()
+    innerMounts = context.repository.location.innerMounts()
     plan = PathPlan(absolutePaths: options.sources)
     let slash = UInt8(ascii: "/")
     self.leftOut = Set(leftOut.map(\.path)).filter { path in
       options.sources.contains { $0 == [slash] || path.starts(with: $0 + [slash]) }
     }
-    super.init(
-      repository: repository, pending: pending, capabilities: capabilities, space: space, isDry: isDry,
-      progress: progress, monitor: monitor)
   }
 
   func rootNode() -> SnapshotNode {
@@ -89,20 +92,29 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
 
   func makeWorker() throws -> SnapshotWorker {
     SnapshotWorker(
-      finder: StoredFinder(trees, base: base), writer: FrameWriter(sink: pending?.sink ?? NoSink()),
-      reader: FileReader(progress))
+      finder: StoredFinder(trees, base: base),
+      tools: BuildTools(
+        writer: FrameWriter(sink: builder?.pending.sink ?? NoSink()), reader: FileReader(context.progress)))
   }
 
-  func finish(_ worker: SnapshotWorker) throws { try worker.writer.flush() }
+  func finish(_ worker: SnapshotWorker) throws { try worker.tools.writer.flush() }
 
   // MARK: Entering a directory
+
+  /// Makes the directory in the snapshot, and opens the base's; false if the repository cannot hold it.
+  private func open(_ node: SnapshotNode) throws -> Bool {
+    if let builder { return try builder.open(node) }
+    node.build.baseTree = try? node.openBase()
+    context.space.needs(bytes: 0)
+    return true
+  }
 
   func enter(_ node: SnapshotNode, _ worker: SnapshotWorker) throws -> [SnapshotNode] {
     // The time is taken before any read: a change after it must not seem older.
     let now = Clock.fileStampNow()
     guard try openSource(node) else {
       countGone(node.counterpart?.totals.entries, node)
-      try discardRecycled(node)
+      try builder?.discardRecycled(node)
       return []
     }
     if let status = node.sourceStatus {
@@ -114,41 +126,43 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
       exclude(node.sourcePath, rule)
       // An excluded directory that leads to another source is kept for that source alone.
       guard node.plan != nil else {
-        try discardRecycled(node)
+        try builder?.discardRecycled(node)
         return []
       }
       node.isListed = false
     }
-    guard try openTarget(node) else {
+    guard try open(node) else {
       countGone(node.counterpart?.totals.entries, node)
       return []
     }
     let moment = settledMoment(node) ?? now
-    progress.entries.count()
-    progress.directories.count()
+    context.progress.entries.count()
+    context.progress.directories.count()
     if let status = node.sourceStatus, status.isRacy(since: moment, on: node.identity) {
       node.build.hints.flags.insert(.racy)
     }
     let base = try baseRecord(node, worker)
     node.build.attributes = try directoryAttributes(node, base)
-    let encoder = worker.takeEncoder()
+    let encoder = worker.tools.takeEncoder()
     node.build.encoder = encoder
     var flags: EntryFlags = node.build.isSynthetic ? .synthetic : []
     if !node.isListed {
       encoder.begin(node.build.metadata, flags: flags, attributes: node.build.attributes)
       try addPlanned(node, base)
-      try finishRecycling(node)
+      try node.finishRecycling()
       return node.children
     }
     var isListed = try node.source != nil && !node.isSkipped && list(node, worker)
     let controlName = Repository.controlName
-    if isListed, worker.listing.contains(controlName.span), repository.location.isShown(by: node.source!.descriptor) {
+    if isListed, worker.listing.contains(controlName.span),
+      context.repository.location.isShown(by: node.source!.descriptor)
+    {
       if node.isSource {
         throw Failure(.refused, "the source \(displayName(node.sourcePath)) is the repository itself")
       }
       node.isSkipped = true
       isListed = false
-      progress.skipped.count()
+      context.progress.skipped.count()
     }
     if !isListed && !node.isSkipped {
       flags.insert(.incomplete)
@@ -163,16 +177,23 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
         exclude(node.sourcePath, tag.rule)
       }
       do {
+        let directory = DirectoryContext(
+          work: self, node: node, record: base, encoder: encoder, moment: moment, worker: worker)
         let overlaid = node.isMoved ? record(node.overlaid, in: node.tally?.base?.tree, node, worker) : nil
-        var merge = try DirectoryMerge(self, node, base, overlaid: overlaid, encoder, moment, worker)
-        try merge.run()
+        if let builder {
+          var merge = try DirectoryMerge(directory, overlaid: overlaid, EntryStorer(directory, builder))
+          try merge.run()
+        } else {
+          var merge = try DirectoryMerge(directory, overlaid: overlaid, LookAhead(directory))
+          try merge.run()
+        }
       } catch let error as CatalogError {
         throw Failure(
           .damaged, "the previous catalog is damaged at \(displayName(node.sourcePath)): \(error)")
       }
       worker.listing.trim()
     }
-    try finishRecycling(node)
+    try node.finishRecycling()
     return node.children
   }
 
@@ -182,13 +203,13 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
   /// page is dirty. Therefore all pages are made clean once, before the first file is read. A page that becomes dirty
   /// later gives its file a later ctime, and the file counts as racy.
   private func settledMoment(_ node: SnapshotNode) -> Timestamp? {
-    guard !isDry, node.isListed, let source = node.source, let status = node.sourceStatus else { return nil }
+    guard builder != nil, node.isListed, let source = node.source, let status = node.sourceStatus else { return nil }
     return settled.withLock { moments in
       if let moment = moments[status.device] { return moment }
       let moment = Clock.fileStampNow()
       moments[status.device] = moment
       do throws(Errno) { try source.descriptor.synchronizeFileSystem() } catch {
-        warn(node.sourcePath, "its file system cannot be synchronized: \(error)")
+        context.warn(node.sourcePath, "its file system cannot be synchronized: \(error)")
       }
       return moment
     }
@@ -220,7 +241,7 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
   ) -> DirectoryRecord? {
     guard let subtree, let reader = tree.flatMap(worker.finder.reader(of:)) else { return nil }
     do { return try reader.record(subtree.place, subtree.digest) } catch {
-      warn(node.sourcePath, "the previous catalog is damaged here, so all files are read again: \(error)")
+      context.warn(node.sourcePath, "the previous catalog is damaged here, so all files are read again: \(error)")
       return nil
     }
   }
@@ -257,7 +278,7 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
       node.isSkipped = true
     } else if isRepository(status) || isMount && identity.isKernelView {
       node.isSkipped = true
-      progress.skipped.count()
+      context.progress.skipped.count()
     } else if isMount && !isSource && node.excludes.isOneFileSystem {
       if node.plan == nil { node.isSkipped = true } else { node.isListed = false }
       exclude(node.sourcePath, "--one-file-system")
@@ -268,12 +289,12 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
 
   /// Counts an entry, or the content of a directory, that the operator excluded.
   func exclude(_ path: @autoclosure () -> [UInt8], _ rule: String) {
-    progress.excluded.count()
-    if monitor.wantsExcluded { monitor.excluded(path(), rule) }
+    context.progress.excluded.count()
+    if context.monitor.wantsExcluded { context.monitor.excluded(path(), rule) }
   }
 
   private func isRepository(_ status: FileStatus) -> Bool {
-    status.inode == repository.identity.inode && status.device == repository.identity.device
+    status.inode == context.repository.identity.inode && status.device == context.repository.identity.device
       || innerMounts.contains(status.mount)
   }
 
@@ -321,7 +342,7 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
         .failed, "\(displayName(path)): \(what): \(error)",
         hint: "nothing was published; raise the limits of the process (ulimit -n, -v)")
     }
-    warn(path, "\(what): \(error)")
+    context.warn(path, "\(what): \(error)")
   }
 
   private func list(_ node: SnapshotNode, _ worker: SnapshotWorker) throws(Failure) -> Bool {
@@ -329,7 +350,7 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
       try worker.listing.read(node.source!.descriptor)
       let refused = worker.listing.refusedNames
       if refused > 0 {
-        warn(node.sourcePath, "has \(refused) names longer than 255 bytes, which are left out")
+        context.warn(node.sourcePath, "has \(refused) names longer than 255 bytes, which are left out")
       }
       return true
     } catch {
@@ -359,10 +380,10 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
       }
       switch error {
       case .noSuchEntry:
-        progress.vanished.count()
+        context.progress.vanished.count()
         return false
       case .notADirectory, .symbolicLoop:
-        warn(node.sourcePath, "was replaced by something else while the snapshot was taken")
+        context.warn(node.sourcePath, "was replaced by something else while the snapshot was taken")
         return false
       default:
         try readingFailed(node.sourcePath, error)
@@ -406,7 +427,7 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
         SnapshotDirectory(
           below: node.state, plan: plan, isSynthetic: !plan.isSource, base: row.map { Subtree($0) },
           tree: node.build.tree))
-      child.build.isRecycled = try keepsDirectory(label.span, in: node)
+      child.build.isRecycled = try node.keepsDirectory(label.span)
       node.children = [child]
     } else {
       node.children = try (node.plan?.children ?? []).map { name, plan in
@@ -414,7 +435,7 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
         let child = SnapshotNode(
           parent: node, name: name,
           SnapshotDirectory(below: node.state, plan: plan, base: row.map { Subtree($0) }, tree: node.build.tree))
-        child.build.isRecycled = try keepsDirectory(name.span, in: node)
+        child.build.isRecycled = try node.keepsDirectory(name.span)
         return child
       }
     }
@@ -449,7 +470,7 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
     do throws(Errno) {
       let block = AttributeBlock(try source.extendedAttributes(access))
       if block.bytes.count <= AttributeBlock.maximumBytes { return block }
-      warn(path(), "has more than 1 MiB of extended attributes, which are left out")
+      context.warn(path(), "has more than 1 MiB of extended attributes, which are left out")
     } catch {
       try readingFailed(path(), error, "its extended attributes cannot be read")
     }
@@ -460,31 +481,14 @@ final class SnapshotWork: BuildWork, TreeWork, @unchecked Sendable {
   // MARK: Leaving a directory
 
   func leave(_ node: SnapshotNode, _ worker: SnapshotWorker) throws {
-    if let encoder = node.build.encoder, let target = node.build.target {
-      try complete(node, encoder, target, into: worker.writer, worker.hasher)
-      worker.giveBack(encoder)
+    if let builder, let encoder = node.build.encoder {
+      try builder.complete(node, with: worker.tools)
+      worker.tools.giveBack(encoder)
     }
     node.source = nil
     node.build.baseTree = nil
     node.build.target = nil
     node.children = []
     node.build.encoder = nil
-  }
-
-  /// Closes the open records, children first, after a walk that did not end.
-  ///
-  /// The stored entries can then be found again.
-  func closeUnfinished(_ root: SnapshotNode, into writer: FrameWriter) throws -> Subtree? {
-    let hasher = SHA256()
-    var nodes = [root]
-    var next = 0
-    while next < nodes.count {
-      nodes += nodes[next].children
-      next += 1
-    }
-    for node in nodes.reversed() {
-      if let encoder = node.build.encoder, node.build.target != nil { try close(node, encoder, into: writer, hasher) }
-    }
-    return root.build.result
   }
 }

@@ -196,7 +196,7 @@ private final class RepairWork {
     let from = try source(of: path, wanted)
     let options = RestoreOptions(
       paths: [path], destination: repository.path, overwrite: .never, isDryRun: false, threads: threads)
-    let silent = RepairMonitor()
+    let silent = SilentMonitor()
     let result = try restore(
       from, from: other, into: place, options: options, progress: progress, monitor: silent)
     let below = try? place.directory(path: path.dropFirst().dropLast())
@@ -227,8 +227,4 @@ private final class RepairWork {
     }
     throw Failure(.failed, "\(displayName(other.path)) does not have it")
   }
-}
-
-private final class RepairMonitor: Monitor {
-  func warn(_ warning: Warning) {}
 }

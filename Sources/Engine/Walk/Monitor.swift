@@ -20,6 +20,11 @@ extension Monitor {
   public func excluded(_ path: [UInt8], _ rule: String) {}
 }
 
+/// Ignores all messages.
+final class SilentMonitor: Monitor {
+  func warn(_ warning: Warning) {}
+}
+
 /// Trouble with one entry: counted, named, and recorded in the history and in the exit status.
 public struct Warning: Sendable, CustomStringConvertible {
   /// The path of the entry, as the operator knows it.

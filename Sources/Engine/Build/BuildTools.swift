@@ -3,7 +3,7 @@ internal import Model
 internal import Posix
 
 /// One thread's tools for building a snapshot from any origin.
-class BuildWorker {
+final class BuildTools {
   let writer: FrameWriter
   let hasher = SHA256()
   let reader: FileReader

@@ -4,15 +4,10 @@ internal import Posix
 internal import Repository
 
 // The directories of the snapshot, either new or from the spare.
-extension BuildWork {
+extension SnapshotBuilder {
   /// Makes the directory in the snapshot; false if the repository cannot hold it.
-  func openTarget(_ node: WalkNode<some BuiltDirectory>) throws -> Bool {
+  func open(_ node: WalkNode<some BuiltDirectory>) throws -> Bool {
     let name = node.name
-    if isDry {
-      node.build.baseTree = try? node.openBase()
-      space.needs(bytes: 0)
-      return true
-    }
     let parent = node.parent
     var isMade = false
     do throws(Errno) {
@@ -25,8 +20,8 @@ extension BuildWork {
           node.build.target = try above.directory(name.span)
         }
       } else {
-        node.build.target = pending!.tree
-        node.build.isRecycled = pending!.isRecycled
+        node.build.target = pending.tree
+        node.build.isRecycled = pending.isRecycled
       }
       node.build.targetStatus = try node.build.target!.descriptor.status()
       if let mount = parent?.build.targetStatus?.mount, mount != node.build.targetStatus!.mount { throw .busy }
@@ -38,7 +33,7 @@ extension BuildWork {
       // A name that is not in the catalog must not stay in the tree. An existing name belongs to another entry: the
       // file system takes the two names for one.
       if isMade { try? parent!.build.target!.descriptor.removeDirectory(name.span) }
-      try storingFailed("make the directory", node.sourcePath, error, isName: true)
+      try context.storingFailed("make the directory", node.sourcePath, error, isName: true)
       return false
     }
     do throws(Errno) { node.build.baseTree = try node.openBase() } catch {
@@ -51,16 +46,7 @@ extension BuildWork {
   /// Lists the spare's names in the directory, once, before the merge.
   private func beginRecycling(_ node: WalkNode<some BuiltDirectory>, isOpened: Bool) throws(Errno) {
     guard node.build.isRecycled, let target = node.build.target else { return }
-    node.build.recycled = try RecycledDirectory(target, isOpened: isOpened, repository)
-  }
-
-  /// Removes the names that the merge did not reach, and prepares the directory for new sub-directories.
-  func finishRecycling(_ node: WalkNode<some BuiltDirectory>) throws(SpareUnusable) {
-    try node.changingSpare { recycled throws(Errno) in
-      try recycled.finish()
-      if node.children.contains(where: { !$0.build.isRecycled }) { try recycled.open() }
-    }
-    node.build.recycled = nil
+    node.build.recycled = try RecycledDirectory(target, isOpened: isOpened, context.repository)
   }
 
   /// Opens a directory of the spare; `nil` if there is none. An entry of another kind is removed.
@@ -73,26 +59,20 @@ extension BuildWork {
         try parent.descriptor.unlock(name.span)
         return try parent.directory(name.span)
       default:
-        try repository.retirement.discard(name, of: parent)
+        try context.repository.retirement.discard(name, of: parent)
         return nil
       }
     }
   }
 
-  /// True if the spare has a directory of this name; the directory stays.
-  func keepsDirectory(_ name: Span<UInt8>, in node: WalkNode<some BuiltDirectory>) throws(SpareUnusable) -> Bool {
-    try node.comeToSpare(name)
-    return node.build.recycled?.keepsDirectory() ?? false
-  }
-
   /// Discards the spare's version of a directory that is not in the snapshot after all.
   func discardRecycled(_ node: WalkNode<some BuiltDirectory>) throws(SpareUnusable) {
-    if node.build.isRecycled, !isDry, let parent = node.parent { try discard(node.name, of: parent) }
+    if node.build.isRecycled, let parent = node.parent { try discard(node.name, of: parent) }
   }
 
   func discard(_ name: [UInt8], of node: WalkNode<some BuiltDirectory>) throws(SpareUnusable) {
     guard let target = node.build.target else { return }
-    do throws(Errno) { try repository.retirement.discard(name, of: target) } catch {
+    do throws(Errno) { try context.repository.retirement.discard(name, of: target) } catch {
       if error == .noSuchEntry { return }
       throw SpareUnusable(path: node.sourcePath(of: name), reason: error)
     }

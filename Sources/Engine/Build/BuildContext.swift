@@ -1,0 +1,58 @@
+internal import Catalog
+internal import Model
+internal import Posix
+internal import Repository
+
+/// The repository of a new snapshot, its limits, and the receivers of the run's messages and counts.
+struct BuildContext: Sendable {
+  let repository: Repository
+  let capabilities: Capabilities
+  let space: SpaceGuard
+  let progress: Progress
+  let monitor: any Monitor
+  let isRoot = CurrentProcess.effectiveUser == 0
+
+  func warn(_ path: [UInt8], _ message: String) {
+    progress.warnings.count()
+    monitor.warn(Warning(path: path, message: message))
+  }
+
+  /// Handles an entry that the repository refused.
+  ///
+  /// Without room, or with a failing disk, the run ends. Otherwise the entry is named and left out.
+  func storingFailed(
+    _ what: String, _ path: [UInt8], _ error: Errno, isName: Bool = false
+  ) throws(Failure) {
+    let endsRun = isName ? endsRunForName(error) : error.endsRun
+    if endsRun { throw Failure.writing(what, at: path, because: error) }
+    warn(
+      path,
+      error == .noSpace
+        ? "cannot be stored in the repository: its directory there can take no more names"
+        : "cannot be stored in the repository: \(error)")
+  }
+
+  /// True if a name could not be made and the next name would fail too.
+  ///
+  /// A directory with a full index (ext4) reports no space on a disk that has room. Then only that directory fails.
+  func endsRunForName(_ error: Errno) -> Bool {
+    error.endsRun && !(error == .noSpace && repository.fileSystem.acceptsAnotherFile())
+  }
+}
+
+extension StorageFlags {
+  /// True if root may store the values that an ordinary user could not.
+  func isWorthRetrying(asRoot isRoot: Bool) -> Bool {
+    isRoot && isCatalogOnly && !contains(.refusedToRoot)
+  }
+
+  /// The flags, with a mark if root itself could not store the values.
+  func refused(toRoot isRoot: Bool) -> StorageFlags {
+    isRoot && isCatalogOnly ? union(.refusedToRoot) : self
+  }
+
+  /// True if the stored inode alone would not restore the entry.
+  var isCatalogOnly: Bool {
+    !isDisjoint(with: [.notStored, .ownerNotStored, .attributesNotStored, .modeNotStored])
+  }
+}

@@ -1,0 +1,66 @@
+internal import Catalog
+internal import Model
+internal import Posix
+internal import Repository
+internal import Synchronization
+
+/// A directory of the source in the midst of a snapshot, with all that its merge needs.
+struct DirectoryContext {
+  let work: SnapshotWork
+  let node: SnapshotNode
+  /// The compared directory of the base.
+  let record: DirectoryRecord?
+  let encoder: RecordEncoder
+  /// A change after this moment sets a later ctime.
+  let moment: Timestamp
+  let worker: SnapshotWorker
+
+  var run: BuildContext { work.context }
+
+  func path(_ range: Range<Int>) -> [UInt8] { node.sourcePath(of: worker.listing.bytes[range]) }
+
+  /// True if the source inode's status proves that the stored file is right, by the chosen test.
+  func isUnchanged(_ row: FileRow, _ status: FileStatus, elsewhere: Bool = false) -> Bool {
+    // A file that was found by its inode was searched on this very file system.
+    let isSameInode =
+      row.isSameInode(as: status) && (elsewhere || node.hasSameInodes) && node.state.trustsChangeTime(of: status)
+    let isSame =
+      switch work.options.changeDetection {
+      case .ctime: isSameInode
+      // Only for files with one name. A new hard link, or a new target of a symbolic link, shows in the ctime alone.
+      // The old inode number and ctime stay in the catalog, so that a stricter test later reads the file.
+      case .mtime:
+        isSameInode
+          || !elsewhere && row.kind == .regular && row.linkGroup == nil && status.linkCount == 1
+            && row.metadata == status.metadata
+      case .content: false
+      }
+    return isSame
+      && row.kind == status.kind && (row.kind != .regular || row.size == status.size)
+      && row.hints.flags.isDisjoint(with: [.racy, .changedWhileRead])
+      // Root stores the values that an ordinary user could not store.
+      && !row.hints.flags.isWorthRetrying(asRoot: run.isRoot)
+  }
+}
+
+/// A file of the source that is not known to be unchanged.
+struct SourceEntry {
+  let name: [UInt8]
+  let status: FileStatus
+  /// The base's file of this name.
+  let row: FileRow?
+  /// A stored file that may have the same content: the base's, or one found by the inode.
+  var before: StoredFile?
+}
+
+/// The actions of a merge on the snapshot's side.
+protocol EntryStoring {
+  /// Links the stored file under the same name; false if it cannot be linked and must be stored anew.
+  func link(_ row: FileRow, named range: Range<Int>) throws -> Bool
+  /// Links a name to the first name of its inode; false if the file has changed since, or if that cannot be.
+  func link(_ entry: SourceEntry, to first: FirstName<StoredInode>) throws -> Bool
+  /// Stores an inode; `nil` if it is left out.
+  func store(_ entry: SourceEntry) throws -> NewEntry?
+  /// Adds a stored entry to the directory's record.
+  func record(_ entry: NewEntry, as name: [UInt8])
+}

@@ -1,0 +1,183 @@
+internal import Catalog
+internal import Model
+internal import Posix
+internal import Repository
+internal import Synchronization
+
+/// Stores the entries of one directory: by a link, a copy or a new node.
+struct EntryStorer: EntryStoring {
+  private let directory: DirectoryContext
+  private let builder: SnapshotBuilder
+  private let work: SnapshotWork
+  private let node: SnapshotNode
+  private let worker: SnapshotWorker
+  private let inodes: StoredInodes
+
+  init(_ directory: DirectoryContext, _ builder: SnapshotBuilder) {
+    self.directory = directory
+    self.builder = builder
+    (work, node, worker) = (directory.work, directory.node, directory.worker)
+    inodes = StoredInodes(
+      node, directory.record, worker.tools, listsInodes: directory.run.capabilities.listsInodes)
+  }
+
+  /// Links the stored file under the same name; false if it cannot be linked and must be copied.
+  func link(_ row: FileRow, named range: Range<Int>) throws -> Bool {
+    if row.hints.flags.contains(.notStored) {
+      directory.encoder.append(row, of: directory.record!, hints: row.hints)
+      directory.run.progress.catalogOnly.count()
+      return true
+    }
+    guard let baseTree = node.build.baseTree else { return false }
+    let names = worker.listing.bytes
+    let name = names.span.extracting(range)
+    var hints = row.hints
+    hints.storedInode = inodes.of(row, named: names[range])
+    if node.isMoved || node.isOlder {
+      let inode = SourceInode(device: node.sourceStatus!.device, inode: row.hints.sourceInode)
+      guard hints.storedInode != 0, work.claim(hints.storedInode, for: inode) else { return false }
+    }
+    guard
+      try builder.linked(baseTree.descriptor, name, inode: hints.storedInode, in: node, as: name)
+    else {
+      try checkLoss(of: row, name, in: baseTree, directory.path(range))
+      return false
+    }
+    if hints.flags.isCatalogOnly { directory.run.progress.catalogOnly.count() }
+    directory.encoder.append(row, of: directory.record!, hints: hints)
+    return true
+  }
+
+  /// Warns if a stored file could not be linked because it is missing.
+  private func checkLoss(of row: FileRow, _ name: Span<UInt8>, in baseTree: Directory, _ path: [UInt8]) throws {
+    let reason: String
+    do throws(Errno) {
+      guard try baseTree.descriptor.statusIfPresent(of: name)?.kind != row.kind else { return }
+      reason = ""
+    } catch { reason = ": \(error)" }
+    directory.run.warn(path, "is lost in the previous snapshot and was stored anew\(reason); run treering verify")
+  }
+
+  func link(_ entry: SourceEntry, to first: FirstName<StoredInode>) throws -> Bool {
+    let (stored, status, name) = (first.value.entry, entry.status, entry.name)
+    guard stored.hints.changed == status.changed, stored.kind == status.kind,
+      stored.kind != .regular || stored.size == status.size, stored.metadata == status.metadata,
+      try builder.linked(to: first, in: node, as: name.span)
+    else { return false }
+    record(stored, as: name)
+    if stored.hints.flags.isCatalogOnly { directory.run.progress.catalogOnly.count() }
+    return true
+  }
+
+  func record(_ entry: NewEntry, as name: [UInt8]) { directory.encoder.append(name.span, entry) }
+
+  func store(_ entry: SourceEntry) throws -> NewEntry? {
+    let before = entry.before
+    if let before, let linked = try linkUnread(before, for: entry) {
+      // The file is moved, or an interrupted run has copied it: then it has changed since the last snapshot, or not.
+      if before.tree.isUnfinished { count(linked, comparedWith: entry.row) }
+      return linked
+    }
+    let stored =
+      entry.status.kind == .regular
+      ? try FileStorer(directory, builder).store(entry.name, comparedWith: before)
+      : try storeSpecial(entry)
+    if stored?.hints.flags.isCatalogOnly == true { directory.run.progress.catalogOnly.count() }
+    if let stored { count(stored, comparedWith: before?.tree.isUnfinished == true ? entry.row : before?.row) }
+    return stored
+  }
+
+  /// Counts a regular file as changed or unchanged.
+  private func count(_ entry: NewEntry, comparedWith before: FileRow?) {
+    guard let before, before.kind == .regular, entry.kind == .regular else { return }
+    let isSame = entry.size == before.size && entry.digest == before.digest
+    if isSame { node.tally?.unchanged.count() } else { node.tally?.changed.count() }
+  }
+
+  /// Links a file that was found by its inode, if its status proves that it has not changed.
+  private func linkUnread(_ before: StoredFile, for source: SourceEntry) throws -> NewEntry? {
+    let status = source.status
+    guard before.isElsewhere, directory.isUnchanged(before.row, status, elsewhere: true),
+      before.row.metadata == status.metadata, before.row.mayBeLinked(for: status),
+      !before.row.hints.flags.contains(.notStored),
+      let inode = try work.link(before, status, in: node, as: source.name)
+    else { return nil }
+    var entry = NewEntry(before.row, of: before.record)
+    entry.hints.storedInode = inode
+    entry.linkGroup = nil
+    if entry.hints.flags.isCatalogOnly { directory.run.progress.catalogOnly.count() }
+    return entry
+  }
+
+  /// Opens the inode that was seen, by path only; throws `staleHandle` if another inode has its name.
+  private func open(_ name: [UInt8], _ seen: FileStatus) throws(Errno) -> Descriptor {
+    let handle = try node.source!.descriptor.open(name.span, .pathOnly)
+    guard try handle.status().isSameState(as: seen) else { throw .staleHandle }
+    return handle
+  }
+
+  private func storeSpecial(_ source: SourceEntry) throws -> NewEntry? {
+    let (name, status) = (source.name, source.status)
+    var entry = NewEntry(
+      kind: status.kind!, metadata: status.metadata,
+      hints: Hints(
+        sourceInode: status.inode, changed: status.changed, storedInode: 0,
+        flags: status.isRacy(since: directory.moment, on: node.identity) ? .racy : []))
+    entry.device = status.deviceNumber
+    let handle: Descriptor
+    do throws(Errno) {
+      if entry.kind == .symbolicLink {
+        entry.target = try node.source!.descriptor.readSymbolicLink(name.span)
+      }
+      handle = try open(name, status)
+    } catch {
+      switch error {
+      case .noSuchEntry: directory.run.progress.vanished.count()
+      case .staleHandle: directory.run.warn(node.sourcePath(of: name), "was replaced while the snapshot was taken")
+      default: try work.readingFailed(node.sourcePath(of: name), error)
+      }
+      return nil
+    }
+    entry.attributes = try work.attributes(of: handle, .handle, flags: &entry.hints.flags) {
+      node.sourcePath(of: name)
+    }
+    // Only the ctime changed: the stored entry is still right.
+    if let before = source.before, before.row.kind == entry.kind,
+      before.row.metadata == entry.metadata, before.record.target(of: before.row) == entry.target,
+      entry.kind == .symbolicLink || before.row.size == entry.device || entry.device == 0,
+      before.record.attributes(of: before.row) == entry.attributes, before.row.mayBeLinked(for: status),
+      !before.row.hints.flags.isCatalogOnly,
+      let inode = try work.link(before, status, in: node, as: name)
+    {
+      entry.hints.storedInode = inode
+      entry.hints.flags.formUnion(before.row.hints.flags.intersection(.timeNotStored))
+      return entry
+    }
+    try node.makeRoom()
+    do throws(Errno) {
+      let made = try makeSpecial(
+        name.span, in: node.build.target!.descriptor, kind: entry.kind, target: entry.target,
+        device: entry.device, entry.metadata, entry.attributes)
+      entry.hints.storedInode = made.inode
+      entry.hints.flags.formUnion(made.missing.refused(toRoot: directory.run.isRoot))
+    } catch {
+      // A lasting shortage ends the run when the next directory is opened.
+      if error.endsRun, !error.isShortage {
+        try directory.run.storingFailed("make a copy of", node.sourcePath(of: name), error, isName: true)
+        return nil
+      }
+      // The catalog has the whole entry.
+      if error.isLastingRefusal {
+        // For example, the target is too long for this file system.
+        entry.hints.flags.formUnion(StorageFlags.notStored.refused(toRoot: directory.run.isRoot))
+      } else {
+        // The next run tries again.
+        entry.hints.flags.formUnion([.notStored, .racy])
+        directory.run.warn(
+          node.sourcePath(of: name), "cannot be stored in the repository, only its catalog has it: \(error)")
+      }
+    }
+    if !entry.hints.flags.contains(.notStored) { directory.run.progress.copied.count() }
+    return entry
+  }
+}
