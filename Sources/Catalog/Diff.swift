@@ -126,7 +126,7 @@ private func reportFiles(
 private func changedAspects(from left: RecordFile, to right: RecordFile) -> ChangedAspects {
   let (a, b) = (left.row, right.row)
   if left.record.hasSameContent(a, as: b, of: right.record) { return [] }
-  var aspects = metadataAspects(a.metadata, b.metadata)
+  var aspects = metadataAspects(from: a.metadata, to: b.metadata)
   switch a.kind {
   case .regular:
     let isSame = a.size == b.size && a.digest.isConsistent(with: b.digest, sameTime: !aspects.contains(.modified))
@@ -149,7 +149,7 @@ private func reportDirectories(
   switch records {
   case .both(let a, let b):
     verb = .changed
-    aspects = metadataAspects(a.metadata, b.metadata)
+    aspects = metadataAspects(from: a.metadata, to: b.metadata)
     if a.attributes != b.attributes { aspects.insert(.attributes) }
     if aspects.isEmpty { return }
   case .left: verb = .removed
@@ -158,7 +158,7 @@ private func reportDirectories(
   try report(Change(verb: verb, path: path, kind: .directory, aspects: aspects, sizeBefore: nil, sizeAfter: nil))
 }
 
-private func metadataAspects(_ a: Metadata, _ b: Metadata) -> ChangedAspects {
+private func metadataAspects(from a: Metadata, to b: Metadata) -> ChangedAspects {
   var aspects: ChangedAspects = []
   if a.permissions != b.permissions { aspects.insert(.permissions) }
   if (a.user, a.group) != (b.user, b.group) { aspects.insert(.owner) }

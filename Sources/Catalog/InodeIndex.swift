@@ -83,12 +83,12 @@ public struct InodeIndex: Sendable {
 
   /// The directories that may hold an inode. The caller must check each, because the index has only a hash.
   public func directoriesHolding(_ inode: UInt64, on fileSystem: FileSystemKey) -> some Sequence<UInt32> {
-    Self.matches(Self.hash(inode, fileSystem), in: files)
+    Self.matches(Self.hash(inode, on: fileSystem), in: files)
   }
 
   /// The directories whose own inode may be this one.
   public func directoriesBeing(_ inode: UInt64, on fileSystem: FileSystemKey) -> some Sequence<UInt32> {
-    Self.matches(Self.hash(inode, fileSystem), in: directories)
+    Self.matches(Self.hash(inode, on: fileSystem), in: directories)
   }
 
   /// The names from the snapshot's root down to a directory.
@@ -116,11 +116,11 @@ public struct InodeIndex: Sendable {
   }
 
   private static func key(of inode: UInt64, on fileSystem: FileSystemKey, in folder: UInt32) -> UInt64 {
-    hash(inode, fileSystem) << 32 | UInt64(folder)
+    hash(inode, on: fileSystem) << 32 | UInt64(folder)
   }
 
   /// The upper half of a multiplicative hash; it spreads neighbouring inode numbers.
-  private static func hash(_ inode: UInt64, _ fileSystem: FileSystemKey) -> UInt64 {
+  private static func hash(_ inode: UInt64, on fileSystem: FileSystemKey) -> UInt64 {
     ((inode ^ fileSystem.rawValue) &* 0x9e37_79b9_7f4a_7c15) >> 32
   }
 }

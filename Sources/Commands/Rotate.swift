@@ -75,11 +75,13 @@ struct RotateCommand: RunnableCommand {
       unwanted: Set(try expire.map { try repository.resolve($0, in: list).name }), isDry: dryRun,
       threads: threads.count)
     options.wanted = configured?.sourceSet
-    guard !dryRun else { return report(try rotate(repository, options), of: repository, unwanted: options.unwanted) }
+    guard !dryRun else {
+      return report(try rotate(repository, with: options), of: repository, unwanted: options.unwanted)
+    }
     let start = Clock.now()
     var line = RotationLine(time: start.rfc3339)
     do {
-      let result = try repository.withLock(for: "rotate", at: start) { try rotate(repository, options) }
+      let result = try repository.withLock(for: "rotate", at: start) { try rotate(repository, with: options) }
       line.expired = result.expired.map(\.name.description)
       line.obstacle = result.plan.obstacle
       line.error = result.problems.first?.description ?? result.plan.obstacle

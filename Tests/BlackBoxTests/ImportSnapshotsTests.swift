@@ -71,7 +71,7 @@ struct ImportSnapshotsTests {
   }
 
   private func adopt(
-    _ world: World, _ options: [ByteString] = [], status: Int32 = 0, location: SourceLocation = #_sourceLocation
+    _ world: World, with options: [ByteString] = [], status: Int32 = 0, location: SourceLocation = #_sourceLocation
   ) throws -> ImportAnswer {
     let result = try world.treering(["import", "snapshots", world.directory.path / "rs", "--json"] + options)
     #expect(result.status == status, "\(result.errorText)", sourceLocation: location)
@@ -92,7 +92,7 @@ struct ImportSnapshotsTests {
     var prints: [String: Fingerprint] = [:]
     for name in names { prints[name.description] = try Fingerprint(trees.root / name) }
 
-    let dry = try adopt(world, ["--dry-run"])
+    let dry = try adopt(world, with: ["--dry-run"])
     #expect(dry.dryRun && dry.trees.count == 4)
     #expect(try trees.names() == names && world.snapshotNames() == [])
     let answer = try adopt(world)
@@ -231,7 +231,7 @@ struct ImportSnapshotsTests {
     let tree = world.directory.path / "rs/hourly.0"
     try tool("sh", ["-c", "mv localhost web01; mkdir web02; touch -d '5 hours ago' ."], in: tree)
     for options in [[], ["--dry-run"]] as [[ByteString]] {
-      let refused = try adopt(world, options, status: 3)
+      let refused = try adopt(world, with: options, status: 3)
       #expect(refused.trees[0].error?.contains("--label") == true)
     }
     #expect(try world.snapshotNames() == [])
@@ -271,7 +271,7 @@ struct ImportSnapshotsTests {
     #expect(try world.treering(["status", "--json"]).status == 1)
     try tool("mv", [trees.root / "hourly.1", trees.root / "often.0"])
     try tool("touch", [trees.root / "often.0"])
-    #expect(try adopt(world, ["--level", "often"]).trees.map(\.tree) == ["often.0"])
+    #expect(try adopt(world, with: ["--level", "often"]).trees.map(\.tree) == ["often.0"])
   }
 
   @Test(

@@ -21,7 +21,7 @@ struct FileAssemblyTests {
     for round in 0..<4 {
       var expected: [UInt8] = []
       var assembly = try FileAssembly(
-        try open(path, [.readWrite, .create, .truncate]), from: 0, elidingZeros: elides, tools)
+        try open(path, [.readWrite, .create, .truncate]), from: 0, elidingZeros: elides, with: tools)
       let target = round == 0 ? 5 << 20 : Int.random(in: 0...5 << 20, using: &random)
       while expected.count < target {
         let count = Int.random(in: 1...([9000, 400_000, 3 << 20].randomElement(using: &random)!), using: &random)
@@ -49,7 +49,7 @@ struct FileAssemblyTests {
           expected.removeLast(Int.random(in: 0...min(expected.count, 5000), using: &random))
           let file = try open(path, [.readWrite])
           try file.setLength(UInt64(expected.count))
-          assembly = try FileAssembly(file, from: UInt64(expected.count), elidingZeros: elides, tools)
+          assembly = try FileAssembly(file, from: UInt64(expected.count), elidingZeros: elides, with: tools)
         }
       }
       if round.isMultiple(of: 2) {

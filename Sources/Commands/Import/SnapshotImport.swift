@@ -32,7 +32,7 @@ struct SnapshotImport {
     var answer = SnapshotImportAnswer(time: start.rfc3339, dryRun: isDry, trees: [])
     var others: Set<[UInt8]> = []
     for tree in trees {
-      let seen = try lookAt(tree, options, in: repository)
+      let seen = try preflightAdoption(of: tree, with: options, in: repository)
       others.formUnion(seen.otherLabels)
       if isDry { answer.add(tree, snapshot: SnapshotName(seconds: tree.time.seconds), failure: seen.trouble) }
     }
@@ -157,7 +157,7 @@ struct SnapshotImport {
     let line = ProgressLine(for: "import of \(displayName(tree.name))", of: progress, options: common)
     defer { line.stop() }
     let snapshot = try Engine.adopt(
-      tree, options, in: repository, program: "treering \(Treering.version)", progress: progress)
+      tree, with: options, in: repository, program: "treering \(Treering.version)", progress: progress)
     line.stop()
     if !common.quiet && !common.json {
       let totals = snapshot.summary.root.totals

@@ -73,7 +73,7 @@ final class ConsoleMonitor: Monitor {
       "note: of the repository's file system: \(shortcoming); the catalog has it, and a restore is exact")
   }
 
-  func excluded(_ path: [UInt8], _ rule: String) {
+  func excluded(_ path: [UInt8], by rule: String) {
     Console.complain("excluded: \(displayName(path)): \(rule)", isKept: false)
   }
 

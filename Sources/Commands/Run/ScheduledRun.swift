@@ -271,7 +271,7 @@ final class ScheduledRun {
       var options = RotationOptions(
         policy: file.policy, minimumFree: file.minimumFree, keepsSpare: file.settings.keepSpare, threads: file.threads)
       options.neededBytes = neededBytes
-      let result = try Engine.rotate(repository, options)
+      let result = try Engine.rotate(repository, with: options)
       answer.expired += result.expired.map(\.name.description)
       for problem in result.problems.dropFirst() {
         Console.complain("warning: \(problem); the next rotation tries again")

@@ -27,7 +27,7 @@ public func adoptableTrees(in path: [UInt8], levels: [String]) throws(Failure) -
     var trees: [(tree: AdoptableTree, number: Int)] = []
     for entry in listing.entries {
       let name = Array(listing.bytes[entry.range])
-      guard let number = rsnapshotNumber(name, levels) else { continue }
+      guard let number = rsnapshotNumber(of: name, levels: levels) else { continue }
       let status = try directory.status(of: name.span)
       guard status.kind == .directory else { continue }
       trees.append((AdoptableTree(name: name, time: status.modified, status: status), number))
@@ -38,7 +38,7 @@ public func adoptableTrees(in path: [UInt8], levels: [String]) throws(Failure) -
 }
 
 /// The number in a name such as `hourly.0`; `nil` for a name of another form.
-private func rsnapshotNumber(_ name: [UInt8], _ levels: [String]) -> Int? {
+private func rsnapshotNumber(of name: [UInt8], levels: [String]) -> Int? {
   for level in levels where name.starts(with: Array("\(level).".utf8)) {
     let digits = name[(level.utf8.count + 1)...]
     let isNumber = digits.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
@@ -70,10 +70,12 @@ public struct AdoptOptions: Sendable {
 /// are in order of arrival. The caller holds the lock. Throws a `Failure`; the tree is then unchanged and in its old
 /// place.
 public func adopt(
-  _ tree: AdoptableTree, _ options: AdoptOptions, in repository: Repository, program: String,
+  _ tree: AdoptableTree, with options: AdoptOptions, in repository: Repository, program: String,
   progress: Progress
 ) throws(Failure) -> Snapshot {
-  do { return try catalogAndMove(tree, options, repository, program, progress) } catch let failure as Failure {
+  do { return try catalogAndMove(tree, of: options, in: repository, program: program, counting: progress) } catch let
+    failure as Failure
+  {
     throw failure
   } catch {
     throw .writing("adopt \(displayName(tree.name)) in", at: repository.path, because: error)
@@ -81,8 +83,8 @@ public func adopt(
 }
 
 private func catalogAndMove(
-  _ tree: AdoptableTree, _ options: AdoptOptions, _ repository: Repository, _ program: String,
-  _ progress: Progress
+  _ tree: AdoptableTree, of options: AdoptOptions, in repository: Repository, program: String,
+  counting progress: Progress
 ) throws -> Snapshot {
   try repository.publication.recover()
   let list = try repository.snapshots()
@@ -92,16 +94,16 @@ private func catalogAndMove(
   guard status.isSameState(as: tree.status) else {
     throw Failure(.failed, "it is another directory than a moment ago, or has changed; is rsnapshot at work?")
   }
-  try check(tree, status, directory, list, repository)
-  let sources = try sources(of: top, options)
+  try check(tree, status: status, directory: directory, list: list, in: repository)
+  let sources = try sources(of: top, with: options)
   let base = try list.newest.map {
-    StoredTree($0.name, try repository.openCatalog($0.name), nil, in: repository)
+    StoredTree($0.name, catalog: try repository.openCatalog($0.name), root: nil, in: repository)
   }
   let adoption = try repository.publication.beginAdoption(at: tree.time)
   do {
     let work = AdoptWork(
-      adoption, base: base, several: try inodesWithSeveralNames(in: top, threads: options.threads),
-      mount: status.mount, progress)
+      adoption, base: base, linkedInodes: try multiplyLinkedInodes(in: top, threads: options.threads),
+      mount: status.mount, counting: progress)
     let root = WalkNode(
       AdoptDirectory(base: base?.catalog.summary.root, directory: Directory(try top.descriptor.reopenDirectory())))
     defer { root.release() }
@@ -128,24 +130,24 @@ private func catalogAndMove(
 /// Checks, as far as one look can, that a tree can be adopted.
 ///
 /// Returns the obstacle, and the labels that the tree has besides its own.
-public func lookAt(
-  _ tree: AdoptableTree, _ options: AdoptOptions, in repository: Repository
+public func preflightAdoption(
+  of tree: AdoptableTree, with options: AdoptOptions, in repository: Repository
 ) throws(Failure) -> (trouble: Failure?, otherLabels: [[UInt8]]) {
   do {
     let list = try repository.snapshots()
     let directory = Directory(try Descriptor.open(path: options.directory, [.read, .directory]))
     let top = try directory.directory(tree.name.span)
     do {
-      try check(tree, try top.descriptor.status(), directory, list, repository)
-      _ = try sources(of: top, options)
+      try check(tree, status: try top.descriptor.status(), directory: directory, list: list, in: repository)
+      _ = try sources(of: top, with: options)
     } catch let failure as Failure { return (failure, []) }
-    return (nil, try directoryNames(top).filter { $0 != options.label })
+    return (nil, try directoryNames(of: top).filter { $0 != options.label })
   } catch { throw .writing("look at \(displayName(tree.name)) for", at: repository.path, because: error) }
 }
 
 private func check(
-  _ tree: AdoptableTree, _ status: FileStatus, _ directory: Directory, _ list: SnapshotList,
-  _ repository: Repository
+  _ tree: AdoptableTree, status: FileStatus, directory: Directory, list: SnapshotList,
+  in repository: Repository
 ) throws {
   if try repository.location.contains(directory.descriptor) {
     throw Failure(.usage, "it is in the repository already")
@@ -173,11 +175,11 @@ private func check(
 ///
 /// Below the label: the wanted sources, and each directory beside them. Below another label: its directories, and the
 /// label itself if it has files or no directory.
-private func sources(of top: Directory, _ options: AdoptOptions) throws -> (own: [[UInt8]], others: [[UInt8]]) {
+private func sources(of top: Directory, with options: AdoptOptions) throws -> (own: [[UInt8]], others: [[UInt8]]) {
   let labelled: Directory
   do throws(Errno) { labelled = try top.directory(options.label.span) } catch {
     guard error == .noSuchEntry || error == .notADirectory else { throw error }
-    let names = try directoryNames(top).map(displayName).joined(separator: ", ")
+    let names = try directoryNames(of: top).map(displayName).joined(separator: ", ")
     throw Failure(
       .failed, "it has no directory \(displayName(options.label)), but \(names.isEmpty ? "none" : names)",
       hint: "name the one that its sources are in with --label")
@@ -193,11 +195,11 @@ private func sources(of top: Directory, _ options: AdoptOptions) throws -> (own:
     }
   }
   let plan = PathPlan(absolutePaths: options.sources)
-  if !options.sources.isEmpty && !plan.isSource { try addDirectories(of: labelled, [], beside: plan, to: &own) }
+  if !options.sources.isEmpty && !plan.isSource { try addDirectories(of: labelled, at: [], beside: plan, to: &own) }
   var others: [[UInt8]] = []
-  for label in try directoryNames(top) where label != options.label {
+  for label in try directoryNames(of: top) where label != options.label {
     let directory = try top.directory(label.span)
-    let names = try directoryNames(directory)
+    let names = try directoryNames(of: directory)
     var listing = DirectoryListing()
     try listing.read(try directory.descriptor.reopenDirectory())
     if names.count < listing.entries.count || names.isEmpty { others.append(label) }
@@ -208,13 +210,13 @@ private func sources(of top: Directory, _ options: AdoptOptions) throws -> (own:
 
 /// Adds the directories that lead to no source of the plan, beside those that do.
 private func addDirectories(
-  of directory: Directory, _ path: [[UInt8]], beside plan: PathPlan, to sources: inout [[UInt8]]
+  of directory: Directory, at path: [[UInt8]], beside plan: PathPlan, to sources: inout [[UInt8]]
 ) throws(Errno) {
-  for name in try directoryNames(directory) {
+  for name in try directoryNames(of: directory) {
     let place = path + [name]
     if let below = plan.below(name) {
       if !below.isSource {
-        try addDirectories(of: try directory.directory(name.span), place, beside: below, to: &sources)
+        try addDirectories(of: try directory.directory(name.span), at: place, beside: below, to: &sources)
       }
     } else {
       sources.append(joined(place, absolute: true))
@@ -222,7 +224,7 @@ private func addDirectories(
   }
 }
 
-private func directoryNames(_ directory: Directory) throws(Errno) -> [[UInt8]] {
+private func directoryNames(of directory: Directory) throws(Errno) -> [[UInt8]] {
   var listing = DirectoryListing()
   try listing.read(try directory.descriptor.reopenDirectory())
   var names: [[UInt8]] = []

@@ -44,16 +44,16 @@ final class AdoptWork: TreeWork {
   private let adoption: Adoption
   private let base: StoredTree?
   /// The inodes with several names in this tree.
-  private let several: Set<UInt64>
+  private let linkedInodes: Set<UInt64>
   /// The mount that holds the whole tree.
   private let mount: UInt64
   private let progress: Progress
   private let contents = LinkTable<UInt64, Content>()
 
-  init(_ adoption: Adoption, base: StoredTree?, several: Set<UInt64>, mount: UInt64, _ progress: Progress) {
+  init(_ adoption: Adoption, base: StoredTree?, linkedInodes: Set<UInt64>, mount: UInt64, counting progress: Progress) {
     self.adoption = adoption
     self.base = base
-    self.several = several
+    self.linkedInodes = linkedInodes
     self.mount = mount
     self.progress = progress
   }
@@ -61,18 +61,18 @@ final class AdoptWork: TreeWork {
   func makeWorker() throws -> AdoptWorker {
     AdoptWorker(
       base: base.map { CatalogReader($0.catalog) }, writer: FrameWriter(sink: adoption.sink),
-      reader: FileReader(progress))
+      reader: FileReader(counting: progress))
   }
 
-  func finish(_ worker: AdoptWorker) throws { try worker.writer.flush() }
+  func finish(with worker: AdoptWorker) throws { try worker.writer.flush() }
 
-  private func failure(_ node: Node, _ name: [UInt8]?, _ words: String) -> Failure {
+  private func failure(_ node: Node, name: [UInt8]?, words: String) -> Failure {
     Failure(.failed, "\(displayName(joined(node.path + (name.map { [$0] } ?? [])))) \(words)")
   }
 
   // MARK: Entering a directory
 
-  func enter(_ node: Node, _ worker: AdoptWorker) throws -> [Node] {
+  func enter(_ node: Node, with worker: AdoptWorker) throws -> [Node] {
     progress.entries.count()
     progress.directories.count()
     let name = node.name
@@ -85,9 +85,11 @@ final class AdoptWork: TreeWork {
       status = try node.directory!.descriptor.status()
       attributes = AttributeBlock(try node.directory!.descriptor.extendedAttributes())
       try worker.listing.read(node.directory!.descriptor)
-    } catch { throw failure(node, nil, "cannot be read: \(error)") }
-    guard status.mount == mount else { throw failure(node, nil, "is a mount point; unmount it") }
-    guard worker.listing.refusedNames == 0 else { throw failure(node, nil, "has names longer than 255 bytes") }
+    } catch { throw failure(node, name: nil, words: "cannot be read: \(error)") }
+    guard status.mount == mount else { throw failure(node, name: nil, words: "is a mount point; unmount it") }
+    guard worker.listing.refusedNames == 0 else {
+      throw failure(node, name: nil, words: "has names longer than 255 bytes")
+    }
     guard attributes.bytes.count <= AttributeBlock.maximumBytes else { throw tooManyAttributes(node) }
     node.status = status
     let encoder = RecordEncoder()
@@ -97,15 +99,15 @@ final class AdoptWork: TreeWork {
     var record: DirectoryRecord?
     // If the newest catalog's record cannot be read, the files are only read again from the tree.
     if let base = node.base { record = try? worker.base?.record(base.place, base.digest) }
-    try merge(node, record, encoder, worker)
+    try merge(node, record: record, encoder: encoder, with: worker)
     worker.listing.trim()
     return node.children
   }
 
   private func merge(
-    _ node: Node, _ record: DirectoryRecord?, _ encoder: RecordEncoder, _ worker: AdoptWorker
+    _ node: Node, record: DirectoryRecord?, encoder: RecordEncoder, with worker: AdoptWorker
   ) throws {
-    var merge = try ListingMerge(worker.listing, record)
+    var merge = try ListingMerge(worker.listing, with: record)
     while let pair = try merge.nextEntry() {
       let (listed, row) = pair.sides
       guard let entry = listed else { continue }
@@ -117,20 +119,20 @@ final class AdoptWork: TreeWork {
       }
       let status: FileStatus
       do throws(Errno) { status = try node.directory!.descriptor.status(of: name.span) } catch {
-        throw failure(node, name, "cannot be read: \(error)")
+        throw failure(node, name: name, words: "cannot be read: \(error)")
       }
       if status.kind == .directory {
         merge.mergeAsDirectory(entry)
         continue
       }
-      guard status.mount == mount else { throw failure(node, name, "is a mount point; unmount it") }
+      guard status.mount == mount else { throw failure(node, name: name, words: "is a mount point; unmount it") }
       progress.entries.count()
       progress.files.count()
-      if encoder.isFull { throw failure(node, nil, "has more than a record can hold") }
-      if let record, let row, isSame(row, status) {
-        encoder.append(row, of: record, hints: hints(status))
+      if encoder.isFull { throw failure(node, name: nil, words: "has more than a record can hold") }
+      if let record, let row, isSame(row, status: status) {
+        encoder.append(row, of: record, hints: hints(of: status))
       } else {
-        encoder.append(name.span, try entryOf(name, status, node, worker))
+        encoder.append(name.span, try entryOf(name, status: status, in: node, with: worker))
       }
     }
     while let pair = try merge.nextDirectory() {
@@ -142,34 +144,36 @@ final class AdoptWork: TreeWork {
   }
 
   /// True if the newest snapshot has this inode at the same path, with the same description.
-  private func isSame(_ row: FileRow, _ status: FileStatus) -> Bool {
-    base!.inodesCount && row.hints.storedInode == status.inode && row.kind == status.kind
+  private func isSame(_ row: FileRow, status: FileStatus) -> Bool {
+    base!.inodeNumbersAreValid && row.hints.storedInode == status.inode && row.kind == status.kind
       && row.metadata == status.metadata && row.size == status.recordedSize
       && row.hints.flags.isDisjoint(with: [.notStored, .changedWhileRead]) && !row.hints.flags.isCatalogOnly
-      && row.linkGroup == group(status)
+      && row.linkGroup == group(of: status)
   }
 
-  private func group(_ status: FileStatus) -> UInt64? {
-    several.contains(status.inode) ? status.inode : nil
+  private func group(of status: FileStatus) -> UInt64? {
+    linkedInodes.contains(status.inode) ? status.inode : nil
   }
 
   /// The hints of an adopted entry. Its inode at the source is unknown, and so is the source's present content. The
   /// next snapshot therefore reads the file once.
-  private func hints(_ status: FileStatus) -> Hints {
+  private func hints(of status: FileStatus) -> Hints {
     Hints(
       sourceInode: 0, changed: Timestamp(seconds: 0, nanoseconds: 0), storedInode: status.inode, flags: .racy)
   }
 
-  private func tooManyAttributes(_ node: Node, _ name: [UInt8]? = nil) -> Failure {
-    failure(node, name, "has more than 1 MiB of extended attributes")
+  private func tooManyAttributes(_ node: Node, name: [UInt8]? = nil) -> Failure {
+    failure(node, name: name, words: "has more than 1 MiB of extended attributes")
   }
 
   private func entryOf(
-    _ name: [UInt8], _ status: FileStatus, _ node: Node, _ worker: AdoptWorker
+    _ name: [UInt8], status: FileStatus, in node: Node, with worker: AdoptWorker
   ) throws -> NewEntry {
-    guard let kind = status.kind else { throw failure(node, name, "is of a kind that this system does not name") }
-    var entry = NewEntry(kind: kind, metadata: status.metadata, hints: hints(status))
-    entry.linkGroup = group(status)
+    guard let kind = status.kind else {
+      throw failure(node, name: name, words: "is of a kind that this system does not name")
+    }
+    var entry = NewEntry(kind: kind, metadata: status.metadata, hints: hints(of: status))
+    entry.linkGroup = group(of: status)
     entry.device = status.deviceNumber
     let directory = node.directory!
     do throws(Errno) {
@@ -178,7 +182,7 @@ final class AdoptWork: TreeWork {
         guard try file.status().isSameState(as: status) else { throw .staleHandle }
         entry.attributes = AttributeBlock(try file.extendedAttributes())
         entry.size = status.size
-        entry.digest = try digest(of: file, status, worker)
+        entry.digest = try digest(of: file, status: status, with: worker)
       } else {
         if kind == .symbolicLink { entry.target = try directory.descriptor.readSymbolicLink(name.span) }
         let handle = try directory.descriptor.open(name.span, .pathOnly)
@@ -186,29 +190,30 @@ final class AdoptWork: TreeWork {
       }
     } catch {
       if error == .interrupted { try checkForSignal() }
-      throw failure(node, name, error == .staleHandle ? "changed while it was read" : "cannot be read: \(error)")
+      throw failure(
+        node, name: name, words: error == .staleHandle ? "changed while it was read" : "cannot be read: \(error)")
     }
-    if entry.attributes.bytes.count > AttributeBlock.maximumBytes { throw tooManyAttributes(node, name) }
+    if entry.attributes.bytes.count > AttributeBlock.maximumBytes { throw tooManyAttributes(node, name: name) }
     return entry
   }
 
   private func digest(
-    of file: borrowing Descriptor, _ status: FileStatus, _ worker: AdoptWorker
+    of file: borrowing Descriptor, status: FileStatus, with worker: AdoptWorker
   ) throws(Errno) -> ContentDigest {
     if status.size == 0 { return .ofNothing }
-    guard several.contains(status.inode) else { return try read(file, status, worker) }
+    guard linkedInodes.contains(status.inode) else { return try read(file, status: status, with: worker) }
     if let known = contents.begin(status.inode) {
-      return known.status.isSameState(as: status) ? known.digest : try read(file, status, worker)
+      return known.status.isSameState(as: status) ? known.digest : try read(file, status: status, with: worker)
     }
     var content: Content?
-    defer { contents.finish(status.inode, content) }
-    let digest = try read(file, status, worker)
+    defer { contents.finish(status.inode, storing: content) }
+    let digest = try read(file, status: status, with: worker)
     content = Content(status: status, digest: digest)
     return digest
   }
 
   private func read(
-    _ file: borrowing Descriptor, _ status: FileStatus, _ worker: AdoptWorker
+    _ file: borrowing Descriptor, status: FileStatus, with worker: AdoptWorker
   ) throws(Errno) -> ContentDigest {
     do throws(CopyError) {
       let pass = try worker.reader.hash(
@@ -227,16 +232,16 @@ final class AdoptWork: TreeWork {
 
   // MARK: Leaving a directory
 
-  func leave(_ node: Node, _ worker: AdoptWorker) throws {
+  func leave(_ node: Node, with worker: AdoptWorker) throws {
     guard let encoder = node.encoder, let status = node.status, let directory = node.directory else { return }
     guard let now = try? directory.descriptor.status(), now.isSameState(as: status) else {
-      throw failure(node, nil, "changed while it was read; is rsnapshot at work?")
+      throw failure(node, name: nil, words: "changed while it was read; is rsnapshot at work?")
     }
     for child in node.children {
       let name = child.name
       if let subtree = child.result { encoder.append(name.span, subtree) }
     }
-    node.result = try encoder.finish(hints(status), into: worker.writer, worker.hasher)
+    node.result = try encoder.finish(hints(of: status), into: worker.writer, worker.hasher)
     node.encoder = nil
     node.directory = nil
     node.children = []

@@ -8,15 +8,15 @@ internal import Synchronization
 ///
 /// Only the inode numbers in the tree's directories are compared. Links from outside the tree, such as from another
 /// snapshot, do not count.
-func inodesWithSeveralNames(in tree: Directory, threads: Int) throws -> Set<UInt64> {
+func multiplyLinkedInodes(in tree: Directory, threads: Int) throws -> Set<UInt64> {
   let search = LinkSearch()
   let root = Directory(try tree.descriptor.reopenDirectory())
   try walkTree(search, from: WalkNode(SearchedDirectory(directory: root)), threads: threads)
   var numbers = search.numbers.withLock { $0 }
   numbers.sort()
-  var several: Set<UInt64> = []
-  for (number, next) in zip(numbers, numbers.dropFirst()) where number == next { several.insert(number) }
-  return several
+  var linkedInodes: Set<UInt64> = []
+  for (number, next) in zip(numbers, numbers.dropFirst()) where number == next { linkedInodes.insert(number) }
+  return linkedInodes
 }
 
 private struct SearchedDirectory {
@@ -36,12 +36,12 @@ private final class LinkSearch: TreeWork {
 
   func makeWorker() -> Numbers { Numbers() }
 
-  func finish(_ worker: Numbers) {
+  func finish(with worker: Numbers) {
     let found = worker.found
     numbers.withLock { $0 += found }
   }
 
-  func enter(_ node: Node, _ worker: Numbers) throws -> [Node] {
+  func enter(_ node: Node, with worker: Numbers) throws -> [Node] {
     let name = node.name
     if let above = node.parent { node.directory = try above.directory!.directory(name.span) }
     let directory = node.directory!
@@ -61,5 +61,5 @@ private final class LinkSearch: TreeWork {
     return children
   }
 
-  func leave(_ node: Node, _ worker: Numbers) { node.directory = nil }
+  func leave(_ node: Node, with worker: Numbers) { node.directory = nil }
 }

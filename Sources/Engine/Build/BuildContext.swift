@@ -12,7 +12,7 @@ struct BuildContext: Sendable {
   let monitor: any Monitor
   let isRoot = CurrentProcess.effectiveUser == 0
 
-  func warn(_ path: [UInt8], _ message: String) {
+  func warn(at path: [UInt8], _ message: String) {
     progress.warnings.count()
     monitor.warn(Warning(path: path, message: message))
   }
@@ -21,12 +21,12 @@ struct BuildContext: Sendable {
   ///
   /// Without room, or with a failing disk, the run ends. Otherwise the entry is named and left out.
   func storingFailed(
-    _ what: String, _ path: [UInt8], _ error: Errno, isName: Bool = false
+    _ what: String, at path: [UInt8], because error: Errno, isName: Bool = false
   ) throws(Failure) {
     let endsRun = isName ? endsRunForName(error) : error.endsRun
     if endsRun { throw Failure.writing(what, at: path, because: error) }
     warn(
-      path,
+      at: path,
       error == .noSpace
         ? "cannot be stored in the repository: its directory there can take no more names"
         : "cannot be stored in the repository: \(error)")

@@ -74,14 +74,14 @@ extension WalkNode where State: BuiltDirectory {
   }
 
   /// Advances to a name in the recycled directory.
-  func comeToSpare(_ name: Span<UInt8>) throws(SpareUnusable) {
+  func advanceSpare(to name: Span<UInt8>) throws(SpareUnusable) {
     guard let recycled = self.build.recycled else { return }
-    do throws(Errno) { try recycled.come(to: name) } catch { throw SpareUnusable(path: sourcePath, reason: error) }
+    do throws(Errno) { try recycled.advance(to: name) } catch { throw SpareUnusable(path: sourcePath, reason: error) }
   }
 
   /// True if the spare has a directory of this name; the directory stays.
-  func keepsDirectory(_ name: Span<UInt8>) throws(SpareUnusable) -> Bool {
-    try comeToSpare(name)
+  func keepsDirectory(named name: Span<UInt8>) throws(SpareUnusable) -> Bool {
+    try advanceSpare(to: name)
     return self.build.recycled?.keepsDirectory() ?? false
   }
 

@@ -18,7 +18,7 @@ final class RecycledDirectory {
   /// True once the directory's old mode and default ACL cannot affect new entries.
   private var isOpened: Bool
 
-  init(_ directory: Directory, isOpened: Bool, _ repository: Repository) throws(Errno) {
+  init(_ directory: Directory, isOpened: Bool, in repository: Repository) throws(Errno) {
     self.directory = directory
     self.repository = repository
     self.isOpened = isOpened
@@ -26,7 +26,7 @@ final class RecycledDirectory {
   }
 
   /// Advances to a name and removes the names before it. Names must come in ascending order.
-  func come(to name: Span<UInt8>) throws(Errno) {
+  func advance(to name: Span<UInt8>) throws(Errno) {
     try clear()
     while next < listing.entries.count {
       let entry = listing.entries[next]

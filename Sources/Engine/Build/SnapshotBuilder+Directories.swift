@@ -12,7 +12,7 @@ extension SnapshotBuilder {
     var isMade = false
     do throws(Errno) {
       if let above = parent?.build.target {
-        if node.build.isRecycled { node.build.target = try recycledDirectory(name, in: above) }
+        if node.build.isRecycled { node.build.target = try recycledDirectory(named: name, in: above) }
         if node.build.target == nil {
           node.build.isRecycled = false
           try above.descriptor.makeDirectory(name.span, mode: 0o700)
@@ -33,12 +33,12 @@ extension SnapshotBuilder {
       // A name that is not in the catalog must not stay in the tree. An existing name belongs to another entry: the
       // file system takes the two names for one.
       if isMade { try? parent!.build.target!.descriptor.removeDirectory(name.span) }
-      try context.storingFailed("make the directory", node.sourcePath, error, isName: true)
+      try context.storingFailed("make the directory", at: node.sourcePath, because: error, isName: true)
       return false
     }
     do throws(Errno) { node.build.baseTree = try node.openBase() } catch {
       if error.isShortage { throw Failure.writing("open the stored directory", at: node.sourcePath, because: error) }
-      baseIsLost(node, error)
+      baseIsLost(of: node, because: error)
     }
     return true
   }
@@ -46,11 +46,11 @@ extension SnapshotBuilder {
   /// Lists the spare's names in the directory, once, before the merge.
   private func beginRecycling(_ node: WalkNode<some BuiltDirectory>, isOpened: Bool) throws(Errno) {
     guard node.build.isRecycled, let target = node.build.target else { return }
-    node.build.recycled = try RecycledDirectory(target, isOpened: isOpened, context.repository)
+    node.build.recycled = try RecycledDirectory(target, isOpened: isOpened, in: context.repository)
   }
 
   /// Opens a directory of the spare; `nil` if there is none. An entry of another kind is removed.
-  private func recycledDirectory(_ name: [UInt8], in parent: Directory) throws(Errno) -> Directory? {
+  private func recycledDirectory(named name: [UInt8], in parent: Directory) throws(Errno) -> Directory? {
     do { return try parent.directory(name.span) } catch {
       switch error {
       case .noSuchEntry: return nil

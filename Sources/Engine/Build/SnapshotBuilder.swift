@@ -8,17 +8,17 @@ final class SnapshotBuilder: Sendable {
   let context: BuildContext
   let pending: PendingSnapshot
 
-  init(_ pending: PendingSnapshot, _ context: BuildContext) {
+  init(_ pending: PendingSnapshot, in context: BuildContext) {
     self.pending = pending
     self.context = context
   }
 
   /// Warns that the stored directory, whose entries could be linked, is missing.
-  func baseIsLost(_ node: WalkNode<some BuiltDirectory>, _ error: Errno) {
+  func baseIsLost(of node: WalkNode<some BuiltDirectory>, because error: Errno) {
     // An ordinary user's own directory may be closed, as it was at the source.
     if error == .accessDenied { return }
     context.warn(
-      node.sourcePath,
+      at: node.sourcePath,
       "is lost in the snapshot \(node.build.tree!.name), and is stored anew: \(error); run treering verify")
   }
 
@@ -33,7 +33,7 @@ final class SnapshotBuilder: Sendable {
   ///
   /// False if the stored file is gone or can take no more links.
   func linked(
-    _ from: borrowing Descriptor, _ name: Span<UInt8>, inode: UInt64, in node: WalkNode<some BuiltDirectory>,
+    from: borrowing Descriptor, name: Span<UInt8>, inode: UInt64, in node: WalkNode<some BuiltDirectory>,
     as newName: Span<UInt8>
   ) throws -> Bool {
     if node.keeps(inode) { return true }
@@ -61,7 +61,8 @@ final class SnapshotBuilder: Sendable {
       return false
     }
     let firstName = first.name
-    guard let directory, try linked(directory.descriptor, firstName.span, inode: first.inode, in: node, as: name)
+    guard let directory,
+      try linked(from: directory.descriptor, name: firstName.span, inode: first.inode, in: node, as: name)
     else { return false }
     context.progress.linked.count()
     return true
@@ -77,9 +78,9 @@ final class SnapshotBuilder: Sendable {
         // This comes last: until now the children needed a directory that its owner may write to.
         let missing =
           node.build.isRecycled
-          ? try correctMetadata(node.build.metadata, node.build.attributes, of: target.descriptor)
+          ? try correctMetadata(node.build.metadata, attributes: node.build.attributes, of: target.descriptor)
           : try applyMetadata(
-            node.build.metadata, node.build.attributes, to: target.descriptor, .open, currently: stored)
+            node.build.metadata, attributes: node.build.attributes, to: target.descriptor, by: .open, currently: stored)
         node.build.hints.flags.formUnion(missing.refused(toRoot: context.isRoot))
       } else if node.parent != nil {
         // A recycled directory may have been the root of a source.

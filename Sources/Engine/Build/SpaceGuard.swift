@@ -14,7 +14,7 @@ final class SpaceGuard: Sendable {
   private let neededBytes = Atomic<UInt64>(0)
   private let neededInodes = Atomic<UInt64>(0)
 
-  init(_ repository: Repository) { self.repository = repository }
+  init(in repository: Repository) { self.repository = repository }
 
   // MARK: Before
 

@@ -16,7 +16,7 @@ final class StoredTree: Sendable {
   /// True if the catalog's inode numbers are from this file system.
   ///
   /// A number counts only if the entry's directory has the inode that the directory's own hints name.
-  let inodesCount: Bool
+  let inodeNumbersAreValid: Bool
   /// The file systems of the tree's sources by path, and the last components of those paths.
   let mounts: [[UInt8]: MountRecord]
   let mountNames: Set<[UInt8]>
@@ -24,7 +24,7 @@ final class StoredTree: Sendable {
   fileprivate let index: LinkTable<Int, InodeIndex>
 
   init(
-    _ name: SnapshotName, _ catalog: OpenCatalog, _ root: Directory?, in repository: Repository,
+    _ name: SnapshotName, catalog: OpenCatalog, root: Directory?, in repository: Repository,
     isUnfinished: Bool = false
   ) {
     self.isUnfinished = isUnfinished
@@ -35,7 +35,7 @@ final class StoredTree: Sendable {
     mounts = Dictionary(catalog.summary.mounts.map { ($0.path, $0) }) { _, last in last }
     mountNames = Set(mounts.keys.map { splitLast($0).name })
     let id = try? repository.root.descriptor.fileSystem().id
-    inodesCount =
+    inodeNumbersAreValid =
       catalog.summary.repositoryID == repository.id && catalog.summary.fileSystemID == id
       && !repository.marks.contains(.repaired, on: name)
   }
@@ -49,7 +49,7 @@ struct StoredFile {
   let directory: Directory?
   let tree: StoredTree
   /// False for a file that the base has under the same path.
-  let isElsewhere: Bool
+  let isFoundByInode: Bool
 
   var name: [UInt8] { Array(record.bytes[row.name]) }
 
@@ -99,18 +99,19 @@ final class StoredFinder {
   ) -> StoredFile? {
     let isKnown = known?.row.hints.sourceInode == status.inode
     var best = isKnown ? known : nil
-    for number in trees.indices where mayHold(status, number) {
+    for number in trees.indices where mayHold(status, tree: number) {
       // The base has the inode's old content. Only an unfinished run may have the new content.
       if isKnown && number >= base ?? 0 { break }
-      guard let index = index(number) else { continue }
+      guard let index = index(ofTree: number) else { continue }
       for folderNumber in index.directoriesHolding(status.inode, on: fileSystem).prefix(Self.candidates) {
         let path = index.path(of: folderNumber)
-        guard let folder = try? reader(number).findDirectory(path),
+        guard let folder = try? reader(ofTree: number).findDirectory(path),
           let row = try? folder.file(sourceInode: status.inode), row.kind == status.kind, row.mayHaveContent(of: status)
         else { continue }
         let found = StoredFile(
-          row: row, record: folder.record, directory: directory(number, folderNumber, path), tree: trees[number],
-          isElsewhere: true)
+          row: row, record: folder.record, directory: directory(number, number: folderNumber, path: path),
+          tree: trees[number],
+          isFoundByInode: true)
         if row.isSameInode(as: status) { return found }
         best = best ?? found
         break
@@ -127,11 +128,11 @@ final class StoredFinder {
     _ status: FileStatus, on fileSystem: FileSystemKey, known: DirectoryRecord?
   ) -> StoredDirectory? {
     if known?.hints.sourceInode == status.inode { return nil }
-    for number in trees.indices where mayHold(status, number) {
-      guard let index = index(number) else { continue }
+    for number in trees.indices where mayHold(status, tree: number) {
+      guard let index = index(ofTree: number) else { continue }
       for candidate in index.directoriesBeing(status.inode, on: fileSystem) {
         let path = index.path(of: candidate)
-        guard case .directory(let record, let subtree)? = try? reader(number).find(path),
+        guard case .directory(let record, let subtree)? = try? reader(ofTree: number).find(path),
           record.hints.sourceInode == status.inode, !record.isSynthetic,
           known == nil || record.metadata.modified == status.modified,
           !trees[number].hasMounts(below: path)
@@ -148,7 +149,8 @@ final class StoredFinder {
   ///
   /// It is the path of the directory itself, or of the directory that holds the file.
   func path(of status: FileStatus, on fileSystem: FileSystemKey, in tree: StoredTree) -> [[UInt8]]? {
-    guard let number = trees.firstIndex(where: { $0 === tree }), mayHold(status, number), let index = index(number)
+    guard let number = trees.firstIndex(where: { $0 === tree }), mayHold(status, tree: number),
+      let index = index(ofTree: number)
     else {
       return nil
     }
@@ -156,42 +158,42 @@ final class StoredFinder {
       return index.directoriesHolding(status.inode, on: fileSystem).prefix(Self.candidates).lazy
         .map { index.path(of: $0) }
         .first { path in
-          (try? self.reader(number).findDirectory(path)?.file(sourceInode: status.inode))?.kind == status.kind
+          (try? self.reader(ofTree: number).findDirectory(path)?.file(sourceInode: status.inode))?.kind == status.kind
         }
     }
     return index.directoriesBeing(status.inode, on: fileSystem).lazy.map { index.path(of: $0) }.first { path in
-      guard case .directory(let record, _)? = try? self.reader(number).find(path) else { return false }
+      guard case .directory(let record, _)? = try? self.reader(ofTree: number).find(path) else { return false }
       return record.hints.sourceInode == status.inode && !record.isSynthetic
     }
   }
 
   func reader(of tree: StoredTree) -> CatalogReader? {
-    trees.firstIndex { $0 === tree }.map { reader($0) }
+    trees.firstIndex { $0 === tree }.map { reader(ofTree: $0) }
   }
 
   /// False if the inode was made after the tree. Most new files need no search for this reason.
-  private func mayHold(_ status: FileStatus, _ tree: Int) -> Bool {
+  private func mayHold(_ status: FileStatus, tree: Int) -> Bool {
     guard let born = status.born else { return true }
     return born <= trees[tree].catalog.summary.started
   }
 
-  private func reader(_ tree: Int) -> CatalogReader {
+  private func reader(ofTree tree: Int) -> CatalogReader {
     if let reader = readers[tree] { return reader }
     let reader = CatalogReader(trees[tree].catalog)
     readers[tree] = reader
     return reader
   }
 
-  private func index(_ tree: Int) -> InodeIndex? {
+  private func index(ofTree tree: Int) -> InodeIndex? {
     let table = trees[tree].index
     if let index = table.begin(0) { return index.count > 0 ? index : nil }
     let isOlder = base.map { tree > $0 } ?? false
-    let index = try? InodeIndex(reader(tree), without: isOlder ? reader(tree - 1) : nil)
-    table.finish(0, index ?? InodeIndex.empty)
+    let index = try? InodeIndex(reader(ofTree: tree), without: isOlder ? reader(ofTree: tree - 1) : nil)
+    table.finish(0, storing: index ?? InodeIndex.empty)
     return index
   }
 
-  private func directory(_ tree: Int, _ number: UInt32, _ path: [[UInt8]]) -> Directory? {
+  private func directory(_ tree: Int, number: UInt32, path: [[UInt8]]) -> Directory? {
     if let known = directories.lastIndex(where: { $0.tree == tree && $0.number == number }) {
       return directories[known].directory
     }
@@ -255,9 +257,13 @@ struct StoredInodes {
   ///
   /// For a recycled directory they decide which names stay, so they come from the stored tree. A name there may have
   /// been repaired, or the whole tree may have been restored from a copy. A name that is linked needs no such proof.
-  init(_ node: WalkNode<some BuiltDirectory>, _ record: DirectoryRecord?, _ tools: BuildTools, listsInodes: Bool) {
+  init(
+    of node: WalkNode<some BuiltDirectory>, describedBy record: DirectoryRecord?, with tools: BuildTools,
+    listsInodes: Bool
+  ) {
     guard let record, let stored = node.build.baseTree, let tree = node.build.tree else { return }
-    if node.build.recycled == nil, tree.inodesCount, (try? stored.descriptor.status().inode) == record.hints.storedInode
+    if node.build.recycled == nil, tree.inodeNumbersAreValid,
+      (try? stored.descriptor.status().inode) == record.hints.storedInode
     {
       source = .catalog
     } else if listsInodes, (try? tools.storedListing.read(stored.descriptor)) != nil {

@@ -83,7 +83,7 @@ public final class FileAssembly {
   /// `onWork` gets the number of bytes done, including holes and the beginning that is hashed again. `elidingZeros`
   /// is as in `ContentHasher.reset`.
   public init(
-    _ file: consuming Descriptor, from offset: UInt64, elidingZeros: Bool, _ tools: AssemblyTools,
+    _ file: consuming Descriptor, from offset: UInt64, elidingZeros: Bool, with tools: AssemblyTools,
     onWork: @escaping (UInt64) -> Void = { _ in }
   ) throws(Errno) {
     self.file = file

@@ -20,7 +20,7 @@ final class OldVersion {
   let file: Descriptor
   let byteCount: UInt64
 
-  init(_ file: consuming Descriptor, byteCount: UInt64) {
+  init(of file: consuming Descriptor, byteCount: UInt64) {
     self.file = file
     self.byteCount = byteCount
   }
@@ -39,7 +39,7 @@ final class FileReader {
     byteCount: FileReader.bufferBytes, alignment: 4096)
   private let progress: Progress
 
-  init(_ progress: Progress) { self.progress = progress }
+  init(counting progress: Progress) { self.progress = progress }
 
   deinit { buffer.deallocate() }
 
@@ -47,7 +47,7 @@ final class FileReader {
   func hash(
     _ source: borrowing Descriptor, byteCount: UInt64, hasHoles: Bool, elidingZeros: Bool
   ) throws(CopyError) -> PassResult {
-    try pass(source, byteCount: byteCount, hasHoles: hasHoles, elidingZeros) { _, _ throws(CopyError) in }
+    try pass(source, byteCount: byteCount, hasHoles: hasHoles, elidesZeros: elidingZeros) { _, _ throws(CopyError) in }
   }
 
   /// Hashes and copies at most `byteCount` bytes of a file from its start into an empty file.
@@ -57,7 +57,7 @@ final class FileReader {
   ) throws(CopyError) -> PassResult {
     // The end of the last write; the gap between two runs of data becomes a hole.
     var written: UInt64 = 0
-    let result = try pass(source, byteCount: byteCount, hasHoles: hasHoles, elidingZeros) {
+    let result = try pass(source, byteCount: byteCount, hasHoles: hasHoles, elidesZeros: elidingZeros) {
       bytes, offset throws(CopyError) in
       do throws(Errno) {
         if offset != written { try target.seek(to: offset) }
@@ -84,7 +84,7 @@ final class FileReader {
     defer { oldBytes.deallocate() }
     // The target has the content of the source up to this offset.
     var done: UInt64 = 0
-    let result = try pass(source, byteCount: byteCount, hasHoles: hasHoles, true) {
+    let result = try pass(source, byteCount: byteCount, hasHoles: hasHoles, elidesZeros: true) {
       bytes, offset throws(CopyError) in
       try clear(target, from: done, to: min(offset, old.byteCount))
       done = offset + UInt64(bytes.count)
@@ -144,12 +144,12 @@ final class FileReader {
   private typealias DataHandler = (UnsafeRawBufferPointer, UInt64) throws(CopyError) -> Void
 
   private func pass(
-    _ source: borrowing Descriptor, byteCount: UInt64, hasHoles: Bool, _ elidesZeros: Bool, _ data: DataHandler
+    _ source: borrowing Descriptor, byteCount: UInt64, hasHoles: Bool, elidesZeros: Bool, data: DataHandler
   ) throws(CopyError) -> PassResult {
     hasher.reset(elidingZeros: elidesZeros)
     var position: UInt64 = 0
     if !hasHoles {
-      position = try run(source, from: 0, to: byteCount, data)
+      position = try run(source, from: 0, to: byteCount, data: data)
     } else {
       var tail: UInt64 = 0
       while position < byteCount {
@@ -167,18 +167,18 @@ final class FileReader {
           end = min(byteCount, try source.seekHole(from: start))
           try source.seek(to: start)
         } catch { throw .reading(error) }
-        try hashZeros(start - position, elidesZeros)
-        position = try run(source, from: start, to: end, data)
+        try hashZeros(start - position, elidesZeros: elidesZeros)
+        position = try run(source, from: start, to: end, data: data)
         if position < end { break }
       }
-      try hashZeros(tail, elidesZeros)
+      try hashZeros(tail, elidesZeros: elidesZeros)
     }
     return PassResult(digest: hasher.finish(), byteCount: position)
   }
 
   /// Reads one run of data; returns its end, which is before `end` if the file ended there.
   private func run(
-    _ source: borrowing Descriptor, from start: UInt64, to end: UInt64, _ data: DataHandler
+    _ source: borrowing Descriptor, from start: UInt64, to end: UInt64, data: DataHandler
   ) throws(CopyError) -> UInt64 {
     var position = start
     while position < end {
@@ -199,7 +199,7 @@ final class FileReader {
   }
 
   /// A digest of all bytes may take any time, so a signal ends it.
-  private func hashZeros(_ byteCount: UInt64, _ elidesZeros: Bool) throws(CopyError) {
+  private func hashZeros(_ byteCount: UInt64, elidesZeros: Bool) throws(CopyError) {
     if elidesZeros { return hasher.updateZeros(byteCount) }
     var left = byteCount
     while left > 0 {

@@ -26,7 +26,7 @@ final class HardLinks<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     if let first, try link(first) { return true }
     var stored: FirstName<Value>?
     // The first caller must say so if it stored nothing; a later one must not undo the work of the first.
-    defer { if stored != nil || first == nil { names.finish(key, stored) } }
+    defer { if stored != nil || first == nil { names.finish(key, storing: stored) } }
     stored = try store(first)
     return stored != nil
   }
@@ -34,7 +34,7 @@ final class HardLinks<Key: Hashable & Sendable, Value: Sendable>: Sendable {
   /// The first name of an inode; a caller without one sets it.
   func first(_ key: Key, orSet name: @autoclosure () -> FirstName<Value>) -> FirstName<Value>? {
     if let first = names.begin(key) { return first }
-    names.finish(key, name())
+    names.finish(key, storing: name())
     return nil
   }
 }

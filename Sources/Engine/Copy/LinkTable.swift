@@ -29,7 +29,7 @@ final class LinkTable<Key: Hashable & Sendable, Stored: Sendable>: @unchecked Se
   }
 
   /// Sets the stored value of the first name; with `nil`, the next name counts as the first.
-  func finish(_ key: Key, _ stored: Stored?) {
+  func finish(_ key: Key, storing stored: Stored?) {
     gate.locked {
       states[key] = stored.map { .stored($0) }
       gate.wakeAll()

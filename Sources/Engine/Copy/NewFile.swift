@@ -28,10 +28,10 @@ struct NewFile: ~Copyable {
   ///
   /// If this throws, the file can still be removed.
   mutating func finish(
-    _ metadata: Metadata, _ attributes: AttributeBlock
+    _ metadata: Metadata, attributes: AttributeBlock
   ) throws(Errno) -> (inode: UInt64, missing: StorageFlags) {
     let made = try opened!.status()
-    let missing = try applyMetadata(metadata, attributes, to: opened!, .open, currently: made)
+    let missing = try applyMetadata(metadata, attributes: attributes, to: opened!, by: .open, currently: made)
     try opened.take()!.close()
     isRemovable = false
     return (made.inode, missing)

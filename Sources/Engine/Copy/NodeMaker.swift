@@ -8,10 +8,11 @@ internal import Posix
 /// `notStored`, with no inode.
 func makeSpecial(
   _ name: Span<UInt8>, in directory: borrowing Descriptor, kind: EntryKind, target: [UInt8],
-  device: UInt64, _ metadata: Metadata, _ attributes: AttributeBlock
+  device: UInt64, metadata: Metadata, attributes: AttributeBlock
 ) throws(Errno) -> (inode: UInt64, missing: StorageFlags) {
   guard
-    let made = try makeNode(name, in: directory, kind: kind, target: target, device: device, metadata, attributes)
+    let made = try makeNode(
+      name, in: directory, kind: kind, target: target, device: device, metadata: metadata, attributes: attributes)
   else { return (0, .notStored) }
   if let error = made.gaps.transient {
     try? directory.unlink(name)
@@ -26,7 +27,7 @@ func makeSpecial(
 /// the file system takes the two names for one.
 func makeNode(
   _ name: Span<UInt8>, in directory: borrowing Descriptor, kind: EntryKind, target: [UInt8],
-  device: UInt64, _ metadata: Metadata, _ attributes: AttributeBlock,
+  device: UInt64, metadata: Metadata, attributes: AttributeBlock,
   mayHaveOthers: Bool = false
 ) throws(Errno) -> (inode: UInt64, gaps: MetadataGaps)? {
   if kind == .symbolicLink {
@@ -48,7 +49,7 @@ func makeNode(
     if status.kind != kind || status.linkCount > 1 { isOwn = false }
     guard isOwn else { throw .staleHandle }
     let gaps = try setMetadata(
-      metadata, attributes, to: made, .handle(isSymbolicLink: kind == .symbolicLink),
+      metadata, attributes: attributes, to: made, by: .handle(isSymbolicLink: kind == .symbolicLink),
       currently: status, mayHaveOthers: mayHaveOthers)
     return (status.inode, gaps)
   } catch {

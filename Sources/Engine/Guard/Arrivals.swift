@@ -26,7 +26,7 @@ public func completePublication(_ list: SnapshotList, in repository: Repository)
     return nil
   }
   step { () throws(Failure) in
-    troubles += try examineArrivals(in: repository, list)
+    troubles += try examineArrivals(in: repository, among: list)
     return nil
   }
   return troubles
@@ -37,16 +37,16 @@ public func completePublication(_ list: SnapshotList, in repository: Repository)
 /// The hold on rotation ends unless a snapshot looks like a disaster or cannot be compared. Returns the suspicions,
 /// and the reasons why a snapshot cannot be compared. The caller holds the lock, and has called `recover`.
 @discardableResult
-func examineArrivals(in repository: Repository, _ list: SnapshotList) throws(Failure) -> [Warning] {
+func examineArrivals(in repository: Repository, among list: SnapshotList) throws(Failure) -> [Warning] {
   var warnings: [Warning] = []
   for arrival in try repository.rotationFreeze.arrivals() {
-    if let warning = try examine(arrival, in: repository, list) { warnings.append(warning) }
+    if let warning = try examine(arrival, in: repository, list: list) { warnings.append(warning) }
   }
   return warnings
 }
 
 private func examine(
-  _ arrival: UnexaminedArrival, in repository: Repository, _ list: SnapshotList
+  _ arrival: UnexaminedArrival, in repository: Repository, list: SnapshotList
 ) throws(Failure) -> Warning? {
   func warning(_ message: String) -> Warning {
     Warning(
@@ -72,7 +72,8 @@ private func examine(
   }
   let suspicion: Warning?
   do {
-    suspicion = try suspectChanges(in: snapshot, list, moved: arrival.movedFileCount, repository, GuardLimits())
+    suspicion = try suspectChanges(
+      in: snapshot, among: list, moved: arrival.movedFileCount, repository: repository, limits: GuardLimits())
   } catch { return try cannotCompare("\(error)") }
   if let suspicion {
     let reason = "\(displayName(suspicion.path)): \(suspicion.message)"

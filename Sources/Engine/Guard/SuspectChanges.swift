@@ -10,7 +10,7 @@ internal import Repository
 /// Only the differing parts of the catalogs are read. An error names the snapshot that a source cannot be compared
 /// with.
 func suspectChanges(
-  in snapshot: Snapshot, _ list: SnapshotList, moved: UInt64, _ repository: Repository, _ limits: GuardLimits
+  in snapshot: Snapshot, among list: SnapshotList, moved: UInt64, repository: Repository, limits: GuardLimits
 ) throws -> Warning? {
   let earlier = list.snapshots.reversed().filter { $0.summary.sequence < snapshot.summary.sequence }
   for source in snapshot.summary.sources {
@@ -21,7 +21,8 @@ func suspectChanges(
         guard case .directory(_, let subtree)? = try before.find(path) else { continue }
         let after = CatalogReader(try repository.openCatalog(snapshot.name))
         let what = try suspicion(
-          before, after, path, subtree.totals.entries, shareOfFiles: previous.summary.shareOfFiles, moved, limits)
+          before: before, after: after, path: path, total: subtree.totals.entries,
+          shareOfFiles: previous.summary.shareOfFiles, moved: moved, limits: limits)
         if let what { return Warning(path: source, message: "\(what) since the snapshot \(previous.name)") }
       } catch { throw Failure(.failed, "with \(previous.name): \(error)") }
       break
@@ -31,8 +32,8 @@ func suspectChanges(
 }
 
 private func suspicion(
-  _ before: CatalogReader, _ after: CatalogReader, _ path: [[UInt8]], _ total: UInt64, shareOfFiles: Double,
-  _ moved: UInt64, _ limits: GuardLimits
+  before: CatalogReader, after: CatalogReader, path: [[UInt8]], total: UInt64, shareOfFiles: Double,
+  moved: UInt64, limits: GuardLimits
 ) throws -> String? {
   var gone: UInt64 = 0
   var changed: UInt64 = 0

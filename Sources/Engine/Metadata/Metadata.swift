@@ -92,7 +92,7 @@ struct MetadataGaps {
 
   func contains(_ kind: MetadataKind) -> Bool { reasons.contains { $0.kind == kind } }
 
-  mutating func add(_ kind: MetadataKind, _ reason: Errno?) {
+  mutating func add(_ kind: MetadataKind, because reason: Errno?) {
     if !contains(kind) { reasons.append((kind, reason)) }
   }
 }
@@ -101,24 +101,25 @@ struct MetadataGaps {
 ///
 /// Nothing is written if nothing differs.
 func correctMetadata(
-  _ metadata: Metadata, _ attributes: AttributeBlock, of target: borrowing Descriptor
+  _ metadata: Metadata, attributes: AttributeBlock, of target: borrowing Descriptor
 ) throws(Errno) -> StorageFlags {
   let status = try target.status()
   if status.metadata == metadata, AttributeBlock(try target.extendedAttributes(.descriptor)).isStored(as: attributes) {
     return []
   }
-  return try applyMetadata(metadata, attributes, to: target, .open, currently: status, mayHaveOthers: true)
+  return try applyMetadata(
+    metadata, attributes: attributes, to: target, by: .open, currently: status, mayHaveOthers: true)
 }
 
 /// Gives an inode of the repository its metadata. Returns the values that it did not take.
 ///
 /// Throws if another try may succeed, because a value that a catalog calls not stored is not tried again.
 func applyMetadata(
-  _ metadata: Metadata, _ attributes: AttributeBlock, to target: borrowing Descriptor,
-  _ handle: TargetHandle, currently: FileStatus, mayHaveOthers: Bool = false
+  _ metadata: Metadata, attributes: AttributeBlock, to target: borrowing Descriptor,
+  by handle: TargetHandle, currently: FileStatus, mayHaveOthers: Bool = false
 ) throws(Errno) -> StorageFlags {
   let gaps = try setMetadata(
-    metadata, attributes, to: target, handle, currently: currently, mayHaveOthers: mayHaveOthers)
+    metadata, attributes: attributes, to: target, by: handle, currently: currently, mayHaveOthers: mayHaveOthers)
   if let error = gaps.transient { throw error }
   return gaps.flags
 }
@@ -131,11 +132,11 @@ func applyMetadata(
 /// Order matters. `chown` clears setuid, setgid and capabilities. An ACL needs the mode's bits after it. The time
 /// comes last, because every earlier step counts as a change.
 func setMetadata(
-  _ metadata: Metadata, _ attributes: AttributeBlock, to target: borrowing Descriptor,
-  _ handle: TargetHandle, currently: FileStatus, mayHaveOthers: Bool = false
+  _ metadata: Metadata, attributes: AttributeBlock, to target: borrowing Descriptor,
+  by handle: TargetHandle, currently: FileStatus, mayHaveOthers: Bool = false
 ) throws(Errno) -> MetadataGaps {
-  let setter = MetadataSetter(handle, metadata)
-  return try setter.set(attributes, on: target, currently, mayHaveOthers)
+  let setter = MetadataSetter(handle, metadata: metadata)
+  return try setter.set(attributes, on: target, currently: currently, mayHaveOthers: mayHaveOthers)
 }
 
 private struct MetadataSetter {
@@ -143,7 +144,7 @@ private struct MetadataSetter {
   private let access: AttributeAccess
   private let isSymbolicLink: Bool
 
-  init(_ handle: TargetHandle, _ metadata: Metadata) {
+  init(_ handle: TargetHandle, metadata: Metadata) {
     self.metadata = metadata
     switch handle {
     case .open: (access, isSymbolicLink) = (.descriptor, false)
@@ -152,47 +153,47 @@ private struct MetadataSetter {
   }
 
   func set(
-    _ attributes: AttributeBlock, on target: borrowing Descriptor, _ currently: FileStatus, _ mayHaveOthers: Bool
+    _ attributes: AttributeBlock, on target: borrowing Descriptor, currently: FileStatus, mayHaveOthers: Bool
   ) throws(Errno) -> MetadataGaps {
     var gaps = MetadataGaps()
-    let changedOwner = try setOwner(target, currently, &gaps)
-    try setAttributes(attributes, target, mayHaveOthers, &gaps)
+    let changedOwner = try setOwner(target, currently: currently, into: &gaps)
+    try setAttributes(attributes, target: target, mayHaveOthers: mayHaveOthers, into: &gaps)
     var permissions = UInt32(metadata.permissions)
     if gaps.contains(.owner) { permissions &= Self.ofAnotherOwner }
     if !isSymbolicLink, changedOwner || !attributes.isEmpty || currently.permissions != permissions {
-      try setMode(permissions, target, &gaps)
+      try setMode(permissions, target: target, into: &gaps)
     }
     do throws(Errno) { try target.setModificationTime(metadata.modified) } catch {
-      try note(error, .time, &gaps)
+      try note(error, kind: .time, into: &gaps)
     }
-    try readBack(permissions, target, &gaps)
+    try readBack(permissions, target: target, into: &gaps)
     return gaps
   }
 
   /// A program must not run as a user to whom it was never given.
   private static var ofAnotherOwner: UInt32 { 0o1777 }
 
-  private func note(_ error: Errno, _ kind: MetadataKind, _ gaps: inout MetadataGaps) throws(Errno) {
+  private func note(_ error: Errno, kind: MetadataKind, into gaps: inout MetadataGaps) throws(Errno) {
     if error.endsRun && !error.isShortage || error == .interrupted { throw error }
-    gaps.add(kind, error)
+    gaps.add(kind, because: error)
   }
 
   private func setOwner(
-    _ target: borrowing Descriptor, _ currently: FileStatus, _ gaps: inout MetadataGaps
+    _ target: borrowing Descriptor, currently: FileStatus, into gaps: inout MetadataGaps
   ) throws(Errno) -> Bool {
     if currently.user == metadata.user && currently.group == metadata.group { return false }
     do throws(Errno) {
       try target.setOwner(user: metadata.user, group: metadata.group)
       return true
     } catch {
-      try note(error, .owner, &gaps)
+      try note(error, kind: .owner, into: &gaps)
       // A group member may set the group alone.
       return (try? target.setOwner(user: currently.user, group: metadata.group)) != nil
     }
   }
 
   private func setAttributes(
-    _ attributes: AttributeBlock, _ target: borrowing Descriptor, _ mayHaveOthers: Bool, _ gaps: inout MetadataGaps
+    _ attributes: AttributeBlock, target: borrowing Descriptor, mayHaveOthers: Bool, into gaps: inout MetadataGaps
   ) throws(Errno) {
     let wanted: [(name: [UInt8], value: [UInt8])]
     do throws(CatalogError) { wanted = try attributes.decoded() } catch { throw .invalid }
@@ -204,37 +205,37 @@ private struct MetadataSetter {
         } : []
       for attribute in unwanted {
         do throws(Errno) { try target.removeExtendedAttribute(attribute.name, access) } catch {
-          try note(error, .attributes, &gaps)
+          try note(error, kind: .attributes, into: &gaps)
         }
       }
-    } catch { try note(error, .attributes, &gaps) }
+    } catch { try note(error, kind: .attributes, into: &gaps) }
     for (name, value) in wanted {
       do throws(Errno) {
         try target.setExtendedAttribute(ExtendedAttribute(name: name, value: value), access)
         // Some file systems accept attributes that they do not keep.
-        if try target.extendedAttribute(name, access) != value { gaps.add(.attributes, nil) }
+        if try target.extendedAttribute(name, access) != value { gaps.add(.attributes, because: nil) }
       } catch {
         // ext4 gives this error if an inode's attributes do not fit into their block.
         if error == .noSpace, (try? target.fileSystem())?.hasRoom == true {
-          gaps.add(.attributes, error)
+          gaps.add(.attributes, because: error)
         } else {
-          try note(error, .attributes, &gaps)
+          try note(error, kind: .attributes, into: &gaps)
         }
       }
     }
   }
 
   private func setMode(
-    _ permissions: UInt32, _ target: borrowing Descriptor, _ gaps: inout MetadataGaps
+    _ permissions: UInt32, target: borrowing Descriptor, into gaps: inout MetadataGaps
   ) throws(Errno) {
-    do throws(Errno) { try change(target, permissions) } catch {
-      try note(error, .mode, &gaps)
+    do throws(Errno) { try change(target, permissions: permissions) } catch {
+      try note(error, kind: .mode, into: &gaps)
       // FAT refuses setuid, setgid and the sticky bit.
-      if permissions & 0o7000 != 0 { try? change(target, permissions & 0o777) }
+      if permissions & 0o7000 != 0 { try? change(target, permissions: permissions & 0o777) }
     }
   }
 
-  private func change(_ target: borrowing Descriptor, _ permissions: UInt32) throws(Errno) {
+  private func change(_ target: borrowing Descriptor, permissions: UInt32) throws(Errno) {
     switch access {
     case .descriptor: try target.setPermissions(permissions)
     case .handle: try target.setPermissionsOfHandle(permissions)
@@ -243,29 +244,29 @@ private struct MetadataSetter {
 
   /// A successful call proves little if users are mapped, modes are invented or the time range is small.
   private func readBack(
-    _ permissions: UInt32, _ target: borrowing Descriptor, _ gaps: inout MetadataGaps
+    _ permissions: UInt32, target: borrowing Descriptor, into gaps: inout MetadataGaps
   ) throws(Errno) {
     var status = try target.status()
     if status.modified != metadata.modified {
       // A coarser clock gives no more on the second try. libfuse 2 ignores a call that sets one time alone.
       if !status.modified.isCoarser(than: metadata.modified) {
         do throws(Errno) { try target.setTimes(accessed: Clock.now(), modified: metadata.modified) } catch {
-          try note(error, .time, &gaps)
+          try note(error, kind: .time, into: &gaps)
         }
         status = try target.status()
       }
-      if status.modified != metadata.modified { gaps.add(.time, nil) }
+      if status.modified != metadata.modified { gaps.add(.time, because: nil) }
     }
     var permissions = permissions
     if status.user != metadata.user || status.group != metadata.group {
-      gaps.add(.owner, nil)
+      gaps.add(.owner, because: nil)
       permissions &= Self.ofAnotherOwner
       if !isSymbolicLink, status.permissions & ~Self.ofAnotherOwner != 0 {
-        try setMode(permissions, target, &gaps)
+        try setMode(permissions, target: target, into: &gaps)
         status = try target.status()
       }
     }
-    if !isSymbolicLink, status.permissions != permissions { gaps.add(.mode, nil) }
+    if !isSymbolicLink, status.permissions != permissions { gaps.add(.mode, because: nil) }
   }
 }
 

@@ -13,12 +13,12 @@ public func emptyTrash(of repository: Repository, threads: Int) throws(Failure) 
   do {
     let trash = Directory(try repository.retirement.trash().descriptor.reopenDirectory())
     let root = WalkNode(TrashDirectory(directory: trash, mount: try trash.descriptor.status().mount))
-    var work = Deletion(repository, trash)
+    var work = Deletion(in: repository, trash: trash)
     try walkTree(work, from: root, threads: threads)
     // A tree deeper than the number of descriptors is now in parts.
     while work.parts.value > 0 {
       let again = Directory(try repository.retirement.trash().descriptor.reopenDirectory())
-      work = Deletion(repository, again)
+      work = Deletion(in: repository, trash: again)
       try walkTree(work, from: WalkNode(TrashDirectory(directory: again, mount: root.mount)), threads: threads)
     }
     if let first = work.first.withLock({ $0 }) {
@@ -34,7 +34,7 @@ public func emptyTrash(of repository: Repository, threads: Int) throws(Failure) 
 }
 
 /// Empties the trash for a run that continues in any case: trouble is only noted.
-func tidyTrash(of repository: Repository, threads: Int) {
+func emptyTrashNotingErrors(of repository: Repository, threads: Int) {
   do { try emptyTrash(of: repository, threads: threads) } catch {
     if case .interrupted = error.kind { return }
     repository.problems.note(error)
@@ -59,18 +59,18 @@ private final class Deletion: TreeWork {
   let failures = Atomic<UInt64>(0)
   let first = Mutex<(path: [[UInt8]], reason: String)?>(nil)
 
-  init(_ repository: Repository, _ trash: Directory) {
+  init(in repository: Repository, trash: Directory) {
     self.repository = repository
     self.trash = trash
   }
 
   func makeWorker() -> Void {}
-  func finish(_ worker: Void) {}
+  func finish(with worker: Void) {}
 
   /// Notes an error, with two exceptions: another process deleted the entry, or only root can delete it.
-  private func failed(_ node: Node, _ name: [UInt8]?, _ error: Errno, in directory: Directory?) {
+  private func failed(_ node: Node, name: [UInt8]?, because error: Errno, in directory: Directory?) {
     if error == .noSuchEntry || error.meansNoPermission && isOthers(try? directory?.descriptor.status()) { return }
-    note(node, name, "\(error)")
+    note(node, name: name, reason: "\(error)")
   }
 
   private func isOthers(_ status: FileStatus?) -> Bool {
@@ -78,19 +78,19 @@ private final class Deletion: TreeWork {
     return user != 0 && status.map { $0.user != user } ?? false
   }
 
-  private func note(_ node: Node, _ name: [UInt8]?, _ reason: String) {
+  private func note(_ node: Node, name: [UInt8]?, reason: String) {
     failures.count()
     let path = node.path + (name.map { [$0] } ?? [])
     first.withLock { $0 = $0 ?? (path, reason) }
   }
 
-  func enter(_ node: Node, _ worker: Void) throws -> [Node] {
+  func enter(_ node: Node, with worker: Void) throws -> [Node] {
     let name = node.name
     var listing = DirectoryListing()
     do throws(Errno) {
       if let above = node.parent?.directory {
         guard try above.descriptor.status(of: name.span).mount == node.mount else {
-          note(node, nil, "it is a mount point; unmount it")
+          note(node, name: nil, reason: "it is a mount point; unmount it")
           return []
         }
         node.directory = Directory(try above.descriptor.openUnlocked(name.span))
@@ -114,7 +114,7 @@ private final class Deletion: TreeWork {
         try? above.descriptor.removeDirectory(name.span)
         return []
       }
-      failed(node, nil, error, in: node.directory)
+      failed(node, name: nil, because: error, in: node.directory)
       return []
     }
     var children: [Node] = []
@@ -126,7 +126,7 @@ private final class Deletion: TreeWork {
           continue
         } catch {
           guard error == .isADirectory else {
-            failed(node, name, error, in: node.directory)
+            failed(node, name: name, because: error, in: node.directory)
             continue
           }
         }
@@ -136,14 +136,14 @@ private final class Deletion: TreeWork {
     return children
   }
 
-  func leave(_ node: Node, _ worker: Void) throws {
+  func leave(_ node: Node, with worker: Void) throws {
     guard node.directory != nil else { return }
     node.directory = nil
     guard let above = node.parent?.directory else { return }
     let name = node.name
     do throws(Errno) { try above.descriptor.removeDirectory(name.span) } catch {
       // If it is not empty, the remaining entry is already named, or another process moved an entry in.
-      if error != .notEmpty { failed(node, nil, error, in: above) }
+      if error != .notEmpty { failed(node, name: nil, because: error, in: above) }
     }
   }
 }

@@ -72,14 +72,14 @@ public struct RotationResult: Sendable {
 /// Applies retention: expires the snapshots in no set, and more if space is short.
 ///
 /// The caller holds the lock, and empties the trash afterwards without it.
-public func rotate(_ repository: Repository, _ options: RotationOptions) throws(Failure) -> RotationResult {
-  do { return try planAndExpire(repository, options) } catch {
+public func rotate(_ repository: Repository, with options: RotationOptions) throws(Failure) -> RotationResult {
+  do { return try planAndExpire(repository, of: options) } catch {
     throw .writing("rotate the snapshots of", at: repository.path, because: error)
   }
 }
 
 private func planAndExpire(
-  _ repository: Repository, _ options: RotationOptions
+  _ repository: Repository, of options: RotationOptions
 ) throws -> RotationResult {
   if options.policy.keepsNothing {
     throw Failure(.usage, "nothing would be kept but the newest snapshot", hint: "name a set to keep")
@@ -87,14 +87,14 @@ private func planAndExpire(
   if !options.isDry { try repository.publication.recover() }
   var list = try repository.snapshots()
   // The examination decides whether the plan has an obstacle.
-  if !options.isDry { try examineArrivals(in: repository, list) }
+  if !options.isDry { try examineArrivals(in: repository, among: list) }
   let now = Clock.now()
   let plan = try repository.retention.plan(
     for: list, by: options.policy, now: now, unwanted: options.unwanted, wanted: options.wanted)
   var result = RotationResult(snapshots: list.snapshots, plan: plan, unusable: list.unusable)
   var isShort = false
   if let minimum = options.minimumFree, options.unwanted.isEmpty {
-    isShort = try thin(&result, minimum, repository, options)
+    isShort = try thin(&result, minimum: minimum, in: repository, of: options)
   }
   var claims: [SnapshotLock] = []
   for index in result.snapshots.indices where result.plan.decisions[index].expires {
@@ -161,8 +161,8 @@ private func planAndExpire(
 
 /// Also marks the oldest expendable snapshots, until enough space will be free. True if space is short.
 private func thin(
-  _ result: inout RotationResult, _ minimum: MinimumFree, _ repository: Repository,
-  _ options: RotationOptions
+  _ result: inout RotationResult, minimum: MinimumFree, in repository: Repository,
+  of options: RotationOptions
 ) throws -> Bool {
   func available() throws -> (free: UInt64, wanted: UInt64) {
     let system = try repository.root.descriptor.fileSystem()
@@ -173,7 +173,7 @@ private func thin(
   if !options.isDry {
     // The spare and the trash are invisible to users, so they go before any snapshot.
     repository.retirement.discardSpare()
-    tidyTrash(of: repository, threads: options.threads)
+    emptyTrashNotingErrors(of: repository, threads: options.threads)
     (free, wanted) = try available()
     if free >= wanted { return true }
   }

@@ -12,8 +12,8 @@ func freedBytes(
   deleting leaving: [SnapshotName], keeping staying: [SnapshotName], in repository: Repository,
   unreadable: inout [(name: SnapshotName, reason: String)]
 ) throws -> [UInt64] {
-  func forEach(_ name: SnapshotName, _ body: (UInt64, () -> UInt64) -> Void) throws {
-    do { try forEachStoredInode(of: name, in: repository, body) } catch {
+  func forEach(_ name: SnapshotName, body: (UInt64, () -> UInt64) -> Void) throws {
+    do { try forEachStoredInode(of: name, in: repository, body: body) } catch {
       if case .interrupted? = (error as? Failure)?.kind { throw error }
       unreadable.append((name, "\(error)"))
     }
@@ -39,10 +39,10 @@ func freedBytes(
 private let largeFileBytes: UInt64 = 1 << 20
 
 private func forEachStoredInode(
-  of name: SnapshotName, in repository: Repository, _ body: (UInt64, () -> UInt64) -> Void
+  of name: SnapshotName, in repository: Repository, body: (UInt64, () -> UInt64) -> Void
 ) throws {
   let root = try repository.openTree(name)
-  let tree = StoredTree(name, try repository.openCatalog(name), root, in: repository)
+  let tree = StoredTree(name, catalog: try repository.openCatalog(name), root: root, in: repository)
   let reader = CatalogReader(tree.catalog)
   let status = try root.descriptor.status()
   // The space of one directory: a block on ext4, no additional space on other file systems.
@@ -58,17 +58,17 @@ private func forEachStoredInode(
       return directory
     }
     var names: [[UInt8]: UInt64] = [:]
-    if !tree.inodesCount, let directory = opened() {
+    if !tree.inodeNumbersAreValid, let directory = opened() {
       var listing = DirectoryListing()
       try listing.read(directory.descriptor)
       for entry in listing.entries { names[Array(listing.bytes[entry.range])] = entry.inode }
     }
-    if tree.inodesCount { body(record.hints.storedInode) { directoryBytes } }
+    if tree.inodeNumbersAreValid { body(record.hints.storedInode) { directoryBytes } }
     var position = record.firstFile
     while let row = try record.nextFile(&position) {
       if row.hints.flags.contains(.notStored) { continue }
       let fileName = Array(record.bytes[row.name])
-      let inode = tree.inodesCount ? row.hints.storedInode : names[fileName] ?? 0
+      let inode = tree.inodeNumbersAreValid ? row.hints.storedInode : names[fileName] ?? 0
       if inode == 0 { continue }
       body(inode) {
         guard row.kind == .regular else { return 0 }

@@ -14,8 +14,8 @@ struct ReceiveMerge {
   private let inodes: StoredInodes
 
   init(
-    _ work: ReceiveWork, _ node: ReceiveNode, _ record: DirectoryRecord, _ base: DirectoryRecord?,
-    _ encoder: RecordEncoder, _ worker: ReceiveWorker
+    in work: ReceiveWork, node: ReceiveNode, record: DirectoryRecord, base: DirectoryRecord?,
+    encoder: RecordEncoder, with worker: ReceiveWorker
   ) throws {
     self.work = work
     self.node = node
@@ -23,7 +23,8 @@ struct ReceiveMerge {
     self.base = base
     self.encoder = encoder
     self.worker = worker
-    inodes = StoredInodes(node, base, worker.tools, listsInodes: work.context.capabilities.listsInodes)
+    inodes = StoredInodes(
+      of: node, describedBy: base, with: worker.tools, listsInodes: work.context.capabilities.listsInodes)
   }
 
   /// Returns the sub-directories, each with the base's directory of the same name.
@@ -32,12 +33,12 @@ struct ReceiveMerge {
   func run() throws -> [(row: DirectoryRow, base: DirectoryRow?, isRecycled: Bool)] {
     var merge = try RecordMerge(record, base)
     let rows = try record.directories()
-    try work.announce(record.fileCount + rows.count)
+    try work.takeAnnounced(entries: record.fileCount + rows.count)
     // The spare's names are in one order, files and directories together.
     let areRecycled = try rows.map { row in
       let name = record.bytes.span.extracting(row.name)
       while let pair = try merge.nextFile(before: name) { try take(pair) }
-      return try node.keepsDirectory(name)
+      return try node.keepsDirectory(named: name)
     }
     while let pair = try merge.nextFile() { try take(pair) }
     var directories: [(row: DirectoryRow, base: DirectoryRow?, isRecycled: Bool)] = []
@@ -53,31 +54,31 @@ struct ReceiveMerge {
     guard let row = wanted else { return }
     try checkForSignal()
     let name = record.bytes.span.extracting(row.name)
-    try node.comeToSpare(name)
+    try node.advanceSpare(to: name)
     work.context.progress.entries.count()
     work.context.progress.files.count()
     let isSame = before.map { record.hasSameContent(row, as: $0, of: base!) } ?? false
-    if isSame, row.linkGroup == nil, let before, try linkSame(before, row) { return }
+    if isSame, row.linkGroup == nil, let before, try linkSame(before, row: row) { return }
     let hints: Hints
-    do { hints = try row.linkGroup == nil ? store(row, before) : storeGrouped(row, before) } catch {
+    do { hints = try row.linkGroup == nil ? store(row, before: before) : storeGrouped(row, before: before) } catch {
       guard let refused = error as? Unstorable else { throw error }
-      work.context.monitor.note("\(displayName(path(row))): only its catalog has it: \(refused.error)")
-      hints = Self.hints(row, 0, StorageFlags.notStored.refused(toRoot: work.context.isRoot))
+      work.context.monitor.note("\(displayName(path(of: row))): only its catalog has it: \(refused.error)")
+      hints = Self.hints(of: row, inode: 0, flags: StorageFlags.notStored.refused(toRoot: work.context.isRoot))
     }
     if hints.flags.isCatalogOnly { work.context.progress.catalogOnly.count() }
     encoder.append(row, of: record, hints: hints)
   }
 
-  private func path(_ row: FileRow) -> [UInt8] { node.sourcePath(of: record.bytes[row.name]) }
+  private func path(of row: FileRow) -> [UInt8] { node.sourcePath(of: record.bytes[row.name]) }
 
-  private static func hints(_ row: FileRow, _ inode: UInt64, _ flags: StorageFlags) -> Hints {
+  private static func hints(of row: FileRow, inode: UInt64, flags: StorageFlags) -> Hints {
     Hints(sourceInode: 0, changed: row.metadata.modified, storedInode: inode, flags: flags)
   }
 
   // MARK: Links
 
   /// Links the base's entry of the same name. Only its row is examined.
-  private func linkSame(_ before: FileRow, _ row: FileRow) throws -> Bool {
+  private func linkSame(_ before: FileRow, row: FileRow) throws -> Bool {
     guard let hints = try linkBase(before) else { return false }
     if hints.flags.isCatalogOnly { work.context.progress.catalogOnly.count() }
     encoder.append(row, of: record, hints: hints)
@@ -97,13 +98,13 @@ struct ReceiveMerge {
     hints.flags.subtract([.racy, .changedWhileRead])
     if node.isMoved {
       let path = node.baseLocation + [Array(base!.bytes[before.name])]
-      guard isStill(before, name, in: baseTree, hints.storedInode),
-        try !work.isFile(at: path, before, of: base!, linkGroup: before.linkGroup, worker),
+      guard isStill(before, name: name, in: baseTree, inode: hints.storedInode),
+        try !work.isFile(at: path, row: before, of: base!, linkGroup: before.linkGroup, with: worker),
         work.claim(hints.storedInode)
       else { return nil }
     }
     guard
-      try work.builder.linked(baseTree.descriptor, name, inode: hints.storedInode, in: node, as: name)
+      try work.builder.linked(from: baseTree.descriptor, name: name, inode: hints.storedInode, in: node, as: name)
     else { return nil }
     work.context.progress.linked.count()
     if node.isMoved { work.context.progress.moved.count() }
@@ -111,7 +112,7 @@ struct ReceiveMerge {
   }
 
   /// Stores a name of an inode that has several, so that all of them share one inode again.
-  private func storeGrouped(_ row: FileRow, _ before: FileRow?) throws -> Hints {
+  private func storeGrouped(_ row: FileRow, before: FileRow?) throws -> Hints {
     let key = ReceivedInode(
       group: row.linkGroup!, digest: row.digest, kind: row.kind, size: row.size, metadata: row.metadata,
       rest: record.target(of: row) + record.attributes(of: row).bytes)
@@ -121,10 +122,10 @@ struct ReceiveMerge {
       guard !first.value.contains(.notStored), try work.builder.linked(to: first, in: node, as: name.span) else {
         return false
       }
-      hints = Self.hints(row, first.inode, first.value)
+      hints = Self.hints(of: row, inode: first.inode, flags: first.value)
       return true
     } store: { _ in
-      hints = try store(row, before)
+      hints = try store(row, before: before)
       return FirstName(directory: node.path, name: name, inode: hints.storedInode, value: hints.flags)
     }
     return hints
@@ -133,56 +134,57 @@ struct ReceiveMerge {
   // MARK: One inode
 
   /// Gives a name its inode: the base's inode, a received content, or a copy.
-  private func store(_ row: FileRow, _ before: FileRow?) throws -> Hints {
-    if let before, isSameInode(before, of: base!, row), let hints = try linkBase(before) { return hints }
+  private func store(_ row: FileRow, before: FileRow?) throws -> Hints {
+    if let before, isSameInode(before, of: base!, row: row), let hints = try linkBase(before) { return hints }
     guard row.kind == .regular else { return try makeSpecial(row) }
-    if row.size == 0 { return try finish(try makeTarget(row), row) }
+    if row.size == 0 { return try finish(try makeTarget(for: row), row: row) }
     var stored: [StoredFile] = []
     if let before, before.kind == .regular, before.digest == row.digest, before.size == row.size,
       let tree = node.build.tree
     {
       stored.append(
-        StoredFile(row: before, record: base!, directory: node.build.baseTree, tree: tree, isElsewhere: false))
-    } else if let path = try work.wanted.baseFile(row.digest), let found = work.storedFile(at: path, worker),
+        StoredFile(row: before, record: base!, directory: node.build.baseTree, tree: tree, isFoundByInode: false))
+    } else if let path = try work.wanted.baseFile(row.digest), let found = work.storedFile(at: path, with: worker),
       found.row.kind == .regular, found.row.digest == row.digest, found.row.size == row.size
     {
-      if let hints = try linkElsewhere(found, path, row) { return hints }
+      if let hints = try linkElsewhere(found, path: path, row: row) { return hints }
       stored.append(found)
     }
     for file in stored {
-      if let hints = try copy(file, row) { return hints }
+      if let hints = try copy(file, for: row) { return hints }
     }
-    return try place(row)
+    return try place(contentOf: row)
   }
 
   /// True if the stored inode matches the whole row, and is used for no other inode.
-  private func isSameInode(_ before: FileRow, of other: DirectoryRecord, _ row: FileRow) -> Bool {
+  private func isSameInode(_ before: FileRow, of other: DirectoryRecord, row: FileRow) -> Bool {
     before.kind == row.kind && before.size == row.size && before.digest == row.digest
       && before.metadata == row.metadata && (before.linkGroup == nil || before.linkGroup == row.linkGroup)
       && other.attributes(of: before) == record.attributes(of: row)
       && (row.kind != .symbolicLink || other.target(of: before) == record.target(of: row))
   }
 
-  private func linkElsewhere(_ found: StoredFile, _ path: [[UInt8]], _ row: FileRow) throws -> Hints? {
-    guard isSameInode(found.row, of: found.record, row), let directory = found.directory, let inode = found.inode,
+  private func linkElsewhere(_ found: StoredFile, path: [[UInt8]], row: FileRow) throws -> Hints? {
+    guard isSameInode(found.row, of: found.record, row: row), let directory = found.directory, let inode = found.inode,
       found.row.hints.flags.isDisjoint(with: [.notStored]),
       !found.row.hints.flags.isWorthRetrying(asRoot: work.context.isRoot),
-      try !work.isFile(at: path, found.row, of: found.record, linkGroup: row.linkGroup, worker), work.claim(inode)
+      try !work.isFile(at: path, row: found.row, of: found.record, linkGroup: row.linkGroup, with: worker),
+      work.claim(inode)
     else { return nil }
     let storedName = found.name
     let name = record.bytes.span.extracting(row.name)
-    guard isStill(found.row, storedName.span, in: directory, inode),
-      try work.builder.linked(directory.descriptor, storedName.span, inode: inode, in: node, as: name)
+    guard isStill(found.row, name: storedName.span, in: directory, inode: inode),
+      try work.builder.linked(from: directory.descriptor, name: storedName.span, inode: inode, in: node, as: name)
     else { return nil }
     work.context.progress.linked.count()
     work.context.progress.moved.count()
-    return Self.hints(row, inode, found.row.hints.flags.subtracting([.racy, .changedWhileRead]))
+    return Self.hints(of: row, inode: inode, flags: found.row.hints.flags.subtracting([.racy, .changedWhileRead]))
   }
 
   /// True if a file of the base still matches its row, as far as its status shows.
   ///
   /// This is the check before the file is linked at another path.
-  private func isStill(_ row: FileRow, _ name: Span<UInt8>, in directory: Directory, _ inode: UInt64) -> Bool {
+  private func isStill(_ row: FileRow, name: Span<UInt8>, in directory: Directory, inode: UInt64) -> Bool {
     guard let status = try? directory.descriptor.status(of: name) else { return false }
     return status.kind == row.kind && status.inode == inode && status.recordedSize == row.size
       && (row.hints.flags.contains(.timeNotStored) || status.modified == row.metadata.modified)
@@ -193,63 +195,64 @@ struct ReceiveMerge {
     do throws(Errno) {
       let made = try Engine.makeSpecial(
         record.bytes.span.extracting(row.name), in: node.build.target!.descriptor, kind: row.kind,
-        target: record.target(of: row), device: row.size, row.metadata, record.attributes(of: row))
+        target: record.target(of: row), device: row.size, metadata: row.metadata, attributes: record.attributes(of: row)
+      )
       work.context.progress.copied.count()
       return Self.hints(
-        row, made.inode, made.missing.refused(toRoot: work.context.isRoot))
-    } catch { throw refusal("make", row, error) }
+        of: row, inode: made.inode, flags: made.missing.refused(toRoot: work.context.isRoot))
+    } catch { throw refusal("make", row: row, because: error) }
   }
 
   /// This file system cannot hold the entry under this name. Only the catalog has it, as in a local snapshot.
   private struct Unstorable: Error { let error: Errno }
 
-  private func refusal(_ what: String, _ row: FileRow, _ error: Errno) -> any Error {
+  private func refusal(_ what: String, row: FileRow, because error: Errno) -> any Error {
     let isOwn = error.isLastingRefusal || error == .noSpace && !work.context.endsRunForName(error)
-    return isOwn ? Unstorable(error: error) : Failure.writing(what, at: path(row), because: error)
+    return isOwn ? Unstorable(error: error) : Failure.writing(what, at: path(of: row), because: error)
   }
 
-  private func makeTarget(_ row: FileRow) throws -> NewFile {
+  private func makeTarget(for row: FileRow) throws -> NewFile {
     try node.makeRoom()
     do throws(Errno) { return try NewFile(Array(record.bytes[row.name]), in: node.build.target!) } catch {
-      throw refusal("make", row, error)
+      throw refusal("make", row: row, because: error)
     }
   }
 
-  private func finish(_ target: consuming NewFile, _ row: FileRow) throws -> Hints {
+  private func finish(_ target: consuming NewFile, row: FileRow) throws -> Hints {
     do throws(Errno) {
-      let made = try target.finish(row.metadata, record.attributes(of: row))
+      let made = try target.finish(row.metadata, attributes: record.attributes(of: row))
       work.context.progress.copied.count()
-      return Self.hints(row, made.inode, made.missing.refused(toRoot: work.context.isRoot))
-    } catch { throw Failure.writing("write", at: path(row), because: error) }
+      return Self.hints(of: row, inode: made.inode, flags: made.missing.refused(toRoot: work.context.isRoot))
+    } catch { throw Failure.writing("write", at: path(of: row), because: error) }
   }
 
   // MARK: Copies
 
   /// Copies the base's content if only the metadata differ; `nil` if its bytes are wrong.
-  private func copy(_ stored: StoredFile, _ row: FileRow) throws -> Hints? {
+  private func copy(_ stored: StoredFile, for row: FileRow) throws -> Hints? {
     let old: OldVersion
-    do throws(Errno) { old = try open(stored, row) } catch {
+    do throws(Errno) { old = try open(stored, row: row) } catch {
       // A file that this user may not open is not damaged for that reason.
-      if error != .accessDenied, !node.isBaseClosed { reportDamage(stored, row) }
+      if error != .accessDenied, !node.isBaseClosed { reportDamage(stored, row: row) }
       return nil
     }
-    return try copy(old.file, try old.file.status(), row) { reportDamage(stored, row) }
+    return try copy(old.file, with: try old.file.status(), for: row) { reportDamage(stored, row: row) }
   }
 
-  private func open(_ stored: StoredFile, _ row: FileRow) throws(Errno) -> OldVersion {
+  private func open(_ stored: StoredFile, row: FileRow) throws(Errno) -> OldVersion {
     let name = stored.name
     guard let directory = stored.directory else { throw .noSuchEntry }
     let file = try directory.descriptor.openToRead(name.span)
     let status = try file.status()
     guard status.kind == .regular, status.size == row.size else { throw .noSuchEntry }
-    return OldVersion(file, byteCount: status.size)
+    return OldVersion(of: file, byteCount: status.size)
   }
 
   private func copy(
-    _ old: borrowing Descriptor, _ status: FileStatus, _ row: FileRow, ifDamaged: () -> Void
+    _ old: borrowing Descriptor, with status: FileStatus, for row: FileRow, ifDamaged: () -> Void
   ) throws -> Hints? {
-    try work.context.space.take(min(status.size, status.blocks &* 512), for: path(row))
-    let target = try makeTarget(row)
+    try work.context.space.take(min(status.size, status.blocks &* 512), for: path(of: row))
+    let target = try makeTarget(for: row)
     var isRight = false
     do throws(CopyError) {
       let pass: PassResult
@@ -268,25 +271,25 @@ struct ReceiveMerge {
     } catch {
       switch error {
       case .interrupted: try checkForSignal()
-      case .writing(let error): throw Failure.writing("write a copy of", at: path(row), because: error)
+      case .writing(let error): throw Failure.writing("write a copy of", at: path(of: row), because: error)
       case .reading: break
       }
     }
-    if isRight { return try finish(target, row) }
-    try work.builder.remove(target, for: path(row))
+    if isRight { return try finish(target, row: row) }
+    try work.builder.remove(target, for: path(of: row))
     ifDamaged()
     return nil
   }
 
-  private func reportDamage(_ stored: StoredFile, _ row: FileRow) {
+  private func reportDamage(_ stored: StoredFile, row: FileRow) {
     work.context.monitor.note(
-      "\(displayName(path(row))): its bytes in the snapshot \(stored.tree.name) are damaged; sent whole")
+      "\(displayName(path(of: row))): its bytes in the snapshot \(stored.tree.name) are damaged; sent whole")
   }
 
   /// Puts a received content in its place; after the first time, a copy of it.
   ///
   /// A file that its owner may not read is always a copy, because the content could not be opened again.
-  private func place(_ row: FileRow) throws -> Hints {
+  private func place(contentOf row: FileRow) throws -> Hints {
     let digest = row.digest.fileName
     let contents = work.wanted.contents
     if (try? contents.descriptor.status(of: digest.span)) == nil {
@@ -300,12 +303,12 @@ struct ReceiveMerge {
     let isOwn = try contents.descriptor.status(of: digest.span).linkCount == 1
     guard !locksOut, isOwn, work.isFirst(toPlace: row.digest) else {
       let old = try contents.descriptor.openToRead(digest.span)
-      if let hints = try copy(old, try old.status(), row, ifDamaged: {}) { return hints }
-      throw Failure(.failed, "the content of \(displayName(path(row))) changed while it was stored")
+      if let hints = try copy(old, with: try old.status(), for: row, ifDamaged: {}) { return hints }
+      throw Failure(.failed, "the content of \(displayName(path(of: row))) changed while it was stored")
     }
     try node.makeRoom()
     do throws(Errno) { try contents.descriptor.link(digest.span, to: node.build.target!.descriptor, as: name) } catch {
-      throw refusal("write", row, error)
+      throw refusal("write", row: row, because: error)
     }
     var isOther = false
     do throws(Errno) {
@@ -316,14 +319,15 @@ struct ReceiveMerge {
       isOther = made.size != row.size
       if isOther { throw .invalid }
       let missing = try applyMetadata(
-        row.metadata, record.attributes(of: row), to: target, .open, currently: made, mayHaveOthers: true)
+        row.metadata, attributes: record.attributes(of: row), to: target, by: .open, currently: made,
+        mayHaveOthers: true)
       work.context.progress.copied.count()
       work.context.progress.bytesCopied.count(min(made.size, made.blocks &* 512))
       return Self.hints(
-        row, made.inode, missing.refused(toRoot: work.context.isRoot))
+        of: row, inode: made.inode, flags: missing.refused(toRoot: work.context.isRoot))
     } catch {
-      if isOther { throw Failure(.refused, "\(displayName(path(row))) is sent with a size that it has not") }
-      throw Failure.writing("write", at: path(row), because: error)
+      if isOther { throw Failure(.refused, "\(displayName(path(of: row))) is sent with a size that it has not") }
+      throw Failure.writing("write", at: path(of: row), because: error)
     }
   }
 }

@@ -15,34 +15,37 @@ public func buildSnapshot(
 ) throws -> Snapshot {
   do {
     return try build(
-      name, sent, wanted, base, mayRecycle: true, repository, threads, program, progress, monitor)
+      name, sent: sent, wanted: wanted, base: base, mayRecycle: true, in: repository, threads: threads,
+      program: program, counting: progress, monitor: monitor)
   } catch is SpareUnusable {
     progress.restart()
     return try build(
-      name, sent, wanted, base, mayRecycle: false, repository, threads, program, progress, monitor)
+      name, sent: sent, wanted: wanted, base: base, mayRecycle: false, in: repository, threads: threads,
+      program: program, counting: progress, monitor: monitor)
   }
 }
 
 private func build(
-  _ name: SnapshotName, _ sent: CatalogSummary, _ wanted: any WantedTree, _ base: Snapshot?, mayRecycle: Bool,
-  _ repository: Repository, _ threads: Int, _ program: String, _ progress: Progress, _ monitor: any Monitor
+  _ name: SnapshotName, sent: CatalogSummary, wanted: any WantedTree, base: Snapshot?, mayRecycle: Bool,
+  in repository: Repository, threads: Int, program: String, counting progress: Progress, monitor: any Monitor
 ) throws -> Snapshot {
   let list = try repository.snapshots()
   let tree = try base.map {
-    StoredTree($0.name, try repository.openCatalog($0.name), try? repository.openTree($0.name), in: repository)
+    StoredTree(
+      $0.name, catalog: try repository.openCatalog($0.name), root: try? repository.openTree($0.name), in: repository)
   }
   let capabilities = try repository.fileSystem.run()
   let received = Clock.now()
   let pending = try repository.publication.beginSnapshot(
     named: name, catalogBytes: tree?.catalog.byteCount ?? 0, mayRecycle: mayRecycle && capabilities.recycles)
   let context = BuildContext(
-    repository: repository, capabilities: capabilities, space: SpaceGuard(repository), progress: progress,
+    repository: repository, capabilities: capabilities, space: SpaceGuard(in: repository), progress: progress,
     monitor: monitor)
-  let work = ReceiveWork(wanted, sent: sent, base: tree, into: SnapshotBuilder(pending, context))
+  let work = ReceiveWork(wanted, sent: sent, base: tree, into: SnapshotBuilder(pending, in: context))
   let root = try work.rootNode()
   defer { root.release() }
   do {
-    try checkClaim(sent, in: repository, isRecycled: pending.isRecycled)
+    try checkClaim(of: sent, in: repository, isRecycled: pending.isRecycled)
     try walkTree(work, from: root, threads: threads)
     try checkForSignal()
     guard let built = root.build.result else { throw Failure(.failed, "the walk ended without a root") }
@@ -69,7 +72,7 @@ private func build(
     }
     try? repository.publication.recover()
     // A snapshot that was not published no longer holds rotation.
-    if let list = try? repository.snapshots() { _ = try? examineArrivals(in: repository, list) }
+    if let list = try? repository.snapshots() { _ = try? examineArrivals(in: repository, among: list) }
     throw error
   }
 }
@@ -78,7 +81,7 @@ private func build(
 ///
 /// A small record can stand for more directories than a disk has room for. A directory takes an inode, and a name
 /// takes some bytes of its directory, unless the spare has them.
-private func checkClaim(_ sent: CatalogSummary, in repository: Repository, isRecycled: Bool) throws {
+private func checkClaim(of sent: CatalogSummary, in repository: Repository, isRecycled: Bool) throws {
   let system = try repository.root.descriptor.fileSystem()
   let inodes = isRecycled ? system.inodes : system.inodesFree
   let bytes = isRecycled ? system.bytesUsed &+ system.bytesAvailable : system.bytesAvailable

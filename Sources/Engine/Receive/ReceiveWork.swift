@@ -73,10 +73,11 @@ final class ReceiveWork: TreeWork {
   func makeWorker() throws -> ReceiveWorker {
     ReceiveWorker(
       base: baseTree.map { CatalogReader($0.catalog) },
-      tools: BuildTools(writer: FrameWriter(sink: builder.pending.sink), reader: FileReader(context.progress)))
+      tools: BuildTools(writer: FrameWriter(sink: builder.pending.sink), reader: FileReader(counting: context.progress))
+    )
   }
 
-  func finish(_ worker: ReceiveWorker) throws { try worker.tools.writer.flush() }
+  func finish(with worker: ReceiveWorker) throws { try worker.tools.writer.flush() }
 
   func rootNode() throws -> ReceiveNode {
     let base = baseTree?.catalog.summary.root
@@ -84,7 +85,7 @@ final class ReceiveWork: TreeWork {
   }
 
   /// Throws if more entries come than were announced: one record may stand for any number of directories.
-  func announce(_ entries: Int) throws { try take(UInt64(entries), from: entriesLeft) }
+  func takeAnnounced(entries: Int) throws { try take(UInt64(entries), from: entriesLeft) }
 
   private func take(_ count: UInt64, from left: borrowing Mutex<UInt64>) throws {
     let isRight = left.withLock { left in
@@ -102,13 +103,13 @@ final class ReceiveWork: TreeWork {
 
   // MARK: Entering a directory
 
-  func enter(_ node: ReceiveNode, _ worker: ReceiveWorker) throws -> [ReceiveNode] {
-    if node.parent == nil { try announce(1) }
+  func enter(_ node: ReceiveNode, with worker: ReceiveWorker) throws -> [ReceiveNode] {
+    if node.parent == nil { try takeAnnounced(entries: 1) }
     try take(1, from: directoriesLeft)
     guard node.depth <= Self.depthLimit else {
       throw Failure(.refused, "the snapshot has directories that are more than \(Self.depthLimit) deep")
     }
-    let record = try wantedRecord(node, worker)
+    let record = try wantedRecord(node, with: worker)
     node.record = record
     node.build.isSynthetic = record.isSynthetic
     node.build.metadata = record.metadata
@@ -122,16 +123,16 @@ final class ReceiveWork: TreeWork {
     let encoder = worker.tools.takeEncoder()
     node.build.encoder = encoder
     encoder.begin(record.metadata, flags: record.flags, attributes: node.build.attributes)
-    let base = try baseRecord(node, worker)
-    let merge = try ReceiveMerge(self, node, record, base, encoder, worker)
+    let base = try baseRecord(node, with: worker)
+    let merge = try ReceiveMerge(in: self, node: node, record: record, base: base, encoder: encoder, with: worker)
     let rows = try merge.run()
     try node.finishRecycling()
-    try addChildren(rows, of: record, to: node, worker)
+    try addChildren(rows, of: record, to: node, with: worker)
     return node.children
   }
 
   /// The record of the directory in the new snapshot: the base's record if the digests are equal.
-  private func wantedRecord(_ node: ReceiveNode, _ worker: ReceiveWorker) throws -> DirectoryRecord {
+  private func wantedRecord(_ node: ReceiveNode, with worker: ReceiveWorker) throws -> DirectoryRecord {
     if let base = node.build.base, base.digest == node.digest, let reader = worker.base,
       let record = try? reader.record(base.place, base.digest)
     {
@@ -140,7 +141,7 @@ final class ReceiveWork: TreeWork {
     return try wanted.record(node.digest) ?? wanted.fetchRecord(node.digest, at: node.path)
   }
 
-  private func baseRecord(_ node: ReceiveNode, _ worker: ReceiveWorker) throws -> DirectoryRecord? {
+  private func baseRecord(_ node: ReceiveNode, with worker: ReceiveWorker) throws -> DirectoryRecord? {
     guard let base = node.build.base else { return nil }
     if base.digest == node.digest, let record = node.record, record.hints.storedInode != 0 { return record }
     // Without the record, files are searched one by one and requested.
@@ -149,7 +150,7 @@ final class ReceiveWork: TreeWork {
 
   private func addChildren(
     _ rows: [(row: DirectoryRow, base: DirectoryRow?, isRecycled: Bool)], of record: DirectoryRecord,
-    to node: ReceiveNode, _ worker: ReceiveWorker
+    to node: ReceiveNode, with worker: ReceiveWorker
   ) throws {
     for (row, base, isRecycled) in rows {
       let name = Array(record.bytes[row.name])
@@ -173,7 +174,7 @@ final class ReceiveWork: TreeWork {
   // MARK: Other paths of the new snapshot
 
   /// A directory of the new snapshot; `nil` if no record of it came.
-  private func wantedLevel(_ digest: Digest, _ base: Subtree?, _ worker: ReceiveWorker) throws -> WantedLevel? {
+  private func wantedLevel(_ digest: Digest, base: Subtree?, with worker: ReceiveWorker) throws -> WantedLevel? {
     let before = base.flatMap { base in (try? worker.base?.record(base.place, base.digest)).map { RecordIndex($0) } }
     if let before, base?.digest == digest { return WantedLevel(index: before, base: before) }
     if let sent = try wanted.record(digest) { return WantedLevel(index: RecordIndex(sent), base: before) }
@@ -187,18 +188,18 @@ final class ReceiveWork: TreeWork {
   ///
   /// False for a name with the same `linkGroup`, which shares the inode.
   func isFile(
-    at path: [[UInt8]], _ row: FileRow, of record: DirectoryRecord, linkGroup: UInt64?, _ worker: ReceiveWorker
+    at path: [[UInt8]], row: FileRow, of record: DirectoryRecord, linkGroup: UInt64?, with worker: ReceiveWorker
   ) throws -> Bool {
     guard let name = path.last else { return false }
     let folder = path.dropLast()
     let (level, depth) = try worker.wantedPaths.descend(folder) { () throws in
-      guard let level = try wantedLevel(root, baseTree?.catalog.summary.root, worker) else {
+      guard let level = try wantedLevel(root, base: baseTree?.catalog.summary.root, with: worker) else {
         throw Failure(.refused, "the record of the snapshot's root did not come")
       }
       return level
     } _: { above, name in
       guard let row = try above.index.directory(name.span) else { return nil }
-      return try wantedLevel(row.digest, try above.base?.directory(name.span).map { Subtree($0) }, worker)
+      return try wantedLevel(row.digest, base: try above.base?.directory(name.span).map { Subtree($0) }, with: worker)
     }
     guard depth == folder.count, let there = try level.index.file(name.span) else { return false }
     if let linkGroup, there.linkGroup == linkGroup { return false }
@@ -207,19 +208,19 @@ final class ReceiveWork: TreeWork {
   }
 
   /// The base's file at a path; `nil` if there is none.
-  func storedFile(at path: [[UInt8]], _ worker: ReceiveWorker) -> StoredFile? {
+  func storedFile(at path: [[UInt8]], with worker: ReceiveWorker) -> StoredFile? {
     guard let baseTree, case .file(let row, let record)? = try? worker.base?.find(path) else { return nil }
     let folder = Array(path.dropLast())
     if worker.baseFolder?.path != folder {
       worker.baseFolder = (folder, try? baseTree.root?.directory(path: folder))
     }
     return StoredFile(
-      row: row, record: record, directory: worker.baseFolder?.directory, tree: baseTree, isElsewhere: true)
+      row: row, record: record, directory: worker.baseFolder?.directory, tree: baseTree, isFoundByInode: true)
   }
 
   // MARK: Leaving a directory
 
-  func leave(_ node: ReceiveNode, _ worker: ReceiveWorker) throws {
+  func leave(_ node: ReceiveNode, with worker: ReceiveWorker) throws {
     if let encoder = node.build.encoder {
       try builder.complete(node, with: worker.tools)
       worker.tools.giveBack(encoder)

@@ -21,11 +21,11 @@ final class RestoreGaps: Sendable {
   private let isRoot = CurrentProcess.effectiveUser == 0
   private let progress: Progress
 
-  init(_ progress: Progress) { self.progress = progress }
+  init(counting progress: Progress) { self.progress = progress }
 
   var ownersNotSet: UInt64 { owners.value }
 
-  func add(_ gaps: MetadataGaps, _ path: @autoclosure () -> [UInt8]) {
+  func add(_ gaps: MetadataGaps, at path: @autoclosure () -> [UInt8]) {
     if gaps.isEmpty { return }
     progress.catalogOnly.count()
     for (kind, reason) in gaps.reasons {

@@ -11,7 +11,7 @@ struct RestoreMerge {
   private let worker: RestoreWorker
 
   init(
-    _ work: RestoreWork, _ node: RestoreNode, _ record: DirectoryRecord, _ worker: RestoreWorker
+    in work: RestoreWork, node: RestoreNode, record: DirectoryRecord, with worker: RestoreWorker
   ) {
     self.work = work
     self.node = node
@@ -64,11 +64,12 @@ struct RestoreMerge {
     if !node.isNew, let target = node.target {
       do throws(Errno) {
         if let present = try target.descriptor.statusIfPresent(of: name.span) {
-          guard mayReplace(present, row, name) else { return nil }
+          guard mayReplace(present: present, row: row, name: name) else { return nil }
           task.isReplacing = true
         }
       } catch {
-        work.warn(work.path(node, name), "is not restored: what is in its place cannot be looked at: \(error)")
+        work.warn(
+          at: work.path(of: node, named: name), "is not restored: what is in its place cannot be looked at: \(error)")
         return nil
       }
     }
@@ -89,53 +90,53 @@ struct RestoreMerge {
     let row = task.row
     let name = Array(record.bytes[row.name])
     do {
-      if try make(&task, name) { work.progress.files.count() }
+      if try make(&task, named: name) { work.progress.files.count() }
     } catch let error as Errno {
       if error == .interrupted { try checkForSignal() }
       if error == .exists {
         work.reportLeft(
-          work.path(node, name),
+          at: work.path(of: node, named: name),
           "appeared while it was restored, or is one name with another to the file system; left as it is")
       } else if work.endsRestore(error, in: node.target!) {
-        throw work.failure("restore", work.path(node, name), error)
+        throw work.failure("restore", at: work.path(of: node, named: name), because: error)
       } else {
-        work.warn(work.path(node, name), "cannot be restored: \(error)")
+        work.warn(at: work.path(of: node, named: name), "cannot be restored: \(error)")
       }
     }
     try drain(&task)
   }
 
-  private func mayReplace(_ present: FileStatus, _ row: FileRow, _ name: [UInt8]) -> Bool {
-    let path = work.path(node, name)
+  private func mayReplace(present: FileStatus, row: FileRow, name: [UInt8]) -> Bool {
+    let path = work.path(of: node, named: name)
     if present.kind == .directory {
-      work.reportLeft(path, "is a directory where the snapshot has a \(row.kind.word); left as it is")
+      work.reportLeft(at: path, "is a directory where the snapshot has a \(row.kind.word); left as it is")
       return false
     }
     switch work.options.overwrite {
     case .never:
-      work.reportLeft(path, "exists; left as it is")
+      work.reportLeft(at: path, "exists; left as it is")
       return false
     case .always: return true
     case .ifChanged:
       let isSame =
         present.kind == row.kind && present.metadata == row.metadata
         && (row.kind != .regular || present.size == row.size)
-        && (row.kind != .symbolicLink || linkTarget(name) == record.target(of: row))
-      return !isSame || !hasItsInode(present, row, name)
+        && (row.kind != .symbolicLink || linkTarget(of: name) == record.target(of: row))
+      return !isSame || !hasItsInode(present: present, row: row, name: name)
     }
   }
 
   /// False if the present entry is right, but is not a hard link of its group.
   ///
   /// The first name counts as the restored inode, as if it had been restored.
-  private func hasItsInode(_ present: FileStatus, _ row: FileRow, _ name: [UInt8]) -> Bool {
+  private func hasItsInode(present: FileStatus, row: FileRow, name: [UInt8]) -> Bool {
     guard let group = row.linkGroup else { return true }
     let key = RestoredInode(group: group, digest: row.digest)
     let own = FirstName(directory: node.path, name: name, inode: present.inode, value: ())
     return work.links.first(key, orSet: own)?.inode ?? present.inode == present.inode
   }
 
-  private func linkTarget(_ name: [UInt8]) -> [UInt8]? {
+  private func linkTarget(of name: [UInt8]) -> [UInt8]? {
     try? node.target?.descriptor.readSymbolicLink(name.span)
   }
 
@@ -143,23 +144,23 @@ struct RestoreMerge {
   ///
   /// The temporary name is for a replacement, and for a regular file. A regular file gets its name only when it is
   /// whole, because the next run trusts the name. False if the repository cannot deliver the entry, which is reported.
-  private func make(_ task: inout Task, _ name: [UInt8]) throws -> Bool {
-    guard task.isReplacing || task.row.kind == .regular else { return try make(&task, name, as: name) }
+  private func make(_ task: inout Task, named name: [UInt8]) throws -> Bool {
+    guard task.isReplacing || task.row.kind == .regular else { return try make(&task, named: name, as: name) }
     let made = worker.temporaryName()
-    do { return try make(&task, name, as: made) } catch {
+    do { return try make(&task, named: name, as: made) } catch {
       // The unfinished file shows how full the file system is.
       let isFull = error as? Errno == .noSpace && work.endsRestore(.noSpace, in: node.target!)
       try? node.target!.descriptor.unlink(made.span)
-      throw isFull ? work.failure("restore", work.path(node, name), .noSpace) : error
+      throw isFull ? work.failure("restore", at: work.path(of: node, named: name), because: .noSpace) : error
     }
   }
 
-  private func make(_ task: inout Task, _ name: [UInt8], as made: [UInt8]) throws -> Bool {
+  private func make(_ task: inout Task, named name: [UInt8], as made: [UInt8]) throws -> Bool {
     let target = node.target!
     let row = task.row
     guard let group = row.linkGroup else {
-      guard try makeAlone(&task, name, as: made, in: target) != nil else { return false }
-      try take(made, name, task, in: target)
+      guard try makeAlone(&task, name: name, as: made, in: target) != nil else { return false }
+      try take(made, name: name, task: task, in: target)
       return true
     }
     // The reason why the first name takes no further link.
@@ -168,22 +169,23 @@ struct RestoreMerge {
       // The first name is a whole file, so a link to it can have its final name at once.
       let linked = task.isReplacing ? made : name
       refusal = try linkToFirst(first, as: linked, in: target)
-      if refusal == nil { try take(linked, name, task, in: target) }
+      if refusal == nil { try take(linked, name: name, task: task, in: target) }
       return refusal == nil
     } store: { first in
-      guard let inode = try makeAlone(&task, name, as: made, in: target) else { return nil }
+      guard let inode = try makeAlone(&task, name: name, as: made, in: target) else { return nil }
       if let first, let refusal {
         let other = work.path(first.directory + [first.name])
         work.warn(
-          work.path(node, name), "is a copy, and no hard link of \(displayName(other)) any more: \(refusal)")
+          at: work.path(of: node, named: name),
+          "is a copy, and no hard link of \(displayName(other)) any more: \(refusal)")
       }
-      try take(made, name, task, in: target)
+      try take(made, name: name, task: task, in: target)
       return FirstName(directory: node.path, name: name, inode: inode, value: ())
     }
   }
 
   /// Renames an entry from its temporary name to its final name.
-  private func take(_ made: [UInt8], _ name: [UInt8], _ task: Task, in target: Directory) throws(Errno) {
+  private func take(_ made: [UInt8], name: [UInt8], task: Task, in target: Directory) throws(Errno) {
     guard made != name else { return }
     try target.descriptor.rename(made.span, to: target.descriptor, as: name.span, replacing: task.isReplacing)
     // A rename between two names of one inode does nothing (rename(2)).
@@ -206,13 +208,13 @@ struct RestoreMerge {
     // Another user with write access to the destination could have put another file there.
     let status = try target.descriptor.status(of: name.span)
     if status.inode == first.inode { return nil }
-    if try !work.numbersInodes(status.device, in: target) { return nil }
+    if try !work.numbersInodes(onDevice: status.device, in: target) { return nil }
     try target.descriptor.unlink(name.span)
     return "that was replaced by another file meanwhile"
   }
 
   /// Opens the stored file; `nil` after a report if the repository cannot deliver it.
-  private func openStored(_ name: [UInt8]) -> Descriptor? {
+  private func openStored(named name: [UInt8]) -> Descriptor? {
     do throws(Errno) {
       guard let directory = node.stored else { throw .noSuchEntry }
       // Opening a device can do harm, so the kind is checked first.
@@ -220,14 +222,17 @@ struct RestoreMerge {
         return try directory.descriptor.openToRead(name.span)
       }
       work.reportDamage(
-        work.path(node, name), "is not restored: the repository has no regular file in its place")
-    } catch { work.reportUnreadable(work.path(node, name), "is not restored: the stored file cannot be read", error) }
+        at: work.path(of: node, named: name), "is not restored: the repository has no regular file in its place")
+    } catch {
+      work.reportUnreadable(
+        at: work.path(of: node, named: name), "is not restored: the stored file cannot be read", because: error)
+    }
     return nil
   }
 
   /// Makes the entry and returns its inode; `nil` if the repository cannot deliver it.
   private func makeAlone(
-    _ task: inout Task, _ name: [UInt8], as made: [UInt8], in target: Directory
+    _ task: inout Task, name: [UInt8], as made: [UInt8], in target: Directory
   ) throws -> UInt64? {
     let row = task.row
     let attributes = record.attributes(of: row)
@@ -235,30 +240,30 @@ struct RestoreMerge {
       guard
         let result = try makeNode(
           made.span, in: target.descriptor, kind: row.kind, target: record.target(of: row),
-          device: row.size, row.metadata, attributes, mayHaveOthers: !node.isNew)
+          device: row.size, metadata: row.metadata, attributes: attributes, mayHaveOthers: !node.isNew)
       else {
         let isOfRoot = row.kind == .characterDevice || row.kind == .blockDevice
         work.warn(
-          work.path(node, name),
+          at: work.path(of: node, named: name),
           isOfRoot && !work.isRoot
             ? "is not restored: only root may make a \(row.kind.word)"
             : "is not restored: a \(row.kind.word) is not permitted there")
         return nil
       }
-      work.gaps.add(result.gaps, work.path(node, name))
+      work.gaps.add(result.gaps, at: work.path(of: node, named: name))
       return result.inode
     }
 
     return work.fetcher == nil
-      ? try copy(task, name, as: made, in: target) : try fetch(&task, name, as: made, in: target)
+      ? try copy(task, name: name, as: made, in: target) : try fetch(&task, name: name, as: made, in: target)
   }
 
   /// Makes a regular file from the stored file.
   private func copy(
-    _ task: Task, _ name: [UInt8], as made: [UInt8], in target: Directory
+    _ task: Task, name: [UInt8], as made: [UInt8], in target: Directory
   ) throws -> UInt64? {
     let row = task.row
-    guard let stored = openStored(name) else { return nil }
+    guard let stored = openStored(named: name) else { return nil }
     let storedStatus = try stored.status()
     let file = try target.descriptor.open(
       made.span, [.write, .create, .exclusive], mode: 0o600)
@@ -274,24 +279,25 @@ struct RestoreMerge {
       case .interrupted: throw Errno.interrupted
       case .reading(let error):
         try target.descriptor.unlink(made.span)
-        work.reportUnreadable(work.path(node, name), "is not restored: the stored file cannot be read", error)
+        work.reportUnreadable(
+          at: work.path(of: node, named: name), "is not restored: the stored file cannot be read", because: error)
         return nil
       }
     }
-    guard try checkContent(pass, task, name, as: made, in: target) else { return nil }
-    let inode = try finish(file, row, name)
+    guard try checkContent(pass, task: task, name: name, as: made, in: target) else { return nil }
+    let inode = try finish(file, row: row, name: name)
     try file.close()
     return inode
   }
 
   /// Makes a regular file from the fetcher's content.
   private func fetch(
-    _ task: inout Task, _ name: [UInt8], as made: [UInt8], in target: Directory
+    _ task: inout Task, name: [UInt8], as made: [UInt8], in target: Directory
   ) throws -> UInt64? {
     let row = task.row
     let assembly = try FileAssembly(
       try target.descriptor.open(made.span, [.write, .create, .exclusive], mode: 0o600), from: 0,
-      elidingZeros: row.digest.isSparse, worker.tools)
+      elidingZeros: row.digest.isSparse, with: worker.tools)
     assembly.file.holdTemporary()
     if row.size > 0 {
       if !task.isRequested { try work.fetcher!.request(work.label + node.path + [name]) }
@@ -311,40 +317,42 @@ struct RestoreMerge {
       if let failure { throw failure }
       if let trouble {
         try target.descriptor.unlink(made.span)
-        work.reportDamage(work.path(node, name), "is not restored: the stored file cannot be had: \(trouble)")
+        work.reportDamage(
+          at: work.path(of: node, named: name), "is not restored: the stored file cannot be had: \(trouble)")
         return nil
       }
     }
     let pass = PassResult(digest: try assembly.finish(), byteCount: assembly.byteCount)
     work.progress.bytesCopied.count(pass.byteCount)
-    guard try checkContent(pass, task, name, as: made, in: target) else { return nil }
-    return try finish(assembly.file, row, name)
+    guard try checkContent(pass, task: task, name: name, as: made, in: target) else { return nil }
+    return try finish(assembly.file, row: row, name: name)
   }
 
   /// False if the bytes do not match the catalog and the present entry stays.
   private func checkContent(
-    _ pass: PassResult, _ task: Task, _ name: [UInt8], as made: [UInt8], in target: Directory
+    _ pass: PassResult, task: Task, name: [UInt8], as made: [UInt8], in target: Directory
   ) throws(Errno) -> Bool {
     if pass.digest != task.row.digest || pass.byteCount != task.row.size {
       if task.isReplacing {
         try target.descriptor.unlink(made.span)
         work.reportDamage(
-          work.path(node, name),
+          at: work.path(of: node, named: name),
           "is left as it is: the stored bytes are not those that the catalog names")
         return false
       }
       work.reportDamage(
-        work.path(node, name),
+        at: work.path(of: node, named: name),
         "is restored from a damaged copy: its bytes are not those that the catalog names")
     }
     return true
   }
 
-  private func finish(_ file: borrowing Descriptor, _ row: FileRow, _ name: [UInt8]) throws(Errno) -> UInt64 {
+  private func finish(_ file: borrowing Descriptor, row: FileRow, name: [UInt8]) throws(Errno) -> UInt64 {
     let status = try file.status()
     let gaps = try setMetadata(
-      row.metadata, record.attributes(of: row), to: file, .open, currently: status, mayHaveOthers: !node.isNew)
-    work.gaps.add(gaps, work.path(node, name))
+      row.metadata, attributes: record.attributes(of: row), to: file, by: .open, currently: status,
+      mayHaveOthers: !node.isNew)
+    work.gaps.add(gaps, at: work.path(of: node, named: name))
     work.progress.copied.count()
     return status.inode
   }

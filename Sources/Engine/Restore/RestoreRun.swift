@@ -94,8 +94,8 @@ func restore(
   } catch let error as CatalogError {
     throw Failure(.damaged, "the catalog of \(snapshot.name) is damaged: \(error)")
   }
-  let stored = try fetcher == nil ? repository.map { try openStored(snapshot.name, label, in: $0) } : nil
-  let (destination, isNew) = try directory.map { ($0, true) } ?? openDestination(options)
+  let stored = try fetcher == nil ? repository.map { try openStored(snapshot.name, label: label, in: $0) } : nil
+  let (destination, isNew) = try directory.map { ($0, true) } ?? openDestination(of: options)
   let selection =
     options.paths.isEmpty || options.paths.contains { $0.isEmpty || $0 == label }
     ? nil : PathPlan(paths: options.paths.map { Array($0.dropFirst()) })
@@ -110,7 +110,7 @@ func restore(
       subtree: top, selection: selection, sources: leadsToSources && !sources.isSource ? sources : nil,
       stored: stored?.directory, target: destination, isNew: isNew))
   if let damage = stored?.damage {
-    work.reportDamage(work.path([]), "no file is restored: the stored directory cannot be opened: \(damage)")
+    work.reportDamage(at: work.path([]), "no file is restored: the stored directory cannot be opened: \(damage)")
   }
   defer { work.end() }
   try walkTree(work, from: root, threads: fetcher == nil ? options.threads : 1)
@@ -122,7 +122,7 @@ func restore(
 ///
 /// Throws if the directory cannot be opened now, which is no damage: no file could be restored.
 private func openStored(
-  _ snapshot: SnapshotName, _ label: [[UInt8]], in repository: Repository
+  _ snapshot: SnapshotName, label: [[UInt8]], in repository: Repository
 ) throws(Failure) -> (directory: Directory?, damage: String?) {
   let tree: Directory
   do throws(Failure) { tree = try repository.openTree(snapshot) } catch {
@@ -138,7 +138,7 @@ private func openStored(
 }
 
 private func openDestination(
-  _ options: RestoreOptions
+  of options: RestoreOptions
 ) throws(Failure) -> (Directory?, isNew: Bool) {
   let path = options.destination
   let shown = displayName(path)
@@ -150,7 +150,7 @@ private func openDestination(
     }
   }
   do {
-    if let directory = try existingDirectory(path) {
+    if let directory = try existingDirectory(at: path) {
       try refuseRepository(directory.descriptor)
       return (directory, false)
     }
@@ -171,7 +171,7 @@ private func openDestination(
   } catch { throw Failure(.failed, "\(error)") }
 }
 
-private func existingDirectory(_ path: [UInt8]) throws(Errno) -> Directory? {
+private func existingDirectory(at path: [UInt8]) throws(Errno) -> Directory? {
   do { return Directory(try Descriptor.open(path: path, [.read, .directory])) } catch {
     guard error == .noSuchEntry else { throw error }
     return nil

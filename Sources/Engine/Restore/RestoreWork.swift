@@ -18,7 +18,7 @@ struct RestoreDirectory {
   /// True if this run made the directory.
   var isNew = false
   /// The mode that a directory had before it was made writable.
-  var closedMode: UInt32?
+  var modeBeforeUnlock: UInt32?
   var record: DirectoryRecord?
   var status: FileStatus?
 
@@ -26,7 +26,7 @@ struct RestoreDirectory {
   func selects(_ name: @autoclosure () -> [UInt8]) -> Bool { selection.map { $0.below(name()) != nil } ?? true }
 
   /// True if the directory only leads to restored entries.
-  var onlyLeads: Bool { selection != nil || sources != nil }
+  var isOnlyOnPath: Bool { selection != nil || sources != nil }
 }
 
 typealias RestoreNode = WalkNode<RestoreDirectory>
@@ -43,7 +43,7 @@ final class RestoreWorker {
   let tools = AssemblyTools()
   var listing = DirectoryListing()
   private var names: TemporaryNames
-  init(_ reader: CatalogReader, _ files: FileReader) throws(Errno) {
+  init(reader: CatalogReader, files: FileReader) throws(Errno) {
     self.reader = reader
     self.files = files
     names = try TemporaryNames()
@@ -83,7 +83,7 @@ final class RestoreWork: TreeWork {
     fetcher: (any ContentFetcher)?, progress: Progress, monitor: any Monitor
   ) {
     self.repository = repository
-    gaps = RestoreGaps(progress)
+    gaps = RestoreGaps(counting: progress)
     self.label = label
     self.fetcher = fetcher
     self.catalog = catalog
@@ -94,13 +94,13 @@ final class RestoreWork: TreeWork {
   }
 
   func makeWorker() throws -> RestoreWorker {
-    try RestoreWorker(CatalogReader(catalog), FileReader(progress))
+    try RestoreWorker(reader: CatalogReader(catalog), files: FileReader(counting: progress))
   }
 
-  func finish(_ worker: RestoreWorker) throws {}
+  func finish(with worker: RestoreWorker) throws {}
 
   /// The path of an entry at the destination.
-  func path(_ node: RestoreNode, _ name: [UInt8]? = nil) -> [UInt8] {
+  func path(of node: RestoreNode, named name: [UInt8]? = nil) -> [UInt8] {
     path(node.path + (name.map { [$0] } ?? []))
   }
 
@@ -110,12 +110,12 @@ final class RestoreWork: TreeWork {
     return destination.isEmpty ? joined(names, absolute: true) : joined([destination] + names)
   }
 
-  func warn(_ path: [UInt8], _ message: String) {
+  func warn(at path: [UInt8], _ message: String) {
     progress.warnings.count()
     monitor.warn(Warning(path: path, message: message))
   }
 
-  func reportDamage(_ path: [UInt8], _ message: String) {
+  func reportDamage(at path: [UInt8], _ message: String) {
     damaged.count()
     monitor.warn(Warning(path: path, message: message))
   }
@@ -123,15 +123,15 @@ final class RestoreWork: TreeWork {
   /// Reports an entry that the repository cannot deliver.
   ///
   /// It is damage, unless this user or this process lacks rights or resources.
-  func reportUnreadable(_ path: [UInt8], _ message: String, _ error: Errno) {
+  func reportUnreadable(at path: [UInt8], _ message: String, because error: Errno) {
     if error.leavesDataUnknown {
-      warn(path, "\(message): \(error)")
+      warn(at: path, "\(message): \(error)")
     } else {
-      reportDamage(path, "\(message): \(error)")
+      reportDamage(at: path, "\(message): \(error)")
     }
   }
 
-  func reportLeft(_ path: [UInt8], _ message: String) {
+  func reportLeft(at path: [UInt8], _ message: String) {
     progress.left.count()
     monitor.warn(Warning(path: path, message: message))
   }
@@ -143,14 +143,14 @@ final class RestoreWork: TreeWork {
     return (try? directory.descriptor.fileSystem())?.hasRoom != true
   }
 
-  func failure(_ what: String, _ path: [UInt8], _ error: Errno) -> Failure {
+  func failure(_ what: String, at path: [UInt8], because error: Errno) -> Failure {
     var failure = Failure.writing(what, at: path, because: error)
     if failure.kind == .noSpace { failure.hint = "free some space or inodes on the destination's file system" }
     return failure
   }
 
   /// True if further names of an inode show its number on this device.
-  func numbersInodes(_ device: UInt64, in directory: Directory) throws(Errno) -> Bool {
+  func numbersInodes(onDevice device: UInt64, in directory: Directory) throws(Errno) -> Bool {
     if let known = numbering.withLock({ $0[device] }) { return known }
     let found = try directory.descriptor.numbersInodes()
     numbering.withLock { $0[device] = found }
@@ -159,22 +159,22 @@ final class RestoreWork: TreeWork {
 
   // MARK: Entering a directory
 
-  func enter(_ node: RestoreNode, _ worker: RestoreWorker) throws -> [RestoreNode] {
-    guard try openTarget(node, worker) else { return [] }
+  func enter(_ node: RestoreNode, with worker: RestoreWorker) throws -> [RestoreNode] {
+    guard try openTarget(node, with: worker) else { return [] }
     progress.entries.count()
     if node.isNew { progress.directories.count() }
     openStored(node)
     let record: DirectoryRecord
     do { record = try worker.reader.record(node.subtree.place, node.subtree.digest) } catch {
-      reportDamage(path(node), "is not restored, because its record in the catalog is damaged: \(error)")
+      reportDamage(at: path(of: node), "is not restored, because its record in the catalog is damaged: \(error)")
       return []
     }
     node.record = record
     if node.isNew, node.target != nil { unfinished.withLock { $0[ObjectIdentifier(node)] = node } }
     do {
-      try discardTemporaries(node, record, worker)
+      try discardTemporaries(node, record: record, with: worker)
       var files = try FileCursor(record)
-      let merge = RestoreMerge(self, node, record, worker)
+      let merge = RestoreMerge(in: self, node: node, record: record, with: worker)
       // All wanted files of a directory are requested before the first is awaited.
       var wanted: [FileRow] = []
       func take(_ row: FileRow) throws {
@@ -193,16 +193,16 @@ final class RestoreWork: TreeWork {
       try restoreAll()
       for row in try files.directories() {
         let name = Array(record.bytes[row.name])
-        if node.state.selects(name) { children.append(child(node, name, row)) }
+        if node.state.selects(name) { children.append(child(node, name: name, row: row)) }
       }
       return children
     } catch let error as CatalogError {
-      reportDamage(path(node), "is restored in part, because its record is damaged: \(error)")
+      reportDamage(at: path(of: node), "is restored in part, because its record is damaged: \(error)")
       return []
     }
   }
 
-  private func child(_ node: RestoreNode, _ name: [UInt8], _ row: DirectoryRow) -> RestoreNode {
+  private func child(_ node: RestoreNode, name: [UInt8], row: DirectoryRow) -> RestoreNode {
     let selection = node.selection?.below(name)
     let sources = node.sources?.below(name)
     return RestoreNode(
@@ -217,15 +217,16 @@ final class RestoreWork: TreeWork {
     guard let stored = node.parent?.stored else { return }
     let name = node.name
     do { node.stored = try stored.directory(name.span) } catch {
-      reportUnreadable(path(node), "no file below it is restored: the stored directory cannot be opened", error)
+      reportUnreadable(
+        at: path(of: node), "no file below it is restored: the stored directory cannot be opened", because: error)
     }
   }
 
   /// Removes the temporary files that a killed restore left beside the entries to replace.
-  private func discardTemporaries(_ node: RestoreNode, _ record: DirectoryRecord, _ worker: RestoreWorker) throws {
+  private func discardTemporaries(_ node: RestoreNode, record: DirectoryRecord, with worker: RestoreWorker) throws {
     guard !node.isNew, let target = node.target, !options.isDryRun else { return }
     do throws(Errno) { try worker.listing.read(target.descriptor) } catch {
-      warn(path(node), "cannot be listed: \(error)")
+      warn(at: path(of: node), "cannot be listed: \(error)")
       return
     }
     defer { worker.listing.trim() }
@@ -238,14 +239,14 @@ final class RestoreWork: TreeWork {
   }
 
   /// Makes or opens the directory; false if an entry of another kind stays in its place.
-  private func openTarget(_ node: RestoreNode, _ worker: RestoreWorker) throws -> Bool {
+  private func openTarget(_ node: RestoreNode, with worker: RestoreWorker) throws -> Bool {
     guard let parent = node.parent else {
       guard let target = node.target else { return true }
       do throws(Errno) {
         node.status = try target.descriptor.status()
-        if !node.isNew { try makeWritable(node, target) }
+        if !node.isNew { try makeWritable(node, directory: target) }
         return true
-      } catch { throw failure("use the destination", path(node), error) }
+      } catch { throw failure("use the destination", at: path(of: node), because: error) }
     }
     guard let above = parent.target else {
       node.isNew = true  // A dry run, below a directory that would be new.
@@ -257,26 +258,26 @@ final class RestoreWork: TreeWork {
       let status = try directory.descriptor.status()
       if node.isNew {
         if try !above.descriptor.isOwn(status) {
-          warn(path(node), "was replaced by somebody else while it was restored")
+          warn(at: path(of: node), "was replaced by somebody else while it was restored")
           return false
         }
         if !parent.isNew { try directory.descriptor.dropACLsWherePossible() }
       }
       node.status = status
-      if !node.isNew, try isInRepository(directory, node, worker) {
+      if !node.isNew, try isInRepository(directory, in: node, with: worker) {
         reportLeft(
-          path(node),
+          at: path(of: node),
           "is a repository, or a mount that shows a part of one; left as it is, with nothing below it restored")
         return false
       }
       node.target = directory
-      if !node.isNew { try makeWritable(node, directory) }
+      if !node.isNew { try makeWritable(node, directory: directory) }
       return true
     } catch {
-      if endsRestore(error, in: above) { throw failure("make the directory", path(node), error) }
+      if endsRestore(error, in: above) { throw failure("make the directory", at: path(of: node), because: error) }
       let isOther = error == .symbolicLoop || error == .notADirectory
       warn(
-        path(node),
+        at: path(of: node),
         isOther
           ? "was replaced by something else while it was restored"
           : "cannot be \(node.isNew ? "made" : "opened"), and nothing below it is restored: \(error)")
@@ -290,23 +291,24 @@ final class RestoreWork: TreeWork {
     let existing = try above.descriptor.statusIfPresent(of: name.span)
     if existing != nil, node.parent!.isNew {
       reportLeft(
-        path(node), "is one name with another to the file system, or appeared meanwhile; nothing below it is restored")
+        at: path(of: node),
+        "is one name with another to the file system, or appeared meanwhile; nothing below it is restored")
       return false
     }
     node.status = existing
     if existing?.kind == .directory { return true }
     if let existing {
-      if node.onlyLeads {
-        let shown = displayName(path(node))
+      if node.isOnlyOnPath {
+        let shown = displayName(path(of: node))
         reportLeft(
-          path(node),
+          at: path(of: node),
           "is a \(existing.kind?.word ?? "thing of another kind") where the snapshot has a directory, and only leads to "
             + "what is restored; left as it is, with nothing below it restored; restore to another directory, or "
             + "move \(shown) away")
         return false
       }
       guard options.overwrite != .never else {
-        reportLeft(path(node), "exists and is not a directory; left as it is, with nothing below it restored")
+        reportLeft(at: path(of: node), "exists and is not a directory; left as it is, with nothing below it restored")
         return false
       }
     }
@@ -327,7 +329,7 @@ final class RestoreWork: TreeWork {
         node.isNew = true
         return nil
       }
-      remember(node, status.permissions)
+      remember(node, permissions: status.permissions)
       try above.descriptor.unlock(name.span)
       return try above.directory(name.span)
     }
@@ -336,17 +338,17 @@ final class RestoreWork: TreeWork {
   /// True for an existing directory that is a repository, or lies in one because of a mount.
   ///
   /// A repository that is part of the snapshot itself is an ordinary tree.
-  private func isInRepository(_ directory: Directory, _ node: RestoreNode, _ worker: RestoreWorker) throws(Errno)
+  private func isInRepository(_ directory: Directory, in node: RestoreNode, with worker: RestoreWorker) throws(Errno)
     -> Bool
   {
     let status = node.status!
     if status.inode == repository?.identity.inode && status.device == repository?.identity.device { return true }
     if status.mount != node.parent!.status?.mount { return try Repository.isInside(directory.descriptor) }
     guard try Repository.isRepository(directory) else { return false }
-    return !hasRepository(node, worker)
+    return !hasRepository(node, with: worker)
   }
 
-  private func hasRepository(_ node: RestoreNode, _ worker: RestoreWorker) -> Bool {
+  private func hasRepository(_ node: RestoreNode, with worker: RestoreWorker) -> Bool {
     guard let record = try? worker.reader.record(node.subtree.place, node.subtree.digest),
       let rows = try? record.directories()
     else { return false }
@@ -361,29 +363,29 @@ final class RestoreWork: TreeWork {
   }
 
   /// Makes an existing directory of the user's writable until it is left.
-  private func makeWritable(_ node: RestoreNode, _ directory: Directory) throws(Errno) {
+  private func makeWritable(_ node: RestoreNode, directory: Directory) throws(Errno) {
     guard let status = node.status, mayMakeWritable(status), !options.isDryRun else { return }
-    remember(node, status.permissions)
+    remember(node, permissions: status.permissions)
     try directory.descriptor.setPermissions(status.permissions | 0o700)
   }
 
   private func forget(_ node: RestoreNode) {
-    node.closedMode = nil
+    node.modeBeforeUnlock = nil
     _ = opened.withLock { $0.removeValue(forKey: ObjectIdentifier(node)) }
   }
 
-  private func remember(_ node: RestoreNode, _ permissions: UInt32) {
-    node.closedMode = permissions
+  private func remember(_ node: RestoreNode, permissions: UInt32) {
+    node.modeBeforeUnlock = permissions
     opened.withLock { $0[ObjectIdentifier(node)] = node }
   }
 
   /// Gives a directory that was made writable its old mode back.
   private func close(_ node: RestoreNode) {
-    guard let mode = node.closedMode else { return }
+    guard let mode = node.modeBeforeUnlock else { return }
     forget(node)
     guard let target = node.target else { return }
     do { try target.descriptor.setPermissions(mode) } catch {
-      warn(path(node), "was made writable, and its mode could not be put back: \(error)")
+      warn(at: path(of: node), "was made writable, and its mode could not be put back: \(error)")
     }
   }
 
@@ -391,7 +393,9 @@ final class RestoreWork: TreeWork {
   func end() {
     for node in unfinished.withLock({ Array($0.values) }) {
       // The walk has ended with its own error. A later run takes these directories for existing ones.
-      if let record = node.record, let target = node.target { _ = try? setMetadata(of: node, record, target) }
+      if let record = node.record, let target = node.target {
+        _ = try? setMetadata(of: node, record: record, target: target)
+      }
     }
     for node in opened.withLock({ Array($0.values) }) { close(node) }
     gaps.report(warn) { monitor.warn(Warning(path: $0, message: $1)) }
@@ -399,7 +403,7 @@ final class RestoreWork: TreeWork {
 
   // MARK: Leaving a directory
 
-  func leave(_ node: RestoreNode, _ worker: RestoreWorker) throws {
+  func leave(_ node: RestoreNode, with worker: RestoreWorker) throws {
     defer {
       close(node)
       node.stored = nil
@@ -409,42 +413,43 @@ final class RestoreWork: TreeWork {
     unfinished.withLock { _ = $0.removeValue(forKey: ObjectIdentifier(node)) }
     guard let record = node.record, let target = node.target, !record.isSynthetic,
       // A directory that only leads to wanted entries is the operator's.
-      node.isNew || !node.onlyLeads
+      node.isNew || !node.isOnlyOnPath
     else { return }
     do throws(Errno) {
       // With `never`, an existing directory is the operator's too. If it had the snapshot's metadata, it must not
       // lose them because entries were added.
-      if !node.isNew, options.overwrite == .never, try !hadMetadata(node, record, target) {
-        return gaps.addLeft(path(node))
+      if !node.isNew, options.overwrite == .never, try !hadMetadata(node, record: record, target: target) {
+        return gaps.addLeft(path(of: node))
       }
-      if !options.isDryRun { try setMetadata(of: node, record, target) }
+      if !options.isDryRun { try setMetadata(of: node, record: record, target: target) }
     } catch {
-      if endsRestore(error, in: target) { throw failure("set the metadata of", path(node), error) }
-      warn(path(node), "its metadata could not be set: \(error)")
+      if endsRestore(error, in: target) { throw failure("set the metadata of", at: path(of: node), because: error) }
+      warn(at: path(of: node), "its metadata could not be set: \(error)")
     }
   }
 
   /// True if a directory already had the snapshot's metadata, apart from an owner that only root may set.
-  private func hadMetadata(_ node: RestoreNode, _ record: DirectoryRecord, _ target: Directory) throws(Errno) -> Bool {
+  private func hadMetadata(_ node: RestoreNode, record: DirectoryRecord, target: Directory) throws(Errno) -> Bool {
     guard var found = node.status?.metadata else { return false }
-    if let mode = node.closedMode { found.permissions = UInt16(mode) }
+    if let mode = node.modeBeforeUnlock { found.permissions = UInt16(mode) }
     if !isRoot { (found.user, found.group) = (record.metadata.user, record.metadata.group) }
     if found != record.metadata { return false }
     return AttributeBlock(try target.descriptor.extendedAttributes()).isStored(as: record.attributes)
   }
 
-  private func setMetadata(of node: RestoreNode, _ record: DirectoryRecord, _ target: Directory) throws(Errno) {
+  private func setMetadata(of node: RestoreNode, record: DirectoryRecord, target: Directory) throws(Errno) {
     if record.isSynthetic { return }
     let status = try target.descriptor.status()
-    if node.closedMode == nil, status.metadata == record.metadata,
+    if node.modeBeforeUnlock == nil, status.metadata == record.metadata,
       AttributeBlock(try target.descriptor.extendedAttributes()).isStored(as: record.attributes)
     {
       return
     }
     let missing = try Engine.setMetadata(
-      record.metadata, record.attributes, to: target.descriptor, .open, currently: status, mayHaveOthers: !node.isNew)
+      record.metadata, attributes: record.attributes, to: target.descriptor, by: .open, currently: status,
+      mayHaveOthers: !node.isNew)
     // The directory has the snapshot's mode now.
     if !missing.contains(.mode) { forget(node) }
-    gaps.add(missing, path(node))
+    gaps.add(missing, at: path(of: node))
   }
 }

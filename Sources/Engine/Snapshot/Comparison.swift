@@ -36,7 +36,8 @@ struct Comparison {
       } else {
         do {
           let catalog = try repository.openCatalog(snapshot.name)
-          tree = StoredTree(snapshot.name, catalog, try? repository.openTree(snapshot.name), in: repository)
+          tree = StoredTree(
+            snapshot.name, catalog: catalog, root: try? repository.openTree(snapshot.name), in: repository)
         } catch {
           if error.kind != .damaged && !covered.isEmpty { throw error }
           continue
@@ -61,6 +62,6 @@ struct Comparison {
   }
 
   func guards(limits: GuardLimits) -> Guards {
-    Guards(limits, list.snapshots, bases, newest: base.map { trees[$0] })
+    Guards(limits: limits, snapshots: list.snapshots, bases: bases, newest: base.map { trees[$0] })
   }
 }

@@ -17,10 +17,10 @@ struct DirectoryContext {
 
   var run: BuildContext { work.context }
 
-  func path(_ range: Range<Int>) -> [UInt8] { node.sourcePath(of: worker.listing.bytes[range]) }
+  func path(at range: Range<Int>) -> [UInt8] { node.sourcePath(of: worker.listing.bytes[range]) }
 
   /// True if the source inode's status proves that the stored file is right, by the chosen test.
-  func isUnchanged(_ row: FileRow, _ status: FileStatus, elsewhere: Bool = false) -> Bool {
+  func isUnchanged(_ row: FileRow, accordingTo status: FileStatus, elsewhere: Bool = false) -> Bool {
     // A file that was found by its inode was searched on this very file system.
     let isSameInode =
       row.isSameInode(as: status) && (elsewhere || node.hasSameInodes) && node.state.trustsChangeTime(of: status)

@@ -15,18 +15,20 @@ struct DirectoryMerge<Storer: EntryStoring> {
   private let source: Directory
   private var merge: ListingMerge
   /// For a moved directory: the directory at its path in the snapshot that the source is compared with.
-  private let overlaid: RecordIndex?
+  private let atSamePath: RecordIndex?
   /// The compared snapshot's entries that the source no longer has.
   private var gone: UInt64 = 0
 
-  init(_ directory: DirectoryContext, overlaid: DirectoryRecord?, _ storer: Storer) throws {
+  init(of directory: DirectoryContext, atSamePath: DirectoryRecord?, storer: Storer) throws {
     self.directory = directory
     self.storer = storer
     (work, node, encoder, worker) = (directory.work, directory.node, directory.encoder, directory.worker)
     source = node.source!
-    merge = try ListingMerge(worker.listing, directory.record)
-    self.overlaid = overlaid.map { RecordIndex($0) }
-    if let overlaid { gone = try overlaid.directories().reduce(UInt64(overlaid.fileCount)) { $0 &+ $1.totals.entries } }
+    merge = try ListingMerge(worker.listing, with: directory.record)
+    self.atSamePath = atSamePath.map { RecordIndex($0) }
+    if let atSamePath {
+      gone = try atSamePath.directories().reduce(UInt64(atSamePath.fileCount)) { $0 &+ $1.totals.entries }
+    }
   }
 
   mutating func run() throws {
@@ -48,7 +50,7 @@ struct DirectoryMerge<Storer: EntryStoring> {
         directory.run.progress.files.count(256)
         try checkForSignal()
       }
-      if try isLinked(entry.range, status, before) { linked += 1 }
+      if try isLinked(at: entry.range, status: status, before: before) { linked += 1 }
     }
     directory.run.progress.entries.count(count & 0xFF)
     directory.run.progress.files.count(count & 0xFF)
@@ -59,14 +61,14 @@ struct DirectoryMerge<Storer: EntryStoring> {
   @inline(__always)
   private mutating func statusOfFile(_ entry: ListingMerge.Entry) throws -> FileStatus? {
     let names = worker.listing.bytes
-    if let tag = node.tag, names[entry.range] != tag.name[...], planned(entry.range) == nil { return nil }
-    try node.comeToSpare(names.span.extracting(entry.range))
+    if let tag = node.tag, names[entry.range] != tag.name[...], planned(at: entry.range) == nil { return nil }
+    try node.advanceSpare(to: names.span.extracting(entry.range))
     if !entry.isSurelyDirectory {
       do throws(Errno) {
         let status = try source.descriptor.status(of: names.span.extracting(entry.range))
         if status.kind != .directory { return status }
       } catch {
-        try lost(entry.range, error)
+        try lost(at: entry.range, because: error)
         return nil
       }
     }
@@ -76,42 +78,44 @@ struct DirectoryMerge<Storer: EntryStoring> {
 
   /// True if the file is unchanged and was linked; otherwise it is stored or left out.
   @inline(__always)
-  private mutating func isLinked(_ range: Range<Int>, _ status: FileStatus, _ before: FileRow?) throws -> Bool {
+  private mutating func isLinked(at range: Range<Int>, status: FileStatus, before: FileRow?) throws -> Bool {
     let names = worker.listing.bytes
     var isNew = before == nil
     if node.isMoved {
-      isNew = try overlaid?.file(names.span.extracting(range)) == nil
-      if !isNew { gone &-= 1 } else if before != nil { work.countMove(of: status, in: node, worker) }
+      isNew = try atSamePath?.file(names.span.extracting(range)) == nil
+      if !isNew { gone &-= 1 } else if before != nil { work.countMove(of: status, in: node, with: worker) }
     }
     if let rule = node.excludes.rule(for: names.span.extracting(range), in: node.patternPath, isDirectory: false)
       ?? node.excludes.rule(for: status)
     {
-      work.exclude(directory.path(range), rule)
+      work.exclude(directory.path(at: range), by: rule)
       return false
     }
     if encoder.isFull {
-      directory.run.warn(directory.path(range), "is left out: its directory has more than a record can hold")
+      directory.run.warn(at: directory.path(at: range), "is left out: its directory has more than a record can hold")
       return false
     }
-    if let before, directory.isUnchanged(before, status), try storer.link(before, named: range) { return true }
-    let isStored = try store(range, status, before, isNew: isNew)
+    if let before, directory.isUnchanged(before, accordingTo: status), try storer.link(before, named: range) {
+      return true
+    }
+    let isStored = try store(at: range, status: status, row: before, isNew: isNew)
     // The snapshot lacks the file, even if the source still has it.
     if !isStored, !isNew { node.tally?.gone.count() }
     return false
   }
 
   /// The plan below a name; `nil` if the name leads to no other source.
-  private func planned(_ range: Range<Int>) -> PathPlan? {
+  private func planned(at range: Range<Int>) -> PathPlan? {
     node.plan.flatMap { plan in
       plan.children.isEmpty ? nil : plan.below(Array(worker.listing.bytes[range]))
     }
   }
 
-  private func lost(_ range: Range<Int>, _ error: Errno) throws {
+  private func lost(at range: Range<Int>, because error: Errno) throws {
     if error == .noSuchEntry {
       directory.run.progress.vanished.count()
     } else {
-      try work.readingFailed(directory.path(range), error)
+      try work.readingFailed(at: directory.path(at: range), because: error)
     }
   }
 
@@ -123,13 +127,13 @@ struct DirectoryMerge<Storer: EntryStoring> {
         continue
       }
       let name = Array(worker.listing.bytes[listed.range])
-      let overlaidRow = try overlaid?.directory(name.span)
-      if let overlaidRow { gone &-= overlaidRow.totals.entries }
-      let plan = planned(listed.range)
+      let comparedRow = try atSamePath?.directory(name.span)
+      if let comparedRow { gone &-= comparedRow.totals.entries }
+      let plan = planned(at: listed.range)
       let rule =
         node.tag.flatMap { $0.name == name ? nil : $0.rule }
         ?? node.excludes.rule(for: name.span, in: node.patternPath, isDirectory: true)
-      if let rule, plan?.isSource != true { work.exclude(directory.path(listed.range), rule) }
+      if let rule, plan?.isSource != true { work.exclude(directory.path(at: listed.range), by: rule) }
       if rule != nil, plan == nil {
         if listed.isRecycled { try work.builder?.discard(name, of: node) }
         continue
@@ -139,7 +143,7 @@ struct DirectoryMerge<Storer: EntryStoring> {
         SnapshotDirectory(
           below: node.state, plan: plan, isListed: plan?.isSource == true || rule == nil,
           base: row.map { Subtree($0) }, tree: node.build.tree))
-      child.overlaid = overlaidRow.map { Subtree($0) }
+      child.atSamePath = comparedRow.map { Subtree($0) }
       child.build.isRecycled = listed.isRecycled
       node.children.append(child)
     }
@@ -159,9 +163,9 @@ struct DirectoryMerge<Storer: EntryStoring> {
   /// Stores an entry; false if the snapshot will not have it.
   ///
   /// `isNew` is true if the snapshot that the source is compared with has no file of this name.
-  private func store(_ range: Range<Int>, _ status: FileStatus, _ row: FileRow?, isNew: Bool) throws -> Bool {
+  private func store(at range: Range<Int>, status: FileStatus, row: FileRow?, isNew: Bool) throws -> Bool {
     guard status.kind != nil else {
-      directory.run.warn(directory.path(range), "is of a kind that this system does not name")
+      directory.run.warn(at: directory.path(at: range), "is of a kind that this system does not name")
       return false
     }
     var entry = SourceEntry(
@@ -169,7 +173,7 @@ struct DirectoryMerge<Storer: EntryStoring> {
       before: row.map {
         StoredFile(
           row: $0, record: directory.record!, directory: node.build.baseTree, tree: node.build.tree!,
-          isElsewhere: node.isMoved)
+          isFoundByInode: node.isMoved)
       })
     // Names that the base has were counted before.
     let mayBeMoved = isNew && row == nil
@@ -177,8 +181,8 @@ struct DirectoryMerge<Storer: EntryStoring> {
     // Called only for the first name of an inode: the other names are linked to it.
     func find() {
       entry.before = worker.finder.file(status, on: node.fileSystem, known: entry.before)
-      guard mayBeMoved, entry.before?.isElsewhere == true else { return }
-      origin = work.guards.origin(of: status, on: node.fileSystem, worker.finder)
+      guard mayBeMoved, entry.before?.isFoundByInode == true else { return }
+      origin = work.guards.origin(of: status, on: node.fileSystem, by: worker.finder)
       origin?.moved.count()
     }
     guard status.linkCount > 1 else {
@@ -208,11 +212,12 @@ struct DirectoryMerge<Storer: EntryStoring> {
   /// after a reboot, if the file system can be recognized.
   private func linkGroup(of entry: SourceEntry) -> UInt64 {
     // A file that was found by its inode may be from another subvolume with the same inode numbers.
-    if let before = entry.before, !before.isElsewhere, before.row.hints.sourceInode == entry.status.inode,
+    if let before = entry.before, !before.isFoundByInode, before.row.hints.sourceInode == entry.status.inode,
       let group = before.row.linkGroup
     {
       return group
     }
-    return worker.tools.hasher.combine(work.volume(of: source.descriptor, entry.status.device), entry.status.inode)
+    return worker.tools.hasher.combine(
+      work.volume(of: source.descriptor, device: entry.status.device), entry.status.inode)
   }
 }

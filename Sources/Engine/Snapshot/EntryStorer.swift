@@ -13,12 +13,12 @@ struct EntryStorer: EntryStoring {
   private let worker: SnapshotWorker
   private let inodes: StoredInodes
 
-  init(_ directory: DirectoryContext, _ builder: SnapshotBuilder) {
+  init(of directory: DirectoryContext, with builder: SnapshotBuilder) {
     self.directory = directory
     self.builder = builder
     (work, node, worker) = (directory.work, directory.node, directory.worker)
     inodes = StoredInodes(
-      node, directory.record, worker.tools, listsInodes: directory.run.capabilities.listsInodes)
+      of: node, describedBy: directory.record, with: worker.tools, listsInodes: directory.run.capabilities.listsInodes)
   }
 
   /// Links the stored file under the same name; false if it cannot be linked and must be copied.
@@ -38,9 +38,9 @@ struct EntryStorer: EntryStoring {
       guard hints.storedInode != 0, work.claim(hints.storedInode, for: inode) else { return false }
     }
     guard
-      try builder.linked(baseTree.descriptor, name, inode: hints.storedInode, in: node, as: name)
+      try builder.linked(from: baseTree.descriptor, name: name, inode: hints.storedInode, in: node, as: name)
     else {
-      try checkLoss(of: row, name, in: baseTree, directory.path(range))
+      try checkLoss(of: row, named: name, in: baseTree, path: directory.path(at: range))
       return false
     }
     if hints.flags.isCatalogOnly { directory.run.progress.catalogOnly.count() }
@@ -49,13 +49,13 @@ struct EntryStorer: EntryStoring {
   }
 
   /// Warns if a stored file could not be linked because it is missing.
-  private func checkLoss(of row: FileRow, _ name: Span<UInt8>, in baseTree: Directory, _ path: [UInt8]) throws {
+  private func checkLoss(of row: FileRow, named name: Span<UInt8>, in baseTree: Directory, path: [UInt8]) throws {
     let reason: String
     do throws(Errno) {
       guard try baseTree.descriptor.statusIfPresent(of: name)?.kind != row.kind else { return }
       reason = ""
     } catch { reason = ": \(error)" }
-    directory.run.warn(path, "is lost in the previous snapshot and was stored anew\(reason); run treering verify")
+    directory.run.warn(at: path, "is lost in the previous snapshot and was stored anew\(reason); run treering verify")
   }
 
   func link(_ entry: SourceEntry, to first: FirstName<StoredInode>) throws -> Bool {
@@ -80,7 +80,7 @@ struct EntryStorer: EntryStoring {
     }
     let stored =
       entry.status.kind == .regular
-      ? try FileStorer(directory, builder).store(entry.name, comparedWith: before)
+      ? try FileStorer(of: directory, with: builder).store(entry.name, comparedWith: before)
       : try storeSpecial(entry)
     if stored?.hints.flags.isCatalogOnly == true { directory.run.progress.catalogOnly.count() }
     if let stored { count(stored, comparedWith: before?.tree.isUnfinished == true ? entry.row : before?.row) }
@@ -97,10 +97,10 @@ struct EntryStorer: EntryStoring {
   /// Links a file that was found by its inode, if its status proves that it has not changed.
   private func linkUnread(_ before: StoredFile, for source: SourceEntry) throws -> NewEntry? {
     let status = source.status
-    guard before.isElsewhere, directory.isUnchanged(before.row, status, elsewhere: true),
+    guard before.isFoundByInode, directory.isUnchanged(before.row, accordingTo: status, elsewhere: true),
       before.row.metadata == status.metadata, before.row.mayBeLinked(for: status),
       !before.row.hints.flags.contains(.notStored),
-      let inode = try work.link(before, status, in: node, as: source.name)
+      let inode = try work.link(before, for: status, in: node, as: source.name)
     else { return nil }
     var entry = NewEntry(before.row, of: before.record)
     entry.hints.storedInode = inode
@@ -110,7 +110,7 @@ struct EntryStorer: EntryStoring {
   }
 
   /// Opens the inode that was seen, by path only; throws `staleHandle` if another inode has its name.
-  private func open(_ name: [UInt8], _ seen: FileStatus) throws(Errno) -> Descriptor {
+  private func open(_ name: [UInt8], seen: FileStatus) throws(Errno) -> Descriptor {
     let handle = try node.source!.descriptor.open(name.span, .pathOnly)
     guard try handle.status().isSameState(as: seen) else { throw .staleHandle }
     return handle
@@ -129,16 +129,16 @@ struct EntryStorer: EntryStoring {
       if entry.kind == .symbolicLink {
         entry.target = try node.source!.descriptor.readSymbolicLink(name.span)
       }
-      handle = try open(name, status)
+      handle = try open(name, seen: status)
     } catch {
       switch error {
       case .noSuchEntry: directory.run.progress.vanished.count()
-      case .staleHandle: directory.run.warn(node.sourcePath(of: name), "was replaced while the snapshot was taken")
-      default: try work.readingFailed(node.sourcePath(of: name), error)
+      case .staleHandle: directory.run.warn(at: node.sourcePath(of: name), "was replaced while the snapshot was taken")
+      default: try work.readingFailed(at: node.sourcePath(of: name), because: error)
       }
       return nil
     }
-    entry.attributes = try work.attributes(of: handle, .handle, flags: &entry.hints.flags) {
+    entry.attributes = try work.attributes(of: handle, by: .handle, flags: &entry.hints.flags) {
       node.sourcePath(of: name)
     }
     // Only the ctime changed: the stored entry is still right.
@@ -147,7 +147,7 @@ struct EntryStorer: EntryStoring {
       entry.kind == .symbolicLink || before.row.size == entry.device || entry.device == 0,
       before.record.attributes(of: before.row) == entry.attributes, before.row.mayBeLinked(for: status),
       !before.row.hints.flags.isCatalogOnly,
-      let inode = try work.link(before, status, in: node, as: name)
+      let inode = try work.link(before, for: status, in: node, as: name)
     {
       entry.hints.storedInode = inode
       entry.hints.flags.formUnion(before.row.hints.flags.intersection(.timeNotStored))
@@ -157,13 +157,13 @@ struct EntryStorer: EntryStoring {
     do throws(Errno) {
       let made = try makeSpecial(
         name.span, in: node.build.target!.descriptor, kind: entry.kind, target: entry.target,
-        device: entry.device, entry.metadata, entry.attributes)
+        device: entry.device, metadata: entry.metadata, attributes: entry.attributes)
       entry.hints.storedInode = made.inode
       entry.hints.flags.formUnion(made.missing.refused(toRoot: directory.run.isRoot))
     } catch {
       // A lasting shortage ends the run when the next directory is opened.
       if error.endsRun, !error.isShortage {
-        try directory.run.storingFailed("make a copy of", node.sourcePath(of: name), error, isName: true)
+        try directory.run.storingFailed("make a copy of", at: node.sourcePath(of: name), because: error, isName: true)
         return nil
       }
       // The catalog has the whole entry.
@@ -174,7 +174,7 @@ struct EntryStorer: EntryStoring {
         // The next run tries again.
         entry.hints.flags.formUnion([.notStored, .racy])
         directory.run.warn(
-          node.sourcePath(of: name), "cannot be stored in the repository, only its catalog has it: \(error)")
+          at: node.sourcePath(of: name), "cannot be stored in the repository, only its catalog has it: \(error)")
       }
     }
     if !entry.hints.flags.contains(.notStored) { directory.run.progress.copied.count() }

@@ -14,7 +14,7 @@ struct FileStorer {
   /// The pauses before each new attempt to read a file that changed while it was read.
   private static let pausesMilliseconds = [0, 5, 20, 80, 250]
 
-  init(_ directory: DirectoryContext, _ builder: SnapshotBuilder) {
+  init(of directory: DirectoryContext, with builder: SnapshotBuilder) {
     self.builder = builder
     work = directory.work
     node = directory.node
@@ -48,33 +48,33 @@ struct FileStorer {
     do throws(Errno) { descriptor = try node.source!.descriptor.openToRead(name.span) } catch {
       switch error {
       case .noSuchEntry: builder.context.progress.vanished.count()
-      case .symbolicLoop, .noDevice, .notADirectory: warnReplaced(name)
+      case .symbolicLoop, .noDevice, .notADirectory: warnReplaced(named: name)
       case .wouldBlock:
         builder.context.warn(
-          node.sourcePath(of: name), "cannot be read: another process holds a lease on it, and keeps it")
-      default: try work.readingFailed(node.sourcePath(of: name), error)
+          at: node.sourcePath(of: name), "cannot be read: another process holds a lease on it, and keeps it")
+      default: try work.readingFailed(at: node.sourcePath(of: name), because: error)
       }
       return nil
     }
     let status: FileStatus
     do throws(Errno) { status = try descriptor.status() } catch {
-      try work.readingFailed(node.sourcePath(of: name), error)
+      try work.readingFailed(at: node.sourcePath(of: name), because: error)
       return nil
     }
     guard status.kind == .regular else {
-      warnReplaced(name)
+      warnReplaced(named: name)
       return nil
     }
     var flags: StorageFlags = status.isRacy(since: moment, on: node.identity) ? .racy : []
-    let attributes = try work.attributes(of: descriptor, .descriptor, flags: &flags) { node.sourcePath(of: name) }
+    let attributes = try work.attributes(of: descriptor, by: .descriptor, flags: &flags) { node.sourcePath(of: name) }
     var file = SourceFile(
       descriptor: descriptor, name: name, status: status, attributes: attributes, flags: flags)
     if let before, let entry = try reuse(before, for: file) { return entry }
     return try copy(&file, updating: before)
   }
 
-  private func warnReplaced(_ name: [UInt8]) {
-    builder.context.warn(node.sourcePath(of: name), "was replaced by something else while it was opened")
+  private func warnReplaced(named name: [UInt8]) {
+    builder.context.warn(at: node.sourcePath(of: name), "was replaced by something else while it was opened")
   }
 
   // MARK: The content is stored already
@@ -107,20 +107,20 @@ struct FileStorer {
     if pass.byteCount == row.size, pass.digest == row.digest,
       let after = try? file.descriptor.status(), after.isSameState(as: status)
     {
-      if mayLink, let inode = try work.link(before, status, in: node, as: file.name) {
+      if mayLink, let inode = try work.link(before, for: status, in: node, as: file.name) {
         let kept: StorageFlags = [
           .ownerNotStored, .attributesNotStored, .refusedToRoot, .timeNotStored, .modeNotStored,
         ]
         return file.entry(pass, storedInode: inode, flags: row.hints.flags.intersection(kept))
       }
-      if mayClone, let entry = try clone(before, for: file, pass) { return entry }
+      if mayClone, let entry = try clone(before, for: file, pass: pass) { return entry }
     }
     try? file.descriptor.seek(to: 0)
     return nil
   }
 
   /// Makes a new inode with the blocks of the stored file and the metadata of the source's file.
-  private func clone(_ before: StoredFile, for file: borrowing SourceFile, _ pass: PassResult) throws -> NewEntry? {
+  private func clone(_ before: StoredFile, for file: borrowing SourceFile, pass: PassResult) throws -> NewEntry? {
     guard let old = openOld(before), let target = try makeTarget(for: file) else { return nil }
     do throws(Errno) { try target.descriptor.clone(old.file) } catch {
       let path = node.sourcePath(of: file.name)
@@ -129,7 +129,7 @@ struct FileStorer {
       return nil
     }
     builder.context.progress.cloned.count()
-    return try finish(target, for: file, pass)
+    return try finish(target, for: file, pass: pass)
   }
 
   // MARK: Copying
@@ -141,21 +141,22 @@ struct FileStorer {
     do throws(Errno) {
       return try NewFile(file.name, in: node.build.target!, mode: isPlain ? file.status.permissions : 0o600)
     } catch {
-      try builder.context.storingFailed("make a copy of", node.sourcePath(of: file.name), error, isName: true)
+      try builder.context.storingFailed(
+        "make a copy of", at: node.sourcePath(of: file.name), because: error, isName: true)
       return nil
     }
   }
 
   private func finish(
-    _ target: consuming NewFile, for file: borrowing SourceFile, _ pass: PassResult
+    _ target: consuming NewFile, for file: borrowing SourceFile, pass: PassResult
   ) throws -> NewEntry? {
     do throws(Errno) {
-      let made = try target.finish(file.status.metadata, file.attributes)
+      let made = try target.finish(file.status.metadata, attributes: file.attributes)
       builder.context.progress.copied.count()
       return file.entry(pass, storedInode: made.inode, flags: made.missing.refused(toRoot: builder.context.isRoot))
     } catch {
       let path = node.sourcePath(of: file.name)
-      try builder.context.storingFailed("write a copy of", path, error)
+      try builder.context.storingFailed("write a copy of", at: path, because: error)
       try builder.remove(target, for: path)
       return nil
     }
@@ -185,7 +186,7 @@ struct FileStorer {
       let file = try? directory.descriptor.openToRead(name.span),
       let status = try? file.status(), status.kind == .regular, status.size == before.row.size
     else { return nil }
-    return OldVersion(file, byteCount: status.size)
+    return OldVersion(of: file, byteCount: status.size)
   }
 
   private func copy(_ file: inout SourceFile, updating before: StoredFile?) throws -> NewEntry? {
@@ -201,8 +202,8 @@ struct FileStorer {
       case .interrupted:
         try checkForSignal()
         throw Failure(.failed, "interrupted")
-      case .writing(let error): try builder.context.storingFailed("write a copy of", path, error)
-      case .reading(let error): try work.readingFailed(path, error)
+      case .writing(let error): try builder.context.storingFailed("write a copy of", at: path, because: error)
+      case .reading(let error): try work.readingFailed(at: path, because: error)
       }
       try builder.remove(target, for: path)
       return nil
@@ -210,9 +211,9 @@ struct FileStorer {
     if file.status.isRacy(since: moment, on: node.identity) { file.flags.insert(.racy) }
     if !result.isStill {
       file.flags.formUnion([.changedWhileRead, .racy])
-      builder.context.warn(path, "changed each time it was read; the copy may mix several moments")
+      builder.context.warn(at: path, "changed each time it was read; the copy may mix several moments")
     }
-    return try finish(target, for: file, result.pass)
+    return try finish(target, for: file, pass: result.pass)
   }
 
   /// Copies a file, again and again while it changes, a few times. `isStill` is false if it changed each time.
@@ -223,7 +224,7 @@ struct FileStorer {
     for (attempt, pause) in Self.pausesMilliseconds.enumerated() {
       if attempt > 0 {
         CurrentProcess.sleep(milliseconds: pause)
-        try beginAgain(&file, target)
+        try beginAgain(&file, target: target)
       }
       let status = file.status
       if attempt == 0, let old {
@@ -240,11 +241,11 @@ struct FileStorer {
     return (pass, false)
   }
 
-  private func beginAgain(_ file: inout SourceFile, _ target: borrowing Descriptor) throws(CopyError) {
+  private func beginAgain(_ file: inout SourceFile, target: borrowing Descriptor) throws(CopyError) {
     do throws(Errno) { file.status = try file.descriptor.status() } catch { throw .reading(error) }
     do throws(Failure) {
       var flags = file.flags
-      file.attributes = try work.attributes(of: file.descriptor, .descriptor, flags: &flags) {
+      file.attributes = try work.attributes(of: file.descriptor, by: .descriptor, flags: &flags) {
         [node, name = file.name] in node.sourcePath(of: name)
       }
       file.flags = flags

@@ -22,7 +22,7 @@ final class SourceTally: Sendable {
   let unchanged = Atomic<UInt64>(0)
   let changed = Atomic<UInt64>(0)
 
-  init(_ path: [UInt8], _ base: SourceBase?, newest: StoredTree?) {
+  init(of path: [UInt8], base: SourceBase?, newest: StoredTree?) {
     self.path = path
     self.base = base
     previous = (base?.tree ?? newest)?.name
@@ -55,10 +55,10 @@ final class Guards: Sendable {
   private let mountsNow = Mutex<[MountRecord]>([])
 
   /// `snapshots` are all published snapshots, the oldest first.
-  init(_ limits: GuardLimits, _ snapshots: [Snapshot], _ bases: [[UInt8]: SourceBase], newest: StoredTree?) {
+  init(limits: GuardLimits, snapshots: [Snapshot], bases: [[UInt8]: SourceBase], newest: StoredTree?) {
     self.limits = limits
     compared = Dictionary(
-      uniqueKeysWithValues: bases.map { path, base in (base.place, SourceTally(path, base, newest: newest)) })
+      uniqueKeysWithValues: bases.map { path, base in (base.place, SourceTally(of: path, base: base, newest: newest)) })
     comparedTrees = Array(Dictionary(bases.values.map { ($0.tree.name, $0.tree) }) { first, _ in first }.values)
     self.newest = newest
     var mounts: [[UInt8]: (MountRecord, SnapshotName)] = [:]
@@ -87,7 +87,8 @@ final class Guards: Sendable {
     let tally =
       compared[node.path]
       ?? SourceTally(
-        node.sourcePath, node.build.base.map { SourceBase(place: node.path, tree: node.build.tree!, subtree: $0) },
+        of: node.sourcePath,
+        base: node.build.base.map { SourceBase(place: node.path, tree: node.build.tree!, subtree: $0) },
         newest: newest)
     if let base = tally.base, node.build.base == nil || node.build.tree !== base.tree || node.isMoved {
       node.build.base = base.subtree
@@ -102,7 +103,7 @@ final class Guards: Sendable {
   }
 
   /// The source that an entry was in; `nil` if there is none, or if it cannot be found.
-  func origin(of status: FileStatus, on fileSystem: FileSystemKey, _ finder: StoredFinder) -> SourceTally? {
+  func origin(of status: FileStatus, on fileSystem: FileSystemKey, by finder: StoredFinder) -> SourceTally? {
     for tree in comparedTrees {
       if let path = finder.path(of: status, on: fileSystem, in: tree), let origin = source(of: path, in: tree) {
         return origin
@@ -120,7 +121,7 @@ final class Guards: Sendable {
   }
 
   /// Checks a directory after it was opened. Refuses its source if a mounted file system is missing.
-  func check(_ node: SnapshotNode, _ identity: FileSystemIdentity, isMount: Bool) throws(SourceRefusal) {
+  func check(_ node: SnapshotNode, on identity: FileSystemIdentity, isMount: Bool) throws(SourceRefusal) {
     guard isMount || mountNames.contains(node.name) else { return }
     let path = joined(node.path, absolute: true)
     if isMount, identity.type != 0 {

@@ -7,7 +7,7 @@ internal import Repository
 struct LookAhead: EntryStoring {
   private let directory: DirectoryContext
 
-  init(_ directory: DirectoryContext) { self.directory = directory }
+  init(of directory: DirectoryContext) { self.directory = directory }
 
   func link(_ row: FileRow, named range: Range<Int>) -> Bool { true }
 
@@ -16,14 +16,14 @@ struct LookAhead: EntryStoring {
   func record(_ entry: NewEntry, as name: [UInt8]) {}
 
   func store(_ entry: SourceEntry) -> NewEntry? {
-    measure(entry.status, entry.before)
+    measure(entry.status, before: entry.before)
     return NewEntry(kind: .fifo, metadata: entry.status.metadata, hints: .none)
   }
 
   /// Counts the space for storing the entry, and the entry as changed or unchanged.
   ///
   /// An inode with several names counts once.
-  private func measure(_ status: FileStatus, _ before: StoredFile?) {
+  private func measure(_ status: FileStatus, before: StoredFile?) {
     if let before, before.row.mayHaveContent(of: status) {
       directory.node.tally?.unchanged.count()
       return

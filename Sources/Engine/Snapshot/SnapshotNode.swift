@@ -15,7 +15,7 @@ struct SnapshotDirectory: BuiltDirectory {
   /// True in a directory that was found by its inode, and below it.
   var isMoved: Bool
   /// For a moved directory: the directory at its path in the snapshot that the source is compared with.
-  var overlaid: Subtree?
+  var atSamePath: Subtree?
   /// For a moved directory: the source that it was in, if it was found in that source's own snapshot.
   var origin: SourceTally?
   /// True in a source whose base is in an older snapshot, because the newest lacks the source.
@@ -44,7 +44,7 @@ struct SnapshotDirectory: BuiltDirectory {
   var tag: (name: [UInt8], rule: String)?
 
   /// The directory at this path in the snapshot that the source is compared with.
-  var counterpart: Subtree? { isMoved ? overlaid : build.base }
+  var comparedSubtree: Subtree? { isMoved ? atSamePath : build.base }
 
   init(
     below parent: SnapshotDirectory?, plan: PathPlan?, isListed: Bool? = nil, isSynthetic: Bool = false,

@@ -69,7 +69,7 @@ private struct SnapshotRun {
     }
   }
 
-  private func warn(_ path: [UInt8], _ message: String) {
+  private func warn(at path: [UInt8], _ message: String) {
     progress.warnings.count()
     monitor.warn(Warning(path: path, message: message))
   }
@@ -84,22 +84,22 @@ private struct SnapshotRun {
   private func compareAndPublish() throws -> SnapshotResult {
     try repository.publication.recover()
     let list = try repository.snapshots()
-    func cannotLink(to name: SnapshotName, _ reason: String) {
-      warn(Array(name.description.utf8), "this snapshot cannot be linked to: \(reason)")
+    func cannotLink(to name: SnapshotName, because reason: String) {
+      warn(at: Array(name.description.utf8), "this snapshot cannot be linked to: \(reason)")
     }
     // `list` and `verify` report older unusable snapshots. Without a newer snapshot, files are copied again.
     for unusable in list.unusable where unusable.name.description > list.newest?.name.description ?? "" {
-      cannotLink(to: unusable.name, unusable.reason)
+      cannotLink(to: unusable.name, because: unusable.reason)
     }
     // An absent source is trouble of the run, not of the snapshot, which has all of its own sources.
-    for source in unwelcome { warn(source.path, source.reason) }
+    for source in unwelcome { warn(at: source.path, source.reason) }
     var newest: StoredTree?
     if let name = list.newest?.name {
       // A killed run may have published a snapshot without `latest`.
       do { try repository.publication.pointLatest(to: name) } catch { repository.problems.note(error) }
       var tree: Directory?
-      do { tree = try repository.openTree(name) } catch { cannotLink(to: name, error.message) }
-      newest = StoredTree(name, try repository.openCatalog(name), tree, in: repository)
+      do { tree = try repository.openTree(name) } catch { cannotLink(to: name, because: error.message) }
+      newest = StoredTree(name, catalog: try repository.openCatalog(name), root: tree, in: repository)
       progress.expectedEntries.store(list.newest?.summary.root.totals.entries ?? 0, ordering: .relaxed)
     }
     let comparison = try Comparison(list, newest: newest, of: options, in: repository)
@@ -109,13 +109,13 @@ private struct SnapshotRun {
       // A disaster makes the older snapshots necessary, even if it cannot be published.
       let guards: Guards
       do {
-        guards = try lookAhead(comparison, Capabilities(), SpaceGuard(repository))
+        guards = try lookAhead(comparison, capabilities: Capabilities(), space: SpaceGuard(in: repository))
         try guards.checkGone()
       } catch let trouble where !(trouble is SourceRefusal) {
         try checkForSignal()
         throw keepingAll(error, because: "the sources cannot be looked through: \(trouble)")
       }
-      throw noRoom(error, guards)
+      throw noRoom(error, guards: guards)
     }
   }
 
@@ -136,15 +136,15 @@ private struct SnapshotRun {
     emptyTrash()
   }
 
-  private func emptyTrash() { tidyTrash(of: repository, threads: options.threads) }
+  private func emptyTrash() { emptyTrashNotingErrors(of: repository, threads: options.threads) }
 
   /// Throws `noSpace` if the snapshot does not fit, even after the trash and the spare are given up.
-  private func ensureSpace(for comparison: Comparison, _ capabilities: Capabilities, _ space: SpaceGuard) throws {
+  private func ensureSpace(for comparison: Comparison, capabilities: Capabilities, space: SpaceGuard) throws {
     let newest = comparison.list.newest?.summary
     guard try space.isInDoubt(newest, sources: options.sources) else { return }
     emptyTrash()
     guard try space.isInDoubt(newest, sources: options.sources) else { return }
-    _ = try lookAhead(comparison, capabilities, space)
+    _ = try lookAhead(comparison, capabilities: capabilities, space: space)
     do { try space.checkNeeds() } catch {
       guard repository.retirement.discardSpare() else { throw error }
       emptyTrash()
@@ -156,20 +156,20 @@ private struct SnapshotRun {
   ///
   /// The returned guards have counted the changes, and `space` has counted the needs.
   private func lookAhead(
-    _ comparison: Comparison, _ capabilities: Capabilities, _ space: SpaceGuard
+    _ comparison: Comparison, capabilities: Capabilities, space: SpaceGuard
   ) throws -> Guards {
     // The run that follows gives all warnings.
     let context = BuildContext(
       repository: repository, capabilities: capabilities, space: space, progress: Progress(),
       monitor: SilentMonitor())
-    let ahead = work(comparison, context, builder: nil)
+    let ahead = work(comparison, context: context, builder: nil)
     try walkTree(ahead, from: ahead.rootNode(), threads: options.threads)
     try checkForSignal()
     return ahead.guards
   }
 
   private func work(
-    _ comparison: Comparison, _ context: BuildContext, builder: SnapshotBuilder?
+    _ comparison: Comparison, context: BuildContext, builder: SnapshotBuilder?
   ) -> SnapshotWork {
     SnapshotWork(
       options: options, leftOut: absent, trees: comparison.trees, base: comparison.base,
@@ -195,19 +195,19 @@ private struct SnapshotRun {
     for shortcoming in try repository.fileSystem.newLimitations(of: capabilities) { monitor.note(shortcoming) }
     comparison.search(
       first: try repository.publication.unfinished().map {
-        StoredTree($0.name, $0.catalog, $0.tree, in: repository, isUnfinished: true)
+        StoredTree($0.name, catalog: $0.catalog, root: $0.tree, in: repository, isUnfinished: true)
       })
-    let space = SpaceGuard(repository)
-    try ensureSpace(for: comparison, capabilities, space)
+    let space = SpaceGuard(in: repository)
+    try ensureSpace(for: comparison, capabilities: capabilities, space: space)
     let context = BuildContext(
       repository: repository, capabilities: capabilities, space: space, progress: progress, monitor: monitor)
-    let draft = try begin(comparison, context)
+    let draft = try begin(comparison, context: context)
     defer { draft.root.release() }
     var isBuilt = false
     do {
       let tree = try build(draft)
       isBuilt = true
-      return try publish(draft, try summary(of: tree, draft), after: comparison.list)
+      return try publish(draft, summary: try summary(of: tree, in: draft), after: comparison.list)
     } catch {
       if let error = error as? SpareUnusable {
         repository.publication.setAside(draft.pending, at: error.path, because: error.reason)
@@ -218,16 +218,16 @@ private struct SnapshotRun {
       try? repository.publication.recover()
       guard meansNoRoom(error) else { throw error }
       emptyTrash()
-      throw noRoom(error, draft.work.guards)
+      throw noRoom(error, guards: draft.work.guards)
     }
   }
 
-  private func begin(_ comparison: Comparison, _ context: BuildContext) throws -> Draft {
+  private func begin(_ comparison: Comparison, context: BuildContext) throws -> Draft {
     let pending = try repository.publication.beginSnapshot(
       at: Clock.now(), catalogBytes: comparison.base.map { comparison.trees[$0].catalog.byteCount } ?? 0,
       mayRecycle: mayRecycle && context.capabilities.recycles)
-    let builder = SnapshotBuilder(pending, context)
-    let work = work(comparison, context, builder: builder)
+    let builder = SnapshotBuilder(pending, in: context)
+    let work = work(comparison, context: context, builder: builder)
     // The time is taken after the wait for a unique name, in case two runs fall into one second.
     return Draft(
       builder: builder, work: work, root: work.rootNode(), started: Clock.now(),
@@ -241,7 +241,7 @@ private struct SnapshotRun {
     guard let tree = draft.root.build.result else { throw Failure(.failed, "the walk ended without a root") }
     try draft.work.guards.checkGone()
     let suspects = draft.work.guards.suspects(in: repository)
-    for suspect in suspects { warn(suspect.path, suspect.message) }
+    for suspect in suspects { warn(at: suspect.path, suspect.message) }
     if let first = suspects.first {
       // Rotation is held before publication. It must never continue with a suspect snapshot.
       try repository.rotationFreeze.begin(
@@ -251,7 +251,7 @@ private struct SnapshotRun {
     return tree
   }
 
-  private func summary(of tree: Subtree, _ draft: Draft) throws -> CatalogSummary {
+  private func summary(of tree: Subtree, in draft: Draft) throws -> CatalogSummary {
     var summary = CatalogSummary(root: tree)
     try summary.complete(
       root: tree, sequence: draft.sequence, counts: progress, in: repository, program: program)
@@ -267,15 +267,15 @@ private struct SnapshotRun {
   }
 
   private func publish(
-    _ draft: Draft, _ summary: CatalogSummary, after list: SnapshotList
+    _ draft: Draft, summary: CatalogSummary, after list: SnapshotList
   ) throws -> SnapshotResult {
     try draft.pending.publish(summary, with: FrameWriter(sink: draft.pending.sink))
     do { try repository.publication.recover(keepingUnfinished: false) } catch { repository.problems.note(error) }
     let snapshot = Snapshot(name: draft.pending.name, summary: summary)
     var now = list
     now.snapshots.append(snapshot)
-    for trouble in completePublication(now, in: repository) { warn(trouble.path, trouble.message) }
-    for trouble in repository.problems.drain() { warn(trouble.path, trouble.message) }
+    for trouble in completePublication(now, in: repository) { warn(at: trouble.path, trouble.message) }
+    for trouble in repository.problems.drain() { warn(at: trouble.path, trouble.message) }
     return SnapshotResult(
       snapshot: snapshot, previous: list.newest?.name, elapsedSeconds: Clock.monotonic() - start)
   }
@@ -285,7 +285,7 @@ private struct SnapshotRun {
     guard progress.copied.value + progress.moved.value > 0 else { return }
     let writer = FrameWriter(sink: draft.pending.sink)
     guard let tree = try? draft.builder.closeUnfinished(draft.root, into: writer), (try? writer.flush()) != nil,
-      var summary = try? summary(of: tree, draft)
+      var summary = try? summary(of: tree, in: draft)
     else { return }
     summary.outcome = .unfinished
     try? draft.pending.keepUnfinished(summary, with: writer)
@@ -304,7 +304,7 @@ private struct SnapshotRun {
   /// The failure of a run without room; the same error if its guards suspect nothing.
   ///
   /// If they suspect a disaster, rotation is held: no older snapshot may make room for it.
-  private func noRoom(_ error: any Error, _ guards: Guards) -> any Error {
+  private func noRoom(_ error: any Error, guards: Guards) -> any Error {
     guard let suspect = guards.suspects(in: repository).first else { return error }
     var failure = keepingAll(error, because: "in \(displayName(suspect.path)) \(suspect.message)")
     failure.hint = "if it is right, run again after that with --accept-changes"

@@ -9,12 +9,12 @@ extension SnapshotWork {
   ///
   /// Returns its inode in the repository; `nil` if the stored file cannot be used.
   func link(
-    _ stored: StoredFile, _ status: FileStatus, in node: SnapshotNode, as name: [UInt8]
+    _ stored: StoredFile, for status: FileStatus, in node: SnapshotNode, as name: [UInt8]
   ) throws -> UInt64? {
     guard let directory = stored.directory, let inode = stored.inode else { return nil }
     // If listings do not show the names of one inode, the stored inode's other uses are unknown.
-    if stored.isElsewhere && !context.capabilities.listsInodes { return nil }
-    if stored.isElsewhere || stored.row.hints.sourceInode != status.inode {
+    if stored.isFoundByInode && !context.capabilities.listsInodes { return nil }
+    if stored.isFoundByInode || stored.row.hints.sourceInode != status.inode {
       let owner = SourceInode(device: status.device, inode: status.inode)
       guard claim(inode, for: owner) else { return nil }
     }
@@ -22,10 +22,10 @@ extension SnapshotWork {
     guard
       let builder,
       try builder.linked(
-        directory.descriptor, storedName.span, inode: inode, in: node, as: name.span)
+        from: directory.descriptor, name: storedName.span, inode: inode, in: node, as: name.span)
     else { return nil }
     context.progress.linked.count()
-    if stored.isElsewhere { context.progress.moved.count() }
+    if stored.isFoundByInode { context.progress.moved.count() }
     return inode
   }
 

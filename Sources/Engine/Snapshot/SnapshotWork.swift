@@ -94,10 +94,10 @@ final class SnapshotWork: TreeWork {
     SnapshotWorker(
       finder: StoredFinder(trees, base: base),
       tools: BuildTools(
-        writer: FrameWriter(sink: builder?.pending.sink ?? NoSink()), reader: FileReader(context.progress)))
+        writer: FrameWriter(sink: builder?.pending.sink ?? NoSink()), reader: FileReader(counting: context.progress)))
   }
 
-  func finish(_ worker: SnapshotWorker) throws { try worker.tools.writer.flush() }
+  func finish(with worker: SnapshotWorker) throws { try worker.tools.writer.flush() }
 
   // MARK: Entering a directory
 
@@ -109,11 +109,11 @@ final class SnapshotWork: TreeWork {
     return true
   }
 
-  func enter(_ node: SnapshotNode, _ worker: SnapshotWorker) throws -> [SnapshotNode] {
+  func enter(_ node: SnapshotNode, with worker: SnapshotWorker) throws -> [SnapshotNode] {
     // The time is taken before any read: a change after it must not seem older.
     let now = Clock.fileStampNow()
     guard try openSource(node) else {
-      countGone(node.counterpart?.totals.entries, node)
+      countGone(node.comparedSubtree?.totals.entries, in: node)
       try builder?.discardRecycled(node)
       return []
     }
@@ -123,7 +123,7 @@ final class SnapshotWork: TreeWork {
     }
     try identify(node)
     if node.isListed, !node.isSource, let rule = node.sourceStatus.flatMap(node.excludes.rule(for:)) {
-      exclude(node.sourcePath, rule)
+      exclude(node.sourcePath, by: rule)
       // An excluded directory that leads to another source is kept for that source alone.
       guard node.plan != nil else {
         try builder?.discardRecycled(node)
@@ -132,27 +132,27 @@ final class SnapshotWork: TreeWork {
       node.isListed = false
     }
     guard try open(node) else {
-      countGone(node.counterpart?.totals.entries, node)
+      countGone(node.comparedSubtree?.totals.entries, in: node)
       return []
     }
-    let moment = settledMoment(node) ?? now
+    let moment = flushMoment(node) ?? now
     context.progress.entries.count()
     context.progress.directories.count()
     if let status = node.sourceStatus, status.isRacy(since: moment, on: node.identity) {
       node.build.hints.flags.insert(.racy)
     }
-    let base = try baseRecord(node, worker)
-    node.build.attributes = try directoryAttributes(node, base)
+    let base = try baseRecord(node, with: worker)
+    node.build.attributes = try directoryAttributes(node, record: base)
     let encoder = worker.tools.takeEncoder()
     node.build.encoder = encoder
     var flags: EntryFlags = node.build.isSynthetic ? .synthetic : []
     if !node.isListed {
       encoder.begin(node.build.metadata, flags: flags, attributes: node.build.attributes)
-      try addPlanned(node, base)
+      try addPlanned(node, record: base)
       try node.finishRecycling()
       return node.children
     }
-    var isListed = try node.source != nil && !node.isSkipped && list(node, worker)
+    var isListed = try node.source != nil && !node.isSkipped && list(node, with: worker)
     let controlName = Repository.controlName
     if isListed, worker.listing.contains(controlName.span),
       context.repository.location.isShown(by: node.source!.descriptor)
@@ -166,7 +166,7 @@ final class SnapshotWork: TreeWork {
     }
     if !isListed && !node.isSkipped {
       flags.insert(.incomplete)
-      countGone(node.counterpart.map { $0.totals.entries &- 1 }, node)
+      countGone(node.comparedSubtree.map { $0.totals.entries &- 1 }, in: node)
     }
     encoder.begin(node.build.metadata, flags: flags, attributes: node.build.attributes)
     if isListed {
@@ -174,17 +174,19 @@ final class SnapshotWork: TreeWork {
       // A stray tag file in a source's own directory must not make the source empty.
       if !node.isSource, let tag = node.excludes.tag(in: worker.listing, of: node.source!.descriptor) {
         node.tag = tag
-        exclude(node.sourcePath, tag.rule)
+        exclude(node.sourcePath, by: tag.rule)
       }
       do {
         let directory = DirectoryContext(
           work: self, node: node, record: base, encoder: encoder, moment: moment, worker: worker)
-        let overlaid = node.isMoved ? record(node.overlaid, in: node.tally?.base?.tree, node, worker) : nil
+        let atSamePath =
+          node.isMoved ? record(node.atSamePath, in: node.tally?.base?.tree, in: node, with: worker) : nil
         if let builder {
-          var merge = try DirectoryMerge(directory, overlaid: overlaid, EntryStorer(directory, builder))
+          var merge = try DirectoryMerge(
+            of: directory, atSamePath: atSamePath, storer: EntryStorer(of: directory, with: builder))
           try merge.run()
         } else {
-          var merge = try DirectoryMerge(directory, overlaid: overlaid, LookAhead(directory))
+          var merge = try DirectoryMerge(of: directory, atSamePath: atSamePath, storer: LookAhead(of: directory))
           try merge.run()
         }
       } catch let error as CatalogError {
@@ -202,14 +204,14 @@ final class SnapshotWork: TreeWork {
   /// A store through a shared mapping sets the ctime when it makes a clean page dirty. It never does so again while the
   /// page is dirty. Therefore all pages are made clean once, before the first file is read. A page that becomes dirty
   /// later gives its file a later ctime, and the file counts as racy.
-  private func settledMoment(_ node: SnapshotNode) -> Timestamp? {
+  private func flushMoment(_ node: SnapshotNode) -> Timestamp? {
     guard builder != nil, node.isListed, let source = node.source, let status = node.sourceStatus else { return nil }
     return settled.withLock { moments in
       if let moment = moments[status.device] { return moment }
       let moment = Clock.fileStampNow()
       moments[status.device] = moment
       do throws(Errno) { try source.descriptor.synchronizeFileSystem() } catch {
-        context.warn(node.sourcePath, "its file system cannot be synchronized: \(error)")
+        context.warn(at: node.sourcePath, "its file system cannot be synchronized: \(error)")
       }
       return moment
     }
@@ -218,11 +220,11 @@ final class SnapshotWork: TreeWork {
   /// The directory's record in the previous catalog, or at its old path if it was renamed.
   ///
   /// Without a record, every file is searched one by one.
-  private func baseRecord(_ node: SnapshotNode, _ worker: SnapshotWorker) throws -> DirectoryRecord? {
-    var record = record(node.build.base, in: node.build.tree, node, worker)
+  private func baseRecord(_ node: SnapshotNode, with worker: SnapshotWorker) throws -> DirectoryRecord? {
+    var record = record(node.build.base, in: node.build.tree, in: node, with: worker)
     guard node.isListed, !node.isSkipped, let status = node.sourceStatus else { return record }
     if let found = worker.finder.directory(status, on: node.fileSystem, known: record) {
-      if !node.isMoved { node.overlaid = node.build.base }
+      if !node.isMoved { node.atSamePath = node.build.base }
       node.origin = guards.source(of: found.path, in: found.tree)
       node.build.base = found.subtree
       node.build.tree = found.tree
@@ -232,30 +234,30 @@ final class SnapshotWork: TreeWork {
       node.hasSameInodes = true
       record = found.record
     }
-    if node.isMoved, node.build.base != nil, node.overlaid == nil { countMove(of: status, in: node, worker) }
+    if node.isMoved, node.build.base != nil, node.atSamePath == nil { countMove(of: status, in: node, with: worker) }
     return record
   }
 
   private func record(
-    _ subtree: Subtree?, in tree: StoredTree?, _ node: SnapshotNode, _ worker: SnapshotWorker
+    _ subtree: Subtree?, in tree: StoredTree?, in node: SnapshotNode, with worker: SnapshotWorker
   ) -> DirectoryRecord? {
     guard let subtree, let reader = tree.flatMap(worker.finder.reader(of:)) else { return nil }
     do { return try reader.record(subtree.place, subtree.digest) } catch {
-      context.warn(node.sourcePath, "the previous catalog is damaged here, so all files are read again: \(error)")
+      context.warn(at: node.sourcePath, "the previous catalog is damaged here, so all files are read again: \(error)")
       return nil
     }
   }
 
   /// Counts entries of a directory that the compared snapshot has and the new snapshot will lack.
-  private func countGone(_ entries: UInt64?, _ node: SnapshotNode) {
+  private func countGone(_ entries: UInt64?, in node: SnapshotNode) {
     if node.isListed, !node.isSkipped, let entries { node.tally?.gone.count(entries) }
   }
 
   /// Counts an entry with a new name, so that it is not gone from its old source.
   ///
   /// It is a directory that was found by its inode, or an entry of such a directory.
-  func countMove(of status: FileStatus, in node: SnapshotNode, _ worker: SnapshotWorker) {
-    (node.origin ?? guards.origin(of: status, on: node.fileSystem, worker.finder))?.moved.count()
+  func countMove(of status: FileStatus, in node: SnapshotNode, with worker: SnapshotWorker) {
+    (node.origin ?? guards.origin(of: status, on: node.fileSystem, by: worker.finder))?.moved.count()
   }
 
   /// Identifies the file system of a source's directory, and decides whether the directory is left out.
@@ -267,9 +269,9 @@ final class SnapshotWork: TreeWork {
       node.excludes = options.excludesOfSource[node.sourcePath] ?? options.excludes
     }
     let isMount = isSource || status.device != node.parent?.sourceStatus?.device
-    let identity = try fileSystem(of: source.descriptor, status.device, node)
+    let identity = try fileSystem(of: source.descriptor, device: status.device, in: node)
     node.identity = identity
-    noteSameness(node, identity, isMount: isMount)
+    noteSameness(node, identity: identity, isMount: isMount)
     if !node.excludes.patterns.isEmpty && !isSource {
       let above = node.parent!.patternPath
       node.patternPath = above.isEmpty ? node.name : above + [UInt8(ascii: "/")] + node.name
@@ -281,16 +283,16 @@ final class SnapshotWork: TreeWork {
       context.progress.skipped.count()
     } else if isMount && !isSource && node.excludes.isOneFileSystem {
       if node.plan == nil { node.isSkipped = true } else { node.isListed = false }
-      exclude(node.sourcePath, "--one-file-system")
+      exclude(node.sourcePath, by: "--one-file-system")
     } else {
-      try guards.check(node, identity, isMount: isMount)
+      try guards.check(node, on: identity, isMount: isMount)
     }
   }
 
   /// Counts an entry, or the content of a directory, that the operator excluded.
-  func exclude(_ path: @autoclosure () -> [UInt8], _ rule: String) {
+  func exclude(_ path: @autoclosure () -> [UInt8], by rule: String) {
     context.progress.excluded.count()
-    if context.monitor.wantsExcluded { context.monitor.excluded(path(), rule) }
+    if context.monitor.wantsExcluded { context.monitor.excluded(path(), by: rule) }
   }
 
   private func isRepository(_ status: FileStatus) -> Bool {
@@ -300,13 +302,13 @@ final class SnapshotWork: TreeWork {
 
   /// The file system that a source's device holds.
   private func fileSystem(
-    of directory: borrowing Descriptor, _ device: UInt64, _ node: SnapshotNode
+    of directory: borrowing Descriptor, device: UInt64, in node: SnapshotNode
   ) throws(Failure) -> FileSystemIdentity {
     if let known = fileSystems.withLock({ $0[device] }) { return known }
     var found = FileSystemIdentity.unknown
     do throws(Errno) { found = try directory.fileSystemIdentity() } catch {
       // Without an identity, no file on it counts as unchanged without being read.
-      try readingFailed(node.sourcePath, error, "its file system cannot be identified")
+      try readingFailed(at: node.sourcePath, because: error, what: "its file system cannot be identified")
     }
     fileSystems.withLock { $0[device] = found }
     return found
@@ -315,7 +317,7 @@ final class SnapshotWork: TreeWork {
   /// Finds out whether the base's directory was on the same file system.
   ///
   /// The answer can only change at a directory that is a mount point, or was one.
-  private func noteSameness(_ node: SnapshotNode, _ identity: FileSystemIdentity, isMount: Bool) {
+  private func noteSameness(_ node: SnapshotNode, identity: FileSystemIdentity, isMount: Bool) {
     let names = node.build.tree?.mountNames ?? []
     guard isMount || names.contains(node.name) else { return }
     if let before = node.build.tree?.mounts[joined(node.path, absolute: true)] {
@@ -328,7 +330,7 @@ final class SnapshotWork: TreeWork {
   /// The number that distinguishes a source's file system, or subvolume, from others in one snapshot.
   ///
   /// It is the device number only if there is no better one.
-  func volume(of directory: borrowing Descriptor, _ device: UInt64) -> UInt64 {
+  func volume(of directory: borrowing Descriptor, device: UInt64) -> UInt64 {
     let volume = fileSystems.withLock { $0[device]?.volume } ?? 0
     return volume == 0 ? device : volume
   }
@@ -336,25 +338,25 @@ final class SnapshotWork: TreeWork {
   /// Names an entry of the source that cannot be read; the entry is left out.
   ///
   /// Throws if the process lacks descriptors or memory, because the next entry would fail too.
-  func readingFailed(_ path: [UInt8], _ error: Errno, _ what: String = "cannot be read") throws(Failure) {
+  func readingFailed(at path: [UInt8], because error: Errno, what: String = "cannot be read") throws(Failure) {
     if error.isShortage {
       throw Failure(
         .failed, "\(displayName(path)): \(what): \(error)",
         hint: "nothing was published; raise the limits of the process (ulimit -n, -v)")
     }
-    context.warn(path, "\(what): \(error)")
+    context.warn(at: path, "\(what): \(error)")
   }
 
-  private func list(_ node: SnapshotNode, _ worker: SnapshotWorker) throws(Failure) -> Bool {
+  private func list(_ node: SnapshotNode, with worker: SnapshotWorker) throws(Failure) -> Bool {
     do throws(Errno) {
       try worker.listing.read(node.source!.descriptor)
       let refused = worker.listing.refusedNames
       if refused > 0 {
-        context.warn(node.sourcePath, "has \(refused) names longer than 255 bytes, which are left out")
+        context.warn(at: node.sourcePath, "has \(refused) names longer than 255 bytes, which are left out")
       }
       return true
     } catch {
-      try readingFailed(node.sourcePath, error, "cannot be listed")
+      try readingFailed(at: node.sourcePath, because: error, what: "cannot be listed")
       return false
     }
   }
@@ -383,10 +385,10 @@ final class SnapshotWork: TreeWork {
         context.progress.vanished.count()
         return false
       case .notADirectory, .symbolicLoop:
-        context.warn(node.sourcePath, "was replaced by something else while the snapshot was taken")
+        context.warn(at: node.sourcePath, "was replaced by something else while the snapshot was taken")
         return false
       default:
-        try readingFailed(node.sourcePath, error)
+        try readingFailed(at: node.sourcePath, because: error)
         // The next run must not trust an entry that this run could not read.
         node.build.hints.flags.insert(.racy)
         node.sourceStatus = try? node.parent!.source!.descriptor.status(of: name.span)
@@ -416,7 +418,7 @@ final class SnapshotWork: TreeWork {
   }
 
   /// Adds the children of a directory above the sources, in place of its listing.
-  private func addPlanned(_ node: SnapshotNode, _ record: DirectoryRecord?) throws {
+  private func addPlanned(_ node: SnapshotNode, record: DirectoryRecord?) throws {
     let base = record.map { RecordIndex($0) }
     // The snapshot's own directory holds the label; the label holds the plan.
     if node.parent == nil {
@@ -427,7 +429,7 @@ final class SnapshotWork: TreeWork {
         SnapshotDirectory(
           below: node.state, plan: plan, isSynthetic: !plan.isSource, base: row.map { Subtree($0) },
           tree: node.build.tree))
-      child.build.isRecycled = try node.keepsDirectory(label.span)
+      child.build.isRecycled = try node.keepsDirectory(named: label.span)
       node.children = [child]
     } else {
       node.children = try (node.plan?.children ?? []).map { name, plan in
@@ -435,14 +437,14 @@ final class SnapshotWork: TreeWork {
         let child = SnapshotNode(
           parent: node, name: name,
           SnapshotDirectory(below: node.state, plan: plan, base: row.map { Subtree($0) }, tree: node.build.tree))
-        child.build.isRecycled = try node.keepsDirectory(name.span)
+        child.build.isRecycled = try node.keepsDirectory(named: name.span)
         return child
       }
     }
   }
 
   private func directoryAttributes(
-    _ node: SnapshotNode, _ record: DirectoryRecord?
+    _ node: SnapshotNode, record: DirectoryRecord?
   ) throws(Failure) -> AttributeBlock {
     guard let status = node.sourceStatus, let source = node.source else { return .empty }
     if options.changeDetection != .content, let record, !record.isSynthetic,
@@ -455,7 +457,7 @@ final class SnapshotWork: TreeWork {
     }
     // Directories above a source are open by path only.
     return try attributes(
-      of: source.descriptor, node.isListed ? .descriptor : .handle, flags: &node.build.hints.flags
+      of: source.descriptor, by: node.isListed ? .descriptor : .handle, flags: &node.build.hints.flags
     ) { node.sourcePath }
   }
 
@@ -464,15 +466,15 @@ final class SnapshotWork: TreeWork {
   /// Attributes that cannot be read or kept are named, and make the entry racy. The next run must not take it for
   /// unchanged.
   func attributes(
-    of source: borrowing Descriptor, _ access: AttributeAccess, flags: inout StorageFlags,
+    of source: borrowing Descriptor, by access: AttributeAccess, flags: inout StorageFlags,
     path: () -> [UInt8]
   ) throws(Failure) -> AttributeBlock {
     do throws(Errno) {
       let block = AttributeBlock(try source.extendedAttributes(access))
       if block.bytes.count <= AttributeBlock.maximumBytes { return block }
-      context.warn(path(), "has more than 1 MiB of extended attributes, which are left out")
+      context.warn(at: path(), "has more than 1 MiB of extended attributes, which are left out")
     } catch {
-      try readingFailed(path(), error, "its extended attributes cannot be read")
+      try readingFailed(at: path(), because: error, what: "its extended attributes cannot be read")
     }
     flags.insert(.racy)
     return .empty
@@ -480,7 +482,7 @@ final class SnapshotWork: TreeWork {
 
   // MARK: Leaving a directory
 
-  func leave(_ node: SnapshotNode, _ worker: SnapshotWorker) throws {
+  func leave(_ node: SnapshotNode, with worker: SnapshotWorker) throws {
     if let builder, let encoder = node.build.encoder {
       try builder.complete(node, with: worker.tools)
       worker.tools.giveBack(encoder)

@@ -37,7 +37,8 @@ extension SnapshotOptions {
         if error.isShortage { throw Failure(.failed, "cannot read the source \(displayName(path)): \(error)") }
         absent.append(
           AbsentSource(
-            path: path, reason: "is left out: it cannot be read: \(error)", isThere: !Self.isMissing(path, error)))
+            path: path, reason: "is left out: it cannot be read: \(error)",
+            isThere: !Self.isMissing(path, because: error)))
       }
     }
     return absent
@@ -46,7 +47,7 @@ extension SnapshotOptions {
   /// True if an error on opening a source's directory shows that no entry has its name.
   ///
   /// Other errors come from an existing entry: a failing disk, a file in its place, missing rights.
-  private static func isMissing(_ path: [UInt8], _ error: Errno) -> Bool {
+  private static func isMissing(_ path: [UInt8], because error: Errno) -> Bool {
     if error == .noSuchEntry { return true }
     guard error == .notADirectory else { return false }
     do throws(Errno) {
@@ -75,7 +76,7 @@ final class OnceMonitor: Monitor {
     if isNew(warning.path + [0] + Array(warning.message.utf8)) { monitor.warn(warning) }
   }
 
-  func excluded(_ path: [UInt8], _ rule: String) { monitor.excluded(path, rule) }
+  func excluded(_ path: [UInt8], by rule: String) { monitor.excluded(path, by: rule) }
 
   private func isNew(_ text: [UInt8]) -> Bool {
     said.withLock { $0.count >= Self.longest || $0.insert(text).inserted }

@@ -116,21 +116,21 @@ private final class RepairWork {
     case .directory(let record, _):
       if let present = try? target.directory(name.span) {
         // The directory is present; only its metadata differ.
-        _ = try correctMetadata(record.metadata, record.attributes, of: present.descriptor)
+        _ = try correctMetadata(record.metadata, attributes: record.attributes, of: present.descriptor)
         return
       }
-      try replace(name, in: target, with: problem.components, wanted)
+      try replace(name, in: target, with: problem.components, wanted: wanted)
     case .file(let row, let record):
       let key = Key(row, at: problem.components)
       // The descriptor stays open so that the inode number is not reused before the inode's other names are found.
       let damaged = try? target.descriptor.open(name.span, .pathOnly)
       let before = try damaged?.status()
-      if try !linkRepaired(key, name, in: target, row, of: record) {
-        try replace(name, in: target, with: problem.components, wanted)
+      if try !linkRepaired(key, name: name, in: target, row: row, of: record) {
+        try replace(name, in: target, with: problem.components, wanted: wanted)
         repaired[key] = (problem.snapshot, problem.components)
       }
       if let before, before.kind != .directory {
-        try repairOthers(problem, key, before)
+        try repairOthers(problem, key: key, damaged: before)
         if let damaged { hasNames[before.inode] = try damaged.status().linkCount > 0 }
       }
     }
@@ -147,7 +147,7 @@ private final class RepairWork {
   }
 
   /// Gives the repaired inode to every other snapshot that has the damaged one under the same path.
-  private func repairOthers(_ problem: Problem, _ key: Key, _ damaged: FileStatus) throws {
+  private func repairOthers(_ problem: Problem, key: Key, damaged: FileStatus) throws {
     let folderPath = Array(problem.components.dropLast())
     guard let name = problem.components.last else { return }
     for snapshot in names where snapshot != problem.snapshot {
@@ -161,7 +161,7 @@ private final class RepairWork {
         case .directory(let folder, _)? = try reader.find(folderPath), Key(row, at: problem.components) == key
       else { continue }
       try mark(snapshot)
-      guard try linkRepaired(key, name, in: target, row, of: record) else { continue }
+      guard try linkRepaired(key, name: name, in: target, row: row, of: record) else { continue }
       done.insert(Place(snapshot: snapshot, path: problem.components))
       if !folder.isSynthetic { try target.descriptor.setModificationTime(folder.metadata.modified) }
     }
@@ -169,7 +169,7 @@ private final class RepairWork {
 
   /// Links the inode that was already repaired, so that the snapshots share it again. False if there is none.
   private func linkRepaired(
-    _ key: Key, _ name: [UInt8], in target: Directory, _ row: FileRow, of record: DirectoryRecord
+    _ key: Key, name: [UInt8], in target: Directory, row: FileRow, of record: DirectoryRecord
   ) throws -> Bool {
     guard let (snapshot, path) = repaired[key],
       case .file(let before, let other)? = try? CatalogReader(repository.openCatalog(snapshot)).find(path),
@@ -190,10 +190,10 @@ private final class RepairWork {
     return true
   }
 
-  private func replace(_ name: [UInt8], in target: Directory, with path: [[UInt8]], _ wanted: Found) throws {
+  private func replace(_ name: [UInt8], in target: Directory, with path: [[UInt8]], wanted: Found) throws {
     let place = try repository.repairDirectory.make()
     defer { try? repository.repairDirectory.discard() }
-    let from = try source(of: path, wanted)
+    let from = try source(of: path, wanted: wanted)
     let options = RestoreOptions(
       paths: [path], destination: repository.path, overwrite: .never, isDryRun: false, threads: threads)
     let silent = SilentMonitor()
@@ -214,7 +214,7 @@ private final class RepairWork {
   }
 
   /// The newest snapshot of the other repository that has exactly this entry at the path.
-  private func source(of path: [[UInt8]], _ wanted: Found) throws -> Snapshot {
+  private func source(of path: [[UInt8]], wanted: Found) throws -> Snapshot {
     for candidate in list.snapshots.reversed() {
       guard let found = try? CatalogReader(other.openCatalog(candidate.name)).find(path) else { continue }
       switch (wanted, found) {

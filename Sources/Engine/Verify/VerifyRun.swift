@@ -89,7 +89,7 @@ extension Repository: VerifiableStore {
       }
       progress.expectedEntries.count(catalog.summary.root.totals.entries)
       let root = WalkNode(VerifyDirectory(subtree: catalog.summary.root, stored: tree))
-      try walkTree(VerifyWork(name, catalog, shared), from: root, threads: threads)
+      try walkTree(VerifyWork(of: name, catalog: catalog, shared: shared), from: root, threads: threads)
     }
     var result = VerifyResult(
       problems: shared.problems.value, damaged: shared.damaged.value, filesRead: shared.filesRead.value)

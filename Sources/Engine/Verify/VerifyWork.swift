@@ -7,7 +7,7 @@ final class VerifyWorker {
   let reader: CatalogReader
   let files: FileReader
   var listing = DirectoryListing()
-  init(_ reader: CatalogReader, _ files: FileReader) {
+  init(reader: CatalogReader, files: FileReader) {
     self.reader = reader
     self.files = files
   }
@@ -20,27 +20,27 @@ final class VerifyWork: TreeWork {
   private let catalog: OpenCatalog
   private let shared: VerifyShared
 
-  init(_ snapshot: SnapshotName, _ catalog: OpenCatalog, _ shared: VerifyShared) {
+  init(of snapshot: SnapshotName, catalog: OpenCatalog, shared: VerifyShared) {
     self.snapshot = snapshot
     self.catalog = catalog
     self.shared = shared
   }
 
   func makeWorker() throws -> VerifyWorker {
-    VerifyWorker(CatalogReader(catalog), FileReader(shared.progress))
+    VerifyWorker(reader: CatalogReader(catalog), files: FileReader(counting: shared.progress))
   }
 
-  func finish(_ worker: VerifyWorker) throws {}
+  func finish(with worker: VerifyWorker) throws {}
 
-  func leave(_ node: Node, _ worker: VerifyWorker) throws { node.stored = nil }
+  func leave(_ node: Node, with worker: VerifyWorker) throws { node.stored = nil }
 
-  private func found(_ node: Node, _ name: some Sequence<UInt8>, _ message: String) {
-    report(node.path + [Array(name)], message)
+  private func found(at node: Node, name: some Sequence<UInt8>, _ message: String) {
+    report(node.path + [Array(name)], message: message)
   }
 
-  private func found(_ node: Node, _ message: String) { report(node.path, message) }
+  private func found(at node: Node, _ message: String) { report(node.path, message: message) }
 
-  private func report(_ path: [[UInt8]], _ message: String, isDamage: Bool = true) {
+  private func report(_ path: [[UInt8]], message: String, isDamage: Bool = true) {
     shared.found(
       Problem(
         snapshot: snapshot, path: sourcePath(path, label: catalog.summary.label), message: message, isDamage: isDamage,
@@ -50,23 +50,23 @@ final class VerifyWork: TreeWork {
   /// Reports an entry that cannot be read.
   ///
   /// It counts as unverified, not damaged, if the user may not open it or the process cannot open it now.
-  private func unreadable(_ node: Node, _ error: Errno, _ name: [UInt8]? = nil) {
+  private func unreadable(_ node: Node, because error: Errno, name: [UInt8]? = nil) {
     if error == .interrupted { return }  // The walk ends at the next entry.
     let isDamage = !error.leavesDataUnknown
     report(
       node.path + (name.map { [$0] } ?? []),
-      isDamage ? "cannot be read: \(error)" : "is not verified: \(error)", isDamage: isDamage)
+      message: isDamage ? "cannot be read: \(error)" : "is not verified: \(error)", isDamage: isDamage)
   }
 
-  func enter(_ node: Node, _ worker: VerifyWorker) throws -> [Node] {
+  func enter(_ node: Node, with worker: VerifyWorker) throws -> [Node] {
     shared.progress.entries.count()
     if let parent = node.parent {
       let name = node.name
       do throws(Errno) { node.stored = try parent.stored!.directory(name.span) } catch {
         switch error {
-        case .noSuchEntry: found(node, "the directory is missing, with everything below it")
-        case .notADirectory, .symbolicLoop: found(node, "is no longer a directory")
-        default: unreadable(node, error)
+        case .noSuchEntry: found(at: node, "the directory is missing, with everything below it")
+        case .notADirectory, .symbolicLoop: found(at: node, "is no longer a directory")
+        default: unreadable(node, because: error)
         }
         return []
       }
@@ -74,52 +74,54 @@ final class VerifyWork: TreeWork {
     let stored = node.stored!
     let record: DirectoryRecord
     do { record = try worker.reader.record(node.subtree.place, node.subtree.digest) } catch {
-      found(node, "its record in the catalog is damaged, so nothing below it is verified: \(error)")
+      found(at: node, "its record in the catalog is damaged, so nothing below it is verified: \(error)")
       return []
     }
     // The entries below can be verified even if the directory itself cannot.
-    do throws(Errno) { if !record.isSynthetic { try checkDirectory(node, stored, record) } } catch {
-      unreadable(node, error)
+    do throws(Errno) { if !record.isSynthetic { try checkDirectory(node, stored: stored, record: record) } } catch {
+      unreadable(node, because: error)
     }
     do throws(Errno) { try worker.listing.read(stored.descriptor) } catch {
-      unreadable(node, error)
+      unreadable(node, because: error)
       return []
     }
-    do { return try merge(node, stored, record, worker) } catch let error as CatalogError {
-      found(node, "its record in the catalog is damaged, so not all below it is verified: \(error)")
+    do { return try merge(node, stored: stored, record: record, with: worker) } catch let error as CatalogError {
+      found(at: node, "its record in the catalog is damaged, so not all below it is verified: \(error)")
       return []
     }
   }
 
   /// Compares the directory's own metadata.
-  private func checkDirectory(_ node: Node, _ stored: Directory, _ record: DirectoryRecord) throws(Errno) {
+  private func checkDirectory(_ node: Node, stored: Directory, record: DirectoryRecord) throws(Errno) {
     let status = try stored.descriptor.status()
     let attributes = AttributeBlock(try stored.descriptor.extendedAttributes())
-    let differences = compare(status, attributes, record.metadata, record.attributes, record.hints.flags)
-    if !differences.isEmpty { found(node, "its \(differences) changed") }
+    let differences = compare(
+      status: status, attributes: attributes, metadata: record.metadata, expected: record.attributes,
+      flags: record.hints.flags)
+    if !differences.isEmpty { found(at: node, "its \(differences) changed") }
   }
 
   private func merge(
-    _ node: Node, _ stored: Directory, _ record: DirectoryRecord, _ worker: VerifyWorker
+    _ node: Node, stored: Directory, record: DirectoryRecord, with worker: VerifyWorker
   ) throws -> [Node] {
     let names = worker.listing.bytes
-    var merge = try ListingMerge(worker.listing, record)
+    var merge = try ListingMerge(worker.listing, with: record)
     while let pair = try merge.nextEntry() {
       try checkForSignal()
       switch pair {
       case .left(let entry): merge.mergeAsDirectory(entry)
       case .right(let row):
-        if !row.hints.flags.contains(.notStored) { found(node, record.bytes[row.name], "is missing") }
+        if !row.hints.flags.contains(.notStored) { found(at: node, name: record.bytes[row.name], "is missing") }
       case .both(let entry, let row):
         shared.progress.entries.count()
-        check(row, Array(names[entry.range]), node, stored, record, worker)
+        check(row, name: Array(names[entry.range]), in: node, stored: stored, record: record, with: worker)
       }
     }
     worker.listing.trim()
     var children: [Node] = []
     while let pair = try merge.nextDirectory() {
       switch pair {
-      case .left(let unknown): found(node, names[unknown.range], "is not in the catalog")
+      case .left(let unknown): found(at: node, name: names[unknown.range], "is not in the catalog")
       case .right(let row), .both(_, let row):
         children.append(
           Node(parent: node, name: Array(record.bytes[row.name]), VerifyDirectory(subtree: Subtree(row))))
@@ -131,16 +133,16 @@ final class VerifyWork: TreeWork {
   // MARK: One file
 
   private func check(
-    _ row: FileRow, _ name: [UInt8], _ node: Node, _ stored: Directory,
-    _ record: DirectoryRecord, _ worker: VerifyWorker
+    _ row: FileRow, name: [UInt8], in node: Node, stored: Directory,
+    record: DirectoryRecord, with worker: VerifyWorker
   ) {
     let status: FileStatus
     do throws(Errno) { status = try stored.descriptor.status(of: name.span) } catch {
-      unreadable(node, error, name)
+      unreadable(node, because: error, name: name)
       return
     }
     guard let kind = status.kind, kind == row.kind else {
-      found(node, name, "is now a \(status.kind?.word ?? "something else"), not a \(row.kind.word)")
+      found(at: node, name: name, "is now a \(status.kind?.word ?? "something else"), not a \(row.kind.word)")
       return
     }
     var problems: [String] = []
@@ -148,7 +150,7 @@ final class VerifyWork: TreeWork {
     do throws(Errno) {
       switch kind {
       case .regular:
-        let inode = try verified(name, status, row, stored, worker)
+        let inode = try verified(name, status: status, row: row, stored: stored, with: worker)
         attributes = inode.attributes
         if status.size != row.size {
           problems.append("its size is \(status.size) and not \(row.size) bytes")
@@ -163,25 +165,26 @@ final class VerifyWork: TreeWork {
         if try stored.descriptor.readSymbolicLink(name.span) != record.target(of: row) {
           problems.append("its target has changed")
         }
-        attributes = try attributesByHandle(name, stored)
+        attributes = try attributesByHandle(name, stored: stored)
       default:
         if kind == .characterDevice || kind == .blockDevice, status.deviceNumber != row.size {
           problems.append("its device number has changed")
         }
-        attributes = try attributesByHandle(name, stored)
+        attributes = try attributesByHandle(name, stored: stored)
       }
     } catch {
-      unreadable(node, error, name)
+      unreadable(node, because: error, name: name)
       return
     }
     let differences = compare(
-      status, attributes, row.metadata, record.attributes(of: row), row.hints.flags)
+      status: status, attributes: attributes, metadata: row.metadata, expected: record.attributes(of: row),
+      flags: row.hints.flags)
     if !differences.isEmpty { problems.append("its \(differences) changed") }
-    if !problems.isEmpty { found(node, name, problems.joined(separator: "; ")) }
+    if !problems.isEmpty { found(at: node, name: name, problems.joined(separator: "; ")) }
   }
 
   private func attributesByHandle(
-    _ name: [UInt8], _ stored: Directory
+    _ name: [UInt8], stored: Directory
   ) throws(Errno) -> AttributeBlock {
     let handle = try stored.descriptor.open(name.span, .pathOnly)
     return AttributeBlock(try handle.extendedAttributes(.handle))
@@ -189,25 +192,25 @@ final class VerifyWork: TreeWork {
 
   /// Reads an inode, unless it was read under another of its names.
   private func verified(
-    _ name: [UInt8], _ status: FileStatus, _ row: FileRow, _ stored: Directory,
-    _ worker: VerifyWorker
+    _ name: [UInt8], status: FileStatus, row: FileRow, stored: Directory,
+    with worker: VerifyWorker
   ) throws(Errno) -> VerifiedInode {
     let mayMeetAgain = status.linkCount > 1 && status.size == row.size && (shared.keepsLinked || row.linkGroup != nil)
-    if !mayMeetAgain { return try read(name, row, stored, worker) }
+    if !mayMeetAgain { return try read(name, row: row, stored: stored, with: worker) }
     let key = VerifiedContent(inode: status.inode, isSparse: row.digest.isSparse)
     if let known = shared.inodes.begin(key) { return known }
     do throws(Errno) {
-      let inode = try read(name, row, stored, worker)
-      shared.inodes.finish(key, inode)
+      let inode = try read(name, row: row, stored: stored, with: worker)
+      shared.inodes.finish(key, storing: inode)
       return inode
     } catch {
-      shared.inodes.finish(key, nil)
+      shared.inodes.finish(key, storing: nil)
       throw error
     }
   }
 
   private func read(
-    _ name: [UInt8], _ row: FileRow, _ stored: Directory, _ worker: VerifyWorker
+    _ name: [UInt8], row: FileRow, stored: Directory, with worker: VerifyWorker
   ) throws(Errno) -> VerifiedInode {
     let file = try stored.descriptor.openToRead(name.span)
     let status = try file.status()
@@ -232,8 +235,8 @@ final class VerifyWork: TreeWork {
 
   /// The metadata that differ, in words. Metadata that were never stored are not expected.
   private func compare(
-    _ status: FileStatus, _ attributes: AttributeBlock, _ metadata: Metadata,
-    _ expected: AttributeBlock, _ flags: StorageFlags
+    status: FileStatus, attributes: AttributeBlock, metadata: Metadata,
+    expected: AttributeBlock, flags: StorageFlags
   ) -> String {
     var words: [String] = []
     var mask: UInt16 = 0o7777

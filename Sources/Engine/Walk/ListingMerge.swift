@@ -18,7 +18,7 @@ struct ListingMerge {
   private var rows: ArraySlice<DirectoryRow>?
 
   /// A missing record has no entries.
-  init(_ listing: DirectoryListing, _ record: DirectoryRecord?) throws(CatalogError) {
+  init(_ listing: DirectoryListing, with record: DirectoryRecord?) throws(CatalogError) {
     names = listing.bytes
     entries = listing.entries
     self.record = record

@@ -11,13 +11,13 @@ public protocol Monitor: AnyObject, Sendable {
   /// True if the operator wants to know the excluded entries.
   var wantsExcluded: Bool { get }
   /// A rule of the operator excluded an entry.
-  func excluded(_ path: [UInt8], _ rule: String)
+  func excluded(_ path: [UInt8], by rule: String)
 }
 
 extension Monitor {
   public func note(_ shortcoming: String) {}
   public var wantsExcluded: Bool { false }
-  public func excluded(_ path: [UInt8], _ rule: String) {}
+  public func excluded(_ path: [UInt8], by rule: String) {}
 }
 
 /// Ignores all messages.

@@ -64,10 +64,10 @@ protocol TreeWork: Sendable {
   associatedtype Worker
   typealias Node = WalkNode<State>
   func makeWorker() throws -> Worker
-  func enter(_ node: Node, _ worker: Worker) throws -> [Node]
-  func leave(_ node: Node, _ worker: Worker) throws
+  func enter(_ node: Node, with worker: Worker) throws -> [Node]
+  func leave(_ node: Node, with worker: Worker) throws
   /// Called when the thread has no more directories.
-  func finish(_ worker: Worker) throws
+  func finish(with worker: Worker) throws
 }
 
 /// Walks a tree, directory by directory, on a fixed number of threads. Every verb uses this walk.
@@ -83,17 +83,17 @@ func walkTree<Work: TreeWork>(_ work: Work, from root: Work.Node, threads: Int) 
       let worker = try work.makeWorker()
       var isFinished = false
       // A worker's results may be of use even if the walk fails.
-      defer { if !isFinished { try? work.finish(worker) } }
+      defer { if !isFinished { try? work.finish(with: worker) } }
       while let node = stack.next() {
         try checkForSignal()
-        let children = try work.enter(node, worker)
+        let children = try work.enter(node, with: worker)
         node.remaining.add(children.count, ordering: .relaxed)
         stack.push(children)
-        try complete(node, work, worker)
+        try complete(node, work: work, with: worker)
         stack.finishedOne()
       }
       isFinished = true
-      try work.finish(worker)
+      try work.finish(with: worker)
     } catch {
       failure.withLock { if $0 == nil { $0 = error } }
       stack.stop()
@@ -103,11 +103,11 @@ func walkTree<Work: TreeWork>(_ work: Work, from root: Work.Node, threads: Int) 
 }
 
 private func complete<Work: TreeWork>(
-  _ node: Work.Node, _ work: Work, _ worker: Work.Worker
+  _ node: Work.Node, work: Work, with worker: Work.Worker
 ) throws {
   var node = node
   while node.remaining.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 {
-    try work.leave(node, worker)
+    try work.leave(node, with: worker)
     guard let parent = node.parent else { return }
     node = parent
   }

@@ -171,8 +171,8 @@ struct PlanSender {
     }
     var source = CopySource.nothing
     if base != nil, let before {
-      let counterpart = folder.base.map { $0.path + path.suffix(1) }
-      source = before.path == counterpart ? .counterpart : .path(before.path)
+      let comparedSubtree = folder.base.map { $0.path + path.suffix(1) }
+      source = before.path == comparedSubtree ? .comparedSubtree : .path(before.path)
     }
     try stream.write(.file(skip: UInt64(index - nextFile), source: source, offset: offset))
     nextFile = index + 1

@@ -112,7 +112,7 @@ final class PushStaging {
     do throws(Errno) {
       let file = try contents.descriptor.openToRead(name.span)
       let byteCount = try file.status().size
-      let assembly = try FileAssembly(file, from: byteCount, elidingZeros: digest.isSparse, tools, onWork: onWork)
+      let assembly = try FileAssembly(file, from: byteCount, elidingZeros: digest.isSparse, with: tools, onWork: onWork)
       return try assembly.finish() == digest
     } catch {
       if error == .interrupted { try checkForSignal() }
@@ -174,14 +174,14 @@ final class PushStaging {
     let name = Self.partialName(digest)
     if offset == 0 {
       let file = try directory.descriptor.open(name.span, [.readWrite, .create, .truncate], mode: 0o600)
-      return try FileAssembly(file, from: 0, elidingZeros: digest.isSparse, tools, onWork: onWork)
+      return try FileAssembly(file, from: 0, elidingZeros: digest.isSparse, with: tools, onWork: onWork)
     }
     do throws(Errno) {
       let file = try directory.descriptor.open(name.span, .readWrite)
       let size = try file.status().size
       if offset > size { return nil }
       if size > offset { try file.setLength(offset) }
-      return try FileAssembly(file, from: offset, elidingZeros: digest.isSparse, tools, onWork: onWork)
+      return try FileAssembly(file, from: offset, elidingZeros: digest.isSparse, with: tools, onWork: onWork)
     } catch {
       if error == .interrupted { throw error }
       // An unreadable partial file counts as missing.

@@ -136,7 +136,7 @@ struct StreamReceiver {
     switch source {
     case .nothing: return nil
     case .path(let path): return path
-    case .counterpart:
+    case .comparedSubtree:
       guard let directory, let path = directory.basePath else {
         throw ProtocolViolation("a file's directory has no base")
       }

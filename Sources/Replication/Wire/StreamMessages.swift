@@ -91,7 +91,7 @@ extension MessageWriter {
   fileprivate mutating func tag(_ tag: StreamTag) { integer(tag.rawValue) }
 }
 
-/// The counterpart of a directory in the base: the field `base`.
+/// The comparedSubtree of a directory in the base: the field `base`.
 struct BaseDirectory {
   private enum Flags: UInt64 {
     case none = 0
@@ -120,14 +120,14 @@ struct BaseDirectory {
 /// The source of the copies in a file's instructions: the field `way`.
 enum CopySource {
   case nothing
-  /// The file of the same name in the counterpart of the directory.
-  case counterpart
+  /// The file of the same name in the comparedSubtree of the directory.
+  case comparedSubtree
   case path([[UInt8]])
 
   init(from source: inout some MessageSource) throws {
     switch try source.integer() {
     case 0: self = .nothing
-    case 1: self = .counterpart
+    case 1: self = .comparedSubtree
     case 2: self = .path(try source.path())
     default: throw ProtocolViolation("a file is sent in an unknown way")
     }
@@ -136,7 +136,7 @@ enum CopySource {
   func encode(to writer: inout MessageWriter) {
     switch self {
     case .nothing: writer.integer(0)
-    case .counterpart: writer.integer(1)
+    case .comparedSubtree: writer.integer(1)
     case .path(let path):
       writer.integer(2)
       writer.path(path)
