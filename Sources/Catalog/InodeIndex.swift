@@ -15,6 +15,15 @@ public struct InodeIndex: Sendable {
   private var files: [UInt64] = []
   private var directories: [UInt64] = []
 
+  /// A directory of the catalog that is not indexed yet.
+  private struct Waiting {
+    var subtree: Subtree
+    var newer: Subtree?
+    var folder: UInt32
+    var fileSystem: FileSystemKey
+    var path: [UInt8]
+  }
+
   /// An index without entries.
   public static let empty = InodeIndex()
 
@@ -25,13 +34,6 @@ public struct InodeIndex: Sendable {
 
   /// Reads a whole catalog. With a `newer` one, it skips entries that `newer` has at the same path.
   public init(_ reader: CatalogReader, without newer: CatalogReader? = nil) throws {
-    struct Waiting {
-      var subtree: Subtree
-      var newer: Subtree?
-      var folder: UInt32
-      var fileSystem: FileSystemKey
-      var path: [UInt8]
-    }
     let mounts = reader.summary.mountKeys
     var waiting = [
       Waiting(
@@ -43,42 +45,50 @@ public struct InodeIndex: Sendable {
       if next.subtree.digest == next.newer?.digest { continue }
       let record = try reader.record(next.subtree.place, next.subtree.digest)
       let other = try next.newer.flatMap { try newer?.record($0.place, $0.digest) }
-      let own = record.hints.sourceInode
-      if own != 0 && own != other?.hints.sourceInode {
-        directories.append(Self.key(of: own, on: next.fileSystem, in: next.folder))
-      }
-      var merge = try RecordMerge(record, other)
-      while let pair = try merge.nextFile() {
-        guard let file = pair.sides.left, file.hints.sourceInode != 0, !file.hints.flags.contains(.notStored) else {
-          continue
-        }
-        if case .both(_, let same) = pair, same.hints.sourceInode == file.hints.sourceInode,
-          record.hasSameContent(file, as: same, of: other!)
-        {
-          continue
-        }
-        files.append(Self.key(of: file.hints.sourceInode, on: next.fileSystem, in: next.folder))
-      }
-      while let pair = try merge.nextDirectory() {
-        guard let row = pair.sides.left else { continue }
-        let other = pair.sides.right.map { Subtree($0) }
-        if other?.digest == row.digest { continue }
-        guard folders.count < Int(UInt32.max), names.count < Int(UInt32.max) - 255 else {
-          throw CatalogError("the catalog has more directories than an index can hold")
-        }
-        let path = mounts.isEmpty ? [] : next.path + [UInt8(ascii: "/")] + record.bytes[row.name]
-        waiting.append(
-          Waiting(
-            subtree: Subtree(row), newer: other, folder: UInt32(folders.count),
-            fileSystem: mounts[path] ?? next.fileSystem, path: path))
-        folders.append(
-          Folder(
-            parent: next.folder, nameOffset: UInt32(names.count), nameCount: UInt8(row.name.count)))
-        names += record.bytes[row.name]
-      }
+      waiting += try add(next, record: record, without: other, mounts: mounts)
     }
     files.sort()
     directories.sort()
+  }
+
+  /// Indexes one directory, and returns the directories below.
+  private mutating func add(
+    _ directory: Waiting, record: DirectoryRecord, without other: DirectoryRecord?,
+    mounts: [[UInt8]: FileSystemKey]
+  ) throws -> [Waiting] {
+    func key(_ inode: UInt64) -> UInt64 { Self.hash(inode, on: directory.fileSystem) << 32 | UInt64(directory.folder) }
+    let own = record.hints.sourceInode
+    if own != 0 && own != other?.hints.sourceInode { directories.append(key(own)) }
+    var merge = try RecordMerge(record, other)
+    while let pair = try merge.nextFile() {
+      guard let file = pair.sides.left, file.hints.sourceInode != 0, !file.hints.flags.contains(.notStored) else {
+        continue
+      }
+      if case .both(_, let same) = pair, same.hints.sourceInode == file.hints.sourceInode,
+        record.hasSameContent(file, as: same, of: other!)
+      {
+        continue
+      }
+      files.append(key(file.hints.sourceInode))
+    }
+    var below: [Waiting] = []
+    while let pair = try merge.nextDirectory() {
+      guard let row = pair.sides.left else { continue }
+      let newer = pair.sides.right.map { Subtree($0) }
+      if newer?.digest == row.digest { continue }
+      guard folders.count < Int(UInt32.max), names.count < Int(UInt32.max) - 255 else {
+        throw CatalogError("the catalog has more directories than an index can hold")
+      }
+      let path = mounts.isEmpty ? [] : directory.path + [UInt8(ascii: "/")] + record.bytes[row.name]
+      below.append(
+        Waiting(
+          subtree: Subtree(row), newer: newer, folder: UInt32(folders.count),
+          fileSystem: mounts[path] ?? directory.fileSystem, path: path))
+      folders.append(
+        Folder(parent: directory.folder, nameOffset: UInt32(names.count), nameCount: UInt8(row.name.count)))
+      names += record.bytes[row.name]
+    }
+    return below
   }
 
   /// The directories that may hold an inode. The caller must check each, because the index has only a hash.
@@ -113,10 +123,6 @@ public struct InodeIndex: Sendable {
       if keys[middle] >> 32 < hash { low = middle + 1 } else { high = middle }
     }
     return keys[low...].lazy.prefix { $0 >> 32 == hash }.map { UInt32(truncatingIfNeeded: $0) }
-  }
-
-  private static func key(of inode: UInt64, on fileSystem: FileSystemKey, in folder: UInt32) -> UInt64 {
-    hash(inode, on: fileSystem) << 32 | UInt64(folder)
   }
 
   /// The upper half of a multiplicative hash; it spreads neighbouring inode numbers.

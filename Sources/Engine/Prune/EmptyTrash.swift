@@ -85,38 +85,7 @@ private final class Deletion: TreeWork {
   }
 
   func enter(_ node: Node, with worker: Void) throws -> [Node] {
-    let name = node.name
-    var listing = DirectoryListing()
-    do throws(Errno) {
-      if let above = node.parent?.directory {
-        guard try above.descriptor.status(of: name.span).mount == node.mount else {
-          note(node, name: nil, reason: "it is a mount point; unmount it")
-          return []
-        }
-        node.directory = Directory(try above.descriptor.openUnlocked(name.span))
-      }
-      guard let directory = node.directory, try directory.descriptor.status().mount == node.mount else { return [] }
-      try listing.read(directory.descriptor)
-    } catch {
-      // At the top of the trash, a directory needs no descriptors for its ancestors. A directory that is already
-      // there gains nothing.
-      if error.isShortage, let above = node.parent, above.parent != nil, let directory = above.directory,
-        (try? repository.retirement.discard(name, of: directory, toTopOf: trash)) != nil
-      {
-        node.directory = nil
-        parts.count()
-        return []
-      }
-      if let above = node.parent?.directory, error.meansNoPermission,
-        isOthers(try? above.descriptor.status(of: name.span))
-      {
-        // An empty directory can be removed unread.
-        try? above.descriptor.removeDirectory(name.span)
-        return []
-      }
-      failed(node, name: nil, because: error, in: node.directory)
-      return []
-    }
+    guard let listing = open(node) else { return [] }
     var children: [Node] = []
     for entry in listing.entries {
       let name = Array(listing.bytes[entry.range])
@@ -134,6 +103,43 @@ private final class Deletion: TreeWork {
       children.append(Node(parent: node, name: name, TrashDirectory(mount: node.mount)))
     }
     return children
+  }
+
+  /// Opens and lists a directory; `nil` if nothing in it can be deleted here.
+  private func open(_ node: Node) -> DirectoryListing? {
+    let name = node.name
+    var listing = DirectoryListing()
+    do throws(Errno) {
+      if let above = node.parent?.directory {
+        guard try above.descriptor.status(of: name.span).mount == node.mount else {
+          note(node, name: nil, reason: "it is a mount point; unmount it")
+          return nil
+        }
+        node.directory = Directory(try above.descriptor.openUnlocked(name.span))
+      }
+      guard let directory = node.directory, try directory.descriptor.status().mount == node.mount else { return nil }
+      try listing.read(directory.descriptor)
+    } catch {
+      // At the top of the trash, a directory needs no descriptors for its ancestors. A directory that is already
+      // there gains nothing.
+      if error.isShortage, let above = node.parent, above.parent != nil, let directory = above.directory,
+        (try? repository.retirement.discard(name, of: directory, toTopOf: trash)) != nil
+      {
+        node.directory = nil
+        parts.count()
+        return nil
+      }
+      if let above = node.parent?.directory, error.meansNoPermission,
+        isOthers(try? above.descriptor.status(of: name.span))
+      {
+        // An empty directory can be removed unread.
+        try? above.descriptor.removeDirectory(name.span)
+        return nil
+      }
+      failed(node, name: nil, because: error, in: node.directory)
+      return nil
+    }
+    return listing
   }
 
   func leave(_ node: Node, with worker: Void) throws {

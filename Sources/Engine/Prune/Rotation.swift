@@ -73,128 +73,152 @@ public struct RotationResult: Sendable {
 ///
 /// The caller holds the lock, and empties the trash afterwards without it.
 public func rotate(_ repository: Repository, with options: RotationOptions) throws(Failure) -> RotationResult {
-  do { return try planAndExpire(repository, of: options) } catch {
+  do {
+    var rotation = try Rotation(of: repository, with: options)
+    try rotation.run()
+    return rotation.result
+  } catch {
     throw .writing("rotate the snapshots of", at: repository.path, because: error)
   }
 }
 
-private func planAndExpire(
-  _ repository: Repository, of options: RotationOptions
-) throws -> RotationResult {
-  if options.policy.keepsNothing {
-    throw Failure(.usage, "nothing would be kept but the newest snapshot", hint: "name a set to keep")
-  }
-  if !options.isDry { try repository.publication.recover() }
-  var list = try repository.snapshots()
-  // The examination decides whether the plan has an obstacle.
-  if !options.isDry { try examineArrivals(in: repository, among: list) }
-  let now = Clock.now()
-  let plan = try repository.retention.plan(
-    for: list, by: options.policy, now: now, unwanted: options.unwanted, wanted: options.wanted)
-  var result = RotationResult(snapshots: list.snapshots, plan: plan, unusable: list.unusable)
-  var isShort = false
-  if let minimum = options.minimumFree, options.unwanted.isEmpty {
-    isShort = try thin(&result, minimum: minimum, in: repository, of: options)
-  }
-  var claims: [SnapshotLock] = []
-  for index in result.snapshots.indices where result.plan.decisions[index].expires {
-    let name = result.snapshots[index].name
-    do {
-      if let claim = try repository.locks.lockForExpiry(name) {
-        claims.append(claim)
-      } else {
-        result.plan.decisions[index] = RetentionDecision(reasons: [.inUse], expires: false)
-      }
-    } catch {
-      repository.problems.note("cannot find out whether the snapshot \(name) is in use, so it stays", because: error)
-      result.plan.decisions[index] = RetentionDecision(reasons: [.obstructed], expires: false)
+private struct Rotation {
+  private let repository: Repository
+  private let options: RotationOptions
+  private let now = Clock.now()
+  private var list: SnapshotList
+  private(set) var result: RotationResult
+  /// True if space is short, so that no spare is kept.
+  private var isShort = false
+
+  init(of repository: Repository, with options: RotationOptions) throws {
+    self.repository = repository
+    self.options = options
+    if options.policy.keepsNothing {
+      throw Failure(.usage, "nothing would be kept but the newest snapshot", hint: "name a set to keep")
     }
-  }
-  defer { withExtendedLifetime(claims) {} }
-  if options.isDry {
-    result.problems = repository.problems.drain()
-    return result
+    if !options.isDry { try repository.publication.recover() }
+    list = try repository.snapshots()
+    // The examination decides whether the plan has an obstacle.
+    if !options.isDry { try examineArrivals(in: repository, among: list) }
+    let plan = try repository.retention.plan(
+      for: list, by: options.policy, now: now, unwanted: options.unwanted, wanted: options.wanted)
+    result = RotationResult(snapshots: list.snapshots, plan: plan, unusable: list.unusable)
   }
 
-  if plan.mustBeReleased, let obstacle = plan.obstacle {
-    try repository.rotationFreeze.begin(obstacle, at: now)
+  mutating func run() throws {
+    if let minimum = options.minimumFree, options.unwanted.isEmpty { isShort = try expireForSpace(minimum) }
+    let claims = claimExpired()
+    defer { withExtendedLifetime(claims) {} }
+    if !options.isDry {
+      try rememberPlan()
+      changeLinks()
+      expire()
+    }
+    result.problems = repository.problems.drain()
   }
-  // A policy that is not applied is not remembered.
-  if options.unwanted.isEmpty, plan.obstacle == nil {
+
+  /// Locks the snapshots that expire. A snapshot in use stays.
+  private mutating func claimExpired() -> [SnapshotLock] {
+    var claims: [SnapshotLock] = []
+    for index in result.snapshots.indices where result.plan.decisions[index].expires {
+      let name = result.snapshots[index].name
+      do {
+        if let claim = try repository.locks.lockForExpiry(name) {
+          claims.append(claim)
+        } else {
+          result.plan.decisions[index] = RetentionDecision(reasons: [.inUse], expires: false)
+        }
+      } catch {
+        repository.problems.note("cannot find out whether the snapshot \(name) is in use, so it stays", because: error)
+        result.plan.decisions[index] = RetentionDecision(reasons: [.obstructed], expires: false)
+      }
+    }
+    return claims
+  }
+
+  private func rememberPlan() throws {
+    if result.plan.mustBeReleased, let obstacle = result.plan.obstacle {
+      try repository.rotationFreeze.begin(obstacle, at: now)
+    }
+    // A policy that is not applied is not remembered.
+    guard options.unwanted.isEmpty, result.plan.obstacle == nil else { return }
     // On a full disk, only the expiry may make room for the policy.
     do { try repository.retention.remember(options.policy) } catch {
       guard error.kind == .noSpace else { throw error }
       repository.problems.note(error)
     }
   }
-  let expired = result.expired
-  let names = Set(expired.map(\.name))
-  list.snapshots.removeAll { names.contains($0.name) }
-  // The links change first, so that none names an expired snapshot. A full disk takes no new link, and must still get
-  // its room.
-  do {
-    try repository.retention.updateLinks(for: list)
-    if let newest = list.newest, names.contains(result.snapshots.last!.name) {
-      try repository.publication.pointLatest(to: newest.name)
-    }
-  } catch { repository.problems.note(error) }
-  let keepsSpare = options.keepsSpare && !isShort
-  for snapshot in expired {
+
+  /// Changes the links before anything expires, so that none names an expired snapshot.
+  ///
+  /// A full disk takes no new link, and must still get its room.
+  private mutating func changeLinks() {
+    let names = Set(result.expired.map(\.name))
+    list.snapshots.removeAll { names.contains($0.name) }
     do {
-      // The newest expired snapshot is the most like the next one.
-      try repository.retirement.expire(snapshot.name, asSpare: keepsSpare && snapshot.name == expired.last?.name)
-    } catch {
-      // A snapshot that cannot be removed does not hinder the others.
-      repository.problems.note(error)
-      // A snapshot whose state is unknown counts as present.
-      if (try? repository.hasExpired(snapshot.name)) != true,
-        let index = result.snapshots.firstIndex(where: { $0.name == snapshot.name })
-      {
-        result.plan.decisions[index] = RetentionDecision(reasons: [.obstructed], expires: false)
+      try repository.retention.updateLinks(for: list)
+      if let newest = list.newest, names.contains(result.snapshots.last!.name) {
+        try repository.publication.pointLatest(to: newest.name)
+      }
+    } catch { repository.problems.note(error) }
+  }
+
+  private mutating func expire() {
+    let expired = result.expired
+    let keepsSpare = options.keepsSpare && !isShort
+    for snapshot in expired {
+      do {
+        // The newest expired snapshot is the most like the next one.
+        try repository.retirement.expire(snapshot.name, asSpare: keepsSpare && snapshot.name == expired.last?.name)
+      } catch {
+        // A snapshot that cannot be removed does not hinder the others.
+        repository.problems.note(error)
+        // A snapshot whose state is unknown counts as present.
+        if (try? repository.hasExpired(snapshot.name)) != true,
+          let index = result.snapshots.firstIndex(where: { $0.name == snapshot.name })
+        {
+          result.plan.decisions[index] = RetentionDecision(reasons: [.obstructed], expires: false)
+        }
       }
     }
+    if !keepsSpare { repository.retirement.discardSpare() }
   }
-  if !keepsSpare { repository.retirement.discardSpare() }
-  result.problems = repository.problems.drain()
-  return result
-}
 
-/// Also marks the oldest expendable snapshots, until enough space will be free. True if space is short.
-private func thin(
-  _ result: inout RotationResult, minimum: MinimumFree, in repository: Repository,
-  of options: RotationOptions
-) throws -> Bool {
-  func available() throws -> (free: UInt64, wanted: UInt64) {
-    let system = try repository.root.descriptor.fileSystem()
-    return (system.bytesAvailable, minimum.byteCount(of: system) &+ options.neededBytes)
+  /// Also marks the oldest expendable snapshots, until enough space will be free. True if space is short.
+  private mutating func expireForSpace(_ minimum: MinimumFree) throws -> Bool {
+    func available() throws -> (free: UInt64, wanted: UInt64) {
+      let system = try repository.root.descriptor.fileSystem()
+      return (system.bytesAvailable, minimum.byteCount(of: system) &+ options.neededBytes)
+    }
+    var (free, wanted) = try available()
+    if free >= wanted { return false }
+    if !options.isDry {
+      // The spare and the trash are invisible to users, so they go before any snapshot.
+      repository.retirement.discardSpare()
+      emptyTrashNotingErrors(of: repository, threads: options.threads)
+      (free, wanted) = try available()
+      if free >= wanted { return true }
+    }
+    let planned = result.snapshots.indices.filter { result.plan.decisions[$0].expires }
+    let expendable =
+      result.plan.obstacle != nil
+      ? [] : result.snapshots.indices.filter { result.plan.decisions[$0].isExpendable }
+    let leaving = planned + expendable
+    let staying = result.snapshots.indices.filter { !leaving.contains($0) }
+    let freed = try freedBytes(
+      deleting: leaving.map { result.snapshots[$0].name },
+      keeping: staying.map { result.snapshots[$0].name }, in: repository, unreadable: &result.unreadable)
+    func missing(_ count: Int) -> UInt64 { wanted - min(wanted, free + (count == 0 ? 0 : freed[count - 1])) }
+    var count = planned.count
+    while count < leaving.count, missing(count) > 0 { count += 1 }
+    // No additional snapshot is given up if the minimum cannot be reached.
+    if missing(count) > 0 { count = planned.count }
+    for index in leaving[planned.count..<count] {
+      result.plan.decisions[index] = RetentionDecision(reasons: [.space], expires: true)
+    }
+    result.freedBytes = count == 0 ? 0 : freed[count - 1]
+    result.missingBytes = missing(count)
+    return true
   }
-  var (free, wanted) = try available()
-  if free >= wanted { return false }
-  if !options.isDry {
-    // The spare and the trash are invisible to users, so they go before any snapshot.
-    repository.retirement.discardSpare()
-    emptyTrashNotingErrors(of: repository, threads: options.threads)
-    (free, wanted) = try available()
-    if free >= wanted { return true }
-  }
-  let planned = result.snapshots.indices.filter { result.plan.decisions[$0].expires }
-  let expendable =
-    result.plan.obstacle != nil
-    ? [] : result.snapshots.indices.filter { result.plan.decisions[$0].isExpendable }
-  let leaving = planned + expendable
-  let staying = result.snapshots.indices.filter { !leaving.contains($0) }
-  let freed = try freedBytes(
-    deleting: leaving.map { result.snapshots[$0].name },
-    keeping: staying.map { result.snapshots[$0].name }, in: repository, unreadable: &result.unreadable)
-  func missing(_ count: Int) -> UInt64 { wanted - min(wanted, free + (count == 0 ? 0 : freed[count - 1])) }
-  var count = planned.count
-  while count < leaving.count, missing(count) > 0 { count += 1 }
-  // No additional snapshot is given up if the minimum cannot be reached.
-  if missing(count) > 0 { count = planned.count }
-  for index in leaving[planned.count..<count] {
-    result.plan.decisions[index] = RetentionDecision(reasons: [.space], expires: true)
-  }
-  result.freedBytes = count == 0 ? 0 : freed[count - 1]
-  result.missingBytes = missing(count)
-  return true
 }

@@ -13,42 +13,62 @@ public func buildSnapshot(
   _ name: SnapshotName, as sent: CatalogSummary, from wanted: any WantedTree, base: Snapshot?,
   in repository: Repository, threads: Int, program: String, progress: Progress, monitor: any Monitor
 ) throws -> Snapshot {
-  do {
-    return try build(
-      name, sent: sent, wanted: wanted, base: base, mayRecycle: true, in: repository, threads: threads,
-      program: program, counting: progress, monitor: monitor)
-  } catch is SpareUnusable {
+  let reception = Reception(
+    name: name, sent: sent, wanted: wanted, base: base, repository: repository, threads: threads, program: program,
+    progress: progress, monitor: monitor)
+  do { return try reception.build(mayRecycle: true) } catch is SpareUnusable {
     progress.restart()
-    return try build(
-      name, sent: sent, wanted: wanted, base: base, mayRecycle: false, in: repository, threads: threads,
-      program: program, counting: progress, monitor: monitor)
+    return try reception.build(mayRecycle: false)
   }
 }
 
-private func build(
-  _ name: SnapshotName, sent: CatalogSummary, wanted: any WantedTree, base: Snapshot?, mayRecycle: Bool,
-  in repository: Repository, threads: Int, program: String, counting progress: Progress, monitor: any Monitor
-) throws -> Snapshot {
-  let list = try repository.snapshots()
-  let tree = try base.map {
-    StoredTree(
-      $0.name, catalog: try repository.openCatalog($0.name), root: try? repository.openTree($0.name), in: repository)
+private struct Reception {
+  let name: SnapshotName
+  let sent: CatalogSummary
+  let wanted: any WantedTree
+  let base: Snapshot?
+  let repository: Repository
+  let threads: Int
+  let program: String
+  let progress: Progress
+  let monitor: any Monitor
+
+  func build(mayRecycle: Bool) throws -> Snapshot {
+    let list = try repository.snapshots()
+    let tree = try base.map {
+      StoredTree(
+        $0.name, catalog: try repository.openCatalog($0.name), root: try? repository.openTree($0.name), in: repository)
+    }
+    let capabilities = try repository.fileSystem.run()
+    let received = Clock.now()
+    let pending = try repository.publication.beginSnapshot(
+      named: name, catalogBytes: tree?.catalog.byteCount ?? 0, mayRecycle: mayRecycle && capabilities.recycles)
+    let context = BuildContext(
+      repository: repository, capabilities: capabilities, space: SpaceGuard(in: repository), progress: progress,
+      monitor: monitor)
+    let work = ReceiveWork(wanted, sent: sent, base: tree, into: SnapshotBuilder(pending, in: context))
+    let root = try work.rootNode()
+    defer { root.release() }
+    do {
+      try checkAnnouncedSize(isRecycled: pending.isRecycled)
+      try walkTree(work, from: root, threads: threads)
+      try checkForSignal()
+      guard let built = root.build.result else { throw Failure(.failed, "the walk ended without a root") }
+      return try publish(pending, built, after: list, received: received)
+    } catch {
+      if let error = error as? SpareUnusable {
+        repository.publication.setAside(pending, at: error.path, because: error.reason)
+      }
+      try? repository.publication.recover()
+      // A snapshot that was not published no longer holds rotation.
+      if let list = try? repository.snapshots() { _ = try? examineArrivals(in: repository, among: list) }
+      throw error
+    }
   }
-  let capabilities = try repository.fileSystem.run()
-  let received = Clock.now()
-  let pending = try repository.publication.beginSnapshot(
-    named: name, catalogBytes: tree?.catalog.byteCount ?? 0, mayRecycle: mayRecycle && capabilities.recycles)
-  let context = BuildContext(
-    repository: repository, capabilities: capabilities, space: SpaceGuard(in: repository), progress: progress,
-    monitor: monitor)
-  let work = ReceiveWork(wanted, sent: sent, base: tree, into: SnapshotBuilder(pending, in: context))
-  let root = try work.rootNode()
-  defer { root.release() }
-  do {
-    try checkClaim(of: sent, in: repository, isRecycled: pending.isRecycled)
-    try walkTree(work, from: root, threads: threads)
-    try checkForSignal()
-    guard let built = root.build.result else { throw Failure(.failed, "the walk ended without a root") }
+
+  private func publish(
+    _ pending: PendingSnapshot, _ built: Subtree, after list: SnapshotList, received: Timestamp
+  ) throws -> Snapshot {
     var summary = sent
     try summary.complete(
       root: built, sequence: list.nextSequence, counts: progress, in: repository, program: program)
@@ -66,30 +86,22 @@ private func build(
     for trouble in completePublication(now, in: repository) { monitor.warn(trouble) }
     for trouble in repository.problems.drain() { monitor.warn(Warning(path: trouble.path, message: trouble.message)) }
     return snapshot
-  } catch {
-    if let error = error as? SpareUnusable {
-      repository.publication.setAside(pending, at: error.path, because: error.reason)
-    }
-    try? repository.publication.recover()
-    // A snapshot that was not published no longer holds rotation.
-    if let list = try? repository.snapshots() { _ = try? examineArrivals(in: repository, among: list) }
-    throw error
   }
-}
 
-/// Throws if the announced snapshot does not fit; called before any entry is made.
-///
-/// A small record can stand for more directories than a disk has room for. A directory takes an inode, and a name
-/// takes some bytes of its directory, unless the spare has them.
-private func checkClaim(of sent: CatalogSummary, in repository: Repository, isRecycled: Bool) throws {
-  let system = try repository.root.descriptor.fileSystem()
-  let inodes = isRecycled ? system.inodes : system.inodesFree
-  let bytes = isRecycled ? system.bytesUsed &+ system.bytesAvailable : system.bytesAvailable
-  let nameBytes: UInt64 = 12
-  guard sent.root.totals.entries <= bytes / nameBytes, system.inodes == 0 || sent.directories <= inodes else {
-    throw Failure(
-      .noSpace,
-      "a snapshot of \(sent.root.totals.entries) entries, \(sent.directories) of them directories, does "
-        + "not fit in \(displayName(repository.path))", hint: "make room there")
+  /// Throws if the announced snapshot does not fit; called before any entry is made.
+  ///
+  /// A small record can stand for more directories than a disk has room for. A directory takes an inode, and a name
+  /// takes some bytes of its directory, unless the spare has them.
+  private func checkAnnouncedSize(isRecycled: Bool) throws {
+    let system = try repository.root.descriptor.fileSystem()
+    let inodes = isRecycled ? system.inodes : system.inodesFree
+    let bytes = isRecycled ? system.bytesUsed &+ system.bytesAvailable : system.bytesAvailable
+    let nameBytes: UInt64 = 12
+    guard sent.root.totals.entries <= bytes / nameBytes, system.inodes == 0 || sent.directories <= inodes else {
+      throw Failure(
+        .noSpace,
+        "a snapshot of \(sent.root.totals.entries) entries, \(sent.directories) of them directories, does "
+          + "not fit in \(displayName(repository.path))", hint: "make room there")
+    }
   }
 }

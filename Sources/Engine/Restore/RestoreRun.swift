@@ -66,34 +66,11 @@ func restore(
   defer { withExtendedLifetime(use) {} }
   let catalog = try store.openCatalog(snapshot.name)
   let reader = CatalogReader(catalog)
-  // An adopted snapshot may have several labels.
-  let labels = Set(options.paths.compactMap(\.first))
-  guard labels.count <= 1 else {
-    throw Failure(
-      .usage, "the paths are below different labels: \(labels.map(displayName).sorted().joined(separator: ", "))",
-      hint: "restore them one label at a time")
+  let (label, top) = try restoredDirectory(of: options, in: snapshot, reader) {
+    progress.warnings.count()
+    monitor.warn(Warning(path: $0, message: "this label is not restored; name a path that begins with it"))
   }
-  let label = [labels.first ?? snapshot.summary.label]
-  if options.paths.isEmpty, let top = try? reader.root().directories() {
-    let record = try reader.root()
-    for other in top.map({ Array(record.bytes[$0.name]) }) where other != label[0] {
-      progress.warnings.count()
-      monitor.warn(
-        Warning(path: other, message: "this label is not restored; name a path that begins with it"))
-    }
-  }
-  let top: Subtree
-  do {
-    guard case .directory(_, let subtree)? = try reader.find(label) else {
-      throw CatalogError("the catalog has no directory of its label")
-    }
-    top = subtree
-    if options.paths.isEmpty {
-      progress.expectedEntries.store(top.totals.entries, ordering: .relaxed)
-    }
-  } catch let error as CatalogError {
-    throw Failure(.damaged, "the catalog of \(snapshot.name) is damaged: \(error)")
-  }
+  if options.paths.isEmpty { progress.expectedEntries.store(top.totals.entries, ordering: .relaxed) }
   let stored = try fetcher == nil ? repository.map { try openStored(snapshot.name, label: label, in: $0) } : nil
   let (destination, isNew) = try directory.map { ($0, true) } ?? openDestination(of: options)
   let selection =
@@ -116,6 +93,32 @@ func restore(
   try walkTree(work, from: root, threads: fetcher == nil ? options.threads : 1)
   return RestoreResult(
     damaged: work.damaged.value, ownersNotSet: work.gaps.ownersNotSet, elapsedSeconds: Clock.monotonic() - start)
+}
+
+/// The directory to restore: that of the label which the paths name, or of the snapshot's own.
+///
+/// An adopted snapshot may have several labels; the others are given to `others`.
+private func restoredDirectory(
+  of options: RestoreOptions, in snapshot: Snapshot, _ reader: CatalogReader, others: ([UInt8]) -> Void
+) throws -> (label: [[UInt8]], Subtree) {
+  let labels = Set(options.paths.compactMap(\.first))
+  guard labels.count <= 1 else {
+    throw Failure(
+      .usage, "the paths are below different labels: \(labels.map(displayName).sorted().joined(separator: ", "))",
+      hint: "restore them one label at a time")
+  }
+  let label = [labels.first ?? snapshot.summary.label]
+  if options.paths.isEmpty, let record = try? reader.root(), let rows = try? record.directories() {
+    for other in rows.map({ Array(record.bytes[$0.name]) }) where other != label[0] { others(other) }
+  }
+  do {
+    guard case .directory(_, let subtree)? = try reader.find(label) else {
+      throw CatalogError("the catalog has no directory of its label")
+    }
+    return (label, subtree)
+  } catch let error as CatalogError {
+    throw Failure(.damaged, "the catalog of \(snapshot.name) is damaged: \(error)")
+  }
 }
 
 /// Opens the stored directory of the walk's root. Returns the damage if the repository has lost it.

@@ -14,16 +14,18 @@ struct DirectoryContext {
   /// A change after this moment sets a later ctime.
   let moment: Timestamp
   let worker: SnapshotWorker
+  /// The bytes of the listed names.
+  let names: [UInt8]
 
   var run: BuildContext { work.context }
 
-  func path(at range: Range<Int>) -> [UInt8] { node.sourcePath(of: worker.listing.bytes[range]) }
+  func path(at range: Range<Int>) -> [UInt8] { node.sourcePath(of: names[range]) }
 
   /// True if the source inode's status proves that the stored file is right, by the chosen test.
   func isUnchanged(_ row: FileRow, accordingTo status: FileStatus, elsewhere: Bool = false) -> Bool {
     // A file that was found by its inode was searched on this very file system.
     let isSameInode =
-      row.isSameInode(as: status) && (elsewhere || node.hasSameInodes) && node.state.trustsChangeTime(of: status)
+      row.isSameInode(as: status) && (elsewhere || node.hasSameInodes) && node.identity.trustsChangeTime(of: status)
     let isSame =
       switch work.options.changeDetection {
       case .ctime: isSameInode
@@ -39,7 +41,7 @@ struct DirectoryContext {
       && row.kind == status.kind && (row.kind != .regular || row.size == status.size)
       && row.hints.flags.isDisjoint(with: [.racy, .changedWhileRead])
       // Root stores the values that an ordinary user could not store.
-      && !row.hints.flags.isWorthRetrying(asRoot: run.isRoot)
+      && !row.hints.flags.isWorthRetrying(asRoot: work.context.isRoot)
   }
 }
 

@@ -13,6 +13,10 @@ struct DirectoryMerge<Storer: EntryStoring> {
   private let encoder: RecordEncoder
   private let worker: SnapshotWorker
   private let source: Directory
+  private let names: [UInt8]
+  private let excludes: Excludes
+  private let tag: (name: [UInt8], rule: String)?
+  private let isMoved: Bool
   private var merge: ListingMerge
   /// For a moved directory: the directory at its path in the snapshot that the source is compared with.
   private let atSamePath: RecordIndex?
@@ -24,6 +28,7 @@ struct DirectoryMerge<Storer: EntryStoring> {
     self.storer = storer
     (work, node, encoder, worker) = (directory.work, directory.node, directory.encoder, directory.worker)
     source = node.source!
+    (names, excludes, tag, isMoved) = (directory.names, node.excludes, node.tag, node.isMoved)
     merge = try ListingMerge(worker.listing, with: directory.record)
     self.atSamePath = atSamePath.map { RecordIndex($0) }
     if let atSamePath {
@@ -35,13 +40,13 @@ struct DirectoryMerge<Storer: EntryStoring> {
     var (count, linked): (UInt64, UInt64) = (0, 0)
     defer {
       directory.run.progress.linked.count(linked)
-      if node.isMoved { directory.run.progress.moved.count(linked) }
+      if isMoved { directory.run.progress.moved.count(linked) }
       node.tally?.unchanged.count(linked)
     }
     while let pair = try merge.nextEntry() {
       let (listed, before) = pair.sides
       guard let entry = listed, let status = try statusOfFile(entry) else {
-        if before != nil, !node.isMoved { gone &+= 1 }
+        if before != nil, !isMoved { gone &+= 1 }
         continue
       }
       count += 1
@@ -60,8 +65,7 @@ struct DirectoryMerge<Storer: EntryStoring> {
   /// The status of a listed name; `nil` for a directory, which is kept for later, and for a name to skip.
   @inline(__always)
   private mutating func statusOfFile(_ entry: ListingMerge.Entry) throws -> FileStatus? {
-    let names = worker.listing.bytes
-    if let tag = node.tag, names[entry.range] != tag.name[...], planned(at: entry.range) == nil { return nil }
+    if let tag = tag, names[entry.range] != tag.name[...], planned(at: entry.range) == nil { return nil }
     try node.advanceSpare(to: names.span.extracting(entry.range))
     if !entry.isSurelyDirectory {
       do throws(Errno) {
@@ -79,14 +83,13 @@ struct DirectoryMerge<Storer: EntryStoring> {
   /// True if the file is unchanged and was linked; otherwise it is stored or left out.
   @inline(__always)
   private mutating func isLinked(at range: Range<Int>, status: FileStatus, before: FileRow?) throws -> Bool {
-    let names = worker.listing.bytes
     var isNew = before == nil
-    if node.isMoved {
+    if isMoved {
       isNew = try atSamePath?.file(names.span.extracting(range)) == nil
       if !isNew { gone &-= 1 } else if before != nil { work.countMove(of: status, in: node, with: worker) }
     }
-    if let rule = node.excludes.rule(for: names.span.extracting(range), in: node.patternPath, isDirectory: false)
-      ?? node.excludes.rule(for: status)
+    if let rule = excludes.rule(for: names.span.extracting(range), in: node.patternPath, isDirectory: false)
+      ?? excludes.rule(for: status)
     {
       work.exclude(directory.path(at: range), by: rule)
       return false
@@ -107,7 +110,7 @@ struct DirectoryMerge<Storer: EntryStoring> {
   /// The plan below a name; `nil` if the name leads to no other source.
   private func planned(at range: Range<Int>) -> PathPlan? {
     node.plan.flatMap { plan in
-      plan.children.isEmpty ? nil : plan.below(Array(worker.listing.bytes[range]))
+      plan.children.isEmpty ? nil : plan.below(Array(names[range]))
     }
   }
 
@@ -123,16 +126,16 @@ struct DirectoryMerge<Storer: EntryStoring> {
     while let pair = try merge.nextDirectory() {
       let (found, row) = pair.sides
       guard let listed = found else {
-        if let row, !node.isMoved { gone &+= row.totals.entries }
+        if let row, !isMoved { gone &+= row.totals.entries }
         continue
       }
-      let name = Array(worker.listing.bytes[listed.range])
+      let name = Array(names[listed.range])
       let comparedRow = try atSamePath?.directory(name.span)
       if let comparedRow { gone &-= comparedRow.totals.entries }
       let plan = planned(at: listed.range)
       let rule =
-        node.tag.flatMap { $0.name == name ? nil : $0.rule }
-        ?? node.excludes.rule(for: name.span, in: node.patternPath, isDirectory: true)
+        tag.flatMap { $0.name == name ? nil : $0.rule }
+        ?? excludes.rule(for: name.span, in: node.patternPath, isDirectory: true)
       if let rule, plan?.isSource != true { work.exclude(directory.path(at: listed.range), by: rule) }
       if rule != nil, plan == nil {
         if listed.isRecycled { try work.builder?.discard(name, of: node) }
@@ -155,7 +158,7 @@ struct DirectoryMerge<Storer: EntryStoring> {
         hint: "name the directory itself")
     }
     // An entry that was excluded on purpose is not gone.
-    if node.tag == nil { node.tally?.gone.count(gone) }
+    if tag == nil { node.tally?.gone.count(gone) }
   }
 
   // MARK: Changed, new or moved
@@ -169,11 +172,11 @@ struct DirectoryMerge<Storer: EntryStoring> {
       return false
     }
     var entry = SourceEntry(
-      name: Array(worker.listing.bytes[range]), status: status, row: row,
+      name: Array(names[range]), status: status, row: row,
       before: row.map {
         StoredFile(
           row: $0, record: directory.record!, directory: node.build.baseTree, tree: node.build.tree!,
-          isFoundByInode: node.isMoved)
+          isFoundByInode: isMoved)
       })
     // Names that the base has were counted before.
     let mayBeMoved = isNew && row == nil

@@ -10,15 +10,15 @@ struct EntryStorer: EntryStoring {
   private let builder: SnapshotBuilder
   private let work: SnapshotWork
   private let node: SnapshotNode
-  private let worker: SnapshotWorker
   private let inodes: StoredInodes
 
   init(of directory: DirectoryContext, with builder: SnapshotBuilder) {
     self.directory = directory
     self.builder = builder
-    (work, node, worker) = (directory.work, directory.node, directory.worker)
+    (work, node) = (directory.work, directory.node)
     inodes = StoredInodes(
-      of: node, describedBy: directory.record, with: worker.tools, listsInodes: directory.run.capabilities.listsInodes)
+      of: node, describedBy: directory.record, with: directory.worker.tools,
+      listsInodes: directory.run.capabilities.listsInodes)
   }
 
   /// Links the stored file under the same name; false if it cannot be linked and must be copied.
@@ -29,7 +29,7 @@ struct EntryStorer: EntryStoring {
       return true
     }
     guard let baseTree = node.build.baseTree else { return false }
-    let names = worker.listing.bytes
+    let names = directory.names
     let name = names.span.extracting(range)
     var hints = row.hints
     hints.storedInode = inodes.of(row, named: names[range])
@@ -117,6 +117,26 @@ struct EntryStorer: EntryStoring {
   }
 
   private func storeSpecial(_ source: SourceEntry) throws -> NewEntry? {
+    guard var entry = try readSpecial(source) else { return nil }
+    // Only the ctime changed: the stored entry is still right.
+    if let before = source.before, before.row.kind == entry.kind,
+      before.row.metadata == entry.metadata, before.record.target(of: before.row) == entry.target,
+      entry.kind == .symbolicLink || before.row.size == entry.device || entry.device == 0,
+      before.record.attributes(of: before.row) == entry.attributes, before.row.mayBeLinked(for: source.status),
+      !before.row.hints.flags.isCatalogOnly,
+      let inode = try work.link(before, for: source.status, in: node, as: source.name)
+    {
+      entry.hints.storedInode = inode
+      entry.hints.flags.formUnion(before.row.hints.flags.intersection(.timeNotStored))
+      return entry
+    }
+    guard try makeSpecial(&entry, named: source.name) else { return nil }
+    if !entry.hints.flags.contains(.notStored) { directory.run.progress.copied.count() }
+    return entry
+  }
+
+  /// Describes an entry of the source that is no regular file; `nil` if it cannot be read.
+  private func readSpecial(_ source: SourceEntry) throws -> NewEntry? {
     let (name, status) = (source.name, source.status)
     var entry = NewEntry(
       kind: status.kind!, metadata: status.metadata,
@@ -126,9 +146,7 @@ struct EntryStorer: EntryStoring {
     entry.device = status.deviceNumber
     let handle: Descriptor
     do throws(Errno) {
-      if entry.kind == .symbolicLink {
-        entry.target = try node.source!.descriptor.readSymbolicLink(name.span)
-      }
+      if entry.kind == .symbolicLink { entry.target = try node.source!.descriptor.readSymbolicLink(name.span) }
       handle = try open(name, seen: status)
     } catch {
       switch error {
@@ -141,43 +159,36 @@ struct EntryStorer: EntryStoring {
     entry.attributes = try work.attributes(of: handle, by: .handle, flags: &entry.hints.flags) {
       node.sourcePath(of: name)
     }
-    // Only the ctime changed: the stored entry is still right.
-    if let before = source.before, before.row.kind == entry.kind,
-      before.row.metadata == entry.metadata, before.record.target(of: before.row) == entry.target,
-      entry.kind == .symbolicLink || before.row.size == entry.device || entry.device == 0,
-      before.record.attributes(of: before.row) == entry.attributes, before.row.mayBeLinked(for: status),
-      !before.row.hints.flags.isCatalogOnly,
-      let inode = try work.link(before, for: status, in: node, as: name)
-    {
-      entry.hints.storedInode = inode
-      entry.hints.flags.formUnion(before.row.hints.flags.intersection(.timeNotStored))
-      return entry
-    }
+    return entry
+  }
+
+  /// Makes the entry in the repository, or marks it as not stored; false if it is left out.
+  private func makeSpecial(_ entry: inout NewEntry, named name: [UInt8]) throws -> Bool {
+    let run = directory.run
     try node.makeRoom()
     do throws(Errno) {
-      let made = try makeSpecial(
+      let made = try Engine.makeSpecial(
         name.span, in: node.build.target!.descriptor, kind: entry.kind, target: entry.target,
         device: entry.device, metadata: entry.metadata, attributes: entry.attributes)
       entry.hints.storedInode = made.inode
-      entry.hints.flags.formUnion(made.missing.refused(toRoot: directory.run.isRoot))
+      entry.hints.flags.formUnion(made.missing.refused(toRoot: run.isRoot))
     } catch {
       // A lasting shortage ends the run when the next directory is opened.
       if error.endsRun, !error.isShortage {
-        try directory.run.storingFailed("make a copy of", at: node.sourcePath(of: name), because: error, isName: true)
-        return nil
+        try run.storingFailed("make a copy of", at: node.sourcePath(of: name), because: error, isName: true)
+        return false
       }
       // The catalog has the whole entry.
       if error.isLastingRefusal {
         // For example, the target is too long for this file system.
-        entry.hints.flags.formUnion(StorageFlags.notStored.refused(toRoot: directory.run.isRoot))
+        entry.hints.flags.formUnion(StorageFlags.notStored.refused(toRoot: run.isRoot))
       } else {
         // The next run tries again.
         entry.hints.flags.formUnion([.notStored, .racy])
-        directory.run.warn(
+        run.warn(
           at: node.sourcePath(of: name), "cannot be stored in the repository, only its catalog has it: \(error)")
       }
     }
-    if !entry.hints.flags.contains(.notStored) { directory.run.progress.copied.count() }
-    return entry
+    return true
   }
 }

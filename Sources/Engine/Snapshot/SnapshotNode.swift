@@ -68,12 +68,14 @@ struct SnapshotDirectory: BuiltDirectory {
 
   /// The file system's key in the search for moved files.
   var fileSystem: FileSystemKey { identity.key }
+}
 
+extension FileSystemIdentity {
   /// True if an equal ctime shows that nothing changed.
   ///
   /// A file system may have no true ctime. A ctime equal to the mtime then shows nothing: the mtime can be set back.
   func trustsChangeTime(of status: FileStatus) -> Bool {
-    identity.hasTrueChangeTimes || status.changed != status.modified
+    hasTrueChangeTimes || status.changed != status.modified
   }
 }
 

@@ -1,6 +1,5 @@
 internal import Catalog
 internal import Model
-internal import Patterns
 internal import Posix
 internal import Repository
 internal import Synchronization
@@ -52,7 +51,7 @@ final class SnapshotWork: TreeWork {
   let base: Int?
   let links = HardLinks<SourceInode, StoredInode>()
   /// The file system of each source device.
-  private let fileSystems = Mutex<[UInt64: FileSystemIdentity]>([:])
+  let fileSystems = Mutex<[UInt64: FileSystemIdentity]>([:])
   /// The stored inodes that were linked at another path or for another inode than the base's, with the source inode.
   ///
   /// No stored inode may stand for two inodes of the source.
@@ -61,10 +60,10 @@ final class SnapshotWork: TreeWork {
   private let settled = Mutex<[UInt64: Timestamp]>([:])
   let guards: Guards
   /// The bind mounts that show content of the context.repository.
-  private let innerMounts: Set<UInt64>
+  let innerMounts: Set<UInt64>
   private let plan: PathPlan
   /// Sources that are left out and lie in other sources. The other sources must not store their content.
-  private let leftOut: Set<[UInt8]>
+  let leftOut: Set<[UInt8]>
 
   init(
     options: SnapshotOptions, leftOut: [AbsentSource], trees: [StoredTree], base: Int?, guards: Guards,
@@ -112,24 +111,9 @@ final class SnapshotWork: TreeWork {
   func enter(_ node: SnapshotNode, with worker: SnapshotWorker) throws -> [SnapshotNode] {
     // The time is taken before any read: a change after it must not seem older.
     let now = Clock.fileStampNow()
-    guard try openSource(node) else {
-      countGone(node.comparedSubtree?.totals.entries, in: node)
+    guard try isWanted(node) else {
       try builder?.discardRecycled(node)
       return []
-    }
-    if let status = node.sourceStatus {
-      node.build.metadata = status.metadata
-      (node.build.hints.sourceInode, node.build.hints.changed) = (status.inode, status.changed)
-    }
-    try identify(node)
-    if node.isListed, !node.isSource, let rule = node.sourceStatus.flatMap(node.excludes.rule(for:)) {
-      exclude(node.sourcePath, by: rule)
-      // An excluded directory that leads to another source is kept for that source alone.
-      guard node.plan != nil else {
-        try builder?.discardRecycled(node)
-        return []
-      }
-      node.isListed = false
     }
     guard try open(node) else {
       countGone(node.comparedSubtree?.totals.entries, in: node)
@@ -146,57 +130,67 @@ final class SnapshotWork: TreeWork {
     let encoder = worker.tools.takeEncoder()
     node.build.encoder = encoder
     var flags: EntryFlags = node.build.isSynthetic ? .synthetic : []
-    if !node.isListed {
-      encoder.begin(node.build.metadata, flags: flags, attributes: node.build.attributes)
-      try addPlanned(node, record: base)
-      try node.finishRecycling()
-      return node.children
-    }
-    var isListed = try node.source != nil && !node.isSkipped && list(node, with: worker)
-    let controlName = Repository.controlName
-    if isListed, worker.listing.contains(controlName.span),
-      context.repository.location.isShown(by: node.source!.descriptor)
-    {
-      if node.isSource {
-        throw Failure(.refused, "the source \(displayName(node.sourcePath)) is the repository itself")
-      }
-      node.isSkipped = true
-      isListed = false
-      context.progress.skipped.count()
-    }
-    if !isListed && !node.isSkipped {
+    let isListed = try node.isListed && list(node, with: worker)
+    if node.isListed, !isListed, !node.isSkipped {
       flags.insert(.incomplete)
       countGone(node.comparedSubtree.map { $0.totals.entries &- 1 }, in: node)
     }
     encoder.begin(node.build.metadata, flags: flags, attributes: node.build.attributes)
     if isListed {
-      if node.isSource && worker.listing.entries.isEmpty { node.tally?.isEmpty.store(true, ordering: .relaxed) }
-      // A stray tag file in a source's own directory must not make the source empty.
-      if !node.isSource, let tag = node.excludes.tag(in: worker.listing, of: node.source!.descriptor) {
-        node.tag = tag
-        exclude(node.sourcePath, by: tag.rule)
-      }
-      do {
-        let directory = DirectoryContext(
-          work: self, node: node, record: base, encoder: encoder, moment: moment, worker: worker)
-        let atSamePath =
-          node.isMoved ? record(node.atSamePath, in: node.tally?.base?.tree, in: node, with: worker) : nil
-        if let builder {
-          var merge = try DirectoryMerge(
-            of: directory, atSamePath: atSamePath, storer: EntryStorer(of: directory, with: builder))
-          try merge.run()
-        } else {
-          var merge = try DirectoryMerge(of: directory, atSamePath: atSamePath, storer: LookAhead(of: directory))
-          try merge.run()
-        }
-      } catch let error as CatalogError {
-        throw Failure(
-          .damaged, "the previous catalog is damaged at \(displayName(node.sourcePath)): \(error)")
-      }
+      try merge(
+        DirectoryContext(
+          work: self, node: node, record: base, encoder: encoder, moment: moment, worker: worker,
+          names: worker.listing.bytes))
       worker.listing.trim()
+    } else if !node.isListed {
+      try addPlanned(node, record: base)
     }
     try node.finishRecycling()
     return node.children
+  }
+
+  /// Opens the source's directory; false if the snapshot will not have it.
+  private func isWanted(_ node: SnapshotNode) throws -> Bool {
+    guard try openSource(node) else {
+      countGone(node.comparedSubtree?.totals.entries, in: node)
+      return false
+    }
+    if let status = node.sourceStatus {
+      node.build.metadata = status.metadata
+      (node.build.hints.sourceInode, node.build.hints.changed) = (status.inode, status.changed)
+    }
+    try identify(node)
+    if node.isListed, !node.isSource, let rule = node.sourceStatus.flatMap(node.excludes.rule(for:)) {
+      exclude(node.sourcePath, by: rule)
+      // An excluded directory that leads to another source is kept for that source alone.
+      node.isListed = false
+      return node.plan != nil
+    }
+    return true
+  }
+
+  private func merge(_ directory: DirectoryContext) throws {
+    let (node, worker) = (directory.node, directory.worker)
+    if node.isSource && worker.listing.entries.isEmpty { node.tally?.isEmpty.store(true, ordering: .relaxed) }
+    // A stray tag file in a source's own directory must not make the source empty.
+    if !node.isSource, let tag = node.excludes.tag(in: worker.listing, of: node.source!.descriptor) {
+      node.tag = tag
+      exclude(node.sourcePath, by: tag.rule)
+    }
+    let atSamePath = node.isMoved ? record(node.atSamePath, in: node.tally?.base?.tree, in: node, with: worker) : nil
+    do {
+      if let builder {
+        var merge = try DirectoryMerge(
+          of: directory, atSamePath: atSamePath, storer: EntryStorer(of: directory, with: builder))
+        try merge.run()
+      } else {
+        var merge = try DirectoryMerge(of: directory, atSamePath: atSamePath, storer: LookAhead(of: directory))
+        try merge.run()
+      }
+    } catch let error as CatalogError {
+      throw Failure(
+        .damaged, "the previous catalog is damaged at \(displayName(node.sourcePath)): \(error)")
+    }
   }
 
   /// The moment after which any change on the directory's file system sets a new ctime.
@@ -260,161 +254,10 @@ final class SnapshotWork: TreeWork {
     (node.origin ?? guards.origin(of: status, on: node.fileSystem, by: worker.finder))?.moved.count()
   }
 
-  /// Identifies the file system of a source's directory, and decides whether the directory is left out.
-  private func identify(_ node: SnapshotNode) throws {
-    guard node.isListed, let status = node.sourceStatus, let source = node.source else { return }
-    let isSource = node.isSource
-    if isSource {
-      node.tally = guards.begin(node)
-      node.excludes = options.excludesOfSource[node.sourcePath] ?? options.excludes
-    }
-    let isMount = isSource || status.device != node.parent?.sourceStatus?.device
-    let identity = try fileSystem(of: source.descriptor, device: status.device, in: node)
-    node.identity = identity
-    noteSameness(node, identity: identity, isMount: isMount)
-    if !node.excludes.patterns.isEmpty && !isSource {
-      let above = node.parent!.patternPath
-      node.patternPath = above.isEmpty ? node.name : above + [UInt8(ascii: "/")] + node.name
-    }
-    if !leftOut.isEmpty, leftOut.contains(node.sourcePath) {
-      node.isSkipped = true
-    } else if isRepository(status) || isMount && identity.isKernelView {
-      node.isSkipped = true
-      context.progress.skipped.count()
-    } else if isMount && !isSource && node.excludes.isOneFileSystem {
-      if node.plan == nil { node.isSkipped = true } else { node.isListed = false }
-      exclude(node.sourcePath, by: "--one-file-system")
-    } else {
-      try guards.check(node, on: identity, isMount: isMount)
-    }
-  }
-
   /// Counts an entry, or the content of a directory, that the operator excluded.
   func exclude(_ path: @autoclosure () -> [UInt8], by rule: String) {
     context.progress.excluded.count()
     if context.monitor.wantsExcluded { context.monitor.excluded(path(), by: rule) }
-  }
-
-  private func isRepository(_ status: FileStatus) -> Bool {
-    status.inode == context.repository.identity.inode && status.device == context.repository.identity.device
-      || innerMounts.contains(status.mount)
-  }
-
-  /// The file system that a source's device holds.
-  private func fileSystem(
-    of directory: borrowing Descriptor, device: UInt64, in node: SnapshotNode
-  ) throws(Failure) -> FileSystemIdentity {
-    if let known = fileSystems.withLock({ $0[device] }) { return known }
-    var found = FileSystemIdentity.unknown
-    do throws(Errno) { found = try directory.fileSystemIdentity() } catch {
-      // Without an identity, no file on it counts as unchanged without being read.
-      try readingFailed(at: node.sourcePath, because: error, what: "its file system cannot be identified")
-    }
-    fileSystems.withLock { $0[device] = found }
-    return found
-  }
-
-  /// Finds out whether the base's directory was on the same file system.
-  ///
-  /// The answer can only change at a directory that is a mount point, or was one.
-  private func noteSameness(_ node: SnapshotNode, identity: FileSystemIdentity, isMount: Bool) {
-    let names = node.build.tree?.mountNames ?? []
-    guard isMount || names.contains(node.name) else { return }
-    if let before = node.build.tree?.mounts[joined(node.path, absolute: true)] {
-      node.hasSameInodes = identity.isSame(as: (before.type, before.number, before.volume))
-    } else if isMount {
-      node.hasSameInodes = false
-    }
-  }
-
-  /// The number that distinguishes a source's file system, or subvolume, from others in one snapshot.
-  ///
-  /// It is the device number only if there is no better one.
-  func volume(of directory: borrowing Descriptor, device: UInt64) -> UInt64 {
-    let volume = fileSystems.withLock { $0[device]?.volume } ?? 0
-    return volume == 0 ? device : volume
-  }
-
-  /// Names an entry of the source that cannot be read; the entry is left out.
-  ///
-  /// Throws if the process lacks descriptors or memory, because the next entry would fail too.
-  func readingFailed(at path: [UInt8], because error: Errno, what: String = "cannot be read") throws(Failure) {
-    if error.isShortage {
-      throw Failure(
-        .failed, "\(displayName(path)): \(what): \(error)",
-        hint: "nothing was published; raise the limits of the process (ulimit -n, -v)")
-    }
-    context.warn(at: path, "\(what): \(error)")
-  }
-
-  private func list(_ node: SnapshotNode, with worker: SnapshotWorker) throws(Failure) -> Bool {
-    do throws(Errno) {
-      try worker.listing.read(node.source!.descriptor)
-      let refused = worker.listing.refusedNames
-      if refused > 0 {
-        context.warn(at: node.sourcePath, "has \(refused) names longer than 255 bytes, which are left out")
-      }
-      return true
-    } catch {
-      try readingFailed(at: node.sourcePath, because: error, what: "cannot be listed")
-      return false
-    }
-  }
-
-  /// Opens the source's directory; false if there is nothing to record.
-  private func openSource(_ node: SnapshotNode) throws -> Bool {
-    let name = node.name
-    if node.build.isSynthetic { return true }
-    do throws(Errno) {
-      let source: Descriptor
-      if let plan = node.plan, !node.parent!.isListed {
-        source = try openPlanned(node, isSource: plan.isSource)
-      } else {
-        source = try node.parent!.source!.descriptor.openDirectory(name.span)
-      }
-      node.sourceStatus = try source.status()
-      node.source = Directory(source)
-      return true
-    } catch {
-      if node.plan != nil {
-        throw Failure(
-          .failed, "cannot read the source \(displayName(node.sourcePath)): \(error)")
-      }
-      switch error {
-      case .noSuchEntry:
-        context.progress.vanished.count()
-        return false
-      case .notADirectory, .symbolicLoop:
-        context.warn(at: node.sourcePath, "was replaced by something else while the snapshot was taken")
-        return false
-      default:
-        try readingFailed(at: node.sourcePath, because: error)
-        // The next run must not trust an entry that this run could not read.
-        node.build.hints.flags.insert(.racy)
-        node.sourceStatus = try? node.parent!.source!.descriptor.status(of: name.span)
-        return node.sourceStatus?.kind == .directory
-      }
-    }
-  }
-
-  /// Opens a source, or a directory on the way to it. Links are followed, because the operator named the path.
-  private func openPlanned(_ node: SnapshotNode, isSource: Bool) throws(Errno) -> Descriptor {
-    let name = node.name
-    let flags: OpenFlags = isSource ? [.read, .directory] : [.pathOnly, .directory]
-    let root = [UInt8(ascii: "/")]
-    // The label represents the source's root directory.
-    let path = node.parent?.parent == nil ? root : root + name
-    func open(_ flags: OpenFlags) throws(Errno) -> Descriptor {
-      guard let above = node.parent?.source else {
-        return try Descriptor.open(path: path, flags)
-      }
-      return try above.descriptor.openFollowing(name.span, flags)
-    }
-    guard isSource else { return try open(flags) }
-    do { return try open(flags.union(.noAccessTime)) } catch {
-      guard error == .notPermitted else { throw error }
-      return try open(flags)
-    }
   }
 
   /// Adds the children of a directory above the sources, in place of its listing.
@@ -441,43 +284,6 @@ final class SnapshotWork: TreeWork {
         return child
       }
     }
-  }
-
-  private func directoryAttributes(
-    _ node: SnapshotNode, record: DirectoryRecord?
-  ) throws(Failure) -> AttributeBlock {
-    guard let status = node.sourceStatus, let source = node.source else { return .empty }
-    if options.changeDetection != .content, let record, !record.isSynthetic,
-      record.hints.changed == status.changed,
-      record.hints.sourceInode == status.inode, node.hasSameInodes || node.isMoved,
-      node.state.trustsChangeTime(of: status), record.hints.flags.isDisjoint(with: .racy),
-      !record.flags.contains(.incomplete)
-    {
-      return record.attributes
-    }
-    // Directories above a source are open by path only.
-    return try attributes(
-      of: source.descriptor, by: node.isListed ? .descriptor : .handle, flags: &node.build.hints.flags
-    ) { node.sourcePath }
-  }
-
-  /// The attributes of an inode of the source.
-  ///
-  /// Attributes that cannot be read or kept are named, and make the entry racy. The next run must not take it for
-  /// unchanged.
-  func attributes(
-    of source: borrowing Descriptor, by access: AttributeAccess, flags: inout StorageFlags,
-    path: () -> [UInt8]
-  ) throws(Failure) -> AttributeBlock {
-    do throws(Errno) {
-      let block = AttributeBlock(try source.extendedAttributes(access))
-      if block.bytes.count <= AttributeBlock.maximumBytes { return block }
-      context.warn(at: path(), "has more than 1 MiB of extended attributes, which are left out")
-    } catch {
-      try readingFailed(at: path(), because: error, what: "its extended attributes cannot be read")
-    }
-    flags.insert(.racy)
-    return .empty
   }
 
   // MARK: Leaving a directory
