@@ -66,7 +66,7 @@ final class AdoptWork: TreeWork {
 
   func finish(with worker: AdoptWorker) throws { try worker.writer.flush() }
 
-  private func failure(_ node: Node, name: [UInt8]?, words: String) -> Failure {
+  private func failure(at node: Node, name: [UInt8]?, words: String) -> Failure {
     Failure(.failed, "\(displayName(joined(node.path + (name.map { [$0] } ?? [])))) \(words)")
   }
 
@@ -85,12 +85,12 @@ final class AdoptWork: TreeWork {
       status = try node.directory!.descriptor.status()
       attributes = AttributeBlock(try node.directory!.descriptor.extendedAttributes())
       try worker.listing.read(node.directory!.descriptor)
-    } catch { throw failure(node, name: nil, words: "cannot be read: \(error)") }
-    guard status.mount == mount else { throw failure(node, name: nil, words: "is a mount point; unmount it") }
+    } catch { throw failure(at: node, name: nil, words: "cannot be read: \(error)") }
+    guard status.mount == mount else { throw failure(at: node, name: nil, words: "is a mount point; unmount it") }
     guard worker.listing.refusedNames == 0 else {
-      throw failure(node, name: nil, words: "has names longer than 255 bytes")
+      throw failure(at: node, name: nil, words: "has names longer than 255 bytes")
     }
-    guard attributes.bytes.count <= AttributeBlock.maximumBytes else { throw tooManyAttributes(node) }
+    guard attributes.bytes.count <= AttributeBlock.maximumBytes else { throw tooManyAttributes(at: node) }
     node.status = status
     let encoder = RecordEncoder()
     node.encoder = encoder
@@ -99,13 +99,13 @@ final class AdoptWork: TreeWork {
     var record: DirectoryRecord?
     // If the newest catalog's record cannot be read, the files are only read again from the tree.
     if let base = node.base { record = try? worker.base?.record(base.place, base.digest) }
-    try merge(node, record: record, encoder: encoder, with: worker)
+    try merge(in: node, record: record, encoder: encoder, with: worker)
     worker.listing.trim()
     return node.children
   }
 
   private func merge(
-    _ node: Node, record: DirectoryRecord?, encoder: RecordEncoder, with worker: AdoptWorker
+    in node: Node, record: DirectoryRecord?, encoder: RecordEncoder, with worker: AdoptWorker
   ) throws {
     var merge = try ListingMerge(worker.listing, with: record)
     while let pair = try merge.nextEntry() {
@@ -119,20 +119,20 @@ final class AdoptWork: TreeWork {
       }
       let status: FileStatus
       do throws(Errno) { status = try node.directory!.descriptor.status(of: name.span) } catch {
-        throw failure(node, name: name, words: "cannot be read: \(error)")
+        throw failure(at: node, name: name, words: "cannot be read: \(error)")
       }
       if status.kind == .directory {
         merge.mergeAsDirectory(entry)
         continue
       }
-      guard status.mount == mount else { throw failure(node, name: name, words: "is a mount point; unmount it") }
+      guard status.mount == mount else { throw failure(at: node, name: name, words: "is a mount point; unmount it") }
       progress.entries.count()
       progress.files.count()
-      if encoder.isFull { throw failure(node, name: nil, words: "has more than a record can hold") }
+      if encoder.isFull { throw failure(at: node, name: nil, words: "has more than a record can hold") }
       if let record, let row, isSame(row, status: status) {
         encoder.append(row, of: record, hints: hints(of: status))
       } else {
-        encoder.append(name.span, try entryOf(name, status: status, in: node, with: worker))
+        encoder.append(name.span, try entryOf(named: name, status: status, in: node, with: worker))
       }
     }
     while let pair = try merge.nextDirectory() {
@@ -162,15 +162,15 @@ final class AdoptWork: TreeWork {
       sourceInode: 0, changed: Timestamp(seconds: 0, nanoseconds: 0), storedInode: status.inode, flags: .racy)
   }
 
-  private func tooManyAttributes(_ node: Node, name: [UInt8]? = nil) -> Failure {
-    failure(node, name: name, words: "has more than 1 MiB of extended attributes")
+  private func tooManyAttributes(at node: Node, name: [UInt8]? = nil) -> Failure {
+    failure(at: node, name: name, words: "has more than 1 MiB of extended attributes")
   }
 
   private func entryOf(
-    _ name: [UInt8], status: FileStatus, in node: Node, with worker: AdoptWorker
+    named name: [UInt8], status: FileStatus, in node: Node, with worker: AdoptWorker
   ) throws -> NewEntry {
     guard let kind = status.kind else {
-      throw failure(node, name: name, words: "is of a kind that this system does not name")
+      throw failure(at: node, name: name, words: "is of a kind that this system does not name")
     }
     var entry = NewEntry(kind: kind, metadata: status.metadata, hints: hints(of: status))
     entry.linkGroup = group(of: status)
@@ -191,9 +191,9 @@ final class AdoptWork: TreeWork {
     } catch {
       if error == .interrupted { try checkForSignal() }
       throw failure(
-        node, name: name, words: error == .staleHandle ? "changed while it was read" : "cannot be read: \(error)")
+        at: node, name: name, words: error == .staleHandle ? "changed while it was read" : "cannot be read: \(error)")
     }
-    if entry.attributes.bytes.count > AttributeBlock.maximumBytes { throw tooManyAttributes(node, name: name) }
+    if entry.attributes.bytes.count > AttributeBlock.maximumBytes { throw tooManyAttributes(at: node, name: name) }
     return entry
   }
 
@@ -201,19 +201,20 @@ final class AdoptWork: TreeWork {
     of file: borrowing Descriptor, status: FileStatus, with worker: AdoptWorker
   ) throws(Errno) -> ContentDigest {
     if status.size == 0 { return .ofNothing }
-    guard linkedInodes.contains(status.inode) else { return try read(file, status: status, with: worker) }
+    guard linkedInodes.contains(status.inode) else { return try read(contentOf: file, status: status, with: worker) }
     if let known = contents.begin(status.inode) {
-      return known.status.isSameState(as: status) ? known.digest : try read(file, status: status, with: worker)
+      return known.status.isSameState(as: status)
+        ? known.digest : try read(contentOf: file, status: status, with: worker)
     }
     var content: Content?
     defer { contents.finish(status.inode, storing: content) }
-    let digest = try read(file, status: status, with: worker)
+    let digest = try read(contentOf: file, status: status, with: worker)
     content = Content(status: status, digest: digest)
     return digest
   }
 
   private func read(
-    _ file: borrowing Descriptor, status: FileStatus, with worker: AdoptWorker
+    contentOf file: borrowing Descriptor, status: FileStatus, with worker: AdoptWorker
   ) throws(Errno) -> ContentDigest {
     do throws(CopyError) {
       let pass = try worker.reader.hash(
@@ -235,7 +236,7 @@ final class AdoptWork: TreeWork {
   func leave(_ node: Node, with worker: AdoptWorker) throws {
     guard let encoder = node.encoder, let status = node.status, let directory = node.directory else { return }
     guard let now = try? directory.descriptor.status(), now.isSameState(as: status) else {
-      throw failure(node, name: nil, words: "changed while it was read; is rsnapshot at work?")
+      throw failure(at: node, name: nil, words: "changed while it was read; is rsnapshot at work?")
     }
     for child in node.children {
       let name = child.name

@@ -26,7 +26,7 @@ extension SnapshotBuilder {
       node.build.targetStatus = try node.build.target!.descriptor.status()
       if let mount = parent?.build.targetStatus?.mount, mount != node.build.targetStatus!.mount { throw .busy }
       // The mode and the ACLs of the root were corrected when the spare was taken.
-      try beginRecycling(node, isOpened: parent == nil)
+      try beginRecycling(of: node, isOpened: parent == nil)
     } catch {
       if node.build.isRecycled { throw SpareUnusable(path: node.sourcePath, reason: error) }
       if node.build.leadsToSource { throw Failure.writing("make the directory", at: node.sourcePath, because: error) }
@@ -44,7 +44,7 @@ extension SnapshotBuilder {
   }
 
   /// Lists the spare's names in the directory, once, before the merge.
-  private func beginRecycling(_ node: WalkNode<some BuiltDirectory>, isOpened: Bool) throws(Errno) {
+  private func beginRecycling(of node: WalkNode<some BuiltDirectory>, isOpened: Bool) throws(Errno) {
     guard node.build.isRecycled, let target = node.build.target else { return }
     node.build.recycled = try RecycledDirectory(target, isOpened: isOpened, in: context.repository)
   }

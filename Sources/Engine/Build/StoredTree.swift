@@ -109,7 +109,7 @@ final class StoredFinder {
           let row = try? folder.file(sourceInode: status.inode), row.kind == status.kind, row.mayHaveContent(of: status)
         else { continue }
         let found = StoredFile(
-          row: row, record: folder.record, directory: directory(number, number: folderNumber, path: path),
+          row: row, record: folder.record, directory: directory(tree: number, number: folderNumber, path: path),
           tree: trees[number],
           isFoundByInode: true)
         if row.isSameInode(as: status) { return found }
@@ -193,7 +193,7 @@ final class StoredFinder {
     return index
   }
 
-  private func directory(_ tree: Int, number: UInt32, path: [[UInt8]]) -> Directory? {
+  private func directory(tree: Int, number: UInt32, path: [[UInt8]]) -> Directory? {
     if let known = directories.lastIndex(where: { $0.tree == tree && $0.number == number }) {
       return directories[known].directory
     }

@@ -156,7 +156,7 @@ private struct MetadataSetter {
     _ attributes: AttributeBlock, on target: borrowing Descriptor, currently: FileStatus, mayHaveOthers: Bool
   ) throws(Errno) -> MetadataGaps {
     var gaps = MetadataGaps()
-    let changedOwner = try setOwner(target, currently: currently, into: &gaps)
+    let changedOwner = try setOwner(of: target, currently: currently, into: &gaps)
     try setAttributes(attributes, target: target, mayHaveOthers: mayHaveOthers, into: &gaps)
     var permissions = UInt32(metadata.permissions)
     if gaps.contains(.owner) { permissions &= Self.ofAnotherOwner }
@@ -179,7 +179,7 @@ private struct MetadataSetter {
   }
 
   private func setOwner(
-    _ target: borrowing Descriptor, currently: FileStatus, into gaps: inout MetadataGaps
+    of target: borrowing Descriptor, currently: FileStatus, into gaps: inout MetadataGaps
   ) throws(Errno) -> Bool {
     if currently.user == metadata.user && currently.group == metadata.group { return false }
     do throws(Errno) {
@@ -228,14 +228,14 @@ private struct MetadataSetter {
   private func setMode(
     _ permissions: UInt32, target: borrowing Descriptor, into gaps: inout MetadataGaps
   ) throws(Errno) {
-    do throws(Errno) { try change(target, permissions: permissions) } catch {
+    do throws(Errno) { try change(of: target, permissions: permissions) } catch {
       try note(error, kind: .mode, into: &gaps)
       // FAT refuses setuid, setgid and the sticky bit.
-      if permissions & 0o7000 != 0 { try? change(target, permissions: permissions & 0o777) }
+      if permissions & 0o7000 != 0 { try? change(of: target, permissions: permissions & 0o777) }
     }
   }
 
-  private func change(_ target: borrowing Descriptor, permissions: UInt32) throws(Errno) {
+  private func change(of target: borrowing Descriptor, permissions: UInt32) throws(Errno) {
     switch access {
     case .descriptor: try target.setPermissions(permissions)
     case .handle: try target.setPermissionsOfHandle(permissions)

@@ -68,9 +68,9 @@ private final class Deletion: TreeWork {
   func finish(with worker: Void) {}
 
   /// Notes an error, with two exceptions: another process deleted the entry, or only root can delete it.
-  private func failed(_ node: Node, name: [UInt8]?, because error: Errno, in directory: Directory?) {
+  private func failed(at node: Node, name: [UInt8]?, because error: Errno, in directory: Directory?) {
     if error == .noSuchEntry || error.meansNoPermission && isOthers(try? directory?.descriptor.status()) { return }
-    note(node, name: name, reason: "\(error)")
+    note(at: node, name: name, reason: "\(error)")
   }
 
   private func isOthers(_ status: FileStatus?) -> Bool {
@@ -78,7 +78,7 @@ private final class Deletion: TreeWork {
     return user != 0 && status.map { $0.user != user } ?? false
   }
 
-  private func note(_ node: Node, name: [UInt8]?, reason: String) {
+  private func note(at node: Node, name: [UInt8]?, reason: String) {
     failures.count()
     let path = node.path + (name.map { [$0] } ?? [])
     first.withLock { $0 = $0 ?? (path, reason) }
@@ -95,7 +95,7 @@ private final class Deletion: TreeWork {
           continue
         } catch {
           guard error == .isADirectory else {
-            failed(node, name: name, because: error, in: node.directory)
+            failed(at: node, name: name, because: error, in: node.directory)
             continue
           }
         }
@@ -112,7 +112,7 @@ private final class Deletion: TreeWork {
     do throws(Errno) {
       if let above = node.parent?.directory {
         guard try above.descriptor.status(of: name.span).mount == node.mount else {
-          note(node, name: nil, reason: "it is a mount point; unmount it")
+          note(at: node, name: nil, reason: "it is a mount point; unmount it")
           return nil
         }
         node.directory = Directory(try above.descriptor.openUnlocked(name.span))
@@ -136,7 +136,7 @@ private final class Deletion: TreeWork {
         try? above.descriptor.removeDirectory(name.span)
         return nil
       }
-      failed(node, name: nil, because: error, in: node.directory)
+      failed(at: node, name: nil, because: error, in: node.directory)
       return nil
     }
     return listing
@@ -149,7 +149,7 @@ private final class Deletion: TreeWork {
     let name = node.name
     do throws(Errno) { try above.descriptor.removeDirectory(name.span) } catch {
       // If it is not empty, the remaining entry is already named, or another process moved an entry in.
-      if error != .notEmpty { failed(node, name: nil, because: error, in: above) }
+      if error != .notEmpty { failed(at: node, name: nil, because: error, in: above) }
     }
   }
 }

@@ -58,7 +58,7 @@ struct ReceiveMerge {
     work.context.progress.entries.count()
     work.context.progress.files.count()
     let isSame = before.map { record.hasSameContent(row, as: $0, of: base!) } ?? false
-    if isSame, row.linkGroup == nil, let before, try linkSame(before, row: row) { return }
+    if isSame, row.linkGroup == nil, let before, try linkSame(before: before, row: row) { return }
     let hints: Hints
     do { hints = try row.linkGroup == nil ? store(row, before: before) : storeGrouped(row, before: before) } catch {
       guard let refused = error as? Unstorable else { throw error }
@@ -78,7 +78,7 @@ struct ReceiveMerge {
   // MARK: Links
 
   /// Links the base's entry of the same name. Only its row is examined.
-  private func linkSame(_ before: FileRow, row: FileRow) throws -> Bool {
+  private func linkSame(before: FileRow, row: FileRow) throws -> Bool {
     guard let hints = try linkBase(before) else { return false }
     if hints.flags.isCatalogOnly { work.context.progress.catalogOnly.count() }
     encoder.append(row, of: record, hints: hints)
@@ -98,7 +98,7 @@ struct ReceiveMerge {
     hints.flags.subtract([.racy, .changedWhileRead])
     if node.isMoved {
       let path = node.baseLocation + [Array(base!.bytes[before.name])]
-      guard isStill(before, name: name, in: baseTree, inode: hints.storedInode),
+      guard isStill(row: before, name: name, in: baseTree, inode: hints.storedInode),
         try !work.isFile(at: path, row: before, of: base!, linkGroup: before.linkGroup, with: worker),
         work.claim(hints.storedInode)
       else { return nil }
@@ -135,7 +135,7 @@ struct ReceiveMerge {
 
   /// Gives a name its inode: the base's inode, a received content, or a copy.
   private func store(_ row: FileRow, before: FileRow?) throws -> Hints {
-    if let before, isSameInode(before, of: base!, row: row), let hints = try linkBase(before) { return hints }
+    if let before, isSameInode(before: before, of: base!, row: row), let hints = try linkBase(before) { return hints }
     guard row.kind == .regular else { return try makeSpecial(row) }
     if row.size == 0 { return try finish(try makeTarget(for: row), row: row) }
     var stored: [StoredFile] = []
@@ -157,7 +157,7 @@ struct ReceiveMerge {
   }
 
   /// True if the stored inode matches the whole row, and is used for no other inode.
-  private func isSameInode(_ before: FileRow, of other: DirectoryRecord, row: FileRow) -> Bool {
+  private func isSameInode(before: FileRow, of other: DirectoryRecord, row: FileRow) -> Bool {
     before.kind == row.kind && before.size == row.size && before.digest == row.digest
       && before.metadata == row.metadata && (before.linkGroup == nil || before.linkGroup == row.linkGroup)
       && other.attributes(of: before) == record.attributes(of: row)
@@ -165,7 +165,8 @@ struct ReceiveMerge {
   }
 
   private func linkElsewhere(_ found: StoredFile, path: [[UInt8]], row: FileRow) throws -> Hints? {
-    guard isSameInode(found.row, of: found.record, row: row), let directory = found.directory, let inode = found.inode,
+    guard isSameInode(before: found.row, of: found.record, row: row), let directory = found.directory,
+      let inode = found.inode,
       found.row.hints.flags.isDisjoint(with: [.notStored]),
       !found.row.hints.flags.isWorthRetrying(asRoot: work.context.isRoot),
       try !work.isFile(at: path, row: found.row, of: found.record, linkGroup: row.linkGroup, with: worker),
@@ -173,7 +174,7 @@ struct ReceiveMerge {
     else { return nil }
     let storedName = found.name
     let name = record.bytes.span.extracting(row.name)
-    guard isStill(found.row, name: storedName.span, in: directory, inode: inode),
+    guard isStill(row: found.row, name: storedName.span, in: directory, inode: inode),
       try work.builder.linked(from: directory.descriptor, name: storedName.span, inode: inode, in: node, as: name)
     else { return nil }
     work.context.progress.linked.count()
@@ -184,7 +185,7 @@ struct ReceiveMerge {
   /// True if a file of the base still matches its row, as far as its status shows.
   ///
   /// This is the check before the file is linked at another path.
-  private func isStill(_ row: FileRow, name: Span<UInt8>, in directory: Directory, inode: UInt64) -> Bool {
+  private func isStill(row: FileRow, name: Span<UInt8>, in directory: Directory, inode: UInt64) -> Bool {
     guard let status = try? directory.descriptor.status(of: name) else { return false }
     return status.kind == row.kind && status.inode == inode && status.recordedSize == row.size
       && (row.hints.flags.contains(.timeNotStored) || status.modified == row.metadata.modified)
@@ -233,10 +234,10 @@ struct ReceiveMerge {
     let old: OldVersion
     do throws(Errno) { old = try open(stored, row: row) } catch {
       // A file that this user may not open is not damaged for that reason.
-      if error != .accessDenied, !node.isBaseClosed { reportDamage(stored, row: row) }
+      if error != .accessDenied, !node.isBaseClosed { reportDamage(of: stored, row: row) }
       return nil
     }
-    return try copy(old.file, with: try old.file.status(), for: row) { reportDamage(stored, row: row) }
+    return try copy(old.file, with: try old.file.status(), for: row) { reportDamage(of: stored, row: row) }
   }
 
   private func open(_ stored: StoredFile, row: FileRow) throws(Errno) -> OldVersion {
@@ -281,7 +282,7 @@ struct ReceiveMerge {
     return nil
   }
 
-  private func reportDamage(_ stored: StoredFile, row: FileRow) {
+  private func reportDamage(of stored: StoredFile, row: FileRow) {
     work.context.monitor.note(
       "\(displayName(path(of: row))): its bytes in the snapshot \(stored.tree.name) are damaged; sent whole")
   }

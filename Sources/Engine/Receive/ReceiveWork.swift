@@ -109,7 +109,7 @@ final class ReceiveWork: TreeWork {
     guard node.depth <= Self.depthLimit else {
       throw Failure(.refused, "the snapshot has directories that are more than \(Self.depthLimit) deep")
     }
-    let record = try wantedRecord(node, with: worker)
+    let record = try wantedRecord(of: node, with: worker)
     node.record = record
     node.build.isSynthetic = record.isSynthetic
     node.build.metadata = record.metadata
@@ -123,7 +123,7 @@ final class ReceiveWork: TreeWork {
     let encoder = worker.tools.takeEncoder()
     node.build.encoder = encoder
     encoder.begin(record.metadata, flags: record.flags, attributes: node.build.attributes)
-    let base = try baseRecord(node, with: worker)
+    let base = try baseRecord(of: node, with: worker)
     let merge = try ReceiveMerge(in: self, node: node, record: record, base: base, encoder: encoder, with: worker)
     let rows = try merge.run()
     try node.finishRecycling()
@@ -132,7 +132,7 @@ final class ReceiveWork: TreeWork {
   }
 
   /// The record of the directory in the new snapshot: the base's record if the digests are equal.
-  private func wantedRecord(_ node: ReceiveNode, with worker: ReceiveWorker) throws -> DirectoryRecord {
+  private func wantedRecord(of node: ReceiveNode, with worker: ReceiveWorker) throws -> DirectoryRecord {
     if let base = node.build.base, base.digest == node.digest, let reader = worker.base,
       let record = try? reader.record(base.place, base.digest)
     {
@@ -141,7 +141,7 @@ final class ReceiveWork: TreeWork {
     return try wanted.record(node.digest) ?? wanted.fetchRecord(node.digest, at: node.path)
   }
 
-  private func baseRecord(_ node: ReceiveNode, with worker: ReceiveWorker) throws -> DirectoryRecord? {
+  private func baseRecord(of node: ReceiveNode, with worker: ReceiveWorker) throws -> DirectoryRecord? {
     guard let base = node.build.base else { return nil }
     if base.digest == node.digest, let record = node.record, record.hints.storedInode != 0 { return record }
     // Without the record, files are searched one by one and requested.
@@ -174,7 +174,7 @@ final class ReceiveWork: TreeWork {
   // MARK: Other paths of the new snapshot
 
   /// A directory of the new snapshot; `nil` if no record of it came.
-  private func wantedLevel(_ digest: Digest, base: Subtree?, with worker: ReceiveWorker) throws -> WantedLevel? {
+  private func wantedLevel(of digest: Digest, base: Subtree?, with worker: ReceiveWorker) throws -> WantedLevel? {
     let before = base.flatMap { base in (try? worker.base?.record(base.place, base.digest)).map { RecordIndex($0) } }
     if let before, base?.digest == digest { return WantedLevel(index: before, base: before) }
     if let sent = try wanted.record(digest) { return WantedLevel(index: RecordIndex(sent), base: before) }
@@ -193,13 +193,14 @@ final class ReceiveWork: TreeWork {
     guard let name = path.last else { return false }
     let folder = path.dropLast()
     let (level, depth) = try worker.wantedPaths.descend(folder) { () throws in
-      guard let level = try wantedLevel(root, base: baseTree?.catalog.summary.root, with: worker) else {
+      guard let level = try wantedLevel(of: root, base: baseTree?.catalog.summary.root, with: worker) else {
         throw Failure(.refused, "the record of the snapshot's root did not come")
       }
       return level
     } _: { above, name in
       guard let row = try above.index.directory(name.span) else { return nil }
-      return try wantedLevel(row.digest, base: try above.base?.directory(name.span).map { Subtree($0) }, with: worker)
+      return try wantedLevel(
+        of: row.digest, base: try above.base?.directory(name.span).map { Subtree($0) }, with: worker)
     }
     guard depth == folder.count, let there = try level.index.file(name.span) else { return false }
     if let linkGroup, there.linkGroup == linkGroup { return false }

@@ -160,10 +160,10 @@ final class RestoreWork: TreeWork {
   // MARK: Entering a directory
 
   func enter(_ node: RestoreNode, with worker: RestoreWorker) throws -> [RestoreNode] {
-    guard try openTarget(node, with: worker) else { return [] }
+    guard try openTarget(of: node, with: worker) else { return [] }
     progress.entries.count()
     if node.isNew { progress.directories.count() }
-    openStored(node)
+    openStored(of: node)
     let record: DirectoryRecord
     do { record = try worker.reader.record(node.subtree.place, node.subtree.digest) } catch {
       reportDamage(at: path(of: node), "is not restored, because its record in the catalog is damaged: \(error)")
@@ -172,7 +172,7 @@ final class RestoreWork: TreeWork {
     node.record = record
     if node.isNew, node.target != nil { unfinished.withLock { $0[ObjectIdentifier(node)] = node } }
     do {
-      try discardTemporaries(node, record: record, with: worker)
+      try discardTemporaries(in: node, record: record, with: worker)
       var files = try FileCursor(record)
       let merge = RestoreMerge(in: self, node: node, record: record, with: worker)
       // All wanted files of a directory are requested before the first is awaited.
@@ -193,7 +193,7 @@ final class RestoreWork: TreeWork {
       try restoreAll()
       for row in try files.directories() {
         let name = Array(record.bytes[row.name])
-        if node.state.selects(name) { children.append(child(node, name: name, row: row)) }
+        if node.state.selects(name) { children.append(child(of: node, name: name, row: row)) }
       }
       return children
     } catch let error as CatalogError {
@@ -202,7 +202,7 @@ final class RestoreWork: TreeWork {
     }
   }
 
-  private func child(_ node: RestoreNode, name: [UInt8], row: DirectoryRow) -> RestoreNode {
+  private func child(of node: RestoreNode, name: [UInt8], row: DirectoryRow) -> RestoreNode {
     let selection = node.selection?.below(name)
     let sources = node.sources?.below(name)
     return RestoreNode(
@@ -213,7 +213,7 @@ final class RestoreWork: TreeWork {
   }
 
   /// Opens the directory in the repository. A failure is reported once, not for each file below.
-  private func openStored(_ node: RestoreNode) {
+  private func openStored(of node: RestoreNode) {
     guard let stored = node.parent?.stored else { return }
     let name = node.name
     do { node.stored = try stored.directory(name.span) } catch {
@@ -223,7 +223,7 @@ final class RestoreWork: TreeWork {
   }
 
   /// Removes the temporary files that a killed restore left beside the entries to replace.
-  private func discardTemporaries(_ node: RestoreNode, record: DirectoryRecord, with worker: RestoreWorker) throws {
+  private func discardTemporaries(in node: RestoreNode, record: DirectoryRecord, with worker: RestoreWorker) throws {
     guard !node.isNew, let target = node.target, !options.isDryRun else { return }
     do throws(Errno) { try worker.listing.read(target.descriptor) } catch {
       warn(at: path(of: node), "cannot be listed: \(error)")
@@ -239,12 +239,12 @@ final class RestoreWork: TreeWork {
   }
 
   /// Makes or opens the directory; false if an entry of another kind stays in its place.
-  private func openTarget(_ node: RestoreNode, with worker: RestoreWorker) throws -> Bool {
+  private func openTarget(of node: RestoreNode, with worker: RestoreWorker) throws -> Bool {
     guard let parent = node.parent else {
       guard let target = node.target else { return true }
       do throws(Errno) {
         node.status = try target.descriptor.status()
-        if !node.isNew { try makeWritable(node, directory: target) }
+        if !node.isNew { try makeWritable(in: node, directory: target) }
         return true
       } catch { throw failure("use the destination", at: path(of: node), because: error) }
     }
@@ -253,7 +253,7 @@ final class RestoreWork: TreeWork {
       return true
     }
     do throws(Errno) {
-      guard try prepare(node, in: above) else { return false }
+      guard try prepare(in: node, in: above) else { return false }
       guard let directory = try open(node, in: above) else { return true }
       let status = try directory.descriptor.status()
       if node.isNew {
@@ -271,7 +271,7 @@ final class RestoreWork: TreeWork {
         return false
       }
       node.target = directory
-      if !node.isNew { try makeWritable(node, directory: directory) }
+      if !node.isNew { try makeWritable(in: node, directory: directory) }
       return true
     } catch {
       if endsRestore(error, in: above) { throw failure("make the directory", at: path(of: node), because: error) }
@@ -286,7 +286,7 @@ final class RestoreWork: TreeWork {
   }
 
   /// Makes the directory if it is missing; false if an entry of another kind stays in its place.
-  private func prepare(_ node: RestoreNode, in above: Directory) throws(Errno) -> Bool {
+  private func prepare(in node: RestoreNode, in above: Directory) throws(Errno) -> Bool {
     let name = node.name
     let existing = try above.descriptor.statusIfPresent(of: name.span)
     if existing != nil, node.parent!.isNew {
@@ -329,7 +329,7 @@ final class RestoreWork: TreeWork {
         node.isNew = true
         return nil
       }
-      remember(node, permissions: status.permissions)
+      remember(in: node, permissions: status.permissions)
       try above.descriptor.unlock(name.span)
       return try above.directory(name.span)
     }
@@ -345,10 +345,10 @@ final class RestoreWork: TreeWork {
     if status.inode == repository?.identity.inode && status.device == repository?.identity.device { return true }
     if status.mount != node.parent!.status?.mount { return try Repository.isInside(directory.descriptor) }
     guard try Repository.isRepository(directory) else { return false }
-    return !hasRepository(node, with: worker)
+    return !hasRepository(in: node, with: worker)
   }
 
-  private func hasRepository(_ node: RestoreNode, with worker: RestoreWorker) -> Bool {
+  private func hasRepository(in node: RestoreNode, with worker: RestoreWorker) -> Bool {
     guard let record = try? worker.reader.record(node.subtree.place, node.subtree.digest),
       let rows = try? record.directories()
     else { return false }
@@ -363,9 +363,9 @@ final class RestoreWork: TreeWork {
   }
 
   /// Makes an existing directory of the user's writable until it is left.
-  private func makeWritable(_ node: RestoreNode, directory: Directory) throws(Errno) {
+  private func makeWritable(in node: RestoreNode, directory: Directory) throws(Errno) {
     guard let status = node.status, mayMakeWritable(status), !options.isDryRun else { return }
-    remember(node, permissions: status.permissions)
+    remember(in: node, permissions: status.permissions)
     try directory.descriptor.setPermissions(status.permissions | 0o700)
   }
 
@@ -374,7 +374,7 @@ final class RestoreWork: TreeWork {
     _ = opened.withLock { $0.removeValue(forKey: ObjectIdentifier(node)) }
   }
 
-  private func remember(_ node: RestoreNode, permissions: UInt32) {
+  private func remember(in node: RestoreNode, permissions: UInt32) {
     node.modeBeforeUnlock = permissions
     opened.withLock { $0[ObjectIdentifier(node)] = node }
   }
@@ -418,7 +418,7 @@ final class RestoreWork: TreeWork {
     do throws(Errno) {
       // With `never`, an existing directory is the operator's too. If it had the snapshot's metadata, it must not
       // lose them because entries were added.
-      if !node.isNew, options.overwrite == .never, try !hadMetadata(node, record: record, target: target) {
+      if !node.isNew, options.overwrite == .never, try !hadMetadata(of: node, record: record, target: target) {
         return gaps.addLeft(path(of: node))
       }
       if !options.isDryRun { try setMetadata(of: node, record: record, target: target) }
@@ -429,7 +429,7 @@ final class RestoreWork: TreeWork {
   }
 
   /// True if a directory already had the snapshot's metadata, apart from an owner that only root may set.
-  private func hadMetadata(_ node: RestoreNode, record: DirectoryRecord, target: Directory) throws(Errno) -> Bool {
+  private func hadMetadata(of node: RestoreNode, record: DirectoryRecord, target: Directory) throws(Errno) -> Bool {
     guard var found = node.status?.metadata else { return false }
     if let mode = node.modeBeforeUnlock { found.permissions = UInt16(mode) }
     if !isRoot { (found.user, found.group) = (record.metadata.user, record.metadata.group) }

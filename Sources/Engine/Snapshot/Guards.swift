@@ -83,7 +83,7 @@ final class Guards: Sendable {
   /// Begins to count the changes of an opened source, against the newest snapshot that has it.
   ///
   /// If that is not the newest snapshot of all, it becomes the source's base.
-  func begin(_ node: SnapshotNode) -> SourceTally {
+  func begin(at node: SnapshotNode) -> SourceTally {
     let tally =
       compared[node.path]
       ?? SourceTally(

@@ -109,7 +109,7 @@ private struct SnapshotRun {
       // A disaster makes the older snapshots necessary, even if it cannot be published.
       let guards: Guards
       do {
-        guards = try lookAhead(comparison, capabilities: Capabilities(), space: SpaceGuard(in: repository))
+        guards = try lookAhead(for: comparison, capabilities: Capabilities(), space: SpaceGuard(in: repository))
         try guards.checkGone()
       } catch let trouble where !(trouble is SourceRefusal) {
         try checkForSignal()
@@ -144,7 +144,7 @@ private struct SnapshotRun {
     guard try space.isInDoubt(newest, sources: options.sources) else { return }
     emptyTrash()
     guard try space.isInDoubt(newest, sources: options.sources) else { return }
-    _ = try lookAhead(comparison, capabilities: capabilities, space: space)
+    _ = try lookAhead(for: comparison, capabilities: capabilities, space: space)
     do { try space.checkNeeds() } catch {
       guard repository.retirement.discardSpare() else { throw error }
       emptyTrash()
@@ -156,20 +156,20 @@ private struct SnapshotRun {
   ///
   /// The returned guards have counted the changes, and `space` has counted the needs.
   private func lookAhead(
-    _ comparison: Comparison, capabilities: Capabilities, space: SpaceGuard
+    for comparison: Comparison, capabilities: Capabilities, space: SpaceGuard
   ) throws -> Guards {
     // The run that follows gives all warnings.
     let context = BuildContext(
       repository: repository, capabilities: capabilities, space: space, progress: Progress(),
       monitor: SilentMonitor())
-    let ahead = work(comparison, context: context, builder: nil)
+    let ahead = work(for: comparison, context: context, builder: nil)
     try walkTree(ahead, from: ahead.rootNode(), threads: options.threads)
     try checkForSignal()
     return ahead.guards
   }
 
   private func work(
-    _ comparison: Comparison, context: BuildContext, builder: SnapshotBuilder?
+    for comparison: Comparison, context: BuildContext, builder: SnapshotBuilder?
   ) -> SnapshotWork {
     SnapshotWork(
       options: options, leftOut: absent, trees: comparison.trees, base: comparison.base,
@@ -201,7 +201,7 @@ private struct SnapshotRun {
     try ensureSpace(for: comparison, capabilities: capabilities, space: space)
     let context = BuildContext(
       repository: repository, capabilities: capabilities, space: space, progress: progress, monitor: monitor)
-    let draft = try begin(comparison, context: context)
+    let draft = try begin(for: comparison, context: context)
     defer { draft.root.release() }
     var isBuilt = false
     do {
@@ -222,12 +222,12 @@ private struct SnapshotRun {
     }
   }
 
-  private func begin(_ comparison: Comparison, context: BuildContext) throws -> Draft {
+  private func begin(for comparison: Comparison, context: BuildContext) throws -> Draft {
     let pending = try repository.publication.beginSnapshot(
       at: Clock.now(), catalogBytes: comparison.base.map { comparison.trees[$0].catalog.byteCount } ?? 0,
       mayRecycle: mayRecycle && context.capabilities.recycles)
     let builder = SnapshotBuilder(pending, in: context)
-    let work = work(comparison, context: context, builder: builder)
+    let work = work(for: comparison, context: context, builder: builder)
     // The time is taken after the wait for a unique name, in case two runs fall into one second.
     return Draft(
       builder: builder, work: work, root: work.rootNode(), started: Clock.now(),

@@ -12,13 +12,13 @@ extension SnapshotWork {
     guard node.isListed, let status = node.sourceStatus, let source = node.source else { return }
     let isSource = node.isSource
     if isSource {
-      node.tally = guards.begin(node)
+      node.tally = guards.begin(at: node)
       node.excludes = options.excludesOfSource[node.sourcePath] ?? options.excludes
     }
     let isMount = isSource || status.device != node.parent?.sourceStatus?.device
     let identity = try fileSystem(of: source.descriptor, device: status.device, in: node)
     node.identity = identity
-    noteSameness(node, identity: identity, isMount: isMount)
+    noteSameness(of: node, identity: identity, isMount: isMount)
     if !node.excludes.patterns.isEmpty && !isSource {
       let above = node.parent!.patternPath
       node.patternPath = above.isEmpty ? node.name : above + [UInt8(ascii: "/")] + node.name
@@ -58,7 +58,7 @@ extension SnapshotWork {
   /// Finds out whether the base's directory was on the same file system.
   ///
   /// The answer can only change at a directory that is a mount point, or was one.
-  private func noteSameness(_ node: SnapshotNode, identity: FileSystemIdentity, isMount: Bool) {
+  private func noteSameness(of node: SnapshotNode, identity: FileSystemIdentity, isMount: Bool) {
     let names = node.build.tree?.mountNames ?? []
     guard isMount || names.contains(node.name) else { return }
     if let before = node.build.tree?.mounts[joined(node.path, absolute: true)] {
@@ -112,7 +112,7 @@ extension SnapshotWork {
   }
 
   /// Opens the source's directory; false if there is nothing to record.
-  func openSource(_ node: SnapshotNode) throws -> Bool {
+  func openSource(of node: SnapshotNode) throws -> Bool {
     let name = node.name
     if node.build.isSynthetic { return true }
     do throws(Errno) {
@@ -168,7 +168,7 @@ extension SnapshotWork {
   }
 
   func directoryAttributes(
-    _ node: SnapshotNode, record: DirectoryRecord?
+    of node: SnapshotNode, record: DirectoryRecord?
   ) throws(Failure) -> AttributeBlock {
     guard let status = node.sourceStatus, let source = node.source else { return .empty }
     if options.changeDetection != .content, let record, !record.isSynthetic,

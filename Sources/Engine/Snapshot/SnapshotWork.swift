@@ -119,14 +119,14 @@ final class SnapshotWork: TreeWork {
       countGone(node.comparedSubtree?.totals.entries, in: node)
       return []
     }
-    let moment = flushMoment(node) ?? now
+    let moment = flushMoment(of: node) ?? now
     context.progress.entries.count()
     context.progress.directories.count()
     if let status = node.sourceStatus, status.isRacy(since: moment, on: node.identity) {
       node.build.hints.flags.insert(.racy)
     }
-    let base = try baseRecord(node, with: worker)
-    node.build.attributes = try directoryAttributes(node, record: base)
+    let base = try baseRecord(of: node, with: worker)
+    node.build.attributes = try directoryAttributes(of: node, record: base)
     let encoder = worker.tools.takeEncoder()
     node.build.encoder = encoder
     var flags: EntryFlags = node.build.isSynthetic ? .synthetic : []
@@ -143,7 +143,7 @@ final class SnapshotWork: TreeWork {
           names: worker.listing.bytes))
       worker.listing.trim()
     } else if !node.isListed {
-      try addPlanned(node, record: base)
+      try addPlanned(to: node, record: base)
     }
     try node.finishRecycling()
     return node.children
@@ -151,7 +151,7 @@ final class SnapshotWork: TreeWork {
 
   /// Opens the source's directory; false if the snapshot will not have it.
   private func isWanted(_ node: SnapshotNode) throws -> Bool {
-    guard try openSource(node) else {
+    guard try openSource(of: node) else {
       countGone(node.comparedSubtree?.totals.entries, in: node)
       return false
     }
@@ -198,7 +198,7 @@ final class SnapshotWork: TreeWork {
   /// A store through a shared mapping sets the ctime when it makes a clean page dirty. It never does so again while the
   /// page is dirty. Therefore all pages are made clean once, before the first file is read. A page that becomes dirty
   /// later gives its file a later ctime, and the file counts as racy.
-  private func flushMoment(_ node: SnapshotNode) -> Timestamp? {
+  private func flushMoment(of node: SnapshotNode) -> Timestamp? {
     guard builder != nil, node.isListed, let source = node.source, let status = node.sourceStatus else { return nil }
     return settled.withLock { moments in
       if let moment = moments[status.device] { return moment }
@@ -214,7 +214,7 @@ final class SnapshotWork: TreeWork {
   /// The directory's record in the previous catalog, or at its old path if it was renamed.
   ///
   /// Without a record, every file is searched one by one.
-  private func baseRecord(_ node: SnapshotNode, with worker: SnapshotWorker) throws -> DirectoryRecord? {
+  private func baseRecord(of node: SnapshotNode, with worker: SnapshotWorker) throws -> DirectoryRecord? {
     var record = record(node.build.base, in: node.build.tree, in: node, with: worker)
     guard node.isListed, !node.isSkipped, let status = node.sourceStatus else { return record }
     if let found = worker.finder.directory(status, on: node.fileSystem, known: record) {
@@ -261,7 +261,7 @@ final class SnapshotWork: TreeWork {
   }
 
   /// Adds the children of a directory above the sources, in place of its listing.
-  private func addPlanned(_ node: SnapshotNode, record: DirectoryRecord?) throws {
+  private func addPlanned(to node: SnapshotNode, record: DirectoryRecord?) throws {
     let base = record.map { RecordIndex($0) }
     // The snapshot's own directory holds the label; the label holds the plan.
     if node.parent == nil {

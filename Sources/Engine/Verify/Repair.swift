@@ -125,12 +125,12 @@ private final class RepairWork {
       // The descriptor stays open so that the inode number is not reused before the inode's other names are found.
       let damaged = try? target.descriptor.open(name.span, .pathOnly)
       let before = try damaged?.status()
-      if try !linkRepaired(key, name: name, in: target, row: row, of: record) {
+      if try !linkRepaired(key: key, name: name, in: target, row: row, of: record) {
         try replace(name, in: target, with: problem.components, wanted: wanted)
         repaired[key] = (problem.snapshot, problem.components)
       }
       if let before, before.kind != .directory {
-        try repairOthers(problem, key: key, damaged: before)
+        try repairOthers(of: problem, key: key, damaged: before)
         if let damaged { hasNames[before.inode] = try damaged.status().linkCount > 0 }
       }
     }
@@ -147,7 +147,7 @@ private final class RepairWork {
   }
 
   /// Gives the repaired inode to every other snapshot that has the damaged one under the same path.
-  private func repairOthers(_ problem: Problem, key: Key, damaged: FileStatus) throws {
+  private func repairOthers(of problem: Problem, key: Key, damaged: FileStatus) throws {
     let folderPath = Array(problem.components.dropLast())
     guard let name = problem.components.last else { return }
     for snapshot in names where snapshot != problem.snapshot {
@@ -161,7 +161,7 @@ private final class RepairWork {
         case .directory(let folder, _)? = try reader.find(folderPath), Key(row, at: problem.components) == key
       else { continue }
       try mark(snapshot)
-      guard try linkRepaired(key, name: name, in: target, row: row, of: record) else { continue }
+      guard try linkRepaired(key: key, name: name, in: target, row: row, of: record) else { continue }
       done.insert(Place(snapshot: snapshot, path: problem.components))
       if !folder.isSynthetic { try target.descriptor.setModificationTime(folder.metadata.modified) }
     }
@@ -169,7 +169,7 @@ private final class RepairWork {
 
   /// Links the inode that was already repaired, so that the snapshots share it again. False if there is none.
   private func linkRepaired(
-    _ key: Key, name: [UInt8], in target: Directory, row: FileRow, of record: DirectoryRecord
+    key: Key, name: [UInt8], in target: Directory, row: FileRow, of record: DirectoryRecord
   ) throws -> Bool {
     guard let (snapshot, path) = repaired[key],
       case .file(let before, let other)? = try? CatalogReader(repository.openCatalog(snapshot)).find(path),

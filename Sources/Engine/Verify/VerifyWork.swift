@@ -50,7 +50,7 @@ final class VerifyWork: TreeWork {
   /// Reports an entry that cannot be read.
   ///
   /// It counts as unverified, not damaged, if the user may not open it or the process cannot open it now.
-  private func unreadable(_ node: Node, because error: Errno, name: [UInt8]? = nil) {
+  private func unreadable(at node: Node, because error: Errno, name: [UInt8]? = nil) {
     if error == .interrupted { return }  // The walk ends at the next entry.
     let isDamage = !error.leavesDataUnknown
     report(
@@ -66,7 +66,7 @@ final class VerifyWork: TreeWork {
         switch error {
         case .noSuchEntry: found(at: node, "the directory is missing, with everything below it")
         case .notADirectory, .symbolicLoop: found(at: node, "is no longer a directory")
-        default: unreadable(node, because: error)
+        default: unreadable(at: node, because: error)
         }
         return []
       }
@@ -78,21 +78,21 @@ final class VerifyWork: TreeWork {
       return []
     }
     // The entries below can be verified even if the directory itself cannot.
-    do throws(Errno) { if !record.isSynthetic { try checkDirectory(node, stored: stored, record: record) } } catch {
-      unreadable(node, because: error)
+    do throws(Errno) { if !record.isSynthetic { try checkDirectory(at: node, stored: stored, record: record) } } catch {
+      unreadable(at: node, because: error)
     }
     do throws(Errno) { try worker.listing.read(stored.descriptor) } catch {
-      unreadable(node, because: error)
+      unreadable(at: node, because: error)
       return []
     }
-    do { return try merge(node, stored: stored, record: record, with: worker) } catch let error as CatalogError {
+    do { return try merge(in: node, stored: stored, record: record, with: worker) } catch let error as CatalogError {
       found(at: node, "its record in the catalog is damaged, so not all below it is verified: \(error)")
       return []
     }
   }
 
   /// Compares the directory's own metadata.
-  private func checkDirectory(_ node: Node, stored: Directory, record: DirectoryRecord) throws(Errno) {
+  private func checkDirectory(at node: Node, stored: Directory, record: DirectoryRecord) throws(Errno) {
     let status = try stored.descriptor.status()
     let attributes = AttributeBlock(try stored.descriptor.extendedAttributes())
     let differences = compare(
@@ -102,7 +102,7 @@ final class VerifyWork: TreeWork {
   }
 
   private func merge(
-    _ node: Node, stored: Directory, record: DirectoryRecord, with worker: VerifyWorker
+    in node: Node, stored: Directory, record: DirectoryRecord, with worker: VerifyWorker
   ) throws -> [Node] {
     let names = worker.listing.bytes
     var merge = try ListingMerge(worker.listing, with: record)
@@ -138,7 +138,7 @@ final class VerifyWork: TreeWork {
   ) {
     let status: FileStatus
     do throws(Errno) { status = try stored.descriptor.status(of: name.span) } catch {
-      unreadable(node, because: error, name: name)
+      unreadable(at: node, because: error, name: name)
       return
     }
     guard let kind = status.kind, kind == row.kind else {
@@ -150,7 +150,7 @@ final class VerifyWork: TreeWork {
     do throws(Errno) {
       switch kind {
       case .regular:
-        let inode = try verified(name, status: status, row: row, stored: stored, with: worker)
+        let inode = try verified(named: name, status: status, row: row, stored: stored, with: worker)
         attributes = inode.attributes
         if status.size != row.size {
           problems.append("its size is \(status.size) and not \(row.size) bytes")
@@ -165,15 +165,15 @@ final class VerifyWork: TreeWork {
         if try stored.descriptor.readSymbolicLink(name.span) != record.target(of: row) {
           problems.append("its target has changed")
         }
-        attributes = try attributesByHandle(name, stored: stored)
+        attributes = try attributesByHandle(of: name, stored: stored)
       default:
         if kind == .characterDevice || kind == .blockDevice, status.deviceNumber != row.size {
           problems.append("its device number has changed")
         }
-        attributes = try attributesByHandle(name, stored: stored)
+        attributes = try attributesByHandle(of: name, stored: stored)
       }
     } catch {
-      unreadable(node, because: error, name: name)
+      unreadable(at: node, because: error, name: name)
       return
     }
     let differences = compare(
@@ -184,7 +184,7 @@ final class VerifyWork: TreeWork {
   }
 
   private func attributesByHandle(
-    _ name: [UInt8], stored: Directory
+    of name: [UInt8], stored: Directory
   ) throws(Errno) -> AttributeBlock {
     let handle = try stored.descriptor.open(name.span, .pathOnly)
     return AttributeBlock(try handle.extendedAttributes(.handle))
@@ -192,15 +192,15 @@ final class VerifyWork: TreeWork {
 
   /// Reads an inode, unless it was read under another of its names.
   private func verified(
-    _ name: [UInt8], status: FileStatus, row: FileRow, stored: Directory,
+    named name: [UInt8], status: FileStatus, row: FileRow, stored: Directory,
     with worker: VerifyWorker
   ) throws(Errno) -> VerifiedInode {
     let mayMeetAgain = status.linkCount > 1 && status.size == row.size && (shared.keepsLinked || row.linkGroup != nil)
-    if !mayMeetAgain { return try read(name, row: row, stored: stored, with: worker) }
+    if !mayMeetAgain { return try read(named: name, row: row, stored: stored, with: worker) }
     let key = VerifiedContent(inode: status.inode, isSparse: row.digest.isSparse)
     if let known = shared.inodes.begin(key) { return known }
     do throws(Errno) {
-      let inode = try read(name, row: row, stored: stored, with: worker)
+      let inode = try read(named: name, row: row, stored: stored, with: worker)
       shared.inodes.finish(key, storing: inode)
       return inode
     } catch {
@@ -210,7 +210,7 @@ final class VerifyWork: TreeWork {
   }
 
   private func read(
-    _ name: [UInt8], row: FileRow, stored: Directory, with worker: VerifyWorker
+    named name: [UInt8], row: FileRow, stored: Directory, with worker: VerifyWorker
   ) throws(Errno) -> VerifiedInode {
     let file = try stored.descriptor.openToRead(name.span)
     let status = try file.status()
