@@ -8,6 +8,10 @@ let strict: [SwiftSetting] = [
   .enableUpcomingFeature("MemberImportVisibility"),
 ]
 
+// Debug builds keep their checks, and compute as fast as the tests need: an unoptimized program makes them four times
+// slower.
+let fast = strict + [.unsafeFlags(["-O"], .when(configuration: .debug))]
+
 // Arrows point down only; Tests/LayeringTests checks what SwiftPM cannot.
 let package = Package(
   name: "treering",
@@ -33,29 +37,29 @@ let package = Package(
     // 3  the outside
     .target(
       name: "Replication",
-      dependencies: ["Engine", "Repository", "Posix", "Model", "Catalog", "Delta", "Retention"], swiftSettings: strict),
+      dependencies: ["Engine", "Repository", "Posix", "Model", "Catalog", "Delta", "Retention"], swiftSettings: fast),
     .target(name: "Operations", dependencies: ["Posix", "CCurl"], swiftSettings: strict),
 
     // 2  the disk
     .target(
       name: "Engine", dependencies: ["Repository", "Posix", "Model", "Catalog", "Patterns", "Retention"],
-      swiftSettings: strict),
+      swiftSettings: fast),
     .target(
       name: "Repository", dependencies: ["Posix", "Model", "Catalog", "Retention"],
-      swiftSettings: strict),
+      swiftSettings: fast),
 
     // 1  the kernel
-    .target(name: "Posix", dependencies: ["CPosix", "Model"], swiftSettings: strict),
+    .target(name: "Posix", dependencies: ["CPosix", "Model"], swiftSettings: fast),
     // libcurl is loaded when it is needed, and not linked.
     .target(name: "CCurl"),
     .target(name: "CPosix", linkerSettings: [.linkedLibrary("attr")]),
 
     // 0  values
-    .target(name: "Model", swiftSettings: strict),
-    .target(name: "Catalog", dependencies: ["Model", "CCodec"], swiftSettings: strict),
-    .target(name: "Delta", dependencies: ["Model", "Catalog"], swiftSettings: strict),
-    .target(name: "Patterns", swiftSettings: strict),
-    .target(name: "Retention", dependencies: ["Model"], swiftSettings: strict),
+    .target(name: "Model", swiftSettings: fast),
+    .target(name: "Catalog", dependencies: ["Model", "CCodec"], swiftSettings: fast),
+    .target(name: "Delta", dependencies: ["Model", "Catalog"], swiftSettings: fast),
+    .target(name: "Patterns", swiftSettings: fast),
+    .target(name: "Retention", dependencies: ["Model"], swiftSettings: fast),
     .target(
       name: "Settings", dependencies: ["Patterns", .product(name: "TOMLKit", package: "TOMLKit")],
       swiftSettings: strict),
@@ -86,7 +90,8 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(
       name: "ManualTests", exclude: ["content_digest.py", "push_snapshot.py", "read_catalog.py"], swiftSettings: strict),
-    .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
+    .target(name: "CTestSupport", path: "Tests/CTestSupport", cSettings: [.unsafeFlags(["-O2"])]),
+    .target(name: "TestSupport", dependencies: ["CTestSupport"], path: "Tests/TestSupport", swiftSettings: strict),
     .testTarget(
       name: "BlackBoxTests", dependencies: ["TestSupport"], exclude: ["Repositories", "edit_trailer.py", "server.py"],
       swiftSettings: strict),

@@ -145,8 +145,7 @@ final class World {
     mayExplainUsage: Bool = false, at location: SourceLocation = #_sourceLocation
   ) throws -> CommandResult {
     if inRepository && arguments.first == "snapshot" { try provideSpare() }
-    let before = try TreeListing(directory.path)
-    let hashes = try contentHashes(directory.path)
+    let before = try Fingerprint(directory.path)
     let result = try treering(arguments, inRepository: inRepository, at: location)
     #expect(result.status == status, "\(result.errorText)", sourceLocation: location)
     #expect(result.outputText == "", sourceLocation: location)
@@ -157,9 +156,7 @@ final class World {
       #expect(result.errorLines.count == 1, "\(result.errorText)", sourceLocation: location)
       #expect(result.errorText.hasPrefix("treering: "), sourceLocation: location)
     }
-    let after = try TreeListing(directory.path)
-    #expect(listingDifferences(before, after) == [], sourceLocation: location)
-    #expect(try contentHashes(directory.path) == hashes, sourceLocation: location)
+    #expect(before.differences(to: try Fingerprint(directory.path)) == [], sourceLocation: location)
     return result
   }
 }

@@ -5,6 +5,7 @@ import Model
 import Posix
 import Repository
 import Synchronization
+import TestSupport
 import Testing
 
 /// A source, a repository, and what can be asked of them; removed with its last reference.
@@ -95,18 +96,8 @@ final class World: Sendable {
   /// Long enough that no change of now can share a time stamp with what is read later.
   func settle() { CurrentProcess.sleep(milliseconds: 60) }
 
-  /// All that must never change of a tree: names, kinds, modes, owners, times, targets, inodes, attributes
-  /// and content, by tools that are not ours.
-  func fingerprint(_ tree: String) throws -> String {
-    try run(
-      """
-      cd '\(tree)'
-      find . -printf '%p %y %m %U %G %T@ %l %i' -type f -printf ' %s %b' -o -printf '' | tr '\\n' ' ' | sha256sum
-      find . -printf '%p %y %m %U %G %T@ %l %i\\n' | sort
-      find . -type f -print0 | sort -z | xargs -0r sha256sum
-      getfattr -R -P -h -d -m - . 2>/dev/null || true
-      """)
-  }
+  /// All that must never change of a tree, by a walk that is not ours.
+  func fingerprint(_ tree: String) throws -> Fingerprint { try Fingerprint(ByteString(tree)) }
 
   /// Names, kinds, modes, owners, times, targets, attributes and content: equal for a source and its snapshot.
   func content(_ tree: String) throws -> [String] {

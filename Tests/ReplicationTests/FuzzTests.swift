@@ -119,7 +119,7 @@ private func encoded(_ frames: [(type: UInt8, payload: [UInt8])]) -> [UInt8] {
       try replay(world, bytes, "seed \(seed), number \(number)")
     }
     // Older sets' links were made anew where something was published.
-    let isOld = { (line: String) in line.hasPrefix("2020-") || line.hasPrefix(".treering/catalogs/2020-") }
+    let isOld = { (path: ByteString) in path.hasPrefix("2020-") || path.hasPrefix(".treering/catalogs/2020-") }
     let isSame = try world.fingerprint().filter(isOld) == before.filter(isOld)
     #expect(isSame)
     #expect(try world.pushHonestly(world.newer).isNew)

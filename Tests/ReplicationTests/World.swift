@@ -5,6 +5,7 @@ import Model
 import Posix
 import Repository
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import Replication
@@ -79,30 +80,13 @@ final class World: @unchecked Sendable {
 
   /// The far repository but for what a push that failed may leave: names, kinds, modes, owners, sizes, times, inodes,
   /// targets, contents.
-  func fingerprint() throws -> [String] {
-    let root = path + "/far"
-    let files = FileManager.default
-    var lines: [String] = []
-    for case let name as String in files.enumerator(atPath: root)! {
-      let top = name.split(separator: "/").prefix(2).joined(separator: "/")
-      if [".treering/pending", ".treering/trash", ".treering/spare", ".treering/lock", ".treering"].contains(top) {
-        continue
-      }
-      let own = root + "/" + name
-      let about = try files.attributesOfItem(atPath: own)
-      let facts: [FileAttributeKey] = [
-        .type, .posixPermissions, .ownerAccountID, .groupOwnerAccountID, .modificationDate, .systemFileNumber,
-      ]
-      var line = name + facts.map { " \(about[$0] ?? "")" }.joined()
-      switch about[.type] as? FileAttributeType {
-      case .typeRegular?: line += " \(sha256([UInt8](try Data(contentsOf: URL(fileURLWithPath: own)))))"
-      case .typeSymbolicLink?: line += try " " + files.destinationOfSymbolicLink(atPath: own)
-      default: break
-      }
-      lines.append(line)
+  func fingerprint() throws -> Fingerprint {
+    let changing = [".treering/pending", ".treering/trash", ".treering/spare", ".treering/lock"]
+    let lasting = try Fingerprint(ByteString(path + "/far")).filter { entry in
+      !["", ".treering"].contains(entry.text) && !changing.contains { entry.text == $0 || entry.text.hasPrefix($0 + "/") }
     }
-    #expect(lines.count > 10)
-    return lines.sorted()
+    #expect(lasting.count > 10)
+    return lasting
   }
 
   /// True as soon as nobody has the far repository's lock. A program that is just being started by another test may

@@ -1,3 +1,4 @@
+internal import CTestSupport
 internal import Foundation
 
 /// What a process that ended left behind.
@@ -63,42 +64,21 @@ public final class RunningCommand {
     environment: [String: String] = [:], input: ByteString = "/dev/null"
   ) throws {
     self.program = program
-    var words = [try Self.find(program)] + arguments
-    if let directory { words = [try Self.find("env"), "-C", directory] + words }
-    // Tests of the engine clear the mask of this process.
-    words = ["/bin/sh", "-c", "umask 022; exec \"$@\"", "sh"] + words
-    output = try OutputFile()
-    errors = try OutputFile()
+    let words = [try Self.find(program)] + arguments
+    let (output, errors) = (try OutputFile(), try OutputFile())
+    (self.output, self.errors) = (output, errors)
+    let standardInput = open(input.cString, O_RDONLY | O_CLOEXEC)
+    guard standardInput >= 0 else { throw TestSupportError.systemCall("open", input) }
+    defer { close(standardInput) }
 
-    var actions = posix_spawn_file_actions_t()
-    posix_spawn_file_actions_init(&actions)
-    defer { posix_spawn_file_actions_destroy(&actions) }
-    posix_spawn_file_actions_addopen(&actions, 0, input.cString, O_RDONLY, 0)
-    posix_spawn_file_actions_adddup2(&actions, output.descriptor, 1)
-    posix_spawn_file_actions_adddup2(&actions, errors.descriptor, 2)
-
-    // Whatever the test runner does with signals, its children start with the defaults.
-    var attributes = posix_spawnattr_t()
-    posix_spawnattr_init(&attributes)
-    defer { posix_spawnattr_destroy(&attributes) }
-    var signals = sigset_t()
-    sigfillset(&signals)
-    posix_spawnattr_setsigdefault(&attributes, &signals)
-    sigemptyset(&signals)
-    posix_spawnattr_setsigmask(&attributes, &signals)
-    posix_spawnattr_setflags(
-      &attributes, Int16(POSIX_SPAWN_SETSIGDEF) | Int16(POSIX_SPAWN_SETSIGMASK))
-
-    let pinned = pinnedEnvironment.merging(environment) { $1 }
-    var identifier: pid_t = 0
-    let error = Self.withCStrings(words) { argv in
-      Self.withCStrings(pinned.map { ByteString("\($0)=\($1)") }) { envp in
-        posix_spawn(&identifier, words[0].cString, &actions, &attributes, argv, envp)
+    let pinned = pinnedEnvironment.merging(environment) { $1 }.map { ByteString("\($0)=\($1)") }
+    let directory = directory?.cString
+    let identifier = Self.withCStrings(words) { argv in
+      Self.withCStrings(pinned) { envp in
+        ts_spawn(argv, envp, directory, standardInput, output.descriptor, errors.descriptor)
       }
     }
-    guard error == 0 else {
-      throw TestSupportError("cannot start \(program): \(String(cString: strerror(error)))")
-    }
+    guard identifier >= 0 else { throw TestSupportError.systemCall("vfork", program) }
     self.identifier = identifier
   }
 
@@ -125,19 +105,8 @@ public final class RunningCommand {
 
   /// Waits for the end and returns what was printed.
   public func wait(timeoutSeconds: Double = 120) throws -> CommandResult {
-    let deadline = Date().addingTimeInterval(timeoutSeconds)
-    var status: Int32 = 0
-    while true {
-      let ended = waitpid(identifier, &status, WNOHANG)
-      if ended == identifier { break }
-      guard ended == 0 || errno == EINTR else {
-        throw TestSupportError.systemCall("waitpid", program)
-      }
-      if Date() > deadline {
-        throw TestSupportError("\(program) did not end within \(timeoutSeconds) s")
-      }
-      usleep(1000)
-    }
+    let status = ts_wait(identifier, Int(timeoutSeconds * 1000))
+    guard status >= 0 else { throw TestSupportError("\(program) did not end within \(timeoutSeconds) s") }
     hasEnded = true
     let code = status & 0x7F == 0 ? (status >> 8) & 0xFF : 128 + status & 0x7F
     return CommandResult(status: code, output: try output.read(), errors: try errors.read())

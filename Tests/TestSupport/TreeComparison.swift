@@ -1,3 +1,6 @@
+internal import CTestSupport
+internal import Foundation
+
 /// How many differences of one sort are named; a test needs the first few.
 private let namedDifferences = 12
 
@@ -53,25 +56,33 @@ private func listed(
 /// Everything about a published tree that must never change again: names, inode numbers, all metadata
 /// but access and change time and link count, attributes, content.
 public struct Fingerprint: Equatable, Sendable {
-  private let listing: [ByteString: ListedEntry]
-  private let inodes: [ByteString: UInt64]
-  private let blocks: [ByteString: Int]
-  private let hashes: [ByteString: String]
-  private let attributes: [ByteString]
+  private var entries: [ByteString: ByteString]
 
   public init(_ root: ByteString) throws {
-    let listing = try TreeListing(root)
-    self.listing = listing.entries
-    inodes = listing.inodes
-    blocks = listing.blocks
-    hashes = try contentHashes(root)
-    attributes = try attributeDump(root)
+    var text: UnsafeMutablePointer<CChar>?
+    var length = 0
+    let error = ts_describe_tree(root.cString, &text, &length)
+    defer { free(text) }
+    guard error == 0, let text else {
+      throw TestSupportError("cannot describe \(root): \(String(cString: strerror(error)))")
+    }
+    let bytes = text.withMemoryRebound(to: UInt8.self, capacity: length) {
+      Array(UnsafeBufferPointer(start: $0, count: length))
+    }
+    let fields = ByteString.split(bytes, by: 0)
+    entries = Dictionary(
+      uniqueKeysWithValues: stride(from: 0, to: fields.count, by: 2).map { (fields[$0], fields[$0 + 1]) })
   }
 
-  /// In words, what is no longer what it was.
-  public func differences(to later: Fingerprint) -> [String] {
-    named("find", listing, later.listing) + named("inode", inodes, later.inodes)
-      + named("blocks", blocks, later.blocks) + named("sha256sum", hashes, later.hashes)
-      + listed("getfattr", attributes, later.attributes)
+  /// The part of it whose paths are chosen.
+  public func filter(_ isChosen: (ByteString) -> Bool) -> Fingerprint {
+    var part = self
+    part.entries = entries.filter { isChosen($0.key) }
+    return part
   }
+
+  public var count: Int { entries.count }
+
+  /// In words, what is no longer what it was.
+  public func differences(to later: Fingerprint) -> [String] { named("tree", entries, later.entries) }
 }
