@@ -7,7 +7,7 @@ struct SourceFile {
   var text: String
 }
 
-/// What a target may import, and how high it stands; DESIGN.md section 10 is the picture.
+/// What a target may import, and how high it stands; CONTRIBUTING.md has the map.
 struct TargetRule {
   var layer: Int
   var imports: Set<String>
