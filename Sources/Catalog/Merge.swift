@@ -3,12 +3,14 @@ public import Model
 /// The next entry of two ordered streams of names: in one of them or in both.
 ///
 /// Every operation is one merge of two such streams, with its own action in each case.
+@frozen
 public enum Pair<Left, Right> {
   case left(Left)
   case right(Right)
   case both(Left, Right)
 
   /// Takes one entry of the same name from each stream; `nil` if neither has one.
+  @inlinable
   public init?(_ left: Left?, _ right: Right?) {
     switch (left, right) {
     case (nil, nil): return nil
@@ -35,6 +37,7 @@ public enum Pair<Left, Right> {
   }
 
   /// The entries of both streams.
+  @inlinable
   public var sides: (left: Left?, right: Right?) {
     switch self {
     case .left(let left): (left, nil)
@@ -43,6 +46,7 @@ public enum Pair<Left, Right> {
     }
   }
 
+  @inlinable
   public func map<L, R>(left: (Left) throws -> L, right: (Right) throws -> R) rethrows -> Pair<L, R> {
     switch self {
     case .left(let entry): .left(try left(entry))
