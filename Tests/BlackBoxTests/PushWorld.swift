@@ -261,7 +261,7 @@ final class PushWorld {
 
   /// Waits until something holds.
   func waitUntil(
-    _ what: String, seconds: Double = 60, location: SourceLocation = #_sourceLocation, _ holds: () throws -> Bool
+    _ what: String, seconds: Double = 180, location: SourceLocation = #_sourceLocation, _ holds: () throws -> Bool
   ) throws {
     let deadline = Date().addingTimeInterval(seconds)
     while try !holds() {

@@ -92,7 +92,7 @@ struct SSHServerTests {
   private func waitUntil(
     _ what: String, location: SourceLocation = #_sourceLocation, _ holds: () throws -> Bool
   ) throws {
-    let deadline = Date().addingTimeInterval(60)
+    let deadline = Date().addingTimeInterval(180)
     while try !holds() {
       try #require(Date() < deadline, "\(what) in time", sourceLocation: location)
       Thread.sleep(forTimeInterval: 0.01)
