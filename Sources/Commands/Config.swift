@@ -59,7 +59,7 @@ struct ConfigCommand: RunnableCommand {
       }
     }
     if settings.healthchecks ?? settings.webhook != nil, let problem = Healthchecks.problem {
-      findings.append("\(displayName(file.path)): nobody can be told by HTTP: \(problem)")
+      findings.append("\(displayName(file.path)): notifications by HTTP are impossible: \(problem)")
     }
     if let textfile = settings.metricsTextfile {
       let directory = splitLast(Array(textfile.utf8)).parent

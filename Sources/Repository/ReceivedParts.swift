@@ -84,7 +84,7 @@ public struct ReceivedParts {
     let pending = try repository.pending
     do { try giveUp(Self.directoryName(for: name), in: pending) } catch {
       if error == .noSuchEntry { return }
-      throw .writing("give up what came of a snapshot in", at: repository.path, because: error)
+      throw .writing("give up the received parts of a snapshot in", at: repository.path, because: error)
     }
   }
 }

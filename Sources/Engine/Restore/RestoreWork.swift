@@ -258,7 +258,7 @@ final class RestoreWork: TreeWork {
       let status = try directory.descriptor.status()
       if node.isNew {
         if try !above.descriptor.isOwn(status) {
-          warn(at: path(of: node), "was replaced by somebody else while it was restored")
+          warn(at: path(of: node), "was replaced by another program during the restore")
           return false
         }
         if !parent.isNew { try directory.descriptor.dropACLsWherePossible() }

@@ -50,7 +50,7 @@ struct ReceptionLimits {
     references &+= 1
     let bytes = receivedBytes &+ staging.receivedBefore
     guard references <= Self.freeReferences &+ bytes / Self.bytesPerReference else {
-      throw ProtocolViolation("there are more references than what came can have rows")
+      throw ProtocolViolation("the stream has more references than its records can have rows")
     }
   }
 }
