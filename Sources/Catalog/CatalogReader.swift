@@ -29,15 +29,15 @@ public enum CatalogFormat {
   ///
   /// These bytes will begin at `offset`; `frameOffsets` has the offset of each frame.
   public static func ending(
-    _ summary: CatalogSummary, frameOffsets: [UInt64], at offset: UInt64, _ writer: FrameWriter
+    _ summary: CatalogSummary, frameOffsets: [UInt64], at offset: UInt64, writer: FrameWriter
   ) throws(CatalogError) -> [UInt8] {
     var table = ByteBuffer(capacity: frameOffsets.count * 8)
     for frameOffset in frameOffsets { table.append(frameOffset) }
-    var bytes = try writer.encode(number: Frame.tableNumber, table.bytes)
+    var bytes = try writer.encode(number: Frame.tableNumber, content: table.bytes)
     let trailerOffset = offset + UInt64(bytes.count)
     let trailer = summary.encode(tableOffset: offset, frameCount: UInt32(frameOffsets.count))
     bytes += try trailer.reading { raw throws(CatalogError) in
-      try writer.encode(number: Frame.trailerNumber, raw)
+      try writer.encode(number: Frame.trailerNumber, content: raw)
     }
     var footer = ByteBuffer()
     footer.append(trailerOffset)
@@ -59,7 +59,7 @@ public struct OpenCatalog: Sendable {
   let tableOffset: UInt64
   let frameCount: UInt32
 
-  public init(_ source: any CatalogSource) throws {
+  public init(reading source: any CatalogSource) throws {
     self.source = source
     let header = try source.read(at: 0, count: CatalogFormat.headerBytes)
     guard header.count == CatalogFormat.headerBytes,
@@ -87,7 +87,7 @@ public struct OpenCatalog: Sendable {
       UInt64(littleEndian: $0.loadUnaligned(fromByteOffset: 0, as: UInt64.self))
     }
     let trailer = try CatalogReader.frame(
-      source, number: Frame.trailerNumber, at: trailerOffset, end: end, SHA256())
+      source, number: Frame.trailerNumber, at: trailerOffset, end: end, hasher: SHA256())
     let decoded = try CatalogSummary.decode(trailer)
     summary = decoded.summary
     tableOffset = decoded.tableOffset
@@ -107,12 +107,12 @@ public final class CatalogReader {
   private static var cachedFrames: Int { 6 }
   var paths = PathCache<PathLevel> { $0.index.byteCount }
 
-  public init(_ catalog: OpenCatalog) { self.catalog = catalog }
+  public init(reading catalog: OpenCatalog) { self.catalog = catalog }
 
   public var summary: CatalogSummary { catalog.summary }
 
   static func frame(
-    _ source: any CatalogSource, number: UInt32, at offset: UInt64, end: UInt64, _ hasher: SHA256
+    _ source: any CatalogSource, number: UInt32, at offset: UInt64, end: UInt64, hasher: SHA256
   ) throws -> [UInt8] {
     guard offset >= UInt64(CatalogFormat.headerBytes), offset < end else {
       throw CatalogError("a frame lies outside the catalog")
@@ -126,10 +126,10 @@ public final class CatalogReader {
     }
     guard bytes.count >= count else { throw CatalogError("a frame is cut off") }
     bytes.removeLast(bytes.count - count)
-    return try Frame.decode(bytes, hasher)
+    return try Frame.decode(bytes, hasher: hasher)
   }
 
-  private func frame(_ number: UInt32) throws -> [UInt8] {
+  private func frame(number: UInt32) throws -> [UInt8] {
     if let index = cache.lastIndex(where: { $0.number == number }) {
       let hit = cache.remove(at: index)
       cache.append(hit)
@@ -141,7 +141,7 @@ public final class CatalogReader {
     }
     let end = catalog.source.byteCount - UInt64(CatalogFormat.footerBytes)
     let content = try Self.frame(
-      catalog.source, number: number, at: offsets[Int(number)], end: end, hasher)
+      catalog.source, number: number, at: offsets[Int(number)], end: end, hasher: hasher)
     cache.append((number, content))
     if cache.count > Self.cachedFrames { cache.removeFirst() }
     return content
@@ -151,7 +151,7 @@ public final class CatalogReader {
     if let frameOffsets { return frameOffsets }
     let end = catalog.source.byteCount - UInt64(CatalogFormat.footerBytes)
     let table = try Self.frame(
-      catalog.source, number: Frame.tableNumber, at: catalog.tableOffset, end: end, hasher)
+      catalog.source, number: Frame.tableNumber, at: catalog.tableOffset, end: end, hasher: hasher)
     guard table.count == Int(catalog.frameCount) * 8 else {
       throw CatalogError("the table of frames has the wrong size")
     }
@@ -165,23 +165,23 @@ public final class CatalogReader {
   }
 
   /// The record at `place`, checked against the digest in its parent's record or in the trailer.
-  public func record(_ place: Place, _ digest: Digest) throws -> DirectoryRecord {
+  public func record(at place: Place, for digest: Digest) throws -> DirectoryRecord {
     // Many parents may name one record, so a few bytes could claim an endless tree. An honest walk reads no more
     // records than the file can hold, at 1,024 times its size when decompressed.
     recordsRead += 1
     guard recordsRead <= 4096 + catalog.source.byteCount &* 16 else {
       throw CatalogError("the catalog names more directories than it can hold")
     }
-    return try lookUp(place, digest)
+    return try lookUp(at: place, digest: digest)
   }
 
   /// Like `record`, but without counting, because the lookup of a path always ends.
-  func lookUp(_ place: Place, _ digest: Digest) throws -> DirectoryRecord {
+  func lookUp(at place: Place, digest: Digest) throws -> DirectoryRecord {
     try DirectoryRecord(
-      frame: try frame(place.frame), offset: Int(place.offset), digest: digest, hasher)
+      frame: try frame(number: place.frame), offset: Int(place.offset), digest: digest, hasher: hasher)
   }
 
   public func root() throws -> DirectoryRecord {
-    try record(summary.root.place, summary.root.digest)
+    try record(at: summary.root.place, for: summary.root.digest)
   }
 }

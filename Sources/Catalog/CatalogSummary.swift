@@ -169,9 +169,9 @@ public struct CatalogSummary: Sendable {
       case .rootDigest: digest = try value.digest()
       case .totals: totals = Totals(entries: try value.integer(), bytes: try value.integer())
       case .sequence: summary.sequence = try value.integer()
-      case .started: summary.started = try Timestamp(&value)
-      case .finished: summary.finished = try Timestamp(&value)
-      case .received: summary.received = try Timestamp(&value)
+      case .started: summary.started = try Timestamp(from: &value)
+      case .finished: summary.finished = try Timestamp(from: &value)
+      case .received: summary.received = try Timestamp(from: &value)
       case .outcome:
         guard let outcome = Outcome(rawValue: try value.integer()) else {
           throw CatalogError("the trailer names an unknown outcome")

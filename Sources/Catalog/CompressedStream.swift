@@ -32,18 +32,18 @@ public final class StreamCompressor {
   }
 
   /// Compresses the bytes; the sink gets each piece that is complete.
-  public func write(_ bytes: UnsafeRawBufferPointer) throws { try run(bytes, TR_STREAM_CONTINUE) }
+  public func write(_ bytes: UnsafeRawBufferPointer) throws { try run(bytes, directive: TR_STREAM_CONTINUE) }
 
   /// Makes all bytes written so far readable for the receiver.
-  public func flush() throws { try run(UnsafeRawBufferPointer(start: nil, count: 0), TR_STREAM_FLUSH) }
+  public func flush() throws { try run(UnsafeRawBufferPointer(start: nil, count: 0), directive: TR_STREAM_FLUSH) }
 
   /// Ends the stream; no later write is possible.
   public func finish() throws {
-    try run(UnsafeRawBufferPointer(start: nil, count: 0), TR_STREAM_END)
+    try run(UnsafeRawBufferPointer(start: nil, count: 0), directive: TR_STREAM_END)
     state = .ended
   }
 
-  private func run(_ bytes: UnsafeRawBufferPointer, _ directive: tr_stream_directive) throws {
+  private func run(_ bytes: UnsafeRawBufferPointer, directive: tr_stream_directive) throws {
     guard let stream else { throw CatalogError("zstd cannot compress a stream: no memory, or no such window") }
     guard state == .open else {
       throw CatalogError("a compressed stream cannot go on after its \(state == .ended ? "end" : "failure")")

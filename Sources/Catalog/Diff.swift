@@ -41,24 +41,24 @@ public struct Change: Sendable {
 ///
 /// Reads only the directories on the way to a difference: it skips a pair with equal digests.
 public func compareCatalogs(
-  _ left: CatalogReader, _ right: CatalogReader, under path: [[UInt8]] = [],
+  _ left: CatalogReader, right: CatalogReader, under path: [[UInt8]] = [],
   report: (Change) throws -> Void
 ) throws {
   let found = (left: try left.find(path), right: try right.find(path))
-  if let files = Pair(found.left?.file, found.right?.file) { try reportFiles(files, at: path, report) }
+  if let files = Pair(found.left?.file, found.right?.file) { try reportFiles(files, at: path, report: report) }
   // The stack is explicit because a tree may be too deep for a thread's stack.
   var stack: [(directories: Pair<Subtree, Subtree>, path: [[UInt8]])] = []
   if let top = Pair(found.left?.subtree, found.right?.subtree) { stack.append((top, path)) }
   while let (directories, path) = stack.popLast() {
     if case .both(let a, let b) = directories, a.digest == b.digest { continue }
     let records = try directories.map {
-      try left.record($0.place, $0.digest)
+      try left.record(at: $0.place, for: $0.digest)
     } right: {
-      try right.record($0.place, $0.digest)
+      try right.record(at: $0.place, for: $0.digest)
     }
-    try reportDirectories(records, at: path, report)
+    try reportDirectories(records, at: path, report: report)
     let (before, after) = records.sides
-    func pathBelow(_ entry: (left: Range<Int>?, right: Range<Int>?)) -> [[UInt8]] {
+    func pathBelow(entry: (left: Range<Int>?, right: Range<Int>?)) -> [[UInt8]] {
       path + [Array(entry.left.map { before!.bytes[$0] } ?? after!.bytes[entry.right!])]
     }
     var merge = try RecordMerge(before, after)
@@ -70,7 +70,7 @@ public func compareCatalogs(
         } right: {
           ($0, after!)
         },
-        at: pathBelow(files.map(left: \.name, right: \.name).sides), report)
+        at: pathBelow(entry: files.map(left: \.name, right: \.name).sides), report: report)
     }
     var next: [(directories: Pair<Subtree, Subtree>, path: [[UInt8]])] = []
     while let rows = try merge.nextDirectory() {
@@ -82,7 +82,7 @@ public func compareCatalogs(
           } right: {
             Subtree($0)
           },
-          pathBelow(rows.map(left: \.name, right: \.name).sides)
+          pathBelow(entry: rows.map(left: \.name, right: \.name).sides)
         ))
     }
     stack += next.reversed()
@@ -103,18 +103,17 @@ extension Subtree {
 private typealias RecordFile = (row: FileRow, record: DirectoryRecord)
 
 private func reportFiles(
-  _ files: Pair<RecordFile, RecordFile>, at path: [[UInt8]], _ report: (Change) throws -> Void
+  _ files: Pair<RecordFile, RecordFile>, at path: [[UInt8]], report: (Change) throws -> Void
 ) throws {
-  func change(_ verb: Change.Verb, _ aspects: ChangedAspects = [], from before: FileRow?, to after: FileRow?) -> Change
-  {
-    func size(_ row: FileRow?) -> UInt64? { row?.kind == .regular ? row?.size : nil }
+  func change(_ verb: Change.Verb, aspects: ChangedAspects = [], from before: FileRow?, to after: FileRow?) -> Change {
+    func size(of row: FileRow?) -> UInt64? { row?.kind == .regular ? row?.size : nil }
     return Change(
-      verb: verb, path: path, kind: (before ?? after)!.kind, aspects: aspects, sizeBefore: size(before),
-      sizeAfter: size(after))
+      verb: verb, path: path, kind: (before ?? after)!.kind, aspects: aspects, sizeBefore: size(of: before),
+      sizeAfter: size(of: after))
   }
   if case .both(let (a, before), let (b, after)) = files, a.kind == b.kind {
     let aspects = changedAspects(from: (a, before), to: (b, after))
-    if !aspects.isEmpty { try report(change(.changed, aspects, from: a, to: b)) }
+    if !aspects.isEmpty { try report(change(.changed, aspects: aspects, from: a, to: b)) }
     return
   }
   let (left, right) = files.sides
@@ -142,7 +141,7 @@ private func changedAspects(from left: RecordFile, to right: RecordFile) -> Chan
 }
 
 private func reportDirectories(
-  _ records: Pair<DirectoryRecord, DirectoryRecord>, at path: [[UInt8]], _ report: (Change) throws -> Void
+  _ records: Pair<DirectoryRecord, DirectoryRecord>, at path: [[UInt8]], report: (Change) throws -> Void
 ) throws {
   let verb: Change.Verb
   var aspects: ChangedAspects = []

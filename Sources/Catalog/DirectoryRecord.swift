@@ -51,23 +51,23 @@ public struct DirectoryRecord: Sendable {
 
   /// Opens the record at `offset` of a frame's content and checks it against `digest`.
   init(
-    frame bytes: [UInt8], offset: Int, digest: Digest, _ hasher: SHA256
+    frame bytes: [UInt8], offset: Int, digest: Digest, hasher: SHA256
   ) throws(CatalogError) {
     self.init(
       bytes,
-      try bytes.reading { raw throws(CatalogError) in
-        try Parsed(raw, offset: offset, digest: digest, hasher)
+      parsed: try bytes.reading { raw throws(CatalogError) in
+        try Parsed(raw: raw, offset: offset, digest: digest, hasher: hasher)
       })
   }
 
   /// Opens a record in its form on the wire, without hints. Places and totals of its sub-directories are zero.
   public init(content: [UInt8]) throws(CatalogError) {
-    self.init(content, try content.reading { raw throws(CatalogError) in try Parsed(content: raw) })
+    self.init(content, parsed: try content.reading { raw throws(CatalogError) in try Parsed(content: raw) })
     // Decodes the whole record now, so that no later access finds damage.
     _ = try directories()
   }
 
-  private init(_ bytes: [UInt8], _ p: Parsed) {
+  private init(_ bytes: [UInt8], parsed p: Parsed) {
     self.bytes = bytes
     metadata = p.metadata
     flags = p.flags
@@ -90,7 +90,7 @@ public struct DirectoryRecord: Sendable {
     var filesStart: Int
 
     init(
-      _ raw: UnsafeRawBufferPointer, offset: Int, digest: Digest, _ hasher: SHA256
+      raw: UnsafeRawBufferPointer, offset: Int, digest: Digest, hasher: SHA256
     ) throws(CatalogError) {
       guard offset >= 0, offset < raw.count else {
         throw CatalogError("a record lies outside its frame")
@@ -105,27 +105,27 @@ public struct DirectoryRecord: Sendable {
       guard hasher.digest(of: UnsafeRawBufferPointer(rebasing: raw[content])) == digest else {
         throw CatalogError("a directory's record does not have the digest its parent names")
       }
-      try self.init(raw, content, hintRange)
+      try self.init(raw: raw, content: content, hintRange: hintRange)
     }
 
     init(content raw: UnsafeRawBufferPointer) throws(CatalogError) {
       guard raw.count <= RecordLimit.recordBytes else { throw CatalogError("a record is too long") }
-      try self.init(raw, 0..<raw.count, 0..<0)
+      try self.init(raw: raw, content: 0..<raw.count, hintRange: 0..<0)
     }
 
     private init(
-      _ raw: UnsafeRawBufferPointer, _ content: Range<Int>, _ hintRange: Range<Int>
+      raw: UnsafeRawBufferPointer, content: Range<Int>, hintRange: Range<Int>
     ) throws(CatalogError) {
       self.content = content
       self.hintRange = hintRange
       var body = ByteCursor(raw, in: content)
-      let fixed = try FixedPart(&body)
+      let fixed = try FixedPart(from: &body)
       guard fixed.kind == .directory, !fixed.flags.contains(.sparseDigest) else {
         throw CatalogError("a record is not a directory's")
       }
       metadata = fixed.metadata
       flags = fixed.flags
-      attributes = try fixed.attributes(&body)
+      attributes = try fixed.attributes(from: &body)
       fileCount = Int(try body.integer(UInt32.self))
       filesStart = body.position
       // Each file takes at least its fixed part, a length byte for its name, and one byte of name.
@@ -133,7 +133,7 @@ public struct DirectoryRecord: Sendable {
         hintRange.isEmpty || hintRange.count >= (fileCount + 1) * RecordLayout.hintBytes
       else { throw CatalogError("a record's counts do not fit its size") }
       var hintCursor = ByteCursor(raw, in: hintRange)
-      hints = hintRange.isEmpty ? .none : try Hints(&hintCursor)
+      hints = hintRange.isEmpty ? .none : try Hints(from: &hintCursor)
     }
   }
 
@@ -150,9 +150,9 @@ public struct DirectoryRecord: Sendable {
   public var firstFile: Position { Position(offset: filesStart, count: fileCount) }
 
   /// The next file, or `nil` after the last.
-  public func nextFile(_ position: inout Position) throws(CatalogError) -> FileRow? {
+  public func nextFile(at position: inout Position) throws(CatalogError) -> FileRow? {
     if position.index == position.count { return nil }
-    return try bytes.reading { raw throws(CatalogError) in try decodeFile(raw, &position) }
+    return try bytes.reading { raw throws(CatalogError) in try decodeFile(in: raw, position: &position) }
   }
 
   /// The location of a file that the caller has passed once and will visit again.
@@ -163,19 +163,19 @@ public struct DirectoryRecord: Sendable {
   /// The file at a place that was passed before, so its order is already checked.
   func file(at place: FilePlace, number: Int) throws(CatalogError) -> FileRow {
     var position = Position(offset: Int(place.offset), index: number, count: fileCount)
-    return try bytes.reading { raw throws(CatalogError) in try decodeFile(raw, &position) }
+    return try bytes.reading { raw throws(CatalogError) in try decodeFile(in: raw, position: &position) }
   }
 
   @inline(__always)
   private func decodeFile(
-    _ raw: UnsafeRawBufferPointer, _ position: inout Position
+    in raw: UnsafeRawBufferPointer, position: inout Position
   ) throws(CatalogError) -> FileRow {
     var cursor = ByteCursor(raw, in: position.offset..<contentRange.upperBound)
-    let fixed = try FixedPart(&cursor)
+    let fixed = try FixedPart(from: &cursor)
     guard fixed.kind != .directory else { throw CatalogError("a directory stands among files") }
-    let name = try Self.name(&cursor, after: position.previousName)
+    let name = try Self.name(from: &cursor, after: position.previousName)
     let group = fixed.flags.contains(.hardLinked) ? try cursor.integer(UInt64.self) : nil
-    let attributes = try fixed.attributes(&cursor)
+    let attributes = try fixed.attributes(from: &cursor)
     var target = 0..<0
     var digest = ContentDigest.ofNothing
     let isSparse = fixed.flags.contains(.sparseDigest)
@@ -197,7 +197,7 @@ public struct DirectoryRecord: Sendable {
     if !hintRange.isEmpty {
       var hintCursor = ByteCursor(raw, in: hintRange)
       _ = try hintCursor.take((position.index + 1) * RecordLayout.hintBytes)
-      hints = try Hints(&hintCursor)
+      hints = try Hints(from: &hintCursor)
     }
     let content = position.offset..<cursor.position
     position.offset = cursor.position
@@ -216,19 +216,19 @@ public struct DirectoryRecord: Sendable {
     precondition(position.index == position.count)
     let start = position.offset
     return try bytes.reading { raw throws(CatalogError) in
-      try decodeDirectories(raw, from: start)
+      try decodeDirectories(in: raw, from: start)
     }
   }
 
   /// The sub-directories, for a caller that does not need the files.
   public func directories() throws(CatalogError) -> [DirectoryRow] {
     var position = firstFile
-    while try nextFile(&position) != nil {}
+    while try nextFile(at: &position) != nil {}
     return try directories(after: position)
   }
 
   private func decodeDirectories(
-    _ raw: UnsafeRawBufferPointer, from start: Int
+    in raw: UnsafeRawBufferPointer, from start: Int
   ) throws(CatalogError) -> [DirectoryRow] {
     var cursor = ByteCursor(raw, in: start..<contentRange.upperBound)
     let count = Int(try cursor.integer(UInt32.self))
@@ -245,7 +245,7 @@ public struct DirectoryRecord: Sendable {
     var rows: [DirectoryRow] = []
     rows.reserveCapacity(count)
     for _ in 0..<count {
-      let name = try Self.name(&cursor, after: rows.last?.name)
+      let name = try Self.name(from: &cursor, after: rows.last?.name)
       let digest = try cursor.digest()
       var place = Place(frame: 0, offset: 0)
       var totals = Totals()
@@ -256,19 +256,19 @@ public struct DirectoryRecord: Sendable {
       rows.append(DirectoryRow(name: name, digest: digest, place: place, totals: totals))
     }
     guard cursor.left == 0 else { throw CatalogError("a record has bytes to spare") }
-    try refuseSharedNames(raw, rows)
+    try refuseSharedNames(raw, rows: rows)
     return rows
   }
 
   /// Throws if a file and a sub-directory share a name.
   private func refuseSharedNames(
-    _ raw: UnsafeRawBufferPointer, _ rows: [DirectoryRow]
+    _ raw: UnsafeRawBufferPointer, rows: [DirectoryRow]
   ) throws(CatalogError) {
     guard fileCount > 0 else { return }
     var position = firstFile
     var row = 0
     while row < rows.count, position.index < position.count {
-      let name = try decodeFile(raw, &position).name
+      let name = try decodeFile(in: raw, position: &position).name
       while row < rows.count {
         let order = compareNames(
           bytes.span.extracting(rows[row].name), bytes.span.extracting(name))
@@ -297,7 +297,7 @@ public struct DirectoryRecord: Sendable {
 
   /// Reads a name and checks that it is a single component that sorts after `previous`.
   private static func name(
-    _ cursor: inout ByteCursor, after previous: Range<Int>?
+    from cursor: inout ByteCursor, after previous: Range<Int>?
   ) throws(CatalogError) -> Range<Int> {
     let range = try cursor.take(Int(try cursor.integer(UInt8.self)))
     let name = cursor.bytes[range]
@@ -320,7 +320,7 @@ private struct FixedPart {
   let size: UInt64
 
   @inline(__always)
-  init(_ cursor: inout ByteCursor) throws(CatalogError) {
+  init(from cursor: inout ByteCursor) throws(CatalogError) {
     guard let kind = EntryKind(rawValue: try cursor.integer()) else {
       throw CatalogError("an entry is of no known kind")
     }
@@ -330,14 +330,14 @@ private struct FixedPart {
     let permissions: UInt16 = try cursor.integer()
     let user: UInt32 = try cursor.integer()
     let group: UInt32 = try cursor.integer()
-    let modified = try Timestamp(&cursor)
+    let modified = try Timestamp(from: &cursor)
     guard permissions <= 0o7777 else { throw CatalogError("an entry has impossible permissions") }
     metadata = Metadata(permissions: permissions, user: user, group: group, modified: modified)
     size = try cursor.integer()
   }
 
   @inline(__always)
-  func attributes(_ cursor: inout ByteCursor) throws(CatalogError) -> Range<Int> {
+  func attributes(from cursor: inout ByteCursor) throws(CatalogError) -> Range<Int> {
     guard flags.contains(.hasAttributes) else { return 0..<0 }
     let count = Int(try cursor.integer(UInt32.self))
     guard count > 0, count <= AttributeBlock.maximumBytes else {
@@ -349,7 +349,7 @@ private struct FixedPart {
 
 extension Timestamp {
   @inline(__always)
-  init(_ cursor: inout ByteCursor) throws(CatalogError) {
+  init(from cursor: inout ByteCursor) throws(CatalogError) {
     self.init(seconds: try cursor.integer(), nanoseconds: try cursor.integer())
     guard nanoseconds < 1_000_000_000 else {
       throw CatalogError("a time has more nanoseconds than a second")
@@ -359,9 +359,9 @@ extension Timestamp {
 
 extension Hints {
   @inline(__always)
-  init(_ cursor: inout ByteCursor) throws(CatalogError) {
+  init(from cursor: inout ByteCursor) throws(CatalogError) {
     sourceInode = try cursor.integer()
-    changed = try Timestamp(&cursor)
+    changed = try Timestamp(from: &cursor)
     storedInode = try cursor.integer()
     flags = StorageFlags(rawValue: try cursor.integer())
   }

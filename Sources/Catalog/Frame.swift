@@ -24,11 +24,11 @@ enum Frame {
 
   /// The most that a frame may grow to when decompressed. A larger claim is an attack on the reader's memory. The
   /// writer therefore stores content uncompressed if zstd shrinks it further.
-  private static func plausibleContent(_ storedBytes: Int) -> Int { storedBytes * 1024 + 65536 }
+  private static func plausibleContent(of storedBytes: Int) -> Int { storedBytes * 1024 + 65536 }
 
   static func encode(
-    number: UInt32, _ content: UnsafeRawBufferPointer, _ compressor: OpaquePointer,
-    _ hasher: SHA256
+    number: UInt32, content: UnsafeRawBufferPointer, compressor: OpaquePointer,
+    hasher: SHA256
   ) throws(CatalogError) -> [UInt8] {
     let bound = max(tr_compress_bound(content.count), content.count)
     var stored = 0
@@ -37,7 +37,7 @@ enum Frame {
       stored = tr_compress(
         compressor, raw.baseAddress! + headerBytes, bound, content.baseAddress, content.count)
       if stored == 0 { return }
-      if stored >= content.count || content.count > plausibleContent(stored) {
+      if stored >= content.count || content.count > plausibleContent(of: stored) {
         stored = content.count
         UnsafeMutableRawBufferPointer(rebasing: raw[headerBytes...]).copyMemory(from: content)
       }
@@ -46,7 +46,7 @@ enum Frame {
       raw.storeBytes(of: UInt32(content.count).littleEndian, toByteOffset: 8, as: UInt32.self)
       raw.storeBytes(of: UInt32(stored).littleEndian, toByteOffset: 12, as: UInt32.self)
       count = headerBytes + stored
-      let checksum = Self.checksum(UnsafeRawBufferPointer(rebasing: raw[0..<count]), hasher)
+      let checksum = Self.checksum(UnsafeRawBufferPointer(rebasing: raw[0..<count]), hasher: hasher)
       raw.storeBytes(of: checksum.0, toByteOffset: 16, as: UInt64.self)
       raw.storeBytes(of: checksum.1, toByteOffset: 24, as: UInt64.self)
     }
@@ -56,7 +56,7 @@ enum Frame {
 
   /// The first half of the SHA-256 of the header's first 16 bytes and the compressed content.
   private static func checksum(
-    _ frame: UnsafeRawBufferPointer, _ hasher: SHA256
+    _ frame: UnsafeRawBufferPointer, hasher: SHA256
   ) -> (UInt64, UInt64) {
     hasher.reset()
     hasher.update(UnsafeRawBufferPointer(rebasing: frame[0..<16]))
@@ -80,15 +80,15 @@ enum Frame {
       throw CatalogError("there is no frame where one should be")
     }
     guard content <= RecordLimit.recordBytes + 64, stored <= content, UInt64(stored) + UInt64(headerBytes) <= left,
-      Int(content) <= plausibleContent(Int(stored))
+      Int(content) <= plausibleContent(of: Int(stored))
     else { throw CatalogError("a frame claims an impossible size") }
     return headerBytes + Int(stored)
   }
 
   /// Checks a whole frame and returns its content.
-  static func decode(_ frame: [UInt8], _ hasher: SHA256) throws(CatalogError) -> [UInt8] {
+  static func decode(_ frame: [UInt8], hasher: SHA256) throws(CatalogError) -> [UInt8] {
     let intact = frame.withUnsafeBytes {
-      checksum($0, hasher)
+      checksum($0, hasher: hasher)
         == (
           $0.loadUnaligned(fromByteOffset: 16, as: UInt64.self),
           $0.loadUnaligned(fromByteOffset: 24, as: UInt64.self)
@@ -131,7 +131,7 @@ public final class FrameWriter {
 
   func append(
     _ record: UnsafeRawBufferPointer, hints a: UnsafeRawBufferPointer,
-    _ b: UnsafeRawBufferPointer, _ c: UnsafeRawBufferPointer
+    and b: UnsafeRawBufferPointer, and c: UnsafeRawBufferPointer
   ) throws -> Place {
     let size = 8 + record.count + a.count + b.count + c.count
     if content.count > 0 && content.count + size > Frame.targetBytes { try flush() }
@@ -150,13 +150,14 @@ public final class FrameWriter {
   /// Writes the gathered records as a frame.
   public func flush() throws {
     guard let number else { return }
-    try sink.store(number, try Frame.encode(number: number, content.bytes, compressor, hasher))
+    try sink.store(
+      number, try Frame.encode(number: number, content: content.bytes, compressor: compressor, hasher: hasher))
     self.number = nil
     content.removeAll()
     if content.capacity > 4 << 20 { content = ByteBuffer(capacity: Frame.targetBytes * 2) }
   }
 
-  func encode(number: UInt32, _ content: UnsafeRawBufferPointer) throws(CatalogError) -> [UInt8] {
-    try Frame.encode(number: number, content, compressor, hasher)
+  func encode(number: UInt32, content: UnsafeRawBufferPointer) throws(CatalogError) -> [UInt8] {
+    try Frame.encode(number: number, content: content, compressor: compressor, hasher: hasher)
   }
 }

@@ -33,7 +33,7 @@ public struct InodeIndex: Sendable {
   public var count: Int { files.count + directories.count }
 
   /// Reads a whole catalog. With a `newer` one, it skips entries that `newer` has at the same path.
-  public init(_ reader: CatalogReader, without newer: CatalogReader? = nil) throws {
+  public init(of reader: CatalogReader, without newer: CatalogReader? = nil) throws {
     let mounts = reader.summary.mountKeys
     var waiting = [
       Waiting(
@@ -43,8 +43,8 @@ public struct InodeIndex: Sendable {
     folders.append(Folder(parent: 0, nameOffset: 0, nameCount: 0))
     while let next = waiting.popLast() {
       if next.subtree.digest == next.newer?.digest { continue }
-      let record = try reader.record(next.subtree.place, next.subtree.digest)
-      let other = try next.newer.flatMap { try newer?.record($0.place, $0.digest) }
+      let record = try reader.record(at: next.subtree.place, for: next.subtree.digest)
+      let other = try next.newer.flatMap { try newer?.record(at: $0.place, for: $0.digest) }
       waiting += try add(next, record: record, without: other, mounts: mounts)
     }
     files.sort()
@@ -56,9 +56,11 @@ public struct InodeIndex: Sendable {
     _ directory: Waiting, record: DirectoryRecord, without other: DirectoryRecord?,
     mounts: [[UInt8]: FileSystemKey]
   ) throws -> [Waiting] {
-    func key(_ inode: UInt64) -> UInt64 { Self.hash(inode, on: directory.fileSystem) << 32 | UInt64(directory.folder) }
+    func key(of inode: UInt64) -> UInt64 {
+      Self.hash(of: inode, on: directory.fileSystem) << 32 | UInt64(directory.folder)
+    }
     let own = record.hints.sourceInode
-    if own != 0 && own != other?.hints.sourceInode { directories.append(key(own)) }
+    if own != 0 && own != other?.hints.sourceInode { directories.append(key(of: own)) }
     var merge = try RecordMerge(record, other)
     while let pair = try merge.nextFile() {
       guard let file = pair.sides.left, file.hints.sourceInode != 0, !file.hints.flags.contains(.notStored) else {
@@ -69,7 +71,7 @@ public struct InodeIndex: Sendable {
       {
         continue
       }
-      files.append(key(file.hints.sourceInode))
+      files.append(key(of: file.hints.sourceInode))
     }
     var below: [Waiting] = []
     while let pair = try merge.nextDirectory() {
@@ -93,12 +95,12 @@ public struct InodeIndex: Sendable {
 
   /// The directories that may hold an inode. The caller must check each, because the index has only a hash.
   public func directoriesHolding(_ inode: UInt64, on fileSystem: FileSystemKey) -> some Sequence<UInt32> {
-    Self.matches(Self.hash(inode, on: fileSystem), in: files)
+    Self.matches(hash: Self.hash(of: inode, on: fileSystem), in: files)
   }
 
   /// The directories whose own inode may be this one.
   public func directoriesBeing(_ inode: UInt64, on fileSystem: FileSystemKey) -> some Sequence<UInt32> {
-    Self.matches(Self.hash(inode, on: fileSystem), in: directories)
+    Self.matches(hash: Self.hash(of: inode, on: fileSystem), in: directories)
   }
 
   /// The names from the snapshot's root down to a directory.
@@ -115,7 +117,7 @@ public struct InodeIndex: Sendable {
   }
 
   /// Lazy, because an inode may have any number of names and mostly the first is enough.
-  private static func matches(_ hash: UInt64, in keys: [UInt64]) -> some Sequence<UInt32> {
+  private static func matches(hash: UInt64, in keys: [UInt64]) -> some Sequence<UInt32> {
     var low = 0
     var high = keys.count
     while low < high {
@@ -126,7 +128,7 @@ public struct InodeIndex: Sendable {
   }
 
   /// The upper half of a multiplicative hash; it spreads neighbouring inode numbers.
-  private static func hash(_ inode: UInt64, on fileSystem: FileSystemKey) -> UInt64 {
+  private static func hash(of inode: UInt64, on fileSystem: FileSystemKey) -> UInt64 {
     ((inode ^ fileSystem.rawValue) &* 0x9e37_79b9_7f4a_7c15) >> 32
   }
 }

@@ -68,8 +68,8 @@ public struct RecordMerge {
   public init(_ left: DirectoryRecord?, _ right: DirectoryRecord?) throws(CatalogError) {
     self.left = left
     self.right = right
-    leftFiles = try left.map { record throws(CatalogError) in try FileCursor(record) }
-    rightFiles = try right.map { record throws(CatalogError) in try FileCursor(record) }
+    leftFiles = try left.map { record throws(CatalogError) in try FileCursor(of: record) }
+    rightFiles = try right.map { record throws(CatalogError) in try FileCursor(of: record) }
   }
 
   /// The next files; with `name`, only those that sort before it. `nil` after the last.
@@ -119,14 +119,14 @@ public struct FileCursor {
   /// The file at the cursor's position; `nil` after the last.
   public private(set) var current: FileRow?
 
-  public init(_ record: DirectoryRecord) throws(CatalogError) {
+  public init(of record: DirectoryRecord) throws(CatalogError) {
     self.record = record
     position = record.firstFile
-    current = try record.nextFile(&position)
+    current = try record.nextFile(at: &position)
   }
 
   public mutating func advance() throws(CatalogError) {
-    current = try record.nextFile(&position)
+    current = try record.nextFile(at: &position)
   }
 
   /// The sub-directories; valid only after the last file.

@@ -79,7 +79,7 @@ public final class RecordEncoder {
   public var isOversized: Bool { content.capacity + fileHints.capacity > 4 << 20 }
 
   /// Starts the record of a directory.
-  public func begin(_ metadata: Metadata, flags: EntryFlags, attributes: AttributeBlock) {
+  public func begin(with metadata: Metadata, flags: EntryFlags, attributes: AttributeBlock) {
     content.removeAll()
     fileHints.removeAll()
     directoryHint.removeAll()
@@ -90,14 +90,14 @@ public final class RecordEncoder {
     hasTooMuch = false
     totals = Totals(entries: 1)
     appendMetadata(
-      .directory, flags.union(attributes.isEmpty ? [] : .hasAttributes), metadata, size: 0)
+      .directory, flags: flags.union(attributes.isEmpty ? [] : .hasAttributes), metadata: metadata, size: 0)
     appendAttributes(attributes)
     fileCountOffset = content.count
     content.append(UInt32(0))
   }
 
   private func appendMetadata(
-    _ kind: EntryKind, _ flags: EntryFlags, _ metadata: Metadata, size: UInt64
+    _ kind: EntryKind, flags: EntryFlags, metadata: Metadata, size: UInt64
   ) {
     content.append(kind.rawValue)
     content.append(flags.rawValue)
@@ -136,7 +136,7 @@ public final class RecordEncoder {
       case .characterDevice, .blockDevice: entry.device
       default: UInt64(0)
       }
-    appendMetadata(entry.kind, flags, entry.metadata, size: size)
+    appendMetadata(entry.kind, flags: flags, metadata: entry.metadata, size: size)
     content.append(UInt8(name.count))
     content.append(name)
     if let group = entry.linkGroup { content.append(group) }
@@ -173,7 +173,7 @@ public final class RecordEncoder {
 
   /// Closes the record and writes it into `frame`. `hints` are the directory's own; the digest covers the content and
   /// no hints.
-  public func finish(_ hints: Hints, into frame: FrameWriter, _ hasher: SHA256) throws -> Subtree {
+  public func finish(_ hints: Hints, into frame: FrameWriter, hasher: SHA256) throws -> Subtree {
     Self.append(hints, to: &directoryHint)
     content.overwrite(fileCount, at: fileCountOffset)
     content.append(childCount)
@@ -184,7 +184,7 @@ public final class RecordEncoder {
       throw CatalogError("a directory has more than one record can hold")
     }
     let place = try frame.append(
-      content.bytes, hints: directoryHint.bytes, fileHints.bytes, childHints.bytes)
+      content.bytes, hints: directoryHint.bytes, and: fileHints.bytes, and: childHints.bytes)
     return Subtree(digest: digest, place: place, totals: totals)
   }
 }

@@ -11,7 +11,7 @@ public final class RecordIndex {
   /// The numbers of files, by their inodes in the source.
   private var numbers: [UInt64: UInt32]?
 
-  public init(_ record: DirectoryRecord) { self.record = record }
+  public init(of record: DirectoryRecord) { self.record = record }
 
   /// Memory in bytes, with all tables.
   public var byteCount: Int { record.bytes.count + 32 * record.fileCount + 1024 }
@@ -22,7 +22,7 @@ public final class RecordIndex {
     files.reserveCapacity(record.fileCount)
     var position = record.firstFile
     var place = record.place(of: position)
-    while try record.nextFile(&position) != nil {
+    while try record.nextFile(at: &position) != nil {
       files.append(place)
       place = record.place(of: position)
     }
@@ -32,7 +32,7 @@ public final class RecordIndex {
   }
 
   /// The file of this name; `nil` if there is none.
-  public func file(_ name: Span<UInt8>) throws(CatalogError) -> FileRow? {
+  public func file(named name: Span<UInt8>) throws(CatalogError) -> FileRow? {
     let (record, files) = (record, try opened().files)
     var (low, high) = (0, files.count)
     while low < high {
@@ -61,7 +61,7 @@ public final class RecordIndex {
   }
 
   /// The sub-directory of this name; `nil` if there is none.
-  public func directory(_ name: Span<UInt8>) throws(CatalogError) -> DirectoryRow? {
+  public func directory(named name: Span<UInt8>) throws(CatalogError) -> DirectoryRow? {
     let (bytes, rows) = (record.bytes, try opened().directories)
     var (low, high) = (0, rows.count)
     while low < high {
@@ -83,7 +83,7 @@ struct RecentValues<Key: Hashable, Value> {
 
   init(limit: Int) { self.limit = limit }
 
-  mutating func value(_ key: Key) -> Value? {
+  mutating func value(for key: Key) -> Value? {
     if let known = young[key] { return known.value }
     guard let known = old.removeValue(forKey: key) else { return nil }
     keep(known.value, byteCount: known.byteCount, for: key)
@@ -125,7 +125,7 @@ public struct PathCache<Level> {
       if depth + 1 == levels.count || levels[depth + 1].name != name {
         levels.removeLast(levels.count - depth - 1)
         let key = Array(path.prefix(depth + 1))
-        var next = others.value(key)
+        var next = others.value(for: key)
         if next == nil {
           next = try step(levels[depth].level, name)
           if let next { others.keep(next, byteCount: byteCount(next), for: key) }
@@ -146,7 +146,7 @@ extension CatalogReader {
     let (found, depth) = try descend(path)
     if depth == path.count { return .directory(found.index.record, found.subtree) }
     guard depth + 1 == path.count, let name = path.dropFirst(depth).first,
-      let file = try found.index.file(name.span)
+      let file = try found.index.file(named: name.span)
     else { return nil }
     return .file(file, of: found.index.record)
   }
@@ -159,10 +159,11 @@ extension CatalogReader {
 
   private func descend(_ path: some Collection<[UInt8]>) throws -> (level: PathLevel, depth: Int) {
     try paths.descend(path) { () throws in
-      PathLevel(subtree: summary.root, index: RecordIndex(try lookUp(summary.root.place, summary.root.digest)))
+      PathLevel(
+        subtree: summary.root, index: RecordIndex(of: try lookUp(at: summary.root.place, digest: summary.root.digest)))
     } _: { above, name in
-      guard let row = try above.index.directory(name.span) else { return nil }
-      return PathLevel(subtree: Subtree(row), index: RecordIndex(try lookUp(row.place, row.digest)))
+      guard let row = try above.index.directory(named: name.span) else { return nil }
+      return PathLevel(subtree: Subtree(row), index: RecordIndex(of: try lookUp(at: row.place, digest: row.digest)))
     }
   }
 }
@@ -172,7 +173,7 @@ extension CatalogReader {
   public func check() throws {
     var waiting = [summary.root]
     while let subtree = waiting.popLast() {
-      waiting += try record(subtree.place, subtree.digest).directories().map { Subtree($0) }
+      waiting += try record(at: subtree.place, for: subtree.digest).directories().map { Subtree($0) }
     }
   }
 }

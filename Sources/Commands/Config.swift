@@ -49,20 +49,20 @@ struct ConfigCommand: RunnableCommand {
         if let problem = sourceProblem(at: path), problem.isMistake || !source.isOptional { throw problem.failure }
         if let repository { try refuse([path], inside: repository) }
         findings += try PatternCheck(file: file, source: source).findings()
-      } catch { findings.append("\(file.at(source.line)): \(error)") }
+      } catch { findings.append("\(file.at(line: source.line)): \(error)") }
     }
     if file.settings.sources.isEmpty { findings.append("\(displayName(file.path)): no [[source]] is named") }
     let settings = file.settings
     for hook in settings.hooksBefore + settings.hooksAfter + (settings.notifyCommand.map { [$0] } ?? []) {
       if let problem = Self.problem(of: hook.command[0]) {
-        findings.append("\(file.at(hook.line)): \(problem)")
+        findings.append("\(file.at(line: hook.line)): \(problem)")
       }
     }
     if settings.healthchecks ?? settings.webhook != nil, let problem = Healthchecks.problem {
       findings.append("\(displayName(file.path)): notifications by HTTP are impossible: \(problem)")
     }
     if let textfile = settings.metricsTextfile {
-      let directory = splitLast(Array(textfile.utf8)).parent
+      let directory = splitLast(of: Array(textfile.utf8)).parent
       do throws(Errno) { _ = try Descriptor.open(path: directory, [.pathOnly, .directory]) } catch {
         findings.append("\(displayName(file.path)): cannot write the metrics in \(displayName(directory)): \(error)")
       }
@@ -70,8 +70,8 @@ struct ConfigCommand: RunnableCommand {
     // An unreachable remote is not an error of the configuration.
     let isRight = findings.isEmpty
     for remote in settings.remotes {
-      do { _ = try Connection(try RemoteTarget(remote, options: common).options) } catch {
-        findings.append("\(file.at(remote.line)): the remote \(remote.name): \(error)")
+      do { _ = try Connection(options: try RemoteTarget(remote: remote, options: common).options) } catch {
+        findings.append("\(file.at(line: remote.line)): the remote \(remote.name): \(error)")
       }
     }
     if common.json {

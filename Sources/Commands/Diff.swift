@@ -37,12 +37,12 @@ struct DiffCommand: RunnableCommand {
     let list = try repository.snapshots()
     let a = try repository.resolve(left, of: path?.bytes, in: list)
     let b = try repository.resolve(right, of: path?.bytes, in: list)
-    let readerA = CatalogReader(try repository.openCatalog(a.name))
-    let readerB = CatalogReader(try repository.openCatalog(b.name))
-    let path = try path.map { try SnapshotPath($0.bytes, in: [readerA, readerB]) }
+    let readerA = CatalogReader(reading: try repository.openCatalog(of: a.name))
+    let readerB = CatalogReader(reading: try repository.openCatalog(of: b.name))
+    let path = try path.map { try SnapshotPath(path: $0.bytes, in: [readerA, readerB]) }
     let printer = Printer(from: a, to: b, options: common)
     do {
-      try compareCatalogs(readerA, readerB, under: path?.components ?? []) {
+      try compareCatalogs(readerA, right: readerB, under: path?.components ?? []) {
         try Console.checkOutput()
         printer.add($0)
       }

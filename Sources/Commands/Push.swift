@@ -51,7 +51,7 @@ struct PushCommand: RunnableCommand {
     let answer = try run.work(wanted, isDryRun: dryRun)
     if common.json {
       Console.print(jsonText(answer))
-    } else if dryRun || common.verbose || CurrentProcess.terminalWidth(.output) != nil && !common.quiet {
+    } else if dryRun || common.verbose || CurrentProcess.terminalWidth(of: .output) != nil && !common.quiet {
       Console.print(answer.line)
     }
     return answer.status

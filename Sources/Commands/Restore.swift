@@ -58,7 +58,7 @@ struct RestoreCommand: RunnableCommand {
     CurrentProcess.rememberSignals()
     let repository = try common.openStore(connection: connection)
     let list = try repository.snapshots()
-    let choice = try repository.choose(snapshot, having: paths.map(\.bytes), in: list)
+    let choice = try repository.choose(reference: snapshot, having: paths.map(\.bytes), in: list)
     if !partial { try choice.refusePartial(in: list) }
     let found = choice.snapshot
     let options = RestoreOptions(
@@ -72,13 +72,13 @@ struct RestoreCommand: RunnableCommand {
     let result = try restore(
       found, from: repository, options: options, progress: progress, monitor: monitor)
     line.stop()
-    report(result, of: choice, progress: progress, warnings: monitor.warnings)
+    report(result: result, of: choice, progress: progress, warnings: monitor.warnings)
     if result.damaged > 0 { return .damaged }
     return progress.warnings.value + progress.left.value > 0 ? .warnings : .done
   }
 
   private func report(
-    _ result: RestoreResult, of choice: SnapshotChoice, progress: Progress, warnings: [Warning]
+    result: RestoreResult, of choice: SnapshotChoice, progress: Progress, warnings: [Warning]
   ) {
     let snapshot = choice.snapshot
     if common.json {

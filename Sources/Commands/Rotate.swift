@@ -76,7 +76,7 @@ struct RotateCommand: RunnableCommand {
       threads: threads.count)
     options.wanted = configured?.sourceSet
     guard !dryRun else {
-      return report(try rotate(repository, with: options), of: repository, unwanted: options.unwanted)
+      return report(result: try rotate(repository, with: options), of: repository, unwanted: options.unwanted)
     }
     let start = Clock.now()
     var line = RotationLine(time: start.rfc3339)
@@ -85,7 +85,7 @@ struct RotateCommand: RunnableCommand {
       line.expired = result.expired.map(\.name.description)
       line.obstacle = result.plan.obstacle
       line.error = result.problems.first?.description ?? result.plan.obstacle
-      var status = report(result, of: repository, unwanted: options.unwanted)
+      var status = report(result: result, of: repository, unwanted: options.unwanted)
       if let problem = emptyTrashNotingErrors(of: repository, threads: threads.count) {
         if status == .done { status = .warnings }
         line.error = line.error ?? problem.description
@@ -117,11 +117,11 @@ struct RotateCommand: RunnableCommand {
   }
 
   private func report(
-    _ result: RotationResult, of repository: Repository, unwanted: Set<SnapshotName>
+    result: RotationResult, of repository: Repository, unwanted: Set<SnapshotName>
   ) -> ExitStatus {
     if common.json {
       Console.print(jsonText(RotationAnswer(for: result, isDry: dryRun)))
-    } else if dryRun || common.verbose || CurrentProcess.terminalWidth(.output) != nil && !common.quiet {
+    } else if dryRun || common.verbose || CurrentProcess.terminalWidth(of: .output) != nil && !common.quiet {
       for line in table(Self.rows(of: result)) { Console.print(line) }
       if let freed = result.freedBytes, !result.expired.isEmpty {
         Console.print("frees \(byteText(freed))")

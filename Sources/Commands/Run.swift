@@ -56,7 +56,7 @@ struct RunCommand: RunnableCommand {
     }
     if common.json {
       Console.print(jsonText(answer))
-    } else if common.verbose || CurrentProcess.terminalWidth(.output) != nil && !common.quiet {
+    } else if common.verbose || CurrentProcess.terminalWidth(of: .output) != nil && !common.quiet {
       for line in answer.lines { Console.print(line) }
     }
     CurrentProcess.notifyServiceManager("STOPPING=1\nSTATUS=\(answer.result)")

@@ -80,7 +80,7 @@ struct ScheduleCommand: RunnableCommand {
     let repository = try path.map { path throws(Failure) in try Self.plain(absolutePath(of: path)) }
     var writable = repository.map { "ReadWritePaths=\($0)\n" } ?? ""
     if let metrics = try? common.configuration()?.settings.metricsTextfile {
-      writable += "ReadWritePaths=\(try Self.plain(splitLast(Array(metrics.utf8)).parent))\n"
+      writable += "ReadWritePaths=\(try Self.plain(splitLast(of: Array(metrics.utf8)).parent))\n"
     }
     // The repository on a second disk need not be present for a snapshot.
     for remote in (try? common.configuration()?.settings.remotes) ?? [] {

@@ -35,7 +35,7 @@ struct ServeCommand: RunnableCommand {
   @Option(
     help: ArgumentHelp("Give up if the client does nothing for so long (10m).", valueName: "duration"),
     transform: { text in
-      guard let seconds = Quantity.seconds(text), seconds > 0 else {
+      guard let seconds = Quantity.seconds(of: text), seconds > 0 else {
         throw ValidationError("--timeout takes a duration such as 10m")
       }
       return seconds
@@ -53,7 +53,7 @@ struct ServeCommand: RunnableCommand {
 
   func execute() throws -> ExitStatus {
     CurrentProcess.rememberSignals()
-    guard CurrentProcess.terminalWidth(.output) == nil else {
+    guard CurrentProcess.terminalWidth(of: .output) == nil else {
       throw Failure(
         .usage, "serve speaks with a program, not with a person",
         hint: "it is started by: treering push, or as a forced command; see treering-replication(7)")

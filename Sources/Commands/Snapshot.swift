@@ -99,7 +99,7 @@ struct SnapshotCommand: RunnableCommand {
       return
     }
     // A successful run under cron prints nothing.
-    guard !common.quiet, common.verbose || CurrentProcess.terminalWidth(.output) != nil else {
+    guard !common.quiet, common.verbose || CurrentProcess.terminalWidth(of: .output) != nil else {
       if !common.quiet { noteCatalogOnly(progress, to: .error) }
       return
     }

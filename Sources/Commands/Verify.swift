@@ -60,7 +60,7 @@ struct VerifyCommand: RunnableCommand {
     }
     line.stop()
     let verified = names.filter { !found.result.expired.contains($0) }
-    report(found, of: verified, progress: progress)
+    report(findings: found, of: verified, progress: progress)
     guard let repository = store.local else { return found.status }
     let history = VerificationLine(
       time: start.rfc3339, snapshots: verified.count,
@@ -131,7 +131,7 @@ struct VerifyCommand: RunnableCommand {
     if isRemote {
       return RemoteRepository(
         over: try Connection(
-          try RemoteTarget(named: text, in: configuration, connection: connection, options: common).options))
+          options: try RemoteTarget(named: text, in: configuration, connection: connection, options: common).options))
     }
     let other = try Repository.open(source.bytes)
     let (own, its) = (repository.identity, other.identity)
@@ -168,7 +168,7 @@ struct VerifyCommand: RunnableCommand {
 
   // MARK: Answer
 
-  private func report(_ found: Findings, of verified: [SnapshotName], progress: Progress) {
+  private func report(findings found: Findings, of verified: [SnapshotName], progress: Progress) {
     let result = found.result
     if common.json {
       Console.print(

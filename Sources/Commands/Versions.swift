@@ -30,7 +30,7 @@ struct VersionsCommand: RunnableCommand {
     var unreadable = list.unusable
     for snapshot in list.snapshots {
       do {
-        let reader = CatalogReader(try store.openCatalog(snapshot.name))
+        let reader = CatalogReader(reading: try store.openCatalog(of: snapshot.name))
         let names = try SnapshotPath.components(of: path.bytes, below: snapshot.summary.label)
         guard let found = try reader.find(names), !list.isOnlyParentOfSources(names, in: snapshot) else { continue }
         let version = Version(of: found, first: snapshot.name)

@@ -19,7 +19,7 @@ final class BaseWindow {
 
   deinit { buffer.deallocate() }
 
-  func begin(_ source: (any ByteSource)?, byteCount: Int) {
+  func begin(reading source: (any ByteSource)?, byteCount: Int) {
     self.source = source
     self.byteCount = byteCount
     start = 0

@@ -125,7 +125,7 @@ public final class BlockIndex {
   }
 
   /// An index of a version that is available only as a signature.
-  public convenience init(_ signature: Signature) {
+  public convenience init(of signature: Signature) {
     // A signature describes fewer than 2^46 bytes.
     let byteCount = Int(signature.byteCount)
     let blockCount = byteCount / signature.blockBytes
@@ -148,7 +148,8 @@ public final class BlockIndex {
     for _ in 0..<Self.mostProbes {
       if slots[slot] == Self.empty {
         slots[slot] = entry
-        filter[Self.word(sum, mask: filterMask)] |= (1 &<< Self.firstBit(sum)) | (1 &<< Self.secondBit(sum))
+        filter[Self.word(for: sum, mask: filterMask)] |=
+          (1 &<< Self.firstBit(of: sum)) | (1 &<< Self.secondBit(of: sum))
         isEmpty = false
         return
       }
@@ -163,14 +164,14 @@ public final class BlockIndex {
   // A sum has 64 bits. Its upper six bits and bits 39...34 choose the two bits in a word. Up to eighteen bits from
   // bit 40 on choose the word. Bits below 32 are unused: a signature does not have them.
   @inline(__always)
-  private static func firstBit(_ sum: UInt64) -> UInt64 { sum &>> 58 }
+  private static func firstBit(of sum: UInt64) -> UInt64 { sum &>> 58 }
   @inline(__always)
-  private static func secondBit(_ sum: UInt64) -> UInt64 { sum &>> 34 }
+  private static func secondBit(of sum: UInt64) -> UInt64 { sum &>> 34 }
   @inline(__always)
-  private static func word(_ sum: UInt64, mask: UInt64) -> Int { Int(truncatingIfNeeded: sum &>> 40 & mask) }
+  private static func word(for sum: UInt64, mask: UInt64) -> Int { Int(truncatingIfNeeded: sum &>> 40 & mask) }
 
   /// The numbers of the blocks with this sum, in order; unused lanes are -1.
-  func blocks(_ sum: UInt64) -> SIMD4<Int32> {
+  func blocks(withSum sum: UInt64) -> SIMD4<Int32> {
     var result = SIMD4<Int32>(repeating: -1)
     var found = 0
     var slot = home(of: sum)
@@ -190,7 +191,7 @@ public final class BlockIndex {
   private func home(of sum: UInt64) -> Int { Int(truncatingIfNeeded: sum &>> slotShift) }
 
   /// True if a block has this sum; `first` is the sum's first slot. Charges the cost of the probes to `credit`.
-  private func isKnown(_ sum: UInt64, first: UInt64, credit: inout Int) -> Bool {
+  private func isKnown(sum: UInt64, first: UInt64, credit: inout Int) -> Bool {
     var entry = first
     var slot = home(of: sum)
     for _ in 0..<Self.mostProbes {
@@ -217,7 +218,7 @@ public final class BlockIndex {
       for number in 0..<found {
         let sum = scanned.sums[scanned.offsets[number]]
         credit &-= 1
-        guard isKnown(sum, first: scanned.slots[number], credit: &credit) else { continue }
+        guard isKnown(sum: sum, first: scanned.slots[number], credit: &credit) else { continue }
         rolling.sum = sum
         return done &+ scanned.offsets[number]
       }
@@ -238,13 +239,13 @@ public final class BlockIndex {
     for at in 0..<count {
       let sum = sums[at]
       offsets[passed] = at
-      passed &+= Int(truncatingIfNeeded: filter[Self.word(sum, mask: filterMask)] &>> Self.firstBit(sum) & 1)
+      passed &+= Int(truncatingIfNeeded: filter[Self.word(for: sum, mask: filterMask)] &>> Self.firstBit(of: sum) & 1)
     }
     var found = 0
     for number in 0..<passed {
       let sum = sums[offsets[number]]
       offsets[found] = offsets[number]
-      found &+= Int(truncatingIfNeeded: filter[Self.word(sum, mask: filterMask)] &>> Self.secondBit(sum) & 1)
+      found &+= Int(truncatingIfNeeded: filter[Self.word(for: sum, mask: filterMask)] &>> Self.secondBit(of: sum) & 1)
     }
     for number in 0..<found { scanned.slots[number] = slots[home(of: sums[offsets[number]])] }
     return found

@@ -36,11 +36,11 @@ public final class CompactSource: ByteSource {
   /// The place of a compact byte in the version, up to the end of its run; `offset` must be inside.
   public func place(of offset: UInt64) -> Range<UInt64> {
     precondition(offset < byteCount)
-    func isIn(_ number: Int) -> Bool {
+    func isIn(run number: Int) -> Bool {
       runs[number].start <= offset && (number + 1 == runs.count || offset < runs[number + 1].start)
     }
-    if !isIn(current) {
-      if current + 1 < runs.count, isIn(current + 1) {
+    if !isIn(run: current) {
+      if current + 1 < runs.count, isIn(run: current + 1) {
         current += 1
       } else {
         var (low, high) = (0, runs.count)

@@ -14,7 +14,7 @@ enum Comparison {
       if found != 0 { return at &+ UInt64(littleEndian: found).trailingZeroBitCount / 8 }
       at &+= 8
     }
-    while at < count, byte(a, offset: at) == byte(b, offset: at) { at &+= 1 }
+    while at < count, byte(at: a, offset: at) == byte(at: b, offset: at) { at &+= 1 }
     return at
   }
 
@@ -26,7 +26,7 @@ enum Comparison {
       if found != 0 { return at &+ UInt64(littleEndian: found).leadingZeroBitCount / 8 }
       at &+= 8
     }
-    while at < count, byte(a, offset: -1 &- at) == byte(b, offset: -1 &- at) { at &+= 1 }
+    while at < count, byte(at: a, offset: -1 &- at) == byte(at: b, offset: -1 &- at) { at &+= 1 }
     return at
   }
 
@@ -37,7 +37,7 @@ enum Comparison {
   }
 
   @inline(__always)
-  private static func byte(_ a: UnsafeRawPointer, offset: Int) -> UInt8 {
+  private static func byte(at a: UnsafeRawPointer, offset: Int) -> UInt8 {
     a.load(fromByteOffset: offset, as: UInt8.self)
   }
 }

@@ -51,7 +51,7 @@ public final class DeltaFinder {
   ) throws {
     let byteCount = try new.countedBytes()
     guard offset < UInt64(byteCount) else { return }
-    begin(new, byteCount: byteCount, at: Int(offset), index: index)
+    begin(reading: new, byteCount: byteCount, at: Int(offset), index: index)
     defer {
       window.close()
       base.close()
@@ -60,16 +60,16 @@ public final class DeltaFinder {
       strong.salt = signature.salt
       try findBlocks(of: signature, index: index, emit: emit)
     } else {
-      try findBytes(index, emit: emit)
+      try findBytes(using: index, emit: emit)
     }
     try sendLiteral(upTo: byteCount, emit: emit)
-    try joiner.flush(emit)
+    try joiner.flush(emit: emit)
   }
 
-  private func begin(_ new: any ByteSource, byteCount: Int, at offset: Int, index: BlockIndex) {
+  private func begin(reading new: any ByteSource, byteCount: Int, at offset: Int, index: BlockIndex) {
     let keptBytes = 2 * max(Self.heldLiteralBytes, index.windowBytes)
-    window.begin(new, byteCount: byteCount, at: offset, keptBytes: keptBytes)
-    base.begin(index.base, byteCount: index.base == nil ? 0 : index.byteCount)
+    window.begin(reading: new, byteCount: byteCount, at: offset, keptBytes: keptBytes)
+    base.begin(reading: index.base, byteCount: index.base == nil ? 0 : index.byteCount)
     joiner = InstructionJoiner()
     refining = Refining()
     literalStart = offset
@@ -86,14 +86,14 @@ public final class DeltaFinder {
 
   /// Moves `position` to the first window that is in the old version; returns its place there. `nil` if there is
   /// none.
-  func roll(_ index: BlockIndex, emit: (DeltaInstruction) throws -> Void) throws -> Int? {
+  func roll(using index: BlockIndex, emit: (DeltaInstruction) throws -> Void) throws -> Int? {
     let windowBytes = index.windowBytes
     let gain = index.creditForByte
     guard position <= window.byteCount - windowBytes else { return nil }
     try index.build()
     try window.load(through: position + windowBytes, keeping: literalStart)
-    var rolling = RollingSum(of: window.bytes(position..<position + windowBytes))
-    if let place = try expectedBlock(index, sum: rolling.sum) { return place }
+    var rolling = RollingSum(of: window.bytes(in: position..<position + windowBytes))
+    if let place = try expectedBlock(using: index, sum: rolling.sum) { return place }
     while true {
       // The last position whose whole window is loaded; a move beyond it needs another byte.
       let last = window.end - windowBytes
@@ -104,24 +104,24 @@ public final class DeltaFinder {
         earn(passed, gain: gain)
         position += passed
         guard position < last else { break }
-        if let place = try verify(index, sum: rolling.sum) { return place }
+        if let place = try verify(using: index, sum: rolling.sum) { return place }
         let rest = min(credit < 0 ? Self.restBytes : 1, last - position)
         rolling.move(rest, from: window.pointer(at: position), windowBytes: windowBytes)
         earn(rest, gain: gain)
         position += rest
       }
-      try sendHeldLiteral(emit)
+      try sendHeldLiteral(emit: emit)
       if window.end == window.byteCount {
-        return index.isEmpty ? nil : try verify(index, sum: rolling.sum)
+        return index.isEmpty ? nil : try verify(using: index, sum: rolling.sum)
       }
       try window.load(through: window.end + 1, keeping: literalStart)
     }
   }
 
   /// The place in the old version of the window at `position`, whose sum is `sum`.
-  private func verify(_ index: BlockIndex, sum: UInt64) throws -> Int? {
+  private func verify(using index: BlockIndex, sum: UInt64) throws -> Int? {
     guard credit >= 0 else { return nil }
-    let blocks = index.blocks(sum)
+    let blocks = index.blocks(withSum: sum)
     guard blocks[0] >= 0 else { return nil }
     let (compared, reads) = (comparedBytes, base.reads)
     let place =
@@ -139,11 +139,11 @@ public final class DeltaFinder {
 
   /// The place of the block that would continue the last copy, if it has this sum; `nil` without a signature. The
   /// index may lack that block, because it keeps only four of a sum.
-  private func expectedBlock(_ index: BlockIndex, sum: UInt64) throws -> Int? {
+  private func expectedBlock(using index: BlockIndex, sum: UInt64) throws -> Int? {
     guard let signature = index.signature, credit >= 0,
       let block = expectedBlock(of: signature), signature.weakSums[block] == UInt32(sum >> 32)
     else { return nil }
-    return try verify(index, sum: sum)
+    return try verify(using: index, sum: sum)
   }
 
   private func earn(_ byteCount: Int, gain: Int) {
@@ -154,7 +154,7 @@ public final class DeltaFinder {
   // MARK: Literals
 
   /// Sends the part of a long literal that no match can extend back into.
-  private func sendHeldLiteral(_ emit: (DeltaInstruction) throws -> Void) throws {
+  private func sendHeldLiteral(emit: (DeltaInstruction) throws -> Void) throws {
     while position - literalStart >= Self.heldLiteralBytes {
       try sendLiteral(upTo: literalStart + InstructionJoiner.literalBytes, emit: emit)
     }
@@ -164,9 +164,9 @@ public final class DeltaFinder {
   func sendLiteral(upTo end: Int, emit: (DeltaInstruction) throws -> Void) throws {
     try window.load(through: end, keeping: literalStart)
     if base.byteCount > 0, refining.isWorth(end - literalStart) {
-      refining.tried(try sendParts(upTo: end, emit: emit), rest: end - literalStart)
+      refining.tried(hasFound: try sendParts(upTo: end, emit: emit), rest: end - literalStart)
     }
-    try joiner.literal(window.bytes(literalStart..<end), emit: emit)
+    try joiner.literal(window.bytes(in: literalStart..<end), emit: emit)
     literalStart = end
   }
 }
@@ -200,7 +200,7 @@ struct Refining {
   }
 
   /// Records the result of a comparison; `rest` is the number of bytes after the last match.
-  mutating func tried(_ hasFound: Bool, rest: Int) {
+  mutating func tried(hasFound: Bool, rest: Int) {
     if hasFound {
       self = Refining()
     } else if rest >= 4096 {

@@ -18,7 +18,7 @@ struct InstructionJoiner {
     if self.byteCount > 0 && self.from + self.byteCount == from {
       self.byteCount += byteCount
     } else {
-      try flush(emit)
+      try flush(emit: emit)
       self.from = from
       self.byteCount = byteCount
     }
@@ -26,7 +26,7 @@ struct InstructionJoiner {
 
   mutating func literal(_ bytes: UnsafeRawBufferPointer, emit: (DeltaInstruction) throws -> Void) throws {
     guard bytes.count > 0 else { return }
-    try flush(emit)
+    try flush(emit: emit)
     var rest = bytes
     while rest.count > 0 {
       let count = min(rest.count, Self.literalBytes)
@@ -36,7 +36,7 @@ struct InstructionJoiner {
   }
 
   /// Emits the pending copy.
-  mutating func flush(_ emit: (DeltaInstruction) throws -> Void) throws {
+  mutating func flush(emit: (DeltaInstruction) throws -> Void) throws {
     guard byteCount > 0 else { return }
     let copy = DeltaInstruction.copy(from: UInt64(from), byteCount: UInt64(byteCount))
     byteCount = 0

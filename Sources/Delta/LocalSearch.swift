@@ -11,26 +11,26 @@ extension DeltaFinder {
   private static let mostPassedBytes = 64 << 10
   private static let mostPassedInAll = 4 << 20
 
-  func findBytes(_ index: BlockIndex, emit: (DeltaInstruction) throws -> Void) throws {
-    try takeBeginning(index, emit: emit)
+  func findBytes(using index: BlockIndex, emit: (DeltaInstruction) throws -> Void) throws {
+    try takeBeginning(using: index, emit: emit)
     while position < window.byteCount {
-      if try resume(index, emit: emit) { continue }
+      if try resume(using: index, emit: emit) { continue }
       // At a changed or grown end of the file, no more may be missed than elsewhere.
       if !index.isBuilt, window.byteCount - position <= passableBytes { break }
-      guard let place = try roll(index, emit: emit) else { break }
-      try take(place, equal: index.windowBytes, emit: emit)
+      guard let place = try roll(using: index, emit: emit) else { break }
+      try take(at: place, equal: index.windowBytes, emit: emit)
     }
-    try takeEnd(emit)
+    try takeEnd(emit: emit)
   }
 
   /// Takes the first bytes, from the same place or from the same distance from the end.
   private func takeBeginning(
-    _ index: BlockIndex, emit: (DeltaInstruction) throws -> Void
+    using index: BlockIndex, emit: (DeltaInstruction) throws -> Void
   ) throws {
     let left = window.byteCount - position
     let equal = try equalBytes(at: position, place: position, atMost: Self.leastCopyBytes)
     if equal > 0, equal == Self.leastCopyBytes || equal == left {
-      return try take(position, equal: equal, emit: emit)
+      return try take(at: position, equal: equal, emit: emit)
     }
     let growth = window.byteCount - base.byteCount
     let start = max(position, growth)
@@ -39,7 +39,7 @@ extension DeltaFinder {
       try equalBytes(at: start, place: start - growth, atMost: needed) == needed
     else { return }
     position = start
-    try take(start - growth, equal: needed, emit: emit)
+    try take(at: start - growth, equal: needed, emit: emit)
   }
 
   /// After a long copy, takes the next bytes at the same displacement. They must begin within one window, and enough
@@ -49,7 +49,7 @@ extension DeltaFinder {
   /// of the end, for a file with one insertion or deletion. Such a file may never need an index, which saves one more
   /// reading of the old version. The skipped bytes may be elsewhere in the old version, so only a small part may be
   /// skipped.
-  private func resume(_ index: BlockIndex, emit: (DeltaInstruction) throws -> Void) throws -> Bool {
+  private func resume(using index: BlockIndex, emit: (DeltaInstruction) throws -> Void) throws -> Bool {
     let copied = position - copyStart
     let isTrusted = copied >= Self.trustedWindows * index.windowBytes
     guard literalStart == position, isTrusted || !index.isBuilt && copied >= Self.leastTrustedBytes
@@ -82,7 +82,7 @@ extension DeltaFinder {
         isTrusted && distance - back <= windowBytes || mayPass(distance - back)
       {
         position = middle - back
-        try take(position + displacement, equal: windowBytes, emit: emit)
+        try take(at: position + displacement, equal: windowBytes, emit: emit)
         return true
       }
       distance *= 2
@@ -101,7 +101,7 @@ extension DeltaFinder {
   private var passableBytes: Int { Self.mostPassedBytes + min(position / 128, Self.mostPassedInAll) - passedBytes }
 
   /// Matches the end of the old version with the end of the new one; no block needs to start there.
-  private func takeEnd(_ emit: (DeltaInstruction) throws -> Void) throws {
+  private func takeEnd(emit: (DeltaInstruction) throws -> Void) throws {
     let end = window.byteCount
     let left = end - literalStart
     guard left > 0, base.byteCount > 0 else { return }
@@ -132,7 +132,7 @@ extension DeltaFinder {
 
   /// Copies `equal` bytes at `position` from `place` in the old version, and extends the match both ways.
   private func take(
-    _ place: Int, equal: Int, emit: (DeltaInstruction) throws -> Void
+    at place: Int, equal: Int, emit: (DeltaInstruction) throws -> Void
   ) throws {
     let back = try equalBytes(before: position, place: place, atMost: min(position - literalStart, place))
     try sendLiteral(upTo: position - back, emit: emit)
@@ -198,14 +198,14 @@ extension DeltaFinder {
     while end - at >= Self.leastCopyBytes, at + displacement < base.byteCount {
       let old = try base.following(at + displacement)
       let count = min(old.count, end - at)
-      if try sendParts(at, old: old.baseAddress!, count: count, emit: emit) { hasFound = true }
+      if try sendParts(from: at, old: old.baseAddress!, count: count, emit: emit) { hasFound = true }
       at += count
     }
     return hasFound
   }
 
   private func sendParts(
-    _ start: Int, old: UnsafeRawPointer, count: Int, emit: (DeltaInstruction) throws -> Void
+    from start: Int, old: UnsafeRawPointer, count: Int, emit: (DeltaInstruction) throws -> Void
   ) throws -> Bool {
     let new = window.pointer(at: start)
     var hasFound = false
@@ -222,7 +222,7 @@ extension DeltaFinder {
       let end = at + 8 + Comparison.prefix(new + at + 8, old + at + 8, count: count - at - 8)
       comparedBytes += end - first
       if end - first >= Self.leastCopyBytes {
-        try joiner.literal(window.bytes(literalStart..<start + first), emit: emit)
+        try joiner.literal(window.bytes(in: literalStart..<start + first), emit: emit)
         try joiner.copy(from: start + first + displacement, byteCount: end - first, emit: emit)
         literalStart = start + end
         hasFound = true

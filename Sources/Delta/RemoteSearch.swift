@@ -3,14 +3,14 @@ extension DeltaFinder {
   func findBlocks(
     of signature: Signature, index: BlockIndex, emit: (DeltaInstruction) throws -> Void
   ) throws {
-    while let place = try roll(index, emit: emit) {
+    while let place = try roll(using: index, emit: emit) {
       try sendLiteral(upTo: position, emit: emit)
       try joiner.copy(from: place, byteCount: signature.blockBytes, emit: emit)
       displacement = place - position
       position += signature.blockBytes
       literalStart = position
     }
-    try takeShortBlock(signature, index: index, emit: emit)
+    try takeShortBlock(of: signature, index: index, emit: emit)
   }
 
   /// The number of the block at `position` that would continue the last copy, or has the same place. `nil` if no
@@ -24,7 +24,7 @@ extension DeltaFinder {
 
   /// The place of the window at `position`: the expected block, or a block with its sum.
   func verify(_ blocks: SIMD4<Int32>, of signature: Signature) -> Int? {
-    let bytes = window.bytes(position..<position + signature.blockBytes)
+    let bytes = window.bytes(in: position..<position + signature.blockBytes)
     comparedBytes += bytes.count
     let sum = strong.sum(of: bytes)
     if let block = expectedBlock(of: signature), signature.strongSums[block] == sum {
@@ -38,7 +38,7 @@ extension DeltaFinder {
 
   /// Matches the old version's last, shorter block, only at the end of the new version.
   private func takeShortBlock(
-    _ signature: Signature, index: BlockIndex, emit: (DeltaInstruction) throws -> Void
+    of signature: Signature, index: BlockIndex, emit: (DeltaInstruction) throws -> Void
   ) throws {
     let end = window.byteCount
     let count = index.byteCount % signature.blockBytes
@@ -46,7 +46,7 @@ extension DeltaFinder {
       let weak = signature.weakSums.last, let strongSum = signature.strongSums.last
     else { return }
     try window.load(through: end, keeping: literalStart)
-    let bytes = window.bytes(end - count..<end)
+    let bytes = window.bytes(in: end - count..<end)
     guard WeakSum.sum(of: bytes) >> 32 == UInt64(weak) else { return }
     comparedBytes += count
     guard strong.sum(of: bytes) == strongSum else { return }

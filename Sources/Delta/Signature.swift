@@ -25,7 +25,7 @@ public struct Signature: Sendable, Equatable {
   private static let readBytes = 256 << 10
 
   /// The number of blocks; throws if a signature cannot have these sizes.
-  private static func blockCount(_ byteCount: UInt64, blockBytes: Int) throws(DeltaError) -> Int {
+  private static func blockCount(of byteCount: UInt64, blockBytes: Int) throws(DeltaError) -> Int {
     guard blockBytes >= BlockSize.minimum, blockBytes <= BlockSize.maximum,
       blockBytes & (blockBytes - 1) == 0
     else { throw DeltaError("a signature has blocks of an impossible size") }
@@ -42,7 +42,7 @@ public struct Signature: Sendable, Equatable {
   /// Throws the source's errors too.
   public init(of base: any ByteSource, blockBytes: Int, salt: UInt64) throws {
     let byteCount = base.byteCount
-    let count = try Self.blockCount(byteCount, blockBytes: blockBytes)
+    let count = try Self.blockCount(of: byteCount, blockBytes: blockBytes)
     var weak: [UInt32] = []
     var strong: [UInt64] = []
     weak.reserveCapacity(count)
@@ -62,7 +62,9 @@ public struct Signature: Sendable, Equatable {
       let blockStart = (blockEnd - 1) & ~(blockBytes - 1)
       if position == blockStart, try base.zeroBytes(at: UInt64(position)) >= UInt64(blockEnd - position) {
         let byteCount = blockEnd - position
-        if ofZeros?.byteCount != byteCount { ofZeros = Self.sumsOfZeros(byteCount, hasher: hasher, buffer: buffer) }
+        if ofZeros?.byteCount != byteCount {
+          ofZeros = Self.sumsOfZeros(byteCount: byteCount, hasher: hasher, buffer: buffer)
+        }
         weak.append(ofZeros!.weak)
         strong.append(ofZeros!.strong)
         position = blockEnd
@@ -96,7 +98,7 @@ public struct Signature: Sendable, Equatable {
 
   /// The sums of a block of zeros; restarts the strong sum.
   private static func sumsOfZeros(
-    _ byteCount: Int, hasher: StrongSum, buffer: UnsafeMutableRawBufferPointer
+    byteCount: Int, hasher: StrongSum, buffer: UnsafeMutableRawBufferPointer
   ) -> (byteCount: Int, weak: UInt32, strong: UInt64) {
     buffer.initializeMemory(as: UInt8.self, repeating: 0)
     var inner: UInt64 = 0
@@ -137,17 +139,17 @@ public struct Signature: Sendable, Equatable {
   /// bytes. Throws for any bytes that `encoded()` would not have written.
   public init(decoding bytes: [UInt8], expecting byteCount: UInt64) throws(DeltaError) {
     guard bytes.count >= Self.headerBytes else { throw DeltaError("a signature ends too early") }
-    func integer<T: FixedWidthInteger & BitwiseCopyable>(_ offset: Int, type: T.Type) -> T {
+    func integer<T: FixedWidthInteger & BitwiseCopyable>(at offset: Int, type: T.Type) -> T {
       T(littleEndian: bytes.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: offset, as: T.self) })
     }
-    blockBytes = Int(integer(0, type: UInt32.self))
-    guard integer(4, type: UInt32.self) == UInt32(Self.strongBytes) else {
+    blockBytes = Int(integer(at: 0, type: UInt32.self))
+    guard integer(at: 4, type: UInt32.self) == UInt32(Self.strongBytes) else {
       throw DeltaError("a signature has strong sums of an unknown size")
     }
-    self.byteCount = integer(8, type: UInt64.self)
+    self.byteCount = integer(at: 8, type: UInt64.self)
     guard self.byteCount == byteCount else { throw DeltaError("a signature is of a file of another size") }
-    salt = integer(16, type: UInt64.self)
-    let count = try Self.blockCount(byteCount, blockBytes: blockBytes)
+    salt = integer(at: 16, type: UInt64.self)
+    let count = try Self.blockCount(of: byteCount, blockBytes: blockBytes)
     guard bytes.count == Self.headerBytes + count * Self.blockEntryBytes else {
       throw DeltaError("a signature has the wrong number of blocks")
     }
@@ -157,8 +159,8 @@ public struct Signature: Sendable, Equatable {
     strong.reserveCapacity(count)
     for block in 0..<count {
       let place = Self.headerBytes + block * Self.blockEntryBytes
-      weak.append(integer(place, type: UInt32.self))
-      strong.append(integer(place + 4, type: UInt64.self))
+      weak.append(integer(at: place, type: UInt32.self))
+      strong.append(integer(at: place + 4, type: UInt64.self))
     }
     weakSums = weak
     strongSums = strong

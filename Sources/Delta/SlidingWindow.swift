@@ -14,7 +14,7 @@ final class SlidingWindow {
   deinit { buffer.deallocate() }
 
   /// Starts at `offset`; `keptBytes` is the most that a `load` keeps or requests.
-  func begin(_ source: any ByteSource, byteCount: Int, at offset: Int, keptBytes: Int) {
+  func begin(reading source: any ByteSource, byteCount: Int, at offset: Int, keptBytes: Int) {
     // The buffer has twice the kept bytes, so each byte moves to the front less than once on average.
     let needed = min(2 * keptBytes + Self.readBytes, max(byteCount - offset, 16))
     if buffer.count < needed {
@@ -55,7 +55,7 @@ final class SlidingWindow {
     return UnsafeRawPointer(buffer.baseAddress!) + (position - start)
   }
 
-  func bytes(_ range: Range<Int>) -> UnsafeRawBufferPointer {
+  func bytes(in range: Range<Int>) -> UnsafeRawBufferPointer {
     precondition(range.lowerBound >= start && range.upperBound <= end)
     return UnsafeRawBufferPointer(rebasing: buffer[(range.lowerBound - start)..<(range.upperBound - start)])
   }

@@ -54,13 +54,16 @@ enum WeakSum {
     while at &+ 8 <= bytes.count {
       let b = base + at
       let left =
-        byte(b, offset: 0) &* m7 &+ byte(b, offset: 1) &* m6 &+ byte(b, offset: 2) &* m5 &+ byte(b, offset: 3) &* m4
-      let right = byte(b, offset: 4) &* m3 &+ byte(b, offset: 5) &* m2 &+ byte(b, offset: 6) &* m1 &+ byte(b, offset: 7)
+        byte(at: b, offset: 0) &* m7 &+ byte(at: b, offset: 1) &* m6 &+ byte(at: b, offset: 2) &* m5 &+ byte(
+          at: b, offset: 3) &* m4
+      let right =
+        byte(at: b, offset: 4) &* m3 &+ byte(at: b, offset: 5) &* m2 &+ byte(at: b, offset: 6) &* m1
+        &+ byte(at: b, offset: 7)
       sum = sum &* m8 &+ (left &+ right)
       at &+= 8
     }
     while at < bytes.count {
-      sum = sum &* m1 &+ byte(base, offset: at)
+      sum = sum &* m1 &+ byte(at: base, offset: at)
       at &+= 1
     }
     return sum
@@ -70,7 +73,7 @@ enum WeakSum {
   static func sum(of bytes: UnsafeRawBufferPointer) -> UInt64 { add(bytes, to: 0) &* multiplier }
 
   @inline(__always)
-  private static func byte(_ base: UnsafeRawPointer, offset: Int) -> UInt64 {
+  private static func byte(at base: UnsafeRawPointer, offset: Int) -> UInt64 {
     UInt64(base.load(fromByteOffset: offset, as: UInt8.self))
   }
 }

@@ -55,7 +55,7 @@ struct PatternLine {
   let wild: ArraySlice<UInt8>
 
   /// `nil` for a comment and for a line without a pattern.
-  init?(_ line: [UInt8]) {
+  init?(line: [UInt8]) {
     guard line.first != UInt8(ascii: "#") else { return nil }
     text = Self.withoutTrailingSpaces(line)
     var rest = text[...]

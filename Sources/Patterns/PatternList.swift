@@ -20,7 +20,7 @@ public struct PatternList: Sendable {
   ///
   /// A comment, a blank line and a pattern that can never match (`[a`, `a\`) add nothing.
   public mutating func add(_ line: [UInt8], origin: String) {
-    guard let parsed = PatternLine(line) else { return }
+    guard let parsed = PatternLine(line: line) else { return }
     var rule = Rule(
       looksAtPath: parsed.looksAtPath, form: .literal, isNegated: parsed.isNegated,
       directoriesOnly: parsed.directoriesOnly,

@@ -24,14 +24,14 @@ extension PatternList {
     var hasExclusion = false
     return lines.indices.map { index in
       let line = lines[index]
-      guard let parsed = PatternLine(line) else {
+      guard let parsed = PatternLine(line: line) else {
         let isBlank = line.allSatisfy { $0 == UInt8(ascii: " ") } || line.first == UInt8(ascii: "#")
         return inFile && isBlank ? nil : .isEmpty
       }
       defer { hasExclusion = hasExclusion || !parsed.isNegated }
       if let trouble = parsed.trouble { return trouble }
       if parsed.isNegated { return hasExclusion ? nil : .bringsNothingBack }
-      let isLast = !lines[(index + 1)...].contains { PatternLine($0)?.isNegated == true }
+      let isLast = !lines[(index + 1)...].contains { PatternLine(line: $0)?.isNegated == true }
       return parsed.matchesEverything && isLast ? .matchesEverything : nil
     }
   }

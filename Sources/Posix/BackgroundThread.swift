@@ -7,7 +7,7 @@ public final class BackgroundThread: @unchecked Sendable {
   private let body: @Sendable () -> Void
 
   /// Throws if no thread can be created.
-  public init(_ body: @escaping @Sendable () -> Void) throws(Errno) {
+  public init(running body: @escaping @Sendable () -> Void) throws(Errno) {
     self.body = body
     let result = pthread_create(
       &thread, nil,

@@ -31,7 +31,7 @@ extension CurrentProcess {
     finishes: Bool = false, onLine: ([UInt8]) -> Void
   ) throws(Errno) -> ChildEnd {
     var raw: CInt = -1
-    let process = CInt(try spawn(command, environment, &raw))
+    let process = CInt(try spawn(command, environment: environment, output: &raw))
     let output = Descriptor(raw: raw)
     var lines = LineBuffer(limit: longestLine)
     let start = Clock.monotonic()
@@ -41,7 +41,7 @@ extension CurrentProcess {
     var killAfterSeconds = Double.infinity
     while true {
       let hasEnded = try perform(.waitpid) { tr_wait_child(process, &status) } > 0
-      try drain(output, &lines, isOpen: &isOpen, waitMilliseconds: hasEnded ? 0 : 50, onLine)
+      try drain(output, lines: &lines, isOpen: &isOpen, waitMilliseconds: hasEnded ? 0 : 50, onLine: onLine)
       if hasEnded { break }
       let elapsed = Clock.monotonic() - start
       if end == nil {
@@ -59,7 +59,7 @@ extension CurrentProcess {
         killAfterSeconds = .infinity
       }
     }
-    lines.finish(onLine)
+    lines.finish(onLine: onLine)
     // Processes that the program left in its group must not outlive an interrupted run.
     if let end {
       _ = tr_kill_group(process, SIGKILL)
@@ -69,7 +69,7 @@ extension CurrentProcess {
   }
 
   private static func spawn(
-    _ command: [[UInt8]], _ environment: [(name: String, value: [UInt8])], _ output: inout CInt
+    _ command: [[UInt8]], environment: [(name: String, value: [UInt8])], output: inout CInt
   ) throws(Errno) -> Int {
     var variables: [[UInt8]] = environment.map { Array("\($0.name)=".utf8) + $0.value }
     let own = Set(environment.map(\.name))
@@ -80,8 +80,8 @@ extension CurrentProcess {
       if !own.contains(name) { variables.append(bytes) }
       pointer = pointer?.advanced(by: 1)
     }
-    let arguments = CStrings(command)
-    let strings = CStrings(variables)
+    let arguments = CStrings(strings: command)
+    let strings = CStrings(strings: variables)
     var raw: CInt = -1
     let process = try perform(.fork) { tr_spawn(arguments.pointers, strings.pointers, &raw) }
     output = raw
@@ -90,8 +90,8 @@ extension CurrentProcess {
 
   /// Passes on the output that is available now; waits for it at most `waitMilliseconds`.
   private static func drain(
-    _ output: borrowing Descriptor, _ lines: inout LineBuffer, isOpen: inout Bool, waitMilliseconds: CInt,
-    _ onLine: ([UInt8]) -> Void
+    _ output: borrowing Descriptor, lines: inout LineBuffer, isOpen: inout Bool, waitMilliseconds: CInt,
+    onLine: ([UInt8]) -> Void
   ) throws(Errno) {
     var wait = waitMilliseconds
     let raw = output.raw
@@ -104,12 +104,12 @@ extension CurrentProcess {
       let patience = wait
       guard try perform(.poll, { tr_poll(raw, CInt(POLLIN), patience) }) > 0 else { return }
       wait = 0
-      let count = try lines.read(output)
+      let count = try lines.read(from: output)
       if count == 0 {
         isOpen = false
         return
       }
-      lines.pass(count, onLine)
+      lines.pass(count, onLine: onLine)
     }
   }
 
@@ -132,19 +132,19 @@ private struct LineBuffer {
 
   init(limit: Int) { self.limit = limit }
 
-  mutating func read(_ output: borrowing Descriptor) throws(Errno) -> Int {
+  mutating func read(from output: borrowing Descriptor) throws(Errno) -> Int {
     let raw = output.raw
     return try perform(.read) { buffer.withUnsafeMutableBytes { tr_read(raw, $0.baseAddress, $0.count) } }
   }
 
-  mutating func pass(_ count: Int, _ onLine: ([UInt8]) -> Void) {
+  mutating func pass(_ count: Int, onLine: ([UInt8]) -> Void) {
     for byte in buffer[..<count] {
-      if byte == UInt8(ascii: "\n") || line.count >= limit { finish(onLine) }
+      if byte == UInt8(ascii: "\n") || line.count >= limit { finish(onLine: onLine) }
       if byte != UInt8(ascii: "\n") { line.append(byte) }
     }
   }
 
-  mutating func finish(_ onLine: ([UInt8]) -> Void) {
+  mutating func finish(onLine: ([UInt8]) -> Void) {
     if !line.isEmpty { onLine(line) }
     line.removeAll(keepingCapacity: true)
   }
@@ -155,7 +155,7 @@ final class CStrings {
   let pointers: UnsafeMutablePointer<UnsafePointer<CChar>?>
   private let count: Int
 
-  init(_ strings: [[UInt8]]) {
+  init(strings: [[UInt8]]) {
     count = strings.count
     pointers = .allocate(capacity: count + 1)
     for (index, string) in strings.enumerated() {

@@ -16,7 +16,7 @@ extension CurrentProcess {
     guard version >= 2 else { return false }
     // These functions read system files once, at their first use, and would silently do without them later.
     _ = tr_may_copy_xattr("user.none")
-    _ = Clock.localFields(0)
+    _ = Clock.localFields(of: 0)
     let raw = directories.map { $0.descriptor.raw }
     _ = try perform(.landlock_restrict_self) { tr_landlock_confine(raw, raw.count, CInt(version)) }
     return true

@@ -50,11 +50,11 @@ public enum CurrentProcess {
 
   /// A random number from the kernel, never 0.
   static func randomNumber() throws(Errno) -> UInt64 {
-    try randomBytes(8).reduce(0) { $0 << 8 | UInt64($1) } | 1
+    try randomBytes(count: 8).reduce(0) { $0 << 8 | UInt64($1) } | 1
   }
 
   /// Random bytes from the kernel; `getrandom(2)`.
-  public static func randomBytes(_ count: Int) throws(Errno) -> [UInt8] {
+  public static func randomBytes(count: Int) throws(Errno) -> [UInt8] {
     var bytes = [UInt8](repeating: 0, count: count)
     _ = try perform(.getrandom) {
       bytes.withUnsafeMutableBytes { tr_random($0.baseAddress, $0.count) }
@@ -63,7 +63,7 @@ public enum CurrentProcess {
   }
 
   /// The `count` strings of a C function's argument, such as `main`'s; each ends with NUL.
-  public static func strings(_ count: Int32, _ pointers: UnsafePointer<UnsafePointer<CChar>?>) -> [[UInt8]] {
+  public static func strings(_ count: Int32, pointers: UnsafePointer<UnsafePointer<CChar>?>) -> [[UInt8]] {
     (0..<max(0, Int(count))).compactMap { index in
       pointers[index].map { Array(UnsafeRawBufferPointer(start: $0, count: strlen($0))) }
     }
@@ -115,7 +115,7 @@ public enum CurrentProcess {
   }
 
   /// The width of a standard stream's terminal in columns; `nil` if the stream is not a terminal.
-  public static func terminalWidth(_ stream: StandardStream) -> Int? {
+  public static func terminalWidth(of stream: StandardStream) -> Int? {
     let width = tr_terminal_width(stream.rawValue)
     return width > 0 ? width : nil
   }
@@ -137,7 +137,7 @@ public enum CurrentProcess {
   }
 
   /// Ends the process.
-  public static func exit(_ status: Int32) -> Never { Glibc.exit(status) }
+  public static func exit(status: Int32) -> Never { Glibc.exit(status) }
 
   /// Pauses this thread; `usleep(3)`.
   public static func sleep(milliseconds: Int) { usleep(UInt32(milliseconds) * 1000) }
@@ -174,7 +174,7 @@ public enum Clock {
   }
 
   /// Year, month, day, hour, minute and second in the time zone of the process (`TZ`); `localtime(3)`.
-  public static func localFields(_ seconds: Int64) -> [Int] {
+  public static func localFields(of seconds: Int64) -> [Int] {
     var fields = [CInt](repeating: 0, count: 6)
     tr_local_time(seconds, &fields)
     return fields.map(Int.init)

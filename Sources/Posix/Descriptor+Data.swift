@@ -190,6 +190,6 @@ extension Descriptor {
 }
 
 /// True if `count` bytes are equal; `memcmp(3)`.
-public func areEqual(_ a: UnsafeRawPointer, _ b: UnsafeRawPointer, _ count: Int) -> Bool {
+public func areEqual(_ a: UnsafeRawPointer, _ b: UnsafeRawPointer, count: Int) -> Bool {
   memcmp(a, b, count) == 0
 }

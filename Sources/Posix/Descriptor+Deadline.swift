@@ -20,7 +20,9 @@ extension Descriptor {
   ) throws(Errno) -> Int? {
     precondition(buffer.count > 0)
     let raw = self.raw
-    return try transfer(.read, POLLIN, timeoutMilliseconds) { tr_read(raw, buffer.baseAddress, buffer.count) }
+    return try transfer(.read, awaiting: POLLIN, timeoutMilliseconds: timeoutMilliseconds) {
+      tr_read(raw, buffer.baseAddress, buffer.count)
+    }
   }
 
   /// Writes as much of `buffer` as fits now; returns the number of bytes, at least 1 unless `buffer` is empty.
@@ -32,11 +34,13 @@ extension Descriptor {
   ) throws(Errno) -> Int? {
     if buffer.isEmpty { return 0 }
     let raw = self.raw
-    return try transfer(.write, POLLOUT, timeoutMilliseconds) { tr_write(raw, buffer.baseAddress, buffer.count) }
+    return try transfer(.write, awaiting: POLLOUT, timeoutMilliseconds: timeoutMilliseconds) {
+      tr_write(raw, buffer.baseAddress, buffer.count)
+    }
   }
 
   private borrowing func transfer(
-    _ call: SystemCall, _ event: CInt, _ timeoutMilliseconds: Int32, _ body: () -> Int
+    _ call: SystemCall, awaiting event: CInt, timeoutMilliseconds: Int32, _ body: () -> Int
   ) throws(Errno) -> Int? {
     let raw = self.raw
     let start = Clock.monotonic()

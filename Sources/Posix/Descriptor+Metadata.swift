@@ -87,7 +87,7 @@ extension Descriptor {
     do {
       let size = try withUnsafeTemporaryAllocationOf(1024) { buffer throws(Errno) in
         let size = try perform(.listxattr) {
-          reach(raw, access) { tr_listxattr(raw, $0, buffer.baseAddress, 1024) }
+          reach(raw, by: access) { tr_listxattr(raw, $0, buffer.baseAddress, 1024) }
         }
         names = [UInt8](UnsafeRawBufferPointer(start: buffer.baseAddress, count: size))
         return size
@@ -98,7 +98,7 @@ extension Descriptor {
       guard error == .outOfRange else { throw error }
       names = try grown { buffer throws(Errno) in
         try perform(.listxattr) {
-          reach(raw, access) { tr_listxattr(raw, $0, buffer.baseAddress, buffer.count) }
+          reach(raw, by: access) { tr_listxattr(raw, $0, buffer.baseAddress, buffer.count) }
         }
       }
     }
@@ -107,7 +107,7 @@ extension Descriptor {
       let cName = [CChar](name.map { CChar(bitPattern: $0) }) + [0]
       guard tr_may_copy_xattr(cName) != 0 else { continue }
       // The attribute was removed after the listing, or the listing has it without a value (overlayfs, NFS).
-      guard let value = try extendedAttribute(Array(name), access) else { continue }
+      guard let value = try extendedAttribute(Array(name), by: access) else { continue }
       attributes.append(ExtendedAttribute(name: Array(name), value: value))
     }
     attributes.sort { $0.name.lexicographicallyPrecedes($1.name) }
@@ -116,14 +116,14 @@ extension Descriptor {
 
   /// The value of one attribute; `nil` if the inode does not have it; `getxattr(2)`.
   public borrowing func extendedAttribute(
-    _ name: [UInt8], _ access: AttributeAccess = .descriptor
+    _ name: [UInt8], by access: AttributeAccess = .descriptor
   ) throws(Errno) -> [UInt8]? {
     let raw = self.raw
     let cName = name.map { CChar(bitPattern: $0) } + [0]
     do {
       return try grown { buffer throws(Errno) in
         try perform(.getxattr) {
-          reach(raw, access) { tr_getxattr(raw, $0, cName, buffer.baseAddress, buffer.count) }
+          reach(raw, by: access) { tr_getxattr(raw, $0, cName, buffer.baseAddress, buffer.count) }
         }
       }
     } catch {
@@ -134,25 +134,25 @@ extension Descriptor {
 
   /// Sets one attribute; `setxattr(2)`.
   public borrowing func setExtendedAttribute(
-    _ attribute: ExtendedAttribute, _ access: AttributeAccess = .descriptor
+    _ attribute: ExtendedAttribute, by access: AttributeAccess = .descriptor
   ) throws(Errno) {
     let raw = self.raw
     let cName = attribute.name.map { CChar(bitPattern: $0) } + [0]
     _ = try perform(.setxattr) {
       attribute.value.withUnsafeBytes { value in
-        reach(raw, access) { tr_setxattr(raw, $0, cName, value.baseAddress, value.count) }
+        reach(raw, by: access) { tr_setxattr(raw, $0, cName, value.baseAddress, value.count) }
       }
     }
   }
 
   /// Removes one attribute; a missing one is no error; `removexattr(2)`.
   public borrowing func removeExtendedAttribute(
-    _ name: [UInt8], _ access: AttributeAccess = .descriptor
+    _ name: [UInt8], by access: AttributeAccess = .descriptor
   ) throws(Errno) {
     let raw = self.raw
     let cName = name.map { CChar(bitPattern: $0) } + [0]
     do {
-      _ = try perform(.removexattr) { reach(raw, access) { tr_removexattr(raw, $0, cName) } }
+      _ = try perform(.removexattr) { reach(raw, by: access) { tr_removexattr(raw, $0, cName) } }
     } catch {
       guard error == .noAttribute || error == .notSupported else { throw error }
     }
@@ -209,7 +209,7 @@ private func procPath(_ raw: CInt, _ body: (UnsafePointer<CChar>) -> Int) -> Int
 }
 
 private func reach(
-  _ raw: CInt, _ access: AttributeAccess, _ body: (UnsafePointer<CChar>?) -> Int
+  _ raw: CInt, by access: AttributeAccess, _ body: (UnsafePointer<CChar>?) -> Int
 ) -> Int {
   switch access {
   case .descriptor: body(nil)

@@ -26,18 +26,20 @@ extension CurrentProcess {
       if try !mayLookAtAll() { isComplete = false }
       var known: Set<Int32> = [identifier]
       var mounts = MountsSeen()
-      if try find("/proc/self", &mounts, &isComplete, isShown) { return true }
+      if try find("/proc/self", seen: &mounts, isComplete: &isComplete, where: isShown) { return true }
       // A process may pass its directories to a new one during the search.
       for _ in 0..<passLimit {
         let new = try processes().filter { known.insert($0).inserted }
         if new.isEmpty { return false }
         for process in new {
           if rememberedSignal != nil { throw .interrupted }
-          if try find("/proc/\(process)", &mounts, &isComplete, isShown) { return true }
+          if try find("/proc/\(process)", seen: &mounts, isComplete: &isComplete, where: isShown) { return true }
         }
         for process in new {
           if rememberedSignal != nil { throw .interrupted }
-          if try find("/proc/\(process)", on: device, mounts, &isComplete, isMeant) { return true }
+          if try find("/proc/\(process)", on: device, mounts: mounts, isComplete: &isComplete, where: isMeant) {
+            return true
+          }
         }
       }
       throw .busy
@@ -74,19 +76,19 @@ extension CurrentProcess {
 
   /// Ignores a process that has ended, because it uses nothing. A lack of permission only makes the search
   /// incomplete.
-  private static func pass(_ error: Errno, _ isComplete: inout Bool) throws(Errno) {
+  private static func pass(_ error: Errno, isComplete: inout Bool) throws(Errno) {
     if error.meansNoPermission { isComplete = false } else if !error.meansNoProcess { throw error }
   }
 
-  private static func names(in path: String, _ isComplete: inout Bool) throws(Errno) -> [String] {
+  private static func names(in path: String, isComplete: inout Bool) throws(Errno) -> [String] {
     var listing = DirectoryListing()
     do throws(Errno) {
       try listing.read(try Descriptor.open(path: Array(path.utf8), [.read, .directory]))
-    } catch { try pass(error, &isComplete) }
+    } catch { try pass(error, isComplete: &isComplete) }
     return listing.entries.map { "\(path)/\(String(decoding: listing.bytes[$0.range], as: UTF8.self))" }
   }
 
-  private static func status(_ path: String) throws(Errno) -> FileStatus {
+  private static func status(at path: String) throws(Errno) -> FileStatus {
     var status = tr_status()
     let result = withCString(Array(path.utf8)) { tr_statx(tr_at_fdcwd, $0, tr_at_statx_dont_sync, &status) }
     if result < 0 { throw Errno(Int32(-result)) }
@@ -95,16 +97,16 @@ extension CurrentProcess {
 
   /// Calls `body` with the mounts that the threads of a process see.
   private static func find(
-    _ process: String, _ seen: inout MountsSeen, _ isComplete: inout Bool, _ body: (MountLine, _ root: String) -> Bool
+    _ process: String, seen: inout MountsSeen, isComplete: inout Bool, where body: (MountLine, _ root: String) -> Bool
   ) throws(Errno) -> Bool {
     var isHidden = false
-    for thread in try names(in: "\(process)/task", &isComplete) {
+    for thread in try names(in: "\(process)/task", isComplete: &isComplete) {
       do throws(Errno) {
-        let root = try status("\(thread)/root")
-        let space = try status("\(thread)/ns/mnt")
+        let root = try status(at: "\(thread)/root")
+        let space = try status(at: "\(thread)/ns/mnt")
         guard seen.views.insert([space.inode, root.mount, root.device, root.inode]).inserted else { continue }
       } catch {
-        try pass(error, &isComplete)
+        try pass(error, isComplete: &isComplete)
         // If the threads are unreadable, one of them stands for all.
         if isHidden || !error.meansNoPermission { continue }
         isHidden = true
@@ -114,7 +116,7 @@ extension CurrentProcess {
         text = try Descriptor.open(path: Array("\(thread)/mountinfo".utf8), .read).readWhole(limit: 64 << 20)
       } catch {
         // proc(5) reports EINVAL for a process that has ended and waits for its parent.
-        if error.number != EINVAL { try pass(error, &isComplete) }
+        if error.number != EINVAL { try pass(error, isComplete: &isComplete) }
         continue
       }
       if isHidden, !seen.texts.insert(text).inserted { continue }
@@ -126,19 +128,21 @@ extension CurrentProcess {
   }
 
   private static func find(
-    _ process: String, on device: UInt64, _ mounts: MountsSeen, _ isComplete: inout Bool,
-    _ body: (borrowing Descriptor) -> Bool
+    _ process: String, on device: UInt64, mounts: MountsSeen, isComplete: inout Bool,
+    where body: (borrowing Descriptor) -> Bool
   ) throws(Errno) -> Bool {
-    var paths = try names(in: "\(process)/fd", &isComplete)
-    for thread in try names(in: "\(process)/task", &isComplete) { paths += ["\(thread)/cwd", "\(thread)/root"] }
+    var paths = try names(in: "\(process)/fd", isComplete: &isComplete)
+    for thread in try names(in: "\(process)/task", isComplete: &isComplete) {
+      paths += ["\(thread)/cwd", "\(thread)/root"]
+    }
     for path in paths {
       do throws(Errno) {
         // Only directories on the device are opened: a dead network file system would block.
-        let status = try status(path)
+        let status = try status(at: path)
         guard status.device == device, status.mode & UInt32(S_IFMT) == UInt32(S_IFDIR) else { continue }
         if status.mount != 0, !mounts.numbers.contains(status.mount) { return true }
         if body(try Descriptor.open(path: Array(path.utf8), [.pathOnly, .directory])) { return true }
-      } catch { try pass(error, &isComplete) }
+      } catch { try pass(error, isComplete: &isComplete) }
     }
     return false
   }

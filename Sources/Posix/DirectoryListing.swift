@@ -53,12 +53,12 @@ public struct DirectoryListing: Sendable {
   }
 
   /// True if the listing has the name.
-  public func contains(_ name: Span<UInt8>) -> Bool { entry(name) != nil }
+  public func contains(_ name: Span<UInt8>) -> Bool { entry(named: name) != nil }
 
   /// The inode number listed with a name; `nil` if the listing lacks it.
-  public func inode(of name: Span<UInt8>) -> UInt64? { entry(name)?.inode }
+  public func inode(of name: Span<UInt8>) -> UInt64? { entry(named: name)?.inode }
 
-  private func entry(_ name: Span<UInt8>) -> Entry? {
+  private func entry(named name: Span<UInt8>) -> Entry? {
     var low = 0
     var high = entries.count
     while low < high {

@@ -28,9 +28,9 @@ public struct MountLine: Sendable {
     return (try? Descriptor.open(path: Array(path.utf8), .read).readWhole(limit: 64 << 20)).map(all)
   }
 
-  static func all(in text: [UInt8]) -> [MountLine] { text.split(separator: 10).compactMap { MountLine($0) } }
+  static func all(in text: [UInt8]) -> [MountLine] { text.split(separator: 10).compactMap { MountLine(line: $0) } }
 
-  init?(_ line: ArraySlice<UInt8>) {
+  init?(line: ArraySlice<UInt8>) {
     let fields = line.split(separator: UInt8(ascii: " "), maxSplits: 5)
     guard fields.count > 4, let id = UInt64(String(decoding: fields[0], as: UTF8.self)) else { return nil }
     self.id = id

@@ -36,7 +36,7 @@ public final class PipedChild: Sendable {
   /// program cannot be executed; `execvpe(3)`.
   public static func start(_ arguments: [[UInt8]]) throws(Errno) -> PipedChild {
     guard !arguments.isEmpty, !arguments.contains(where: { $0.contains(0) }) else { throw .invalid }
-    let strings = CStrings(arguments)
+    let strings = CStrings(strings: arguments)
     var ends: [CInt] = [-1, -1, -1]
     let process = try perform(.fork) { tr_spawn_piped(strings.pointers, &ends) }
     return PipedChild(identifier: Int32(process), ends: ends)

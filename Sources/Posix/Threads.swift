@@ -39,7 +39,7 @@ public func runThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) 
   final class Start: Sendable {
     let index: Int
     let body: @Sendable (Int) -> Void
-    init(_ index: Int, _ body: @escaping @Sendable (Int) -> Void) {
+    init(_ index: Int, running body: @escaping @Sendable (Int) -> Void) {
       self.index = index
       self.body = body
     }
@@ -47,7 +47,7 @@ public func runThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) 
   var threads: [pthread_t] = []
   for index in 1..<max(count, 1) {
     var thread = pthread_t()
-    let start = Unmanaged.passRetained(Start(index, body))
+    let start = Unmanaged.passRetained(Start(index, running: body))
     let result = pthread_create(
       &thread, nil,
       { argument in
@@ -72,7 +72,7 @@ public final class Ticker: @unchecked Sendable {
   private let body: @Sendable () -> Void
 
   /// Calls `body` every `intervalMilliseconds` until `stop`.
-  public init(intervalMilliseconds: Int, _ body: @escaping @Sendable () -> Void) {
+  public init(intervalMilliseconds: Int, running body: @escaping @Sendable () -> Void) {
     self.intervalMilliseconds = intervalMilliseconds
     self.body = body
     let result = pthread_create(

@@ -55,7 +55,7 @@ final class NewCatalogFile: FrameSink {
   /// The caller's single `syncfs` makes the catalog durable together with the tree.
   func finish(_ summary: CatalogSummary, with writer: FrameWriter) throws {
     let (end, offsets) = state.withLock { ($0.end, $0.offsets) }
-    let ending = try CatalogFormat.ending(summary, frameOffsets: offsets, at: end, writer)
+    let ending = try CatalogFormat.ending(summary, frameOffsets: offsets, at: end, writer: writer)
     try file.write(ending, at: end)
     // Frees the unused part of the reservation.
     try file.setLength(end + UInt64(ending.count))

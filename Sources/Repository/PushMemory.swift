@@ -43,7 +43,7 @@ public struct PushMemory {
   /// Opens a candidate's catalog.
   public func openCatalog(of candidate: BaseCandidate) throws(Failure) -> OpenCatalog {
     if let kept = candidate.kept { return kept }
-    return try repository.openCatalog(candidate.name)
+    return try repository.openCatalog(of: candidate.name)
   }
 
   /// The snapshots that were last pushed to a remote, as far as this repository knows. An unreadable catalog is
@@ -70,7 +70,7 @@ public struct PushMemory {
     else {
       return nil
     }
-    return try? OpenCatalog(source)
+    return try? OpenCatalog(reading: source)
   }
 
   /// The snapshots that were last pushed to the remote at this address, and the time of the last push.

@@ -70,7 +70,7 @@ extension Publication {
       else { return nil }
       let catalogName = name.bytes + suffix
       guard let file = try? pending.descriptor.openToRead(catalogName.span),
-        let source = try? CatalogFile(file: file), let catalog = try? OpenCatalog(source)
+        let source = try? CatalogFile(file: file), let catalog = try? OpenCatalog(reading: source)
       else { return nil }
       return (name, catalog, tree)
     }
@@ -125,7 +125,7 @@ extension Publication {
     case .publishTree:
       try pending.descriptor.rename(found.span, to: repository.root.descriptor, as: found.span)
     case .publishCatalog:
-      _ = try OpenCatalog(CatalogFile(file: try pending.descriptor.openToRead(found.span)))
+      _ = try OpenCatalog(reading: CatalogFile(file: try pending.descriptor.openToRead(found.span)))
       try pending.descriptor.rename(found.span, to: catalogs.descriptor, as: found.span, replacing: true)
     case .finishExpiry(let name): try repository.retirement.finishExpiring(name)
     case .keepAsSpare:
@@ -140,13 +140,13 @@ extension Publication {
   /// Throws if the published catalog cannot be read for a reason other than damage.
   private func published(_ name: SnapshotName) throws -> RecoveryStep.Published {
     var state = RecoveryStep.CatalogState.absent
-    if try repository.hasCatalog(name) {
+    if try repository.hasCatalog(of: name) {
       state = .intact
-      do { _ = try repository.openCatalog(name) } catch {
+      do { _ = try repository.openCatalog(of: name) } catch {
         guard error.kind == .damaged else { throw error }
         state = .damaged
       }
     }
-    return RecoveryStep.Published(hasTree: try repository.hasTree(name), catalog: state)
+    return RecoveryStep.Published(hasTree: try repository.hasTree(of: name), catalog: state)
   }
 }

@@ -186,7 +186,7 @@ public final class RepositoryLock: Sendable {
 }
 
 /// Splits a path into its parent and its last component, which is empty for `/`.
-public func splitLast(_ path: [UInt8]) -> (parent: [UInt8], name: [UInt8]) {
+public func splitLast(of path: [UInt8]) -> (parent: [UInt8], name: [UInt8]) {
   let slash = UInt8(ascii: "/")
   var parent = Array(path.reversed().drop { $0 == slash }.reversed())
   let name = Array(parent.reversed().prefix { $0 != slash }.reversed())

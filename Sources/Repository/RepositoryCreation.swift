@@ -10,7 +10,7 @@ extension Repository {
       try checkIsFree(root, at: path)
       do { _ = try FileSystemProbe.probe(in: root, of: path) } catch {
         if isNew, error.kind == .refused {
-          let (parent, name) = splitLast(path)
+          let (parent, name) = splitLast(of: path)
           try? Descriptor.open(path: parent, [.read, .directory]).removeDirectory(name.span)
         }
         throw error
@@ -29,7 +29,7 @@ extension Repository {
 
   /// Opens the directory, or makes it if it is missing. Refuses a place inside a repository.
   private static func openOrMakeRoot(at path: [UInt8]) throws -> (root: Directory, isNew: Bool) {
-    let (parent, name) = splitLast(path)
+    let (parent, name) = splitLast(of: path)
     let existing: Directory?
     do { existing = Directory(try Descriptor.open(path: path, [.read, .directory])) } catch {
       guard error == .noSuchEntry, !name.isEmpty else { throw error }
@@ -71,7 +71,7 @@ extension Repository {
     try makeIfMissing(controlName, in: root)
     let control = try root.directory(path: [controlName])
     for name in [catalogsName, pendingName, spareName, trashName] { try makeIfMissing(name, in: control) }
-    let id = try CurrentProcess.randomBytes(16).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+    let id = try CurrentProcess.randomBytes(count: 16).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
     let format = RepositoryFormat(id: id, created: CalendarTime(seconds: time.seconds).rfc3339)
     try ControlFile(named: formatName, in: control, owner: nil).replace(with: Array(format.text.utf8))
     try root.descriptor.synchronize()

@@ -9,7 +9,7 @@ extension Snapshot {
     let seconds = summary.dated.seconds
     return RetainedSnapshot(
       name: name.description, sequence: summary.sequence, time: seconds,
-      local: LocalTime(fields: Clock.localFields(seconds), of: seconds),
+      local: LocalTime(fields: Clock.localFields(of: seconds), of: seconds),
       isGood: summary.outcome == .complete && !isDamaged, isHeld: isHeld, isUnwanted: isUnwanted,
       isReceived: summary.received != nil,
       sources: SourceSet(label: summary.label, paths: summary.sources).keys + summary.otherSources,
@@ -32,7 +32,7 @@ public struct RepositoryRetention {
     let damaged = try repository.marks.all(.damaged)
     let obstacle = try repository.rotationFreeze.description().map { "rotation is held since \($0)" }
     return retentionPlan(
-      list.snapshots.map {
+      for: list.snapshots.map {
         $0.retained(
           isHeld: held[$0.name] != nil, isDamaged: damaged[$0.name] != nil, isUnwanted: unwanted.contains($0.name))
       }, policy: policy, now: now.seconds, obstacle: obstacle,

@@ -44,7 +44,7 @@ public struct Retirement {
     let pending = try repository.pending
     let found = name.bytes
     let marker = Self.marker(of: name)
-    if try repository.hasTree(name) {
+    if try repository.hasTree(of: name) {
       do throws(Errno) {
         let isSpare = asSpare ? try keepAsSpare(found, of: repository.root) : false
         if !isSpare { try discard(found, of: repository.root) }
@@ -88,7 +88,7 @@ public struct Retirement {
     }
   }
 
-  static func uniqueName() throws(Errno) -> [UInt8] { try CurrentProcess.randomBytes(16).map { 97 + $0 % 26 } }
+  static func uniqueName() throws(Errno) -> [UInt8] { try CurrentProcess.randomBytes(count: 16).map { 97 + $0 % 26 } }
 
   /// Moves all entries of `spare` to `trash`. Returns true if it moved any.
   ///

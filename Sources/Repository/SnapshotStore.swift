@@ -13,7 +13,7 @@ public protocol SnapshotStore: AnyObject {
   func heldSnapshots() throws(Failure) -> [SnapshotName: String]
   /// The start and reasons of the rotation hold, or `nil` if rotation is not held.
   func heldRotation() throws(Failure) -> String?
-  func openCatalog(_ name: SnapshotName) throws(Failure) -> OpenCatalog
+  func openCatalog(of name: SnapshotName) throws(Failure) -> OpenCatalog
   /// The repository, if it is on this machine. Only such a one can be locked, marked and repaired.
   var local: Repository? { get }
   /// The files of a snapshot; `nil` if the trees of `local` are read instead.

@@ -58,12 +58,12 @@ extension Repository {
         of: name,
         examination: { () throws in
           // A catalog without a tree is no snapshot. If a publication is in progress, the tree may still follow.
-          guard try hasTree(name) else {
-            let isLost = try !isArriving(name) && !hasTree(name) && hasCatalog(name)
+          guard try hasTree(of: name) else {
+            let isLost = try !isArriving(name) && !hasTree(of: name) && hasCatalog(of: name)
             return isLost ? "its directory is missing" : nil
           }
           do {
-            list.snapshots.append(Snapshot(name: name, summary: try openCatalog(name).summary))
+            list.snapshots.append(Snapshot(name: name, summary: try openCatalog(of: name).summary))
           } catch {
             // The snapshot may have expired after the catalogs were listed.
             if try !hasExpired(name) { throw error }
@@ -95,7 +95,7 @@ extension Repository {
       if let problem = problem(
         of: name,
         examination: { () throws in
-          try !hasCatalog(name) && !hasExpired(name) ? "its catalog is missing" : nil
+          try !hasCatalog(of: name) && !hasExpired(name) ? "its catalog is missing" : nil
         })
       {
         list.unusable.append(problem)
@@ -118,11 +118,11 @@ extension Repository {
 
   // Only `ENOENT` counts as absence; any other error is thrown.
 
-  func hasCatalog(_ name: SnapshotName) throws -> Bool {
+  func hasCatalog(of name: SnapshotName) throws -> Bool {
     try self.catalogs.descriptor.statusIfPresent(of: name.catalogName.span) != nil
   }
 
-  func hasTree(_ name: SnapshotName) throws(Errno) -> Bool {
+  func hasTree(of name: SnapshotName) throws(Errno) -> Bool {
     try root.descriptor.statusIfPresent(of: name.bytes.span)?.kind == .directory
   }
 
@@ -134,17 +134,17 @@ extension Repository {
   /// True if a listed snapshot has expired since.
   public func hasExpired(_ name: SnapshotName) throws -> Bool {
     // The checks follow the order of the expiry's renames, so a snapshot in mid-expiry is not missed.
-    if try hasCatalog(name) { return false }
-    return try retirement.isExpiring(name) || !hasTree(name)
+    if try hasCatalog(of: name) { return false }
+    return try retirement.isExpiring(name) || !hasTree(of: name)
   }
 
   /// Opens a snapshot's catalog, and checks its header and trailer.
-  public func openCatalog(_ name: SnapshotName) throws(Failure) -> OpenCatalog {
+  public func openCatalog(of name: SnapshotName) throws(Failure) -> OpenCatalog {
     let shown = "\(displayName(path))/.treering/catalogs/\(name).catalog"
     let catalogs = try self.catalogs
     do {
       return try OpenCatalog(
-        CatalogFile(file: try catalogs.descriptor.openToRead(name.catalogName.span)))
+        reading: CatalogFile(file: try catalogs.descriptor.openToRead(name.catalogName.span)))
     } catch let error as CatalogError {
       throw Failure(.damaged, "\(shown): \(error)")
     } catch {
@@ -154,7 +154,7 @@ extension Repository {
   }
 
   /// Opens a snapshot's tree.
-  public func openTree(_ name: SnapshotName) throws(Failure) -> Directory {
+  public func openTree(of name: SnapshotName) throws(Failure) -> Directory {
     do { return try root.directory(name.bytes.span) } catch {
       throw Failure(
         error.leavesDataUnknown ? .failed : .damaged, "cannot open the snapshot \(displayName(path))/\(name): \(error)")
@@ -186,7 +186,7 @@ extension SnapshotStore {
   /// A reference is `latest`, a full name, a prefix of a name, or a set member such as `daily.0`. A set member also
   /// means the older members. Without a path, the first candidate is meant. With a path, the first candidate that has
   /// the path is meant. A newer unusable candidate is an error; it is never skipped silently.
-  public func candidates(_ reference: String, in list: SnapshotList) throws(Failure) -> [Snapshot] {
+  public func candidates(for reference: String, in list: SnapshotList) throws(Failure) -> [Snapshot] {
     let shown = displayName(Array(reference.utf8))
     func checked(_ snapshots: [Snapshot], isMeant: (String) -> Bool) throws(Failure) -> [Snapshot] {
       let newer = list.unusable.filter {
@@ -221,7 +221,7 @@ extension SnapshotStore {
 
   /// Finds the snapshot that a reference means without a path.
   public func resolve(_ reference: String, in list: SnapshotList) throws(Failure) -> Snapshot {
-    try candidates(reference, in: list)[0]
+    try candidates(for: reference, in: list)[0]
   }
 
   /// A command line for this repository, for use in messages.

@@ -50,10 +50,10 @@ public struct LocalTime: Hashable, Sendable {
 
 extension SnapshotSet {
   /// True if two instants are in the same period.
-  public func isSamePeriod(_ a: LocalTime, _ b: LocalTime) -> Bool { key(a) == key(b) }
+  public func isSamePeriod(_ a: LocalTime, _ b: LocalTime) -> Bool { key(of: a) == key(of: b) }
 
   /// The key of a period of local time. It is equal for two instants in the same period.
-  func key(_ time: LocalTime) -> [Int] {
+  func key(of time: LocalTime) -> [Int] {
     switch self {
     case .hourly: [time.dayNumber, time.hour, time.offsetSeconds]
     case .daily: [time.dayNumber]

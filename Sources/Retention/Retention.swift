@@ -135,17 +135,19 @@ public struct RetentionPlan: Sendable {
 /// up, label first. The sources of the newest snapshot are added, and those that were absent from it. `commandOptions`
 /// is appended to the command lines in messages and names the repository.
 public func retentionPlan(
-  _ snapshots: [RetainedSnapshot], policy: RetentionPolicy, now: Int64, obstacle: String? = nil,
+  for snapshots: [RetainedSnapshot], policy: RetentionPolicy, now: Int64, obstacle: String? = nil,
   accepted: UInt64? = nil, wanted: [[UInt8]] = [],
   commandOptions: String = ""
 ) -> RetentionPlan {
   let isAsked = snapshots.contains(where: \.isUnwanted)
-  let sources = placesOfSources(snapshots)
-  let unprotected = unprotectedSources(snapshots, sources: sources)
+  let sources = placesOfSources(in: snapshots)
+  let unprotected = unprotectedSources(in: snapshots, sources: sources)
   var reasons = protections(
-    snapshots, sources: sources, unprotected: unprotected, wanted: isAsked ? wanted : nil, now: now)
+    of: snapshots, sources: sources, unprotected: unprotected, wanted: isAsked ? wanted : nil, now: now)
   for set in SnapshotSet.allCases {
-    for (rank, index) in members(snapshots, sources: sources, of: set, periods: policy.keep[set] ?? 0).enumerated() {
+    for (rank, index) in members(among: snapshots, sources: sources, of: set, periods: policy.keep[set] ?? 0)
+      .enumerated()
+    {
       reasons[index].append(.member(set, rank: rank))
     }
   }
@@ -162,7 +164,7 @@ public func retentionPlan(
   plan.unprotectedSources = unprotected.sorted { $0.lexicographicallyPrecedes($1) }
   if !isAsked, obstacle == nil {
     (plan.obstacle, plan.mustBeReleased) = clockTrouble(
-      snapshots, policy: policy, now: now, accepted: accepted, commandOptions: commandOptions)
+      in: snapshots, policy: policy, now: now, accepted: accepted, commandOptions: commandOptions)
   }
   plan.decisions = snapshots.indices.map { index in
     let isProtected = reasons[index].contains { [.newest, .newestGood, .held].contains($0) }
@@ -184,7 +186,7 @@ public func retentionPlan(
 /// displace them.
 private let mostReceivedSources = 4096
 
-private func unprotectedSources(_ snapshots: [RetainedSnapshot], sources: [[UInt8]: [Int]]) -> Set<[UInt8]> {
+private func unprotectedSources(in snapshots: [RetainedSnapshot], sources: [[UInt8]: [Int]]) -> Set<[UInt8]> {
   let received = sources.filter { $0.value.allSatisfy { snapshots[$0].isReceived } }
   if received.count <= mostReceivedSources { return [] }
   let firstKnown = received.sorted {
@@ -198,7 +200,7 @@ private func unprotectedSources(_ snapshots: [RetainedSnapshot], sources: [[UInt
 /// If `wanted` is not `nil`, the operator asks to expire some snapshots. Then a source that is no longer wanted
 /// protects no snapshot. A snapshot from the future, taken with a wrong clock, is not preferred to one of the present.
 private func protections(
-  _ snapshots: [RetainedSnapshot], sources: [[UInt8]: [Int]], unprotected: Set<[UInt8]>, wanted: [[UInt8]]?,
+  of snapshots: [RetainedSnapshot], sources: [[UInt8]: [Int]], unprotected: Set<[UInt8]>, wanted: [[UInt8]]?,
   now: Int64
 ) -> [[RetentionDecision.Reason]] {
   var reasons = [[RetentionDecision.Reason]](repeating: [], count: snapshots.count)
@@ -212,8 +214,8 @@ private func protections(
   }
   for (source, places) in sources where !unprotected.contains(source) && current?.contains(source) ?? true {
     let present = wanted == nil ? places : places.filter(isOfThePresent)
-    func newestGood(_ places: [Int]) -> Int? { places.last { snapshots[$0].isGood } }
-    guard let kept = newestGood(present) ?? newestGood(places) ?? present.last ?? places.last else { continue }
+    func newestGood(at places: [Int]) -> Int? { places.last { snapshots[$0].isGood } }
+    guard let kept = newestGood(at: present) ?? newestGood(at: places) ?? present.last ?? places.last else { continue }
     if !reasons[kept].contains(.newestGood) { reasons[kept].append(.newestGood) }
   }
   if let newest { reasons[newest].insert(.newest, at: 0) }
@@ -224,7 +226,7 @@ private func protections(
 /// The indices of the snapshots that have a source, oldest first, for each source.
 ///
 /// A snapshot that was made elsewhere and names no sources counts for every source.
-private func placesOfSources(_ snapshots: [RetainedSnapshot]) -> [[UInt8]: [Int]] {
+private func placesOfSources(in snapshots: [RetainedSnapshot]) -> [[UInt8]: [Int]] {
   var all = Set(snapshots.flatMap(\.sources))
   if all.isEmpty { all = [[]] }
   var places: [[UInt8]: [Int]] = [:]
@@ -237,13 +239,13 @@ private func placesOfSources(_ snapshots: [RetainedSnapshot]) -> [[UInt8]: [Int]
 
 /// The members of a set in its newest periods, newest first.
 private func members(
-  _ snapshots: [RetainedSnapshot], sources: [[UInt8]: [Int]], of set: SnapshotSet, periods count: Int
+  among snapshots: [RetainedSnapshot], sources: [[UInt8]: [Int]], of set: SnapshotSet, periods count: Int
 ) -> [Int] {
   var all: Set<Int> = []
   for places in sources.values {
     var firsts: [[Int]: Int] = [:]
     for index in places where !snapshots[index].isUnwanted {
-      let key = set.key(snapshots[index].local)
+      let key = set.key(of: snapshots[index].local)
       if let first = firsts[key], snapshots[first].isGood || !snapshots[index].isGood { continue }
       firsts[key] = index
     }
@@ -251,7 +253,7 @@ private func members(
   }
   var periods: Set<[Int]> = []
   return all.sorted(by: >).filter { index in
-    let key = set.key(snapshots[index].local)
+    let key = set.key(of: snapshots[index].local)
     if periods.count < count { periods.insert(key) }
     return periods.contains(key)
   }
@@ -261,7 +263,7 @@ private func members(
 private let implausibleGapSeconds: Int64 = 366 * 86_400
 
 private func clockTrouble(
-  _ snapshots: [RetainedSnapshot], policy: RetentionPolicy, now: Int64, accepted: UInt64?,
+  in snapshots: [RetainedSnapshot], policy: RetentionPolicy, now: Int64, accepted: UInt64?,
   commandOptions: String
 ) -> (String?, Bool) {
   guard let newest = snapshots.last else { return (nil, false) }
@@ -278,13 +280,13 @@ private func clockTrouble(
     )
   }
   let within = policy.countsNothing ? policy.keepWithinSeconds : nil
-  if let within, let (before, after) = leap(snapshots, longerThan: within, accepted: accepted) {
+  if let within, let (before, after) = leap(in: snapshots, longerThan: within, accepted: accepted) {
     return (
       "more time than is kept lies between \(before) and \(after); if the clock is right, run: treering release\(commandOptions)",
       true
     )
   }
-  if let (before, after) = leap(snapshots, longerThan: implausibleGapSeconds, accepted: accepted) {
+  if let (before, after) = leap(in: snapshots, longerThan: implausibleGapSeconds, accepted: accepted) {
     return (
       "more than a year lies between \(before) and \(after); if the clock is right, run: treering release\(commandOptions)",
       true
@@ -301,7 +303,7 @@ private func clockTrouble(
 /// A leap of the clock may have caused such a gap, however many snapshots followed. A gap left by expired snapshots
 /// does not count, except before the newest snapshot.
 private func leap(
-  _ snapshots: [RetainedSnapshot], longerThan limit: Int64, accepted: UInt64?
+  in snapshots: [RetainedSnapshot], longerThan limit: Int64, accepted: UInt64?
 ) -> (before: String, after: String)? {
   guard let newest = snapshots.last else { return nil }
   for index in snapshots.indices.dropFirst().reversed() {

@@ -97,6 +97,6 @@ public struct Configuration: Sendable, Equatable {
 
   /// Reads a configuration; throws its first error, with its place.
   public init(text: String) throws(SettingsError) {
-    self = try readConfiguration(text)
+    self = try readConfiguration(text: text)
   }
 }

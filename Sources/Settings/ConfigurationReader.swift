@@ -1,9 +1,9 @@
 internal import TOMLKit
 
-func readConfiguration(_ text: String) throws(SettingsError) -> Configuration {
+func readConfiguration(text: String) throws(SettingsError) -> Configuration {
   let (table, locator) = try Locator.parse(text)
-  let problems = Problems(locator)
-  let configuration = Configuration(TableReader(table, problems: problems))
+  let problems = Problems(locator: locator)
+  let configuration = Configuration(table: TableReader(table: table, problems: problems))
   if let first = problems.list.min(by: { $0.place < $1.place }) {
     throw SettingsError(line: first.place.line, column: first.place.column, message: first.message)
   }
@@ -11,70 +11,71 @@ func readConfiguration(_ text: String) throws(SettingsError) -> Configuration {
 }
 
 extension Configuration {
-  fileprivate init(_ top: TableReader) {
+  fileprivate init(table top: TableReader) {
     self.init()
     top.know([
       "repository", "label", "change_detection", "threads", "keep_spare", "retention", "source", "guards", "hooks",
       "objectives", "metrics", "notify", "remote",
     ])
-    repository = top.path("repository")
-    if let label = top.string("label") {
+    repository = top.path(for: "repository")
+    if let label = top.string(for: "label") {
       self.label = label
       if label.isEmpty || label.utf8.count > 255 || label.contains("/") || label == "." || label == ".." {
-        top.complain("label", message: "\"label\" should be the name of one directory, such as a host's name")
+        top.complain(key: "label", message: "\"label\" should be the name of one directory, such as a host's name")
       }
     }
-    changeDetection = top.choice("change_detection", words: ["ctime", "mtime", "content"]) ?? changeDetection
-    threads = top.integer("threads", range: 1...64, expecting: "a number from 1 to 64")
-    keepSpare = top.bool("keep_spare") ?? keepSpare
-    if let table = top.table("retention") { retention = Retention(table) }
-    for item in top.items("source", expecting: "tables [[source]]") {
+    changeDetection = top.choice(for: "change_detection", words: ["ctime", "mtime", "content"]) ?? changeDetection
+    threads = top.integer(for: "threads", range: 1...64, expecting: "a number from 1 to 64")
+    keepSpare = top.bool(for: "keep_spare") ?? keepSpare
+    if let table = top.table(for: "retention") { retention = Retention(table: table) }
+    for item in top.items(for: "source", expecting: "tables [[source]]") {
       if let table = item.table {
-        sources.append(Source(table))
+        sources.append(Source(table: table))
       } else {
-        top.problems.add(item.place, message: "\"source\" should be tables [[source]]")
+        top.problems.add(at: item.place, message: "\"source\" should be tables [[source]]")
       }
     }
     for (index, source) in sources.enumerated()
     where sources[..<index].contains(where: { $0.path.utf8.elementsEqual(source.path.utf8) && !source.path.isEmpty }) {
       top.problems.add(
-        Locator.Place(line: source.line, column: 1), message: "the source \"\(source.path)\" is named twice")
+        at: Locator.Place(line: source.line, column: 1), message: "the source \"\(source.path)\" is named twice")
     }
-    if let table = top.table("guards") {
+    if let table = top.table(for: "guards") {
       table.know(["gone_limit", "changed_limit"])
-      goneLimit = table.share("gone_limit") ?? goneLimit
-      changedLimit = table.share("changed_limit") ?? changedLimit
+      goneLimit = table.share(for: "gone_limit") ?? goneLimit
+      changedLimit = table.share(for: "changed_limit") ?? changedLimit
     }
-    if let table = top.table("hooks") {
+    if let table = top.table(for: "hooks") {
       table.know(["before", "after"])
-      hooksBefore = Hook.list(table, key: "before", required: true)
-      hooksAfter = Hook.list(table, key: "after", required: false)
+      hooksBefore = Hook.list(from: table, key: "before", required: true)
+      hooksAfter = Hook.list(from: table, key: "after", required: false)
     }
-    if let table = top.table("objectives") {
+    if let table = top.table(for: "objectives") {
       table.know(["rpo"])
-      rpoSeconds = table.duration("rpo")
+      rpoSeconds = table.duration(for: "rpo")
     }
-    if let table = top.table("notify") { readNotify(table) }
-    if let table = top.table("remote") { readRemotes(table) }
-    if let table = top.table("metrics") {
+    if let table = top.table(for: "notify") { readNotify(from: table) }
+    if let table = top.table(for: "remote") { readRemotes(from: table) }
+    if let table = top.table(for: "metrics") {
       table.know(["textfile"])
-      metricsTextfile = table.path("textfile")
+      metricsTextfile = table.path(for: "textfile")
       if metricsTextfile?.hasSuffix(".prom") == false {
-        table.complain("textfile", message: "\"textfile\" should end with .prom, or the node exporter does not read it")
+        table.complain(
+          key: "textfile", message: "\"textfile\" should end with .prom, or the node exporter does not read it")
       }
     }
   }
 }
 
 extension Configuration {
-  private mutating func readRemotes(_ table: TableReader) {
+  private mutating func readRemotes(from table: TableReader) {
     for name in table.keys {
       if !RemoteConfiguration.isName(name) {
         table.problems.add(
-          table.place(of: name),
+          at: table.place(of: name),
           message:
             "a remote's name should be letters, digits, \"-\" and \"_\", at most \(RemoteConfiguration.longestName)")
-      } else if let remote = table.table(name, expecting: "a table such as [remote.offsite]") {
+      } else if let remote = table.table(for: name, expecting: "a table such as [remote.offsite]") {
         remotes.append(RemoteConfiguration(name: name, table: remote))
         check(remotes[remotes.count - 1], table: remote)
       }
@@ -85,37 +86,39 @@ extension Configuration {
   private func check(_ remote: RemoteConfiguration, table: TableReader) {
     if let set = remote.set, retention.keep[set, default: 0] == 0 {
       table.complain(
-        "set", message: "[retention] keeps no \(set) snapshots, so none would be pushed; keep some, or name another set"
+        key: "set",
+        message: "[retention] keeps no \(set) snapshots, so none would be pushed; keep some, or name another set"
       )
     }
     if case .local(let path) = remote.address, let repository, path == Array(repository.utf8) {
-      table.complain("url", message: "\"url\" is the repository itself")
+      table.complain(key: "url", message: "\"url\" is the repository itself")
     }
   }
 
-  private mutating func readNotify(_ table: TableReader) {
+  private mutating func readNotify(from table: TableReader) {
     table.know(["timeout", "healthchecks", "webhook", "command"])
-    notifySeconds = table.duration("timeout") ?? notifySeconds
-    if let table = table.table("healthchecks") {
+    notifySeconds = table.duration(for: "timeout") ?? notifySeconds
+    if let table = table.table(for: "healthchecks") {
       table.know(["url", "warnings"])
-      healthchecks = Address(url: table.address("url"))
-      warningsAreSuccess = table.choice("warnings", words: ["failure", "success"]) == "success"
+      healthchecks = Address(url: table.address(for: "url"))
+      warningsAreSuccess = table.choice(for: "warnings", words: ["failure", "success"]) == "success"
     }
-    if let table = table.table("webhook") {
+    if let table = table.table(for: "webhook") {
       table.know(["url", "headers", "on"])
       webhook = Address(
-        url: table.address("url"), headers: table.strings("headers") ?? [], onlyFailures: table.onlyFailures())
+        url: table.address(for: "url"), headers: table.strings(for: "headers") ?? [], onlyFailures: table.onlyFailures()
+      )
       if webhook?.headers.contains(where: { !$0.contains(":") || $0.contains("\n") || $0.contains("\r") }) == true {
-        table.complain("headers", message: "\"headers\" should be lines such as \"Authorization: Bearer …\"")
+        table.complain(key: "headers", message: "\"headers\" should be lines such as \"Authorization: Bearer …\"")
       }
     }
-    if let table = table.table("command") {
+    if let table = table.table(for: "command") {
       table.know(["command", "timeout", "on"])
       table.require("command")
       var hook = Hook()
       hook.line = table.line
-      hook.command = table.value("command", expecting: Hook.form, read: Hook.command) ?? []
-      hook.timeoutSeconds = table.duration("timeout") ?? notifySeconds
+      hook.command = table.value(for: "command", expecting: Hook.form, read: Hook.command) ?? []
+      hook.timeoutSeconds = table.duration(for: "timeout") ?? notifySeconds
       notifyCommand = hook
       notifyCommandOnlyFailures = table.onlyFailures()
     }
@@ -124,20 +127,20 @@ extension Configuration {
 
 extension TableReader {
   /// Reads a required HTTP or HTTPS address.
-  fileprivate func address(_ key: String) -> String {
+  fileprivate func address(for key: String) -> String {
     require(key)
-    return value(key, expecting: "an address that begins with https:// or http://", isSecret: true) { found in
+    return value(for: key, expecting: "an address that begins with https:// or http://", isSecret: true) { found in
       found.string.flatMap { text in
         (text.hasPrefix("https://") || text.hasPrefix("http://")) && !text.utf8.contains { $0 <= 0x20 } ? text : nil
       }
     } ?? ""
   }
 
-  fileprivate func onlyFailures() -> Bool { choice("on", words: ["always", "failure"]) == "failure" }
+  fileprivate func onlyFailures() -> Bool { choice(for: "on", words: ["always", "failure"]) == "failure" }
 
   /// Reads an absolute path and normalizes it, so that paths can be compared.
-  fileprivate func path(_ key: String) -> String? {
-    value(key, expecting: "an absolute path without \"..\"") { $0.string.flatMap(Self.normalPath) }
+  fileprivate func path(for key: String) -> String? {
+    value(for: key, expecting: "an absolute path without \"..\"") { $0.string.flatMap(Self.normalPath) }
   }
 
   /// Removes empty components, `.` and a trailing slash; `nil` if the path is not absolute or has `..`.
@@ -150,31 +153,32 @@ extension TableReader {
 }
 
 extension Configuration.Retention {
-  fileprivate init(_ table: TableReader) {
+  fileprivate init(table: TableReader) {
     self.init()
     table.know(Self.sets + ["keep_last", "keep_within", "minimum_free"])
     for set in Self.sets {
-      keep[set] = table.integer(set, range: 0...1_000_000, expecting: "a number from 0 on") ?? 0
+      keep[set] = table.integer(for: set, range: 0...1_000_000, expecting: "a number from 0 on") ?? 0
     }
-    keepLast = table.integer("keep_last", range: 0...1_000_000, expecting: "a number from 0 on") ?? 0
-    keepWithinSeconds = table.duration("keep_within")
-    minimumFree = table.value("minimum_free", expecting: "a percentage such as \"5%\", or a size such as \"20G\"") {
+    keepLast = table.integer(for: "keep_last", range: 0...1_000_000, expecting: "a number from 0 on") ?? 0
+    keepWithinSeconds = table.duration(for: "keep_within")
+    minimumFree = table.value(for: "minimum_free", expecting: "a percentage such as \"5%\", or a size such as \"20G\"")
+    {
       found in
       guard let text = found.string else { return nil }
       return text.hasSuffix("%")
-        ? Quantity.share(text).map { .share($0) } : Quantity.bytesWithUnit(text).map { .bytes($0) }
+        ? Quantity.share(of: text).map { .share($0) } : Quantity.bytesWithUnit(of: text).map { .bytes($0) }
     }
     let isRead = table.problems.list.isEmpty
     if isRead && keep.values.allSatisfy({ $0 == 0 }) && keepLast == 0 && keepWithinSeconds == nil {
       table.problems.add(
-        Locator.Place(line: table.line, column: 1),
+        at: Locator.Place(line: table.line, column: 1),
         message: "[retention] keeps nothing but the newest snapshot; name a set, such as daily = 7")
     }
   }
 }
 
 extension Configuration.Source {
-  fileprivate init(_ table: TableReader) {
+  fileprivate init(table: TableReader) {
     self.init()
     line = table.line
     table.know([
@@ -182,24 +186,25 @@ extension Configuration.Source {
       "exclude_nodump", "max_file_size",
     ])
     table.require("path")
-    path = table.path("path") ?? ""
-    isOptional = table.bool("optional") ?? false
-    rpoSeconds = table.duration("rpo")
-    exclude = table.strings("exclude", expecting: "an array of patterns, such as [\".cache/\", \"*.tmp\"]") ?? []
+    path = table.path(for: "path") ?? ""
+    isOptional = table.bool(for: "optional") ?? false
+    rpoSeconds = table.duration(for: "rpo")
+    exclude = table.strings(for: "exclude", expecting: "an array of patterns, such as [\".cache/\", \"*.tmp\"]") ?? []
     excludeLines = exclude.indices.map { table.line(of: "exclude", index: $0) }
-    excludeFrom = table.strings("exclude_from", expecting: "an array of files") ?? []
+    excludeFrom = table.strings(for: "exclude_from", expecting: "an array of files") ?? []
     if excludeFrom.contains(where: { TableReader.normalPath($0) == nil }) {
-      table.complain("exclude_from", message: "\"exclude_from\" should be absolute paths")
+      table.complain(key: "exclude_from", message: "\"exclude_from\" should be absolute paths")
     }
     excludeFrom = excludeFrom.map { TableReader.normalPath($0) ?? $0 }
-    oneFileSystem = table.bool("one_file_system") ?? false
-    excludeCaches = table.bool("exclude_caches") ?? false
-    excludeIfPresent = table.strings("exclude_if_present", expecting: "an array of names of files") ?? []
+    oneFileSystem = table.bool(for: "one_file_system") ?? false
+    excludeCaches = table.bool(for: "exclude_caches") ?? false
+    excludeIfPresent = table.strings(for: "exclude_if_present", expecting: "an array of names of files") ?? []
     if excludeIfPresent.contains(where: { $0.isEmpty || $0.utf8.count > 255 || $0.contains("/") }) {
-      table.complain("exclude_if_present", message: "\"exclude_if_present\" should be names of files, without a slash")
+      table.complain(
+        key: "exclude_if_present", message: "\"exclude_if_present\" should be names of files, without a slash")
     }
-    excludeNodump = table.bool("exclude_nodump") ?? false
-    maxFileSize = table.value("max_file_size", expecting: "a size such as \"100M\"") {
+    excludeNodump = table.bool(for: "exclude_nodump") ?? false
+    maxFileSize = table.value(for: "max_file_size", expecting: "a size such as \"100M\"") {
       $0.string.flatMap(Quantity.bytes)
     }
   }
@@ -209,28 +214,29 @@ extension Configuration.Hook {
   fileprivate static let form =
     "the absolute path of a program, an array of program and arguments, or a table with \"command\""
 
-  fileprivate static func list(_ table: TableReader, key: String, required: Bool) -> [Self] {
-    table.items(key, expecting: "an array").map { item in
+  fileprivate static func list(from table: TableReader, key: String, required: Bool) -> [Self] {
+    table.items(for: key, expecting: "an array").map { item in
       var hook = Self()
       hook.isRequired = required
       hook.line = item.place?.line ?? table.line
       if let inner = item.table {
         inner.know(["command", "timeout", "required"])
         inner.require("command")
-        hook.command = inner.value("command", expecting: form, read: command) ?? []
-        hook.timeoutSeconds = inner.duration("timeout") ?? hook.timeoutSeconds
-        hook.isRequired = inner.bool("required") ?? required
-      } else if let words = command(item.value) {
+        hook.command = inner.value(for: "command", expecting: form, read: command) ?? []
+        hook.timeoutSeconds = inner.duration(for: "timeout") ?? hook.timeoutSeconds
+        hook.isRequired = inner.bool(for: "required") ?? required
+      } else if let words = command(from: item.value) {
         hook.command = words
       } else {
-        table.problems.add(item.place, message: "a hook should be \(form), not \(TableReader.words(item.value))")
+        table.problems.add(
+          at: item.place, message: "a hook should be \(form), not \(TableReader.words(in: item.value))")
       }
       return hook
     }
   }
 
-  fileprivate static func command(_ value: any TOMLValueConvertible) -> [String]? {
-    let words = value.string.map { [$0] } ?? TableReader.strings(value)
+  fileprivate static func command(from value: any TOMLValueConvertible) -> [String]? {
+    let words = value.string.map { [$0] } ?? TableReader.strings(in: value)
     guard let words, let program = words.first, program.hasPrefix("/"),
       !words.contains(where: { $0.utf8.contains(0) })
     else { return nil }

@@ -91,7 +91,7 @@ struct Locator {
     position += 1
   }
 
-  private mutating func skip(_ isSkipped: (UInt8) -> Bool) {
+  private mutating func skip(while isSkipped: (UInt8) -> Bool) {
     while let byte = current, isSkipped(byte) { advance() }
   }
 
@@ -105,7 +105,7 @@ struct Locator {
     for count in table.count + 1..<path.count + 1 where keys[Array(path[..<count])] == nil {
       keys[Array(path[..<count])] = place
     }
-    value(path)
+    value(at: path)
     return true
   }
 
@@ -136,7 +136,7 @@ struct Locator {
     }
   }
 
-  private mutating func value(_ path: [String]) {
+  private mutating func value(at path: [String]) {
     if values[path] == nil { values[path] = here }
     if keys[path] == nil { keys[path] = here }
     if fault == nil, let byte = current, ",]}#".utf8.contains(byte) { fault = (here, "a value is missing here") }
@@ -157,7 +157,7 @@ struct Locator {
           advance()
         } else {
           let before = position
-          value(path + ["\(number)"])
+          value(at: path + ["\(number)"])
           number += 1
           if position == before { return }
         }

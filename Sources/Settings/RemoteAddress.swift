@@ -13,16 +13,16 @@ public enum RemoteAddress: Sendable, Equatable {
   public init(_ text: [UInt8]) throws(RemoteAddressError) {
     guard !text.isEmpty else { throw .emptyPath }
     try Self.check(text)
-    if let scheme = Self.scheme(text) {
+    if let scheme = Self.scheme(of: text) {
       guard scheme.lowercased() == "ssh" else { throw .unknownScheme(scheme) }
-      self = try Self.url(text[(scheme.utf8.count + 3)...])
+      self = try Self.url(text: text[(scheme.utf8.count + 3)...])
     } else {
-      self = try Self.scp(text) ?? .local(text)
+      self = try Self.scp(text: text) ?? .local(text)
     }
   }
 
   /// The scheme before `://`, if it is a word (RFC 3986, section 3.1).
-  private static func scheme(_ text: [UInt8]) -> String? {
+  private static func scheme(of text: [UInt8]) -> String? {
     let word = text.prefix { isAlphanumeric($0) || "+-.".utf8.contains($0) }
     guard let first = word.first, isAlphanumeric(first), text[word.endIndex...].starts(with: "://".utf8) else {
       return nil
@@ -31,10 +31,10 @@ public enum RemoteAddress: Sendable, Equatable {
   }
 
   /// Parses the text after `ssh://`.
-  private static func url(_ text: ArraySlice<UInt8>) throws(RemoteAddressError) -> Self {
+  private static func url(text: ArraySlice<UInt8>) throws(RemoteAddressError) -> Self {
     let authority = text.prefix { $0 != slash }
     var path = text[authority.endIndex...]
-    let (user, place) = try splitUser(authority)
+    let (user, place) = try splitUser(of: authority)
     var host = place.prefix { $0 != colon }
     var rest = place[host.endIndex...]
     if place.first == openingBracket {
@@ -43,13 +43,13 @@ public enum RemoteAddress: Sendable, Equatable {
       rest = place[(close + 1)...]
     }
     guard rest.isEmpty || rest.first == colon else { throw .brokenBrackets }
-    let port: UInt16? = rest.isEmpty ? nil : try port(rest.dropFirst())
+    let port: UInt16? = rest.isEmpty ? nil : try port(digits: rest.dropFirst())
     if path.elementsEqual("/~".utf8) || path.starts(with: "/~/".utf8) { path = path.dropFirst(3) }
     return .ssh(user: user, host: try checked(host, part: .host), port: port, path: try decoded(path))
   }
 
   /// `nil` if no colon precedes the first slash.
-  private static func scp(_ text: [UInt8]) throws(RemoteAddressError) -> Self? {
+  private static func scp(text: [UInt8]) throws(RemoteAddressError) -> Self? {
     let beforeSlash = text.prefix { $0 != slash }
     guard var end = beforeSlash.firstIndex(of: colon) else { return nil }
     let opening = beforeSlash[..<end].lastIndex(of: openingBracket)
@@ -60,7 +60,7 @@ public enum RemoteAddress: Sendable, Equatable {
       else { throw .brokenBrackets }
       end = close + 1
     }
-    let (user, place) = try splitUser(text[..<end])
+    let (user, place) = try splitUser(of: text[..<end])
     let host = isBracketed ? place.dropFirst().dropLast() : place
     var path = text[(end + 1)...]
     if path.elementsEqual("~".utf8) || path.starts(with: "~/".utf8) { path = path.dropFirst(2) }
@@ -70,7 +70,7 @@ public enum RemoteAddress: Sendable, Equatable {
 
   /// Splits at the last `@`; the user is before it.
   private static func splitUser(
-    _ text: ArraySlice<UInt8>
+    of text: ArraySlice<UInt8>
   ) throws(RemoteAddressError) -> (user: [UInt8]?, rest: ArraySlice<UInt8>) {
     guard let end = text.lastIndex(of: at) else { return (nil, text) }
     let user = text[..<end]
@@ -78,7 +78,7 @@ public enum RemoteAddress: Sendable, Equatable {
     return (try checked(user, part: .user), text[(end + 1)...])
   }
 
-  private static func port(_ digits: ArraySlice<UInt8>) throws(RemoteAddressError) -> UInt16 {
+  private static func port(digits: ArraySlice<UInt8>) throws(RemoteAddressError) -> UInt16 {
     guard digits.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }),
       let port = UInt16(String(decoding: digits, as: UTF8.self)), port > 0
     else { throw .impossiblePort }

@@ -33,26 +33,28 @@ extension RemoteConfiguration {
     line = table.line
     table.know(["url", "set", "ssh", "remote_command", "limit_rate", "timeout"])
     table.require("url")
-    if let url = table.string("url") {
+    if let url = table.string(for: "url") {
       self.url = url
-      table.check("url") { () throws(RemoteAddressError) in address = try RemoteAddress(url) }
+      table.check(key: "url") { () throws(RemoteAddressError) in address = try RemoteAddress(url) }
       if case .local(let path) = address, !path.isEmpty, path.first != slash {
-        table.complain("url", message: "\"url\" should be ssh://host/path, host:path or an absolute path")
+        table.complain(key: "url", message: "\"url\" should be ssh://host/path, host:path or an absolute path")
       }
     }
-    set = table.choice("set", words: ["latest"] + Configuration.Retention.sets).flatMap { $0 == "latest" ? nil : $0 }
-    if let command = table.string("ssh") {
+    set = table.choice(for: "set", words: ["latest"] + Configuration.Retention.sets).flatMap {
+      $0 == "latest" ? nil : $0
+    }
+    if let command = table.string(for: "ssh") {
       ssh = command
-      table.check("ssh") { () throws(RemoteAddressError) in _ = try RemoteAddress.words(command) }
+      table.check(key: "ssh") { () throws(RemoteAddressError) in _ = try RemoteAddress.words(of: command) }
     }
     remoteCommand =
-      table.value("remote_command", expecting: "a command such as \"\(remoteCommand)\"") { found in
+      table.value(for: "remote_command", expecting: "a command such as \"\(remoteCommand)\"") { found in
         found.string.flatMap { $0.utf8.allSatisfy(isBlank) || $0.utf8.contains(0) ? nil : $0 }
       } ?? remoteCommand
-    limitRate = table.value("limit_rate", expecting: "bytes per second, such as \"10MB/s\"") {
+    limitRate = table.value(for: "limit_rate", expecting: "bytes per second, such as \"10MB/s\"") {
       $0.string.flatMap(Quantity.bytesPerSecond)
     }
-    timeoutSeconds = table.duration("timeout") ?? timeoutSeconds
+    timeoutSeconds = table.duration(for: "timeout") ?? timeoutSeconds
   }
 
   static func isName(_ text: String) -> Bool {
@@ -62,7 +64,7 @@ extension RemoteConfiguration {
 
 extension TableReader {
   /// Complains of a key if `read` throws for its value.
-  fileprivate func check(_ key: String, read: () throws(RemoteAddressError) -> Void) {
-    do { try read() } catch { complain(key, message: "\"\(key)\" is wrong: \(error)") }
+  fileprivate func check(key: String, read: () throws(RemoteAddressError) -> Void) {
+    do { try read() } catch { complain(key: key, message: "\"\(key)\" is wrong: \(error)") }
   }
 }

@@ -8,7 +8,7 @@ extension RemoteAddress {
   public static func sshArguments(
     command: String, user: [UInt8]?, host: [UInt8], port: UInt16?, remoteCommand: String
   ) throws(RemoteAddressError) -> [[UInt8]] {
-    var arguments = try words(command)
+    var arguments = try words(of: command)
     if let port { arguments += [Array("-p".utf8), Array("\(port)".utf8)] }
     if let user { arguments += [Array("-l".utf8), user] }
     return arguments + [Array("-T".utf8), Array("--".utf8), host, Array(remoteCommand.utf8)]
@@ -16,7 +16,7 @@ extension RemoteAddress {
 
   /// Splits a command into words at blanks; `'` and `"` keep the text between them. Backslashes, variables and
   /// patterns have no special meaning.
-  public static func words(_ command: String) throws(RemoteAddressError) -> [[UInt8]] {
+  public static func words(of command: String) throws(RemoteAddressError) -> [[UInt8]] {
     var words: [[UInt8]] = []
     var quote: UInt8?
     var isInWord = false

@@ -5,9 +5,9 @@ final class Problems {
   private(set) var list: [(place: Locator.Place, message: String)] = []
   let locator: Locator
 
-  init(_ locator: Locator) { self.locator = locator }
+  init(locator: Locator) { self.locator = locator }
 
-  func add(_ place: Locator.Place?, message: String) {
+  func add(at place: Locator.Place?, message: String) {
     list.append((place ?? .start, message))
   }
 }
@@ -21,9 +21,9 @@ struct TableReader {
   let problems: Problems
 
   /// The root table of a file.
-  init(_ table: TOMLTable, problems: Problems) { self.init(table, path: [], keyPath: [], problems: problems) }
+  init(table: TOMLTable, problems: Problems) { self.init(table: table, path: [], keyPath: [], problems: problems) }
 
-  private init(_ table: TOMLTable, path: [String], keyPath: [String], problems: Problems) {
+  private init(table: TOMLTable, path: [String], keyPath: [String], problems: Problems) {
     self.table = table
     self.path = path
     self.keyPath = keyPath
@@ -48,8 +48,8 @@ struct TableReader {
 
   func has(_ key: String) -> Bool { table[key] != nil }
 
-  func complain(_ key: String, message: String) {
-    problems.add(problems.locator.values[path + [key]], message: message)
+  func complain(key: String, message: String) {
+    problems.add(at: problems.locator.values[path + [key]], message: message)
   }
 
   /// Complains of every unknown key.
@@ -58,92 +58,93 @@ struct TableReader {
       let near = known.map { ($0, distance(key, $0)) }.min { $0.1 < $1.1 }
       let isNear = near.map { $0.1 <= max(2, key.count / 3) } ?? false
       let hint = isNear ? "did you mean \"\(near!.0)\"?" : "known are \(known.sorted().joined(separator: ", "))"
-      problems.add(place(of: key), message: "unknown key \"\(key)\" in \(name); \(hint)")
+      problems.add(at: place(of: key), message: "unknown key \"\(key)\" in \(name); \(hint)")
     }
   }
 
   func require(_ key: String) {
     if table[key] == nil {
       problems.add(
-        problems.locator.keys[path] ?? problems.locator.values[path], message: "\"\(key)\" is missing in \(name)")
+        at: problems.locator.keys[path] ?? problems.locator.values[path], message: "\"\(key)\" is missing in \(name)")
     }
   }
 
   /// The value of a key, converted by `read`; `nil` if it is missing or wrong. Complains of a wrong value, and does
   /// not show a value that may be secret.
   func value<Value>(
-    _ key: String, expecting: String, isSecret: Bool = false, read: (any TOMLValueConvertible) -> Value?
+    for key: String, expecting: String, isSecret: Bool = false, read: (any TOMLValueConvertible) -> Value?
   ) -> Value? {
     guard let found = table[key] else { return nil }
     if let value = read(found) { return value }
-    complain(key, message: "\"\(key)\" should be \(expecting)" + (isSecret ? "" : ", not \(Self.words(found))"))
+    complain(
+      key: key, message: "\"\(key)\" should be \(expecting)" + (isSecret ? "" : ", not \(Self.words(in: found))"))
     return nil
   }
 
-  func string(_ key: String, expecting: String = "a string") -> String? {
-    value(key, expecting: expecting) { $0.string }
+  func string(for key: String, expecting: String = "a string") -> String? {
+    value(for: key, expecting: expecting) { $0.string }
   }
 
   /// A value from a list of words.
-  func choice(_ key: String, words: [String]) -> String? {
+  func choice(for key: String, words: [String]) -> String? {
     let quoted = words.map { "\"\($0)\"" }
-    return value(key, expecting: quoted.dropLast().joined(separator: ", ") + " or " + quoted.last!) { found in
+    return value(for: key, expecting: quoted.dropLast().joined(separator: ", ") + " or " + quoted.last!) { found in
       found.string.flatMap { words.contains($0) ? $0 : nil }
     }
   }
 
-  func bool(_ key: String) -> Bool? { value(key, expecting: "true or false") { $0.bool } }
+  func bool(for key: String) -> Bool? { value(for: key, expecting: "true or false") { $0.bool } }
 
-  func integer(_ key: String, range: ClosedRange<Int>, expecting: String) -> Int? {
-    value(key, expecting: expecting) { found in
+  func integer(for key: String, range: ClosedRange<Int>, expecting: String) -> Int? {
+    value(for: key, expecting: expecting) { found in
       found.string == nil ? found.int.flatMap { range.contains($0) ? $0 : nil } : nil
     }
   }
 
-  func strings(_ key: String, expecting: String = "an array of strings") -> [String]? {
-    value(key, expecting: expecting) { Self.strings($0) }
+  func strings(for key: String, expecting: String = "an array of strings") -> [String]? {
+    value(for: key, expecting: expecting) { Self.strings(in: $0) }
   }
 
-  static func strings(_ value: any TOMLValueConvertible) -> [String]? {
+  static func strings(in value: any TOMLValueConvertible) -> [String]? {
     guard let array = value.array else { return nil }
     let strings = array.compactMap { $0.string }
     return strings.count == array.count ? strings : nil
   }
 
-  func duration(_ key: String) -> Int64? {
-    value(key, expecting: "a duration such as \"90s\", \"15m\", \"2h\" or \"14d\"") {
+  func duration(for key: String) -> Int64? {
+    value(for: key, expecting: "a duration such as \"90s\", \"15m\", \"2h\" or \"14d\"") {
       $0.string.flatMap(Quantity.seconds)
     }
   }
 
-  func share(_ key: String) -> Double? {
-    value(key, expecting: "a percentage such as \"50%\"") { found in
+  func share(for key: String) -> Double? {
+    value(for: key, expecting: "a percentage such as \"50%\"") { found in
       (found.string ?? found.int.map { "\($0)" }).flatMap(Quantity.share)
     }
   }
 
   /// The table of a key.
-  func table(_ key: String, expecting: String = "a table") -> TableReader? {
-    value(key, expecting: expecting) { $0.table }.map {
-      TableReader($0, path: path + [key], keyPath: keyPath + [key], problems: problems)
+  func table(for key: String, expecting: String = "a table") -> TableReader? {
+    value(for: key, expecting: expecting) { $0.table }.map {
+      TableReader(table: $0, path: path + [key], keyPath: keyPath + [key], problems: problems)
     }
   }
 
   /// An item of an array, with its own reader if it is a table.
   typealias Item = (value: any TOMLValueConvertible, place: Locator.Place?, table: TableReader?)
 
-  func items(_ key: String, expecting: String) -> [Item] {
-    guard let array = value(key, expecting: expecting, read: { $0.array }) else { return [] }
+  func items(for key: String, expecting: String) -> [Item] {
+    guard let array = value(for: key, expecting: expecting, read: { $0.array }) else { return [] }
     return array.enumerated().map { index, item in
       let itemPath = path + [key, "\(index)"]
       return (
         item, problems.locator.values[itemPath],
-        item.table.map { TableReader($0, path: itemPath, keyPath: keyPath + [key], problems: problems) }
+        item.table.map { TableReader(table: $0, path: itemPath, keyPath: keyPath + [key], problems: problems) }
       )
     }
   }
 
-  static func words(_ value: any TOMLValueConvertible) -> String {
+  static func words(in value: any TOMLValueConvertible) -> String {
     if let text = value.string { return "\"\(text.prefix(40))\"" }
     if let number = value.int { return "\(number)" }
     if value.bool != nil { return "true or false" }

@@ -92,7 +92,7 @@ import Testing
   }
 
   private func digest(_ tree: TestDirectory) throws -> Digest {
-    try OpenCatalog(try writeCatalog(tree)).summary.root.digest
+    try OpenCatalog(reading: try writeCatalog(tree)).summary.root.digest
   }
 
   @Test func hintsPlacesAndTrailerDoNotMatter() throws {
@@ -109,7 +109,7 @@ import Testing
       $0.label = name("other")
       $0.outcome = .warnings
     }
-    #expect(try OpenCatalog(elsewhere).summary.root.digest == expected)
+    #expect(try OpenCatalog(reading: elsewhere).summary.root.digest == expected)
   }
 
   static let edits: [(String, @Sendable (inout TestDirectory) -> Void)] = [

@@ -29,7 +29,7 @@ private func sampleTree() -> TestDirectory {
 }
 
 private func reader(_ file: MemoryCatalog) throws -> CatalogReader {
-  CatalogReader(try OpenCatalog(file))
+  CatalogReader(reading: try OpenCatalog(reading: file))
 }
 
 @Suite struct FindTests {
@@ -46,7 +46,7 @@ private func reader(_ file: MemoryCatalog) throws -> CatalogReader {
       return
     }
     #expect(record.fileCount == 2)
-    #expect(subtree.digest == (try OpenCatalog(file).summary.root.digest))
+    #expect(subtree.digest == (try OpenCatalog(reading: file).summary.root.digest))
   }
 
   @Test(arguments: ["a", "l", "d/x", "d/y/deep", "wide/100/f10", "wide/399/f49"])
@@ -127,7 +127,7 @@ private func changes(
 ) throws -> [String] {
   var lines: [String] = []
   try compareCatalogs(
-    try reader(try writeCatalog(before)), try reader(try writeCatalog(after)),
+    try reader(try writeCatalog(before)), right: try reader(try writeCatalog(after)),
     under: path.map { Array($0.utf8) }
   ) { lines.append(Line($0).description) }
   return lines
@@ -267,7 +267,7 @@ private func changes(
     let (a, b) = (try reader(left), try reader(right))
     let before = left.reads + right.reads
     var count = 0
-    try compareCatalogs(a, b) { _ in count += 1 }
+    try compareCatalogs(a, right: b) { _ in count += 1 }
     #expect(count == 1)
     // On each side the table and three levels, whose frame may need a second read.
     #expect(left.reads + right.reads - before <= 2 * 2 * 4)
@@ -281,7 +281,7 @@ private func changes(
       var after = before
       for _ in 0..<Int.random(in: 0...5, using: &generator) { generator.edit(&after) }
       var found = Set<[[UInt8]]>()
-      try compareCatalogs(try reader(try writeCatalog(before)), try reader(try writeCatalog(after))) {
+      try compareCatalogs(try reader(try writeCatalog(before)), right: try reader(try writeCatalog(after))) {
         found.insert($0.path)
       }
       #expect(found == (try naiveDifferences(before, after)))

@@ -142,7 +142,7 @@ struct HostileCatalog {
     let file = MemoryCatalog()
     let writer = FrameWriter(sink: file)
     func encoded(_ number: UInt32, _ content: [UInt8], claim: UInt32? = nil) throws -> [UInt8] {
-      var frame = try content.withUnsafeBytes { try writer.encode(number: number, $0) }
+      var frame = try content.withUnsafeBytes { try writer.encode(number: number, content: $0) }
       guard let claim else { return frame }
       frame.replaceSubrange(8..<12, with: withUnsafeBytes(of: claim.littleEndian) { Array($0) })
       let hasher = SHA256()

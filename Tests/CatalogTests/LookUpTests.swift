@@ -22,8 +22,8 @@ import Testing
   @Test func neighboursFromManyDirectoriesReadEachDirectoryOnce() throws {
     let (directories, files) = (16, 600)
     let file = try merged(directories, files: files)
-    let reader = CatalogReader(try OpenCatalog(file))
-    let index = try InodeIndex(reader)
+    let reader = CatalogReader(reading: try OpenCatalog(reading: file))
+    let index = try InodeIndex(of: reader)
     let before = file.reads
     for number in 0..<files {
       for directory in 0..<directories {
@@ -47,7 +47,7 @@ import Testing
   /// Any number of honest look-ups is no damage; a walk that does not end is.
   @Test func manyLookUpsAreNoDamage() throws {
     let file = try merged(2, files: 1)
-    let reader = CatalogReader(try OpenCatalog(file))
+    let reader = CatalogReader(reading: try OpenCatalog(reading: file))
     reader.paths = PathCache(limit: 0) { _ in 1 }
     for round in 0..<4096 + 16 * file.bytes.count {
       guard try reader.findDirectory([name("c\(1000 + round % 2)")]) != nil else {
@@ -61,9 +61,9 @@ import Testing
     var recent = RecentValues<Int, String>(limit: 100)
     for number in 0..<1000 {
       recent.keep("\(number)", byteCount: 10, for: number)
-      #expect(recent.value(number) == "\(number)")
-      if number > 0 { #expect(recent.value(number - 1) == "\(number - 1)") }
+      #expect(recent.value(for: number) == "\(number)")
+      if number > 0 { #expect(recent.value(for: number - 1) == "\(number - 1)") }
     }
-    #expect(recent.value(0) == nil)
+    #expect(recent.value(for: 0) == nil)
   }
 }

@@ -93,11 +93,11 @@ func writeCatalog(
   func write(_ directory: TestDirectory) throws -> Subtree {
     let children = try directory.directories.map { ($0.name, try write($0.directory)) }
     let encoder = RecordEncoder()
-    encoder.begin(directory.metadata, flags: directory.flags, attributes: directory.attributes)
+    encoder.begin(with: directory.metadata, flags: directory.flags, attributes: directory.attributes)
     for (name, entry) in directory.files { encoder.append(name.span, entry) }
     for (name, subtree) in children { encoder.append(name.span, subtree) }
     turn += 1
-    return try encoder.finish(directory.hints, into: writers[turn % count], hasher)
+    return try encoder.finish(directory.hints, into: writers[turn % count], hasher: hasher)
   }
 
   var summary = CatalogSummary(root: try write(root))
@@ -105,7 +105,7 @@ func writeCatalog(
   edit(&summary)
   for writer in writers { try writer.flush() }
   let ending = try CatalogFormat.ending(
-    summary, frameOffsets: file.frameOffsets, at: file.byteCount, writers[0])
+    summary, frameOffsets: file.frameOffsets, at: file.byteCount, writer: writers[0])
   file.append(ending)
   return file
 }
@@ -143,8 +143,8 @@ private func flat(_ block: AttributeBlock) throws -> [[UInt8]] {
 
 /// Reads header, trailer and every record.
 func readAll(_ file: MemoryCatalog) throws -> CatalogContent {
-  let catalog = try OpenCatalog(file)
-  let reader = CatalogReader(catalog)
+  let catalog = try OpenCatalog(reading: file)
+  let reader = CatalogReader(reading: catalog)
   var content = CatalogContent()
   let s = catalog.summary
   content.summary =
@@ -160,13 +160,13 @@ func readAll(_ file: MemoryCatalog) throws -> CatalogContent {
     ([], s.root.place, s.root.digest)
   ]
   while let (path, place, digest) = waiting.popLast() {
-    let record = try reader.record(place, digest)
+    let record = try reader.record(at: place, for: digest)
     content.entries.append(
       FlatEntry(
         path: path, kind: .directory, flags: record.flags.rawValue, metadata: record.metadata,
         size: 0, digest: .ofNothing, target: [], attributes: try flat(record.attributes),
         linkGroup: nil, hints: numbers(record.hints)))
-    var cursor = try FileCursor(record)
+    var cursor = try FileCursor(of: record)
     while let file = cursor.current {
       content.entries.append(
         FlatEntry(

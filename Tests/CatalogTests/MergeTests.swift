@@ -20,7 +20,7 @@ import Testing
       var directory = TestDirectory()
       directory.files = files.sorted { $0.lexicographicallyPrecedes($1) }.map { ($0, .file()) }
       directory.directories = directories.sorted { $0.lexicographicallyPrecedes($1) }.map { ($0, TestDirectory()) }
-      return try CatalogReader(OpenCatalog(writeCatalog(directory))).root()
+      return try CatalogReader(reading: OpenCatalog(reading: writeCatalog(directory))).root()
     }
     func check(
       _ found: [(left: Range<Int>?, right: Range<Int>?)], _ left: Set<[UInt8]>, _ right: Set<[UInt8]>

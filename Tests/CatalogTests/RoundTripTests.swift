@@ -103,7 +103,7 @@ import Testing
     let file = try writeCatalog(root)
     #expect(file.frameOffsets.count == 1)
     try expectRoundTrip(root)
-    let reader = CatalogReader(try OpenCatalog(file))
+    let reader = CatalogReader(reading: try OpenCatalog(reading: file))
     guard case .file(let row, _)? = try reader.find([name("file150000")]) else {
       Issue.record("not found")
       return
@@ -142,7 +142,7 @@ import Testing
       $0.fileSystemID = 0xFFFF_0000_FFFF_0001
       $0.program = name("treering 9")
     }
-    let s = try OpenCatalog(file).summary
+    let s = try OpenCatalog(reading: file).summary
     #expect(s.sequence == UInt64(Int64.max) && s.outcome == .warnings && s.outcome.word == "warnings")
     #expect(s.started == Timestamp(seconds: 1, nanoseconds: 2))
     #expect(s.finished == Timestamp(seconds: -3, nanoseconds: 999_999_999))
@@ -162,7 +162,7 @@ import Testing
     link.target = name("elsewhere")
     root.files = [(name("l"), link), (name("z"), .file("1"))]
     root.directories = [(name("d"), child), (name("e"), child)]
-    let totals = try OpenCatalog(try writeCatalog(root)).summary.root.totals
+    let totals = try OpenCatalog(reading: try writeCatalog(root)).summary.root.totals
     #expect(totals == Totals(entries: 9, bytes: 17))
   }
 

@@ -14,22 +14,22 @@ import Testing
     var subtree: Subtree?
     for _ in 0..<45 {
       let encoder = RecordEncoder()
-      encoder.begin(plain.metadata, flags: plain.flags, attributes: plain.attributes)
+      encoder.begin(with: plain.metadata, flags: plain.flags, attributes: plain.attributes)
       if let subtree {
         encoder.append(a.span, subtree)
         encoder.append(b.span, subtree)
       }
-      subtree = try encoder.finish(plain.hints, into: writer, hasher)
+      subtree = try encoder.finish(plain.hints, into: writer, hasher: hasher)
     }
     try writer.flush()
     file.append(
       try CatalogFormat.ending(
-        CatalogSummary(root: subtree!), frameOffsets: file.frameOffsets, at: file.byteCount, writer))
-    let bomb = CatalogReader(try OpenCatalog(file))
-    let empty = CatalogReader(try OpenCatalog(try writeCatalog(plain)))
+        CatalogSummary(root: subtree!), frameOffsets: file.frameOffsets, at: file.byteCount, writer: writer))
+    let bomb = CatalogReader(reading: try OpenCatalog(reading: file))
+    let empty = CatalogReader(reading: try OpenCatalog(reading: try writeCatalog(plain)))
     var changes = 0
     #expect(throws: CatalogError.self) {
-      try compareCatalogs(empty, bomb) { _ in changes += 1 }
+      try compareCatalogs(empty, right: bomb) { _ in changes += 1 }
     }
     #expect(changes < 1_000_000)
   }

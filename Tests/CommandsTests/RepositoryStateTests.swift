@@ -31,7 +31,7 @@ func snapshot(
     list.snapshots = snapshots
     return RepositoryFacts(
       path: Array("/r".utf8), list: list,
-      plan: retentionPlan([], policy: .standard, now: Self.now.seconds, obstacle: obstacle),
+      plan: retentionPlan(for: [], policy: .standard, now: Self.now.seconds, obstacle: obstacle),
       history: PastRuns(history: Array(history.joined(separator: "\n").utf8)))
   }
 

@@ -9,7 +9,7 @@ import Testing
     _ finder: DeltaFinder = DeltaFinder()
   ) throws -> Applied {
     let index = try BlockIndex(
-      of: MemorySource(old), blockBytes: block ?? BlockSize.local(UInt64(old.count)),
+      of: MemorySource(old), blockBytes: block ?? BlockSize.local(for: UInt64(old.count)),
       delayedFrom: isDelayed ? 0 : 1 << 30)
     let applied = try Applied(old, MemorySource(new), from: offset, against: index, finder)
     #expect(applied.bytes == Array(new[min(offset, new.count)...]))
@@ -234,7 +234,7 @@ import Testing
     }
     new = random.bytes(100) + new
     let source = ShrinkingSource(old, promising: old.count)
-    let index = try BlockIndex(of: source, blockBytes: BlockSize.local(UInt64(old.count)))
+    let index = try BlockIndex(of: source, blockBytes: BlockSize.local(for: UInt64(old.count)))
     let applied = try Applied(old, MemorySource(new), against: index, DeltaFinder())
     #expect(applied.bytes == new)
     #expect(applied.literalBytes == 16 * 4096 + 100)
@@ -254,7 +254,7 @@ import Testing
       new.removeSubrange(3_000_001..<3_000_001 - count)
     }
     let source = ShrinkingSource(old, promising: old.count)
-    let index = try BlockIndex(of: source, blockBytes: BlockSize.local(UInt64(old.count)))
+    let index = try BlockIndex(of: source, blockBytes: BlockSize.local(for: UInt64(old.count)))
     let applied = try Applied(old, MemorySource(new), against: index, DeltaFinder())
     #expect(applied.bytes == new)
     #expect(applied.literalBytes <= max(count, 0) + 64)
@@ -265,7 +265,7 @@ import Testing
   @Test(arguments: [1, 5000, 60_000]) func whatIsAppendedNeedsNoIndex(count: Int) throws {
     var random = SeededGenerator(seed: 17)
     let old = random.bytes(8 << 20)
-    let index = try BlockIndex(of: MemorySource(old), blockBytes: BlockSize.local(UInt64(old.count)))
+    let index = try BlockIndex(of: MemorySource(old), blockBytes: BlockSize.local(for: UInt64(old.count)))
     let new = old.dropLast(3) + random.bytes(count + 3)
     let applied = try Applied(old, MemorySource(Array(new)), against: index, DeltaFinder())
     #expect(applied.bytes == Array(new))

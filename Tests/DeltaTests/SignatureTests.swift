@@ -15,7 +15,7 @@ import Testing
   ) throws -> Applied {
     let travelled = try Signature(
       decoding: try signature(old, block).encoded(), expecting: UInt64(old.count))
-    let applied = try Applied(old, MemorySource(new), from: offset, against: BlockIndex(travelled), finder)
+    let applied = try Applied(old, MemorySource(new), from: offset, against: BlockIndex(of: travelled), finder)
     #expect(applied.bytes == Array(new[min(offset, new.count)...]))
     #expect(applied.largestLiteral <= 128 << 10)
     #expect(!applied.hasUnjoinedCopies)
@@ -91,16 +91,16 @@ import Testing
   }
 
   @Test func blockSizes() throws {
-    #expect(BlockSize.local(0) == 32)
-    #expect(BlockSize.local(1) == 32)
-    #expect(BlockSize.local(1 << 20) == 64)
-    #expect(BlockSize.local(1 << 30) == 2048)
-    #expect(BlockSize.remote(0) == 256)
-    #expect(BlockSize.remote(1 << 20) == 256)
-    #expect(BlockSize.remote(1 << 30) == 8192)
+    #expect(BlockSize.local(for: 0) == 32)
+    #expect(BlockSize.local(for: 1) == 32)
+    #expect(BlockSize.local(for: 1 << 20) == 64)
+    #expect(BlockSize.local(for: 1 << 30) == 2048)
+    #expect(BlockSize.remote(for: 0) == 256)
+    #expect(BlockSize.remote(for: 1 << 20) == 256)
+    #expect(BlockSize.remote(for: 1 << 30) == 8192)
     for shift in 0..<64 {
       for size in [UInt64(1) << shift, UInt64(1) << shift &- 1, UInt64(1) << shift | 1, UInt64.max] {
-        for block in [BlockSize.local(size), BlockSize.remote(size)] {
+        for block in [BlockSize.local(for: size), BlockSize.remote(for: size)] {
           #expect(block.nonzeroBitCount == 1)
           #expect(size == 0 || (size - 1) / UInt64(block) < 1 << 20)
         }
@@ -136,7 +136,7 @@ import Testing
         guard let found = try? Signature(decoding: damaged, expecting: 1000) else { continue }
         #expect(at >= 16, "a changed header is noticed")
         // Its sums are wrong, so nothing but rubbish may come of it, but that within the old version.
-        #expect(try Applied(old, MemorySource(new), against: BlockIndex(found), finder).bytes == new)
+        #expect(try Applied(old, MemorySource(new), against: BlockIndex(of: found), finder).bytes == new)
       }
     }
   }

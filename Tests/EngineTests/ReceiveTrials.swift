@@ -15,19 +15,19 @@ private final class SentTree: WantedTree {
 
   init(_ world: World, _ snapshot: SnapshotName) throws {
     let repository = try Repository.open(Array(world.repositoryPath.utf8))
-    let reader = CatalogReader(try repository.openCatalog(snapshot))
-    let tree = try repository.openTree(snapshot)
+    let reader = CatalogReader(reading: try repository.openCatalog(of: snapshot))
+    let tree = try repository.openTree(of: snapshot)
     summary = reader.summary
     try world.run("rm -rf contents; mkdir contents")
     contents = Directory(try Descriptor.open(path: Array("\(world.path)/contents".utf8), [.read, .directory]))
     var records: [Digest: DirectoryRecord] = [:]
     var waiting: [(subtree: Subtree, path: [[UInt8]])] = [(summary.root, [])]
     while let (subtree, path) = waiting.popLast() {
-      let record = try reader.record(subtree.place, subtree.digest)
+      let record = try reader.record(at: subtree.place, for: subtree.digest)
       records[subtree.digest] = try DirectoryRecord(content: Array(record.content))
       let directory = try tree.directory(path: path)
       var position = record.firstFile
-      while let row = try record.nextFile(&position) {
+      while let row = try record.nextFile(at: &position) {
         guard row.kind == .regular, row.size > 0 else { continue }
         let name = Array(record.bytes[row.name])
         let bytes = try directory.descriptor.openToRead(name.span).read(at: 0, count: Int(row.size))
@@ -39,10 +39,10 @@ private final class SentTree: WantedTree {
     self.records = records
   }
 
-  func record(_ digest: Digest) -> DirectoryRecord? { records[digest] }
-  func basePath(_ digest: Digest) -> [[UInt8]]? { nil }
+  func record(for digest: Digest) -> DirectoryRecord? { records[digest] }
+  func basePath(of digest: Digest) -> [[UInt8]]? { nil }
   func fetchRecord(_ digest: Digest, at path: [[UInt8]]) throws -> DirectoryRecord { throw Errno.inputOutput }
-  func baseFile(_ digest: ContentDigest) -> [[UInt8]]? { nil }
+  func baseFile(for digest: ContentDigest) -> [[UInt8]]? { nil }
   func isTooLarge(_ digest: ContentDigest) -> Bool { false }
   func fetchContent(_ digest: ContentDigest, byteCount: UInt64, at path: [[UInt8]]) throws { throw Errno.inputOutput }
 }

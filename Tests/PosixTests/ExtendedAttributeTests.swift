@@ -38,7 +38,7 @@ import Testing
     #expect(try handle.extendedAttributes(.handle) == sorted)
     let shown = try output(of: "getfattr", ["-d", "-e", "hex", "--absolute-names", scratch.path + "/f"])
     #expect(String(decoding: shown, as: UTF8.self).contains("user.b=0x00ff00"))
-    try handle.removeExtendedAttribute(name("user.b"), .handle)
+    try handle.removeExtendedAttribute(name("user.b"), by: .handle)
     #expect(try file.extendedAttributes().count == 5)
   }
 
@@ -85,7 +85,7 @@ import Testing
     try scratch.directory.descriptor.makeSymbolicLink(l.span, to: f)
     let handle = try scratch.directory.descriptor.open(l.span, .pathOnly)
     guard CurrentProcess.effectiveUser == 0 else { return }
-    do { try handle.setExtendedAttribute(attribute("trusted.x", [1]), .handle) } catch {
+    do { try handle.setExtendedAttribute(attribute("trusted.x", [1]), by: .handle) } catch {
       #expect(error == .notPermitted || error == .notSupported)
       return
     }

@@ -49,7 +49,7 @@ private func encoded(_ frames: [(type: UInt8, payload: [UInt8])]) -> [UInt8] {
   /// Both directions of an honest push of the newer snapshot, which is forgotten then.
   private func record(_ world: World) throws -> (client: [UInt8], server: [UInt8]) {
     let server = Server(world.serveOptions())
-    let connection = try Connection(world.remoteOptions(), over: server.client)
+    let connection = try Connection(options: world.remoteOptions(), over: server.client)
     _ = try push(
       world.newer, of: world.near, over: connection, isDryRun: false, progress: PushProgress(),
       monitor: SilentMonitor())
@@ -144,7 +144,7 @@ private func encoded(_ frames: [(type: UInt8, payload: [UInt8])]) -> [UInt8] {
       server.close()
       let start = Clock.monotonic()
       do {
-        let connection = try Connection(world.remoteOptions(timeoutSeconds: 2), over: client)
+        let connection = try Connection(options: world.remoteOptions(timeoutSeconds: 2), over: client)
         _ = try push(
           world.newer, of: world.near, over: connection, isDryRun: false, progress: PushProgress(),
           monitor: SilentMonitor())

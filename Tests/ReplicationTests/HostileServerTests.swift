@@ -92,7 +92,7 @@ struct ServerLie: Sendable, CustomTestStringConvertible {
       let server = ScriptedServer(lie.act)
       let start = Clock.monotonic()
       let failure = #expect(throws: Failure.self, "\(lie.testDescription)") {
-        try body(Connection(world.remoteOptions(timeoutSeconds: 1), over: server.client))
+        try body(Connection(options: world.remoteOptions(timeoutSeconds: 1), over: server.client))
       }
       server.end()
       #expect(Clock.monotonic() - start < hangSeconds, "\(lie.testDescription)")
@@ -241,7 +241,7 @@ struct ServerLie: Sendable, CustomTestStringConvertible {
         catalog("more than was asked for", 1000, [UInt8](repeating: 0, count: 100)),
         catalog("headers", .max, header), catalog("footers", .max, Array((header + Array("TRCATEND".utf8)).suffix(16))),
       ]
-    ) { _ = try RemoteRepository(over: $0).openCatalog(world.older.name) }
+    ) { _ = try RemoteRepository(over: $0).openCatalog(of: world.older.name) }
 
     func file(_ name: String, _ build: @escaping @Sendable (OutgoingStream, Channel) throws -> Void) -> ServerLie {
       .asked(name, .fetch) { channel in
@@ -281,7 +281,7 @@ struct ServerLie: Sendable, CustomTestStringConvertible {
         try channel.send(.end)
       }.act)
     defer { server.end() }
-    let connection = try Connection(world.remoteOptions(timeoutSeconds: 1), over: server.client)
+    let connection = try Connection(options: world.remoteOptions(timeoutSeconds: 1), over: server.client)
     let contents = try #require(RemoteRepository(over: connection).contents(of: world.older.name))
     try contents.request([[120]])
     #expect(try contents.receive(byteCount: 4, takeZeros: { _ in }, { _ in }) == "its size is 2 and not 4 bytes")

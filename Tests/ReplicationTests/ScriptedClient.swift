@@ -56,7 +56,7 @@ final class ScriptedClient {
   func begin() throws {
     try greet()
     try channel.send(.push, request)
-    var reader = MessageReader(try channel.receive(.accept).payload)
+    var reader = MessageReader(payload: try channel.receive(.accept).payload)
     _ = try reader.integer()
     if try reader.integer() > 0 { _ = try reader.digest() }
     var left = try reader.count(limit: 1 << 20)
@@ -85,7 +85,7 @@ final class ScriptedClient {
   /// Every record and every content, whole.
   func pushAll() throws {
     try begin()
-    try sendTree(CatalogReader(world.near.openCatalog(world.newer.name)))
+    try sendTree(CatalogReader(reading: world.near.openCatalog(of: world.newer.name)))
     try end()
     while true {
       guard let frame = try channel.receive() else { throw Channel.ended }
@@ -96,11 +96,11 @@ final class ScriptedClient {
 
   private func sendTree(_ reader: CatalogReader) throws {
     var waiting: [(path: [[UInt8]], subtree: Subtree)] = [([], reader.summary.root)]
-    let tree = try world.near.openTree(world.newer.name)
+    let tree = try world.near.openTree(of: world.newer.name)
     while let (path, subtree) = waiting.popLast() {
-      let found = try reader.record(subtree.place, subtree.digest)
+      let found = try reader.record(at: subtree.place, for: subtree.digest)
       try record(Array(found.content))
-      var files = try FileCursor(found)
+      var files = try FileCursor(of: found)
       let directory = try tree.directory(path: path)
       var skipped: UInt64 = 0
       while let row = files.current {

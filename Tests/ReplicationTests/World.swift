@@ -132,7 +132,7 @@ final class World: @unchecked Sendable {
   private func pushOnce(_ snapshot: Snapshot) throws -> PushResult {
     let server = Server(serveOptions(timeoutSeconds: 20))
     defer { server.end() }
-    let connection = try Connection(remoteOptions(timeoutSeconds: 20), over: server.client)
+    let connection = try Connection(options: remoteOptions(timeoutSeconds: 20), over: server.client)
     return try push(
       snapshot, of: near, over: connection, isDryRun: false, progress: PushProgress(), monitor: SilentMonitor())
   }

@@ -14,7 +14,7 @@ struct ReceivedSourceTests {
   }
 
   private func staying(_ snapshots: [RetainedSnapshot]) -> [Int] {
-    let plan = retentionPlan(snapshots, policy: RetentionPolicy(keep: [.yearly: 1]), now: snapshots.last!.time)
+    let plan = retentionPlan(for: snapshots, policy: RetentionPolicy(keep: [.yearly: 1]), now: snapshots.last!.time)
     // All are of one year, and each source has a first one in it.
     return snapshots.indices.filter { plan.decisions[$0].reasons.contains(.newestGood) }
   }
@@ -26,7 +26,8 @@ struct ReceivedSourceTests {
     let kept = staying(honest + invented)
     #expect(kept.count == 4096)
     #expect(kept == [2] + Array(3..<4098))
-    let plan = retentionPlan(honest + invented, policy: RetentionPolicy(keep: [.yearly: 1]), now: invented.last!.time)
+    let plan = retentionPlan(
+      for: honest + invented, policy: RetentionPolicy(keep: [.yearly: 1]), now: invented.last!.time)
     #expect(plan.unprotectedSources.count == 1 + 4200 - 4096)
     #expect(plan.unprotectedSources.first == Array("web01/4098".utf8))
   }

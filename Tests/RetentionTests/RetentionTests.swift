@@ -29,7 +29,7 @@ private func expired(
   wanted: [String] = []
 ) -> [Int64] {
   let plan = retentionPlan(
-    snapshots, policy: policy, now: now ?? snapshots.last?.time ?? 0, obstacle: obstacle,
+    for: snapshots, policy: policy, now: now ?? snapshots.last?.time ?? 0, obstacle: obstacle,
     wanted: wanted.map { Array($0.utf8) })
   return zip(snapshots, plan.decisions).filter(\.1.expires).map(\.0.time)
 }
@@ -40,7 +40,7 @@ struct RetentionTests {
   func sets() {
     let snapshots = (0..<6).map { taken(monday + $0 * hour) }
     let plan = retentionPlan(
-      snapshots, policy: RetentionPolicy(keep: [.hourly: 2, .daily: 1]), now: monday + 5 * hour)
+      for: snapshots, policy: RetentionPolicy(keep: [.hourly: 2, .daily: 1]), now: monday + 5 * hour)
     #expect(plan.decisions.map(\.expires) == [false, true, true, true, false, false])
     #expect(plan.decisions[0].reasons == [.member(.daily, rank: 0)])
     #expect(plan.decisions[4].reasons == [.member(.hourly, rank: 1)])
@@ -108,7 +108,7 @@ struct RetentionTests {
       taken(monday + 2 * day, good: false, sources: both), taken(monday + 2 * day + 60, sources: ["/home"]),
       taken(monday + 3 * day, sources: ["/srv"]),
     ]
-    let plan = retentionPlan(snapshots, policy: RetentionPolicy(keep: [.daily: 3]), now: monday + 3 * day)
+    let plan = retentionPlan(for: snapshots, policy: RetentionPolicy(keep: [.daily: 3]), now: monday + 3 * day)
     #expect(plan.decisions.map(\.expires) == [true, false, false, false, false, false, false])
     #expect(plan.decisions.flatMap(\.sets).map(\.rank) == [4, 3, 2, 1, 0])
   }
@@ -146,7 +146,7 @@ struct RetentionTests {
     let ahead = taken(monday + 3650 * day)
     let policy = RetentionPolicy(keep: [.hourly: 3], keepWithinSeconds: 14 * day)
     #expect(expired(before, policy, now: ahead.time) == [])
-    let plan = retentionPlan(before + [ahead], policy: policy, now: ahead.time)
+    let plan = retentionPlan(for: before + [ahead], policy: policy, now: ahead.time)
     #expect(plan.mustBeReleased && plan.obstacle != nil)
     #expect(plan.decisions.allSatisfy { !$0.expires })
     let back = before + [ahead, taken(monday + 48 * hour)]
@@ -171,7 +171,7 @@ struct RetentionTests {
     let policy = RetentionPolicy(keep: [:], keepWithinSeconds: 30 * day)
     let snapshots = numbered(before + after)
     func plan(_ snapshots: [RetainedSnapshot], accepted: UInt64? = nil) -> RetentionPlan {
-      retentionPlan(snapshots, policy: policy, now: snapshots.last!.time, accepted: accepted)
+      retentionPlan(for: snapshots, policy: policy, now: snapshots.last!.time, accepted: accepted)
     }
     #expect(plan(snapshots).mustBeReleased)
     #expect(plan(snapshots).decisions.allSatisfy { !$0.expires })
@@ -182,7 +182,7 @@ struct RetentionTests {
     #expect(released.obstacle == nil)
     #expect(
       released.decisions.map(\.expires) == [Bool](repeating: true, count: 4) + [Bool](repeating: false, count: 40))
-    #expect(retentionPlan(snapshots, policy: .standard, now: snapshots.last!.time).mustBeReleased)
+    #expect(retentionPlan(for: snapshots, policy: .standard, now: snapshots.last!.time).mustBeReleased)
     // The end of others has made this gap; and after that one more than is kept has followed.
     #expect(plan(Array(snapshots.prefix(3)) + numbered(after, from: 9)).obstacle == nil)
     let long = (0..<400).map { monday + 5000 * day + $0 * day }
@@ -227,11 +227,11 @@ struct RetentionTests {
       let good = random.next() % 10 > 0
       history += "\(time) \(good ? 1 : 0)\n"
       present.append(taken(time, good: good, zone: zone))
-      let plan = retentionPlan(present, policy: policy, now: time + 60)
+      let plan = retentionPlan(for: present, policy: policy, now: time + 60)
       #expect(plan.obstacle == nil)
       present = zip(present, plan.decisions).filter { !$0.1.expires }.map(\.0)
     }
-    let plan = retentionPlan(present, policy: policy, now: present.last!.time)
+    let plan = retentionPlan(for: present, policy: policy, now: present.last!.time)
     var sets: [SnapshotSet: [String]] = [:]
     for (snapshot, decision) in zip(present, plan.decisions).reversed() {
       for (set, _) in decision.sets { sets[set, default: []].append(snapshot.name) }

@@ -201,7 +201,7 @@ struct RemoteAddressTests {
       ("é 'ü '", ["é", "ü "]),
     ])
   func words(_ command: String, _ words: [String]) throws {
-    #expect(try RemoteAddress.words(command).map { String(decoding: $0, as: UTF8.self) } == words)
+    #expect(try RemoteAddress.words(of: command).map { String(decoding: $0, as: UTF8.self) } == words)
   }
 
   @Test(
@@ -211,6 +211,6 @@ struct RemoteAddressTests {
       ("ssh '", .unclosedQuote), ("ssh \"a'", .unclosedQuote), ("a'b\"", .unclosedQuote), ("a\0b", .forbiddenByte),
     ] as [(String, RemoteAddressError)])
   func noWords(_ command: String, _ error: RemoteAddressError) {
-    #expect(throws: error) { try RemoteAddress.words(command) }
+    #expect(throws: error) { try RemoteAddress.words(of: command) }
   }
 }

@@ -41,7 +41,7 @@ struct RemoteConfigurationTests {
       ("10MB/s", 10 << 20), ("1", 1), ("1B/s", 1), ("3k", 3 << 10), ("2GiB/s", 2 << 30), ("0", nil), ("0MB/s", nil),
       ("10MB/", nil), ("10MB/m", nil), ("/s", nil), ("", nil), ("-1", nil), ("10MB/s/s", nil), ("1.5M", nil),
     ] as [(String, UInt64?)])
-  func rates(_ text: String, _ bytes: UInt64?) { #expect(Quantity.bytesPerSecond(text) == bytes) }
+  func rates(_ text: String, _ bytes: UInt64?) { #expect(Quantity.bytesPerSecond(of: text) == bytes) }
 
   @Test(
     "what is wrong is named with its place and what was expected",

@@ -7,7 +7,7 @@ internal import Settings
 /// Parses a size such as `100M`.
 func byteCount(for option: String) -> @Sendable (String) throws -> UInt64 {
   { text in
-    guard let bytes = Quantity.bytes(text) else {
+    guard let bytes = Quantity.bytes(of: text) else {
       throw ValidationError("\(option) takes a size such as 100M")
     }
     return bytes
@@ -17,7 +17,7 @@ func byteCount(for option: String) -> @Sendable (String) throws -> UInt64 {
 /// Parses a share such as `50%` or `50`.
 func percentage(for option: String) -> @Sendable (String) throws -> Double {
   { text in
-    guard let share = Quantity.share(text) else {
+    guard let share = Quantity.share(of: text) else {
       throw ValidationError("\(option) takes a percentage from 0% to 100%")
     }
     return share
@@ -59,7 +59,7 @@ struct SetAndCount: Sendable {
 /// Parses a duration such as `14d`: a number with s, m, h, d or w.
 func seconds(for option: String) -> @Sendable (String) throws -> Int64 {
   { text in
-    guard let seconds = Quantity.seconds(text)
+    guard let seconds = Quantity.seconds(of: text)
     else { throw ValidationError("\(option) takes a number with a unit, such as 90s, 2h, 14d or 4w") }
     return seconds
   }
@@ -68,7 +68,7 @@ func seconds(for option: String) -> @Sendable (String) throws -> Int64 {
 func freeSpace(for option: String) -> @Sendable (String) throws -> MinimumFree {
   { text in
     if text.hasSuffix("%") { return .share(try percentage(for: option)(text)) }
-    guard let bytes = Quantity.bytesWithUnit(text) else {
+    guard let bytes = Quantity.bytesWithUnit(of: text) else {
       throw ValidationError("\(option) takes a percentage such as 5%, or a size such as 20G")
     }
     return .bytes(bytes)

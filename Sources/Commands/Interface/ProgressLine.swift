@@ -15,7 +15,7 @@ struct ProgressLine {
   /// `text` returns the line for an elapsed time in seconds.
   init(options: CommonOptions, _ text: @escaping @Sendable (Double) -> String) {
     guard !options.quiet, !options.json,
-      let width = CurrentProcess.terminalWidth(.error)
+      let width = CurrentProcess.terminalWidth(of: .error)
     else {
       ticker = nil
       return

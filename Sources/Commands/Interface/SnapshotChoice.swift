@@ -16,8 +16,8 @@ extension SnapshotStore {
   ///
   /// Without a path, or with the path `/`, it is the first candidate of the reference. If no candidate has all sources
   /// below the paths, the newest one with the paths is returned.
-  func choose(_ reference: String, having paths: [[UInt8]], in list: SnapshotList) throws(Failure) -> SnapshotChoice {
-    let candidates = try candidates(reference, in: list)
+  func choose(reference: String, having paths: [[UInt8]], in list: SnapshotList) throws(Failure) -> SnapshotChoice {
+    let candidates = try candidates(for: reference, in: list)
     func choice(of snapshot: Snapshot) throws(Failure) -> SnapshotChoice {
       SnapshotChoice(
         snapshot: snapshot, places: try places(of: paths, in: snapshot),
@@ -39,7 +39,7 @@ extension SnapshotStore {
 
   /// The newest snapshot for a reference that covers a path, or has it.
   func resolve(_ reference: String, of path: [UInt8]?, in list: SnapshotList) throws(Failure) -> Snapshot {
-    let candidates = try candidates(reference, in: list)
+    let candidates = try candidates(for: reference, in: list)
     guard let path else { return candidates[0] }
     var first: Snapshot?
     for snapshot in candidates {
@@ -60,7 +60,7 @@ extension SnapshotStore {
 
   /// True if a snapshot has all the paths.
   private func has(_ places: [[[UInt8]]], in snapshot: Snapshot) throws(Failure) -> Bool {
-    let reader = CatalogReader(try openCatalog(snapshot.name))
+    let reader = CatalogReader(reading: try openCatalog(of: snapshot.name))
     do {
       for place in places where try reader.find(place) == nil { return false }
       return true
@@ -107,7 +107,7 @@ extension SnapshotChoice {
     let lacking = list.lacking(in: snapshot, below: wanted)
     guard !lacking.isEmpty else { return }
     let label = snapshot.summary.label
-    func shown(_ source: [[UInt8]]) -> String {
+    func shown(source: [[UInt8]]) -> String {
       displayName(
         source.first == label
           ? [slash] + source.dropFirst().joined(separator: [slash]) : Array(source.joined(separator: [slash])))
@@ -115,9 +115,9 @@ extension SnapshotChoice {
     var groups: [(snapshot: Snapshot, sources: [String])] = []
     for (source, newest) in lacking {
       if let last = groups.indices.last, groups[last].snapshot.name == newest.name {
-        groups[last].sources.append(shown(source))
+        groups[last].sources.append(shown(source: source))
       } else {
-        groups.append((newest, [shown(source)]))
+        groups.append((newest, [shown(source: source)]))
       }
     }
     let elsewhere = groups.map { "\($0.sources.joined(separator: ", ")) (newest in \($0.snapshot.name))" }

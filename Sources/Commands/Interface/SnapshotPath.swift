@@ -23,7 +23,7 @@ struct SnapshotPath {
   }
 
   /// Looks the path up in the catalogs, in order.
-  init(_ path: [UInt8], in catalogs: [CatalogReader]) throws {
+  init(path: [UInt8], in catalogs: [CatalogReader]) throws {
     for catalog in catalogs {
       let names = try Self.components(of: path, below: catalog.summary.label)
       if try catalog.find(names) != nil {

@@ -85,5 +85,5 @@ public enum Treering {
 /// The entry point for `main` in C; takes its arguments.
 @_cdecl("treering_main")
 public func treeringMain(_ count: Int32, _ arguments: UnsafePointer<UnsafePointer<CChar>?>) -> Int32 {
-  Treering.start(CurrentProcess.strings(count, arguments).dropFirst().map(escapedArgument))
+  Treering.start(CurrentProcess.strings(count, pointers: arguments).dropFirst().map(escapedArgument))
 }

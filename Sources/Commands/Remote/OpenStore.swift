@@ -16,7 +16,7 @@ extension CommonOptions {
 
   /// The location of a repository. It is local if the path exists or if it cannot be an address.
   static func address(of path: [UInt8]) throws(Failure) -> RemoteAddress {
-    if exists(path) { return .local(path) }
+    if exists(at: path) { return .local(path) }
     do { return try RemoteAddress(path) } catch {
       if error == .forbiddenByte || error == .emptyPath { return .local(path) }
       throw Failure(.usage, "the repository \(displayName(path)) cannot be used: \(error)")
@@ -24,7 +24,7 @@ extension CommonOptions {
   }
 
   /// True if a path leads to an entry, also if it cannot be opened.
-  private static func exists(_ path: [UInt8]) -> Bool {
+  private static func exists(at path: [UInt8]) -> Bool {
     do {
       _ = try Descriptor.open(path: path, .pathOnly)
       return true
@@ -35,12 +35,12 @@ extension CommonOptions {
   func openStore(connection: RemoteConnectionOptions) throws(Failure) -> any VerifiableStore {
     let path = try repositoryPath()
     let text = String(decoding: path, as: UTF8.self)
-    let file = Self.exists(path) ? nil : try configuration(naming: text)
+    let file = Self.exists(at: path) ? nil : try configuration(naming: text)
     if file?.settings.remotes.contains(where: { $0.name == text }) != true {
       guard case .ssh = try Self.address(of: path) else { return try Repository.open(path) }
     }
     let target = try RemoteTarget(named: text, in: file, connection: connection, options: self)
-    do { return RemoteRepository(over: try Connection(target.options)) } catch {
+    do { return RemoteRepository(over: try Connection(options: target.options)) } catch {
       throw error as? Failure ?? Failure(.remote, "\(target.name): \(error)")
     }
   }

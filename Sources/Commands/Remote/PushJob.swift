@@ -43,7 +43,7 @@ struct PushJob {
     let progress = PushProgress()
     var reached: Connection?
     do {
-      let connection = try Connection(target.options)
+      let connection = try Connection(options: target.options)
       reached = connection
       guard !connection.servesSameRepository(as: repository) else {
         throw Failure(.usage, "\(target.name) is this repository itself", hint: "name another one")

@@ -19,7 +19,7 @@ struct RemoteConnectionOptions: ParsableArguments {
     help: ArgumentHelp(
       "Send at most so much in a second, such as 10MB/s; what is fetched is not limited.", valueName: "rate"),
     transform: { text in
-      guard let bytes = Quantity.bytesPerSecond(text) else {
+      guard let bytes = Quantity.bytesPerSecond(of: text) else {
         throw ValidationError("--limit-rate takes bytes per second, such as 10MB/s")
       }
       return bytes
@@ -29,7 +29,7 @@ struct RemoteConnectionOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp("Give up if the server does nothing for so long (5m).", valueName: "duration"),
     transform: { text in
-      guard let seconds = Quantity.seconds(text), seconds > 0 else {
+      guard let seconds = Quantity.seconds(of: text), seconds > 0 else {
         throw ValidationError("--timeout takes a duration such as 5m")
       }
       return seconds

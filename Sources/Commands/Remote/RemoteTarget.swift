@@ -19,7 +19,7 @@ struct RemoteTarget {
     named text: String, in file: ConfigurationFile?, connection: RemoteConnectionOptions, options common: CommonOptions
   ) throws(Failure) {
     if let remote = file?.settings.remotes.first(where: { $0.name == text }) {
-      try self.init(remote, connection: connection, options: common)
+      try self.init(remote: remote, connection: connection, options: common)
       return
     }
     let shown = displayName(Array(text.utf8))
@@ -40,11 +40,11 @@ struct RemoteTarget {
     do { remote.address = try RemoteAddress(text) } catch {
       throw Failure(.usage, "the remote \(shown) cannot be used: \(error)")
     }
-    try self.init(remote, connection: connection, options: common)
+    try self.init(remote: remote, connection: connection, options: common)
   }
 
   init(
-    _ remote: RemoteConfiguration, connection: RemoteConnectionOptions = .none, options common: CommonOptions
+    remote: RemoteConfiguration, connection: RemoteConnectionOptions = .none, options common: CommonOptions
   ) throws(Failure) {
     name = remote.name
     set = remote.set

@@ -71,7 +71,7 @@ struct ConfigurationFile {
   }
 
   /// The file and line, for later messages.
-  func at(_ line: Int) -> String { "\(displayName(path)):\(line)" }
+  func at(line: Int) -> String { "\(displayName(path)):\(line)" }
 
   var repositoryPath: [UInt8]? { settings.repository.map { Array($0.utf8) } }
 
@@ -138,11 +138,11 @@ struct ConfigurationFile {
     var excludes = Excludes()
     for file in source.excludeFrom {
       do { try excludes.add(patternsIn: Array(file.utf8)) } catch {
-        throw Failure(error.kind, "\(at(source.line)): \(error.message)")
+        throw Failure(error.kind, "\(at(line: source.line)): \(error.message)")
       }
     }
     for (pattern, line) in zip(source.exclude, source.excludeLines) {
-      excludes.patterns.add(Array(pattern.utf8), origin: at(line))
+      excludes.patterns.add(Array(pattern.utf8), origin: at(line: line))
     }
     excludes.isOneFileSystem = source.oneFileSystem
     excludes.caches = source.excludeCaches

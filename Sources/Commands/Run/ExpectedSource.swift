@@ -38,7 +38,7 @@ struct ExpectedSource {
   }
 
   /// The maximum age of the newest good snapshot. The command line's value does not apply to optional sources.
-  func maximumAge(_ said: Int64?) -> Int64? { isOptional ? rpoSeconds : said ?? rpoSeconds ?? commonRPOSeconds }
+  func maximumAge(said: Int64?) -> Int64? { isOptional ? rpoSeconds : said ?? rpoSeconds ?? commonRPOSeconds }
 
   /// True if the source is absent from the newest snapshot that was to contain it.
   func isAbsent(in list: SnapshotList) -> Bool {

@@ -7,7 +7,7 @@ internal import Repository
 func writeMetrics(
   of state: RepositoryState, after run: RunAnswer, at now: Timestamp, to path: [UInt8]
 ) throws(Failure) {
-  let (parent, name) = splitLast(path)
+  let (parent, name) = splitLast(of: path)
   do throws(Errno) {
     let directory = Directory(try Descriptor.open(path: parent, [.read, .directory]))
     // The collector reads only names that end with .prom, and not the temporary file.

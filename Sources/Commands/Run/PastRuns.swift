@@ -62,7 +62,7 @@ struct PastRuns {
       guard let run = try? decoder.decode(Run.self, from: line) else { continue }
       switch run.command {
       case "verify": lastVerification = (try? decoder.decode(Verification.self, from: line)) ?? lastVerification
-      case "push": if let push = try? decoder.decode(Push.self, from: line) { add(push) }
+      case "push": if let push = try? decoder.decode(Push.self, from: line) { add(push: push) }
       default:
         runs.append(run)
         if let taken = (try? decoder.decode(Taken.self, from: line))?.result,
@@ -74,7 +74,7 @@ struct PastRuns {
     }
   }
 
-  private mutating func add(_ push: Push) {
+  private mutating func add(push: Push) {
     let remote = push.result.remote
     lastPushes[remote] = push
     mistypedRemotes.remove(remote)

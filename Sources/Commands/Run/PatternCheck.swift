@@ -17,7 +17,7 @@ struct PatternCheck {
     // A negated pattern may bring back entries that the patterns in files exclude.
     let hasFiles = !source.excludeFrom.isEmpty
     for (index, problem) in PatternList.troubles(of: lines).enumerated() {
-      let place = file.at(source.excludeLines[index])
+      let place = file.at(line: source.excludeLines[index])
       if let problem, !(hasFiles && problem == .bringsNothingBack) {
         findings.append("\(place): the pattern \"\(displayName(lines[index]))\" \(problem.words)")
       } else if let finding = misplaced(lines[index]) {

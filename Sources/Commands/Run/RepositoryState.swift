@@ -100,7 +100,7 @@ private struct Judge {
       if age < 0 {
         state = "future"
         finding = "the newest good snapshot of \(shown), \(good.name), is from the future: the clock was or is wrong"
-      } else if let most = source.maximumAge(expectations.maximumAgeSeconds), age > most {
+      } else if let most = source.maximumAge(said: expectations.maximumAgeSeconds), age > most {
         state = "late"
         let remedy =
           expectations.isConfigured

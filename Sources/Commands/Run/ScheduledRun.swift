@@ -77,7 +77,8 @@ final class ScheduledRun {
       let step = "push \(remote.name)"
       do {
         let job = PushJob(
-          to: try RemoteTarget(remote, options: common), from: repository, sources: file.sourceSet, options: common)
+          to: try RemoteTarget(remote: remote, options: common), from: repository, sources: file.sourceSet,
+          options: common)
         guard let snapshot = try job.due(in: try repository.snapshots()) else { continue }
         CurrentProcess.notifyServiceManager("STATUS=\(step)")
         let pushed = try job.work(snapshot)
@@ -183,7 +184,7 @@ final class ScheduledRun {
       policy: file.policy, label: options.label, sources: options.sources, absent: Set(absent.map(\.path)),
       isAbsenceExcused: absent.allSatisfy { !$0.isThere && options.excusedSources.contains($0.path) })
     return check.isDue(after: try repository.snapshots().snapshots, at: time) {
-      LocalTime(fields: Clock.localFields($0.seconds), of: $0.seconds)
+      LocalTime(fields: Clock.localFields(of: $0.seconds), of: $0.seconds)
     }
   }
 
@@ -327,7 +328,7 @@ final class ScheduledRun {
   private static var hostName: String { displayName(CurrentProcess.hostName()) }
 
   private static func uuid() -> String {
-    var bytes = (try? CurrentProcess.randomBytes(16)) ?? [UInt8](repeating: 0, count: 16)
+    var bytes = (try? CurrentProcess.randomBytes(count: 16)) ?? [UInt8](repeating: 0, count: 16)
     bytes[6] = bytes[6] & 0x0f | 0x40
     bytes[8] = bytes[8] & 0x3f | 0x80
     let hex = Array("0123456789abcdef".utf8)

@@ -97,7 +97,7 @@ private func catalogAndMove(
   try check(tree, status: status, directory: directory, list: list, in: repository)
   let sources = try sources(of: top, with: options)
   let base = try list.newest.map {
-    StoredTree($0.name, catalog: try repository.openCatalog($0.name), root: nil, in: repository)
+    StoredTree(of: $0.name, catalog: try repository.openCatalog(of: $0.name), root: nil, in: repository)
   }
   let adoption = try repository.publication.beginAdoption(at: tree.time)
   do {

@@ -60,7 +60,7 @@ final class AdoptWork: TreeWork {
 
   func makeWorker() throws -> AdoptWorker {
     AdoptWorker(
-      base: base.map { CatalogReader($0.catalog) }, writer: FrameWriter(sink: adoption.sink),
+      base: base.map { CatalogReader(reading: $0.catalog) }, writer: FrameWriter(sink: adoption.sink),
       reader: FileReader(counting: progress))
   }
 
@@ -95,10 +95,10 @@ final class AdoptWork: TreeWork {
     let encoder = RecordEncoder()
     node.encoder = encoder
     encoder.begin(
-      status.metadata, flags: node.parent == nil ? .synthetic : [], attributes: attributes)
+      with: status.metadata, flags: node.parent == nil ? .synthetic : [], attributes: attributes)
     var record: DirectoryRecord?
     // If the newest catalog's record cannot be read, the files are only read again from the tree.
-    if let base = node.base { record = try? worker.base?.record(base.place, base.digest) }
+    if let base = node.base { record = try? worker.base?.record(at: base.place, for: base.digest) }
     try merge(in: node, record: record, encoder: encoder, with: worker)
     worker.listing.trim()
     return node.children
@@ -242,7 +242,7 @@ final class AdoptWork: TreeWork {
       let name = child.name
       if let subtree = child.result { encoder.append(name.span, subtree) }
     }
-    node.result = try encoder.finish(hints(of: status), into: worker.writer, worker.hasher)
+    node.result = try encoder.finish(hints(of: status), into: worker.writer, hasher: worker.hasher)
     node.encoder = nil
     node.directory = nil
     node.children = []

@@ -106,7 +106,7 @@ final class SnapshotBuilder: Sendable {
     }
     var hints = node.build.hints
     hints.storedInode = node.build.targetStatus?.inode ?? 0
-    node.build.result = try encoder.finish(hints, into: writer, hasher)
+    node.build.result = try encoder.finish(hints, into: writer, hasher: hasher)
   }
 
   /// Closes the open records, children first, after a walk that did not end.

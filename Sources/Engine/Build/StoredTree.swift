@@ -24,7 +24,7 @@ final class StoredTree: Sendable {
   fileprivate let index: LinkTable<Int, InodeIndex>
 
   init(
-    _ name: SnapshotName, catalog: OpenCatalog, root: Directory?, in repository: Repository,
+    of name: SnapshotName, catalog: OpenCatalog, root: Directory?, in repository: Repository,
     isUnfinished: Bool = false
   ) {
     self.isUnfinished = isUnfinished
@@ -33,7 +33,7 @@ final class StoredTree: Sendable {
     self.root = root
     index = LinkTable()
     mounts = Dictionary(catalog.summary.mounts.map { ($0.path, $0) }) { _, last in last }
-    mountNames = Set(mounts.keys.map { splitLast($0).name })
+    mountNames = Set(mounts.keys.map { splitLast(of: $0).name })
     let id = try? repository.root.descriptor.fileSystem().id
     inodeNumbersAreValid =
       catalog.summary.repositoryID == repository.id && catalog.summary.fileSystemID == id
@@ -85,7 +85,7 @@ final class StoredFinder {
   /// `trees` are in search order. `base` is the index of the newest snapshot; the trees after it are older.
   ///
   /// An older tree is indexed without the entries of the tree before it.
-  init(_ trees: [StoredTree], base: Int?) {
+  init(trees: [StoredTree], base: Int?) {
     self.trees = trees
     self.base = base
   }
@@ -95,7 +95,7 @@ final class StoredFinder {
   /// A file that is proved unchanged is preferred. Otherwise the result is a file that may have the same content.
   /// `known` is the base's file under the same path. An unreadable catalog is skipped: the file is then copied.
   func file(
-    _ status: FileStatus, on fileSystem: FileSystemKey, known: StoredFile?
+    with status: FileStatus, on fileSystem: FileSystemKey, known: StoredFile?
   ) -> StoredFile? {
     let isKnown = known?.row.hints.sourceInode == status.inode
     var best = isKnown ? known : nil
@@ -125,7 +125,7 @@ final class StoredFinder {
   ///
   /// If the base has another directory at the same path, the mtime must be equal too: inode numbers are reused.
   func directory(
-    _ status: FileStatus, on fileSystem: FileSystemKey, known: DirectoryRecord?
+    with status: FileStatus, on fileSystem: FileSystemKey, known: DirectoryRecord?
   ) -> StoredDirectory? {
     if known?.hints.sourceInode == status.inode { return nil }
     for number in trees.indices where mayHold(status, tree: number) {
@@ -179,7 +179,7 @@ final class StoredFinder {
 
   private func reader(ofTree tree: Int) -> CatalogReader {
     if let reader = readers[tree] { return reader }
-    let reader = CatalogReader(trees[tree].catalog)
+    let reader = CatalogReader(reading: trees[tree].catalog)
     readers[tree] = reader
     return reader
   }
@@ -188,7 +188,7 @@ final class StoredFinder {
     let table = trees[tree].index
     if let index = table.begin(0) { return index.count > 0 ? index : nil }
     let isOlder = base.map { tree > $0 } ?? false
-    let index = try? InodeIndex(reader(ofTree: tree), without: isOlder ? reader(ofTree: tree - 1) : nil)
+    let index = try? InodeIndex(of: reader(ofTree: tree), without: isOlder ? reader(ofTree: tree - 1) : nil)
     table.finish(0, storing: index ?? InodeIndex.empty)
     return index
   }
@@ -272,7 +272,7 @@ struct StoredInodes {
   }
 
   /// 0 if the inode is unknown.
-  func of(_ row: FileRow, named name: ArraySlice<UInt8>) -> UInt64 {
+  func of(row: FileRow, named name: ArraySlice<UInt8>) -> UInt64 {
     switch source {
     case .catalog: row.hints.storedInode
     case .listing(let listing): listing.inode(of: name.span) ?? 0

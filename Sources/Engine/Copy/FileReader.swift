@@ -97,7 +97,7 @@ final class FileReader {
           let next = min(end + Self.blockBytes, bytes.count)
           let isSame =
             next <= known
-            && areEqual(bytes.baseAddress! + end, oldBytes.baseAddress! + end, next - end)
+            && areEqual(bytes.baseAddress! + end, oldBytes.baseAddress! + end, count: next - end)
           if isSame { break }
           end = next
         }

@@ -32,7 +32,7 @@ final class HardLinks<Key: Hashable & Sendable, Value: Sendable>: Sendable {
   }
 
   /// The first name of an inode; a caller without one sets it.
-  func first(_ key: Key, orSet name: @autoclosure () -> FirstName<Value>) -> FirstName<Value>? {
+  func first(for key: Key, orSet name: @autoclosure () -> FirstName<Value>) -> FirstName<Value>? {
     if let first = names.begin(key) { return first }
     names.finish(key, storing: name())
     return nil

@@ -17,9 +17,9 @@ func suspectChanges(
     let path = [snapshot.summary.label] + source.split(separator: UInt8(ascii: "/")).map(Array.init)
     for previous in earlier where previous.summary.covers(path) {
       do {
-        let before = CatalogReader(try repository.openCatalog(previous.name))
+        let before = CatalogReader(reading: try repository.openCatalog(of: previous.name))
         guard case .directory(_, let subtree)? = try before.find(path) else { continue }
-        let after = CatalogReader(try repository.openCatalog(snapshot.name))
+        let after = CatalogReader(reading: try repository.openCatalog(of: snapshot.name))
         let what = try suspicion(
           before: before, after: after, path: path, total: subtree.totals.entries,
           shareOfFiles: previous.summary.shareOfFiles, moved: moved, limits: limits)
@@ -37,7 +37,7 @@ private func suspicion(
 ) throws -> String? {
   var gone: UInt64 = 0
   var changed: UInt64 = 0
-  try compareCatalogs(before, after, under: path) { change in
+  try compareCatalogs(before, right: after, under: path) { change in
     switch change.verb {
     case .removed: gone += 1
     case .changed: if change.aspects.contains(.content) { changed += 1 }

@@ -204,16 +204,16 @@ private struct MetadataSetter {
           !ExtendedAttribute.isKernelLabel(present.name) && !wanted.contains { $0.name == present.name }
         } : []
       for attribute in unwanted {
-        do throws(Errno) { try target.removeExtendedAttribute(attribute.name, access) } catch {
+        do throws(Errno) { try target.removeExtendedAttribute(attribute.name, by: access) } catch {
           try note(error, kind: .attributes, into: &gaps)
         }
       }
     } catch { try note(error, kind: .attributes, into: &gaps) }
     for (name, value) in wanted {
       do throws(Errno) {
-        try target.setExtendedAttribute(ExtendedAttribute(name: name, value: value), access)
+        try target.setExtendedAttribute(ExtendedAttribute(name: name, value: value), by: access)
         // Some file systems accept attributes that they do not keep.
-        if try target.extendedAttribute(name, access) != value { gaps.add(.attributes, because: nil) }
+        if try target.extendedAttribute(name, by: access) != value { gaps.add(.attributes, because: nil) }
       } catch {
         // ext4 gives this error if an inode's attributes do not fit into their block.
         if error == .noSpace, (try? target.fileSystem())?.hasRoom == true {

@@ -41,9 +41,9 @@ private let largeFileBytes: UInt64 = 1 << 20
 private func forEachStoredInode(
   of name: SnapshotName, in repository: Repository, body: (UInt64, () -> UInt64) -> Void
 ) throws {
-  let root = try repository.openTree(name)
-  let tree = StoredTree(name, catalog: try repository.openCatalog(name), root: root, in: repository)
-  let reader = CatalogReader(tree.catalog)
+  let root = try repository.openTree(of: name)
+  let tree = StoredTree(of: name, catalog: try repository.openCatalog(of: name), root: root, in: repository)
+  let reader = CatalogReader(reading: tree.catalog)
   let status = try root.descriptor.status()
   // The space of one directory: a block on ext4, no additional space on other file systems.
   let directoryBytes = status.blocks &* 512
@@ -51,7 +51,7 @@ private func forEachStoredInode(
   var waiting: [(subtree: Subtree, path: [[UInt8]])] = [(tree.catalog.summary.root, [])]
   while let (subtree, path) = waiting.popLast() {
     try checkForSignal()
-    let record = try reader.record(subtree.place, subtree.digest)
+    let record = try reader.record(at: subtree.place, for: subtree.digest)
     var directory: Directory?
     func opened() -> Directory? {
       if directory == nil { directory = try? root.directory(path: path) }
@@ -65,7 +65,7 @@ private func forEachStoredInode(
     }
     if tree.inodeNumbersAreValid { body(record.hints.storedInode) { directoryBytes } }
     var position = record.firstFile
-    while let row = try record.nextFile(&position) {
+    while let row = try record.nextFile(at: &position) {
       if row.hints.flags.contains(.notStored) { continue }
       let fileName = Array(record.bytes[row.name])
       let inode = tree.inodeNumbersAreValid ? row.hints.storedInode : names[fileName] ?? 0

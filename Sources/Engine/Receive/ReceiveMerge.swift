@@ -94,7 +94,7 @@ struct ReceiveMerge {
       return nil
     }
     let name = base!.bytes.span.extracting(before.name)
-    hints.storedInode = inodes.of(before, named: base!.bytes[before.name])
+    hints.storedInode = inodes.of(row: before, named: base!.bytes[before.name])
     hints.flags.subtract([.racy, .changedWhileRead])
     if node.isMoved {
       let path = node.baseLocation + [Array(base!.bytes[before.name])]
@@ -144,7 +144,7 @@ struct ReceiveMerge {
     {
       stored.append(
         StoredFile(row: before, record: base!, directory: node.build.baseTree, tree: tree, isFoundByInode: false))
-    } else if let path = try work.wanted.baseFile(row.digest), let found = work.storedFile(at: path, with: worker),
+    } else if let path = try work.wanted.baseFile(for: row.digest), let found = work.storedFile(at: path, with: worker),
       found.row.kind == .regular, found.row.digest == row.digest, found.row.size == row.size
     {
       if let hints = try linkElsewhere(found, path: path, row: row) { return hints }

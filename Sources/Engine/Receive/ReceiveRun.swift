@@ -37,7 +37,8 @@ private struct Reception {
     let list = try repository.snapshots()
     let tree = try base.map {
       StoredTree(
-        $0.name, catalog: try repository.openCatalog($0.name), root: try? repository.openTree($0.name), in: repository)
+        of: $0.name, catalog: try repository.openCatalog(of: $0.name), root: try? repository.openTree(of: $0.name),
+        in: repository)
     }
     let capabilities = try repository.fileSystem.run()
     let received = Clock.now()
@@ -54,7 +55,7 @@ private struct Reception {
       try walkTree(work, from: root, threads: threads)
       try checkForSignal()
       guard let built = root.build.result else { throw Failure(.failed, "the walk ended without a root") }
-      return try publish(pending, built, after: list, received: received)
+      return try publish(pending, built: built, after: list, received: received)
     } catch {
       if let error = error as? SpareUnusable {
         repository.publication.setAside(pending, at: error.path, because: error.reason)
@@ -67,7 +68,7 @@ private struct Reception {
   }
 
   private func publish(
-    _ pending: PendingSnapshot, _ built: Subtree, after list: SnapshotList, received: Timestamp
+    _ pending: PendingSnapshot, built: Subtree, after list: SnapshotList, received: Timestamp
   ) throws -> Snapshot {
     var summary = sent
     try summary.complete(

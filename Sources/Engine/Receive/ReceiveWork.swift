@@ -72,7 +72,7 @@ final class ReceiveWork: TreeWork {
 
   func makeWorker() throws -> ReceiveWorker {
     ReceiveWorker(
-      base: baseTree.map { CatalogReader($0.catalog) },
+      base: baseTree.map { CatalogReader(reading: $0.catalog) },
       tools: BuildTools(writer: FrameWriter(sink: builder.pending.sink), reader: FileReader(counting: context.progress))
     )
   }
@@ -122,7 +122,7 @@ final class ReceiveWork: TreeWork {
     context.progress.directories.count()
     let encoder = worker.tools.takeEncoder()
     node.build.encoder = encoder
-    encoder.begin(record.metadata, flags: record.flags, attributes: node.build.attributes)
+    encoder.begin(with: record.metadata, flags: record.flags, attributes: node.build.attributes)
     let base = try baseRecord(of: node, with: worker)
     let merge = try ReceiveMerge(in: self, node: node, record: record, base: base, encoder: encoder, with: worker)
     let rows = try merge.run()
@@ -134,18 +134,18 @@ final class ReceiveWork: TreeWork {
   /// The record of the directory in the new snapshot: the base's record if the digests are equal.
   private func wantedRecord(of node: ReceiveNode, with worker: ReceiveWorker) throws -> DirectoryRecord {
     if let base = node.build.base, base.digest == node.digest, let reader = worker.base,
-      let record = try? reader.record(base.place, base.digest)
+      let record = try? reader.record(at: base.place, for: base.digest)
     {
       return record
     }
-    return try wanted.record(node.digest) ?? wanted.fetchRecord(node.digest, at: node.path)
+    return try wanted.record(for: node.digest) ?? wanted.fetchRecord(node.digest, at: node.path)
   }
 
   private func baseRecord(of node: ReceiveNode, with worker: ReceiveWorker) throws -> DirectoryRecord? {
     guard let base = node.build.base else { return nil }
     if base.digest == node.digest, let record = node.record, record.hints.storedInode != 0 { return record }
     // Without the record, files are searched one by one and requested.
-    return try? worker.base?.record(base.place, base.digest)
+    return try? worker.base?.record(at: base.place, for: base.digest)
   }
 
   private func addChildren(
@@ -157,7 +157,7 @@ final class ReceiveWork: TreeWork {
       let same = base.map { Subtree($0) }
       var basePath: [[UInt8]]?
       var subtree = same
-      if same?.digest != row.digest, let path = try wanted.basePath(row.digest),
+      if same?.digest != row.digest, let path = try wanted.basePath(of: row.digest),
         case .directory(_, let found)? = try? worker.base?.find(path)
       {
         basePath = path
@@ -175,12 +175,14 @@ final class ReceiveWork: TreeWork {
 
   /// A directory of the new snapshot; `nil` if no record of it came.
   private func wantedLevel(of digest: Digest, base: Subtree?, with worker: ReceiveWorker) throws -> WantedLevel? {
-    let before = base.flatMap { base in (try? worker.base?.record(base.place, base.digest)).map { RecordIndex($0) } }
+    let before = base.flatMap { base in
+      (try? worker.base?.record(at: base.place, for: base.digest)).map { RecordIndex(of: $0) }
+    }
     if let before, base?.digest == digest { return WantedLevel(index: before, base: before) }
-    if let sent = try wanted.record(digest) { return WantedLevel(index: RecordIndex(sent), base: before) }
-    guard let path = try wanted.basePath(digest), case .directory(let there, _)? = try worker.base?.find(path)
+    if let sent = try wanted.record(for: digest) { return WantedLevel(index: RecordIndex(of: sent), base: before) }
+    guard let path = try wanted.basePath(of: digest), case .directory(let there, _)? = try worker.base?.find(path)
     else { return nil }
-    let index = RecordIndex(there)
+    let index = RecordIndex(of: there)
     return WantedLevel(index: index, base: index)
   }
 
@@ -198,11 +200,11 @@ final class ReceiveWork: TreeWork {
       }
       return level
     } _: { above, name in
-      guard let row = try above.index.directory(name.span) else { return nil }
+      guard let row = try above.index.directory(named: name.span) else { return nil }
       return try wantedLevel(
-        of: row.digest, base: try above.base?.directory(name.span).map { Subtree($0) }, with: worker)
+        of: row.digest, base: try above.base?.directory(named: name.span).map { Subtree($0) }, with: worker)
     }
-    guard depth == folder.count, let there = try level.index.file(name.span) else { return false }
+    guard depth == folder.count, let there = try level.index.file(named: name.span) else { return false }
     if let linkGroup, there.linkGroup == linkGroup { return false }
     return record.hasSameContent(row, as: there, of: level.index.record)
       || there.digest == row.digest && there.metadata == row.metadata

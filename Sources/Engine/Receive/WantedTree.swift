@@ -5,15 +5,15 @@ public import Posix
 /// The received parts of a snapshot to be built, by digest; used by several threads.
 public protocol WantedTree: AnyObject, Sendable {
   /// The record of the directory with this digest; `nil` if none came.
-  func record(_ digest: Digest) throws -> DirectoryRecord?
+  func record(for digest: Digest) throws -> DirectoryRecord?
   /// The path at which the base has a directory or its previous version; `nil` if the name is the same.
-  func basePath(_ digest: Digest) throws -> [[UInt8]]?
+  func basePath(of digest: Digest) throws -> [[UInt8]]?
   /// Requests the record of a directory if none came, or if the received parts do not suffice.
   ///
   /// `path` is in the new snapshot.
   func fetchRecord(_ digest: Digest, at path: [[UInt8]]) throws -> DirectoryRecord
   /// Another path at which the base has a file with this content; `nil` if there is none.
-  func baseFile(_ digest: ContentDigest) throws -> [[UInt8]]?
+  func baseFile(for digest: ContentDigest) throws -> [[UInt8]]?
   /// The received contents, each in a file named by `ContentDigest.fileName`.
   var contents: Directory { get }
   /// True for a received or partly received content that is larger than a file can be here.

@@ -133,7 +133,7 @@ struct RestoreMerge {
     guard let group = row.linkGroup else { return true }
     let key = RestoredInode(group: group, digest: row.digest)
     let own = FirstName(directory: node.path, name: name, inode: present.inode, value: ())
-    return work.links.first(key, orSet: own)?.inode ?? present.inode == present.inode
+    return work.links.first(for: key, orSet: own)?.inode ?? present.inode == present.inode
   }
 
   private func linkTarget(of name: [UInt8]) -> [UInt8]? {

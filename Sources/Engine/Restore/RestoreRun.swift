@@ -64,9 +64,9 @@ func restore(
   // A restore goes on even if nothing can be locked.
   let use = try? repository?.locks.lockShared(snapshot.name)
   defer { withExtendedLifetime(use) {} }
-  let catalog = try store.openCatalog(snapshot.name)
-  let reader = CatalogReader(catalog)
-  let (label, top) = try restoredDirectory(of: options, in: snapshot, reader) {
+  let catalog = try store.openCatalog(of: snapshot.name)
+  let reader = CatalogReader(reading: catalog)
+  let (label, top) = try restoredDirectory(of: options, in: snapshot, reader: reader) {
     progress.warnings.count()
     monitor.warn(Warning(path: $0, message: "this label is not restored; name a path that begins with it"))
   }
@@ -99,7 +99,7 @@ func restore(
 ///
 /// An adopted snapshot may have several labels; the others are given to `others`.
 private func restoredDirectory(
-  of options: RestoreOptions, in snapshot: Snapshot, _ reader: CatalogReader, others: ([UInt8]) -> Void
+  of options: RestoreOptions, in snapshot: Snapshot, reader: CatalogReader, others: ([UInt8]) -> Void
 ) throws -> (label: [[UInt8]], Subtree) {
   let labels = Set(options.paths.compactMap(\.first))
   guard labels.count <= 1 else {
@@ -128,7 +128,7 @@ private func openStored(
   _ snapshot: SnapshotName, label: [[UInt8]], in repository: Repository
 ) throws(Failure) -> (directory: Directory?, damage: String?) {
   let tree: Directory
-  do throws(Failure) { tree = try repository.openTree(snapshot) } catch {
+  do throws(Failure) { tree = try repository.openTree(of: snapshot) } catch {
     guard error.kind == .damaged else { throw error }
     return (nil, error.message)
   }
@@ -157,7 +157,7 @@ private func openDestination(
       try refuseRepository(directory.descriptor)
       return (directory, false)
     }
-    let (parent, name) = splitLast(path)
+    let (parent, name) = splitLast(of: path)
     let above = Directory(try Descriptor.open(path: parent, [.read, .directory]))
     try refuseRepository(above.descriptor)
     if options.isDryRun { return (nil, true) }

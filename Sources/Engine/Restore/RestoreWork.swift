@@ -94,7 +94,7 @@ final class RestoreWork: TreeWork {
   }
 
   func makeWorker() throws -> RestoreWorker {
-    try RestoreWorker(reader: CatalogReader(catalog), files: FileReader(counting: progress))
+    try RestoreWorker(reader: CatalogReader(reading: catalog), files: FileReader(counting: progress))
   }
 
   func finish(with worker: RestoreWorker) throws {}
@@ -165,7 +165,7 @@ final class RestoreWork: TreeWork {
     if node.isNew { progress.directories.count() }
     openStored(of: node)
     let record: DirectoryRecord
-    do { record = try worker.reader.record(node.subtree.place, node.subtree.digest) } catch {
+    do { record = try worker.reader.record(at: node.subtree.place, for: node.subtree.digest) } catch {
       reportDamage(at: path(of: node), "is not restored, because its record in the catalog is damaged: \(error)")
       return []
     }
@@ -173,7 +173,7 @@ final class RestoreWork: TreeWork {
     if node.isNew, node.target != nil { unfinished.withLock { $0[ObjectIdentifier(node)] = node } }
     do {
       try discardTemporaries(in: node, record: record, with: worker)
-      var files = try FileCursor(record)
+      var files = try FileCursor(of: record)
       let merge = RestoreMerge(in: self, node: node, record: record, with: worker)
       // All wanted files of a directory are requested before the first is awaited.
       var wanted: [FileRow] = []
@@ -231,10 +231,10 @@ final class RestoreWork: TreeWork {
     }
     defer { worker.listing.trim() }
     let names = worker.listing.bytes
-    let index = RecordIndex(record)
+    let index = RecordIndex(of: record)
     for entry in worker.listing.entries where !entry.isSurelyDirectory && TemporaryNames.contains(names[entry.range]) {
       let name = names.span.extracting(entry.range)
-      if try index.file(name) == nil { target.descriptor.discardTemporary(name) }
+      if try index.file(named: name) == nil { target.descriptor.discardTemporary(name) }
     }
   }
 
@@ -349,7 +349,7 @@ final class RestoreWork: TreeWork {
   }
 
   private func hasRepository(in node: RestoreNode, with worker: RestoreWorker) -> Bool {
-    guard let record = try? worker.reader.record(node.subtree.place, node.subtree.digest),
+    guard let record = try? worker.reader.record(at: node.subtree.place, for: node.subtree.digest),
       let rows = try? record.directories()
     else { return false }
     return rows.contains { Array(record.bytes[$0.name]) == Repository.controlName }

@@ -35,15 +35,15 @@ struct Comparison {
         tree = newest
       } else {
         do {
-          let catalog = try repository.openCatalog(snapshot.name)
+          let catalog = try repository.openCatalog(of: snapshot.name)
           tree = StoredTree(
-            snapshot.name, catalog: catalog, root: try? repository.openTree(snapshot.name), in: repository)
+            of: snapshot.name, catalog: catalog, root: try? repository.openTree(of: snapshot.name), in: repository)
         } catch {
           if error.kind != .damaged && !covered.isEmpty { throw error }
           continue
         }
       }
-      let reader = CatalogReader(tree.catalog)
+      let reader = CatalogReader(reading: tree.catalog)
       var isCompared = false
       for source in covered {
         let place = options.place(of: source)

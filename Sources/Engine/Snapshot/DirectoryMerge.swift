@@ -30,7 +30,7 @@ struct DirectoryMerge<Storer: EntryStoring> {
     source = node.source!
     (names, excludes, tag, isMoved) = (directory.names, node.excludes, node.tag, node.isMoved)
     merge = try ListingMerge(worker.listing, with: directory.record)
-    self.atSamePath = atSamePath.map { RecordIndex($0) }
+    self.atSamePath = atSamePath.map { RecordIndex(of: $0) }
     if let atSamePath {
       gone = try atSamePath.directories().reduce(UInt64(atSamePath.fileCount)) { $0 &+ $1.totals.entries }
     }
@@ -85,7 +85,7 @@ struct DirectoryMerge<Storer: EntryStoring> {
   private mutating func isLinked(at range: Range<Int>, status: FileStatus, before: FileRow?) throws -> Bool {
     var isNew = before == nil
     if isMoved {
-      isNew = try atSamePath?.file(names.span.extracting(range)) == nil
+      isNew = try atSamePath?.file(named: names.span.extracting(range)) == nil
       if !isNew { gone &-= 1 } else if before != nil { work.countMove(of: status, in: node, with: worker) }
     }
     if let rule = excludes.rule(for: names.span.extracting(range), in: node.patternPath, isDirectory: false)
@@ -130,7 +130,7 @@ struct DirectoryMerge<Storer: EntryStoring> {
         continue
       }
       let name = Array(names[listed.range])
-      let comparedRow = try atSamePath?.directory(name.span)
+      let comparedRow = try atSamePath?.directory(named: name.span)
       if let comparedRow { gone &-= comparedRow.totals.entries }
       let plan = planned(at: listed.range)
       let rule =
@@ -183,7 +183,7 @@ struct DirectoryMerge<Storer: EntryStoring> {
     var origin: SourceTally?
     // Called only for the first name of an inode: the other names are linked to it.
     func find() {
-      entry.before = worker.finder.file(status, on: node.fileSystem, known: entry.before)
+      entry.before = worker.finder.file(with: status, on: node.fileSystem, known: entry.before)
       guard mayBeMoved, entry.before?.isFoundByInode == true else { return }
       origin = work.guards.origin(of: status, on: node.fileSystem, by: worker.finder)
       origin?.moved.count()

@@ -32,7 +32,7 @@ struct EntryStorer: EntryStoring {
     let names = directory.names
     let name = names.span.extracting(range)
     var hints = row.hints
-    hints.storedInode = inodes.of(row, named: names[range])
+    hints.storedInode = inodes.of(row: row, named: names[range])
     if node.isMoved || node.isOlder {
       let inode = SourceInode(device: node.sourceStatus!.device, inode: row.hints.sourceInode)
       guard hints.storedInode != 0, work.claim(hints.storedInode, for: inode) else { return false }

@@ -72,7 +72,7 @@ final class Guards: Sendable {
       }
     }
     mountsBefore = mounts
-    mountNames = Set(mounts.keys.map { splitLast($0).name })
+    mountNames = Set(mounts.keys.map { splitLast(of: $0).name })
   }
 
   /// The file systems that this run has seen, for its catalog.

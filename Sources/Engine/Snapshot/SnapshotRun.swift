@@ -16,7 +16,7 @@ public func takeSnapshot(
   do {
     var run = SnapshotRun(
       options: options, absent: try options.absentSources(), repository: repository, program: program,
-      progress: progress, monitor: OnceMonitor(monitor))
+      progress: progress, monitor: OnceMonitor(monitor: monitor))
     return try run.takeOfPresentSources()
   } catch let failure as Failure {
     throw failure
@@ -98,8 +98,8 @@ private struct SnapshotRun {
       // A killed run may have published a snapshot without `latest`.
       do { try repository.publication.pointLatest(to: name) } catch { repository.problems.note(error) }
       var tree: Directory?
-      do { tree = try repository.openTree(name) } catch { cannotLink(to: name, because: error.message) }
-      newest = StoredTree(name, catalog: try repository.openCatalog(name), root: tree, in: repository)
+      do { tree = try repository.openTree(of: name) } catch { cannotLink(to: name, because: error.message) }
+      newest = StoredTree(of: name, catalog: try repository.openCatalog(of: name), root: tree, in: repository)
       progress.expectedEntries.store(list.newest?.summary.root.totals.entries ?? 0, ordering: .relaxed)
     }
     let comparison = try Comparison(list, newest: newest, of: options, in: repository)
@@ -195,7 +195,7 @@ private struct SnapshotRun {
     for shortcoming in try repository.fileSystem.newLimitations(of: capabilities) { monitor.note(shortcoming) }
     comparison.search(
       first: try repository.publication.unfinished().map {
-        StoredTree($0.name, catalog: $0.catalog, root: $0.tree, in: repository, isUnfinished: true)
+        StoredTree(of: $0.name, catalog: $0.catalog, root: $0.tree, in: repository, isUnfinished: true)
       })
     let space = SpaceGuard(in: repository)
     try ensureSpace(for: comparison, capabilities: capabilities, space: space)

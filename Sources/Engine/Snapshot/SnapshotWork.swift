@@ -91,7 +91,7 @@ final class SnapshotWork: TreeWork {
 
   func makeWorker() throws -> SnapshotWorker {
     SnapshotWorker(
-      finder: StoredFinder(trees, base: base),
+      finder: StoredFinder(trees: trees, base: base),
       tools: BuildTools(
         writer: FrameWriter(sink: builder?.pending.sink ?? NoSink()), reader: FileReader(counting: context.progress)))
   }
@@ -135,7 +135,7 @@ final class SnapshotWork: TreeWork {
       flags.insert(.incomplete)
       countGone(node.comparedSubtree.map { $0.totals.entries &- 1 }, in: node)
     }
-    encoder.begin(node.build.metadata, flags: flags, attributes: node.build.attributes)
+    encoder.begin(with: node.build.metadata, flags: flags, attributes: node.build.attributes)
     if isListed {
       try merge(
         DirectoryContext(
@@ -217,7 +217,7 @@ final class SnapshotWork: TreeWork {
   private func baseRecord(of node: SnapshotNode, with worker: SnapshotWorker) throws -> DirectoryRecord? {
     var record = record(node.build.base, in: node.build.tree, in: node, with: worker)
     guard node.isListed, !node.isSkipped, let status = node.sourceStatus else { return record }
-    if let found = worker.finder.directory(status, on: node.fileSystem, known: record) {
+    if let found = worker.finder.directory(with: status, on: node.fileSystem, known: record) {
       if !node.isMoved { node.atSamePath = node.build.base }
       node.origin = guards.source(of: found.path, in: found.tree)
       node.build.base = found.subtree
@@ -236,7 +236,7 @@ final class SnapshotWork: TreeWork {
     _ subtree: Subtree?, in tree: StoredTree?, in node: SnapshotNode, with worker: SnapshotWorker
   ) -> DirectoryRecord? {
     guard let subtree, let reader = tree.flatMap(worker.finder.reader(of:)) else { return nil }
-    do { return try reader.record(subtree.place, subtree.digest) } catch {
+    do { return try reader.record(at: subtree.place, for: subtree.digest) } catch {
       context.warn(at: node.sourcePath, "the previous catalog is damaged here, so all files are read again: \(error)")
       return nil
     }
@@ -262,11 +262,11 @@ final class SnapshotWork: TreeWork {
 
   /// Adds the children of a directory above the sources, in place of its listing.
   private func addPlanned(to node: SnapshotNode, record: DirectoryRecord?) throws {
-    let base = record.map { RecordIndex($0) }
+    let base = record.map { RecordIndex(of: $0) }
     // The snapshot's own directory holds the label; the label holds the plan.
     if node.parent == nil {
       let label = options.label
-      let row = try base?.directory(label.span)
+      let row = try base?.directory(named: label.span)
       let child = SnapshotNode(
         parent: node, name: label,
         SnapshotDirectory(
@@ -276,7 +276,7 @@ final class SnapshotWork: TreeWork {
       node.children = [child]
     } else {
       node.children = try (node.plan?.children ?? []).map { name, plan in
-        let row = try base?.directory(name.span)
+        let row = try base?.directory(named: name.span)
         let child = SnapshotNode(
           parent: node, name: name,
           SnapshotDirectory(below: node.state, plan: plan, base: row.map { Subtree($0) }, tree: node.build.tree))

@@ -64,7 +64,7 @@ final class OnceMonitor: Monitor {
   /// The number of remembered messages. Beyond it, a warning may come twice.
   private static let longest = 10_000
 
-  init(_ monitor: any Monitor) { self.monitor = monitor }
+  init(monitor: any Monitor) { self.monitor = monitor }
 
   var wantsExcluded: Bool { monitor.wantsExcluded }
 

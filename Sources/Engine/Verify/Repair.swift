@@ -103,13 +103,13 @@ private final class RepairWork {
     guard let name = problem.components.last else {
       throw Failure(.failed, "only paths can be repaired, and not a snapshot as a whole")
     }
-    let reader = CatalogReader(try repository.openCatalog(problem.snapshot))
+    let reader = CatalogReader(reading: try repository.openCatalog(of: problem.snapshot))
     guard let wanted = try reader.find(problem.components) else {
       throw Failure(.failed, "it is not in the catalog, and is left")
     }
     let folderPath = Array(problem.components.dropLast())
     guard case .directory(let folder, _)? = try reader.find(folderPath) else { throw CatalogError("no directory") }
-    let tree = try repository.openTree(problem.snapshot)
+    let tree = try repository.openTree(of: problem.snapshot)
     let target = try tree.directory(path: folderPath)
     try mark(problem.snapshot)
     switch wanted {
@@ -152,11 +152,11 @@ private final class RepairWork {
     guard let name = problem.components.last else { return }
     for snapshot in names where snapshot != problem.snapshot {
       try checkForSignal()
-      guard let target = try? repository.openTree(snapshot).directory(path: folderPath),
+      guard let target = try? repository.openTree(of: snapshot).directory(path: folderPath),
         let present = try? target.descriptor.status(of: name.span),
         present.inode == damaged.inode, present.device == damaged.device
       else { continue }
-      let reader = CatalogReader(try repository.openCatalog(snapshot))
+      let reader = CatalogReader(reading: try repository.openCatalog(of: snapshot))
       guard case .file(let row, let record)? = try reader.find(problem.components),
         case .directory(let folder, _)? = try reader.find(folderPath), Key(row, at: problem.components) == key
       else { continue }
@@ -172,13 +172,13 @@ private final class RepairWork {
     key: Key, name: [UInt8], in target: Directory, row: FileRow, of record: DirectoryRecord
   ) throws -> Bool {
     guard let (snapshot, path) = repaired[key],
-      case .file(let before, let other)? = try? CatalogReader(repository.openCatalog(snapshot)).find(path),
+      case .file(let before, let other)? = try? CatalogReader(reading: repository.openCatalog(of: snapshot)).find(path),
       row.linkGroup == nil
         ? record.hasSameContent(row, as: before, of: other)
         : row.kind == .regular && Key(before, at: path) == key
           && other.attributes(of: before) == record.attributes(of: row),
       let firstName = path.last,
-      let source = try? repository.openTree(snapshot).directory(path: path.dropLast())
+      let source = try? repository.openTree(of: snapshot).directory(path: path.dropLast())
     else { return false }
     // The link is made outside the snapshot first. An interrupted repair then leaves no temporary name in a snapshot.
     let place = try repository.repairDirectory.make()
@@ -216,7 +216,7 @@ private final class RepairWork {
   /// The newest snapshot of the other repository that has exactly this entry at the path.
   private func source(of path: [[UInt8]], wanted: Found) throws -> Snapshot {
     for candidate in list.snapshots.reversed() {
-      guard let found = try? CatalogReader(other.openCatalog(candidate.name)).find(path) else { continue }
+      guard let found = try? CatalogReader(reading: other.openCatalog(of: candidate.name)).find(path) else { continue }
       switch (wanted, found) {
       case (.file(let row, let record), .file(let there, let other)):
         if record.hasSameContent(row, as: there, of: other) { return candidate }

@@ -81,8 +81,8 @@ extension Repository: VerifiableStore {
       let catalog: OpenCatalog
       let tree: Directory
       do throws(Failure) {
-        catalog = try openCatalog(name)
-        tree = try openTree(name)
+        catalog = try openCatalog(of: name)
+        tree = try openTree(of: name)
       } catch {
         shared.found(Problem(snapshot: name, path: [], message: error.message, isDamage: error.kind == .damaged))
         continue

@@ -27,7 +27,7 @@ final class VerifyWork: TreeWork {
   }
 
   func makeWorker() throws -> VerifyWorker {
-    VerifyWorker(reader: CatalogReader(catalog), files: FileReader(counting: shared.progress))
+    VerifyWorker(reader: CatalogReader(reading: catalog), files: FileReader(counting: shared.progress))
   }
 
   func finish(with worker: VerifyWorker) throws {}
@@ -73,7 +73,7 @@ final class VerifyWork: TreeWork {
     }
     let stored = node.stored!
     let record: DirectoryRecord
-    do { record = try worker.reader.record(node.subtree.place, node.subtree.digest) } catch {
+    do { record = try worker.reader.record(at: node.subtree.place, for: node.subtree.digest) } catch {
       found(at: node, "its record in the catalog is damaged, so nothing below it is verified: \(error)")
       return []
     }

@@ -22,7 +22,7 @@ struct ListingMerge {
     names = listing.bytes
     entries = listing.entries
     self.record = record
-    files = try record.map { record throws(CatalogError) in try FileCursor(record) }
+    files = try record.map { record throws(CatalogError) in try FileCursor(of: record) }
   }
 
   /// The next listed name and file of the record; `nil` after the last.

@@ -76,7 +76,7 @@ protocol TreeWork: Sendable {
 /// are open at one time. Memory grows with depth and width, not with the tree. The first error that `work` throws
 /// ends the walk and is thrown here.
 func walkTree<Work: TreeWork>(_ work: Work, from root: Work.Node, threads: Int) throws {
-  let stack = WorkStack<Work.Node>(root)
+  let stack = WorkStack<Work.Node>(root: root)
   let failure = Mutex<(any Error)?>(nil)
   runThreads(threads) { _ in
     do {
@@ -127,7 +127,7 @@ private final class WorkStack<Node>: @unchecked Sendable {
   private var active = 0
   private var stopped = false
 
-  init(_ root: Node) { waiting = [root] }
+  init(root: Node) { waiting = [root] }
 
   /// The next directory; waits for one while any thread may still add some.
   func next() -> Node? {

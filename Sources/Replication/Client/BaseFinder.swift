@@ -11,7 +11,7 @@ final class BaseFinder {
 
   private func allInodes() throws -> InodeIndex {
     if let index { return index }
-    let made = try InodeIndex(reader)
+    let made = try InodeIndex(of: reader)
     index = made
     return made
   }

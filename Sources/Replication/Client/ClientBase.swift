@@ -11,11 +11,11 @@ struct ClientBase {
   /// The lock on the tree of `files`.
   private let lock: SnapshotLock?
 
-  init(_ candidate: BaseCandidate, in repository: Repository) throws {
+  init(candidate: BaseCandidate, in repository: Repository) throws {
     name = candidate.name
-    finder = BaseFinder(for: CatalogReader(try repository.pushMemory.openCatalog(of: candidate)))
+    finder = BaseFinder(for: CatalogReader(reading: try repository.pushMemory.openCatalog(of: candidate)))
     lock = candidate.isHere ? try? repository.locks.lockShared(candidate.name) : nil
-    let tree = lock == nil ? nil : try? repository.openTree(candidate.name)
+    let tree = lock == nil ? nil : try? repository.openTree(of: candidate.name)
     files = tree.map { StoredFiles(in: $0) }
   }
 }

@@ -50,13 +50,13 @@ public final class Connection: Sendable {
   public var bytesReceived: UInt64 { channel.bytesReceived.value }
 
   /// Starts the program and exchanges hellos with the server.
-  public convenience init(_ options: RemoteOptions) throws {
+  public convenience init(options: RemoteOptions) throws {
     let process = try ServerProcess(for: options)
-    try self.init(options, over: ChildTransport(of: process.child), process: process)
+    try self.init(options: options, over: ChildTransport(of: process.child), process: process)
   }
 
   /// Exchanges hellos with a server over an existing transport.
-  init(_ options: RemoteOptions, over transport: any Transport, process: ServerProcess? = nil) throws {
+  init(options: RemoteOptions, over transport: any Transport, process: ServerProcess? = nil) throws {
     self.options = options
     self.process = process
     let channel = Channel(

@@ -93,7 +93,7 @@ final class ContentSender {
   func send(record content: [UInt8], base: [UInt8]?) throws {
     var writer = InstructionWriter(to: stream)
     if let base {
-      let index = try BlockIndex(of: MemorySource(base), blockBytes: BlockSize.local(UInt64(base.count)))
+      let index = try BlockIndex(of: MemorySource(base), blockBytes: BlockSize.local(for: UInt64(base.count)))
       try finder.find(in: MemorySource(content), against: index) { instruction in
         switch instruction {
         case .literal(let bytes): try writer.write(.literal(bytes))
@@ -111,7 +111,7 @@ final class ContentSender {
     guard let source = openBase(before) else { return (nil, nil) }
     guard let runs = try? source.runs() else { return (nil, source) }
     let compact = CompactSource(source, runs: runs)
-    guard let index = try? BlockIndex(of: compact, blockBytes: BlockSize.local(compact.byteCount)) else {
+    guard let index = try? BlockIndex(of: compact, blockBytes: BlockSize.local(for: compact.byteCount)) else {
       return (nil, source)
     }
     return (DeltaBase(index: index, stored: (source, compact)), source)

@@ -81,7 +81,7 @@ struct PlanSender {
   }
 
   private static func signatureBytes(of row: FileRow) -> UInt64 {
-    row.size / UInt64(BlockSize.remote(row.size)) * 12
+    row.size / UInt64(BlockSize.remote(for: row.size)) * 12
   }
 
   // MARK: One item
@@ -140,7 +140,7 @@ struct PlanSender {
   /// Throws if the server is too old for the record. Such a server would refuse it without a reason.
   private func checkVersion(_ folder: PushPlan.Folder) throws {
     if version.hasSparseFiles { return }
-    var files = try FileCursor(folder.record)
+    var files = try FileCursor(of: folder.record)
     while let row = files.current {
       if row.digest.isSparse {
         let path = displayName(sourcePath(folder.path(of: row), label: label))
@@ -164,7 +164,7 @@ struct PlanSender {
     var old: StoredSource?
     if let before, Self.isWorthDelta(row, against: before.row) {
       if let signature {
-        base = ContentSender.DeltaBase(index: BlockIndex(signature))
+        base = ContentSender.DeltaBase(index: BlockIndex(of: signature))
       } else {
         (base, old) = contents.deltaBase(before)
       }

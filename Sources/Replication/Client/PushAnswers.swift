@@ -22,7 +22,7 @@ final class PushAnswers {
       guard let frame = try channel.receive() else { throw Channel.ended }
       if frame.type == .note, notes < Wire.notes {
         notes += 1
-        monitor.warn(Warning(path: remote, message: try Note(frame.payload).text))
+        monitor.warn(Warning(path: remote, message: try Note(payload: frame.payload).text))
         continue
       }
       guard types.contains(frame.type) else { throw frame.isUnexpected }
@@ -53,7 +53,7 @@ final class PushAnswers {
     let limit = Int(clamping: min(summary.root.totals.entries &* 4 &+ 65536, 1 << 24))
     var left = accept.knownCount
     while left > 0 {
-      let found = try KnownParts(try channel.receive(.have).payload, limit: left)
+      let found = try KnownParts(payload: try channel.receive(.have).payload, limit: left)
       left -= found.prefixes.count
       if parts.known.count <= limit { parts.known.formUnion(found.prefixes) }
     }

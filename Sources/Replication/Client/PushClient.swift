@@ -35,8 +35,8 @@ final class PushClient {
     remote = Array(connection.options.displayName.utf8)
     answers = PushAnswers(over: connection.channel, remote: remote, monitor: monitor)
     lock = try repository.locks.lockShared(snapshot.name)
-    new = CatalogReader(try repository.openCatalog(snapshot.name))
-    tree = try repository.openTree(snapshot.name)
+    new = CatalogReader(reading: try repository.openCatalog(of: snapshot.name))
+    tree = try repository.openTree(of: snapshot.name)
     candidates = try repository.pushMemory.baseCandidates(
       for: snapshot, remote: connection.repositoryID, in: repository.snapshots())
   }
@@ -102,18 +102,18 @@ final class PushClient {
     try connection.channel.send(frame)
     let answer = try answers.receive(.accept, .published)
     if answer.type == .published {
-      guard try !Published(answer.payload).isNew else {
+      guard try !Published(payload: answer.payload).isNew else {
         throw ProtocolViolation("a snapshot is new before it was sent")
       }
       return nil
     }
-    let accept = try PushAccept(answer.payload, version: connection.version, candidateCount: offered.count)
+    let accept = try PushAccept(payload: answer.payload, version: connection.version, candidateCount: offered.count)
     base = accept.base.flatMap { openBase(offered[$0]) }
     return try answers.receiveParts(accept, of: snapshot.summary)
   }
 
   private func openBase(_ candidate: BaseCandidate) -> ClientBase? {
-    do { return try ClientBase(candidate, in: repository) } catch {
+    do { return try ClientBase(candidate: candidate, in: repository) } catch {
       warnOfBase(candidate.name, because: error)
       return nil
     }
@@ -148,7 +148,7 @@ final class PushClient {
   private func agreeOnSpace(_ needs: SpaceNeeds) throws {
     guard connection.version.hasSpaceCheck else { return }
     try connection.channel.send(needs)
-    _ = try SpaceGranted(try answers.receive(SpaceGranted.type).payload)
+    _ = try SpaceGranted(payload: try answers.receive(SpaceGranted.type).payload)
   }
 
   // MARK: The end
@@ -159,7 +159,7 @@ final class PushClient {
     while true {
       let frame = try answers.receive(PartRequest.type, Published.type)
       if frame.type == Published.type {
-        let published = try Published(frame.payload)
+        let published = try Published(payload: frame.payload)
         guard published.isNew else { throw ProtocolViolation("the snapshot was there before it was sent") }
         return published
       }
@@ -167,7 +167,7 @@ final class PushClient {
       guard requests <= snapshot.summary.root.totals.entries else {
         throw ProtocolViolation("the same is asked for again and again")
       }
-      try answer(PartRequest(frame.payload), with: contents, over: stream)
+      try answer(PartRequest(payload: frame.payload), with: contents, over: stream)
     }
   }
 

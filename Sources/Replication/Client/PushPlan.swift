@@ -98,9 +98,11 @@ struct PushPlan {
   }
 
   private mutating func open(_ place: Waiting) throws {
-    let record = try new.record(place.subtree.place, place.subtree.digest)
+    let record = try new.record(at: place.subtree.place, for: place.subtree.digest)
     let before = try place.base.flatMap { found in
-      try base.map { (path: found.path, record: try $0.reader.record(found.subtree.place, found.subtree.digest)) }
+      try base.map {
+        (path: found.path, record: try $0.reader.record(at: found.subtree.place, for: found.subtree.digest))
+      }
     }
     let folder = Folder(at: place, record: record, base: before)
     items.append(Item(folder: folder, change: .record))
@@ -179,7 +181,7 @@ struct PushPlan {
 
   private func movedDirectory(for child: Waiting) throws -> (path: [[UInt8]], subtree: Subtree)? {
     guard let base else { return nil }
-    let inode = try new.record(child.subtree.place, child.subtree.digest).hints.sourceInode
+    let inode = try new.record(at: child.subtree.place, for: child.subtree.digest).hints.sourceInode
     return try base.directory(sourceInode: inode, on: child.fileSystem)
   }
 

@@ -65,14 +65,14 @@ public final class RemoteRepository: VerifiableStore, Sendable {
     while true {
       let frame = try connection.channel.receive(.snapshot, .end)
       if frame.type == .end {
-        listing.rotationHold = try ListEnd(frame.payload).rotationHold
+        listing.rotationHold = try ListEnd(payload: frame.payload).rotationHold
         return listing
       }
       byteCount += frame.payload.count
       guard names.count < Self.listedSnapshots, byteCount < Self.listBytes else {
         throw ProtocolViolation("a list does not end")
       }
-      let found = try ListedSnapshot(frame.payload)
+      let found = try ListedSnapshot(payload: frame.payload)
       guard names.insert(found.name).inserted else { throw ProtocolViolation("a list has a snapshot twice") }
       switch found {
       case .unusable(let snapshot): listing.list.unusable.append(snapshot)
@@ -87,11 +87,11 @@ public final class RemoteRepository: VerifiableStore, Sendable {
   // MARK: Catalogs and files
 
   /// Opens a snapshot's catalog. Only the parts that are read are fetched.
-  public func openCatalog(_ name: SnapshotName) throws(Failure) -> OpenCatalog {
+  public func openCatalog(of name: SnapshotName) throws(Failure) -> OpenCatalog {
     try connection.annotatingErrors {
       try connection.channel.send(Request.openCatalog(name).frame)
       let size = try connection.channel.receive(CatalogSize.self)
-      return try OpenCatalog(RemoteCatalog(of: name, over: connection, byteCount: size.byteCount))
+      return try OpenCatalog(reading: RemoteCatalog(of: name, over: connection, byteCount: size.byteCount))
     }
   }
 
@@ -112,10 +112,10 @@ public final class RemoteRepository: VerifiableStore, Sendable {
       while true {
         let frame = try connection.channel.receive(.problem, .end)
         guard frame.type == .end else {
-          report(try Problem(frame.payload))
+          report(try Problem(payload: frame.payload))
           continue
         }
-        let end = try VerifyEnd(frame.payload)
+        let end = try VerifyEnd(payload: frame.payload)
         guard end.expired.count <= names.count else {
           throw ProtocolViolation("more snapshots expired than were asked for")
         }

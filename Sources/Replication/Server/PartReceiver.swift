@@ -77,7 +77,7 @@ final class PartReceiver {
       if target.isWhole, !target.isTooLarge {
         try staging.end(assembly, as: digest, byteCount: byteCount)
       } else {
-        try staging.discardPartialFile(digest)
+        try staging.discardPartialFile(of: digest)
       }
       try target.countWritten()
     } catch { throw Failure.writing("receive a file in", at: push.repository.path, because: error) }

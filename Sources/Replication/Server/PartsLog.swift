@@ -74,7 +74,7 @@ final class PartsLog: Sendable {
       index.records[sha256(of: payload)] = part
       return
     }
-    var reader = MessageReader(payload)
+    var reader = MessageReader(payload: payload)
     let digest = try reader.digest()
     _ = try reader.path()
     try reader.end()
@@ -147,7 +147,7 @@ final class PartsLog: Sendable {
 
   // MARK: Reading
 
-  func record(_ digest: Digest) throws -> DirectoryRecord? {
+  func record(for digest: Digest) throws -> DirectoryRecord? {
     guard let part = index.withLock({ $0.records[digest] }) else { return nil }
     return try DirectoryRecord(content: try file.read(at: part.offset, count: part.byteCount))
   }
@@ -157,13 +157,13 @@ final class PartsLog: Sendable {
     try path(in: index.withLock { $0.movedRecords[digest] ?? $0.baseDirectories[digest] })
   }
 
-  func baseFile(_ digest: ContentDigest) throws -> [[UInt8]]? {
+  func baseFile(for digest: ContentDigest) throws -> [[UInt8]]? {
     try path(in: index.withLock { $0.baseFiles[digest.digest] })
   }
 
   private func path(in part: Part?) throws -> [[UInt8]]? {
     guard let part else { return nil }
-    var reader = MessageReader(try file.read(at: part.offset, count: part.byteCount))
+    var reader = MessageReader(payload: try file.read(at: part.offset, count: part.byteCount))
     _ = try reader.digest()
     return try reader.path()
   }

@@ -15,7 +15,7 @@ final class PushBase {
     self.snapshot = snapshot
     self.catalog = catalog
     self.tree = tree
-    reader = CatalogReader(catalog)
+    reader = CatalogReader(reading: catalog)
     files = StoredFiles(in: tree)
   }
 
@@ -26,10 +26,10 @@ final class PushBase {
     let damaged = try repository.marks.all(.damaged)
     for digest in candidates {
       guard let found = list.snapshots.last(where: { $0.summary.root.digest == digest }),
-        let catalog = try? repository.openCatalog(found.name), let tree = try? repository.openTree(found.name)
+        let catalog = try? repository.openCatalog(of: found.name), let tree = try? repository.openTree(of: found.name)
       else { continue }
       // The intact files of a damaged tree can serve. A damaged catalog does not tell which files are intact.
-      if damaged[found.name] != nil, (try? CatalogReader(catalog).check()) == nil { continue }
+      if damaged[found.name] != nil, (try? CatalogReader(reading: catalog).check()) == nil { continue }
       return PushBase(snapshot: found, catalog: catalog, tree: tree)
     }
     return nil
@@ -55,7 +55,7 @@ final class PushBase {
   /// it.
   func damage(behind error: CatalogError, in repository: Repository) throws -> any Error {
     do {
-      try CatalogReader(catalog).check()
+      try CatalogReader(reading: catalog).check()
       return error
     } catch let damage as CatalogError {
       let name = snapshot.name

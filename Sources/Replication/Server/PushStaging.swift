@@ -128,7 +128,7 @@ final class PushStaging {
     return listing.entries.map { Array(listing.bytes[$0.range]) }
   }
 
-  func hasContent(_ digest: ContentDigest) throws(Errno) -> Bool {
+  func hasContent(of digest: ContentDigest) throws(Errno) -> Bool {
     let name = digest.fileName
     return try contents.descriptor.statusIfPresent(of: name.span) != nil
   }
@@ -140,14 +140,14 @@ final class PushStaging {
 
   // MARK: Partial files
 
-  private static func partialName(_ digest: ContentDigest) -> [UInt8] { partialPrefix + digest.fileName }
+  private static func partialName(of digest: ContentDigest) -> [UInt8] { partialPrefix + digest.fileName }
 
   /// Finds the partial files. Removes the smallest ones beyond the limit.
   private static func keptPartialFiles(in directory: Directory) throws -> [PushAccept.PartialFile] {
     var found: [PushAccept.PartialFile] = []
     for name in try names(in: directory) where name.starts(with: partialPrefix) {
       let status = try directory.descriptor.status(of: name.span)
-      guard let digest = ContentDigest(fileName: name.dropFirst(partialPrefix.count)), name == partialName(digest),
+      guard let digest = ContentDigest(fileName: name.dropFirst(partialPrefix.count)), name == partialName(of: digest),
         status.kind == .regular
       else {
         try directory.descriptor.unlink(name.span)
@@ -157,21 +157,21 @@ final class PushStaging {
     }
     found.sort { $0.byteCount > $1.byteCount }
     for file in found.dropFirst(Wire.partialFiles) {
-      let name = partialName(file.digest)
+      let name = partialName(of: file.digest)
       try directory.descriptor.unlink(name.span)
     }
     return Array(found.prefix(Wire.partialFiles))
   }
 
   /// Removes the partial file of a content.
-  func discardPartialFile(_ digest: ContentDigest) throws(Errno) {
-    let name = Self.partialName(digest)
+  func discardPartialFile(of digest: ContentDigest) throws(Errno) {
+    let name = Self.partialName(of: digest)
     try directory.descriptor.unlink(name.span)
   }
 
   /// Begins a content, or continues it at `offset`; `nil` if the partial file is shorter than that.
   func begin(_ digest: ContentDigest, at offset: UInt64) throws -> FileAssembly? {
-    let name = Self.partialName(digest)
+    let name = Self.partialName(of: digest)
     if offset == 0 {
       let file = try directory.descriptor.open(name.span, [.readWrite, .create, .truncate], mode: 0o600)
       return try FileAssembly(file, from: 0, elidingZeros: digest.isSparse, with: tools, onWork: onWork)
@@ -185,7 +185,7 @@ final class PushStaging {
     } catch {
       if error == .interrupted { throw error }
       // An unreadable partial file counts as missing.
-      if error != .noSuchEntry { try discardPartialFile(digest) }
+      if error != .noSuchEntry { try discardPartialFile(of: digest) }
       return nil
     }
   }
@@ -193,10 +193,10 @@ final class PushStaging {
   /// Completes a content of which all bytes have arrived. Removes it if it does not match its digest.
   func end(_ assembly: FileAssembly, as digest: ContentDigest, byteCount: UInt64) throws(Errno) {
     guard try assembly.finish() == digest, assembly.byteCount == byteCount else {
-      try discardPartialFile(digest)
+      try discardPartialFile(of: digest)
       return
     }
-    let name = Self.partialName(digest)
+    let name = Self.partialName(of: digest)
     let final = digest.fileName
     try directory.descriptor.rename(name.span, to: contents.descriptor, as: final.span, replacing: true)
   }

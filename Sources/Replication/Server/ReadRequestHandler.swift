@@ -28,11 +28,11 @@ struct ReadRequestHandler {
     try channel.send(ListEnd(rotationHold: try repository.heldRotation()))
   }
 
-  mutating func openCatalog(_ name: SnapshotName) throws {
+  mutating func openCatalog(of name: SnapshotName) throws {
     try channel.send(CatalogSize(byteCount: try catalog(of: name).byteCount))
   }
 
-  mutating func readCatalog(_ name: SnapshotName, at offset: UInt64, byteCount: Int) throws {
+  mutating func readCatalog(of name: SnapshotName, at offset: UInt64, byteCount: Int) throws {
     let catalog = try catalog(of: name)
     guard offset <= catalog.byteCount else { throw ProtocolViolation("a catalog is read beyond its end") }
     try channel.send(.bytes, try catalog.read(at: offset, count: byteCount))
@@ -41,7 +41,7 @@ struct ReadRequestHandler {
   private mutating func catalog(of name: SnapshotName) throws -> OpenCatalog {
     if let opened, opened.name == name { return opened.catalog }
     let lock = try? repository.locks.lockShared(name)
-    let catalog = try repository.openCatalog(name)
+    let catalog = try repository.openCatalog(of: name)
     opened = (name, catalog, lock)
     return catalog
   }
@@ -51,7 +51,7 @@ struct ReadRequestHandler {
     guard !path.isEmpty else { throw ProtocolViolation("a file has no name") }
     let stream = OutgoingStream(over: channel, windowLog: 20)
     let file: StoredSource?
-    do { file = try StoredFiles(in: try repository.openTree(name)).openRegularFile(path) } catch {
+    do { file = try StoredFiles(in: try repository.openTree(of: name)).openRegularFile(path) } catch {
       file = nil
       let problem = FetchHead.problem("\(error)")
       try stream.write { problem.encode(to: &$0) }

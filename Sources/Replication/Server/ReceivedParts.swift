@@ -32,11 +32,11 @@ final class ReceivedParts: WantedTree, @unchecked Sendable {
     self.doubtfulBaseFiles = doubtfulBaseFiles
   }
 
-  func record(_ digest: Digest) throws -> DirectoryRecord? { try staging.parts.record(digest) }
+  func record(for digest: Digest) throws -> DirectoryRecord? { try staging.parts.record(for: digest) }
 
-  func basePath(_ digest: Digest) throws -> [[UInt8]]? { try staging.parts.basePath(of: digest) }
+  func basePath(of digest: Digest) throws -> [[UInt8]]? { try staging.parts.basePath(of: digest) }
 
-  func baseFile(_ digest: ContentDigest) throws -> [[UInt8]]? { try staging.parts.baseFile(digest) }
+  func baseFile(for digest: ContentDigest) throws -> [[UInt8]]? { try staging.parts.baseFile(for: digest) }
 
   func isTooLarge(_ digest: ContentDigest) -> Bool { staging.tooLarge.withLock { $0.contains(digest) } }
 
@@ -54,11 +54,11 @@ final class ReceivedParts: WantedTree, @unchecked Sendable {
 
   func fetchContent(_ digest: ContentDigest, byteCount: UInt64, at path: [[UInt8]]) throws {
     try gate.locked {
-      if try staging.hasContent(digest) || isTooLarge(digest) { return }
+      if try staging.hasContent(of: digest) || isTooLarge(digest) { return }
       _ = try request(PartRequest(isContent: true, path: path))
       try receiver.receiveContent(digest, byteCount: byteCount, from: 0, base: nil)
       if isTooLarge(digest) { return }
-      guard try staging.hasContent(digest) else {
+      guard try staging.hasContent(of: digest) else {
         throw Failure(
           .remote,
           "\(displayName(sourcePath(path, label: push.request.summary.label))): what the client sends is not what its catalog says"

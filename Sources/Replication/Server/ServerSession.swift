@@ -28,11 +28,11 @@ struct ServerSession {
     var reads = ReadRequestHandler(
       channel: channel, repository: repository, threads: options.threads, version: version)
     while let frame = try channel.receive() {
-      switch try Request(frame) {
+      switch try Request(frame: frame) {
       case .list: try reads.list()
-      case .openCatalog(let name): try reads.openCatalog(name)
+      case .openCatalog(let name): try reads.openCatalog(of: name)
       case .readCatalog(let name, let offset, let byteCount):
-        try reads.readCatalog(name, at: offset, byteCount: byteCount)
+        try reads.readCatalog(of: name, at: offset, byteCount: byteCount)
       case .fetch(let name, let path): try reads.fetch(path, of: name)
       case .verify(let names): try reads.verify(names)
       case .push(let request):

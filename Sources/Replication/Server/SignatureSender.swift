@@ -29,7 +29,8 @@ final class SignatureSender {
     let (catalog, tree, snapshot) = (base.catalog, base.tree, base.snapshot)
     thread = try BackgroundThread { [push, queue] in
       var computer = SignatureComputer(
-        push: push, snapshot: snapshot, queue: queue, reader: CatalogReader(catalog), files: StoredFiles(in: tree),
+        push: push, snapshot: snapshot, queue: queue, reader: CatalogReader(reading: catalog),
+        files: StoredFiles(in: tree),
         bytesLeft: 2 &* snapshot.summary.root.totals.bytes)
       while let path = queue.next() {
         do { try push.channel.send(signature: computer.signature(of: path)) } catch { return }
@@ -91,7 +92,7 @@ private struct SignatureComputer {
   /// The encoded signature; empty if the file cannot be read.
   mutating func signature(of path: [[UInt8]]) -> [UInt8] {
     guard case .file(let row, _)? = try? reader.find(path), row.kind == .regular, row.size <= bytesLeft,
-      let salt = try? CurrentProcess.randomBytes(8)
+      let salt = try? CurrentProcess.randomBytes(count: 8)
     else { return [] }
     let file: StoredSource
     switch files.open(
@@ -107,7 +108,7 @@ private struct SignatureComputer {
     bytesLeft -= row.size
     let source = StoppableSource(of: file) { [queue] in queue.isStopped }
     let number = salt.reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
-    return (try? Signature(of: source, blockBytes: BlockSize.remote(row.size), salt: number))?.encoded() ?? []
+    return (try? Signature(of: source, blockBytes: BlockSize.remote(for: row.size), salt: number))?.encoded() ?? []
   }
 }
 

@@ -16,7 +16,7 @@ struct StreamReceiver {
     init(record: DirectoryRecord, basePath: [[UInt8]]?) throws {
       self.record = record
       self.basePath = basePath
-      files = try FileCursor(record)
+      files = try FileCursor(of: record)
     }
 
     /// Skips rows of files, and takes the row of a regular file.
@@ -83,13 +83,13 @@ struct StreamReceiver {
     let content = try parts.receiveRecord(byteCount: byteCount, base: before)
     // The checks come before the record is stored.
     let record = try DirectoryRecord(content: content)
-    try pathCheck.enter(sha256(of: content), below: record.directories()) { try staging.parts.record($0) }
+    try pathCheck.enter(sha256(of: content), below: record.directories()) { try staging.parts.record(for: $0) }
     try staging.parts.add(record: content, movedFrom: base.flatMap { $0.isMoved ? $0.path : nil })
     directory = try OpenDirectory(record: record, basePath: base?.path)
   }
 
   private mutating func enterKnown(_ digest: Digest, base: BaseDirectory?) throws {
-    guard let record = try staging.parts.record(digest) else {
+    guard let record = try staging.parts.record(for: digest) else {
       throw ProtocolViolation("a directory did not come before")
     }
     try parts.limits.countRepeatedRecord(byteCount: record.bytes.count)
@@ -129,7 +129,7 @@ struct StreamReceiver {
     let wasTried = try parts.receiveContent(row.digest, byteCount: row.size, from: offset, base: copyBase)
     // An unknown file says nothing about its content.
     if case .unknown = version { return }
-    if wasTried, try !staging.hasContent(row.digest) { doubtfulBaseFiles[row.digest] = path }
+    if wasTried, try !staging.hasContent(of: row.digest) { doubtfulBaseFiles[row.digest] = path }
   }
 
   private func basePath(of row: FileRow, in source: CopySource) throws -> [[UInt8]]? {

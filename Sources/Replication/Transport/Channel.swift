@@ -160,7 +160,7 @@ final class Channel: Sendable {
     while true {
       let (frame, isOver) = try inbox.withLock { try next(in: &$0) }
       if let frame {
-        if frame.type == .failure { throw try Failure(frame.payload) }
+        if frame.type == .failure { throw try Failure(payload: frame.payload) }
         return frame
       }
       if isOver { return nil }
@@ -197,7 +197,7 @@ final class Channel: Sendable {
 
   /// The next message. Throws if it is of another type.
   func receive<Message: FrameMessage>(_ type: Message.Type) throws -> Message {
-    try Message(try receive(Message.type).payload)
+    try Message(payload: try receive(Message.type).payload)
   }
 
   /// The newest version that client and server both speak, and the rest of the other process's hello.
@@ -216,7 +216,7 @@ final class Channel: Sendable {
   }
 
   private func throwFailure(in inbox: Inbox) throws {
-    if let frame = inbox.waiting.first(where: { $0.type == .failure }) { throw try Failure(frame.payload) }
+    if let frame = inbox.waiting.first(where: { $0.type == .failure }) { throw try Failure(payload: frame.payload) }
     if inbox.hasEnded && inbox.waiting.isEmpty { throw Self.ended }
   }
 
@@ -272,7 +272,7 @@ final class Channel: Sendable {
       return
     }
     // A keep-alive counts only if its number has grown.
-    let number = try KeepAlive(frame.payload).number
+    let number = try KeepAlive(payload: frame.payload).number
     if number > inbox.keepAliveNumber, now - inbox.lastTransfer < keepAliveLimitSeconds { inbox.lastSignOfLife = now }
     inbox.keepAliveNumber = max(number, inbox.keepAliveNumber)
   }

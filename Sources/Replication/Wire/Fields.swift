@@ -138,7 +138,7 @@ struct MessageReader: MessageSource {
   private let payload: [UInt8]
   private var position = 0
 
-  init(_ payload: [UInt8]) { self.payload = payload }
+  init(payload: [UInt8]) { self.payload = payload }
 
   var isAtEnd: Bool { position == payload.count }
 

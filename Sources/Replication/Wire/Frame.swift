@@ -103,8 +103,8 @@ protocol FrameMessage {
 
 extension FrameMessage {
   /// Decodes a whole payload.
-  init(_ payload: [UInt8]) throws {
-    var reader = MessageReader(payload)
+  init(payload: [UInt8]) throws {
+    var reader = MessageReader(payload: payload)
     try self.init(from: &reader)
     try reader.end()
   }

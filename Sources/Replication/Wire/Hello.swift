@@ -10,7 +10,7 @@ enum Hello {
   /// Returns the newest version that both speak, and the fields after the versions. Later versions may add fields.
   static func open(_ payload: [UInt8], of peer: String) throws -> (version: ProtocolVersion, fields: MessageReader) {
     guard payload.starts(with: Wire.magic) else { throw ProtocolViolation("the \(peer) is no treering") }
-    var reader = MessageReader(Array(payload.dropFirst(Wire.magic.count)))
+    var reader = MessageReader(payload: Array(payload.dropFirst(Wire.magic.count)))
     let own = ProtocolVersion.spoken
     let oldest = try reader.integer()
     let newest = try reader.integer()

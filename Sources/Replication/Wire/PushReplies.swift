@@ -16,8 +16,8 @@ struct PushAccept {
 }
 
 extension PushAccept {
-  init(_ payload: [UInt8], version: ProtocolVersion, candidateCount: Int) throws {
-    var reader = MessageReader(payload)
+  init(payload: [UInt8], version: ProtocolVersion, candidateCount: Int) throws {
+    var reader = MessageReader(payload: payload)
     let place = try reader.count(limit: candidateCount)
     base = place == 0 ? nil : place - 1
     var files: [PartialFile] = []
@@ -68,7 +68,7 @@ struct KnownParts {
 
 extension KnownParts {
   /// Throws if the payload is empty, or has other than one to `limit` whole prefixes.
-  init(_ payload: [UInt8], limit: Int) throws {
+  init(payload: [UInt8], limit: Int) throws {
     guard payload.count % 8 == 0, payload.count / 8 <= limit, !payload.isEmpty else {
       throw ProtocolViolation("a list is not whole")
     }

@@ -13,8 +13,8 @@ enum Request {
   case verify([SnapshotName])
   case push(PushRequest)
 
-  init(_ frame: Frame) throws {
-    var reader = MessageReader(frame.payload)
+  init(frame: Frame) throws {
+    var reader = MessageReader(payload: frame.payload)
     switch frame.type {
     case .list: self = .list
     case .openCatalog: self = .openCatalog(try reader.snapshotName())

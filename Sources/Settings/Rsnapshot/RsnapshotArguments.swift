@@ -6,21 +6,22 @@ extension [RsnapshotConfiguration.Statement] {
   func arguments(before end: Int, files: RsnapshotFiles) throws(RsnapshotError) -> RsyncArguments {
     guard let first else { return try RsyncArguments(short: [], long: [], files: files) }
     return try RsyncArguments(
-      short: shortArguments(first), long: longArguments(before: end, statement: first) + globalFilters(), files: files)
+      short: shortArguments(of: first), long: longArguments(before: end, statement: first) + globalFilters(),
+      files: files)
   }
 
   /// The arguments of one backup point. Its own rules or arguments replace the global rules.
   func arguments(ofPointAt index: Int, files: RsnapshotFiles) throws(RsnapshotError) -> RsyncArguments {
     let point = self[index]
     let options = try point.pointOptions()
-    func last(_ name: String, isAdded: Bool) -> String? {
+    func last(named name: String, isAdded: Bool) -> String? {
       options.last { $0.name == name && $0.isAdded == isAdded }?.value
     }
-    var short = try shortArguments(point)
-    if let own = last("rsync_short_args", isAdded: false) {
+    var short = try shortArguments(of: point)
+    if let own = last(named: "rsync_short_args", isAdded: false) {
       short = [RsyncArguments.Word(own.utf8.dropFirst(), origin: point.origin)]
     }
-    if let added = last("rsync_short_args", isAdded: true) {
+    if let added = last(named: "rsync_short_args", isAdded: true) {
       short.append(RsyncArguments.Word(added.utf8.dropFirst(), origin: point.origin))
     }
     // The point's one_fs overrides the global one.
@@ -35,23 +36,23 @@ extension [RsnapshotConfiguration.Statement] {
       for option in options where option.name == "include" + suffix || option.name == "exclude" + suffix {
         hasFilters = true
         // With a plus sign, rsnapshot passes a pattern without its option, and rsync ignores it.
-        if !option.isAdded { filters += try point.filterArguments(option.name, value: option.value) }
+        if !option.isAdded { filters += try point.filterArguments(named: option.name, value: option.value) }
       }
     }
     var long: [RsyncArguments.Word]
-    if let own = last("rsync_long_args", isAdded: false) {
-      long = try point.longArguments(own) + filters
+    if let own = last(named: "rsync_long_args", isAdded: false) {
+      long = try point.longArguments(of: own) + filters
     } else if hasFilters {
       long = try longArguments(before: index, statement: point) + filters
     } else {
       long = try longArguments(before: count, statement: point) + globalFilters()
     }
-    if let added = last("rsync_long_args", isAdded: true) { long += try point.longArguments(added) }
+    if let added = last(named: "rsync_long_args", isAdded: true) { long += try point.longArguments(of: added) }
     return try RsyncArguments(short: short, long: long, files: files)
   }
 
   private func shortArguments(
-    _ statement: RsnapshotConfiguration.Statement
+    of statement: RsnapshotConfiguration.Statement
   ) throws(RsnapshotError) -> [RsyncArguments.Word] {
     guard let said = last(where: { $0.name == "rsync_short_args" }) else {
       return [RsyncArguments.Word("a".utf8, origin: statement.origin)]
@@ -63,9 +64,9 @@ extension [RsnapshotConfiguration.Statement] {
     before end: Int, statement: RsnapshotConfiguration.Statement
   ) throws(RsnapshotError) -> [RsyncArguments.Word] {
     if let said = self[..<end].last(where: { $0.name == "rsync_long_args" }) {
-      return try said.longArguments(said.value)
+      return try said.longArguments(of: said.value)
     }
-    return try statement.longArguments(Self.standardArguments)
+    return try statement.longArguments(of: Self.standardArguments)
   }
 
   /// The rules from patterns, then the rules from files of patterns.
@@ -73,7 +74,7 @@ extension [RsnapshotConfiguration.Statement] {
     var words: [RsyncArguments.Word] = []
     for suffix in ["", "_file"] {
       for statement in self where statement.name == "include" + suffix || statement.name == "exclude" + suffix {
-        words += try statement.filterArguments(statement.name, value: statement.value)
+        words += try statement.filterArguments(named: statement.name, value: statement.value)
       }
     }
     return words

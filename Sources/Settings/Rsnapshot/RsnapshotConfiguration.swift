@@ -41,7 +41,7 @@ public struct RsnapshotConfiguration: Sendable, Equatable {
     statements = reader.statements
     let levels = statements.filter { $0.name == "retain" || $0.name == "interval" }
     if levels.count > 1, Int(levels[0].values[1]) == 1 {
-      throw RsnapshotError(levels[0].origin, message: "the first of several levels should keep more than 1")
+      throw RsnapshotError(at: levels[0].origin, message: "the first of several levels should keep more than 1")
     }
   }
 }
@@ -78,7 +78,7 @@ public struct RsnapshotError: Error, Sendable, Equatable, CustomStringConvertibl
     self.message = message
   }
 
-  init(_ origin: RsnapshotConfiguration.Origin, message: String) {
+  init(at origin: RsnapshotConfiguration.Origin, message: String) {
     self.init(file: origin.file, line: origin.line, message: message)
   }
 

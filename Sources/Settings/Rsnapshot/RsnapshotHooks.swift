@@ -1,15 +1,16 @@
 /// The table `[hooks]` for the commands of an `rsnapshot.conf`.
-func rsnapshotHooks(_ statements: [RsnapshotConfiguration.Statement]) -> [String] {
+func rsnapshotHooks(of statements: [RsnapshotConfiguration.Statement]) -> [String] {
   let lastPoint = statements.lastIndex { $0.name == "backup" || $0.name == "backup_script" } ?? statements.count
-  func commands(_ name: String, range: Range<Int>) -> [RsnapshotConfiguration.Statement] {
+  func commands(named name: String, range: Range<Int>) -> [RsnapshotConfiguration.Statement] {
     statements[range].filter { $0.name == name }
   }
   // If a command occurs several times, the last one counts.
   let before: [RsnapshotConfiguration.Statement] =
-    commands("cmd_preexec", range: statements.indices).suffix(1) + commands("backup_exec", range: 0..<lastPoint)
+    commands(named: "cmd_preexec", range: statements.indices).suffix(1)
+    + commands(named: "backup_exec", range: 0..<lastPoint)
   let after: [RsnapshotConfiguration.Statement] =
-    commands("backup_exec", range: lastPoint..<statements.count)
-    + commands("cmd_postexec", range: statements.indices).suffix(1)
+    commands(named: "backup_exec", range: lastPoint..<statements.count)
+    + commands(named: "cmd_postexec", range: statements.indices).suffix(1)
   if before.isEmpty && after.isEmpty { return [] }
   var lines = TOMLText.comment(
     """
@@ -21,14 +22,14 @@ func rsnapshotHooks(_ statements: [RsnapshotConfiguration.Statement]) -> [String
     lines.append("\(key) = [")
     for hook in hooks {
       lines += TOMLText.comment("\(hook.origin.place): \(hook.name)").map { "  " + $0 }
-      lines.append("  " + table(hook, isBefore: key == "before") + ",")
+      lines.append("  " + table(for: hook, isBefore: key == "before") + ",")
     }
     lines.append("]")
   }
   return lines
 }
 
-private func table(_ statement: RsnapshotConfiguration.Statement, isBefore: Bool) -> String {
+private func table(for statement: RsnapshotConfiguration.Statement, isBefore: Bool) -> String {
   var table = "{ command = \(TOMLText.array(rsnapshotCommand(statement.value))), timeout = \"24h\""
   let isRequired =
     statement.name == "backup_exec" ? statement.values.dropFirst().first == "required" : isBefore
@@ -40,7 +41,7 @@ private func table(_ statement: RsnapshotConfiguration.Statement, isBefore: Bool
 /// A program and its arguments, or the shell if rsnapshot would run one by Perl's rule for `system`. A program from
 /// `PATH` also goes through the shell.
 func rsnapshotCommand(_ text: String) -> [String] {
-  let words = words(text)
+  let words = words(of: text)
   let beginsWithAssignment = words.first.map { word in
     let name = word.prefix { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "_") }
     return word.dropFirst(name.count).first == "="

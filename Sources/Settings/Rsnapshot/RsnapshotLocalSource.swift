@@ -12,20 +12,20 @@ struct RsnapshotLocalSource {
   private var rules: [(globs: [RsyncPattern.Glob], isInclude: Bool)] = []
   var comments: [String] = []
 
-  init(_ statement: RsnapshotConfiguration.Statement, arguments: RsyncArguments) {
+  init(statement: RsnapshotConfiguration.Statement, arguments: RsyncArguments) {
     origin = statement.origin
-    path = cleanComponents(statement.value)
+    path = cleanComponents(of: statement.value)
     self.arguments = arguments
     let whole = Array(statement.value.utf8) + (statement.value.utf8.last == slash ? [] : [slash])
     if !arguments.isRelative {
       anchor = path.count
     } else if let dot = whole.firstRange(of: Array("/./".utf8)) {
       // rsync drops the part before `/./`.
-      anchor = cleanComponents(String(decoding: whole[..<dot.lowerBound], as: UTF8.self)).count
+      anchor = cleanComponents(of: String(decoding: whole[..<dot.lowerBound], as: UTF8.self)).count
     } else {
       anchor = 0
     }
-    landing = cleanComponents(statement.values[1]) + path[anchor...]
+    landing = cleanComponents(of: statement.values[1]) + path[anchor...]
   }
 
   func hasPath(of other: Self) -> Bool {
@@ -35,7 +35,7 @@ struct RsnapshotLocalSource {
   // MARK: Rules
 
   /// Reads the patterns; returns comments on patterns without an equivalent.
-  mutating func takeRules(_ notes: inout RsnapshotNotes) -> [String] {
+  mutating func takeRules(notes: inout RsnapshotNotes) -> [String] {
     var comments: [String] = []
     var whole = PatternList()
     for rule in arguments.rules.reversed() {
@@ -46,7 +46,7 @@ struct RsnapshotLocalSource {
       }
       rules.append((pattern.globs, rule.isInclude))
       for glob in pattern.globs {
-        whole.add(Self.line(glob, isInclude: rule.isInclude), origin: "\(text) (\(rule.origin.place))")
+        whole.add(Self.line(for: glob, isInclude: rule.isInclude), origin: "\(text) (\(rule.origin.place))")
       }
     }
     // In the new configuration, a pattern for a directory above the source has no effect on it.
@@ -63,24 +63,24 @@ struct RsnapshotLocalSource {
   private func lines(from directory: [String]) -> [[UInt8]] {
     let below = directory[anchor...].map { Array($0.utf8) }
     return rules.flatMap { rule in
-      rule.globs.flatMap { $0.below(below) }.map { Self.line($0, isInclude: rule.isInclude) }
+      rule.globs.flatMap { $0.below(below) }.map { Self.line(for: $0, isInclude: rule.isInclude) }
     }
   }
 
-  private static func line(_ glob: RsyncPattern.Glob, isInclude: Bool) -> [UInt8] {
+  private static func line(for glob: RsyncPattern.Glob, isInclude: Bool) -> [UInt8] {
     (isInclude ? [UInt8(ascii: "!")] : []) + glob.line
   }
 
   // MARK: Tables
 
   /// The source's table; it excludes rsnapshot's snapshots below `root`.
-  func table(_ root: [String]) -> [String] {
+  func table(for root: [String]) -> [String] {
     var lines = ["[[source]]", "path = " + TOMLText.string("/" + path.joined(separator: "/"))]
     // A `!` pattern has no effect before the first exclusion.
     let rules = self.lines(from: path).drop { $0.first == UInt8(ascii: "!") }
     var exclude = rules.map { "  " + TOMLText.string(String(decoding: $0, as: UTF8.self)) + "," }
     if root.count > path.count, zip(root, path).allSatisfy({ $0.utf8.elementsEqual($1.utf8) }) {
-      let line = literalLine(Array(root[path.count...]), directoriesOnly: true)
+      let line = literalLine(for: Array(root[path.count...]), directoriesOnly: true)
       exclude.append("  # rsnapshot's snapshots")
       exclude.append("  " + TOMLText.string(String(decoding: line, as: UTF8.self)) + ",")
     }

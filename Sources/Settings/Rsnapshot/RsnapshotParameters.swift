@@ -26,46 +26,47 @@ extension RsnapshotConfiguration.Statement {
     switch name {
     case "config_version": try require(value == "1.2", expected: "1.2")
     case "snapshot_root":
-      if RsnapshotSource.remote(value) != nil {
-        throw RsnapshotError(origin, message: "\"snapshot_root\" should be a local path")
+      if RsnapshotSource.remote(of: value) != nil {
+        throw RsnapshotError(at: origin, message: "\"snapshot_root\" should be a local path")
       }
       try requirePath()
     case "lockfile", "logfile", "include_file", "exclude_file": try requirePath()
     case "sync_first", "no_create_root": try require(value == "0" || value == "1", expected: "0 or 1")
     case "link_dest", "one_fs", "stop_on_stale_lockfile", "use_lazy_deletes":
-      try require(Self.boolean(value) != nil, expected: "0 or 1")
+      try require(Self.boolean(from: value) != nil, expected: "0 or 1")
     case _ where name.hasPrefix("cmd_") && Self.isKnown(name), "linux_lvm_cmd_lvcreate", "linux_lvm_cmd_lvremove",
       "linux_lvm_cmd_mount", "linux_lvm_cmd_umount":
-      try require(isAbsolute(value) && !climbs(words(value)[0]), expected: "the absolute path of a program")
+      try require(isAbsolute(value) && !climbs(words(of: value)[0]), expected: "the absolute path of a program")
     case "retain", "interval": try checkLevel()
     case "backup": try checkPoint(after: earlier)
     case "backup_script": try checkScript(after: earlier)
     case "backup_exec":
       if values.count > 1, !["optional", "required"].contains(values[1]) {
         throw RsnapshotError(
-          origin, message: "after the command \"optional\" or \"required\" should stand, not \"\(values[1])\"")
+          at: origin, message: "after the command \"optional\" or \"required\" should stand, not \"\(values[1])\"")
       }
     case "rsync_short_args":
       try require(Self.isShortArguments(value), expected: "letters after one hyphen, such as -a")
-    case "rsync_long_args", "include", "exclude": _ = try longArguments(value)
+    case "rsync_long_args", "include", "exclude": _ = try longArguments(of: value)
     case "ssh_args":
       if earlier.contains(where: { $0.name == name }) {
-        throw RsnapshotError(origin, message: "\"ssh_args\" should be there once")
+        throw RsnapshotError(at: origin, message: "\"ssh_args\" should be there once")
       }
     case "verbose", "loglevel":
       try require(["1", "2", "3", "4", "5"].contains(value), expected: "a number from 1 to 5")
     case "rsync_numtries": try require(Self.isNumber(value), expected: "a number from 0 on")
     default:
       guard !Self.isKnown(name) else { return }
-      guard let first = words(name).first, name.utf8.first.map(isBlank) == false else {
-        throw RsnapshotError(origin, message: "the line begins with a blank, and no statement stands right above it")
+      guard let first = words(of: name).first, name.utf8.first.map(isBlank) == false else {
+        throw RsnapshotError(
+          at: origin, message: "the line begins with a blank, and no statement stands right above it")
       }
       if first != name, Self.isKnown(first) {
-        throw RsnapshotError(origin, message: "a tab should follow \"\(first)\"; spaces separate nothing")
+        throw RsnapshotError(at: origin, message: "a tab should follow \"\(first)\"; spaces separate nothing")
       }
       let near = (Self.others + Self.unneeded.sorted()).map { ($0, distance(name, $0)) }.min { $0.1 < $1.1 }
       throw RsnapshotError(
-        origin,
+        at: origin,
         message: "unknown parameter \"\(name)\""
           + (near.map { $0.1 <= 2 ? "; did you mean \"\($0.0)\"?" : "" } ?? ""))
     }
@@ -74,7 +75,7 @@ extension RsnapshotConfiguration.Statement {
   private static func isKnown(_ name: String) -> Bool { unneeded.contains(name) || others.contains(name) }
 
   private func require(_ isRight: Bool, expected: String) throws(RsnapshotError) {
-    if !isRight { throw RsnapshotError(origin, message: "\"\(name)\" should be \(expected), not \"\(value)\"") }
+    if !isRight { throw RsnapshotError(at: origin, message: "\"\(name)\" should be \(expected), not \"\(value)\"") }
   }
 
   private func requirePath() throws(RsnapshotError) {
@@ -87,7 +88,7 @@ extension RsnapshotConfiguration.Statement {
     let number = values.count > 1 ? values[1] : ""
     guard Self.isNumber(number), number.utf8.contains(where: { $0 != UInt8(ascii: "0") }) else {
       throw RsnapshotError(
-        origin,
+        at: origin,
         message: "\"\(name)\" should have a number from 1 on after \"\(value)\""
           + (number.isEmpty ? "" : ", not \"\(number)\""))
     }
@@ -96,10 +97,10 @@ extension RsnapshotConfiguration.Statement {
   private func checkPoint(after earlier: [Self]) throws(RsnapshotError) {
     try checkDestination(after: earlier)
     guard !climbs(value) else {
-      throw RsnapshotError(origin, message: "the path \"\(value)\" should be without \"..\"")
+      throw RsnapshotError(at: origin, message: "the path \"\(value)\" should be without \"..\"")
     }
     let needed: [String]
-    switch RsnapshotSource.remote(value) {
+    switch RsnapshotSource.remote(of: value) {
     case .shell: needed = ["cmd_ssh"]
     case .volume: needed = Self.unneeded.filter { $0.hasPrefix("linux_lvm_") }.sorted()
     case .server: needed = []
@@ -108,33 +109,33 @@ extension RsnapshotConfiguration.Statement {
       needed = []
     }
     for parameter in needed where !earlier.contains(where: { $0.name == parameter }) {
-      throw RsnapshotError(origin, message: "\"\(parameter)\" should be said before \"\(value)\"")
+      throw RsnapshotError(at: origin, message: "\"\(parameter)\" should be said before \"\(value)\"")
     }
     _ = try pointOptions()
   }
 
   private func checkScript(after earlier: [Self]) throws(RsnapshotError) {
-    try require(isAbsolute(value) && !climbs(words(value)[0]), expected: "the absolute path of a program")
+    try require(isAbsolute(value) && !climbs(words(of: value)[0]), expected: "the absolute path of a program")
     try checkDestination(after: earlier)
   }
 
   private func checkDestination(after earlier: [Self]) throws(RsnapshotError) {
     guard earlier.contains(where: { $0.name == "snapshot_root" }) else {
-      throw RsnapshotError(origin, message: "\"snapshot_root\" should be said before \"\(name)\"")
+      throw RsnapshotError(at: origin, message: "\"snapshot_root\" should be said before \"\(name)\"")
     }
     guard values.count > 1, let first = values[1].utf8.first else {
       throw RsnapshotError(
-        origin, message: "after \"\(value)\" and a tab the destination should stand, such as localhost/")
+        at: origin, message: "after \"\(value)\" and a tab the destination should stand, such as localhost/")
     }
     guard first != slash, !isBlank(first), !climbs(values[1]) else {
       throw RsnapshotError(
-        origin, message: "the destination should be a relative path without \"..\", not \"\(values[1])\"")
+        at: origin, message: "the destination should be a relative path without \"..\", not \"\(values[1])\"")
     }
   }
 
   // MARK: Values
 
-  static func boolean(_ value: String) -> Bool? {
+  static func boolean(from value: String) -> Bool? {
     guard isNumber(value), let number = Int(value), number == 0 || number == 1 else { return nil }
     return number == 1
   }

@@ -4,7 +4,7 @@ enum RsnapshotSource {
   enum Remote { case shell, server, volume }
 
   /// `nil` for a local path or an empty one.
-  static func remote(_ source: String) -> Remote? {
+  static func remote(of source: String) -> Remote? {
     let bytes = Array(source.utf8)
     if bytes.first == slash || bytes.first.map(isBlank) ?? true { return nil }
     if bytes.starts(with: "lvm://".utf8) { return .volume }
@@ -40,7 +40,7 @@ extension RsnapshotConfiguration.Statement {
         separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
       guard halves.count == 2 else {
         throw RsnapshotError(
-          origin,
+          at: origin,
           message: "options should be NAME=VALUE, separated by commas, not \"\(String(decoding: pair, as: UTF8.self))\""
         )
       }
@@ -58,31 +58,31 @@ extension RsnapshotConfiguration.Statement {
     let expected: String
     switch option.name {
     case "one_fs":
-      (isRight, expected) = (Self.boolean(option.value) != nil && !option.isAdded, "0 or 1")
+      (isRight, expected) = (Self.boolean(from: option.value) != nil && !option.isAdded, "0 or 1")
     case "rsync_short_args":
       (isRight, expected) = (Self.isShortArguments(option.value), "letters after one hyphen, such as -a")
     case "include_file", "exclude_file":
       (isRight, expected) = (isAbsolute(option.value) && !climbs(option.value), "an absolute path without \"..\"")
     case "rsync_long_args", "include", "exclude":
-      _ = try longArguments(option.value)
+      _ = try longArguments(of: option.value)
       return
     case _ where Self.unchecked.contains(option.name): return
     default:
-      throw RsnapshotError(origin, message: "\"\(option.name)\" is no option of a backup point")
+      throw RsnapshotError(at: origin, message: "\"\(option.name)\" is no option of a backup point")
     }
     if !isRight {
-      throw RsnapshotError(origin, message: "\"\(option.name)\" should be \(expected), not \"\(option.value)\"")
+      throw RsnapshotError(at: origin, message: "\"\(option.name)\" should be \(expected), not \"\(option.value)\"")
     }
   }
 
   /// Splits arguments for rsync at white space outside quotes; quotes do not nest.
-  func longArguments(_ text: String) throws(RsnapshotError) -> [RsyncArguments.Word] {
+  func longArguments(of text: String) throws(RsnapshotError) -> [RsyncArguments.Word] {
     var words: [[UInt8]] = [[]]
     var quote: UInt8?
     for byte in text.utf8 {
       let isQuote = byte == UInt8(ascii: "'") || byte == UInt8(ascii: "\"")
       if isQuote, let open = quote {
-        guard byte == open else { throw RsnapshotError(origin, message: "quotes in quotes are not allowed") }
+        guard byte == open else { throw RsnapshotError(at: origin, message: "quotes in quotes are not allowed") }
         quote = nil
       } else if isQuote {
         quote = byte
@@ -92,17 +92,17 @@ extension RsnapshotConfiguration.Statement {
         words[words.count - 1].append(byte)
       }
     }
-    guard quote == nil else { throw RsnapshotError(origin, message: "a quote is not closed") }
+    guard quote == nil else { throw RsnapshotError(at: origin, message: "a quote is not closed") }
     return words.filter { !$0.isEmpty }.map { RsyncArguments.Word($0, origin: origin) }
   }
 
   /// rsync's arguments for a statement or an option such as `exclude`.
-  func filterArguments(_ name: String, value: String) throws(RsnapshotError) -> [RsyncArguments.Word] {
+  func filterArguments(named name: String, value: String) throws(RsnapshotError) -> [RsyncArguments.Word] {
     let options = [
       "include": "--include", "exclude": "--exclude", "include_file": "--include-from",
       "exclude_file": "--exclude-from",
     ]
     guard let option = options[name] else { return [] }
-    return try longArguments("\(option)=\(value)")
+    return try longArguments(of: "\(option)=\(value)")
   }
 }

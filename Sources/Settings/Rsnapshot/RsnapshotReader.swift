@@ -18,16 +18,16 @@ struct RsnapshotReader {
   ) throws(RsnapshotError) {
     let name = files.name(path)
     if let origin {
-      guard !open.contains(path) else { throw RsnapshotError(origin, message: "\(name) includes itself") }
+      guard !open.contains(path) else { throw RsnapshotError(at: origin, message: "\(name) includes itself") }
       guard open.count < Self.deepest, fileCount < Self.mostFiles else {
         throw RsnapshotError(
-          origin, message: "more is included than \(Self.mostFiles) files, or files \(Self.deepest) deep")
+          at: origin, message: "more is included than \(Self.mostFiles) files, or files \(Self.deepest) deep")
       }
     }
     let content: [UInt8]
     do { content = try files.read(path) } catch {
       guard let origin else { throw RsnapshotError(file: name, message: "cannot be read: \(error)") }
-      throw RsnapshotError(origin, message: "cannot read \(name): \(error)")
+      throw RsnapshotError(at: origin, message: "cannot read \(name): \(error)")
     }
     open.append(path)
     fileCount += 1
@@ -54,19 +54,19 @@ struct RsnapshotReader {
 
   private mutating func take(_ line: [UInt8], place: RsnapshotConfiguration.Origin) throws(RsnapshotError) {
     guard let text = String(validating: line, as: UTF8.self) else {
-      throw RsnapshotError(place, message: "the line is not UTF-8")
+      throw RsnapshotError(at: place, message: "the line is not UTF-8")
     }
-    if line.contains(0) { throw RsnapshotError(place, message: "the line holds a NUL") }
+    if line.contains(0) { throw RsnapshotError(at: place, message: "the line holds a NUL") }
     if line.last == UInt8(ascii: "\r") {
-      throw RsnapshotError(place, message: "the line ends with a carriage return; lines should end as on Linux")
+      throw RsnapshotError(at: place, message: "the line ends with a carriage return; lines should end as on Linux")
     }
     var origin = place
     origin.text = text
-    let fields = Self.fields(line).map { String(decoding: $0, as: UTF8.self) }
+    let fields = Self.fields(of: line).map { String(decoding: $0, as: UTF8.self) }
     guard let name = fields.first, fields.count > 1 else {
       let word = String(decoding: line.prefix { !isBlank($0) }, as: UTF8.self)
       throw RsnapshotError(
-        origin,
+        at: origin,
         message: line.contains(where: isBlank)
           ? "a tab should follow \"\(word)\"; spaces separate nothing" : "\"\(word)\" should have a value, after a tab")
     }
@@ -80,7 +80,7 @@ struct RsnapshotReader {
   }
 
   /// Fields separated by runs of tabs: at most four, and the last is the rest of the line.
-  private static func fields(_ line: [UInt8]) -> [Line] {
+  private static func fields(of line: [UInt8]) -> [Line] {
     var fields: [Line] = []
     var rest = line[...]
     while fields.count < 3, let end = rest.firstIndex(of: tab) {
@@ -115,6 +115,6 @@ func trimmed(_ bytes: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
 }
 
 /// Splits a text at white space.
-func words(_ text: String) -> [String] {
+func words(of text: String) -> [String] {
   text.utf8.split(whereSeparator: isBlank).map { String(decoding: $0, as: UTF8.self) }
 }

@@ -1,6 +1,6 @@
 /// The table `[retention]` for the levels of an `rsnapshot.conf`.
 func rsnapshotRetention(
-  _ statements: [RsnapshotConfiguration.Statement], notes: inout RsnapshotNotes
+  of statements: [RsnapshotConfiguration.Statement], notes: inout RsnapshotNotes
 ) -> [String] {
   let levels = statements.filter { $0.name == "retain" || $0.name == "interval" }
   let sets = Configuration.Retention.sets

@@ -15,16 +15,16 @@ struct RsnapshotSources {
   /// The first directory of the first local point's destination.
   private(set) var label = "localhost"
 
-  init(_ statements: [RsnapshotConfiguration.Statement], files: RsnapshotFiles) {
+  init(statements: [RsnapshotConfiguration.Statement], files: RsnapshotFiles) {
     self.statements = statements
     self.files = files
-    root = statements.last { $0.name == "snapshot_root" }.map { cleanComponents($0.value) } ?? []
+    root = statements.last { $0.name == "snapshot_root" }.map { cleanComponents(of: $0.value) } ?? []
     let first = statements.first { $0.name == "backup" && isAbsolute($0.value) }
-    if let name = first.flatMap({ cleanComponents($0.values[1]).first }) { label = name }
+    if let name = first.flatMap({ cleanComponents(of: $0.values[1]).first }) { label = name }
   }
 
   /// An array of lines for each table, or for the comment in its place.
-  mutating func tables(_ notes: inout RsnapshotNotes) throws(RsnapshotError) -> [[String]] {
+  mutating func tables(notes: inout RsnapshotNotes) throws(RsnapshotError) -> [[String]] {
     for (index, statement) in statements.enumerated() {
       switch statement.name {
       case "backup" where isAbsolute(statement.value): try addLocal(statement, index: index, notes: &notes)
@@ -41,7 +41,7 @@ struct RsnapshotSources {
     return pieces.map { piece in
       switch piece {
       case .comment(let lines): lines
-      case .source(let source): source.comments + source.table(root)
+      case .source(let source): source.comments + source.table(for: root)
       }
     }.filter { !$0.isEmpty }
   }
@@ -50,7 +50,7 @@ struct RsnapshotSources {
     _ statement: RsnapshotConfiguration.Statement, notes: inout RsnapshotNotes
   ) {
     let why =
-      RsnapshotSource.remote(statement.value) == .volume
+      RsnapshotSource.remote(of: statement.value) == .volume
       ? "let a hook before make and mount the LVM snapshot and one after remove it, and name where it is mounted"
       : "treering reads local directories: run it on that host, or let a hook before fetch the files into a source"
     pieces.append(.comment(notes.add(statement.origin, why: why)))
@@ -59,16 +59,17 @@ struct RsnapshotSources {
   private mutating func addLocal(
     _ statement: RsnapshotConfiguration.Statement, index: Int, notes: inout RsnapshotNotes
   ) throws(RsnapshotError) {
-    let path = cleanComponents(statement.value)
+    let path = cleanComponents(of: statement.value)
     if let name = path.last, files.isFile(Array(statement.value.utf8)) {
       let directory = "/" + path.dropLast().joined(separator: "/")
-      let pattern = "!" + String(decoding: literalLine([name], directoriesOnly: false), as: UTF8.self)
+      let pattern = "!" + String(decoding: literalLine(for: [name], directoriesOnly: false), as: UTF8.self)
       let why =
         "a source is a directory: name \(TOMLText.string(directory)), with exclude = \(TOMLText.array(["/*", pattern]))"
       pieces.append(.comment(notes.add(statement.origin, why: why)))
       return
     }
-    var source = RsnapshotLocalSource(statement, arguments: try statements.arguments(ofPointAt: index, files: files))
+    var source = RsnapshotLocalSource(
+      statement: statement, arguments: try statements.arguments(ofPointAt: index, files: files))
     source.comments = TOMLText.comment(statement.origin.place + ": " + statement.origin.text)
     let here = [label] + path
     if !source.landing.elementsEqual(here, by: { $0.utf8.elementsEqual($1.utf8) }) {
@@ -76,10 +77,10 @@ struct RsnapshotSources {
         "rsnapshot has it in \(source.landing.joined(separator: "/")), treering in \(here.joined(separator: "/"))")
     }
     for unknown in source.arguments.unknown { source.comments += notes.add(unknown) }
-    source.comments += source.takeRules(&notes)
+    source.comments += source.takeRules(notes: &notes)
     for (index, piece) in pieces.enumerated() {
       guard case .source(var earlier) = piece, earlier.hasPath(of: source) else { continue }
-      if earlier.landing == source.landing || earlier.table(root) == source.table(root) {
+      if earlier.landing == source.landing || earlier.table(for: root) == source.table(for: root) {
         earlier.comments += source.comments
         source.comments = earlier.comments
         pieces[index] = .source(source)
@@ -97,7 +98,7 @@ struct RsnapshotSources {
 }
 
 /// A gitignore(5) line for a path relative to the source.
-func literalLine(_ names: [String], directoriesOnly: Bool) -> [UInt8] {
+func literalLine(for names: [String], directoriesOnly: Bool) -> [UInt8] {
   let escaped = names.map { name in
     Array(name.utf8.map { "*?[\\".utf8.contains($0) ? [UInt8(ascii: "\\"), $0] : [$0] }.joined())
   }

@@ -19,11 +19,11 @@ public struct RsnapshotTranslation: Sendable {
   ) throws(RsnapshotError) {
     let statements = configuration.statements
     var notes = RsnapshotNotes()
-    let top = try Self.top(statements, files: files, notes: &notes)
-    let retention = rsnapshotRetention(statements, notes: &notes)
-    var sources = RsnapshotSources(statements, files: files)
-    let tables = try sources.tables(&notes)
-    let hooks = rsnapshotHooks(statements)
+    let top = try Self.top(of: statements, files: files, notes: &notes)
+    let retention = rsnapshotRetention(of: statements, notes: &notes)
+    var sources = RsnapshotSources(statements: statements, files: files)
+    let tables = try sources.tables(notes: &notes)
+    let hooks = rsnapshotHooks(of: statements)
     var lines = TOMLText.comment(
       """
       treering.toml, made of \(name) by: treering import rsnapshot
@@ -50,7 +50,7 @@ public struct RsnapshotTranslation: Sendable {
 
   /// The lines before the tables.
   private static func top(
-    _ statements: [RsnapshotConfiguration.Statement], files: RsnapshotFiles, notes: inout RsnapshotNotes
+    of statements: [RsnapshotConfiguration.Statement], files: RsnapshotFiles, notes: inout RsnapshotNotes
   ) throws(RsnapshotError) -> [String] {
     var lines: [String] = []
     var unneeded: [String] = []
@@ -67,7 +67,7 @@ public struct RsnapshotTranslation: Sendable {
       lines += notes.add(unknown)
     }
     guard let root = statements.last(where: { $0.name == "snapshot_root" }) else { return lines }
-    let path = "/" + (cleanComponents(root.value) + ["treering"]).joined(separator: "/")
+    let path = "/" + (cleanComponents(of: root.value) + ["treering"]).joined(separator: "/")
     lines += [""]
     lines += TOMLText.comment(
       """
@@ -97,6 +97,6 @@ struct RsnapshotNotes {
 }
 
 /// Splits a path into components, without empty ones and `.`.
-func cleanComponents(_ path: String) -> [String] {
+func cleanComponents(of path: String) -> [String] {
   path.utf8.split(separator: slash).map { String(decoding: $0, as: UTF8.self) }.filter { $0 != "." }
 }

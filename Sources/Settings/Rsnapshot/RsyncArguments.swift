@@ -42,7 +42,7 @@ struct RsyncArguments {
       let word = long[index]
       index += 1
       guard word.text.first == UInt8(ascii: "-") else {
-        note(word, argument: "the argument \"\(Self.text(word.text))\", which rsync takes for a source of its own")
+        note(word, argument: "the argument \"\(Self.text(of: word.text))\", which rsync takes for a source of its own")
         continue
       }
       guard word.text.starts(with: "--".utf8) else {
@@ -51,13 +51,13 @@ struct RsyncArguments {
       }
       let halves = word.text.dropFirst(2).split(
         separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
-      let name = Self.text(halves[0])
+      let name = Self.text(of: halves[0])
       var value = halves.count > 1 ? Array(halves[1]) : nil
       if value == nil, Self.takesValue.contains(name), index < long.count {
         value = long[index].text
         index += 1
       }
-      try take(name, value: value, word: word)
+      try take(option: name, value: value, word: word)
     }
   }
 
@@ -100,12 +100,12 @@ struct RsyncArguments {
       case UInt8(ascii: "x"): isOneFileSystem = true
       case UInt8(ascii: "R"): isRelative = true
       case _ where Self.builtInLetters.contains(letter): break
-      default: unknown.append(Unknown(argument: "-" + Self.text([letter]), origin: origin))
+      default: unknown.append(Unknown(argument: "-" + Self.text(of: [letter]), origin: origin))
       }
     }
   }
 
-  private mutating func take(_ name: String, value: [UInt8]?, word: Word) throws(RsnapshotError) {
+  private mutating func take(option name: String, value: [UInt8]?, word: Word) throws(RsnapshotError) {
     let negated = name.hasPrefix("no-") ? String(name.dropFirst(3)) : nil
     switch name {
     case "relative": isRelative = true
@@ -115,13 +115,13 @@ struct RsyncArguments {
     case "exclude", "include": addOld(value ?? [], isInclude: name == "include", origin: word.origin)
     case "exclude-from", "include-from": try addFile(value ?? [], isInclude: name == "include-from", word: word)
     case "filter":
-      if !addFilter(value ?? [], origin: word.origin) { note(word, argument: "--filter=\(Self.text(value ?? []))") }
+      if !addFilter(value ?? [], origin: word.origin) { note(word, argument: "--filter=\(Self.text(of: value ?? []))") }
     case "max-size":
-      maxFileSize = Self.size(Self.text(value ?? []))
-      if maxFileSize == nil { note(word, argument: "--max-size=\(Self.text(value ?? []))") }
+      maxFileSize = Self.size(in: Self.text(of: value ?? []))
+      if maxFileSize == nil { note(word, argument: "--max-size=\(Self.text(of: value ?? []))") }
     case _ where Self.builtIn.contains(name): break
     case _ where negated.map({ Self.builtIn.contains($0) && !Self.neededPositive.contains($0) }) ?? false: break
-    default: note(word, argument: Self.text(word.text))
+    default: note(word, argument: Self.text(of: word.text))
     }
   }
 
@@ -129,11 +129,11 @@ struct RsyncArguments {
     unknown.append(Unknown(argument: argument, origin: word.origin))
   }
 
-  private static func text(_ bytes: some Collection<UInt8>) -> String { String(decoding: bytes, as: UTF8.self) }
+  private static func text(of bytes: some Collection<UInt8>) -> String { String(decoding: bytes, as: UTF8.self) }
 
   /// The bytes of a size in rsync's form. The number may have a fraction. The unit is a power of 1000 if only a B
   /// follows it, else of 1024. The suffixes `+1` and `-1` add or subtract one byte.
-  static func size(_ text: String) -> UInt64? {
+  static func size(in text: String) -> UInt64? {
     var rest = text[...]
     var adjustment = 0.0
     for (suffix, bytes) in [("+1", 1.0), ("-1", -1.0)] where rest.hasSuffix(suffix) {
@@ -191,11 +191,11 @@ struct RsyncArguments {
   }
 
   private mutating func addFile(_ path: [UInt8], isInclude: Bool, word: Word) throws(RsnapshotError) {
-    guard path != [UInt8(ascii: "-")] else { return note(word, argument: Self.text(word.text)) }
+    guard path != [UInt8(ascii: "-")] else { return note(word, argument: Self.text(of: word.text)) }
     let name = files.name(path)
     let content: [UInt8]
     do { content = try files.read(path) } catch {
-      throw RsnapshotError(word.origin, message: "cannot read \(name): \(error)")
+      throw RsnapshotError(at: word.origin, message: "cannot read \(name): \(error)")
     }
     let isEnd = { (byte: UInt8) in byte == newline || byte == UInt8(ascii: "\r") }
     var number = 0
@@ -205,7 +205,7 @@ struct RsyncArguments {
         guard let first = line.first, first != UInt8(ascii: ";"), first != UInt8(ascii: "#") else { continue }
         let place = RsnapshotConfiguration.Origin(file: name, line: number, text: "")
         guard let text = String(validating: line, as: UTF8.self), !line.contains(0) else {
-          throw RsnapshotError(place, message: "the line is not UTF-8")
+          throw RsnapshotError(at: place, message: "the line is not UTF-8")
         }
         addOld(
           Array(line), isInclude: isInclude, origin: RsnapshotConfiguration.Origin(file: name, line: number, text: text)

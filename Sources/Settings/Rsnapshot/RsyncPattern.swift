@@ -35,7 +35,7 @@ struct RsyncPattern {
       var places: Set<Int> = [0]
       for name in path {
         var next: Set<Int> = []
-        for place in reachable(places) {
+        for place in reachable(from: places) {
           if components[place] == anyDirectories {
             next.insert(place)
           } else if Self.matches(components[place], name: name) {
@@ -50,7 +50,7 @@ struct RsyncPattern {
     }
 
     /// The possible next positions: `**` may match no directory, unless it is the last component.
-    private func reachable(_ places: Set<Int>) -> Set<Int> {
+    private func reachable(from places: Set<Int>) -> Set<Int> {
       var all = places.filter { $0 < components.count }
       for place in all.sorted() {
         var end = place
@@ -91,10 +91,10 @@ struct RsyncPattern {
       let names = rest.split(separator: slash, omittingEmptySubsequences: false).map { name in
         Array(name.map { $0 == backslash ? [$0, $0] : [$0] }.joined())
       }
-      globs = Self.globs(names, isAnchored: isAnchored, directoriesOnly: directoriesOnly)
+      globs = Self.globs(of: names, isAnchored: isAnchored, directoriesOnly: directoriesOnly)
       return
     }
-    guard let tokens = Self.tokens(rest) else { return nil }
+    guard let tokens = Self.tokens(of: rest) else { return nil }
     let leading = tokens.prefix { $0 == .anything }.count
     var floating = tokens
     // rsync prefixes such a pattern with a slash: whole directories may precede it, or the start of a name.
@@ -103,7 +103,7 @@ struct RsyncPattern {
       if floating.first == .slash { floating.removeFirst() } else { floating.insert(.star, at: 0) }
     }
     guard let expanded = Self.expanded(floating) else { return nil }
-    var found = expanded.flatMap { Self.globs($0, isAnchored: isAnchored, directoriesOnly: directoriesOnly) }
+    var found = expanded.flatMap { Self.globs(of: $0, isAnchored: isAnchored, directoriesOnly: directoriesOnly) }
     if rest.suffix(4) == [slash, asterisk, asterisk, asterisk] {
       // The pattern also matches the directory itself.
       guard let outer = RsyncPattern((isAnchored ? [slash] : []) + rest.dropLast(3), isWild: true) else { return nil }
@@ -112,7 +112,7 @@ struct RsyncPattern {
     globs = found
   }
 
-  private static func globs(_ names: [[UInt8]], isAnchored: Bool, directoriesOnly: Bool) -> [Glob] {
+  private static func globs(of names: [[UInt8]], isAnchored: Bool, directoriesOnly: Bool) -> [Glob] {
     if names.contains([]) { return [] }
     return [Glob(components: (isAnchored ? [] : [anyDirectories]) + names, directoriesOnly: directoriesOnly)]
   }
@@ -127,7 +127,7 @@ struct RsyncPattern {
     case anything
   }
 
-  private static func tokens(_ pattern: ArraySlice<UInt8>) -> [Token]? {
+  private static func tokens(of pattern: ArraySlice<UInt8>) -> [Token]? {
     var tokens: [Token] = []
     var rest = pattern
     while let byte = rest.first {
@@ -145,7 +145,7 @@ struct RsyncPattern {
         tokens.append(escaped == slash ? .slash : .text([byte, escaped]))
         rest = rest.dropFirst(2)
       case UInt8(ascii: "["):
-        guard let expression = bracket(rest), !expression.contains(slash) else { return nil }
+        guard let expression = bracket(at: rest), !expression.contains(slash) else { return nil }
         tokens.append(.text(Array(expression)))
         rest = rest.dropFirst(expression.count)
       default:
@@ -157,7 +157,7 @@ struct RsyncPattern {
   }
 
   /// The bracket expression at the start of a text.
-  private static func bracket(_ text: ArraySlice<UInt8>) -> ArraySlice<UInt8>? {
+  private static func bracket(at text: ArraySlice<UInt8>) -> ArraySlice<UInt8>? {
     let close = UInt8(ascii: "]")
     var index = text.startIndex + 1
     if index < text.endIndex, text[index] == UInt8(ascii: "!") || text[index] == UInt8(ascii: "^") { index += 1 }
