@@ -1,5 +1,4 @@
 internal import CPosix
-internal import Glibc
 
 extension CurrentProcess {
   /// Permanently denies this thread access outside `directories`, and all TCP connections; `landlock(7)`.

@@ -1,5 +1,4 @@
 internal import CPosix
-internal import Glibc
 
 /// The identity of a file system, and the reliability of its inode numbers and times.
 public struct FileSystemIdentity: Sendable {

@@ -1,4 +1,3 @@
-internal import CPosix
 import Synchronization
 
 /// The calls that `SystemCallTrace` can count and fail, by their names in section 2 of the manual.

@@ -1,7 +1,5 @@
-internal import Catalog
 internal import Model
 internal import Posix
-internal import Repository
 internal import Synchronization
 
 /// Finds the inodes that have several names in one tree.

@@ -1,7 +1,6 @@
 internal import Catalog
 internal import Model
 internal import Posix
-internal import Repository
 
 /// The state of a directory that is being built into a snapshot, from any origin.
 struct BuildState {

@@ -1,5 +1,4 @@
 internal import Catalog
-internal import Model
 internal import Posix
 
 /// One thread's tools for building a snapshot from any origin.

@@ -1,4 +1,3 @@
-internal import Catalog
 internal import Model
 
 /// An entry of the recycled tree cannot be changed: the snapshot must be built without that tree.

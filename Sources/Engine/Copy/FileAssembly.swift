@@ -1,5 +1,4 @@
 public import Catalog
-internal import Model
 public import Posix
 
 /// The buffers, hasher and thread for assembling files one after the other.

@@ -1,5 +1,4 @@
 internal import Catalog
-internal import Model
 internal import Posix
 
 /// The result of one pass over an open regular file.

@@ -1,5 +1,4 @@
 internal import Catalog
-internal import Model
 internal import Repository
 
 /// Returns a warning if a received snapshot looks like a disaster rather than work.

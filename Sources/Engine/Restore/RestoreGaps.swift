@@ -1,7 +1,4 @@
-internal import Catalog
-internal import Model
 internal import Posix
-internal import Repository
 internal import Synchronization
 
 /// The values that restored entries did not take. Each kind is reported once, not for each entry.

@@ -1,6 +1,4 @@
 internal import Catalog
-internal import Model
-internal import Posix
 internal import Repository
 
 /// The older trees with which a run compares the sources.

@@ -1,8 +1,6 @@
 internal import Catalog
 internal import Model
 internal import Posix
-internal import Repository
-internal import Synchronization
 
 /// A directory of the source in the midst of a snapshot, with all that its merge needs.
 struct DirectoryContext {

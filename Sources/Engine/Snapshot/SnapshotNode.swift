@@ -1,7 +1,5 @@
 internal import Catalog
-internal import Model
 internal import Posix
-internal import Repository
 
 /// A directory of the source that is being stored in a snapshot.
 struct SnapshotDirectory: BuiltDirectory {

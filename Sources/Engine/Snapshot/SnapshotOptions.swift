@@ -1,8 +1,5 @@
-internal import Catalog
 public import Model
-internal import Posix
 public import Repository
-internal import Synchronization
 
 /// The test by which a source file counts as unchanged, so that it is not read.
 public enum ChangeDetection: String, Sendable, CaseIterable {

@@ -1,7 +1,6 @@
 internal import Catalog
 internal import Model
 internal import Posix
-internal import Repository
 
 final class VerifyWorker {
   let reader: CatalogReader
