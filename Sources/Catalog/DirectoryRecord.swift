@@ -303,7 +303,7 @@ public struct DirectoryRecord: Sendable {
     let name = cursor.bytes[range]
     guard let first = name.first else { throw CatalogError("an entry has no name") }
     var plain = !(first == UInt8(ascii: ".") && name.allSatisfy { $0 == first } && name.count <= 2)
-    for byte in name where byte == 0 || byte == UInt8(ascii: "/") { plain = false }
+    for byte in name where byte == 0 || byte == slash { plain = false }
     guard plain else { throw CatalogError("an entry has an impossible name") }
     if let previous, !cursor.bytes[previous].lexicographicallyPrecedes(name) {
       throw CatalogError("the names of a directory are out of order")

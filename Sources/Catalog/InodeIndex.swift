@@ -1,3 +1,5 @@
+internal import Model
+
 /// Finds entries of a catalog by their inodes in the source: this finds renamed and moved entries.
 ///
 /// It is built only if an old inode appears under a name that is not in the catalog. It takes 8 bytes for each entry
@@ -81,7 +83,7 @@ public struct InodeIndex: Sendable {
       guard folders.count < Int(UInt32.max), names.count < Int(UInt32.max) - 255 else {
         throw CatalogError("the catalog has more directories than an index can hold")
       }
-      let path = mounts.isEmpty ? [] : directory.path + [UInt8(ascii: "/")] + record.bytes[row.name]
+      let path = mounts.isEmpty ? [] : directory.path + [slash] + record.bytes[row.name]
       below.append(
         Waiting(
           subtree: Subtree(row), newer: newer, folder: UInt32(folders.count),

@@ -94,7 +94,6 @@ extension CurrentProcess {
     onLine: ([UInt8]) -> Void
   ) throws(Errno) {
     var wait = waitMilliseconds
-    let raw = output.raw
     guard isOpen else {
       if wait > 0 { sleep(milliseconds: Int(wait)) }
       return
@@ -102,7 +101,7 @@ extension CurrentProcess {
     // The loop is bounded, so that a flood of output does not hide a timeout.
     for _ in 0..<64 {
       let patience = wait
-      guard try perform(.poll, { tr_poll(raw, CInt(POLLIN), patience) }) > 0 else { return }
+      guard try perform(.poll, { tr_poll(output.raw, CInt(POLLIN), patience) }) > 0 else { return }
       wait = 0
       let count = try lines.read(from: output)
       if count == 0 {
@@ -133,8 +132,7 @@ private struct LineBuffer {
   init(limit: Int) { self.limit = limit }
 
   mutating func read(from output: borrowing Descriptor) throws(Errno) -> Int {
-    let raw = output.raw
-    return try perform(.read) { buffer.withUnsafeMutableBytes { tr_read(raw, $0.baseAddress, $0.count) } }
+    try perform(.read) { buffer.withUnsafeMutableBytes { tr_read(output.raw, $0.baseAddress, $0.count) } }
   }
 
   mutating func pass(_ count: Int, onLine: ([UInt8]) -> Void) {

@@ -49,7 +49,7 @@ public enum CurrentProcess {
   }()
 
   /// A random number from the kernel, never 0.
-  static func randomNumber() throws(Errno) -> UInt64 {
+  public static func randomNumber() throws(Errno) -> UInt64 {
     try randomBytes(count: 8).reduce(0) { $0 << 8 | UInt64($1) } | 1
   }
 

@@ -4,7 +4,6 @@ internal import Glibc
 extension Descriptor {
   /// Reads at most the size of `buffer` at the descriptor's position; 0 at the end; `read(2)`.
   public borrowing func read(into buffer: UnsafeMutableRawBufferPointer) throws(Errno) -> Int {
-    let raw = self.raw
     return try perform(.read) { tr_read(raw, buffer.baseAddress, buffer.count) }
   }
 
@@ -12,7 +11,6 @@ extension Descriptor {
   public borrowing func read(
     into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64
   ) throws(Errno) -> Int {
-    let raw = self.raw
     return try perform(.pread) {
       tr_pread(raw, buffer.baseAddress, buffer.count, Int64(offset))
     }
@@ -20,7 +18,6 @@ extension Descriptor {
 
   /// Reads exactly `count` bytes at `offset`, or fewer at the end of the file; `pread(2)`.
   public borrowing func read(at offset: UInt64, count: Int) throws(Errno) -> [UInt8] {
-    let raw = self.raw
     var failure: Errno?
     let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
       do throws(Errno) {
@@ -41,20 +38,15 @@ extension Descriptor {
 
   /// Writes all of `buffer` at the descriptor's position; `write(2)`.
   public borrowing func write(_ buffer: UnsafeRawBufferPointer) throws(Errno) {
-    let raw = self.raw
-    var done = 0
-    while done < buffer.count {
-      done += try perform(.write) {
-        tr_write(raw, buffer.baseAddress! + done, buffer.count - done)
-      }
-    }
+    try write(RawSpan(_unsafeBytes: buffer))
   }
 
   /// Writes all of `bytes` at the descriptor's position.
-  public borrowing func write(_ bytes: [UInt8]) throws(Errno) {
-    let raw = self.raw
+  public borrowing func write(_ bytes: [UInt8]) throws(Errno) { try write(bytes.span.bytes) }
+
+  private borrowing func write(_ bytes: RawSpan) throws(Errno) {
     var done = 0
-    while done < bytes.count {
+    while done < bytes.byteCount {
       done += try perform(.write) {
         bytes.withUnsafeBytes { tr_write(raw, $0.baseAddress! + done, $0.count - done) }
       }
@@ -72,7 +64,6 @@ extension Descriptor {
   }
 
   private borrowing func write(_ bytes: RawSpan, at offset: UInt64) throws(Errno) {
-    let raw = self.raw
     var done = 0
     while done < bytes.byteCount {
       done += try perform(.pwrite) {
@@ -93,7 +84,6 @@ extension Descriptor {
   /// It also reads a pipe, a terminal, or a FIFO that still waits for its writer. A remembered signal ends the wait
   /// (`interrupted`).
   public borrowing func readAll(limit: Int) throws(Errno) -> [UInt8] {
-    let raw = self.raw
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 16, alignment: 16)
     defer { buffer.deallocate() }
     var bytes: [UInt8] = []
@@ -127,7 +117,6 @@ extension Descriptor {
 
   /// The next data at or after `offset`, or `nil` if only a hole is left; `lseek(2)` `SEEK_DATA`.
   public borrowing func seekData(from offset: UInt64) throws(Errno) -> UInt64? {
-    let raw = self.raw
     do {
       return UInt64(try perform(.lseek) { tr_lseek(raw, Int64(offset), tr_seek_data) })
     } catch {
@@ -138,53 +127,44 @@ extension Descriptor {
 
   /// The next hole at or after `offset`, or the end of the file; `lseek(2)` `SEEK_HOLE`.
   public borrowing func seekHole(from offset: UInt64) throws(Errno) -> UInt64 {
-    let raw = self.raw
     return UInt64(try perform(.lseek) { tr_lseek(raw, Int64(offset), tr_seek_hole) })
   }
 
   /// Moves the descriptor's position; `lseek(2)`.
   public borrowing func seek(to offset: UInt64) throws(Errno) {
-    let raw = self.raw
     _ = try perform(.lseek) { tr_lseek(raw, Int64(offset), SEEK_SET) }
   }
 
   /// Sets the length; an extension is a hole; `ftruncate(2)`.
   public borrowing func setLength(_ byteCount: UInt64) throws(Errno) {
-    let raw = self.raw
     _ = try perform(.ftruncate) { tr_ftruncate(raw, Int64(byteCount)) }
   }
 
   /// Makes this empty file share all present blocks of `source` (a reflink), without writing data. File systems
   /// without reflinks refuse, and so does a file system other than `source`'s; `ioctl_ficlone(2)`.
   public borrowing func clone(_ source: borrowing Descriptor) throws(Errno) {
-    let target = raw
-    let from = source.raw
-    _ = try perform(.ioctl) { tr_clone(target, from) }
+    _ = try perform(.ioctl) { tr_clone(raw, source.raw) }
   }
 
   /// Keeps XFS from reserving 128 KiB for each block written to a clone (`FS_XFLAG_COWEXTSIZE`). Other file systems
   /// have no such reservation; `ioctl_xfs_fssetxattr(2)`.
   public borrowing func keepCopiesSmall() {
-    let raw = self.raw
     _ = try? perform(.ioctl) { tr_small_copies(raw) }
   }
 
   /// Makes bytes a hole that reads as zeros; `fallocate(2)` with `FALLOC_FL_PUNCH_HOLE`.
   public borrowing func punchHole(at offset: UInt64, byteCount: UInt64) throws(Errno) {
-    let raw = self.raw
     _ = try perform(.fallocate) { tr_punch_hole(raw, Int64(offset), Int64(byteCount)) }
   }
 
   /// Reserves space from `offset` on without changing the length; `setLength` releases it. `fallocate(2)` with
   /// `FALLOC_FL_KEEP_SIZE`.
   public borrowing func reserve(at offset: UInt64, byteCount: UInt64) throws(Errno) {
-    let raw = self.raw
     _ = try perform(.fallocate) { tr_reserve(raw, Int64(offset), Int64(byteCount)) }
   }
 
   /// The most links that an inode of this file system may have; `fpathconf(3)`.
   public borrowing func linkLimit() throws(Errno) -> UInt64 {
-    let raw = self.raw
     return UInt64(try perform(.fpathconf) { tr_link_limit(raw) })
   }
 }

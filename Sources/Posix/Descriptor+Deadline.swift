@@ -7,7 +7,6 @@ extension Descriptor {
   /// Makes reads and writes fail instead of waiting. This applies to every descriptor of the open file; `fcntl(2)`
   /// `O_NONBLOCK`.
   public borrowing func setNonBlocking(_ on: Bool) throws(Errno) {
-    let raw = self.raw
     _ = try perform(.fcntl) { tr_set_non_blocking(raw, on ? 1 : 0) }
   }
 
@@ -19,7 +18,6 @@ extension Descriptor {
     into buffer: UnsafeMutableRawBufferPointer, timeoutMilliseconds: Int32
   ) throws(Errno) -> Int? {
     precondition(buffer.count > 0)
-    let raw = self.raw
     return try transfer(.read, awaiting: POLLIN, timeoutMilliseconds: timeoutMilliseconds) {
       tr_read(raw, buffer.baseAddress, buffer.count)
     }
@@ -33,7 +31,6 @@ extension Descriptor {
     _ buffer: UnsafeRawBufferPointer, timeoutMilliseconds: Int32
   ) throws(Errno) -> Int? {
     if buffer.isEmpty { return 0 }
-    let raw = self.raw
     return try transfer(.write, awaiting: POLLOUT, timeoutMilliseconds: timeoutMilliseconds) {
       tr_write(raw, buffer.baseAddress, buffer.count)
     }
@@ -42,7 +39,6 @@ extension Descriptor {
   private borrowing func transfer(
     _ call: SystemCall, awaiting event: CInt, timeoutMilliseconds: Int32, _ body: () -> Int
   ) throws(Errno) -> Int? {
-    let raw = self.raw
     let start = Clock.monotonic()
     var wait = max(0, timeoutMilliseconds)
     while true {

@@ -8,30 +8,25 @@ extension Descriptor {
   public borrowing func link(
     _ name: Span<UInt8>, to directory: borrowing Descriptor, as newName: Span<UInt8>
   ) throws(Errno) {
-    let from = raw
-    let to = directory.raw
     _ = try perform(.linkat) {
       withComponent(name) { old in
-        withComponent(newName) { new in tr_linkat(from, old, to, new) }
+        withComponent(newName) { new in tr_linkat(raw, old, directory.raw, new) }
       }
     }
   }
 
   /// Removes the name of an entry that is not a directory; `unlinkat(2)`.
   public borrowing func unlink(_ name: Span<UInt8>) throws(Errno) {
-    let raw = self.raw
     _ = try perform(.unlinkat) { withComponent(name) { tr_unlinkat(raw, $0, 0) } }
   }
 
   /// Removes an empty directory; `unlinkat(2)` with `AT_REMOVEDIR`.
   public borrowing func removeDirectory(_ name: Span<UInt8>) throws(Errno) {
-    let raw = self.raw
     _ = try perform(.unlinkat) { withComponent(name) { tr_unlinkat(raw, $0, AT_REMOVEDIR) } }
   }
 
   /// Makes a directory; `mkdirat(2)`.
   public borrowing func makeDirectory(_ name: Span<UInt8>, mode: UInt32) throws(Errno) {
-    let raw = self.raw
     _ = try perform(.mkdirat) { withComponent(name) { tr_mkdirat(raw, $0, mode) } }
   }
 
@@ -41,7 +36,6 @@ extension Descriptor {
   public borrowing func makeNode(
     _ name: Span<UInt8>, kind: EntryKind, deviceNumber: UInt64
   ) throws(Errno) {
-    let raw = self.raw
     let type =
       switch kind {
       case .fifo: S_IFIFO
@@ -63,7 +57,6 @@ extension Descriptor {
   public borrowing func makeSymbolicLink(
     _ name: Span<UInt8>, to target: [UInt8]
   ) throws(Errno) {
-    let raw = self.raw
     _ = try perform(.symlinkat) {
       withCString(target) { target in
         withComponent(name) { tr_symlinkat(target, raw, $0) }
@@ -73,7 +66,6 @@ extension Descriptor {
 
   /// The target of a symbolic link, byte for byte; `readlinkat(2)`.
   public borrowing func readSymbolicLink(_ name: Span<UInt8>) throws(Errno) -> [UInt8] {
-    let raw = self.raw
     var failure: Errno?
     let capacity = Int(PATH_MAX)
     let target = [UInt8](unsafeUninitializedCapacity: capacity) { buffer, count in
@@ -93,7 +85,6 @@ extension Descriptor {
   /// replaces, and loses the old one. A directory is renamed after a check for the new name, and so is a file that
   /// cannot be linked. The caller must exclude other writers of the directory meanwhile, for example by the
   /// repository's lock.
-  /// write to the directory must be kept from it meanwhile, as the repository's lock does.
   public borrowing func rename(
     _ name: Span<UInt8>, to directory: borrowing Descriptor, as newName: Span<UInt8>,
     replacing: Bool = false
@@ -109,11 +100,9 @@ extension Descriptor {
   private borrowing func rename(
     _ name: Span<UInt8>, to directory: borrowing Descriptor, as newName: Span<UInt8>, flags: UInt32
   ) throws(Errno) {
-    let from = raw
-    let to = directory.raw
     _ = try perform(.renameat2) {
       withComponent(name) { old in
-        withComponent(newName) { new in tr_renameat2(from, old, to, new, flags) }
+        withComponent(newName) { new in tr_renameat2(raw, old, directory.raw, new, flags) }
       }
     }
   }

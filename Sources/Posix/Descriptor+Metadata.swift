@@ -7,32 +7,27 @@ public import Model
 extension Descriptor {
   /// Sets owner and group by number; clears setuid and setgid of files; `fchownat(2)`.
   public borrowing func setOwner(user: UInt32, group: UInt32) throws(Errno) {
-    let raw = self.raw
     _ = try perform(.fchownat) { tr_fchownat(raw, "", user, group, tr_at_empty_path) }
   }
 
   /// Sets the twelve permission bits of an open file or directory; `fchmod(2)`.
   public borrowing func setPermissions(_ permissions: UInt32) throws(Errno) {
-    let raw = self.raw
     _ = try perform(.fchmod) { tr_fchmod(raw, permissions) }
   }
 
   /// Sets the twelve permission bits of an inode opened with `pathOnly`, which `fchmod(2)` refuses.
   public borrowing func setPermissionsOfHandle(_ permissions: UInt32) throws(Errno) {
-    let raw = self.raw
     _ = try perform(.fchmod) { tr_fchmod_handle(raw, permissions) }
   }
 
   /// Sets the modification time and keeps the access time; `utimensat(2)`.
   public borrowing func setModificationTime(_ time: Timestamp) throws(Errno) {
-    let raw = self.raw
     let time = tr_time(seconds: time.seconds, nanoseconds: Int64(time.nanoseconds))
     _ = try perform(.utimensat) { tr_utimensat(raw, "", nil, time, tr_at_empty_path) }
   }
 
   /// Sets both times, for file systems that ignore a call that omits one (libfuse 2); `utimensat(2)`.
   public borrowing func setTimes(accessed: Timestamp, modified: Timestamp) throws(Errno) {
-    let raw = self.raw
     var access = tr_time(seconds: accessed.seconds, nanoseconds: Int64(accessed.nanoseconds))
     let time = tr_time(seconds: modified.seconds, nanoseconds: Int64(modified.nanoseconds))
     _ = try perform(.utimensat) { tr_utimensat(raw, "", &access, time, tr_at_empty_path) }
@@ -67,7 +62,6 @@ public struct ExtendedAttribute: Sendable, Equatable {
 extension Descriptor {
   /// True if an ACL grants more than the mode; `getxattr(2)`.
   public borrowing func hasAccessACL() throws(Errno) -> Bool {
-    let raw = self.raw
     do throws(Errno) {
       return try perform(.getxattr) { tr_getxattr(raw, nil, "system.posix_acl_access", nil, 0) } > 0
     } catch {
@@ -81,7 +75,6 @@ extension Descriptor {
   public borrowing func extendedAttributes(
     _ access: AttributeAccess = .descriptor
   ) throws(Errno) -> [ExtendedAttribute] {
-    let raw = self.raw
     // The usual result is 0, and one call with a stack buffer finds that out.
     var names: [UInt8] = []
     do {
@@ -118,7 +111,6 @@ extension Descriptor {
   public borrowing func extendedAttribute(
     _ name: [UInt8], by access: AttributeAccess = .descriptor
   ) throws(Errno) -> [UInt8]? {
-    let raw = self.raw
     let cName = name.map { CChar(bitPattern: $0) } + [0]
     do {
       return try grown { buffer throws(Errno) in
@@ -136,7 +128,6 @@ extension Descriptor {
   public borrowing func setExtendedAttribute(
     _ attribute: ExtendedAttribute, by access: AttributeAccess = .descriptor
   ) throws(Errno) {
-    let raw = self.raw
     let cName = attribute.name.map { CChar(bitPattern: $0) } + [0]
     _ = try perform(.setxattr) {
       attribute.value.withUnsafeBytes { value in
@@ -149,7 +140,6 @@ extension Descriptor {
   public borrowing func removeExtendedAttribute(
     _ name: [UInt8], by access: AttributeAccess = .descriptor
   ) throws(Errno) {
-    let raw = self.raw
     let cName = name.map { CChar(bitPattern: $0) } + [0]
     do {
       _ = try perform(.removexattr) { reach(raw, by: access) { tr_removexattr(raw, $0, cName) } }

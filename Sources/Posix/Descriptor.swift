@@ -60,7 +60,6 @@ extension Descriptor {
   public borrowing func openFollowing(
     _ name: Span<UInt8>, _ flags: OpenFlags
   ) throws(Errno) -> Descriptor {
-    let raw = self.raw
     let fd = try perform(.openat) {
       withComponent(name) { tr_openat(raw, $0, flags.rawValue, 0) }
     }
@@ -73,7 +72,6 @@ extension Descriptor {
   public borrowing func open(
     _ name: Span<UInt8>, _ flags: OpenFlags, mode: UInt32 = 0
   ) throws(Errno) -> Descriptor {
-    let raw = self.raw
     let flags = flags.union(.noFollow)
     let fd = try perform(.openat) {
       withComponent(name) { tr_openat(raw, $0, flags.rawValue, mode) }
@@ -126,13 +124,11 @@ extension Descriptor {
 
   /// A second descriptor of the same open file; `fcntl(2)` `F_DUPFD_CLOEXEC`.
   public borrowing func duplicate() throws(Errno) -> Descriptor {
-    let raw = self.raw
     return Descriptor(raw: CInt(try perform(.fcntl) { tr_duplicate(raw) }))
   }
 
   /// A second descriptor of the same directory, with its own position; needs search permission.
   public borrowing func reopenDirectory() throws(Errno) -> Descriptor {
-    let raw = self.raw
     let fd = try perform(.openat) {
       tr_openat(raw, ".", O_RDONLY | O_DIRECTORY, 0)
     }
@@ -141,7 +137,6 @@ extension Descriptor {
 
   /// A second, `pathOnly` descriptor of the same directory; needs search permission.
   public borrowing func reopenPath() throws(Errno) -> Descriptor {
-    let raw = self.raw
     let fd = try perform(.openat) {
       tr_openat(raw, ".", OpenFlags([.pathOnly, .directory]).rawValue, 0)
     }
@@ -150,16 +145,27 @@ extension Descriptor {
 
   /// The parent directory, independent of the path to this one; the root is its own parent.
   public borrowing func parentDirectory() throws(Errno) -> Descriptor {
-    let raw = self.raw
     let fd = try perform(.openat) {
       tr_openat(raw, "..", OpenFlags([.pathOnly, .directory]).rawValue, 0)
     }
     return Descriptor(raw: CInt(fd))
   }
 
+  /// True if `isMeant` is true of this directory, or of one above it.
+  public borrowing func isAtOrBelow(_ isMeant: (FileStatus) -> Bool) throws(Errno) -> Bool {
+    var status = try status()
+    var above = try parentDirectory()
+    while true {
+      if isMeant(status) { return true }
+      let next = try above.status()
+      if next.isSameInode(as: status) { return false }
+      status = next
+      above = try above.parentDirectory()
+    }
+  }
+
   /// The status of the open inode itself; `statx(2)` with `AT_EMPTY_PATH`.
   public borrowing func status() throws(Errno) -> FileStatus {
-    let raw = self.raw
     var status = tr_status()
     _ = try perform(.statx) { tr_statx(raw, "", tr_at_empty_path, &status) }
     return FileStatus(status)
@@ -167,7 +173,6 @@ extension Descriptor {
 
   /// The status of an entry of this directory; for a symbolic link, of the link itself; `statx(2)`.
   public borrowing func status(of name: Span<UInt8>) throws(Errno) -> FileStatus {
-    let raw = self.raw
     var status = tr_status()
     _ = try perform(.statx) {
       withComponent(name) { tr_statx(raw, $0, AT_SYMLINK_NOFOLLOW, &status) }
@@ -186,7 +191,6 @@ extension Descriptor {
 
   /// The type and the free space of the inode's file system; `fstatfs(2)`.
   public borrowing func fileSystem() throws(Errno) -> FileSystemStatus {
-    let raw = self.raw
     var status = tr_file_system()
     _ = try perform(.fstatfs) { tr_fstatfs(raw, &status) }
     return FileSystemStatus(status)
@@ -194,26 +198,22 @@ extension Descriptor {
 
   /// Makes the file's data and metadata durable; `fsync(2)`.
   public borrowing func synchronize() throws(Errno) {
-    let raw = self.raw
     _ = try perform(.fsync) { tr_fsync(raw) }
   }
 
   /// Makes the inode's whole file system durable; `syncfs(2)`.
   public borrowing func synchronizeFileSystem() throws(Errno) {
-    let raw = self.raw
     _ = try perform(.syncfs) { tr_syncfs(raw) }
   }
 
   /// Takes the exclusive advisory lock of the file without waiting; throws `wouldBlock` if another process holds it.
   /// The kernel releases it when the process ends; `flock(2)`.
   public borrowing func lockExclusively() throws(Errno) {
-    let raw = self.raw
     _ = try perform(.flock) { tr_flock(raw, LOCK_EX | LOCK_NB) }
   }
 
   /// Takes the advisory lock that several processes may hold at once, or throws `wouldBlock`; `flock(2)`.
   public borrowing func lockShared() throws(Errno) {
-    let raw = self.raw
     _ = try perform(.flock) { tr_flock(raw, LOCK_SH | LOCK_NB) }
   }
 }

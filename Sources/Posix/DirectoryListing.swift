@@ -34,14 +34,13 @@ public struct DirectoryListing: Sendable {
 
   /// Reads all names of `directory`, from its start, without `.` and `..`; `getdents64(2)`.
   public mutating func read(_ directory: borrowing Descriptor) throws(Errno) {
-    let raw = directory.raw
     bytes.removeAll(keepingCapacity: true)
     entries.removeAll(keepingCapacity: true)
     refusedNames = 0
     if buffer.isEmpty { buffer = [UInt8](repeating: 0, count: 64 * 1024) }
     while true {
       let count = try perform(.getdents64) {
-        buffer.withUnsafeMutableBytes { tr_getdents(raw, $0.baseAddress, $0.count) }
+        buffer.withUnsafeMutableBytes { tr_getdents(directory.raw, $0.baseAddress, $0.count) }
       }
       if count == 0 { break }
       append(recordsOf: count)

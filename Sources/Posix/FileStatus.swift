@@ -63,6 +63,9 @@ public struct FileStatus: Sendable {
     }
   }
 
+  /// True if both statuses are of one inode: inode number and device are equal.
+  public func isSameInode(as other: FileStatus) -> Bool { inode == other.inode && device == other.device }
+
   /// The twelve bits of `chmod(2)`.
   public var permissions: UInt32 { mode & 0o7777 }
 

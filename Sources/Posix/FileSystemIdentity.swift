@@ -66,7 +66,6 @@ extension Descriptor {
   /// `FS_IOC_GETFSUUID`.
   public borrowing func fileSystemIdentity() throws(Errno) -> FileSystemIdentity {
     let status = try fileSystem()
-    let raw = self.raw
     var identity = FileSystemIdentity(type: status.type, number: 0, volume: 0)
     switch status.type {
     // ext2 to ext4, ZFS and bcachefs: f_fsid comes from the UUID or another permanent number.
@@ -95,7 +94,6 @@ extension Descriptor {
   /// the same device is therefore used if it is visible. Without such numbers the result is random, so that no two
   /// mounts are provably the same.
   private borrowing func mountNumber() throws(Errno) -> UInt64 {
-    let raw = self.raw
     let device = try status().device
     var number: UInt64?
     for line in MountLine.all(of: 1) ?? [] where line.deviceNumber == device {

@@ -36,70 +36,37 @@ public final class Gate: @unchecked Sendable {
 ///
 /// Blocking system calls belong here and not on Swift's cooperative pool, whose width is fixed.
 public func runThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
-  final class Start: Sendable {
-    let index: Int
-    let body: @Sendable (Int) -> Void
-    init(_ index: Int, running body: @escaping @Sendable (Int) -> Void) {
-      self.index = index
-      self.body = body
-    }
-  }
-  var threads: [pthread_t] = []
-  for index in 1..<max(count, 1) {
-    var thread = pthread_t()
-    let start = Unmanaged.passRetained(Start(index, running: body))
-    let result = pthread_create(
-      &thread, nil,
-      { argument in
-        let start = Unmanaged<Start>.fromOpaque(argument!).takeRetainedValue()
-        start.body(start.index)
-        return nil
-      }, start.toOpaque())
-    // Fewer threads can do the same work.
-    if result == 0 { threads.append(thread) } else { start.release() }
-  }
+  // Fewer threads can do the same work.
+  let threads = (1..<max(count, 1)).compactMap { index in try? BackgroundThread { body(index) } }
   body(0)
-  for thread in threads { pthread_join(thread, nil) }
+  for thread in threads { thread.join() }
 }
 
 /// A thread that calls a function periodically, for a progress line; `stop` ends it and waits.
 public final class Ticker: @unchecked Sendable {
   private let gate = Gate()
   private var stopped = false
-  private var thread = pthread_t()
-  private var started = false
-  private let intervalMilliseconds: Int
-  private let body: @Sendable () -> Void
+  private var thread: BackgroundThread?
 
   /// Calls `body` every `intervalMilliseconds` until `stop`.
   public init(intervalMilliseconds: Int, running body: @escaping @Sendable () -> Void) {
-    self.intervalMilliseconds = intervalMilliseconds
-    self.body = body
-    let result = pthread_create(
-      &thread, nil,
-      { argument in
-        Unmanaged<Ticker>.fromOpaque(argument!).takeRetainedValue().run()
-        return nil
-      }, Unmanaged.passRetained(self).toOpaque())
-    started = result == 0
-  }
-
-  private func run() {
-    while true {
-      var left = intervalMilliseconds
-      while left > 0 {
-        if gate.locked({ stopped }) { return }
-        usleep(20_000)
-        left -= 20
+    thread = try? BackgroundThread { [self] in
+      while true {
+        var left = intervalMilliseconds
+        while left > 0 {
+          if gate.locked({ stopped }) { return }
+          usleep(20_000)
+          left -= 20
+        }
+        body()
       }
-      body()
     }
   }
 
   public func stop() {
     gate.locked { stopped = true }
-    if started { pthread_join(thread, nil) }
-    started = false
+    thread?.join()
+    thread = nil
   }
 }
 

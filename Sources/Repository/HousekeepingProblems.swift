@@ -19,7 +19,7 @@ public final class HousekeepingProblems: Sendable {
 
   /// Notes the problem of an entry below `.treering`.
   public func note(_ message: String, at place: [[UInt8]] = [], because reason: any Error) {
-    let place = Array(([path, Repository.controlName] + place).joined(separator: [UInt8(ascii: "/")]))
+    let place = Array(([path, Repository.controlName] + place).joined(separator: [slash]))
     note(HousekeepingProblem(path: place, message: "\(message): \(reason)"))
   }
 

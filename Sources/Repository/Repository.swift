@@ -69,7 +69,7 @@ public final class Repository: Sendable {
         if let inner = firstRepository(in: root) {
           throw Failure(
             .usage, "\(shown) is not a repository itself, but holds repositories",
-            hint: "name one, such as \(displayName(path + [UInt8(ascii: "/")] + inner))")
+            hint: "name one, such as \(displayName(path + [slash] + inner))")
         }
         throw Failure(
           .usage, "\(shown) is not a repository: it has no .treering/repository.toml",
@@ -187,7 +187,6 @@ public final class RepositoryLock: Sendable {
 
 /// Splits a path into its parent and its last component, which is empty for `/`.
 public func splitLast(of path: [UInt8]) -> (parent: [UInt8], name: [UInt8]) {
-  let slash = UInt8(ascii: "/")
   var parent = Array(path.reversed().drop { $0 == slash }.reversed())
   let name = Array(parent.reversed().prefix { $0 != slash }.reversed())
   parent.removeLast(name.count)

@@ -9,17 +9,8 @@ public struct RepositoryLocation {
   /// True if a directory is the repository or is inside it, by any path.
   public func contains(_ directory: borrowing Descriptor) throws(Errno) -> Bool {
     let mounts = innerMounts()
-    var status = try directory.status()
-    var above = try directory.parentDirectory()
-    while true {
-      if status.inode == repository.identity.inode && status.device == repository.identity.device { return true }
-      // From the root of a bind mount, the parents are outside the repository.
-      if mounts.contains(status.mount) { return true }
-      let next = try above.status()
-      if next.inode == status.inode && next.device == status.device { return false }
-      status = next
-      above = try above.parentDirectory()
-    }
+    // From the root of a bind mount, the parents are outside the repository.
+    return try directory.isAtOrBelow { $0.isSameInode(as: repository.identity) || mounts.contains($0.mount) }
   }
 
   /// The mounts (as in `FileStatus`) that show a directory inside the repository under another path.
@@ -86,5 +77,3 @@ extension MountLine {
       || isFUSE && (source == inside.real || source.starts(with: inside.real + [slash]))
   }
 }
-
-private let slash = UInt8(ascii: "/")

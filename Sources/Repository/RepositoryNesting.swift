@@ -23,7 +23,7 @@ extension Repository {
       if try isRepository(here) { return true }
       let above = Directory(try here.descriptor.parentDirectory())
       let next = try above.descriptor.status()
-      let isTop = next.inode == status.inode && next.device == status.device
+      let isTop = next.isSameInode(as: status)
       if isTop || next.mount != status.mount, let answer = leaving(status.mount) { return answer }
       if isTop { return false }
       (status, here) = (next, above)
@@ -72,5 +72,3 @@ extension Repository {
     return !isSeen && mount.root.split(separator: slash).contains { $0 == controlName[...] || SnapshotName($0) != nil }
   }
 }
-
-private let slash = UInt8(ascii: "/")

@@ -15,7 +15,7 @@ public struct SourceSet: Sendable, Equatable {
   }
 
   /// The paths with the label in front, which makes a source distinct from the sources of other hosts.
-  public var keys: [[UInt8]] { paths.map { label + [UInt8(ascii: "/")] + $0.drop { $0 == UInt8(ascii: "/") } } }
+  public var keys: [[UInt8]] { paths.map { label + [slash] + $0.drop { $0 == slash } } }
 
   /// The number of these sources that the snapshot was asked to back up. Absent sources count too.
   func count(in summary: CatalogSummary) -> Int {
@@ -53,7 +53,7 @@ extension CatalogSummary {
   }
 
   private static func places(of keys: [[UInt8]]) -> [[[UInt8]]] {
-    keys.map { $0.split(separator: UInt8(ascii: "/")).map(Array.init) }
+    keys.map { $0.split(separator: slash).map(Array.init) }
   }
 
   /// True if a path from the snapshot's root is in a source, unless it is in a nested absent source.

@@ -35,17 +35,7 @@ extension Retirement {
 
   /// True if a directory is another or lies below it. Also true if this cannot be determined.
   private func isBelow(_ directory: borrowing Descriptor, top above: FileStatus) -> Bool {
-    do throws(Errno) {
-      var status = try directory.status()
-      var next = try directory.parentDirectory()
-      while true {
-        if status.inode == above.inode && status.device == above.device { return true }
-        let parent = try next.status()
-        if parent.inode == status.inode && parent.device == status.device { return false }
-        status = parent
-        next = try next.parentDirectory()
-      }
-    } catch { return true }
+    (try? directory.isAtOrBelow { $0.isSameInode(as: above) }) ?? true
   }
 
   /// True if an overlay may have layers in a snapshot. The overlay's options have the snapshot's name at mount time.
@@ -60,7 +50,7 @@ extension Retirement {
         guard layer.first == slash, let above = try? Descriptor.open(path: path, [.pathOnly, .directory]),
           let status = try? above.status()
         else { return true }
-        return status.inode == repository.identity.inode && status.device == repository.identity.device
+        return status.isSameInode(as: repository.identity)
       }
     }
   }
@@ -97,5 +87,3 @@ extension Retirement {
     return (try? spare.directory(name.span)).map { ($0, name) }
   }
 }
-
-private let slash = UInt8(ascii: "/")

@@ -3,8 +3,6 @@ internal import Model
 internal import Posix
 internal import Repository
 
-let slash = UInt8(ascii: "/")
-
 /// The components of a path, without empty ones and `.`.
 func components(of path: [UInt8]) -> [[UInt8]] {
   path.split(separator: slash).map(Array.init).filter { $0 != [UInt8(ascii: ".")] }

@@ -87,8 +87,7 @@ struct ConfigurationFile {
   func isOf(_ repository: Repository) throws(Failure) -> Bool {
     guard let path = repositoryPath else { return false }
     do {
-      let status = try Descriptor.open(path: path, .pathOnly).status()
-      return status.inode == repository.identity.inode && status.device == repository.identity.device
+      return try Descriptor.open(path: path, .pathOnly).status().isSameInode(as: repository.identity)
     } catch {
       if error.meansAbsence || error.meansNoPermission { return false }
       throw Failure(.usage, "cannot find the repository \(displayName(path)) of \(displayName(self.path)): \(error)")

@@ -184,7 +184,6 @@ private func sources(of top: Directory, with options: AdoptOptions) throws -> (o
       .failed, "it has no directory \(displayName(options.label)), but \(names.isEmpty ? "none" : names)",
       hint: "name the one that its sources are in with --label")
   }
-  let slash = UInt8(ascii: "/")
   var own: [[UInt8]] = []
   for source in options.sources {
     do throws(Errno) {

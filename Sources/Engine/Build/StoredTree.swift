@@ -237,7 +237,7 @@ extension FileSystemIdentity {
 extension StoredTree {
   /// True if another file system was mounted below a directory.
   fileprivate func hasMounts(below path: [[UInt8]]) -> Bool {
-    let below = joined(path, absolute: true) + [UInt8(ascii: "/")]
+    let below = joined(path, absolute: true) + [slash]
     return mounts.keys.contains { $0.starts(with: below) }
   }
 }

@@ -62,7 +62,7 @@ func makeNode(
 struct TemporaryNames {
   private var number: UInt64
 
-  init() throws(Errno) { number = try CurrentProcess.randomBytes(count: 8).reduce(0) { $0 << 8 | UInt64($1) } }
+  init() throws(Errno) { number = try CurrentProcess.randomNumber() }
 
   mutating func next() -> [UInt8] {
     number &+= 1

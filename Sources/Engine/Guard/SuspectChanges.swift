@@ -1,4 +1,5 @@
 internal import Catalog
+internal import Model
 internal import Repository
 
 /// Returns a warning if a received snapshot looks like a disaster rather than work.
@@ -13,7 +14,7 @@ func suspectChanges(
 ) throws -> Warning? {
   let earlier = list.snapshots.reversed().filter { $0.summary.sequence < snapshot.summary.sequence }
   for source in snapshot.summary.sources {
-    let path = [snapshot.summary.label] + source.split(separator: UInt8(ascii: "/")).map(Array.init)
+    let path = [snapshot.summary.label] + source.split(separator: slash).map(Array.init)
     for previous in earlier where previous.summary.covers(path) {
       do {
         let before = CatalogReader(reading: try repository.openCatalog(of: previous.name))

@@ -105,7 +105,6 @@ final class RestoreWork: TreeWork {
   }
 
   func path(_ names: [[UInt8]]) -> [UInt8] {
-    let slash = UInt8(ascii: "/")
     let destination = Array(options.destination.reversed().drop { $0 == slash }.reversed())
     return destination.isEmpty ? joined(names, absolute: true) : joined([destination] + names)
   }
@@ -342,7 +341,7 @@ final class RestoreWork: TreeWork {
     -> Bool
   {
     let status = node.status!
-    if status.inode == repository?.identity.inode && status.device == repository?.identity.device { return true }
+    if let repository, status.isSameInode(as: repository.identity) { return true }
     if status.mount != node.parent!.status?.mount { return try Repository.isInside(directory.descriptor) }
     guard try Repository.isRepository(directory) else { return false }
     return !hasRepository(in: node, with: worker)

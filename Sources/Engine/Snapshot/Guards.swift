@@ -66,7 +66,7 @@ final class Guards: Sendable {
     for (index, snapshot) in snapshots.enumerated().reversed() {
       for mount in snapshot.summary.mounts where known.insert(mount.path).inserted {
         // If a newer snapshot covers the path without the mount, the mount was removed on purpose.
-        let place = mount.path.split(separator: UInt8(ascii: "/")).map(Array.init)
+        let place = mount.path.split(separator: slash).map(Array.init)
         if snapshots[(index + 1)...].contains(where: { $0.summary.covers(place) }) { continue }
         mounts[mount.path] = (mount, snapshot.name)
       }

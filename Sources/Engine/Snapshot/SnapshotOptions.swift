@@ -46,7 +46,7 @@ public struct SnapshotOptions: Sendable {
 
   /// The path of a source from the snapshot's root.
   func place(of source: [UInt8]) -> [[UInt8]] {
-    [label] + source.split(separator: UInt8(ascii: "/")).map(Array.init)
+    [label] + source.split(separator: slash).map(Array.init)
   }
 }
 

@@ -21,7 +21,7 @@ extension SnapshotWork {
     noteSameness(of: node, identity: identity, isMount: isMount)
     if !node.excludes.patterns.isEmpty && !isSource {
       let above = node.parent!.patternPath
-      node.patternPath = above.isEmpty ? node.name : above + [UInt8(ascii: "/")] + node.name
+      node.patternPath = above.isEmpty ? node.name : above + [slash] + node.name
     }
     if !leftOut.isEmpty, leftOut.contains(node.sourcePath) {
       node.isSkipped = true
@@ -37,8 +37,7 @@ extension SnapshotWork {
   }
 
   private func isRepository(_ status: FileStatus) -> Bool {
-    status.inode == context.repository.identity.inode && status.device == context.repository.identity.device
-      || innerMounts.contains(status.mount)
+    status.isSameInode(as: context.repository.identity) || innerMounts.contains(status.mount)
   }
 
   /// The file system that a source's device holds.
@@ -151,9 +150,8 @@ extension SnapshotWork {
   private func openPlanned(_ node: SnapshotNode, isSource: Bool) throws(Errno) -> Descriptor {
     let name = node.name
     let flags: OpenFlags = isSource ? [.read, .directory] : [.pathOnly, .directory]
-    let root = [UInt8(ascii: "/")]
     // The label represents the source's root directory.
-    let path = node.parent?.parent == nil ? root : root + name
+    let path = node.parent?.parent == nil ? [slash] : [slash] + name
     func open(_ flags: OpenFlags) throws(Errno) -> Descriptor {
       guard let above = node.parent?.source else {
         return try Descriptor.open(path: path, flags)

@@ -77,7 +77,6 @@ final class SnapshotWork: TreeWork {
     self.guards = guards
     innerMounts = context.repository.location.innerMounts()
     plan = PathPlan(absolutePaths: options.sources)
-    let slash = UInt8(ascii: "/")
     self.leftOut = Set(leftOut.map(\.path)).filter { path in
       options.sources.contains { $0 == [slash] || path.starts(with: $0 + [slash]) }
     }

@@ -118,7 +118,7 @@ public func sourcePath(_ path: [[UInt8]], label: [UInt8]) -> [UInt8] {
 public func joined(_ path: some Sequence<[UInt8]>, absolute: Bool = false) -> [UInt8] {
   var bytes: [UInt8] = []
   for name in path {
-    if absolute || !bytes.isEmpty, bytes.last != UInt8(ascii: "/") { bytes.append(UInt8(ascii: "/")) }
+    if absolute || !bytes.isEmpty, bytes.last != slash { bytes.append(slash) }
     bytes += name
   }
   return bytes.isEmpty ? [UInt8(ascii: absolute ? "/" : ".")] : bytes

@@ -1,3 +1,5 @@
+internal import Model
+
 /// A tree of directory names that lead to the sources of a run or the paths of a restore.
 ///
 /// A source may lie below another source.
@@ -9,7 +11,7 @@ public struct PathPlan: Sendable {
   /// Takes absolute paths without `.`, `..` and empty components.
   public init(absolutePaths: [[UInt8]]) {
     for path in absolutePaths {
-      add(path.split(separator: UInt8(ascii: "/")).map(Array.init)[...], isNesting: true)
+      add(path.split(separator: slash).map(Array.init)[...], isNesting: true)
     }
   }
 

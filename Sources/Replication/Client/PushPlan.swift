@@ -186,6 +186,6 @@ struct PushPlan {
   }
 
   private func joinedPath(_ path: [[UInt8]]) -> [UInt8] {
-    mounts.isEmpty ? [] : path.flatMap { [UInt8(ascii: "/")] + $0 }
+    mounts.isEmpty ? [] : path.flatMap { [slash] + $0 }
   }
 }

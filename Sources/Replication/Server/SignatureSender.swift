@@ -92,7 +92,7 @@ private struct SignatureComputer {
   /// The encoded signature; empty if the file cannot be read.
   mutating func signature(of path: [[UInt8]]) -> [UInt8] {
     guard case .file(let row, _)? = try? reader.find(path), row.kind == .regular, row.size <= bytesLeft,
-      let salt = try? CurrentProcess.randomBytes(count: 8)
+      let salt = try? CurrentProcess.randomNumber()
     else { return [] }
     let file: StoredSource
     switch files.open(
@@ -107,8 +107,7 @@ private struct SignatureComputer {
     }
     bytesLeft -= row.size
     let source = StoppableSource(of: file) { [queue] in queue.isStopped }
-    let number = salt.reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
-    return (try? Signature(of: source, blockBytes: BlockSize.remote(for: row.size), salt: number))?.encoded() ?? []
+    return (try? Signature(of: source, blockBytes: BlockSize.remote(for: row.size), salt: salt))?.encoded() ?? []
   }
 }
 

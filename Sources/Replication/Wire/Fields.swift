@@ -130,7 +130,7 @@ extension MessageSource where Self: ~Copyable {
 /// True if `name` is a valid file name other than `.` and `..`.
 func isComponent(_ name: [UInt8]) -> Bool {
   !name.isEmpty && name.count <= Wire.nameBytes && name != [46] && name != [46, 46] && !name.contains(0)
-    && !name.contains(UInt8(ascii: "/"))
+    && !name.contains(slash)
 }
 
 /// Decodes a message that has arrived whole.

@@ -73,7 +73,6 @@ extension PushRequest {
     name = try reader.snapshotName()
     client = try reader.identifier()
     summary = try CatalogSummary(encoded: try reader.text(limit: Wire.frameBytes))
-    let slash = UInt8(ascii: "/")
     let sources = summary.sources + summary.absentSources + summary.otherSources.map { [slash] + $0 }
     guard summary.label.isEmpty || isComponent(summary.label), sources.count <= Wire.sources,
       sources.allSatisfy(Self.isSource), summary.outcome != .unfinished
@@ -93,9 +92,9 @@ extension PushRequest {
 
   /// True if the path is absolute and has no empty name, `.` or `..`.
   private static func isSource(_ path: [UInt8]) -> Bool {
-    guard path.first == UInt8(ascii: "/"), path.count <= 1 << 14 else { return false }
+    guard path.first == slash, path.count <= 1 << 14 else { return false }
     return path.count == 1
-      || path.dropFirst().split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+      || path.dropFirst().split(separator: slash, omittingEmptySubsequences: false)
         .allSatisfy { isComponent(Array($0)) }
   }
 }
