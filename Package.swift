@@ -61,7 +61,8 @@ let package = Package(
     .target(name: "Patterns", swiftSettings: fast),
     .target(name: "Retention", dependencies: ["Model"], swiftSettings: fast),
     .target(
-      name: "Settings", dependencies: ["Patterns", .product(name: "TOMLKit", package: "TOMLKit")],
+      name: "Settings",
+      dependencies: ["Model", "Patterns", "Retention", .product(name: "TOMLKit", package: "TOMLKit")],
       swiftSettings: strict),
     .target(
       name: "CCodec", linkerSettings: [.linkedLibrary("crypto"), .linkedLibrary("zstd")]),
@@ -69,7 +70,7 @@ let package = Package(
     .testTarget(name: "CatalogTests", dependencies: ["Model", "Catalog", "TestSupport"], swiftSettings: strict),
     .testTarget(name: "DeltaTests", dependencies: ["Delta", "Model", "Catalog", "TestSupport"], swiftSettings: strict),
     .testTarget(
-      name: "SettingsTests", dependencies: ["Settings"], swiftSettings: strict),
+      name: "SettingsTests", dependencies: ["Settings", "Model", "Retention"], swiftSettings: strict),
     .testTarget(
       name: "RetentionTests", dependencies: ["Retention", "Model", "TestSupport"],
       exclude: ["model.py"], swiftSettings: strict),
@@ -77,7 +78,7 @@ let package = Package(
       name: "PatternsTests", dependencies: ["Patterns", "TestSupport"], swiftSettings: strict),
     .testTarget(name: "PosixTests", dependencies: ["Posix", "Model"], swiftSettings: strict),
     .testTarget(
-      name: "RepositoryTests", dependencies: ["Repository", "Model"], swiftSettings: strict),
+      name: "RepositoryTests", dependencies: ["Repository", "Model", "Retention"], swiftSettings: strict),
     .testTarget(
       name: "CommandsTests", dependencies: ["Commands", "Repository", "Model", "Catalog", "Retention"],
       swiftSettings: strict),

@@ -6,6 +6,7 @@ internal import Operations
 internal import Posix
 internal import Replication
 internal import Repository
+internal import Retention
 internal import Settings
 
 struct ConfigCommand: RunnableCommand {
@@ -108,17 +109,16 @@ struct ConfigCommand: RunnableCommand {
       let without = counted(rules, "pattern matches", plural: "patterns match")
       lines.append("    \(source.path)" + (rules > 0 ? ", without what \(without)" : ""))
     }
-    let sets = Configuration.Retention.sets.compactMap { set in
-      settings.retention.keep[set].flatMap { $0 > 0 ? "\(set) \($0)" : nil }
+    var keep = SnapshotSet.allCases.compactMap { set in
+      settings.retention.keep[set].flatMap { $0 > 0 ? "\(set.rawValue) \($0)" : nil }
     }
-    var keep = sets
     if settings.retention.keepLast > 0 { keep.append("the last \(settings.retention.keepLast)") }
     if let within = settings.retention.keepWithinSeconds {
       keep.append("the last \(durationText(Double(within)))")
     }
     lines.append("  keep " + keep.joined(separator: ", "))
     let free: String? =
-      switch settings.retention.minimumFree {
+      switch settings.minimumFree {
       case .share(let share): "\(fixed(share * 100, digits: 0)) %"
       case .bytes(let bytes): byteText(bytes)
       case nil: nil
@@ -126,7 +126,7 @@ struct ConfigCommand: RunnableCommand {
     if let free { lines.append("  keep \(free) of the file system free, before older snapshots") }
     for hook in settings.hooksAfter { lines.append("  run \(hook.words)") }
     for remote in settings.remotes {
-      let which = remote.set.map { "newest \($0)" } ?? "newest"
+      let which = remote.set.map { "newest \($0.rawValue)" } ?? "newest"
       lines.append("  push the \(which) snapshot to \(remote.name), \(remote.url), where it is not there yet")
     }
     if settings.healthchecks != nil { lines.append("  tell Healthchecks of its start and its end") }

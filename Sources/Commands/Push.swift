@@ -70,8 +70,7 @@ struct PushCommand: RunnableCommand {
   private func newest(
     for target: RemoteTarget, of sources: SourceSet?, in repository: Repository, list: SnapshotList
   ) throws -> Snapshot {
-    let newest = try repository.resolve(target.set.map { "\($0).0" } ?? "latest", in: list)
-    let set = target.set.flatMap(SnapshotSet.init(rawValue:))
-    return try repository.newest(of: sources, in: set, among: list) ?? newest
+    let newest = try repository.resolve(target.set.map { "\($0.rawValue).0" } ?? "latest", in: list)
+    return try repository.newest(of: sources, in: target.set, among: list) ?? newest
   }
 }

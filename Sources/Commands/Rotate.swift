@@ -70,7 +70,7 @@ struct RotateCommand: RunnableCommand {
     // The configuration applies only to its own repository.
     let configured = try common.configuration(of: repository)
     var options = RotationOptions(
-      policy: try policy(of: repository, or: configured), minimumFree: minimumFree ?? configured?.minimumFree,
+      policy: try policy(of: repository, or: configured), minimumFree: minimumFree ?? configured?.settings.minimumFree,
       keepsSpare: !noSpare && configured?.settings.keepSpare ?? true,
       unwanted: Set(try expire.map { try repository.resolve($0, in: list).name }), isDry: dryRun,
       threads: threads.count)
@@ -105,7 +105,7 @@ struct RotateCommand: RunnableCommand {
     of repository: Repository, or configuration: ConfigurationFile?
   ) throws(Failure) -> RetentionPolicy {
     if keep.isEmpty && keepLast == nil && keepWithin == nil {
-      if let configuration { return configuration.policy }
+      if let configuration { return configuration.settings.retention }
       return try repository.retention.lastPolicy()
     }
     var policy = RetentionPolicy(keep: [:], keepLast: keepLast ?? 0, keepWithinSeconds: keepWithin)

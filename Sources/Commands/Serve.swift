@@ -92,6 +92,6 @@ extension ServeCommand {
     guard let file = try? ConfigurationFile.once(at: ConfigurationFile.installedPath),
       (try? file.isOf(repository)) == true
     else { return nil }
-    return file.minimumFree
+    return file.settings.minimumFree
   }
 }

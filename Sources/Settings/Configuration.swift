@@ -1,3 +1,6 @@
+public import Model
+public import Retention
+
 /// The content of `treering.toml`; `man/treering.toml.5` describes it.
 public struct Configuration: Sendable, Equatable {
   /// A directory to back up, with its exclusions.
@@ -34,31 +37,13 @@ public struct Configuration: Sendable, Equatable {
     public var line = 0
   }
 
-  /// The space that must stay free.
-  public enum MinimumFree: Sendable, Equatable {
-    /// A share from 0 to 1.
-    case share(Double)
-    case bytes(UInt64)
-  }
-
-  public struct Retention: Sendable, Equatable {
-    /// The number of snapshots to keep, by the name of the set.
-    public var keep: [String: Int] = [:]
-    public var keepLast = 0
-    public var keepWithinSeconds: Int64?
-    public var minimumFree: MinimumFree?
-
-    public static let sets = ["hourly", "daily", "weekly", "monthly", "yearly"]
-    public static let standard = Retention(
-      keep: ["hourly": 24, "daily": 7, "weekly": 4, "monthly": 12, "yearly": 3])
-  }
-
   public var repository: String?
   public var label = "localhost"
   public var changeDetection = "ctime"
   public var threads: Int?
   public var keepSpare = true
-  public var retention = Retention.standard
+  public var retention = RetentionPolicy.standard
+  public var minimumFree: MinimumFree?
   public var sources: [Source] = []
   /// A share from 0 to 1, like `changedLimit`.
   public var goneLimit = 0.5

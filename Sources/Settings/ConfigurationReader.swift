@@ -1,3 +1,5 @@
+internal import Model
+internal import Retention
 internal import TOMLKit
 
 func readConfiguration(text: String) throws(SettingsError) -> Configuration {
@@ -27,7 +29,7 @@ extension Configuration {
     changeDetection = top.choice(for: "change_detection", words: ["ctime", "mtime", "content"]) ?? changeDetection
     threads = top.integer(for: "threads", range: 1...64, expecting: "a number from 1 to 64")
     keepSpare = top.bool(for: "keep_spare") ?? keepSpare
-    if let table = top.table(for: "retention") { retention = Retention(table: table) }
+    if let table = top.table(for: "retention") { readRetention(from: table) }
     for item in top.items(for: "source", expecting: "tables [[source]]") {
       if let table = item.table {
         sources.append(Source(table: table))
@@ -68,6 +70,23 @@ extension Configuration {
 }
 
 extension Configuration {
+  private mutating func readRetention(from table: TableReader) {
+    table.know(SnapshotSet.allCases.map(\.rawValue) + ["keep_last", "keep_within", "minimum_free"])
+    func count(for key: String) -> Int {
+      table.integer(for: key, range: 0...1_000_000, expecting: "a number from 0 on") ?? 0
+    }
+    retention = RetentionPolicy(
+      keep: Dictionary(uniqueKeysWithValues: SnapshotSet.allCases.map { ($0, count(for: $0.rawValue)) }),
+      keepLast: count(for: "keep_last"), keepWithinSeconds: table.duration(for: "keep_within"))
+    let amount = "a percentage such as \"5%\", or a size such as \"20G\""
+    minimumFree = table.value(for: "minimum_free", expecting: amount) { $0.string.flatMap(Quantity.minimumFree) }
+    if table.problems.list.isEmpty, retention.keepsNothing {
+      table.problems.add(
+        at: Locator.Place(line: table.line, column: 1),
+        message: "[retention] keeps nothing but the newest snapshot; name a set, such as daily = 7")
+    }
+  }
+
   private mutating func readRemotes(from table: TableReader) {
     for name in table.keys {
       if !RemoteConfiguration.isName(name) {
@@ -85,10 +104,8 @@ extension Configuration {
   /// Complains of a remote that conflicts with the rest of the configuration.
   private func check(_ remote: RemoteConfiguration, table: TableReader) {
     if let set = remote.set, retention.keep[set, default: 0] == 0 {
-      table.complain(
-        key: "set",
-        message: "[retention] keeps no \(set) snapshots, so none would be pushed; keep some, or name another set"
-      )
+      let lack = "[retention] keeps no \(set.rawValue) snapshots, so none would be pushed"
+      table.complain(key: "set", message: "\(lack); keep some, or name another set")
     }
     if case .local(let path) = remote.address, let repository, path == Array(repository.utf8) {
       table.complain(key: "url", message: "\"url\" is the repository itself")
@@ -149,31 +166,6 @@ extension TableReader {
     let names = path.utf8.split(separator: UInt8(ascii: "/")).map { String(decoding: $0, as: UTF8.self) }
     if names.contains("..") { return nil }
     return "/" + names.filter { $0 != "." }.joined(separator: "/")
-  }
-}
-
-extension Configuration.Retention {
-  fileprivate init(table: TableReader) {
-    self.init()
-    table.know(Self.sets + ["keep_last", "keep_within", "minimum_free"])
-    for set in Self.sets {
-      keep[set] = table.integer(for: set, range: 0...1_000_000, expecting: "a number from 0 on") ?? 0
-    }
-    keepLast = table.integer(for: "keep_last", range: 0...1_000_000, expecting: "a number from 0 on") ?? 0
-    keepWithinSeconds = table.duration(for: "keep_within")
-    minimumFree = table.value(for: "minimum_free", expecting: "a percentage such as \"5%\", or a size such as \"20G\"")
-    {
-      found in
-      guard let text = found.string else { return nil }
-      return text.hasSuffix("%")
-        ? Quantity.share(of: text).map { .share($0) } : Quantity.bytesWithUnit(of: text).map { .bytes($0) }
-    }
-    let isRead = table.problems.list.isEmpty
-    if isRead && keep.values.allSatisfy({ $0 == 0 }) && keepLast == 0 && keepWithinSeconds == nil {
-      table.problems.add(
-        at: Locator.Place(line: table.line, column: 1),
-        message: "[retention] keeps nothing but the newest snapshot; name a set, such as daily = 7")
-    }
   }
 }
 

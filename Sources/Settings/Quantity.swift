@@ -1,3 +1,5 @@
+public import Model
+
 /// Parses quantities from the configuration and the command line.
 public enum Quantity {
   /// A hundred years. A longer duration is a mistake, and could overflow.
@@ -24,9 +26,11 @@ public enum Quantity {
     return number << shift
   }
 
-  /// Like `bytes`, but `nil` for a number without a unit, whose meaning is unclear.
-  public static func bytesWithUnit(of text: String) -> UInt64? {
-    text.last?.isNumber == true ? nil : bytes(of: text)
+  /// A percentage of the file system such as `5%`, or a size such as `20G`. `nil` for a number without a unit, whose
+  /// meaning is unclear.
+  public static func minimumFree(_ text: String) -> MinimumFree? {
+    if text.hasSuffix("%") { return share(of: text).map { .share($0) } }
+    return text.last?.isNumber == true ? nil : bytes(of: text).map { .bytes($0) }
   }
 
   /// The bytes per second of a rate: a size for `bytes`, with or without `/s` after it; at least 1.

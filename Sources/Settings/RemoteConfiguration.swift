@@ -1,3 +1,4 @@
+public import Model
 internal import TOMLKit
 
 /// A remote: another repository, to which snapshots are pushed.
@@ -9,7 +10,7 @@ public struct RemoteConfiguration: Sendable, Equatable {
   /// The parsed `url`; a local path is absolute.
   public var address = RemoteAddress.local([])
   /// The set whose newest member is pushed; `nil` for the newest snapshot of all.
-  public var set: String?
+  public var set: SnapshotSet?
   /// The program for the connection, with its options; see `RemoteAddress.words`.
   public var ssh = "ssh"
   /// The command that the program runs on the server's machine.
@@ -40,9 +41,8 @@ extension RemoteConfiguration {
         table.complain(key: "url", message: "\"url\" should be ssh://host/path, host:path or an absolute path")
       }
     }
-    set = table.choice(for: "set", words: ["latest"] + Configuration.Retention.sets).flatMap {
-      $0 == "latest" ? nil : $0
-    }
+    set = table.choice(for: "set", words: ["latest"] + SnapshotSet.allCases.map(\.rawValue))
+      .flatMap(SnapshotSet.init(rawValue:))
     if let command = table.string(for: "ssh") {
       ssh = command
       table.check(key: "ssh") { () throws(RemoteAddressError) in _ = try RemoteAddress.words(of: command) }

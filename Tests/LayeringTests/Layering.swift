@@ -42,7 +42,7 @@ enum Layering {
     "Delta": TargetRule(layer: 0, imports: ["Model", "Catalog"]),
     "Patterns": TargetRule(layer: 0, imports: []),
     "Retention": TargetRule(layer: 0, imports: ["Model"]),
-    "Settings": TargetRule(layer: 0, imports: ["Patterns", "TOMLKit", "Foundation"]),
+    "Settings": TargetRule(layer: 0, imports: ["Model", "Patterns", "Retention", "TOMLKit"]),
   ]
 
   static let longestFile = 500

@@ -1,4 +1,6 @@
 import Foundation
+import Model
+import Retention
 import Settings
 import Testing
 
@@ -31,7 +33,7 @@ struct ConfigurationTests {
     uncommented.remove(at: hooks)
     let all = try Configuration(text: uncommented.joined(separator: "\n"))
     #expect(all.threads == 4 && all.rpoSeconds == 7200 && all.retention.keepWithinSeconds == 172_800)
-    #expect(all.retention.minimumFree == .share(0.05))
+    #expect(all.minimumFree == .share(0.05))
     #expect(
       all.hooksBefore.map(\.command) == [
         ["/usr/local/bin/quiesce"], ["/usr/bin/mount", "/mnt/photos"],
@@ -66,8 +68,8 @@ struct ConfigurationTests {
         after = ["/bin/a", ["/bin/b", "c"], { command = "/bin/d", timeout = "5s", required = true }]
         """)
     #expect(read.repository == "/r" && read.label == "web01" && !read.keepSpare)
-    #expect(read.retention.keep == ["daily": 3, "hourly": 0, "weekly": 0, "monthly": 0, "yearly": 0])
-    #expect(read.retention.minimumFree == .bytes(20 << 30))
+    #expect(read.retention.keep == [.daily: 3, .hourly: 0, .weekly: 0, .monthly: 0, .yearly: 0])
+    #expect(read.minimumFree == .bytes(20 << 30))
     #expect(read.sources.map(\.path) == ["/a", "/b"] && read.sources.map(\.line) == [6, 8])
     #expect(read.sources[0].oneFileSystem && read.sources[0].maxFileSize == 1 << 20)
     #expect(read.hooksAfter.map(\.command) == [["/bin/a"], ["/bin/b", "c"], ["/bin/d"]])

@@ -1,3 +1,4 @@
+import Model
 import Settings
 import Testing
 
@@ -26,7 +27,7 @@ struct RemoteConfigurationTests {
     #expect(disk.set == nil && disk.ssh == "ssh" && disk.remoteCommand == "treering serve")
     #expect(disk.limitRate == nil && disk.timeoutSeconds == 300)
     let first = read.remotes[1]
-    #expect(first.address == (try RemoteAddress("backup@nas:web01")) && first.set == "weekly")
+    #expect(first.address == (try RemoteAddress("backup@nas:web01")) && first.set == .weekly)
     #expect(first.ssh == "ssh -p 2222 -i '/root/my key'" && first.remoteCommand == "sudo treering serve")
     #expect(first.limitRate == 512 << 10 && first.timeoutSeconds == 1)
     #expect(read.remotes[2].set == nil)

@@ -1,3 +1,5 @@
+import Model
+import Retention
 import Settings
 import Testing
 
@@ -195,7 +197,7 @@ struct RsnapshotTests {
     let top = Self.top.replacing("retain\tdaily\t7\n", with: "")
     let translation = try translated(lines + "\nbackup\t/home\tl/", top: top)
     let read = try Configuration(text: translation.text)
-    #expect(Configuration.Retention.sets.map { read.retention.keep[$0] ?? 0 } == expected)
+    #expect(SnapshotSet.allCases.map { read.retention.keep[$0] ?? 0 } == expected)
     #expect(translation.notCarriedOver.count == lost)
   }
 

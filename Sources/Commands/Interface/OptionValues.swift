@@ -67,10 +67,9 @@ func seconds(for option: String) -> @Sendable (String) throws -> Int64 {
 
 func freeSpace(for option: String) -> @Sendable (String) throws -> MinimumFree {
   { text in
-    if text.hasSuffix("%") { return .share(try percentage(for: option)(text)) }
-    guard let bytes = Quantity.bytesWithUnit(of: text) else {
+    guard let amount = Quantity.minimumFree(text) else {
       throw ValidationError("\(option) takes a percentage such as 5%, or a size such as 20G")
     }
-    return .bytes(bytes)
+    return amount
   }
 }

@@ -25,8 +25,7 @@ struct PushJob {
 
   /// The snapshot to push: the newest one, unless the remote is known to have it.
   func due(in list: SnapshotList) throws(Failure) -> Snapshot? {
-    let set = target.set.flatMap(SnapshotSet.init(rawValue:))
-    guard let snapshot = try repository.newest(of: sources, in: set, among: list) else { return nil }
+    guard let snapshot = try repository.newest(of: sources, in: target.set, among: list) else { return nil }
     // The last push is remembered. The remote is asked again once a day, because it may have been recreated.
     if let last = repository.pushMemory.last(address: Array(target.options.displayName.utf8)),
       last.names.contains(snapshot.name),

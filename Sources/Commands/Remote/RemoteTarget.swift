@@ -11,7 +11,7 @@ struct RemoteTarget {
   /// The name from the configuration, or the address.
   let name: String
   /// The set whose newest member is pushed.
-  let set: String?
+  let set: SnapshotSet?
   let options: RemoteOptions
 
   /// Finds the remote of this name in the configuration, or parses an address.

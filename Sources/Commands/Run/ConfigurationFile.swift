@@ -94,22 +94,6 @@ struct ConfigurationFile {
     }
   }
 
-  var policy: RetentionPolicy {
-    let retention = settings.retention
-    var policy = RetentionPolicy(
-      keep: [:], keepLast: retention.keepLast, keepWithinSeconds: retention.keepWithinSeconds)
-    for set in SnapshotSet.allCases { policy.keep[set] = retention.keep[set.rawValue] ?? 0 }
-    return policy
-  }
-
-  var minimumFree: MinimumFree? {
-    switch settings.retention.minimumFree {
-    case .share(let share): .share(share)
-    case .bytes(let bytes): .bytes(bytes)
-    case nil: nil
-    }
-  }
-
   var threads: Int { settings.threads ?? min(8, processorCount()) }
 
   /// The options for a snapshot of the configured sources.

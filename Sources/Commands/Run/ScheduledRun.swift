@@ -181,7 +181,7 @@ final class ScheduledRun {
   ) throws(Failure) -> Bool {
     let absent = try options.absentSources()
     let check = DueCheck(
-      policy: file.policy, label: options.label, sources: options.sources, absent: Set(absent.map(\.path)),
+      policy: file.settings.retention, label: options.label, sources: options.sources, absent: Set(absent.map(\.path)),
       isAbsenceExcused: absent.allSatisfy { !$0.isThere && options.excusedSources.contains($0.path) })
     return check.isDue(after: try repository.snapshots().snapshots, at: time) {
       LocalTime(fields: Clock.localFields(of: $0.seconds), of: $0.seconds)
@@ -270,7 +270,8 @@ final class ScheduledRun {
     let start = Clock.monotonic()
     do {
       var options = RotationOptions(
-        policy: file.policy, minimumFree: file.minimumFree, keepsSpare: file.settings.keepSpare, threads: file.threads)
+        policy: file.settings.retention, minimumFree: file.settings.minimumFree, keepsSpare: file.settings.keepSpare,
+        threads: file.threads)
       options.neededBytes = neededBytes
       let result = try Engine.rotate(repository, with: options)
       answer.expired += result.expired.map(\.name.description)

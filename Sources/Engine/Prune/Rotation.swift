@@ -3,12 +3,7 @@ public import Posix
 public import Repository
 public import Retention
 
-/// The amount of the repository's file system that must stay free.
-public enum MinimumFree: Sendable, Equatable {
-  /// From 0 to 1.
-  case share(Double)
-  case bytes(UInt64)
-
+extension MinimumFree {
   /// The amount in bytes, for this file system.
   public func byteCount(of system: FileSystemStatus) -> UInt64 {
     switch self {

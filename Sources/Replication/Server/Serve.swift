@@ -1,5 +1,5 @@
 internal import Catalog
-public import Engine
+internal import Engine
 public import Model
 internal import Posix
 public import Repository

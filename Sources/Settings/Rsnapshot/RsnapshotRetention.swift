@@ -1,9 +1,11 @@
+internal import Model
+
 /// The table `[retention]` for the levels of an `rsnapshot.conf`.
 func rsnapshotRetention(
   of statements: [RsnapshotConfiguration.Statement], notes: inout RsnapshotNotes
 ) -> [String] {
   let levels = statements.filter { $0.name == "retain" || $0.name == "interval" }
-  let sets = Configuration.Retention.sets
+  let sets = SnapshotSet.allCases.map(\.rawValue)
   // Debian's names for the levels that its crontab runs every four hours, daily, weekly and monthly.
   let greek = ["alpha": 0, "beta": 1, "gamma": 2, "delta": 3]
   var taken: Set<Int> = []
