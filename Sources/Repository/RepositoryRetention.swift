@@ -59,44 +59,17 @@ public struct RepositoryRetention {
   ///
   /// Throws `damaged` if the file cannot be read completely, because a partial policy must not expire more snapshots.
   public func lastPolicy() throws(Failure) -> RetentionPolicy {
-    let text: [UInt8]
-    do throws(Errno) {
-      guard let found = try file.read(limit: 4096) else { return .standard }
-      text = found
-    } catch { throw damagedPolicy(because: "\(error)") }
-    var policy = RetentionPolicy(keep: [:])
-    var missing = Set(SnapshotSet.allCases.map(\.rawValue) + ["keep_last"])
-    for word in String(decoding: text, as: UTF8.self).split(whereSeparator: \.isWhitespace) {
-      let parts = word.split(separator: "=", omittingEmptySubsequences: false).map(String.init)
-      guard parts.count == 2, let number = Int64(parts[1]), number >= 0 else { throw damagedPolicy(because: "\(word)") }
-      missing.remove(parts[0])
-      switch parts[0] {
-      case "keep_last": policy.keepLast = Int(number)
-      case "keep_within_seconds": policy.keepWithinSeconds = number
-      default:
-        guard let set = SnapshotSet(rawValue: parts[0]) else { throw damagedPolicy(because: "\(word)") }
-        policy.keep[set] = Int(number)
-      }
+    do { return try file.read(limit: 4096).map { try RetentionPolicy(stored: $0) } ?? .standard } catch {
+      let why = displayName(Array("\(error)".utf8))
+      throw Failure(
+        .damaged, "\(displayName(repository.path))/.treering/retention cannot be read: \(why)",
+        hint: "say again what to keep, such as: treering rotate --keep daily=7")
     }
-    guard missing.isEmpty, text.last == UInt8(ascii: "\n"), !policy.keepsNothing else {
-      throw damagedPolicy(because: "it is not whole")
-    }
-    return policy
-  }
-
-  private func damagedPolicy(because why: String) -> Failure {
-    Failure(
-      .damaged, "\(displayName(repository.path))/.treering/retention cannot be read: \(displayName(Array(why.utf8)))",
-      hint: "say again what to keep, such as: treering rotate --keep daily=7")
   }
 
   /// Stores a policy, so that all commands agree on the members of the sets.
   public func remember(_ policy: RetentionPolicy) throws(Failure) {
-    if policy == (try? lastPolicy()) { return }
-    var words = SnapshotSet.allCases.map { "\($0.rawValue)=\(policy.keep[$0] ?? 0)" }
-    words.append("keep_last=\(policy.keepLast)")
-    if let within = policy.keepWithinSeconds { words.append("keep_within_seconds=\(within)") }
-    try repository.replace(file, with: words.joined(separator: " ") + "\n")
+    if policy != (try? lastPolicy()) { try repository.replace(file, with: policy.stored) }
   }
 
   // MARK: Directories of links
@@ -147,4 +120,41 @@ public struct RepositoryRetention {
   }
 
   private static func linkTarget(for name: SnapshotName) -> [UInt8] { Array("../".utf8) + name.bytes }
+}
+
+/// The policy in `.treering/retention`: one line of words such as `daily=7`.
+extension RetentionPolicy {
+  /// The reason that a stored policy cannot be read.
+  struct Damage: Error, CustomStringConvertible {
+    let description: String
+  }
+
+  /// Parses the file's content. A set that an older treering did not know keeps none.
+  init(stored text: [UInt8]) throws(Damage) {
+    self.init(keep: Dictionary(uniqueKeysWithValues: SnapshotSet.allCases.map { ($0, 0) }))
+    var keepLast: Int?
+    for word in String(decoding: text, as: UTF8.self).split(whereSeparator: \.isWhitespace) {
+      let parts = word.split(separator: "=", omittingEmptySubsequences: false).map(String.init)
+      guard parts.count == 2, let number = Int(parts[1]), number >= 0 else { throw Damage(description: "\(word)") }
+      switch parts[0] {
+      case "keep_last": keepLast = number
+      case "keep_within_seconds": keepWithinSeconds = Int64(number)
+      default:
+        guard let set = SnapshotSet(rawValue: parts[0]) else { throw Damage(description: "\(word)") }
+        keep[set] = number
+      }
+    }
+    self.keepLast = keepLast ?? 0
+    guard keepLast != nil, text.last == UInt8(ascii: "\n"), !keepsNothing else {
+      throw Damage(description: "it is not whole")
+    }
+  }
+
+  /// The file's content.
+  var stored: String {
+    var words = SnapshotSet.allCases.map { "\($0.rawValue)=\(keep[$0] ?? 0)" }
+    words.append("keep_last=\(keepLast)")
+    if let within = keepWithinSeconds { words.append("keep_within_seconds=\(within)") }
+    return words.joined(separator: " ") + "\n"
+  }
 }
