@@ -25,7 +25,7 @@ public struct ChangedAspects: OptionSet, Sendable, Hashable {
 
 /// One difference between two snapshots.
 public struct Change: Sendable {
-  public enum Verb: Sendable, Hashable { case added, removed, changed }
+  public enum Verb: String, Sendable { case added, removed, changed }
   public let verb: Verb
   /// Components from the snapshot's root.
   public let path: [[UInt8]]

@@ -44,7 +44,8 @@ struct ConfigCommand: RunnableCommand {
     func note(_ failure: Failure) { findings.append(failure.description) }
     var repository: Repository?
     do { repository = try common.openRepository() } catch { note(error) }
-    for source in file.settings.sources {
+    let settings = file.settings
+    for source in settings.sources {
       do {
         let path = Array(source.path.utf8)
         if let problem = sourceProblem(at: path), problem.isMistake || !source.isOptional { throw problem.failure }
@@ -52,8 +53,7 @@ struct ConfigCommand: RunnableCommand {
         findings += try PatternCheck(file: file, source: source).findings()
       } catch { findings.append("\(file.at(line: source.line)): \(error)") }
     }
-    if file.settings.sources.isEmpty { findings.append("\(displayName(file.path)): no [[source]] is named") }
-    let settings = file.settings
+    if settings.sources.isEmpty { findings.append("\(displayName(file.path)): no [[source]] is named") }
     for hook in settings.hooksBefore + settings.hooksAfter + (settings.notifyCommand.map { [$0] } ?? []) {
       if let problem = Self.problem(of: hook.command[0]) {
         findings.append("\(file.at(line: hook.line)): \(problem)")
@@ -75,15 +75,11 @@ struct ConfigCommand: RunnableCommand {
         findings.append("\(file.at(line: remote.line)): the remote \(remote.name): \(error)")
       }
     }
-    if common.json {
-      Console.print(
-        jsonText(
-          ConfigCheckAnswer(
-            config: displayName(file.path), repository: file.settings.repository,
-            sources: file.settings.sources.map(\.path), remotes: settings.remotes.map(\.name), findings: findings)))
-    } else if findings.isEmpty {
-      if !common.quiet { for line in Self.plan(of: file, for: repository) { Console.print(line) } }
-    }
+    common.answer(
+      ConfigCheckAnswer(
+        config: displayName(file.path), repository: settings.repository, sources: settings.sources.map(\.path),
+        remotes: settings.remotes.map(\.name), findings: findings),
+      lines: findings.isEmpty ? Self.plan(of: file, for: repository) : [])
     for finding in findings { Console.complain(finding) }
     return findings.isEmpty ? .done : isRight ? .remote : .usage
   }

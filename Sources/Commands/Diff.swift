@@ -85,15 +85,11 @@ struct DiffCommand: RunnableCommand {
     }
 
     func add(_ change: Change) {
-      if !common.json && !common.verbose && change.kind == .directory
-        && change.aspects == .modified
-      {
-        return
-      }
+      if !common.json && !common.verbose && change.kind == .directory && change.aspects == .modified { return }
       counts[change.verb, default: 0] += 1
       if common.json {
         pending += isFirst ? "\n    " : ",\n    "
-        pending += jsonText(JSONChange(change, path: path(of: change)), isLine: true)
+        pending += jsonText(JSONChange(change: change, path: path(of: change)), isLine: true)
         isFirst = false
       } else {
         pending += line(for: change) + "\n"
@@ -134,23 +130,12 @@ struct DiffCommand: RunnableCommand {
     let change: Change
     let path: [UInt8]
 
-    init(_ change: Change, path: [UInt8]) {
-      self.change = change
-      self.path = path
-    }
-
     enum Key: CodingKey { case change, kind, aspects, sizeBefore, sizeAfter }
 
     func encode(to encoder: any Encoder) throws {
       try JSONPath(bytes: path).encode(to: encoder)
       var container = encoder.container(keyedBy: Key.self)
-      let verb =
-        switch change.verb {
-        case .added: "added"
-        case .removed: "removed"
-        case .changed: "changed"
-        }
-      try container.encode(verb, forKey: .change)
+      try container.encode(change.verb.rawValue, forKey: .change)
       try container.encode(change.kind.word, forKey: .kind)
       if change.verb == .changed { try container.encode(change.aspects.words, forKey: .aspects) }
       try container.encodeIfPresent(change.sizeBefore, forKey: .sizeBefore)

@@ -31,11 +31,7 @@ struct HoldCommand: RunnableCommand {
       let list = try repository.snapshots()
       let names = try snapshots.map { try repository.resolve($0, in: list).name }
       for name in names { try repository.marks.add(.held, to: name, reason: reason, at: Clock.now()) }
-      if common.json {
-        Console.print(jsonText(HoldAnswer(held: names.map(\.description))))
-      } else if !common.quiet {
-        for name in names { Console.print("held \(name)") }
-      }
+      common.answer(HoldAnswer(held: names.map(\.description)), lines: names.map { "held \($0)" })
       return .done
     }
   }

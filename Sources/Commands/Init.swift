@@ -32,12 +32,9 @@ struct InitCommand: RunnableCommand {
     if let directory { options.repository = directory }
     let path = try options.localRepositoryPath()
     let repository = try Repository.initialize(path, at: Clock.now())
-    if common.json {
-      Console.print(
-        jsonText(Answer(repository: displayName(path), id: displayName(repository.id))))
-    } else if !common.quiet {
-      Console.print("made the repository \(displayName(path))")
-    }
+    common.answer(
+      Answer(repository: displayName(path), id: displayName(repository.id)),
+      lines: ["made the repository \(displayName(path))"])
     return .done
   }
 

@@ -31,8 +31,7 @@ struct ListCommand: RunnableCommand {
     }
     if common.json {
       Console.print(
-        jsonText(
-          list.snapshots.map { Answer(of: $0, sets: sets[$0.name] ?? [], isHeld: held[$0.name] != nil) }))
+        jsonText(list.snapshots.map { Self.answer(for: $0, sets: sets[$0.name] ?? [], isHeld: held[$0.name] != nil) }))
     } else if !list.snapshots.isEmpty {
       var rows = [["SNAPSHOT", "TAKEN", "ENTRIES", "SIZE", "COPIED", "TOOK", "OUTCOME", "SETS"]]
       for snapshot in list.snapshots {
@@ -41,12 +40,9 @@ struct ListCommand: RunnableCommand {
           snapshot.name.description, summary.started.localText,
           grouped(summary.root.totals.entries), byteText(summary.root.totals.bytes),
           byteText(summary.bytesCopied), durationText(summary.tookSeconds),
-          (summary.warnings == 0
-            ? summary.outcome.word : counted(summary.warnings, "warning"))
-            + (summary.absentSources.isEmpty
-              ? "" : ", without \(counted(summary.absentSources.count, "source"))"),
-          ((sets[snapshot.name] ?? []) + (held[snapshot.name].map { ["held \($0)"] } ?? []))
-            .joined(separator: " "),
+          (summary.warnings == 0 ? summary.outcome.word : counted(summary.warnings, "warning"))
+            + (summary.absentSources.isEmpty ? "" : ", without \(counted(summary.absentSources.count, "source"))"),
+          ((sets[snapshot.name] ?? []) + (held[snapshot.name].map { ["held \($0)"] } ?? [])).joined(separator: " "),
         ])
       }
       for line in table(rows, rightAligned: [2, 3, 4, 5]) { Console.print(line) }
@@ -79,37 +75,24 @@ struct ListCommand: RunnableCommand {
     let held: Bool
     let rootDigest: String
     let elapsedSeconds: Double
+  }
 
-    init(of snapshot: Snapshot, sets: [String], isHeld: Bool) {
-      self.sets = sets
-      held = isHeld
-      let summary = snapshot.summary
-      name = snapshot.name.description
-      time = summary.started.rfc3339
-      finished = summary.finished.rfc3339
-      sequence = summary.sequence
-      entries = summary.root.totals.entries
-      bytes = summary.root.totals.bytes
-      filesLinked = summary.filesLinked
-      filesCopied = summary.filesCopied
-      bytesCopied = summary.bytesCopied
-      warnings = summary.warnings
-      outcome = summary.outcome.word
-      label = displayName(summary.label)
-      sources = summary.sources.map { displayName($0) }
-      absent = summary.absentSources.map { displayName($0) }
-      rootDigest = summary.root.digest.description
-      elapsedSeconds = summary.tookSeconds
-    }
+  private static func answer(for snapshot: Snapshot, sets: [String], isHeld: Bool) -> Answer {
+    let summary = snapshot.summary
+    return Answer(
+      name: snapshot.name.description, time: summary.started.rfc3339, finished: summary.finished.rfc3339,
+      sequence: summary.sequence, entries: summary.root.totals.entries, bytes: summary.root.totals.bytes,
+      filesLinked: summary.filesLinked, filesCopied: summary.filesCopied, bytesCopied: summary.bytesCopied,
+      warnings: summary.warnings, outcome: summary.outcome.word, label: displayName(summary.label),
+      sources: summary.sources.map { displayName($0) }, absent: summary.absentSources.map { displayName($0) },
+      sets: sets, held: isHeld, rootDigest: summary.root.digest.description, elapsedSeconds: summary.tookSeconds)
   }
 }
 
 extension CatalogSummary {
   /// The duration of the walk. 0 if the clock was set back in the meantime.
   var tookSeconds: Double {
-    max(
-      0,
-      Double(finished.seconds &- started.seconds)
-        + (Double(finished.nanoseconds) - Double(started.nanoseconds)) / 1e9)
+    let fraction = (Double(finished.nanoseconds) - Double(started.nanoseconds)) / 1e9
+    return max(0, Double(finished.seconds &- started.seconds) + fraction)
   }
 }

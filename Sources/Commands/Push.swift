@@ -49,11 +49,7 @@ struct PushCommand: RunnableCommand {
       ?? newest(for: target, of: sources, in: repository, list: list)
     let run = PushJob(to: target, from: repository, sources: sources, options: common)
     let answer = try run.work(wanted, isDryRun: dryRun)
-    if common.json {
-      Console.print(jsonText(answer))
-    } else if dryRun || common.verbose || CurrentProcess.terminalWidth(of: .output) != nil && !common.quiet {
-      Console.print(answer.line)
-    }
+    common.answer(answer, isWanted: dryRun || common.speaks, lines: [answer.line])
     return answer.status
   }
 

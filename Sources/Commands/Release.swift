@@ -34,9 +34,9 @@ struct ReleaseCommand: RunnableCommand {
   private func releaseRotation(of repository: Repository) throws -> ExitStatus {
     let reason = try repository.heldRotation()
     let released = try repository.rotationFreeze.release(newest: repository.snapshots().newest)
-    report(
+    common.answer(
       ReleaseAnswer(released: released, reason: reason, snapshots: []),
-      text: released ? "rotation goes on" : "rotation was not held")
+      lines: [released ? "rotation goes on" : "rotation was not held"])
     return .done
   }
 
@@ -45,15 +45,10 @@ struct ReleaseCommand: RunnableCommand {
     let names = try snapshots.map { try repository.resolve($0, in: list).name }
     var released: [SnapshotName] = []
     for name in names where try repository.marks.remove(.held, from: name) { released.append(name) }
-    report(
+    common.answer(
       ReleaseAnswer(released: !released.isEmpty, reason: nil, snapshots: released.map(\.description)),
-      text: names.map { released.contains($0) ? "released \($0)" : "\($0) was not held" }
-        .joined(separator: "\n"))
+      lines: names.map { released.contains($0) ? "released \($0)" : "\($0) was not held" })
     return .done
-  }
-
-  private func report(_ answer: ReleaseAnswer, text: String) {
-    if common.json { Console.print(jsonText(answer)) } else if !common.quiet { Console.print(text) }
   }
 }
 

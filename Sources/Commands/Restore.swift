@@ -80,34 +80,34 @@ struct RestoreCommand: RunnableCommand {
   private func report(
     result: RestoreResult, of choice: SnapshotChoice, progress: Progress, warnings: [Warning]
   ) {
-    let snapshot = choice.snapshot
-    if common.json {
-      Console.print(
-        jsonText(Answer(for: result, of: choice, to: to.bytes, dryRun: dryRun, progress: progress, warnings: warnings)))
-      return
-    }
-    guard !common.quiet else { return }
+    let (files, directories) = (progress.files.value, progress.directories.value)
+    let answer = Answer(
+      snapshot: choice.snapshot.name.description, passedOver: choice.passedOver?.name.description,
+      to: displayName(to.bytes), dryRun: dryRun, entries: files + directories, files: files, directories: directories,
+      bytes: progress.bytesCopied.value, left: progress.left.value, catalogOnly: progress.catalogOnly.value,
+      damaged: result.damaged, warnings: progress.warnings.value,
+      warningsNamed: warnings.map(SnapshotAnswer.NamedWarning.init), elapsedSeconds: result.elapsedSeconds)
+    common.answer(answer, lines: [text(for: answer, of: choice, ownersNotSet: result.ownersNotSet)])
+  }
+
+  private func text(for answer: Answer, of choice: SnapshotChoice, ownersNotSet: UInt64) -> String {
     let verb = dryRun ? "would restore" : "restored"
     var text =
-      "\(verb) \(counted(progress.files.value, "file")) and "
-      + "\(counted(progress.directories.value, "directory")) "
-      + "(\(byteText(progress.bytesCopied.value))) of \(snapshot.name) to "
-      + "\(displayName(to.bytes)), in \(durationText(result.elapsedSeconds))"
+      "\(verb) \(counted(answer.files, "file")) and \(counted(answer.directories, "directory")) "
+      + "(\(byteText(answer.bytes))) of \(answer.snapshot) to \(answer.to), in \(durationText(answer.elapsedSeconds))"
     if let note = choice.note(for: self.snapshot) { text += "\n  \(note)" }
-    if progress.left.value > 0 {
+    if answer.left > 0 {
       let (one, many) =
         dryRun
         ? ("existing entry would be left as it is", "existing entries would be left as they are")
         : ("existing entry was left as it was", "existing entries were left as they were")
-      text += "\n  \(counted(progress.left.value, one, plural: many)); see --overwrite"
+      text += "\n  \(counted(answer.left, one, plural: many)); see --overwrite"
     }
-    if result.damaged > 0 {
-      text += "\n  \(counted(result.damaged, "damaged entry")), named above"
+    if answer.damaged > 0 { text += "\n  \(counted(answer.damaged, "damaged entry")), named above" }
+    if ownersNotSet > 0 {
+      text += "\n  the owner of \(counted(ownersNotSet, "entry")) could not be set; root can set it"
     }
-    if result.ownersNotSet > 0 {
-      text += "\n  the owner of \(counted(result.ownersNotSet, "entry")) could not be set; root can set it"
-    }
-    Console.print(text)
+    return text
   }
 
   private struct Answer: Encodable {
@@ -126,25 +126,5 @@ struct RestoreCommand: RunnableCommand {
     let warnings: UInt64
     let warningsNamed: [SnapshotAnswer.NamedWarning]
     let elapsedSeconds: Double
-
-    init(
-      for result: RestoreResult, of choice: SnapshotChoice, to: [UInt8], dryRun: Bool, progress: Progress,
-      warnings named: [Warning]
-    ) {
-      snapshot = choice.snapshot.name.description
-      passedOver = choice.passedOver?.name.description
-      self.to = displayName(to)
-      self.dryRun = dryRun
-      files = progress.files.value
-      directories = progress.directories.value
-      entries = files + directories
-      bytes = progress.bytesCopied.value
-      left = progress.left.value
-      catalogOnly = progress.catalogOnly.value
-      damaged = result.damaged
-      warnings = progress.warnings.value
-      warningsNamed = named.map(SnapshotAnswer.NamedWarning.init)
-      elapsedSeconds = result.elapsedSeconds
-    }
   }
 }

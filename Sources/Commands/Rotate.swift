@@ -119,20 +119,14 @@ struct RotateCommand: RunnableCommand {
   private func report(
     result: RotationResult, of repository: Repository, unwanted: Set<SnapshotName>
   ) -> ExitStatus {
-    if common.json {
-      Console.print(jsonText(RotationAnswer(for: result, isDry: dryRun)))
-    } else if dryRun || common.verbose || CurrentProcess.terminalWidth(of: .output) != nil && !common.quiet {
-      for line in table(Self.rows(of: result)) { Console.print(line) }
-      if let freed = result.freedBytes, !result.expired.isEmpty {
-        Console.print("frees \(byteText(freed))")
-      }
-    }
+    let freed = result.expired.isEmpty ? nil : result.freedBytes
+    common.answer(
+      RotationAnswer(for: result, isDry: dryRun), isWanted: dryRun || common.speaks,
+      lines: table(Self.rows(of: result)) + (freed.map { ["frees \(byteText($0))"] } ?? []))
     for unusable in result.unusable {
       Console.complain("warning: \(unusable.name) is left out of rotation: \(unusable.reason)")
     }
-    if result.missingBytes > 0 {
-      Console.complain(result.shortage)
-    }
+    if result.missingBytes > 0 { Console.complain(result.shortage) }
     for problem in result.problems { Console.complain("warning: \(problem); the next rotation tries again") }
     if let unprotected = result.plan.unprotectedSentence { Console.complain("warning: \(unprotected)") }
     for (name, reason) in result.unreadable {
@@ -221,18 +215,18 @@ struct RotationAnswer: Encodable {
   let freedBytes: UInt64?
   let missingBytes: UInt64
   let unprotectedSources: Int
+}
 
+extension RotationAnswer {
   init(for result: RotationResult, isDry: Bool) {
-    dryRun = isDry
-    snapshots = zip(result.snapshots, result.plan.decisions).map {
+    let items = zip(result.snapshots, result.plan.decisions).map {
       Item(
         snapshot: $0.name.description, time: $0.summary.started.rfc3339, expires: $1.expires,
         reasons: $1.reasons.map(\.key))
     }
-    expired = result.expired.count
-    obstacle = result.plan.obstacle
-    freedBytes = result.freedBytes
-    missingBytes = result.missingBytes
-    unprotectedSources = result.plan.unprotectedSources.count
+    self.init(
+      dryRun: isDry, snapshots: items, expired: result.expired.count, obstacle: result.plan.obstacle,
+      freedBytes: result.freedBytes, missingBytes: result.missingBytes,
+      unprotectedSources: result.plan.unprotectedSources.count)
   }
 }

@@ -54,11 +54,7 @@ struct RunCommand: RunnableCommand {
     } catch let failure as Failure {
       answer = run.cannotBegin(because: failure, in: repository, at: start)
     }
-    if common.json {
-      Console.print(jsonText(answer))
-    } else if common.verbose || CurrentProcess.terminalWidth(of: .output) != nil && !common.quiet {
-      for line in answer.lines { Console.print(line) }
-    }
+    common.answer(answer, isWanted: common.speaks, lines: answer.lines)
     CurrentProcess.notifyServiceManager("STOPPING=1\nSTATUS=\(answer.result)")
     return ExitStatus(code: answer.exitStatus)
   }

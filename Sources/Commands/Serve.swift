@@ -34,12 +34,7 @@ struct ServeCommand: RunnableCommand {
 
   @Option(
     help: ArgumentHelp("Give up if the client does nothing for so long (10m).", valueName: "duration"),
-    transform: { text in
-      guard let seconds = Quantity.seconds(of: text), seconds > 0 else {
-        throw ValidationError("--timeout takes a duration such as 10m")
-      }
-      return seconds
-    })
+    transform: parsed(by: Quantity.seconds, or: "--timeout takes a duration such as 10m"))
   var timeout: Int64 = 600
 
   @Option(
@@ -82,9 +77,7 @@ struct ServeCommand: RunnableCommand {
       return ExitStatus(failure.kind)
     }
   }
-}
 
-extension ServeCommand {
   /// The minimum free space of this machine's configuration, if that names this repository and is readable.
   ///
   /// The environment is ignored, because the client may control a part of it.

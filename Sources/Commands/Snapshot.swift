@@ -55,6 +55,12 @@ struct SnapshotCommand: RunnableCommand {
     let monitor = ConsoleMonitor(wantsExcluded: common.verbose)
     let progress = Progress()
     let start = Clock.now()
+    func record(_ status: ExitStatus, error: String?, result: SnapshotAnswer? = nil) -> Bool {
+      repository.history.record(
+        SnapshotLine(
+          time: start.rfc3339, sources: sources.map { displayName($0) }, exitStatus: status.code, error: error,
+          result: result))
+    }
     let (answer, published) = try repository.withLock(for: "snapshot", at: start) {
       let line = ProgressLine(for: "snapshot", of: progress, options: common)
       do {
@@ -69,9 +75,7 @@ struct SnapshotCommand: RunnableCommand {
       } catch {
         line.stop()
         let failure = error as? Failure ?? Failure(.failed, "\(error)")
-        let status = ExitStatus(failure.kind)
-        repository.history.record(
-          SnapshotLine(of: options, at: start, status: status, error: failure.description, result: nil))
+        _ = record(ExitStatus(failure.kind), error: failure.description)
         throw failure
       }
     }
@@ -79,15 +83,12 @@ struct SnapshotCommand: RunnableCommand {
     let problem = emptyTrashNotingErrors(of: repository, threads: threads.count)
     let status = problem != nil && published == .done ? .warnings : published
     let why = problem?.description ?? monitor.warnings.first?.description
-    let isRecorded = repository.history.record(
-      SnapshotLine(of: options, at: start, status: status, error: why, result: answer))
+    let isRecorded = record(status, error: why, result: answer)
     return status == .done && !isRecorded ? .warnings : status
   }
 
   private func namedSources() throws(Failure) -> [[UInt8]] {
-    if sources.isEmpty {
-      throw Failure(.usage, "no source is named", hint: "see: treering help snapshot")
-    }
+    if sources.isEmpty { throw Failure(.usage, "no source is named", hint: "see: treering help snapshot") }
     return try Commands.namedSources(sources.map(\.bytes))
   }
 
@@ -99,7 +100,7 @@ struct SnapshotCommand: RunnableCommand {
       return
     }
     // A successful run under cron prints nothing.
-    guard !common.quiet, common.verbose || CurrentProcess.terminalWidth(of: .output) != nil else {
+    guard !common.quiet, common.speaks else {
       if !common.quiet { noteCatalogOnly(progress, to: .error) }
       return
     }
@@ -107,27 +108,20 @@ struct SnapshotCommand: RunnableCommand {
     var text =
       "\(result.snapshot.name): \(counted(summary.root.totals.entries, "entry")), "
       + "\(byteText(summary.root.totals.bytes))\n"
-      + "  \(counted(summary.filesCopied, "file")) copied "
-      + "(\(byteText(summary.bytesCopied)))"
+      + "  \(counted(summary.filesCopied, "file")) copied (\(byteText(summary.bytesCopied)))"
     if summary.filesLinked > 0 { text += ", \(grouped(summary.filesLinked)) linked" }
     if progress.moved.value > 0 { text += " (\(grouped(progress.moved.value)) moved)" }
     text += ", in \(durationText(result.elapsedSeconds))"
     if progress.linkLimits.value > 0 {
-      text +=
-        "\n  \(counted(progress.linkLimits.value, "file")) stored once more, "
-        + "because the old inode can take no more links"
+      let files = counted(progress.linkLimits.value, "file")
+      text += "\n  \(files) stored once more, because the old inode can take no more links"
     }
-    if progress.warnings.value > 0 {
-      text += "\n  \(counted(progress.warnings.value, "warning")), named above"
-    }
+    if progress.warnings.value > 0 { text += "\n  \(counted(progress.warnings.value, "warning")), named above" }
     if progress.skipped.value > 0 {
-      text +=
-        "\n  the repository and pseudo file systems were left out "
-        + "(\(counted(progress.skipped.value, "directory")))"
+      let directories = counted(progress.skipped.value, "directory")
+      text += "\n  the repository and pseudo file systems were left out (\(directories))"
     }
-    if progress.excluded.value > 0 {
-      text += "\n  \(counted(progress.excluded.value, "entry")) excluded"
-    }
+    if progress.excluded.value > 0 { text += "\n  \(counted(progress.excluded.value, "entry")) excluded" }
     Console.print(text)
     noteCatalogOnly(progress, to: .output)
   }

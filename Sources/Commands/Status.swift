@@ -34,11 +34,7 @@ struct StatusCommand: RunnableCommand {
       of: repository, configuration: file,
       remotes: file.flatMap { $0.settings.remotes.isEmpty ? nil : $0.settings.remotes.map(\.name) },
       maximumAgeSeconds: maxAge, at: Clock.now())
-    if common.json {
-      Console.print(jsonText(state))
-    } else if !common.quiet {
-      for line in Self.page(of: state) { Console.print(line) }
-    }
+    common.answer(state, lines: Self.page(of: state))
     for finding in state.findings { Console.complain(finding) }
     return state.isWell ? .done : state.isDamaged ? .damaged : .warnings
   }

@@ -50,7 +50,7 @@ struct VersionsCommand: RunnableCommand {
         hint: "name it as it was at the source")
     }
     if common.json {
-      Console.print(jsonText(versions.map(Answer.init)))
+      Console.print(jsonText(versions.map(Self.answer(for:))))
     } else if !versions.isEmpty {
       let rows = versions.map { version in
         [
@@ -115,15 +115,13 @@ struct VersionsCommand: RunnableCommand {
     let first: String
     let last: String
     let snapshots: UInt64
+  }
 
-    init(_ version: Version) {
-      kind = version.kind.word
-      modified = version.modified.rfc3339
-      bytes = version.size
-      sha256 = version.kind == .regular && !version.digest.isSparse ? version.digest.digest.description : nil
-      first = version.first.description
-      last = version.last.description
-      snapshots = version.snapshots
-    }
+  private static func answer(for version: Version) -> Answer {
+    let hasHash = version.kind == .regular && !version.digest.isSparse
+    return Answer(
+      kind: version.kind.word, modified: version.modified.rfc3339, bytes: version.size,
+      sha256: hasHash ? version.digest.digest.description : nil, first: version.first.description,
+      last: version.last.description, snapshots: version.snapshots)
   }
 }

@@ -41,7 +41,7 @@ struct SnapshotImport {
         try adoptAll(trees, options: options, in: repository, into: &answer)
       }
     }
-    if common.json { Console.print(jsonText(answer)) } else if !common.quiet { show(answer, otherLabels: others) }
+    common.answer(answer, lines: lines(for: answer, otherLabels: others))
     return ExitStatus(code: answer.exitStatus)
   }
 
@@ -62,18 +62,19 @@ struct SnapshotImport {
       .locked, "rsnapshot is at work, as process \(process)", hint: "wait for it to end, and disable its cron job")
   }
 
-  private func show(_ answer: SnapshotImportAnswer, otherLabels others: Set<[UInt8]>) {
+  private func lines(for answer: SnapshotImportAnswer, otherLabels others: Set<[UInt8]>) -> [String] {
+    var lines: [String] = []
     if isDry {
       let rows = answer.trees.map { [$0.tree, $0.snapshot ?? "stays", $0.error ?? ""] }
-      for line in table([["TREE", "BECOMES", ""]] + rows) { Console.print(line) }
+      lines = table([["TREE", "BECOMES", ""]] + rows)
     } else if answer.error == nil {
-      Console.print("disable rsnapshot's cron job; what retention makes of them is shown by: treering rotate --dry-run")
+      lines = ["disable rsnapshot's cron job; what retention makes of them is shown by: treering rotate --dry-run"]
     }
     if !others.isEmpty {
       let names = others.map { displayName($0) }.sorted().joined(separator: ", ")
-      Console.print(
-        "beside their label the trees hold \(names): restore what is there by a path that begins so")
+      lines.append("beside their label the trees hold \(names): restore what is there by a path that begins so")
     }
+    return lines
   }
 
   /// Adopts the trees in order, and stops at the first error.
@@ -97,19 +98,18 @@ struct SnapshotImport {
       Console.complain("warning: \(problem)")
       answer.warn(Failure(.failed, problem.description))
     }
-    do { try holdLast(for: options, in: repository, into: &answer) } catch {
-      Console.complain("warning: \(error)")
-      answer.warn(error)
-    }
     // Later errors do not undo the adoptions.
-    do { try repository.retention.updateLinks(for: repository.snapshots()) } catch {
-      Console.complain("warning: \(error); the next run tries again")
-      answer.warn(error)
+    func step(hint: String = "", _ body: () throws(Failure) -> Void) {
+      do { try body() } catch {
+        Console.complain("warning: \(error)\(hint)")
+        answer.warn(error)
+      }
     }
-    do { try repository.history.append(answer) } catch {
-      Console.complain("warning: \(error)")
-      answer.warn(error)
+    step { () throws(Failure) in try holdLast(for: options, in: repository, into: &answer) }
+    step(hint: "; the next run tries again") { () throws(Failure) in
+      try repository.retention.updateLinks(for: repository.snapshots())
     }
+    step { () throws(Failure) in try repository.history.append(answer) }
   }
 
   /// Holds the newest adopted tree of each source that is no longer backed up.
@@ -167,5 +167,48 @@ struct SnapshotImport {
           + "in \(durationText(Clock.monotonic() - start))")
     }
     return snapshot
+  }
+}
+
+/// The document of `import snapshots --json`, and one line of the history.
+struct SnapshotImportAnswer: HistoryLine {
+  struct Held: Encodable {
+    let snapshot: String
+    let reason: String
+  }
+
+  struct Tree: Encodable {
+    let tree: String
+    let time: String
+    /// `nil` if the tree was not adopted.
+    let snapshot: String?
+    let error: String?
+  }
+
+  let time: String
+  let command = "import"
+  let dryRun: Bool
+  var trees: [Tree]
+  /// The snapshots that are held because no newer one has their sources.
+  var held: [Held] = []
+  var exitStatus = ExitStatus.done.code
+  /// The first error.
+  var error: String?
+
+  mutating func add(_ tree: AdoptableTree, snapshot: SnapshotName? = nil, failure: Failure? = nil) {
+    trees.append(
+      Tree(
+        tree: displayName(tree.name), time: tree.time.rfc3339,
+        snapshot: failure == nil ? snapshot?.description : nil, error: failure?.description))
+    guard let failure, error == nil else { return }
+    error = "\(displayName(tree.name)): \(failure)"
+    let isSomeAdopted = trees.contains { $0.snapshot != nil }
+    exitStatus = (isSomeAdopted ? ExitStatus(afterPublication: failure.kind) : ExitStatus(failure.kind)).code
+  }
+
+  /// Records an error that came after the adoption.
+  mutating func warn(_ failure: Failure) {
+    error = error ?? failure.description
+    if exitStatus == ExitStatus.done.code { exitStatus = ExitStatus.warnings.code }
   }
 }

@@ -4,24 +4,19 @@ internal import Model
 internal import Retention
 internal import Settings
 
-/// Parses a size such as `100M`.
-func byteCount(for option: String) -> @Sendable (String) throws -> UInt64 {
+/// Parses an option's value with `parse`; a wrong one is refused with `complaint`.
+func parsed<Value>(
+  by parse: @escaping @Sendable (String) -> Value?, or complaint: String
+) -> @Sendable (String) throws -> Value {
   { text in
-    guard let bytes = Quantity.bytes(of: text) else {
-      throw ValidationError("\(option) takes a size such as 100M")
-    }
-    return bytes
+    guard let value = parse(text) else { throw ValidationError(complaint) }
+    return value
   }
 }
 
 /// Parses a share such as `50%` or `50`.
 func percentage(for option: String) -> @Sendable (String) throws -> Double {
-  { text in
-    guard let share = Quantity.share(of: text) else {
-      throw ValidationError("\(option) takes a percentage from 0% to 100%")
-    }
-    return share
-  }
+  parsed(by: Quantity.share, or: "\(option) takes a percentage from 0% to 100%")
 }
 
 /// Parses the value of an option that accepts only certain words.
@@ -30,12 +25,7 @@ func oneOf<Value: RawRepresentable & CaseIterable & Sendable>(
 ) -> @Sendable (String) throws -> Value where Value.RawValue == String {
   let words = Value.allCases.map(\.rawValue)
   let list = words.dropLast().joined(separator: ", ") + " or " + words.last!
-  return { text in
-    guard let value = Value(rawValue: text) else {
-      throw ValidationError("\(option) takes \(list)")
-    }
-    return value
-  }
+  return parsed(by: { Value(rawValue: $0) }, or: "\(option) takes \(list)")
 }
 
 /// The value of `--keep`.
@@ -58,18 +48,9 @@ struct SetAndCount: Sendable {
 
 /// Parses a duration such as `14d`: a number with s, m, h, d or w.
 func seconds(for option: String) -> @Sendable (String) throws -> Int64 {
-  { text in
-    guard let seconds = Quantity.seconds(of: text)
-    else { throw ValidationError("\(option) takes a number with a unit, such as 90s, 2h, 14d or 4w") }
-    return seconds
-  }
+  parsed(by: Quantity.seconds, or: "\(option) takes a number with a unit, such as 90s, 2h, 14d or 4w")
 }
 
 func freeSpace(for option: String) -> @Sendable (String) throws -> MinimumFree {
-  { text in
-    guard let amount = Quantity.minimumFree(text) else {
-      throw ValidationError("\(option) takes a percentage such as 5%, or a size such as 20G")
-    }
-    return amount
-  }
+  parsed(by: Quantity.minimumFree, or: "\(option) takes a percentage such as 5%, or a size such as 20G")
 }

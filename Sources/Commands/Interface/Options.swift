@@ -44,6 +44,18 @@ struct CommonOptions: ParsableArguments {
       hint: "give --repository DIR, set TREERING_REPOSITORY, or name it in the configuration")
   }
 
+  /// True if the answer of a command that cron may run is wanted: on a terminal, or with `--verbose`.
+  var speaks: Bool { verbose || CurrentProcess.terminalWidth(of: .output) != nil && !quiet }
+
+  /// Prints an answer: the document with `--json`, else the lines. Without `isWanted`, only `--quiet` suppresses them.
+  func answer(_ document: some Encodable, isWanted: Bool? = nil, lines: @autoclosure () -> [String]) {
+    if json {
+      Console.print(jsonText(document))
+    } else if isWanted ?? !quiet {
+      for line in lines() { Console.print(line) }
+    }
+  }
+
   func openRepository() throws(Failure) -> Repository { try Repository.open(try localRepositoryPath()) }
 
   /// The path of the repository, for a command that works only on a local one.
@@ -103,15 +115,13 @@ struct ExcludeOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp("Leave out larger files: bytes, or with K, M, G or T.", valueName: "size"),
-    transform: byteCount(for: "--max-file-size"))
+    transform: parsed(by: Quantity.bytes, or: "--max-file-size takes a size such as 100M"))
   var maxFileSize: UInt64?
 
   /// The excludes of all options. Patterns from files come first, so that those of the command line override them.
   func excludes() throws(Failure) -> Excludes {
     var excludes = Excludes()
-    for file in excludeFrom {
-      try excludes.add(patternsIn: file.bytes)
-    }
+    for file in excludeFrom { try excludes.add(patternsIn: file.bytes) }
     for pattern in exclude { excludes.patterns.add(pattern.bytes, origin: "--exclude") }
     excludes.isOneFileSystem = oneFileSystem
     excludes.caches = excludeCaches

@@ -80,10 +80,7 @@ extension SnapshotStore {
           candidates.count == 1 ? "not in the snapshot \(candidates[0].name)" : "in none of the snapshots meant"
         return Failure(
           .usage, "\(shown) is \(elsewhere == nil && candidates.count > 1 ? "in no snapshot" : place)",
-          hint: elsewhere.map { "it is in \($0.name)" }
-            ?? (path.first == slash
-              ? "name it as it was at the source; look for it with ls in the snapshot's directory"
-              : "a path without a leading / begins with the label, such as localhost/etc"))
+          hint: elsewhere.map { "it is in \($0.name)" } ?? SnapshotPath.hint(forAbsent: path))
       }
       found.append("\(shown) is newest in \(snapshot.name)")
     }
@@ -147,5 +144,43 @@ extension Snapshot {
     let all = summary.sources.map { displayName($0) }
     return all.count <= 4
       ? all.joined(separator: ", ") : all.prefix(3).joined(separator: ", ") + " and \(all.count - 3) more"
+  }
+}
+
+/// The operator's path inside a snapshot: absolute as at the source, or beginning with the label.
+struct SnapshotPath {
+  let components: [[UInt8]]
+
+  static func components(of path: [UInt8], below label: [UInt8]) throws(Failure) -> [[UInt8]] {
+    let names = Commands.components(of: path)
+    if names.contains(Array("..".utf8)) {
+      throw Failure(.usage, "the path \(displayName(path)) must not contain \"..\"")
+    }
+    // An empty path may come from an unset variable of a script, or from habit. Only "/" or no path at all means
+    // everything.
+    if names.isEmpty && path.first != slash {
+      throw Failure(
+        .usage, "the path \"\(displayName(path))\" names nothing in a snapshot",
+        hint: "name it as it was at the source, beginning with /")
+    }
+    return path.first == slash ? [label] + names : names
+  }
+
+  /// Looks the path up in the catalogs, in order.
+  init(path: [UInt8], in catalogs: [CatalogReader]) throws {
+    for catalog in catalogs {
+      let names = try Self.components(of: path, below: catalog.summary.label)
+      if try catalog.find(names) != nil {
+        components = names
+        return
+      }
+    }
+    throw Failure(.usage, "\(displayName(path)) is not in the snapshot", hint: Self.hint(forAbsent: path))
+  }
+
+  static func hint(forAbsent path: [UInt8]) -> String {
+    path.first == slash
+      ? "name it as it was at the source; look for it with ls in the snapshot's directory"
+      : "a path without a leading / begins with the label, such as localhost/etc"
   }
 }

@@ -73,8 +73,9 @@ struct PushJob {
         let line = PushLine(
           time: start.rfc3339, exitStatus: ExitStatus(failure.kind).code, error: failure.description,
           result: PushAnswer(
-            failed: snapshot.name, to: target, bytesSent: reached?.bytesSent ?? 0,
-            bytesReceived: reached?.bytesReceived ?? 0, elapsedSeconds: Clock.monotonic() - began))
+            remote: target.name, snapshot: snapshot.name.description, result: "failed",
+            bytesSent: reached?.bytesSent ?? 0, bytesReceived: reached?.bytesReceived ?? 0,
+            elapsedSeconds: Clock.monotonic() - began))
         do { try repository.history.append(line) } catch { Console.complain("warning: \(error)") }
       }
       throw failure
@@ -95,5 +96,57 @@ struct PushJob {
       line += ", \(Int(share * 100)) %, about \(durationText(elapsed / share - elapsed)) left"
     }
     return line
+  }
+}
+
+/// The ratio of the tree's size to the bytes sent.
+func speedUp(of treeBytes: UInt64, sent: UInt64) -> String {
+  let tenths = UInt64(Double(treeBytes) / Double(max(sent, 1)) * 10)
+  return "\(grouped(tenths / 10)).\(tenths % 10)"
+}
+
+/// The document of `push --json`.
+struct PushAnswer: Encodable {
+  let remote: String
+  let snapshot: String
+  var base: String?
+  /// `sent`, `there` (already present), `would_send`, or `failed`.
+  let result: String
+  let bytesSent: UInt64
+  let bytesReceived: UInt64
+  var bytesOfTree: UInt64 = 0
+  var entriesChanged: UInt64 = 0
+  var filesLinked: UInt64 = 0
+  var filesCopied: UInt64 = 0
+  /// The number of warnings, including those of the server.
+  var warnings = 0
+  let elapsedSeconds: Double
+
+  var status: ExitStatus { warnings > 0 ? .warnings : .done }
+
+  /// The answer for a person.
+  var line: String {
+    let against = base.map { ", against \($0)" } ?? ""
+    switch result {
+    case "there": return "\(remote) has \(snapshot) already"
+    case "would_send":
+      return "would send \(snapshot) to \(remote)\(against): "
+        + "\(counted(entriesChanged, "entry differs", plural: "entries differ"))"
+    default:
+      return "sent \(snapshot) to \(remote)\(against): \(counted(entriesChanged, "entry")) changed, "
+        + "\(byteText(bytesSent)) sent and \(byteText(bytesReceived)) received in \(durationText(elapsedSeconds)), "
+        + "speed-up \(speedUp(of: bytesOfTree, sent: bytesSent &+ bytesReceived))"
+    }
+  }
+}
+
+extension PushAnswer {
+  init(for result: PushResult, to target: RemoteTarget, warnings: Int, isDryRun: Bool) {
+    self.init(
+      remote: target.name, snapshot: result.snapshot.name.description, base: result.base?.description,
+      result: !result.isNew ? "there" : isDryRun ? "would_send" : "sent", bytesSent: result.bytesSent,
+      bytesReceived: result.bytesReceived, bytesOfTree: result.snapshot.summary.root.totals.bytes,
+      entriesChanged: result.entriesChanged, filesLinked: result.filesLinked, filesCopied: result.filesCopied,
+      warnings: warnings, elapsedSeconds: result.elapsedSeconds)
   }
 }

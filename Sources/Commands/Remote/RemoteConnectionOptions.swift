@@ -1,7 +1,6 @@
 internal import ArgumentParser
 internal import Settings
 
-/// The options for the connection to a remote.
 struct RemoteConnectionOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
@@ -18,26 +17,14 @@ struct RemoteConnectionOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       "Send at most so much in a second, such as 10MB/s; what is fetched is not limited.", valueName: "rate"),
-    transform: { text in
-      guard let bytes = Quantity.bytesPerSecond(of: text) else {
-        throw ValidationError("--limit-rate takes bytes per second, such as 10MB/s")
-      }
-      return bytes
-    })
+    transform: parsed(by: Quantity.bytesPerSecond, or: "--limit-rate takes bytes per second, such as 10MB/s"))
   var limitRate: UInt64?
 
   @Option(
     help: ArgumentHelp("Give up if the server does nothing for so long (5m).", valueName: "duration"),
-    transform: { text in
-      guard let seconds = Quantity.seconds(of: text), seconds > 0 else {
-        throw ValidationError("--timeout takes a duration such as 5m")
-      }
-      return seconds
-    })
+    transform: parsed(by: Quantity.seconds, or: "--timeout takes a duration such as 5m"))
   var timeout: Int64?
-}
 
-extension RemoteConnectionOptions {
   /// The options of a command line that gives none.
   static var none: RemoteConnectionOptions { (try? parse([])) ?? RemoteConnectionOptions() }
 }

@@ -36,16 +36,6 @@ struct SnapshotLine: HistoryLine {
   let exitStatus: Int32
   let error: String?
   let result: SnapshotAnswer?
-
-  init(
-    of options: SnapshotOptions, at start: Timestamp, status: ExitStatus, error: String?, result: SnapshotAnswer?
-  ) {
-    time = start.rfc3339
-    sources = options.sources.map { displayName($0) }
-    exitStatus = status.code
-    self.error = error
-    self.result = result
-  }
 }
 
 struct RotationLine: HistoryLine {
@@ -76,16 +66,15 @@ struct ReceptionLine: HistoryLine {
   let exitStatus: Int32
   let error: String?
   let elapsedSeconds: Double
+}
 
+extension ReceptionLine {
   init(for push: ReceivedPush) {
-    time = push.began.rfc3339
-    snapshot = push.name.description
-    bytesReceived = push.bytesReceived
-    filesLinked = push.snapshot?.summary.filesLinked ?? 0
-    filesCopied = push.snapshot?.summary.filesCopied ?? 0
-    exitStatus = push.failure.map { ExitStatus($0.kind).code } ?? 0
-    error = push.failure?.description
-    elapsedSeconds = push.elapsedSeconds
+    self.init(
+      time: push.began.rfc3339, snapshot: push.name.description, bytesReceived: push.bytesReceived,
+      filesLinked: push.snapshot?.summary.filesLinked ?? 0, filesCopied: push.snapshot?.summary.filesCopied ?? 0,
+      exitStatus: push.failure.map { ExitStatus($0.kind).code } ?? 0, error: push.failure?.description,
+      elapsedSeconds: push.elapsedSeconds)
   }
 }
 
@@ -100,4 +89,95 @@ struct VerificationLine: HistoryLine {
   let problems: UInt64
   let exitStatus: Int32
   var error: String?
+}
+
+/// The document of `snapshot --json`.
+struct SnapshotAnswer: Encodable {
+  struct NamedWarning: Encodable {
+    let path: String
+    let message: String
+
+    init(_ warning: Warning) {
+      path = displayName(warning.path)
+      message = warning.message
+    }
+  }
+  let snapshot: String
+  let previous: String?
+  let sequence: UInt64
+  let outcome: String
+  let entries: UInt64
+  let files: UInt64
+  let directories: UInt64
+  let bytes: UInt64
+  let filesLinked: UInt64
+  let filesMoved: UInt64
+  let filesCopied: UInt64
+  let filesCloned: UInt64
+  let linkLimits: UInt64
+  let bytesCopied: UInt64
+  let bytesRead: UInt64
+  let filesVanished: UInt64
+  let catalogOnly: UInt64
+  let directoriesSkipped: UInt64
+  let excluded: UInt64
+  /// Sources that were requested but are not in the snapshot.
+  let absent: [String]
+  let warnings: UInt64
+  var warningsNamed: [NamedWarning]
+  let rootDigest: String
+  let elapsedSeconds: Double
+}
+
+extension SnapshotAnswer {
+  init(for result: SnapshotResult, progress: Progress, warnings named: [Warning]) {
+    let summary = result.snapshot.summary
+    self.init(
+      snapshot: result.snapshot.name.description, previous: result.previous?.description, sequence: summary.sequence,
+      outcome: summary.outcome.word, entries: summary.root.totals.entries, files: summary.files,
+      directories: summary.directories, bytes: summary.root.totals.bytes, filesLinked: summary.filesLinked,
+      filesMoved: progress.moved.value, filesCopied: summary.filesCopied, filesCloned: progress.cloned.value,
+      linkLimits: progress.linkLimits.value, bytesCopied: summary.bytesCopied, bytesRead: progress.bytesRead.value,
+      filesVanished: progress.vanished.value, catalogOnly: progress.catalogOnly.value,
+      directoriesSkipped: progress.skipped.value, excluded: progress.excluded.value,
+      absent: summary.absentSources.map { displayName($0) }, warnings: progress.warnings.value,
+      warningsNamed: named.map(NamedWarning.init), rootDigest: summary.root.digest.description,
+      elapsedSeconds: result.elapsedSeconds)
+  }
+}
+
+/// One step of a run, for the history.
+struct RunStep: Encodable {
+  enum Outcome: String, Encodable { case done, warnings, failed }
+
+  let step: String
+  let outcome: Outcome
+  let elapsedSeconds: Double
+  let message: String?
+}
+
+/// The document of `run --json`, and a line of the history.
+struct RunAnswer: HistoryLine {
+  var time: String
+  var command = "run"
+  var runID: String
+  let host: String
+  let repository: String
+  /// `made`, `not_due`, `failed`, `refused` or `locked`.
+  var result: String
+  var exitStatus: Int32
+  var steps: [RunStep] = []
+  var snapshot: SnapshotAnswer?
+  var expired: [String] = []
+  var error: String?
+  var elapsedSeconds = 0.0
+
+  /// The answer for a person at a terminal.
+  var lines: [String] {
+    if result == "not_due" && steps.isEmpty { return ["nothing is due"] }
+    return table(
+      steps.map {
+        [$0.step, $0.outcome.rawValue, durationText($0.elapsedSeconds), $0.message ?? ""]
+      }, rightAligned: [2])
+  }
 }

@@ -54,7 +54,7 @@ struct PastRuns {
   /// The last push to each remote.
   var pushes: [Push] { lastPushes.values.sorted { $0.result.remote < $1.result.remote } }
 
-  /// Reads the lines of a history. Lines of another form are skipped.
+  /// Skips lines of another form.
   init(history text: [UInt8]) {
     let decoder = JSONDecoder()
     decoder.keyDecodingStrategy = .convertFromSnakeCase

@@ -1,7 +1,9 @@
 internal import Catalog
 internal import Model
+internal import Posix
 internal import Repository
 internal import Retention
+internal import Settings
 
 /// The state of a repository, a pure function of the facts: the answer to "is all well?".
 struct RepositoryState: Encodable {
@@ -187,5 +189,88 @@ extension RepositoryState {
       sources: ExpectedSource.all(in: configuration, or: facts.list), isConfigured: configuration != nil,
       remotes: remotes, maximumAgeSeconds: maximumAgeSeconds)
     self.init(from: facts, expecting: expectations, at: now)
+  }
+}
+
+/// The facts about a repository, collected without reading a tree.
+struct RepositoryFacts {
+  var path: [UInt8]
+  var list: SnapshotList
+  /// The snapshots that a verification found damaged, each with the time and the reason.
+  var damaged: [SnapshotName: String] = [:]
+  var held: [SnapshotName] = []
+  /// The number of members of each set.
+  var memberCounts: [SnapshotSet: Int] = [:]
+  var plan: RetentionPlan
+  /// 0 if the file system does not tell its size.
+  var bytesFree: UInt64 = 0
+  var bytesTotal: UInt64 = 0
+  var history: PastRuns
+
+  /// A command line for this repository, for use in messages.
+  func advice(_ command: String) -> String { commandLine(command, repository: path) }
+}
+
+extension RepositoryFacts {
+  init(of repository: Repository, at now: Timestamp) throws {
+    let list = try repository.snapshots()
+    self.init(
+      path: repository.path, list: list,
+      plan: try repository.retention.plan(for: list, by: repository.retention.lastPolicy(), now: now),
+      history: PastRuns(history: try repository.history.tail(byteCount: 1 << 20)))
+    damaged = try repository.marks.all(.damaged)
+    held = Array(try repository.marks.all(.held).keys)
+    memberCounts = try repository.members(of: list).mapValues(\.count)
+    let system = try repository.root.descriptor.fileSystem()
+    if system.hasSize {
+      bytesFree = system.bytesAvailable
+      bytesTotal = system.bytesUsed &+ system.bytesAvailable
+    }
+  }
+}
+
+/// A source that should have snapshots.
+struct ExpectedSource {
+  let label: [UInt8]
+  let path: [UInt8]
+  var isOptional = false
+  /// The RPO of this source.
+  var rpoSeconds: Int64?
+  /// The RPO of all sources.
+  var commonRPOSeconds: Int64?
+
+  /// The sources of the configuration. Without one, the sources of all snapshots.
+  static func all(in file: ConfigurationFile?, or list: SnapshotList) -> [ExpectedSource] {
+    if let file {
+      return file.settings.sources.map {
+        ExpectedSource(
+          label: Array(file.settings.label.utf8), path: Array($0.path.utf8), isOptional: $0.isOptional,
+          rpoSeconds: $0.rpoSeconds, commonRPOSeconds: file.settings.rpoSeconds)
+      }
+    }
+    var seen: Set<[[UInt8]]> = []
+    return list.snapshots.reversed().flatMap { snapshot in
+      snapshot.summary.sources.filter { seen.insert([snapshot.summary.label, $0]).inserted }
+        .map { ExpectedSource(label: snapshot.summary.label, path: $0) }
+    }
+  }
+
+  /// The newest snapshot without warnings that has the source.
+  func newestGood(in list: SnapshotList, damaged: [SnapshotName: String]) -> Snapshot? {
+    list.snapshots.last {
+      $0.summary.outcome == .complete && damaged[$0.name] == nil && $0.summary.label == label
+        && $0.summary.sources.contains(path)
+    }
+  }
+
+  /// The maximum age of the newest good snapshot. The command line's value does not apply to optional sources.
+  func maximumAge(said: Int64?) -> Int64? { isOptional ? rpoSeconds : said ?? rpoSeconds ?? commonRPOSeconds }
+
+  /// True if the source is absent from the newest snapshot that was to contain it.
+  func isAbsent(in list: SnapshotList) -> Bool {
+    let last = list.snapshots.last {
+      $0.summary.label == label && ($0.summary.sources + $0.summary.absentSources).contains(path)
+    }
+    return last?.summary.absentSources.contains(path) ?? false
   }
 }

@@ -1,5 +1,6 @@
 internal import Catalog
 internal import Engine
+internal import FoundationEssentials
 internal import Model
 internal import Posix
 internal import Repository
@@ -20,8 +21,8 @@ final class ScheduledRun {
     self.common = common
     repositoryPath = (try? common.repositoryPath()) ?? []
     answer = RunAnswer(
-      time: "", runID: Self.uuid(), host: Self.hostName, repository: displayName(repositoryPath), result: "failed",
-      exitStatus: ExitStatus.failed.code)
+      time: "", runID: UUID().uuidString.lowercased(), host: displayName(CurrentProcess.hostName()),
+      repository: displayName(repositoryPath), result: "failed", exitStatus: ExitStatus.failed.code)
     notices = Notices(for: file.settings, runID: answer.runID)
   }
 
@@ -235,17 +236,24 @@ final class ScheduledRun {
     }
   }
 
+  /// Runs a step. An error is noted and thrown on.
+  private func step(_ name: String, _ body: (_ start: Timestamp) throws -> Void) throws {
+    let start = Clock.monotonic()
+    do { try body(start) } catch {
+      note(name, outcome: .failed, since: start, message: "\(error)")
+      throw error
+    }
+  }
+
   private func snapshot(_ options: SnapshotOptions, in repository: Repository) throws {
     CurrentProcess.notifyServiceManager("STATUS=taking a snapshot")
     let monitor = ConsoleMonitor(wantsExcluded: common.verbose)
     let progress = Progress()
-    let start = Clock.monotonic()
     let line = ProgressLine(for: "snapshot", of: progress, options: common)
     defer { line.stop() }
-    do {
+    try step("snapshot") { start in
       let result = try takeSnapshot(
-        of: options, in: repository, program: "treering \(Treering.version)", progress: progress,
-        monitor: monitor)
+        of: options, in: repository, program: "treering \(Treering.version)", progress: progress, monitor: monitor)
       line.stop()
       answer.snapshot = SnapshotAnswer(for: result, progress: progress, warnings: monitor.warnings)
       let isGood = progress.warnings.value == 0
@@ -253,22 +261,16 @@ final class ScheduledRun {
       var message = "\(result.snapshot.name): \(entries), "
       message += "\(counted(progress.copied.value, "file")) copied (\(byteText(progress.bytesCopied.value)))"
       if let first = monitor.warnings.first {
-        message =
-          "\(counted(progress.warnings.value, "warning")), the first of "
-          + "\(displayName(first.path)): \(first.message)"
+        message = "\(counted(progress.warnings.value, "warning")), the first of \(first)"
       }
       note("snapshot", outcome: isGood ? .done : .warnings, since: start, message: message)
-    } catch {
-      note("snapshot", outcome: .failed, since: start, message: "\(error)")
-      throw error
     }
   }
 
   /// Applies retention. An obstacle is reported once per period, and not by a repeated attempt.
   private func rotate(_ repository: Repository, isRepeated: Bool = false, neededBytes: UInt64 = 0) throws {
     CurrentProcess.notifyServiceManager("STATUS=rotating")
-    let start = Clock.monotonic()
-    do {
+    try step("rotate") { start in
       var options = RotationOptions(
         policy: file.settings.retention, minimumFree: file.settings.minimumFree, keepsSpare: file.settings.keepSpare,
         threads: file.threads)
@@ -289,9 +291,6 @@ final class ScheduledRun {
       note(
         "rotate", outcome: problem == nil ? .done : .warnings, since: start,
         message: problem ?? expired.joined(separator: " "))
-    } catch {
-      note("rotate", outcome: .failed, since: start, message: "\(error)")
-      throw error
     }
   }
 
@@ -324,20 +323,5 @@ final class ScheduledRun {
     }
     Console.complain("warning: \(message)")
     note(step, outcome: .warnings, since: start, message: message)
-  }
-
-  private static var hostName: String { displayName(CurrentProcess.hostName()) }
-
-  private static func uuid() -> String {
-    var bytes = (try? CurrentProcess.randomBytes(count: 16)) ?? [UInt8](repeating: 0, count: 16)
-    bytes[6] = bytes[6] & 0x0f | 0x40
-    bytes[8] = bytes[8] & 0x3f | 0x80
-    let hex = Array("0123456789abcdef".utf8)
-    var text: [UInt8] = []
-    for (index, byte) in bytes.enumerated() {
-      if [4, 6, 8, 10].contains(index) { text.append(UInt8(ascii: "-")) }
-      text += [hex[Int(byte >> 4)], hex[Int(byte & 15)]]
-    }
-    return String(decoding: text, as: UTF8.self)
   }
 }
