@@ -31,6 +31,8 @@ public final class SHA256 {
     return Digest(words: words)
   }
 
+  public func digest(of bytes: [UInt8]) -> Digest { bytes.withUnsafeBytes { digest(of: $0) } }
+
   /// The digest of one contiguous run of bytes.
   func digest(of bytes: UnsafeRawBufferPointer) -> Digest {
     reset()

@@ -5,7 +5,7 @@ internal import Posix
 ///
 /// Certificates and host names are always checked. The authorities are the system's, or those in the file that the
 /// environment variable `SSL_CERT_FILE` names.
-struct HTTPPost {
+struct HTTPPost: Sendable {
   var url: String
   var headers: [String] = []
   var userAgent: String
@@ -63,22 +63,17 @@ struct HTTPPost {
   private func sendOnce(body: [UInt8], milliseconds: Int, isEnding: Bool) -> tr_http_answer {
     var answer = tr_http_answer()
     let authorities = CurrentProcess.environment("SSL_CERT_FILE").map { String(decoding: $0, as: UTF8.self) }
-    let lists = headers.map { Array($0.utf8CString) }
-    var pointers: [UnsafePointer<CChar>?] = lists.map { list in
-      let copy = UnsafeMutablePointer<CChar>.allocate(capacity: list.count)
-      copy.initialize(from: list, count: list.count)
-      return UnsafePointer(copy)
-    }
-    pointers.append(nil)
-    defer { for pointer in pointers { pointer?.deallocate() } }
+    let headers = CStrings(strings: headers.map { Array($0.utf8) })
     func post(_ file: UnsafePointer<CChar>?) {
       body.withUnsafeBytes { bytes in
         _ = tr_http_post(
-          url, pointers, bytes.baseAddress, bytes.count, userAgent, file, milliseconds,
+          url, headers.pointers, bytes.baseAddress, bytes.count, userAgent, file, milliseconds,
           isEnding ? nil : { CurrentProcess.rememberedSignal == nil ? 0 : 1 }, &answer)
       }
     }
-    if let authorities { authorities.withCString { post($0) } } else { post(nil) }
+    withExtendedLifetime(headers) {
+      if let authorities { authorities.withCString { post($0) } } else { post(nil) }
+    }
     return answer
   }
 }

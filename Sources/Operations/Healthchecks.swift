@@ -2,19 +2,17 @@
 ///
 /// Its server gets a ping when a run begins and when the run ends. The server raises an alarm when no ping arrives.
 public final class Healthchecks {
-  private let url: String
+  /// A ping with the URL of the check.
+  private let post: HTTPPost
   private let runID: String
-  private let userAgent: String
-  private let limitSeconds: Double
   /// The longest body in bytes: at first the documented limit, then the smallest that the server has reported.
   private var bodyLimit = 100_000
 
   /// `url` is the URL of the check, with or without a query. All pings of one run have the same `runID`.
   public init(url: String, runID: String, userAgent: String, limitSeconds: Double) {
-    self.url = url
     self.runID = runID
-    self.userAgent = userAgent
-    self.limitSeconds = limitSeconds
+    post = HTTPPost(
+      url: url, headers: ["Content-Type: text/plain; charset=utf-8"], userAgent: userAgent, limitSeconds: limitSeconds)
   }
 
   /// The reason that no ping can be sent; `nil` if sending can work.
@@ -29,9 +27,8 @@ public final class Healthchecks {
   }
 
   private func ping(suffix: String, body: [UInt8] = []) -> String? {
-    let post = HTTPPost(
-      url: address(suffix: suffix), headers: ["Content-Type: text/plain; charset=utf-8"],
-      userAgent: userAgent, limitSeconds: limitSeconds)
+    var post = post
+    post.url = address(suffix: suffix)
     do {
       // The end of the log tells the error. It begins with a whole character.
       let end = body.suffix(bodyLimit).drop { body.count > bodyLimit && $0 & 0xC0 == 0x80 }
@@ -42,7 +39,7 @@ public final class Healthchecks {
 
   /// The URL of one kind of ping. The suffix belongs to the path, the run's id to the query.
   private func address(suffix: String) -> String {
-    let parts = url.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
+    let parts = post.url.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
     var path = String(parts[0])
     while path.hasSuffix("/") { path.removeLast() }
     if !suffix.isEmpty { path += "/" + suffix }
@@ -53,24 +50,16 @@ public final class Healthchecks {
 
 /// A server that receives a JSON document after each run.
 public struct Webhook: Sendable {
-  public var url: String
-  /// Header lines such as `Authorization: Bearer …`.
-  public var headers: [String]
-  public var userAgent: String
-  public var limitSeconds: Double
+  private let post: HTTPPost
 
+  /// `headers` are lines such as `Authorization: Bearer …`.
   public init(url: String, headers: [String], userAgent: String, limitSeconds: Double) {
-    self.url = url
-    self.headers = headers
-    self.userAgent = userAgent
-    self.limitSeconds = limitSeconds
+    post = HTTPPost(
+      url: url, headers: ["Content-Type: application/json"] + headers, userAgent: userAgent, limitSeconds: limitSeconds)
   }
 
   /// Sends a document. Returns the reason if it was not delivered, or `nil`.
   public func send(_ document: String) -> String? {
-    let post = HTTPPost(
-      url: url, headers: ["Content-Type: application/json"] + headers, userAgent: userAgent,
-      limitSeconds: limitSeconds)
     do {
       _ = try post.send(Array(document.utf8))
       return nil

@@ -17,9 +17,6 @@ public enum ChildEnd: Sendable, Equatable {
 }
 
 extension CurrentProcess {
-  /// The longest line of output that is passed on uncut, in bytes.
-  private static var longestLine: Int { 4096 }
-
   /// Runs a program and waits for it. Its input is empty; its output and errors come line by line.
   ///
   /// The program has its own process group, and a umask that denies other users access to its new files. The group
@@ -33,7 +30,7 @@ extension CurrentProcess {
     var raw: CInt = -1
     let process = CInt(try spawn(command, environment: environment, output: &raw))
     let output = Descriptor(raw: raw)
-    var lines = LineBuffer(limit: longestLine)
+    var lines = LineBuffer()
     let start = Clock.monotonic()
     var isOpen = true
     var status: CInt = 0
@@ -98,17 +95,18 @@ extension CurrentProcess {
       if wait > 0 { sleep(milliseconds: Int(wait)) }
       return
     }
+    var buffer = [UInt8](repeating: 0, count: 4096)
     // The loop is bounded, so that a flood of output does not hide a timeout.
     for _ in 0..<64 {
       let patience = wait
       guard try perform(.poll, { tr_poll(output.raw, CInt(POLLIN), patience) }) > 0 else { return }
       wait = 0
-      let count = try lines.read(from: output)
+      let count = try perform(.read) { buffer.withUnsafeMutableBytes { tr_read(output.raw, $0.baseAddress, $0.count) } }
       if count == 0 {
         isOpen = false
         return
       }
-      lines.pass(count, onLine: onLine)
+      lines.pass(buffer[..<count], onLine: onLine)
     }
   }
 
@@ -123,37 +121,34 @@ extension CurrentProcess {
   }
 }
 
-/// Splits output into lines.
-private struct LineBuffer {
-  private var buffer = [UInt8](repeating: 0, count: 4096)
+/// Splits a program's output into lines. Empty lines are left out.
+public struct LineBuffer {
+  /// The longest line that is passed on uncut, in bytes.
+  private static let longest = 4096
   private var line: [UInt8] = []
-  private let limit: Int
 
-  init(limit: Int) { self.limit = limit }
+  public init() {}
 
-  mutating func read(from output: borrowing Descriptor) throws(Errno) -> Int {
-    try perform(.read) { buffer.withUnsafeMutableBytes { tr_read(output.raw, $0.baseAddress, $0.count) } }
-  }
-
-  mutating func pass(_ count: Int, onLine: ([UInt8]) -> Void) {
-    for byte in buffer[..<count] {
-      if byte == UInt8(ascii: "\n") || line.count >= limit { finish(onLine: onLine) }
+  public mutating func pass(_ bytes: some Sequence<UInt8>, onLine: ([UInt8]) -> Void) {
+    for byte in bytes {
+      if byte == UInt8(ascii: "\n") || line.count >= Self.longest { finish(onLine: onLine) }
       if byte != UInt8(ascii: "\n") { line.append(byte) }
     }
   }
 
-  mutating func finish(onLine: ([UInt8]) -> Void) {
+  /// Passes on the last line, which may have no newline.
+  public mutating func finish(onLine: ([UInt8]) -> Void) {
     if !line.isEmpty { onLine(line) }
     line.removeAll(keepingCapacity: true)
   }
 }
 
 /// A null-terminated array of C strings, for a C function.
-final class CStrings {
-  let pointers: UnsafeMutablePointer<UnsafePointer<CChar>?>
+public final class CStrings {
+  public let pointers: UnsafeMutablePointer<UnsafePointer<CChar>?>
   private let count: Int
 
-  init(strings: [[UInt8]]) {
+  public init(strings: [[UInt8]]) {
     count = strings.count
     pointers = .allocate(capacity: count + 1)
     for (index, string) in strings.enumerated() {

@@ -15,4 +15,11 @@ public final class Directory: Sendable {
     for name in path { directory = try directory.directory(name.span) }
     return directory
   }
+
+  /// The names in a directory, in the order of their bytes. The directory must have been opened for this reading.
+  public func names() throws(Errno) -> [[UInt8]] {
+    var listing = DirectoryListing()
+    try listing.read(descriptor)
+    return listing.entries.map { Array(listing.bytes[$0.range]) }
+  }
 }

@@ -108,4 +108,9 @@ public struct FileSystemStatus: Sendable {
     inodesFree = status.files_free
     nameBytes = status.name_length
   }
+
+  /// True if these bytes and inodes do not fit, beside `reserve` bytes that must stay free.
+  public func lacks(bytes: UInt64, inodes: UInt64, reserve: UInt64 = 0) -> Bool {
+    bytes > bytesAvailable - min(bytesAvailable, reserve) || self.inodes > 0 && inodes > inodesFree
+  }
 }

@@ -89,7 +89,6 @@ extension Repository {
     ControlFile(named: name, in: directory ?? control, owner: owner)
   }
 
-  /// Replaces the text of a small file.
   func replace(_ file: ControlFile, with text: String) throws(Failure) {
     do { try file.replace(with: Array(text.utf8)) } catch {
       throw .writing("write .treering/\(displayName(file.name)) of", at: path, because: error)
@@ -123,7 +122,8 @@ extension Repository {
   var catalogs: Directory { get throws(Failure) { try directory(named: Self.catalogsName) } }
   var pending: Directory { get throws(Failure) { try directory(named: Self.pendingName) } }
   var spare: Directory { get throws(Failure) { try directory(named: Self.spareName) } }
-  var trash: Directory { get throws(Failure) { try directory(named: Self.trashName) } }
+  /// The directory of the trees to delete.
+  public var trash: Directory { get throws(Failure) { try directory(named: Self.trashName) } }
 
   private func directory(named name: [UInt8]) throws(Failure) -> Directory {
     do { return try control.directory(name.span) } catch {

@@ -41,6 +41,15 @@ public struct Failure: Error, Sendable, CustomStringConvertible {
 
   public var description: String { hint.map { "\(message); \($0)" } ?? message }
 
+  /// The failure of a snapshot that needs more than `system`, the file system of `path`, has.
+  public static func lack(ofBytes bytes: UInt64, inodes: UInt64, at path: [UInt8], in system: FileSystemStatus) -> Self
+  {
+    Failure(
+      .noSpace,
+      "the snapshot needs about \(byteText(bytes)) and \(inodes) inodes, and \(displayName(path)) has "
+        + "\(byteText(system.bytesAvailable)) and \(system.inodesFree) inodes free", neededBytes: bytes)
+  }
+
   /// Wraps any error. A `Failure` is returned unchanged.
   public static func writing(_ what: String, at path: [UInt8], because error: any Error) -> Failure {
     if let failure = error as? Failure { return failure }

@@ -61,7 +61,7 @@ public struct FileSystemProbe {
   /// Callers use it after an `ENOSPC`.
   public func acceptsAnotherFile() -> Bool {
     guard let system = try? repository.root.descriptor.fileSystem(), system.bytesAvailable >= 1 << 20,
-      system.inodes == 0 || system.inodesFree > 0, let trash = try? repository.retirement.trash(),
+      system.inodes == 0 || system.inodesFree > 0, let trash = try? repository.trash,
       let unique = try? Retirement.uniqueName()
     else { return false }
     let name = Self.name + unique
@@ -86,11 +86,7 @@ public struct FileSystemProbe {
           hint: "put the repository on ext4, xfs, btrfs or another file system of Unix")
       }
       return found
-    } catch let failure as Failure {
-      throw failure
-    } catch let error as Errno {
-      throw .writing("try out the file system of", at: path, because: error)
-    } catch { throw Failure(.failed, "cannot try out the file system: \(error)") }
+    } catch { throw .writing("try out the file system of", at: path, because: error) }
   }
 
   /// The limitations that have not been reported yet; the call records them as reported.
@@ -185,11 +181,8 @@ public struct FileSystemProbe {
     try listing.read(probe)
     for entry in listing.entries {
       let name = listing.bytes.span.extracting(entry.range)
-      if try probe.status(of: name).kind == .directory {
-        try probe.removeDirectory(name)
-      } else {
-        try probe.unlink(name)
-      }
+      let isDirectory = try probe.status(of: name).kind == .directory
+      if isDirectory { try probe.removeDirectory(name) } else { try probe.unlink(name) }
     }
     try directory.removeDirectory(Self.name.span)
   }

@@ -47,9 +47,7 @@ public final class Repository: Sendable {
   public static func open(_ path: [UInt8]) throws(Failure) -> Repository {
     let shown = displayName(path)
     let root: Directory
-    do {
-      root = Directory(try Descriptor.open(path: path, [.read, .directory]))
-    } catch {
+    do { root = Directory(try Descriptor.open(path: path, [.read, .directory])) } catch {
       let hint: String? =
         switch error {
         case .noSuchEntry: "is its disk mounted? A new repository is made with: treering init \(shown)"
@@ -95,7 +93,6 @@ public final class Repository: Sendable {
     } catch { throw Failure(.usage, "cannot open the repository \(shown): \(error)") }
   }
 
-  /// The name of the first repository in a directory.
   private static func firstRepository(in directory: Directory) -> [UInt8]? {
     let names = ((try? directory.names()) ?? []).prefix(1000)
     return names.sorted { $0.lexicographicallyPrecedes($1) }.first { name in
@@ -105,7 +102,7 @@ public final class Repository: Sendable {
   }
 
   /// Locks the repository for one writer. The end of the process also releases the lock.
-  public func lock(command: String, at time: Timestamp) throws(Failure) -> RepositoryLock {
+  public func lock(command: String, at time: Timestamp) throws(Failure) -> FileLock {
     do {
       let file = try openFile(Self.lockName, in: control, flags: .readWrite)
       do { try file.lockExclusively() } catch {
@@ -118,17 +115,11 @@ public final class Repository: Sendable {
       }
       try file.setLength(0)
       // These directories are empty between runs, so the operator may have removed them.
-      for name in [Self.pendingName, Self.spareName, Self.trashName] {
-        try makeDirectory(name, in: control)
-      }
+      for name in [Self.pendingName, Self.spareName, Self.trashName] { try makeDirectory(name, in: control) }
       let since = CalendarTime(seconds: time.seconds).rfc3339
       try file.write(Array("treering \(command), process \(CurrentProcess.identifier), since \(since)\n".utf8))
-      return RepositoryLock(file: file)
-    } catch let failure as Failure {
-      throw failure
-    } catch let error as Errno {
-      throw .writing("lock the repository", at: path, because: error)
-    } catch { throw Failure(.failed, "cannot lock the repository: \(error)") }
+      return FileLock(file: file)
+    } catch { throw .writing("lock the repository", at: path, because: error) }
   }
 
   /// Runs `body` with the repository locked for one writer.
@@ -139,14 +130,14 @@ public final class Repository: Sendable {
     for command: String, at time: Timestamp, waiting: (() throws -> Void)? = nil, _ body: () throws -> R
   ) throws -> R {
     while true {
-      let lock: RepositoryLock
+      let lock: FileLock
       do { lock = try self.lock(command: command, at: time) } catch {
         guard let waiting, error.kind == .locked else { throw error }
         try waiting()
         CurrentProcess.sleep(milliseconds: 100)
         continue
       }
-      return try lock.hold(body)
+      return try withExtendedLifetime(lock, body)
     }
   }
 
@@ -172,17 +163,6 @@ extension Repository {
   public var history: History { History(repository: self) }
   public var fileSystem: FileSystemProbe { FileSystemProbe(repository: self) }
   public var location: RepositoryLocation { RepositoryLocation(repository: self) }
-}
-
-/// The lock of the process that writes to a repository.
-public final class RepositoryLock: Sendable {
-  private let file: Descriptor
-  init(file: consuming Descriptor) { self.file = file }
-
-  /// Holds the lock until the end of `body`, and not until the last reference goes away.
-  public func hold<R>(_ body: () throws -> R) rethrows -> R {
-    try withExtendedLifetime(self, body)
-  }
 }
 
 /// Splits a path into its parent and its last component, which is empty for `/`.

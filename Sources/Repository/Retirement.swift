@@ -71,16 +71,10 @@ public struct Retirement {
     try Self.move(name, of: directory, to: try repository.control.directory(path: [Repository.trashName]))
   }
 
-  /// Moves a directory from deep in the trash to its top. Needs no further descriptor.
-  public func discard(_ name: [UInt8], of directory: Directory, toTopOf trash: Directory) throws(Errno) {
-    try Self.move(name, of: directory, to: trash)
-  }
-
-  private static func move(_ name: [UInt8], of directory: Directory, to trash: Directory) throws(Errno) {
+  /// Moves an entry to an open `trash` under a unique name. Needs no further descriptor.
+  public static func move(_ name: [UInt8], of directory: Directory, to trash: Directory) throws(Errno) {
     let unique = try uniqueName()
-    do {
-      try directory.descriptor.rename(name.span, to: trash.descriptor, as: unique.span)
-    } catch {
+    do { try directory.descriptor.rename(name.span, to: trash.descriptor, as: unique.span) } catch {
       // An ordinary user can move a directory to another parent only if the directory itself is writable.
       guard error == .accessDenied else { throw error }
       try directory.descriptor.unlock(name.span)
@@ -143,9 +137,6 @@ public struct Retirement {
     } catch { repository.problems.note("cannot be recycled", at: [Repository.spareName], because: error) }
     return nil
   }
-
-  /// The directory of the trees to delete.
-  public func trash() throws(Failure) -> Directory { try repository.trash }
 
   /// True if the repository has a spare, an expired tree that can become the next snapshot.
   public func hasSpare() throws(Failure) -> Bool {

@@ -2,18 +2,19 @@ internal import Catalog
 public import Model
 internal import Posix
 
-/// A lock on a snapshot. While a process holds it, no other process can expire the snapshot.
-public final class SnapshotLock: Sendable {
+/// A lock on a file. The last reference releases it.
+public final class FileLock: Sendable {
   private let file: Descriptor
   init(file: consuming Descriptor) { self.file = file }
 }
 
-/// The locks on snapshots that are being read. A lock is on the catalog's file.
+/// The locks on snapshots that are being read. A lock is on the catalog's file. While a process holds one, no other
+/// process can expire the snapshot.
 public struct SnapshotLocks {
   let repository: Repository
 
   /// Keeps a snapshot from expiring until the lock is released. The end of the process also releases the lock.
-  public func lockShared(_ name: SnapshotName) throws(Failure) -> SnapshotLock {
+  public func lockShared(_ name: SnapshotName) throws(Failure) -> FileLock {
     let catalogs = try repository.catalogs
     do {
       let file = try catalogs.descriptor.openToRead(name.catalogName.span)
@@ -30,7 +31,7 @@ public struct SnapshotLocks {
       // The snapshot may have expired before the lock was taken.
       let status = try catalogs.descriptor.status(of: name.catalogName.span)
       guard status.inode == (try file.status().inode) else { throw Errno.staleHandle }
-      return SnapshotLock(file: file)
+      return FileLock(file: file)
     } catch {
       throw Failure(
         .failed, "the snapshot \(name) of \(displayName(repository.path)) cannot be taken into use: \(error)")
@@ -38,7 +39,7 @@ public struct SnapshotLocks {
   }
 
   /// Locks a snapshot exclusively, so that it can expire. `nil` if a process is using it.
-  public func lockForExpiry(_ name: SnapshotName) throws -> SnapshotLock? {
+  public func lockForExpiry(_ name: SnapshotName) throws -> FileLock? {
     let file = try repository.catalogs.descriptor.openToRead(name.catalogName.span)
     do throws(Errno) { try file.lockExclusively() } catch {
       if error == .wouldBlock { return nil }
@@ -46,6 +47,6 @@ public struct SnapshotLocks {
       let hasNoLocks: [Errno] = [.notImplemented, .notSupported, .invalid]
       guard hasNoLocks.contains(error) else { throw error }
     }
-    return SnapshotLock(file: file)
+    return FileLock(file: file)
   }
 }

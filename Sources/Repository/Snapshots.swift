@@ -14,6 +14,16 @@ public struct Snapshot: Sendable {
   }
 }
 
+extension SnapshotName {
+  static let catalogSuffix = Array(".catalog".utf8)
+
+  /// Parses a name with a suffix; `nil` for any other form.
+  init?(_ name: [UInt8], suffix: [UInt8]) {
+    guard Array(name.suffix(suffix.count)) == suffix else { return nil }
+    self.init(name.dropLast(suffix.count))
+  }
+}
+
 /// A snapshot that exists but cannot be used.
 public struct UnusableSnapshot: Sendable {
   public var name: SnapshotName
@@ -78,9 +88,7 @@ extension Repository {
     list.snapshots.sort {
       ($0.summary.sequence, $0.name.description) < ($1.summary.sequence, $1.name.description)
     }
-    if let newest = list.newest {
-      list.nextSequence = max(list.nextSequence, newest.summary.sequence &+ 1)
-    }
+    if let newest = list.newest { list.nextSequence = max(list.nextSequence, newest.summary.sequence &+ 1) }
     return list
   }
 
@@ -94,9 +102,7 @@ extension Repository {
     for name in names.compactMap({ SnapshotName($0) }) where !known.contains(name) {
       if let problem = problem(
         of: name,
-        examination: { () throws in
-          try !hasCatalog(of: name) && !hasExpired(name) ? "its catalog is missing" : nil
-        })
+        examination: { try !hasCatalog(of: name) && !hasExpired(name) ? "its catalog is missing" : nil })
       {
         list.unusable.append(problem)
       }
@@ -207,9 +213,7 @@ extension SnapshotStore {
         .usage, "the repository \(displayName(path)) has no snapshot yet",
         hint: "take one with: \(advice("snapshot SOURCE"))")
     }
-    if let snapshot = list.snapshots.last(where: { $0.name.description == reference }) {
-      return [snapshot]
-    }
+    if let snapshot = list.snapshots.last(where: { $0.name.description == reference }) { return [snapshot] }
     if let members = try members(from: shown, of: list), !members.isEmpty { return members }
     let isMeant = { (name: String) in !reference.isEmpty && name.hasPrefix(reference) }
     let found = try checked(list.snapshots.reversed().filter { isMeant($0.name.description) }, isMeant: isMeant)

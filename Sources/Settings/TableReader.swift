@@ -43,7 +43,6 @@ struct TableReader {
   /// The table's keys, in the order of the file.
   var keys: [String] { table.keys.sorted { (place(of: $0) ?? .start) < (place(of: $1) ?? .start) } }
 
-  /// The place of a key.
   func place(of key: String) -> Locator.Place? { problems.locator.keys[path + [key]] }
 
   func has(_ key: String) -> Bool { table[key] != nil }
@@ -123,7 +122,6 @@ struct TableReader {
     }
   }
 
-  /// The table of a key.
   func table(for key: String, expecting: String = "a table") -> TableReader? {
     value(for: key, expecting: expecting) { $0.table }.map {
       TableReader(table: $0, path: path + [key], keyPath: keyPath + [key], problems: problems)

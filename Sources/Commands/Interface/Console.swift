@@ -2,6 +2,7 @@ internal import Catalog
 internal import Engine
 internal import Model
 internal import Posix
+internal import Repository
 internal import Synchronization
 
 /// Writes answers to standard output and messages to standard error.

@@ -73,11 +73,7 @@ public func adopt(
   _ tree: AdoptableTree, with options: AdoptOptions, in repository: Repository, program: String,
   progress: Progress
 ) throws(Failure) -> Snapshot {
-  do { return try catalogAndMove(tree, of: options, in: repository, program: program, counting: progress) } catch let
-    failure as Failure
-  {
-    throw failure
-  } catch {
+  do { return try catalogAndMove(tree, of: options, in: repository, program: program, counting: progress) } catch {
     throw .writing("adopt \(displayName(tree.name)) in", at: repository.path, because: error)
   }
 }

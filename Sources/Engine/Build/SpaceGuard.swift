@@ -29,12 +29,10 @@ final class SpaceGuard: Sendable {
     let free = try repository.root.descriptor.fileSystem()
     let bytes = neededBytes.value
     let inodes = neededInodes.value
-    guard bytes > free.bytesAvailable || free.inodes > 0 && inodes > free.inodesFree else { return }
-    throw Failure(
-      .noSpace,
-      "the snapshot needs about \(byteText(bytes)) and \(inodes) inodes, and \(displayName(repository.path)) has "
-        + "\(byteText(free.bytesAvailable)) and \(free.inodesFree) inodes free",
-      hint: "nothing was copied; make room, or leave something out", neededBytes: bytes)
+    guard free.lacks(bytes: bytes, inodes: inodes) else { return }
+    var failure = Failure.lack(ofBytes: bytes, inodes: inodes, at: repository.path, in: free)
+    failure.hint = "nothing was copied; make room, or leave something out"
+    throw failure
   }
 
   /// True if the run may not fit, so that a look-ahead is worthwhile.
@@ -61,7 +59,7 @@ final class SpaceGuard: Sendable {
         inodes &+= system.inodes &- system.inodesFree
       }
     }
-    return bytes > free.bytesAvailable || free.inodes > 0 && inodes > free.inodesFree
+    return free.lacks(bytes: bytes, inodes: inodes)
   }
 
   // MARK: During

@@ -10,13 +10,13 @@ internal import Synchronization
 /// snapshot that root took, stay for root to delete.
 public func emptyTrash(of repository: Repository, threads: Int) throws(Failure) {
   do {
-    let trash = Directory(try repository.retirement.trash().descriptor.reopenDirectory())
+    let trash = Directory(try repository.trash.descriptor.reopenDirectory())
     let root = WalkNode(TrashDirectory(directory: trash, mount: try trash.descriptor.status().mount))
     var work = Deletion(in: repository, trash: trash)
     try walkTree(work, from: root, threads: threads)
     // A tree deeper than the number of descriptors is now in parts.
     while work.parts.value > 0 {
-      let again = Directory(try repository.retirement.trash().descriptor.reopenDirectory())
+      let again = Directory(try repository.trash.descriptor.reopenDirectory())
       work = Deletion(in: repository, trash: again)
       try walkTree(work, from: WalkNode(TrashDirectory(directory: again, mount: root.mount)), threads: threads)
     }
@@ -25,11 +25,7 @@ public func emptyTrash(of repository: Repository, threads: Int) throws(Failure) 
       let path = displayName(repository.path + Array("/.treering/trash/".utf8) + joined(first.path))
       throw Failure(.failed, "cannot delete \(path): \(first.reason)" + (more == 0 ? "" : ", and \(more) more"))
     }
-  } catch let failure as Failure {
-    throw failure
-  } catch let error as Errno {
-    throw .writing("delete what lies in .treering/trash of", at: repository.path, because: error)
-  } catch { throw Failure(.failed, "cannot empty the trash: \(error)") }
+  } catch { throw .writing("delete what lies in .treering/trash of", at: repository.path, because: error) }
 }
 
 /// Empties the trash for a run that continues in any case: trouble is only noted.
@@ -122,7 +118,7 @@ private final class Deletion: TreeWork {
       // At the top of the trash, a directory needs no descriptors for its ancestors. A directory that is already
       // there gains nothing.
       if error.isShortage, let above = node.parent, above.parent != nil, let directory = above.directory,
-        (try? repository.retirement.discard(name, of: directory, toTopOf: trash)) != nil
+        (try? Retirement.move(name, of: directory, to: trash)) != nil
       {
         node.directory = nil
         parts.count()

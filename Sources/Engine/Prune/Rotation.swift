@@ -51,7 +51,7 @@ public struct RotationResult: Sendable {
   public var unusable: [UnusableSnapshot] = []
   /// Snapshots that could not be expired and leftovers that could not be removed, with the reason. The next rotation
   /// tries again.
-  public var problems: [HousekeepingProblem] = []
+  public var problems: [Warning] = []
   /// Bytes that the expired snapshots free; computed only if `minimumFree` required it.
   public var freedBytes: UInt64?
   /// Bytes still missing for `minimumFree`. If all expendable snapshots would not suffice, none of them expires.
@@ -113,8 +113,8 @@ private struct Rotation {
   }
 
   /// Locks the snapshots that expire. A snapshot in use stays.
-  private mutating func claimExpired() -> [SnapshotLock] {
-    var claims: [SnapshotLock] = []
+  private mutating func claimExpired() -> [FileLock] {
+    var claims: [FileLock] = []
     for index in result.snapshots.indices where result.plan.decisions[index].expires {
       let name = result.snapshots[index].name
       do {

@@ -85,7 +85,7 @@ private struct Reception {
     var now = list
     now.snapshots.append(snapshot)
     for trouble in completePublication(now, in: repository) { monitor.warn(trouble) }
-    for trouble in repository.problems.drain() { monitor.warn(Warning(path: trouble.path, message: trouble.message)) }
+    for trouble in repository.problems.drain() { monitor.warn(trouble) }
     return snapshot
   }
 

@@ -18,13 +18,7 @@ public func takeSnapshot(
       options: options, absent: try options.absentSources(), repository: repository, program: program,
       progress: progress, monitor: OnceMonitor(monitor: monitor))
     return try run.takeOfPresentSources()
-  } catch let failure as Failure {
-    throw failure
-  } catch let error as Errno {
-    throw .writing("take a snapshot in", at: repository.path, because: error)
-  } catch {
-    throw Failure(.failed, "cannot take a snapshot in \(displayName(repository.path)): \(error)")
-  }
+  } catch { throw .writing("take a snapshot in", at: repository.path, because: error) }
 }
 
 /// The phases of a run. They are repeated if a source or the spare turns out to be unusable.

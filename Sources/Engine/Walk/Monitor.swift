@@ -1,4 +1,5 @@
 internal import Model
+public import Repository
 public import Synchronization
 
 /// Receives the engine's messages, from any thread.
@@ -22,22 +23,6 @@ extension Monitor {
 /// Ignores all messages.
 final class SilentMonitor: Monitor {
   func warn(_ warning: Warning) {}
-}
-
-/// Trouble with one entry: counted, named, and recorded in the history and in the exit status.
-public struct Warning: Sendable, CustomStringConvertible {
-  /// The path of the entry, as the operator knows it.
-  public var path: [UInt8]
-  /// The failure and its reason, such as "cannot be read: Permission denied".
-  public var message: String
-
-  public init(path: [UInt8], message: String) {
-    self.path = path
-    self.message = message
-  }
-
-  /// The path, escaped, and the message.
-  public var description: String { "\(displayName(path)): \(message)" }
 }
 
 /// The counts of a run so far, and the expected total. A progress line reads them while threads add to them.

@@ -9,7 +9,7 @@ struct ClientBase {
   /// `nil` if only the catalog is left in this repository.
   let files: StoredFiles?
   /// The lock on the tree of `files`.
-  private let lock: SnapshotLock?
+  private let lock: FileLock?
 
   init(candidate: BaseCandidate, in repository: Repository) throws {
     name = candidate.name

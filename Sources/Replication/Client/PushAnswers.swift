@@ -1,6 +1,7 @@
 internal import Catalog
 internal import Delta
 internal import Engine
+internal import Repository
 
 /// Receives the server's answers during a push. Notes go to the monitor.
 final class PushAnswers {
@@ -45,7 +46,6 @@ final class PushAnswers {
     }
   }
 
-  /// The parts that the server has, after its `accept`.
   func receiveParts(_ accept: PushAccept, of summary: CatalogSummary) throws -> ServerParts {
     var parts = ServerParts()
     for file in accept.partialFiles { parts.partialBytes[file.digest] = file.byteCount }

@@ -19,7 +19,7 @@ final class PushClient {
 
   private let new: CatalogReader
   private let tree: Directory
-  private let lock: SnapshotLock
+  private let lock: FileLock
   private let candidates: [BaseCandidate]
   private var base: ClientBase?
 

@@ -6,7 +6,6 @@ internal import Model
 /// A directory's record comes first, then its entries, then the directories below. Equal subtrees are not read. No
 /// tree is read, only the catalogs.
 struct PushPlan {
-  /// A file of the base.
   struct BaseFile {
     let path: [[UInt8]]
     let row: FileRow

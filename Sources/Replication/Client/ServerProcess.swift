@@ -20,7 +20,9 @@ final class ServerProcess: Sendable {
     self.child = child
     let lines = LastLines()
     self.lines = lines
-    reader = try BackgroundThread { Self.readErrors(of: child) { lines.append($0) } }
+    reader = try BackgroundThread {
+      Self.readErrors(of: child) { lines.append($0.filter { $0 != UInt8(ascii: "\r") }) }
+    }
   }
 
   deinit {
@@ -64,9 +66,8 @@ final class ServerProcess: Sendable {
 
   /// Reads the program's standard error, line by line, until the program ends.
   private static func readErrors(of child: PipedChild, onLine: ([UInt8]) -> Void) {
-    let limit = 4096
-    var line: [UInt8] = []
-    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: limit, alignment: 1)
+    var lines = LineBuffer()
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 4096, alignment: 1)
     defer { buffer.deallocate() }
     var hasEnded = false
     while true {
@@ -80,15 +81,9 @@ final class ServerProcess: Sendable {
         continue
       }
       if count == 0 { break }
-      for byte in buffer[..<count] {
-        if byte == UInt8(ascii: "\n") || line.count >= limit {
-          onLine(line.filter { $0 != UInt8(ascii: "\r") })
-          line = []
-        }
-        if byte != UInt8(ascii: "\n") { line.append(byte) }
-      }
+      lines.pass(buffer[..<count], onLine: onLine)
     }
-    if !line.isEmpty { onLine(line) }
+    lines.finish(onLine: onLine)
   }
 }
 

@@ -1,5 +1,6 @@
 internal import Engine
 internal import Repository
+internal import Synchronization
 
 /// One push, as the server's parts share it.
 struct IncomingPush: Sendable {
@@ -11,4 +12,7 @@ struct IncomingPush: Sendable {
   let notes: ClientNoteMonitor
   /// Counters of the work that takes time; the keep-alives report them.
   let progress = Progress()
+
+  /// Counts the bytes that a read returned.
+  var countRead: @Sendable (UInt64) -> Void { { [progress] in progress.bytesRead.add($0, ordering: .relaxed) } }
 }

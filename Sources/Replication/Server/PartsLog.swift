@@ -71,7 +71,7 @@ final class PartsLog: Sendable {
   ) throws {
     guard kind != .record else {
       for row in try DirectoryRecord(content: payload).directories() { named.insert(row.digest.prefix) }
-      index.records[sha256(of: payload)] = part
+      index.records[SHA256().digest(of: payload)] = part
       return
     }
     var reader = MessageReader(payload: payload)
@@ -124,7 +124,7 @@ final class PartsLog: Sendable {
   @discardableResult
   func add(record content: [UInt8], movedFrom path: [[UInt8]]? = nil) throws -> (DirectoryRecord, Digest) {
     let record = try DirectoryRecord(content: content)
-    let digest = sha256(of: content)
+    let digest = SHA256().digest(of: content)
     try index.withLock { index in
       guard index.records[digest] == nil else { return }
       guard UInt64(index.records.count) < recordLimit else {
@@ -167,10 +167,4 @@ final class PartsLog: Sendable {
     _ = try reader.digest()
     return try reader.path()
   }
-}
-
-func sha256(of bytes: [UInt8]) -> Digest {
-  let hasher = SHA256()
-  hasher.update(bytes)
-  return hasher.finish()
 }

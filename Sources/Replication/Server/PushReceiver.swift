@@ -86,9 +86,7 @@ final class PushReceiver {
     try cleanup.prepare(for: request.name)
     do {
       let directory = try repository.receivedParts.directory(for: request.name)
-      return try PushStaging(in: directory, for: request, base: base?.snapshot) { [progress = push.progress] in
-        progress.bytesRead.add($0, ordering: .relaxed)
-      }
+      return try PushStaging(in: directory, for: request, base: base?.snapshot, onWork: push.countRead)
     } catch let error as Errno {
       throw Failure.writing("continue an earlier push in", at: repository.path, because: error)
     }

@@ -44,7 +44,7 @@ final class PushStaging {
     }
     contents = try directory.directory(Self.contentsName.span)
     let file = try directory.descriptor.open(Self.partsName.span, [.readWrite, .create], mode: 0o600)
-    // No staged file was synced. The disk may have been removed since, or the machine may have lost power.
+    // A staged file may not have been synced. The disk may have been removed since, or the machine may have lost power.
     if lastOwner != nil { try Self.removeDamaged(in: contents, tools: tools, onWork: onWork) }
     if lastOwner != owner {
       // Contents stay, because their names identify them. The parts belong to another client, snapshot or base.
@@ -123,9 +123,7 @@ final class PushStaging {
   }
 
   private static func names(in directory: Directory) throws(Errno) -> [[UInt8]] {
-    var listing = DirectoryListing()
-    try listing.read(try directory.descriptor.reopenDirectory())
-    return listing.entries.map { Array(listing.bytes[$0.range]) }
+    try Directory(directory.descriptor.reopenDirectory()).names()
   }
 
   func hasContent(of digest: ContentDigest) throws(Errno) -> Bool {
@@ -163,7 +161,6 @@ final class PushStaging {
     return Array(found.prefix(Wire.partialFiles))
   }
 
-  /// Removes the partial file of a content.
   func discardPartialFile(of digest: ContentDigest) throws(Errno) {
     let name = Self.partialName(of: digest)
     try directory.descriptor.unlink(name.span)

@@ -12,7 +12,7 @@ struct ReadRequestHandler {
   let threads: Int
   let version: ProtocolVersion
   /// The snapshot that the last request read.
-  private(set) var opened: (name: SnapshotName, catalog: OpenCatalog, lock: SnapshotLock?)?
+  private(set) var opened: (name: SnapshotName, catalog: OpenCatalog, lock: FileLock?)?
 
   func list() throws {
     let list = try repository.snapshots()

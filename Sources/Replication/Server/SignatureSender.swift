@@ -95,10 +95,7 @@ private struct SignatureComputer {
       let salt = try? CurrentProcess.randomNumber()
     else { return [] }
     let file: StoredSource
-    switch files.open(
-      path, byteCount: row.size,
-      onRead: { [progress = push.progress] in progress.bytesRead.add($0, ordering: .relaxed) })
-    {
+    switch files.open(path, byteCount: row.size, onRead: push.countRead) {
     case .opened(let source): file = source
     case .unknown: return []
     case .damaged:

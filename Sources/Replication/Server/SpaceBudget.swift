@@ -51,15 +51,15 @@ final class SpaceBudget: Sendable {
     let withCopies = bytes.saturatingAdd(needs.copiedBytes)
     // A copy takes no space if the file system lets two files share their blocks.
     if bytes <= free, withCopies > free, try !repository.fileSystem.run().reflinks { bytes = withCopies }
-    guard bytes > free || system.inodes > 0 && inodes > system.inodesFree else { return nil }
-    var message =
-      "the snapshot needs about \(byteText(bytes)) and \(inodes) inodes, and "
-      + "\(displayName(repository.path)) has \(byteText(system.bytesAvailable)) and \(system.inodesFree) inodes free"
-    if minimumFree != nil { message += ", of which \(byteText(reserve)) must stay free" }
-    return Failure(.noSpace, message, hint: "nothing was sent; make room there", neededBytes: bytes)
+    guard system.lacks(bytes: bytes, inodes: inodes, reserve: reserve) else { return nil }
+    var failure = Failure.lack(ofBytes: bytes, inodes: inodes, at: repository.path, in: system)
+    if minimumFree != nil { failure.message += ", of which \(byteText(reserve)) must stay free" }
+    failure.hint = "nothing was sent; make room there"
+    return failure
   }
 
-  /// Counts bytes written of a file of `fileByteCount` bytes; called by one thread at a time. Throws `noSpace` if too little space is left.
+  /// Counts bytes written of a file of `fileByteCount` bytes; called by one thread at a time. Throws `noSpace` if too
+  /// little space is left.
   ///
   /// Only written bytes count. A sparse file takes less space than its size.
   func consume(_ byteCount: UInt64, ofFileWith fileByteCount: UInt64) throws {

@@ -83,7 +83,7 @@ struct StreamReceiver {
     let content = try parts.receiveRecord(byteCount: byteCount, base: before)
     // The checks come before the record is stored.
     let record = try DirectoryRecord(content: content)
-    try pathCheck.enter(sha256(of: content), below: record.directories()) { try staging.parts.record(for: $0) }
+    try pathCheck.enter(SHA256().digest(of: content), below: record.directories()) { try staging.parts.record(for: $0) }
     try staging.parts.add(record: content, movedFrom: base.flatMap { $0.isMoved ? $0.path : nil })
     directory = try OpenDirectory(record: record, basePath: base?.path)
   }
@@ -122,9 +122,7 @@ struct StreamReceiver {
       return
     }
     guard let before = try base?.file(at: path) else { throw ProtocolViolation("a file's base is no file") }
-    let version = base?.open(path, byteCount: before.size) { [progress = push.progress] in
-      progress.bytesRead.add($0, ordering: .relaxed)
-    }
+    let version = base?.open(path, byteCount: before.size, onRead: push.countRead)
     let copyBase = PartReceiver.CopyBase(file: version?.source, byteCount: before.size)
     let wasTried = try parts.receiveContent(row.digest, byteCount: row.size, from: offset, base: copyBase)
     // An unknown file says nothing about its content.

@@ -42,7 +42,6 @@ enum Wire {
   static let waitingFrames = 4096
 }
 
-/// A version of the protocol.
 struct ProtocolVersion: Sendable {
   /// The oldest and the newest version that this program speaks.
   static let spoken: ClosedRange<UInt64> = 1...2
