@@ -40,7 +40,7 @@ public final class Adoption: Sendable {
     var (isMoved, isCataloged) = (false, false)
     do {
       try catalog.finish(summary, with: writer)
-      try repository.publication.synchronize(pending.descriptor)
+      try repository.publication.synchronizeFileSystem(through: pending.descriptor)
       try directory.descriptor.rename(found.span, to: root.descriptor, as: name.bytes.span)
       isMoved = true
       let moved = try root.descriptor.status(of: name.bytes.span)

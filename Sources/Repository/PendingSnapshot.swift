@@ -57,7 +57,7 @@ public final class PendingSnapshot: Sendable {
       try tree.descriptor.setPermissions(0o755)
       try tree.descriptor.setModificationTime(summary.started)
       try repository.owner.give(tree.descriptor)
-      try repository.publication.synchronize(pending.descriptor)
+      try repository.publication.synchronizeFileSystem(through: pending.descriptor)
       try pending.descriptor.rename(
         name.catalogName.span, to: catalogs.descriptor, as: name.catalogName.span)
       try pending.descriptor.rename(
@@ -84,7 +84,7 @@ public final class PendingSnapshot: Sendable {
   /// before the next run.
   public func keepUnfinished(_ summary: CatalogSummary, with writer: FrameWriter) throws {
     try catalog.finish(summary, with: writer)
-    try repository.publication.synchronize(pending.descriptor)
+    try repository.publication.synchronizeFileSystem(through: pending.descriptor)
     let unfinished = name.bytes + (try Publication.unfinishedSuffix())
     try pending.descriptor.rename(name.catalogName.span, to: pending.descriptor, as: unfinished.span)
   }

@@ -4,6 +4,9 @@ public import Posix
 internal import Synchronization
 
 /// The publication of snapshots. The caller holds the lock.
+///
+/// `PendingSnapshot.publish` and `Adoption.publish` publish one. The steps after that, such as the links of the sets,
+/// are those of `completePublication` in the engine's `Guard/Arrivals.swift`. `recover` finishes an interrupted one.
 public struct Publication {
   let repository: Repository
 
@@ -80,7 +83,7 @@ public struct Publication {
   /// `syncfs` reports the errors since `descriptor` was opened. The kernel reports a lost write once and does not name
   /// the file. Therefore an error discards all unpublished data: the trees of interrupted runs and the received parts
   /// of pushes.
-  public func synchronize(_ descriptor: borrowing Descriptor) throws(Errno) {
+  public func synchronizeFileSystem(through descriptor: borrowing Descriptor) throws(Errno) {
     do { try descriptor.synchronizeFileSystem() } catch {
       repository.hasLostWrites.store(true, ordering: .relaxed)
       do throws(Failure) {

@@ -203,7 +203,7 @@ private final class RepairWork {
     guard result.damaged == 0, let below, (try? below.descriptor.status(of: name.span)) != nil else {
       throw Failure(.failed, "it is damaged in \(displayName(other.path)) as well")
     }
-    try repository.publication.synchronize(below.descriptor)
+    try repository.publication.synchronizeFileSystem(through: below.descriptor)
     // The present entry is damaged. It is moved away first if the entry or its replacement is a directory.
     let isDirectory = if case .directory = wanted { true } else { false }
     if let present = try? target.descriptor.status(of: name.span), isDirectory || present.kind == .directory {

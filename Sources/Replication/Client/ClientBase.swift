@@ -19,3 +19,46 @@ struct ClientBase {
     files = tree.map { StoredFiles(in: $0) }
   }
 }
+
+/// Finds entries that were renamed or moved since the base, by their source inodes.
+final class BaseFinder {
+  let reader: CatalogReader
+  /// Made at the first new name, because it reads the whole catalog.
+  private var index: InodeIndex?
+
+  init(for reader: CatalogReader) { self.reader = reader }
+
+  private func allInodes() throws -> InodeIndex {
+    let made = try index ?? InodeIndex(of: reader)
+    index = made
+    return made
+  }
+
+  func file(sourceInode inode: UInt64, on fileSystem: FileSystemKey) throws -> PushPlan.BaseFile? {
+    guard inode != 0 else { return nil }
+    let index = try allInodes()
+    for folder in index.directoriesHolding(inode, on: fileSystem) {
+      let path = index.path(of: folder)
+      guard let found = try reader.findDirectory(path), let row = try found.file(sourceInode: inode),
+        row.kind == .regular
+      else { continue }
+      return PushPlan.BaseFile(path: path + [Array(found.record.bytes[row.name])], row: row, record: found.record)
+    }
+    return nil
+  }
+
+  func directory(sourceInode inode: UInt64, on fileSystem: FileSystemKey) throws -> (path: [[UInt8]], subtree: Subtree)?
+  {
+    guard inode != 0 else { return nil }
+    let index = try allInodes()
+    for folder in index.directoriesBeing(inode, on: fileSystem) {
+      let path = index.path(of: folder)
+      if case .directory(let record, let subtree)? = try reader.find(path), record.hints.sourceInode == inode,
+        !record.isSynthetic
+      {
+        return (path, subtree)
+      }
+    }
+    return nil
+  }
+}

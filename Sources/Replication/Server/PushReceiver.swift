@@ -130,8 +130,8 @@ final class PushReceiver {
       try agreeOnSpace(base: base)
       hasBegun = true
       do {
-        let parts = try receiveStream(into: staging, base: base, fsync: fsync)
-        return try build(from: parts, in: staging, base: base, fsync: fsync)
+        let tree = try receiveStream(into: staging, base: base, fsync: fsync)
+        return try build(from: tree, in: staging, base: base, fsync: fsync)
       } catch let error as CatalogError { throw try base?.damage(behind: error, in: repository) ?? error }
     } catch {
       staging.remember(received: channel.bytesReceived.value)
@@ -155,7 +155,7 @@ final class PushReceiver {
   /// Receives the stream up to its end. The server may request missing parts from then on.
   private func receiveStream(
     into staging: PushStaging, base: PushBase?, fsync: BackgroundFsync
-  ) throws -> ReceivedParts {
+  ) throws -> PushedTree {
     let stream = IncomingStream { [channel] in
       guard let frame = try channel.receive() else { throw Channel.ended }
       guard frame.type == .stream else {
@@ -172,22 +172,23 @@ final class PushReceiver {
       push: push, stream: stream, staging: staging, base: base, parts: parts, signatures: signatures,
       pathCheck: pathCheck)
     try receiver.run()
-    return ReceivedParts(
+    return PushedTree(
       of: push, from: stream, in: staging, base: base?.snapshot, receiver: parts,
       doubtfulBaseFiles: receiver.doubtfulBaseFiles)
   }
 
   private func build(
-    from parts: ReceivedParts, in staging: PushStaging, base: PushBase?, fsync: BackgroundFsync
+    from tree: PushedTree, in staging: PushStaging, base: PushBase?, fsync: BackgroundFsync
   ) throws -> Snapshot {
-    try synchronize(staging, fsync: fsync)
+    try makeDurable(staging, fsync: fsync)
     let snapshot: Snapshot
     do {
       snapshot = try buildSnapshot(
-        request.name, as: request.summary, from: parts, base: base?.snapshot, in: repository, threads: options.threads,
+        request.name, as: request.summary, from: tree, base: base?.snapshot, in: repository, threads: options.threads,
         program: options.program, progress: push.progress, monitor: push.notes)
     } catch {
-      if (error as? Failure)?.kind == .failed { try synchronize(staging, fsync: fsync) }
+      // Only `.failed` may come from lost data, which a second sync reports and discards.
+      if (error as? Failure)?.kind == .failed { try makeDurable(staging, fsync: fsync) }
       throw error
     }
     try? repository.receivedParts.discard(request.name)
@@ -199,18 +200,52 @@ final class PushReceiver {
     return snapshot
   }
 
-  /// Syncs the received data. Throws, and discards all of it, if the disk lost any.
+  /// Waits until the received data is on disk. Throws, and discards all of it, if the disk lost any.
   ///
-  /// The build opens the file system later, and would not see this error.
-  private func synchronize(_ staging: PushStaging, fsync: BackgroundFsync) throws {
+  /// `syncfs` reports only losses since its descriptor was opened, so the build's own call would miss these.
+  private func makeDurable(_ staging: PushStaging, fsync: BackgroundFsync) throws {
     push.progress.isSynchronizing.store(true, ordering: .relaxed)
     defer { push.progress.isSynchronizing.store(false, ordering: .relaxed) }
     do throws(Errno) {
       try fsync.finish()
-      try repository.publication.synchronize(staging.contents.descriptor)
+      try repository.publication.synchronizeFileSystem(through: staging.contents.descriptor)
     } catch {
       try? repository.receivedParts.discard(request.name)
       throw Failure.writing("receive a snapshot in", at: repository.path, because: error)
     }
+  }
+}
+
+/// One push, as the server's parts share it.
+struct IncomingPush: Sendable {
+  let request: PushRequest
+  let channel: Channel
+  let repository: Repository
+  let version: ProtocolVersion
+  let space: SpaceBudget
+  let notes: ClientNoteMonitor
+  /// Counters of the work that takes time; the keep-alives report them.
+  let progress = Progress()
+
+  /// Counts the bytes that a read returned.
+  var countRead: @Sendable (UInt64) -> Void { { [progress] in progress.bytesRead.add($0, ordering: .relaxed) } }
+}
+
+/// The progress number in the server's keep-alives; it grows while a push makes progress.
+final class KeepAliveCounter: Sendable {
+  private let progress: Progress
+  private let synchronizingSeconds = Atomic<UInt64>(0)
+  /// The longest wait for a disk sync, in seconds. The kernel does not report the progress of a sync.
+  private static let limitSeconds: UInt64 = 3600
+
+  init(of progress: Progress) { self.progress = progress }
+
+  /// Returns the current number; called once a second.
+  func value() -> UInt64 {
+    if progress.isSynchronizing.load(ordering: .relaxed), synchronizingSeconds.value < Self.limitSeconds {
+      synchronizingSeconds.add(1, ordering: .relaxed)
+    }
+    return progress.entries.value &+ progress.bytesRead.value &+ progress.bytesCopied.value
+      &+ synchronizingSeconds.value
   }
 }

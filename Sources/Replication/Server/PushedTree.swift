@@ -5,10 +5,10 @@ internal import Posix
 internal import Repository
 internal import Synchronization
 
-/// The received parts of a pushed snapshot, and the client that sends the missing ones on request.
+/// The tree of a pushed snapshot: its received parts, and the client that sends the missing ones on request.
 ///
 /// Several threads build the snapshot from them. The gate admits one request at a time.
-final class ReceivedParts: WantedTree, @unchecked Sendable {
+final class PushedTree: WantedTree, @unchecked Sendable {
   private let push: IncomingPush
   private let stream: IncomingStream
   private let staging: PushStaging
