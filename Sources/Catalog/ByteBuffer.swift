@@ -92,14 +92,17 @@ struct ByteCursor {
   }
 
   mutating func digest() throws(CatalogError) -> Digest {
-    let range = try take(Digest.byteCount)
-    return Digest(
-      words: bytes.loadUnaligned(
-        fromByteOffset: range.lowerBound, as: (UInt64, UInt64, UInt64, UInt64).self))
+    let start = try take(Digest.byteCount).lowerBound
+    return Digest(words: bytes.loadUnaligned(fromByteOffset: start, as: (UInt64, UInt64, UInt64, UInt64).self))
   }
 }
 
 extension [UInt8] {
+  /// The little-endian integer at an offset, which must be inside.
+  public func integer<T: FixedWidthInteger & BitwiseCopyable>(at offset: Int, as type: T.Type = T.self) -> T {
+    T(littleEndian: withUnsafeBytes { $0.loadUnaligned(fromByteOffset: offset, as: T.self) })
+  }
+
   /// `withUnsafeBytes` with a typed error.
   @inline(__always)
   func reading<R>(

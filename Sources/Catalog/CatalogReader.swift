@@ -65,9 +65,7 @@ public struct OpenCatalog: Sendable {
     guard header.count == CatalogFormat.headerBytes,
       header.starts(with: CatalogFormat.headerMagic)
     else { throw CatalogError("this is not a catalog") }
-    let version = header.withUnsafeBytes {
-      UInt32(littleEndian: $0.loadUnaligned(fromByteOffset: 16, as: UInt32.self))
-    }
+    let version: UInt32 = header.integer(at: 16)
     guard version <= CatalogFormat.version else {
       throw CatalogError(
         "the catalog has format \(version), and this treering knows formats up to "
@@ -83,15 +81,9 @@ public struct OpenCatalog: Sendable {
     guard footer.count == CatalogFormat.footerBytes,
       Array(footer[8...]) == CatalogFormat.footerMagic
     else { throw CatalogError("the catalog is cut off") }
-    let trailerOffset = footer.withUnsafeBytes {
-      UInt64(littleEndian: $0.loadUnaligned(fromByteOffset: 0, as: UInt64.self))
-    }
     let trailer = try CatalogReader.frame(
-      source, number: Frame.trailerNumber, at: trailerOffset, end: end, hasher: SHA256())
-    let decoded = try CatalogSummary.decode(trailer)
-    summary = decoded.summary
-    tableOffset = decoded.tableOffset
-    frameCount = decoded.frameCount
+      source, number: Frame.trailerNumber, at: footer.integer(at: 0), end: end, hasher: SHA256())
+    (summary, tableOffset, frameCount) = try CatalogSummary.decode(trailer)
   }
 }
 
@@ -155,11 +147,7 @@ public final class CatalogReader {
     guard table.count == Int(catalog.frameCount) * 8 else {
       throw CatalogError("the table of frames has the wrong size")
     }
-    let offsets = table.withUnsafeBytes { raw in
-      (0..<Int(catalog.frameCount)).map {
-        UInt64(littleEndian: raw.loadUnaligned(fromByteOffset: $0 * 8, as: UInt64.self))
-      }
-    }
+    let offsets: [UInt64] = (0..<Int(catalog.frameCount)).map { table.integer(at: $0 * 8) }
     frameOffsets = offsets
     return offsets
   }

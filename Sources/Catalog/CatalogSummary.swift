@@ -78,6 +78,7 @@ public struct CatalogSummary: Sendable {
       buffer.append(UInt32(value.count))
       buffer.append(value.bytes)
     }
+    func numbers(_ tag: Tag, _ values: UInt64...) { field(tag) { for value in values { $0.append(value) } } }
     func time(_ tag: Tag, _ time: Timestamp) {
       field(tag) {
         $0.append(time.seconds)
@@ -89,35 +90,24 @@ public struct CatalogSummary: Sendable {
       $0.append(root.place.offset)
     }
     field(.rootDigest) { $0.append(root.digest) }
-    field(.totals) {
-      $0.append(root.totals.entries)
-      $0.append(root.totals.bytes)
-    }
-    field(.sequence) { $0.append(sequence) }
+    numbers(.totals, root.totals.entries, root.totals.bytes)
+    numbers(.sequence, sequence)
     time(.started, started)
     time(.finished, finished)
     if let received { time(.received, received) }
     field(.outcome) { $0.append(outcome.rawValue) }
-    field(.counts) {
-      $0.append(files)
-      $0.append(directories)
-      $0.append(warnings)
-    }
-    field(.copied) {
-      $0.append(filesLinked)
-      $0.append(filesCopied)
-      $0.append(bytesCopied)
-    }
+    numbers(.counts, files, directories, warnings)
+    numbers(.copied, filesLinked, filesCopied, bytesCopied)
     field(.label) { $0.append(label.span) }
     for source in sources { field(.source) { $0.append(source.span) } }
     for source in absentSources { field(.absentSource) { $0.append(source.span) } }
     for source in otherSources { field(.otherSource) { $0.append(source.span) } }
     field(.repository) { $0.append(repositoryID.span) }
-    field(.fileSystem) { $0.append(fileSystemID) }
+    numbers(.fileSystem, fileSystemID)
     field(.program) { $0.append(program.span) }
     for mount in mounts {
       field(.mount) {
-        $0.append(UInt64(bitPattern: mount.type))
+        $0.append(mount.type)
         $0.append(mount.number)
         $0.append(mount.volume)
         $0.append(mount.path.span)
@@ -126,11 +116,7 @@ public struct CatalogSummary: Sendable {
     return [UInt8](buffer.bytes)
   }
 
-  struct Decoded {
-    var summary: CatalogSummary
-    var tableOffset: UInt64
-    var frameCount: UInt32
-  }
+  typealias Decoded = (summary: CatalogSummary, tableOffset: UInt64, frameCount: UInt32)
 
   static func decode(_ bytes: [UInt8]) throws(CatalogError) -> Decoded {
     try bytes.reading { raw throws(CatalogError) in try decode(raw) }
@@ -193,19 +179,16 @@ public struct CatalogSummary: Sendable {
       case .fileSystem: summary.fileSystemID = try value.integer()
       case .program: summary.program = Array(raw[range])
       case .mount:
-        let type: UInt64 = try value.integer()
-        let number: UInt64 = try value.integer()
-        let volume: UInt64 = try value.integer()
         summary.mounts.append(
           MountRecord(
-            path: Array(raw[range].dropFirst(24)), type: Int64(bitPattern: type), number: number,
-            volume: volume))
+            path: Array(raw[range].dropFirst(24)), type: try value.integer(), number: try value.integer(),
+            volume: try value.integer()))
       case nil: break
       }
     }
     guard let place, let digest else { throw CatalogError("the trailer names no root") }
     summary.root = Subtree(digest: digest, place: place, totals: totals)
     try summary.check()
-    return Decoded(summary: summary, tableOffset: tableOffset, frameCount: frameCount)
+    return (summary, tableOffset, frameCount)
   }
 }

@@ -1,6 +1,6 @@
 internal import CCodec
 
-/// Compresses a stream of bytes incrementally; `StreamDecompressor` is its comparedSubtree.
+/// Compresses a stream of bytes incrementally; `StreamDecompressor` is its counterpart.
 ///
 /// The output is one zstd frame with a checksum (RFC 8878). After a failure of the compressor or the sink, every call
 /// throws. Every call also throws if zstd had no memory for its context.

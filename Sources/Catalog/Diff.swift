@@ -51,11 +51,9 @@ public func compareCatalogs(
   if let top = Pair(found.left?.subtree, found.right?.subtree) { stack.append((top, path)) }
   while let (directories, path) = stack.popLast() {
     if case .both(let a, let b) = directories, a.digest == b.digest { continue }
-    let records = try directories.map {
-      try left.record(at: $0.place, for: $0.digest)
-    } right: {
-      try right.record(at: $0.place, for: $0.digest)
-    }
+    let records = try directories.map(
+      left: { try left.record(at: $0.place, for: $0.digest) }, right: { try right.record(at: $0.place, for: $0.digest) }
+    )
     try reportDirectories(records, at: path, report: report)
     let (before, after) = records.sides
     func pathBelow(entry: (left: Range<Int>?, right: Range<Int>?)) -> [[UInt8]] {
@@ -65,25 +63,14 @@ public func compareCatalogs(
     while let files = try merge.nextFile() {
       if case .both(let a, let b) = files, before!.hasSameContent(a, as: b, of: after!) { continue }
       try reportFiles(
-        files.map {
-          ($0, before!)
-        } right: {
-          ($0, after!)
-        },
+        files.map(left: { ($0, before!) }, right: { ($0, after!) }),
         at: pathBelow(entry: files.map(left: \.name, right: \.name).sides), report: report)
     }
     var next: [(directories: Pair<Subtree, Subtree>, path: [[UInt8]])] = []
     while let rows = try merge.nextDirectory() {
       if case .both(let a, let b) = rows, a.digest == b.digest { continue }
-      next.append(
-        (
-          rows.map {
-            Subtree($0)
-          } right: {
-            Subtree($0)
-          },
-          pathBelow(entry: rows.map(left: \.name, right: \.name).sides)
-        ))
+      let below = pathBelow(entry: rows.map(left: \.name, right: \.name).sides)
+      next.append((rows.map(left: { Subtree($0) }, right: { Subtree($0) }), below))
     }
     stack += next.reversed()
   }

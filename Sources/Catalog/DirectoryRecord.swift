@@ -50,51 +50,9 @@ public struct DirectoryRecord: Sendable {
   }
 
   /// Opens the record at `offset` of a frame's content and checks it against `digest`.
-  init(
-    frame bytes: [UInt8], offset: Int, digest: Digest, hasher: SHA256
-  ) throws(CatalogError) {
-    self.init(
-      bytes,
-      parsed: try bytes.reading { raw throws(CatalogError) in
-        try Parsed(raw: raw, offset: offset, digest: digest, hasher: hasher)
-      })
-  }
-
-  /// Opens a record in its form on the wire, without hints. Places and totals of its sub-directories are zero.
-  public init(content: [UInt8]) throws(CatalogError) {
-    self.init(content, parsed: try content.reading { raw throws(CatalogError) in try Parsed(content: raw) })
-    // Decodes the whole record now, so that no later access finds damage.
-    _ = try directories()
-  }
-
-  private init(_ bytes: [UInt8], parsed p: Parsed) {
-    self.bytes = bytes
-    metadata = p.metadata
-    flags = p.flags
-    hints = p.hints
-    fileCount = p.fileCount
-    attributeRange = p.attributes
-    contentRange = p.content
-    hintRange = p.hintRange
-    filesStart = p.filesStart
-  }
-
-  private struct Parsed {
-    var metadata: Metadata
-    var flags: EntryFlags
-    var hints: Hints
-    var fileCount: Int
-    var attributes: Range<Int>
-    var content: Range<Int>
-    var hintRange: Range<Int>
-    var filesStart: Int
-
-    init(
-      raw: UnsafeRawBufferPointer, offset: Int, digest: Digest, hasher: SHA256
-    ) throws(CatalogError) {
-      guard offset >= 0, offset < raw.count else {
-        throw CatalogError("a record lies outside its frame")
-      }
+  init(frame bytes: [UInt8], offset: Int, digest: Digest, hasher: SHA256) throws(CatalogError) {
+    self = try bytes.reading { raw throws(CatalogError) in
+      guard offset >= 0, offset < raw.count else { throw CatalogError("a record lies outside its frame") }
       var cursor = ByteCursor(raw, in: offset..<raw.count)
       let contentCount = Int(try cursor.integer(UInt32.self))
       let hintCount = Int(try cursor.integer(UInt32.self))
@@ -105,36 +63,42 @@ public struct DirectoryRecord: Sendable {
       guard hasher.digest(of: UnsafeRawBufferPointer(rebasing: raw[content])) == digest else {
         throw CatalogError("a directory's record does not have the digest its parent names")
       }
-      try self.init(raw: raw, content: content, hintRange: hintRange)
+      return try DirectoryRecord(bytes, raw: raw, content: content, hints: hintRange)
     }
+  }
 
-    init(content raw: UnsafeRawBufferPointer) throws(CatalogError) {
-      guard raw.count <= RecordLimit.recordBytes else { throw CatalogError("a record is too long") }
-      try self.init(raw: raw, content: 0..<raw.count, hintRange: 0..<0)
+  /// Opens a record in its form on the wire, without hints. Places and totals of its sub-directories are zero.
+  public init(content: [UInt8]) throws(CatalogError) {
+    guard content.count <= RecordLimit.recordBytes else { throw CatalogError("a record is too long") }
+    self = try content.reading { raw throws(CatalogError) in
+      try DirectoryRecord(content, raw: raw, content: 0..<raw.count, hints: 0..<0)
     }
+    // Decodes the whole record now, so that no later access finds damage.
+    _ = try directories()
+  }
 
-    private init(
-      raw: UnsafeRawBufferPointer, content: Range<Int>, hintRange: Range<Int>
-    ) throws(CatalogError) {
-      self.content = content
-      self.hintRange = hintRange
-      var body = ByteCursor(raw, in: content)
-      let fixed = try FixedPart(from: &body)
-      guard fixed.kind == .directory, !fixed.flags.contains(.sparseDigest) else {
-        throw CatalogError("a record is not a directory's")
-      }
-      metadata = fixed.metadata
-      flags = fixed.flags
-      attributes = try fixed.attributes(from: &body)
-      fileCount = Int(try body.integer(UInt32.self))
-      filesStart = body.position
-      // Each file takes at least its fixed part, a length byte for its name, and one byte of name.
-      guard fileCount <= body.left / (RecordLayout.metadataBytes + 2),
-        hintRange.isEmpty || hintRange.count >= (fileCount + 1) * RecordLayout.hintBytes
-      else { throw CatalogError("a record's counts do not fit its size") }
-      var hintCursor = ByteCursor(raw, in: hintRange)
-      hints = hintRange.isEmpty ? .none : try Hints(from: &hintCursor)
+  private init(
+    _ bytes: [UInt8], raw: UnsafeRawBufferPointer, content: Range<Int>, hints hintRange: Range<Int>
+  ) throws(CatalogError) {
+    self.bytes = bytes
+    contentRange = content
+    self.hintRange = hintRange
+    var body = ByteCursor(raw, in: content)
+    let fixed = try FixedPart(from: &body)
+    guard fixed.kind == .directory, !fixed.flags.contains(.sparseDigest) else {
+      throw CatalogError("a record is not a directory's")
     }
+    metadata = fixed.metadata
+    flags = fixed.flags
+    attributeRange = try fixed.attributes(from: &body)
+    fileCount = Int(try body.integer(UInt32.self))
+    filesStart = body.position
+    // Each file takes at least its fixed part, a length byte for its name, and one byte of name.
+    guard fileCount <= body.left / (RecordLayout.metadataBytes + 2),
+      hintRange.isEmpty || hintRange.count >= (fileCount + 1) * RecordLayout.hintBytes
+    else { throw CatalogError("a record's counts do not fit its size") }
+    var hintCursor = ByteCursor(raw, in: hintRange)
+    hints = hintRange.isEmpty ? .none : try Hints(from: &hintCursor)
   }
 
   // MARK: Files and sub-directories, in order
@@ -295,6 +259,16 @@ public struct DirectoryRecord: Sendable {
     bytes[file.content] == record.bytes[other.content]
   }
 
+  /// True if an entry can be linked to the inode of another one: all values are equal.
+  ///
+  /// If the other inode has several names, the entry must be of the same link group.
+  public func mayShareInode(_ file: FileRow, with other: FileRow, of record: DirectoryRecord) -> Bool {
+    file.kind == other.kind && file.size == other.size && file.digest == other.digest
+      && file.metadata == other.metadata && (other.linkGroup == nil || other.linkGroup == file.linkGroup)
+      && attributes(of: file) == record.attributes(of: other)
+      && (file.kind != .symbolicLink || target(of: file) == record.target(of: other))
+  }
+
   /// Reads a name and checks that it is a single component that sorts after `previous`.
   private static func name(
     from cursor: inout ByteCursor, after previous: Range<Int>?
@@ -327,12 +301,10 @@ private struct FixedPart {
     self.kind = kind
     flags = EntryFlags(rawValue: try cursor.integer())
     guard flags.isSubset(of: .known) else { throw CatalogError("an entry has unknown flags") }
-    let permissions: UInt16 = try cursor.integer()
-    let user: UInt32 = try cursor.integer()
-    let group: UInt32 = try cursor.integer()
-    let modified = try Timestamp(from: &cursor)
-    guard permissions <= 0o7777 else { throw CatalogError("an entry has impossible permissions") }
-    metadata = Metadata(permissions: permissions, user: user, group: group, modified: modified)
+    metadata = Metadata(
+      permissions: try cursor.integer(), user: try cursor.integer(), group: try cursor.integer(),
+      modified: try Timestamp(from: &cursor))
+    guard metadata.permissions <= 0o7777 else { throw CatalogError("an entry has impossible permissions") }
     size = try cursor.integer()
   }
 

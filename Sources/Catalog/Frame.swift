@@ -47,8 +47,7 @@ enum Frame {
       raw.storeBytes(of: UInt32(stored).littleEndian, toByteOffset: 12, as: UInt32.self)
       count = headerBytes + stored
       let checksum = Self.checksum(UnsafeRawBufferPointer(rebasing: raw[0..<count]), hasher: hasher)
-      raw.storeBytes(of: checksum.0, toByteOffset: 16, as: UInt64.self)
-      raw.storeBytes(of: checksum.1, toByteOffset: 24, as: UInt64.self)
+      raw.storeBytes(of: checksum, toByteOffset: 16, as: (UInt64, UInt64).self)
     }
     guard bytes.count >= headerBytes else { throw CatalogError("zstd could not compress a frame") }
     return bytes
@@ -68,17 +67,10 @@ enum Frame {
   /// The size of the whole frame according to its header, checked against the bytes left in the file.
   static func byteCount(header: [UInt8], number: UInt32, left: UInt64) throws(CatalogError) -> Int {
     guard header.count >= headerBytes else { throw CatalogError("a frame is cut off") }
-    let (found, actual, content, stored) = header.withUnsafeBytes {
-      (
-        UInt32(littleEndian: $0.loadUnaligned(fromByteOffset: 0, as: UInt32.self)),
-        UInt32(littleEndian: $0.loadUnaligned(fromByteOffset: 4, as: UInt32.self)),
-        UInt32(littleEndian: $0.loadUnaligned(fromByteOffset: 8, as: UInt32.self)),
-        UInt32(littleEndian: $0.loadUnaligned(fromByteOffset: 12, as: UInt32.self))
-      )
-    }
-    guard found == magic, actual == number else {
+    guard header.integer(at: 0) == magic, header.integer(at: 4) == number else {
       throw CatalogError("there is no frame where one should be")
     }
+    let (content, stored) = (header.integer(at: 8, as: UInt32.self), header.integer(at: 12, as: UInt32.self))
     guard content <= RecordLimit.recordBytes + 64, stored <= content, UInt64(stored) + UInt64(headerBytes) <= left,
       Int(content) <= plausibleContent(of: Int(stored))
     else { throw CatalogError("a frame claims an impossible size") }
@@ -87,18 +79,12 @@ enum Frame {
 
   /// Checks a whole frame and returns its content.
   static func decode(_ frame: [UInt8], hasher: SHA256) throws(CatalogError) -> [UInt8] {
-    let intact = frame.withUnsafeBytes {
-      checksum($0, hasher: hasher)
-        == (
-          $0.loadUnaligned(fromByteOffset: 16, as: UInt64.self),
-          $0.loadUnaligned(fromByteOffset: 24, as: UInt64.self)
-        )
+    let isIntact = frame.withUnsafeBytes {
+      checksum($0, hasher: hasher) == $0.loadUnaligned(fromByteOffset: 16, as: (UInt64, UInt64).self)
     }
-    guard intact else { throw CatalogError("a frame's checksum is wrong") }
+    guard isIntact else { throw CatalogError("a frame's checksum is wrong") }
     var decoded = 0
-    let size = frame.withUnsafeBytes {
-      Int(UInt32(littleEndian: $0.loadUnaligned(fromByteOffset: 8, as: UInt32.self)))
-    }
+    let size = Int(frame.integer(at: 8, as: UInt32.self))
     if size == frame.count - headerBytes { return Array(frame[headerBytes...]) }
     let content = [UInt8](unsafeUninitializedCapacity: max(size, 1)) { buffer, count in
       decoded = frame.withUnsafeBytes {

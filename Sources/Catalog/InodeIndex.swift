@@ -120,13 +120,8 @@ public struct InodeIndex: Sendable {
 
   /// Lazy, because an inode may have any number of names and mostly the first is enough.
   private static func matches(hash: UInt64, in keys: [UInt64]) -> some Sequence<UInt32> {
-    var low = 0
-    var high = keys.count
-    while low < high {
-      let middle = (low + high) / 2
-      if keys[middle] >> 32 < hash { low = middle + 1 } else { high = middle }
-    }
-    return keys[low...].lazy.prefix { $0 >> 32 == hash }.map { UInt32(truncatingIfNeeded: $0) }
+    let first = keys.indices.partitionPoint { keys[$0] >> 32 < hash }
+    return keys[first...].lazy.prefix { $0 >> 32 == hash }.map { UInt32(truncatingIfNeeded: $0) }
   }
 
   /// The upper half of a multiplicative hash; it spreads neighbouring inode numbers.

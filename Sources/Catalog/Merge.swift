@@ -100,14 +100,8 @@ public struct RecordMerge {
     let pair = Pair(leftRows.first, rightRows.first) {
       left!.order(of: $0.name, to: right!.bytes.span.extracting($1.name))
     }
-    switch pair {
-    case .left: directories!.left.removeFirst()
-    case .right: directories!.right.removeFirst()
-    case .both:
-      directories!.left.removeFirst()
-      directories!.right.removeFirst()
-    case nil: break
-    }
+    if pair?.sides.left != nil { directories!.left.removeFirst() }
+    if pair?.sides.right != nil { directories!.right.removeFirst() }
     return pair
   }
 }

@@ -34,15 +34,13 @@ public final class RecordIndex {
   /// The file of this name; `nil` if there is none.
   public func file(named name: Span<UInt8>) throws(CatalogError) -> FileRow? {
     let (record, files) = (record, try opened().files)
-    var (low, high) = (0, files.count)
-    while low < high {
-      let middle = (low + high) / 2
-      let row = try record.file(at: files[middle], number: middle)
-      let order = compareNames(record.bytes.span.extracting(row.name), name)
-      if order == .same { return row }
-      if order == .before { low = middle + 1 } else { high = middle }
+    func file(_ number: Int) throws(CatalogError) -> FileRow { try record.file(at: files[number], number: number) }
+    let index = try files.indices.partitionPoint { number throws(CatalogError) in
+      record.order(of: try file(number).name, to: name) == .before
     }
-    return nil
+    guard index < files.count else { return nil }
+    let row = try file(index)
+    return record.order(of: row.name, to: name) == .same ? row : nil
   }
 
   /// A file that had this inode in the source; `nil` if there is none.
@@ -62,15 +60,9 @@ public final class RecordIndex {
 
   /// The sub-directory of this name; `nil` if there is none.
   public func directory(named name: Span<UInt8>) throws(CatalogError) -> DirectoryRow? {
-    let (bytes, rows) = (record.bytes, try opened().directories)
-    var (low, high) = (0, rows.count)
-    while low < high {
-      let middle = (low + high) / 2
-      let order = compareNames(bytes.span.extracting(rows[middle].name), name)
-      if order == .same { return rows[middle] }
-      if order == .before { low = middle + 1 } else { high = middle }
-    }
-    return nil
+    let (record, rows) = (record, try opened().directories)
+    let index = rows.indices.partitionPoint { record.order(of: rows[$0].name, to: name) == .before }
+    return index < rows.count && record.order(of: rows[index].name, to: name) == .same ? rows[index] : nil
   }
 }
 

@@ -139,16 +139,13 @@ public struct Signature: Sendable, Equatable {
   /// bytes. Throws for any bytes that `encoded()` would not have written.
   public init(decoding bytes: [UInt8], expecting byteCount: UInt64) throws(DeltaError) {
     guard bytes.count >= Self.headerBytes else { throw DeltaError("a signature ends too early") }
-    func integer<T: FixedWidthInteger & BitwiseCopyable>(at offset: Int, type: T.Type) -> T {
-      T(littleEndian: bytes.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: offset, as: T.self) })
-    }
-    blockBytes = Int(integer(at: 0, type: UInt32.self))
-    guard integer(at: 4, type: UInt32.self) == UInt32(Self.strongBytes) else {
+    blockBytes = Int(bytes.integer(at: 0, as: UInt32.self))
+    guard bytes.integer(at: 4) == UInt32(Self.strongBytes) else {
       throw DeltaError("a signature has strong sums of an unknown size")
     }
-    self.byteCount = integer(at: 8, type: UInt64.self)
+    self.byteCount = bytes.integer(at: 8)
     guard self.byteCount == byteCount else { throw DeltaError("a signature is of a file of another size") }
-    salt = integer(at: 16, type: UInt64.self)
+    salt = bytes.integer(at: 16)
     let count = try Self.blockCount(of: byteCount, blockBytes: blockBytes)
     guard bytes.count == Self.headerBytes + count * Self.blockEntryBytes else {
       throw DeltaError("a signature has the wrong number of blocks")
@@ -159,8 +156,8 @@ public struct Signature: Sendable, Equatable {
     strong.reserveCapacity(count)
     for block in 0..<count {
       let place = Self.headerBytes + block * Self.blockEntryBytes
-      weak.append(integer(at: place, type: UInt32.self))
-      strong.append(integer(at: place + 4, type: UInt64.self))
+      weak.append(bytes.integer(at: place))
+      strong.append(bytes.integer(at: place + 4))
     }
     weakSums = weak
     strongSums = strong

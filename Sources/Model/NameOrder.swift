@@ -21,3 +21,16 @@ public func compareNames(_ a: Span<UInt8>, _ b: Span<UInt8>) -> NameOrder {
   if a.count == b.count { return .same }
   return a.count < b.count ? .before : .after
 }
+
+extension Range<Int> {
+  /// The first index for which `isBefore` is false, by binary search; it must be true for all indices before.
+  @inlinable
+  public func partitionPoint<E: Error>(where isBefore: (Int) throws(E) -> Bool) throws(E) -> Int {
+    var (low, high) = (lowerBound, upperBound)
+    while low < high {
+      let middle = (low + high) / 2
+      if try isBefore(middle) { low = middle + 1 } else { high = middle }
+    }
+    return low
+  }
+}

@@ -4,14 +4,14 @@ internal import Glibc
 extension Descriptor {
   /// Reads at most the size of `buffer` at the descriptor's position; 0 at the end; `read(2)`.
   public borrowing func read(into buffer: UnsafeMutableRawBufferPointer) throws(Errno) -> Int {
-    return try perform(.read) { tr_read(raw, buffer.baseAddress, buffer.count) }
+    try perform(.read) { tr_read(raw, buffer.baseAddress, buffer.count) }
   }
 
   /// Reads at most the size of `buffer` at `offset`; 0 at the end; `pread(2)`.
   public borrowing func read(
     into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64
   ) throws(Errno) -> Int {
-    return try perform(.pread) {
+    try perform(.pread) {
       tr_pread(raw, buffer.baseAddress, buffer.count, Int64(offset))
     }
   }
@@ -127,7 +127,7 @@ extension Descriptor {
 
   /// The next hole at or after `offset`, or the end of the file; `lseek(2)` `SEEK_HOLE`.
   public borrowing func seekHole(from offset: UInt64) throws(Errno) -> UInt64 {
-    return UInt64(try perform(.lseek) { tr_lseek(raw, Int64(offset), tr_seek_hole) })
+    UInt64(try perform(.lseek) { tr_lseek(raw, Int64(offset), tr_seek_hole) })
   }
 
   /// Moves the descriptor's position; `lseek(2)`.
@@ -165,7 +165,7 @@ extension Descriptor {
 
   /// The most links that an inode of this file system may have; `fpathconf(3)`.
   public borrowing func linkLimit() throws(Errno) -> UInt64 {
-    return UInt64(try perform(.fpathconf) { tr_link_limit(raw) })
+    UInt64(try perform(.fpathconf) { tr_link_limit(raw) })
   }
 }
 

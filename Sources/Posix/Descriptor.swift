@@ -39,16 +39,21 @@ public struct OpenFlags: OptionSet, Sendable {
   public static var pathOnly: OpenFlags { OpenFlags(rawValue: tr_o_path) }
 }
 
+extension Descriptor {
+  /// The descriptor that a call of `openat(2)` returns.
+  @inline(__always)
+  private static func opened(_ call: () -> Int) throws(Errno) -> Descriptor {
+    Descriptor(raw: CInt(try perform(.openat, call)))
+  }
+}
+
 // Paths from the operator: only these calls follow symbolic links.
 extension Descriptor {
   /// Opens a path named by the operator, following symbolic links; `open(2)`.
   public static func open(
     path: [UInt8], _ flags: OpenFlags, mode: UInt32 = 0o600
   ) throws(Errno) -> Descriptor {
-    let fd = try perform(.openat) {
-      withCString(path) { tr_openat(tr_at_fdcwd, $0, flags.rawValue, mode) }
-    }
-    return Descriptor(raw: CInt(fd))
+    try opened { withCString(path) { tr_openat(tr_at_fdcwd, $0, flags.rawValue, mode) } }
   }
 
   /// Opens the operator's file for reading, without waiting for the writer of a FIFO.
@@ -60,10 +65,7 @@ extension Descriptor {
   public borrowing func openFollowing(
     _ name: Span<UInt8>, _ flags: OpenFlags
   ) throws(Errno) -> Descriptor {
-    let fd = try perform(.openat) {
-      withComponent(name) { tr_openat(raw, $0, flags.rawValue, 0) }
-    }
-    return Descriptor(raw: CInt(fd))
+    try Self.opened { withComponent(name) { tr_openat(raw, $0, flags.rawValue, 0) } }
   }
 }
 
@@ -73,10 +75,7 @@ extension Descriptor {
     _ name: Span<UInt8>, _ flags: OpenFlags, mode: UInt32 = 0
   ) throws(Errno) -> Descriptor {
     let flags = flags.union(.noFollow)
-    let fd = try perform(.openat) {
-      withComponent(name) { tr_openat(raw, $0, flags.rawValue, mode) }
-    }
-    return Descriptor(raw: CInt(fd))
+    return try Self.opened { withComponent(name) { tr_openat(raw, $0, flags.rawValue, mode) } }
   }
 
   /// Opens for reading, without waiting for the writer of a FIFO. The access time stays if the caller may request
@@ -124,31 +123,22 @@ extension Descriptor {
 
   /// A second descriptor of the same open file; `fcntl(2)` `F_DUPFD_CLOEXEC`.
   public borrowing func duplicate() throws(Errno) -> Descriptor {
-    return Descriptor(raw: CInt(try perform(.fcntl) { tr_duplicate(raw) }))
+    Descriptor(raw: CInt(try perform(.fcntl) { tr_duplicate(raw) }))
   }
 
   /// A second descriptor of the same directory, with its own position; needs search permission.
   public borrowing func reopenDirectory() throws(Errno) -> Descriptor {
-    let fd = try perform(.openat) {
-      tr_openat(raw, ".", O_RDONLY | O_DIRECTORY, 0)
-    }
-    return Descriptor(raw: CInt(fd))
+    try Self.opened { tr_openat(raw, ".", O_RDONLY | O_DIRECTORY, 0) }
   }
 
   /// A second, `pathOnly` descriptor of the same directory; needs search permission.
   public borrowing func reopenPath() throws(Errno) -> Descriptor {
-    let fd = try perform(.openat) {
-      tr_openat(raw, ".", OpenFlags([.pathOnly, .directory]).rawValue, 0)
-    }
-    return Descriptor(raw: CInt(fd))
+    try Self.opened { tr_openat(raw, ".", OpenFlags([.pathOnly, .directory]).rawValue, 0) }
   }
 
   /// The parent directory, independent of the path to this one; the root is its own parent.
   public borrowing func parentDirectory() throws(Errno) -> Descriptor {
-    let fd = try perform(.openat) {
-      tr_openat(raw, "..", OpenFlags([.pathOnly, .directory]).rawValue, 0)
-    }
-    return Descriptor(raw: CInt(fd))
+    try Self.opened { tr_openat(raw, "..", OpenFlags([.pathOnly, .directory]).rawValue, 0) }
   }
 
   /// True if `isMeant` is true of this directory, or of one above it.

@@ -21,7 +21,7 @@ extension CurrentProcess {
     on device: UInt64, isComplete: inout Bool, isShown: (MountLine, _ root: String) -> Bool,
     isMeant: (borrowing Descriptor) -> Bool
   ) throws(Errno) -> Bool {
-    return try SystemCallTrace.uncounted { () throws(Errno) in
+    try SystemCallTrace.uncounted { () throws(Errno) in
       // Without the capability, proc(5) may not even list other users' processes (`hidepid`).
       if try !mayLookAtAll() { isComplete = false }
       var known: Set<Int32> = [identifier]

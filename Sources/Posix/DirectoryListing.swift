@@ -58,15 +58,9 @@ public struct DirectoryListing: Sendable {
   public func inode(of name: Span<UInt8>) -> UInt64? { entry(named: name)?.inode }
 
   private func entry(named name: Span<UInt8>) -> Entry? {
-    var low = 0
-    var high = entries.count
-    while low < high {
-      let middle = (low + high) / 2
-      let order = compareNames(bytes.span.extracting(entries[middle].range), name)
-      if order == .same { return entries[middle] }
-      if order == .before { low = middle + 1 } else { high = middle }
-    }
-    return nil
+    func order(_ index: Int) -> NameOrder { compareNames(bytes.span.extracting(entries[index].range), name) }
+    let index = entries.indices.partitionPoint { order($0) == .before }
+    return index < entries.count && order(index) == .same ? entries[index] : nil
   }
 
   /// Releases the memory that an unusually wide directory needed.

@@ -223,12 +223,7 @@ final class AdoptWork: TreeWork {
         throw CopyError.reading(.staleHandle)
       }
       return pass.digest
-    } catch {
-      switch error {
-      case .reading(let error), .writing(let error): throw error
-      case .interrupted: throw .interrupted
-      }
-    }
+    } catch { throw error.errno }
   }
 
   // MARK: Leaving a directory

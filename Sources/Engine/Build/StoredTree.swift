@@ -112,7 +112,7 @@ final class StoredFinder {
           row: row, record: folder.record, directory: directory(tree: number, number: folderNumber, path: path),
           tree: trees[number],
           isFoundByInode: true)
-        if row.isSameInode(as: status) { return found }
+        if row.hasInodeAndTimes(of: status) { return found }
         best = best ?? found
         break
       }
@@ -205,14 +205,11 @@ final class StoredFinder {
 }
 
 extension FileRow {
-  /// True if the status alone shows that the inode is the stored one, in the same state.
-  func isSameInode(as status: FileStatus) -> Bool {
-    hints.sourceInode == status.inode && hints.changed == status.changed
-      && metadata.modified == status.modified
+  /// True if inode number, ctime and mtime are equal. The caller must know that the file system is the same.
+  func hasInodeAndTimes(of status: FileStatus) -> Bool {
+    hints.sourceInode == status.inode && hints.changed == status.changed && metadata.modified == status.modified
   }
-}
 
-extension FileRow {
   /// True if only the content can show that the file is another.
   func mayHaveContent(of status: FileStatus) -> Bool {
     size == status.recordedSize && metadata.modified == status.modified

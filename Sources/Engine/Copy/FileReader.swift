@@ -12,6 +12,13 @@ enum CopyError: Error {
   case reading(Errno)
   case writing(Errno)
   case interrupted
+
+  var errno: Errno {
+    switch self {
+    case .reading(let error), .writing(let error): error
+    case .interrupted: .interrupted
+    }
+  }
 }
 
 /// The stored version of a file, whose blocks the new version shares.

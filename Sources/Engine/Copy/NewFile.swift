@@ -34,7 +34,7 @@ struct NewFile: ~Copyable {
     _ metadata: Metadata, attributes: AttributeBlock
   ) throws(Errno) -> (inode: UInt64, missing: StorageFlags) {
     let made = try opened!.status()
-    let missing = try applyMetadata(metadata, attributes: attributes, to: opened!, by: .open, currently: made)
+    let missing = try applyMetadata(metadata, attributes: attributes, to: opened!, by: .descriptor, currently: made)
     try opened.take()!.close()
     isRemovable = false
     return (made.inode, missing)

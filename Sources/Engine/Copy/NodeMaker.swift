@@ -49,7 +49,7 @@ func makeNode(
     if status.kind != kind || status.linkCount > 1 { isOwn = false }
     guard isOwn else { throw .staleHandle }
     let gaps = try setMetadata(
-      metadata, attributes: attributes, to: made, by: .handle(isSymbolicLink: kind == .symbolicLink),
+      metadata, attributes: attributes, to: made, by: .handle,
       currently: status, mayHaveOthers: mayHaveOthers)
     return (status.inode, gaps)
   } catch {
@@ -103,6 +103,22 @@ extension Descriptor {
     try link(one.span, to: self, as: two.span)
     defer { try? unlink(two.span) }
     return try status(of: two.span).inode == number
+  }
+
+  /// Drops inherited ACLs on a file system that may know neither ACLs nor modes.
+  borrowing func dropACLsWherePossible() throws(Errno) {
+    do { try dropInheritedACLs() } catch { guard error.refusesMetadata else { throw error } }
+  }
+
+  /// Shows other processes that a file with a temporary name is in use.
+  borrowing func holdTemporary() { try? lockExclusively() }
+
+  /// Removes a file with a temporary name, unless it is in use.
+  borrowing func discardTemporary(_ name: Span<UInt8>) {
+    if (try? status(of: name))?.kind == .regular {
+      do { try openToRead(name).lockExclusively() } catch { if error == .wouldBlock { return } }
+    }
+    try? unlink(name)
   }
 
   private borrowing func withTrialFile<R>(_ body: (borrowing Descriptor) throws(Errno) -> R) throws(Errno) -> R {

@@ -3,10 +3,10 @@ internal import Model
 internal import Posix
 
 extension FileStatus {
-  /// True if both statuses are of the same inode in the same state.
+  /// True if inode, device, mode, size, ctime and mtime are equal.
   func isSameState(as other: FileStatus) -> Bool {
-    inode == other.inode && device == other.device && mode == other.mode && size == other.size
-      && changed == other.changed && modified == other.modified
+    isSameInode(as: other) && mode == other.mode && size == other.size && changed == other.changed
+      && modified == other.modified
   }
 
   /// True if a change after `moment` could have left the ctime of this status.
@@ -49,14 +49,6 @@ extension AttributeBlock {
     }
     return compared.isEmpty ? expected.isEmpty : AttributeBlock(compared) == expected
   }
-}
-
-/// The way in which the target inode was opened.
-enum TargetHandle {
-  /// For reading or writing: a regular file or a directory.
-  case open
-  /// With `O_PATH`: any other kind.
-  case handle(isSymbolicLink: Bool)
 }
 
 /// The values of an inode's metadata, by how they are set.
@@ -108,7 +100,7 @@ func correctMetadata(
     return []
   }
   return try applyMetadata(
-    metadata, attributes: attributes, to: target, by: .open, currently: status, mayHaveOthers: true)
+    metadata, attributes: attributes, to: target, by: .descriptor, currently: status, mayHaveOthers: true)
 }
 
 /// Gives an inode of the repository its metadata. Returns the values that it did not take.
@@ -116,10 +108,10 @@ func correctMetadata(
 /// Throws if another try may succeed, because a value that a catalog calls not stored is not tried again.
 func applyMetadata(
   _ metadata: Metadata, attributes: AttributeBlock, to target: borrowing Descriptor,
-  by handle: TargetHandle, currently: FileStatus, mayHaveOthers: Bool = false
+  by access: AttributeAccess, currently: FileStatus, mayHaveOthers: Bool = false
 ) throws(Errno) -> StorageFlags {
   let gaps = try setMetadata(
-    metadata, attributes: attributes, to: target, by: handle, currently: currently, mayHaveOthers: mayHaveOthers)
+    metadata, attributes: attributes, to: target, by: access, currently: currently, mayHaveOthers: mayHaveOthers)
   if let error = gaps.transient { throw error }
   return gaps.flags
 }
@@ -133,24 +125,16 @@ func applyMetadata(
 /// comes last, because every earlier step counts as a change.
 func setMetadata(
   _ metadata: Metadata, attributes: AttributeBlock, to target: borrowing Descriptor,
-  by handle: TargetHandle, currently: FileStatus, mayHaveOthers: Bool = false
+  by access: AttributeAccess, currently: FileStatus, mayHaveOthers: Bool = false
 ) throws(Errno) -> MetadataGaps {
-  let setter = MetadataSetter(handle, metadata: metadata)
+  let setter = MetadataSetter(metadata: metadata, access: access, isSymbolicLink: currently.kind == .symbolicLink)
   return try setter.set(attributes, on: target, currently: currently, mayHaveOthers: mayHaveOthers)
 }
 
 private struct MetadataSetter {
-  private let metadata: Metadata
-  private let access: AttributeAccess
-  private let isSymbolicLink: Bool
-
-  init(_ handle: TargetHandle, metadata: Metadata) {
-    self.metadata = metadata
-    switch handle {
-    case .open: (access, isSymbolicLink) = (.descriptor, false)
-    case .handle(let link): (access, isSymbolicLink) = (.handle, link)
-    }
-  }
+  let metadata: Metadata
+  let access: AttributeAccess
+  let isSymbolicLink: Bool
 
   func set(
     _ attributes: AttributeBlock, on target: borrowing Descriptor, currently: FileStatus, mayHaveOthers: Bool

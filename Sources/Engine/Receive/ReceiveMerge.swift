@@ -135,7 +135,7 @@ struct ReceiveMerge {
 
   /// Gives a name its inode: the base's inode, a received content, or a copy.
   private func store(_ row: FileRow, before: FileRow?) throws -> Hints {
-    if let before, isSameInode(before: before, of: base!, row: row), let hints = try linkBase(before) { return hints }
+    if let before, record.mayShareInode(row, with: before, of: base!), let hints = try linkBase(before) { return hints }
     guard row.kind == .regular else { return try makeSpecial(row) }
     if row.size == 0 { return try finish(try makeTarget(for: row), row: row) }
     var stored: [StoredFile] = []
@@ -156,16 +156,8 @@ struct ReceiveMerge {
     return try place(contentOf: row)
   }
 
-  /// True if the stored inode matches the whole row, and is used for no other inode.
-  private func isSameInode(before: FileRow, of other: DirectoryRecord, row: FileRow) -> Bool {
-    before.kind == row.kind && before.size == row.size && before.digest == row.digest
-      && before.metadata == row.metadata && (before.linkGroup == nil || before.linkGroup == row.linkGroup)
-      && other.attributes(of: before) == record.attributes(of: row)
-      && (row.kind != .symbolicLink || other.target(of: before) == record.target(of: row))
-  }
-
   private func linkElsewhere(_ found: StoredFile, path: [[UInt8]], row: FileRow) throws -> Hints? {
-    guard isSameInode(before: found.row, of: found.record, row: row), let directory = found.directory,
+    guard record.mayShareInode(row, with: found.row, of: found.record), let directory = found.directory,
       let inode = found.inode,
       found.row.hints.flags.isDisjoint(with: [.notStored]),
       !found.row.hints.flags.isWorthRetrying(asRoot: work.context.isRoot),
@@ -320,7 +312,7 @@ struct ReceiveMerge {
       isOther = made.size != row.size
       if isOther { throw .invalid }
       let missing = try applyMetadata(
-        row.metadata, attributes: record.attributes(of: row), to: target, by: .open, currently: made,
+        row.metadata, attributes: record.attributes(of: row), to: target, by: .descriptor, currently: made,
         mayHaveOthers: true)
       work.context.progress.copied.count()
       work.context.progress.bytesCopied.count(min(made.size, made.blocks &* 512))

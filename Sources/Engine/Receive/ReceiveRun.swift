@@ -8,7 +8,7 @@ internal import Synchronization
 ///
 /// The caller holds the repository's lock, and has called `recover`. `sent` has the origin and time of the snapshot.
 /// The numbers of linked and copied files are counted anew. Nothing is published if the built tree does not have the
-/// root digest of `sent`.
+/// root digest of `sent`: `ReceiveWork.leave` compares the digests of every directory.
 public func buildSnapshot(
   _ name: SnapshotName, as sent: CatalogSummary, from wanted: any WantedTree, base: Snapshot?,
   in repository: Repository, threads: Int, program: String, progress: Progress, monitor: any Monitor

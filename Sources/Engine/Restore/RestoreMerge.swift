@@ -5,19 +5,10 @@ internal import Repository
 
 /// Restores the files of one directory.
 struct RestoreMerge {
-  private let work: RestoreWork
-  private let node: RestoreNode
-  private let record: DirectoryRecord
-  private let worker: RestoreWorker
-
-  init(
-    in work: RestoreWork, node: RestoreNode, record: DirectoryRecord, with worker: RestoreWorker
-  ) {
-    self.work = work
-    self.node = node
-    self.record = record
-    self.worker = worker
-  }
+  let work: RestoreWork
+  let node: RestoreNode
+  let record: DirectoryRecord
+  let worker: RestoreWorker
 
   /// The number of remote files to request at once.
   static let batch = 64
@@ -69,7 +60,7 @@ struct RestoreMerge {
         }
       } catch {
         work.warn(
-          at: work.path(of: node, named: name), "is not restored: what is in its place cannot be looked at: \(error)")
+          at: path(of: name), "is not restored: what is in its place cannot be looked at: \(error)")
         return nil
       }
     }
@@ -95,19 +86,19 @@ struct RestoreMerge {
       if error == .interrupted { try checkForSignal() }
       if error == .exists {
         work.reportLeft(
-          at: work.path(of: node, named: name),
+          at: path(of: name),
           "appeared while it was restored, or is one name with another to the file system; left as it is")
       } else if work.endsRestore(error, in: node.target!) {
-        throw work.failure("restore", at: work.path(of: node, named: name), because: error)
+        throw work.failure("restore", at: path(of: name), because: error)
       } else {
-        work.warn(at: work.path(of: node, named: name), "cannot be restored: \(error)")
+        work.warn(at: path(of: name), "cannot be restored: \(error)")
       }
     }
     try drain(&task)
   }
 
   private func mayReplace(present: FileStatus, row: FileRow, name: [UInt8]) -> Bool {
-    let path = work.path(of: node, named: name)
+    let path = path(of: name)
     if present.kind == .directory {
       work.reportLeft(at: path, "is a directory where the snapshot has a \(row.kind.word); left as it is")
       return false
@@ -136,6 +127,8 @@ struct RestoreMerge {
     return work.links.first(for: key, orSet: own)?.inode ?? present.inode == present.inode
   }
 
+  private func path(of name: [UInt8]) -> [UInt8] { work.path(of: node, named: name) }
+
   private func linkTarget(of name: [UInt8]) -> [UInt8]? {
     try? node.target?.descriptor.readSymbolicLink(name.span)
   }
@@ -151,7 +144,7 @@ struct RestoreMerge {
       // The unfinished file shows how full the file system is.
       let isFull = error as? Errno == .noSpace && work.endsRestore(.noSpace, in: node.target!)
       try? node.target!.descriptor.unlink(made.span)
-      throw isFull ? work.failure("restore", at: work.path(of: node, named: name), because: .noSpace) : error
+      throw isFull ? work.failure("restore", at: path(of: name), because: .noSpace) : error
     }
   }
 
@@ -176,7 +169,7 @@ struct RestoreMerge {
       if let first, let refusal {
         let other = work.path(first.directory + [first.name])
         work.warn(
-          at: work.path(of: node, named: name),
+          at: path(of: name),
           "is a copy, and no hard link of \(displayName(other)) any more: \(refusal)")
       }
       try take(made, name: name, task: task, in: target)
@@ -222,10 +215,10 @@ struct RestoreMerge {
         return try directory.descriptor.openToRead(name.span)
       }
       work.reportDamage(
-        at: work.path(of: node, named: name), "is not restored: the repository has no regular file in its place")
+        at: path(of: name), "is not restored: the repository has no regular file in its place")
     } catch {
       work.reportUnreadable(
-        at: work.path(of: node, named: name), "is not restored: the stored file cannot be read", because: error)
+        at: path(of: name), "is not restored: the stored file cannot be read", because: error)
     }
     return nil
   }
@@ -244,13 +237,13 @@ struct RestoreMerge {
       else {
         let isOfRoot = row.kind == .characterDevice || row.kind == .blockDevice
         work.warn(
-          at: work.path(of: node, named: name),
+          at: path(of: name),
           isOfRoot && !work.isRoot
             ? "is not restored: only root may make a \(row.kind.word)"
             : "is not restored: a \(row.kind.word) is not permitted there")
         return nil
       }
-      work.gaps.add(result.gaps, at: work.path(of: node, named: name))
+      work.gaps.add(result.gaps, at: path(of: name))
       return result.inode
     }
 
@@ -274,15 +267,11 @@ struct RestoreMerge {
         stored, to: file, byteCount: storedStatus.size, hasHoles: storedStatus.hasHoles,
         elidingZeros: row.digest.isSparse)
     } catch {
-      switch error {
-      case .writing(let error): throw error
-      case .interrupted: throw Errno.interrupted
-      case .reading(let error):
-        try target.descriptor.unlink(made.span)
-        work.reportUnreadable(
-          at: work.path(of: node, named: name), "is not restored: the stored file cannot be read", because: error)
-        return nil
-      }
+      guard case .reading(let error) = error else { throw error.errno }
+      try target.descriptor.unlink(made.span)
+      work.reportUnreadable(
+        at: path(of: name), "is not restored: the stored file cannot be read", because: error)
+      return nil
     }
     guard try checkContent(pass, task: task, name: name, as: made, in: target) else { return nil }
     let inode = try finish(file, row: row, name: name)
@@ -318,7 +307,7 @@ struct RestoreMerge {
       if let trouble {
         try target.descriptor.unlink(made.span)
         work.reportDamage(
-          at: work.path(of: node, named: name), "is not restored: the stored file cannot be had: \(trouble)")
+          at: path(of: name), "is not restored: the stored file cannot be had: \(trouble)")
         return nil
       }
     }
@@ -336,12 +325,12 @@ struct RestoreMerge {
       if task.isReplacing {
         try target.descriptor.unlink(made.span)
         work.reportDamage(
-          at: work.path(of: node, named: name),
+          at: path(of: name),
           "is left as it is: the stored bytes are not those that the catalog names")
         return false
       }
       work.reportDamage(
-        at: work.path(of: node, named: name),
+        at: path(of: name),
         "is restored from a damaged copy: its bytes are not those that the catalog names")
     }
     return true
@@ -350,9 +339,9 @@ struct RestoreMerge {
   private func finish(_ file: borrowing Descriptor, row: FileRow, name: [UInt8]) throws(Errno) -> UInt64 {
     let status = try file.status()
     let gaps = try setMetadata(
-      row.metadata, attributes: record.attributes(of: row), to: file, by: .open, currently: status,
+      row.metadata, attributes: record.attributes(of: row), to: file, by: .descriptor, currently: status,
       mayHaveOthers: !node.isNew)
-    work.gaps.add(gaps, at: work.path(of: node, named: name))
+    work.gaps.add(gaps, at: path(of: name))
     work.progress.copied.count()
     return status.inode
   }

@@ -173,7 +173,7 @@ final class RestoreWork: TreeWork {
     do {
       try discardTemporaries(in: node, record: record, with: worker)
       var files = try FileCursor(of: record)
-      let merge = RestoreMerge(in: self, node: node, record: record, with: worker)
+      let merge = RestoreMerge(work: self, node: node, record: record, worker: worker)
       // All wanted files of a directory are requested before the first is awaited.
       var wanted: [FileRow] = []
       func take(_ row: FileRow) throws {
@@ -445,7 +445,7 @@ final class RestoreWork: TreeWork {
       return
     }
     let missing = try Engine.setMetadata(
-      record.metadata, attributes: record.attributes, to: target.descriptor, by: .open, currently: status,
+      record.metadata, attributes: record.attributes, to: target.descriptor, by: .descriptor, currently: status,
       mayHaveOthers: !node.isNew)
     // The directory has the snapshot's mode now.
     if !missing.contains(.mode) { forget(node) }

@@ -15,23 +15,24 @@ struct DirectoryContext {
   /// The bytes of the listed names.
   let names: [UInt8]
 
-  var run: BuildContext { work.context }
+  var context: BuildContext { work.context }
 
   func path(at range: Range<Int>) -> [UInt8] { node.sourcePath(of: names[range]) }
 
   /// True if the source inode's status proves that the stored file is right, by the chosen test.
-  func isUnchanged(_ row: FileRow, accordingTo status: FileStatus, elsewhere: Bool = false) -> Bool {
+  func isUnchanged(_ row: FileRow, accordingTo status: FileStatus, isFoundByInode: Bool = false) -> Bool {
     // A file that was found by its inode was searched on this very file system.
-    let isSameInode =
-      row.isSameInode(as: status) && (elsewhere || node.hasSameInodes) && node.identity.trustsChangeTime(of: status)
+    let isProven =
+      row.hasInodeAndTimes(of: status) && (isFoundByInode || node.hasSameInodes)
+      && node.identity.trustsChangeTime(of: status)
     let isSame =
       switch work.options.changeDetection {
-      case .ctime: isSameInode
+      case .ctime: isProven
       // Only for files with one name. A new hard link, or a new target of a symbolic link, shows in the ctime alone.
       // The old inode number and ctime stay in the catalog, so that a stricter test later reads the file.
       case .mtime:
-        isSameInode
-          || !elsewhere && row.kind == .regular && row.linkGroup == nil && status.linkCount == 1
+        isProven
+          || !isFoundByInode && row.kind == .regular && row.linkGroup == nil && status.linkCount == 1
             && row.metadata == status.metadata
       case .content: false
       }

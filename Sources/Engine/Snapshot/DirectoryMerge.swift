@@ -39,8 +39,8 @@ struct DirectoryMerge<Storer: EntryStoring> {
   mutating func run() throws {
     var (count, linked): (UInt64, UInt64) = (0, 0)
     defer {
-      directory.run.progress.linked.count(linked)
-      if isMoved { directory.run.progress.moved.count(linked) }
+      directory.context.progress.linked.count(linked)
+      if isMoved { directory.context.progress.moved.count(linked) }
       node.tally?.unchanged.count(linked)
     }
     while let pair = try merge.nextEntry() {
@@ -51,14 +51,14 @@ struct DirectoryMerge<Storer: EntryStoring> {
       }
       count += 1
       if count & 0xFF == 0 {
-        directory.run.progress.entries.count(256)
-        directory.run.progress.files.count(256)
+        directory.context.progress.entries.count(256)
+        directory.context.progress.files.count(256)
         try checkForSignal()
       }
-      if try isLinked(at: entry.range, status: status, before: before) { linked += 1 }
+      if try linkOrStore(at: entry.range, status: status, before: before) { linked += 1 }
     }
-    directory.run.progress.entries.count(count & 0xFF)
-    directory.run.progress.files.count(count & 0xFF)
+    directory.context.progress.entries.count(count & 0xFF)
+    directory.context.progress.files.count(count & 0xFF)
     try addDirectories()
   }
 
@@ -80,9 +80,9 @@ struct DirectoryMerge<Storer: EntryStoring> {
     return nil
   }
 
-  /// True if the file is unchanged and was linked; otherwise it is stored or left out.
+  /// Links an unchanged file; otherwise stores it or leaves it out. True if it was linked.
   @inline(__always)
-  private mutating func isLinked(at range: Range<Int>, status: FileStatus, before: FileRow?) throws -> Bool {
+  private mutating func linkOrStore(at range: Range<Int>, status: FileStatus, before: FileRow?) throws -> Bool {
     var isNew = before == nil
     if isMoved {
       isNew = try atSamePath?.file(named: names.span.extracting(range)) == nil
@@ -95,7 +95,8 @@ struct DirectoryMerge<Storer: EntryStoring> {
       return false
     }
     if encoder.isFull {
-      directory.run.warn(at: directory.path(at: range), "is left out: its directory has more than a record can hold")
+      directory.context.warn(
+        at: directory.path(at: range), "is left out: its directory has more than a record can hold")
       return false
     }
     if let before, directory.isUnchanged(before, accordingTo: status), try storer.link(before, named: range) {
@@ -116,7 +117,7 @@ struct DirectoryMerge<Storer: EntryStoring> {
 
   private func lost(at range: Range<Int>, because error: Errno) throws {
     if error == .noSuchEntry {
-      directory.run.progress.vanished.count()
+      directory.context.progress.vanished.count()
     } else {
       try work.readingFailed(at: directory.path(at: range), because: error)
     }
@@ -168,7 +169,7 @@ struct DirectoryMerge<Storer: EntryStoring> {
   /// `isNew` is true if the snapshot that the source is compared with has no file of this name.
   private func store(at range: Range<Int>, status: FileStatus, row: FileRow?, isNew: Bool) throws -> Bool {
     guard status.kind != nil else {
-      directory.run.warn(at: directory.path(at: range), "is of a kind that this system does not name")
+      directory.context.warn(at: directory.path(at: range), "is of a kind that this system does not name")
       return false
     }
     var entry = SourceEntry(

@@ -18,14 +18,14 @@ struct EntryStorer: EntryStoring {
     (work, node) = (directory.work, directory.node)
     inodes = StoredInodes(
       of: node, describedBy: directory.record, with: directory.worker.tools,
-      listsInodes: directory.run.capabilities.listsInodes)
+      listsInodes: directory.context.capabilities.listsInodes)
   }
 
   /// Links the stored file under the same name; false if it cannot be linked and must be copied.
   func link(_ row: FileRow, named range: Range<Int>) throws -> Bool {
     if row.hints.flags.contains(.notStored) {
       directory.encoder.append(row, of: directory.record!, hints: row.hints)
-      directory.run.progress.catalogOnly.count()
+      directory.context.progress.catalogOnly.count()
       return true
     }
     guard let baseTree = node.build.baseTree else { return false }
@@ -43,7 +43,7 @@ struct EntryStorer: EntryStoring {
       try checkLoss(of: row, named: name, in: baseTree, path: directory.path(at: range))
       return false
     }
-    if hints.flags.isCatalogOnly { directory.run.progress.catalogOnly.count() }
+    if hints.flags.isCatalogOnly { directory.context.progress.catalogOnly.count() }
     directory.encoder.append(row, of: directory.record!, hints: hints)
     return true
   }
@@ -55,7 +55,8 @@ struct EntryStorer: EntryStoring {
       guard try baseTree.descriptor.statusIfPresent(of: name)?.kind != row.kind else { return }
       reason = ""
     } catch { reason = ": \(error)" }
-    directory.run.warn(at: path, "is lost in the previous snapshot and was stored anew\(reason); run treering verify")
+    directory.context.warn(
+      at: path, "is lost in the previous snapshot and was stored anew\(reason); run treering verify")
   }
 
   func link(_ entry: SourceEntry, to first: FirstName<StoredInode>) throws -> Bool {
@@ -65,7 +66,7 @@ struct EntryStorer: EntryStoring {
       try builder.linked(to: first, in: node, as: name.span)
     else { return false }
     record(stored, as: name)
-    if stored.hints.flags.isCatalogOnly { directory.run.progress.catalogOnly.count() }
+    if stored.hints.flags.isCatalogOnly { directory.context.progress.catalogOnly.count() }
     return true
   }
 
@@ -82,7 +83,7 @@ struct EntryStorer: EntryStoring {
       entry.status.kind == .regular
       ? try FileStorer(of: directory, with: builder).store(entry.name, comparedWith: before)
       : try storeSpecial(entry)
-    if stored?.hints.flags.isCatalogOnly == true { directory.run.progress.catalogOnly.count() }
+    if stored?.hints.flags.isCatalogOnly == true { directory.context.progress.catalogOnly.count() }
     if let stored { count(stored, comparedWith: before?.tree.isUnfinished == true ? entry.row : before?.row) }
     return stored
   }
@@ -97,7 +98,7 @@ struct EntryStorer: EntryStoring {
   /// Links a file that was found by its inode, if its status proves that it has not changed.
   private func linkUnread(_ before: StoredFile, for source: SourceEntry) throws -> NewEntry? {
     let status = source.status
-    guard before.isFoundByInode, directory.isUnchanged(before.row, accordingTo: status, elsewhere: true),
+    guard before.isFoundByInode, directory.isUnchanged(before.row, accordingTo: status, isFoundByInode: true),
       before.row.metadata == status.metadata, before.row.mayBeLinked(for: status),
       !before.row.hints.flags.contains(.notStored),
       let inode = try work.link(before, for: status, in: node, as: source.name)
@@ -105,7 +106,7 @@ struct EntryStorer: EntryStoring {
     var entry = NewEntry(before.row, of: before.record)
     entry.hints.storedInode = inode
     entry.linkGroup = nil
-    if entry.hints.flags.isCatalogOnly { directory.run.progress.catalogOnly.count() }
+    if entry.hints.flags.isCatalogOnly { directory.context.progress.catalogOnly.count() }
     return entry
   }
 
@@ -131,7 +132,7 @@ struct EntryStorer: EntryStoring {
       return entry
     }
     guard try makeSpecial(&entry, named: source.name) else { return nil }
-    if !entry.hints.flags.contains(.notStored) { directory.run.progress.copied.count() }
+    if !entry.hints.flags.contains(.notStored) { directory.context.progress.copied.count() }
     return entry
   }
 
@@ -150,8 +151,9 @@ struct EntryStorer: EntryStoring {
       handle = try open(name, seen: status)
     } catch {
       switch error {
-      case .noSuchEntry: directory.run.progress.vanished.count()
-      case .staleHandle: directory.run.warn(at: node.sourcePath(of: name), "was replaced while the snapshot was taken")
+      case .noSuchEntry: directory.context.progress.vanished.count()
+      case .staleHandle:
+        directory.context.warn(at: node.sourcePath(of: name), "was replaced while the snapshot was taken")
       default: try work.readingFailed(at: node.sourcePath(of: name), because: error)
       }
       return nil
@@ -164,28 +166,28 @@ struct EntryStorer: EntryStoring {
 
   /// Makes the entry in the repository, or marks it as not stored; false if it is left out.
   private func makeSpecial(_ entry: inout NewEntry, named name: [UInt8]) throws -> Bool {
-    let run = directory.run
+    let context = directory.context
     try node.makeRoom()
     do throws(Errno) {
       let made = try Engine.makeSpecial(
         name.span, in: node.build.target!.descriptor, kind: entry.kind, target: entry.target,
         device: entry.device, metadata: entry.metadata, attributes: entry.attributes)
       entry.hints.storedInode = made.inode
-      entry.hints.flags.formUnion(made.missing.refused(toRoot: run.isRoot))
+      entry.hints.flags.formUnion(made.missing.refused(toRoot: context.isRoot))
     } catch {
       // A lasting shortage ends the run when the next directory is opened.
       if error.endsRun, !error.isShortage {
-        try run.storingFailed("make a copy of", at: node.sourcePath(of: name), because: error, isName: true)
+        try context.storingFailed("make a copy of", at: node.sourcePath(of: name), because: error, isName: true)
         return false
       }
       // The catalog has the whole entry.
       if error.isLastingRefusal {
         // For example, the target is too long for this file system.
-        entry.hints.flags.formUnion(StorageFlags.notStored.refused(toRoot: run.isRoot))
+        entry.hints.flags.formUnion(StorageFlags.notStored.refused(toRoot: context.isRoot))
       } else {
         // The next run tries again.
         entry.hints.flags.formUnion([.notStored, .racy])
-        run.warn(
+        context.warn(
           at: node.sourcePath(of: name), "cannot be stored in the repository, only its catalog has it: \(error)")
       }
     }

@@ -29,10 +29,10 @@ struct LookAhead: EntryStoring {
       return
     }
     if before?.row.kind == .regular && status.kind == .regular { directory.node.tally?.changed.count() }
-    if let before, directory.run.capabilities.reflinks, before.row.isWorthCloning(for: status) {
-      directory.run.space.needs(bytes: min(status.size - min(status.size, before.row.size), status.blocks &* 512))
+    if let before, directory.context.capabilities.reflinks, before.row.isWorthCloning(for: status) {
+      directory.context.space.needs(bytes: min(status.size - min(status.size, before.row.size), status.blocks &* 512))
     } else {
-      directory.run.space.needs(bytes: status.kind == .regular ? min(status.size, status.blocks &* 512) : 0)
+      directory.context.space.needs(bytes: status.kind == .regular ? min(status.size, status.blocks &* 512) : 0)
     }
   }
 }

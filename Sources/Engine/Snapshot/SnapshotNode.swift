@@ -69,6 +69,30 @@ struct SnapshotDirectory: BuiltDirectory {
 }
 
 extension FileSystemIdentity {
+  /// True for a file system whose files the kernel invents; the numbers are from `linux/magic.h`.
+  var isKernelView: Bool {
+    let magics: Set<Int64> = [
+      0x9fa0,  // proc
+      0x6265_6572,  // sysfs
+      0x1cd1,  // devpts
+      0x6462_6720,  // debugfs
+      0x7472_6163,  // tracefs
+      0x7363_6673,  // securityfs
+      0x0027_e0eb, 0x6367_7270,  // cgroup, cgroup2
+      0xcafe_4a11,  // bpf
+      0x6265_6570,  // configfs
+      0x6165_676c,  // pstore
+      0xde5e_81e4,  // efivarfs
+      0x1980_0202,  // mqueue
+      0x4249_4e4d,  // binfmt_misc
+      0x6573_5543,  // fusectl
+      0xf97c_ff8c,  // selinuxfs
+      0x6e73_6673,  // nsfs
+      0x6759_6969,  // rpc_pipefs
+    ]
+    return magics.contains(type)
+  }
+
   /// True if an equal ctime shows that nothing changed.
   ///
   /// A file system may have no true ctime. A ctime equal to the mtime then shows nothing: the mtime can be set back.

@@ -96,14 +96,14 @@ private struct SnapshotRun {
       newest = StoredTree(of: name, catalog: try repository.openCatalog(of: name), root: tree, in: repository)
       progress.expectedEntries.store(list.newest?.summary.root.totals.entries ?? 0, ordering: .relaxed)
     }
-    let comparison = try Comparison(list, newest: newest, of: options, in: repository)
-    do { return try buildAndPublish(comparison) } catch let error
+    let older = try OlderTrees(list, newest: newest, of: options, in: repository)
+    do { return try buildAndPublish(comparedWith: older) } catch let error
       where meansNoRoom(error) && (error as? Failure)?.isSuspect != true
     {
       // A disaster makes the older snapshots necessary, even if it cannot be published.
       let guards: Guards
       do {
-        guards = try lookAhead(for: comparison, capabilities: Capabilities(), space: SpaceGuard(in: repository))
+        guards = try lookAhead(comparedWith: older, capabilities: Capabilities(), space: SpaceGuard(in: repository))
         try guards.checkGone()
       } catch let trouble where !(trouble is SourceRefusal) {
         try checkForSignal()
@@ -133,12 +133,12 @@ private struct SnapshotRun {
   private func emptyTrash() { emptyTrashNotingErrors(of: repository, threads: options.threads) }
 
   /// Throws `noSpace` if the snapshot does not fit, even after the trash and the spare are given up.
-  private func ensureSpace(for comparison: Comparison, capabilities: Capabilities, space: SpaceGuard) throws {
-    let newest = comparison.list.newest?.summary
+  private func ensureSpace(comparedWith older: OlderTrees, capabilities: Capabilities, space: SpaceGuard) throws {
+    let newest = older.list.newest?.summary
     guard try space.isInDoubt(newest, sources: options.sources) else { return }
     emptyTrash()
     guard try space.isInDoubt(newest, sources: options.sources) else { return }
-    _ = try lookAhead(for: comparison, capabilities: capabilities, space: space)
+    _ = try lookAhead(comparedWith: older, capabilities: capabilities, space: space)
     do { try space.checkNeeds() } catch {
       guard repository.retirement.discardSpare() else { throw error }
       emptyTrash()
@@ -150,24 +150,24 @@ private struct SnapshotRun {
   ///
   /// The returned guards have counted the changes, and `space` has counted the needs.
   private func lookAhead(
-    for comparison: Comparison, capabilities: Capabilities, space: SpaceGuard
+    comparedWith older: OlderTrees, capabilities: Capabilities, space: SpaceGuard
   ) throws -> Guards {
     // The run that follows gives all warnings.
     let context = BuildContext(
       repository: repository, capabilities: capabilities, space: space, progress: Progress(),
       monitor: SilentMonitor())
-    let ahead = work(for: comparison, context: context, builder: nil)
+    let ahead = work(comparedWith: older, context: context, builder: nil)
     try walkTree(ahead, from: ahead.rootNode(), threads: options.threads)
     try checkForSignal()
     return ahead.guards
   }
 
   private func work(
-    for comparison: Comparison, context: BuildContext, builder: SnapshotBuilder?
+    comparedWith older: OlderTrees, context: BuildContext, builder: SnapshotBuilder?
   ) -> SnapshotWork {
     SnapshotWork(
-      options: options, leftOut: absent, trees: comparison.trees, base: comparison.base,
-      guards: comparison.guards(limits: options.guardLimits), in: context, builder: builder)
+      options: options, leftOut: absent, trees: older.trees, base: older.base,
+      guards: older.guards(limits: options.guardLimits), in: context, builder: builder)
   }
 
   // MARK: The snapshot
@@ -183,25 +183,25 @@ private struct SnapshotRun {
     var pending: PendingSnapshot { builder.pending }
   }
 
-  private func buildAndPublish(_ found: Comparison) throws -> SnapshotResult {
-    var comparison = found
+  private func buildAndPublish(comparedWith found: OlderTrees) throws -> SnapshotResult {
+    var older = found
     let capabilities = try probe()
     for shortcoming in try repository.fileSystem.newLimitations(of: capabilities) { monitor.note(shortcoming) }
-    comparison.search(
+    older.search(
       first: try repository.publication.unfinished().map {
         StoredTree(of: $0.name, catalog: $0.catalog, root: $0.tree, in: repository, isUnfinished: true)
       })
     let space = SpaceGuard(in: repository)
-    try ensureSpace(for: comparison, capabilities: capabilities, space: space)
+    try ensureSpace(comparedWith: older, capabilities: capabilities, space: space)
     let context = BuildContext(
       repository: repository, capabilities: capabilities, space: space, progress: progress, monitor: monitor)
-    let draft = try begin(for: comparison, context: context)
+    let draft = try begin(comparedWith: older, context: context)
     defer { draft.root.release() }
     var isBuilt = false
     do {
       let tree = try build(draft)
       isBuilt = true
-      return try publish(draft, summary: try summary(of: tree, in: draft), after: comparison.list)
+      return try publish(draft, summary: try summary(of: tree, in: draft), after: older.list)
     } catch {
       if let error = error as? SpareUnusable {
         repository.publication.setAside(draft.pending, at: error.path, because: error.reason)
@@ -216,16 +216,16 @@ private struct SnapshotRun {
     }
   }
 
-  private func begin(for comparison: Comparison, context: BuildContext) throws -> Draft {
+  private func begin(comparedWith older: OlderTrees, context: BuildContext) throws -> Draft {
     let pending = try repository.publication.beginSnapshot(
-      at: Clock.now(), catalogBytes: comparison.base.map { comparison.trees[$0].catalog.byteCount } ?? 0,
+      at: Clock.now(), catalogBytes: older.base.map { older.trees[$0].catalog.byteCount } ?? 0,
       mayRecycle: mayRecycle && context.capabilities.recycles)
     let builder = SnapshotBuilder(pending, in: context)
-    let work = work(for: comparison, context: context, builder: builder)
+    let work = work(comparedWith: older, context: context, builder: builder)
     // The time is taken after the wait for a unique name, in case two runs fall into one second.
     return Draft(
       builder: builder, work: work, root: work.rootNode(), started: Clock.now(),
-      sequence: comparison.list.nextSequence)
+      sequence: older.list.nextSequence)
   }
 
   /// Walks the sources, and judges the changes before anything is published.

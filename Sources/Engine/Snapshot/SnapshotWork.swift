@@ -59,7 +59,7 @@ final class SnapshotWork: TreeWork {
   /// The time at which each source device was made to write its dirty pages.
   private let settled = Mutex<[UInt64: Timestamp]>([:])
   let guards: Guards
-  /// The bind mounts that show content of the context.repository.
+  /// The bind mounts that show content of the repository.
   let innerMounts: Set<UInt64>
   private let plan: PathPlan
   /// Sources that are left out and lie in other sources. The other sources must not store their content.
@@ -282,6 +282,41 @@ final class SnapshotWork: TreeWork {
         child.build.isRecycled = try node.keepsDirectory(named: name.span)
         return child
       }
+    }
+  }
+
+  // MARK: Stored files at other paths
+
+  /// Links a stored file that has another inode, or another path, than the source's file.
+  ///
+  /// Returns its inode in the repository; `nil` if the stored file cannot be used.
+  func link(
+    _ stored: StoredFile, for status: FileStatus, in node: SnapshotNode, as name: [UInt8]
+  ) throws -> UInt64? {
+    guard let directory = stored.directory, let inode = stored.inode else { return nil }
+    // If listings do not show the names of one inode, the stored inode's other uses are unknown.
+    if stored.isFoundByInode && !context.capabilities.listsInodes { return nil }
+    if stored.isFoundByInode || stored.row.hints.sourceInode != status.inode {
+      let owner = SourceInode(device: status.device, inode: status.inode)
+      guard claim(inode, for: owner) else { return nil }
+    }
+    let storedName = stored.name
+    guard
+      let builder,
+      try builder.linked(
+        from: directory.descriptor, name: storedName.span, inode: inode, in: node, as: name.span)
+    else { return nil }
+    context.progress.linked.count()
+    if stored.isFoundByInode { context.progress.moved.count() }
+    return inode
+  }
+
+  /// True if the stored inode may be linked for this inode of the source.
+  func claim(_ stored: UInt64, for inode: SourceInode) -> Bool {
+    claims.withLock { claims in
+      if let owner = claims[stored] { return owner == inode }
+      claims[stored] = inode
+      return true
     }
   }
 

@@ -154,7 +154,7 @@ private final class RepairWork {
       try checkForSignal()
       guard let target = try? repository.openTree(of: snapshot).directory(path: folderPath),
         let present = try? target.descriptor.status(of: name.span),
-        present.inode == damaged.inode, present.device == damaged.device
+        present.isSameInode(as: damaged)
       else { continue }
       let reader = CatalogReader(reading: try repository.openCatalog(of: snapshot))
       guard case .file(let row, let record)? = try reader.find(problem.components),

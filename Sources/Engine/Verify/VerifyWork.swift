@@ -224,11 +224,8 @@ final class VerifyWork: TreeWork {
         file, byteCount: status.size, hasHoles: status.hasHoles, elidingZeros: row.digest.isSparse)
       return VerifiedInode(content: .success(pass), attributes: attributes)
     } catch {
-      switch error {
-      case .reading(let error), .writing(let error):
-        return VerifiedInode(content: .failure(error), attributes: attributes)
-      case .interrupted: throw .interrupted
-      }
+      if case .interrupted = error { throw .interrupted }
+      return VerifiedInode(content: .failure(error.errno), attributes: attributes)
     }
   }
 

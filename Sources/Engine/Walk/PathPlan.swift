@@ -30,12 +30,7 @@ public struct PathPlan: Sendable {
 
   /// The index of a name among the children, or of the first name after it.
   private func index(of name: [UInt8]) -> Int {
-    var (low, high) = (0, children.count)
-    while low < high {
-      let middle = (low + high) / 2
-      if children[middle].name.lexicographicallyPrecedes(name) { low = middle + 1 } else { high = middle }
-    }
-    return low
+    children.indices.partitionPoint { children[$0].name.lexicographicallyPrecedes(name) }
   }
 
   private mutating func add(_ path: ArraySlice<[UInt8]>, isNesting: Bool) {

@@ -157,7 +157,7 @@ struct PushPlan {
   ) throws -> Change? {
     if let sameName, sameName.kind == .regular, let old = folder.base {
       if sameName.digest == row.digest, sameName.size == row.size {
-        return Self.isSameInode(row, of: folder.record, as: sameName, of: old.record) ? nil : .copy(row)
+        return folder.record.mayShareInode(row, with: sameName, of: old.record) ? nil : .copy(row)
       }
       let path = old.path + [Array(old.record.bytes[sameName.name])]
       return .file(index: index, row, base: BaseFile(path: path, row: sameName, record: old.record))
@@ -166,16 +166,8 @@ struct PushPlan {
     guard let found, found.row.digest == row.digest, found.row.size == row.size else {
       return .file(index: index, row, base: found)
     }
-    let isLinked = Self.isSameInode(row, of: folder.record, as: found.row, of: found.record)
+    let isLinked = folder.record.mayShareInode(row, with: found.row, of: found.record)
     return .baseFile(index: index, row, path: found.path, isLinked: isLinked)
-  }
-
-  /// True if the server can link to the base's inode.
-  private static func isSameInode(
-    _ row: FileRow, of record: DirectoryRecord, as before: FileRow, of old: DirectoryRecord
-  ) -> Bool {
-    row.metadata == before.metadata && (before.linkGroup == nil || before.linkGroup == row.linkGroup)
-      && record.attributes(of: row) == old.attributes(of: before)
   }
 
   private func movedDirectory(for child: Waiting) throws -> (path: [[UInt8]], subtree: Subtree)? {

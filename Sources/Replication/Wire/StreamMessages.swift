@@ -91,7 +91,7 @@ extension MessageWriter {
   fileprivate mutating func tag(_ tag: StreamTag) { integer(tag.rawValue) }
 }
 
-/// The comparedSubtree of a directory in the base: the field `base`.
+/// The counterpart of a directory in the base: the field `base`.
 struct BaseDirectory {
   private enum Flags: UInt64 {
     case none = 0
@@ -120,7 +120,7 @@ struct BaseDirectory {
 /// The source of the copies in a file's instructions: the field `way`.
 enum CopySource {
   case nothing
-  /// The file of the same name in the comparedSubtree of the directory.
+  /// The file of the same name in the counterpart of the directory.
   case comparedSubtree
   case path([[UInt8]])
 

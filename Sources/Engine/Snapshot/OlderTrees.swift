@@ -2,7 +2,7 @@ internal import Catalog
 internal import Repository
 
 /// The older trees with which a run compares the sources.
-struct Comparison {
+struct OlderTrees {
   let list: SnapshotList
   /// The trees whose entries may be linked, in the search order for moved files.
   private(set) var trees: [StoredTree] = []
