@@ -64,7 +64,7 @@ extension CallTrials {
       let lock = try repository.lock(command: "test", at: Clock.now())
       calls = SystemCallTrace.record(failing: nth.map { [.openat: ($0, .inputOutput)] } ?? [:]) {
         do {
-          _ = try lock.hold {
+          _ = try withExtendedLifetime(lock) {
             try buildSnapshot(
               name, as: sent.summary, from: sent, base: nil, in: repository, threads: 1, program: "test",
               progress: Progress(), monitor: Listener())

@@ -49,9 +49,8 @@ final class World: Sendable {
   /// Takes a snapshot with one thread, so that the n-th call is always the same.
   func snapshot(threads: Int = 1) throws -> Taken {
     let repository = try Repository.open(Array(repositoryPath.utf8))
-    let lock = try repository.lock(command: "test", at: Clock.now())
     let listener = Listener()
-    let result = try lock.hold {
+    let result = try repository.withLock(for: "test", at: Clock.now()) {
       try takeSnapshot(
         of: SnapshotOptions(sources: [Array(source.utf8)], threads: threads), in: repository,
         program: "test", progress: Progress(), monitor: listener)

@@ -46,8 +46,7 @@ final class World: @unchecked Sendable {
 
   /// Takes a snapshot and gives it a name of long ago.
   private func snapshot(as name: String) throws -> Snapshot {
-    let lock = try near.lock(command: "test", at: Clock.now())
-    let result = try lock.hold {
+    let result = try near.withLock(for: "test", at: Clock.now()) {
       try takeSnapshot(
         of: SnapshotOptions(sources: [Array((path + "/source").utf8)], threads: 1), in: near, program: "test",
         progress: Progress(), monitor: SilentMonitor())
