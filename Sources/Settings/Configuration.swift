@@ -79,9 +79,4 @@ public struct Configuration: Sendable, Equatable {
   public var remotes: [RemoteConfiguration] = []
 
   public init() {}
-
-  /// Reads a configuration; throws its first error, with its place.
-  public init(text: String) throws(SettingsError) {
-    self = try readConfiguration(text: text)
-  }
 }

@@ -2,18 +2,18 @@ internal import Model
 internal import Retention
 internal import TOMLKit
 
-func readConfiguration(text: String) throws(SettingsError) -> Configuration {
-  let (table, locator) = try Locator.parse(text)
-  let problems = Problems(locator: locator)
-  let configuration = Configuration(table: TableReader(table: table, problems: problems))
-  if let first = problems.list.min(by: { $0.place < $1.place }) {
-    throw SettingsError(line: first.place.line, column: first.place.column, message: first.message)
-  }
-  return configuration
-}
-
 extension Configuration {
-  fileprivate init(table top: TableReader) {
+  /// Reads a configuration; throws its first error, with its place.
+  public init(text: String) throws(SettingsError) {
+    let (table, locator) = try Locator.parse(text)
+    let problems = Problems(locator: locator)
+    self.init(table: TableReader(table: table, problems: problems))
+    if let first = problems.list.min(by: { $0.place < $1.place }) {
+      throw SettingsError(line: first.place.line, column: first.place.column, message: first.message)
+    }
+  }
+
+  private init(table top: TableReader) {
     self.init()
     top.know([
       "repository", "label", "change_detection", "threads", "keep_spare", "retention", "source", "guards", "hooks",
@@ -67,9 +67,7 @@ extension Configuration {
       }
     }
   }
-}
 
-extension Configuration {
   private mutating func readRetention(from table: TableReader) {
     table.know(SnapshotSet.allCases.map(\.rawValue) + ["keep_last", "keep_within", "minimum_free"])
     func count(for key: String) -> Int {

@@ -27,7 +27,7 @@ extension RsnapshotConfiguration.Statement {
     case "config_version": try require(value == "1.2", expected: "1.2")
     case "snapshot_root":
       if RsnapshotSource.remote(of: value) != nil {
-        throw RsnapshotError(at: origin, message: "\"snapshot_root\" should be a local path")
+        throw error("\"snapshot_root\" should be a local path")
       }
       try requirePath()
     case "lockfile", "logfile", "include_file", "exclude_file": try requirePath()
@@ -42,15 +42,14 @@ extension RsnapshotConfiguration.Statement {
     case "backup_script": try checkScript(after: earlier)
     case "backup_exec":
       if values.count > 1, !["optional", "required"].contains(values[1]) {
-        throw RsnapshotError(
-          at: origin, message: "after the command \"optional\" or \"required\" should stand, not \"\(values[1])\"")
+        throw error("after the command \"optional\" or \"required\" should stand, not \"\(values[1])\"")
       }
     case "rsync_short_args":
       try require(Self.isShortArguments(value), expected: "letters after one hyphen, such as -a")
     case "rsync_long_args", "include", "exclude": _ = try longArguments(of: value)
     case "ssh_args":
       if earlier.contains(where: { $0.name == name }) {
-        throw RsnapshotError(at: origin, message: "\"ssh_args\" should be there once")
+        throw error("\"ssh_args\" should be there once")
       }
     case "verbose", "loglevel":
       try require(["1", "2", "3", "4", "5"].contains(value), expected: "a number from 1 to 5")
@@ -58,16 +57,14 @@ extension RsnapshotConfiguration.Statement {
     default:
       guard !Self.isKnown(name) else { return }
       guard let first = words(of: name).first, name.utf8.first.map(isBlank) == false else {
-        throw RsnapshotError(
-          at: origin, message: "the line begins with a blank, and no statement stands right above it")
+        throw error("the line begins with a blank, and no statement stands right above it")
       }
       if first != name, Self.isKnown(first) {
-        throw RsnapshotError(at: origin, message: "a tab should follow \"\(first)\"; spaces separate nothing")
+        throw error("a tab should follow \"\(first)\"; spaces separate nothing")
       }
       let near = (Self.others + Self.unneeded.sorted()).map { ($0, distance(name, $0)) }.min { $0.1 < $1.1 }
-      throw RsnapshotError(
-        at: origin,
-        message: "unknown parameter \"\(name)\""
+      throw error(
+        "unknown parameter \"\(name)\""
           + (near.map { $0.1 <= 2 ? "; did you mean \"\($0.0)\"?" : "" } ?? ""))
     }
   }
@@ -75,7 +72,7 @@ extension RsnapshotConfiguration.Statement {
   private static func isKnown(_ name: String) -> Bool { unneeded.contains(name) || others.contains(name) }
 
   private func require(_ isRight: Bool, expected: String) throws(RsnapshotError) {
-    if !isRight { throw RsnapshotError(at: origin, message: "\"\(name)\" should be \(expected), not \"\(value)\"") }
+    if !isRight { throw error("\"\(name)\" should be \(expected), not \"\(value)\"") }
   }
 
   private func requirePath() throws(RsnapshotError) {
@@ -87,9 +84,8 @@ extension RsnapshotConfiguration.Statement {
     try require(isWord && !Self.reserved.contains(value), expected: "the name of a level, of letters and digits")
     let number = values.count > 1 ? values[1] : ""
     guard Self.isNumber(number), number.utf8.contains(where: { $0 != UInt8(ascii: "0") }) else {
-      throw RsnapshotError(
-        at: origin,
-        message: "\"\(name)\" should have a number from 1 on after \"\(value)\""
+      throw error(
+        "\"\(name)\" should have a number from 1 on after \"\(value)\""
           + (number.isEmpty ? "" : ", not \"\(number)\""))
     }
   }
@@ -97,7 +93,7 @@ extension RsnapshotConfiguration.Statement {
   private func checkPoint(after earlier: [Self]) throws(RsnapshotError) {
     try checkDestination(after: earlier)
     guard !climbs(value) else {
-      throw RsnapshotError(at: origin, message: "the path \"\(value)\" should be without \"..\"")
+      throw error("the path \"\(value)\" should be without \"..\"")
     }
     let needed: [String]
     switch RsnapshotSource.remote(of: value) {
@@ -109,7 +105,7 @@ extension RsnapshotConfiguration.Statement {
       needed = []
     }
     for parameter in needed where !earlier.contains(where: { $0.name == parameter }) {
-      throw RsnapshotError(at: origin, message: "\"\(parameter)\" should be said before \"\(value)\"")
+      throw error("\"\(parameter)\" should be said before \"\(value)\"")
     }
     _ = try pointOptions()
   }
@@ -121,17 +117,18 @@ extension RsnapshotConfiguration.Statement {
 
   private func checkDestination(after earlier: [Self]) throws(RsnapshotError) {
     guard earlier.contains(where: { $0.name == "snapshot_root" }) else {
-      throw RsnapshotError(at: origin, message: "\"snapshot_root\" should be said before \"\(name)\"")
+      throw error("\"snapshot_root\" should be said before \"\(name)\"")
     }
     guard values.count > 1, let first = values[1].utf8.first else {
-      throw RsnapshotError(
-        at: origin, message: "after \"\(value)\" and a tab the destination should stand, such as localhost/")
+      throw error("after \"\(value)\" and a tab the destination should stand, such as localhost/")
     }
     guard first != slash, !isBlank(first), !climbs(values[1]) else {
-      throw RsnapshotError(
-        at: origin, message: "the destination should be a relative path without \"..\", not \"\(values[1])\"")
+      throw error("the destination should be a relative path without \"..\", not \"\(values[1])\"")
     }
   }
+
+  /// The error of this statement.
+  func error(_ message: String) -> RsnapshotError { RsnapshotError(at: origin, message: message) }
 
   // MARK: Values
 
@@ -141,21 +138,14 @@ extension RsnapshotConfiguration.Statement {
   }
 
   static func isNumber(_ value: String) -> Bool {
-    !value.isEmpty && value.utf8.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
+    !value.isEmpty && value.utf8.allSatisfy(isDigit)
   }
 
   static func isShortArguments(_ value: String) -> Bool {
     value.utf8.count > 1 && value.utf8.first == UInt8(ascii: "-") && value.utf8.dropFirst().allSatisfy(isWordByte)
   }
 
-  private static func isWordByte(_ byte: UInt8) -> Bool {
-    switch byte {
-    case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"),
-      UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "_"):
-      true
-    default: false
-    }
-  }
+  private static func isWordByte(_ byte: UInt8) -> Bool { isAlphanumeric(byte) || byte == UInt8(ascii: "_") }
 }
 
 func isAbsolute(_ path: String) -> Bool { path.utf8.first == slash }

@@ -39,9 +39,8 @@ extension RsnapshotConfiguration.Statement {
       let halves = Array(pair.dropFirst(isAdded ? 1 : 0)).split(
         separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
       guard halves.count == 2 else {
-        throw RsnapshotError(
-          at: origin,
-          message: "options should be NAME=VALUE, separated by commas, not \"\(String(decoding: pair, as: UTF8.self))\""
+        throw error(
+          "options should be NAME=VALUE, separated by commas, not \"\(String(decoding: pair, as: UTF8.self))\""
         )
       }
       let option = RsnapshotPointOption(
@@ -68,10 +67,10 @@ extension RsnapshotConfiguration.Statement {
       return
     case _ where Self.unchecked.contains(option.name): return
     default:
-      throw RsnapshotError(at: origin, message: "\"\(option.name)\" is no option of a backup point")
+      throw error("\"\(option.name)\" is no option of a backup point")
     }
     if !isRight {
-      throw RsnapshotError(at: origin, message: "\"\(option.name)\" should be \(expected), not \"\(option.value)\"")
+      throw error("\"\(option.name)\" should be \(expected), not \"\(option.value)\"")
     }
   }
 
@@ -82,7 +81,7 @@ extension RsnapshotConfiguration.Statement {
     for byte in text.utf8 {
       let isQuote = byte == UInt8(ascii: "'") || byte == UInt8(ascii: "\"")
       if isQuote, let open = quote {
-        guard byte == open else { throw RsnapshotError(at: origin, message: "quotes in quotes are not allowed") }
+        guard byte == open else { throw error("quotes in quotes are not allowed") }
         quote = nil
       } else if isQuote {
         quote = byte
@@ -92,7 +91,7 @@ extension RsnapshotConfiguration.Statement {
         words[words.count - 1].append(byte)
       }
     }
-    guard quote == nil else { throw RsnapshotError(at: origin, message: "a quote is not closed") }
+    guard quote == nil else { throw error("a quote is not closed") }
     return words.filter { !$0.isEmpty }.map { RsyncArguments.Word($0, origin: origin) }
   }
 

@@ -30,11 +30,8 @@ struct RsnapshotSources {
       case "backup" where isAbsolute(statement.value): try addLocal(statement, index: index, notes: &notes)
       case "backup": addRemote(statement, notes: &notes)
       case "backup_script":
-        pieces.append(
-          .comment(
-            notes.add(
-              statement.origin,
-              why: "let it run as a hook under [hooks] before, and write into a directory that is a source")))
+        let why = "let it run as a hook under [hooks] before, and write into a directory that is a source"
+        pieces.append(.comment(notes.add(statement.origin, why: why)))
       default: break
       }
     }
@@ -85,11 +82,8 @@ struct RsnapshotSources {
         source.comments = earlier.comments
         pieces[index] = .source(source)
       } else {
-        pieces.append(
-          .comment(
-            notes.add(
-              statement.origin,
-              why: "\(earlier.origin.place) has this source with other rules, and treering stores a source once")))
+        let why = "\(earlier.origin.place) has this source with other rules, and treering stores a source once"
+        pieces.append(.comment(notes.add(statement.origin, why: why)))
       }
       return
     }
