@@ -41,10 +41,9 @@ enum Frame {
         stored = content.count
         UnsafeMutableRawBufferPointer(rebasing: raw[headerBytes...]).copyMemory(from: content)
       }
-      raw.storeBytes(of: magic.littleEndian, toByteOffset: 0, as: UInt32.self)
-      raw.storeBytes(of: number.littleEndian, toByteOffset: 4, as: UInt32.self)
-      raw.storeBytes(of: UInt32(content.count).littleEndian, toByteOffset: 8, as: UInt32.self)
-      raw.storeBytes(of: UInt32(stored).littleEndian, toByteOffset: 12, as: UInt32.self)
+      for (index, number) in [magic, number, UInt32(content.count), UInt32(stored)].enumerated() {
+        raw.storeBytes(of: number.littleEndian, toByteOffset: 4 * index, as: UInt32.self)
+      }
       count = headerBytes + stored
       let checksum = Self.checksum(UnsafeRawBufferPointer(rebasing: raw[0..<count]), hasher: hasher)
       raw.storeBytes(of: checksum, toByteOffset: 16, as: (UInt64, UInt64).self)

@@ -1,3 +1,5 @@
+internal import Model
+
 /// A version without its long holes: a concatenation of its runs of data.
 ///
 /// The cost of a search or an index depends on the data and not on the length.
@@ -43,12 +45,7 @@ public final class CompactSource: ByteSource {
       if current + 1 < runs.count, isIn(run: current + 1) {
         current += 1
       } else {
-        var (low, high) = (0, runs.count)
-        while high - low > 1 {
-          let middle = (low + high) / 2
-          if runs[middle].start <= offset { low = middle } else { high = middle }
-        }
-        current = low
+        current = runs.indices.partitionPoint { runs[$0].start <= offset } - 1
       }
     }
     let run = runs[current]
@@ -57,13 +54,9 @@ public final class CompactSource: ByteSource {
 
   /// The first compact byte at or after `offset` of the version; `byteCount` if there is none.
   public func compactOffset(of offset: UInt64) -> UInt64 {
-    var (low, high) = (0, runs.count)
-    while low < high {
-      let middle = (low + high) / 2
-      if runs[middle].range.upperBound <= offset { low = middle + 1 } else { high = middle }
-    }
-    guard low < runs.count else { return byteCount }
-    let run = runs[low]
+    let number = runs.indices.partitionPoint { runs[$0].range.upperBound <= offset }
+    guard number < runs.count else { return byteCount }
+    let run = runs[number]
     return run.start + (max(offset, run.range.lowerBound) - run.range.lowerBound)
   }
 }

@@ -10,8 +10,8 @@ struct ByteSet: BitwiseCopyable {
     words[Int(byte >> 6)] |= 1 << UInt64(byte & 63)
   }
 
-  mutating func insert(_ bytes: ClosedRange<UInt8>) {
-    for byte in bytes { insert(byte) }
+  mutating func insert(_ ranges: ClosedRange<UInt8>...) {
+    for byte in ranges.joined() { insert(byte) }
   }
 
   mutating func remove(_ byte: UInt8) {
@@ -41,10 +41,6 @@ struct ByteSet: BitwiseCopyable {
     default: return false
     }
     return true
-  }
-
-  private mutating func insert(_ ranges: ClosedRange<UInt8>...) {
-    for range in ranges { insert(range) }
   }
 }
 

@@ -103,18 +103,14 @@ final class StoredFinder {
       // The base has the inode's old content. Only an unfinished run may have the new content.
       if isKnown && number >= base ?? 0 { break }
       guard let index = index(ofTree: number) else { continue }
-      for folderNumber in index.directoriesHolding(status.inode, on: fileSystem).prefix(Self.candidates) {
-        let path = index.path(of: folderNumber)
-        guard let folder = try? reader(ofTree: number).findDirectory(path),
-          let row = try? folder.file(sourceInode: status.inode), row.kind == status.kind, row.mayHaveContent(of: status)
-        else { continue }
+      let place = firstFile(with: status, on: fileSystem, of: index, tree: number) { $0.mayHaveContent(of: status) }
+      if let place {
         let found = StoredFile(
-          row: row, record: folder.record, directory: directory(tree: number, number: folderNumber, path: path),
-          tree: trees[number],
-          isFoundByInode: true)
-        if row.hasInodeAndTimes(of: status) { return found }
+          row: place.row, record: place.record,
+          directory: directory(tree: number, number: place.number, path: place.path),
+          tree: trees[number], isFoundByInode: true)
+        if found.row.hasInodeAndTimes(of: status) { return found }
         best = best ?? found
-        break
       }
       if best != nil && number >= base ?? 0 { break }
     }
@@ -130,17 +126,14 @@ final class StoredFinder {
     if known?.hints.sourceInode == status.inode { return nil }
     for number in trees.indices where mayHold(status, tree: number) {
       guard let index = index(ofTree: number) else { continue }
-      for candidate in index.directoriesBeing(status.inode, on: fileSystem) {
-        let path = index.path(of: candidate)
-        guard case .directory(let record, let subtree)? = try? reader(ofTree: number).find(path),
-          record.hints.sourceInode == status.inode, !record.isSynthetic,
-          known == nil || record.metadata.modified == status.modified,
-          !trees[number].hasMounts(below: path)
-        else { continue }
-        return StoredDirectory(
-          path: path, subtree: subtree, record: record, directory: try? trees[number].root?.directory(path: path),
-          tree: trees[number])
+      let tree = trees[number]
+      let place = firstDirectory(with: status, on: fileSystem, of: index, tree: number) { path, record in
+        (known == nil || record.metadata.modified == status.modified) && !tree.hasMounts(below: path)
       }
+      guard let place else { continue }
+      return StoredDirectory(
+        path: place.path, subtree: place.subtree, record: place.record,
+        directory: try? tree.root?.directory(path: place.path), tree: tree)
     }
     return nil
   }
@@ -151,20 +144,42 @@ final class StoredFinder {
   func path(of status: FileStatus, on fileSystem: FileSystemKey, in tree: StoredTree) -> [[UInt8]]? {
     guard let number = trees.firstIndex(where: { $0 === tree }), mayHold(status, tree: number),
       let index = index(ofTree: number)
-    else {
-      return nil
+    else { return nil }
+    return status.kind == .directory
+      ? firstDirectory(with: status, on: fileSystem, of: index, tree: number) { _, _ in true }?.path
+      : firstFile(with: status, on: fileSystem, of: index, tree: number) { _ in true }?.path
+  }
+
+  /// The first file of a tree that had this inode and fits, with its directory.
+  private func firstFile(
+    with status: FileStatus, on fileSystem: FileSystemKey, of index: InodeIndex, tree: Int,
+    where fits: (FileRow) -> Bool
+  ) -> (number: UInt32, path: [[UInt8]], record: DirectoryRecord, row: FileRow)? {
+    for number in index.directoriesHolding(status.inode, on: fileSystem).prefix(Self.candidates) {
+      let path = index.path(of: number)
+      if let folder = try? reader(ofTree: tree).findDirectory(path),
+        let row = try? folder.file(sourceInode: status.inode), row.kind == status.kind, fits(row)
+      {
+        return (number, path, folder.record, row)
+      }
     }
-    guard status.kind == .directory else {
-      return index.directoriesHolding(status.inode, on: fileSystem).prefix(Self.candidates).lazy
-        .map { index.path(of: $0) }
-        .first { path in
-          (try? self.reader(ofTree: number).findDirectory(path)?.file(sourceInode: status.inode))?.kind == status.kind
-        }
+    return nil
+  }
+
+  /// The first directory of a tree that had this inode and fits.
+  private func firstDirectory(
+    with status: FileStatus, on fileSystem: FileSystemKey, of index: InodeIndex, tree: Int,
+    where fits: ([[UInt8]], DirectoryRecord) -> Bool
+  ) -> (path: [[UInt8]], subtree: Subtree, record: DirectoryRecord)? {
+    for number in index.directoriesBeing(status.inode, on: fileSystem) {
+      let path = index.path(of: number)
+      if case .directory(let record, let subtree)? = try? reader(ofTree: tree).find(path),
+        record.hints.sourceInode == status.inode, !record.isSynthetic, fits(path, record)
+      {
+        return (path, subtree, record)
+      }
     }
-    return index.directoriesBeing(status.inode, on: fileSystem).lazy.map { index.path(of: $0) }.first { path in
-      guard case .directory(let record, _)? = try? self.reader(ofTree: number).find(path) else { return false }
-      return record.hints.sourceInode == status.inode && !record.isSynthetic
-    }
+    return nil
   }
 
   func reader(of tree: StoredTree) -> CatalogReader? {

@@ -10,16 +10,14 @@ internal import Synchronization
 /// snapshot that root took, stay for root to delete.
 public func emptyTrash(of repository: Repository, threads: Int) throws(Failure) {
   do {
-    let trash = Directory(try repository.trash.descriptor.reopenDirectory())
-    let root = WalkNode(TrashDirectory(directory: trash, mount: try trash.descriptor.status().mount))
-    var work = Deletion(in: repository, trash: trash)
-    try walkTree(work, from: root, threads: threads)
-    // A tree deeper than the number of descriptors is now in parts.
-    while work.parts.value > 0 {
-      let again = Directory(try repository.trash.descriptor.reopenDirectory())
-      work = Deletion(in: repository, trash: again)
-      try walkTree(work, from: WalkNode(TrashDirectory(directory: again, mount: root.mount)), threads: threads)
-    }
+    var work: Deletion
+    repeat {
+      let trash = Directory(try repository.trash.descriptor.reopenDirectory())
+      let top = TrashDirectory(directory: trash, mount: try trash.descriptor.status().mount)
+      work = Deletion(in: repository, trash: trash)
+      try walkTree(work, from: WalkNode(top), threads: threads)
+      // A tree deeper than the number of descriptors is now in parts.
+    } while work.parts.value > 0
     if let first = work.first.withLock({ $0 }) {
       let more = work.failures.value - 1
       let path = displayName(repository.path + Array("/.treering/trash/".utf8) + joined(first.path))

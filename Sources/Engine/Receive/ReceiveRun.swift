@@ -84,8 +84,7 @@ private struct Reception {
     try pending.publish(summary, with: FrameWriter(sink: pending.sink))
     var now = list
     now.snapshots.append(snapshot)
-    for trouble in completePublication(now, in: repository) { monitor.warn(trouble) }
-    for trouble in repository.problems.drain() { monitor.warn(trouble) }
+    for trouble in completePublication(now, in: repository) + repository.problems.drain() { monitor.warn(trouble) }
     return snapshot
   }
 

@@ -268,8 +268,9 @@ private struct SnapshotRun {
     let snapshot = Snapshot(name: draft.pending.name, summary: summary)
     var now = list
     now.snapshots.append(snapshot)
-    for trouble in completePublication(now, in: repository) { warn(at: trouble.path, trouble.message) }
-    for trouble in repository.problems.drain() { warn(at: trouble.path, trouble.message) }
+    for trouble in completePublication(now, in: repository) + repository.problems.drain() {
+      warn(at: trouble.path, trouble.message)
+    }
     return SnapshotResult(
       snapshot: snapshot, previous: list.newest?.name, elapsedSeconds: Clock.monotonic() - start)
   }

@@ -263,25 +263,17 @@ final class SnapshotWork: TreeWork {
   private func addPlanned(to node: SnapshotNode, record: DirectoryRecord?) throws {
     let base = record.map { RecordIndex(of: $0) }
     // The snapshot's own directory holds the label; the label holds the plan.
-    if node.parent == nil {
-      let label = options.label
-      let row = try base?.directory(named: label.span)
+    let isTop = node.parent == nil
+    let planned = isTop ? [(name: options.label, plan: plan)] : node.plan?.children ?? []
+    node.children = try planned.map { name, plan in
+      let row = try base?.directory(named: name.span)
       let child = SnapshotNode(
-        parent: node, name: label,
+        parent: node, name: name,
         SnapshotDirectory(
-          below: node.state, plan: plan, isSynthetic: !plan.isSource, base: row.map { Subtree($0) },
+          below: node.state, plan: plan, isSynthetic: isTop && !plan.isSource, base: row.map { Subtree($0) },
           tree: node.build.tree))
-      child.build.isRecycled = try node.keepsDirectory(named: label.span)
-      node.children = [child]
-    } else {
-      node.children = try (node.plan?.children ?? []).map { name, plan in
-        let row = try base?.directory(named: name.span)
-        let child = SnapshotNode(
-          parent: node, name: name,
-          SnapshotDirectory(below: node.state, plan: plan, base: row.map { Subtree($0) }, tree: node.build.tree))
-        child.build.isRecycled = try node.keepsDirectory(named: name.span)
-        return child
-      }
+      child.build.isRecycled = try node.keepsDirectory(named: name.span)
+      return child
     }
   }
 
