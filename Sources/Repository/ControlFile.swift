@@ -22,7 +22,7 @@ public struct ControlFile {
   }
 
   /// The whole content, at most `limit` bytes. `nil` if there is no such file.
-  func read(limit: Int) throws(Errno) -> [UInt8]? {
+  public func read(limit: Int) throws(Errno) -> [UInt8]? {
     do { return try directory.descriptor.openToRead(name.span).readToEnd(limit: limit) } catch {
       if error == .noSuchEntry { return nil }
       throw error

@@ -50,18 +50,15 @@ public struct Failure: Error, Sendable, CustomStringConvertible {
         + "\(byteText(system.bytesAvailable)) and \(system.inodesFree) inodes free", neededBytes: bytes)
   }
 
-  /// Wraps any error. A `Failure` is returned unchanged.
+  /// Wraps an error of the work on the repository: `noSpace` if the disk is full, else `failed`. A `Failure` is returned
+  /// unchanged.
   public static func writing(_ what: String, at path: [UInt8], because error: any Error) -> Failure {
     if let failure = error as? Failure { return failure }
-    if let error = error as? Errno { return writing(what, at: path, because: error) }
-    return Failure(.failed, "cannot \(what) \(displayName(path)): \(error)")
-  }
-
-  /// Wraps a failed call on the repository: `noSpace` if the disk is full, else `failed`.
-  public static func writing(_ what: String, at path: [UInt8], because error: Errno) -> Failure {
-    var failure = Failure(error.meansNoRoom ? .noSpace : .failed, "cannot \(what) \(displayName(path)): \(error)")
+    var failure = Failure(.failed, "cannot \(what) \(displayName(path)): \(error)")
+    guard let error = error as? Errno else { return failure }
     failure.cause = error
     if error.meansNoRoom {
+      failure.kind = .noSpace
       failure.hint = "free some space or inodes on the repository's file system"
       return failure
     }

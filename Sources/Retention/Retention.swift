@@ -280,17 +280,10 @@ private func clockTrouble(
     )
   }
   let within = policy.countsNothing ? policy.keepWithinSeconds : nil
-  if let within, let (before, after) = leap(in: snapshots, longerThan: within, accepted: accepted) {
-    return (
-      "more time than is kept lies between \(before) and \(after); if the clock is right, run: treering release\(commandOptions)",
-      true
-    )
-  }
-  if let (before, after) = leap(in: snapshots, longerThan: implausibleGapSeconds, accepted: accepted) {
-    return (
-      "more than a year lies between \(before) and \(after); if the clock is right, run: treering release\(commandOptions)",
-      true
-    )
+  for (limit, span) in [(within, "more time than is kept"), (implausibleGapSeconds, "more than a year")] {
+    guard let limit, let (before, after) = leap(in: snapshots, longerThan: limit, accepted: accepted) else { continue }
+    let remedy = "if the clock is right, run: treering release\(commandOptions)"
+    return ("\(span) lies between \(before) and \(after); \(remedy)", true)
   }
   if now - newest.time > implausibleGapSeconds {
     return ("the newest snapshot is more than a year old, or the clock is wrong", false)

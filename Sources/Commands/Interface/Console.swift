@@ -99,16 +99,12 @@ struct ProgressLine {
 
   /// `text` returns the line for an elapsed time in seconds.
   init(options: CommonOptions, _ text: @escaping @Sendable (Double) -> String) {
-    guard !options.quiet, !options.json,
-      let width = CurrentProcess.terminalWidth(of: .error)
-    else {
-      ticker = nil
-      return
-    }
+    let width = options.quiet || options.json ? nil : CurrentProcess.terminalWidth(of: .error)
     let start = Clock.monotonic()
-    ticker = Ticker(intervalMilliseconds: 200) {
-      let elapsed = Clock.monotonic() - start
-      Console.progress(String(text(elapsed).prefix(width - 1)))
+    ticker = width.map { width in
+      Ticker(intervalMilliseconds: 200) {
+        Console.progress(String(text(Clock.monotonic() - start).prefix(width - 1)))
+      }
     }
   }
 

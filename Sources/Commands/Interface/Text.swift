@@ -51,11 +51,7 @@ func table(_ rows: [[String]], rightAligned: Set<Int> = []) -> [String] {
     for (column, cell) in row.enumerated() {
       let padding = String(repeating: " ", count: widths[column] - cell.count)
       if column > 0 { line += "  " }
-      if rightAligned.contains(column) {
-        line += padding + cell
-      } else {
-        line += cell + padding
-      }
+      line += rightAligned.contains(column) ? padding + cell : cell + padding
     }
     while line.last == " " { line.removeLast() }
     return line

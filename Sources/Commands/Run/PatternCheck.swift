@@ -16,15 +16,8 @@ struct PatternCheck {
     let lines = source.exclude.map { Array($0.utf8) }
     // A negated pattern may bring back entries that the patterns in files exclude.
     let hasFiles = !source.excludeFrom.isEmpty
-    for (index, problem) in PatternList.troubles(of: lines).enumerated() {
-      let place = file.at(line: source.excludeLines[index])
-      if let problem, !(hasFiles && problem == .bringsNothingBack) {
-        findings.append("\(place): the pattern \"\(displayName(lines[index]))\" \(problem.words)")
-      } else if let finding = misplaced(lines[index]) {
-        findings.append("\(place): \(finding)")
-      }
-    }
-    return findings
+    let problems = PatternList.troubles(of: lines).map { hasFiles && $0 == .bringsNothingBack ? nil : $0 }
+    return findings + self.findings(in: lines, problems: problems) { file.at(line: source.excludeLines[$0]) }
   }
 
   private func findings(in path: [UInt8]) throws(Failure) -> [String] {
@@ -34,13 +27,15 @@ struct PatternCheck {
     }
     let lines = text.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
       .map { Array($0.last == UInt8(ascii: "\r") ? $0.dropLast() : $0) }
-    let problems = PatternList.troubles(of: lines, inFile: true)
-    return lines.indices.compactMap { index in
-      let place = "\(displayName(path)):\(index + 1)"
-      if let problem = problems[index] {
-        return "\(place): the pattern \"\(displayName(lines[index]))\" \(problem.words)"
-      }
-      return misplaced(lines[index]).map { "\(place): \($0)" }
+    return findings(in: lines, problems: PatternList.troubles(of: lines, inFile: true)) {
+      "\(displayName(path)):\($0 + 1)"
+    }
+  }
+
+  private func findings(in lines: [[UInt8]], problems: [PatternTrouble?], at place: (Int) -> String) -> [String] {
+    lines.indices.compactMap { index in
+      let problem = problems[index].map { "the pattern \"\(displayName(lines[index]))\" \($0.words)" }
+      return (problem ?? misplaced(lines[index])).map { "\(place(index)): \($0)" }
     }
   }
 

@@ -59,10 +59,7 @@ final class PushStaging {
 
   /// The client, snapshot and base of the last push; `nil` before the first.
   private static func owner(of directory: Directory) throws(Errno) -> [UInt8]? {
-    do { return try directory.descriptor.openToRead(ownerName.span).readToEnd(limit: 4096) } catch {
-      guard error == .noSuchEntry else { throw error }
-      return nil
-    }
+    try ControlFile(named: ownerName, in: directory, mode: 0o600).read(limit: 4096)
   }
 
   /// True if this client filled the staging directory.
@@ -72,15 +69,12 @@ final class PushStaging {
 
   /// The bytes that earlier connections received; `nil` if the last one left no note of it.
   private static func takeReceived(from directory: Directory) throws(Errno) -> UInt64? {
-    do {
-      let text = try directory.descriptor.openToRead(receivedName.span).readToEnd(limit: 32)
-      // The note is valid once. If this connection ends without a new note, the old one would be wrong.
-      try directory.descriptor.unlink(receivedName.span)
-      return UInt64(String(decoding: text, as: UTF8.self)).map { min($0, 1 << 62) }
-    } catch {
-      guard error == .noSuchEntry else { throw error }
+    guard let text = try ControlFile(named: receivedName, in: directory, mode: 0o600).read(limit: 32) else {
       return nil
     }
+    // The note is valid once. If this connection ends without a new note, the old one would be wrong.
+    try directory.descriptor.unlink(receivedName.span)
+    return UInt64(String(decoding: text, as: UTF8.self)).map { min($0, 1 << 62) }
   }
 
   /// Notes the bytes received, at the end of a connection. A note that cannot be written costs the client only time.
