@@ -50,6 +50,12 @@ struct ByteBuffer: ~Copyable {
     span.withUnsafeBytes { append($0) }
   }
 
+  @inline(__always)
+  mutating func append(_ time: Timestamp) {
+    append(time.seconds)
+    append(time.nanoseconds)
+  }
+
   mutating func append(_ digest: Digest) {
     extend(Digest.byteCount).storeBytes(of: digest.words, as: (UInt64, UInt64, UInt64, UInt64).self)
   }

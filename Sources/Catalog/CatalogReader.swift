@@ -121,6 +121,11 @@ public final class CatalogReader {
     return try Frame.decode(bytes, hasher: hasher)
   }
 
+  private func frame(number: UInt32, at offset: UInt64) throws -> [UInt8] {
+    let end = catalog.source.byteCount - UInt64(CatalogFormat.footerBytes)
+    return try Self.frame(catalog.source, number: number, at: offset, end: end, hasher: hasher)
+  }
+
   private func frame(number: UInt32) throws -> [UInt8] {
     if let index = cache.lastIndex(where: { $0.number == number }) {
       let hit = cache.remove(at: index)
@@ -131,9 +136,7 @@ public final class CatalogReader {
     guard Int(number) < offsets.count else {
       throw CatalogError("a record's place names a frame that does not exist")
     }
-    let end = catalog.source.byteCount - UInt64(CatalogFormat.footerBytes)
-    let content = try Self.frame(
-      catalog.source, number: number, at: offsets[Int(number)], end: end, hasher: hasher)
+    let content = try frame(number: number, at: offsets[Int(number)])
     cache.append((number, content))
     if cache.count > Self.cachedFrames { cache.removeFirst() }
     return content
@@ -141,9 +144,7 @@ public final class CatalogReader {
 
   private func frameTable() throws -> [UInt64] {
     if let frameOffsets { return frameOffsets }
-    let end = catalog.source.byteCount - UInt64(CatalogFormat.footerBytes)
-    let table = try Self.frame(
-      catalog.source, number: Frame.tableNumber, at: catalog.tableOffset, end: end, hasher: hasher)
+    let table = try frame(number: Frame.tableNumber, at: catalog.tableOffset)
     guard table.count == Int(catalog.frameCount) * 8 else {
       throw CatalogError("the table of frames has the wrong size")
     }

@@ -79,12 +79,6 @@ public struct CatalogSummary: Sendable {
       buffer.append(value.bytes)
     }
     func numbers(_ tag: Tag, _ values: UInt64...) { field(tag) { for value in values { $0.append(value) } } }
-    func time(_ tag: Tag, _ time: Timestamp) {
-      field(tag) {
-        $0.append(time.seconds)
-        $0.append(time.nanoseconds)
-      }
-    }
     field(.rootPlace) {
       $0.append(root.place.frame)
       $0.append(root.place.offset)
@@ -92,9 +86,9 @@ public struct CatalogSummary: Sendable {
     field(.rootDigest) { $0.append(root.digest) }
     numbers(.totals, root.totals.entries, root.totals.bytes)
     numbers(.sequence, sequence)
-    time(.started, started)
-    time(.finished, finished)
-    if let received { time(.received, received) }
+    field(.started) { $0.append(started) }
+    field(.finished) { $0.append(finished) }
+    if let received { field(.received) { $0.append(received) } }
     field(.outcome) { $0.append(outcome.rawValue) }
     numbers(.counts, files, directories, warnings)
     numbers(.copied, filesLinked, filesCopied, bytesCopied)

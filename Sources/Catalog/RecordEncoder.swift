@@ -104,8 +104,7 @@ public final class RecordEncoder {
     content.append(metadata.permissions)
     content.append(metadata.user)
     content.append(metadata.group)
-    content.append(metadata.modified.seconds)
-    content.append(metadata.modified.nanoseconds)
+    content.append(metadata.modified)
     content.append(size)
   }
 
@@ -118,8 +117,7 @@ public final class RecordEncoder {
 
   private static func append(_ hints: Hints, to buffer: inout ByteBuffer) {
     buffer.append(hints.sourceInode)
-    buffer.append(hints.changed.seconds)
-    buffer.append(hints.changed.nanoseconds)
+    buffer.append(hints.changed)
     buffer.append(hints.storedInode)
     buffer.append(hints.flags.rawValue)
   }

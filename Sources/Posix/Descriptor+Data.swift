@@ -18,22 +18,15 @@ extension Descriptor {
 
   /// Reads exactly `count` bytes at `offset`, or fewer at the end of the file; `pread(2)`.
   public borrowing func read(at offset: UInt64, count: Int) throws(Errno) -> [UInt8] {
-    var failure: Errno?
-    let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
-      do throws(Errno) {
-        while initialized < count {
-          let done = initialized
-          let read = try perform(.pread) {
-            tr_pread(
-              raw, buffer.baseAddress! + done, count - done, Int64(offset) + Int64(done))
-          }
-          if read == 0 { break }
-          initialized += read
-        }
-      } catch { failure = error }
+    try [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized throws(Errno) in
+      while initialized < count {
+        let (start, left) = (buffer.baseAddress! + initialized, count - initialized)
+        let position = Int64(offset) + Int64(initialized)
+        let read = try perform(.pread) { tr_pread(raw, start, left, position) }
+        if read == 0 { break }
+        initialized += read
+      }
     }
-    if let failure { throw failure }
-    return bytes
   }
 
   /// Writes all of `buffer` at the descriptor's position; `write(2)`.

@@ -66,17 +66,11 @@ extension Descriptor {
 
   /// The target of a symbolic link, byte for byte; `readlinkat(2)`.
   public borrowing func readSymbolicLink(_ name: Span<UInt8>) throws(Errno) -> [UInt8] {
-    var failure: Errno?
     let capacity = Int(PATH_MAX)
-    let target = [UInt8](unsafeUninitializedCapacity: capacity) { buffer, count in
-      do throws(Errno) {
-        count = try perform(.readlinkat) {
-          withComponent(name) { tr_readlinkat(raw, $0, buffer.baseAddress, capacity) }
-        }
-      } catch { failure = error }
+    return try [UInt8](unsafeUninitializedCapacity: capacity) { buffer, count throws(Errno) in
+      let start = buffer.baseAddress
+      count = try perform(.readlinkat) { withComponent(name) { tr_readlinkat(raw, $0, start, capacity) } }
     }
-    if let failure { throw failure }
-    return target
   }
 
   /// Renames an entry; fails on an existing `newName` unless `replacing` (`RENAME_NOREPLACE`); `renameat2(2)`.

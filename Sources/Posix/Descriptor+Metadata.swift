@@ -78,7 +78,7 @@ extension Descriptor {
     // The usual result is 0, and one call with a stack buffer finds that out.
     var names: [UInt8] = []
     do {
-      let size = try withUnsafeTemporaryAllocationOf(1024) { buffer throws(Errno) in
+      let size = try withUnsafeTemporaryAllocation(of: CChar.self, capacity: 1024) { buffer throws(Errno) in
         let size = try perform(.listxattr) {
           reach(raw, by: access) { tr_listxattr(raw, $0, buffer.baseAddress, 1024) }
         }
@@ -205,16 +205,6 @@ private func reach(
   case .descriptor: body(nil)
   case .handle: procPath(raw) { body($0) }
   }
-}
-
-private func withUnsafeTemporaryAllocationOf(
-  _ capacity: Int, _ body: (UnsafeMutableBufferPointer<CChar>) throws(Errno) -> Int
-) throws(Errno) -> Int {
-  let result: Result<Int, Errno> = withUnsafeTemporaryAllocation(of: CChar.self, capacity: capacity) {
-    buffer in
-    do throws(Errno) { return .success(try body(buffer)) } catch { return .failure(error) }
-  }
-  return try result.get()
 }
 
 /// Calls `body` with a buffer that grows from 256 bytes up to the kernel's limit of 64 KiB.

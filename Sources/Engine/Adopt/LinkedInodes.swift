@@ -12,9 +12,7 @@ func multiplyLinkedInodes(in tree: Directory, threads: Int) throws -> Set<UInt64
   try walkTree(search, from: WalkNode(SearchedDirectory(directory: root)), threads: threads)
   var numbers = search.numbers.withLock { $0 }
   numbers.sort()
-  var linkedInodes: Set<UInt64> = []
-  for (number, next) in zip(numbers, numbers.dropFirst()) where number == next { linkedInodes.insert(number) }
-  return linkedInodes
+  return Set(zip(numbers, numbers.dropFirst()).lazy.filter { $0 == $1 }.map(\.0))
 }
 
 private struct SearchedDirectory {

@@ -11,21 +11,21 @@ struct SnapshotDirectory: BuiltDirectory {
   /// A directory that only leads to a source has only planned children.
   var isListed: Bool
   /// True in a directory that was found by its inode, and below it.
-  var isMoved: Bool
+  var isMoved = false
   /// For a moved directory: the directory at its path in the snapshot that the source is compared with.
   var atSamePath: Subtree?
   /// For a moved directory: the source that it was in, if it was found in that source's own snapshot.
   var origin: SourceTally?
   /// True in a source whose base is in an older snapshot, because the newest lacks the source.
-  var isOlder: Bool
+  var isOlder = false
   /// The changes of the source that holds the directory; `nil` above the sources.
   var tally: SourceTally?
   /// The identity of the directory's file system.
-  var identity: FileSystemIdentity
+  var identity = FileSystemIdentity.unknown
   /// True if the base's directory was provably on the same file system.
   ///
   /// Only then can an equal inode number mean the same file.
-  var hasSameInodes: Bool
+  var hasSameInodes = false
 
   /// Open from `enter` to `leave`: children are opened relative to it.
   var source: Directory?
@@ -35,7 +35,7 @@ struct SnapshotDirectory: BuiltDirectory {
   var isSkipped = false
 
   /// The rules of the source that holds the directory.
-  var excludes: Excludes
+  var excludes = Excludes()
   /// The path relative to the source, if patterns need it.
   var patternPath: [UInt8] = []
   /// The only name that is kept in a directory that a tag file excludes.
@@ -52,13 +52,9 @@ struct SnapshotDirectory: BuiltDirectory {
       isSynthetic: isSynthetic, leadsToSource: parent == nil || plan != nil, base: base, tree: tree)
     self.plan = plan
     self.isListed = isListed ?? (!isSynthetic && plan?.isSource ?? true)
-    isMoved = parent?.isMoved ?? false
-    origin = parent?.origin
-    isOlder = parent?.isOlder ?? false
-    tally = parent?.tally
-    excludes = parent?.excludes ?? Excludes()
-    identity = parent?.identity ?? .unknown
-    hasSameInodes = parent?.hasSameInodes ?? false
+    guard let parent else { return }
+    (isMoved, origin, isOlder, tally) = (parent.isMoved, parent.origin, parent.isOlder, parent.tally)
+    (excludes, identity, hasSameInodes) = (parent.excludes, parent.identity, parent.hasSameInodes)
   }
 
   /// True for a directory that the operator named.

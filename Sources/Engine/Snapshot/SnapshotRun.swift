@@ -14,9 +14,12 @@ public func takeSnapshot(
   monitor: any Monitor
 ) throws(Failure) -> SnapshotResult {
   do {
+    let absent = try options.absentSources()
+    var present = options
+    present.sources.removeAll { source in absent.contains { $0.path == source } }
     var run = SnapshotRun(
-      options: options, absent: try options.absentSources(), repository: repository, program: program,
-      progress: progress, monitor: OnceMonitor(monitor: monitor))
+      options: present, absent: absent, repository: repository, program: program, progress: progress,
+      monitor: OnceMonitor(monitor: monitor))
     return try run.takeOfPresentSources()
   } catch { throw .writing("take a snapshot in", at: repository.path, because: error) }
 }
@@ -30,21 +33,8 @@ private struct SnapshotRun {
   let program: String
   let progress: Progress
   let monitor: any Monitor
-  private let start = Clock.monotonic()
-  private var mayRecycle = true
-
-  init(
-    options: SnapshotOptions, absent: [AbsentSource], repository: Repository, program: String, progress: Progress,
-    monitor: any Monitor
-  ) {
-    self.options = options
-    self.options.sources.removeAll { source in absent.contains { $0.path == source } }
-    self.absent = absent
-    self.repository = repository
-    self.program = program
-    self.progress = progress
-    self.monitor = monitor
-  }
+  let start = Clock.monotonic()
+  var mayRecycle = true
 
   mutating func takeOfPresentSources() throws -> SnapshotResult {
     guard !options.sources.isEmpty else {
