@@ -1,6 +1,4 @@
 internal import ArgumentParser
-internal import Engine
-internal import Posix
 internal import Repository
 
 struct ImportCommand: RunnableCommand {

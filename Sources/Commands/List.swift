@@ -2,7 +2,6 @@ internal import ArgumentParser
 internal import Catalog
 internal import Model
 internal import Repository
-internal import Retention
 
 struct ListCommand: RunnableCommand {
   static let configuration = CommandConfiguration(

@@ -1,12 +1,7 @@
 internal import ArgumentParser
-internal import Catalog
-internal import Engine
 internal import Model
 internal import Posix
-internal import Replication
 internal import Repository
-internal import Retention
-internal import Settings
 
 struct PushCommand: RunnableCommand {
   static let answersForWhatIsDone = true

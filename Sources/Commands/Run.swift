@@ -1,10 +1,7 @@
 internal import ArgumentParser
-internal import Catalog
 internal import Engine
-internal import Model
 internal import Posix
 internal import Repository
-internal import Retention
 
 struct RunCommand: RunnableCommand {
   static let answersForWhatIsDone = true

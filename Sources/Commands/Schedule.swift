@@ -1,5 +1,4 @@
 internal import ArgumentParser
-internal import Catalog
 internal import Model
 internal import Posix
 internal import Repository

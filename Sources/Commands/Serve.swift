@@ -1,6 +1,4 @@
 internal import ArgumentParser
-internal import Catalog
-internal import Engine
 internal import Model
 internal import Posix
 internal import Replication

@@ -1,9 +1,7 @@
 internal import ArgumentParser
-internal import Catalog
 internal import Model
 internal import Posix
 internal import Repository
-internal import Retention
 internal import Settings
 
 struct StatusCommand: RunnableCommand {

@@ -1,8 +1,6 @@
 internal import ArgumentParser
 internal import Catalog
-internal import Engine
 internal import Model
-internal import Posix
 internal import Repository
 
 struct VersionsCommand: RunnableCommand {

@@ -1,5 +1,4 @@
 public import Catalog
-internal import Model
 internal import Posix
 internal import Synchronization
 

@@ -1,4 +1,3 @@
-internal import Catalog
 public import Model
 public import Posix
 

@@ -1,6 +1,5 @@
 public import Catalog
 public import Model
-internal import Retention
 
 /// A repository to read from, local or remote.
 public protocol SnapshotStore: AnyObject {

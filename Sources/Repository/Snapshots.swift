@@ -1,7 +1,6 @@
 public import Catalog
 public import Model
 public import Posix
-internal import Retention
 
 /// A published snapshot: its dated directory and its catalog both exist.
 public struct Snapshot: Sendable {

@@ -1,6 +1,5 @@
 public import Catalog
 public import Model
-internal import Retention
 
 /// A group of sources, such as those of a configuration.
 public struct SourceSet: Sendable, Equatable {

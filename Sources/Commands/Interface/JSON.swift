@@ -1,7 +1,5 @@
-internal import Catalog
 internal import FoundationEssentials
 internal import Model
-internal import Repository
 
 /// Encodes a document with sorted keys in snake case. `isLine` puts it on one line.
 func jsonText(_ document: some Encodable, isLine: Bool = false) -> String {

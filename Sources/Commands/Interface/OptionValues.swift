@@ -1,7 +1,5 @@
 internal import ArgumentParser
-internal import Engine
 internal import Model
-internal import Retention
 internal import Settings
 
 /// Parses an option's value with `parse`; a wrong one is refused with `complaint`.

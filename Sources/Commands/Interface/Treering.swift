@@ -1,10 +1,6 @@
 internal import ArgumentParser
-internal import Catalog
-internal import Engine
-internal import Model
 internal import Posix
 internal import Repository
-internal import Settings
 internal import Synchronization
 
 /// The command line: parses the arguments, runs a subcommand, and converts errors.

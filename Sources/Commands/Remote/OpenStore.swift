@@ -1,4 +1,3 @@
-internal import Catalog
 internal import Engine
 internal import Model
 internal import Posix

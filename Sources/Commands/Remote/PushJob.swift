@@ -4,8 +4,6 @@ internal import Model
 internal import Posix
 internal import Replication
 internal import Repository
-internal import Retention
-internal import Settings
 internal import Synchronization
 
 /// A push and its line in the history.

@@ -1,5 +1,3 @@
-internal import Catalog
-internal import Engine
 internal import Model
 internal import Posix
 internal import Replication

@@ -1,4 +1,3 @@
-internal import Catalog
 internal import Model
 internal import Posix
 internal import Repository

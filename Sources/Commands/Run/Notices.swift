@@ -1,5 +1,3 @@
-internal import Catalog
-internal import Model
 internal import Operations
 internal import Posix
 internal import Settings

@@ -1,6 +1,5 @@
 internal import Catalog
 internal import Engine
-internal import Model
 public import Repository
 
 /// The options of a connection to a remote.

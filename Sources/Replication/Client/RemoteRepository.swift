@@ -3,7 +3,6 @@ public import Engine
 public import Model
 internal import Posix
 public import Repository
-internal import Retention
 internal import Synchronization
 
 /// Reads the server's repository. Only one thread at a time may use it.

@@ -1,7 +1,6 @@
 internal import Catalog
 internal import Delta
 internal import Engine
-internal import Model
 internal import Posix
 
 /// A stored file as the new or the old version of a delta.

@@ -3,7 +3,6 @@ internal import Engine
 internal import Model
 internal import Posix
 internal import Repository
-internal import Retention
 
 /// Answers the requests that only read.
 struct ReadRequestHandler {

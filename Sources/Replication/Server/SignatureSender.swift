@@ -1,10 +1,8 @@
 internal import Catalog
 internal import Delta
-internal import Engine
 internal import Model
 internal import Posix
 internal import Repository
-internal import Synchronization
 
 /// Computes signatures of the base's files on its own thread. Neither it nor the receiving thread waits for the other.
 final class SignatureSender {

@@ -1,8 +1,6 @@
 internal import Catalog
 internal import Engine
 internal import Model
-internal import Posix
-internal import Synchronization
 
 /// Receives the stream of a push: stores each part that comes, and answers requests for signatures.
 struct StreamReceiver {

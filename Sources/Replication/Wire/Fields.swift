@@ -1,5 +1,4 @@
 internal import Model
-internal import Repository
 
 /// Encodes the fields of a message. Integers are LEB128: seven bits a byte, the lowest first.
 struct MessageWriter {

@@ -1,6 +1,5 @@
 internal import Catalog
 internal import Model
-internal import Repository
 
 /// A request of the client.
 enum Request {

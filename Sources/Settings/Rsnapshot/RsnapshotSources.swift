@@ -1,5 +1,3 @@
-internal import Patterns
-
 /// The tables `[[source]]` for the backup points of an `rsnapshot.conf`.
 struct RsnapshotSources {
   /// A part of the output, in the order of the file.
