@@ -9,8 +9,7 @@ internal import Settings
 
 struct ConfigCommand: RunnableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "config",
-    abstract: "Check the configuration and say what run would do, or print an example.",
+    commandName: "config", abstract: "Check the configuration and say what run would do, or print an example.",
     discussion: """
       check looks not only at the file, but also at the repository, the sources and the programs that it names. \
       example prints a complete, commented configuration.
@@ -53,9 +52,7 @@ struct ConfigCommand: RunnableCommand {
     }
     if settings.sources.isEmpty { findings.append("\(displayName(file.path)): no [[source]] is named") }
     for hook in settings.hooksBefore + settings.hooksAfter + (settings.notifyCommand.map { [$0] } ?? []) {
-      if let problem = Self.problem(of: hook.command[0]) {
-        findings.append("\(file.at(line: hook.line)): \(problem)")
-      }
+      if let problem = Self.problem(of: hook.command[0]) { findings.append("\(file.at(line: hook.line)): \(problem)") }
     }
     if settings.healthchecks ?? settings.webhook != nil, let problem = Healthchecks.problem {
       findings.append("\(displayName(file.path)): notifications by HTTP are impossible: \(problem)")
@@ -107,9 +104,7 @@ struct ConfigCommand: RunnableCommand {
       settings.retention.keep[set].flatMap { $0 > 0 ? "\(set.rawValue) \($0)" : nil }
     }
     if settings.retention.keepLast > 0 { keep.append("the last \(settings.retention.keepLast)") }
-    if let within = settings.retention.keepWithinSeconds {
-      keep.append("the last \(durationText(Double(within)))")
-    }
+    if let within = settings.retention.keepWithinSeconds { keep.append("the last \(durationText(Double(within)))") }
     lines.append("  keep " + keep.joined(separator: ", "))
     let free: String? =
       switch settings.minimumFree {

@@ -7,8 +7,7 @@ internal import Repository
 
 struct DiffCommand: RunnableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "diff",
-    abstract: "Show what changed between two snapshots.",
+    commandName: "diff", abstract: "Show what changed between two snapshots.",
     discussion: """
       A line begins with + for what only the second snapshot has, - for what only the first has, and M \
       for what differs, with the aspects that do. A directory whose time alone changed is shown with \
@@ -75,9 +74,7 @@ struct DiffCommand: RunnableCommand {
     init(from a: Snapshot, to b: Snapshot, options common: CommonOptions) {
       self.common = common
       labels = [a.summary.label, b.summary.label]
-      if common.json {
-        pending = "{\n  \"from\" : \"\(a.name)\",\n  \"to\" : \"\(b.name)\",\n  \"changes\" : ["
-      }
+      if common.json { pending = "{\n  \"from\" : \"\(a.name)\",\n  \"to\" : \"\(b.name)\",\n  \"changes\" : [" }
     }
 
     private func path(of change: Change) -> [UInt8] {

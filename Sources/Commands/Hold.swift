@@ -7,8 +7,7 @@ struct HoldCommand: RunnableCommand {
   static let answersForWhatIsDone = true
 
   static let configuration = CommandConfiguration(
-    commandName: "hold",
-    abstract: "Keep snapshots from expiring.",
+    commandName: "hold", abstract: "Keep snapshots from expiring.",
     discussion: """
       A held snapshot stays, whatever set it is in and however short space is, until it is released.
 

@@ -5,8 +5,7 @@ struct ImportCommand: RunnableCommand {
   static let answersForWhatIsDone = true
 
   static let configuration = CommandConfiguration(
-    commandName: "import",
-    abstract: "Come from rsnapshot: translate its configuration, adopt its snapshots.",
+    commandName: "import", abstract: "Come from rsnapshot: translate its configuration, adopt its snapshots.",
     discussion: """
       rsnapshot reads an rsnapshot.conf and prints a commented treering.toml. What has no equivalent is marked in \
       it, and then the exit status is 1. Nothing is changed.
@@ -34,8 +33,7 @@ struct ImportCommand: RunnableCommand {
       "Of snapshots: the directory inside each tree that the sources are in; localhost.", valueName: "name"))
   var label: String?
 
-  @Option(
-    help: ArgumentHelp("Of snapshots: a further level that trees are named by.", valueName: "name"))
+  @Option(help: ArgumentHelp("Of snapshots: a further level that trees are named by.", valueName: "name"))
   var level: [String] = []
 
   @Flag(name: [.customShort("n"), .long], help: "Of snapshots: only show what would be adopted.")

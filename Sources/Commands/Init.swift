@@ -7,8 +7,7 @@ struct InitCommand: RunnableCommand {
   static let answersForWhatIsDone = true
 
   static let configuration = CommandConfiguration(
-    commandName: "init",
-    abstract: "Make a repository.",
+    commandName: "init", abstract: "Make a repository.",
     discussion: """
       DIR is made if it does not exist; its parent must exist. An existing DIR must be empty. The \
       repository is readable by its owner alone, because what it holds must not be more open than its \

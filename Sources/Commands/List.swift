@@ -5,8 +5,7 @@ internal import Repository
 
 struct ListCommand: RunnableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "list",
-    abstract: "List the snapshots, oldest first.",
+    commandName: "list", abstract: "List the snapshots, oldest first.",
     discussion: """
       COPIED is what the snapshot added to the repository; times are local. Only the catalogs are read.
 

@@ -7,8 +7,7 @@ struct PushCommand: RunnableCommand {
   static let answersForWhatIsDone = true
 
   static let configuration = CommandConfiguration(
-    commandName: "push",
-    abstract: "Send a snapshot to another repository, of which only what changed travels.",
+    commandName: "push", abstract: "Send a snapshot to another repository, of which only what changed travels.",
     discussion: """
       REMOTE is a name from the configuration, ssh://user@host:port/path, user@host:path, or the path of another \
       repository, on a second disk for example. Over ssh treering must be installed on the remote machine, and the \

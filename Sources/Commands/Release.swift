@@ -7,8 +7,7 @@ struct ReleaseCommand: RunnableCommand {
   static let answersForWhatIsDone = true
 
   static let configuration = CommandConfiguration(
-    commandName: "release",
-    abstract: "Let held snapshots expire, or rotation go on that a guard holds.",
+    commandName: "release", abstract: "Let held snapshots expire, or rotation go on that a guard holds.",
     discussion: """
       With SNAPSHOT ends what hold began. Without one: a snapshot in which most files have other content than \
       before holds rotation, so that no older snapshot expires while you look whether somebody encrypted \

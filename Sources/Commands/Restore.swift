@@ -9,8 +9,7 @@ struct RestoreCommand: RunnableCommand {
   static let answersForWhatIsDone = true
 
   static let configuration = CommandConfiguration(
-    commandName: "restore",
-    abstract: "Copy a snapshot, or some paths of it, back.",
+    commandName: "restore", abstract: "Copy a snapshot, or some paths of it, back.",
     discussion: """
       A path of the source lands at the same path below the destination: with --to /tmp/x, /etc/fstab \
       becomes /tmp/x/etc/fstab; with --to / everything returns to its place. Owners, modes, times, \
@@ -29,9 +28,7 @@ struct RestoreCommand: RunnableCommand {
   @Argument(help: ArgumentHelp("The snapshot to copy from.", valueName: "snapshot"))
   var snapshot: String
 
-  @Argument(
-    help: ArgumentHelp(
-      "What to restore, named as at the source; everything, if left out.", valueName: "path"))
+  @Argument(help: ArgumentHelp("What to restore, named as at the source; everything, if left out.", valueName: "path"))
   var paths: [PathArgument] = []
 
   @Option(help: ArgumentHelp("The directory to restore to; made if missing.", valueName: "dir"))
@@ -39,8 +36,7 @@ struct RestoreCommand: RunnableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Replace what exists: never, if-changed (kind, size, time, mode, owner) or always.",
-      valueName: "when"),
+      "Replace what exists: never, if-changed (kind, size, time, mode, owner) or always.", valueName: "when"),
     transform: oneOf(for: "--overwrite"))
   var overwrite = Overwrite.never
 
@@ -62,24 +58,20 @@ struct RestoreCommand: RunnableCommand {
     if !partial { try choice.refusePartial(in: list) }
     let found = choice.snapshot
     let options = RestoreOptions(
-      paths: choice.places, destination: to.bytes, overwrite: overwrite, isDryRun: dryRun,
-      threads: threads.count)
+      paths: choice.places, destination: to.bytes, overwrite: overwrite, isDryRun: dryRun, threads: threads.count)
     noteMissingProc()
     let progress = Progress()
     let monitor = ConsoleMonitor()
     let line = ProgressLine(for: "restore", of: progress, options: common)
     defer { line.stop() }
-    let result = try restore(
-      found, from: repository, options: options, progress: progress, monitor: monitor)
+    let result = try restore(found, from: repository, options: options, progress: progress, monitor: monitor)
     line.stop()
     report(result: result, of: choice, progress: progress, warnings: monitor.warnings)
     if result.damaged > 0 { return .damaged }
     return progress.warnings.value + progress.left.value > 0 ? .warnings : .done
   }
 
-  private func report(
-    result: RestoreResult, of choice: SnapshotChoice, progress: Progress, warnings: [Warning]
-  ) {
+  private func report(result: RestoreResult, of choice: SnapshotChoice, progress: Progress, warnings: [Warning]) {
     let (files, directories) = (progress.files.value, progress.directories.value)
     let answer = Answer(
       snapshot: choice.snapshot.name.description, passedOver: choice.passedOver?.name.description,

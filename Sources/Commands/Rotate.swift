@@ -11,8 +11,7 @@ struct RotateCommand: RunnableCommand {
   static let answersForWhatIsDone = true
 
   static let configuration = CommandConfiguration(
-    commandName: "rotate",
-    abstract: "Apply retention: expire snapshots that are in no set.",
+    commandName: "rotate", abstract: "Apply retention: expire snapshots that are in no set.",
     discussion: """
       A snapshot is a member of a set when it is the first good one of its hour, day, ISO week, month or \
       year, in local time; each set keeps its newest members. The newest snapshot, the newest good one of \
@@ -33,14 +32,12 @@ struct RotateCommand: RunnableCommand {
   var keepLast: Int?
 
   @Option(
-    help: ArgumentHelp(
-      "Keep what is younger than the newest by no more than this, such as 14d.", valueName: "time"),
+    help: ArgumentHelp("Keep what is younger than the newest by no more than this, such as 14d.", valueName: "time"),
     transform: seconds(for: "--keep-within"))
   var keepWithin: Int64?
 
   @Option(
-    help: ArgumentHelp(
-      "Expire the oldest that nothing protects, until so much is free: 5% or 20G.", valueName: "size"),
+    help: ArgumentHelp("Expire the oldest that nothing protects, until so much is free: 5% or 20G.", valueName: "size"),
     transform: freeSpace(for: "--minimum-free"))
   var minimumFree: MinimumFree?
 
@@ -116,9 +113,7 @@ struct RotateCommand: RunnableCommand {
     return policy
   }
 
-  private func report(
-    result: RotationResult, of repository: Repository, unwanted: Set<SnapshotName>
-  ) -> ExitStatus {
+  private func report(result: RotationResult, of repository: Repository, unwanted: Set<SnapshotName>) -> ExitStatus {
     let freed = result.expired.isEmpty ? nil : result.freedBytes
     common.answer(
       RotationAnswer(for: result, isDry: dryRun), isWanted: dryRun || common.speaks,

@@ -7,8 +7,7 @@ struct RunCommand: RunnableCommand {
   static let answersForWhatIsDone = true
 
   static let configuration = CommandConfiguration(
-    commandName: "run",
-    abstract: "Do everything that is due, as the configuration says: the line for cron.",
+    commandName: "run", abstract: "Do everything that is due, as the configuration says: the line for cron.",
     discussion: """
       Runs the hooks before, takes a snapshot of all sources, applies retention, runs the hooks after, and \
       pushes what the configuration's remotes do not have yet. \

@@ -6,8 +6,7 @@ internal import Settings
 
 struct ScheduleCommand: RunnableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "schedule",
-    abstract: "Print entries for cron or systemd that run treering every hour.",
+    commandName: "schedule", abstract: "Print entries for cron or systemd that run treering every hour.",
     discussion: """
       Nothing is installed: the first lines say where to put what follows. Root gets a job of the system, and \
       another user a job of that user's own.

@@ -7,8 +7,7 @@ internal import Settings
 
 struct ServeCommand: RunnableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "serve",
-    abstract: "Be the server of push and of remote repositories, started by ssh.",
+    commandName: "serve", abstract: "Be the server of push and of remote repositories, started by ssh.",
     discussion: """
       Speaks treering-replication(7) over standard input and output. As a forced command in \
       authorized_keys it gives a key no more than one repository, and with --append-only nothing that \

@@ -10,8 +10,7 @@ struct SnapshotCommand: RunnableCommand {
   static let answersForWhatIsDone = true
 
   static let configuration = CommandConfiguration(
-    commandName: "snapshot",
-    abstract: "Take a snapshot of one or more directories now.",
+    commandName: "snapshot", abstract: "Take a snapshot of one or more directories now.",
     discussion: """
       Each SOURCE appears at SNAPSHOT/LABEL/its absolute path. Files that have not changed since the \
       newest snapshot are hard links to it and are not read. Nothing is left out unless you say so; the \
@@ -32,8 +31,7 @@ struct SnapshotCommand: RunnableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "What tells an unchanged file without reading it: ctime (the default), mtime, or content.",
-      valueName: "test"),
+      "What tells an unchanged file without reading it: ctime (the default), mtime, or content.", valueName: "test"),
     transform: oneOf(for: "--change-detection"))
   var changeDetection = ChangeDetection.ctime
 
@@ -49,8 +47,7 @@ struct SnapshotCommand: RunnableCommand {
     let label = try self.label ?? common.configuration(of: repository)?.settings.label ?? "localhost"
     let options = SnapshotOptions(
       sources: sources, label: try checkedLabel(label), threads: threads.count,
-      changeDetection: changeDetection, guardLimits: guards.limits,
-      excludes: try excluded.excludes())
+      changeDetection: changeDetection, guardLimits: guards.limits, excludes: try excluded.excludes())
     try refuse(options.sources, inside: repository)
     let monitor = ConsoleMonitor(wantsExcluded: common.verbose)
     let progress = Progress()
@@ -65,8 +62,7 @@ struct SnapshotCommand: RunnableCommand {
       let line = ProgressLine(for: "snapshot", of: progress, options: common)
       do {
         let result = try takeSnapshot(
-          of: options, in: repository, program: "treering \(Treering.version)",
-          progress: progress, monitor: monitor)
+          of: options, in: repository, program: "treering \(Treering.version)", progress: progress, monitor: monitor)
         line.stop()
         let status: ExitStatus = progress.warnings.value > 0 ? .warnings : .done
         let answer = SnapshotAnswer(for: result, progress: progress, warnings: monitor.warnings)
@@ -131,7 +127,6 @@ struct SnapshotCommand: RunnableCommand {
     guard count > 0, common.verbose || stream == .output else { return }
     let why = CurrentProcess.effectiveUser == 0 ? "" : ", because you may not set them; root can restore them"
     Console.write(
-      "  owner, mode, device or attributes of \(counted(count, "entry")) are in the catalog only\(why)\n",
-      to: stream)
+      "  owner, mode, device or attributes of \(counted(count, "entry")) are in the catalog only\(why)\n", to: stream)
   }
 }

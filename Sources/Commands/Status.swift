@@ -6,8 +6,7 @@ internal import Settings
 
 struct StatusCommand: RunnableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "status",
-    abstract: "Is all well? For people, monitors and scripts.",
+    commandName: "status", abstract: "Is all well? For people, monitors and scripts.",
     discussion: """
       Shows the age of the newest good snapshot of each source, the sets, the last verification, space, and \
       the last ten runs. The exit status is 0 where all is well, 6 where damage is known, and else 1; \

@@ -9,8 +9,7 @@ internal import Synchronization
 
 struct VerifyCommand: RunnableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "verify",
-    abstract: "Check that snapshots are what their catalogs say.",
+    commandName: "verify", abstract: "Check that snapshots are what their catalogs say.",
     discussion: """
       Every stored file is read once, however many of the snapshots share it, and compared with its \
       SHA-256; presence, kind and metadata of every entry are compared too. Each path that differs is \
@@ -186,8 +185,7 @@ struct VerifyCommand: RunnableCommand {
           + (CurrentProcess.effectiveUser == 0 ? "" : "; verify as root"))
     } else if !common.quiet {
       Console.print(
-        "verified \(counted(verified.count, "snapshot")), "
-          + "\(counted(progress.entries.value, "entry")): read "
+        "verified \(counted(verified.count, "snapshot")), \(counted(progress.entries.value, "entry")): read "
           + "\(counted(result.filesRead, "file")) "
           + "(\(byteText(progress.bytesRead.value))) in \(durationText(result.elapsedSeconds)), no damage"
           + (result.expired.isEmpty ? "" : "; \(result.expired.count) had expired before their turn"))
@@ -215,9 +213,7 @@ struct VerifyCommand: RunnableCommand {
   }
 
   /// Marks the snapshots with damage, and clears the mark of a snapshot that was found intact.
-  private static func remember(
-    _ result: VerifyResult, in repository: Repository, at time: Timestamp
-  ) throws(Failure) {
+  private static func remember(_ result: VerifyResult, in repository: Repository, at time: Timestamp) throws(Failure) {
     for (name, damaged) in result.damage {
       guard let damaged else { continue }
       if damaged == 0 {

@@ -5,8 +5,7 @@ internal import Repository
 
 struct VersionsCommand: RunnableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "versions",
-    abstract: "Show every distinct version of a file, oldest first.",
+    commandName: "versions", abstract: "Show every distinct version of a file, oldest first.",
     discussion: """
       A version is what a path was from one snapshot to another without a change of its content or its \
       metadata. Only the catalogs are read.

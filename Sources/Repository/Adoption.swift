@@ -49,8 +49,7 @@ public final class Adoption: Sendable {
       }
       try root.descriptor.synchronize()
       try directory.descriptor.synchronize()
-      try pending.descriptor.rename(
-        name.catalogName.span, to: catalogs.descriptor, as: name.catalogName.span)
+      try pending.descriptor.rename(name.catalogName.span, to: catalogs.descriptor, as: name.catalogName.span)
       isCataloged = true
       try catalogs.descriptor.synchronize()
       try repository.publication.pointLatest(to: name)
@@ -78,8 +77,6 @@ public final class Adoption: Sendable {
   /// If the tree could not be moved back, the catalog stays: `recover` needs it.
   public func giveUp() {
     let isPlaced = (try? repository.root.descriptor.statusIfPresent(of: name.bytes.span) != nil) ?? true
-    if !isPlaced {
-      try? pending.descriptor.unlink(name.catalogName.span)
-    }
+    if !isPlaced { try? pending.descriptor.unlink(name.catalogName.span) }
   }
 }

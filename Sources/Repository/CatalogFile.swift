@@ -12,9 +12,7 @@ public final class CatalogFile: CatalogSource {
     self.file = file
   }
 
-  public func read(at offset: UInt64, count: Int) throws -> [UInt8] {
-    try file.read(at: offset, count: count)
-  }
+  public func read(at offset: UInt64, count: Int) throws -> [UInt8] { try file.read(at: offset, count: count) }
 }
 
 /// A catalog file that several threads write.

@@ -51,9 +51,7 @@ public struct FileSystemProbe {
   /// Tests the file system with files in `pending`. The caller holds the lock.
   ///
   /// Throws `refused` if the file system has no hard links, because every snapshot would be a full copy.
-  public func run() throws(Failure) -> Capabilities {
-    try Self.probe(in: try repository.pending, of: repository.path)
-  }
+  public func run() throws(Failure) -> Capabilities { try Self.probe(in: try repository.pending, of: repository.path) }
 
   /// True if the file system has free space and accepts one more file in another directory.
   ///
@@ -80,8 +78,7 @@ public struct FileSystemProbe {
       try removeProbe(in: directory.descriptor)
       guard found.hardLinks else {
         throw Failure(
-          .refused,
-          "the file system of \(displayName(path)) has no hard links, and a snapshot is made of them",
+          .refused, "the file system of \(displayName(path)) has no hard links, and a snapshot is made of them",
           hint: "put the repository on ext4, xfs, btrfs or another file system of Unix")
       }
       return found
@@ -103,9 +100,7 @@ public struct FileSystemProbe {
   private static func tryOut(in directory: Directory) throws -> Capabilities {
     var found = Capabilities()
     func works(_ body: () throws -> Void) throws -> Bool {
-      do { try body() } catch let error as Errno where error.endsRun { throw error } catch {
-        return false
-      }
+      do { try body() } catch let error as Errno where error.endsRun { throw error } catch { return false }
       return true
     }
     let one = Array("name".utf8)
@@ -114,12 +109,9 @@ public struct FileSystemProbe {
       try directory.descriptor.link(one.span, to: directory.descriptor, as: Array("link".utf8).span)
     }
     try tryNames(in: directory, into: &found)
-    found.symbolicLinks = try works {
-      try directory.descriptor.makeSymbolicLink(Array("symbolic".utf8).span, to: one)
-    }
+    found.symbolicLinks = try works { try directory.descriptor.makeSymbolicLink(Array("symbolic".utf8).span, to: one) }
     found.userAttributes = try works {
-      try file.setExtendedAttribute(
-        ExtendedAttribute(name: Array("user.treering".utf8), value: [1]))
+      try file.setExtendedAttribute(ExtendedAttribute(name: Array("user.treering".utf8), value: [1]))
     }
     found.accessControlLists = try works {
       try file.setExtendedAttribute(
@@ -142,9 +134,7 @@ public struct FileSystemProbe {
   ///
   /// The named user makes it more than a mode.
   private static var accessControlList: [UInt8] {
-    let entries: [(tag: UInt8, id: UInt32)] = [
-      (0x01, .max), (0x02, 0), (0x04, .max), (0x10, .max), (0x20, .max),
-    ]
+    let entries: [(tag: UInt8, id: UInt32)] = [(0x01, .max), (0x02, 0), (0x04, .max), (0x10, .max), (0x20, .max)]
     return entries.reduce(into: [2, 0, 0, 0]) { list, entry in
       list += [entry.tag, 0, entry.tag == 0x01 ? 6 : 0, 0]
       list += (0..<4).map { UInt8(truncatingIfNeeded: entry.id >> ($0 * 8)) }
@@ -169,8 +159,7 @@ public struct FileSystemProbe {
     let first = try directory.descriptor.status(of: bytes(file).span)
     let second = try directory.descriptor.status(of: bytes(link).span)
     found.listsInodes =
-      first.inode == second.inode
-      && [file, link].allSatisfy { listing.inode(of: bytes($0).span) == first.inode }
+      first.inode == second.inode && [file, link].allSatisfy { listing.inode(of: bytes($0).span) == first.inode }
   }
 
   /// Removes the directory that the last probe left.

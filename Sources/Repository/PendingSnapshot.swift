@@ -58,10 +58,8 @@ public final class PendingSnapshot: Sendable {
       try tree.descriptor.setModificationTime(summary.started)
       try repository.owner.give(tree.descriptor)
       try repository.publication.synchronizeFileSystem(through: pending.descriptor)
-      try pending.descriptor.rename(
-        name.catalogName.span, to: catalogs.descriptor, as: name.catalogName.span)
-      try pending.descriptor.rename(
-        name.bytes.span, to: repository.root.descriptor, as: name.bytes.span)
+      try pending.descriptor.rename(name.catalogName.span, to: catalogs.descriptor, as: name.catalogName.span)
+      try pending.descriptor.rename(name.bytes.span, to: repository.root.descriptor, as: name.bytes.span)
       isVisible = true
       try repository.publication.synchronizeRenames(of: catalogs)
     } catch {
@@ -91,9 +89,7 @@ public final class PendingSnapshot: Sendable {
 
   /// Undoes the renames, the tree first: a catalog alone is no snapshot. Throws if the tree stays visible.
   private func withdraw(from catalogs: Directory, isVisible: Bool) throws(Errno) {
-    if isVisible {
-      try repository.root.descriptor.rename(name.bytes.span, to: pending.descriptor, as: name.bytes.span)
-    }
+    if isVisible { try repository.root.descriptor.rename(name.bytes.span, to: pending.descriptor, as: name.bytes.span) }
     do throws(Errno) {
       try catalogs.descriptor.rename(name.catalogName.span, to: pending.descriptor, as: name.catalogName.span)
     } catch {

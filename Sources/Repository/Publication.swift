@@ -65,8 +65,7 @@ public struct Publication {
         guard error == .noSuchEntry else { throw error }
       }
       try pending.descriptor.makeSymbolicLink(latest.span, to: name.bytes)
-      try pending.descriptor.rename(
-        latest.span, to: repository.root.descriptor, as: latest.span, replacing: true)
+      try pending.descriptor.rename(latest.span, to: repository.root.descriptor, as: latest.span, replacing: true)
     } catch { throw .writing("point the link latest to \(name) in", at: repository.path, because: error) }
   }
 

@@ -53,9 +53,7 @@ public struct PushMemory {
     var found: [BaseCandidate] = []
     for name in Self.keptNames(in: own) {
       guard let catalog = Self.keptCatalog(of: name, in: own) else { continue }
-      let isHere = list.snapshots.contains {
-        $0.name == name && $0.summary.root.digest == catalog.summary.root.digest
-      }
+      let isHere = list.snapshots.contains { $0.name == name && $0.summary.root.digest == catalog.summary.root.digest }
       found.append(BaseCandidate(name: name, summary: catalog.summary, isHere: isHere, kept: catalog))
     }
     return found
@@ -67,9 +65,7 @@ public struct PushMemory {
 
   private static func keptCatalog(of name: SnapshotName, in own: Directory) -> OpenCatalog? {
     guard let file = try? own.descriptor.openToRead(name.catalogName.span), let source = try? CatalogFile(file: file)
-    else {
-      return nil
-    }
+    else { return nil }
     return try? OpenCatalog(reading: source)
   }
 

@@ -25,9 +25,7 @@ enum RecoveryStep: Equatable {
   enum CatalogState { case absent, damaged, intact }
 
   /// The remedy for an entry of this name.
-  init(
-    for found: [UInt8], isDirectory: Bool, published: (SnapshotName) throws -> Published
-  ) rethrows {
+  init(for found: [UInt8], isDirectory: Bool, published: (SnapshotName) throws -> Published) rethrows {
     if let name = SnapshotName(found) {
       let published = try published(name)
       if published.catalog == .intact, !published.hasTree {
@@ -66,8 +64,7 @@ extension Publication {
       throw .writing("look for unfinished snapshots in", at: repository.path, because: error)
     }
     return names.reversed().compactMap { name in
-      guard let name = SnapshotName(name), let tree = try? pending.directory(name.bytes.span)
-      else { return nil }
+      guard let name = SnapshotName(name), let tree = try? pending.directory(name.bytes.span) else { return nil }
       let catalogName = name.bytes + suffix
       guard let file = try? pending.descriptor.openToRead(catalogName.span),
         let source = try? CatalogFile(file: file), let catalog = try? OpenCatalog(reading: source)

@@ -108,9 +108,7 @@ public final class Repository: Sendable {
         guard error == .wouldBlock else { throw error }
         let holder = (try? file.readToEnd(limit: 4096)) ?? []
         let said = holder.isEmpty ? "another process" : displayName(holder.filter { $0 != 10 })
-        throw Failure(
-          .locked, "the repository \(displayName(path)) is in use by \(said)",
-          hint: "wait for it to end")
+        throw Failure(.locked, "the repository \(displayName(path)) is in use by \(said)", hint: "wait for it to end")
       }
       try file.setLength(0)
       // These directories are empty between runs, so the operator may have removed them.

@@ -84,9 +84,7 @@ struct RepositoryFormat: Equatable {
     return end > text.startIndex && (rest.isEmpty || rest.first == "#") ? text[..<end] : nil
   }
 
-  private static func trimmed(_ text: Substring) -> String {
-    String(text.prefix { !$0.isWhitespace })
-  }
+  private static func trimmed(_ text: Substring) -> String { String(text.prefix { !$0.isWhitespace }) }
 
   /// The content of a quoted string. These values need no escapes.
   private static func string(_ value: Substring) -> String? {

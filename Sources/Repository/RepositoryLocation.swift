@@ -112,9 +112,7 @@ extension Repository {
       let format = formatName
       return try control.descriptor.status(of: format.span).kind == .regular
     } catch {
-      if error.meansAbsence || error == .symbolicLoop || error.meansNoPermission {
-        return false
-      }
+      if error.meansAbsence || error == .symbolicLoop || error.meansNoPermission { return false }
       throw error
     }
   }

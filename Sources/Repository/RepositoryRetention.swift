@@ -36,8 +36,7 @@ public struct RepositoryRetention {
         $0.retained(
           isHeld: held[$0.name] != nil, isDamaged: damaged[$0.name] != nil, isUnwanted: unwanted.contains($0.name))
       }, policy: policy, now: now.seconds, obstacle: obstacle,
-      accepted: repository.rotationFreeze.acceptedSequence(in: list),
-      wanted: wanted?.keys ?? [],
+      accepted: repository.rotationFreeze.acceptedSequence(in: list), wanted: wanted?.keys ?? [],
       commandOptions: " --repository \(displayName(repository.path))")
   }
 

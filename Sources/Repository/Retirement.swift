@@ -26,8 +26,7 @@ public struct Retirement {
     let marker = Self.marker(of: name)
     do {
       if asSpare { discardSpare() }
-      try catalogs.descriptor.rename(
-        name.catalogName.span, to: pending.descriptor, as: marker.span, replacing: true)
+      try catalogs.descriptor.rename(name.catalogName.span, to: pending.descriptor, as: marker.span, replacing: true)
       try catalogs.descriptor.synchronize()
       try finishExpiring(name, asSpare: asSpare)
       try repository.root.descriptor.synchronize()
@@ -95,13 +94,9 @@ public struct Retirement {
         do throws(Errno) {
           try discard(found, of: spare)
           isFound = true
-        } catch {
-          repository.problems.note("cannot be given up", at: [Repository.spareName, found], because: error)
-        }
+        } catch { repository.problems.note("cannot be given up", at: [Repository.spareName, found], because: error) }
       }
-    } catch {
-      repository.problems.note("cannot be given up", at: [Repository.spareName], because: error)
-    }
+    } catch { repository.problems.note("cannot be given up", at: [Repository.spareName], because: error) }
     return isFound
   }
 
@@ -129,8 +124,7 @@ public struct Retirement {
         try spare.descriptor.rename(found.span, to: pending.descriptor, as: name.bytes.span)
         return tree
       } catch {
-        repository.problems.note(
-          "cannot be recycled, and is set aside", at: [Repository.spareName], because: error)
+        repository.problems.note("cannot be recycled, and is set aside", at: [Repository.spareName], because: error)
         discardSpare()
       }
     } catch { repository.problems.note("cannot be recycled", at: [Repository.spareName], because: error) }

@@ -71,9 +71,7 @@ extension Repository {
             let isLost = try !isArriving(name) && !hasTree(of: name) && hasCatalog(of: name)
             return isLost ? "its directory is missing" : nil
           }
-          do {
-            list.snapshots.append(Snapshot(name: name, summary: try openCatalog(of: name).summary))
-          } catch {
+          do { list.snapshots.append(Snapshot(name: name, summary: try openCatalog(of: name).summary)) } catch {
             // The snapshot may have expired after the catalogs were listed.
             if try !hasExpired(name) { throw error }
           }
@@ -84,9 +82,7 @@ extension Repository {
       }
     }
     try addTreesWithoutCatalog(to: &list)
-    list.snapshots.sort {
-      ($0.summary.sequence, $0.name.description) < ($1.summary.sequence, $1.name.description)
-    }
+    list.snapshots.sort { ($0.summary.sequence, $0.name.description) < ($1.summary.sequence, $1.name.description) }
     if let newest = list.newest { list.nextSequence = max(list.nextSequence, newest.summary.sequence &+ 1) }
     return list
   }
@@ -100,8 +96,7 @@ extension Repository {
     }
     for name in names.compactMap({ SnapshotName($0) }) where !known.contains(name) {
       if let problem = problem(
-        of: name,
-        examination: { try !hasCatalog(of: name) && !hasExpired(name) ? "its catalog is missing" : nil })
+        of: name, examination: { try !hasCatalog(of: name) && !hasExpired(name) ? "its catalog is missing" : nil })
       {
         list.unusable.append(problem)
       }
@@ -148,8 +143,7 @@ extension Repository {
     let shown = "\(displayName(path))/.treering/catalogs/\(name).catalog"
     let catalogs = try self.catalogs
     do {
-      return try OpenCatalog(
-        reading: CatalogFile(file: try catalogs.descriptor.openToRead(name.catalogName.span)))
+      return try OpenCatalog(reading: CatalogFile(file: try catalogs.descriptor.openToRead(name.catalogName.span)))
     } catch let error as CatalogError {
       throw Failure(.damaged, "\(shown): \(error)")
     } catch {
@@ -195,8 +189,7 @@ extension SnapshotStore {
     let shown = displayName(Array(reference.utf8))
     func checked(_ snapshots: [Snapshot], isMeant: (String) -> Bool) throws(Failure) -> [Snapshot] {
       let newer = list.unusable.filter {
-        isMeant($0.name.description)
-          && $0.name.description > snapshots.first?.name.description ?? ""
+        isMeant($0.name.description) && $0.name.description > snapshots.first?.name.description ?? ""
       }.max { $0.name.description < $1.name.description }
       if let newer {
         throw Failure(
@@ -217,9 +210,7 @@ extension SnapshotStore {
     let isMeant = { (name: String) in !reference.isEmpty && name.hasPrefix(reference) }
     let found = try checked(list.snapshots.reversed().filter { isMeant($0.name.description) }, isMeant: isMeant)
     if !found.isEmpty { return found }
-    throw Failure(
-      .usage, "there is no snapshot \"\(shown)\" in \(displayName(path))",
-      hint: "see: \(advice("list"))")
+    throw Failure(.usage, "there is no snapshot \"\(shown)\" in \(displayName(path))", hint: "see: \(advice("list"))")
   }
 
   /// Finds the snapshot that a reference means without a path.

@@ -87,9 +87,7 @@ extension SnapshotList {
   ///
   /// A part is a source at or below a path, or a path inside a source. All paths and sources begin with a label. A
   /// snapshot that names no sources lacks nothing.
-  public func lacking(
-    in snapshot: Snapshot, below places: [[[UInt8]]]
-  ) -> [(source: [[UInt8]], newest: Snapshot)] {
+  public func lacking(in snapshot: Snapshot, below places: [[[UInt8]]]) -> [(source: [[UInt8]], newest: Snapshot)] {
     if snapshot.summary.sources.isEmpty && snapshot.summary.otherSources.isEmpty { return [] }
     var lacking: [(source: [[UInt8]], newest: Snapshot)] = []
     for other in snapshots.reversed() {

@@ -18,14 +18,11 @@ extension Retirement {
     else { return false }
     if repository.unreadSpare.withLock({ $0 }) == status.inode { return true }
     guard !isExported, let mounts = MountLine.all(), let inside = repository.location.pathInFileSystem(by: mounts)
-    else {
-      return false
-    }
+    else { return false }
     let place = inside.below([Repository.controlName, Repository.spareName])
     var isComplete = true
     let isUsed = try? CurrentProcess.findDirectoryInUse(
-      on: status.device, isComplete: &isComplete,
-      isShown: { $0.shows(place) || mayHaveLayer($0, root: $1, of: name) },
+      on: status.device, isComplete: &isComplete, isShown: { $0.shows(place) || mayHaveLayer($0, root: $1, of: name) },
       isMeant: { isBelow($0, top: status) })
     guard isUsed == false, isComplete || isClosedToOthers else { return false }
     repository.unreadSpare.withLock { $0 = status.inode }

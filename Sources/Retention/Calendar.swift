@@ -24,8 +24,7 @@ public struct LocalTime: Hashable, Sendable {
   /// Converts the fields of `localtime(3)` (year, month, day, hour, minute, second) for the instant `seconds`.
   public init(fields: [Int], of seconds: Int64) {
     self.init(year: fields[0], month: fields[1], day: fields[2], hour: fields[3], offsetSeconds: 0)
-    offsetSeconds =
-      dayNumber * 86_400 + hour * 3600 + fields[4] * 60 + min(fields[5], 59) - Int(seconds)
+    offsetSeconds = dayNumber * 86_400 + hour * 3600 + fields[4] * 60 + min(fields[5], 59) - Int(seconds)
     // A leap second counts as the preceding second.
     offsetSeconds += fields[5] > 59 ? 1 : 0
   }

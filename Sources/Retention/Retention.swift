@@ -16,8 +16,7 @@ public struct RetentionPolicy: Hashable, Sendable {
   }
 
   /// The policy that is used without configuration.
-  public static let standard = RetentionPolicy(
-    keep: [.hourly: 24, .daily: 7, .weekly: 4, .monthly: 12, .yearly: 3])
+  public static let standard = RetentionPolicy(keep: [.hourly: 24, .daily: 7, .weekly: 4, .monthly: 12, .yearly: 3])
 
   /// True if only the newest snapshot would be kept.
   public var keepsNothing: Bool { countsNothing && keepWithinSeconds ?? 0 <= 0 }
@@ -136,8 +135,7 @@ public struct RetentionPlan: Sendable {
 /// is appended to the command lines in messages and names the repository.
 public func retentionPlan(
   for snapshots: [RetainedSnapshot], policy: RetentionPolicy, now: Int64, obstacle: String? = nil,
-  accepted: UInt64? = nil, wanted: [[UInt8]] = [],
-  commandOptions: String = ""
+  accepted: UInt64? = nil, wanted: [[UInt8]] = [], commandOptions: String = ""
 ) -> RetentionPlan {
   let isAsked = snapshots.contains(where: \.isUnwanted)
   let sources = placesOfSources(in: snapshots)
@@ -200,8 +198,7 @@ private func unprotectedSources(in snapshots: [RetainedSnapshot], sources: [[UIn
 /// If `wanted` is not `nil`, the operator asks to expire some snapshots. Then a source that is no longer wanted
 /// protects no snapshot. A snapshot from the future, taken with a wrong clock, is not preferred to one of the present.
 private func protections(
-  of snapshots: [RetainedSnapshot], sources: [[UInt8]: [Int]], unprotected: Set<[UInt8]>, wanted: [[UInt8]]?,
-  now: Int64
+  of snapshots: [RetainedSnapshot], sources: [[UInt8]: [Int]], unprotected: Set<[UInt8]>, wanted: [[UInt8]]?, now: Int64
 ) -> [[RetentionDecision.Reason]] {
   var reasons = [[RetentionDecision.Reason]](repeating: [], count: snapshots.count)
   func isOfThePresent(_ index: Int) -> Bool { !snapshots[index].isUnwanted || snapshots[index].time <= now }
@@ -263,8 +260,7 @@ private func members(
 private let implausibleGapSeconds: Int64 = 366 * 86_400
 
 private func clockTrouble(
-  in snapshots: [RetainedSnapshot], policy: RetentionPolicy, now: Int64, accepted: UInt64?,
-  commandOptions: String
+  in snapshots: [RetainedSnapshot], policy: RetentionPolicy, now: Int64, accepted: UInt64?, commandOptions: String
 ) -> (String?, Bool) {
   guard let newest = snapshots.last else { return (nil, false) }
   if let future = snapshots.last(where: { $0.time > now }) {

@@ -7,9 +7,7 @@ final class Problems {
 
   init(locator: Locator) { self.locator = locator }
 
-  func add(at place: Locator.Place?, message: String) {
-    list.append((place ?? .start, message))
-  }
+  func add(at place: Locator.Place?, message: String) { list.append((place ?? .start, message)) }
 }
 
 /// One table of a TOML file: reads the requested keys and complains of all others.
@@ -34,9 +32,7 @@ struct TableReader {
   var line: Int { (problems.locator.keys[path] ?? problems.locator.values[path])?.line ?? 1 }
 
   /// The line number of an array's item, from 1.
-  func line(of key: String, index: Int) -> Int {
-    problems.locator.values[path + [key, "\(index)"]]?.line ?? line
-  }
+  func line(of key: String, index: Int) -> Int { problems.locator.values[path + [key, "\(index)"]]?.line ?? line }
 
   private var name: String { path.isEmpty ? "the file" : "[\(keyPath.joined(separator: "."))]" }
 

@@ -81,13 +81,10 @@ struct SnapshotImport {
   ///
   /// A tree must be newer than all snapshots, so later adoptions would exclude the failed tree for ever.
   private func adoptAll(
-    _ trees: [AdoptableTree], options: AdoptOptions, in repository: Repository,
-    into answer: inout SnapshotImportAnswer
+    _ trees: [AdoptableTree], options: AdoptOptions, in repository: Repository, into answer: inout SnapshotImportAnswer
   ) throws {
     for tree in trees {
-      do throws(Failure) {
-        answer.add(tree, snapshot: try adopt(tree, options: options, in: repository).name)
-      } catch {
+      do throws(Failure) { answer.add(tree, snapshot: try adopt(tree, options: options, in: repository).name) } catch {
         answer.add(tree, failure: error)
         Console.complain(
           "\(displayName(tree.name)) is not adopted, and stays where it is with those after it: \(error)")

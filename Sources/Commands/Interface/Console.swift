@@ -101,9 +101,7 @@ struct ProgressLine {
     let width = options.quiet || options.json ? nil : CurrentProcess.terminalWidth(of: .error)
     let start = Clock.monotonic()
     ticker = width.map { width in
-      Ticker(intervalMilliseconds: 200) {
-        Console.progress(String(text(Clock.monotonic() - start).prefix(width - 1)))
-      }
+      Ticker(intervalMilliseconds: 200) { Console.progress(String(text(Clock.monotonic() - start).prefix(width - 1))) }
     }
   }
 

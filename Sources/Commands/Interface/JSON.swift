@@ -6,8 +6,7 @@ func jsonText(_ document: some Encodable, isLine: Bool = false) -> String {
   let encoder = JSONEncoder()
   encoder.keyEncodingStrategy = .convertToSnakeCase
   encoder.outputFormatting =
-    isLine
-    ? [.sortedKeys, .withoutEscapingSlashes] : [.sortedKeys, .withoutEscapingSlashes, .prettyPrinted]
+    isLine ? [.sortedKeys, .withoutEscapingSlashes] : [.sortedKeys, .withoutEscapingSlashes, .prettyPrinted]
   guard let data = try? encoder.encode(document) else {
     fatalError("a document of numbers and strings failed to encode")
   }

@@ -11,8 +11,7 @@ struct CommonOptions: ParsableArguments {
   @Option(
     name: [.customShort("r"), .long],
     help: ArgumentHelp(
-      "The repository; else the environment variable TREERING_REPOSITORY, else the configuration's.",
-      valueName: "dir"))
+      "The repository; else the environment variable TREERING_REPOSITORY, else the configuration's.", valueName: "dir"))
   var repository: PathArgument?
 
   @Option(
@@ -34,9 +33,7 @@ struct CommonOptions: ParsableArguments {
   func repositoryPath() throws(Failure) -> [UInt8] {
     if let repository { return repository.bytes }
     if config != nil, let path = try configuration()?.repositoryPath { return path }
-    if let path = CurrentProcess.environment("TREERING_REPOSITORY"), !path.isEmpty {
-      return path
-    }
+    if let path = CurrentProcess.environment("TREERING_REPOSITORY"), !path.isEmpty { return path }
     if let path = try configuration()?.repositoryPath { return path }
     throw Failure(
       .usage, "no repository is named",
@@ -75,14 +72,11 @@ struct CommonOptions: ParsableArguments {
 struct ThreadOption: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "Threads that work at once; the number of processors, at most 8, unless said otherwise.",
-      valueName: "n"))
+      "Threads that work at once; the number of processors, at most 8, unless said otherwise.", valueName: "n"))
   var threads: Int?
 
   func validate() throws {
-    if let threads, !(1...64).contains(threads) {
-      throw ValidationError("--threads takes a number from 1 to 64")
-    }
+    if let threads, !(1...64).contains(threads) { throw ValidationError("--threads takes a number from 1 to 64") }
   }
 
   var count: Int { threads ?? min(8, processorCount()) }
@@ -90,12 +84,10 @@ struct ThreadOption: ParsableArguments {
 
 /// The rules for excluded entries.
 struct ExcludeOptions: ParsableArguments {
-  @Option(
-    help: ArgumentHelp("Leave out what matches a pattern of gitignore(5).", valueName: "pattern"))
+  @Option(help: ArgumentHelp("Leave out what matches a pattern of gitignore(5).", valueName: "pattern"))
   var exclude: [PathArgument] = []
 
-  @Option(
-    help: ArgumentHelp("Leave out what matches a pattern in a file, one a line.", valueName: "file"))
+  @Option(help: ArgumentHelp("Leave out what matches a pattern in a file, one a line.", valueName: "file"))
   var excludeFrom: [PathArgument] = []
 
   @Flag(name: [.customShort("x"), .long], help: "Leave out other file systems mounted below a source.")
@@ -105,8 +97,7 @@ struct ExcludeOptions: ParsableArguments {
   var excludeCaches = false
 
   @Option(
-    help: ArgumentHelp(
-      "Leave out the content of directories that hold such a file, but for that.", valueName: "file"))
+    help: ArgumentHelp("Leave out the content of directories that hold such a file, but for that.", valueName: "file"))
   var excludeIfPresent: [PathArgument] = []
 
   @Flag(help: "Leave out what has the attribute d of chattr(1).")
@@ -145,19 +136,15 @@ struct GuardOptions: ParsableArguments {
   var acceptChanges = false
 
   @Option(
-    help: ArgumentHelp(
-      "Refuse where more than this share of a source's entries is gone (50%).", valueName: "percent"),
+    help: ArgumentHelp("Refuse where more than this share of a source's entries is gone (50%).", valueName: "percent"),
     transform: percentage(for: "--gone-limit"))
   var goneLimit = 0.5
 
   @Option(
     help: ArgumentHelp(
-      "Hold rotation where more than this share of a source's files has other content (50%).",
-      valueName: "percent"),
+      "Hold rotation where more than this share of a source's files has other content (50%).", valueName: "percent"),
     transform: percentage(for: "--changed-limit"))
   var changedLimit = 0.5
 
-  var limits: GuardLimits {
-    GuardLimits(gone: goneLimit, changed: changedLimit, acceptsChanges: acceptChanges)
-  }
+  var limits: GuardLimits { GuardLimits(gone: goneLimit, changed: changedLimit, acceptsChanges: acceptChanges) }
 }

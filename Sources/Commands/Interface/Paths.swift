@@ -15,9 +15,7 @@ func absolutePath(of path: [UInt8]) throws(Failure) -> [UInt8] {
   do {
     var absolute = path
     if path.first != slash { absolute = try CurrentProcess.workingDirectory() + [slash] + path }
-    if components(of: absolute).contains(Array("..".utf8)) {
-      absolute = try CurrentProcess.realPath(absolute)
-    }
+    if components(of: absolute).contains(Array("..".utf8)) { absolute = try CurrentProcess.realPath(absolute) }
     return [slash] + Array(components(of: absolute).joined(separator: [slash]))
   } catch { throw Failure(.usage, "cannot find \(displayName(path)): \(error)") }
 }

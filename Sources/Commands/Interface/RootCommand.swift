@@ -5,8 +5,7 @@ internal import Settings
 
 struct RootCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "treering",
-    abstract: "Dated snapshots of directory trees that store only what changed.",
+    commandName: "treering", abstract: "Dated snapshots of directory trees that store only what changed.",
     discussion: """
       Every snapshot is a complete-looking directory of plain files: browse it with ls, copy from it \
       with cp. An unchanged file is a hard link to the snapshot before.
@@ -52,6 +51,5 @@ func checkCommand(_ arguments: [String]) throws(Failure) {
   let near = known.map { ($0, distance(word, $0)) }.min { $0.1 < $1.1 }
   let meant = otherNames[word] ?? near.flatMap { $0.1 <= 2 ? $0.0 : nil }
   throw Failure(
-    .usage, "there is no command \"\(shown)\"",
-    hint: meant.map { "did you mean \"\($0)\"?" } ?? "see: treering --help")
+    .usage, "there is no command \"\(shown)\"", hint: meant.map { "did you mean \"\($0)\"?" } ?? "see: treering --help")
 }

@@ -34,8 +34,7 @@ extension Timestamp {
   var localText: String {
     let fields = Clock.localFields(of: seconds)
     func padded(_ number: Int) -> String { number < 10 ? "0\(number)" : "\(number)" }
-    return "\(fields[0])-\(padded(fields[1]))-\(padded(fields[2])) "
-      + "\(padded(fields[3])):\(padded(fields[4]))"
+    return "\(fields[0])-\(padded(fields[1]))-\(padded(fields[2])) \(padded(fields[3])):\(padded(fields[4]))"
   }
 }
 

@@ -71,8 +71,7 @@ public enum Treering {
         return .done
       }
       let prefix = "Error: "
-      Console.complain(
-        message.hasPrefix(prefix) ? String(message.dropFirst(prefix.count)) : message)
+      Console.complain(message.hasPrefix(prefix) ? String(message.dropFirst(prefix.count)) : message)
       return .usage
     }
   }

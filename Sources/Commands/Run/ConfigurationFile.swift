@@ -85,9 +85,7 @@ struct ConfigurationFile {
   /// A path that this user cannot follow does not lead to the repository, which is open.
   func isOf(_ repository: Repository) throws(Failure) -> Bool {
     guard let path = repositoryPath else { return false }
-    do {
-      return try Descriptor.open(path: path, .pathOnly).status().isSameInode(as: repository.identity)
-    } catch {
+    do { return try Descriptor.open(path: path, .pathOnly).status().isSameInode(as: repository.identity) } catch {
       if error.meansAbsence || error.meansNoPermission { return false }
       throw Failure(.usage, "cannot find the repository \(displayName(path)) of \(displayName(self.path)): \(error)")
     }

@@ -33,8 +33,7 @@ func sourceProblem(at path: [UInt8]) -> (failure: Failure, isMistake: Bool)? {
   let shown = displayName(path)
   do throws(Errno) {
     guard try Descriptor.open(path: path, .pathOnly).status().kind == .directory else {
-      let failure = Failure(
-        .usage, "the source \(shown) is not a directory", hint: "name the directory that holds it")
+      let failure = Failure(.usage, "the source \(shown) is not a directory", hint: "name the directory that holds it")
       return (failure, true)
     }
     _ = try Descriptor.open(path: path, [.read, .directory])
@@ -47,9 +46,7 @@ func checkedLabel(_ label: String) throws(Failure) -> [UInt8] {
   let bytes = argumentBytes(label)
   guard !bytes.isEmpty, bytes.count <= 255, !bytes.contains(slash),
     bytes != [UInt8(ascii: ".")], bytes != Array("..".utf8)
-  else {
-    throw Failure(.usage, "--label takes the name of one directory, such as a host's name")
-  }
+  else { throw Failure(.usage, "--label takes the name of one directory, such as a host's name") }
   return bytes
 }
 
@@ -68,8 +65,7 @@ func refuse(_ sources: [[UInt8]], inside repository: Repository) throws(Failure)
       throw Failure(.usage, "cannot find out where the source \(displayName(source)) is: \(error)")
     }
     throw Failure(
-      .usage,
-      "the source \(displayName(source)) is inside the repository \(displayName(repository.path))",
+      .usage, "the source \(displayName(source)) is inside the repository \(displayName(repository.path))",
       hint: "name the directory you want to back up")
   }
   noteMissingProc()

@@ -16,8 +16,7 @@ struct Notices {
   init(for settings: Configuration, runID: String) {
     self.settings = settings
     healthchecks = settings.healthchecks.map {
-      Healthchecks(
-        url: $0.url, runID: runID, userAgent: Self.userAgent, limitSeconds: Double(settings.notifySeconds))
+      Healthchecks(url: $0.url, runID: runID, userAgent: Self.userAgent, limitSeconds: Double(settings.notifySeconds))
     }
   }
 
@@ -50,10 +49,7 @@ struct Notices {
     let start = Clock.monotonic()
     guard let message = send() else { return [] }
     Console.complain("warning: \(what): \(message)")
-    return [
-      RunStep(
-        step: step, outcome: .failed, elapsedSeconds: Clock.monotonic() - start, message: message)
-    ]
+    return [RunStep(step: step, outcome: .failed, elapsedSeconds: Clock.monotonic() - start, message: message)]
   }
 
   private func sendEnd(_ answer: RunAnswer) -> String? {

@@ -32,9 +32,7 @@ final class ScheduledRun {
   /// Takes the snapshot and applies retention. The caller holds the lock, and calls `finish` without it.
   ///
   /// Never throws: an error is printed, and recorded in the history and the exit status.
-  func work(
-    of options: SnapshotOptions, in repository: Repository, startingAt start: Timestamp, evenIfNotDue: Bool
-  ) {
+  func work(of options: SnapshotOptions, in repository: Repository, startingAt start: Timestamp, evenIfNotDue: Bool) {
     answer.time = start.rfc3339
     do {
       var options = options
@@ -50,9 +48,7 @@ final class ScheduledRun {
         try rotate(repository, isRepeated: true)
         if answer.expired.isEmpty { answer.steps = [] }
       }
-    } catch {
-      take(error as? Failure ?? Failure(.failed, "\(error)"))
-    }
+    } catch { take(error as? Failure ?? Failure(.failed, "\(error)")) }
   }
 
   /// Pushes due snapshots and sends the notices. The caller has released the lock.

@@ -15,9 +15,7 @@ struct InstructionSender {
 
   /// Sends the new version, a file of `byteCount` bytes, from `offset` on. Copies refer to offsets in `base`. Without
   /// `base` they refer to offsets in the base file itself.
-  init(
-    to stream: OutgoingStream, new: CompactSource, byteCount: UInt64, from offset: UInt64, base: CompactSource?
-  ) {
+  init(to stream: OutgoingStream, new: CompactSource, byteCount: UInt64, from offset: UInt64, base: CompactSource?) {
     writer = InstructionWriter(to: stream)
     self.new = new
     self.byteCount = byteCount

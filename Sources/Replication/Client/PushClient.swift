@@ -73,8 +73,7 @@ final class PushClient {
     defer { ticker.stop() }
     try agreeOnSpace(measure(with: parts))
     let stream = OutgoingStream(over: connection.channel)
-    let contents = ContentSender(
-      to: stream, of: snapshot, tree: tree, base: base, progress: progress, monitor: monitor)
+    let contents = ContentSender(to: stream, of: snapshot, tree: tree, base: base, progress: progress, monitor: monitor)
     var sender = PlanSender(
       plan: PushPlan(of: new, base: base?.finder), snapshot: snapshot, base: base, parts: parts, stream: stream,
       contents: contents, answers: answers, connection: connection, progress: progress)
@@ -190,11 +189,8 @@ final class PushClient {
 
   /// Records the push in the repository. The server has the snapshot, so an error is only a warning.
   private func remember() {
-    do {
-      try repository.pushMemory.remember(snapshot.name, to: connection.repositoryID, address: remote)
-    } catch {
-      monitor.warn(
-        Warning(path: remote, message: "has \(snapshot.name), and that cannot be remembered here: \(error)"))
+    do { try repository.pushMemory.remember(snapshot.name, to: connection.repositoryID, address: remote) } catch {
+      monitor.warn(Warning(path: remote, message: "has \(snapshot.name), and that cannot be remembered here: \(error)"))
     }
   }
 

@@ -176,7 +176,5 @@ struct PushPlan {
     return try base.directory(sourceInode: inode, on: child.fileSystem)
   }
 
-  private func joinedPath(_ path: [[UInt8]]) -> [UInt8] {
-    mounts.isEmpty ? [] : path.flatMap { [slash] + $0 }
-  }
+  private func joinedPath(_ path: [[UInt8]]) -> [UInt8] { mounts.isEmpty ? [] : path.flatMap { [slash] + $0 } }
 }

@@ -31,9 +31,7 @@ final class StoredFiles {
   private static let largeBytes: UInt64 = 1 << 20
 
   /// Opens the regular file of `byteCount` bytes that the catalog has at `path`. `onRead` gets the bytes of each read.
-  func open(
-    _ path: [[UInt8]], byteCount: UInt64, onRead: @escaping (UInt64) -> Void = { _ in }
-  ) -> StoredVersion {
+  func open(_ path: [[UInt8]], byteCount: UInt64, onRead: @escaping (UInt64) -> Void = { _ in }) -> StoredVersion {
     do throws(Errno) {
       let (directory, name) = try locate(path)
       let file = try directory.descriptor.openToRead(name.span)

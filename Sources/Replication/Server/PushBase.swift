@@ -20,9 +20,7 @@ final class PushBase {
   }
 
   /// The first of the client's candidates that the repository can use.
-  static func choose(
-    among candidates: [Digest], in list: SnapshotList, of repository: Repository
-  ) throws -> PushBase? {
+  static func choose(among candidates: [Digest], in list: SnapshotList, of repository: Repository) throws -> PushBase? {
     let damaged = try repository.marks.all(.damaged)
     for digest in candidates {
       guard let found = list.snapshots.last(where: { $0.summary.root.digest == digest }),

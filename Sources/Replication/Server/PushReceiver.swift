@@ -153,21 +153,16 @@ final class PushReceiver {
   }
 
   /// Receives the stream up to its end. The server may request missing parts from then on.
-  private func receiveStream(
-    into staging: PushStaging, base: PushBase?, fsync: BackgroundFsync
-  ) throws -> PushedTree {
+  private func receiveStream(into staging: PushStaging, base: PushBase?, fsync: BackgroundFsync) throws -> PushedTree {
     let stream = IncomingStream { [channel] in
       guard let frame = try channel.receive() else { throw Channel.ended }
-      guard frame.type == .stream else {
-        throw ProtocolViolation("a frame of type \(frame.type.rawValue) in a push")
-      }
+      guard frame.type == .stream else { throw ProtocolViolation("a frame of type \(frame.type.rawValue) in a push") }
       return frame.payload
     }
     let parts = PartReceiver(of: push, from: stream, into: staging, fsync: fsync)
     let signatures = SignatureSender(for: push, base: base)
     defer { signatures.stop() }
-    let pathCheck = DirectoryPathCheck(
-      root: request.summary.root.digest, namedBefore: staging.parts.namedBefore)
+    let pathCheck = DirectoryPathCheck(root: request.summary.root.digest, namedBefore: staging.parts.namedBefore)
     var receiver = StreamReceiver(
       push: push, stream: stream, staging: staging, base: base, parts: parts, signatures: signatures,
       pathCheck: pathCheck)

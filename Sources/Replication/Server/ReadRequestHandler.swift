@@ -99,7 +99,6 @@ struct ReadRequestHandler {
       try? channel.send(problem)
     }
     ticker.stop()
-    try channel.send(
-      VerifyEnd(of: result, entries: progress.entries.value, bytesRead: progress.bytesRead.value))
+    try channel.send(VerifyEnd(of: result, entries: progress.entries.value, bytesRead: progress.bytesRead.value))
   }
 }

@@ -95,8 +95,7 @@ struct ServerSession {
         repositoryID: repository.id, program: options.program, isAppendOnly: options.isAppendOnly,
         isReadOnly: options.isReadOnly, location: repository.hostIdentity
       ).payload)
-    var reads = ReadRequestHandler(
-      channel: channel, repository: repository, threads: options.threads, version: version)
+    var reads = ReadRequestHandler(channel: channel, repository: repository, threads: options.threads, version: version)
     while let frame = try channel.receive() {
       switch try Request(frame: frame) {
       case .list: try reads.list()
@@ -150,9 +149,7 @@ struct ServerSession {
         guard error == .noSuchEntry else { throw error }
       }
       isConfined = try CurrentProcess.confine(to: places)
-    } catch {
-      throw Failure(.failed, "cannot confine the server to \(path): \(error)")
-    }
+    } catch { throw Failure(.failed, "cannot confine the server to \(path): \(error)") }
     guard isConfined else {
       options.onNote("note: the server is not confined to \(path): Landlock is not to be had here")
       return

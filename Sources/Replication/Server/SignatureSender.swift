@@ -28,8 +28,7 @@ final class SignatureSender {
     thread = try BackgroundThread { [push, queue] in
       var computer = SignatureComputer(
         push: push, snapshot: snapshot, queue: queue, reader: CatalogReader(reading: catalog),
-        files: StoredFiles(in: tree),
-        bytesLeft: 2 &* snapshot.summary.root.totals.bytes)
+        files: StoredFiles(in: tree), bytesLeft: 2 &* snapshot.summary.root.totals.bytes)
       while let path = queue.next() {
         do { try push.channel.send(signature: computer.signature(of: path)) } catch { return }
       }

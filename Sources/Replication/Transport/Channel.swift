@@ -70,9 +70,7 @@ final class Channel: Sendable {
 
   func send(_ frame: Frame) throws { try send(frame.type, frame.payload) }
 
-  func send(_ type: FrameType, _ payload: [UInt8] = []) throws {
-    try payload.withUnsafeBytes { try send(type, $0) }
-  }
+  func send(_ type: FrameType, _ payload: [UInt8] = []) throws { try payload.withUnsafeBytes { try send(type, $0) } }
 
   func send(_ type: FrameType, _ payload: UnsafeRawBufferPointer) throws {
     let bytes = try Frame.encoded(type: type, payload: payload)

@@ -19,9 +19,7 @@ struct MessageWriter {
 
   mutating func flag(_ value: Bool) { integer(value ? 1 : 0) }
 
-  mutating func signed(_ value: Int64) {
-    integer(UInt64(bitPattern: (value << 1) ^ (value >> 63)))
-  }
+  mutating func signed(_ value: Int64) { integer(UInt64(bitPattern: (value << 1) ^ (value >> 63))) }
 
   mutating func text(_ value: some Collection<UInt8>) {
     count(value.count)
@@ -64,9 +62,7 @@ extension MessageSource where Self: ~Copyable {
   /// Reads a number that serves as a count or an index.
   mutating func count(limit: Int) throws -> Int {
     let value = try integer()
-    guard value <= UInt64(limit) else {
-      throw ProtocolViolation("\(value) is more than the \(limit) that are allowed")
-    }
+    guard value <= UInt64(limit) else { throw ProtocolViolation("\(value) is more than the \(limit) that are allowed") }
     return Int(value)
   }
 

@@ -28,9 +28,7 @@ extension PushAccept {
       }
     } else {
       let successor = try reader.quantity()
-      if successor > 0 {
-        files = [PartialFile(digest: ContentDigest(try reader.digest()), byteCount: successor - 1)]
-      }
+      if successor > 0 { files = [PartialFile(digest: ContentDigest(try reader.digest()), byteCount: successor - 1)] }
     }
     partialFiles = files
     knownCount = try reader.count(limit: Wire.knownParts)

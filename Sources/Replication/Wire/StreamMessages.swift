@@ -35,12 +35,10 @@ enum StreamMessage {
     let number = try source.integer()
     switch StreamTag(rawValue: number) {
     case .record:
-      self = .record(
-        base: try BaseDirectory.read(from: &source), byteCount: try source.count(limit: Wire.recordBytes))
+      self = .record(base: try BaseDirectory.read(from: &source), byteCount: try source.count(limit: Wire.recordBytes))
     case .directory: self = .directory(try source.digest(), base: try BaseDirectory.read(from: &source))
     case .file:
-      self = .file(
-        skip: try source.integer(), source: try CopySource(from: &source), offset: try source.integer())
+      self = .file(skip: try source.integer(), source: try CopySource(from: &source), offset: try source.integer())
     case .baseFile: self = .baseFile(skip: try source.integer(), path: try source.path())
     case .baseDirectory:
       self = .baseDirectory(index: try source.count(limit: Int(Int32.max)), path: try source.path())

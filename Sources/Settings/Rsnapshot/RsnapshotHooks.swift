@@ -31,8 +31,7 @@ func rsnapshotHooks(of statements: [RsnapshotConfiguration.Statement]) -> [Strin
 
 private func table(for statement: RsnapshotConfiguration.Statement, isBefore: Bool) -> String {
   var table = "{ command = \(TOMLText.array(rsnapshotCommand(statement.value))), timeout = \"24h\""
-  let isRequired =
-    statement.name == "backup_exec" ? statement.values.dropFirst().first == "required" : isBefore
+  let isRequired = statement.name == "backup_exec" ? statement.values.dropFirst().first == "required" : isBefore
   // By default, hooks before a run are required, and hooks after it are not.
   if isRequired != isBefore { table += ", required = \(isRequired)" }
   return table + " }"

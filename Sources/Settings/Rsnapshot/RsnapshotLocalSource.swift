@@ -28,9 +28,7 @@ struct RsnapshotLocalSource {
     landing = cleanComponents(of: statement.values[1]) + path[anchor...]
   }
 
-  func hasPath(of other: Self) -> Bool {
-    path.elementsEqual(other.path, by: { $0.utf8.elementsEqual($1.utf8) })
-  }
+  func hasPath(of other: Self) -> Bool { path.elementsEqual(other.path, by: { $0.utf8.elementsEqual($1.utf8) }) }
 
   // MARK: Rules
 

@@ -26,9 +26,7 @@ extension RsnapshotConfiguration.Statement {
     switch name {
     case "config_version": try require(value == "1.2", expected: "1.2")
     case "snapshot_root":
-      if RsnapshotSource.remote(of: value) != nil {
-        throw error("\"snapshot_root\" should be a local path")
-      }
+      if RsnapshotSource.remote(of: value) != nil { throw error("\"snapshot_root\" should be a local path") }
       try requirePath()
     case "lockfile", "logfile", "include_file", "exclude_file": try requirePath()
     case "sync_first", "no_create_root": try require(value == "0" || value == "1", expected: "0 or 1")
@@ -59,13 +57,9 @@ extension RsnapshotConfiguration.Statement {
       guard let first = words(of: name).first, name.utf8.first.map(isBlank) == false else {
         throw error("the line begins with a blank, and no statement stands right above it")
       }
-      if first != name, Self.isKnown(first) {
-        throw error("a tab should follow \"\(first)\"; spaces separate nothing")
-      }
+      if first != name, Self.isKnown(first) { throw error("a tab should follow \"\(first)\"; spaces separate nothing") }
       let near = (Self.others + Self.unneeded.sorted()).map { ($0, distance(name, $0)) }.min { $0.1 < $1.1 }
-      throw error(
-        "unknown parameter \"\(name)\""
-          + (near.map { $0.1 <= 2 ? "; did you mean \"\($0.0)\"?" : "" } ?? ""))
+      throw error("unknown parameter \"\(name)\"" + (near.map { $0.1 <= 2 ? "; did you mean \"\($0.0)\"?" : "" } ?? ""))
     }
   }
 
@@ -85,16 +79,13 @@ extension RsnapshotConfiguration.Statement {
     let number = values.count > 1 ? values[1] : ""
     guard Self.isNumber(number), number.utf8.contains(where: { $0 != UInt8(ascii: "0") }) else {
       throw error(
-        "\"\(name)\" should have a number from 1 on after \"\(value)\""
-          + (number.isEmpty ? "" : ", not \"\(number)\""))
+        "\"\(name)\" should have a number from 1 on after \"\(value)\"" + (number.isEmpty ? "" : ", not \"\(number)\""))
     }
   }
 
   private func checkPoint(after earlier: [Self]) throws(RsnapshotError) {
     try checkDestination(after: earlier)
-    guard !climbs(value) else {
-      throw error("the path \"\(value)\" should be without \"..\"")
-    }
+    guard !climbs(value) else { throw error("the path \"\(value)\" should be without \"..\"") }
     let needed: [String]
     switch RsnapshotSource.remote(of: value) {
     case .shell: needed = ["cmd_ssh"]
@@ -137,9 +128,7 @@ extension RsnapshotConfiguration.Statement {
     return number == 1
   }
 
-  static func isNumber(_ value: String) -> Bool {
-    !value.isEmpty && value.utf8.allSatisfy(isDigit)
-  }
+  static func isNumber(_ value: String) -> Bool { !value.isEmpty && value.utf8.allSatisfy(isDigit) }
 
   static func isShortArguments(_ value: String) -> Bool {
     value.utf8.count > 1 && value.utf8.first == UInt8(ascii: "-") && value.utf8.dropFirst().allSatisfy(isWordByte)

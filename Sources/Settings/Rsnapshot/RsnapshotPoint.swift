@@ -69,9 +69,7 @@ extension RsnapshotConfiguration.Statement {
     default:
       throw error("\"\(option.name)\" is no option of a backup point")
     }
-    if !isRight {
-      throw error("\"\(option.name)\" should be \(expected), not \"\(option.value)\"")
-    }
+    if !isRight { throw error("\"\(option.name)\" should be \(expected), not \"\(option.value)\"") }
   }
 
   /// Splits arguments for rsync at white space outside quotes; quotes do not nest.

@@ -13,9 +13,7 @@ struct RsnapshotReader {
 
   init(files: RsnapshotFiles) { self.files = files }
 
-  mutating func read(
-    _ path: [UInt8], includedBy origin: RsnapshotConfiguration.Origin?
-  ) throws(RsnapshotError) {
+  mutating func read(_ path: [UInt8], includedBy origin: RsnapshotConfiguration.Origin?) throws(RsnapshotError) {
     let name = files.name(path)
     if let origin {
       guard !open.contains(path) else { throw RsnapshotError(at: origin, message: "\(name) includes itself") }
@@ -70,8 +68,7 @@ struct RsnapshotReader {
         message: line.contains(where: isBlank)
           ? "a tab should follow \"\(word)\"; spaces separate nothing" : "\"\(word)\" should have a value, after a tab")
     }
-    let statement = RsnapshotConfiguration.Statement(
-      name: name, values: Array(fields.dropFirst()), origin: origin)
+    let statement = RsnapshotConfiguration.Statement(name: name, values: Array(fields.dropFirst()), origin: origin)
     try statement.check(after: statements)
     statements.append(statement)
     if name == "include_conf", statement.includedCommand == nil {

@@ -1,9 +1,7 @@
 internal import Model
 
 /// The table `[retention]` for the levels of an `rsnapshot.conf`.
-func rsnapshotRetention(
-  of statements: [RsnapshotConfiguration.Statement], notes: inout RsnapshotNotes
-) -> [String] {
+func rsnapshotRetention(of statements: [RsnapshotConfiguration.Statement], notes: inout RsnapshotNotes) -> [String] {
   let levels = statements.filter { $0.name == "retain" || $0.name == "interval" }
   let sets = SnapshotSet.allCases.map(\.rawValue)
   // Debian's names for the levels that its crontab runs every four hours, daily, weekly and monthly.

@@ -41,9 +41,7 @@ struct RsnapshotSources {
     }.filter { !$0.isEmpty }
   }
 
-  private mutating func addRemote(
-    _ statement: RsnapshotConfiguration.Statement, notes: inout RsnapshotNotes
-  ) {
+  private mutating func addRemote(_ statement: RsnapshotConfiguration.Statement, notes: inout RsnapshotNotes) {
     let why =
       RsnapshotSource.remote(of: statement.value) == .volume
       ? "let a hook before make and mount the LVM snapshot and one after remove it, and name where it is mounted"

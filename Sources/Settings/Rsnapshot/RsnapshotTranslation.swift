@@ -14,9 +14,7 @@ public struct RsnapshotTranslation: Sendable {
   public let notCarriedOver: [NotCarriedOver]
 
   /// `name` is the file's display name; `files` gives access to files of patterns.
-  public init(
-    of configuration: RsnapshotConfiguration, name: String, files: RsnapshotFiles
-  ) throws(RsnapshotError) {
+  public init(of configuration: RsnapshotConfiguration, name: String, files: RsnapshotFiles) throws(RsnapshotError) {
     let statements = configuration.statements
     var notes = RsnapshotNotes()
     let top = try Self.top(of: statements, files: files, notes: &notes)
@@ -29,9 +27,7 @@ public struct RsnapshotTranslation: Sendable {
       treering.toml, made of \(name) by: treering import rsnapshot
       Check it with: treering config check
       """)
-    if !notes.list.isEmpty {
-      lines += TOMLText.comment("What has no equivalent is marked NOT CARRIED OVER.")
-    }
+    if !notes.list.isEmpty { lines += TOMLText.comment("What has no equivalent is marked NOT CARRIED OVER.") }
     lines += top
     if sources.label != "localhost" { lines += ["", "label = " + TOMLText.string(sources.label)] }
     for section in [retention] + tables + [hooks] where !section.isEmpty { lines += [""] + section }
@@ -84,8 +80,7 @@ struct RsnapshotNotes {
 
   /// Returns the comment for the setting's place; empty if the same comment exists.
   mutating func add(_ origin: RsnapshotConfiguration.Origin, why: String) -> [String] {
-    let note = RsnapshotTranslation.NotCarriedOver(
-      file: origin.file, line: origin.line, text: origin.text, why: why)
+    let note = RsnapshotTranslation.NotCarriedOver(file: origin.file, line: origin.line, text: origin.text, why: why)
     guard !list.contains(note) else { return [] }
     list.append(note)
     return TOMLText.comment("NOT CARRIED OVER: \(origin.place): \(origin.text)\n  \(why)")

@@ -168,9 +168,7 @@ struct RsyncArguments {
     }
   }
 
-  private mutating func add(
-    _ pattern: ArraySlice<UInt8>, isInclude: Bool, origin: RsnapshotConfiguration.Origin
-  ) {
+  private mutating func add(_ pattern: ArraySlice<UInt8>, isInclude: Bool, origin: RsnapshotConfiguration.Origin) {
     if !pattern.isEmpty { rules.append(Rule(pattern: Array(pattern), isInclude: isInclude, origin: origin)) }
   }
 

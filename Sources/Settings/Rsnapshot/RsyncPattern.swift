@@ -73,9 +73,7 @@ struct RsyncPattern {
   let globs: [Glob]
 
   /// `nil` if there is no equivalent: a bracket expression without an end or with a slash, or too many `**`.
-  init?(_ pattern: [UInt8]) {
-    self.init(pattern, isWild: pattern.contains { "*?[".utf8.contains($0) })
-  }
+  init?(_ pattern: [UInt8]) { self.init(pattern, isWild: pattern.contains { "*?[".utf8.contains($0) }) }
 
   private init?(_ pattern: [UInt8], isWild: Bool) {
     var rest = pattern[...]
