@@ -46,9 +46,7 @@ struct ByteBuffer: ~Copyable {
     extend(bytes.count).copyMemory(from: start, byteCount: bytes.count)
   }
 
-  mutating func append(_ span: Span<UInt8>) {
-    span.withUnsafeBytes { append($0) }
-  }
+  mutating func append(_ span: Span<UInt8>) { span.withUnsafeBytes { append($0) } }
 
   @inline(__always)
   mutating func append(_ time: Timestamp) {
@@ -90,9 +88,7 @@ struct ByteCursor {
   }
 
   @inline(__always)
-  mutating func integer<T: FixedWidthInteger & BitwiseCopyable>(
-    _ type: T.Type = T.self
-  ) throws(CatalogError) -> T {
+  mutating func integer<T: FixedWidthInteger & BitwiseCopyable>(_ type: T.Type = T.self) throws(CatalogError) -> T {
     let range = try take(MemoryLayout<T>.size)
     return T(littleEndian: bytes.loadUnaligned(fromByteOffset: range.lowerBound, as: T.self))
   }
@@ -111,11 +107,7 @@ extension [UInt8] {
 
   /// `withUnsafeBytes` with a typed error.
   @inline(__always)
-  func reading<R>(
-    _ body: (UnsafeRawBufferPointer) throws(CatalogError) -> R
-  ) throws(CatalogError) -> R {
-    try withUnsafeBufferPointer { buffer throws(CatalogError) in
-      try body(UnsafeRawBufferPointer(buffer))
-    }
+  func reading<R>(_ body: (UnsafeRawBufferPointer) throws(CatalogError) -> R) throws(CatalogError) -> R {
+    try withUnsafeBufferPointer { buffer throws(CatalogError) in try body(UnsafeRawBufferPointer(buffer)) }
   }
 }

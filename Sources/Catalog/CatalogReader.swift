@@ -113,9 +113,7 @@ public final class CatalogReader {
     let guess = Int(min(UInt64(Frame.targetBytes), end - offset))
     var bytes = try source.read(at: offset, count: guess)
     let count = try Frame.byteCount(header: bytes, number: number, left: end - offset)
-    if count > bytes.count {
-      bytes += try source.read(at: offset + UInt64(bytes.count), count: count - bytes.count)
-    }
+    if count > bytes.count { bytes += try source.read(at: offset + UInt64(bytes.count), count: count - bytes.count) }
     guard bytes.count >= count else { throw CatalogError("a frame is cut off") }
     bytes.removeLast(bytes.count - count)
     return try Frame.decode(bytes, hasher: hasher)
@@ -133,9 +131,7 @@ public final class CatalogReader {
       return hit.content
     }
     let offsets = try frameTable()
-    guard Int(number) < offsets.count else {
-      throw CatalogError("a record's place names a frame that does not exist")
-    }
+    guard Int(number) < offsets.count else { throw CatalogError("a record's place names a frame that does not exist") }
     let content = try frame(number: number, at: offsets[Int(number)])
     cache.append((number, content))
     if cache.count > Self.cachedFrames { cache.removeFirst() }
@@ -170,7 +166,5 @@ public final class CatalogReader {
       frame: try frame(number: place.frame), offset: Int(place.offset), digest: digest, hasher: hasher)
   }
 
-  public func root() throws -> DirectoryRecord {
-    try record(at: summary.root.place, for: summary.root.digest)
-  }
+  public func root() throws -> DirectoryRecord { try record(at: summary.root.place, for: summary.root.digest) }
 }

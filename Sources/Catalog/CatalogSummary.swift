@@ -138,8 +138,7 @@ public struct CatalogSummary: Sendable {
     var place: Place?
     var digest: Digest?
     var totals = Totals()
-    var summary = CatalogSummary(
-      root: Subtree(digest: .ofNothing, place: Place(frame: 0, offset: 0), totals: totals))
+    var summary = CatalogSummary(root: Subtree(digest: .ofNothing, place: Place(frame: 0, offset: 0), totals: totals))
     while cursor.left > 0 {
       let tag = Tag(rawValue: try cursor.integer())
       let range = try cursor.take(Int(try cursor.integer(UInt32.self)))

@@ -19,9 +19,7 @@ public final class StreamCompressor {
   ///   - windowLog: the largest distance between repetitions, as the binary logarithm of bytes, from 10 to 31.
   ///     Both client and server need that much memory.
   ///   - sink: gets the compressed bytes; they are valid only until it returns.
-  public init(
-    level: Int32, windowLog: Int32, sink: @escaping (UnsafeRawBufferPointer) throws -> Void
-  ) {
+  public init(level: Int32, windowLog: Int32, sink: @escaping (UnsafeRawBufferPointer) throws -> Void) {
     stream = tr_stream_compressor_new(level, windowLog)
     self.sink = sink
   }

@@ -82,9 +82,7 @@ extension Found {
 }
 
 extension Subtree {
-  public init(_ row: DirectoryRow) {
-    self.init(digest: row.digest, place: row.place, totals: row.totals)
-  }
+  public init(_ row: DirectoryRow) { self.init(digest: row.digest, place: row.place, totals: row.totals) }
 }
 
 private typealias RecordFile = (row: FileRow, record: DirectoryRecord)

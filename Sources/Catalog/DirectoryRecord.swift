@@ -131,9 +131,7 @@ public struct DirectoryRecord: Sendable {
   }
 
   @inline(__always)
-  private func decodeFile(
-    in raw: UnsafeRawBufferPointer, position: inout Position
-  ) throws(CatalogError) -> FileRow {
+  private func decodeFile(in raw: UnsafeRawBufferPointer, position: inout Position) throws(CatalogError) -> FileRow {
     var cursor = ByteCursor(raw, in: position.offset..<contentRange.upperBound)
     let fixed = try FixedPart(from: &cursor)
     guard fixed.kind != .directory else { throw CatalogError("a directory stands among files") }
@@ -152,9 +150,7 @@ public struct DirectoryRecord: Sendable {
       }
       target = try cursor.take(Int(fixed.size))
     } else if fixed.kind == .regular && fixed.size > 0 {
-      guard fixed.size <= UInt64(Int64.max) else {
-        throw CatalogError("a file has an impossible size")
-      }
+      guard fixed.size <= UInt64(Int64.max) else { throw CatalogError("a file has an impossible size") }
       digest = ContentDigest(try cursor.digest(), isSparse: isSparse)
     }
     var hints = Hints.none
@@ -174,14 +170,10 @@ public struct DirectoryRecord: Sendable {
   }
 
   /// The sub-directories; `position` must have passed the last file.
-  public func directories(
-    after position: consuming Position
-  ) throws(CatalogError) -> [DirectoryRow] {
+  public func directories(after position: consuming Position) throws(CatalogError) -> [DirectoryRow] {
     precondition(position.index == position.count)
     let start = position.offset
-    return try bytes.reading { raw throws(CatalogError) in
-      try decodeDirectories(in: raw, from: start)
-    }
+    return try bytes.reading { raw throws(CatalogError) in try decodeDirectories(in: raw, from: start) }
   }
 
   /// The sub-directories, for a caller that does not need the files.
@@ -225,17 +217,14 @@ public struct DirectoryRecord: Sendable {
   }
 
   /// Throws if a file and a sub-directory share a name.
-  private func refuseSharedNames(
-    _ raw: UnsafeRawBufferPointer, rows: [DirectoryRow]
-  ) throws(CatalogError) {
+  private func refuseSharedNames(_ raw: UnsafeRawBufferPointer, rows: [DirectoryRow]) throws(CatalogError) {
     guard fileCount > 0 else { return }
     var position = firstFile
     var row = 0
     while row < rows.count, position.index < position.count {
       let name = try decodeFile(in: raw, position: &position).name
       while row < rows.count {
-        let order = compareNames(
-          bytes.span.extracting(rows[row].name), bytes.span.extracting(name))
+        let order = compareNames(bytes.span.extracting(rows[row].name), bytes.span.extracting(name))
         guard order != .same else { throw CatalogError("two entries of a directory have one name") }
         if order == .after { break }
         row += 1
@@ -323,9 +312,7 @@ extension Timestamp {
   @inline(__always)
   init(from cursor: inout ByteCursor) throws(CatalogError) {
     self.init(seconds: try cursor.integer(), nanoseconds: try cursor.integer())
-    guard nanoseconds < 1_000_000_000 else {
-      throw CatalogError("a time has more nanoseconds than a second")
-    }
+    guard nanoseconds < 1_000_000_000 else { throw CatalogError("a time has more nanoseconds than a second") }
   }
 }
 

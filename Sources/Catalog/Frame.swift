@@ -34,8 +34,7 @@ enum Frame {
     var stored = 0
     let bytes = [UInt8](unsafeUninitializedCapacity: headerBytes + bound) { buffer, count in
       let raw = UnsafeMutableRawBufferPointer(buffer)
-      stored = tr_compress(
-        compressor, raw.baseAddress! + headerBytes, bound, content.baseAddress, content.count)
+      stored = tr_compress(compressor, raw.baseAddress! + headerBytes, bound, content.baseAddress, content.count)
       if stored == 0 { return }
       if stored >= content.count || content.count > plausibleContent(of: stored) {
         stored = content.count
@@ -53,9 +52,7 @@ enum Frame {
   }
 
   /// The first half of the SHA-256 of the header's first 16 bytes and the compressed content.
-  private static func checksum(
-    _ frame: UnsafeRawBufferPointer, hasher: SHA256
-  ) -> (UInt64, UInt64) {
+  private static func checksum(_ frame: UnsafeRawBufferPointer, hasher: SHA256) -> (UInt64, UInt64) {
     hasher.reset()
     hasher.update(UnsafeRawBufferPointer(rebasing: frame[0..<16]))
     hasher.update(UnsafeRawBufferPointer(rebasing: frame[headerBytes...]))
@@ -87,8 +84,7 @@ enum Frame {
     if size == frame.count - headerBytes { return Array(frame[headerBytes...]) }
     let content = [UInt8](unsafeUninitializedCapacity: max(size, 1)) { buffer, count in
       decoded = frame.withUnsafeBytes {
-        tr_decompress(
-          buffer.baseAddress, size, $0.baseAddress! + headerBytes, $0.count - headerBytes)
+        tr_decompress(buffer.baseAddress, size, $0.baseAddress! + headerBytes, $0.count - headerBytes)
       }
       count = decoded == size ? size : 0
     }

@@ -38,9 +38,7 @@ public struct InodeIndex: Sendable {
   public init(of reader: CatalogReader, without newer: CatalogReader? = nil) throws {
     let mounts = reader.summary.mountKeys
     var waiting = [
-      Waiting(
-        subtree: reader.summary.root, newer: newer?.summary.root, folder: 0,
-        fileSystem: .unknown, path: [])
+      Waiting(subtree: reader.summary.root, newer: newer?.summary.root, folder: 0, fileSystem: .unknown, path: [])
     ]
     folders.append(Folder(parent: 0, nameOffset: 0, nameCount: 0))
     while let next = waiting.popLast() {
@@ -167,7 +165,5 @@ public struct MountRecord: Hashable, Sendable {
 
 extension CatalogSummary {
   /// The key of each file system by the path of its mount point.
-  public var mountKeys: [[UInt8]: FileSystemKey] {
-    Dictionary(mounts.map { ($0.path, $0.key) }) { _, last in last }
-  }
+  public var mountKeys: [[UInt8]: FileSystemKey] { Dictionary(mounts.map { ($0.path, $0.key) }) { _, last in last } }
 }

@@ -119,14 +119,10 @@ public struct FileCursor {
     current = try record.nextFile(at: &position)
   }
 
-  public mutating func advance() throws(CatalogError) {
-    current = try record.nextFile(at: &position)
-  }
+  public mutating func advance() throws(CatalogError) { current = try record.nextFile(at: &position) }
 
   /// The sub-directories; valid only after the last file.
-  public func directories() throws(CatalogError) -> [DirectoryRow] {
-    try record.directories(after: position)
-  }
+  public func directories() throws(CatalogError) -> [DirectoryRow] { try record.directories(after: position) }
 }
 
 /// The catalog's entry at a path.

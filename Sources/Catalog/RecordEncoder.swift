@@ -96,9 +96,7 @@ public final class RecordEncoder {
     content.append(UInt32(0))
   }
 
-  private func appendMetadata(
-    _ kind: EntryKind, flags: EntryFlags, metadata: Metadata, size: UInt64
-  ) {
+  private func appendMetadata(_ kind: EntryKind, flags: EntryFlags, metadata: Metadata, size: UInt64) {
     content.append(kind.rawValue)
     content.append(flags.rawValue)
     content.append(metadata.permissions)
@@ -148,9 +146,7 @@ public final class RecordEncoder {
 
   /// Adds an entry equal to one of an earlier catalog, with hints of its own.
   public func append(_ file: FileRow, of record: DirectoryRecord, hints: Hints) {
-    record.withUnsafeBytes {
-      content.append(UnsafeRawBufferPointer(rebasing: $0[file.content]))
-    }
+    record.withUnsafeBytes { content.append(UnsafeRawBufferPointer(rebasing: $0[file.content])) }
     Self.append(hints, to: &fileHints)
     fileCount += 1
     totals += Totals(entries: 1, bytes: file.kind == .regular ? file.size : 0)
@@ -181,8 +177,7 @@ public final class RecordEncoder {
     guard content.count + hintCount + 8 <= RecordLimit.recordBytes, !hasTooMuch else {
       throw CatalogError("a directory has more than one record can hold")
     }
-    let place = try frame.append(
-      content.bytes, hints: directoryHint.bytes, and: fileHints.bytes, and: childHints.bytes)
+    let place = try frame.append(content.bytes, hints: directoryHint.bytes, and: fileHints.bytes, and: childHints.bytes)
     return Subtree(digest: digest, place: place, totals: totals)
   }
 }

@@ -42,9 +42,7 @@ public final class SHA256 {
 
   /// Eight bytes of the digest of two numbers, so that different pairs get different results.
   public func combine(_ a: UInt64, _ b: UInt64) -> UInt64 {
-    withUnsafeBytes(of: (a.littleEndian, b.littleEndian)) {
-      UInt64(littleEndian: digest(of: $0).words.0)
-    }
+    withUnsafeBytes(of: (a.littleEndian, b.littleEndian)) { UInt64(littleEndian: digest(of: $0).words.0) }
   }
 
   // libcrypto fails only without memory or with a broken provider; an invented digest would be worse.

@@ -107,8 +107,7 @@ public final class BlockIndex {
   private func addBlocks(of base: any ByteSource, count: Int) throws {
     // Blocks that are summed whole are read together; a power of two of them fits.
     let together = max(Self.mostWindowBytes * 4 / blockBytes, 1)
-    let buffer = UnsafeMutableRawBufferPointer.allocate(
-      byteCount: together * windowBytes, alignment: 16)
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: together * windowBytes, alignment: 16)
     defer { buffer.deallocate() }
     var number = 0
     while number < count {
@@ -207,9 +206,7 @@ public final class BlockIndex {
   /// Moves a window until a block has its sum, at most `count` bytes; returns the distance in bytes.
   ///
   /// `bytes` is the start of the window; `count` + `windowBytes` bytes are readable there.
-  func scan(
-    _ bytes: UnsafeRawPointer, count: Int, rolling: inout RollingSum, credit: inout Int
-  ) -> Int {
+  func scan(_ bytes: UnsafeRawPointer, count: Int, rolling: inout RollingSum, credit: inout Int) -> Int {
     var done = 0
     while done < count {
       let part = min(count &- done, ScanPart.capacity)

@@ -8,14 +8,10 @@ public enum BlockSize {
 
   /// The block size if both versions are local: a power of two near sqrt(`byteCount`) / 16, at least 32. A block then
   /// costs only memory, so blocks are small.
-  public static func local(for byteCount: UInt64) -> Int {
-    size(for: byteCount, fraction: 16, atLeast: minimum)
-  }
+  public static func local(for byteCount: UInt64) -> Int { size(for: byteCount, fraction: 16, atLeast: minimum) }
 
   /// The block size if a signature is sent: a power of two near sqrt(`byteCount`) / 4, at least 256.
-  public static func remote(for byteCount: UInt64) -> Int {
-    size(for: byteCount, fraction: 4, atLeast: 256)
-  }
+  public static func remote(for byteCount: UInt64) -> Int { size(for: byteCount, fraction: 4, atLeast: 256) }
 
   /// The power of two nearest to sqrt(byteCount) / fraction, by ratio.
   private static func size(for byteCount: UInt64, fraction: UInt64, atLeast smallest: Int) -> Int {

@@ -46,9 +46,7 @@ public struct DeltaError: Error, Sendable, Equatable, CustomStringConvertible {
 extension ByteSource {
   /// The number of bytes as an `Int`, small enough that sums of positions cannot overflow.
   func countedBytes() throws(DeltaError) -> Int {
-    guard let count = Int(exactly: byteCount), count <= Int.max / 4 else {
-      throw DeltaError("the file is too large")
-    }
+    guard let count = Int(exactly: byteCount), count <= Int.max / 4 else { throw DeltaError("the file is too large") }
     return count
   }
 
@@ -58,9 +56,7 @@ extension ByteSource {
     while done < buffer.count {
       let rest = UnsafeMutableRawBufferPointer(rebasing: buffer[done...])
       let count = try read(into: rest, at: UInt64(offset + done))
-      guard count > 0, count <= rest.count else {
-        throw DeltaError.shortened
-      }
+      guard count > 0, count <= rest.count else { throw DeltaError.shortened }
       done += count
     }
   }

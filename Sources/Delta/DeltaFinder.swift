@@ -111,9 +111,7 @@ public final class DeltaFinder {
         position += rest
       }
       try sendHeldLiteral(emit: emit)
-      if window.end == window.byteCount {
-        return index.isEmpty ? nil : try verify(using: index, sum: rolling.sum)
-      }
+      if window.end == window.byteCount { return index.isEmpty ? nil : try verify(using: index, sum: rolling.sum) }
       try window.load(through: window.end + 1, keeping: literalStart)
     }
   }

@@ -24,9 +24,7 @@ extension DeltaFinder {
   }
 
   /// Takes the first bytes, from the same place or from the same distance from the end.
-  private func takeBeginning(
-    using index: BlockIndex, emit: (DeltaInstruction) throws -> Void
-  ) throws {
+  private func takeBeginning(using index: BlockIndex, emit: (DeltaInstruction) throws -> Void) throws {
     let left = window.byteCount - position
     let equal = try equalBytes(at: position, place: position, atMost: Self.leastCopyBytes)
     if equal > 0, equal == Self.leastCopyBytes || equal == left {
@@ -131,9 +129,7 @@ extension DeltaFinder {
   }
 
   /// Copies `equal` bytes at `position` from `place` in the old version, and extends the match both ways.
-  private func take(
-    at place: Int, equal: Int, emit: (DeltaInstruction) throws -> Void
-  ) throws {
+  private func take(at place: Int, equal: Int, emit: (DeltaInstruction) throws -> Void) throws {
     let back = try equalBytes(before: position, place: place, atMost: min(position - literalStart, place))
     try sendLiteral(upTo: position - back, emit: emit)
     displacement = place - position
@@ -153,9 +149,7 @@ extension DeltaFinder {
   /// The number of equal bytes from `start` in the new version and from `place` in the old one.
   ///
   /// With `mayPass`, compared bytes of the new version may leave the window.
-  private func equalBytes(
-    at start: Int, place: Int, atMost most: Int, mayPass: Bool = false
-  ) throws -> Int {
+  private func equalBytes(at start: Int, place: Int, atMost most: Int, mayPass: Bool = false) throws -> Int {
     let limit = min(most, window.byteCount - start, base.byteCount - place)
     var equal = 0
     while equal < limit {
@@ -178,8 +172,7 @@ extension DeltaFinder {
     while equal < limit {
       let old = try base.preceding(place - equal)
       let count = min(old.count, limit - equal)
-      let found = Comparison.suffix(
-        window.pointer(at: end - equal), old.baseAddress! + old.count, count: count)
+      let found = Comparison.suffix(window.pointer(at: end - equal), old.baseAddress! + old.count, count: count)
       comparedBytes += found + 1
       equal += found
       if found < count { break }

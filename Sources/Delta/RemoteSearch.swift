@@ -1,8 +1,6 @@
 /// The search with only a signature of the old version: a match is a whole block.
 extension DeltaFinder {
-  func findBlocks(
-    of signature: Signature, index: BlockIndex, emit: (DeltaInstruction) throws -> Void
-  ) throws {
+  func findBlocks(of signature: Signature, index: BlockIndex, emit: (DeltaInstruction) throws -> Void) throws {
     while let place = try roll(using: index, emit: emit) {
       try sendLiteral(upTo: position, emit: emit)
       try joiner.copy(from: place, byteCount: signature.blockBytes, emit: emit)

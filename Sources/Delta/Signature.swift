@@ -30,9 +30,7 @@ public struct Signature: Sendable, Equatable {
       blockBytes & (blockBytes - 1) == 0
     else { throw DeltaError("a signature has blocks of an impossible size") }
     let count = byteCount == 0 ? 0 : (byteCount - 1) / UInt64(blockBytes) + 1
-    guard count <= UInt64(BlockSize.maximumBlocks) else {
-      throw DeltaError("a signature has too many blocks")
-    }
+    guard count <= UInt64(BlockSize.maximumBlocks) else { throw DeltaError("a signature has too many blocks") }
     return Int(count)
   }
 

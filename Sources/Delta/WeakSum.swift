@@ -39,9 +39,7 @@ enum WeakSum {
     return inverse
   }()
 
-  private static let powers = (
-    power(2), power(3), power(4), power(5), power(6), power(7), power(8)
-  )
+  private static let powers = (power(2), power(3), power(4), power(5), power(6), power(7), power(8))
 
   /// Adds bytes to S / M, which is 0 for no bytes.
   static func add(_ bytes: UnsafeRawBufferPointer, to start: UInt64) -> UInt64 {

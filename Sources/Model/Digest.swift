@@ -12,9 +12,7 @@ public struct Digest: Hashable, Sendable {
   /// Takes exactly 32 bytes; `nil` for any other number.
   public init?(_ bytes: [UInt8]) {
     guard bytes.count == 32 else { return nil }
-    words = bytes.withUnsafeBytes {
-      $0.loadUnaligned(as: (UInt64, UInt64, UInt64, UInt64).self)
-    }
+    words = bytes.withUnsafeBytes { $0.loadUnaligned(as: (UInt64, UInt64, UInt64, UInt64).self) }
   }
 
   /// Parses the result of `description`.
@@ -48,7 +46,6 @@ extension Digest: CustomStringConvertible {
   /// 64 lower-case hexadecimal digits, as `sha256sum(1)` prints them.
   public var description: String {
     let digits = Array("0123456789abcdef".utf8)
-    return String(
-      decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
+    return String(decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
   }
 }

@@ -12,7 +12,5 @@ public struct Timestamp: Hashable, Sendable, Comparable {
   }
 
   @inlinable
-  public static func < (a: Timestamp, b: Timestamp) -> Bool {
-    (a.seconds, a.nanoseconds) < (b.seconds, b.nanoseconds)
-  }
+  public static func < (a: Timestamp, b: Timestamp) -> Bool { (a.seconds, a.nanoseconds) < (b.seconds, b.nanoseconds) }
 }

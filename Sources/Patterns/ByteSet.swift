@@ -2,21 +2,15 @@
 struct ByteSet: BitwiseCopyable {
   private var words: InlineArray<4, UInt64> = [0, 0, 0, 0]
 
-  func contains(_ byte: UInt8) -> Bool {
-    words[Int(byte >> 6)] >> UInt64(byte & 63) & 1 == 1
-  }
+  func contains(_ byte: UInt8) -> Bool { words[Int(byte >> 6)] >> UInt64(byte & 63) & 1 == 1 }
 
-  mutating func insert(_ byte: UInt8) {
-    words[Int(byte >> 6)] |= 1 << UInt64(byte & 63)
-  }
+  mutating func insert(_ byte: UInt8) { words[Int(byte >> 6)] |= 1 << UInt64(byte & 63) }
 
   mutating func insert(_ ranges: ClosedRange<UInt8>...) {
     for byte in ranges.joined() { insert(byte) }
   }
 
-  mutating func remove(_ byte: UInt8) {
-    words[Int(byte >> 6)] &= ~(1 << UInt64(byte & 63))
-  }
+  mutating func remove(_ byte: UInt8) { words[Int(byte >> 6)] &= ~(1 << UInt64(byte & 63)) }
 
   mutating func invert() {
     for index in words.indices { words[index] = ~words[index] }

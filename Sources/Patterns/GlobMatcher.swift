@@ -15,9 +15,7 @@ enum PathText {
   }
 
   @inline(__always)
-  static func starts(
-    with literal: Span<UInt8>, directory: Span<UInt8>, name: Span<UInt8>
-  ) -> Bool {
+  static func starts(with literal: Span<UInt8>, directory: Span<UInt8>, name: Span<UInt8>) -> Bool {
     guard literal.count <= byteCount(directory, name: name) else { return false }
     for index in literal.indices where byte(at: index, directory: directory, name: name) != literal[index] {
       return false

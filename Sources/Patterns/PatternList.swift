@@ -79,9 +79,7 @@ public struct PatternList: Sendable {
     match(directory.span, name: name, isDirectory: isDirectory)
   }
 
-  private func match(
-    _ directory: Span<UInt8>, name: Span<UInt8>, isDirectory: Bool
-  ) -> Match? {
+  private func match(_ directory: Span<UInt8>, name: Span<UInt8>, isDirectory: Bool) -> Match? {
     let rules = rules.span
     let root = name.extracting(0..<0)
     var index = rules.count

@@ -114,9 +114,7 @@ extension CurrentProcess {
   public static func notifyServiceManager(_ state: String) {
     guard let socket = environment("NOTIFY_SOCKET"), !socket.isEmpty else { return }
     _ = try? perform(.sendto) {
-      withCString(socket) { path in
-        Array(state.utf8).withUnsafeBytes { tr_notify(path, $0.baseAddress, $0.count) }
-      }
+      withCString(socket) { path in Array(state.utf8).withUnsafeBytes { tr_notify(path, $0.baseAddress, $0.count) } }
     }
   }
 }

@@ -7,9 +7,7 @@ internal import Glibc
 @inline(__always)
 func withComponent(_ name: Span<UInt8>, _ body: (UnsafePointer<CChar>) -> Int) -> Int {
   let count = name.count
-  guard count > 0, count <= 255 else {
-    return -Int(count == 0 ? EINVAL : ENAMETOOLONG)
-  }
+  guard count > 0, count <= 255 else { return -Int(count == 0 ? EINVAL : ENAMETOOLONG) }
   return withUnsafeTemporaryAllocation(byteCount: 256, alignment: 1) { buffer in
     let base = buffer.baseAddress!
     // Safe: 1...255 bytes of the span are copied into 256, and the NUL follows them.
@@ -29,7 +27,5 @@ func withComponent(_ name: Span<UInt8>, _ body: (UnsafePointer<CChar>) -> Int) -
 @inline(__always)
 func withCString(_ bytes: [UInt8], _ body: (UnsafePointer<CChar>) -> Int) -> Int {
   if bytes.contains(0) { return -Int(EINVAL) }
-  return (bytes + [0]).withUnsafeBytes {
-    body($0.baseAddress!.assumingMemoryBound(to: CChar.self))
-  }
+  return (bytes + [0]).withUnsafeBytes { body($0.baseAddress!.assumingMemoryBound(to: CChar.self)) }
 }

@@ -23,9 +23,7 @@ extension CurrentProcess {
 
   /// The version of the kernel's Landlock; 0 if the kernel has none or was started without it.
   static func landlockVersion() throws(Errno) -> Int {
-    do throws(Errno) {
-      return try perform(.landlock_create_ruleset) { tr_landlock_abi() }
-    } catch {
+    do throws(Errno) { return try perform(.landlock_create_ruleset) { tr_landlock_abi() } } catch {
       if [.notImplemented, .notSupported, .notPermitted].contains(error) { return 0 }
       throw error
     }

@@ -56,9 +56,7 @@ public enum CurrentProcess {
   /// Random bytes from the kernel; `getrandom(2)`.
   public static func randomBytes(count: Int) throws(Errno) -> [UInt8] {
     var bytes = [UInt8](repeating: 0, count: count)
-    _ = try perform(.getrandom) {
-      bytes.withUnsafeMutableBytes { tr_random($0.baseAddress, $0.count) }
-    }
+    _ = try perform(.getrandom) { bytes.withUnsafeMutableBytes { tr_random($0.baseAddress, $0.count) } }
     return bytes
   }
 
@@ -93,20 +91,14 @@ public enum CurrentProcess {
   }
 
   /// The working directory; `getcwd(3)`.
-  public static func workingDirectory() throws(Errno) -> [UInt8] {
-    try path { tr_getcwd($0, $1) }
-  }
+  public static func workingDirectory() throws(Errno) -> [UInt8] { try path { tr_getcwd($0, $1) } }
 
   /// A path with every symbolic link, `.` and `..` resolved; `realpath(3)`.
   public static func realPath(_ path: [UInt8]) throws(Errno) -> [UInt8] {
-    try Self.path { buffer, count in
-      withCString(path) { tr_realpath($0, buffer, count) }
-    }
+    try Self.path { buffer, count in withCString(path) { tr_realpath($0, buffer, count) } }
   }
 
-  private static func path(
-    _ body: (UnsafeMutablePointer<CChar>, Int) -> Int
-  ) throws(Errno) -> [UInt8] {
+  private static func path(_ body: (UnsafeMutablePointer<CChar>, Int) -> Int) throws(Errno) -> [UInt8] {
     let capacity = 1 << 16
     let buffer = UnsafeMutableBufferPointer<CChar>.allocate(capacity: capacity)
     defer { buffer.deallocate() }

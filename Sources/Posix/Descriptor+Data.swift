@@ -8,12 +8,8 @@ extension Descriptor {
   }
 
   /// Reads at most the size of `buffer` at `offset`; 0 at the end; `pread(2)`.
-  public borrowing func read(
-    into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64
-  ) throws(Errno) -> Int {
-    try perform(.pread) {
-      tr_pread(raw, buffer.baseAddress, buffer.count, Int64(offset))
-    }
+  public borrowing func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(Errno) -> Int {
+    try perform(.pread) { tr_pread(raw, buffer.baseAddress, buffer.count, Int64(offset)) }
   }
 
   /// Reads exactly `count` bytes at `offset`, or fewer at the end of the file; `pread(2)`.
@@ -40,9 +36,7 @@ extension Descriptor {
   private borrowing func write(_ bytes: RawSpan) throws(Errno) {
     var done = 0
     while done < bytes.byteCount {
-      done += try perform(.write) {
-        bytes.withUnsafeBytes { tr_write(raw, $0.baseAddress! + done, $0.count - done) }
-      }
+      done += try perform(.write) { bytes.withUnsafeBytes { tr_write(raw, $0.baseAddress! + done, $0.count - done) } }
     }
   }
 
@@ -110,9 +104,7 @@ extension Descriptor {
 
   /// The next data at or after `offset`, or `nil` if only a hole is left; `lseek(2)` `SEEK_DATA`.
   public borrowing func seekData(from offset: UInt64) throws(Errno) -> UInt64? {
-    do {
-      return UInt64(try perform(.lseek) { tr_lseek(raw, Int64(offset), tr_seek_data) })
-    } catch {
+    do { return UInt64(try perform(.lseek) { tr_lseek(raw, Int64(offset), tr_seek_data) }) } catch {
       if error == .noDevice { return nil }
       throw error
     }
@@ -141,9 +133,7 @@ extension Descriptor {
 
   /// Keeps XFS from reserving 128 KiB for each block written to a clone (`FS_XFLAG_COWEXTSIZE`). Other file systems
   /// have no such reservation; `ioctl_xfs_fssetxattr(2)`.
-  public borrowing func keepCopiesSmall() {
-    _ = try? perform(.ioctl) { tr_small_copies(raw) }
-  }
+  public borrowing func keepCopiesSmall() { _ = try? perform(.ioctl) { tr_small_copies(raw) } }
 
   /// Makes bytes a hole that reads as zeros; `fallocate(2)` with `FALLOC_FL_PUNCH_HOLE`.
   public borrowing func punchHole(at offset: UInt64, byteCount: UInt64) throws(Errno) {
@@ -157,12 +147,8 @@ extension Descriptor {
   }
 
   /// The most links that an inode of this file system may have; `fpathconf(3)`.
-  public borrowing func linkLimit() throws(Errno) -> UInt64 {
-    UInt64(try perform(.fpathconf) { tr_link_limit(raw) })
-  }
+  public borrowing func linkLimit() throws(Errno) -> UInt64 { UInt64(try perform(.fpathconf) { tr_link_limit(raw) }) }
 }
 
 /// True if `count` bytes are equal; `memcmp(3)`.
-public func areEqual(_ a: UnsafeRawPointer, _ b: UnsafeRawPointer, count: Int) -> Bool {
-  memcmp(a, b, count) == 0
-}
+public func areEqual(_ a: UnsafeRawPointer, _ b: UnsafeRawPointer, count: Int) -> Bool { memcmp(a, b, count) == 0 }

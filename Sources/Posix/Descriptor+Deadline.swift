@@ -44,9 +44,7 @@ extension Descriptor {
     while true {
       let patience = wait
       guard try perform(.poll, { tr_poll(raw, event, patience) }) > 0 else { return nil }
-      do throws(Errno) {
-        return try perform(call, body)
-      } catch {
+      do throws(Errno) { return try perform(call, body) } catch {
         // Another reader or writer of the same file was faster.
         guard error == .wouldBlock else { throw error }
       }

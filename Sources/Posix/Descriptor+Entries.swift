@@ -9,9 +9,7 @@ extension Descriptor {
     _ name: Span<UInt8>, to directory: borrowing Descriptor, as newName: Span<UInt8>
   ) throws(Errno) {
     _ = try perform(.linkat) {
-      withComponent(name) { old in
-        withComponent(newName) { new in tr_linkat(raw, old, directory.raw, new) }
-      }
+      withComponent(name) { old in withComponent(newName) { new in tr_linkat(raw, old, directory.raw, new) } }
     }
   }
 
@@ -33,9 +31,7 @@ extension Descriptor {
   /// Makes a FIFO, socket or device node that only the owner may use yet; `mknodat(2)`.
   ///
   /// `deviceNumber` is as in `FileStatus`.
-  public borrowing func makeNode(
-    _ name: Span<UInt8>, kind: EntryKind, deviceNumber: UInt64
-  ) throws(Errno) {
+  public borrowing func makeNode(_ name: Span<UInt8>, kind: EntryKind, deviceNumber: UInt64) throws(Errno) {
     let type =
       switch kind {
       case .fifo: S_IFIFO
@@ -54,13 +50,9 @@ extension Descriptor {
   }
 
   /// Makes a symbolic link; `symlinkat(2)`.
-  public borrowing func makeSymbolicLink(
-    _ name: Span<UInt8>, to target: [UInt8]
-  ) throws(Errno) {
+  public borrowing func makeSymbolicLink(_ name: Span<UInt8>, to target: [UInt8]) throws(Errno) {
     _ = try perform(.symlinkat) {
-      withCString(target) { target in
-        withComponent(name) { tr_symlinkat(target, raw, $0) }
-      }
+      withCString(target) { target in withComponent(name) { tr_symlinkat(target, raw, $0) } }
     }
   }
 
@@ -83,9 +75,7 @@ extension Descriptor {
     _ name: Span<UInt8>, to directory: borrowing Descriptor, as newName: Span<UInt8>,
     replacing: Bool = false
   ) throws(Errno) {
-    do {
-      try rename(name, to: directory, as: newName, flags: replacing ? 0 : UInt32(tr_rename_noreplace))
-    } catch {
+    do { try rename(name, to: directory, as: newName, flags: replacing ? 0 : UInt32(tr_rename_noreplace)) } catch {
       guard !replacing, error == .invalid || error == .notImplemented || error == .notSupported else { throw error }
       try renameWithoutFlag(name, to: directory, as: newName)
     }
@@ -95,9 +85,7 @@ extension Descriptor {
     _ name: Span<UInt8>, to directory: borrowing Descriptor, as newName: Span<UInt8>, flags: UInt32
   ) throws(Errno) {
     _ = try perform(.renameat2) {
-      withComponent(name) { old in
-        withComponent(newName) { new in tr_renameat2(raw, old, directory.raw, new, flags) }
-      }
+      withComponent(name) { old in withComponent(newName) { new in tr_renameat2(raw, old, directory.raw, new, flags) } }
     }
   }
 

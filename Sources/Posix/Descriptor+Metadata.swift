@@ -90,9 +90,7 @@ extension Descriptor {
       if error == .notSupported { return [] }
       guard error == .outOfRange else { throw error }
       names = try grown { buffer throws(Errno) in
-        try perform(.listxattr) {
-          reach(raw, by: access) { tr_listxattr(raw, $0, buffer.baseAddress, buffer.count) }
-        }
+        try perform(.listxattr) { reach(raw, by: access) { tr_listxattr(raw, $0, buffer.baseAddress, buffer.count) } }
       }
     }
     var attributes: [ExtendedAttribute] = []
@@ -141,9 +139,7 @@ extension Descriptor {
     _ name: [UInt8], by access: AttributeAccess = .descriptor
   ) throws(Errno) {
     let cName = name.map { CChar(bitPattern: $0) } + [0]
-    do {
-      _ = try perform(.removexattr) { reach(raw, by: access) { tr_removexattr(raw, $0, cName) } }
-    } catch {
+    do { _ = try perform(.removexattr) { reach(raw, by: access) { tr_removexattr(raw, $0, cName) } } } catch {
       guard error == .noAttribute || error == .notSupported else { throw error }
     }
   }
@@ -198,9 +194,7 @@ private func procPath(_ raw: CInt, _ body: (UnsafePointer<CChar>) -> Int) -> Int
   return result == -Int(ENOENT) ? -Int(Errno.procIsMissing.number) : result
 }
 
-private func reach(
-  _ raw: CInt, by access: AttributeAccess, _ body: (UnsafePointer<CChar>?) -> Int
-) -> Int {
+private func reach(_ raw: CInt, by access: AttributeAccess, _ body: (UnsafePointer<CChar>?) -> Int) -> Int {
   switch access {
   case .descriptor: body(nil)
   case .handle: procPath(raw) { body($0) }
@@ -208,9 +202,7 @@ private func reach(
 }
 
 /// Calls `body` with a buffer that grows from 256 bytes up to the kernel's limit of 64 KiB.
-private func grown(
-  _ body: (UnsafeMutableBufferPointer<CChar>) throws(Errno) -> Int
-) throws(Errno) -> [UInt8] {
+private func grown(_ body: (UnsafeMutableBufferPointer<CChar>) throws(Errno) -> Int) throws(Errno) -> [UInt8] {
   var capacity = 256
   while true {
     let buffer = UnsafeMutableBufferPointer<CChar>.allocate(capacity: capacity)

@@ -50,9 +50,7 @@ extension Descriptor {
 // Paths from the operator: only these calls follow symbolic links.
 extension Descriptor {
   /// Opens a path named by the operator, following symbolic links; `open(2)`.
-  public static func open(
-    path: [UInt8], _ flags: OpenFlags, mode: UInt32 = 0o600
-  ) throws(Errno) -> Descriptor {
+  public static func open(path: [UInt8], _ flags: OpenFlags, mode: UInt32 = 0o600) throws(Errno) -> Descriptor {
     try opened { withCString(path) { tr_openat(tr_at_fdcwd, $0, flags.rawValue, mode) } }
   }
 
@@ -62,18 +60,14 @@ extension Descriptor {
   }
 
   /// Opens one component below this directory, following a symbolic link: only for the operator's paths.
-  public borrowing func openFollowing(
-    _ name: Span<UInt8>, _ flags: OpenFlags
-  ) throws(Errno) -> Descriptor {
+  public borrowing func openFollowing(_ name: Span<UInt8>, _ flags: OpenFlags) throws(Errno) -> Descriptor {
     try Self.opened { withComponent(name) { tr_openat(raw, $0, flags.rawValue, 0) } }
   }
 }
 
 extension Descriptor {
   /// Opens one component below this directory, never following a symbolic link; `openat(2)`.
-  public borrowing func open(
-    _ name: Span<UInt8>, _ flags: OpenFlags, mode: UInt32 = 0
-  ) throws(Errno) -> Descriptor {
+  public borrowing func open(_ name: Span<UInt8>, _ flags: OpenFlags, mode: UInt32 = 0) throws(Errno) -> Descriptor {
     let flags = flags.union(.noFollow)
     return try Self.opened { withComponent(name) { tr_openat(raw, $0, flags.rawValue, mode) } }
   }
@@ -84,16 +78,12 @@ extension Descriptor {
   /// Another process may hold a lease on the file, as Samba and the NFS server do. The call then waits until that
   /// process has released it. It throws `wouldBlock` after `leaseSeconds`, or if a signal asked this process to end;
   /// `fcntl(2)` `F_SETLEASE`.
-  public borrowing func openToRead(
-    _ name: Span<UInt8>, _ extra: OpenFlags = []
-  ) throws(Errno) -> Descriptor {
+  public borrowing func openToRead(_ name: Span<UInt8>, _ extra: OpenFlags = []) throws(Errno) -> Descriptor {
     let flags: OpenFlags = [.read, .nonBlocking, extra]
     var waitedMilliseconds = 0
     while true {
       do throws(Errno) {
-        do throws(Errno) {
-          return try open(name, flags.union(.noAccessTime))
-        } catch {
+        do throws(Errno) { return try open(name, flags.union(.noAccessTime)) } catch {
           guard error == .notPermitted else { throw error }
           return try open(name, flags)
         }
@@ -164,9 +154,7 @@ extension Descriptor {
   /// The status of an entry of this directory; for a symbolic link, of the link itself; `statx(2)`.
   public borrowing func status(of name: Span<UInt8>) throws(Errno) -> FileStatus {
     var status = tr_status()
-    _ = try perform(.statx) {
-      withComponent(name) { tr_statx(raw, $0, AT_SYMLINK_NOFOLLOW, &status) }
-    }
+    _ = try perform(.statx) { withComponent(name) { tr_statx(raw, $0, AT_SYMLINK_NOFOLLOW, &status) } }
     return FileStatus(status)
   }
 
@@ -187,23 +175,15 @@ extension Descriptor {
   }
 
   /// Makes the file's data and metadata durable; `fsync(2)`.
-  public borrowing func synchronize() throws(Errno) {
-    _ = try perform(.fsync) { tr_fsync(raw) }
-  }
+  public borrowing func synchronize() throws(Errno) { _ = try perform(.fsync) { tr_fsync(raw) } }
 
   /// Makes the inode's whole file system durable; `syncfs(2)`.
-  public borrowing func synchronizeFileSystem() throws(Errno) {
-    _ = try perform(.syncfs) { tr_syncfs(raw) }
-  }
+  public borrowing func synchronizeFileSystem() throws(Errno) { _ = try perform(.syncfs) { tr_syncfs(raw) } }
 
   /// Takes the exclusive advisory lock of the file without waiting; throws `wouldBlock` if another process holds it.
   /// The kernel releases it when the process ends; `flock(2)`.
-  public borrowing func lockExclusively() throws(Errno) {
-    _ = try perform(.flock) { tr_flock(raw, LOCK_EX | LOCK_NB) }
-  }
+  public borrowing func lockExclusively() throws(Errno) { _ = try perform(.flock) { tr_flock(raw, LOCK_EX | LOCK_NB) } }
 
   /// Takes the advisory lock that several processes may hold at once, or throws `wouldBlock`; `flock(2)`.
-  public borrowing func lockShared() throws(Errno) {
-    _ = try perform(.flock) { tr_flock(raw, LOCK_SH | LOCK_NB) }
-  }
+  public borrowing func lockShared() throws(Errno) { _ = try perform(.flock) { tr_flock(raw, LOCK_SH | LOCK_NB) } }
 }

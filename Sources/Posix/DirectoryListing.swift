@@ -92,9 +92,7 @@ public struct DirectoryListing: Sendable {
           refusedNames += 1
           continue
         }
-        entries.append(
-          Entry(
-            offset: bytes.count, key: 0, inode: inode, length: UInt8(nameLength), type: type))
+        entries.append(Entry(offset: bytes.count, key: 0, inode: inode, length: UInt8(nameLength), type: type))
         bytes.append(contentsOf: UnsafeRawBufferPointer(start: name, count: nameLength))
       }
     }

@@ -47,9 +47,7 @@ public struct Errno: Error, Equatable, Hashable, Sendable {
 
 extension Errno: CustomStringConvertible {
   /// The sentence of `strerror(3)`, such as "No such file or directory".
-  public var description: String {
-    self == .procIsMissing ? "/proc is not mounted" : String(cString: strerror(number))
-  }
+  public var description: String { self == .procIsMissing ? "/proc is not mounted" : String(cString: strerror(number)) }
 }
 
 extension Errno {
@@ -57,15 +55,11 @@ extension Errno {
   public var meansNoRoom: Bool { self == .noSpace || self == .overQuota }
 
   /// True if this process or the system lacks descriptors or memory; the entry itself is not at fault.
-  public var isShortage: Bool {
-    self == .tooManyOpenFiles || self == .fileTableFull || self == .outOfMemory
-  }
+  public var isShortage: Bool { self == .tooManyOpenFiles || self == .fileTableFull || self == .outOfMemory }
 
   /// True if the next write would fail likewise. Causes are no space, a failing disk, a file system that has become
   /// read-only, no descriptors or no memory.
-  public var endsRun: Bool {
-    meansNoRoom || isShortage || self == .inputOutput || self == .readOnlyFileSystem
-  }
+  public var endsRun: Bool { meansNoRoom || isShortage || self == .inputOutput || self == .readOnlyFileSystem }
 
   /// True if the file system or the user's rights forbid a value of an inode. A retry would fail likewise.
   public var refusesMetadata: Bool {

@@ -33,8 +33,7 @@ public struct FileStatus: Sendable {
     inode = status.inode
     size = status.size
     blocks = status.blocks
-    modified = Timestamp(
-      seconds: status.mtime_seconds, nanoseconds: status.mtime_nanoseconds)
+    modified = Timestamp(seconds: status.mtime_seconds, nanoseconds: status.mtime_nanoseconds)
     changed = Timestamp(seconds: status.ctime_seconds, nanoseconds: status.ctime_nanoseconds)
     mode = status.mode
     linkCount = status.links
@@ -71,9 +70,7 @@ public struct FileStatus: Sendable {
 
   /// Permissions, owner and mtime, as in a catalog.
   public var metadata: Metadata {
-    Metadata(
-      permissions: UInt16(truncatingIfNeeded: permissions), user: user, group: group,
-      modified: modified)
+    Metadata(permissions: UInt16(truncatingIfNeeded: permissions), user: user, group: group, modified: modified)
   }
 
   /// True if fewer blocks are allocated than the size needs.

@@ -106,9 +106,7 @@ public final class PipeInput: Sendable {
   init(_ descriptor: consuming Descriptor) { self.descriptor = Mutex(descriptor) }
 
   /// `Descriptor.writeAvailable`; throws EBADF if the pipe has been closed.
-  public func writeAvailable(
-    _ buffer: UnsafeRawBufferPointer, timeoutMilliseconds: Int32
-  ) throws(Errno) -> Int? {
+  public func writeAvailable(_ buffer: UnsafeRawBufferPointer, timeoutMilliseconds: Int32) throws(Errno) -> Int? {
     try descriptor.withLock { descriptor throws(Errno) in
       if descriptor == nil { throw Errno(EBADF) }
       return try descriptor?.writeAvailable(buffer, timeoutMilliseconds: timeoutMilliseconds)
@@ -117,8 +115,6 @@ public final class PipeInput: Sendable {
 
   /// Closes the pipe once no thread writes; does nothing if it is closed; `close(2)`.
   public func close() throws(Errno) {
-    try descriptor.withLock { descriptor throws(Errno) in
-      try descriptor.take()?.close()
-    }
+    try descriptor.withLock { descriptor throws(Errno) in try descriptor.take()?.close() }
   }
 }

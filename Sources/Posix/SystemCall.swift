@@ -52,9 +52,7 @@ public enum SystemCallTrace {
     failing failures: [SystemCall: (nth: Int, error: Errno)] = [:], _ body: () throws -> Void
   ) rethrows -> [SystemCall: Int] {
     state.withLock {
-      $0 = State(
-        recording: true, counts: [:],
-        failures: failures.mapValues { (countdown: $0.nth, error: $0.error) })
+      $0 = State(recording: true, counts: [:], failures: failures.mapValues { (countdown: $0.nth, error: $0.error) })
     }
     defer { state.withLock { $0 = State() } }
     try body()

@@ -107,8 +107,7 @@ private func catalogAndMove(
     try checkForSignal()
     guard let result = root.result else { throw Failure(.failed, "the walk ended without a root") }
     var summary = CatalogSummary(root: result)
-    try summary.complete(
-      root: result, sequence: list.nextSequence, counts: progress, in: repository, program: program)
+    try summary.complete(root: result, sequence: list.nextSequence, counts: progress, in: repository, program: program)
     summary.started = tree.time
     summary.finished = tree.time
     summary.label = options.label
@@ -145,9 +144,7 @@ private func check(
   _ tree: AdoptableTree, status: FileStatus, directory: Directory, list: SnapshotList,
   in repository: Repository
 ) throws {
-  if try repository.location.contains(directory.descriptor) {
-    throw Failure(.usage, "it is in the repository already")
-  }
+  if try repository.location.contains(directory.descriptor) { throw Failure(.usage, "it is in the repository already") }
   guard status.device == repository.identity.device else {
     throw Failure(
       .usage, "it is on another file system than the repository \(displayName(repository.path))",

@@ -94,8 +94,7 @@ final class AdoptWork: TreeWork {
     node.status = status
     let encoder = RecordEncoder()
     node.encoder = encoder
-    encoder.begin(
-      with: status.metadata, flags: node.parent == nil ? .synthetic : [], attributes: attributes)
+    encoder.begin(with: status.metadata, flags: node.parent == nil ? .synthetic : [], attributes: attributes)
     var record: DirectoryRecord?
     // If the newest catalog's record cannot be read, the files are only read again from the tree.
     if let base = node.base { record = try? worker.base?.record(at: base.place, for: base.digest) }
@@ -104,9 +103,7 @@ final class AdoptWork: TreeWork {
     return node.children
   }
 
-  private func merge(
-    in node: Node, record: DirectoryRecord?, encoder: RecordEncoder, with worker: AdoptWorker
-  ) throws {
+  private func merge(in node: Node, record: DirectoryRecord?, encoder: RecordEncoder, with worker: AdoptWorker) throws {
     var merge = try ListingMerge(worker.listing, with: record)
     while let pair = try merge.nextEntry() {
       let (listed, row) = pair.sides
@@ -151,15 +148,12 @@ final class AdoptWork: TreeWork {
       && row.linkGroup == group(of: status)
   }
 
-  private func group(of status: FileStatus) -> UInt64? {
-    linkedInodes.contains(status.inode) ? status.inode : nil
-  }
+  private func group(of status: FileStatus) -> UInt64? { linkedInodes.contains(status.inode) ? status.inode : nil }
 
   /// The hints of an adopted entry. Its inode at the source is unknown, and so is the source's present content. The
   /// next snapshot therefore reads the file once.
   private func hints(of status: FileStatus) -> Hints {
-    Hints(
-      sourceInode: 0, changed: Timestamp(seconds: 0, nanoseconds: 0), storedInode: status.inode, flags: .racy)
+    Hints(sourceInode: 0, changed: Timestamp(seconds: 0, nanoseconds: 0), storedInode: status.inode, flags: .racy)
   }
 
   private func tooManyAttributes(at node: Node, name: [UInt8]? = nil) -> Failure {
@@ -217,8 +211,7 @@ final class AdoptWork: TreeWork {
     contentOf file: borrowing Descriptor, status: FileStatus, with worker: AdoptWorker
   ) throws(Errno) -> ContentDigest {
     do throws(CopyError) {
-      let pass = try worker.reader.hash(
-        file, byteCount: status.size, hasHoles: status.hasHoles, elidingZeros: true)
+      let pass = try worker.reader.hash(file, byteCount: status.size, hasHoles: status.hasHoles, elidingZeros: true)
       guard pass.byteCount == status.size, let after = try? file.status(), after.isSameState(as: status) else {
         throw CopyError.reading(.staleHandle)
       }

@@ -19,9 +19,7 @@ struct BuildContext: Sendable {
   /// Handles an entry that the repository refused.
   ///
   /// Without room, or with a failing disk, the run ends. Otherwise the entry is named and left out.
-  func storingFailed(
-    _ what: String, at path: [UInt8], because error: Errno, isName: Bool = false
-  ) throws(Failure) {
+  func storingFailed(_ what: String, at path: [UInt8], because error: Errno, isName: Bool = false) throws(Failure) {
     let endsRun = isName ? endsRunForName(error) : error.endsRun
     if endsRun { throw Failure.writing(what, at: path, because: error) }
     warn(
@@ -62,17 +60,11 @@ final class BuildTools {
 
 extension StorageFlags {
   /// True if root may store the values that an ordinary user could not.
-  func isWorthRetrying(asRoot isRoot: Bool) -> Bool {
-    isRoot && isCatalogOnly && !contains(.refusedToRoot)
-  }
+  func isWorthRetrying(asRoot isRoot: Bool) -> Bool { isRoot && isCatalogOnly && !contains(.refusedToRoot) }
 
   /// The flags, with a mark if root itself could not store the values.
-  func refused(toRoot isRoot: Bool) -> StorageFlags {
-    isRoot && isCatalogOnly ? union(.refusedToRoot) : self
-  }
+  func refused(toRoot isRoot: Bool) -> StorageFlags { isRoot && isCatalogOnly ? union(.refusedToRoot) : self }
 
   /// True if the stored inode alone would not restore the entry.
-  var isCatalogOnly: Bool {
-    !isDisjoint(with: [.notStored, .ownerNotStored, .attributesNotStored, .modeNotStored])
-  }
+  var isCatalogOnly: Bool { !isDisjoint(with: [.notStored, .ownerNotStored, .attributesNotStored, .modeNotStored]) }
 }

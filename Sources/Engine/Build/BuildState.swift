@@ -27,17 +27,14 @@ struct BuildState {
   // Needed to close the record.
   var encoder: RecordEncoder?
   /// The final metadata of the directory, without its attributes.
-  var metadata = Metadata(
-    permissions: 0o755, user: 0, group: 0, modified: Timestamp(seconds: 0, nanoseconds: 0))
+  var metadata = Metadata(permissions: 0o755, user: 0, group: 0, modified: Timestamp(seconds: 0, nanoseconds: 0))
   var attributes = AttributeBlock.empty
   /// The directory's inode at the source, and the time of its last change, for the next run.
   var hints = Hints.none
   /// Set when the directory is left; `nil` if it is not in the snapshot after all.
   var result: Subtree?
 
-  init(
-    isSynthetic: Bool = false, leadsToSource: Bool, base: Subtree?, tree: StoredTree?, basePath: [[UInt8]]? = nil
-  ) {
+  init(isSynthetic: Bool = false, leadsToSource: Bool, base: Subtree?, tree: StoredTree?, basePath: [[UInt8]]? = nil) {
     self.isSynthetic = isSynthetic
     self.leadsToSource = leadsToSource
     self.base = base

@@ -54,8 +54,7 @@ final class SnapshotBuilder: Sendable {
   ) throws -> Bool {
     let directory: Directory?
     do throws(Errno) {
-      directory =
-        first.directory == node.path ? node.build.target : try pending.tree.directory(path: first.directory)
+      directory = first.directory == node.path ? node.build.target : try pending.tree.directory(path: first.directory)
     } catch {
       if error.endsRun { throw Failure.writing("link in", at: node.sourcePath, because: error) }
       return false
@@ -171,9 +170,7 @@ final class SnapshotBuilder: Sendable {
     try close(node, into: tools.writer, with: tools.hasher)
   }
 
-  private func close(
-    _ node: WalkNode<some BuiltDirectory>, into writer: FrameWriter, with hasher: SHA256
-  ) throws {
+  private func close(_ node: WalkNode<some BuiltDirectory>, into writer: FrameWriter, with hasher: SHA256) throws {
     guard let encoder = node.build.encoder else { return }
     node.build.encoder = nil
     for child in node.children {

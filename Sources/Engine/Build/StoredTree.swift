@@ -94,9 +94,7 @@ final class StoredFinder {
   ///
   /// A file that is proved unchanged is preferred. Otherwise the result is a file that may have the same content.
   /// `known` is the base's file under the same path. An unreadable catalog is skipped: the file is then copied.
-  func file(
-    with status: FileStatus, on fileSystem: FileSystemKey, known: StoredFile?
-  ) -> StoredFile? {
+  func file(with status: FileStatus, on fileSystem: FileSystemKey, known: StoredFile?) -> StoredFile? {
     let isKnown = known?.row.hints.sourceInode == status.inode
     var best = isKnown ? known : nil
     for number in trees.indices where mayHold(status, tree: number) {
@@ -120,9 +118,7 @@ final class StoredFinder {
   /// A stored directory that had this inode.
   ///
   /// If the base has another directory at the same path, the mtime must be equal too: inode numbers are reused.
-  func directory(
-    with status: FileStatus, on fileSystem: FileSystemKey, known: DirectoryRecord?
-  ) -> StoredDirectory? {
+  func directory(with status: FileStatus, on fileSystem: FileSystemKey, known: DirectoryRecord?) -> StoredDirectory? {
     if known?.hints.sourceInode == status.inode { return nil }
     for number in trees.indices where mayHold(status, tree: number) {
       guard let index = index(ofTree: number) else { continue }
@@ -182,9 +178,7 @@ final class StoredFinder {
     return nil
   }
 
-  func reader(of tree: StoredTree) -> CatalogReader? {
-    trees.firstIndex { $0 === tree }.map { reader(ofTree: $0) }
-  }
+  func reader(of tree: StoredTree) -> CatalogReader? { trees.firstIndex { $0 === tree }.map { reader(ofTree: $0) } }
 
   /// False if the inode was made after the tree. Most new files need no search for this reason.
   private func mayHold(_ status: FileStatus, tree: Int) -> Bool {

@@ -41,8 +41,7 @@ final class FileReader {
   private static let blockBytes = 4096
 
   private let hasher = ContentHasher()
-  private let buffer = UnsafeMutableRawBufferPointer.allocate(
-    byteCount: FileReader.bufferBytes, alignment: 4096)
+  private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: FileReader.bufferBytes, alignment: 4096)
   private let progress: Progress
 
   init(counting progress: Progress) { self.progress = progress }
@@ -85,8 +84,7 @@ final class FileReader {
     _ target: borrowing Descriptor, holding old: OldVersion, from source: borrowing Descriptor,
     byteCount: UInt64, hasHoles: Bool
   ) throws(CopyError) -> PassResult {
-    let oldBytes = UnsafeMutableRawBufferPointer.allocate(
-      byteCount: Self.bufferBytes, alignment: Self.blockBytes)
+    let oldBytes = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.bufferBytes, alignment: Self.blockBytes)
     defer { oldBytes.deallocate() }
     // The target has the content of the source up to this offset.
     var done: UInt64 = 0
@@ -123,13 +121,9 @@ final class FileReader {
     return result
   }
 
-  private func clear(
-    _ target: borrowing Descriptor, from start: UInt64, to end: UInt64
-  ) throws(CopyError) {
+  private func clear(_ target: borrowing Descriptor, from start: UInt64, to end: UInt64) throws(CopyError) {
     guard start < end else { return }
-    do throws(Errno) { try target.punchHole(at: start, byteCount: end - start) } catch {
-      throw .writing(error)
-    }
+    do throws(Errno) { try target.punchHole(at: start, byteCount: end - start) } catch { throw .writing(error) }
   }
 
   /// The number of bytes that could be read from the old version. Missing bytes count as different.

@@ -33,9 +33,7 @@ func makeNode(
   if kind == .symbolicLink {
     try directory.makeSymbolicLink(name, to: target)
   } else {
-    do throws(Errno) {
-      try directory.makeNode(name, kind: kind, deviceNumber: device)
-    } catch {
+    do throws(Errno) { try directory.makeNode(name, kind: kind, deviceNumber: device) } catch {
       guard error == .notPermitted || error == .notSupported else { throw error }
       return nil
     }

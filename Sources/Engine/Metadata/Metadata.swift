@@ -256,9 +256,7 @@ private struct MetadataSetter {
 
 extension Timestamp {
   /// True if this is `time` rounded by a file system: to whole seconds, or to two as on FAT.
-  fileprivate func isCoarser(than time: Timestamp) -> Bool {
-    nanoseconds == 0 && self <= time && time - self < 2
-  }
+  fileprivate func isCoarser(than time: Timestamp) -> Bool { nanoseconds == 0 && self <= time && time - self < 2 }
 }
 
 extension FileSystemStatus {

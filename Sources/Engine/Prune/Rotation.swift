@@ -71,9 +71,7 @@ public func rotate(_ repository: Repository, with options: RotationOptions) thro
     var rotation = try Rotation(of: repository, with: options)
     try rotation.run()
     return rotation.result
-  } catch {
-    throw .writing("rotate the snapshots of", at: repository.path, because: error)
-  }
+  } catch { throw .writing("rotate the snapshots of", at: repository.path, because: error) }
 }
 
 private struct Rotation {

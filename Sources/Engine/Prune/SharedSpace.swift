@@ -21,12 +21,8 @@ func freedBytes(
   var freed = [UInt64](repeating: 0, count: leaving.count)
   // For each inode: the index of the last leaving snapshot that has it, and the inode's bytes.
   var last: [UInt64: (index: Int, bytes: UInt64)] = [:]
-  for (index, name) in leaving.enumerated() {
-    try forEach(name) { last[$0] = (index, $1()) }
-  }
-  for name in staying {
-    try forEach(name) { inode, _ in last[inode] = nil }
-  }
+  for (index, name) in leaving.enumerated() { try forEach(name) { last[$0] = (index, $1()) } }
+  for name in staying { try forEach(name) { inode, _ in last[inode] = nil } }
   for (index, bytes) in last.values { freed[index] += bytes }
   var sum: UInt64 = 0
   return freed.map {

@@ -191,8 +191,7 @@ struct ReceiveMerge {
         target: record.target(of: row), device: row.size, metadata: row.metadata, attributes: record.attributes(of: row)
       )
       work.context.progress.copied.count()
-      return Self.hints(
-        of: row, inode: made.inode, flags: made.missing.refused(toRoot: work.context.isRoot))
+      return Self.hints(of: row, inode: made.inode, flags: made.missing.refused(toRoot: work.context.isRoot))
     } catch { throw refusal("make", row: row, because: error) }
   }
 
@@ -286,8 +285,7 @@ struct ReceiveMerge {
     let digest = row.digest.fileName
     let contents = work.wanted.contents
     if (try? contents.descriptor.status(of: digest.span)) == nil {
-      try work.wanted.fetchContent(
-        row.digest, byteCount: row.size, at: node.path + [Array(record.bytes[row.name])])
+      try work.wanted.fetchContent(row.digest, byteCount: row.size, at: node.path + [Array(record.bytes[row.name])])
       if work.wanted.isTooLarge(row.digest) { throw Unstorable(error: .fileTooLarge) }
     }
     let name = record.bytes.span.extracting(row.name)
@@ -316,8 +314,7 @@ struct ReceiveMerge {
         mayHaveOthers: true)
       work.context.progress.copied.count()
       work.context.progress.bytesCopied.count(min(made.size, made.blocks &* 512))
-      return Self.hints(
-        of: row, inode: made.inode, flags: missing.refused(toRoot: work.context.isRoot))
+      return Self.hints(of: row, inode: made.inode, flags: missing.refused(toRoot: work.context.isRoot))
     } catch {
       if isOther { throw Failure(.refused, "\(displayName(path(of: row))) is sent with a size that it has not") }
       throw Failure.writing("write", at: path(of: row), because: error)

@@ -71,8 +71,7 @@ private struct Reception {
     _ pending: PendingSnapshot, built: Subtree, after list: SnapshotList, received: Timestamp
   ) throws -> Snapshot {
     var summary = sent
-    try summary.complete(
-      root: built, sequence: list.nextSequence, counts: progress, in: repository, program: program)
+    try summary.complete(root: built, sequence: list.nextSequence, counts: progress, in: repository, program: program)
     summary.received = received
     summary.mounts = []
     let snapshot = Snapshot(name: pending.name, summary: summary)

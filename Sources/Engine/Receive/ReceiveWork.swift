@@ -214,9 +214,7 @@ final class ReceiveWork: TreeWork {
   func storedFile(at path: [[UInt8]], with worker: ReceiveWorker) -> StoredFile? {
     guard let baseTree, case .file(let row, let record)? = try? worker.base?.find(path) else { return nil }
     let folder = Array(path.dropLast())
-    if worker.baseFolder?.path != folder {
-      worker.baseFolder = (folder, try? baseTree.root?.directory(path: folder))
-    }
+    if worker.baseFolder?.path != folder { worker.baseFolder = (folder, try? baseTree.root?.directory(path: folder)) }
     return StoredFile(
       row: row, record: record, directory: worker.baseFolder?.directory, tree: baseTree, isFoundByInode: true)
   }

@@ -30,9 +30,7 @@ final class RestoreGaps: Sendable {
         owners.count()
         continue
       }
-      tallies.withLock {
-        $0[kind, default: Tally(entries: 0, path: path(), reason: reason)].entries += 1
-      }
+      tallies.withLock { $0[kind, default: Tally(entries: 0, path: path(), reason: reason)].entries += 1 }
     }
   }
 

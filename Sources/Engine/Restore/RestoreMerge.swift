@@ -59,8 +59,7 @@ struct RestoreMerge {
           task.isReplacing = true
         }
       } catch {
-        work.warn(
-          at: path(of: name), "is not restored: what is in its place cannot be looked at: \(error)")
+        work.warn(at: path(of: name), "is not restored: what is in its place cannot be looked at: \(error)")
         return nil
       }
     }
@@ -129,9 +128,7 @@ struct RestoreMerge {
 
   private func path(of name: [UInt8]) -> [UInt8] { work.path(of: node, named: name) }
 
-  private func linkTarget(of name: [UInt8]) -> [UInt8]? {
-    try? node.target?.descriptor.readSymbolicLink(name.span)
-  }
+  private func linkTarget(of name: [UInt8]) -> [UInt8]? { try? node.target?.descriptor.readSymbolicLink(name.span) }
 
   /// Makes the entry under its name, or under a temporary name that then takes its place in one step.
   ///
@@ -168,9 +165,7 @@ struct RestoreMerge {
       guard let inode = try makeAlone(&task, name: name, as: made, in: target) else { return nil }
       if let first, let refusal {
         let other = work.path(first.directory + [first.name])
-        work.warn(
-          at: path(of: name),
-          "is a copy, and no hard link of \(displayName(other)) any more: \(refusal)")
+        work.warn(at: path(of: name), "is a copy, and no hard link of \(displayName(other)) any more: \(refusal)")
       }
       try take(made, name: name, task: task, in: target)
       return FirstName(directory: node.path, name: name, inode: inode, value: ())
@@ -186,13 +181,10 @@ struct RestoreMerge {
   }
 
   /// Links a further name to a restored inode. Returns the reason if that fails, otherwise `nil`.
-  private func linkToFirst(
-    _ first: FirstName<Void>, as name: [UInt8], in target: Directory
-  ) throws(Errno) -> String? {
+  private func linkToFirst(_ first: FirstName<Void>, as name: [UInt8], in target: Directory) throws(Errno) -> String? {
     let firstName = first.name
     do throws(Errno) {
-      let directory =
-        first.directory == node.path ? target : try work.destination!.directory(path: first.directory)
+      let directory = first.directory == node.path ? target : try work.destination!.directory(path: first.directory)
       try directory.descriptor.link(firstName.span, to: target.descriptor, as: name.span)
     } catch {
       if error == .exists || error == .interrupted || work.endsRestore(error, in: target) { throw error }
@@ -214,19 +206,15 @@ struct RestoreMerge {
       if try directory.descriptor.status(of: name.span).kind == .regular {
         return try directory.descriptor.openToRead(name.span)
       }
-      work.reportDamage(
-        at: path(of: name), "is not restored: the repository has no regular file in its place")
+      work.reportDamage(at: path(of: name), "is not restored: the repository has no regular file in its place")
     } catch {
-      work.reportUnreadable(
-        at: path(of: name), "is not restored: the stored file cannot be read", because: error)
+      work.reportUnreadable(at: path(of: name), "is not restored: the stored file cannot be read", because: error)
     }
     return nil
   }
 
   /// Makes the entry and returns its inode; `nil` if the repository cannot deliver it.
-  private func makeAlone(
-    _ task: inout Task, name: [UInt8], as made: [UInt8], in target: Directory
-  ) throws -> UInt64? {
+  private func makeAlone(_ task: inout Task, name: [UInt8], as made: [UInt8], in target: Directory) throws -> UInt64? {
     let row = task.row
     let attributes = record.attributes(of: row)
     if row.kind != .regular {
@@ -252,14 +240,11 @@ struct RestoreMerge {
   }
 
   /// Makes a regular file from the stored file.
-  private func copy(
-    _ task: Task, name: [UInt8], as made: [UInt8], in target: Directory
-  ) throws -> UInt64? {
+  private func copy(_ task: Task, name: [UInt8], as made: [UInt8], in target: Directory) throws -> UInt64? {
     let row = task.row
     guard let stored = openStored(named: name) else { return nil }
     let storedStatus = try stored.status()
-    let file = try target.descriptor.open(
-      made.span, [.write, .create, .exclusive], mode: 0o600)
+    let file = try target.descriptor.open(made.span, [.write, .create, .exclusive], mode: 0o600)
     file.holdTemporary()
     let pass: PassResult
     do throws(CopyError) {
@@ -269,8 +254,7 @@ struct RestoreMerge {
     } catch {
       guard case .reading(let error) = error else { throw error.errno }
       try target.descriptor.unlink(made.span)
-      work.reportUnreadable(
-        at: path(of: name), "is not restored: the stored file cannot be read", because: error)
+      work.reportUnreadable(at: path(of: name), "is not restored: the stored file cannot be read", because: error)
       return nil
     }
     guard try checkContent(pass, task: task, name: name, as: made, in: target) else { return nil }
@@ -280,9 +264,7 @@ struct RestoreMerge {
   }
 
   /// Makes a regular file from the fetcher's content.
-  private func fetch(
-    _ task: inout Task, name: [UInt8], as made: [UInt8], in target: Directory
-  ) throws -> UInt64? {
+  private func fetch(_ task: inout Task, name: [UInt8], as made: [UInt8], in target: Directory) throws -> UInt64? {
     let row = task.row
     let assembly = try FileAssembly(
       try target.descriptor.open(made.span, [.write, .create, .exclusive], mode: 0o600), from: 0,
@@ -306,8 +288,7 @@ struct RestoreMerge {
       if let failure { throw failure }
       if let trouble {
         try target.descriptor.unlink(made.span)
-        work.reportDamage(
-          at: path(of: name), "is not restored: the stored file cannot be had: \(trouble)")
+        work.reportDamage(at: path(of: name), "is not restored: the stored file cannot be had: \(trouble)")
         return nil
       }
     }
@@ -324,9 +305,7 @@ struct RestoreMerge {
     if pass.digest != task.row.digest || pass.byteCount != task.row.size {
       if task.isReplacing {
         try target.descriptor.unlink(made.span)
-        work.reportDamage(
-          at: path(of: name),
-          "is left as it is: the stored bytes are not those that the catalog names")
+        work.reportDamage(at: path(of: name), "is left as it is: the stored bytes are not those that the catalog names")
         return false
       }
       work.reportDamage(

@@ -23,9 +23,7 @@ public struct RestoreOptions: Sendable {
   public var isDryRun: Bool
   public var threads: Int
 
-  public init(
-    paths: [[[UInt8]]], destination: [UInt8], overwrite: Overwrite, isDryRun: Bool, threads: Int
-  ) {
+  public init(paths: [[[UInt8]]], destination: [UInt8], overwrite: Overwrite, isDryRun: Bool, threads: Int) {
     self.paths = paths
     self.destination = destination
     self.overwrite = overwrite
@@ -116,9 +114,7 @@ private func restoredDirectory(
       throw CatalogError("the catalog has no directory of its label")
     }
     return (label, subtree)
-  } catch let error as CatalogError {
-    throw Failure(.damaged, "the catalog of \(snapshot.name) is damaged: \(error)")
-  }
+  } catch let error as CatalogError { throw Failure(.damaged, "the catalog of \(snapshot.name) is damaged: \(error)") }
 }
 
 /// Opens the stored directory of the walk's root. Returns the damage if the repository has lost it.
@@ -140,9 +136,7 @@ private func openStored(
   }
 }
 
-private func openDestination(
-  of options: RestoreOptions
-) throws(Failure) -> (Directory?, isNew: Bool) {
+private func openDestination(of options: RestoreOptions) throws(Failure) -> (Directory?, isNew: Bool) {
   let path = options.destination
   let shown = displayName(path)
   func refuseRepository(_ directory: borrowing Descriptor) throws {

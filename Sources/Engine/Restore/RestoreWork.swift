@@ -100,9 +100,7 @@ final class RestoreWork: TreeWork {
   func finish(with worker: RestoreWorker) throws {}
 
   /// The path of an entry at the destination.
-  func path(of node: RestoreNode, named name: [UInt8]? = nil) -> [UInt8] {
-    path(node.path + (name.map { [$0] } ?? []))
-  }
+  func path(of node: RestoreNode, named name: [UInt8]? = nil) -> [UInt8] { path(node.path + (name.map { [$0] } ?? [])) }
 
   func path(_ names: [[UInt8]]) -> [UInt8] {
     let destination = Array(options.destination.reversed().drop { $0 == slash }.reversed())

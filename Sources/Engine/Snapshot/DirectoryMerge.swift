@@ -110,9 +110,7 @@ struct DirectoryMerge<Storer: EntryStoring> {
 
   /// The plan below a name; `nil` if the name leads to no other source.
   private func planned(at range: Range<Int>) -> PathPlan? {
-    node.plan.flatMap { plan in
-      plan.children.isEmpty ? nil : plan.below(Array(names[range]))
-    }
+    node.plan.flatMap { plan in plan.children.isEmpty ? nil : plan.below(Array(names[range])) }
   }
 
   private func lost(at range: Range<Int>, because error: Errno) throws {

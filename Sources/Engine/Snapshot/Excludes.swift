@@ -20,9 +20,7 @@ public struct Excludes: Sendable {
   public init() {}
 
   /// The rule that excludes an entry by its name; `nil` if there is none.
-  func rule(
-    for name: Span<UInt8>, in directory: [UInt8], isDirectory: Bool
-  ) -> String? {
+  func rule(for name: Span<UInt8>, in directory: [UInt8], isDirectory: Bool) -> String? {
     guard !patterns.isEmpty,
       let match = patterns.match(directory: directory, name: name, isDirectory: isDirectory),
       match.isExcluded
@@ -38,9 +36,7 @@ public struct Excludes: Sendable {
   }
 
   /// The tag file that keeps a listed directory empty, and the rule; `nil` if there is none.
-  func tag(
-    in listing: DirectoryListing, of directory: borrowing Descriptor
-  ) -> (name: [UInt8], rule: String)? {
+  func tag(in listing: DirectoryListing, of directory: borrowing Descriptor) -> (name: [UInt8], rule: String)? {
     let cacheTag = Array("CACHEDIR.TAG".utf8)
     if caches, listing.contains(cacheTag.span), Self.isCacheTag(cacheTag, in: directory) {
       return (cacheTag, "--exclude-caches")

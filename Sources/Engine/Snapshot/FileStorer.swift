@@ -67,8 +67,7 @@ struct FileStorer {
     }
     var flags: StorageFlags = status.isRacy(since: moment, on: node.identity) ? .racy : []
     let attributes = try work.attributes(of: descriptor, by: .descriptor, flags: &flags) { node.sourcePath(of: name) }
-    var file = SourceFile(
-      descriptor: descriptor, name: name, status: status, attributes: attributes, flags: flags)
+    var file = SourceFile(descriptor: descriptor, name: name, status: status, attributes: attributes, flags: flags)
     if let before, let entry = try reuse(before, for: file) { return entry }
     return try copy(&file, updating: before)
   }
@@ -85,15 +84,12 @@ struct FileStorer {
   /// file system that can do so.
   private func reuse(_ before: StoredFile, for file: borrowing SourceFile) throws -> NewEntry? {
     let (row, status) = (before.row, file.status)
-    guard row.kind == .regular, row.size == status.size, !row.hints.flags.contains(.notStored) else {
-      return nil
-    }
+    guard row.kind == .regular, row.size == status.size, !row.hints.flags.contains(.notStored) else { return nil }
     let mayLink =
       row.metadata == status.metadata && before.record.attributes(of: before.row) == file.attributes
       && row.mayBeLinked(for: status) && !row.hints.flags.isWorthRetrying(asRoot: builder.context.isRoot)
     // Another mtime almost always means another content: then one read is better than two.
-    let mayClone =
-      builder.context.capabilities.reflinks && row.size > 0 && row.metadata.modified == status.modified
+    let mayClone = builder.context.capabilities.reflinks && row.size > 0 && row.metadata.modified == status.modified
     guard mayLink || mayClone else { return nil }
     let pass: PassResult
     do throws(CopyError) {

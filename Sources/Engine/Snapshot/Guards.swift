@@ -76,9 +76,7 @@ final class Guards: Sendable {
   }
 
   /// The file systems that this run has seen, for its catalog.
-  var mounts: [MountRecord] {
-    mountsNow.withLock { $0.sorted { $0.path.lexicographicallyPrecedes($1.path) } }
-  }
+  var mounts: [MountRecord] { mountsNow.withLock { $0.sorted { $0.path.lexicographicallyPrecedes($1.path) } } }
 
   /// Begins to count the changes of an opened source, against the newest snapshot that has it.
   ///
@@ -126,9 +124,7 @@ final class Guards: Sendable {
     let path = joined(node.path, absolute: true)
     if isMount, identity.type != 0 {
       mountsNow.withLock {
-        $0.append(
-          MountRecord(
-            path: path, type: identity.type, number: identity.number, volume: identity.volume))
+        $0.append(MountRecord(path: path, type: identity.type, number: identity.number, volume: identity.volume))
       }
     }
     guard !limits.acceptsChanges, let before = mountsBefore[path],

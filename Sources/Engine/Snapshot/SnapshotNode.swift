@@ -48,8 +48,7 @@ struct SnapshotDirectory: BuiltDirectory {
     below parent: SnapshotDirectory?, plan: PathPlan?, isListed: Bool? = nil, isSynthetic: Bool = false,
     base: Subtree?, tree: StoredTree?
   ) {
-    build = BuildState(
-      isSynthetic: isSynthetic, leadsToSource: parent == nil || plan != nil, base: base, tree: tree)
+    build = BuildState(isSynthetic: isSynthetic, leadsToSource: parent == nil || plan != nil, base: base, tree: tree)
     self.plan = plan
     self.isListed = isListed ?? (!isSynthetic && plan?.isSource ?? true)
     guard let parent else { return }
@@ -92,9 +91,7 @@ extension FileSystemIdentity {
   /// True if an equal ctime shows that nothing changed.
   ///
   /// A file system may have no true ctime. A ctime equal to the mtime then shows nothing: the mtime can be set back.
-  func trustsChangeTime(of status: FileStatus) -> Bool {
-    hasTrueChangeTimes || status.changed != status.modified
-  }
+  func trustsChangeTime(of status: FileStatus) -> Bool { hasTrueChangeTimes || status.changed != status.modified }
 }
 
 typealias SnapshotNode = WalkNode<SnapshotDirectory>

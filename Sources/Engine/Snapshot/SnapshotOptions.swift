@@ -45,9 +45,7 @@ public struct SnapshotOptions: Sendable {
   }
 
   /// The path of a source from the snapshot's root.
-  func place(of source: [UInt8]) -> [[UInt8]] {
-    [label] + source.split(separator: slash).map(Array.init)
-  }
+  func place(of source: [UInt8]) -> [[UInt8]] { [label] + source.split(separator: slash).map(Array.init) }
 }
 
 /// A published snapshot, and the time that it took.

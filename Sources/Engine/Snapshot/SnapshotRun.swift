@@ -61,9 +61,7 @@ private struct SnapshotRun {
   // MARK: Comparison
 
   /// The absent sources that the operator must know about.
-  private var unwelcome: [AbsentSource] {
-    absent.filter { $0.isThere || !options.excusedSources.contains($0.path) }
-  }
+  private var unwelcome: [AbsentSource] { absent.filter { $0.isThere || !options.excusedSources.contains($0.path) } }
 
   private func compareAndPublish() throws -> SnapshotResult {
     try repository.publication.recover()
@@ -152,9 +150,7 @@ private struct SnapshotRun {
     return ahead.guards
   }
 
-  private func work(
-    comparedWith older: OlderTrees, context: BuildContext, builder: SnapshotBuilder?
-  ) -> SnapshotWork {
+  private func work(comparedWith older: OlderTrees, context: BuildContext, builder: SnapshotBuilder?) -> SnapshotWork {
     SnapshotWork(
       options: options, leftOut: absent, trees: older.trees, base: older.base,
       guards: older.guards(limits: options.guardLimits), in: context, builder: builder)
@@ -237,8 +233,7 @@ private struct SnapshotRun {
 
   private func summary(of tree: Subtree, in draft: Draft) throws -> CatalogSummary {
     var summary = CatalogSummary(root: tree)
-    try summary.complete(
-      root: tree, sequence: draft.sequence, counts: progress, in: repository, program: program)
+    try summary.complete(root: tree, sequence: draft.sequence, counts: progress, in: repository, program: program)
     summary.started = draft.started
     summary.finished = Clock.now()
     summary.warnings = progress.warnings.value - UInt64(unwelcome.count)
@@ -250,9 +245,7 @@ private struct SnapshotRun {
     return summary
   }
 
-  private func publish(
-    _ draft: Draft, summary: CatalogSummary, after list: SnapshotList
-  ) throws -> SnapshotResult {
+  private func publish(_ draft: Draft, summary: CatalogSummary, after list: SnapshotList) throws -> SnapshotResult {
     try draft.pending.publish(summary, with: FrameWriter(sink: draft.pending.sink))
     do { try repository.publication.recover(keepingUnfinished: false) } catch { repository.problems.note(error) }
     let snapshot = Snapshot(name: draft.pending.name, summary: summary)
@@ -261,8 +254,7 @@ private struct SnapshotRun {
     for trouble in completePublication(now, in: repository) + repository.problems.drain() {
       warn(at: trouble.path, trouble.message)
     }
-    return SnapshotResult(
-      snapshot: snapshot, previous: list.newest?.name, elapsedSeconds: Clock.monotonic() - start)
+    return SnapshotResult(snapshot: snapshot, previous: list.newest?.name, elapsedSeconds: Clock.monotonic() - start)
   }
 
   /// Keeps the copied files for the next run.

@@ -125,10 +125,7 @@ extension SnapshotWork {
       node.source = Directory(source)
       return true
     } catch {
-      if node.plan != nil {
-        throw Failure(
-          .failed, "cannot read the source \(displayName(node.sourcePath)): \(error)")
-      }
+      if node.plan != nil { throw Failure(.failed, "cannot read the source \(displayName(node.sourcePath)): \(error)") }
       switch error {
       case .noSuchEntry:
         context.progress.vanished.count()
@@ -153,9 +150,7 @@ extension SnapshotWork {
     // The label represents the source's root directory.
     let path = node.parent?.parent == nil ? [slash] : [slash] + name
     func open(_ flags: OpenFlags) throws(Errno) -> Descriptor {
-      guard let above = node.parent?.source else {
-        return try Descriptor.open(path: path, flags)
-      }
+      guard let above = node.parent?.source else { return try Descriptor.open(path: path, flags) }
       return try above.descriptor.openFollowing(name.span, flags)
     }
     guard isSource else { return try open(flags) }
@@ -165,9 +160,7 @@ extension SnapshotWork {
     }
   }
 
-  func directoryAttributes(
-    of node: SnapshotNode, record: DirectoryRecord?
-  ) throws(Failure) -> AttributeBlock {
+  func directoryAttributes(of node: SnapshotNode, record: DirectoryRecord?) throws(Failure) -> AttributeBlock {
     guard let status = node.sourceStatus, let source = node.source else { return .empty }
     if options.changeDetection != .content, let record, !record.isSynthetic,
       record.hints.changed == status.changed,
@@ -195,9 +188,7 @@ extension SnapshotWork {
       let block = AttributeBlock(try source.extendedAttributes(access))
       if block.bytes.count <= AttributeBlock.maximumBytes { return block }
       context.warn(at: path(), "has more than 1 MiB of extended attributes, which are left out")
-    } catch {
-      try readingFailed(at: path(), because: error, what: "its extended attributes cannot be read")
-    }
+    } catch { try readingFailed(at: path(), because: error, what: "its extended attributes cannot be read") }
     flags.insert(.racy)
     return .empty
   }

@@ -187,8 +187,7 @@ final class SnapshotWork: TreeWork {
         try merge.run()
       }
     } catch let error as CatalogError {
-      throw Failure(
-        .damaged, "the previous catalog is damaged at \(displayName(node.sourcePath)): \(error)")
+      throw Failure(.damaged, "the previous catalog is damaged at \(displayName(node.sourcePath)): \(error)")
     }
   }
 
@@ -282,9 +281,7 @@ final class SnapshotWork: TreeWork {
   /// Links a stored file that has another inode, or another path, than the source's file.
   ///
   /// Returns its inode in the repository; `nil` if the stored file cannot be used.
-  func link(
-    _ stored: StoredFile, for status: FileStatus, in node: SnapshotNode, as name: [UInt8]
-  ) throws -> UInt64? {
+  func link(_ stored: StoredFile, for status: FileStatus, in node: SnapshotNode, as name: [UInt8]) throws -> UInt64? {
     guard let directory = stored.directory, let inode = stored.inode else { return nil }
     // If listings do not show the names of one inode, the stored inode's other uses are unknown.
     if stored.isFoundByInode && !context.capabilities.listsInodes { return nil }
@@ -295,8 +292,7 @@ final class SnapshotWork: TreeWork {
     let storedName = stored.name
     guard
       let builder,
-      try builder.linked(
-        from: directory.descriptor, name: storedName.span, inode: inode, in: node, as: name.span)
+      try builder.linked(from: directory.descriptor, name: storedName.span, inode: inode, in: node, as: name.span)
     else { return nil }
     context.progress.linked.count()
     if stored.isFoundByInode { context.progress.moved.count() }

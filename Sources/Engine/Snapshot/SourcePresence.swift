@@ -77,7 +77,5 @@ final class OnceMonitor: Monitor {
 
   func excluded(_ path: [UInt8], by rule: String) { monitor.excluded(path, by: rule) }
 
-  private func isNew(_ text: [UInt8]) -> Bool {
-    said.withLock { $0.count >= Self.longest || $0.insert(text).inserted }
-  }
+  private func isNew(_ text: [UInt8]) -> Bool { said.withLock { $0.count >= Self.longest || $0.insert(text).inserted } }
 }

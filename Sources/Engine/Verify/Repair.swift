@@ -86,9 +86,7 @@ private final class RepairWork {
 
   var sharedInodes: Int { hasNames.values.count { $0 } }
 
-  init(
-    of repository: Repository, from other: any SnapshotStore, threads: Int, progress: Progress
-  ) throws {
+  init(of repository: Repository, from other: any SnapshotStore, threads: Int, progress: Progress) throws {
     self.repository = repository
     self.other = other
     list = try other.snapshots()
@@ -197,8 +195,7 @@ private final class RepairWork {
     let options = RestoreOptions(
       paths: [path], destination: repository.path, overwrite: .never, isDryRun: false, threads: threads)
     let silent = SilentMonitor()
-    let result = try restore(
-      from, from: other, into: place, options: options, progress: progress, monitor: silent)
+    let result = try restore(from, from: other, into: place, options: options, progress: progress, monitor: silent)
     let below = try? place.directory(path: path.dropFirst().dropLast())
     guard result.damaged == 0, let below, (try? below.descriptor.status(of: name.span)) != nil else {
       throw Failure(.failed, "it is damaged in \(displayName(other.path)) as well")

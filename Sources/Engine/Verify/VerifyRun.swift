@@ -16,9 +16,7 @@ public struct Problem: Sendable {
   /// The same path from the snapshot's root, if the problem was found in this repository.
   public var components: [[UInt8]]
 
-  public init(
-    snapshot: SnapshotName, path: [UInt8], message: String, isDamage: Bool, components: [[UInt8]] = []
-  ) {
+  public init(snapshot: SnapshotName, path: [UInt8], message: String, isDamage: Bool, components: [[UInt8]] = []) {
     self.snapshot = snapshot
     self.components = components
     self.path = path

@@ -122,8 +122,7 @@ final class VerifyWork: TreeWork {
       switch pair {
       case .left(let unknown): found(at: node, name: names[unknown.range], "is not in the catalog")
       case .right(let row), .both(_, let row):
-        children.append(
-          Node(parent: node, name: Array(record.bytes[row.name]), VerifyDirectory(subtree: Subtree(row))))
+        children.append(Node(parent: node, name: Array(record.bytes[row.name]), VerifyDirectory(subtree: Subtree(row))))
       }
     }
     return children
@@ -182,9 +181,7 @@ final class VerifyWork: TreeWork {
     if !problems.isEmpty { found(at: node, name: name, problems.joined(separator: "; ")) }
   }
 
-  private func attributesByHandle(
-    of name: [UInt8], stored: Directory
-  ) throws(Errno) -> AttributeBlock {
+  private func attributesByHandle(of name: [UInt8], stored: Directory) throws(Errno) -> AttributeBlock {
     let handle = try stored.descriptor.open(name.span, .pathOnly)
     return AttributeBlock(try handle.extendedAttributes(.handle))
   }
@@ -215,8 +212,7 @@ final class VerifyWork: TreeWork {
     let status = try file.status()
     let attributes = AttributeBlock(try file.extendedAttributes())
     guard status.size > 0, status.size == row.size else {
-      return VerifiedInode(
-        content: .success(PassResult(digest: .ofNothing, byteCount: 0)), attributes: attributes)
+      return VerifiedInode(content: .success(PassResult(digest: .ofNothing, byteCount: 0)), attributes: attributes)
     }
     shared.filesRead.count()
     do throws(CopyError) {
@@ -247,9 +243,7 @@ final class VerifyWork: TreeWork {
       words.append("mode")
     }
     if status.metadata.modified != metadata.modified, !flags.contains(.timeNotStored) { words.append("time") }
-    if !flags.contains(.attributesNotStored), !attributes.isStored(as: expected) {
-      words.append("extended attributes")
-    }
+    if !flags.contains(.attributesNotStored), !attributes.isStored(as: expected) { words.append("extended attributes") }
     return words.joined(separator: ", ")
   }
 }

@@ -10,9 +10,7 @@ public struct PathPlan: Sendable {
 
   /// Takes absolute paths without `.`, `..` and empty components.
   public init(absolutePaths: [[UInt8]]) {
-    for path in absolutePaths {
-      add(path.split(separator: slash).map(Array.init)[...], isNesting: true)
-    }
+    for path in absolutePaths { add(path.split(separator: slash).map(Array.init)[...], isNesting: true) }
   }
 
   /// Takes any paths, for a partial restore. A path below another path adds nothing.

@@ -102,9 +102,7 @@ func walkTree<Work: TreeWork>(_ work: Work, from root: Work.Node, threads: Int) 
   if let error = failure.withLock({ $0 }) { throw error }
 }
 
-private func complete<Work: TreeWork>(
-  _ node: Work.Node, work: Work, with worker: Work.Worker
-) throws {
+private func complete<Work: TreeWork>(_ node: Work.Node, work: Work, with worker: Work.Worker) throws {
   var node = node
   while node.remaining.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 {
     try work.leave(node, with: worker)
@@ -115,9 +113,7 @@ private func complete<Work: TreeWork>(
 
 /// Throws if the operator or the system asked the process to end.
 public func checkForSignal() throws(Failure) {
-  if let signal = CurrentProcess.rememberedSignal {
-    throw Failure(.interrupted(signal: signal), "interrupted")
-  }
+  if let signal = CurrentProcess.rememberedSignal { throw Failure(.interrupted(signal: signal), "interrupted") }
 }
 
 /// The directories that wait to be entered.
