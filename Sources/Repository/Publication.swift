@@ -4,8 +4,8 @@ internal import Synchronization
 
 /// The publication of snapshots. The caller holds the lock.
 ///
-/// `PendingSnapshot.publish` and `Adoption.publish` publish one. The steps after that, such as the links of the sets,
-/// are those of `completePublication` in the engine's `Guard/Arrivals.swift`. `recover` finishes an interrupted one.
+/// `PendingSnapshot.publish` and `Adoption.publish` publish one. The steps after that are those of
+/// `completePublication` in the engine's `Guard/Arrivals.swift`. `recover` finishes an interrupted one.
 public struct Publication {
   let repository: Repository
 
