@@ -132,6 +132,7 @@ extension RetentionPolicy {
   init(stored text: [UInt8]) throws(Damage) {
     self.init(keep: Dictionary(uniqueKeysWithValues: SnapshotSet.allCases.map { ($0, 0) }))
     var keepLast: Int?
+    var named: Set<SnapshotSet> = []
     for word in String(decoding: text, as: UTF8.self).split(whereSeparator: \.isWhitespace) {
       let parts = word.split(separator: "=", omittingEmptySubsequences: false).map(String.init)
       guard parts.count == 2, let number = Int(parts[1]), number >= 0 else { throw Damage(description: "\(word)") }
@@ -141,10 +142,13 @@ extension RetentionPolicy {
       default:
         guard let set = SnapshotSet(rawValue: parts[0]) else { throw Damage(description: "\(word)") }
         keep[set] = number
+        named.insert(set)
       }
     }
     self.keepLast = keepLast ?? 0
-    guard keepLast != nil, text.last == UInt8(ascii: "\n"), !keepsNothing else {
+    // A set that came later may be missing in an older repository's file; one of the first five is lost.
+    let first: Set<SnapshotSet> = [.hourly, .daily, .weekly, .monthly, .yearly]
+    guard keepLast != nil, named.isSuperset(of: first), text.last == UInt8(ascii: "\n"), !keepsNothing else {
       throw Damage(description: "it is not whole")
     }
   }

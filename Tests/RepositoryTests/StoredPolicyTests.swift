@@ -14,16 +14,11 @@ struct StoredPolicyTests {
     #expect(try RetentionPolicy(stored: Array(policy.stored.utf8)) == policy)
   }
 
-  @Test("an absent set keeps none")
-  func absentSet() throws {
-    let policy = try RetentionPolicy(stored: Array("daily=7 keep_last=0\n".utf8))
-    #expect(policy.keep == [.hourly: 0, .daily: 7, .weekly: 0, .monthly: 0, .yearly: 0])
-  }
-
   @Test(
     "a partial policy is damage",
     arguments: [
       "", "daily=7\n", "daily=7 keep_last=1", "daily=0 keep_last=0\n", "daily=-1 keep_last=1\n", "keep_last\n",
+      "daily=7 weekly=4 monthly=1 yearly=0 keep_last=0\n",
     ])
   func damage(text: String) {
     #expect(throws: RetentionPolicy.Damage.self) { try RetentionPolicy(stored: Array(text.utf8)) }
