@@ -298,6 +298,19 @@ void tr_local_time(int64_t seconds, int fields[6]) {
   fields[5] = local.tm_sec;
 }
 
+int64_t tr_time_of_local(const int fields[6]) {
+  struct tm local;
+  memset(&local, 0, sizeof local);
+  local.tm_year = fields[0] - 1900;
+  local.tm_mon = fields[1] - 1;
+  local.tm_mday = fields[2];
+  local.tm_hour = fields[3];
+  local.tm_min = fields[4];
+  local.tm_sec = fields[5];
+  local.tm_isdst = -1;
+  return mktime(&local);
+}
+
 static volatile sig_atomic_t remembered = 0;
 static void remember(int signal) {
   if (remembered == 0) remembered = signal;

@@ -36,80 +36,59 @@ public struct Change: Sendable {
   public let sizeAfter: UInt64?
 }
 
-/// Compares two snapshots by their catalogs, or one directory or file of each, and reports every difference. The
-/// order is a directory itself, then its files, then its sub-directories, by name.
-///
-/// Reads only the directories on the way to a difference: it skips a pair with equal digests.
+/// Compares two snapshots by their catalogs, or one directory or file of each, and reports every difference in the
+/// order of `forEachDifference`.
 public func compareCatalogs(
-  _ left: CatalogReader, right: CatalogReader, under path: [[UInt8]] = [],
-  report: (Change) throws -> Void
+  _ left: CatalogReader, right: CatalogReader, under path: [[UInt8]] = [], report: (Change) throws -> Void
 ) throws {
-  let found = (left: try left.find(path), right: try right.find(path))
-  if let files = Pair(found.left?.file, found.right?.file) { try reportFiles(files, at: path, report: report) }
-  // The stack is explicit because a tree may be too deep for a thread's stack.
-  var stack: [(directories: Pair<Subtree, Subtree>, path: [[UInt8]])] = []
-  if let top = Pair(found.left?.subtree, found.right?.subtree) { stack.append((top, path)) }
-  while let (directories, path) = stack.popLast() {
-    if case .both(let a, let b) = directories, a.digest == b.digest { continue }
-    let records = try directories.map(
-      left: { try left.record(at: $0.place, for: $0.digest) }, right: { try right.record(at: $0.place, for: $0.digest) }
-    )
-    try reportDirectories(records, at: path, report: report)
-    let (before, after) = records.sides
-    func pathBelow(entry: (left: Range<Int>?, right: Range<Int>?)) -> [[UInt8]] {
-      path + [Array(entry.left.map { before!.bytes[$0] } ?? after!.bytes[entry.right!])]
+  do {
+    try forEachDifference(from: left, to: right, under: path) { entries, place in
+      switch entries {
+      case .left(let entry): try report(Change(.removed, at: place.path, from: entry, to: nil))
+      case .right(let entry): try report(Change(.added, at: place.path, from: nil, to: entry))
+      case .both(let before, let after):
+        guard before.kind == after.kind else {
+          try report(Change(.removed, at: place.path, from: before, to: nil))
+          return try report(Change(.added, at: place.path, from: nil, to: after))
+        }
+        let aspects = changedAspects(from: before, to: after)
+        if !aspects.isEmpty {
+          try report(Change(.changed, at: place.path, aspects: aspects, from: before, to: after))
+        }
+      }
     }
-    var merge = try RecordMerge(before, after)
-    while let files = try merge.nextFile() {
-      if case .both(let a, let b) = files, before!.hasSameContent(a, as: b, of: after!) { continue }
-      try reportFiles(
-        files.map(left: { ($0, before!) }, right: { ($0, after!) }),
-        at: pathBelow(entry: files.map(left: \.name, right: \.name).sides), report: report)
-    }
-    var next: [(directories: Pair<Subtree, Subtree>, path: [[UInt8]])] = []
-    while let rows = try merge.nextDirectory() {
-      if case .both(let a, let b) = rows, a.digest == b.digest { continue }
-      let below = pathBelow(entry: rows.map(left: \.name, right: \.name).sides)
-      next.append((rows.map(left: { Subtree($0) }, right: { Subtree($0) }), below))
-    }
-    stack += next.reversed()
+  } catch let failure as LeftCatalogError { throw failure.error }
+}
+
+extension Change {
+  fileprivate init(
+    _ verb: Verb, at path: [[UInt8]], aspects: ChangedAspects = [], from before: Found?, to after: Found?
+  ) {
+    self.verb = verb
+    self.path = path
+    self.aspects = aspects
+    kind = (before ?? after)!.kind
+    sizeBefore = before?.byteCount
+    sizeAfter = after?.byteCount
   }
 }
 
-extension Found {
-  fileprivate var file: RecordFile? { if case .file(let row, let record) = self { (row, record) } else { nil } }
-  fileprivate var subtree: Subtree? { if case .directory(_, let subtree) = self { subtree } else { nil } }
-}
-
-extension Subtree {
-  public init(_ row: DirectoryRow) { self.init(digest: row.digest, place: row.place, totals: row.totals) }
+private func changedAspects(from before: Found, to after: Found) -> ChangedAspects {
+  switch (before, after) {
+  case (.directory(let a, _), .directory(let b, _)):
+    var aspects = metadataAspects(from: a.metadata, to: b.metadata)
+    if a.attributes != b.attributes { aspects.insert(.attributes) }
+    return aspects
+  case (.file(let a, let left), .file(let b, let right)): return changedAspects(from: (a, left), to: (b, right))
+  default: return []
+  }
 }
 
 private typealias RecordFile = (row: FileRow, record: DirectoryRecord)
 
-private func reportFiles(
-  _ files: Pair<RecordFile, RecordFile>, at path: [[UInt8]], report: (Change) throws -> Void
-) throws {
-  func change(_ verb: Change.Verb, aspects: ChangedAspects = [], from before: FileRow?, to after: FileRow?) -> Change {
-    func size(of row: FileRow?) -> UInt64? { row?.kind == .regular ? row?.size : nil }
-    return Change(
-      verb: verb, path: path, kind: (before ?? after)!.kind, aspects: aspects, sizeBefore: size(of: before),
-      sizeAfter: size(of: after))
-  }
-  if case .both(let (a, before), let (b, after)) = files, a.kind == b.kind {
-    let aspects = changedAspects(from: (a, before), to: (b, after))
-    if !aspects.isEmpty { try report(change(.changed, aspects: aspects, from: a, to: b)) }
-    return
-  }
-  let (left, right) = files.sides
-  if let left { try report(change(.removed, from: left.row, to: nil)) }
-  if let right { try report(change(.added, from: nil, to: right.row)) }
-}
-
 /// The differences of two files of one kind. One content may have digests of two forms.
 private func changedAspects(from left: RecordFile, to right: RecordFile) -> ChangedAspects {
   let (a, b) = (left.row, right.row)
-  if left.record.hasSameContent(a, as: b, of: right.record) { return [] }
   var aspects = metadataAspects(from: a.metadata, to: b.metadata)
   switch a.kind {
   case .regular:
@@ -123,23 +102,6 @@ private func changedAspects(from left: RecordFile, to right: RecordFile) -> Chan
   if left.record.attributes(of: a) != right.record.attributes(of: b) { aspects.insert(.attributes) }
   if a.linkGroup != b.linkGroup { aspects.insert(.links) }
   return aspects
-}
-
-private func reportDirectories(
-  _ records: Pair<DirectoryRecord, DirectoryRecord>, at path: [[UInt8]], report: (Change) throws -> Void
-) throws {
-  let verb: Change.Verb
-  var aspects: ChangedAspects = []
-  switch records {
-  case .both(let a, let b):
-    verb = .changed
-    aspects = metadataAspects(from: a.metadata, to: b.metadata)
-    if a.attributes != b.attributes { aspects.insert(.attributes) }
-    if aspects.isEmpty { return }
-  case .left: verb = .removed
-  case .right: verb = .added
-  }
-  try report(Change(verb: verb, path: path, kind: .directory, aspects: aspects, sizeBefore: nil, sizeAfter: nil))
 }
 
 private func metadataAspects(from a: Metadata, to b: Metadata) -> ChangedAspects {

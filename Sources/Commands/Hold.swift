@@ -27,7 +27,7 @@ struct HoldCommand: RunnableCommand {
     let repository = try common.openRepository()
     return try repository.withLock(for: "hold", at: Clock.now()) {
       let list = try repository.snapshots()
-      let names = try snapshots.map { try repository.resolve($0, in: list).name }
+      let names = try snapshots.map { try repository.resolve($0, in: list, allowsTimes: false).name }
       for name in names { try repository.marks.add(.held, to: name, reason: reason, at: Clock.now()) }
       common.answer(HoldAnswer(held: names.map(\.description)), lines: names.map { "held \($0)" })
       return .done

@@ -40,7 +40,7 @@ struct ReleaseCommand: RunnableCommand {
 
   private func releaseSnapshots(of repository: Repository) throws -> ExitStatus {
     let list = try repository.snapshots()
-    let names = try snapshots.map { try repository.resolve($0, in: list).name }
+    let names = try snapshots.map { try repository.resolve($0, in: list, allowsTimes: false).name }
     var released: [SnapshotName] = []
     for name in names where try repository.marks.remove(.held, from: name) { released.append(name) }
     common.answer(

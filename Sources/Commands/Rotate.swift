@@ -69,7 +69,7 @@ struct RotateCommand: RunnableCommand {
     var options = RotationOptions(
       policy: try policy(of: repository, or: configured), minimumFree: minimumFree ?? configured?.settings.minimumFree,
       keepsSpare: !noSpare && configured?.settings.keepSpare ?? true,
-      unwanted: Set(try expire.map { try repository.resolve($0, in: list).name }), isDry: dryRun,
+      unwanted: Set(try expire.map { try repository.resolve($0, in: list, allowsTimes: false).name }), isDry: dryRun,
       threads: threads.count)
     options.wanted = configured?.sourceSet
     guard !dryRun else {

@@ -171,4 +171,10 @@ public enum Clock {
     tr_local_time(seconds, &fields)
     return fields.map(Int.init)
   }
+
+  /// The time of such local fields; the inverse of `localFields`. A day, hour or minute beyond its range counts on.
+  /// Of an hour that a clock change repeats, the C library chooses one; `mktime(3)`.
+  public static func seconds(ofLocal fields: [Int]) -> Int64 {
+    tr_time_of_local(fields.map { CInt(truncatingIfNeeded: $0) })
+  }
 }

@@ -15,8 +15,8 @@ public protocol SnapshotStore: AnyObject {
   func openCatalog(of name: SnapshotName) throws(Failure) -> OpenCatalog
   /// The repository, if it is on this machine. Only such a one can be locked, marked and repaired.
   var local: Repository? { get }
-  /// The files of a snapshot; `nil` if the trees of `local` are read instead.
-  func contents(of name: SnapshotName) -> (any ContentFetcher)?
+  /// The files of a snapshot.
+  func contents(of name: SnapshotName) -> any ContentFetcher
 }
 
 extension Repository: SnapshotStore {
@@ -24,7 +24,9 @@ extension Repository: SnapshotStore {
   public func members(of list: SnapshotList) throws(Failure) -> [SnapshotSet: [SnapshotName]] {
     try retention.members(of: list)
   }
-  public func contents(of name: SnapshotName) -> (any ContentFetcher)? { nil }
+  public func contents(of name: SnapshotName) -> any ContentFetcher {
+    StoredContents(of: name, in: self)
+  }
   public func heldSnapshots() throws(Failure) -> [SnapshotName: String] { try marks.all(.held) }
   public func heldRotation() throws(Failure) -> String? { try rotationFreeze.description() }
 }

@@ -182,14 +182,16 @@ extension SnapshotStore {
 
   /// The snapshots that a reference may mean, newest first, at least one.
   ///
-  /// A reference is `latest`, a full name, a prefix of a name, or a set member such as `daily.0`. A set member also
-  /// means the older members. Without a path, the first candidate is meant. With a path, the first candidate that has
+  /// A reference is `latest`, a full name, a prefix of a name or of a local date, a set member such as `daily.0`, or a
+  /// time of `Moment`. A set member also means the older members, and a time all snapshots until then. Without a path, the first candidate is meant. With a path, the first candidate that has
   /// the path is meant. A newer unusable candidate is an error; it is never skipped silently.
-  public func candidates(for reference: String, in list: SnapshotList) throws(Failure) -> [Snapshot] {
+  public func candidates(
+    for reference: String, in list: SnapshotList, allowsTimes: Bool = true
+  ) throws(Failure) -> [Snapshot] {
     let shown = displayName(Array(reference.utf8))
-    func checked(_ snapshots: [Snapshot], isMeant: (String) -> Bool) throws(Failure) -> [Snapshot] {
+    func checked(_ snapshots: [Snapshot], isMeant: (SnapshotName) -> Bool) throws(Failure) -> [Snapshot] {
       let newer = list.unusable.filter {
-        isMeant($0.name.description) && $0.name.description > snapshots.first?.name.description ?? ""
+        isMeant($0.name) && $0.name.description > snapshots.first?.name.description ?? ""
       }.max { $0.name.description < $1.name.description }
       if let newer {
         throw Failure(
@@ -207,16 +209,25 @@ extension SnapshotStore {
     }
     if let snapshot = list.snapshots.last(where: { $0.name.description == reference }) { return [snapshot] }
     if let members = try members(from: shown, of: list), !members.isEmpty { return members }
-    let isMeant = { (name: String) in !reference.isEmpty && name.hasPrefix(reference) }
-    let found = try checked(list.snapshots.reversed().filter { isMeant($0.name.description) }, isMeant: isMeant)
+    let time = !allowsTimes || Moment.isDay(reference) ? nil : Moment.seconds(of: reference, endsDay: true)
+    let isMeant = { (name: SnapshotName) in
+      if let time { return name.seconds <= time }
+      // A day is one in the zone of the process, as in the answers; a name in full is UTC.
+      let text = reference.contains("T") ? name.description : Moment.localDay(of: name.seconds)
+      return !reference.isEmpty && text.hasPrefix(reference)
+    }
+    let found = try checked(list.snapshots.reversed().filter { isMeant($0.name) }, isMeant: isMeant)
     if !found.isEmpty { return found }
-    throw Failure(.usage, "there is no snapshot \"\(shown)\" in \(displayName(path))", hint: "see: \(advice("list"))")
+    throw Failure(
+      .usage, "there is no snapshot \(time == nil ? "" : "of the time ")\"\(shown)\" in \(displayName(path))",
+      hint: "see: \(advice("list"))")
   }
 
-  /// Finds the snapshot that a reference means without a path.
-  public func resolve(_ reference: String, in list: SnapshotList) throws(Failure) -> Snapshot {
-    try candidates(for: reference, in: list)[0]
-  }
+  /// Finds the snapshot that a reference means without a path. Verbs that change snapshots allow no times: "3d" means
+  /// an older snapshot after each deletion.
+  public func resolve(
+    _ reference: String, in list: SnapshotList, allowsTimes: Bool = true
+  ) throws(Failure) -> Snapshot { try candidates(for: reference, in: list, allowsTimes: allowsTimes)[0] }
 
   /// A command line for this repository, for use in messages.
   public func advice(_ command: String) -> String { commandLine(command, repository: path) }

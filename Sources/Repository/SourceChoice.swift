@@ -47,7 +47,7 @@ extension SnapshotStore {
 
 extension CatalogSummary {
   /// The sources as paths from the snapshot's root. Each begins with its label.
-  private var placesOfSources: [[[UInt8]]] {
+  public var placesOfSources: [[[UInt8]]] {
     Self.places(of: SourceSet(label: label, paths: sources).keys + otherSources)
   }
 

@@ -58,6 +58,9 @@ struct RemoteReadingTests {
     try expectSame(["diff", "hourly.0", "latest"])
     try expectSame(["diff", first.name, "latest", "--verbose"])
     try expectSame(["versions", world.source.root / "file"])
+    try expectSame(["find", "*"])
+    try expectSame(["ls", "-lR", "latest"])
+    try expectSame(["cat", "latest", world.source.root / "file"])
     try expectSame(["versions", world.source.root / "file", "--json"])
   }
 

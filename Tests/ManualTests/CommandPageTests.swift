@@ -203,6 +203,13 @@ import Testing
     #expect(try Tools.run(treering, ["init", other]).status == 0)
     documents["push"] = try answer("push", [other])
     documents["versions"] = try answer("versions", [source.appending(path: "file").path])
+    // These print a document for each entry.
+    for (command, arguments) in [("find", ["file"]), ("ls", ["latest", source.path])] {
+      let ended = try Tools.run(treering, [command] + arguments + repository)
+      documents[command] = try ended.text.split(separator: "\n").map {
+        try JSONSerialization.jsonObject(with: Data($0.utf8))
+      }
+    }
     documents["status"] = try answer("status", [], status: 1)
     documents["schedule"] = try answer("schedule", ["--cron"])
     documents["config"] = try answer("config", ["check", "-c", configuration.path])
@@ -224,7 +231,7 @@ import Testing
     documents["import"] = [translated, adopted, try answer("import", ["snapshots", trees.path], status: 3)]
 
     let items = ManualPage.items(try page.section("JSON"))
-    for command in try commands() where command != "serve" {
+    for command in try commands() where !["serve", "cat"].contains(command) {
       let document = try #require(documents[command])
       let item = try #require(items.first { $0.head == "Cm \(command)" })
       let words = Set(item.body.flatMap { $0.split { " ,;".contains($0) }.map(String.init) })

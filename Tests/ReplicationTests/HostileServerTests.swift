@@ -267,7 +267,7 @@ struct ServerLie: Sendable, CustomTestStringConvertible {
         },
       ]
     ) {
-      let contents = try #require(RemoteRepository(over: $0).contents(of: world.older.name))
+      let contents = RemoteRepository(over: $0).contents(of: world.older.name)
       try contents.request([[120]])
       _ = try contents.receive(byteCount: 4, takeZeros: { _ in }, { _ in })
     }
@@ -282,7 +282,7 @@ struct ServerLie: Sendable, CustomTestStringConvertible {
       }.act)
     defer { server.end() }
     let connection = try Connection(options: world.remoteOptions(timeoutSeconds: 1), over: server.client)
-    let contents = try #require(RemoteRepository(over: connection).contents(of: world.older.name))
+    let contents = RemoteRepository(over: connection).contents(of: world.older.name)
     try contents.request([[120]])
     #expect(try contents.receive(byteCount: 4, takeZeros: { _ in }, { _ in }) == "its size is 2 and not 4 bytes")
   }

@@ -104,6 +104,7 @@ long tr_raise_descriptor_limit(void);
 int tr_may_copy_xattr(const char *name);
 /// Local broken-down time of an instant: year, month, day, hour, minute, second.
 void tr_local_time(int64_t seconds, int fields[6]);
+int64_t tr_time_of_local(const int fields[6]);
 
 void tr_clear_umask(void);
 /// Starts a program in its own process group: input from /dev/null, output and errors into a new pipe. `output` gets

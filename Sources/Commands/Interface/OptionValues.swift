@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import Model
+internal import Repository
 internal import Settings
 
 /// Parses an option's value with `parse`; a wrong one is refused with `complaint`.
@@ -47,6 +48,13 @@ struct SetAndCount: Sendable {
 /// Parses a duration such as `14d`: a number with s, m, h, d or w.
 func seconds(for option: String) -> @Sendable (String) throws -> Int64 {
   parsed(by: Quantity.seconds, or: "\(option) takes a number with a unit, such as 90s, 2h, 14d or 4w")
+}
+
+/// Parses a time such as `3d`, `yesterday` or `2026-11-21 20:00`.
+func moment(for option: String) -> @Sendable (String) throws -> Int64 {
+  parsed(
+    by: { Moment.seconds(of: $0) },
+    or: "\(option) takes a time such as 3d, yesterday, 2026-11-21 or \"2026-11-21 20:00\"")
 }
 
 func freeSpace(for option: String) -> @Sendable (String) throws -> MinimumFree {

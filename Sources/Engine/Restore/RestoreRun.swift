@@ -58,7 +58,8 @@ func restore(
 ) throws -> RestoreResult {
   let start = Clock.monotonic()
   let repository = store.local
-  let fetcher = store.contents(of: snapshot.name)
+  // Local trees are read by all threads.
+  let fetcher = repository == nil ? store.contents(of: snapshot.name) : nil
   // A restore goes on even if nothing can be locked.
   let use = try? repository?.locks.lockShared(snapshot.name)
   defer { withExtendedLifetime(use) {} }

@@ -95,7 +95,7 @@ public final class RemoteRepository: VerifiableStore, Sendable {
   }
 
   /// The files of a snapshot, for a restore.
-  public func contents(of name: SnapshotName) -> (any ContentFetcher)? { RemoteContents(of: name, over: connection) }
+  public func contents(of name: SnapshotName) -> any ContentFetcher { RemoteContents(of: name, over: connection) }
 
   public var local: Repository? { nil }
 

@@ -1,0 +1,311 @@
+internal import ArgumentParser
+internal import Catalog
+internal import Engine
+internal import Model
+internal import Patterns
+internal import Posix
+internal import Repository
+internal import Settings
+
+struct FindCommand: RunnableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "find",
+    abstract: "Find files in all snapshots by their names.",
+    discussion: """
+      A PATTERN is a name, or has the wildcards of gitignore(5): '*invoice*' matches every name with invoice in it. \
+      With a slash it is compared with the whole path: '/home/*/mail/**'. Quote it, or the shell replaces it.
+
+      Each version of a file is shown once, with the first and the last snapshot that has it. Only the catalogs are \
+      read.
+
+      Examples:
+        treering find '*invoice*' --repository /backup/treering
+        treering find -i '*.docx' --deleted --newer 30d --repository /backup/treering
+      """)
+
+  @Argument(help: ArgumentHelp("Names, patterns or paths.", valueName: "pattern"))
+  var patterns: [PathArgument]
+
+  @Option(name: .customLong("in"), help: ArgumentHelp("Search only this snapshot.", valueName: "snapshot"))
+  var snapshot: String?
+
+  @Flag(name: .shortAndLong, help: "Take capital and small letters as the same.")
+  var ignoreCase = false
+
+  @Flag(help: "Show only what the newest snapshot of its source no longer has.")
+  var deleted = false
+
+  @Option(
+    help: ArgumentHelp("Show only files of more than this size, such as 10M.", valueName: "size"),
+    transform: parsed(by: Quantity.bytes, or: "--larger takes a size such as 100M"))
+  var larger: UInt64?
+
+  @Option(
+    help: ArgumentHelp("Show only files of less than this size.", valueName: "size"),
+    transform: parsed(by: Quantity.bytes, or: "--smaller takes a size such as 100M"))
+  var smaller: UInt64?
+
+  @Option(
+    help: ArgumentHelp("Show only what was modified after this time, such as 3d or 2026-11-21.", valueName: "time"),
+    transform: moment(for: "--newer"))
+  var newer: Int64?
+
+  @Option(
+    help: ArgumentHelp("Show only what was modified before this time.", valueName: "time"),
+    transform: moment(for: "--older"))
+  var older: Int64?
+
+  @Option(
+    help: ArgumentHelp("Show only this kind: file, directory, link, fifo, socket or device.", valueName: "type"),
+    transform: oneOf(for: "--type"))
+  var type: EntryType?
+
+  @OptionGroup var connection: RemoteConnectionOptions
+  @OptionGroup var common: CommonOptions
+
+  func execute() throws -> ExitStatus {
+    CurrentProcess.rememberSignals()
+    let store = try common.openStore(connection: connection)
+    var list = try store.snapshots()
+    if let snapshot {
+      guard !deleted else { throw Failure(.usage, "--deleted needs all snapshots, and not --in") }
+      list.snapshots = [try store.resolve(snapshot, in: list)]
+      list.unusable = []
+    }
+    let search = try FindSearch(for: self, in: store)
+    var found: UInt64 = 0
+    if !common.json { Console.print(FoundVersion.header) }
+    try search.run(on: list) { version in
+      found += 1
+      Console.print(common.json ? jsonText(version, isLine: true) : version.line)
+      try Console.checkOutput()
+    }
+    if found == 0, !common.quiet, !common.json {
+      let word = patterns.map { displayName($0.bytes) }.first { !$0.contains { "*?[/".contains($0) } }
+      Console.complain(
+        "nothing was found in \(counted(list.snapshots.count, "snapshot"))"
+          + (word.map { "; to find every name with it, run: \(store.advice("find '*\($0)*'"))" } ?? ""))
+    }
+    for unusable in search.unreadable + list.unusable { Console.complain("\(unusable.sentence); it was not searched") }
+    return unusableStatus(for: search.unreadable + list.unusable)
+  }
+}
+
+/// The value of `--type`.
+enum EntryType: String, CaseIterable {
+  case file, directory, link, fifo, socket, device
+
+  func isKind(_ kind: EntryKind) -> Bool {
+    switch self {
+    case .file: kind == .regular
+    case .directory: kind == .directory
+    case .link: kind == .symbolicLink
+    case .fifo: kind == .fifo
+    case .socket: kind == .socket
+    case .device: kind == .characterDevice || kind == .blockDevice
+    }
+  }
+}
+
+/// A version that was found, and the label of its snapshots.
+struct FoundVersion {
+  let version: EntryVersion
+  let label: [UInt8]
+  /// True if the newest snapshot of the source has nothing at the path that matches.
+  let isDeleted: Bool
+
+  static let header = FoundVersion.line("SIZE", "MODIFIED", "FIRST IN", "LAST IN", "PATH")
+
+  /// Columns of fixed widths, because the lines come before all are known.
+  private static func line(_ size: String, _ modified: String, _ first: String, _ last: String, _ path: String)
+    -> String
+  {
+    func padded(_ text: String, width: Int, isRight: Bool = false) -> String {
+      let space = String(repeating: " ", count: max(0, width - text.count))
+      return isRight ? space + text : text + space
+    }
+    return padded(size, width: 9, isRight: true) + "  " + padded(modified, width: 16) + "  " + padded(first, width: 20)
+      + "  " + padded(last, width: 20) + "  " + path
+  }
+}
+
+extension FoundVersion: Encodable {
+  var line: String {
+    let facts = version.facts
+    let path = sourcePath(version.path, label: label)
+    return Self.line(
+      facts.kind == .regular ? byteText(facts.size) : "", facts.isSynthetic ? "" : facts.metadata.modified.localText,
+      version.first.description, version.last.description,
+      displayName(path) + (facts.kind == .directory ? "/" : ""))
+  }
+
+  private enum Key: CodingKey { case first, last, snapshots, deleted }
+
+  func encode(to encoder: any Encoder) throws {
+    try Entry(version.facts, at: sourcePath(version.path, label: label)).encode(to: encoder)
+    var container = encoder.container(keyedBy: Key.self)
+    try container.encode(version.first.description, forKey: .first)
+    try container.encode(version.last.description, forKey: .last)
+    try container.encode(version.snapshots, forKey: .snapshots)
+    try container.encode(isDeleted, forKey: .deleted)
+  }
+}
+
+/// The search of all snapshots, one source after the other.
+///
+/// A snapshot of some of the sources ends no version of the others.
+private final class FindSearch {
+  private let options: FindCommand
+  private let store: any VerifiableStore
+  private var patterns = PatternList()
+  private var readers: [SnapshotName: CatalogReader] = [:]
+  private(set) var unreadable: [UnusableSnapshot] = []
+
+  init(for options: FindCommand, in store: any VerifiableStore) throws(Failure) {
+    self.options = options
+    self.store = store
+    for pattern in options.patterns {
+      var line = options.ignoreCase ? lowercased(pattern.bytes) : pattern.bytes
+      guard !line.isEmpty else { throw Failure(.usage, "a pattern is empty") }
+      // What begins a comment or a negation in gitignore(5) is part of a name here.
+      if line[0] == UInt8(ascii: "#") || line[0] == UInt8(ascii: "!") { line = [UInt8(ascii: "\\")] + line }
+      let isRelative = line.first != slash && line.dropLast().contains(slash)
+      if isRelative { line = Array("**/".utf8) + line }
+      var alone = PatternList()
+      alone.add(line, origin: "")
+      guard !alone.isEmpty else {
+        throw Failure(.usage, "the pattern \"\(displayName(pattern.bytes))\" matches nothing", hint: "see gitignore(5)")
+      }
+      patterns.add(line, origin: "")
+    }
+  }
+
+  /// Searches the sources of all snapshots, each from its newest snapshot on, and reports each version when its first
+  /// snapshot is known.
+  func run(on list: SnapshotList, report: (FoundVersion) throws -> Void) throws {
+    let snapshots = Array(list.snapshots.reversed())
+    for place in outermost(of: snapshots.flatMap { $0.places }) {
+      let having = snapshots.filter { snapshot in snapshot.places.contains { $0.starts(with: place) } }
+      try search(having, under: place) { version, label in
+        // A source that is gone from the newest snapshot is not deleted from the source.
+        let isDeleted = try !hasNewest(of: snapshots, path: version.path)
+        if isDeleted || !options.deleted {
+          try report(FoundVersion(version: version, label: label, isDeleted: isDeleted))
+        }
+      }
+    }
+  }
+
+  private func search(
+    _ snapshots: [Snapshot], under place: [[UInt8]], report: (EntryVersion, _ label: [UInt8]) throws -> Void
+  ) throws {
+    guard let label = snapshots.first?.summary.label else { return }
+    var search = VersionSearch(where: matcher(label: label))
+    var newer: Snapshot?
+    for snapshot in snapshots {
+      guard let reader = try reader(of: snapshot) else { continue }
+      func add() throws -> [EntryVersion] {
+        try search.add(reader, named: snapshot.name, under: place, covers: { snapshot.has($0) })
+      }
+      var complete: [EntryVersion] = []
+      do { complete = try add() } catch let failure as LeftCatalogError {
+        // The newer catalog is damaged where the older one differs: the search begins again with the older one.
+        try note(failure.error, of: newer!)
+        complete = search.finish()
+        do { complete += try add() } catch { try note(error, of: snapshot) }
+      } catch { try note(error, of: snapshot) }
+      newer = snapshot
+      for version in complete { try report(version, label) }
+    }
+    for version in search.finish() { try report(version, label) }
+  }
+
+  /// True if the newest readable snapshot that covers the path has an entry there.
+  private func hasNewest(of snapshots: [Snapshot], path: [[UInt8]]) throws -> Bool {
+    for snapshot in snapshots where snapshot.has(path) {
+      guard let reader = try reader(of: snapshot) else { continue }
+      do { return try reader.find(path) != nil } catch { try note(error, of: snapshot) }
+    }
+    return false
+  }
+
+  /// The catalog of a snapshot; `nil` if it was noted as unreadable, or has expired meanwhile.
+  private func reader(of snapshot: Snapshot) throws -> CatalogReader? {
+    if let reader = readers[snapshot.name] { return reader }
+    if unreadable.contains(where: { $0.name == snapshot.name }) { return nil }
+    do {
+      let reader = CatalogReader(reading: try store.openCatalog(of: snapshot.name))
+      // The newest catalogs are asked again and again.
+      if readers.count > 8 { readers = readers.filter { $0.key.description > snapshot.name.description } }
+      if readers.count > 8 { readers = [:] }
+      readers[snapshot.name] = reader
+      return reader
+    } catch {
+      if (try? store.local?.hasExpired(snapshot.name)) != true { try note(error, of: snapshot) }
+      return nil
+    }
+  }
+
+  /// Notes a catalog that cannot be read. Other errors end the search.
+  private func note(_ error: any Error, of snapshot: Snapshot) throws {
+    let isDamage: Bool
+    switch error {
+    case is CatalogError: isDamage = true
+    case let failure as Failure where failure.kind == .damaged: isDamage = true
+    case let errno as Errno where errno != .interrupted: isDamage = false
+    default: throw error
+    }
+    if unreadable.contains(where: { $0.name == snapshot.name }) { return }
+    unreadable.append(UnusableSnapshot(name: snapshot.name, reason: "\(error)", isDamage: isDamage))
+  }
+
+  private func matcher(label: [UInt8]) -> (EntryPlace, Found) throws -> Bool {
+    let (options, patterns) = (self.options, self.patterns)
+    // The joined path of the last directory; neighbours share it.
+    var directory: (path: [[UInt8]], text: [UInt8]) = ([], [])
+    return { place, entry in
+      try checkForSignal()
+      if let type = options.type, !type.isKind(entry.kind) { return false }
+      if options.larger != nil || options.smaller != nil {
+        guard let size = entry.byteCount, size > options.larger ?? 0 || options.larger == nil,
+          size < options.smaller ?? .max
+        else { return false }
+      }
+      if let newer = options.newer, entry.modified.seconds <= newer { return false }
+      if let older = options.older, entry.modified.seconds >= older { return false }
+      if place.name.isEmpty { return false }
+      if directory.path != place.directory {
+        let below = place.directory.first == label ? place.directory.dropFirst() : place.directory[...]
+        let text = Array(below.joined(separator: [slash]))
+        directory = (place.directory, options.ignoreCase ? lowercased(text) : text)
+      }
+      let name = options.ignoreCase ? lowercased(Array(place.name)) : Array(place.name)
+      return patterns.match(directory: directory.text, name: name.span, isDirectory: entry.kind == .directory) != nil
+    }
+  }
+}
+
+extension Snapshot {
+  /// The sources, from the snapshot's root on. A snapshot that names none is one of everything.
+  fileprivate var places: [[[UInt8]]] {
+    let places = summary.placesOfSources
+    return places.isEmpty ? [[]] : places
+  }
+
+  fileprivate func has(_ path: [[UInt8]]) -> Bool { places == [[]] || summary.covers(path) }
+}
+
+/// The different places that are not below another one.
+private func outermost(of places: [[[UInt8]]]) -> [[[UInt8]]] {
+  var outermost: [[[UInt8]]] = []
+  for place in Set(places).sorted(by: { $0.count < $1.count }) where !outermost.contains(where: place.starts(with:)) {
+    outermost.append(place)
+  }
+  return outermost.sorted { $0.lexicographicallyPrecedes($1) { $0.lexicographicallyPrecedes($1) } }
+}
+
+/// A name with small letters instead of capitals; only ASCII letters if it is not UTF-8.
+private func lowercased(_ name: [UInt8]) -> [UInt8] {
+  if let text = String(validating: name, as: UTF8.self) { return Array(text.lowercased().utf8) }
+  return name.map { (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) ? $0 + 32 : $0 }
+}

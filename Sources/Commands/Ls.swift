@@ -1,0 +1,207 @@
+internal import ArgumentParser
+internal import Catalog
+internal import Engine
+internal import Model
+internal import Posix
+internal import Repository
+
+struct LsCommand: RunnableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "ls",
+    abstract: "List directories and files of a snapshot.",
+    discussion: """
+      A directory ends with /. With --long its size is that of all files below it. Only the catalog is read.
+
+      A SNAPSHOT is a name, the beginning of a name, a member of a set such as daily.0, or latest. The newest of \
+      them that has the paths is taken.
+
+      Example:
+        treering ls -l latest /etc --repository /backup/treering
+      """)
+
+  @Argument(help: ArgumentHelp("The snapshot to look into.", valueName: "snapshot"))
+  var snapshot: String
+
+  @Argument(help: ArgumentHelp("What to list, named as at the source; the top, if left out.", valueName: "path"))
+  var paths: [PathArgument] = []
+
+  @Flag(
+    name: [.customShort("l"), .long],
+    help: "Show mode, owner, group, size and time. A + after the mode stands for an ACL.")
+  var long = false
+
+  @Flag(name: [.customShort("R"), .long], help: "List everything below, too, with whole paths.")
+  var recursive = false
+
+  @OptionGroup var connection: RemoteConnectionOptions
+  @OptionGroup var common: CommonOptions
+
+  func execute() throws -> ExitStatus {
+    CurrentProcess.rememberSignals()
+    let store = try common.openStore(connection: connection)
+    let list = try store.snapshots()
+    let paths = self.paths.isEmpty ? [PathArgument(bytes: [slash])] : self.paths
+    let choice = try store.choose(reference: snapshot, having: paths.map(\.bytes), in: list)
+    let name = choice.snapshot.name
+    let reader = CatalogReader(reading: try store.openCatalog(of: name))
+    do {
+      for (number, place) in choice.places.enumerated() {
+        switch try reader.find(place) {
+        case .file(let row, let record)?:
+          print([
+            Entry(EntryFacts(of: .file(row, of: record)), at: sourcePath(place, label: choice.snapshot.summary.label))
+          ])
+        case .directory(let record, _)?:
+          if paths.count > 1, !common.json, !recursive {
+            Console.print((number == 0 ? "" : "\n") + displayName(paths[number].bytes) + ":")
+          }
+          try show(record, at: place, of: reader)
+        case nil: throw Failure(.usage, "\(displayName(paths[number].bytes)) is not in the snapshot \(name)")
+        }
+      }
+    } catch let error as CatalogError { throw Failure(.damaged, "the catalog of \(name) is damaged: \(error)") }
+    if let note = choice.note(for: snapshot), !common.quiet { Console.complain("note: \(note)") }
+    return .done
+  }
+
+  /// Lists a directory, and with `recursive` everything below it. A directory comes before its entries.
+  private func show(_ record: DirectoryRecord, at place: [[UInt8]], of reader: CatalogReader) throws {
+    let label = reader.summary.label
+    // The stack is explicit because a tree may be too deep for a thread's stack.
+    var waiting = [(place, { record })] as [([[UInt8]], () throws -> DirectoryRecord)]
+    while let (place, open) = waiting.popLast() {
+      try checkForSignal()
+      try Console.checkOutput()
+      let record = try open()
+      var entries: [Entry] = []
+      var cursor = try FileCursor(of: record)
+      while let row = cursor.current {
+        let path = sourcePath(place + [Array(record.bytes[row.name])], label: label)
+        entries.append(Entry(EntryFacts(of: .file(row, of: record)), at: path))
+        try cursor.advance()
+      }
+      let first = waiting.count
+      for row in try cursor.directories() {
+        let path = place + [Array(record.bytes[row.name])]
+        let child = long || common.json ? try reader.record(at: row.place, for: row.digest) : nil
+        entries.append(Entry(row, record: child, at: sourcePath(path, label: label)))
+        // A record keeps its frame, so it is read when its turn comes.
+        if recursive { waiting.append((path, { try reader.record(at: row.place, for: row.digest) })) }
+      }
+      entries.sort { $0.path.lexicographicallyPrecedes($1.path) }
+      print(entries)
+      waiting[first...].reverse()
+    }
+  }
+
+  private func print(_ entries: [Entry]) {
+    if common.json {
+      for entry in entries { Console.print(jsonText(entry, isLine: true)) }
+      return
+    }
+    let lines =
+      long
+      ? table(entries.map { $0.longRow(wholePath: recursive) }, rightAligned: [3])
+      : entries.map { $0.nameText(wholePath: recursive) }
+    for line in lines { Console.print(line) }
+  }
+}
+
+extension AttributeBlock {
+  /// True if an ACL grants more than the mode does, or is inherited by new entries.
+  var hasAccessControlList: Bool {
+    guard !isEmpty, let attributes = try? decoded() else { return false }
+    return attributes.contains { $0.name.starts(with: Array("system.posix_acl_".utf8)) }
+  }
+}
+
+extension Entry: Encodable {
+  private enum Key: CodingKey { case kind, mode, user, group, bytes, modified, target, sha256, acl }
+
+  func encode(to encoder: any Encoder) throws {
+    try JSONPath(bytes: path).encode(to: encoder)
+    var container = encoder.container(keyedBy: Key.self)
+    try container.encode(kind.word, forKey: .kind)
+    if let metadata = facts?.metadata {
+      let octal = String(metadata.permissions, radix: 8)
+      try container.encode(String(repeating: "0", count: 4 - octal.count) + octal, forKey: .mode)
+      try container.encode(metadata.user, forKey: .user)
+      try container.encode(metadata.group, forKey: .group)
+      try container.encode(metadata.modified.rfc3339, forKey: .modified)
+      try container.encode(facts?.attributes.hasAccessControlList ?? false, forKey: .acl)
+    }
+    if kind == .regular || kind == .directory { try container.encodeIfPresent(size, forKey: .bytes) }
+    if kind == .symbolicLink { try container.encodeIfPresent(facts.map { displayName($0.target) }, forKey: .target) }
+    if let digest = facts?.digest, !digest.isSparse { try container.encode(digest.digest.description, forKey: .sha256) }
+  }
+}
+
+/// An entry of a snapshot, for people and as JSON.
+struct Entry {
+  let path: [UInt8]
+  let facts: EntryFacts?
+  let kind: EntryKind
+  /// Of a directory the size of all files below it, if it is known.
+  let size: UInt64?
+
+  init(_ facts: EntryFacts, at path: [UInt8]) {
+    self.path = path
+    self.facts = facts.isSynthetic ? nil : facts
+    kind = facts.kind
+    size = kind == .directory ? nil : facts.size
+  }
+
+  /// `record` is `nil` if it was not read.
+  init(_ row: DirectoryRow, record: DirectoryRecord?, at path: [UInt8]) {
+    self.path = path
+    facts = record.flatMap { $0.isSynthetic ? nil : EntryFacts(of: .directory($0, Subtree(row))) }
+    kind = .directory
+    size = row.totals.bytes
+  }
+
+  /// Kind and permissions as `ls -l` shows them, with `+` for an ACL.
+  private var modeText: String {
+    let letter =
+      switch kind {
+      case .regular: "-"
+      case .symbolicLink: "l"
+      case .fifo: "p"
+      case .socket: "s"
+      case .characterDevice: "c"
+      case .blockDevice: "b"
+      case .directory: "d"
+      }
+    guard let permissions = facts?.metadata.permissions else { return letter + "?????????" }
+    var text = letter
+    for (shift, special, on, off) in [(6, 0o4000, "s", "S"), (3, 0o2000, "s", "S"), (0, 0o1000, "t", "T")] {
+      let bits = Int(permissions) >> shift
+      text += bits & 4 != 0 ? "r" : "-"
+      text += bits & 2 != 0 ? "w" : "-"
+      let executes = bits & 1 != 0
+      text += Int(permissions) & special != 0 ? (executes ? on : off) : executes ? "x" : "-"
+    }
+    return text + (facts?.attributes.hasAccessControlList == true ? "+" : "")
+  }
+
+  /// The name, or with `wholePath` the path. A directory ends with `/`.
+  func nameText(wholePath: Bool) -> String {
+    let shown = wholePath ? path[...] : path[(path.lastIndex(of: slash).map { $0 + 1 } ?? 0)...]
+    return displayName(shown) + (kind == .directory ? "/" : "")
+  }
+
+  /// Mode, owner, group, size, time and name.
+  func longRow(wholePath: Bool) -> [String] {
+    let name = nameText(wholePath: wholePath) + (kind == .symbolicLink ? " -> " + displayName(facts?.target ?? []) : "")
+    guard let metadata = facts?.metadata else { return [modeText, "", "", sizeText, "", name] }
+    let (user, group) = (accountName(ofUser: metadata.user), accountName(ofGroup: metadata.group))
+    return [modeText, user, group, sizeText, metadata.modified.localText, name]
+  }
+
+  private var sizeText: String {
+    switch kind {
+    case .characterDevice, .blockDevice: size.map { "\($0 >> 32), \($0 & 0xFFFF_FFFF)" } ?? ""
+    case .fifo, .socket: ""
+    default: size.map { byteText($0) } ?? ""
+    }
+  }
+}

@@ -1,0 +1,40 @@
+public import Catalog
+internal import Model
+internal import Posix
+public import Repository
+
+/// Delivers the content of a stored file in pieces and checks it against the catalog.
+public struct FileContent {
+  private static let zeros = [UInt8](repeating: 0, count: 64 << 10)
+
+  private let contents: any ContentFetcher
+  private let hasher = ContentHasher()
+
+  public init(from contents: any ContentFetcher) { self.contents = contents }
+
+  /// Delivers the file that the catalog has at `path`, from the snapshot's root on. Holes come as zeros.
+  ///
+  /// Returns the reason if the content is not that of the catalog, otherwise `nil`. The pieces were delivered then.
+  public func read(
+    _ row: FileRow, at path: [[UInt8]], _ take: (UnsafeRawBufferPointer) throws -> Void
+  ) throws -> String? {
+    hasher.reset(elidingZeros: row.digest.isSparse)
+    try contents.request(path)
+    let problem = try contents.receive(byteCount: row.size) { count in
+      hasher.updateZeros(count)
+      var left = count
+      while left > 0 {
+        let part = Int(min(left, UInt64(Self.zeros.count)))
+        try Self.zeros.withUnsafeBytes { try take(UnsafeRawBufferPointer(rebasing: $0[..<part])) }
+        left -= UInt64(part)
+        try checkForSignal()
+      }
+    } _: { bytes in
+      hasher.update(bytes)
+      try take(bytes)
+      try checkForSignal()
+    }
+    if let problem { return problem }
+    return hasher.finish() == row.digest ? nil : "its bytes are not those that the catalog names"
+  }
+}
