@@ -76,7 +76,8 @@ struct PushBaseTests {
 
   @Test("damage of a stored file is made good by a push that needs it", arguments: 0..<damages.count)
   func damaged(number: Int) throws {
-    for edit in Self.edits {
+    let edits = isExhaustive ? Self.edits : [Self.edits[number % Self.edits.count]]
+    for edit in edits {
       let push = try PushWorld("push-damage")
       // What is damaged is not what it was.
       push.provesUnchanged = false

@@ -57,7 +57,7 @@ struct PushCutTests {
     let names = try push.names(push.far)
     let bytes = try whole(push)
     #expect(bytes > 3_000_000 && bytes < 6_300_000, "\(bytes)")
-    for point in [0, 3, 40, 5_000, bytes / 3, bytes * 2 / 3, bytes - 2] {
+    for point in sample(2, of: [bytes * 2 / 3, 40, 0, 3, 5_000, bytes / 3, bytes - 2]) {
       try tool("rm", ["-rf", push.place.root / "before"])
       try tool("cp", ["-a", push.far.root, push.place.root / "before"])
       try push.expectFailure(7, arguments: [], ssh: push.cut(after: point, how))

@@ -37,6 +37,8 @@ struct RandomEditor {
       if !path.bytes.isEmpty, path.bytes.last != UInt8(ascii: "/"), !tree.exists(path) { return path }
     }
     let above = number(0...3) == 0 ? nil : try pick("d")
+    // An ending may have made this name before.
+    while tree.exists((above ?? "") / ByteString("n\(serial)")) { serial += 1000 }
     return (above ?? "") / ByteString("n\(serial)")
   }
 

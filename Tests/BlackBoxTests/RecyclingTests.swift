@@ -25,7 +25,7 @@ struct RecyclingTests {
 
   @Test(
     "random histories: recycling and linking give the same trees, and the same sharing of inodes",
-    arguments: [11, 12, 13, 14] as [UInt64])
+    arguments: sample(1, of: [11, 12, 13, 14] as [UInt64]))
   func sameAsLinking(seed: UInt64) throws {
     let world = try World("recycling")
     world.provesOlderUnchanged = false

@@ -77,12 +77,16 @@ struct SnapshotTests {
     try world.source.write("a", "text")
     let names = try (0..<3).map { _ in
       try runCommand(
-        treeringBinary(), ["snapshot", world.source.root, "-r", world.repository.root, "--json"]
+        treeringBinary(), ["snapshot", world.source.root, "-r", world.repository.root, "--json"],
+        environment: ["TREERING_TEST_NAMES_AHEAD": ""]
       ).decoded(SnapshotAnswer.self).snapshot
     }
     #expect(Set(names).count == 3)
     #expect(names == names.sorted())
     #expect(try world.snapshotNames().map(\.text) == names)
+    // The later runs have waited: no name is of the future.
+    let now = try runCommand("date", ["-u", "+%Y-%m-%dT%H-%M-%SZ"]).outputText
+    #expect(names.last! <= now)
   }
 
   @Test("several sources, a source inside another, and links between two of them")

@@ -211,7 +211,8 @@ struct RetentionTests {
 
   @Test(
     "a year of hourly runs with missed ones and warnings is what an independent model says",
-    arguments: ["Europe/Vienna", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "UTC"], [0, 2000, 6000])
+    arguments: ["Europe/Vienna", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "UTC"],
+    sample(1, of: [2000, 0, 6000]))
   func simulatedYear(_ zoneName: String, _ missed: Int) throws {
     let zone = try #require(TimeZone(identifier: zoneName))
     var random = SeededGenerator(seed: UInt64(missed) &+ UInt64(zoneName.utf8.count))

@@ -21,6 +21,7 @@ public struct CommandResult: Sendable {
 /// The world that every process of a test sees; nothing else is inherited.
 public let pinnedEnvironment = [
   "TZ": "UTC", "LC_ALL": "C.UTF-8", "HOME": "/nonexistent", "COLUMNS": "80",
+  "TREERING_TEST_NAMES_AHEAD": "1",
   "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 ]
 

@@ -18,3 +18,11 @@ public func treeringBinary() throws -> ByteString {
 
 /// What the tests were told.
 public func environmentVariable(_ name: String) -> String? { ProcessInfo.processInfo.environment[name] }
+
+/// True if loops over many places take all of them, and not a few (`TREERING_TEST_EXHAUSTIVE`).
+public let isExhaustive = environmentVariable("TREERING_TEST_EXHAUSTIVE") != nil
+
+/// All cases with `TREERING_TEST_EXHAUSTIVE`; otherwise the first `count` of them.
+public func sample<Case>(_ count: Int, of cases: [Case]) -> [Case] {
+  isExhaustive ? cases : Array(cases.prefix(count))
+}
