@@ -44,7 +44,7 @@ public struct EntryFacts: Hashable, Sendable {
   }
 }
 
-/// What a path was, without a change, from one snapshot to another.
+/// One version of an entry: its facts are the same from the first snapshot to the last.
 public struct EntryVersion: Sendable {
   /// Components from the snapshot's root.
   public let path: [[UInt8]]

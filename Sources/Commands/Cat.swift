@@ -13,8 +13,9 @@ struct CatCommand: RunnableCommand {
       The content is checked against its SHA-256 while it is written. If it is not the content that was saved, \
       the command ends with an error and status 6, after all of it is written.
 
-      A SNAPSHOT is a name, the beginning of a name, a member of a set such as daily.0, or latest. The newest of \
-      them that has the files is taken.
+      A SNAPSHOT is a name or its beginning, a local day or time such as 2026-11-21, '2026-11-21 20:00', yesterday or \
+      3d, a member of a set such as daily.0, or latest. The newest of them \
+      that has the paths is taken.
 
       Example:
         treering cat latest /etc/fstab --repository /backup/treering

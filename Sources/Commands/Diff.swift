@@ -13,7 +13,8 @@ struct DiffCommand: RunnableCommand {
       for what differs, with the aspects that do. A directory whose time alone changed is shown with \
       --verbose. Only the catalogs are read, and of them only what differs.
 
-      A SNAPSHOT is a name, the beginning of a name (the newest that begins so), or latest.
+      A SNAPSHOT is a name or its beginning, a local day or time such as 2026-11-21, '2026-11-21 20:00', yesterday or \
+      3d, a member of a set such as daily.0, or latest.
 
       Example:
         treering diff 2026-11-21 latest /etc --repository /backup/treering

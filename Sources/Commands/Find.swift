@@ -13,14 +13,15 @@ struct FindCommand: RunnableCommand {
     abstract: "Find files in all snapshots by their names.",
     discussion: """
       A PATTERN is a name, or has the wildcards of gitignore(5): '*invoice*' matches every name with invoice in it. \
-      With a slash it is compared with the whole path: '/home/*/mail/**'. Quote it, or the shell replaces it.
+      With a slash it is compared with the end of the path, and with a slash in front with the whole path, as in \
+      '/home/ann/**'. Quote it, or the shell replaces it. Of several patterns one must match.
 
-      Each version of a file is shown once, with the first and the last snapshot that has it. Only the catalogs are \
-      read.
+      Each version of a file is shown once, the newest first, with the first and the last snapshot that has it. Only \
+      the catalogs are read.
 
       Examples:
         treering find '*invoice*' --repository /backup/treering
-        treering find -i '*.docx' --deleted --newer 30d --repository /backup/treering
+        treering find -i '*.docx' --deleted --repository /backup/treering
       """)
 
   @Argument(help: ArgumentHelp("Names, patterns or paths.", valueName: "pattern"))
@@ -80,14 +81,22 @@ struct FindCommand: RunnableCommand {
       Console.print(common.json ? jsonText(version, isLine: true) : version.line)
       try Console.checkOutput()
     }
-    if found == 0, !common.quiet, !common.json {
-      let word = patterns.map { displayName($0.bytes) }.first { !$0.contains { "*?[/".contains($0) } }
-      Console.complain(
-        "nothing was found in \(counted(list.snapshots.count, "snapshot"))"
-          + (word.map { "; to find every name with it, run: \(store.advice("find '*\($0)*'"))" } ?? ""))
-    }
+    if found == 0, !common.quiet, !common.json { Console.complain(nothingFound(in: list, of: store)) }
     for unusable in search.unreadable + list.unusable { Console.complain("\(unusable.sentence); it was not searched") }
     return unusableStatus(for: search.unreadable + list.unusable)
+  }
+
+  private func nothingFound(in list: SnapshotList, of store: any SnapshotStore) -> String {
+    if snapshot != nil, let only = list.snapshots.first {
+      return "nothing was found in \(only.name), which has \(only.sourcesText)"
+    }
+    // A bare word is a whole name, and perhaps was not meant to be one.
+    let isBare = patterns[0].bytes.allSatisfy { UInt8(ascii: "0")...UInt8(ascii: "z") ~= $0 || $0 == UInt8(ascii: "-") }
+    let isFiltered = deleted || larger != nil || smaller != nil || newer != nil || older != nil || type != nil
+    let word = patterns.count == 1 && isBare && !isFiltered ? displayName(patterns[0].bytes) : nil
+    return "nothing was found in \(counted(list.snapshots.count, "snapshot"))"
+      + (word.map { "; to find every name with it, run: \(store.advice("find \(ignoreCase ? "-i " : "")'*\($0)*'"))" }
+        ?? "")
   }
 }
 
@@ -111,21 +120,18 @@ enum EntryType: String, CaseIterable {
 struct FoundVersion {
   let version: EntryVersion
   let label: [UInt8]
-  /// True if the newest snapshot of the source has nothing at the path that matches.
+  /// True if the newest snapshot that covers the path has no entry of this kind there.
   let isDeleted: Bool
 
-  static let header = FoundVersion.line("SIZE", "MODIFIED", "FIRST IN", "LAST IN", "PATH")
+  static let header = line(of: ["SIZE", "MODIFIED", "FIRST IN", "LAST IN", "PATH"])
 
-  /// Columns of fixed widths, because the lines come before all are known.
-  private static func line(_ size: String, _ modified: String, _ first: String, _ last: String, _ path: String)
-    -> String
-  {
-    func padded(_ text: String, width: Int, isRight: Bool = false) -> String {
-      let space = String(repeating: " ", count: max(0, width - text.count))
-      return isRight ? space + text : text + space
-    }
-    return padded(size, width: 9, isRight: true) + "  " + padded(modified, width: 16) + "  " + padded(first, width: 20)
-      + "  " + padded(last, width: 20) + "  " + path
+  /// Columns of fixed widths, because a line is printed before the next one is known.
+  private static func line(of cells: [String]) -> String {
+    let widths = [9, 16, 20, 20, 0]
+    return zip(cells, widths).enumerated().map { column, cell in
+      let space = String(repeating: " ", count: max(0, cell.1 - cell.0.count))
+      return column == 0 ? space + cell.0 : cell.0 + space
+    }.joined(separator: "  ")
   }
 }
 
@@ -133,10 +139,11 @@ extension FoundVersion: Encodable {
   var line: String {
     let facts = version.facts
     let path = sourcePath(version.path, label: label)
-    return Self.line(
+    return Self.line(of: [
       facts.kind == .regular ? byteText(facts.size) : "", facts.isSynthetic ? "" : facts.metadata.modified.localText,
       version.first.description, version.last.description,
-      displayName(path) + (facts.kind == .directory ? "/" : ""))
+      displayName(path) + (facts.kind == .directory ? "/" : ""),
+    ])
   }
 
   private enum Key: CodingKey { case first, last, snapshots, deleted }
@@ -167,7 +174,7 @@ private final class FindSearch {
     for pattern in options.patterns {
       var line = options.ignoreCase ? lowercased(pattern.bytes) : pattern.bytes
       guard !line.isEmpty else { throw Failure(.usage, "a pattern is empty") }
-      // What begins a comment or a negation in gitignore(5) is part of a name here.
+      // A # or ! at the beginning is part of the name, and no comment or negation of gitignore(5).
       if line[0] == UInt8(ascii: "#") || line[0] == UInt8(ascii: "!") { line = [UInt8(ascii: "\\")] + line }
       let isRelative = line.first != slash && line.dropLast().contains(slash)
       if isRelative { line = Array("**/".utf8) + line }
@@ -188,7 +195,7 @@ private final class FindSearch {
       let having = snapshots.filter { snapshot in snapshot.places.contains { $0.starts(with: place) } }
       try search(having, under: place) { version, label in
         // A source that is gone from the newest snapshot is not deleted from the source.
-        let isDeleted = try !hasNewest(of: snapshots, path: version.path)
+        let isDeleted = try !hasNewest(of: snapshots, path: version.path, kind: version.facts.kind)
         if isDeleted || !options.deleted {
           try report(FoundVersion(version: version, label: label, isDeleted: isDeleted))
         }
@@ -220,11 +227,12 @@ private final class FindSearch {
     for version in search.finish() { try report(version, label) }
   }
 
-  /// True if the newest readable snapshot that covers the path has an entry there.
-  private func hasNewest(of snapshots: [Snapshot], path: [[UInt8]]) throws -> Bool {
+  /// True if the newest readable snapshot that covers the path has an entry of this kind there.
+  private func hasNewest(of snapshots: [Snapshot], path: [[UInt8]], kind: EntryKind) throws -> Bool {
     for snapshot in snapshots where snapshot.has(path) {
       guard let reader = try reader(of: snapshot) else { continue }
-      do { return try reader.find(path) != nil } catch { try note(error, of: snapshot) }
+      // A file that gave way to a directory is gone, too.
+      do { return try reader.find(path)?.kind == kind } catch { try note(error, of: snapshot) }
     }
     return false
   }

@@ -9,16 +9,20 @@ struct ListCommand: RunnableCommand {
     discussion: """
       COPIED is what the snapshot added to the repository; times are local. Only the catalogs are read.
 
-      Example:
+      Examples:
         treering list --repository /backup/treering
+        treering list /home/ann/thesis --repository /backup/treering
       """)
+
+  @Argument(help: ArgumentHelp("List only the snapshots that have this file or directory.", valueName: "path"))
+  var path: PathArgument?
 
   @OptionGroup var connection: RemoteConnectionOptions
   @OptionGroup var common: CommonOptions
 
   func execute() throws -> ExitStatus {
     let repository = try common.openStore(connection: connection)
-    let list = try repository.snapshots()
+    var list = try repository.snapshots()
     let held = try repository.heldSnapshots()
     var sets: [SnapshotName: [String]] = [:]
     let members = try repository.members(of: list)
@@ -27,11 +31,12 @@ struct ListCommand: RunnableCommand {
         sets[name, default: []].append("\(set.rawValue).\(rank)")
       }
     }
+    if let path { try keepSnapshots(having: path.bytes, in: &list, of: repository) }
     if common.json {
       Console.print(
         jsonText(list.snapshots.map { Self.answer(for: $0, sets: sets[$0.name] ?? [], isHeld: held[$0.name] != nil) }))
     } else if !list.snapshots.isEmpty {
-      var rows = [["SNAPSHOT", "TAKEN", "ENTRIES", "SIZE", "COPIED", "TOOK", "OUTCOME", "SETS"]]
+      var rows = [["SNAPSHOT", "TAKEN", "ENTRIES", "SIZE", "COPIED", "TOOK", "OUTCOME", "SETS", "SOURCES"]]
       for snapshot in list.snapshots {
         let summary = snapshot.summary
         rows.append([
@@ -41,17 +46,35 @@ struct ListCommand: RunnableCommand {
           (summary.warnings == 0 ? summary.outcome.word : counted(summary.warnings, "warning"))
             + (summary.absentSources.isEmpty ? "" : ", without \(counted(summary.absentSources.count, "source"))"),
           ((sets[snapshot.name] ?? []) + (held[snapshot.name].map { ["held \($0)"] } ?? [])).joined(separator: " "),
+          snapshot.sourcesText,
         ])
       }
       for line in table(rows, rightAligned: [2, 3, 4, 5]) { Console.print(line) }
     } else if !common.quiet && list.unusable.isEmpty {
-      Console.complain("the repository has no snapshot yet")
+      Console.complain(
+        path.map { "no snapshot has \(displayName($0.bytes))" } ?? "the repository has no snapshot yet")
     }
     if let reason = try repository.heldRotation() {
       Console.complain("rotation is held since \(reason); when all is well, run: \(repository.advice("release"))")
     }
     for unusable in list.unusable { Console.complain(unusable.sentence) }
     return unusableStatus(for: list.unusable)
+  }
+
+  /// Leaves only the snapshots of a list that have a path inside a source. A catalog that cannot be searched is unusable.
+  private func keepSnapshots(having path: [UInt8], in list: inout SnapshotList, of store: any SnapshotStore) throws {
+    let all = list
+    list.snapshots = []
+    for snapshot in all.snapshots {
+      let place = try SnapshotPath.components(of: path, below: snapshot.summary.label)
+      do {
+        let reader = CatalogReader(reading: try store.openCatalog(of: snapshot.name))
+        guard try reader.find(place) != nil, !all.isOnlyParentOfSources(place, in: snapshot) else { continue }
+        list.snapshots.append(snapshot)
+      } catch let error as CatalogError {
+        list.unusable.append(UnusableSnapshot(name: snapshot.name, reason: "\(error)", isDamage: true))
+      }
+    }
   }
 
   private struct Answer: Encodable {

@@ -12,8 +12,9 @@ struct LsCommand: RunnableCommand {
     discussion: """
       A directory ends with /. With --long its size is that of all files below it. Only the catalog is read.
 
-      A SNAPSHOT is a name, the beginning of a name, a member of a set such as daily.0, or latest. The newest of \
-      them that has the paths is taken.
+      A SNAPSHOT is a name or its beginning, a local day or time such as 2026-11-21, '2026-11-21 20:00', yesterday or \
+      3d, a member of a set such as daily.0, or latest. The newest of them \
+      that has the paths is taken.
 
       Example:
         treering ls -l latest /etc --repository /backup/treering
@@ -141,7 +142,7 @@ struct Entry {
   let path: [UInt8]
   let facts: EntryFacts?
   let kind: EntryKind
-  /// Of a directory the size of all files below it, if it is known.
+  /// The size in bytes; of a directory that of all files below it, if it is known.
   let size: UInt64?
 
   init(_ facts: EntryFacts, at path: [UInt8]) {

@@ -17,8 +17,8 @@ struct RestoreCommand: RunnableCommand {
       SHA-256 on the way. What is already there stays, unless --overwrite says otherwise, and \
       nothing is ever deleted.
 
-      A SNAPSHOT is a name, the beginning of a name (the newest that begins so), a member of a set such as \
-      daily.0, or latest. With paths the newest of them that has the paths is taken. Without paths a snapshot \
+      A SNAPSHOT is a name or its beginning, a local day or time such as 2026-11-21, '2026-11-21 20:00', yesterday or \
+      3d, a member of a set such as daily.0, or latest. With paths the newest of them that has the paths is taken. Without paths a snapshot \
       that lacks sources which another one has is refused, unless you say --partial.
 
       Example:

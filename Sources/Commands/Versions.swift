@@ -25,18 +25,24 @@ struct VersionsCommand: RunnableCommand {
     let list = try store.snapshots()
     var versions: [Version] = []
     var unreadable = list.unusable
+    var isGone = false
     for snapshot in list.snapshots {
       do {
         let reader = CatalogReader(reading: try store.openCatalog(of: snapshot.name))
         let names = try SnapshotPath.components(of: path.bytes, below: snapshot.summary.label)
-        guard let found = try reader.find(names), !list.isOnlyParentOfSources(names, in: snapshot) else { continue }
+        guard let found = try reader.find(names), !list.isOnlyParentOfSources(names, in: snapshot) else {
+          // A snapshot of other sources says nothing about the path.
+          isGone = isGone || snapshot.summary.covers(names)
+          continue
+        }
         let version = Version(of: found, first: snapshot.name)
-        if versions.last?.isSame(as: version) == true {
+        if let known = versions.last, !isGone, known.isSame(as: version) {
           versions[versions.count - 1].last = snapshot.name
           versions[versions.count - 1].snapshots += 1
         } else {
           versions.append(version)
         }
+        isGone = false
       } catch let error as CatalogError {
         unreadable.append(UnusableSnapshot(name: snapshot.name, reason: "\(error)", isDamage: true))
       }
@@ -44,14 +50,15 @@ struct VersionsCommand: RunnableCommand {
     guard !versions.isEmpty || !unreadable.isEmpty else {
       throw Failure(
         .usage, "\(displayName(path.bytes)) is in no snapshot of \(displayName(store.path))",
-        hint: "name it as it was at the source")
+        hint: "name it as it was at the source, or search for its name: \(store.advice("find NAME"))")
     }
     if common.json {
       Console.print(jsonText(versions.map(Self.answer(for:))))
     } else if !versions.isEmpty {
       let rows = versions.map { version in
         [
-          version.modified.localText, version.kind == .regular ? byteText(version.size) : version.kind.word,
+          version.facts.metadata.modified.localText,
+          version.facts.kind == .regular ? byteText(version.byteCount) : version.facts.kind.word,
           version.first.description, version.last.description, counted(version.snapshots, "snapshot"),
         ]
       }
@@ -64,44 +71,23 @@ struct VersionsCommand: RunnableCommand {
   }
 
   private struct Version {
-    let kind: EntryKind
-    let modified: Timestamp
-    let size: UInt64
-    let metadata: Metadata
-    let digest: ContentDigest
-    let target: [UInt8]
-    let attributes: AttributeBlock
+    let facts: EntryFacts
+    /// The digest of a directory, which covers everything below it.
+    let subtree: Digest?
     let first: SnapshotName
     var last: SnapshotName
     var snapshots: UInt64 = 1
 
     init(of found: Found, first: SnapshotName) {
+      facts = EntryFacts(of: found)
+      if case .directory(_, let subtree) = found { self.subtree = subtree.digest } else { subtree = nil }
       self.first = first
       last = first
-      switch found {
-      case .file(let row, let record):
-        kind = row.kind
-        size = row.kind == .regular || row.kind == .symbolicLink ? row.size : 0
-        metadata = row.metadata
-        digest = row.digest
-        target = record.target(of: row)
-        attributes = record.attributes(of: row)
-      case .directory(let record, let subtree):
-        kind = .directory
-        size = 0
-        metadata = record.metadata
-        digest = ContentDigest(subtree.digest)
-        target = []
-        attributes = record.attributes
-      }
-      modified = metadata.modified
     }
 
-    func isSame(as other: Version) -> Bool {
-      kind == other.kind && size == other.size && metadata == other.metadata
-        && digest.isConsistent(with: other.digest, sameTime: true) && target == other.target
-        && attributes == other.attributes
-    }
+    var byteCount: UInt64 { facts.kind == .regular || facts.kind == .symbolicLink ? facts.size : 0 }
+
+    func isSame(as other: Version) -> Bool { subtree == other.subtree && facts.isSame(as: other.facts) }
   }
 
   private struct Answer: Encodable {
@@ -115,10 +101,10 @@ struct VersionsCommand: RunnableCommand {
   }
 
   private static func answer(for version: Version) -> Answer {
-    let hasHash = version.kind == .regular && !version.digest.isSparse
+    let facts = version.facts
+    let hash = facts.digest.flatMap { $0.isSparse ? nil : $0.digest.description }
     return Answer(
-      kind: version.kind.word, modified: version.modified.rfc3339, bytes: version.size,
-      sha256: hasHash ? version.digest.digest.description : nil, first: version.first.description,
-      last: version.last.description, snapshots: version.snapshots)
+      kind: facts.kind.word, modified: facts.metadata.modified.rfc3339, bytes: version.byteCount, sha256: hash,
+      first: version.first.description, last: version.last.description, snapshots: version.snapshots)
   }
 }

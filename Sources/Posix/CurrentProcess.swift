@@ -172,7 +172,7 @@ public enum Clock {
     return fields.map(Int.init)
   }
 
-  /// The time of such local fields; the inverse of `localFields`. A day, hour or minute beyond its range counts on.
+  /// The time of such local fields; the inverse of `localFields`. Numbers beyond their range count on.
   /// Of an hour that a clock change repeats, the C library chooses one; `mktime(3)`.
   public static func seconds(ofLocal fields: [Int]) -> Int64 {
     tr_time_of_local(fields.map { CInt(truncatingIfNeeded: $0) })

@@ -6,10 +6,11 @@ public enum Moment {
   /// Parses `now`, `today`, `yesterday`, an age such as `3d`, `20:00`, `2026-11-21`, `2026-11-21 20:00`, or a time with
   /// `T` and with `Z` for UTC. The result is in seconds since 1970-01-01T00:00:00Z; `nil` for other text.
   ///
-  /// A day means its first second, or its last one if `endsDay` is true.
-  public static func seconds(of text: String, endsDay: Bool = false, now: Int64 = Clock.now().seconds) -> Int64? {
+  /// A day or minute means its first second, or its last one if `atEnd` is true.
+  public static func seconds(of text: String, atEnd: Bool = false, now: Int64 = Clock.now().seconds) -> Int64? {
     let today = Array(Clock.localFields(of: now).prefix(3))
-    func day(_ date: [Int]) -> Int64 { Clock.seconds(ofLocal: date + (endsDay ? [23, 59, 59] : [0, 0, 0])) }
+    func day(_ date: [Int]) -> Int64 { Clock.seconds(ofLocal: date + (atEnd ? [23, 59, 59] : [0, 0, 0])) }
+    func clock(of text: Substring) -> [Int]? { Self.clock(of: text, lastSecond: atEnd ? 59 : 0) }
     switch text {
     case "now": return now
     case "today": return day(today)
@@ -52,13 +53,14 @@ public enum Moment {
     guard parts.map(\.count) == [4, 2, 2], numbers.count == 3, (1...12).contains(numbers[1]),
       (1...31).contains(numbers[2])
     else { return nil }
-    return numbers
+    // The 31st of a shorter month would be a day of the next one.
+    return Clock.localFields(of: Clock.seconds(ofLocal: numbers + [12, 0, 0])).starts(with: numbers) ? numbers : nil
   }
 
   /// Hour, minute and second of `20:00` or `20:00:30`.
-  private static func clock(of text: Substring) -> [Int]? {
+  private static func clock(of text: Substring, lastSecond: Int) -> [Int]? {
     let parts = text.split(separator: ":", omittingEmptySubsequences: false)
-    let numbers = parts.compactMap { number(of: $0) } + (parts.count == 2 ? [0] : [])
+    let numbers = parts.compactMap { number(of: $0) } + (parts.count == 2 ? [lastSecond] : [])
     guard numbers.count == 3, parts.allSatisfy({ $0.count == 2 }), numbers[0] < 24, numbers[1] < 60, numbers[2] < 60
     else { return nil }
     return numbers

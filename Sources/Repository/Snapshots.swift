@@ -209,18 +209,18 @@ extension SnapshotStore {
     }
     if let snapshot = list.snapshots.last(where: { $0.name.description == reference }) { return [snapshot] }
     if let members = try members(from: shown, of: list), !members.isEmpty { return members }
-    let time = !allowsTimes || Moment.isDay(reference) ? nil : Moment.seconds(of: reference, endsDay: true)
+    let time = !allowsTimes || Moment.isDay(reference) ? nil : Moment.seconds(of: reference, atEnd: true)
     let isMeant = { (name: SnapshotName) in
       if let time { return name.seconds <= time }
       // A day is one in the zone of the process, as in the answers; a name in full is UTC.
-      let text = reference.contains("T") ? name.description : Moment.localDay(of: name.seconds)
-      return !reference.isEmpty && text.hasPrefix(reference)
+      if reference.contains("T") { return name.description.hasPrefix(reference) }
+      return [4, 7, 10].contains(reference.utf8.count) && Moment.localDay(of: name.seconds).hasPrefix(reference)
     }
     let found = try checked(list.snapshots.reversed().filter { isMeant($0.name) }, isMeant: isMeant)
     if !found.isEmpty { return found }
     throw Failure(
       .usage, "there is no snapshot \(time == nil ? "" : "of the time ")\"\(shown)\" in \(displayName(path))",
-      hint: "see: \(advice("list"))")
+      hint: "see: \(advice("list")); a time is such as 2026-11-21, '2026-11-21 20:00', yesterday or 3d")
   }
 
   /// Finds the snapshot that a reference means without a path. Verbs that change snapshots allow no times: "3d" means

@@ -51,7 +51,7 @@ final class StoredContents: ContentFetcher, @unchecked Sendable {
     return nil
   }
 
-  /// The reason in words, if the file is not what it was. If nobody knows, the error is one of this run.
+  /// The reason in words for a damaged file. An error that tells nothing about the file ends the run.
   private func problem(_ error: Errno) throws(Failure) -> String {
     if error.leavesDataUnknown { throw Failure(.failed, "cannot read a stored file of \(name): \(error)") }
     return error == .invalid ? "it is no regular file" : "\(error)"

@@ -52,6 +52,18 @@ struct FindTests {
     let found = try find(world, ["*"])
     #expect(found.map(\.line).sorted() == expected.map(\.line).sorted(), "seed \(seed)")
     #expect(try find(world, ["*", "--deleted"]).map(\.line).sorted() == found.filter(\.deleted).map(\.line).sorted())
+    // versions says the same of one path; of a directory it also tells changes below it.
+    struct Version: Decodable, Equatable {
+      let first, last: String
+      let snapshots: Int
+    }
+    let byPath = Dictionary(grouping: found) { $0.path }.filter { $0.value.allSatisfy { $0.kind != "directory" } }
+    for (path, lines) in byPath.sorted(by: { $0.value.count > $1.value.count }).prefix(10)
+    where lines[0].pathBase64 == nil {
+      let versions = try world.treering(["versions", ByteString(path), "--json"]).decoded([Version].self)
+      let expected = lines.map { Version(first: $0.first, last: $0.last, snapshots: $0.snapshots) }
+      #expect(versions.map { "\($0)" }.sorted() == expected.map { "\($0)" }.sorted(), "\(path), seed \(seed)")
+    }
   }
 
   @Test("by name, by pattern, by path and without regard to case")
@@ -118,6 +130,11 @@ struct FindTests {
     try tool("mv", [world.directory.path / "unplugged", disk.root])
     try run(0)
     let music = try find(world, ["music"])
+    // A file that gave way to a directory is gone.
+    try world.source.remove("edited")
+    try world.source.makeDirectory("edited")
+    try run(0)
+    #expect(try names(find(world, ["edited", "--deleted"])) == ["edited", "edited"])
     #expect(music.count == 1 && music[0].snapshots == 2 && !music[0].deleted, "\(music.map(\.line))")
   }
 
@@ -185,6 +202,8 @@ struct FindTests {
     #expect(try names(find(world, ["?", "--deleted"])) == ["a"])
     let nothing = try world.treering(["find", "zebra"])
     #expect(nothing.status == 0 && nothing.errorText.contains("'*zebra*'"), "\(nothing.errorText)")
+    let nowhere = try world.treering(["find", "zebra", "--in", "latest"])
+    #expect(nowhere.errorText.contains("which has \(world.source.root.text)"), "\(nowhere.errorText)")
     // The content of a frame; the trailer stays whole.
     let catalog = world.repository.root / ".treering/catalogs" / (second.name + ".catalog")
     try tool("sh", ["-c", "printf x | dd of='\(catalog.text)' bs=1 seek=80 conv=notrunc status=none"])

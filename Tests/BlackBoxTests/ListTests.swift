@@ -98,4 +98,28 @@ struct ListTests {
     try world.repository.write(".treering/repository.toml", "version = = 1\n")
     try world.expectRefusal(["list"], status: 6, naming: "repository.toml")
   }
+
+  @Test("shows the sources, and of a path only the snapshots that have it")
+  func pathsAndSources() throws {
+    let world = try World()
+    let other = try Tree(making: world.directory.path / "other")
+    try world.source.write("kept", "one")
+    try other.write("other", "one")
+    let first = try world.snapshot()
+    try world.snapshot(of: [other.root])
+    try world.source.write("later", "two")
+    let third = try world.snapshot()
+    func names(_ path: ByteString) throws -> [String] {
+      try world.treering(["list", path, "--json"]).decoded([ListAnswer].self).map(\.name)
+    }
+    #expect(try names(world.source.root / "kept") == [first.snapshot, third.snapshot])
+    #expect(try names(world.source.root / "later") == [third.snapshot])
+    // A directory above the source is in all of them, and in a source of none.
+    #expect(try names(world.directory.path / "other/other").count == 1)
+    let none = try world.treering(["list", "/nowhere"])
+    #expect(none.status == 0 && none.errorText.contains("no snapshot has /nowhere"), "\(none.errorText)")
+    let lines = try world.treering(["list"]).outputText.split(separator: "\n")
+    #expect(lines[0].hasSuffix("  SOURCES") && lines[2].hasSuffix("  \(other.root.text)"), "\(lines)")
+  }
+
 }

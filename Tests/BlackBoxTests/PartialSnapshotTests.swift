@@ -43,7 +43,7 @@ struct PartialSnapshotTests {
   @Test(
     "a path is taken from the newest snapshot that has it, and the answer says so",
     arguments: [
-      "latest", "20", "daily.0",
+      "latest", ByteString(String(Date.now.ISO8601Format().prefix(4))), "daily.0",
     ] as [ByteString])
   func path(_ reference: ByteString) throws {
     let text = try restore([reference, etc.root / "fstab", "--verbose"]).outputText

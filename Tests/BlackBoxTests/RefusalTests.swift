@@ -48,7 +48,7 @@ struct RefusalTests {
       ["snapshot", world.source.root, "--threads", "0"],
       ["snapshot", world.source.root, "--threads", "many"],
       ["restore", "latest"], ["restore", "--to", "x"], ["diff", "latest"],
-      ["restore", "latest", "--to", "x", "--overwrite", "sometimes"], ["list", "extra"],
+      ["restore", "latest", "--to", "x", "--overwrite", "sometimes"], ["list", "extra", "more"],
     ]
     for arguments in wrong {
       try world.expectRefusal(arguments, status: 2, mayExplainUsage: true)

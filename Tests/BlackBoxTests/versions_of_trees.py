@@ -38,8 +38,8 @@ for name in names:
         first, count = (open_versions[path][1], open_versions[path][3]) if path in open_versions else (name, 0)
         open_versions[path] = (known, first, name, count + 1)
 done += open_versions.items()
-newest = set(path for path, version in done if version[2] == names[-1])
+newest = set((path, version[0][0]) for path, version in done if version[2] == names[-1])
 for path, (known, first, last, count) in done:
     print(json.dumps({"path": os.fsdecode(inside + path), "kind": known[0], "mode": "%04o" % known[1],
                       "first": first.decode(), "last": last.decode(), "snapshots": count,
-                      "deleted": path not in newest}))
+                      "deleted": (path, known[0]) not in newest}))
