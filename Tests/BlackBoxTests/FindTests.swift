@@ -15,7 +15,7 @@ private struct Found: Decodable, Hashable {
 
   func hash(into hasher: inout Hasher) { hasher.combine(path) }
 
-  var line: String { "\(path) \(kind) \(mode ?? "") \(first) \(last) \(snapshots) \(deleted)" }
+  var line: String { "\(pathBase64 ?? path) \(kind) \(mode ?? "") \(first) \(last) \(snapshots) \(deleted)" }
 }
 
 @Suite("find")

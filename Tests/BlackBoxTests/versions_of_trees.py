@@ -1,5 +1,5 @@
 """Prints every version of every entry in some dated trees, oldest first, found by walking the trees: as JSON lines."""
-import hashlib, json, os, stat, sys
+import base64, hashlib, json, os, stat, sys
 
 root, inside = os.fsencode(sys.argv[1]), os.fsencode(sys.argv[2])
 names = sorted(name for name in os.listdir(root) if name.startswith(b"20") and name.endswith(b"Z"))
@@ -40,6 +40,11 @@ for name in names:
 done += open_versions.items()
 newest = set((path, version[0][0]) for path, version in done if version[2] == names[-1])
 for path, (known, first, last, count) in done:
-    print(json.dumps({"path": os.fsdecode(inside + path), "kind": known[0], "mode": "%04o" % known[1],
+    whole = inside + path
+    try:
+        name = {"path": whole.decode()}
+    except UnicodeDecodeError:
+        name = {"path": "", "path_base64": base64.b64encode(whole).decode()}
+    print(json.dumps(name | {"kind": known[0], "mode": "%04o" % known[1],
                       "first": first.decode(), "last": last.decode(), "snapshots": count,
                       "deleted": (path, known[0]) not in newest}))
