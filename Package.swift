@@ -28,7 +28,8 @@ let package = Package(
     .target(
       name: "Commands",
       dependencies: [
-        "Engine", "Repository", "Posix", "Model", "Catalog", "Patterns", "Retention", "Settings", "Operations",
+        "Engine", "Repository", "Posix", "Model", "Catalog", "Patterns", "Retention", "Settings", "RsnapshotImport",
+        "Operations",
         "Replication",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
@@ -64,6 +65,7 @@ let package = Package(
       name: "Settings",
       dependencies: ["Model", "Patterns", "Retention", .product(name: "TOMLKit", package: "TOMLKit")],
       swiftSettings: strict),
+    .target(name: "RsnapshotImport", dependencies: ["Model", "Patterns", "Settings"], swiftSettings: strict),
     .target(
       name: "CCodec", linkerSettings: [.linkedLibrary("crypto"), .linkedLibrary("zstd")]),
     .testTarget(name: "LayeringTests", swiftSettings: strict),
@@ -71,6 +73,9 @@ let package = Package(
     .testTarget(name: "DeltaTests", dependencies: ["Delta", "Model", "Catalog", "TestSupport"], swiftSettings: strict),
     .testTarget(
       name: "SettingsTests", dependencies: ["Settings", "Model", "Retention"], swiftSettings: strict),
+    .testTarget(
+      name: "RsnapshotImportTests", dependencies: ["RsnapshotImport", "Settings", "Model", "Retention"],
+      swiftSettings: strict),
     .testTarget(
       name: "RetentionTests", dependencies: ["Retention", "Model", "TestSupport"],
       exclude: ["model.py"], swiftSettings: strict),

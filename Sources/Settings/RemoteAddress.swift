@@ -1,3 +1,5 @@
+internal import Model
+
 /// The location of a repository: on this machine, or on a machine that ssh(1) reaches.
 ///
 /// There are three forms: `ssh://[user@]host[:port]/path`, scp's `[user@]host:path`, and a local path, which is any

@@ -1,7 +1,7 @@
 /// Formats text as TOML.
-enum TOMLText {
+package enum TOMLText {
   /// A basic string, with its quotes.
-  static func string(_ text: String) -> String {
+  package static func string(_ text: String) -> String {
     var quoted = "\""
     for scalar in text.unicodeScalars {
       switch scalar {
@@ -17,10 +17,10 @@ enum TOMLText {
     return quoted + "\""
   }
 
-  static func array(_ texts: [String]) -> String { "[" + texts.map(string).joined(separator: ", ") + "]" }
+  package static func array(_ texts: [String]) -> String { "[" + texts.map(string).joined(separator: ", ") + "]" }
 
   /// A comment with one line for each line of the text.
-  static func comment(_ text: String) -> [String] {
+  package static func comment(_ text: String) -> [String] {
     text.unicodeScalars.split(separator: "\n", omittingEmptySubsequences: false).map { line in
       var comment = line.isEmpty ? "#" : "# "
       for scalar in line {

@@ -20,7 +20,8 @@ enum Layering {
     "Commands": TargetRule(
       layer: 4,
       imports: [
-        "Engine", "Repository", "Posix", "Model", "Catalog", "Patterns", "Retention", "Settings", "Operations",
+        "Engine", "Repository", "Posix", "Model", "Catalog", "Patterns", "Retention", "Settings", "RsnapshotImport",
+        "Operations",
         "Replication", "ArgumentParser",
         "FoundationEssentials", "Synchronization",
       ]),
@@ -42,6 +43,7 @@ enum Layering {
     "Delta": TargetRule(layer: 0, imports: ["Model", "Catalog"]),
     "Patterns": TargetRule(layer: 0, imports: []),
     "Retention": TargetRule(layer: 0, imports: ["Model"]),
+    "RsnapshotImport": TargetRule(layer: 0, imports: ["Model", "Patterns", "Settings"]),
     "Settings": TargetRule(layer: 0, imports: ["Model", "Patterns", "Retention", "TOMLKit"]),
   ]
 

@@ -1,6 +1,7 @@
 internal import Model
 internal import Posix
 internal import Repository
+internal import RsnapshotImport
 internal import Settings
 
 /// The work of `import rsnapshot`.

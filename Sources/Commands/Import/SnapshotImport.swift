@@ -3,6 +3,7 @@ internal import Engine
 internal import Model
 internal import Posix
 internal import Repository
+internal import RsnapshotImport
 internal import Settings
 
 /// The work of `import snapshots`.

@@ -1,5 +1,6 @@
 import Model
 import Retention
+import RsnapshotImport
 import Settings
 import Testing
 

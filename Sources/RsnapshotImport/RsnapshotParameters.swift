@@ -1,3 +1,6 @@
+internal import Model
+internal import Settings
+
 /// The known parameters, with checks of their values.
 extension RsnapshotConfiguration.Statement {
   /// Parameters that treering does not need, or whose work it always does.

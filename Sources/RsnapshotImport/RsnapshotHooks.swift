@@ -1,3 +1,5 @@
+internal import Settings
+
 /// The table `[hooks]` for the commands of an `rsnapshot.conf`.
 func rsnapshotHooks(of statements: [RsnapshotConfiguration.Statement]) -> [String] {
   let lastPoint = statements.lastIndex { $0.name == "backup" || $0.name == "backup_script" } ?? statements.count

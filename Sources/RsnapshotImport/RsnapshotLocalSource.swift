@@ -1,4 +1,6 @@
+internal import Model
 internal import Patterns
+internal import Settings
 
 /// A backup point that is a local directory.
 struct RsnapshotLocalSource {

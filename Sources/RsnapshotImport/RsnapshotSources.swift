@@ -1,3 +1,5 @@
+internal import Settings
+
 /// The tables `[[source]]` for the backup points of an `rsnapshot.conf`.
 struct RsnapshotSources {
   /// A part of the output, in the order of the file.

@@ -1,3 +1,4 @@
+internal import Model
 internal import Patterns
 
 /// Translates a pattern of rsync's filter to patterns of gitignore(5); one may need several.

@@ -1,3 +1,6 @@
+internal import Model
+internal import Settings
+
 /// The `treering.toml` that corresponds to an `rsnapshot.conf`, with notes on the settings without an equivalent.
 public struct RsnapshotTranslation: Sendable {
   /// A setting without an equivalent, with advice.

@@ -1,3 +1,5 @@
+internal import Settings
+
 /// Splits an `rsnapshot.conf` into statements, with those of its included files in their place.
 struct RsnapshotReader {
   private typealias Line = ArraySlice<UInt8>
@@ -98,11 +100,7 @@ extension RsnapshotConfiguration.Statement {
 
 let newline = UInt8(ascii: "\n")
 let tab = UInt8(ascii: "\t")
-let slash = UInt8(ascii: "/")
 private let backquote = UInt8(ascii: "`")
-
-/// True for white space as defined by Perl.
-func isBlank(_ byte: UInt8) -> Bool { byte == UInt8(ascii: " ") || (9...13).contains(byte) }
 
 /// Removes white space at both ends.
 func trimmed(_ bytes: ArraySlice<UInt8>) -> ArraySlice<UInt8> {

@@ -1,4 +1,5 @@
 internal import Model
+internal import Settings
 
 /// The table `[retention]` for the levels of an `rsnapshot.conf`.
 func rsnapshotRetention(of statements: [RsnapshotConfiguration.Statement], notes: inout RsnapshotNotes) -> [String] {

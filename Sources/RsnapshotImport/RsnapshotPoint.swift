@@ -1,3 +1,6 @@
+internal import Model
+internal import Settings
+
 /// The kind of a backup point's source.
 enum RsnapshotSource {
   /// The location of a source that is not a local directory.
