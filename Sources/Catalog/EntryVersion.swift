@@ -1,7 +1,7 @@
 public import Model
 
 /// The facts about an entry that make one version of it.
-public struct EntryFacts: Hashable, Sendable {
+public struct EntryFacts: Sendable {
   public let kind: EntryKind
   public let metadata: Metadata
   /// The size of a regular file or of a link's target in bytes, or the numbers of a device; otherwise 0.

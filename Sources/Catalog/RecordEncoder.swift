@@ -185,7 +185,7 @@ public final class RecordEncoder {
 /// Extended attributes in the catalog's form, sorted by name. ACLs are attributes.
 ///
 /// An attribute has its name's length (one byte), its name, its value's length (four bytes), and its value.
-public struct AttributeBlock: Sendable, Hashable {
+public struct AttributeBlock: Sendable, Equatable {
   public let bytes: [UInt8]
   public static let empty = AttributeBlock(bytes: [])
   /// The most bytes of attributes that one entry may have; a catalog that claims more is refused.

@@ -91,7 +91,7 @@ struct FindCommand: RunnableCommand {
       return "nothing was found in \(only.name), which has \(only.sourcesText)"
     }
     // A bare word is a whole name, and perhaps was not meant to be one.
-    let isBare = patterns[0].bytes.allSatisfy { UInt8(ascii: "0")...UInt8(ascii: "z") ~= $0 || $0 == UInt8(ascii: "-") }
+    let isBare = displayName(patterns[0].bytes).allSatisfy { $0.isLetter || $0.isNumber || "-_. ".contains($0) }
     let isFiltered = deleted || larger != nil || smaller != nil || newer != nil || older != nil || type != nil
     let word = patterns.count == 1 && isBare && !isFiltered ? displayName(patterns[0].bytes) : nil
     return "nothing was found in \(counted(list.snapshots.count, "snapshot"))"
@@ -215,13 +215,15 @@ private final class FindSearch {
         try search.add(reader, named: snapshot.name, under: place, covers: { snapshot.has($0) })
       }
       var complete: [EntryVersion] = []
-      do { complete = try add() } catch let failure as LeftCatalogError {
-        // The newer catalog is damaged where the older one differs: the search begins again with the older one.
-        try note(failure.error, of: newer!)
-        complete = search.finish()
-        do { complete += try add() } catch { try note(error, of: snapshot) }
+      do {
+        do { complete = try add() } catch let failure as LeftCatalogError {
+          // The newer catalog is damaged where the older one differs: the search begins again with the older one.
+          try note(failure.error, of: newer!)
+          complete = search.finish()
+          complete += try add()
+        }
+        newer = snapshot
       } catch { try note(error, of: snapshot) }
-      newer = snapshot
       for version in complete { try report(version, label) }
     }
     for version in search.finish() { try report(version, label) }
@@ -287,8 +289,12 @@ private final class FindSearch {
         let text = Array(below.joined(separator: [slash]))
         directory = (place.directory, options.ignoreCase ? lowercased(text) : text)
       }
-      let name = options.ignoreCase ? lowercased(Array(place.name)) : Array(place.name)
-      return patterns.match(directory: directory.text, name: name.span, isDirectory: entry.kind == .directory) != nil
+      let isDirectory = entry.kind == .directory
+      guard options.ignoreCase else {
+        return patterns.match(directory: directory.text, name: place.name.span, isDirectory: isDirectory) != nil
+      }
+      let name = lowercased(Array(place.name))
+      return patterns.match(directory: directory.text, name: name.span, isDirectory: isDirectory) != nil
     }
   }
 }

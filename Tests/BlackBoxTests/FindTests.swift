@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// A line of `find --json`.
-private struct Found: Decodable, Hashable {
+private struct Found: Decodable {
   let path: String
   let pathBase64: String?
   let kind: String
@@ -12,8 +12,6 @@ private struct Found: Decodable, Hashable {
   let last: String
   let snapshots: Int
   let deleted: Bool
-
-  func hash(into hasher: inout Hasher) { hasher.combine(path) }
 
   var line: String { "\(pathBase64 ?? path) \(kind) \(mode ?? "") \(first) \(last) \(snapshots) \(deleted)" }
 }
