@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-/// treering.1 against what the program says of itself.
+/// treering.1 and the page of each command against what the program says of itself.
 @Suite struct CommandPageTests {
   private let page: ManualPage
   private let treering: String
@@ -30,23 +30,35 @@ import Testing
 
   private func commands() throws -> [String] { try help("SUBCOMMANDS", nil) }
 
+  private func page(of command: String) throws -> ManualPage { try ManualPage("treering-\(command).1") }
+
   @Test func everySubcommandIsDescribedAndNoOther() throws {
     let commands = try commands()
     #expect(commands.count >= 6)
-    let described = try page.subsections(of: "COMMANDS").map(\.name)
-    #expect(described.filter { $0 != "help" } == commands)
-    #expect(described.contains("help"))
+    let described = ManualPage.items(try page.section("COMMANDS")).map { $0.head.dropFirst("Cm ".count) }
+    #expect(described.last == "help")
+    #expect(described.dropLast().map(String.init) == commands)
+    let pages = try FileManager.default.contentsOfDirectory(atPath: Tools.package.appending(path: "man").path)
+    #expect(Set(pages.compactMap { $0.wholeMatch(of: /treering-(.+)\.1/).map { String($0.1) } }) == Set(commands))
+  }
+
+  /// The list of commands and the page of each give its purpose in the same words.
+  @Test func purposesAgree() throws {
+    for item in ManualPage.items(try page.section("COMMANDS")).dropLast() {
+      let name = try page(of: String(item.head.dropFirst("Cm ".count))).section("NAME")
+      let purpose = try #require(name.last?.dropFirst(".Nd ".count))
+      #expect(item.body == [purpose.prefix(1).uppercased() + purpose.dropFirst() + "."])
+    }
   }
 
   @Test func everyOptionIsDescribedAndNoOther() throws {
     let common = ManualPage.options(try page.section("OPTIONS"))
     #expect(common.count >= 6)
-    let sections = try page.subsections(of: "COMMANDS")
     for command in try commands() {
-      let section = try #require(sections.first { $0.name == command })
-      // `serve` speaks with a program, and has only what stands in its own section.
+      let own = try page(of: command).section("OPTIONS")
+      // `serve` speaks with a program, and has only what stands on its own page.
       let shared = command == "serve" ? common.filter { $0.contains("--help") || $0.contains("--version") } : common
-      let described = shared.union(ManualPage.options(section.lines))
+      let described = shared.union(ManualPage.options(own))
       let offered = Set(try help("OPTIONS", command))
       #expect(described == offered, "\(command): \(described.symmetricDifference(offered).sorted())")
     }
@@ -55,23 +67,12 @@ import Testing
 
   /// The synopsis names each option in one of its spellings, and each argument.
   @Test func synopsisAgreesWithHelp() throws {
-    var synopsis: [String: [String]] = [:]
-    var command = ""
-    for line in try page.section("SYNOPSIS") {
-      if line.hasPrefix(".Cm ") {
-        command = String(line.dropFirst(4))
-        synopsis[command] = []
-      } else if line == ".Nm" {
-        command = ""
-      } else if !command.isEmpty {
-        synopsis[command]!.append(line)
-      }
-    }
     for command in try commands() {
-      let lines = try #require(synopsis[command], "\(command) is missing")
+      let lines = try page(of: command).section("SYNOPSIS")
+      #expect(lines.prefix(2) == [".Nm treering", ".Cm \(command)"])
       var flags: Set<String> = []
       var arguments: [String] = []
-      for line in lines {
+      for line in lines.dropFirst(2) {
         let words = line.split(separator: " ").map(String.init)
         for (index, word) in words.enumerated() where index + 1 < words.count {
           let next = words[index + 1]
@@ -101,11 +102,11 @@ import Testing
     }
   }
 
-  @Test(arguments: ["treering.1", "treering-catalog.5", "treering.toml.5", "treering-replication.7"])
-  func mandocFindsNothingToWarnOf(file: String) throws {
+  @Test func mandocFindsNothingToWarnOf() throws {
+    let directory = Tools.package.appending(path: "man").path
+    let pages = try FileManager.default.contentsOfDirectory(atPath: directory)
     let ended = try Tools.run(
-      try Tools.find("mandoc"),
-      ["-T", "lint", "-W", "warning", Tools.package.appending(path: "man/\(file)").path])
+      try Tools.find("mandoc"), ["-T", "lint", "-W", "warning"] + pages.sorted().map { "\(directory)/\($0)" })
     #expect(ended.status == 0)
     #expect(ended.text == "")
   }
@@ -116,6 +117,14 @@ import Testing
         "NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "COMMANDS", "JSON", "ENVIRONMENT", "FILES",
         "EXIT STATUS", "EXAMPLES", "DIAGNOSTICS", "SEE ALSO", "CAVEATS",
       ])
+    let usual = [
+      "NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "EXAMPLES", "NOTES", "JSON", "SEE ALSO",
+    ]
+    for command in try commands() {
+      let titles = try page(of: command).titles
+      #expect(titles == usual.filter(titles.contains))
+      #expect(Set(titles).isSuperset(of: ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "SEE ALSO"]))
+    }
   }
 
   // MARK: Exit statuses
@@ -161,7 +170,7 @@ import Testing
 
   // MARK: JSON
 
-  /// Every key of every document is named in the item of its command.
+  /// Every key of every document is named on the page of its command.
   @Test func everyJSONKeyIsDescribed() throws {
     let scratch = try Scratch()
     let source = scratch.url.appending(path: "source")
@@ -230,11 +239,10 @@ import Testing
     try FileManager.default.createDirectory(at: trees.appending(path: "daily.1"), withIntermediateDirectories: true)
     documents["import"] = [translated, adopted, try answer("import", ["snapshots", trees.path], status: 3)]
 
-    let items = ManualPage.items(try page.section("JSON"))
     for command in try commands() where !["serve", "cat"].contains(command) {
       let document = try #require(documents[command])
-      let item = try #require(items.first { $0.head == "Cm \(command)" })
-      let words = Set(item.body.flatMap { $0.split { " ,;".contains($0) }.map(String.init) })
+      let lines = try page(of: command).section("JSON")
+      let words = Set(lines.flatMap { $0.split { " ,;".contains($0) }.map(String.init) })
       let keys = Self.keys(of: document)
       #expect(!keys.isEmpty)
       #expect(keys.isSubset(of: words), "\(command): \(keys.subtracting(words))")

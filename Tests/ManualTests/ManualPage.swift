@@ -28,19 +28,6 @@ struct ManualPage {
     return found.lines
   }
 
-  /// The sub-sections of a section, with their lines.
-  func subsections(of title: String) throws -> [(name: String, lines: [String])] {
-    var result: [(name: String, lines: [String])] = []
-    for line in try section(title) {
-      if line.hasPrefix(".Ss ") {
-        result.append((String(line.dropFirst(4)), []))
-      } else if !result.isEmpty {
-        result[result.count - 1].lines.append(line)
-      }
-    }
-    return result
-  }
-
   /// The items of the outermost lists: what follows `.It`, and the lines up to the next.
   static func items(_ lines: [String]) -> [(head: String, body: [String])] {
     var depth = 0
