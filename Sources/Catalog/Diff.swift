@@ -104,7 +104,8 @@ private func changedAspects(from left: RecordFile, to right: RecordFile) -> Chan
   return aspects
 }
 
-private func metadataAspects(from a: Metadata, to b: Metadata) -> ChangedAspects {
+/// The aspects in which the metadata of two entries differ.
+public func metadataAspects(from a: Metadata, to b: Metadata) -> ChangedAspects {
   var aspects: ChangedAspects = []
   if a.permissions != b.permissions { aspects.insert(.permissions) }
   if (a.user, a.group) != (b.user, b.group) { aspects.insert(.owner) }

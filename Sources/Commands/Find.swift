@@ -2,7 +2,6 @@ internal import ArgumentParser
 internal import Catalog
 internal import Engine
 internal import Model
-internal import Patterns
 internal import Posix
 internal import Repository
 internal import Settings
@@ -164,27 +163,14 @@ extension FoundVersion: Encodable {
 private final class FindSearch {
   private let options: FindCommand
   private let store: any VerifiableStore
-  private var patterns = PatternList()
+  private let patterns: NamePatterns
   private var readers: [SnapshotName: CatalogReader] = [:]
   private(set) var unreadable: [UnusableSnapshot] = []
 
   init(for options: FindCommand, in store: any VerifiableStore) throws(Failure) {
     self.options = options
     self.store = store
-    for pattern in options.patterns {
-      var line = options.ignoreCase ? lowercased(pattern.bytes) : pattern.bytes
-      guard !line.isEmpty else { throw Failure(.usage, "a pattern is empty") }
-      // A # or ! at the beginning is part of the name, and no comment or negation of gitignore(5).
-      if line[0] == UInt8(ascii: "#") || line[0] == UInt8(ascii: "!") { line = [UInt8(ascii: "\\")] + line }
-      let isRelative = line.first != slash && line.dropLast().contains(slash)
-      if isRelative { line = Array("**/".utf8) + line }
-      var alone = PatternList()
-      alone.add(line, origin: "")
-      guard !alone.isEmpty else {
-        throw Failure(.usage, "the pattern \"\(displayName(pattern.bytes))\" matches nothing", hint: "see gitignore(5)")
-      }
-      patterns.add(line, origin: "")
-    }
+    patterns = try NamePatterns(options.patterns.map(\.bytes), ignoresCase: options.ignoreCase)
   }
 
   /// Searches the sources of all snapshots, each from its newest snapshot on, and reports each version when its first
@@ -270,9 +256,8 @@ private final class FindSearch {
   }
 
   private func matcher(label: [UInt8]) -> (EntryPlace, Found) throws -> Bool {
-    let (options, patterns) = (self.options, self.patterns)
-    // The joined path of the last directory; neighbours share it.
-    var directory: (path: [[UInt8]], text: [UInt8]) = ([], [])
+    let options = options
+    let matches = patterns.matcher(label: label)
     return { place, entry in
       try checkForSignal()
       if let type = options.type, !type.isKind(entry.kind) { return false }
@@ -283,18 +268,7 @@ private final class FindSearch {
       }
       if let newer = options.newer, entry.modified.seconds <= newer { return false }
       if let older = options.older, entry.modified.seconds >= older { return false }
-      if place.name.isEmpty { return false }
-      if directory.path != place.directory {
-        let below = place.directory.first == label ? place.directory.dropFirst() : place.directory[...]
-        let text = Array(below.joined(separator: [slash]))
-        directory = (place.directory, options.ignoreCase ? lowercased(text) : text)
-      }
-      let isDirectory = entry.kind == .directory
-      guard options.ignoreCase else {
-        return patterns.match(directory: directory.text, name: place.name.span, isDirectory: isDirectory) != nil
-      }
-      let name = lowercased(Array(place.name))
-      return patterns.match(directory: directory.text, name: name.span, isDirectory: isDirectory) != nil
+      return matches(place, entry)
     }
   }
 }
@@ -316,10 +290,4 @@ private func outermost(of places: [[[UInt8]]]) -> [[[UInt8]]] {
     outermost.append(place)
   }
   return outermost.sorted { $0.lexicographicallyPrecedes($1) { $0.lexicographicallyPrecedes($1) } }
-}
-
-/// A name with small letters instead of capitals; only ASCII letters if it is not UTF-8.
-private func lowercased(_ name: [UInt8]) -> [UInt8] {
-  if let text = String(validating: name, as: UTF8.self) { return Array(text.lowercased().utf8) }
-  return name.map { (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) ? $0 + 32 : $0 }
 }

@@ -17,12 +17,17 @@ struct RestoreCommand: RunnableCommand {
       SHA-256 on the way. What is already there stays, unless --overwrite says otherwise, and \
       nothing is ever deleted.
 
+      With --in-place everything returns to where it was, and only entries that differ in content or metadata are \
+      touched. The plan is printed first, path by path, and you are asked. Entries that are replaced, or removed with \
+      --delete, move to a dated directory.
+
       A SNAPSHOT is a name or its beginning, a local day or time such as 2026-11-21, '2026-11-21 20:00', yesterday or \
       3d, a member of a set such as daily.0, or latest. With paths the newest of them that has the paths is taken. Without paths a snapshot \
       that lacks sources which another one has is refused, unless you say --partial.
 
       Example:
         treering restore latest /etc/fstab --to /tmp/restored -r /backup/treering
+        treering restore yesterday /srv/www --in-place -n
       """)
 
   @Argument(help: ArgumentHelp("The snapshot to copy from.", valueName: "snapshot"))
@@ -32,61 +37,174 @@ struct RestoreCommand: RunnableCommand {
   var paths: [PathArgument] = []
 
   @Option(help: ArgumentHelp("The directory to restore to; made if missing.", valueName: "dir"))
-  var to: PathArgument
+  var to: PathArgument?
+
+  @Flag(help: "Restore to the original place, and only what differs.")
+  var inPlace = false
+
+  @Flag(help: "With --in-place, remove what the snapshot does not have.")
+  var delete = false
+
+  @Flag(help: "With --in-place, do not keep what is replaced or removed.")
+  var noKeep = false
+
+  @Flag(name: [.customShort("y"), .long], help: "With --in-place, do not ask.")
+  var yes = false
 
   @Option(
     help: ArgumentHelp(
-      "Replace what exists: never, if-changed (kind, size, time, mode, owner) or always.", valueName: "when"),
+      "Replace what exists: never, if-changed (kind, size, time, mode, owner), if-different (content, too) or always.",
+      valueName: "when"),
     transform: oneOf(for: "--overwrite"))
-  var overwrite = Overwrite.never
+  var overwrite: Overwrite?
+
+  @Flag(help: "Follow symbolic links of the destination that lead to the paths.")
+  var followDestinationLinks = false
+
+  @Option(
+    help: ArgumentHelp("Restore only what matches a name or a glob; may be given several times.", valueName: "glob"))
+  var pattern: [PathArgument] = []
 
   @Flag(help: "Restore what the snapshot has, although other snapshots have sources that it lacks.")
   var partial = false
 
-  @Flag(name: [.customShort("n"), .long], help: "Change nothing; say what would be done.")
+  @Flag(name: [.customShort("n"), .long], help: "Change nothing; name each change that would be made.")
   var dryRun = false
 
   @OptionGroup var threads: ThreadOption
   @OptionGroup var connection: RemoteConnectionOptions
   @OptionGroup var common: CommonOptions
 
+  func validate() throws {
+    if (to != nil) == inPlace { throw ValidationError("give either --to DIR or --in-place") }
+    if delete, !pattern.isEmpty {
+      throw ValidationError("--delete removes whatever is not restored, and takes no --pattern")
+    }
+    if inPlace, overwrite != nil { throw ValidationError("--in-place restores what differs, and takes no --overwrite") }
+    if !inPlace, delete || noKeep || yes {
+      throw ValidationError("--delete, --no-keep and --yes need --in-place")
+    }
+  }
+
   func execute() throws -> ExitStatus {
-    CurrentProcess.rememberSignals()
     let repository = try common.openStore(connection: connection)
     let list = try repository.snapshots()
-    let choice = try repository.choose(reference: snapshot, having: paths.map(\.bytes), in: list)
+    var choice = try repository.choose(reference: snapshot, having: paths.map(\.bytes), in: list)
     if !partial { try choice.refusePartial(in: list) }
-    let found = choice.snapshot
-    let options = RestoreOptions(
-      paths: choice.places, destination: to.bytes, overwrite: overwrite, isDryRun: dryRun, threads: threads.count)
+    if delete, noKeep, choice.snapshot.summary.warnings > 0 {
+      throw Failure(
+        .refused, "the snapshot \(choice.snapshot.name) has warnings: entries that it could not read would be deleted",
+        hint: "leave out --no-keep, so that they are kept")
+    }
     noteMissingProc()
+    if !pattern.isEmpty { choice.places = try matches(in: choice, of: repository) }
+    if inPlace, !dryRun, !yes, try !isConfirmed(restoring: choice, from: repository) { return .done }
+    CurrentProcess.rememberSignals()
+    return try run(restoring: choice, from: repository, isDryRun: dryRun)
+  }
+
+  /// The paths below the named ones that match a pattern.
+  private func matches(in choice: SnapshotChoice, of repository: any SnapshotStore) throws -> [[[UInt8]]] {
+    let name = choice.snapshot.name
+    let catalog = CatalogReader(reading: try repository.openCatalog(of: name))
+    let patterns = try NamePatterns(pattern.map(\.bytes))
+    let sources = choice.snapshot.summary.placesOfSources
+    let tops = choice.places.isEmpty ? sources.isEmpty ? [[]] : sources : choice.places
+    let places = try patterns.paths(in: catalog, under: tops)
+    guard places.isEmpty else { return places }
+    throw Failure(.usage, "nothing in \(name) matches", hint: "look for it with: treering find PATTERN")
+  }
+
+  /// Prints the plan, and asks. False if there is nothing to do.
+  private func isConfirmed(restoring choice: SnapshotChoice, from repository: any SnapshotStore) throws -> Bool {
+    let advice = "look at the plan with --dry-run, and then give --yes"
+    guard CurrentProcess.terminalWidth(of: .input) != nil else {
+      return try Console.asks("", else: advice)
+    }
+    let plan = ChangePrinter(reporting: ConsoleMonitor(), prints: true, keeps: false)
     let progress = Progress()
-    let monitor = ConsoleMonitor()
+    let line = ProgressLine(for: "comparing", of: progress, options: common)
+    _ = try restore(
+      choice.snapshot, from: repository, options: try options(for: choice, isDryRun: true), progress: progress,
+      monitor: plan)
+    line.stop()
+    if plan.isEmpty {
+      Console.print("nothing differs from \(choice.snapshot.name)")
+      return false
+    }
+    if let note = choice.note(for: snapshot) { Console.complain("note: \(note)") }
+    if try Console.asks("\(plan.text): restore this from \(choice.snapshot.name)?", else: advice) { return true }
+    throw Failure(.refused, "nothing was changed")
+  }
+
+  private func options(for choice: SnapshotChoice, isDryRun: Bool) throws(Failure) -> RestoreOptions {
+    var options = RestoreOptions(
+      paths: choice.places, destination: to?.bytes ?? [slash],
+      overwrite: inPlace ? .ifDifferent : overwrite ?? .never, isDryRun: isDryRun,
+      // One thread prints the plan in order.
+      threads: isDryRun ? 1 : threads.count)
+    if inPlace {
+      options.displacement = .init(removesOthers: delete, isKept: !noKeep)
+      // An entry that the rules leave out is in no snapshot, and must stay.
+      if delete, let configuration = try common.configuration(), configuration.sourceSet != nil {
+        options.displacement!.excludes = try configuration.snapshotOptions().excludesOfSource
+      }
+    }
+    options.followsLinks = followDestinationLinks
+    return options
+  }
+
+  private func run(
+    restoring choice: SnapshotChoice, from repository: any SnapshotStore, isDryRun: Bool
+  ) throws -> ExitStatus {
+    let progress = Progress()
+    let console = ConsoleMonitor()
+    // A plan that was confirmed is not printed again.
+    let changes =
+      inPlace || isDryRun
+      ? ChangePrinter(
+        reporting: console, prints: (isDryRun || yes) && !common.json && !common.quiet, keeps: common.json) : nil
     let line = ProgressLine(for: "restore", of: progress, options: common)
     defer { line.stop() }
-    let result = try restore(found, from: repository, options: options, progress: progress, monitor: monitor)
+    let result = try restore(
+      choice.snapshot, from: repository, options: try options(for: choice, isDryRun: isDryRun), progress: progress,
+      monitor: changes ?? console)
     line.stop()
-    report(result: result, of: choice, progress: progress, warnings: monitor.warnings)
+    report(result: result, of: choice, progress: progress, warnings: console.warnings, changes: changes)
     if result.damaged > 0 { return .damaged }
     return progress.warnings.value + progress.left.value > 0 ? .warnings : .done
   }
 
-  private func report(result: RestoreResult, of choice: SnapshotChoice, progress: Progress, warnings: [Warning]) {
+  private func report(
+    result: RestoreResult, of choice: SnapshotChoice, progress: Progress, warnings: [Warning],
+    changes: ChangePrinter?
+  ) {
     let (files, directories) = (progress.files.value, progress.directories.value)
     let answer = Answer(
       snapshot: choice.snapshot.name.description, passedOver: choice.passedOver?.name.description,
-      to: displayName(to.bytes), dryRun: dryRun, entries: files + directories, files: files, directories: directories,
+      to: displayName(to?.bytes ?? [slash]), dryRun: dryRun, entries: files + directories, files: files,
+      directories: directories,
       bytes: progress.bytesCopied.value, left: progress.left.value, catalogOnly: progress.catalogOnly.value,
       damaged: result.damaged, warnings: progress.warnings.value,
-      warningsNamed: warnings.map(SnapshotAnswer.NamedWarning.init), elapsedSeconds: result.elapsedSeconds)
-    common.answer(answer, lines: [text(for: answer, of: choice, ownersNotSet: result.ownersNotSet)])
+      warningsNamed: warnings.map(SnapshotAnswer.NamedWarning.init),
+      changes: changes?.kept, kept: result.kept.map { displayName($0) },
+      elapsedSeconds: result.elapsedSeconds)
+    common.answer(
+      answer, lines: [text(for: answer, of: choice, ownersNotSet: result.ownersNotSet, changes: changes?.text)])
   }
 
-  private func text(for answer: Answer, of choice: SnapshotChoice, ownersNotSet: UInt64) -> String {
+  private func text(
+    for answer: Answer, of choice: SnapshotChoice, ownersNotSet: UInt64, changes: String?
+  ) -> String {
     let verb = dryRun ? "would restore" : "restored"
     var text =
-      "\(verb) \(counted(answer.files, "file")) and \(counted(answer.directories, "directory")) "
-      + "(\(byteText(answer.bytes))) of \(answer.snapshot) to \(answer.to), in \(durationText(answer.elapsedSeconds))"
+      inPlace
+      ? "\(verb) in place from \(answer.snapshot): \(changes ?? "no change") (\(byteText(answer.bytes))), "
+        + "in \(durationText(answer.elapsedSeconds))"
+      : "\(verb) \(counted(answer.files, "file")) and \(counted(answer.directories, "directory")) "
+        + "(\(byteText(answer.bytes))) of \(answer.snapshot) to \(answer.to), in \(durationText(answer.elapsedSeconds))"
+    if let changes, !inPlace { text += "\n  \(changes)" }
+    for path in answer.kept { text += "\n  replaced and removed entries were moved to \(path)" }
     if let note = choice.note(for: self.snapshot) { text += "\n  \(note)" }
     if answer.left > 0 {
       let (one, many) =
@@ -117,6 +235,9 @@ struct RestoreCommand: RunnableCommand {
     let damaged: UInt64
     let warnings: UInt64
     let warningsNamed: [SnapshotAnswer.NamedWarning]
+    /// Each change, in a dry run and in place.
+    let changes: [RestoreChange]?
+    let kept: [String]
     let elapsedSeconds: Double
   }
 }

@@ -83,6 +83,15 @@ struct RestoreAnswer: Decodable {
   let warnings: Int
   let elapsedSeconds: Double
   let dryRun: Bool
+  let changes: [NamedChange]?
+  let kept: [String]
+
+  struct NamedChange: Decodable {
+    let change: String
+    let path: String
+    let kind: String?
+    let aspects: [String]?
+  }
 }
 
 /// The document of `verify --json`.

@@ -8,7 +8,7 @@ public struct ListedEntry: Hashable, Sendable {
   public let user: String
   public let group: String
   /// Seconds and nanoseconds of the modification time.
-  public let modified: String
+  public var modified: String
   /// Bytes of a file or a link's target; a directory's size depends on its history.
   public let size: String
   public let target: ByteString
@@ -53,6 +53,13 @@ public struct TreeListing: Sendable {
       entries[path]!.firstLink = firstByInode[inode] ?? path
     }
     try addDevices()
+  }
+
+  /// The listing without the paths that begin so.
+  public func without(_ prefix: ByteString) -> TreeListing {
+    var listing = self
+    listing.entries = entries.filter { !$0.key.hasPrefix(prefix) }
+    return listing
   }
 
   private mutating func addDevices() throws {

@@ -59,6 +59,17 @@ enum Console {
   }
 
   static func clearProgress() { write("", to: .error) }
+
+  /// Asks on the terminal before something is changed; false unless the answer is yes.
+  ///
+  /// Without a terminal nobody can be asked: the error names the options for that case.
+  static func asks(_ question: String, else advice: String) throws(Failure) -> Bool {
+    guard CurrentProcess.terminalWidth(of: .input) != nil else {
+      throw Failure(.usage, "standard input is no terminal, so nobody can be asked; nothing was changed", hint: advice)
+    }
+    write("\(question) [y/N] ", to: .error)
+    return ["y", "yes"].contains(readLine()?.lowercased())
+  }
 }
 
 /// Prints warnings immediately and keeps the first ones for the history.
@@ -122,9 +133,14 @@ struct ProgressLine {
         ? ", \(byteText(UInt64(Double(bytes) / elapsedSeconds)))/s"
         : ", \(grouped(UInt64(Double(entries) / elapsedSeconds))) entries/s"
     }
+    // An entry without content costs about as much as 16 KiB of content.
+    func work(entries: UInt64, bytes: UInt64) -> Double { Double(entries) * 16384 + Double(bytes) }
     let expected = progress.expectedEntries.value
     if expected > 0, entries > 0, elapsedSeconds >= 1 {
-      let share = min(1, Double(entries) / Double(expected))
+      let expectedBytes = progress.expectedBytes.value
+      let doneBytes = expectedBytes == 0 ? 0 : max(bytes, progress.bytesCopied.value)
+      let share = min(
+        1, work(entries: entries, bytes: doneBytes) / work(entries: expected, bytes: max(expectedBytes, doneBytes)))
       let left = elapsedSeconds / share - elapsedSeconds
       line += ", \(Int(share * 100)) %, about \(durationText(left)) left"
     }

@@ -6,7 +6,7 @@ internal import Repository
 struct SnapshotChoice {
   let snapshot: Snapshot
   /// The paths from the snapshot's root, label first.
-  let places: [[[UInt8]]]
+  var places: [[[UInt8]]]
   /// The snapshot that the reference alone means, if it does not have the paths.
   let passedOver: Snapshot?
 }

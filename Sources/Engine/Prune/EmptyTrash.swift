@@ -10,20 +10,25 @@ internal import Synchronization
 /// snapshot that root took, stay for root to delete.
 public func emptyTrash(of repository: Repository, threads: Int) throws(Failure) {
   do {
-    var work: Deletion
-    repeat {
-      let trash = Directory(try repository.trash.descriptor.reopenDirectory())
-      let top = TrashDirectory(directory: trash, mount: try trash.descriptor.status().mount)
-      work = Deletion(in: repository, trash: trash)
-      try walkTree(work, from: WalkNode(top), threads: threads)
-      // A tree deeper than the number of descriptors is now in parts.
-    } while work.parts.value > 0
-    if let first = work.first.withLock({ $0 }) {
-      let more = work.failures.value - 1
-      let path = displayName(repository.path + Array("/.treering/trash/".utf8) + joined(first.path))
-      throw Failure(.failed, "cannot delete \(path): \(first.reason)" + (more == 0 ? "" : ", and \(more) more"))
-    }
+    let path = repository.path + Array("/.treering/trash".utf8)
+    if let failure = try deleteContent(of: repository.trash, at: path, threads: threads) { throw failure }
   } catch { throw .writing("delete what lies in .treering/trash of", at: repository.path, because: error) }
+}
+
+/// Deletes the content of a directory. Returns the failure to delete some of it.
+func deleteContent(of directory: Directory, at path: [UInt8], threads: Int) throws -> Failure? {
+  var work: Deletion
+  repeat {
+    let top = Directory(try directory.descriptor.reopenDirectory())
+    work = Deletion(in: top)
+    try walkTree(
+      work, from: WalkNode(TrashDirectory(directory: top, mount: try top.descriptor.status().mount)), threads: threads)
+    // A tree deeper than the number of descriptors is now in parts.
+  } while work.parts.value > 0
+  guard let first = work.first.withLock({ $0 }) else { return nil }
+  let more = work.failures.value - 1
+  let shown = displayName(path + [slash] + joined(first.path))
+  return Failure(.failed, "cannot delete \(shown): \(first.reason)" + (more == 0 ? "" : ", and \(more) more"))
 }
 
 /// Empties the trash for a run that continues in any case: trouble is only noted.
@@ -45,17 +50,13 @@ private struct TrashDirectory {
 /// time.
 private final class Deletion: TreeWork {
   typealias State = TrashDirectory
-  private let repository: Repository
   private let trash: Directory
   /// Directories that were moved to the top of the trash for lack of descriptors.
   let parts = Atomic<UInt64>(0)
   let failures = Atomic<UInt64>(0)
   let first = Mutex<(path: [[UInt8]], reason: String)?>(nil)
 
-  init(in repository: Repository, trash: Directory) {
-    self.repository = repository
-    self.trash = trash
-  }
+  init(in trash: Directory) { self.trash = trash }
 
   func makeWorker() -> Void {}
   func finish(with worker: Void) {}

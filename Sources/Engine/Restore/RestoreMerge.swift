@@ -15,9 +15,14 @@ struct RestoreMerge {
 
   private struct Task {
     var row: FileRow
-    var isReplacing: Bool
+    /// The present entry that is to be replaced or corrected.
+    var present: FileStatus?
+    var isCorrection = false
+    var change: RestoreChange?
     /// True from the request of the content until it is received.
-    var isRequested: Bool
+    var isRequested = false
+
+    var isReplacing: Bool { present != nil }
   }
 
   func restore(_ rows: [FileRow]) throws {
@@ -51,12 +56,18 @@ struct RestoreMerge {
     work.progress.entries.count()
     // The missing stored directory was already reported.
     if work.fetcher == nil, node.stored == nil, row.kind == .regular { return nil }
-    var task = Task(row: row, isReplacing: false, isRequested: false)
+    var task = Task(row: row)
     if !node.isNew, let target = node.target {
       do throws(Errno) {
         if let present = try target.descriptor.statusIfPresent(of: name.span) {
-          guard mayReplace(present: present, row: row, name: name) else { return nil }
-          task.isReplacing = true
+          switch treatment(of: present, row: row, name: name) {
+          case nil: return nil
+          case .replacement(let change)?: task.change = change
+          case .correction(let change)?:
+            task.change = change
+            task.isCorrection = true
+          }
+          task.present = present
         }
       } catch {
         work.warn(at: path(of: name), "is not restored: what is in its place cannot be looked at: \(error)")
@@ -65,11 +76,14 @@ struct RestoreMerge {
     }
     if work.options.isDryRun {
       work.progress.files.count()
-      if row.kind == .regular { work.progress.bytesCopied.count(row.size) }
+      if row.kind == .regular, !task.isCorrection, isFirstName(of: row, named: name) {
+        work.progress.bytesCopied.count(row.size)
+      }
+      report(task, named: name)
       return nil
     }
     // Only the first name of an inode needs the content.
-    if let fetcher = work.fetcher, row.kind == .regular, row.size > 0, row.linkGroup == nil {
+    if let fetcher = work.fetcher, row.kind == .regular, row.size > 0, row.linkGroup == nil, !task.isCorrection {
       try fetcher.request(work.label + node.path + [name])
       task.isRequested = true
     }
@@ -80,7 +94,13 @@ struct RestoreMerge {
     let row = task.row
     let name = Array(record.bytes[row.name])
     do {
-      if try make(&task, named: name) { work.progress.files.count() }
+      if task.isCorrection {
+        try correct(row, present: task.present!, name: name)
+      } else if try !make(&task, named: name) {
+        return try drain(&task)
+      }
+      work.progress.files.count()
+      report(task, named: name)
     } catch let error as Errno {
       if error == .interrupted { try checkForSignal() }
       if error == .exists {
@@ -96,39 +116,7 @@ struct RestoreMerge {
     try drain(&task)
   }
 
-  private func mayReplace(present: FileStatus, row: FileRow, name: [UInt8]) -> Bool {
-    let path = path(of: name)
-    if present.kind == .directory {
-      work.reportLeft(at: path, "is a directory where the snapshot has a \(row.kind.word); left as it is")
-      return false
-    }
-    switch work.options.overwrite {
-    case .never:
-      work.reportLeft(at: path, "exists; left as it is")
-      return false
-    case .always: return true
-    case .ifChanged:
-      let isSame =
-        present.kind == row.kind && present.metadata == row.metadata
-        && (row.kind != .regular || present.size == row.size)
-        && (row.kind != .symbolicLink || linkTarget(of: name) == record.target(of: row))
-      return !isSame || !hasItsInode(present: present, row: row, name: name)
-    }
-  }
-
-  /// False if the present entry is right, but is not a hard link of its group.
-  ///
-  /// The first name counts as the restored inode, as if it had been restored.
-  private func hasItsInode(present: FileStatus, row: FileRow, name: [UInt8]) -> Bool {
-    guard let group = row.linkGroup else { return true }
-    let key = RestoredInode(group: group, digest: row.digest)
-    let own = FirstName(directory: node.path, name: name, inode: present.inode, value: ())
-    return work.links.first(for: key, orSet: own)?.inode ?? present.inode == present.inode
-  }
-
-  private func path(of name: [UInt8]) -> [UInt8] { work.path(of: node, named: name) }
-
-  private func linkTarget(of name: [UInt8]) -> [UInt8]? { try? node.target?.descriptor.readSymbolicLink(name.span) }
+  func path(of name: [UInt8]) -> [UInt8] { work.path(of: node, named: name) }
 
   /// Makes the entry under its name, or under a temporary name that then takes its place in one step.
   ///
@@ -159,7 +147,10 @@ struct RestoreMerge {
       // The first name is a whole file, so a link to it can have its final name at once.
       let linked = task.isReplacing ? made : name
       refusal = try linkToFirst(first, as: linked, in: target)
-      if refusal == nil { try take(linked, name: name, task: task, in: target) }
+      if refusal == nil {
+        try take(linked, name: name, task: task, in: target)
+        work.progress.expect(bytes: row.size, isLess: true)
+      }
       return refusal == nil
     } store: { first in
       guard let inode = try makeAlone(&task, name: name, as: made, in: target) else { return nil }
@@ -172,9 +163,19 @@ struct RestoreMerge {
     }
   }
 
+  private func report(_ task: Task, named name: [UInt8]) {
+    guard work.monitor.wantsChanges else { return }
+    work.monitor.changed(
+      task.change
+        ?? RestoreChange(
+          verb: .added, path: path(of: name), kind: task.row.kind, kindBefore: nil, aspects: [],
+          byteCount: task.row.kind == .regular ? task.row.size : nil))
+  }
+
   /// Renames an entry from its temporary name to its final name.
   private func take(_ made: [UInt8], name: [UInt8], task: Task, in target: Directory) throws(Errno) {
     guard made != name else { return }
+    if let present = task.present { try work.displace(name, present: present, in: node) }
     try target.descriptor.rename(made.span, to: target.descriptor, as: name.span, replacing: task.isReplacing)
     // A rename between two names of one inode does nothing (rename(2)).
     if task.isReplacing { try? target.descriptor.unlink(made.span) }

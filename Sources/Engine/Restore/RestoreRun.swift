@@ -10,6 +10,9 @@ public enum Overwrite: String, CaseIterable, Sendable {
   case never
   /// The entry is replaced if kind, size, time, mode, owner or link target differ from the snapshot's.
   case ifChanged = "if-changed"
+  /// The entry is replaced if anything differs: content, attributes and hard links are compared, too. A regular file
+  /// whose metadata alone differ keeps its content.
+  case ifDifferent = "if-different"
   /// The entry is replaced.
   case always
 }
@@ -22,6 +25,26 @@ public struct RestoreOptions: Sendable {
   public var overwrite: Overwrite
   public var isDryRun: Bool
   public var threads: Int
+  /// Replaced and removed entries are moved into dated directories; `nil` if nothing is removed, and what is replaced
+  /// is gone.
+  public var displacement: Displacement?
+  /// Symbolic links that lead to the restored paths are followed.
+  public var followsLinks = false
+
+  /// The treatment of the destination's own entries by a restore in place.
+  public struct Displacement: Sendable {
+    /// Removes entries of the restored directories that the snapshot does not have.
+    public var removesOthers: Bool
+    /// Keeps the displaced entries; otherwise they are deleted at the end.
+    public var isKept: Bool
+    /// By source: the rules by which snapshots leave entries out. Such entries are not removed.
+    public var excludes: [[UInt8]: Excludes] = [:]
+
+    public init(removesOthers: Bool, isKept: Bool) {
+      self.removesOthers = removesOthers
+      self.isKept = isKept
+    }
+  }
 
   public init(paths: [[[UInt8]]], destination: [UInt8], overwrite: Overwrite, isDryRun: Bool, threads: Int) {
     self.paths = paths
@@ -37,6 +60,8 @@ public struct RestoreResult: Sendable {
   public var damaged: UInt64
   /// Entries with another owner, because only root may give files away.
   public var ownersNotSet: UInt64
+  /// The directories with the displaced entries.
+  public var kept: [[UInt8]]
   public var elapsedSeconds: Double
 }
 
@@ -69,18 +94,21 @@ func restore(
     progress.warnings.count()
     monitor.warn(Warning(path: $0, message: "this label is not restored; name a path that begins with it"))
   }
-  if options.paths.isEmpty { progress.expectedEntries.store(top.totals.entries, ordering: .relaxed) }
   let stored = try fetcher == nil ? repository.map { try openStored(snapshot.name, label: label, in: $0) } : nil
   let (destination, isNew) = try directory.map { ($0, true) } ?? openDestination(of: options)
   let selection =
     options.paths.isEmpty || options.paths.contains { $0.isEmpty || $0 == label }
     ? nil : PathPlan(paths: options.paths.map { Array($0.dropFirst()) })
+  try expect(selection == nil ? [label] : options.paths, in: reader, progress: progress)
   let work = RestoreWork(
     catalog: catalog, options: options, repository: repository, destination: destination, label: label,
     fetcher: fetcher, progress: progress, monitor: monitor)
   // The directories above the sources were not requested either.
   let sources = PathPlan(absolutePaths: snapshot.summary.sources)
   let leadsToSources = selection == nil && label == [snapshot.summary.label] && !sources.children.isEmpty
+  if let destination, !isNew, let plan = selection ?? (leadsToSources ? sources : nil) {
+    try work.checkLinks(to: plan, in: destination, path: [], reader: reader)
+  }
   let root = WalkNode(
     RestoreDirectory(
       subtree: top, selection: selection, sources: leadsToSources && !sources.isSource ? sources : nil,
@@ -90,8 +118,28 @@ func restore(
   }
   defer { work.end() }
   try walkTree(work, from: root, threads: fetcher == nil ? options.threads : 1)
+  try work.discardDisplaced()
   return RestoreResult(
-    damaged: work.damaged.value, ownersNotSet: work.gaps.ownersNotSet, elapsedSeconds: Clock.monotonic() - start)
+    damaged: work.damaged.value, ownersNotSet: work.gaps.ownersNotSet, kept: work.keptPaths,
+    elapsedSeconds: Clock.monotonic() - start)
+}
+
+/// Counts the entries and bytes that are to be restored.
+private func expect(_ paths: [[[UInt8]]], in reader: CatalogReader, progress: Progress) throws {
+  var totals = Totals(entries: 0, bytes: 0)
+  for path in paths {
+    switch try? reader.find(path) {
+    case .directory(_, let subtree):
+      totals.entries += subtree.totals.entries
+      totals.bytes += subtree.totals.bytes
+    case .file(let row, _):
+      totals.entries += 1
+      totals.bytes += row.kind == .regular ? row.size : 0
+    case nil: break
+    }
+  }
+  progress.expectedEntries.store(totals.entries, ordering: .relaxed)
+  progress.expectedBytes.store(totals.bytes, ordering: .relaxed)
 }
 
 /// The directory to restore: that of the label which the paths name, or of the snapshot's own.

@@ -17,6 +17,8 @@ struct RestoreDirectory {
   var target: Directory?
   /// True if this run made the directory.
   var isNew = false
+  /// The kind of the entry that this run replaced by the directory.
+  var kindBefore: EntryKind?
   /// The mode that a directory had before it was made writable.
   var modeBeforeUnlock: UInt32?
   var record: DirectoryRecord?
@@ -69,10 +71,13 @@ final class RestoreWork: TreeWork {
   let links = HardLinks<RestoredInode, Void>()
   let gaps: RestoreGaps
   let isRoot = CurrentProcess.effectiveUser == 0
+  /// The place of displaced entries; `nil` if none are kept or removed.
+  let kept: KeptEntries?
+  let removals: RestoreRemovals?
   /// The repository, which must not be written to; `nil` if it is remote.
-  private let repository: Repository?
+  let repository: Repository?
   /// The directories that were made writable and have not been left.
-  private let opened = Mutex<[ObjectIdentifier: RestoreNode]>([:])
+  let opened = Mutex<[ObjectIdentifier: RestoreNode]>([:])
   /// The directories that this run made and has not left.
   private let unfinished = Mutex<[ObjectIdentifier: RestoreNode]>([:])
   /// By device: true if all names of an inode show its number.
@@ -91,6 +96,10 @@ final class RestoreWork: TreeWork {
     self.destination = destination
     self.progress = progress
     self.monitor = monitor
+    kept = options.displacement.map { _ in KeptEntries(at: Clock.now(), below: options.destination) }
+    removals =
+      options.displacement?.removesOthers == true
+      ? RestoreRemovals(except: repository, excludes: options.displacement!.excludes) : nil
   }
 
   func makeWorker() throws -> RestoreWorker {
@@ -167,9 +176,13 @@ final class RestoreWork: TreeWork {
       return []
     }
     node.record = record
+    do { try reportDirectory(node, record: record) } catch {
+      warn(at: path(of: node), "is not restored, because its metadata could not be kept: \(error)")
+      return []
+    }
     if node.isNew, node.target != nil { unfinished.withLock { $0[ObjectIdentifier(node)] = node } }
     do {
-      try discardTemporaries(in: node, record: record, with: worker)
+      try examineOthers(in: node, record: record, with: worker)
       var files = try FileCursor(of: record)
       let merge = RestoreMerge(work: self, node: node, record: record, worker: worker)
       // All wanted files of a directory are requested before the first is awaited.
@@ -219,9 +232,10 @@ final class RestoreWork: TreeWork {
     }
   }
 
-  /// Removes the temporary files that a killed restore left beside the entries to replace.
-  private func discardTemporaries(in node: RestoreNode, record: DirectoryRecord, with worker: RestoreWorker) throws {
-    guard !node.isNew, let target = node.target, !options.isDryRun else { return }
+  /// Looks at the entries of an existing directory that the snapshot does not have. Removes the temporary files that a
+  /// killed restore left, and with `removesOthers` the others.
+  private func examineOthers(in node: RestoreNode, record: DirectoryRecord, with worker: RestoreWorker) throws {
+    guard !node.isNew, let target = node.target, removals != nil || !options.isDryRun else { return }
     do throws(Errno) { try worker.listing.read(target.descriptor) } catch {
       warn(at: path(of: node), "cannot be listed: \(error)")
       return
@@ -229,9 +243,17 @@ final class RestoreWork: TreeWork {
     defer { worker.listing.trim() }
     let names = worker.listing.bytes
     let index = RecordIndex(of: record)
-    for entry in worker.listing.entries where !entry.isSurelyDirectory && TemporaryNames.contains(names[entry.range]) {
+    let removesOthers = try removesOthers(in: node, record: record, listing: worker.listing)
+    for entry in worker.listing.entries {
       let name = names.span.extracting(entry.range)
-      if try index.file(named: name) == nil { target.descriptor.discardTemporary(name) }
+      let isTemporary = !entry.isSurelyDirectory && TemporaryNames.contains(names[entry.range])
+      guard isTemporary || removesOthers, try index.file(named: name) == nil, try index.directory(named: name) == nil
+      else { continue }
+      if isTemporary {
+        if !options.isDryRun { target.descriptor.discardTemporary(name) }
+      } else if !KeptEntries.contains(names[entry.range]) {
+        try remove(Array(names[entry.range]), from: node)
+      }
     }
   }
 
@@ -293,25 +315,33 @@ final class RestoreWork: TreeWork {
       return false
     }
     node.status = existing
-    if existing?.kind == .directory { return true }
+    if existing?.kind == .directory || existing?.kind == .symbolicLink && followsLink(at: node) { return true }
     if let existing {
+      let found = "is a \(existing.kind?.word ?? "thing of another kind")"
+      let left = "left as it is, with nothing below it restored"
       if node.isOnlyOnPath {
-        let shown = displayName(path(of: node))
         reportLeft(
           at: path(of: node),
-          "is a \(existing.kind?.word ?? "thing of another kind") where the snapshot has a directory, and only leads to "
-            + "what is restored; left as it is, with nothing below it restored; restore to another directory, or "
-            + "move \(shown) away")
+          "\(found) where the snapshot has a directory, and only leads to what is restored; \(left); restore to another "
+            + "directory, or move \(displayName(path(of: node))) away")
         return false
       }
       guard options.overwrite != .never else {
-        reportLeft(at: path(of: node), "exists and is not a directory; left as it is, with nothing below it restored")
+        reportLeft(at: path(of: node), "exists and is not a directory; \(left)")
         return false
       }
+      guard existing.kind != .symbolicLink else {
+        reportLeft(at: path(of: node), "\(found) where the snapshot has a directory; \(left); remove the link first")
+        return false
+      }
+      node.kindBefore = existing.kind
     }
     node.isNew = true
     if options.isDryRun { return true }
-    if existing != nil { try above.descriptor.unlink(name.span) }
+    if let existing {
+      try displace(name, present: existing, in: node.parent!)
+      try? above.descriptor.unlink(name.span)
+    }
     try above.descriptor.makeDirectory(name.span, mode: 0o700)
     return true
   }
@@ -320,6 +350,9 @@ final class RestoreWork: TreeWork {
   private func open(_ node: RestoreNode, in above: Directory) throws(Errno) -> Directory? {
     if node.isNew && options.isDryRun { return nil }
     let name = node.name
+    if node.status?.kind == .symbolicLink {
+      return Directory(try above.descriptor.openFollowing(name.span, [.read, .directory]))
+    }
     do throws(Errno) { return try above.directory(name.span) } catch {
       guard error == .accessDenied, let status = node.status, mayMakeWritable(status) else { throw error }
       if options.isDryRun {
@@ -352,40 +385,6 @@ final class RestoreWork: TreeWork {
     return rows.contains { Array(record.bytes[$0.name]) == Repository.controlName }
   }
 
-  // MARK: Directories that their owner closed
-
-  /// True if the user owns a directory that even its owner may not write to.
-  private func mayMakeWritable(_ status: FileStatus) -> Bool {
-    !isRoot && status.user == CurrentProcess.effectiveUser && status.permissions & 0o700 != 0o700
-  }
-
-  /// Makes an existing directory of the user's writable until it is left.
-  private func makeWritable(in node: RestoreNode, directory: Directory) throws(Errno) {
-    guard let status = node.status, mayMakeWritable(status), !options.isDryRun else { return }
-    remember(in: node, permissions: status.permissions)
-    try directory.descriptor.setPermissions(status.permissions | 0o700)
-  }
-
-  private func forget(_ node: RestoreNode) {
-    node.modeBeforeUnlock = nil
-    _ = opened.withLock { $0.removeValue(forKey: ObjectIdentifier(node)) }
-  }
-
-  private func remember(in node: RestoreNode, permissions: UInt32) {
-    node.modeBeforeUnlock = permissions
-    opened.withLock { $0[ObjectIdentifier(node)] = node }
-  }
-
-  /// Gives a directory that was made writable its old mode back.
-  private func close(_ node: RestoreNode) {
-    guard let mode = node.modeBeforeUnlock else { return }
-    forget(node)
-    guard let target = node.target else { return }
-    do { try target.descriptor.setPermissions(mode) } catch {
-      warn(at: path(of: node), "was made writable, and its mode could not be put back: \(error)")
-    }
-  }
-
   /// Called after the walk, even if it failed.
   func end() {
     for node in unfinished.withLock({ Array($0.values) }) {
@@ -410,7 +409,7 @@ final class RestoreWork: TreeWork {
     unfinished.withLock { _ = $0.removeValue(forKey: ObjectIdentifier(node)) }
     guard let record = node.record, let target = node.target, !record.isSynthetic,
       // A directory that only leads to wanted entries is the operator's.
-      node.isNew || !node.isOnlyOnPath
+      node.isNew || !node.isOnlyOnPath, try !isOtherFileSystem(node, record: record)
     else { return }
     do throws(Errno) {
       // With `never`, an existing directory is the operator's too. If it had the snapshot's metadata, it must not

@@ -12,12 +12,17 @@ public protocol Monitor: AnyObject, Sendable {
   var wantsExcluded: Bool { get }
   /// A rule of the operator excluded an entry.
   func excluded(_ path: [UInt8], by rule: String)
+  /// True if the operator wants to know each change of a restore.
+  var wantsChanges: Bool { get }
+  func changed(_ change: RestoreChange)
 }
 
 extension Monitor {
   public func note(_ shortcoming: String) {}
   public var wantsExcluded: Bool { false }
   public func excluded(_ path: [UInt8], by rule: String) {}
+  public var wantsChanges: Bool { false }
+  public func changed(_ change: RestoreChange) {}
 }
 
 /// Ignores all messages.
@@ -58,10 +63,21 @@ public final class Progress: Sendable {
   public let left = Atomic<UInt64>(0)
   /// The total number of entries, as far as it can be known; otherwise 0.
   public let expectedEntries = Atomic<UInt64>(0)
+  /// The bytes that will have been read or written at the end; 0 if that cannot be known.
+  public let expectedBytes = Atomic<UInt64>(0)
   /// True during the final synchronization to disk, when no other count changes.
   public let isSynchronizing = Atomic<Bool>(false)
 
   public init() {}
+
+  /// Changes the number of expected bytes.
+  func expect(bytes: UInt64, isLess: Bool = false) {
+    if isLess {
+      expectedBytes.wrappingSubtract(bytes, ordering: .relaxed)
+    } else {
+      expectedBytes.count(bytes)
+    }
+  }
 
   /// Resets the counts of a run that begins again.
   func restart() {

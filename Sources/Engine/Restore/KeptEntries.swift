@@ -1,0 +1,162 @@
+internal import Catalog
+internal import Model
+internal import Posix
+internal import Synchronization
+
+/// The dated directories that receive the entries which a restore replaces or removes, one on each mount.
+///
+/// Below `replaced` an entry has its path from the destination on. Below `metadata` are empty files with the former
+/// metadata of files that kept their content.
+final class KeptEntries: Sendable {
+  private struct Place: Sendable {
+    let directory: Directory
+    let above: Directory
+    let name: [UInt8]
+    let path: [UInt8]
+  }
+
+  private static let prefix = Array(".treering-kept-".utf8)
+
+  /// True for the name of such a directory, of this restore or of an earlier one.
+  static func contains(_ name: some Collection<UInt8>) -> Bool { name.starts(with: prefix) }
+
+  private let name: [UInt8]
+  private let root: [UInt8]
+  /// By mount. The lock also orders the making of directories.
+  private let places = Mutex<[UInt64: Place]>([:])
+
+  /// `root` is the path of the destination.
+  init(at moment: Timestamp, below root: [UInt8]) {
+    name = Self.prefix + SnapshotName(seconds: moment.seconds).bytes
+    self.root = root
+  }
+
+  /// The paths of the directories that were made, in order.
+  var paths: [[UInt8]] { places.withLock { $0.values.map(\.path) }.sorted { $0.lexicographicallyPrecedes($1) } }
+
+  /// Gives a file that is about to be replaced a second name here; moves it if that is impossible.
+  func keep(_ name: [UInt8], in node: RestoreNode) throws(Errno) {
+    try withDirectory(for: node, tree: "replaced") { (directory) throws(Errno) in
+      do { try node.target!.descriptor.link(name.span, to: directory.descriptor, as: name.span) } catch {
+        try node.target!.descriptor.rename(name.span, to: directory.descriptor, as: name.span)
+      }
+    }
+  }
+
+  /// Moves an entry here.
+  func move(_ name: [UInt8], from node: RestoreNode) throws(Errno) {
+    try withDirectory(for: node, tree: "replaced") { (directory) throws(Errno) in
+      try node.target!.descriptor.rename(name.span, to: directory.descriptor, as: name.span)
+    }
+  }
+
+  /// Keeps the metadata of a file whose content stays.
+  func keepMetadata(
+    of file: borrowing Descriptor, status: FileStatus, name: [UInt8], in node: RestoreNode
+  ) throws(Errno) {
+    let attributes = AttributeBlock(try file.extendedAttributes())
+    try withDirectory(for: node, tree: "metadata") { (directory) throws(Errno) in
+      let copy = try directory.descriptor.open(name.span, [.write, .create, .exclusive], mode: 0o600)
+      _ = try setMetadata(
+        status.metadata, attributes: attributes, to: copy, by: .descriptor, currently: try copy.status(),
+        mayHaveOthers: true)
+    }
+  }
+
+  /// Keeps the metadata of a directory.
+  func keepMetadata(of node: RestoreNode) throws(Errno) {
+    try withDirectory(for: node, tree: "metadata") { (_) throws(Errno) in }
+  }
+
+  /// Deletes everything that was kept, with the dated directories.
+  func delete(threads: Int) throws {
+    for place in places.withLock({ Array($0.values) }) {
+      if let failure = try deleteContent(of: place.directory, at: place.path, threads: threads) { throw failure }
+      let modified = try place.above.descriptor.status().modified
+      try place.above.descriptor.removeDirectory(place.name.span)
+      try? place.above.descriptor.setModificationTime(modified)
+    }
+  }
+
+  /// Calls `body` with the directory here that stands for a directory of the destination.
+  private func withDirectory(
+    for node: RestoreNode, tree: String, _ body: (Directory) throws(Errno) -> Void
+  ) throws(Errno) {
+    try places.withLock { places throws(Errno) in
+      let mount = node.status?.mount ?? 0
+      if places[mount] == nil { places[mount] = try make(for: node, on: mount) }
+      let place = places[mount]!
+      var directory = place.directory
+      for (name, present) in zip([Array(tree.utf8)] + node.path, node.line) {
+        directory = try Self.directory(named: name, in: directory, like: present)
+      }
+      try body(directory)
+    }
+  }
+
+  /// Makes the dated directory in the highest directory of the mount that permits it. Those of this user come first: a
+  /// directory such as /tmp is for everybody, and is cleaned.
+  private func make(for node: RestoreNode, on mount: UInt64) throws(Errno) -> Place {
+    var refusal = Errno.accessDenied
+    let user = CurrentProcess.effectiveUser
+    let candidates = node.line.filter { $0.status?.mount == mount }
+    let own = candidates.filter { user == 0 || $0.status?.user == user }
+    for candidate in own + candidates {
+      guard let above = candidate.target else { continue }
+      do throws(Errno) {
+        let name = try makeDirectory(in: above)
+        let directory = try above.directory(name.span)
+        guard try above.descriptor.isOwn(directory.descriptor.status()) else { throw .notPermitted }
+        try directory.descriptor.dropACLsWherePossible()
+        return Place(
+          directory: directory, above: Directory(try above.descriptor.reopenDirectory()), name: name,
+          path: joined([root] + candidate.path + [name]))
+      } catch {
+        refusal = error
+        guard error.meansNoPermission || error == .readOnlyFileSystem else { throw error }
+      }
+    }
+    throw refusal
+  }
+
+  /// Makes a directory of a free name, because two restores may begin in one second.
+  private func makeDirectory(in above: Directory) throws(Errno) -> [UInt8] {
+    for number in 1...100 {
+      let name = name + (number == 1 ? [] : Array("-\(number)".utf8))
+      do throws(Errno) {
+        try above.descriptor.makeDirectory(name.span, mode: 0o700)
+        return name
+      } catch { guard error == .exists else { throw error } }
+    }
+    throw .exists
+  }
+
+  /// Opens a directory, or makes it with the metadata of a directory of the destination.
+  private static func directory(
+    named name: [UInt8], in above: Directory, like present: RestoreNode
+  ) throws(Errno) -> Directory {
+    do { try above.descriptor.makeDirectory(name.span, mode: 0o700) } catch {
+      guard error == .exists else { throw error }
+      return try above.directory(name.span)
+    }
+    let directory = try above.directory(name.span)
+    if let original = present.target {
+      var metadata = try original.descriptor.status().metadata
+      // An ordinary user must be able to add entries.
+      if CurrentProcess.effectiveUser != 0 { metadata.permissions |= 0o700 }
+      _ = try setMetadata(
+        metadata, attributes: AttributeBlock(try original.descriptor.extendedAttributes()), to: directory.descriptor,
+        by: .descriptor, currently: try directory.descriptor.status(), mayHaveOthers: true)
+    }
+    return directory
+  }
+}
+
+extension WalkNode {
+  /// The directories from the root of the walk to this one.
+  fileprivate var line: [WalkNode] {
+    var nodes = [self]
+    while let above = nodes.last!.parent { nodes.append(above) }
+    return nodes.reversed()
+  }
+}

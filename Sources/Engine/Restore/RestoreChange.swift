@@ -1,0 +1,135 @@
+public import Catalog
+public import Model
+internal import Posix
+
+/// One change that a restore makes at the destination, or would make.
+public struct RestoreChange: Sendable {
+  public let verb: Change.Verb
+  /// The path at the destination.
+  public let path: [UInt8]
+  /// The kind of the snapshot's entry; of a removed entry its own, `nil` if the system does not know it.
+  public let kind: EntryKind?
+  /// The kind of the present entry in its place, if that is another.
+  public let kindBefore: EntryKind?
+  /// The aspects in which a present entry of the same kind differs.
+  public let aspects: ChangedAspects
+  /// The size of the snapshot's regular file in bytes.
+  public let byteCount: UInt64?
+}
+
+extension RestoreMerge {
+  /// The treatment of a present entry.
+  enum Treatment {
+    case replacement(RestoreChange)
+    /// Only the metadata of a regular file differ, and no other name shares its inode.
+    case correction(RestoreChange)
+  }
+
+  /// Decides about a present entry; `nil` if it stays.
+  func treatment(of present: FileStatus, row: FileRow, name: [UInt8]) -> Treatment? {
+    if present.kind == .directory, !work.mayRemoveDirectory(present, at: path(of: name)) {
+      work.reportLeft(at: path(of: name), "is a directory where the snapshot has a \(row.kind.word); left as it is")
+      return nil
+    }
+    var aspects: ChangedAspects = []
+    if present.kind == row.kind {
+      let overwrite = work.options.overwrite
+      aspects = differences(of: present, row: row, name: name, isComplete: overwrite == .ifDifferent)
+      if aspects.isEmpty, overwrite != .never, !hasItsInode(present: present, row: row, name: name) {
+        aspects.insert(.links)
+      }
+      if aspects.isEmpty, overwrite != .always {
+        if row.kind == .regular { work.progress.expect(bytes: row.size, isLess: true) }
+        return nil
+      }
+    }
+    if work.options.overwrite == .never {
+      work.reportLeft(at: path(of: name), "exists; left as it is")
+      return nil
+    }
+    let change = RestoreChange(
+      verb: .changed, path: path(of: name), kind: row.kind, kindBefore: present.kind == row.kind ? nil : present.kind,
+      aspects: aspects, byteCount: row.kind == .regular ? row.size : nil)
+    let isCorrection =
+      work.options.overwrite == .ifDifferent && present.kind == .regular && row.kind == .regular
+      && aspects.isDisjoint(with: [.content, .links]) && row.linkGroup == nil && present.linkCount == 1
+    return isCorrection ? .correction(change) : .replacement(change)
+  }
+
+  /// The differences of two entries of one kind; a complete comparison includes content and attributes.
+  private func differences(of present: FileStatus, row: FileRow, name: [UInt8], isComplete: Bool) -> ChangedAspects {
+    var aspects = metadataAspects(from: present.metadata, to: row.metadata)
+    // Only root may set an owner.
+    if !work.isRoot { aspects.remove(.owner) }
+    let target = node.target!
+    switch row.kind {
+    case .regular:
+      if present.size != row.size { aspects.insert(.content) }
+    case .symbolicLink:
+      // The mode of a link has no meaning.
+      aspects.remove(.permissions)
+      if (try? target.descriptor.readSymbolicLink(name.span)) != record.target(of: row) { aspects.insert(.target) }
+    case .characterDevice, .blockDevice:
+      if present.deviceNumber != row.size { aspects.insert(.device) }
+    default: break
+    }
+    guard isComplete, row.kind == .regular else { return aspects }
+    do {
+      let file = try target.descriptor.openToRead(name.span)
+      if !AttributeBlock(try file.extendedAttributes()).isStored(as: record.attributes(of: row)) {
+        aspects.insert(.attributes)
+      }
+      if !aspects.contains(.content), !isUnchanged(present, since: row) {
+        let pass = try worker.files.hash(
+          file, byteCount: row.size, hasHoles: present.hasHoles, elidingZeros: row.digest.isSparse)
+        if pass.digest != row.digest { aspects.insert(.content) }
+      }
+    } catch {
+      // A file that cannot be read is not known to be right.
+      aspects.insert(.content)
+    }
+    return aspects
+  }
+
+  /// True if the present file is the one that the snapshot was taken of, by the test of the next snapshot: size, inode
+  /// and times.
+  private func isUnchanged(_ present: FileStatus, since row: FileRow) -> Bool {
+    row.size == 0
+      || row.hints.sourceInode == present.inode && row.hints.changed == present.changed
+        && row.metadata.modified == present.modified && row.hints.flags.isDisjoint(with: [.racy, .changedWhileRead])
+  }
+
+  /// False if the present entry is right, but is not a hard link of its group.
+  ///
+  /// The first name counts as the restored inode, as if it had been restored.
+  private func hasItsInode(present: FileStatus, row: FileRow, name: [UInt8]) -> Bool {
+    guard let group = row.linkGroup else { return true }
+    let key = RestoredInode(group: group, digest: row.digest)
+    let own = FirstName(directory: node.path, name: name, inode: present.inode, value: ())
+    return work.links.first(for: key, orSet: own)?.inode ?? present.inode == present.inode
+  }
+
+  /// True in a dry run for the name that would get the content of its inode.
+  func isFirstName(of row: FileRow, named name: [UInt8]) -> Bool {
+    guard let group = row.linkGroup else { return true }
+    let own = FirstName(directory: node.path, name: name, inode: 0, value: ())
+    return work.links.first(for: RestoredInode(group: group, digest: row.digest), orSet: own) == nil
+  }
+
+  /// Gives a present file the snapshot's metadata.
+  func correct(_ row: FileRow, present: FileStatus, name: [UInt8]) throws(Errno) {
+    let file = try node.target!.descriptor.openToRead(name.span)
+    let status = try file.status()
+    // Another program could have put another inode there.
+    guard status.isSameState(as: present), status.linkCount == 1 else {
+      return work.warn(at: path(of: name), "changed while it was restored; left as it is")
+    }
+    if work.options.displacement?.isKept == true {
+      try work.kept?.keepMetadata(of: file, status: status, name: name, in: node)
+    }
+    let gaps = try setMetadata(
+      row.metadata, attributes: record.attributes(of: row), to: file, by: .descriptor, currently: status,
+      mayHaveOthers: true)
+    work.gaps.add(gaps, at: path(of: name))
+  }
+}

@@ -1,0 +1,308 @@
+import TestSupport
+import Testing
+
+/// A source on a mount of its own, so that nothing lands in the root directory of this machine.
+private struct MountedWorld {
+  let world = try! World()
+  private let mount: Mount
+  /// The source as the snapshot has it.
+  let before: TreeListing
+  var source: Tree { world.source }
+
+  init(_ make: (Tree) throws -> Void) throws {
+    mount = try Mount(world.source.root, boundTo: world.source.root)
+    try make(world.source)
+    try world.snapshot()
+    before = try TreeListing(world.source.root)
+  }
+
+  func restore(_ options: [ByteString] = [], status: Int32 = 0, at location: SourceLocation = #_sourceLocation) throws
+    -> CommandResult
+  {
+    let result = try world.treering(["restore", "latest", source.root, "--in-place"] + options)
+    #expect(result.status == status, "\(result.errorText)", sourceLocation: location)
+    return result
+  }
+
+  /// The lines of a plan, without the path of the source.
+  func plan(_ options: [ByteString] = []) throws -> [String] {
+    try restore(options + ["--dry-run"]).outputText.split(separator: "\n").map(String.init)
+      .filter { ["+ ", "M ", "- "].contains(String($0.prefix(2))) }
+      .map { $0.replacing("\(source.root)/", with: "") }
+  }
+
+  /// The dated directory of the only restore, and the path of the source in it.
+  func kept(_ tree: ByteString = "replaced") throws -> Tree {
+    let names = try source.names().filter { $0.hasPrefix(".treering-kept-") }
+    #expect(names.count == 1, "\(names)")
+    return Tree(source.root / names[0] / tree / source.root)
+  }
+
+  /// The entries of the source, without dated directories.
+  func listing() throws -> TreeListing {
+    try TreeListing(source.root).without(".treering-kept-")
+  }
+}
+
+@Suite("restore --in-place")
+struct InPlaceRestoreTests {
+  private func makeSource(_ source: Tree) throws {
+    for name: ByteString in ["same", "content", "sametime", "mode", "gone", "kind"] { try source.write(name, "good") }
+    try source.setAttribute("mode", "user.note", [1, 2])
+    try source.link("content", as: "linked")
+    try source.makeSymbolicLink("link", to: "same")
+    try source.makeFIFO("fifo")
+    for name: ByteString in ["directory", "empty", "closed"] { try source.makeDirectory(name) }
+    try source.write("directory/file", "good")
+  }
+
+  private func damage(_ source: Tree) throws {
+    try source.write("content", "bad")
+    try tool("cp", ["-p", source.root / "sametime", source.root / "../times"])
+    try source.write("sametime", "evil")
+    try tool("touch", ["-r", source.root / "../times", source.root / "sametime"])
+    try source.setMode("mode", 0o777)
+    try source.setAttribute("mode", "user.note", [9])
+    try source.remove("gone")
+    try source.remove("kind")
+    try source.makeDirectory("kind")
+    try source.write("kind/inside", "mine")
+    try source.remove("empty")
+    try source.write("empty", "a file")
+    try source.remove("link")
+    try source.makeSymbolicLink("link", to: "elsewhere")
+    try source.setMode("closed", 0o700)
+    try source.write("directory/extra", "mine")
+    try source.makeDirectory("new")
+    try source.write("new/file", "mine")
+  }
+
+  @Test("the plan names each path and each difference, the content too, and changes nothing")
+  func plan() throws {
+    let world = try MountedWorld(makeSource)
+    #expect(try world.plan(["--delete"]) == [])
+    try damage(world.source)
+    let now = try Fingerprint(world.source.root)
+    // The first line belongs to the source's own directory, whose time alone differs.
+    #expect(
+      Set(try world.plan(["--delete"])) == [
+        "- new/", "- directory/extra", "M content (content, mtime)", "M linked (content, mtime)",
+        "M sametime (content)", "M mode (mode, attributes)", "+ gone", "M kind (directory becomes file)",
+        "M empty/ (file becomes directory)", "M link (target, mtime)", "M closed/ (mode)",
+      ])
+    #expect(now.differences(to: try Fingerprint(world.source.root)) == [])
+    let answer: RestoreAnswer = try world.restore(["--delete", "--dry-run", "--json"]).decoded()
+    let changes = try #require(answer.changes)
+    #expect(changes.count == 11 && answer.kept == [])
+    let content = try #require(changes.first { $0.path == "\(world.source.root)/sametime" })
+    #expect(content.change == "changed" && content.aspects == ["content"])
+  }
+
+  @Test("what differs is as in the snapshot, the rest is untouched, and what was replaced is kept", arguments: [1, 4])
+  func restores(threads: Int) throws {
+    let world = try MountedWorld(makeSource)
+    let inode = try world.source.inode("same")
+    try damage(world.source)
+    let (mode, extra) = (try world.source.inode("mode"), try world.source.inode("directory/extra"))
+    let result = try world.restore(["--delete", "--yes", "--threads", "\(threads)"])
+    #expect(result.outputText.contains("+ \(world.source.root)/gone"))
+    #expect(result.outputText.contains("1 added, 8 changed, 2 removed"), "\(result.outputText)")
+    #expect(try listingDifferences(world.before, world.listing()) == [])
+    #expect(try world.source.inode("same") == inode)
+    #expect(try world.source.inode("mode") == mode, "only its metadata differed")
+    #expect(try world.source.inode("content") == world.source.inode("linked"))
+
+    let kept = try world.kept()
+    #expect(result.outputText.contains("moved to \(world.source.root)/.treering-kept-"))
+    #expect(try kept.text("content") == "bad")
+    #expect(try kept.text("sametime") == "evil")
+    #expect(try kept.text("kind/inside") == "mine")
+    #expect(try kept.text("empty") == "a file")
+    #expect(try kept.text("new/file") == "mine")
+    #expect(try kept.inode("directory/extra") == extra)
+    #expect(try TreeListing(kept.root).entries["link"]?.target == "elsewhere")
+    let metadata = try world.kept("metadata")
+    #expect(try TreeListing(metadata.root).entries["mode"]?.mode == "777")
+    #expect(try TreeListing(metadata.root).entries["closed"]?.mode == "700")
+    #expect(try metadata.size("mode") == 0)
+    // Nothing is left to do, and what was kept is none of the snapshot's.
+    #expect(try world.plan(["--delete"]) == [])
+  }
+
+  @Test("a wrong restore is undone with cp, as the manual page says")
+  func undo() throws {
+    let world = try MountedWorld(makeSource)
+    try damage(world.source)
+    for name: ByteString in ["kind", "empty"] { try world.source.remove(name) }
+    let damaged = try world.listing()
+    _ = try world.restore(["--delete", "--yes"])
+    for name: ByteString in ["kind", "empty", "gone"] { try world.source.remove(name) }
+    try tool("cp", ["-a", "--attributes-only", try world.kept("metadata").root / ".", world.source.root])
+    try tool("cp", ["-a", "--remove-destination", try world.kept().root / ".", world.source.root])
+    func files(_ listing: TreeListing) -> [ByteString: ListedEntry] {
+      // The times of directories are those of the undoing.
+      listing.entries.mapValues { entry in
+        var entry = entry
+        if entry.kind == "d" { entry.modified = "" }
+        return entry
+      }
+    }
+    #expect(try files(damaged) == files(world.listing()))
+  }
+
+  @Test("with --no-keep nothing is kept, and without --delete nothing is removed")
+  func options() throws {
+    let world = try MountedWorld(makeSource)
+    try damage(world.source)
+    let result = try world.restore(["--yes"], status: 1)
+    #expect(result.errorText.contains("\(world.source.root)/kind: is a directory where the snapshot has a file"))
+    #expect(try world.source.text("kind/inside") == "mine")
+    #expect(try world.source.text("new/file") == "mine")
+    #expect(try world.kept().text("content") == "bad")
+    for name in try world.source.names() where name.hasPrefix(".treering") { try world.source.remove(name) }
+    _ = try world.restore(["--delete", "--no-keep", "--yes"])
+    #expect(try listingDifferences(world.before, TreeListing(world.source.root)) == [])
+  }
+
+  @Test("nobody is asked without a terminal, and nothing changes")
+  func asks() throws {
+    let world = try MountedWorld(makeSource)
+    try damage(world.source)
+    let now = try Fingerprint(world.source.root)
+    let result = try world.restore(status: 2)
+    #expect(result.errorText.contains("give --yes"), "\(result.errorText)")
+    let words = try [
+      treeringBinary(), "restore", "latest", world.source.root, "--in-place", "-r", world.world.repository.root,
+    ]
+    let command = words.map(\.text).joined(separator: " ")
+    for (answer, status) in [("n", Int32(4)), ("", 4), ("y", 1)] {
+      #expect(now.differences(to: try Fingerprint(world.source.root)) == [])
+      let asked = try runCommand(
+        "sh", ["-c", ByteString("echo '\(answer)' | script -qec '\(command)' /dev/null")])
+      #expect(asked.status == status, "\(asked.outputText)")
+      #expect(asked.outputText.contains("[y/N]"), "\(asked.outputText)")
+    }
+    #expect(try world.source.text("content") == "good")
+  }
+
+  @Test("other file systems, repositories, excluded entries and unread directories lose nothing")
+  func protected() throws {
+    let world = try MountedWorld { source in
+      try makeSource(source)
+      try source.makeDirectory("mounted")
+    }
+    let source = world.source
+    let other = world.world.directory.path / "other"
+    try Tree(making: other).write("precious", "mine")
+    let mount = try Mount(other, boundTo: source.root / "mounted")
+    try source.makeDirectory("above")
+    try source.makeDirectory("above/mounted")
+    let below = try Mount(other, boundTo: source.root / "above/mounted")
+    defer { withExtendedLifetime((mount, below)) {} }
+    #expect(try world.world.treering(["init", source.root / "backups"], inRepository: false).status == 0)
+    try source.write("cache.tmp", "mine")
+    try source.makeDirectory("tagged")
+    let configuration = world.world.directory.path / "treering.toml"
+    try Tree(configuration).write(
+      "", "[[source]]\npath = \"\(source.root)\"\nexclude = [\"*.tmp\", \"tagged/\"]\n", mode: 0o600)
+    try source.write("extra", "mine")
+    let result = try world.restore(["--delete", "--no-keep", "--yes", "-c", configuration], status: 1)
+    for name in ["above", "backups"] {
+      #expect(result.errorText.contains("\(source.root)/\(name): is not in the snapshot, and is left"))
+    }
+    #expect(try Tree(other).text("precious") == "mine")
+    #expect(try source.text("cache.tmp") == "mine")
+    #expect(source.exists("tagged") && source.exists("backups/.treering") && !source.exists("extra"))
+  }
+
+  /// The home directory of an ordinary user, with a snapshot by that user.
+  private func makeHome(in world: World, status: Int32) throws -> ByteString {
+    try tool("chmod", ["755", world.directory.path])
+    let home = world.source.root / "home"
+    try tool("chown", ["-R", "65534:65534", home, world.repository.root])
+    #expect(try world.treeringAsOrdinaryUser(["snapshot", home]).status == status)
+    return home
+  }
+
+  @Test("an ordinary user keeps what was replaced in a directory of the user")
+  func ordinaryUser() throws {
+    let world = try World()
+    try world.source.makeDirectory("home")
+    try world.source.write("home/file", "good")
+    let home = try makeHome(in: world, status: 0)
+    try world.source.write("home/file", "bad")
+    let result = try world.treeringAsOrdinaryUser(["restore", "latest", home, "--in-place", "--yes"])
+    #expect(result.status == 0, "\(result.errorText)")
+    #expect(try world.source.text("home/file") == "good")
+    let kept = try #require(try world.source.names("home").first { $0.hasPrefix(".treering-kept-") })
+    #expect(try Tree(home / kept / "replaced" / home).text("file") == "bad")
+  }
+
+  @Test("what a snapshot could not read is not deleted for good")
+  func incomplete() throws {
+    let world = try World()
+    try world.source.makeDirectory("home")
+    try world.source.makeDirectory("home/others")
+    let open = try Mount(world.source.root, boundTo: world.source.root)
+    defer { withExtendedLifetime(open) {} }
+    let home = try makeHome(in: world, status: 0)
+    try world.source.write("home/others/file", "x", mode: 0o600)
+    try world.source.setMode("home/others", 0o700)
+    try tool("chown", ["0:0", home / "others"])
+    #expect(try world.treeringAsOrdinaryUser(["snapshot", home]).status == 1)
+    let words: [ByteString] = ["restore", "latest", home, "--in-place", "--delete", "--yes"]
+    try world.expectRefusal(words + ["--no-keep"], status: 4, naming: "has warnings")
+    // Root sees what the snapshot did not.
+    #expect(try world.treering(words).status == 0)
+    #expect(try world.source.text("home/others/file") == "x")
+  }
+
+  @Test("an entry that cannot be kept is not replaced")
+  func cannotKeep() throws {
+    let world = try MountedWorld(makeSource)
+    try world.source.write("content", "bad")
+    let result = try runCommand(
+      "strace",
+      [
+        "-f", "-qq", "-o", "/dev/null", "-e", "trace=linkat,renameat2", "-e", "inject=linkat,renameat2:error=EACCES",
+        try treeringBinary(), "restore", "latest", world.source.root, "--in-place", "--yes",
+        "-r", world.world.repository.root,
+      ])
+    #expect(result.status == 1, "\(result.errorText)")
+    #expect(try world.source.text("content") == "bad")
+  }
+
+  @Test("only names that match a pattern are restored, and directories above the sources never match")
+  func pattern() throws {
+    let world = try World()
+    try makeSource(world.source)
+    try world.snapshot()
+    let to = Tree(world.directory.path / "to")
+    let result = try world.treering(
+      ["restore", "latest", "--to", to.root, "--pattern", "[tc]o*", "--pattern", "directory/f*"])
+    #expect(result.status == 0, "\(result.errorText)")
+    let restored = Tree(to.root / world.source.root)
+    #expect(Set(try restored.names()) == ["content", "directory"])
+    #expect(try restored.names("directory") == ["file"])
+    try world.expectRefusal(
+      ["restore", "latest", "--to", to.root, "--pattern", "nothing*"], status: 2, naming: "nothing in")
+  }
+
+  @Test("a dry run into another directory names each path, too")
+  func dryRunElsewhere() throws {
+    let world = try World()
+    try makeSource(world.source)
+    let snapshot = try world.snapshot()
+    let to = Tree(world.directory.path / "to")
+    let plan = try world.treering(["restore", "latest", "--to", to.root, "--dry-run"])
+    #expect(plan.status == 0, "\(plan.errorText)")
+    let lines = plan.outputText.split(separator: "\n").filter { $0.hasPrefix("+ ") }
+    #expect(plan.outputText.contains("would restore"))
+    #expect(try world.treering(["restore", "latest", "--to", to.root]).status == 0)
+    let made = try TreeListing(to.root)
+    #expect(
+      Set(lines.map { String($0.dropFirst(2)) })
+        == Set(made.entries.filter { $0.key != "" }.map { "\(to.root / $0.key)" + ($0.value.kind == "d" ? "/" : "") }))
+    _ = snapshot
+  }
+}
