@@ -195,7 +195,7 @@ import Testing
     documents["list"] = try answer("list", [])
     let destination = scratch.path("destination")
     _ = try answer("restore", ["latest", "--to", destination])
-    documents["restore"] = try answer("restore", ["latest", "--to", destination], status: 1)
+    documents["restore"] = try answer("restore", ["latest", "--to", destination, "--overwrite", "always", "-n"])
     let listed = try #require(documents["list"] as? [[String: Any]])
     let first = try #require(listed.first?["name"] as? String)
     documents["diff"] = try answer("diff", [first, "latest"])
