@@ -29,8 +29,7 @@ let package = Package(
       name: "Commands",
       dependencies: [
         "Engine", "Repository", "Posix", "Model", "Catalog", "Patterns", "Retention", "Settings", "RsnapshotImport",
-        "Operations",
-        "Replication",
+        "Operations", "Archive", "Replication",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),
@@ -40,6 +39,8 @@ let package = Package(
       name: "Replication",
       dependencies: ["Engine", "Repository", "Posix", "Model", "Catalog", "Delta", "Retention"], swiftSettings: fast),
     .target(name: "Operations", dependencies: ["Posix", "CCurl"], swiftSettings: strict),
+
+    .target(name: "Archive", dependencies: ["Catalog", "Model", "CArchive"], swiftSettings: strict),
 
     // 2  the disk
     .target(
@@ -51,8 +52,9 @@ let package = Package(
 
     // 1  the kernel
     .target(name: "Posix", dependencies: ["CPosix", "Model"], swiftSettings: fast),
-    // libcurl is loaded when it is needed, and not linked.
+    // libcurl and libarchive are loaded when they are needed, and not linked.
     .target(name: "CCurl"),
+    .target(name: "CArchive"),
     .target(name: "CPosix", linkerSettings: [.linkedLibrary("attr")]),
 
     // 0  values

@@ -282,12 +282,3 @@ extension Snapshot {
 
   fileprivate func has(_ path: [[UInt8]]) -> Bool { places == [[]] || summary.covers(path) }
 }
-
-/// The different places that are not below another one.
-private func outermost(of places: [[[UInt8]]]) -> [[[UInt8]]] {
-  var outermost: [[[UInt8]]] = []
-  for place in Set(places).sorted(by: { $0.count < $1.count }) where !outermost.contains(where: place.starts(with:)) {
-    outermost.append(place)
-  }
-  return outermost.sorted { $0.lexicographicallyPrecedes($1) { $0.lexicographicallyPrecedes($1) } }
-}

@@ -21,8 +21,7 @@ enum Layering {
       layer: 4,
       imports: [
         "Engine", "Repository", "Posix", "Model", "Catalog", "Patterns", "Retention", "Settings", "RsnapshotImport",
-        "Operations",
-        "Replication", "ArgumentParser",
+        "Operations", "Archive", "Replication", "ArgumentParser",
         "FoundationEssentials", "Synchronization",
       ]),
     "Replication": TargetRule(
@@ -30,6 +29,8 @@ enum Layering {
       imports: ["Engine", "Repository", "Posix", "Model", "Catalog", "Delta", "Retention", "Synchronization"]),
     "Operations": TargetRule(layer: 3, imports: ["Posix", "CCurl"]),
     "CCurl": TargetRule(layer: 1, imports: []),
+    "Archive": TargetRule(layer: 3, imports: ["Catalog", "Model", "CArchive"]),
+    "CArchive": TargetRule(layer: 1, imports: []),
     "Engine": TargetRule(
       layer: 2,
       imports: ["Repository", "Posix", "Model", "Catalog", "Patterns", "Retention", "Synchronization"]),

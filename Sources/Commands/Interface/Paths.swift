@@ -19,3 +19,12 @@ func absolutePath(of path: [UInt8]) throws(Failure) -> [UInt8] {
     return [slash] + Array(components(of: absolute).joined(separator: [slash]))
   } catch { throw Failure(.usage, "cannot find \(displayName(path)): \(error)") }
 }
+
+/// The different places that are not below another one.
+func outermost(of places: [[[UInt8]]]) -> [[[UInt8]]] {
+  var outermost: [[[UInt8]]] = []
+  for place in Set(places).sorted(by: { $0.count < $1.count }) where !outermost.contains(where: place.starts(with:)) {
+    outermost.append(place)
+  }
+  return outermost.sorted { $0.lexicographicallyPrecedes($1) { $0.lexicographicallyPrecedes($1) } }
+}

@@ -23,7 +23,7 @@ struct RootCommand: ParsableCommand {
     version: Treering.version,
     subcommands: [
       InitCommand.self, SnapshotCommand.self, RunCommand.self, ListCommand.self, FindCommand.self, LsCommand.self,
-      CatCommand.self, RestoreCommand.self,
+      CatCommand.self, ExportCommand.self, RestoreCommand.self,
       DiffCommand.self, VersionsCommand.self, VerifyCommand.self, RotateCommand.self, HoldCommand.self,
       ReleaseCommand.self,
       PushCommand.self, ServeCommand.self, StatusCommand.self, ScheduleCommand.self, ConfigCommand.self,

@@ -18,8 +18,16 @@ public struct FileContent {
   public func read(
     _ row: FileRow, at path: [[UInt8]], _ take: (UnsafeRawBufferPointer) throws -> Void
   ) throws -> String? {
+    try request(path)
+    return try receive(row, take)
+  }
+
+  /// Requests a file. Several may be requested before the first is received; they come in the same order.
+  public func request(_ path: [[UInt8]]) throws { try contents.request(path) }
+
+  /// Delivers the requested file that is due.
+  public func receive(_ row: FileRow, _ take: (UnsafeRawBufferPointer) throws -> Void) throws -> String? {
     hasher.reset(elidingZeros: row.digest.isSparse)
-    try contents.request(path)
     let problem = try contents.receive(byteCount: row.size) { count in
       hasher.updateZeros(count)
       var left = count
