@@ -102,7 +102,7 @@ let package = Package(
     .target(name: "TestSupport", dependencies: ["CTestSupport"], path: "Tests/TestSupport", swiftSettings: fast),
     .testTarget(
       name: "BlackBoxTests", dependencies: ["TestSupport"],
-      exclude: ["Repositories", "edit_trailer.py", "server.py", "versions_of_trees.py"],
+      exclude: ["Repositories", "complete.py", "edit_trailer.py", "server.py", "versions_of_trees.py"],
       swiftSettings: strict),
   ]
 )

@@ -21,10 +21,11 @@ struct CatCommand: RunnableCommand {
         treering cat latest /etc/fstab --repository /backup/treering
       """)
 
-  @Argument(help: ArgumentHelp("The snapshot to read from.", valueName: "snapshot"))
+  @Argument(help: ArgumentHelp("The snapshot to read from.", valueName: "snapshot"), completion: .snapshot)
   var snapshot: String
 
-  @Argument(help: ArgumentHelp("The files, named as at the source.", valueName: "path"))
+  @Argument(
+    help: ArgumentHelp("The files, named as at the source.", valueName: "path"), completion: .path(inSnapshotAt: 0))
   var paths: [PathArgument]
 
   @OptionGroup var connection: RemoteConnectionOptions

@@ -21,7 +21,9 @@ struct ConfigCommand: RunnableCommand {
 
   private enum Action: String, CaseIterable, Sendable { case check, example }
 
-  @Argument(help: ArgumentHelp("check or example.", valueName: "action"), transform: oneOf(for: "config"))
+  @Argument(
+    help: ArgumentHelp("check or example.", valueName: "action"), completion: .words(of: Action.self),
+    transform: oneOf(for: "config"))
   private var action: Action
 
   @OptionGroup var common: CommonOptions

@@ -20,13 +20,15 @@ struct DiffCommand: RunnableCommand {
         treering diff 2026-11-21 latest /etc --repository /backup/treering
       """)
 
-  @Argument(help: ArgumentHelp("The earlier snapshot.", valueName: "snapshot"))
+  @Argument(help: ArgumentHelp("The earlier snapshot.", valueName: "snapshot"), completion: .snapshot)
   var left: String
 
-  @Argument(help: ArgumentHelp("The later snapshot.", valueName: "snapshot"))
+  @Argument(help: ArgumentHelp("The later snapshot.", valueName: "snapshot"), completion: .snapshot)
   var right: String
 
-  @Argument(help: ArgumentHelp("Compare only what is at and below this path.", valueName: "path"))
+  @Argument(
+    help: ArgumentHelp("Compare only what is at and below this path.", valueName: "path"),
+    completion: .path(inSnapshotAt: 1))
   var path: PathArgument?
 
   @OptionGroup var connection: RemoteConnectionOptions

@@ -22,14 +22,17 @@ struct ExportCommand: RunnableCommand {
 
   enum Format: String, CaseIterable { case tar, mtree, sha256 }
 
-  @Argument(help: ArgumentHelp("The snapshot to write.", valueName: "snapshot"))
+  @Argument(help: ArgumentHelp("The snapshot to write.", valueName: "snapshot"), completion: .snapshot)
   var snapshot: String
 
-  @Argument(help: ArgumentHelp("What to write, named as at the source; everything, if left out.", valueName: "path"))
+  @Argument(
+    help: ArgumentHelp("What to write, named as at the source; everything, if left out.", valueName: "path"),
+    completion: .path(inSnapshotAt: 0))
   var paths: [PathArgument] = []
 
   @Option(
-    help: ArgumentHelp("The form: tar, mtree or sha256.", valueName: "format"), transform: oneOf(for: "--format"))
+    help: ArgumentHelp("The form: tar, mtree or sha256.", valueName: "format"), completion: .words(of: Format.self),
+    transform: oneOf(for: "--format"))
   var format = Format.tar
 
   @Flag(help: "Write what the snapshot has, although other snapshots have sources that it lacks.")

@@ -23,10 +23,12 @@ struct FindCommand: RunnableCommand {
         treering find -i '*.docx' --deleted --repository /backup/treering
       """)
 
-  @Argument(help: ArgumentHelp("Names, patterns or paths.", valueName: "pattern"))
+  @Argument(help: ArgumentHelp("Names, patterns or paths.", valueName: "pattern"), completion: .path(inSnapshotAt: nil))
   var patterns: [PathArgument]
 
-  @Option(name: .customLong("in"), help: ArgumentHelp("Search only this snapshot.", valueName: "snapshot"))
+  @Option(
+    name: .customLong("in"), help: ArgumentHelp("Search only this snapshot.", valueName: "snapshot"),
+    completion: .snapshot)
   var snapshot: String?
 
   @Flag(name: .shortAndLong, help: "Take capital and small letters as the same.")
@@ -57,6 +59,7 @@ struct FindCommand: RunnableCommand {
 
   @Option(
     help: ArgumentHelp("Show only this kind: file, directory, link, fifo, socket or device.", valueName: "type"),
+    completion: .words(of: EntryType.self),
     transform: oneOf(for: "--type"))
   var type: EntryType?
 

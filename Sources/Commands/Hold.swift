@@ -15,7 +15,7 @@ struct HoldCommand: RunnableCommand {
         treering hold 2026-11-22 --reason 'before the upgrade' --repository /backup/treering
       """)
 
-  @Argument(help: ArgumentHelp("The snapshots to hold.", valueName: "snapshot"))
+  @Argument(help: ArgumentHelp("The snapshots to hold.", valueName: "snapshot"), completion: .snapshot)
   var snapshots: [String]
 
   @Option(help: ArgumentHelp("Why; shown by list.", valueName: "text"))

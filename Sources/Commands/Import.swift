@@ -22,7 +22,9 @@ struct ImportCommand: RunnableCommand {
 
   enum Action: String, CaseIterable, Sendable { case rsnapshot, snapshots }
 
-  @Argument(help: ArgumentHelp("rsnapshot or snapshots.", valueName: "action"), transform: oneOf(for: "import"))
+  @Argument(
+    help: ArgumentHelp("rsnapshot or snapshots.", valueName: "action"), completion: .words(of: Action.self),
+    transform: oneOf(for: "import"))
   var action: Action
 
   @Argument(help: ArgumentHelp("The rsnapshot.conf; the directory with the trees.", valueName: "path"))

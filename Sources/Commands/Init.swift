@@ -17,7 +17,7 @@ struct InitCommand: RunnableCommand {
         treering init /backup/treering
       """)
 
-  @Argument(help: ArgumentHelp("The directory that will hold the snapshots.", valueName: "dir"))
+  @Argument(help: ArgumentHelp("The directory that will hold the snapshots.", valueName: "dir"), completion: .directory)
   var directory: PathArgument?
 
   @OptionGroup var common: CommonOptions

@@ -14,7 +14,9 @@ struct ListCommand: RunnableCommand {
         treering list /home/ann/thesis --repository /backup/treering
       """)
 
-  @Argument(help: ArgumentHelp("List only the snapshots that have this file or directory.", valueName: "path"))
+  @Argument(
+    help: ArgumentHelp("List only the snapshots that have this file or directory.", valueName: "path"),
+    completion: .path(inSnapshotAt: nil))
   var path: PathArgument?
 
   @OptionGroup var connection: RemoteConnectionOptions

@@ -20,10 +20,12 @@ struct LsCommand: RunnableCommand {
         treering ls -l latest /etc --repository /backup/treering
       """)
 
-  @Argument(help: ArgumentHelp("The snapshot to look into.", valueName: "snapshot"))
+  @Argument(help: ArgumentHelp("The snapshot to look into.", valueName: "snapshot"), completion: .snapshot)
   var snapshot: String
 
-  @Argument(help: ArgumentHelp("What to list, named as at the source; the top, if left out.", valueName: "path"))
+  @Argument(
+    help: ArgumentHelp("What to list, named as at the source; the top, if left out.", valueName: "path"),
+    completion: .path(inSnapshotAt: 0))
   var paths: [PathArgument] = []
 
   @Flag(
@@ -102,7 +104,7 @@ struct LsCommand: RunnableCommand {
     }
     let lines =
       long
-      ? table(entries.map { $0.longRow(wholePath: recursive) }, rightAligned: [3])
+      ? table(entries.map { $0.longRow(wholePath: recursive) }, rightAligned: [3], width: nil)
       : entries.map { $0.nameText(wholePath: recursive) }
     for line in lines { Console.print(line) }
   }

@@ -19,10 +19,13 @@ struct PushCommand: RunnableCommand {
         treering push ssh://backup@nas.example.org/srv/treering/web01 --repository /backup/treering
       """)
 
-  @Argument(help: ArgumentHelp("Where to: a name from the configuration, or an address.", valueName: "remote"))
+  @Argument(
+    help: ArgumentHelp("Where to: a name from the configuration, or an address.", valueName: "remote"),
+    completion: .remote)
   var remote: String
 
-  @Argument(help: ArgumentHelp("The snapshot to send; the newest, if left out.", valueName: "snapshot"))
+  @Argument(
+    help: ArgumentHelp("The snapshot to send; the newest, if left out.", valueName: "snapshot"), completion: .snapshot)
   var snapshot: String?
 
   @Flag(name: [.customShort("n"), .long], help: "Send nothing; say what would be sent.")

@@ -17,7 +17,8 @@ struct ReleaseCommand: RunnableCommand {
         treering release --repository /backup/treering
       """)
 
-  @Argument(help: ArgumentHelp("The held snapshots; rotation, if left out.", valueName: "snapshot"))
+  @Argument(
+    help: ArgumentHelp("The held snapshots; rotation, if left out.", valueName: "snapshot"), completion: .snapshot)
   var snapshots: [String] = []
 
   @OptionGroup var common: CommonOptions

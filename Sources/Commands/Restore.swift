@@ -30,13 +30,15 @@ struct RestoreCommand: RunnableCommand {
         treering restore yesterday /srv/www --in-place -n
       """)
 
-  @Argument(help: ArgumentHelp("The snapshot to copy from.", valueName: "snapshot"))
+  @Argument(help: ArgumentHelp("The snapshot to copy from.", valueName: "snapshot"), completion: .snapshot)
   var snapshot: String
 
-  @Argument(help: ArgumentHelp("What to restore, named as at the source; everything, if left out.", valueName: "path"))
+  @Argument(
+    help: ArgumentHelp("What to restore, named as at the source; everything, if left out.", valueName: "path"),
+    completion: .path(inSnapshotAt: 0))
   var paths: [PathArgument] = []
 
-  @Option(help: ArgumentHelp("The directory to restore to; made if missing.", valueName: "dir"))
+  @Option(help: ArgumentHelp("The directory to restore to; made if missing.", valueName: "dir"), completion: .directory)
   var to: PathArgument?
 
   @Flag(help: "Restore to the original place, and only what differs.")
@@ -55,6 +57,7 @@ struct RestoreCommand: RunnableCommand {
     help: ArgumentHelp(
       "Replace what exists: never, if-changed (kind, size, time, mode, owner), if-different (content, too) or always.",
       valueName: "when"),
+    completion: .words(of: Overwrite.self),
     transform: oneOf(for: "--overwrite"))
   var overwrite: Overwrite?
 

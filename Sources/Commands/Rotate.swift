@@ -25,6 +25,7 @@ struct RotateCommand: RunnableCommand {
 
   @Option(
     help: ArgumentHelp("Keep the newest N of a set: hourly, daily, weekly, monthly, yearly.", valueName: "set=n"),
+    completion: .list(SnapshotSet.allCases.map { "\($0.rawValue)=" }),
     transform: setAndCount)
   var keep: [SetAndCount] = []
 
@@ -41,7 +42,9 @@ struct RotateCommand: RunnableCommand {
     transform: freeSpace(for: "--minimum-free"))
   var minimumFree: MinimumFree?
 
-  @Option(help: ArgumentHelp("Expire this one, whatever set it is in, and no other.", valueName: "snapshot"))
+  @Option(
+    help: ArgumentHelp("Expire this one, whatever set it is in, and no other.", valueName: "snapshot"),
+    completion: .snapshot)
   var expire: [String] = []
 
   @Flag(help: "Delete all that expires, and keep none to be made into the next snapshot.")

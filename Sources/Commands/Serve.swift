@@ -20,7 +20,8 @@ struct ServeCommand: RunnableCommand {
 
   @Option(
     name: [.customShort("r"), .long],
-    help: ArgumentHelp("The only repository that is served; the one the client names, if left out.", valueName: "dir"))
+    help: ArgumentHelp("The only repository that is served; the one the client names, if left out.", valueName: "dir"),
+    completion: .directory)
   var repository: PathArgument?
 
   @Flag(help: "Add snapshots, and remove or replace nothing.")

@@ -20,7 +20,7 @@ struct SnapshotCommand: RunnableCommand {
         treering snapshot /home /etc --repository /backup/treering
       """)
 
-  @Argument(help: ArgumentHelp("The directories to back up.", valueName: "source"))
+  @Argument(help: ArgumentHelp("The directories to back up.", valueName: "source"), completion: .directory)
   var sources: [PathArgument]
 
   @Option(
@@ -32,6 +32,7 @@ struct SnapshotCommand: RunnableCommand {
   @Option(
     help: ArgumentHelp(
       "What tells an unchanged file without reading it: ctime (the default), mtime, or content.", valueName: "test"),
+    completion: .words(of: ChangeDetection.self),
     transform: oneOf(for: "--change-detection"))
   var changeDetection = ChangeDetection.ctime
 

@@ -19,13 +19,14 @@ struct VerifyCommand: RunnableCommand {
         treering verify latest --repository /backup/treering
       """)
 
-  @Argument(help: ArgumentHelp("The snapshots to check; all, if left out.", valueName: "snapshot"))
+  @Argument(
+    help: ArgumentHelp("The snapshots to check; all, if left out.", valueName: "snapshot"), completion: .snapshot)
   var snapshots: [String] = []
 
   @Option(
     help: ArgumentHelp(
       "Replace what is damaged by what another repository has of it: a path, an address, or a name.",
-      valueName: "remote"))
+      valueName: "remote"), completion: .remote)
   var repairFrom: PathArgument?
 
   @OptionGroup var threads: ThreadOption

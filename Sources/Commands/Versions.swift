@@ -14,7 +14,8 @@ struct VersionsCommand: RunnableCommand {
         treering versions /etc/fstab --repository /backup/treering
       """)
 
-  @Argument(help: ArgumentHelp("The file, named as at the source.", valueName: "path"))
+  @Argument(
+    help: ArgumentHelp("The file, named as at the source.", valueName: "path"), completion: .path(inSnapshotAt: nil))
   var path: PathArgument
 
   @OptionGroup var connection: RemoteConnectionOptions

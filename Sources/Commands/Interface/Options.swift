@@ -11,7 +11,8 @@ struct CommonOptions: ParsableArguments {
   @Option(
     name: [.customShort("r"), .long],
     help: ArgumentHelp(
-      "The repository; else the environment variable TREERING_REPOSITORY, else the configuration's.", valueName: "dir"))
+      "The repository; else the environment variable TREERING_REPOSITORY, else the configuration's.", valueName: "dir"),
+    completion: .remote)
   var repository: PathArgument?
 
   @Option(

@@ -31,8 +31,19 @@ public enum Treering {
   static var command: String { name.withLock { $0 } }
 
   static func run(_ arguments: [String]) -> ExitStatus {
+    if arguments.first == "---completion" {
+      answerCompletion(arguments)
+      return .done
+    }
     do {
       try checkCommand(arguments)
+      if arguments.count == 2, arguments[0] == "--generate-completion-script",
+        let shell = CompletionShell(rawValue: arguments[1])
+      {
+        Console.print(completionScript(for: shell))
+        try Console.checkOutput()
+        return .done
+      }
       name.withLock { $0 = arguments.first ?? "" }
       var command = try RootCommand.parseAsRoot(arguments)
       guard let command = command as? any RunnableCommand else {
