@@ -33,6 +33,7 @@ public struct Errno: Error, Equatable, Hashable, Sendable {
   public static var notImplemented: Errno { Errno(ENOSYS) }
   public static var noDevice: Errno { Errno(ENXIO) }
   public static var staleHandle: Errno { Errno(ESTALE) }
+  public static var timedOut: Errno { Errno(ETIMEDOUT) }
   public static var overQuota: Errno { Errno(EDQUOT) }
   public static var illegalSequence: Errno { Errno(EILSEQ) }
   public static var brokenPipe: Errno { Errno(EPIPE) }

@@ -43,7 +43,7 @@ public struct ControlFile {
   }
 
   /// Removes the file. Returns false if there is none.
-  func remove() throws(Errno) -> Bool {
+  public func remove() throws(Errno) -> Bool {
     do {
       try directory.descriptor.unlink(name.span)
       try directory.descriptor.synchronize()

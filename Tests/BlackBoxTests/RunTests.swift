@@ -543,7 +543,9 @@ struct RunTests {
     let world = try world()
     let cron = try run(world, command: ["schedule", "--cron"])
     let line = try #require(cron.outputText.split(separator: "\n").last)
-    #expect(line.hasPrefix("4 * * * * root /") && line.hasSuffix(" run --config \(world.directory.path)/c.toml"))
+    #expect(
+      line.hasPrefix("4 * * * * root nice -n 10 ionice -c 3 /")
+        && line.hasSuffix(" run --config \(world.directory.path)/c.toml"))
     let units = try run(world, command: ["schedule", "--systemd"]).output
     try Tree(world.directory.path).write("units", bytes: units)
     try tool(
@@ -555,7 +557,8 @@ struct RunTests {
       ], in: world.directory.path)
     let verified = try runCommand(
       "systemd-analyze",
-      ["verify", "./treering.service", "./treering.timer", "./treering-failure.service"], in: world.directory.path)
+      ["verify", "--man=no", "./treering.service", "./treering.timer", "./treering-failure.service"],
+      in: world.directory.path)
     #expect(verified.status == 0 && verified.errorText == "", "\(verified.errorText)")
     // A second disk is written, too.
     try configure(world, "[remote.disk]\nurl = \"/mnt/second/web01\"\n")

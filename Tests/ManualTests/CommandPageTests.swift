@@ -220,7 +220,7 @@ import Testing
       }
     }
     documents["status"] = try answer("status", [], status: 1)
-    documents["schedule"] = try answer("schedule", ["--cron"])
+    documents["schedule"] = [try answer("schedule", ["--cron"]), try answer("schedule", ["--remove", "--dry-run"])]
     documents["config"] = try answer("config", ["check", "-c", configuration.path])
     let foreign = scratch.url.appending(path: "rsnapshot.conf")
     let statements = [

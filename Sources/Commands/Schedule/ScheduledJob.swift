@@ -1,0 +1,180 @@
+internal import Model
+internal import Posix
+internal import Repository
+internal import Settings
+
+/// A path for use in a job. Throws `usage` if cron or systemd would interpret its characters.
+func plain(_ path: [UInt8]) throws(Failure) -> String {
+  let shown = displayName(path)
+  if shown.contains(where: { " %\"\\';$#".contains($0) }) {
+    throw Failure(.usage, "the path \(shown) has characters that cron and systemd read otherwise")
+  }
+  return shown
+}
+
+/// The hourly job, in the forms of cron and of systemd.
+struct ScheduledJob {
+  let program: String
+  let config: String
+  /// True for a system job. An ordinary user's job is a user job, because root would not use that user's configuration.
+  let isForSystem: Bool
+  /// The repository, or `nil` if the configuration that names it is not known.
+  let repository: String?
+  /// Further directories that a run writes, in the form of `ReadWritePaths=`.
+  private var writablePaths: [String] = []
+  private var usesNetwork = true
+
+  /// A job for any machine with the configuration at its usual place.
+  init(program: String) {
+    self.program = program
+    config = "/etc/treering/treering.toml"
+    isForSystem = true
+    repository = nil
+  }
+
+  init(program: String, config: String, options common: CommonOptions) throws(Failure) {
+    self.program = program
+    self.config = config
+    isForSystem = CurrentProcess.effectiveUser == 0
+    // The configuration may not exist yet.
+    let path = try? common.repositoryPath()
+    repository = try path.map { path throws(Failure) in try plain(absolutePath(of: path)) }
+    guard let settings = try? common.configuration()?.settings else { return }
+    if let metrics = settings.metricsTextfile {
+      writablePaths.append(try plain(splitLast(of: Array(metrics.utf8)).parent))
+    }
+    usesNetwork = settings.healthchecks != nil || settings.webhook != nil
+    for remote in settings.remotes {
+      // The repository on a second disk need not be present for a snapshot.
+      if case .local(let path) = remote.address {
+        writablePaths.append("-" + (try plain(path)))
+      } else {
+        usesNetwork = true
+      }
+    }
+  }
+
+  // MARK: cron
+
+  private var cronCommand: String { "nice -n 10 ionice -c 3 \(program) run --config \(config)" }
+
+  /// The file in `/etc/cron.d`, or the lines of a user's crontab.
+  var cronText: MarkedText {
+    isForSystem
+      ? MarkedText(
+        """
+        # For /etc/cron.d/treering. A good run prints nothing; what is printed is mailed to MAILTO.
+        MAILTO=root
+        4 * * * * root \(cronCommand)
+        """)
+      : MarkedText(
+        """
+        # For crontab -e. A good run prints nothing; what is printed is mailed to you.
+        4 * * * * \(cronCommand)
+        """)
+  }
+
+  // MARK: systemd
+
+  /// The names of the units, and their texts.
+  var units: [(name: String, text: String)] {
+    [
+      ("treering.service", service), ("treering-failure.service", failureService), ("treering.timer", timer),
+    ]
+  }
+
+  /// The output of `schedule --systemd`.
+  var systemdText: String {
+    let directory = isForSystem ? "/etc/systemd/system" : "~/.config/systemd/user"
+    let last = "then: systemctl \(isForSystem ? "" : "--user ")enable --now treering.timer"
+    return units.enumerated().map { number, unit in
+      let lines = number + 1 < units.count ? "the lines up to the next number" : "the rest"
+      let then = number + 1 < units.count ? "" : ", " + last
+      return "# \(number + 1). Put \(lines) into \(directory)/\(unit.name)\(then)\n" + MarkedText(unit.text).text
+    }.joined(separator: "\n")
+  }
+
+  private var service: String {
+    let mounts = isForSystem ? "RequiresMountsFor=\(config)\(repository.map { " \($0)" } ?? "")\n" : ""
+    // A user's service manager knows no network target.
+    let network = "Wants=network-online.target\nAfter=network-online.target\n"
+    return """
+      [Unit]
+      Description=Snapshots by treering
+      Documentation=man:treering(1) man:treering.toml(5)
+      \(mounts)\(isForSystem && usesNetwork ? network : "")OnFailure=treering-failure.service
+
+      [Service]
+      Type=oneshot
+      # The step that a run has reached is the status of the unit.
+      NotifyAccess=main
+      ExecStart=\(program) run --config \(config)
+      # A run with warnings counts as failed; where a file that cannot be read is nothing new: SuccessExitStatus=1
+      UMask=0077
+      Nice=10
+      IOSchedulingClass=idle
+      \(isForSystem ? protection : "NoNewPrivileges=yes\n")
+      """
+  }
+
+  /// The protections that let the program read everything and write the repository.
+  ///
+  /// A user's service manager has few rights, so its services need no protection. It cannot mount read-only either.
+  private var protection: String {
+    let paths = ([repository].compactMap { $0 } + writablePaths).map { "ReadWritePaths=\($0)\n" }.joined()
+    return """
+      # What follows holds for hooks as well: one that becomes another user, say, needs CAP_SETUID and CAP_SETGID
+      # below and NoNewPrivileges=no, and one that writes elsewhere another line ReadWritePaths=.
+      ProtectSystem=\(repository == nil ? "full" : "strict")
+      \(repository == nil ? "" : paths)PrivateNetwork=no
+      PrivateTmp=no
+      ProtectKernelTunables=yes
+      ProtectKernelModules=yes
+      ProtectKernelLogs=yes
+      ProtectControlGroups=yes
+      ProtectClock=yes
+      ProtectHostname=yes
+      LockPersonality=yes
+      MemoryDenyWriteExecute=yes
+      NoNewPrivileges=yes
+      RestrictRealtime=yes
+      RestrictNamespaces=yes
+      RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+      SystemCallArchitectures=native
+      CapabilityBoundingSet=CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_CHOWN CAP_FOWNER CAP_FSETID CAP_MKNOD CAP_SETFCAP CAP_SYS_ADMIN CAP_LEASE
+
+      """
+  }
+
+  private var failureService: String {
+    let journal = isForSystem ? "journalctl -u treering" : "journalctl --user -u treering"
+    return """
+      [Unit]
+      Description=Says that treering failed
+      Documentation=man:treering-schedule(1)
+
+      [Service]
+      Type=oneshot
+      # Replace or extend this line with whatever mails or pages you.
+      ExecStart=/usr/bin/logger -p daemon.crit -t treering "failed: see \(journal), and treering status"
+
+      """
+  }
+
+  private var timer: String {
+    """
+    \(isForSystem ? "" : "# So that it runs while you are not logged in: loginctl enable-linger\n")[Unit]
+    Description=Snapshots by treering every hour
+    Documentation=man:treering-schedule(1)
+
+    [Timer]
+    OnCalendar=hourly
+    RandomizedDelaySec=4min
+    Persistent=yes
+
+    [Install]
+    WantedBy=timers.target
+
+    """
+  }
+}
