@@ -18,7 +18,11 @@ struct MessageTests {
     "a command that there is not gets a suggestion and status 2",
     arguments: [
       ("restor", "did you mean \"restore\"?"), ("snapshots", "did you mean \"list\"?"),
-      ("prune", "did you mean \"rotate\"?"),
+      ("prune", "did you mean \"rotate\""), ("forget", "did you mean \"rotate\""),
+      ("backup", "did you mean \"snapshot\" or \"run\"?"), ("check", "did you mean \"verify\" or \"config check\"?"),
+      ("grep", "did you mean \"find\"?"), ("search", "did you mean \"find\"?"), ("dump", "did you mean \"cat\"?"),
+      ("extract", "did you mean \"restore\"?"), ("mirror", "did you mean \"push\"?"),
+      ("mount", "a snapshot is a directory of the repository"),
       ("nonsense", "see: treering --help"), ("help nosuch", "see: treering --help"),
     ])
   func unknownCommand(words: String, hint: String) throws {
@@ -141,7 +145,7 @@ struct MessageTests {
     let world = try World()
     let cron = try world.treeringAsOrdinaryUser(["schedule", "--cron", "-c", "/home/ann/c.toml"])
     let line = try #require(cron.outputLines.last)
-    #expect(line == "4 * * * * \(world.directory.path)/treering run --config /home/ann/c.toml")
+    #expect(line == "4 * * * * nice -n 10 ionice -c 3 \(world.directory.path)/treering run --config /home/ann/c.toml")
     #expect(cron.outputText.contains("crontab -e"))
     let units = try world.treeringAsOrdinaryUser(["schedule", "--systemd", "-c", "/home/ann/c.toml"]).outputText
     #expect(units.contains("~/.config/systemd/user/treering.timer") && units.contains("systemctl --user"))

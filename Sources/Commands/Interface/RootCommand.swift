@@ -33,13 +33,21 @@ struct RootCommand: ParsableCommand {
   func run() throws { throw Failure(.usage, "no command is named", hint: "see: treering --help") }
 }
 
-/// Command names that users know from other tools.
-private let otherNames = [
-  "archive": "snapshot", "backup": "snapshot", "create": "snapshot", "check": "verify", "scrub": "verify",
-  "snapshots": "list", "delete": "rotate", "expire": "rotate", "forget": "rotate", "prune": "rotate",
-  "extract": "restore", "copy": "push", "replicate": "push", "send": "push", "sync": "push", "receive": "serve",
-  "compare": "diff", "configtest": "config", "info": "status", "stats": "status", "cron": "schedule",
-  "history": "versions",
+/// Command names that users know from other tools, each with the commands of treering that come nearest.
+private let otherNames: [String: [String]] = [
+  "archive": ["snapshot", "export"], "tar": ["export"], "backup": ["snapshot", "run"], "create": ["snapshot", "init"],
+  "save": ["snapshot"],
+  "check": ["verify", "config check"], "scrub": ["verify"], "fsck": ["verify"], "repair": ["verify --repair-from"],
+  "snapshots": ["list"], "catalog": ["list", "ls"], "browse": ["ls"], "tree": ["ls"],
+  "delete": ["rotate --expire"], "rm": ["delete", "rotate --expire"], "remove": ["delete", "rotate --expire"],
+  "expire": ["rotate"], "forget": ["rotate", "delete"], "prune": ["rotate", "delete"], "thin": ["rotate", "delete"],
+  "extract": ["restore"], "recover": ["restore"], "undelete": ["restore"], "dump": ["cat"], "show": ["cat", "ls"],
+  "copy": ["push"], "replicate": ["push"], "send": ["push"], "sync": ["push"], "mirror": ["push"], "upload": ["push"],
+  "receive": ["serve"], "compare": ["diff"], "changes": ["diff"], "configtest": ["config check"],
+  "locate": ["find"], "search": ["find"], "grep": ["find"], "history": ["versions"], "log": ["list", "status"],
+  "info": ["status"], "stats": ["usage", "status"], "du": ["usage", "status"], "size": ["usage", "status"],
+  "cron": ["schedule"], "timer": ["schedule"], "install": ["schedule --install"], "unlock": ["status"],
+  "pin": ["hold"], "keep": ["hold"], "tag": ["hold"], "migrate": ["import"], "convert": ["import"],
 ]
 
 /// Refuses an unknown command. The parser itself would complain about the arguments instead.
@@ -49,8 +57,18 @@ func checkCommand(_ arguments: [String]) throws(Failure) {
   guard let word = isHelp ? arguments.dropFirst().first : arguments.first, !word.hasPrefix("-"), !known.contains(word)
   else { return }
   let shown = displayName(argumentBytes(word))
-  let near = known.map { ($0, distance(word, $0)) }.min { $0.1 < $1.1 }
-  let meant = otherNames[word] ?? near.flatMap { $0.1 <= 2 ? $0.0 : nil }
+  if word == "mount" {
+    throw Failure(
+      .usage, "there is no command \"mount\"",
+      hint: "a snapshot is a directory of the repository: look at it with ls, cp or a file manager")
+  }
+  // A name may stand for a command that this version lacks.
+  var meant = (otherNames[word] ?? []).filter { name in known.contains { name.split(separator: " ")[0] == $0 } }
+  if meant.isEmpty, let near = known.map({ ($0, distance(word, $0)) }).min(by: { $0.1 < $1.1 }), near.1 <= 2 {
+    meant = [near.0]
+  }
+  let words = meant.map { "\"\($0)\"" }.joined(separator: " or ")
   throw Failure(
-    .usage, "there is no command \"\(shown)\"", hint: meant.map { "did you mean \"\($0)\"?" } ?? "see: treering --help")
+    .usage, "there is no command \"\(shown)\"",
+    hint: words.isEmpty ? "see: treering --help" : "did you mean \(words)?")
 }

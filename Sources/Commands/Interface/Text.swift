@@ -39,19 +39,55 @@ extension Timestamp {
 }
 
 /// Aligns cells in columns. Cells of `rightAligned` columns are aligned on the right.
-func table(_ rows: [[String]], rightAligned: Set<Int> = []) -> [String] {
+///
+/// If the lines are wider than the terminal, the widest columns of words become narrower, and their cells take several
+/// lines. Nothing is cut.
+func table(
+  _ rows: [[String]], rightAligned: Set<Int> = [], width: Int? = CurrentProcess.terminalWidth(of: .output)
+) -> [String] {
   let columns = rows.map(\.count).max() ?? 0
-  let widths = (0..<columns).map { column in
-    rows.map { column < $0.count ? $0[column].count : 0 }.max() ?? 0
-  }
-  return rows.map { row in
-    var line = ""
-    for (column, cell) in row.enumerated() {
-      let padding = String(repeating: " ", count: widths[column] - cell.count)
-      if column > 0 { line += "  " }
-      line += rightAligned.contains(column) ? padding + cell : cell + padding
+  var widths = (0..<columns).map { column in rows.map { column < $0.count ? $0[column].count : 0 }.max() ?? 0 }
+  if let width { narrow(&widths, of: rows, to: width) }
+  return rows.flatMap { row in
+    let cells = zip(row, widths).map { wrapped($0, width: $1) }
+    return (0..<(cells.map(\.count).max() ?? 1)).map { number in
+      var line = ""
+      for (column, lines) in cells.enumerated() {
+        let cell = number < lines.count ? lines[number] : ""
+        let padding = String(repeating: " ", count: max(0, widths[column] - cell.count))
+        if column > 0 { line += "  " }
+        line += rightAligned.contains(column) ? padding + cell : cell + padding
+      }
+      while line.last == " " { line.removeLast() }
+      return line
     }
-    while line.last == " " { line.removeLast() }
-    return line
   }
+}
+
+/// Narrows the widest columns, none below its longest word, until the lines fit or nothing more can be done.
+private func narrow(_ widths: inout [Int], of rows: [[String]], to width: Int) {
+  let longestWords = widths.indices.map { column in
+    rows.flatMap { column < $0.count ? $0[column].split(separator: " ").map(\.count) : [] }.max() ?? 0
+  }
+  while true {
+    let excess = widths.reduce(-2) { $0 + $1 + 2 } - width
+    guard excess > 0,
+      let widest = widths.indices.filter({ widths[$0] > longestWords[$0] }).max(by: { widths[$0] < widths[$1] })
+    else { return }
+    widths[widest] = max(longestWords[widest], widths[widest] - excess)
+  }
+}
+
+/// The lines of a cell, divided at spaces.
+private func wrapped(_ cell: String, width: Int) -> [String] {
+  guard cell.count > width else { return [cell] }
+  var lines: [String] = []
+  for word in cell.split(separator: " ") {
+    if let last = lines.last, last.count + 1 + word.count <= width {
+      lines[lines.count - 1] += " " + word
+    } else {
+      lines.append(String(word))
+    }
+  }
+  return lines
 }

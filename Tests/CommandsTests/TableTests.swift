@@ -1,0 +1,30 @@
+import Testing
+
+@testable import Commands
+
+@Suite struct TableTests {
+  private let rows = [["NAME", "SIZE", "SETS"], ["a", "10 B", "hourly.0 daily.0 weekly.0"], ["bb", "1 B", ""]]
+
+  @Test func withoutATerminalALineIsARow() {
+    #expect(
+      table(rows, rightAligned: [1], width: nil) == [
+        "NAME  SIZE  SETS", "a     10 B  hourly.0 daily.0 weekly.0", "bb     1 B",
+      ])
+    #expect(table(rows, width: 37) == table(rows, width: nil))
+  }
+
+  @Test func wideCellsTakeSeveralLines() {
+    #expect(
+      table(rows, rightAligned: [1], width: 30) == [
+        "NAME  SIZE  SETS", "a     10 B  hourly.0 daily.0", "            weekly.0", "bb     1 B",
+      ])
+  }
+
+  @Test func wordsAreNeverCut() {
+    let lines = table(rows, width: 5)
+    #expect(lines.contains { $0.hasSuffix("hourly.0") } && lines.contains { $0.hasSuffix("weekly.0") })
+    #expect(
+      lines.flatMap { $0.split(separator: " ") }.count == rows.flatMap { $0.flatMap { $0.split(separator: " ") } }.count
+    )
+  }
+}
