@@ -47,7 +47,7 @@ func table(
 ) -> [String] {
   let columns = rows.map(\.count).max() ?? 0
   var widths = (0..<columns).map { column in rows.map { column < $0.count ? $0[column].count : 0 }.max() ?? 0 }
-  if let width { narrow(&widths, of: rows, to: width) }
+  if let width { narrow(&widths, of: rows, to: width, without: rightAligned) }
   return rows.flatMap { row in
     let cells = zip(row, widths).map { wrapped($0, width: $1) }
     return (0..<(cells.map(\.count).max() ?? 1)).map { number in
@@ -65,14 +65,19 @@ func table(
 }
 
 /// Narrows the widest columns, none below its longest word, until the lines fit or nothing more can be done.
-private func narrow(_ widths: inout [Int], of rows: [[String]], to width: Int) {
+///
+/// Amounts, which are right-aligned, and times are not divided.
+private func narrow(_ widths: inout [Int], of rows: [[String]], to width: Int, without rightAligned: Set<Int>) {
+  let timeWidth = 16
   let longestWords = widths.indices.map { column in
     rows.flatMap { column < $0.count ? $0[column].split(separator: " ").map(\.count) : [] }.max() ?? 0
   }
   while true {
     let excess = widths.reduce(-2) { $0 + $1 + 2 } - width
     guard excess > 0,
-      let widest = widths.indices.filter({ widths[$0] > longestWords[$0] }).max(by: { widths[$0] < widths[$1] })
+      let widest = widths.indices.filter({
+        widths[$0] > max(longestWords[$0], timeWidth) && !rightAligned.contains($0)
+      }).max(by: { widths[$0] < widths[$1] })
     else { return }
     widths[widest] = max(longestWords[widest], widths[widest] - excess)
   }
