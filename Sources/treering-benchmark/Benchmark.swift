@@ -34,11 +34,12 @@ final class Benchmark {
     }
     var rows: [Row] = []
     if !options.jobs.isDisjoint(with: [1, 2, 3]) { rows += try kernelJobs() }
-    if !options.jobs.isDisjoint(with: [4, 5, 6, 8, 9]) { rows += try manyFilesJobs() }
+    if !options.jobs.isDisjoint(with: [4, 5, 6, 8, 9, 28, 29]) { rows += try manyFilesJobs() }
     if options.jobs.contains(7) { rows.append(try callsOfAnUnchangedFile()) }
     if !options.jobs.isDisjoint(with: [10, 11]) { rows += try changeJobs() }
     if !options.jobs.isDisjoint(with: [12, 13, 14, 15]) { rows += try rotationJobs() }
     if !options.jobs.isDisjoint(with: Set(16...24)) { rows += try pushJobs() }
+    if !options.jobs.isDisjoint(with: Set(25...27)) { rows += try historyJobs() }
     rows.sort { (Int($0.job.prefix { $0 != " " }) ?? 0) < (Int($1.job.prefix { $0 != " " }) ?? 0) }
     return Report(machine: try machine(), quick: options.quick, runs: options.runs, rows: rows)
   }

@@ -5,7 +5,7 @@ extension Benchmark {
   func manyFilesJobs() throws -> [Row] {
     let scale = options.quick ? 10 : 1
     var rows: [Row] = []
-    if !options.jobs.isDisjoint(with: [4, 5, 8, 9]) {
+    if !options.jobs.isDisjoint(with: [4, 5, 8, 9, 28, 29]) {
       rows += try millionJobs(files: 1_000_000 / scale, directories: 1000 / scale)
     }
     if options.jobs.contains(6) {
@@ -97,10 +97,28 @@ extension Benchmark {
           return usage.seconds
         })
     }
+    let directory = "\(source)/directory\(directories / 2)"
+    if options.jobs.contains(28) {
+      rows.append(
+        try milliseconds("28 \(thousands)k files, list one directory", must: 50, aim: 20) {
+          try Child.run([treering, "ls", "-l", "latest", directory, "-r", repository]).seconds
+        })
+    }
+    if options.jobs.contains(29) {
+      let file = "\(directory)/file\(directories / 2)"
+      guard
+        try Child.text([treering, "cat", "latest", file, "-r", repository])
+          == String(contentsOfFile: file, encoding: .utf8)
+      else { throw Problem("\(file) is not what it was") }
+      rows.append(
+        try milliseconds("29 \(thousands)k files, print one", must: 50, aim: 20) {
+          try Child.run([treering, "cat", "latest", file, "-r", repository]).seconds
+        })
+    }
     return rows
   }
 
-  private func milliseconds(
+  func milliseconds(
     _ job: String, must: Double, aim: Double, _ body: () throws -> Double
   ) throws -> Row {
     _ = try body()
