@@ -36,7 +36,11 @@ struct ListCommand: RunnableCommand {
     if let path { try keepSnapshots(having: path.bytes, in: &list, of: repository) }
     if common.json {
       Console.print(
-        jsonText(list.snapshots.map { Self.answer(for: $0, sets: sets[$0.name] ?? [], isHeld: held[$0.name] != nil) }))
+        jsonText([
+          "snapshots": list.snapshots.map {
+            Self.answer(for: $0, sets: sets[$0.name] ?? [], isHeld: held[$0.name] != nil)
+          }
+        ]))
     } else if !list.snapshots.isEmpty {
       var rows = [["SNAPSHOT", "TAKEN", "ENTRIES", "SIZE", "COPIED", "TOOK", "OUTCOME", "SETS", "SOURCES"]]
       for snapshot in list.snapshots {

@@ -63,7 +63,7 @@ struct LsCommand: RunnableCommand {
         }
       }
     } catch let error as CatalogError { throw Failure(.damaged, "the catalog of \(name) is damaged: \(error)") }
-    if let note = choice.note(for: snapshot), !common.quiet { Console.complain("note: \(note)") }
+    if let note = choice.note(for: snapshot), !common.quiet { Console.note("\(note)") }
     return .done
   }
 

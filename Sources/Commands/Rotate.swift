@@ -122,14 +122,14 @@ struct RotateCommand: RunnableCommand {
       RotationAnswer(for: result, isDry: dryRun), isWanted: dryRun || common.speaks,
       lines: table(Self.rows(of: result)) + (freed.map { ["frees \(byteText($0))"] } ?? []))
     for unusable in result.unusable {
-      Console.complain("warning: \(unusable.name) is left out of rotation: \(unusable.reason)")
+      Console.warn("\(unusable.name) is left out of rotation: \(unusable.reason)")
     }
     if result.missingBytes > 0 { Console.complain(result.shortage) }
-    for problem in result.problems { Console.complain("warning: \(problem); the next rotation tries again") }
-    if let unprotected = result.plan.unprotectedSentence { Console.complain("warning: \(unprotected)") }
+    for problem in result.problems { Console.warn("\(problem); the next rotation tries again") }
+    if let unprotected = result.plan.unprotectedSentence { Console.warn("\(unprotected)") }
     for (name, reason) in result.unreadable {
-      Console.complain(
-        "warning: what \(name) holds is not counted as freed: \(reason); see: \(repository.advice("verify \(name)"))")
+      Console.warn(
+        "what \(name) holds is not counted as freed: \(reason); see: \(repository.advice("verify \(name)"))")
     }
     if let obstacle = result.plan.obstacle { Console.complain("nothing expires: \(obstacle)") }
     for (snapshot, decision) in Self.staying(in: result, unwanted: unwanted) where result.plan.obstacle == nil {

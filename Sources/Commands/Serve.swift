@@ -66,7 +66,7 @@ struct ServeCommand: RunnableCommand {
         let line = ReceptionLine(for: push)
         do { try repository.history.append(line) } catch {
           // After a failed push, the client gets a more important error.
-          if push.failure == nil { Console.complain("warning: \(error)") }
+          if push.failure == nil { Console.warn("\(error)") }
         }
       }
       return .done

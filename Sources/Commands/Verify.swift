@@ -136,7 +136,8 @@ struct VerifyCommand: RunnableCommand {
     let (own, its) = (repository.identity, other.identity)
     guard own.inode != its.inode || own.device != its.device else {
       throw Failure(
-        .usage, "\(displayName(source.bytes)) is the repository that is to be repaired", hint: "name another one")
+        .usage, "\(displayName(source.bytes)) is the repository that is to be repaired", path: source.bytes,
+        hint: "name another one")
     }
     return other
   }
@@ -154,8 +155,8 @@ struct VerifyCommand: RunnableCommand {
     }
     emptyTrashNotingErrors(of: repository, threads: threads.count)
     if result.sharedInodes > 0 {
-      Console.complain(
-        "note: \(counted(result.sharedInodes, "damaged file is", plural: "damaged files are")) in other snapshots "
+      Console.note(
+        "\(counted(result.sharedInodes, "damaged file is", plural: "damaged files are")) in other snapshots "
           + "as well, under other paths; repair without naming a snapshot")
     }
     if common.json { return }
@@ -205,10 +206,10 @@ struct VerifyCommand: RunnableCommand {
       // A user with read-only access to the repository may verify it.
       let isReader = CurrentProcess.effectiveUser != 0 && error.cause?.meansNoPermission == true
       if isReader || error.cause == .readOnlyFileSystem {
-        if common.verbose { Console.complain("note: \(error)") }
+        if common.verbose { Console.note("\(error)") }
         return true
       }
-      Console.complain("warning: \(error)")
+      Console.warn("\(error)")
       return false
     }
   }

@@ -50,11 +50,11 @@ struct VersionsCommand: RunnableCommand {
     }
     guard !versions.isEmpty || !unreadable.isEmpty else {
       throw Failure(
-        .usage, "\(displayName(path.bytes)) is in no snapshot of \(displayName(store.path))",
+        .usage, "\(displayName(path.bytes)) is in no snapshot of \(displayName(store.path))", path: path.bytes,
         hint: "name it as it was at the source, or search for its name: \(store.advice("find NAME"))")
     }
     if common.json {
-      Console.print(jsonText(versions.map(Self.answer(for:))))
+      Console.print(jsonText(["versions": versions.map(Self.answer(for:))]))
     } else if !versions.isEmpty {
       let rows = versions.map { version in
         [

@@ -45,7 +45,8 @@ public final class Adoption: Sendable {
       isMoved = true
       let moved = try root.descriptor.status(of: name.bytes.span)
       guard moved.inode == tree.inode, moved.modified == tree.modified else {
-        throw Failure(.failed, "\(displayName(found)) was replaced by another directory, or has changed, meanwhile")
+        throw Failure(
+          .failed, "\(displayName(found)) was replaced by another directory, or has changed, meanwhile", path: found)
       }
       try root.descriptor.synchronize()
       try directory.descriptor.synchronize()

@@ -126,7 +126,7 @@ extension Repository {
 
   private func directory(named name: [UInt8]) throws(Failure) -> Directory {
     do { return try control.directory(name.span) } catch {
-      throw Failure(.failed, "cannot open \(displayName(path))/.treering/\(displayName(name)): \(error)")
+      throw Failure(.failed, "cannot open \(displayName(path))/.treering/\(displayName(name)): \(error)", path: path)
     }
   }
 }

@@ -22,6 +22,8 @@ public struct Failure: Error, Sendable, CustomStringConvertible {
   public var kind: Kind
   /// The failed operation, its path and the reason.
   public var message: String
+  /// The path that the message names, if it is about one.
+  public var path: [UInt8]?
   /// The suggested remedy.
   public var hint: String?
   /// The space that should be free, as far as it is known; only for `noSpace`.
@@ -31,9 +33,12 @@ public struct Failure: Error, Sendable, CustomStringConvertible {
   /// The `errno` of the failed call, if a call failed.
   public var cause: Errno?
 
-  public init(_ kind: Kind, _ message: String, hint: String? = nil, neededBytes: UInt64 = 0) {
+  public init(
+    _ kind: Kind, _ message: String, path: [UInt8]? = nil, hint: String? = nil, neededBytes: UInt64 = 0
+  ) {
     self.kind = kind
     self.message = message
+    self.path = path
     self.hint = hint
     self.neededBytes = neededBytes
   }
@@ -46,14 +51,14 @@ public struct Failure: Error, Sendable, CustomStringConvertible {
     Failure(
       .noSpace,
       "the snapshot needs about \(byteText(bytes)) and \(inodes) inodes, and \(displayName(path)) has "
-        + "\(byteText(system.bytesAvailable)) and \(system.inodesFree) inodes free", neededBytes: bytes)
+        + "\(byteText(system.bytesAvailable)) and \(system.inodesFree) inodes free", path: path, neededBytes: bytes)
   }
 
   /// Wraps an error of the work on the repository: `noSpace` if the disk is full, else `failed`. A `Failure` is returned
   /// unchanged.
   public static func writing(_ what: String, at path: [UInt8], because error: any Error) -> Failure {
     if let failure = error as? Failure { return failure }
-    var failure = Failure(.failed, "cannot \(what) \(displayName(path)): \(error)")
+    var failure = Failure(.failed, "cannot \(what) \(displayName(path)): \(error)", path: path)
     guard let error = error as? Errno else { return failure }
     failure.cause = error
     if error.meansNoRoom {

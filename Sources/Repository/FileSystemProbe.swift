@@ -79,6 +79,7 @@ public struct FileSystemProbe {
       guard found.hardLinks else {
         throw Failure(
           .refused, "the file system of \(displayName(path)) has no hard links, and a snapshot is made of them",
+          path: path,
           hint: "put the repository on ext4, xfs, btrfs or another file system of Unix")
       }
       return found

@@ -16,7 +16,8 @@ public struct History {
       return start == 0 ? bytes : Array(bytes.drop { $0 != UInt8(ascii: "\n") })
     } catch {
       if error == .noSuchEntry { return [] }
-      throw Failure(.failed, "cannot read \(displayName(repository.path))/.treering/history.jsonl: \(error)")
+      throw Failure(
+        .failed, "cannot read \(displayName(repository.path))/.treering/history.jsonl: \(error)", path: repository.path)
     }
   }
 

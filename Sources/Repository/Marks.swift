@@ -34,7 +34,9 @@ public struct SnapshotMarks {
       return marks
     } catch {
       if error == .noSuchEntry { return [:] }
-      throw Failure(.failed, "cannot read \(displayName(repository.path))/.treering/\(mark.rawValue): \(error)")
+      throw Failure(
+        .failed, "cannot read \(displayName(repository.path))/.treering/\(mark.rawValue): \(error)",
+        path: repository.path)
     }
   }
 

@@ -42,7 +42,8 @@ public struct Publication {
     named name: SnapshotName, catalogBytes: UInt64 = 0, mayRecycle: Bool = true
   ) throws(Failure) -> PendingSnapshot {
     guard try !isTaken(name) else {
-      throw Failure(.refused, "\(displayName(repository.path)) has another snapshot \(name) already")
+      throw Failure(
+        .refused, "\(displayName(repository.path)) has another snapshot \(name) already", path: repository.path)
     }
     return try PendingSnapshot(named: name, in: repository, catalogBytes: catalogBytes, mayRecycle: mayRecycle)
   }

@@ -44,6 +44,14 @@ public final class Repository: Sendable {
 
   /// Opens an existing repository.
   public static func open(_ path: [UInt8]) throws(Failure) -> Repository {
+    do { return try find(at: path) } catch {
+      var failure = error
+      failure.path = path
+      throw failure
+    }
+  }
+
+  private static func find(at path: [UInt8]) throws(Failure) -> Repository {
     let shown = displayName(path)
     let root: Directory
     do { root = Directory(try Descriptor.open(path: path, [.read, .directory])) } catch {
@@ -108,7 +116,8 @@ public final class Repository: Sendable {
         guard error == .wouldBlock else { throw error }
         let holder = (try? file.readToEnd(limit: 4096)) ?? []
         let said = holder.isEmpty ? "another process" : displayName(holder.filter { $0 != 10 })
-        throw Failure(.locked, "the repository \(displayName(path)) is in use by \(said)", hint: "wait for it to end")
+        throw Failure(
+          .locked, "the repository \(displayName(path)) is in use by \(said)", path: path, hint: "wait for it to end")
       }
       try file.setLength(0)
       // These directories are empty between runs, so the operator may have removed them.

@@ -22,7 +22,7 @@ extension Repository {
       failure.kind = error.meansNoRoom ? .noSpace : .usage
       if error == .noSuchEntry { failure.hint = "the directory above it must exist: is its disk mounted?" }
       throw failure
-    } catch { throw Failure(.failed, "cannot make the repository \(displayName(path)): \(error)") }
+    } catch { throw Failure(.failed, "cannot make the repository \(displayName(path)): \(error)", path: path) }
     return try open(path)
   }
 
@@ -37,7 +37,8 @@ extension Repository {
     let above = existing == nil ? parent : path + Array("/..".utf8)
     if try isInside(try Descriptor.open(path: above, [.pathOnly, .directory])) {
       throw Failure(
-        .usage, "\(displayName(path)) is in a repository, where nothing may change", hint: "name another directory")
+        .usage, "\(displayName(path)) is in a repository, where nothing may change", path: path,
+        hint: "name another directory")
     }
     if let existing { return (existing, false) }
     let directory = Directory(try Descriptor.open(path: parent, [.read, .directory]))
@@ -53,13 +54,13 @@ extension Repository {
       if name == Array("lost+found".utf8) || name == FileSystemProbe.name { continue }
       guard name == controlName else {
         throw Failure(
-          .usage, "\(displayName(path)) is not empty: it holds \(displayName(name))",
+          .usage, "\(displayName(path)) is not empty: it holds \(displayName(name))", path: path,
           hint: "name an empty or a new directory")
       }
       // A half-made repository is completed.
       let format = formatName
       if try root.directory(name.span).descriptor.statusIfPresent(of: format.span) != nil {
-        throw Failure(.usage, "\(displayName(path)) is already a repository")
+        throw Failure(.usage, "\(displayName(path)) is already a repository", path: path)
       }
     }
   }

@@ -61,7 +61,7 @@ public struct RepositoryRetention {
     do { return try file.read(limit: 4096).map { try RetentionPolicy(stored: $0) } ?? .standard } catch {
       let why = displayName(Array("\(error)".utf8))
       throw Failure(
-        .damaged, "\(displayName(repository.path))/.treering/retention cannot be read: \(why)",
+        .damaged, "\(displayName(repository.path))/.treering/retention cannot be read: \(why)", path: repository.path,
         hint: "say again what to keep, such as: treering rotate --keep daily=7")
     }
   }

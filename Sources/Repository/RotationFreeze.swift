@@ -40,7 +40,10 @@ public struct RotationFreeze {
       }
       // An empty file also holds rotation.
       return lines.isEmpty ? [FreezeReason(line: "")] : lines
-    } catch { throw Failure(.failed, "cannot read \(displayName(repository.path))/.treering/rotation-held: \(error)") }
+    } catch {
+      throw Failure(
+        .failed, "cannot read \(displayName(repository.path))/.treering/rotation-held: \(error)", path: repository.path)
+    }
   }
 
   func write(_ reasons: [FreezeReason]) throws(Failure) {

@@ -33,7 +33,8 @@ public struct SnapshotLocks {
       return FileLock(file: file)
     } catch {
       throw Failure(
-        .failed, "the snapshot \(name) of \(displayName(repository.path)) cannot be taken into use: \(error)")
+        .failed, "the snapshot \(name) of \(displayName(repository.path)) cannot be taken into use: \(error)",
+        path: repository.path)
     }
   }
 

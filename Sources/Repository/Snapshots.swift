@@ -59,7 +59,7 @@ extension Repository {
     let catalogs = try self.catalogs
     let names: [[UInt8]]
     do { names = try catalogs.names() } catch {
-      throw Failure(.failed, "cannot list the catalogs of \(displayName(path)): \(error)")
+      throw Failure(.failed, "cannot list the catalogs of \(displayName(path)): \(error)", path: path)
     }
     for name in names.compactMap({ SnapshotName($0, suffix: SnapshotName.catalogSuffix) }) {
       list.nextSequence += 1
@@ -92,7 +92,7 @@ extension Repository {
     let known = Set(list.snapshots.map(\.name) + list.unusable.map(\.name))
     let names: [[UInt8]]
     do { names = try Directory(try root.descriptor.reopenDirectory()).names() } catch {
-      throw Failure(.failed, "cannot list the repository \(displayName(path)): \(error)")
+      throw Failure(.failed, "cannot list the repository \(displayName(path)): \(error)", path: path)
     }
     for name in names.compactMap({ SnapshotName($0) }) where !known.contains(name) {
       if let problem = problem(
@@ -175,6 +175,7 @@ extension SnapshotStore {
       throw Failure(
         .usage,
         "the set \(set.rawValue) of \(displayName(path)) has \(members.count) \(members.count == 1 ? "member" : "members"), so there is no \(reference)",
+        path: path,
         hint: "0 is the newest; see: \(advice("list"))")
     }
     return members[rank...].compactMap { name in list.snapshots.first { $0.name == name } }
@@ -204,7 +205,7 @@ extension SnapshotStore {
       let all = try checked(list.snapshots.reversed(), isMeant: { _ in true })
       if !all.isEmpty { return all }
       throw Failure(
-        .usage, "the repository \(displayName(path)) has no snapshot yet",
+        .usage, "the repository \(displayName(path)) has no snapshot yet", path: path,
         hint: "take one with: \(advice("snapshot SOURCE"))")
     }
     if let snapshot = list.snapshots.last(where: { $0.name.description == reference }) { return [snapshot] }
@@ -220,6 +221,7 @@ extension SnapshotStore {
     if !found.isEmpty { return found }
     throw Failure(
       .usage, "there is no snapshot \(time == nil ? "" : "of the time ")\"\(shown)\" in \(displayName(path))",
+      path: path,
       hint: "see: \(advice("list")); a time is such as 2026-11-21, '2026-11-21 20:00', yesterday or 3d")
   }
 

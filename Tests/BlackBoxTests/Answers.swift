@@ -1,5 +1,6 @@
 import Foundation
 import TestSupport
+import Testing
 
 /// The document of `snapshot --json`.
 struct SnapshotAnswer: Decodable, Sendable {
@@ -142,7 +143,34 @@ func snakeCaseDecoder() -> JSONDecoder {
   return decoder
 }
 
+/// The document of `list --json` or `versions --json`.
+private struct Listed<Row: Decodable>: Decodable {
+  let snapshots: [Row]?
+  let versions: [Row]?
+}
+
+/// A message on standard error with `--json`.
+struct Message: Decodable {
+  let version: Int
+  let level: String
+  let message: String
+  let path: String?
+  let hint: String?
+  let exitStatus: Int32?
+}
+
 extension CommandResult {
+  /// The messages on standard error, which must all be JSON objects.
+  func messages() throws -> [Message] {
+    try errorLines.map { try snakeCaseDecoder().decode(Message.self, from: Data("\($0)".utf8)) }
+  }
+
+  /// The rows of `list` or `versions`.
+  func decoded<Row: Decodable>(_ type: [Row].Type = [Row].self) throws -> [Row] {
+    let document = try decoded(Listed<Row>.self)
+    return try #require(document.snapshots ?? document.versions)
+  }
+
   /// The answer on standard output, which must be one JSON document with snake_case keys.
   func decoded<Answer: Decodable>(_ type: Answer.Type = Answer.self) throws -> Answer {
     do { return try snakeCaseDecoder().decode(type, from: Data(output)) } catch {

@@ -200,7 +200,7 @@ def steady(output):
 
 def held(world):
     answer = world.run("list", "--json", "-r", world.repository)
-    return {snapshot["name"] for snapshot in json.loads(answer.stdout) if snapshot["held"]}
+    return {snapshot["name"] for snapshot in json.loads(answer.stdout)["snapshots"] if snapshot["held"]}
 
 
 class Reference:

@@ -82,7 +82,7 @@ def listed(world, repository):
     """The answer of `list`, and the names in it or None."""
     answer = world.run("list", "--json", "-r", repository)
     try:
-        return answer, [snapshot["name"] for snapshot in json.loads(answer.stdout)]
+        return answer, [snapshot["name"] for snapshot in json.loads(answer.stdout)["snapshots"]]
     except ValueError:
         return answer, None
 

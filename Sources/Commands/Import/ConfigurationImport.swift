@@ -31,8 +31,8 @@ struct ConfigurationImport {
     }
     if lost.isEmpty { return .done }
     let lines = Set(lost.map { "\($0.file):\($0.line)" }).count
-    Console.complain(
-      "note: \(counted(lines, "line")) of \(shown) could not be carried over; look for "
+    Console.note(
+      "\(counted(lines, "line")) of \(shown) could not be carried over; look for "
         + (common.json ? "not_carried_over" : "NOT CARRIED OVER") + " in what was printed")
     return .warnings
   }

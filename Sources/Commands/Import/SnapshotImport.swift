@@ -21,7 +21,7 @@ struct SnapshotImport {
     let trees = try adoptableTrees(in: directory, levels: rsnapshotLevels + levels)
     guard !trees.isEmpty else {
       throw Failure(
-        .usage, "there are no snapshots of rsnapshot in \(displayName(directory))",
+        .usage, "there are no snapshots of rsnapshot in \(displayName(directory))", path: directory,
         hint: "they are directories such as hourly.0 or daily.3; name other levels with --level")
     }
     if !isDry { try Self.refuseWhileRsnapshotWorks() }
@@ -54,7 +54,8 @@ struct SnapshotImport {
     let text: [UInt8]
     do { text = try Descriptor.open(path: path, .read).readToEnd(limit: 64) } catch {
       if error.meansAbsence { return }
-      throw Failure(.failed, "cannot find out whether rsnapshot is at work, from \(displayName(path)): \(error)")
+      throw Failure(
+        .failed, "cannot find out whether rsnapshot is at work, from \(displayName(path)): \(error)", path: path)
     }
     guard let process = Int32(String(decoding: text.filter { $0 > 0x20 }, as: UTF8.self)),
       CurrentProcess.exists(process: process)
@@ -93,13 +94,13 @@ struct SnapshotImport {
       }
     }
     for problem in repository.problems.drain() {
-      Console.complain("warning: \(problem)")
+      Console.warn("\(problem)")
       answer.warn(Failure(.failed, problem.description))
     }
     // Later errors do not undo the adoptions.
     func step(hint: String = "", _ body: () throws(Failure) -> Void) {
       do { try body() } catch {
-        Console.complain("warning: \(error)\(hint)")
+        Console.warn("\(error)\(hint)")
         answer.warn(error)
       }
     }

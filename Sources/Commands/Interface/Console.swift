@@ -15,15 +15,34 @@ enum Console {
   private static let said = Mutex<[String]>([])
   private static var keptMessages: Int { 500 }
 
-  /// Prints one line, with the program's name, to standard error.
-  static func complain(_ line: String, isKept: Bool = true) {
+  /// True if messages are JSON objects, one a line. It is set once, before the first message.
+  static let usesJSON = Mutex(false)
+
+  /// Prints one message to standard error. A path precedes the text.
+  static func complain(
+    _ text: String, level: MessageLevel = .message, path: [UInt8]? = nil, hint: String? = nil,
+    exitStatus: ExitStatus? = nil, isKept: Bool = true
+  ) {
+    let line = level.prefix + (path.map { "\(displayName($0)): " } ?? "") + text + (hint.map { "; \($0)" } ?? "")
     if isKept {
       said.withLock {
         $0.append(line)
         if $0.count > keptMessages { $0.removeFirst($0.count - keptMessages) }
       }
     }
-    write("treering: \(line)\n", to: .error)
+    let message = Message(level: level, message: text, path: path, hint: hint, exitStatus: exitStatus?.code)
+    write(usesJSON.withLock { $0 } ? jsonText(message, isLine: true) + "\n" : "treering: \(line)\n", to: .error)
+  }
+
+  static func warn(_ text: String, path: [UInt8]? = nil) { complain(text, level: .warning, path: path) }
+
+  static func note(_ text: String) { complain(text, level: .note) }
+
+  /// Prints the error that decides the exit status.
+  static func complain(of failure: Failure, status: ExitStatus) {
+    // The sentence has the path already.
+    let path = usesJSON.withLock { $0 } ? failure.path : nil
+    complain(failure.message, level: .error, path: path, hint: failure.hint, exitStatus: status)
   }
 
   static var lastMessages: [String] { said.withLock { $0 } }
@@ -72,6 +91,38 @@ enum Console {
   }
 }
 
+/// The kind of a message on standard error.
+enum MessageLevel: String, Encodable {
+  /// The error that decides the exit status.
+  case error
+  case warning, note, excluded
+  /// Other text, such as a finding, or the output of a hook or of ssh.
+  case message
+
+  /// The first words of a message for people.
+  fileprivate var prefix: String { [.error, .message].contains(self) ? "" : "\(rawValue): " }
+}
+
+/// A message with `--json`. Every key is there; a value that does not apply is null.
+private struct Message: Encodable {
+  let level: MessageLevel
+  let message: String
+  let path: [UInt8]?
+  let hint: String?
+  let exitStatus: Int32?
+
+  private enum Key: CodingKey { case level, message, path, hint, exitStatus }
+
+  func encode(to encoder: any Encoder) throws {
+    var container = encoder.container(keyedBy: Key.self)
+    try container.encode(level, forKey: .level)
+    try container.encode(message, forKey: .message)
+    try container.encode(hint, forKey: .hint)
+    try container.encode(exitStatus, forKey: .exitStatus)
+    if let path { try JSONPath(bytes: path).encode(to: encoder) } else { try container.encodeNil(forKey: .path) }
+  }
+}
+
 /// Prints warnings immediately and keeps the first ones for the history.
 final class ConsoleMonitor: Monitor {
   private static var keptWarnings: Int { 100 }
@@ -80,18 +131,18 @@ final class ConsoleMonitor: Monitor {
   init(wantsExcluded: Bool = false) { self.wantsExcluded = wantsExcluded }
 
   func note(_ shortcoming: String) {
-    Console.complain(
-      "note: of the repository's file system: \(shortcoming); the catalog has it, and a restore is exact")
+    Console.note(
+      "of the repository's file system: \(shortcoming); the catalog has it, and a restore is exact")
   }
 
   func excluded(_ path: [UInt8], by rule: String) {
-    Console.complain("excluded: \(displayName(path)): \(rule)", isKept: false)
+    Console.complain(rule, level: .excluded, path: path, isKept: false)
   }
 
   private let kept = Mutex<[Warning]>([])
 
   func warn(_ warning: Warning) {
-    Console.complain("warning: \(displayName(warning.path)): \(warning.message)")
+    Console.warn(warning.message, path: warning.path)
     kept.withLock { if $0.count < Self.keptWarnings { $0.append(warning) } }
   }
 

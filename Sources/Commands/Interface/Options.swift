@@ -61,7 +61,7 @@ struct CommonOptions: ParsableArguments {
     if case .ssh(let user, let host, let port, let there) = try Self.address(of: path) {
       let target = (user.map { displayName($0) + "@" } ?? "") + displayName(host)
       throw Failure(
-        .usage, "this works only on a repository that is here, and not on \(displayName(path))",
+        .usage, "this works only on a repository that is here, and not on \(displayName(path))", path: path,
         hint: "run it there: ssh \(port.map { "-p \($0) " } ?? "")\(target) treering \(Treering.command) … -r "
           + displayName(there))
     }

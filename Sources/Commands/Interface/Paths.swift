@@ -17,7 +17,7 @@ func absolutePath(of path: [UInt8]) throws(Failure) -> [UInt8] {
     if path.first != slash { absolute = try CurrentProcess.workingDirectory() + [slash] + path }
     if components(of: absolute).contains(Array("..".utf8)) { absolute = try CurrentProcess.realPath(absolute) }
     return [slash] + Array(components(of: absolute).joined(separator: [slash]))
-  } catch { throw Failure(.usage, "cannot find \(displayName(path)): \(error)") }
+  } catch { throw Failure(.usage, "cannot find \(displayName(path)): \(error)", path: path) }
 }
 
 /// The different places that are not below another one.

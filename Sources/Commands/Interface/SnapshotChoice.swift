@@ -154,13 +154,13 @@ struct SnapshotPath {
   static func components(of path: [UInt8], below label: [UInt8]) throws(Failure) -> [[UInt8]] {
     let names = Commands.components(of: path)
     if names.contains(Array("..".utf8)) {
-      throw Failure(.usage, "the path \(displayName(path)) must not contain \"..\"")
+      throw Failure(.usage, "the path \(displayName(path)) must not contain \"..\"", path: path)
     }
     // An empty path may come from an unset variable of a script, or from habit. Only "/" or no path at all means
     // everything.
     if names.isEmpty && path.first != slash {
       throw Failure(
-        .usage, "the path \"\(displayName(path))\" names nothing in a snapshot",
+        .usage, "the path \"\(displayName(path))\" names nothing in a snapshot", path: path,
         hint: "name it as it was at the source, beginning with /")
     }
     return path.first == slash ? [label] + names : names
@@ -175,7 +175,7 @@ struct SnapshotPath {
         return
       }
     }
-    throw Failure(.usage, "\(displayName(path)) is not in the snapshot", hint: Self.hint(forAbsent: path))
+    throw Failure(.usage, "\(displayName(path)) is not in the snapshot", path: path, hint: Self.hint(forAbsent: path))
   }
 
   static func hint(forAbsent path: [UInt8]) -> String {

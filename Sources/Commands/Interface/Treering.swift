@@ -35,6 +35,7 @@ public enum Treering {
       answerCompletion(arguments)
       return .done
     }
+    Console.usesJSON.withLock { $0 = arguments.prefix { $0 != "--" }.contains("--json") }
     do {
       try checkCommand(arguments)
       if arguments.count == 2, arguments[0] == "--generate-completion-script",
@@ -56,23 +57,24 @@ public enum Treering {
         guard type(of: command).answersForWhatIsDone, error != .brokenPipe else {
           // Damage or a refusal has priority over a failed answer.
           if status == .done || status == .warnings { throw error }
-          if error != .brokenPipe { Console.complain("cannot write the answer: \(error)") }
+          if error != .brokenPipe { complain(ofAnswer: error, status: status) }
           return status
         }
-        Console.complain("warning: cannot write the answer: \(error)")
+        Console.warn("cannot write the answer: \(error)")
         return status == .done ? .warnings : status
       }
       return status
     } catch var failure as Failure {
       if case .interrupted = failure.kind, failure.hint == nil { failure.hint = afterInterruption[command] }
-      Console.complain(failure.description)
-      return ExitStatus(failure.kind)
+      let status = ExitStatus(failure.kind)
+      Console.complain(of: failure, status: status)
+      return status
     } catch let error as Errno where error == .brokenPipe {
       // The reader has closed the pipe, so it needs no more of the answer.
       return .done
     } catch let error as Errno {
       if error == .interrupted, let signal = CurrentProcess.rememberedSignal { return .interrupted(signal) }
-      Console.complain("cannot write the answer: \(error)")
+      complain(ofAnswer: error, status: .failed)
       return .failed
     } catch {
       let isHelp = RootCommand.exitCode(for: error) == .success
@@ -81,10 +83,24 @@ public enum Treering {
         Console.print(message)
         return .done
       }
-      let prefix = "Error: "
-      Console.complain(message.hasPrefix(prefix) ? String(message.dropFirst(prefix.count)) : message)
+      complain(ofUsage: message)
       return .usage
     }
+  }
+
+  private static func complain(ofAnswer error: Errno, status: ExitStatus) {
+    Console.complain("cannot write the answer: \(error)", level: .error, exitStatus: status)
+  }
+
+  /// Prints the parser's message. Its later lines explain the usage.
+  private static func complain(ofUsage message: String) {
+    let prefix = "Error: "
+    let text = message.hasPrefix(prefix) ? String(message.dropFirst(prefix.count)) : message
+    guard Console.usesJSON.withLock({ $0 }) else { return Console.complain(text) }
+    let first = text.prefix { !$0.isNewline }
+    Console.complain(
+      String(first), level: .error, hint: "see: treering help\(command.isEmpty ? "" : " \(command)")",
+      exitStatus: .usage)
   }
 }
 

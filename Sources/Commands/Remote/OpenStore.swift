@@ -18,7 +18,7 @@ extension CommonOptions {
     if exists(at: path) { return .local(path) }
     do { return try RemoteAddress(path) } catch {
       if error == .forbiddenByte || error == .emptyPath { return .local(path) }
-      throw Failure(.usage, "the repository \(displayName(path)) cannot be used: \(error)")
+      throw Failure(.usage, "the repository \(displayName(path)) cannot be used: \(error)", path: path)
     }
   }
 

@@ -74,7 +74,7 @@ struct PushJob {
             remote: target.name, snapshot: snapshot.name.description, result: "failed",
             bytesSent: reached?.bytesSent ?? 0, bytesReceived: reached?.bytesReceived ?? 0,
             elapsedSeconds: Clock.monotonic() - began))
-        do { try repository.history.append(line) } catch { Console.complain("warning: \(error)") }
+        do { try repository.history.append(line) } catch { Console.warn("\(error)") }
       }
       throw failure
     }

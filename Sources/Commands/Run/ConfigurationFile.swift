@@ -48,7 +48,7 @@ struct ConfigurationFile {
     } catch {
       if error == .interrupted { try checkForSignal() }
       throw Failure(
-        .usage, "cannot read the configuration \(displayName(path)): \(error)",
+        .usage, "cannot read the configuration \(displayName(path)): \(error)", path: path,
         hint: "begin with: treering config example")
     }
     // The configuration's hooks run as this user, so no other user may write to the file. An ordinary user's group is
@@ -58,14 +58,15 @@ struct ConfigurationFile {
     guard status.permissions & 0o002 == 0, user != 0 || !mayGroupWrite, status.user == 0 || status.user == user else {
       throw Failure(
         .usage, "the configuration \(displayName(path)) can be changed by others, and names programs to run",
+        path: path,
         hint: "chown \(user) and chmod go-w it")
     }
     guard let valid = String(validating: text, as: UTF8.self) else {
-      throw Failure(.usage, "the configuration \(displayName(path)) is not UTF-8")
+      throw Failure(.usage, "the configuration \(displayName(path)) is not UTF-8", path: path)
     }
     do { settings = try Configuration(text: valid) } catch {
       let place = error.line.map { ":\($0)" + (error.column.map { ":\($0)" } ?? "") } ?? ""
-      throw Failure(.usage, "\(displayName(path))\(place): \(error.message)")
+      throw Failure(.usage, "\(displayName(path))\(place): \(error.message)", path: path)
     }
   }
 
@@ -87,7 +88,8 @@ struct ConfigurationFile {
     guard let path = repositoryPath else { return false }
     do { return try Descriptor.open(path: path, .pathOnly).status().isSameInode(as: repository.identity) } catch {
       if error.meansAbsence || error.meansNoPermission { return false }
-      throw Failure(.usage, "cannot find the repository \(displayName(path)) of \(displayName(self.path)): \(error)")
+      throw Failure(
+        .usage, "cannot find the repository \(displayName(path)) of \(displayName(self.path)): \(error)", path: path)
     }
   }
 
@@ -96,7 +98,8 @@ struct ConfigurationFile {
   /// The options for a snapshot of the configured sources.
   func snapshotOptions() throws(Failure) -> SnapshotOptions {
     guard !settings.sources.isEmpty else {
-      throw Failure(.usage, "\(displayName(path)) names no source", hint: "add a table [[source]] with a path")
+      throw Failure(
+        .usage, "\(displayName(path)) names no source", path: path, hint: "add a table [[source]] with a path")
     }
     var options = SnapshotOptions(
       sources: [], label: Array(settings.label.utf8), threads: threads,
@@ -141,7 +144,7 @@ extension Excludes {
       patterns.add(file: text, name: displayName(file))
     } catch {
       if error == .interrupted { try checkForSignal() }
-      throw Failure(.usage, "cannot read the patterns in \(displayName(file)): \(error)")
+      throw Failure(.usage, "cannot read the patterns in \(displayName(file)): \(error)", path: file)
     }
   }
 }
@@ -168,6 +171,7 @@ extension CommonOptions {
     if let file = try configuration() { return file }
     throw Failure(
       .usage, "there is no configuration: \(displayName(ConfigurationFile.defaultPath)) is not there",
+      path: ConfigurationFile.defaultPath,
       hint: "make one of what this prints: treering config example; or name one with --config")
   }
 }

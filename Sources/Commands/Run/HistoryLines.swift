@@ -22,7 +22,7 @@ extension History {
   @discardableResult
   func record(_ line: some HistoryLine) -> Bool {
     do { try append(line) } catch {
-      Console.complain("warning: \(error)")
+      Console.warn("\(error)")
       return false
     }
     return true

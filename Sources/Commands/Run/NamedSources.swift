@@ -18,7 +18,7 @@ func namedSources(_ sources: [[UInt8]]) throws(Failure) -> [[UInt8]] {
       if problem.isMistake { throw problem.failure }
       if case .ssh? = try? RemoteAddress(source) {
         throw Failure(
-          .usage, "\(displayName(source)) is on another machine, and a source is a directory of this one",
+          .usage, "\(displayName(source)) is on another machine, and a source is a directory of this one", path: source,
           hint: "run treering there, and have it push here; see: treering help push")
       }
       missing.append(problem.failure)
@@ -33,12 +33,13 @@ func sourceProblem(at path: [UInt8]) -> (failure: Failure, isMistake: Bool)? {
   let shown = displayName(path)
   do throws(Errno) {
     guard try Descriptor.open(path: path, .pathOnly).status().kind == .directory else {
-      let failure = Failure(.usage, "the source \(shown) is not a directory", hint: "name the directory that holds it")
+      let failure = Failure(
+        .usage, "the source \(shown) is not a directory", path: path, hint: "name the directory that holds it")
       return (failure, true)
     }
     _ = try Descriptor.open(path: path, [.read, .directory])
     return nil
-  } catch { return (Failure(.usage, "cannot read the source \(shown): \(error)"), false) }
+  } catch { return (Failure(.usage, "cannot read the source \(shown): \(error)", path: path), false) }
 }
 
 /// Checks that a label is the name of one directory.
@@ -62,10 +63,11 @@ func refuse(_ sources: [[UInt8]], inside repository: Repository) throws(Failure)
     } catch {
       // This user cannot have made a repository above a directory that is closed to this user.
       if error.meansNoPermission || error.meansAbsence { continue }
-      throw Failure(.usage, "cannot find out where the source \(displayName(source)) is: \(error)")
+      throw Failure(.usage, "cannot find out where the source \(displayName(source)) is: \(error)", path: source)
     }
     throw Failure(
       .usage, "the source \(displayName(source)) is inside the repository \(displayName(repository.path))",
+      path: source,
       hint: "name the directory you want to back up")
   }
   noteMissingProc()
@@ -74,7 +76,7 @@ func refuse(_ sources: [[UInt8]], inside repository: Repository) throws(Failure)
 /// Notes the limitations of running without proc(5).
 func noteMissingProc() {
   guard !RepositoryLocation.canSeeMounts else { return }
-  Console.complain(
-    "note: /proc is not mounted: bind mounts of directories of the repository cannot be told from others, and "
+  Console.note(
+    "/proc is not mounted: bind mounts of directories of the repository cannot be told from others, and "
       + "attributes of symbolic links and devices can be neither read nor set")
 }

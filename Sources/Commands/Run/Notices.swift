@@ -48,7 +48,7 @@ struct Notices {
   private func tell(_ step: String, failure what: String, send: () -> String?) -> [RunStep] {
     let start = Clock.monotonic()
     guard let message = send() else { return [] }
-    Console.complain("warning: \(what): \(message)")
+    Console.warn("\(what): \(message)")
     return [RunStep(step: step, outcome: .failed, elapsedSeconds: Clock.monotonic() - start, message: message)]
   }
 

@@ -22,7 +22,7 @@ struct PatternCheck {
   private func findings(in path: [UInt8]) throws(Failure) -> [String] {
     let text: [UInt8]
     do { text = try Descriptor.open(path: path, .read).readToEnd(limit: 16 << 20) } catch {
-      throw Failure(.usage, "cannot read the patterns in \(displayName(path)): \(error)")
+      throw Failure(.usage, "cannot read the patterns in \(displayName(path)): \(error)", path: path)
     }
     let lines = text.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
       .map { Array($0.last == UInt8(ascii: "\r") ? $0.dropLast() : $0) }

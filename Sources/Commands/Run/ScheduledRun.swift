@@ -92,12 +92,12 @@ final class ScheduledRun {
           note(step, outcome: .done, since: start, message: failure.message)
           continue
         }
-        Console.complain(failure.description)
+        let status = status(of: failure) == .warnings ? ExitStatus.remote : status(of: failure)
+        Console.complain(of: failure, status: status)
         note(step, outcome: .failed, since: start, message: failure.description)
         guard [ExitStatus.done.code, ExitStatus.warnings.code].contains(answer.exitStatus) else { continue }
         // The replication failed, but the run's snapshot is published.
-        let status = status(of: failure)
-        answer.exitStatus = (status == .warnings ? .remote : status).code
+        answer.exitStatus = status.code
         answer.error = failure.description
       }
     }
@@ -114,9 +114,10 @@ final class ScheduledRun {
   private func take(_ failure: Failure) {
     var failure = failure
     if case .interrupted = failure.kind, answer.snapshot == nil { failure.hint = Treering.afterInterruption["run"] }
-    Console.complain(failure.description)
+    let status = status(of: failure)
+    Console.complain(of: failure, status: status)
     answer.error = failure.description
-    answer.exitStatus = status(of: failure).code
+    answer.exitStatus = status.code
     answer.result = answer.snapshot != nil ? "made" : failure.kind == .refused ? "refused" : "failed"
   }
 
@@ -144,7 +145,7 @@ final class ScheduledRun {
       let state = try RepositoryState(of: repository, configuration: file, at: now)
       try Commands.writeMetrics(of: state, after: answer, at: now, to: Array(path.utf8))
     } catch {
-      Console.complain("warning: \(error)")
+      Console.warn("\(error)")
       note("metrics", outcome: .warnings, since: start, message: "\(error)")
     }
   }
@@ -217,7 +218,7 @@ final class ScheduledRun {
     try rotate(repository, isRepeated: true, neededBytes: full.neededBytes)
     let count = answer.expired.count - before
     guard count > 0 else { throw full }
-    Console.complain("warning: \(full.message); \(count) expired to make room, and it is tried again")
+    Console.warn("\(full.message); \(count) expired to make room, and it is tried again")
     emptyTrashNotingErrors(of: repository, threads: file.threads)
     answer.exitStatus = ExitStatus.warnings.code
     answer.error = full.message
@@ -274,7 +275,7 @@ final class ScheduledRun {
       let result = try Engine.rotate(repository, with: options)
       answer.expired += result.expired.map(\.name.description)
       for problem in result.problems.dropFirst() {
-        Console.complain("warning: \(problem); the next rotation tries again")
+        Console.warn("\(problem); the next rotation tries again")
       }
       var problem = result.plan.obstacle.map { "nothing expires: \($0)" }
       if result.missingBytes > 0 { problem = result.shortage }
@@ -282,7 +283,7 @@ final class ScheduledRun {
       problem = problem ?? result.plan.unprotectedSentence
       if isRepeated { problem = nil }
       if let first = result.problems.first { problem = "\(first); the next rotation tries again" }
-      if let problem { Console.complain("warning: \(problem)") }
+      if let problem { Console.warn("\(problem)") }
       let expired = ["\(result.expired.count) expired"] + result.expired.map(\.name.description)
       note(
         "rotate", outcome: problem == nil ? .done : .warnings, since: start,
@@ -317,7 +318,7 @@ final class ScheduledRun {
       note(step, outcome: .failed, since: start, message: message)
       throw Failure(.failed, message, hint: when == "before" ? "no snapshot was taken" : nil)
     }
-    Console.complain("warning: \(message)")
+    Console.warn("\(message)")
     note(step, outcome: .warnings, since: start, message: message)
   }
 }

@@ -9,7 +9,7 @@ func emptyTrashNotingErrors(of repository: Repository, threads: Int) -> Failure?
     return nil
   } catch {
     if case .interrupted = error.kind { return nil }
-    Console.complain("warning: \(error); the next run tries again")
+    Console.warn("\(error); the next run tries again")
     return error
   }
 }

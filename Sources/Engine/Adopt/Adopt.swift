@@ -34,7 +34,7 @@ public func adoptableTrees(in path: [UInt8], levels: [String]) throws(Failure) -
     }
     // If two trees have the same time, the higher number is the older tree.
     return trees.sorted { ($0.tree.time, -$0.number) < ($1.tree.time, -$1.number) }.map(\.tree)
-  } catch { throw Failure(.usage, "cannot look for snapshots in \(displayName(path)): \(error)") }
+  } catch { throw Failure(.usage, "cannot look for snapshots in \(displayName(path)): \(error)", path: path) }
 }
 
 /// The number in a name such as `hourly.0`; `nil` for a name of another form.
@@ -147,7 +147,7 @@ private func check(
   if try repository.location.contains(directory.descriptor) { throw Failure(.usage, "it is in the repository already") }
   guard status.device == repository.identity.device else {
     throw Failure(
-      .usage, "it is on another file system than the repository \(displayName(repository.path))",
+      .usage, "it is on another file system than the repository \(displayName(repository.path))", path: repository.path,
       hint: "make the repository beside it, with treering init")
   }
   if let newest = list.newest, tree.time.seconds < newest.summary.started.seconds {

@@ -116,7 +116,8 @@ final class ReceiveWork: TreeWork {
     node.build.hints.changed = record.metadata.modified
     node.build.attributes = record.attributes
     guard try builder.open(node) else {
-      throw Failure(.failed, "\(displayName(node.sourcePath)) cannot be stored in this repository")
+      throw Failure(
+        .failed, "\(displayName(node.sourcePath)) cannot be stored in this repository", path: node.sourcePath)
     }
     context.progress.entries.count()
     context.progress.directories.count()
@@ -227,7 +228,8 @@ final class ReceiveWork: TreeWork {
       worker.tools.giveBack(encoder)
     }
     guard node.build.result?.digest == node.digest else {
-      throw Failure(.failed, "what was built of \(displayName(node.sourcePath)) is not what was sent")
+      throw Failure(
+        .failed, "what was built of \(displayName(node.sourcePath)) is not what was sent", path: node.sourcePath)
     }
     node.build.baseTree = nil
     node.build.target = nil

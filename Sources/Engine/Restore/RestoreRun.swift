@@ -181,7 +181,8 @@ private func openStored(
     guard error.leavesDataUnknown else { return (nil, "\(error)") }
     let path = joined([repository.path, snapshot.bytes] + label)
     throw Failure(
-      .failed, "cannot open the stored directory \(displayName(path)): \(error)", hint: "nothing was restored")
+      .failed, "cannot open the stored directory \(displayName(path)): \(error)", path: path,
+      hint: "nothing was restored")
   }
 }
 

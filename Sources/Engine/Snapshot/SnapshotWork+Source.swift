@@ -81,7 +81,7 @@ extension SnapshotWork {
   func readingFailed(at path: [UInt8], because error: Errno, what: String = "cannot be read") throws(Failure) {
     if error.isShortage {
       throw Failure(
-        .failed, "\(displayName(path)): \(what): \(error)",
+        .failed, "\(displayName(path)): \(what): \(error)", path: path,
         hint: "nothing was published; raise the limits of the process (ulimit -n, -v)")
     }
     context.warn(at: path, "\(what): \(error)")
@@ -101,7 +101,8 @@ extension SnapshotWork {
     let controlName = Repository.controlName
     if worker.listing.contains(controlName.span), context.repository.location.isShown(by: source.descriptor) {
       if node.isSource {
-        throw Failure(.refused, "the source \(displayName(node.sourcePath)) is the repository itself")
+        throw Failure(
+          .refused, "the source \(displayName(node.sourcePath)) is the repository itself", path: node.sourcePath)
       }
       node.isSkipped = true
       context.progress.skipped.count()
@@ -125,7 +126,10 @@ extension SnapshotWork {
       node.source = Directory(source)
       return true
     } catch {
-      if node.plan != nil { throw Failure(.failed, "cannot read the source \(displayName(node.sourcePath)): \(error)") }
+      if node.plan != nil {
+        throw Failure(
+          .failed, "cannot read the source \(displayName(node.sourcePath)): \(error)", path: node.sourcePath)
+      }
       switch error {
       case .noSuchEntry:
         context.progress.vanished.count()

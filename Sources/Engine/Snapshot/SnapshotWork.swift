@@ -187,7 +187,8 @@ final class SnapshotWork: TreeWork {
         try merge.run()
       }
     } catch let error as CatalogError {
-      throw Failure(.damaged, "the previous catalog is damaged at \(displayName(node.sourcePath)): \(error)")
+      throw Failure(
+        .damaged, "the previous catalog is damaged at \(displayName(node.sourcePath)): \(error)", path: node.sourcePath)
     }
   }
 

@@ -33,7 +33,9 @@ extension SnapshotOptions {
         try listing.read(directory)
         if listing.entries.isEmpty { absent.append(AbsentSource(path: path, reason: "is left out: it is empty")) }
       } catch {
-        if error.isShortage { throw Failure(.failed, "cannot read the source \(displayName(path)): \(error)") }
+        if error.isShortage {
+          throw Failure(.failed, "cannot read the source \(displayName(path)): \(error)", path: path)
+        }
         absent.append(
           AbsentSource(
             path: path, reason: "is left out: it cannot be read: \(error)",

@@ -198,7 +198,7 @@ private final class RepairWork {
     let result = try restore(from, from: other, into: place, options: options, progress: progress, monitor: silent)
     let below = try? place.directory(path: path.dropFirst().dropLast())
     guard result.damaged == 0, let below, (try? below.descriptor.status(of: name.span)) != nil else {
-      throw Failure(.failed, "it is damaged in \(displayName(other.path)) as well")
+      throw Failure(.failed, "it is damaged in \(displayName(other.path)) as well", path: other.path)
     }
     try repository.publication.synchronizeFileSystem(through: below.descriptor)
     // The present entry is damaged. It is moved away first if the entry or its replacement is a directory.
@@ -222,6 +222,6 @@ private final class RepairWork {
       default: break
       }
     }
-    throw Failure(.failed, "\(displayName(other.path)) does not have it")
+    throw Failure(.failed, "\(displayName(other.path)) does not have it", path: other.path)
   }
 }

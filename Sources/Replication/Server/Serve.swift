@@ -115,7 +115,9 @@ struct ServerSession {
 
   private func receive(_ push: PushReceiver, into repository: Repository) throws {
     if options.isReadOnly {
-      throw Failure(.refused, "\(displayName(repository.path)) is served read-only: nothing can be pushed to it")
+      throw Failure(
+        .refused, "\(displayName(repository.path)) is served read-only: nothing can be pushed to it",
+        path: repository.path)
     }
     // The trash also holds the data discarded after a violation of the protocol.
     defer { try? emptyTrash(of: repository, threads: options.threads) }
