@@ -67,7 +67,7 @@ struct ConfigCommand: RunnableCommand {
     }
     // An unreachable remote is not an error of the configuration.
     let isRight = findings.isEmpty
-    for remote in settings.remotes {
+    for remote in settings.remotes where !(remote.isOptional && remote.address.absence != nil) {
       do { _ = try Connection(options: try RemoteTarget(remote: remote, options: common).options) } catch {
         findings.append("\(file.at(line: remote.line)): the remote \(remote.name): \(error)")
       }
@@ -100,7 +100,9 @@ struct ConfigCommand: RunnableCommand {
     for source in settings.sources {
       let rules = source.exclude.count + source.excludeFrom.count
       let without = counted(rules, "pattern matches", plural: "patterns match")
-      lines.append("    \(source.path)" + (rules > 0 ? ", without what \(without)" : ""))
+      lines.append(
+        "    \(source.path)" + (source.isOptional ? ", if it is there" : "")
+          + (rules > 0 ? ", without what \(without)" : ""))
     }
     var keep = SnapshotSet.allCases.compactMap { set in
       settings.retention.keep[set].flatMap { $0 > 0 ? "\(set.rawValue) \($0)" : nil }
@@ -117,8 +119,13 @@ struct ConfigCommand: RunnableCommand {
     if let free { lines.append("  keep \(free) of the file system free, before older snapshots") }
     for hook in settings.hooksAfter { lines.append("  run \(hook.words)") }
     for remote in settings.remotes {
+      let condition = remote.isOptional ? "where it is there and does not have it yet" : "where it is not there yet"
       let which = remote.set.map { "newest \($0.rawValue)" } ?? "newest"
-      lines.append("  push the \(which) snapshot to \(remote.name), \(remote.url), where it is not there yet")
+      lines.append("  push the \(which) snapshot to \(remote.name), \(remote.url), \(condition)")
+    }
+    if let verification = settings.verification {
+      let part = verification.parts == 1 ? "everything" : "1/\(verification.parts) of everything"
+      lines.append("  verify \(part), once in \(durationText(Double(verification.everySeconds)))")
     }
     if settings.healthchecks != nil { lines.append("  tell Healthchecks of its start and its end") }
     if let webhook = settings.webhook {

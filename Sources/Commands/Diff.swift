@@ -89,7 +89,7 @@ struct DiffCommand: RunnableCommand {
       counts[change.verb, default: 0] += 1
       if common.json {
         pending += isFirst ? "\n    " : ",\n    "
-        pending += jsonText(JSONChange(change: change, path: path(of: change)), isLine: true)
+        pending += jsonText(JSONChange(change: change, path: path(of: change)), isLine: true, isPart: true)
         isFirst = false
       } else {
         pending += line(for: change) + "\n"
@@ -101,7 +101,7 @@ struct DiffCommand: RunnableCommand {
       if common.json {
         pending += "\n  ],\n  \"added\" : \(counts[.added] ?? 0),\n"
         pending += "  \"removed\" : \(counts[.removed] ?? 0),\n"
-        pending += "  \"changed\" : \(counts[.changed] ?? 0)\n}\n"
+        pending += "  \"changed\" : \(counts[.changed] ?? 0),\n  \"version\" : \(jsonVersion)\n}\n"
       }
       flush()
     }

@@ -53,7 +53,7 @@ struct ExportCommand: RunnableCommand {
     let name = choice.snapshot.name
     let lock = try? store.local?.locks.lockShared(name)
     defer { withExtendedLifetime(lock) {} }
-    if let note = choice.note(for: snapshot), !common.quiet { Console.complain("note: \(note)") }
+    if let note = choice.note(for: snapshot), !common.quiet { Console.note(note) }
     let form: any ExportForm =
       switch format {
       case .tar: try TarForm()

@@ -135,7 +135,7 @@ struct RestoreCommand: RunnableCommand {
       Console.print("nothing differs from \(choice.snapshot.name)")
       return false
     }
-    if let note = choice.note(for: snapshot) { Console.complain("note: \(note)") }
+    if let note = choice.note(for: snapshot) { Console.note(note) }
     if try Console.asks("\(plan.text): restore this from \(choice.snapshot.name)?", else: advice) { return true }
     throw Failure(.refused, "nothing was changed")
   }

@@ -9,8 +9,8 @@ struct RunCommand: RunnableCommand {
   static let configuration = CommandConfiguration(
     commandName: "run", abstract: "Do everything that is due, as the configuration says: the line for cron.",
     discussion: """
-      Runs the hooks before, takes a snapshot of all sources, applies retention, runs the hooks after, and \
-      pushes what the configuration's remotes do not have yet. \
+      Runs the hooks before, takes a snapshot of all sources, applies retention, runs the hooks after, \
+      pushes what the configuration's remotes do not have yet, and verifies the part that is due. \
       Nothing is due where the shortest period that a set keeps has a snapshot already. A good run prints \
       nothing.
 

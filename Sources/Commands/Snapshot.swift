@@ -5,6 +5,7 @@ internal import Model
 internal import Posix
 internal import Repository
 internal import Settings
+internal import Synchronization
 
 struct SnapshotCommand: RunnableCommand {
   static let answersForWhatIsDone = true
@@ -14,14 +15,21 @@ struct SnapshotCommand: RunnableCommand {
     discussion: """
       Each SOURCE appears at SNAPSHOT/LABEL/its absolute path. Files that have not changed since the \
       newest snapshot are hard links to it and are not read. Nothing is left out unless you say so; the \
-      repository itself and pseudo file systems such as /proc are kept as empty directories.
+      repository itself and pseudo file systems such as /proc are kept as empty directories. Without a SOURCE the \
+      sources, their rules and the label are those of the configuration.
 
-      Example:
+      Examples:
         treering snapshot /home /etc --repository /backup/treering
+        treering snapshot --hold 'before the upgrade' --config /etc/treering/treering.toml
       """)
 
-  @Argument(help: ArgumentHelp("The directories to back up.", valueName: "source"), completion: .directory)
-  var sources: [PathArgument]
+  @Argument(
+    help: ArgumentHelp("The directories to back up; the configuration's, if left out.", valueName: "source"),
+    completion: .directory)
+  var sources: [PathArgument] = []
+
+  @Option(help: ArgumentHelp("Hold the new snapshot for this reason, as hold does.", valueName: "reason"))
+  var hold: String?
 
   @Option(
     help: ArgumentHelp(
@@ -34,7 +42,7 @@ struct SnapshotCommand: RunnableCommand {
       "What tells an unchanged file without reading it: ctime (the default), mtime, or content.", valueName: "test"),
     completion: .words(of: ChangeDetection.self),
     transform: oneOf(for: "--change-detection"))
-  var changeDetection = ChangeDetection.ctime
+  var changeDetection: ChangeDetection?
 
   @OptionGroup var excluded: ExcludeOptions
   @OptionGroup var guards: GuardOptions
@@ -43,12 +51,7 @@ struct SnapshotCommand: RunnableCommand {
 
   func execute() throws -> ExitStatus {
     CurrentProcess.rememberSignals()
-    let sources = try namedSources()
-    let repository = try common.openRepository()
-    let label = try self.label ?? common.configuration(of: repository)?.settings.label ?? "localhost"
-    let options = SnapshotOptions(
-      sources: sources, label: try checkedLabel(label), threads: threads.count,
-      changeDetection: changeDetection, guardLimits: guards.limits, excludes: try excluded.excludes())
+    let (options, repository) = try sources.isEmpty ? configured() : named()
     try refuse(options.sources, inside: repository)
     let monitor = ConsoleMonitor(wantsExcluded: common.verbose)
     let progress = Progress()
@@ -56,7 +59,7 @@ struct SnapshotCommand: RunnableCommand {
     func record(_ status: ExitStatus, error: String?, result: SnapshotAnswer? = nil) -> Bool {
       repository.history.record(
         SnapshotLine(
-          time: start.rfc3339, sources: sources.map { displayName($0) }, exitStatus: status.code, error: error,
+          time: start.rfc3339, sources: options.sources.map { displayName($0) }, exitStatus: status.code, error: error,
           result: result))
     }
     let (answer, published) = try repository.withLock(for: "snapshot", at: start) {
@@ -65,9 +68,10 @@ struct SnapshotCommand: RunnableCommand {
         let result = try takeSnapshot(
           of: options, in: repository, program: "treering \(Treering.version)", progress: progress, monitor: monitor)
         line.stop()
-        let status: ExitStatus = progress.warnings.value > 0 ? .warnings : .done
+        if let hold { keep(result.snapshot, for: hold, in: repository, progress: progress, monitor: monitor) }
         let answer = SnapshotAnswer(for: result, progress: progress, warnings: monitor.warnings)
         report(result, progress: progress, answer: answer)
+        let status: ExitStatus = progress.warnings.value > 0 ? .warnings : .done
         return (answer, status)
       } catch {
         line.stop()
@@ -84,9 +88,49 @@ struct SnapshotCommand: RunnableCommand {
     return status == .done && !isRecorded ? .warnings : status
   }
 
-  private func namedSources() throws(Failure) -> [[UInt8]] {
-    if sources.isEmpty { throw Failure(.usage, "no source is named", hint: "see: treering help snapshot") }
-    return try Commands.namedSources(sources.map(\.bytes))
+  /// The options for the sources of the command line.
+  private func named() throws -> (SnapshotOptions, Repository) {
+    let paths = try namedSources(sources.map(\.bytes))
+    let repository = try common.openRepository()
+    let label = try self.label ?? common.configuration(of: repository)?.settings.label ?? "localhost"
+    let options = SnapshotOptions(
+      sources: paths, label: try checkedLabel(label), threads: threads.count,
+      changeDetection: changeDetection ?? .ctime, guardLimits: guards.limits(or: GuardLimits()),
+      excludes: try excluded.excludes())
+    return (options, repository)
+  }
+
+  /// The options for the sources of the configuration. Other options of the command line have precedence.
+  private func configured() throws -> (SnapshotOptions, Repository) {
+    guard let file = try common.configuration() else {
+      throw Failure(
+        .usage, "no source is named, and there is no configuration that names some",
+        path: ConfigurationFile.defaultPath, hint: "name a source; see: treering help snapshot")
+    }
+    guard excluded.areEmpty else {
+      throw Failure(
+        .usage, "options that leave something out need a source",
+        hint: "the sources of \(displayName(file.path)) "
+          + "have rules of their own; name the source, or add the rule there")
+    }
+    let repository = try common.openRepository()
+    var options = try file.snapshotOptions()
+    options.excusedSources = try file.excusedSources(in: repository, at: Clock.now())
+    if let label { options.label = try checkedLabel(label) }
+    if let changeDetection { options.changeDetection = changeDetection }
+    if let count = threads.threads { options.threads = count }
+    options.guardLimits = guards.limits(or: options.guardLimits)
+    return (options, repository)
+  }
+
+  /// Holds the new snapshot. It is published, so a failure is a warning.
+  private func keep(
+    _ snapshot: Snapshot, for reason: String, in repository: Repository, progress: Progress, monitor: ConsoleMonitor
+  ) {
+    do { try repository.marks.add(.held, to: snapshot.name, reason: reason, at: Clock.now()) } catch {
+      monitor.warn(Warning(path: repository.path, message: "\(error)"))
+      _ = progress.warnings.add(1, ordering: .relaxed)
+    }
   }
 
   // MARK: Answer

@@ -13,15 +13,28 @@ struct VerifyCommand: RunnableCommand {
     discussion: """
       Every stored file is read once, however many of the snapshots share it, and compared with its \
       SHA-256; presence, kind and metadata of every entry are compared too. Each path that differs is \
-      named. Without a SNAPSHOT all are checked.
+      named. Without a SNAPSHOT all are checked. A part, such as 3/30, is the same part in every snapshot: each \
+      stored file is in one part, and all parts together are everything.
 
-      Example:
+      Examples:
         treering verify latest --repository /backup/treering
+        treering verify --part 3/30 --limit-rate 50MB/s --repository /backup/treering
       """)
 
   @Argument(
     help: ArgumentHelp("The snapshots to check; all, if left out.", valueName: "snapshot"), completion: .snapshot)
   var snapshots: [String] = []
+
+  @Option(
+    help: ArgumentHelp("Check one of several parts of the stored data, such as 3/30.", valueName: "n/parts"),
+    transform: parsed(
+      by: { VerificationPart($0) }, or: "--part takes a part such as 3/30, of at most \(VerificationPart.mostParts)"))
+  var part = VerificationPart.whole
+
+  @Option(
+    help: ArgumentHelp("Check only snapshots that were taken at this time or later.", valueName: "time"),
+    transform: moment(for: "--since"))
+  var since: Int64?
 
   @Option(
     help: ArgumentHelp(
@@ -33,15 +46,6 @@ struct VerifyCommand: RunnableCommand {
   @OptionGroup var connection: RemoteConnectionOptions
   @OptionGroup var common: CommonOptions
 
-  /// The findings of a verification.
-  private struct Findings {
-    var result: VerifyResult
-    /// Kept for a repair and for JSON.
-    var problems: [Problem]
-
-    var status: ExitStatus { result.damaged > 0 ? .damaged : result.problems > 0 ? .warnings : .done }
-  }
-
   func execute() throws -> ExitStatus {
     let store = try common.openStore(connection: connection)
     let list = try store.snapshots()
@@ -49,48 +53,48 @@ struct VerifyCommand: RunnableCommand {
     if let repairFrom { try checkRepair(of: store, from: repairFrom) }
     let start = Clock.now()
     let progress = Progress()
-    let line = ProgressLine(for: "verify", of: progress, options: common)
-    defer { line.stop() }
+    let progressLine = ProgressLine(for: "verify", of: progress, options: common)
+    defer { progressLine.stop() }
     var found = try read(names, in: store, progress: progress, prints: !common.json)
     let damaged = found.problems.filter(\.isDamage)
     if let repairFrom, let repository = store.local, !damaged.isEmpty {
       try repair(damaged, in: repository, from: repairFrom)
       try readAgain(names, in: repository, after: &found)
     }
-    line.stop()
+    progressLine.stop()
     let verified = names.filter { !found.result.expired.contains($0) }
     report(findings: found, of: verified, progress: progress)
     guard let repository = store.local else { return found.status }
-    let history = VerificationLine(
-      time: start.rfc3339, snapshots: verified.count,
-      ofSnapshots: list.snapshots.count + list.unusable.count - found.result.expired.count,
-      entries: progress.entries.value, bytesRead: progress.bytesRead.value,
-      problems: found.result.problems, exitStatus: found.status.code)
-    let isRecorded = record(history, of: found.result, in: repository, at: start)
+    let line = VerificationLine(
+      time: start, part: part, verified: verified.count, of: list, findings: found, progress: progress)
+    let isOfAll = Set(names).isSuperset(of: list.snapshots.map(\.name) + list.unusable.map(\.name))
+    let isRecorded = record(line, of: found.result, part: isOfAll ? part : nil, in: repository, at: start)
     return isRecorded || found.status != .done ? found.status : .warnings
   }
 
   private func names(in list: SnapshotList, of store: any SnapshotStore) throws -> [SnapshotName] {
-    if snapshots.isEmpty { return list.unusable.map(\.name) + list.snapshots.map(\.name) }
     var names: [SnapshotName] = []
+    if snapshots.isEmpty { names = list.unusable.map(\.name) + list.snapshots.map(\.name) }
     for reference in snapshots {
       let name = try store.resolve(reference, in: list).name
       if !names.contains(name) { names.append(name) }
     }
+    if let since { names.removeAll { $0.seconds < since } }
     return names
   }
 
   /// Verifies snapshots. A remote verifies itself, and only the differences are sent.
   private func read(
     _ names: [SnapshotName], in store: any VerifiableStore, progress: Progress, prints: Bool
-  ) throws -> Findings {
+  ) throws -> VerificationFindings {
     let problems = Mutex<[Problem]>([])
     let keeps = common.json || repairFrom != nil
-    let result = try store.verify(names, threads: threads.count, progress: progress) { problem in
+    let options = VerifyOptions(threads: threads.count, part: part, bytesPerSecond: connection.limitRate)
+    let result = try store.verify(names, options: options, progress: progress) { problem in
       if keeps { problems.withLock { $0.append(problem) } }
-      if prints { Console.print(Self.line(for: problem)) }
+      if prints { Console.print(problem.line) }
     }
-    return Findings(result: result, problems: problems.withLock { $0 })
+    return VerificationFindings(result: result, problems: problems.withLock { $0 })
   }
 
   // MARK: Repair
@@ -109,7 +113,9 @@ struct VerifyCommand: RunnableCommand {
   }
 
   /// Verifies the damaged snapshots again: only a second reading clears damage. The others keep their first result.
-  private func readAgain(_ names: [SnapshotName], in repository: Repository, after found: inout Findings) throws {
+  private func readAgain(_ names: [SnapshotName], in repository: Repository, after found: inout VerificationFindings)
+    throws
+  {
     let damaged = Set(found.problems.filter(\.isDamage).map(\.snapshot))
     let again = try read(names.filter(damaged.contains), in: repository, progress: Progress(), prints: false)
     found.problems = found.problems.filter { !damaged.contains($0.snapshot) } + again.problems
@@ -161,20 +167,21 @@ struct VerifyCommand: RunnableCommand {
     }
     if common.json { return }
     for repair in result.repairs {
-      let line = Self.line(for: repair.problem).split(separator: ":", maxSplits: 1)[0]
+      let line = repair.problem.line.split(separator: ":", maxSplits: 1)[0]
       Console.print("\(line): " + (repair.obstacle.map { "cannot be repaired: \($0)" } ?? "repaired"))
     }
   }
 
   // MARK: Answer
 
-  private func report(findings found: Findings, of verified: [SnapshotName], progress: Progress) {
+  private func report(findings found: VerificationFindings, of verified: [SnapshotName], progress: Progress) {
     let result = found.result
     if common.json {
       Console.print(
         jsonText(
           Answer(
-            snapshots: verified.map(\.description), expired: result.expired.map(\.description).sorted(),
+            snapshots: verified.map(\.description), part: part.isWhole ? nil : part.description,
+            expired: result.expired.map(\.description).sorted(),
             entries: progress.entries.value, filesRead: result.filesRead, bytesRead: progress.bytesRead.value,
             problems: found.problems.map(Answer.Item.init), elapsedSeconds: result.elapsedSeconds)))
     } else if result.damaged > 0 {
@@ -187,7 +194,8 @@ struct VerifyCommand: RunnableCommand {
           + (CurrentProcess.effectiveUser == 0 ? "" : "; verify as root"))
     } else if !common.quiet {
       Console.print(
-        "verified \(counted(verified.count, "snapshot")), \(counted(progress.entries.value, "entry")): read "
+        "verified " + (part.isWhole ? "" : "part \(part) of ")
+          + "\(counted(verified.count, "snapshot")), \(counted(progress.entries.value, "entry")): read "
           + "\(counted(result.filesRead, "file")) "
           + "(\(byteText(progress.bytesRead.value))) in \(durationText(result.elapsedSeconds)), no damage"
           + (result.expired.isEmpty ? "" : "; \(result.expired.count) had expired before their turn"))
@@ -196,11 +204,11 @@ struct VerifyCommand: RunnableCommand {
 
   /// Records damage and the run. Returns false, with a warning, if that failed.
   private func record(
-    _ line: VerificationLine, of result: VerifyResult, in repository: Repository, at time: Timestamp
+    _ line: VerificationLine, of result: VerifyResult, part: VerificationPart?, in repository: Repository,
+    at time: Timestamp
   ) -> Bool {
     do {
-      try Self.remember(result, in: repository, at: time)
-      try repository.history.append(line)
+      try repository.record(line, of: result, part: part, at: time)
       return true
     } catch {
       // A user with read-only access to the repository may verify it.
@@ -212,25 +220,6 @@ struct VerifyCommand: RunnableCommand {
       Console.warn("\(error)")
       return false
     }
-  }
-
-  /// Marks the snapshots with damage, and clears the mark of a snapshot that was found intact.
-  private static func remember(_ result: VerifyResult, in repository: Repository, at time: Timestamp) throws(Failure) {
-    for (name, damaged) in result.damage {
-      guard let damaged else { continue }
-      if damaged == 0 {
-        try repository.marks.remove(.damaged, from: name)
-      } else {
-        let reason = counted(damaged, "path differs", plural: "paths differ")
-        try repository.marks.add(.damaged, to: name, reason: "by verify: \(reason)", at: time)
-      }
-    }
-  }
-
-  private static func line(for problem: Problem) -> String {
-    problem.path.isEmpty
-      ? "\(problem.snapshot): \(problem.message)"
-      : "\(problem.snapshot) \(displayName(problem.path)): \(problem.message)"
   }
 
   private struct Answer: Encodable {
@@ -248,6 +237,7 @@ struct VerifyCommand: RunnableCommand {
       }
     }
     let snapshots: [String]
+    let part: String?
     let expired: [String]
     let entries: UInt64
     let filesRead: UInt64

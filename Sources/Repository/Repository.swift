@@ -167,6 +167,7 @@ extension Repository {
   public var repairDirectory: RepairDirectory { RepairDirectory(repository: self) }
   public var pushMemory: PushMemory { PushMemory(repository: self) }
   public var history: History { History(repository: self) }
+  public var verifiedParts: VerifiedParts { VerifiedParts(repository: self) }
   public var fileSystem: FileSystemProbe { FileSystemProbe(repository: self) }
   public var location: RepositoryLocation { RepositoryLocation(repository: self) }
 }

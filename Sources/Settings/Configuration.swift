@@ -53,6 +53,23 @@ public struct Configuration: Sendable, Equatable {
   /// The greatest age of the newest good snapshot.
   public var rpoSeconds: Int64?
 
+  /// The verification that runs do; `nil` for none.
+  public struct Verification: Sendable, Equatable {
+    /// One part is verified in each period of this length.
+    public var everySeconds: Int64
+    /// The number of parts.
+    public var parts: Int
+    /// In bytes per second.
+    public var limitRate: UInt64?
+
+    public init(everySeconds: Int64 = 86_400, parts: Int = 30) {
+      self.everySeconds = everySeconds
+      self.parts = parts
+    }
+  }
+
+  public var verification: Verification?
+
   /// The file in which Prometheus' node exporter finds the figures of a run.
   public var metricsTextfile: String?
 

@@ -80,6 +80,15 @@ extension Configuration {
     # How old the newest good snapshot may become.
     # rpo = "2h"
 
+    # Every run pushes, and then verifies one part of all snapshots, if none was verified in this period yet. Without
+    # this table runs verify nothing.
+    # [verify]
+    # every = "1d"
+    # With 1/30, thirty such verifications read everything once.
+    # part = "1/30"
+    # Bytes per second that are read at most.
+    # limit_rate = "50MB/s"
+
     # Who is told of runs. What cannot be told never fails a run.
     [notify]
     # What telling one of them may take, all attempts together.
@@ -121,6 +130,10 @@ extension Configuration {
     # limit_rate = "10MB/s"
     # How long the server may send nothing.
     # timeout = "5m"
+    # It may be absent, as a disk that is not always there: no run fails for it before its rpo has passed.
+    # optional = false
+    # How old the newest snapshot there may become.
+    # rpo = "14d"
 
     """
 }

@@ -17,7 +17,7 @@ extension Configuration {
     self.init()
     top.know([
       "repository", "label", "change_detection", "threads", "keep_spare", "retention", "source", "guards", "hooks",
-      "objectives", "metrics", "notify", "remote",
+      "objectives", "metrics", "notify", "remote", "verify",
     ])
     repository = top.path(for: "repository")
     if let label = top.string(for: "label") {
@@ -56,6 +56,7 @@ extension Configuration {
       table.know(["rpo"])
       rpoSeconds = table.duration(for: "rpo")
     }
+    if let table = top.table(for: "verify") { verification = Verification(table: table) }
     if let table = top.table(for: "notify") { readNotify(from: table) }
     if let table = top.table(for: "remote") { readRemotes(from: table) }
     if let table = top.table(for: "metrics") {
@@ -197,6 +198,20 @@ extension Configuration.Source {
     maxFileSize = table.value(for: "max_file_size", expecting: "a size such as \"100M\"") {
       $0.string.flatMap(Quantity.bytes)
     }
+  }
+}
+
+extension Configuration.Verification {
+  fileprivate init(table: TableReader) {
+    self.init()
+    table.know(["every", "part", "limit_rate"])
+    everySeconds = table.duration(for: "every") ?? everySeconds
+    let form = "a part such as \"1/30\", at least 1/\(VerificationPart.mostParts)"
+    parts =
+      table.value(for: "part", expecting: form) { found in
+        found.string.flatMap { VerificationPart($0) }.flatMap { $0.number == 1 ? $0.count : nil }
+      } ?? parts
+    limitRate = table.rate(for: "limit_rate")
   }
 }
 

@@ -17,6 +17,10 @@ public struct RemoteConfiguration: Sendable, Equatable {
   public var remoteCommand = "treering serve"
   /// In bytes per second.
   public var limitRate: UInt64?
+  /// The remote may be absent without a failure, until `rpoSeconds` have passed.
+  public var isOptional = false
+  /// The greatest age of the newest snapshot there. `nil` means no limit.
+  public var rpoSeconds: Int64?
   /// The longest time without data from the server.
   public var timeoutSeconds: Int64 = 300
   /// The line number in the file, from 1.
@@ -32,7 +36,7 @@ extension RemoteConfiguration {
     self.init()
     self.name = name
     line = table.line
-    table.know(["url", "set", "ssh", "remote_command", "limit_rate", "timeout"])
+    table.know(["url", "set", "ssh", "remote_command", "limit_rate", "timeout", "optional", "rpo"])
     table.require("url")
     if let url = table.string(for: "url") {
       self.url = url
@@ -51,9 +55,9 @@ extension RemoteConfiguration {
       table.value(for: "remote_command", expecting: "a command such as \"\(remoteCommand)\"") { found in
         found.string.flatMap { $0.utf8.allSatisfy(isBlank) || $0.utf8.contains(0) ? nil : $0 }
       } ?? remoteCommand
-    limitRate = table.value(for: "limit_rate", expecting: "bytes per second, such as \"10MB/s\"") {
-      $0.string.flatMap(Quantity.bytesPerSecond)
-    }
+    limitRate = table.rate(for: "limit_rate")
+    isOptional = table.bool(for: "optional") ?? false
+    rpoSeconds = table.duration(for: "rpo")
     timeoutSeconds = table.duration(for: "timeout") ?? timeoutSeconds
   }
 

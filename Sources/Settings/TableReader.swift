@@ -112,6 +112,10 @@ struct TableReader {
     }
   }
 
+  func rate(for key: String) -> UInt64? {
+    value(for: key, expecting: "bytes per second, such as \"10MB/s\"") { $0.string.flatMap(Quantity.bytesPerSecond) }
+  }
+
   func share(for key: String) -> Double? {
     value(for: key, expecting: "a percentage such as \"50%\"") { found in
       (found.string ?? found.int.map { "\($0)" }).flatMap(Quantity.share)

@@ -17,17 +17,18 @@ struct PushRunTests {
   }
 
   private struct Status: Decodable {
-    struct Push: Decodable {
-      struct Result: Decodable {
-        let remote: String
-        let snapshot: String
-      }
-      let exitStatus: Int32
-      let result: Result
+    struct Push: Decodable { let exitStatus: Int32 }
+    struct Remote: Decodable {
+      let remote: String
+      let snapshot: String?
+      let arrived: String?
+      let state: String
+      let lastPush: Push?
     }
     let isWell: Bool
     let findings: [String]
-    let pushes: [Push]
+    let due: [String]
+    let remotes: [Remote]
   }
 
   private func world(_ rest: String, retention: String = "hourly = 24\nweekly = 4") throws -> PushWorld {
@@ -89,7 +90,7 @@ struct PushRunTests {
     let lines = try pushLines(push)
     #expect(lines.map(\.exitStatus) == [0, 0] && lines.map(\.result?.result) == ["sent", "sent"])
     let state = try status(push, 0)
-    #expect(state.isWell && state.pushes.map(\.result.remote) == ["nas"] && state.pushes[0].exitStatus == 0)
+    #expect(state.isWell && state.remotes.map(\.remote) == ["nas"] && state.remotes[0].lastPush?.exitStatus == 0)
     let page = try runCommand(try treeringBinary(), ["status", "-c", push.place.root / "c.toml"])
     #expect(page.outputText.contains("nas"), "\(page.outputText)")
     let received = try push.far.text(".treering/history.jsonl")
@@ -125,7 +126,7 @@ struct PushRunTests {
     #expect(pushed(first) == ["push down: failed", "push up: done"])
     let state = try status(push, 1)
     #expect(state.findings.contains { $0.contains("down") }, "\(state.findings)")
-    #expect(state.pushes.map(\.exitStatus) == [7, 0])
+    #expect(state.remotes.map(\.lastPush?.exitStatus) == [7, 0])
     let second = try run(push, status: 7)
     #expect(second.result == "not_due" && pushed(second) == ["push down: failed"])
     #expect(try pushLines(push).map(\.exitStatus) == [7, 0, 7])

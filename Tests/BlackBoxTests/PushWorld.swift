@@ -134,7 +134,7 @@ final class PushWorld {
     let result = try run(
       arguments + ["--json"], ssh: ssh, to: address, remoteCommand: remoteCommand, at: location)
     #expect(
-      result.status == (result.errorText.contains("treering: warning: ") ? 1 : 0), "\(result.errorText)",
+      result.status == (result.errorText.contains("\"level\":\"warning\"") ? 1 : 0), "\(result.errorText)",
       sourceLocation: location)
     // A small tree looks soon as if most of it were gone.
     let held = result.errorLines.filter { $0.contains("rotation is held in") }

@@ -1,6 +1,7 @@
 import Model
 import Repository
 import Retention
+import Settings
 import Testing
 
 @testable import Catalog
@@ -40,7 +41,7 @@ func snapshot(
       label: Array("localhost".utf8), path: Array(path.utf8), isOptional: isOptional, rpoSeconds: rpoSeconds)
   }
 
-  private func state(_ facts: RepositoryFacts, expecting sources: [ExpectedSource], remotes: [String]? = nil)
+  private func state(_ facts: RepositoryFacts, expecting sources: [ExpectedSource], remotes: [ExpectedRemote] = [])
     -> RepositoryState
   {
     RepositoryState(
@@ -79,22 +80,95 @@ func snapshot(
   func history() {
     let good = [snapshot(at: hoursAgo(1), of: ["/a"])]
     func push(_ remote: String, _ status: Int) -> String {
-      #"{"time":"T","command":"push","exit_status":\#(status),"result":{"remote":"\#(remote)","snapshot":"S"}}"#
+      #"{"time":"2027-01-15T07:00:00Z","command":"push","exit_status":\#(status),"#
+        + #""result":{"remote":"\#(remote)","snapshot":"2027-01-15T06-00-00Z"}}"#
     }
     func run(_ command: String, _ status: Int) -> String {
       #"{"time":"T","command":"\#(command)","exit_status":\#(status)}"#
     }
-    let cases: [([String], remotes: [String]?, [String])] = [
-      ([run("snapshot", 3), run("snapshot", 0)], nil, []),
-      ([run("snapshot", 3), run("rotate", 0)], nil, ["the last snapshot, at T, ended with status 3"]),
-      ([run("snapshot", 0), run("rotate", 1)], nil, ["the last rotate, at T, ended with status 1"]),
-      (["torn", push("nas", 7)], nil, ["the last push to nas, at T, failed"]),
-      ([push("nsa", 7), push("nas", 0)], nil, []),
-      ([push("nas", 0)], ["nas", "b2"], ["nothing was pushed to b2 yet"]),
+    let cases: [([String], [String])] = [
+      ([run("snapshot", 3), run("snapshot", 0)], []),
+      ([run("snapshot", 3), run("rotate", 0)], ["the last snapshot, at T, ended with status 3"]),
+      ([run("snapshot", 0), run("rotate", 1)], ["the last rotate, at T, ended with status 1"]),
+      (["torn", push("nas", 7)], ["the last push to nas, at 2027-01-15T07:00:00Z, failed"]),
+      ([push("nsa", 7), push("nas", 0)], []),
     ]
-    for (lines, remotes, findings) in cases {
-      #expect(state(facts(good, history: lines), expecting: [], remotes: remotes).findings == findings)
+    for (lines, findings) in cases {
+      let facts = facts(good, history: lines)
+      let state = state(facts, expecting: [], remotes: ExpectedRemote.all(in: facts.history))
+      #expect(state.findings == findings)
     }
+  }
+
+  @Test("the state of a remote")
+  func remoteStates() {
+    let good = [snapshot(at: hoursAgo(1), of: ["/a"])]
+    let day: Int64 = 86_400
+    func remote(
+      hours: Int64?, isOptional: Bool = false, rpo: Int64? = nil, absence: String? = nil
+    ) -> ExpectedRemote {
+      ExpectedRemote(
+        name: "nas", isOptional: isOptional, rpoSeconds: rpo,
+        arrival: hours.map { .init(snapshot: SnapshotName(seconds: hoursAgo($0)), seconds: hoursAgo($0)) },
+        absence: absence)
+    }
+    let gone = "/n has no repository"
+    let cases: [(ExpectedRemote, String, String?)] = [
+      (remote(hours: 30), "well", nil), (remote(hours: nil), "never", "nothing was pushed to nas yet"),
+      (remote(hours: 20, rpo: day), "well", nil),
+      (remote(hours: 30, rpo: day), "late", "the newest snapshot at nas is 1 d 6 h old, and should be at most 1 d 0 h"),
+      (remote(hours: 20, absence: gone), "absent", "the remote nas is absent: /n has no repository"),
+      (remote(hours: 20, isOptional: true, absence: gone), "absent", nil),
+      (remote(hours: nil, isOptional: true, absence: gone), "absent", "nothing was pushed to nas yet"),
+      (remote(hours: 20, isOptional: true, rpo: day, absence: gone), "absent", nil),
+      (
+        remote(hours: 30, isOptional: true, rpo: day, absence: gone), "absent",
+        "the remote nas is absent: /n has no repository; its newest snapshot is 1 d 6 h old, and should be at most 1 d 0 h"
+      ),
+    ]
+    for (remote, expected, finding) in cases {
+      let state = state(facts(good), expecting: [], remotes: [remote])
+      #expect(state.remotes.map(\.state) == [expected] && state.findings == [finding].compactMap(\.self))
+    }
+  }
+
+  @Test("verifications that are missing are problems where the configuration asks for them, and else notes")
+  func verifications() {
+    let settings = Configuration.Verification(everySeconds: 86_400, parts: 3)
+    func part(_ number: Int, _ hours: Int64) -> VerifiedPart {
+      VerifiedPart(part: VerificationPart(number: number, of: 3)!, seconds: hoursAgo(hours))
+    }
+    let whole = VerifiedPart(part: .whole, seconds: hoursAgo(91 * 24))
+    let never = "nothing was verified yet; verify all with: treering verify --repository /r"
+    let cases: [(age: Int64, Configuration.Verification?, [VerifiedPart], findings: [String], notes: [String])] = [
+      (1, nil, [], [], [never]), (1, settings, [], [], [never]),
+      (
+        49, settings, [], ["nothing was verified yet, and a part should be every day"], []
+      ),
+      (49, settings, [part(1, 30)], [], []),
+      (60, settings, [part(1, 49)], ["the last verification was 2 d 1 h ago, and should be every day"], []),
+      (145, settings, [part(1, 30)], [], ["not everything was verified within the last 6 days"]),
+      (145, settings, [part(1, 30), part(2, 20), part(3, 10)], [], []),
+      (92 * 24, nil, [whole], [], ["not everything was verified within the last 90 days"]),
+    ]
+    for (age, settings, parts, findings, notes) in cases {
+      var facts = facts([snapshot(at: hoursAgo(age), of: ["/a"])])
+      facts.verifiedParts = parts.sorted { $0.seconds < $1.seconds }
+      let state = RepositoryState(
+        from: facts, expecting: .init(sources: [], isConfigured: true, verification: settings), at: Self.now)
+      #expect(state.findings == findings && state.notes == notes, "\(state.findings) \(state.notes)")
+    }
+  }
+
+  @Test("source and repository on one disk: a note, unless a remote has a copy")
+  func sameDisk() {
+    var facts = facts([snapshot(at: hoursAgo(1), of: ["/a"])])
+    facts.verifiedParts = [VerifiedPart(part: .whole, seconds: hoursAgo(1))]
+    facts.sourcesOnSameDisk = [Array("/a".utf8)]
+    let alone = state(facts, expecting: [])
+    #expect(alone.isWell && alone.notes.count == 1 && alone.notes[0].contains("same disk as /a"))
+    let arrival = ExpectedRemote.Arrival(snapshot: SnapshotName(seconds: hoursAgo(1)), seconds: hoursAgo(1))
+    #expect(state(facts, expecting: [], remotes: [ExpectedRemote(name: "nas", arrival: arrival)]).notes == [])
   }
 
   @Test("the first snapshot does not count as a day's growth")

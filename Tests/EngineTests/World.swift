@@ -65,7 +65,9 @@ final class World: Sendable {
   func problems(_ name: String) throws -> [String] {
     let repository = try Repository.open(Array(repositoryPath.utf8))
     let found = Mutex<[String]>([])
-    _ = try repository.verify([try #require(SnapshotName(Array(name.utf8)))], threads: 1, progress: Progress()) {
+    _ = try repository.verify(
+      [try #require(SnapshotName(Array(name.utf8)))], options: VerifyOptions(threads: 1), progress: Progress()
+    ) {
       let line = "\(String(decoding: $0.path, as: UTF8.self)): \($0.message)"
       found.withLock { $0.append(line) }
     }

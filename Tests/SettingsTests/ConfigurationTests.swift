@@ -48,8 +48,13 @@ struct ConfigurationTests {
     remote.url = "ssh://backup@nas.example.org/srv/treering/web01"
     remote.address = try RemoteAddress(remote.url)
     remote.limitRate = 10 << 20
+    remote.rpoSeconds = 14 * 86_400
     remote.line = try #require(uncommented.firstIndex { $0 == "[remote.offsite]" }) + 1
     #expect(all.remotes == [remote])
+    var verification = Configuration.Verification()
+    #expect(verification.everySeconds == 86_400 && verification.parts == 30)
+    verification.limitRate = 50 << 20
+    #expect(all.verification == verification)
   }
 
   @Test("what is read")
@@ -128,7 +133,7 @@ struct ConfigurationTests {
       ),
       (
         "a = 1\nthreads = 0",
-        "line 1, column 1: unknown key \"a\" in the file; known are change_detection, guards, hooks, keep_spare, label, metrics, notify, objectives, remote, repository, retention, source, threads"
+        "line 1, column 1: unknown key \"a\" in the file; known are change_detection, guards, hooks, keep_spare, label, metrics, notify, objectives, remote, repository, retention, source, threads, verify"
       ),
       (
         "[retention]\nkeep_within = '0s'",
@@ -220,6 +225,7 @@ struct ConfigurationTests {
       "exclude_caches", "exclude_if_present", "exclude_nodump", "max_file_size", "gone_limit", "changed_limit",
       "before", "after", "command", "timeout", "required", "rpo",
       "textfile", "url", "warnings", "headers", "on", "set", "ssh", "remote_command", "limit_rate",
+      "every", "part",
     ]
     #expect(described == Set(known))
     for key in known where key != "command" && key != "timeout" && key != "required" {

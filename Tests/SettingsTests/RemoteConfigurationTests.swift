@@ -16,12 +16,14 @@ struct RemoteConfigurationTests {
         remote_command = "sudo treering serve"
         limit_rate = "512K"
         timeout = "1s"
+        optional = true
+        rpo = "2w"
         [remote.3]
         url = "ssh://[::1]/r"
         set = "latest"
         """)
     #expect(read.remotes.map(\.name) == ["second", "first-1_A", "3"])
-    #expect(read.remotes.map(\.line) == [1, 2, 9])
+    #expect(read.remotes.map(\.line) == [1, 2, 11])
     let disk = read.remotes[0]
     #expect(disk.address == .local(Array("/mnt/disk/treering".utf8)) && disk.url == "/mnt/disk/treering")
     #expect(disk.set == nil && disk.ssh == "ssh" && disk.remoteCommand == "treering serve")
@@ -30,6 +32,7 @@ struct RemoteConfigurationTests {
     #expect(first.address == (try RemoteAddress("backup@nas:web01")) && first.set == .weekly)
     #expect(first.ssh == "ssh -p 2222 -i '/root/my key'" && first.remoteCommand == "sudo treering serve")
     #expect(first.limitRate == 512 << 10 && first.timeoutSeconds == 1)
+    #expect(first.isOptional && first.rpoSeconds == 14 * 86_400 && !disk.isOptional && disk.rpoSeconds == nil)
     #expect(read.remotes[2].set == nil)
     let longest = String(repeating: "x", count: 64)
     #expect(try Configuration(text: "[remote.\(longest)]\nurl = '/r'").remotes.first?.name == longest)

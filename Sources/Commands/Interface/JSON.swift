@@ -1,28 +1,35 @@
 internal import FoundationEssentials
 internal import Model
 
-/// Encodes an object with sorted keys in snake case, and the version of the format. `isLine` puts it on one line.
-func jsonText(_ document: some Encodable, isLine: Bool = false) -> String {
+/// The version of all JSON documents. It grows when a key gets another meaning or is removed.
+let jsonVersion = 1
+
+/// Encodes an object with sorted keys in snake case. `isLine` puts it on one line.
+///
+/// Every document has the key `version`. `isPart` is for an object inside another one.
+func jsonText(_ document: some Encodable, isLine: Bool = false, isPart: Bool = false) -> String {
   let encoder = JSONEncoder()
   encoder.keyEncodingStrategy = .convertToSnakeCase
   encoder.outputFormatting =
     isLine ? [.sortedKeys, .withoutEscapingSlashes] : [.sortedKeys, .withoutEscapingSlashes, .prettyPrinted]
-  guard let data = try? encoder.encode(VersionedDocument(document: document)) else {
+  let versioned = VersionedDocument(document: document, version: isPart ? nil : jsonVersion)
+  guard let data = try? encoder.encode(versioned) else {
     fatalError("a document of numbers and strings failed to encode")
   }
   return String(decoding: data, as: UTF8.self)
 }
 
-/// An object with the key `version`. The number grows when a key gets another meaning or is removed.
+/// An object with a further key.
 private struct VersionedDocument<Document: Encodable>: Encodable {
   let document: Document
+  let version: Int?
 
   private enum Key: CodingKey { case version }
 
   func encode(to encoder: any Encoder) throws {
     try document.encode(to: encoder)
     var container = encoder.container(keyedBy: Key.self)
-    try container.encode(1, forKey: .version)
+    try container.encodeIfPresent(version, forKey: .version)
   }
 }
 

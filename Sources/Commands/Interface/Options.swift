@@ -109,6 +109,12 @@ struct ExcludeOptions: ParsableArguments {
     transform: parsed(by: Quantity.bytes, or: "--max-file-size takes a size such as 100M"))
   var maxFileSize: UInt64?
 
+  /// True if the command line gives none of the options.
+  var areEmpty: Bool {
+    exclude.isEmpty && excludeFrom.isEmpty && !oneFileSystem && !excludeCaches && excludeIfPresent.isEmpty
+      && !excludeNodump && maxFileSize == nil
+  }
+
   /// The excludes of all options. Patterns from files come first, so that those of the command line override them.
   func excludes() throws(Failure) -> Excludes {
     var excludes = Excludes()
@@ -139,13 +145,17 @@ struct GuardOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp("Refuse where more than this share of a source's entries is gone (50%).", valueName: "percent"),
     transform: percentage(for: "--gone-limit"))
-  var goneLimit = 0.5
+  var goneLimit: Double?
 
   @Option(
     help: ArgumentHelp(
       "Hold rotation where more than this share of a source's files has other content (50%).", valueName: "percent"),
     transform: percentage(for: "--changed-limit"))
-  var changedLimit = 0.5
+  var changedLimit: Double?
 
-  var limits: GuardLimits { GuardLimits(gone: goneLimit, changed: changedLimit, acceptsChanges: acceptChanges) }
+  /// The limits of the command line; `others` has those that it does not give.
+  func limits(or others: GuardLimits) -> GuardLimits {
+    GuardLimits(
+      gone: goneLimit ?? others.gone, changed: changedLimit ?? others.changed, acceptsChanges: acceptChanges)
+  }
 }

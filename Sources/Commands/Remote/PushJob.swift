@@ -6,6 +6,9 @@ internal import Replication
 internal import Repository
 internal import Synchronization
 
+/// The absence of an optional remote, which is no failure.
+struct RemoteAbsence: Error { let reason: String }
+
 /// A push and its line in the history.
 struct PushJob {
   let target: RemoteTarget
@@ -13,25 +16,23 @@ struct PushJob {
   /// The configuration's sources.
   private let sources: SourceSet?
   private let common: CommonOptions
+  /// True if a remote that cannot be reached is a `RemoteAbsence`.
+  private let excusesAbsence: Bool
 
-  init(to target: RemoteTarget, from repository: Repository, sources: SourceSet?, options common: CommonOptions) {
+  init(
+    to target: RemoteTarget, from repository: Repository, sources: SourceSet?, options common: CommonOptions,
+    excusesAbsence: Bool = false
+  ) {
     self.target = target
     self.repository = repository
     self.sources = sources
     self.common = common
+    self.excusesAbsence = excusesAbsence
   }
 
   /// The snapshot to push: the newest one, unless the remote is known to have it.
   func due(in list: SnapshotList) throws(Failure) -> Snapshot? {
-    guard let snapshot = try repository.newest(of: sources, in: target.set, among: list) else { return nil }
-    // The last push is remembered. The remote is asked again once a day, because it may have been recreated.
-    if let last = repository.pushMemory.last(address: Array(target.options.displayName.utf8)),
-      last.names.contains(snapshot.name),
-      abs(Clock.now() - last.time) < 86_400
-    {
-      return nil
-    }
-    return snapshot
+    try repository.duePush(to: target.options.displayName, set: target.set, of: sources, in: list)
   }
 
   func work(_ snapshot: Snapshot, isDryRun: Bool = false) throws -> PushAnswer {
@@ -40,6 +41,7 @@ struct PushJob {
     let progress = PushProgress()
     var reached: Connection?
     do {
+      if excusesAbsence, let reason = target.absence { throw RemoteAbsence(reason: reason) }
       let connection = try Connection(options: target.options)
       reached = connection
       guard !connection.servesSameRepository(as: repository) else {
@@ -64,8 +66,13 @@ struct PushJob {
       }
       answer.warnings = monitor.warnings.count
       return answer
+    } catch let absence as RemoteAbsence {
+      throw absence
     } catch {
       let failure = error as? Failure ?? Failure(.remote, "\(error)")
+      if excusesAbsence, reached == nil, let reason = target.absence(because: failure) {
+        throw RemoteAbsence(reason: reason)
+      }
       // A lock held by another push is not worth a history line. A usage error means that no push took place.
       if !isDryRun, failure.kind != .locked, failure.kind != .usage {
         let line = PushLine(
@@ -94,6 +101,22 @@ struct PushJob {
       line += ", \(Int(share * 100)) %, about \(durationText(elapsed / share - elapsed)) left"
     }
     return line
+  }
+}
+
+extension Repository {
+  /// The snapshot to push to an address: the newest one, unless the remote is known to have it.
+  func duePush(
+    to address: String, set: SnapshotSet?, of sources: SourceSet?, in list: SnapshotList
+  ) throws(Failure) -> Snapshot? {
+    guard let snapshot = try newest(of: sources, in: set, among: list) else { return nil }
+    // The last push is remembered. The remote is asked again once a day, because it may have been recreated.
+    if let last = pushMemory.last(address: Array(address.utf8)), last.names.contains(snapshot.name),
+      abs(Clock.now() - last.time) < 86_400
+    {
+      return nil
+    }
+    return snapshot
   }
 }
 

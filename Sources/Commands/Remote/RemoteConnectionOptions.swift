@@ -16,7 +16,8 @@ struct RemoteConnectionOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Send at most so much in a second, such as 10MB/s; what is fetched is not limited.", valueName: "rate"),
+      "Send at most so much in a second, such as 10MB/s; with verify, read. What is fetched is not limited.",
+      valueName: "rate"),
     transform: parsed(by: Quantity.bytesPerSecond, or: "--limit-rate takes bytes per second, such as 10MB/s"))
   var limitRate: UInt64?
 

@@ -11,6 +11,7 @@ struct RemoteTarget {
   /// The set whose newest member is pushed.
   let set: SnapshotSet?
   let options: RemoteOptions
+  private let address: RemoteAddress
 
   /// Finds the remote of this name in the configuration, or parses an address.
   init(
@@ -46,6 +47,7 @@ struct RemoteTarget {
   ) throws(Failure) {
     name = remote.name
     set = remote.set
+    address = remote.address
     let command: [[UInt8]]
     let path: [UInt8]
     switch remote.address {
@@ -75,5 +77,29 @@ struct RemoteTarget {
       onLine: { line in Console.complain("\(shownName): \(displayName(line))") })
     options.passesAllLines = common.verbose
     self.options = options
+  }
+
+  /// The reason that a failure before the exchange of hellos is the remote's absence; `nil` if it is not.
+  ///
+  /// A remote on this machine is absent only if its directory has no repository.
+  func absence(because failure: Failure) -> String? {
+    guard case .local = address else { return [.remote, .usage].contains(failure.kind) ? failure.message : nil }
+    return absence
+  }
+
+  /// The reason that a remote on this machine is absent.
+  var absence: String? { address.absence }
+}
+
+extension RemoteAddress {
+  /// The reason that a repository on this machine is absent, such as an empty mount point; `nil` also for an address
+  /// on another machine.
+  var absence: String? {
+    guard case .local(let path) = self else { return nil }
+    do throws(Errno) { _ = try Descriptor.open(path: path + Array("/.treering/repository.toml".utf8), .pathOnly) } catch
+    {
+      return error.meansAbsence ? "\(displayName(path)) has no repository" : nil
+    }
+    return nil
   }
 }

@@ -1,7 +1,10 @@
 internal import Catalog
+internal import Engine
 internal import Model
+internal import Posix
 internal import Repository
 internal import Retention
+internal import Settings
 
 /// The decision whether a run takes a snapshot. It is pure: it depends only on its properties and arguments.
 struct DueCheck {
@@ -26,6 +29,33 @@ struct DueCheck {
       $0.summary.label == label && !present.isEmpty && present.isSubset(of: $0.summary.sources)
         && absent.isSubset(of: $0.summary.sources + $0.summary.absentSources)
         && set.isSamePeriod(local($0.summary.dated), local(now))
+    }
+  }
+}
+
+extension ConfigurationFile {
+  /// The optional sources whose absence is not reported, because their RPO has not passed.
+  func excusedSources(in repository: Repository, at time: Timestamp) throws(Failure) -> Set<[UInt8]> {
+    guard settings.sources.contains(where: \.isOptional) else { return [] }
+    let list = try repository.snapshots()
+    let damaged = try repository.marks.all(.damaged)
+    return Set(
+      ExpectedSource.all(in: self, or: list).filter { source in
+        guard source.isOptional, let rpo = source.rpoSeconds else { return source.isOptional }
+        return source.newestGood(in: list, damaged: damaged).map { time - $0.summary.started <= Double(rpo) } ?? false
+      }.map(\.path))
+  }
+
+  /// True if a run would take a snapshot. The options have the excused sources.
+  func isSnapshotDue(
+    for options: SnapshotOptions, in repository: Repository, at time: Timestamp
+  ) throws(Failure) -> Bool {
+    let absent = try options.absentSources()
+    let check = DueCheck(
+      policy: settings.retention, label: options.label, sources: options.sources, absent: Set(absent.map(\.path)),
+      isAbsenceExcused: absent.allSatisfy { !$0.isThere && options.excusedSources.contains($0.path) })
+    return check.isDue(after: try repository.snapshots().snapshots, at: time) {
+      LocalTime(fields: Clock.localFields(of: $0.seconds), of: $0.seconds)
     }
   }
 }

@@ -81,6 +81,8 @@ extension ReceptionLine {
 struct VerificationLine: HistoryLine {
   let time: String
   let command = "verify"
+  /// `nil` for everything in the verified snapshots.
+  let part: String?
   /// The number of verified snapshots, then the number of existing ones.
   let snapshots: Int
   let ofSnapshots: Int
@@ -89,6 +91,19 @@ struct VerificationLine: HistoryLine {
   let problems: UInt64
   let exitStatus: Int32
   var error: String?
+}
+
+extension VerificationLine {
+  init(
+    time: Timestamp, part: VerificationPart, verified count: Int, of list: SnapshotList, findings: VerificationFindings,
+    progress: Progress
+  ) {
+    self.init(
+      time: time.rfc3339, part: part.isWhole ? nil : part.description, snapshots: count,
+      ofSnapshots: list.snapshots.count + list.unusable.count - findings.result.expired.count,
+      entries: progress.entries.value, bytesRead: progress.bytesRead.value, problems: findings.result.problems,
+      exitStatus: findings.status.code)
+  }
 }
 
 /// The document of `snapshot --json`.
@@ -148,7 +163,7 @@ extension SnapshotAnswer {
 
 /// One step of a run, for the history.
 struct RunStep: Encodable {
-  enum Outcome: String, Encodable { case done, warnings, failed }
+  enum Outcome: String, Encodable { case done, warnings, failed, absent }
 
   let step: String
   let outcome: Outcome

@@ -25,6 +25,8 @@ struct PastRuns {
 
   struct Verification: Codable {
     let time: String
+    /// `nil` for everything in the verified snapshots.
+    let part: String?
     let snapshots: Int
     let ofSnapshots: Int
     let problems: Int
@@ -48,7 +50,8 @@ struct PastRuns {
   /// The bytes that each snapshot copied, expired snapshots included.
   private(set) var bytesCopied: [SnapshotName: UInt64] = [:]
   private var lastPushes: [String: Push] = [:]
-  private var reachedRemotes: Set<String> = []
+  /// The last push to each remote that went well.
+  private(set) var goodPushes: [String: Push] = [:]
 
   /// The last push to each remote.
   var pushes: [Push] { lastPushes.values.sorted { $0.result.remote < $1.result.remote } }
@@ -78,8 +81,8 @@ struct PastRuns {
     lastPushes[remote] = push
     mistypedRemotes.remove(remote)
     if !push.hasFailed {
-      reachedRemotes.insert(remote)
-      mistypedRemotes.formUnion(Set(lastPushes.keys).subtracting(reachedRemotes))
+      goodPushes[remote] = push
+      mistypedRemotes.formUnion(Set(lastPushes.keys).subtracting(goodPushes.keys))
     }
   }
 }

@@ -1,4 +1,5 @@
 internal import Catalog
+internal import Engine
 internal import Model
 internal import Posix
 internal import Repository
@@ -20,11 +21,34 @@ struct RepositoryState: Encodable {
   /// True if a snapshot is known to be damaged.
   var isDamaged: Bool { !damagedSnapshots.isEmpty }
 
+  /// The state of a remote.
+  struct Remote: Encodable {
+    let remote: String
+    /// The newest snapshot that it is known to have, and the age of this snapshot.
+    let snapshot: String?
+    let ageSeconds: Int64?
+    /// The time of the last push that went well.
+    let arrived: String?
+    /// `well`, `late`, `never`, `absent` or `failed`.
+    let state: String
+    /// The last push, whether it went well or not.
+    let lastPush: PastRuns.Push?
+  }
+
+  struct Part: Encodable {
+    let part: String
+    let time: String
+  }
+
   let repository: String
   /// True if the operator has nothing to do.
   let isWell: Bool
   /// The problems, one sentence each.
   let findings: [String]
+  /// Sentences about weaknesses that do not make the state bad.
+  let notes: [String]
+  /// The work of the next run, such as `snapshot`, `push nas` and `verify 3/30`. `nil` without a configuration.
+  let due: [String]?
   let sources: [Source]
   let snapshots: Int
   /// The number of members of each set.
@@ -37,10 +61,17 @@ struct RepositoryState: Encodable {
   let bytesTotal: UInt64
   /// The recent daily average of bytes that snapshots copied.
   let bytesCopiedPerDay: UInt64
-  /// The time and extent of the last verification.
+  /// The time of the last verification.
+  let lastVerified: String?
+  /// The time and extent of the last verification that the history has.
   let lastVerification: PastRuns.Verification?
-  /// The last push to each remote that has had a push.
-  let pushes: [PastRuns.Push]
+  /// The last verification of each part.
+  let verifiedParts: [Part]
+  /// Everything was verified at this time or later.
+  let verifiedSince: String?
+  let remotes: [Remote]
+  /// The sources on the repository's own disk.
+  let sourcesOnSameDisk: [String]
   /// The last runs, newest last.
   let runs: [PastRuns.Run]
 
@@ -49,20 +80,27 @@ struct RepositoryState: Encodable {
     var sources: [ExpectedSource]
     /// False if the sources are those of the snapshots.
     var isConfigured = false
-    /// The names of the configured remotes; `nil` if all that have had a push are expected.
-    var remotes: [String]?
+    var remotes: [ExpectedRemote] = []
+    var verification: Configuration.Verification?
+    /// See `RepositoryState.due`.
+    var due: [String]?
     /// The maximum age of a newest good snapshot, in place of the configuration's RPO.
     var maximumAgeSeconds: Int64?
   }
 
   init(from facts: RepositoryFacts, expecting expectations: Expectations, at now: Timestamp) {
     let judge = Judge(facts: facts, expectations: expectations, now: now)
-    let pushes = judge.pushes
     repository = displayName(facts.path)
     let judged = expectations.sources.map(judge.judge)
     sources = judged.map(\.source)
+    let judgedRemotes = expectations.remotes.map(judge.judge)
+    remotes = judgedRemotes.map(\.remote)
+    let verification = judge.verification
     findings =
-      judged.compactMap(\.finding) + judge.snapshotFindings + judge.pushFindings(of: pushes) + judge.runFindings
+      judged.compactMap(\.finding) + judge.snapshotFindings + judgedRemotes.compactMap(\.finding)
+      + verification.findings + judge.runFindings
+    notes = verification.notes + judge.diskNotes
+    due = expectations.due
     isWell = findings.isEmpty
     snapshots = facts.list.snapshots.count
     sets = Dictionary(uniqueKeysWithValues: facts.memberCounts.map { ($0.key.rawValue, $0.value) })
@@ -72,8 +110,13 @@ struct RepositoryState: Encodable {
     bytesFree = facts.bytesFree
     bytesTotal = facts.bytesTotal
     bytesCopiedPerDay = judge.bytesCopiedPerDay
+    lastVerified = judge.lastVerified.map { Timestamp(seconds: $0, nanoseconds: 0).rfc3339 }
     lastVerification = facts.history.lastVerification
-    self.pushes = pushes
+    verifiedParts = facts.verifiedParts.map {
+      Part(part: $0.part.description, time: Timestamp(seconds: $0.seconds, nanoseconds: 0).rfc3339)
+    }
+    verifiedSince = judge.verifiedSince.map { Timestamp(seconds: $0, nanoseconds: 0).rfc3339 }
+    sourcesOnSameDisk = facts.sourcesOnSameDisk.map { displayName($0) }
     runs = facts.history.runs.suffix(10)
   }
 }
@@ -137,19 +180,90 @@ private struct Judge {
     return findings
   }
 
-  /// The last push to each expected remote.
-  var pushes: [PastRuns.Push] {
-    facts.history.pushes.filter {
-      expectations.remotes?.contains($0.result.remote) ?? !facts.history.mistypedRemotes.contains($0.result.remote)
+  /// The state of a remote, and the problem if it has one.
+  func judge(_ expected: ExpectedRemote) -> (remote: RepositoryState.Remote, finding: String?) {
+    let name = expected.name
+    let age = expected.arrival.map { now.seconds - $0.snapshot.seconds }
+    var state = "well"
+    var finding: String?
+    if let absence = expected.absence, !expected.isAbsenceExcused(at: now) {
+      state = "absent"
+      finding = "the remote \(name) is absent: \(absence)"
+      if let age, let lateness = lateness(of: expected, age: age) {
+        finding = "the remote \(name) is absent: \(absence); its newest snapshot is \(lateness)"
+      }
+    } else if expected.absence != nil {
+      state = "absent"
+      if expected.arrival == nil { finding = "nothing was pushed to \(name) yet" }
+    } else if let push = expected.lastPush, push.hasFailed {
+      state = "failed"
+      finding = "the last push to \(name), at \(push.time), failed\(push.error.map { ": \($0)" } ?? "")"
+    } else if expected.arrival == nil {
+      state = "never"
+      finding = "nothing was pushed to \(name) yet"
+    } else if let age, let lateness = lateness(of: expected, age: age) {
+      state = "late"
+      finding = "the newest snapshot at \(name) is \(lateness)"
     }
+    let remote = RepositoryState.Remote(
+      remote: name, snapshot: expected.arrival?.snapshot.description, ageSeconds: age,
+      arrived: expected.arrival.map { Timestamp(seconds: $0.seconds, nanoseconds: 0).rfc3339 }, state: state,
+      lastPush: expected.lastPush)
+    return (remote, finding)
   }
 
-  func pushFindings(of pushes: [PastRuns.Push]) -> [String] {
-    let missing = (expectations.remotes ?? []).filter { name in !pushes.contains { $0.result.remote == name } }
-    return missing.map { "nothing was pushed to \($0) yet" }
-      + pushes.filter(\.hasFailed).map { push in
-        "the last push to \(push.result.remote), at \(push.time), failed\(push.error.map { ": \($0)" } ?? "")"
+  /// The end of a sentence about the newest snapshot of a remote; `nil` if its RPO has not passed.
+  private func lateness(of remote: ExpectedRemote, age: Int64) -> String? {
+    guard remote.isLate(at: now), let most = remote.rpoSeconds else { return nil }
+    return "\(durationText(Double(age))) old, and should be at most \(durationText(Double(most)))"
+  }
+
+  /// The time since when everything was verified, by whatever division; `nil` if something never was.
+  var verifiedSince: Int64? {
+    Set(facts.verifiedParts.map(\.part.count)).compactMap { count in
+      let times = facts.verifiedParts.times(ofParts: count)
+      return times.contains(nil) ? nil : times.compactMap(\.self).min()
+    }.max()
+  }
+
+  /// The time of the last verification. The record of parts outlives the lines of the history.
+  var lastVerified: Int64? {
+    [facts.verifiedParts.last?.seconds, facts.history.lastVerification.flatMap { Moment.seconds(of: $0.time) }]
+      .compactMap(\.self).max()
+  }
+
+  /// Verifications that are missing: problems if the configuration asks for them, notes otherwise.
+  var verification: (findings: [String], notes: [String]) {
+    guard let oldest = facts.list.snapshots.first?.summary.started.seconds else { return ([], []) }
+    let settings = expectations.verification
+    // A period has a part each. A machine that is off at night may be late by less than a period.
+    let limit = settings.map { 2 * $0.everySeconds }
+    guard let last = lastVerified else {
+      guard let settings, let limit, now.seconds - oldest > limit else {
+        return ([], ["nothing was verified yet; verify all with: \(facts.advice("verify"))"])
       }
+      return (["nothing was verified yet, and a part should be every \(periodText(settings.everySeconds))"], [])
+    }
+    if let settings, let limit, now.seconds - last > limit {
+      let age = durationText(Double(now.seconds - last))
+      return (["the last verification was \(age) ago, and should be every \(periodText(settings.everySeconds))"], [])
+    }
+    let cycle = settings.map { 2 * $0.everySeconds * Int64($0.parts) } ?? 90 * 86_400
+    guard now.seconds - oldest > cycle, verifiedSince.map({ now.seconds - $0 > cycle }) ?? true else { return ([], []) }
+    return ([], ["not everything was verified within the last \(periodText(cycle))"])
+  }
+
+  private func periodText(_ seconds: Int64) -> String {
+    seconds == 86_400
+      ? "day" : seconds % 86_400 == 0 ? counted(seconds / 86_400, "day") : durationText(Double(seconds))
+  }
+
+  /// One disk with source and repository loses both, unless a remote has them.
+  var diskNotes: [String] {
+    let sources = facts.sourcesOnSameDisk.map { displayName($0) }
+    guard !sources.isEmpty, !expectations.remotes.contains(where: { $0.arrival != nil }) else { return [] }
+    let shown = sources.count > 3 ? "\(sources[0]) and \(sources.count - 1) more" : sources.joined(separator: ", ")
+    return ["the repository is on the same disk as \(shown), and no remote has a copy: this disk's end loses both"]
   }
 
   /// A later rotation or received push does not clear the failure of another run.
@@ -181,96 +295,39 @@ private struct Judge {
 extension RepositoryState {
   /// Collects the facts. The configuration names the expected sources; without one, all known sources are expected.
   init(
-    of repository: Repository, configuration: ConfigurationFile?, remotes: [String]? = nil,
-    maximumAgeSeconds: Int64? = nil, at now: Timestamp
+    of repository: Repository, configuration file: ConfigurationFile?, maximumAgeSeconds: Int64? = nil,
+    at now: Timestamp
   ) throws {
-    let facts = try RepositoryFacts(of: repository, at: now)
+    let list = try repository.snapshots()
+    let sources = ExpectedSource.all(in: file, or: list)
+    let facts = try RepositoryFacts(of: repository, sources: sources.map(\.path), at: now)
+    let remotes = ExpectedRemote.all(in: file, of: repository, history: facts.history)
     let expectations = Expectations(
-      sources: ExpectedSource.all(in: configuration, or: facts.list), isConfigured: configuration != nil,
-      remotes: remotes, maximumAgeSeconds: maximumAgeSeconds)
+      sources: sources, isConfigured: file != nil, remotes: remotes, verification: file?.settings.verification,
+      due: try file?.due(in: repository, list: list, verified: facts.verifiedParts, at: now),
+      maximumAgeSeconds: maximumAgeSeconds)
     self.init(from: facts, expecting: expectations, at: now)
   }
 }
 
-/// The facts about a repository, collected without reading a tree.
-struct RepositoryFacts {
-  var path: [UInt8]
-  var list: SnapshotList
-  /// The snapshots that a verification found damaged, each with the time and the reason.
-  var damaged: [SnapshotName: String] = [:]
-  var held: [SnapshotName] = []
-  /// The number of members of each set.
-  var memberCounts: [SnapshotSet: Int] = [:]
-  var plan: RetentionPlan
-  /// 0 if the file system does not tell its size.
-  var bytesFree: UInt64 = 0
-  var bytesTotal: UInt64 = 0
-  var history: PastRuns
-
-  /// A command line for this repository, for use in messages.
-  func advice(_ command: String) -> String { commandLine(command, repository: path) }
-}
-
-extension RepositoryFacts {
-  init(of repository: Repository, at now: Timestamp) throws {
-    let list = try repository.snapshots()
-    self.init(
-      path: repository.path, list: list,
-      plan: try repository.retention.plan(for: list, by: repository.retention.lastPolicy(), now: now),
-      history: PastRuns(history: try repository.history.tail(byteCount: 1 << 20)))
-    damaged = try repository.marks.all(.damaged)
-    held = Array(try repository.marks.all(.held).keys)
-    memberCounts = try repository.members(of: list).mapValues(\.count)
-    let system = try repository.root.descriptor.fileSystem()
-    if system.hasSize {
-      bytesFree = system.bytesAvailable
-      bytesTotal = system.bytesUsed &+ system.bytesAvailable
+extension ConfigurationFile {
+  /// The work of the next run; see `RepositoryState.due`.
+  fileprivate func due(
+    in repository: Repository, list: SnapshotList, verified: [VerifiedPart], at now: Timestamp
+  ) throws(Failure) -> [String] {
+    var due: [String] = []
+    if !settings.sources.isEmpty {
+      var options = try snapshotOptions()
+      options.excusedSources = try excusedSources(in: repository, at: now)
+      if try isSnapshotDue(for: options, in: repository, at: now) { due.append("snapshot") }
     }
-  }
-}
-
-/// A source that should have snapshots.
-struct ExpectedSource {
-  let label: [UInt8]
-  let path: [UInt8]
-  var isOptional = false
-  /// The RPO of this source.
-  var rpoSeconds: Int64?
-  /// The RPO of all sources.
-  var commonRPOSeconds: Int64?
-
-  /// The sources of the configuration. Without one, the sources of all snapshots.
-  static func all(in file: ConfigurationFile?, or list: SnapshotList) -> [ExpectedSource] {
-    if let file {
-      return file.settings.sources.map {
-        ExpectedSource(
-          label: Array(file.settings.label.utf8), path: Array($0.path.utf8), isOptional: $0.isOptional,
-          rpoSeconds: $0.rpoSeconds, commonRPOSeconds: file.settings.rpoSeconds)
-      }
+    for remote in settings.remotes
+    where try repository.duePush(to: remote.url, set: remote.set, of: sourceSet, in: list) != nil {
+      due.append("push \(remote.name)")
     }
-    var seen: Set<[[UInt8]]> = []
-    return list.snapshots.reversed().flatMap { snapshot in
-      snapshot.summary.sources.filter { seen.insert([snapshot.summary.label, $0]).inserted }
-        .map { ExpectedSource(label: snapshot.summary.label, path: $0) }
+    if let part = settings.verification?.duePart(after: verified, at: now), !list.snapshots.isEmpty {
+      due.append("verify \(part)")
     }
-  }
-
-  /// The newest snapshot without warnings that has the source.
-  func newestGood(in list: SnapshotList, damaged: [SnapshotName: String]) -> Snapshot? {
-    list.snapshots.last {
-      $0.summary.outcome == .complete && damaged[$0.name] == nil && $0.summary.label == label
-        && $0.summary.sources.contains(path)
-    }
-  }
-
-  /// The maximum age of the newest good snapshot. The command line's value does not apply to optional sources.
-  func maximumAge(said: Int64?) -> Int64? { isOptional ? rpoSeconds : said ?? rpoSeconds ?? commonRPOSeconds }
-
-  /// True if the source is absent from the newest snapshot that was to contain it.
-  func isAbsent(in list: SnapshotList) -> Bool {
-    let last = list.snapshots.last {
-      $0.summary.label == label && ($0.summary.sources + $0.summary.absentSources).contains(path)
-    }
-    return last?.summary.absentSources.contains(path) ?? false
+    return due
   }
 }

@@ -6,6 +6,7 @@ internal import Posix
 internal import Repository
 internal import Retention
 internal import Settings
+internal import Synchronization
 
 /// The steps of one `treering run`, with the repository locked.
 final class ScheduledRun {
@@ -15,6 +16,7 @@ final class ScheduledRun {
   private let repositoryPath: [UInt8]
   private var answer: RunAnswer
   private let began = Clock.monotonic()
+  private var start = Clock.now()
 
   init(of file: ConfigurationFile, options common: CommonOptions) {
     self.file = file
@@ -33,11 +35,12 @@ final class ScheduledRun {
   ///
   /// Never throws: an error is printed, and recorded in the history and the exit status.
   func work(of options: SnapshotOptions, in repository: Repository, startingAt start: Timestamp, evenIfNotDue: Bool) {
+    self.start = start
     answer.time = start.rfc3339
     do {
       var options = options
-      options.excusedSources = try excusable(for: options, in: repository, at: start)
-      if try evenIfNotDue || isDue(for: options, in: repository, at: start) {
+      options.excusedSources = try file.excusedSources(in: repository, at: start)
+      if try evenIfNotDue || file.isSnapshotDue(for: options, in: repository, at: start) {
         answer.steps += notices.runBegins()
         try allSteps(for: options, in: repository)
         answer.result = "made"
@@ -56,12 +59,14 @@ final class ScheduledRun {
   /// The lock is not needed: a snapshot cannot expire during its push, and other runs can proceed.
   func finish(in repository: Repository) -> RunAnswer {
     pushAll(from: repository)
+    verifyPart(of: repository)
     let start = Clock.monotonic()
     if let problem = emptyTrashNotingErrors(of: repository, threads: file.threads) {
       note("trash", outcome: .warnings, since: start, message: problem.description)
     }
     answer.elapsedSeconds = Clock.monotonic() - began
-    if answer.result == "not_due" && answer.expired.isEmpty && answer.steps.isEmpty { return answer }
+    let hasDoneNothing = answer.steps.allSatisfy { $0.outcome == .absent }
+    if answer.result == "not_due" && answer.expired.isEmpty && hasDoneNothing { return answer }
     writeMetrics(of: repository)
     end(in: repository)
     return answer
@@ -73,9 +78,10 @@ final class ScheduledRun {
       let start = Clock.monotonic()
       let step = "push \(remote.name)"
       do {
+        let expected = ExpectedRemote(remote, in: repository)
         let job = PushJob(
           to: try RemoteTarget(remote: remote, options: common), from: repository, sources: file.sourceSet,
-          options: common)
+          options: common, excusesAbsence: expected.isAbsenceExcused(at: self.start))
         guard let snapshot = try job.due(in: try repository.snapshots()) else { continue }
         CurrentProcess.notifyServiceManager("STATUS=\(step)")
         let pushed = try job.work(snapshot)
@@ -85,6 +91,8 @@ final class ScheduledRun {
           let warnings = counted(pushed.warnings, "warning")
           note(step, outcome: .warnings, since: start, message: "\(pushed.line), with \(warnings)")
         }
+      } catch let absence as RemoteAbsence {
+        note(step, outcome: .absent, since: start, message: absence.reason)
       } catch {
         let failure = error as? Failure ?? Failure(.remote, "\(error)")
         // Another run is pushing.
@@ -101,6 +109,67 @@ final class ScheduledRun {
         answer.error = failure.description
       }
     }
+  }
+
+  /// The number of damaged paths that a run names.
+  private static let namedProblems = 100
+
+  /// Verifies the part that is due. Another run may be at it.
+  private func verifyPart(of repository: Repository) {
+    guard let settings = file.settings.verification, CurrentProcess.rememberedSignal == nil else { return }
+    let began = Clock.monotonic()
+    var step = "verify"
+    do {
+      guard let lock = try repository.verifiedParts.lock() else { return }
+      defer { withExtendedLifetime(lock) {} }
+      let list = try repository.snapshots()
+      let names = list.unusable.map(\.name) + list.snapshots.map(\.name)
+      guard let part = settings.duePart(after: try repository.verifiedParts.all(), at: start), !names.isEmpty
+      else { return }
+      step = "verify \(part)"
+      CurrentProcess.notifyServiceManager("STATUS=\(step)")
+      let named = Atomic<Int>(0)
+      let progress = Progress()
+      let options = VerifyOptions(threads: file.threads, part: part, bytesPerSecond: settings.limitRate)
+      let line = ProgressLine(for: step, of: progress, options: common)
+      defer { line.stop() }
+      let result = try repository.verify(names, options: options, progress: progress) { problem in
+        if named.add(1, ordering: .relaxed).newValue <= Self.namedProblems { Console.complain(problem.line) }
+      }
+      line.stop()
+      let found = VerificationFindings(result: result)
+      let verified = names.count { !result.expired.contains($0) }
+      try repository.record(
+        VerificationLine(time: start, part: part, verified: verified, of: list, findings: found, progress: progress),
+        of: result, part: part, at: start)
+      let message = "\(counted(result.filesRead, "file")) (\(byteText(progress.bytesRead.value))) read"
+      switch found.status {
+      case .damaged: throw damage(of: result.damaged, in: part, of: repository)
+      case .done: note(step, outcome: .done, since: began, message: message + ", no damage")
+      default:
+        let paths = counted(result.problems, "path")
+        Console.warn("\(paths) could not be verified")
+        note(step, outcome: .warnings, since: began, message: "\(message); \(paths) could not be verified")
+      }
+    } catch {
+      let failure = error as? Failure ?? Failure(.failed, "\(error)")
+      let status = ExitStatus(afterPublication: failure.kind)
+      Console.complain(of: failure, status: status)
+      note(step, outcome: status == .warnings ? .warnings : .failed, since: began, message: failure.description)
+      // Damage matters more than a push that failed.
+      guard status != .warnings, [.done, .warnings, .remote].contains(ExitStatus(code: answer.exitStatus)) else {
+        return
+      }
+      answer.exitStatus = status.code
+      answer.error = failure.description
+    }
+  }
+
+  private func damage(of paths: UInt64, in part: VerificationPart, of repository: Repository) -> Failure {
+    Failure(
+      .damaged,
+      "damage found: \(counted(paths, "path differs", plural: "paths differ")) from the catalogs, in part \(part)",
+      path: repository.path, hint: "see: \(repository.advice("verify --part \(part)"))")
   }
 
   /// Ends a run that did not get the lock or could not start. A lock held by another run is not reported.
@@ -157,33 +226,6 @@ final class ScheduledRun {
       ("TREERING_EXIT_STATUS", Array("\(status)".utf8)),
       ("TREERING_SNAPSHOT", Array((answer.snapshot?.snapshot ?? "").utf8)),
     ]
-  }
-
-  /// The optional sources whose absence is not reported, because their RPO has not passed.
-  private func excusable(
-    for options: SnapshotOptions, in repository: Repository, at time: Timestamp
-  ) throws(Failure) -> Set<[UInt8]> {
-    if options.optionalSources.isEmpty { return [] }
-    let list = try repository.snapshots()
-    let damaged = try repository.marks.all(.damaged)
-    return Set(
-      ExpectedSource.all(in: file, or: list).filter { source in
-        guard source.isOptional, let rpo = source.rpoSeconds else { return source.isOptional }
-        return source.newestGood(in: list, damaged: damaged).map { time - $0.summary.started <= Double(rpo) } ?? false
-      }.map(\.path))
-  }
-
-  /// True if the shortest kept period has no snapshot of all present sources yet.
-  private func isDue(
-    for options: SnapshotOptions, in repository: Repository, at time: Timestamp
-  ) throws(Failure) -> Bool {
-    let absent = try options.absentSources()
-    let check = DueCheck(
-      policy: file.settings.retention, label: options.label, sources: options.sources, absent: Set(absent.map(\.path)),
-      isAbsenceExcused: absent.allSatisfy { !$0.isThere && options.excusedSources.contains($0.path) })
-    return check.isDue(after: try repository.snapshots().snapshots, at: time) {
-      LocalTime(fields: Clock.localFields(of: $0.seconds), of: $0.seconds)
-    }
   }
 
   // MARK: Steps

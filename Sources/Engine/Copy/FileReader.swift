@@ -43,8 +43,12 @@ final class FileReader {
   private let hasher = ContentHasher()
   private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: FileReader.bufferBytes, alignment: 4096)
   private let progress: Progress
+  private let limiter: SharedRateLimiter?
 
-  init(counting progress: Progress) { self.progress = progress }
+  init(counting progress: Progress, limiter: SharedRateLimiter? = nil) {
+    self.progress = progress
+    self.limiter = limiter
+  }
 
   deinit { buffer.deallocate() }
 
@@ -182,7 +186,8 @@ final class FileReader {
   ) throws(CopyError) -> UInt64 {
     var position = start
     while position < end {
-      let want = Int(min(UInt64(buffer.count), end - position))
+      var want = Int(min(UInt64(buffer.count), end - position))
+      if let limiter { want = limiter.take(upTo: want) }
       let count: Int
       do throws(Errno) {
         count = try source.read(into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<want]))

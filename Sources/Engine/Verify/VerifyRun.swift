@@ -44,22 +44,36 @@ public struct VerifyResult: Sendable {
   }
 }
 
+/// The extent of a verification.
+public struct VerifyOptions: Sendable {
+  public var threads: Int
+  public var part = VerificationPart.whole
+  /// The most bytes of files that all threads read in a second.
+  public var bytesPerSecond: UInt64?
+
+  public init(threads: Int, part: VerificationPart = .whole, bytesPerSecond: UInt64? = nil) {
+    self.threads = threads
+    self.part = part
+    self.bytesPerSecond = bytesPerSecond
+  }
+}
+
 /// A store that can compare its snapshots with their catalogs.
 public protocol VerifiableStore: SnapshotStore {
-  /// Compares presence, kind, bytes and metadata of every entry.
+  /// Compares presence, kind, bytes and metadata of every entry of a part.
   ///
   /// Each stored inode is read once, however many of the snapshots hold it. `report` is called from any thread.
   func verify(
-    _ names: [SnapshotName], threads: Int, progress: Progress, report: @escaping @Sendable (Problem) -> Void
+    _ names: [SnapshotName], options: VerifyOptions, progress: Progress, report: @escaping @Sendable (Problem) -> Void
   ) throws -> VerifyResult
 }
 
 extension Repository: VerifiableStore {
   public func verify(
-    _ names: [SnapshotName], threads: Int, progress: Progress, report: @escaping @Sendable (Problem) -> Void
+    _ names: [SnapshotName], options: VerifyOptions, progress: Progress, report: @escaping @Sendable (Problem) -> Void
   ) throws -> VerifyResult {
     let start = Clock.monotonic()
-    let shared = VerifyShared(keepsLinked: names.count > 1, progress: progress, report: report)
+    let shared = VerifyShared(keepsLinked: names.count > 1, options: options, progress: progress, report: report)
     var damage: [SnapshotName: UInt64?] = [:]
     var expired: Set<SnapshotName> = []
     for name in names {
@@ -85,9 +99,9 @@ extension Repository: VerifiableStore {
         shared.found(Problem(snapshot: name, path: [], message: error.message, isDamage: error.kind == .damaged))
         continue
       }
-      progress.expectedEntries.count(catalog.summary.root.totals.entries)
+      progress.expectedEntries.count(catalog.summary.root.totals.entries / UInt64(options.part.count))
       let root = WalkNode(VerifyDirectory(subtree: catalog.summary.root, stored: tree))
-      try walkTree(VerifyWork(of: name, catalog: catalog, shared: shared), from: root, threads: threads)
+      try walkTree(VerifyWork(of: name, catalog: catalog, shared: shared), from: root, threads: options.threads)
     }
     var result = VerifyResult(
       problems: shared.problems.value, damaged: shared.damaged.value, filesRead: shared.filesRead.value)
@@ -114,6 +128,8 @@ struct VerifiedInode: Sendable {
 final class VerifyShared: Sendable {
   /// True if inodes with several links are remembered, because another snapshot may hold them.
   let keepsLinked: Bool
+  let part: VerificationPart
+  let limiter: SharedRateLimiter?
   let progress: Progress
   let problems = Atomic<UInt64>(0)
   let damaged = Atomic<UInt64>(0)
@@ -121,8 +137,12 @@ final class VerifyShared: Sendable {
   let inodes = LinkTable<VerifiedContent, VerifiedInode>()
   private let report: @Sendable (Problem) -> Void
 
-  init(keepsLinked: Bool, progress: Progress, report: @escaping @Sendable (Problem) -> Void) {
+  init(
+    keepsLinked: Bool, options: VerifyOptions, progress: Progress, report: @escaping @Sendable (Problem) -> Void
+  ) {
     self.keepsLinked = keepsLinked
+    part = options.part
+    limiter = options.bytesPerSecond.map { SharedRateLimiter(bytesPerSecond: $0) }
     self.progress = progress
     self.report = report
   }

@@ -26,7 +26,8 @@ final class VerifyWork: TreeWork {
   }
 
   func makeWorker() throws -> VerifyWorker {
-    VerifyWorker(reader: CatalogReader(reading: catalog), files: FileReader(counting: shared.progress))
+    VerifyWorker(
+      reader: CatalogReader(reading: catalog), files: FileReader(counting: shared.progress, limiter: shared.limiter))
   }
 
   func finish(with worker: VerifyWorker) throws {}
@@ -58,7 +59,8 @@ final class VerifyWork: TreeWork {
   }
 
   func enter(_ node: Node, with worker: VerifyWorker) throws -> [Node] {
-    shared.progress.entries.count()
+    let isInPart = shared.part.isWhole || shared.part.contains(path: node.path)
+    if isInPart { shared.progress.entries.count() }
     if let parent = node.parent {
       let name = node.name
       do throws(Errno) { node.stored = try parent.stored!.directory(name.span) } catch {
@@ -77,14 +79,19 @@ final class VerifyWork: TreeWork {
       return []
     }
     // The entries below can be verified even if the directory itself cannot.
-    do throws(Errno) { if !record.isSynthetic { try checkDirectory(at: node, stored: stored, record: record) } } catch {
+    do throws(Errno) {
+      if isInPart, !record.isSynthetic { try checkDirectory(at: node, stored: stored, record: record) }
+    } catch {
       unreadable(at: node, because: error)
     }
-    do throws(Errno) { try worker.listing.read(stored.descriptor) } catch {
+    // A directory of another part is not listed. Those of its files that are in the part are looked up by name.
+    do throws(Errno) { if isInPart { try worker.listing.read(stored.descriptor) } } catch {
       unreadable(at: node, because: error)
       return []
     }
-    do { return try merge(in: node, stored: stored, record: record, with: worker) } catch let error as CatalogError {
+    do { return try merge(in: node, isListed: isInPart, stored: stored, record: record, with: worker) } catch let error
+      as CatalogError
+    {
       found(at: node, "its record in the catalog is damaged, so not all below it is verified: \(error)")
       return []
     }
@@ -101,17 +108,24 @@ final class VerifyWork: TreeWork {
   }
 
   private func merge(
-    in node: Node, stored: Directory, record: DirectoryRecord, with worker: VerifyWorker
+    in node: Node, isListed: Bool, stored: Directory, record: DirectoryRecord, with worker: VerifyWorker
   ) throws -> [Node] {
     let names = worker.listing.bytes
-    var merge = try ListingMerge(worker.listing, with: record)
+    var merge = try ListingMerge(isListed ? worker.listing : DirectoryListing(), with: record)
     while let pair = try merge.nextEntry() {
       try checkForSignal()
       switch pair {
       case .left(let entry): merge.mergeAsDirectory(entry)
       case .right(let row):
-        if !row.hints.flags.contains(.notStored) { found(at: node, name: record.bytes[row.name], "is missing") }
+        if row.hints.flags.contains(.notStored) { continue }
+        if isListed {
+          found(at: node, name: record.bytes[row.name], "is missing")
+        } else if row.kind == .regular, shared.part.contains(prefix: row.digest.prefix) {
+          shared.progress.entries.count()
+          check(row, name: Array(record.bytes[row.name]), in: node, stored: stored, record: record, with: worker)
+        }
       case .both(let entry, let row):
+        if row.kind == .regular, !shared.part.contains(prefix: row.digest.prefix) { continue }
         shared.progress.entries.count()
         check(row, name: Array(names[entry.range]), in: node, stored: stored, record: record, with: worker)
       }
@@ -134,11 +148,7 @@ final class VerifyWork: TreeWork {
     _ row: FileRow, name: [UInt8], in node: Node, stored: Directory,
     record: DirectoryRecord, with worker: VerifyWorker
   ) {
-    let status: FileStatus
-    do throws(Errno) { status = try stored.descriptor.status(of: name.span) } catch {
-      unreadable(at: node, because: error, name: name)
-      return
-    }
+    guard let status = status(of: name, in: node, stored: stored) else { return }
     guard let kind = status.kind, kind == row.kind else {
       found(at: node, name: name, "is now a \(status.kind?.word ?? "something else"), not a \(row.kind.word)")
       return
@@ -179,6 +189,18 @@ final class VerifyWork: TreeWork {
       flags: row.hints.flags)
     if !differences.isEmpty { problems.append("its \(differences) changed") }
     if !problems.isEmpty { found(at: node, name: name, problems.joined(separator: "; ")) }
+  }
+
+  /// The status of an entry; `nil`, with a report, if there is none.
+  private func status(of name: [UInt8], in node: Node, stored: Directory) -> FileStatus? {
+    do throws(Errno) { return try stored.descriptor.status(of: name.span) } catch {
+      if error == .noSuchEntry {
+        found(at: node, name: name, "is missing")
+      } else {
+        unreadable(at: node, because: error, name: name)
+      }
+      return nil
+    }
   }
 
   private func attributesByHandle(of name: [UInt8], stored: Directory) throws(Errno) -> AttributeBlock {

@@ -103,11 +103,16 @@ public final class RemoteRepository: VerifiableStore, Sendable {
 
   /// Requests the server to verify snapshots; only the server reads them. `report` gets each path that differs.
   public func verify(
-    _ names: [SnapshotName], threads: Int, progress: Progress, report: @escaping @Sendable (Problem) -> Void
+    _ names: [SnapshotName], options: VerifyOptions, progress: Progress, report: @escaping @Sendable (Problem) -> Void
   ) throws -> VerifyResult {
     let start = Clock.monotonic()
+    let request = VerifyRequest(names: names, part: options.part, bytesPerSecond: options.bytesPerSecond)
     return try connection.annotatingErrors {
-      try connection.channel.send(Request.verify(names).frame)
+      guard connection.version.hasPartialVerification || !request.needsVersion2 else {
+        throw Failure(
+          .remote, "the treering there is too old to verify a part, or to read slowly", hint: "use a newer one there")
+      }
+      try connection.channel.send(Request.verify(request).frame)
       while true {
         let frame = try connection.channel.receive(.problem, .end)
         guard frame.type == .end else {

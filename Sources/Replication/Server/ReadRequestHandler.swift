@@ -87,7 +87,8 @@ struct ReadRequestHandler {
     try instructions.end()
   }
 
-  func verify(_ names: [SnapshotName]) throws {
+  func verify(_ request: VerifyRequest) throws {
+    let names = request.names
     // The verification of each snapshot reads all its files.
     guard Set(names).count == names.count else { throw ProtocolViolation("a snapshot is to be verified twice") }
     let progress = Progress()
@@ -95,7 +96,8 @@ struct ReadRequestHandler {
       channel.sendKeepAlive(progress.entries.value &+ progress.bytesRead.value)
     }
     defer { ticker.stop() }
-    let result = try repository.verify(names, threads: threads, progress: progress) { [channel] problem in
+    let options = VerifyOptions(threads: threads, part: request.part, bytesPerSecond: request.bytesPerSecond)
+    let result = try repository.verify(names, options: options, progress: progress) { [channel] problem in
       try? channel.send(problem)
     }
     ticker.stop()

@@ -103,7 +103,7 @@ struct ServerSession {
       case .readCatalog(let name, let offset, let byteCount):
         try reads.readCatalog(of: name, at: offset, byteCount: byteCount)
       case .fetch(let name, let path): try reads.fetch(path, of: name)
-      case .verify(let names): try reads.verify(names)
+      case .verify(let request): try reads.verify(request)
       case .push(let request):
         try receive(
           PushReceiver(

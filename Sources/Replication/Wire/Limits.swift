@@ -54,6 +54,8 @@ struct ProtocolVersion: Sendable {
   var hasSpaceCheck: Bool { number >= 2 }
   /// Version 2 adds a list of files that were cut off. A server of version 1 keeps one, until another file arrives.
   var hasPartialFileList: Bool { number >= 2 }
+  /// Version 2 adds a part and a rate to `verify`.
+  var hasPartialVerification: Bool { number >= 2 }
   /// Version 2 adds notes before `accept`.
   var hasEarlyNotes: Bool { number >= 2 }
 }

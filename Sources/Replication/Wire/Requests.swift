@@ -9,7 +9,7 @@ enum Request {
   case readCatalog(SnapshotName, offset: UInt64, byteCount: Int)
   /// Requests the content of a regular file.
   case fetch(SnapshotName, path: [[UInt8]])
-  case verify([SnapshotName])
+  case verify(VerifyRequest)
   case push(PushRequest)
 
   init(frame: Frame) throws {
@@ -21,7 +21,7 @@ enum Request {
       self = .readCatalog(
         try reader.snapshotName(), offset: try reader.quantity(), byteCount: try reader.count(limit: Wire.frameBytes))
     case .fetch: self = .fetch(try reader.snapshotName(), path: try reader.path())
-    case .verify: self = .verify(try reader.snapshotNames(limit: Wire.verifiedSnapshots))
+    case .verify: self = .verify(try VerifyRequest(from: &reader))
     case .push: self = .push(try PushRequest(from: &reader))
     default: throw frame.isUnexpected
     }
@@ -45,15 +45,48 @@ enum Request {
       type = .fetch
       writer.text(name.bytes)
       writer.path(path)
-    case .verify(let names):
+    case .verify(let request):
       type = .verify
-      writer.count(names.count)
-      for name in names { writer.text(name.bytes) }
+      request.encode(to: &writer)
     case .push(let request):
       type = .push
       request.encode(to: &writer)
     }
     return Frame(type: type, payload: writer.bytes)
+  }
+}
+
+/// `verify`: some snapshots; since version 2 also a part of them, and the rate of reading.
+struct VerifyRequest {
+  let names: [SnapshotName]
+  var part = VerificationPart.whole
+  var bytesPerSecond: UInt64?
+
+  /// True if a server of version 1 would refuse the request.
+  var needsVersion2: Bool { !part.isWhole || bytesPerSecond != nil }
+}
+
+extension VerifyRequest {
+  init(from reader: inout MessageReader) throws {
+    names = try reader.snapshotNames(limit: Wire.verifiedSnapshots)
+    if reader.isAtEnd { return }
+    let number = try reader.count(limit: VerificationPart.mostParts)
+    let count = try reader.count(limit: VerificationPart.mostParts)
+    guard let part = VerificationPart(number: number, of: count) else {
+      throw ProtocolViolation("there is no part \(number) of \(count)")
+    }
+    self.part = part
+    let rate = try reader.integer()
+    bytesPerSecond = rate == 0 ? nil : rate
+  }
+
+  func encode(to writer: inout MessageWriter) {
+    writer.count(names.count)
+    for name in names { writer.text(name.bytes) }
+    guard needsVersion2 else { return }
+    writer.count(part.number)
+    writer.count(part.count)
+    writer.integer(bytesPerSecond ?? 0)
   }
 }
 

@@ -1,0 +1,185 @@
+internal import Catalog
+internal import Model
+internal import Posix
+internal import Repository
+internal import Retention
+internal import Settings
+
+/// The facts about a repository, collected without reading a tree.
+struct RepositoryFacts {
+  var path: [UInt8]
+  var list: SnapshotList
+  /// The snapshots that a verification found damaged, each with the time and the reason.
+  var damaged: [SnapshotName: String] = [:]
+  var held: [SnapshotName] = []
+  /// The number of members of each set.
+  var memberCounts: [SnapshotSet: Int] = [:]
+  var plan: RetentionPlan
+  /// 0 if the file system does not tell its size.
+  var bytesFree: UInt64 = 0
+  var bytesTotal: UInt64 = 0
+  var history: PastRuns
+  var verifiedParts: [VerifiedPart] = []
+  /// The sources that are on the repository's own disk.
+  var sourcesOnSameDisk: [[UInt8]] = []
+
+  /// A command line for this repository, for use in messages.
+  func advice(_ command: String) -> String { commandLine(command, repository: path) }
+}
+
+extension RepositoryFacts {
+  init(of repository: Repository, sources: [[UInt8]] = [], at now: Timestamp) throws {
+    let list = try repository.snapshots()
+    self.init(
+      path: repository.path, list: list,
+      plan: try repository.retention.plan(for: list, by: repository.retention.lastPolicy(), now: now),
+      history: PastRuns(history: try repository.history.tail(byteCount: 1 << 20)))
+    damaged = try repository.marks.all(.damaged)
+    held = Array(try repository.marks.all(.held).keys)
+    memberCounts = try repository.members(of: list).mapValues(\.count)
+    verifiedParts = try repository.verifiedParts.all()
+    let system = try repository.root.descriptor.fileSystem()
+    if system.hasSize {
+      bytesFree = system.bytesAvailable
+      bytesTotal = system.bytesUsed &+ system.bytesAvailable
+    }
+    sourcesOnSameDisk = sources.filter { repository.isOnDisk(of: $0) }
+  }
+}
+
+extension Repository {
+  /// True if a directory is on the disk of the repository, as far as the kernel tells. A directory that cannot be
+  /// opened is not.
+  fileprivate func isOnDisk(of path: [UInt8]) -> Bool {
+    guard let directory = try? Descriptor.open(path: path, .pathOnly), let status = try? directory.status() else {
+      return false
+    }
+    if status.device == identity.device { return true }
+    let own = Self.disk(of: identity.device)
+    return own != nil && own == Self.disk(of: status.device)
+  }
+
+  /// The directory of a whole disk in sysfs(5), also for the device number of a partition. `nil` for other devices.
+  private static func disk(of device: UInt64) -> [UInt8]? {
+    let number = "\(device >> 32):\(device & 0xffff_ffff)"
+    guard let path = try? CurrentProcess.realPath(Array("/sys/dev/block/\(number)".utf8)) else { return nil }
+    let isPartition = (try? Descriptor.open(path: path + Array("/partition".utf8), .pathOnly)) != nil
+    return isPartition ? splitLast(of: path).parent : path
+  }
+}
+
+/// A source that should have snapshots.
+struct ExpectedSource {
+  let label: [UInt8]
+  let path: [UInt8]
+  var isOptional = false
+  /// The RPO of this source.
+  var rpoSeconds: Int64?
+  /// The RPO of all sources.
+  var commonRPOSeconds: Int64?
+
+  /// The sources of the configuration. Without one, the sources of all snapshots.
+  static func all(in file: ConfigurationFile?, or list: SnapshotList) -> [ExpectedSource] {
+    if let file {
+      return file.settings.sources.map {
+        ExpectedSource(
+          label: Array(file.settings.label.utf8), path: Array($0.path.utf8), isOptional: $0.isOptional,
+          rpoSeconds: $0.rpoSeconds, commonRPOSeconds: file.settings.rpoSeconds)
+      }
+    }
+    var seen: Set<[[UInt8]]> = []
+    return list.snapshots.reversed().flatMap { snapshot in
+      snapshot.summary.sources.filter { seen.insert([snapshot.summary.label, $0]).inserted }
+        .map { ExpectedSource(label: snapshot.summary.label, path: $0) }
+    }
+  }
+
+  /// The newest snapshot without warnings that has the source.
+  func newestGood(in list: SnapshotList, damaged: [SnapshotName: String]) -> Snapshot? {
+    list.snapshots.last {
+      $0.summary.outcome == .complete && damaged[$0.name] == nil && $0.summary.label == label
+        && $0.summary.sources.contains(path)
+    }
+  }
+
+  /// The maximum age of the newest good snapshot. The command line's value does not apply to optional sources.
+  func maximumAge(said: Int64?) -> Int64? { isOptional ? rpoSeconds : said ?? rpoSeconds ?? commonRPOSeconds }
+
+  /// True if the source is absent from the newest snapshot that was to contain it.
+  func isAbsent(in list: SnapshotList) -> Bool {
+    let last = list.snapshots.last {
+      $0.summary.label == label && ($0.summary.sources + $0.summary.absentSources).contains(path)
+    }
+    return last?.summary.absentSources.contains(path) ?? false
+  }
+}
+
+/// A remote that should have snapshots.
+struct ExpectedRemote {
+  struct Arrival {
+    /// The newest snapshot that the remote is known to have.
+    var snapshot: SnapshotName
+    /// The time of the last push that went well.
+    var seconds: Int64
+  }
+
+  let name: String
+  var isOptional = false
+  /// The greatest age of the newest snapshot there.
+  var rpoSeconds: Int64?
+  var arrival: Arrival?
+  var lastPush: PastRuns.Push?
+  /// The reason that a remote on this machine is not there now.
+  var absence: String?
+
+  /// True if the absence of the remote is not reported, because its RPO has not passed.
+  func isAbsenceExcused(at now: Timestamp) -> Bool { isOptional && !isLate(at: now) }
+
+  /// True if the RPO has passed. It also has if nothing ever arrived.
+  func isLate(at now: Timestamp) -> Bool {
+    guard let rpoSeconds else { return false }
+    return arrival.map { now.seconds - $0.snapshot.seconds > rpoSeconds } ?? true
+  }
+}
+
+extension ExpectedRemote {
+  /// A remote of the configuration.
+  init(_ remote: RemoteConfiguration, in repository: Repository, history: PastRuns? = nil) {
+    self.init(
+      name: remote.name, isOptional: remote.isOptional, rpoSeconds: remote.rpoSeconds,
+      lastPush: history?.pushes.first { $0.result.remote == remote.name }, absence: remote.address.absence)
+    arrival = history?.goodPushes[name].flatMap(Arrival.init)
+    if let last = repository.pushMemory.last(address: Array(remote.url.utf8)),
+      let newest = last.names.max(by: { $0.seconds < $1.seconds })
+    {
+      // The memory outlives the lines of the history.
+      let snapshot = arrival.map { $0.snapshot.seconds > newest.seconds ? $0.snapshot : newest } ?? newest
+      arrival = Arrival(snapshot: snapshot, seconds: arrival?.seconds ?? last.time.seconds)
+    }
+  }
+
+  /// The remotes of the configuration. Without one, all that have had a push.
+  static func all(in file: ConfigurationFile?, of repository: Repository, history: PastRuns) -> [ExpectedRemote] {
+    if let file, !file.settings.remotes.isEmpty {
+      return file.settings.remotes.map { ExpectedRemote($0, in: repository, history: history) }
+    }
+    return all(in: history)
+  }
+
+  /// The remotes that had a push, without those that were typing errors.
+  static func all(in history: PastRuns) -> [ExpectedRemote] {
+    history.pushes.filter { !history.mistypedRemotes.contains($0.result.remote) }.map { push in
+      ExpectedRemote(
+        name: push.result.remote, arrival: history.goodPushes[push.result.remote].flatMap(Arrival.init), lastPush: push)
+    }
+  }
+}
+
+extension ExpectedRemote.Arrival {
+  fileprivate init?(_ push: PastRuns.Push) {
+    guard let snapshot = SnapshotName(push.result.snapshot.utf8), let seconds = Moment.seconds(of: push.time) else {
+      return nil
+    }
+    self.init(snapshot: snapshot, seconds: seconds)
+  }
+}

@@ -1,0 +1,70 @@
+public import Model
+internal import Posix
+
+/// The last verification of each part of the repository: the lines of `.treering/verified`, each a time and a part.
+///
+/// A verification of everything is the part 1/1 and replaces all lines.
+public struct VerifiedParts {
+  let repository: Repository
+
+  private static let fileBytes = 1 << 20
+  private static let lockName = Array("verify.lock".utf8)
+  private var file: ControlFile { repository.file(named: Array("verified".utf8)) }
+
+  /// The records, oldest first. Lines of another form are skipped.
+  public func all() throws(Failure) -> [VerifiedPart] {
+    do throws(Errno) {
+      let text = String(decoding: try file.read(limit: Self.fileBytes) ?? [], as: UTF8.self)
+      return text.split(separator: "\n").compactMap { VerifiedPart(line: $0) }.sorted { $0.seconds < $1.seconds }
+    } catch { throw Failure(.failed, "cannot read \(displayName(repository.path))/.treering/verified: \(error)") }
+  }
+
+  /// Records a part in which every entry was compared.
+  public func add(_ part: VerificationPart, at time: Timestamp) throws(Failure) {
+    let others = part.isWhole ? [] : try all().filter { $0.part != part }
+    // Records of an abandoned division are dropped in the end.
+    let kept = others.suffix(2 * VerificationPart.mostParts) + [VerifiedPart(part: part, seconds: time.seconds)]
+    try repository.replace(file, with: kept.map { $0.line + "\n" }.joined())
+  }
+
+  /// Locks the verification of parts, so that two runs do not read the same. `nil` if another process has the lock.
+  public func lock() throws(Failure) -> FileLock? {
+    do throws(Errno) {
+      let file = try repository.openFile(Self.lockName, in: repository.control, flags: .readWrite)
+      do { try file.lockExclusively() } catch {
+        if error == .wouldBlock { return nil }
+        throw error
+      }
+      return FileLock(file: file)
+    } catch { throw .writing("lock the verification of", at: repository.path, because: error) }
+  }
+}
+
+/// A verified part, and the time of the verification.
+public struct VerifiedPart: Sendable, Equatable {
+  public let part: VerificationPart
+  public let seconds: Int64
+
+  public init(part: VerificationPart, seconds: Int64) {
+    self.part = part
+    self.seconds = seconds
+  }
+
+  init?(line: Substring) {
+    let words = line.split(separator: " ")
+    guard words.count == 2, let seconds = Moment.seconds(of: String(words[0])), let part = VerificationPart(words[1])
+    else { return nil }
+    self.init(part: part, seconds: seconds)
+  }
+
+  var line: String { "\(CalendarTime(seconds: seconds).rfc3339) \(part)" }
+}
+
+extension [VerifiedPart] {
+  /// The time of the last verification of each part of a division; `nil` for a part that was never verified.
+  public func times(ofParts count: Int) -> [Int64?] {
+    (1...count).map { number in
+      filter { $0.part.isWhole || $0.part.count == count && $0.part.number == number }.map(\.seconds).max()
+    }
+  }
+}
