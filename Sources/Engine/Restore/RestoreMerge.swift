@@ -271,6 +271,11 @@ struct RestoreMerge {
       try target.descriptor.open(made.span, [.write, .create, .exclusive], mode: 0o600), from: 0,
       elidingZeros: row.digest.isSparse, with: worker.tools)
     assembly.file.holdTemporary()
+    var counted: UInt64 = 0
+    func countWritten() {
+      work.progress.bytesCopied.count(assembly.writtenByteCount - counted)
+      counted = assembly.writtenByteCount
+    }
     if row.size > 0 {
       if !task.isRequested { try work.fetcher!.request(work.label + node.path + [name]) }
       task.isRequested = false
@@ -278,10 +283,14 @@ struct RestoreMerge {
       func writing(_ body: () throws(Errno) -> Void) {
         if failure != nil { return }
         do throws(Errno) { try body() } catch { failure = error }
+        countWritten()
       }
       let trouble = try work.fetcher!.receive(
         byteCount: row.size,
-        takeZeros: { byteCount in writing { () throws(Errno) in try assembly.appendZeros(byteCount) } },
+        takeZeros: { byteCount in
+          work.progress.expect(bytes: byteCount, isLess: true)
+          writing { () throws(Errno) in try assembly.appendZeros(byteCount) }
+        },
         { bytes in
           work.progress.bytesRead.count(UInt64(bytes.count))
           writing { () throws(Errno) in try assembly.append(bytes) }
@@ -294,7 +303,7 @@ struct RestoreMerge {
       }
     }
     let pass = PassResult(digest: try assembly.finish(), byteCount: assembly.byteCount)
-    work.progress.bytesCopied.count(pass.byteCount)
+    countWritten()
     guard try checkContent(pass, task: task, name: name, as: made, in: target) else { return nil }
     return try finish(assembly.file, row: row, name: name)
   }
