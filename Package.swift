@@ -87,7 +87,8 @@ let package = Package(
     .testTarget(
       name: "RepositoryTests", dependencies: ["Repository", "Model", "Retention"], swiftSettings: strict),
     .testTarget(
-      name: "CommandsTests", dependencies: ["Commands", "Repository", "Model", "Catalog", "Retention"],
+      name: "CommandsTests",
+      dependencies: ["Commands", "Replication", "Engine", "Repository", "Model", "Catalog", "Retention"],
       swiftSettings: strict),
     .testTarget(
       name: "EngineTests", dependencies: ["Engine", "Repository", "Posix", "Model", "Catalog", "TestSupport"],

@@ -173,7 +173,7 @@ struct ProgressLine {
     Console.clearProgress()
   }
 
-  private static func line(for verb: String, of progress: Progress, elapsedSeconds: Double) -> String {
+  static func line(for verb: String, of progress: Progress, elapsedSeconds: Double) -> String {
     let entries = progress.entries.value
     let bytes = progress.bytesRead.value
     var line = "\(verb): \(grouped(entries)) entries, \(byteText(bytes)) read"
@@ -187,14 +187,22 @@ struct ProgressLine {
     // An entry without content costs about as much as 16 KiB of content.
     func work(entries: UInt64, bytes: UInt64) -> Double { Double(entries) * 16384 + Double(bytes) }
     let expected = progress.expectedEntries.value
-    if expected > 0, entries > 0, elapsedSeconds >= 1 {
+    if expected > 0, entries > 0 {
       let expectedBytes = progress.expectedBytes.value
       let doneBytes = expectedBytes == 0 ? 0 : max(bytes, progress.bytesCopied.value)
-      let share = min(
-        1, work(entries: entries, bytes: doneBytes) / work(entries: expected, bytes: max(expectedBytes, doneBytes)))
-      let left = elapsedSeconds / share - elapsedSeconds
-      line += ", \(Int(share * 100)) %, about \(durationText(left)) left"
+      let all = work(entries: expected, bytes: max(expectedBytes, doneBytes))
+      line += remainder(share: work(entries: entries, bytes: doneBytes) / all, elapsedSeconds: elapsedSeconds)
     }
     return line
+  }
+
+  /// The end of a progress line: the percentage, and the time left.
+  ///
+  /// The first seconds and the first percent say nothing about the pace of the rest, so no time is shown for them.
+  static func remainder(share: Double, elapsedSeconds: Double) -> String {
+    let share = min(1, share)
+    let percentage = ", \(Int(share * 100)) %"
+    guard elapsedSeconds >= 5, share >= 0.01 else { return percentage }
+    return percentage + ", about \(durationText(elapsedSeconds / share - elapsedSeconds)) left"
   }
 }

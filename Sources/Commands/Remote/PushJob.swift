@@ -47,9 +47,8 @@ struct PushJob {
       guard !connection.servesSameRepository(as: repository) else {
         throw Failure(.usage, "\(target.name) is this repository itself", hint: "name another one")
       }
-      let treeBytes = snapshot.summary.root.totals.bytes
       let line = ProgressLine(options: common) { elapsed in
-        Self.line(for: progress, sent: connection.bytesSent, treeBytes: treeBytes, elapsedSeconds: elapsed)
+        Self.line(for: progress, sent: connection.bytesSent, elapsedSeconds: elapsed)
       }
       defer { line.stop() }
       let monitor = ConsoleMonitor()
@@ -87,18 +86,16 @@ struct PushJob {
     }
   }
 
-  private static func line(
-    for progress: PushProgress, sent: UInt64, treeBytes: UInt64, elapsedSeconds elapsed: Double
-  ) -> String {
+  /// The progress line. It fits in 80 columns, so that the time left is seen.
+  static func line(for progress: PushProgress, sent: UInt64, elapsedSeconds elapsed: Double) -> String {
     var line = "push: \(byteText(sent)) sent"
     if elapsed > 0 { line += ", \(byteText(UInt64(Double(sent) / elapsed)))/s" }
-    if sent > 0 { line += ", speed-up \(speedUp(of: treeBytes, sent: sent))" }
     if progress.isBuilding.load(ordering: .relaxed) { return line + ", the server builds the snapshot" }
     let done = progress.bytesDone.load(ordering: .relaxed)
     let expected = progress.bytesExpected.load(ordering: .relaxed)
-    if expected > 0, done > 0, elapsed >= 1 {
-      let share = min(1, Double(done) / Double(expected))
-      line += ", \(Int(share * 100)) %, about \(durationText(elapsed / share - elapsed)) left"
+    if expected > 0 {
+      line += ", \(byteText(min(done, expected))) of \(byteText(expected))"
+      line += ProgressLine.remainder(share: Double(done) / Double(expected), elapsedSeconds: elapsed)
     }
     return line
   }
