@@ -61,7 +61,7 @@ struct ListCommand: RunnableCommand {
         path.map { "no snapshot has \(displayName($0.bytes))" } ?? "the repository has no snapshot yet")
     }
     if let reason = try repository.heldRotation() {
-      Console.complain("rotation is held since \(reason); when all is well, run: \(repository.advice("release"))")
+      Console.complain("rotation is held since \(reason); when all is well, \(repository.remedy("release"))")
     }
     for unusable in list.unusable { Console.complain(unusable.sentence) }
     return unusableStatus(for: list.unusable)

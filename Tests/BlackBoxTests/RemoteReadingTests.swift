@@ -145,6 +145,58 @@ struct RemoteReadingTests {
     #expect(try differences(world.tree(of: snapshot).root, out + world.source.root) == [])
   }
 
+  @Test("a restore counts the bytes that it writes, and no holes")
+  func sparse() throws {
+    try world.source.write("sparse", "")
+    try world.source.truncate("sparse", to: 1 << 30)
+    try world.source.overwrite("sparse", at: 5 << 20, bytes: [1])
+    try world.source.write("file", "content")
+    try world.settle()
+    try world.snapshot()
+    let restore = { (to: ByteString) in ["restore", "latest", "--to", world.directory.path / to, "--json"] }
+    let here = try world.treering(restore("here")).decoded(RestoreAnswer.self)
+    let there = try remote(restore("there")).decoded(RestoreAnswer.self)
+    #expect(there.bytes == here.bytes && here.bytes < 1 << 20, "\(there.bytes), \(here.bytes)")
+  }
+
+  @Test("advice about a remote can be followed, and a name that is no remote is not taken for a new repository")
+  func advice() throws {
+    try world.source.write("file", "content")
+    try world.snapshot()
+    try world.repository.write(".treering/rotation-held", "2026-01-01T00:00:00Z because\n")
+    let listed = try remote(["list"])
+    let release = "treering release --repository \(world.repository.root)"
+    let since = "rotation is held since 2026-01-01T00:00:00Z: because; when all is well, "
+    #expect(listed.errorText.contains("\(since)run at 127.0.0.1: \(release)"), "\(listed.errorText)")
+    #expect(try world.treering(["list"]).errorText.contains("when all is well, run: \(release)"))
+    let config = world.directory.path / "treering.toml"
+    try Tree(world.directory.path).write(
+      "treering.toml",
+      """
+      repository = "\(world.directory.path / "own")"
+      [[source]]
+      path = "\(world.source.root)"
+      [remote.nas]
+      url = "ssh://nas.example.org/srv/web01"
+      [remote.disk]
+      url = "\(world.repository.root)"
+
+      """)
+    func run(_ command: ByteString, _ remote: ByteString) throws -> CommandResult {
+      try world.treering([command, "-r", remote, "-c", config], inRepository: false)
+    }
+    for command in ["list", "release"] as [ByteString] {
+      let none = try run(command, "nosuch")
+      #expect(none.status == 2 && none.errorText.contains("its remotes are: nas, disk"), "\(none.errorText)")
+    }
+    let elsewhere = try run("release", "nas")
+    #expect(
+      elsewhere.status == 2 && elsewhere.errorText.contains("ssh nas.example.org treering release … -r /srv/web01"),
+      "\(elsewhere.errorText)")
+    #expect(try run("list", "disk").errorText.contains("when all is well, run: \(release)"))
+    #expect(try run("release", "disk").outputText == "rotation goes on\n")
+  }
+
   @Test("what cannot be reached, or is no repository, is said in a sentence, with status 7")
   func unreachable() throws {
     let none = try remote(["list"], "/nonexistent")

@@ -53,19 +53,30 @@ struct CommonOptions: ParsableArguments {
     }
   }
 
-  func openRepository() throws(Failure) -> Repository { try Repository.open(try localRepositoryPath()) }
+  func openRepository() throws(Failure) -> Repository {
+    let path = try repositoryPath()
+    if let remote = try remote(named: path)?.remote {
+      return try Repository.open(Self.localPath(of: remote.address, named: path))
+    }
+    return try Repository.open(try localRepositoryPath())
+  }
 
   /// The path of the repository, for a command that works only on a local one.
   func localRepositoryPath() throws(Failure) -> [UInt8] {
     let path = try repositoryPath()
-    if case .ssh(let user, let host, let port, let there) = try Self.address(of: path) {
+    return try Self.localPath(of: Self.address(of: path), named: path)
+  }
+
+  private static func localPath(of address: RemoteAddress, named path: [UInt8]) throws(Failure) -> [UInt8] {
+    switch address {
+    case .local(let local): return local
+    case .ssh(let user, let host, let port, let there):
       let target = (user.map { displayName($0) + "@" } ?? "") + displayName(host)
       throw Failure(
         .usage, "this works only on a repository that is here, and not on \(displayName(path))", path: path,
         hint: "run it there: ssh \(port.map { "-p \($0) " } ?? "")\(target) treering \(Treering.command) … -r "
           + displayName(there))
     }
-    return path
   }
 }
 

@@ -30,17 +30,43 @@ extension CommonOptions {
     } catch { return !error.meansAbsence && error != .nameTooLong }
   }
 
+  /// The remote of the configuration that `--repository` names; `nil` if it is a path or an address.
+  ///
+  /// Throws for a word that is neither a path nor the name of one of the remotes.
+  func remote(named path: [UInt8]) throws(Failure) -> (file: ConfigurationFile, remote: RemoteConfiguration)? {
+    let text = String(decoding: path, as: UTF8.self)
+    guard !Self.exists(at: path), let file = try configuration(naming: text), !file.settings.remotes.isEmpty else {
+      return nil
+    }
+    if let remote = file.settings.remotes.first(where: { $0.name == text }) { return (file, remote) }
+    throw Failure(
+      .usage,
+      "there is no directory \(displayName(path)), and no remote of this name in the configuration "
+        + displayName(file.path),
+      hint: "its remotes are: \(file.settings.remotes.map(\.name).joined(separator: ", "))")
+  }
+
   /// Opens a repository to read from, local or remote.
   func openStore(connection: RemoteConnectionOptions) throws(Failure) -> any VerifiableStore {
     let path = try repositoryPath()
-    let text = String(decoding: path, as: UTF8.self)
-    let file = Self.exists(at: path) ? nil : try configuration(naming: text)
-    if file?.settings.remotes.contains(where: { $0.name == text }) != true {
+    let file = try remote(named: path)?.file
+    if file == nil {
       guard case .ssh = try Self.address(of: path) else { return try Repository.open(path) }
     }
+    let text = String(decoding: path, as: UTF8.self)
     let target = try RemoteTarget(named: text, in: file, connection: connection, options: self)
     do { return RemoteRepository(over: try Connection(options: target.options)) } catch {
       throw error as? Failure ?? Failure(.remote, "\(target.name): \(error)")
     }
+  }
+}
+
+extension SnapshotStore {
+  /// The advice to run a command that changes the repository, which works only on its own machine.
+  func remedy(_ command: String) -> String {
+    guard local == nil, case .ssh(_, let host, _, let there)? = try? RemoteAddress(path) else {
+      return "run: \(advice(command))"
+    }
+    return "run at \(displayName(host)): \(commandLine(command, repository: there))"
   }
 }
