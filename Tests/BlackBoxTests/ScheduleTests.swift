@@ -97,6 +97,7 @@ struct ScheduleTests {
       $T --systemd | grep -v '^# [123]\\. ' | sed '/^$/d' >printed
       cat $d/treering.service $d/treering-failure.service $d/treering.timer | sed '/^$/d' | cmp - printed
       grep -qx Type=oneshot $d/treering.service; grep -qx UMask=0077 $d/treering.service
+      grep -q CAP_SYS_PTRACE $d/treering.service
       ! grep -q network-online $d/treering.service
       printf '[notify.webhook]\\nurl = "https://example.org/"\\n' >>c.toml
       status $T --install systemd --json; is 0 '"action" : "write"'

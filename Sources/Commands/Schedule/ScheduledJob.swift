@@ -141,7 +141,7 @@ struct ScheduledJob {
       RestrictNamespaces=yes
       RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
       SystemCallArchitectures=native
-      CapabilityBoundingSet=CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_CHOWN CAP_FOWNER CAP_FSETID CAP_MKNOD CAP_SETFCAP CAP_SYS_ADMIN CAP_LEASE
+      CapabilityBoundingSet=CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_CHOWN CAP_FOWNER CAP_FSETID CAP_MKNOD CAP_SETFCAP CAP_SYS_ADMIN CAP_SYS_PTRACE CAP_LEASE
 
       """
   }
