@@ -55,7 +55,7 @@ let package = Package(
     // libcurl and libarchive are loaded when they are needed, and not linked.
     .target(name: "CCurl"),
     .target(name: "CArchive"),
-    .target(name: "CPosix", linkerSettings: [.linkedLibrary("attr")]),
+    .target(name: "CPosix", linkerSettings: [.linkedLibrary("acl"), .linkedLibrary("attr")]),
 
     // 0  values
     .target(name: "Model", swiftSettings: fast),

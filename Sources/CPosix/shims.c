@@ -19,6 +19,7 @@
 #include <sys/auxv.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -273,6 +274,8 @@ static void quiet(struct error_context *context, const char *format, ...) {
   (void)context;
   (void)format;
 }
+long tr_memory_file(void) { return checked(memfd_create("treering", MFD_CLOEXEC)); }
+
 // libattr reads its configuration at the first call, without a lock.
 static pthread_once_t attr_once = PTHREAD_ONCE_INIT;
 static void read_attr_configuration(void) {

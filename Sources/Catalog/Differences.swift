@@ -24,8 +24,12 @@ private func blamingLeft<R>(_ body: () throws -> R) throws -> R {
 /// The order is a directory itself, then its files, then its sub-directories, by name. A pair of directories with equal
 /// digests is skipped, so only the directories on the way to a difference are read. Two directories are visited when
 /// anything below them differs. Two files are visited when the bytes of their rows differ.
+///
+/// With `leftPath`, the left snapshot's entry is at another path; places are those of the right one. `enters` decides
+/// about the entries of a visited directory, or of a pair.
 public func forEachDifference(
-  from left: CatalogReader?, to right: CatalogReader?, under path: [[UInt8]] = [],
+  from left: CatalogReader?, at leftPath: [[UInt8]]? = nil, to right: CatalogReader?, under path: [[UInt8]] = [],
+  entering enters: (Pair<Found, Found>, EntryPlace) throws -> Bool = { _, _ in true },
   visit: (Pair<Found, Found>, EntryPlace) throws -> Void
 ) throws {
   func open(_ subtrees: Pair<Subtree, Subtree>) throws -> Pair<Found, Found> {
@@ -36,7 +40,7 @@ public func forEachDifference(
       right: { .directory(try right!.record(at: $0.place, for: $0.digest), $0) })
   }
   let top = EntryPlace(directory: Array(path.dropLast()), name: path.last?[...] ?? [])
-  let found = (left: try blamingLeft { try left?.find(path) }, right: try right?.find(path))
+  let found = (left: try blamingLeft { try left?.find(leftPath ?? path) }, right: try right?.find(path))
   // The stack is explicit because a tree may be too deep for a thread's stack.
   var waiting: [(subtrees: Pair<Subtree, Subtree>, place: EntryPlace)] = []
   if let files = Pair(found.left?.ifFile, found.right?.ifFile) { try visit(files, top) }
@@ -45,6 +49,7 @@ public func forEachDifference(
     if case .both(let a, let b) = subtrees, a.digest == b.digest { continue }
     let entries = try open(subtrees)
     try visit(entries, place)
+    guard try enters(entries, place) else { continue }
     let (before, after) = entries.map(left: \.record, right: \.record).sides
     let path = place.path
     func entry(of names: Pair<Range<Int>, Range<Int>>) -> EntryPlace {
@@ -91,8 +96,17 @@ extension Found {
     }
   }
 
+  public var attributes: AttributeBlock {
+    switch self {
+    case .file(let row, let record): record.attributes(of: row)
+    case .directory(let record, _): record.attributes
+    }
+  }
+
   fileprivate var ifFile: Found? { if case .file = self { self } else { nil } }
-  fileprivate var subtree: Subtree? { if case .directory(_, let subtree) = self { subtree } else { nil } }
+
+  /// The parent's data about a directory; `nil` for other kinds.
+  public var subtree: Subtree? { if case .directory(_, let subtree) = self { subtree } else { nil } }
 }
 
 extension Subtree {

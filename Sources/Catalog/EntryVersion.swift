@@ -11,11 +11,14 @@ public struct EntryFacts: Sendable {
   /// The target of a symbolic link.
   public let target: [UInt8]
   public let attributes: AttributeBlock
+  /// The digest of all that is in and below a directory.
+  public let subtree: Digest?
   /// True for a directory that treering made: a label, or a directory above a source that is not saved itself.
   public let isSynthetic: Bool
 
   public init(of entry: Found) {
     kind = entry.kind
+    subtree = entry.subtree?.digest
     switch entry {
     case .file(let row, let record):
       metadata = row.metadata
@@ -34,7 +37,9 @@ public struct EntryFacts: Sendable {
     }
   }
 
-  /// True if nothing tells the two apart. One content may have digests of two forms.
+  /// True if nothing tells the two entries apart. One content may have digests of two forms.
+  ///
+  /// What is below a directory is not part of it.
   public func isSame(as other: EntryFacts) -> Bool {
     guard kind == other.kind, size == other.size, metadata == other.metadata, target == other.target,
       attributes == other.attributes
@@ -60,6 +65,8 @@ public struct EntryVersion: Sendable {
 /// The first catalog is read as a whole. Of each further one, only its differences from the catalog before are read.
 public struct VersionSearch {
   private let isMatch: (EntryPlace, Found) throws -> Bool
+  /// True if only the entry at the path is searched. All that is below a directory is part of its versions then.
+  private let isOnePath: Bool
   /// The matching versions in the catalog that was searched last.
   private var current: [[[UInt8]]: EntryVersion] = [:]
   /// The versions at paths that later catalogs do not cover, up to the last one that has them.
@@ -72,7 +79,12 @@ public struct VersionSearch {
   private var count = 0
 
   /// `isMatch` decides about one version of an entry.
-  public init(where isMatch: @escaping (EntryPlace, Found) throws -> Bool) { self.isMatch = isMatch }
+  public init(where isMatch: @escaping (EntryPlace, Found) throws -> Bool) {
+    (self.isMatch, isOnePath) = (isMatch, false)
+  }
+
+  /// Searches for the versions of the one path that is given to `add`.
+  public init() { (isMatch, isOnePath) = ({ _, _ in true }, true) }
 
   /// Searches an older catalog at and below a path. Returns the versions that began with the catalog before, which
   /// are complete.
@@ -84,7 +96,7 @@ public struct VersionSearch {
   ) throws -> [EntryVersion] {
     var begun: [EntryVersion] = []
     var ended: [(path: [[UInt8]], isCovered: Bool)] = []
-    try forEachDifference(from: newer, to: older, under: path) { entries, place in
+    try forEachDifference(from: newer, to: older, under: path, entering: { _, _ in !isOnePath }) { entries, place in
       let (known, found) = entries.sides
       let endsVersion = try known.map { try isMatch(place, $0) } ?? false
       let beginsVersion = try found.map { try isMatch(place, $0) } ?? false
@@ -92,7 +104,7 @@ public struct VersionSearch {
       let path = place.path
       let (wasCovered, isCovered) = (newerCovers(path), covers(path))
       let facts = found.map { EntryFacts(of: $0) }
-      if wasCovered, isCovered, let known, let facts, EntryFacts(of: known).isSame(as: facts) { return }
+      if wasCovered, isCovered, let known, let facts, isSame(EntryFacts(of: known), as: facts) { return }
       if endsVersion, wasCovered { ended.append((path, isCovered)) }
       if beginsVersion, isCovered, let facts {
         begun.append(EntryVersion(path: path, facts: facts, first: name, last: name, snapshots: count))
@@ -105,7 +117,7 @@ public struct VersionSearch {
     }
     for var version in begun {
       if let known = paused.removeValue(forKey: version.path) {
-        if known.facts.isSame(as: version.facts) {
+        if isSame(known.facts, as: version.facts) {
           version.last = known.last
           version.snapshots -= known.snapshots
         } else {
@@ -122,8 +134,12 @@ public struct VersionSearch {
   /// The versions that are still open after the oldest catalog; starts over.
   public mutating func finish() -> [EntryVersion] {
     let versions = current.values.map { finished($0) } + paused.values
-    self = VersionSearch(where: isMatch)
+    self = isOnePath ? VersionSearch() : VersionSearch(where: isMatch)
     return versions.sorted { isPath($0.path, before: $1.path) }
+  }
+
+  private func isSame(_ facts: EntryFacts, as other: EntryFacts) -> Bool {
+    facts.isSame(as: other) && (!isOnePath || facts.subtree == other.subtree)
   }
 
   private func finished(_ version: EntryVersion) -> EntryVersion {

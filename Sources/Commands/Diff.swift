@@ -7,53 +7,82 @@ internal import Repository
 
 struct DiffCommand: RunnableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "diff", abstract: "Show what changed between two snapshots.",
+    commandName: "diff", abstract: "Show what changed between two snapshots, or since one of them.",
     discussion: """
-      A line begins with + for what only the second snapshot has, - for what only the first has, and M \
-      for what differs, with the aspects that do. A directory whose time alone changed is shown with \
-      --verbose. Only the catalogs are read, and of them only what differs.
+      A line begins with + for what only the second snapshot has, - for what only the first has, M for what \
+      differs, with the aspects that do, and R for what was renamed. The changes in a renamed directory follow it. A \
+      directory whose time alone changed is shown with --verbose. Only the catalogs are read, and of them only what \
+      differs.
+
+      With --live, the second side is the source as it is now: what the next snapshot would find.
 
       A SNAPSHOT is a name or its beginning, a local day or time such as 2026-11-21, '2026-11-21 20:00', yesterday or \
       3d, a member of a set such as daily.0, or latest.
 
-      Example:
+      Examples:
         treering diff 2026-11-21 latest /etc --repository /backup/treering
+        treering diff latest --live /etc --patch --repository /backup/treering
       """)
 
   @Argument(help: ArgumentHelp("The earlier snapshot.", valueName: "snapshot"), completion: .snapshot)
   var left: String
 
-  @Argument(help: ArgumentHelp("The later snapshot.", valueName: "snapshot"), completion: .snapshot)
-  var right: String
+  @Argument(
+    help: ArgumentHelp("The later snapshot; left out with --live.", valueName: "snapshot"), completion: .snapshot)
+  var right: PathArgument?
 
   @Argument(
     help: ArgumentHelp("Compare only what is at and below this path.", valueName: "path"),
     completion: .path(inSnapshotAt: 1))
   var path: PathArgument?
 
+  @Flag(help: "Compare with the source as it is now, by the status of its files.")
+  var live = false
+
+  @Flag(help: "Show only the numbers of changes, for each top directory.")
+  var stat = false
+
+  @Flag(help: "Show only the paths.")
+  var nameOnly = false
+
+  @Flag(name: .shortAndLong, help: "Show the changes in text files of up to 1 MiB, by diff(1).")
+  var patch = false
+
+  @OptionGroup var excluded: ExcludeOptions
   @OptionGroup var connection: RemoteConnectionOptions
   @OptionGroup var common: CommonOptions
 
+  func validate() throws {
+    if [stat, nameOnly, patch].count(where: { $0 }) > 1 {
+      throw ValidationError("--stat, --name-only and --patch exclude each other")
+    }
+    if common.json, nameOnly || patch { throw ValidationError("--json has no --name-only and no --patch") }
+    if live, path != nil { throw ValidationError("with --live, name one snapshot and at most one path") }
+    if !live, right == nil { throw ValidationError("name two snapshots, or one and --live") }
+    if !live, !excluded.areEmpty { throw ValidationError("rules of exclusion belong to --live") }
+  }
+
+  var form: DiffForm { stat ? .counts : nameOnly ? .names : patch ? .patches : .lines }
+
   func execute() throws -> ExitStatus {
-    let repository = try common.openStore(connection: connection)
-    let list = try repository.snapshots()
-    let a = try repository.resolve(left, of: path?.bytes, in: list)
-    let b = try repository.resolve(right, of: path?.bytes, in: list)
-    let readerA = CatalogReader(reading: try repository.openCatalog(of: a.name))
-    let readerB = CatalogReader(reading: try repository.openCatalog(of: b.name))
-    let path = try path.map { try SnapshotPath(path: $0.bytes, in: [readerA, readerB]) }
-    let printer = Printer(from: a, to: b, options: common)
-    do {
-      try compareCatalogs(readerA, right: readerB, under: path?.components ?? []) {
-        try Console.checkOutput()
-        printer.add($0)
-      }
-    } catch let error as CatalogError {
+    CurrentProcess.rememberSignals()
+    return live ? try compareWithSource() : try compareSnapshots()
+  }
+
+  private func compareSnapshots() throws -> ExitStatus {
+    let store = try common.openStore(connection: connection)
+    let list = try store.snapshots()
+    let (from, to) = (left, escapedArgument(right!.bytes))
+    let a = try store.resolve(from, of: path?.bytes, in: list)
+    let b = try store.resolve(to, of: path?.bytes, in: list)
+    let sides = [try StoredSide(of: a, in: store), try StoredSide(of: b, in: store)]
+    let path = try path.map { try SnapshotPath(path: $0.bytes, in: sides.map(\.reader)) }
+    let report = DiffReport(from: sides[0], to: sides[1], under: path?.components, form: form, options: common)
+    do { try report.run() } catch let error as CatalogError {
       throw Failure(.damaged, "cannot compare \(a.name) and \(b.name): \(error)")
     }
-    printer.finish()
-    for (reference, snapshot) in [(left, a), (right, b)] {
-      let meant = try repository.resolve(reference, in: list)
+    for (reference, snapshot) in [(from, a), (to, b)] {
+      let meant = try store.resolve(reference, in: list)
       if meant.name != snapshot.name {
         Console.complain(
           "\(reference) is \(snapshot.name) here: the newest, \(meant.name), has only \(meant.sourcesText)")
@@ -61,85 +90,6 @@ struct DiffCommand: RunnableCommand {
         Console.complain("\(snapshot.name) has only \(snapshot.sourcesText); what else is there counts as gone")
       }
     }
-    return .done
-  }
-
-  /// Prints changes immediately, because there may be millions.
-  private final class Printer {
-    private let common: CommonOptions
-    private var pending = ""
-    private var isFirst = true
-    private var counts: [Change.Verb: UInt64] = [:]
-
-    /// The labels of both snapshots.
-    private let labels: [[UInt8]]
-
-    init(from a: Snapshot, to b: Snapshot, options common: CommonOptions) {
-      self.common = common
-      labels = [a.summary.label, b.summary.label]
-      if common.json { pending = "{\n  \"from\" : \"\(a.name)\",\n  \"to\" : \"\(b.name)\",\n  \"changes\" : [" }
-    }
-
-    private func path(of change: Change) -> [UInt8] {
-      sourcePath(change.path, label: labels.first { $0 == change.path.first } ?? labels[1])
-    }
-
-    func add(_ change: Change) {
-      if !common.json && !common.verbose && change.kind == .directory && change.aspects == .modified { return }
-      counts[change.verb, default: 0] += 1
-      if common.json {
-        pending += isFirst ? "\n    " : ",\n    "
-        pending += jsonText(JSONChange(change: change, path: path(of: change)), isLine: true, isPart: true)
-        isFirst = false
-      } else {
-        pending += line(for: change) + "\n"
-      }
-      if pending.utf8.count > 1 << 15 { flush() }
-    }
-
-    func finish() {
-      if common.json {
-        pending += "\n  ],\n  \"added\" : \(counts[.added] ?? 0),\n"
-        pending += "  \"removed\" : \(counts[.removed] ?? 0),\n"
-        pending += "  \"changed\" : \(counts[.changed] ?? 0),\n  \"version\" : \(jsonVersion)\n}\n"
-      }
-      flush()
-    }
-
-    private func flush() {
-      Console.write(pending, to: .output)
-      pending = ""
-    }
-
-    private func line(for change: Change) -> String {
-      let isDirectory = change.kind == .directory
-      var line =
-        switch change.verb {
-        case .added: "+ "
-        case .removed: "- "
-        case .changed: "M "
-        }
-      line += displayName(path(of: change))
-      if isDirectory { line += "/" }
-      if change.verb == .changed { line += "  (\(change.aspects.words.joined(separator: ", ")))" }
-      return line
-    }
-  }
-
-  private struct JSONChange: Encodable {
-    let change: Change
-    let path: [UInt8]
-
-    enum Key: CodingKey { case change, kind, aspects, sizeBefore, sizeAfter }
-
-    func encode(to encoder: any Encoder) throws {
-      try JSONPath(bytes: path).encode(to: encoder)
-      var container = encoder.container(keyedBy: Key.self)
-      try container.encode(change.verb.rawValue, forKey: .change)
-      try container.encode(change.kind.word, forKey: .kind)
-      if change.verb == .changed { try container.encode(change.aspects.words, forKey: .aspects) }
-      try container.encodeIfPresent(change.sizeBefore, forKey: .sizeBefore)
-      try container.encodeIfPresent(change.sizeAfter, forKey: .sizeAfter)
-    }
+    return report.status
   }
 }

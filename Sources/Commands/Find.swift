@@ -58,7 +58,9 @@ struct FindCommand: RunnableCommand {
   var older: Int64?
 
   @Option(
-    help: ArgumentHelp("Show only this kind: file, directory, link, fifo, socket or device.", valueName: "type"),
+    help: ArgumentHelp(
+      "Show only this kind: file, directory, symbolic-link or link, fifo, socket, character-device, block-device, or "
+        + "device for both.", valueName: "type"),
     completion: .words(of: EntryType.self),
     transform: oneOf(for: "--type"))
   var type: EntryType?
@@ -77,15 +79,18 @@ struct FindCommand: RunnableCommand {
     }
     let search = try FindSearch(for: self, in: store)
     var found: UInt64 = 0
-    if !common.json { Console.print(FoundVersion.header) }
+    let writer = AnswerWriter()
+    defer { writer.flush() }
+    if !common.json { try writer.line(FoundVersion.header) }
     try search.run(on: list) { version in
       found += 1
-      Console.print(common.json ? jsonText(version, isLine: true) : version.line)
-      try Console.checkOutput()
+      try writer.line(common.json ? jsonText(version, isLine: true) : version.line)
     }
+    writer.flush()
     if found == 0, !common.quiet, !common.json { Console.complain(nothingFound(in: list, of: store)) }
-    for unusable in search.unreadable + list.unusable { Console.complain("\(unusable.sentence); it was not searched") }
-    return unusableStatus(for: search.unreadable + list.unusable)
+    let unusable = search.history.unreadable + list.unusable
+    for snapshot in unusable { Console.complain("\(snapshot.sentence); it was not searched") }
+    return unusableStatus(for: unusable)
   }
 
   private func nothingFound(in list: SnapshotList, of store: any SnapshotStore) -> String {
@@ -102,18 +107,20 @@ struct FindCommand: RunnableCommand {
   }
 }
 
-/// The value of `--type`.
+/// The value of `--type`: the words of JSON, with a hyphen for each space, and two short ones.
 enum EntryType: String, CaseIterable {
-  case file, directory, link, fifo, socket, device
+  case file, directory
+  case symbolicLink = "symbolic-link"
+  case fifo, socket
+  case characterDevice = "character-device"
+  case blockDevice = "block-device"
+  case link, device
 
   func isKind(_ kind: EntryKind) -> Bool {
     switch self {
-    case .file: kind == .regular
-    case .directory: kind == .directory
     case .link: kind == .symbolicLink
-    case .fifo: kind == .fifo
-    case .socket: kind == .socket
     case .device: kind == .characterDevice || kind == .blockDevice
+    default: kind.word.lowercased().replacing(" ", with: "-") == rawValue
     }
   }
 }
@@ -165,14 +172,12 @@ extension FoundVersion: Encodable {
 /// A snapshot of some of the sources ends no version of the others.
 private final class FindSearch {
   private let options: FindCommand
-  private let store: any VerifiableStore
   private let patterns: NamePatterns
-  private var readers: [SnapshotName: CatalogReader] = [:]
-  private(set) var unreadable: [UnusableSnapshot] = []
+  let history: StoreHistory
 
   init(for options: FindCommand, in store: any VerifiableStore) throws(Failure) {
     self.options = options
-    self.store = store
+    history = StoreHistory(of: store)
     patterns = try NamePatterns(options.patterns.map(\.bytes), ignoresCase: options.ignoreCase)
   }
 
@@ -182,80 +187,15 @@ private final class FindSearch {
     let snapshots = Array(list.snapshots.reversed())
     for place in outermost(of: snapshots.flatMap { $0.places }) {
       let having = snapshots.filter { snapshot in snapshot.places.contains { $0.starts(with: place) } }
-      try search(having, under: place) { version, label in
+      guard let label = having.first?.summary.label else { continue }
+      try history.search(having, under: place, with: VersionSearch(where: matcher(label: label))) { version in
         // A source that is gone from the newest snapshot is not deleted from the source.
-        let isDeleted = try !hasNewest(of: snapshots, path: version.path, kind: version.facts.kind)
+        let isDeleted = try !history.hasNewest(of: snapshots, path: version.path, kind: version.facts.kind)
         if isDeleted || !options.deleted {
           try report(FoundVersion(version: version, label: label, isDeleted: isDeleted))
         }
       }
     }
-  }
-
-  private func search(
-    _ snapshots: [Snapshot], under place: [[UInt8]], report: (EntryVersion, _ label: [UInt8]) throws -> Void
-  ) throws {
-    guard let label = snapshots.first?.summary.label else { return }
-    var search = VersionSearch(where: matcher(label: label))
-    var newer: Snapshot?
-    for snapshot in snapshots {
-      guard let reader = try reader(of: snapshot) else { continue }
-      func add() throws -> [EntryVersion] {
-        try search.add(reader, named: snapshot.name, under: place, covers: { snapshot.has($0) })
-      }
-      var complete: [EntryVersion] = []
-      do {
-        do { complete = try add() } catch let failure as LeftCatalogError {
-          // The newer catalog is damaged where the older one differs: the search begins again with the older one.
-          try note(failure.error, of: newer!)
-          complete = search.finish()
-          complete += try add()
-        }
-        newer = snapshot
-      } catch { try note(error, of: snapshot) }
-      for version in complete { try report(version, label) }
-    }
-    for version in search.finish() { try report(version, label) }
-  }
-
-  /// True if the newest readable snapshot that covers the path has an entry of this kind there.
-  private func hasNewest(of snapshots: [Snapshot], path: [[UInt8]], kind: EntryKind) throws -> Bool {
-    for snapshot in snapshots where snapshot.has(path) {
-      guard let reader = try reader(of: snapshot) else { continue }
-      // A file that gave way to a directory is gone, too.
-      do { return try reader.find(path)?.kind == kind } catch { try note(error, of: snapshot) }
-    }
-    return false
-  }
-
-  /// The catalog of a snapshot; `nil` if it was noted as unreadable, or has expired meanwhile.
-  private func reader(of snapshot: Snapshot) throws -> CatalogReader? {
-    if let reader = readers[snapshot.name] { return reader }
-    if unreadable.contains(where: { $0.name == snapshot.name }) { return nil }
-    do {
-      let reader = CatalogReader(reading: try store.openCatalog(of: snapshot.name))
-      // The newest catalogs are asked again and again.
-      if readers.count > 8 { readers = readers.filter { $0.key.description > snapshot.name.description } }
-      if readers.count > 8 { readers = [:] }
-      readers[snapshot.name] = reader
-      return reader
-    } catch {
-      if (try? store.local?.hasExpired(snapshot.name)) != true { try note(error, of: snapshot) }
-      return nil
-    }
-  }
-
-  /// Notes a catalog that cannot be read. Other errors end the search.
-  private func note(_ error: any Error, of snapshot: Snapshot) throws {
-    let isDamage: Bool
-    switch error {
-    case is CatalogError: isDamage = true
-    case let failure as Failure where failure.kind == .damaged: isDamage = true
-    case let errno as Errno where errno != .interrupted: isDamage = false
-    default: throw error
-    }
-    if unreadable.contains(where: { $0.name == snapshot.name }) { return }
-    unreadable.append(UnusableSnapshot(name: snapshot.name, reason: "\(error)", isDamage: isDamage))
   }
 
   private func matcher(label: [UInt8]) -> (EntryPlace, Found) throws -> Bool {
@@ -274,14 +214,4 @@ private final class FindSearch {
       return matches(place, entry)
     }
   }
-}
-
-extension Snapshot {
-  /// The sources, from the snapshot's root on. A snapshot that names none is one of everything.
-  fileprivate var places: [[[UInt8]]] {
-    let places = summary.placesOfSources
-    return places.isEmpty ? [[]] : places
-  }
-
-  fileprivate func has(_ path: [[UInt8]]) -> Bool { places == [[]] || summary.covers(path) }
 }

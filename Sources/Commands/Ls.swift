@@ -33,6 +33,9 @@ struct LsCommand: RunnableCommand {
     help: "Show mode, owner, group, size and time. A + after the mode stands for an ACL.")
   var long = false
 
+  @Flag(help: "Show owner, group, mode and ACLs in the form of getfacl(1), which setfacl --restore reads.")
+  var acl = false
+
   @Flag(name: [.customShort("R"), .long], help: "List everything below, too, with whole paths.")
   var recursive = false
 
@@ -47,18 +50,19 @@ struct LsCommand: RunnableCommand {
     let choice = try store.choose(reference: snapshot, having: paths.map(\.bytes), in: list)
     let name = choice.snapshot.name
     let reader = CatalogReader(reading: try store.openCatalog(of: name))
+    let writer = AnswerWriter()
+    defer { writer.flush() }
     do {
       for (number, place) in choice.places.enumerated() {
         switch try reader.find(place) {
         case .file(let row, let record)?:
-          print([
-            Entry(EntryFacts(of: .file(row, of: record)), at: sourcePath(place, label: choice.snapshot.summary.label))
-          ])
+          let entry = EntryFacts(of: .file(row, of: record))
+          try print([Entry(entry, at: sourcePath(place, label: choice.snapshot.summary.label))], to: writer)
         case .directory(let record, _)?:
           if paths.count > 1, !common.json, !recursive {
-            Console.print((number == 0 ? "" : "\n") + displayName(paths[number].bytes) + ":")
+            try writer.line((number == 0 ? "" : "\n") + displayName(paths[number].bytes) + ":")
           }
-          try show(record, at: place, of: reader)
+          try show(record, at: place, of: reader, to: writer)
         case nil: throw Failure(.usage, "\(displayName(paths[number].bytes)) is not in the snapshot \(name)")
         }
       }
@@ -68,13 +72,14 @@ struct LsCommand: RunnableCommand {
   }
 
   /// Lists a directory, and with `recursive` everything below it. A directory comes before its entries.
-  private func show(_ record: DirectoryRecord, at place: [[UInt8]], of reader: CatalogReader) throws {
+  private func show(
+    _ record: DirectoryRecord, at place: [[UInt8]], of reader: CatalogReader, to writer: AnswerWriter
+  ) throws {
     let label = reader.summary.label
     // The stack is explicit because a tree may be too deep for a thread's stack.
     var waiting = [(place, { record })] as [([[UInt8]], () throws -> DirectoryRecord)]
     while let (place, open) = waiting.popLast() {
       try checkForSignal()
-      try Console.checkOutput()
       let record = try open()
       var entries: [Entry] = []
       var cursor = try FileCursor(of: record)
@@ -86,35 +91,29 @@ struct LsCommand: RunnableCommand {
       let first = waiting.count
       for row in try cursor.directories() {
         let path = place + [Array(record.bytes[row.name])]
-        let child = long || common.json ? try reader.record(at: row.place, for: row.digest) : nil
+        let child = long || acl || common.json ? try reader.record(at: row.place, for: row.digest) : nil
         entries.append(Entry(row, record: child, at: sourcePath(path, label: label)))
         // A record keeps its frame, so it is read when its turn comes.
         if recursive { waiting.append((path, { try reader.record(at: row.place, for: row.digest) })) }
       }
       entries.sort { $0.path.lexicographicallyPrecedes($1.path) }
-      print(entries)
+      try print(entries, to: writer)
       waiting[first...].reverse()
     }
   }
 
-  private func print(_ entries: [Entry]) {
+  private func print(_ entries: [Entry], to writer: AnswerWriter) throws {
     if common.json {
-      for entry in entries { Console.print(jsonText(entry, isLine: true)) }
-      return
+      for entry in entries { try writer.line(jsonText(entry, isLine: true)) }
+    } else if acl {
+      for entry in entries { for line in entry.accessControlText { try writer.line(line) } }
+    } else {
+      let lines =
+        long
+        ? table(entries.map { $0.longRow(wholePath: recursive) }, rightAligned: [3], width: nil)
+        : entries.map { $0.nameText(wholePath: recursive) }
+      for line in lines { try writer.line(line) }
     }
-    let lines =
-      long
-      ? table(entries.map { $0.longRow(wholePath: recursive) }, rightAligned: [3], width: nil)
-      : entries.map { $0.nameText(wholePath: recursive) }
-    for line in lines { Console.print(line) }
-  }
-}
-
-extension AttributeBlock {
-  /// True if an ACL grants more than the mode does, or is inherited by new entries.
-  var hasAccessControlList: Bool {
-    guard !isEmpty, let attributes = try? decoded() else { return false }
-    return attributes.contains { $0.name.starts(with: Array("system.posix_acl_".utf8)) }
   }
 }
 
@@ -131,7 +130,7 @@ extension Entry: Encodable {
       try container.encode(metadata.user, forKey: .user)
       try container.encode(metadata.group, forKey: .group)
       try container.encode(metadata.modified.rfc3339, forKey: .modified)
-      try container.encode(facts?.attributes.hasAccessControlList ?? false, forKey: .acl)
+      try container.encode(facts?.attributes.hasAccessControlList == true, forKey: .acl)
     }
     if kind == .regular || kind == .directory { try container.encodeIfPresent(size, forKey: .bytes) }
     if kind == .symbolicLink { try container.encodeIfPresent(facts.map { displayName($0.target) }, forKey: .target) }

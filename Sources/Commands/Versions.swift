@@ -1,111 +1,166 @@
 internal import ArgumentParser
 internal import Catalog
+internal import Engine
 internal import Model
+internal import Posix
 internal import Repository
 
 struct VersionsCommand: RunnableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "versions", abstract: "Show every distinct version of a file, oldest first.",
+    commandName: "versions", abstract: "Show every distinct version of a file, newest first.",
     discussion: """
       A version is what a path was from one snapshot to another without a change of its content or its \
-      metadata. Only the catalogs are read.
+      metadata. A version of a directory ends with any change below it. The file may be deleted since. With --follow, \
+      the versions before a rename are shown, too. Only the catalogs are read.
 
       Example:
         treering versions /etc/fstab --repository /backup/treering
       """)
 
   @Argument(
-    help: ArgumentHelp("The file, named as at the source.", valueName: "path"), completion: .path(inSnapshotAt: nil))
+    help: ArgumentHelp("The file or directory, named as at the source.", valueName: "path"),
+    completion: .path(inSnapshotAt: nil))
   var path: PathArgument
+
+  @Flag(help: "Continue with the older name of a renamed or moved file.")
+  var follow = false
 
   @OptionGroup var connection: RemoteConnectionOptions
   @OptionGroup var common: CommonOptions
 
   func execute() throws -> ExitStatus {
+    CurrentProcess.rememberSignals()
     let store = try common.openStore(connection: connection)
     let list = try store.snapshots()
-    var versions: [Version] = []
-    var unreadable = list.unusable
-    var isGone = false
-    for snapshot in list.snapshots {
-      do {
-        let reader = CatalogReader(reading: try store.openCatalog(of: snapshot.name))
-        let names = try SnapshotPath.components(of: path.bytes, below: snapshot.summary.label)
-        guard let found = try reader.find(names), !list.isOnlyParentOfSources(names, in: snapshot) else {
-          // A snapshot of other sources says nothing about the path.
-          isGone = isGone || snapshot.summary.covers(names)
-          continue
-        }
-        let version = Version(of: found, first: snapshot.name)
-        if let known = versions.last, !isGone, known.isSame(as: version) {
-          versions[versions.count - 1].last = snapshot.name
-          versions[versions.count - 1].snapshots += 1
-        } else {
-          versions.append(version)
-        }
-        isGone = false
-      } catch let error as CatalogError {
-        unreadable.append(UnusableSnapshot(name: snapshot.name, reason: "\(error)", isDamage: true))
-      }
-    }
+    let history = StoreHistory(of: store)
+    let versions = try PathHistory(in: list, of: history, follows: follow).versions(of: path.bytes)
+    let unreadable = list.unusable + history.unreadable
     guard !versions.isEmpty || !unreadable.isEmpty else {
       throw Failure(
         .usage, "\(displayName(path.bytes)) is in no snapshot of \(displayName(store.path))", path: path.bytes,
         hint: "name it as it was at the source, or search for its name: \(store.advice("find NAME"))")
     }
     if common.json {
-      Console.print(jsonText(["versions": versions.map(Self.answer(for:))]))
+      Console.print(jsonText(["versions": versions]))
     } else if !versions.isEmpty {
-      let rows = versions.map { version in
-        [
-          version.facts.metadata.modified.localText,
-          version.facts.kind == .regular ? byteText(version.byteCount) : version.facts.kind.word,
-          version.first.description, version.last.description, counted(version.snapshots, "snapshot"),
-        ]
-      }
-      for line in table([["MODIFIED", "SIZE", "FIRST IN", "LAST IN", ""]] + rows, rightAligned: [1]) {
-        Console.print(line)
+      let header = ["MODIFIED", "SIZE", "FIRST IN", "LAST IN", ""] + (follow ? ["PATH"] : [])
+      let writer = AnswerWriter()
+      defer { writer.flush() }
+      for line in table([header] + versions.map { $0.row(withPath: follow) }, rightAligned: [1]) {
+        try writer.line(line)
       }
     }
     for unusable in unreadable { Console.complain("\(unusable.sentence); it was not searched") }
     return unusableStatus(for: unreadable)
   }
+}
 
-  private struct Version {
-    let facts: EntryFacts
-    /// The digest of a directory, which covers everything below it.
-    let subtree: Digest?
-    let first: SnapshotName
-    var last: SnapshotName
-    var snapshots: UInt64 = 1
+/// A version of a path, and the label of its snapshots.
+private struct PathVersion: Encodable {
+  let version: EntryVersion
+  let label: [UInt8]
 
-    init(of found: Found, first: SnapshotName) {
-      facts = EntryFacts(of: found)
-      if case .directory(_, let subtree) = found { self.subtree = subtree.digest } else { subtree = nil }
-      self.first = first
-      last = first
-    }
-
-    var byteCount: UInt64 { facts.kind == .regular || facts.kind == .symbolicLink ? facts.size : 0 }
-
-    func isSame(as other: Version) -> Bool { subtree == other.subtree && facts.isSame(as: other.facts) }
+  private var path: [UInt8] { sourcePath(version.path, label: label) }
+  private var byteCount: UInt64 {
+    version.facts.kind == .regular || version.facts.kind == .symbolicLink ? version.facts.size : 0
   }
 
-  private struct Answer: Encodable {
-    let kind: String
-    let modified: String
-    let bytes: UInt64
-    let sha256: String?
-    let first: String
-    let last: String
-    let snapshots: UInt64
-  }
-
-  private static func answer(for version: Version) -> Answer {
+  func row(withPath: Bool) -> [String] {
     let facts = version.facts
-    let hash = facts.digest.flatMap { $0.isSparse ? nil : $0.digest.description }
-    return Answer(
-      kind: facts.kind.word, modified: facts.metadata.modified.rfc3339, bytes: version.byteCount, sha256: hash,
-      first: version.first.description, last: version.last.description, snapshots: version.snapshots)
+    return [
+      facts.metadata.modified.localText, facts.kind == .regular ? byteText(byteCount) : facts.kind.word,
+      version.first.description, version.last.description, counted(version.snapshots, "snapshot"),
+    ] + (withPath ? [displayName(path)] : [])
+  }
+
+  private enum Key: CodingKey { case kind, modified, bytes, sha256, first, last, snapshots }
+
+  func encode(to encoder: any Encoder) throws {
+    try JSONPath(bytes: path).encode(to: encoder)
+    let facts = version.facts
+    var container = encoder.container(keyedBy: Key.self)
+    try container.encode(facts.kind.word, forKey: .kind)
+    try container.encode(facts.metadata.modified.rfc3339, forKey: .modified)
+    try container.encode(byteCount, forKey: .bytes)
+    if let digest = facts.digest, !digest.isSparse { try container.encode(digest.digest.description, forKey: .sha256) }
+    try container.encode(version.first.description, forKey: .first)
+    try container.encode(version.last.description, forKey: .last)
+    try container.encode(version.snapshots, forKey: .snapshots)
+  }
+}
+
+/// The search of one path's versions, and of its older names.
+private struct PathHistory {
+  private let list: SnapshotList
+  private let history: StoreHistory
+  private let follows: Bool
+
+  init(in list: SnapshotList, of history: StoreHistory, follows: Bool) {
+    (self.list, self.history, self.follows) = (list, history, follows)
+  }
+
+  /// The versions of an operator's path, newest first. Its place may differ from label to label.
+  func versions(of path: [UInt8]) throws -> [PathVersion] {
+    var versions: [PathVersion] = []
+    var labels: [[UInt8]] = []
+    for snapshot in list.snapshots.reversed() where !labels.contains(snapshot.summary.label) {
+      labels.append(snapshot.summary.label)
+    }
+    for label in path.first == slash ? labels : Array(labels.prefix(1)) {
+      let place = try SnapshotPath.components(of: path, below: label)
+      let snapshots = list.snapshots.reversed().filter { path.first != slash || $0.summary.label == label }
+      versions += try self.versions(at: place, in: snapshots).map { PathVersion(version: $0, label: label) }
+    }
+    let order = Dictionary(uniqueKeysWithValues: list.snapshots.enumerated().map { ($1.name, $0) })
+    return versions.enumerated().sorted {
+      (order[$0.element.version.last]!, $1.offset) > (order[$1.element.version.last]!, $0.offset)
+    }.map(\.element)
+  }
+
+  private func versions(at place: [[UInt8]], in snapshots: [Snapshot]) throws -> [EntryVersion] {
+    // A directory that only leads to sources is part of no source, but may be all that is asked for.
+    let isCovered = list.snapshots.contains { $0.has(place) }
+    var (place, snapshots, all) = (place, snapshots, [EntryVersion]())
+    while true {
+      var versions: [EntryVersion] = []
+      try history.search(
+        snapshots, under: place, with: VersionSearch(), covers: { !isCovered || $0.has($1) },
+        report: { versions.append($0) })
+      guard follows, let step = try olderName(of: versions, at: place, in: snapshots) else { return all + versions }
+      all += versions.prefix(step.count)
+      (place, snapshots) = (step.place, step.snapshots)
+    }
+  }
+
+  /// The older name of the first version that began with a rename, and the number of versions up to that one.
+  private func olderName(
+    of versions: [EntryVersion], at place: [[UInt8]], in snapshots: [Snapshot]
+  ) throws -> (place: [[UInt8]], count: Int, snapshots: [Snapshot])? {
+    for (index, version) in versions.enumerated() {
+      guard let first = snapshots.firstIndex(where: { $0.name == version.first }) else { continue }
+      let older = snapshots[(first + 1)...]
+      guard let before = older.first(where: { $0.has(place) }),
+        let old = try history.reader(of: before), let new = try history.reader(of: snapshots[first])
+      else { continue }
+      do {
+        if try old.find(place) != nil { continue }
+        if let origin = try origin(of: place, in: new, from: old) {
+          return (origin, index + 1, Array(older.drop { $0.name != before.name }))
+        }
+      } catch { try history.note(error, of: before) }
+    }
+    return nil
+  }
+
+  /// The path in an older catalog of an entry that was renamed since, itself or with a directory above it.
+  private func origin(of place: [[UInt8]], in new: CatalogReader, from old: CatalogReader) throws -> [[UInt8]]? {
+    var (origin, depth) = ([[UInt8]]?.none, 0)
+    try RenameSearch(from: old, to: new) { change in
+      try checkForSignal()
+      if let before = change.pathBefore, change.path.count > depth, place.starts(with: change.path) {
+        (origin, depth) = (before + place.dropFirst(change.path.count), change.path.count)
+      }
+    }.run()
+    return try origin.flatMap { try old.find($0) == nil ? nil : $0 }
   }
 }

@@ -1,5 +1,5 @@
 public import Catalog
-internal import Posix
+public import Posix
 internal import Synchronization
 
 /// A catalog in the repository, open for any number of readers.
@@ -54,6 +54,7 @@ final class NewCatalogFile: FrameSink {
     let (end, offsets) = state.withLock { ($0.end, $0.offsets) }
     let ending = try CatalogFormat.ending(summary, frameOffsets: offsets, at: end, writer: writer)
     try file.write(ending, at: end)
+    state.withLock { $0.end = end + UInt64(ending.count) }
     // Frees the unused part of the reservation.
     try file.setLength(end + UInt64(ending.count))
   }
@@ -61,5 +62,27 @@ final class NewCatalogFile: FrameSink {
   /// Preallocates space, so that a run that meets a full disk can still finish its catalog.
   func reserve(byteCount: UInt64) throws(Errno) {
     do { try file.reserve(at: 0, byteCount: byteCount) } catch { if error.meansNoRoom { throw error } }
+  }
+}
+
+extension NewCatalogFile: CatalogSource {
+  var byteCount: UInt64 { state.withLock { $0.end } }
+
+  func read(at offset: UInt64, count: Int) throws -> [UInt8] { try file.read(at: offset, count: count) }
+}
+
+/// A catalog in memory, of a tree that is not stored.
+public final class TemporaryCatalog: Sendable {
+  private let file: NewCatalogFile
+
+  public init() throws(Errno) { file = try NewCatalogFile(file: Descriptor.memoryFile()) }
+
+  /// The sink for finished frames.
+  public var sink: any FrameSink { file }
+
+  /// Writes the part that follows the frames, and opens the catalog.
+  public func finish(_ summary: CatalogSummary, with writer: FrameWriter) throws -> OpenCatalog {
+    try file.finish(summary, with: writer)
+    return try OpenCatalog(reading: file)
   }
 }

@@ -62,6 +62,11 @@ struct DiffAnswer: Decodable {
     let aspects: [String]?
     let sizeBefore: Int?
     let sizeAfter: Int?
+    let pathBefore: String?
+    let pathBeforeBase64: String?
+    let entriesBelow: Int?
+    let aclBefore: [String]?
+    let aclAfter: [String]?
   }
   let from: String
   let to: String
@@ -69,6 +74,19 @@ struct DiffAnswer: Decodable {
   let added: Int
   let removed: Int
   let changed: Int
+  let renamed: Int
+  let entriesBelow: Int
+  let bytes: Int
+}
+
+extension CommandResult {
+  /// The changes of `diff` without sizes, such as "M /path  (mode)", and without the summary.
+  var changeLines: [String] {
+    outputLines.dropLast().map { line in
+      // The sign, the size in eight columns, and two spaces.
+      "\(line.prefix(2))\(line.dropFirst(12))"
+    }
+  }
 }
 
 /// The document of `restore --json`.
@@ -178,5 +196,51 @@ extension CommandResult {
         "standard output is not the answer expected (status \(status), \(errorText)): "
           + "\(error)\n\(outputText)")
     }
+  }
+}
+
+/// The changes of `diff`, to be applied to the paths of a tree.
+struct AppliedChanges {
+  private let renames: [(old: ByteString, new: ByteString)]
+  private let removed: Set<ByteString>
+  private let added: Set<ByteString>
+  /// The new paths of files whose content changed.
+  let rewritten: Set<ByteString>
+
+  init(_ answer: DiffAnswer) {
+    func bytes(_ text: String, _ base64: String?) -> ByteString {
+      base64.flatMap { Data(base64Encoded: $0) }.map { ByteString($0) } ?? ByteString(text)
+    }
+    func paths(_ change: String) -> [ByteString] {
+      answer.changes.filter { $0.change == change }.map { bytes($0.path, $0.pathBase64) }
+    }
+    // The deepest comes first: an entry may have left a directory that was renamed.
+    renames = answer.changes.filter { $0.change == "renamed" }
+      .map { (bytes($0.pathBefore ?? "", $0.pathBeforeBase64), bytes($0.path, $0.pathBase64)) }
+      .sorted { $0.old.bytes.count > $1.old.bytes.count }
+    (removed, added) = (Set(paths("removed")), Set(paths("added")))
+    rewritten = Set(
+      answer.changes.filter { ($0.aspects ?? []).contains("content") }.map { bytes($0.path, $0.pathBase64) })
+  }
+
+  private static func moved(_ path: ByteString, _ from: ByteString, _ to: ByteString) -> ByteString? {
+    if path == from { return to }
+    return path.hasPrefix(from + "/") ? to + ByteString(path.bytes.dropFirst(from.bytes.count)) : nil
+  }
+
+  /// The paths that the first tree's paths became, and the added ones.
+  func paths(after paths: Set<ByteString>) -> Set<ByteString> {
+    Set(
+      paths.subtracting(removed).map { path in
+        renames.lazy.compactMap { Self.moved(path, $0.old, $0.new) }.first ?? path
+      }
+    ).union(added)
+  }
+
+  /// The former path of a path of the second tree; `nil` if it is new.
+  func origin(of path: ByteString) -> ByteString? {
+    if added.contains(path) { return nil }
+    return renames.sorted { $0.new.bytes.count > $1.new.bytes.count }
+      .lazy.compactMap { Self.moved(path, $0.new, $0.old) }.first ?? path
   }
 }

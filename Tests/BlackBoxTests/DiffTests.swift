@@ -39,9 +39,9 @@ struct DiffTests {
 
   /// The lines that must come, with paths below the source.
   private let expected = [
-    "M /content  (content)", "- /gone", "- /kind", "M /mode  (mode)", "M /mtime  (mtime)",
+    "M /content  (content +1 B)", "- /gone", "- /kind", "M /mode  (mode)", "M /mtime  (mtime)",
     "+ /new", "M /owner  (owner)", "M /target  (target)", "M /xattr  (attributes)",
-    "- /directory/", "- /directory/inside", "+ /kind/", "+ /moved/", "+ /moved/inside",
+    "+ /kind/", "R /directory/ -> /moved/  (1 below)",
   ]
 
   @Test("names every change and its aspects, and nothing else")
@@ -50,24 +50,22 @@ struct DiffTests {
     let result = try world.treering(["diff", first.name, second.name])
     #expect(result.status == 0)
     #expect(result.errorText == "")
-    let lines = result.outputLines.map {
-      $0.replacing(world.source.root.text, with: "", maxReplacements: 1)
-    }
+    let lines = result.changeLines.map { $0.replacing(world.source.root.text, with: "") }
     #expect(lines.sorted() == expected.sorted())
+    #expect(result.outputLines.last == "6 changed, 1 renamed with 1 below it, 2 added, 2 removed, -7 B")
   }
 
   @Test("the other way round, what was added is removed")
   func isSymmetric() throws {
     let (world, first, second) = try twoSnapshots()
     let result = try world.treering(["diff", second.name, first.name])
-    let lines = result.outputLines.map {
-      $0.replacing(world.source.root.text, with: "", maxReplacements: 1)
-    }
+    let lines = result.changeLines.map { $0.replacing(world.source.root.text, with: "") }
     let reversed = expected.map {
       switch $0.first {
       case "+": "-" + $0.dropFirst()
       case "-": "+" + $0.dropFirst()
-      default: $0
+      case "R": "R /moved/ -> /directory/  (1 below)"
+      default: $0.replacing("+1 B", with: "-1 B")
       }
     }
     #expect(lines.sorted() == reversed.sorted())
@@ -85,6 +83,10 @@ struct DiffTests {
     #expect(answer.added == answer.changes.filter { $0.change == "added" }.count)
     #expect(answer.removed == answer.changes.filter { $0.change == "removed" }.count)
     #expect(answer.changed == answer.changes.filter { $0.change == "changed" }.count)
+    let moved = try #require(answer.changes.first { $0.change == "renamed" })
+    #expect(
+      moved.pathBefore == world.source.root.text + "/directory" && moved.path == world.source.root.text + "/moved")
+    #expect(answer.renamed == 1 && moved.entriesBelow == 1 && answer.entriesBelow == 1 && answer.bytes == -7)
     let content = try #require(named.first { $0.path.hasSuffix("/content") })
     #expect(content.change == "changed")
     #expect(content.kind == "file")
@@ -100,12 +102,12 @@ struct DiffTests {
     func lines(_ path: ByteString) throws -> [String] {
       let result = try world.treering(["diff", first.name, second.name, path])
       #expect(result.status == 0, "\(result.errorText)")
-      return result.outputLines
+      return result.changeLines
     }
     #expect(try lines(root / "mode") == ["M \(root)/mode  (mode)"])
     #expect(try lines(root / "moved") == ["+ \(root)/moved/", "+ \(root)/moved/inside"])
     #expect(try lines("localhost" / root / "gone") == ["- \(root)/gone"])
-    #expect(try lines(root / "untouched") == [])
+    #expect(try world.treering(["diff", first.name, second.name, root / "untouched"]).outputText == "")
     try world.expectRefusal(
       ["diff", first.name, second.name, "/no/such/path"], status: 2, naming: "/no/such/path")
   }
@@ -137,7 +139,7 @@ struct DiffTests {
     try world.source.rename("copy", to: "b")
     let second = try world.snapshot()
     let result = try world.treering(["diff", first.name, second.name, world.source.root / "b"])
-    #expect(result.outputLines == ["M \(world.source.root)/b  (hard links)"])
+    #expect(result.changeLines == ["M \(world.source.root)/b  (hard links)"])
   }
 
   @Test("names are escaped so that none can forge a line")
@@ -150,7 +152,7 @@ struct DiffTests {
     let result = try world.treering(["diff", first.name, second.name])
     let root = world.source.root
     #expect(
-      result.outputLines == [
+      result.changeLines == [
         "+ \(root)/a\\n+ forged", "+ \(root)/\\xff\\x1b\\\\",
       ])
     let answer: DiffAnswer = try world.treering(
@@ -169,7 +171,7 @@ struct DiffTests {
     try world.snapshot()
     let year = ByteString(first.name.bytes.prefix(4))
     let result = try world.treering(["diff", first.name, year])
-    #expect(result.outputLines == ["+ \(world.source.root)/new"])
+    #expect(result.changeLines == ["+ \(world.source.root)/new"])
     try world.expectRefusal(["diff", first.name, "1999-01-01"], status: 2, naming: "1999-01-01")
     try world.expectRefusal(["diff", first.name, ""], status: 2)
   }

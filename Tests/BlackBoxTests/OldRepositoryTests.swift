@@ -50,7 +50,7 @@ import Testing
     let verified = try run(["verify"])
     #expect(verified.status == 0, "\(verified.outputText)")
     let diff = try run(["diff", names[0], names[1]])
-    #expect(diff.outputLines.filter { !$0.hasSuffix("/sub  (mtime)") }.count == 2, "\(diff.outputText)")
+    #expect(diff.changeLines.filter { !$0.hasSuffix("/sub  (mtime)") }.count == 2, "\(diff.outputText)")
     #expect(diff.outputText.contains("sub/changes") && diff.outputText.contains("sub/new"))
     #expect(try run(["versions", Self.source / "hole"]).outputText.contains("2 snapshots"))
     for name in names {
@@ -73,7 +73,7 @@ import Testing
     let answer = try first.decoded(SnapshotAnswer.self)
     // The names of an inode that the catalog does not know become another.
     #expect(answer.filesCopied == 1 && answer.filesLinked == answer.files - 1)
-    let same = try run(["diff", old, answer.name]).outputLines.filter { !$0.hasSuffix("(hard links)") }
+    let same = try run(["diff", old, answer.name]).changeLines.filter { !$0.hasSuffix("(hard links)") }
     #expect(same.allSatisfy { $0.hasPrefix("M /mnt/  (mtime)") }, "\(same)")
     #expect(try run(["verify"]).status == 0)
     // The same bytes, once with a digest of either form.
@@ -86,7 +86,7 @@ import Testing
     #expect(second.filesCopied == 2)
     let verified = try run(["verify"])
     #expect(verified.status == 0, "\(verified.outputText)")
-    let changed = try run(["diff", answer.name, second.name]).outputLines
+    let changed = try run(["diff", answer.name, second.name]).changeLines
     #expect(changed.count { $0.contains("/version-1/") } == 2, "\(changed)")
     // Both ends have both forms then.
     let far = directory.path / "far"

@@ -72,28 +72,31 @@ struct RandomHistoryTests {
     #expect(try differences(last.copy, to / world.source.root) == [], "seed \(seed)")
   }
 
-  /// `diff` must name the paths that one of two copies has alone, or has of another kind or with other bytes.
+  /// The changes that `diff` names must lead from the paths of one copy to those of the other, and it must name every
+  /// file with other bytes.
   private func expectRightDiff(
     _ old: (copy: ByteString, snapshot: SnapshotAnswer), _ new: (copy: ByteString, snapshot: SnapshotAnswer),
     _ world: World, _ comment: Comment
   ) throws {
     let answer: DiffAnswer = try world.treering(["diff", old.snapshot.name, new.snapshot.name, "--json"]).decoded()
     let (before, after) = (try TreeListing(old.copy), try TreeListing(new.copy))
-    func named(_ change: String) -> Set<ByteString> {
-      Set(
-        answer.changes.filter { $0.change == change }.map { change in
-          change.pathBase64.flatMap { Data(base64Encoded: $0) }.map { ByteString($0) } ?? ByteString(change.path)
-        })
+    func paths(_ listing: TreeListing) -> Set<ByteString> {
+      Set(listing.paths.map { $0.bytes.isEmpty ? world.source.root : world.source.root / $0 })
     }
-    func full(_ paths: some Sequence<ByteString>) -> Set<ByteString> {
-      Set(paths.map { $0.bytes.isEmpty ? world.source.root : world.source.root / $0 })
+    let applied = AppliedChanges(answer)
+    #expect(applied.paths(after: paths(before)) == paths(after), comment)
+    // A renamed entry is what it was, or changed in a way that is named; an added one is new.
+    for (path, entry) in after.entries where !path.bytes.isEmpty {
+      guard let source = applied.origin(of: world.source.root / path) else { continue }
+      let relative = ByteString(source.bytes.dropFirst(world.source.root.bytes.count + 1))
+      #expect(before.entries[relative]?.kind == entry.kind, "\(path): \(comment)")
     }
-    let (a, b) = (Set(before.paths), Set(after.paths))
-    let otherKind = a.intersection(b).filter { before.entries[$0]!.kind != after.entries[$0]!.kind }
-    #expect(named("removed") == full(a.subtracting(b).union(otherKind)), comment)
-    #expect(named("added") == full(b.subtracting(a).union(otherKind)), comment)
     let (hashesBefore, hashesAfter) = (try contentHashes(old.copy), try contentHashes(new.copy))
-    let rewritten = hashesBefore.keys.filter { path in hashesAfter[path].map { $0 != hashesBefore[path] } ?? false }
-    #expect(named("changed").isSuperset(of: full(rewritten)), comment)
+    for (path, hash) in hashesAfter {
+      let full = world.source.root / path
+      guard let source = applied.origin(of: full) else { continue }
+      let relative = ByteString(source.bytes.dropFirst(world.source.root.bytes.count + 1))
+      if hashesBefore[relative] != hash { #expect(applied.rewritten.contains(full), "\(path): \(comment)") }
+    }
   }
 }

@@ -28,7 +28,7 @@ private func sampleTree() -> TestDirectory {
   return root
 }
 
-private func reader(_ file: MemoryCatalog) throws -> CatalogReader {
+func reader(_ file: MemoryCatalog) throws -> CatalogReader {
   CatalogReader(reading: try OpenCatalog(reading: file))
 }
 

@@ -189,7 +189,8 @@ import Testing
     documents["init"] = try answer("init", [])
     _ = try answer("snapshot", [source.path])
     try Data("two and more".utf8).write(to: source.appending(path: "file"))
-    let removed = try Tools.run("/bin/sh", ["-c", "rm odd*"], in: source)
+    let removed = try Tools.run(
+      "/bin/sh", ["-c", "mkdir d; mv odd* \"d/other$(printf '\\377')\"; setfacl -m u:1:r d/other*"], in: source)
     #expect(removed.status == 0)
     documents["snapshot"] = try answer("snapshot", [source.path])
     documents["list"] = try answer("list", [])
@@ -198,7 +199,10 @@ import Testing
     documents["restore"] = try answer("restore", ["latest", "--to", destination, "--overwrite", "always", "-n"])
     let listed = try #require((documents["list"] as? [String: Any])?["snapshots"] as? [[String: Any]])
     let first = try #require(listed.first?["name"] as? String)
-    documents["diff"] = try answer("diff", [first, "latest"])
+    documents["diff"] = [
+      try answer("diff", [first, "latest"]), try answer("diff", [first, "latest", "--stat"]),
+      try answer("diff", [first, "--live"]),
+    ]
     let stored = scratch.path("repository/\(first)/localhost\(source.path)")
     let damaged = try Tools.run("/bin/sh", ["-c", "rm odd*; printf x > new"], in: URL(filePath: stored))
     #expect(damaged.status == 0)

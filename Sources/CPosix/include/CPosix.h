@@ -102,6 +102,10 @@ long tr_terminal_width(int fd);
 long tr_raise_descriptor_limit(void);
 /// True if the administrator's /etc/xattr.conf allows the attribute to be copied.
 int tr_may_copy_xattr(const char *name);
+/// The lines of getfacl(1), for free(3): of the value of an ACL's attribute, or of a mode if there is none.
+long tr_acl_text(const void *value, size_t count, unsigned mode, const char *prefix, char **text);
+/// A file in memory, closed on exec.
+long tr_memory_file(void);
 /// Local broken-down time of an instant: year, month, day, hour, minute, second.
 void tr_local_time(int64_t seconds, int fields[6]);
 int64_t tr_time_of_local(const int fields[6]);

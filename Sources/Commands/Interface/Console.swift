@@ -47,14 +47,16 @@ enum Console {
 
   static var lastMessages: [String] { said.withLock { $0 } }
 
-  static func write(_ text: String, to stream: StandardStream) {
+  static func write(_ text: String, to stream: StandardStream) { write(Array(text.utf8), to: stream) }
+
+  static func write(_ bytes: [UInt8], to stream: StandardStream) {
     progressIsShown.withLock { shown in
-      var text = text
+      var bytes = bytes
       if shown {
-        text = "\r\u{1B}[K" + text
+        bytes = Array("\r\u{1B}[K".utf8) + bytes
         shown = false
       }
-      do throws(Errno) { try CurrentProcess.write(Array(text.utf8), to: stream) } catch {
+      do throws(Errno) { try CurrentProcess.write(bytes, to: stream) } catch {
         // A failure of standard error cannot be reported.
         if stream == .output { outputFailure.withLock { $0 = $0 ?? error } }
       }

@@ -41,13 +41,14 @@ struct JSONPath: Encodable {
 
   private enum Key: CodingKey { case path, pathBase64 }
 
+  private var valid: String? { String(validating: bytes, as: UTF8.self) }
+  var text: String { valid ?? displayName(bytes) }
+  /// The bytes, if the text does not have them.
+  var base64: String? { valid == nil ? Data(bytes).base64EncodedString() : nil }
+
   func encode(to encoder: any Encoder) throws {
     var container = encoder.container(keyedBy: Key.self)
-    if let text = String(validating: bytes, as: UTF8.self) {
-      try container.encode(text, forKey: .path)
-    } else {
-      try container.encode(displayName(bytes), forKey: .path)
-      try container.encode(Data(bytes).base64EncodedString(), forKey: .pathBase64)
-    }
+    try container.encode(text, forKey: .path)
+    try container.encodeIfPresent(base64, forKey: .pathBase64)
   }
 }

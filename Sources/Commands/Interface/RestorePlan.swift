@@ -46,17 +46,11 @@ final class ChangePrinter: Monitor {
 extension RestoreChange {
   /// One line of a plan, such as "M /etc/fstab (content, mode)".
   fileprivate var line: String {
-    let sign =
-      switch verb {
-      case .added: "+"
-      case .changed: "M"
-      case .removed: "-"
-      }
     var reasons = aspects.words
     if let kindBefore, let kind { reasons = ["\(kindBefore.word) becomes \(kind.word)"] }
     if verb == .changed, reasons.isEmpty { reasons = ["again"] }
     let shown = displayName(path) + (kind == .directory ? "/" : "")
-    return "\(sign) \(shown)" + (reasons.isEmpty ? "" : " (\(reasons.joined(separator: ", ")))")
+    return "\(verb.sign) \(shown)" + (reasons.isEmpty ? "" : " (\(reasons.joined(separator: ", ")))")
   }
 }
 

@@ -58,6 +58,19 @@ extension WalkNode where State: BuiltDirectory {
     return try parent.build.baseTree?.directory(name.span)
   }
 
+  /// Closes the directory's record; its children are closed.
+  func closeRecord(into writer: FrameWriter, with hasher: SHA256) throws {
+    guard let encoder = self.build.encoder else { return }
+    self.build.encoder = nil
+    for child in children {
+      let name = child.name
+      if let subtree = child.build.result { encoder.append(name.span, subtree) }
+    }
+    var hints = self.build.hints
+    hints.storedInode = self.build.targetStatus?.inode ?? 0
+    self.build.result = try encoder.finish(hints, into: writer, hasher: hasher)
+  }
+
   /// True if the current name already has this inode of the repository.
   func keeps(_ inode: UInt64) -> Bool { self.build.recycled?.keeps(inode) ?? false }
 

@@ -167,19 +167,7 @@ final class SnapshotBuilder: Sendable {
       throw Failure.writing("set the metadata of", at: node.sourcePath, because: error)
     }
     if node.build.hints.flags.isCatalogOnly { context.progress.catalogOnly.count() }
-    try close(node, into: tools.writer, with: tools.hasher)
-  }
-
-  private func close(_ node: WalkNode<some BuiltDirectory>, into writer: FrameWriter, with hasher: SHA256) throws {
-    guard let encoder = node.build.encoder else { return }
-    node.build.encoder = nil
-    for child in node.children {
-      let name = child.name
-      if let subtree = child.build.result { encoder.append(name.span, subtree) }
-    }
-    var hints = node.build.hints
-    hints.storedInode = node.build.targetStatus?.inode ?? 0
-    node.build.result = try encoder.finish(hints, into: writer, hasher: hasher)
+    try node.closeRecord(into: tools.writer, with: tools.hasher)
   }
 
   /// Closes the open records, children first, after a walk that did not end.
@@ -194,7 +182,7 @@ final class SnapshotBuilder: Sendable {
       next += 1
     }
     for node in nodes.reversed() {
-      if node.build.target != nil { try close(node, into: writer, with: hasher) }
+      if node.build.target != nil { try node.closeRecord(into: writer, with: hasher) }
     }
     return root.build.result
   }

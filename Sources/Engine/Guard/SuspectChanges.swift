@@ -41,7 +41,7 @@ private func suspicion(
     switch change.verb {
     case .removed: gone += 1
     case .changed: if change.aspects.contains(.content) { changed += 1 }
-    case .added: break
+    case .added, .renamed: break
     }
   }
   gone -= min(gone, moved)

@@ -44,6 +44,8 @@ final class SnapshotWork: TreeWork {
   let context: BuildContext
   /// `nil` for a look-ahead, which counts the needed space and changes nothing.
   let builder: SnapshotBuilder?
+  /// Takes the records of a look-ahead that makes a catalog; `nil` for every other run.
+  let records: (any FrameSink)?
   let options: SnapshotOptions
   /// The trees whose entries may be linked, in the search order for moved files.
   let trees: [StoredTree]
@@ -67,10 +69,11 @@ final class SnapshotWork: TreeWork {
 
   init(
     options: SnapshotOptions, leftOut: [AbsentSource], trees: [StoredTree], base: Int?, guards: Guards,
-    in context: BuildContext, builder: SnapshotBuilder?
+    in context: BuildContext, builder: SnapshotBuilder?, records: (any FrameSink)? = nil
   ) {
     self.context = context
     self.builder = builder
+    self.records = records
     self.options = options
     self.trees = trees
     self.base = base
@@ -92,7 +95,8 @@ final class SnapshotWork: TreeWork {
     SnapshotWorker(
       finder: StoredFinder(trees: trees, base: base),
       tools: BuildTools(
-        writer: FrameWriter(sink: builder?.pending.sink ?? NoSink()), reader: FileReader(counting: context.progress)))
+        writer: FrameWriter(sink: builder?.pending.sink ?? records ?? NoSink()),
+        reader: FileReader(counting: context.progress)))
   }
 
   func finish(with worker: SnapshotWorker) throws { try worker.tools.writer.flush() }
@@ -181,6 +185,9 @@ final class SnapshotWork: TreeWork {
       if let builder {
         var merge = try DirectoryMerge(
           of: directory, atSamePath: atSamePath, storer: EntryStorer(of: directory, with: builder))
+        try merge.run()
+      } else if records != nil {
+        var merge = try DirectoryMerge(of: directory, atSamePath: atSamePath, storer: StatusStorer(of: directory))
         try merge.run()
       } else {
         var merge = try DirectoryMerge(of: directory, atSamePath: atSamePath, storer: LookAhead(of: directory))
@@ -314,6 +321,9 @@ final class SnapshotWork: TreeWork {
   func leave(_ node: SnapshotNode, with worker: SnapshotWorker) throws {
     if let builder, let encoder = node.build.encoder {
       try builder.complete(node, with: worker.tools)
+      worker.tools.giveBack(encoder)
+    } else if records != nil, let encoder = node.build.encoder {
+      try node.closeRecord(into: worker.tools.writer, with: worker.tools.hasher)
       worker.tools.giveBack(encoder)
     }
     node.source = nil

@@ -1,0 +1,88 @@
+internal import Catalog
+internal import Engine
+internal import Model
+internal import Posix
+internal import Repository
+internal import Settings
+
+extension DiffCommand {
+  /// Compares a snapshot with its sources as they are now.
+  func compareWithSource() throws -> ExitStatus {
+    let repository = try common.openRepository()
+    let list = try repository.snapshots()
+    let snapshot = try repository.resolve(left, of: right?.bytes, in: list)
+    let before = try StoredSide(of: snapshot, in: repository)
+    let place = try right.map { try SnapshotPath.components(of: $0.bytes, below: snapshot.summary.label) }
+    let options = try sourceOptions(of: snapshot, below: place, in: repository)
+    try refuse(options.sources, inside: repository)
+    let monitor = ConsoleMonitor(wantsExcluded: common.verbose)
+    let live = try catalogOfSources(options, comparedWith: snapshot, in: repository, monitor: monitor)
+    for source in live.absent { Console.complain("\(displayName(source.path)) \(source.reason); it is not compared") }
+    let now = SourceSide(catalog: live.catalog)
+    if let right, let place, try before.reader.find(place) == nil, try now.reader.find(place) == nil {
+      throw Failure(
+        .usage, "\(displayName(right.bytes)) is neither in the snapshot \(snapshot.name) nor in its sources",
+        hint: SnapshotPath.hint(forAbsent: right.bytes))
+    }
+    let report = DiffReport(from: before, to: now, under: place, form: form, options: common)
+    // A source that is left out is not gone.
+    report.isWanted = { [now] change in
+      now.reader.summary.covers(change.path) || !before.reader.summary.covers(change.path) || change.verb == .renamed
+    }
+    do { try report.run() } catch let error as CatalogError {
+      throw Failure(.damaged, "cannot compare \(snapshot.name) with its sources: \(error)")
+    }
+    let hasTrouble = !monitor.warnings.isEmpty || !live.absent.isEmpty
+    return report.status == .done && hasTrouble ? .warnings : report.status
+  }
+
+  /// The options of the next snapshot of the same sources: those of the configuration, if it names them.
+  private func sourceOptions(
+    of snapshot: Snapshot, below place: [[UInt8]]?, in repository: Repository
+  ) throws -> SnapshotOptions {
+    let label = snapshot.summary.label
+    let sources = snapshot.summary.sources.filter { source in
+      let root = components(of: source)
+      let wanted = place.map { Array($0.dropFirst()) } ?? []
+      return root.starts(with: wanted) || wanted.starts(with: root)
+    }
+    guard !sources.isEmpty, place == nil || place?.first == label else {
+      throw Failure(
+        .usage, "the snapshot \(snapshot.name) names no source to compare with",
+        hint: "it has \(snapshot.summary.sources.isEmpty ? "only foreign trees" : snapshot.sourcesText)")
+    }
+    let file = try common.configuration(of: repository)
+    let configured = file?.settings.sources.isEmpty == false ? try file?.snapshotOptions() : nil
+    var options = SnapshotOptions(
+      sources: sources, label: label, threads: file?.threads ?? min(8, processorCount()),
+      excludes: try excluded.excludes())
+    if let configured, configured.label == label, excluded.areEmpty {
+      options.changeDetection = configured.changeDetection
+      options.excludesOfSource = configured.excludesOfSource
+      options.optionalSources = configured.optionalSources
+    }
+    return options
+  }
+}
+
+/// The sources as they are now.
+final class SourceSide: DiffSide {
+  let name = "live"
+  let reader: CatalogReader
+
+  init(catalog: OpenCatalog) { reader = CatalogReader(reading: catalog) }
+
+  func content(of row: FileRow, at path: [[UInt8]]) throws -> [UInt8] {
+    do throws(Errno) {
+      // Only the source itself was named by the operator; below it, no link is followed.
+      let names = Array(path.dropFirst())
+      let roots = reader.summary.sources.map { components(of: $0) }.filter { names.starts(with: $0) }
+      guard let root = roots.max(by: { $0.count < $1.count }), let name = names.last else { throw .noSuchEntry }
+      let top = Directory(try Descriptor.open(path: joined(root, absolute: true), [.read, .directory]))
+      let directory = try top.directory(path: names.dropLast().dropFirst(root.count))
+      // Opening a device can do harm, so the kind is checked first.
+      guard try directory.descriptor.status(of: name.span).kind == .regular else { throw .invalid }
+      return try directory.descriptor.openToRead(name.span).readToEnd(limit: Int(Patch.largest))
+    } catch { throw UnreadableContent(reason: "cannot be read: \(error)", isDamage: false) }
+  }
+}
