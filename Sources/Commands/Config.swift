@@ -99,10 +99,9 @@ struct ConfigCommand: RunnableCommand {
     lines.append("  take a snapshot in \(displayName(repository?.path ?? [])) of")
     for source in settings.sources {
       let rules = source.exclude.count + source.excludeFrom.count
-      let without = counted(rules, "pattern matches", plural: "patterns match")
       lines.append(
         "    \(source.path)" + (source.isOptional ? ", if it is there" : "")
-          + (rules > 0 ? ", without what \(without)" : ""))
+          + (rules > 0 ? ", with \(counted(rules, "exclude rule"))" : ""))
     }
     var keep = SnapshotSet.allCases.compactMap { set in
       settings.retention.keep[set].flatMap { $0 > 0 ? "\(set.rawValue) \($0)" : nil }

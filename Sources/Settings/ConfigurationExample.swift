@@ -9,47 +9,48 @@ extension Configuration {
     # The first directory inside each snapshot, such as the host's name.
     label = "localhost"
 
-    # What tells an unchanged file without reading it: "ctime", "mtime" or "content".
+    # How an unchanged file is known: by its "ctime" or its "mtime", without reading it, or by its "content".
     change_detection = "ctime"
 
-    # Threads that work at once, 1 to 64; without this the number of processors, at most 8.
+    # The number of threads, 1 to 64; the default is the number of processors, at most 8.
     # threads = 4
 
     # An expired snapshot is kept and made into the next one: much faster than deleting it.
     keep_spare = true
 
-    # How many snapshots each set keeps. Without [retention] these numbers; with it, a set that is missing keeps none.
+    # The number of snapshots that each set keeps. These are the defaults without [retention]. With it, a set that is
+    # missing keeps none.
     [retention]
     hourly = 24
     daily = 7
     weekly = 4
     monthly = 12
     yearly = 3
-    # The newest so many, in whatever set.
+    # The number of newest snapshots to keep, in whatever set.
     keep_last = 0
-    # All that are younger than the newest by no more than this.
+    # Keep all snapshots that are at most this much older than the newest.
     # keep_within = "2d"
-    # Where less is free, the oldest go that only a set protects: a percentage or a size.
+    # A percentage or a size. If less is free, the oldest snapshots expire that only a set protects.
     # minimum_free = "5%"
 
     # Each directory to back up has a table of its own.
     [[source]]
     path = "/home"
-    # It may be absent without a warning, as a disk that is not always there.
+    # True if the source may be absent without a warning, as a disk that is not always there.
     optional = false
-    # How old its newest good snapshot may become; without this what [objectives] says, unless it is optional.
+    # The greatest age of its newest good snapshot. The default is in [objectives]; an optional source has none.
     # rpo = "14d"
     # Patterns of gitignore(5), relative to the source. Nothing is left out unless you say so.
     exclude = [".cache/", "*.tmp"]
-    # Files with such patterns.
+    # Files that hold such patterns.
     exclude_from = []
     # Leave out other file systems mounted below the source.
     one_file_system = false
-    # Leave out what is in directories with a CACHEDIR.TAG.
+    # Leave out the content of directories that hold a CACHEDIR.TAG.
     exclude_caches = false
-    # Leave out what is in directories that hold such a file.
+    # Leave out the content of directories that hold a file with one of these names.
     exclude_if_present = []
-    # Leave out what has the attribute d of chattr(1).
+    # Leave out files and directories that have the attribute d of chattr(1).
     exclude_nodump = false
     # Leave out larger files.
     # max_file_size = "10G"
@@ -57,17 +58,17 @@ extension Configuration {
     [[source]]
     path = "/etc"
 
-    # When a run looks like a disaster rather than work.
+    # The limits above which a run looks like a disaster rather than work.
     [guards]
-    # Refuse a source where more of its entries are gone.
+    # A source is refused if more of its entries are gone.
     gone_limit = "50%"
-    # Hold rotation where more of its files have other content.
+    # Rotation is held if more of its files have other content.
     changed_limit = "50%"
 
-    # Programs that are run before the snapshot and after the rotation: the absolute path of one, an array of a
-    # program and its arguments, or a table. No shell is involved. Without its success a required one fails the
-    # run: those before are required unless you say otherwise, those after are not. What they make is readable by their
-    # user alone (umask 077). It is in the snapshot only where it lies below a source.
+    # Programs that are run before the snapshot and after the rotation. Each is the absolute path of a program, an
+    # array of a program and its arguments, or a table. No shell is involved. If a required program fails, the run
+    # fails. The programs before are required unless you say otherwise; the programs after are not. Their files are
+    # readable by their user alone (umask 077), and are in the snapshot only if they are below a source.
     [hooks]
     before = []
     after = []
@@ -77,7 +78,7 @@ extension Configuration {
     # ]
 
     [objectives]
-    # How old the newest good snapshot may become.
+    # The greatest age of the newest good snapshot.
     # rpo = "2h"
 
     # Every run pushes, and then verifies one part of all snapshots, if none was verified in this period yet. Without
@@ -86,21 +87,21 @@ extension Configuration {
     # every = "1d"
     # With 1/30, thirty such verifications read everything once.
     # part = "1/30"
-    # Bytes per second that are read at most.
+    # The greatest number of bytes that are read in a second.
     # limit_rate = "50MB/s"
 
-    # Who is told of runs. What cannot be told never fails a run.
+    # The receivers of news about runs. A notice that cannot be sent never fails a run.
     [notify]
-    # What telling one of them may take, all attempts together.
+    # The longest time for one notice, all attempts together.
     timeout = "30s"
 
-    # A dead man's switch: hears of the beginning and the end of each run, and raises an alarm when it hears nothing.
+    # A dead man's switch: it hears of the start and the end of each run, and raises an alarm if it hears nothing.
     # [notify.healthchecks]
     # url = "https://hc-ping.com/your-uuid-here"
-    # What a run is to it whose snapshot has warnings: "failure" or "success".
+    # The signal for a run whose snapshot has warnings: "failure" or "success".
     # warnings = "failure"
 
-    # A server that gets the JSON document of each run ("always"), or of those that did not end well ("failure").
+    # A server that gets the JSON document of each run ("always"), or of each run that did not end well ("failure").
     # [notify.webhook]
     # url = "https://example.org/treering"
     # headers = ["Authorization: Bearer secret"]
@@ -113,26 +114,26 @@ extension Configuration {
     # on = "failure"
 
     [metrics]
-    # A file that is written after each run that had something to do, for the textfile collector of Prometheus' node exporter.
+    # A file for the textfile collector of Prometheus' node exporter. It is written after each run that had work to do.
     # textfile = "/var/lib/prometheus/node-exporter/treering.prom"
 
-    # Other repositories that snapshots are pushed to, any number, each with a table and a name of its own.
+    # The other repositories that snapshots are pushed to. Each has a table and a name of its own.
     # [remote.offsite]
-    # ssh://user@host:port/path, user@host:path, or the absolute path of one on another disk.
+    # ssh://user@host:port/path, user@host:path, or the absolute path of a repository on another disk.
     # url = "ssh://backup@nas.example.org/srv/treering/web01"
-    # What is pushed: "latest", the newest snapshot, or the newest "hourly", "daily", "weekly", "monthly" or "yearly".
+    # The snapshot to push: "latest", or the newest "hourly", "daily", "weekly", "monthly" or "yearly" one.
     # set = "latest"
     # The program that connects, with its options.
     # ssh = "ssh"
-    # What it runs on the other machine.
+    # The command that is run on the other machine.
     # remote_command = "treering serve"
-    # Bytes per second that are sent at most.
+    # The greatest number of bytes that are sent in a second.
     # limit_rate = "10MB/s"
-    # How long the server may send nothing.
+    # The longest time that the server may be silent.
     # timeout = "5m"
-    # It may be absent, as a disk that is not always there: no run fails for it before its rpo has passed.
+    # True if it may be absent, as a disk that is not always there: no run fails for it before its rpo has passed.
     # optional = false
-    # How old the newest snapshot there may become.
+    # The greatest age of the newest snapshot there.
     # rpo = "14d"
 
     """

@@ -180,7 +180,7 @@ struct SnapshotPath {
 
   static func hint(forAbsent path: [UInt8]) -> String {
     path.first == slash
-      ? "name it as it was at the source; look for it with ls in the snapshot's directory"
+      ? "name it as it was at the source; look for it with: treering find PATTERN"
       : "a path without a leading / begins with the label, such as localhost/etc"
   }
 }
