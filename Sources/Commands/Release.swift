@@ -11,7 +11,8 @@ struct ReleaseCommand: RunnableCommand {
     discussion: """
       With SNAPSHOT ends what hold began. Without one: a snapshot in which most files have other content than \
       before holds rotation, so that no older snapshot expires while you look whether somebody encrypted \
-      your files. Run this when all is well.
+      your files. Run this when all is well. The last snapshot before the change stays held until you \
+      release it by its name.
 
       Example:
         treering release --repository /backup/treering
@@ -32,10 +33,15 @@ struct ReleaseCommand: RunnableCommand {
 
   private func releaseRotation(of repository: Repository) throws -> ExitStatus {
     let reason = try repository.heldRotation()
+    let kept = try repository.marks.lastBeforeChanges().sorted { $0.key.seconds < $1.key.seconds }
     let released = try repository.rotationFreeze.release(newest: repository.snapshots().newest)
     common.answer(
-      ReleaseAnswer(released: released, reason: reason, snapshots: []),
-      lines: [released ? "rotation goes on" : "rotation was not held"])
+      ReleaseAnswer(released: released, reason: reason, snapshots: [], stillHeld: kept.map(\.key.description)),
+      lines: [released ? "rotation goes on" : "rotation was not held"]
+        + kept.map { name, change in
+          "\(name) stays held, as the last before a suspect change: \(change); if that is right, let it expire with: "
+            + repository.advice("release \(name)")
+        })
     return .done
   }
 
@@ -45,7 +51,7 @@ struct ReleaseCommand: RunnableCommand {
     var released: [SnapshotName] = []
     for name in names where try repository.marks.remove(.held, from: name) { released.append(name) }
     common.answer(
-      ReleaseAnswer(released: !released.isEmpty, reason: nil, snapshots: released.map(\.description)),
+      ReleaseAnswer(released: !released.isEmpty, reason: nil, snapshots: released.map(\.description), stillHeld: []),
       lines: names.map { released.contains($0) ? "released \($0)" : "\($0) was not held" })
     return .done
   }
@@ -58,4 +64,6 @@ struct ReleaseAnswer: Encodable {
   let reason: String?
   /// The snapshots that were released.
   let snapshots: [String]
+  /// The snapshots before suspect changes, which the release of rotation leaves held.
+  let stillHeld: [String]
 }

@@ -59,6 +59,24 @@ public struct SnapshotMarks {
     } catch { throw .writing("mark the snapshot \(name) as \(mark.rawValue) in", at: repository.path, because: error) }
   }
 
+  /// Holds the last snapshot before a suspect change. An existing hold stays, with its reason.
+  public func hold(_ name: SnapshotName, asLastBefore change: String, at time: Timestamp) throws(Failure) {
+    if try all(.held)[name] != nil { return }
+    try add(.held, to: name, reason: "\(Self.lastBefore)\(change)", at: time)
+  }
+
+  /// The snapshots that are held because they are the last before a suspect change, each with the change.
+  public func lastBeforeChanges() throws(Failure) -> [SnapshotName: String] {
+    try all(.held).compactMapValues { text in
+      // A mark is a time and a reason.
+      guard let reason = text.split(separator: " ", maxSplits: 1).dropFirst().first, reason.hasPrefix(Self.lastBefore)
+      else { return nil }
+      return String(reason.dropFirst(Self.lastBefore.count))
+    }
+  }
+
+  private static var lastBefore: String { "the last before a suspect change: " }
+
   /// Removes a mark. Returns false if there was none.
   @discardableResult
   public func remove(_ mark: SnapshotMark, from name: SnapshotName) throws(Failure) -> Bool {

@@ -28,7 +28,8 @@ public struct RotationFreeze {
   /// The start and the text of each reason, in one line. `nil` if rotation is not held.
   public func description() throws(Failure) -> String? {
     let reasons = try reasons()
-    return reasons.isEmpty ? nil : reasons.map { displayName(Array($0.line.utf8)) }.joined(separator: "; and since ")
+    if reasons.isEmpty { return nil }
+    return reasons.map { displayName(Array($0.description.utf8)) }.joined(separator: "; and since ")
   }
 
   /// The reasons; empty if rotation is not held.
@@ -89,6 +90,11 @@ struct FreezeReason: Equatable {
   var reason: String
 
   var line: String { "\(since) \(reason)" }
+  /// The line for people.
+  var description: String {
+    if reason.isEmpty { return since }
+    return since + (UnexaminedArrival(from: self) == nil ? ": " : ": the snapshot ") + reason
+  }
 
   init(since: String, reason: String) {
     self.since = since

@@ -259,8 +259,8 @@ import Testing
     #expect(try world.snapshotNames() == before)
     #expect(try world.treering(["list"]).outputText.contains("hourly.0"))
     #expect(try world.treering(["status"]).errorText.contains("ended with status 4: rotation is held"))
-    #expect(try world.treering(["release"]).outputText == "rotation goes on\n")
-    #expect(try world.treering(["release"]).outputText == "rotation was not held\n")
+    #expect(try world.treering(["release"]).outputText.hasPrefix("rotation goes on\n\(before[0]) stays held"))
+    #expect(try world.treering(["release"]).outputText.hasPrefix("rotation was not held\n\(before[0]) stays held"))
     #expect(!(try world.treering(["list"]).errorText.contains("rotation")))
     // chmod is no change of content, and what is accepted holds nothing.
     for index in 0..<30 { try world.source.setMode(ByteString("file\(index)"), 0o640) }
@@ -269,6 +269,43 @@ import Testing
     for index in 0..<30 { try world.source.write(ByteString("file\(index)"), "again") }
     try world.snapshot(["--accept-changes"])
     #expect(!(try world.treering(["list"]).errorText.contains("rotation")))
+  }
+
+  @Test("the last snapshot before an attack stays, although rotation is released, until it is released itself")
+  func lastClean() throws {
+    let world = try world()
+    try world.snapshot()
+    let clean = try world.snapshot().snapshot
+    func encrypt(_ count: Int, _ text: String) throws {
+      for index in 0..<count { try world.source.write(ByteString("file\(index)"), text) }
+      try world.settle()
+    }
+    try encrypt(16, "encrypted")
+    try world.snapshot(status: 1)
+    // This one has no warnings, so retention takes it for good.
+    try encrypt(1, "encrypted later")
+    let newest = try world.snapshot().snapshot
+    let released = try world.treering(["release"])
+    #expect(
+      released.outputText == "rotation goes on\n\(clean) stays held, as the last before a suspect change: "
+        + "16 of 30 files of \(world.source.root) have another content; if that is right, let it expire with: "
+        + "treering release \(clean) --repository \(world.repository.root)\n")
+    let document = try world.treering(["release", "--json"])
+    #expect(document.outputText.contains("\"still_held\" : [\n    \"\(clean)\"\n  ]"), "\(document.outputText)")
+    let rotate: [ByteString] = ["rotate", "--keep-last", "1"]
+    #expect(try world.treering(rotate).status == 0)
+    #expect(try world.snapshotNames().map(\.text) == [clean, newest])
+    #expect(try world.treering(["list"]).outputText.contains("the last before a suspect change: 16 of 30 files"))
+    #expect(try world.treering(["release", ByteString(clean)]).outputText == "released \(clean)\n")
+    #expect(try world.treering(["release"]).outputText == "rotation was not held\n")
+    #expect(try world.treering(rotate).status == 0)
+    #expect(try world.snapshotNames().map(\.text) == [newest])
+    // The operator's own hold keeps its reason.
+    #expect(try world.treering(["hold", "latest", "--reason", "mine"]).status == 0)
+    try encrypt(30, "encrypted again")
+    try world.snapshot(status: 1)
+    #expect(try world.treering(["release"]).outputText == "rotation goes on\n")
+    #expect(try world.treering(["list"]).outputText.contains(" mine "))
   }
 
   @Test("limits that are none are refused", arguments: ["", "x", "101%", "-1"])

@@ -41,7 +41,7 @@ struct PushGuardTests {
     if what == "rewrite among directories" {
       for index in 0..<80 { try source.makeDirectory("d/d\(index)") }
     }
-    try push.snapshot()
+    let first = try push.snapshot()
     try push.push()
     switch what {
     case "rewrite", "rewrite among directories":
@@ -56,6 +56,10 @@ struct PushGuardTests {
     let listed = try push.there(["list"])
     #expect(listed.errorText.contains("rotation is held since") == (what != "rename"), "\(listed.errorText)")
     if what != "rename" { #expect(listed.errorText.contains(second.snapshot)) }
+    // The last one before the disaster stays when rotation goes on.
+    _ = try push.there(["release"])
+    #expect(try push.there(["rotate", "--keep-last", "1"]).status == 0)
+    #expect(try push.names(push.far) == (what == "rename" ? [] : [first.name]) + [second.name])
   }
 
   @Test("a repository is no remote of its own, by whatever path")

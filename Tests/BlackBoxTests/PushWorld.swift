@@ -138,7 +138,10 @@ final class PushWorld {
       sourceLocation: location)
     // A small tree looks soon as if most of it were gone.
     let held = result.errorLines.filter { $0.contains("rotation is held in") }
-    if !held.isEmpty { _ = try there(["release"]) }
+    if !held.isEmpty {
+      _ = try there(["release"])
+      _ = try there(["release"] + far.names(".treering/held"))
+    }
     #expect((result.errorLines.count == held.count) != warns, "\(result.errorText)", sourceLocation: location)
     return try result.decoded()
   }

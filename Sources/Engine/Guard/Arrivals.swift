@@ -69,14 +69,14 @@ private func examine(
     try repository.rotationFreeze.end(for: arrival)
     return nil
   }
-  let suspicion: Warning?
+  let suspects: [SuspectChange]
   do {
-    suspicion = try suspectChanges(
+    suspects = try suspectChanges(
       in: snapshot, among: list, moved: arrival.movedFileCount, repository: repository, limits: GuardLimits())
   } catch { return try cannotCompare("\(error)") }
-  if let suspicion {
-    let reason = "\(displayName(suspicion.path)): \(suspicion.message)"
-    try repository.rotationFreeze.begin("\(arrival.name): \(reason)", at: Clock.now())
+  if let first = suspects.first {
+    let reason = "\(first.description) since the snapshot \(first.previous)"
+    try repository.holdRotation("in the snapshot \(arrival.name), \(reason)", because: suspects, at: Clock.now())
     try repository.rotationFreeze.end(for: arrival)
     return warning(reason)
   }

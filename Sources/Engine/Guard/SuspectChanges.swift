@@ -2,16 +2,43 @@ internal import Catalog
 internal import Model
 internal import Repository
 
-/// Returns a warning if a received snapshot looks like a disaster rather than work.
+/// A change of one source that looks like a disaster rather than work.
+struct SuspectChange {
+  var source: [UInt8]
+  /// Such as `16 of 30 files`.
+  var amount: String
+  /// Such as `have another content`.
+  var state: String
+  /// The last snapshot before the change.
+  var previous: SnapshotName
+
+  /// The change in a clause, with the path of the source.
+  var description: String { "\(amount) of \(displayName(source)) \(state)" }
+}
+
+extension Repository {
+  /// Holds rotation because of suspect changes, until the operator releases it.
+  ///
+  /// The last snapshot before each change is held as well, and the release of rotation does not end that. The
+  /// snapshots after the change look good to retention, and would let this one expire. `reason` is the reason of the
+  /// hold on rotation. The caller holds the lock.
+  func holdRotation(_ reason: String, because suspects: [SuspectChange], at time: Timestamp) throws(Failure) {
+    try rotationFreeze.begin(reason, at: time)
+    for suspect in suspects { try marks.hold(suspect.previous, asLastBefore: suspect.description, at: time) }
+  }
+}
+
+/// Returns the changes of a received snapshot that look like a disaster rather than work.
 ///
-/// It does if most of a source's entries are gone, or have another content. Each source is compared with the newest
-/// earlier snapshot that has it. A moved file is not gone.
+/// A change does if most of a source's entries are gone, or have another content. Each source is compared with the
+/// newest earlier snapshot that has it. A moved file is not gone.
 ///
 /// Only the differing parts of the catalogs are read. An error names the snapshot that a source cannot be compared
 /// with.
 func suspectChanges(
   in snapshot: Snapshot, among list: SnapshotList, moved: UInt64, repository: Repository, limits: GuardLimits
-) throws -> Warning? {
+) throws -> [SuspectChange] {
+  var suspects: [SuspectChange] = []
   let earlier = list.snapshots.reversed().filter { $0.summary.sequence < snapshot.summary.sequence }
   for source in snapshot.summary.sources {
     let path = [snapshot.summary.label] + source.split(separator: slash).map(Array.init)
@@ -20,21 +47,23 @@ func suspectChanges(
         let before = CatalogReader(reading: try repository.openCatalog(of: previous.name))
         guard case .directory(_, let subtree)? = try before.find(path) else { continue }
         let after = CatalogReader(reading: try repository.openCatalog(of: snapshot.name))
-        let what = try suspicion(
+        let found = try suspicion(
           before: before, after: after, path: path, total: subtree.totals.entries,
           shareOfFiles: previous.summary.shareOfFiles, moved: moved, limits: limits)
-        if let what { return Warning(path: source, message: "\(what) since the snapshot \(previous.name)") }
+        if let (amount, state) = found {
+          suspects.append(SuspectChange(source: source, amount: amount, state: state, previous: previous.name))
+        }
       } catch { throw Failure(.failed, "with \(previous.name): \(error)") }
       break
     }
   }
-  return nil
+  return suspects
 }
 
 private func suspicion(
   before: CatalogReader, after: CatalogReader, path: [[UInt8]], total: UInt64, shareOfFiles: Double,
   moved: UInt64, limits: GuardLimits
-) throws -> String? {
+) throws -> (amount: String, state: String)? {
   var gone: UInt64 = 0
   var changed: UInt64 = 0
   try compareCatalogs(before, right: after, under: path) { change in
@@ -45,11 +74,11 @@ private func suspicion(
     }
   }
   gone -= min(gone, moved)
-  if limits.isTooMuch(gone: gone, of: total) { return "\(gone) of \(total) entries are gone" }
+  if limits.isTooMuch(gone: gone, of: total) { return ("\(gone) of \(total) entries", "are gone") }
   // A directory has no content. The number of directories in a single source is not known without a walk.
   let staying = max(UInt64(Double(total - min(total, gone)) * shareOfFiles), changed)
   if limits.isTooMuch(changed: changed, of: staying) {
-    return "\(changed) of about \(staying) files have another content"
+    return ("\(changed) of about \(staying) files", "have another content")
   }
   return nil
 }

@@ -166,17 +166,16 @@ final class Guards: Sendable {
     }
   }
 
-  /// Warnings about the sources in which most files have another content, as ransomware leaves them.
-  func suspects(in repository: Repository) -> [Warning] {
+  /// The sources in which most files have another content, as ransomware leaves them.
+  func suspects() -> [SuspectChange] {
     guard !limits.acceptsChanges else { return [] }
     return tallies.withLock { $0 }.compactMap { tally in
       let changed = tally.changed.value
       let existing = changed + tally.unchanged.value
       guard limits.isTooMuch(changed: changed, of: existing) else { return nil }
-      return Warning(
-        path: tally.path,
-        message: "\(changed) of \(existing) files have another content than in the snapshot \(tally.previous!); "
-          + "look whether that is right; rotation is held until you run: \(repository.advice("release"))")
+      return SuspectChange(
+        source: tally.path, amount: "\(changed) of \(existing) files", state: "have another content",
+        previous: tally.previous!)
     }
   }
 }

@@ -220,15 +220,20 @@ private struct SnapshotRun {
     try checkForSignal()
     guard let tree = draft.root.build.result else { throw Failure(.failed, "the walk ended without a root") }
     try draft.work.guards.checkGone()
-    let suspects = draft.work.guards.suspects(in: repository)
-    for suspect in suspects { warn(at: suspect.path, suspect.message) }
+    let suspects = draft.work.guards.suspects()
+    for suspect in suspects { warn(at: suspect.source, sentence(about: suspect)) }
     if let first = suspects.first {
       // Rotation is held before publication. It must never continue with a suspect snapshot.
-      try repository.rotationFreeze.begin(
-        "\(draft.pending.name): \(displayName(first.path)): most files have another content than before",
-        at: draft.started)
+      try repository.holdRotation(
+        "in the snapshot \(draft.pending.name), \(first.description) since the snapshot \(first.previous)",
+        because: suspects, at: draft.started)
     }
     return tree
+  }
+
+  private func sentence(about suspect: SuspectChange) -> String {
+    "\(suspect.amount) \(suspect.state) than in the snapshot \(suspect.previous); look whether that is right; "
+      + "rotation is held until you run: \(repository.advice("release"))"
   }
 
   private func summary(of tree: Subtree, in draft: Draft) throws -> CatalogSummary {
@@ -282,13 +287,14 @@ private struct SnapshotRun {
   ///
   /// If they suspect a disaster, rotation is held: no older snapshot may make room for it.
   private func noRoom(_ error: any Error, guards: Guards) -> any Error {
-    guard let suspect = guards.suspects(in: repository).first else { return error }
-    var failure = keepingAll(error, because: "in \(displayName(suspect.path)) \(suspect.message)")
+    let suspects = guards.suspects()
+    guard let first = suspects.first else { return error }
+    var failure = keepingAll(error, because: "in \(displayName(first.source)) \(sentence(about: first))")
     failure.hint = "if it is right, run again after that with --accept-changes"
     func hold() throws {
-      try repository.rotationFreeze.begin(
-        "a snapshot that did not fit: \(displayName(suspect.path)): most files have another content than before",
-        at: Clock.now())
+      try repository.holdRotation(
+        "in a snapshot that did not fit, \(first.description) since the snapshot \(first.previous)",
+        because: suspects, at: Clock.now())
     }
     do {
       do { try hold() } catch {
