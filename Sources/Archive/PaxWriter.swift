@@ -38,10 +38,10 @@ public final class PaxWriter {
 
   private let archive: OpaquePointer
 
-  /// Writes to a file descriptor.
-  public init(to descriptor: Int32) throws(ArchiveError) {
+  /// Writes to a file descriptor. `shouldStop` is called when a signal interrupts a write.
+  public init(to descriptor: Int32, shouldStop: @convention(c) () -> Int32) throws(ArchiveError) {
     if let trouble = tr_archive_trouble() { throw ArchiveError(number: 0, message: String(cString: trouble)) }
-    guard let archive = tr_archive_open(descriptor) else {
+    guard let archive = tr_archive_open(descriptor, shouldStop) else {
       throw ArchiveError(number: 0, message: "the archive cannot be begun")
     }
     self.archive = archive

@@ -3,19 +3,25 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <dlfcn.h>
+#include <errno.h>
+#include <limits.h>
 #include <linux/posix_acl.h>
 #include <locale.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 static struct {
   struct archive *(*write_new)(void);
   int (*write_set_format_pax)(struct archive *);
   int (*write_set_options)(struct archive *, const char *);
   int (*write_set_bytes_in_last_block)(struct archive *, int);
-  int (*write_open_fd)(struct archive *, int);
+  int (*write_open)(struct archive *, void *, archive_open_callback *, archive_write_callback *, archive_close_callback *);
+  int (*write_fail)(struct archive *);
+  void (*set_error)(struct archive *, int, const char *, ...);
   int (*write_header)(struct archive *, struct archive_entry *);
   la_ssize_t (*write_data)(struct archive *, const void *, size_t);
   int (*write_close)(struct archive *);
@@ -55,7 +61,9 @@ static void load(void) {
   FIND(write_set_format_pax);
   FIND(write_set_options);
   FIND(write_set_bytes_in_last_block);
-  FIND(write_open_fd);
+  FIND(write_open);
+  FIND(write_fail);
+  FIND(set_error);
   FIND(write_header);
   FIND(write_data);
   FIND(write_close);
@@ -86,20 +94,37 @@ const char *tr_archive_trouble(void) {
 }
 
 struct tr_archive {
+  int fd;
+  int (*should_stop)(void);
+  int is_closed;
   struct archive *archive;
   struct archive_entry *entry;
 };
 
-struct tr_archive *tr_archive_open(int fd) {
+static la_ssize_t write_out(struct archive *archive, void *data, const void *bytes, size_t count) {
+  struct tr_archive *made = data;
+  for (;;) {
+    ssize_t written = write(made->fd, bytes, count);
+    if (written >= 0) return written;
+    if (errno != EINTR || made->should_stop()) {
+      lib.set_error(archive, errno, "%s", strerror(errno));
+      return -1;
+    }
+  }
+}
+
+struct tr_archive *tr_archive_open(int fd, int (*should_stop)(void)) {
   struct tr_archive *made = calloc(1, sizeof *made);
   if (made == NULL) return NULL;
+  made->fd = fd;
+  made->should_stop = should_stop;
   made->archive = lib.write_new();
   made->entry = lib.entry_new();
   // GNU tar and bsdtar both read the attributes of star.
   if (made->archive == NULL || made->entry == NULL || lib.write_set_format_pax(made->archive) != ARCHIVE_OK ||
       lib.write_set_options(made->archive, "xattrheader=SCHILY") != ARCHIVE_OK ||
       lib.write_set_bytes_in_last_block(made->archive, 1) != ARCHIVE_OK ||
-      lib.write_open_fd(made->archive, fd) != ARCHIVE_OK) {
+      lib.write_open(made->archive, made, NULL, write_out, NULL) != ARCHIVE_OK) {
     tr_archive_free(made);
     return NULL;
   }
@@ -139,9 +164,19 @@ int tr_archive_add_acl(struct tr_archive *archive, int is_default, uint16_t tag,
   default: return 1;
   }
   int type = is_default ? ARCHIVE_ENTRY_ACL_TYPE_DEFAULT : ARCHIVE_ENTRY_ACL_TYPE_ACCESS;
-  int qualifier = tag == ACL_USER || tag == ACL_GROUP ? (int)id : -1;
+  // An id that is no int stands as the name, which a reader takes for a number.
+  char name[16] = "";
+  int qualifier = -1;
+  if (tag == ACL_USER || tag == ACL_GROUP) {
+    if (id <= INT_MAX)
+      qualifier = (int)id;
+    else
+      snprintf(name, sizeof name, "%u", id);
+  }
   // The bits of read, write and execute are those of chmod(2).
-  return lib.entry_acl_add_entry(archive->entry, type, permissions & 7, kind, qualifier, NULL) == ARCHIVE_OK ? 0 : 1;
+  int result = lib.entry_acl_add_entry(
+      archive->entry, type, permissions & 7, kind, qualifier, name[0] == 0 ? NULL : name);
+  return result == ARCHIVE_OK ? 0 : 1;
 }
 
 void tr_archive_add_data(struct tr_archive *archive, uint64_t offset, uint64_t count) {
@@ -164,11 +199,18 @@ int tr_archive_write(struct tr_archive *archive, const void *bytes, size_t count
   return lib.write_data(archive->archive, bytes, count) == (la_ssize_t)count ? 0 : 1;
 }
 
-int tr_archive_close(struct tr_archive *archive) { return lib.write_close(archive->archive) == ARCHIVE_OK ? 0 : 1; }
+int tr_archive_close(struct tr_archive *archive) {
+  archive->is_closed = 1;
+  return lib.write_close(archive->archive) == ARCHIVE_OK ? 0 : 1;
+}
 
 void tr_archive_free(struct tr_archive *archive) {
   if (archive == NULL) return;
-  if (archive->archive != NULL) lib.write_free(archive->archive);
+  if (archive->archive != NULL) {
+    // An archive that was given up must not get an end: nobody could tell it from a whole one.
+    if (!archive->is_closed) lib.write_fail(archive->archive);
+    lib.write_free(archive->archive);
+  }
   if (archive->entry != NULL) lib.entry_free(archive->entry);
   free(archive);
 }

@@ -33,7 +33,7 @@
 #include <unistd.h>
 
 const int tr_o_noatime = O_NOATIME, tr_o_path = O_PATH, tr_at_empty_path = AT_EMPTY_PATH,
-          tr_rename_noreplace = RENAME_NOREPLACE, tr_seek_data = SEEK_DATA,
+          tr_rename_noreplace = RENAME_NOREPLACE, tr_rename_exchange = RENAME_EXCHANGE, tr_seek_data = SEEK_DATA,
           tr_seek_hole = SEEK_HOLE, tr_at_fdcwd = AT_FDCWD,
           tr_at_statx_dont_sync = AT_STATX_DONT_SYNC,
           tr_clock_realtime_coarse = CLOCK_REALTIME_COARSE;

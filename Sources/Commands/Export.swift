@@ -70,6 +70,7 @@ struct ExportCommand: RunnableCommand {
     } catch let error as CatalogError {
       throw Failure(.damaged, "the catalog of \(name) is damaged: \(error); the archive is not complete")
     } catch let error as ArchiveError {
+      try checkForSignal()
       let reason = error.number == 0 ? error.message : "\(Errno(error.number))"
       throw Failure(.failed, "cannot write the archive: \(reason)")
     }
@@ -107,6 +108,7 @@ private protocol ExportForm {
   /// Begins an entry; `data` are the ranges of a sparse file without its holes.
   mutating func begin(_ entry: ExportedEntry, data: [Range<UInt64>]?) throws
   mutating func write(_ bytes: UnsafeRawBufferPointer) throws
+  var needsDigests: Bool { get }
   /// `digest` is the SHA-256 of all bytes of the entry's regular file.
   mutating func end(_ entry: ExportedEntry, digest: Digest?) throws
   mutating func close() throws
@@ -193,14 +195,21 @@ private struct Export {
       data = try ranges(of: row, in: entry)
       try content.request(entry.place)
     }
-    try form.begin(entry, data: data)
     let hasher = ContentHasher()
     hasher.reset(elidingZeros: false)
+    var hasBegun = false
     let problem = try content.receive(row) { bytes in
-      if row.digest.isSparse { hasher.update(bytes) }
+      if !hasBegun { try form.begin(entry, data: data) }
+      hasBegun = true
+      if row.digest.isSparse, form.needsDigests { hasher.update(bytes) }
       try form.write(bytes)
     }
-    if let problem { problems.append((sourcePath(entry.place, label: catalog.summary.label), problem)) }
+    if let problem {
+      // A file that cannot be had at all is left out.
+      if let key = InodeKey(entry.found), firstNames[key] == entry.path { firstNames[key] = nil }
+      problems.append((sourcePath(entry.place, label: catalog.summary.label), problem))
+      return
+    }
     let digest = row.digest.isSparse ? hasher.finish().digest : row.digest.digest
     if let key = InodeKey(entry.found) { digests[key] = digest }
     try form.end(entry, digest: digest)
@@ -233,12 +242,15 @@ private struct TarForm: ExportForm {
   private let writer: PaxWriter
 
   init() throws(Failure) {
-    do { writer = try PaxWriter(to: StandardStream.output.rawValue) } catch {
+    do {
+      writer = try PaxWriter(to: StandardStream.output.rawValue) { CurrentProcess.rememberedSignal == nil ? 0 : 1 }
+    } catch {
       throw Failure(.failed, "cannot write an archive: \(error.message)")
     }
   }
 
   func needsContent(of row: FileRow) -> Bool { true }
+  var needsDigests: Bool { false }
 
   func begin(_ entry: ExportedEntry, data: [Range<UInt64>]?) throws {
     let facts = EntryFacts(of: entry.found)
@@ -256,6 +268,7 @@ private struct TarForm: ExportForm {
 }
 
 extension ExportForm {
+  var needsDigests: Bool { true }
   func lead(to path: [[UInt8]]) throws {}
   // A list needs the content only of a sparse file, whose SHA-256 the catalog lacks.
   func needsContent(of row: FileRow) -> Bool { row.digest.isSparse }

@@ -99,11 +99,23 @@ struct RestoreCommand: RunnableCommand {
         .refused, "the snapshot \(choice.snapshot.name) has warnings: entries that it could not read would be deleted",
         hint: "leave out --no-keep, so that they are kept")
     }
+    if inPlace { try refuseOtherLabel(of: choice) }
     noteMissingProc()
     if !pattern.isEmpty { choice.places = try matches(in: choice, of: repository) }
-    if inPlace, !dryRun, !yes, try !isConfirmed(restoring: choice, from: repository) { return .done }
+    let plan = inPlace && !dryRun && !yes ? try confirmedPlan(restoring: choice, from: repository) : nil
     CurrentProcess.rememberSignals()
-    return try run(restoring: choice, from: repository, isDryRun: dryRun)
+    return try run(restoring: choice, from: repository, after: plan)
+  }
+
+  /// Refuses to put the files of another machine in the place of this one's, unless a path names that machine's label.
+  private func refuseOtherLabel(of choice: SnapshotChoice) throws(Failure) {
+    let label = choice.snapshot.summary.label
+    let own = try common.configuration()?.sourceSet?.label ?? Array("localhost".utf8)
+    guard label != own, paths.isEmpty || paths.contains(where: { $0.bytes.first == slash }) else { return }
+    throw Failure(
+      .refused,
+      "the snapshot \(choice.snapshot.name) has the label \(displayName(label)), and this machine the label \(displayName(own))",
+      hint: "restore it with --to, or name paths that begin with the label, such as \(displayName(label))/etc")
   }
 
   /// The paths below the named ones that match a pattern.
@@ -118,26 +130,25 @@ struct RestoreCommand: RunnableCommand {
     throw Failure(.usage, "nothing in \(name) matches", hint: "look for it with: treering find PATTERN")
   }
 
-  /// Prints the plan, and asks. False if there is nothing to do.
-  private func isConfirmed(restoring choice: SnapshotChoice, from repository: any SnapshotStore) throws -> Bool {
+  /// Prints the plan, and asks, unless there is nothing to do.
+  private func confirmedPlan(
+    restoring choice: SnapshotChoice, from repository: any SnapshotStore
+  ) throws -> ChangePrinter {
     let advice = "look at the plan with --dry-run, and then give --yes"
-    guard CurrentProcess.terminalWidth(of: .input) != nil else {
-      return try Console.asks("", else: advice)
-    }
-    let plan = ChangePrinter(reporting: ConsoleMonitor(), prints: true, keeps: false)
+    if CurrentProcess.terminalWidth(of: .input) == nil { _ = try Console.asks("", else: advice) }
+    // A document is alone on standard output.
+    let plan = ChangePrinter(reporting: ConsoleMonitor(), to: common.json ? .error : .output, keeps: false)
     let progress = Progress()
     let line = ProgressLine(for: "comparing", of: progress, options: common)
     _ = try restore(
       choice.snapshot, from: repository, options: try options(for: choice, isDryRun: true), progress: progress,
       monitor: plan)
     line.stop()
-    if plan.isEmpty {
-      Console.print("nothing differs from \(choice.snapshot.name)")
-      return false
-    }
+    if plan.isEmpty { return plan }
     if let note = choice.note(for: snapshot) { Console.note(note) }
-    if try Console.asks("\(plan.text): restore this from \(choice.snapshot.name)?", else: advice) { return true }
-    throw Failure(.refused, "nothing was changed")
+    let question = "\(plan.text): restore this from \(choice.snapshot.name)?"
+    guard try Console.asks(question, else: advice) else { throw Failure(.refused, "nothing was changed") }
+    return plan
   }
 
   private func options(for choice: SnapshotChoice, isDryRun: Bool) throws(Failure) -> RestoreOptions {
@@ -157,21 +168,22 @@ struct RestoreCommand: RunnableCommand {
     return options
   }
 
+  /// `plan` has the changes that were confirmed.
   private func run(
-    restoring choice: SnapshotChoice, from repository: any SnapshotStore, isDryRun: Bool
+    restoring choice: SnapshotChoice, from repository: any SnapshotStore, after plan: ChangePrinter?
   ) throws -> ExitStatus {
     let progress = Progress()
     let console = ConsoleMonitor()
-    // A plan that was confirmed is not printed again.
+    var options = try options(for: choice, isDryRun: dryRun)
+    if let plan { options.displacement?.approves = { plan.hasShown($0) } }
     let changes =
-      inPlace || isDryRun
+      inPlace || dryRun
       ? ChangePrinter(
-        reporting: console, prints: (isDryRun || yes) && !common.json && !common.quiet, keeps: common.json) : nil
+        reporting: console, to: common.json || common.quiet ? nil : .output, keeps: common.json, after: plan) : nil
     let line = ProgressLine(for: "restore", of: progress, options: common)
     defer { line.stop() }
     let result = try restore(
-      choice.snapshot, from: repository, options: try options(for: choice, isDryRun: isDryRun), progress: progress,
-      monitor: changes ?? console)
+      choice.snapshot, from: repository, options: options, progress: progress, monitor: changes ?? console)
     line.stop()
     report(result: result, of: choice, progress: progress, warnings: console.warnings, changes: changes)
     if result.damaged > 0 { return .damaged }

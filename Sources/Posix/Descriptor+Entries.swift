@@ -81,6 +81,11 @@ extension Descriptor {
     }
   }
 
+  /// Exchanges two entries of this directory in one step (`RENAME_EXCHANGE`); `renameat2(2)`.
+  public borrowing func exchange(_ name: Span<UInt8>, with other: Span<UInt8>) throws(Errno) {
+    try rename(name, to: self, as: other, flags: UInt32(tr_rename_exchange))
+  }
+
   private borrowing func rename(
     _ name: Span<UInt8>, to directory: borrowing Descriptor, as newName: Span<UInt8>, flags: UInt32
   ) throws(Errno) {

@@ -27,8 +27,8 @@ struct tr_archive_entry {
 /// The reason why no archive can be written; NULL if one can.
 const char *tr_archive_trouble(void);
 
-/// Opens an archive on a file descriptor; NULL without memory.
-struct tr_archive *tr_archive_open(int fd);
+/// Opens an archive on a file descriptor; NULL without memory. `should_stop` is called when a signal interrupts a write.
+struct tr_archive *tr_archive_open(int fd, int (*should_stop)(void));
 
 // The calls below return 0, or another number after an error that tr_archive_error describes.
 
@@ -43,6 +43,7 @@ int tr_archive_write_header(struct tr_archive *archive);
 /// Writes content of the entry. Holes are written as zeros, and left out of the archive.
 int tr_archive_write(struct tr_archive *archive, const void *bytes, size_t count);
 int tr_archive_close(struct tr_archive *archive);
+/// An archive that was not closed gets no end.
 void tr_archive_free(struct tr_archive *archive);
 
 /// The error number of the last error, or 0, and its text.

@@ -152,7 +152,7 @@ void tr_remember_signals(void);
 int tr_remembered_signal(void);
 
 // Names that Glibc's Swift module omits, because they are macros with casts or need _GNU_SOURCE.
-extern const int tr_o_noatime, tr_o_path, tr_at_empty_path, tr_rename_noreplace, tr_seek_data,
+extern const int tr_o_noatime, tr_o_path, tr_at_empty_path, tr_rename_noreplace, tr_rename_exchange, tr_seek_data,
     tr_seek_hole, tr_at_fdcwd, tr_at_statx_dont_sync, tr_clock_realtime_coarse;
 
 #endif

@@ -1,21 +1,37 @@
 internal import Catalog
 internal import Engine
 internal import Model
+internal import Posix
 internal import Repository
 internal import Synchronization
 
 /// Prints each change of a restore, and counts them.
 final class ChangePrinter: Monitor {
-  private let monitor: ConsoleMonitor
-  private let prints: Bool
-  private let keeps: Bool
-  private let state = Mutex<(counts: [Change.Verb: UInt64], kept: [RestoreChange])>(([:], []))
+  private struct State {
+    var counts: [Change.Verb: UInt64] = [:]
+    var kept: [RestoreChange] = []
+    /// The changes that were shown.
+    var shown: Set<[UInt8]> = []
+  }
 
-  /// `keeps` is true for a document that names the changes.
-  init(reporting monitor: ConsoleMonitor, prints: Bool, keeps: Bool) {
+  private let monitor: ConsoleMonitor
+  private let stream: StandardStream?
+  private let keeps: Bool
+  /// The plan that was confirmed; its lines are not printed again.
+  private let plan: ChangePrinter?
+  private let state = Mutex(State())
+
+  /// `stream` gets the lines. `keeps` is true for a document that names the changes.
+  init(reporting monitor: ConsoleMonitor, to stream: StandardStream?, keeps: Bool, after plan: ChangePrinter? = nil) {
     self.monitor = monitor
-    self.prints = prints
+    self.stream = stream
     self.keeps = keeps
+    self.plan = plan
+  }
+
+  /// True for a change that the operator has seen.
+  func hasShown(_ change: RestoreChange) -> Bool {
+    state.withLock { $0.shown.contains([UInt8(ascii: change.sign)] + change.path) }
   }
 
   var wantsChanges: Bool { true }
@@ -23,8 +39,9 @@ final class ChangePrinter: Monitor {
   func warn(_ warning: Warning) { monitor.warn(warning) }
 
   func changed(_ change: RestoreChange) {
-    if prints { Console.print(change.line) }
+    if let stream, plan?.hasShown(change) != true { Console.write(change.line + "\n", to: stream) }
     state.withLock {
+      if stream != nil { $0.shown.insert([UInt8(ascii: change.sign)] + change.path) }
       $0.counts[change.verb, default: 0] += 1
       if keeps { $0.kept.append(change) }
     }
@@ -44,6 +61,14 @@ final class ChangePrinter: Monitor {
 }
 
 extension RestoreChange {
+  fileprivate var sign: Unicode.Scalar {
+    switch verb {
+    case .added: "+"
+    case .changed: "M"
+    case .removed: "-"
+    }
+  }
+
   /// One line of a plan, such as "M /etc/fstab (content, mode)".
   fileprivate var line: String {
     var reasons = aspects.words

@@ -22,8 +22,14 @@ final class KeptEntries: Sendable {
 
   private let name: [UInt8]
   private let root: [UInt8]
-  /// By mount. The lock also orders the making of directories.
-  private let places = Mutex<[UInt64: Place]>([:])
+  /// No entry moves to another file system, or to another subvolume of btrfs.
+  private struct Area: Hashable, Sendable {
+    let mount: UInt64
+    let device: UInt64
+  }
+
+  /// The lock also orders the making of directories.
+  private let places = Mutex<[Area: Place]>([:])
 
   /// `root` is the path of the destination.
   init(at moment: Timestamp, below root: [UInt8]) {
@@ -34,12 +40,29 @@ final class KeptEntries: Sendable {
   /// The paths of the directories that were made, in order.
   var paths: [[UInt8]] { places.withLock { $0.values.map(\.path) }.sorted { $0.lexicographicallyPrecedes($1) } }
 
-  /// Gives a file that is about to be replaced a second name here; moves it if that is impossible.
-  func keep(_ name: [UInt8], in node: RestoreNode) throws(Errno) {
+  /// Puts a new entry in the place of an entry, which is kept, in one step.
+  ///
+  /// The present entry gets a second name here first. What comes out of the exchange is that entry. If another program
+  /// has put another one there meanwhile, that one is kept, too.
+  func replace(_ name: [UInt8], in node: RestoreNode, by new: [UInt8]) throws(Errno) {
+    let target = node.target!
     try withDirectory(for: node, tree: "replaced") { (directory) throws(Errno) in
-      do { try node.target!.descriptor.link(name.span, to: directory.descriptor, as: name.span) } catch {
-        try node.target!.descriptor.rename(name.span, to: directory.descriptor, as: name.span)
+      var linked: FileStatus?
+      do throws(Errno) {
+        try target.descriptor.link(name.span, to: directory.descriptor, as: name.span)
+        linked = try directory.descriptor.status(of: name.span)
+        try target.descriptor.exchange(new.span, with: name.span)
+      } catch {
+        // A file system without links, or without exchange: the entry moves, and its place is empty for a moment.
+        if linked != nil { try? directory.descriptor.unlink(name.span) }
+        try target.descriptor.rename(name.span, to: directory.descriptor, as: name.span)
+        return try target.descriptor.rename(new.span, to: target.descriptor, as: name.span)
       }
+      let old = try target.descriptor.status(of: new.span)
+      if old.isSameInode(as: linked!) { return try target.descriptor.unlink(new.span) }
+      var other = name.prefix(200) + Array(".other".utf8)
+      if (try directory.descriptor.statusIfPresent(of: other.span)) != nil { other += Array(".\(old.inode)".utf8) }
+      try target.descriptor.rename(new.span, to: directory.descriptor, as: Array(other).span)
     }
   }
 
@@ -83,9 +106,9 @@ final class KeptEntries: Sendable {
     for node: RestoreNode, tree: String, _ body: (Directory) throws(Errno) -> Void
   ) throws(Errno) {
     try places.withLock { places throws(Errno) in
-      let mount = node.status?.mount ?? 0
-      if places[mount] == nil { places[mount] = try make(for: node, on: mount) }
-      let place = places[mount]!
+      let area = Area(mount: node.status?.mount ?? 0, device: node.status?.device ?? 0)
+      if places[area] == nil { places[area] = try make(for: node, in: area) }
+      let place = places[area]!
       var directory = place.directory
       for (name, present) in zip([Array(tree.utf8)] + node.path, node.line) {
         directory = try Self.directory(named: name, in: directory, like: present)
@@ -96,10 +119,10 @@ final class KeptEntries: Sendable {
 
   /// Makes the dated directory in the highest directory of the mount that permits it. Those of this user come first: a
   /// directory such as /tmp is for everybody, and is cleaned.
-  private func make(for node: RestoreNode, on mount: UInt64) throws(Errno) -> Place {
+  private func make(for node: RestoreNode, in area: Area) throws(Errno) -> Place {
     var refusal = Errno.accessDenied
     let user = CurrentProcess.effectiveUser
-    let candidates = node.line.filter { $0.status?.mount == mount }
+    let candidates = node.line.filter { $0.status?.mount == area.mount && $0.status?.device == area.device }
     let own = candidates.filter { user == 0 || $0.status?.user == user }
     for candidate in own + candidates {
       guard let above = candidate.target else { continue }

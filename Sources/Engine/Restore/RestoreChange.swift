@@ -27,8 +27,9 @@ extension RestoreMerge {
 
   /// Decides about a present entry; `nil` if it stays.
   func treatment(of present: FileStatus, row: FileRow, name: [UInt8]) -> Treatment? {
-    if present.kind == .directory, !work.mayRemoveDirectory(present, at: path(of: name)) {
-      work.reportLeft(at: path(of: name), "is a directory where the snapshot has a \(row.kind.word); left as it is")
+    if present.kind == .directory, let reason = work.reasonToLeave(directory: name, in: node) {
+      work.reportLeft(
+        at: path(of: name), "is a directory where the snapshot has a \(row.kind.word); left as it is\(reason)")
       return nil
     }
     var aspects: ChangedAspects = []
@@ -50,6 +51,7 @@ extension RestoreMerge {
     let change = RestoreChange(
       verb: .changed, path: path(of: name), kind: row.kind, kindBefore: present.kind == row.kind ? nil : present.kind,
       aspects: aspects, byteCount: row.kind == .regular ? row.size : nil)
+    guard work.isApproved(change) else { return nil }
     let isCorrection =
       work.options.overwrite == .ifDifferent && present.kind == .regular && row.kind == .regular
       && aspects.isDisjoint(with: [.content, .links]) && row.linkGroup == nil && present.linkCount == 1
@@ -69,9 +71,11 @@ extension RestoreMerge {
       // The mode of a link has no meaning.
       aspects.remove(.permissions)
       if (try? target.descriptor.readSymbolicLink(name.span)) != record.target(of: row) { aspects.insert(.target) }
+    case .fifo, .socket: aspects.remove(.modified)
     case .characterDevice, .blockDevice:
+      aspects.remove(.modified)
       if present.deviceNumber != row.size { aspects.insert(.device) }
-    default: break
+    case .directory: break
     }
     guard isComplete, row.kind == .regular else { return aspects }
     do {

@@ -175,7 +175,7 @@ struct RestoreMerge {
   /// Renames an entry from its temporary name to its final name.
   private func take(_ made: [UInt8], name: [UInt8], task: Task, in target: Directory) throws(Errno) {
     guard made != name else { return }
-    if let present = task.present { try work.displace(name, present: present, in: node) }
+    if let present = task.present, try work.displace(name, present: present, in: node, by: made) { return }
     try target.descriptor.rename(made.span, to: target.descriptor, as: name.span, replacing: task.isReplacing)
     // A rename between two names of one inode does nothing (rename(2)).
     if task.isReplacing { try? target.descriptor.unlink(made.span) }

@@ -39,6 +39,9 @@ public struct RestoreOptions: Sendable {
     public var isKept: Bool
     /// By source: the rules by which snapshots leave entries out. Such entries are not removed.
     public var excludes: [[UInt8]: Excludes] = [:]
+    /// Decides about each change of a present entry; `nil` if all are wanted. A change that nobody saw in the plan is
+    /// not made.
+    public var approves: (@Sendable (RestoreChange) -> Bool)?
 
     public init(removesOthers: Bool, isKept: Bool) {
       self.removesOthers = removesOthers
@@ -103,21 +106,31 @@ func restore(
   let work = RestoreWork(
     catalog: catalog, options: options, repository: repository, destination: destination, label: label,
     fetcher: fetcher, progress: progress, monitor: monitor)
-  // The directories above the sources were not requested either.
+  // The directories above the sources were not requested either, even if a path names them.
   let sources = PathPlan(absolutePaths: snapshot.summary.sources)
-  let leadsToSources = selection == nil && label == [snapshot.summary.label] && !sources.children.isEmpty
+  let leadsToSources = label == [snapshot.summary.label] && !sources.children.isEmpty && !sources.isSource
+  if options.displacement?.removesOthers == true, snapshot.summary.sources.isEmpty {
+    throw Failure(
+      .refused, "the sources of the snapshot \(snapshot.name) are not known, so nothing can be removed beside them",
+      hint: "restore without --delete")
+  }
   if let destination, !isNew, let plan = selection ?? (leadsToSources ? sources : nil) {
     try work.checkLinks(to: plan, in: destination, path: [], reader: reader)
   }
   let root = WalkNode(
     RestoreDirectory(
-      subtree: top, selection: selection, sources: leadsToSources && !sources.isSource ? sources : nil,
-      stored: stored?.directory, target: destination, isNew: isNew))
+      subtree: top, selection: selection, sources: leadsToSources ? sources : nil, stored: stored?.directory,
+      target: destination, isNew: isNew))
   if let damage = stored?.damage {
     work.reportDamage(at: work.path([]), "no file is restored: the stored directory cannot be opened: \(damage)")
   }
   defer { work.end() }
-  try walkTree(work, from: root, threads: fetcher == nil ? options.threads : 1)
+  do { try walkTree(work, from: root, threads: fetcher == nil ? options.threads : 1) } catch {
+    for path in work.kept?.paths ?? [] {
+      monitor.warn(Warning(path: path, message: "has the entries that were replaced and removed before"))
+    }
+    throw error
+  }
   try work.discardDisplaced()
   return RestoreResult(
     damaged: work.damaged.value, ownersNotSet: work.gaps.ownersNotSet, kept: work.keptPaths,

@@ -3,30 +3,10 @@ internal import Model
 internal import Posix
 internal import Repository
 
-/// The directories that a restore in place must not remove or move.
+/// The rules of a restore in place for entries that the snapshot does not have.
 struct RestoreRemovals: Sendable {
-  private struct Inode: Hashable, Sendable {
-    let device: UInt64
-    let inode: UInt64
-  }
-
-  /// Paths of mount points; `nil` if they are unknown.
-  private let mountPoints: [[UInt8]]?
-  /// The repository and the directories above it.
-  private let aboveRepository: Set<Inode>
   /// By source: the rules by which snapshots leave entries out.
-  private let excludes: [[UInt8]: Excludes]
-
-  init(except repository: Repository?, excludes: [[UInt8]: Excludes]) {
-    self.excludes = excludes
-    mountPoints = MountLine.all()?.map(\.point)
-    var inodes: Set<Inode> = []
-    _ = try? repository?.root.descriptor.isAtOrBelow { status in
-      inodes.insert(Inode(device: status.device, inode: status.inode))
-      return false
-    }
-    aboveRepository = inodes
-  }
+  let excludes: [[UInt8]: Excludes]
 
   /// The rules for the entries of a directory, and its path below the source.
   func rules(in path: [[UInt8]]) -> (excludes: Excludes, directory: [UInt8])? {
@@ -37,14 +17,43 @@ struct RestoreRemovals: Sendable {
     return nil
   }
 
-  /// The reason why a directory stays, or `nil`.
-  func obstacle(to path: [UInt8], status: FileStatus) -> String? {
-    if aboveRepository.contains(Inode(device: status.device, inode: status.inode)) { return "holds the repository" }
-    guard let mountPoints else { return "may hold a mounted file system: /proc is not mounted" }
-    let isMounted = mountPoints.contains {
-      $0.starts(with: path) && ($0.count == path.count || $0[path.count] == slash)
+  /// True for an entry that a rule leaves out of the snapshots.
+  func isExcluded(_ name: Span<UInt8>, in path: [[UInt8]], status: FileStatus) -> Bool {
+    guard let (excludes, directory) = rules(in: path) else { return false }
+    let isDirectory = status.kind == .directory
+    return (excludes.rule(for: name, in: directory, isDirectory: isDirectory) ?? excludes.rule(for: status)) != nil
+  }
+
+  /// The reason why a directory and everything below it stays, or `nil`: a repository, another mounted file system, or
+  /// an entry that is in no snapshot because of a rule.
+  func obstacle(to name: [UInt8], in above: Directory, path: [[UInt8]]) throws(Errno) -> String? {
+    let mount = try above.descriptor.status().mount
+    let path = path + [name]
+    var waiting: [(above: Directory, name: [UInt8], path: [[UInt8]])] = [(above, name, path)]
+    var listing = DirectoryListing()
+    while let (above, name, here) = waiting.popLast() {
+      func shown(_ name: [UInt8]? = nil) -> String {
+        displayName(joined(here.dropFirst(path.count - 1) + (name.map { [$0] } ?? [])))
+      }
+      guard try above.descriptor.status(of: name.span).mount == mount else {
+        return "\(shown()) is a mounted file system"
+      }
+      let directory = try above.directory(name.span)
+      guard try !Repository.isRepository(directory) else { return "\(shown()) is a repository" }
+      try listing.read(directory.descriptor)
+      if let excludes = rules(in: here)?.excludes, excludes.tag(in: listing, of: directory.descriptor) != nil {
+        return "a rule leaves the content of \(shown()) out of the snapshots"
+      }
+      for entry in listing.entries {
+        let name = Array(listing.bytes[entry.range])
+        guard let status = try directory.descriptor.statusIfPresent(of: name.span) else { continue }
+        if isExcluded(name.span, in: here, status: status) {
+          return "a rule leaves \(shown(name)) out of the snapshots"
+        }
+        if status.kind == .directory { waiting.append((directory, name, here + [name])) }
+      }
     }
-    return isMounted ? "holds a mounted file system" : nil
+    return nil
   }
 }
 
@@ -52,19 +61,37 @@ struct RestoreRemovals: Sendable {
 extension RestoreWork {
   var keptPaths: [[UInt8]] { options.displacement?.isKept == true ? kept?.paths ?? [] : [] }
 
-  /// Secures an entry that is about to be replaced. A directory is moved away; of another entry a name is kept.
-  func displace(_ name: [UInt8], present: FileStatus, in node: RestoreNode) throws(Errno) {
-    guard let kept, let displacement = options.displacement else { return }
+  /// Keeps an entry that gives way to a new one. True if the new one is in its place already.
+  func displace(
+    _ name: [UInt8], present: FileStatus, in node: RestoreNode, by new: [UInt8]
+  ) throws(Errno) -> Bool {
+    guard let kept, let displacement = options.displacement else { return false }
     if present.kind == .directory {
       try kept.move(name, from: node)
-    } else if displacement.isKept {
-      try kept.keep(name, in: node)
+      return false
+    }
+    if displacement.isKept { try kept.replace(name, in: node, by: new) }
+    return displacement.isKept
+  }
+
+  /// True for a change that is wanted. Another one is reported, because it was not in the plan.
+  func isApproved(_ change: RestoreChange) -> Bool {
+    if options.displacement?.approves?(change) != false { return true }
+    reportLeft(at: change.path, "has changed since the plan was made; left as it is")
+    return false
+  }
+
+  /// The reason why a directory does not give way to an entry of another kind, or `nil` if it does.
+  func reasonToLeave(directory name: [UInt8], in node: RestoreNode) -> String? {
+    guard let removals, let target = node.target, mayRemove(in: node) else { return "" }
+    do throws(Errno) { return try removals.obstacle(to: name, in: target, path: node.path).map { ": \($0)" } } catch {
+      return ": it cannot be looked into: \(error)"
     }
   }
 
-  /// True if a directory may give way to an entry of another kind.
-  func mayRemoveDirectory(_ status: FileStatus, at path: [UInt8]) -> Bool {
-    removals.map { $0.obstacle(to: path, status: status) == nil } ?? false
+  /// True if entries of a directory may be removed: it was requested, and is on the file system of what was requested.
+  private func mayRemove(in node: RestoreNode) -> Bool {
+    removals != nil && !node.isOnlyOnPath && node.status?.mount == node.removalMount
   }
 
   /// True for a mount point whose file system is not in the snapshot: that has an empty directory in its place, as for
@@ -78,8 +105,8 @@ extension RestoreWork {
 
   /// True if entries of an existing directory that the snapshot lacks are removed.
   func removesOthers(in node: RestoreNode, record: DirectoryRecord, listing: DirectoryListing) throws -> Bool {
-    guard let removals, let target = node.target, !node.isOnlyOnPath, !record.isSynthetic,
-      !record.flags.contains(.incomplete), try !isOtherFileSystem(node, record: record)
+    guard let removals, let target = node.target, mayRemove(in: node), !record.isSynthetic,
+      !record.flags.contains(.incomplete)
     else { return false }
     // A tagged directory is in the snapshot with its tag alone.
     return removals.rules(in: node.path)?.excludes.tag(in: listing, of: target.descriptor) == nil
@@ -92,19 +119,15 @@ extension RestoreWork {
     guard let kept, let removals, let target = node.target else { return }
     do throws(Errno) {
       guard let status = try target.descriptor.statusIfPresent(of: name.span) else { return }
+      if removals.isExcluded(name.span, in: node.path, status: status) { return }
       let isDirectory = status.kind == .directory
-      if let (excludes, directory) = removals.rules(in: node.path),
-        excludes.rule(for: name.span, in: directory, isDirectory: isDirectory) ?? excludes.rule(for: status) != nil
-      {
-        return
+      if isDirectory, let obstacle = try removals.obstacle(to: name, in: target, path: node.path) {
+        return reportLeft(at: path, "is not in the snapshot, and is left as it is: \(obstacle)")
       }
-      if isDirectory {
-        let isRepository =
-          (try? target.directory(name.span)).map { (try? Repository.isRepository($0)) ?? true } ?? false
-        if let obstacle = isRepository ? "is a repository" : removals.obstacle(to: path, status: status) {
-          return reportLeft(at: path, "is not in the snapshot, and is left as it is: it \(obstacle)")
-        }
-      }
+      let change = RestoreChange(
+        verb: .removed, path: path, kind: status.kind, kindBefore: nil, aspects: [],
+        byteCount: status.kind == .regular ? status.size : nil)
+      guard isApproved(change) else { return }
       if !options.isDryRun {
         if isDirectory || options.displacement?.isKept == true {
           try kept.move(name, from: node)
@@ -112,11 +135,7 @@ extension RestoreWork {
           try target.descriptor.unlink(name.span)
         }
       }
-      guard monitor.wantsChanges else { return }
-      let byteCount = status.kind == .regular ? status.size : nil
-      monitor.changed(
-        RestoreChange(
-          verb: .removed, path: path, kind: status.kind, kindBefore: nil, aspects: [], byteCount: byteCount))
+      if monitor.wantsChanges { monitor.changed(change) }
     } catch { warn(at: path, "is not in the snapshot, and cannot be removed: \(error)") }
   }
 
@@ -143,8 +162,7 @@ extension RestoreWork {
       {
         aspects.insert(.attributes)
       }
-      // The time follows from other changes.
-      if aspects.isSubset(of: .modified) { return }
+      if aspects.isEmpty { return }
       if !options.isDryRun, options.displacement?.isKept == true { try kept?.keepMetadata(of: node) }
     }
     monitor.changed(

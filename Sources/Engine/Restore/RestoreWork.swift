@@ -17,6 +17,8 @@ struct RestoreDirectory {
   var target: Directory?
   /// True if this run made the directory.
   var isNew = false
+  /// The mount of the requested directory; entries of other mounts below it are not removed.
+  var removalMount: UInt64?
   /// The kind of the entry that this run replaced by the directory.
   var kindBefore: EntryKind?
   /// The mode that a directory had before it was made writable.
@@ -99,7 +101,7 @@ final class RestoreWork: TreeWork {
     kept = options.displacement.map { _ in KeptEntries(at: Clock.now(), below: options.destination) }
     removals =
       options.displacement?.removesOthers == true
-      ? RestoreRemovals(except: repository, excludes: options.displacement!.excludes) : nil
+      ? RestoreRemovals(excludes: options.displacement!.excludes) : nil
   }
 
   func makeWorker() throws -> RestoreWorker {
@@ -176,6 +178,10 @@ final class RestoreWork: TreeWork {
       return []
     }
     node.record = record
+    if removals != nil, !node.isOnlyOnPath {
+      // A path of the operator, or a source, may be a mount point itself.
+      node.removalMount = node.parent.map(\.isOnlyOnPath) ?? true ? node.status?.mount : node.parent?.removalMount
+    }
     do { try reportDirectory(node, record: record) } catch {
       warn(at: path(of: node), "is not restored, because its metadata could not be kept: \(error)")
       return []
@@ -235,7 +241,9 @@ final class RestoreWork: TreeWork {
   /// Looks at the entries of an existing directory that the snapshot does not have. Removes the temporary files that a
   /// killed restore left, and with `removesOthers` the others.
   private func examineOthers(in node: RestoreNode, record: DirectoryRecord, with worker: RestoreWorker) throws {
-    guard !node.isNew, let target = node.target, removals != nil || !options.isDryRun else { return }
+    guard !node.isNew, !node.isOnlyOnPath, let target = node.target, removals != nil || !options.isDryRun else {
+      return
+    }
     do throws(Errno) { try worker.listing.read(target.descriptor) } catch {
       warn(at: path(of: node), "cannot be listed: \(error)")
       return
@@ -334,13 +342,15 @@ final class RestoreWork: TreeWork {
         reportLeft(at: path(of: node), "\(found) where the snapshot has a directory; \(left); remove the link first")
         return false
       }
+      let change = RestoreChange(
+        verb: .changed, path: path(of: node), kind: .directory, kindBefore: existing.kind, aspects: [], byteCount: nil)
+      guard isApproved(change) else { return false }
       node.kindBefore = existing.kind
     }
     node.isNew = true
     if options.isDryRun { return true }
-    if let existing {
-      try displace(name, present: existing, in: node.parent!)
-      try? above.descriptor.unlink(name.span)
+    if existing != nil {
+      if let kept { try kept.move(name, from: node.parent!) } else { try above.descriptor.unlink(name.span) }
     }
     try above.descriptor.makeDirectory(name.span, mode: 0o700)
     return true
