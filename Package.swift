@@ -103,7 +103,9 @@ let package = Package(
     .target(name: "TestSupport", dependencies: ["CTestSupport"], path: "Tests/TestSupport", swiftSettings: fast),
     .testTarget(
       name: "BlackBoxTests", dependencies: ["TestSupport"],
-      exclude: ["Repositories", "complete.py", "edit_trailer.py", "server.py", "versions_of_trees.py"],
+      exclude: [
+        "Repositories", "complete.py", "edit_trailer.py", "server.py", "space_of_trees.py", "versions_of_trees.py",
+      ],
       swiftSettings: strict),
   ]
 )

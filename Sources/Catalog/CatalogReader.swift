@@ -96,10 +96,14 @@ public final class CatalogReader {
 
   /// The last frames, newest last: neighbours in the tree are neighbours in the file.
   private var cache: [(number: UInt32, content: [UInt8])] = []
-  private static var cachedFrames: Int { 6 }
+  private let cachedFrames: Int
   var paths = PathCache<PathLevel> { $0.index.byteCount }
 
-  public init(reading catalog: OpenCatalog) { self.catalog = catalog }
+  /// `cachedFrames` is the number of frames of 64 KiB that are kept. More help a caller that comes back to a directory.
+  public init(reading catalog: OpenCatalog, cachedFrames: Int = 6) {
+    self.catalog = catalog
+    self.cachedFrames = cachedFrames
+  }
 
   public var summary: CatalogSummary { catalog.summary }
 
@@ -134,7 +138,7 @@ public final class CatalogReader {
     guard Int(number) < offsets.count else { throw CatalogError("a record's place names a frame that does not exist") }
     let content = try frame(number: number, at: offsets[Int(number)])
     cache.append((number, content))
-    if cache.count > Self.cachedFrames { cache.removeFirst() }
+    if cache.count > cachedFrames { cache.removeFirst() }
     return content
   }
 

@@ -63,7 +63,7 @@ public struct CatalogSummary: Sendable {
   private enum Tag: UInt16 {
     case rootPlace = 1
     case rootDigest, totals, sequence, started, finished, outcome, counts, copied, label, source
-    case repository, fileSystem, program, mount, received, absentSource, otherSource
+    case repository, fileSystem, program, mount, received, absentSource, otherSource, stored
   }
 
   /// Writes fields as tag, length and value; a reader skips unknown tags.
@@ -85,6 +85,7 @@ public struct CatalogSummary: Sendable {
     }
     field(.rootDigest) { $0.append(root.digest) }
     numbers(.totals, root.totals.entries, root.totals.bytes)
+    if let stored = root.stored { numbers(.stored, stored.names, stored.directoryBlocks) }
     numbers(.sequence, sequence)
     field(.started) { $0.append(started) }
     field(.finished) { $0.append(finished) }
@@ -138,6 +139,7 @@ public struct CatalogSummary: Sendable {
     var place: Place?
     var digest: Digest?
     var totals = Totals()
+    var stored: StoredSums?
     var summary = CatalogSummary(root: Subtree(digest: .ofNothing, place: Place(frame: 0, offset: 0), totals: totals))
     while cursor.left > 0 {
       let tag = Tag(rawValue: try cursor.integer())
@@ -147,6 +149,7 @@ public struct CatalogSummary: Sendable {
       case .rootPlace: place = Place(frame: try value.integer(), offset: try value.integer())
       case .rootDigest: digest = try value.digest()
       case .totals: totals = Totals(entries: try value.integer(), bytes: try value.integer())
+      case .stored: stored = StoredSums(names: try value.integer(), directoryBlocks: try value.integer())
       case .sequence: summary.sequence = try value.integer()
       case .started: summary.started = try Timestamp(from: &value)
       case .finished: summary.finished = try Timestamp(from: &value)
@@ -180,7 +183,7 @@ public struct CatalogSummary: Sendable {
       }
     }
     guard let place, let digest else { throw CatalogError("the trailer names no root") }
-    summary.root = Subtree(digest: digest, place: place, totals: totals)
+    summary.root = Subtree(digest: digest, place: place, totals: totals, stored: stored)
     try summary.check()
     return (summary, tableOffset, frameCount)
   }

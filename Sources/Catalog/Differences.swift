@@ -26,9 +26,11 @@ private func blamingLeft<R>(_ body: () throws -> R) throws -> R {
 /// anything below them differs. Two files are visited when the bytes of their rows differ.
 ///
 /// With `leftPath`, the left snapshot's entry is at another path; places are those of the right one. `enters` decides
-/// about the entries of a visited directory, or of a pair.
+/// about the entries of a visited directory, or of a pair. With `comparingInodes`, both catalogs are read whole, and two
+/// equal files are visited if their stored inodes differ.
 public func forEachDifference(
   from left: CatalogReader?, at leftPath: [[UInt8]]? = nil, to right: CatalogReader?, under path: [[UInt8]] = [],
+  comparingInodes: Bool = false,
   entering enters: (Pair<Found, Found>, EntryPlace) throws -> Bool = { _, _ in true },
   visit: (Pair<Found, Found>, EntryPlace) throws -> Void
 ) throws {
@@ -46,7 +48,7 @@ public func forEachDifference(
   if let files = Pair(found.left?.ifFile, found.right?.ifFile) { try visit(files, top) }
   if let subtrees = Pair(found.left?.subtree, found.right?.subtree) { waiting.append((subtrees, top)) }
   while let (subtrees, place) = waiting.popLast() {
-    if case .both(let a, let b) = subtrees, a.digest == b.digest { continue }
+    if case .both(let a, let b) = subtrees, a.digest == b.digest, !comparingInodes { continue }
     let entries = try open(subtrees)
     try visit(entries, place)
     guard try enters(entries, place) else { continue }
@@ -58,14 +60,18 @@ public func forEachDifference(
     }
     var merge = try RecordMerge(before, after)
     while let files = try merge.nextFile() {
-      if case .both(let a, let b) = files, before!.hasSameContent(a, as: b, of: after!) { continue }
+      if case .both(let a, let b) = files, before!.hasSameContent(a, as: b, of: after!),
+        !comparingInodes || a.hints.storedInode == b.hints.storedInode
+      {
+        continue
+      }
       try visit(
         files.map(left: { .file($0, of: before!) }, right: { .file($0, of: after!) }),
         entry(of: files.map(left: \.name, right: \.name)))
     }
     let first = waiting.count
     while let rows = try merge.nextDirectory() {
-      if case .both(let a, let b) = rows, a.digest == b.digest { continue }
+      if case .both(let a, let b) = rows, a.digest == b.digest, !comparingInodes { continue }
       let name = Array(entry(of: rows.map(left: \.name, right: \.name)).name)
       let below = EntryPlace(directory: path, name: name[...])
       waiting.append((rows.map(left: { Subtree($0) }, right: { Subtree($0) }), below))

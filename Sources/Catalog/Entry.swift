@@ -95,6 +95,33 @@ public struct Subtree: Sendable {
   public var digest: Digest
   public var place: Place
   public var totals: Totals
+  /// Known for a subtree that was just written, and for the root of a catalog whose trailer has it.
+  public var stored: StoredSums?
+}
+
+/// Sums over the stored inodes of one subtree. They tell what a comparison of two catalogs cannot see.
+public struct StoredSums: Hashable, Sendable {
+  /// The sum of `mixed(inode)` over all names of non-directories.
+  ///
+  /// Two catalogs of one repository that differ in some names differ in this sum by exactly these names. Another
+  /// difference shows that a name has another inode although its row is the same.
+  public var names: UInt64 = 0
+  /// The space that the stored directories take, in blocks of 512 bytes.
+  public var directoryBlocks: UInt64 = 0
+
+  public init(names: UInt64 = 0, directoryBlocks: UInt64 = 0) {
+    self.names = names
+    self.directoryBlocks = directoryBlocks
+  }
+
+  /// The finalizer of SplitMix64, which maps 0 to 0. Sums of its values collide by chance alone.
+  @inline(__always)
+  static func mixed(_ inode: UInt64) -> UInt64 {
+    var x = inode
+    x = (x ^ (x >> 30)) &* 0xbf58_476d_1ce4_e5b9
+    x = (x ^ (x >> 27)) &* 0x94d0_49bb_1331_11eb
+    return x ^ (x >> 31)
+  }
 }
 
 /// An unreadable catalog; the description names the problem and its location.

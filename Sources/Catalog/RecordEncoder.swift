@@ -66,6 +66,8 @@ public final class RecordEncoder {
   private var hasTooMuch = false
   /// The totals of the subtree so far, the directory itself included.
   public private(set) var totals = Totals()
+  /// The sums of the subtree so far; `nil` if those of a sub-directory are unknown.
+  private var stored: StoredSums?
 
   public init() {}
 
@@ -89,6 +91,7 @@ public final class RecordEncoder {
     childCount = 0
     hasTooMuch = false
     totals = Totals(entries: 1)
+    stored = StoredSums()
     appendMetadata(
       .directory, flags: flags.union(attributes.isEmpty ? [] : .hasAttributes), metadata: metadata, size: 0)
     appendAttributes(attributes)
@@ -120,6 +123,12 @@ public final class RecordEncoder {
     buffer.append(hints.flags.rawValue)
   }
 
+  private func appendFileHints(_ hints: Hints) {
+    Self.append(hints, to: &fileHints)
+    stored?.names &+= StoredSums.mixed(hints.storedInode)
+    fileCount += 1
+  }
+
   /// Adds a file, link or node; names must come in ascending order.
   public func append(_ name: Span<UInt8>, _ entry: NewEntry) {
     var flags: EntryFlags = entry.attributes.isEmpty ? [] : .hasAttributes
@@ -139,16 +148,14 @@ public final class RecordEncoder {
     appendAttributes(entry.attributes)
     if entry.kind == .symbolicLink { content.append(entry.target.span) }
     if entry.kind == .regular && entry.size > 0 { content.append(entry.digest.digest) }
-    Self.append(entry.hints, to: &fileHints)
-    fileCount += 1
+    appendFileHints(entry.hints)
     totals += Totals(entries: 1, bytes: entry.kind == .regular ? entry.size : 0)
   }
 
   /// Adds an entry equal to one of an earlier catalog, with hints of its own.
   public func append(_ file: FileRow, of record: DirectoryRecord, hints: Hints) {
     record.withUnsafeBytes { content.append(UnsafeRawBufferPointer(rebasing: $0[file.content])) }
-    Self.append(hints, to: &fileHints)
-    fileCount += 1
+    appendFileHints(hints)
     totals += Totals(entries: 1, bytes: file.kind == .regular ? file.size : 0)
   }
 
@@ -163,11 +170,18 @@ public final class RecordEncoder {
     childHints.append(subtree.totals.bytes)
     childCount += 1
     totals += subtree.totals
+    if let below = subtree.stored {
+      stored?.names &+= below.names
+      stored?.directoryBlocks &+= below.directoryBlocks
+    } else {
+      stored = nil
+    }
   }
 
   /// Closes the record and writes it into `frame`. `hints` are the directory's own; the digest covers the content and
-  /// no hints.
-  public func finish(_ hints: Hints, into frame: FrameWriter, hasher: SHA256) throws -> Subtree {
+  /// no hints. `blocks` is the space of the stored directory, in units of 512 bytes.
+  public func finish(_ hints: Hints, blocks: UInt64, into frame: FrameWriter, hasher: SHA256) throws -> Subtree {
+    stored?.directoryBlocks &+= blocks
     Self.append(hints, to: &directoryHint)
     content.overwrite(fileCount, at: fileCountOffset)
     content.append(childCount)
@@ -178,7 +192,7 @@ public final class RecordEncoder {
       throw CatalogError("a directory has more than one record can hold")
     }
     let place = try frame.append(content.bytes, hints: directoryHint.bytes, and: fileHints.bytes, and: childHints.bytes)
-    return Subtree(digest: digest, place: place, totals: totals)
+    return Subtree(digest: digest, place: place, totals: totals, stored: stored)
   }
 }
 

@@ -16,8 +16,9 @@ struct RotateCommand: RunnableCommand {
       A snapshot is a member of a set when it is the first good one of its hour, day, ISO week, month or \
       year, in local time; each set keeps its newest members. The newest snapshot, the newest good one of \
       each source and held ones never expire, and nothing expires while rotation is held or the clock is \
-      wrong. With --expire the named snapshots expire, and no others. Without --keep, --keep-last and --keep-within what was applied last is applied again: at first \
-      hourly=24 daily=7 weekly=4 monthly=12 yearly=3. With one of them, a set that is not named keeps none.
+      wrong. To delete certain snapshots, see: treering delete. Without --keep, --keep-last and --keep-within what was \
+      applied last is applied again: at first hourly=24 daily=7 weekly=4 monthly=12 yearly=3. With one of them, a \
+      set that is not named keeps none.
 
       Example:
         treering rotate --keep hourly=24 --keep daily=7 --dry-run --repository /backup/treering
@@ -42,11 +43,6 @@ struct RotateCommand: RunnableCommand {
     transform: freeSpace(for: "--minimum-free"))
   var minimumFree: MinimumFree?
 
-  @Option(
-    help: ArgumentHelp("Expire this one, whatever set it is in, and no other.", valueName: "snapshot"),
-    completion: .snapshot)
-  var expire: [String] = []
-
   @Flag(help: "Delete all that expires, and keep none to be made into the next snapshot.")
   var noSpare = false
 
@@ -58,47 +54,17 @@ struct RotateCommand: RunnableCommand {
 
   func execute() throws -> ExitStatus {
     if let keepLast, keepLast < 0 { throw Failure(.usage, "--keep-last takes a number from 0 on") }
-    let saysWhatToKeep = !keep.isEmpty || keepLast != nil || keepWithin != nil || minimumFree != nil
-    if !expire.isEmpty, saysWhatToKeep {
-      throw Failure(
-        .usage, "--expire expires the named snapshots and no others, so it goes with no --keep and no --minimum-free",
-        hint: "apply a policy with a command of its own")
-    }
     CurrentProcess.rememberSignals()
     let repository = try common.openRepository()
-    let list = try repository.snapshots()
     // The configuration applies only to its own repository.
     let configured = try common.configuration(of: repository)
     var options = RotationOptions(
       policy: try policy(of: repository, or: configured), minimumFree: minimumFree ?? configured?.settings.minimumFree,
-      keepsSpare: !noSpare && configured?.settings.keepSpare ?? true,
-      unwanted: Set(try expire.map { try repository.resolve($0, in: list, allowsTimes: false).name }), isDry: dryRun,
+      keepsSpare: !noSpare && configured?.settings.keepSpare ?? true, isDry: dryRun,
       threads: threads.count)
     options.wanted = configured?.sourceSet
-    guard !dryRun else {
-      return report(result: try rotate(repository, with: options), of: repository, unwanted: options.unwanted)
-    }
-    let start = Clock.now()
-    var line = RotationLine(time: start.rfc3339)
-    do {
-      let result = try repository.withLock(for: "rotate", at: start) { try rotate(repository, with: options) }
-      line.expired = result.expired.map(\.name.description)
-      line.obstacle = result.plan.obstacle
-      line.error = result.problems.first?.description ?? result.plan.obstacle
-      var status = report(result: result, of: repository, unwanted: options.unwanted)
-      if let problem = emptyTrashNotingErrors(of: repository, threads: threads.count) {
-        if status == .done { status = .warnings }
-        line.error = line.error ?? problem.description
-      }
-      line.exitStatus = status.code
-      return repository.history.record(line) || status != .done ? status : .warnings
-    } catch let failure as Failure {
-      line.error = failure.description
-      line.exitStatus = ExitStatus(failure.kind).code
-      // A lock held by another run is not worth a history line.
-      if failure.kind != .locked { repository.history.record(line) }
-      throw failure
-    }
+    guard !dryRun else { return report(result: try rotate(repository, with: options), of: repository) }
+    return try rotateLocked(repository, with: options, command: "rotate") { report(result: $0, of: repository) }
   }
 
   private func policy(
@@ -116,56 +82,15 @@ struct RotateCommand: RunnableCommand {
     return policy
   }
 
-  private func report(result: RotationResult, of repository: Repository, unwanted: Set<SnapshotName>) -> ExitStatus {
-    let freed = result.expired.isEmpty ? nil : result.freedBytes
+  private func report(result: RotationResult, of repository: Repository) -> ExitStatus {
     common.answer(
       RotationAnswer(for: result, isDry: dryRun), isWanted: dryRun || common.speaks,
-      lines: table(Self.rows(of: result)) + (freed.map { ["frees \(byteText($0))"] } ?? []))
-    for unusable in result.unusable {
-      Console.warn("\(unusable.name) is left out of rotation: \(unusable.reason)")
-    }
+      lines: table(Self.rows(of: result)) + [result.freedSentence(isDry: dryRun)].compactMap { $0 })
     if result.missingBytes > 0 { Console.complain(result.shortage) }
-    for problem in result.problems { Console.warn("\(problem); the next rotation tries again") }
-    if let unprotected = result.plan.unprotectedSentence { Console.warn("\(unprotected)") }
-    for (name, reason) in result.unreadable {
-      Console.warn(
-        "what \(name) holds is not counted as freed: \(reason); see: \(repository.advice("verify \(name)"))")
-    }
     if let obstacle = result.plan.obstacle { Console.complain("nothing expires: \(obstacle)") }
-    for (snapshot, decision) in Self.staying(in: result, unwanted: unwanted) where result.plan.obstacle == nil {
-      let why = decision.reasons.filter { $0.isProtection || $0 == .inUse }
-      let advice = Self.advice(against: why, for: snapshot.name, in: repository).map { "; \($0)" } ?? ""
-      Console.complain(
-        "\(snapshot.name) stays, although --expire names it: \(why.map(\.words).joined(separator: ", "))\(advice)")
-    }
-    return Self.status(of: result, unwanted: unwanted)
-  }
-
-  private static func status(of result: RotationResult, unwanted: Set<SnapshotName>) -> ExitStatus {
-    if result.plan.obstacle != nil || !staying(in: result, unwanted: unwanted).isEmpty { return .refused }
-    let isWhole =
-      result.unusable.isEmpty && result.unreadable.isEmpty && result.problems.isEmpty
-      && result.plan.unprotectedSources.isEmpty
-    return result.missingBytes > 0 ? .noSpace : isWhole ? .done : .warnings
-  }
-
-  /// The snapshots that `--expire` names but a protection keeps.
-  private static func staying(
-    in result: RotationResult, unwanted: Set<SnapshotName>
-  ) -> [(Snapshot, RetentionDecision)] {
-    zip(result.snapshots, result.plan.decisions).filter { unwanted.contains($0.name) && !$1.expires }
-  }
-
-  /// The remedy for a snapshot that `--expire` names but a protection keeps.
-  private static func advice(
-    against reasons: [RetentionDecision.Reason], for name: SnapshotName, in repository: Repository
-  ) -> String? {
-    if reasons.contains(.held) { return "let it go first, with: \(repository.advice("release \(name)"))" }
-    if reasons.contains(.inUse) { return "try again when that has ended" }
-    if reasons.contains(.newest) || reasons.contains(.newestGood) {
-      return "take a newer one of the same sources first"
-    }
-    return nil
+    let status = result.complain(of: repository)
+    if result.plan.obstacle != nil { return .refused }
+    return result.missingBytes > 0 ? .noSpace : status
   }
 
   private static func rows(of result: RotationResult) -> [[String]] {
@@ -180,7 +105,50 @@ struct RotateCommand: RunnableCommand {
   }
 }
 
+/// Rotates with the repository locked, empties the trash, and records the command in the history.
+func rotateLocked(
+  _ repository: Repository, with options: RotationOptions, command: String, report: (RotationResult) -> ExitStatus
+) throws -> ExitStatus {
+  let start = Clock.now()
+  var line = RotationLine(time: start.rfc3339, command: command)
+  do {
+    let result = try repository.withLock(for: command, at: start) { try rotate(repository, with: options) }
+    line.expired = result.expired.map(\.name.description)
+    line.freedBytes = result.freed?.bytes
+    line.obstacle = result.plan.obstacle
+    line.error = result.problems.first?.description ?? result.plan.obstacle
+    var status = report(result)
+    if let problem = emptyTrashNotingErrors(of: repository, threads: options.threads) {
+      if status == .done { status = .warnings }
+      line.error = line.error ?? problem.description
+    }
+    line.exitStatus = status.code
+    return repository.history.record(line) || status != .done ? status : .warnings
+  } catch let failure as Failure {
+    line.error = failure.description
+    line.exitStatus = ExitStatus(failure.kind).code
+    // A lock held by another run is not worth a history line.
+    if failure.kind != .locked { repository.history.record(line) }
+    throw failure
+  }
+}
+
 extension RotationResult {
+  /// Prints the problems of a rotation or deletion. Returns `warnings` if there are any.
+  func complain(of repository: Repository) -> ExitStatus {
+    for unusable in unusable { Console.warn("\(unusable.name) is left out: \(unusable.reason)") }
+    for problem in problems { Console.warn("\(problem); the next rotation tries again") }
+    if let unprotected = plan.unprotectedSentence { Console.warn("\(unprotected)") }
+    for unusable in freed?.unreadable ?? [] {
+      Console.warn(
+        "the space of \(unusable.name) is not counted as freed: \(unusable.reason); see: "
+          + repository.advice("verify \(unusable.name)"))
+    }
+    let isWhole =
+      unusable.isEmpty && (freed?.unreadable ?? []).isEmpty && problems.isEmpty && plan.unprotectedSources.isEmpty
+    return isWhole ? .done : .warnings
+  }
+
   /// The shortage of space, for a person.
   var shortage: String {
     "\(byteText(missingBytes)) more would have to come free, and would not even without all that may expire, so "
@@ -211,6 +179,9 @@ struct RotationAnswer: Encodable {
   let expired: Int
   let obstacle: String?
   let freedBytes: UInt64?
+  /// The part of `freedBytes` that comes free when the next snapshot has recycled the spare.
+  let spareBytes: UInt64?
+  let doubts: [String]
   let missingBytes: UInt64
   let unprotectedSources: Int
 }
@@ -224,7 +195,8 @@ extension RotationAnswer {
     }
     self.init(
       dryRun: isDry, snapshots: items, expired: result.expired.count, obstacle: result.plan.obstacle,
-      freedBytes: result.freedBytes, missingBytes: result.missingBytes,
+      freedBytes: result.freed?.bytes, spareBytes: result.freed == nil ? nil : result.spareBytes,
+      doubts: result.freed?.doubtKeys ?? [], missingBytes: result.missingBytes,
       unprotectedSources: result.plan.unprotectedSources.count)
   }
 }

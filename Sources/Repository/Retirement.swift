@@ -1,3 +1,4 @@
+public import Catalog
 public import Model
 public import Posix
 
@@ -42,9 +43,10 @@ public struct Retirement {
     let pending = try repository.pending
     let found = name.bytes
     let marker = Self.marker(of: name)
+    var isSpare = false
     if try repository.hasTree(of: name) {
       do throws(Errno) {
-        let isSpare = asSpare ? try keepAsSpare(found, of: repository.root) : false
+        isSpare = asSpare ? try keepAsSpare(found, of: repository.root) : false
         if !isSpare { try discard(found, of: repository.root) }
       } catch {
         let catalogs = try repository.catalogs
@@ -52,7 +54,13 @@ public struct Retirement {
         throw error
       }
     }
-    try pending.descriptor.unlink(marker.span)
+    if isSpare {
+      // It tells the space that the spare holds.
+      let kept = Self.spareCatalog(of: name)
+      try pending.descriptor.rename(marker.span, to: repository.control.descriptor, as: kept.span, replacing: true)
+    } else {
+      try pending.descriptor.unlink(marker.span)
+    }
     for kind in SnapshotMark.allCases { _ = try? repository.marks.remove(kind, from: name) }
   }
 
@@ -97,6 +105,7 @@ public struct Retirement {
         } catch { repository.problems.note("cannot be given up", at: [Repository.spareName, found], because: error) }
       }
     } catch { repository.problems.note("cannot be given up", at: [Repository.spareName], because: error) }
+    forgetSpareCatalog()
     return isFound
   }
 
@@ -122,6 +131,7 @@ public struct Retirement {
         try tree.descriptor.becomePlainDirectory()
         try tree.descriptor.dropInheritedACLs()
         try spare.descriptor.rename(found.span, to: pending.descriptor, as: name.bytes.span)
+        forgetSpareCatalog()
         return tree
       } catch {
         repository.problems.note("cannot be recycled, and is set aside", at: [Repository.spareName], because: error)
@@ -136,6 +146,44 @@ public struct Retirement {
     do { return try !repository.spare.names().isEmpty } catch {
       throw .writing("look for a spare in", at: repository.path, because: error)
     }
+  }
+
+  private static let spareSuffix = Array(".spare".utf8)
+
+  /// The name of the spare's catalog in `.treering`.
+  private static func spareCatalog(of name: SnapshotName) -> [UInt8] { name.bytes + spareSuffix }
+
+  /// Removes the catalog of a spare that is gone. It is of no use to anything but the measurement of space.
+  private func forgetSpareCatalog() {
+    let names = (try? Directory(repository.control.descriptor.reopenDirectory()).names()) ?? []
+    for name in names where SnapshotName(name, suffix: Self.spareSuffix) != nil {
+      try? repository.control.descriptor.unlink(name.span)
+    }
+  }
+
+  /// The spare as the snapshot that it was; `nil` if there is none, or if its catalog is not known.
+  public func spareSnapshot() -> Snapshot? {
+    guard let name = (try? repository.spare.names().last).flatMap({ SnapshotName($0) }),
+      let catalog = try? openCatalog(ofSpare: name)
+    else { return nil }
+    return Snapshot(name: name, summary: catalog.summary)
+  }
+
+  /// Opens the catalog of the spare.
+  public func openCatalog(ofSpare name: SnapshotName) throws -> OpenCatalog {
+    let kept = Self.spareCatalog(of: name)
+    return try OpenCatalog(reading: CatalogFile(file: try repository.control.descriptor.openToRead(kept.span)))
+  }
+
+  /// The status of that catalog's file.
+  public func catalogStatus(ofSpare name: SnapshotName) throws(Errno) -> FileStatus {
+    let kept = Self.spareCatalog(of: name)
+    return try repository.control.descriptor.status(of: kept.span)
+  }
+
+  /// Opens the tree of the spare.
+  public func openTree(ofSpare name: SnapshotName) throws -> Directory {
+    try repository.spare.directory(name.bytes.span)
   }
 
   /// True if an ordinary user lacks permission for an operation, for instance in a snapshot that root took.

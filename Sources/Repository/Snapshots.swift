@@ -152,6 +152,11 @@ extension Repository {
     }
   }
 
+  /// The status of a snapshot's catalog file.
+  public func catalogStatus(of name: SnapshotName) throws -> FileStatus {
+    try catalogs.descriptor.status(of: name.catalogName.span)
+  }
+
   /// Opens a snapshot's tree.
   public func openTree(of name: SnapshotName) throws(Failure) -> Directory {
     do { return try root.directory(name.bytes.span) } catch {

@@ -2,7 +2,7 @@ public import Catalog
 public import Model
 
 /// A group of sources, such as those of a configuration.
-public struct SourceSet: Sendable, Equatable {
+public struct SourceSet: Sendable, Hashable {
   /// The directory inside a snapshot that contains the sources.
   public var label: [UInt8]
   /// Absolute paths, as in the catalog.

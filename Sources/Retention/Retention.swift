@@ -266,7 +266,7 @@ private func clockTrouble(
   if let future = snapshots.last(where: { $0.time > now }) {
     return (
       "the snapshot \(future.name) is from the future, so the clock was or is wrong; if it is right now, "
-        + "remove such snapshots with: treering rotate --expire \(future.name)\(commandOptions)", false
+        + "remove such snapshots with: treering delete \(future.name)\(commandOptions)", false
     )
   }
   if let previous = snapshots.dropLast().last, previous.time > newest.time {

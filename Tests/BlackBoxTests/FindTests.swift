@@ -161,7 +161,7 @@ struct FindTests {
     try world.source.write("a", "one")
     try world.snapshot()
     for words in [
-      ["find", "report[1.pdf"], ["hold", "now"], ["rotate", "--expire", "now"], ["release", "yesterday"],
+      ["find", "report[1.pdf"], ["hold", "now"], ["delete", "--yes", "now"], ["release", "yesterday"],
     ] {
       let result = try world.treering(words.map { ByteString($0) })
       #expect(result.status == 2, "\(words): \(result.errorText)")

@@ -250,10 +250,12 @@ import Testing
     try world.settle()
     try world.snapshot()
     let before = try world.snapshotNames()
-    for arguments in [["--keep", "daily=1"], ["--expire", before[0]]] as [[ByteString]] {
-      let refused = try world.treering(["rotate"] + arguments)
+    for (arguments, words) in [
+      (["rotate", "--keep", "daily=1"], "nothing expires"), (["delete", "--yes", before[0]], "nothing is deleted"),
+    ] as [([ByteString], String)] {
+      let refused = try world.treering(arguments)
       #expect(
-        refused.status == 4 && refused.errorText.contains("nothing expires: rotation is held"), "\(refused.errorText)")
+        refused.status == 4 && refused.errorText.contains("\(words): rotation is held"), "\(refused.errorText)")
       #expect(refused.errorLines.count == 1, "\(refused.errorText)")
     }
     #expect(try world.snapshotNames() == before)

@@ -175,7 +175,7 @@ struct ImportSnapshotsTests {
     #expect(try world.snapshotNames() == [names[0], names[1], names[3]])
     let restored = try world.treering(["restore", "latest", "web01/etc", "--to", world.directory.path / "out"])
     #expect(restored.status == 0, "\(restored.errorText)")
-    #expect(try world.treering(["rotate", "--expire", names[0]]).status == 0)
+    #expect(try world.treering(["delete", "--yes", names[0]]).status == 0)
     #expect(try world.snapshotNames() == [names[1], names[3]])
   }
 

@@ -189,18 +189,18 @@ struct MissingSourceTests {
     #expect(around.warningsNamed.map(\.message).contains { $0.contains("another file system") })
   }
 
-  @Test("--expire leaves the last copy of a source that is absent from the newest snapshot")
-  func expireLastCopy() throws {
+  @Test("delete leaves the last copy of a source that is absent from the newest snapshot")
+  func deleteLastCopy() throws {
     let sources = [here.root, other.root]
     let first = try world.snapshot(of: sources)
     try tool("mv", [other.root, world.directory.path / "away"])
     try world.snapshot(of: sources, status: 1)
-    let stays = try world.treering(["rotate", "--expire", ByteString(first.snapshot)])
+    let stays = try world.treering(["delete", "--yes", ByteString(first.snapshot)])
     #expect(stays.status == 4 && stays.errorText.contains("the newest good one of a source"), "\(stays.errorText)")
     #expect(try world.snapshotNames().count == 2)
     // A run that does not name the source gives it up.
     try world.snapshot(of: [here.root])
-    #expect(try world.treering(["rotate", "--expire", ByteString(first.snapshot)]).status == 0)
+    #expect(try world.treering(["delete", "--yes", ByteString(first.snapshot)]).status == 0)
   }
 
   @Test("nothing is published where no source is there")

@@ -53,6 +53,8 @@ import Testing
     #expect(diff.changeLines.filter { !$0.hasSuffix("/sub  (mtime)") }.count == 2, "\(diff.outputText)")
     #expect(diff.outputText.contains("sub/changes") && diff.outputText.contains("sub/new"))
     #expect(try run(["versions", Self.source / "hole"]).outputText.contains("2 snapshots"))
+    let usage: UsageAnswer = try run(["usage", "--json"]).decoded()
+    #expect(usage.snapshots.count == 2 && usage.doubts == ["old_catalog"])
     for name in names {
       let out = directory.path / "out" / name
       try tool("mkdir", ["-p", out])

@@ -150,7 +150,7 @@ struct PushGuardTests {
     #expect(push.far.exists(".treering/pending/" + first[0] + ".push"))
     // A snapshot of the same host there shares the inode, and goes on having it.
     try snapshot(in: push.far)
-    try tool(program, ["rotate", "--expire", first[0], "-r", push.far.root])
+    try tool(program, ["delete", "--yes", first[0], "-r", push.far.root])
     let own = try push.names(push.far)
     #expect(own.count == 1 && own != first)
     try tool("sh", ["-c", "chmod 600 file; touch -d '3 days ago' file"], in: source.root)

@@ -64,6 +64,24 @@ struct RemoteReadingTests {
     try expectSame(["versions", world.source.root / "file", "--json"])
   }
 
+  @Test("usage has the sizes and the growth, and says what is not known from here")
+  func usage() throws {
+    for step in 0..<3 {
+      try world.source.write("file\(step)", bytes: Self.noise(step * 5000 + 1))
+      try world.settle()
+      try world.snapshot()
+    }
+    let here: UsageAnswer = try world.treering(["usage", "--json"]).decoded()
+    let there: UsageAnswer = try remote(["usage", "--json", "latest", "hourly.0"]).decoded()
+    #expect(there.doubts == ["remote"] && there.bytesFree == nil && there.largest == here.largest)
+    let all: UsageAnswer = try remote(["usage", "--json"]).decoded()
+    #expect(all.snapshots.map(\.bytes) == here.snapshots.map(\.bytes))
+    for (a, b) in zip(all.snapshots, here.snapshots) { #expect(abs(a.aloneBytes - b.aloneBytes) <= 32 << 10) }
+    let text = try remote(["usage"])
+    #expect(text.status == 0 && text.errorText.contains("the repository is on another host"), "\(text.errorText)")
+    #expect(text.outputText.contains("the free space is not known here"))
+  }
+
   @Test("restore brings back everything, and of one file only what it needs")
   func restore() throws {
     try world.source.makeEverything()

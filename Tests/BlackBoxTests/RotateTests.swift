@@ -108,8 +108,8 @@ struct RotateTests {
     #expect(try at("2026-03-01 12:01:00", world, ["list"]).outputText.contains("Z before the upgrade"))
     try at("2026-03-01 12:02:00", world, ["rotate", "--keep-last", "1"])
     #expect(try world.snapshotNames() == ["2026-03-01T10-00-00Z", "2026-03-01T12-00-00Z"])
-    let refused = try at("2026-03-01 12:03:00", world, ["rotate", "--expire", "2026-03-01T10"], status: 4)
-    #expect(refused.errorText.contains("stays, although --expire names it: held"))
+    let refused = try at("2026-03-01 12:03:00", world, ["delete", "--yes", "2026-03-01T10"], status: 4)
+    #expect(refused.errorText.contains("must stay: held"))
     #expect(try world.snapshotNames().count == 2)
     try at("2026-03-01 12:03:00", world, ["release", "2026-03-01T10"])
     try at("2026-03-01 12:04:00", world, ["rotate"])
@@ -124,10 +124,10 @@ struct RotateTests {
     let result = try at("2026-03-01 10:03:00", world, ["rotate", "--keep-last", "1"], status: 4)
     #expect(result.errorText.contains("looks encrypted"))
     #expect(try world.snapshotNames().count == 3)
-    try at("2026-03-01 10:03:00", world, ["rotate", "--expire", "2026-03-01T10-01"], status: 4)
+    try at("2026-03-01 10:03:00", world, ["delete", "--yes", "2026-03-01T10-01"], status: 4)
     #expect(try world.snapshotNames().count == 3)
     try at("2026-03-01 10:04:00", world, ["release"])
-    try at("2026-03-01 10:05:00", world, ["rotate", "--expire", "2026-03-01T10-01"])
+    try at("2026-03-01 10:05:00", world, ["delete", "--yes", "2026-03-01T10-01"])
     #expect(try world.snapshotNames() == ["2026-03-01T10-00-00Z", "2026-03-01T10-02-00Z"])
     try at("2026-03-01 10:06:00", world, ["rotate", "--keep-last", "1"])
     #expect(try world.snapshotNames() == ["2026-03-01T10-02-00Z"])
@@ -161,7 +161,7 @@ struct RotateTests {
     try at("2040-06-01 11:30:00", world, ["release"])
     // Also where the snapshot that was the newest then is gone.
     try at("2040-06-01 12:00:00", world, ["snapshot", world.source.root])
-    try at("2040-06-01 12:01:00", world, ["rotate", "--expire", "2040-06-01T11-00-00Z"])
+    try at("2040-06-01 12:01:00", world, ["delete", "--yes", "2040-06-01T11-00-00Z"])
     try at("2040-06-01 12:02:00", world, words)
     #expect(try world.snapshotNames() == ["2040-06-01T10-00-00Z", "2040-06-01T12-00-00Z"])
   }
@@ -249,56 +249,24 @@ struct RotateTests {
     #expect(try world.snapshotNames().count == 3)
   }
 
-  @Test("--expire ends that snapshot and no other, and changes no policy")
-  func expireOne() throws {
-    let times = (0..<5).map { "2026-03-01 10:0\($0):00" }
-    let world = try world(times)
-    let third: ByteString = "2026-03-01T10-02-00Z"
-    let plan = try at("2026-03-01 11:00:00", world, ["rotate", "--expire", third, "-n", "--json"])
-      .decoded(RotationAnswer.self)
-    #expect(plan.snapshots.map(\.expires) == [false, false, true, false, false] && plan.expired == 1)
-    #expect(plan.snapshots[1].reasons == ["not_named"] && plan.snapshots[2].reasons == ["unwanted"])
-    #expect(try world.snapshotNames().count == 5)
-    let answer = try at("2026-03-01 11:00:00", world, ["rotate", "--expire", third, "--json"]).decoded(
-      RotationAnswer.self)
-    #expect(answer.expired == 1)
-    #expect(try world.snapshotNames().map(\.description) == [0, 1, 3, 4].map { "2026-03-01T10-0\($0)-00Z" })
-    #expect(!world.repository.exists(".treering/retention"))
-    // The first of the day is gone, and its place goes to no snapshot that had none before that one.
-    for policy in ["--keep", "--minimum-free"] as [ByteString] {
-      let value: ByteString = policy == "--keep" ? "daily=1" : "1%"
-      try at("2026-03-01 11:00:00", world, ["rotate", "--expire", third, policy, value], status: 2)
-    }
-    #expect(try world.snapshotNames().count == 4)
-    // Rotation that is held concerns what the operator names as little.
-    let newest = try at("2026-03-01 11:00:00", world, ["rotate", "--expire", "latest"], status: 4)
-    #expect(newest.errorText.contains("take a newer"), "\(newest.errorText)")
-    try at("2026-03-01 11:00:00", world, ["hold", "2026-03-01T10-00"])
-    let held = try at("2026-03-01 11:00:00", world, ["rotate", "--expire", "2026-03-01T10-00"], status: 4)
-    #expect(held.errorText.contains("treering release 2026-03-01T10-00-00Z"), "\(held.errorText)")
-    try at("2026-03-01 11:00:00", world, ["release", "2026-03-01T10-00-00Z"])
-    try at("2026-03-01 11:00:00", world, ["rotate", "--expire", "2026-03-01T10-00"])
-    #expect(try world.snapshotNames().count == 3)
-  }
-
-  @Test("what a wrong clock made, and the last of a source that is backed up no longer, can be expired")
-  func expireProtected() throws {
+  @Test("what a wrong clock made, and the last of a source that is backed up no longer, can be deleted")
+  func deleteProtected() throws {
     let world = try world(["2026-03-01 10:00:00", "2026-09-01 10:00:00"])
     let advice = try at("2026-03-01 11:00:00", world, ["rotate"], status: 4)
-    #expect(advice.errorText.contains("treering rotate --expire 2026-09-01T10-00-00Z"))
-    try at("2026-03-01 11:00:00", world, ["rotate", "--expire", "2026-09-01T10-00-00Z"])
+    #expect(advice.errorText.contains("treering delete 2026-09-01T10-00-00Z"))
+    try at("2026-03-01 11:00:00", world, ["delete", "--yes", "2026-09-01T10-00-00Z"])
     #expect(try world.snapshotNames() == ["2026-03-01T10-00-00Z"])
     #expect(try tool("readlink", [world.repository.root / "latest"]) == Array("2026-03-01T10-00-00Z\n".utf8))
     // It alone has the source.
-    try at("2026-03-01 11:00:00", world, ["rotate", "--expire", "latest"], status: 4)
+    try at("2026-03-01 11:00:00", world, ["delete", "--yes", "latest"], status: 4)
     let other = try Tree(making: world.directory.path / "other")
     try at("2026-03-01 12:00:00", world, ["snapshot", other.root])
     try Tree(world.directory.path).write(
       "c.toml", "repository = \"\(world.repository.root)\"\n[[source]]\npath = \"\(world.source.root)\"\n")
     let configured: [ByteString] = ["-c", world.directory.path / "c.toml"]
-    let stays = try at("2026-03-01 13:00:00", world, ["rotate", "--expire", "2026-03-01T10"] + configured, status: 4)
+    let stays = try at("2026-03-01 13:00:00", world, ["delete", "--yes", "2026-03-01T10"] + configured, status: 4)
     #expect(stays.errorText.contains("the newest good one of a source"))
-    try at("2026-03-01 13:00:00", world, ["rotate", "--expire", "2026-03-01T10"])
+    try at("2026-03-01 13:00:00", world, ["delete", "--yes", "2026-03-01T10"])
     #expect(try world.snapshotNames() == ["2026-03-01T12-00-00Z"])
   }
 
@@ -427,7 +395,7 @@ struct RotateTests {
     arguments: [
       ["--keep", "hourly"], ["--keep", "fortnightly=3"], ["--keep", "hourly=-1"], ["--keep", "hourly=0"],
       ["--keep-within", "3"], ["--keep-within", "3y"], ["--minimum-free", "120%"], ["--minimum-free", "much"],
-      ["--keep-last", "-1"], ["--expire", "1999"],
+      ["--keep-last", "-1"], ["--expire", "latest"],
     ] as [[ByteString]])
   func refusals(_ arguments: [ByteString]) throws {
     let world = try world(["2026-03-01 10:00:00", "2026-03-01 10:01:00"])

@@ -41,7 +41,7 @@ final class World {
       in: directory.path, environment: environment)
     // What expires is gone, and may be.
     let expected =
-      arguments.first == "rotate" ? before.filter { repository.exists($0.key) } : before
+      ["rotate", "delete"].contains(arguments.first) ? before.filter { repository.exists($0.key) } : before
     try expectUnchanged(expected, at: location)
     return result
   }

@@ -97,7 +97,7 @@ func writeCatalog(
     for (name, entry) in directory.files { encoder.append(name.span, entry) }
     for (name, subtree) in children { encoder.append(name.span, subtree) }
     turn += 1
-    return try encoder.finish(directory.hints, into: writers[turn % count], hasher: hasher)
+    return try encoder.finish(directory.hints, blocks: 8, into: writers[turn % count], hasher: hasher)
   }
 
   var summary = CatalogSummary(root: try write(root))

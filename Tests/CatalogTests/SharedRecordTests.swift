@@ -19,7 +19,7 @@ import Testing
         encoder.append(a.span, subtree)
         encoder.append(b.span, subtree)
       }
-      subtree = try encoder.finish(plain.hints, into: writer, hasher: hasher)
+      subtree = try encoder.finish(plain.hints, blocks: 8, into: writer, hasher: hasher)
     }
     try writer.flush()
     file.append(

@@ -235,6 +235,12 @@ import Testing
     try #require(ended.status == 0, "\(ended.errorText)")
     let dump = Dump(ended.text)
     let stored = try oracle(scratch.path("repository/\(answer.snapshot)/localhost"))
+    // The reader checked the sum of names; the blocks are those that find(1) sees.
+    let blocks = try Tools.succeed(
+      "/usr/bin/find", [scratch.path("repository/\(answer.snapshot)"), "-type", "d", "-printf", "%b\\n"]
+    ).text.split(separator: "\n").reduce(0) { $0 + (Int($1) ?? 0) }
+    let sums = try #require(ended.text.split(separator: "\n").first { $0.hasPrefix("stored\t") })
+    #expect(sums.hasSuffix("\t\(blocks)"))
 
     let prefix = "/localhost" + Self.shown(Array(scratch.path("tree").utf8))
     let inTree = dump.entries.filter { $0.key == prefix || $0.key.hasPrefix(prefix + "/") }

@@ -203,6 +203,8 @@ import Testing
       try answer("diff", [first, "latest"]), try answer("diff", [first, "latest", "--stat"]),
       try answer("diff", [first, "--live"]),
     ]
+    documents["delete"] = try answer("delete", ["--dry-run", first])
+    documents["usage"] = try answer("usage", [first])
     let stored = scratch.path("repository/\(first)/localhost\(source.path)")
     let damaged = try Tools.run("/bin/sh", ["-c", "rm odd*; printf x > new"], in: URL(filePath: stored))
     #expect(damaged.status == 0)

@@ -60,6 +60,12 @@ class Cursor:
         return self.at == len(self.data)
 
 
+def mixed(x):
+    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+    x = (x ^ x >> 27) * 0x94D049BB133111EB % 2**64
+    return x ^ x >> 31
+
+
 class Catalog:
     def __init__(self, path):
         with open(path, "rb") as file:
@@ -148,6 +154,9 @@ class Catalog:
                 path = value.take(size - 24)
                 require(path.startswith(b"/"), "the path of a mount is not absolute")
                 field("mount", "%d\t%d\t%d\t%s" % (kind, number, volume, shown(path)))
+            elif tag == 19:
+                self.stored = value.unpack("QQ")
+                field("stored", "%d\t%d" % self.stored)
         require(hasattr(self, "root_place") and hasattr(self, "root_digest"), "there is no root")
 
     # Records
@@ -235,8 +244,9 @@ class Catalog:
                 digest = body.take(32).hex() if meta[6] else hashlib.sha256().hexdigest()
                 size += meta[6]
             entries += 1
-            yield self.line(
-                path + b"/" + previous, meta, digest, target, group, attributes, self.hints(hints))
+            own = self.hints(hints)
+            self.names += mixed(own[2])
+            yield self.line(path + b"/" + previous, meta, digest, target, group, attributes, own)
 
         rows, previous = [], None
         for _ in range(body.one("I")):
@@ -254,8 +264,11 @@ class Catalog:
         return entries, size
 
     def dump(self):
+        self.names = 0
         totals = yield from self.directory(self.root_place, self.root_digest, b"")
         require(totals == self.totals, "the totals of the trailer are wrong")
+        if hasattr(self, "stored"):
+            require(self.stored[0] == self.names % 2**64, "the sum of the names is wrong")
         for number, content in enumerate(self.frames):
             # Every record is reached from the root, and records fill their frames.
             at = 0

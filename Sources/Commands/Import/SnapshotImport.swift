@@ -133,7 +133,7 @@ struct SnapshotImport {
       guard !common.quiet && !common.json else { continue }
       Console.print(
         "\(snapshot.name) is held, as \(reason); let it go with: \(repository.advice("release \(snapshot.name)")), and be rid of it "
-          + "with: \(repository.advice("rotate --expire \(snapshot.name)"))")
+          + "with: \(repository.advice("delete \(snapshot.name)"))")
     }
   }
 

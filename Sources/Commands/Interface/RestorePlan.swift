@@ -64,7 +64,8 @@ extension RestoreChange {
   fileprivate var sign: Unicode.Scalar {
     switch verb {
     case .added: "+"
-    case .changed: "M"
+    // A restore renames nothing.
+    case .changed, .renamed: "M"
     case .removed: "-"
     }
   }

@@ -2,7 +2,7 @@ internal import Model
 internal import Retention
 
 extension RetentionDecision.Reason {
-  /// True if even `--expire` does not override this reason.
+  /// True if even `delete` does not override this reason.
   var isProtection: Bool { [.newest, .newestGood, .held].contains(self) }
 
   /// The reason for a person.
@@ -20,7 +20,7 @@ extension RetentionDecision.Reason {
     case .last(let rank): ("last \(rank)", "last.\(rank)")
     case .within: ("young enough", "within")
     case .nothingExpires: ("nothing expires now", "nothing_expires")
-    case .notNamed: ("not named by --expire", "not_named")
+    case .notNamed: ("not named", "not_named")
     case .inNoSet: ("in no set", "in_no_set")
     case .unwanted: ("you said so", "unwanted")
     case .space: ("space is short", "space")

@@ -25,7 +25,7 @@ struct RootCommand: ParsableCommand {
       InitCommand.self, SnapshotCommand.self, RunCommand.self, ListCommand.self, FindCommand.self, LsCommand.self,
       CatCommand.self, ExportCommand.self, RestoreCommand.self,
       DiffCommand.self, VersionsCommand.self, VerifyCommand.self, RotateCommand.self, HoldCommand.self,
-      ReleaseCommand.self,
+      ReleaseCommand.self, DeleteCommand.self, UsageCommand.self,
       PushCommand.self, ServeCommand.self, StatusCommand.self, ScheduleCommand.self, ConfigCommand.self,
       ImportCommand.self,
     ])
@@ -39,7 +39,7 @@ private let otherNames: [String: [String]] = [
   "save": ["snapshot"],
   "check": ["verify", "config check"], "scrub": ["verify"], "fsck": ["verify"], "repair": ["verify --repair-from"],
   "snapshots": ["list"], "catalog": ["list", "ls"], "browse": ["ls"], "tree": ["ls"],
-  "delete": ["rotate --expire"], "rm": ["delete", "rotate --expire"], "remove": ["delete", "rotate --expire"],
+  "rm": ["delete"], "remove": ["delete"], "space": ["usage"],
   "expire": ["rotate"], "forget": ["rotate", "delete"], "prune": ["rotate", "delete"], "thin": ["rotate", "delete"],
   "extract": ["restore"], "recover": ["restore"], "undelete": ["restore"], "dump": ["cat"], "show": ["cat", "ls"],
   "copy": ["push"], "replicate": ["push"], "send": ["push"], "sync": ["push"], "mirror": ["push"], "upload": ["push"],

@@ -40,8 +40,10 @@ struct SnapshotLine: HistoryLine {
 
 struct RotationLine: HistoryLine {
   let time: String
-  let command = "rotate"
+  /// `rotate` or `delete`.
+  let command: String
   var expired: [String] = []
+  var freedBytes: UInt64?
   var obstacle: String?
   var error: String?
   var exitStatus = ExitStatus.done.code
@@ -184,6 +186,8 @@ struct RunAnswer: HistoryLine {
   var steps: [RunStep] = []
   var snapshot: SnapshotAnswer?
   var expired: [String] = []
+  /// The space of the expired snapshots.
+  var freedBytes: UInt64?
   var error: String?
   var elapsedSeconds = 0.0
 

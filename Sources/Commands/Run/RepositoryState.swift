@@ -149,7 +149,7 @@ private struct Judge {
         state = "late"
         let remedy =
           expectations.isConfigured
-          ? "" : "; if it is backed up no longer: \(facts.advice("rotate --expire \(good.name)"))"
+          ? "" : "; if it is backed up no longer: \(facts.advice("delete \(good.name)"))"
         finding =
           "the newest good snapshot of \(shown) is \(durationText(Double(age))) old, and should be at most "
           + durationText(Double(most)) + remedy

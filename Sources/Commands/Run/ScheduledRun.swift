@@ -316,6 +316,7 @@ final class ScheduledRun {
       options.neededBytes = neededBytes
       let result = try Engine.rotate(repository, with: options)
       answer.expired += result.expired.map(\.name.description)
+      if let freed = result.freed { answer.freedBytes = (answer.freedBytes ?? 0) &+ freed.bytes }
       for problem in result.problems.dropFirst() {
         Console.warn("\(problem); the next rotation tries again")
       }
@@ -326,7 +327,8 @@ final class ScheduledRun {
       if isRepeated { problem = nil }
       if let first = result.problems.first { problem = "\(first); the next rotation tries again" }
       if let problem { Console.warn("\(problem)") }
-      let expired = ["\(result.expired.count) expired"] + result.expired.map(\.name.description)
+      let freed = result.freed.map { ["(\($0.text))"] } ?? []
+      let expired = ["\(result.expired.count) expired"] + result.expired.map(\.name.description) + freed
       note(
         "rotate", outcome: problem == nil ? .done : .warnings, since: start,
         message: problem ?? expired.joined(separator: " "))

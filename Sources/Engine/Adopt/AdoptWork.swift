@@ -230,7 +230,8 @@ final class AdoptWork: TreeWork {
       let name = child.name
       if let subtree = child.result { encoder.append(name.span, subtree) }
     }
-    node.result = try encoder.finish(hints(of: status), into: worker.writer, hasher: worker.hasher)
+    node.result = try encoder.finish(
+      hints(of: status), blocks: status.blocks, into: worker.writer, hasher: worker.hasher)
     node.encoder = nil
     node.directory = nil
     node.children = []

@@ -68,7 +68,8 @@ extension WalkNode where State: BuiltDirectory {
     }
     var hints = self.build.hints
     hints.storedInode = self.build.targetStatus?.inode ?? 0
-    self.build.result = try encoder.finish(hints, into: writer, hasher: hasher)
+    self.build.result = try encoder.finish(
+      hints, blocks: self.build.targetStatus?.blocks ?? 0, into: writer, hasher: hasher)
   }
 
   /// True if the current name already has this inode of the repository.

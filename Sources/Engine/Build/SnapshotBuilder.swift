@@ -150,17 +150,21 @@ final class SnapshotBuilder: Sendable {
     do throws(Errno) {
       if !node.build.isSynthetic {
         // This comes last: until now the children needed a directory that its owner may write to.
-        let missing =
+        let stored =
           node.build.isRecycled
           ? try correctMetadata(node.build.metadata, attributes: node.build.attributes, of: target.descriptor)
           : try applyMetadata(
             node.build.metadata, attributes: node.build.attributes, to: target.descriptor, by: .descriptor,
             currently: stored)
-        node.build.hints.flags.formUnion(missing.refused(toRoot: context.isRoot))
-      } else if node.parent != nil {
-        // A recycled directory may have been the root of a source.
-        if node.build.isRecycled { try target.descriptor.becomePlainDirectory() }
-        try target.descriptor.setPermissions(0o755)
+        node.build.hints.flags.formUnion(stored.missing.refused(toRoot: context.isRoot))
+        node.build.targetStatus = stored.status
+      } else {
+        if node.parent != nil {
+          // A recycled directory may have been the root of a source.
+          if node.build.isRecycled { try target.descriptor.becomePlainDirectory() }
+          try target.descriptor.setPermissions(0o755)
+        }
+        node.build.targetStatus = try target.descriptor.status()
       }
     } catch {
       if node.build.isRecycled { throw SpareUnusable(path: node.sourcePath, reason: error) }

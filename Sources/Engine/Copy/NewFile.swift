@@ -34,10 +34,10 @@ struct NewFile: ~Copyable {
     _ metadata: Metadata, attributes: AttributeBlock
   ) throws(Errno) -> (inode: UInt64, missing: StorageFlags) {
     let made = try opened!.status()
-    let missing = try applyMetadata(metadata, attributes: attributes, to: opened!, by: .descriptor, currently: made)
+    let stored = try applyMetadata(metadata, attributes: attributes, to: opened!, by: .descriptor, currently: made)
     try opened.take()!.close()
     isRemovable = false
-    return (made.inode, missing)
+    return (made.inode, stored.missing)
   }
 
   /// Removes the file. Unlike `deinit`, throws if that fails.

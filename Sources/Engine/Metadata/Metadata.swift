@@ -71,6 +71,8 @@ enum MetadataKind: Int, CaseIterable {
 /// The reason is `nil` if the file system took the value without an error, but has another value.
 struct MetadataGaps {
   private(set) var reasons: [(kind: MetadataKind, reason: Errno?)] = []
+  /// The status that was read back.
+  fileprivate(set) var status: FileStatus?
 
   var isEmpty: Bool { reasons.isEmpty }
 
@@ -89,31 +91,38 @@ struct MetadataGaps {
   }
 }
 
-/// Corrects the metadata of an open directory in the repository. Returns the values that it did not take.
+/// The metadata of an inode as they were read back.
+struct StoredMetadata {
+  /// The values that the inode did not take.
+  var missing: StorageFlags
+  var status: FileStatus
+}
+
+/// Corrects the metadata of an open directory in the repository.
 ///
 /// Nothing is written if nothing differs.
 func correctMetadata(
   _ metadata: Metadata, attributes: AttributeBlock, of target: borrowing Descriptor
-) throws(Errno) -> StorageFlags {
+) throws(Errno) -> StoredMetadata {
   let status = try target.status()
   if status.metadata == metadata, AttributeBlock(try target.extendedAttributes(.descriptor)).isStored(as: attributes) {
-    return []
+    return StoredMetadata(missing: [], status: status)
   }
   return try applyMetadata(
     metadata, attributes: attributes, to: target, by: .descriptor, currently: status, mayHaveOthers: true)
 }
 
-/// Gives an inode of the repository its metadata. Returns the values that it did not take.
+/// Gives an inode of the repository its metadata.
 ///
 /// Throws if another try may succeed, because a value that a catalog calls not stored is not tried again.
 func applyMetadata(
   _ metadata: Metadata, attributes: AttributeBlock, to target: borrowing Descriptor,
   by access: AttributeAccess, currently: FileStatus, mayHaveOthers: Bool = false
-) throws(Errno) -> StorageFlags {
+) throws(Errno) -> StoredMetadata {
   let gaps = try setMetadata(
     metadata, attributes: attributes, to: target, by: access, currently: currently, mayHaveOthers: mayHaveOthers)
   if let error = gaps.transient { throw error }
-  return gaps.flags
+  return StoredMetadata(missing: gaps.flags, status: gaps.status ?? currently)
 }
 
 /// Gives an inode its metadata by its descriptor, and reads them back. Returns the values that it did not take.
@@ -251,6 +260,7 @@ private struct MetadataSetter {
       }
     }
     if !isSymbolicLink, status.permissions != permissions { gaps.add(.mode, because: nil) }
+    gaps.status = status
   }
 }
 

@@ -52,13 +52,12 @@ public struct RotationResult: Sendable {
   /// Snapshots that could not be expired and leftovers that could not be removed, with the reason. The next rotation
   /// tries again.
   public var problems: [Warning] = []
-  /// Bytes that the expired snapshots free; computed only if `minimumFree` required it.
-  public var freedBytes: UInt64?
+  /// The space of the snapshots that expire, and of the spare that they replace. `nil` if none expires.
+  public var freed: FreedSpace?
+  /// The part of `freed` that comes free only when the next snapshot has recycled the new spare.
+  public var spareBytes: UInt64 = 0
   /// Bytes still missing for `minimumFree`. If all expendable snapshots would not suffice, none of them expires.
   public var missingBytes: UInt64 = 0
-  /// Catalogs that could not be read to compute the freed bytes, with the reason. They count as zero.
-  public var unreadable: [(name: SnapshotName, reason: String)] = []
-
   /// The snapshots that expire.
   public var expired: [Snapshot] { zip(snapshots, plan.decisions).filter(\.1.expires).map(\.0) }
 }
@@ -82,6 +81,7 @@ private struct Rotation {
   private(set) var result: RotationResult
   /// True if space is short, so that no spare is kept.
   private var isShort = false
+  private var search: FreedSpaceSearch?
 
   init(of repository: Repository, with options: RotationOptions) throws {
     self.repository = repository
@@ -102,12 +102,32 @@ private struct Rotation {
     if let minimum = options.minimumFree, options.unwanted.isEmpty { isShort = try expireForSpace(minimum) }
     let claims = claimExpired()
     defer { withExtendedLifetime(claims) {} }
+    try measure()
     if !options.isDry {
       try rememberPlan()
       changeLinks()
       expire()
     }
     result.problems = repository.problems.drain()
+  }
+
+  private var keepsSpare: Bool { options.keepsSpare && !isShort }
+
+  private mutating func openedSearch() -> FreedSpaceSearch {
+    let search = search ?? FreedSpaceSearch(in: repository, among: list.snapshots)
+    self.search = search
+    return search
+  }
+
+  /// Finds the space that comes free, before anything changes.
+  private mutating func measure() throws {
+    let expired = result.expired.map(\.name)
+    guard let newest = expired.last else { return }
+    let search = openedSearch()
+    let leaving = Set(expired + [search.spare?.name].compactMap { $0 })
+    let freed = try search.space(deleting: leaving)
+    if keepsSpare { result.spareBytes = freed.bytes &- freed.bytes(ofOnly: leaving.subtracting([newest])) }
+    result.freed = freed
   }
 
   /// Locks the snapshots that expire. A snapshot in use stays.
@@ -158,7 +178,6 @@ private struct Rotation {
 
   private mutating func expire() {
     let expired = result.expired
-    let keepsSpare = options.keepsSpare && !isShort
     for snapshot in expired {
       do {
         // The newest expired snapshot is the most like the next one.
@@ -174,7 +193,8 @@ private struct Rotation {
         }
       }
     }
-    if !keepsSpare { repository.retirement.discardSpare() }
+    // A deletion that is refused changes nothing.
+    if !keepsSpare, options.unwanted.isEmpty || !expired.isEmpty { repository.retirement.discardSpare() }
   }
 
   /// Also marks the oldest expendable snapshots, until enough space will be free. True if space is short.
@@ -197,11 +217,10 @@ private struct Rotation {
       result.plan.obstacle != nil
       ? [] : result.snapshots.indices.filter { result.plan.decisions[$0].isExpendable }
     let leaving = planned + expendable
-    let staying = result.snapshots.indices.filter { !leaving.contains($0) }
-    let freed = try freedBytes(
-      deleting: leaving.map { result.snapshots[$0].name },
-      keeping: staying.map { result.snapshots[$0].name }, in: repository, unreadable: &result.unreadable)
-    func missing(_ count: Int) -> UInt64 { wanted - min(wanted, free + (count == 0 ? 0 : freed[count - 1])) }
+    let search = openedSearch()
+    let names = leaving.map { result.snapshots[$0].name }
+    let freed = try search.space(deleting: Set(names + [search.spare?.name].compactMap { $0 })).bytes(inOrder: names)
+    func missing(_ count: Int) -> UInt64 { wanted - min(wanted, free &+ freed[count]) }
     var count = planned.count
     while count < leaving.count, missing(count) > 0 { count += 1 }
     // No additional snapshot is given up if the minimum cannot be reached.
@@ -209,7 +228,6 @@ private struct Rotation {
     for index in leaving[planned.count..<count] {
       result.plan.decisions[index] = RetentionDecision(reasons: [.space], expires: true)
     }
-    result.freedBytes = count == 0 ? 0 : freed[count - 1]
     result.missingBytes = missing(count)
     return true
   }

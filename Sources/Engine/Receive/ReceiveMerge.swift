@@ -309,12 +309,12 @@ struct ReceiveMerge {
       // A digest names the content, but not the size that a record claims.
       isOther = made.size != row.size
       if isOther { throw .invalid }
-      let missing = try applyMetadata(
+      let stored = try applyMetadata(
         row.metadata, attributes: record.attributes(of: row), to: target, by: .descriptor, currently: made,
         mayHaveOthers: true)
       work.context.progress.copied.count()
       work.context.progress.bytesCopied.count(min(made.size, made.blocks &* 512))
-      return Self.hints(of: row, inode: made.inode, flags: missing.refused(toRoot: work.context.isRoot))
+      return Self.hints(of: row, inode: made.inode, flags: stored.missing.refused(toRoot: work.context.isRoot))
     } catch {
       if isOther { throw Failure(.refused, "\(displayName(path(of: row))) is sent with a size that it has not") }
       throw Failure.writing("write", at: path(of: row), because: error)

@@ -1,0 +1,193 @@
+internal import ArgumentParser
+internal import Catalog
+internal import Engine
+internal import Model
+internal import Posix
+internal import Repository
+internal import Retention
+internal import Settings
+
+struct DeleteCommand: RunnableCommand {
+  static let answersForWhatIsDone = true
+
+  static let configuration = CommandConfiguration(
+    commandName: "delete", abstract: "Delete certain snapshots, and no others.",
+    discussion: """
+      First it shows the space that comes free, and the files that no other snapshot has; then it asks. Nothing \
+      is deleted if one of the snapshots is held, or is the newest, or the newest good one of a source.
+
+      A SNAPSHOT is a name or its beginning, a member of a set such as daily.0, or latest. An expired snapshot that \
+      is kept to be made into the next one is given up, too.
+
+      Example:
+        treering delete 2026-11-22T23 --dry-run --repository /backup/treering
+      """)
+
+  @Argument(help: ArgumentHelp("The snapshots to delete.", valueName: "snapshot"), completion: .snapshot)
+  var snapshots: [String]
+
+  @Flag(name: .shortAndLong, help: "Delete without asking.")
+  var yes = false
+
+  @Flag(name: [.customShort("n"), .long], help: "Only show what would be done.")
+  var dryRun = false
+
+  @OptionGroup var threads: ThreadOption
+  @OptionGroup var common: CommonOptions
+
+  func execute() throws -> ExitStatus {
+    CurrentProcess.rememberSignals()
+    let asks = !yes && !dryRun
+    let repository = try common.openRepository()
+    let advice = "look at the plan with --dry-run, and then give --yes"
+    if asks, common.json { throw Failure(.usage, "--json asks nothing; nothing was deleted", hint: advice) }
+    if asks, CurrentProcess.terminalWidth(of: .input) == nil { _ = try Console.asks("", else: advice) }
+    let list = try repository.snapshots()
+    let configured = try common.configuration(of: repository)
+    var options = RotationOptions(
+      policy: try configured?.settings.retention ?? repository.retention.lastPolicy(), keepsSpare: false,
+      unwanted: Set(try snapshots.map { try repository.resolve($0, in: list, allowsTimes: false).name }),
+      isDry: true, threads: threads.count)
+    options.wanted = configured?.sourceSet
+    let plan = try rotate(repository, with: options)
+    try refuseProtected(in: plan, of: repository, named: options.unwanted)
+    if dryRun {
+      show(plan, isWanted: true)
+      return plan.complain(of: repository)
+    }
+    if asks {
+      show(plan, isWanted: true)
+      let question = "delete \(plan.expired.count == 1 ? "this snapshot" : "these snapshots")?"
+      guard try Console.asks(question, else: advice) else { throw Failure(.refused, "nothing was deleted") }
+    }
+    options.isDry = false
+    return try rotateLocked(repository, with: options, command: "delete") { result in
+      show(result, isWanted: common.speaks && !asks)
+      return staying(in: result, named: options.unwanted, of: repository) ? .refused : result.complain(of: repository)
+    }
+  }
+
+  /// Throws if a rule protects one of the snapshots, before anything is deleted.
+  private func refuseProtected(
+    in result: RotationResult, of repository: Repository, named: Set<SnapshotName>
+  ) throws(Failure) {
+    if let obstacle = result.plan.obstacle { throw Failure(.refused, "nothing is deleted: \(obstacle)") }
+    for (snapshot, decision) in zip(result.snapshots, result.plan.decisions) where named.contains(snapshot.name) {
+      let why = decision.protections
+      guard !decision.expires, !why.isEmpty else { continue }
+      throw Failure(
+        .refused,
+        "nothing is deleted, because \(snapshot.name) must stay: \(why.map(\.words).joined(separator: ", "))",
+        hint: Self.advice(against: why, for: snapshot.name, in: repository))
+    }
+  }
+
+  private static func advice(
+    against reasons: [RetentionDecision.Reason], for name: SnapshotName, in repository: Repository
+  ) -> String? {
+    if reasons.contains(.held) { return "let it go first, with: \(repository.advice("release \(name)"))" }
+    return reasons.contains(.inUse) ? "try again when that has ended" : "take a newer one of the same sources first"
+  }
+
+  /// Names the snapshots that stayed all the same. Returns false if there are none.
+  private func staying(in result: RotationResult, named: Set<SnapshotName>, of repository: Repository) -> Bool {
+    if let obstacle = result.plan.obstacle { Console.complain("nothing is deleted: \(obstacle)") }
+    let staying = zip(result.snapshots, result.plan.decisions).filter { named.contains($0.name) && !$1.expires }
+    for (snapshot, decision) in staying where result.plan.obstacle == nil {
+      let why = decision.reasons.map(\.words).joined(separator: ", ")
+      Console.complain("\(snapshot.name) stays: \(why)")
+    }
+    return !staying.isEmpty
+  }
+
+  // MARK: The answer
+
+  private func show(_ result: RotationResult, isWanted: Bool) {
+    common.answer(
+      DeletionAnswer(for: result, isDry: dryRun, namesAll: common.verbose), isWanted: isWanted, lines: lines(of: result)
+    )
+    if isWanted, !common.json, let doubt = result.freed?.doubtSentence { Console.complain("note: \(doubt)") }
+  }
+
+  private func lines(of result: RotationResult) -> [String] {
+    guard let freed = result.freed else { return [] }
+    let lost = LostFiles(of: result)
+    var lines = table(result.expired.map { [$0.name.description, $0.summary.started.localText, $0.sourcesText] })
+    let own = freed.bytes(ofOnly: Set(result.expired.map(\.name)))
+    let spare = freed.bytes &- own
+    lines.append(
+      (dryRun ? "would free " : "frees ") + freed.text
+        + (spare == 0 ? "" : ", \(byteText(spare)) of it with an expired snapshot that was kept to be recycled"))
+    guard !lost.files.isEmpty else { return lines + ["other snapshots have all their files"] }
+    lines.append(
+      "\(counted(lost.files.count, "file")) of \(byteText(lost.byteCount)) "
+        + "\(lost.files.count == 1 ? "is" : "are") in no other snapshot")
+    let shown = lost.files.prefix(common.verbose ? lost.files.count : LostFiles.shown)
+    lines += table(
+      shown.map { ["  " + byteText($0.place.byteCount), displayName(sourcePath($0.place.path, label: $0.label))] },
+      rightAligned: [0])
+    if shown.count < lost.files.count {
+      lines.append("  and \(grouped(UInt64(lost.files.count - shown.count))) more; see them with --verbose")
+    }
+    return lines
+  }
+}
+
+extension RetentionDecision {
+  /// The reasons that even `delete` does not override.
+  fileprivate var protections: [Reason] { reasons.filter { $0.isProtection || $0 == .inUse } }
+}
+
+/// The files that no other snapshot has, largest first.
+private struct LostFiles {
+  static let shown = 10
+  let files: [FreedSpace.Inode]
+
+  init(of result: RotationResult) {
+    let names = Set(result.expired.map(\.name))
+    files = (result.freed?.inodes ?? []).filter { !$0.holders.isDisjoint(with: names) }.sorted {
+      if $0.place.byteCount != $1.place.byteCount { return $0.place.byteCount > $1.place.byteCount }
+      return $0.place.path.lexicographicallyPrecedes($1.place.path) { $0.lexicographicallyPrecedes($1) }
+    }
+  }
+
+  var byteCount: UInt64 { files.reduce(0) { $0 &+ $1.place.byteCount } }
+}
+
+/// The document of `delete --json`.
+private struct DeletionAnswer: Encodable {
+  struct File: Encodable {
+    let inode: FreedSpace.Inode
+
+    private enum Key: CodingKey { case snapshot, bytes }
+
+    func encode(to encoder: any Encoder) throws {
+      try JSONPath(bytes: sourcePath(inode.place.path, label: inode.label)).encode(to: encoder)
+      var container = encoder.container(keyedBy: Key.self)
+      try container.encode(inode.snapshot.description, forKey: .snapshot)
+      try container.encode(inode.place.byteCount, forKey: .bytes)
+    }
+  }
+  let dryRun: Bool
+  let deleted: [String]
+  let freedBytes: UInt64
+  /// The part of `freedBytes` that the spare held.
+  let spareBytes: UInt64
+  let doubts: [String]
+  let lostFiles: Int
+  let lostBytes: UInt64
+  /// The largest ones, or all with `--verbose`.
+  let lost: [File]
+}
+
+extension DeletionAnswer {
+  init(for result: RotationResult, isDry: Bool, namesAll: Bool) {
+    let lost = LostFiles(of: result)
+    let freed = result.freed ?? FreedSpace()
+    self.init(
+      dryRun: isDry, deleted: result.expired.map(\.name.description), freedBytes: freed.bytes,
+      spareBytes: freed.bytes &- freed.bytes(ofOnly: Set(result.expired.map(\.name))), doubts: freed.doubtKeys,
+      lostFiles: lost.files.count, lostBytes: lost.byteCount,
+      lost: lost.files.prefix(namesAll ? lost.files.count : LostFiles.shown).map(File.init))
+  }
+}

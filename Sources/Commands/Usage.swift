@@ -1,0 +1,288 @@
+internal import ArgumentParser
+internal import Catalog
+internal import Engine
+internal import Model
+internal import Posix
+internal import Repository
+
+struct UsageCommand: RunnableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "usage", abstract: "Show the space that each snapshot alone holds, and what grows.",
+    discussion: """
+      ALONE is the space that comes free if only this snapshot is deleted. With several SNAPSHOTs it also shows what \
+      deleting them together frees. Then it shows the largest directories of the newest snapshots, those that grew the \
+      most since the oldest ones, and the day when the disk is full at that growth.
+
+      A SNAPSHOT is a name or its beginning, a local day or time such as 2026-11-21, '2026-11-21 20:00', yesterday or \
+      3d, a member of a set such as daily.0, or latest.
+
+      Example:
+        treering usage --days 30 --repository /backup/treering
+      """)
+
+  @Argument(
+    help: ArgumentHelp("The snapshots to look at; all, if left out.", valueName: "snapshot"), completion: .snapshot)
+  var snapshots: [String] = []
+
+  @Option(help: ArgumentHelp("Measure the growth of the last N days only.", valueName: "n"))
+  var days: Int?
+
+  @OptionGroup var threads: ThreadOption
+  @OptionGroup var connection: RemoteConnectionOptions
+  @OptionGroup var common: CommonOptions
+
+  func validate() throws {
+    if let days, !(1...36_500).contains(days) { throw ValidationError("--days takes a number from 1 on") }
+  }
+
+  func execute() throws -> ExitStatus {
+    CurrentProcess.rememberSignals()
+    let store = try common.openStore(connection: connection)
+    let list = try store.snapshots()
+    var usage = Usage()
+    let named = Set(try snapshots.map { try store.resolve($0, in: list).name })
+    let search = FreedSpaceSearch(in: store, among: list.snapshots)
+    if named.isEmpty { search.compareAll(threads: threads.count) }
+    try usage.measureSpace(of: named, in: list, by: search)
+    var growth = GrowthSearch(in: store, days: days, count: common.verbose ? 50 : 10)
+    try growth.run(on: list)
+    usage.largest = growth.largest
+    usage.growing = growth.growing
+    usage.growthPerDay = growth.bytesPerDay
+    if let repository = store.local, let system = try? repository.root.descriptor.fileSystem(), system.hasSize {
+      usage.bytesFree = system.bytesAvailable
+    }
+    common.answer(usage, lines: usage.lines)
+    if !common.json, !common.quiet, let doubt = usage.space.doubtSentence { Console.complain("note: \(doubt)") }
+    let unusable = list.unusable + usage.space.unreadable + growth.unreadable
+    var said: Set<SnapshotName> = []
+    for snapshot in unusable where said.insert(snapshot.name).inserted {
+      Console.complain("\(snapshot.sentence); it is left out")
+    }
+    return unusableStatus(for: unusable)
+  }
+}
+
+/// The answer of `usage`.
+struct Usage {
+  struct Row {
+    let snapshot: Snapshot
+    let aloneBytes: UInt64
+  }
+  var rows: [Row] = []
+  var spare: Row?
+  /// What deleting the named snapshots together frees; `nil` if none is named.
+  var togetherBytes: UInt64?
+  /// The doubts and the unreadable catalogs of all figures.
+  var space = FreedSpace()
+  var largest: [GrowthSearch.Directory] = []
+  var growing: [GrowthSearch.Directory] = []
+  /// The growth of all sources in bytes a day; negative if they shrink; `nil` if it is not known.
+  var growthPerDay: Double?
+  /// The free space of the repository's disk; `nil` if it is not known.
+  var bytesFree: UInt64?
+
+  mutating func measureSpace(of named: Set<SnapshotName>, in list: SnapshotList, by search: FreedSpaceSearch) throws {
+    func taken(_ found: FreedSpace) -> UInt64 {
+      space.doubts.formUnion(found.doubts)
+      space.unreadable = found.unreadable
+      return found.bytes
+    }
+    for snapshot in list.snapshots where named.isEmpty || named.contains(snapshot.name) {
+      rows.append(Row(snapshot: snapshot, aloneBytes: taken(try search.space(heldAloneBy: snapshot.name))))
+    }
+    let spareName = search.spare?.name
+    if let spare = search.spare {
+      self.spare = Row(snapshot: spare, aloneBytes: taken(try search.space(deleting: [spare.name])))
+    }
+    if !named.isEmpty {
+      let all = try search.space(deleting: named.union([spareName].compactMap { $0 }))
+      togetherBytes = taken(all) &- (spareName.map { all.bytes(ofOnly: [$0]) } ?? 0)
+    }
+  }
+
+  /// The time at which the disk is full at the present growth; `nil` if it is not known, or more than a century away.
+  var fullAt: Timestamp? {
+    guard let growthPerDay, growthPerDay > 0, let bytesFree else { return nil }
+    let days = Double(bytesFree) / growthPerDay
+    return days > 36_500 ? nil : Timestamp(seconds: Clock.now().seconds + Int64(days * 86_400), nanoseconds: 0)
+  }
+}
+
+// MARK: For people
+
+extension Usage {
+  var lines: [String] {
+    var cells = [["SNAPSHOT", "TAKEN", "SIZE", "ALONE"]]
+    cells += rows.map {
+      [
+        $0.snapshot.name.description, $0.snapshot.summary.started.localText,
+        byteText($0.snapshot.summary.root.totals.bytes), byteText($0.aloneBytes),
+      ]
+    }
+    var lines = table(cells, rightAligned: [2, 3])
+    if let togetherBytes { lines.append("deleted together they free \(space.amountText(togetherBytes))") }
+    if let spare {
+      lines.append(
+        "\(spare.snapshot.name) has expired and is kept to be recycled by the next snapshot; it holds "
+          + byteText(spare.aloneBytes))
+    }
+    if !largest.isEmpty {
+      lines += ["", "LARGEST DIRECTORIES"]
+      lines += table(largest.map { [byteText($0.size.bytes), $0.text] }, rightAligned: [0])
+    }
+    if !growing.isEmpty {
+      lines += ["", "FASTEST GROWING"]
+      lines += table(
+        growing.map { ["+" + byteText($0.size.growth), byteText($0.growthPerDay) + " a day", $0.text] },
+        rightAligned: [0, 1])
+    }
+    return lines + ["", growthSentence]
+  }
+
+  private var growthSentence: String {
+    let free = bytesFree.map { "\(byteText($0)) free" } ?? "the free space is not known here"
+    guard let growthPerDay else { return "the growth is not known yet; \(free)" }
+    guard growthPerDay >= 1 else { return "the files do not grow; \(free)" }
+    let growth = "the files grow by \(byteText(UInt64(growthPerDay))) a day; \(free)"
+    guard bytesFree != nil else { return growth }
+    guard let fullAt else { return growth + ": enough for more than a century" }
+    return growth + ": full on \(fullAt.localText.prefix(10))"
+  }
+}
+
+// MARK: JSON
+
+extension Usage: Encodable {
+  private struct Item: Encodable {
+    let snapshot: String
+    let time: String
+    let bytes: UInt64
+    let aloneBytes: UInt64
+
+    init(_ row: Row) {
+      snapshot = row.snapshot.name.description
+      time = row.snapshot.summary.started.rfc3339
+      bytes = row.snapshot.summary.root.totals.bytes
+      aloneBytes = row.aloneBytes
+    }
+  }
+
+  private enum Key: CodingKey {
+    case snapshots, spare, togetherBytes, doubts, largest, growing, growthBytesPerDay, bytesFree, fullOn
+  }
+
+  func encode(to encoder: any Encoder) throws {
+    var container = encoder.container(keyedBy: Key.self)
+    try container.encode(rows.map(Item.init), forKey: .snapshots)
+    try container.encodeIfPresent(spare.map(Item.init), forKey: .spare)
+    try container.encodeIfPresent(togetherBytes, forKey: .togetherBytes)
+    try container.encode(space.doubtKeys, forKey: .doubts)
+    try container.encode(largest, forKey: .largest)
+    try container.encode(growing, forKey: .growing)
+    try container.encodeIfPresent(growthPerDay.map { Int64($0) }, forKey: .growthBytesPerDay)
+    try container.encodeIfPresent(bytesFree, forKey: .bytesFree)
+    try container.encodeIfPresent(fullAt?.rfc3339, forKey: .fullOn)
+  }
+}
+
+// MARK: Growth
+
+/// Finds the largest and the fastest growing directories of all sources, by the catalogs alone.
+struct GrowthSearch {
+  /// A directory of a source's newest snapshot.
+  struct Directory {
+    let size: DirectorySize
+    let newest: Snapshot
+    /// The snapshot that it is compared with.
+    let oldest: Snapshot?
+
+    var text: String { displayName(path) + "/" }
+    var path: [UInt8] { sourcePath(size.path, label: newest.summary.label) }
+
+    /// Bytes a day.
+    var growthPerDay: UInt64 { oldest.map { UInt64(clamped(Double(size.growth) / $0.days(to: newest))) } ?? 0 }
+  }
+
+  private let store: any SnapshotStore
+  private let days: Int?
+  private let count: Int
+  private(set) var largest: [Directory] = []
+  private(set) var growing: [Directory] = []
+  private(set) var bytesPerDay: Double?
+  private(set) var unreadable: [UnusableSnapshot] = []
+
+  init(in store: any SnapshotStore, days: Int?, count: Int) {
+    self.store = store
+    self.days = days
+    self.count = count
+  }
+
+  mutating func run(on list: SnapshotList) throws {
+    var seen: [[[UInt8]]] = []
+    let groups = Dictionary(grouping: list.snapshots) { $0.sourceSet }.values
+    // A source that a newer snapshot has is not shown twice.
+    for group in groups.sorted(by: { $0.last!.summary.sequence > $1.last!.summary.sequence }) {
+      let places = group.last!.summary.placesOfSources
+      let tops = (places.isEmpty ? [[]] : places).filter { place in
+        !seen.contains { place.starts(with: $0) || $0.starts(with: place) }
+      }
+      seen += tops
+      do { try search(group, below: tops) } catch let error as CatalogError {
+        unreadable.append(UnusableSnapshot(name: group.last!.name, reason: "\(error)", isDamage: true))
+      } catch let failure as Failure where failure.kind == .damaged {
+        unreadable.append(UnusableSnapshot(name: group.last!.name, reason: failure.message, isDamage: true))
+      }
+    }
+    largest.sort { $0.size.bytes > $1.size.bytes }
+    growing.sort { $0.growthPerDay > $1.growthPerDay }
+    largest = Array(largest.prefix(count))
+    growing = Array(growing.prefix(count))
+  }
+
+  private mutating func search(_ group: [Snapshot], below tops: [[[UInt8]]]) throws {
+    let newest = group.last!
+    let reader = CatalogReader(reading: try store.openCatalog(of: newest.name))
+    largest += try largestDirectories(in: reader, below: tops, count: count).map {
+      Directory(size: $0, newest: newest, oldest: nil)
+    }
+    let first = days.map { newest.summary.started.seconds - Int64($0) * 86_400 } ?? .min
+    // In a shorter time, a single file would look like a flood.
+    guard let oldest = group.first(where: { $0.summary.started.seconds >= first }),
+      oldest.days(to: newest) >= 1 / 24.0
+    else { return }
+    let older = CatalogReader(reading: try store.openCatalog(of: oldest.name))
+    growing += try largestDirectories(in: reader, since: older, below: tops, count: count).map {
+      Directory(size: $0, newest: newest, oldest: oldest)
+    }
+    for top in tops {
+      guard case .directory(_, let now)? = try reader.find(top) else { continue }
+      var before: UInt64 = 0
+      if case .directory(_, let subtree)? = try older.find(top) { before = subtree.totals.bytes }
+      let growth = Double(now.totals.bytes) - Double(before)
+      bytesPerDay = clamped((bytesPerDay ?? 0) + growth / oldest.days(to: newest))
+    }
+  }
+}
+
+/// A number that an integer can hold. A hostile catalog may claim any size.
+private func clamped(_ bytes: Double) -> Double { min(max(bytes, -1e18), 1e18) }
+
+extension Snapshot {
+  fileprivate func days(to newer: Snapshot) -> Double { (newer.summary.started - summary.started) / 86_400 }
+}
+
+extension GrowthSearch.Directory: Encodable {
+  private enum Key: CodingKey { case bytes, snapshot, since, growthBytes, growthBytesPerDay }
+
+  func encode(to encoder: any Encoder) throws {
+    try JSONPath(bytes: path).encode(to: encoder)
+    var container = encoder.container(keyedBy: Key.self)
+    try container.encode(size.bytes, forKey: .bytes)
+    try container.encode(newest.name.description, forKey: .snapshot)
+    guard let oldest else { return }
+    try container.encode(oldest.name.description, forKey: .since)
+    try container.encode(size.growth, forKey: .growthBytes)
+    try container.encode(growthPerDay, forKey: .growthBytesPerDay)
+  }
+}
