@@ -114,9 +114,12 @@ private protocol ExportForm {
   mutating func close() throws
 }
 
-/// The walk of a catalog that writes each entry, in order. Files are requested ahead of their turn.
+/// The walk of a catalog that writes each entry, in order.
+///
+/// The files of several entries are requested at once. All of them are received before the walk goes on, because the
+/// catalog of a remote is read over the same connection.
 private struct Export {
-  private static let requestedAhead = 64
+  private static let batch = 64
 
   private let catalog: CatalogReader
   private let content: FileContent
@@ -145,7 +148,7 @@ private struct Export {
 
   mutating func write(below place: [[UInt8]]) throws {
     let label = catalog.summary.label
-    try flush(keeping: 0)
+    try flush()
     try form.lead(to: place.first == label ? Array(place.dropFirst()) : place)
     try forEachDifference(from: nil, to: catalog, under: place) { entries, place in
       // No archive holds a socket, and no program wants one back.
@@ -167,22 +170,23 @@ private struct Export {
       if entry.hardLink == nil { firstNames[key] = entry.path }
     }
     if let row = entry.row, row.size > 0, form.needsContent(of: row) {
-      // The holes of a sparse file must be known before it begins, so it is read twice.
-      if row.digest.isSparse { try flush(keeping: 0) }
-      try content.request(entry.place)
       entry.isRequested = true
+      // The holes of a sparse file must be known before it begins, so it is read twice, and alone.
+      if row.digest.isSparse { try flush() }
     }
     waiting.append(entry)
-    try flush(keeping: entry.row?.digest.isSparse == true ? 0 : Self.requestedAhead)
+    if waiting.count == Self.batch || entry.row?.digest.isSparse == true { try flush() }
   }
 
   mutating func end() throws {
-    try flush(keeping: 0)
+    try flush()
     try form.close()
   }
 
-  private mutating func flush(keeping count: Int) throws {
-    while waiting.count > count { try write(waiting.removeFirst()) }
+  private mutating func flush() throws {
+    for entry in waiting where entry.isRequested { try content.request(entry.place) }
+    for entry in waiting { try write(entry) }
+    waiting.removeAll(keepingCapacity: true)
   }
 
   private mutating func write(_ entry: ExportedEntry) throws {

@@ -88,7 +88,7 @@ struct ConfiguredSnapshotTests {
     #expect(try world.treering(["list"]).outputText.contains("before the upgrade"))
     let name = try #require(try world.snapshotNames().first)
     #expect(try world.treering(["snapshot", home.root]).status == 0)
-    #expect(try world.treering(["rotate", "--expire", name]).status == 4)
+    #expect(try world.treering(["delete", "--yes", name]).status == 4)
     #expect(try world.treering(["release", name]).outputText == "released \(name)\n")
     #expect(try world.treering(["snapshot", "--hold"] + file, inRepository: false).status == 2)
   }

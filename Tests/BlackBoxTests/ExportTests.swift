@@ -114,6 +114,23 @@ struct ExportTests {
     try world.expectRefusal(["export", "latest", "/nowhere"], status: 2, naming: "/nowhere")
   }
 
+  @Test("an interrupted archive has no end")
+  func interrupted() throws {
+    let world = try World()
+    try world.source.write("big", bytes: (0..<20_000_000).map { UInt8(truncatingIfNeeded: $0 &* 7 ^ $0 >> 9) })
+    try world.source.write("last", "x")
+    try world.snapshot()
+    let script = """
+      mkfifo pipe; "$1" export latest -r "$2" >pipe & exec 3<pipe
+      head -c 1000000 <&3 >archive; kill -TERM $!; cat <&3 >>archive; wait $!
+      """
+    let result = try runCommand(
+      "bash", ["-c", ByteString(script), "sh", treeringBinary(), world.repository.root], in: world.directory.path)
+    #expect(result.status == 143, "\(result.errorText)")
+    let listed = try runCommand("tar", ["-tf", world.directory.path / "archive"])
+    #expect(listed.status != 0, "\(listed.outputText)")
+  }
+
   @Test("a damaged file is named, the archive goes on, and the status is 6")
   func damaged() throws {
     let world = try World()
@@ -131,5 +148,7 @@ struct ExportTests {
     try Tree(file).write("", bytes: gone.output)
     let extracted = try runCommand("tar", ["-xOf", file, ByteString(world.source.root.bytes.dropFirst()) / "c"])
     #expect(extracted.outputText == "text")
+    let names = try runCommand("tar", ["-tf", file]).outputText
+    #expect(!names.contains("/b\n"), "what is lost is left out")
   }
 }

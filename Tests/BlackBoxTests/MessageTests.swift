@@ -159,6 +159,7 @@ struct MessageTests {
     let world = try World()
     try world.source.write("file", "text")
     try world.snapshot()
+    try world.source.write("file", "other text")
     let again = try world.treering(["restore", "latest", world.source.root / "file", "--to", "/"])
     #expect(again.status == 1)
     #expect(again.outputText.contains("1 existing entry was left as it was"), "\(again.outputText)")

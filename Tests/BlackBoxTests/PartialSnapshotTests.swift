@@ -51,7 +51,7 @@ struct PartialSnapshotTests {
     #expect(text.contains("taken from \(whole.snapshot); ") == !isMember, "\(text)")
     #expect(text.contains("has only \(home.root)") == !isMember, "\(text)")
     #expect(Tree(out / etc.root).exists("fstab"))
-    let answer = try restore([reference, etc.root / "fstab", "--json"], status: 1).decoded(ChoiceAnswer.self)
+    let answer = try restore([reference, etc.root / "fstab", "--json"]).decoded(ChoiceAnswer.self)
     #expect(answer.snapshot == whole.snapshot)
     #expect(answer.passedOver == (isMember ? nil : part.snapshot))
   }
