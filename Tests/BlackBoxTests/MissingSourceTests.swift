@@ -266,7 +266,8 @@ struct MissingSourceTests {
       try run(["config", "check"], status: 0)
     }
     try configure("optional = true\nrpo = \"1s\"")
-    try tool("sleep", ["1.1"])
+    // Ages are whole seconds.
+    try tool("sleep", ["2.1"])
     let late = try run(["run", "--now"], status: 1)
     #expect(late.errorText.contains("\(other.root): is left out"), "\(late.errorText)")
     let status = try run(["status", "--json"], status: 1).decoded(Status.self)
