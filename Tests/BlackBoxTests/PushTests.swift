@@ -322,4 +322,22 @@ struct PushTests {
     }
     #expect(try push.there(["verify"]).status == 0, "seed \(seed)")
   }
+
+  @Test("many files that were renamed in one directory are references to the base")
+  func manyRenamed() throws {
+    let push = try PushWorld("push-renamed")
+    let source = push.world.source
+    for name in ["before", "after"] {
+      if name == "before" { try tool("mkdir", [source.root / "d"]) }
+      let script =
+        name == "before"
+        ? "i=0; while [ $i -lt 20000 ]; do echo $i > before-$i; i=$((i+1)); done"
+        : "for f in before-*; do mv \"$f\" \"after-${f#before-}\"; done"
+      try tool("sh", ["-c", ByteString(script)], in: source.root / "d")
+      let snapshot = try push.snapshot()
+      let answer = try push.push()
+      #expect(try push.different(snapshot.name) == [])
+      if name == "after" { #expect(answer.bytesSent < 3 << 20, "\(answer.bytesSent)") }
+    }
+  }
 }

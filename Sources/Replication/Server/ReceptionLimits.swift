@@ -9,6 +9,8 @@ struct ReceptionLimits {
   private static let freeReferences: UInt64 = 4096
   /// A reference is for a row whose digest was received: 32 bytes that do not compress.
   private static let bytesPerReference: UInt64 = 16
+  /// Or the row was built from the base's record, as after a renaming of many files, or it was received before.
+  private static let knownBytesPerReference: UInt64 = 32
 
   let channel: Channel
   let staging: PushStaging
@@ -49,7 +51,10 @@ struct ReceptionLimits {
   mutating func countReference() throws {
     references &+= 1
     let bytes = receivedBytes &+ staging.receivedBefore
-    guard references <= Self.freeReferences &+ bytes / Self.bytesPerReference else {
+    let known = baseRecordBytes &+ min(repeatedRecordBytes, Self.freeRecordBytes)
+    let limit =
+      Self.freeReferences &+ bytes / Self.bytesPerReference &+ known / Self.knownBytesPerReference
+    guard references <= limit else {
       throw ProtocolViolation("the stream has more references than its records can have rows")
     }
   }
