@@ -183,10 +183,22 @@ private struct Export {
     try form.close()
   }
 
+  /// Writes the waiting entries. If the first name of an inode is lost, a further name takes its place.
   private mutating func flush() throws {
-    for entry in waiting where entry.isRequested { try content.request(entry.place) }
-    for entry in waiting { try write(entry) }
-    waiting.removeAll(keepingCapacity: true)
+    while !waiting.isEmpty {
+      let batch = waiting
+      waiting.removeAll(keepingCapacity: true)
+      for entry in batch where entry.isRequested { try content.request(entry.place) }
+      var parted: [ExportedEntry] = []
+      for entry in batch {
+        if let link = entry.hardLink, let key = InodeKey(entry.found), firstNames[key] != link {
+          parted.append(ExportedEntry(found: entry.found, place: entry.place, path: entry.path))
+        } else {
+          try write(entry)
+        }
+      }
+      for entry in parted { try add(entry) }
+    }
   }
 
   private mutating func write(_ entry: ExportedEntry) throws {

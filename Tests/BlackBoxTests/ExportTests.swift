@@ -135,6 +135,8 @@ struct ExportTests {
   func damaged() throws {
     let world = try World()
     for name: ByteString in ["a", "b", "c"] { try world.source.write(name, "text") }
+    try world.source.write("first", "linked")
+    for name: ByteString in ["second", "third"] { try world.source.link("first", as: name) }
     let snapshot = try world.snapshot()
     world.provesOlderUnchanged = false
     let stored = world.tree(of: snapshot)
@@ -142,6 +144,7 @@ struct ExportTests {
     let result = try world.treering(["export", "latest"])
     #expect(result.status == 6 && result.errorText.contains("\(world.source.root)/b: is damaged in"))
     try stored.remove("b")
+    try stored.remove("first")
     let gone = try world.treering(["export", "latest"])
     #expect(gone.status == 6 && gone.errorText.contains("\(world.source.root)/b: is damaged in"))
     let file = world.directory.path / "tar"
@@ -150,5 +153,8 @@ struct ExportTests {
     #expect(extracted.outputText == "text")
     let names = try runCommand("tar", ["-tf", file]).outputText
     #expect(!names.contains("/b\n"), "what is lost is left out")
+    #expect(!names.contains("/first\n"))
+    let linked = try runCommand("tar", ["-xOf", file, ByteString(world.source.root.bytes.dropFirst()) / "second"])
+    #expect(linked.outputText == "linked", "another name of the inode is there")
   }
 }

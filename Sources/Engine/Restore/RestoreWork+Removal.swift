@@ -96,11 +96,12 @@ extension RestoreWork {
 
   /// True for a mount point whose file system is not in the snapshot: that has an empty directory in its place, as for
   /// /proc. The mounted file system stays as it is.
-  func isOtherFileSystem(_ node: RestoreNode, record: DirectoryRecord) throws -> Bool {
+  func isOtherFileSystem(_ node: RestoreNode, record: DirectoryRecord) throws(CatalogError) -> Bool {
     guard kept != nil, !node.isNew, let parent = node.parent, node.status?.mount != parent.status?.mount else {
       return false
     }
-    return try record.fileCount == 0 && record.directories().isEmpty
+    if record.fileCount > 0 { return false }
+    return try record.directories().isEmpty
   }
 
   /// True if entries of an existing directory that the snapshot lacks are removed.
@@ -147,10 +148,10 @@ extension RestoreWork {
   // MARK: Reports
 
   /// Reports a directory that is new, replaces another entry, or gets other metadata. The former metadata are kept.
-  func reportDirectory(_ node: RestoreNode, record: DirectoryRecord) throws {
-    guard monitor.wantsChanges, node.parent != nil, !record.isSynthetic,
-      try !isOtherFileSystem(node, record: record)
-    else { return }
+  func reportDirectory(_ node: RestoreNode, record: DirectoryRecord) throws(Errno) {
+    guard monitor.wantsChanges || kept != nil, node.parent != nil, !record.isSynthetic, !node.isOtherFileSystem else {
+      return
+    }
     var aspects: ChangedAspects = []
     if !node.isNew {
       guard options.overwrite != .never, !node.isOnlyOnPath, var metadata = node.status?.metadata else { return }
@@ -165,6 +166,7 @@ extension RestoreWork {
       if aspects.isEmpty { return }
       if !options.isDryRun, options.displacement?.isKept == true { try kept?.keepMetadata(of: node) }
     }
+    guard monitor.wantsChanges else { return }
     monitor.changed(
       RestoreChange(
         verb: node.isNew && node.kindBefore == nil ? .added : .changed, path: path(of: node), kind: .directory,

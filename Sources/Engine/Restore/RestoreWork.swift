@@ -17,6 +17,8 @@ struct RestoreDirectory {
   var target: Directory?
   /// True if this run made the directory.
   var isNew = false
+  /// True for a mount point whose file system is not in the snapshot.
+  var isOtherFileSystem = false
   /// The mount of the requested directory; entries of other mounts below it are not removed.
   var removalMount: UInt64?
   /// The kind of the entry that this run replaced by the directory.
@@ -182,7 +184,11 @@ final class RestoreWork: TreeWork {
       // A path of the operator, or a source, may be a mount point itself.
       node.removalMount = node.parent.map(\.isOnlyOnPath) ?? true ? node.status?.mount : node.parent?.removalMount
     }
-    do { try reportDirectory(node, record: record) } catch {
+    do throws(CatalogError) { node.isOtherFileSystem = try isOtherFileSystem(node, record: record) } catch {
+      reportDamage(at: path(of: node), "is not restored, because its record is damaged: \(error)")
+      return []
+    }
+    do throws(Errno) { try reportDirectory(node, record: record) } catch {
       warn(at: path(of: node), "is not restored, because its metadata could not be kept: \(error)")
       return []
     }
@@ -419,7 +425,7 @@ final class RestoreWork: TreeWork {
     unfinished.withLock { _ = $0.removeValue(forKey: ObjectIdentifier(node)) }
     guard let record = node.record, let target = node.target, !record.isSynthetic,
       // A directory that only leads to wanted entries is the operator's.
-      node.isNew || !node.isOnlyOnPath, try !isOtherFileSystem(node, record: record)
+      node.isNew || !node.isOnlyOnPath, !node.isOtherFileSystem
     else { return }
     do throws(Errno) {
       // With `never`, an existing directory is the operator's too. If it had the snapshot's metadata, it must not
