@@ -207,7 +207,7 @@ int tr_archive_close(struct tr_archive *archive) {
 void tr_archive_free(struct tr_archive *archive) {
   if (archive == NULL) return;
   if (archive->archive != NULL) {
-    // An archive that was given up must not get an end: nobody could tell it from a whole one.
+    // An archive that was given up gets no end, so that readers call it damaged.
     if (!archive->is_closed) lib.write_fail(archive->archive);
     lib.write_free(archive->archive);
   }

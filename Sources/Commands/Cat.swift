@@ -52,7 +52,7 @@ struct CatCommand: RunnableCommand {
       case nil: throw Failure(.usage, "\(shown) is not in the snapshot \(name)")
       }
     }
-    if let note = choice.note(for: snapshot), !common.quiet { Console.note("\(note)") }
+    if let note = choice.note(for: snapshot), !common.quiet { Console.note(note) }
     let content = FileContent(from: store.contents(of: name))
     var status = ExitStatus.done
     for ((path, place), row) in zip(zip(paths, choice.places), rows) where row.size > 0 {

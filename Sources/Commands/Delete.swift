@@ -39,9 +39,7 @@ struct DeleteCommand: RunnableCommand {
     CurrentProcess.rememberSignals()
     let asks = !yes && !dryRun
     let repository = try common.openRepository()
-    let advice = "look at the plan with --dry-run, and then give --yes"
-    if asks, common.json { throw Failure(.usage, "--json asks nothing; nothing was deleted", hint: advice) }
-    if asks, CurrentProcess.terminalWidth(of: .input) == nil { _ = try Console.asks("", else: advice) }
+    if asks { try Console.requireQuestions(asJSON: common.json) }
     let list = try repository.snapshots()
     let configured = try common.configuration(of: repository)
     var options = RotationOptions(
@@ -58,7 +56,7 @@ struct DeleteCommand: RunnableCommand {
     if asks {
       show(plan, isWanted: true)
       let question = "delete \(plan.expired.count == 1 ? "this snapshot" : "these snapshots")?"
-      guard try Console.asks(question, else: advice) else { throw Failure(.refused, "nothing was deleted") }
+      guard Console.asks(question) else { throw Failure(.refused, "nothing was deleted") }
     }
     options.isDry = false
     return try rotateLocked(repository, with: options, command: "delete") { result in

@@ -67,7 +67,7 @@ struct LsCommand: RunnableCommand {
         }
       }
     } catch let error as CatalogError { throw Failure(.damaged, "the catalog of \(name) is damaged: \(error)") }
-    if let note = choice.note(for: snapshot), !common.quiet { Console.note("\(note)") }
+    if let note = choice.note(for: snapshot), !common.quiet { Console.note(note) }
     return .done
   }
 

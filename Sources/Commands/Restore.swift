@@ -134,10 +134,8 @@ struct RestoreCommand: RunnableCommand {
   private func confirmedPlan(
     restoring choice: SnapshotChoice, from repository: any SnapshotStore
   ) throws -> ChangePrinter {
-    let advice = "look at the plan with --dry-run, and then give --yes"
-    if CurrentProcess.terminalWidth(of: .input) == nil { _ = try Console.asks("", else: advice) }
-    // A document is alone on standard output.
-    let plan = ChangePrinter(reporting: ConsoleMonitor(), to: common.json ? .error : .output, keeps: false)
+    try Console.requireQuestions(asJSON: common.json)
+    let plan = ChangePrinter(reporting: ConsoleMonitor(), to: .output, keeps: false)
     let progress = Progress()
     let line = ProgressLine(for: "comparing", of: progress, options: common)
     _ = try restore(
@@ -147,7 +145,7 @@ struct RestoreCommand: RunnableCommand {
     if plan.isEmpty { return plan }
     if let note = choice.note(for: snapshot) { Console.note(note) }
     let question = "\(plan.text): restore this from \(choice.snapshot.name)?"
-    guard try Console.asks(question, else: advice) else { throw Failure(.refused, "nothing was changed") }
+    guard Console.asks(question) else { throw Failure(.refused, "nothing was changed") }
     return plan
   }
 

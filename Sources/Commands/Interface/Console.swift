@@ -81,13 +81,17 @@ enum Console {
 
   static func clearProgress() { write("", to: .error) }
 
-  /// Asks on the terminal before something is changed; false unless the answer is yes.
-  ///
-  /// Without a terminal nobody can be asked: the error names the options for that case.
-  static func asks(_ question: String, else advice: String) throws(Failure) -> Bool {
-    guard CurrentProcess.terminalWidth(of: .input) != nil else {
-      throw Failure(.usage, "standard input is no terminal, so nobody can be asked; nothing was changed", hint: advice)
+  /// Throws if nobody can be asked: without a terminal, or if a document is alone on standard output.
+  static func requireQuestions(asJSON: Bool) throws(Failure) {
+    let reason = asJSON ? "--json asks nothing" : "standard input is no terminal"
+    guard !asJSON, CurrentProcess.terminalWidth(of: .input) != nil else {
+      throw Failure(
+        .usage, "\(reason); nothing was changed", hint: "look at the plan with --dry-run, and then give --yes")
     }
+  }
+
+  /// Asks on the terminal before something is changed; false unless the answer is yes.
+  static func asks(_ question: String) -> Bool {
     write("\(question) [y/N] ", to: .error)
     return ["y", "yes"].contains(readLine()?.lowercased())
   }

@@ -40,7 +40,7 @@ extension RestoreMerge {
         aspects.insert(.links)
       }
       if aspects.isEmpty, overwrite != .always {
-        if row.kind == .regular { work.progress.expect(bytes: row.size, isLess: true) }
+        if row.kind == .regular { work.progress.expectLess(bytes: row.size) }
         return nil
       }
     }

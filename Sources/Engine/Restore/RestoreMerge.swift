@@ -149,7 +149,7 @@ struct RestoreMerge {
       refusal = try linkToFirst(first, as: linked, in: target)
       if refusal == nil {
         try take(linked, name: name, task: task, in: target)
-        work.progress.expect(bytes: row.size, isLess: true)
+        work.progress.expectLess(bytes: row.size)
       }
       return refusal == nil
     } store: { first in
@@ -288,7 +288,7 @@ struct RestoreMerge {
       let trouble = try work.fetcher!.receive(
         byteCount: row.size,
         takeZeros: { byteCount in
-          work.progress.expect(bytes: byteCount, isLess: true)
+          work.progress.expectLess(bytes: byteCount)
           writing { () throws(Errno) in try assembly.appendZeros(byteCount) }
         },
         { bytes in

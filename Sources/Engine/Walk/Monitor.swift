@@ -70,14 +70,8 @@ public final class Progress: Sendable {
 
   public init() {}
 
-  /// Changes the number of expected bytes.
-  func expect(bytes: UInt64, isLess: Bool = false) {
-    if isLess {
-      expectedBytes.wrappingSubtract(bytes, ordering: .relaxed)
-    } else {
-      expectedBytes.count(bytes)
-    }
-  }
+  /// Lowers the number of expected bytes.
+  func expectLess(bytes: UInt64) { expectedBytes.wrappingSubtract(bytes, ordering: .relaxed) }
 
   /// Resets the counts of a run that begins again.
   func restart() {
