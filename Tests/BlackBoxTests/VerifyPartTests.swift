@@ -124,7 +124,7 @@ struct VerifyPartTests {
     #expect(Set(try lines()) == ["1/3", "2/3"])
     // Some snapshots are not everything.
     _ = try verify([snapshot.name])
-    _ = try verify(["--since", "now", "--part", "3/3"])
+    _ = try verify(["--since", "2100-01-01", "--part", "3/3"])
     #expect(Set(try lines()) == ["1/3", "2/3"])
     _ = try verify(["--since", "2001-01-01"])
     #expect(try lines() == ["1/1"])
@@ -146,7 +146,7 @@ struct VerifyPartTests {
     #expect(try verify(["--since", "1d"]).snapshots == [new.snapshot])
     #expect(try verify(["--since", "5d"]).snapshots.count == 2)
     #expect(try verify(["--since", "yesterday", "latest"]).snapshots == [new.snapshot])
-    #expect(try verify(["--since", "now"]).snapshots == [])
+    #expect(try verify(["--since", "2100-01-01"]).snapshots == [])
     #expect(try world.treering(["verify", "--since", "soon"]).status == 2)
   }
 
