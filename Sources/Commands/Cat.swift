@@ -33,13 +33,11 @@ struct CatCommand: RunnableCommand {
 
   func execute() throws -> ExitStatus {
     CurrentProcess.rememberSignals()
-    let store = try common.openStore(connection: connection)
-    let list = try store.snapshots()
-    let choice = try store.choose(reference: snapshot, having: paths.map(\.bytes), in: list)
-    let name = choice.snapshot.name
-    let lock = try? store.local?.locks.lockShared(name)
+    let chosen = try common.openSnapshot(snapshot, having: paths, connection: connection)
+    let (name, choice) = (chosen.name, chosen.choice)
+    let lock = chosen.lock()
     defer { withExtendedLifetime(lock) {} }
-    let reader = CatalogReader(reading: try store.openCatalog(of: name))
+    let reader = try chosen.openCatalog()
     // Everything is looked up before the first byte is written.
     let rows = try zip(paths, choice.places).map { path, place in
       let shown = displayName(path.bytes)
@@ -52,8 +50,8 @@ struct CatCommand: RunnableCommand {
       case nil: throw Failure(.usage, "\(shown) is not in the snapshot \(name)")
       }
     }
-    if let note = choice.note(for: snapshot), !common.quiet { Console.note(note) }
-    let content = FileContent(from: store.contents(of: name))
+    if let note = chosen.note, !common.quiet { Console.note(note) }
+    let content = FileContent(from: chosen.store.contents(of: name))
     var status = ExitStatus.done
     for ((path, place), row) in zip(zip(paths, choice.places), rows) where row.size > 0 {
       // A remote's errors name the remote; an error of standard output is none of its.

@@ -29,15 +29,12 @@ struct DeleteCommand: RunnableCommand {
   @Flag(name: .shortAndLong, help: "Delete without asking.")
   var yes = false
 
-  @Flag(name: [.customShort("n"), .long], help: "Only show what would be done.")
-  var dryRun = false
-
-  @OptionGroup var threads: ThreadOption
-  @OptionGroup var common: CommonOptions
+  @OptionGroup var expiry: ExpiryOptions
+  private var common: CommonOptions { expiry.common }
 
   func execute() throws -> ExitStatus {
     CurrentProcess.rememberSignals()
-    let asks = !yes && !dryRun
+    let asks = !yes && !expiry.dryRun
     let repository = try common.openRepository()
     if asks { try Console.requireQuestions(asJSON: common.json) }
     let list = try repository.snapshots()
@@ -45,11 +42,11 @@ struct DeleteCommand: RunnableCommand {
     var options = RotationOptions(
       policy: try configured?.settings.retention ?? repository.retention.lastPolicy(), keepsSpare: false,
       unwanted: Set(try snapshots.map { try repository.resolve($0, in: list, allowsTimes: false).name }),
-      isDry: true, threads: threads.count)
+      isDry: true, threads: expiry.threads.count)
     options.wanted = configured?.sourceSet
     let plan = try rotate(repository, with: options)
     try refuseProtected(in: plan, of: repository, named: options.unwanted)
-    if dryRun {
+    if expiry.dryRun {
       show(plan, isWanted: true)
       return plan.complain(of: repository)
     }
@@ -103,7 +100,8 @@ struct DeleteCommand: RunnableCommand {
 
   private func show(_ result: RotationResult, isWanted: Bool) {
     common.answer(
-      DeletionAnswer(for: result, isDry: dryRun, namesAll: common.verbose), isWanted: isWanted, lines: lines(of: result)
+      DeletionAnswer(for: result, isDry: expiry.dryRun, namesAll: common.verbose), isWanted: isWanted,
+      lines: lines(of: result)
     )
     if isWanted, !common.json, let doubt = result.freed?.doubtSentence { Console.complain("note: \(doubt)") }
   }
@@ -115,7 +113,7 @@ struct DeleteCommand: RunnableCommand {
     let own = freed.bytes(ofOnly: Set(result.expired.map(\.name)))
     let spare = freed.bytes &- own
     lines.append(
-      (dryRun ? "would free " : "frees ") + freed.text
+      (expiry.dryRun ? "would free " : "frees ") + freed.text
         + (spare == 0 ? "" : ", \(byteText(spare)) of it with an expired snapshot that was kept to be recycled"))
     guard !lost.files.isEmpty else { return lines + ["other snapshots have all their files"] }
     lines.append(

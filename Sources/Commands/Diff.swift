@@ -70,8 +70,7 @@ struct DiffCommand: RunnableCommand {
   }
 
   private func compareSnapshots() throws -> ExitStatus {
-    let store = try common.openStore(connection: connection)
-    let list = try store.snapshots()
+    let (store, list) = try common.openList(connection: connection)
     let (from, to) = (left, escapedArgument(right!.bytes))
     let a = try store.resolve(from, of: path?.bytes, in: list)
     let b = try store.resolve(to, of: path?.bytes, in: list)

@@ -70,8 +70,8 @@ struct FindCommand: RunnableCommand {
 
   func execute() throws -> ExitStatus {
     CurrentProcess.rememberSignals()
-    let store = try common.openStore(connection: connection)
-    var list = try store.snapshots()
+    let (store, all) = try common.openList(connection: connection)
+    var list = all
     if let snapshot {
       guard !deleted else { throw Failure(.usage, "--deleted needs all snapshots, and not --in") }
       list.snapshots = [try store.resolve(snapshot, in: list)]

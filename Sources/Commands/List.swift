@@ -23,8 +23,8 @@ struct ListCommand: RunnableCommand {
   @OptionGroup var common: CommonOptions
 
   func execute() throws -> ExitStatus {
-    let repository = try common.openStore(connection: connection)
-    var list = try repository.snapshots()
+    let (repository, all) = try common.openList(connection: connection)
+    var list = all
     let held = try repository.heldSnapshots()
     var sets: [SnapshotName: [String]] = [:]
     let members = try repository.members(of: list)

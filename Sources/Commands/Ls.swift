@@ -44,12 +44,10 @@ struct LsCommand: RunnableCommand {
 
   func execute() throws -> ExitStatus {
     CurrentProcess.rememberSignals()
-    let store = try common.openStore(connection: connection)
-    let list = try store.snapshots()
     let paths = self.paths.isEmpty ? [PathArgument(bytes: [slash])] : self.paths
-    let choice = try store.choose(reference: snapshot, having: paths.map(\.bytes), in: list)
-    let name = choice.snapshot.name
-    let reader = CatalogReader(reading: try store.openCatalog(of: name))
+    let chosen = try common.openSnapshot(snapshot, having: paths, connection: connection)
+    let (name, choice) = (chosen.name, chosen.choice)
+    let reader = try chosen.openCatalog()
     let writer = AnswerWriter()
     defer { writer.flush() }
     do {
@@ -67,7 +65,7 @@ struct LsCommand: RunnableCommand {
         }
       }
     } catch let error as CatalogError { throw Failure(.damaged, "the catalog of \(name) is damaged: \(error)") }
-    if let note = choice.note(for: snapshot), !common.quiet { Console.note(note) }
+    if let note = chosen.note, !common.quiet { Console.note(note) }
     return .done
   }
 

@@ -90,38 +90,36 @@ struct RestoreCommand: RunnableCommand {
   }
 
   func execute() throws -> ExitStatus {
-    let repository = try common.openStore(connection: connection)
-    let list = try repository.snapshots()
-    var choice = try repository.choose(reference: snapshot, having: paths.map(\.bytes), in: list)
-    if !partial { try choice.refusePartial(in: list) }
-    if delete, noKeep, choice.snapshot.summary.warnings > 0 {
+    var chosen = try common.openSnapshot(snapshot, having: paths, connection: connection)
+    if !partial { try chosen.choice.refusePartial(in: chosen.list) }
+    if delete, noKeep, chosen.snapshot.summary.warnings > 0 {
       throw Failure(
-        .refused, "the snapshot \(choice.snapshot.name) has warnings: entries that it could not read would be deleted",
+        .refused, "the snapshot \(chosen.name) has warnings: entries that it could not read would be deleted",
         hint: "leave out --no-keep, so that they are kept")
     }
-    if inPlace { try refuseOtherLabel(of: choice) }
+    if inPlace { try refuseOtherLabel(of: chosen) }
     noteMissingProc()
-    if !pattern.isEmpty { choice.places = try matches(in: choice, of: repository) }
-    let plan = inPlace && !dryRun && !yes ? try confirmedPlan(restoring: choice, from: repository) : nil
+    if !pattern.isEmpty { chosen.choice.places = try matches(in: chosen) }
+    let plan = inPlace && !dryRun && !yes ? try confirmedPlan(restoring: chosen) : nil
     CurrentProcess.rememberSignals()
-    return try run(restoring: choice, from: repository, after: plan)
+    return try run(restoring: chosen, after: plan)
   }
 
   /// Refuses to put the files of another machine in the place of this one's, unless a path names that machine's label.
-  private func refuseOtherLabel(of choice: SnapshotChoice) throws(Failure) {
-    let label = choice.snapshot.summary.label
+  private func refuseOtherLabel(of chosen: ChosenSnapshot) throws(Failure) {
+    let label = chosen.snapshot.summary.label
     let own = try common.configuration()?.sourceSet?.label ?? Array("localhost".utf8)
     guard label != own, paths.isEmpty || paths.contains(where: { $0.bytes.first == slash }) else { return }
     throw Failure(
       .refused,
-      "the snapshot \(choice.snapshot.name) has the label \(displayName(label)), and this machine the label \(displayName(own))",
+      "the snapshot \(chosen.name) has the label \(displayName(label)), and this machine the label \(displayName(own))",
       hint: "restore it with --to, or name paths that begin with the label, such as \(displayName(label))/etc")
   }
 
   /// The paths below the named ones that match a pattern.
-  private func matches(in choice: SnapshotChoice, of repository: any SnapshotStore) throws -> [[[UInt8]]] {
-    let name = choice.snapshot.name
-    let catalog = CatalogReader(reading: try repository.openCatalog(of: name))
+  private func matches(in chosen: ChosenSnapshot) throws -> [[[UInt8]]] {
+    let (name, choice) = (chosen.name, chosen.choice)
+    let catalog = try chosen.openCatalog()
     let patterns = try NamePatterns(pattern.map(\.bytes))
     let sources = choice.snapshot.summary.placesOfSources
     let tops = choice.places.isEmpty ? sources.isEmpty ? [[]] : sources : choice.places
@@ -131,20 +129,18 @@ struct RestoreCommand: RunnableCommand {
   }
 
   /// Prints the plan, and asks, unless there is nothing to do.
-  private func confirmedPlan(
-    restoring choice: SnapshotChoice, from repository: any SnapshotStore
-  ) throws -> ChangePrinter {
+  private func confirmedPlan(restoring chosen: ChosenSnapshot) throws -> ChangePrinter {
     try Console.requireQuestions(asJSON: common.json)
     let plan = ChangePrinter(reporting: ConsoleMonitor(), to: .output, keeps: false)
     let progress = Progress()
     let line = ProgressLine(for: "comparing", of: progress, options: common)
     _ = try restore(
-      choice.snapshot, from: repository, options: try options(for: choice, isDryRun: true), progress: progress,
+      chosen.snapshot, from: chosen.store, options: try options(for: chosen.choice, isDryRun: true), progress: progress,
       monitor: plan)
     line.stop()
     if plan.isEmpty { return plan }
-    if let note = choice.note(for: snapshot) { Console.note(note) }
-    let question = "\(plan.text): restore this from \(choice.snapshot.name)?"
+    if let note = chosen.note { Console.note(note) }
+    let question = "\(plan.text): restore this from \(chosen.name)?"
     guard Console.asks(question) else { throw Failure(.refused, "nothing was changed") }
     return plan
   }
@@ -167,12 +163,10 @@ struct RestoreCommand: RunnableCommand {
   }
 
   /// `plan` has the changes that were confirmed.
-  private func run(
-    restoring choice: SnapshotChoice, from repository: any SnapshotStore, after plan: ChangePrinter?
-  ) throws -> ExitStatus {
+  private func run(restoring chosen: ChosenSnapshot, after plan: ChangePrinter?) throws -> ExitStatus {
     let progress = Progress()
     let console = ConsoleMonitor()
-    var options = try options(for: choice, isDryRun: dryRun)
+    var options = try options(for: chosen.choice, isDryRun: dryRun)
     if let plan { options.displacement?.approves = { plan.hasShown($0) } }
     let changes =
       inPlace || dryRun
@@ -181,20 +175,20 @@ struct RestoreCommand: RunnableCommand {
     let line = ProgressLine(for: "restore", of: progress, options: common)
     defer { line.stop() }
     let result = try restore(
-      choice.snapshot, from: repository, options: options, progress: progress, monitor: changes ?? console)
+      chosen.snapshot, from: chosen.store, options: options, progress: progress, monitor: changes ?? console)
     line.stop()
-    report(result: result, of: choice, progress: progress, warnings: console.warnings, changes: changes)
+    report(result: result, of: chosen, progress: progress, warnings: console.warnings, changes: changes)
     if result.damaged > 0 { return .damaged }
     return progress.warnings.value + progress.left.value > 0 ? .warnings : .done
   }
 
   private func report(
-    result: RestoreResult, of choice: SnapshotChoice, progress: Progress, warnings: [Warning],
+    result: RestoreResult, of chosen: ChosenSnapshot, progress: Progress, warnings: [Warning],
     changes: ChangePrinter?
   ) {
     let (files, directories) = (progress.files.value, progress.directories.value)
     let answer = Answer(
-      snapshot: choice.snapshot.name.description, passedOver: choice.passedOver?.name.description,
+      snapshot: chosen.name.description, passedOver: chosen.choice.passedOver?.name.description,
       to: displayName(to?.bytes ?? [slash]), dryRun: dryRun, entries: files + directories, files: files,
       directories: directories,
       bytes: progress.bytesCopied.value, left: progress.left.value, catalogOnly: progress.catalogOnly.value,
@@ -203,11 +197,11 @@ struct RestoreCommand: RunnableCommand {
       changes: changes?.kept, kept: result.kept.map { displayName($0) },
       elapsedSeconds: result.elapsedSeconds)
     common.answer(
-      answer, lines: [text(for: answer, of: choice, ownersNotSet: result.ownersNotSet, changes: changes?.text)])
+      answer, lines: [text(for: answer, of: chosen, ownersNotSet: result.ownersNotSet, changes: changes?.text)])
   }
 
   private func text(
-    for answer: Answer, of choice: SnapshotChoice, ownersNotSet: UInt64, changes: String?
+    for answer: Answer, of chosen: ChosenSnapshot, ownersNotSet: UInt64, changes: String?
   ) -> String {
     let verb = dryRun ? "would restore" : "restored"
     var text =
@@ -218,7 +212,7 @@ struct RestoreCommand: RunnableCommand {
         + "(\(byteText(answer.bytes))) of \(answer.snapshot) to \(answer.to), in \(durationText(answer.elapsedSeconds))"
     if let changes, !inPlace { text += "\n  \(changes)" }
     for path in answer.kept { text += "\n  replaced and removed entries were moved to \(path)" }
-    if let note = choice.note(for: self.snapshot) { text += "\n  \(note)" }
+    if let note = chosen.note { text += "\n  \(note)" }
     if answer.left > 0 {
       let (one, many) =
         dryRun

@@ -46,11 +46,8 @@ struct RotateCommand: RunnableCommand {
   @Flag(help: "Delete all that expires, and keep none to be made into the next snapshot.")
   var noSpare = false
 
-  @Flag(name: [.customShort("n"), .long], help: "Only show what would be done.")
-  var dryRun = false
-
-  @OptionGroup var threads: ThreadOption
-  @OptionGroup var common: CommonOptions
+  @OptionGroup var expiry: ExpiryOptions
+  private var common: CommonOptions { expiry.common }
 
   func execute() throws -> ExitStatus {
     if let keepLast, keepLast < 0 { throw Failure(.usage, "--keep-last takes a number from 0 on") }
@@ -60,10 +57,10 @@ struct RotateCommand: RunnableCommand {
     let configured = try common.configuration(of: repository)
     var options = RotationOptions(
       policy: try policy(of: repository, or: configured), minimumFree: minimumFree ?? configured?.settings.minimumFree,
-      keepsSpare: !noSpare && configured?.settings.keepSpare ?? true, isDry: dryRun,
-      threads: threads.count)
+      keepsSpare: !noSpare && configured?.settings.keepSpare ?? true, isDry: expiry.dryRun,
+      threads: expiry.threads.count)
     options.wanted = configured?.sourceSet
-    guard !dryRun else { return report(result: try rotate(repository, with: options), of: repository) }
+    guard !expiry.dryRun else { return report(result: try rotate(repository, with: options), of: repository) }
     return try rotateLocked(repository, with: options, command: "rotate") { report(result: $0, of: repository) }
   }
 
@@ -84,8 +81,8 @@ struct RotateCommand: RunnableCommand {
 
   private func report(result: RotationResult, of repository: Repository) -> ExitStatus {
     common.answer(
-      RotationAnswer(for: result, isDry: dryRun), isWanted: dryRun || common.speaks,
-      lines: table(Self.rows(of: result)) + [result.freedSentence(isDry: dryRun)].compactMap { $0 })
+      RotationAnswer(for: result, isDry: expiry.dryRun), isWanted: expiry.dryRun || common.speaks,
+      lines: table(Self.rows(of: result)) + [result.freedSentence(isDry: expiry.dryRun)].compactMap { $0 })
     if result.missingBytes > 0 { Console.complain(result.shortage) }
     if let obstacle = result.plan.obstacle { Console.complain("nothing expires: \(obstacle)") }
     let status = result.complain(of: repository)

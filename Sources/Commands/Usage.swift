@@ -37,8 +37,7 @@ struct UsageCommand: RunnableCommand {
 
   func execute() throws -> ExitStatus {
     CurrentProcess.rememberSignals()
-    let store = try common.openStore(connection: connection)
-    let list = try store.snapshots()
+    let (store, list) = try common.openList(connection: connection)
     var usage = Usage()
     let named = Set(try snapshots.map { try store.resolve($0, in: list).name })
     let search = FreedSpaceSearch(in: store, among: list.snapshots)

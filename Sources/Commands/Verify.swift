@@ -47,8 +47,7 @@ struct VerifyCommand: RunnableCommand {
   @OptionGroup var common: CommonOptions
 
   func execute() throws -> ExitStatus {
-    let store = try common.openStore(connection: connection)
-    let list = try store.snapshots()
+    let (store, list) = try common.openList(connection: connection)
     let names = try names(in: list, of: store)
     if let repairFrom { try checkRepair(of: store, from: repairFrom) }
     let start = Clock.now()

@@ -30,8 +30,7 @@ struct VersionsCommand: RunnableCommand {
 
   func execute() throws -> ExitStatus {
     CurrentProcess.rememberSignals()
-    let store = try common.openStore(connection: connection)
-    let list = try store.snapshots()
+    let (store, list) = try common.openList(connection: connection)
     let history = StoreHistory(of: store)
     let versions = try PathHistory(in: list, of: history, follows: follow).versions(of: path.bytes)
     let unreadable = list.unusable + history.unreadable

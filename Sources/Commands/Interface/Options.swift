@@ -94,6 +94,15 @@ struct ThreadOption: ParsableArguments {
   var count: Int { threads ?? min(8, processorCount()) }
 }
 
+/// The options of the commands by which snapshots expire.
+struct ExpiryOptions: ParsableArguments {
+  @Flag(name: [.customShort("n"), .long], help: "Only show what would be done.")
+  var dryRun = false
+
+  @OptionGroup var threads: ThreadOption
+  @OptionGroup var common: CommonOptions
+}
+
 /// The rules for excluded entries.
 struct ExcludeOptions: ParsableArguments {
   @Option(help: ArgumentHelp("Leave out what matches a pattern of gitignore(5).", valueName: "pattern"))
