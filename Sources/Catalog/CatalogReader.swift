@@ -114,7 +114,7 @@ public final class CatalogReader {
       throw CatalogError("a frame lies outside the catalog")
     }
     // One read gets a typical frame whole: compression halves its content.
-    let guess = Int(min(UInt64(Frame.targetBytes), end - offset))
+    let guess = Int(min(UInt64(Frame.targetBytes / 2), end - offset))
     var bytes = try source.read(at: offset, count: guess)
     let count = try Frame.byteCount(header: bytes, number: number, left: end - offset)
     if count > bytes.count { bytes += try source.read(at: offset + UInt64(bytes.count), count: count - bytes.count) }

@@ -60,62 +60,80 @@ public struct EntryVersion: Sendable {
   public internal(set) var snapshots: Int
 }
 
+/// A difference between two successive catalogs: the matching facts on each side.
+public struct VersionChange: Sendable {
+  /// Components from the snapshot's root.
+  let path: [[UInt8]]
+  let newer: EntryFacts?
+  let older: EntryFacts?
+}
+
 /// Searches successive catalogs, newest first, for all versions of the entries that match.
 ///
 /// The first catalog is read as a whole. Of each further one, only its differences from the catalog before are read.
-public struct VersionSearch {
-  private let isMatch: (EntryPlace, Found) throws -> Bool
+/// Threads can read differences ahead: `changes` is independent of the state, and only `add` needs the order.
+public struct VersionSearch: Sendable {
+  /// Decides about one version of an entry. It may keep a state, so each reading has one of its own.
+  public typealias Match = (EntryPlace, Found) throws -> Bool
+
+  private let makeMatch: @Sendable () -> Match
   /// True if only the entry at the path is searched. All that is below a directory is part of its versions then.
   private let isOnePath: Bool
   /// The matching versions in the catalog that was searched last.
   private var current: [[[UInt8]]: EntryVersion] = [:]
   /// The versions at paths that later catalogs do not cover, up to the last one that has them.
   private var paused: [[[UInt8]]: EntryVersion] = [:]
-  /// The catalog that was searched last, and its snapshot.
-  private var newer: CatalogReader?
+  /// The snapshot that was searched last.
   private var oldest: SnapshotName?
-  private var newerCovers: ([[UInt8]]) -> Bool = { _ in true }
+  private var newerCovers: @Sendable ([[UInt8]]) -> Bool = { _ in true }
   /// The number of catalogs that were searched.
   private var count = 0
 
-  /// `isMatch` decides about one version of an entry.
-  public init(where isMatch: @escaping (EntryPlace, Found) throws -> Bool) {
-    (self.isMatch, isOnePath) = (isMatch, false)
+  public init(where makeMatch: @escaping @Sendable () -> Match) { (self.makeMatch, isOnePath) = (makeMatch, false) }
+
+  /// Searches for the versions of the one path that is given to `changes`.
+  public init() { (makeMatch, isOnePath) = ({ { _, _ in true } }, true) }
+
+  /// The differences between two catalogs at and below a path. Before the newest catalog there is none.
+  public func changes(
+    from newer: CatalogReader?, to older: CatalogReader, under path: [[UInt8]]
+  ) throws -> [VersionChange] {
+    let isMatch = makeMatch()
+    var changes: [VersionChange] = []
+    try forEachDifference(from: newer, to: older, under: path, entering: { _, _ in !isOnePath }) { entries, place in
+      func facts(_ entry: Found?) throws -> EntryFacts? {
+        guard let entry, try isMatch(place, entry) else { return nil }
+        return EntryFacts(of: entry)
+      }
+      let sides = entries.sides
+      let (known, found) = (try facts(sides.left), try facts(sides.right))
+      if known == nil, found == nil { return }
+      changes.append(VersionChange(path: place.path, newer: known, older: found))
+    }
+    return changes
   }
 
-  /// Searches for the versions of the one path that is given to `add`.
-  public init() { (isMatch, isOnePath) = ({ _, _ in true }, true) }
-
-  /// Searches an older catalog at and below a path. Returns the versions that began with the catalog before, which
+  /// Takes the changes from the last catalog to an older one. Returns the versions that began with the last one, which
   /// are complete.
   ///
-  /// `covers` is true for a path inside a source of the snapshot. A path that it does not cover ends no version. After
-  /// an error, the search is as if the catalog had not been there.
+  /// `covers` is true for a path inside a source of the snapshot. A path that it does not cover ends no version.
   public mutating func add(
-    _ older: CatalogReader, named name: SnapshotName, under path: [[UInt8]], covers: @escaping ([[UInt8]]) -> Bool
-  ) throws -> [EntryVersion] {
-    var begun: [EntryVersion] = []
-    var ended: [(path: [[UInt8]], isCovered: Bool)] = []
-    try forEachDifference(from: newer, to: older, under: path, entering: { _, _ in !isOnePath }) { entries, place in
-      let (known, found) = entries.sides
-      let endsVersion = try known.map { try isMatch(place, $0) } ?? false
-      let beginsVersion = try found.map { try isMatch(place, $0) } ?? false
-      guard endsVersion || beginsVersion else { return }
-      let path = place.path
-      let (wasCovered, isCovered) = (newerCovers(path), covers(path))
-      let facts = found.map { EntryFacts(of: $0) }
-      if wasCovered, isCovered, let known, let facts, isSame(EntryFacts(of: known), as: facts) { return }
-      if endsVersion, wasCovered { ended.append((path, isCovered)) }
-      if beginsVersion, isCovered, let facts {
-        begun.append(EntryVersion(path: path, facts: facts, first: name, last: name, snapshots: count))
-      }
-    }
+    _ changes: [VersionChange], to name: SnapshotName, covers: @escaping @Sendable ([[UInt8]]) -> Bool
+  ) -> [EntryVersion] {
+    // A file may have given way to a directory of its name, so all ends come before all beginnings.
     var complete: [EntryVersion] = []
-    for (path, isCovered) in ended {
-      guard let version = current.removeValue(forKey: path).map({ finished($0) }) else { continue }
-      if isCovered { complete.append(version) } else { paused[path] = version }
+    var begun: [VersionChange] = []
+    for change in changes {
+      let (wasCovered, isCovered) = (newerCovers(change.path), covers(change.path))
+      if wasCovered, isCovered, let known = change.newer, let found = change.older, isSame(known, as: found) {
+        continue
+      }
+      if change.older != nil, isCovered { begun.append(change) }
+      guard change.newer != nil, wasCovered, let known = current.removeValue(forKey: change.path) else { continue }
+      if isCovered { complete.append(finished(known)) } else { paused[change.path] = finished(known) }
     }
-    for var version in begun {
+    for change in begun {
+      var version = EntryVersion(path: change.path, facts: change.older!, first: name, last: name, snapshots: count)
       if let known = paused.removeValue(forKey: version.path) {
         if isSame(known.facts, as: version.facts) {
           version.last = known.last
@@ -126,7 +144,7 @@ public struct VersionSearch {
       }
       current[version.path] = version
     }
-    (newer, newerCovers, oldest) = (older, covers, name)
+    (newerCovers, oldest) = (covers, name)
     count += 1
     return complete
   }
@@ -134,7 +152,7 @@ public struct VersionSearch {
   /// The versions that are still open after the oldest catalog; starts over.
   public mutating func finish() -> [EntryVersion] {
     let versions = current.values.map { finished($0) } + paused.values
-    self = isOnePath ? VersionSearch() : VersionSearch(where: isMatch)
+    self = isOnePath ? VersionSearch() : VersionSearch(where: makeMatch)
     return versions.sorted { isPath($0.path, before: $1.path) }
   }
 

@@ -125,6 +125,28 @@ enum EntryType: String, CaseIterable {
   }
 }
 
+/// The limits of size, time and kind that an entry must be within.
+private struct EntryFilter: Sendable {
+  let type: EntryType?
+  /// Sizes in bytes.
+  let larger: UInt64?
+  let smaller: UInt64?
+  /// Seconds since 1970.
+  let newer: Int64?
+  let older: Int64?
+
+  func admits(_ entry: Found) -> Bool {
+    if let type, !type.isKind(entry.kind) { return false }
+    if larger != nil || smaller != nil {
+      guard let size = entry.byteCount, larger.map({ size > $0 }) ?? true, smaller.map({ size < $0 }) ?? true
+      else { return false }
+    }
+    if let newer, entry.modified.seconds <= newer { return false }
+    if let older, entry.modified.seconds >= older { return false }
+    return true
+  }
+}
+
 /// A version that was found, and the label of its snapshots.
 struct FoundVersion {
   let version: EntryVersion
@@ -171,12 +193,15 @@ extension FoundVersion: Encodable {
 ///
 /// A snapshot of some of the sources ends no version of the others.
 private final class FindSearch {
-  private let options: FindCommand
+  private let filter: EntryFilter
+  private let wantsDeleted: Bool
   private let patterns: NamePatterns
   let history: StoreHistory
 
   init(for options: FindCommand, in store: any VerifiableStore) throws(Failure) {
-    self.options = options
+    filter = EntryFilter(
+      type: options.type, larger: options.larger, smaller: options.smaller, newer: options.newer, older: options.older)
+    wantsDeleted = options.deleted
     history = StoreHistory(of: store)
     patterns = try NamePatterns(options.patterns.map(\.bytes), ignoresCase: options.ignoreCase)
   }
@@ -188,30 +213,20 @@ private final class FindSearch {
     for place in outermost(of: snapshots.flatMap { $0.places }) {
       let having = snapshots.filter { snapshot in snapshot.places.contains { $0.starts(with: place) } }
       guard let label = having.first?.summary.label else { continue }
-      try history.search(having, under: place, with: VersionSearch(where: matcher(label: label))) { version in
+      let search = VersionSearch { [filter, patterns] in
+        let matches = patterns.matcher(label: label)
+        return { place, entry in
+          try checkForSignal()
+          return filter.admits(entry) && matches(place, entry)
+        }
+      }
+      try history.search(having, under: place, with: search) { version in
         // A source that is gone from the newest snapshot is not deleted from the source.
         let isDeleted = try !history.hasNewest(of: snapshots, path: version.path, kind: version.facts.kind)
-        if isDeleted || !options.deleted {
+        if isDeleted || !wantsDeleted {
           try report(FoundVersion(version: version, label: label, isDeleted: isDeleted))
         }
       }
-    }
-  }
-
-  private func matcher(label: [UInt8]) -> (EntryPlace, Found) throws -> Bool {
-    let options = options
-    let matches = patterns.matcher(label: label)
-    return { place, entry in
-      try checkForSignal()
-      if let type = options.type, !type.isKind(entry.kind) { return false }
-      if options.larger != nil || options.smaller != nil {
-        guard let size = entry.byteCount, size > options.larger ?? 0 || options.larger == nil,
-          size < options.smaller ?? .max
-        else { return false }
-      }
-      if let newer = options.newer, entry.modified.seconds <= newer { return false }
-      if let older = options.older, entry.modified.seconds >= older { return false }
-      return matches(place, entry)
     }
   }
 }

@@ -4,7 +4,7 @@ internal import Patterns
 internal import Repository
 
 /// The operator's patterns for entries of snapshots: a name or a glob, or with a slash a path; gitignore(5).
-struct NamePatterns {
+struct NamePatterns: Sendable {
   private var list = PatternList()
   private let ignoresCase: Bool
 

@@ -3,6 +3,7 @@ internal import Engine
 internal import Model
 internal import Posix
 internal import Repository
+internal import Synchronization
 
 /// The catalogs of a repository, read one after the other. A catalog that cannot be read is noted and passed over.
 ///
@@ -17,14 +18,24 @@ final class StoreHistory {
   /// Searches snapshots, newest first, at and below a path, and reports each version when its first one is known.
   func search(
     _ snapshots: [Snapshot], under place: [[UInt8]], with search: VersionSearch,
-    covers: @escaping (Snapshot, [[UInt8]]) -> Bool = { $0.has($1) }, report: (EntryVersion) throws -> Void
+    covers: @escaping @Sendable (Snapshot, [[UInt8]]) -> Bool = { $0.has($1) }, report: (EntryVersion) throws -> Void
   ) throws {
     var search = search
     var newer: Snapshot?
-    for snapshot in snapshots {
-      guard let reader = try reader(of: snapshot) else { continue }
+    var ahead: [SnapshotName: ChangesAhead] = [:]
+    for (number, snapshot) in snapshots.enumerated() {
+      if number % Self.readAtOnce == 0 {
+        let batch = snapshots[max(number - 1, 0)..<min(number + Self.readAtOnce, snapshots.count)]
+        ahead = changesAhead(in: Array(batch), under: place, of: search)
+      }
+      let ready = ahead[snapshot.name].flatMap { $0.newer == newer?.name ? $0.changes : nil }
+      if try ready == nil && reader(of: snapshot) == nil { continue }
       func add() throws -> [EntryVersion] {
-        try search.add(reader, named: snapshot.name, under: place, covers: { covers(snapshot, $0) })
+        let changes =
+          try ready
+          ?? search.changes(
+            from: newer.flatMap { try reader(of: $0) }, to: reader(of: snapshot)!, under: place)
+        return search.add(changes, to: snapshot.name, covers: { covers(snapshot, $0) })
       }
       var complete: [EntryVersion] = []
       do {
@@ -32,6 +43,7 @@ final class StoreHistory {
           // The newer catalog is damaged where the older one differs: the search begins again with the older one.
           try note(failure.error, of: newer!)
           complete = search.finish()
+          newer = nil
           complete += try add()
         }
         newer = snapshot
@@ -39,6 +51,44 @@ final class StoreHistory {
       for version in complete { try report(version) }
     }
     for version in search.finish() { try report(version) }
+  }
+
+  /// The number of catalogs that the threads share among themselves at a time.
+  private static let readAtOnce = 64
+
+  /// The differences of a snapshot from a newer one, read by another thread.
+  private struct ChangesAhead {
+    let newer: SnapshotName
+    let changes: [VersionChange]
+  }
+
+  /// Compares neighbours on all processors. A catalog that cannot be read is left to the search in order.
+  private func changesAhead(
+    in snapshots: [Snapshot], under place: [[UInt8]], of search: VersionSearch
+  ) -> [SnapshotName: ChangesAhead] {
+    let names = snapshots.map(\.name)
+    let threads = min(processorCount(), names.count / 8)
+    guard let repository = store.local, threads > 1 else { return [:] }
+    let made = Mutex<[SnapshotName: ChangesAhead]>([:])
+    runThreads(threads) { thread in
+      let part = (names.count * thread / threads)..<(names.count * (thread + 1) / threads)
+      var newer: (name: SnapshotName, reader: CatalogReader)?
+      for name in names[max(part.lowerBound - 1, 0)..<part.upperBound] {
+        guard let catalog = try? repository.openCatalog(of: name) else { return }
+        let reader = Self.reader(of: catalog)
+        if let newer {
+          guard let changes = try? search.changes(from: newer.reader, to: reader, under: place) else { return }
+          made.withLock { $0[name] = ChangesAhead(newer: newer.name, changes: changes) }
+        }
+        newer = (name, reader)
+      }
+    }
+    return made.withLock { $0 }
+  }
+
+  /// A catalog is read twice, as the older and then as the newer one of two, and the second time from memory.
+  private static func reader(of catalog: OpenCatalog) -> CatalogReader {
+    CatalogReader(reading: catalog, cachedFrames: 32)
   }
 
   /// True if the newest readable snapshot that covers the path has an entry of this kind there.
@@ -56,7 +106,7 @@ final class StoreHistory {
     if let reader = readers[snapshot.name] { return reader }
     if unreadable.contains(where: { $0.name == snapshot.name }) { return nil }
     do {
-      let reader = CatalogReader(reading: try store.openCatalog(of: snapshot.name))
+      let reader = Self.reader(of: try store.openCatalog(of: snapshot.name))
       // The newest catalogs are asked again and again.
       if readers.count > 8 { readers = readers.filter { $0.key.description > snapshot.name.description } }
       if readers.count > 8 { readers = [:] }

@@ -76,6 +76,7 @@ extension Repository: VerifiableStore {
     let shared = VerifyShared(keepsLinked: names.count > 1, options: options, progress: progress, report: report)
     var damage: [SnapshotName: UInt64?] = [:]
     var expired: Set<SnapshotName> = []
+    expect(names, part: options.part, of: progress)
     for name in names {
       // A concurrent rotation does not remove a snapshot in use. A snapshot that had expired before is no damage.
       let use = try? locks.lockShared(name)
@@ -99,7 +100,6 @@ extension Repository: VerifiableStore {
         shared.found(Problem(snapshot: name, path: [], message: error.message, isDamage: error.kind == .damaged))
         continue
       }
-      progress.expectedEntries.count(catalog.summary.root.totals.entries / UInt64(options.part.count))
       let root = WalkNode(VerifyDirectory(subtree: catalog.summary.root, stored: tree))
       try walkTree(VerifyWork(of: name, catalog: catalog, shared: shared), from: root, threads: options.threads)
     }
@@ -109,6 +109,19 @@ extension Repository: VerifiableStore {
     result.expired = expired
     result.elapsedSeconds = Clock.monotonic() - start
     return result
+  }
+
+  /// Sets the totals for the progress line. After the first snapshot, each adds about the bytes that it copied.
+  private func expect(_ names: [SnapshotName], part: VerificationPart, of progress: Progress) {
+    var (entries, bytes): (UInt64, UInt64) = (0, 0)
+    for name in names {
+      guard let summary = try? openCatalog(of: name).summary else { continue }
+      let totals = summary.root.totals
+      bytes &+= entries == 0 ? totals.bytes : min(totals.bytes, summary.bytesCopied)
+      entries &+= totals.entries
+    }
+    progress.expectedEntries.store(entries / UInt64(part.count), ordering: .relaxed)
+    progress.expectedBytes.store(bytes / UInt64(part.count), ordering: .relaxed)
   }
 }
 
