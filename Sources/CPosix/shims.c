@@ -352,6 +352,13 @@ long tr_set_non_blocking(int fd, int on) {
 // At least 3: a copy must not take the place of a closed standard stream.
 long tr_duplicate(int fd) { return checked(fcntl(fd, F_DUPFD_CLOEXEC, 3)); }
 
+long tr_is_open_for_writing(int fd) {
+  // Another process's open breaks the lease, with a signal that would end this process: SIGURG is ignored.
+  if (fcntl(fd, F_SETSIG, SIGURG) < 0) return -errno;
+  if (fcntl(fd, F_SETLEASE, F_RDLCK) < 0) return errno == EAGAIN ? 1 : -errno;
+  return checked(fcntl(fd, F_SETLEASE, F_UNLCK));
+}
+
 long tr_notify(const char *path, const char *text, size_t count) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   size_t length = strlen(path);

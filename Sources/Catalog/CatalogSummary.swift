@@ -39,8 +39,10 @@ public struct CatalogSummary: Sendable {
   public var sources: [[UInt8]] = []
   /// Requested sources that did not exist; the snapshot has nothing of them.
   public var absentSources: [[UInt8]] = []
-  /// Directories of other labels in an adopted tree, as paths from the snapshot's root: `web01/etc`.
+  /// Sources of other labels, as paths from the snapshot's root: `databases/shop`, or `web01/etc` of an adopted tree.
   public var otherSources: [[UInt8]] = []
+  /// The databases that were to be dumped. Each one that is not left out is an `otherSource`, too.
+  public var databases: [DatabaseRecord] = []
   /// The file systems of the sources.
   public var mounts: [MountRecord] = []
   /// The ID of the repository to which the stored inode numbers belong.
@@ -63,7 +65,7 @@ public struct CatalogSummary: Sendable {
   private enum Tag: UInt16 {
     case rootPlace = 1
     case rootDigest, totals, sequence, started, finished, outcome, counts, copied, label, source
-    case repository, fileSystem, program, mount, received, absentSource, otherSource, stored
+    case repository, fileSystem, program, mount, received, absentSource, otherSource, stored, database
   }
 
   /// Writes fields as tag, length and value; a reader skips unknown tags.
@@ -97,6 +99,7 @@ public struct CatalogSummary: Sendable {
     for source in sources { field(.source) { $0.append(source.span) } }
     for source in absentSources { field(.absentSource) { $0.append(source.span) } }
     for source in otherSources { field(.otherSource) { $0.append(source.span) } }
+    for database in databases { field(.database) { database.encode(to: &$0) } }
     field(.repository) { $0.append(repositoryID.span) }
     numbers(.fileSystem, fileSystemID)
     field(.program) { $0.append(program.span) }
@@ -171,6 +174,7 @@ public struct CatalogSummary: Sendable {
       case .source: summary.sources.append(Array(raw[range]))
       case .absentSource: summary.absentSources.append(Array(raw[range]))
       case .otherSource: summary.otherSources.append(Array(raw[range]))
+      case .database: summary.databases.append(try DatabaseRecord(from: &value))
       case .repository: summary.repositoryID = Array(raw[range])
       case .fileSystem: summary.fileSystemID = try value.integer()
       case .program: summary.program = Array(raw[range])

@@ -49,8 +49,7 @@ struct ListCommand: RunnableCommand {
           snapshot.name.description, summary.started.localText,
           grouped(summary.root.totals.entries), byteText(summary.root.totals.bytes),
           byteText(summary.bytesCopied), durationText(summary.tookSeconds),
-          (summary.warnings == 0 ? summary.outcome.word : counted(summary.warnings, "warning"))
-            + (summary.absentSources.isEmpty ? "" : ", without \(counted(summary.absentSources.count, "source"))"),
+          Self.outcome(of: summary),
           ((sets[snapshot.name] ?? []) + (held[snapshot.name].map { ["held \($0)"] } ?? [])).joined(separator: " "),
           snapshot.sourcesText,
         ])
@@ -65,6 +64,13 @@ struct ListCommand: RunnableCommand {
     }
     for unusable in list.unusable { Console.complain(unusable.sentence) }
     return unusableStatus(for: list.unusable)
+  }
+
+  /// The outcome, and the number of requested sources that the snapshot lacks.
+  private static func outcome(of summary: CatalogSummary) -> String {
+    let lacking = summary.allAbsentSources.count
+    return (summary.warnings == 0 ? summary.outcome.word : counted(summary.warnings, "warning"))
+      + (lacking == 0 ? "" : ", without \(counted(lacking, "source"))")
   }
 
   /// Leaves only the snapshots of a list that have a path inside a source. A catalog that cannot be searched is unusable.
@@ -98,6 +104,7 @@ struct ListCommand: RunnableCommand {
     let label: String
     let sources: [String]
     let absent: [String]
+    let databases: [DatabaseAnswer]
     let sets: [String]
     let held: Bool
     let rootDigest: String
@@ -111,8 +118,9 @@ struct ListCommand: RunnableCommand {
       sequence: summary.sequence, entries: summary.root.totals.entries, bytes: summary.root.totals.bytes,
       filesLinked: summary.filesLinked, filesCopied: summary.filesCopied, bytesCopied: summary.bytesCopied,
       warnings: summary.warnings, outcome: summary.outcome.word, label: displayName(summary.label),
-      sources: summary.sources.map { displayName($0) }, absent: summary.absentSources.map { displayName($0) },
-      sets: sets, held: isHeld, rootDigest: summary.root.digest.description, elapsedSeconds: summary.tookSeconds)
+      sources: summary.sources.map { displayName($0) }, absent: summary.allAbsentSources.map { displayName($0) },
+      databases: summary.databases.map(DatabaseAnswer.init), sets: sets, held: isHeld,
+      rootDigest: summary.root.digest.description, elapsedSeconds: summary.tookSeconds)
   }
 }
 

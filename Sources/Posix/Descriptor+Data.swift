@@ -148,6 +148,13 @@ extension Descriptor {
 
   /// The most links that an inode of this file system may have; `fpathconf(3)`.
   public borrowing func linkLimit() throws(Errno) -> UInt64 { UInt64(try perform(.fpathconf) { tr_link_limit(raw) }) }
+
+  /// True if any process has the file open, or mapped, for writing.
+  ///
+  /// The descriptor must be open for reading alone. Only the file's owner and root may ask; `fcntl(2)` `F_SETLEASE`.
+  public borrowing func isOpenForWriting() throws(Errno) -> Bool {
+    try perform(.fcntl) { tr_is_open_for_writing(raw) } != 0
+  }
 }
 
 /// True if `count` bytes are equal; `memcmp(3)`.

@@ -83,6 +83,9 @@ struct ControlOwner {
 }
 
 extension Repository {
+  /// The owner of `.treering`, who must be able to read all that treering itself makes.
+  public var ownerNumbers: (user: UInt32, group: UInt32) { (owner.user, owner.group) }
+
   /// A small file of `.treering`, or of a directory in it.
   func file(named name: [UInt8], in directory: Directory? = nil) -> ControlFile {
     ControlFile(named: name, in: directory ?? control, owner: owner)

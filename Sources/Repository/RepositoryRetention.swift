@@ -13,7 +13,7 @@ extension Snapshot {
       isGood: summary.outcome == .complete && !isDamaged, isHeld: isHeld, isUnwanted: isUnwanted,
       isReceived: summary.received != nil,
       sources: SourceSet(label: summary.label, paths: summary.sources).keys + summary.otherSources,
-      absentSources: SourceSet(label: summary.label, paths: summary.absentSources).keys)
+      absentSources: SourceSet(label: summary.label, paths: summary.allAbsentSources).keys)
   }
 }
 

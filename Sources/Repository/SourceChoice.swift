@@ -5,7 +5,7 @@ public import Model
 public struct SourceSet: Sendable, Hashable {
   /// The directory inside a snapshot that contains the sources.
   public var label: [UInt8]
-  /// Absolute paths, as in the catalog.
+  /// Absolute paths, as in the catalog. A path without a leading slash begins with another label.
   public var paths: [[UInt8]]
 
   public init(label: [UInt8], paths: [[UInt8]]) {
@@ -14,12 +14,14 @@ public struct SourceSet: Sendable, Hashable {
   }
 
   /// The paths with the label in front, which makes a source distinct from the sources of other hosts.
-  public var keys: [[UInt8]] { paths.map { label + [slash] + $0.drop { $0 == slash } } }
+  public var keys: [[UInt8]] {
+    paths.map { $0.first == slash ? label + [slash] + $0.drop { $0 == slash } : $0 }
+  }
 
   /// The number of these sources that the snapshot was asked to back up. Absent sources count too.
   func count(in summary: CatalogSummary) -> Int {
     guard summary.label == label else { return 0 }
-    let known = Set(summary.sources + summary.absentSources)
+    let known = Set(summary.sources + summary.otherSources + summary.allAbsentSources)
     return paths.count { known.contains($0) }
   }
 }
@@ -46,6 +48,9 @@ extension SnapshotStore {
 }
 
 extension CatalogSummary {
+  /// The requested sources that the snapshot lacks, including the databases that were left out.
+  public var allAbsentSources: [[UInt8]] { absentSources + databases.filter(\.isLeftOut).map(\.source) }
+
   /// The sources as paths from the snapshot's root. Each begins with its label.
   public var placesOfSources: [[[UInt8]]] {
     Self.places(of: SourceSet(label: label, paths: sources).keys + otherSources)

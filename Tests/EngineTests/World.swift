@@ -47,13 +47,13 @@ final class World: Sendable {
   }
 
   /// Takes a snapshot with one thread, so that the n-th call is always the same.
-  func snapshot(threads: Int = 1) throws -> Taken {
+  func snapshot(threads: Int = 1, options change: (inout SnapshotOptions) -> Void = { _ in }) throws -> Taken {
     let repository = try Repository.open(Array(repositoryPath.utf8))
     let listener = Listener()
+    var options = SnapshotOptions(sources: [Array(source.utf8)], threads: threads)
+    change(&options)
     let result = try repository.withLock(for: "test", at: Clock.now()) {
-      try takeSnapshot(
-        of: SnapshotOptions(sources: [Array(source.utf8)], threads: threads), in: repository,
-        program: "test", progress: Progress(), monitor: listener)
+      try takeSnapshot(of: options, in: repository, program: "test", progress: Progress(), monitor: listener)
     }
     var trouble: Failure?
     // As the command does it.

@@ -157,6 +157,11 @@ class Catalog:
             elif tag == 19:
                 self.stored = value.unpack("QQ")
                 field("stored", "%d\t%d" % self.stored)
+            elif tag == 20:
+                left_out = value.one("B") & 1
+                times = (value.time(), value.time())
+                texts = tuple(shown(value.take(value.one("H"))) for _ in range(3))
+                field("database", "\t".join((str(left_out),) + times + texts))
         require(hasattr(self, "root_place") and hasattr(self, "root_digest"), "there is no root")
 
     # Records

@@ -129,6 +129,8 @@ long tr_poll(int fd, int events, int milliseconds);
 long tr_set_non_blocking(int fd, int on);
 /// A second descriptor of the same open file, closed on exec.
 long tr_duplicate(int fd);
+/// Takes a read lease and releases it: 1 if the file is open for writing anywhere, else 0. `fd` must be read-only.
+long tr_is_open_for_writing(int fd);
 /// Sends a datagram to the socket of the service manager; see sd_notify(3).
 long tr_notify(const char *socket, const char *text, size_t count);
 /// The variables of the process's environment; the last is NULL.

@@ -97,9 +97,10 @@ extension SnapshotStore {
 extension SnapshotChoice {
   /// Refuses to restore a part as if it were the whole, if other snapshots have sources that this one lacks.
   func refusePartial(in list: SnapshotList) throws(Failure) {
-    // A whole restore also includes the other hosts of adopted trees.
+    // A whole restore also includes the other hosts of adopted trees, but no dumps.
     let hosts = Set(
-      list.snapshots.flatMap(\.summary.otherSources).compactMap { $0.split(separator: slash).first.map(Array.init) })
+      list.snapshots.flatMap(\.summary.otherSources).compactMap { $0.split(separator: slash).first.map(Array.init) }
+    ).subtracting([DatabaseRecord.label])
     let wanted = places.isEmpty ? [[snapshot.summary.label]] + hosts.map { [$0] } : places
     let lacking = list.lacking(in: snapshot, below: wanted)
     guard !lacking.isEmpty else { return }
@@ -141,7 +142,7 @@ extension SnapshotChoice {
 extension Snapshot {
   /// The sources, for messages.
   var sourcesText: String {
-    let all = summary.sources.map { displayName($0) }
+    let all = (summary.sources + summary.databases.filter { !$0.isLeftOut }.map(\.source)).map { displayName($0) }
     return all.count <= 4
       ? all.joined(separator: ", ") : all.prefix(3).joined(separator: ", ") + " and \(all.count - 3) more"
   }

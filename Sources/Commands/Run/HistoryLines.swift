@@ -140,6 +140,7 @@ struct SnapshotAnswer: Encodable {
   let excluded: UInt64
   /// Sources that were requested but are not in the snapshot.
   let absent: [String]
+  let databases: [DatabaseAnswer]
   let warnings: UInt64
   var warningsNamed: [NamedWarning]
   let rootDigest: String
@@ -157,7 +158,8 @@ extension SnapshotAnswer {
       linkLimits: progress.linkLimits.value, bytesCopied: summary.bytesCopied, bytesRead: progress.bytesRead.value,
       filesVanished: progress.vanished.value, catalogOnly: progress.catalogOnly.value,
       directoriesSkipped: progress.skipped.value, excluded: progress.excluded.value,
-      absent: summary.absentSources.map { displayName($0) }, warnings: progress.warnings.value,
+      absent: summary.allAbsentSources.map { displayName($0) },
+      databases: summary.databases.map(DatabaseAnswer.init), warnings: progress.warnings.value,
       warningsNamed: named.map(NamedWarning.init), rootDigest: summary.root.digest.description,
       elapsedSeconds: result.elapsedSeconds)
   }

@@ -6,6 +6,8 @@ internal import Posix
 struct BuildState {
   /// True for the directories that treering itself makes: the root and the label of the snapshot.
   var isSynthetic: Bool
+  /// True below another label than the snapshot's own: messages then name the label.
+  var showsLabel = false
   /// True if the snapshot would lack a whole source without this directory.
   var leadsToSource: Bool
   /// The catalog's entry of this directory: the base's at the same path, or that of `tree` at another path.
@@ -110,10 +112,13 @@ extension WalkNode where State: BuiltDirectory {
     do throws(Errno) { try body(recycled) } catch { throw SpareUnusable(path: sourcePath, reason: error) }
   }
 
-  /// The path of an entry as the operator knows it: without the snapshot's label.
-  func sourcePath(of entry: some Sequence<UInt8>) -> [UInt8] {
-    joined(path.dropFirst() + [Array(entry)], absolute: true)
-  }
+  /// The path of an entry as the operator knows it: without the snapshot's own label.
+  func sourcePath(of entry: some Sequence<UInt8>) -> [UInt8] { shown(path + [Array(entry)]) }
 
-  var sourcePath: [UInt8] { joined(path.dropFirst(), absolute: true) }
+  var sourcePath: [UInt8] { shown(path) }
+
+  private func shown(_ path: [[UInt8]]) -> [UInt8] {
+    let showsLabel = self.build.showsLabel
+    return joined(path.dropFirst(showsLabel ? 0 : 1), absolute: !showsLabel)
+  }
 }

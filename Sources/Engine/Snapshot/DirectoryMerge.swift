@@ -97,12 +97,14 @@ struct DirectoryMerge<Storer: EntryStoring> {
     if encoder.isFull {
       directory.context.warn(
         at: directory.path(at: range), "is left out: its directory has more than a record can hold")
+      if let dump = node.dump { throw dump.refusal(at: directory.path(at: range)) }
       return false
     }
     if let before, directory.isUnchanged(before, accordingTo: status), try storer.link(before, named: range) {
       return true
     }
     let isStored = try store(at: range, status: status, row: before, isNew: isNew)
+    if !isStored, let dump = node.dump { throw dump.refusal(at: directory.path(at: range)) }
     // The snapshot lacks the file, even if the source still has it.
     if !isStored, !isNew { node.tally?.gone.count() }
     return false
@@ -119,6 +121,7 @@ struct DirectoryMerge<Storer: EntryStoring> {
     } else {
       try work.readingFailed(at: directory.path(at: range), because: error)
     }
+    if let dump = node.dump { throw dump.refusal(at: directory.path(at: range)) }
   }
 
   private mutating func addDirectories() throws {
@@ -182,6 +185,8 @@ struct DirectoryMerge<Storer: EntryStoring> {
     var origin: SourceTally?
     // Called only for the first name of an inode: the other names are linked to it.
     func find() {
+      // A dump's files are new inodes, and are searched by their content.
+      guard node.dump == nil else { return }
       entry.before = worker.finder.file(with: status, on: node.fileSystem, known: entry.before)
       guard mayBeMoved, entry.before?.isFoundByInode == true else { return }
       origin = work.guards.origin(of: status, on: node.fileSystem, by: worker.finder)

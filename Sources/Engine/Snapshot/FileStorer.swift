@@ -5,10 +5,11 @@ internal import Repository
 
 /// Stores one regular file that is new, changed, or not known to be unchanged.
 struct FileStorer {
-  private let builder: SnapshotBuilder
-  private let work: SnapshotWork
-  private let node: SnapshotNode
-  private let reader: FileReader
+  let builder: SnapshotBuilder
+  let work: SnapshotWork
+  let node: SnapshotNode
+  let reader: FileReader
+  let finder: StoredFinder
   private let moment: Timestamp
 
   /// The pauses before each new attempt to read a file that changed while it was read.
@@ -19,22 +20,30 @@ struct FileStorer {
     work = directory.work
     node = directory.node
     reader = directory.worker.tools.reader
+    finder = directory.worker.finder
     moment = directory.moment
   }
 
   /// A regular file of the source, open, with the values to store of it.
-  private struct SourceFile: ~Copyable {
+  struct SourceFile: ~Copyable {
     let descriptor: Descriptor
     let name: [UInt8]
     var status: FileStatus
     var attributes: AttributeBlock
     var flags: StorageFlags
+    /// The dump that holds the file; `nil` in every other source.
+    let dump: DumpedTree?
+
+    /// The metadata to store.
+    var metadata: Metadata { dump?.metadata(of: status) ?? status.metadata }
 
     func entry(_ pass: PassResult, storedInode: UInt64, flags more: StorageFlags) -> NewEntry {
-      var entry = NewEntry(
-        kind: .regular, metadata: status.metadata,
-        hints: Hints(
-          sourceInode: status.inode, changed: status.changed, storedInode: storedInode, flags: flags.union(more)))
+      let flags = flags.union(more)
+      let hints =
+        dump == nil
+        ? Hints(sourceInode: status.inode, changed: status.changed, storedInode: storedInode, flags: flags)
+        : DumpedTree.hints(storedInode: storedInode, flags: flags)
+      var entry = NewEntry(kind: .regular, metadata: metadata, hints: hints)
       entry.size = pass.byteCount
       entry.digest = pass.digest
       entry.attributes = attributes
@@ -67,8 +76,13 @@ struct FileStorer {
     }
     var flags: StorageFlags = status.isRacy(since: moment, on: node.identity) ? .racy : []
     let attributes = try work.attributes(of: descriptor, by: .descriptor, flags: &flags) { node.sourcePath(of: name) }
-    var file = SourceFile(descriptor: descriptor, name: name, status: status, attributes: attributes, flags: flags)
-    if let before, let entry = try reuse(before, for: file) { return entry }
+    var file = SourceFile(
+      descriptor: descriptor, name: name, status: status, attributes: attributes, flags: flags, dump: node.dump)
+    if let dump = node.dump {
+      if let entry = try takeIn(&file, of: dump) { return entry }
+    } else if let before, let entry = try reuse(before, for: file) {
+      return entry
+    }
     return try copy(&file, updating: before)
   }
 
@@ -132,10 +146,11 @@ struct FileStorer {
 
   private func makeTarget(for file: borrowing SourceFile) throws -> NewFile? {
     // The mode of a file without extras is right from the start. The umask is 0, and no other user can get here.
-    let isPlain = file.attributes.isEmpty && file.status.permissions & 0o7000 == 0
+    let permissions = UInt32(file.metadata.permissions)
+    let isPlain = file.attributes.isEmpty && permissions & 0o7000 == 0
     try node.makeRoom()
     do throws(Errno) {
-      return try NewFile(file.name, in: node.build.target!, mode: isPlain ? file.status.permissions : 0o600)
+      return try NewFile(file.name, in: node.build.target!, mode: isPlain ? permissions : 0o600)
     } catch {
       try builder.context.storingFailed(
         "make a copy of", at: node.sourcePath(of: file.name), because: error, isName: true)
@@ -147,7 +162,7 @@ struct FileStorer {
     _ target: consuming NewFile, for file: borrowing SourceFile, pass: PassResult
   ) throws -> NewEntry? {
     do throws(Errno) {
-      let made = try target.finish(file.status.metadata, attributes: file.attributes)
+      let made = try target.finish(file.metadata, attributes: file.attributes)
       builder.context.progress.copied.count()
       return file.entry(pass, storedInode: made.inode, flags: made.missing.refused(toRoot: builder.context.isRoot))
     } catch {
@@ -208,6 +223,7 @@ struct FileStorer {
     if !result.isStill {
       file.flags.formUnion([.changedWhileRead, .racy])
       builder.context.warn(at: path, "changed each time it was read; the copy may mix several moments")
+      if let dump = file.dump { throw dump.refusal(at: path) }
     }
     return try finish(target, for: file, pass: result.pass)
   }

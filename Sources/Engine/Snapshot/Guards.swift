@@ -96,7 +96,8 @@ final class Guards: Sendable {
       node.origin = nil
       node.build.basePath = node.path
     }
-    tallies.withLock { $0.append(tally) }
+    // A dump may change as a whole, and has no mount point.
+    if !node.build.showsLabel { tallies.withLock { $0.append(tally) } }
     return tally
   }
 

@@ -24,6 +24,8 @@ struct LookAhead: EntryStoring {
   ///
   /// An inode with several names counts once.
   private func measure(_ status: FileStatus, before: StoredFile?) {
+    // A file that is moved in takes no more space.
+    if directory.node.dump != nil, status.device == directory.context.repository.identity.device { return }
     if let before, before.row.mayHaveContent(of: status) {
       directory.node.tally?.unchanged.count()
       return

@@ -20,6 +20,10 @@ struct SnapshotDirectory: BuiltDirectory {
   var isOlder = false
   /// The changes of the source that holds the directory; `nil` above the sources.
   var tally: SourceTally?
+  /// The dump that holds the directory; `nil` for every other source.
+  var dump: DumpedTree?
+  /// True in a dump if no other user can change the directory any more.
+  var isTakenOver = false
   /// The identity of the directory's file system.
   var identity = FileSystemIdentity.unknown
   /// True if the base's directory was provably on the same file system.
@@ -52,7 +56,8 @@ struct SnapshotDirectory: BuiltDirectory {
     self.plan = plan
     self.isListed = isListed ?? (!isSynthetic && plan?.isSource ?? true)
     guard let parent else { return }
-    (isMoved, origin, isOlder, tally) = (parent.isMoved, parent.origin, parent.isOlder, parent.tally)
+    build.showsLabel = parent.build.showsLabel
+    (isMoved, origin, isOlder, tally, dump) = (parent.isMoved, parent.origin, parent.isOlder, parent.tally, parent.dump)
     (excludes, identity, hasSameInodes) = (parent.excludes, parent.identity, parent.hasSameInodes)
   }
 

@@ -1,5 +1,7 @@
+public import Catalog
 public import Model
 public import Repository
+internal import Synchronization
 
 /// The test by which a source file counts as unchanged, so that it is not read.
 public enum ChangeDetection: String, Sendable, CaseIterable {
@@ -15,7 +17,8 @@ public enum ChangeDetection: String, Sendable, CaseIterable {
 
 /// The sources of a snapshot, and its settings.
 public struct SnapshotOptions: Sendable {
-  /// Absolute paths without `.`, `..` and empty components.
+  /// Absolute paths without `.`, `..` and empty components. The source of another label has its path from the
+  /// snapshot's root instead, such as `databases/shop`.
   public var sources: [[UInt8]]
   /// The first directory inside the snapshot.
   public var label: [UInt8]
@@ -30,6 +33,12 @@ public struct SnapshotOptions: Sendable {
   public var excusedSources: Set<[UInt8]> = []
   /// The exclusion rules of single sources, by the source's path.
   public var excludesOfSource: [[UInt8]: Excludes] = [:]
+  /// The directories, by source, of sources that are read elsewhere than at their own path.
+  public var origins: [[UInt8]: [UInt8]] = [:]
+  /// The finished dumps, by source.
+  private(set) var dumps: [[UInt8]: Dump] = [:]
+  /// The databases that were to be dumped, for the catalog. Those without a source are left out.
+  private(set) var databases: [DatabaseRecord] = []
 
   public init(
     sources: [[UInt8]], label: [UInt8] = Array("localhost".utf8), threads: Int,
@@ -44,8 +53,47 @@ public struct SnapshotOptions: Sendable {
     self.excludes = excludes
   }
 
+  /// Adds a finished dump as a source.
+  public mutating func add(_ dump: Dump) {
+    let source = dump.record.source
+    sources.append(source)
+    origins[source] = dump.directory
+    dumps[source] = dump
+    databases.append(dump.record)
+  }
+
+  /// Adds a database that the snapshot must do without.
+  public mutating func leaveOut(_ database: DatabaseRecord) { databases.append(database) }
+
   /// The path of a source from the snapshot's root.
-  func place(of source: [UInt8]) -> [[UInt8]] { [label] + source.split(separator: slash).map(Array.init) }
+  func place(of source: [UInt8]) -> [[UInt8]] {
+    (isOwn(source) ? [label] : []) + source.split(separator: slash).map(Array.init)
+  }
+
+  /// True if a source lies below the snapshot's own label.
+  func isOwn(_ source: [UInt8]) -> Bool { source.first == slash }
+
+  /// The directory that a source is read from.
+  func origin(of source: [UInt8]) -> [UInt8] { origins[source] ?? source }
+}
+
+/// The finished dump of a database, which becomes a source of a snapshot.
+///
+/// The snapshot takes the directory over: its entries get the repository's owner and the modes 0700 and 0600.
+public final class Dump: Sendable {
+  public let record: DatabaseRecord
+  /// The absolute path of the directory.
+  public let directory: [UInt8]
+  /// True if nothing is published without the dump.
+  public let isRequired: Bool
+  /// The inodes of files that an attempt of this run has linked into a tree. Only attempts that failed come back.
+  let movedInodes = Mutex<Set<UInt64>>([])
+
+  public init(of record: DatabaseRecord, in directory: [UInt8], isRequired: Bool = false) {
+    self.record = record
+    self.directory = directory
+    self.isRequired = isRequired
+  }
 }
 
 /// A published snapshot, and the time that it took.

@@ -37,6 +37,12 @@ private struct SnapshotRun {
   var mayRecycle = true
 
   mutating func takeOfPresentSources() throws -> SnapshotResult {
+    for source in absent {
+      guard let dump = options.dumps[source.path], dump.isRequired else { continue }
+      throw Failure(
+        .failed, "the database \(displayName(dump.record.name)) \(source.reason)", path: source.path,
+        hint: "it is required, so nothing was published")
+    }
     guard !options.sources.isEmpty else {
       let named = absent.map { "\(displayName($0.path)) \($0.reason)" }.joined(separator: ", ")
       throw Failure(.failed, "no source is there: \(named)", hint: "nothing was published; are the disks mounted?")
@@ -45,7 +51,8 @@ private struct SnapshotRun {
       do { return try compareAndPublish() } catch is SpareUnusable {
         mayRecycle = false
       } catch let refusal as SourceRefusal {
-        guard options.sources.count > 1 else { throw refusal.failure }
+        let isRequired = options.dumps[refusal.path]?.isRequired ?? false
+        guard options.sources.count > 1, !isRequired else { throw refusal.failure }
         options.sources.removeAll { $0 == refusal.path }
         absent.append(AbsentSource(path: refusal.path, reason: "is left out: \(refusal.failure)", isThere: true))
       }
@@ -123,9 +130,10 @@ private struct SnapshotRun {
   /// Throws `noSpace` if the snapshot does not fit, even after the trash and the spare are given up.
   private func ensureSpace(comparedWith older: OlderTrees, capabilities: Capabilities, space: SpaceGuard) throws {
     let newest = older.list.newest?.summary
-    guard try space.isInDoubt(newest, sources: options.sources) else { return }
+    let directories = options.sources.map(options.origin)
+    guard try space.isInDoubt(newest, sources: directories) else { return }
     emptyTrash()
-    guard try space.isInDoubt(newest, sources: options.sources) else { return }
+    guard try space.isInDoubt(newest, sources: directories) else { return }
     _ = try lookAhead(comparedWith: older, capabilities: capabilities, space: space)
     do { try space.checkNeeds() } catch {
       guard repository.retirement.discardSpare() else { throw error }
@@ -244,8 +252,14 @@ private struct SnapshotRun {
     summary.warnings = progress.warnings.value - UInt64(unwelcome.count)
     summary.outcome = summary.warnings > 0 ? .warnings : .complete
     summary.label = options.label
-    summary.sources = options.sources
-    summary.absentSources = absent.map(\.path)
+    summary.sources = options.sources.filter(options.isOwn)
+    summary.otherSources = options.sources.filter { !options.isOwn($0) }
+    summary.absentSources = absent.map(\.path).filter(options.isOwn)
+    summary.databases = options.databases.map { database in
+      var database = database
+      database.isLeftOut = !options.sources.contains(database.source)
+      return database
+    }
     summary.mounts = draft.work.guards.mounts
     return summary
   }

@@ -11,10 +11,7 @@ extension SnapshotWork {
   func identify(_ node: SnapshotNode) throws {
     guard node.isListed, let status = node.sourceStatus, let source = node.source else { return }
     let isSource = node.isSource
-    if isSource {
-      node.tally = guards.begin(at: node)
-      node.excludes = options.excludesOfSource[node.sourcePath] ?? options.excludes
-    }
+    if isSource { begin(node) }
     let isMount = isSource || status.device != node.parent?.sourceStatus?.device
     let identity = try fileSystem(of: source.descriptor, device: status.device, in: node)
     node.identity = identity
@@ -31,8 +28,18 @@ extension SnapshotWork {
     } else if isMount && !isSource && node.excludes.isOneFileSystem {
       if node.plan == nil { node.isSkipped = true } else { node.isListed = false }
       exclude(node.sourcePath, by: "--one-file-system")
-    } else {
+    } else if node.dump == nil {
       try guards.check(node, on: identity, isMount: isMount)
+    }
+  }
+
+  private func begin(_ node: SnapshotNode) {
+    let tally = guards.begin(at: node)
+    node.tally = tally
+    if let dump = options.dumps[node.sourcePath] {
+      node.dump = DumpedTree(of: dump, comparedWith: tally.base, in: context.repository)
+    } else {
+      node.excludes = options.excludesOfSource[node.sourcePath] ?? options.excludes
     }
   }
 
@@ -117,7 +124,7 @@ extension SnapshotWork {
     if node.build.isSynthetic { return true }
     do throws(Errno) {
       let source: Descriptor
-      if let plan = node.plan, !node.parent!.isListed {
+      if let plan = node.plan, !node.parent!.isListed || options.origins[node.sourcePath] != nil {
         source = try openPlanned(node, isSource: plan.isSource)
       } else {
         source = try node.parent!.source!.descriptor.openDirectory(name.span)
@@ -151,10 +158,11 @@ extension SnapshotWork {
   private func openPlanned(_ node: SnapshotNode, isSource: Bool) throws(Errno) -> Descriptor {
     let name = node.name
     let flags: OpenFlags = isSource ? [.read, .directory] : [.pathOnly, .directory]
+    let origin = isSource ? options.origins[node.sourcePath] : nil
     // The label represents the source's root directory.
-    let path = node.parent?.parent == nil ? [slash] : [slash] + name
+    let path = origin ?? (node.parent?.parent == nil ? [slash] : [slash] + name)
     func open(_ flags: OpenFlags) throws(Errno) -> Descriptor {
-      guard let above = node.parent?.source else { return try Descriptor.open(path: path, flags) }
+      guard origin == nil, let above = node.parent?.source else { return try Descriptor.open(path: path, flags) }
       return try above.descriptor.openFollowing(name.span, flags)
     }
     guard isSource else { return try open(flags) }
@@ -175,9 +183,11 @@ extension SnapshotWork {
       return record.attributes
     }
     // Directories above a source are open by path only.
-    return try attributes(
-      of: source.descriptor, by: node.isListed ? .descriptor : .handle, flags: &node.build.hints.flags
-    ) { node.sourcePath }
+    var flags = node.build.hints.flags
+    defer { node.build.hints.flags = flags }
+    return try attributes(of: source.descriptor, by: node.isListed ? .descriptor : .handle, flags: &flags) {
+      node.sourcePath
+    }
   }
 
   /// The attributes of an inode of the source.

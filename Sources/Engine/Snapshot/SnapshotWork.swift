@@ -63,6 +63,7 @@ final class SnapshotWork: TreeWork {
   let guards: Guards
   /// The bind mounts that show content of the repository.
   let innerMounts: Set<UInt64>
+  /// The plan from the snapshot's root: its children are the labels.
   private let plan: PathPlan
   /// Sources that are left out and lie in other sources. The other sources must not store their content.
   let leftOut: Set<[UInt8]>
@@ -79,7 +80,7 @@ final class SnapshotWork: TreeWork {
     self.base = base
     self.guards = guards
     innerMounts = context.repository.location.innerMounts()
-    plan = PathPlan(absolutePaths: options.sources)
+    plan = PathPlan(places: options.sources.map(options.place))
     self.leftOut = Set(leftOut.map(\.path)).filter { path in
       options.sources.contains { $0 == [slash] || path.starts(with: $0 + [slash]) }
     }
@@ -116,9 +117,11 @@ final class SnapshotWork: TreeWork {
     let now = Clock.fileStampNow()
     guard try isWanted(node) else {
       try builder?.discardRecycled(node)
+      if let dump = node.dump { throw dump.refusal(at: node.sourcePath) }
       return []
     }
     guard try open(node) else {
+      if let dump = node.dump { throw dump.refusal(at: node.sourcePath) }
       countGone(node.comparedSubtree?.totals.entries, in: node)
       return []
     }
@@ -135,6 +138,7 @@ final class SnapshotWork: TreeWork {
     var flags: EntryFlags = node.build.isSynthetic ? .synthetic : []
     let isListed = try node.isListed && list(node, with: worker)
     if node.isListed, !isListed, !node.isSkipped {
+      if let dump = node.dump { throw dump.refusal(at: node.sourcePath) }
       flags.insert(.incomplete)
       countGone(node.comparedSubtree.map { $0.totals.entries &- 1 }, in: node)
     }
@@ -163,6 +167,7 @@ final class SnapshotWork: TreeWork {
       (node.build.hints.sourceInode, node.build.hints.changed) = (status.inode, status.changed)
     }
     try identify(node)
+    if node.dump != nil { takeOver(node) }
     if node.isListed, !node.isSource, let rule = node.sourceStatus.flatMap(node.excludes.rule(for:)) {
       exclude(node.sourcePath, by: rule)
       // An excluded directory that leads to another source is kept for that source alone.
@@ -205,7 +210,8 @@ final class SnapshotWork: TreeWork {
   /// page is dirty. Therefore all pages are made clean once, before the first file is read. A page that becomes dirty
   /// later gives its file a later ctime, and the file counts as racy.
   private func flushMoment(of node: SnapshotNode) -> Timestamp? {
-    guard builder != nil, node.isListed, let source = node.source, let status = node.sourceStatus else { return nil }
+    guard builder != nil, node.isListed, node.dump == nil, let source = node.source, let status = node.sourceStatus
+    else { return nil }
     return settled.withLock { moments in
       if let moment = moments[status.device] { return moment }
       let moment = Clock.fileStampNow()
@@ -222,7 +228,7 @@ final class SnapshotWork: TreeWork {
   /// Without a record, every file is searched one by one.
   private func baseRecord(of node: SnapshotNode, with worker: SnapshotWorker) throws -> DirectoryRecord? {
     var record = record(node.build.base, in: node.build.tree, in: node, with: worker)
-    guard node.isListed, !node.isSkipped, let status = node.sourceStatus else { return record }
+    guard node.isListed, !node.isSkipped, node.dump == nil, let status = node.sourceStatus else { return record }
     if let found = worker.finder.directory(with: status, on: node.fileSystem, known: record) {
       if !node.isMoved { node.atSamePath = node.build.base }
       node.origin = guards.source(of: found.path, in: found.tree)
@@ -269,16 +275,15 @@ final class SnapshotWork: TreeWork {
   /// Adds the children of a directory above the sources, in place of its listing.
   private func addPlanned(to node: SnapshotNode, record: DirectoryRecord?) throws {
     let base = record.map { RecordIndex(of: $0) }
-    // The snapshot's own directory holds the label; the label holds the plan.
     let isTop = node.parent == nil
-    let planned = isTop ? [(name: options.label, plan: plan)] : node.plan?.children ?? []
-    node.children = try planned.map { name, plan in
+    node.children = try (node.plan?.children ?? []).map { name, plan in
       let row = try base?.directory(named: name.span)
       let child = SnapshotNode(
         parent: node, name: name,
         SnapshotDirectory(
           below: node.state, plan: plan, isSynthetic: isTop && !plan.isSource, base: row.map { Subtree($0) },
           tree: node.build.tree))
+      if isTop { child.build.showsLabel = name != options.label }
       child.build.isRecycled = try node.keepsDirectory(named: name.span)
       return child
     }

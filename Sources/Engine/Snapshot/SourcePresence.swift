@@ -27,7 +27,7 @@ extension SnapshotOptions {
     var absent: [AbsentSource] = []
     for path in sources {
       do throws(Errno) {
-        let directory = try Descriptor.open(path: path, [.read, .directory])
+        let directory = try Descriptor.open(path: origin(of: path), [.read, .directory])
         guard optionalSources.contains(path) else { continue }
         var listing = DirectoryListing()
         try listing.read(directory)
@@ -39,7 +39,7 @@ extension SnapshotOptions {
         absent.append(
           AbsentSource(
             path: path, reason: "is left out: it cannot be read: \(error)",
-            isThere: !Self.isMissing(path, because: error)))
+            isThere: !Self.isMissing(origin(of: path), because: error)))
       }
     }
     return absent

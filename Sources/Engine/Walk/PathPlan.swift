@@ -13,6 +13,11 @@ public struct PathPlan: Sendable {
     for path in absolutePaths { add(path.split(separator: slash).map(Array.init)[...], isNesting: true) }
   }
 
+  /// Takes the places of sources from the snapshot's root, label first.
+  init(places: [[[UInt8]]]) {
+    for place in places { add(place[...], isNesting: true) }
+  }
+
   /// Takes any paths, for a partial restore. A path below another path adds nothing.
   public init(paths: [[[UInt8]]]) {
     for path in paths { add(path[...], isNesting: false) }

@@ -55,7 +55,7 @@ enum ListedSnapshot: FrameMessage {
     }
   }
 
-  /// The encoded summary; without its sources and mounts if they are too many for a frame.
+  /// The encoded summary; without its sources, databases and mounts if they are too many for a frame.
   private static func encoded(_ summary: CatalogSummary) -> [UInt8] {
     let bytes = summary.encoded
     if bytes.count <= Wire.frameBytes - 8192 { return bytes }
@@ -63,6 +63,7 @@ enum ListedSnapshot: FrameMessage {
     short.sources = []
     short.absentSources = []
     short.otherSources = []
+    short.databases = []
     short.mounts = []
     return short.encoded
   }

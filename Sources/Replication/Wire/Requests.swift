@@ -107,6 +107,7 @@ extension PushRequest {
     summary = try CatalogSummary(encoded: try reader.text(limit: Wire.frameBytes))
     let sources = summary.sources + summary.absentSources + summary.otherSources.map { [slash] + $0 }
     guard summary.label.isEmpty || isComponent(summary.label), sources.count <= Wire.sources,
+      summary.databases.count <= Wire.sources,
       sources.allSatisfy(Self.isSource), summary.outcome != .unfinished
     else { throw ProtocolViolation("a snapshot has an impossible description") }
     var candidates: [Digest] = []
