@@ -1,6 +1,7 @@
 # make              builds the program; it runs without Swift's runtime
 # make install      installs it below DESTDIR/PREFIX, with manual pages, completions, systemd units and an example
 # make deb          makes a Debian package of it in DEBS
+# make check        runs the tests; TEST_FLAGS go to `swift test`
 
 PREFIX = /usr/local
 DESTDIR =
@@ -35,4 +36,8 @@ install: $(PROGRAM)
 deb: all
 	Packaging/deb $(PROGRAM) $(VERSION) $(DEBS)
 
-.PHONY: all install deb
+# The tests try the program that is installed. An unoptimized one would take twice the time.
+check: all
+	TREERING_TEST_PROGRAM=$(abspath $(PROGRAM)) swift test $(TEST_FLAGS)
+
+.PHONY: all install deb check
