@@ -91,7 +91,8 @@ let package = Package(
       dependencies: ["Commands", "Replication", "Engine", "Repository", "Model", "Catalog", "Retention"],
       swiftSettings: strict),
     .testTarget(
-      name: "EngineTests", dependencies: ["Engine", "Repository", "Posix", "Model", "Catalog", "TestSupport"],
+      name: "EngineTests",
+      dependencies: ["Engine", "Repository", "Posix", "Model", "Catalog", "Retention", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
       name: "ReplicationTests",

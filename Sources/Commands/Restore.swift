@@ -98,6 +98,7 @@ struct RestoreCommand: RunnableCommand {
         hint: "leave out --no-keep, so that they are kept")
     }
     if inPlace { try refuseOtherLabel(of: chosen) }
+    try refuseDumps(of: chosen)
     noteMissingProc()
     if !pattern.isEmpty { chosen.choice.places = try matches(in: chosen) }
     let plan = inPlace && !dryRun && !yes ? try confirmedPlan(restoring: chosen) : nil
@@ -116,12 +117,40 @@ struct RestoreCommand: RunnableCommand {
       hint: "restore it with --to, or name paths that begin with the label, such as \(displayName(label))/etc")
   }
 
+  /// Refuses to put a dump in place, because it belongs into a server. A snapshot of dumps alone has nothing else.
+  private func refuseDumps(of chosen: ChosenSnapshot) throws(Failure) {
+    let databases = chosen.snapshot.summary.databases
+    if !databases.isEmpty, chosen.snapshot.summary.sources.isEmpty, chosen.choice.places.isEmpty {
+      throw Failure(
+        .usage, "the snapshot \(chosen.name) has only dumps of databases, \(chosen.snapshot.sourcesText)",
+        hint: "name one of them with --to; or load it with: treering database restore")
+    }
+    guard inPlace, !databases.isEmpty,
+      let place = chosen.choice.places.first(where: { $0.first == DatabaseRecord.label })
+    else {
+      return
+    }
+    let name = displayName(place.count > 1 ? place[1] : databases[0].name)
+    throw Failure(
+      .refused, "\(displayName(joined(place))) is the dump of a database, and no directory of this machine",
+      hint: "load it with: treering database restore \(name); or copy it with --to")
+  }
+
+  /// The note that a restore of everything leaves the dumps out; `nil` if there are none.
+  private func noteOfDumps(in chosen: ChosenSnapshot) -> String? {
+    let databases = chosen.snapshot.summary.databases.filter { !$0.isLeftOut }
+    guard chosen.choice.places.isEmpty, let first = databases.first else { return nil }
+    let name = displayName(first.name)
+    let all = databases.map { displayName($0.source) }.joined(separator: ", ")
+    return "the dumps of databases are not among the files: \(all); load one with: treering database restore \(name)"
+  }
+
   /// The paths below the named ones that match a pattern.
   private func matches(in chosen: ChosenSnapshot) throws -> [[[UInt8]]] {
     let (name, choice) = (chosen.name, chosen.choice)
     let catalog = try chosen.openCatalog()
     let patterns = try NamePatterns(pattern.map(\.bytes))
-    let sources = choice.snapshot.summary.placesOfSources
+    let sources = choice.snapshot.summary.placesOfSources.filter { $0.first != DatabaseRecord.label }
     let tops = choice.places.isEmpty ? sources.isEmpty ? [[]] : sources : choice.places
     let places = try patterns.paths(in: catalog, under: tops)
     guard places.isEmpty else { return places }
@@ -213,6 +242,7 @@ struct RestoreCommand: RunnableCommand {
     if let changes, !inPlace { text += "\n  \(changes)" }
     for path in answer.kept { text += "\n  replaced and removed entries were moved to \(path)" }
     if let note = chosen.note { text += "\n  \(note)" }
+    if let note = noteOfDumps(in: chosen) { text += "\n  \(note)" }
     if answer.left > 0 {
       let (one, many) =
         dryRun

@@ -51,30 +51,19 @@ struct SnapshotCommand: RunnableCommand {
 
   func execute() throws -> ExitStatus {
     CurrentProcess.rememberSignals()
-    let (options, repository) = try sources.isEmpty ? configured() : named()
+    let (options, repository, dumps) = try sources.isEmpty ? configured() : named()
     try refuse(options.sources, inside: repository)
     let monitor = ConsoleMonitor(wantsExcluded: common.verbose)
-    let progress = Progress()
     let start = Clock.now()
     func record(_ status: ExitStatus, error: String?, result: SnapshotAnswer? = nil) -> Bool {
-      repository.history.record(
+      let databases = dumps?.databases.map { displayName($0.source) } ?? []
+      return repository.history.record(
         SnapshotLine(
-          time: start.rfc3339, sources: options.sources.map { displayName($0) }, exitStatus: status.code, error: error,
-          result: result))
+          time: start.rfc3339, sources: options.sources.map { displayName($0) } + databases, exitStatus: status.code,
+          error: error, result: result))
     }
-    let (answer, published) = try repository.withLock(for: "snapshot", at: start) {
-      let line = ProgressLine(for: "snapshot", of: progress, options: common)
-      do {
-        let result = try takeSnapshot(
-          of: options, in: repository, program: "treering \(Treering.version)", progress: progress, monitor: monitor)
-        line.stop()
-        if let hold { keep(result.snapshot, for: hold, in: repository, progress: progress, monitor: monitor) }
-        let answer = SnapshotAnswer(for: result, progress: progress, warnings: monitor.warnings)
-        report(result, progress: progress, answer: answer)
-        let status: ExitStatus = progress.warnings.value > 0 ? .warnings : .done
-        return (answer, status)
-      } catch {
-        line.stop()
+    let answer = try repository.withLock(for: "snapshot", at: start) {
+      do { return try take(options, with: dumps, in: repository, monitor: monitor) } catch {
         let failure = error as? Failure ?? Failure(.failed, "\(error)")
         _ = record(ExitStatus(failure.kind), error: failure.description)
         throw failure
@@ -82,14 +71,45 @@ struct SnapshotCommand: RunnableCommand {
     }
     // The deletion may take long, and the snapshot is published, so it runs without the lock.
     let problem = emptyTrashNotingErrors(of: repository, threads: threads.count)
-    let status = problem != nil && published == .done ? .warnings : published
-    let why = problem?.description ?? monitor.warnings.first?.description
-    let isRecorded = record(status, error: why, result: answer)
+    let status: ExitStatus = problem != nil || answer.warnings > 0 ? .warnings : .done
+    let named = answer.warningsNamed.first.map { "\($0.path): \($0.message)" }
+    let isRecorded = record(status, error: problem?.description ?? named, result: answer)
     return status == .done && !isRecorded ? .warnings : status
   }
 
+  /// Dumps the databases, takes the snapshot, and reports it. The caller holds the lock.
+  private func take(
+    _ sources: SnapshotOptions, with dumps: DatabaseDumps?, in repository: Repository, monitor: ConsoleMonitor
+  ) throws -> SnapshotAnswer {
+    var options = sources
+    var dumpWarnings: [Warning] = []
+    func warn(_ warning: Warning) {
+      Console.warn(warning.message, path: warning.path)
+      dumpWarnings.append(warning)
+    }
+    var isPublished = false
+    defer {
+      // The failure is more important than what stays of a dump; the next run tries again.
+      if dumps != nil, !isPublished { _ = removeDumps(of: options, in: repository) }
+    }
+    try dumps?.make(in: repository, for: &options) { $0.warnings.forEach(warn) }
+    let progress = Progress()
+    let line = ProgressLine(for: "snapshot", of: progress, options: common)
+    defer { line.stop() }
+    let result = try takeSnapshot(
+      of: options, in: repository, program: "treering \(Treering.version)", progress: progress, monitor: monitor)
+    line.stop()
+    isPublished = true
+    if dumps != nil { removeDumps(of: options, in: repository).forEach(warn) }
+    if let hold { keep(result.snapshot, for: hold, in: repository, progress: progress, monitor: monitor) }
+    let answer = SnapshotAnswer(
+      for: result, progress: progress, warnings: monitor.warnings, dumpWarnings: dumpWarnings)
+    report(result, progress: progress, answer: answer)
+    return answer
+  }
+
   /// The options for the sources of the command line.
-  private func named() throws -> (SnapshotOptions, Repository) {
+  private func named() throws -> (SnapshotOptions, Repository, DatabaseDumps?) {
     let paths = try namedSources(sources.map(\.bytes))
     let repository = try common.openRepository()
     let label = try self.label ?? common.configuration(of: repository)?.settings.label ?? "localhost"
@@ -97,11 +117,11 @@ struct SnapshotCommand: RunnableCommand {
       sources: paths, label: try checkedLabel(label), threads: threads.count,
       changeDetection: changeDetection ?? .ctime, guardLimits: guards.limits(or: GuardLimits()),
       excludes: try excluded.excludes())
-    return (options, repository)
+    return (options, repository, nil)
   }
 
   /// The options for the sources of the configuration. Other options of the command line have precedence.
-  private func configured() throws -> (SnapshotOptions, Repository) {
+  private func configured() throws -> (SnapshotOptions, Repository, DatabaseDumps?) {
     guard let file = try common.configuration() else {
       throw Failure(
         .usage, "no source is named, and there is no configuration that names some",
@@ -120,7 +140,7 @@ struct SnapshotCommand: RunnableCommand {
     if let changeDetection { options.changeDetection = changeDetection }
     if let count = threads.threads { options.threads = count }
     options.guardLimits = guards.limits(or: options.guardLimits)
-    return (options, repository)
+    return (options, repository, file.dumps)
   }
 
   /// Holds the new snapshot. It is published, so a failure is a warning.
@@ -157,7 +177,7 @@ struct SnapshotCommand: RunnableCommand {
       let files = counted(progress.linkLimits.value, "file")
       text += "\n  \(files) stored once more, because the old inode can take no more links"
     }
-    if progress.warnings.value > 0 { text += "\n  \(counted(progress.warnings.value, "warning")), named above" }
+    if answer.warnings > 0 { text += "\n  \(counted(answer.warnings, "warning")), named above" }
     if progress.skipped.value > 0 {
       let directories = counted(progress.skipped.value, "directory")
       text += "\n  the repository and pseudo file systems were left out (\(directories))"

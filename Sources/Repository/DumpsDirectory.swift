@@ -1,5 +1,5 @@
 internal import Model
-internal import Posix
+public import Posix
 
 extension Repository {
   /// `.treering/dumps`, in which databases are dumped before a snapshot takes the dumps in.
@@ -11,15 +11,21 @@ public struct DumpsDirectory {
   let repository: Repository
   private static let name = Array("dumps".utf8)
 
-  /// Makes the directory, empties it, and returns its absolute path.
+  /// Makes the directory and empties it.
   ///
   /// The leftovers of a killed run go to the trash. Their files may be stored inodes, so nothing may write to them.
-  public func prepare() throws(Failure) -> [UInt8] {
+  public func prepare() throws(Failure) {
     do {
       try repository.makeDirectory(Self.name, in: repository.control)
       try empty()
-      return try CurrentProcess.realPath(repository.path) + [slash] + Repository.controlName + [slash] + Self.name
     } catch { throw .writing("prepare .treering/dumps of", at: repository.path, because: error) }
+  }
+
+  /// The absolute path of the dump of a database: below this directory, or hidden below another one.
+  public func path(of database: [UInt8], below other: [UInt8]?) throws(Errno) -> [UInt8] {
+    if let other { return other + Array("/.treering-".utf8) + repository.id.prefix(8) + Array("-".utf8) + database }
+    return try CurrentProcess.realPath(repository.path) + [slash] + Repository.controlName + [slash] + Self.name
+      + [slash] + database
   }
 
   /// Moves all dumps to the trash. A dump that cannot be moved is noted, and the next run tries again.

@@ -13,12 +13,12 @@ import Testing
 
   private func isDue(
     _ policy: RetentionPolicy, sources: [String] = ["/a"], absent: [String] = [], isAbsenceExcused: Bool = false,
-    after snapshots: [Snapshot]
+    databases: [String] = [], after snapshots: [Snapshot]
   ) -> Bool {
     func bytes(_ paths: [String]) -> [[UInt8]] { paths.map { Array($0.utf8) } }
     let check = DueCheck(
       policy: policy, label: Array("localhost".utf8), sources: bytes(sources), absent: Set(bytes(absent)),
-      isAbsenceExcused: isAbsenceExcused)
+      databases: Set(bytes(databases.map { "databases/\($0)" })), isAbsenceExcused: isAbsenceExcused)
     return check.isDue(after: snapshots, at: Self.now) {
       let hours = Int($0.seconds / 3600)
       return LocalTime(year: 2027, month: 1, day: hours / 24 % 28 + 1, hour: hours % 24, offsetSeconds: 0)
@@ -43,6 +43,19 @@ import Testing
   func otherPolicies() {
     #expect(isDue(RetentionPolicy(keep: [.hourly: 24], keepLast: 3), after: [ago(20)]))
     #expect(isDue(RetentionPolicy(keep: [.hourly: 24], keepWithinSeconds: 60), after: [ago(20)]))
+  }
+
+  @Test("a database without a good dump in the period")
+  func databases() {
+    let (with, without) = (
+      snapshot(at: Self.now.seconds + 1, of: ["/a"], dumps: ["shop"]),
+      snapshot(at: Self.now.seconds + 2, of: ["/a"], leftOut: ["shop"])
+    )
+    #expect(!isDue(hourly, databases: ["shop"], after: [with, without]))
+    #expect(isDue(hourly, databases: ["shop"], after: [without]))
+    #expect(isDue(hourly, databases: ["shop"], after: [ago(20)]))
+    #expect(isDue(hourly, sources: [], databases: ["shop"], after: [ago(20)]))
+    #expect(!isDue(hourly, sources: [], databases: ["shop"], after: [with]))
   }
 
   @Test("absent sources")

@@ -9,7 +9,8 @@ import Testing
 
 /// A snapshot of sources below the label `localhost`.
 func snapshot(
-  at seconds: Int64, of sources: [String], absent: [String] = [], warnings: UInt64 = 0
+  at seconds: Int64, of sources: [String], absent: [String] = [], warnings: UInt64 = 0, dumps: [String] = [],
+  leftOut: [String] = []
 ) -> Snapshot {
   var summary = CatalogSummary(
     root: Subtree(
@@ -19,6 +20,12 @@ func snapshot(
   summary.sources = sources.map { Array($0.utf8) }
   summary.absentSources = absent.map { Array($0.utf8) }
   summary.outcome = warnings == 0 ? .complete : .warnings
+  summary.otherSources = dumps.map { Array("databases/\($0)".utf8) }
+  summary.databases = (dumps + leftOut).map { name in
+    DatabaseRecord(
+      name: Array(name.utf8), kind: Array("sqlite".utf8), began: summary.started, ended: summary.started,
+      isLeftOut: leftOut.contains(name))
+  }
   return Snapshot(name: SnapshotName(seconds: seconds), summary: summary)
 }
 
@@ -66,6 +73,30 @@ func snapshot(
       let state = state(facts(list), expecting: [source])
       #expect(state.sources.map(\.state) == [expected])
       #expect(state.isWell == ["well", "absent"].contains(expected))
+    }
+  }
+
+  @Test("the state of a database")
+  func databaseStates() {
+    let list = [
+      snapshot(at: hoursAgo(30), of: ["/a"], dumps: ["old", "broken"]),
+      snapshot(at: hoursAgo(1), of: ["/a"], warnings: 1, dumps: ["new"], leftOut: ["broken", "never"]),
+    ]
+    let day: Int64 = 86_400
+    let cases: [(String, Int64?, String)] = [
+      ("new", day, "well"), ("old", day, "late"), ("old", nil, "well"), ("broken", nil, "failed"),
+      ("broken", day, "late"), ("never", nil, "never"), ("none", day, "never"),
+    ]
+    for (name, rpoSeconds, expected) in cases {
+      let database = ExpectedDatabase(
+        name: Array(name.utf8), kind: Array("sqlite".utf8), rpoSeconds: rpoSeconds)
+      let state = RepositoryState(
+        from: facts(list), expecting: .init(sources: [], isConfigured: true, databases: [database]), at: Self.now)
+      #expect(state.databases.map(\.state) == [expected], "\(name)")
+      #expect(state.isWell == ["well", "failed"].contains(expected), "\(name)")
+      let metrics = metricsText(of: state, at: Self.now)
+      let line = "treering_database_last_dump_timestamp_seconds{repository=\"/r\",database=\"\(name)\"} "
+      #expect(metrics.contains(line) == (expected != "never"), "\(name)")
     }
   }
 

@@ -63,6 +63,11 @@ import Testing
     }
   }
 
+  /// Whatever call fails, a dump is in the snapshot as it was made, or not at all.
+  @Test func aDumpIsWholeOrLeftOut() async {
+    await #expect(processExitsWith: .success) { try CallTrials().aDumpIsWholeOrLeftOut() }
+  }
+
   @Test func aFailedRunLeavesNoDescriptorOpen() async {
     await #expect(processExitsWith: .success) { try CallTrials().aFailedRunLeavesNoDescriptorOpen() }
   }

@@ -187,6 +187,43 @@ struct CallTrials {
     }
   }
 
+  func aDumpIsWholeOrLeftOut() throws {
+    let world = try World()
+    try world.run("echo file > source/file")
+    func dump(changed: Bool) throws -> Dump {
+      try world.run(
+        "rm -rf dump; mkdir -p dump/more; cd dump; for i in 1 2 3; do echo $i > $i; echo \(changed) $i > more/$i; done")
+      let record = DatabaseRecord(name: Array("shop".utf8), kind: [], began: Clock.now(), ended: Clock.now())
+      return Dump(of: record, in: Array("\(world.path)/dump".utf8))
+    }
+    let first = try dump(changed: false)
+    _ = try world.snapshot { $0.add(first) }
+    try world.age(try world.names()[0], to: Self.base)
+    var outcomes: Set<Bool> = []
+    for call: SystemCall in [.openat, .statx, .read, .getdents64, .linkat, .listxattr, .fchmod, .fcntl, .fsync] {
+      for nth in stride(from: 1, through: 60, by: isExhaustive ? 1 : 4) {
+        try world.keepOnly(Self.base)
+        let second = try dump(changed: true)
+        let content = try world.run("cd dump; find . -type f | sort | xargs sha256sum")
+        var taken: World.Taken?
+        _ = SystemCallTrace.record(failing: [call: (nth, .inputOutput)]) {
+          taken = try? world.snapshot { $0.add(second) }
+        }
+        guard let summary = taken?.result.snapshot.summary, let name = taken?.result.snapshot.name else { continue }
+        outcomes.insert(summary.otherSources.isEmpty)
+        #expect(summary.databases.map(\.isLeftOut) == [summary.otherSources.isEmpty])
+        if summary.otherSources.isEmpty {
+          #expect(!taken!.warnings.isEmpty && summary.outcome == .complete, "\(call) number \(nth)")
+          #expect(try world.run("ls repository/\(name)") == "localhost\n")
+        } else {
+          let stored = try world.run("cd repository/\(name)/databases/shop; find . -type f | sort | xargs sha256sum")
+          #expect(stored == content, "\(call) number \(nth)")
+        }
+      }
+    }
+    #expect(outcomes == [true, false])
+  }
+
   /// The calls of a kind that fail, one in each trial: the first and last, or with `isExhaustive` many of them.
   private func places(_ count: Int) -> [Int] {
     let some = isExhaustive ? 12 : 1

@@ -4,6 +4,7 @@ import Foundation
 import Model
 import Posix
 import Repository
+import Retention
 import TestSupport
 import Testing
 
@@ -161,6 +162,18 @@ struct DumpTests {
     try makeTables(10)
     let third = try snapshot(dumping: "shop")
     #expect(try files(tree(third), "%i").subtracting(files(tree(first), "%i")).count == 1)
+  }
+
+  @Test func theLastDumpOfADatabaseNeverExpires() throws {
+    for (index, hasDump) in [false, true, false, false, false].enumerated() {
+      if hasDump { try makeTables(2) }
+      let taken = hasDump ? try snapshot(dumping: "shop") : try snapshot(leavingOut: ["shop"])
+      try world.age(taken.result.snapshot.name.description, to: "2026-01-0\(index + 1)T00-00-00Z")
+    }
+    let repository = try Repository.open(Array(world.repositoryPath.utf8))
+    let policy = RetentionPolicy(keep: [:], keepLast: 1)
+    _ = try rotate(repository, with: RotationOptions(policy: policy, keepsSpare: false, threads: 1))
+    #expect(try world.names() == ["2026-01-02T00-00-00Z", "2026-01-05T00-00-00Z"])
   }
 
   @Test func aSourceMayBeReadElsewhere() throws {

@@ -17,6 +17,10 @@ extension DiffCommand {
     try refuse(options.sources, inside: repository)
     let monitor = ConsoleMonitor(wantsExcluded: common.verbose)
     let live = try catalogOfSources(options, comparedWith: snapshot, in: repository, monitor: monitor)
+    let dumps = snapshot.summary.databases.filter { !$0.isLeftOut }.map { displayName($0.source) }
+    if !dumps.isEmpty, place == nil {
+      Console.note("a dump is not compared with its database: \(dumps.joined(separator: ", "))")
+    }
     for source in live.absent { Console.complain("\(displayName(source.path)) \(source.reason); it is not compared") }
     let now = SourceSide(catalog: live.catalog)
     if let right, let place, try before.reader.find(place) == nil, try now.reader.find(place) == nil {
@@ -27,7 +31,9 @@ extension DiffCommand {
     let report = DiffReport(from: before, to: now, under: place, form: form, options: common)
     // A source that is left out is not gone.
     report.isWanted = { [now] change in
-      now.reader.summary.covers(change.path) || !before.reader.summary.covers(change.path) || change.verb == .renamed
+      if change.path.first == DatabaseRecord.label, !dumps.isEmpty { return false }
+      return now.reader.summary.covers(change.path) || !before.reader.summary.covers(change.path)
+        || change.verb == .renamed
     }
     do { try report.run() } catch let error as CatalogError {
       throw Failure(.damaged, "cannot compare \(snapshot.name) with its sources: \(error)")
@@ -45,6 +51,11 @@ extension DiffCommand {
       let root = components(of: source)
       let wanted = place.map { Array($0.dropFirst()) } ?? []
       return root.starts(with: wanted) || wanted.starts(with: root)
+    }
+    if place?.first == DatabaseRecord.label, !snapshot.summary.databases.isEmpty {
+      throw Failure(
+        .usage, "a dump cannot be compared with its database",
+        hint: "compare two snapshots: treering diff SNAPSHOT SNAPSHOT \(displayName(joined(place!)))")
     }
     guard !sources.isEmpty, place == nil || place?.first == label else {
       throw Failure(

@@ -1,3 +1,4 @@
+internal import Catalog
 internal import Engine
 internal import Model
 internal import Patterns
@@ -75,10 +76,10 @@ struct ConfigurationFile {
 
   var repositoryPath: [UInt8]? { settings.repository.map { Array($0.utf8) } }
 
-  /// The sources with their label, or `nil` if the configuration names none.
+  /// The sources with their label, the databases included, or `nil` if the configuration names none.
   var sourceSet: SourceSet? {
-    settings.sources.isEmpty
-      ? nil : SourceSet(label: Array(settings.label.utf8), paths: settings.sources.map { Array($0.path.utf8) })
+    let paths = settings.sources.map { Array($0.path.utf8) } + databases.map(\.source)
+    return paths.isEmpty ? nil : SourceSet(label: Array(settings.label.utf8), paths: paths)
   }
 
   /// True if this configuration names the repository, by any path.
@@ -97,9 +98,14 @@ struct ConfigurationFile {
 
   /// The options for a snapshot of the configured sources.
   func snapshotOptions() throws(Failure) -> SnapshotOptions {
-    guard !settings.sources.isEmpty else {
+    guard !settings.sources.isEmpty || !databases.isEmpty else {
       throw Failure(
         .usage, "\(displayName(path)) names no source", path: path, hint: "add a table [[source]] with a path")
+    }
+    if !databases.isEmpty, settings.label.utf8.elementsEqual(DatabaseRecord.label) {
+      throw Failure(
+        .usage, "\(displayName(path)): the label \"databases\" belongs to the dumps", path: path,
+        hint: "choose another label, such as the host's name")
     }
     var options = SnapshotOptions(
       sources: [], label: Array(settings.label.utf8), threads: threads,

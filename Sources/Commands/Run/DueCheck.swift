@@ -13,6 +13,8 @@ struct DueCheck {
   var sources: [[UInt8]]
   /// The sources that are not there, or that cannot be read.
   var absent: Set<[UInt8]> = []
+  /// The databases, as sources. One without a good dump in the period is due again.
+  var databases: Set<[UInt8]> = []
   /// True if the absence of all absent sources is expected.
   var isAbsenceExcused = false
 
@@ -21,12 +23,13 @@ struct DueCheck {
   /// `local` gives the local time of a moment.
   func isDue(after snapshots: [Snapshot], at now: Timestamp, local: (Timestamp) -> LocalTime) -> Bool {
     let present = Set(sources).subtracting(absent)
-    if present.isEmpty && isAbsenceExcused { return false }
+    if present.isEmpty && databases.isEmpty && isAbsenceExcused { return false }
     guard policy.keepLast == 0, policy.keepWithinSeconds == nil,
       let set = SnapshotSet.allCases.first(where: { policy.keep[$0] ?? 0 > 0 })
     else { return true }
     return !snapshots.contains {
-      $0.summary.label == label && !present.isEmpty && present.isSubset(of: $0.summary.sources)
+      $0.summary.label == label && !(present.isEmpty && databases.isEmpty)
+        && present.isSubset(of: $0.summary.sources) && databases.isSubset(of: $0.summary.otherSources)
         && absent.isSubset(of: $0.summary.sources + $0.summary.absentSources)
         && set.isSamePeriod(local($0.summary.dated), local(now))
     }
@@ -53,6 +56,7 @@ extension ConfigurationFile {
     let absent = try options.absentSources()
     let check = DueCheck(
       policy: settings.retention, label: options.label, sources: options.sources, absent: Set(absent.map(\.path)),
+      databases: Set(databases.map(\.source)),
       isAbsenceExcused: absent.allSatisfy { !$0.isThere && options.excusedSources.contains($0.path) })
     return check.isDue(after: try repository.snapshots().snapshots, at: time) {
       LocalTime(fields: Clock.localFields(of: $0.seconds), of: $0.seconds)

@@ -148,7 +148,8 @@ struct SnapshotAnswer: Encodable {
 }
 
 extension SnapshotAnswer {
-  init(for result: SnapshotResult, progress: Progress, warnings named: [Warning]) {
+  /// `dumpWarnings` are about databases, which the engine does not count.
+  init(for result: SnapshotResult, progress: Progress, warnings: [Warning], dumpWarnings: [Warning] = []) {
     let summary = result.snapshot.summary
     self.init(
       snapshot: result.snapshot.name.description, previous: result.previous?.description, sequence: summary.sequence,
@@ -159,8 +160,9 @@ extension SnapshotAnswer {
       filesVanished: progress.vanished.value, catalogOnly: progress.catalogOnly.value,
       directoriesSkipped: progress.skipped.value, excluded: progress.excluded.value,
       absent: summary.allAbsentSources.map { displayName($0) },
-      databases: summary.databases.map(DatabaseAnswer.init), warnings: progress.warnings.value,
-      warningsNamed: named.map(NamedWarning.init), rootDigest: summary.root.digest.description,
+      databases: summary.databases.map(DatabaseAnswer.init),
+      warnings: progress.warnings.value + UInt64(dumpWarnings.count),
+      warningsNamed: (dumpWarnings + warnings).map(NamedWarning.init), rootDigest: summary.root.digest.description,
       elapsedSeconds: result.elapsedSeconds)
   }
 }

@@ -22,6 +22,9 @@ func metricsText(of state: RepositoryState, at now: Timestamp, after run: RunAns
     "last_success_timestamp_seconds", help: "When the newest good snapshot of a source was taken.",
     samples: state.sources.map { ("source", $0.source, $0.ageSeconds.map { now.seconds - $0 }) })
   text.add(
+    "database_last_dump_timestamp_seconds", help: "When the newest good dump of a database began.",
+    samples: state.databases.map { ("database", $0.database, $0.ageSeconds.map { now.seconds - $0 }) })
+  text.add(
     "push_last_success_timestamp_seconds", help: "When the last push to a remote went well.",
     samples: state.remotes.map { ("remote", $0.remote, $0.arrived.flatMap { Moment.seconds(of: $0) }) })
   text.add(

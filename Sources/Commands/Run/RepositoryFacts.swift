@@ -114,6 +114,43 @@ struct ExpectedSource {
   }
 }
 
+/// A database that should have dumps.
+struct ExpectedDatabase {
+  let name: [UInt8]
+  let kind: [UInt8]
+  var isRequired = false
+  /// The directory below which the dump is made; `nil` for the repository's own.
+  var directory: [UInt8]?
+  /// The maximum age of its newest good dump.
+  var rpoSeconds: Int64?
+
+  /// The databases of the configuration. Without one, those of all snapshots.
+  static func all(in file: ConfigurationFile?, or list: SnapshotList) -> [ExpectedDatabase] {
+    if let file { return file.databases }
+    var seen: Set<[UInt8]> = []
+    return list.snapshots.reversed().flatMap { snapshot in
+      snapshot.summary.databases.filter { seen.insert($0.name).inserted }
+        .map { ExpectedDatabase(name: $0.name, kind: $0.kind) }
+    }
+  }
+
+  /// The newest dump, and its snapshot. A dump in a snapshot is whole, whatever the warnings about files.
+  func newestGood(
+    in list: SnapshotList, damaged: [SnapshotName: String]
+  ) -> (dump: DatabaseRecord, snapshot: SnapshotName)? {
+    for snapshot in list.snapshots.reversed() where damaged[snapshot.name] == nil {
+      let dump = snapshot.summary.databases.first { $0.name == name && !$0.isLeftOut }
+      if let dump { return (dump, snapshot.name) }
+    }
+    return nil
+  }
+
+  /// True if the newest snapshot had to do without the database.
+  func isLeftOut(in list: SnapshotList) -> Bool {
+    list.newest?.summary.databases.contains { $0.name == name && $0.isLeftOut } ?? false
+  }
+}
+
 /// A remote that should have snapshots.
 struct ExpectedRemote {
   struct Arrival {

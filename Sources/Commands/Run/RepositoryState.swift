@@ -35,6 +35,20 @@ struct RepositoryState: Encodable {
     let lastPush: PastRuns.Push?
   }
 
+  /// The state of a database.
+  struct Database: Encodable {
+    let database: String
+    let kind: String
+    /// The newest snapshot with a dump, and the time at which this dump began.
+    let newestGood: String?
+    let time: String?
+    let ageSeconds: Int64?
+    /// See `DatabaseAnswer`.
+    let point: String?
+    /// `well`, `late`, `failed`, `never` or `future`.
+    let state: String
+  }
+
   struct Part: Encodable {
     let part: String
     let time: String
@@ -50,6 +64,7 @@ struct RepositoryState: Encodable {
   /// The work of the next run, such as `snapshot`, `push nas` and `verify 3/30`. `nil` without a configuration.
   let due: [String]?
   let sources: [Source]
+  let databases: [Database]
   let snapshots: Int
   /// The number of members of each set.
   let sets: [String: Int]
@@ -80,6 +95,7 @@ struct RepositoryState: Encodable {
     var sources: [ExpectedSource]
     /// False if the sources are those of the snapshots.
     var isConfigured = false
+    var databases: [ExpectedDatabase] = []
     var remotes: [ExpectedRemote] = []
     var verification: Configuration.Verification?
     /// See `RepositoryState.due`.
@@ -93,11 +109,14 @@ struct RepositoryState: Encodable {
     repository = displayName(facts.path)
     let judged = expectations.sources.map(judge.judge)
     sources = judged.map(\.source)
+    let judgedDatabases = expectations.databases.map(judge.judge)
+    databases = judgedDatabases.map(\.database)
     let judgedRemotes = expectations.remotes.map(judge.judge)
     remotes = judgedRemotes.map(\.remote)
     let verification = judge.verification
     findings =
-      judged.compactMap(\.finding) + judge.snapshotFindings + judgedRemotes.compactMap(\.finding)
+      judged.compactMap(\.finding) + judgedDatabases.compactMap(\.finding) + judge.snapshotFindings
+      + judgedRemotes.compactMap(\.finding)
       + verification.findings + judge.runFindings
     notes = verification.notes + judge.diskNotes
     due = expectations.due
@@ -166,6 +185,37 @@ private struct Judge {
       source: shown, newestGood: good?.name.description, time: good?.summary.started.rfc3339, ageSeconds: age,
       state: state)
     return (answer, finding)
+  }
+
+  /// The state of a database, and the problem if it has one.
+  func judge(_ expected: ExpectedDatabase) -> (database: RepositoryState.Database, finding: String?) {
+    let name = displayName(expected.name)
+    let good = expected.newestGood(in: facts.list, damaged: facts.damaged)
+    let age = good.map { now.seconds - $0.dump.began.seconds }
+    var state = "well"
+    var finding: String?
+    if let age, let good {
+      if age < 0 {
+        state = "future"
+        finding = "the newest dump of the database \(name), in \(good.snapshot), is from the future"
+      } else if let most = expected.rpoSeconds, age > most {
+        state = "late"
+        finding =
+          "the newest good dump of the database \(name) is \(durationText(Double(age))) old, and should be at most "
+          + durationText(Double(most))
+      } else if expected.isLeftOut(in: facts.list) {
+        // The run that failed is a finding of its own.
+        state = "failed"
+      }
+    } else {
+      state = "never"
+      finding = "there is no good dump of the database \(name)"
+    }
+    let database = RepositoryState.Database(
+      database: name, kind: displayName(expected.kind), newestGood: good?.snapshot.description,
+      time: good?.dump.began.rfc3339, ageSeconds: age,
+      point: good.flatMap { $0.dump.point.isEmpty ? nil : displayName($0.dump.point) }, state: state)
+    return (database, finding)
   }
 
   var snapshotFindings: [String] {
@@ -303,7 +353,8 @@ extension RepositoryState {
     let facts = try RepositoryFacts(of: repository, sources: sources.map(\.path), at: now)
     let remotes = ExpectedRemote.all(in: file, of: repository, history: facts.history)
     let expectations = Expectations(
-      sources: sources, isConfigured: file != nil, remotes: remotes, verification: file?.settings.verification,
+      sources: sources, isConfigured: file != nil, databases: ExpectedDatabase.all(in: file, or: list),
+      remotes: remotes, verification: file?.settings.verification,
       due: try file?.due(in: repository, list: list, verified: facts.verifiedParts, at: now),
       maximumAgeSeconds: maximumAgeSeconds)
     self.init(from: facts, expecting: expectations, at: now)
@@ -316,7 +367,7 @@ extension ConfigurationFile {
     in repository: Repository, list: SnapshotList, verified: [VerifiedPart], at now: Timestamp
   ) throws(Failure) -> [String] {
     var due: [String] = []
-    if !settings.sources.isEmpty {
+    if !settings.sources.isEmpty || !databases.isEmpty {
       var options = try snapshotOptions()
       options.excusedSources = try excusedSources(in: repository, at: now)
       if try isSnapshotDue(for: options, in: repository, at: now) { due.append("snapshot") }

@@ -15,6 +15,8 @@ final class ScheduledRun {
   private let notices: Notices
   private let repositoryPath: [UInt8]
   private var answer: RunAnswer
+  /// The databases without a good dump.
+  private var dumpWarnings: [Warning] = []
   private let began = Clock.monotonic()
   private var start = Clock.now()
 
@@ -235,16 +237,7 @@ final class ScheduledRun {
     var failure: (any Error)?
     do {
       for hook in file.settings.hooksBefore { try run(hook, when: "before") }
-      var mayTryAgain = 3
-      while true {
-        do {
-          try snapshot(options, in: repository)
-          break
-        } catch let full as Failure where full.kind == .noSpace && !full.isSuspect && mayTryAgain > 0 {
-          mayTryAgain -= 1
-          try expireForSpace(after: full, in: repository)
-        }
-      }
+      try dumpAndSnapshot(options, in: repository)
       try rotate(repository)
     } catch { failure = error }
     // Hooks before may have stopped services, so the hooks after run in any case.
@@ -252,6 +245,42 @@ final class ScheduledRun {
       do { try run(hook, when: "after", failed: failure) } catch { failure = failure ?? error }
     }
     if let failure { throw failure }
+  }
+
+  /// Dumps the databases, takes the snapshot, and removes the dumps.
+  private func dumpAndSnapshot(_ sources: SnapshotOptions, in repository: Repository) throws {
+    var options = sources
+    let dumps = file.dumps
+    defer { if dumps != nil { removeDumps(of: options, from: repository) } }
+    try dumps?.make(in: repository, for: &options, ended: noteDump)
+    var mayTryAgain = 3
+    while true {
+      do { return try snapshot(options, in: repository) } catch let full as Failure
+        where full.kind == .noSpace && !full.isSuspect && mayTryAgain > 0
+      {
+        mayTryAgain -= 1
+        try expireForSpace(after: full, in: repository)
+      }
+    }
+  }
+
+  private func noteDump(_ end: DatabaseDumps.End) {
+    for warning in end.warnings { Console.warn(warning.message, path: warning.path) }
+    dumpWarnings += end.warnings
+    let outcome: RunStep.Outcome = end.failure != nil ? .failed : end.warnings.isEmpty ? .done : .warnings
+    let message = end.failure?.description ?? end.warnings.first?.description
+    note("dump \(displayName(end.database.name))", outcome: outcome, since: end.start, message: message)
+    guard let first = end.warnings.first, answer.exitStatus == ExitStatus.done.code else { return }
+    answer.exitStatus = ExitStatus.warnings.code
+    answer.error = first.description
+  }
+
+  private func removeDumps(of options: SnapshotOptions, from repository: Repository) {
+    let start = Clock.monotonic()
+    for problem in Engine.removeDumps(of: options, in: repository) {
+      Console.warn(problem.message, path: problem.path)
+      note("dumps", outcome: .warnings, since: start, message: problem.description)
+    }
   }
 
   /// Expires snapshots to free space. Throws `full` if none may expire.
@@ -294,7 +323,8 @@ final class ScheduledRun {
       let result = try takeSnapshot(
         of: options, in: repository, program: "treering \(Treering.version)", progress: progress, monitor: monitor)
       line.stop()
-      answer.snapshot = SnapshotAnswer(for: result, progress: progress, warnings: monitor.warnings)
+      answer.snapshot = SnapshotAnswer(
+        for: result, progress: progress, warnings: monitor.warnings, dumpWarnings: dumpWarnings)
       let isGood = progress.warnings.value == 0
       let entries = counted(result.snapshot.summary.root.totals.entries, "entry")
       var message = "\(result.snapshot.name): \(entries), "

@@ -15,7 +15,8 @@ struct StatusPage {
     let items = state.findings.map { ("! ", $0) } + state.notes.map { ("- ", $0) }
     lines += items.flatMap { Self.wrapped($0.1, first: "  " + $0.0, next: "    ") }
     if !items.isEmpty { lines.append("") }
-    lines += sourceTable
+    if !state.sources.isEmpty || state.databases.isEmpty { lines += sourceTable }
+    if !state.databases.isEmpty { lines += (state.sources.isEmpty ? [] : [""]) + databaseTable }
     if !state.remotes.isEmpty { lines += [""] + remoteTable }
     lines.append("")
     for (title, text) in facts { lines += Self.wrapped(text, first: Self.padded(title), next: Self.padded("")) }
@@ -30,6 +31,14 @@ struct StatusPage {
       [["SOURCE", "AGE", "NEWEST GOOD SNAPSHOT", ""]]
         + state.sources.map {
           [$0.source, Self.age($0.ageSeconds), $0.newestGood ?? "none", Self.shout($0.state)]
+        }, rightAligned: [1])
+  }
+
+  private var databaseTable: [String] {
+    table(
+      [["DATABASE", "AGE", "NEWEST GOOD DUMP", ""]]
+        + state.databases.map {
+          [$0.database, Self.age($0.ageSeconds), $0.newestGood ?? "none", Self.shout($0.state)]
         }, rightAligned: [1])
   }
 

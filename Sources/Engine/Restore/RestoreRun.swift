@@ -169,7 +169,11 @@ private func restoredDirectory(
   }
   let label = [labels.first ?? snapshot.summary.label]
   if options.paths.isEmpty, let record = try? reader.root(), let rows = try? record.directories() {
-    for other in rows.map({ Array(record.bytes[$0.name]) }) where other != label[0] { others(other) }
+    // Dumps are no files of this machine, and no one misses them here.
+    for other in rows.map({ Array(record.bytes[$0.name]) })
+    where other != label[0] && !(other == DatabaseRecord.label && !snapshot.summary.databases.isEmpty) {
+      others(other)
+    }
   }
   do {
     guard case .directory(_, let subtree)? = try reader.find(label) else {

@@ -1,0 +1,103 @@
+internal import Catalog
+internal import Engine
+internal import Model
+internal import Posix
+internal import Repository
+
+extension ExpectedDatabase {
+  /// The source that its dump is in a snapshot.
+  var source: [UInt8] { record(began: Timestamp(seconds: 0, nanoseconds: 0)).source }
+
+  fileprivate func record(began: Timestamp, ended: Timestamp? = nil, point: [UInt8] = []) -> DatabaseRecord {
+    DatabaseRecord(name: name, kind: kind, began: began, ended: ended ?? began, point: point)
+  }
+}
+
+/// A finished dump: a complete directory of regular files and directories.
+struct FinishedDump {
+  var began: Timestamp
+  var ended: Timestamp
+  /// See `DatabaseRecord.point`.
+  var point: [UInt8] = []
+  /// The parts that the dump does not have, or not consistently; a sentence each.
+  var warnings: [String] = []
+}
+
+/// The dumps of a run: made just before the walk, and removed after it.
+struct DatabaseDumps {
+  let databases: [ExpectedDatabase]
+  /// Fills an empty directory with the dump of one database. The path is for messages.
+  let fill: (_ database: ExpectedDatabase, _ directory: Directory, _ path: [UInt8]) throws -> FinishedDump
+
+  /// The end of one dump.
+  struct End {
+    let database: ExpectedDatabase
+    /// `Clock.monotonic` at the beginning.
+    let start: Timestamp
+    let failure: Failure?
+    /// The failure, or the shortcomings of the dump.
+    let warnings: [Warning]
+  }
+
+  /// Dumps each database, and adds it to a snapshot's options. The caller holds the lock, and later calls
+  /// `removeDumps`.
+  ///
+  /// Throws if a required dump fails, and after a signal. Every other failure is told to `ended` alone.
+  func make(in repository: Repository, for options: inout SnapshotOptions, ended: (End) -> Void) throws {
+    try repository.dumps.prepare()
+    for database in databases {
+      try checkForSignal()
+      let (began, start) = (Clock.now(), Clock.monotonic())
+      do {
+        let (dump, warnings) = try make(database, in: repository, threads: options.threads)
+        options.add(dump)
+        let named = warnings.map { Warning(path: database.source, message: $0) }
+        ended(End(database: database, start: start, failure: nil, warnings: named))
+      } catch {
+        try checkForSignal()
+        let failure = error as? Failure ?? Failure(.failed, "\(error)")
+        options.leaveOut(database.record(began: began, ended: Clock.now()))
+        let warning = Warning(path: database.source, message: "is left out: there is no good dump: \(failure)")
+        ended(End(database: database, start: start, failure: failure, warnings: [warning]))
+        guard database.isRequired else { continue }
+        throw Failure(
+          .failed, "the required database \(displayName(database.name)) has no good dump: \(failure.message)",
+          hint: "nothing was published")
+      }
+    }
+  }
+
+  private func make(
+    _ database: ExpectedDatabase, in repository: Repository, threads: Int
+  ) throws -> (Dump, warnings: [String]) {
+    let path = try repository.dumps.path(of: database.name, below: database.directory)
+    let (parent, name) = splitLast(of: path)
+    let directory: Directory
+    do {
+      try removeDump(at: path, threads: threads)
+      let above = Directory(try Descriptor.open(path: parent, [.read, .directory]))
+      try above.descriptor.makeDirectory(name.span, mode: 0o700)
+      directory = try above.directory(name.span)
+      try directory.descriptor.dropInheritedACLs()
+    } catch {
+      throw Failure.writing("make the directory", at: path, because: error)
+    }
+    do {
+      let made = try fill(database, directory, path)
+      let record = database.record(began: made.began, ended: made.ended, point: made.point)
+      return (Dump(of: record, in: path, isRequired: database.isRequired), made.warnings)
+    } catch {
+      // The failure says more than what stays of its dump; the next run tries again.
+      try? removeDump(at: path, threads: threads)
+      throw error
+    }
+  }
+}
+
+extension ConfigurationFile {
+  /// The databases to dump.
+  var databases: [ExpectedDatabase] { [] }
+
+  /// The dumps for a snapshot; `nil` if the configuration names no database.
+  var dumps: DatabaseDumps? { nil }
+}
