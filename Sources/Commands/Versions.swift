@@ -11,7 +11,7 @@ struct VersionsCommand: RunnableCommand {
     discussion: """
       A version is what a path was from one snapshot to another without a change of its content or its \
       metadata. A version of a directory ends with any change below it. The file may be deleted since. With --follow, \
-      the versions before a rename are shown, too. Only the catalogs are read.
+      the versions under its other names, before and after a rename, are shown, too. Only the catalogs are read.
 
       Example:
         treering versions /etc/fstab --repository /backup/treering
@@ -22,7 +22,7 @@ struct VersionsCommand: RunnableCommand {
     completion: .path(inSnapshotAt: nil))
   var path: PathArgument
 
-  @Flag(help: "Continue with the older name of a renamed or moved file.")
+  @Flag(help: "Continue with the other names of a renamed or moved file.")
   var follow = false
 
   @OptionGroup var connection: RemoteConnectionOptions
@@ -119,15 +119,36 @@ private struct PathHistory {
   private func versions(at place: [[UInt8]], in snapshots: [Snapshot]) throws -> [EntryVersion] {
     // A directory that only leads to sources is part of no source, but may be all that is asked for.
     let isCovered = list.snapshots.contains { $0.has(place) }
+    let start = (place: place, snapshots: snapshots)
     var (place, snapshots, all) = (place, snapshots, [EntryVersion]())
     while true {
       var versions: [EntryVersion] = []
       try history.search(
         snapshots, under: place, with: VersionSearch(), covers: { !isCovered || $0.has($1) },
         report: { versions.append($0) })
+      if follows, all.isEmpty, let newer = try newerName(of: versions, at: place, in: snapshots) {
+        let renamed = try self.versions(at: newer, in: start.snapshots)
+        if renamed.contains(where: { $0.path == start.place }) { return renamed }
+      }
       guard follows, let step = try olderName(of: versions, at: place, in: snapshots) else { return all + versions }
       all += versions.prefix(step.count)
       (place, snapshots) = (step.place, step.snapshots)
+    }
+  }
+
+  /// The name that the newest version got by a rename. Its own older names lead back to the path.
+  private func newerName(
+    of versions: [EntryVersion], at place: [[UInt8]], in snapshots: [Snapshot]
+  ) throws -> [[UInt8]]? {
+    guard let last = snapshots.firstIndex(where: { $0.name == versions.first?.last }),
+      let after = snapshots[..<last].last(where: { $0.has(place) }),
+      let old = try history.reader(of: snapshots[last]), let new = try history.reader(of: after)
+    else { return nil }
+    do {
+      return try new.find(place) == nil ? otherName(of: place, from: old, to: new, isOlder: true) : nil
+    } catch {
+      try history.note(error, of: after)
+      return nil
     }
   }
 
@@ -143,7 +164,7 @@ private struct PathHistory {
       else { continue }
       do {
         if try old.find(place) != nil { continue }
-        if let origin = try origin(of: place, in: new, from: old) {
+        if let origin = try otherName(of: place, from: old, to: new, isOlder: false) {
           return (origin, index + 1, Array(older.drop { $0.name != before.name }))
         }
       } catch { try history.note(error, of: before) }
@@ -151,15 +172,21 @@ private struct PathHistory {
     return nil
   }
 
-  /// The path in an older catalog of an entry that was renamed since, itself or with a directory above it.
-  private func origin(of place: [[UInt8]], in new: CatalogReader, from old: CatalogReader) throws -> [[UInt8]]? {
-    var (origin, depth) = ([[UInt8]]?.none, 0)
+  /// The other path of an entry that was renamed between two catalogs, itself or with a directory above it.
+  ///
+  /// The place is a path of the older catalog if `isOlder`, and otherwise of the newer one.
+  private func otherName(
+    of place: [[UInt8]], from old: CatalogReader, to new: CatalogReader, isOlder: Bool
+  ) throws -> [[UInt8]]? {
+    var (found, depth) = ([[UInt8]]?.none, 0)
     try RenameSearch(from: old, to: new) { change in
       try checkForSignal()
-      if let before = change.pathBefore, change.path.count > depth, place.starts(with: change.path) {
-        (origin, depth) = (before + place.dropFirst(change.path.count), change.path.count)
+      guard let before = change.pathBefore else { return }
+      let (path, other) = isOlder ? (before, change.path) : (change.path, before)
+      if path.count > depth, place.starts(with: path) {
+        (found, depth) = (other + place.dropFirst(path.count), path.count)
       }
     }.run()
-    return try origin.flatMap { try old.find($0) == nil ? nil : $0 }
+    return try found.flatMap { try (isOlder ? new : old).find($0) == nil ? nil : $0 }
   }
 }
