@@ -26,10 +26,17 @@ struct CatCommand: RunnableCommand {
 
   @Argument(
     help: ArgumentHelp("The files, named as at the source.", valueName: "path"), completion: .path(inSnapshotAt: 0))
-  var paths: [PathArgument]
+  var paths: [PathArgument] = []
 
   @OptionGroup var connection: RemoteConnectionOptions
   @OptionGroup var common: CommonOptions
+
+  func validate() throws {
+    try requireSnapshot(snapshot, before: paths)
+    if paths.isEmpty {
+      throw ValidationError("name a file, such as: treering cat \(displayName(snapshot.utf8)) /etc/fstab")
+    }
+  }
 
   func execute() throws -> ExitStatus {
     CurrentProcess.rememberSignals()

@@ -26,25 +26,43 @@ struct ConfigCommand: RunnableCommand {
     transform: oneOf(for: "config"))
   private var action: Action
 
+  @Argument(
+    help: ArgumentHelp("The configuration to check, as with --config.", valueName: "file"), completion: .file())
+  private var file: PathArgument?
+
   @OptionGroup var common: CommonOptions
+
+  func validate() throws {
+    if file != nil, action == .example { throw ValidationError("example prints to standard output, and takes no file") }
+    if file != nil, common.config != nil { throw ValidationError("give either a file or --config") }
+  }
 
   func execute() throws -> ExitStatus {
     switch action {
-    case .check: return try check()
+    case .check:
+      var options = common
+      options.config = file ?? options.config
+      return try Self.check(options)
     case .example:
       Console.write(Configuration.example, to: .output)
       return .done
     }
   }
 
-  private func check() throws -> ExitStatus {
-    let file = try common.requiredConfiguration()
-    var findings: [String] = []
-    func note(_ failure: Failure) { findings.append(failure.description) }
-    var repository: Repository?
-    do { repository = try common.openRepository() } catch { note(error) }
+  private static func check(_ common: CommonOptions) throws -> ExitStatus {
+    let file = try common.requiredConfiguration(allowsErrors: true)
+    var findings = file.errors
     let settings = file.settings
-    for source in settings.sources {
+    var repository: Repository?
+    do {
+      // With errors in the file, a name is none of a remote.
+      if file.errors.isEmpty {
+        repository = try common.openRepository()
+      } else if let path = common.repository?.bytes ?? file.repositoryPath {
+        repository = try Repository.open(path)
+      }
+    } catch { findings.append(error.description) }
+    for source in settings.sources where !source.path.isEmpty {
       do {
         let path = Array(source.path.utf8)
         if let problem = sourceProblem(at: path), problem.isMistake || !source.isOptional { throw problem.failure }
@@ -54,7 +72,8 @@ struct ConfigCommand: RunnableCommand {
     }
     if settings.sources.isEmpty { findings.append("\(displayName(file.path)): no [[source]] is named") }
     for hook in settings.hooksBefore + settings.hooksAfter + (settings.notifyCommand.map { [$0] } ?? []) {
-      if let problem = Self.problem(of: hook.command[0]) { findings.append("\(file.at(line: hook.line)): \(problem)") }
+      guard let program = hook.command.first, let problem = problem(of: program) else { continue }
+      findings.append("\(file.at(line: hook.line)): \(problem)")
     }
     if settings.healthchecks ?? settings.webhook != nil, let problem = Healthchecks.problem {
       findings.append("\(displayName(file.path)): notifications by HTTP are impossible: \(problem)")
@@ -67,7 +86,8 @@ struct ConfigCommand: RunnableCommand {
     }
     // An unreachable remote is not an error of the configuration.
     let isRight = findings.isEmpty
-    for remote in settings.remotes where !(remote.isOptional && remote.address.absence != nil) {
+    for remote in settings.remotes
+    where !(remote.isOptional && remote.address.absence != nil) && remote.address != .local([]) {
       do { _ = try Connection(options: try RemoteTarget(remote: remote, options: common).options) } catch {
         findings.append("\(file.at(line: remote.line)): the remote \(remote.name): \(error)")
       }
@@ -76,7 +96,7 @@ struct ConfigCommand: RunnableCommand {
       ConfigCheckAnswer(
         config: displayName(file.path), repository: settings.repository, sources: settings.sources.map(\.path),
         remotes: settings.remotes.map(\.name), findings: findings),
-      lines: findings.isEmpty ? Self.plan(of: file, for: repository) : [])
+      lines: findings.isEmpty ? plan(of: file, for: repository) : [])
     for finding in findings { Console.complain(finding) }
     return findings.isEmpty ? .done : isRight ? .remote : .usage
   }
@@ -101,7 +121,8 @@ struct ConfigCommand: RunnableCommand {
       let rules = source.exclude.count + source.excludeFrom.count
       lines.append(
         "    \(source.path)" + (source.isOptional ? ", if it is there" : "")
-          + (rules > 0 ? ", with \(counted(rules, "exclude rule"))" : ""))
+          + (rules > 0 ? ", with \(counted(rules, "exclude rule"))" : "")
+          + (settings.source(around: source).map { ", which is inside \($0.path) and has rules of its own" } ?? ""))
     }
     var keep = SnapshotSet.allCases.compactMap { set in
       settings.retention.keep[set].flatMap { $0 > 0 ? "\(set.rawValue) \($0)" : nil }
@@ -136,6 +157,15 @@ struct ConfigCommand: RunnableCommand {
     }
     if let textfile = settings.metricsTextfile { lines.append("  write the metrics to \(textfile)") }
     return lines
+  }
+}
+
+extension Configuration {
+  /// The innermost other source that has this one inside.
+  fileprivate func source(around inner: Source) -> Source? {
+    func names(_ source: Source) -> [[UInt8]] { components(of: Array(source.path.utf8)) }
+    return sources.filter { $0.path != inner.path && names(inner).starts(with: names($0)) }
+      .max { names($0).count < names($1).count }
   }
 }
 

@@ -72,16 +72,18 @@ struct DiffCommand: RunnableCommand {
   private func compareSnapshots() throws -> ExitStatus {
     let (store, list) = try common.openList(connection: connection)
     let (from, to) = (left, escapedArgument(right!.bytes))
-    let a = try store.resolve(from, of: path?.bytes, in: list)
-    let b = try store.resolve(to, of: path?.bytes, in: list)
+    let wanted = try path.map { try list.path($0.bytes) }
+    let a = try store.resolve(from, of: wanted, in: list)
+    let b = try store.resolve(to, of: wanted, in: list)
     let sides = [try StoredSide(of: a, in: store), try StoredSide(of: b, in: store)]
-    let path = try path.map { try SnapshotPath(path: $0.bytes, in: sides.map(\.reader)) }
+    let path = try wanted.map { try SnapshotPath(path: $0, in: sides.map(\.reader)) }
     let report = DiffReport(from: sides[0], to: sides[1], under: path?.components, form: form, options: common)
     do { try report.run() } catch let error as CatalogError {
       throw Failure(.damaged, "cannot compare \(a.name) and \(b.name): \(error)")
     }
     for (reference, snapshot) in [(from, a), (to, b)] {
       let meant = try store.resolve(reference, in: list)
+      if meant.name == snapshot.name { common.noteDistance(of: snapshot, from: reference) }
       if meant.name != snapshot.name {
         Console.complain(
           "\(reference) is \(snapshot.name) here: the newest, \(meant.name), has only \(meant.sourcesText)")

@@ -41,6 +41,8 @@ struct ExportCommand: RunnableCommand {
   @OptionGroup var connection: RemoteConnectionOptions
   @OptionGroup var common: CommonOptions
 
+  func validate() throws { try requireSnapshot(snapshot, before: paths, then: "> FILE") }
+
   func execute() throws -> ExitStatus {
     if format == .tar, CurrentProcess.terminalWidth(of: .output) != nil {
       throw Failure(.usage, "an archive is not written to a terminal", hint: "redirect it: treering export … > FILE")

@@ -76,6 +76,7 @@ struct FindCommand: RunnableCommand {
       guard !deleted else { throw Failure(.usage, "--deleted needs all snapshots, and not --in") }
       list.snapshots = [try store.resolve(snapshot, in: list)]
       list.unusable = []
+      common.noteDistance(of: list.snapshots[0], from: snapshot)
     }
     let search = try FindSearch(for: self, in: store)
     var found: UInt64 = 0
@@ -87,23 +88,40 @@ struct FindCommand: RunnableCommand {
       try writer.line(common.json ? jsonText(version, isLine: true) : version.line)
     }
     writer.flush()
-    if found == 0, !common.quiet, !common.json { Console.complain(nothingFound(in: list, of: store)) }
+    if found == 0, !common.quiet, !common.json { Console.complain(try nothingFound(in: list, of: store)) }
     let unusable = search.history.unreadable + list.unusable
     for snapshot in unusable { Console.complain("\(snapshot.sentence); it was not searched") }
     return unusableStatus(for: unusable)
   }
 
-  private func nothingFound(in list: SnapshotList, of store: any SnapshotStore) -> String {
-    if snapshot != nil, let only = list.snapshots.first {
-      return "nothing was found in \(only.name), which has \(only.sourcesText)"
-    }
+  /// The sentence for a search without a hit. It names the smallest change of the command line that finds something.
+  private func nothingFound(in list: SnapshotList, of store: any VerifiableStore) throws -> String {
+    let nothing =
+      snapshot == nil
+      ? "nothing was found in \(counted(list.snapshots.count, "snapshot"))"
+      : "nothing was found in \(list.snapshots[0].name), which has \(list.snapshots[0].sourcesText)"
     // A bare word is a whole name, and perhaps was not meant to be one.
-    let isBare = displayName(patterns[0].bytes).allSatisfy { $0.isLetter || $0.isNumber || "-_. ".contains($0) }
-    let isFiltered = deleted || larger != nil || smaller != nil || newer != nil || older != nil || type != nil
-    let word = patterns.count == 1 && isBare && !isFiltered ? displayName(patterns[0].bytes) : nil
-    return "nothing was found in \(counted(list.snapshots.count, "snapshot"))"
-      + (word.map { "; to find every name with it, run: \(store.advice("find \(ignoreCase ? "-i " : "")'*\($0)*'"))" }
-        ?? "")
+    let text = displayName(patterns[0].bytes)
+    let isBare = text.allSatisfy { $0.isLetter || $0.isNumber || "-_. ".contains($0) }
+    let word = patterns.count == 1 && isBare ? text : nil
+    var other = self
+    other.ignoreCase = true
+    if let word { other.patterns = [PathArgument(bytes: Array("*\(word)*".utf8))] }
+    var paths: Set<[[UInt8]]> = []
+    try FindSearch(for: other, in: store).run(on: list) { paths.insert($0.version.path) }
+    func matching(_ isMatch: (String) -> Bool) -> Int {
+      paths.count { isMatch(String(decoding: $0.last ?? [], as: UTF8.self)) }
+    }
+    func sentence(_ count: Int, _ words: String) -> String {
+      "\(nothing); \(counted(count, "path matches", plural: "paths match")) \(words)"
+    }
+    let isCaseAlone = word.map { word in matching { $0.lowercased() == word.lowercased() } } ?? paths.count
+    if isCaseAlone > 0 { return sentence(isCaseAlone, "without regard to capital and small letters: add -i") }
+    guard let word else { return nothing }
+    if paths.isEmpty { return "\(nothing), nor anything with \"\(word)\" in its name" }
+    let count = ignoreCase ? 0 : matching { $0.contains(word) }
+    return sentence(
+      count == 0 ? paths.count : count, "with other letters around: find \(count == 0 ? "-i " : "")'*\(word)*'")
   }
 }
 

@@ -33,7 +33,8 @@ struct ListCommand: RunnableCommand {
         sets[name, default: []].append("\(set.rawValue).\(rank)")
       }
     }
-    if let path { try keepSnapshots(having: path.bytes, in: &list, of: repository) }
+    let path = try path.map { try all.path($0.bytes) }
+    if let path { try keepSnapshots(having: path, in: &list, of: repository) }
     if common.json {
       Console.print(
         jsonText([
@@ -42,22 +43,24 @@ struct ListCommand: RunnableCommand {
           }
         ]))
     } else if !list.snapshots.isEmpty {
-      var rows = [["SNAPSHOT", "TAKEN", "ENTRIES", "SIZE", "COPIED", "TOOK", "OUTCOME", "SETS", "SOURCES"]]
+      let hasLabels = Set(list.snapshots.map(\.summary.label)).count > 1
+      let header = ["SNAPSHOT", "TAKEN", "ENTRIES", "SIZE", "COPIED", "TOOK", "OUTCOME", "SETS"]
+      var rows = [header + (hasLabels ? ["LABEL"] : []) + ["SOURCES"]]
       for snapshot in list.snapshots {
         let summary = snapshot.summary
-        rows.append([
-          snapshot.name.description, summary.started.localText,
-          grouped(summary.root.totals.entries), byteText(summary.root.totals.bytes),
-          byteText(summary.bytesCopied), durationText(summary.tookSeconds),
-          Self.outcome(of: summary),
-          ((sets[snapshot.name] ?? []) + (held[snapshot.name].map { ["held \($0)"] } ?? [])).joined(separator: " "),
-          snapshot.sourcesText,
-        ])
+        rows.append(
+          [
+            snapshot.name.description, summary.started.localText,
+            grouped(summary.root.totals.entries), byteText(summary.root.totals.bytes),
+            byteText(summary.bytesCopied), durationText(summary.tookSeconds),
+            Self.outcome(of: summary),
+            ((sets[snapshot.name] ?? []) + (held[snapshot.name].map { ["held \($0)"] } ?? [])).joined(separator: " "),
+          ] + (hasLabels ? [displayName(summary.label)] : []) + [snapshot.sourcesText])
       }
       for line in table(rows, rightAligned: [2, 3, 4, 5]) { Console.print(line) }
     } else if !common.quiet && list.unusable.isEmpty {
       Console.complain(
-        path.map { "no snapshot has \(displayName($0.bytes))" } ?? "the repository has no snapshot yet")
+        path.map { "no snapshot has \(displayName($0))" } ?? "the repository has no snapshot yet")
     }
     if let reason = try repository.heldRotation() {
       Console.complain("rotation is held since \(reason); when all is well, \(repository.remedy("release"))")

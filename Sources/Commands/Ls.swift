@@ -42,6 +42,8 @@ struct LsCommand: RunnableCommand {
   @OptionGroup var connection: RemoteConnectionOptions
   @OptionGroup var common: CommonOptions
 
+  func validate() throws { try requireSnapshot(snapshot, before: paths) }
+
   func execute() throws -> ExitStatus {
     CurrentProcess.rememberSignals()
     let paths = self.paths.isEmpty ? [PathArgument(bytes: [slash])] : self.paths

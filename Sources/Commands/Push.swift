@@ -44,6 +44,7 @@ struct PushCommand: RunnableCommand {
     let wanted =
       try snapshot.map { try repository.resolve($0, in: list) }
       ?? newest(for: target, of: sources, in: repository, list: list)
+    if let snapshot { common.noteDistance(of: wanted, from: snapshot) }
     let run = PushJob(to: target, from: repository, sources: sources, options: common)
     let answer = try run.work(wanted, isDryRun: dryRun)
     common.answer(answer, isWanted: dryRun || common.speaks, lines: [answer.line])

@@ -79,6 +79,7 @@ struct RestoreCommand: RunnableCommand {
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
+    try requireSnapshot(snapshot, before: paths, then: "--to DIR")
     if (to != nil) == inPlace { throw ValidationError("give either --to DIR or --in-place") }
     if delete, !pattern.isEmpty {
       throw ValidationError("--delete removes whatever is not restored, and takes no --pattern")
@@ -109,12 +110,15 @@ struct RestoreCommand: RunnableCommand {
   /// Refuses to put the files of another machine in the place of this one's, unless a path names that machine's label.
   private func refuseOtherLabel(of chosen: ChosenSnapshot) throws(Failure) {
     let label = chosen.snapshot.summary.label
-    let own = try common.configuration()?.sourceSet?.label ?? Array("localhost".utf8)
+    let configuration = try common.configuration()
+    let own = configuration?.sourceSet?.label ?? Array("localhost".utf8)
     guard label != own, paths.isEmpty || paths.contains(where: { $0.bytes.first == slash }) else { return }
     throw Failure(
       .refused,
       "the snapshot \(chosen.name) has the label \(displayName(label)), and this machine the label \(displayName(own))",
-      hint: "restore it with --to, or name paths that begin with the label, such as \(displayName(label))/etc")
+      hint: (configuration == nil
+        ? "if it is this machine's, name its configuration with --config FILE; else " : "")
+        + "restore it with --to, or name paths that begin with the label, such as \(displayName(label))/etc")
   }
 
   /// Refuses to put a dump in place, because it belongs into a server. A snapshot of dumps alone has nothing else.
@@ -226,20 +230,23 @@ struct RestoreCommand: RunnableCommand {
       changes: changes?.kept, kept: result.kept.map { displayName($0) },
       elapsedSeconds: result.elapsedSeconds)
     common.answer(
-      answer, lines: [text(for: answer, of: chosen, ownersNotSet: result.ownersNotSet, changes: changes?.text)])
+      answer, lines: [text(for: answer, of: chosen, ownersNotSet: result.ownersNotSet, changes: changes)])
   }
 
   private func text(
-    for answer: Answer, of chosen: ChosenSnapshot, ownersNotSet: UInt64, changes: String?
+    for answer: Answer, of chosen: ChosenSnapshot, ownersNotSet: UInt64, changes: ChangePrinter?
   ) -> String {
     let verb = dryRun ? "would restore" : "restored"
+    let isNothing = inPlace ? changes?.isEmpty != false : answer.entries == 0
     var text =
-      inPlace
-      ? "\(verb) in place from \(answer.snapshot): \(changes ?? "no change") (\(byteText(answer.bytes))), "
-        + "in \(durationText(answer.elapsedSeconds))"
-      : "\(verb) \(counted(answer.files, "file")) and \(counted(answer.directories, "directory")) "
-        + "(\(byteText(answer.bytes))) of \(answer.snapshot) to \(answer.to), in \(durationText(answer.elapsedSeconds))"
-    if let changes, !inPlace { text += "\n  \(changes)" }
+      isNothing && answer.left + answer.damaged + answer.warnings == 0
+      ? "everything of \(answer.snapshot) is there already"
+      : inPlace
+        ? "\(verb) in place from \(answer.snapshot): \(changes?.text ?? "no change") (\(byteText(answer.bytes))), "
+          + "in \(durationText(answer.elapsedSeconds))"
+        : "\(verb) \(counted(answer.files, "file")) and \(counted(answer.directories, "directory")) "
+          + "(\(byteText(answer.bytes))) of \(answer.snapshot) to \(answer.to), in \(durationText(answer.elapsedSeconds))"
+    if let changes, !inPlace, !changes.isEmpty { text += "\n  \(changes.text)" }
     for path in answer.kept { text += "\n  replaced and removed entries were moved to \(path)" }
     if let note = chosen.note { text += "\n  \(note)" }
     if let note = noteOfDumps(in: chosen) { text += "\n  \(note)" }

@@ -80,9 +80,11 @@ struct RotateCommand: RunnableCommand {
   }
 
   private func report(result: RotationResult, of repository: Repository) -> ExitStatus {
+    // The reasons of holds only explain the answer.
+    let held = (try? repository.marks.all(.held)) ?? [:]
     common.answer(
-      RotationAnswer(for: result, isDry: expiry.dryRun), isWanted: expiry.dryRun || common.speaks,
-      lines: table(Self.rows(of: result)) + [result.freedSentence(isDry: expiry.dryRun)].compactMap { $0 })
+      RotationAnswer(for: result, held: held, isDry: expiry.dryRun), isWanted: expiry.dryRun || common.speaks,
+      lines: table(Self.rows(of: result, held: held)) + [result.freedSentence(isDry: expiry.dryRun)].compactMap { $0 })
     if result.missingBytes > 0 { Console.complain(result.shortage) }
     if let obstacle = result.plan.obstacle { Console.complain("nothing expires: \(obstacle)") }
     let status = result.complain(of: repository)
@@ -90,13 +92,14 @@ struct RotateCommand: RunnableCommand {
     return result.missingBytes > 0 ? .noSpace : status
   }
 
-  private static func rows(of result: RotationResult) -> [[String]] {
+  private static func rows(of result: RotationResult, held: [SnapshotName: String]) -> [[String]] {
     [["SNAPSHOT", "TAKEN", "", "WHY"]]
       + zip(result.snapshots, result.plan.decisions).map { snapshot, decision in
         [
           snapshot.name.description, snapshot.summary.started.localText,
           decision.expires ? "expires" : "stays",
-          decision.reasons.map(\.words).joined(separator: ", "),
+          decision.reasons.map { $0 == .held ? "held \(held[snapshot.name] ?? "")" : $0.words }
+            .joined(separator: ", "),
         ]
       }
   }
@@ -170,6 +173,8 @@ struct RotationAnswer: Encodable {
     let time: String
     let expires: Bool
     let reasons: [String]
+    /// The time and reason of the hold.
+    let held: String?
   }
   let dryRun: Bool
   let snapshots: [Item]
@@ -184,11 +189,11 @@ struct RotationAnswer: Encodable {
 }
 
 extension RotationAnswer {
-  init(for result: RotationResult, isDry: Bool) {
+  init(for result: RotationResult, held: [SnapshotName: String], isDry: Bool) {
     let items = zip(result.snapshots, result.plan.decisions).map {
       Item(
         snapshot: $0.name.description, time: $0.summary.started.rfc3339, expires: $1.expires,
-        reasons: $1.reasons.map(\.key))
+        reasons: $1.reasons.map(\.key), held: held[$0.name])
     }
     self.init(
       dryRun: isDry, snapshots: items, expired: result.expired.count, obstacle: result.plan.obstacle,

@@ -4,6 +4,7 @@ internal import Engine
 internal import Model
 internal import Posix
 internal import Repository
+internal import Retention
 internal import Settings
 internal import Synchronization
 
@@ -44,12 +45,20 @@ struct SnapshotCommand: RunnableCommand {
     transform: oneOf(for: "--change-detection"))
   var changeDetection: ChangeDetection?
 
+  @Flag(name: [.customShort("n"), .long], help: .hidden)
+  var dryRun = false
+
   @OptionGroup var excluded: ExcludeOptions
   @OptionGroup var guards: GuardOptions
   @OptionGroup var threads: ThreadOption
   @OptionGroup var common: CommonOptions
 
   func execute() throws -> ExitStatus {
+    if dryRun {
+      throw Failure(
+        .usage, "snapshot has no --dry-run", hint: "see what the next one would find with: treering diff latest --live"
+      )
+    }
     CurrentProcess.rememberSignals()
     let (options, repository, dumps) = try sources.isEmpty ? configured() : named()
     try refuse(options.sources, inside: repository)
@@ -104,7 +113,7 @@ struct SnapshotCommand: RunnableCommand {
     if let hold { keep(result.snapshot, for: hold, in: repository, progress: progress, monitor: monitor) }
     let answer = SnapshotAnswer(
       for: result, progress: progress, warnings: monitor.warnings, dumpWarnings: dumpWarnings)
-    report(result, progress: progress, answer: answer)
+    report(result, in: repository, progress: progress, answer: answer)
     return answer
   }
 
@@ -112,12 +121,26 @@ struct SnapshotCommand: RunnableCommand {
   private func named() throws -> (SnapshotOptions, Repository, DatabaseDumps?) {
     let paths = try namedSources(sources.map(\.bytes))
     let repository = try common.openRepository()
-    let label = try self.label ?? common.configuration(of: repository)?.settings.label ?? "localhost"
+    // A configuration that is named is meant, whichever repository it is for.
+    let file = try common.config == nil ? common.configuration(of: repository) : common.configuration()
+    let label = self.label ?? file?.settings.label ?? "localhost"
+    if self.label == nil, file == nil, !common.quiet { try noteOtherLabel(than: label, in: repository) }
     let options = SnapshotOptions(
       sources: paths, label: try checkedLabel(label), threads: threads.count,
       changeDetection: changeDetection ?? .ctime, guardLimits: guards.limits(or: GuardLimits()),
       excludes: try excluded.excludes())
     return (options, repository, nil)
+  }
+
+  /// Says that the newest snapshot has another label, because the files of one machine belong below one label.
+  private func noteOtherLabel(than label: String, in repository: Repository) throws(Failure) {
+    guard let newest = try repository.snapshots().newest, !newest.summary.label.elementsEqual(label.utf8) else {
+      return
+    }
+    let other = displayName(newest.summary.label)
+    Console.note(
+      "the label is \(label), and that of the newest snapshot, \(newest.name), is \(other); for the same, give "
+        + "--label \(other), or --config with the configuration of this machine")
   }
 
   /// The options for the sources of the configuration. Other options of the command line have precedence.
@@ -155,7 +178,9 @@ struct SnapshotCommand: RunnableCommand {
 
   // MARK: Answer
 
-  private func report(_ result: SnapshotResult, progress: Progress, answer: SnapshotAnswer) {
+  private func report(
+    _ result: SnapshotResult, in repository: Repository, progress: Progress, answer: SnapshotAnswer
+  ) {
     if common.json {
       Console.print(jsonText(answer))
       return
@@ -183,8 +208,24 @@ struct SnapshotCommand: RunnableCommand {
       text += "\n  the repository and pseudo file systems were left out (\(directories))"
     }
     if progress.excluded.value > 0 { text += "\n  \(counted(progress.excluded.value, "entry")) excluded" }
+    // The snapshot is published, so a plan that cannot be made is no failure.
+    if (try? isInNoSet(result.snapshot, of: repository)) == true {
+      text +=
+        "\n  in no set: a rotation may remove it when there is a newer one; hold it with: "
+        + repository.advice("hold \(result.snapshot.name)")
+    }
     Console.print(text)
     noteCatalogOnly(progress, to: .output)
+  }
+
+  /// True if the snapshot stays only because it is the newest.
+  private func isInNoSet(_ snapshot: Snapshot, of repository: Repository) throws(Failure) -> Bool {
+    let list = try repository.snapshots()
+    let configured = try common.configuration(of: repository)?.settings.retention
+    let policy = if let configured { configured } else { try repository.retention.lastPolicy() }
+    let plan = try repository.retention.plan(for: list, by: policy, now: Clock.now())
+    let decision = zip(list.snapshots, plan.decisions).first { $0.0.name == snapshot.name }?.1
+    return decision?.reasons.allSatisfy { [.newest, .newestGood, .inNoSet].contains($0) } == true
   }
 
   private func noteCatalogOnly(_ progress: Progress, to stream: StandardStream) {

@@ -62,7 +62,7 @@ struct VerifyCommand: RunnableCommand {
     }
     progressLine.stop()
     let verified = names.filter { !found.result.expired.contains($0) }
-    report(findings: found, of: verified, progress: progress)
+    report(findings: found, of: verified, progress: progress, remedy: try remedy(for: found, in: store.local))
     guard let repository = store.local else { return found.status }
     let line = VerificationLine(
       time: start, part: part, verified: verified.count, of: list, findings: found, progress: progress)
@@ -75,8 +75,10 @@ struct VerifyCommand: RunnableCommand {
     var names: [SnapshotName] = []
     if snapshots.isEmpty { names = list.unusable.map(\.name) + list.snapshots.map(\.name) }
     for reference in snapshots {
-      let name = try store.resolve(reference, in: list).name
-      if !names.contains(name) { names.append(name) }
+      let snapshot = try store.resolve(reference, in: list)
+      if names.contains(snapshot.name) { continue }
+      common.noteDistance(of: snapshot, from: reference)
+      names.append(snapshot.name)
     }
     if let since { names.removeAll { $0.seconds < since } }
     return names
@@ -173,7 +175,18 @@ struct VerifyCommand: RunnableCommand {
 
   // MARK: Answer
 
-  private func report(findings found: VerificationFindings, of verified: [SnapshotName], progress: Progress) {
+  /// The way to repair damage; `nil` without damage, after a repair, and for a remote, whose own pushes are not known.
+  private func remedy(for found: VerificationFindings, in repository: Repository?) throws -> String? {
+    guard let repository, found.result.damaged > 0, repairFrom == nil else { return nil }
+    let names = found.result.damage.filter { $0.value ?? 0 > 0 }.map(\.key)
+    let history = PastRuns(history: try repository.history.tail(byteCount: 1 << 20))
+    let arrivals = repository.arrivals(after: history, configuration: try common.configuration(of: repository))
+    return Commands.remedy(forDamageIn: names, among: arrivals, repository: repository.path)
+  }
+
+  private func report(
+    findings found: VerificationFindings, of verified: [SnapshotName], progress: Progress, remedy: String?
+  ) {
     let result = found.result
     if common.json {
       Console.print(
@@ -186,7 +199,7 @@ struct VerifyCommand: RunnableCommand {
     } else if result.damaged > 0 {
       Console.complain(
         "damage found: \(counted(result.damaged, "path differs", plural: "paths differ")) from the catalog, "
-          + "named on standard output")
+          + "named on standard output", hint: remedy)
     } else if result.problems > 0 {
       Console.complain(
         "\(counted(result.problems, "path")) could not be verified, named on standard output"

@@ -32,11 +32,12 @@ struct VersionsCommand: RunnableCommand {
     CurrentProcess.rememberSignals()
     let (store, list) = try common.openList(connection: connection)
     let history = StoreHistory(of: store)
-    let versions = try PathHistory(in: list, of: history, follows: follow).versions(of: path.bytes)
+    let path = try list.path(path.bytes)
+    let versions = try PathHistory(in: list, of: history, follows: follow).versions(of: path)
     let unreadable = list.unusable + history.unreadable
     guard !versions.isEmpty || !unreadable.isEmpty else {
       throw Failure(
-        .usage, "\(displayName(path.bytes)) is in no snapshot of \(displayName(store.path))", path: path.bytes,
+        .usage, "\(displayName(path)) is in no snapshot of \(displayName(store.path))", path: path,
         hint: "name it as it was at the source, or search for its name: \(store.advice("find NAME"))")
     }
     if common.json {

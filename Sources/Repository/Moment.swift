@@ -30,6 +30,15 @@ public enum Moment {
     return SnapshotName("\(text.prefix(10))T\(time)Z".utf8)?.seconds
   }
 
+  /// The time that a reference to a snapshot means, if it is one, and the usual distance of a snapshot from it.
+  ///
+  /// The distance is a day for a day, or an age in days or weeks, and else an hour. A date without a time is no time.
+  public static func timeWithUsualDistance(_ text: String) -> (seconds: Int64, usual: Int64)? {
+    guard !isDay(text), let seconds = seconds(of: text, atEnd: true) else { return nil }
+    let isDays = ["today", "yesterday"].contains(text) || text.hasSuffix("d") || text.hasSuffix("w")
+    return (seconds, isDays && text != "now" ? 86_400 : 3600)
+  }
+
   /// True for a date without a time, such as `2026-11-21`.
   static func isDay(_ text: String) -> Bool { text.count == 10 && date(of: text[...]) != nil }
 

@@ -224,10 +224,13 @@ extension SnapshotStore {
     }
     let found = try checked(list.snapshots.reversed().filter { isMeant($0.name) }, isMeant: isMeant)
     if !found.isEmpty { return found }
+    let before =
+      Moment.isDay(reference) ? list.snapshots.last { Moment.localDay(of: $0.name.seconds) < reference } : nil
     throw Failure(
       .usage, "there is no snapshot \(time == nil ? "" : "of the time ")\"\(shown)\" in \(displayName(path))",
       path: path,
-      hint: "see: \(advice("list")); a time is such as 2026-11-21, '2026-11-21 20:00', yesterday or 3d")
+      hint: (before.map { "the last one before is \($0.name); " } ?? "")
+        + "see: \(advice("list")); a time is such as 2026-11-21, '2026-11-21 20:00', yesterday or 3d")
   }
 
   /// Finds the snapshot that a reference means without a path. Verbs that change snapshots allow no times: "3d" means

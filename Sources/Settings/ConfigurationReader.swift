@@ -5,12 +5,22 @@ internal import TOMLKit
 extension Configuration {
   /// Reads a configuration; throws its first error, with its place.
   public init(text: String) throws(SettingsError) {
+    let (configuration, errors) = try Self.read(text)
+    if let first = errors.first { throw first }
+    self = configuration
+  }
+
+  /// Reads a configuration that may have errors. Returns all that is right in it, and the errors by their places.
+  ///
+  /// Throws the first error of a text that is not TOML.
+  public static func read(_ text: String) throws(SettingsError) -> (Configuration, errors: [SettingsError]) {
     let (table, locator) = try Locator.parse(text)
     let problems = Problems(locator: locator)
-    self.init(table: TableReader(table: table, problems: problems))
-    if let first = problems.list.min(by: { $0.place < $1.place }) {
-      throw SettingsError(line: first.place.line, column: first.place.column, message: first.message)
+    let configuration = Configuration(table: TableReader(table: table, problems: problems))
+    let errors = problems.list.sorted { $0.place < $1.place }.map {
+      SettingsError(line: $0.place.line, column: $0.place.column, message: $0.message)
     }
+    return (configuration, errors)
   }
 
   private init(table top: TableReader) {

@@ -199,7 +199,9 @@ struct FindTests {
     #expect(try names(find(world, ["?", "--in", first.name])) == ["a"])
     #expect(try names(find(world, ["?", "--deleted"])) == ["a"])
     let nothing = try world.treering(["find", "zebra"])
-    #expect(nothing.status == 0 && nothing.errorText.contains("'*zebra*'"), "\(nothing.errorText)")
+    #expect(
+      nothing.status == 0 && nothing.errorText.contains("nor anything with \"zebra\" in its name"),
+      "\(nothing.errorText)")
     let nowhere = try world.treering(["find", "zebra", "--in", "latest"])
     #expect(nowhere.errorText.contains("which has \(world.source.root.text)"), "\(nowhere.errorText)")
     // The content of a frame; the trailer stays whole.
@@ -209,6 +211,27 @@ struct FindTests {
     #expect(result.status == 6, "\(result.errorText)")
     #expect(result.errorText.contains("\(second.snapshot)"))
     #expect(Set(try names(lines(of: result))) == ["a", "b", "c"])
+  }
+
+  @Test("without a hit, the smallest change that finds something is named")
+  func nearMisses() throws {
+    let world = try World()
+    for name: ByteString in ["Invoice", "Invoice.TXT", "old-report.pdf"] { try world.source.write(name, "x") }
+    try world.snapshot()
+    for (words, hint) in [
+      (["invoice"], "1 path matches without regard to capital and small letters: add -i"),
+      (["invoice.*"], "1 path matches without regard to capital and small letters: add -i"),
+      (["report"], "1 path matches with other letters around: find '*report*'"),
+      (["invoice.t"], "1 path matches with other letters around: find -i '*invoice.t*'"),
+      (["nvoice", "-i"], "2 paths match with other letters around: find -i '*nvoice*'"),
+    ] as [([ByteString], String)] {
+      let result = try world.treering(["find"] + words)
+      #expect(
+        result.status == 0 && result.errorText.contains("nothing was found in 1 snapshot; \(hint)\n"),
+        "\(result.errorText)")
+      #expect(result.outputLines.count == 1)
+    }
+    #expect(try find(world, ["invoice", "-i"]).count == 1)
   }
 
   @Test("a reader that has seen enough ends the search")

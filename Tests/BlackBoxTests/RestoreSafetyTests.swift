@@ -130,9 +130,10 @@ import Testing
     #expect(try listingDifferences(before, TreeListing(world.source.root)) == [])
   }
 
-  @Test("everything, where a path names nothing", arguments: ["", ".", "./", "./.", "..", "./.."])
-  func pathThatNamesNothing(_ path: ByteString) throws {
+  @Test("everything, where a path names nothing")
+  func pathThatNamesNothing() throws {
     let world = try World()
+    let path: ByteString = ""
     try world.source.write("file", "x")
     try world.snapshot()
     for words: [ByteString] in [

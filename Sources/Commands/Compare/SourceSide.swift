@@ -10,9 +10,11 @@ extension DiffCommand {
   func compareWithSource() throws -> ExitStatus {
     let repository = try common.openRepository()
     let list = try repository.snapshots()
-    let snapshot = try repository.resolve(left, of: right?.bytes, in: list)
+    let path = try right.map { try list.path($0.bytes) }
+    let snapshot = try repository.resolve(left, of: path, in: list)
+    common.noteDistance(of: snapshot, from: left)
     let before = try StoredSide(of: snapshot, in: repository)
-    let place = try right.map { try SnapshotPath.components(of: $0.bytes, below: snapshot.summary.label) }
+    let place = try path.map { try SnapshotPath.components(of: $0, below: snapshot.summary.label) }
     let options = try sourceOptions(of: snapshot, below: place, in: repository)
     try refuse(options.sources, inside: repository)
     let monitor = ConsoleMonitor(wantsExcluded: common.verbose)
@@ -23,10 +25,10 @@ extension DiffCommand {
     }
     for source in live.absent { Console.complain("\(displayName(source.path)) \(source.reason); it is not compared") }
     let now = SourceSide(catalog: live.catalog)
-    if let right, let place, try before.reader.find(place) == nil, try now.reader.find(place) == nil {
+    if let path, let place, try before.reader.find(place) == nil, try now.reader.find(place) == nil {
       throw Failure(
-        .usage, "\(displayName(right.bytes)) is neither in the snapshot \(snapshot.name) nor in its sources",
-        hint: SnapshotPath.hint(forAbsent: right.bytes))
+        .usage, "\(displayName(path)) is neither in the snapshot \(snapshot.name) nor in its sources",
+        hint: SnapshotPath.hint(forAbsent: path))
     }
     let report = DiffReport(from: before, to: now, under: place, form: form, options: common)
     // A source that is left out is not gone.

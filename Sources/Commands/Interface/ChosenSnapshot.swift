@@ -1,3 +1,4 @@
+internal import ArgumentParser
 internal import Catalog
 internal import Engine
 internal import Model
@@ -34,7 +35,39 @@ extension CommonOptions {
     _ reference: String, having paths: [PathArgument], connection: RemoteConnectionOptions
   ) throws -> ChosenSnapshot {
     let (store, list) = try openList(connection: connection)
-    let choice = try store.choose(reference: reference, having: paths.map(\.bytes), in: list)
+    let choice = try store.choose(reference: reference, having: try paths.map { try list.path($0.bytes) }, in: list)
+    if choice.passedOver == nil { noteDistance(of: choice.snapshot, from: reference) }
     return ChosenSnapshot(store: store, list: list, choice: choice, reference: reference)
+  }
+}
+
+/// Throws if a path stands in the place of the snapshot. `end` are the further words of the corrected command line.
+func requireSnapshot(_ reference: String, before paths: [PathArgument], then end: String = "") throws {
+  guard reference.contains("/") else { return }
+  let words = ["latest", reference] + paths.map { escapedArgument($0.bytes) } + (end.isEmpty ? [] : [end])
+  let shown = words.map { displayName(argumentBytes($0)) }
+  throw ValidationError(
+    "\(shown[1]) is no snapshot; name one before the path, such as: treering \(Treering.command) "
+      + shown.joined(separator: " "))
+}
+
+extension CommonOptions {
+  /// Says which snapshot a time means, if it is much older than the time.
+  func noteDistance(of snapshot: Snapshot, from reference: String) {
+    guard !quiet, let (time, usual) = Moment.timeWithUsualDistance(reference) else { return }
+    let distance = time - snapshot.name.seconds
+    guard distance > usual else { return }
+    Console.note("\"\(reference)\" means \(snapshot.name), which is \(durationText(Double(distance))) older")
+  }
+}
+
+extension SnapshotList {
+  /// The operator's path, for a look into a snapshot.
+  ///
+  /// A relative path that begins with no label is one of the working directory.
+  func path(_ path: [UInt8]) throws(Failure) -> [UInt8] {
+    guard path.first != slash, let first = path.split(separator: slash).first.map(Array.init) else { return path }
+    let labels = snapshots.map(\.summary.label) + snapshots.flatMap(\.summary.placesOfSources).compactMap(\.first)
+    return labels.contains(first) || snapshots.contains { $0.places == [[]] } ? path : try absolutePath(of: path)
   }
 }

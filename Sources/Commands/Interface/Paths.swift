@@ -9,14 +9,18 @@ func components(of path: [UInt8]) -> [[UInt8]] {
 
 /// An absolute path without `.`, `..` and empty components.
 ///
-/// Symbolic links are not resolved, unless `..` follows one: then only the kernel knows the meaning of the path.
+/// Symbolic links are not resolved, except before a `..`: there only the kernel knows the meaning of the path.
 func absolutePath(of path: [UInt8]) throws(Failure) -> [UInt8] {
   if path.isEmpty { throw Failure(.usage, "a path is empty") }
   do {
     var absolute = path
     if path.first != slash { absolute = try CurrentProcess.workingDirectory() + [slash] + path }
-    if components(of: absolute).contains(Array("..".utf8)) { absolute = try CurrentProcess.realPath(absolute) }
-    return [slash] + Array(components(of: absolute).joined(separator: [slash]))
+    var names = components(of: absolute)
+    if let last = names.lastIndex(of: Array("..".utf8)) {
+      let real = try CurrentProcess.realPath([slash] + Array(names[...last].joined(separator: [slash])))
+      names = components(of: real) + names[(last + 1)...]
+    }
+    return [slash] + Array(names.joined(separator: [slash]))
   } catch { throw Failure(.usage, "cannot find \(displayName(path)): \(error)", path: path) }
 }
 

@@ -50,6 +50,26 @@ private let otherNames: [String: [String]] = [
   "pin": ["hold"], "keep": ["hold"], "tag": ["hold"], "migrate": ["import"], "convert": ["import"],
 ]
 
+/// Moves common options that precede the command's name behind it.
+func commandFirst(_ arguments: [String]) -> [String] {
+  let named = ["-r", "--repository", "-c", "--config"]
+  var count = 0
+  while count < arguments.count, arguments[count].hasPrefix("-") {
+    let word = arguments[count]
+    if named.contains(word) {
+      count += 2
+    } else if ["--json", "-q", "--quiet", "-v", "--verbose"].contains(word)
+      || ["--repository=", "--config="].contains(where: word.hasPrefix)
+    {
+      count += 1
+    } else {
+      return arguments
+    }
+  }
+  guard count > 0, count < arguments.count else { return count == 0 ? arguments : [] }
+  return [arguments[count]] + arguments[..<count] + arguments[(count + 1)...]
+}
+
 /// Refuses an unknown command. The parser itself would complain about the arguments instead.
 func checkCommand(_ arguments: [String]) throws(Failure) {
   let known = RootCommand.configuration.subcommands.compactMap { $0.configuration.commandName } + ["help"]

@@ -30,7 +30,8 @@ public enum Treering {
   /// The name of the running command.
   static var command: String { name.withLock { $0 } }
 
-  static func run(_ arguments: [String]) -> ExitStatus {
+  static func run(_ words: [String]) -> ExitStatus {
+    let arguments = commandFirst(words)
     if arguments.first == "---completion" {
       answerCompletion(arguments)
       return .done

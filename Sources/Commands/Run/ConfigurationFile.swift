@@ -12,6 +12,8 @@ internal import Synchronization
 struct ConfigurationFile {
   let path: [UInt8]
   let settings: Configuration
+  /// The errors in the file, each with its place. `settings` is what is right in it.
+  let errors: [String]
 
   /// The file that is read without `--config`.
   static var defaultPath: [UInt8] {
@@ -27,15 +29,19 @@ struct ConfigurationFile {
 
   private static let read = Mutex<ConfigurationFile?>(nil)
 
-  /// Reads a file once and caches it, because a pipe can be read only once.
-  static func once(at path: [UInt8]) throws(Failure) -> ConfigurationFile {
-    if let known = read.withLock({ $0 }), known.path == path { return known }
-    let file = try ConfigurationFile(at: path)
+  /// Reads a file once and caches it, because a pipe can be read only once. Throws its first error, unless they are
+  /// allowed.
+  static func once(at path: [UInt8], allowsErrors: Bool = false) throws(Failure) -> ConfigurationFile {
+    let known = read.withLock { $0 }
+    let file = try known?.path == path ? known! : ConfigurationFile(at: path)
     read.withLock { $0 = file }
-    return file
+    guard !allowsErrors, let first = file.errors.first else { return file }
+    throw Failure(
+      .usage, first, path: path,
+      hint: file.errors.count == 1 ? nil : "\(file.errors.count - 1) more: see treering config check")
   }
 
-  /// Reads a file. Throws `usage` with file, line and column.
+  /// Reads a file. Throws `usage` with file, line and column if it is not TOML.
   private init(at path: [UInt8]) throws(Failure) {
     self.path = path
     let text: [UInt8]
@@ -65,10 +71,15 @@ struct ConfigurationFile {
     guard let valid = String(validating: text, as: UTF8.self) else {
       throw Failure(.usage, "the configuration \(displayName(path)) is not UTF-8", path: path)
     }
-    do { settings = try Configuration(text: valid) } catch {
+    func sentence(_ error: SettingsError) -> String {
       let place = error.line.map { ":\($0)" + (error.column.map { ":\($0)" } ?? "") } ?? ""
-      throw Failure(.usage, "\(displayName(path))\(place): \(error.message)", path: path)
+      return "\(displayName(path))\(place): \(error.message)"
     }
+    do {
+      let (settings, errors) = try Configuration.read(valid)
+      self.settings = settings
+      self.errors = errors.map(sentence)
+    } catch { throw Failure(.usage, sentence(error), path: path) }
   }
 
   /// The file and line, for later messages.
@@ -157,13 +168,13 @@ extension Excludes {
 
 extension CommonOptions {
   /// The configuration given with `--config`, or the default one if it exists.
-  func configuration() throws(Failure) -> ConfigurationFile? {
-    if let config { return try ConfigurationFile.once(at: config.bytes) }
+  func configuration(allowsErrors: Bool = false) throws(Failure) -> ConfigurationFile? {
+    if let config { return try ConfigurationFile.once(at: config.bytes, allowsErrors: allowsErrors) }
     let path = ConfigurationFile.defaultPath
     do throws(Errno) { _ = try Descriptor.open(path: path, .pathOnly) } catch {
       if error.meansAbsence || error == .accessDenied { return nil }
     }
-    return try ConfigurationFile.once(at: path)
+    return try ConfigurationFile.once(at: path, allowsErrors: allowsErrors)
   }
 
   /// The configuration, if it names this repository, by any path.
@@ -173,8 +184,8 @@ extension CommonOptions {
   }
 
   /// The configuration of a command that needs one.
-  func requiredConfiguration() throws(Failure) -> ConfigurationFile {
-    if let file = try configuration() { return file }
+  func requiredConfiguration(allowsErrors: Bool = false) throws(Failure) -> ConfigurationFile {
+    if let file = try configuration(allowsErrors: allowsErrors) { return file }
     throw Failure(
       .usage, "there is no configuration: \(displayName(ConfigurationFile.defaultPath)) is not there",
       path: ConfigurationFile.defaultPath,

@@ -198,9 +198,13 @@ struct RunAnswer: HistoryLine {
   /// The answer for a person at a terminal.
   var lines: [String] {
     if result == "not_due" && steps.isEmpty { return ["nothing is due"] }
+    // A message that was printed already is not repeated.
+    let said = Console.lastMessages
     return table(
-      steps.map {
-        [$0.step, $0.outcome.rawValue, durationText($0.elapsedSeconds), $0.message ?? ""]
+      steps.map { step in
+        let message = step.message ?? ""
+        let isSaid = !message.isEmpty && said.contains { $0.hasSuffix(message) }
+        return [step.step, step.outcome.rawValue, durationText(step.elapsedSeconds), isSaid ? "see above" : message]
       }, rightAligned: [2])
   }
 }

@@ -53,6 +53,9 @@ struct PastRuns {
   /// The last push to each remote that went well.
   private(set) var goodPushes: [String: Push] = [:]
 
+  /// The remotes to which each snapshot was pushed.
+  private(set) var arrivals: [SnapshotName: [String]] = [:]
+
   /// The last push to each remote.
   var pushes: [Push] { lastPushes.values.sorted { $0.result.remote < $1.result.remote } }
 
@@ -81,6 +84,9 @@ struct PastRuns {
     lastPushes[remote] = push
     mistypedRemotes.remove(remote)
     if !push.hasFailed {
+      if let name = SnapshotName(push.result.snapshot.utf8), arrivals[name]?.contains(remote) != true {
+        arrivals[name, default: []].append(remote)
+      }
       goodPushes[remote] = push
       mistypedRemotes.formUnion(Set(lastPushes.keys).subtracting(goodPushes.keys))
     }

@@ -225,7 +225,9 @@ private struct Judge {
     if let unprotected = facts.plan.unprotectedSentence { findings.append(unprotected) }
     findings += facts.list.unusable.map(\.sentence)
     for (name, reason) in verifiedDamage.sorted(by: { $0.key.description < $1.key.description }) {
-      findings.append("the snapshot \(name) is damaged, found \(reason); see: \(facts.advice("verify \(name)"))")
+      let remedy = remedy(forDamageIn: [name], among: facts.arrivals, repository: facts.path)
+      findings.append(
+        "the snapshot \(name) is damaged, found \(reason); see: \(facts.advice("verify \(name)")); \(remedy)")
     }
     return findings
   }
@@ -321,7 +323,9 @@ private struct Judge {
     let runs = facts.history.runs
     let rotation = runs.last.flatMap { $0.command == "rotate" ? $0 : nil }
     let last = [runs.last { !["rotate", "receive"].contains($0.command) }, rotation].compactMap { $0 }
-    return last.filter { $0.exitStatus != 0 }.map { run in
+    // A push that failed is reported once, by its remote.
+    let pushes = Set(expectations.remotes.filter { judge($0).finding != nil }.compactMap(\.lastPush?.error))
+    return last.filter { $0.exitStatus != 0 && !pushes.contains($0.error ?? "") }.map { run in
       let why = run.error.map { ": \($0)" } ?? ""
       return "the last \(run.command), at \(run.time), ended with status \(run.exitStatus)\(why)"
     }
@@ -350,12 +354,12 @@ extension RepositoryState {
   ) throws {
     let list = try repository.snapshots()
     let sources = ExpectedSource.all(in: file, or: list)
-    let facts = try RepositoryFacts(of: repository, sources: sources.map(\.path), at: now)
+    let facts = try RepositoryFacts(of: repository, configuration: file, sources: sources.map(\.path), at: now)
     let remotes = ExpectedRemote.all(in: file, of: repository, history: facts.history)
     let expectations = Expectations(
       sources: sources, isConfigured: file != nil, databases: ExpectedDatabase.all(in: file, or: list),
       remotes: remotes, verification: file?.settings.verification,
-      due: try file?.due(in: repository, list: list, verified: facts.verifiedParts, at: now),
+      due: try file?.due(in: repository, at: now),
       maximumAgeSeconds: maximumAgeSeconds)
     self.init(from: facts, expecting: expectations, at: now)
   }
@@ -363,20 +367,25 @@ extension RepositoryState {
 
 extension ConfigurationFile {
   /// The work of the next run; see `RepositoryState.due`.
-  fileprivate func due(
-    in repository: Repository, list: SnapshotList, verified: [VerifiedPart], at now: Timestamp
-  ) throws(Failure) -> [String] {
+  ///
+  /// A new snapshot is due at each remote, unless the remote takes only the members of a set.
+  func due(in repository: Repository, at now: Timestamp, evenIfNotDue: Bool = false) throws(Failure) -> [String] {
+    let list = try repository.snapshots()
     var due: [String] = []
     if !settings.sources.isEmpty || !databases.isEmpty {
       var options = try snapshotOptions()
       options.excusedSources = try excusedSources(in: repository, at: now)
-      if try isSnapshotDue(for: options, in: repository, at: now) { due.append("snapshot") }
+      var isDue = evenIfNotDue
+      if !isDue { isDue = try isSnapshotDue(for: options, in: repository, at: now) }
+      if isDue { due.append("snapshot") }
     }
-    for remote in settings.remotes
-    where try repository.duePush(to: remote.url, set: remote.set, of: sourceSet, in: list) != nil {
-      due.append("push \(remote.name)")
+    let isSnapshotDue = !due.isEmpty
+    for remote in settings.remotes {
+      let snapshot = try repository.duePush(to: remote.url, set: remote.set, of: sourceSet, in: list)
+      if snapshot != nil || isSnapshotDue && remote.set == nil { due.append("push \(remote.name)") }
     }
-    if let part = settings.verification?.duePart(after: verified, at: now), !list.snapshots.isEmpty {
+    let verified = try repository.verifiedParts.all()
+    if let part = settings.verification?.duePart(after: verified, at: now), !list.snapshots.isEmpty || !due.isEmpty {
       due.append("verify \(part)")
     }
     return due

@@ -54,9 +54,12 @@ struct StatusPage {
   }
 
   private var runTable: [String] {
-    state.runs.flatMap { run in
+    state.runs.enumerated().flatMap { index, run in
+      let isRepeated = index > 0 && run.error == state.runs[index - 1].error
       let head = "\(Self.local(run.time))  \(run.command), "
-      let end = run.exitStatus == 0 ? "done" : "status \(run.exitStatus)" + (run.error.map { ": \($0)" } ?? "")
+      let end =
+        run.exitStatus == 0
+        ? "done" : "status \(run.exitStatus)" + (run.error.map { isRepeated ? ": the same" : ": \($0)" } ?? "")
       return Self.wrapped(end, first: head, next: String(repeating: " ", count: 18))
     }
   }
