@@ -58,8 +58,9 @@ struct DatabaseDumps {
         let failure = error as? Failure ?? Failure(.failed, "\(error)")
         options.leaveOut(database.record(began: began, ended: Clock.now()))
         let warning = Warning(path: database.source, message: "is left out: there is no good dump: \(failure)")
-        ended(End(database: database, start: start, failure: failure, warnings: [warning]))
-        guard database.isRequired else { continue }
+        let isRequired = database.isRequired
+        ended(End(database: database, start: start, failure: failure, warnings: isRequired ? [] : [warning]))
+        guard isRequired else { continue }
         throw Failure(
           .failed, "the required database \(displayName(database.name)) has no good dump: \(failure.message)",
           hint: "nothing was published")

@@ -252,6 +252,7 @@ final class ScheduledRun {
     var options = sources
     let dumps = file.dumps
     defer { if dumps != nil { removeDumps(of: options, from: repository) } }
+    if dumps != nil { CurrentProcess.notifyServiceManager("STATUS=dumping the databases") }
     try dumps?.make(in: repository, for: &options, ended: noteDump)
     var mayTryAgain = 3
     while true {

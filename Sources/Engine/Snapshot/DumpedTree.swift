@@ -147,7 +147,8 @@ extension Descriptor {
 extension FileStorer {
   /// Links a stored file with the same content, or moves the dump's own file in; `nil` if the file must be copied.
   func takeIn(_ file: inout SourceFile, of tree: DumpedTree) throws -> NewEntry? {
-    let isMovable = node.isTakenOver && takeOver(&file, of: tree)
+    // The change of the mode would change an ACL that was read before.
+    let isMovable = node.isTakenOver && file.attributes.isEmpty && takeOver(&file, of: tree)
     do {
       guard try isMovable || tree.mayHaveContent(byteCount: file.status.size, by: finder) else { return nil }
       let status = file.status
