@@ -21,12 +21,18 @@ public enum Outcome: UInt8, Sendable {
 /// A catalog's description of its snapshot as a whole: the content of the trailer.
 public struct CatalogSummary: Sendable {
   public var root: Subtree
-  /// The snapshot's place in the order of snapshots: 1 for a repository's first, then one more for each.
+  /// The number of the snapshot in its repository, by arrival: 1 for the first, then one more for each.
   public var sequence: UInt64 = 0
   public var started = Timestamp(seconds: 0, nanoseconds: 0)
   public var finished = Timestamp(seconds: 0, nanoseconds: 0)
   /// The time of reception by the clock of the receiving repository; `nil` in the repository that took the snapshot.
   public var received: Timestamp?
+  /// The time that placed a received snapshot among those of its client; `nil` if it is `started`.
+  ///
+  /// It is later than `started` if the clock of the client was set back before.
+  public var placed: Timestamp?
+  /// True if retention goes by the client's time of a received snapshot, because its server was not append-only.
+  public var isDatedByClient = false
   public var outcome = Outcome.complete
   public var files: UInt64 = 0
   public var directories: UInt64 = 0
@@ -53,8 +59,8 @@ public struct CatalogSummary: Sendable {
 
   public init(root: Subtree) { self.root = root }
 
-  /// The time at which this repository got the snapshot. Retention uses it, so that no client can choose it.
-  public var dated: Timestamp { received ?? started }
+  /// The time at which the snapshot was taken. A client's time is believed only until the reception.
+  public var taken: Timestamp { received.map { min($0, placed ?? started) } ?? started }
 
   /// The form on the wire; `init(encoded:)` reads it.
   public var encoded: [UInt8] { encode(tableOffset: 0, frameCount: 0) }
@@ -65,7 +71,8 @@ public struct CatalogSummary: Sendable {
   private enum Tag: UInt16 {
     case rootPlace = 1
     case rootDigest, totals, sequence, started, finished, outcome, counts, copied, label, source
-    case repository, fileSystem, program, mount, received, absentSource, otherSource, stored, database
+    case repository, fileSystem, program, mount, received, absentSource, otherSource, stored, database, placed
+    case datedByClient
   }
 
   /// Writes fields as tag, length and value; a reader skips unknown tags.
@@ -92,6 +99,8 @@ public struct CatalogSummary: Sendable {
     field(.started) { $0.append(started) }
     field(.finished) { $0.append(finished) }
     if let received { field(.received) { $0.append(received) } }
+    if let placed { field(.placed) { $0.append(placed) } }
+    if isDatedByClient { field(.datedByClient) { _ in } }
     field(.outcome) { $0.append(outcome.rawValue) }
     numbers(.counts, files, directories, warnings)
     numbers(.copied, filesLinked, filesCopied, bytesCopied)
@@ -130,7 +139,11 @@ public struct CatalogSummary: Sendable {
     guard counts.allSatisfy({ $0 <= Self.mostCounted }), bytesCopied <= Self.mostBytesCopied,
       sequence <= UInt64(Int64.max)
     else { throw CatalogError("the trailer has a number that is too large") }
-    guard [started, finished, dated].allSatisfy({ CalendarTime.seconds.contains($0.seconds) }) else {
+    guard
+      [started, finished, received ?? started, placed ?? started].allSatisfy({
+        CalendarTime.seconds.contains($0.seconds)
+      })
+    else {
       throw CatalogError("the trailer has a time outside the years 0 to 9999")
     }
   }
@@ -157,6 +170,8 @@ public struct CatalogSummary: Sendable {
       case .started: summary.started = try Timestamp(from: &value)
       case .finished: summary.finished = try Timestamp(from: &value)
       case .received: summary.received = try Timestamp(from: &value)
+      case .placed: summary.placed = try Timestamp(from: &value)
+      case .datedByClient: summary.isDatedByClient = true
       case .outcome:
         guard let outcome = Outcome(rawValue: try value.integer()) else {
           throw CatalogError("the trailer names an unknown outcome")

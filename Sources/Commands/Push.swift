@@ -13,10 +13,11 @@ struct PushCommand: RunnableCommand {
       repository, on a second disk for example. Over ssh treering must be installed on the remote machine, and the \
       repository there made with treering init. Without a SNAPSHOT the newest one is sent, or the newest of the \
       set that the configuration names. It keeps its name there. What was sent before a connection broke is \
-      not sent again.
+      not sent again. With --all every snapshot is sent that the remote never had, the oldest first.
 
-      Example:
+      Examples:
         treering push ssh://backup@nas.example.org/srv/treering/web01 --repository /backup/treering
+        treering push /media/disk/treering --all --repository /backup/treering
       """)
 
   @Argument(
@@ -28,24 +29,32 @@ struct PushCommand: RunnableCommand {
     help: ArgumentHelp("The snapshot to send; the newest, if left out.", valueName: "snapshot"), completion: .snapshot)
   var snapshot: String?
 
+  @Flag(help: "Send all snapshots that the remote never had, the oldest first.")
+  var all = false
+
   @Flag(name: [.customShort("n"), .long], help: "Send nothing; say what would be sent.")
   var dryRun = false
 
   @OptionGroup var connection: RemoteConnectionOptions
   @OptionGroup var common: CommonOptions
 
+  func validate() throws {
+    if all, snapshot != nil { throw ValidationError("name a snapshot, or give --all") }
+  }
+
   func execute() throws -> ExitStatus {
     CurrentProcess.rememberSignals()
     let repository = try common.openRepository()
     let target = try RemoteTarget(
       named: remote, in: try common.configuration(naming: remote), connection: connection, options: common)
-    let list = try repository.snapshots()
     let sources = try sources(of: repository)
+    let run = PushJob(to: target, from: repository, sources: sources, options: common)
+    if all { return try PushAllJob(run, from: repository, options: common).run(isDryRun: dryRun) }
+    let list = try repository.snapshots()
     let wanted =
       try snapshot.map { try repository.resolve($0, in: list) }
       ?? newest(for: target, of: sources, in: repository, list: list)
     if let snapshot { common.noteDistance(of: wanted, from: snapshot) }
-    let run = PushJob(to: target, from: repository, sources: sources, options: common)
     let answer = try run.work(wanted, isDryRun: dryRun)
     common.answer(answer, isWanted: dryRun || common.speaks, lines: [answer.line])
     return answer.status

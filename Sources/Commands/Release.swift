@@ -34,7 +34,7 @@ struct ReleaseCommand: RunnableCommand {
   private func releaseRotation(of repository: Repository) throws -> ExitStatus {
     let reason = try repository.heldRotation()
     let kept = try repository.marks.lastBeforeChanges().sorted { $0.key.seconds < $1.key.seconds }
-    let released = try repository.rotationFreeze.release(newest: repository.snapshots().newest)
+    let released = try repository.rotationFreeze.release(lastArrival: repository.snapshots().lastArrival)
     common.answer(
       ReleaseAnswer(released: released, reason: reason, snapshots: [], stillHeld: kept.map(\.key.description)),
       lines: [released ? "rotation goes on" : "rotation was not held"]

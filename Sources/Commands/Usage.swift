@@ -221,7 +221,7 @@ struct GrowthSearch {
     var seen: [[[UInt8]]] = []
     let groups = Dictionary(grouping: list.snapshots) { $0.sourceSet }.values
     // A source that a newer snapshot has is not shown twice.
-    for group in groups.sorted(by: { $0.last!.summary.sequence > $1.last!.summary.sequence }) {
+    for group in groups.sorted(by: { $0.last!.summary.taken > $1.last!.summary.taken }) {
       let places = group.last!.summary.placesOfSources
       let tops = (places.isEmpty ? [[]] : places).filter { place in
         !seen.contains { place.starts(with: $0) || $0.starts(with: place) }

@@ -14,16 +14,18 @@ public struct BaseCandidate: Sendable {
 
 /// The records that pushes leave in `remotes/ID`. ID is the id of the remote repository.
 ///
-/// `NAME.catalog` is the catalog of the last pushed snapshot, one for each set of sources. `address` is the address of
-/// the remote.
+/// `NAME.catalog` is the catalog of the newest pushed snapshot, one for each set of sources. `address` is the address of
+/// the remote. `pushed` has the names of the snapshots that the remote has or had, one a line.
 public struct PushMemory {
   let repository: Repository
   private static let directoryName = Array("remotes".utf8)
   private static let addressName = Array("address".utf8)
+  private static let pushedName = Array("pushed".utf8)
 
   /// The possible bases for a push of a snapshot to a remote, best first.
   ///
-  /// The newest snapshot of the same sources comes first, then those that share the most sources.
+  /// Snapshots of the same sources come first, then those that share the most sources. Among these the nearest by time
+  /// comes first, because it has the most in common.
   public func baseCandidates(
     for snapshot: Snapshot, remote id: [UInt8], in list: SnapshotList
   ) throws(Failure) -> [BaseCandidate] {
@@ -33,9 +35,10 @@ public struct PushMemory {
       candidates.append(BaseCandidate(name: other.name, summary: other.summary, isHere: true))
     }
     let sources = SourceSet(label: snapshot.summary.label, paths: snapshot.summary.sources)
-    func rank(of candidate: BaseCandidate) -> (Int, Int, UInt64) {
+    func rank(of candidate: BaseCandidate) -> (Int, Int, Double, UInt64) {
       let isSame = candidate.summary.hasSameSources(as: snapshot.summary)
-      return (isSame ? 1 : 0, sources.count(in: candidate.summary), candidate.summary.sequence)
+      let distance = abs(candidate.summary.taken - snapshot.summary.taken)
+      return (isSame ? 1 : 0, sources.count(in: candidate.summary), -distance, candidate.summary.sequence)
     }
     return candidates.map { ($0, rank(of: $0)) }.sorted { $0.1 > $1.1 }.map(\.0)
   }
@@ -60,7 +63,8 @@ public struct PushMemory {
   }
 
   private static func keptNames(in own: Directory) -> [SnapshotName] {
-    ((try? own.names()) ?? []).compactMap { SnapshotName($0, suffix: SnapshotName.catalogSuffix) }
+    let names = try? Directory(own.descriptor.reopenDirectory()).names()
+    return (names ?? []).compactMap { SnapshotName($0, suffix: SnapshotName.catalogSuffix) }
   }
 
   private static func keptCatalog(of name: SnapshotName, in own: Directory) -> OpenCatalog? {
@@ -69,11 +73,11 @@ public struct PushMemory {
     return try? OpenCatalog(reading: source)
   }
 
-  /// The snapshots that were last pushed to the remote at this address, and the time of the last push.
-  public func last(address: [UInt8]) -> (names: [SnapshotName], time: Timestamp)? {
+  /// The snapshots that the remote at this address has or had, and the time of the last push.
+  public func last(address: [UInt8]) -> (names: Set<SnapshotName>, time: Timestamp)? {
     for own in remotes() where self.address(in: own) == address {
       guard let status = try? own.descriptor.status(of: Self.addressName.span) else { continue }
-      return (Self.keptNames(in: own), status.modified)
+      return ((try? pushed(in: own)) ?? [], status.modified)
     }
     return nil
   }
@@ -89,44 +93,80 @@ public struct PushMemory {
     try? repository.file(named: Self.addressName, in: remote).read(limit: 1 << 16)
   }
 
-  /// Keeps the catalog of a pushed snapshot, and drops older catalogs of the same sources.
+  /// The snapshots of this repository that a remote has or had, as far as is known.
+  public func pushed(to id: [UInt8]) throws(Failure) -> Set<SnapshotName> {
+    do throws(Errno) {
+      return try pushed(in: try repository.control.directory(path: [Self.directoryName, id]))
+    } catch {
+      if error == .noSuchEntry { return [] }
+      throw .writing("read what was pushed in", at: repository.path, because: error)
+    }
+  }
+
+  private func pushed(in own: Directory) throws(Errno) -> Set<SnapshotName> {
+    let text = try repository.file(named: Self.pushedName, in: own).read(limit: 64 << 20) ?? []
+    let lines = text.split(separator: UInt8(ascii: "\n"))
+    return Set(lines.compactMap { SnapshotName($0) } + Self.keptNames(in: own))
+  }
+
+  /// Notes that a remote has some snapshots. The names of snapshots that this repository no longer has are dropped.
+  public func note(_ names: Set<SnapshotName>, areAt id: [UInt8]) throws(Failure) {
+    do { try note(names, in: makeDirectory(for: id)) } catch {
+      throw .writing("remember a push in", at: repository.path, because: error)
+    }
+  }
+
+  private func note(_ names: Set<SnapshotName>, in own: Directory) throws {
+    let known = try pushed(in: own)
+    if names.isSubset(of: known) { return }
+    let here = try Set(repository.catalogs.names().compactMap { SnapshotName($0, suffix: SnapshotName.catalogSuffix) })
+    let lines = known.union(names).intersection(here).map { "\($0)\n" }.sorted().joined()
+    try repository.file(named: Self.pushedName, in: own).replace(with: Array(lines.utf8))
+  }
+
+  private func makeDirectory(for id: [UInt8]) throws(Errno) -> Directory {
+    try repository.makeDirectory(Self.directoryName, in: repository.control)
+    let remotes = try repository.control.directory(Self.directoryName.span)
+    try repository.makeDirectory(id, in: remotes)
+    return try remotes.directory(id.span)
+  }
+
+  /// Keeps the catalog of a pushed snapshot, and only the newest catalog of the same sources.
   public func remember(_ name: SnapshotName, to id: [UInt8], address: [UInt8]) throws(Failure) {
     let catalogs = try repository.catalogs
     do {
-      try repository.makeDirectory(Self.directoryName, in: repository.control)
-      let remotes = try repository.control.directory(Self.directoryName.span)
-      try repository.makeDirectory(id, in: remotes)
-      let own = try remotes.directory(id.span)
+      let own = try makeDirectory(for: id)
       let inode = try own.descriptor.status().inode
       // Another repository that had this address is no longer there.
       for other in self.remotes() where self.address(in: other) == address {
         guard try other.descriptor.status().inode != inode else { continue }
         try other.descriptor.unlink(Self.addressName.span)
       }
+      try note([name], in: own)
       do throws(Errno) {
         try catalogs.descriptor.link(name.catalogName.span, to: own.descriptor, as: name.catalogName.span)
       } catch {
         guard error == .exists else { throw error }
       }
-      for other in Self.replaced(by: name, in: own) { try own.descriptor.unlink(other.catalogName.span) }
+      for other in Self.superfluous(in: own) { try own.descriptor.unlink(other.catalogName.span) }
       try repository.file(named: Self.addressName, in: own).replace(with: address)
     } catch { throw .writing("remember a push in", at: repository.path, because: error) }
   }
 
-  /// The catalogs that a new one replaces: those of the same sources, and the oldest beyond `mostKept`.
-  private static func replaced(by name: SnapshotName, in own: Directory) -> [SnapshotName] {
-    guard let new = keptCatalog(of: name, in: own)?.summary else { return [] }
-    var going: [SnapshotName] = []
-    var staying: [(name: SnapshotName, sequence: UInt64)] = []
-    for other in keptNames(in: own) where other != name {
-      if let summary = keptCatalog(of: other, in: own)?.summary, !summary.hasSameSources(as: new) {
-        staying.append((other, summary.sequence))
-      } else {
-        going.append(other)
-      }
+  /// The kept catalogs that a newer one of the same sources replaces, and the oldest beyond `mostKept`.
+  private static func superfluous(in own: Directory) -> [SnapshotName] {
+    let names = keptNames(in: own)
+    var list = SnapshotList()
+    for name in names {
+      guard let summary = keptCatalog(of: name, in: own)?.summary else { continue }
+      list.snapshots.append(Snapshot(name: name, summary: summary))
     }
-    staying.sort { $0.sequence > $1.sequence }
-    return going + staying.dropFirst(mostKept - 1).map(\.name)
+    list.sort()
+    var staying: [Snapshot] = []
+    for snapshot in list.snapshots.reversed() where staying.count < mostKept {
+      if !staying.contains(where: { $0.summary.hasSameSources(as: snapshot.summary) }) { staying.append(snapshot) }
+    }
+    return names.filter { name in !staying.contains { $0.name == name } }
   }
 
   /// The maximum number of catalogs that are kept for one remote.

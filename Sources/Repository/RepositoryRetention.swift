@@ -4,14 +4,16 @@ internal import Posix
 public import Retention
 
 extension Snapshot {
-  /// The properties of this snapshot that retention uses.
-  func retained(isHeld: Bool, isDamaged: Bool, isUnwanted: Bool) -> RetainedSnapshot {
-    let seconds = summary.dated.seconds
+  /// The properties of this snapshot that retention uses. `placed` is its place in the order of retention.
+  fileprivate func retained(
+    placed: (index: Int, time: Timestamp), isHeld: Bool, isDamaged: Bool, isUnwanted: Bool
+  ) -> RetainedSnapshot {
+    let seconds = (summary.isDatedByClient ? placed.time : summary.received ?? summary.started).seconds
     return RetainedSnapshot(
       name: name.description, sequence: summary.sequence, time: seconds,
       local: LocalTime(fields: Clock.localFields(of: seconds), of: seconds),
       isGood: summary.outcome == .complete && !isDamaged, isHeld: isHeld, isUnwanted: isUnwanted,
-      isReceived: summary.received != nil,
+      isReceived: summary.received != nil, isDatedByClient: summary.isDatedByClient, place: placed.index,
       sources: SourceSet(label: summary.label, paths: summary.sources).keys + summary.otherSources,
       absentSources: SourceSet(label: summary.label, paths: summary.allAbsentSources).keys)
   }
@@ -31,23 +33,28 @@ public struct RepositoryRetention {
     let held = try repository.marks.all(.held)
     let damaged = try repository.marks.all(.damaged)
     let obstacle = try repository.rotationFreeze.description().map { "rotation is held since \($0)" }
-    return retentionPlan(
-      for: list.snapshots.map {
-        $0.retained(
-          isHeld: held[$0.name] != nil, isDamaged: damaged[$0.name] != nil, isUnwanted: unwanted.contains($0.name))
+    let order = list.retentionOrder
+    var plan = retentionPlan(
+      for: order.map { placed in
+        let snapshot = list.snapshots[placed.index]
+        return snapshot.retained(
+          placed: placed, isHeld: held[snapshot.name] != nil, isDamaged: damaged[snapshot.name] != nil,
+          isUnwanted: unwanted.contains(snapshot.name))
       }, policy: policy, now: now.seconds, obstacle: obstacle,
       accepted: repository.rotationFreeze.acceptedSequence(in: list), wanted: wanted?.keys ?? [],
       commandOptions: " --repository \(displayName(repository.path))")
+    for (placed, decision) in zip(order, plan.decisions) { plan.decisions[placed.index] = decision }
+    return plan
   }
 
   /// The members of each set, newest first, by the policy of the last rotation.
   func members(of list: SnapshotList) throws(Failure) -> [SnapshotSet: [SnapshotName]] {
     let plan = try plan(for: list, by: lastPolicy(), now: Clock.now())
-    var members: [SnapshotSet: [SnapshotName]] = [:]
-    for (snapshot, decision) in zip(list.snapshots, plan.decisions).reversed() where !decision.expires {
-      for (set, _) in decision.sets { members[set, default: []].append(snapshot.name) }
+    var members: [SnapshotSet: [(rank: Int, name: SnapshotName)]] = [:]
+    for (snapshot, decision) in zip(list.snapshots, plan.decisions) where !decision.expires {
+      for (set, rank) in decision.sets { members[set, default: []].append((rank, snapshot.name)) }
     }
-    return members
+    return members.mapValues { $0.sorted { $0.rank < $1.rank }.map(\.name) }
   }
 
   // MARK: The last applied policy

@@ -63,7 +63,7 @@ public struct RotationFreeze {
     }
   }
 
-  /// The sequence number of the newest snapshot at the last release of rotation.
+  /// The sequence number of the last arrival at the last release of rotation.
   ///
   /// An older gap is no reason for a new hold. An unreadable file accepts no gap.
   func acceptedSequence(in list: SnapshotList) -> UInt64? {
@@ -76,9 +76,9 @@ public struct RotationFreeze {
 
   /// Releases rotation. Returns false if it was not held.
   ///
-  /// The release accepts the gap between `newest` and its predecessor.
-  public func release(newest: Snapshot?) throws(Failure) -> Bool {
-    if let newest { try repository.replace(releasedFile, with: "\(newest.name) \(newest.summary.sequence)\n") }
+  /// The release accepts the gap between `last` and its predecessor.
+  public func release(lastArrival last: Snapshot?) throws(Failure) -> Bool {
+    if let last { try repository.replace(releasedFile, with: "\(last.name) \(last.summary.sequence)\n") }
     return try end()
   }
 }

@@ -39,11 +39,11 @@ public struct UnusableSnapshot: Sendable {
 
 /// The snapshots of a repository.
 public struct SnapshotList: Sendable {
-  /// In order of sequence number, oldest first. Times are no order, because the clock may have been set back.
+  /// In the order of `sort`, oldest first.
   public var snapshots: [Snapshot] = []
   /// Snapshots whose catalog or directory cannot be used.
   public var unusable: [UnusableSnapshot] = []
-  /// The next sequence number. It exceeds the newest snapshot's number and the number of catalogs.
+  /// The next sequence number. It exceeds the number of every snapshot and the number of catalogs.
   public var nextSequence: UInt64 = 1
 
   public var newest: Snapshot? { snapshots.last }
@@ -82,8 +82,8 @@ extension Repository {
       }
     }
     try addTreesWithoutCatalog(to: &list)
-    list.snapshots.sort { ($0.summary.sequence, $0.name.description) < ($1.summary.sequence, $1.name.description) }
-    if let newest = list.newest { list.nextSequence = max(list.nextSequence, newest.summary.sequence &+ 1) }
+    list.sort()
+    if let last = list.lastArrival { list.nextSequence = max(list.nextSequence, last.summary.sequence &+ 1) }
     return list
   }
 

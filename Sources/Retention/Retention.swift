@@ -43,6 +43,10 @@ public struct RetainedSnapshot: Sendable {
   public var isUnwanted: Bool
   /// The snapshot was received by a push.
   public var isReceived: Bool
+  /// The time of the snapshot is that of the client that pushed it.
+  public var isDatedByClient: Bool
+  /// The place of the snapshot among all by the time at which they were taken, from 0.
+  public var place: Int
   /// The sources of the snapshot, label first.
   public var sources: [[UInt8]]
   /// The requested sources that were absent, label first.
@@ -50,7 +54,8 @@ public struct RetainedSnapshot: Sendable {
 
   public init(
     name: String, sequence: UInt64 = 0, time: Int64, local: LocalTime, isGood: Bool, isHeld: Bool = false,
-    isUnwanted: Bool = false, isReceived: Bool = false, sources: [[UInt8]] = [], absentSources: [[UInt8]] = []
+    isUnwanted: Bool = false, isReceived: Bool = false, isDatedByClient: Bool = false, place: Int = 0,
+    sources: [[UInt8]] = [], absentSources: [[UInt8]] = []
   ) {
     self.name = name
     self.sequence = sequence
@@ -60,6 +65,8 @@ public struct RetainedSnapshot: Sendable {
     self.isHeld = isHeld
     self.isUnwanted = isUnwanted
     self.isReceived = isReceived
+    self.isDatedByClient = isDatedByClient
+    self.place = place
     self.sources = sources
     self.absentSources = absentSources
   }
@@ -121,7 +128,7 @@ public struct RetentionPlan: Sendable {
   public var unprotectedSources: [[UInt8]] = []
 }
 
-/// Computes the retention plan. The snapshots come in order of sequence number, oldest first.
+/// Computes the retention plan. The snapshots come in the order of retention, oldest first; see `order(of:)`.
 ///
 /// A member of a set is the first good snapshot of a period that has a source. If the period has no good one, the
 /// member is the first snapshot that has the source. Thus a snapshot of some sources never takes the place of a
@@ -195,6 +202,9 @@ private func unprotectedSources(in snapshots: [RetainedSnapshot], sources: [[UIn
 
 /// The reasons that keep snapshots regardless of the policy.
 ///
+/// The newest snapshot is the one that was taken last. The newest good one of a source is protected by the time at
+/// which it was taken, and also by the order of retention, because a client chooses the former.
+///
 /// If `wanted` is not `nil`, the operator asks to expire some snapshots. Then a source that is no longer wanted
 /// protects no snapshot. A snapshot from the future, taken with a wrong clock, is not preferred to one of the present.
 private func protections(
@@ -202,18 +212,23 @@ private func protections(
 ) -> [[RetentionDecision.Reason]] {
   var reasons = [[RetentionDecision.Reason]](repeating: [], count: snapshots.count)
   func isOfThePresent(_ index: Int) -> Bool { !snapshots[index].isUnwanted || snapshots[index].time <= now }
-  let newest = snapshots.indices.last { wanted == nil || isOfThePresent($0) } ?? snapshots.indices.last
+  let byTime = snapshots.indices.sorted { (snapshots[$0].place, $0) < (snapshots[$1].place, $1) }
+  let newest = byTime.last { wanted == nil || isOfThePresent($0) } ?? byTime.last
   var current: Set<[UInt8]>?
   if let wanted, let newest {
     current = Set(wanted)
     current!.formUnion(snapshots[newest].sources.isEmpty ? Array(sources.keys) : snapshots[newest].sources)
     current!.formUnion(snapshots[newest].absentSources)
   }
-  for (source, places) in sources where !unprotected.contains(source) && current?.contains(source) ?? true {
+  func protectNewestGood(at places: [Int]) {
     let present = wanted == nil ? places : places.filter(isOfThePresent)
     func newestGood(at places: [Int]) -> Int? { places.last { snapshots[$0].isGood } }
-    guard let kept = newestGood(at: present) ?? newestGood(at: places) ?? present.last ?? places.last else { continue }
+    guard let kept = newestGood(at: present) ?? newestGood(at: places) ?? present.last ?? places.last else { return }
     if !reasons[kept].contains(.newestGood) { reasons[kept].append(.newestGood) }
+  }
+  for (source, places) in sources where !unprotected.contains(source) && current?.contains(source) ?? true {
+    protectNewestGood(at: places.sorted { (snapshots[$0].place, $0) < (snapshots[$1].place, $1) })
+    if wanted == nil { protectNewestGood(at: places) }
   }
   if let newest { reasons[newest].insert(.newest, at: 0) }
   for index in snapshots.indices where snapshots[index].isHeld { reasons[index].append(.held) }
@@ -298,7 +313,8 @@ private func leap(
   for index in snapshots.indices.dropFirst().reversed() {
     let (before, after) = (snapshots[index - 1], snapshots[index])
     if let accepted, after.sequence <= accepted { return nil }
-    let isOwn = after.sequence == before.sequence &+ 1 || index == snapshots.indices.last
+    let isSuccessor = after.sequence == before.sequence &+ 1 && !after.isDatedByClient
+    let isOwn = isSuccessor || index == snapshots.indices.last
     if isOwn, after.time - before.time > limit, newest.time - after.time <= limit { return (before.name, after.name) }
   }
   return nil

@@ -28,7 +28,7 @@ struct HostileTrailerTests {
       switch tag {
       case 3: bytes(number(&generator)) + bytes(number(&generator))
       case 4: bytes(number(&generator))
-      case 5, 6, 16: bytes(number(&generator)) + [0, 0, 0, 0]
+      case 5, 6, 16, 21: bytes(number(&generator)) + [0, 0, 0, 0]
       case 8, 9: (0..<3).flatMap { _ in bytes(number(&generator)) }
       default: [0x1B, 0x9B, 0x0A, 0xC2, 0x85, 0x2F] + generator.bytes(8)
       }
@@ -63,7 +63,7 @@ struct HostileTrailerTests {
     try world.snapshot()
     try tool("cp", ["-a", world.repository.root, world.directory.path / "whole"])
     let path = world.source.root / "file"
-    for tags in [[3], [4], [5], [6], [8], [9], [10], [11], [16], [3, 5, 6, 8, 9]] {
+    for tags in [[3], [4], [5], [6], [8], [9], [10], [11], [16], [16, 21, 22], [3, 5, 6, 8, 9]] {
       try tool("rm", ["-rf", world.repository.root])
       try tool("cp", ["-a", world.directory.path / "whole", world.repository.root])
       let catalogs = try world.repository.names(".treering/catalogs")

@@ -42,7 +42,7 @@ struct PushSourcesTests {
       if round == 1 {
         // One of each source stays here, and neither is a base of the other's push.
         let kept = try push.world.repository.names(".treering/remotes")
-        #expect(try push.world.repository.names(".treering/remotes/" + kept[0]).count == 3)
+        #expect(try push.world.repository.names(".treering/remotes/" + kept[0]).count == 4)
       }
     }
     try push.expectSame()
@@ -77,7 +77,7 @@ struct PushSourcesTests {
       try push.push()
     }
     let kept = try push.world.repository.names(".treering/remotes")
-    #expect(try push.world.repository.names(".treering/remotes/" + kept[0]).count == 17)
+    #expect(try push.world.repository.names(".treering/remotes/" + kept[0]).count == 18)
   }
 
   @Test(

@@ -14,6 +14,7 @@ struct PushAnswer: Decodable {
   let entriesChanged: Int
   let filesLinked: Int
   let filesCopied: Int
+  let newestThere: String?
 }
 
 /// A world whose snapshots are pushed to another repository, where a server is started by what stands for ssh(1): a
@@ -92,6 +93,9 @@ final class PushWorld {
 
   /// How many bytes the last one that was cut passed on.
   func passed() throws -> Int { Int(try place.text("passed")) ?? -1 }
+
+  /// The address in the form in which answers have it.
+  var shownAddress: String { ssh.isEmpty ? far.root.text : address.text }
 
   // MARK: Pushing
 

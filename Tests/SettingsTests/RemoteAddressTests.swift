@@ -58,6 +58,24 @@ struct RemoteAddressTests {
     ])
   func read(_ text: String, _ address: RemoteAddress) throws { #expect(try RemoteAddress(text) == address) }
 
+  @Test(
+    "one form is recorded, however an address is written, and it is read again as the same",
+    arguments: [
+      ("/mnt/x", ["/mnt/x/", "//mnt/./x", "/mnt//x/."]), ("/", ["//", "/."]),
+      ("ssh://nas/srv/r", ["ssh://nas/srv/r/", "nas:/srv/r", "SSH://nas//srv/./r", "ssh://nas/%73rv/r"]),
+      ("ssh://u@nas:22/srv/r", ["ssh://u@nas:22//srv/r"]),
+      ("ssh://nas/~/r", ["nas:r", "nas:~/r", "nas:./r/"]), ("ssh://nas/%7E/r", ["nas:/~/r"]),
+      ("ssh://nas/~/~u/r", ["nas:~u/r"]), ("ssh://[::1]/r", ["[::1]:/r"]),
+      ("ssh://nas/a%20b%25", ["nas:/a b%", "ssh://nas/a%20b%25/"]), ("ssh://nas/é", ["nas:/é", "ssh://nas/%c3%a9"]),
+    ])
+  func recorded(form: String, others: [String]) throws {
+    for text in [form] + others {
+      #expect(String(decoding: try RemoteAddress(text).recorded, as: UTF8.self) == form, "\(text)")
+    }
+    let bytes = Array("ssh://nas/".utf8) + Array("a%FFb".utf8)
+    #expect(try RemoteAddress(bytes).recorded == bytes)
+  }
+
   @Test("bytes that are no text stay what they are")
   func bytes() throws {
     let host = Array("nas".utf8)

@@ -32,10 +32,18 @@ struct PushJob {
 
   /// The snapshot to push: the newest one, unless the remote is known to have it.
   func due(in list: SnapshotList) throws(Failure) -> Snapshot? {
-    try repository.duePush(to: target.options.displayName, set: target.set, of: sources, in: list)
+    try repository.duePush(to: target.options.recordedAddress, set: target.set, of: sources, in: list)
   }
 
-  func work(_ snapshot: Snapshot, isDryRun: Bool = false) throws -> PushAnswer {
+  /// Throws if the remote is this repository itself.
+  func refuseItself(at connection: Connection) throws(Failure) {
+    guard !connection.servesSameRepository(as: repository) else {
+      throw Failure(.usage, "\(target.name) is this repository itself", hint: "name another one")
+    }
+  }
+
+  /// Pushes a snapshot. With `isPartOfAll`, the newest snapshot at the remote is not looked for.
+  func work(_ snapshot: Snapshot, isDryRun: Bool = false, isPartOfAll: Bool = false) throws -> PushAnswer {
     let start = Clock.now()
     let began = Clock.monotonic()
     let progress = PushProgress()
@@ -44,9 +52,9 @@ struct PushJob {
       if excusesAbsence, let reason = target.absence { throw RemoteAbsence(reason: reason) }
       let connection = try Connection(options: target.options)
       reached = connection
-      guard !connection.servesSameRepository(as: repository) else {
-        throw Failure(.usage, "\(target.name) is this repository itself", hint: "name another one")
-      }
+      try refuseItself(at: connection)
+      let newestThere = isPartOfAll ? nil : try self.newestThere(beside: snapshot, over: connection)
+      let isFirst = repository.pushMemory.last(address: target.options.recordedAddress) == nil
       let line = ProgressLine(options: common) { elapsed in
         Self.line(for: progress, sent: connection.bytesSent, elapsedSeconds: elapsed)
       }
@@ -56,6 +64,9 @@ struct PushJob {
         snapshot, of: repository, over: connection, isDryRun: isDryRun, progress: progress, monitor: monitor)
       line.stop()
       var answer = PushAnswer(for: result, to: target, warnings: monitor.warnings.count, isDryRun: isDryRun)
+      answer.newestThere = newestThere?.description
+      answer.onSameDisk = repository.isOnDisk(of: target.address)
+      answer.namesSameDisk = isFirst && answer.onSameDisk
       if !isDryRun {
         let line = PushLine(time: start.rfc3339, exitStatus: answer.status.code, error: nil, result: answer)
         // The snapshot was sent, so a history that cannot be written is no failure.
@@ -72,18 +83,33 @@ struct PushJob {
       if excusesAbsence, reached == nil, let reason = target.absence(because: failure) {
         throw RemoteAbsence(reason: reason)
       }
-      // A lock held by another push is not worth a history line. A usage error means that no push took place.
-      if !isDryRun, failure.kind != .locked, failure.kind != .usage {
-        let line = PushLine(
-          time: start.rfc3339, exitStatus: ExitStatus(failure.kind).code, error: failure.description,
-          result: PushAnswer(
-            remote: target.name, snapshot: snapshot.name.description, result: "failed",
-            bytesSent: reached?.bytesSent ?? 0, bytesReceived: reached?.bytesReceived ?? 0,
-            elapsedSeconds: Clock.monotonic() - began))
-        do { try repository.history.append(line) } catch { Console.warn("\(error)") }
+      if !isDryRun {
+        let answer = PushAnswer(
+          remote: target.name, snapshot: snapshot.name.description, result: "failed",
+          bytesSent: reached?.bytesSent ?? 0, bytesReceived: reached?.bytesReceived ?? 0,
+          elapsedSeconds: Clock.monotonic() - began)
+        record(failure, of: answer, at: start)
       }
       throw failure
     }
+  }
+
+  /// Appends a failed push to the history.
+  ///
+  /// A lock held by another push is not worth a line. A usage error means that no push took place.
+  private func record(_ failure: Failure, of answer: PushAnswer, at start: Timestamp) {
+    if failure.kind == .locked || failure.kind == .usage { return }
+    let line = PushLine(
+      time: start.rfc3339, exitStatus: ExitStatus(failure.kind).code, error: failure.description, result: answer)
+    do { try repository.history.append(line) } catch { Console.warn("\(error)") }
+  }
+
+  /// The snapshot that stays the newest at the remote after the push of an older one; `nil` for the newest one here.
+  private func newestThere(beside snapshot: Snapshot, over connection: Connection) throws -> SnapshotName? {
+    if try repository.snapshots().newest?.name == snapshot.name { return nil }
+    var list = try RemoteRepository(over: connection).snapshots()
+    if !list.snapshots.contains(where: { $0.name == snapshot.name }) { list.add(arriving: snapshot, at: Clock.now()) }
+    return list.newest.flatMap { $0.name == snapshot.name ? nil : $0.name }
   }
 
   /// The progress line. It fits in 80 columns, so that the time left is seen.
@@ -104,11 +130,11 @@ struct PushJob {
 extension Repository {
   /// The snapshot to push to an address: the newest one, unless the remote is known to have it.
   func duePush(
-    to address: String, set: SnapshotSet?, of sources: SourceSet?, in list: SnapshotList
+    to address: [UInt8], set: SnapshotSet?, of sources: SourceSet?, in list: SnapshotList
   ) throws(Failure) -> Snapshot? {
     guard let snapshot = try newest(of: sources, in: set, among: list) else { return nil }
     // The last push is remembered. The remote is asked again once a day, because it may have been recreated.
-    if let last = pushMemory.last(address: Array(address.utf8)), last.names.contains(snapshot.name),
+    if let last = pushMemory.last(address: address), last.names.contains(snapshot.name),
       abs(Clock.now() - last.time) < 86_400
     {
       return nil
@@ -136,14 +162,31 @@ struct PushAnswer: Encodable {
   var entriesChanged: UInt64 = 0
   var filesLinked: UInt64 = 0
   var filesCopied: UInt64 = 0
+  /// The snapshot that stays the newest one there.
+  var newestThere: String?
+  /// True if the remote is on the disk of the repository.
+  var onSameDisk = false
+  /// True if the answer for a person says so.
+  var namesSameDisk = false
   /// The number of warnings, including those of the server.
   var warnings = 0
   let elapsedSeconds: Double
 
   var status: ExitStatus { warnings > 0 ? .warnings : .done }
 
+  private enum CodingKeys: CodingKey {
+    case remote, snapshot, base, result, bytesSent, bytesReceived, bytesOfTree, entriesChanged, filesLinked, filesCopied
+    case newestThere, onSameDisk, warnings, elapsedSeconds
+  }
+
   /// The answer for a person.
   var line: String {
+    let stays = result == "would_send" ? "would stay" : "stays"
+    return work + (newestThere.map { "; the newest there \(stays) \($0)" } ?? "")
+      + (namesSameDisk ? "; it is on the same disk as the repository: not a second medium" : "")
+  }
+
+  private var work: String {
     let against = base.map { ", against \($0)" } ?? ""
     switch result {
     case "there": return "\(remote) has \(snapshot) already"

@@ -6,12 +6,12 @@ internal import Settings
 
 /// A remote from the command line or the configuration.
 struct RemoteTarget {
-  /// The name from the configuration, or the address.
+  /// The name from the configuration, or the recorded form of the address.
   let name: String
   /// The set whose newest member is pushed.
   let set: SnapshotSet?
   let options: RemoteOptions
-  private let address: RemoteAddress
+  let address: RemoteAddress
 
   /// Finds the remote of this name in the configuration, or parses an address.
   init(
@@ -34,11 +34,11 @@ struct RemoteTarget {
           ? "name it as ssh://host/path, host:path or a path with a slash" : "it has: \(names.joined(separator: ", "))")
     }
     var remote = RemoteConfiguration()
-    remote.name = shown
     remote.url = text
     do { remote.address = try RemoteAddress(text) } catch {
       throw Failure(.usage, "the remote \(shown) cannot be used: \(error)")
     }
+    remote.name = displayName(remote.address.resolved.recorded)
     try self.init(remote: remote, connection: connection, options: common)
   }
 
@@ -72,6 +72,7 @@ struct RemoteTarget {
     let shownName = remote.name
     var options = RemoteOptions(
       command: command, path: path, displayName: remote.url.isEmpty ? remote.name : remote.url,
+      recordedAddress: remote.address.resolved.recorded,
       timeoutSeconds: Double(connection.timeout ?? remote.timeoutSeconds),
       bytesPerSecond: connection.limitRate ?? remote.limitRate, program: "treering \(Treering.version)",
       onLine: { line in Console.complain("\(shownName): \(displayName(line))") })
@@ -92,6 +93,18 @@ struct RemoteTarget {
 }
 
 extension RemoteAddress {
+  /// The address with the real path of a repository on this machine, as far as the path exists.
+  var resolved: RemoteAddress {
+    guard case .local(let path) = self, var existing = try? absolutePath(of: path) else { return self }
+    var rest: [UInt8] = []
+    while true {
+      if let real = try? CurrentProcess.realPath(existing) { return .local(real + rest) }
+      if existing == [slash] { return self }
+      let (parent, name) = splitLast(of: existing)
+      (existing, rest) = (parent, [slash] + name + rest)
+    }
+  }
+
   /// The reason that a repository on this machine is absent, such as an empty mount point; `nil` also for an address
   /// on another machine.
   var absence: String? {

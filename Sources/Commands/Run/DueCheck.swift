@@ -31,7 +31,7 @@ struct DueCheck {
       $0.summary.label == label && !(present.isEmpty && databases.isEmpty)
         && present.isSubset(of: $0.summary.sources) && databases.isSubset(of: $0.summary.otherSources)
         && absent.isSubset(of: $0.summary.sources + $0.summary.absentSources)
-        && set.isSamePeriod(local($0.summary.dated), local(now))
+        && set.isSamePeriod(local($0.summary.taken), local(now))
     }
   }
 }

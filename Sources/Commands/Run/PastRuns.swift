@@ -1,5 +1,6 @@
 internal import FoundationEssentials
 internal import Model
+internal import Settings
 
 /// The runs that a repository's history records.
 struct PastRuns {
@@ -12,13 +13,13 @@ struct PastRuns {
 
   struct Push: Codable {
     struct Result: Codable {
-      let remote: String
+      var remote: String
       let snapshot: String
     }
     let time: String
     let exitStatus: Int32
     let error: String?
-    let result: Result
+    var result: Result
 
     var hasFailed: Bool { ![ExitStatus.done.code, ExitStatus.warnings.code].contains(exitStatus) }
   }
@@ -80,6 +81,9 @@ struct PastRuns {
   }
 
   private mutating func add(push: Push) {
+    var push = push
+    // Older lines have the address as it was typed.
+    push.result.remote = (try? RemoteAddress(push.result.remote)).map { displayName($0.recorded) } ?? push.result.remote
     let remote = push.result.remote
     lastPushes[remote] = push
     mistypedRemotes.remove(remote)

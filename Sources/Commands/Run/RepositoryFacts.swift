@@ -57,7 +57,7 @@ extension Repository {
     var arrivals = history.arrivals
     let remotes = file?.settings.remotes ?? []
     for remote in remotes {
-      for name in pushMemory.last(address: Array(remote.url.utf8))?.names ?? []
+      for name in pushMemory.last(address: remote.address.resolved.recorded)?.names ?? []
       where arrivals[name]?.contains(remote.name) != true { arrivals[name, default: []].append(remote.name) }
     }
     guard let file, file.path != ConfigurationFile.defaultPath else { return arrivals }
@@ -67,13 +67,19 @@ extension Repository {
 
   /// True if a directory is on the disk of the repository, as far as the kernel tells. A directory that cannot be
   /// opened is not.
-  fileprivate func isOnDisk(of path: [UInt8]) -> Bool {
+  func isOnDisk(of path: [UInt8]) -> Bool {
     guard let directory = try? Descriptor.open(path: path, .pathOnly), let status = try? directory.status() else {
       return false
     }
     if status.device == identity.device { return true }
     let own = Self.disk(of: identity.device)
     return own != nil && own == Self.disk(of: status.device)
+  }
+
+  /// True if a repository is on the disk of this one.
+  func isOnDisk(of address: RemoteAddress) -> Bool {
+    guard case .local(let path) = address, path.first == slash else { return false }
+    return isOnDisk(of: path)
   }
 
   /// The directory of a whole disk in sysfs(5), also for the device number of a partition. `nil` for other devices.
@@ -185,6 +191,8 @@ struct ExpectedRemote {
   var lastPush: PastRuns.Push?
   /// The reason that a remote on this machine is not there now.
   var absence: String?
+  /// True if the remote is on the disk of the repository.
+  var isOnSameDisk = false
 
   /// True if the absence of the remote is not reported, because its RPO has not passed.
   func isAbsenceExcused(at now: Timestamp) -> Bool { isOptional && !isLate(at: now) }
@@ -201,15 +209,18 @@ extension ExpectedRemote {
   init(_ remote: RemoteConfiguration, in repository: Repository, history: PastRuns? = nil) {
     self.init(
       name: remote.name, isOptional: remote.isOptional, rpoSeconds: remote.rpoSeconds,
-      lastPush: history?.pushes.first { $0.result.remote == remote.name }, absence: remote.address.absence)
+      lastPush: history?.pushes.first { $0.result.remote == remote.name }, absence: remote.address.absence,
+      isOnSameDisk: repository.isOnDisk(of: remote.address))
     arrival = history?.goodPushes[name].flatMap(Arrival.init)
-    if let last = repository.pushMemory.last(address: Array(remote.url.utf8)),
-      let newest = last.names.max(by: { $0.seconds < $1.seconds })
-    {
-      // The memory outlives the lines of the history.
-      let snapshot = arrival.map { $0.snapshot.seconds > newest.seconds ? $0.snapshot : newest } ?? newest
-      arrival = Arrival(snapshot: snapshot, seconds: arrival?.seconds ?? last.time.seconds)
-    }
+    compare(with: repository.pushMemory.last(address: remote.address.resolved.recorded))
+  }
+
+  /// Takes the newest snapshot that was ever pushed. The memory outlives the lines of the history, and the last push
+  /// may have been one of an older snapshot.
+  private mutating func compare(with last: (names: Set<SnapshotName>, time: Timestamp)?) {
+    guard let last, let newest = last.names.max(by: { $0.seconds < $1.seconds }) else { return }
+    let snapshot = arrival.map { $0.snapshot.seconds > newest.seconds ? $0.snapshot : newest } ?? newest
+    arrival = Arrival(snapshot: snapshot, seconds: arrival?.seconds ?? last.time.seconds)
   }
 
   /// The remotes of the configuration. Without one, all that have had a push.
@@ -217,7 +228,13 @@ extension ExpectedRemote {
     if let file, !file.settings.remotes.isEmpty {
       return file.settings.remotes.map { ExpectedRemote($0, in: repository, history: history) }
     }
-    return all(in: history)
+    return all(in: history).map { remote in
+      var remote = remote
+      guard let address = try? RemoteAddress(remote.name) else { return remote }
+      remote.isOnSameDisk = repository.isOnDisk(of: address)
+      remote.compare(with: repository.pushMemory.last(address: address.recorded))
+      return remote
+    }
   }
 
   /// The remotes that had a push, without those that were typing errors.

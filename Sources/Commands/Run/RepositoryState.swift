@@ -29,6 +29,8 @@ struct RepositoryState: Encodable {
     let ageSeconds: Int64?
     /// The time of the last push that went well.
     let arrived: String?
+    /// True if the remote is on the disk of the repository.
+    let onSameDisk: Bool
     /// `well`, `late`, `never`, `absent` or `failed`.
     let state: String
     /// The last push, whether it went well or not.
@@ -259,8 +261,8 @@ private struct Judge {
     }
     let remote = RepositoryState.Remote(
       remote: name, snapshot: expected.arrival?.snapshot.description, ageSeconds: age,
-      arrived: expected.arrival.map { Timestamp(seconds: $0.seconds, nanoseconds: 0).rfc3339 }, state: state,
-      lastPush: expected.lastPush)
+      arrived: expected.arrival.map { Timestamp(seconds: $0.seconds, nanoseconds: 0).rfc3339 },
+      onSameDisk: expected.isOnSameDisk, state: state, lastPush: expected.lastPush)
     return (remote, finding)
   }
 
@@ -310,12 +312,22 @@ private struct Judge {
       ? "day" : seconds % 86_400 == 0 ? counted(seconds / 86_400, "day") : durationText(Double(seconds))
   }
 
-  /// One disk with source and repository loses both, unless a remote has them.
+  /// One disk with source and repository loses both, unless a remote on another disk has them.
   var diskNotes: [String] {
+    expectations.remotes.filter(\.isOnSameDisk).map {
+      "the remote \($0.name) is on the same disk as the repository: not a second medium"
+    } + sourceDiskNotes
+  }
+
+  private var sourceDiskNotes: [String] {
     let sources = facts.sourcesOnSameDisk.map { displayName($0) }
-    guard !sources.isEmpty, !expectations.remotes.contains(where: { $0.arrival != nil }) else { return [] }
+    guard !sources.isEmpty, !expectations.remotes.contains(where: { $0.arrival != nil && !$0.isOnSameDisk }) else {
+      return []
+    }
     let shown = sources.count > 3 ? "\(sources[0]) and \(sources.count - 1) more" : sources.joined(separator: ", ")
-    return ["the repository is on the same disk as \(shown), and no remote has a copy: this disk's end loses both"]
+    return [
+      "the repository is on the same disk as \(shown), and no remote elsewhere has a copy: this disk's end loses both"
+    ]
   }
 
   /// A later rotation or received push does not clear the failure of another run.
@@ -381,7 +393,8 @@ extension ConfigurationFile {
     }
     let isSnapshotDue = !due.isEmpty
     for remote in settings.remotes {
-      let snapshot = try repository.duePush(to: remote.url, set: remote.set, of: sourceSet, in: list)
+      let snapshot = try repository.duePush(
+        to: remote.address.resolved.recorded, set: remote.set, of: sourceSet, in: list)
       if snapshot != nil || isSnapshotDue && remote.set == nil { due.append("push \(remote.name)") }
     }
     let verified = try repository.verifiedParts.all()

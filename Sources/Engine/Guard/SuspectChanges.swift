@@ -39,7 +39,9 @@ func suspectChanges(
   in snapshot: Snapshot, among list: SnapshotList, moved: UInt64, repository: Repository, limits: GuardLimits
 ) throws -> [SuspectChange] {
   var suspects: [SuspectChange] = []
-  let earlier = list.snapshots.reversed().filter { $0.summary.sequence < snapshot.summary.sequence }
+  // A hostile client must not choose the snapshot that its own is compared with.
+  let order = list.retentionOrder.map { list.snapshots[$0.index] }
+  let earlier = order.prefix { $0.name != snapshot.name }.reversed()
   for source in snapshot.summary.sources {
     let path = [snapshot.summary.label] + source.split(separator: slash).map(Array.init)
     for previous in earlier where previous.summary.covers(path) {

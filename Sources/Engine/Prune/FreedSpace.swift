@@ -97,10 +97,10 @@ public final class FreedSpaceSearch {
     let hasSpare = (try? store.local?.retirement.hasSpare()) ?? false
     doubts = store.local == nil ? [.remote] : hasSpare && spare == nil ? [.unknownSpare] : []
     repaired = Set(((try? store.local?.marks.all(.repaired)) ?? [:]).keys)
-    var all = snapshots
-    if let spare { all.append(spare) }
-    all.sort { $0.summary.sequence < $1.summary.sequence }
-    chains = Array(Dictionary(grouping: all) { $0.sourceSet }.values)
+    var all = SnapshotList()
+    all.snapshots = snapshots
+    if let spare { all.add(spare) }
+    chains = Array(Dictionary(grouping: all.snapshots) { $0.sourceSet }.values)
     notePlaces()
   }
 

@@ -170,9 +170,7 @@ private struct Rotation {
     list.snapshots.removeAll { names.contains($0.name) }
     do {
       try repository.retention.updateLinks(for: list)
-      if let newest = list.newest, names.contains(result.snapshots.last!.name) {
-        try repository.publication.pointLatest(to: newest.name)
-      }
+      if let newest = list.newest { try repository.publication.pointLatest(to: newest.name) }
     } catch { repository.problems.note(error) }
   }
 

@@ -7,14 +7,16 @@ internal import Synchronization
 /// Builds a received snapshot under its own name, and publishes it.
 ///
 /// The caller holds the repository's lock, and has called `recover`. `sent` has the origin and time of the snapshot.
+/// Retention goes by that time if `isDatedByClient`.
 /// The numbers of linked and copied files are counted anew. Nothing is published if the built tree does not have the
 /// root digest of `sent`: `ReceiveWork.leave` compares the digests of every directory.
 public func buildSnapshot(
-  _ name: SnapshotName, as sent: CatalogSummary, from wanted: any WantedTree, base: Snapshot?,
-  in repository: Repository, threads: Int, program: String, progress: Progress, monitor: any Monitor
+  _ name: SnapshotName, as sent: CatalogSummary, isDatedByClient: Bool = false, from wanted: any WantedTree,
+  base: Snapshot?, in repository: Repository, threads: Int, program: String, progress: Progress, monitor: any Monitor
 ) throws -> Snapshot {
   let reception = Reception(
-    name: name, sent: sent, wanted: wanted, base: base, repository: repository, threads: threads, program: program,
+    name: name, sent: sent, isDatedByClient: isDatedByClient, wanted: wanted, base: base, repository: repository,
+    threads: threads, program: program,
     progress: progress, monitor: monitor)
   do { return try reception.build(mayRecycle: true) } catch is SpareUnusable {
     progress.restart()
@@ -25,6 +27,7 @@ public func buildSnapshot(
 private struct Reception {
   let name: SnapshotName
   let sent: CatalogSummary
+  let isDatedByClient: Bool
   let wanted: any WantedTree
   let base: Snapshot?
   let repository: Repository
@@ -73,6 +76,7 @@ private struct Reception {
     var summary = sent
     try summary.complete(root: built, sequence: list.nextSequence, counts: progress, in: repository, program: program)
     summary.received = received
+    summary.isDatedByClient = isDatedByClient
     summary.mounts = []
     let snapshot = Snapshot(name: pending.name, summary: summary)
     // Rotation is held until this snapshot has been examined. It must never continue with a suspect snapshot.
@@ -82,7 +86,7 @@ private struct Reception {
     defer { progress.isSynchronizing.store(false, ordering: .relaxed) }
     try pending.publish(summary, with: FrameWriter(sink: pending.sink))
     var now = list
-    now.snapshots.append(snapshot)
+    now.add(snapshot)
     for trouble in completePublication(now, in: repository) + repository.problems.drain() { monitor.warn(trouble) }
     return snapshot
   }

@@ -269,7 +269,7 @@ private struct SnapshotRun {
     do { try repository.publication.recover(keepingUnfinished: false) } catch { repository.problems.note(error) }
     let snapshot = Snapshot(name: draft.pending.name, summary: summary)
     var now = list
-    now.snapshots.append(snapshot)
+    now.add(snapshot)
     for trouble in completePublication(now, in: repository) + repository.problems.drain() {
       warn(at: trouble.path, trouble.message)
     }

@@ -10,6 +10,8 @@ public struct RemoteOptions: Sendable {
   public var path: [UInt8]
   /// The remote as the operator named it, for messages.
   public var displayName: String
+  /// The form of the address in which a push is remembered.
+  public var recordedAddress: [UInt8]
   /// The longest time in seconds that the server may do nothing.
   public var timeoutSeconds: Double
   public var bytesPerSecond: UInt64?
@@ -21,12 +23,13 @@ public struct RemoteOptions: Sendable {
   public var passesAllLines = false
 
   public init(
-    command: [[UInt8]], path: [UInt8], displayName: String, timeoutSeconds: Double = 300,
+    command: [[UInt8]], path: [UInt8], displayName: String, recordedAddress: [UInt8] = [], timeoutSeconds: Double = 300,
     bytesPerSecond: UInt64? = nil, program: String, onLine: @escaping @Sendable ([UInt8]) -> Void
   ) {
     self.command = command
     self.path = path
     self.displayName = displayName
+    self.recordedAddress = recordedAddress
     self.timeoutSeconds = timeoutSeconds
     self.bytesPerSecond = bytesPerSecond
     self.program = program

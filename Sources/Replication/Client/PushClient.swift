@@ -21,6 +21,8 @@ final class PushClient {
   private let tree: Directory
   private let lock: FileLock
   private let candidates: [BaseCandidate]
+  /// The snapshot's summary, with the time that places it in this repository.
+  private let summary: CatalogSummary
   private var base: ClientBase?
 
   init(
@@ -37,8 +39,13 @@ final class PushClient {
     lock = try repository.locks.lockShared(snapshot.name)
     new = CatalogReader(reading: try repository.openCatalog(of: snapshot.name))
     tree = try repository.openTree(of: snapshot.name)
+    let list = try repository.snapshots()
     candidates = try repository.pushMemory.baseCandidates(
-      for: snapshot, remote: connection.repositoryID, in: repository.snapshots())
+      for: snapshot, remote: connection.repositoryID, in: list)
+    var summary = snapshot.summary
+    summary.placed = list.retentionOrder.first { list.snapshots[$0.index].name == snapshot.name }?.time
+    if summary.placed == summary.started { summary.placed = nil }
+    self.summary = summary
   }
 
   func run(isDryRun: Bool) throws -> PushResult {
@@ -92,7 +99,7 @@ final class PushClient {
     let offered = Array(candidates.prefix(Wire.candidates))
     let request = Request.push(
       PushRequest(
-        name: snapshot.name, client: repository.id, summary: snapshot.summary,
+        name: snapshot.name, client: repository.id, summary: summary,
         candidates: offered.map(\.summary.root.digest)))
     let frame = request.frame
     guard frame.payload.count <= Wire.frameBytes else {
@@ -189,7 +196,10 @@ final class PushClient {
 
   /// Records the push in the repository. The server has the snapshot, so an error is only a warning.
   private func remember() {
-    do { try repository.pushMemory.remember(snapshot.name, to: connection.repositoryID, address: remote) } catch {
+    do {
+      try repository.pushMemory.remember(
+        snapshot.name, to: connection.repositoryID, address: connection.options.recordedAddress)
+    } catch {
       monitor.warn(Warning(path: remote, message: "has \(snapshot.name), and that cannot be remembered here: \(error)"))
     }
   }

@@ -64,6 +64,7 @@ public final class RemoteRepository: VerifiableStore, Sendable {
     while true {
       let frame = try connection.channel.receive(.snapshot, .end)
       if frame.type == .end {
+        listing.list.sort()
         listing.rotationHold = try ListEnd(payload: frame.payload).rotationHold
         return listing
       }

@@ -179,7 +179,8 @@ final class PushReceiver {
     let snapshot: Snapshot
     do {
       snapshot = try buildSnapshot(
-        request.name, as: request.summary, from: tree, base: base?.snapshot, in: repository, threads: options.threads,
+        request.name, as: request.summary, isDatedByClient: !options.isAppendOnly, from: tree, base: base?.snapshot,
+        in: repository, threads: options.threads,
         program: options.program, progress: push.progress, monitor: push.notes)
     } catch {
       // Only `.failed` may come from lost data, which a second sync reports and discards.

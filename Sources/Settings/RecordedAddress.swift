@@ -1,0 +1,38 @@
+internal import Model
+
+extension RemoteAddress {
+  /// The form in which a remote is recorded, the same for all ways to write the address.
+  ///
+  /// A path has no empty component and no `.`, and an address of another machine is a URL.
+  public var recorded: [UInt8] {
+    switch self {
+    case .local(let path): return Self.tidy(path)
+    case .ssh(let user, let host, let port, let path):
+      let host = host.contains(UInt8(ascii: ":")) ? Array("[".utf8) + host + Array("]".utf8) : host
+      var text = Array("ssh://".utf8)
+      if let user { text += user + Array("@".utf8) }
+      text += host
+      if let port { text += Array(":\(port)".utf8) }
+      let tidy = Self.tidy(path)
+      if path.first != slash { return text + Array("/~/".utf8) + Self.escaped(tidy) }
+      // The directory `~` of the root is not the home directory.
+      let isTilde = tidy.elementsEqual("/~".utf8) || tidy.starts(with: "/~/".utf8)
+      return text + (isTilde ? Array("/%7E".utf8) + Self.escaped(Array(tidy.dropFirst(2))) : Self.escaped(tidy))
+    }
+  }
+
+  private static func tidy(_ path: [UInt8]) -> [UInt8] {
+    let names = path.split(separator: slash).filter { !$0.elementsEqual(".".utf8) }
+    return (path.first == slash ? [slash] : []) + Array(names.joined(separator: [slash]))
+  }
+
+  /// Writes each byte as `%XX` that a URL cannot have as it is. Valid UTF-8 stays readable.
+  private static func escaped(_ path: [UInt8]) -> [UInt8] {
+    let isText = String(validating: path, as: UTF8.self) != nil
+    return path.flatMap { byte -> [UInt8] in
+      let isPlain = byte > 0x20 && byte != 0x7F && byte != UInt8(ascii: "%") && (byte < 0x80 || isText)
+      if isPlain { return [byte] }
+      return Array("%\(byte < 16 ? "0" : "")\(String(byte, radix: 16, uppercase: true))".utf8)
+    }
+  }
+}
