@@ -30,8 +30,10 @@ struct RestoreCommand: RunnableCommand {
         treering restore yesterday /srv/www --in-place -n
       """)
 
-  @Argument(help: ArgumentHelp("The snapshot to copy from.", valueName: "snapshot"), completion: .snapshot)
-  var snapshot: String
+  @Argument(
+    help: ArgumentHelp("The snapshot to copy from; left out with --undo.", valueName: "snapshot"),
+    completion: .snapshot)
+  var snapshot: String?
 
   @Argument(
     help: ArgumentHelp("What to restore, named as at the source; everything, if left out.", valueName: "path"),
@@ -50,7 +52,13 @@ struct RestoreCommand: RunnableCommand {
   @Flag(help: "With --in-place, do not keep what is replaced or removed.")
   var noKeep = false
 
-  @Flag(name: [.customShort("y"), .long], help: "With --in-place, do not ask.")
+  @Option(
+    help: ArgumentHelp(
+      "Undo a restore in place: put back what it moved to this directory, and remove what it added.", valueName: "kept"),
+    completion: .directory)
+  var undo: PathArgument?
+
+  @Flag(name: [.customShort("y"), .long], help: "With --in-place and --undo, do not ask.")
   var yes = false
 
   @Option(
@@ -79,6 +87,14 @@ struct RestoreCommand: RunnableCommand {
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
+    if undo != nil {
+      let isOther = snapshot != nil || to != nil || inPlace || delete || noKeep || overwrite != nil || !pattern.isEmpty
+      if isOther || followDestinationLinks || partial {
+        throw ValidationError("--undo takes a directory, --yes and --dry-run, and nothing else")
+      }
+      return
+    }
+    guard let snapshot else { throw ValidationError("name a snapshot, such as latest") }
     try requireSnapshot(snapshot, before: paths, then: "--to DIR")
     if (to != nil) == inPlace { throw ValidationError("give either --to DIR or --in-place") }
     if delete, !pattern.isEmpty {
@@ -91,7 +107,8 @@ struct RestoreCommand: RunnableCommand {
   }
 
   func execute() throws -> ExitStatus {
-    var chosen = try common.openSnapshot(snapshot, having: paths, connection: connection)
+    if let undo { return try undoRestore(keptIn: absolutePath(of: undo.bytes)) }
+    var chosen = try common.openSnapshot(snapshot!, having: paths, connection: connection)
     if !partial { try chosen.choice.refusePartial(in: chosen.list) }
     if delete, noKeep, chosen.snapshot.summary.warnings > 0 {
       throw Failure(
@@ -102,9 +119,11 @@ struct RestoreCommand: RunnableCommand {
     try refuseDumps(of: chosen)
     noteMissingProc()
     if !pattern.isEmpty { chosen.choice.places = try matches(in: chosen) }
-    let plan = inPlace && !dryRun && !yes ? try confirmedPlan(restoring: chosen) : nil
+    // The plan names the dated directory of the restore.
+    let time = Clock.now()
+    let plan = inPlace && !dryRun && !yes ? try confirmedPlan(restoring: chosen, at: time) : nil
     CurrentProcess.rememberSignals()
-    return try run(restoring: chosen, after: plan)
+    return try run(restoring: chosen, at: time, after: plan)
   }
 
   /// Refuses to put the files of another machine in the place of this one's, unless a path names that machine's label.
@@ -162,23 +181,26 @@ struct RestoreCommand: RunnableCommand {
   }
 
   /// Prints the plan, and asks, unless there is nothing to do.
-  private func confirmedPlan(restoring chosen: ChosenSnapshot) throws -> ChangePrinter {
+  private func confirmedPlan(restoring chosen: ChosenSnapshot, at time: Timestamp) throws -> ChangePrinter {
     try Console.requireQuestions(asJSON: common.json)
     let plan = ChangePrinter(reporting: ConsoleMonitor(), to: .output, keeps: false)
     let progress = Progress()
     let line = ProgressLine(for: "comparing", of: progress, options: common)
-    _ = try restore(
-      chosen.snapshot, from: chosen.store, options: try options(for: chosen.choice, isDryRun: true), progress: progress,
+    let result = try restore(
+      chosen.snapshot, from: chosen.store, options: try options(for: chosen.choice, at: time, isDryRun: true),
+      progress: progress,
       monitor: plan)
     line.stop()
     if plan.isEmpty { return plan }
+    for path in result.kept { Console.print(Self.keptText(displayName(path), isDry: true)) }
     if let note = chosen.note { Console.note(note) }
     let question = "\(plan.text): restore this from \(chosen.name)?"
     guard Console.asks(question) else { throw Failure(.refused, "nothing was changed") }
     return plan
   }
 
-  private func options(for choice: SnapshotChoice, isDryRun: Bool) throws(Failure) -> RestoreOptions {
+  private func options(for choice: SnapshotChoice, at time: Timestamp, isDryRun: Bool) throws(Failure) -> RestoreOptions
+  {
     var options = RestoreOptions(
       paths: choice.places, destination: to?.bytes ?? [slash],
       overwrite: inPlace ? .ifDifferent : overwrite ?? .never, isDryRun: isDryRun,
@@ -186,6 +208,7 @@ struct RestoreCommand: RunnableCommand {
       threads: isDryRun ? 1 : threads.count)
     if inPlace {
       options.displacement = .init(removesOthers: delete, isKept: !noKeep)
+      options.displacement!.time = time
       // An entry that the rules leave out is in no snapshot, and must stay.
       if delete, let configuration = try common.configuration(), configuration.sourceSet != nil {
         options.displacement!.excludes = try configuration.snapshotOptions().excludesOfSource
@@ -196,10 +219,12 @@ struct RestoreCommand: RunnableCommand {
   }
 
   /// `plan` has the changes that were confirmed.
-  private func run(restoring chosen: ChosenSnapshot, after plan: ChangePrinter?) throws -> ExitStatus {
+  private func run(restoring chosen: ChosenSnapshot, at time: Timestamp, after plan: ChangePrinter?) throws
+    -> ExitStatus
+  {
     let progress = Progress()
     let console = ConsoleMonitor()
-    var options = try options(for: chosen.choice, isDryRun: dryRun)
+    var options = try options(for: chosen.choice, at: time, isDryRun: dryRun)
     if let plan { options.displacement?.approves = { plan.hasShown($0) } }
     let changes =
       inPlace || dryRun
@@ -247,7 +272,7 @@ struct RestoreCommand: RunnableCommand {
         : "\(verb) \(counted(answer.files, "file")) and \(counted(answer.directories, "directory")) "
           + "(\(byteText(answer.bytes))) of \(answer.snapshot) to \(answer.to), in \(durationText(answer.elapsedSeconds))"
     if let changes, !inPlace, !changes.isEmpty { text += "\n  \(changes.text)" }
-    for path in answer.kept { text += "\n  replaced and removed entries were moved to \(path)" }
+    for path in answer.kept { text += "\n  " + Self.keptText(path, isDry: dryRun) }
     if let note = chosen.note { text += "\n  \(note)" }
     if let note = noteOfDumps(in: chosen) { text += "\n  \(note)" }
     if answer.left > 0 {
@@ -262,6 +287,11 @@ struct RestoreCommand: RunnableCommand {
       text += "\n  the owner of \(counted(ownersNotSet, "entry")) could not be set; root can set it"
     }
     return text
+  }
+
+  private static func keptText(_ path: String, isDry: Bool) -> String {
+    let text = "replaced and removed entries \(isDry ? "would be" : "were") moved to \(path)"
+    return isDry ? text : text + "; undo it with: treering restore --undo \(path)"
   }
 
   private struct Answer: Encodable {

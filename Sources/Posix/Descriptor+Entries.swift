@@ -83,7 +83,14 @@ extension Descriptor {
 
   /// Exchanges two entries of this directory in one step (`RENAME_EXCHANGE`); `renameat2(2)`.
   public borrowing func exchange(_ name: Span<UInt8>, with other: Span<UInt8>) throws(Errno) {
-    try rename(name, to: self, as: other, flags: UInt32(tr_rename_exchange))
+    try exchange(name, with: other, in: self)
+  }
+
+  /// Exchanges an entry of this directory with one of another directory, in one step.
+  public borrowing func exchange(
+    _ name: Span<UInt8>, with other: Span<UInt8>, in directory: borrowing Descriptor
+  ) throws(Errno) {
+    try rename(name, to: directory, as: other, flags: UInt32(tr_rename_exchange))
   }
 
   private borrowing func rename(

@@ -92,7 +92,7 @@ struct InPlaceRestoreTests {
     #expect(now.differences(to: try Fingerprint(world.source.root)) == [])
     let answer: RestoreAnswer = try world.restore(["--delete", "--dry-run", "--json"]).decoded()
     let changes = try #require(answer.changes)
-    #expect(changes.count == 13 && answer.kept == [], "with the times of two directories")
+    #expect(changes.count == 13 && answer.kept.count == 1, "with the times of two directories")
     let content = try #require(changes.first { $0.path == "\(world.source.root)/sametime" })
     #expect(content.change == "changed" && content.aspects == ["content"])
   }

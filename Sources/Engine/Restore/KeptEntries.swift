@@ -37,6 +37,14 @@ final class KeptEntries: Sendable {
     self.root = root
   }
 
+  /// The changes of the restore, each with the area of its directory.
+  private let changes = Mutex<[(change: RecordedChange, area: Area)]>([])
+  /// The paths of the directories that a restore would make.
+  private let planned = Mutex<Set<[UInt8]>>([])
+
+  /// The paths of the directories that a restore would make, in order.
+  var plannedPaths: [[UInt8]] { planned.withLock { Array($0) }.sorted { $0.lexicographicallyPrecedes($1) } }
+
   /// The paths of the directories that were made, in order.
   var paths: [[UInt8]] { places.withLock { $0.values.map(\.path) }.sorted { $0.lexicographicallyPrecedes($1) } }
 
@@ -91,6 +99,35 @@ final class KeptEntries: Sendable {
     try withDirectory(for: node, tree: "metadata") { (_) throws(Errno) in }
   }
 
+  /// Records a change in a directory.
+  func record(_ sign: RecordedChange.Sign, at path: [[UInt8]], in node: RestoreNode) {
+    var change = RecordedChange(sign, at: path)
+    if let status = node.status { change.changed = status.modified }
+    changes.withLock { $0.append((change, Self.area(of: node))) }
+  }
+
+  /// The recorded changes, each with the path of the dated directory for its record.
+  func changesWithPlaces() -> [(change: RecordedChange, place: [UInt8])] {
+    let places = places.withLock { $0.mapValues(\.path) }
+    guard let first = paths.first else { return [] }
+    return changes.withLock { $0 }.map { ($0.change, places[$0.area] ?? first) }
+  }
+
+  /// Writes the record of a dated directory.
+  func write(_ record: [UInt8], in path: [UInt8]) throws(Errno) {
+    guard let place = places.withLock({ $0.values.first { $0.path == path } }) else { return }
+    let name = RecordedChange.fileName
+    let file = try place.directory.descriptor.open(
+      name.span, [.write, .create, .exclusive], mode: 0o600)
+    try file.write(record)
+  }
+
+  /// Notes the dated directory that would keep entries of a directory.
+  func plan(for node: RestoreNode) {
+    guard let above = candidates(for: node).first else { return }
+    planned.withLock { _ = $0.insert(joined([root] + above.path + [name])) }
+  }
+
   /// Deletes everything that was kept, with the dated directories.
   func delete(threads: Int) throws {
     for place in places.withLock({ Array($0.values) }) {
@@ -106,8 +143,8 @@ final class KeptEntries: Sendable {
     for node: RestoreNode, tree: String, _ body: (Directory) throws(Errno) -> Void
   ) throws(Errno) {
     try places.withLock { places throws(Errno) in
-      let area = Area(mount: node.status?.mount ?? 0, device: node.status?.device ?? 0)
-      if places[area] == nil { places[area] = try make(for: node, in: area) }
+      let area = Self.area(of: node)
+      if places[area] == nil { places[area] = try make(for: node) }
       let place = places[area]!
       var directory = place.directory
       for (name, present) in zip([Array(tree.utf8)] + node.path, node.line) {
@@ -117,14 +154,22 @@ final class KeptEntries: Sendable {
     }
   }
 
-  /// Makes the dated directory in the highest directory of the mount that permits it. Those of this user come first: a
+  private static func area(of node: RestoreNode) -> Area {
+    Area(mount: node.status?.mount ?? 0, device: node.status?.device ?? 0)
+  }
+
+  /// The directories of the mount that may get the dated directory, the highest first. Those of this user come first: a
   /// directory such as /tmp is for everybody, and is cleaned.
-  private func make(for node: RestoreNode, in area: Area) throws(Errno) -> Place {
-    var refusal = Errno.accessDenied
+  private func candidates(for node: RestoreNode) -> [RestoreNode] {
     let user = CurrentProcess.effectiveUser
-    let candidates = node.line.filter { $0.status?.mount == area.mount && $0.status?.device == area.device }
-    let own = candidates.filter { user == 0 || $0.status?.user == user }
-    for candidate in own + candidates {
+    let candidates = node.line.filter { $0.target != nil && Self.area(of: $0) == Self.area(of: node) }
+    return candidates.filter { user == 0 || $0.status?.user == user } + candidates
+  }
+
+  /// Makes the dated directory in the first directory that permits it.
+  private func make(for node: RestoreNode) throws(Errno) -> Place {
+    var refusal = Errno.accessDenied
+    for candidate in candidates(for: node) {
       guard let above = candidate.target else { continue }
       do throws(Errno) {
         let name = try makeDirectory(in: above)

@@ -164,6 +164,7 @@ struct RestoreMerge {
   }
 
   private func report(_ task: Task, named name: [UInt8]) {
+    work.recordChange(task.isCorrection ? .corrected : task.isReplacing ? .replaced : .added, of: name, in: node)
     guard work.monitor.wantsChanges else { return }
     work.monitor.changed(
       task.change

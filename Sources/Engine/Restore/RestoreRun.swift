@@ -1,5 +1,5 @@
 internal import Catalog
-internal import Model
+public import Model
 internal import Posix
 public import Repository
 internal import Synchronization
@@ -39,6 +39,8 @@ public struct RestoreOptions: Sendable {
     public var isKept: Bool
     /// By source: the rules by which snapshots leave entries out. Such entries are not removed.
     public var excludes: [[UInt8]: Excludes] = [:]
+    /// The time in the name of the dated directories.
+    public var time = Clock.now()
     /// Decides about each change of a present entry; `nil` if all are wanted. A change that nobody saw in the plan is
     /// not made.
     public var approves: (@Sendable (RestoreChange) -> Bool)?
@@ -63,7 +65,7 @@ public struct RestoreResult: Sendable {
   public var damaged: UInt64
   /// Entries with another owner, because only root may give files away.
   public var ownersNotSet: UInt64
-  /// The directories with the displaced entries.
+  /// The directories with the displaced entries; in a dry run those that would be made.
   public var kept: [[UInt8]]
   public var elapsedSeconds: Double
 }
@@ -126,11 +128,13 @@ func restore(
   }
   defer { work.end() }
   do { try walkTree(work, from: root, threads: fetcher == nil ? options.threads : 1) } catch {
+    work.writeRecord()
     for path in work.kept?.paths ?? [] {
       monitor.warn(Warning(path: path, message: "has the entries that were replaced and removed before"))
     }
     throw error
   }
+  work.writeRecord()
   try work.discardDisplaced()
   return RestoreResult(
     damaged: work.damaged.value, ownersNotSet: work.gaps.ownersNotSet, kept: work.keptPaths,

@@ -59,7 +59,30 @@ struct RestoreRemovals: Sendable {
 
 // Entries that a restore in place displaces.
 extension RestoreWork {
-  var keptPaths: [[UInt8]] { options.displacement?.isKept == true ? kept?.paths ?? [] : [] }
+  /// The directories with the displaced entries; in a dry run those that would be made.
+  var keptPaths: [[UInt8]] {
+    guard let kept, options.displacement?.isKept == true else { return [] }
+    return options.isDryRun ? kept.plannedPaths : kept.paths
+  }
+
+  /// Records a change of an entry, or of the directory itself, for an undoing. In a dry run notes the directory that
+  /// would keep the present entry.
+  func recordChange(_ sign: RecordedChange.Sign, of name: [UInt8]? = nil, in node: RestoreNode) {
+    guard let kept, options.displacement?.isKept == true else { return }
+    if !options.isDryRun {
+      kept.record(sign, at: node.path + (name.map { [$0] } ?? []), in: node)
+    } else if sign != .added {
+      kept.plan(for: node)
+    }
+  }
+
+  /// Writes the record of the changes. Without it, only an undoing by hand is possible.
+  func writeRecord() {
+    guard let destination, options.displacement?.isKept == true, !options.isDryRun else { return }
+    do throws(Errno) { try kept?.writeRecords(below: destination) } catch {
+      warn(at: path([]), "the record for an undoing could not be written: \(error)")
+    }
+  }
 
   /// Keeps an entry that gives way to a new one. True if the new one is in its place already.
   func displace(
@@ -136,6 +159,7 @@ extension RestoreWork {
           try target.descriptor.unlink(name.span)
         }
       }
+      recordChange(.removed, of: name, in: node)
       if monitor.wantsChanges { monitor.changed(change) }
     } catch { warn(at: path, "is not in the snapshot, and cannot be removed: \(error)") }
   }
@@ -165,6 +189,7 @@ extension RestoreWork {
       }
       if aspects.isEmpty { return }
       if !options.isDryRun, options.displacement?.isKept == true { try kept?.keepMetadata(of: node) }
+      recordChange(.corrected, in: node)
     }
     guard monitor.wantsChanges else { return }
     monitor.changed(

@@ -100,7 +100,7 @@ final class RestoreWork: TreeWork {
     self.destination = destination
     self.progress = progress
     self.monitor = monitor
-    kept = options.displacement.map { _ in KeptEntries(at: Clock.now(), below: options.destination) }
+    kept = options.displacement.map { KeptEntries(at: $0.time, below: options.destination) }
     removals =
       options.displacement?.removesOthers == true
       ? RestoreRemovals(excludes: options.displacement!.excludes) : nil
@@ -354,11 +354,16 @@ final class RestoreWork: TreeWork {
       node.kindBefore = existing.kind
     }
     node.isNew = true
-    if options.isDryRun { return true }
+    let sign: RecordedChange.Sign = existing == nil ? .added : .replaced
+    if options.isDryRun {
+      recordChange(sign, of: name, in: node.parent!)
+      return true
+    }
     if existing != nil {
       if let kept { try kept.move(name, from: node.parent!) } else { try above.descriptor.unlink(name.span) }
     }
     try above.descriptor.makeDirectory(name.span, mode: 0o700)
+    recordChange(sign, of: name, in: node.parent!)
     return true
   }
 

@@ -1,0 +1,257 @@
+internal import Catalog
+internal import Model
+internal import Posix
+internal import Repository
+
+public struct UndoResult: Sendable {
+  /// Changes that were not undone. Each is named in a warning.
+  public var left: UInt64 = 0
+  /// True if the dated directory is gone, because it held nothing more.
+  public var isDirectoryRemoved = false
+}
+
+/// Undoes a restore in place: puts back the entries of its dated directory, and removes those that it added.
+///
+/// An entry that has changed since the restore is left, and named. `approves` decides about each change.
+public func undoRestore(
+  keptIn path: [UInt8], isDryRun: Bool, approves: @escaping (RestoreChange) -> Bool, monitor: any Monitor
+) throws -> UndoResult {
+  let root: Directory
+  let kept: Directory
+  do {
+    root = Directory(try Descriptor.open(path: [slash], [.read, .directory]))
+    kept = Directory(try Descriptor.open(path: splitLast(of: path).parent, [.read, .directory]))
+  } catch { throw Failure(.usage, "cannot open \(displayName(path)): \(error)", path: path) }
+  var undo = try Undo(
+    of: kept, named: splitLast(of: path).name, at: path, in: root, isDryRun: isDryRun, approves: approves,
+    monitor: monitor)
+  try undo.run()
+  return undo.result
+}
+
+/// The undoing of the changes of one dated directory, the deepest paths first.
+private struct Undo {
+  private let root: Directory
+  private let above: Directory
+  private let name: [UInt8]
+  private let kept: Directory
+  private let path: [UInt8]
+  private let isDryRun: Bool
+  private let approves: (RestoreChange) -> Bool
+  private let monitor: any Monitor
+  private let changes: [RecordedChange]
+  private var remaining: [RecordedChange] = []
+  /// Entries that are removed, or would be.
+  private var removed: Set<[[UInt8]]> = []
+  /// Inodes whose ctime this undoing has changed, by the loss of a name.
+  private var touched: Set<UInt64> = []
+  /// The former mtimes of directories whose entries change.
+  private var times: [[[UInt8]]: Timestamp] = [:]
+  var result = UndoResult()
+
+  init(
+    of above: Directory, named name: [UInt8], at path: [UInt8], in root: Directory, isDryRun: Bool,
+    approves: @escaping (RestoreChange) -> Bool, monitor: any Monitor
+  ) throws {
+    (self.above, self.name, self.path, self.root) = (above, name, path, root)
+    (self.isDryRun, self.approves, self.monitor) = (isDryRun, approves, monitor)
+    let shown = displayName(path)
+    do {
+      kept = try above.directory(name.span)
+      let status = try kept.descriptor.status()
+      // Another user could have written any path into the record.
+      guard KeptEntries.contains(name), status.user == CurrentProcess.effectiveUser, status.permissions & 0o022 == 0
+      else {
+        throw Failure(
+          .refused, "\(shown) is no directory that a restore in place by this user has made", path: path,
+          hint: "name one such as /.treering-kept-2026-11-29T20-34-49Z")
+      }
+      let record = RecordedChange.fileName
+      guard let file = try? kept.descriptor.openToRead(record.span) else {
+        throw Failure(
+          .usage, "\(shown) has no record of the restore's changes", path: path,
+          hint: "put its entries back with cp, as treering-restore(1) says")
+      }
+      let lines = try file.readAll(limit: 1 << 31).split(separator: 0)
+      let parsed = lines.compactMap { RecordedChange(line: $0) }
+      guard parsed.count == lines.count else {
+        throw Failure(.damaged, "the record of the restore's changes in \(shown) is damaged", path: path)
+      }
+      changes = parsed.sorted { $1.path.lexicographicallyPrecedes($0.path) { $0.lexicographicallyPrecedes($1) } }
+    } catch let failure as Failure {
+      throw failure
+    } catch { throw Failure(.usage, "cannot read \(shown): \(error)", path: path) }
+  }
+
+  mutating func run() throws {
+    for change in changes {
+      try checkForSignal()
+      do { try undo(change) } catch let error as Errno {
+        leave(change, error == .symbolicLoop ? "a symbolic link leads to it" : "cannot be undone: \(error)")
+      }
+    }
+    result.left = UInt64(remaining.count)
+    if isDryRun { return }
+    let corrected = Set(changes.filter { $0.sign == .corrected }.map(\.path))
+    for (path, time) in times where !corrected.contains(path) {
+      try? root.directory(path: path).descriptor.setModificationTime(time)
+    }
+    try clear()
+  }
+
+  private mutating func leave(_ change: RecordedChange, _ reason: String) {
+    remaining.append(change)
+    monitor.warn(Warning(path: joined(change.path, absolute: true), message: "\(reason); left as it is"))
+  }
+
+  private mutating func undo(_ change: RecordedChange) throws {
+    let name = change.path.last!
+    let parent = try root.directory(path: change.path.dropLast())
+    let present = try parent.descriptor.statusIfPresent(of: name.span)
+    switch change.sign {
+    case .added:
+      guard let present else { return }
+      guard isUnchanged(present, since: change) else { return leave(change, Self.hasChanged) }
+      guard try isEmptied(present, change: change, in: parent) else { return leave(change, Self.isFilled) }
+      guard isWanted(change, verb: .removed, present: present, before: nil) else { return }
+      if isDryRun { return }
+      try rememberTime(of: parent, at: change)
+      if present.kind == .directory {
+        try parent.descriptor.removeDirectory(name.span)
+      } else {
+        try parent.descriptor.unlink(name.span)
+        touched.insert(present.inode)
+      }
+    case .corrected: try correct(change, in: parent, present: present)
+    case .replaced, .removed:
+      let directory = try kept.directory(path: [Array("replaced".utf8)] + change.path.dropLast())
+      // It was put back before.
+      guard let former = try directory.descriptor.statusIfPresent(of: name.span) else { return }
+      guard change.sign == .replaced, let present else {
+        if present != nil { return leave(change, "another entry has taken its place") }
+        guard isWanted(change, verb: .added, present: former, before: nil), !isDryRun else { return }
+        try rememberTime(of: parent, at: change)
+        return try directory.descriptor.rename(name.span, to: parent.descriptor, as: name.span)
+      }
+      guard isUnchanged(present, since: change) else { return leave(change, Self.hasChanged) }
+      guard try isEmptied(present, change: change, in: parent) else { return leave(change, Self.isFilled) }
+      guard isWanted(change, verb: .changed, present: former, before: present), !isDryRun else { return }
+      try rememberTime(of: parent, at: change)
+      try exchange(change, in: directory, with: parent, present: present)
+    }
+  }
+
+  private static let hasChanged = "has changed since the restore"
+  private static let isFilled = "has entries that the restore did not make"
+
+  private func isUnchanged(_ present: FileStatus, since change: RecordedChange) -> Bool {
+    present.inode == change.inode
+      && (present.kind == .directory || present.changed == change.changed || touched.contains(present.inode))
+  }
+
+  /// True unless a directory has other entries than those that are removed.
+  private func isEmptied(_ present: FileStatus, change: RecordedChange, in parent: Directory) throws(Errno) -> Bool {
+    guard present.kind == .directory else { return true }
+    let name = change.path.last!
+    let names = try parent.directory(name.span).names()
+    return names.allSatisfy { removed.contains(change.path + [$0]) }
+  }
+
+  /// Reports a change of the undoing. `before` is the present entry that another one replaces.
+  private mutating func isWanted(
+    _ change: RecordedChange, verb: Change.Verb, present: FileStatus, before: FileStatus?,
+    aspects: ChangedAspects = []
+  ) -> Bool {
+    let planned = RestoreChange(
+      verb: verb, path: joined(change.path, absolute: true), kind: present.kind,
+      kindBefore: before?.kind == present.kind ? nil : before?.kind, aspects: aspects,
+      byteCount: present.kind == .regular ? present.size : nil)
+    guard approves(planned) else {
+      leave(change, "has changed since the plan was made")
+      return false
+    }
+    if verb == .removed { removed.insert(change.path) }
+    monitor.changed(planned)
+    return true
+  }
+
+  private mutating func rememberTime(of parent: Directory, at change: RecordedChange) throws(Errno) {
+    let path = Array(change.path.dropLast())
+    if times[path] == nil { times[path] = try parent.descriptor.status().modified }
+  }
+
+  /// Puts a kept entry in the place of the restored one, in one step, and removes the restored one.
+  private mutating func exchange(
+    _ change: RecordedChange, in directory: Directory, with parent: Directory, present: FileStatus
+  ) throws(Errno) {
+    let name = change.path.last!
+    try directory.descriptor.exchange(name.span, with: name.span, in: parent.descriptor)
+    let taken = try directory.descriptor.status(of: name.span)
+    // Another program may have put another entry there, or written to it.
+    guard taken.isSameInode(as: present), taken.modified == present.modified || present.kind == .directory else {
+      try directory.descriptor.exchange(name.span, with: name.span, in: parent.descriptor)
+      return leave(change, Self.hasChanged)
+    }
+    if taken.kind == .directory {
+      try directory.descriptor.removeDirectory(name.span)
+    } else {
+      try directory.descriptor.unlink(name.span)
+      touched.insert(taken.inode)
+    }
+  }
+
+  /// Gives an entry its former metadata.
+  private mutating func correct(_ change: RecordedChange, in parent: Directory, present: FileStatus?) throws {
+    guard let present else { return leave(change, "is gone") }
+    let name = change.path.last!
+    let directory = try kept.directory(path: [Array("metadata".utf8)] + change.path.dropLast())
+    let former = try directory.descriptor.openToRead(name.span)
+    let target = try parent.descriptor.openToRead(name.span)
+    let now = try target.status()
+    var old = try former.status().metadata
+    if now.kind == .directory { old.modified = change.changed }
+    let attributes = AttributeBlock(try former.extendedAttributes())
+    var aspects = metadataAspects(from: now.metadata, to: old)
+    if AttributeBlock(try target.extendedAttributes()) != attributes { aspects.insert(.attributes) }
+    if aspects.isEmpty { return }
+    guard now.isSameInode(as: present), isUnchanged(now, since: change) else { return leave(change, Self.hasChanged) }
+    guard isWanted(change, verb: .changed, present: now, before: now, aspects: aspects), !isDryRun else { return }
+    _ = try setMetadata(
+      old, attributes: attributes, to: target, by: .descriptor, currently: now, mayHaveOthers: true)
+    touched.insert(now.inode)
+  }
+
+  // MARK: The dated directory
+
+  /// Removes the dated directory if it holds nothing more, and else records what is left to undo.
+  private mutating func clear() throws {
+    let record = RecordedChange.fileName
+    let modified = try above.descriptor.status().modified
+    if remaining.isEmpty {
+      Self.removeEmptied(Array("replaced".utf8), in: kept)
+      let metadata = Array("metadata".utf8)
+      if let directory = try? kept.directory(metadata.span) {
+        _ = try deleteContent(of: directory, at: path + [slash] + metadata, threads: 1)
+        try kept.descriptor.removeDirectory(metadata.span)
+      }
+      if try kept.names() == [record] {
+        try kept.descriptor.unlink(record.span)
+        try above.descriptor.removeDirectory(name.span)
+        try? above.descriptor.setModificationTime(modified)
+        result.isDirectoryRemoved = true
+        return
+      }
+    }
+    let new = Array("changes.new".utf8)
+    let file = try kept.descriptor.open(new.span, [.write, .create, .truncate], mode: 0o600)
+    try file.write(remaining.flatMap(\.line))
+    try kept.descriptor.rename(new.span, to: kept.descriptor, as: record.span, replacing: true)
+  }
+
+  /// Removes a directory and those below it that have nothing but empty directories. Any other stays.
+  private static func removeEmptied(_ name: [UInt8], in above: Directory) {
+    guard let directory = try? above.directory(name.span) else { return }
+    for name in (try? directory.names()) ?? [] { removeEmptied(name, in: directory) }
+    try? above.descriptor.removeDirectory(name.span)
+  }
+}

@@ -1,0 +1,167 @@
+import TestSupport
+import Testing
+
+/// `restore --undo`: the tree as it was before a restore in place, by the oracle of a listing.
+@Suite("restore --undo")
+struct RestoreUndoTests {
+  private let world: World
+  private let mount: Mount
+  private var source: Tree { world.source }
+
+  init() throws {
+    world = try World()
+    // The dated directory is made on the source's own mount.
+    mount = try Mount(world.source.root, boundTo: world.source.root)
+    for name: ByteString in ["same", "content", "mode", "gone", "kind"] { try world.source.write(name, "good") }
+    try world.source.setAttribute("mode", "user.note", [1, 2])
+    try world.source.link("content", as: "linked")
+    try world.source.makeSymbolicLink("link", to: "same")
+    for name: ByteString in ["directory", "empty", "closed", "lost"] { try world.source.makeDirectory(name) }
+    for name: ByteString in ["directory/file", "directory/mode", "lost/one", "lost/two"] {
+      try world.source.write(name, "good")
+    }
+    try world.source.makeFIFO("directory/fifo")
+    try world.snapshot()
+    try damage()
+  }
+
+  private func damage() throws {
+    try source.write("content", "bad")
+    try source.setMode("mode", 0o777)
+    try source.setAttribute("mode", "user.note", [9])
+    try source.setMode("directory/mode", 0o600)
+    for name: ByteString in ["gone", "kind", "link", "directory/fifo"] { try source.remove(name) }
+    try tool("rm", ["-r", source.root / "lost", source.root / "empty"])
+    try source.makeDirectory("kind")
+    try source.write("kind/inside", "mine")
+    try source.write("empty", "a file")
+    try source.makeSymbolicLink("link", to: "elsewhere")
+    try source.setMode("closed", 0o700)
+    try source.makeDirectory("new")
+    try source.write("new/file", "mine")
+    try source.write("directory/extra", "mine")
+    try tool("touch", ["-d", "2020-02-02", source.root / "directory", source.root])
+  }
+
+  private func listing() throws -> TreeListing { try TreeListing(source.root).without(".treering-kept-") }
+
+  /// Restores, and returns the path of the dated directory.
+  private func restore() throws -> ByteString {
+    let result = try world.treering(["restore", "latest", source.root, "--in-place", "--delete", "--yes", "--json"])
+    #expect(result.status == 0, "\(result.errorText)")
+    let kept = try result.decoded(RestoreAnswer.self).kept
+    #expect(kept.count == 1)
+    return ByteString(kept[0])
+  }
+
+  @Test("the tree is as it was, metadata and times too, and the dated directory is gone")
+  func whole() throws {
+    let before = try listing()
+    let inodes = try ["content", "mode", "kind/inside", "new/file"].map { try source.inode($0) }
+    let kept = try restore()
+    #expect(try listingDifferences(before, listing()) != [])
+    let now = try Fingerprint(source.root)
+    let plan = try world.treering(["restore", "--undo", kept, "-n"], inRepository: false)
+    #expect(plan.status == 0 && plan.errorText == "", "\(plan.errorText)")
+    for line in [
+      "- \(source.root)/gone", "- \(source.root)/lost/one", "- \(source.root)/lost/", "+ \(source.root)/new/",
+      "M \(source.root)/kind (file becomes directory)", "M \(source.root)/mode (mode, attributes)",
+    ] { #expect(plan.outputText.contains("\(line)"), "\(line): \(plan.outputText)") }
+    #expect(plan.outputText.contains("would undo the restore: "))
+    #expect(now.differences(to: try Fingerprint(source.root)) == [])
+    let undone = try world.treering(["restore", "--undo", kept, "--yes"], inRepository: false)
+    #expect(undone.status == 0 && undone.outputText.contains("\(kept) is removed"), "\(undone.errorText)")
+    #expect(try listingDifferences(before, listing()) == [])
+    #expect(try ["content", "mode", "kind/inside", "new/file"].map { try source.inode($0) } == inodes)
+    #expect(try source.inode("content") == source.inode("linked"))
+    #expect(try !source.names().contains { $0.hasPrefix(".treering-kept-") })
+  }
+
+  @Test("entries that have changed since are left and named, and can be undone later")
+  func changedSince() throws {
+    let before = try listing()
+    let kept = try restore()
+    try source.write("gone", "edited")
+    try source.write("lost/mine", "new")
+    try source.write("empty/mine", "new")
+    try source.makeDirectory("new")
+    let first = try world.treering(["restore", "--undo", kept, "--yes", "--json"], inRepository: false)
+    #expect(first.status == 1, "\(first.errorText)")
+    #expect(first.outputText.contains("\"left\" : 4") && first.outputText.contains("\"removed\" : false"))
+    for (name, reason) in [
+      ("gone", "has changed since the restore"), ("lost", "has entries that the restore did not make"),
+      ("empty", "has entries that the restore did not make"), ("new", "another entry has taken its place"),
+    ] {
+      #expect(first.errorText.contains("\(reason)") && first.errorText.contains("\(source.root)/\(name)\""), "\(name)")
+    }
+    #expect(try source.text("gone") == "edited" && source.text("lost/mine") == "new")
+    #expect(try source.text("content") == "bad" && !source.exists("lost/one"))
+    for name: ByteString in ["gone", "lost/mine", "empty/mine"] { try source.remove(name) }
+    try tool("rmdir", [source.root / "new"])
+    let second = try world.treering(["restore", "--undo", kept, "--yes"], inRepository: false)
+    #expect(second.status == 0 && second.outputText.contains("is removed"), "\(second.errorText)")
+    func withoutTimes(_ listing: TreeListing) -> [ByteString: ListedEntry] {
+      listing.entries.mapValues { entry in
+        var entry = entry
+        if entry.kind == "d" { entry.modified = "" }
+        return entry
+      }
+    }
+    #expect(try withoutTimes(before) == withoutTimes(listing()))
+  }
+
+  @Test("the plan names the dated directory before the question, and the undoing asks as well")
+  func asks() throws {
+    let before = try listing()
+    func asked(_ words: [ByteString]) throws -> CommandResult {
+      let command = ([try treeringBinary(), "restore"] + words).map(\.text).joined(separator: " ")
+      return try runCommand("sh", ["-c", ByteString("echo y | script -qec '\(command)' /dev/null")])
+    }
+    let restored = try asked(["latest", source.root, "--in-place", "--delete", "-r", world.repository.root])
+    let text = restored.outputText
+    let kept = try #require(try source.names().first { $0.hasPrefix(".treering-kept-") })
+    let plan = try #require(text.range(of: "would be moved to \(source.root / kept)"))
+    let question = try #require(text.range(of: "[y/N]"))
+    #expect(plan.lowerBound < question.lowerBound, "\(text)")
+    #expect(text.contains("undo it with: treering restore --undo \(source.root / kept)"), "\(text)")
+    let unasked = try world.treering(["restore", "--undo", source.root / kept], inRepository: false)
+    #expect(unasked.status == 2 && unasked.errorText.contains("give --yes"), "\(unasked.errorText)")
+    let undone = try asked(["--undo", source.root / kept])
+    #expect(undone.status == 0 && undone.outputText.contains("undo the restore? [y/N]"), "\(undone.outputText)")
+    #expect(try listingDifferences(before, listing()) == [])
+  }
+
+  @Test("a directory of somebody else, of another kind, or without a record is refused")
+  func refused() throws {
+    let kept = try restore()
+    let now = try listing()
+    func expect(_ words: [ByteString], _ status: Int32, _ text: String) throws {
+      let result = try world.treering(["restore", "--yes"] + words, inRepository: false)
+      #expect(result.status == status && result.errorText.contains(text), "\(result.errorText)")
+      #expect(try listingDifferences(now, listing()) == [])
+    }
+    try expect(["--undo", source.root], 4, "is no directory that a restore in place by this user has made")
+    try expect(["--undo", kept, "latest"], 2, "and nothing else")
+    try tool("chown", ["65534", kept])
+    try expect(["--undo", kept], 4, "is no directory that a restore in place by this user has made")
+    try tool("chown", ["0", kept])
+    try Tree(kept).write("changes", "junk")
+    try expect(["--undo", kept], 6, "is damaged")
+    try Tree(kept).remove("changes")
+    try expect(["--undo", kept], 2, "has no record")
+  }
+
+  @Test("a symbolic link that leads to an entry is not followed")
+  func links() throws {
+    let kept = try restore()
+    let elsewhere = try Tree(making: world.directory.path / "elsewhere")
+    try elsewhere.write("file", "precious")
+    try tool("cp", ["-a", source.root / "directory/.", elsewhere.root])
+    try tool("mv", [source.root / "directory", source.root / "moved"])
+    try source.makeSymbolicLink("directory", to: elsewhere.root)
+    let copied = try Fingerprint(elsewhere.root)
+    let result = try world.treering(["restore", "--undo", kept, "--yes"], inRepository: false)
+    #expect(result.status == 1 && result.errorText.contains("left as it is"), "\(result.errorText)")
+    #expect(copied.differences(to: try Fingerprint(elsewhere.root)) == [])
+  }
+}
