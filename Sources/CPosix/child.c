@@ -7,8 +7,10 @@
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -44,28 +46,40 @@ static void reset_signals(void) {
   if (file_limit_before == SIG_IGN) signal(SIGXFSZ, SIG_IGN);
 }
 
+enum { FIRST_GIVEN = 3 };
+
 struct program {
   const char *const *arguments;
   const char *const *environment;
   int (*execute)(const char *, char *const[], char *const[]);
-  int has_own_group;
-  mode_t mask;     // permissions that its umask denies in addition to the umask of this process
-  int streams[3];  // its input, output and errors
+  const struct tr_program *setting;  // its own process group, with these settings; NULL for the group of this process
+  int streams[3];                    // its input, output and errors
 };
 
 // If descriptor 0, 1 or 2 was closed, pipe(2) may have returned that number, which the stream needs.
 static int place_streams(const struct program *program, int *failure) {
-  int lifted[3];
-  int lifted_failure = fcntl(*failure, F_DUPFD_CLOEXEC, 3);
+  int lifted[FIRST_GIVEN + GIVEN_DESCRIPTORS];
+  int count = program->setting ? FIRST_GIVEN + GIVEN_DESCRIPTORS : FIRST_GIVEN;
+  int lifted_failure = fcntl(*failure, F_DUPFD_CLOEXEC, count);
   if (lifted_failure < 0) return -1;
   *failure = lifted_failure;
-  for (int stream = 0; stream < 3; stream++) {
-    lifted[stream] = fcntl(program->streams[stream], F_DUPFD_CLOEXEC, 3);
-    if (lifted[stream] < 0) return -1;
+  for (int stream = 0; stream < count; stream++) {
+    int wanted = stream < FIRST_GIVEN ? program->streams[stream] : program->setting->given[stream - FIRST_GIVEN];
+    lifted[stream] = wanted < 0 ? -1 : fcntl(wanted, F_DUPFD_CLOEXEC, count);
+    if (wanted >= 0 && lifted[stream] < 0) return -1;
   }
-  for (int stream = 0; stream < 3; stream++)
-    if (dup2(lifted[stream], stream) < 0) return -1;
+  for (int stream = 0; stream < count; stream++)
+    if (lifted[stream] >= 0 && dup2(lifted[stream], stream) < 0) return -1;
   return 0;
+}
+
+// The plain system calls: glibc's functions tell all threads, and setgroups(2) is not async-signal-safe there.
+static int become_account(const struct tr_program *program) {
+  if (program->starts_at_root && chdir("/") < 0) return -1;
+  if (!program->is_other_account) return 0;
+  if (syscall(SYS_setgroups, program->group_count, program->groups) < 0) return -1;
+  if (syscall(SYS_setresgid, program->group, program->group, program->group) < 0) return -1;
+  return (int)syscall(SYS_setresuid, program->user, program->user, program->user);
 }
 
 // posix_spawn cannot set the umask. Only async-signal-safe calls are made between fork and execve. In glibc,
@@ -78,14 +92,20 @@ static long start(const struct program *program) {
   pthread_sigmask(SIG_SETMASK, &all, &before);
   pid_t child = fork();
   if (child == 0) {
-    if (program->has_own_group) setpgid(0, 0);
+    if (program->setting) setpgid(0, 0);
     reset_signals();
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    umask(umask_before | program->mask);
+    umask(umask_before | (program->setting ? 077 : 0));
     if (descriptors_before.rlim_max > 0) setrlimit(RLIMIT_NOFILE, &descriptors_before);
-    if (place_streams(program, &failure[1]) == 0)
+    int is_ready = place_streams(program, &failure[1]) == 0;
+    if (is_ready && program->setting) {
+      is_ready = become_account(program->setting) == 0;
+      // A change of the user clears this signal, so it comes last.
+      if (program->setting->ends_with_parent) prctl(PR_SET_PDEATHSIG, SIGTERM);
+    }
+    if (is_ready)
       program->execute(program->arguments[0], (char *const *)program->arguments,
                        (char *const *)program->environment);
     int error = errno;
@@ -96,7 +116,7 @@ static long start(const struct program *program) {
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   close(failure[1]);
   if (error == 0) {
-    if (program->has_own_group) setpgid(child, child);
+    if (program->setting) setpgid(child, child);
     ssize_t count;
     do count = read(failure[0], &error, sizeof error);
     while (count < 0 && errno == EINTR);
@@ -107,23 +127,29 @@ static long start(const struct program *program) {
   return error != 0 ? -(long)error : child;
 }
 
-long tr_spawn(const char *const *arguments, const char *const *environment, int *output) {
-  int out[2];
-  if (pipe2(out, O_CLOEXEC) < 0) return -(long)errno;
+long tr_spawn(const struct tr_program *program, int ends[2]) {
+  int pipes[2][2] = {{-1, -1}, {-1, -1}};
   int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
-  long result = -(long)errno;
-  if (nothing >= 0) {
-    result = start(&(struct program){.arguments = arguments,
-                                     .environment = environment,
-                                     .execute = execve,
-                                     .has_own_group = 1,
-                                     .mask = 077,
-                                     .streams = {nothing, out[1], out[1]}});
-    close(nothing);
+  long result = nothing < 0 ? -(long)errno : 0;
+  for (int index = 0; index < 2 && result >= 0; index++) {
+    int is_needed = index == 0 ? program->output < 0 : !program->joins_errors;
+    if (is_needed && pipe2(pipes[index], O_CLOEXEC) < 0) result = -(long)errno;
   }
-  close(out[1]);
-  if (result < 0) close(out[0]);
-  else *output = out[0];
+  if (result >= 0) {
+    int output = program->output < 0 ? pipes[0][1] : program->output;
+    int errors = program->joins_errors ? output : pipes[1][1];
+    result = start(&(struct program){.arguments = program->arguments,
+                                     .environment = program->environment,
+                                     .execute = execve,
+                                     .setting = program,
+                                     .streams = {nothing, output, errors}});
+  }
+  if (nothing >= 0) close(nothing);
+  for (int index = 0; index < 2; index++) {
+    if (pipes[index][1] >= 0) close(pipes[index][1]);
+    if (result < 0 && pipes[index][0] >= 0) close(pipes[index][0]);
+    ends[index] = result < 0 ? -1 : pipes[index][0];
+  }
   return result;
 }
 
@@ -162,6 +188,11 @@ long tr_spawn_piped(const char *const *arguments, int ends[3]) {
 long tr_wait_child(int process, int *status) {
   long result = waitpid(process, status, WNOHANG);
   return result < 0 ? -(long)errno : result;
+}
+long tr_has_ended(int process) {
+  siginfo_t info = {.si_pid = 0};
+  if (waitid(P_PID, (id_t)process, &info, WEXITED | WNOHANG | WNOWAIT) < 0) return -(long)errno;
+  return info.si_pid;
 }
 long tr_kill(int process, int signal) { return kill(process, signal) < 0 ? -(long)errno : 0; }
 long tr_kill_group(int process, int signal) { return tr_kill(-process, signal); }

@@ -40,3 +40,39 @@ private func name(
     return name
   }
 }
+
+/// A user of this machine, as the programs that it runs need it.
+public struct Account: Sendable, Equatable {
+  public let name: String
+  public let user: UInt32
+  public let group: UInt32
+  /// All groups that it belongs to.
+  public let groups: [UInt32]
+  public let home: [UInt8]
+
+  /// The account of this name; `nil` if the machine has none. `getpwnam_r(3)`, `getgrouplist(3)`.
+  public init?(named name: String) {
+    let found: Account? = withUnsafeTemporaryAllocation(of: CChar.self, capacity: 64 << 10) { buffer in
+      var entry = passwd()
+      var found: UnsafeMutablePointer<passwd>?
+      guard getpwnam_r(name, &entry, buffer.baseAddress!, buffer.count, &found) == 0 else { return nil }
+      return found.map { Account($0.pointee) }
+    }
+    guard let found else { return nil }
+    self = found
+  }
+
+  /// The account of this process; `nil` if the user has no name.
+  public static func current() -> Account? { Account(named: accountName(ofUser: CurrentProcess.effectiveUser)) }
+
+  private init(_ entry: passwd) {
+    name = String(cString: entry.pw_name)
+    (user, group) = (entry.pw_uid, entry.pw_gid)
+    home = Array(UnsafeRawBufferPointer(start: entry.pw_dir, count: strlen(entry.pw_dir)))
+    // NGROUPS_MAX of Linux; see getgroups(2).
+    var count: CInt = 65536
+    var list = [gid_t](repeating: 0, count: Int(count))
+    let result = getgrouplist(entry.pw_name, entry.pw_gid, &list, &count)
+    groups = result < 0 ? [entry.pw_gid] : Array(list.prefix(Int(count)))
+  }
+}

@@ -16,37 +16,76 @@ public enum ChildEnd: Sendable, Equatable {
   }
 }
 
-extension CurrentProcess {
-  /// Runs a program and waits for it. Its input is empty; its output and errors come line by line.
+/// An open file, shared by the code that gives it to a child; closed with the last reference.
+public final class SharedFile: Sendable {
+  public let descriptor: Descriptor
+
+  public init(_ descriptor: consuming Descriptor) { self.descriptor = descriptor }
+}
+
+/// A program that runs to its end in its own process group. Its input is empty.
+///
+/// A umask denies other users access to its new files. The group gets SIGTERM after `timeoutSeconds`, or when this
+/// process is asked to end. It gets SIGKILL half a second later. With `finishes`, only the timeout counts.
+public struct ChildProgram: Sendable {
+  /// The first is the program's path.
+  public var arguments: [[UInt8]]
+  /// The whole environment, as `NAME=value`.
+  public var environment: [[UInt8]]
+  public var timeoutSeconds: Double
+  public var finishes = false
+  /// No process of its group outlives the program, and SIGTERM reaches it if this process is killed.
+  public var endsGroup = true
+  /// The account that runs it; `nil` for that of this process.
+  public var account: Account?
+  /// Its working directory is the root, which every account can enter.
+  public var startsAtRoot = false
+  /// A file that becomes its descriptor 3.
+  public var secret: SharedFile?
+  /// A directory that becomes its descriptor 4. By `/dev/fd/4` the program reaches it even if its account may not enter
+  /// the directories above.
+  public var directory: Directory?
+  /// The file for its output. Without it, the output comes to `onOutput`.
+  public var output: SharedFile?
+  /// Its errors go where its output goes.
+  public var joinsErrors = false
+
+  public init(_ arguments: [[UInt8]], environment: [[UInt8]], timeoutSeconds: Double) {
+    self.arguments = arguments
+    self.environment = environment
+    self.timeoutSeconds = timeoutSeconds
+  }
+
+  /// Runs the program. An error of `onOutput` ends the program and is thrown on.
   ///
-  /// The program has its own process group, and a umask that denies other users access to its new files. The group
-  /// gets SIGTERM after `timeoutSeconds`, or when this process is asked to end. It gets SIGKILL half a second later.
-  /// With `finishes`, only the timeout counts. The call does not wait for processes that the program leaves running.
-  /// Throws if the program cannot be started; `execve(2)`.
-  public static func runChild(
-    _ command: [[UInt8]], environment: [(name: String, value: [UInt8])], timeoutSeconds: Double,
-    finishes: Bool = false, onLine: ([UInt8]) -> Void
+  /// The call does not wait for processes that the program leaves running. Throws if it cannot be started; `execve(2)`.
+  public func run(
+    onOutput: (UnsafeRawBufferPointer) throws(Errno) -> Void = { _ in }, onErrorLine: ([UInt8]) -> Void = { _ in }
   ) throws(Errno) -> ChildEnd {
-    var raw: CInt = -1
-    let process = CInt(try spawn(command, environment: environment, output: &raw))
-    let output = Descriptor(raw: raw)
+    var ends: [CInt] = [-1, -1]
+    let process = CInt(try spawn(&ends))
+    var output = ChildPipe(ends[0])
+    var errors = ChildPipe(ends[1])
     var lines = LineBuffer()
     let start = Clock.monotonic()
-    var isOpen = true
     var status: CInt = 0
     var end: ChildEnd?
+    var failure: Errno?
     var killAfterSeconds = Double.infinity
     while true {
-      let hasEnded = try perform(.waitpid) { tr_wait_child(process, &status) } > 0
-      try drain(output, lines: &lines, isOpen: &isOpen, waitMilliseconds: hasEnded ? 0 : 50, onLine: onLine)
+      let hasEnded = try perform(.waitpid) { tr_has_ended(process) } > 0
+      do throws(Errno) {
+        let waitMilliseconds: CInt = hasEnded ? 0 : 50
+        try errors.drain(waitMilliseconds: output.isOpen ? 0 : waitMilliseconds) { lines.pass($0, onLine: onErrorLine) }
+        // An output that failed is read on, or the program could not end.
+        try output.drain(waitMilliseconds: waitMilliseconds) { bytes throws(Errno) in
+          if failure == nil { try onOutput(bytes) }
+        }
+      } catch { failure = failure ?? error }
       if hasEnded { break }
       let elapsed = Clock.monotonic() - start
       if end == nil {
-        if rememberedSignal != nil && !finishes {
-          end = .interrupted
-        } else if elapsed > timeoutSeconds {
-          end = .timedOut
-        }
+        end = reasonToEnd(elapsedSeconds: elapsed, failure: failure)
         if end != nil {
           _ = tr_kill_group(process, SIGTERM)
           killAfterSeconds = elapsed + 0.5
@@ -56,20 +95,98 @@ extension CurrentProcess {
         killAfterSeconds = .infinity
       }
     }
-    lines.finish(onLine: onLine)
-    // Processes that the program left in its group must not outlive an interrupted run.
-    if let end {
-      _ = tr_kill_group(process, SIGKILL)
-      return end
-    }
-    return ChildEnd(waitStatus: status)
+    // Processes that the program left in its group must not outlive an interrupted run. Its number is still its own.
+    if end != nil || endsGroup { _ = tr_kill_group(process, SIGKILL) }
+    _ = try perform(.waitpid) { tr_wait_child(process, &status) }
+    lines.finish(onLine: onErrorLine)
+    if let failure { throw failure }
+    return end ?? ChildEnd(waitStatus: status)
   }
 
-  private static func spawn(
-    _ command: [[UInt8]], environment: [(name: String, value: [UInt8])], output: inout CInt
-  ) throws(Errno) -> Int {
-    var variables: [[UInt8]] = environment.map { Array("\($0.name)=".utf8) + $0.value }
-    let own = Set(environment.map(\.name))
+  private func reasonToEnd(elapsedSeconds: Double, failure: Errno?) -> ChildEnd? {
+    if failure != nil || CurrentProcess.rememberedSignal != nil && !finishes { return .interrupted }
+    return elapsedSeconds > timeoutSeconds ? .timedOut : nil
+  }
+
+  private func spawn(_ ends: inout [CInt]) throws(Errno) -> Int {
+    guard !arguments.isEmpty, !(arguments + environment).contains(where: { $0.contains(0) }) else { throw .invalid }
+    let (argumentStrings, variableStrings) = (CStrings(strings: arguments), CStrings(strings: environment))
+    let groups = account?.groups ?? []
+    let isOther = account.map { $0.user != CurrentProcess.effectiveUser } ?? false
+    return try perform(.fork) {
+      groups.withUnsafeBufferPointer { groups in
+        var program = tr_program(
+          arguments: argumentStrings.pointers, environment: variableStrings.pointers,
+          output: output?.descriptor.raw ?? -1, joins_errors: joinsErrors ? 1 : 0,
+          given: (secret?.descriptor.raw ?? -1, directory?.descriptor.raw ?? -1),
+          starts_at_root: startsAtRoot ? 1 : 0, ends_with_parent: endsGroup ? 1 : 0, is_other_account: isOther ? 1 : 0,
+          user: account?.user ?? 0,
+          group: account?.group ?? 0, groups: groups.baseAddress, group_count: groups.count)
+        return tr_spawn(&program, &ends)
+      }
+    }
+  }
+}
+
+/// The read end of a pipe from a child, or none.
+private struct ChildPipe {
+  private let end: SharedFile?
+  private(set) var isOpen: Bool
+
+  init(_ raw: CInt) {
+    isOpen = raw >= 0
+    end = raw >= 0 ? SharedFile(Descriptor(raw: raw)) : nil
+  }
+
+  /// Passes on the data that is available now; waits for it at most `waitMilliseconds`.
+  mutating func drain(
+    waitMilliseconds: CInt, onData: (UnsafeRawBufferPointer) throws(Errno) -> Void
+  ) throws(Errno) {
+    guard isOpen, let raw = end?.descriptor.raw else {
+      if waitMilliseconds > 0 { CurrentProcess.sleep(milliseconds: Int(waitMilliseconds)) }
+      return
+    }
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 16, alignment: 16)
+    defer { buffer.deallocate() }
+    var wait = waitMilliseconds
+    // The loop is bounded, so that a flood of output does not hide a timeout.
+    for _ in 0..<64 {
+      let patience = wait
+      guard try perform(.poll, { tr_poll(raw, CInt(POLLIN), patience) }) > 0 else { return }
+      wait = 0
+      let count = try perform(.read) { tr_read(raw, buffer.baseAddress, buffer.count) }
+      if count == 0 {
+        isOpen = false
+        return
+      }
+      try onData(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
+    }
+  }
+}
+
+extension CurrentProcess {
+  /// Runs a program of the user with this environment and `environment`. Its output and errors come line by line, and
+  /// processes that it leaves running stay.
+  ///
+  /// Throws if the program cannot be started; see `ChildProgram`.
+  public static func runChild(
+    _ command: [[UInt8]], environment: [(name: String, value: [UInt8])], timeoutSeconds: Double,
+    finishes: Bool = false, onLine: ([UInt8]) -> Void
+  ) throws(Errno) -> ChildEnd {
+    let variables = environment.map { Array("\($0.name)=".utf8) + $0.value }
+    let inherited = inheritedEnvironment(without: Set(environment.map(\.name)))
+    var program = ChildProgram(command, environment: inherited + variables, timeoutSeconds: timeoutSeconds)
+    program.finishes = finishes
+    program.endsGroup = false
+    program.joinsErrors = true
+    var lines = LineBuffer()
+    let end = try program.run { bytes throws(Errno) in lines.pass(bytes, onLine: onLine) }
+    lines.finish(onLine: onLine)
+    return end
+  }
+
+  private static func inheritedEnvironment(without own: Set<String>) -> [[UInt8]] {
+    var variables: [[UInt8]] = []
     var pointer = tr_environment()
     while let entry = pointer?.pointee {
       let bytes = [UInt8](UnsafeRawBufferPointer(start: entry, count: strlen(entry)))
@@ -77,37 +194,7 @@ extension CurrentProcess {
       if !own.contains(name) { variables.append(bytes) }
       pointer = pointer?.advanced(by: 1)
     }
-    let arguments = CStrings(strings: command)
-    let strings = CStrings(strings: variables)
-    var raw: CInt = -1
-    let process = try perform(.fork) { tr_spawn(arguments.pointers, strings.pointers, &raw) }
-    output = raw
-    return process
-  }
-
-  /// Passes on the output that is available now; waits for it at most `waitMilliseconds`.
-  private static func drain(
-    _ output: borrowing Descriptor, lines: inout LineBuffer, isOpen: inout Bool, waitMilliseconds: CInt,
-    onLine: ([UInt8]) -> Void
-  ) throws(Errno) {
-    var wait = waitMilliseconds
-    guard isOpen else {
-      if wait > 0 { sleep(milliseconds: Int(wait)) }
-      return
-    }
-    var buffer = [UInt8](repeating: 0, count: 4096)
-    // The loop is bounded, so that a flood of output does not hide a timeout.
-    for _ in 0..<64 {
-      let patience = wait
-      guard try perform(.poll, { tr_poll(output.raw, CInt(POLLIN), patience) }) > 0 else { return }
-      wait = 0
-      let count = try perform(.read) { buffer.withUnsafeMutableBytes { tr_read(output.raw, $0.baseAddress, $0.count) } }
-      if count == 0 {
-        isOpen = false
-        return
-      }
-      lines.pass(buffer[..<count], onLine: onLine)
-    }
+    return variables
   }
 
   /// Sends a state to the service manager, in the form of sd_notify(3); does nothing if there is none.

@@ -111,16 +111,34 @@ void tr_local_time(int64_t seconds, int fields[6]);
 int64_t tr_time_of_local(const int fields[6]);
 
 void tr_clear_umask(void);
-/// Starts a program in its own process group: input from /dev/null, output and errors into a new pipe. `output` gets
-/// the pipe's read end. Signals and limits are those with which this process was started. The umask denies other
-/// users access to the program's new files. Returns the process, or the errno of execve.
-long tr_spawn(const char *const *arguments, const char *const *environment, int *output);
+enum { GIVEN_DESCRIPTORS = 2 };
+/// A program for its own process group.
+struct tr_program {
+  const char *const *arguments;  // the first is its path
+  const char *const *environment;
+  int output;            // an open file for its output, or -1 for a new pipe
+  int joins_errors;      // its errors go where its output goes, else into a pipe of their own
+  int given[GIVEN_DESCRIPTORS];  // open files that become its descriptors from 3 on, or -1
+  int starts_at_root;    // its working directory is the root, else that of this process
+  int ends_with_parent;  // it gets SIGTERM when the thread that started it ends
+  int is_other_account;  // it runs as the following account
+  uint32_t user;
+  uint32_t group;
+  const uint32_t *groups;
+  size_t group_count;
+};
+/// Starts a program with input from /dev/null. `ends` gets the read ends of the pipes of its output and of its errors,
+/// or -1. Signals and limits are those with which this process was started. The umask denies other users access to
+/// the program's new files. Returns the process, or the errno of execve.
+long tr_spawn(const struct tr_program *program, int ends[2]);
 /// Starts a program found by PATH, in this process group and with this environment. New pipes are its input, output
 /// and errors; `ends` gets their other ends, which do not block. Signals, limits and umask are those with which this
 /// process was started.
 long tr_spawn_piped(const char *const *arguments, int ends[3]);
 /// The process's number once it has ended, with the status of wait(2); 0 before.
 long tr_wait_child(int process, int *status);
+/// The process's number once it has ended, without taking its status; 0 before.
+long tr_has_ended(int process);
 long tr_kill(int process, int signal);
 long tr_kill_group(int process, int signal);
 /// 1 if an event of poll(2) has occurred, or an error or a hang-up, which the next call reports. 0 after the timeout,
