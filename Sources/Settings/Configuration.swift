@@ -92,6 +92,8 @@ public struct Configuration: Sendable, Equatable {
   /// The time limit for one notification, for all attempts together.
   public var notifySeconds: Int64 = 30
 
+  /// The databases to dump, in the order of the file.
+  public var databases: [DatabaseConfiguration] = []
   /// The remotes for pushes, in the order of the file.
   public var remotes: [RemoteConfiguration] = []
 

@@ -58,6 +58,66 @@ extension Configuration {
     [[source]]
     path = "/etc"
 
+    # The databases whose dumps belong to each snapshot, below the label "databases". Each has a table of its own.
+    # [[database]]
+    # name = "main"
+    # "postgresql", "mysql" (MariaDB, too), "sqlite" or "command".
+    # kind = "postgresql"
+    # The account of this machine that runs the database's programs; the default is that of treering.
+    # user = "postgres"
+    # The databases to dump; without this key all.
+    # databases = ["shop", "wiki"]
+    # Schemas and tables, with the patterns of pg_dump(1).
+    # schemas = ["public"]
+    # exclude_tables = ["public.sessions"]
+    # The number of tables that are dumped at the same time.
+    # jobs = 1
+    # The directory of the server's socket, or a host.
+    # socket = "/var/run/postgresql"
+    # port = 5432
+    # The server's account.
+    # role = "postgres"
+    # The longest time for the dump.
+    # timeout = "6h"
+    # The greatest age of the newest good dump.
+    # rpo = "2h"
+    # True if nothing may be published without the dump.
+    # required = false
+    # A directory for the dump, if the repository's file system is too small for it.
+    # directory = "/var/tmp/dumps"
+
+    # [[database]]
+    # name = "managed"
+    # kind = "postgresql"
+    # url = "postgresql://app@db.example.org:5432/shop"
+    # A file with mode 0600 that holds the password.
+    # password_file = "/etc/treering/managed.password"
+    # "verify-full", "verify-ca", "require" or "off"; connections to other hosts are verified by default.
+    # tls = "verify-full"
+    # The authority of the server's certificate; the default is those of the system.
+    # ca_file = "/etc/ssl/certs/db.pem"
+
+    # [[database]]
+    # name = "wordpress"
+    # kind = "mysql"
+    # host = "db.example.org"
+    # role = "backup"
+    # password_file = "/etc/treering/wordpress.password"
+    # databases = ["wordpress"]
+    # exclude_tables = ["wordpress.wp_statistics"]
+
+    # [[database]]
+    # name = "photos"
+    # kind = "sqlite"
+    # path = "/srv/photos/photos.db"
+
+    # [[database]]
+    # name = "directory"
+    # kind = "command"
+    # The standard output of this program becomes the file.
+    # command = ["/usr/sbin/slapcat"]
+    # file = "ldap.ldif"
+
     # The limits above which a run looks like a disaster rather than work.
     [guards]
     # A source is refused if more of its entries are gone.

@@ -27,7 +27,7 @@ extension Configuration {
     self.init()
     top.know([
       "repository", "label", "change_detection", "threads", "keep_spare", "retention", "source", "guards", "hooks",
-      "objectives", "metrics", "notify", "remote", "verify",
+      "objectives", "metrics", "notify", "remote", "verify", "database",
     ])
     repository = top.path(for: "repository")
     if let label = top.string(for: "label") {
@@ -40,17 +40,17 @@ extension Configuration {
     threads = top.integer(for: "threads", range: 1...64, expecting: "a number from 1 to 64")
     keepSpare = top.bool(for: "keep_spare") ?? keepSpare
     if let table = top.table(for: "retention") { readRetention(from: table) }
-    for item in top.items(for: "source", expecting: "tables [[source]]") {
-      if let table = item.table {
-        sources.append(Source(table: table))
-      } else {
-        top.problems.add(at: item.place, message: "\"source\" should be tables [[source]]")
-      }
-    }
+    sources = top.tables(for: "source").map(Source.init(table:))
     for (index, source) in sources.enumerated()
     where sources[..<index].contains(where: { $0.path.utf8.elementsEqual(source.path.utf8) && !source.path.isEmpty }) {
       top.problems.add(
         at: Locator.Place(line: source.line, column: 1), message: "the source \"\(source.path)\" is named twice")
+    }
+    databases = top.tables(for: "database").map(DatabaseConfiguration.init(table:))
+    for (index, database) in databases.enumerated()
+    where databases[..<index].contains(where: { $0.name == database.name && !database.name.isEmpty }) {
+      top.problems.add(
+        at: Locator.Place(line: database.line, column: 1), message: "the database \"\(database.name)\" is named twice")
     }
     if let table = top.table(for: "guards") {
       table.know(["gone_limit", "changed_limit"])
@@ -164,8 +164,16 @@ extension TableReader {
 
   fileprivate func onlyFailures() -> Bool { choice(for: "on", words: ["always", "failure"]) == "failure" }
 
+  /// The readers of an array's tables `[[key]]`. Complains of items that are no tables.
+  fileprivate func tables(for key: String) -> [TableReader] {
+    items(for: key, expecting: "tables [[\(key)]]").compactMap { item in
+      if item.table == nil { problems.add(at: item.place, message: "\"\(key)\" should be tables [[\(key)]]") }
+      return item.table
+    }
+  }
+
   /// Reads an absolute path and normalizes it, so that paths can be compared.
-  fileprivate func path(for key: String) -> String? {
+  func path(for key: String) -> String? {
     value(for: key, expecting: "an absolute path without \"..\"") { $0.string.flatMap(Self.normalPath) }
   }
 
@@ -226,7 +234,7 @@ extension Configuration.Verification {
 }
 
 extension Configuration.Hook {
-  fileprivate static let form =
+  static let form =
     "the absolute path of a program, an array of program and arguments, or a table with \"command\""
 
   fileprivate static func list(from table: TableReader, key: String, required: Bool) -> [Self] {
@@ -250,7 +258,7 @@ extension Configuration.Hook {
     }
   }
 
-  fileprivate static func command(from value: any TOMLValueConvertible) -> [String]? {
+  static func command(from value: any TOMLValueConvertible) -> [String]? {
     let words = value.string.map { [$0] } ?? TableReader.strings(in: value)
     guard let words, let program = words.first, program.hasPrefix("/"),
       !words.contains(where: { $0.utf8.contains(0) })

@@ -103,20 +103,7 @@ public enum RemoteAddress: Sendable, Equatable {
   /// Decodes each `%XX` of a path to its byte.
   private static func decoded(_ path: ArraySlice<UInt8>) throws(RemoteAddressError) -> [UInt8] {
     guard !path.isEmpty else { throw .emptyPath }
-    var bytes: [UInt8] = []
-    var rest = path
-    while let byte = rest.popFirst() {
-      if byte == UInt8(ascii: "%") {
-        let digits = rest.prefix(2)
-        guard digits.count == 2, digits.allSatisfy({ Character(Unicode.Scalar($0)).isHexDigit }),
-          let value = UInt8(String(decoding: digits, as: UTF8.self), radix: 16)
-        else { throw .impossibleEscape }
-        bytes.append(value)
-        rest = rest.dropFirst(2)
-      } else {
-        bytes.append(byte)
-      }
-    }
+    guard let bytes = percentDecoded(path) else { throw .impossibleEscape }
     try check(bytes)
     return bytes
   }
@@ -210,4 +197,23 @@ extension RemoteAddress {
     guard words.first?.isEmpty == false else { throw .emptyCommand }
     return words
   }
+}
+
+/// The bytes with each `%XX` decoded (RFC 3986); `nil` if two digits do not follow a `%`.
+func percentDecoded(_ text: ArraySlice<UInt8>) -> [UInt8]? {
+  var bytes: [UInt8] = []
+  var rest = text
+  while let byte = rest.popFirst() {
+    if byte == UInt8(ascii: "%") {
+      let digits = rest.prefix(2)
+      guard digits.count == 2, digits.allSatisfy({ Character(Unicode.Scalar($0)).isHexDigit }),
+        let value = UInt8(String(decoding: digits, as: UTF8.self), radix: 16)
+      else { return nil }
+      bytes.append(value)
+      rest = rest.dropFirst(2)
+    } else {
+      bytes.append(byte)
+    }
+  }
+  return bytes
 }

@@ -51,6 +51,13 @@ struct ConfigurationTests {
     remote.rpoSeconds = 14 * 86_400
     remote.line = try #require(uncommented.firstIndex { $0 == "[remote.offsite]" }) + 1
     #expect(all.remotes == [remote])
+    #expect(all.databases.map(\.kind) == [.postgresql, .postgresql, .mysql, .sqlite, .command])
+    var main = DatabaseConfiguration()
+    (main.name, main.user, main.role) = ("main", "postgres", "postgres")
+    (main.databases, main.schemas, main.excludeTables) = (["shop", "wiki"], ["public"], ["public.sessions"])
+    (main.socket, main.port, main.rpoSeconds) = ("/var/run/postgresql", 5432, 7200)
+    (main.directory, main.line) = ("/var/tmp/dumps", all.databases[0].line)
+    #expect(all.databases[0] == main)
     var verification = Configuration.Verification()
     #expect(verification.everySeconds == 86_400 && verification.parts == 30)
     verification.limitRate = 50 << 20
@@ -133,7 +140,7 @@ struct ConfigurationTests {
       ),
       (
         "a = 1\nthreads = 0",
-        "line 1, column 1: unknown key \"a\" in the file; known are change_detection, guards, hooks, keep_spare, label, metrics, notify, objectives, remote, repository, retention, source, threads, verify"
+        "line 1, column 1: unknown key \"a\" in the file; known are change_detection, database, guards, hooks, keep_spare, label, metrics, notify, objectives, remote, repository, retention, source, threads, verify"
       ),
       (
         "[retention]\nkeep_within = '0s'",
@@ -225,7 +232,8 @@ struct ConfigurationTests {
       "exclude_caches", "exclude_if_present", "exclude_nodump", "max_file_size", "gone_limit", "changed_limit",
       "before", "after", "command", "timeout", "required", "rpo",
       "textfile", "url", "warnings", "headers", "on", "set", "ssh", "remote_command", "limit_rate",
-      "every", "part",
+      "every", "part", "name", "kind", "user", "directory", "databases", "schemas", "exclude_tables", "jobs", "socket",
+      "host", "port", "role", "password_file", "tls", "ca_file", "file",
     ]
     #expect(described == Set(known))
     for key in known where key != "command" && key != "timeout" && key != "required" {

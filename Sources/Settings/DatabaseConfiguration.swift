@@ -1,0 +1,177 @@
+internal import Model
+internal import TOMLKit
+
+/// A database whose dump belongs to each snapshot: one table `[[database]]`.
+public struct DatabaseConfiguration: Sendable, Equatable {
+  public enum Kind: String, Sendable, CaseIterable { case postgresql, mysql, sqlite, command }
+
+  /// The checks of a connection to a server.
+  public enum TLS: String, Sendable, CaseIterable {
+    /// Encrypted; the certificate and its host name are verified.
+    case verifyFull = "verify-full"
+    /// Encrypted; the certificate is verified.
+    case verifyCA = "verify-ca"
+    /// Encrypted; the server can be any.
+    case require
+    case off
+  }
+
+  /// The dump's directory in the snapshot: letters, digits, `-` and `_`.
+  public var name = ""
+  public var kind = Kind.postgresql
+  /// The databases to dump; `nil` for all.
+  public var databases: [String]?
+  /// Patterns of pg_dump(1).
+  public var schemas: [String] = []
+  /// Patterns of pg_dump(1), or `database.table` of a MySQL server.
+  public var excludeTables: [String] = []
+  /// A directory (PostgreSQL) or a file (MySQL).
+  public var socket: String?
+  public var host: String?
+  public var port: Int?
+  /// The server's account.
+  public var role: String?
+  /// The first database to connect to, named by `url`.
+  public var initialDatabase: String?
+  public var passwordFile: String?
+  /// `nil` for verified connections to other hosts only.
+  public var tls: TLS?
+  public var caFile: String?
+  /// The account of this machine that runs the tools; `nil` for that of this process.
+  public var user: String?
+  /// The number of tables that are dumped at the same time.
+  public var jobs = 1
+  public var timeoutSeconds: Int64 = 6 * 3600
+  /// The greatest age of the newest good dump.
+  public var rpoSeconds: Int64?
+  /// Nothing is published without this dump.
+  public var isRequired = false
+  /// The directory below which the dump is made; `nil` for the repository's own.
+  public var directory: String?
+  /// The file of an SQLite database.
+  public var path: String?
+  /// The program, by its absolute path, and its arguments.
+  public var command: [String] = []
+  /// The name of the file with the command's output.
+  public var file: String?
+  /// The line number in the file, from 1.
+  public var line = 0
+
+  public init() {}
+}
+
+extension DatabaseConfiguration {
+  private static let commonKeys = ["name", "kind", "timeout", "rpo", "required", "directory"]
+  private static let serverKeys = [
+    "databases", "exclude_tables", "url", "socket", "host", "port", "role", "password_file", "tls", "ca_file",
+    "user",
+  ]
+
+  private static func keys(of kind: Kind) -> [String] {
+    switch kind {
+    case .postgresql: serverKeys + ["schemas", "jobs"]
+    case .mysql: serverKeys
+    case .sqlite: ["path"]
+    case .command: ["command", "file", "user"]
+    }
+  }
+
+  init(table: TableReader) {
+    self.init()
+    line = table.line
+    table.know(Self.commonKeys + Array(Set(Kind.allCases.flatMap(Self.keys(of:)))))
+    table.require("name")
+    table.require("kind")
+    name =
+      table.value(for: "name", expecting: "letters, digits, \"-\" and \"_\"") { found in
+        found.string.flatMap { RemoteConfiguration.isName($0) ? $0 : nil }
+      } ?? ""
+    let word = table.choice(for: "kind", words: Kind.allCases.map(\.rawValue))
+    user = table.word(for: "user")
+    timeoutSeconds = table.duration(for: "timeout") ?? timeoutSeconds
+    rpoSeconds = table.duration(for: "rpo")
+    isRequired = table.bool(for: "required") ?? false
+    directory = table.path(for: "directory")
+    guard let kind = word.flatMap(Kind.init(rawValue:)) else { return }
+    self.kind = kind
+    let allowed = Self.commonKeys + Self.keys(of: kind)
+    for key in Kind.allCases.flatMap(Self.keys(of:)) where table.has(key) && !allowed.contains(key) {
+      table.complain(key: key, message: "\"\(key)\" has no meaning for the kind \"\(kind.rawValue)\"")
+    }
+    switch kind {
+    case .postgresql, .mysql: readServer(from: table)
+    case .sqlite:
+      table.require("path")
+      path = table.path(for: "path")
+    case .command: readCommand(from: table)
+    }
+  }
+
+  private mutating func readCommand(from table: TableReader) {
+    table.require("command")
+    table.require("file")
+    command =
+      table.value(for: "command", expecting: Configuration.Hook.form, read: Configuration.Hook.command(from:)) ?? []
+    file = table.value(for: "file", expecting: "the name of a file, without a slash") { found in
+      found.string.flatMap { name in
+        let isName = (1...255).contains(name.utf8.count) && !name.utf8.contains { $0 == 0 || $0 == slash }
+        return isName && name != "." && name != ".." ? name : nil
+      }
+    }
+  }
+
+  private mutating func readServer(from table: TableReader) {
+    let form = "an array of names, at least one"
+    databases = table.value(for: "databases", expecting: form) { found in
+      TableReader.strings(in: found).flatMap { $0.isEmpty || $0.contains(where: isNoWord) ? nil : $0 }
+    }
+    schemas = table.patterns(for: "schemas")
+    excludeTables = table.patterns(for: "exclude_tables")
+    jobs = table.integer(for: "jobs", range: 1...64, expecting: "a number from 1 to 64") ?? jobs
+    socket = table.path(for: "socket")
+    host = table.word(for: "host")
+    port = table.integer(for: "port", range: 1...65535, expecting: "a port's number")
+    role = table.word(for: "role")
+    passwordFile = table.path(for: "password_file")
+    tls = table.choice(for: "tls", words: TLS.allCases.map(\.rawValue)).flatMap(TLS.init(rawValue:))
+    caFile = table.path(for: "ca_file")
+    readURL(from: table)
+    if socket != nil, host != nil {
+      table.complain(key: "socket", message: "\"socket\" and a host exclude each other; name one")
+    }
+    if !schemas.isEmpty, databases == nil {
+      table.complain(key: "schemas", message: "\"schemas\" needs \"databases\", because not every database has them")
+    }
+    if kind == .mysql, excludeTables.contains(where: { $0.split(separator: ".").count != 2 }) {
+      table.complain(key: "exclude_tables", message: "\"exclude_tables\" should be tables such as \"shop.sessions\"")
+    }
+  }
+
+  private mutating func readURL(from table: TableReader) {
+    guard let text = table.string(for: "url") else { return }
+    for key in ["host", "port", "role"] where table.has(key) {
+      table.complain(key: key, message: "\"\(key)\" and \"url\" exclude each other; name one")
+    }
+    do throws(DatabaseAddressError) {
+      let address = try DatabaseAddress(text, schemes: kind == .postgresql ? ["postgresql", "postgres"] : ["mysql"])
+      (host, port, role) = (address.host, address.port, address.role)
+      initialDatabase = address.database
+      if let database = address.database, databases == nil { databases = [database] }
+    } catch { table.complain(key: "url", message: "\"url\" is wrong: \(error)") }
+  }
+}
+
+/// True for a text that is no name: empty, or with a NUL or a newline.
+private func isNoWord(_ text: String) -> Bool { text.isEmpty || text.utf8.contains { $0 == 0 || $0 == 10 } }
+
+extension TableReader {
+  fileprivate func word(for key: String) -> String? {
+    value(for: key, expecting: "a name") { $0.string.flatMap { isNoWord($0) ? nil : $0 } }
+  }
+
+  fileprivate func patterns(for key: String) -> [String] {
+    value(for: key, expecting: "an array of names") { found in
+      TableReader.strings(in: found).flatMap { $0.contains(where: isNoWord) ? nil : $0 }
+    } ?? []
+  }
+}
