@@ -29,7 +29,7 @@ let package = Package(
       name: "Commands",
       dependencies: [
         "Engine", "Repository", "Posix", "Model", "Catalog", "Patterns", "Retention", "Settings", "RsnapshotImport",
-        "Operations", "Archive", "Replication",
+        "Operations", "Archive", "Replication", "Databases",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),
@@ -39,7 +39,8 @@ let package = Package(
       name: "Replication",
       dependencies: ["Engine", "Repository", "Posix", "Model", "Catalog", "Delta", "Retention"], swiftSettings: fast),
     .target(name: "Operations", dependencies: ["Posix", "CCurl"], swiftSettings: strict),
-
+    .target(
+      name: "Databases", dependencies: ["Catalog", "Posix", "Model", "Settings"], swiftSettings: fast),
     .target(name: "Archive", dependencies: ["Catalog", "Model", "CArchive"], swiftSettings: strict),
 
     // 2  the disk
@@ -93,6 +94,9 @@ let package = Package(
     .testTarget(
       name: "EngineTests",
       dependencies: ["Engine", "Repository", "Posix", "Model", "Catalog", "Retention", "TestSupport"],
+      swiftSettings: strict),
+    .testTarget(
+      name: "DatabasesTests", dependencies: ["Databases", "Settings", "Posix", "Model", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
       name: "ReplicationTests",

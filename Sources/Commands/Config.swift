@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import Databases
 internal import Model
 internal import Operations
 internal import Posix
@@ -70,10 +71,17 @@ struct ConfigCommand: RunnableCommand {
         findings += try PatternCheck(file: file, source: source).findings()
       } catch { findings.append("\(file.at(line: source.line)): \(error)") }
     }
-    if settings.sources.isEmpty { findings.append("\(displayName(file.path)): no [[source]] is named") }
+    if settings.sources.isEmpty, settings.databases.isEmpty {
+      findings.append("\(displayName(file.path)): no [[source]] is named")
+    }
     for hook in settings.hooksBefore + settings.hooksAfter + (settings.notifyCommand.map { [$0] } ?? []) {
       guard let program = hook.command.first, let problem = problem(of: program) else { continue }
       findings.append("\(file.at(line: hook.line)): \(problem)")
+    }
+    for database in settings.databases where file.errors.isEmpty {
+      do throws(DumpFailure) { try Dumper(of: database, programs: .ofEnvironment).check() } catch {
+        findings.append("\(file.at(line: database.line)): \(error)")
+      }
     }
     if settings.healthchecks ?? settings.webhook != nil, let problem = Healthchecks.problem {
       findings.append("\(displayName(file.path)): notifications by HTTP are impossible: \(problem)")
@@ -95,7 +103,7 @@ struct ConfigCommand: RunnableCommand {
     common.answer(
       ConfigCheckAnswer(
         config: displayName(file.path), repository: settings.repository, sources: settings.sources.map(\.path),
-        remotes: settings.remotes.map(\.name), findings: findings),
+        databases: settings.databases.map(\.name), remotes: settings.remotes.map(\.name), findings: findings),
       lines: findings.isEmpty ? plan(of: file, for: repository) : [])
     for finding in findings { Console.complain(finding) }
     return findings.isEmpty ? .done : isRight ? .remote : .usage
@@ -116,6 +124,11 @@ struct ConfigCommand: RunnableCommand {
     let settings = file.settings
     var lines = ["\(displayName(file.path)) is valid. treering run would:"]
     for hook in settings.hooksBefore { lines.append("  run \(hook.words)") }
+    for database in settings.databases {
+      let place = database.directory.map { " in \($0)" } ?? ""
+      let need = database.isRequired ? "; it must succeed" : ""
+      lines.append("  dump the \(database.kind.rawValue) database \(database.name)\(place)\(need)")
+    }
     lines.append("  take a snapshot in \(displayName(repository?.path ?? [])) of")
     for source in settings.sources {
       let rules = source.exclude.count + source.excludeFrom.count
@@ -182,6 +195,7 @@ struct ConfigCheckAnswer: Encodable {
   let config: String
   let repository: String?
   let sources: [String]
+  let databases: [String]
   let remotes: [String]
   let findings: [String]
 }

@@ -21,13 +21,14 @@ enum Layering {
       layer: 4,
       imports: [
         "Engine", "Repository", "Posix", "Model", "Catalog", "Patterns", "Retention", "Settings", "RsnapshotImport",
-        "Operations", "Archive", "Replication", "ArgumentParser",
+        "Operations", "Archive", "Replication", "Databases", "ArgumentParser",
         "FoundationEssentials", "Synchronization",
       ]),
     "Replication": TargetRule(
       layer: 3,
       imports: ["Engine", "Repository", "Posix", "Model", "Catalog", "Delta", "Retention", "Synchronization"]),
     "Operations": TargetRule(layer: 3, imports: ["Posix", "CCurl"]),
+    "Databases": TargetRule(layer: 3, imports: ["Catalog", "Posix", "Model", "Settings"]),
     "CCurl": TargetRule(layer: 1, imports: []),
     "Archive": TargetRule(layer: 3, imports: ["Catalog", "Model", "CArchive"]),
     "CArchive": TargetRule(layer: 1, imports: []),

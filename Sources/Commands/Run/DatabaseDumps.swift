@@ -94,11 +94,3 @@ struct DatabaseDumps {
     }
   }
 }
-
-extension ConfigurationFile {
-  /// The databases to dump.
-  var databases: [ExpectedDatabase] { [] }
-
-  /// The dumps for a snapshot; `nil` if the configuration names no database.
-  var dumps: DatabaseDumps? { nil }
-}

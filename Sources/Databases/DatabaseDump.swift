@@ -1,0 +1,85 @@
+public import Model
+public import Posix
+public import Settings
+
+/// A finished dump: a tree of regular files and directories, of this process's user or the tools' account.
+public struct DatabaseDump: Sendable, Equatable {
+  public var name: String
+  public var kind: DatabaseConfiguration.Kind
+  /// The path of the tree, as given.
+  public var directory: [UInt8]
+  public var began: Timestamp
+  public var ended: Timestamp
+  /// The consistent point in the server's own words: a place in its log, if known.
+  public var point: String?
+  /// The parts that the dump does not have, or not consistently; a sentence each.
+  public var warnings: [String]
+}
+
+/// The reason that there is no dump.
+public struct DumpFailure: Error, Sendable, Equatable, CustomStringConvertible {
+  public var name: String
+  public var reason: String
+  /// The last lines that the tool wrote, safe to show.
+  public var lastLines: [String] = []
+  public var hint: String?
+  /// This process was asked to end.
+  public var isInterrupted = false
+
+  /// The tool's line that tells the error; others may explain it.
+  var mainLine: String? { lastLines.first { $0.lowercased().contains("error") } ?? lastLines.last }
+
+  /// The reason, and the tool's main line.
+  public var message: String { reason + (mainLine.map { ": \($0)" } ?? "") }
+
+  /// One line: the database, the reason, and the remedy.
+  public var description: String { "the database \(name): \(message)" + (hint.map { "; \($0)" } ?? "") }
+}
+
+/// Makes the dump of one database.
+public struct Dumper {
+  private let database: DatabaseConfiguration
+  private let programs: ProgramSearch
+
+  public init(of database: DatabaseConfiguration, programs: ProgramSearch) {
+    self.database = database
+    self.programs = programs
+  }
+
+  /// Looks for the account, the programs and the password, and asks a server for its version; dumps nothing.
+  public func check() throws(DumpFailure) {
+    let tools = try Tools(of: database, programs: programs)
+    switch database.kind {
+    case .postgresql: _ = try PostgreSQLServer(of: database, tools: tools).programs()
+    case .mysql: _ = try MySQLServer(of: database, tools: tools).options()
+    case .sqlite: try SQLiteDump(of: database, by: tools).check()
+    case .command: try CommandDump(of: database, by: tools).check()
+    }
+  }
+
+  /// Fills a directory with a dump that is provably complete.
+  ///
+  /// The directory must be empty and this user's, and `path` is its path for messages. After a failure it holds
+  /// remains. The account that runs the tools owns the files that they made.
+  public func dump(into directory: Directory, at path: [UInt8]) throws(DumpFailure) -> DatabaseDump {
+    let began = Clock.now()
+    let tools = try Tools(of: database, programs: programs)
+    let target = DumpDirectory(directory, path: path, account: tools.account, name: database.name)
+    let result: DumpResult =
+      switch database.kind {
+      case .postgresql: try PostgreSQLDump(of: database, by: tools, into: target).make()
+      case .mysql: try MySQLDump(of: database, by: tools, into: target).make()
+      case .sqlite: try SQLiteDump(of: database, by: tools).make(into: target)
+      case .command: try CommandDump(of: database, by: tools).make(into: target)
+      }
+    return DatabaseDump(
+      name: database.name, kind: database.kind, directory: path, began: began, ended: Clock.now(),
+      point: result.point, warnings: result.warnings)
+  }
+}
+
+/// What a kind tells of its dump.
+struct DumpResult {
+  var point: String?
+  var warnings: [String] = []
+}

@@ -1,0 +1,135 @@
+internal import Model
+internal import Posix
+internal import Settings
+
+/// The dump of a MySQL or MariaDB server: one consistent transaction of mysqldump(1), with a file for each table.
+struct MySQLDump {
+  private let database: DatabaseConfiguration
+  private let tools: Tools
+  private let target: DumpDirectory
+  private let server: MySQLServer
+
+  init(of database: DatabaseConfiguration, by tools: Tools, into target: DumpDirectory) throws(DumpFailure) {
+    self.database = database
+    self.tools = tools
+    self.target = target
+    server = try MySQLServer(of: database, tools: tools)
+  }
+
+  func make() throws(DumpFailure) -> DumpResult {
+    let chosen = try choose(from: try server.databases())
+    try target.checkSpace(forBytes: chosen.reduce(0) { $0 + $1.byteCount })
+    let names = chosen.map(\.name)
+    var result = DumpResult()
+    var options = try server.options().map { Array($0.utf8) }
+    options += database.excludeTables.map { Array("--ignore-table=\($0)".utf8) }
+    options += try privilegedOptions(beside: options, for: names, warnings: &result.warnings)
+    result.warnings += try warnings(ofTablesIn: names)
+    result.point = try dump(names, options: options)
+    return result
+  }
+
+  private func choose(
+    from all: [(name: [UInt8], byteCount: UInt64)]
+  ) throws(DumpFailure) -> [(name: [UInt8], byteCount: UInt64)] {
+    guard let names = database.databases else { return all }
+    return try names.map { name throws(DumpFailure) in
+      guard let found = all.first(where: { $0.name.elementsEqual(name.utf8) }) else {
+        throw DumpFailure(
+          name: tools.name, reason: "the server has no database \"\(name)\", or the role may not see it")
+      }
+      return found
+    }
+  }
+
+  // MARK: Rights
+
+  /// The options that the role has the rights for: a dump without any table shows whether it has all.
+  private func privilegedOptions(
+    beside options: [[UInt8]], for names: [[UInt8]], warnings: inout [String]
+  ) throws(DumpFailure) -> [[UInt8]] {
+    let all = try server.privilegedOptions()
+    if try canDumpNothing(names, options: options + all.map { Array($0.option.utf8) }) == nil {
+      return all.map { Array($0.option.utf8) }
+    }
+    if let failure = try canDumpNothing(names, options: options) { throw server.explained(failure) }
+    var allowed: [[UInt8]] = []
+    for privilege in all {
+      let option = Array(privilege.option.utf8)
+      if let failure = try canDumpNothing(names, options: options + [option]) {
+        warnings.append("the dump has no \(privilege.lack): \(failure.mainLine ?? failure.reason)")
+      } else {
+        allowed.append(option)
+      }
+    }
+    return allowed
+  }
+
+  /// The failure of a dump with these options and without tables, or `nil`. Throws if the run is interrupted.
+  private func canDumpNothing(_ names: [[UInt8]], options: [[UInt8]]) throws(DumpFailure) -> DumpFailure? {
+    let nothing = words("--no-data", "--no-create-info", "--skip-triggers")
+    do {
+      _ = try tools.run(command(names, options: options + nothing), server.setting()) { _ in }
+      return nil
+    } catch {
+      if error.isInterrupted { throw error }
+      return error
+    }
+  }
+
+  private func command(_ names: [[UInt8]], options: [[UInt8]]) -> [[UInt8]] {
+    server.command(server.dumpProgram) + options + words("--databases", "--") + names
+  }
+
+  // MARK: Tables
+
+  /// The most tables that a warning names.
+  private static let namedTables = 20
+
+  private func warnings(ofTablesIn names: [[UInt8]]) throws(DumpFailure) -> [String] {
+    let excluded = Set(database.excludeTables.map { Array($0.utf8) })
+    let tables = try server.tablesWithoutTransactions().filter { table in
+      names.contains(table.database) && !excluded.contains(table.database + [UInt8(ascii: ".")] + table.name)
+    }
+    guard !tables.isEmpty else { return [] }
+    let shown = tables.prefix(Self.namedTables).map {
+      "\(displayName($0.database)).\(displayName($0.name)) (\(displayName($0.engine)))"
+    }
+    let more = tables.count > shown.count ? ", and \(tables.count - shown.count) more" : ""
+    return [
+      "tables whose engine has no transactions may be of another moment than the rest: " + shown.joined(separator: ", ")
+        + more
+    ]
+  }
+
+  /// Makes the dump; returns the place in the binary log.
+  private func dump(_ names: [[UInt8]], options: [[UInt8]]) throws(DumpFailure) -> String? {
+    let writer = DumpWriter(to: target)
+    var failure: DumpFailure?
+    do {
+      _ = try tools.run(command(names, options: options), server.setting()) { bytes throws(Errno) in
+        do throws(DumpFailure) { try writer.pass(bytes) } catch {
+          failure = error
+          throw .inputOutput
+        }
+      }
+      try writer.finish()
+    } catch { throw failure ?? server.explained(error) }
+    guard writer.isComplete else {
+      throw DumpFailure(name: tools.name, reason: "the dump lacks its end marker, \"-- Dump completed\"")
+    }
+    return Self.place(in: writer.begin)
+  }
+
+  /// The file and the position that a commented statement such as `CHANGE MASTER TO MASTER_LOG_FILE='bin.000001',
+  /// MASTER_LOG_POS=1641;` has.
+  static func place(in text: [UInt8]) -> String? {
+    let lines = text.split(separator: 10).map { String(decoding: $0, as: UTF8.self) }
+    guard let line = lines.first(where: { $0.hasPrefix("-- CHANGE ") && $0.contains("_LOG_FILE='") }) else {
+      return nil
+    }
+    let parts = line.split(separator: "'", omittingEmptySubsequences: false)
+    guard parts.count >= 3, let position = parts[2].split(separator: "=").last else { return nil }
+    return "binary log \(displayName(parts[1].utf8)), position \(position.filter(\.isNumber))"
+  }
+}

@@ -1,0 +1,252 @@
+import Foundation
+import TestSupport
+import Testing
+
+@testable import Databases
+
+@Suite("MariaDB") struct MySQLTests {
+  let server: MariaDBServer
+
+  init() throws { server = try MariaDBServer.shared() }
+
+  private func bySocket(_ more: String = "") -> String {
+    "kind = \"mysql\"\nsocket = \"\(server.socket)\"\nuser = \"mysql\"\n" + more
+  }
+
+  private func byURL(_ database: String, _ more: String = "") -> String {
+    "kind = \"mysql\"\nurl = \"mysql://app@localhost:\(server.port)/\(database)\"\n"
+      + "password_file = \"\(server.passwordFile)\"\n" + more
+  }
+
+  /// The files in their order, one after the other.
+  private func whole(_ trial: Trial) throws -> String {
+    try trial.text("order").split(separator: "\n").map { try trial.text(ByteString(String($0))) }.joined()
+  }
+
+  @Test("a dump has everything, and a server gets it back")
+  func wholeDump() throws {
+    let name = "a b /c%é"
+    try server.make(
+      name,
+      """
+      CREATE TABLE a (i INT PRIMARY KEY, t TEXT, b BLOB);
+      INSERT INTO a VALUES (1, 'x\\n--\\n-- Table structure for table `zz`\\n--\\n', x'00ff0a27');
+      CREATE TABLE `o'dd "/ ``n` (i INT) COMMENT 'a\\nb';
+      CREATE SEQUENCE s; CREATE VIEW v AS SELECT i FROM a;
+      DELIMITER //
+      CREATE TRIGGER tr BEFORE INSERT ON a FOR EACH ROW BEGIN
+      --
+      -- Table structure for table `yy`
+      --
+      SET NEW.t = 'by trigger'; END//
+      CREATE PROCEDURE p() BEGIN SELECT 1; END//
+      CREATE EVENT e ON SCHEDULE EVERY 1 YEAR DO SELECT 2//
+      DELIMITER ;
+      """)
+    let trial = try Trial(bySocket("databases = [\"\(name)\"]"))
+    let dump = try trial.dump
+    #expect(dump.warnings == [])
+    #expect(dump.point?.wholeMatch(of: /binary log bin\.\d+, position \d+/) != nil, "\(dump.point ?? "")")
+    let directory = "a b %2Fc%25é"
+    let names = [
+      "database", "events", "routines", "sequence-s", "table-a", "table-o'dd \"%2F `n", "view-v", "views",
+    ]
+    #expect(try trial.files() == names.map { "\(directory)/\($0).sql" } + ["begin.sql", "end.sql", "order"])
+    try trial.expectPrivate()
+    let text = try whole(trial)
+    try server.query(ByteString("DROP DATABASE `\(name)`"))
+    try server.load(text)
+    let database = ByteString(name)
+    #expect(
+      try server.query("SELECT i, HEX(t), HEX(b) FROM a; SELECT * FROM v", in: database)
+        == "1\t780A2D2D0A2D2D205461626C652073747275637475726520666F72207461626C6520607A7A600A2D2D0A\t00FF0A27\n1")
+    try server.query("INSERT INTO a VALUES (2, '', NULL); CALL p()", in: database)
+    #expect(try server.query("SELECT t FROM a WHERE i = 2; SHOW EVENTS", in: database).contains("by trigger"))
+    // The program itself, asked for the whole.
+    let other = try Trial(bySocket("databases = [\"\(name)\"]"))
+    let plain = try tool(
+      "runuser",
+      [
+        "-u", "mysql", "--", "mariadb-dump", "--no-defaults", "--socket=" + server.socket, "--user=mysql",
+        "--single-transaction", "--skip-lock-tables", "--triggers", "--hex-blob", "--skip-dump-date", "--routines",
+        "--default-character-set=utf8mb4", "--events", "--master-data=2", "--max-allowed-packet=1G", "--databases",
+        database,
+      ])
+    #expect(try whole(other) == String(decoding: plain, as: UTF8.self))
+  }
+
+  @Test("unchanged tables give unchanged files, of one moment for all databases")
+  func unchanged() throws {
+    let tables = (1...200).map { "CREATE TABLE t\($0) (a INT PRIMARY KEY); INSERT INTO t\($0) VALUES (\($0));" }
+    try server.make("many", tables.joined(separator: "\n"))
+    let first = try Trial(bySocket("databases = [\"many\"]"))
+    try server.query("INSERT INTO t7 VALUES (0); UPDATE t9 SET a = 0", in: "many")
+    let second = try Trial(bySocket("databases = [\"many\"]"))
+    #expect(try first.files().count == 206)
+    // The two tables, and the place in the binary log at both ends.
+    #expect(try second.digests().subtracting(first.digests()).count == 4)
+  }
+
+  @Test("all databases, and tables without transactions are named")
+  func engines() throws {
+    try server.make("odd", "CREATE TABLE m (i INT) ENGINE=MyISAM; CREATE TABLE n (i INT) ENGINE=Aria")
+    let named =
+      "tables whose engine has no transactions may be of another moment than the rest: odd.m (MyISAM), odd.n (Aria)"
+    let trial = try Trial(bySocket())
+    #expect(try trial.dump.warnings.contains { $0.contains("odd.m (MyISAM)") })
+    #expect(try trial.files().contains("mysql/database.sql") && trial.files().contains("odd/table-m.sql"))
+    #expect(try Trial(bySocket("databases = [\"odd\"]")).dump.warnings == [named])
+    #expect(try Trial(bySocket("databases = [\"odd\"]\nexclude_tables = [\"odd.m\", \"odd.n\"]")).dump.warnings == [])
+  }
+
+  @Test("an ordinary role with a URL and a password gets what it may read")
+  func ordinaryRole() throws {
+    try server.make("managed", "CREATE TABLE t (i INT); INSERT INTO t VALUES (1); CREATE PROCEDURE p() SELECT 1")
+    try server.query("GRANT SELECT ON managed.* TO app@'%'")
+    let trial = try Trial(byURL("managed"))
+    let warnings = try trial.dump.warnings
+    #expect(
+      warnings.contains { $0.hasPrefix("the dump has no events: ") && $0.contains("Access denied") }, "\(warnings)")
+    #expect(try trial.text("managed/table-t.sql").contains("INSERT INTO `t` VALUES\n(1);"))
+  }
+
+  @Test("the error names the reason and the remedy")
+  func errors() throws {
+    try Tree(server.directory).write("wrong", "wrong\n", mode: 0o600)
+    let url = "kind = \"mysql\"\nurl = \"mysql://app@localhost:\(server.port)/managed\"\n"
+    let cases = [
+      (url + "password_file = \"\(server.directory)/wrong\"", "Access denied for user 'app'"),
+      (url, "check \"role\", and the password"),
+      (bySocket("databases = [\"nosuch\"]"), "the server has no database \"nosuch\""),
+      ("kind = \"mysql\"\nsocket = \"/nonexistent\"", "see whether the server runs"),
+    ]
+    for (table, expected) in cases {
+      let failure = try Trial(table).failure
+      #expect(failure.description.contains(expected), "\(failure)")
+    }
+    #expect(
+      try Trial(bySocket(), path: "/nonexistent").failure.description.contains(
+        "the program mariadb is missing; install it: Debian's package is mariadb-client"))
+  }
+
+  @Test("certificates are verified")
+  func certificates() throws {
+    try server.make("tls", "CREATE TABLE t (i INT)")
+    try server.query("GRANT ALL ON *.* TO app@'%'")
+    defer {
+      try? server.choose(.right)
+      _ = try? server.query("REVOKE ALL ON *.* FROM app@'%'")
+    }
+    let other = byURL("tls").replacingOccurrences(of: "localhost", with: "[::ffff:127.0.0.1]")
+    let authority = "ca_file = \"\(server.certificates.authority)\"\n"
+    let full = "tls = \"verify-full\"\n"
+    #expect(throws: Never.self) { try Trial(byURL("tls", full + authority)).dump }
+    func failure(_ table: String) throws -> String { try Trial(table).failure.description }
+    #expect(try failure(byURL("tls", full)).contains("certificate"))
+    #expect(try failure(other).contains("certificate"))
+    #expect(try failure(other + authority).contains("SSL"))
+    #expect(throws: Never.self) { try Trial(other + "tls = \"off\"").dump }
+    #expect(throws: Never.self) { try Trial(other + "tls = \"require\"").dump }
+    #expect(try failure(other + "tls = \"verify-ca\"").contains("use tls = \"verify-full\""))
+    for certificate in [ServerCertificates.Kind.otherName, .expired, .otherAuthority] {
+      try server.choose(certificate)
+      #expect(try failure(byURL("tls", full + authority)).contains("SSL"), "\(certificate)")
+    }
+  }
+
+  @Test("a full disk during the dump is a failure")
+  func fullDisk() throws {
+    // As digits, its bytes are twice as many.
+    try server.make(
+      "dense",
+      "CREATE TABLE t (b LONGBLOB); INSERT INTO t SELECT REPEAT(x'ff', 1000000) FROM seq_1_to_9; ANALYZE TABLE t")
+    let place = try TemporaryDirectory("small")
+    let disk = try LoopFileSystem("tmpfs", mebibytes: 14, at: place.path / "disk")
+    defer { withExtendedLifetime(disk) {} }
+    let failure = try Trial(bySocket("databases = [\"dense\"]"), below: disk.tree.root.text).failure
+    #expect(failure.description.contains("No space left on device"), "\(failure)")
+    let small = try LoopFileSystem("tmpfs", mebibytes: 4, at: place.path / "disk2")
+    defer { withExtendedLifetime(small) {} }
+    let early = try Trial(bySocket("databases = [\"dense\"]"), below: small.tree.root.text)
+    #expect(try early.failure.description.contains("the dump needs about") && early.files() == [])
+  }
+
+  @Test("a server that crashes during the dump is a failure")
+  func crash() throws {
+    let server = try MariaDBServer()
+    try server.make(
+      "shop", "CREATE TABLE t (b LONGBLOB); INSERT INTO t SELECT REPEAT(x'ff', 1000000) FROM seq_1_to_300")
+    let crash = Thread {
+      usleep(700_000)
+      try? server.crash()
+    }
+    crash.start()
+    let table = "kind = \"mysql\"\nsocket = \"\(server.socket)\"\nuser = \"mysql\"\ndatabases = [\"shop\"]"
+    let failure = try Trial(table).failure
+    #expect(failure.reason.contains("ended with status") && !failure.lastLines.isEmpty, "\(failure)")
+  }
+
+  @Test("a table that is altered during the dump is a failure with a reason, or the dump is whole")
+  func altered() throws {
+    try server.make(
+      "busy",
+      "CREATE TABLE a (b LONGBLOB); INSERT INTO a SELECT REPEAT(x'ff', 1000000) FROM seq_1_to_50; CREATE TABLE z (i INT)"
+    )
+    let writer = try server.start("SELECT SLEEP(0.3); ALTER TABLE z ADD COLUMN c INT", in: "busy")
+    let trial = try Trial(bySocket("databases = [\"busy\"]"))
+    _ = try writer.wait()
+    switch trial.result {
+    case .success(let dump): #expect(dump.warnings == [])
+    case .failure(let failure): #expect(failure.description.contains("altered during the dump"), "\(failure)")
+    }
+  }
+
+  @Test("10,000 tables", .enabled(if: isExhaustive))
+  func manyTables() throws {
+    try server.make("wide", (1...10_000).map { "CREATE TABLE t\($0) (a INT);" }.joined(separator: "\n"))
+    #expect(try Trial(bySocket("databases = [\"wide\"]")).files().count == 10_006)
+  }
+}
+
+/// The parts of made-up outputs.
+@Suite("the parts of a dump") struct DumpSplitterTests {
+  private func parts(_ text: String, pieces: Int) -> [(DumpSplitter.Part, String)] {
+    var splitter = DumpSplitter()
+    var found: [(DumpSplitter.Part, [UInt8])] = [(.begin, [])]
+    let bytes = Array(text.utf8)
+    for start in stride(from: 0, to: bytes.count, by: pieces) {
+      bytes[start..<min(start + pieces, bytes.count)].withUnsafeBytes {
+        splitter.pass($0) {
+          found.append(($0, []))
+        } onBytes: {
+          found[found.count - 1].1 += $0
+        }
+      }
+    }
+    splitter.finish { found[found.count - 1].1 += $0 }
+    return found.map { ($0.0, String(decoding: $0.1, as: UTF8.self)) }
+  }
+
+  @Test(
+    "the boundaries are the comments of the program, in whatever pieces the output comes", arguments: [1, 2, 7, 1000])
+  func boundaries(_ pieces: Int) {
+    let expected: [(DumpSplitter.Part, String)] = [
+      (.begin, "-- MariaDB dump\n--\n-- Host: x\n--\n--\n"),
+      (.database(Array("a`b".utf8)), "--\n-- Current Database: `a``b`\n--\nUSE x;\n\n"),
+      (
+        .table(Array("t".utf8), of: Array("a`b".utf8)),
+        "--\n-- Table structure for table `t`\n--\nCREATE;\n"
+          + "-- Table structure for table `u`\nDELIMITER ;;\n--\n-- Table structure for table `v`\n--\nDELIMITER ;\n"
+      ),
+      (.routines(of: Array("a`b".utf8)), "--\n-- Dumping routines for database 'a`b'\n--\n"),
+      (
+        .views(of: Array("a`b".utf8)),
+        "--\n-- Final view structure for view `v`\n--\n--\n-- Final view structure for view `w`\n--\n"
+      ),
+      (.end, "/*!40103 SET TIME_ZONE=@OLD_TIME_ZONE */;\n\n-- Dump completed"),
+    ]
+    let found = parts(expected.map(\.1).joined(), pieces: pieces)
+    #expect(found.map(\.0) == expected.map(\.0))
+    #expect(found.map(\.1) == expected.map(\.1))
+  }
+}

@@ -1,0 +1,103 @@
+import Databases
+import Foundation
+import TestSupport
+import Testing
+
+@Suite("SQLite and commands") struct SQLiteTests {
+  private func make(_ mode: String, _ name: ByteString = "it's a \"%?# db") throws -> (TemporaryDirectory, ByteString) {
+    let place = try TemporaryDirectory("sqlite")
+    let path = place.path / name
+    try tool(
+      "sqlite3",
+      [
+        path,
+        ByteString("PRAGMA journal_mode = \(mode); CREATE TABLE t (a INTEGER PRIMARY KEY, b); CREATE TABLE u (n)"),
+      ])
+    try tool(
+      "sqlite3",
+      [
+        path,
+        "WITH RECURSIVE c(x) AS (VALUES (1) UNION ALL SELECT x + 1 FROM c WHERE x < 20000) "
+          + "INSERT INTO t SELECT x, randomblob(200) FROM c",
+      ])
+    return (place, path)
+  }
+
+  private func table(_ path: ByteString, _ more: String = "") -> String {
+    "kind = \"sqlite\"\npath = \"\(path.text.replacingOccurrences(of: "\"", with: "\\\""))\"\n" + more
+  }
+
+  @Test("a copy is whole while a writer is active", arguments: ["wal", "delete"])
+  func writer(_ mode: String) throws {
+    let (place, path) = try make(mode)
+    let script = """
+      while :; do sqlite3 -cmd '.timeout 10000' "$1" 'BEGIN; INSERT INTO u VALUES (1); UPDATE t SET b = randomblob(200)
+        WHERE a % 50 = 0; INSERT INTO u VALUES (1); COMMIT' || exit; done
+      """
+    let writer = try RunningCommand("sh", ["-c", ByteString(script), "sh", path])
+    usleep(200_000)
+    let trial = try Trial(table(path))
+    #expect(try trial.dump.warnings == [])
+    writer.signal(SIGKILL)
+    _ = try? writer.wait()
+    #expect(try trial.files() == [path.lastComponent.text])
+    try trial.expectPrivate()
+    let copy = trial.directory.path / path.lastComponent
+    #expect(try tool("sqlite3", [copy, "PRAGMA integrity_check; SELECT count(*) % 2 FROM u"]) == Array("ok\n0\n".utf8))
+    withExtendedLifetime(place) {}
+  }
+
+  @Test("an unchanged database gives the same bytes, and is not changed")
+  func unchanged() throws {
+    for mode in ["wal", "delete"] {
+      let (place, path) = try make(mode, "copy")
+      let before = try tool("sha256sum", [path])
+      let (first, second) = (try Trial(table(path)), try Trial(table(path)))
+      #expect(try first.digests() == second.digests() && first.dump.warnings == [])
+      #expect(try tool("sha256sum", [path]) == before)
+      withExtendedLifetime(place) {}
+    }
+  }
+
+  @Test("a database that is damaged or missing is a failure")
+  func errors() throws {
+    let (place, path) = try make("delete", "x.db")
+    #expect(try Trial(table(place.path / "none")).failure.reason.contains("No such file or directory"))
+    #expect(try Trial(table(place.path)).failure.reason.contains("is no file"))
+    try tool("dd", ["if=/dev/urandom", "of=" + path, "bs=4096", "seek=20", "count=30", "conv=notrunc"])
+    let failure = try Trial(table(path)).failure
+    let isFound = failure.reason == "the copy has errors" || failure.reason.hasPrefix("sqlite3 ended with status")
+    #expect(isFound && !failure.lastLines.isEmpty, "\(failure)")
+    #expect(try Trial(table(path), path: "/nonexistent").failure.description.contains("the program sqlite3 is missing"))
+  }
+
+  private func command(_ script: String, _ more: String = "") -> String {
+    "kind = \"command\"\ncommand = [\"/bin/sh\", \"-c\", '''\(script)''']\nfile = \"x.txt\"\n" + more
+  }
+
+  @Test("the output of a command is the dump")
+  func commands() throws {
+    let trial = try Trial(command("echo some; echo note >&2; id -un; pwd; env; ulimit -n", "user = \"nobody\""))
+    #expect(try trial.dump.warnings == [])
+    let text = try trial.text("x.txt")
+    #expect(text.hasPrefix("some\nnobody\n/\n") && text.contains("LANG=C.UTF-8") && !text.contains("TREERING"))
+    try trial.expectPrivate()
+    let failure = try Trial(command("echo some; echo one >&2; echo two >&2; exit 3")).failure
+    #expect(failure.reason == "sh ended with status 3" && failure.lastLines == ["one", "two"])
+    #expect(try Trial(command(":")).failure.reason == "/bin/sh printed nothing")
+    #expect(try Trial(command("sleep 60", "timeout = \"1s\"")).failure.reason.contains("within the 1 seconds"))
+    let none = try Trial("kind = \"command\"\ncommand = \"/nonexistent\"\nfile = \"x\"").failure
+    #expect(none.reason == "/nonexistent is missing, or is no program")
+  }
+
+  @Test("processes that a command leaves behind are killed")
+  func leftovers() throws {
+    let trial = try Trial(command("sleep 54321 & echo $!", "user = \"nobody\""))
+    let text = try trial.text("x.txt")
+    #expect(try trial.dump.warnings == [])
+    usleep(100_000)
+    // Nothing may wait for an orphan in a container, so it can stay as a zombie, without a program.
+    let program = ByteString("/proc/\(text.trimmingCharacters(in: .newlines))/exe")
+    #expect(try runCommand("test", ["-e", program]).status != 0)
+  }
+}
