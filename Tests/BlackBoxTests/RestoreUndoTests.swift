@@ -120,8 +120,8 @@ struct RestoreUndoTests {
     let restored = try asked(["latest", source.root, "--in-place", "--delete", "-r", world.repository.root])
     let text = restored.outputText
     let kept = try #require(try source.names().first { $0.hasPrefix(".treering-kept-") })
-    let plan = try #require(text.range(of: "would be moved to \(source.root / kept)"))
-    let question = try #require(text.range(of: "[y/N]"))
+    let plan = try #require(text.firstRange(of: "would be moved to \(source.root / kept)"))
+    let question = try #require(text.firstRange(of: "[y/N]"))
     #expect(plan.lowerBound < question.lowerBound, "\(text)")
     #expect(text.contains("undo it with: treering restore --undo \(source.root / kept)"), "\(text)")
     let unasked = try world.treering(["restore", "--undo", source.root / kept], inRepository: false)
