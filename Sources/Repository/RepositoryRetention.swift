@@ -14,6 +14,7 @@ extension Snapshot {
       local: LocalTime(fields: Clock.localFields(of: seconds), of: seconds),
       isGood: summary.outcome == .complete && !isDamaged, isHeld: isHeld, isUnwanted: isUnwanted,
       isReceived: summary.received != nil, isDatedByClient: summary.isDatedByClient, place: placed.index,
+      arrival: (summary.received ?? summary.started).seconds,
       sources: SourceSet(label: summary.label, paths: summary.sources).keys + summary.otherSources,
       absentSources: SourceSet(label: summary.label, paths: summary.allAbsentSources).keys)
   }

@@ -47,6 +47,8 @@ public struct RetainedSnapshot: Sendable {
   public var isDatedByClient: Bool
   /// The place of the snapshot among all by the time at which they were taken, from 0.
   public var place: Int
+  /// The start or the reception of the snapshot by the clock of the repository, in seconds since 1970.
+  public var arrival: Int64
   /// The sources of the snapshot, label first.
   public var sources: [[UInt8]]
   /// The requested sources that were absent, label first.
@@ -55,7 +57,7 @@ public struct RetainedSnapshot: Sendable {
   public init(
     name: String, sequence: UInt64 = 0, time: Int64, local: LocalTime, isGood: Bool, isHeld: Bool = false,
     isUnwanted: Bool = false, isReceived: Bool = false, isDatedByClient: Bool = false, place: Int = 0,
-    sources: [[UInt8]] = [], absentSources: [[UInt8]] = []
+    arrival: Int64? = nil, sources: [[UInt8]] = [], absentSources: [[UInt8]] = []
   ) {
     self.name = name
     self.sequence = sequence
@@ -67,6 +69,7 @@ public struct RetainedSnapshot: Sendable {
     self.isReceived = isReceived
     self.isDatedByClient = isDatedByClient
     self.place = place
+    self.arrival = arrival ?? time
     self.sources = sources
     self.absentSources = absentSources
   }
@@ -284,9 +287,10 @@ private func clockTrouble(
         + "remove such snapshots with: treering delete \(future.name)\(commandOptions)", false
     )
   }
-  if let previous = snapshots.dropLast().last, previous.time > newest.time {
+  let arrivals = snapshots.sorted { $0.sequence < $1.sequence }.suffix(2)
+  if let previous = arrivals.first, let last = arrivals.last, previous.arrival > last.arrival {
     return (
-      "the clock was set back between \(previous.name) and \(newest.name); if it is right now, the next "
+      "the clock was set back between \(previous.name) and \(last.name); if it is right now, the next "
         + "snapshot ends this", false
     )
   }

@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 
 /// Whatever is done to a source is in the next snapshot, and in no earlier one.
-@Suite("Change detection")
+@Suite("Change detection", .waits)
 struct ChangeDetectionTests {
   /// A source with one old file, published.
   private func published() throws -> (World, SnapshotAnswer) {

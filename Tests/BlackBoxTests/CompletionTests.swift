@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@Suite("completion")
+@Suite("completion", .waits)
 struct CompletionTests {
   private let world: World
   private var place: Tree { Tree(world.directory.path) }

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// `snapshot` without a source, and what a snapshot of some of the sources must not stand for.
-@Suite("snapshot: the configuration's sources, --hold")
+@Suite("snapshot: the configuration's sources, --hold", .waits)
 struct ConfiguredSnapshotTests {
   private struct Listed: Decodable {
     let name: String

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Databases of the configuration, by the program and real servers.
-@Suite("config check: databases") struct DatabaseCheckTests {
+@Suite("config check: databases", .waits) struct DatabaseCheckTests {
   @Test("the databases are asked, and errors have their lines")
   func check() throws {
     let (postgresql, mariadb) = (try PostgreSQLServer.shared(), try MariaDBServer.shared())

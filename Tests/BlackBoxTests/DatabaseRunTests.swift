@@ -4,7 +4,7 @@ import Testing
 
 /// Databases in a run, from the configuration to the restore. The dumps are those of the kind `command`, which needs no
 /// server.
-@Suite("run, snapshot: dumps of databases")
+@Suite("run, snapshot: dumps of databases", .waits)
 struct DatabaseRunTests {
   private let push: PushWorld
   private var world: World { push.world }

@@ -19,7 +19,7 @@ private struct DeletionAnswer: Decodable {
   let lost: [File]
 }
 
-@Suite("delete")
+@Suite("delete", .waits)
 struct DeleteTests {
   /// The space of the history, the policy and the links.
   private static let ownBlocks = 8 << 10

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Renames, patches, ACLs and the live source in `diff`, against git, diff and getfacl.
-@Suite("diff: renames, patches, ACLs, live")
+@Suite("diff: renames, patches, ACLs, live", .waits)
 struct DiffRenameTests {
   private func answer(_ world: World, _ arguments: [ByteString]) throws -> DiffAnswer {
     let result = try world.treering(["diff"] + arguments + ["--json"])

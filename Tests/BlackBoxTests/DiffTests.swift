@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-@Suite("diff")
+@Suite("diff", .waits)
 struct DiffTests {
   /// Two snapshots between which one thing of each sort has happened.
   private func twoSnapshots() throws -> (World, SnapshotAnswer, SnapshotAnswer) {

@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-@Suite("Everything a tree can hold")
+@Suite("Everything a tree can hold", .waits)
 struct EverythingATreeCanHoldTests {
   @Test("is published as it is, then linked, entry by entry", arguments: [1, 4])
   func isPublishedAndLinked(threads: Int) throws {

@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 
 /// What the operator leaves out is left out, counted and named, and nothing else is.
-@Suite("Excludes") struct ExcludeTests {
+@Suite("Excludes", .waits) struct ExcludeTests {
   private func world() throws -> World {
     let world = try World()
     for directory in ["src", "src/build", "cache", "home", "home/.cache"] as [ByteString] {

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@Suite("export")
+@Suite("export", .waits)
 struct ExportTests {
   /// Writes an export to a file, and returns its path.
   private func export(

@@ -3,7 +3,7 @@ import Testing
 
 /// A sample of Tests/Faults, which takes a day as a whole. The seed stays, so that a change of the program is what
 /// makes it fail; `TREERING_TEST_FAULT_SEED` takes another, and Tests/Faults/run without a seed a random one.
-@Suite("faults") struct FaultTests {
+@Suite("faults", .waits) struct FaultTests {
   private static let seed = ByteString(environmentVariable("TREERING_TEST_FAULT_SEED") ?? "11")
 
   @Test(

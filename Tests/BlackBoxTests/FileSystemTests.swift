@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 
 /// Repositories on file systems that hold more, or less, than the usual one.
-@Suite("File systems") struct FileSystemTests {
+@Suite("File systems", .waits) struct FileSystemTests {
   private struct Setup {
     let world: World
     let disk: LoopFileSystem

@@ -16,7 +16,7 @@ private struct Found: Decodable {
   var line: String { "\(pathBase64 ?? path) \(kind) \(mode ?? "") \(first) \(last) \(snapshots) \(deleted)" }
 }
 
-@Suite("find")
+@Suite("find", .waits)
 struct FindTests {
   private static let oracle = ByteString(#filePath).parent / "versions_of_trees.py"
 

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// The mistakes of somebody who is new to the commands: each either works, or its message has the remedy.
-@Suite("first steps")
+@Suite("first steps", .waits)
 struct FirstStepsTests {
   private let world: World
 

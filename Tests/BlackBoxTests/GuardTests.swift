@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 
 /// What looks like a disaster is refused, or holds rotation; what the operator accepts is done.
-@Suite("Guards") struct GuardTests {
+@Suite("Guards", .waits) struct GuardTests {
   private func world(files: Int = 30) throws -> World {
     let world = try World()
     for index in 0..<files { try world.source.write(ByteString("file\(index)"), "content \(index)") }

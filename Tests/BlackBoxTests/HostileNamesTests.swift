@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@Suite("Hostile names")
+@Suite("Hostile names", .waits)
 struct HostileNamesTests {
   /// Names that break programs which take names for text, options or lines.
   static let names: [ByteString] = [

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// A catalog's trailer may claim anything: every command answers or refuses, and prints no control character.
-@Suite("Hostile trailers")
+@Suite("Hostile trailers", .waits)
 struct HostileTrailerTests {
   private static let editor = ByteString(
     URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("edit_trailer.py").path)

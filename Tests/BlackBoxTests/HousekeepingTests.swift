@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 
 /// What is on its way out, or was left behind, never stops a snapshot.
-@Suite("Housekeeping")
+@Suite("Housekeeping", .waits)
 struct HousekeepingTests {
   /// A repository on an ext4 of its own, with so many snapshots that differ in one file.
   private struct Place {

@@ -15,7 +15,7 @@ private struct ImportAnswer: Decodable {
 }
 
 /// `import rsnapshot`, beside the real rsnapshot.
-@Suite("import rsnapshot")
+@Suite("import rsnapshot", .waits)
 struct ImportConfigurationTests {
   private let world: World
   private let directory: ByteString

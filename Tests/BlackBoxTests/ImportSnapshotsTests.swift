@@ -16,7 +16,7 @@ private struct ImportAnswer: Decodable {
 }
 
 /// Trees that the real rsnapshot made, beside a repository that adopts them.
-@Suite("import snapshots")
+@Suite("import snapshots", .waits)
 struct ImportSnapshotsTests {
   private static let linkDest = "rsync_long_args\t--delete --numeric-ids --relative --delete-excluded -H\n"
 

@@ -44,7 +44,7 @@ private struct MountedWorld {
   }
 }
 
-@Suite("restore --in-place")
+@Suite("restore --in-place", .waits)
 struct InPlaceRestoreTests {
   private func makeSource(_ source: Tree) throws {
     for name: ByteString in ["same", "content", "sametime", "mode", "gone", "kind"] { try source.write(name, "good") }

@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-@Suite("init")
+@Suite("init", .waits)
 struct InitTests {
   @Test("makes a private directory with a mark that names format and identity")
   func makesARepository() throws {

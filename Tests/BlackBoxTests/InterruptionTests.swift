@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// A run that is cut off publishes nothing, and the next one cleans up.
-@Suite("Interruptions and locks")
+@Suite("Interruptions and locks", .waits)
 struct InterruptionTests {
   /// A source that takes long enough to be caught in the middle of.
   private func largeWorld() throws -> World {

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// What `--json` means: answers on standard output, messages on standard error, every document an object with a version.
-@Suite("--json")
+@Suite("--json", .waits)
 struct JSONTests {
   private struct Versioned: Decodable { let version: Int }
 

@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 
 /// ext4 allows an inode 65,000 links: then it is stored once more, and the copy is what is linked to.
-@Suite("The limit of links") struct LinkLimitTests {
+@Suite("The limit of links", .waits) struct LinkLimitTests {
   private struct Setup {
     let world: World
     let disk: LoopFileSystem

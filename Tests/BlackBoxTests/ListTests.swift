@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-@Suite("list")
+@Suite("list", .waits)
 struct ListTests {
   @Test("an empty repository has nothing to show and says so on standard error")
   func emptyRepository() throws {

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// `ls` and `cat`, and the times that name a snapshot.
-@Suite("ls and cat")
+@Suite("ls and cat", .waits)
 struct LookingTests {
   @Test("ls -l shows what ls -l shows of the stored tree")
   func long() throws {

@@ -26,7 +26,7 @@ private final class LosingDisk {
   }
 }
 
-@Suite("a disk that loses what was written")
+@Suite("a disk that loses what was written", .waits)
 struct LostWritesTests {
   private static let total = 300_000_000
 

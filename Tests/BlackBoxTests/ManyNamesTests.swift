@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 
 /// Inodes with very many names: package stores, farms of `cp -al`.
-@Suite("Many names of one inode") struct ManyNamesTests {
+@Suite("Many names of one inode", .waits) struct ManyNamesTests {
   @Test("new names are linked to the first, and the previous catalog is read no more often than it must be")
   func newNames() throws {
     let world = try World()

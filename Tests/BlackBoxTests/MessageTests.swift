@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Exit statuses that are true, and messages that help.
-@Suite("Statuses and messages")
+@Suite("Statuses and messages", .waits)
 struct MessageTests {
   private func shell(_ script: String, _ world: World) throws -> CommandResult {
     try runCommand(

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// One source that is missing, or that a guard refuses, stops the backup of no other.
-@Suite("Missing sources")
+@Suite("Missing sources", .waits)
 struct MissingSourceTests {
   private struct Listed: Decodable {
     let sources: [String]

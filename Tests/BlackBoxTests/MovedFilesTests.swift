@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 
 /// What was renamed, moved or is back is linked to what is stored; nothing is written for it.
-@Suite("Moved files") struct MovedFilesTests {
+@Suite("Moved files", .waits) struct MovedFilesTests {
   /// A world with one snapshot of a few directories, whose files are older than it.
   private func published() throws -> World {
     let world = try World()

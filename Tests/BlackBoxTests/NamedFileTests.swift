@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Files that the operator names need not be files: pipes, FIFOs, /dev/stdin.
-@Suite("Files that the operator names")
+@Suite("Files that the operator names", .waits)
 struct NamedFileTests {
   private func shell(_ script: String, _ world: World) throws -> CommandResult {
     try runCommand(

@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 
 /// A source below another has rules of its own, whatever the outer one's say of it and of what leads to it.
-@Suite("sources below sources")
+@Suite("sources below sources", .waits)
 struct NestedSourcesTests {
   private func world(_ outer: String, _ sources: String) throws -> World {
     let world = try World()

@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 
 /// What must be refused, reported or left alone, lest a snapshot be lost or falsified in silence.
-@Suite("Nothing by half")
+@Suite("Nothing by half", .waits)
 struct NothingByHalfTests {
   @Test("a restore into the repository is refused, by whatever path", arguments: ["", "/localhost", "/new"])
   func restoreIntoTheRepository(below: String) throws {

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Whoever is told of runs, by real servers on loopback.
-@Suite("run: healthchecks, webhook, program")
+@Suite("run: healthchecks, webhook, program", .waits)
 struct NoticeTests {
   private func configure(_ world: World, _ rest: String) throws {
     try Tree(world.directory.path).write(

@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 
 /// Content that changed is found whatever the clocks say.
-@Suite("Odd times") struct OddTimesTests {
+@Suite("Odd times", .waits) struct OddTimesTests {
   private func world() throws -> World {
     let world = try World()
     try world.source.write("file", "before")

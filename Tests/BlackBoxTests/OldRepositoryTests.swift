@@ -5,7 +5,7 @@ import Testing
 ///
 /// The repository of version 1 has two snapshots of `/mnt/version-1`: hard links, a symbolic link, a FIFO, an attribute,
 /// a file with a hole and one with zeros as data, both of which version 2 would give the digest of a sparse file.
-@Suite("Repositories of older versions") struct OldRepositoryTests {
+@Suite("Repositories of older versions", .waits) struct OldRepositoryTests {
   private static let source: ByteString = "/mnt/version-1"
   private static let archive = ByteString("\(#filePath)").parent / "Repositories/version-1.tar.zst"
 

@@ -3,7 +3,7 @@ import Testing
 
 /// A file system that does not tell case apart has one name for `A` and `a`: the second of them cannot be made, and the
 /// first must stay. Where the kernel has no such file system, strace answers as it does.
-@Suite("Names that are one to the repository's file system") struct OneNameTests {
+@Suite("Names that are one to the repository's file system", .waits) struct OneNameTests {
   @Test(
     "an entry that cannot be made because its name is taken removes nothing",
     arguments: ["symlinkat", "mknodat", "mkdirat", "openat"])

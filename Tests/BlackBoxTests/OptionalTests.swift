@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Disks that are not always there, by real mounts: the source and the remote of one configuration.
-@Suite("optional sources and remotes")
+@Suite("optional sources and remotes", .waits)
 struct OptionalTests {
   private struct Status: Decodable {
     struct Source: Decodable {

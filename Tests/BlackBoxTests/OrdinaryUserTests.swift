@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 
 /// What happens without the rights of root.
-@Suite("An ordinary user")
+@Suite("An ordinary user", .waits)
 struct OrdinaryUserTests {
   /// A world whose source and repository belong to the user 65534.
   private func ordinaryWorld() throws -> World {

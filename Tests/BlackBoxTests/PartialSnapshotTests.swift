@@ -10,7 +10,7 @@ private struct ChoiceAnswer: Decodable {
 }
 
 /// A snapshot of some sources never stands for the others.
-@Suite("A snapshot of some of the sources")
+@Suite("A snapshot of some of the sources", .waits)
 struct PartialSnapshotTests {
   private let world: World
   private let home: Tree

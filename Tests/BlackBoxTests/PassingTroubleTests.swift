@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Trouble that passes, or that is no fault of one file, never becomes part of a snapshot.
-@Suite("Passing trouble")
+@Suite("Passing trouble", .waits)
 struct PassingTroubleTests {
   @Test(
     "with too few descriptors nothing is published that lacks the source", arguments: [9, 11, 13, 15, 17, 19, 22, 26])

@@ -4,7 +4,7 @@ import Testing
 
 /// The steps after a snapshot has been published: whatever fails there is no failure of the push, and the next one
 /// finishes it.
-@Suite("push: after the publication")
+@Suite("push: after the publication", .waits)
 struct PushArrivalTests {
   /// A world with one snapshot that was pushed, and a second one that was not.
   private func world(files: Int = 12, _ edit: (Tree) throws -> Void) throws -> (PushWorld, ByteString) {

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// What the remote has of the base may be damaged, and either repository may have let it expire.
-@Suite("push: the base")
+@Suite("push: the base", .waits)
 struct PushBaseTests {
   private static let damages: [ByteString] = [
     // Other bytes, the same size and time.

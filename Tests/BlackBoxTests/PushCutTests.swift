@@ -4,7 +4,7 @@ import Testing
 
 /// A push that does not come to its end leaves nothing that is listed and changes nothing, and the next one sends
 /// only what had not arrived.
-@Suite("push: cut off")
+@Suite("push: cut off", .waits)
 struct PushCutTests {
   /// What may be lost: the frame that was on its way, what the decompressor had not given out, and the greeting.
   private static let lost = 300_000

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@Suite("push: what must not happen")
+@Suite("push: what must not happen", .waits)
 struct PushGuardTests {
   private func local() throws -> PushWorld {
     let push = try PushWorld("push-guard")

@@ -20,7 +20,7 @@ private struct PlanAnswer: Decodable {
 }
 
 /// Snapshots are pushed in another order than that in which they were taken.
-@Suite("push: the order of snapshots")
+@Suite("push: the order of snapshots", .waits)
 struct PushOrderTests {
   private static let formatter: DateFormatter = {
     let formatter = DateFormatter()

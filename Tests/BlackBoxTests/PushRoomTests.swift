@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// A push that does not fit is refused before it begins, with numbers; one that runs out of room leaves nothing.
-@Suite("push: room")
+@Suite("push: room", .waits)
 struct PushRoomTests {
   private func world(_ mebibytes: Int, type: String = "ext4") throws -> (PushWorld, LoopFileSystem, TemporaryDirectory)
   {

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@Suite("run: remotes")
+@Suite("run: remotes", .waits)
 struct PushRunTests {
   private struct Line: Decodable {
     struct Result: Decodable {

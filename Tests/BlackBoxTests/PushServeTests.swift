@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// What a server lets a client do, and what it does not.
-@Suite("serve")
+@Suite("serve", .waits)
 struct PushServeTests {
   /// A world that reaches its remote by a key that may run nothing but this command.
   private func world(_ options: String) throws -> (PushWorld, SSHServer) {

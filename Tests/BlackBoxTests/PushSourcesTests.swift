@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// A repository has snapshots of several sets of sources: each is compared with its own.
-@Suite("push: several sets of sources")
+@Suite("push: several sets of sources", .waits)
 struct PushSourcesTests {
   private func snapshot(_ push: PushWorld, _ source: Tree, _ more: [ByteString] = []) throws -> ByteString {
     Thread.sleep(forTimeInterval: 1.05)

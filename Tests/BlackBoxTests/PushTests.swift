@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@Suite("push: what arrives is what was sent")
+@Suite("push: what arrives is what was sent", .waits)
 struct PushTests {
   private func change(_ source: Tree) throws {
     try source.append("text", "more\n")

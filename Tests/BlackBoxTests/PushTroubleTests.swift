@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// What is in the way at the remote: the exit status says what sort of trouble, one line says the rest.
-@Suite("push: trouble at the remote")
+@Suite("push: trouble at the remote", .waits)
 struct PushTroubleTests {
   private func world(far: ByteString? = nil, initialized: Bool = true) throws -> PushWorld {
     let push = try PushWorld("push-trouble", initialized: initialized, far: far)

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// The owner of a tree swaps its files and directories for links to what is not his, while root works on it.
-@Suite("A hostile owner") struct RacingTests {
+@Suite("A hostile owner", .waits) struct RacingTests {
   private static let secret = "the-secret-of-another-user"
   private static let seconds = 20.0
 

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Random histories against a naive model: a copy of every moment by `cp -a`.
-@Suite("Random histories")
+@Suite("Random histories", .waits)
 struct RandomHistoryTests {
   /// Seeds that are tried every time; one that has failed stays here for ever.
   static let keptSeeds: [UInt64] = [1, 2, 3, 5, 8, 1_954_457_455]

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Whoever reads a snapshot has it to the end, and what a rotation took before is no damage.
-@Suite("reading beside a rotation") struct ReadingBesideRotationTests {
+@Suite("reading beside a rotation", .waits) struct ReadingBesideRotationTests {
   private struct Status: Decodable { let damagedSnapshots: [String] }
 
   /// Three snapshots of a file that takes a while to be read.

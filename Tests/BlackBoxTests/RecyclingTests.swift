@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 
 /// A snapshot that is made of an expired one is the same as one made by linking.
-@Suite("Recycling")
+@Suite("Recycling", .waits)
 struct RecyclingTests {
   /// The inodes of all snapshots of a repository, numbered in the order in which they appear: what shares an
   /// inode with what.

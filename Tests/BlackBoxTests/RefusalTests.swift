@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 
 /// What is wrong on the command line is said in one line, and nothing is touched.
-@Suite("Bad input")
+@Suite("Bad input", .waits)
 struct RefusalTests {
   @Test("sources that are none")
   func badSources() throws {

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// What only reads works on a remote repository, and says the same.
-@Suite("remote repositories")
+@Suite("remote repositories", .waits)
 struct RemoteReadingTests {
   private let world: World
   private let server: SSHServer

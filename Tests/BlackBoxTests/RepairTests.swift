@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 
 /// Damage is repaired from another repository that has the same snapshots.
-@Suite("verify --repair-from")
+@Suite("verify --repair-from", .waits)
 struct RepairTests {
   private func second(_ world: World) throws -> ByteString {
     let path = world.directory.path / "second"

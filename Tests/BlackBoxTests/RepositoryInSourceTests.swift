@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 
 /// The repository is never backed up into itself, whatever path leads to it.
-@Suite("The repository inside the source") struct RepositoryInSourceTests {
+@Suite("The repository inside the source", .waits) struct RepositoryInSourceTests {
   @Test(
     "bind mounts of it and of what is in it are kept as empty directories",
     arguments: ["", ".treering", "SNAPSHOT", "SNAPSHOT/localhost"])

@@ -3,7 +3,7 @@ import Testing
 
 /// What a restore must not touch. Every run of the program is followed by the proof that older snapshots are as they
 /// were.
-@Suite("A restore leaves alone") struct RestoreSafetyTests {
+@Suite("A restore leaves alone", .waits) struct RestoreSafetyTests {
   private static let modes: [ByteString] = ["never", "if-changed", "always"]
 
   @Test(

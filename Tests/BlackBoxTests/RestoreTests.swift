@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-@Suite("restore")
+@Suite("restore", .waits)
 struct RestoreTests {
   private func answer(
     _ world: World, _ arguments: [ByteString], status: Int32 = 0,

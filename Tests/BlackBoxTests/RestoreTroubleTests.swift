@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 
 /// Nothing that a restore lacks is passed over in silence.
-@Suite("What a restore lacks") struct RestoreTroubleTests {
+@Suite("What a restore lacks", .waits) struct RestoreTroubleTests {
   /// Runs a restore in which system calls are answered with errors.
   private func restore(
     _ world: World, failing calls: [String], _ options: [ByteString] = []
@@ -167,7 +167,7 @@ import Testing
 }
 
 /// Destinations on file systems that hold less.
-@Suite("A restore to a lesser file system") struct LesserDestinationTests {
+@Suite("A restore to a lesser file system", .waits) struct LesserDestinationTests {
   private func world() throws -> World {
     let world = try World()
     try world.source.makeDirectory("sticky", mode: 0o1777)

@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 
 /// `restore --undo`: the tree as it was before a restore in place, by the oracle of a listing.
-@Suite("restore --undo")
+@Suite("restore --undo", .waits)
 struct RestoreUndoTests {
   private let world: World
   private let mount: Mount
@@ -65,7 +65,7 @@ struct RestoreUndoTests {
     #expect(plan.status == 0 && plan.errorText == "", "\(plan.errorText)")
     for line in [
       "- \(source.root)/gone", "- \(source.root)/lost/one", "- \(source.root)/lost/", "+ \(source.root)/new/",
-      "M \(source.root)/kind (file becomes directory)", "M \(source.root)/mode (mode, attributes)",
+      "M \(source.root)/kind/ (file becomes directory)", "M \(source.root)/mode (mode, attributes)",
     ] { #expect(plan.outputText.contains("\(line)"), "\(line): \(plan.outputText)") }
     #expect(plan.outputText.contains("would undo the restore: "))
     #expect(now.differences(to: try Fingerprint(source.root)) == [])

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// What a run copied before it had to end serves the next one.
-@Suite("Runs that had to end") struct ResumeTests {
+@Suite("Runs that had to end", .waits) struct ResumeTests {
   private static let files = 400
 
   private func world() throws -> World {

@@ -17,7 +17,7 @@ private struct RotationAnswer: Decodable {
   let missingBytes: Int
 }
 
-@Suite("rotate, hold, release")
+@Suite("rotate, hold, release", .waits)
 struct RotateTests {
   /// Runs the program at one instant of another time and zone.
   @discardableResult

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@Suite("run, config")
+@Suite("run, config", .waits)
 struct RunTests {
   private func world(_ rest: String = "", source: String = "", top: String = "") throws -> World {
     let world = try World()

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// That the server which other tests rely on is one.
-@Suite("A real sshd")
+@Suite("A real sshd", .waits)
 struct SSHServerTests {
   @Test("every user runs commands; bytes go in and come out as they are")
   func users() throws {

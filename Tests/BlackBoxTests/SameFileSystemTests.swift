@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 
 /// An equal inode number means the same file only on a file system that is provably the same one.
-@Suite("The same file system")
+@Suite("The same file system", .waits)
 struct SameFileSystemTests {
   /// An image whose files have the same inode numbers and times in every build.
   private func image(_ world: World, _ name: ByteString, program: String) throws -> ByteString {

@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-@Suite("snapshot")
+@Suite("snapshot", .waits)
 struct SnapshotTests {
   @Test("answers with every figure of the run")
   func answersInJSON() throws {

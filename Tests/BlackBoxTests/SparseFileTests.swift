@@ -4,7 +4,7 @@ import Testing
 
 /// A sparse file costs every verb its data and not its size. Of a file of 1 TiB a hash of all bytes would take longer
 /// than a test may.
-@Suite("Sparse files") struct SparseFileTests {
+@Suite("Sparse files", .waits) struct SparseFileTests {
   /// The size, and each block with data and its hash, read without the holes.
   private static let mapper = """
     import hashlib, os, sys

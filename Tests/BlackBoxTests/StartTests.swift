@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// The program gets its arguments and signals from whoever starts it, in whatever surroundings.
-@Suite("Starting the program")
+@Suite("Starting the program", .waits)
 struct StartTests {
   /// Runs a script in which `$T` is the program, in a mount namespace without proc(5).
   private func runWithoutProc(_ script: String, _ world: World) throws -> CommandResult {

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// The page that an operator reads every morning, and the figures that a monitor reads.
-@Suite("status")
+@Suite("status", .waits)
 struct StatusTests {
   private let world: World
   private let remote: ByteString

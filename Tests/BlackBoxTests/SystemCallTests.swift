@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 
 /// Calls are counted instead of milliseconds.
-@Suite("System calls")
+@Suite("System calls", .waits)
 struct SystemCallTests {
   /// What the second snapshot of a tree costs in calls, by name.
   private func callsOfAnUnchangedTree(files: Int) throws -> [String: Int] {

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Files that change, vanish or turn into something else under the reader.
-@Suite("Torn files") struct TornFileTests {
+@Suite("Torn files", .waits) struct TornFileTests {
   /// A snapshot that is held for two seconds before it opens a name of the source's root.
   private func heldSnapshot(
     _ world: World, beforeOpening name: String, _ change: () throws -> Void

@@ -54,7 +54,7 @@ func worldOnDisk(_ type: String = "ext4") throws -> (World, LoopFileSystem) {
   return (world, disk)
 }
 
-@Suite("usage")
+@Suite("usage", .waits)
 struct UsageTests {
   private func expectRight(_ world: World, _ named: [ByteString] = [], comment: Comment) throws {
     let answer: UsageAnswer = try world.treering(["usage", "--json"] + named).decoded()

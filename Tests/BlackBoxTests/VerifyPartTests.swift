@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// The parts of a verification: every stored inode is in one of them, and nothing is in none.
-@Suite("verify --part, --since, --limit-rate")
+@Suite("verify --part, --since, --limit-rate", .waits)
 struct VerifyPartTests {
   private static let count = 5
   private let world: World
@@ -150,7 +150,7 @@ struct VerifyPartTests {
     #expect(try world.treering(["verify", "--since", "soon"]).status == 2)
   }
 
-  @Test("--limit-rate reads slowly, here and there", .timeLimit(.minutes(1)))
+  @Test("--limit-rate reads slowly, here and there")
   func rate() throws {
     try world.source.write("file", bytes: [UInt8](repeating: 7, count: 1_200_000))
     try world.snapshot()
@@ -179,7 +179,7 @@ struct VerifyPartTests {
 }
 
 /// The part that `run` verifies, by a clock that moves a day at a time.
-@Suite("run: verification")
+@Suite("run: verification", .waits)
 struct RunVerificationTests {
   private struct Status: Decodable {
     struct Part: Decodable {

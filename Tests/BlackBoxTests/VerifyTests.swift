@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-@Suite("verify")
+@Suite("verify", .waits)
 struct VerifyTests {
   private func answer(
     _ world: World, _ names: [ByteString] = [], status: Int32,

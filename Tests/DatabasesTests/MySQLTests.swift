@@ -4,7 +4,7 @@ import Testing
 
 @testable import Databases
 
-@Suite("MariaDB") struct MySQLTests {
+@Suite("MariaDB", .serialized) struct MySQLTests {
   let server: MariaDBServer
 
   init() throws { server = try MariaDBServer.shared() }

@@ -3,7 +3,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@Suite("PostgreSQL") struct PostgreSQLTests {
+@Suite("PostgreSQL", .serialized) struct PostgreSQLTests {
   let server: PostgreSQLServer
 
   init() throws { server = try PostgreSQLServer.shared() }

@@ -66,9 +66,9 @@ public final class PostgreSQLServer: @unchecked Sendable {
     try RunningCommand("runuser", ["-u", "postgres", "--"] + psql(database, sql))
   }
 
-  /// Ends all other connections to a database.
+  /// Ends all statements that `start` began in a database.
   public func endStatements(in database: String) {
-    let others = "datname = '\(database)' AND pid <> pg_backend_pid()"
+    let others = "datname = '\(database)' AND application_name = 'psql' AND pid <> pg_backend_pid()"
     _ = try? query(ByteString("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE \(others)"))
   }
 

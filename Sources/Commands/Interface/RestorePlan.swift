@@ -74,7 +74,7 @@ extension RestoreChange {
   fileprivate var line: String {
     var reasons = aspects.words
     if let kindBefore, let kind { reasons = ["\(kindBefore.word) becomes \(kind.word)"] }
-    if verb == .changed, reasons.isEmpty { reasons = ["again"] }
+    if verb == .changed, reasons.isEmpty { reasons = ["as before"] }
     let shown = displayName(path) + (kind == .directory ? "/" : "")
     return "\(verb.sign) \(shown)" + (reasons.isEmpty ? "" : " (\(reasons.joined(separator: ", ")))")
   }
