@@ -146,26 +146,25 @@ struct RestoreCommand: RunnableCommand {
     if !databases.isEmpty, chosen.snapshot.summary.sources.isEmpty, chosen.choice.places.isEmpty {
       throw Failure(
         .usage, "the snapshot \(chosen.name) has only dumps of databases, \(chosen.snapshot.sourcesText)",
-        hint: "name one of them with --to; or load it with: treering database restore")
+        hint: "copy one of them with --to, and load it: man 7 treering-databases")
     }
     guard inPlace, !databases.isEmpty,
       let place = chosen.choice.places.first(where: { $0.first == DatabaseRecord.label })
     else {
       return
     }
-    let name = displayName(place.count > 1 ? place[1] : databases[0].name)
     throw Failure(
       .refused, "\(displayName(joined(place))) is the dump of a database, and no directory of this machine",
-      hint: "load it with: treering database restore \(name); or copy it with --to")
+      hint: "copy it with --to, and load it: man 7 treering-databases")
   }
 
   /// The note that a restore of everything leaves the dumps out; `nil` if there are none.
   private func noteOfDumps(in chosen: ChosenSnapshot) -> String? {
     let databases = chosen.snapshot.summary.databases.filter { !$0.isLeftOut }
     guard chosen.choice.places.isEmpty, let first = databases.first else { return nil }
-    let name = displayName(first.name)
     let all = databases.map { displayName($0.source) }.joined(separator: ", ")
-    return "the dumps of databases are not among the files: \(all); load one with: treering database restore \(name)"
+    return "the dumps of databases are not among the files: \(all); see man 7 treering-databases; copy one with: "
+      + "treering restore \(chosen.name) \(displayName(first.source)) --to DIRECTORY"
   }
 
   /// The paths below the named ones that match a pattern.
