@@ -77,6 +77,31 @@ struct RestoreUndoTests {
     #expect(try !source.names().contains { $0.hasPrefix(".treering-kept-") })
   }
 
+  @Test(
+    "an undoing that is killed is repeated, and ends as one that was not",
+    arguments: ["utimensat", "unlinkat", "renameat2", "fchmod"], sample(4, of: Array(1...40)))
+  func killed(call: String, nth: Int) throws {
+    try tool("touch", ["-r", world.repository.root / "latest/localhost" / source.root, source.root])
+    let before = try listing()
+    let kept = try restore()
+    let killed = try runCommand(
+      "strace",
+      [
+        "-f", "-qq", "-o", "/dev/null", "-e", ByteString("inject=\(call):signal=KILL:when=\(nth)"),
+        try treeringBinary(),
+        "restore", "--undo", kept, "--yes",
+      ])
+    // After the last step, the time of the directory above it is the only thing that can still be missing.
+    guard killed.status != 0, Tree(kept).exists("") else { return }
+    let again = try world.treering(["restore", "--undo", kept, "--yes"], inRepository: false)
+    // The kill may have come between two calls for one inode. Such an entry is named, and stays undone or whole.
+    let isNamed = again.errorLines.allSatisfy { $0.hasSuffix(": has changed since the restore; left as it is") }
+    #expect(again.status == 0 ? again.errorText == "" : again.status == 1 && isNamed, "\(again.errorText)")
+    guard again.status == 0 else { return }
+    #expect(try listingDifferences(before, listing()) == [])
+    #expect(try !source.names().contains { $0.hasPrefix(".treering-kept-") })
+  }
+
   @Test("entries that have changed since are left and named, and can be undone later")
   func changedSince() throws {
     let before = try listing()
@@ -89,8 +114,8 @@ struct RestoreUndoTests {
     #expect(first.status == 1, "\(first.errorText)")
     #expect(first.outputText.contains("\"left\" : 4") && first.outputText.contains("\"removed\" : false"))
     for (name, reason) in [
-      ("gone", "has changed since the restore"), ("lost", "has entries that the restore did not make"),
-      ("empty", "has entries that the restore did not make"), ("new", "another entry has taken its place"),
+      ("gone", "has changed since the restore"), ("lost", "has entries that stay"),
+      ("empty", "has entries that stay"), ("new", "another entry has taken its place"),
     ] {
       #expect(first.errorText.contains("\(reason)") && first.errorText.contains("\(source.root)/\(name)\""), "\(name)")
     }

@@ -199,16 +199,21 @@ import Testing
   @Test("a server that crashes during the dump is a failure")
   func crash() throws {
     let server = try PostgreSQLServer()
-    try server.make("shop", "CREATE TABLE t AS SELECT repeat('x', 1000) FROM generate_series(1, 400000)")
+    try server.make("shop", "CREATE TABLE t (a int)")
+    let holder = try server.start("BEGIN; LOCK TABLE t; SELECT pg_sleep(100)", in: "shop")
+    try ServerTools.waitForLock(on: server, in: "shop")
     let table =
       "kind = \"postgresql\"\nsocket = \"\(server.directory)\"\nport = \(server.port)\nuser = \"postgres\"\n"
       + "databases = [\"shop\"]"
+    let waiting: ByteString =
+      "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pg_dump' AND wait_event_type = 'Lock'"
     let crash = Thread {
-      usleep(600_000)
+      for _ in 0..<600 where (try? server.query(waiting)) == "0" { usleep(50_000) }
       try? server.crash()
     }
     crash.start()
     let failure = try Trial(table).failure
+    _ = try holder.wait()
     #expect(failure.reason.contains("pg_dump ended with status 1") && !failure.lastLines.isEmpty, "\(failure)")
   }
 

@@ -77,6 +77,42 @@ struct DumpTests {
     #expect(try world.problems(second.result.snapshot.name.description).isEmpty)
   }
 
+  /// The stored file is not what its catalog says, and the fresh one is there.
+  @Test(arguments: ["truncate -s 5", "touch -d 2020-01-01", "rm", "verified"])
+  func aDamagedStoredFileIsNotLinked(_ damage: String) throws {
+    try makeTables(3)
+    let first = try snapshot(dumping: "shop")
+    let stored = "\(tree(first))/3001.dat"
+    let name = first.result.snapshot.name
+    if damage == "verified" {
+      try world.run("touch -r '\(stored)' time; printf X | dd of='\(stored)' conv=notrunc status=none")
+      try world.run("touch -r time '\(stored)'")
+      try Repository.open(Array(world.repositoryPath.utf8)).marks.add(
+        .damaged, to: name, reason: "1 path", at: Timestamp(seconds: 1, nanoseconds: 0))
+    } else {
+      try world.run("\(damage) '\(stored)'")
+    }
+    try makeTables(3)
+    let second = try snapshot(dumping: "shop")
+    #expect(try world.problems(second.result.snapshot.name.description).isEmpty)
+  }
+
+  /// A database that was dropped, by whomever, takes its last dump with it only when the operator says so.
+  @Test func theLastSnapshotWithALostDatabaseIsHeld() throws {
+    let repository = try Repository.open(Array(world.repositoryPath.utf8))
+    try makeTables(2, in: "main/shop")
+    try makeTables(2, in: "main/wiki")
+    let first = try snapshot(dumping: "main")
+    #expect(try first.warnings.isEmpty && repository.marks.all(.held).isEmpty)
+    try makeTables(2, in: "main/wiki")
+    let second = try snapshot(dumping: "main")
+    #expect(second.warnings.count == 1 && "\(second.warnings)".contains("the database shop is gone from the server"))
+    #expect(try Array(repository.marks.all(.held).keys) == [first.result.snapshot.name])
+    try makeTables(2, in: "main/wiki")
+    let third = try snapshot(dumping: "main")
+    #expect(try third.warnings.isEmpty && repository.marks.all(.held).count == 1)
+  }
+
   @Test func newFilesAreMovedInWithTheRepositorysOwner() throws {
     try makeTables(3)
     try world.run("chmod 644 '\(dumps)'/shop/*; chmod 755 '\(dumps)/shop'")

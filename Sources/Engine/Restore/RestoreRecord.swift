@@ -13,19 +13,28 @@ struct RecordedChange {
     /// An entry got other metadata. The former ones are below `metadata`.
     case corrected = 0x6D
     case removed = 0x2D
+    /// The time of a directory before the undoing, which its changes take from it.
+    case time = 0x74
   }
 
   static let fileName = Array("changes".utf8)
+  /// A record that is being written.
+  static let newFileName = Array("changes.new".utf8)
 
   let sign: Sign
   /// From the destination on.
   let path: [[UInt8]]
   /// The inode after the restore; zero for a removed entry.
   var inode: UInt64 = 0
-  /// The ctime after the restore. Of a directory it is the former mtime, which `metadata` cannot keep.
+  /// The ctime after the restore. Of a directory it is the mtime to set, which `metadata` cannot keep.
   var changed = Timestamp(seconds: 0, nanoseconds: 0)
 
   init(_ sign: Sign, at path: [[UInt8]]) { (self.sign, self.path) = (sign, path) }
+
+  init(timeOf directory: [[UInt8]], _ time: Timestamp) {
+    self.init(.time, at: directory)
+    changed = time
+  }
 
   /// Parses a line without its NUL; `nil` for another form.
   init?(line: ArraySlice<UInt8>) {
@@ -33,7 +42,7 @@ struct RecordedChange {
     guard words.count == 5, words[0].count == 1, let sign = Sign(rawValue: words[0].first!),
       let inode = UInt64(String(decoding: words[1], as: UTF8.self)),
       let seconds = Int64(String(decoding: words[2], as: UTF8.self)),
-      let nanoseconds = UInt32(String(decoding: words[3], as: UTF8.self)), !words[4].isEmpty
+      let nanoseconds = UInt32(String(decoding: words[3], as: UTF8.self)), sign == .time || !words[4].isEmpty
     else { return nil }
     self.init(sign, at: words[4].split(separator: slash).map(Array.init))
     self.inode = inode

@@ -130,7 +130,11 @@ func restore(
   do { try walkTree(work, from: root, threads: fetcher == nil ? options.threads : 1) } catch {
     work.writeRecord()
     for path in work.kept?.paths ?? [] {
-      monitor.warn(Warning(path: path, message: "has the entries that were replaced and removed before"))
+      monitor.warn(
+        Warning(
+          path: path,
+          message:
+            "has what was replaced and removed before; undo it with: treering restore --undo \(displayName(path))"))
     }
     throw error
   }

@@ -40,6 +40,8 @@ private struct Undo {
   private let approves: (RestoreChange) -> Bool
   private let monitor: any Monitor
   private let changes: [RecordedChange]
+  /// False if the dated directory is empty: an undoing was ended just before it was removed.
+  private let hasRecord: Bool
   private var remaining: [RecordedChange] = []
   /// Entries that are removed, or would be.
   private var removed: Set<[[UInt8]]> = []
@@ -67,6 +69,11 @@ private struct Undo {
           hint: "name one such as /.treering-kept-2026-11-29T20-34-49Z")
       }
       let record = RecordedChange.fileName
+      hasRecord = try !above.directory(name.span).names().isEmpty
+      guard hasRecord else {
+        changes = []
+        return
+      }
       guard let file = try? kept.descriptor.openToRead(record.span) else {
         throw Failure(
           .usage, "\(shown) has no record of the restore's changes", path: path,
@@ -77,26 +84,50 @@ private struct Undo {
       guard parsed.count == lines.count else {
         throw Failure(.damaged, "the record of the restore's changes in \(shown) is damaged", path: path)
       }
-      changes = parsed.sorted { $1.path.lexicographicallyPrecedes($0.path) { $0.lexicographicallyPrecedes($1) } }
+      times = Dictionary(parsed.filter { $0.sign == .time }.map { ($0.path, $0.changed) }) { first, _ in first }
+      changes = parsed.filter { $0.sign != .time }.sorted {
+        $1.path.lexicographicallyPrecedes($0.path) { $0.lexicographicallyPrecedes($1) }
+      }
     } catch let failure as Failure {
       throw failure
     } catch { throw Failure(.usage, "cannot read \(shown): \(error)", path: path) }
   }
 
   mutating func run() throws {
+    try recordTimes()
     for change in changes {
       try checkForSignal()
       do { try undo(change) } catch let error as Errno {
+        // An earlier undoing that was ended removed the directory that the restore had added.
+        if change.sign == .added, error == .noSuchEntry { continue }
         leave(change, error == .symbolicLoop ? "a symbolic link leads to it" : "cannot be undone: \(error)")
       }
     }
     result.left = UInt64(remaining.count)
     if isDryRun { return }
-    let corrected = Set(changes.filter { $0.sign == .corrected }.map(\.path))
-    for (path, time) in times where !corrected.contains(path) {
-      try? root.directory(path: path).descriptor.setModificationTime(time)
-    }
+    for (path, time) in times { try? root.directory(path: path).descriptor.setModificationTime(time) }
     try clear()
+  }
+
+  /// Records the times of the directories whose entries change, so that an undoing can be ended and repeated.
+  private mutating func recordTimes() throws {
+    let corrected = Set(changes.filter { $0.sign == .corrected }.map(\.path))
+    let known = times.count
+    for change in changes where change.sign != .corrected {
+      let parent = Array(change.path.dropLast())
+      guard times[parent] == nil, !corrected.contains(parent) else { continue }
+      times[parent] = try? root.directory(path: parent).descriptor.status().modified
+    }
+    if !isDryRun, times.count > known { try write(changes) }
+  }
+
+  /// Replaces the record.
+  private func write(_ changes: [RecordedChange]) throws(Errno) {
+    let (new, record) = (RecordedChange.newFileName, RecordedChange.fileName)
+    let file = try kept.descriptor.open(new.span, [.write, .create, .truncate], mode: 0o600)
+    let times = changes.isEmpty ? [] : self.times.map { RecordedChange(timeOf: $0.key, $0.value) }
+    try file.write((changes + times).flatMap(\.line))
+    try kept.descriptor.rename(new.span, to: kept.descriptor, as: record.span, replacing: true)
   }
 
   private mutating func leave(_ change: RecordedChange, _ reason: String) {
@@ -115,14 +146,9 @@ private struct Undo {
       guard try isEmptied(present, change: change, in: parent) else { return leave(change, Self.isFilled) }
       guard isWanted(change, verb: .removed, present: present, before: nil) else { return }
       if isDryRun { return }
-      try rememberTime(of: parent, at: change)
-      if present.kind == .directory {
-        try parent.descriptor.removeDirectory(name.span)
-      } else {
-        try parent.descriptor.unlink(name.span)
-        touched.insert(present.inode)
-      }
+      try remove(present, named: name, from: parent)
     case .corrected: try correct(change, in: parent, present: present)
+    case .time: break
     case .replaced, .removed:
       let directory = try kept.directory(path: [Array("replaced".utf8)] + change.path.dropLast())
       // It was put back before.
@@ -130,19 +156,22 @@ private struct Undo {
       guard change.sign == .replaced, let present else {
         if present != nil { return leave(change, "another entry has taken its place") }
         guard isWanted(change, verb: .added, present: former, before: nil), !isDryRun else { return }
-        try rememberTime(of: parent, at: change)
         return try directory.descriptor.rename(name.span, to: parent.descriptor, as: name.span)
+      }
+      // An undoing was ended between its exchange and the removal of the restored entry.
+      if former.inode == change.inode, present.inode != change.inode {
+        if !isDryRun { try remove(former, named: name, from: directory) }
+        return
       }
       guard isUnchanged(present, since: change) else { return leave(change, Self.hasChanged) }
       guard try isEmptied(present, change: change, in: parent) else { return leave(change, Self.isFilled) }
       guard isWanted(change, verb: .changed, present: former, before: present), !isDryRun else { return }
-      try rememberTime(of: parent, at: change)
       try exchange(change, in: directory, with: parent, present: present)
     }
   }
 
   private static let hasChanged = "has changed since the restore"
-  private static let isFilled = "has entries that the restore did not make"
+  private static let isFilled = "has entries that stay"
 
   private func isUnchanged(_ present: FileStatus, since change: RecordedChange) -> Bool {
     present.inode == change.inode
@@ -175,11 +204,6 @@ private struct Undo {
     return true
   }
 
-  private mutating func rememberTime(of parent: Directory, at change: RecordedChange) throws(Errno) {
-    let path = Array(change.path.dropLast())
-    if times[path] == nil { times[path] = try parent.descriptor.status().modified }
-  }
-
   /// Puts a kept entry in the place of the restored one, in one step, and removes the restored one.
   private mutating func exchange(
     _ change: RecordedChange, in directory: Directory, with parent: Directory, present: FileStatus
@@ -192,12 +216,13 @@ private struct Undo {
       try directory.descriptor.exchange(name.span, with: name.span, in: parent.descriptor)
       return leave(change, Self.hasChanged)
     }
-    if taken.kind == .directory {
-      try directory.descriptor.removeDirectory(name.span)
-    } else {
-      try directory.descriptor.unlink(name.span)
-      touched.insert(taken.inode)
-    }
+    try remove(taken, named: name, from: directory)
+  }
+
+  private mutating func remove(_ entry: FileStatus, named name: [UInt8], from directory: Directory) throws(Errno) {
+    guard entry.kind != .directory else { return try directory.descriptor.removeDirectory(name.span) }
+    try directory.descriptor.unlink(name.span)
+    touched.insert(entry.inode)
   }
 
   /// Gives an entry its former metadata.
@@ -224,28 +249,24 @@ private struct Undo {
   // MARK: The dated directory
 
   /// Removes the dated directory if it holds nothing more, and else records what is left to undo.
+  ///
+  /// The record goes first. So an undoing that is ended here is repeated as one without changes.
   private mutating func clear() throws {
-    let record = RecordedChange.fileName
     let modified = try above.descriptor.status().modified
-    if remaining.isEmpty {
-      Self.removeEmptied(Array("replaced".utf8), in: kept)
-      let metadata = Array("metadata".utf8)
-      if let directory = try? kept.directory(metadata.span) {
-        _ = try deleteContent(of: directory, at: path + [slash] + metadata, threads: 1)
-        try kept.descriptor.removeDirectory(metadata.span)
-      }
-      if try kept.names() == [record] {
-        try kept.descriptor.unlink(record.span)
-        try above.descriptor.removeDirectory(name.span)
-        try? above.descriptor.setModificationTime(modified)
-        result.isDirectoryRemoved = true
-        return
-      }
+    if hasRecord { try write(remaining) }
+    guard remaining.isEmpty else { return }
+    Self.removeEmptied(Array("replaced".utf8), in: kept)
+    let metadata = Array("metadata".utf8)
+    if let directory = try? kept.directory(metadata.span) {
+      _ = try deleteContent(of: directory, at: path + [slash] + metadata, threads: 1)
+      try kept.descriptor.removeDirectory(metadata.span)
     }
-    let new = Array("changes.new".utf8)
-    let file = try kept.descriptor.open(new.span, [.write, .create, .truncate], mode: 0o600)
-    try file.write(remaining.flatMap(\.line))
-    try kept.descriptor.rename(new.span, to: kept.descriptor, as: record.span, replacing: true)
+    let names = try above.directory(name.span).names()
+    guard names.allSatisfy({ $0 == RecordedChange.fileName || $0 == RecordedChange.newFileName }) else { return }
+    for name in names { try kept.descriptor.unlink(name.span) }
+    try above.descriptor.removeDirectory(name.span)
+    try? above.descriptor.setModificationTime(modified)
+    result.isDirectoryRemoved = true
   }
 
   /// Removes a directory and those below it that have nothing but empty directories. Any other stays.

@@ -9,6 +9,8 @@ final class DumpedTree: Sendable {
   let dump: Dump
   /// The newest stored version.
   let base: SourceBase?
+  /// True if the stored version is known to be damaged. Then nothing of it is linked.
+  private let isDamaged: Bool
   private let owner: (user: UInt32, group: UInt32)
 
   /// The content of a regular file.
@@ -28,8 +30,17 @@ final class DumpedTree: Sendable {
 
   init(of dump: Dump, comparedWith base: SourceBase?, in repository: Repository) {
     self.dump = dump
-    self.base = base
+    self.base = base.flatMap { $0.tree.isUnfinished ? nil : $0 }
+    isDamaged = base.map { repository.marks.contains(.damaged, on: $0.tree.name) } ?? false
     owner = repository.ownerNumbers
+  }
+
+  /// The directories that the stored version has and the new dump lacks: of a server's dump, its lost databases.
+  func lostDirectories() throws -> [[UInt8]] {
+    guard let base else { return [] }
+    let record = try CatalogReader(reading: base.tree.catalog).record(at: base.subtree.place, for: base.subtree.digest)
+    let present = Set(try Directory(Descriptor.open(path: dump.directory, [.read, .directory])).names())
+    return try record.directories().map { Array(record.bytes[$0.name]) }.filter { !present.contains($0) }
   }
 
   /// The refusal of a dump with an entry that cannot be stored: a dump is whole, or not in the snapshot.
@@ -89,7 +100,9 @@ final class DumpedTree: Sendable {
         // A damaged catalog is read once, and costs copies.
         contents = Contents()
         var found = Contents()
-        if let base, let reader = finder.reader(of: base.tree) { try read(base, with: reader, into: &found) }
+        if let base, !isDamaged, let reader = finder.reader(of: base.tree) {
+          try read(base, with: reader, into: &found)
+        }
         contents = found
       }
       return try body(&contents!)
@@ -116,6 +129,15 @@ final class DumpedTree: Sendable {
     row.kind == .regular && row.linkGroup == nil
       && row.metadata == metadata(permissions: 0o600, modified: row.metadata.modified)
       && row.hints.flags.isDisjoint(with: [.notStored, .changedWhileRead])
+  }
+}
+
+extension StoredFile {
+  /// True if the stored inode still has the size and the time of the catalog. A file system may round the time.
+  fileprivate var seemsWhole: Bool {
+    guard let status = try? directory?.descriptor.status(of: name.span) else { return false }
+    return status.kind == .regular && status.size == row.size
+      && status.modified.seconds == row.metadata.modified.seconds
   }
 }
 
@@ -168,8 +190,9 @@ extension FileStorer {
     return nil
   }
 
+  /// The fresh file is whole, so it is better than a stored one that is not what its catalog says.
   private func linkStored(_ pass: PassResult, for file: borrowing SourceFile, of tree: DumpedTree) throws -> NewEntry? {
-    guard let stored = try tree.takeFile(pass, wanted: node.path + [file.name], by: finder),
+    guard let stored = try tree.takeFile(pass, wanted: node.path + [file.name], by: finder), stored.seemsWhole,
       stored.record.attributes(of: stored.row) == file.attributes,
       !stored.row.hints.flags.isWorthRetrying(asRoot: builder.context.isRoot),
       let inode = try work.link(stored, for: file.status, in: node, as: file.name)

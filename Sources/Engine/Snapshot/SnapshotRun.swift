@@ -236,7 +236,22 @@ private struct SnapshotRun {
         "in the snapshot \(draft.pending.name), \(first.description) since the snapshot \(first.previous)",
         because: suspects, at: draft.started)
     }
+    for dump in draft.work.dumpedTrees.withLock({ $0 }) { try holdLast(before: dump, at: draft.started) }
     return tree
+  }
+
+  /// Holds the last snapshot with a database that its server no longer has. Nobody may have dropped it on purpose.
+  private func holdLast(before dump: DumpedTree, at time: Timestamp) throws {
+    guard let last = dump.base?.tree.name else { return }
+    // Where the older catalog is damaged, nothing can be compared.
+    for name in (try? dump.lostDirectories()) ?? [] {
+      let lost = "\(displayName(name)) of \(displayName(dump.dump.record.source))"
+      try repository.marks.hold(last, asLastBefore: "the database \(lost) was gone", at: time)
+      warn(
+        at: dump.dump.record.source,
+        "the database \(displayName(name)) is gone from the server; the last snapshot with it, \(last), is held until "
+          + "you run: \(repository.advice("release \(last)"))")
+    }
   }
 
   private func sentence(about suspect: SuspectChange) -> String {

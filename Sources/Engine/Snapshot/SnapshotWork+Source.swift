@@ -37,7 +37,9 @@ extension SnapshotWork {
     let tally = guards.begin(at: node)
     node.tally = tally
     if let dump = options.dumps[node.sourcePath] {
-      node.dump = DumpedTree(of: dump, comparedWith: tally.base, in: context.repository)
+      let tree = DumpedTree(of: dump, comparedWith: tally.base, in: context.repository)
+      node.dump = tree
+      dumpedTrees.withLock { $0.append(tree) }
     } else {
       node.excludes = options.excludesOfSource[node.sourcePath] ?? options.excludes
     }

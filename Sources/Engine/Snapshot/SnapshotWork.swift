@@ -61,6 +61,8 @@ final class SnapshotWork: TreeWork {
   /// The time at which each source device was made to write its dirty pages.
   private let settled = Mutex<[UInt64: Timestamp]>([:])
   let guards: Guards
+  /// The dumps that were walked.
+  let dumpedTrees = Mutex<[DumpedTree]>([])
   /// The bind mounts that show content of the repository.
   let innerMounts: Set<UInt64>
   /// The plan from the snapshot's root: its children are the labels.
