@@ -331,9 +331,9 @@ struct PushTests {
       if name == "before" { try tool("mkdir", [source.root / "d"]) }
       let script =
         name == "before"
-        ? "i=0; while [ $i -lt 20000 ]; do echo $i > before-$i; i=$((i+1)); done"
-        : "for f in before-*; do mv \"$f\" \"after-${f#before-}\"; done"
-      try tool("sh", ["-c", ByteString(script)], in: source.root / "d")
+        ? "for i in range(20000): print(i, file=open(f'before-{i}', 'w'))"
+        : "import os\nfor f in os.listdir(): os.rename(f, f.replace('before', 'after'))"
+      try tool("python3", ["-c", ByteString(script)], in: source.root / "d")
       let snapshot = try push.snapshot()
       let answer = try push.push()
       #expect(try push.different(snapshot.name) == [])
