@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// Runs tests on many threads, because most of their time is spent waiting for programs and the disk.
@@ -18,7 +19,7 @@ extension Trait where Self == Waiting {
   static var waits: Waiting { Waiting() }
 }
 
-/// Three threads for each processor, which run the jobs in the order of their arrival.
+/// Three threads for each processor, or `TREERING_TEST_THREADS`, which run the jobs in the order of their arrival.
 private final class WaitingThreads: TaskExecutor {
   static let shared = WaitingThreads()
 
@@ -26,7 +27,8 @@ private final class WaitingThreads: TaskExecutor {
   nonisolated(unsafe) private var jobs: [UnownedJob] = []
 
   private init() {
-    for _ in 0..<3 * ProcessInfo.processInfo.activeProcessorCount {
+    let count = environmentVariable("TREERING_TEST_THREADS").flatMap { Int($0) }
+    for _ in 0..<max(1, count ?? 3 * ProcessInfo.processInfo.activeProcessorCount) {
       let thread = Thread { [unowned self] in while true { next().runSynchronously(on: asUnownedTaskExecutor()) } }
       thread.stackSize = 8 << 20
       thread.start()
