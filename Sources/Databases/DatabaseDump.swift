@@ -78,7 +78,7 @@ public struct Dumper {
   }
 }
 
-/// What a kind tells of its dump.
+/// The server's point and the warnings of a finished dump.
 struct DumpResult {
   var point: String?
   var warnings: [String] = []

@@ -81,7 +81,7 @@ enum Console {
 
   static func clearProgress() { write("", to: .error) }
 
-  /// Throws if nobody can be asked: without a terminal, or if a document is alone on standard output.
+  /// Throws without a terminal, and with `--json`, because a question has no place beside a document.
   static func requireQuestions(asJSON: Bool) throws(Failure) {
     let reason = asJSON ? "--json asks nothing" : "standard input is no terminal"
     guard !asJSON, CurrentProcess.terminalWidth(of: .input) != nil else {
