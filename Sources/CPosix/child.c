@@ -142,7 +142,7 @@ long tr_spawn(const struct tr_program *program, int ends[2]) {
                                      .environment = program->environment,
                                      .execute = execve,
                                      .setting = program,
-                                     .streams = {nothing, output, errors}});
+                                     .streams = {program->input < 0 ? nothing : program->input, output, errors}});
   }
   if (nothing >= 0) close(nothing);
   for (int index = 0; index < 2; index++) {

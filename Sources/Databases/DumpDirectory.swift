@@ -1,5 +1,6 @@
 internal import Model
 internal import Posix
+internal import Settings
 
 /// A directory of a dump, with files that the account of the tools makes.
 struct DumpDirectory {
@@ -37,6 +38,25 @@ struct DumpDirectory {
     return DumpDirectory(made, path: path, account: account, name: self.name)
   }
 
+  /// Opens the directory of an object.
+  func openDirectory(of object: [UInt8], reserved: Set<String> = []) throws(DumpFailure) -> DumpDirectory {
+    let name = fileName(for: object, reserved: reserved)
+    let path = path + [slash] + name
+    let found = try attempt("open", at: path) { () throws(Errno) in try directory.directory(name.span) }
+    return DumpDirectory(found, path: path, account: account, name: self.name)
+  }
+
+  /// Gives the directory and its files to the account of the tools.
+  func giveAll() throws(DumpFailure) {
+    guard let account else { return }
+    try attempt("change the owner of files in") { () throws(Errno) in
+      for name in try directory.names() {
+        try directory.descriptor.open(name.span, .read).setOwner(user: account.user, group: account.group)
+      }
+    }
+    try give()
+  }
+
   /// Makes a file that this process owns.
   func makeFile(_ name: [UInt8]) throws(DumpFailure) -> SharedFile {
     try attempt("make", at: path + [slash] + name) { () throws(Errno) in
@@ -71,6 +91,9 @@ func fileName(for object: [UInt8], reserved: Set<String> = []) -> [UInt8] {
   let first = percentEncoded(object.prefix(1)) { isReserved || $0 == UInt8(ascii: ".") || mustBeEncoded($0) }
   return first + percentEncoded(object.dropFirst(), isEncoded: mustBeEncoded)
 }
+
+/// The object whose file or directory in a dump has this name.
+public func objectName(ofFile name: [UInt8]) -> [UInt8] { percentDecoded(name[...]) ?? name }
 
 private func mustBeEncoded(_ byte: UInt8) -> Bool {
   byte == slash || byte == UInt8(ascii: "%") || byte < 0x20 || byte == 0x7F

@@ -25,6 +25,8 @@ struct Tools {
     /// A directory that the program reaches as `directoryPath`.
     var directory: Directory?
     var secret: SharedFile?
+    /// The file with the input, from its position on.
+    var input: SharedFile?
     /// The file for the output; without it, the output is in the result or goes to `onOutput`.
     var output: SharedFile?
   }
@@ -101,6 +103,7 @@ struct Tools {
     child.startsAtRoot = true
     child.directory = setting.directory
     child.secret = setting.secret
+    child.input = setting.input
     child.output = setting.output
     return child
   }

@@ -23,7 +23,7 @@ public final class SharedFile: Sendable {
   public init(_ descriptor: consuming Descriptor) { self.descriptor = descriptor }
 }
 
-/// A program that runs to its end in its own process group. Its input is empty.
+/// A program that runs to its end in its own process group.
 ///
 /// A umask denies other users access to its new files. The group gets SIGTERM after `timeoutSeconds`, or when this
 /// process is asked to end. It gets SIGKILL half a second later. With `finishes`, only the timeout counts.
@@ -45,6 +45,8 @@ public struct ChildProgram: Sendable {
   /// A directory that becomes its descriptor 4. By `/dev/fd/4` the program reaches it even if its account may not enter
   /// the directories above.
   public var directory: Directory?
+  /// The file with its input, from the file's position on; without it, the input is empty.
+  public var input: SharedFile?
   /// The file for its output. Without it, the output comes to `onOutput`.
   public var output: SharedFile?
   /// Its errors go where its output goes.
@@ -117,7 +119,7 @@ public struct ChildProgram: Sendable {
       groups.withUnsafeBufferPointer { groups in
         var program = tr_program(
           arguments: argumentStrings.pointers, environment: variableStrings.pointers,
-          output: output?.descriptor.raw ?? -1, joins_errors: joinsErrors ? 1 : 0,
+          input: input?.descriptor.raw ?? -1, output: output?.descriptor.raw ?? -1, joins_errors: joinsErrors ? 1 : 0,
           given: (secret?.descriptor.raw ?? -1, directory?.descriptor.raw ?? -1),
           starts_at_root: startsAtRoot ? 1 : 0, ends_with_parent: endsGroup ? 1 : 0, is_other_account: isOther ? 1 : 0,
           user: account?.user ?? 0,

@@ -54,7 +54,7 @@ struct DatabaseAddress: Equatable {
 }
 
 /// An error in the address of a server. Its text never has a part of the address, which may be secret.
-enum DatabaseAddressError: Error, Equatable, CustomStringConvertible {
+public enum DatabaseAddressError: Error, Equatable, CustomStringConvertible {
   case scheme(String)
   case password
   case host
@@ -62,7 +62,7 @@ enum DatabaseAddressError: Error, Equatable, CustomStringConvertible {
   case name
   case query
 
-  var description: String {
+  public var description: String {
     switch self {
     case .scheme(let scheme): "it should begin with \(scheme)://"
     case .password:

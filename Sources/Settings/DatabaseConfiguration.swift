@@ -58,6 +58,21 @@ public struct DatabaseConfiguration: Sendable, Equatable {
   public var line = 0
 
   public init() {}
+
+  /// The place of a database to load: the URL of a server, the path of its socket, or of an SQLite file.
+  public init(name: String, kind: Kind, at place: String) throws(DatabaseAddressError) {
+    (self.name, self.kind) = (name, kind)
+    if place.hasPrefix("/") {
+      if kind == .sqlite { path = place } else { socket = place }
+    } else {
+      try setAddress(place)
+    }
+  }
+
+  fileprivate mutating func setAddress(_ url: String) throws(DatabaseAddressError) {
+    let address = try DatabaseAddress(url, schemes: kind == .postgresql ? ["postgresql", "postgres"] : ["mysql"])
+    (host, port, role, initialDatabase) = (address.host, address.port, address.role, address.database)
+  }
 }
 
 extension DatabaseConfiguration {
@@ -153,10 +168,8 @@ extension DatabaseConfiguration {
       table.complain(key: key, message: "\"\(key)\" and \"url\" exclude each other; name one")
     }
     do throws(DatabaseAddressError) {
-      let address = try DatabaseAddress(text, schemes: kind == .postgresql ? ["postgresql", "postgres"] : ["mysql"])
-      (host, port, role) = (address.host, address.port, address.role)
-      initialDatabase = address.database
-      if let database = address.database, databases == nil { databases = [database] }
+      try setAddress(text)
+      if let database = initialDatabase, databases == nil { databases = [database] }
     } catch { table.complain(key: "url", message: "\"url\" is wrong: \(error)") }
   }
 }

@@ -200,7 +200,7 @@ extension RemoteAddress {
 }
 
 /// The bytes with each `%XX` decoded (RFC 3986); `nil` if two digits do not follow a `%`.
-func percentDecoded(_ text: ArraySlice<UInt8>) -> [UInt8]? {
+public func percentDecoded(_ text: ArraySlice<UInt8>) -> [UInt8]? {
   var bytes: [UInt8] = []
   var rest = text
   while let byte = rest.popFirst() {

@@ -214,6 +214,17 @@ import Testing
     // The process's own mask may be anything: other tests share it.
     try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: configuration.path)
     documents["run"] = try answer("run", ["--now", "-c", configuration.path], status: 1)
+    let made = try Tools.run("/bin/sh", ["-c", "sqlite3 notes.db 'CREATE TABLE t (i)'"], in: scratch.url)
+    #expect(made.status == 0)
+    let database = scratch.url.appending(path: "database.toml")
+    try Data("[[database]]\nname = \"notes\"\nkind = \"sqlite\"\npath = \"\(scratch.path("notes.db"))\"\n".utf8)
+      .write(to: database)
+    try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: database.path)
+    _ = try answer("run", ["--now", "-c", database.path])
+    documents["database"] = [
+      try answer("database", ["list"]),
+      try answer("database", ["restore", "notes", "--into", scratch.path("notes.db"), "--replace", "-n"]),
+    ]
     let other = scratch.path("other")
     #expect(try Tools.run(treering, ["init", other]).status == 0)
     documents["push"] = try answer("push", [other])

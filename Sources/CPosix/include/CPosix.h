@@ -116,6 +116,7 @@ enum { GIVEN_DESCRIPTORS = 2 };
 struct tr_program {
   const char *const *arguments;  // the first is its path
   const char *const *environment;
+  int input;             // an open file for its input, or -1 for /dev/null
   int output;            // an open file for its output, or -1 for a new pipe
   int joins_errors;      // its errors go where its output goes, else into a pipe of their own
   int given[GIVEN_DESCRIPTORS];  // open files that become its descriptors from 3 on, or -1
@@ -127,7 +128,7 @@ struct tr_program {
   const uint32_t *groups;
   size_t group_count;
 };
-/// Starts a program with input from /dev/null. `ends` gets the read ends of the pipes of its output and of its errors,
+/// Starts a program. `ends` gets the read ends of the pipes of its output and of its errors,
 /// or -1. Signals and limits are those with which this process was started. The umask denies other users access to
 /// the program's new files. Returns the process, or the errno of execve.
 long tr_spawn(const struct tr_program *program, int ends[2]);

@@ -54,6 +54,13 @@ extension CompletionKind {
   /// The paths in the snapshot that the argument at `position` names, or else in the newest one.
   static func path(inSnapshotAt position: Int?) -> CompletionKind { words { try $0.paths(inSnapshotAt: position) } }
 
+  /// The databases of the configuration and of the snapshots.
+  static let database = words { request in
+    let configured = (try? request.common.configuration()?.databases.map(\.name)) ?? []
+    let dumped = (try? request.openRepository().snapshots().dumpRecords(of: nil).map(\.record.name)) ?? []
+    return Set(configured + dumped).sorted { $0.lexicographicallyPrecedes($1) }.map { Candidate($0) }
+  }
+
   /// The remotes of the configuration, and directories.
   static let remote = custom { words, index, _ in
     guard let request = CompletionRequest(words: words, index: index) else { return [] }
@@ -68,7 +75,7 @@ extension CompletionKind {
 
 extension CompletionRequest {
   // A remote repository would take a connection, and perhaps a password.
-  private func openRepository() throws(Failure) -> Repository { try common.openRepository() }
+  fileprivate func openRepository() throws(Failure) -> Repository { try common.openRepository() }
 
   fileprivate func snapshots() throws -> [Candidate] {
     let repository = try openRepository()

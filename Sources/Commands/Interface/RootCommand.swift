@@ -26,7 +26,8 @@ struct RootCommand: ParsableCommand {
       CatCommand.self, ExportCommand.self, RestoreCommand.self,
       DiffCommand.self, VersionsCommand.self, VerifyCommand.self, RotateCommand.self, HoldCommand.self,
       ReleaseCommand.self, DeleteCommand.self, UsageCommand.self,
-      PushCommand.self, ServeCommand.self, StatusCommand.self, ScheduleCommand.self, ConfigCommand.self,
+      PushCommand.self, ServeCommand.self, DatabaseCommand.self, StatusCommand.self, ScheduleCommand.self,
+      ConfigCommand.self,
       ImportCommand.self,
     ])
 

@@ -1,5 +1,6 @@
 internal import Model
 internal import Posix
+internal import Settings
 
 /// A number with a comma after every three digits.
 func grouped(_ number: UInt64) -> String {
@@ -95,4 +96,12 @@ private func wrapped(_ cell: String, width: Int) -> [String] {
     }
   }
   return lines
+}
+
+/// A word of a command line for a shell, safe to show.
+func shellWord(_ bytes: [UInt8]) -> String {
+  let text = displayName(bytes)
+  let isPlain = !text.isEmpty && text.utf8.allSatisfy { isAlphanumeric($0) || "-_./:=,@%+".utf8.contains($0) }
+  return isPlain
+    ? text : "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
 }

@@ -23,8 +23,7 @@ extension ConfigurationFile {
         return FinishedDump(
           began: dump.began, ended: dump.ended, point: Array((dump.point ?? "").utf8), warnings: dump.warnings)
       } catch {
-        if error.lastLines.count > 1 { for line in error.lastLines { Console.complain("\(database.name): \(line)") } }
-        throw Failure(.failed, error.message, hint: error.hint)
+        throw error.reported
       }
     }
   }
@@ -33,4 +32,12 @@ extension ConfigurationFile {
 extension ProgramSearch {
   /// The programs in this process's `PATH`.
   static var ofEnvironment: Self { Self(path: CurrentProcess.environment("PATH") ?? []) }
+}
+
+extension DumpFailure {
+  /// The failure for the run, after the tool's own lines were printed.
+  var reported: Failure {
+    if lastLines.count > 1 { for line in lastLines { Console.complain("\(name): \(line)") } }
+    return Failure(.failed, message, hint: hint)
+  }
 }

@@ -6,7 +6,7 @@ internal import Settings
 struct MySQLServer {
   private let database: DatabaseConfiguration
   private let tools: Tools
-  private let client: [UInt8]
+  let client: [UInt8]
   let dumpProgram: [UInt8]
   /// The options that the dump program knows.
   private let help: String
@@ -93,6 +93,7 @@ struct MySQLServer {
       ("SSL", "name the file of the server's authority as \"ca_file\", and the host as in its certificate"),
       ("TLS", "name the file of the server's authority as \"ca_file\", and the host as in its certificate"),
       ("Can't connect", "see whether the server runs, and check where \"host\", \"port\" or \"socket\" lead"),
+      ("Unknown database", "correct the name; the server's databases: SHOW DATABASES"),
       ("Table definition has changed", "a table was altered during the dump; the next run tries again"),
     ]
     failure.hint = failure.hint ?? hints.first { text.contains($0.0) }?.1
@@ -112,6 +113,23 @@ struct MySQLServer {
       guard row.count == 2 else { return nil }
       return (bytes(ofHexadecimal: row[0]), UInt64(String(decoding: row[1], as: UTF8.self)) ?? 0)
     }
+  }
+
+  /// All databases that the role sees, with the number of their tables.
+  func tableCounts() throws(DumpFailure) -> [(name: [UInt8], tables: Int)] {
+    let query =
+      "SELECT HEX(CONVERT(s.schema_name USING utf8mb4)), COUNT(t.table_name) FROM information_schema.schemata s "
+      + "LEFT JOIN information_schema.tables t ON t.table_schema = s.schema_name GROUP BY s.schema_name"
+    return try rows(query).compactMap { row in
+      row.count == 2 ? (bytes(ofHexadecimal: row[0]), Int(String(decoding: row[1], as: UTF8.self)) ?? 0) : nil
+    }
+  }
+
+  /// Runs a statement that returns no rows.
+  func run(_ statement: [UInt8]) throws(DumpFailure) {
+    do {
+      _ = try tools.run(command(client) + words("--batch") + [Array("--execute=".utf8) + statement], setting())
+    } catch { throw explained(error) }
   }
 
   /// The tables of all databases whose rows a transaction does not hold still. The server's own are left out.

@@ -12,7 +12,9 @@ struct PostgreSQLDump {
   private let tools: Tools
   private let target: DumpDirectory
   private let server: PostgreSQLServer
-  private static let globals = "globals.sql"
+  static let globals = "globals.sql"
+  /// The names of files beside the directories of the databases.
+  static let reserved: Set = [globals]
 
   init(of database: DatabaseConfiguration, by tools: Tools, into target: DumpDirectory) throws(DumpFailure) {
     self.database = database
@@ -110,16 +112,12 @@ struct PostgreSQLDump {
     return result
   }
 
-  private static func firstIndex(of part: [UInt8], in text: [UInt8]) -> Int? {
-    text.indices.first { text[$0] == part[0] && text[$0...].starts(with: part) }
-  }
-
   // MARK: One database
 
   private func dump(
     _ name: [UInt8], without lacks: PostgreSQLLacks, by programs: PostgreSQLPrograms, warnings: inout [String]
   ) throws(DumpFailure) {
-    let directory = try target.makeDirectory(for: name, reserved: [Self.globals])
+    let directory = try target.makeDirectory(for: name, reserved: Self.reserved)
     try directory.give()
     var command =
       [programs.dump]
@@ -139,4 +137,9 @@ struct PostgreSQLDump {
     } catch { throw server.explained(error) }
     warnings += lacks.warnings
   }
+}
+
+/// The first place of some bytes in a text.
+func firstIndex(of part: [UInt8], in text: [UInt8]) -> Int? {
+  text.indices.first { text[$0] == part[0] && text[$0...].starts(with: part) }
 }

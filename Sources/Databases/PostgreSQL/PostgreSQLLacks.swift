@@ -32,7 +32,9 @@ struct PostgreSQLLacks {
     let shown = displayName(name)
     let tables = try server.rows(Self.tables, fields: 2, in: name).map(Array.init)
     if !tables.isEmpty {
-      options = tables.map { Array("--exclude-table=".utf8) + quoted($0[0]) + [UInt8(ascii: ".")] + quoted($0[1]) }
+      options = tables.map {
+        Array("--exclude-table=".utf8) + quoted($0[0], by: "\"") + [UInt8(ascii: ".")] + quoted($0[1], by: "\"")
+      }
       let names = tables.prefix(Self.namedTables).map { "\(displayName($0[0])).\(displayName($0[1]))" }
       let more = tables.count > names.count ? ", and \(tables.count - names.count) more" : ""
       warnings.append(
@@ -44,11 +46,5 @@ struct PostgreSQLLacks {
       warnings.append(
         "\(shown): the dump has no large objects, because the role may not read \(displayName(count)) of them")
     }
-  }
-
-  /// A name as a pattern that matches it alone.
-  private func quoted(_ name: [UInt8]) -> [UInt8] {
-    let quote = UInt8(ascii: "\"")
-    return [quote] + name.flatMap { $0 == quote ? [quote, quote] : [$0] } + [quote]
   }
 }

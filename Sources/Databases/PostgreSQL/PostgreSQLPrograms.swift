@@ -7,6 +7,7 @@ struct PostgreSQLPrograms {
 
   var dump: [UInt8] { directory + Array("/pg_dump".utf8) }
   var dumpAll: [UInt8] { directory + Array("/pg_dumpall".utf8) }
+  var query: [UInt8] { directory + Array("/psql".utf8) }
   var restore: [UInt8] { directory + Array("/pg_restore".utf8) }
 
   /// A psql of any version can ask the server.

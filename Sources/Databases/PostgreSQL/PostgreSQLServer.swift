@@ -59,11 +59,18 @@ struct PostgreSQLServer {
   /// The rows of a query in a database. Nothing that a user put into the database can replace a function of the
   /// query: they are looked up in `pg_catalog` alone.
   func rows(_ query: String, fields: Int, in name: [UInt8]) throws(DumpFailure) -> [Row] {
+    try rows(Array(query.utf8), fields: fields, in: name)
+  }
+
+  /// The rows of a query that has names of any bytes.
+  func rows(_ query: [UInt8], fields: Int, in name: [UInt8]) throws(DumpFailure) -> [Row] {
     let command = words(
       "--no-psqlrc", "--no-align", "--tuples-only", "--quiet", "--field-separator-zero", "--record-separator-zero",
-      "--no-password", "--set=ON_ERROR_STOP=1", "--command=SET search_path = pg_catalog", "--command=\(query)")
+      "--no-password", "--set=ON_ERROR_STOP=1", "--command=SET search_path = pg_catalog")
     let output: [UInt8]
-    do { output = try tools.run([psql] + command, setting(for: name)).output } catch { throw explained(error) }
+    do {
+      output = try tools.run([psql] + command + [Array("--command=".utf8) + query], setting(for: name)).output
+    } catch { throw explained(error) }
     let all = output.split(separator: 0, omittingEmptySubsequences: false).dropLast().map(Array.init)
     return stride(from: 0, to: all.count - all.count % fields, by: fields).map { all[$0..<$0 + fields] }
   }
@@ -79,6 +86,7 @@ struct PostgreSQLServer {
       ("certificate", "name the file of the server's authority as \"ca_file\", and the host as in its certificate"),
       ("does not support SSL", "the server must offer TLS; tls = \"off\" sends everything unprotected"),
       ("permission denied", "let the role read everything: GRANT pg_read_all_data TO the role"),
+      ("\" does not exist", "correct the name; the server's databases: psql --list"),
       ("connection to server", "see whether the server runs, and check where \"host\", \"port\" or \"socket\" lead"),
     ]
     failure.hint = failure.hint ?? hints.first { text.contains($0.0) }?.1

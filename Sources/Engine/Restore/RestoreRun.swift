@@ -30,6 +30,8 @@ public struct RestoreOptions: Sendable {
   public var displacement: Displacement?
   /// Symbolic links that lead to the restored paths are followed.
   public var followsLinks = false
+  /// The directory of the snapshot whose content becomes that of the destination; `nil` for that of the label.
+  public var top: [[UInt8]]?
 
   /// The treatment of the destination's own entries by a restore in place.
   public struct Displacement: Sendable {
@@ -103,7 +105,7 @@ func restore(
   let (destination, isNew) = try directory.map { ($0, true) } ?? openDestination(of: options)
   let selection =
     options.paths.isEmpty || options.paths.contains { $0.isEmpty || $0 == label }
-    ? nil : PathPlan(paths: options.paths.map { Array($0.dropFirst()) })
+    ? nil : PathPlan(paths: options.paths.map { Array($0.dropFirst(label.count)) })
   try expect(selection == nil ? [label] : options.paths, in: reader, progress: progress)
   let work = RestoreWork(
     catalog: catalog, options: options, repository: repository, destination: destination, label: label,
@@ -169,6 +171,7 @@ private func expect(_ paths: [[[UInt8]]], in reader: CatalogReader, progress: Pr
 private func restoredDirectory(
   of options: RestoreOptions, in snapshot: Snapshot, reader: CatalogReader, others: ([UInt8]) -> Void
 ) throws -> (label: [[UInt8]], Subtree) {
+  if let top = options.top { return (top, try subtree(at: top, in: snapshot, reader: reader)) }
   let labels = Set(options.paths.compactMap(\.first))
   guard labels.count <= 1 else {
     throw Failure(
@@ -183,11 +186,15 @@ private func restoredDirectory(
       others(other)
     }
   }
+  return (label, try subtree(at: label, in: snapshot, reader: reader))
+}
+
+private func subtree(at place: [[UInt8]], in snapshot: Snapshot, reader: CatalogReader) throws -> Subtree {
   do {
-    guard case .directory(_, let subtree)? = try reader.find(label) else {
+    guard case .directory(_, let subtree)? = try reader.find(place) else {
       throw CatalogError("the catalog has no directory of its label")
     }
-    return (label, subtree)
+    return subtree
   } catch let error as CatalogError { throw Failure(.damaged, "the catalog of \(snapshot.name) is damaged: \(error)") }
 }
 

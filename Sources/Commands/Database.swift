@@ -1,0 +1,183 @@
+internal import ArgumentParser
+internal import Catalog
+internal import Model
+internal import Repository
+internal import Settings
+
+struct DatabaseCommand: RunnableCommand {
+  static let answersForWhatIsDone = true
+
+  static let configuration = CommandConfiguration(
+    commandName: "database", abstract: "List the dumps of databases, and load them.",
+    discussion: """
+      list prints the dumps in the snapshots, the newest first. restore copies the files of a dump with --to, or loads \
+      it with --into: the server of the configuration, the URL of a server, the path of its socket, or an SQLite file.
+
+      A load goes into a database that the server does not have, or that is empty: the name of the dump if it is free, \
+      else one with the time of the dump, or that of --as. With --replace the new database takes the place of the \
+      present one once it is complete. Every file is checked against its SHA-256 before anything is loaded.
+
+      Examples:
+        treering database list
+        treering database restore shop --into configured
+        treering database restore shop --at '2026-11-29 14:00' --to /var/tmp/shop
+        treering database restore main shop --into postgresql://admin@db2.example.org/postgres --as shop_test
+      """)
+
+  enum Action: String, CaseIterable, Sendable { case list, restore }
+
+  @Argument(
+    help: ArgumentHelp("list or restore.", valueName: "action"), completion: .words(of: Action.self),
+    transform: oneOf(for: "database"))
+  var action: Action
+
+  @Argument(
+    help: ArgumentHelp("The database, by its name in the configuration.", valueName: "name"),
+    completion: .database)
+  var name: PathArgument?
+
+  @Argument(
+    help: ArgumentHelp("Of the dump of a server: the databases to load; all, if left out.", valueName: "database"))
+  var databases: [PathArgument] = []
+
+  @Option(
+    name: .customLong("in"), help: ArgumentHelp("The snapshot; the newest one with a dump.", valueName: "snapshot"),
+    completion: .snapshot)
+  var inSnapshot: String?
+
+  @Option(
+    help: ArgumentHelp("Take the newest dump that was complete at this time.", valueName: "time"),
+    transform: parsed(
+      by: { Moment.seconds(of: $0, atEnd: !$0.contains(":")) },
+      or: "--at takes a time such as '2026-11-29 14:03', 20:00, yesterday or 3d"))
+  var at: Int64?
+
+  @Option(
+    help: ArgumentHelp("Copy the files of the dump to this new directory.", valueName: "dir"), completion: .directory)
+  var to: PathArgument?
+
+  @Option(
+    help: ArgumentHelp(
+      "Load the dump: configured, for the connection of the configuration; a URL; the path of a socket or of a file.",
+      valueName: "place"), completion: .list(["configured"]))
+  var into: PathArgument?
+
+  @Option(name: .customLong("as"), help: ArgumentHelp("The name of the new database.", valueName: "name"))
+  var newName: PathArgument?
+
+  @Flag(help: "Take the place of the database that is there. It stays, under another name.")
+  var replace = false
+
+  @Flag(help: "With --replace, remove the database whose place is taken.")
+  var noKeep = false
+
+  @Flag(help: "PostgreSQL: first make the roles of the dump that the server lacks.")
+  var globals = false
+
+  @Flag(help: "PostgreSQL: everything belongs to the role that loads, without privileges.")
+  var noOwners = false
+
+  @Option(help: ArgumentHelp("With the path of a socket: the server's role.", valueName: "role"))
+  var role: String?
+
+  @Option(help: ArgumentHelp("With a URL or a socket: a file with the password.", valueName: "file"))
+  var passwordFile: PathArgument?
+
+  @Option(
+    help: ArgumentHelp("With a URL: verify-full, verify-ca, require or off.", valueName: "mode"),
+    completion: .words(of: DatabaseConfiguration.TLS.self), transform: oneOf(for: "--tls"))
+  var tls: DatabaseConfiguration.TLS?
+
+  @Option(help: ArgumentHelp("With a URL: the certificate of the server's authority.", valueName: "file"))
+  var caFile: PathArgument?
+
+  @Option(
+    help: ArgumentHelp(
+      "With a URL or a socket: the account of this machine that runs the programs.", valueName: "account"))
+  var user: String?
+
+  @Option(
+    help: ArgumentHelp("The directory for the checked copy of the dump; /var/tmp.", valueName: "dir"),
+    completion: .directory)
+  var workDir: PathArgument?
+
+  @Flag(name: [.customShort("y"), .long], help: "Do not ask.")
+  var yes = false
+
+  @Flag(name: [.customShort("n"), .long], help: "Change nothing; say what would be done.")
+  var dryRun = false
+
+  @OptionGroup var threads: ThreadOption
+  @OptionGroup var connection: RemoteConnectionOptions
+  @OptionGroup var common: CommonOptions
+
+  private var isConfigured: Bool { into?.bytes.elementsEqual("configured".utf8) == true }
+  /// True for an option that describes a connection.
+  private var describesConnection: Bool {
+    role != nil || passwordFile != nil || tls != nil || caFile != nil || user != nil
+  }
+
+  func validate() throws {
+    let loads = newName != nil || replace || globals || noOwners || describesConnection || workDir != nil || yes
+    switch action {
+    case .list:
+      if !databases.isEmpty || inSnapshot != nil || at != nil || to != nil || into != nil || loads || noKeep || dryRun {
+        throw ValidationError("list takes the name of a database, and none of the options of restore")
+      }
+    case .restore:
+      if name == nil { throw ValidationError("name a database; list shows those that have dumps") }
+      if (to == nil) == (into == nil) { throw ValidationError("give either --to DIR or --into PLACE") }
+      if inSnapshot != nil, at != nil { throw ValidationError("give either --in or --at") }
+      if into == nil, loads || !databases.isEmpty {
+        throw ValidationError("names of databases, and the options of a load, need --into")
+      }
+      if noKeep, !replace { throw ValidationError("--no-keep needs --replace") }
+      if isConfigured, describesConnection {
+        throw ValidationError("the connection is that of the configuration; with a URL or a path, give options for it")
+      }
+    }
+  }
+
+  func execute() throws -> ExitStatus {
+    switch action {
+    case .list: try DatabaseList(of: name?.bytes, connection: connection, common: common).execute()
+    case .restore: try DatabaseRestore(by: self).execute()
+    }
+  }
+
+  /// The connection of `--into`.
+  func target(for dump: StoredDump) throws(Failure) -> DatabaseConfiguration {
+    guard let kind = DatabaseConfiguration.Kind(rawValue: String(decoding: dump.record.kind, as: UTF8.self)) else {
+      throw Failure(.usage, "this version cannot load a dump of the kind \(displayName(dump.record.kind))")
+    }
+    let name = String(decoding: dump.record.name, as: UTF8.self)
+    if isConfigured {
+      let file = try common.requiredConfiguration()
+      guard let found = file.settings.databases.first(where: { $0.name == name }) else {
+        throw Failure(
+          .usage, "\(displayName(file.path)) has no [[database]] of the name \(name)",
+          hint: "name the place to load it as a URL, or as the path of a socket")
+      }
+      guard found.kind == kind else {
+        throw Failure(
+          .usage, "the dump is of the kind \(kind.rawValue), and the configuration of \(found.kind.rawValue)")
+      }
+      return found
+    }
+    let place = into!.bytes
+    let text = place.contains(UInt8(ascii: ":")) && place.first != slash ? place : try absolutePath(of: place)
+    var target: DatabaseConfiguration
+    do {
+      target = try DatabaseConfiguration(name: name, kind: kind, at: String(decoding: text, as: UTF8.self))
+    } catch { throw Failure(.usage, "--into is wrong: \(error)") }
+    func path(_ argument: PathArgument?) throws(Failure) -> String? {
+      try argument.map { argument throws(Failure) in
+        String(decoding: try absolutePath(of: argument.bytes), as: UTF8.self)
+      }
+    }
+    target.role = role ?? target.role
+    (target.tls, target.user) = (tls, user)
+    (target.passwordFile, target.caFile) = (try path(passwordFile), try path(caFile))
+    return target
+  }
+}

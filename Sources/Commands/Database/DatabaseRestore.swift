@@ -1,0 +1,287 @@
+internal import Catalog
+internal import Databases
+internal import Engine
+internal import Model
+internal import Posix
+internal import Repository
+internal import Settings
+
+/// `database restore`: the files of a dump in a new directory, or the dump in a server.
+struct DatabaseRestore {
+  private let command: DatabaseCommand
+  private var common: CommonOptions { command.common }
+
+  init(by command: DatabaseCommand) { self.command = command }
+
+  func execute() throws -> ExitStatus {
+    let (store, list) = try common.openList(connection: command.connection)
+    let dump = try choose(in: list, of: store)
+    CurrentProcess.rememberSignals()
+    if let directory = command.to { return try copy(dump, of: store, to: absolutePath(of: directory.bytes)) }
+    return try load(dump, of: store)
+  }
+
+  /// The newest dump, that of the snapshot, or the newest that was complete at the time.
+  private func choose(in list: SnapshotList, of store: any SnapshotStore) throws -> StoredDump {
+    let name = command.name!.bytes
+    let records = list.dumpRecords(of: name)
+    guard !records.isEmpty else { throw list.noDump(of: name) }
+    var found = records.first
+    if let reference = command.inSnapshot {
+      let path = DatabaseRecord.label + [slash] + name
+      let snapshot = try store.choose(reference: reference, having: [path], in: list).snapshot
+      found = records.first { $0.snapshot.name == snapshot.name }
+    } else if let seconds = command.at {
+      found = records.filter { $0.record.ended.seconds <= seconds }.max { $0.record.ended < $1.record.ended }
+      if found == nil {
+        let oldest = records.map(\.record.ended).min()!
+        throw Failure(
+          .usage, "no dump of \(displayName(name)) is so old", hint: "the oldest was complete at \(oldest.localText)")
+      }
+    }
+    guard let found, let dump = try StoredDump(found.record, in: found.snapshot, of: store) else {
+      throw Failure(.damaged, "the dump of \(displayName(name)) is not in the catalog of its snapshot")
+    }
+    return dump
+  }
+
+  // MARK: Files
+
+  private func copy(_ dump: StoredDump, of store: any SnapshotStore, to path: [UInt8]) throws -> ExitStatus {
+    try refuseContent(of: path)
+    let progress = Progress()
+    let monitor = ConsoleMonitor()
+    var options = RestoreOptions(
+      paths: [], destination: path, overwrite: .never, isDryRun: command.dryRun, threads: command.threads.count)
+    options.top = dump.place
+    let line = ProgressLine(for: "restore", of: progress, options: common)
+    defer { line.stop() }
+    let result = try restore(dump.snapshot, from: store, options: options, progress: progress, monitor: monitor)
+    line.stop()
+    let verb = command.dryRun ? "would copy" : "copied"
+    let files = progress.files.value
+    let answer = DatabaseRestoreAnswer(
+      dump, to: displayName(path), dryRun: command.dryRun, warnings: monitor.warnings.map(\.message),
+      elapsedSeconds: result.elapsedSeconds)
+    common.answer(
+      answer,
+      lines: [
+        "\(verb) \(counted(files, "file")) (\(byteText(dump.byteCount))) of \(dump.text) to \(displayName(path))"
+      ])
+    if result.damaged > 0 {
+      Console.complain(counted(result.damaged, "damaged file") + ", named above: this dump is not whole")
+      return .damaged
+    }
+    return monitor.warnings.isEmpty ? .done : .warnings
+  }
+
+  /// Refuses a directory that has anything.
+  private func refuseContent(of path: [UInt8]) throws(Failure) {
+    do {
+      let names = try Directory(Descriptor.open(path: path, [.read, .directory])).names()
+      guard !names.isEmpty else { return }
+    } catch {
+      if error == .noSuchEntry { return }
+      throw Failure(.usage, "cannot use the directory \(displayName(path)): \(error)", path: path)
+    }
+    throw Failure(
+      .refused, "the directory \(displayName(path)) is not empty", path: path, hint: "name a new one with --to")
+  }
+
+  // MARK: A server
+
+  private func load(_ dump: StoredDump, of store: any SnapshotStore) throws -> ExitStatus {
+    let start = Clock.monotonic()
+    let target = try command.target(for: dump)
+    let options = loadOptions(for: dump)
+    let databases = try chosenDatabases(of: dump)
+    let (loader, steps) = try reporting {
+      let loader = try DumpLoader(into: target, programs: .ofEnvironment)
+      return (loader, try loader.plan(databases, options))
+    }
+    try refuse(steps, target: target)
+    let texts = steps.map { text(of: $0, from: dump) }
+    var answer = DatabaseRestoreAnswer(
+      dump, into: displayName(command.into!.bytes), steps: steps, dryRun: command.dryRun)
+    if command.dryRun {
+      common.answer(answer, lines: texts.map { "would load \($0) \(target.placeText)" })
+      return .done
+    }
+    if !command.yes {
+      try Console.requireQuestions(asJSON: common.json)
+      for text in texts { Console.print("load \(text) \(target.placeText)") }
+      guard Console.asks("load this?") else { throw Failure(.refused, "nothing was changed") }
+    }
+    let staging = try StagedDump(dump, databases: steps.map(\.database), of: store, below: workDirectory(for: target))
+    defer { staging.remove() }
+    try staging.fetch(threads: command.threads.count, common: common)
+    let result = try reporting {
+      try loader.load(steps, from: staging.directory, at: staging.path, options)
+    }
+    for warning in result.warnings { Console.warn(warning) }
+    answer.add(result, elapsedSeconds: Clock.monotonic() - start)
+    common.answer(answer, lines: lines(for: steps, result, from: dump, by: loader, at: target))
+    return result.warnings.isEmpty ? .done : .warnings
+  }
+
+  private func reporting<Value>(_ body: () throws(any Error) -> Value) throws -> Value {
+    do { return try body() } catch let failure as DumpFailure {
+      try checkForSignal()
+      throw failure.reported
+    }
+  }
+
+  private func loadOptions(for dump: StoredDump) -> LoadOptions {
+    var options = LoadOptions(moment: dump.record.ended)
+    options.newName = command.newName?.bytes
+    (options.replaces, options.keepsReplaced) = (command.replace, !command.noKeep)
+    (options.makesRoles, options.leavesOwners) = (command.globals, command.noOwners)
+    return options
+  }
+
+  /// The named databases of the dump, or all without the server's own.
+  private func chosenDatabases(of dump: StoredDump) throws(Failure) -> [[UInt8]] {
+    let all = dump.contents
+    let known = all.map { displayName($0) }.joined(separator: ", ")
+    for name in command.databases.map(\.bytes) where !all.contains(name) {
+      throw Failure(.usage, "the dump has no database \(displayName(name))", hint: "it has: \(known)")
+    }
+    var chosen = command.databases.map(\.bytes)
+    if chosen.isEmpty { chosen = all.count == 1 ? all : all.filter { !Self.serversOwn.contains($0) } }
+    if command.newName != nil || command.replace, chosen.count != 1 {
+      throw Failure(
+        .usage, "--as and --replace are for one database, and these are \(chosen.count)",
+        hint: "name one of: \(known)")
+    }
+    return chosen
+  }
+
+  /// The databases that every server has already.
+  private static let serversOwn: Set = [Array("mysql".utf8), Array("postgres".utf8), Array("template1".utf8)]
+
+  /// Refuses to overwrite data.
+  private func refuse(_ steps: [LoadStep], target: DatabaseConfiguration) throws(Failure) {
+    for step in steps {
+      guard case .occupied(let connections) = step.state else { continue }
+      let shown = displayName(step.target)
+      guard step.replacedName != nil else {
+        throw Failure(
+          .refused, "\(shown) has data already", hint: "choose another name with --as, or give --replace")
+      }
+      if target.kind == .mysql {
+        throw Failure(
+          .refused, "a MySQL server cannot rename a database, so nothing can take the place of \(shown) at once",
+          hint: "load it under another name, look at it, drop \(shown), and load it again")
+      }
+      if connections > 0 {
+        throw Failure(
+          .refused, "\(counted(connections, "program")) \(connections == 1 ? "uses" : "use") the database \(shown)",
+          hint: "stop the programs that use it, or choose another name with --as")
+      }
+    }
+  }
+
+  private func workDirectory(for target: DatabaseConfiguration) throws(Failure) -> [UInt8] {
+    if let directory = command.workDir { return try absolutePath(of: directory.bytes) }
+    return Array((target.directory ?? "/var/tmp").utf8)
+  }
+
+  // MARK: Words
+
+  private func text(of step: LoadStep, from dump: StoredDump) -> String {
+    let (name, target) = (displayName(step.database), displayName(step.target))
+    let place =
+      switch step.state {
+      case .new: "the new database \(target)"
+      case .empty: "the empty database \(target)"
+      case .occupied:
+        "the place of \(target) ("
+          + (command.noKeep ? "which is removed" : "kept as \(displayName(step.replacedName ?? []))") + ")"
+      }
+    return "\(name) of \(dump.text) into \(place)"
+  }
+
+  private func lines(
+    for steps: [LoadStep], _ result: LoadResult, from dump: StoredDump, by loader: DumpLoader,
+    at target: DatabaseConfiguration
+  ) -> [String] {
+    var lines: [String] = []
+    if !result.roles.isEmpty {
+      lines.append("made the roles " + result.roles.map { displayName($0) }.joined(separator: ", "))
+    }
+    for step in steps {
+      lines.append("loaded \(text(of: step, from: dump)) \(target.placeText)")
+      let words = loader.command(toLookAt: step.target).map { shellWord($0) }
+      lines.append("  look at it with: " + words.joined(separator: " "))
+    }
+    return lines
+  }
+}
+
+extension StoredDump {
+  /// The dump for messages: its snapshot, and its moment.
+  var text: String { "\(snapshot.name) (dumped \(record.ended.localText))" }
+}
+
+extension DatabaseConfiguration {
+  /// The server or the directory, after the name of a database in messages.
+  var placeText: String {
+    if let path { return "in \(displayName(splitLast(of: Array(path.utf8)).parent))" }
+    if let socket { return "on the server at \(socket)" }
+    guard let host else { return "on the server of this machine" }
+    return "on the server \(host)" + (port.map { ":\($0)" } ?? "")
+  }
+}
+
+/// The document of `database restore --json`.
+struct DatabaseRestoreAnswer: Encodable {
+  let snapshot: String
+  let name: String
+  let kind: String
+  let ended: String
+  let point: String?
+  let bytes: UInt64
+  let to: String?
+  let into: String?
+  let dryRun: Bool
+  let databases: [Loaded]
+  var roles: [String] = []
+  var warnings: [String]
+  var elapsedSeconds: Double
+
+  struct Loaded: Encodable {
+    let database: String
+    let target: String
+    let state: String
+    let replacedName: String?
+  }
+
+  init(
+    _ dump: StoredDump, to: String? = nil, into: String? = nil, steps: [LoadStep] = [], dryRun: Bool,
+    warnings: [String] = [], elapsedSeconds: Double = 0
+  ) {
+    let database = DatabaseAnswer(dump.record)
+    snapshot = dump.snapshot.name.description
+    (name, kind, ended, point) = (database.name, database.kind, database.ended, database.point)
+    bytes = dump.byteCount
+    (self.to, self.into, self.dryRun) = (to, into, dryRun)
+    databases = steps.map { step in
+      let state =
+        switch step.state {
+        case .new: "new"
+        case .empty: "empty"
+        case .occupied: "replaced"
+        }
+      return Loaded(
+        database: displayName(step.database), target: displayName(step.target), state: state,
+        replacedName: step.replacedName.map { displayName($0) })
+    }
+    (self.warnings, self.elapsedSeconds) = (warnings, elapsedSeconds)
+  }
+
+  mutating func add(_ result: LoadResult, elapsedSeconds: Double) {
+    roles = result.roles.map { displayName($0) }
+    warnings = result.warnings
+    self.elapsedSeconds = elapsedSeconds
+  }
+}

@@ -1,0 +1,71 @@
+internal import Catalog
+internal import Databases
+internal import Model
+internal import Repository
+
+/// A dump in a snapshot.
+struct StoredDump {
+  let snapshot: Snapshot
+  let record: DatabaseRecord
+  let byteCount: UInt64
+
+  /// The path from the snapshot's root.
+  var place: [[UInt8]] { [DatabaseRecord.label, record.name] }
+
+  /// The entries of its directory.
+  let entries: [Entry]
+
+  struct Entry {
+    var name: [UInt8]
+    var isDirectory: Bool
+    /// The database whose directory it is.
+    var object: [UInt8] { objectName(ofFile: name) }
+  }
+
+  /// Looks the dump up in the snapshot's catalog; `nil` if it is not there.
+  init?(_ record: DatabaseRecord, in snapshot: Snapshot, of store: any SnapshotStore) throws {
+    guard !record.isLeftOut else { return nil }
+    let reader = CatalogReader(reading: try store.openCatalog(of: snapshot.name))
+    do {
+      guard case .directory(let directory, let subtree)? = try reader.find([DatabaseRecord.label, record.name]) else {
+        return nil
+      }
+      (self.snapshot, self.record, byteCount) = (snapshot, record, subtree.totals.bytes)
+      var entries: [Entry] = []
+      var cursor = try FileCursor(of: directory)
+      while let row = cursor.current {
+        entries.append(Entry(name: Array(directory.bytes[row.name]), isDirectory: false))
+        try cursor.advance()
+      }
+      for row in try cursor.directories() {
+        entries.append(Entry(name: Array(directory.bytes[row.name]), isDirectory: true))
+      }
+      self.entries = entries
+    } catch let error as CatalogError {
+      throw Failure(.damaged, "the catalog of \(snapshot.name) is damaged: \(error)")
+    }
+  }
+
+  /// The databases in the dump of a server, or the files of another dump.
+  var contents: [[UInt8]] {
+    let databases = entries.filter(\.isDirectory).map(\.object)
+    return databases.isEmpty ? entries.map(\.name) : databases
+  }
+}
+
+extension SnapshotList {
+  /// The records of all good dumps, the newest snapshot first; of one database if `name` is given.
+  func dumpRecords(of name: [UInt8]?) -> [(snapshot: Snapshot, record: DatabaseRecord)] {
+    snapshots.reversed().flatMap { snapshot in
+      snapshot.summary.databases.filter { !$0.isLeftOut && (name == nil || $0.name == name) }.map { (snapshot, $0) }
+    }
+  }
+
+  /// The refusal of a name of which no snapshot has a dump.
+  func noDump(of name: [UInt8]) -> Failure {
+    let known = Set(dumpRecords(of: nil).map(\.record.name)).map { displayName($0) }.sorted()
+    return Failure(
+      .usage, "no snapshot has a dump of the database \(displayName(name))",
+      hint: known.isEmpty ? "there is no dump of any database" : "there are dumps of: " + known.joined(separator: ", "))
+  }
+}

@@ -1,0 +1,174 @@
+internal import Model
+internal import Posix
+internal import Settings
+
+/// Loads databases of a MySQL or MariaDB dump: the parts in their order, in one session of mysql(1).
+struct MySQLLoader: DumpLoading {
+  private let target: DatabaseConfiguration
+  private let tools: Tools
+  private let server: MySQLServer
+  /// In bytes; the server counts characters.
+  private static let longestName = 64
+
+  init(into target: DatabaseConfiguration, by tools: Tools) throws(DumpFailure) {
+    self.target = target
+    self.tools = tools
+    server = try MySQLServer(of: target, tools: tools)
+  }
+
+  func command(toLookAt name: [UInt8]) -> [[UInt8]] {
+    var command = tools.account.map { words("runuser", "-u", $0.name, "--") } ?? []
+    command += words("mariadb")
+    if let socket = target.socket { command += words("-S", socket) }
+    if let host = target.host { command += words("-h", host) }
+    if let port = target.port { command += words("-P", "\(port)") }
+    if let role = target.role { command += words("-u", role) + (target.passwordFile == nil ? [] : words("-p")) }
+    return command + [name]
+  }
+
+  func plan(_ databases: [[UInt8]], _ options: LoadOptions) throws(DumpFailure) -> [LoadStep] {
+    var present: [[UInt8]: LoadStep.State] = [:]
+    for (name, tables) in try server.tableCounts() { present[name] = tables == 0 ? .empty : .occupied(connections: 0) }
+    return options.steps(for: databases, among: present, longest: Self.longestName)
+  }
+
+  func load(
+    _ steps: [LoadStep], from directory: Directory, at path: [UInt8], _ options: LoadOptions
+  ) throws(DumpFailure) -> LoadResult {
+    let dump = DumpDirectory(directory, path: path, account: tools.account, name: tools.name)
+    let script = try DumpJoiner(of: dump).join(steps.map { ($0.database, $0.target) })
+    var setting = server.setting()
+    setting.input = script
+    do {
+      // In the binary mode, no text of a dump is a command of the client.
+      let command = words("--binary-mode", "--default-character-set=utf8mb4", "--max-allowed-packet=1G")
+      _ = try tools.run(server.command(server.client) + command, setting)
+    } catch {
+      var failure = server.explained(error)
+      for step in steps where step.state == .new {
+        do throws(DumpFailure) {
+          try server.run(Array("DROP DATABASE IF EXISTS ".utf8) + quoted(step.target, by: "`"))
+        } catch let other {
+          failure.reason += "; and the new database \(displayName(step.target)) cannot be removed: \(other.message)"
+        }
+      }
+      if steps.contains(where: { $0.state == .empty }) {
+        failure.reason += "; a part may be in the database that was empty"
+      }
+      throw failure
+    }
+    return LoadResult()
+  }
+}
+
+/// Puts the parts of a dump together again, with other names of databases.
+struct DumpJoiner {
+  private let dump: DumpDirectory
+  private static let name = Array(".joined".utf8)
+
+  init(of dump: DumpDirectory) { self.dump = dump }
+
+  /// A file with the parts of some databases, in their order; it has no name. The parts are removed.
+  func join(_ databases: [(name: [UInt8], newName: [UInt8])]) throws(DumpFailure) -> SharedFile {
+    let joined = try dump.makeFile(Self.name)
+    let order = Array(DumpWriter.order.utf8)
+    let lines = try dump.attempt("read", at: dump.path + [slash] + order) { () throws(Errno) in
+      try dump.directory.descriptor.unlink(Self.name.span)
+      return try dump.directory.descriptor.openToRead(order.span).readToEnd(limit: 256 << 20)
+    }
+    var renames: [[UInt8]: DatabaseRename] = [:]
+    for (name, newName) in databases {
+      let directory = fileName(for: name, reserved: DumpSplitter.Part.reserved)
+      renames[directory] = DatabaseRename(of: name, to: newName)
+    }
+    for path in lines.split(separator: 10).map(Array.init) {
+      let parts = path.split(separator: slash).map(Array.init)
+      if parts.count == 1 {
+        try append(path, of: dump.directory, to: joined, renaming: nil)
+      } else if parts.count == 2, let rename = renames[parts[0]] {
+        let directory = try dump.attempt("open", at: dump.path + [slash] + parts[0]) { () throws(Errno) in
+          try dump.directory.directory(path: [parts[0]])
+        }
+        try append(parts[1], of: directory, to: joined, renaming: rename.changesNothing ? nil : rename)
+      }
+    }
+    try dump.attempt("read") { () throws(Errno) in try joined.descriptor.seek(to: 0) }
+    return joined
+  }
+
+  private func append(
+    _ name: [UInt8], of directory: Directory, to joined: SharedFile, renaming rename: DatabaseRename?
+  ) throws(DumpFailure) {
+    try dump.attempt("copy", at: dump.path + [slash] + name) { () throws(Errno) in
+      let part = try directory.descriptor.openToRead(name.span)
+      let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
+      defer { buffer.deallocate() }
+      var rename = rename
+      while true {
+        let count = try part.read(into: buffer)
+        let bytes = UnsafeRawBufferPointer(rebasing: buffer[..<count])
+        if rename == nil {
+          try joined.descriptor.write(bytes)
+        } else {
+          try joined.descriptor.write(rename!.pass(bytes, isEnd: count == 0))
+        }
+        if count == 0 { break }
+      }
+      // The space of one part is needed twice, not that of all.
+      try directory.descriptor.unlink(name.span)
+    }
+  }
+}
+
+/// Replaces the name of a database in the statements of mysqldump(1) that have it: `CREATE DATABASE`, `USE` and
+/// `ALTER DATABASE`, each at the beginning of a line. Bodies of triggers and routines are left as they are.
+struct DatabaseRename {
+  private let beginnings: [(old: [UInt8], new: [UInt8])]
+  let changesNothing: Bool
+  private var isInBody = false
+  private var isInLine = false
+  /// The beginning of a line that may have the name.
+  private var held: [UInt8] = []
+  private static let longestLine = 1024
+
+  init(of name: [UInt8], to newName: [UInt8]) {
+    changesNothing = name == newName
+    let words = ["CREATE DATABASE /*!32312 IF NOT EXISTS*/ ", "USE ", "ALTER DATABASE "].map { Array($0.utf8) }
+    beginnings = words.map { ($0 + quoted(name, by: "`"), $0 + quoted(newName, by: "`")) }
+  }
+
+  /// The next bytes of a part, as far as they are decided.
+  mutating func pass(_ bytes: UnsafeRawBufferPointer, isEnd: Bool) -> [UInt8] {
+    var result: [UInt8] = []
+    result.reserveCapacity(bytes.count + held.count)
+    var start = 0
+    while start < bytes.count {
+      let rest = UnsafeRawBufferPointer(rebasing: bytes[start...])
+      let length = rest.firstIndex(of: 10).map { $0 + 1 } ?? rest.count
+      let piece = rest[..<length]
+      start += length
+      let isWhole = piece.last == 10
+      if !isInLine || !held.isEmpty {
+        held += piece
+        if isWhole || held.count > Self.longestLine { release(to: &result) }
+      } else {
+        result += piece
+      }
+      isInLine = !isWhole
+    }
+    if isEnd { release(to: &result) }
+    return result
+  }
+
+  private mutating func release(to result: inout [UInt8]) {
+    if held.elementsEqual("DELIMITER ;\n".utf8) {
+      isInBody = false
+    } else if held.elementsEqual("DELIMITER ;;\n".utf8) {
+      isInBody = true
+    } else if !isInBody, let found = beginnings.first(where: { held.starts(with: $0.old) }) {
+      held.replaceSubrange(..<found.old.count, with: found.new)
+    }
+    result += held
+    held.removeAll(keepingCapacity: true)
+  }
+}

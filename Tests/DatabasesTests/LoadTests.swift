@@ -1,0 +1,99 @@
+import Model
+import Testing
+
+@testable import Databases
+
+@Suite("names and texts of loads") struct LoadTests {
+  private func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
+  private func text(_ bytes: some Sequence<UInt8>) -> String { String(decoding: Array(bytes), as: UTF8.self) }
+
+  @Test("a value that imitates a statement is no statement")
+  func statements() {
+    let script = #"""
+      -- a comment; with a semicolon
+      \restrict abc
+      SET x = on;
+      CREATE ROLE "a ""b; c";
+      ALTER ROLE app SET search_path TO 'x
+      CREATE ROLE evil SUPERUSER;
+      ', E'it''s \'
+      CREATE ROLE worse SUPERUSER;
+      ';
+      COMMENT ON ROLE app IS E'a\\';
+      \unrestrict abc
+      GRANT "a ""b; c" TO app WITH INHERIT TRUE GRANTED BY postgres;
+      """#
+    let found = SQLStatements(bytes(script)).texts.map { text($0.prefix { $0 != 10 }) }
+    #expect(
+      found == [
+        "SET x = on", #"CREATE ROLE "a ""b; c""#, "ALTER ROLE app SET search_path TO 'x",
+        #"COMMENT ON ROLE app IS E'a\\'"#, #"GRANT "a ""b; c" TO app WITH INHERIT TRUE GRANTED BY postgres"#,
+      ])
+    let name = SQLStatements.name(in: bytes(#"CREATE ROLE "a ""b; c" LOGIN"#), after: "CREATE ROLE ")
+    #expect(name.map { text($0.name) } == #"a "b; c"#)
+    #expect(name.map { text($0.rest) } == " LOGIN")
+    let missing = MissingRoles(in: bytes(script), beside: [bytes(#"a "b; c"#)])
+    #expect(missing.names.isEmpty && missing.statements.isEmpty)
+    let other = MissingRoles(in: bytes("CREATE ROLE app;\n" + script), beside: [bytes(#"a "b; c"#)])
+    #expect(other.names == [bytes("app")])
+    #expect(other.statements.map { text($0) }.last == #"GRANT "a ""b; c" TO app WITH INHERIT TRUE"#)
+  }
+
+  @Test("the new name of a database")
+  func names() {
+    let moment = Timestamp(seconds: 1_796_005_380, nanoseconds: 0)
+    var options = LoadOptions(moment: moment)
+    let shop = bytes("shop")
+    func target(_ present: [[UInt8]: LoadStep.State], of name: [UInt8]) -> String {
+      text(options.steps(for: [name], among: present, longest: 20)[0].target)
+    }
+    let used = LoadStep.State.occupied(connections: 0)
+    #expect(target([:], of: shop) == "shop")
+    #expect(target([shop: .empty], of: shop) == "shop")
+    let beside = target([shop: used], of: shop)
+    #expect(beside.wholeMatch(of: /shop_2026\d{4}_\d{6}/) != nil, "\(beside)")
+    #expect(
+      target([shop: used, bytes(beside): used], of: shop) == String(beside.prefix(18).prefix(2)) + beside.dropFirst(4)
+        + "_2")
+    #expect(target([bytes("éééé"): used], of: bytes("éééé")).hasPrefix("éé_2026"))
+    options.newName = bytes("x")
+    #expect(target([bytes("x"): used], of: shop) == "x")
+  }
+
+  @Test("the name of a database in its dump, and nothing else")
+  func rename() {
+    let dump = """
+      CREATE DATABASE /*!32312 IF NOT EXISTS*/ `a``b` /*!40100 DEFAULT CHARACTER SET utf8mb4 */;
+      USE `a``b`;
+      INSERT INTO `t` VALUES ('USE `a``b`;');
+      ALTER DATABASE `a``b` CHARACTER SET latin1 COLLATE latin1_swedish_ci ;
+      DELIMITER ;;
+      USE `a``b`;
+      DELIMITER ;
+      USE `a`;
+      USE `a``b`;
+      """
+    let expected = """
+      CREATE DATABASE /*!32312 IF NOT EXISTS*/ `c` /*!40100 DEFAULT CHARACTER SET utf8mb4 */;
+      USE `c`;
+      INSERT INTO `t` VALUES ('USE `a``b`;');
+      ALTER DATABASE `c` CHARACTER SET latin1 COLLATE latin1_swedish_ci ;
+      DELIMITER ;;
+      USE `a``b`;
+      DELIMITER ;
+      USE `a`;
+      USE `c`;
+      """
+    for size in [1, 2, 7, 100, 10_000] {
+      var rename = DatabaseRename(of: bytes("a`b"), to: bytes("c"))
+      var result: [UInt8] = []
+      var rest = bytes(dump)[...]
+      while !rest.isEmpty {
+        let piece = Array(rest.prefix(size))
+        rest = rest.dropFirst(size)
+        piece.withUnsafeBytes { result += rename.pass($0, isEnd: rest.isEmpty) }
+      }
+      #expect(text(result) == expected)
+    }
+  }
+}
