@@ -86,7 +86,8 @@ let package = Package(
       name: "PatternsTests", dependencies: ["Patterns", "TestSupport"], swiftSettings: strict),
     .testTarget(name: "PosixTests", dependencies: ["Posix", "Model"], swiftSettings: strict),
     .testTarget(
-      name: "RepositoryTests", dependencies: ["Repository", "Model", "Retention"], swiftSettings: strict),
+      name: "RepositoryTests", dependencies: ["Repository", "Posix", "Model", "Catalog", "Retention", "TestSupport"],
+      swiftSettings: strict),
     .testTarget(
       name: "CommandsTests",
       dependencies: ["Commands", "Replication", "Engine", "Repository", "Model", "Catalog", "Retention"],

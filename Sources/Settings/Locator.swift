@@ -1,3 +1,4 @@
+internal import Model
 internal import TOMLKit
 
 /// Finds keys and values in a TOML text, by their paths; an array's items have numbers as names. For a text that is
@@ -207,10 +208,3 @@ struct Locator {
 
 /// True for white space as defined by Perl.
 package func isBlank(_ byte: UInt8) -> Bool { byte == UInt8(ascii: " ") || (9...13).contains(byte) }
-
-package func isDigit(_ byte: UInt8) -> Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) }
-
-/// True for an ASCII letter or digit.
-package func isAlphanumeric(_ byte: UInt8) -> Bool {
-  isDigit(byte) || (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte | 0x20)
-}

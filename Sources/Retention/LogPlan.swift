@@ -1,0 +1,98 @@
+/// The meaning of an archive's files for the base backups of a server: the files that none needs, and those that lack.
+public struct LogPlan: Sendable {
+  /// Missing segments in a row.
+  public struct Gap: Hashable, Sendable {
+    public var first: LogSegment
+    public var count: UInt64
+  }
+
+  private let names: [[UInt8]]
+  private let bases: [BaseBackup]
+  /// The histories of the timelines that are known.
+  private let histories: [UInt32: TimelineHistory]
+  private let segmentBytes: UInt64
+  /// The numbers of the segments of each timeline, ascending.
+  private let numbers: [UInt32: [UInt64]]
+
+  /// - Parameters:
+  ///   - names: all files of the archive.
+  ///   - histories: the content of the archive's `.history` files, by timeline.
+  ///   - segmentBytes: a power of two from 1 MiB to 1 GiB.
+  public init(names: [[UInt8]], bases: [BaseBackup], histories: [UInt32: TimelineHistory], segmentBytes: UInt64) {
+    self.names = names
+    self.bases = bases
+    self.segmentBytes = segmentBytes
+    // The first timeline has no ancestors, and no file.
+    self.histories = histories.merging([1: TimelineHistory()]) { _, first in first }
+    var numbers: [UInt32: [UInt64]] = [:]
+    for case .segment(let segment)? in names.map({ LogFile($0, segmentBytes: segmentBytes) }) {
+      numbers[segment.timeline, default: []].append(segment.number)
+    }
+    self.numbers = numbers.mapValues { $0.sorted() }
+  }
+
+  private func segment(at place: LogPlace) -> UInt64 { place.byte / segmentBytes }
+
+  /// True if the base needs logs of the timeline. `nil` if the timeline's ancestors are not known.
+  private func needs(_ timeline: UInt32, for base: BaseBackup) -> Bool? {
+    timeline == base.timeline ? true : histories[timeline]?.isReached(from: base)
+  }
+
+  /// The files that no base needs. Histories stay, and so does everything while there is no base.
+  ///
+  /// A segment is needed if it is not older than the start of a base whose recovery can reach its timeline. A timeline
+  /// with unknown ancestors counts as reached by all.
+  public var removable: [[UInt8]] {
+    guard !bases.isEmpty else { return [] }
+    return names.filter { name in
+      guard let segment = LogFile(name, segmentBytes: segmentBytes)?.segment else { return false }
+      return !bases.contains { base in
+        segment.number >= self.segment(at: base.start) && needs(segment.timeline, for: base) != false
+      }
+    }
+  }
+
+  /// The newest segment; of the highest timeline, if several have it.
+  public var newest: LogSegment? {
+    numbers.compactMap { timeline, numbers in numbers.last.map { LogSegment(timeline: timeline, number: $0) } }
+      .max { ($0.number, $0.timeline) < ($1.number, $1.timeline) }
+  }
+
+  /// The missing segments on the way from each base to the newest segment that it can reach.
+  public var gaps: [Gap] {
+    var seen: Set<Gap> = []
+    return bases.flatMap(gaps(from:)).filter { seen.insert($0).inserted }
+  }
+
+  private func gaps(from base: BaseBackup) -> [Gap] {
+    // PostgreSQL's own choice is the newest timeline, recovery_target_timeline = 'latest'.
+    let target = numbers.keys.filter { needs($0, for: base) == true }.max() ?? base.timeline
+    let newest = max(numbers[target]?.last ?? 0, segment(at: LogPlace(byte: max(base.end.byte, 1) - 1)))
+    // A segment in which a timeline ends is read from the next one, which begins with a copy.
+    var parts: [(timeline: UInt32, first: UInt64)] = [(base.timeline, segment(at: base.start))]
+    if target != base.timeline, let ancestors = histories[target]?.ancestors {
+      let own = ancestors.firstIndex { $0.timeline == base.timeline } ?? 0
+      let followers = ancestors[own...].dropFirst().map(\.timeline) + [target]
+      parts += zip(followers, ancestors[own...]).map { ($0, segment(at: $1.end)) }
+    }
+    var gaps: [Gap] = []
+    for (index, part) in parts.enumerated() {
+      let end = index + 1 < parts.count ? parts[index + 1].first : newest + 1
+      gaps += missing(on: part.timeline, from: part.first, to: end)
+    }
+    return gaps
+  }
+
+  /// The missing numbers in `first..<end`.
+  private func missing(on timeline: UInt32, from first: UInt64, to end: UInt64) -> [Gap] {
+    var gaps: [Gap] = []
+    var wanted = first
+    for number in (numbers[timeline] ?? []) + [end] where number >= wanted && number <= end {
+      if number > wanted {
+        gaps.append(Gap(first: LogSegment(timeline: timeline, number: wanted), count: number - wanted))
+      }
+      wanted = number + 1
+    }
+    return gaps
+  }
+}
