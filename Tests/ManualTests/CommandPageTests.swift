@@ -213,7 +213,6 @@ import Testing
     try Data("[[source]]\npath = \"\(source.path)\"\n[hooks]\nafter = [\"/bin/false\"]\n".utf8).write(to: configuration)
     // The process's own mask may be anything: other tests share it.
     try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: configuration.path)
-    documents["run"] = try answer("run", ["--now", "-c", configuration.path], status: 1)
     let made = try Tools.run("/bin/sh", ["-c", "sqlite3 notes.db 'CREATE TABLE t (i)'"], in: scratch.url)
     #expect(made.status == 0)
     let database = scratch.url.appending(path: "database.toml")
@@ -225,6 +224,7 @@ import Testing
       try answer("database", ["list"]),
       try answer("database", ["restore", "notes", "--into", scratch.path("notes.db"), "--replace", "-n"]),
     ]
+    documents["run"] = try answer("run", ["--now", "-c", configuration.path], status: 1)
     let other = scratch.path("other")
     #expect(try Tools.run(treering, ["init", other]).status == 0)
     documents["push"] = try answer("push", [other])

@@ -52,7 +52,7 @@ struct DatabaseRestore {
     let progress = Progress()
     let monitor = ConsoleMonitor()
     var options = RestoreOptions(
-      paths: [], destination: path, overwrite: .never, isDryRun: command.dryRun, threads: command.threads.count)
+      paths: [], destination: path, overwrite: .ifChanged, isDryRun: command.dryRun, threads: command.threads.count)
     options.top = dump.place
     let line = ProgressLine(for: "restore", of: progress, options: common)
     defer { line.stop() }

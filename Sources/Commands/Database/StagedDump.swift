@@ -36,7 +36,7 @@ struct StagedDump {
   func fetch(threads: Int, common: CommonOptions) throws {
     let progress = Progress()
     let monitor = ConsoleMonitor()
-    var options = RestoreOptions(paths: [], destination: path, overwrite: .never, isDryRun: false, threads: threads)
+    var options = RestoreOptions(paths: [], destination: path, overwrite: .ifChanged, isDryRun: false, threads: threads)
     options.top = dump.place
     let parts = dump.entries.filter(\.isDirectory)
     if !parts.allSatisfy({ databases.contains($0.object) }) {
