@@ -166,38 +166,7 @@ public struct CatalogSummary: Sendable {
       case .rootDigest: digest = try value.digest()
       case .totals: totals = Totals(entries: try value.integer(), bytes: try value.integer())
       case .stored: stored = StoredSums(names: try value.integer(), directoryBlocks: try value.integer())
-      case .sequence: summary.sequence = try value.integer()
-      case .started: summary.started = try Timestamp(from: &value)
-      case .finished: summary.finished = try Timestamp(from: &value)
-      case .received: summary.received = try Timestamp(from: &value)
-      case .placed: summary.placed = try Timestamp(from: &value)
-      case .datedByClient: summary.isDatedByClient = true
-      case .outcome:
-        guard let outcome = Outcome(rawValue: try value.integer()) else {
-          throw CatalogError("the trailer names an unknown outcome")
-        }
-        summary.outcome = outcome
-      case .counts:
-        summary.files = try value.integer()
-        summary.directories = try value.integer()
-        summary.warnings = try value.integer()
-      case .copied:
-        summary.filesLinked = try value.integer()
-        summary.filesCopied = try value.integer()
-        summary.bytesCopied = try value.integer()
-      case .label: summary.label = Array(raw[range])
-      case .source: summary.sources.append(Array(raw[range]))
-      case .absentSource: summary.absentSources.append(Array(raw[range]))
-      case .otherSource: summary.otherSources.append(Array(raw[range]))
-      case .database: summary.databases.append(try DatabaseRecord(from: &value))
-      case .repository: summary.repositoryID = Array(raw[range])
-      case .fileSystem: summary.fileSystemID = try value.integer()
-      case .program: summary.program = Array(raw[range])
-      case .mount:
-        summary.mounts.append(
-          MountRecord(
-            path: Array(raw[range].dropFirst(24)), type: try value.integer(), number: try value.integer(),
-            volume: try value.integer()))
+      case let tag?: try summary.take(tag, from: &value, bytes: Array(raw[range]))
       case nil: break
       }
     }
@@ -205,5 +174,44 @@ public struct CatalogSummary: Sendable {
     summary.root = Subtree(digest: digest, place: place, totals: totals, stored: stored)
     try summary.check()
     return (summary, tableOffset, frameCount)
+  }
+
+  /// Takes the value of a field that does not describe the root.
+  private mutating func take(_ tag: Tag, from value: inout ByteCursor, bytes: [UInt8]) throws(CatalogError) {
+    switch tag {
+    case .rootPlace, .rootDigest, .totals, .stored: break
+    case .sequence: sequence = try value.integer()
+    case .started: started = try Timestamp(from: &value)
+    case .finished: finished = try Timestamp(from: &value)
+    case .received: received = try Timestamp(from: &value)
+    case .placed: placed = try Timestamp(from: &value)
+    case .datedByClient: isDatedByClient = true
+    case .outcome:
+      guard let known = Outcome(rawValue: try value.integer()) else {
+        throw CatalogError("the trailer names an unknown outcome")
+      }
+      outcome = known
+    case .counts:
+      files = try value.integer()
+      directories = try value.integer()
+      warnings = try value.integer()
+    case .copied:
+      filesLinked = try value.integer()
+      filesCopied = try value.integer()
+      bytesCopied = try value.integer()
+    case .label: label = bytes
+    case .source: sources.append(bytes)
+    case .absentSource: absentSources.append(bytes)
+    case .otherSource: otherSources.append(bytes)
+    case .database: databases.append(try DatabaseRecord(from: &value))
+    case .repository: repositoryID = bytes
+    case .fileSystem: fileSystemID = try value.integer()
+    case .program: program = bytes
+    case .mount:
+      mounts.append(
+        MountRecord(
+          path: Array(bytes.dropFirst(24)), type: try value.integer(), number: try value.integer(),
+          volume: try value.integer()))
+    }
   }
 }

@@ -39,32 +39,7 @@ public enum Treering {
     Console.usesJSON.withLock { $0 = arguments.prefix { $0 != "--" }.contains("--json") }
     do {
       try checkCommand(arguments)
-      if arguments.count == 2, arguments[0] == "--generate-completion-script",
-        let shell = CompletionShell(rawValue: arguments[1])
-      {
-        Console.print(completionScript(for: shell))
-        try Console.checkOutput()
-        return .done
-      }
-      name.withLock { $0 = arguments.first ?? "" }
-      var command = try RootCommand.parseAsRoot(arguments)
-      guard let command = command as? any RunnableCommand else {
-        try command.run()
-        try Console.checkOutput()
-        return .done
-      }
-      let status = try command.execute()
-      do { try Console.checkOutput() } catch {
-        guard type(of: command).answersForWhatIsDone, error != .brokenPipe else {
-          // Damage or a refusal has priority over a failed answer.
-          if status == .done || status == .warnings { throw error }
-          if error != .brokenPipe { complain(ofAnswer: error, status: status) }
-          return status
-        }
-        Console.warn("cannot write the answer: \(error)")
-        return status == .done ? .warnings : status
-      }
-      return status
+      return try answer(arguments)
     } catch var failure as Failure {
       if case .interrupted = failure.kind, failure.hint == nil { failure.hint = afterInterruption[command] }
       let status = ExitStatus(failure.kind)
@@ -87,6 +62,36 @@ public enum Treering {
       complain(ofUsage: message)
       return .usage
     }
+  }
+
+  /// Parses and carries out a command. Its answer is written when it returns.
+  private static func answer(_ arguments: [String]) throws -> ExitStatus {
+    if arguments.count == 2, arguments[0] == "--generate-completion-script",
+      let shell = CompletionShell(rawValue: arguments[1])
+    {
+      Console.print(completionScript(for: shell))
+      try Console.checkOutput()
+      return .done
+    }
+    name.withLock { $0 = arguments.first ?? "" }
+    var command = try RootCommand.parseAsRoot(arguments)
+    guard let command = command as? any RunnableCommand else {
+      try command.run()
+      try Console.checkOutput()
+      return .done
+    }
+    let status = try command.execute()
+    do { try Console.checkOutput() } catch {
+      guard type(of: command).answersForWhatIsDone, error != .brokenPipe else {
+        // Damage or a refusal has priority over a failed answer.
+        if status == .done || status == .warnings { throw error }
+        if error != .brokenPipe { complain(ofAnswer: error, status: status) }
+        return status
+      }
+      Console.warn("cannot write the answer: \(error)")
+      return status == .done ? .warnings : status
+    }
+    return status
   }
 
   private static func complain(ofAnswer error: Errno, status: ExitStatus) {
