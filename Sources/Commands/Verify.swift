@@ -63,10 +63,13 @@ struct VerifyCommand: RunnableCommand {
     progressLine.stop()
     let verified = names.filter { !found.result.expired.contains($0) }
     report(findings: found, of: verified, progress: progress, remedy: try remedy(for: found, in: store.local))
-    guard let repository = store.local else { return found.status }
+    let isOfAll = Set(names).isSuperset(of: list.snapshots.map(\.name) + list.unusable.map(\.name))
+    guard let repository = store.local else {
+      if isOfAll { recordOfRemote(found.result, at: start) }
+      return found.status
+    }
     let line = VerificationLine(
       time: start, part: part, verified: verified.count, of: list, findings: found, progress: progress)
-    let isOfAll = Set(names).isSuperset(of: list.snapshots.map(\.name) + list.unusable.map(\.name))
     let isRecorded = record(line, of: found.result, part: isOfAll ? part : nil, in: repository, at: start)
     return isRecorded || found.status != .done ? found.status : .warnings
   }
@@ -232,6 +235,20 @@ struct VerifyCommand: RunnableCommand {
       Console.warn("\(error)")
       return false
     }
+  }
+
+  /// Remembers the verification of all snapshots of a remote beside the memory of its pushes, for `audit`. Damage
+  /// forgets all earlier ones.
+  private func recordOfRemote(_ result: VerifyResult, at time: Timestamp) {
+    do {
+      guard let file = try common.configuration(), let path = file.repositoryPath,
+        let address = try common.remoteAddress()
+      else { return }
+      let repository = try Repository.open(path)
+      guard let parts = repository.pushMemory.verifiedParts(at: address.recorded) else { return }
+      if result.damaged > 0 { return try parts.forget() }
+      if result.problems == 0 { try parts.add(part, at: time) }
+    } catch { Console.note("the verification is not remembered for audit: \(error)") }
   }
 
   private struct Answer: Encodable {

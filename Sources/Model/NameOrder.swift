@@ -34,3 +34,11 @@ extension Range<Int> {
     return low
   }
 }
+
+/// Splits a path into its parent and its last component, which is empty for `/`.
+public func splitLast(of path: [UInt8]) -> (parent: [UInt8], name: [UInt8]) {
+  var parent = Array(path.reversed().drop { $0 == slash }.reversed())
+  let name = Array(parent.reversed().prefix { $0 != slash }.reversed())
+  parent.removeLast(name.count)
+  return (parent.isEmpty ? [path.first == slash ? slash : UInt8(ascii: ".")] : parent, name)
+}

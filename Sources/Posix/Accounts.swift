@@ -76,3 +76,18 @@ public struct Account: Sendable, Equatable {
     groups = result < 0 ? [entry.pw_gid] : Array(list.prefix(Int(count)))
   }
 }
+
+extension Account {
+  /// The home directories of root and of the people of this machine; `getpwent(3)`. The users from 1,000 to 65,533 are
+  /// people. Not for several threads at once.
+  public static func homes() -> [[UInt8]] {
+    var homes: [[UInt8]] = []
+    setpwent()
+    defer { endpwent() }
+    while let entry = getpwent()?.pointee {
+      guard entry.pw_uid == 0 || (1000..<65_534).contains(entry.pw_uid), let home = entry.pw_dir else { continue }
+      homes.append(Array(UnsafeRawBufferPointer(start: home, count: strlen(home))))
+    }
+    return homes
+  }
+}

@@ -90,6 +90,25 @@ public enum CurrentProcess {
     return true
   }
 
+  /// The names of the parent process, its parent and so on, as in `/proc/PID/stat`; proc_pid_stat(5). Empty without
+  /// proc(5).
+  public static func ancestors() -> [[UInt8]] {
+    var names: [[UInt8]] = []
+    var process = getppid()
+    // A chain that changes while it is read could be a circle.
+    while process > 0, names.count < 64,
+      let line = try? Descriptor.open(path: Array("/proc/\(process)/stat".utf8), .read).readWhole(limit: 1 << 12),
+      let begin = line.firstIndex(of: UInt8(ascii: "(")), let end = line.lastIndex(of: UInt8(ascii: ")")), begin < end
+    {
+      names.append(Array(line[(begin + 1)..<end]))
+      // State and number of the parent follow the name.
+      let fields = line[(end + 1)...].split(separator: UInt8(ascii: " "))
+      guard fields.count > 1, let parent = Int32(String(decoding: fields[1], as: UTF8.self)) else { break }
+      process = parent
+    }
+    return names
+  }
+
   /// The working directory; `getcwd(3)`.
   public static func workingDirectory() throws(Errno) -> [UInt8] { try path { tr_getcwd($0, $1) } }
 

@@ -82,6 +82,12 @@ public struct PushMemory {
     return nil
   }
 
+  /// The verifications of the remote at this address from here; `nil` if nothing was pushed there.
+  public func verifiedParts(at address: [UInt8]) -> VerifiedParts? {
+    for own in remotes() where self.address(in: own) == address { return VerifiedParts(in: repository, directory: own) }
+    return nil
+  }
+
   /// The directories of all remotes. One that cannot be read is skipped: the loss is only a possible base.
   private func remotes() -> [Directory] {
     guard let remotes = try? repository.control.directory(path: [Self.directoryName]), let names = try? remotes.names()

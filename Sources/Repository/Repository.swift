@@ -167,15 +167,7 @@ extension Repository {
   public var repairDirectory: RepairDirectory { RepairDirectory(repository: self) }
   public var pushMemory: PushMemory { PushMemory(repository: self) }
   public var history: History { History(repository: self) }
-  public var verifiedParts: VerifiedParts { VerifiedParts(repository: self) }
+  public var verifiedParts: VerifiedParts { VerifiedParts(in: self) }
   public var fileSystem: FileSystemProbe { FileSystemProbe(repository: self) }
   public var location: RepositoryLocation { RepositoryLocation(repository: self) }
-}
-
-/// Splits a path into its parent and its last component, which is empty for `/`.
-public func splitLast(of path: [UInt8]) -> (parent: [UInt8], name: [UInt8]) {
-  var parent = Array(path.reversed().drop { $0 == slash }.reversed())
-  let name = Array(parent.reversed().prefix { $0 != slash }.reversed())
-  parent.removeLast(name.count)
-  return (parent.isEmpty ? [path.first == slash ? slash : UInt8(ascii: ".")] : parent, name)
 }

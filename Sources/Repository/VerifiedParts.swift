@@ -1,15 +1,22 @@
 public import Model
 internal import Posix
 
-/// The last verification of each part of the repository: the lines of `.treering/verified`, each a time and a part.
+/// The last verification of each part of a repository: the lines of a file, each a time and a part. The file is
+/// `.treering/verified`, and for a remote one beside the memory of its pushes.
 ///
 /// A verification of everything is the part 1/1 and replaces all lines.
 public struct VerifiedParts {
-  let repository: Repository
+  private let repository: Repository
+  private let file: ControlFile
+
+  /// Without a directory, the parts are those of the repository itself.
+  init(in repository: Repository, directory: Directory? = nil) {
+    self.repository = repository
+    file = repository.file(named: Array("verified".utf8), in: directory)
+  }
 
   private static let fileBytes = 1 << 20
   private static let lockName = Array("verify.lock".utf8)
-  private var file: ControlFile { repository.file(named: Array("verified".utf8)) }
 
   /// The records, oldest first. Lines of another form are skipped.
   public func all() throws(Failure) -> [VerifiedPart] {
@@ -25,6 +32,13 @@ public struct VerifiedParts {
     // Records of an abandoned division are dropped in the end.
     let kept = others.suffix(2 * VerificationPart.mostParts) + [VerifiedPart(part: part, seconds: time.seconds)]
     try repository.replace(file, with: kept.map { $0.line + "\n" }.joined())
+  }
+
+  /// Forgets all verifications, after one that found damage.
+  public func forget() throws(Failure) {
+    do throws(Errno) { _ = try file.remove() } catch {
+      throw .writing("forget the verifications of", at: repository.path, because: error)
+    }
   }
 
   /// Locks the verification of parts, so that two runs do not read the same. `nil` if another process has the lock.
@@ -66,5 +80,13 @@ extension [VerifiedPart] {
     (1...count).map { number in
       filter { $0.part.isWhole || $0.part.count == count && $0.part.number == number }.map(\.seconds).max()
     }
+  }
+
+  /// The time since when everything was verified, by whatever division; `nil` if something never was.
+  public var verifiedSince: Int64? {
+    Set(map(\.part.count)).compactMap { count in
+      let times = times(ofParts: count)
+      return times.contains(nil) ? nil : times.compactMap(\.self).min()
+    }.max()
   }
 }

@@ -70,6 +70,30 @@ public struct Configuration: Sendable, Equatable {
 
   public var verification: Verification?
 
+  /// The expectations of `audit`.
+  public struct Audit: Sendable, Equatable {
+    /// The place of this machine in the owner's words.
+    public var location: String?
+    /// The greatest age of a verification of everything.
+    public var verifyWithinSeconds: Int64 = 90 * 86_400
+    /// A file is named after so many runs that could not read it.
+    public var unreadableRuns = 3
+    /// The file systems, directories and sockets that no audit names. All that is below a path is ignored, too.
+    public var ignore: [String] = []
+
+    public init() {}
+  }
+
+  public var audit = Audit()
+
+  /// A plain copy that another program keeps, such as a mirror by rsync(1).
+  public struct Sync: Sendable, Equatable {
+    public var name = ""
+    public var location: String?
+  }
+
+  public var syncs: [Sync] = []
+
   /// The file in which Prometheus' node exporter finds the figures of a run.
   public var metricsTextfile: String?
 

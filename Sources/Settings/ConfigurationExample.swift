@@ -150,6 +150,22 @@ extension Configuration {
     # The greatest number of bytes that are read in a second.
     # limit_rate = "50MB/s"
 
+    # The expectations of treering audit.
+    [audit]
+    # The place of this machine. A copy with another location is elsewhere.
+    # location = "office"
+    # The greatest age of the verification of everything in a copy.
+    # verify_within = "90d"
+    # A file is named after so many runs that could not read it.
+    # unreadable_runs = 3
+    # File systems, home directories and sockets that need no backup.
+    # ignore = ["/mnt/scratch"]
+
+    # A mirror that another program keeps. It has no history, so it is no backup.
+    # [[sync]]
+    # name = "mirror on the old server"
+    # location = "office"
+
     # The receivers of news about runs. A notice that cannot be sent never fails a run.
     [notify]
     # The longest time for one notice, all attempts together.
@@ -187,6 +203,8 @@ extension Configuration {
     # ssh = "ssh"
     # The command that is run on the other machine.
     # remote_command = "treering serve"
+    # The place of the remote, for treering audit.
+    # location = "Berlin"
     # The greatest number of bytes that are sent in a second.
     # limit_rate = "10MB/s"
     # The longest time that the server may be silent.

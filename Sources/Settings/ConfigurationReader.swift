@@ -27,7 +27,7 @@ extension Configuration {
     self.init()
     top.know([
       "repository", "label", "change_detection", "threads", "keep_spare", "retention", "source", "guards", "hooks",
-      "objectives", "metrics", "notify", "remote", "verify", "database",
+      "objectives", "metrics", "notify", "remote", "verify", "database", "audit", "sync",
     ])
     repository = top.path(for: "repository")
     if let label = top.string(for: "label") {
@@ -65,6 +65,12 @@ extension Configuration {
     if let table = top.table(for: "objectives") {
       table.know(["rpo"])
       rpoSeconds = table.duration(for: "rpo")
+    }
+    if let table = top.table(for: "audit") { audit = Audit(table: table) }
+    syncs = top.tables(for: "sync").map { table in
+      table.know(["name", "location"])
+      table.require("name")
+      return Sync(name: table.words(for: "name") ?? "", location: table.words(for: "location"))
     }
     if let table = top.table(for: "verify") { verification = Verification(table: table) }
     if let table = top.table(for: "notify") { readNotify(from: table) }
@@ -230,6 +236,18 @@ extension Configuration.Verification {
         found.string.flatMap { VerificationPart($0) }.flatMap { $0.number == 1 ? $0.count : nil }
       } ?? parts
     limitRate = table.rate(for: "limit_rate")
+  }
+}
+
+extension Configuration.Audit {
+  fileprivate init(table: TableReader) {
+    self.init()
+    table.know(["location", "verify_within", "unreadable_runs", "ignore"])
+    location = table.words(for: "location")
+    verifyWithinSeconds = table.duration(for: "verify_within") ?? verifyWithinSeconds
+    unreadableRuns =
+      table.integer(for: "unreadable_runs", range: 1...100, expecting: "a number from 1 to 100") ?? unreadableRuns
+    ignore = table.strings(for: "ignore", expecting: "an array of paths and ports, such as [\"/mnt/scratch\"]") ?? []
   }
 }
 

@@ -23,6 +23,8 @@ public struct RemoteConfiguration: Sendable, Equatable {
   public var rpoSeconds: Int64?
   /// The longest time without data from the server.
   public var timeoutSeconds: Int64 = 300
+  /// The place of the remote in the owner's words.
+  public var location: String?
   /// The line number in the file, from 1.
   public var line = 0
 
@@ -36,7 +38,7 @@ extension RemoteConfiguration {
     self.init()
     self.name = name
     line = table.line
-    table.know(["url", "set", "ssh", "remote_command", "limit_rate", "timeout", "optional", "rpo"])
+    table.know(["url", "set", "ssh", "remote_command", "limit_rate", "timeout", "optional", "rpo", "location"])
     table.require("url")
     if let url = table.string(for: "url") {
       self.url = url
@@ -58,6 +60,7 @@ extension RemoteConfiguration {
     limitRate = table.rate(for: "limit_rate")
     isOptional = table.bool(for: "optional") ?? false
     rpoSeconds = table.duration(for: "rpo")
+    location = table.words(for: "location")
     timeoutSeconds = table.duration(for: "timeout") ?? timeoutSeconds
   }
 

@@ -81,6 +81,13 @@ struct TableReader {
   }
 
   /// A value from a list of words.
+  /// Reads words for people, on one line.
+  func words(for key: String) -> String? {
+    value(for: key, expecting: "words on one line") { found in
+      found.string.flatMap { text in text.isEmpty || text.utf8.contains { $0 < 0x20 } ? nil : text }
+    }
+  }
+
   func choice(for key: String, words: [String]) -> String? {
     let quoted = words.map { "\"\($0)\"" }
     return value(for: key, expecting: quoted.dropLast().joined(separator: ", ") + " or " + quoted.last!) { found in

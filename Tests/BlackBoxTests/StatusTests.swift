@@ -152,13 +152,19 @@ struct StatusTests {
   @Test(
     "source and repository on one disk: a note, and none on two disks; a remote on the same disk is no second medium")
   func sameDisk() throws {
-    let other = try LoopFileSystem("ext4", mebibytes: 16, at: world.directory.path / "other")
+    let other = try LoopFileSystem("tmpfs", mebibytes: 16, at: world.directory.path / "other")
+    let image = try LoopFileSystem("ext4", mebibytes: 16, at: world.directory.path / "image")
+    try image.tree.write("file", "content")
     try other.tree.write("file", "content")
     try world.snapshot()
     let alone = try world.treering(["status"])
     #expect(
       alone.status == 0 && alone.outputText.contains("- the repository is on the same disk"), "\(alone.outputText)")
-    // A bind mount and another directory do not hide it.
+    // Another file system in a file on the disk does not hide it.
+    try tool("rm", ["-rf", world.repository.root])
+    #expect(try world.treering(["init", world.repository.root], inRepository: false).status == 0)
+    try world.snapshot(of: [image.tree.root])
+    #expect(try world.treering(["status"]).outputText.contains("- the repository is on the same disk"))
     try tool("rm", ["-rf", world.repository.root])
     #expect(try world.treering(["init", world.repository.root], inRepository: false).status == 0)
     try world.snapshot(of: [other.tree.root])

@@ -225,6 +225,9 @@ import Testing
       try answer("database", ["restore", "notes", "--into", scratch.path("notes.db"), "--replace", "-n"]),
     ]
     documents["run"] = try answer("run", ["--now", "-c", configuration.path], status: 1)
+    let audited = "repository = \"\(scratch.path("repository"))\"\n[[source]]\npath = \"\(source.path)\"\n"
+    try Data(audited.utf8).write(to: configuration)
+    documents["audit"] = try answer("audit", ["-c", configuration.path], status: 1)
     let other = scratch.path("other")
     #expect(try Tools.run(treering, ["init", other]).status == 0)
     documents["push"] = try answer("push", [other])

@@ -26,9 +26,8 @@ struct RootCommand: ParsableCommand {
       CatCommand.self, ExportCommand.self, RestoreCommand.self,
       DiffCommand.self, VersionsCommand.self, VerifyCommand.self, RotateCommand.self, HoldCommand.self,
       ReleaseCommand.self, DeleteCommand.self, UsageCommand.self,
-      PushCommand.self, ServeCommand.self, DatabaseCommand.self, StatusCommand.self, ScheduleCommand.self,
-      ConfigCommand.self,
-      ImportCommand.self,
+      PushCommand.self, ServeCommand.self, DatabaseCommand.self, StatusCommand.self, AuditCommand.self,
+      ScheduleCommand.self, ConfigCommand.self, ImportCommand.self,
     ])
 
   func run() throws { throw Failure(.usage, "no command is named", hint: "see: treering --help") }
@@ -46,7 +45,8 @@ private let otherNames: [String: [String]] = [
   "copy": ["push"], "replicate": ["push"], "send": ["push"], "sync": ["push"], "mirror": ["push"], "upload": ["push"],
   "receive": ["serve"], "compare": ["diff"], "changes": ["diff"], "configtest": ["config check"],
   "locate": ["find"], "search": ["find"], "grep": ["find"], "history": ["versions"], "log": ["list", "status"],
-  "info": ["status"], "stats": ["usage", "status"], "du": ["usage", "status"], "size": ["usage", "status"],
+  "info": ["status"], "report": ["audit", "status"], "3-2-1": ["audit"], "stats": ["usage", "status"],
+  "du": ["usage", "status"], "size": ["usage", "status"],
   "cron": ["schedule"], "timer": ["schedule"], "install": ["schedule --install"], "unlock": ["status"],
   "pin": ["hold"], "keep": ["hold"], "tag": ["hold"], "migrate": ["import"], "convert": ["import"],
 ]

@@ -105,3 +105,20 @@ func shellWord(_ bytes: [UInt8]) -> String {
   return isPlain
     ? text : "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
 }
+
+/// Breaks a text at blanks, for 80 columns.
+func wrapped(_ text: String, first: String, next: String) -> [String] {
+  var lines: [String] = []
+  var line = first
+  var isEmpty = true
+  for word in text.split(separator: " ") {
+    if !isEmpty, line.count + 1 + word.count > 80 {
+      lines.append(line)
+      line = next
+      isEmpty = true
+    }
+    line += isEmpty ? String(word) : " \(word)"
+    isEmpty = false
+  }
+  return lines + [line]
+}

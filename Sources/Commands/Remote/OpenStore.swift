@@ -46,6 +46,14 @@ extension CommonOptions {
       hint: "its remotes are: \(file.settings.remotes.map(\.name).joined(separator: ", "))")
   }
 
+  /// The address of the remote that `--repository` names; `nil` for a repository that is here.
+  func remoteAddress() throws(Failure) -> RemoteAddress? {
+    let path = try repositoryPath()
+    if let remote = try remote(named: path)?.remote { return remote.address.resolved }
+    guard case .ssh = try Self.address(of: path) else { return nil }
+    return try Self.address(of: path).resolved
+  }
+
   /// Opens a repository to read from, local or remote.
   func openStore(connection: RemoteConnectionOptions) throws(Failure) -> any VerifiableStore {
     let path = try repositoryPath()

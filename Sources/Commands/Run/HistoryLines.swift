@@ -108,6 +108,18 @@ extension VerificationLine {
   }
 }
 
+struct AuditLine: HistoryLine {
+  let time: String
+  let command = "audit"
+  let exitStatus: Int32
+  let error: String?
+  /// The numbers of findings that fall short, of copies that count, of media, and of copies elsewhere.
+  let short: Int
+  let copies: Int
+  let media: Int
+  let offSite: Int
+}
+
 /// The document of `snapshot --json`.
 struct SnapshotAnswer: Encodable {
   struct NamedWarning: Encodable {
@@ -138,6 +150,7 @@ struct SnapshotAnswer: Encodable {
   let catalogOnly: UInt64
   let directoriesSkipped: UInt64
   let excluded: UInt64
+  let sources: [String]
   /// Sources that were requested but are not in the snapshot.
   let absent: [String]
   let databases: [DatabaseAnswer]
@@ -159,7 +172,7 @@ extension SnapshotAnswer {
       linkLimits: progress.linkLimits.value, bytesCopied: summary.bytesCopied, bytesRead: progress.bytesRead.value,
       filesVanished: progress.vanished.value, catalogOnly: progress.catalogOnly.value,
       directoriesSkipped: progress.skipped.value, excluded: progress.excluded.value,
-      absent: summary.allAbsentSources.map { displayName($0) },
+      sources: summary.sources.map { displayName($0) }, absent: summary.allAbsentSources.map { displayName($0) },
       databases: summary.databases.map(DatabaseAnswer.init),
       warnings: progress.warnings.value + UInt64(dumpWarnings.count),
       warningsNamed: (dumpWarnings + warnings).map(NamedWarning.init), rootDigest: summary.root.digest.description,
@@ -182,6 +195,7 @@ struct RunAnswer: HistoryLine {
   var time: String
   var command = "run"
   var runID: String
+  let startedBy = RunStarter.current()
   let host: String
   let repository: String
   /// `made`, `not_due`, `failed`, `refused` or `locked`.

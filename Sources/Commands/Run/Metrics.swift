@@ -11,62 +11,77 @@ func writeMetrics(
     let directory = Directory(try Descriptor.open(path: parent, [.read, .directory]))
     // The collector reads only names that end with .prom, and not the temporary file.
     try ControlFile(named: name, in: directory, mode: 0o644)
-      .replace(with: Array(metricsText(of: state, at: now, after: run).utf8))
+      .replace(with: Array(metricsText(of: [state], at: now, after: run).utf8))
   } catch { throw .writing("write the metrics", at: path, because: error) }
 }
 
-/// The state in the text format of Prometheus. Figures of the last snapshot are there only after a run that took one.
-func metricsText(of state: RepositoryState, at now: Timestamp, after run: RunAnswer? = nil) -> String {
-  var text = MetricsText(of: state.repository)
-  text.add(
-    "last_success_timestamp_seconds", help: "When the newest good snapshot of a source was taken.",
-    samples: state.sources.map { ("source", $0.source, $0.ageSeconds.map { now.seconds - $0 }) })
-  text.add(
-    "database_last_dump_timestamp_seconds", help: "When the newest good dump of a database began.",
-    samples: state.databases.map { ("database", $0.database, $0.ageSeconds.map { now.seconds - $0 }) })
-  text.add(
-    "push_last_success_timestamp_seconds", help: "When the last push to a remote went well.",
-    samples: state.remotes.map { ("remote", $0.remote, $0.arrived.flatMap { Moment.seconds(of: $0) }) })
-  text.add(
-    "push_last_snapshot_timestamp_seconds", help: "When the newest snapshot at a remote was taken.",
-    samples: state.remotes.map { remote in ("remote", remote.remote, remote.ageSeconds.map { now.seconds - $0 }) })
-  text.add(
-    "last_verify_timestamp_seconds", help: "When the last verification began.",
-    value: state.lastVerified.flatMap { Moment.seconds(of: $0) }.map { "\($0)" })
-  text.add(
-    "verified_since_timestamp_seconds", help: "Everything was verified at this time or later.",
-    value: state.verifiedSince.flatMap { Moment.seconds(of: $0) }.map { "\($0)" })
-  if let run {
-    text.add("last_run_timestamp_seconds", help: "When the last run ended.", value: "\(now.seconds)")
-    text.add("last_run_exit_status", help: "The exit status of the last run.", value: "\(run.exitStatus)")
-    text.add(
-      "last_run_duration_seconds", help: "How long the last run took.", value: fixed(run.elapsedSeconds, digits: 3))
-  }
-  if let snapshot = run?.snapshot {
-    text.add("last_snapshot_entries", help: "Entries of the last snapshot.", value: "\(snapshot.entries)")
-    text.add("last_snapshot_bytes", help: "Sizes of the files in the last snapshot.", value: "\(snapshot.bytes)")
-    text.add("last_snapshot_copied_bytes", help: "What the last snapshot copied.", value: "\(snapshot.bytesCopied)")
-    text.add("last_snapshot_warnings", help: "Warnings of the last snapshot.", value: "\(snapshot.warnings)")
-  }
-  text.add("problems", help: "Problems that status names.", value: "\(state.findings.count)")
-  text.add("snapshots", help: "Snapshots in the repository.", value: "\(state.snapshots)")
-  text.add(
-    "set_snapshots", help: "Members of a set.",
-    samples: state.sets.sorted { $0.key < $1.key }.map { ("set", $0.key, Int64($0.value)) })
-  text.add(
-    "damaged_snapshots", help: "Snapshots that are known to be damaged.", value: "\(state.damagedSnapshots.count)")
-  text.add("rotation_held", help: "1 where rotation is held.", value: state.rotationHeld == nil ? "0" : "1")
-  text.add("free_bytes", help: "What is free on the repository's file system.", value: "\(state.bytesFree)")
-  text.add("size_bytes", help: "The size of the repository's file system.", value: "\(state.bytesTotal)")
+/// The states in the text format of Prometheus. Figures of the last snapshot are there only after a run that took one.
+func metricsText(of states: [RepositoryState], at now: Timestamp, after run: RunAnswer? = nil) -> String {
+  var text = MetricsText()
+  for state in states { text.add(state, at: now, after: run) }
   return text.text
 }
 
-/// Gauges with the label `repository`.
-private struct MetricsText {
-  private(set) var text = ""
-  private let repository: String
+extension MetricsText {
+  fileprivate mutating func add(_ state: RepositoryState, at now: Timestamp, after run: RunAnswer?) {
+    repository = labelValue(state.repository)
+    add(
+      "last_success_timestamp_seconds", help: "When the newest good snapshot of a source was taken.",
+      samples: state.sources.map { ("source", $0.source, $0.ageSeconds.map { now.seconds - $0 }) })
+    add(
+      "database_last_dump_timestamp_seconds", help: "When the newest good dump of a database began.",
+      samples: state.databases.map { ("database", $0.database, $0.ageSeconds.map { now.seconds - $0 }) })
+    add(
+      "push_last_success_timestamp_seconds", help: "When the last push to a remote went well.",
+      samples: state.remotes.map { ("remote", $0.remote, $0.arrived.flatMap { Moment.seconds(of: $0) }) })
+    add(
+      "push_last_snapshot_timestamp_seconds", help: "When the newest snapshot at a remote was taken.",
+      samples: state.remotes.map { remote in ("remote", remote.remote, remote.ageSeconds.map { now.seconds - $0 }) })
+    add(
+      "last_verify_timestamp_seconds", help: "When the last verification began.",
+      value: state.lastVerified.flatMap { Moment.seconds(of: $0) }.map { "\($0)" })
+    add(
+      "verified_since_timestamp_seconds", help: "Everything was verified at this time or later.",
+      value: state.verifiedSince.flatMap { Moment.seconds(of: $0) }.map { "\($0)" })
+    if let audit = state.lastAudit {
+      add(
+        "last_audit_timestamp_seconds", help: "When the last audit was done.",
+        value: Moment.seconds(of: audit.time).map { "\($0)" })
+      add("audit_short", help: "Findings of the last audit that fall short.", value: "\(audit.short)")
+    }
+    if let run {
+      add("last_run_timestamp_seconds", help: "When the last run ended.", value: "\(now.seconds)")
+      add("last_run_exit_status", help: "The exit status of the last run.", value: "\(run.exitStatus)")
+      add(
+        "last_run_duration_seconds", help: "How long the last run took.", value: fixed(run.elapsedSeconds, digits: 3))
+    }
+    if let snapshot = run?.snapshot {
+      add("last_snapshot_entries", help: "Entries of the last snapshot.", value: "\(snapshot.entries)")
+      add("last_snapshot_bytes", help: "Sizes of the files in the last snapshot.", value: "\(snapshot.bytes)")
+      add("last_snapshot_copied_bytes", help: "What the last snapshot copied.", value: "\(snapshot.bytesCopied)")
+      add("last_snapshot_warnings", help: "Warnings of the last snapshot.", value: "\(snapshot.warnings)")
+    }
+    add("problems", help: "Problems that status names.", value: "\(state.findings.count)")
+    add("snapshots", help: "Snapshots in the repository.", value: "\(state.snapshots)")
+    add(
+      "set_snapshots", help: "Members of a set.",
+      samples: state.sets.sorted { $0.key < $1.key }.map { ("set", $0.key, Int64($0.value)) })
+    add(
+      "damaged_snapshots", help: "Snapshots that are known to be damaged.", value: "\(state.damagedSnapshots.count)")
+    add("rotation_held", help: "1 where rotation is held.", value: state.rotationHeld == nil ? "0" : "1")
+    add("free_bytes", help: "What is free on the repository's file system.", value: "\(state.bytesFree)")
+    add("size_bytes", help: "The size of the repository's file system.", value: "\(state.bytesTotal)")
+  }
+}
 
-  init(of repository: String) { self.repository = labelValue(repository) }
+/// Gauges with the label `repository`. Those of several repositories stand together by their names.
+private struct MetricsText {
+  private var metrics: [(name: String, help: String, lines: String)] = []
+  private var repository = ""
+
+  var text: String {
+    metrics.map { "# HELP treering_\($0.name) \($0.help)\n# TYPE treering_\($0.name) gauge\n\($0.lines)" }.joined()
+  }
 
   /// Adds a metric, unless it has no value.
   mutating func add(_ name: String, help: String, value: String?) {
@@ -84,9 +99,11 @@ private struct MetricsText {
 
   private mutating func add(_ name: String, help: String, lines: [(labels: String, value: String)]) {
     if lines.isEmpty { return }
-    text += "# HELP treering_\(name) \(help)\n# TYPE treering_\(name) gauge\n"
-    for (labels, value) in lines {
-      text += "treering_\(name){repository=\"\(repository)\"\(labels)} \(value)\n"
+    let text = lines.map { "treering_\(name){repository=\"\(repository)\"\($0.labels)} \($0.value)\n" }.joined()
+    if let known = metrics.firstIndex(where: { $0.name == name }) {
+      metrics[known].lines += text
+    } else {
+      metrics.append((name, help, text))
     }
   }
 }

@@ -34,6 +34,16 @@ struct PastRuns {
     let exitStatus: Int32
   }
 
+  /// The result of an audit.
+  struct Audit: Codable {
+    let time: String
+    /// The number of findings that fall short.
+    let short: Int
+    let copies: Int
+    let media: Int
+    let offSite: Int
+  }
+
   /// The part of a snapshot's line that gives its size.
   private struct Taken: Decodable {
     struct Result: Decodable {
@@ -46,6 +56,7 @@ struct PastRuns {
   /// All runs but verifications and pushes, newest last.
   private(set) var runs: [Run] = []
   private(set) var lastVerification: Verification?
+  private(set) var lastAudit: Audit?
   /// Addresses that never worked, and that were followed by a successful push. They were typing errors, not remotes.
   private(set) var mistypedRemotes: Set<String> = []
   /// The bytes that each snapshot copied, expired snapshots included.
@@ -68,6 +79,7 @@ struct PastRuns {
       guard let run = try? decoder.decode(Run.self, from: line) else { continue }
       switch run.command {
       case "verify": lastVerification = (try? decoder.decode(Verification.self, from: line)) ?? lastVerification
+      case "audit": lastAudit = (try? decoder.decode(Audit.self, from: line)) ?? lastAudit
       case "push": if let push = try? decoder.decode(Push.self, from: line) { add(push: push) }
       default:
         runs.append(run)

@@ -68,26 +68,16 @@ extension Repository {
   /// True if a directory is on the disk of the repository, as far as the kernel tells. A directory that cannot be
   /// opened is not.
   func isOnDisk(of path: [UInt8]) -> Bool {
-    guard let directory = try? Descriptor.open(path: path, .pathOnly), let status = try? directory.status() else {
-      return false
-    }
+    guard let status = try? Descriptor.open(path: path, .pathOnly).status() else { return false }
     if status.device == identity.device { return true }
-    let own = Self.disk(of: identity.device)
-    return own != nil && own == Self.disk(of: status.device)
+    let devices = BlockDevices()
+    return !devices.disks(below: self.path).isDisjoint(with: devices.disks(below: path))
   }
 
   /// True if a repository is on the disk of this one.
   func isOnDisk(of address: RemoteAddress) -> Bool {
     guard case .local(let path) = address, path.first == slash else { return false }
     return isOnDisk(of: path)
-  }
-
-  /// The directory of a whole disk in sysfs(5), also for the device number of a partition. `nil` for other devices.
-  private static func disk(of device: UInt64) -> [UInt8]? {
-    let number = "\(device >> 32):\(device & 0xffff_ffff)"
-    guard let path = try? CurrentProcess.realPath(Array("/sys/dev/block/\(number)".utf8)) else { return nil }
-    let isPartition = (try? Descriptor.open(path: path + Array("/partition".utf8), .pathOnly)) != nil
-    return isPartition ? splitLast(of: path).parent : path
   }
 }
 

@@ -18,8 +18,7 @@ struct RepositoryState: Encodable {
     let state: String
   }
 
-  /// True if a snapshot is known to be damaged.
-  var isDamaged: Bool { !damagedSnapshots.isEmpty }
+  var exitStatus: ExitStatus { isWell ? .done : damagedSnapshots.isEmpty ? .warnings : .damaged }
 
   /// The state of a remote.
   struct Remote: Encodable {
@@ -82,6 +81,7 @@ struct RepositoryState: Encodable {
   let lastVerified: String?
   /// The time and extent of the last verification that the history has.
   let lastVerification: PastRuns.Verification?
+  let lastAudit: PastRuns.Audit?
   /// The last verification of each part.
   let verifiedParts: [Part]
   /// Everything was verified at this time or later.
@@ -133,6 +133,7 @@ struct RepositoryState: Encodable {
     bytesCopiedPerDay = judge.bytesCopiedPerDay
     lastVerified = judge.lastVerified.map { Timestamp(seconds: $0, nanoseconds: 0).rfc3339 }
     lastVerification = facts.history.lastVerification
+    lastAudit = facts.history.lastAudit
     verifiedParts = facts.verifiedParts.map {
       Part(part: $0.part.description, time: Timestamp(seconds: $0.seconds, nanoseconds: 0).rfc3339)
     }
@@ -272,13 +273,7 @@ private struct Judge {
     return "\(durationText(Double(age))) old, and should be at most \(durationText(Double(most)))"
   }
 
-  /// The time since when everything was verified, by whatever division; `nil` if something never was.
-  var verifiedSince: Int64? {
-    Set(facts.verifiedParts.map(\.part.count)).compactMap { count in
-      let times = facts.verifiedParts.times(ofParts: count)
-      return times.contains(nil) ? nil : times.compactMap(\.self).min()
-    }.max()
-  }
+  var verifiedSince: Int64? { facts.verifiedParts.verifiedSince }
 
   /// The time of the last verification. The record of parts outlives the lines of the history.
   var lastVerified: Int64? {

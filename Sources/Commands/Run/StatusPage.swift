@@ -5,7 +5,6 @@ internal import Repository
 /// The state of a repository for a person: the problems, then a line or table for each topic.
 struct StatusPage {
   private let state: RepositoryState
-  private static let width = 80
 
   init(of state: RepositoryState) { self.state = state }
 
@@ -13,13 +12,13 @@ struct StatusPage {
     let problems = counted(state.findings.count, "problem")
     var lines = ["\(state.repository): " + (state.isWell ? "all is well" : "NOT WELL, \(problems)"), ""]
     let items = state.findings.map { ("! ", $0) } + state.notes.map { ("- ", $0) }
-    lines += items.flatMap { Self.wrapped($0.1, first: "  " + $0.0, next: "    ") }
+    lines += items.flatMap { wrapped($0.1, first: "  " + $0.0, next: "    ") }
     if !items.isEmpty { lines.append("") }
     if !state.sources.isEmpty || state.databases.isEmpty { lines += sourceTable }
     if !state.databases.isEmpty { lines += (state.sources.isEmpty ? [] : [""]) + databaseTable }
     if !state.remotes.isEmpty { lines += [""] + remoteTable }
     lines.append("")
-    for (title, text) in facts { lines += Self.wrapped(text, first: Self.padded(title), next: Self.padded("")) }
+    for (title, text) in facts { lines += wrapped(text, first: Self.padded(title), next: Self.padded("")) }
     if !state.runs.isEmpty { lines += ["", "LAST RUNS"] + runTable }
     return lines
   }
@@ -60,7 +59,7 @@ struct StatusPage {
       let end =
         run.exitStatus == 0
         ? "done" : "status \(run.exitStatus)" + (run.error.map { isRepeated ? ": the same" : ": \($0)" } ?? "")
-      return Self.wrapped(end, first: head, next: String(repeating: " ", count: 18))
+      return wrapped(end, first: head, next: String(repeating: " ", count: 18))
     }
   }
 
@@ -123,23 +122,6 @@ struct StatusPage {
   /// A time of the history in the zone of the process.
   private static func local(_ rfc3339: String) -> String {
     Moment.seconds(of: rfc3339).map { Timestamp(seconds: $0, nanoseconds: 0).localText } ?? rfc3339
-  }
-
-  /// Breaks a text at blanks, for 80 columns.
-  private static func wrapped(_ text: String, first: String, next: String) -> [String] {
-    var lines: [String] = []
-    var line = first
-    var isEmpty = true
-    for word in text.split(separator: " ") {
-      if !isEmpty, line.count + 1 + word.count > width {
-        lines.append(line)
-        line = next
-        isEmpty = true
-      }
-      line += isEmpty ? String(word) : " \(word)"
-      isEmpty = false
-    }
-    return lines + [line]
   }
 }
 

@@ -52,16 +52,23 @@ struct Crontab {
       throw Failure(
         .refused, "the job in the crontab was edited, and stays as it is", hint: "remove it with crontab -e first")
     }
-    let own = (before + after).split(separator: newline).first { line in
-      let text = displayName(Array(line))
-      return line.first != UInt8(ascii: "#") && text.contains("treering") && text.contains(" run")
-    }
-    if let own {
+    if let own = Self.runs(in: before + after).first {
       throw Failure(
-        .refused, "the crontab runs treering already: \(displayName(Array(own)))",
+        .refused, "the crontab runs treering already: \(displayName(own))",
         hint: "remove that line with crontab -e first")
     }
   }
+
+  /// The lines of a crontab, or of a script, that run treering.
+  static func runs(in text: [UInt8]) -> [[UInt8]] {
+    text.split(separator: newline).map { Array($0) }.filter { line in
+      let text = displayName(line)
+      return line.first != UInt8(ascii: "#") && text.contains("treering") && text.contains(" run")
+    }
+  }
+
+  /// True if this user's crontab runs treering.
+  var runsTreering: Bool { !Self.runs(in: before + (job ?? []) + after).isEmpty }
 
   func write() throws(Failure) {
     var text = before

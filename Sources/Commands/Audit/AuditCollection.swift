@@ -1,0 +1,255 @@
+internal import Catalog
+internal import FoundationEssentials
+internal import Model
+internal import Posix
+internal import Repository
+internal import Retention
+internal import Settings
+
+/// Collects the facts for an audit. Nothing is connected to, and no tree is read.
+struct AuditCollection {
+  private let repository: Repository
+  private let file: ConfigurationFile
+  private let now: Timestamp
+  private let list: SnapshotList
+  private let runs: [RecordedRun]
+  private let state: RepositoryFacts
+  private let devices = BlockDevices()
+
+  /// Runs every five minutes for 30 days fit.
+  private static let historyBytes = 32 << 20
+
+  init(of repository: Repository, configuration file: ConfigurationFile, at now: Timestamp) throws {
+    self.repository = repository
+    self.file = file
+    self.now = now
+    list = try repository.snapshots()
+    runs = RecordedRun.all(in: try repository.history.tail(byteCount: Self.historyBytes))
+    state = try RepositoryFacts(of: repository, configuration: file, sources: [], at: now)
+  }
+
+  func facts() -> AuditFacts {
+    var facts = AuditFacts(of: displayName(repository.path), at: now.seconds)
+    facts.location = file.settings.audit.location
+    facts.verifyWithin = file.settings.audit.verifyWithinSeconds
+    facts.subjects = subjects(days: facts.days)
+    facts.copies = [original, own] + file.settings.remotes.map(copy) + file.settings.syncs.map(Self.copy)
+    facts.jobs = InstalledJobs.all()
+    facts.lastRun = runs.last { $0.command == "run" }.flatMap(AuditFacts.Run.init)
+    let settings = file.settings
+    facts.notifies = settings.healthchecks != nil || settings.webhook != nil || settings.notifyCommand != nil
+    facts.rotationObstacle = state.plan.obstacle
+    facts.oldest = list.snapshots.first?.summary.started.seconds
+    facts.fullAt = fullAt
+    facts.blindSpots = BlindSpotSearch(file: file, repository: repository, list: list).all() + unreadable
+    facts.notMeasured = [
+      "the share of each source that the exclusions leave out",
+      "whether a stolen key could delete the copies",
+    ]
+    return facts
+  }
+
+  // MARK: Copies
+
+  private var original: AuditFacts.Copy {
+    var copy = AuditFacts.Copy(.original, named: "this machine")
+    for source in file.settings.sources { copy.disks.formUnion(devices.disks(below: Array(source.path.utf8))) }
+    return copy
+  }
+
+  private var own: AuditFacts.Copy {
+    var copy = AuditFacts.Copy(.repository, named: displayName(repository.path))
+    copy.disks = devices.disks(below: repository.path)
+    copy.location = file.settings.audit.location
+    copy.newest = list.newest?.summary.started.seconds
+    copy.rpo = file.settings.rpoSeconds
+    copy.lacks = list.newest.map { lacks(of: $0.summary) } ?? []
+    copy.take(state.verifiedParts)
+    // A verification before the first snapshot verified nothing.
+    if let verified = copy.verified, let oldest = list.snapshots.first, verified < oldest.summary.started.seconds {
+      copy.verified = nil
+    }
+    copy.damaged = list.damaged.count + list.snapshots.count { state.damaged[$0.name] != nil }
+    copy.refresh = "treering run --now\(option)"
+    copy.verify = repository.advice("verify")
+    return copy
+  }
+
+  private func copy(at remote: RemoteConfiguration) -> AuditFacts.Copy {
+    var copy = AuditFacts.Copy(.remote, named: remote.name)
+    let expected = ExpectedRemote(remote, in: repository, history: state.history)
+    copy.location = remote.location
+    copy.newest = expected.arrival?.snapshot.seconds
+    copy.seen = expected.arrival?.seconds
+    copy.rpo = remote.rpoSeconds
+    copy.absence = expected.absence
+    copy.refresh = "treering push \(remote.name)\(option)"
+    copy.verify = "treering verify -r \(remote.name)\(option)"
+    let arrived = list.snapshots.last { $0.name == expected.arrival?.snapshot }
+    copy.lacks = arrived.map { lacks(of: $0.summary) } ?? []
+    switch remote.address {
+    case .local(let path):
+      copy.disks = devices.disks(below: path)
+      // A repository that is here has its own record.
+      if let other = try? Repository.open(path) {
+        copy.take((try? other.verifiedParts.all()) ?? [])
+        copy.damaged = ((try? other.marks.all(.damaged)) ?? [:]).count
+      }
+    case .ssh(_, let host, _, _):
+      copy.host = displayName(host)
+      if Self.isThisMachine(host) { copy.host = nil }
+    }
+    let parts = repository.pushMemory.verifiedParts(at: remote.address.resolved.recorded)
+    copy.take((try? parts?.all()) ?? [])
+    return copy
+  }
+
+  private static func copy(by sync: Configuration.Sync) -> AuditFacts.Copy {
+    var copy = AuditFacts.Copy(.sync, named: sync.name)
+    copy.location = sync.location
+    return copy
+  }
+
+  /// Other names of this machine cannot be told from those of other machines without asking the network.
+  private static func isThisMachine(_ host: [UInt8]) -> Bool {
+    ["localhost", "127.0.0.1", "::1", displayName(CurrentProcess.hostName())].contains(displayName(host))
+  }
+
+  /// The configured sources and databases that a snapshot does not have.
+  private func lacks(of summary: CatalogSummary) -> [String] {
+    let sources = ExpectedSource.all(in: file, or: list).filter {
+      !$0.isOptional && !(summary.label == $0.label && summary.sources.contains($0.path))
+    }
+    let databases = file.databases.filter { expected in
+      !summary.databases.contains { $0.name == expected.name && !$0.isLeftOut }
+    }
+    return sources.map { displayName($0.path) } + databases.map { "the database \(displayName($0.name))" }
+  }
+
+  private var option: String { file.path == ConfigurationFile.defaultPath ? "" : " -c \(displayName(file.path))" }
+
+  // MARK: Objectives
+
+  private func subjects(days: Int64) -> [AuditFacts.Subject] {
+    let goodRuns = runs.filter { $0.snapshot?.outcome == "complete" }
+    let sources = ExpectedSource.all(in: file, or: list).compactMap { source -> AuditFacts.Subject? in
+      var subject = AuditFacts.Subject(.source, named: displayName(source.path))
+      subject.rpo = source.maximumAge(said: nil)
+      let kept = list.snapshots.filter {
+        $0.summary.outcome == .complete && state.damaged[$0.name] == nil && $0.summary.label == source.label
+          && $0.summary.sources.contains(source.path)
+      }
+      let expired = goodRuns.filter { $0.snapshot?.sources?.contains(subject.name) == true }
+      subject.measure(
+        kept.map(\.summary.started.seconds) + expired.compactMap(\.snapshotSeconds), at: now.seconds, days: days)
+      // A source that may be absent has no objective unless it states one.
+      return source.isOptional && source.rpoSeconds == nil ? nil : subject
+    }
+    let databases = file.databases.map { database in
+      var subject = AuditFacts.Subject(.database, named: displayName(database.name))
+      subject.rpo = database.rpoSeconds
+      let kept = list.snapshots.flatMap(\.summary.databases).filter { $0.name == database.name && !$0.isLeftOut }
+      let expired = runs.compactMap { $0.snapshot }.flatMap { $0.databases ?? [] }
+        .filter { $0.name == subject.name && $0.dumped }
+      subject.measure(
+        kept.map(\.began.seconds) + expired.compactMap { Moment.seconds(of: $0.began) }, at: now.seconds, days: days)
+      return subject
+    }
+    return sources + databases
+  }
+
+  private var fullAt: Int64? {
+    let judged = RepositoryState(from: state, expecting: .init(sources: []), at: now)
+    guard judged.bytesCopiedPerDay > 0, judged.bytesTotal > 0 else { return nil }
+    let days = judged.bytesFree / judged.bytesCopiedPerDay
+    return days > 3650 ? nil : now.seconds + Int64(days) * 86_400
+  }
+
+  /// The files that none of the last runs could read.
+  private var unreadable: [AuditFacts.BlindSpot] {
+    let count = file.settings.audit.unreadableRuns
+    let named = runs.suffix(64).compactMap(\.snapshot).suffix(count).map { snapshot in
+      Set((snapshot.warningsNamed ?? []).filter { $0.message.contains("cannot be read") }.map(\.path))
+    }
+    guard named.count == count, let first = named.first else { return [] }
+    let always = named.dropFirst().reduce(first) { $0.intersection($1) }
+    return always.sorted().map { AuditFacts.BlindSpot(.unreadable(runs: count), at: $0) }
+  }
+}
+
+extension AuditFacts.Copy {
+  /// Takes the later times of a record of verifications.
+  fileprivate mutating func take(_ parts: [VerifiedPart]) {
+    verified = [verified, parts.verifiedSince].compactMap(\.self).max()
+    partVerified = [partVerified, parts.last?.seconds].compactMap(\.self).max()
+  }
+}
+
+extension AuditFacts.Subject {
+  /// Finds the longest time without a good copy in the last days, from the times of the good copies.
+  mutating func measure(_ times: [Int64], at now: Int64, days: Int64) {
+    let times = Set(times).sorted()
+    newest = times.last
+    let begin = now - days * 86_400
+    for (time, next) in zip(times, times.dropFirst() + [now]) where next > begin && next - time > worstGap ?? -1 {
+      worstGap = next - time
+      worstGapEnd = next
+    }
+  }
+}
+
+extension AuditFacts.Run {
+  fileprivate init?(_ run: RecordedRun) {
+    guard let seconds = Moment.seconds(of: run.time) else { return nil }
+    let notices = ["healthchecks", "healthchecks start", "webhook"]
+    let hasFailed = (run.steps ?? []).contains {
+      (notices.contains($0.step) || $0.step.hasPrefix("notify ")) && $0.outcome == "failed"
+    }
+    self.init(
+      time: seconds, isGood: run.exitStatus == 0,
+      starter: run.startedBy.flatMap { AuditFacts.Starter(rawValue: $0) }, noticed: !hasFailed)
+  }
+}
+
+/// A run or snapshot in the history, as an audit needs it.
+private struct RecordedRun: Decodable {
+  struct Snapshot: Decodable {
+    struct Warning: Decodable {
+      let path: String
+      let message: String
+    }
+    struct Database: Decodable {
+      let name: String
+      let dumped: Bool
+      let began: String
+    }
+    let snapshot: String
+    let outcome: String
+    let sources: [String]?
+    let databases: [Database]?
+    let warningsNamed: [Warning]?
+  }
+  struct Step: Decodable {
+    let step: String
+    let outcome: String
+  }
+
+  let time: String
+  let command: String
+  let exitStatus: Int32
+  let startedBy: String?
+  let steps: [Step]?
+  let snapshot: Snapshot?
+
+  var snapshotSeconds: Int64? { snapshot.flatMap { SnapshotName($0.snapshot.utf8)?.seconds } }
+
+  /// Skips lines of another form.
+  static func all(in text: [UInt8]) -> [RecordedRun] {
+    let decoder = JSONDecoder()
+    decoder.keyDecodingStrategy = .convertFromSnakeCase
+    return text.split(separator: newline).compactMap {
+      guard let run = try? decoder.decode(RecordedRun.self, from: Data($0)), run.command == "run" else { return nil }
+      return run
+    }
+  }
+}

@@ -1,0 +1,133 @@
+/// The facts that an audit judges. A value of `nil` was not measured.
+///
+/// All times are seconds since 1970, and all durations are in seconds.
+struct AuditFacts {
+  /// Something that is backed up: a source or a database.
+  struct Subject {
+    enum Kind: String { case source, database }
+
+    var kind: Kind
+    var name: String
+    /// The time of its newest good copy in the repository.
+    var newest: Int64?
+    /// The objective; `nil` if the owner states none.
+    var rpo: Int64?
+    /// The longest time between two good copies in the examined period, up to now.
+    var worstGap: Int64?
+    /// The end of this gap.
+    var worstGapEnd: Int64?
+
+    init(_ kind: Kind, named name: String) {
+      self.kind = kind
+      self.name = name
+    }
+  }
+
+  /// A place that has the data.
+  struct Copy {
+    enum Kind: String { case original, repository, remote, sync }
+
+    var kind: Kind
+    var name: String
+    /// `nil` for this machine.
+    var host: String?
+    /// The disks below it; empty if they are not known.
+    var disks: Set<String> = []
+    /// The place in the owner's words.
+    var location: String?
+    /// The time of its newest snapshot.
+    var newest: Int64?
+    /// The time of the last proof that the snapshot is there, such as a push.
+    var seen: Int64?
+    var rpo: Int64?
+    /// The sources and databases that its newest snapshots lack.
+    var lacks: [String] = []
+    /// Everything in it was verified at this time or later.
+    var verified: Int64?
+    /// The time of the last verification of a part.
+    var partVerified: Int64?
+    /// The number of its snapshots that are known to be damaged.
+    var damaged = 0
+    /// The reason that it is not there now.
+    var absence: String?
+    /// The commands that make it newer and that verify it.
+    var refresh = ""
+    var verify = ""
+
+    init(_ kind: Kind, named name: String) {
+      self.kind = kind
+      self.name = name
+    }
+  }
+
+  /// The starter of a run.
+  enum Starter: String { case systemd, cron, terminal, other }
+
+  /// A past run of the configuration.
+  struct Run {
+    var time: Int64
+    var isGood: Bool
+    /// `nil` if the history does not have it.
+    var starter: Starter?
+    /// False if a notice could not be delivered; `nil` if none was sent.
+    var noticed: Bool?
+
+    init(time: Int64, isGood: Bool, starter: Starter? = nil, noticed: Bool? = nil) {
+      self.time = time
+      self.isGood = isGood
+      self.starter = starter
+      self.noticed = noticed
+    }
+  }
+
+  /// A thing that is in no backup, and the file, directory or socket that shows it.
+  struct BlindSpot {
+    enum Kind {
+      case fileSystem, home
+      /// A database server that runs, with the kind for the configuration.
+      case server(kind: String)
+      /// The data directory of a database that is saved as plain files.
+      case dataDirectory(kind: String)
+      /// A file that could not be read in several runs.
+      case unreadable(runs: Int)
+    }
+
+    var kind: Kind
+    var path: String
+
+    init(_ kind: Kind, at path: String) {
+      self.kind = kind
+      self.path = path
+    }
+  }
+
+  var now: Int64
+  var repository: String
+  /// The days that the gaps cover.
+  var days: Int64 = 30
+  var subjects: [Subject] = []
+  var copies: [Copy] = []
+  /// The place of this machine in the owner's words.
+  var location: String?
+  /// The greatest age of a verification of everything.
+  var verifyWithin: Int64 = 90 * 86_400
+  /// The installed jobs, such as `/etc/cron.d/treering`.
+  var jobs: [String] = []
+  /// The time of the last run, and the starter.
+  var lastRun: Run?
+  /// False if the configuration has no `[notify]`.
+  var notifies = false
+  /// The reason that nothing expires.
+  var rotationObstacle: String?
+  var oldest: Int64?
+  /// The time at which the disk is full; `nil` if it is not known or far away.
+  var fullAt: Int64?
+  var blindSpots: [BlindSpot] = []
+  /// Facts that could not be collected, as sentences.
+  var notMeasured: [String] = []
+
+  init(of repository: String, at now: Int64) {
+    self.repository = repository
+    self.now = now
+  }
+}

@@ -1,0 +1,23 @@
+/// A line of an audit: a fact, its source and age, and the remedy if it falls short.
+struct Finding: Equatable {
+  enum Topic: String, CaseIterable, Encodable {
+    case copies, media, offSite = "off_site", objectives, automation, blindSpots = "blind_spots"
+  }
+
+  enum State: String, Encodable {
+    case well, short
+    /// A fact that nobody measured. It is neither.
+    case unknown
+  }
+
+  let topic: Topic
+  let state: State
+  /// A sentence without its end.
+  let fact: String
+  /// The file, command or record that the fact is from.
+  let source: String
+  /// The time of the fact; `nil` if it was collected now.
+  let time: Int64?
+  /// The action that makes it well. Every line that falls short has one.
+  let remedy: String?
+}
