@@ -17,17 +17,21 @@ struct DatabaseCommand: RunnableCommand {
       else one with the time of the dump, or that of --as. With --replace the new database takes the place of the \
       present one once it is complete. Every file is checked against its SHA-256 before anything is loaded.
 
+      With --at, the binary logs of a MySQL server after the dump are carried out up to that time. archive closes the \
+      current log, and stores the closed ones that the archive lacks; let a timer do it every few minutes.
+
       Examples:
         treering database list
         treering database restore shop --into configured
         treering database restore shop --at '2026-11-29 14:00' --to /var/tmp/shop
+        treering database archive web
         treering database restore main shop --into postgresql://admin@db2.example.org/postgres --as shop_test
       """)
 
-  enum Action: String, CaseIterable, Sendable { case list, restore }
+  enum Action: String, CaseIterable, Sendable { case list, restore, archive }
 
   @Argument(
-    help: ArgumentHelp("list or restore.", valueName: "action"), completion: .words(of: Action.self),
+    help: ArgumentHelp("list, restore or archive.", valueName: "action"), completion: .words(of: Action.self),
     transform: oneOf(for: "database"))
   var action: Action
 
@@ -46,7 +50,8 @@ struct DatabaseCommand: RunnableCommand {
   var inSnapshot: String?
 
   @Option(
-    help: ArgumentHelp("Take the newest dump that was complete at this time.", valueName: "time"),
+    help: ArgumentHelp(
+      "The state of this time: the newest dump before it, and the binary logs after that.", valueName: "time"),
     transform: parsed(
       by: { Moment.seconds(of: $0, atEnd: !$0.contains(":")) },
       or: "--at takes a time such as '2026-11-29 14:03', 20:00, yesterday or 3d"))
@@ -118,12 +123,14 @@ struct DatabaseCommand: RunnableCommand {
   }
 
   func validate() throws {
-    let loads = newName != nil || replace || globals || noOwners || describesConnection || workDir != nil || yes
+    let loads = newName != nil || replace || globals || noOwners || describesConnection || yes
     switch action {
-    case .list:
-      if !databases.isEmpty || inSnapshot != nil || at != nil || to != nil || into != nil || loads || noKeep || dryRun {
-        throw ValidationError("list takes the name of a database, and none of the options of restore")
+    case .list, .archive:
+      let hasOthers = !databases.isEmpty || inSnapshot != nil || at != nil || to != nil || into != nil || loads
+      if hasOthers || noKeep || dryRun || workDir != nil {
+        throw ValidationError("\(action.rawValue) takes the name of a database, and none of the options of restore")
       }
+      if action == .archive, name == nil { throw ValidationError("name the database whose logs are archived") }
     case .restore:
       if name == nil { throw ValidationError("name a database; list shows those that have dumps") }
       if (to == nil) == (into == nil) { throw ValidationError("give either --to DIR or --into PLACE") }
@@ -142,7 +149,13 @@ struct DatabaseCommand: RunnableCommand {
     switch action {
     case .list: try DatabaseList(of: name?.bytes, connection: connection, common: common).execute()
     case .restore: try DatabaseRestore(by: self).execute()
+    case .archive: try archiveLogs()
     }
+  }
+
+  /// The table of the configuration; `nil` if there is none of this name.
+  func configured(_ name: [UInt8]) throws(Failure) -> DatabaseConfiguration? {
+    try common.configuration()?.settings.databases.first { name.elementsEqual($0.name.utf8) }
   }
 
   /// The connection of `--into`.

@@ -36,8 +36,19 @@ public struct DumpFailure: Error, Sendable, Equatable, CustomStringConvertible {
   public var description: String { "the database \(name): \(message)" + (hint.map { "; \($0)" } ?? "") }
 }
 
+/// The newest dump before another one.
+public struct PreviousDump: Sendable {
+  public var point: [UInt8]
+  public var byteCount: UInt64
+
+  public init(point: [UInt8], byteCount: UInt64) { (self.point, self.byteCount) = (point, byteCount) }
+}
+
 /// Makes the dump of one database.
 public struct Dumper {
+  /// The directory of a dump with the binary logs since the dump before.
+  public static let logDirectory = "binary-logs"
+
   private let database: DatabaseConfiguration
   private let programs: ProgramSearch
 
@@ -46,12 +57,25 @@ public struct Dumper {
     self.programs = programs
   }
 
-  /// Looks for the account, the programs and the password, and asks a server for its version; dumps nothing.
+  /// Looks for the account, the programs and the password, and asks a server for its version and the named databases;
+  /// dumps nothing.
   public func check() throws(DumpFailure) {
     let tools = try Tools(of: database, programs: programs)
     switch database.kind {
-    case .postgresql: _ = try PostgreSQLServer(of: database, tools: tools).programs()
-    case .mysql: _ = try MySQLServer(of: database, tools: tools).options()
+    case .postgresql:
+      let server = try PostgreSQLServer(of: database, tools: tools)
+      _ = try server.programs()
+      try checkNames(among: try server.databases().map(\.name))
+    case .mysql:
+      let server = try MySQLServer(of: database, tools: tools)
+      _ = try server.options()
+      try checkNames(among: try server.databases().map(\.name))
+      if database.mode == .physical { _ = try MySQLPhysicalDump.program(of: tools) }
+      if database.logs || database.archive != nil {
+        var source = try BinaryLogSource(of: database, by: tools)
+        _ = try source.list()
+        if database.databases != nil, database.mode == .logical { try server.checkRowFormat() }
+      }
     case .sqlite: try SQLiteDump(of: database, by: tools).check()
     case .command: try CommandDump(of: database, by: tools).check()
     }
@@ -61,20 +85,49 @@ public struct Dumper {
   ///
   /// The directory must be empty and this user's, and `path` is its path for messages. After a failure it holds
   /// remains. The account that runs the tools owns the files that they made.
-  public func dump(into directory: Directory, at path: [UInt8]) throws(DumpFailure) -> DatabaseDump {
+  public func dump(
+    into directory: Directory, at path: [UInt8], after previous: PreviousDump? = nil
+  ) throws(DumpFailure) -> DatabaseDump {
     let began = Clock.now()
     let tools = try Tools(of: database, programs: programs)
-    let target = DumpDirectory(directory, path: path, account: tools.account, name: database.name)
+    var target = DumpDirectory(directory, path: path, account: tools.account, name: database.name)
+    target.lastBytes = previous?.byteCount
     let result: DumpResult =
       switch database.kind {
       case .postgresql: try PostgreSQLDump(of: database, by: tools, into: target).make()
-      case .mysql: try MySQLDump(of: database, by: tools, into: target).make()
+      case .mysql: try makeMySQL(by: tools, into: target, after: previous)
       case .sqlite: try SQLiteDump(of: database, by: tools).make(into: target)
       case .command: try CommandDump(of: database, by: tools).make(into: target)
       }
     return DatabaseDump(
       name: database.name, kind: database.kind, directory: path, began: began, ended: Clock.now(),
       point: result.point, warnings: result.warnings)
+  }
+}
+
+extension Dumper {
+  private func checkNames(among present: [[UInt8]]) throws(DumpFailure) {
+    for name in database.databases ?? [] where !present.contains(where: { $0.elementsEqual(name.utf8) }) {
+      let known = present.prefix(20).map { displayName($0) }.joined(separator: ", ")
+      throw DumpFailure(
+        name: database.name, reason: "the server has no database \"\(name)\", or the role may not see it",
+        hint: known.isEmpty ? nil : "it has: \(known)")
+    }
+  }
+
+  private func makeMySQL(
+    by tools: Tools, into target: DumpDirectory, after previous: PreviousDump?
+  ) throws(DumpFailure) -> DumpResult {
+    // The logs end where the dump begins, or the next dump has the rest.
+    var warnings: [String] = []
+    let logs = database.logs ? try MySQLLogs(of: database, by: tools, after: previous, warnings: &warnings) : nil
+    var result =
+      database.mode == .physical
+      ? try MySQLPhysicalDump(of: database, by: tools, into: target).make()
+      : try MySQLDump(of: database, by: tools, into: target).make()
+    try logs?.fetch(into: target)
+    result.warnings += warnings
+    return result
   }
 }
 

@@ -8,6 +8,8 @@ struct DumpDirectory {
   let path: [UInt8]
   private let account: Account?
   private let name: String
+  /// The size of the newest dump, if there is one.
+  var lastBytes: UInt64?
 
   init(_ directory: Directory, path: [UInt8], account: Account?, name: String) {
     self.directory = directory
@@ -17,7 +19,11 @@ struct DumpDirectory {
   }
 
   /// Throws if the file system has less space than the dump may need.
-  func checkSpace(forBytes needed: UInt64) throws(DumpFailure) {
+  ///
+  /// A server's databases have indexes and free space, and a dump has neither. So the last dump, with a margin, is a
+  /// closer estimate.
+  func checkSpace(forBytes serverBytes: UInt64) throws(DumpFailure) {
+    let needed = min(serverBytes, lastBytes.map { $0 + $0 / 4 + 64 << 20 } ?? serverBytes)
     let system = try attempt("look at") { () throws(Errno) in try directory.descriptor.fileSystem() }
     guard system.lacks(bytes: needed, inodes: 0) else { return }
     throw DumpFailure(

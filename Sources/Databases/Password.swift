@@ -43,6 +43,8 @@ enum Password {
       try file.setPermissions(0o600)
       if let account { try file.setOwner(user: account.user, group: account.group) }
       try file.write(text)
+      // As the input of a program, it is read from here.
+      try file.seek(to: 0)
       return SharedFile(file)
     } catch {
       throw DumpFailure(name: database.name, reason: "cannot make a file in memory for the password: \(error)")

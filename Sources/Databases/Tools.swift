@@ -27,12 +27,17 @@ struct Tools {
     var secret: SharedFile?
     /// The file with the input, from its position on.
     var input: SharedFile?
+    /// Ends the program once it is set.
+    var stop: StopFlag?
+    /// The program cleans up: an interruption of the run does not end it, and it has a time limit of its own.
+    var cleansUp = false
     /// The file for the output; without it, the output is in the result or goes to `onOutput`.
     var output: SharedFile?
   }
 
   static let directoryPath = "/dev/fd/4"
   private static let keptLines = 20
+  private static let cleaningSeconds = 60.0
   /// The answers that are kept are lists of names.
   private static let longestOutput = 256 << 20
 
@@ -98,12 +103,15 @@ struct Tools {
     if let user = account?.name { variables.append(("USER", Array(user.utf8))) }
     var child = ChildProgram(
       words, environment: (variables + setting.variables).map { Array("\($0.name)=".utf8) + $0.value },
-      timeoutSeconds: max(0, Double(timeoutSeconds) - (Clock.monotonic() - start)))
+      timeoutSeconds: setting.cleansUp
+        ? Self.cleaningSeconds : max(0, Double(timeoutSeconds) - (Clock.monotonic() - start)))
+    child.finishes = setting.cleansUp
     child.account = account
     child.startsAtRoot = true
     child.directory = setting.directory
     child.secret = setting.secret
     child.input = setting.input
+    child.stop = setting.stop
     child.output = setting.output
     return child
   }

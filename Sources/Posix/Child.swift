@@ -1,5 +1,6 @@
 internal import CPosix
 internal import Glibc
+internal import Synchronization
 
 /// The end of a child process.
 public enum ChildEnd: Sendable, Equatable {
@@ -21,6 +22,16 @@ public final class SharedFile: Sendable {
   public let descriptor: Descriptor
 
   public init(_ descriptor: consuming Descriptor) { self.descriptor = descriptor }
+}
+
+/// The wish that a program ends, which another thread can have.
+public final class StopFlag: Sendable {
+  private let flag = Atomic<Bool>(false)
+
+  public init() {}
+
+  public var isSet: Bool { flag.load(ordering: .acquiring) }
+  public func set() { flag.store(true, ordering: .releasing) }
 }
 
 /// A program that runs to its end in its own process group.
@@ -47,6 +58,8 @@ public struct ChildProgram: Sendable {
   public var directory: Directory?
   /// The file with its input, from the file's position on; without it, the input is empty.
   public var input: SharedFile?
+  /// Ends the program, as the end of this process does, once it is set.
+  public var stop: StopFlag?
   /// The file for its output. Without it, the output comes to `onOutput`.
   public var output: SharedFile?
   /// Its errors go where its output goes.
@@ -106,7 +119,9 @@ public struct ChildProgram: Sendable {
   }
 
   private func reasonToEnd(elapsedSeconds: Double, failure: Errno?) -> ChildEnd? {
-    if failure != nil || CurrentProcess.rememberedSignal != nil && !finishes { return .interrupted }
+    if failure != nil || stop?.isSet == true || CurrentProcess.rememberedSignal != nil && !finishes {
+      return .interrupted
+    }
     return elapsedSeconds > timeoutSeconds ? .timedOut : nil
   }
 

@@ -5,6 +5,14 @@ internal import TOMLKit
 public struct DatabaseConfiguration: Sendable, Equatable {
   public enum Kind: String, Sendable, CaseIterable { case postgresql, mysql, sqlite, command }
 
+  /// The form of the dump.
+  public enum Mode: String, Sendable, CaseIterable {
+    /// The content, table by table.
+    case logical
+    /// The server's files.
+    case physical
+  }
+
   /// The checks of a connection to a server.
   public enum TLS: String, Sendable, CaseIterable {
     /// Encrypted; the certificate and its host name are verified.
@@ -19,6 +27,11 @@ public struct DatabaseConfiguration: Sendable, Equatable {
   /// The dump's directory in the snapshot: letters, digits, `-` and `_`.
   public var name = ""
   public var kind = Kind.postgresql
+  public var mode = Mode.logical
+  /// The directory of the archived logs of the server; `nil` if they are not archived.
+  public var archive: String?
+  /// Each snapshot has the binary logs since the one before.
+  public var logs = false
   /// The databases to dump; `nil` for all.
   public var databases: [String]?
   /// Patterns of pg_dump(1).
@@ -84,8 +97,8 @@ extension DatabaseConfiguration {
 
   private static func keys(of kind: Kind) -> [String] {
     switch kind {
-    case .postgresql: serverKeys + ["schemas", "jobs"]
-    case .mysql: serverKeys
+    case .postgresql: serverKeys + ["schemas", "jobs", "mode", "archive"]
+    case .mysql: serverKeys + ["mode", "archive", "logs"]
     case .sqlite: ["path"]
     case .command: ["command", "file", "user"]
     }
@@ -150,7 +163,15 @@ extension DatabaseConfiguration {
     passwordFile = table.path(for: "password_file")
     tls = table.choice(for: "tls", words: TLS.allCases.map(\.rawValue)).flatMap(TLS.init(rawValue:))
     caFile = table.path(for: "ca_file")
+    mode = table.choice(for: "mode", words: Mode.allCases.map(\.rawValue)).flatMap(Mode.init(rawValue:)) ?? mode
+    archive = table.path(for: "archive")
+    logs = table.bool(for: "logs") ?? false
     readURL(from: table)
+    if mode == .physical {
+      for key in ["databases", "schemas", "exclude_tables", "jobs"] where table.has(key) {
+        table.complain(key: key, message: "\"\(key)\" has no meaning with mode = \"physical\", which copies all files")
+      }
+    }
     if socket != nil, host != nil {
       table.complain(key: "socket", message: "\"socket\" and a host exclude each other; name one")
     }

@@ -97,3 +97,53 @@ import Testing
     }
   }
 }
+
+@Suite("binary logs: names, places, gaps") struct BinaryLogTests {
+  private func log(_ text: String) -> BinaryLogName? { BinaryLogName(text.utf8) }
+  private func logs(_ numbers: Int...) -> [BinaryLogName] { numbers.compactMap { log("mysql-bin.00000\($0)") } }
+  private func place(_ text: String) -> BinaryLogPlace? { BinaryLogPlace(point: Array(text.utf8)) }
+
+  @Test("names and places of any form")
+  func forms() throws {
+    #expect(log("mysql-bin.000017")?.number == 17)
+    for text in ["", "bin", "bin.1", "bin.index", ".000001", "-bin.000001", "a/b.000001", "a b.000001", "bin.00000x"] {
+      #expect(log(text) == nil, "\(text)")
+    }
+    let found = try #require(place("binary log mysql-bin.000002, position 344"))
+    #expect(found.log == logs(2)[0] && found.position == 344)
+    for text in ["", "LSN 0/1", "binary log x, position 1", "binary log mysql-bin.000002"] {
+      #expect(place(text) == nil, "\(text)")
+    }
+  }
+
+  @Test("the chain of a dump ends at the first log that lacks")
+  func chain() throws {
+    let dump = try #require(place("binary log mysql-bin.000002, position 4"))
+    func check(_ names: [BinaryLogName], _ expected: [BinaryLogName], lacking: BinaryLogName?) {
+      let (found, lack) = dump.chain(in: names)
+      #expect(found == expected && lack == lacking)
+    }
+    check(logs(1, 2, 3), logs(2, 3), lacking: nil)
+    check(logs(3, 2, 5), logs(2, 3), lacking: logs(4)[0])
+    check(logs(3), [], lacking: logs(2)[0])
+    check(logs(1), [], lacking: nil)
+    check([], [], lacking: nil)
+    check(logs(2) + [log("other.000003")!], logs(2), lacking: nil)
+  }
+
+  @Test("logs before the oldest dump go, others stay")
+  func plan() throws {
+    let dumps = try ["binary log mysql-bin.000003, position 4", "binary log mysql-bin.000005, position 4"].map {
+      try #require(place($0))
+    }
+    let other = log("other.000001")!
+    let plan = BinaryLogPlan(logs: logs(1, 2, 3, 4, 6) + [other], dumps: dumps)
+    #expect(plan.removable == logs(1, 2))
+    #expect(plan.gaps.map(\.first) == logs(5) && plan.gaps.map(\.count) == [1])
+    #expect(BinaryLogPlan(logs: logs(1, 3, 4, 5), dumps: dumps).gaps.isEmpty)
+    // The archive was begun after the oldest dump.
+    #expect(BinaryLogPlan(logs: logs(4, 5), dumps: dumps).gaps.isEmpty)
+    let none = BinaryLogPlan(logs: logs(1, 3), dumps: [])
+    #expect(none.removable == [] && none.gaps.isEmpty)
+  }
+}

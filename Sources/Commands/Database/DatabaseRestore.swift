@@ -17,8 +17,14 @@ struct DatabaseRestore {
     let (store, list) = try common.openList(connection: command.connection)
     let dump = try choose(in: list, of: store)
     CurrentProcess.rememberSignals()
-    if let directory = command.to { return try copy(dump, of: store, to: absolutePath(of: directory.bytes)) }
-    return try load(dump, of: store)
+    let configured = try command.configured(dump.record.name)
+    let moment = try MomentRestore(of: dump, by: command, in: list, of: store, database: configured)
+    guard let directory = command.to else { return try load(moment, of: store) }
+    let path = try absolutePath(of: directory.bytes)
+    try refuseContent(of: path)
+    let isMySQL = dump.record.kind.elementsEqual("mysql".utf8)
+    guard isMySQL, moment.hasLogs || dump.isPhysical else { return try copy(dump, of: store, to: path) }
+    return try build(moment, at: path, for: configured)
   }
 
   /// The newest dump, that of the snapshot, or the newest that was complete at the time.
@@ -48,7 +54,6 @@ struct DatabaseRestore {
   // MARK: Files
 
   private func copy(_ dump: StoredDump, of store: any SnapshotStore, to path: [UInt8]) throws -> ExitStatus {
-    try refuseContent(of: path)
     let progress = Progress()
     let monitor = ConsoleMonitor()
     var options = RestoreOptions(
@@ -88,19 +93,53 @@ struct DatabaseRestore {
       .refused, "the directory \(displayName(path)) is not empty", path: path, hint: "name a new one with --to")
   }
 
+  // MARK: A data directory
+
+  private func build(
+    _ moment: MomentRestore, at path: [UInt8], for configured: DatabaseConfiguration?
+  ) throws -> ExitStatus {
+    let start = Clock.monotonic()
+    var database = configured ?? DatabaseConfiguration()
+    if configured == nil {
+      (database.name, database.kind) = (String(decoding: moment.dump.record.name, as: UTF8.self), .mysql)
+    }
+    var answer = DatabaseRestoreAnswer(moment.dump, to: displayName(path), dryRun: command.dryRun)
+    if command.dryRun {
+      common.answer(answer, lines: ["would build the data directory \(displayName(path)) of \(moment.text)"])
+      return .done
+    }
+    let work = try PrivateDirectory(below: workDirectory(for: database), forBytes: moment.dump.byteCount)
+    defer { work.remove() }
+    let (warnings, words) = try moment.build(at: path, for: database, below: work)
+    answer.add(LoadResult(warnings: warnings), elapsedSeconds: Clock.monotonic() - start)
+    common.answer(
+      answer,
+      lines: [
+        "built the data directory \(displayName(path)) of \(moment.text)",
+        "  start a server on it with: " + words.map { shellWord($0) }.joined(separator: " "),
+      ])
+    return warnings.isEmpty ? .done : .warnings
+  }
+
   // MARK: A server
 
-  private func load(_ dump: StoredDump, of store: any SnapshotStore) throws -> ExitStatus {
+  private func load(_ moment: MomentRestore, of store: any SnapshotStore) throws -> ExitStatus {
+    let dump = moment.dump
+    if dump.isPhysical {
+      throw Failure(
+        .usage, "the dump in \(dump.snapshot.name) is a copy of the server's files, which cannot be loaded",
+        hint: "build a data directory of it with --to")
+    }
     let start = Clock.monotonic()
     let target = try command.target(for: dump)
-    let options = loadOptions(for: dump)
+    let options = loadOptions(at: moment.time)
     let databases = try chosenDatabases(of: dump)
     let (loader, steps) = try reporting {
       let loader = try DumpLoader(into: target, programs: .ofEnvironment)
       return (loader, try loader.plan(databases, options))
     }
     try refuse(steps, target: target)
-    let texts = steps.map { text(of: $0, from: dump) }
+    let texts = steps.map { text(of: $0, from: moment) }
     var answer = DatabaseRestoreAnswer(
       dump, into: displayName(command.into!.bytes), steps: steps, dryRun: command.dryRun)
     if command.dryRun {
@@ -112,15 +151,14 @@ struct DatabaseRestore {
       for text in texts { Console.print("load \(text) \(target.placeText)") }
       guard Console.asks("load this?") else { throw Failure(.refused, "nothing was changed") }
     }
-    let staging = try StagedDump(dump, databases: steps.map(\.database), of: store, below: workDirectory(for: target))
-    defer { staging.remove() }
-    try staging.fetch(threads: command.threads.count, common: common)
-    let result = try reporting {
-      try loader.load(steps, from: staging.directory, at: staging.path, options)
-    }
+    let work = try PrivateDirectory(below: workDirectory(for: target), forBytes: dump.byteCount)
+    defer { work.remove() }
+    let (staged, shortcomings) = try moment.stage(databases: steps.map(\.database), for: target, below: work)
+    var result = try reporting { try loader.load(steps, from: staged.directory, at: staged.path, options) }
     for warning in result.warnings { Console.warn(warning) }
+    result.warnings += shortcomings
     answer.add(result, elapsedSeconds: Clock.monotonic() - start)
-    common.answer(answer, lines: lines(for: steps, result, from: dump, by: loader, at: target))
+    common.answer(answer, lines: lines(for: steps, result, from: moment, by: loader, at: target))
     return result.warnings.isEmpty ? .done : .warnings
   }
 
@@ -131,8 +169,8 @@ struct DatabaseRestore {
     }
   }
 
-  private func loadOptions(for dump: StoredDump) -> LoadOptions {
-    var options = LoadOptions(moment: dump.record.ended)
+  private func loadOptions(at moment: Timestamp) -> LoadOptions {
+    var options = LoadOptions(moment: moment)
     options.newName = command.newName?.bytes
     (options.replaces, options.keepsReplaced) = (command.replace, !command.noKeep)
     (options.makesRoles, options.leavesOwners) = (command.globals, command.noOwners)
@@ -188,7 +226,7 @@ struct DatabaseRestore {
 
   // MARK: Words
 
-  private func text(of step: LoadStep, from dump: StoredDump) -> String {
+  private func text(of step: LoadStep, from moment: MomentRestore) -> String {
     let (name, target) = (displayName(step.database), displayName(step.target))
     let place =
       switch step.state {
@@ -198,11 +236,11 @@ struct DatabaseRestore {
         "the place of \(target) ("
           + (command.noKeep ? "which is removed" : "kept as \(displayName(step.replacedName ?? []))") + ")"
       }
-    return "\(name) of \(dump.text) into \(place)"
+    return "\(name) of \(moment.text) into \(place)"
   }
 
   private func lines(
-    for steps: [LoadStep], _ result: LoadResult, from dump: StoredDump, by loader: DumpLoader,
+    for steps: [LoadStep], _ result: LoadResult, from moment: MomentRestore, by loader: DumpLoader,
     at target: DatabaseConfiguration
   ) -> [String] {
     var lines: [String] = []
@@ -210,7 +248,7 @@ struct DatabaseRestore {
       lines.append("made the roles " + result.roles.map { displayName($0) }.joined(separator: ", "))
     }
     for step in steps {
-      lines.append("loaded \(text(of: step, from: dump)) \(target.placeText)")
+      lines.append("loaded \(text(of: step, from: moment)) \(target.placeText)")
       let words = loader.command(toLookAt: step.target).map { shellWord($0) }
       lines.append("  look at it with: " + words.joined(separator: " "))
     }

@@ -20,6 +20,8 @@ struct StoredDump {
     var isDirectory: Bool
     /// The database whose directory it is.
     var object: [UInt8] { objectName(ofFile: name) }
+    /// True for the directory of the binary logs since the dump before.
+    var hasLogs: Bool { isDirectory && name.elementsEqual(Dumper.logDirectory.utf8) }
   }
 
   /// Looks the dump up in the snapshot's catalog; `nil` if it is not there.
@@ -48,8 +50,14 @@ struct StoredDump {
 
   /// The databases in the dump of a server, or the files of another dump.
   var contents: [[UInt8]] {
-    let databases = entries.filter(\.isDirectory).map(\.object)
+    let databases = entries.filter { $0.isDirectory && !$0.hasLogs }.map(\.object)
     return databases.isEmpty ? entries.map(\.name) : databases
+  }
+
+  /// True if the dump is a copy of the server's files.
+  var isPhysical: Bool {
+    let marks = ["backup_manifest", "xtrabackup_checkpoints"].map { Array($0.utf8) }
+    return entries.contains { marks.contains($0.name) }
   }
 }
 
@@ -59,6 +67,12 @@ extension SnapshotList {
     snapshots.reversed().flatMap { snapshot in
       snapshot.summary.databases.filter { !$0.isLeftOut && (name == nil || $0.name == name) }.map { (snapshot, $0) }
     }
+  }
+
+  /// The newest good dump of a database; `nil` if there is none.
+  func newestDump(of name: [UInt8], in store: any SnapshotStore) throws -> StoredDump? {
+    guard let (snapshot, record) = dumpRecords(of: name).first else { return nil }
+    return try StoredDump(record, in: snapshot, of: store)
   }
 
   /// The refusal of a name of which no snapshot has a dump.

@@ -37,6 +37,12 @@ extension Timestamp {
     func padded(_ number: Int) -> String { number < 10 ? "0\(number)" : "\(number)" }
     return "\(fields[0])-\(padded(fields[1]))-\(padded(fields[2])) \(padded(fields[3])):\(padded(fields[4]))"
   }
+
+  /// The same, with the seconds.
+  var localTextWithSeconds: String {
+    let second = Clock.localFields(of: seconds)[5]
+    return "\(localText):\(second < 10 ? "0" : "")\(second)"
+  }
 }
 
 /// Aligns cells in columns. Cells of `rightAligned` columns are aligned on the right.

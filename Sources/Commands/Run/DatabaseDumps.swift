@@ -26,8 +26,10 @@ struct FinishedDump {
 /// The dumps of a run: made just before the walk, and removed after it.
 struct DatabaseDumps {
   let databases: [ExpectedDatabase]
-  /// Fills an empty directory with the dump of one database. The path is for messages.
-  let fill: (_ database: ExpectedDatabase, _ directory: Directory, _ path: [UInt8]) throws -> FinishedDump
+  /// Fills an empty directory with the dump of one database. The path is for messages. `previous` is the newest dump.
+  let fill:
+    (_ database: ExpectedDatabase, _ directory: Directory, _ path: [UInt8], _ previous: StoredDump?) throws
+      -> FinishedDump
 
   /// The end of one dump.
   struct End {
@@ -45,11 +47,14 @@ struct DatabaseDumps {
   /// Throws if a required dump fails, and after a signal. Every other failure is told to `ended` alone.
   func make(in repository: Repository, for options: inout SnapshotOptions, ended: (End) -> Void) throws {
     try repository.dumps.prepare()
+    let list = try repository.snapshots()
     for database in databases {
       try checkForSignal()
       let (began, start) = (Clock.now(), Clock.monotonic())
       do {
-        let (dump, warnings) = try make(database, in: repository, threads: options.threads)
+        // A damaged catalog costs an estimate.
+        let previous = try? list.newestDump(of: database.name, in: repository)
+        let (dump, warnings) = try make(database, after: previous, in: repository, threads: options.threads)
         options.add(dump)
         let named = warnings.map { Warning(path: database.source, message: $0) }
         ended(End(database: database, start: start, failure: nil, warnings: named))
@@ -69,7 +74,7 @@ struct DatabaseDumps {
   }
 
   private func make(
-    _ database: ExpectedDatabase, in repository: Repository, threads: Int
+    _ database: ExpectedDatabase, after previous: StoredDump?, in repository: Repository, threads: Int
   ) throws -> (Dump, warnings: [String]) {
     let path = try repository.dumps.path(of: database.name, below: database.directory)
     let (parent, name) = splitLast(of: path)
@@ -84,7 +89,7 @@ struct DatabaseDumps {
       throw Failure.writing("make the directory", at: path, because: error)
     }
     do {
-      let made = try fill(database, directory, path)
+      let made = try fill(database, directory, path, previous)
       let record = database.record(began: made.began, ended: made.ended, point: made.point)
       return (Dump(of: record, in: path, isRequired: database.isRequired), made.warnings)
     } catch {

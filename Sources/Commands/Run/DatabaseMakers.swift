@@ -1,3 +1,4 @@
+internal import Catalog
 internal import Databases
 internal import Posix
 internal import Repository
@@ -16,12 +17,15 @@ extension ConfigurationFile {
   /// The dumps for a snapshot; `nil` if the configuration names no database.
   var dumps: DatabaseDumps? {
     if settings.databases.isEmpty { return nil }
-    return DatabaseDumps(databases: databases) { expected, directory, path in
+    return DatabaseDumps(databases: databases) { expected, directory, path, previous in
       let database = settings.databases.first { expected.name.elementsEqual($0.name.utf8) }!
       do throws(DumpFailure) {
-        let dump = try Dumper(of: database, programs: .ofEnvironment).dump(into: directory, at: path)
+        let dump = try Dumper(of: database, programs: .ofEnvironment).dump(
+          into: directory, at: path,
+          after: previous.map { PreviousDump(point: $0.record.point, byteCount: $0.byteCount) })
         return FinishedDump(
-          began: dump.began, ended: dump.ended, point: Array((dump.point ?? "").utf8), warnings: dump.warnings)
+          began: dump.began, ended: dump.ended, point: Array((dump.point ?? "").utf8),
+          warnings: dump.warnings + database.archiveLogs(since: previous?.record))
       } catch {
         throw error.reported
       }

@@ -46,12 +46,14 @@ public struct LoadResult: Sendable, Equatable {
   public var roles: [[UInt8]] = []
   /// The parts that could not be loaded as they were; a sentence each.
   public var warnings: [String] = []
+
+  public init(warnings: [String] = []) { self.warnings = warnings }
 }
 
 /// Loads a dump into a server, or to its file.
 ///
-/// Data that are there are never overwritten: a load goes into a database that it makes, or that has nothing. A database
-/// that a failed load made is removed again.
+/// Present data are never overwritten: a load goes into a database that it makes, or that has nothing. A database that
+/// a failed load made is removed again.
 public struct DumpLoader {
   private let loader: any DumpLoading
   private let name: String

@@ -47,7 +47,7 @@ struct MySQLLoader: DumpLoading {
       var failure = server.explained(error)
       for step in steps where step.state == .new {
         do throws(DumpFailure) {
-          try server.run(Array("DROP DATABASE IF EXISTS ".utf8) + quoted(step.target, by: "`"))
+          try server.run(Array("DROP DATABASE IF EXISTS ".utf8) + quoted(step.target, by: "`"), cleansUp: true)
         } catch let other {
           failure.reason += "; and the new database \(displayName(step.target)) cannot be removed: \(other.message)"
         }

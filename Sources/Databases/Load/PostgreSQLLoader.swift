@@ -59,7 +59,7 @@ struct PostgreSQLLoader: DumpLoading {
   func plan(_ databases: [[UInt8]], _ options: LoadOptions) throws(DumpFailure) -> [LoadStep] {
     let query =
       "SELECT d.datname, d.datallowconn, count(a.pid) FROM pg_database d LEFT JOIN pg_stat_activity a "
-      + "ON a.datid = d.oid AND a.pid <> pg_backend_pid() GROUP BY 1, 2"
+      + "ON a.datid = d.oid AND a.pid <> pg_backend_pid() AND a.backend_type = 'client backend' GROUP BY 1, 2"
     var present: [[UInt8]: LoadStep.State] = [:]
     for row in try server.rows(query, fields: 3, in: server.firstDatabase).map(Array.init) {
       let connections = Int(String(decoding: row[2], as: UTF8.self)) ?? 0
@@ -103,15 +103,21 @@ struct PostgreSQLLoader: DumpLoading {
           }
         }
       }
-      if let kept = step.replacedName { try exchange(name, with: step.target, keptAs: kept, options) }
+      if let kept = step.replacedName { try exchange(name, with: step.target, keptAs: kept) }
     } catch {
       var failure = error
       if step.state != .empty {
-        do throws(DumpFailure) { try run(Array("DROP DATABASE ".utf8) + quoted(name, by: "\"")) } catch let other {
+        do throws(DumpFailure) {
+          try run(Array("DROP DATABASE ".utf8) + quoted(name, by: "\""), cleansUp: true)
+        } catch let other {
           failure.reason += "; and the new database \(displayName(name)) cannot be removed: \(other.message)"
         }
       }
       throw failure
+    }
+    guard let kept = step.replacedName, !options.keepsReplaced else { return }
+    do throws(DumpFailure) { try run(Array("DROP DATABASE ".utf8) + quoted(kept, by: "\"")) } catch {
+      result.warnings.append("the replaced database \(displayName(kept)) cannot be removed: \(error.message)")
     }
   }
 
@@ -138,7 +144,7 @@ struct PostgreSQLLoader: DumpLoading {
 
   /// Gives the new database the name, and the present one another.
   private func exchange(
-    _ new: [UInt8], with present: [UInt8], keptAs kept: [UInt8], _ options: LoadOptions
+    _ new: [UInt8], with present: [UInt8], keptAs kept: [UInt8]
   ) throws(DumpFailure) {
     let (old, present, kept) = (quoted(new, by: "\""), quoted(present, by: "\""), quoted(kept, by: "\""))
     let (alter, rename) = (Array("ALTER DATABASE ".utf8), Array(" RENAME TO ".utf8))
@@ -152,11 +158,10 @@ struct PostgreSQLLoader: DumpLoading {
       }
       throw failure
     }
-    if !options.keepsReplaced { try run(Array("DROP DATABASE ".utf8) + kept) }
   }
 
-  private func run(_ statement: [UInt8]) throws(DumpFailure) {
-    _ = try server.rows(statement, fields: 1, in: server.firstDatabase)
+  private func run(_ statement: [UInt8], cleansUp: Bool = false) throws(DumpFailure) {
+    _ = try server.rows(statement, fields: 1, in: server.firstDatabase, cleansUp: cleansUp)
   }
 
   // MARK: The database itself
@@ -176,7 +181,7 @@ struct PostgreSQLLoader: DumpLoading {
   /// The statements of the dump. pg_restore(1) itself can use them only with the name of the dump.
   private func creation(of part: DumpDirectory) throws(DumpFailure) -> Creation {
     let setting = server.setting(for: server.firstDatabase, directory: part.directory)
-    let list = try tools.run([programs.restore] + words("--list", Tools.directoryPath), setting).output
+    let list = try tools.run([programs.restore] + words("--list", "--create", Tools.directoryPath), setting).output
     let kinds = ["DATABASE - ", "DATABASE PROPERTIES - ", "ACL - DATABASE ", "COMMENT - DATABASE "]
     let lines = list.split(separator: 10).filter { line in
       let parts = line.split(separator: 32, maxSplits: 3, omittingEmptySubsequences: false)

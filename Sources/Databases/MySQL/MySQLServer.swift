@@ -125,10 +125,27 @@ struct MySQLServer {
     }
   }
 
+  /// Throws unless the binary log has rows, by which alone the changes of some databases can be told from others.
+  func checkRowFormat() throws(DumpFailure) {
+    let format = try value("SELECT @@GLOBAL.binlog_format") ?? ""
+    guard format != "ROW" else { return }
+    throw DumpFailure(
+      name: tools.name, reason: "the binary log of some databases alone needs binlog_format = ROW, and it is \(format)",
+      hint: "set it in the server's configuration, or leave \"databases\" out")
+  }
+
+  /// The size of all tables and indexes.
+  func fileBytes() throws(DumpFailure) -> UInt64 {
+    let query = "SELECT CAST(COALESCE(SUM(data_length + index_length), 0) AS UNSIGNED) FROM information_schema.tables"
+    return try value(query).flatMap { UInt64($0) } ?? 0
+  }
+
   /// Runs a statement that returns no rows.
-  func run(_ statement: [UInt8]) throws(DumpFailure) {
+  func run(_ statement: [UInt8], cleansUp: Bool = false) throws(DumpFailure) {
+    var setting = setting()
+    setting.cleansUp = cleansUp
     do {
-      _ = try tools.run(command(client) + words("--batch") + [Array("--execute=".utf8) + statement], setting())
+      _ = try tools.run(command(client) + words("--batch") + [Array("--execute=".utf8) + statement], setting)
     } catch { throw explained(error) }
   }
 

@@ -63,13 +63,17 @@ struct PostgreSQLServer {
   }
 
   /// The rows of a query that has names of any bytes.
-  func rows(_ query: [UInt8], fields: Int, in name: [UInt8]) throws(DumpFailure) -> [Row] {
+  func rows(
+    _ query: [UInt8], fields: Int, in name: [UInt8], cleansUp: Bool = false
+  ) throws(DumpFailure) -> [Row] {
     let command = words(
       "--no-psqlrc", "--no-align", "--tuples-only", "--quiet", "--field-separator-zero", "--record-separator-zero",
       "--no-password", "--set=ON_ERROR_STOP=1", "--command=SET search_path = pg_catalog")
     let output: [UInt8]
+    var setting = setting(for: name)
+    setting.cleansUp = cleansUp
     do {
-      output = try tools.run([psql] + command + [Array("--command=".utf8) + query], setting(for: name)).output
+      output = try tools.run([psql] + command + [Array("--command=".utf8) + query], setting).output
     } catch { throw explained(error) }
     let all = output.split(separator: 0, omittingEmptySubsequences: false).dropLast().map(Array.init)
     return stride(from: 0, to: all.count - all.count % fields, by: fields).map { all[$0..<$0 + fields] }

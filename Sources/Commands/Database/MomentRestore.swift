@@ -1,0 +1,166 @@
+internal import Catalog
+internal import Databases
+internal import Engine
+internal import Model
+internal import Posix
+internal import Repository
+internal import Settings
+
+/// The state of a MySQL or MariaDB server at a moment, made of a dump and the binary logs after it.
+struct MomentRestore {
+  let dump: StoredDump
+  private let store: any SnapshotStore
+  private let command: DatabaseCommand
+  private let chain: LogChain?
+  /// The moment; `nil` for that of the dump.
+  private let end: Int64?
+
+  /// The archive of `database` has logs, too.
+  init(
+    of dump: StoredDump, by command: DatabaseCommand, in list: SnapshotList, of store: any SnapshotStore,
+    database: DatabaseConfiguration?
+  ) throws {
+    (self.dump, self.command, self.store, end) = (dump, command, store, command.at)
+    guard command.at != nil, dump.record.kind.elementsEqual("mysql".utf8) else {
+      chain = nil
+      return
+    }
+    let archive = try database?.archive.map { path throws(Failure) in try LogArchive(at: Array(path.utf8)) }
+    let found = try LogChain(after: dump, archive: archive, in: list, of: store)
+    chain = found?.isEmpty == false ? found : nil
+    if chain == nil, database?.archive != nil || database?.logs == true {
+      Console.warn("there is no binary log after the dump, so the state is that of the dump")
+    }
+  }
+
+  /// True if logs are carried out after the dump.
+  var hasLogs: Bool { chain != nil }
+
+  /// The moment for names of new databases.
+  var time: Timestamp { hasLogs ? Timestamp(seconds: end ?? 0, nanoseconds: 0) : dump.record.ended }
+
+  /// The moment for messages.
+  var text: String {
+    guard let end, hasLogs else { return dump.text }
+    return dump.text + ", with the binary logs up to " + Timestamp(seconds: end, nanoseconds: 0).localTextWithSeconds
+  }
+
+  /// The logs in a directory; `nil` if there are none.
+  private func fetchLogs(below work: PrivateDirectory, reached: inout Int64?) throws -> MySQLRecovery.Logs? {
+    guard let chain, let end else { return nil }
+    let directory = try work.make("logs")
+    let (names, last) = try chain.fetch(into: directory, until: end)
+    reached = last
+    return MySQLRecovery.Logs(
+      in: directory.directory, at: directory.path, names: names, from: chain.place.position, end: end)
+  }
+
+  private func recovery(
+    for database: DatabaseConfiguration, below work: PrivateDirectory
+  ) throws(Failure) -> MySQLRecovery {
+    // The private server's account passes through.
+    try work.letPass()
+    do { return try MySQLRecovery(for: database, programs: .ofEnvironment, in: work.directory, at: work.path) } catch {
+      throw error.reported
+    }
+  }
+
+  private func warn(ofReached reached: Int64?) -> [String] {
+    guard let reached, let chain else { return [] }
+    let warning = chain.shortage(reached: reached)
+    Console.warn(warning)
+    return [warning]
+  }
+
+  /// The database that only the dump of a whole server has.
+  private static let serversOwn = Array("mysql".utf8)
+
+  // MARK: A dump of the moment
+
+  /// Puts the dump of the moment into a directory that `work` gets. Returns warnings.
+  func stage(
+    databases: [[UInt8]], for target: DatabaseConfiguration, below work: PrivateDirectory
+  ) throws -> (PrivateDirectory, warnings: [String]) {
+    // The logs of a whole server are carried out as a whole: their statements may name several databases.
+    let needed = hasLogs && dump.contents.contains(Self.serversOwn) ? dump.contents : databases
+    try dump.stage(
+      databases: needed, of: store, to: work.path(of: "dump"), threads: command.threads.count, common: command.common)
+    let first = try work.open("dump")
+    var reached: Int64?
+    guard let logs = try fetchLogs(below: work, reached: &reached) else { return (first, []) }
+    let recovery = try recovery(for: target, below: work)
+    let (data, new) = (try work.make("data"), try work.make("new"))
+    do {
+      try recovery.dump(
+        first.directory, at: first.path, databases: needed, after: logs, data: data.directory, at: data.path,
+        dumping: databases, into: new.directory, at: new.path)
+    } catch { throw error.reported }
+    return (new, warn(ofReached: reached))
+  }
+
+  // MARK: A data directory
+
+  /// Builds a data directory at a new path. Returns warnings, and the command line that starts a server on it.
+  func build(
+    at path: [UInt8], for database: DatabaseConfiguration, below work: PrivateDirectory
+  ) throws -> (warnings: [String], command: [[UInt8]]) {
+    let recovery = try recovery(for: database, below: work)
+    var reached: Int64?
+    let logs = try fetchLogs(below: work, reached: &reached)
+    if dump.isPhysical {
+      // The logs of the dump are no part of the data.
+      let databases = dump.entries.filter { $0.isDirectory && !$0.hasLogs }.map(\.object)
+      try dump.stage(
+        databases: databases, of: store, to: path, threads: command.threads.count, common: command.common)
+    } else {
+      try dump.stage(
+        databases: dump.contents, of: store, to: work.path(of: "dump"), threads: command.threads.count,
+        common: command.common)
+      try makeDirectory(at: path)
+      let first = try work.open("dump")
+      let data = try Directory(Descriptor.open(path: path, [.read, .directory]))
+      do {
+        try recovery.build(first.directory, at: first.path, databases: dump.contents, into: data, at: path, logs)
+      } catch { throw error.reported }
+      return (warn(ofReached: reached), startCommand(path, account: recovery.account))
+    }
+    let data = try Directory(Descriptor.open(path: path, [.read, .directory]))
+    if let account = recovery.account {
+      do { try give(data, to: account) } catch {
+        throw Failure.writing("change the owner of", at: path, because: error)
+      }
+    }
+    if let logs {
+      do throws(DumpFailure) { try recovery.rollForward(data, at: path, logs) } catch { throw error.reported }
+    }
+    return (warn(ofReached: reached), startCommand(path, account: recovery.account))
+  }
+
+  private func makeDirectory(at path: [UInt8]) throws(Failure) {
+    let (parent, name) = splitLast(of: path)
+    do throws(Errno) {
+      let above = try Descriptor.open(path: parent, [.read, .directory])
+      if try above.statusIfPresent(of: name.span) == nil { try above.makeDirectory(name.span, mode: 0o700) }
+    } catch { throw .writing("make", at: path, because: error) }
+  }
+
+  /// Gives a directory of this user with all that is in it to an account.
+  private func give(_ directory: Directory, to account: Account) throws(Errno) {
+    for name in try directory.names() {
+      if try directory.descriptor.status(of: name.span).kind == .directory {
+        try give(try directory.directory(name.span), to: account)
+      } else {
+        try directory.descriptor.open(name.span, .read).setOwner(user: account.user, group: account.group)
+      }
+    }
+    try directory.descriptor.setOwner(user: account.user, group: account.group)
+  }
+
+  private func startCommand(_ path: [UInt8], account: Account?) -> [[UInt8]] {
+    func word(_ text: String) -> [UInt8] { Array(text.utf8) }
+    let runuser = account.map { [word("runuser"), word("-u"), word($0.name), word("--")] } ?? []
+    let options = dump.isPhysical ? word("--defaults-file=") + path + word("/backup-my.cnf") : word("--no-defaults")
+    return runuser + [word("mariadbd"), options, word("--datadir=") + path, word("--socket=") + path + word("/socket")]
+      + [word("--skip-networking")]
+  }
+}

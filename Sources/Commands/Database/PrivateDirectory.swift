@@ -1,0 +1,62 @@
+internal import Engine
+internal import Model
+internal import Posix
+internal import Repository
+
+/// A new directory of this user for temporary files, with a name that cannot be guessed.
+struct PrivateDirectory {
+  let directory: Directory
+  let path: [UInt8]
+
+  /// Throws if the file system of `parent` has not enough space for `bytes`.
+  init(below parent: [UInt8], forBytes bytes: UInt64) throws {
+    do {
+      let above = Directory(try Descriptor.open(path: parent, [.read, .directory]))
+      let system = try above.descriptor.fileSystem()
+      if system.lacks(bytes: bytes, inodes: 0) {
+        throw Failure(
+          .noSpace,
+          "a copy of \(byteText(bytes)) is needed, and \(displayName(parent)) has "
+            + "\(byteText(system.bytesAvailable)) free",
+          path: parent, hint: "name a directory of another file system with --work-dir")
+      }
+      let name = Array("treering-".utf8) + (try CurrentProcess.randomBytes(count: 12).map { 97 + $0 % 26 })
+      path = parent + [slash] + name
+      try above.descriptor.makeDirectory(name.span, mode: 0o700)
+      directory = try above.directory(name.span)
+      try directory.descriptor.dropInheritedACLs()
+    } catch { throw Failure.writing("make a directory below", at: parent, because: error) }
+  }
+
+  private init(_ directory: Directory, path: [UInt8]) { (self.directory, self.path) = (directory, path) }
+
+  /// The path of an entry.
+  func path(of name: String) -> [UInt8] { path + [slash] + Array(name.utf8) }
+
+  /// A directory in it that something else has made.
+  func open(_ name: String) throws(Failure) -> PrivateDirectory {
+    do { return PrivateDirectory(try directory.directory(Array(name.utf8).span), path: path(of: name)) } catch {
+      throw .writing("open", at: path(of: name), because: error)
+    }
+  }
+
+  /// Makes a private directory in it.
+  func make(_ name: String) throws(Failure) -> PrivateDirectory {
+    do { try directory.descriptor.makeDirectory(Array(name.utf8).span, mode: 0o700) } catch {
+      throw .writing("make", at: path(of: name), because: error)
+    }
+    return try open(name)
+  }
+
+  /// Lets other accounts pass through, to directories of their own.
+  func letPass() throws(Failure) {
+    do { try directory.descriptor.setPermissions(0o711) } catch { throw .writing("open", at: path, because: error) }
+  }
+
+  /// Removes it with its content. A failure is named.
+  func remove() {
+    do { try removeDump(at: path, threads: 1) } catch {
+      Console.warn("this temporary directory cannot be removed: \(error)", path: path)
+    }
+  }
+}

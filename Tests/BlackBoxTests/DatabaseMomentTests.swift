@@ -1,0 +1,160 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// A MariaDB server is lost, and comes back as it was at a moment between two rows.
+@Suite("database: a moment of a MariaDB server", .serialized, .waits)
+struct DatabaseMomentTests {
+  private let push: PushWorld
+  private let server: MariaDBServer
+  private var world: World { push.world }
+  private var archive: ByteString { world.directory.path / "archive" }
+
+  init() throws {
+    push = try PushWorld("moments")
+    server = try MariaDBServer()
+    try tool("install", ["-d", "-m", "700", archive])
+  }
+
+  private func configure(_ more: String) throws {
+    try Tree(world.directory.path).write(
+      "c.toml",
+      """
+      repository = "\(world.repository.root)"
+      [retention]
+      daily = 3
+      [[database]]
+      name = "web"
+      kind = "mysql"
+      socket = "\(server.socket)"
+      user = "mysql"
+      \(more)
+
+      """)
+  }
+
+  @discardableResult
+  private func treering(
+    _ words: [ByteString], status: Int32 = 0, at location: SourceLocation = #_sourceLocation
+  ) throws -> CommandResult {
+    let result = try world.treering(words + ["-c", world.directory.path / "c.toml"], inRepository: false, at: location)
+    #expect(result.status == status, "\(result.errorText)", sourceLocation: location)
+    return result
+  }
+
+  private static let name = "a 'b' c"
+
+  /// Makes a database with a row, and later rows. Returns the time between the last two.
+  private func rows(afterFirst run: () throws -> Void) throws -> ByteString {
+    try server.make(
+      Self.name,
+      """
+      CREATE TABLE t (i INT PRIMARY KEY, v TEXT) ENGINE=InnoDB; INSERT INTO t VALUES (1, 'one');
+      CREATE TABLE gone (i INT); INSERT INTO gone VALUES (1);
+      """)
+    try server.make("other", "CREATE TABLE t (i INT); INSERT INTO t VALUES (1)")
+    try run()
+    usleep(1_100_000)
+    // A statement that names its database, and one of another database.
+    try server.query(ByteString("INSERT INTO `\(Self.name)`.t VALUES (2, 'it''s two')"), in: "other")
+    try server.query("UPDATE t SET i = 2", in: "other")
+    usleep(1_100_000)
+    let time = String(decoding: try tool("date", ["-u", "+%F %T"]), as: UTF8.self).dropLast()
+    usleep(1_100_000)
+    try server.query("INSERT INTO t VALUES (3, 'three'); DROP TABLE gone", in: ByteString(Self.name))
+    return ByteString(String(time))
+  }
+
+  private func lose() throws {
+    try server.crash()
+    try tool("rm", ["-rf", server.directory / "data"])
+  }
+
+  /// The rows that a server on the data directory has, by the command that was printed.
+  private func rows(in directory: ByteString, by answer: CommandResult) throws -> String {
+    let line = try #require(answer.outputText.split(separator: "\n").last?.split(separator: "with: ").last)
+    let process = try RunningCommand("sh", ["-c", ByteString("exec " + String(line))])
+    defer { _ = try? tool("sh", ["-c", ByteString("kill -KILL $(cat '\(directory)'/*.pid)")]) }
+    let query =
+      "SELECT GROUP_CONCAT(v ORDER BY i) FROM t; SELECT COUNT(*) FROM gone; SELECT i FROM other.t;"
+      + "SELECT COUNT(*) FROM mysql.global_priv WHERE user LIKE 'treering%'"
+    for _ in 0..<300 {
+      let result = try runCommand(
+        "runuser",
+        [
+          "-u", "mysql", "--", "mariadb", "--no-defaults", "-BN", "-S", directory / "socket", ByteString(Self.name),
+          "-e",
+          ByteString(query),
+        ])
+      if result.status == 0 { return result.outputText }
+      usleep(100_000)
+    }
+    throw TestSupportError("the server did not start: \(try process.wait(timeoutSeconds: 1).errorText)")
+  }
+
+  private static let expected = "one,it's two\n1\n2\n0\n"
+
+  @Test("a dump of all databases, and the archived logs: a data directory, and one database in another server")
+  func archived() throws {
+    try configure("archive = \"\(archive)\"")
+    let time = try rows { try treering(["run"]) }
+    let stored = try treering(["database", "archive", "web", "-v"]).outputText
+    #expect(stored.contains("stored 1 binary log"))
+    #expect(try treering(["database", "archive", "web", "-v"]).outputText.contains("nothing was written"))
+    try lose()
+    let directory = world.directory.path / "data"
+    let built = try treering(["database", "restore", "web", "--at", time, "--to", directory, "--work-dir", "/tmp"])
+    #expect(try rows(in: directory, by: built) == Self.expected)
+    // Into a server that has a database of this name, which stays as it is.
+    let second = try MariaDBServer.shared()
+    try second.make(Self.name, "CREATE TABLE mine (i INT)")
+    let words: [ByteString] = [
+      "database", "restore", "web", ByteString(Self.name), "--into", second.socket, "--user", "mysql", "--yes",
+    ]
+    try treering(words + ["--at", time, "--as", "back"])
+    #expect(try second.query("SELECT GROUP_CONCAT(v ORDER BY i) FROM t", in: "back") == "one,it's two")
+    #expect(try second.query("SHOW TABLES", in: ByteString(Self.name)) == "mine")
+    // The logs end before the time.
+    let late = try treering(words + ["--at", "now", "--as", "late"], status: 1)
+    #expect(late.errorText.contains("the binary logs reach only"))
+    #expect(try second.query("SELECT GROUP_CONCAT(v ORDER BY i) FROM t", in: "late") == "one,it's two,three")
+    try second.query(ByteString("DROP DATABASE back; DROP DATABASE late; DROP DATABASE `\(Self.name)`"))
+  }
+
+  @Test("the logs of a later snapshot, here and on a remote")
+  func stored() throws {
+    try configure("logs = true")
+    let time = try rows { try treering(["run"]) }
+    try treering(["run", "--now"])
+    let snapshots = try world.snapshotNames()
+    #expect(try world.repository.names(snapshots[1] / "databases/web").contains("binary-logs"))
+    try treering(["push", push.far.root, "--all"])
+    try lose()
+    for (number, options) in [[], ["-r", push.far.root]].enumerated() {
+      let directory = world.directory.path / ByteString("data\(number)")
+      let built = try treering(["database", "restore", "web", "--at", time, "--to", directory] + options)
+      #expect(try rows(in: directory, by: built) == Self.expected)
+    }
+  }
+
+  @Test("a copy of the server's files, with and without logs")
+  func physical() throws {
+    try configure("mode = \"physical\"\narchive = \"\(archive)\"")
+    let time = try rows { try treering(["run"]) }
+    try treering(["run", "--now"])
+    try lose()
+    // Unchanged files are linked.
+    let links = try tool(
+      "sh", ["-c", "find 2*/databases/web -name 'innodb_table_stats.frm' -links 2 | wc -l"], in: world.repository.root)
+    #expect(String(decoding: links, as: UTF8.self) == "2\n")
+    let directory = world.directory.path / "data"
+    let built = try treering(["database", "restore", "web", "--at", time, "--to", directory])
+    #expect(try rows(in: directory, by: built) == Self.expected)
+    let first = world.directory.path / "first"
+    let plain = try treering(
+      ["database", "restore", "web", "--in", try world.snapshotNames()[0], "--to", first])
+    #expect(try rows(in: first, by: plain) == "one\n1\n1\n0\n")
+    let refused = try treering(["database", "restore", "web", "--into", "configured", "--yes"], status: 2)
+    #expect(refused.errorText.contains("--to"))
+  }
+}
