@@ -160,7 +160,7 @@ struct DatabaseCommand: RunnableCommand {
 
   /// The connection of `--into`.
   func target(for dump: StoredDump) throws(Failure) -> DatabaseConfiguration {
-    guard let kind = DatabaseConfiguration.Kind(rawValue: String(decoding: dump.record.kind, as: UTF8.self)) else {
+    guard let kind = dump.kind else {
       throw Failure(.usage, "this version cannot load a dump of the kind \(displayName(dump.record.kind))")
     }
     let name = String(decoding: dump.record.name, as: UTF8.self)

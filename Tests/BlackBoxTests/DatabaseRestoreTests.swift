@@ -138,6 +138,32 @@ struct DatabaseRestoreTests {
     try server.query("DROP ROLE gone")
   }
 
+  @Test("an interrupted load leaves nothing behind")
+  func interrupted() throws {
+    let server = try PostgreSQLServer.shared()
+    // Loading a row takes long, but not in the first database.
+    try server.make(
+      "slow",
+      """
+      CREATE FUNCTION f(i INT) RETURNS INT LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN
+      IF current_database() <> 'slow' THEN PERFORM pg_sleep(60); END IF; RETURN i; END $$;
+      CREATE TABLE t (i INT, j INT GENERATED ALWAYS AS (public.f(i)) STORED); INSERT INTO t VALUES (1)
+      """)
+    try configure(postgreSQL(server, ["slow"]))
+    try treering(["run"])
+    let work = try Tree(making: world.directory.path / "work")
+    let running = try RunningCommand(
+      try treeringBinary(), load("--as", "slow_new", "--work-dir", work.root, "-c", world.directory.path / "c.toml"))
+    let query: ByteString = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'slow_new' AND query LIKE 'COPY%'"
+    for _ in 0..<300 where try server.query(query) == "0" { usleep(100_000) }
+    running.signal(SIGINT)
+    let result = try running.wait(timeoutSeconds: 30)
+    #expect(result.status == 130, "\(result.errorText)")
+    #expect(try names(server, like: "slow") == ["slow"])
+    #expect(try work.names() == [])
+    try server.query("DROP DATABASE slow")
+  }
+
   @Test("a damaged part: nothing is loaded; another machine's copy is loaded instead")
   func damage() throws {
     let server = try PostgreSQLServer.shared()

@@ -22,8 +22,7 @@ struct DatabaseRestore {
     guard let directory = command.to else { return try load(moment, of: store) }
     let path = try absolutePath(of: directory.bytes)
     try refuseContent(of: path)
-    let isMySQL = dump.record.kind.elementsEqual("mysql".utf8)
-    guard isMySQL, moment.hasLogs || dump.isPhysical else { return try copy(dump, of: store, to: path) }
+    guard dump.kind == .mysql, moment.hasLogs || dump.isPhysical else { return try copy(dump, of: store, to: path) }
     return try build(moment, at: path, for: configured)
   }
 

@@ -21,7 +21,7 @@ struct MomentRestore {
     database: DatabaseConfiguration?
   ) throws {
     (self.dump, self.command, self.store, end) = (dump, command, store, command.at)
-    guard command.at != nil, dump.record.kind.elementsEqual("mysql".utf8) else {
+    guard command.at != nil, dump.kind == .mysql else {
       chain = nil
       return
     }
@@ -100,40 +100,54 @@ struct MomentRestore {
 
   // MARK: A data directory
 
-  /// Builds a data directory at a new path. Returns warnings, and the command line that starts a server on it.
+  /// Builds a data directory at a new path, or in an empty directory. Returns warnings, and the command line that starts
+  /// a server on it. After a failure the directory is empty, because a part of it would pass for the whole.
   func build(
     at path: [UInt8], for database: DatabaseConfiguration, below work: PrivateDirectory
   ) throws -> (warnings: [String], command: [[UInt8]]) {
     let recovery = try recovery(for: database, below: work)
     var reached: Int64?
     let logs = try fetchLogs(below: work, reached: &reached)
-    if dump.isPhysical {
-      // The logs of the dump are no part of the data.
-      let databases = dump.entries.filter { $0.isDirectory && !$0.hasLogs }.map(\.object)
-      try dump.stage(
-        databases: databases, of: store, to: path, threads: command.threads.count, common: command.common)
-    } else {
-      try dump.stage(
-        databases: dump.contents, of: store, to: work.path(of: "dump"), threads: command.threads.count,
-        common: command.common)
-      try makeDirectory(at: path)
-      let first = try work.open("dump")
-      let data = try Directory(Descriptor.open(path: path, [.read, .directory]))
-      do {
-        try recovery.build(first.directory, at: first.path, databases: dump.contents, into: data, at: path, logs)
-      } catch { throw error.reported }
-      return (warn(ofReached: reached), startCommand(path, account: recovery.account))
+    do {
+      if dump.isPhysical {
+        try buildOfFiles(at: path, logs, by: recovery)
+      } else {
+        try buildOfStatements(at: path, logs, by: recovery, below: work)
+      }
+    } catch {
+      do throws(Errno) { try Directory(Descriptor.open(path: path, [.read, .directory])).removeContent() } catch let
+        other
+      {
+        if !other.meansAbsence { Console.warn("this directory has a part of the data: \(other)", path: path) }
+      }
+      try checkForSignal()
+      throw (error as? DumpFailure)?.reported ?? error
     }
+    return (warn(ofReached: reached), startCommand(path, account: recovery.account))
+  }
+
+  private func buildOfFiles(at path: [UInt8], _ logs: MySQLRecovery.Logs?, by recovery: MySQLRecovery) throws {
+    // The logs of the dump are no part of the data.
+    let databases = dump.entries.filter { $0.isDirectory && !$0.hasLogs }.map(\.object)
+    try dump.stage(databases: databases, of: store, to: path, threads: command.threads.count, common: command.common)
     let data = try Directory(Descriptor.open(path: path, [.read, .directory]))
     if let account = recovery.account {
       do { try give(data, to: account) } catch {
         throw Failure.writing("change the owner of", at: path, because: error)
       }
     }
-    if let logs {
-      do throws(DumpFailure) { try recovery.rollForward(data, at: path, logs) } catch { throw error.reported }
-    }
-    return (warn(ofReached: reached), startCommand(path, account: recovery.account))
+    if let logs { try recovery.rollForward(data, at: path, logs) }
+  }
+
+  private func buildOfStatements(
+    at path: [UInt8], _ logs: MySQLRecovery.Logs?, by recovery: MySQLRecovery, below work: PrivateDirectory
+  ) throws {
+    try dump.stage(
+      databases: dump.contents, of: store, to: work.path(of: "dump"), threads: command.threads.count,
+      common: command.common)
+    try makeDirectory(at: path)
+    let (staged, data) = (try work.open("dump"), try Directory(Descriptor.open(path: path, [.read, .directory])))
+    try recovery.build(staged.directory, at: staged.path, databases: dump.contents, into: data, at: path, logs)
   }
 
   private func makeDirectory(at path: [UInt8]) throws(Failure) {

@@ -1,4 +1,3 @@
-internal import Engine
 internal import Model
 internal import Posix
 internal import Repository
@@ -53,10 +52,29 @@ struct PrivateDirectory {
     do { try directory.descriptor.setPermissions(0o711) } catch { throw .writing("open", at: path, because: error) }
   }
 
-  /// Removes it with its content. A failure is named.
+  /// Removes it with its content, also after a signal. A failure is named.
   func remove() {
-    do { try removeDump(at: path, threads: 1) } catch {
+    do throws(Errno) {
+      try directory.removeContent()
+      let (parent, name) = splitLast(of: path)
+      try Descriptor.open(path: parent, [.read, .directory]).removeDirectory(name.span)
+    } catch {
       Console.warn("this temporary directory cannot be removed: \(error)", path: path)
+    }
+  }
+}
+
+extension Directory {
+  /// Removes all entries, of a few levels.
+  func removeContent(levels: Int = 16) throws(Errno) {
+    for name in try names() {
+      if try descriptor.status(of: name.span).kind == .directory {
+        guard levels > 0 else { throw .invalid }
+        try directory(name.span).removeContent(levels: levels - 1)
+        try descriptor.removeDirectory(name.span)
+      } else {
+        try descriptor.unlink(name.span)
+      }
     }
   }
 }

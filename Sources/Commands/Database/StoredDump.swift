@@ -2,6 +2,7 @@ internal import Catalog
 internal import Databases
 internal import Model
 internal import Repository
+internal import Settings
 
 /// A dump in a snapshot.
 struct StoredDump {
@@ -52,6 +53,12 @@ struct StoredDump {
   var contents: [[UInt8]] {
     let databases = entries.filter { $0.isDirectory && !$0.hasLogs }.map(\.object)
     return databases.isEmpty ? entries.map(\.name) : databases
+  }
+
+  /// The kind of the database; `nil` if this version does not know it. A copy of files has `-physical` at the end.
+  var kind: DatabaseConfiguration.Kind? {
+    DatabaseConfiguration.Kind(
+      rawValue: String(decoding: record.kind.prefix { $0 != UInt8(ascii: "-") }, as: UTF8.self))
   }
 
   /// True if the dump is a copy of the server's files.

@@ -23,6 +23,7 @@ public enum Treering {
     "snapshot": "nothing was published, and what was copied is kept for the next run",
     "run": "nothing was published, and what was copied is kept for the next run",
     "restore": "what was restored stays",
+    "database": "what was there before was not changed",
     "push": "what was sent is kept for the next push",
   ]
 
