@@ -40,7 +40,7 @@ let package = Package(
       dependencies: ["Engine", "Repository", "Posix", "Model", "Catalog", "Delta", "Retention"], swiftSettings: fast),
     .target(name: "Operations", dependencies: ["Posix", "CCurl"], swiftSettings: strict),
     .target(
-      name: "Databases", dependencies: ["Catalog", "Posix", "Model", "Settings"], swiftSettings: fast),
+      name: "Databases", dependencies: ["Catalog", "Posix", "Model", "Retention", "Settings"], swiftSettings: fast),
     .target(name: "Archive", dependencies: ["Catalog", "Model", "CArchive"], swiftSettings: strict),
 
     // 2  the disk

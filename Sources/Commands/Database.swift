@@ -82,6 +82,12 @@ struct DatabaseCommand: RunnableCommand {
   @Flag(help: "PostgreSQL: everything belongs to the role that loads, without privileges.")
   var noOwners = false
 
+  @Option(
+    help: ArgumentHelp(
+      "With --to, for a base backup of PostgreSQL: the archive of the log; the configuration's.", valueName: "dir"),
+    completion: .directory)
+  var archive: PathArgument?
+
   @Option(help: ArgumentHelp("With the path of a socket: the server's role.", valueName: "role"))
   var role: String?
 
@@ -126,7 +132,8 @@ struct DatabaseCommand: RunnableCommand {
     let loads = newName != nil || replace || globals || noOwners || describesConnection || yes
     switch action {
     case .list, .archive:
-      let hasOthers = !databases.isEmpty || inSnapshot != nil || at != nil || to != nil || into != nil || loads
+      let hasOthers =
+        !databases.isEmpty || inSnapshot != nil || at != nil || to != nil || into != nil || archive != nil || loads
       if hasOthers || noKeep || dryRun || workDir != nil {
         throw ValidationError("\(action.rawValue) takes the name of a database, and none of the options of restore")
       }
@@ -138,6 +145,7 @@ struct DatabaseCommand: RunnableCommand {
       if into == nil, loads || !databases.isEmpty {
         throw ValidationError("names of databases, and the options of a load, need --into")
       }
+      if archive != nil, to == nil { throw ValidationError("--archive needs --to") }
       if noKeep, !replace { throw ValidationError("--no-keep needs --replace") }
       if isConfigured, describesConnection {
         throw ValidationError("the connection is that of the configuration; with a URL or a path, give options for it")
@@ -160,6 +168,10 @@ struct DatabaseCommand: RunnableCommand {
 
   /// The connection of `--into`.
   func target(for dump: StoredDump) throws(Failure) -> DatabaseConfiguration {
+    if dump.isBaseBackup {
+      throw Failure(
+        .usage, "a base backup is a whole server, and cannot be loaded into one", hint: "restore it with --to DIR")
+    }
     guard let kind = dump.kind else {
       throw Failure(.usage, "this version cannot load a dump of the kind \(displayName(dump.record.kind))")
     }

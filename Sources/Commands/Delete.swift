@@ -56,7 +56,7 @@ struct DeleteCommand: RunnableCommand {
       guard Console.asks(question) else { throw Failure(.refused, "nothing was deleted") }
     }
     options.isDry = false
-    return try rotateLocked(repository, with: options, command: "delete") { result in
+    return try rotateLocked(repository, with: options, command: "delete", configuration: configured) { result in
       show(result, isWanted: common.speaks && !asks)
       if asks, !common.quiet { for snapshot in result.expired { Console.print("deleted \(snapshot.name)") } }
       return staying(in: result, named: options.unwanted, of: repository) ? .refused : result.complain(of: repository)

@@ -61,7 +61,9 @@ struct RotateCommand: RunnableCommand {
       threads: expiry.threads.count)
     options.wanted = configured?.sourceSet
     guard !expiry.dryRun else { return report(result: try rotate(repository, with: options), of: repository) }
-    return try rotateLocked(repository, with: options, command: "rotate") { report(result: $0, of: repository) }
+    return try rotateLocked(repository, with: options, command: "rotate", configuration: configured) {
+      report(result: $0, of: repository)
+    }
   }
 
   private func policy(
@@ -105,9 +107,10 @@ struct RotateCommand: RunnableCommand {
   }
 }
 
-/// Rotates with the repository locked, empties the trash, and records the command in the history.
+/// Rotates with the repository locked, removes logs and trash, and records the command in the history.
 func rotateLocked(
-  _ repository: Repository, with options: RotationOptions, command: String, report: (RotationResult) -> ExitStatus
+  _ repository: Repository, with options: RotationOptions, command: String, configuration: ConfigurationFile?,
+  report: (RotationResult) -> ExitStatus
 ) throws -> ExitStatus {
   let start = Clock.now()
   var line = RotationLine(time: start.rfc3339, command: command)
@@ -121,6 +124,11 @@ func rotateLocked(
     if let problem = emptyTrashNotingErrors(of: repository, threads: options.threads) {
       if status == .done { status = .warnings }
       line.error = line.error ?? problem.description
+    }
+    for problem in configuration?.removeUnneededLogs(for: repository).problems ?? [] {
+      Console.warn(problem)
+      if status == .done { status = .warnings }
+      line.error = line.error ?? problem
     }
     line.exitStatus = status.code
     return repository.history.record(line) || status != .done ? status : .warnings

@@ -64,7 +64,8 @@ public struct Dumper {
     switch database.kind {
     case .postgresql:
       let server = try PostgreSQLServer(of: database, tools: tools)
-      _ = try server.programs()
+      let facts = try server.programs().facts
+      if database.mode == .physical { try server.checkBaseBackups(isArchived: database.archive != nil, facts) }
       try checkNames(among: try server.databases().map(\.name))
     case .mysql:
       let server = try MySQLServer(of: database, tools: tools)
@@ -94,6 +95,8 @@ public struct Dumper {
     target.lastBytes = previous?.byteCount
     let result: DumpResult =
       switch database.kind {
+      case .postgresql where database.mode == .physical:
+        try PostgreSQLBase(of: database, by: tools, into: target).make()
       case .postgresql: try PostgreSQLDump(of: database, by: tools, into: target).make()
       case .mysql: try makeMySQL(by: tools, into: target, after: previous)
       case .sqlite: try SQLiteDump(of: database, by: tools).make(into: target)

@@ -32,7 +32,8 @@ public struct ProgramSearch: Sendable {
     }.sorted { $0.version < $1.version }
   }
 
-  static func isProgram(_ path: [UInt8]) -> Bool {
+  /// True if the path leads to an executable file.
+  public static func isProgram(_ path: [UInt8]) -> Bool {
     guard let status = try? Descriptor.open(path: path, .pathOnly).status() else { return false }
     return status.kind == .regular && status.permissions & 0o111 != 0
   }

@@ -64,6 +64,8 @@ public struct ChildProgram: Sendable {
   public var output: SharedFile?
   /// Its errors go where its output goes.
   public var joinsErrors = false
+  /// The call returns soon after SIGKILL even if the program hangs in the kernel, and cannot end.
+  public var isAbandonedIfStuck = false
 
   public init(_ arguments: [[UInt8]], environment: [[UInt8]], timeoutSeconds: Double) {
     self.arguments = arguments
@@ -86,7 +88,7 @@ public struct ChildProgram: Sendable {
     var status: CInt = 0
     var end: ChildEnd?
     var failure: Errno?
-    var killAfterSeconds = Double.infinity
+    var (killAfterSeconds, abandonAfterSeconds) = (Double.infinity, Double.infinity)
     while true {
       let hasEnded = try perform(.waitpid) { tr_has_ended(process) } > 0
       do throws(Errno) {
@@ -108,6 +110,10 @@ public struct ChildProgram: Sendable {
       } else if elapsed > killAfterSeconds {
         _ = tr_kill_group(process, SIGKILL)
         killAfterSeconds = .infinity
+        if isAbandonedIfStuck { abandonAfterSeconds = elapsed + 0.5 }
+      } else if elapsed > abandonAfterSeconds, let end {
+        lines.finish(onLine: onErrorLine)
+        return end
       }
     }
     // Processes that the program left in its group must not outlive an interrupted run. Its number is still its own.
@@ -202,7 +208,8 @@ extension CurrentProcess {
     return end
   }
 
-  private static func inheritedEnvironment(without own: Set<String>) -> [[UInt8]] {
+  /// The environment of this process, without some variables.
+  public static func inheritedEnvironment(without own: Set<String> = []) -> [[UInt8]] {
     var variables: [[UInt8]] = []
     var pointer = tr_environment()
     while let entry = pointer?.pointee {

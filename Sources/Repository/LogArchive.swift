@@ -1,5 +1,5 @@
 internal import Catalog
-internal import Model
+public import Model
 public import Posix
 
 /// A directory of log files, such as the segments of a write-ahead log. A stored file never changes.
@@ -71,6 +71,13 @@ public struct LogArchive: Sendable {
   public func facts(of name: [UInt8]) throws(Failure) -> LogFacts? {
     guard let file = try openStored(name) else { return nil }
     return try file.facts
+  }
+
+  /// The time at which a log was stored. `nil` if there is no such log.
+  public func storedTime(of name: [UInt8]) throws(Failure) -> Timestamp? {
+    do { return try directory.descriptor.statusIfPresent(of: fileName(of: name).span)?.modified } catch {
+      throw .writing("look at", at: path(of: name), because: error)
+    }
   }
 
   /// Passes on the plain bytes of a log. False if there is no such log.

@@ -87,6 +87,15 @@ extension Configuration {
     # directory = "/var/tmp/dumps"
 
     # [[database]]
+    # name = "cluster"
+    # kind = "postgresql"
+    # user = "postgres"
+    # The whole server as a base backup; the default is "logical", a dump of each table.
+    # mode = "physical"
+    # The archive of the write-ahead log; see treering-wal(1).
+    # archive = "/backup/wal"
+
+    # [[database]]
     # name = "managed"
     # kind = "postgresql"
     # url = "postgresql://app@db.example.org:5432/shop"
@@ -105,6 +114,8 @@ extension Configuration {
     # password_file = "/etc/treering/wordpress.password"
     # databases = ["wordpress"]
     # exclude_tables = ["wordpress.wp_statistics"]
+    # Each snapshot has the binary logs since the one before.
+    # logs = true
 
     # [[database]]
     # name = "photos"

@@ -72,6 +72,9 @@ public struct DatabaseConfiguration: Sendable, Equatable {
 
   public init() {}
 
+  /// The kind of its dumps, in the catalog: `postgresql`, or `postgresql-physical`.
+  public var recordedKind: String { kind.rawValue + (kind == .postgresql && mode == .physical ? "-physical" : "") }
+
   /// The place of a database to load: the URL of a server, the path of its socket, or of an SQLite file.
   public init(name: String, kind: Kind, at place: String) throws(DatabaseAddressError) {
     (self.name, self.kind) = (name, kind)
@@ -171,6 +174,9 @@ extension DatabaseConfiguration {
       for key in ["databases", "schemas", "exclude_tables", "jobs"] where table.has(key) {
         table.complain(key: key, message: "\"\(key)\" has no meaning with mode = \"physical\", which copies all files")
       }
+    }
+    if kind == .postgresql, archive != nil, mode == .logical {
+      table.complain(key: "archive", message: "\"archive\" needs mode = \"physical\", with which a log can be replayed")
     }
     if socket != nil, host != nil {
       table.complain(key: "socket", message: "\"socket\" and a host exclude each other; name one")

@@ -25,6 +25,8 @@ public struct RemoteConfiguration: Sendable, Equatable {
   public var timeoutSeconds: Int64 = 300
   /// The place of the remote in the owner's words.
   public var location: String?
+  /// The archived logs of the databases are pushed, too.
+  public var logs = false
   /// The line number in the file, from 1.
   public var line = 0
 
@@ -38,7 +40,7 @@ extension RemoteConfiguration {
     self.init()
     self.name = name
     line = table.line
-    table.know(["url", "set", "ssh", "remote_command", "limit_rate", "timeout", "optional", "rpo", "location"])
+    table.know(["url", "set", "ssh", "remote_command", "limit_rate", "timeout", "optional", "rpo", "location", "logs"])
     table.require("url")
     if let url = table.string(for: "url") {
       self.url = url
@@ -59,6 +61,7 @@ extension RemoteConfiguration {
       } ?? remoteCommand
     limitRate = table.rate(for: "limit_rate")
     isOptional = table.bool(for: "optional") ?? false
+    logs = table.bool(for: "logs") ?? false
     rpoSeconds = table.duration(for: "rpo")
     location = table.words(for: "location")
     timeoutSeconds = table.duration(for: "timeout") ?? timeoutSeconds

@@ -28,7 +28,8 @@ enum Layering {
       layer: 3,
       imports: ["Engine", "Repository", "Posix", "Model", "Catalog", "Delta", "Retention", "Synchronization"]),
     "Operations": TargetRule(layer: 3, imports: ["Posix", "CCurl"]),
-    "Databases": TargetRule(layer: 3, imports: ["Catalog", "Posix", "Model", "Settings", "Synchronization"]),
+    "Databases": TargetRule(
+      layer: 3, imports: ["Catalog", "Posix", "Model", "Retention", "Settings", "Synchronization"]),
     "CCurl": TargetRule(layer: 1, imports: []),
     "Archive": TargetRule(layer: 3, imports: ["Catalog", "Model", "CArchive"]),
     "CArchive": TargetRule(layer: 1, imports: []),

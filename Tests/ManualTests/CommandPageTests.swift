@@ -228,6 +228,12 @@ import Testing
     let audited = "repository = \"\(scratch.path("repository"))\"\n[[source]]\npath = \"\(source.path)\"\n"
     try Data(audited.utf8).write(to: configuration)
     documents["audit"] = try answer("audit", ["-c", configuration.path], status: 1)
+    let archived = try Tools.run("/bin/sh", ["-c", "mkdir -m 700 logs; echo > 00000002.history"], in: scratch.url)
+    #expect(archived.status == 0)
+    documents["wal"] = [
+      try answer("wal", ["push", scratch.path("00000002.history"), "--archive", scratch.path("logs")]),
+      try answer("wal", ["fetch", "00000002.history", scratch.path("back"), "--archive", scratch.path("logs")]),
+    ]
     let other = scratch.path("other")
     #expect(try Tools.run(treering, ["init", other]).status == 0)
     documents["push"] = try answer("push", [other])

@@ -234,7 +234,7 @@ struct ConfigurationTests {
       "before", "after", "command", "timeout", "required", "rpo",
       "textfile", "url", "warnings", "headers", "on", "set", "ssh", "remote_command", "limit_rate",
       "every", "part", "name", "kind", "user", "directory", "databases", "schemas", "exclude_tables", "jobs", "socket",
-      "host", "port", "role", "password_file", "tls", "ca_file", "file",
+      "host", "port", "role", "password_file", "tls", "ca_file", "file", "mode", "archive", "logs",
       "location", "verify_within", "unreadable_runs", "ignore",
     ]
     #expect(described == Set(known))

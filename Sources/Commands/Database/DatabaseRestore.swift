@@ -64,19 +64,39 @@ struct DatabaseRestore {
     line.stop()
     let verb = command.dryRun ? "would copy" : "copied"
     let files = progress.files.value
-    let answer = DatabaseRestoreAnswer(
+    let isWhole = result.damaged == 0 && !command.dryRun
+    let recovery = try isWhole && dump.isBaseBackup ? self.recovery(from: dump, at: path) : nil
+    let start = try recovery?.prepare()
+    var answer = DatabaseRestoreAnswer(
       dump, to: displayName(path), dryRun: command.dryRun, warnings: monitor.warnings.map(\.message),
       elapsedSeconds: result.elapsedSeconds)
-    common.answer(
-      answer,
-      lines: [
-        "\(verb) \(counted(files, "file")) (\(byteText(dump.byteCount))) of \(dump.text) to \(displayName(path))"
-      ])
+    answer.start = start
+    let copied =
+      "\(verb) \(counted(files, "file")) (\(byteText(dump.byteCount))) of \(dump.text) to \(displayName(path))"
+    common.answer(answer, lines: [copied] + (recovery?.lines(startingBy: start) ?? []))
     if result.damaged > 0 {
       Console.complain(counted(result.damaged, "damaged file") + ", named above: this dump is not whole")
       return .damaged
     }
     return monitor.warnings.isEmpty ? .done : .warnings
+  }
+
+  /// The recovery of a base backup: up to `--at`, or to the end of the log.
+  private func recovery(from dump: StoredDump, at path: [UInt8]) throws -> RecoveryDirectory {
+    let file = try common.configuration()
+    let configured = file?.settings.databases.first { dump.record.name.elementsEqual($0.name.utf8) }
+    // Only root can give the directory to the account of the server.
+    let user = configured?.user ?? "postgres"
+    let account = CurrentProcess.effectiveUser == 0 ? Account(named: user) : nil
+    let archive =
+      try command.archive.map { try absolutePath(of: $0.bytes) } ?? configured?.archive.map { Array($0.utf8) }
+    let program = try CurrentProcess.programFile()
+    // In the setting, a percent sign stands for itself if it is there twice.
+    let fetch = archive.map { archive in
+      let words = [shellWord(program), shellWord(archive)].map { $0.replacing("%", with: "%%") }
+      return "\(words[0]) wal fetch %f %p --archive \(words[1])"
+    }
+    return RecoveryDirectory(path: path, account: account, fetchCommand: fetch, seconds: command.at)
   }
 
   /// Refuses a directory that has anything.
@@ -284,6 +304,8 @@ struct DatabaseRestoreAnswer: Encodable {
   let databases: [Loaded]
   var roles: [String] = []
   var warnings: [String]
+  /// The command line that starts a server on a restored data directory.
+  var start: String?
   var elapsedSeconds: Double
 
   struct Loaded: Encodable {

@@ -49,8 +49,12 @@ struct StoredDump {
     }
   }
 
-  /// The databases in the dump of a server, or the files of another dump.
+  /// True for a copy of a PostgreSQL server's data directory.
+  var isBaseBackup: Bool { record.kind.elementsEqual("postgresql-physical".utf8) }
+
+  /// The databases in the dump of a server, or the files of another dump. Those of a base backup say nothing.
   var contents: [[UInt8]] {
+    if isBaseBackup { return [] }
     let databases = entries.filter { $0.isDirectory && !$0.hasLogs }.map(\.object)
     return databases.isEmpty ? entries.map(\.name) : databases
   }

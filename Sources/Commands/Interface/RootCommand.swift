@@ -26,7 +26,7 @@ struct RootCommand: ParsableCommand {
       CatCommand.self, ExportCommand.self, RestoreCommand.self,
       DiffCommand.self, VersionsCommand.self, VerifyCommand.self, RotateCommand.self, HoldCommand.self,
       ReleaseCommand.self, DeleteCommand.self, UsageCommand.self,
-      PushCommand.self, ServeCommand.self, DatabaseCommand.self, StatusCommand.self, AuditCommand.self,
+      PushCommand.self, ServeCommand.self, WalCommand.self, DatabaseCommand.self, StatusCommand.self, AuditCommand.self,
       ScheduleCommand.self, ConfigCommand.self, ImportCommand.self,
     ])
 

@@ -33,6 +33,11 @@ public enum Treering {
 
   static func run(_ words: [String]) -> ExitStatus {
     let arguments = commandFirst(words)
+    let status = status(of: arguments)
+    return [.done, .warnings].contains(status) || !WalCommand.isFetch(arguments) ? status : WalCommand.stopsRecovery
+  }
+
+  private static func status(of arguments: [String]) -> ExitStatus {
     if arguments.first == "---completion" {
       answerCompletion(arguments)
       return .done

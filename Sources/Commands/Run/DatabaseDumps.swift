@@ -91,7 +91,9 @@ struct DatabaseDumps {
     do {
       let made = try fill(database, directory, path, previous)
       let record = database.record(began: made.began, ended: made.ended, point: made.point)
-      return (Dump(of: record, in: path, isRequired: database.isRequired), made.warnings)
+      return (
+        Dump(of: record, in: path, isRequired: database.isRequired, changesInPlace: database.isPhysical), made.warnings
+      )
     } catch {
       // The failure says more than what stays of its dump; the next run tries again.
       try? removeDump(at: path, threads: threads)

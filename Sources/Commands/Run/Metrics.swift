@@ -32,6 +32,14 @@ extension MetricsText {
       "database_last_dump_timestamp_seconds", help: "When the newest good dump of a database began.",
       samples: state.databases.map { ("database", $0.database, $0.ageSeconds.map { now.seconds - $0 }) })
     add(
+      "database_last_log_timestamp_seconds", help: "When the newest log of a database was archived.",
+      samples: state.databases.map { ("database", $0.database, $0.newestLogAgeSeconds.map { now.seconds - $0 }) })
+    add(
+      "database_missing_logs", help: "Logs that the archive of a database lacks.",
+      samples: state.databases.filter { $0.newestLog != nil }.map {
+        ("database", $0.database, Int64(clamping: $0.missingLogs.reduce(0) { $0 &+ $1.count }))
+      })
+    add(
       "push_last_success_timestamp_seconds", help: "When the last push to a remote went well.",
       samples: state.remotes.map { ("remote", $0.remote, $0.arrived.flatMap { Moment.seconds(of: $0) }) })
     add(

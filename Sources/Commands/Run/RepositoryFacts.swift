@@ -22,6 +22,8 @@ struct RepositoryFacts {
   /// The remotes that each snapshot was pushed to, as the command line names them.
   var arrivals: [SnapshotName: [String]] = [:]
   var verifiedParts: [VerifiedPart] = []
+  /// The state of the archived logs of each database that has an archive.
+  var logs: [[UInt8]: DatabaseLogs.State] = [:]
   /// The sources that are on the repository's own disk.
   var sourcesOnSameDisk: [[UInt8]] = []
 
@@ -48,6 +50,13 @@ extension RepositoryFacts {
       bytesTotal = system.bytesUsed &+ system.bytesAvailable
     }
     sourcesOnSameDisk = sources.filter { repository.isOnDisk(of: $0) }
+    for database in file?.databases ?? [] {
+      guard let archive = database.writeAheadLog else { continue }
+      let bases = list.baseBackups(of: database.name)
+      do { logs[database.name] = try DatabaseLogs(in: archive).state(for: bases) } catch {
+        logs[database.name] = DatabaseLogs.State(problem: "\(error)")
+      }
+    }
   }
 }
 
@@ -134,8 +143,12 @@ struct ExpectedDatabase {
   var isRequired = false
   /// The directory below which the dump is made; `nil` for the repository's own.
   var directory: [UInt8]?
-  /// The maximum age of its newest good dump.
+  /// The maximum age of its newest good dump, or of its newest log if its logs are archived.
   var rpoSeconds: Int64?
+  /// The archive of PostgreSQL's write-ahead log.
+  var writeAheadLog: [UInt8]?
+  /// True if the dump is a copy of the server's files.
+  var isPhysical = false
 
   /// The databases of the configuration. Without one, those of all snapshots.
   static func all(in file: ConfigurationFile?, or list: SnapshotList) -> [ExpectedDatabase] {

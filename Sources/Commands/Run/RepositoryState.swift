@@ -46,7 +46,13 @@ struct RepositoryState: Encodable {
     let ageSeconds: Int64?
     /// See `DatabaseAnswer`.
     let point: String?
-    /// `well`, `late`, `failed`, `never` or `future`.
+    /// The newest archived log, and the time at which it was stored.
+    let newestLog: String?
+    let newestLogTime: String?
+    let newestLogAgeSeconds: Int64?
+    /// The logs that the archive lacks, between the oldest base backup and the newest log.
+    let missingLogs: [DatabaseLogs.State.Gap]
+    /// `well`, `late`, `failed`, `never`, `gap` or `future`.
     let state: String
   }
 
@@ -111,7 +117,7 @@ struct RepositoryState: Encodable {
     repository = displayName(facts.path)
     let judged = expectations.sources.map(judge.judge)
     sources = judged.map(\.source)
-    let judgedDatabases = expectations.databases.map(judge.judge)
+    let judgedDatabases = expectations.databases.map(DatabaseJudge(facts: facts, now: now).judge)
     databases = judgedDatabases.map(\.database)
     let judgedRemotes = expectations.remotes.map(judge.judge)
     remotes = judgedRemotes.map(\.remote)
@@ -188,37 +194,6 @@ private struct Judge {
       source: shown, newestGood: good?.name.description, time: good?.summary.started.rfc3339, ageSeconds: age,
       state: state)
     return (answer, finding)
-  }
-
-  /// The state of a database, and the problem if it has one.
-  func judge(_ expected: ExpectedDatabase) -> (database: RepositoryState.Database, finding: String?) {
-    let name = displayName(expected.name)
-    let good = expected.newestGood(in: facts.list, damaged: facts.damaged)
-    let age = good.map { now.seconds - $0.dump.began.seconds }
-    var state = "well"
-    var finding: String?
-    if let age, let good {
-      if age < 0 {
-        state = "future"
-        finding = "the newest dump of the database \(name), in \(good.snapshot), is from the future"
-      } else if let most = expected.rpoSeconds, age > most {
-        state = "late"
-        finding =
-          "the newest good dump of the database \(name) is \(durationText(Double(age))) old, and should be at most "
-          + durationText(Double(most))
-      } else if expected.isLeftOut(in: facts.list) {
-        // The run that failed is a finding of its own.
-        state = "failed"
-      }
-    } else {
-      state = "never"
-      finding = "there is no good dump of the database \(name)"
-    }
-    let database = RepositoryState.Database(
-      database: name, kind: displayName(expected.kind), newestGood: good?.snapshot.description,
-      time: good?.dump.began.rfc3339, ageSeconds: age,
-      point: good.flatMap { $0.dump.point.isEmpty ? nil : displayName($0.dump.point) }, state: state)
-    return (database, finding)
   }
 
   var snapshotFindings: [String] {

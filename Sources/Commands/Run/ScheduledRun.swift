@@ -61,6 +61,7 @@ final class ScheduledRun {
   /// The lock is not needed: a snapshot cannot expire during its push, and other runs can proceed.
   func finish(in repository: Repository) -> RunAnswer {
     pushAll(from: repository)
+    removeUnneededLogs(for: repository)
     verifyPart(of: repository)
     let start = Clock.monotonic()
     if let problem = emptyTrashNotingErrors(of: repository, threads: file.threads) {
@@ -110,6 +111,17 @@ final class ScheduledRun {
         answer.exitStatus = status.code
         answer.error = failure.description
       }
+    }
+  }
+
+  /// Removes archived logs that no base backup needs. This comes after the pushes, so that the remotes have them.
+  private func removeUnneededLogs(for repository: Repository) {
+    let start = Clock.monotonic()
+    let (done, problems) = file.removeUnneededLogs(for: repository)
+    if let message = done.first { note("logs", outcome: .done, since: start, message: message) }
+    for problem in problems {
+      Console.warn(problem)
+      note("logs", outcome: .warnings, since: start, message: problem)
     }
   }
 

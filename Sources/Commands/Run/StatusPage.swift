@@ -37,7 +37,8 @@ struct StatusPage {
     table(
       [["DATABASE", "AGE", "NEWEST GOOD DUMP", ""]]
         + state.databases.map {
-          [$0.database, Self.age($0.ageSeconds), $0.newestGood ?? "none", Self.shout($0.state)]
+          let log = $0.newestLogAgeSeconds.map { ", and logs up to \(durationText(Double($0))) ago" } ?? ""
+          return [$0.database, Self.age($0.ageSeconds), ($0.newestGood ?? "none") + log, Self.shout($0.state)]
         }, rightAligned: [1])
   }
 

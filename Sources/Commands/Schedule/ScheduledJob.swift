@@ -43,6 +43,9 @@ struct ScheduledJob {
     if let metrics = settings.metricsTextfile {
       writablePaths.append(try plain(splitLast(of: Array(metrics.utf8)).parent))
     }
+    for case let archive? in settings.databases.map(\.archive) {
+      writablePaths.append("-" + (try plain(Array(archive.utf8))))
+    }
     usesNetwork = settings.healthchecks != nil || settings.webhook != nil
     for remote in settings.remotes {
       // The repository on a second disk need not be present for a snapshot.

@@ -4,10 +4,13 @@ internal import Posix
 /// The programs of one PostgreSQL version, which lie in one directory.
 struct PostgreSQLPrograms {
   private let directory: [UInt8]
+  let version: Int
 
   var dump: [UInt8] { directory + Array("/pg_dump".utf8) }
   var dumpAll: [UInt8] { directory + Array("/pg_dumpall".utf8) }
   var query: [UInt8] { directory + Array("/psql".utf8) }
+  var baseBackup: [UInt8] { directory + Array("/pg_basebackup".utf8) }
+  var verifyBackup: [UInt8] { directory + Array("/pg_verifybackup".utf8) }
   var restore: [UInt8] { directory + Array("/pg_restore".utf8) }
 
   /// A psql of any version can ask the server.
@@ -22,7 +25,7 @@ struct PostgreSQLPrograms {
   init(forServer version: Int, tools: Tools) throws(DumpFailure) {
     let versions = tools.programs.postgreSQLVersions()
     if let found = versions.first(where: { $0.version >= version }) {
-      directory = found.directory
+      (directory, self.version) = (found.directory, found.version)
       return
     }
     var newest = versions.last?.version
@@ -30,7 +33,7 @@ struct PostgreSQLPrograms {
       let text = String(decoding: try tools.run([path] + words("--version")).output, as: UTF8.self)
       let found = Self.majorVersion(in: text)
       if let found, found >= version {
-        directory = Array(path.dropLast("/pg_dump".utf8.count))
+        (directory, self.version) = (Array(path.dropLast("/pg_dump".utf8.count)), found)
         return
       }
       newest = max(newest ?? 0, found ?? 0)

@@ -5,7 +5,7 @@ internal import Settings
 /// A PostgreSQL server, as the configured role sees it.
 struct PostgreSQLServer {
   private let database: DatabaseConfiguration
-  private let tools: Tools
+  let tools: Tools
   private let psql: [UInt8]
   private let secret: SharedFile?
 

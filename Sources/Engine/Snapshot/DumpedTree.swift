@@ -168,7 +168,11 @@ extension Descriptor {
 // The files of a dump.
 extension FileStorer {
   /// Links a stored file with the same content, or moves the dump's own file in; `nil` if the file must be copied.
-  func takeIn(_ file: inout SourceFile, of tree: DumpedTree) throws -> NewEntry? {
+  ///
+  /// `before` is the stored file of the same path.
+  func takeIn(
+    _ file: inout SourceFile, of tree: DumpedTree, comparedWith before: StoredFile?
+  ) throws -> NewEntry? {
     // The change of the mode would change an ACL that was read before.
     let isMovable = node.isTakenOver && file.attributes.isEmpty && takeOver(&file, of: tree)
     do {
@@ -178,7 +182,11 @@ extension FileStorer {
         file.descriptor, byteCount: status.size, hasHoles: status.hasHoles, elidingZeros: true)
       if pass.byteCount == status.size, try file.descriptor.status().isSameState(as: status) {
         if let entry = try linkStored(pass, for: file, of: tree) { return entry }
-        if isMovable, let entry = try move(file, pass: pass, of: tree) { return entry }
+        if isMovable, !mayShareBlocks(file, with: before, in: tree),
+          let entry = try move(file, pass: pass, of: tree)
+        {
+          return entry
+        }
       }
     } catch let error as CatalogError {
       builder.context.warn(
@@ -188,6 +196,14 @@ extension FileStorer {
     }
     try? file.descriptor.seek(to: 0)
     return nil
+  }
+
+  /// True if the copy of a changed file takes less space than the file itself.
+  private func mayShareBlocks(
+    _ file: borrowing SourceFile, with before: StoredFile?, in tree: DumpedTree
+  ) -> Bool {
+    tree.dump.changesInPlace && builder.context.capabilities.reflinks
+      && before?.row.isWorthCloning(for: file.status) == true
   }
 
   /// The fresh file is whole, so it is better than a stored one that is not what its catalog says.

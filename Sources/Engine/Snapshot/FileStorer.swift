@@ -79,7 +79,7 @@ struct FileStorer {
     var file = SourceFile(
       descriptor: descriptor, name: name, status: status, attributes: attributes, flags: flags, dump: node.dump)
     if let dump = node.dump {
-      if let entry = try takeIn(&file, of: dump) { return entry }
+      if let entry = try takeIn(&file, of: dump, comparedWith: before) { return entry }
     } else if let before, let entry = try reuse(before, for: file) {
       return entry
     }

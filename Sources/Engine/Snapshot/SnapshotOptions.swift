@@ -86,10 +86,15 @@ public final class Dump: Sendable {
   public let directory: [UInt8]
   /// True if nothing is published without the dump.
   public let isRequired: Bool
+  /// True if a large file changes in parts, so that it can share blocks with the stored one of the same path.
+  public let changesInPlace: Bool
   /// The inodes of files that an attempt of this run has linked into a tree. Only attempts that failed come back.
   let movedInodes = Mutex<Set<UInt64>>([])
 
-  public init(of record: DatabaseRecord, in directory: [UInt8], isRequired: Bool = false) {
+  public init(
+    of record: DatabaseRecord, in directory: [UInt8], isRequired: Bool = false, changesInPlace: Bool = false
+  ) {
+    self.changesInPlace = changesInPlace
     self.record = record
     self.directory = directory
     self.isRequired = isRequired

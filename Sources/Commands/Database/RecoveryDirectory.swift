@@ -1,0 +1,124 @@
+internal import Databases
+internal import Model
+internal import Posix
+internal import Repository
+internal import Settings
+
+/// The data directory of a PostgreSQL server, restored from a base backup and made ready for a recovery.
+struct RecoveryDirectory {
+  let path: [UInt8]
+  /// The account of the server; `nil` for that of this process.
+  let account: Account?
+  /// The command line that fetches a log, with `%f` and `%p`; `nil` if the backup has the log that it needs.
+  let fetchCommand: String?
+  /// The moment to stop at; `nil` for the end of the log.
+  let seconds: Int64?
+
+  /// Writes the settings and gives the directory to the account. Returns the command line that starts the server.
+  func prepare() throws(Failure) -> String {
+    do {
+      let directory = Directory(try Descriptor.open(path: path, [.read, .directory]))
+      try writeSettings(in: directory)
+      try moveTablespacesOut(of: directory)
+      if let account { try directory.give(to: account) }
+      return try startCommand(in: directory)
+    } catch { throw Failure.writing("prepare the data directory", at: path, because: error) }
+  }
+
+  /// The answer for a person.
+  func lines(startingBy command: String?) -> [String] {
+    let moment = seconds.map { "to \(CalendarTime(seconds: $0).rfc3339)" } ?? "to the end of the log"
+    return [
+      fetchCommand == nil
+        ? "the server will start as it was at the end of the backup" : "the server will recover \(moment)",
+      "it will not archive its log until archive_mode is removed from postgresql.auto.conf; another server that still "
+        + "runs needs another port: add -o '-p 5433'",
+      "start it with: \(command ?? "pg_ctl")",
+    ]
+  }
+
+  /// A test must not store its logs into the archive of the server that still runs.
+  private static let noArchiving = """
+    # Without this line and after a restart, the server archives its log again.
+    archive_mode = 'off'
+
+    """
+
+  private func writeSettings(in directory: Directory) throws {
+    var settings = "\n# Written by treering for the recovery.\n" + Self.noArchiving
+    if let fetchCommand {
+      settings += "restore_command = \(Self.quoted(fetchCommand))\n"
+      if let seconds {
+        // PostgreSQL knows no time zone Z here.
+        let time = CalendarTime(seconds: seconds).rfc3339.replacing("T", with: " ").replacing("Z", with: "+00")
+        settings += "recovery_target_time = \(Self.quoted(time))\nrecovery_target_action = 'promote'\n"
+      }
+      try write(Array("recovery.signal".utf8), "", in: directory)
+    }
+    try write(Array("postgresql.auto.conf".utf8), settings, in: directory)
+    // Debian keeps these elsewhere. A recovery without connections needs no setting of the old server.
+    for (name, text) in [
+      (
+        "postgresql.conf",
+        "# The snapshot has no such file. Until it is there, the server takes its defaults.\nhot_standby = off\n"
+      ),
+      ("pg_hba.conf", "local all all peer\n"),
+    ] where try directory.descriptor.statusIfPresent(of: Array(name.utf8).span) == nil {
+      try write(Array(name.utf8), text, in: directory)
+    }
+  }
+
+  /// Gives each tablespace a directory beside the data directory. PostgreSQL refuses one inside.
+  private func moveTablespacesOut(of directory: Directory) throws {
+    let links: Directory
+    do { links = try directory.directory(Array("pg_tblspc".utf8).span) } catch {
+      guard error == .noSuchEntry else { throw error }
+      return
+    }
+    let (parent, name) = splitLast(of: path)
+    let above = Directory(try Descriptor.open(path: parent, [.read, .directory]))
+    for id in try links.names() where try links.descriptor.status(of: id.span).kind == .directory {
+      let other = name + Array("-tablespace-".utf8) + id
+      try links.descriptor.rename(id.span, to: above.descriptor, as: other.span)
+      try links.descriptor.makeSymbolicLink(id.span, to: (parent.last == slash ? parent : parent + [slash]) + other)
+      if let account { try above.directory(other.span).give(to: account) }
+    }
+  }
+
+  /// Appends to a file, which may be new.
+  private func write(_ name: [UInt8], _ text: String, in directory: Directory) throws {
+    let file = try directory.descriptor.open(name.span, [.write, .create, .append], mode: 0o600)
+    try file.write(Array(text.utf8))
+    try file.synchronize()
+    try file.close()
+  }
+
+  private func startCommand(in directory: Directory) throws -> String {
+    let text = try directory.descriptor.openToRead(Array("PG_VERSION".utf8).span).readToEnd(limit: 64)
+    let version = String(decoding: text.prefix { isDigit($0) }, as: UTF8.self)
+    let debian = "/usr/lib/postgresql/\(version)/bin/pg_ctl"
+    let program = ProgramSearch.isProgram(Array(debian.utf8)) ? debian : "pg_ctl"
+    let shown = shellWord(path)
+    let prefix = account.map { $0.user == CurrentProcess.effectiveUser ? "" : "runuser -u \($0.name) -- " } ?? ""
+    return "\(prefix)\(program) -D \(shown) -l \(shown)/log -t 3600 start"
+  }
+
+  /// A text in a file of settings.
+  private static func quoted(_ text: String) -> String {
+    "'" + text.replacing("\\", with: "\\\\").replacing("'", with: "''") + "'"
+  }
+}
+
+extension Directory {
+  /// Gives everything below the directory to an account, and then the directory itself.
+  fileprivate func give(to account: Account) throws(Errno) {
+    for name in try names() {
+      if try descriptor.status(of: name.span).kind == .directory {
+        try directory(name.span).give(to: account)
+      } else {
+        try descriptor.open(name.span, .pathOnly).setOwner(user: account.user, group: account.group)
+      }
+    }
+    try descriptor.setOwner(user: account.user, group: account.group)
+  }
+}
