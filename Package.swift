@@ -29,7 +29,7 @@ let package = Package(
       name: "Commands",
       dependencies: [
         "Engine", "Repository", "Posix", "Model", "Catalog", "Patterns", "Retention", "Settings", "RsnapshotImport",
-        "Operations", "Archive", "Replication", "Databases",
+        "Operations", "Archive", "Replication", "Restic", "Databases",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),
@@ -38,6 +38,9 @@ let package = Package(
     .target(
       name: "Replication",
       dependencies: ["Engine", "Repository", "Posix", "Model", "Catalog", "Delta", "Retention"], swiftSettings: fast),
+    .target(
+      name: "Restic", dependencies: ["Engine", "Repository", "Posix", "Model", "Catalog", "CCodec"], swiftSettings: fast
+    ),
     .target(name: "Operations", dependencies: ["Posix", "CCurl"], swiftSettings: strict),
     .target(
       name: "Databases", dependencies: ["Catalog", "Posix", "Model", "Retention", "Settings"], swiftSettings: fast),
@@ -102,6 +105,10 @@ let package = Package(
     .testTarget(
       name: "ReplicationTests",
       dependencies: ["Replication", "Engine", "Repository", "Posix", "Model", "Catalog", "Delta", "TestSupport"],
+      swiftSettings: strict),
+    .testTarget(
+      name: "ResticTests",
+      dependencies: ["Restic", "Engine", "Repository", "Posix", "Model", "Catalog", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
       name: "ManualTests", exclude: ["content_digest.py", "push_snapshot.py", "read_catalog.py"], swiftSettings: strict),

@@ -56,11 +56,14 @@ public struct OpenCatalog: Sendable {
   public func read(at offset: UInt64, count: Int) throws -> [UInt8] { try source.read(at: offset, count: count) }
 
   let source: any CatalogSource
+  let mayHaveChunks: Bool
   let tableOffset: UInt64
   let frameCount: UInt32
 
-  public init(reading source: any CatalogSource) throws {
+  /// `mayHaveChunks` is true for a catalog that this process has made of a repository of restic's format.
+  public init(reading source: any CatalogSource, mayHaveChunks: Bool = false) throws {
     self.source = source
+    self.mayHaveChunks = mayHaveChunks
     let header = try source.read(at: 0, count: CatalogFormat.headerBytes)
     guard header.count == CatalogFormat.headerBytes,
       header.starts(with: CatalogFormat.headerMagic)
@@ -167,7 +170,8 @@ public final class CatalogReader {
   /// Like `record`, but without counting, because the lookup of a path always ends.
   func lookUp(at place: Place, digest: Digest) throws -> DirectoryRecord {
     try DirectoryRecord(
-      frame: try frame(number: place.frame), offset: Int(place.offset), digest: digest, hasher: hasher)
+      frame: try frame(number: place.frame), offset: Int(place.offset), digest: digest, hasher: hasher,
+      mayHaveChunks: catalog.mayHaveChunks)
   }
 
   public func root() throws -> DirectoryRecord { try record(at: summary.root.place, for: summary.root.digest) }

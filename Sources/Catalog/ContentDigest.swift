@@ -8,12 +8,26 @@ public import Model
 /// forms are equal.
 public struct ContentDigest: Hashable, Sendable {
   public let digest: Digest
-  /// True if MiBs of zeros are left out.
-  public let isSparse: Bool
+  public let form: Form
 
-  public init(_ digest: Digest, isSparse: Bool = false) {
+  public enum Form: UInt8, Sendable {
+    /// The SHA-256 of the content.
+    case plain
+    /// MiBs of zeros are left out.
+    case sparse
+    /// The SHA-256 of the IDs of the content's chunks in a repository of restic's format.
+    ///
+    /// No catalog in a file has it. The content cannot be compared with it, but each chunk with its ID.
+    case chunks
+  }
+
+  public var isSparse: Bool { form == .sparse }
+
+  public init(_ digest: Digest, isSparse: Bool = false) { self.init(digest, form: isSparse ? .sparse : .plain) }
+
+  public init(_ digest: Digest, form: Form) {
     self.digest = digest
-    self.isSparse = isSparse
+    self.form = form
   }
 
   /// The digest of an empty file.
@@ -25,7 +39,7 @@ public struct ContentDigest: Hashable, Sendable {
   /// False if two contents of the same size differ. Digests of different forms cannot be compared; equal modification
   /// times then stand for equal contents.
   public func isConsistent(with other: ContentDigest, sameTime: Bool) -> Bool {
-    isSparse == other.isSparse ? digest == other.digest : sameTime
+    form == other.form ? digest == other.digest : sameTime
   }
 
   private static let sparseSuffix = UInt8(ascii: "s")
@@ -35,9 +49,9 @@ public struct ContentDigest: Hashable, Sendable {
 
   /// Parses the result of `fileName`.
   public init?(fileName: some Collection<UInt8>) {
-    isSparse = fileName.count == 65 && Array(fileName).last == Self.sparseSuffix
+    let isSparse = fileName.count == 65 && Array(fileName).last == Self.sparseSuffix
     guard let digest = Digest(hexadecimal: Array(fileName.prefix(isSparse ? 64 : fileName.count))) else { return nil }
-    self.digest = digest
+    self.init(digest, isSparse: isSparse)
   }
 }
 

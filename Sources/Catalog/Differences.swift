@@ -117,4 +117,9 @@ extension Found {
 
 extension Subtree {
   public init(_ row: DirectoryRow) { self.init(digest: row.digest, place: row.place, totals: row.totals) }
+
+  /// A subtree of which only the totals are known.
+  public init(totals: Totals) {
+    self.init(digest: Digest(words: (0, 0, 0, 0)), place: Place(frame: 0, offset: 0), totals: totals)
+  }
 }

@@ -38,6 +38,8 @@ public struct DirectoryRecord: Sendable {
   private let contentRange: Range<Int>
   private let hintRange: Range<Int>
   private let filesStart: Int
+  /// True in a catalog that was made in memory: nothing else has digests of chunks.
+  private let mayHaveChunks: Bool
 
   /// The bytes that the digest covers.
   public var content: ArraySlice<UInt8> { bytes[contentRange] }
@@ -50,7 +52,9 @@ public struct DirectoryRecord: Sendable {
   }
 
   /// Opens the record at `offset` of a frame's content and checks it against `digest`.
-  init(frame bytes: [UInt8], offset: Int, digest: Digest, hasher: SHA256) throws(CatalogError) {
+  init(
+    frame bytes: [UInt8], offset: Int, digest: Digest, hasher: SHA256, mayHaveChunks: Bool = false
+  ) throws(CatalogError) {
     self = try bytes.reading { raw throws(CatalogError) in
       guard offset >= 0, offset < raw.count else { throw CatalogError("a record lies outside its frame") }
       var cursor = ByteCursor(raw, in: offset..<raw.count)
@@ -63,7 +67,8 @@ public struct DirectoryRecord: Sendable {
       guard hasher.digest(of: UnsafeRawBufferPointer(rebasing: raw[content])) == digest else {
         throw CatalogError("a directory's record does not have the digest its parent names")
       }
-      return try DirectoryRecord(bytes, raw: raw, content: content, hints: hintRange)
+      return try DirectoryRecord(
+        bytes, raw: raw, content: content, hints: hintRange, mayHaveChunks: mayHaveChunks)
     }
   }
 
@@ -71,21 +76,23 @@ public struct DirectoryRecord: Sendable {
   public init(content: [UInt8]) throws(CatalogError) {
     guard content.count <= RecordLimit.recordBytes else { throw CatalogError("a record is too long") }
     self = try content.reading { raw throws(CatalogError) in
-      try DirectoryRecord(content, raw: raw, content: 0..<raw.count, hints: 0..<0)
+      try DirectoryRecord(content, raw: raw, content: 0..<raw.count, hints: 0..<0, mayHaveChunks: false)
     }
     // Decodes the whole record now, so that no later access finds damage.
     _ = try directories()
   }
 
   private init(
-    _ bytes: [UInt8], raw: UnsafeRawBufferPointer, content: Range<Int>, hints hintRange: Range<Int>
+    _ bytes: [UInt8], raw: UnsafeRawBufferPointer, content: Range<Int>, hints hintRange: Range<Int>,
+    mayHaveChunks: Bool
   ) throws(CatalogError) {
     self.bytes = bytes
+    self.mayHaveChunks = mayHaveChunks
     contentRange = content
     self.hintRange = hintRange
     var body = ByteCursor(raw, in: content)
     let fixed = try FixedPart(from: &body)
-    guard fixed.kind == .directory, !fixed.flags.contains(.sparseDigest) else {
+    guard fixed.kind == .directory, fixed.flags.isDisjoint(with: [.sparseDigest, .chunksDigest]) else {
       throw CatalogError("a record is not a directory's")
     }
     metadata = fixed.metadata
@@ -144,6 +151,10 @@ public struct DirectoryRecord: Sendable {
     guard !isSparse || fixed.kind == .regular && fixed.size >= UInt64(ContentHasher.partBytes) else {
       throw CatalogError("an entry has the digest of a sparse file, and is none")
     }
+    let isOfChunks = fixed.flags.contains(.chunksDigest)
+    guard !isOfChunks || mayHaveChunks && !isSparse && fixed.kind == .regular else {
+      throw CatalogError("an entry has the digest of chunks, of which the catalog knows none")
+    }
     if fixed.kind == .symbolicLink {
       guard fixed.size > 0, fixed.size <= UInt64(RecordLimit.targetBytes) else {
         throw CatalogError("a symbolic link's target has an impossible length")
@@ -151,7 +162,7 @@ public struct DirectoryRecord: Sendable {
       target = try cursor.take(Int(fixed.size))
     } else if fixed.kind == .regular && fixed.size > 0 {
       guard fixed.size <= UInt64(Int64.max) else { throw CatalogError("a file has an impossible size") }
-      digest = ContentDigest(try cursor.digest(), isSparse: isSparse)
+      digest = ContentDigest(try cursor.digest(), form: isOfChunks ? .chunks : isSparse ? .sparse : .plain)
     }
     var hints = Hints.none
     if !hintRange.isEmpty {

@@ -14,7 +14,9 @@ public struct EntryFlags: OptionSet, Sendable {
   public static let synthetic = EntryFlags(rawValue: 8)
   /// The digest of a regular file leaves whole MiBs of zeros out.
   static let sparseDigest = EntryFlags(rawValue: 16)
-  static let known: EntryFlags = [.hasAttributes, .hardLinked, .incomplete, .synthetic, .sparseDigest]
+  /// The digest of a regular file is of the IDs of its chunks; only in a catalog that is made in memory.
+  static let chunksDigest = EntryFlags(rawValue: 32)
+  static let known: EntryFlags = [.hasAttributes, .hardLinked, .incomplete, .synthetic, .sparseDigest, .chunksDigest]
 }
 
 /// Facts about the reading and storing of an entry; its digest does not cover them.

@@ -133,7 +133,13 @@ public final class RecordEncoder {
   public func append(_ name: Span<UInt8>, _ entry: NewEntry) {
     var flags: EntryFlags = entry.attributes.isEmpty ? [] : .hasAttributes
     if entry.linkGroup != nil { flags.insert(.hardLinked) }
-    if entry.kind == .regular, entry.digest.isSparse { flags.insert(.sparseDigest) }
+    if entry.kind == .regular, entry.size > 0 {
+      switch entry.digest.form {
+      case .plain: break
+      case .sparse: flags.insert(.sparseDigest)
+      case .chunks: flags.insert(.chunksDigest)
+      }
+    }
     let size =
       switch entry.kind {
       case .regular: entry.size

@@ -34,7 +34,7 @@ public final class SHA256 {
   public func digest(of bytes: [UInt8]) -> Digest { bytes.withUnsafeBytes { digest(of: $0) } }
 
   /// The digest of one contiguous run of bytes.
-  func digest(of bytes: UnsafeRawBufferPointer) -> Digest {
+  public func digest(of bytes: UnsafeRawBufferPointer) -> Digest {
     reset()
     update(bytes)
     return finish()

@@ -96,7 +96,7 @@ struct ConfigCommand: RunnableCommand {
     let isRight = findings.isEmpty
     for remote in settings.remotes
     where !(remote.isOptional && remote.address.absence != nil) && remote.address != .local([]) {
-      do { _ = try Connection(options: try RemoteTarget(remote: remote, options: common).options) } catch {
+      do { try RemoteTarget(remote: remote, options: common).reach() } catch {
         findings.append("\(file.at(line: remote.line)): the remote \(remote.name): \(error)")
       }
     }

@@ -2,6 +2,8 @@ internal import ArgumentParser
 internal import Model
 internal import Posix
 internal import Repository
+internal import Restic
+internal import Settings
 
 struct InitCommand: RunnableCommand {
   static let answersForWhatIsDone = true
@@ -13,13 +15,18 @@ struct InitCommand: RunnableCommand {
       repository is readable by its owner alone, because what it holds must not be more open than its \
       sources.
 
-      Example:
+      With restic:/path, an encrypted repository of restic's format is made, for pushes. Its password is needed for
+      everything, and nobody can recover it: keep it in a second place.
+
+      Examples:
         treering init /backup/treering
+        treering init -r restic:/mnt/usb/backup --password-file /etc/treering/usb.password
       """)
 
   @Argument(help: ArgumentHelp("The directory that will hold the snapshots.", valueName: "dir"), completion: .directory)
   var directory: PathArgument?
 
+  @OptionGroup var password: PasswordOptions
   @OptionGroup var common: CommonOptions
 
   func execute() throws -> ExitStatus {
@@ -28,12 +35,37 @@ struct InitCommand: RunnableCommand {
     }
     var options = common
     if let directory { options.repository = directory }
+    if let restic = try resticRepository(named: options.repositoryPath(), options: options) {
+      let made = try restic.create()
+      common.answer(
+        Answer(repository: made.displayName, id: displayName(made.idText)),
+        lines: [
+          "made the encrypted repository \(made.displayName)",
+          "without its password, all that it will have is lost: keep the password in a second place",
+        ])
+      return .done
+    }
+    if password.passwordFile != nil || password.passwordCommand != nil {
+      throw Failure(.usage, "only a repository of restic's format has a password", hint: "name it as restic:/path")
+    }
     let path = try options.localRepositoryPath()
     let repository = try Repository.initialize(path, at: Clock.now())
     common.answer(
       Answer(repository: displayName(path), id: displayName(repository.id)),
       lines: ["made the repository \(displayName(path))"])
     return .done
+  }
+
+  /// The way to the repository of restic's format that is meant; `nil` for one of treering's.
+  private func resticRepository(named path: [UInt8], options: CommonOptions) throws(Failure) -> ResticAccess? {
+    let text = String(decoding: path, as: UTF8.self)
+    if directory == nil, let file = try options.configuration(naming: text),
+      let remote = file.settings.remotes.first(where: { $0.name == text }), case .restic(let there) = remote.address
+    {
+      return ResticAccess(path: there, remote: remote, options: password)
+    }
+    guard case .restic(let there) = try CommonOptions.address(of: path) else { return nil }
+    return ResticAccess(path: there, options: password)
   }
 
   private struct Answer: Encodable {

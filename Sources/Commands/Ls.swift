@@ -134,7 +134,9 @@ extension Entry: Encodable {
     }
     if kind == .regular || kind == .directory { try container.encodeIfPresent(size, forKey: .bytes) }
     if kind == .symbolicLink { try container.encodeIfPresent(facts.map { displayName($0.target) }, forKey: .target) }
-    if let digest = facts?.digest, !digest.isSparse { try container.encode(digest.digest.description, forKey: .sha256) }
+    if let digest = facts?.digest, digest.form == .plain {
+      try container.encode(digest.digest.description, forKey: .sha256)
+    }
   }
 }
 

@@ -137,10 +137,15 @@ struct VerifyCommand: RunnableCommand {
     // A word without slash and colon is a name.
     var isRemote = isNamed || !text.contains("/") && !text.contains(":")
     if !isRemote, case .ssh = try CommonOptions.address(of: source.bytes) { isRemote = true }
+    if case .restic = try CommonOptions.address(of: source.bytes) { isRemote = true }
     if isRemote {
+      let target = try RemoteTarget(named: text, in: configuration, connection: connection, options: common)
+      if target.restic != nil {
+        throw Failure(
+          .usage, "a repository of restic's format cannot repair this one", hint: "restore the damaged paths from it")
+      }
       return RemoteRepository(
-        over: try Connection(
-          options: try RemoteTarget(named: text, in: configuration, connection: connection, options: common).options))
+        over: try Connection(options: target.options))
     }
     let other = try Repository.open(source.bytes)
     let (own, its) = (repository.identity, other.identity)

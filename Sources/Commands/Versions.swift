@@ -82,7 +82,9 @@ private struct PathVersion: Encodable {
     try container.encode(facts.kind.word, forKey: .kind)
     try container.encode(facts.metadata.modified.rfc3339, forKey: .modified)
     try container.encode(byteCount, forKey: .bytes)
-    if let digest = facts.digest, !digest.isSparse { try container.encode(digest.digest.description, forKey: .sha256) }
+    if let digest = facts.digest, digest.form == .plain {
+      try container.encode(digest.digest.description, forKey: .sha256)
+    }
     try container.encode(version.first.description, forKey: .first)
     try container.encode(version.last.description, forKey: .last)
     try container.encode(version.snapshots, forKey: .snapshots)

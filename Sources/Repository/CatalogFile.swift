@@ -81,8 +81,10 @@ public final class TemporaryCatalog: Sendable {
   public var sink: any FrameSink { file }
 
   /// Writes the part that follows the frames, and opens the catalog.
-  public func finish(_ summary: CatalogSummary, with writer: FrameWriter) throws -> OpenCatalog {
+  public func finish(
+    _ summary: CatalogSummary, with writer: FrameWriter, mayHaveChunks: Bool = false
+  ) throws -> OpenCatalog {
     try file.finish(summary, with: writer)
-    return try OpenCatalog(reading: file)
+    return try OpenCatalog(reading: file, mayHaveChunks: mayHaveChunks)
   }
 }

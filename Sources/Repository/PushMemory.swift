@@ -130,6 +130,13 @@ public struct PushMemory {
     try repository.file(named: Self.pushedName, in: own).replace(with: Array(lines.utf8))
   }
 
+  /// The cache of pushes to a repository of restic's format. It may be removed at any time.
+  public func cacheFile(for id: [UInt8]) throws(Failure) -> ControlFile {
+    do { return repository.file(named: Array("restic-cache".utf8), in: try makeDirectory(for: id)) } catch {
+      throw .writing("keep a cache in", at: repository.path, because: error)
+    }
+  }
+
   private func makeDirectory(for id: [UInt8]) throws(Errno) -> Directory {
     try repository.makeDirectory(Self.directoryName, in: repository.control)
     let remotes = try repository.control.directory(Self.directoryName.span)

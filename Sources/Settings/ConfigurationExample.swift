@@ -225,5 +225,15 @@ extension Configuration {
     # The greatest age of the newest snapshot there.
     # rpo = "14d"
 
+    # An encrypted repository of restic's format on a disk. The file with its password has mode 0600.
+    # [remote.usb]
+    # url = "restic:/mnt/usb/web01"
+    # password_file = "/etc/treering/usb.password"
+
+    # A command may print the password instead.
+    # [remote.vault]
+    # url = "restic:/mnt/vault/web01"
+    # password_command = "pass show backup/vault"
+
     """
 }

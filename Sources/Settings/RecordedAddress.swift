@@ -7,6 +7,7 @@ extension RemoteAddress {
   public var recorded: [UInt8] {
     switch self {
     case .local(let path): return Self.tidy(path)
+    case .restic(let path): return Self.resticPrefix + Self.tidy(path)
     case .ssh(let user, let host, let port, let path):
       let host = host.contains(UInt8(ascii: ":")) ? Array("[".utf8) + host + Array("]".utf8) : host
       var text = Array("ssh://".utf8)

@@ -2,26 +2,34 @@ internal import Model
 
 /// The location of a repository: on this machine, or on a machine that ssh(1) reaches.
 ///
-/// There are three forms: `ssh://[user@]host[:port]/path`, scp's `[user@]host:path`, and a local path, which is any
-/// other text. An IPv6 address must be in brackets. The path of an `ssh:` address begins at its slash, or after the
+/// There are four forms: `ssh://[user@]host[:port]/path`, scp's `[user@]host:path`, `restic:path`, and a local path,
+/// which is any other text. An IPv6 address must be in brackets. The path of an `ssh:` address begins at its slash, or after the
 /// slash if `~/` follows it. `%XX` in that path is a byte (RFC 3986). scp's path is literal, except for a leading
 /// `~/`. A relative path on another machine is below the user's home directory there.
 public enum RemoteAddress: Sendable, Equatable {
   case ssh(user: [UInt8]?, host: [UInt8], port: UInt16?, path: [UInt8])
   case local([UInt8])
+  /// A directory on this machine that is a repository of restic's format.
+  case restic([UInt8])
 
   public init(_ text: String) throws(RemoteAddressError) { try self.init(Array(text.utf8)) }
 
   public init(_ text: [UInt8]) throws(RemoteAddressError) {
     guard !text.isEmpty else { throw .emptyPath }
     try Self.check(text)
-    if let scheme = Self.scheme(of: text) {
+    if text.starts(with: Self.resticPrefix) {
+      let path = Array(text.dropFirst(Self.resticPrefix.count))
+      guard !path.isEmpty else { throw .emptyPath }
+      self = .restic(path)
+    } else if let scheme = Self.scheme(of: text) {
       guard scheme.lowercased() == "ssh" else { throw .unknownScheme(scheme) }
       self = try Self.url(text: text[(scheme.utf8.count + 3)...])
     } else {
       self = try Self.scp(text: text) ?? .local(text)
     }
   }
+
+  static let resticPrefix = Array("restic:".utf8)
 
   /// The scheme before `://`, if it is a word (RFC 3986, section 3.1).
   private static func scheme(of text: [UInt8]) -> String? {
@@ -149,7 +157,7 @@ public enum RemoteAddressError: Error, Sendable, Equatable, CustomStringConverti
     case .impossibleEscape: "\"%\" in a path should be followed by two hexadecimal digits; write %25 for \"%\" itself"
     case .forbiddenByte: "neither NUL nor a new line can be in an address"
     case .unknownScheme(let scheme):
-      "\"\(scheme.prefix(40))://\" is not understood; an address is ssh://host/path, host:path or a local path"
+      "\"\(scheme.prefix(40))://\" is not understood; an address is ssh://host/path, host:path, restic:/path or a local path"
     case .emptyCommand: "the command is empty"
     case .unclosedQuote: "a quote is not closed"
     }

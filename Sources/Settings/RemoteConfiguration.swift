@@ -15,6 +15,10 @@ public struct RemoteConfiguration: Sendable, Equatable {
   public var ssh = "ssh"
   /// The command that the program runs on the server's machine.
   public var remoteCommand = "treering serve"
+  /// The file with the password of a repository of restic's format.
+  public var passwordFile: String?
+  /// The command that prints the password, in words as `RemoteAddress.words` splits them.
+  public var passwordCommand: String?
   /// In bytes per second.
   public var limitRate: UInt64?
   /// The remote may be absent without a failure, until `rpoSeconds` have passed.
@@ -40,13 +44,20 @@ extension RemoteConfiguration {
     self.init()
     self.name = name
     line = table.line
-    table.know(["url", "set", "ssh", "remote_command", "limit_rate", "timeout", "optional", "rpo", "location", "logs"])
+    table.know([
+      "url", "set", "ssh", "remote_command", "limit_rate", "timeout", "optional", "rpo", "password_file",
+      "password_command", "location", "logs",
+    ])
     table.require("url")
     if let url = table.string(for: "url") {
       self.url = url
       table.check(key: "url") { () throws(RemoteAddressError) in address = try RemoteAddress(url) }
-      if case .local(let path) = address, !path.isEmpty, path.first != slash {
-        table.complain(key: "url", message: "\"url\" should be ssh://host/path, host:path or an absolute path")
+      switch address {
+      case .local(let path) where !path.isEmpty && path.first != slash,
+        .restic(let path) where path.first != slash:
+        table.complain(
+          key: "url", message: "\"url\" should be ssh://host/path, host:path, restic:/path or an absolute path")
+      default: break
       }
     }
     set = table.choice(for: "set", words: ["latest"] + SnapshotSet.allCases.map(\.rawValue))
@@ -59,12 +70,33 @@ extension RemoteConfiguration {
       table.value(for: "remote_command", expecting: "a command such as \"\(remoteCommand)\"") { found in
         found.string.flatMap { $0.utf8.allSatisfy(isBlank) || $0.utf8.contains(0) ? nil : $0 }
       } ?? remoteCommand
+    readPassword(from: table)
     limitRate = table.rate(for: "limit_rate")
     isOptional = table.bool(for: "optional") ?? false
     logs = table.bool(for: "logs") ?? false
     rpoSeconds = table.duration(for: "rpo")
     location = table.words(for: "location")
     timeoutSeconds = table.duration(for: "timeout") ?? timeoutSeconds
+  }
+
+  private mutating func readPassword(from table: TableReader) {
+    passwordFile = table.path(for: "password_file")
+    if let command = table.string(for: "password_command") {
+      passwordCommand = command
+      table.check(key: "password_command") { () throws(RemoteAddressError) in _ = try RemoteAddress.words(of: command) }
+    }
+    guard case .restic = address else {
+      if passwordFile != nil || passwordCommand != nil {
+        table.complain(
+          key: passwordFile == nil ? "password_command" : "password_file",
+          message: "only a repository of restic's format has a password; its \"url\" begins with restic:")
+      }
+      return
+    }
+    if (passwordFile == nil) == (passwordCommand == nil) {
+      table.complain(
+        key: "url", message: "a repository of restic's format needs either \"password_file\" or \"password_command\"")
+    }
   }
 
   static func isName(_ text: String) -> Bool {

@@ -21,12 +21,14 @@ enum Layering {
       layer: 4,
       imports: [
         "Engine", "Repository", "Posix", "Model", "Catalog", "Patterns", "Retention", "Settings", "RsnapshotImport",
-        "Operations", "Archive", "Replication", "Databases", "ArgumentParser",
+        "Operations", "Archive", "Replication", "Restic", "Databases", "ArgumentParser",
         "FoundationEssentials", "Synchronization",
       ]),
     "Replication": TargetRule(
       layer: 3,
       imports: ["Engine", "Repository", "Posix", "Model", "Catalog", "Delta", "Retention", "Synchronization"]),
+    "Restic": TargetRule(
+      layer: 3, imports: ["Engine", "Repository", "Posix", "Model", "Catalog", "CCodec", "Synchronization"]),
     "Operations": TargetRule(layer: 3, imports: ["Posix", "CCurl"]),
     "Databases": TargetRule(
       layer: 3, imports: ["Catalog", "Posix", "Model", "Retention", "Settings", "Synchronization"]),

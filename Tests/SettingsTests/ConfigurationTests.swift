@@ -51,7 +51,11 @@ struct ConfigurationTests {
     remote.rpoSeconds = 14 * 86_400
     remote.location = "Berlin"
     remote.line = try #require(uncommented.firstIndex { $0 == "[remote.offsite]" }) + 1
-    #expect(all.remotes == [remote])
+    #expect(all.remotes[0] == remote)
+    #expect(all.remotes.map(\.name) == ["offsite", "usb", "vault"])
+    #expect(all.remotes[1].address == .restic(Array("/mnt/usb/web01".utf8)))
+    #expect(all.remotes[1].passwordFile == "/etc/treering/usb.password" && all.remotes[1].passwordCommand == nil)
+    #expect(all.remotes[2].passwordCommand == "pass show backup/vault" && all.remotes[2].passwordFile == nil)
     #expect(all.databases.map(\.kind) == [.postgresql, .postgresql, .mysql, .sqlite, .command])
     var main = DatabaseConfiguration()
     (main.name, main.user, main.role) = ("main", "postgres", "postgres")
@@ -234,7 +238,7 @@ struct ConfigurationTests {
       "before", "after", "command", "timeout", "required", "rpo",
       "textfile", "url", "warnings", "headers", "on", "set", "ssh", "remote_command", "limit_rate",
       "every", "part", "name", "kind", "user", "directory", "databases", "schemas", "exclude_tables", "jobs", "socket",
-      "host", "port", "role", "password_file", "tls", "ca_file", "file", "mode", "archive", "logs",
+      "host", "port", "role", "password_file", "password_command", "tls", "ca_file", "file", "mode", "archive", "logs",
       "location", "verify_within", "unreadable_runs", "ignore",
     ]
     #expect(described == Set(known))

@@ -155,6 +155,26 @@ struct RemoteAddressTests {
     #expect(throws: error) { try RemoteAddress(text) }
   }
 
+  @Test("restic: leads to a directory of this machine, and is recorded tidily")
+  func restic() throws {
+    let address = try RemoteAddress("restic:/mnt//usb/./r/")
+    #expect(address == .restic(Array("/mnt//usb/./r/".utf8)))
+    #expect(String(decoding: address.recorded, as: UTF8.self) == "restic:/mnt/usb/r")
+    #expect(throws: RemoteAddressError.emptyPath) { try RemoteAddress("restic:") }
+    #expect(try RemoteAddress("ssh://restic/r") != address)
+  }
+
+  @Test(
+    "a password belongs to a remote of restic's format, and to each",
+    arguments: [
+      "url = \"restic:/r\"", "url = \"/r\"\npassword_file = \"/p\"", "url = \"h:/r\"\npassword_command = \"x\"",
+      "url = \"restic:/r\"\npassword_file = \"/p\"\npassword_command = \"x\"",
+      "url = \"restic:r\"\npassword_file = \"/p\"", "url = \"restic:/r\"\npassword_command = \"'\"",
+    ])
+  func passwords(table: String) {
+    #expect(throws: (any Error).self) { try Configuration(text: "[remote.x]\n\(table)\n") }
+  }
+
   @Test("every fault has a sentence of its own")
   func sentences() {
     let faults: [RemoteAddressError] = [
@@ -165,7 +185,7 @@ struct RemoteAddressTests {
     #expect(Set(faults.map(\.description)).count == faults.count)
     #expect(
       RemoteAddressError.unknownScheme("sftp").description
-        == "\"sftp://\" is not understood; an address is ssh://host/path, host:path or a local path")
+        == "\"sftp://\" is not understood; an address is ssh://host/path, host:path, restic:/path or a local path")
     #expect(
       RemoteAddressError.option(.user).description == "the user begins with \"-\", and would be read as an option")
   }
@@ -180,6 +200,7 @@ struct RemoteAddressTests {
       guard let address = try? RemoteAddress(text) else { continue }
       switch address {
       case .local(let path): #expect(path == text)
+      case .restic: Issue.record("no letters of restic are in the text")
       case .ssh(let user, let host, let port, let path):
         #expect(!host.isEmpty && host.first != UInt8(ascii: "-") && user?.first != UInt8(ascii: "-"))
         #expect(user?.isEmpty != true && port != 0 && !path.isEmpty && !path.contains(0))

@@ -1,4 +1,4 @@
-// SHA-256 (libcrypto) and zstd (libzstd) as pure functions of bytes: no descriptor, no clock.
+// SHA-256 and encryption (libcrypto) and zstd (libzstd) as pure functions of bytes: no descriptor, no clock.
 //
 // The headers of libcrypto and libzstd include stdio. This header needs only the integer types, so the value layer
 // stays free of the C library.
@@ -62,5 +62,26 @@ tr_stream_decompressor *tr_stream_decompressor_new(int maximum_window_log);
 void tr_stream_decompressor_free(tr_stream_decompressor *decompressor);
 /// Stops at the end of a frame. Must not be called again after a failure.
 enum tr_stream_result tr_stream_decompress(tr_stream_decompressor *decompressor, struct tr_stream_step *step);
+
+/// Encryption as in restic's repositories: AES-256 in counter mode, authenticated by Poly1305-AES.
+///
+/// A sealed text is a random nonce of 16 bytes, the ciphertext, and a code of 16 bytes. One thread at a time.
+typedef struct tr_sealer tr_sealer;
+enum { TR_SEAL_OVERHEAD = 32, TR_SEAL_KEY_BYTES = 64 };
+/// The key is 32 bytes for AES-256, then 16 bytes `k` and 16 bytes `r` for Poly1305-AES. NULL if libcrypto fails.
+tr_sealer *tr_sealer_new(const uint8_t key[TR_SEAL_KEY_BYTES]);
+void tr_sealer_free(tr_sealer *sealer);
+/// Seals `count` bytes into `count + TR_SEAL_OVERHEAD` bytes at `to`. Returns 0 if libcrypto fails.
+int tr_seal(tr_sealer *sealer, uint8_t *to, const void *from, size_t count);
+/// Opens a sealed text of `count` bytes into `count - TR_SEAL_OVERHEAD` bytes at `to`. Returns 0, and writes nothing,
+/// if the code is wrong.
+int tr_unseal(tr_sealer *sealer, uint8_t *to, const void *from, size_t count);
+/// scrypt (RFC 7914) into a key. Returns 0 if a parameter is out of range, or more than `memory` bytes are needed.
+int tr_scrypt(uint8_t key[TR_SEAL_KEY_BYTES], const void *password, size_t password_count, const void *salt,
+              size_t salt_count, uint64_t n, uint64_t r, uint64_t p, uint64_t memory);
+/// Random bytes for keys. Returns 0 if libcrypto has none.
+int tr_random_key(uint8_t *to, size_t count);
+/// Overwrites a secret. The compiler cannot leave it out.
+void tr_forget(void *secret, size_t count);
 
 #endif

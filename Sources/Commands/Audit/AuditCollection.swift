@@ -95,6 +95,7 @@ struct AuditCollection {
         copy.take((try? other.verifiedParts.all()) ?? [])
         copy.damaged = ((try? other.marks.all(.damaged)) ?? [:]).count
       }
+    case .restic(let path): copy.disks = devices.disks(below: path)
     case .ssh(_, let host, _, _):
       copy.host = displayName(host)
       if Self.isThisMachine(host) { copy.host = nil }

@@ -34,8 +34,10 @@ struct BlindSpotSearch {
   private var fileSystems: [AuditFacts.BlindSpot] {
     let mounts = (MountLine.all() ?? []).filter { $0.source.starts(with: Array("/dev/".utf8)) }
     let backups = file.settings.remotes.compactMap { remote -> UInt64? in
-      guard case .local(let path) = remote.address else { return nil }
-      return try? Descriptor.open(path: path, .pathOnly).status().device
+      switch remote.address {
+      case .local(let path), .restic(let path): try? Descriptor.open(path: path, .pathOnly).status().device
+      case .ssh: nil
+      }
     }
     var seen: Set<[UInt8]> = []
     return mounts.compactMap { mount in

@@ -24,7 +24,7 @@ extension ExportForm {
   var needsDigests: Bool { true }
   func lead(to path: [[UInt8]]) throws {}
   // A list needs the content only of a sparse file, whose SHA-256 the catalog lacks.
-  func needsContent(of row: FileRow) -> Bool { row.digest.isSparse }
+  func needsContent(of row: FileRow) -> Bool { row.digest.form != .plain }
   func begin(_ entry: ExportedEntry, data: [Range<UInt64>]?) throws {}
   func write(_ bytes: UnsafeRawBufferPointer) throws {}
   func close() throws {}

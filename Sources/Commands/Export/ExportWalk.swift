@@ -79,10 +79,10 @@ struct Export {
     if let row = entry.row, row.size > 0, form.needsContent(of: row) {
       entry.isRequested = true
       // The holes of a sparse file must be known before it begins, so it is read twice, and alone.
-      if row.digest.isSparse { try flush() }
+      if row.digest.form != .plain { try flush() }
     }
     waiting.append(entry)
-    if waiting.count == Self.batch || entry.row?.digest.isSparse == true { try flush() }
+    if waiting.count == Self.batch || entry.row.map({ $0.digest.form != .plain }) == true { try flush() }
   }
 
   mutating func end() throws {
@@ -114,7 +114,7 @@ struct Export {
       return try form.end(entry, digest: entry.found.plainDigest ?? InodeKey(entry.found).flatMap { digests[$0] })
     }
     var data: [Range<UInt64>]?
-    if row.digest.isSparse {
+    if row.digest.form != .plain {
       data = try ranges(of: row, in: entry)
       try content.request(entry.place)
     }
@@ -124,7 +124,7 @@ struct Export {
     let problem = try content.receive(row) { bytes in
       if !hasBegun { try form.begin(entry, data: data) }
       hasBegun = true
-      if row.digest.isSparse, form.needsDigests { hasher.update(bytes) }
+      if row.digest.form != .plain, form.needsDigests { hasher.update(bytes) }
       try form.write(bytes)
     }
     if let problem {
@@ -133,7 +133,7 @@ struct Export {
       problems.append((sourcePath(entry.place, label: catalog.summary.label), problem))
       return
     }
-    let digest = row.digest.isSparse ? hasher.finish().digest : row.digest.digest
+    let digest = row.digest.form != .plain ? hasher.finish().digest : row.digest.digest
     if let key = InodeKey(entry.found) { digests[key] = digest }
     try form.end(entry, digest: digest)
   }
@@ -162,7 +162,7 @@ struct Export {
 extension Found {
   /// The SHA-256 of all bytes of a regular file, if the catalog has it.
   fileprivate var plainDigest: Digest? {
-    guard case .file(let row, _) = self, row.kind == .regular, !row.digest.isSparse else { return nil }
+    guard case .file(let row, _) = self, row.kind == .regular, row.digest.form == .plain else { return nil }
     return row.digest.digest
   }
 }

@@ -3,6 +3,7 @@ internal import Model
 internal import Posix
 internal import Replication
 internal import Repository
+internal import Restic
 internal import Settings
 
 extension CommonOptions {
@@ -50,20 +51,22 @@ extension CommonOptions {
   func remoteAddress() throws(Failure) -> RemoteAddress? {
     let path = try repositoryPath()
     if let remote = try remote(named: path)?.remote { return remote.address.resolved }
-    guard case .ssh = try Self.address(of: path) else { return nil }
-    return try Self.address(of: path).resolved
+    let address = try Self.address(of: path)
+    if case .local = address { return nil }
+    return address.resolved
   }
 
   /// Opens a repository to read from, local or remote.
   func openStore(connection: RemoteConnectionOptions) throws(Failure) -> any VerifiableStore {
     let path = try repositoryPath()
     let file = try remote(named: path)?.file
-    if file == nil {
-      guard case .ssh = try Self.address(of: path) else { return try Repository.open(path) }
-    }
+    if file == nil, case .local = try Self.address(of: path) { return try Repository.open(path) }
     let text = String(decoding: path, as: UTF8.self)
     let target = try RemoteTarget(named: text, in: file, connection: connection, options: self)
-    do { return RemoteRepository(over: try Connection(options: target.options)) } catch {
+    do {
+      if let restic = target.restic { return ResticStore(try restic.open()) }
+      return RemoteRepository(over: try Connection(options: target.options))
+    } catch {
       throw error as? Failure ?? Failure(.remote, "\(target.name): \(error)")
     }
   }

@@ -4,6 +4,7 @@ internal import Model
 internal import Posix
 internal import Replication
 internal import Repository
+internal import Restic
 
 /// A push of all snapshots that a remote lacks, oldest first.
 ///
@@ -59,12 +60,9 @@ struct PushAllJob {
 
   /// Finds the snapshots that the remote lacks, in the order of the list.
   private func compare(_ list: SnapshotList, isDryRun: Bool) throws -> (PushAllAnswer, lacking: [Snapshot]) {
-    let connection = try Connection(options: job.target.options)
-    try job.refuseItself(at: connection)
-    let there = try RemoteRepository(over: connection).snapshots()
-    let usable = Dictionary(uniqueKeysWithValues: there.snapshots.map { ($0.name, $0.summary.root.digest) })
-    let unusable = Set(there.unusable.map(\.name))
-    let pushed = try repository.pushMemory.pushed(to: connection.repositoryID)
+    let remote = try self.remote(of: list)
+    let (usable, unusable) = (remote.usable, remote.unusable)
+    let pushed = try repository.pushMemory.pushed(to: remote.id)
     var answer = PushAllAnswer(remote: job.target.name, dryRun: isDryRun)
     var same: Set<SnapshotName> = []
     var lacking: [Snapshot] = []
@@ -84,8 +82,26 @@ struct PushAllJob {
     }
     answer.there = same.count
     answer.lacking = lacking.map(\.name.description)
-    if !isDryRun { try repository.pushMemory.note(same, areAt: connection.repositoryID) }
+    if !isDryRun { try repository.pushMemory.note(same, areAt: remote.id) }
     return (answer, lacking)
+  }
+
+  /// The ID of the remote, and its snapshots: the root digests of the usable ones.
+  private func remote(
+    of list: SnapshotList
+  ) throws -> (id: [UInt8], usable: [SnapshotName: Digest], unusable: Set<SnapshotName>) {
+    if let access = job.target.restic {
+      let restic = try access.open()
+      let there = try PushedSnapshots(in: restic)
+      let same = list.snapshots.filter(there.contains)
+      let digests = Dictionary(uniqueKeysWithValues: same.map { ($0.name, $0.summary.root.digest) })
+      return (restic.idText, digests, [])
+    }
+    let connection = try Connection(options: job.target.options)
+    try job.refuseItself(at: connection)
+    let there = try RemoteRepository(over: connection).snapshots()
+    let digests = Dictionary(uniqueKeysWithValues: there.snapshots.map { ($0.name, $0.summary.root.digest) })
+    return (connection.repositoryID, digests, Set(there.unusable.map(\.name)))
   }
 }
 

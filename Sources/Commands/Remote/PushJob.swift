@@ -12,10 +12,10 @@ struct RemoteAbsence: Error { let reason: String }
 /// A push and its line in the history.
 struct PushJob {
   let target: RemoteTarget
-  private let repository: Repository
+  let repository: Repository
   /// The configuration's sources.
   private let sources: SourceSet?
-  private let common: CommonOptions
+  let common: CommonOptions
   /// True if a remote that cannot be reached is a `RemoteAbsence`.
   private let excusesAbsence: Bool
 
@@ -50,6 +50,9 @@ struct PushJob {
     var reached: Connection?
     do {
       if excusesAbsence, let reason = target.absence { throw RemoteAbsence(reason: reason) }
+      if let restic = target.restic {
+        return try workWithRestic(restic, snapshot: snapshot, isDryRun: isDryRun, isPartOfAll: isPartOfAll, at: start)
+      }
       let connection = try Connection(options: target.options)
       reached = connection
       try refuseItself(at: connection)
@@ -65,17 +68,7 @@ struct PushJob {
       line.stop()
       var answer = PushAnswer(for: result, to: target, warnings: monitor.warnings.count, isDryRun: isDryRun)
       answer.newestThere = newestThere?.description
-      answer.onSameDisk = repository.isOnDisk(of: target.address)
-      answer.namesSameDisk = isFirst && answer.onSameDisk
-      if !isDryRun {
-        let line = PushLine(time: start.rfc3339, exitStatus: answer.status.code, error: nil, result: answer)
-        // The snapshot was sent, so a history that cannot be written is no failure.
-        do { try repository.history.append(line) } catch {
-          monitor.warn(Warning(path: repository.path, message: "\(error)"))
-        }
-      }
-      answer.warnings = monitor.warnings.count
-      return answer
+      return finish(answer, isFirst: isFirst, isDryRun: isDryRun, monitor: monitor, at: start)
     } catch let absence as RemoteAbsence {
       throw absence
     } catch {
@@ -92,6 +85,24 @@ struct PushJob {
       }
       throw failure
     }
+  }
+
+  /// Completes an answer, and appends it to the history.
+  func finish(
+    _ answer: PushAnswer, isFirst: Bool, isDryRun: Bool, monitor: ConsoleMonitor, at start: Timestamp
+  ) -> PushAnswer {
+    var answer = answer
+    answer.onSameDisk = repository.isOnDisk(of: target.address)
+    answer.namesSameDisk = isFirst && answer.onSameDisk
+    if !isDryRun {
+      let line = PushLine(time: start.rfc3339, exitStatus: answer.status.code, error: nil, result: answer)
+      // The snapshot was sent, so a history that cannot be written is no failure.
+      do { try repository.history.append(line) } catch {
+        monitor.warn(Warning(path: repository.path, message: "\(error)"))
+      }
+    }
+    answer.warnings = monitor.warnings.count
+    return answer
   }
 
   /// Appends a failed push to the history.

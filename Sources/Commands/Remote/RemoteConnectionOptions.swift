@@ -26,6 +26,25 @@ struct RemoteConnectionOptions: ParsableArguments {
     transform: parsed(by: Quantity.seconds, or: "--timeout takes a duration such as 5m"))
   var timeout: Int64?
 
+  @OptionGroup var password: PasswordOptions
+
   /// The options of a command line that gives none.
   static var none: RemoteConnectionOptions { (try? parse([])) ?? RemoteConnectionOptions() }
+}
+
+/// The place of the password of a repository of restic's format.
+struct PasswordOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp("The file with the password of a repository of restic's format.", valueName: "file"))
+  var passwordFile: PathArgument?
+
+  @Option(
+    help: ArgumentHelp("The command that prints this password; words are split at blanks.", valueName: "command"))
+  var passwordCommand: String?
+
+  func validate() throws {
+    if passwordFile != nil, passwordCommand != nil {
+      throw ValidationError("give --password-file or --password-command, not both")
+    }
+  }
 }

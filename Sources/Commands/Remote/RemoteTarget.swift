@@ -12,6 +12,8 @@ struct RemoteTarget {
   let set: SnapshotSet?
   let options: RemoteOptions
   let address: RemoteAddress
+  /// The way to a repository of restic's format; `nil` for one of treering's.
+  let restic: ResticAccess?
 
   /// Finds the remote of this name in the configuration, or parses an address.
   init(
@@ -31,7 +33,8 @@ struct RemoteTarget {
           ? "there is no configuration with a remote \"\(shown)\""
           : "the configuration \(displayName(file!.path)) has no remote \"\(shown)\"",
         hint: names.isEmpty
-          ? "name it as ssh://host/path, host:path or a path with a slash" : "it has: \(names.joined(separator: ", "))")
+          ? "name it as ssh://host/path, host:path, restic:/path or a path with a slash"
+          : "it has: \(names.joined(separator: ", "))")
     }
     var remote = RemoteConfiguration()
     remote.url = text
@@ -51,6 +54,13 @@ struct RemoteTarget {
     let command: [[UInt8]]
     let path: [UInt8]
     switch remote.address {
+    case .restic(let there):
+      restic = ResticAccess(path: there, remote: remote, options: connection.password)
+      options = RemoteOptions(
+        command: [], path: there, displayName: remote.url, recordedAddress: remote.address.resolved.recorded,
+        timeoutSeconds: 0, bytesPerSecond: connection.limitRate ?? remote.limitRate,
+        program: "treering \(Treering.version)", onLine: { _ in })
+      return
     case .local(let local):
       path = local
       let own: [UInt8]
@@ -69,6 +79,7 @@ struct RemoteTarget {
           remoteCommand: connection.remoteCommand ?? remote.remoteCommand)
       } catch { throw Failure(.usage, "the remote \(remote.name) cannot be used: \(error)") }
     }
+    restic = nil
     let shownName = remote.name
     var options = RemoteOptions(
       command: command, path: path, displayName: remote.url.isEmpty ? remote.name : remote.url,
@@ -80,11 +91,16 @@ struct RemoteTarget {
     self.options = options
   }
 
+  /// Opens the remote and closes it again.
+  func reach() throws {
+    if let restic { _ = try restic.open() } else { _ = try Connection(options: options) }
+  }
+
   /// The reason that a failure before the exchange of hellos is the remote's absence; `nil` if it is not.
   ///
   /// A remote on this machine is absent only if its directory has no repository.
   func absence(because failure: Failure) -> String? {
-    guard case .local = address else { return [.remote, .usage].contains(failure.kind) ? failure.message : nil }
+    if case .ssh = address { return [.remote, .usage].contains(failure.kind) ? failure.message : nil }
     return absence
   }
 
@@ -95,11 +111,19 @@ struct RemoteTarget {
 extension RemoteAddress {
   /// The address with the real path of a repository on this machine, as far as the path exists.
   var resolved: RemoteAddress {
-    guard case .local(let path) = self, var existing = try? absolutePath(of: path) else { return self }
+    switch self {
+    case .ssh: self
+    case .local(let path): Self.resolved(path).map { .local($0) } ?? self
+    case .restic(let path): Self.resolved(path).map { .restic($0) } ?? self
+    }
+  }
+
+  private static func resolved(_ path: [UInt8]) -> [UInt8]? {
+    guard var existing = try? absolutePath(of: path) else { return nil }
     var rest: [UInt8] = []
     while true {
-      if let real = try? CurrentProcess.realPath(existing) { return .local(real + rest) }
-      if existing == [slash] { return self }
+      if let real = try? CurrentProcess.realPath(existing) { return real + rest }
+      if existing == [slash] { return nil }
       let (parent, name) = splitLast(of: existing)
       (existing, rest) = (parent, [slash] + name + rest)
     }
@@ -108,9 +132,13 @@ extension RemoteAddress {
   /// The reason that a repository on this machine is absent, such as an empty mount point; `nil` also for an address
   /// on another machine.
   var absence: String? {
-    guard case .local(let path) = self else { return nil }
-    do throws(Errno) { _ = try Descriptor.open(path: path + Array("/.treering/repository.toml".utf8), .pathOnly) } catch
-    {
+    let (path, mark): ([UInt8], String)
+    switch self {
+    case .ssh: return nil
+    case .local(let place): (path, mark) = (place, "/.treering/repository.toml")
+    case .restic(let place): (path, mark) = (place, "/config")
+    }
+    do throws(Errno) { _ = try Descriptor.open(path: path + Array(mark.utf8), .pathOnly) } catch {
       return error.meansAbsence ? "\(displayName(path)) has no repository" : nil
     }
     return nil

@@ -85,8 +85,10 @@ extension Repository {
 
   /// True if a repository is on the disk of this one.
   func isOnDisk(of address: RemoteAddress) -> Bool {
-    guard case .local(let path) = address, path.first == slash else { return false }
-    return isOnDisk(of: path)
+    switch address {
+    case .local(let path), .restic(let path): path.first == slash && isOnDisk(of: path)
+    case .ssh: false
+    }
   }
 }
 

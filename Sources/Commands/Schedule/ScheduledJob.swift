@@ -49,10 +49,9 @@ struct ScheduledJob {
     usesNetwork = settings.healthchecks != nil || settings.webhook != nil
     for remote in settings.remotes {
       // The repository on a second disk need not be present for a snapshot.
-      if case .local(let path) = remote.address {
-        writablePaths.append("-" + (try plain(path)))
-      } else {
-        usesNetwork = true
+      switch remote.address {
+      case .local(let path), .restic(let path): writablePaths.append("-" + (try plain(path)))
+      case .ssh: usesNetwork = true
       }
     }
   }

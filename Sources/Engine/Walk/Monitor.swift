@@ -95,7 +95,7 @@ public final class Progress: Sendable {
 
 extension Atomic where Value == UInt64 {
   /// Adds to a counter. It is read as a whole only after the threads have ended, or by a progress line.
-  func count(_ more: UInt64 = 1) {
+  package func count(_ more: UInt64 = 1) {
     if more > 0 { _ = wrappingAdd(more, ordering: .relaxed) }
   }
 

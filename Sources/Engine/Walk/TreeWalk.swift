@@ -7,35 +7,35 @@ internal import Synchronization
 /// It passes from thread to thread; two threads never share it. The walk's stack orders `enter`. `remaining` orders
 /// `leave` after that of every child.
 @dynamicMemberLookup
-final class WalkNode<State>: @unchecked Sendable {
-  let parent: WalkNode?
+package final class WalkNode<State>: @unchecked Sendable {
+  package let parent: WalkNode?
   /// The bytes of the directory's name; empty for the root of the walk.
-  let name: [UInt8]
-  var state: State
+  package let name: [UInt8]
+  package var state: State
   /// The sub-directories, for a verb whose `leave` needs them.
   ///
   /// Parents and children hold each other until the parent is left.
-  var children: [WalkNode] = []
+  package var children: [WalkNode] = []
   /// The number of children that have not been left, plus one for the directory itself.
   fileprivate let remaining = Atomic<Int>(1)
 
-  init(parent: WalkNode? = nil, name: [UInt8] = [], _ state: State) {
+  package init(parent: WalkNode? = nil, name: [UInt8] = [], _ state: State) {
     self.parent = parent
     self.name = name
     self.state = state
   }
 
-  subscript<Value>(dynamicMember member: KeyPath<State, Value>) -> Value {
+  package subscript<Value>(dynamicMember member: KeyPath<State, Value>) -> Value {
     @inline(__always) get { state[keyPath: member] }
   }
 
-  subscript<Value>(dynamicMember member: WritableKeyPath<State, Value>) -> Value {
+  package subscript<Value>(dynamicMember member: WritableKeyPath<State, Value>) -> Value {
     @inline(__always) get { state[keyPath: member] }
     @inline(__always) _modify { yield &state[keyPath: member] }
   }
 
   /// The names from the root of the walk down to this directory.
-  var path: [[UInt8]] {
+  package var path: [[UInt8]] {
     var names: [[UInt8]] = []
     var node: WalkNode? = self
     while let current = node, current.parent != nil {
@@ -46,7 +46,7 @@ final class WalkNode<State>: @unchecked Sendable {
   }
 
   /// Releases all nodes below this one after a failed walk, which does not leave them.
-  func release() {
+  package func release() {
     var nodes = [self]
     while let node = nodes.popLast() {
       nodes += node.children
@@ -59,7 +59,7 @@ final class WalkNode<State>: @unchecked Sendable {
 ///
 /// `enter` works on the directory's entries and returns its sub-directories. `leave` follows when all of them have
 /// been left. Both may run on any thread, with that thread's worker.
-protocol TreeWork: Sendable {
+package protocol TreeWork: Sendable {
   associatedtype State
   associatedtype Worker
   typealias Node = WalkNode<State>
@@ -75,7 +75,7 @@ protocol TreeWork: Sendable {
 /// The waiting directories are a stack, so threads go deep before they go wide. Only the directories on the way down
 /// are open at one time. Memory grows with depth and width, not with the tree. The first error that `work` throws
 /// ends the walk and is thrown here.
-func walkTree<Work: TreeWork>(_ work: Work, from root: Work.Node, threads: Int) throws {
+package func walkTree<Work: TreeWork>(_ work: Work, from root: Work.Node, threads: Int) throws {
   let stack = WorkStack<Work.Node>(root: root)
   let failure = Mutex<(any Error)?>(nil)
   runThreads(threads) { _ in

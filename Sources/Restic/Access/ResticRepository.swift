@@ -1,0 +1,159 @@
+internal import Catalog
+public import Model
+internal import Posix
+public import Repository
+internal import Synchronization
+
+/// An open repository of restic's format, version 2.
+public final class ResticRepository: Sendable {
+  public let store: any ObjectStore
+  /// The key file that the password opened.
+  public let keyID: Digest
+  let key: MasterKey
+  let config: RepositoryConfig
+
+  /// The repository's ID, for caches.
+  public var id: Digest { config.id }
+  public var displayName: String { store.displayName }
+
+  private init(_ store: any ObjectStore, key: MasterKey, keyID: Digest, config: RepositoryConfig) {
+    (self.store, self.key, self.keyID, self.config) = (store, key, keyID, config)
+  }
+
+  /// Opens a repository with one of its passwords.
+  public static func open(_ store: any ObjectStore, password: [UInt8]) throws -> ResticRepository {
+    let (key, keyID) = try findKey(in: store, password: password)
+    let text: [UInt8]
+    let config: RepositoryConfig
+    do {
+      guard let sealed = try store.read(.config, limit: 1 << 16) else { throw ResticError("it is missing") }
+      guard let opened = key.sealer().open(sealed) else { throw ResticError("its code is wrong") }
+      text = try UnpackedText.decoded(opened)
+      config = try RepositoryConfig(json: text)
+    } catch { throw damage(of: .config, in: store, because: error) }
+    guard config.version == 2 else {
+      throw Failure(
+        .usage, "the repository \(store.displayName) has version \(config.version), and treering knows version 2",
+        hint: config.version == 1 ? "upgrade it with: restic migrate upgrade_repo_v2" : "use a newer treering")
+    }
+    return ResticRepository(store, key: key, keyID: keyID, config: config)
+  }
+
+  private static func findKey(in store: any ObjectStore, password: [UInt8]) throws -> (MasterKey, Digest) {
+    var damaged: (any Error)?
+    for (id, _) in try store.list(.keys).sorted(by: { $0.id.bytes.lexicographicallyPrecedes($1.id.bytes) }) {
+      let name = ObjectName(.keys, id)
+      do {
+        guard let json = try store.read(name, limit: KeyFile.mostBytes) else { continue }
+        if let key = try KeyFile(json: json).open(password: password) { return (key, id) }
+      } catch {
+        // Another key file may still open.
+        damaged = damage(of: name, in: store, because: error)
+      }
+    }
+    if let damaged { throw damaged }
+    throw Failure(.usage, "no key of the repository \(store.displayName) opens with this password")
+  }
+
+  /// Makes a repository in an empty store. The files that make it usable come last.
+  public static func create(
+    in store: any ObjectStore, password: [UInt8], host: [UInt8], at time: Timestamp
+  ) throws -> ResticRepository {
+    do {
+      var id = [UInt8](repeating: 0, count: 32)
+      for (index, byte) in try CurrentProcess.randomBytes(count: 32).enumerated() { id[index] = byte }
+      let key = try MasterKey.random()
+      let config = RepositoryConfig(id: Digest(id)!, polynomial: try Polynomial.random())
+      let user = Array(accountName(ofUser: CurrentProcess.effectiveUser).utf8)
+      let json = try KeyFile(of: key, password: password, user: user, host: host, at: time).json
+      let keyID = SHA256().digest(of: json)
+      try store.write(ObjectName(.keys, keyID), json)
+      // restic stores the configuration without compression, so that any version can tell the version.
+      try store.write(.config, key.sealer().seal(config.json))
+      return ResticRepository(store, key: key, keyID: keyID, config: config)
+    } catch {
+      throw error as? Failure ?? Failure(.failed, "cannot make the repository \(store.displayName): \(error)")
+    }
+  }
+
+  /// The failure of a read, which names the damaged file.
+  static func damage(of name: ObjectName, in store: any ObjectStore, because error: any Error) -> Failure {
+    if let failure = error as? Failure { return failure }
+    return Failure(
+      .damaged, "the file \(name) of \(store.displayName) is damaged: \(error)",
+      hint: "see: restic check --read-data")
+  }
+
+  func damage(of name: ObjectName, because error: any Error) -> Failure {
+    Self.damage(of: name, in: store, because: error)
+  }
+
+  // MARK: Files that are no packs
+
+  /// The largest file that is read as a whole.
+  private static let mostFileBytes = 1 << 28
+
+  /// The plain text of an index, a snapshot or a lock; `nil` if there is no such file.
+  func load(_ name: ObjectName) throws -> [UInt8]? {
+    do {
+      guard let sealed = try store.read(name, limit: Self.mostFileBytes) else { return nil }
+      guard SHA256().digest(of: sealed) == name.id else { throw ResticError("its content does not fit its name") }
+      guard let opened = key.sealer().open(sealed) else { throw ResticError("its code is wrong") }
+      return try UnpackedText.decoded(opened)
+    } catch { throw damage(of: name, because: error) }
+  }
+
+  /// Writes a file and returns its ID.
+  @discardableResult
+  func save(_ kind: ObjectKind, _ json: [UInt8]) throws -> Digest {
+    let sealed = key.sealer().seal(UnpackedText.encoded(json, with: Compressor()))
+    let id = SHA256().digest(of: sealed)
+    try store.write(ObjectName(kind, id), sealed)
+    return id
+  }
+
+  // MARK: Snapshots
+
+  /// A file below `snapshots/`, and the reason if it cannot be read.
+  public struct FoundSnapshot: Sendable {
+    public let id: Digest
+    public let snapshot: Result<SnapshotFile, Failure>
+  }
+
+  /// All snapshots, in the order of their IDs. One that is removed meanwhile is left out.
+  public func snapshotFiles() throws -> [FoundSnapshot] {
+    let ids = try store.list(.snapshots).map(\.id).sorted { $0.bytes.lexicographicallyPrecedes($1.bytes) }
+    return try ids.compactMap { id in
+      let name = ObjectName(.snapshots, id)
+      do {
+        guard let json = try load(name) else { return nil }
+        do { return FoundSnapshot(id: id, snapshot: .success(try SnapshotFile(json: json))) } catch {
+          throw damage(of: name, because: error)
+        }
+      } catch let failure as Failure {
+        guard failure.kind == .damaged else { throw failure }
+        return FoundSnapshot(id: id, snapshot: .failure(failure))
+      }
+    }
+  }
+
+  // MARK: Packs
+
+  /// Reads the list of blobs at the end of a pack.
+  func header(ofPack id: Digest, byteCount: UInt64) throws -> [PackedBlob] {
+    let name = ObjectName(.data, id)
+    do {
+      let lengthBytes = UInt64(PackHeader.lengthBytes)
+      guard byteCount >= lengthBytes else { throw ResticError("it is cut off") }
+      let field = try store.read(name, at: byteCount - lengthBytes, count: PackHeader.lengthBytes)
+      guard let field else { throw ResticError("it is missing") }
+      let sealedBytes = try PackHeader.sealedBytes(lengthField: field, packBytes: byteCount)
+      let start = byteCount - lengthBytes - UInt64(sealedBytes)
+      guard let sealed = try store.read(name, at: start, count: sealedBytes), sealed.count == sealedBytes else {
+        throw ResticError("it is cut off")
+      }
+      guard let header = key.sealer().open(sealed) else { throw ResticError("the code of its header is wrong") }
+      return try PackHeader.decoded(header, blobBytes: start)
+    } catch { throw damage(of: name, because: error) }
+  }
+}

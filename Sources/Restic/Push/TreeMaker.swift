@@ -1,0 +1,261 @@
+internal import Catalog
+internal import Engine
+internal import Model
+internal import Posix
+internal import Repository
+internal import Synchronization
+
+/// A directory on its way into a tree blob.
+struct PushedDirectory {
+  let subtree: Subtree
+  /// The path of the parent's own directory in the snapshot, if the walk's path lacks its beginning.
+  var label: [UInt8]?
+  var metadata = Metadata(permissions: 0, user: 0, group: 0, modified: Timestamp(seconds: 0, nanoseconds: 0))
+  var attributes = AttributeBlock.empty
+  /// The nodes of its files, in order.
+  var files: [TreeNode] = []
+  var tree: Digest?
+
+  init(_ subtree: Subtree, label: [UInt8]? = nil) { (self.subtree, self.label) = (subtree, label) }
+}
+
+/// Makes trees of a catalog's directories, and saves the contents that the repository lacks.
+///
+/// A tree is a pure function of the directory's record, so a directory with a known digest is not entered.
+final class TreeMaker: TreeWork {
+  typealias State = PushedDirectory
+
+  final class Worker {
+    fileprivate let reader: CatalogReader
+    fileprivate let chunks: ContentChunks
+    fileprivate let tools: BlobWriter.Tools
+    fileprivate var trees: [Digest: Digest] = [:]
+    fileprivate var contents: [ContentDigest: [Digest]] = [:]
+    fileprivate var losses = TreeLosses()
+
+    fileprivate init(_ maker: TreeMaker) {
+      reader = CatalogReader(reading: maker.catalog)
+      chunks = ContentChunks(maker.writer.repository.config.polynomial)
+      tools = BlobWriter.Tools(maker.writer.repository)
+    }
+  }
+
+  private let snapshot: Snapshot
+  private let repository: Repository
+  private let catalog: OpenCatalog
+  private let writer: BlobWriter
+  private let cache: PushCache
+  private let progress: Progress
+  private let root: Directory
+
+  struct Results {
+    var trees: [Digest: Digest] = [:]
+    var contents: [ContentDigest: [Digest]] = [:]
+    var losses = TreeLosses()
+  }
+  let results = Mutex(Results())
+
+  init(
+    of snapshot: Snapshot, in repository: Repository, writer: BlobWriter, cache: PushCache, progress: Progress
+  ) throws(Failure) {
+    self.snapshot = snapshot
+    self.repository = repository
+    self.writer = writer
+    self.cache = cache
+    self.progress = progress
+    catalog = try repository.openCatalog(of: snapshot.name)
+    root = try repository.openTree(of: snapshot.name)
+  }
+
+  /// Makes all trees and returns that of the root.
+  func run(threads: Int) throws -> Digest {
+    let node = Node(PushedDirectory(catalog.summary.root))
+    do { try walkTree(self, from: node, threads: threads) } catch {
+      node.release()
+      throw error
+    }
+    return node.tree!
+  }
+
+  func makeWorker() -> Worker { Worker(self) }
+
+  func finish(with worker: Worker) {
+    results.withLock {
+      $0.trees.merge(worker.trees) { $1 }
+      $0.contents.merge(worker.contents) { $1 }
+      $0.losses += worker.losses
+    }
+  }
+
+  // MARK: Directories
+
+  func enter(_ node: Node, with worker: Worker) throws -> [Node] {
+    let record = try read(node, with: worker)
+    node.metadata = record.metadata
+    node.attributes = record.attributes
+    if node.parent == nil { return try enterRoot(node, record: record, with: worker) }
+    progress.directories.count()
+    if let tree = cache.trees[node.subtree.digest], writer.index.contains(BlobName(.tree, tree)) {
+      node.tree = tree
+      return []
+    }
+    return try addEntries(of: record, to: node, label: nil, with: worker)
+  }
+
+  private func read(_ node: Node, with worker: Worker) throws -> DirectoryRecord {
+    do { return try worker.reader.record(at: node.subtree.place, for: node.subtree.digest) } catch {
+      throw error as? Failure
+        ?? Failure(.damaged, "the catalog of \(snapshot.name) is damaged: \(error)", path: repository.path)
+    }
+  }
+
+  /// The tree's root has the content of the snapshot's own label: its paths are those of the source. Further labels
+  /// are directories beside it.
+  private func enterRoot(_ node: Node, record: DirectoryRecord, with worker: Worker) throws -> [Node] {
+    var children = try addEntries(of: record, to: node, label: nil, with: worker)
+    guard let own = children.firstIndex(where: { $0.name == snapshot.summary.label }) else { return children }
+    let label = children.remove(at: own)
+    let others = Set(children.map(\.name))
+    let labelRecord = try read(label, with: worker)
+    let files = node.files
+    node.files = []
+    node.metadata = labelRecord.metadata
+    let below = try addEntries(of: labelRecord, to: node, label: label.name, with: worker)
+    for name in below.map(\.name) + node.files.map(\.name) where others.contains(name) {
+      throw Failure(
+        .usage,
+        "the snapshot \(snapshot.name) cannot be pushed: /\(displayName(name)) is a path of its sources and a label",
+        hint: "in a repository of restic both would be one directory")
+    }
+    node.files = (node.files + files).sorted { $0.name.lexicographicallyPrecedes($1.name) }
+    node.children = children + below
+    return node.children
+  }
+
+  /// Adds a directory's files to the node, and returns its sub-directories.
+  private func addEntries(
+    of record: DirectoryRecord, to node: Node, label: [UInt8]?, with worker: Worker
+  ) throws -> [Node] {
+    let path = (label.map { [$0] } ?? []) + self.path(of: node)
+    var directory: Directory?
+    var position = record.firstFile
+    while let row = try record.nextFile(at: &position) {
+      progress.entries.count()
+      var file = TreeNode(of: row, in: record)
+      if row.kind == .regular {
+        progress.files.count()
+        file.content = try content(of: row, named: file.name, in: path, opened: &directory, with: worker)
+      }
+      file.attributes = try record.attributes(of: row).decoded()
+      node.files.append(file)
+    }
+    let children = try record.directories(after: position).map { row in
+      Node(parent: node, name: Array(record.bytes[row.name]), PushedDirectory(Subtree(row), label: label))
+    }
+    node.children = children
+    return children
+  }
+
+  /// The path from the snapshot's root.
+  private func path(of node: Node) -> [[UInt8]] {
+    var top = node
+    while let parent = top.parent, parent.parent != nil { top = parent }
+    return (top.label.map { [$0] } ?? []) + node.path
+  }
+
+  func leave(_ node: Node, with worker: Worker) throws {
+    defer {
+      node.files = []
+      node.children = []
+    }
+    if node.tree != nil { return }
+    var tree = TreeWriter()
+    var files = node.files[...]
+    for child in node.children.sorted(by: { $0.name.lexicographicallyPrecedes($1.name) }) {
+      while let file = files.first, file.name.lexicographicallyPrecedes(child.name) {
+        tree.append(file)
+        files.removeFirst()
+      }
+      var directory = TreeNode()
+      directory.name = child.name
+      directory.kind = .directory
+      directory.metadata = child.metadata
+      directory.attributes = try child.attributes.decoded()
+      directory.subtree = child.tree
+      tree.append(directory)
+    }
+    for file in files { tree.append(file) }
+    worker.losses += tree.losses
+    let json = tree.finish()
+    let id = worker.tools.hasher.digest(of: json)
+    try json.withUnsafeBytes { _ = try writer.save(BlobName(.tree, id), $0, with: worker.tools) }
+    node.tree = id
+    if node.parent != nil { worker.trees[node.subtree.digest] = id }
+  }
+
+  // MARK: Contents
+
+  /// The chunks of a file. It is read only if the repository lacks one.
+  private func content(
+    of row: FileRow, named name: [UInt8], in path: [[UInt8]], opened: inout Directory?, with worker: Worker
+  ) throws -> [Digest] {
+    if row.size == 0 { return [] }
+    // The ID of a chunk that is a whole file is the digest in the catalog.
+    if !row.digest.isSparse, writer.contains(BlobName(.data, row.digest.digest)) { return [row.digest.digest] }
+    if let known = cache.contents[row.digest] ?? worker.contents[row.digest],
+      known.allSatisfy({ writer.contains(BlobName(.data, $0)) })
+    {
+      return known
+    }
+    func shown() -> String { "\(snapshot.name)/\(displayName(joined(path + [name])))" }
+    do {
+      let directory = try opened ?? root.directory(path: path)
+      opened = directory
+      // Opening a device can do harm, so the kind is checked first.
+      guard try directory.descriptor.status(of: name.span).kind == .regular else { throw ContentChunks.Problem.changed }
+      let file = try directory.descriptor.openToRead(name.span)
+      let ids = try worker.chunks.read(file, byteCount: row.size, digest: row.digest) { id, bytes in
+        try checkForSignal()
+        try writer.save(BlobName(.data, id), bytes, with: worker.tools)
+        progress.bytesRead.count(UInt64(bytes.count))
+      }
+      if ids.count > 1 { worker.contents[row.digest] = ids }
+      return ids
+    } catch let error as Errno {
+      guard !error.leavesDataUnknown else { throw Failure(.failed, "cannot read \(shown()): \(error)") }
+      throw Failure(
+        .damaged, "\(shown()) is damaged: \(error)", hint: "see: \(repository.advice("verify \(snapshot.name)"))")
+    } catch let problem as ContentChunks.Problem {
+      switch problem {
+      case .changed:
+        throw Failure(
+          .damaged, "\(shown()) is damaged: it has not the content that was stored",
+          hint: "see: \(repository.advice("verify \(snapshot.name)"))")
+      case .tooManyChunks:
+        throw Failure(
+          .failed, "\(shown()) is too large for a repository of restic: it would have millions of chunks",
+          hint: "exclude it, or push to a repository of treering")
+      }
+    }
+  }
+}
+
+extension TreeNode {
+  /// The node of a file, without its content and attributes.
+  init(of row: FileRow, in record: DirectoryRecord) {
+    name = Array(record.bytes[row.name])
+    kind = row.kind
+    metadata = row.metadata
+    if let group = row.linkGroup {
+      // restic groups by inode and device, and its first versions take inode 0 for a file with one link.
+      inode = group == 0 ? .max : group
+      links = 2
+    }
+    switch row.kind {
+    case .regular: size = row.size
+    case .symbolicLink: target = record.target(of: row)
+    case .characterDevice, .blockDevice: device = row.size
+    default: break
+    }
+  }
+}

@@ -1,0 +1,48 @@
+public import Model
+
+/// The kinds of files in a repository; the raw value is the name of the directory, or of the only file.
+public enum ObjectKind: String, CaseIterable, Sendable {
+  case config, keys, locks, snapshots, index, data
+}
+
+/// The name of a file in a repository.
+public struct ObjectName: Hashable, Sendable, CustomStringConvertible {
+  public let kind: ObjectKind
+  /// Zero for the configuration, of which there is one.
+  public let id: Digest
+
+  public init(_ kind: ObjectKind, _ id: Digest) { (self.kind, self.id) = (kind, id) }
+
+  public static let config = ObjectName(.config, Digest(words: (0, 0, 0, 0)))
+
+  public var description: String { kind == .config ? "config" : "\(kind.rawValue)/\(id)" }
+}
+
+/// The place of a repository's files: a directory, or later a bucket. Any number of threads may use it.
+///
+/// All calls throw a `Failure` that names the place.
+public protocol ObjectStore: AnyObject, Sendable {
+  /// The address, for messages.
+  var displayName: String { get }
+  /// All complete files of a kind with their sizes in bytes, in no order.
+  func list(_ kind: ObjectKind) throws -> [(id: Digest, byteCount: UInt64)]
+  /// The size in bytes; `nil` if there is no such file.
+  func byteCount(of name: ObjectName) throws -> UInt64?
+  /// Bytes from `offset` on, fewer at the end; `nil` if there is no such file.
+  func read(_ name: ObjectName, at offset: UInt64, count: Int) throws -> [UInt8]?
+  /// Writes a file as a whole. It is durable when the call returns, and never seen in part.
+  func write(_ name: ObjectName, _ bytes: [UInt8]) throws
+  /// Removes a file; the absence of the file is no error.
+  func remove(_ name: ObjectName) throws
+  /// Removes what interrupted writes of this program left behind.
+  func removeLeftovers() throws
+}
+
+extension ObjectStore {
+  /// The whole file; `nil` if there is none.
+  func read(_ name: ObjectName, limit: Int) throws -> [UInt8]? {
+    let bytes = try read(name, at: 0, count: limit + 1)
+    if let bytes, bytes.count > limit { throw ResticError("\(name) is larger than \(limit) bytes") }
+    return bytes
+  }
+}
