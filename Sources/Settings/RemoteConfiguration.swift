@@ -29,8 +29,6 @@ public struct RemoteConfiguration: Sendable, Equatable {
   public var timeoutSeconds: Int64 = 300
   /// The place of the remote in the owner's words.
   public var location: String?
-  /// The archived logs of the databases are pushed, too.
-  public var logs = false
   /// The line number in the file, from 1.
   public var line = 0
 
@@ -46,7 +44,7 @@ extension RemoteConfiguration {
     line = table.line
     table.know([
       "url", "set", "ssh", "remote_command", "limit_rate", "timeout", "optional", "rpo", "password_file",
-      "password_command", "location", "logs",
+      "password_command", "location",
     ])
     table.require("url")
     if let url = table.string(for: "url") {
@@ -73,7 +71,6 @@ extension RemoteConfiguration {
     readPassword(from: table)
     limitRate = table.rate(for: "limit_rate")
     isOptional = table.bool(for: "optional") ?? false
-    logs = table.bool(for: "logs") ?? false
     rpoSeconds = table.duration(for: "rpo")
     location = table.words(for: "location")
     timeoutSeconds = table.duration(for: "timeout") ?? timeoutSeconds
