@@ -65,6 +65,7 @@ struct RestoreUndoTests {
     #expect(plan.status == 0 && plan.errorText == "", "\(plan.errorText)")
     for line in [
       "- \(source.root)/gone", "- \(source.root)/lost/one", "- \(source.root)/lost/", "+ \(source.root)/new/",
+      "+ \(source.root)/new/file", "+ \(source.root)/kind/inside",
       "M \(source.root)/kind/ (file becomes directory)", "M \(source.root)/mode (mode, attributes)",
     ] { #expect(plan.outputText.contains("\(line)"), "\(line): \(plan.outputText)") }
     #expect(plan.outputText.contains("would undo the restore: "))
@@ -100,6 +101,94 @@ struct RestoreUndoTests {
     guard again.status == 0 else { return }
     #expect(try listingDifferences(before, listing()) == [])
     #expect(try !source.names().contains { $0.hasPrefix(".treering-kept-") })
+  }
+
+  private func inodes() throws -> [UInt64] {
+    try ["content", "mode", "kind/inside", "new/file", "directory/extra"].map { try source.inode($0) }
+  }
+
+  @Test(
+    "a restore that is killed at any call is undone",
+    arguments: [
+      "renameat2", "linkat", "mkdirat", "unlinkat", "utimensat", "fchmod", "fchownat", "pwrite64", "fsync", "openat",
+      "setxattr", "symlinkat", "mknodat",
+    ], sample(4, of: Array(2...60)))
+  func killedRestore(call: String, nth: Int) throws {
+    let (before, numbers) = (try listing(), try inodes())
+    let killed = try runCommand(
+      "strace",
+      [
+        "-f", "-qq", "-o", "/dev/null", "-e", ByteString("inject=\(call):signal=KILL:when=\(nth)"),
+        try treeringBinary(), "restore", "latest", source.root, "--in-place", "--delete", "--yes", "-r",
+        world.repository.root,
+      ])
+    guard let kept = try source.names().first(where: { $0.hasPrefix(".treering-kept-") }) else {
+      #expect(killed.status != 0)
+      return #expect(try listingDifferences(before, listing()) == [])
+    }
+    let plan = try world.treering(["restore", "--undo", source.root / kept, "-n"], inRepository: false)
+    #expect(plan.status == 0 && plan.errorText == "", "\(plan.errorText)")
+    let undone = try world.treering(["restore", "--undo", source.root / kept, "--yes"], inRepository: false)
+    #expect(undone.status == 0 && undone.outputText.contains("\(kept) is removed"), "\(undone.errorText)")
+    #expect(try listingDifferences(before, listing()) == [])
+    #expect(try inodes() == numbers)
+    #expect(try !source.names().contains { $0.hasPrefix(".treering-") })
+  }
+
+  @Test(
+    "a record whose last line is incomplete is that of a restore without its last change", arguments: [1, 5, 40, 300])
+  func incompleteRecord(missing: Int) throws {
+    let before = try listing()
+    let kept = try restore()
+    try tool("truncate", ["-s", "-\(missing)" as ByteString, kept / "changes"])
+    let undone = try world.treering(["restore", "--undo", kept, "--yes"], inRepository: false)
+    // The lines that are gone announced changes that were made here: these are all that is left.
+    if missing < 40 {
+      #expect(undone.status == 0 && undone.errorText == "", "\(undone.errorText)")
+      #expect(try listingDifferences(before, listing()) == [])
+    } else {
+      #expect([0, 1].contains(undone.status), "\(undone.errorText)")
+    }
+  }
+
+  @Test("what another program wrote after the kill is left, and named")
+  func writtenAfterTheKill() throws {
+    let killed = try runCommand(
+      "strace",
+      [
+        "-f", "-qq", "-o", "/dev/null", "-e", "inject=renameat2:signal=KILL:when=5", try treeringBinary(), "restore",
+        "latest", source.root, "--in-place", "--delete", "--yes", "--threads", "1", "-r", world.repository.root,
+      ])
+    #expect(killed.status != 0)
+    try source.write("content", "edited")
+    let kept = try #require(try source.names().first { $0.hasPrefix(".treering-kept-") })
+    let undone = try world.treering(["restore", "--undo", source.root / kept, "--yes"], inRepository: false)
+    #expect(undone.status == 1 && undone.errorText.contains("content: has changed since"), "\(undone.errorText)")
+    #expect(try source.text("content") == "edited" && source.exists(kept))
+  }
+
+  @Test("a restore that only added entries leaves no dated directory; one that was killed is undone")
+  func onlyAdded() throws {
+    _ = try restore()
+    let kept = try #require(try source.names().first { $0.hasPrefix(".treering-kept-") })
+    try tool("rm", ["-r", source.root / kept])
+    for name: ByteString in ["gone", "link", "lost/one"] { try source.remove(name) }
+    try tool("touch", ["-r", world.repository.root / "latest/localhost" / source.root, source.root])
+    try tool("touch", ["-r", world.repository.root / "latest/localhost" / source.root / "lost", source.root / "lost"])
+    let before = try listing()
+    let words: [ByteString] = ["restore", "latest", source.root, "--in-place", "--yes"]
+    let killed = try runCommand(
+      "strace",
+      ["-f", "-qq", "-o", "/dev/null", "-e", "inject=renameat2:signal=KILL:when=3", try treeringBinary()] + words + [
+        "-r", world.repository.root,
+      ])
+    #expect(killed.status != 0 && source.exists("gone"))
+    let made = try #require(try source.names().first { $0.hasPrefix(".treering-kept-") })
+    #expect(try world.treering(["restore", "--undo", source.root / made, "--yes"], inRepository: false).status == 0)
+    #expect(try listingDifferences(before, listing()) == [])
+    let whole = try world.treering(words + ["--json"])
+    #expect(try whole.status == 0 && whole.decoded(RestoreAnswer.self).kept == [])
+    #expect(try source.exists("lost/one") && !source.names().contains { $0.hasPrefix(".treering-kept-") })
   }
 
   @Test("entries that have changed since are left and named, and can be undone later")

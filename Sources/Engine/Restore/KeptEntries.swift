@@ -6,13 +6,18 @@ internal import Synchronization
 /// The dated directories that receive the entries which a restore replaces or removes, one on each mount.
 ///
 /// Below `replaced` an entry has its path from the destination on. Below `metadata` are empty files with the former
-/// metadata of files that kept their content.
+/// metadata of files that kept their content. The journal `changes` has a line before each change and one after it, so
+/// that a restore that was killed can be undone.
 final class KeptEntries: Sendable {
   private struct Place: Sendable {
     let directory: Directory
     let above: Directory
     let name: [UInt8]
     let path: [UInt8]
+    /// `nil` if the entries are not kept.
+    let journal: ChangeJournal?
+    /// True if the directory has former entries or metadata.
+    var isFilled = false
   }
 
   private static let prefix = Array(".treering-kept-".utf8)
@@ -30,20 +35,22 @@ final class KeptEntries: Sendable {
 
   /// The lock also orders the making of directories.
   private let places = Mutex<[Area: Place]>([:])
+  private let hasJournal: Bool
 
-  /// `root` is the path of the destination.
-  init(at moment: Timestamp, below root: [UInt8]) {
+  /// `root` is the path of the destination. Without a journal, nothing can be undone.
+  init(at moment: Timestamp, below root: [UInt8], hasJournal: Bool) {
     name = Self.prefix + SnapshotName(seconds: moment.seconds).bytes
     self.root = root
+    self.hasJournal = hasJournal
   }
 
-  /// The changes of the restore, each with the area of its directory.
-  private let changes = Mutex<[(change: RecordedChange, area: Area)]>([])
-  /// The paths of the directories that a restore would make.
-  private let planned = Mutex<Set<[UInt8]>>([])
+  /// The paths of the directories that a restore would make. True if it would fill one.
+  private let planned = Mutex<(paths: Set<[UInt8]>, isFilled: Bool)>(([], false))
 
-  /// The paths of the directories that a restore would make, in order.
-  var plannedPaths: [[UInt8]] { planned.withLock { Array($0) }.sorted { $0.lexicographicallyPrecedes($1) } }
+  /// The paths of the directories that a restore would leave, in order.
+  var plannedPaths: [[UInt8]] {
+    planned.withLock { $0.isFilled ? Array($0.paths) : [] }.sorted { $0.lexicographicallyPrecedes($1) }
+  }
 
   /// The paths of the directories that were made, in order.
   var paths: [[UInt8]] { places.withLock { $0.values.map(\.path) }.sorted { $0.lexicographicallyPrecedes($1) } }
@@ -91,50 +98,73 @@ final class KeptEntries: Sendable {
       _ = try setMetadata(
         status.metadata, attributes: attributes, to: copy, by: .descriptor, currently: try copy.status(),
         mayHaveOthers: true)
+      try copy.synchronize()
     }
   }
 
   /// Keeps the metadata of a directory.
   func keepMetadata(of node: RestoreNode) throws(Errno) {
-    try withDirectory(for: node, tree: "metadata") { (_) throws(Errno) in }
+    try withDirectory(for: node, tree: "metadata") { (directory) throws(Errno) in
+      try directory.descriptor.synchronize()
+    }
   }
 
-  /// Records a change in a directory.
-  func record(_ sign: RecordedChange.Sign, at path: [[UInt8]], in node: RestoreNode) {
-    var change = RecordedChange(sign, at: path)
-    if let status = node.status { change.changed = status.modified }
-    changes.withLock { $0.append((change, Self.area(of: node))) }
+  /// Announces a change in a directory, before it is made.
+  ///
+  /// The line must be on the disk first. Only in a directory that this restore made, the line of that directory is
+  /// enough: the undoing names what it does not know there.
+  func announce(_ change: RecordedChange, in node: RestoreNode) throws(Errno) {
+    let journal = try places.withLock { places throws(Errno) in try place(for: node, among: &places).journal }
+    guard let journal else { return }
+    if !node.isNew, let status = node.status { try journal.note(status.modified, of: node.path) }
+    try journal.append(change, isDurable: !node.isNew)
   }
 
-  /// The recorded changes, each with the path of the dated directory for its record.
-  func changesWithPlaces() -> [(change: RecordedChange, place: [UInt8])] {
-    let places = places.withLock { $0.mapValues(\.path) }
-    guard let first = paths.first else { return [] }
-    return changes.withLock { $0 }.map { ($0.change, places[$0.area] ?? first) }
+  /// Records that an announced change was made.
+  func complete(_ change: RecordedChange, in node: RestoreNode) throws(Errno) {
+    try places.withLock { $0[Self.area(of: node)]?.journal }?.append(change)
   }
 
-  /// Writes the record of a dated directory.
-  func write(_ record: [UInt8], in path: [UInt8]) throws(Errno) {
-    guard let place = places.withLock({ $0.values.first { $0.path == path } }) else { return }
-    let name = RecordedChange.fileName
-    let file = try place.directory.descriptor.open(
-      name.span, [.write, .create, .exclusive], mode: 0o600)
-    try file.write(record)
-  }
-
-  /// Notes the dated directory that would keep entries of a directory.
-  func plan(for node: RestoreNode) {
+  /// Notes a change that a restore would make, which `isFilling` the dated directory unless it adds an entry.
+  func plan(for node: RestoreNode, isFilling: Bool) {
     guard let above = candidates(for: node).first else { return }
-    planned.withLock { _ = $0.insert(joined([root] + above.path + [name])) }
+    planned.withLock {
+      $0.paths.insert(joined([root] + above.path + [name]))
+      $0.isFilled = $0.isFilled || isFilling
+    }
+  }
+
+  /// Removes the dated directories if none has anything but its journal: after a whole restore that only added entries.
+  func removeJournalsAlone() throws(Errno) {
+    try places.withLock { places throws(Errno) in
+      guard places.values.allSatisfy({ !$0.isFilled }) else { return }
+      for place in places.values {
+        let name = RecordedChange.fileName
+        try place.directory.descriptor.unlink(name.span)
+        try Self.remove(place)
+      }
+      places = [:]
+    }
+  }
+
+  /// Notes that no change is being made any more.
+  func endJournals() throws(Errno) {
+    for place in places.withLock({ Array($0.values) }) {
+      try place.journal?.append(RecordedChange(.end, at: []), isDurable: true)
+    }
+  }
+
+  private static func remove(_ place: Place) throws(Errno) {
+    let modified = try place.above.descriptor.status().modified
+    try place.above.descriptor.removeDirectory(place.name.span)
+    try? place.above.descriptor.setModificationTime(modified)
   }
 
   /// Deletes everything that was kept, with the dated directories.
   func delete(threads: Int) throws {
     for place in places.withLock({ Array($0.values) }) {
       if let failure = try deleteContent(of: place.directory, at: place.path, threads: threads) { throw failure }
-      let modified = try place.above.descriptor.status().modified
-      try place.above.descriptor.removeDirectory(place.name.span)
-      try? place.above.descriptor.setModificationTime(modified)
+      try Self.remove(place)
     }
   }
 
@@ -143,15 +173,21 @@ final class KeptEntries: Sendable {
     for node: RestoreNode, tree: String, _ body: (Directory) throws(Errno) -> Void
   ) throws(Errno) {
     try places.withLock { places throws(Errno) in
-      let area = Self.area(of: node)
-      if places[area] == nil { places[area] = try make(for: node) }
-      let place = places[area]!
-      var directory = place.directory
+      var directory = try place(for: node, among: &places).directory
+      places[Self.area(of: node)]!.isFilled = true
       for (name, present) in zip([Array(tree.utf8)] + node.path, node.line) {
         directory = try Self.directory(named: name, in: directory, like: present)
       }
       try body(directory)
     }
+  }
+
+  private func place(for node: RestoreNode, among places: inout [Area: Place]) throws(Errno) -> Place {
+    let area = Self.area(of: node)
+    if let place = places[area] { return place }
+    let made = try make(for: node)
+    places[area] = made
+    return made
   }
 
   private static func area(of node: RestoreNode) -> Area {
@@ -172,13 +208,20 @@ final class KeptEntries: Sendable {
     for candidate in candidates(for: node) {
       guard let above = candidate.target else { continue }
       do throws(Errno) {
+        let modified = try above.descriptor.status().modified
         let name = try makeDirectory(in: above)
+        try? above.descriptor.setModificationTime(modified)
         let directory = try above.directory(name.span)
         guard try above.descriptor.isOwn(directory.descriptor.status()) else { throw .notPermitted }
         try directory.descriptor.dropACLsWherePossible()
+        let journal = try hasJournal ? ChangeJournal(in: directory) : nil
+        if journal != nil {
+          try directory.descriptor.synchronize()
+          try above.descriptor.synchronize()
+        }
         return Place(
           directory: directory, above: Directory(try above.descriptor.reopenDirectory()), name: name,
-          path: joined([root] + candidate.path + [name]))
+          path: joined([root] + candidate.path + [name]), journal: journal)
       } catch {
         refusal = error
         guard error.meansNoPermission || error == .readOnlyFileSystem else { throw error }

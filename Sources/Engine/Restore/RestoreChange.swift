@@ -25,9 +25,11 @@ extension RestoreMerge {
     case correction(RestoreChange)
   }
 
-  /// Decides about a present entry; `nil` if it stays.
-  func treatment(of present: FileStatus, row: FileRow, name: [UInt8]) -> Treatment? {
-    if present.kind == .directory, let reason = work.reasonToLeave(directory: name, in: node) {
+  /// Decides about a present entry; `nil` if it stays. `below` gets the entries that go with a directory.
+  func treatment(
+    of present: FileStatus, row: FileRow, name: [UInt8], below: inout [RestoreChange]
+  ) -> Treatment? {
+    if present.kind == .directory, let reason = work.reasonToLeave(directory: name, in: node, below: &below) {
       work.reportLeft(
         at: path(of: name), "is a directory where the snapshot has a \(row.kind.word); left as it is\(reason)")
       return nil
@@ -51,7 +53,7 @@ extension RestoreMerge {
     let change = RestoreChange(
       verb: .changed, path: path(of: name), kind: row.kind, kindBefore: present.kind == row.kind ? nil : present.kind,
       aspects: aspects, byteCount: row.kind == .regular ? row.size : nil)
-    guard work.isApproved(change) else { return nil }
+    guard work.isApproved(change, removing: below) else { return nil }
     let isCorrection =
       work.options.overwrite == .ifDifferent && present.kind == .regular && row.kind == .regular
       && aspects.isDisjoint(with: [.content, .links]) && row.linkGroup == nil && present.linkCount == 1
@@ -128,8 +130,9 @@ extension RestoreMerge {
     guard status.isSameState(as: present), status.linkCount == 1 else {
       return work.warn(at: path(of: name), "changed while it was restored; left as it is")
     }
-    if work.options.displacement?.isKept == true {
+    if work.hasJournal {
       try work.kept?.keepMetadata(of: file, status: status, name: name, in: node)
+      try work.announce(.corrected, of: name, in: node, inode: status.inode, modified: row.metadata.modified)
     }
     let gaps = try setMetadata(
       row.metadata, attributes: record.attributes(of: row), to: file, by: .descriptor, currently: status,

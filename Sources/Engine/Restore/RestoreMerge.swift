@@ -19,6 +19,8 @@ struct RestoreMerge {
     var present: FileStatus?
     var isCorrection = false
     var change: RestoreChange?
+    /// The entries that go with a directory which gives way.
+    var below: [RestoreChange] = []
     /// True from the request of the content until it is received.
     var isRequested = false
 
@@ -60,7 +62,7 @@ struct RestoreMerge {
     if !node.isNew, let target = node.target {
       do throws(Errno) {
         if let present = try target.descriptor.statusIfPresent(of: name.span) {
-          switch treatment(of: present, row: row, name: name) {
+          switch treatment(of: present, row: row, name: name, below: &task.below) {
           case nil: return nil
           case .replacement(let change)?: task.change = change
           case .correction(let change)?:
@@ -79,7 +81,8 @@ struct RestoreMerge {
       if row.kind == .regular, !task.isCorrection, isFirstName(of: row, named: name) {
         work.progress.bytesCopied.count(row.size)
       }
-      report(task, named: name)
+      try work.announce(sign(of: task), of: name, in: node)
+      report(task)
       return nil
     }
     // Only the first name of an inode needs the content.
@@ -100,7 +103,8 @@ struct RestoreMerge {
         return try drain(&task)
       }
       work.progress.files.count()
-      report(task, named: name)
+      work.recordChange(sign(of: task), of: name, in: node)
+      report(task)
     } catch let error as Errno {
       if error == .interrupted { try checkForSignal() }
       if error == .exists {
@@ -121,9 +125,12 @@ struct RestoreMerge {
   /// Makes the entry under its name, or under a temporary name that then takes its place in one step.
   ///
   /// The temporary name is for a replacement, and for a regular file. A regular file gets its name only when it is
-  /// whole, because the next run trusts the name. False if the repository cannot deliver the entry, which is reported.
+  /// whole, because the next run trusts the name. With a journal each entry has one, so that its inode is recorded
+  /// first. False if the repository cannot deliver the entry, which is reported.
   private func make(_ task: inout Task, named name: [UInt8]) throws -> Bool {
-    guard task.isReplacing || task.row.kind == .regular else { return try make(&task, named: name, as: name) }
+    guard task.isReplacing || task.row.kind == .regular || work.hasJournal else {
+      return try make(&task, named: name, as: name)
+    }
     let made = worker.temporaryName()
     do { return try make(&task, named: name, as: made) } catch {
       // The unfinished file shows how full the file system is.
@@ -145,7 +152,7 @@ struct RestoreMerge {
     var refusal: String?
     return try work.links.add(RestoredInode(group: group, digest: row.digest)) { first in
       // The first name is a whole file, so a link to it can have its final name at once.
-      let linked = task.isReplacing ? made : name
+      let linked = task.isReplacing || work.hasJournal ? made : name
       refusal = try linkToFirst(first, as: linked, in: target)
       if refusal == nil {
         try take(linked, name: name, task: task, in: target)
@@ -163,19 +170,28 @@ struct RestoreMerge {
     }
   }
 
-  private func report(_ task: Task, named name: [UInt8]) {
-    work.recordChange(task.isCorrection ? .corrected : task.isReplacing ? .replaced : .added, of: name, in: node)
+  private func sign(of task: Task) -> RecordedChange.Sign {
+    task.isCorrection ? .corrected : task.isReplacing ? .replaced : .added
+  }
+
+  private func report(_ task: Task) {
     guard work.monitor.wantsChanges else { return }
-    work.monitor.changed(
+    let row = task.row
+    let change =
       task.change
-        ?? RestoreChange(
-          verb: .added, path: path(of: name), kind: task.row.kind, kindBefore: nil, aspects: [],
-          byteCount: task.row.kind == .regular ? task.row.size : nil))
+      ?? RestoreChange(
+        verb: .added, path: path(of: Array(record.bytes[row.name])), kind: row.kind, kindBefore: nil, aspects: [],
+        byteCount: row.kind == .regular ? row.size : nil)
+    work.monitor.report([change] + task.below)
   }
 
   /// Renames an entry from its temporary name to its final name.
   private func take(_ made: [UInt8], name: [UInt8], task: Task, in target: Directory) throws(Errno) {
     guard made != name else { return }
+    if work.hasJournal {
+      let status = try target.descriptor.status(of: made.span)
+      try work.announce(sign(of: task), of: name, in: node, inode: status.inode, modified: status.modified)
+    }
     if let present = task.present, try work.displace(name, present: present, in: node, by: made) { return }
     try target.descriptor.rename(made.span, to: target.descriptor, as: name.span, replacing: task.isReplacing)
     // A rename between two names of one inode does nothing (rename(2)).

@@ -130,17 +130,14 @@ func restore(
   }
   defer { work.end() }
   do { try walkTree(work, from: root, threads: fetcher == nil ? options.threads : 1) } catch {
-    work.writeRecord()
+    work.endRecord(isWhole: false)
     for path in work.kept?.paths ?? [] {
-      monitor.warn(
-        Warning(
-          path: path,
-          message:
-            "has what was replaced and removed before; undo it with: treering restore --undo \(displayName(path))"))
+      let remedy = work.hasJournal ? "; undo it with: treering restore --undo \(displayName(path))" : ""
+      monitor.warn(Warning(path: path, message: "has what was replaced and removed before" + remedy))
     }
     throw error
   }
-  work.writeRecord()
+  work.endRecord(isWhole: true)
   try work.discardDisplaced()
   return RestoreResult(
     damaged: work.damaged.value, ownersNotSet: work.gaps.ownersNotSet, kept: work.keptPaths,

@@ -39,7 +39,9 @@ private struct Undo {
   private let isDryRun: Bool
   private let approves: (RestoreChange) -> Bool
   private let monitor: any Monitor
-  private let changes: [RecordedChange]
+  private var changes: [RecordedChange]
+  /// False if the restore was killed.
+  private var isEnded = true
   /// False if the dated directory is empty: an undoing was ended just before it was removed.
   private let hasRecord: Bool
   private var remaining: [RecordedChange] = []
@@ -79,13 +81,12 @@ private struct Undo {
           .usage, "\(shown) has no record of the restore's changes", path: path,
           hint: "put its entries back with cp, as treering-restore(1) says")
       }
-      let lines = try file.readAll(limit: 1 << 31).split(separator: 0)
-      let parsed = lines.compactMap { RecordedChange(line: $0) }
-      guard parsed.count == lines.count else {
+      guard let found = RecordedChanges(journal: try file.readAll(limit: 1 << 31)) else {
         throw Failure(.damaged, "the record of the restore's changes in \(shown) is damaged", path: path)
       }
-      times = Dictionary(parsed.filter { $0.sign == .time }.map { ($0.path, $0.changed) }) { first, _ in first }
-      changes = parsed.filter { $0.sign != .time }.sorted {
+      times = found.times
+      isEnded = found.isEnded
+      changes = found.changes.values.sorted {
         $1.path.lexicographicallyPrecedes($0.path) { $0.lexicographicallyPrecedes($1) }
       }
     } catch let failure as Failure {
@@ -94,7 +95,7 @@ private struct Undo {
   }
 
   mutating func run() throws {
-    try recordTimes()
+    try settle()
     for change in changes {
       try checkForSignal()
       do { try undo(change) } catch let error as Errno {
@@ -109,16 +110,54 @@ private struct Undo {
     try clear()
   }
 
-  /// Records the times of the directories whose entries change, so that an undoing can be ended and repeated.
-  private mutating func recordTimes() throws {
-    let corrected = Set(changes.filter { $0.sign == .corrected }.map(\.path))
-    let known = times.count
-    for change in changes where change.sign != .corrected {
-      let parent = Array(change.path.dropLast())
-      guard times[parent] == nil, !corrected.contains(parent) else { continue }
-      times[parent] = try? root.directory(path: parent).descriptor.status().modified
+  /// Completes the record of a restore that was killed: finds out which of its changes were made.
+  private mutating func settle() throws {
+    guard !isEnded else { return }
+    // First, because the loss of a name changes the ctime.
+    if !isDryRun { discardTemporaries() }
+    for index in changes.indices where changes[index].sign != .removed {
+      try checkForSignal()
+      settle(&changes[index])
     }
-    if !isDryRun, times.count > known { try write(changes) }
+    if !isDryRun { try write(changes) }
+  }
+
+  /// Removes the files that were being written when the restore was killed.
+  private func discardTemporaries() {
+    var directories = Set(times.keys)
+    for change in changes where change.sign == .added || change.sign == .replaced { directories.insert(change.path) }
+    for path in directories {
+      guard let directory = try? root.directory(path: path), let names = try? directory.names() else { continue }
+      for name in names where TemporaryNames.contains(name) { directory.descriptor.discardTemporary(name.span) }
+    }
+  }
+
+  /// Completes the line of a change that was made.
+  ///
+  /// The inode is that of the line, and its mtime, too: another program that wrote to the file has set another one. The
+  /// ctime is not known after a kill, because a further name of the inode changes it.
+  private func settle(_ change: inout RecordedChange) {
+    let name = change.path.last ?? []
+    guard let parent = try? root.directory(path: change.path.dropLast()),
+      let present = try? parent.descriptor.statusIfPresent(of: name.span)
+    else { return }
+    if present.kind == .directory {
+      // The inode of a new directory is not known before it is made.
+      guard change.inode == 0, change.sign != .corrected else { return }
+    } else {
+      let times = [change.modified] + (change.sign == .corrected ? [formerTime(of: change)] : [])
+      guard change.inode == present.inode, times.contains(present.modified) else { return }
+      change.changed = present.changed
+    }
+    change.inode = present.inode
+    change.isAnnounced = false
+  }
+
+  /// The mtime of a file before its metadata were corrected.
+  private func formerTime(of change: RecordedChange) -> Timestamp? {
+    let name = change.path.last!
+    let directory = try? kept.directory(path: [Array("metadata".utf8)] + change.path.dropLast())
+    return try? directory?.descriptor.status(of: name.span).modified
   }
 
   /// Replaces the record.
@@ -126,7 +165,8 @@ private struct Undo {
     let (new, record) = (RecordedChange.newFileName, RecordedChange.fileName)
     let file = try kept.descriptor.open(new.span, [.write, .create, .truncate], mode: 0o600)
     let times = changes.isEmpty ? [] : self.times.map { RecordedChange(timeOf: $0.key, $0.value) }
-    try file.write((changes + times).flatMap(\.line))
+    try file.write((changes + times + [RecordedChange(.end, at: [])]).flatMap(\.line))
+    try file.synchronize()
     try kept.descriptor.rename(new.span, to: kept.descriptor, as: record.span, replacing: true)
   }
 
@@ -148,15 +188,23 @@ private struct Undo {
       if isDryRun { return }
       try remove(present, named: name, from: parent)
     case .corrected: try correct(change, in: parent, present: present)
-    case .time: break
+    case .time, .end: break
     case .replaced, .removed:
-      let directory = try kept.directory(path: [Array("replaced".utf8)] + change.path.dropLast())
-      // It was put back before.
-      guard let former = try directory.descriptor.statusIfPresent(of: name.span) else { return }
+      // It was put back before, or never moved.
+      guard let directory = try keptDirectory(of: change),
+        let former = try directory.descriptor.statusIfPresent(of: name.span)
+      else { return }
       guard change.sign == .replaced, let present else {
         if present != nil { return leave(change, "another entry has taken its place") }
-        guard isWanted(change, verb: .added, present: former, before: nil), !isDryRun else { return }
+        guard isWanted(change, verb: .added, present: former, before: nil) else { return }
+        try report(contentOf: change, in: directory, as: former)
+        if isDryRun { return }
         return try directory.descriptor.rename(name.span, to: parent.descriptor, as: name.span)
+      }
+      // The restore was killed before the exchange: the present entry has a second name here.
+      if former.isSameInode(as: present) {
+        if !isDryRun { try remove(former, named: name, from: directory) }
+        return
       }
       // An undoing was ended between its exchange and the removal of the restored entry.
       if former.inode == change.inode, present.inode != change.inode {
@@ -165,8 +213,20 @@ private struct Undo {
       }
       guard isUnchanged(present, since: change) else { return leave(change, Self.hasChanged) }
       guard try isEmptied(present, change: change, in: parent) else { return leave(change, Self.isFilled) }
-      guard isWanted(change, verb: .changed, present: former, before: present), !isDryRun else { return }
+      guard isWanted(change, verb: .changed, present: former, before: present) else { return }
+      try report(contentOf: change, in: directory, as: former)
+      if isDryRun { return }
       try exchange(change, in: directory, with: parent, present: present)
+    }
+  }
+
+  /// The directory with the former entry; `nil` if there is none.
+  private func keptDirectory(of change: RecordedChange) throws(Errno) -> Directory? {
+    do throws(Errno) {
+      return try kept.directory(path: [Array("replaced".utf8)] + change.path.dropLast())
+    } catch {
+      guard error == .noSuchEntry else { throw error }
+      return nil
     }
   }
 
@@ -183,7 +243,7 @@ private struct Undo {
     guard present.kind == .directory else { return true }
     let name = change.path.last!
     let names = try parent.directory(name.span).names()
-    return names.allSatisfy { removed.contains(change.path + [$0]) }
+    return names.allSatisfy { removed.contains(change.path + [$0]) || TemporaryNames.contains($0) }
   }
 
   /// Reports a change of the undoing. `before` is the present entry that another one replaces.
@@ -202,6 +262,24 @@ private struct Undo {
     if verb == .removed { removed.insert(change.path) }
     monitor.changed(planned)
     return true
+  }
+
+  /// Reports what comes back with a directory.
+  private func report(contentOf change: RecordedChange, in directory: Directory, as former: FileStatus) throws(Errno) {
+    guard former.kind == .directory else { return }
+    var waiting = [(directory: try directory.directory(path: [change.path.last!]), path: change.path)]
+    var found: [RestoreChange] = []
+    while let (directory, path) = waiting.popLast() {
+      for name in try directory.names() {
+        let status = try directory.descriptor.status(of: name.span)
+        found.append(
+          RestoreChange(
+            verb: .added, path: joined(path + [name], absolute: true), kind: status.kind, kindBefore: nil, aspects: [],
+            byteCount: status.kind == .regular ? status.size : nil))
+        if status.kind == .directory { waiting.append((try directory.directory(name.span), path + [name])) }
+      }
+    }
+    monitor.report(found)
   }
 
   /// Puts a kept entry in the place of the restored one, in one step, and removes the restored one.

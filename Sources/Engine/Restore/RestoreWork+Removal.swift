@@ -25,8 +25,10 @@ struct RestoreRemovals: Sendable {
   }
 
   /// The reason why a directory and everything below it stays, or `nil`: a repository, another mounted file system, or
-  /// an entry that is in no snapshot because of a rule.
-  func obstacle(to name: [UInt8], in above: Directory, path: [[UInt8]]) throws(Errno) -> String? {
+  /// an entry that is in no snapshot because of a rule. `found` gets each entry below the directory.
+  func obstacle(
+    to name: [UInt8], in above: Directory, path: [[UInt8]], found: ([[UInt8]], FileStatus) -> Void
+  ) throws(Errno) -> String? {
     let mount = try above.descriptor.status().mount
     let path = path + [name]
     var waiting: [(above: Directory, name: [UInt8], path: [[UInt8]])] = [(above, name, path)]
@@ -50,6 +52,7 @@ struct RestoreRemovals: Sendable {
         if isExcluded(name.span, in: here, status: status) {
           return "a rule leaves \(shown(name)) out of the snapshots"
         }
+        found(here + [name], status)
         if status.kind == .directory { waiting.append((directory, name, here + [name])) }
       }
     }
@@ -65,23 +68,39 @@ extension RestoreWork {
     return options.isDryRun ? kept.plannedPaths : kept.paths
   }
 
-  /// Records a change of an entry, or of the directory itself, for an undoing. In a dry run notes the directory that
-  /// would keep the present entry.
-  func recordChange(_ sign: RecordedChange.Sign, of name: [UInt8]? = nil, in node: RestoreNode) {
+  /// True if a kill must leave a record of each change.
+  var hasJournal: Bool { options.displacement?.isKept == true && !options.isDryRun }
+
+  /// Announces a change of an entry, or of the directory itself, for an undoing. In a dry run notes the directory that
+  /// would keep the present entry. `inode` and `modified` are of the entry that gets the name.
+  func announce(
+    _ sign: RecordedChange.Sign, of name: [UInt8]? = nil, in node: RestoreNode, inode: UInt64 = 0,
+    modified: Timestamp = Timestamp(seconds: 0, nanoseconds: 0)
+  ) throws(Errno) {
     guard let kept, options.displacement?.isKept == true else { return }
-    if !options.isDryRun {
-      kept.record(sign, at: node.path + (name.map { [$0] } ?? []), in: node)
-    } else if sign != .added {
-      kept.plan(for: node)
-    }
+    if options.isDryRun { return kept.plan(for: node, isFilling: sign != .added) }
+    var change = RecordedChange(sign, at: node.path + (name.map { [$0] } ?? []))
+    change.isAnnounced = true
+    (change.inode, change.changed) = (inode, modified)
+    try kept.announce(change, in: node)
   }
 
-  /// Writes the record of the changes. Without it, only an undoing by hand is possible.
-  func writeRecord() {
-    guard let destination, options.displacement?.isKept == true, !options.isDryRun else { return }
-    do throws(Errno) { try kept?.writeRecords(below: destination) } catch {
-      warn(at: path([]), "the record for an undoing could not be written: \(error)")
-    }
+  /// Records that an announced change was made. Without this line the undoing knows less, but enough.
+  func recordChange(_ sign: RecordedChange.Sign, of name: [UInt8], in node: RestoreNode) {
+    guard let kept, hasJournal, let status = try? node.target?.descriptor.status(of: name.span) else { return }
+    var change = RecordedChange(sign, at: node.path + [name])
+    change.inode = status.inode
+    if status.kind != .directory { change.changed = status.changed }
+    try? kept.complete(change, in: node)
+  }
+
+  /// Ends the record of the changes. If a whole restore replaced, removed and corrected nothing, the record goes.
+  func endRecord(isWhole: Bool) {
+    guard hasJournal else { return }
+    do throws(Errno) {
+      if isWhole { try kept?.removeJournalsAlone() }
+      try kept?.endJournals()
+    } catch { warn(at: path([]), "the record of the changes could not be ended: \(error)") }
   }
 
   /// Keeps an entry that gives way to a new one. True if the new one is in its place already.
@@ -97,19 +116,30 @@ extension RestoreWork {
     return displacement.isKept
   }
 
-  /// True for a change that is wanted. Another one is reported, because it was not in the plan.
-  func isApproved(_ change: RestoreChange) -> Bool {
-    if options.displacement?.approves?(change) != false { return true }
+  /// True for a change that is wanted, with the removals that follow from it. Another one is reported, because it was
+  /// not in the plan.
+  func isApproved(_ change: RestoreChange, removing below: [RestoreChange] = []) -> Bool {
+    guard let approves = options.displacement?.approves, !approves(change) || !below.allSatisfy(approves) else {
+      return true
+    }
     reportLeft(at: change.path, "has changed since the plan was made; left as it is")
     return false
   }
 
-  /// The reason why a directory does not give way to an entry of another kind, or `nil` if it does.
-  func reasonToLeave(directory name: [UInt8], in node: RestoreNode) -> String? {
+  /// The reason why a directory does not give way to an entry of another kind, or `nil` if it does. `below` has what
+  /// goes with it.
+  func reasonToLeave(directory name: [UInt8], in node: RestoreNode, below: inout [RestoreChange]) -> String? {
     guard let removals, let target = node.target, mayRemove(in: node) else { return "" }
-    do throws(Errno) { return try removals.obstacle(to: name, in: target, path: node.path).map { ": \($0)" } } catch {
-      return ": it cannot be looked into: \(error)"
-    }
+    do throws(Errno) {
+      return try removals.obstacle(to: name, in: target, path: node.path) { below.append(removal(of: $0, status: $1)) }
+        .map { ": \($0)" }
+    } catch { return ": it cannot be looked into: \(error)" }
+  }
+
+  private func removal(of path: [[UInt8]], status: FileStatus) -> RestoreChange {
+    RestoreChange(
+      verb: .removed, path: self.path(path), kind: status.kind, kindBefore: nil, aspects: [],
+      byteCount: status.kind == .regular ? status.size : nil)
   }
 
   /// True if entries of a directory may be removed: it was requested, and is on the file system of what was requested.
@@ -145,13 +175,16 @@ extension RestoreWork {
       guard let status = try target.descriptor.statusIfPresent(of: name.span) else { return }
       if removals.isExcluded(name.span, in: node.path, status: status) { return }
       let isDirectory = status.kind == .directory
-      if isDirectory, let obstacle = try removals.obstacle(to: name, in: target, path: node.path) {
+      var below: [RestoreChange] = []
+      let obstacle =
+        try isDirectory
+        ? removals.obstacle(to: name, in: target, path: node.path) { below.append(removal(of: $0, status: $1)) } : nil
+      if let obstacle {
         return reportLeft(at: path, "is not in the snapshot, and is left as it is: \(obstacle)")
       }
-      let change = RestoreChange(
-        verb: .removed, path: path, kind: status.kind, kindBefore: nil, aspects: [],
-        byteCount: status.kind == .regular ? status.size : nil)
-      guard isApproved(change) else { return }
+      let change = removal(of: node.path + [name], status: status)
+      guard isApproved(change, removing: below) else { return }
+      try announce(.removed, of: name, in: node)
       if !options.isDryRun {
         if isDirectory || options.displacement?.isKept == true {
           try kept.move(name, from: node)
@@ -159,8 +192,7 @@ extension RestoreWork {
           try target.descriptor.unlink(name.span)
         }
       }
-      recordChange(.removed, of: name, in: node)
-      if monitor.wantsChanges { monitor.changed(change) }
+      if monitor.wantsChanges { monitor.report([change] + below) }
     } catch { warn(at: path, "is not in the snapshot, and cannot be removed: \(error)") }
   }
 
@@ -188,8 +220,10 @@ extension RestoreWork {
         aspects.insert(.attributes)
       }
       if aspects.isEmpty { return }
-      if !options.isDryRun, options.displacement?.isKept == true { try kept?.keepMetadata(of: node) }
-      recordChange(.corrected, in: node)
+      if hasJournal { try kept?.keepMetadata(of: node) }
+      if let status = node.status {
+        try announce(.corrected, in: node, inode: status.inode, modified: status.modified)
+      }
     }
     guard monitor.wantsChanges else { return }
     monitor.changed(
@@ -227,5 +261,14 @@ extension RestoreWork {
         try checkLinks(to: plan, in: next, path: path, reader: reader)
       }
     }
+  }
+}
+
+extension Monitor {
+  /// Reports changes in the order of their paths, a directory before its entries.
+  func report(_ changes: [RestoreChange]) {
+    func key(_ byte: UInt8) -> UInt8 { byte == slash ? 0 : byte }
+    let sorted = changes.sorted { $0.path.lexicographicallyPrecedes($1.path) { key($0) < key($1) } }
+    for change in sorted { changed(change) }
   }
 }

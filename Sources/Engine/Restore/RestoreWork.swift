@@ -100,7 +100,9 @@ final class RestoreWork: TreeWork {
     self.destination = destination
     self.progress = progress
     self.monitor = monitor
-    kept = options.displacement.map { KeptEntries(at: $0.time, below: options.destination) }
+    kept = options.displacement.map {
+      KeptEntries(at: $0.time, below: options.destination, hasJournal: $0.isKept && !options.isDryRun)
+    }
     removals =
       options.displacement?.removesOthers == true
       ? RestoreRemovals(excludes: options.displacement!.excludes) : nil
@@ -355,10 +357,8 @@ final class RestoreWork: TreeWork {
     }
     node.isNew = true
     let sign: RecordedChange.Sign = existing == nil ? .added : .replaced
-    if options.isDryRun {
-      recordChange(sign, of: name, in: node.parent!)
-      return true
-    }
+    try announce(sign, of: name, in: node.parent!)
+    if options.isDryRun { return true }
     if existing != nil {
       if let kept { try kept.move(name, from: node.parent!) } else { try above.descriptor.unlink(name.span) }
     }
