@@ -94,8 +94,7 @@ const char *tr_archive_trouble(void) {
 }
 
 struct tr_archive {
-  int fd;
-  int (*should_stop)(void);
+  tr_archive_sink *sink;
   int is_closed;
   struct archive *archive;
   struct archive_entry *entry;
@@ -103,21 +102,16 @@ struct tr_archive {
 
 static la_ssize_t write_out(struct archive *archive, void *data, const void *bytes, size_t count) {
   struct tr_archive *made = data;
-  for (;;) {
-    ssize_t written = write(made->fd, bytes, count);
-    if (written >= 0) return written;
-    if (errno != EINTR || made->should_stop()) {
-      lib.set_error(archive, errno, "%s", strerror(errno));
-      return -1;
-    }
-  }
+  long written = made->sink(bytes, count);
+  if (written >= 0) return written;
+  lib.set_error(archive, (int)-written, "%s", strerror((int)-written));
+  return -1;
 }
 
-struct tr_archive *tr_archive_open(int fd, int (*should_stop)(void)) {
+struct tr_archive *tr_archive_open(tr_archive_sink *sink) {
   struct tr_archive *made = calloc(1, sizeof *made);
   if (made == NULL) return NULL;
-  made->fd = fd;
-  made->should_stop = should_stop;
+  made->sink = sink;
   made->archive = lib.write_new();
   made->entry = lib.entry_new();
   // GNU tar and bsdtar both read the attributes of star.

@@ -17,6 +17,7 @@
 #include <poll.h>
 #include <stddef.h>
 #include <sys/auxv.h>
+#include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -315,10 +316,17 @@ int64_t tr_time_of_local(const int fields[6]) {
 }
 
 static volatile sig_atomic_t remembered = 0;
+// Readable from the first remembered signal on; -1 if signals are not remembered, or no descriptor is left.
+static volatile sig_atomic_t signal_event = -1;
 static void remember(int signal) {
+  int error = errno;
   if (remembered == 0) remembered = signal;
+  uint64_t one = 1;
+  if (signal_event >= 0 && write(signal_event, &one, sizeof one) < 0) errno = error;
+  errno = error;
 }
 void tr_remember_signals(void) {
+  if (signal_event < 0) signal_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   struct sigaction action;
   memset(&action, 0, sizeof action);
   action.sa_handler = remember;
@@ -336,6 +344,20 @@ void tr_open_standard_streams(void) {
   if (opened >= 3) close(opened);
 }
 int tr_remembered_signal(void) { return remembered; }
+
+// A signal may arrive between the caller's last check and a write that blocks, or in another thread. So this waits for
+// the reader and for the signal at once, and then writes only as much as a pipe takes without blocking, see pipe(7).
+long tr_write_unless_signaled(int fd, const void *buffer, size_t count) {
+  struct stat status;
+  int event = signal_event;
+  if (event >= 0 && !(fstat(fd, &status) == 0 && S_ISREG(status.st_mode))) {
+    struct pollfd pollers[] = {{.fd = fd, .events = POLLOUT}, {.fd = event, .events = POLLIN}};
+    if (poll(pollers, 2, -1) < 0) return -(long)errno;
+    if (pollers[0].revents == 0) return -(long)EINTR;
+    if (count > PIPE_BUF) count = PIPE_BUF;
+  }
+  return checked(write(fd, buffer, count));
+}
 
 // A signal ends the wait like a timeout; the caller then checks for signals. poll(2) is never restarted.
 long tr_poll(int fd, int events, int milliseconds) {

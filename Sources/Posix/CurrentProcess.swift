@@ -134,10 +134,21 @@ public enum CurrentProcess {
   /// Writes all bytes to a standard stream. A remembered signal ends the wait for the reader (`interrupted`);
   /// `write(2)`.
   public static func write(_ bytes: [UInt8], to stream: StandardStream) throws(Errno) {
+    try write(bytes.span.bytes, to: stream)
+  }
+
+  /// Writes all bytes of a buffer.
+  public static func write(_ bytes: UnsafeRawBufferPointer, to stream: StandardStream) throws(Errno) {
+    try write(RawSpan(_unsafeBytes: bytes), to: stream)
+  }
+
+  private static func write(_ bytes: RawSpan, to stream: StandardStream) throws(Errno) {
     var done = 0
-    while done < bytes.count {
+    while done < bytes.byteCount {
       done += try perform(.write, endsAtSignal: true) {
-        bytes.withUnsafeBytes { tr_write(stream.rawValue, $0.baseAddress! + done, $0.count - done) }
+        bytes.withUnsafeBytes {
+          tr_write_unless_signaled(stream.rawValue, $0.baseAddress! + done, $0.count - done)
+        }
       }
     }
   }

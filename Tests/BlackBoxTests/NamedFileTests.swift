@@ -72,8 +72,7 @@ struct NamedFileTests {
       except BlockingIOError: pass
       os.set_blocking(3, True)'
       $T snapshot source -r repository -v >&3 &
-      # A signal that comes before the program waits ends no wait.
-      for i in $(seq 50); do sleep 1; kill -TERM $! || break; done 2>/dev/null; wait $!; echo $?; kill $R
+      P=$!; until ls repository | grep -q 20; do sleep 0.1; done; kill -TERM $P; wait $P; echo $?; kill $R
       """, world)
     #expect(result.outputLines == ["1"], "\(result.errorText)")
     #expect(try world.snapshotNames().count == 1)

@@ -27,8 +27,11 @@ struct tr_archive_entry {
 /// The reason why no archive can be written; NULL if one can.
 const char *tr_archive_trouble(void);
 
-/// Opens an archive on a file descriptor; NULL without memory. `should_stop` is called when a signal interrupts a write.
-struct tr_archive *tr_archive_open(int fd, int (*should_stop)(void));
+/// Writes all bytes of the archive. Returns their number, or a negated errno.
+typedef long tr_archive_sink(const void *bytes, size_t count);
+
+/// Opens an archive; NULL without memory.
+struct tr_archive *tr_archive_open(tr_archive_sink *sink);
 
 // The calls below return 0, or another number after an error that tr_archive_error describes.
 

@@ -171,6 +171,8 @@ void tr_open_standard_streams(void);
 void tr_remember_signals(void);
 /// The first of those signals that arrived, or 0.
 int tr_remembered_signal(void);
+/// Writes some bytes. A remembered signal ends the wait for a reader: -EINTR.
+long tr_write_unless_signaled(int fd, const void *buffer, size_t count);
 
 // Names that Glibc's Swift module omits, because they are macros with casts or need _GNU_SOURCE.
 extern const int tr_o_noatime, tr_o_path, tr_at_empty_path, tr_rename_noreplace, tr_rename_exchange, tr_seek_data,

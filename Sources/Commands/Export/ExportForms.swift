@@ -35,7 +35,12 @@ struct TarForm: ExportForm {
 
   init() throws(Failure) {
     do {
-      writer = try PaxWriter(to: StandardStream.output.rawValue) { CurrentProcess.rememberedSignal == nil ? 0 : 1 }
+      writer = try PaxWriter { bytes, count in
+        do throws(Errno) {
+          try CurrentProcess.write(UnsafeRawBufferPointer(start: bytes, count: count), to: .output)
+          return count
+        } catch { return -Int(error.number) }
+      }
     } catch {
       throw Failure(.failed, "cannot write an archive: \(error.message)")
     }
