@@ -68,8 +68,10 @@ struct VerifyCommand: RunnableCommand {
       if isOfAll { recordOfRemote(found.result, at: start) }
       return found.status
     }
-    let line = VerificationLine(
+    var line = VerificationLine(
       time: start, part: part, verified: verified.count, of: list, findings: found, progress: progress)
+    line.repairFrom = try repairRemote()
+    if repairFrom != nil { line.unrepaired = found.result.damagedSnapshots.map(\.description) }
     let isRecorded = record(line, of: found.result, part: isOfAll ? part : nil, in: repository, at: start)
     return isRecorded || found.status != .done ? found.status : .warnings
   }
@@ -183,13 +185,22 @@ struct VerifyCommand: RunnableCommand {
 
   // MARK: Answer
 
-  /// The way to repair damage; `nil` without damage, after a repair, and for a remote, whose own pushes are not known.
+  /// The way to repair damage; `nil` without damage, and for a remote, whose own pushes are not known.
   private func remedy(for found: VerificationFindings, in repository: Repository?) throws -> String? {
-    guard let repository, found.result.damaged > 0, repairFrom == nil else { return nil }
-    let names = found.result.damage.filter { $0.value ?? 0 > 0 }.map(\.key)
+    guard let repository, found.result.damaged > 0 else { return nil }
+    let names = found.result.damagedSnapshots
     let history = PastRuns(history: try repository.history.tail(byteCount: 1 << 20))
-    let arrivals = repository.arrivals(after: history, configuration: try common.configuration(of: repository))
-    return Commands.remedy(forDamageIn: names, among: arrivals, repository: repository.path)
+    var arrivals = Arrivals(of: repository, after: history, configuration: try common.configuration(of: repository))
+    if let remote = try repairRemote() { arrivals.addFailedRepair(of: names, from: remote) }
+    return arrivals.remedy(forDamageIn: names, repository: repository.path)
+  }
+
+  /// The remote of the repair as pushes are recorded: by its name, or the recorded form of its address.
+  private func repairRemote() throws -> String? {
+    guard let repairFrom else { return nil }
+    let text = String(decoding: repairFrom.bytes, as: UTF8.self)
+    if try common.configuration()?.settings.remotes.contains(where: { $0.name == text }) == true { return text }
+    return displayName(try CommonOptions.address(of: repairFrom.bytes).resolved.recorded)
   }
 
   private func report(

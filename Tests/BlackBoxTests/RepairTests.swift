@@ -164,4 +164,43 @@ struct RepairTests {
     #expect(other.status == 6 && other.outputText.contains("does not have it"), "\(other.outputText)")
     #expect(try world.treering(["verify", "--repair-from", world.directory.path / "none"]).status == 2)
   }
+
+  @Test("the advice names no remote that could not repair, and unites many damaged snapshots")
+  func advice() throws {
+    let world = try World()
+    world.provesOlderUnchanged = false
+    for step in 0..<7 {
+      try world.source.write("a", "content \(step)")
+      try world.settle()
+      try world.snapshot(["--accept-changes"])
+    }
+    let path = try second(world)
+    let third = world.directory.path / "third"
+    #expect(try world.treering(["init", third], inRepository: false).status == 0)
+    for name in try world.snapshotNames() {
+      for root in [world.repository.root, path] {
+        try Tree(root / name / "localhost" / world.source.root).overwrite("a", bytes: [0])
+      }
+    }
+    // Many snapshots take no list of names.
+    let found = try world.treering(["verify"])
+    #expect(
+      found.errorText.contains("repair with: treering verify --repair-from \(path) --repository"), "\(found.errorText)")
+    let failed = try world.treering(["verify", "--repair-from", path])
+    let refusal = "the repair from \(path) failed, and no other remote is known to have them"
+    #expect(failed.status == 6 && failed.errorText.contains(refusal), "\(failed.errorText)")
+    let status = try world.treering(["status"])
+    #expect(status.errorLines.count { $0.contains("damaged") } == 1, "\(status.errorText)")
+    for words in ["7 snapshots are damaged: ", "; 4 more; see: treering verify --repository", refusal] {
+      #expect(status.errorText.contains(words), "\(status.errorText)")
+    }
+    // Another remote has one of them.
+    let name = try world.snapshotNames()[2]
+    try tool("cp", ["-p", "-r", path / name, third / "intact"])
+    try Tree(world.repository.root / name / "localhost" / world.source.root).overwrite("a", bytes: Array("c".utf8))
+    let pushed = try world.treering(["push", third, name])
+    #expect(pushed.status == 0, "\(pushed.errorText)")
+    let other = try world.treering(["status"])
+    #expect(other.errorText.contains("verify \(name) --repair-from \(third)"), "\(other.errorText)")
+  }
 }

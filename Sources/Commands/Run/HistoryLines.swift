@@ -93,6 +93,10 @@ struct VerificationLine: HistoryLine {
   let problems: UInt64
   let exitStatus: Int32
   var error: String?
+  /// The remote of a repair, by its name or the recorded form of its address.
+  var repairFrom: String?
+  /// The snapshots that the repair left damaged.
+  var unrepaired: [String]?
 }
 
 extension VerificationLine {

@@ -32,6 +32,9 @@ struct PastRuns {
     let ofSnapshots: Int
     let problems: Int
     let exitStatus: Int32
+    let repairFrom: String?
+    /// The snapshots that the repair left damaged.
+    let unrepaired: [String]?
   }
 
   /// The result of an audit.
@@ -68,6 +71,9 @@ struct PastRuns {
   /// The remotes to which each snapshot was pushed.
   private(set) var arrivals: [SnapshotName: [String]] = [:]
 
+  /// The remotes from which a repair of a snapshot failed, and that did not get the snapshot again since.
+  private(set) var failedRepairs: [SnapshotName: Set<String>] = [:]
+
   /// The last push to each remote.
   var pushes: [Push] { lastPushes.values.sorted { $0.result.remote < $1.result.remote } }
 
@@ -78,7 +84,10 @@ struct PastRuns {
     for line in text.split(separator: UInt8(ascii: "\n")).map({ Data($0) }) {
       guard let run = try? decoder.decode(Run.self, from: line) else { continue }
       switch run.command {
-      case "verify": lastVerification = (try? decoder.decode(Verification.self, from: line)) ?? lastVerification
+      case "verify":
+        guard let verification = try? decoder.decode(Verification.self, from: line) else { continue }
+        lastVerification = verification
+        add(repairOf: verification)
       case "audit": lastAudit = (try? decoder.decode(Audit.self, from: line)) ?? lastAudit
       case "push": if let push = try? decoder.decode(Push.self, from: line) { add(push: push) }
       default:
@@ -92,6 +101,13 @@ struct PastRuns {
     }
   }
 
+  private mutating func add(repairOf verification: Verification) {
+    guard let remote = verification.repairFrom else { return }
+    for name in (verification.unrepaired ?? []).compactMap({ SnapshotName($0.utf8) }) {
+      failedRepairs[name, default: []].insert(remote)
+    }
+  }
+
   private mutating func add(push: Push) {
     var push = push
     // Older lines have the address as it was typed.
@@ -100,8 +116,9 @@ struct PastRuns {
     lastPushes[remote] = push
     mistypedRemotes.remove(remote)
     if !push.hasFailed {
-      if let name = SnapshotName(push.result.snapshot.utf8), arrivals[name]?.contains(remote) != true {
-        arrivals[name, default: []].append(remote)
+      if let name = SnapshotName(push.result.snapshot.utf8) {
+        if arrivals[name]?.contains(remote) != true { arrivals[name, default: []].append(remote) }
+        failedRepairs[name]?.remove(remote)
       }
       goodPushes[remote] = push
       mistypedRemotes.formUnion(Set(lastPushes.keys).subtracting(goodPushes.keys))

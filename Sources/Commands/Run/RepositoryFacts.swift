@@ -19,8 +19,7 @@ struct RepositoryFacts {
   var bytesFree: UInt64 = 0
   var bytesTotal: UInt64 = 0
   var history: PastRuns
-  /// The remotes that each snapshot was pushed to, as the command line names them.
-  var arrivals: [SnapshotName: [String]] = [:]
+  var arrivals = Arrivals()
   var verifiedParts: [VerifiedPart] = []
   /// The state of the archived logs of each database that has an archive.
   var logs: [[UInt8]: DatabaseLogs.State] = [:]
@@ -39,7 +38,7 @@ extension RepositoryFacts {
       path: repository.path, list: list,
       plan: try repository.retention.plan(for: list, by: repository.retention.lastPolicy(), now: now),
       history: PastRuns(history: try repository.history.tail(byteCount: 1 << 20)))
-    arrivals = repository.arrivals(after: history, configuration: file)
+    arrivals = Arrivals(of: repository, after: history, configuration: file)
     damaged = try repository.marks.all(.damaged)
     held = Array(try repository.marks.all(.held).keys)
     memberCounts = try repository.members(of: list).mapValues(\.count)
@@ -61,19 +60,6 @@ extension RepositoryFacts {
 }
 
 extension Repository {
-  /// The remotes that each snapshot was pushed to, by the history and by the memory of pushes.
-  func arrivals(after history: PastRuns, configuration file: ConfigurationFile?) -> [SnapshotName: [String]] {
-    var arrivals = history.arrivals
-    let remotes = file?.settings.remotes ?? []
-    for remote in remotes {
-      for name in pushMemory.last(address: remote.address.resolved.recorded)?.names ?? []
-      where arrivals[name]?.contains(remote.name) != true { arrivals[name, default: []].append(remote.name) }
-    }
-    guard let file, file.path != ConfigurationFile.defaultPath else { return arrivals }
-    let names = Set(remotes.map(\.name))
-    return arrivals.mapValues { $0.map { names.contains($0) ? "\($0) --config \(displayName(file.path))" : $0 } }
-  }
-
   /// True if a directory is on the disk of the repository, as far as the kernel tells. A directory that cannot be
   /// opened is not.
   func isOnDisk(of path: [UInt8]) -> Bool {
@@ -258,18 +244,4 @@ extension ExpectedRemote.Arrival {
     }
     self.init(snapshot: snapshot, seconds: seconds)
   }
-}
-
-/// The remedy for damage in some snapshots. `arrivals` has the remotes that each snapshot was pushed to.
-func remedy(
-  forDamageIn names: [SnapshotName], among arrivals: [SnapshotName: [String]], repository path: [UInt8]
-) -> String {
-  let remotes = Set(names.flatMap { arrivals[$0] ?? [] }).sorted()
-  func count(at remote: String) -> Int { names.count { arrivals[$0]?.contains(remote) == true } }
-  guard let best = remotes.max(by: { count(at: $0) < count(at: $1) }) else {
-    return "no remote is known to have \(names.count == 1 ? "it" : "them")"
-  }
-  let there = names.filter { arrivals[$0]?.contains(best) == true }.map(\.description).sorted()
-  return "repair with: "
-    + commandLine("verify \(there.joined(separator: " ")) --repair-from \(best)", repository: path)
 }

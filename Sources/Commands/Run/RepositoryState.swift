@@ -202,12 +202,20 @@ private struct Judge {
     if let obstacle = facts.plan.obstacle { findings.append("nothing expires: \(obstacle)") }
     if let unprotected = facts.plan.unprotectedSentence { findings.append(unprotected) }
     findings += facts.list.unusable.map(\.sentence)
-    for (name, reason) in verifiedDamage.sorted(by: { $0.key.description < $1.key.description }) {
-      let remedy = remedy(forDamageIn: [name], among: facts.arrivals, repository: facts.path)
-      findings.append(
-        "the snapshot \(name) is damaged, found \(reason); see: \(facts.advice("verify \(name)")); \(remedy)")
-    }
+    if let damage = damageFinding { findings.append(damage) }
     return findings
+  }
+
+  /// One finding for all snapshots that a verification found damaged; `nil` if there are none.
+  private var damageFinding: String? {
+    let damaged = verifiedDamage.sorted { $0.key.description < $1.key.description }
+    guard !damaged.isEmpty else { return nil }
+    let names = damaged.map(\.key)
+    let shown = damaged.prefix(3).map { "\($0.key)\(damaged.count == 1 ? " is damaged" : ""), found \($0.value)" }
+    let more = damaged.count > shown.count ? ["\(damaged.count - shown.count) more"] : []
+    return (damaged.count == 1 ? "the snapshot " : "\(damaged.count) snapshots are damaged: ")
+      + (shown + more).joined(separator: "; ") + "; see: \(facts.advice("verify\(Arrivals.words(for: names))")); "
+      + facts.arrivals.remedy(forDamageIn: names, repository: facts.path)
   }
 
   /// The state of a remote, and the problem if it has one.

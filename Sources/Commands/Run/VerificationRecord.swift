@@ -15,6 +15,13 @@ struct VerificationFindings {
   var status: ExitStatus { result.damaged > 0 ? .damaged : result.problems > 0 ? .warnings : .done }
 }
 
+extension VerifyResult {
+  /// The snapshots with damage, oldest first.
+  var damagedSnapshots: [SnapshotName] {
+    damage.filter { $0.value ?? 0 > 0 }.map(\.key).sorted { $0.description < $1.description }
+  }
+}
+
 extension Problem {
   var line: String {
     path.isEmpty ? "\(snapshot): \(message)" : "\(snapshot) \(displayName(path)): \(message)"
