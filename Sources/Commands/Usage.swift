@@ -4,6 +4,7 @@ internal import Engine
 internal import Model
 internal import Posix
 internal import Repository
+internal import Settings
 
 struct UsageCommand: RunnableCommand {
   static let configuration = CommandConfiguration(
@@ -13,11 +14,15 @@ struct UsageCommand: RunnableCommand {
       deleting them together frees. Then it shows the largest directories of the newest snapshots, those that grew the \
       most since the oldest ones, and the day when the disk is full at that growth.
 
+      With --free it shows which snapshots to delete so that so much comes free: those that rotation would give up \
+      first, and none that is held or that a source needs.
+
       A SNAPSHOT is a name or its beginning, a local day or time such as 2026-11-21, '2026-11-21 20:00', yesterday or \
       3d, a member of a set such as daily.0, or latest.
 
-      Example:
+      Examples:
         treering usage --days 30 --repository /backup/treering
+        treering usage --free 10G --repository /backup/treering
       """)
 
   @Argument(
@@ -27,16 +32,23 @@ struct UsageCommand: RunnableCommand {
   @Option(help: ArgumentHelp("Measure the growth of the last N days only.", valueName: "n"))
   var days: Int?
 
+  @Option(
+    help: ArgumentHelp("Show which snapshots to delete so that so much comes free, such as 10G.", valueName: "size"),
+    transform: parsed(by: Quantity.bytes, or: "--free takes a size such as 10G"))
+  var free: UInt64?
+
   @OptionGroup var threads: ThreadOption
   @OptionGroup var connection: RemoteConnectionOptions
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
+    if free != nil, days != nil || !snapshots.isEmpty { throw ValidationError("--free stands alone") }
     if let days, !(1...36_500).contains(days) { throw ValidationError("--days takes a number from 1 on") }
   }
 
   func execute() throws -> ExitStatus {
     CurrentProcess.rememberSignals()
+    if let free { return try showFreeing(free) }
     let (store, list) = try common.openList(connection: connection)
     var usage = Usage()
     let named = Set(try snapshots.map { try store.resolve($0, in: list).name })

@@ -214,6 +214,52 @@ struct UsageTests {
     }
   }
 
+  private struct FreeingAnswer: Decodable {
+    let delete: [String]
+    let freedBytes: Int
+    let spareBytes: Int
+    let enough: Bool
+    let doubts: [String]
+  }
+
+  @Test("the snapshots to delete for some space: the oldest that suffice, exactly, and none that must stay")
+  func freeing() throws {
+    let (world, disk) = try worldOnDisk()
+    func answer(_ size: ByteString, status: Int32 = 0) throws -> FreeingAnswer {
+      let result = try world.treering(["usage", "--free", size, "--json"])
+      #expect(result.status == status, "\(result.errorText)")
+      return try result.decoded()
+    }
+    // Only the second, third and fourth snapshot have much. The first is in the sets, so it goes last.
+    for kibibytes in [10, 400, 900, 300, 20, 30] {
+      try world.source.write("file", bytes: (0..<kibibytes << 10).map { UInt8(truncatingIfNeeded: $0 &* kibibytes) })
+      try world.settle()
+      try world.snapshot(["--accept-changes"])
+    }
+    let names = try world.snapshotNames()
+    #expect(try answer("300K").delete == [names[1].text])
+    #expect(try answer("800K").delete == [names[2].text])
+    let both = try answer("1200K")
+    #expect(both.delete == names[1...2].map(\.text) && both.enough && both.doubts == [])
+    let oracle = try SpaceOracle.look(at: world.repository.root, Array(names[1...2]))
+    #expect(both.freedBytes == oracle.together && both.spareBytes == 0)
+    #expect(try world.treering(["hold", names[2]]).status == 0)
+    #expect(try answer("600K").delete == [names[1].text, names[3].text])
+    let most = try answer("1M", status: 8)
+    #expect(!most.enough && most.delete == [1, 3, 4, 0].map { names[$0].text })
+    let text = try world.treering(["usage", "--free", "600K"])
+    let advice = "delete \(names[1]) \(names[3])"
+    #expect(text.outputText.contains("delete with: treering \(advice) --repository"), "\(text.outputText)")
+    try tool("sync", ["-f", world.repository.root])
+    let used = try disk.bytesUsed()
+    let foretold = try answer("600K").freedBytes
+    #expect(try world.treering(["delete", names[1], names[3], "--yes"]).status == 0)
+    try tool("sync", ["-f", world.repository.root])
+    // The history and the links take a few blocks.
+    #expect(abs(used - (try disk.bytesUsed()) - foretold) <= 16 << 10)
+    #expect(try world.treering(["usage", "--free", "1M", "latest"]).status == 2)
+  }
+
   @Test("an empty repository has nothing to show")
   func empty() throws {
     let world = try World()

@@ -211,10 +211,7 @@ private struct Rotation {
       if free >= wanted { return true }
     }
     let planned = result.snapshots.indices.filter { result.plan.decisions[$0].expires }
-    let expendable =
-      result.plan.obstacle != nil
-      ? [] : result.snapshots.indices.filter { result.plan.decisions[$0].isExpendable }
-    let leaving = planned + expendable
+    let leaving = result.plan.leaving(among: result.snapshots.indices)
     let search = openedSearch()
     let names = leaving.map { result.snapshots[$0].name }
     let freed = try search.space(deleting: Set(names + [search.spare?.name].compactMap { $0 })).bytes(inOrder: names)
