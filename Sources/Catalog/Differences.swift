@@ -59,9 +59,11 @@ public func forEachDifference(
       return EntryPlace(directory: path, name: name)
     }
     var merge = try RecordMerge(before, after)
-    while let files = try merge.nextFile() {
+    while true {
+      if !comparingInodes { try merge.passEqualFiles() }
+      guard let files = try merge.nextFile() else { break }
       if case .both(let a, let b) = files, before!.hasSameContent(a, as: b, of: after!),
-        !comparingInodes || a.hints.storedInode == b.hints.storedInode
+        a.hints.storedInode == b.hints.storedInode
       {
         continue
       }
@@ -70,8 +72,9 @@ public func forEachDifference(
         entry(of: files.map(left: \.name, right: \.name)))
     }
     let first = waiting.count
-    while let rows = try merge.nextDirectory() {
-      if case .both(let a, let b) = rows, a.digest == b.digest, !comparingInodes { continue }
+    while true {
+      if !comparingInodes { try merge.passEqualDirectories() }
+      guard let rows = try merge.nextDirectory() else { break }
       let name = Array(entry(of: rows.map(left: \.name, right: \.name)).name)
       let below = EntryPlace(directory: path, name: name[...])
       waiting.append((rows.map(left: { Subtree($0) }, right: { Subtree($0) }), below))

@@ -279,8 +279,11 @@ public struct DirectoryRecord: Sendable {
     var plain = !(first == UInt8(ascii: ".") && name.allSatisfy { $0 == first } && name.count <= 2)
     for byte in name where byte == 0 || byte == slash { plain = false }
     guard plain else { throw CatalogError("an entry has an impossible name") }
-    if let previous, !cursor.bytes[previous].lexicographicallyPrecedes(name) {
-      throw CatalogError("the names of a directory are out of order")
+    if let previous {
+      let names = cursor.bytes.bindMemory(to: UInt8.self).span
+      guard compareNames(names.extracting(previous), names.extracting(range)) == .before else {
+        throw CatalogError("the names of a directory are out of order")
+      }
     }
     return range
   }

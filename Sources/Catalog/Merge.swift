@@ -91,12 +91,41 @@ public struct RecordMerge {
     return pair
   }
 
+  /// Passes the files that are the same in both records.
+  mutating func passEqualFiles() throws(CatalogError) {
+    guard let left, let right else { return }
+    while let one = leftFiles?.current, let other = rightFiles?.current, left.hasSameContent(one, as: other, of: right)
+    {
+      try leftFiles!.advance()
+      try rightFiles!.advance()
+    }
+  }
+
+  /// Passes the sub-directories that are the same in both records. Must be called only after the last file.
+  mutating func passEqualDirectories() throws(CatalogError) {
+    guard let left, let right else { return }
+    var (leftRows, rightRows) = try decodedDirectories()
+    while let one = leftRows.first, let other = rightRows.first, one.digest == other.digest,
+      left.order(of: one.name, to: right.bytes.span.extracting(other.name)) == .same
+    {
+      leftRows.removeFirst()
+      rightRows.removeFirst()
+    }
+    directories = (leftRows, rightRows)
+  }
+
+  private mutating func decodedDirectories() throws(CatalogError) -> (
+    ArraySlice<DirectoryRow>, ArraySlice<DirectoryRow>
+  ) {
+    if let directories { return directories }
+    let decoded = (try leftFiles?.directories()[...] ?? [], try rightFiles?.directories()[...] ?? [])
+    directories = decoded
+    return decoded
+  }
+
   /// The next sub-directories; `nil` after the last. Must be called only after the last file.
   public mutating func nextDirectory() throws(CatalogError) -> Pair<DirectoryRow, DirectoryRow>? {
-    if directories == nil {
-      directories = (try leftFiles?.directories()[...] ?? [], try rightFiles?.directories()[...] ?? [])
-    }
-    let (leftRows, rightRows) = directories!
+    let (leftRows, rightRows) = try decodedDirectories()
     let pair = Pair(leftRows.first, rightRows.first) {
       left!.order(of: $0.name, to: right!.bytes.span.extracting($1.name))
     }

@@ -5,6 +5,7 @@ internal import Model
 internal import Posix
 internal import Repository
 internal import Settings
+internal import Synchronization
 
 struct FindCommand: RunnableCommand {
   static let configuration = CommandConfiguration(
@@ -78,7 +79,8 @@ struct FindCommand: RunnableCommand {
       list.unusable = []
       common.noteDistance(of: list.snapshots[0], from: snapshot)
     }
-    let search = try FindSearch(for: self, in: store)
+    let nearMisses = common.quiet || common.json ? nil : try NearMisses(of: patterns, word: bareWord)
+    let search = try FindSearch(for: self, in: store, noting: nearMisses)
     var found: UInt64 = 0
     let writer = AnswerWriter()
     defer { writer.flush() }
@@ -88,27 +90,27 @@ struct FindCommand: RunnableCommand {
       try writer.line(common.json ? jsonText(version, isLine: true) : version.line)
     }
     writer.flush()
-    if found == 0, !common.quiet, !common.json { Console.complain(try nothingFound(in: list, of: store)) }
+    if found == 0, nearMisses != nil {
+      Console.complain(nothingFound(in: list, besides: try search.nearMisses(in: list)))
+    }
     let unusable = search.history.unreadable + list.unusable
     for snapshot in unusable { Console.complain("\(snapshot.sentence); it was not searched") }
     return unusableStatus(for: unusable)
   }
 
+  /// The only pattern, if it is a bare word: that is a whole name, and perhaps was not meant to be one.
+  private var bareWord: String? {
+    let text = displayName(patterns[0].bytes)
+    return patterns.count == 1 && text.allSatisfy { $0.isLetter || $0.isNumber || "-_. ".contains($0) } ? text : nil
+  }
+
   /// The sentence for a search without a hit. It names the smallest change of the command line that finds something.
-  private func nothingFound(in list: SnapshotList, of store: any VerifiableStore) throws -> String {
+  private func nothingFound(in list: SnapshotList, besides paths: [[[UInt8]]]) -> String {
     let nothing =
       snapshot == nil
       ? "nothing was found in \(counted(list.snapshots.count, "snapshot"))"
       : "nothing was found in \(list.snapshots[0].name), which has \(list.snapshots[0].sourcesText)"
-    // A bare word is a whole name, and perhaps was not meant to be one.
-    let text = displayName(patterns[0].bytes)
-    let isBare = text.allSatisfy { $0.isLetter || $0.isNumber || "-_. ".contains($0) }
-    let word = patterns.count == 1 && isBare ? text : nil
-    var other = self
-    other.ignoreCase = true
-    if let word { other.patterns = [PathArgument(bytes: Array("*\(word)*".utf8))] }
-    var paths: Set<[[UInt8]]> = []
-    try FindSearch(for: other, in: store).run(on: list) { paths.insert($0.version.path) }
+    let word = bareWord
     func matching(_ isMatch: (String) -> Bool) -> Int {
       paths.count { isMatch(String(decoding: $0.last ?? [], as: UTF8.self)) }
     }
@@ -207,6 +209,28 @@ extension FoundVersion: Encodable {
   }
 }
 
+/// The paths that only capitals, or other letters around a bare word, keep from being hits.
+///
+/// The search notes them until it has a hit, so that no catalog is read twice.
+private final class NearMisses: Sendable {
+  let patterns: NamePatterns
+  private let isWanted = Atomic<Bool>(true)
+  private let found = Mutex<[[[UInt8]]: EntryKind]>([:])
+
+  init(of patterns: [PathArgument], word: String?) throws(Failure) {
+    self.patterns = try NamePatterns(word.map { [Array("*\($0)*".utf8)] } ?? patterns.map(\.bytes), ignoresCase: true)
+  }
+
+  var all: [[[UInt8]]: EntryKind] { found.withLock { $0 } }
+
+  func noteHit() { isWanted.store(false, ordering: .relaxed) }
+
+  func note(_ entry: Found, at place: EntryPlace, if matches: (EntryPlace, Found) -> Bool) {
+    guard isWanted.load(ordering: .relaxed), matches(place, entry) else { return }
+    found.withLock { $0[place.path] = entry.kind }
+  }
+}
+
 /// The search of all snapshots, one source after the other.
 ///
 /// A snapshot of some of the sources ends no version of the others.
@@ -214,9 +238,11 @@ private final class FindSearch {
   private let filter: EntryFilter
   private let wantsDeleted: Bool
   private let patterns: NamePatterns
+  private let near: NearMisses?
   let history: StoreHistory
 
-  init(for options: FindCommand, in store: any VerifiableStore) throws(Failure) {
+  init(for options: FindCommand, in store: any VerifiableStore, noting nearMisses: NearMisses?) throws(Failure) {
+    near = nearMisses
     filter = EntryFilter(
       type: options.type, larger: options.larger, smaller: options.smaller, newer: options.newer, older: options.older)
     wantsDeleted = options.deleted
@@ -231,11 +257,17 @@ private final class FindSearch {
     for place in outermost(of: snapshots.flatMap { $0.places }) {
       let having = snapshots.filter { snapshot in snapshot.places.contains { $0.starts(with: place) } }
       guard let label = having.first?.summary.label else { continue }
-      let search = VersionSearch { [filter, patterns] in
+      let search = VersionSearch { [filter, patterns, near, wantsDeleted] in
         let matches = patterns.matcher(label: label)
+        let nearlyMatches = near?.patterns.matcher(label: label)
         return { place, entry in
           try checkForSignal()
-          return filter.admits(entry) && matches(place, entry)
+          guard filter.admits(entry) else { return false }
+          let isHit = matches(place, entry)
+          if let near, let nearlyMatches {
+            if !isHit { near.note(entry, at: place, if: nearlyMatches) } else if !wantsDeleted { near.noteHit() }
+          }
+          return isHit
         }
       }
       try history.search(having, under: place, with: search) { version in
@@ -246,5 +278,13 @@ private final class FindSearch {
         }
       }
     }
+  }
+
+  /// The paths that were nearly hits.
+  func nearMisses(in list: SnapshotList) throws -> [[[UInt8]]] {
+    let all = near?.all ?? [:]
+    guard wantsDeleted else { return Array(all.keys) }
+    let snapshots = Array(list.snapshots.reversed())
+    return try all.filter { try !history.hasNewest(of: snapshots, path: $0.key, kind: $0.value) }.map(\.key)
   }
 }

@@ -1,5 +1,6 @@
 /// The separator of the names in a path.
-public let slash = UInt8(ascii: "/")
+@inlinable
+public var slash: UInt8 { UInt8(ascii: "/") }
 
 /// The position of the first of two names relative to the second.
 @frozen

@@ -234,6 +234,32 @@ struct FindTests {
     #expect(try find(world, ["invoice", "-i"]).count == 1)
   }
 
+  @Test("the hint costs no second reading of the catalogs")
+  func hintAlone() throws {
+    let world = try World()
+    for number in 0..<4 {
+      try world.source.write("Invoice\(number)", "x")
+      try world.snapshot()
+    }
+    func opened(_ pattern: ByteString) throws -> Int {
+      let log = world.directory.path / "log"
+      try tool(
+        "strace",
+        [
+          "-f", "-qq", "-o", log, "-e", "trace=openat", try treeringBinary(), "find", pattern, "-r",
+          world.repository.root,
+        ])
+      return try Tree(world.directory.path).text("log").split(separator: "\n").count { $0.contains(".catalog\"") }
+    }
+    #expect(try opened("invoice1") == opened("zebra"))
+    let near = try world.treering(["find", "invoice?"])
+    #expect(near.errorText.contains("; 4 paths match without regard to capital"), "\(near.errorText)")
+    try world.source.remove("Invoice0")
+    try world.snapshot()
+    let deleted = try world.treering(["find", "invoice?", "--deleted"])
+    #expect(deleted.errorText.contains("; 1 path matches without regard to capital"), "\(deleted.errorText)")
+  }
+
   @Test("a reader that has seen enough ends the search")
   func closedPipe() throws {
     let world = try World()

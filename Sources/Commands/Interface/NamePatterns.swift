@@ -62,6 +62,7 @@ struct NamePatterns: Sendable {
 
 /// A name with small letters instead of capitals; only ASCII letters if it is not UTF-8.
 private func lowercased(_ name: [UInt8]) -> [UInt8] {
-  if let text = String(validating: name, as: UTF8.self) { return Array(text.lowercased().utf8) }
+  let isASCII = name.allSatisfy { $0 < 0x80 }
+  if !isASCII, let text = String(validating: name, as: UTF8.self) { return Array(text.lowercased().utf8) }
   return name.map { (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) ? $0 + 32 : $0 }
 }
