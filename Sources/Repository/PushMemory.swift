@@ -25,9 +25,10 @@ public struct PushMemory {
   /// The possible bases for a push of a snapshot to a remote, best first.
   ///
   /// Snapshots of the same sources come first, then those that share the most sources. Among these the nearest by time
-  /// comes first, because it has the most in common.
+  /// comes first, because it has the most in common. Of more than `limit` candidates, those that the remote is known to
+  /// have stay.
   public func baseCandidates(
-    for snapshot: Snapshot, remote id: [UInt8], in list: SnapshotList
+    for snapshot: Snapshot, remote id: [UInt8], in list: SnapshotList, limit: Int
   ) throws(Failure) -> [BaseCandidate] {
     var candidates = known(to: id, in: list).filter { $0.name != snapshot.name }
     let known = Set(candidates.map(\.name) + [snapshot.name])
@@ -40,7 +41,10 @@ public struct PushMemory {
       let distance = abs(candidate.summary.taken - snapshot.summary.taken)
       return (isSame ? 1 : 0, sources.count(in: candidate.summary), -distance, candidate.summary.sequence)
     }
-    return candidates.map { ($0, rank(of: $0)) }.sorted { $0.1 > $1.1 }.map(\.0)
+    let sorted = candidates.map { ($0, rank(of: $0)) }.sorted { $0.1 > $1.1 }.map(\.0)
+    guard sorted.count > limit else { return sorted }
+    let there = try pushed(to: id)
+    return limited(sorted, to: limit, preferring: { there.contains($0.name) })
   }
 
   /// Opens a candidate's catalog.
@@ -184,6 +188,13 @@ public struct PushMemory {
 
   /// The maximum number of catalogs that are kept for one remote.
   private static var mostKept: Int { 16 }
+}
+
+/// The first elements, in their order; the preferred ones come before others that follow them only beyond the limit.
+func limited<Element>(_ elements: [Element], to limit: Int, preferring isPreferred: (Element) -> Bool) -> [Element] {
+  let preferred = elements.indices.filter { isPreferred(elements[$0]) }.prefix(limit)
+  let others = elements.indices.filter { !isPreferred(elements[$0]) }.prefix(limit - preferred.count)
+  return (preferred + others).sorted().map { elements[$0] }
 }
 
 extension CatalogSummary {

@@ -41,7 +41,7 @@ final class PushClient {
     tree = try repository.openTree(of: snapshot.name)
     let list = try repository.snapshots()
     candidates = try repository.pushMemory.baseCandidates(
-      for: snapshot, remote: connection.repositoryID, in: list)
+      for: snapshot, remote: connection.repositoryID, in: list, limit: Wire.candidates)
     var summary = snapshot.summary
     summary.placed = list.retentionOrder.first { list.snapshots[$0.index].name == snapshot.name }?.time
     if summary.placed == summary.started { summary.placed = nil }
@@ -96,11 +96,10 @@ final class PushClient {
   /// Announces the push and reads the server's answer. Opens the base. Returns the parts that the server has; `nil` if
   /// it has the snapshot already.
   private func announce() throws -> ServerParts? {
-    let offered = Array(candidates.prefix(Wire.candidates))
     let request = Request.push(
       PushRequest(
         name: snapshot.name, client: repository.id, summary: summary,
-        candidates: offered.map(\.summary.root.digest)))
+        candidates: candidates.map(\.summary.root.digest)))
     let frame = request.frame
     guard frame.payload.count <= Wire.frameBytes else {
       throw Failure(.remote, "the snapshot \(snapshot.name) has too many sources to be pushed")
@@ -113,8 +112,8 @@ final class PushClient {
       }
       return nil
     }
-    let accept = try PushAccept(payload: answer.payload, version: connection.version, candidateCount: offered.count)
-    base = accept.base.flatMap { openBase(offered[$0]) }
+    let accept = try PushAccept(payload: answer.payload, version: connection.version, candidateCount: candidates.count)
+    base = accept.base.flatMap { openBase(candidates[$0]) }
     return try answers.receiveParts(accept, of: snapshot.summary)
   }
 
