@@ -170,4 +170,31 @@ struct MessageTests {
     #expect(try empty.treering(["verify"]).status == 0)
     #expect(try empty.treering(["status"]).outputText.contains("when there was no snapshot"))
   }
+
+  @Test("colours are for terminals alone, and never with NO_COLOR or TERM=dumb")
+  func colors() throws {
+    let world = try World()
+    try world.source.write("one", "x")
+    try world.snapshot()
+    try world.source.write("two", "x")
+    try world.snapshot()
+    let name = try world.snapshotNames()[0]
+    func text(_ words: String, terminal: Bool = true, _ environment: [String: String]) throws -> String {
+      let command = "\(try treeringBinary()) \(words) -r \(world.repository.root)"
+      return try runCommand(
+        "sh", ["-c", ByteString(terminal ? "script -qec '\(command)' /dev/null" : "\(command) 2>&1")],
+        environment: environment
+      ).outputText
+    }
+    let diff = "diff \(name) latest"
+    #expect(try text(diff, ["TERM": "xterm"]).contains("\u{1B}[32m+\u{1B}[m "))
+    #expect(try text("diff latest \(name)", ["TERM": "xterm"]).contains("\u{1B}[31m-\u{1B}[m "))
+    #expect(try text("ls nonsense", ["TERM": "xterm"]).contains("\u{1B}[31mtreering:\u{1B}[m "))
+    for words in [diff, "ls nonsense", "status"] {
+      for environment in [["TERM": "xterm", "NO_COLOR": "1"], ["TERM": "dumb"], [:]] {
+        #expect(try !text(words, environment).contains("\u{1B}"), "\(words) \(environment)")
+      }
+      #expect(try !text(words, terminal: false, ["TERM": "xterm"]).contains("\u{1B}"), "\(words)")
+    }
+  }
 }

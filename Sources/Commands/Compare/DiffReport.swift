@@ -94,7 +94,7 @@ final class DiffReport {
   private func lines(of change: Change) -> [String] {
     let end = change.kind == .directory ? "/" : ""
     let size = (change.sizeAfter ?? change.sizeBefore).map { byteText($0) } ?? ""
-    var line = "\(change.verb.sign) " + String(repeating: " ", count: max(0, 8 - size.count)) + size + "  "
+    var line = "\(change.verb.sign(on: .output)) " + String(repeating: " ", count: max(0, 8 - size.count)) + size + "  "
     if let before = change.pathBefore { line += displayName(shown(before)) + end + " -> " }
     line += displayName(shown(change.path)) + end
     var notes = change.aspects.words.map { $0 == "content" ? $0 + change.growthText : $0 }
@@ -150,6 +150,18 @@ extension Change.Verb {
     case .changed: "M"
     case .renamed: "R"
     }
+  }
+
+  /// The sign in its colour, if the stream shows colours.
+  func sign(on stream: StandardStream) -> String {
+    let color: Color? =
+      switch self {
+      case .added: .green
+      case .removed: .red
+      case .changed: .yellow
+      case .renamed: nil
+      }
+    return color?.painted(sign, on: stream) ?? sign
   }
 }
 

@@ -23,15 +23,16 @@ enum Console {
     _ text: String, level: MessageLevel = .message, path: [UInt8]? = nil, hint: String? = nil,
     exitStatus: ExitStatus? = nil, isKept: Bool = true
   ) {
-    let line = level.prefix + (path.map { "\(displayName($0)): " } ?? "") + text + (hint.map { "; \($0)" } ?? "")
+    let rest = (path.map { "\(displayName($0)): " } ?? "") + text + (hint.map { "; \($0)" } ?? "")
     if isKept {
       said.withLock {
-        $0.append(line)
+        $0.append(level.prefix + rest)
         if $0.count > keptMessages { $0.removeFirst($0.count - keptMessages) }
       }
     }
     let message = Message(level: level, message: text, path: path, hint: hint, exitStatus: exitStatus?.code)
-    write(usesJSON.withLock { $0 } ? jsonText(message, isLine: true) + "\n" : "treering: \(line)\n", to: .error)
+    write(
+      usesJSON.withLock { $0 } ? jsonText(message, isLine: true) + "\n" : "\(level.beginning)\(rest)\n", to: .error)
   }
 
   static func warn(_ text: String, path: [UInt8]? = nil) { complain(text, level: .warning, path: path) }
@@ -107,6 +108,15 @@ enum MessageLevel: String, Encodable {
 
   /// The first words of a message for people.
   fileprivate var prefix: String { [.error, .message].contains(self) ? "" : "\(rawValue): " }
+
+  /// The beginning of a line for people.
+  fileprivate var beginning: String {
+    switch self {
+    case .error: Color.red.painted("treering:", on: .error) + " "
+    case .warning: "treering: " + Color.yellow.painted("warning:", on: .error) + " "
+    default: "treering: \(prefix)"
+    }
+  }
 }
 
 /// A message with `--json`. Every key is there; a value that does not apply is null.

@@ -31,7 +31,7 @@ final class ChangePrinter: Monitor {
 
   /// True for a change that the operator has seen.
   func hasShown(_ change: RestoreChange) -> Bool {
-    state.withLock { $0.shown.contains([UInt8(ascii: change.sign)] + change.path) }
+    state.withLock { $0.shown.contains(change.key) }
   }
 
   var wantsChanges: Bool { true }
@@ -39,9 +39,9 @@ final class ChangePrinter: Monitor {
   func warn(_ warning: Warning) { monitor.warn(warning) }
 
   func changed(_ change: RestoreChange) {
-    if let stream, plan?.hasShown(change) != true { Console.write(change.line + "\n", to: stream) }
+    if let stream, plan?.hasShown(change) != true { Console.write(change.line(on: stream) + "\n", to: stream) }
     state.withLock {
-      if stream != nil { $0.shown.insert([UInt8(ascii: change.sign)] + change.path) }
+      if stream != nil { $0.shown.insert(change.key) }
       $0.counts[change.verb, default: 0] += 1
       if keeps { $0.kept.append(change) }
     }
@@ -61,22 +61,16 @@ final class ChangePrinter: Monitor {
 }
 
 extension RestoreChange {
-  fileprivate var sign: Unicode.Scalar {
-    switch verb {
-    case .added: "+"
-    // A restore renames nothing.
-    case .changed, .renamed: "M"
-    case .removed: "-"
-    }
-  }
+  /// The change as the operator confirms it.
+  fileprivate var key: [UInt8] { Array(verb.sign.utf8) + path }
 
   /// One line of a plan, such as "M /etc/fstab (content, mode)".
-  fileprivate var line: String {
+  fileprivate func line(on stream: StandardStream) -> String {
     var reasons = aspects.words
     if let kindBefore, let kind { reasons = ["\(kindBefore.word) becomes \(kind.word)"] }
     if verb == .changed, reasons.isEmpty { reasons = ["as before"] }
     let shown = displayName(path) + (kind == .directory ? "/" : "")
-    return "\(verb.sign) \(shown)" + (reasons.isEmpty ? "" : " (\(reasons.joined(separator: ", ")))")
+    return "\(verb.sign(on: stream)) \(shown)" + (reasons.isEmpty ? "" : " (\(reasons.joined(separator: ", ")))")
   }
 }
 

@@ -108,7 +108,7 @@ public enum Treering {
   private static func complain(ofUsage message: String) {
     let prefix = "Error: "
     let text = message.hasPrefix(prefix) ? String(message.dropFirst(prefix.count)) : message
-    guard Console.usesJSON.withLock({ $0 }) else { return Console.complain(text) }
+    guard Console.usesJSON.withLock({ $0 }) else { return Console.complain(text, level: .error) }
     let first = text.prefix { !$0.isNewline }
     Console.complain(
       String(first), level: .error, hint: "see: treering help\(command.isEmpty ? "" : " \(command)")",

@@ -10,10 +10,16 @@ struct StatusPage {
 
   var lines: [String] {
     let problems = counted(state.findings.count, "problem")
-    var lines = ["\(state.repository): " + (state.isWell ? "all is well" : "NOT WELL, \(problems)"), ""]
-    let items = state.findings.map { ("! ", $0) } + state.notes.map { ("- ", $0) }
-    lines += items.flatMap { wrapped($0.1, first: "  " + $0.0, next: "    ") }
-    if !items.isEmpty { lines.append("") }
+    let bad = Color.red.painted("NOT WELL, \(problems)", on: .output)
+    var lines = ["\(state.repository): " + (state.isWell ? "all is well" : bad), ""]
+    // A mark is added to the wrapped lines, because a colour has a width of its own.
+    func item(_ text: String, mark: String) -> [String] {
+      let lines = wrapped(text, first: "    ", next: "    ")
+      return ["  \(mark) \(lines[0].dropFirst(4))"] + lines.dropFirst()
+    }
+    let mark = Color.red.painted("!", on: .output)
+    lines += state.findings.flatMap { item($0, mark: mark) } + state.notes.flatMap { item($0, mark: "-") }
+    if !state.findings.isEmpty || !state.notes.isEmpty { lines.append("") }
     if !state.sources.isEmpty || state.databases.isEmpty { lines += sourceTable }
     if !state.databases.isEmpty { lines += (state.sources.isEmpty ? [] : [""]) + databaseTable }
     if !state.remotes.isEmpty { lines += [""] + remoteTable }
