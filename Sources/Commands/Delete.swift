@@ -36,7 +36,6 @@ struct DeleteCommand: RunnableCommand {
     CurrentProcess.rememberSignals()
     let asks = !yes && !expiry.dryRun
     let repository = try common.openRepository()
-    if asks { try Console.requireQuestions(asJSON: common.json) }
     let list = try repository.snapshots()
     let configured = try common.configuration(of: repository)
     var options = RotationOptions(
@@ -44,6 +43,7 @@ struct DeleteCommand: RunnableCommand {
       unwanted: Set(try snapshots.map { try repository.resolve($0, in: list, allowsTimes: false).name }),
       isDry: true, threads: expiry.threads.count)
     options.wanted = configured?.sourceSet
+    if asks { try Console.requireQuestions(asJSON: common.json) }
     let plan = try rotate(repository, with: options)
     try refuseProtected(in: plan, of: repository, named: options.unwanted)
     if expiry.dryRun {

@@ -58,8 +58,20 @@ struct DiffCommand: RunnableCommand {
     }
     if common.json, nameOnly || patch { throw ValidationError("--json has no --name-only and no --patch") }
     if live, path != nil { throw ValidationError("with --live, name one snapshot and at most one path") }
-    if !live, right == nil { throw ValidationError("name two snapshots, or one and --live") }
+    try requireSnapshots()
     if !live, !excluded.areEmpty { throw ValidationError("rules of exclusion belong to --live") }
+  }
+
+  /// Throws if a snapshot was forgotten, and says what to write.
+  private func requireSnapshots() throws {
+    if live { return try requireSnapshot(left, before: [], then: "--live") }
+    guard let right else { throw ValidationError("name two snapshots, or one and --live") }
+    let shown = displayName(left.contains("/") ? argumentBytes(left) : right.bytes)
+    guard left.contains("/") || right.bytes.contains(slash) else { return }
+    let first = left.contains("/") ? "SNAPSHOT" : displayName(argumentBytes(left))
+    throw ValidationError(
+      "\(shown) is no snapshot; compare two with: treering diff \(first) latest \(shown), or one with the source as it "
+        + "is now: treering diff \(first == "SNAPSHOT" ? "latest" : first) --live \(shown)")
   }
 
   var form: DiffForm { stat ? .counts : nameOnly ? .names : patch ? .patches : .lines }
@@ -81,6 +93,7 @@ struct DiffCommand: RunnableCommand {
     do { try report.run() } catch let error as CatalogError {
       throw Failure(.damaged, "cannot compare \(a.name) and \(b.name): \(error)")
     }
+    if path == nil { noteSources(from: a, to: b) }
     for (reference, snapshot) in [(from, a), (to, b)] {
       let meant = try store.resolve(reference, in: list)
       if meant.name == snapshot.name { common.noteDistance(of: snapshot, from: reference) }
@@ -92,5 +105,14 @@ struct DiffCommand: RunnableCommand {
       }
     }
     return report.status
+  }
+
+  /// Says that sources which only one of the snapshots has are no changes of these sources.
+  private func noteSources(from left: Snapshot, to right: Snapshot) {
+    guard !common.quiet else { return }
+    for (snapshot, other, word) in [(left, right, "new"), (right, left, "gone")]
+    where !other.places.allSatisfy({ snapshot.has($0) }) {
+      Console.note("\(snapshot.name) has only \(snapshot.sourcesText); what else the other has counts as \(word)")
+    }
   }
 }

@@ -96,6 +96,7 @@ struct RestoreCommand: RunnableCommand {
     }
     guard let snapshot else { throw ValidationError("name a snapshot, such as latest") }
     try requireSnapshot(snapshot, before: paths, then: "--to DIR")
+    try refuseDots()
     if (to != nil) == inPlace { throw ValidationError("give either --to DIR or --in-place") }
     if delete, !pattern.isEmpty {
       throw ValidationError("--delete removes whatever is not restored, and takes no --pattern")
@@ -103,6 +104,17 @@ struct RestoreCommand: RunnableCommand {
     if inPlace, overwrite != nil { throw ValidationError("--in-place restores what differs, and takes no --overwrite") }
     if !inPlace, delete || noKeep || yes {
       throw ValidationError("--delete, --no-keep and --yes need --in-place")
+    }
+  }
+
+  /// Refuses `.` and `..`. They come from habit or from a script, and the directory may be another one than was meant:
+  /// a whole tree would be replaced.
+  private func refuseDots() throws {
+    for path in paths where path.bytes.first != slash {
+      let names = components(of: path.bytes)
+      guard !path.bytes.isEmpty, names.allSatisfy({ $0 == Array("..".utf8) }) else { continue }
+      let whole = (try? absolutePath(of: path.bytes)).map { ", such as \(displayName($0))" } ?? ""
+      throw ValidationError("to restore a whole working directory, write its path\(whole)")
     }
   }
 

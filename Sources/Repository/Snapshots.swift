@@ -224,6 +224,7 @@ extension SnapshotStore {
     }
     let found = try checked(list.snapshots.reversed().filter { isMeant($0.name) }, isMeant: isMeant)
     if !found.isEmpty { return found }
+    if !allowsTimes { throw refusal(ofTime: reference, in: list) }
     let before =
       Moment.isDay(reference) ? list.snapshots.last { Moment.localDay(of: $0.name.seconds) < reference } : nil
     throw Failure(
@@ -231,6 +232,20 @@ extension SnapshotStore {
       path: path,
       hint: (before.map { "the last one before is \($0.name); " } ?? "")
         + "see: \(advice("list")); a time is such as 2026-11-21, '2026-11-21 20:00', yesterday or 3d")
+  }
+
+  /// The error for a reference that is no name, if only names are allowed.
+  private func refusal(ofTime reference: String, in list: SnapshotList) -> Failure {
+    let shown = displayName(Array(reference.utf8))
+    guard !Moment.isDay(reference), let time = Moment.seconds(of: reference, atEnd: true) else {
+      return Failure(
+        .usage, "there is no snapshot \"\(shown)\" in \(displayName(path))", path: path,
+        hint: "see: \(advice("list")); give a name, its beginning, or a member of a set such as daily.0")
+    }
+    let meant = list.snapshots.last { $0.name.seconds <= time }
+    return Failure(
+      .usage, "\"\(shown)\" is a time, which means another snapshot later; here only a name will do",
+      hint: meant.map { "now it means \($0.name)" } ?? "see: \(advice("list"))")
   }
 
   /// Finds the snapshot that a reference means without a path. Verbs that change snapshots allow no times: "3d" means

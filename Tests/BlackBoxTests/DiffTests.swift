@@ -185,4 +185,18 @@ struct DiffTests {
     try world.repository.overwrite(catalog, bytes: bytes)
     try world.expectRefusal(["diff", first.name, second.name], status: 6)
   }
+
+  @Test("a source that only one of the snapshots has is no change of it, and that is said")
+  func otherSources() throws {
+    let world = try World()
+    let other = try Tree(making: world.directory.path / "other")
+    try world.source.write("file", "x")
+    try other.write("file", "x")
+    let both = try world.snapshot(of: [world.source.root, other.root])
+    let one = try world.snapshot()
+    let note = "\(one.name) has only \(world.source.root); what else the other has counts as"
+    #expect(try world.treering(["diff", both.name, one.name]).errorText.contains("\(note) gone\n"))
+    #expect(try world.treering(["diff", one.name, both.name]).errorText.contains("\(note) new\n"))
+    #expect(try world.treering(["diff", both.name, one.name, world.source.root]).errorText == "")
+  }
 }

@@ -252,6 +252,43 @@ struct FirstStepsTests {
     #expect(try command(["config", "check", "c.toml"] + file, status: 2).outputText == "")
   }
 
+  @Test("a time where only a name will do, and a path in the place of a snapshot")
+  func misplaced() throws {
+    let name = try world.snapshot().name
+    for verb in ["delete", "hold", "release"] as [ByteString] {
+      let time = try command([verb, "now", "-r", world.repository.root], status: 2)
+      #expect(time.errorText.contains("\"now\" is a time"), "\(time.errorText)")
+      #expect(time.errorText.contains("now it means \(name)"), "\(time.errorText)")
+      let other = try command([verb, "nonsense", "-r", world.repository.root], status: 2)
+      #expect(!other.errorText.contains("yesterday") && other.errorText.contains("daily.0"), "\(other.errorText)")
+    }
+    for (words, advice) in [
+      (["latest", "/etc"], "treering diff latest latest /etc, or one"),
+      (["latest", "/etc"], "diff latest --live /etc"),
+      (["/etc", "latest"], "treering diff SNAPSHOT latest /etc, or one"),
+      (["/etc", "--live"], "diff latest /etc --live"),
+    ] as [([ByteString], String)] {
+      let diff = try command(["diff"] + words + ["-r", world.repository.root], status: 2)
+      #expect(diff.errorText.contains("/etc is no snapshot") && diff.errorText.contains(advice), "\(diff.errorText)")
+    }
+  }
+
+  @Test("a restore of the working directory takes its path, and not a dot from habit")
+  func dots() throws {
+    try world.snapshot()
+    let home = world.source.root / "home"
+    for (path, meant) in [(".", home), ("./", home), ("..", world.source.root)] as [(ByteString, ByteString)] {
+      let result = try command(
+        ["restore", "latest", path, "--to", world.directory.path / "to", "-r", world.repository.root], in: home,
+        status: 2)
+      #expect(result.errorText.contains("write its path, such as \(meant)\n"), "\(result.errorText)")
+    }
+    let named = try command(
+      ["restore", "latest", "./letter", "--to", world.directory.path / "to", "-r", world.repository.root], in: home)
+    #expect(named.errorText == "")
+    #expect(try Tree(world.directory.path / "to" / home).text("letter") == "to ann")
+  }
+
   // MARK: Damage
 
   @Test("after damage the remote that has the snapshot is named with the command, and its absence is told")
