@@ -32,6 +32,7 @@ private final class ResticWorld {
     return result
   }
 
+  @discardableResult
   func push(_ more: [ByteString] = [], status: Int32 = 0) throws -> PushAnswer {
     let result = try world.treering(["push", address, "--password-file", password, "--json"] + more)
     #expect(result.status == status, "\(result.errorText)")
@@ -203,8 +204,8 @@ struct ResticRemoteTests {
     try world.world.source.write("sub/file", bytes: (0..<800_000).map { UInt8(truncatingIfNeeded: $0 &* 31 >> 3) })
     try world.world.snapshot()
     try world.push()
-    let files = ByteString.split(
-      try tool("find", [world.place.root, "-type", "f", "-printf", "%P\\0"]), by: 0)
+    let listing = try tool("find", [world.place.root, "-type", "f", "-printf", "%P\\n"])
+    let files = String(decoding: listing, as: UTF8.self).split(separator: "\n").map { ByteString(String($0)) }
     for file in files {
       let backup = world.destination()
       try tool("cp", ["-a", world.place.root, backup])
