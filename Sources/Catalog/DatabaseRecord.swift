@@ -16,6 +16,8 @@ public struct DatabaseRecord: Hashable, Sendable {
   public var point: [UInt8]
   /// True if there is no good dump. The snapshot has nothing of the database.
   public var isLeftOut: Bool
+  /// What the dump does not have, or not of the same moment, in sentences for people; empty for a complete dump.
+  public var shortcomings: [UInt8] = []
 
   public init(
     name: [UInt8], kind: [UInt8], began: Timestamp, ended: Timestamp, point: [UInt8] = [], isLeftOut: Bool = false
@@ -32,10 +34,10 @@ public struct DatabaseRecord: Hashable, Sendable {
   public var source: [UInt8] { Self.label + [slash] + name }
 
   func encode(to buffer: inout ByteBuffer) {
-    buffer.append(UInt8(isLeftOut ? 1 : 0))
+    buffer.append(UInt8((isLeftOut ? 1 : 0) | (shortcomings.isEmpty ? 0 : 2)))
     buffer.append(began)
     buffer.append(ended)
-    for text in [name, kind, point] {
+    for text in [name, kind, point] + (shortcomings.isEmpty ? [] : [shortcomings]) {
       let text = text.prefix(Int(UInt16.max))
       buffer.append(UInt16(text.count))
       buffer.append(Array(text).span)
@@ -53,6 +55,7 @@ public struct DatabaseRecord: Hashable, Sendable {
     name = try text(&cursor)
     kind = try text(&cursor)
     point = try text(&cursor)
+    if flags & 2 != 0 { shortcomings = try text(&cursor) }
     let isComponent =
       !name.isEmpty && name.count <= 255 && name != Array(".".utf8) && name != Array("..".utf8)
       && !name.contains { $0 == 0 || $0 == slash }

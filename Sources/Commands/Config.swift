@@ -63,7 +63,7 @@ struct ConfigCommand: RunnableCommand {
         repository = try Repository.open(path)
       }
     } catch { findings.append(error.description) }
-    for source in settings.sources where !source.path.isEmpty {
+    for source in file.sources where !source.path.isEmpty {
       do {
         let path = Array(source.path.utf8)
         if let problem = sourceProblem(at: path), problem.isMistake || !source.isOptional { throw problem.failure }
@@ -71,15 +71,19 @@ struct ConfigCommand: RunnableCommand {
         findings += try PatternCheck(file: file, source: source).findings()
       } catch { findings.append("\(file.at(line: source.line)): \(error)") }
     }
-    if settings.sources.isEmpty, settings.databases.isEmpty {
+    if file.sources.isEmpty, settings.databases.isEmpty {
       findings.append("\(displayName(file.path)): no [[source]] is named")
     }
     for hook in settings.hooksBefore + settings.hooksAfter + (settings.notifyCommand.map { [$0] } ?? []) {
       guard let program = hook.command.first, let problem = problem(of: program) else { continue }
       findings.append("\(file.at(line: hook.line)): \(problem)")
     }
-    for database in settings.databases where file.errors.isEmpty {
-      do throws(DumpFailure) { try Dumper(of: database, programs: .ofEnvironment).check() } catch {
+    for database in file.databaseSettings where file.errors.isEmpty {
+      do throws(DumpFailure) {
+        let site = try file.sites.first { $0.settings.database.name == database.name }?.site.get()
+        findings += (site.map(file.warnings(ofLinksIn:)) ?? []).map { "\(file.at(line: database.line)): \($0)" }
+        try Dumper(of: database, programs: .ofEnvironment).check()
+      } catch {
         findings.append("\(file.at(line: database.line)): \(error)")
       }
     }
@@ -102,8 +106,8 @@ struct ConfigCommand: RunnableCommand {
     }
     common.answer(
       ConfigCheckAnswer(
-        config: displayName(file.path), repository: settings.repository, sources: settings.sources.map(\.path),
-        databases: settings.databases.map(\.name), remotes: settings.remotes.map(\.name), findings: findings),
+        config: displayName(file.path), repository: settings.repository, sources: file.sources.map(\.path),
+        databases: file.databaseSettings.map(\.name), remotes: settings.remotes.map(\.name), findings: findings),
       lines: findings.isEmpty ? plan(of: file, for: repository) : [])
     for finding in findings { Console.complain(finding) }
     return findings.isEmpty ? .done : isRight ? .remote : .usage
@@ -124,18 +128,18 @@ struct ConfigCommand: RunnableCommand {
     let settings = file.settings
     var lines = ["\(displayName(file.path)) is valid. treering run would:"]
     for hook in settings.hooksBefore { lines.append("  run \(hook.words)") }
-    for database in settings.databases {
+    for database in file.databaseSettings {
       let place = database.directory.map { " in \($0)" } ?? ""
       let need = database.isRequired ? "; it must succeed" : ""
       lines.append("  dump the \(database.kind.rawValue) database \(database.name)\(place)\(need)")
     }
     lines.append("  take a snapshot in \(displayName(repository?.path ?? [])) of")
-    for source in settings.sources {
+    for source in file.sources {
       let rules = source.exclude.count + source.excludeFrom.count
       lines.append(
         "    \(source.path)" + (source.isOptional ? ", if it is there" : "")
           + (rules > 0 ? ", with \(counted(rules, "exclude rule"))" : "")
-          + (settings.source(around: source).map { ", which is inside \($0.path) and has rules of its own" } ?? ""))
+          + (file.source(around: source).map { ", which is inside \($0.path) and has rules of its own" } ?? ""))
     }
     var keep = SnapshotSet.allCases.compactMap { set in
       settings.retention.keep[set].flatMap { $0 > 0 ? "\(set.rawValue) \($0)" : nil }
@@ -173,10 +177,10 @@ struct ConfigCommand: RunnableCommand {
   }
 }
 
-extension Configuration {
+extension ConfigurationFile {
   /// The innermost other source that has this one inside.
-  fileprivate func source(around inner: Source) -> Source? {
-    func names(_ source: Source) -> [[UInt8]] { components(of: Array(source.path.utf8)) }
+  fileprivate func source(around inner: Configuration.Source) -> Configuration.Source? {
+    func names(_ source: Configuration.Source) -> [[UInt8]] { components(of: Array(source.path.utf8)) }
     return sources.filter { $0.path != inner.path && names(inner).starts(with: names($0)) }
       .max { names($0).count < names($1).count }
   }

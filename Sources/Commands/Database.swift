@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import Catalog
+internal import Databases
 internal import Model
 internal import Repository
 internal import Settings
@@ -23,6 +24,7 @@ struct DatabaseCommand: RunnableCommand {
       Examples:
         treering database list
         treering database restore shop --into configured
+        treering database restore blog --files / --into configured
         treering database restore shop --at '2026-11-29 14:00' --to /var/tmp/shop
         treering database archive web
         treering database restore main shop --into postgresql://admin@db2.example.org/postgres --as shop_test
@@ -66,6 +68,12 @@ struct DatabaseCommand: RunnableCommand {
       "Load the dump: configured, for the connection of the configuration; a URL; the path of a socket or of a file.",
       valueName: "place"), completion: .list(["configured"]))
   var into: PathArgument?
+
+  @Option(
+    help: ArgumentHelp(
+      "Of a WordPress site: first restore its files from the same snapshot, below this directory.", valueName: "dir"),
+    completion: .directory)
+  var files: PathArgument?
 
   @Option(name: .customLong("as"), help: ArgumentHelp("The name of the new database.", valueName: "name"))
   var newName: PathArgument?
@@ -122,14 +130,15 @@ struct DatabaseCommand: RunnableCommand {
   @OptionGroup var connection: RemoteConnectionOptions
   @OptionGroup var common: CommonOptions
 
-  private var isConfigured: Bool { into?.bytes.elementsEqual("configured".utf8) == true }
+  var isConfigured: Bool { into?.bytes.elementsEqual("configured".utf8) == true }
   /// True for an option that describes a connection.
   private var describesConnection: Bool {
     role != nil || passwordFile != nil || tls != nil || caFile != nil || user != nil
   }
 
   func validate() throws {
-    let loads = newName != nil || replace || globals || noOwners || describesConnection || yes
+    let loads =
+      files != nil || newName != nil || replace || globals || noOwners || describesConnection || yes
     switch action {
     case .list, .archive:
       let hasOthers =
@@ -178,7 +187,12 @@ struct DatabaseCommand: RunnableCommand {
     let name = String(decoding: dump.record.name, as: UTF8.self)
     if isConfigured {
       let file = try common.requiredConfiguration()
-      guard let found = file.settings.databases.first(where: { $0.name == name }) else {
+      if let site = file.sites.first(where: { $0.settings.database.name == name }),
+        case .failure(let failure) = site.site
+      {
+        throw Failure(.usage, failure.message, hint: "restore its files first, with --files")
+      }
+      guard let found = file.databaseSettings.first(where: { $0.name == name }) else {
         throw Failure(
           .usage, "\(displayName(file.path)) has no [[database]] of the name \(name)",
           hint: "name the place to load it as a URL, or as the path of a socket")

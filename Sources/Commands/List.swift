@@ -69,11 +69,13 @@ struct ListCommand: RunnableCommand {
     return unusableStatus(for: list.unusable)
   }
 
-  /// The outcome, and the number of requested sources that the snapshot lacks.
+  /// The outcome, and the numbers of requested sources that the snapshot lacks and of dumps that lack something.
   private static func outcome(of summary: CatalogSummary) -> String {
     let lacking = summary.allAbsentSources.count
+    let incomplete = summary.databases.count { !$0.isLeftOut && !$0.shortcomings.isEmpty }
     return (summary.warnings == 0 ? summary.outcome.word : counted(summary.warnings, "warning"))
       + (lacking == 0 ? "" : ", without \(counted(lacking, "source"))")
+      + (incomplete == 0 ? "" : ", \(counted(incomplete, "incomplete dump"))")
   }
 
   /// Leaves only the snapshots of a list that have a path inside a source. A catalog that cannot be searched is unusable.

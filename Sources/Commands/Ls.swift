@@ -46,9 +46,16 @@ struct LsCommand: RunnableCommand {
 
   func execute() throws -> ExitStatus {
     CurrentProcess.rememberSignals()
-    let paths = self.paths.isEmpty ? [PathArgument(bytes: [slash])] : self.paths
+    var paths = self.paths.isEmpty ? [PathArgument(bytes: [slash])] : self.paths
     let chosen = try common.openSnapshot(snapshot, having: paths, connection: connection)
-    let (name, choice) = (chosen.name, chosen.choice)
+    let name = chosen.name
+    var choice = chosen.choice
+    if self.paths.isEmpty, chosen.snapshot.summary.databases.contains(where: { !$0.isLeftOut }) {
+      // The dumps have no path at the source.
+      if choice.snapshot.summary.sources.isEmpty { (paths, choice.places) = ([], []) }
+      paths.append(PathArgument(bytes: DatabaseRecord.label))
+      choice.places.append([DatabaseRecord.label])
+    }
     let reader = try chosen.openCatalog()
     let writer = AnswerWriter()
     defer { writer.flush() }

@@ -97,11 +97,13 @@ struct SnapshotCommand: RunnableCommand {
       dumpWarnings.append(warning)
     }
     var isPublished = false
+    let maintenance = SiteMaintenance(of: repository)
     defer {
+      maintenance.endAll().forEach(warn)
       // The failure is more important than what stays of a dump; the next run tries again.
       if dumps != nil, !isPublished { _ = removeDumps(of: options, in: repository) }
     }
-    try dumps?.make(in: repository, for: &options) { $0.warnings.forEach(warn) }
+    try dumps?.make(in: repository, for: &options, during: maintenance) { $0.warnings.forEach(warn) }
     let progress = Progress()
     let line = ProgressLine(for: "snapshot", of: progress, options: common)
     defer { line.stop() }
@@ -109,6 +111,7 @@ struct SnapshotCommand: RunnableCommand {
       of: options, in: repository, program: "treering \(Treering.version)", progress: progress, monitor: monitor)
     line.stop()
     isPublished = true
+    maintenance.endAll().forEach(warn)
     if dumps != nil { removeDumps(of: options, in: repository).forEach(warn) }
     if let hold { keep(result.snapshot, for: hold, in: repository, progress: progress, monitor: monitor) }
     let answer = SnapshotAnswer(

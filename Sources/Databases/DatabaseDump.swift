@@ -79,6 +79,7 @@ public struct Dumper {
       }
     case .sqlite: try SQLiteDump(of: database, by: tools).check()
     case .command: try CommandDump(of: database, by: tools).check()
+    case .pgbackrest: try BackRestDump(of: database, by: tools).check()
     }
   }
 
@@ -101,6 +102,7 @@ public struct Dumper {
       case .mysql: try makeMySQL(by: tools, into: target, after: previous)
       case .sqlite: try SQLiteDump(of: database, by: tools).make(into: target)
       case .command: try CommandDump(of: database, by: tools).make(into: target)
+      case .pgbackrest: try BackRestDump(of: database, by: tools).make(into: target)
       }
     return DatabaseDump(
       name: database.name, kind: database.kind, directory: path, began: began, ended: Clock.now(),

@@ -10,9 +10,9 @@ enum Password {
   /// The path of the secret file for the tool that has it.
   static let secretPath = "/dev/fd/3"
 
-  /// The first line of the configured file; `nil` if none is configured.
+  /// The first line of the configured file, or the password of a site's own file; `nil` if none is configured.
   static func read(of database: DatabaseConfiguration) throws(DumpFailure) -> [UInt8]? {
-    guard let path = database.passwordFile else { return nil }
+    guard let path = database.passwordFile else { return database.password }
     func failure(_ reason: String, _ hint: String? = nil) -> DumpFailure {
       DumpFailure(name: database.name, reason: "the password file \(path) \(reason)", hint: hint)
     }

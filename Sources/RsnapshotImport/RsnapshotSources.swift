@@ -12,12 +12,14 @@ struct RsnapshotSources {
   private let files: RsnapshotFiles
   private let root: [String]
   private var pieces: [Piece] = []
+  private var databases: RsnapshotDatabases
   /// The first directory of the first local point's destination.
   private(set) var label = "localhost"
 
   init(statements: [RsnapshotConfiguration.Statement], files: RsnapshotFiles) {
     self.statements = statements
     self.files = files
+    databases = RsnapshotDatabases(files: files)
     root = statements.last { $0.name == "snapshot_root" }.map { cleanComponents(of: $0.value) } ?? []
     let first = statements.first { $0.name == "backup" && isAbsolute($0.value) }
     if let name = first.flatMap({ cleanComponents(of: $0.values[1]).first }) { label = name }
@@ -30,8 +32,7 @@ struct RsnapshotSources {
       case "backup" where isAbsolute(statement.value): try addLocal(statement, index: index, notes: &notes)
       case "backup": addRemote(statement, notes: &notes)
       case "backup_script":
-        let why = "let it run as a hook under [hooks] before, and write into a directory that is a source"
-        pieces.append(.comment(notes.add(statement.origin, why: why)))
+        pieces.append(.comment(databases.lines(for: statement, notes: &notes)))
       default: break
       }
     }

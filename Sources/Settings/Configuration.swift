@@ -25,6 +25,8 @@ public struct Configuration: Sendable, Equatable {
     public var maxFileSize: UInt64?
     /// The line number in the file, from 1.
     public var line = 0
+
+    public init() {}
   }
 
   /// A program to run before or after a run.
@@ -118,6 +120,8 @@ public struct Configuration: Sendable, Equatable {
 
   /// The databases to dump, in the order of the file.
   public var databases: [DatabaseConfiguration] = []
+  /// The WordPress sites, in the order of the file.
+  public var sites: [WordPressConfiguration] = []
   /// The remotes for pushes, in the order of the file.
   public var remotes: [RemoteConfiguration] = []
 

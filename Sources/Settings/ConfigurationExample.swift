@@ -61,7 +61,7 @@ extension Configuration {
     # The databases whose dumps belong to each snapshot, below the label "databases". Each has a table of its own.
     # [[database]]
     # name = "main"
-    # "postgresql", "mysql" (MariaDB, too), "sqlite" or "command".
+    # "postgresql", "mysql" (MariaDB, too), "sqlite", "command" or "pgbackrest".
     # kind = "postgresql"
     # The account of this machine that runs the database's programs; the default is that of treering.
     # user = "postgres"
@@ -116,6 +116,8 @@ extension Configuration {
     # exclude_tables = ["wordpress.wp_statistics"]
     # Each snapshot has the binary logs since the one before.
     # logs = true
+    # "accept": it is no warning that tables without transactions, such as MyISAM's, may be of another moment.
+    # mixed_moments = "warn"
 
     # [[database]]
     # name = "photos"
@@ -128,6 +130,41 @@ extension Configuration {
     # The standard output of this program becomes the file.
     # command = ["/usr/sbin/slapcat"]
     # file = "ldap.ldif"
+
+    # [[database]]
+    # name = "cluster"
+    # kind = "pgbackrest"
+    # user = "postgres"
+    # pgBackRest's name for the server. Its own configuration says everything else.
+    # stanza = "main"
+    # Its repository (repo1-path), which becomes a source, unless it is elsewhere, on another machine.
+    # path = "/var/lib/pgbackrest"
+    # elsewhere = false
+    # config = "/etc/pgbackrest.conf"
+    # The type of each backup: "full", "diff" or "incr"; the default is that of pgBackRest.
+    # backup = "incr"
+
+    # The WordPress sites. The site's directory is a source, and its database is dumped; wp-config.php has the rest.
+    # [[wordpress]]
+    # path = "/var/www/site"
+    # The name of the dump; the default is the last name of the path.
+    # name = "site"
+    # The file with the constants, if it is not the path's wp-config.php or the one above.
+    # config = "/etc/wordpress/config-localhost.php"
+    # The directory with the uploads; the default is that of the file.
+    # content = "/var/lib/wordpress/wp-content"
+    # True for WordPress's own maintenance mode while the site is read.
+    # maintenance = false
+    # In place of what the file says, as with [[database]]: DB_NAME, DB_HOST, DB_USER and DB_PASSWORD.
+    # database = "wordpress"
+    # host = "db.example.org"
+    # role = "backup"
+    # password_file = "/etc/treering/site.password"
+    # Only the tables whose names begin with the prefix, if other programs use the same database.
+    # prefix_only = false
+    # table_prefix = "wp_"
+    # exclude_tables = ["wp_statistics"]
+    # exclude = ["wp-content/cache/"]
 
     # The limits above which a run looks like a disaster rather than work.
     [guards]

@@ -28,6 +28,7 @@ extension Configuration {
     top.know([
       "repository", "label", "change_detection", "threads", "keep_spare", "retention", "source", "guards", "hooks",
       "objectives", "metrics", "notify", "remote", "verify", "database", "audit", "sync",
+      "wordpress",
     ])
     repository = top.path(for: "repository")
     if let label = top.string(for: "label") {
@@ -47,8 +48,10 @@ extension Configuration {
         at: Locator.Place(line: source.line, column: 1), message: "the source \"\(source.path)\" is named twice")
     }
     databases = top.tables(for: "database").map(DatabaseConfiguration.init(table:))
-    for (index, database) in databases.enumerated()
-    where databases[..<index].contains(where: { $0.name == database.name && !database.name.isEmpty }) {
+    sites = top.tables(for: "wordpress").map(WordPressConfiguration.init(table:))
+    let allDatabases = databases + sites.map(\.database)
+    for (index, database) in allDatabases.enumerated()
+    where allDatabases[..<index].contains(where: { $0.name == database.name && !database.name.isEmpty }) {
       top.problems.add(
         at: Locator.Place(line: database.line, column: 1), message: "the database \"\(database.name)\" is named twice")
     }

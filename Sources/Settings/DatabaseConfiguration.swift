@@ -3,7 +3,7 @@ internal import TOMLKit
 
 /// A database whose dump belongs to each snapshot: one table `[[database]]`.
 public struct DatabaseConfiguration: Sendable, Equatable {
-  public enum Kind: String, Sendable, CaseIterable { case postgresql, mysql, sqlite, command }
+  public enum Kind: String, Sendable, CaseIterable { case postgresql, mysql, sqlite, command, pgbackrest }
 
   /// The form of the dump.
   public enum Mode: String, Sendable, CaseIterable {
@@ -38,6 +38,12 @@ public struct DatabaseConfiguration: Sendable, Equatable {
   public var schemas: [String] = []
   /// Patterns of pg_dump(1), or `database.table` of a MySQL server.
   public var excludeTables: [String] = []
+  /// The beginning of the names of the tables to dump; `nil` for all.
+  public var tablePrefix: String?
+  /// It is no warning that the role may not ask for the place in the binary log, as that of a web site.
+  public var isWithoutLogPlace = false
+  /// It is no warning that a transaction does not hold some tables still, because their engine has none.
+  public var acceptsMixedMoments = false
   /// A directory (PostgreSQL) or a file (MySQL).
   public var socket: String?
   public var host: String?
@@ -47,6 +53,8 @@ public struct DatabaseConfiguration: Sendable, Equatable {
   /// The first database to connect to, named by `url`.
   public var initialDatabase: String?
   public var passwordFile: String?
+  /// The password itself, of a site's own file; `nil` for that of `passwordFile`. No message may show it.
+  public var password: [UInt8]?
   /// `nil` for verified connections to other hosts only.
   public var tls: TLS?
   public var caFile: String?
@@ -61,8 +69,14 @@ public struct DatabaseConfiguration: Sendable, Equatable {
   public var isRequired = false
   /// The directory below which the dump is made; `nil` for the repository's own.
   public var directory: String?
-  /// The file of an SQLite database.
+  /// The file of an SQLite database, or the repository of pgBackRest; `nil` for one on another machine.
   public var path: String?
+  /// The name of pgBackRest for a server.
+  public var stanza = ""
+  /// pgBackRest's own configuration; `nil` for its default.
+  public var config: String?
+  /// `full`, `diff` or `incr`; `nil` for pgBackRest's default.
+  public var backupType: String?
   /// The program, by its absolute path, and its arguments.
   public var command: [String] = []
   /// The name of the file with the command's output.
@@ -101,9 +115,10 @@ extension DatabaseConfiguration {
   private static func keys(of kind: Kind) -> [String] {
     switch kind {
     case .postgresql: serverKeys + ["schemas", "jobs", "mode", "archive"]
-    case .mysql: serverKeys + ["mode", "archive", "logs"]
+    case .mysql: serverKeys + ["mode", "archive", "logs", "mixed_moments"]
     case .sqlite: ["path"]
     case .command: ["command", "file", "user"]
+    case .pgbackrest: ["stanza", "path", "elsewhere", "config", "backup", "user"]
     }
   }
 
@@ -113,16 +128,9 @@ extension DatabaseConfiguration {
     table.know(Self.commonKeys + Array(Set(Kind.allCases.flatMap(Self.keys(of:)))))
     table.require("name")
     table.require("kind")
-    name =
-      table.value(for: "name", expecting: "letters, digits, \"-\" and \"_\"") { found in
-        found.string.flatMap { RemoteConfiguration.isName($0) ? $0 : nil }
-      } ?? ""
+    name = table.name(for: "name") ?? ""
     let word = table.choice(for: "kind", words: Kind.allCases.map(\.rawValue))
-    user = table.word(for: "user")
-    timeoutSeconds = table.duration(for: "timeout") ?? timeoutSeconds
-    rpoSeconds = table.duration(for: "rpo")
-    isRequired = table.bool(for: "required") ?? false
-    directory = table.path(for: "directory")
+    readCommon(from: table)
     guard let kind = word.flatMap(Kind.init(rawValue:)) else { return }
     self.kind = kind
     let allowed = Self.commonKeys + Self.keys(of: kind)
@@ -135,6 +143,27 @@ extension DatabaseConfiguration {
       table.require("path")
       path = table.path(for: "path")
     case .command: readCommand(from: table)
+    case .pgbackrest: readBackRest(from: table)
+    }
+  }
+
+  private mutating func readCommon(from table: TableReader) {
+    user = table.word(for: "user")
+    timeoutSeconds = table.duration(for: "timeout") ?? timeoutSeconds
+    rpoSeconds = table.duration(for: "rpo")
+    isRequired = table.bool(for: "required") ?? false
+    directory = table.path(for: "directory")
+  }
+
+  private mutating func readBackRest(from table: TableReader) {
+    table.require("stanza")
+    stanza = table.word(for: "stanza") ?? ""
+    config = table.path(for: "config")
+    backupType = table.choice(for: "backup", words: ["full", "diff", "incr"])
+    let isElsewhere = table.bool(for: "elsewhere") ?? false
+    path = table.path(for: "path") ?? (isElsewhere ? nil : "/var/lib/pgbackrest")
+    if isElsewhere, table.has("path") {
+      table.complain(key: "path", message: "\"path\" and \"elsewhere\" exclude each other; name one")
     }
   }
 
@@ -159,17 +188,11 @@ extension DatabaseConfiguration {
     schemas = table.patterns(for: "schemas")
     excludeTables = table.patterns(for: "exclude_tables")
     jobs = table.integer(for: "jobs", range: 1...64, expecting: "a number from 1 to 64") ?? jobs
-    socket = table.path(for: "socket")
-    host = table.word(for: "host")
-    port = table.integer(for: "port", range: 1...65535, expecting: "a port's number")
-    role = table.word(for: "role")
-    passwordFile = table.path(for: "password_file")
-    tls = table.choice(for: "tls", words: TLS.allCases.map(\.rawValue)).flatMap(TLS.init(rawValue:))
-    caFile = table.path(for: "ca_file")
     mode = table.choice(for: "mode", words: Mode.allCases.map(\.rawValue)).flatMap(Mode.init(rawValue:)) ?? mode
     archive = table.path(for: "archive")
     logs = table.bool(for: "logs") ?? false
     readURL(from: table)
+    readConnection(from: table)
     if mode == .physical {
       for key in ["databases", "schemas", "exclude_tables", "jobs"] where table.has(key) {
         table.complain(key: key, message: "\"\(key)\" has no meaning with mode = \"physical\", which copies all files")
@@ -178,15 +201,42 @@ extension DatabaseConfiguration {
     if kind == .postgresql, archive != nil, mode == .logical {
       table.complain(key: "archive", message: "\"archive\" needs mode = \"physical\", with which a log can be replayed")
     }
-    if socket != nil, host != nil {
-      table.complain(key: "socket", message: "\"socket\" and a host exclude each other; name one")
-    }
     if !schemas.isEmpty, databases == nil {
       table.complain(key: "schemas", message: "\"schemas\" needs \"databases\", because not every database has them")
     }
     if kind == .mysql, excludeTables.contains(where: { $0.split(separator: ".").count != 2 }) {
       table.complain(key: "exclude_tables", message: "\"exclude_tables\" should be tables such as \"shop.sessions\"")
     }
+  }
+
+  private mutating func readConnection(from table: TableReader) {
+    socket = table.path(for: "socket")
+    host = table.word(for: "host") ?? host
+    port = table.integer(for: "port", range: 1...65535, expecting: "a port's number") ?? port
+    role = table.word(for: "role") ?? role
+    passwordFile = table.path(for: "password_file")
+    tls = table.choice(for: "tls", words: TLS.allCases.map(\.rawValue)).flatMap(TLS.init(rawValue:))
+    caFile = table.path(for: "ca_file")
+    acceptsMixedMoments = table.choice(for: "mixed_moments", words: ["warn", "accept"]) == "accept"
+    if socket != nil, host != nil {
+      table.complain(key: "socket", message: "\"socket\" and a host exclude each other; name one")
+    }
+  }
+
+  /// The keys of a table `[[wordpress]]` that are those of a database.
+  static let wordPressKeys =
+    ["timeout", "rpo", "required", "directory", "user", "database"] + ["socket", "host", "port", "role"]
+    + ["password_file", "tls", "ca_file", "mixed_moments"]
+
+  /// The database of a WordPress site, without its name.
+  init(wordPress table: TableReader) {
+    self.init()
+    line = table.line
+    kind = .mysql
+    readCommon(from: table)
+    readConnection(from: table)
+    isWithoutLogPlace = true
+    if let database = table.word(for: "database") { databases = [database] }
   }
 
   private mutating func readURL(from table: TableReader) {
@@ -205,11 +255,18 @@ extension DatabaseConfiguration {
 private func isNoWord(_ text: String) -> Bool { text.isEmpty || text.utf8.contains { $0 == 0 || $0 == 10 } }
 
 extension TableReader {
-  fileprivate func word(for key: String) -> String? {
+  /// A name that can be that of a directory.
+  func name(for key: String) -> String? {
+    value(for: key, expecting: "letters, digits, \"-\" and \"_\"") { found in
+      found.string.flatMap { RemoteConfiguration.isName($0) ? $0 : nil }
+    }
+  }
+
+  func word(for key: String) -> String? {
     value(for: key, expecting: "a name") { $0.string.flatMap { isNoWord($0) ? nil : $0 } }
   }
 
-  fileprivate func patterns(for key: String) -> [String] {
+  func patterns(for key: String) -> [String] {
     value(for: key, expecting: "an array of names") { found in
       TableReader.strings(in: found).flatMap { $0.contains(where: isNoWord) ? nil : $0 }
     } ?? []

@@ -68,4 +68,42 @@ import Testing
     #expect(bad.errorText.contains("c.toml:4: the database main: psql ended with status 2: "), "\(bad.errorText)")
     #expect(bad.errorText.contains("c.toml:8: the database photos: cannot find the database /nonexistent.db"))
   }
+
+  @Test("an incomplete dump is shown after its run, until the owner accepts its reason")
+  func incomplete() throws {
+    let mariadb = try MariaDBServer.shared()
+    try mariadb.make("mixed", "CREATE TABLE m (i INT) ENGINE=MyISAM; CREATE TABLE n (i INT)")
+    let world = try World()
+    func configure(_ more: String) throws {
+      try Tree(world.directory.path).write(
+        "c.toml",
+        """
+        repository = "\(world.repository.root)"
+        [[database]]
+        name = "mixed"
+        kind = "mysql"
+        socket = "\(mariadb.socket)"
+        user = "mysql"
+        databases = ["mixed"]
+        \(more)
+        """)
+    }
+    func treering(_ words: [ByteString], status: Int32 = 0) throws -> String {
+      let words = words + ["-c", world.directory.path / "c.toml"]
+      let result = try world.treering(words, inRepository: false)
+      #expect(result.status == status, "\(result.errorText)")
+      return result.outputText
+    }
+    try configure("")
+    _ = try treering(["run"], status: 1)
+    let finding = try treering(["status", "--json"], status: 1)
+    #expect(finding.contains("is incomplete: tables whose engine has no transactions"), "\(finding)")
+    #expect(try treering(["status"], status: 1).contains("INCOMPLETE"))
+    #expect(try treering(["list"]).contains("1 incomplete dump"))
+    #expect(try treering(["list", "--json"]).contains("mixed.m (MyISAM)"))
+    #expect(try treering(["ls", "latest"]).split(separator: "\n").contains("mixed/"))
+    try configure("mixed_moments = \"accept\"")
+    _ = try treering(["run", "--now"])
+    #expect(try treering(["status"]).contains("all is well"))
+  }
 }

@@ -10,7 +10,7 @@ import Testing
 /// A snapshot of sources below the label `localhost`.
 func snapshot(
   at seconds: Int64, of sources: [String], absent: [String] = [], warnings: UInt64 = 0, dumps: [String] = [],
-  leftOut: [String] = []
+  leftOut: [String] = [], incomplete: Set<String> = []
 ) -> Snapshot {
   var summary = CatalogSummary(
     root: Subtree(
@@ -22,9 +22,11 @@ func snapshot(
   summary.outcome = warnings == 0 ? .complete : .warnings
   summary.otherSources = dumps.map { Array("databases/\($0)".utf8) }
   summary.databases = (dumps + leftOut).map { name in
-    DatabaseRecord(
+    var record = DatabaseRecord(
       name: Array(name.utf8), kind: Array("sqlite".utf8), began: summary.started, ended: summary.started,
       isLeftOut: leftOut.contains(name))
+    if incomplete.contains(name) { record.shortcomings = Array("no table t".utf8) }
+    return record
   }
   return Snapshot(name: SnapshotName(seconds: seconds), summary: summary)
 }
@@ -80,12 +82,14 @@ func snapshot(
   func databaseStates() {
     let list = [
       snapshot(at: hoursAgo(30), of: ["/a"], dumps: ["old", "broken"]),
-      snapshot(at: hoursAgo(1), of: ["/a"], warnings: 1, dumps: ["new"], leftOut: ["broken", "never"]),
+      snapshot(
+        at: hoursAgo(1), of: ["/a"], warnings: 1, dumps: ["new", "part"], leftOut: ["broken", "never"],
+        incomplete: ["part"]),
     ]
     let day: Int64 = 86_400
     let cases: [(String, Int64?, String)] = [
       ("new", day, "well"), ("old", day, "late"), ("old", nil, "well"), ("broken", nil, "failed"),
-      ("broken", day, "late"), ("never", nil, "never"), ("none", day, "never"),
+      ("broken", day, "late"), ("part", day, "incomplete"), ("never", nil, "never"), ("none", day, "never"),
     ]
     for (name, rpoSeconds, expected) in cases {
       let database = ExpectedDatabase(

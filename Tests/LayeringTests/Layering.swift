@@ -31,7 +31,8 @@ enum Layering {
       layer: 3, imports: ["Engine", "Repository", "Posix", "Model", "Catalog", "CCodec", "Synchronization"]),
     "Operations": TargetRule(layer: 3, imports: ["Posix", "CCurl"]),
     "Databases": TargetRule(
-      layer: 3, imports: ["Catalog", "Posix", "Model", "Retention", "Settings", "Synchronization"]),
+      layer: 3,
+      imports: ["Catalog", "Posix", "Model", "Retention", "Settings", "Synchronization", "FoundationEssentials"]),
     "CCurl": TargetRule(layer: 1, imports: []),
     "Archive": TargetRule(layer: 3, imports: ["Catalog", "Model", "CArchive"]),
     "CArchive": TargetRule(layer: 1, imports: []),

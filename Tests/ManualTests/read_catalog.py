@@ -158,9 +158,10 @@ class Catalog:
                 self.stored = value.unpack("QQ")
                 field("stored", "%d\t%d" % self.stored)
             elif tag == 20:
-                left_out = value.one("B") & 1
+                flags = value.one("B")
+                left_out = flags & 1
                 times = (value.time(), value.time())
-                texts = tuple(shown(value.take(value.one("H"))) for _ in range(3))
+                texts = tuple(shown(value.take(value.one("H"))) for _ in range(4 if flags & 2 else 3))
                 field("database", "\t".join((str(left_out),) + times + texts))
         require(hasattr(self, "root_place") and hasattr(self, "root_digest"), "there is no root")
 

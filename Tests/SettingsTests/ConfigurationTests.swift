@@ -56,7 +56,7 @@ struct ConfigurationTests {
     #expect(all.remotes[1].address == .restic(Array("/mnt/usb/web01".utf8)))
     #expect(all.remotes[1].passwordFile == "/etc/treering/usb.password" && all.remotes[1].passwordCommand == nil)
     #expect(all.remotes[2].passwordCommand == "pass show backup/vault" && all.remotes[2].passwordFile == nil)
-    #expect(all.databases.map(\.kind) == [.postgresql, .postgresql, .mysql, .sqlite, .command])
+    #expect(all.databases.map(\.kind) == [.postgresql, .postgresql, .mysql, .sqlite, .command, .pgbackrest])
     var main = DatabaseConfiguration()
     (main.name, main.user, main.role) = ("main", "postgres", "postgres")
     (main.databases, main.schemas, main.excludeTables) = (["shop", "wiki"], ["public"], ["public.sessions"])
@@ -145,7 +145,7 @@ struct ConfigurationTests {
       ),
       (
         "a = 1\nthreads = 0",
-        "line 1, column 1: unknown key \"a\" in the file; known are audit, change_detection, database, guards, hooks, keep_spare, label, metrics, notify, objectives, remote, repository, retention, source, sync, threads, verify"
+        "line 1, column 1: unknown key \"a\" in the file; known are audit, change_detection, database, guards, hooks, keep_spare, label, metrics, notify, objectives, remote, repository, retention, source, sync, threads, verify, wordpress"
       ),
       (
         "[retention]\nkeep_within = '0s'",
@@ -240,6 +240,8 @@ struct ConfigurationTests {
       "every", "part", "name", "kind", "user", "directory", "databases", "schemas", "exclude_tables", "jobs", "socket",
       "host", "port", "role", "password_file", "password_command", "tls", "ca_file", "file", "mode", "archive", "logs",
       "location", "verify_within", "unreadable_runs", "ignore",
+      "mixed_moments", "stanza", "elsewhere", "config", "backup", "content", "maintenance", "database",
+      "prefix_only", "table_prefix",
     ]
     #expect(described == Set(known))
     for key in known where key != "command" && key != "timeout" && key != "required" {

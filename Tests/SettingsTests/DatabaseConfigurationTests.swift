@@ -29,7 +29,12 @@ import Testing
       ("", "line 1, column 1: \"kind\" is missing in [database]"),
       (
         "kind = 'oracle'",
-        "line 3, column 8: \"kind\" should be \"postgresql\", \"mysql\", \"sqlite\" or \"command\", not \"oracle\""
+        "line 3, column 8: \"kind\" should be \"postgresql\", \"mysql\", \"sqlite\", \"command\" or \"pgbackrest\", not \"oracle\""
+      ),
+      ("kind = 'pgbackrest'", "line 1, column 1: \"stanza\" is missing in [database]"),
+      (
+        "kind = 'pgbackrest'\nstanza = 'x'\npath = '/x'\nelsewhere = true",
+        "line 5, column 8: \"path\" and \"elsewhere\" exclude each other; name one"
       ),
       ("kind = 'sqlite'", "line 1, column 1: \"path\" is missing in [database]"),
       ("kind = 'sqlite'\npath = '/x'\njobs = 2", "line 5, column 8: \"jobs\" has no meaning for the kind \"sqlite\""),

@@ -53,7 +53,7 @@ struct AuditCollection {
 
   private var original: AuditFacts.Copy {
     var copy = AuditFacts.Copy(.original, named: "this machine")
-    for source in file.settings.sources { copy.disks.formUnion(devices.disks(below: Array(source.path.utf8))) }
+    for source in file.sources { copy.disks.formUnion(devices.disks(below: Array(source.path.utf8))) }
     return copy
   }
 

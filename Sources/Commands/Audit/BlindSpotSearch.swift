@@ -15,7 +15,7 @@ struct BlindSpotSearch {
     self.file = file
     self.repository = repository
     self.list = list
-    sources = file.settings.sources.map { (Array($0.path.utf8), $0.oneFileSystem) }
+    sources = file.sources.map { (Array($0.path.utf8), $0.oneFileSystem) }
   }
 
   func all() -> [AuditFacts.BlindSpot] {

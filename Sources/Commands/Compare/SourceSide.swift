@@ -65,7 +65,7 @@ extension DiffCommand {
         hint: "it has \(snapshot.summary.sources.isEmpty ? "only foreign trees" : snapshot.sourcesText)")
     }
     let file = try common.configuration(of: repository)
-    let configured = file?.settings.sources.isEmpty == false ? try file?.snapshotOptions() : nil
+    let configured = file?.sources.isEmpty == false ? try file?.snapshotOptions() : nil
     var options = SnapshotOptions(
       sources: sources, label: label, threads: file?.threads ?? min(8, processorCount()),
       excludes: try excluded.excludes())

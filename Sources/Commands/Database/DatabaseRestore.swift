@@ -19,11 +19,43 @@ struct DatabaseRestore {
     CurrentProcess.rememberSignals()
     let configured = try command.configured(dump.record.name)
     let moment = try MomentRestore(of: dump, by: command, in: list, of: store, database: configured)
-    guard let directory = command.to else { return try load(moment, of: store) }
+    if let files = command.files { return try restoreSite(of: moment, in: store, to: absolutePath(of: files.bytes)) }
+    guard let directory = command.to else {
+      return try load(moment, of: store, into: try command.target(for: dump))
+    }
     let path = try absolutePath(of: directory.bytes)
     try refuseContent(of: path)
     guard dump.kind == .mysql, moment.hasLogs || dump.isPhysical else { return try copy(dump, of: store, to: path) }
     return try build(moment, at: path, for: configured)
+  }
+
+  // MARK: A site
+
+  /// Restores the files of a site, and then loads its database: with the connection that the site's own file has.
+  private func restoreSite(
+    of moment: MomentRestore, in store: any SnapshotStore, to directory: [UInt8]
+  ) throws -> ExitStatus {
+    let dump = moment.dump
+    let site = try SiteRestore(of: dump, in: store, to: directory, by: command)
+    if !command.dryRun, !command.yes {
+      try Console.requireQuestions(asJSON: common.json)
+      Console.print("restore \(site.text), and load the database of the same moment")
+      guard Console.asks("restore this?") else { throw Failure(.refused, "nothing was changed") }
+    }
+    try site.restoreFiles(isDry: command.dryRun, threads: command.threads.count, common: common)
+    if !common.json { Console.print("\(command.dryRun ? "would restore" : "restored") \(site.text)") }
+    guard command.isConfigured else {
+      return try load(moment, of: store, into: try command.target(for: dump), isConfirmed: true)
+    }
+    if command.dryRun {
+      common.answer(
+        DatabaseRestoreAnswer(dump, into: "configured", dryRun: true),
+        lines: ["would load its database with the connection of the restored site"])
+      return .done
+    }
+    let file = try common.configuration()
+    let configured = file?.settings.sites.first { dump.record.name.elementsEqual($0.database.name.utf8) }
+    return try load(moment, of: store, into: try site.connection(configured: configured), isConfirmed: true)
   }
 
   /// The newest dump, that of the snapshot, or the newest that was complete at the time.
@@ -142,7 +174,9 @@ struct DatabaseRestore {
 
   // MARK: A server
 
-  private func load(_ moment: MomentRestore, of store: any SnapshotStore) throws -> ExitStatus {
+  private func load(
+    _ moment: MomentRestore, of store: any SnapshotStore, into target: DatabaseConfiguration, isConfirmed: Bool = false
+  ) throws -> ExitStatus {
     let dump = moment.dump
     if dump.isPhysical {
       throw Failure(
@@ -150,7 +184,6 @@ struct DatabaseRestore {
         hint: "build a data directory of it with --to")
     }
     let start = Clock.monotonic()
-    let target = try command.target(for: dump)
     let options = loadOptions(at: moment.time)
     let databases = try chosenDatabases(of: dump)
     let (loader, steps) = try reporting {
@@ -165,7 +198,7 @@ struct DatabaseRestore {
       common.answer(answer, lines: texts.map { "would load \($0) \(target.placeText)" })
       return .done
     }
-    if !command.yes {
+    if !command.yes, !isConfirmed {
       try Console.requireQuestions(asJSON: common.json)
       for text in texts { Console.print("load \(text) \(target.placeText)") }
       guard Console.asks("load this?") else { throw Failure(.refused, "nothing was changed") }
@@ -270,6 +303,10 @@ struct DatabaseRestore {
       lines.append("loaded \(text(of: step, from: moment)) \(target.placeText)")
       let words = loader.command(toLookAt: step.target).map { shellWord($0) }
       lines.append("  look at it with: " + words.joined(separator: " "))
+      if command.files != nil, step.target != step.database {
+        lines.append(
+          "  the site's file still names \(displayName(step.database)): set DB_NAME to \(displayName(step.target))")
+      }
     }
     return lines
   }

@@ -25,10 +25,10 @@ struct SnapshotImport {
         hint: "they are directories such as hourly.0 or daily.3; name other levels with --level")
     }
     if !isDry { try Self.refuseWhileRsnapshotWorks() }
-    let settings = try common.configuration(of: repository)?.settings
+    let file = try common.configuration(of: repository)
     let options = AdoptOptions(
-      directory: directory, label: label ?? Array((settings?.label ?? "localhost").utf8),
-      sources: settings?.sources.map { Array($0.path.utf8) } ?? [], threads: threads)
+      directory: directory, label: label ?? Array((file?.settings.label ?? "localhost").utf8),
+      sources: file?.sources.map { Array($0.path.utf8) } ?? [], threads: threads)
     let start = Clock.now()
     var answer = SnapshotImportAnswer(time: start.rfc3339, dryRun: isDry, trees: [])
     var others: Set<[UInt8]> = []

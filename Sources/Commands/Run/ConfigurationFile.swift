@@ -14,6 +14,10 @@ struct ConfigurationFile {
   let settings: Configuration
   /// The errors in the file, each with its place. `settings` is what is right in it.
   let errors: [String]
+  /// The WordPress sites, with what their own files say.
+  let sites: [ConfiguredSite]
+  /// The sources, with those of the sites.
+  let sources: [Configuration.Source]
 
   /// The file that is read without `--config`.
   static var defaultPath: [UInt8] {
@@ -79,6 +83,8 @@ struct ConfigurationFile {
       let (settings, errors) = try Configuration.read(valid)
       self.settings = settings
       self.errors = errors.map(sentence)
+      sites = settings.sites.map(ConfiguredSite.init)
+      sources = settings.sources(with: sites)
     } catch { throw Failure(.usage, sentence(error), path: path) }
   }
 
@@ -89,7 +95,7 @@ struct ConfigurationFile {
 
   /// The sources with their label, the databases included, or `nil` if the configuration names none.
   var sourceSet: SourceSet? {
-    let paths = settings.sources.map { Array($0.path.utf8) } + databases.map(\.source)
+    let paths = sources.map { Array($0.path.utf8) } + databases.map(\.source)
     return paths.isEmpty ? nil : SourceSet(label: Array(settings.label.utf8), paths: paths)
   }
 
@@ -109,7 +115,7 @@ struct ConfigurationFile {
 
   /// The options for a snapshot of the configured sources.
   func snapshotOptions() throws(Failure) -> SnapshotOptions {
-    guard !settings.sources.isEmpty || !databases.isEmpty else {
+    guard !sources.isEmpty || !databases.isEmpty else {
       throw Failure(
         .usage, "\(displayName(path)) names no source", path: path, hint: "add a table [[source]] with a path")
     }
@@ -122,7 +128,7 @@ struct ConfigurationFile {
       sources: [], label: Array(settings.label.utf8), threads: threads,
       changeDetection: ChangeDetection(rawValue: settings.changeDetection) ?? .ctime,
       guardLimits: GuardLimits(gone: settings.goneLimit, changed: settings.changedLimit))
-    for source in settings.sources {
+    for source in sources {
       let path = Array(source.path.utf8)
       options.sources.append(path)
       if source.isOptional {

@@ -12,11 +12,14 @@ struct DatabaseAnswer: Encodable {
   let ended: String
   /// The server's own text for the moment of the dump; `nil` if there is none.
   let point: String?
+  /// What the dump does not have; `nil` for a complete one.
+  let shortcomings: String?
 
   init(_ record: DatabaseRecord) {
     (name, kind) = (displayName(record.name), displayName(record.kind))
     dumped = !record.isLeftOut
     (began, ended) = (record.began.rfc3339, record.ended.rfc3339)
     point = record.point.isEmpty ? nil : displayName(record.point)
+    shortcomings = record.shortcomings.isEmpty ? nil : displayName(record.shortcomings)
   }
 }

@@ -26,6 +26,8 @@ struct FinishedDump {
 /// The dumps of a run: made just before the walk, and removed after it.
 struct DatabaseDumps {
   let databases: [ExpectedDatabase]
+  /// The sites with these databases, by name.
+  var sites: [[UInt8]: MaintainedSite] = [:]
   /// Fills an empty directory with the dump of one database. The path is for messages. `previous` is the newest dump.
   let fill:
     (_ database: ExpectedDatabase, _ directory: Directory, _ path: [UInt8], _ previous: StoredDump?) throws
@@ -45,11 +47,19 @@ struct DatabaseDumps {
   /// `removeDumps`.
   ///
   /// Throws if a required dump fails, and after a signal. Every other failure is told to `ended` alone.
-  func make(in repository: Repository, for options: inout SnapshotOptions, ended: (End) -> Void) throws {
+  func make(
+    in repository: Repository, for options: inout SnapshotOptions, during maintenance: SiteMaintenance,
+    ended: (End) -> Void
+  ) throws {
+    maintenance.clear(sites.values.map(\.path))
     try repository.dumps.prepare()
     let list = try repository.snapshots()
-    for database in databases {
+    // A site in its maintenance mode must not wait for other dumps.
+    func isMaintained(_ database: ExpectedDatabase) -> Bool { sites[database.name]?.isMaintained == true }
+    for database in databases.filter({ !isMaintained($0) }) + databases.filter(isMaintained) {
       try checkForSignal()
+      let site = sites[database.name].flatMap { $0.isMaintained && maintenance.begin($0.path) ? $0 : nil }
+      if let site { options.maintain(site, by: maintenance) }
       let (began, start) = (Clock.now(), Clock.monotonic())
       do {
         // A damaged catalog costs an estimate.
@@ -59,6 +69,7 @@ struct DatabaseDumps {
         let named = warnings.map { Warning(path: database.source, message: $0) }
         ended(End(database: database, start: start, failure: nil, warnings: named))
       } catch {
+        if let site { maintenance.end(site.path) }
         try checkForSignal()
         let failure = error as? Failure ?? Failure(.failed, "\(error)")
         options.leaveOut(database.record(began: began, ended: Clock.now()))
@@ -72,6 +83,9 @@ struct DatabaseDumps {
       }
     }
   }
+
+  /// The bytes of a catalog's trailer are read by every command.
+  private static let longestShortcomings = 4096
 
   private func make(
     _ database: ExpectedDatabase, after previous: StoredDump?, in repository: Repository, threads: Int
@@ -90,7 +104,8 @@ struct DatabaseDumps {
     }
     do {
       let made = try fill(database, directory, path, previous)
-      let record = database.record(began: made.began, ended: made.ended, point: made.point)
+      var record = database.record(began: made.began, ended: made.ended, point: made.point)
+      record.shortcomings = Array(made.warnings.joined(separator: "; ").utf8.prefix(Self.longestShortcomings))
       return (
         Dump(of: record, in: path, isRequired: database.isRequired, changesInPlace: database.isPhysical), made.warnings
       )

@@ -22,7 +22,9 @@ struct DatabaseJudge {
       database: displayName(expected.name), kind: displayName(expected.kind),
       newestGood: good?.snapshot.description,
       time: good?.dump.began.rfc3339, ageSeconds: age,
-      point: good.flatMap { $0.dump.point.isEmpty ? nil : displayName($0.dump.point) }, newestLog: logs?.newest,
+      point: good.flatMap { $0.dump.point.isEmpty ? nil : displayName($0.dump.point) },
+      shortcomings: good.flatMap { $0.dump.shortcomings.isEmpty ? nil : displayName($0.dump.shortcomings) },
+      newestLog: logs?.newest,
       newestLogTime: logs?.stored?.rfc3339, newestLogAgeSeconds: logAge, missingLogs: logs?.missing ?? [],
       state: state)
     return (database, finding)
@@ -44,7 +46,13 @@ struct DatabaseJudge {
       )
     }
     // The run that failed is a finding of its own.
-    return (expected.isLeftOut(in: facts.list) ? "failed" : "well", nil)
+    if expected.isLeftOut(in: facts.list) { return ("failed", nil) }
+    if good.dump.shortcomings.isEmpty { return ("well", nil) }
+    return (
+      "incomplete",
+      "the newest dump of the database \(name), in \(good.snapshot), is incomplete: "
+        + displayName(good.dump.shortcomings)
+    )
   }
 
   private func problem(

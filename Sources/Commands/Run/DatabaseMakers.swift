@@ -8,7 +8,7 @@ internal import Settings
 extension ConfigurationFile {
   /// The databases to dump.
   var databases: [ExpectedDatabase] {
-    settings.databases.map { database in
+    databaseSettings.map { database in
       ExpectedDatabase(
         name: Array(database.name.utf8), kind: Array(database.recordedKind.utf8), isRequired: database.isRequired,
         directory: database.directory.map { Array($0.utf8) }, rpoSeconds: database.rpoSeconds,
@@ -17,12 +17,17 @@ extension ConfigurationFile {
     }
   }
 
+  /// The databases of the tables `[[database]]` and of the sites.
+  var databaseSettings: [DatabaseConfiguration] { settings.databases + sites.map(\.database) }
+
   /// The dumps for a snapshot; `nil` if the configuration names no database.
   var dumps: DatabaseDumps? {
-    if settings.databases.isEmpty { return nil }
-    return DatabaseDumps(databases: databases) { expected, directory, path, previous in
-      let database = settings.databases.first { expected.name.elementsEqual($0.name.utf8) }!
+    let all = databaseSettings
+    if all.isEmpty { return nil }
+    return DatabaseDumps(databases: databases, sites: maintainedSites) { expected, directory, path, previous in
+      let database = all.first { expected.name.elementsEqual($0.name.utf8) }!
       do {
+        let site = try sites.first { $0.settings.database.name == database.name }?.site.get()
         let dump = try Dumper(of: database, programs: .ofEnvironment).dump(
           into: directory, at: path,
           after: previous.map { PreviousDump(point: $0.record.point, byteCount: $0.byteCount) })
@@ -30,9 +35,11 @@ extension ConfigurationFile {
         if let archive = expected.writeAheadLog, let base = BaseBackup(point) {
           try DatabaseLogs(in: archive).checkLogs(of: base)
         }
+        try site?.writePaths(into: directory)
         return FinishedDump(
           began: dump.began, ended: dump.ended, point: point,
-          warnings: dump.warnings + database.archiveLogs(since: previous?.record))
+          warnings: dump.warnings + database.archiveLogs(since: previous?.record)
+            + (site.map(warnings(ofLinksIn:)) ?? []))
       } catch let error as DumpFailure {
         throw error.reported
       }

@@ -39,7 +39,7 @@ struct DueCheck {
 extension ConfigurationFile {
   /// The optional sources whose absence is not reported, because their RPO has not passed.
   func excusedSources(in repository: Repository, at time: Timestamp) throws(Failure) -> Set<[UInt8]> {
-    guard settings.sources.contains(where: \.isOptional) else { return [] }
+    guard sources.contains(where: \.isOptional) else { return [] }
     let list = try repository.snapshots()
     let damaged = try repository.marks.all(.damaged)
     return Set(

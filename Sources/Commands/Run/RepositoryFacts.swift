@@ -91,7 +91,7 @@ struct ExpectedSource {
   /// The sources of the configuration. Without one, the sources of all snapshots.
   static func all(in file: ConfigurationFile?, or list: SnapshotList) -> [ExpectedSource] {
     if let file {
-      return file.settings.sources.map {
+      return file.sources.map {
         ExpectedSource(
           label: Array(file.settings.label.utf8), path: Array($0.path.utf8), isOptional: $0.isOptional,
           rpoSeconds: $0.rpoSeconds, commonRPOSeconds: file.settings.rpoSeconds)

@@ -46,13 +46,15 @@ struct RepositoryState: Encodable {
     let ageSeconds: Int64?
     /// See `DatabaseAnswer`.
     let point: String?
+    /// See `DatabaseAnswer`.
+    let shortcomings: String?
     /// The newest archived log, and the time at which it was stored.
     let newestLog: String?
     let newestLogTime: String?
     let newestLogAgeSeconds: Int64?
     /// The logs that the archive lacks, between the oldest base backup and the newest log.
     let missingLogs: [DatabaseLogs.State.Gap]
-    /// `well`, `late`, `failed`, `never`, `gap` or `future`.
+    /// `well`, `late`, `failed`, `incomplete`, `never`, `gap` or `future`.
     let state: String
   }
 
@@ -362,7 +364,7 @@ extension ConfigurationFile {
   func due(in repository: Repository, at now: Timestamp, evenIfNotDue: Bool = false) throws(Failure) -> [String] {
     let list = try repository.snapshots()
     var due: [String] = []
-    if !settings.sources.isEmpty || !databases.isEmpty {
+    if !sources.isEmpty || !databases.isEmpty {
       var options = try snapshotOptions()
       options.excusedSources = try excusedSources(in: repository, at: now)
       var isDue = evenIfNotDue

@@ -47,6 +47,7 @@ final class ScheduledRun {
         try allSteps(for: options, in: repository)
         answer.result = "made"
       } else {
+        SiteMaintenance(of: repository).clear(file.settings.sites.map { Array($0.path.utf8) })
         answer.result = "not_due"
         answer.exitStatus = ExitStatus.done.code
         // This expires snapshots that an earlier run had to leave, or that the configuration no longer keeps.
@@ -263,9 +264,17 @@ final class ScheduledRun {
   private func dumpAndSnapshot(_ sources: SnapshotOptions, in repository: Repository) throws {
     var options = sources
     let dumps = file.dumps
-    defer { if dumps != nil { removeDumps(of: options, from: repository) } }
+    let maintenance = SiteMaintenance(of: repository)
+    let start = Clock.monotonic()
+    defer {
+      for warning in maintenance.endAll() {
+        Console.warn(warning.message, path: warning.path)
+        note("maintenance", outcome: .warnings, since: start, message: warning.description)
+      }
+      if dumps != nil { removeDumps(of: options, from: repository) }
+    }
     if dumps != nil { CurrentProcess.notifyServiceManager("STATUS=dumping the databases") }
-    try dumps?.make(in: repository, for: &options, ended: noteDump)
+    try dumps?.make(in: repository, for: &options, during: maintenance, ended: noteDump)
     var mayTryAgain = 3
     while true {
       do { return try snapshot(options, in: repository) } catch let full as Failure

@@ -46,6 +46,9 @@ struct StatusPage {
           let log = $0.newestLogAgeSeconds.map { ", and logs up to \(durationText(Double($0))) ago" } ?? ""
           return [$0.database, Self.age($0.ageSeconds), ($0.newestGood ?? "none") + log, Self.shout($0.state)]
         }, rightAligned: [1])
+      + state.databases.filter { $0.kind == "pgbackrest" }.flatMap { database in
+        database.point.map { wrapped("recoverable: \($0)", first: "\(database.database)  ", next: "  ") } ?? []
+      }
   }
 
   private var remoteTable: [String] {

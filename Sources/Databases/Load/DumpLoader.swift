@@ -66,6 +66,10 @@ public struct DumpLoader {
     case .postgresql: loader = try PostgreSQLLoader(into: target, by: tools)
     case .mysql: loader = try MySQLLoader(into: target, by: tools)
     case .sqlite: loader = SQLiteLoader(into: target, by: tools)
+    case .pgbackrest:
+      throw DumpFailure(
+        name: target.name, reason: "pgBackRest restores its backups itself",
+        hint: "restore its repository if it is lost, and run: pgbackrest restore")
     case .command:
       throw DumpFailure(name: target.name, reason: "the program that loads the dump of a command is not known")
     }

@@ -85,7 +85,7 @@ final class DumpWriter {
 }
 
 extension DumpSplitter.Part {
-  static let reserved: Set = ["begin.sql", "end.sql", DumpWriter.order, Dumper.logDirectory]
+  static let reserved: Set = ["begin.sql", "end.sql", DumpWriter.order, Dumper.logDirectory, "site.txt"]
 
   /// The database's name and the file's name.
   fileprivate var place: (database: [UInt8]?, file: [UInt8]) {

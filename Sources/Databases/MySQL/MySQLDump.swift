@@ -23,8 +23,12 @@ struct MySQLDump {
     var result = DumpResult()
     var options = try server.options().map { Array($0.utf8) }
     options += database.excludeTables.map { Array("--ignore-table=\($0)".utf8) }
+    if let prefix = database.tablePrefix {
+      let others = try server.tables().filter { names.contains($0.database) && !$0.name.starts(with: prefix.utf8) }
+      options += others.map { Array("--ignore-table=".utf8) + $0.database + [UInt8(ascii: ".")] + $0.name }
+    }
     options += try privilegedOptions(beside: options, for: names, warnings: &result.warnings)
-    result.warnings += try warnings(ofTablesIn: names)
+    if !database.acceptsMixedMoments { result.warnings += try warnings(ofTablesIn: names) }
     result.point = try dump(names, options: options)
     return result
   }
@@ -57,6 +61,7 @@ struct MySQLDump {
     for privilege in all {
       let option = Array(privilege.option.utf8)
       if let failure = try canDumpNothing(names, options: options + [option]) {
+        if privilege.lack == MySQLServer.logPlace, database.isWithoutLogPlace { continue }
         warnings.append("the dump has no \(privilege.lack): \(failure.mainLine ?? failure.reason)")
       } else {
         allowed.append(option)
@@ -90,6 +95,7 @@ struct MySQLDump {
     let excluded = Set(database.excludeTables.map { Array($0.utf8) })
     let tables = try server.tablesWithoutTransactions().filter { table in
       names.contains(table.database) && !excluded.contains(table.database + [UInt8(ascii: ".")] + table.name)
+        && table.name.starts(with: (database.tablePrefix ?? "").utf8)
     }
     guard !tables.isEmpty else { return [] }
     let shown = tables.prefix(Self.namedTables).map {
@@ -98,7 +104,7 @@ struct MySQLDump {
     let more = tables.count > shown.count ? ", and \(tables.count - shown.count) more" : ""
     return [
       "tables whose engine has no transactions may be of another moment than the rest: " + shown.joined(separator: ", ")
-        + more
+        + more + "; convert them to InnoDB, or accept that with mixed_moments = \"accept\""
     ]
   }
 

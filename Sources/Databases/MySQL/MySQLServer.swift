@@ -161,6 +161,16 @@ struct MySQLServer {
     }
   }
 
+  /// The tables and views of all databases that the role sees.
+  func tables() throws(DumpFailure) -> [(database: [UInt8], name: [UInt8])] {
+    let query =
+      "SELECT HEX(CONVERT(table_schema USING utf8mb4)), HEX(CONVERT(table_name USING utf8mb4)) "
+      + "FROM information_schema.tables WHERE table_schema NOT IN ('information_schema', 'performance_schema', 'sys')"
+    return try rows(query).compactMap { row in
+      row.count == 2 ? (bytes(ofHexadecimal: row[0]), bytes(ofHexadecimal: row[1])) : nil
+    }
+  }
+
   /// The first field of a query's only row, or `nil`.
   private func value(_ query: String) throws(DumpFailure) -> String? {
     try rows(query).first?.first.map { String(decoding: $0, as: UTF8.self) }
@@ -185,12 +195,14 @@ struct MySQLServer {
   /// An option, and the words for its lack.
   typealias Privilege = (option: String, lack: String)
 
+  static let logPlace = "place in the binary log"
+
   /// The options that need further rights.
   func privilegedOptions() throws(DumpFailure) -> [Privilege] {
     var options: [Privilege] = [("--routines", "routines"), ("--events", "events")]
     if try value("SELECT @@log_bin") == "1" {
       let option = help.contains("--source-data") ? "--source-data=2" : "--master-data=2"
-      options.append((option, "place in the binary log"))
+      options.append((option, Self.logPlace))
     }
     return options
   }

@@ -35,6 +35,8 @@ public struct SnapshotOptions: Sendable {
   public var excludesOfSource: [[UInt8]: Excludes] = [:]
   /// The directories, by source, of sources that are read elsewhere than at their own path.
   public var origins: [[UInt8]: [UInt8]] = [:]
+  /// Calls, by source, after all of the source was read. These sources are read first.
+  public var onRead: [[UInt8]: @Sendable () -> Void] = [:]
   /// The finished dumps, by source.
   private(set) var dumps: [[UInt8]: Dump] = [:]
   /// The databases that were to be dumped, for the catalog. Those without a source are left out.

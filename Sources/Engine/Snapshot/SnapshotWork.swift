@@ -155,7 +155,14 @@ final class SnapshotWork: TreeWork {
       try addPlanned(to: node, record: base)
     }
     try node.finishRecycling()
-    return node.children
+    return node.isListed || options.onRead.isEmpty ? node.children : urgentFirst(node.children)
+  }
+
+  /// The directories that lead to an urgent source, before the others.
+  private func urgentFirst(_ children: [SnapshotNode]) -> [SnapshotNode] {
+    let urgent = options.onRead.keys.map(options.place)
+    func leadsToUrgent(_ node: SnapshotNode) -> Bool { urgent.contains { $0.starts(with: node.path) } }
+    return children.filter(leadsToUrgent) + children.filter { !leadsToUrgent($0) }
   }
 
   /// Opens the source's directory; false if the snapshot will not have it.
@@ -338,5 +345,6 @@ final class SnapshotWork: TreeWork {
     node.build.target = nil
     node.children = []
     node.build.encoder = nil
+    if node.isSource, builder != nil { options.onRead[node.sourcePath]?() }
   }
 }

@@ -1,0 +1,108 @@
+internal import Databases
+internal import Engine
+internal import Model
+internal import Patterns
+internal import Posix
+internal import Repository
+internal import Settings
+internal import Synchronization
+
+/// A site that a run reads.
+struct MaintainedSite {
+  let path: [UInt8]
+  /// True if the site is in its maintenance mode meanwhile.
+  let isMaintained: Bool
+  /// The source that has the site's directory.
+  let source: [UInt8]
+}
+
+extension ConfigurationFile {
+  /// The sites by the names of their databases.
+  var maintainedSites: [[UInt8]: MaintainedSite] {
+    let pairs = sites.map { configured in
+      let site = configured.settings
+      let path = Array(site.path.utf8)
+      let isReadable = (try? configured.site.get()) != nil
+      let source = sources.around(path).map { Array($0.path.utf8) } ?? path
+      return (
+        Array(site.database.name.utf8),
+        MaintainedSite(path: path, isMaintained: site.hasMaintenance && isReadable, source: source)
+      )
+    }
+    return Dictionary(pairs) { first, _ in first }
+  }
+}
+
+extension SnapshotOptions {
+  /// Has a site leave its maintenance mode when all of it was read. The file of the mode is no part of the site.
+  mutating func maintain(_ site: MaintainedSite, by maintenance: SiteMaintenance) {
+    let before = onRead[site.source]
+    onRead[site.source] = {
+      before?()
+      maintenance.end(site.path)
+    }
+    let names = components(of: site.path).dropFirst(components(of: site.source).count)
+    let place = names.map { "/" + Configuration.pattern(of: $0) }.joined()
+    excludesOfSource[site.source, default: Excludes()].patterns
+      .add(Array("\(place)/.maintenance".utf8), origin: "the maintenance mode")
+  }
+}
+
+/// The maintenance modes of a run: each from just before the dump of its site until the site's files were read.
+final class SiteMaintenance: Sendable {
+  private struct State {
+    /// The sites that are in the mode, by path, with the moment of `Clock.monotonic`.
+    var entered: [[UInt8]: Timestamp] = [:]
+    var warnings: [Warning] = []
+  }
+
+  private let state = Mutex(State())
+  private let repository: [UInt8]
+
+  init(of repository: Repository) { self.repository = repository.id }
+
+  private func mode(of path: [UInt8]) -> MaintenanceMode { MaintenanceMode(ofSiteAt: path, repository: repository) }
+
+  /// Takes the sites out of the mode in which a killed run left them.
+  func clear(_ paths: [[UInt8]]) { for path in paths { end(path, isLeftover: true) } }
+
+  /// Enters the mode of a site. A site that cannot enter it is read without it, with a warning. False if it is not in
+  /// the mode by this run.
+  func begin(_ path: [UInt8]) -> Bool {
+    do throws(DumpFailure) {
+      guard try mode(of: path).enter(at: Clock.now()) else {
+        warn(path, "WordPress is in its maintenance mode already: its own update may be at work")
+        return false
+      }
+      state.withLock { $0.entered[path] = Clock.monotonic() }
+      return true
+    } catch {
+      warn(path, error.message)
+      return false
+    }
+  }
+
+  /// Leaves the mode of a site, if the run has entered it.
+  func end(_ path: [UInt8], isLeftover: Bool = false) {
+    let start = state.withLock { $0.entered.removeValue(forKey: path) }
+    guard start != nil || isLeftover else { return }
+    do throws(DumpFailure) { try mode(of: path).leave() } catch {
+      warn(path, error.message + (error.hint.map { "; \($0)" } ?? ""))
+    }
+    guard let start, Clock.monotonic() - start > MaintenanceMode.longestSeconds else { return }
+    warn(path, "WordPress left its maintenance mode after ten minutes, before all of the site was read")
+  }
+
+  /// Leaves all modes, and returns the warnings since the last call.
+  func endAll() -> [Warning] {
+    for path in state.withLock({ Array($0.entered.keys) }) { end(path) }
+    return state.withLock { state in
+      defer { state.warnings = [] }
+      return state.warnings
+    }
+  }
+
+  private func warn(_ path: [UInt8], _ message: String) {
+    state.withLock { $0.warnings.append(Warning(path: path, message: message)) }
+  }
+}
