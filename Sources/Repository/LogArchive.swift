@@ -80,6 +80,14 @@ public struct LogArchive: Sendable {
     }
   }
 
+  /// Notes that nothing is to be stored after a log: its `storedTime` becomes now.
+  public func confirm(_ name: [UInt8]) throws(Failure) {
+    try check(name)
+    do { try directory.descriptor.open(fileName(of: name).span, .read).setModificationTime(Clock.now()) } catch {
+      throw .writing("note the time of", at: path(of: name), because: error)
+    }
+  }
+
   /// Passes on the plain bytes of a log. False if there is no such log.
   ///
   /// Throws `damaged` if the bytes are not those that were stored. The receiver may have got them by then, so it must

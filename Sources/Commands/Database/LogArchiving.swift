@@ -27,7 +27,10 @@ struct LogArchiving {
       let begin = dump.flatMap { BinaryLogPlace(point: $0.point)?.log }
       let first = present.min() ?? closed.first { $0 == begin } ?? closed.last
       let lacking = closed.filter { log in !present.contains(log) && first.map { log >= $0 } ?? false }
-      guard !lacking.isEmpty else { return [] }
+      guard !lacking.isEmpty else {
+        if let newest = closed.last, present.contains(newest) { try archive.confirm(newest.text) }
+        return []
+      }
       let place = try PrivateDirectory(below: Array((database.directory ?? "/var/tmp").utf8), forBytes: 0)
       defer { place.remove() }
       // One at a time, so that the space of one is enough.

@@ -38,7 +38,7 @@ struct DatabaseJudge {
     let age = now.seconds - good.dump.began.seconds
     if age < 0 { return ("future", "the newest dump of the database \(name), in \(good.snapshot), is from the future") }
     // With logs the data is as old as the newest one, and not as the dump.
-    if let most = expected.rpoSeconds, age > most, expected.writeAheadLog == nil {
+    if let most = expected.rpoSeconds, age > most, expected.writeAheadLog == nil, expected.binaryLogs == nil {
       return (
         "late",
         "the newest good dump of the database \(name) is \(durationText(Double(age))) old, and should be at most "

@@ -107,6 +107,23 @@ extension SnapshotList {
   }
 }
 
+extension ExpectedDatabase {
+  /// The state of its archived logs; `nil` if none are archived.
+  func logState(for list: SnapshotList) throws(Failure) -> DatabaseLogs.State? {
+    if let writeAheadLog { return try DatabaseLogs(in: writeAheadLog).state(for: list.baseBackups(of: name)) }
+    return try binaryLogs.map { path throws(Failure) in
+      try BinaryLogArchive(in: path).state(for: list.logPlaces(of: name) ?? [])
+    }
+  }
+
+  /// Removes the archived logs that no dump needs, and returns their number.
+  func removeUnneededLogs(for list: SnapshotList) throws(Failure) -> Int {
+    if let writeAheadLog { return try DatabaseLogs(in: writeAheadLog).removeUnneeded(by: list.baseBackups(of: name)) }
+    guard let binaryLogs, let places = list.logPlaces(of: name) else { return 0 }
+    return try BinaryLogArchive(in: binaryLogs).removeUnneeded(by: places)
+  }
+}
+
 extension ConfigurationFile {
   /// Removes the logs that no snapshot's base backup needs any more. Returns a line for each database that lost some,
   /// and the problems.
@@ -115,11 +132,11 @@ extension ConfigurationFile {
   func removeUnneededLogs(for repository: Repository) -> (done: [String], problems: [String]) {
     var (done, problems): ([String], [String]) = ([], [])
     for database in databases {
-      guard let path = database.writeAheadLog else { continue }
+      guard database.writeAheadLog != nil || database.binaryLogs != nil else { continue }
       do {
         let list = try repository.snapshots()
         guard list.unusable.isEmpty else { continue }
-        let count = try DatabaseLogs(in: path).removeUnneeded(by: list.baseBackups(of: database.name))
+        let count = try database.removeUnneededLogs(for: list)
         if count > 0 { done.append("\(counted(count, "log")) of \(displayName(database.name)) removed") }
       } catch { problems.append("the logs of \(displayName(database.name)) were not looked through: \(error)") }
     }

@@ -13,6 +13,7 @@ extension ConfigurationFile {
         name: Array(database.name.utf8), kind: Array(database.recordedKind.utf8), isRequired: database.isRequired,
         directory: database.directory.map { Array($0.utf8) }, rpoSeconds: database.rpoSeconds,
         writeAheadLog: database.kind == .postgresql ? database.archive.map { Array($0.utf8) } : nil,
+        binaryLogs: database.kind == .mysql ? database.archive.map { Array($0.utf8) } : nil,
         isPhysical: database.mode == .physical)
     }
   }

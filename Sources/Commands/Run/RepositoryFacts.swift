@@ -50,9 +50,7 @@ extension RepositoryFacts {
     }
     sourcesOnSameDisk = sources.filter { repository.isOnDisk(of: $0) }
     for database in file?.databases ?? [] {
-      guard let archive = database.writeAheadLog else { continue }
-      let bases = list.baseBackups(of: database.name)
-      do { logs[database.name] = try DatabaseLogs(in: archive).state(for: bases) } catch {
+      do { logs[database.name] = try database.logState(for: list) } catch {
         logs[database.name] = DatabaseLogs.State(problem: "\(error)")
       }
     }
@@ -135,6 +133,8 @@ struct ExpectedDatabase {
   var rpoSeconds: Int64?
   /// The archive of PostgreSQL's write-ahead log.
   var writeAheadLog: [UInt8]?
+  /// The directory of its archived binary logs.
+  var binaryLogs: [UInt8]?
   /// True if the dump is a copy of the server's files.
   var isPhysical = false
 

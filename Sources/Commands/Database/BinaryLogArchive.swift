@@ -1,0 +1,41 @@
+internal import Catalog
+internal import Databases
+internal import Model
+internal import Repository
+
+/// The archived binary logs of a MySQL or MariaDB server.
+struct BinaryLogArchive {
+  private let archive: LogArchive
+  private let logs: [BinaryLogName]
+
+  init(in path: [UInt8]) throws(Failure) {
+    archive = try LogArchive(at: path)
+    logs = try archive.names().compactMap { BinaryLogName($0) }
+  }
+
+  /// Removes the logs that no dump needs, and returns their number.
+  func removeUnneeded(by dumps: [BinaryLogPlace]) throws(Failure) -> Int {
+    let removable = BinaryLogPlan(logs: logs, dumps: dumps).removable
+    try archive.remove(removable.map(\.text))
+    return removable.count
+  }
+
+  /// The state for the dumps of all snapshots.
+  func state(for dumps: [BinaryLogPlace]) throws(Failure) -> DatabaseLogs.State {
+    let newest = logs.filter { log in dumps.isEmpty || dumps.contains { $0.log.base == log.base } }.max()
+    var state = DatabaseLogs.State(newest: newest.map { displayName($0.text) })
+    state.stored = try newest.flatMap { log throws(Failure) in try archive.storedTime(of: log.text) }
+    state.missing = BinaryLogPlan(logs: logs, dumps: dumps).gaps.map {
+      DatabaseLogs.State.Gap(first: displayName($0.first.text), count: $0.count)
+    }
+    return state
+  }
+}
+
+extension SnapshotList {
+  /// The places of all dumps of a database in the binary logs; `nil` if a dump does not tell its own.
+  func logPlaces(of database: [UInt8]) -> [BinaryLogPlace]? {
+    let places = dumpRecords(of: database).map { BinaryLogPlace(point: $0.record.point) }
+    return places.contains { $0 == nil } ? nil : places.compactMap(\.self)
+  }
+}
