@@ -99,7 +99,9 @@ struct DatabaseCommand: RunnableCommand {
   @Option(help: ArgumentHelp("With the path of a socket: the server's role.", valueName: "role"))
   var role: String?
 
-  @Option(help: ArgumentHelp("With a URL or a socket: a file with the password.", valueName: "file"))
+  @Option(
+    name: .customLong("server-password-file"),
+    help: ArgumentHelp("With a URL or a socket: a file with the password.", valueName: "file"))
   var passwordFile: PathArgument?
 
   @Option(

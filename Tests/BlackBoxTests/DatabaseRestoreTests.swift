@@ -266,7 +266,7 @@ struct DatabaseRestoreTests {
     func into(_ password: String) -> [ByteString] {
       [
         "database", "restore", "pg", "--yes", "--tls", "off", "--work-dir", work, "--into",
-        ByteString("mysql://part@127.0.0.1:\(server.port)"), "--password-file",
+        ByteString("mysql://part@127.0.0.1:\(server.port)"), "--server-password-file",
         world.directory.path / ByteString(password),
       ]
     }
