@@ -132,7 +132,7 @@ extension Configuration {
     # file = "ldap.ldif"
 
     # [[database]]
-    # name = "cluster"
+    # name = "orders"
     # kind = "pgbackrest"
     # user = "postgres"
     # pgBackRest's name for the server. Its own configuration says everything else.

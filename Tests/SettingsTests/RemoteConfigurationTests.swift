@@ -84,7 +84,10 @@ struct RemoteConfigurationTests {
         "line 3, column 1: unknown key \"limitrate\" in [remote.1]; did you mean \"limit_rate\"?"
       ),
       ("[remote.a]\nurl = 3", "line 2, column 7: \"url\" should be a string, not 3"),
-      ("[remote.a]\nurl = 'r'", "line 2, column 7: \"url\" should be ssh://host/path, host:path or an absolute path"),
+      (
+        "[remote.a]\nurl = 'r'",
+        "line 2, column 7: \"url\" should be ssh://host/path, host:path, restic:/path or an absolute path"
+      ),
       (
         "[remote.a]\nurl = ''",
         "line 2, column 7: \"url\" is wrong: the path is missing, as in ssh://host/path or host:path"
