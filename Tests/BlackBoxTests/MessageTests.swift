@@ -20,7 +20,7 @@ struct MessageTests {
       ("restor", "did you mean \"restore\"?"), ("snapshots", "did you mean \"list\"?"),
       ("prune", "did you mean \"rotate\""), ("forget", "did you mean \"rotate\""),
       ("backup", "did you mean \"snapshot\" or \"run\"?"), ("check", "did you mean \"verify\" or \"config check\"?"),
-      ("grep", "did you mean \"find\"?"), ("search", "did you mean \"find\"?"), ("dump", "did you mean \"cat\"?"),
+      ("grep", "did you mean \"find\"?"), ("search", "did you mean \"find\"?"), ("dump", "did you mean \"database list\" or"),
       ("extract", "did you mean \"restore\"?"), ("mirror", "did you mean \"push\"?"),
       ("mount", "a snapshot is a directory of the repository"),
       ("nonsense", "see: treering --help"), ("help nosuch", "see: treering --help"),

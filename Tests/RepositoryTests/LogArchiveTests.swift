@@ -67,19 +67,22 @@ private struct Scratch {
     #expect(try plain() == [1, 2, 3])
   }
 
-  @Test func everyChangedByteIsFound() throws {
-    _ = try archive.store(scratch.file(Array("the content of a log".utf8)), as: Self.name)
+  @Test func noChangedByteChangesTheContent() throws {
+    let content = Array("the content of a log".utf8)
+    _ = try archive.store(scratch.file(content), as: Self.name)
     let path: ByteString = "archive/000000010000000000000003.zst"
     let stored = try scratch.bytes(path)
     for place in stored.indices {
       var changed = stored
       changed[place] ^= 1
       try scratch.write(changed, to: path)
-      #expect(throws: Failure.self) { try plain() }
-      // A copy that is not certain must not count as one.
-      #expect(throws: Failure.self) {
-        try archive.store(scratch.file(Array("the content of a log".utf8)), as: Self.name)
+      // The head of a frame has a bit or two without a meaning, such as the size of the window.
+      if let read = try? plain() {
+        #expect(read == content && place < 8, "\(place)")
+        continue
       }
+      // A copy that is not certain must not count as one.
+      #expect(throws: Failure.self) { try archive.store(scratch.file(content), as: Self.name) }
     }
     for count in stored.indices {
       try scratch.write(Array(stored[..<count]), to: path)
