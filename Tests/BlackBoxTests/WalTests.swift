@@ -96,7 +96,7 @@ struct WalTests {
   func configuration() throws {
     func configure(_ text: String) throws { try tree.write("c.toml", text, mode: 0o600) }
     func table(_ name: String, _ more: String = "") -> String {
-      "[[database]]\nname = '\(name)'\nkind = 'postgresql'\n\(more)\n"
+      "[[database]]\nname = '\(name)'\nkind = 'postgresql'\nmode = 'physical'\n\(more)\n"
     }
     let words: [ByteString] = ["wal", "push", segment, "-c", directory.path / "c.toml", "--json"]
     try configure(table("a") + table("b", "archive = '\(archive)'"))
