@@ -30,10 +30,11 @@ public final class MariaDBServer: @unchecked Sendable {
       "runuser",
       [
         "-u", "mysql", "--", "mariadb-install-db", "--no-defaults", "--skip-test-db", "--auth-root-socket-user=mysql",
-        ByteString("--datadir=\(data)"),
+        ByteString("--datadir=\(data)"), ByteString("--tmpdir=\(data)"),
       ])
     let options = [
-      "datadir=\(data)", "socket=\(directory)/socket", "pid-file=\(directory)/pid", "bind-address=127.0.0.1",
+      "datadir=\(data)", "tmpdir=\(data)", "socket=\(directory)/socket", "pid-file=\(directory)/pid",
+      "bind-address=127.0.0.1",
       "port=\(port)", "log-bin=bin", "server-id=1", "innodb-flush-log-at-trx-commit=0", "skip-name-resolve",
       "ssl-cert=\(directory)/server.crt", "ssl-key=\(directory)/server.key", "ssl-ca=\(certificates.authority)",
     ]

@@ -174,7 +174,8 @@ struct MomentRestore {
     func word(_ text: String) -> [UInt8] { Array(text.utf8) }
     let runuser = account.map { [word("runuser"), word("-u"), word($0.name), word("--")] } ?? []
     let options = dump.isPhysical ? word("--defaults-file=") + path + word("/backup-my.cnf") : word("--no-defaults")
-    return runuser + [word("mariadbd"), options, word("--datadir=") + path, word("--socket=") + path + word("/socket")]
+    return runuser + [word("mariadbd"), options, word("--datadir=") + path, word("--tmpdir=") + path]
+      + [word("--socket=") + path + word("/socket")]
       + [word("--skip-networking")]
   }
 }

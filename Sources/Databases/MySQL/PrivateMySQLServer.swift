@@ -34,8 +34,12 @@ final class PrivateMySQLServer {
     let root = (tools.account ?? Account.current())?.name ?? "root"
     _ = try tools.run(
       [program] + words("--no-defaults", "--skip-test-db", "--auth-root-socket-user=\(root)")
-        + [Array("--datadir=".utf8) + path])
+        + [Array("--datadir=".utf8) + path, temporaryFiles(in: path)])
   }
+
+  /// The option for a directory of temporary files. A server that starts removes the tables of others from a shared
+  /// one, even of a server that runs.
+  private static func temporaryFiles(in directory: [UInt8]) -> [UInt8] { Array("--tmpdir=".utf8) + directory }
 
   init(at places: Places, by tools: Tools) throws(DumpFailure) {
     self.tools = tools
@@ -85,7 +89,7 @@ final class PrivateMySQLServer {
     func option(_ name: String, _ value: [UInt8]) -> [UInt8] { Array("--\(name)=".utf8) + value }
     let first = places.options.map { option("defaults-file", $0) } ?? Array("--no-defaults".utf8)
     let arguments =
-      [server, first, option("datadir", places.data), option("socket", socket)]
+      [server, first, option("datadir", places.data), Self.temporaryFiles(in: places.data), option("socket", socket)]
       + [
         option("pid-file", socket + Array(".pid".utf8)),
         option("init-file", places.work.path + Array("/init.sql".utf8)),
