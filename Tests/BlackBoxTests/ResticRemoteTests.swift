@@ -67,7 +67,8 @@ private final class ResticWorld {
     #expect(try differences(copy, own / world.source.root) == [])
     let other = destination()
     try restic(["restore", resticID, "--target", other])
-    // restic 0.14 makes no socket, and no link whose target is not UTF-8.
+    // restic 0.14 makes no socket, and no link whose target is not UTF-8. It gives the attributes of a link to its
+    // target.
     let plain = destination()
     try tool("cp", ["-a", copy, plain])
     try tool("find", [plain, "-type", "s", "-delete"])
@@ -83,9 +84,12 @@ private final class ResticWorld {
               os.unlink(other + path[len(plain):])
       """
     try tool("python3", ["-c", ByteString(script), plain, other / world.source.root])
+    _ = try runCommand("setfattr", ["-h", "-x", "trusted.mark", plain / "link-to-file"])
+    _ = try runCommand("setfattr", ["-x", "trusted.mark", other / world.source.root / "text"])
     try tool("find", [plain, "-type", "d", "-exec", "touch", "-r", copy, "{}", "+"])
     try tool("find", [other / world.source.root, "-type", "d", "-exec", "touch", "-r", copy, "{}", "+"])
-    #expect(try differences(plain, other / world.source.root) == [])
+    let found = try differences(plain, other / world.source.root)
+    #expect(found == [], "\(found)")
   }
 
   func copyOfSource() throws -> ByteString {
