@@ -219,10 +219,12 @@ struct VerifyCommand: RunnableCommand {
       Console.complain(
         "damage found: \(counted(result.damaged, "path differs", plural: "paths differ")) from the catalog, "
           + "named on standard output", hint: remedy)
+      // An entry that could not be read hides what is below it.
+      if result.problems > result.damaged {
+        Console.complain(unverified(result.problems - result.damaged))
+      }
     } else if result.problems > 0 {
-      Console.complain(
-        "\(counted(result.problems, "path")) could not be verified, named on standard output"
-          + (CurrentProcess.effectiveUser == 0 ? "" : "; verify as root"))
+      Console.complain(unverified(result.problems))
     } else if !common.quiet {
       Console.print(
         "verified " + (part.isWhole ? "" : "part \(part) of ")
@@ -231,6 +233,11 @@ struct VerifyCommand: RunnableCommand {
           + "(\(byteText(progress.bytesRead.value))) in \(durationText(result.elapsedSeconds)), no damage"
           + (result.expired.isEmpty ? "" : "; \(result.expired.count) had expired before their turn"))
     }
+  }
+
+  private func unverified(_ count: UInt64) -> String {
+    "\(counted(count, "path")) could not be verified, named on standard output"
+      + (CurrentProcess.effectiveUser == 0 ? "" : "; verify as root")
   }
 
   /// Records damage and the run. Returns false, with a warning, if that failed.
