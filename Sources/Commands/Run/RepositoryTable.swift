@@ -44,7 +44,7 @@ struct RepositoryTable {
   var lines: [String] {
     let cells = rows.map { row in
       [
-        row.repository, row.findings.isEmpty ? "well" : counted(row.findings.count, "PROBLEM"),
+        row.repository, row.findings.isEmpty ? "well" : counted(row.findings.count, "PROBLEM", plural: "PROBLEMS"),
         row.ageSeconds.map { durationText(Double($0)) } ?? "", row.state.map { "\($0.snapshots)" } ?? "",
         row.state.map { $0.bytesTotal > 0 ? byteText($0.bytesFree) : "" } ?? "",
       ]
