@@ -16,7 +16,7 @@ public struct DatabaseRecord: Hashable, Sendable {
   public var point: [UInt8]
   /// True if there is no good dump. The snapshot has nothing of the database.
   public var isLeftOut: Bool
-  /// What the dump does not have, or not of the same moment, in sentences for people; empty for a complete dump.
+  /// The parts that the dump lacks or has of another moment, in sentences for people; empty for a complete dump.
   public var shortcomings: [UInt8] = []
 
   public init(

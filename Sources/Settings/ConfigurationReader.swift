@@ -41,20 +41,7 @@ extension Configuration {
     threads = top.integer(for: "threads", range: 1...64, expecting: "a number from 1 to 64")
     keepSpare = top.bool(for: "keep_spare") ?? keepSpare
     if let table = top.table(for: "retention") { readRetention(from: table) }
-    sources = top.tables(for: "source").map(Source.init(table:))
-    for (index, source) in sources.enumerated()
-    where sources[..<index].contains(where: { $0.path.utf8.elementsEqual(source.path.utf8) && !source.path.isEmpty }) {
-      top.problems.add(
-        at: Locator.Place(line: source.line, column: 1), message: "the source \"\(source.path)\" is named twice")
-    }
-    databases = top.tables(for: "database").map(DatabaseConfiguration.init(table:))
-    sites = top.tables(for: "wordpress").map(WordPressConfiguration.init(table:))
-    let allDatabases = databases + sites.map(\.database)
-    for (index, database) in allDatabases.enumerated()
-    where allDatabases[..<index].contains(where: { $0.name == database.name && !database.name.isEmpty }) {
-      top.problems.add(
-        at: Locator.Place(line: database.line, column: 1), message: "the database \"\(database.name)\" is named twice")
-    }
+    readSubjects(from: top)
     if let table = top.table(for: "guards") {
       table.know(["gone_limit", "changed_limit"])
       goneLimit = table.share(for: "gone_limit") ?? goneLimit
@@ -85,6 +72,24 @@ extension Configuration {
         table.complain(
           key: "textfile", message: "\"textfile\" should end with .prom, or the node exporter does not read it")
       }
+    }
+  }
+
+  /// Reads the sources, databases and sites.
+  private mutating func readSubjects(from top: TableReader) {
+    sources = top.tables(for: "source").map(Source.init(table:))
+    for (index, source) in sources.enumerated()
+    where sources[..<index].contains(where: { $0.path.utf8.elementsEqual(source.path.utf8) && !source.path.isEmpty }) {
+      top.problems.add(
+        at: Locator.Place(line: source.line, column: 1), message: "the source \"\(source.path)\" is named twice")
+    }
+    databases = top.tables(for: "database").map(DatabaseConfiguration.init(table:))
+    sites = top.tables(for: "wordpress").map(WordPressConfiguration.init(table:))
+    let allDatabases = databases + sites.map(\.database)
+    for (index, database) in allDatabases.enumerated()
+    where allDatabases[..<index].contains(where: { $0.name == database.name && !database.name.isEmpty }) {
+      top.problems.add(
+        at: Locator.Place(line: database.line, column: 1), message: "the database \"\(database.name)\" is named twice")
     }
   }
 

@@ -27,7 +27,7 @@ import Testing
     (subject.worstGap, subject.worstGapEnd) = (3700, Self.now - 3600)
     facts.subjects = [subject]
     facts.jobs = ["/etc/cron.d/treering"]
-    facts.lastRun = AuditFacts.Run(time: Self.now - 3600, isGood: true, starter: .cron, noticed: true)
+    facts.lastRun = AuditFacts.Run(time: Self.now - 3600, starter: .cron, noticed: true)
     facts.notifies = true
     facts.oldest = Self.now - 100 * Self.day
     return facts

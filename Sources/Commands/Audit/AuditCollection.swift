@@ -35,7 +35,7 @@ struct AuditCollection {
     facts.subjects = subjects(days: facts.days)
     facts.copies = [original, own] + file.settings.remotes.map(copy) + file.settings.syncs.map(Self.copy)
     facts.jobs = InstalledJobs.all()
-    facts.lastRun = runs.last { $0.command == "run" }.flatMap(AuditFacts.Run.init)
+    facts.lastRun = runs.last.flatMap(AuditFacts.Run.init)
     let settings = file.settings
     facts.notifies = settings.healthchecks != nil || settings.webhook != nil || settings.notifyCommand != nil
     facts.rotationObstacle = state.plan.obstacle
@@ -207,12 +207,11 @@ extension AuditFacts.Run {
       (notices.contains($0.step) || $0.step.hasPrefix("notify ")) && $0.outcome == "failed"
     }
     self.init(
-      time: seconds, isGood: run.exitStatus == 0,
-      starter: run.startedBy.flatMap { AuditFacts.Starter(rawValue: $0) }, noticed: !hasFailed)
+      time: seconds, starter: run.startedBy.flatMap(RunStarter.init), noticed: !hasFailed)
   }
 }
 
-/// A run or snapshot in the history, as an audit needs it.
+/// A run in the history, as an audit needs it.
 private struct RecordedRun: Decodable {
   struct Snapshot: Decodable {
     struct Warning: Decodable {
@@ -237,7 +236,6 @@ private struct RecordedRun: Decodable {
 
   let time: String
   let command: String
-  let exitStatus: Int32
   let startedBy: String?
   let steps: [Step]?
   let snapshot: Snapshot?

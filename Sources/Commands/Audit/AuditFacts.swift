@@ -60,21 +60,16 @@ struct AuditFacts {
     }
   }
 
-  /// The starter of a run.
-  enum Starter: String { case systemd, cron, terminal, other }
-
   /// A past run of the configuration.
   struct Run {
     var time: Int64
-    var isGood: Bool
     /// `nil` if the history does not have it.
-    var starter: Starter?
+    var starter: RunStarter?
     /// False if a notice could not be delivered; `nil` if none was sent.
     var noticed: Bool?
 
-    init(time: Int64, isGood: Bool, starter: Starter? = nil, noticed: Bool? = nil) {
+    init(time: Int64, starter: RunStarter? = nil, noticed: Bool? = nil) {
       self.time = time
-      self.isGood = isGood
       self.starter = starter
       self.noticed = noticed
     }

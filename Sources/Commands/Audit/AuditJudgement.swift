@@ -162,7 +162,8 @@ private struct CopyJudge {
       findings.append(
         Finding(
           topic: .offSite, state: .unknown,
-          fact: "nobody says where \(unplaced.map(\.name).joined(separator: ", ")) is; distance cannot be measured",
+          fact:
+            "the place of \(unplaced.map(\.name).joined(separator: ", ")) is not stated; distance cannot be measured",
           source: "the configuration", time: nil, remedy: "set location in \(lacks.joined(separator: " and "))"))
     }
     let isShort = copies.isEmpty
@@ -258,7 +259,7 @@ extension Audit {
   ) -> Finding {
     guard facts.notifies else {
       return finding(
-        .short, "nobody is told of a failure, or of runs that stay away", "the configuration", nil,
+        .short, "no notice tells of a failure, or of runs that stay away", "the configuration", nil,
         "set [notify.healthchecks] or another table of [notify]")
     }
     switch facts.lastRun?.noticed {

@@ -6,7 +6,7 @@ struct Finding: Equatable {
 
   enum State: String, Encodable {
     case well, short
-    /// A fact that nobody measured. It is neither.
+    /// The fact was not measured or not stated; the audit neither counts it nor complains.
     case unknown
   }
 

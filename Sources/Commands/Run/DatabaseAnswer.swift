@@ -12,7 +12,7 @@ struct DatabaseAnswer: Encodable {
   let ended: String
   /// The server's own text for the moment of the dump; `nil` if there is none.
   let point: String?
-  /// What the dump does not have; `nil` for a complete one.
+  /// The parts that the dump lacks; `nil` for a complete one.
   let shortcomings: String?
 
   init(_ record: DatabaseRecord) {

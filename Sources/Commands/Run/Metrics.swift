@@ -57,18 +57,7 @@ extension MetricsText {
         value: Moment.seconds(of: audit.time).map { "\($0)" })
       add("audit_short", help: "Findings of the last audit that fall short.", value: "\(audit.short)")
     }
-    if let run {
-      add("last_run_timestamp_seconds", help: "When the last run ended.", value: "\(now.seconds)")
-      add("last_run_exit_status", help: "The exit status of the last run.", value: "\(run.exitStatus)")
-      add(
-        "last_run_duration_seconds", help: "How long the last run took.", value: fixed(run.elapsedSeconds, digits: 3))
-    }
-    if let snapshot = run?.snapshot {
-      add("last_snapshot_entries", help: "Entries of the last snapshot.", value: "\(snapshot.entries)")
-      add("last_snapshot_bytes", help: "Sizes of the files in the last snapshot.", value: "\(snapshot.bytes)")
-      add("last_snapshot_copied_bytes", help: "What the last snapshot copied.", value: "\(snapshot.bytesCopied)")
-      add("last_snapshot_warnings", help: "Warnings of the last snapshot.", value: "\(snapshot.warnings)")
-    }
+    if let run { add(run, at: now) }
     add("problems", help: "Problems that status names.", value: "\(state.findings.count)")
     add("snapshots", help: "Snapshots in the repository.", value: "\(state.snapshots)")
     add(
@@ -79,6 +68,20 @@ extension MetricsText {
     add("rotation_held", help: "1 where rotation is held.", value: state.rotationHeld == nil ? "0" : "1")
     add("free_bytes", help: "What is free on the repository's file system.", value: "\(state.bytesFree)")
     add("size_bytes", help: "The size of the repository's file system.", value: "\(state.bytesTotal)")
+  }
+
+  /// Adds the figures of the last run.
+  private mutating func add(_ run: RunAnswer, at now: Timestamp) {
+    add("last_run_timestamp_seconds", help: "When the last run ended.", value: "\(now.seconds)")
+    add("last_run_exit_status", help: "The exit status of the last run.", value: "\(run.exitStatus)")
+    add(
+      "last_run_duration_seconds", help: "How long the last run took.", value: fixed(run.elapsedSeconds, digits: 3))
+    if let snapshot = run.snapshot {
+      add("last_snapshot_entries", help: "Entries of the last snapshot.", value: "\(snapshot.entries)")
+      add("last_snapshot_bytes", help: "Sizes of the files in the last snapshot.", value: "\(snapshot.bytes)")
+      add("last_snapshot_copied_bytes", help: "What the last snapshot copied.", value: "\(snapshot.bytesCopied)")
+      add("last_snapshot_warnings", help: "Warnings of the last snapshot.", value: "\(snapshot.warnings)")
+    }
   }
 }
 

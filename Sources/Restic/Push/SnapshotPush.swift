@@ -138,19 +138,21 @@ extension TreeLosses {
   /// A sentence for each kind of loss.
   fileprivate var sentences: [String] {
     Self.sentence(
-      attributeNames, "extended attribute has", "extended attributes have",
-      "a name that is not UTF-8, and cannot be kept in a repository of restic")
+      attributeNames, one: "extended attribute has", many: "extended attributes have",
+      end: "a name that is not UTF-8, and cannot be kept in a repository of restic")
       + Self.sentence(
-        times, "entry has", "entries have", "a time outside the years 0 to 9999, which restic's format cannot hold")
+        times, one: "entry has", many: "entries have",
+        end: "a time outside the years 0 to 9999, which restic's format cannot hold")
   }
 
   fileprivate var notes: [String] {
     Self.sentence(
-      rawTargets, "link target is", "link targets are", "not UTF-8: restic before 0.16 restores other targets")
+      rawTargets, one: "link target is", many: "link targets are",
+      end: "not UTF-8: restic before 0.16 restores other targets")
   }
 
-  private static func sentence(_ count: Int, _ one: String, _ many: String, _ rest: String) -> [String] {
-    count == 0 ? [] : ["\(count) \(count == 1 ? one : many) \(rest)"]
+  private static func sentence(_ count: Int, one: String, many: String, end: String) -> [String] {
+    count == 0 ? [] : ["\(count) \(count == 1 ? one : many) \(end)"]
   }
 }
 
