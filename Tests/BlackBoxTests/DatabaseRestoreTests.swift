@@ -155,7 +155,7 @@ struct DatabaseRestoreTests {
     let running = try RunningCommand(
       try treeringBinary(), load("--as", "slow_new", "--work-dir", work.root, "-c", world.directory.path / "c.toml"))
     let query: ByteString = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'slow_new' AND query LIKE 'COPY%'"
-    for _ in 0..<300 where try server.query(query) == "0" { usleep(100_000) }
+    try PostgreSQLServer.wait(for: "the load") { try server.query(query) != "0" }
     running.signal(SIGINT)
     let result = try running.wait(timeoutSeconds: 30)
     #expect(result.status == 130, "\(result.errorText)")

@@ -6,7 +6,7 @@ import Testing
 @Suite("PostgreSQL: base backups, and a moment between two rows", .waits)
 final class PointInTimeTests {
   private let world: World
-  private let cluster: PostgreSQLCluster
+  private let server: PostgreSQLServer
   private let archive: ByteString
   private let program: ByteString
   private var configuration: ByteString { world.directory.path / "c.toml" }
@@ -18,7 +18,7 @@ final class PointInTimeTests {
     try tool("install", ["-m", "755", try treeringBinary(), program])
     archive = world.directory.path / "wal"
     try tool("install", ["-d", "-o", "postgres", "-m", "700", archive])
-    cluster = try PostgreSQLCluster(settings: [
+    server = try PostgreSQLServer(settings: [
       "archive_mode=on", "archive_command='\(program) wal push %p --archive \(archive)'",
     ])
     try configure()
@@ -37,8 +37,8 @@ final class PointInTimeTests {
       mode = "physical"
       archive = "\(archive)"
       user = "postgres"
-      socket = "\(cluster.directory)"
-      port = \(cluster.port)
+      socket = "\(server.directory)"
+      port = \(server.port)
       \(more)
 
       """, mode: 0o600)
@@ -63,24 +63,23 @@ final class PointInTimeTests {
 
   @Test("a server is destroyed and comes back as it was between two rows")
   func betweenTwoRows() throws {
-    try cluster.start()
-    try cluster.query("CREATE TABLE t (row int, at timestamptz DEFAULT clock_timestamp())")
-    try cluster.query("INSERT INTO t VALUES (1)")
+    try server.query("CREATE TABLE t (row int, at timestamptz DEFAULT clock_timestamp())")
+    try server.query("INSERT INTO t VALUES (1)")
     _ = try treering("run", "--now")
     for row in 2...4 {
       usleep(1_100_000)
-      try cluster.query(ByteString("INSERT INTO t VALUES (\(row))"))
+      try server.query(ByteString("INSERT INTO t VALUES (\(row))"))
     }
-    let moment = try cluster.query(
+    let moment = try server.query(
       "SELECT to_char((SELECT at FROM t WHERE row = 2) + ((SELECT at FROM t WHERE row = 3) - (SELECT at FROM t WHERE row = 2)) / 2, 'YYYY-MM-DD HH24:MI:SS.US+00')"
     )
-    let before = try cluster.query("SELECT string_agg(row || ' ' || at, ',' ORDER BY row) FROM t WHERE row <= 2")
-    try cluster.archiveAll()
-    cluster.stop()
-    try tool("rm", ["-rf", cluster.data])
+    let before = try server.query("SELECT string_agg(row || ' ' || at, ',' ORDER BY row) FROM t WHERE row <= 2")
+    try server.archiveAll()
+    try server.crash()
+    try tool("rm", ["-rf", server.data])
 
-    _ = try treering("restore", "latest", "databases/main", "--to", cluster.directory / "back")
-    let back = cluster.directory / "back/main"
+    _ = try treering("restore", "latest", "databases/main", "--to", server.directory / "back")
+    let back = server.directory / "back/main"
     try Tree(back).append(
       "postgresql.conf",
       """
@@ -89,17 +88,17 @@ final class PointInTimeTests {
       recovery_target_action=promote
       """)
     try Tree(back).write("recovery.signal", "")
-    try tool("chown", ["-R", "postgres:", cluster.directory / "back"])
-    try cluster.start(back)
-    while try cluster.query("SELECT pg_is_in_recovery()") == "t" { usleep(100_000) }
-    #expect(try cluster.query("SELECT string_agg(row || ' ' || at, ',' ORDER BY row) FROM t") == before)
-    #expect(try cluster.log().contains("recovery stopping before commit"))
+    try tool("chown", ["-R", "postgres:", server.directory / "back"])
+    try server.start(on: back)
+    while try server.query("SELECT pg_is_in_recovery()") == "t" { usleep(100_000) }
+    #expect(try server.query("SELECT string_agg(row || ' ' || at, ',' ORDER BY row) FROM t") == before)
+    #expect(try server.log().contains("recovery stopping before commit"))
 
     // The new timeline is archived, too, and is no gap.
-    try cluster.query("INSERT INTO t VALUES (5)")
-    try cluster.archiveAll()
+    try server.query("INSERT INTO t VALUES (5)")
+    try server.archiveAll()
     #expect(Tree(archive).exists("00000002.history.zst"))
     #expect((try status()["missing_logs"] as? [[String: Any]])?.isEmpty == true)
-    cluster.stop(back)
+    try server.crash()
   }
 }

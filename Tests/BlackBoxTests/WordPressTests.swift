@@ -119,7 +119,7 @@ import Testing
     try Tree(world.directory.path).write("seen.wait", "")
     let killed = try RunningCommand(
       try treeringBinary(), ["run", "--now", "-c", wordpress.configuration], environment: environment)
-    for _ in 0..<600 where !Tree(world.directory.path).exists("seen.waits") { usleep(100_000) }
+    try MariaDBServer.wait(for: "the reader") { Tree(world.directory.path).exists("seen.waits") }
     #expect(try wordpress.fetch("?p=77").status == "503")
     killed.signal(SIGKILL)
     _ = try killed.wait()
@@ -133,7 +133,7 @@ import Testing
     try Tree(world.directory.path).remove("seen.waits")
     let stopped = try RunningCommand(
       try treeringBinary(), ["run", "--now", "-c", wordpress.configuration], environment: environment)
-    for _ in 0..<600 where !Tree(world.directory.path).exists("seen.waits") { usleep(100_000) }
+    try MariaDBServer.wait(for: "the reader") { Tree(world.directory.path).exists("seen.waits") }
     stopped.signal(SIGTERM)
     #expect(try stopped.wait().status == 143 && !site.exists(".maintenance"))
     try Tree(world.directory.path).remove("seen.wait")

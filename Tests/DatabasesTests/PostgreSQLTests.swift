@@ -208,7 +208,7 @@ import Testing
     let waiting: ByteString =
       "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pg_dump' AND wait_event_type = 'Lock'"
     let crash = Thread {
-      for _ in 0..<600 where (try? server.query(waiting)) == "0" { usleep(50_000) }
+      try? PostgreSQLServer.wait(for: "pg_dump") { try server.query(waiting) != "0" }
       try? server.crash()
     }
     crash.start()
@@ -277,6 +277,6 @@ enum ServerTools {
   static func waitForLock(on server: PostgreSQLServer, in database: ByteString) throws {
     let query: ByteString =
       "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND relation = 't'::regclass"
-    for _ in 0..<100 where try server.query(query, in: database) == "0" { usleep(50_000) }
+    try PostgreSQLServer.wait(for: "the lock") { try server.query(query, in: database) != "0" }
   }
 }

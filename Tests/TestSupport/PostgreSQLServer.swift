@@ -1,69 +1,45 @@
 internal import Foundation
 
-/// A real PostgreSQL server with a directory, a socket and a port of its own. Needs root.
-///
-/// The account `postgres` of the machine is its superuser, over the socket. The role `app` has the password of
-/// `passwordFile`, over TCP. Its end comes with that of the tests.
-public final class PostgreSQLServer: @unchecked Sendable {
-  /// Of the socket, and of the files of the tests.
-  public let directory: ByteString
-  public let port: Int
-  /// With the right password of the role `app`.
-  public let passwordFile: ByteString
-  public let certificates: ServerCertificates
-  private let process: ServerProcess
-  private static let programs = "/usr/lib/postgresql/15/bin"
+/// A real PostgreSQL server.
+public final class PostgreSQLServer: DatabaseServer, @unchecked Sendable {
+  private static let programs: ByteString = "/usr/lib/postgresql/15/bin"
 
   /// The one that all tests share.
   public static func shared() throws -> PostgreSQLServer { try one.get() }
   private static let one = Result<PostgreSQLServer, any Error> { try PostgreSQLServer() }
 
-  public init() throws {
-    let home = try ServerProcess.directory("postgresql", account: "postgres")
-    directory = home.path
-    port = try ServerProcess.freePort()
-    certificates = try ServerCertificates(in: directory, account: "postgres")
-    try certificates.choose(.right)
-    let data = directory / "data"
-    try tool(
-      "runuser",
-      ["-u", "postgres", "--", ByteString("\(Self.programs)/initdb"), "--auth=peer", "--no-sync", "-D", data])
+  /// `settings` are further lines of `postgresql.conf`.
+  public init(settings: [String] = []) throws {
+    try super.init(account: "postgres")
+    try tool("runuser", asServer([Self.programs / "initdb", "--auth=peer", "--no-sync", "-D", data]))
     try Tree(data).write(
       "pg_hba.conf",
       """
-      local all postgres peer
+      local all,replication all peer
       host closed all 127.0.0.1/32 reject
       host all all 127.0.0.1/32 scram-sha-256
 
       """)
-    let settings = [
-      "fsync=off", "listen_addresses=127.0.0.1", "port=\(port)", "unix_socket_directories=\(directory)", "ssl=on",
-      "ssl_cert_file=\(directory)/server.crt", "ssl_key_file=\(directory)/server.key", "max_locks_per_transaction=512",
+    let own = [
+      "fsync=off", "full_page_writes=off", "listen_addresses='127.0.0.1'", "port=\(port)",
+      "unix_socket_directories='\(directory)'", "ssl=on", "ssl_cert_file='\(directory)/server.crt'",
+      "ssl_key_file='\(directory)/server.key'", "max_locks_per_transaction=512",
     ]
-    let options = settings.map { "-c \($0)" }.joined(separator: " ")
-    process = try ServerProcess("\(Self.programs)/postgres -D \(data) \(options)", in: home, account: "postgres")
-    passwordFile = directory / "password"
-    try Tree(directory).write("password", "right: \\ \"pass\" 'word'\n", mode: 0o600)
-    try ServerProcess.wait(for: "PostgreSQL") {
-      try runCommand("runuser", ["-u", "postgres", "--"] + psql("postgres", "SELECT 1")).status == 0
-    }
-    try query(#"CREATE ROLE app LOGIN PASSWORD 'right: \ "pass" ''word'''"#)
+    try Tree(data).append("postgresql.conf", (own + settings).joined(separator: "\n") + "\n")
+    try start()
+    try query(#"CREATE ROLE app LOGIN PASSWORD 'right: \ "pass" ''word'' #'"#)
   }
 
-  private func psql(_ database: ByteString, _ sql: ByteString) -> [ByteString] {
-    ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", directory, "-p", ByteString("\(port)"), "-d", database, "-c", sql]
+  /// Starts the server on its data directory, or on another one.
+  public func start(on other: ByteString? = nil) throws {
+    try launch("\(Self.programs)/postgres -D \(other ?? data)")
   }
 
-  /// Runs statements as the superuser, and returns the rows.
-  @discardableResult
-  public func query(_ sql: ByteString, in database: ByteString = "postgres") throws -> String {
-    let output = try tool("runuser", ["-u", "postgres", "--"] + psql(database, sql))
-    return String(decoding: output, as: UTF8.self).trimmingCharacters(in: .newlines)
-  }
-
-  /// Starts statements without waiting for their end.
-  public func start(_ sql: ByteString, in database: ByteString = "postgres") throws -> RunningCommand {
-    try RunningCommand("runuser", ["-u", "postgres", "--"] + psql(database, sql))
+  override func client(_ sql: ByteString, in database: ByteString) -> [ByteString] {
+    asServer([
+      "psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", directory, "-p", ByteString("\(port)"), "-d",
+      database.bytes.isEmpty ? "postgres" : database, "-c", sql,
+    ])
   }
 
   /// Ends all statements that `start` began in a database.
@@ -90,10 +66,9 @@ public final class PostgreSQLServer: @unchecked Sendable {
     defer { _ = try? tool("rm", ["-rf", copy]) }
     try tool(
       "runuser",
-      [
-        "-u", "postgres", "--", "pg_restore", "--exit-on-error", "-h", directory, "-p", ByteString("\(port)"), "-d",
-        ByteString(database), copy,
-      ])
+      asServer([
+        "pg_restore", "--exit-on-error", "-h", directory, "-p", ByteString("\(port)"), "-d", ByteString(database), copy,
+      ]))
   }
 
   /// Chooses the certificate for new connections.
@@ -104,10 +79,11 @@ public final class PostgreSQLServer: @unchecked Sendable {
     usleep(500_000)
   }
 
-  /// Ends the server as a crash does.
-  public func crash() throws {
-    let first = try String(contentsOfFile: "\(directory)/data/postmaster.pid", encoding: .utf8).split(separator: "\n")[
-      0]
-    try tool("sh", ["-c", ByteString("pkill -KILL -P \(first); kill -KILL \(first)")])
+  /// Archives everything that was written until now.
+  public func archiveAll() throws {
+    let segment = try query("SELECT pg_walfile_name(pg_switch_wal())")
+    try Self.wait(for: "the archive") {
+      try query(ByteString("SELECT coalesce(last_archived_wal >= '\(segment)', false) FROM pg_stat_archiver")) == "t"
+    }
   }
 }
