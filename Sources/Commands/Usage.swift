@@ -56,7 +56,8 @@ struct UsageCommand: RunnableCommand {
     if named.isEmpty { search.compareAll(threads: threads.count) }
     try usage.measureSpace(of: named, in: list, by: search)
     var growth = GrowthSearch(in: store, days: days, count: common.verbose ? 50 : 10)
-    try growth.run(on: list)
+    let sources = try? store.local.flatMap { try common.configuration(of: $0) }?.sourceSet
+    try growth.run(on: list, from: try sources.flatMap { try store.newest(of: $0, among: list) })
     usage.largest = growth.largest
     usage.growing = growth.growing
     usage.growthPerDay = growth.bytesPerDay
@@ -229,20 +230,24 @@ struct GrowthSearch {
     self.count = count
   }
 
-  mutating func run(on list: SnapshotList) throws {
+  /// `configured` is the newest snapshot of the configuration's sources; one of a directory inside them says less.
+  mutating func run(on list: SnapshotList, from configured: Snapshot?) throws {
     var seen: [[[UInt8]]] = []
-    let groups = Dictionary(grouping: list.snapshots) { $0.sourceSet }.values
-    // A source that a newer snapshot has is not shown twice.
-    for group in groups.sorted(by: { $0.last!.summary.taken > $1.last!.summary.taken }) {
-      let places = group.last!.summary.placesOfSources
+    for newest in [configured].compactMap({ $0 }) + list.snapshots.reversed() {
+      let places = newest.summary.placesOfSources
+      // A source that a newer snapshot has is not shown twice.
       let tops = (places.isEmpty ? [[]] : places).filter { place in
         !seen.contains { place.starts(with: $0) || $0.starts(with: place) }
       }
       seen += tops
-      do { try search(group, below: tops) } catch let error as CatalogError {
-        unreadable.append(UnusableSnapshot(name: group.last!.name, reason: "\(error)", isDamage: true))
-      } catch let failure as Failure where failure.kind == .damaged {
-        unreadable.append(UnusableSnapshot(name: group.last!.name, reason: failure.message, isDamage: true))
+      for top in tops {
+        // A snapshot of some of the sources is no beginning and no end of the others.
+        let others = list.snapshots.filter { places.isEmpty ? $0.places == newest.places : $0.summary.covers(top) }
+        do { try search(others, from: newest, below: top) } catch let error as CatalogError {
+          unreadable.append(UnusableSnapshot(name: newest.name, reason: "\(error)", isDamage: true))
+        } catch let failure as Failure where failure.kind == .damaged {
+          unreadable.append(UnusableSnapshot(name: newest.name, reason: failure.message, isDamage: true))
+        }
       }
     }
     largest.sort { $0.size.bytes > $1.size.bytes }
@@ -251,10 +256,10 @@ struct GrowthSearch {
     growing = Array(growing.prefix(count))
   }
 
-  private mutating func search(_ group: [Snapshot], below tops: [[[UInt8]]]) throws {
-    let newest = group.last!
+  /// `group` is the snapshots that have the source, in order of time.
+  private mutating func search(_ group: [Snapshot], from newest: Snapshot, below top: [[UInt8]]) throws {
     let reader = CatalogReader(reading: try store.openCatalog(of: newest.name))
-    largest += try largestDirectories(in: reader, below: tops, count: count).map {
+    largest += try largestDirectories(in: reader, below: [top], count: count).map {
       Directory(size: $0, newest: newest, oldest: nil)
     }
     let first = days.map { newest.summary.started.seconds - Int64($0) * 86_400 } ?? .min
@@ -263,16 +268,14 @@ struct GrowthSearch {
       oldest.days(to: newest) >= 1 / 24.0
     else { return }
     let older = CatalogReader(reading: try store.openCatalog(of: oldest.name))
-    growing += try largestDirectories(in: reader, since: older, below: tops, count: count).map {
+    growing += try largestDirectories(in: reader, since: older, below: [top], count: count).map {
       Directory(size: $0, newest: newest, oldest: oldest)
     }
-    for top in tops {
-      guard case .directory(_, let now)? = try reader.find(top) else { continue }
-      var before: UInt64 = 0
-      if case .directory(_, let subtree)? = try older.find(top) { before = subtree.totals.bytes }
-      let growth = Double(now.totals.bytes) - Double(before)
-      bytesPerDay = clamped((bytesPerDay ?? 0) + growth / oldest.days(to: newest))
-    }
+    guard case .directory(_, let now)? = try reader.find(top) else { return }
+    var before: UInt64 = 0
+    if case .directory(_, let subtree)? = try older.find(top) { before = subtree.totals.bytes }
+    let growth = Double(now.totals.bytes) - Double(before)
+    bytesPerDay = clamped((bytesPerDay ?? 0) + growth / oldest.days(to: newest))
   }
 }
 
