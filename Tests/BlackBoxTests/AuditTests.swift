@@ -71,6 +71,8 @@ struct AuditTests {
     #expect(try audit().copies == ["this machine"])
     _ = try run(["verify", "-r", push.world.repository.root], status: 0)
     #expect(try audit().copies == ["this machine", push.world.repository.root.text])
+    // A directory of that name in the working directory is not meant.
+    _ = try runCommand(try treeringBinary(), ["init", push.place.root / "nas"])
     _ = try run(["verify", "-r", "nas"], status: 0)
     let all = try audit()
     #expect(all.copies == ["this machine", push.world.repository.root.text, "nas"] && all.offSite == ["nas"])

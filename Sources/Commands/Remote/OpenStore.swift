@@ -33,13 +33,14 @@ extension CommonOptions {
 
   /// The remote of the configuration that `--repository` names; `nil` if it is a path or an address.
   ///
-  /// Throws for a word that is neither a path nor the name of one of the remotes.
+  /// A remote goes before a directory of its name, as in `push`. Throws for a word that is neither.
   func remote(named path: [UInt8]) throws(Failure) -> (file: ConfigurationFile, remote: RemoteConfiguration)? {
     let text = String(decoding: path, as: UTF8.self)
-    guard !Self.exists(at: path), let file = try configuration(naming: text), !file.settings.remotes.isEmpty else {
-      return nil
-    }
+    let isPath = Self.exists(at: path)
+    let configuration = isPath ? try? configuration(naming: text) : try configuration(naming: text)
+    guard let file = configuration, !file.settings.remotes.isEmpty else { return nil }
     if let remote = file.settings.remotes.first(where: { $0.name == text }) { return (file, remote) }
+    if isPath { return nil }
     throw Failure(
       .usage,
       "there is no directory \(displayName(path)), and no remote of this name in the configuration "
