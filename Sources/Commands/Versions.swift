@@ -43,7 +43,7 @@ struct VersionsCommand: RunnableCommand {
     if common.json {
       Console.print(jsonText(["versions": versions]))
     } else if !versions.isEmpty {
-      let header = ["MODIFIED", "SIZE", "FIRST IN", "LAST IN", ""] + (follow ? ["PATH"] : [])
+      let header = ["MODIFIED", "SIZE", "FIRST IN", "LAST IN", "", "CHANGE"] + (follow ? ["PATH"] : [])
       let writer = AnswerWriter()
       defer { writer.flush() }
       for line in table([header] + versions.map { $0.row(withPath: follow) }, rightAligned: [1]) {
@@ -59,6 +59,8 @@ struct VersionsCommand: RunnableCommand {
 private struct PathVersion: Encodable {
   let version: EntryVersion
   let label: [UInt8]
+  /// The version before this one; `nil` for the oldest.
+  var older: EntryVersion?
 
   private var path: [UInt8] { sourcePath(version.path, label: label) }
   private var byteCount: UInt64 {
@@ -70,21 +72,23 @@ private struct PathVersion: Encodable {
     return [
       facts.metadata.modified.localText, facts.kind == .regular ? byteText(byteCount) : facts.kind.word,
       version.first.description, version.last.description, counted(version.snapshots, "snapshot"),
+      changes.joined(separator: ", "),
     ] + (withPath ? [displayName(path)] : [])
   }
 
-  private enum Key: CodingKey { case kind, modified, bytes, sha256, first, last, snapshots }
+  /// The aspects in which it differs from the version before, such as "content" and "mode".
+  private var changes: [String] {
+    guard let older else { return [] }
+    return older.facts.kind == version.facts.kind ? version.facts.aspects(since: older.facts).words : ["kind"]
+  }
+
+  private enum Key: CodingKey { case bytes, first, last, snapshots, aspects }
 
   func encode(to encoder: any Encoder) throws {
-    try JSONPath(bytes: path).encode(to: encoder)
-    let facts = version.facts
+    try Entry(version.facts, at: path).encode(to: encoder)
     var container = encoder.container(keyedBy: Key.self)
-    try container.encode(facts.kind.word, forKey: .kind)
-    try container.encode(facts.metadata.modified.rfc3339, forKey: .modified)
     try container.encode(byteCount, forKey: .bytes)
-    if let digest = facts.digest, digest.form == .plain {
-      try container.encode(digest.digest.description, forKey: .sha256)
-    }
+    try container.encode(changes, forKey: .aspects)
     try container.encode(version.first.description, forKey: .first)
     try container.encode(version.last.description, forKey: .last)
     try container.encode(version.snapshots, forKey: .snapshots)
@@ -114,9 +118,13 @@ private struct PathHistory {
       versions += try self.versions(at: place, in: snapshots).map { PathVersion(version: $0, label: label) }
     }
     let order = Dictionary(uniqueKeysWithValues: list.snapshots.enumerated().map { ($1.name, $0) })
-    return versions.enumerated().sorted {
+    var sorted = versions.enumerated().sorted {
       (order[$0.element.version.last]!, $1.offset) > (order[$1.element.version.last]!, $0.offset)
     }.map(\.element)
+    for index in sorted.indices {
+      sorted[index].older = sorted[(index + 1)...].first { $0.label == sorted[index].label }?.version
+    }
+    return sorted
   }
 
   private func versions(at place: [[UInt8]], in snapshots: [Snapshot]) throws -> [EntryVersion] {

@@ -46,6 +46,12 @@ struct JSONTests {
         #expect(try result.decoded(Versioned.self).version == 1, "\(command)")
       }
     }
+    struct Document: Decodable {
+      struct Version: Decodable { let aspects: [String] }
+      let versions: [Version]
+    }
+    let of: Document = try world.treering(["versions", file, "--json"]).decoded()
+    #expect(of.versions.map(\.aspects) == [["content", "mtime"], []])
     let names = try world.snapshotNames()
     let diff = try world.treering(["diff", names[0], "latest", "--json"])
     let changes = try diff.decoded(DiffAnswer.self).changes
