@@ -58,11 +58,22 @@ struct RunCommand: RunnableCommand {
     }
     common.answer(answer, isWanted: common.speaks, lines: answer.lines)
     CurrentProcess.notifyServiceManager("STOPPING=1\nSTATUS=\(answer.result)")
+    if now, !common.json, !common.quiet, let repository { noteSet(of: answer, in: repository) }
     return ExitStatus(code: answer.exitStatus)
   }
 }
 
 extension RunCommand {
+  /// Says that the snapshot is one more in its period, and so is the first to expire.
+  private func noteSet(of answer: RunAnswer, in repository: Repository) {
+    guard let name = answer.snapshot.flatMap({ SnapshotName(Array($0.snapshot.utf8)) }),
+      // The snapshot is published, so a plan that cannot be made is no failure.
+      (try? common.isInNoSet(name, of: repository)) == true
+    else { return }
+    Console.note(
+      "\(name) is in no set: the next rotation may remove it; keep it with: \(repository.advice("hold \(name)"))")
+  }
+
   private func sayWhatIsDue(by file: ConfigurationFile) throws -> ExitStatus {
     let repository = try common.openRepository()
     var due = try file.due(in: repository, at: Clock.now(), evenIfNotDue: now)
@@ -73,7 +84,8 @@ extension RunCommand {
         isDry: true, threads: file.threads))
     let expired = rotation.expired.map(\.name.description)
     if !expired.isEmpty { due.append("rotate") }
-    let lines = due.map { step in
+    let next = now ? nil : try file.nextSnapshot(in: repository, at: Clock.now())
+    var lines = due.map { step in
       switch step.split(separator: " ", maxSplits: 1).map(String.init) {
       case ["snapshot"]: "would take a snapshot"
       case ["rotate"]: "would expire \(expired.joined(separator: " "))"
@@ -81,7 +93,12 @@ extension RunCommand {
       default: "would \(step)"
       }
     }
-    common.answer(DueAnswer(due: due, expired: expired), lines: lines.isEmpty ? ["nothing is due"] : lines)
+    if lines.isEmpty { lines = ["nothing is due"] }
+    if let next { lines.append("the next snapshot is due at \(next.localText)") }
+    common.answer(DueAnswer(due: due, expired: expired, nextSnapshot: next?.rfc3339), lines: lines)
+    if due.contains("snapshot"), !common.json, !common.quiet {
+      Console.note("see what the snapshot would find with: \(repository.advice("diff latest --live"))")
+    }
     return .done
   }
 }
@@ -93,4 +110,6 @@ private struct DueAnswer: Encodable {
   let due: [String]
   /// The snapshots that would expire now. The new snapshot may let more of them expire.
   let expired: [String]
+  /// The time at which a snapshot is due, if none is now.
+  let nextSnapshot: String?
 }

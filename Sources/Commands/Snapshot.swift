@@ -212,23 +212,13 @@ struct SnapshotCommand: RunnableCommand {
     }
     if progress.excluded.value > 0 { text += "\n  \(counted(progress.excluded.value, "entry")) excluded" }
     // The snapshot is published, so a plan that cannot be made is no failure.
-    if (try? isInNoSet(result.snapshot, of: repository)) == true {
+    if (try? common.isInNoSet(result.snapshot.name, of: repository)) == true {
       text +=
         "\n  in no set: a rotation may remove it when there is a newer one; hold it with: "
         + repository.advice("hold \(result.snapshot.name)")
     }
     Console.print(text)
     noteCatalogOnly(progress, to: .output)
-  }
-
-  /// True if the snapshot stays only because it is the newest.
-  private func isInNoSet(_ snapshot: Snapshot, of repository: Repository) throws(Failure) -> Bool {
-    let list = try repository.snapshots()
-    let configured = try common.configuration(of: repository)?.settings.retention
-    let policy = if let configured { configured } else { try repository.retention.lastPolicy() }
-    let plan = try repository.retention.plan(for: list, by: policy, now: Clock.now())
-    let decision = zip(list.snapshots, plan.decisions).first { $0.0.name == snapshot.name }?.1
-    return decision?.reasons.allSatisfy { [.newest, .newestGood, .inNoSet].contains($0) } == true
   }
 
   private func noteCatalogOnly(_ progress: Progress, to stream: StandardStream) {

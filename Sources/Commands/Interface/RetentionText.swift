@@ -1,5 +1,8 @@
 internal import Model
+internal import Posix
+internal import Repository
 internal import Retention
+internal import Settings
 
 extension RetentionDecision.Reason {
   /// True if even `delete` does not override this reason.
@@ -27,5 +30,17 @@ extension RetentionDecision.Reason {
     case .inUse: ("it is being read, by a restore, a verification or a push", "in_use")
     case .obstructed: ("it cannot be taken away now", "obstructed")
     }
+  }
+}
+
+extension CommonOptions {
+  /// True if the snapshot stays only because it is the newest.
+  func isInNoSet(_ name: SnapshotName, of repository: Repository) throws(Failure) -> Bool {
+    let list = try repository.snapshots()
+    let configured = try configuration(of: repository)?.settings.retention
+    let policy = if let configured { configured } else { try repository.retention.lastPolicy() }
+    let plan = try repository.retention.plan(for: list, by: policy, now: Clock.now())
+    let decision = zip(list.snapshots, plan.decisions).first { $0.0.name == name }?.1
+    return decision?.reasons.allSatisfy { [.newest, .newestGood, .inNoSet].contains($0) } == true
   }
 }

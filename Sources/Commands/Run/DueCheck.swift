@@ -24,15 +24,30 @@ struct DueCheck {
   func isDue(after snapshots: [Snapshot], at now: Timestamp, local: (Timestamp) -> LocalTime) -> Bool {
     let present = Set(sources).subtracting(absent)
     if present.isEmpty && databases.isEmpty && isAbsenceExcused { return false }
-    guard policy.keepLast == 0, policy.keepWithinSeconds == nil,
-      let set = SnapshotSet.allCases.first(where: { policy.keep[$0] ?? 0 > 0 })
-    else { return true }
+    guard let set = shortestSet else { return true }
     return !snapshots.contains {
       $0.summary.label == label && !(present.isEmpty && databases.isEmpty)
         && present.isSubset(of: $0.summary.sources) && databases.isSubset(of: $0.summary.otherSources)
         && absent.isSubset(of: $0.summary.sources + $0.summary.absentSources)
         && set.isSamePeriod(local($0.summary.taken), local(now))
     }
+  }
+
+  /// The set whose periods decide; `nil` if a snapshot is always due.
+  private var shortestSet: SnapshotSet? {
+    guard policy.keepLast == 0, policy.keepWithinSeconds == nil else { return nil }
+    return SnapshotSet.allCases.first { policy.keep[$0] ?? 0 > 0 }
+  }
+
+  /// The time at which the next period begins, for a moment at which no snapshot is due.
+  func nextPeriod(after now: Timestamp, local: (Timestamp) -> LocalTime) -> Timestamp? {
+    guard let set = shortestSet else { return nil }
+    let present = local(now)
+    // All time zones differ from UTC by a multiple of this.
+    let quarter: Int64 = 15 * 60
+    return (1...(366 * 24 * 4)).lazy
+      .map { Timestamp(seconds: (now.seconds / quarter + $0) * quarter, nanoseconds: 0) }
+      .first { !set.isSamePeriod(present, local($0)) }
   }
 }
 
@@ -53,13 +68,27 @@ extension ConfigurationFile {
   func isSnapshotDue(
     for options: SnapshotOptions, in repository: Repository, at time: Timestamp
   ) throws(Failure) -> Bool {
+    try dueCheck(for: options).isDue(after: try repository.snapshots().snapshots, at: time, local: localTime(of:))
+  }
+
+  /// The time at which the next snapshot is due; `nil` if one is due now, or if it is not known.
+  func nextSnapshot(in repository: Repository, at time: Timestamp) throws(Failure) -> Timestamp? {
+    if sources.isEmpty && databases.isEmpty { return nil }
+    var options = try snapshotOptions()
+    options.excusedSources = try excusedSources(in: repository, at: time)
+    if try isSnapshotDue(for: options, in: repository, at: time) { return nil }
+    return try dueCheck(for: options).nextPeriod(after: time, local: localTime(of:))
+  }
+
+  private func dueCheck(for options: SnapshotOptions) throws(Failure) -> DueCheck {
     let absent = try options.absentSources()
-    let check = DueCheck(
+    return DueCheck(
       policy: settings.retention, label: options.label, sources: options.sources, absent: Set(absent.map(\.path)),
       databases: Set(databases.map(\.source)),
       isAbsenceExcused: absent.allSatisfy { !$0.isThere && options.excusedSources.contains($0.path) })
-    return check.isDue(after: try repository.snapshots().snapshots, at: time) {
-      LocalTime(fields: Clock.localFields(of: $0.seconds), of: $0.seconds)
-    }
   }
+}
+
+private func localTime(of time: Timestamp) -> LocalTime {
+  LocalTime(fields: Clock.localFields(of: time.seconds), of: time.seconds)
 }

@@ -72,6 +72,8 @@ struct RepositoryState: Encodable {
   let notes: [String]
   /// The work of the next run, such as `snapshot`, `push nas` and `verify 3/30`. `nil` without a configuration.
   let due: [String]?
+  /// The time at which a snapshot is due, if none is now.
+  let nextSnapshot: String?
   let sources: [Source]
   let databases: [Database]
   let snapshots: Int
@@ -110,6 +112,7 @@ struct RepositoryState: Encodable {
     var verification: Configuration.Verification?
     /// See `RepositoryState.due`.
     var due: [String]?
+    var nextSnapshot: Timestamp?
     /// The maximum age of a newest good snapshot, in place of the configuration's RPO.
     var maximumAgeSeconds: Int64?
   }
@@ -130,6 +133,7 @@ struct RepositoryState: Encodable {
       + verification.findings + judge.runFindings
     notes = verification.notes + judge.diskNotes
     due = expectations.due
+    nextSnapshot = expectations.nextSnapshot?.rfc3339
     isWell = findings.isEmpty
     snapshots = facts.list.snapshots.count
     sets = Dictionary(uniqueKeysWithValues: facts.memberCounts.map { ($0.key.rawValue, $0.value) })
@@ -351,7 +355,7 @@ extension RepositoryState {
     let expectations = Expectations(
       sources: sources, isConfigured: file != nil, databases: ExpectedDatabase.all(in: file, or: list),
       remotes: remotes, verification: file?.settings.verification,
-      due: try file?.due(in: repository, at: now),
+      due: try file?.due(in: repository, at: now), nextSnapshot: try file?.nextSnapshot(in: repository, at: now),
       maximumAgeSeconds: maximumAgeSeconds)
     self.init(from: facts, expecting: expectations, at: now)
   }

@@ -327,7 +327,7 @@ final class ScheduledRun {
   }
 
   /// Runs a step. An error is noted and thrown on.
-  private func step(_ name: String, _ body: (_ start: Timestamp) throws -> Void) throws {
+  private func step(_ name: String, body: (_ start: Timestamp) throws -> Void) throws {
     let start = Clock.monotonic()
     do { try body(start) } catch {
       note(name, outcome: .failed, since: start, message: "\(error)")

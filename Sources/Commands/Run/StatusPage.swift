@@ -75,9 +75,13 @@ struct StatusPage {
 
   // MARK: Facts
 
+  private var next: String {
+    state.nextSnapshot.map { "; the next snapshot at \(Self.local($0))" } ?? ""
+  }
+
   private var facts: [(String, String)] {
     let sets = SnapshotSet.allCases.compactMap { set in state.sets[set.rawValue].map { "\(set.rawValue) \($0)" } }
-    var facts = state.due.map { [("due", $0.isEmpty ? "nothing" : $0.joined(separator: ", "))] } ?? []
+    var facts = state.due.map { [("due", $0.isEmpty ? "nothing" + next : $0.joined(separator: ", "))] } ?? []
     facts += [
       ("verification", verification),
       ("snapshots", "\(state.snapshots)" + (sets.isEmpty ? "" : ": \(sets.joined(separator: ", "))")),
