@@ -69,6 +69,9 @@ struct RestoreCommand: RunnableCommand {
     transform: oneOf(for: "--overwrite"))
   var overwrite: Overwrite?
 
+  @Flag(name: [.customShort("u"), .long], help: "Leave what was modified after the snapshot's version.")
+  var keepNewer = false
+
   @Flag(help: "Follow symbolic links of the destination that lead to the paths.")
   var followDestinationLinks = false
 
@@ -89,7 +92,7 @@ struct RestoreCommand: RunnableCommand {
   func validate() throws {
     if undo != nil {
       let isOther = snapshot != nil || to != nil || inPlace || delete || noKeep || overwrite != nil || !pattern.isEmpty
-      if isOther || followDestinationLinks || partial {
+      if isOther || followDestinationLinks || partial || keepNewer {
         throw ValidationError("--undo takes a directory, --yes and --dry-run, and nothing else")
       }
       return
@@ -101,7 +104,14 @@ struct RestoreCommand: RunnableCommand {
     if delete, !pattern.isEmpty {
       throw ValidationError("--delete removes whatever is not restored, and takes no --pattern")
     }
-    if inPlace, overwrite != nil { throw ValidationError("--in-place restores what differs, and takes no --overwrite") }
+    if inPlace, overwrite != nil {
+      throw ValidationError(
+        "--in-place restores what differs, and takes no --overwrite; --keep-newer leaves what was modified since")
+    }
+    if keepNewer, delete { throw ValidationError("--delete removes new entries, and --keep-newer keeps them") }
+    if keepNewer, !inPlace, overwrite ?? .never == .never {
+      throw ValidationError("--keep-newer needs --in-place, or --overwrite if-changed")
+    }
     if !inPlace, delete || noKeep || yes {
       throw ValidationError("--delete, --no-keep and --yes need --in-place")
     }
@@ -226,6 +236,7 @@ struct RestoreCommand: RunnableCommand {
       }
     }
     options.followsLinks = followDestinationLinks
+    options.keepsNewer = keepNewer
     return options
   }
 
@@ -240,7 +251,8 @@ struct RestoreCommand: RunnableCommand {
     let changes =
       inPlace || dryRun
       ? ChangePrinter(
-        reporting: console, to: common.json || common.quiet ? nil : .output, keeps: common.json, after: plan) : nil
+        reporting: console, to: common.json || common.quiet && !dryRun ? nil : .output, keeps: common.json, after: plan)
+      : nil
     let line = ProgressLine(for: "restore", of: progress, options: common)
     defer { line.stop() }
     let result = try restore(
@@ -260,7 +272,8 @@ struct RestoreCommand: RunnableCommand {
       snapshot: chosen.name.description, passedOver: chosen.choice.passedOver?.name.description,
       to: displayName(to?.bytes ?? [slash]), dryRun: dryRun, entries: files + directories, files: files,
       directories: directories,
-      bytes: progress.bytesCopied.value, left: progress.left.value, catalogOnly: progress.catalogOnly.value,
+      bytes: progress.bytesCopied.value, left: progress.left.value, newer: progress.newer.value,
+      catalogOnly: progress.catalogOnly.value,
       damaged: result.damaged, warnings: progress.warnings.value,
       warningsNamed: warnings.map(SnapshotAnswer.NamedWarning.init),
       changes: changes?.kept, kept: result.kept.map { displayName($0) },
@@ -275,8 +288,10 @@ struct RestoreCommand: RunnableCommand {
     let verb = dryRun ? "would restore" : "restored"
     let isNothing = inPlace ? changes?.isEmpty != false : answer.entries == 0
     var text =
-      isNothing && answer.left + answer.damaged + answer.warnings == 0
-      ? "everything of \(answer.snapshot) is there already"
+      isNothing && answer.left + answer.damaged + answer.warnings + answer.newer == 0
+      ? paths.isEmpty && pattern.isEmpty
+        ? "everything of \(answer.snapshot) is there already"
+        : "all that is named is there as in \(answer.snapshot) already"
       : inPlace
         ? "\(verb) in place from \(answer.snapshot): \(changes?.text ?? "no change") (\(byteText(answer.bytes))), "
           + "in \(durationText(answer.elapsedSeconds))"
@@ -292,6 +307,10 @@ struct RestoreCommand: RunnableCommand {
         ? ("existing entry would be left as it is", "existing entries would be left as they are")
         : ("existing entry was left as it was", "existing entries were left as they were")
       text += "\n  \(counted(answer.left, one, plural: many)); see --overwrite"
+    }
+    if answer.newer > 0 {
+      text +=
+        "\n  \(counted(answer.newer, "newer entry")) \(dryRun ? "would stay" : answer.newer == 1 ? "stays" : "stay")"
     }
     if answer.damaged > 0 { text += "\n  \(counted(answer.damaged, "damaged entry")), named above" }
     if ownersNotSet > 0 {
@@ -316,6 +335,7 @@ struct RestoreCommand: RunnableCommand {
     let directories: UInt64
     let bytes: UInt64
     let left: UInt64
+    let newer: UInt64
     let catalogOnly: UInt64
     let damaged: UInt64
     let warnings: UInt64

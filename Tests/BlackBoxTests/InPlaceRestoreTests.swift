@@ -410,6 +410,24 @@ struct InPlaceRestoreTests {
       ["restore", "latest", "--to", to.root, "--pattern", "nothing*"], status: 2, naming: "nothing in")
   }
 
+  @Test("newer entries stay on request, and are no warning", arguments: [true, false])
+  func newer(inPlace: Bool) throws {
+    let world = try MountedWorld(makeSource)
+    try world.source.write("content", "newer work")
+    try world.source.write("same", "older")
+    try tool("touch", ["-d", "2001-01-01", world.source.root / "same"])
+    try world.source.remove("gone")
+    let place: [ByteString] = inPlace ? ["--in-place", "-y"] : ["--to", "/", "--overwrite", "if-changed"]
+    let result = try world.world.treering(["restore", "latest", world.source.root, "-u", "-v"] + place)
+    #expect(result.status == 0 && result.outputText.contains("newer entries stay"), "\(result.outputText)")
+    #expect(try world.source.text("content") == "newer work" && world.source.text("linked") == "newer work")
+    #expect(try world.source.text("same") == "good" && world.source.text("gone") == "good")
+    for other: [ByteString] in [["--in-place", "--delete"], ["--to", "/"]] {
+      let refused = try world.world.treering(["restore", "latest", world.source.root, "-u"] + other)
+      #expect(refused.status == 2 && refused.errorText.contains("--keep-newer"), "\(refused.errorText)")
+    }
+  }
+
   @Test("a dry run into another directory names each path, too")
   func dryRunElsewhere() throws {
     let world = try World()

@@ -46,6 +46,10 @@ extension RestoreMerge {
         return nil
       }
     }
+    if work.options.keepsNewer, present.modified > row.metadata.modified {
+      work.progress.newer.count()
+      return nil
+    }
     if work.options.overwrite == .never {
       work.reportLeft(at: path(of: name), "exists; left as it is")
       return nil

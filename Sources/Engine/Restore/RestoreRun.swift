@@ -23,6 +23,8 @@ public struct RestoreOptions: Sendable {
   /// The destination as the operator named it; made if it does not exist.
   public var destination: [UInt8]
   public var overwrite: Overwrite
+  /// An entry that was modified after the snapshot's stays.
+  public var keepsNewer = false
   public var isDryRun: Bool
   public var threads: Int
   /// Replaced and removed entries are moved into dated directories; `nil` if nothing is removed, and what is replaced
@@ -113,11 +115,7 @@ func restore(
   // The directories above the sources were not requested either, even if a path names them.
   let sources = PathPlan(absolutePaths: snapshot.summary.sources)
   let leadsToSources = label == [snapshot.summary.label] && !sources.children.isEmpty && !sources.isSource
-  if options.displacement?.removesOthers == true, snapshot.summary.sources.isEmpty {
-    throw Failure(
-      .refused, "the sources of the snapshot \(snapshot.name) are not known, so nothing can be removed beside them",
-      hint: "restore without --delete")
-  }
+  try refuseRemoval(by: options, from: snapshot)
   if let destination, !isNew, let plan = selection ?? (leadsToSources ? sources : nil) {
     try work.checkLinks(to: plan, in: destination, path: [], reader: reader)
   }
@@ -131,10 +129,7 @@ func restore(
   defer { work.end() }
   do { try walkTree(work, from: root, threads: fetcher == nil ? options.threads : 1) } catch {
     work.endRecord(isWhole: false)
-    for path in work.kept?.paths ?? [] {
-      let remedy = work.hasJournal ? "; undo it with: treering restore --undo \(displayName(path))" : ""
-      monitor.warn(Warning(path: path, message: "has what was replaced and removed before" + remedy))
-    }
+    work.nameKept()
     throw error
   }
   work.endRecord(isWhole: true)
@@ -142,6 +137,13 @@ func restore(
   return RestoreResult(
     damaged: work.damaged.value, ownersNotSet: work.gaps.ownersNotSet, kept: work.keptPaths,
     elapsedSeconds: Clock.monotonic() - start)
+}
+
+private func refuseRemoval(by options: RestoreOptions, from snapshot: Snapshot) throws(Failure) {
+  guard options.displacement?.removesOthers == true, snapshot.summary.sources.isEmpty else { return }
+  throw Failure(
+    .refused, "the sources of the snapshot \(snapshot.name) are not known, so nothing can be removed beside them",
+    hint: "restore without --delete")
 }
 
 /// Counts the entries and bytes that are to be restored.

@@ -203,6 +203,14 @@ extension RestoreWork {
 
   // MARK: Reports
 
+  /// Names the directories with displaced entries, after an error.
+  func nameKept() {
+    for path in kept?.paths ?? [] {
+      let remedy = hasJournal ? "; undo it with: treering restore --undo \(displayName(path))" : ""
+      monitor.warn(Warning(path: path, message: "has what was replaced and removed before" + remedy))
+    }
+  }
+
   /// Reports a directory that is new, replaces another entry, or gets other metadata. The former metadata are kept.
   func reportDirectory(_ node: RestoreNode, record: DirectoryRecord) throws(Errno) {
     guard monitor.wantsChanges || kept != nil, node.parent != nil, !record.isSynthetic, !node.isOtherFileSystem else {

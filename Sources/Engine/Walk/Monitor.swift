@@ -61,6 +61,8 @@ public final class Progress: Sendable {
   public let excluded = Atomic<UInt64>(0)
   /// Existing entries that a restore left as they were.
   public let left = Atomic<UInt64>(0)
+  /// Newer entries that a restore left on request.
+  public let newer = Atomic<UInt64>(0)
   /// The total number of entries, as far as it can be known; otherwise 0.
   public let expectedEntries = Atomic<UInt64>(0)
   /// The bytes that will have been read or written at the end; 0 if that cannot be known.
