@@ -139,7 +139,7 @@ public func metadataAspects(from a: Metadata, to b: Metadata) -> ChangedAspects 
   return aspects
 }
 
-private func attributeAspects(from a: AttributeBlock, to b: AttributeBlock) -> ChangedAspects {
+func attributeAspects(from a: AttributeBlock, to b: AttributeBlock) -> ChangedAspects {
   if a == b { return [] }
   guard let (one, other) = try? (a.decoded(), b.decoded()) else { return .attributes }
   func isSame(_ isWanted: ([UInt8]) -> Bool) -> Bool {

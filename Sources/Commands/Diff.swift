@@ -68,10 +68,10 @@ struct DiffCommand: RunnableCommand {
     guard let right else { throw ValidationError("name two snapshots, or one and --live") }
     let shown = displayName(left.contains("/") ? argumentBytes(left) : right.bytes)
     guard left.contains("/") || right.bytes.contains(slash) else { return }
-    let first = left.contains("/") ? "SNAPSHOT" : displayName(argumentBytes(left))
+    let first = left.contains("/") || left == "latest" ? "yesterday" : displayName(argumentBytes(left))
     throw ValidationError(
       "\(shown) is no snapshot; compare two with: treering diff \(first) latest \(shown), or one with the source as it "
-        + "is now: treering diff \(first == "SNAPSHOT" ? "latest" : first) --live \(shown)")
+        + "is now: treering diff \(left.contains("/") ? "latest" : displayName(argumentBytes(left))) --live \(shown)")
   }
 
   var form: DiffForm { stat ? .counts : nameOnly ? .names : patch ? .patches : .lines }
@@ -90,9 +90,6 @@ struct DiffCommand: RunnableCommand {
     let sides = [try StoredSide(of: a, in: store), try StoredSide(of: b, in: store)]
     let path = try wanted.map { try SnapshotPath(path: $0, in: sides.map(\.reader)) }
     let report = DiffReport(from: sides[0], to: sides[1], under: path?.components, form: form, options: common)
-    do { try report.run() } catch let error as CatalogError {
-      throw Failure(.damaged, "cannot compare \(a.name) and \(b.name): \(error)")
-    }
     if path == nil { noteSources(from: a, to: b) }
     for (reference, snapshot) in [(from, a), (to, b)] {
       let meant = try store.resolve(reference, in: list)
@@ -103,6 +100,9 @@ struct DiffCommand: RunnableCommand {
       } else if let path, list.isOnlyParentOfSources(path.components, in: snapshot) {
         Console.complain("\(snapshot.name) has only \(snapshot.sourcesText); what else is there counts as gone")
       }
+    }
+    do { try report.run() } catch let error as CatalogError {
+      throw Failure(.damaged, "cannot compare \(a.name) and \(b.name): \(error)")
     }
     return report.status
   }

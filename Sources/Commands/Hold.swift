@@ -28,8 +28,15 @@ struct HoldCommand: RunnableCommand {
     return try repository.withLock(for: "hold", at: Clock.now()) {
       let list = try repository.snapshots()
       let names = try snapshots.map { try repository.resolve($0, in: list, allowsTimes: false).name }
+      let before = try repository.marks.all(.held)
       for name in names { try repository.marks.add(.held, to: name, reason: reason, at: Clock.now()) }
-      common.answer(HoldAnswer(held: names.map(\.description)), lines: names.map { "held \($0)" })
+      common.answer(
+        HoldAnswer(held: names.map(\.description)),
+        lines: names.map { name in
+          let old = before[name] ?? ""
+          return "held \(name)"
+            + (old.isEmpty || old == displayName(Array(reason.utf8)) ? "" : "; the reason was \"\(old)\"")
+        })
       return .done
     }
   }

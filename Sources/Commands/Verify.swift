@@ -225,6 +225,8 @@ struct VerifyCommand: RunnableCommand {
       }
     } else if result.problems > 0 {
       Console.complain(unverified(result.problems))
+    } else if verified.isEmpty, result.expired.isEmpty {
+      Console.complain("there is no snapshot to verify")
     } else if !common.quiet {
       Console.print(
         "verified " + (part.isWhole ? "" : "part \(part) of ")

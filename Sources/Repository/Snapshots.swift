@@ -230,8 +230,14 @@ extension SnapshotStore {
     throw Failure(
       .usage, "there is no snapshot \(time == nil ? "" : "of the time ")\"\(shown)\" in \(displayName(path))",
       path: path,
-      hint: (before.map { "the last one before is \($0.name); " } ?? "")
+      hint: likelyWord(for: shown).map { "did you mean \"\($0)\"?" }
+        ?? (before.map { "the last one before is \($0.name); " } ?? "")
         + "see: \(advice("list")); a time is such as 2026-11-21, '2026-11-21 20:00', yesterday or 3d")
+  }
+
+  /// The word that a mistyped reference probably means.
+  private func likelyWord(for reference: String) -> String? {
+    ["latest", "yesterday", "today"].first { distance(from: reference, to: $0) <= 2 }
   }
 
   /// The error for a reference that is no name, if only names are allowed.
@@ -240,7 +246,8 @@ extension SnapshotStore {
     guard !Moment.isDay(reference), let time = Moment.seconds(of: reference, atEnd: true) else {
       return Failure(
         .usage, "there is no snapshot \"\(shown)\" in \(displayName(path))", path: path,
-        hint: "see: \(advice("list")); give a name, its beginning, or a member of a set such as daily.0")
+        hint: likelyWord(for: shown).map { "did you mean \"\($0)\"?" }
+          ?? "see: \(advice("list")); give a name, its beginning, or a member of a set such as daily.0")
     }
     let meant = list.snapshots.last { $0.name.seconds <= time }
     return Failure(

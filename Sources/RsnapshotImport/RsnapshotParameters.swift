@@ -61,7 +61,7 @@ extension RsnapshotConfiguration.Statement {
         throw error("the line begins with a blank, and no statement stands right above it")
       }
       if first != name, Self.isKnown(first) { throw error("a tab should follow \"\(first)\"; spaces separate nothing") }
-      let near = (Self.others + Self.unneeded.sorted()).map { ($0, distance(name, $0)) }.min { $0.1 < $1.1 }
+      let near = (Self.others + Self.unneeded.sorted()).map { ($0, distance(from: name, to: $0)) }.min { $0.1 < $1.1 }
       throw error("unknown parameter \"\(name)\"" + (near.map { $0.1 <= 2 ? "; did you mean \"\($0.0)\"?" : "" } ?? ""))
     }
   }

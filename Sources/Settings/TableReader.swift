@@ -1,3 +1,4 @@
+internal import Model
 internal import TOMLKit
 
 /// All errors found in a file, in any order; the first by place is reported.
@@ -50,7 +51,7 @@ struct TableReader {
   /// Complains of every unknown key.
   func know(_ known: [String]) {
     for key in table.keys where !known.contains(key) {
-      let near = known.map { ($0, distance(key, $0)) }.min { $0.1 < $1.1 }
+      let near = known.map { ($0, distance(from: key, to: $0)) }.min { $0.1 < $1.1 }
       let isNear = near.map { $0.1 <= max(2, key.count / 3) } ?? false
       let hint = isNear ? "did you mean \"\(near!.0)\"?" : "known are \(known.sorted().joined(separator: ", "))"
       problems.add(at: place(of: key), message: "unknown key \"\(key)\" in \(name); \(hint)")
@@ -157,20 +158,4 @@ struct TableReader {
     if value.table != nil { return "a table" }
     return "a value of another type"
   }
-}
-
-/// The number of edits between two words: insertions, removals and replacements of one character (Levenshtein).
-public func distance(_ a: String, _ b: String) -> Int {
-  let (a, b) = (Array(a.lowercased()), Array(b))
-  var row = Array(0...b.count)
-  for i in a.indices {
-    var diagonal = row[0]
-    row[0] = i + 1
-    for j in b.indices {
-      let above = row[j + 1]
-      row[j + 1] = min(above + 1, row[j] + 1, diagonal + (a[i] == b[j] ? 0 : 1))
-      diagonal = above
-    }
-  }
-  return row[b.count]
 }

@@ -89,8 +89,10 @@ struct FirstStepsTests {
     #expect(lines == ["would take a snapshot", "would push to far", "would verify 1/30"])
     #expect(before.differences(to: try Fingerprint(world.directory.path)) == [])
     _ = try command(["run"] + file)
-    #expect(try command(["run", "--dry-run"] + file).outputText == "nothing is due\n")
-    _ = try command(["run", "--now"] + file)
+    let due = try command(["run", "--dry-run"] + file).outputText
+    #expect(due.hasPrefix("nothing is due\nthe next snapshot is due at "), "\(due)")
+    let more = try command(["run", "--now"] + file)
+    #expect(more.errorText.contains("is in no set: the next rotation may remove it"), "\(more.errorText)")
     try configure("[remote.far]\nurl = \"\(remote)\"\n")
     struct Answer: Decodable {
       let due, expired: [String]
@@ -189,7 +191,7 @@ struct FirstStepsTests {
     let to = world.directory.path / "to"
     let words: [ByteString] = ["restore", "latest", world.source.root, "--to", to]
     #expect(try world.treering(words).outputText.hasPrefix("restored 2 files"))
-    let said = "everything of \(name) is there already\n"
+    let said = "all that is named is there as in \(name) already\n"
     #expect(try world.treering(words).outputText == said)
     #expect(try world.treering(["restore", "latest", world.source.root, "--in-place", "-n"]).outputText == said)
     #expect(try world.treering(["restore", "latest", world.source.root, "--in-place", "-y"]).outputText == said)
@@ -262,10 +264,14 @@ struct FirstStepsTests {
       let other = try command([verb, "nonsense", "-r", world.repository.root], status: 2)
       #expect(!other.errorText.contains("yesterday") && other.errorText.contains("daily.0"), "\(other.errorText)")
     }
+    for reference: ByteString in ["lastest", "yseterday"] {
+      let typo = try command(["ls", reference, "-r", world.repository.root], status: 2)
+      #expect(typo.errorText.contains("did you mean"), "\(typo.errorText)")
+    }
     for (words, advice) in [
-      (["latest", "/etc"], "treering diff latest latest /etc, or one"),
+      (["latest", "/etc"], "treering diff yesterday latest /etc, or one"),
       (["latest", "/etc"], "diff latest --live /etc"),
-      (["/etc", "latest"], "treering diff SNAPSHOT latest /etc, or one"),
+      (["/etc", "latest"], "treering diff yesterday latest /etc, or one"),
       (["/etc", "--live"], "diff latest /etc --live"),
     ] as [([ByteString], String)] {
       let diff = try command(["diff"] + words + ["-r", world.repository.root], status: 2)

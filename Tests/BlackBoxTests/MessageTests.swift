@@ -18,6 +18,7 @@ struct MessageTests {
     "a command that there is not gets a suggestion and status 2",
     arguments: [
       ("restor", "did you mean \"restore\"?"), ("snapshots", "did you mean \"list\"?"),
+      ("lsit", "did you mean \"list\"?"),
       ("prune", "did you mean \"rotate\""), ("forget", "did you mean \"rotate\""),
       ("backup", "did you mean \"snapshot\" or \"run\"?"), ("check", "did you mean \"verify\" or \"config check\"?"),
       ("grep", "did you mean \"find\"?"), ("search", "did you mean \"find\"?"),
@@ -49,6 +50,16 @@ struct MessageTests {
     try world.expectRefusal(["snapshot", "root@web01:/etc"], status: 2, naming: "is on another machine")
     try world.expectRefusal(
       ["list", "-r", world.directory.path], status: 2, inRepository: false, naming: "name one, such as")
+  }
+
+  @Test("a mistyped option is named, whatever it was needed for")
+  func mistypedOption() throws {
+    let world = try World()
+    for option: ByteString in ["--inplace", "--in-palce"] {
+      let result = try world.treering(["restore", "latest", "/etc", option])
+      let words = "treering: Unknown option '\(option)'. Did you mean '--in-place'?"
+      #expect(result.status == 2 && result.errorText.hasPrefix(words), "\(result.errorText)")
+    }
   }
 
   @Test("an answer that cannot be written after the work is a warning")

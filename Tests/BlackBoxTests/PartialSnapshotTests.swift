@@ -117,6 +117,30 @@ struct PartialSnapshotTests {
     #expect(lost.changeLines == ["- \(home.root)/gone"], "\(lost.outputText)")
   }
 
+  @Test("the live comparison names the sources that the snapshot lacks, and the usage those that grow")
+  func lacking() throws {
+    let live = try world.treering(["diff", "latest", "--live"])
+    #expect(live.status == 0 && live.outputText == "", "\(live.outputText)")
+    #expect(live.errorText.contains("has only \(home.root); compare the rest with: "), "\(live.errorText)")
+    struct Usage: Decodable {
+      struct Directory: Decodable { let path: String }
+      let largest: [Directory]
+      let growthBytesPerDay: Int?
+    }
+    try etc.write("large", bytes: [UInt8](repeating: 1, count: 1 << 20))
+    func snapshot(of sources: [ByteString], at time: ByteString) throws {
+      let result = try runCommand(
+        "faketime", ["-f", time, try treeringBinary(), "snapshot"] + sources + ["-r", world.repository.root],
+        environment: ["NO_FAKE_STAT": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"])
+      #expect(result.status == 0, "\(result.errorText)")
+    }
+    try snapshot(of: [home.root, etc.root], at: "+10d")
+    try snapshot(of: [home.root], at: "+11d")
+    let usage: Usage = try world.treering(["usage", "--json"]).decoded()
+    #expect(usage.largest.map(\.path).contains("\(etc.root)"), "\(usage)")
+    #expect(try #require(usage.growthBytesPerDay) > 90 << 10, "\(usage)")
+  }
+
   @Test("status without a configuration asks for every source")
   func status() throws {
     let result = try world.treering(["status"])

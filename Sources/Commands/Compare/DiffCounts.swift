@@ -14,12 +14,12 @@ struct DiffCounts {
 
     mutating func add(_ change: Change) {
       entries[change.verb, default: 0] += 1
-      entriesBelow = saturated(entriesBelow, change.entriesBelow)
-      bytes.more = saturated(bytes.more, change.sizeAfter ?? 0)
-      bytes.less = saturated(bytes.less, change.sizeBefore ?? 0)
+      entriesBelow = saturated(entriesBelow, plus: change.entriesBelow)
+      bytes.more = saturated(bytes.more, plus: change.sizeAfter ?? 0)
+      bytes.less = saturated(bytes.less, plus: change.sizeBefore ?? 0)
     }
 
-    private func saturated(_ a: UInt64, _ b: UInt64) -> UInt64 {
+    private func saturated(_ a: UInt64, plus b: UInt64) -> UInt64 {
       let (sum, overflow) = a.addingReportingOverflow(b)
       return overflow ? .max : sum
     }

@@ -84,7 +84,12 @@ final class DiffReport {
       let rest = jsonText(answer).drop { $0 != "\n" }
       return try writer.line((form == .counts ? "," : isFirst ? "]," : "\n  ],") + rest)
     }
-    guard form != .names, !common.quiet, counts.total.changes > 0 else { return }
+    guard form != .names, !common.quiet else { return }
+    guard counts.total.changes > 0 else {
+      // A program that reads the answer takes no line for no change.
+      if CurrentProcess.terminalWidth(of: .output) != nil { try writer.line("no change") }
+      return
+    }
     if form == .counts { for line in counts.table(shown: shown) { try writer.line(line) } }
     try writer.line(counts.total.summary)
   }

@@ -19,6 +19,7 @@ extension DiffCommand {
     try refuse(options.sources, inside: repository)
     let monitor = ConsoleMonitor(wantsExcluded: common.verbose)
     let live = try catalogOfSources(options, comparedWith: snapshot, in: repository, monitor: monitor)
+    if place == nil { noteUncompared(lackingIn: snapshot, in: list) }
     let dumps = snapshot.summary.databases.filter { !$0.isLeftOut }.map { displayName($0.source) }
     if !dumps.isEmpty, place == nil {
       Console.note("a dump is not compared with its database: \(dumps.joined(separator: ", "))")
@@ -42,6 +43,15 @@ extension DiffCommand {
     }
     let hasTrouble = !monitor.warnings.isEmpty || !live.absent.isEmpty
     return report.status == .done && hasTrouble ? .warnings : report.status
+  }
+
+  /// Names the sources that the snapshot lacks, and that are not compared. The next snapshot may have them.
+  private func noteUncompared(lackingIn snapshot: Snapshot, in list: SnapshotList) {
+    let lacking = list.lacking(in: snapshot, below: [[snapshot.summary.label]])
+    guard let newest = lacking.first?.newest, !common.quiet else { return }
+    Console.note(
+      "\(snapshot.name) has only \(snapshot.sourcesText); compare the rest with: "
+        + "treering diff \(newest.name) --live")
   }
 
   /// The options of the next snapshot of the same sources: those of the configuration, if it names them.

@@ -19,7 +19,8 @@ extension RestoreCommand {
     }
     CurrentProcess.rememberSignals()
     let changes = ChangePrinter(
-      reporting: ConsoleMonitor(), to: common.json || common.quiet ? nil : .output, keeps: common.json, after: plan)
+      reporting: ConsoleMonitor(), to: common.json || common.quiet && !dryRun ? nil : .output, keeps: common.json,
+      after: plan)
     let result = try Engine.undoRestore(
       keptIn: path, isDryRun: dryRun, approves: { plan?.hasShown($0) ?? true }, monitor: changes)
     let shown = displayName(path)
@@ -29,7 +30,11 @@ extension RestoreCommand {
     common.answer(
       UndoAnswer(
         undone: shown, dryRun: dryRun, changes: changes.kept, left: result.left, removed: result.isDirectoryRemoved),
-      lines: ["\(dryRun ? "would undo" : "undid") the restore: \(changes.text)\(end)"])
+      lines: [
+        (changes.isEmpty
+          ? "there is nothing to undo" : "\(dryRun ? "would undo" : "undid") the restore: \(changes.text)")
+          + end
+      ])
     return result.left > 0 ? .warnings : .done
   }
 }

@@ -72,6 +72,23 @@ func commandFirst(_ arguments: [String]) -> [String] {
   return [arguments[count]] + arguments[..<count] + arguments[(count + 1)...]
 }
 
+/// The sentence about the first option that the command does not have; `nil` if it has them all.
+///
+/// The parser checks what the options mean together before it complains about a mistyped one.
+func unknownOptionSentence(in arguments: [String]) -> String? {
+  let commands = RootCommand.configuration.subcommands
+  guard let command = commands.first(where: { $0.configuration.commandName == arguments.first }),
+    command.configuration.subcommands.isEmpty
+  else { return nil }
+  let help = RootCommand.helpMessage(for: command)
+  let known = help.matches(of: /--[a-z][a-z-]*/).map { String($0.output) }
+  let options = arguments.prefix { $0 != "--" }.filter { $0.hasPrefix("--") }.map { String($0.prefix { $0 != "=" }) }
+  guard let unknown = options.first(where: { !known.contains($0) }) else { return nil }
+  let near = known.map { ($0, distance(from: unknown, to: $0)) }.min { $0.1 < $1.1 }
+  return "Unknown option '\(displayName(argumentBytes(unknown)))'"
+    + (near.flatMap { $0.1 <= 3 ? ". Did you mean '\($0.0)'?" : nil } ?? "")
+}
+
 /// Refuses an unknown command. The parser itself would complain about the arguments instead.
 func checkCommand(_ arguments: [String]) throws(Failure) {
   let known = RootCommand.configuration.subcommands.compactMap { $0.configuration.commandName } + ["help"]
@@ -86,7 +103,7 @@ func checkCommand(_ arguments: [String]) throws(Failure) {
   }
   // A name may stand for a command that this version lacks.
   var meant = (otherNames[word] ?? []).filter { name in known.contains { name.split(separator: " ")[0] == $0 } }
-  if meant.isEmpty, let near = known.map({ ($0, distance(word, $0)) }).min(by: { $0.1 < $1.1 }), near.1 <= 2 {
+  if meant.isEmpty, let near = known.map({ ($0, distance(from: word, to: $0)) }).min(by: { $0.1 < $1.1 }), near.1 <= 2 {
     meant = [near.0]
   }
   let words = meant.map { "\"\($0)\"" }.joined(separator: " or ")

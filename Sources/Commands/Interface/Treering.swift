@@ -65,7 +65,8 @@ public enum Treering {
         Console.print(message)
         return .done
       }
-      complain(ofUsage: message)
+      let usage = message.drop { !$0.isNewline }
+      complain(ofUsage: unknownOptionSentence(in: arguments).map { $0 + usage } ?? message)
       return .usage
     }
   }
