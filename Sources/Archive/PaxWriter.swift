@@ -132,7 +132,7 @@ private struct AccessControlList {
   }
 }
 
-private func withCString<R>(_ bytes: [UInt8], _ body: (UnsafePointer<CChar>) -> R) -> R {
+private func withCString<R>(_ bytes: [UInt8], body: (UnsafePointer<CChar>) -> R) -> R {
   (bytes + [0]).withUnsafeBufferPointer { buffer in
     buffer.withMemoryRebound(to: CChar.self) { body($0.baseAddress!) }
   }

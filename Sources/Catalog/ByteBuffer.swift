@@ -107,7 +107,7 @@ extension [UInt8] {
 
   /// `withUnsafeBytes` with a typed error.
   @inline(__always)
-  func reading<R>(_ body: (UnsafeRawBufferPointer) throws(CatalogError) -> R) throws(CatalogError) -> R {
+  func reading<R>(body: (UnsafeRawBufferPointer) throws(CatalogError) -> R) throws(CatalogError) -> R {
     try withUnsafeBufferPointer { buffer throws(CatalogError) in try body(UnsafeRawBufferPointer(buffer)) }
   }
 }

@@ -80,7 +80,7 @@ public struct CatalogSummary: Sendable {
     var buffer = ByteBuffer()
     buffer.append(tableOffset)
     buffer.append(frameCount)
-    func field(_ tag: Tag, _ body: (inout ByteBuffer) -> Void) {
+    func field(_ tag: Tag, body: (inout ByteBuffer) -> Void) {
       var value = ByteBuffer()
       body(&value)
       buffer.append(tag.rawValue)

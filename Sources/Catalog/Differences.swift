@@ -14,7 +14,7 @@ public struct LeftCatalogError: Error {
   public let error: any Error
 }
 
-private func blamingLeft<R>(_ body: () throws -> R) throws -> R {
+private func blamingLeft<R>(body: () throws -> R) throws -> R {
   do { return try body() } catch { throw LeftCatalogError(error: error) }
 }
 

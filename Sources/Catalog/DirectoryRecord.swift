@@ -47,7 +47,7 @@ public struct DirectoryRecord: Sendable {
   public var isSynthetic: Bool { flags.contains(.synthetic) }
   public var attributes: AttributeBlock { AttributeBlock(bytes: Array(bytes[attributeRange])) }
 
-  func withUnsafeBytes<R>(_ body: (UnsafeRawBufferPointer) throws -> R) rethrows -> R {
+  func withUnsafeBytes<R>(body: (UnsafeRawBufferPointer) throws -> R) rethrows -> R {
     try bytes.withUnsafeBytes(body)
   }
 

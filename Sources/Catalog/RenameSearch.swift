@@ -141,10 +141,10 @@ public final class RenameSearch {
     // An inode tells more than a content, which several files may have.
     for number in files {
       let entry = lone[number]
-      if let same = free(sameInodeAs: entry).first(where: { lone[$0].isProbably(entry) }) { pair(same, number) }
+      if let same = free(sameInodeAs: entry).first(where: { lone[$0].isProbably(entry) }) { pair(same, with: number) }
     }
     for number in files where lone[number].match == nil {
-      if let same = sameContent(as: lone[number]) { pair(same, number) }
+      if let same = sameContent(as: lone[number]) { pair(same, with: number) }
     }
   }
 
@@ -209,7 +209,7 @@ public final class RenameSearch {
 
   // MARK: Matches
 
-  private func pair(_ before: Int, _ after: Int) {
+  private func pair(_ before: Int, with after: Int) {
     lone[before].match = after
     lone[after].match = before
     guard lone[after].kind == .directory else { return }
@@ -240,13 +240,13 @@ public final class RenameSearch {
   private func matchDirectory(_ number: Int, byEntries: Bool = false) throws {
     let entry = lone[number]
     guard entry.match == nil else { return }
-    if let same = sameContent(as: entry) { return pair(same, number) }
+    if let same = sameContent(as: entry) { return pair(same, with: number) }
     for candidate in free(sameInodeAs: entry)
-    where try lone[candidate].kind == .directory && isSimilar(lone[candidate], entry) {
-      return pair(candidate, number)
+    where try lone[candidate].kind == .directory && isSimilar(lone[candidate], to: entry) {
+      return pair(candidate, with: number)
     }
-    guard byEntries, let origin = try commonDirectory(of: entry), try isSimilar(lone[origin], entry) else { return }
-    pair(origin, number)
+    guard byEntries, let origin = try commonDirectory(of: entry), try isSimilar(lone[origin], to: entry) else { return }
+    pair(origin, with: number)
   }
 
   /// The lone directory that had most of the first entries of another one.
@@ -281,7 +281,7 @@ public final class RenameSearch {
   private static var sampleCount: Int { 32 }
 
   /// True if at least half of the entries of two directories are the same.
-  private func isSimilar(_ before: LoneEntry, _ after: LoneEntry) throws -> Bool {
+  private func isSimilar(_ before: LoneEntry, to after: LoneEntry) throws -> Bool {
     guard let a = before.subtree, let b = after.subtree else { return false }
     let (one, other) = (try left.record(at: a.place, for: a.digest), try right.record(at: b.place, for: b.digest))
     // The comparison must not cost more than the smaller one is worth.

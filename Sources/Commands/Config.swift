@@ -63,39 +63,7 @@ struct ConfigCommand: RunnableCommand {
         repository = try Repository.open(path)
       }
     } catch { findings.append(error.description) }
-    for source in file.sources where !source.path.isEmpty {
-      do {
-        let path = Array(source.path.utf8)
-        if let problem = sourceProblem(at: path), problem.isMistake || !source.isOptional { throw problem.failure }
-        if let repository { try refuse([path], inside: repository) }
-        findings += try PatternCheck(file: file, source: source).findings()
-      } catch { findings.append("\(file.at(line: source.line)): \(error)") }
-    }
-    if file.sources.isEmpty, settings.databases.isEmpty {
-      findings.append("\(displayName(file.path)): no [[source]] is named")
-    }
-    for hook in settings.hooksBefore + settings.hooksAfter + (settings.notifyCommand.map { [$0] } ?? []) {
-      guard let program = hook.command.first, let problem = problem(of: program) else { continue }
-      findings.append("\(file.at(line: hook.line)): \(problem)")
-    }
-    for database in file.databaseSettings where file.errors.isEmpty {
-      do throws(DumpFailure) {
-        let site = try file.sites.first { $0.settings.database.name == database.name }?.site.get()
-        findings += (site.map(file.warnings(ofLinksIn:)) ?? []).map { "\(file.at(line: database.line)): \($0)" }
-        try Dumper(of: database, programs: .ofEnvironment).check()
-      } catch {
-        findings.append("\(file.at(line: database.line)): \(error)")
-      }
-    }
-    if settings.healthchecks ?? settings.webhook != nil, let problem = Healthchecks.problem {
-      findings.append("\(displayName(file.path)): notifications by HTTP are impossible: \(problem)")
-    }
-    if let textfile = settings.metricsTextfile {
-      let directory = splitLast(of: Array(textfile.utf8)).parent
-      do throws(Errno) { _ = try Descriptor.open(path: directory, [.pathOnly, .directory]) } catch {
-        findings.append("\(displayName(file.path)): cannot write the metrics in \(displayName(directory)): \(error)")
-      }
-    }
+    findings += sourceFindings(of: file, for: repository) + programFindings(of: file) + databaseFindings(of: file)
     // An unreachable remote is not an error of the configuration.
     let isRight = findings.isEmpty
     for remote in settings.remotes
@@ -111,6 +79,56 @@ struct ConfigCommand: RunnableCommand {
       lines: findings.isEmpty ? plan(of: file, for: repository) : [])
     for finding in findings { Console.complain(finding) }
     return findings.isEmpty ? .done : isRight ? .remote : .usage
+  }
+
+  private static func sourceFindings(of file: ConfigurationFile, for repository: Repository?) -> [String] {
+    var findings: [String] = []
+    for source in file.sources where !source.path.isEmpty {
+      do {
+        let path = Array(source.path.utf8)
+        if let problem = sourceProblem(at: path), problem.isMistake || !source.isOptional { throw problem.failure }
+        if let repository { try refuse([path], inside: repository) }
+        findings += try PatternCheck(file: file, source: source).findings()
+      } catch { findings.append("\(file.at(line: source.line)): \(error)") }
+    }
+    if file.sources.isEmpty, file.settings.databases.isEmpty {
+      findings.append("\(displayName(file.path)): no [[source]] is named")
+    }
+    return findings
+  }
+
+  /// The problems of hooks and notices.
+  private static func programFindings(of file: ConfigurationFile) -> [String] {
+    let settings = file.settings
+    var findings: [String] = []
+    for hook in settings.hooksBefore + settings.hooksAfter + (settings.notifyCommand.map { [$0] } ?? []) {
+      guard let program = hook.command.first, let problem = problem(of: program) else { continue }
+      findings.append("\(file.at(line: hook.line)): \(problem)")
+    }
+    if settings.healthchecks ?? settings.webhook != nil, let problem = Healthchecks.problem {
+      findings.append("\(displayName(file.path)): notifications by HTTP are impossible: \(problem)")
+    }
+    if let textfile = settings.metricsTextfile {
+      let directory = splitLast(of: Array(textfile.utf8)).parent
+      do throws(Errno) { _ = try Descriptor.open(path: directory, [.pathOnly, .directory]) } catch {
+        findings.append("\(displayName(file.path)): cannot write the metrics in \(displayName(directory)): \(error)")
+      }
+    }
+    return findings
+  }
+
+  private static func databaseFindings(of file: ConfigurationFile) -> [String] {
+    var findings: [String] = []
+    for database in file.databaseSettings where file.errors.isEmpty {
+      do throws(DumpFailure) {
+        let site = try file.sites.first { $0.settings.database.name == database.name }?.site.get()
+        findings += (site.map(file.warnings(ofLinksIn:)) ?? []).map { "\(file.at(line: database.line)): \($0)" }
+        try Dumper(of: database, programs: .ofEnvironment).check()
+      } catch {
+        findings.append("\(file.at(line: database.line)): \(error)")
+      }
+    }
+    return findings
   }
 
   /// The reason that a program cannot be run, or `nil`.
@@ -164,6 +182,11 @@ struct ConfigCommand: RunnableCommand {
       let part = verification.parts == 1 ? "everything" : "1/\(verification.parts) of everything"
       lines.append("  verify \(part), once in \(durationText(Double(verification.everySeconds)))")
     }
+    return lines + noticePlan(of: settings)
+  }
+
+  private static func noticePlan(of settings: Configuration) -> [String] {
+    var lines: [String] = []
     if settings.healthchecks != nil { lines.append("  tell Healthchecks of its start and its end") }
     if let webhook = settings.webhook {
       lines.append("  tell the webhook of \(webhook.onlyFailures ? "what goes wrong" : "its end")")

@@ -81,7 +81,7 @@ struct DumpDirectory {
   /// Does something with the directory, or an entry of it; an error becomes a failure.
   @discardableResult
   func attempt<Value>(
-    _ what: String, at path: [UInt8]? = nil, _ body: () throws(Errno) -> Value
+    _ what: String, at path: [UInt8]? = nil, body: () throws(Errno) -> Value
   ) throws(DumpFailure) -> Value {
     do { return try body() } catch {
       throw DumpFailure(name: name, reason: "cannot \(what) \(displayName(path ?? self.path)): \(error)")

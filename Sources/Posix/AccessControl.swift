@@ -17,7 +17,7 @@ public func accessControlLines(ofMode permissions: UInt16) throws(Errno) -> [[UI
 }
 
 private func accessControlLines(
-  prefix: String, _ body: (UnsafePointer<CChar>, inout UnsafeMutablePointer<CChar>?) -> Int
+  prefix: String, body: (UnsafePointer<CChar>, inout UnsafeMutablePointer<CChar>?) -> Int
 ) throws(Errno) -> [[UInt8]] {
   var text: UnsafeMutablePointer<CChar>?
   defer { free(text) }

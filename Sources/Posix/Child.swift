@@ -175,7 +175,7 @@ private struct ChildPipe {
     // The loop is bounded, so that a flood of output does not hide a timeout.
     for _ in 0..<64 {
       let patience = wait
-      guard try perform(.poll, { tr_poll(raw, CInt(POLLIN), patience) }) > 0 else { return }
+      guard try perform(.poll, body: { tr_poll(raw, CInt(POLLIN), patience) }) > 0 else { return }
       wait = 0
       let count = try perform(.read) { tr_read(raw, buffer.baseAddress, buffer.count) }
       if count == 0 {

@@ -5,7 +5,7 @@ internal import Glibc
 /// Every `*at` call of this target goes through here, so no name can lead out of its directory. A component has 1 to
 /// 255 bytes, no `/` and no NUL, and is not `.` or `..`.
 @inline(__always)
-func withComponent(_ name: Span<UInt8>, _ body: (UnsafePointer<CChar>) -> Int) -> Int {
+func withComponent(_ name: Span<UInt8>, body: (UnsafePointer<CChar>) -> Int) -> Int {
   let count = name.count
   guard count > 0, count <= 255 else { return -Int(count == 0 ? EINVAL : ENAMETOOLONG) }
   return withUnsafeTemporaryAllocation(byteCount: 256, alignment: 1) { buffer in
@@ -25,7 +25,7 @@ func withComponent(_ name: Span<UInt8>, _ body: (UnsafePointer<CChar>) -> Int) -
 
 /// Calls `body` with the bytes and a final NUL; returns -EINVAL if the bytes contain a NUL.
 @inline(__always)
-func withCString(_ bytes: [UInt8], _ body: (UnsafePointer<CChar>) -> Int) -> Int {
+func withCString(_ bytes: [UInt8], body: (UnsafePointer<CChar>) -> Int) -> Int {
   if bytes.contains(0) { return -Int(EINVAL) }
   return (bytes + [0]).withUnsafeBytes { body($0.baseAddress!.assumingMemoryBound(to: CChar.self)) }
 }

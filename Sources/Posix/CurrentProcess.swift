@@ -117,7 +117,7 @@ public enum CurrentProcess {
     try Self.path { buffer, count in withCString(path) { tr_realpath($0, buffer, count) } }
   }
 
-  private static func path(_ body: (UnsafeMutablePointer<CChar>, Int) -> Int) throws(Errno) -> [UInt8] {
+  private static func path(body: (UnsafeMutablePointer<CChar>, Int) -> Int) throws(Errno) -> [UInt8] {
     let capacity = 1 << 16
     let buffer = UnsafeMutableBufferPointer<CChar>.allocate(capacity: capacity)
     defer { buffer.deallocate() }

@@ -77,7 +77,7 @@ extension Descriptor {
     while true {
       // The signal may arrive between the check and the wait; it does not end that wait.
       let lookAgainMilliseconds: CInt = 500
-      while try perform(.poll, { tr_poll(raw, CInt(POLLIN), lookAgainMilliseconds) }) == 0 {
+      while try perform(.poll, body: { tr_poll(raw, CInt(POLLIN), lookAgainMilliseconds) }) == 0 {
         if CurrentProcess.rememberedSignal != nil { throw .interrupted }
       }
       let count: Int

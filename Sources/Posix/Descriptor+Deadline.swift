@@ -37,14 +37,14 @@ extension Descriptor {
   }
 
   private borrowing func transfer(
-    _ call: SystemCall, awaiting event: CInt, timeoutMilliseconds: Int32, _ body: () -> Int
+    _ call: SystemCall, awaiting event: CInt, timeoutMilliseconds: Int32, body: () -> Int
   ) throws(Errno) -> Int? {
     let start = Clock.monotonic()
     var wait = max(0, timeoutMilliseconds)
     while true {
       let patience = wait
-      guard try perform(.poll, { tr_poll(raw, event, patience) }) > 0 else { return nil }
-      do throws(Errno) { return try perform(call, body) } catch {
+      guard try perform(.poll, body: { tr_poll(raw, event, patience) }) > 0 else { return nil }
+      do throws(Errno) { return try perform(call, body: body) } catch {
         // Another reader or writer of the same file was faster.
         guard error == .wouldBlock else { throw error }
       }

@@ -189,12 +189,12 @@ extension Descriptor {
 }
 
 /// Calls `body` with a path that names the descriptor's open file.
-private func procPath(_ raw: CInt, _ body: (UnsafePointer<CChar>) -> Int) -> Int {
+private func procPath(_ raw: CInt, body: (UnsafePointer<CChar>) -> Int) -> Int {
   let result = "/proc/self/fd/\(raw)".withCString(body)
   return result == -Int(ENOENT) ? -Int(Errno.procIsMissing.number) : result
 }
 
-private func reach(_ raw: CInt, by access: AttributeAccess, _ body: (UnsafePointer<CChar>?) -> Int) -> Int {
+private func reach(_ raw: CInt, by access: AttributeAccess, body: (UnsafePointer<CChar>?) -> Int) -> Int {
   switch access {
   case .descriptor: body(nil)
   case .handle: procPath(raw) { body($0) }
@@ -202,7 +202,7 @@ private func reach(_ raw: CInt, by access: AttributeAccess, _ body: (UnsafePoint
 }
 
 /// Calls `body` with a buffer that grows from 256 bytes up to the kernel's limit of 64 KiB.
-private func grown(_ body: (UnsafeMutableBufferPointer<CChar>) throws(Errno) -> Int) throws(Errno) -> [UInt8] {
+private func grown(body: (UnsafeMutableBufferPointer<CChar>) throws(Errno) -> Int) throws(Errno) -> [UInt8] {
   var capacity = 256
   while true {
     let buffer = UnsafeMutableBufferPointer<CChar>.allocate(capacity: capacity)

@@ -43,7 +43,7 @@ extension Descriptor {
   /// The descriptor that a call of `openat(2)` returns.
   @inline(__always)
   private static func opened(_ call: () -> Int) throws(Errno) -> Descriptor {
-    Descriptor(raw: CInt(try perform(.openat, call)))
+    Descriptor(raw: CInt(try perform(.openat, body: call)))
   }
 }
 

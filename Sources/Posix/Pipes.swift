@@ -54,7 +54,7 @@ public final class PipedChild: Sendable {
       case .running:
         var status: CInt = 0
         do throws(Errno) {
-          if try perform(.waitpid, { tr_wait_child(identifier, &status) }) == 0 { return nil }
+          if try perform(.waitpid, body: { tr_wait_child(identifier, &status) }) == 0 { return nil }
         } catch {
           state = .lost(error)
           throw error

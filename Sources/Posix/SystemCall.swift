@@ -14,7 +14,7 @@ public enum SystemCall: String, CaseIterable, Sendable {
 /// `close` is never retried: Linux has released the descriptor even if it reports EINTR. Use `endsAtSignal` for a
 /// call that may wait forever, such as for another program. It then throws `interrupted` after a remembered signal.
 @inline(__always)
-func perform(_ call: SystemCall, endsAtSignal: Bool = false, _ body: () -> Int) throws(Errno) -> Int {
+func perform(_ call: SystemCall, endsAtSignal: Bool = false, body: () -> Int) throws(Errno) -> Int {
   #if DEBUG
     if let forced = SystemCallTrace.enter(call) { throw forced }
   #endif
@@ -49,7 +49,7 @@ public enum SystemCallTrace {
 
   /// Counts the calls of `body` on any thread; `failing` makes the n-th call of a kind (from 1) fail.
   public static func record(
-    failing failures: [SystemCall: (nth: Int, error: Errno)] = [:], _ body: () throws -> Void
+    failing failures: [SystemCall: (nth: Int, error: Errno)] = [:], body: () throws -> Void
   ) rethrows -> [SystemCall: Int] {
     state.withLock {
       $0 = State(recording: true, counts: [:], failures: failures.mapValues { (countdown: $0.nth, error: $0.error) })
@@ -60,7 +60,7 @@ public enum SystemCallTrace {
   }
 
   /// Runs `body` uncounted, because its calls depend on other processes.
-  static func uncounted<R>(_ body: () throws(Errno) -> R) throws(Errno) -> R {
+  static func uncounted<R>(body: () throws(Errno) -> R) throws(Errno) -> R {
     #if DEBUG
       let wasRecording = state.withLock { state in
         defer { state.recording = false }

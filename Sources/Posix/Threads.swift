@@ -19,7 +19,7 @@ public final class Gate: @unchecked Sendable {
   }
 
   /// Runs `body` with the mutex locked.
-  public func locked<R>(_ body: () throws -> R) rethrows -> R {
+  public func locked<R>(body: () throws -> R) rethrows -> R {
     pthread_mutex_lock(mutex)
     defer { pthread_mutex_unlock(mutex) }
     return try body()
@@ -35,7 +35,7 @@ public final class Gate: @unchecked Sendable {
 /// Runs `body` on `count` threads and returns when all have returned.
 ///
 /// Blocking system calls belong here and not on Swift's cooperative pool, whose width is fixed.
-public func runThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
+public func runThreads(_ count: Int, body: @escaping @Sendable (Int) -> Void) {
   // Fewer threads can do the same work.
   let threads = (1..<max(count, 1)).compactMap { index in try? BackgroundThread { body(index) } }
   body(0)
@@ -54,7 +54,7 @@ public final class Ticker: @unchecked Sendable {
       while true {
         var left = intervalMilliseconds
         while left > 0 {
-          if gate.locked({ stopped }) { return }
+          if gate.locked(body: { stopped }) { return }
           usleep(20_000)
           left -= 20
         }

@@ -100,7 +100,7 @@ public struct FileSystemProbe {
 
   private static func tryOut(in directory: Directory) throws -> Capabilities {
     var found = Capabilities()
-    func works(_ body: () throws -> Void) throws -> Bool {
+    func works(body: () throws -> Void) throws -> Bool {
       do { try body() } catch let error as Errno where error.endsRun { throw error } catch { return false }
       return true
     }

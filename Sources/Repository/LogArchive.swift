@@ -105,7 +105,7 @@ public struct LogArchive: Sendable {
     _ name: [UInt8], into receiver: (UnsafeRawBufferPointer) throws -> Void
   ) throws(Failure) -> Bool {
     guard let file = try openStored(name) else { return false }
-    do { try file.file.descriptor.forEachPiece(upTo: file.size, receiver) } catch {
+    do { try file.file.descriptor.forEachPiece(upTo: file.size, body: receiver) } catch {
       throw .writing("read", at: path(of: name), because: error)
     }
     return true

@@ -133,7 +133,7 @@ public final class Repository: Sendable {
   /// With `waiting`, a lock held by another process is awaited. `waiting` is called repeatedly, and it ends the wait if
   /// it throws.
   public func withLock<R>(
-    for command: String, at time: Timestamp, waiting: (() throws -> Void)? = nil, _ body: () throws -> R
+    for command: String, at time: Timestamp, waiting: (() throws -> Void)? = nil, body: () throws -> R
   ) throws -> R {
     while true {
       let lock: FileLock

@@ -105,7 +105,7 @@ final class LogPieces {
 
 extension Descriptor {
   /// Passes on exactly the first `size` bytes of the file, or throws: a file that became shorter is no whole one.
-  borrowing func forEachPiece(upTo size: UInt64, _ body: (UnsafeRawBufferPointer) throws -> Void) throws {
+  borrowing func forEachPiece(upTo size: UInt64, body: (UnsafeRawBufferPointer) throws -> Void) throws {
     let pieces = LogPieces()
     var offset: UInt64 = 0
     while offset < size {

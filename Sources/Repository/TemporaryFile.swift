@@ -11,7 +11,7 @@ struct TemporaryFile {
   }
 
   /// Writes the file anew, makes it durable, and lets `publish` rename or remove it. Nothing of it stays after an error.
-  func write<R>(_ body: (SharedFile) throws -> R, publish: () throws(Errno) -> Void) throws -> R {
+  func write<R>(body: (SharedFile) throws -> R, publish: () throws(Errno) -> Void) throws -> R {
     // The leftover of a killed process. No link of this name is followed.
     try remove()
     let file = SharedFile(try directory.descriptor.open(name.span, [.readWrite, .create, .exclusive], mode: 0o600))

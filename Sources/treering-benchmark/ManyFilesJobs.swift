@@ -119,7 +119,7 @@ extension Benchmark {
   }
 
   func milliseconds(
-    _ job: String, must: Double, aim: Double, _ body: () throws -> Double
+    _ job: String, must: Double, aim: Double, body: () throws -> Double
   ) throws -> Row {
     _ = try body()
     let times = try (0..<options.runs).map { _ in try body() }

@@ -214,7 +214,7 @@ struct DatabaseRestore {
     return result.warnings.isEmpty ? .done : .warnings
   }
 
-  private func reporting<Value>(_ body: () throws(any Error) -> Value) throws -> Value {
+  private func reporting<Value>(body: () throws(any Error) -> Value) throws -> Value {
     do { return try body() } catch let failure as DumpFailure {
       try checkForSignal()
       throw failure.reported

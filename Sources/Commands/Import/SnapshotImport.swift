@@ -98,7 +98,7 @@ struct SnapshotImport {
       answer.warn(Failure(.failed, problem.description))
     }
     // Later errors do not undo the adoptions.
-    func step(hint: String = "", _ body: () throws(Failure) -> Void) {
+    func step(hint: String = "", body: () throws(Failure) -> Void) {
       do { try body() } catch {
         Console.warn("\(error)\(hint)")
         answer.warn(error)

@@ -40,7 +40,7 @@ struct SQLiteLoader: DumpLoading {
   ) throws(DumpFailure) -> LoadResult {
     guard let step = steps.first else { return LoadResult() }
     let (parent, name) = split(step.target)
-    func attempt<T>(_ what: String, _ body: () throws(Errno) -> T) throws(DumpFailure) -> T {
+    func attempt<T>(_ what: String, body: () throws(Errno) -> T) throws(DumpFailure) -> T {
       do { return try body() } catch {
         throw DumpFailure(name: tools.name, reason: "cannot \(what) \(displayName(step.target)): \(error)")
       }

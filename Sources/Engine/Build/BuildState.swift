@@ -107,7 +107,7 @@ extension WalkNode where State: BuiltDirectory {
   }
 
   /// Changes the names of the recycled directory, if there is one.
-  func changingSpare(_ body: (RecycledDirectory) throws(Errno) -> Void) throws(SpareUnusable) {
+  func changingSpare(body: (RecycledDirectory) throws(Errno) -> Void) throws(SpareUnusable) {
     guard let recycled = self.build.recycled else { return }
     do throws(Errno) { try body(recycled) } catch { throw SpareUnusable(path: sourcePath, reason: error) }
   }

@@ -119,7 +119,7 @@ extension Descriptor {
     try? unlink(name)
   }
 
-  private borrowing func withTrialFile<R>(_ body: (borrowing Descriptor) throws(Errno) -> R) throws(Errno) -> R {
+  private borrowing func withTrialFile<R>(body: (borrowing Descriptor) throws(Errno) -> R) throws(Errno) -> R {
     var names = try TemporaryNames()
     let name = names.next()
     let file = try open(name.span, [.write, .create, .exclusive], mode: 0o600)

@@ -11,7 +11,7 @@ public import Repository
 /// called `recover`.
 public func completePublication(_ list: SnapshotList, in repository: Repository) -> [Warning] {
   var troubles: [Warning] = []
-  func step(_ body: () throws(Failure) -> Warning?) {
+  func step(body: () throws(Failure) -> Warning?) {
     do throws(Failure) { if let warning = try body() { troubles.append(warning) } } catch {
       troubles.append(Warning(path: repository.path, message: error.description))
     }

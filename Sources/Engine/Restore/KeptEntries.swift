@@ -170,7 +170,7 @@ final class KeptEntries: Sendable {
 
   /// Calls `body` with the directory here that stands for a directory of the destination.
   private func withDirectory(
-    for node: RestoreNode, tree: String, _ body: (Directory) throws(Errno) -> Void
+    for node: RestoreNode, tree: String, body: (Directory) throws(Errno) -> Void
   ) throws(Errno) {
     try places.withLock { places throws(Errno) in
       var directory = try place(for: node, among: &places).directory

@@ -297,7 +297,7 @@ struct RestoreMerge {
       if !task.isRequested { try work.fetcher!.request(work.label + node.path + [name]) }
       task.isRequested = false
       var failure: Errno?
-      func writing(_ body: () throws(Errno) -> Void) {
+      func writing(body: () throws(Errno) -> Void) {
         if failure != nil { return }
         do throws(Errno) { try body() } catch { failure = error }
         countWritten()

@@ -94,7 +94,7 @@ final class DumpedTree: Sendable {
       isFoundByInode: false)
   }
 
-  private func withContents<R>(by finder: StoredFinder, _ body: (inout Contents) throws -> R) throws -> R {
+  private func withContents<R>(by finder: StoredFinder, body: (inout Contents) throws -> R) throws -> R {
     try contents.withLock { contents in
       if contents == nil {
         // A damaged catalog is read once, and costs copies.

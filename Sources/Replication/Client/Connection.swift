@@ -88,12 +88,12 @@ public final class Connection: Sendable {
   public func servesSameRepository(as repository: Repository) -> Bool { hello.location == repository.hostIdentity }
 
   /// Turns every error into a failure that names the remote, and explains the program's end.
-  func annotatingErrors<R>(_ body: () throws -> R) throws(Failure) -> R {
-    try Self.annotatingErrors(of: options, process: process, body)
+  func annotatingErrors<R>(body: () throws -> R) throws(Failure) -> R {
+    try Self.annotatingErrors(of: options, process: process, body: body)
   }
 
   private static func annotatingErrors<R>(
-    of options: RemoteOptions, process: ServerProcess?, _ body: () throws -> R
+    of options: RemoteOptions, process: ServerProcess?, body: () throws -> R
   ) throws(Failure) -> R {
     do { return try body() } catch {
       var failure =

@@ -173,7 +173,7 @@ final class ContentSender {
   }
 
   /// Reports a read error of `file` as damage of the local snapshot; the server is not at fault.
-  private func reading(from file: File, _ body: () throws -> Void) throws {
+  private func reading(from file: File, body: () throws -> Void) throws {
     do { try body() } catch  where file.source.hasFailed {
       throw damaged(file.path, because: "it cannot be read to its end: \(error)")
     }

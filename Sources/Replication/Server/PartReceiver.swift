@@ -128,7 +128,7 @@ private struct ContentTarget {
     return true
   }
 
-  mutating func write(_ body: () throws(Errno) -> Void) throws {
+  mutating func write(body: () throws(Errno) -> Void) throws {
     if isTooLarge { return }
     do throws(Errno) { try body() } catch {
       isTooLarge = error == .fileTooLarge

@@ -13,7 +13,7 @@ struct JSONCursor {
   private init(_ bytes: UnsafeBufferPointer<UInt8>) { self.bytes = bytes }
 
   /// Reads a whole document.
-  static func read<R>(_ text: [UInt8], _ body: (inout JSONCursor) throws -> R) throws -> R {
+  static func read<R>(_ text: [UInt8], body: (inout JSONCursor) throws -> R) throws -> R {
     try text.withUnsafeBufferPointer { buffer in
       var cursor = JSONCursor(buffer)
       let result = try body(&cursor)
@@ -69,7 +69,7 @@ struct JSONCursor {
   }
 
   /// Reads an object. `body` must consume each member's value. `null` counts as an empty object.
-  mutating func members(_ body: (inout JSONCursor, Key) throws -> Void) throws {
+  mutating func members(body: (inout JSONCursor, Key) throws -> Void) throws {
     if try takeNull() { return }
     try take("{")
     try enter()
@@ -85,7 +85,7 @@ struct JSONCursor {
   }
 
   /// Reads an array. `body` must consume each element. `null` counts as an empty array.
-  mutating func elements(_ body: (inout JSONCursor) throws -> Void) throws {
+  mutating func elements(body: (inout JSONCursor) throws -> Void) throws {
     if try takeNull() { return }
     try take("[")
     try enter()

@@ -85,7 +85,7 @@ struct JSONWriter {
 let hexDigits = Array("0123456789abcdef".utf8)
 
 /// Calls `body` with each scalar and its bytes; `nil` for a byte that is not part of UTF-8.
-func forEachScalar(of bytes: [UInt8], _ body: (Unicode.Scalar?, ArraySlice<UInt8>) -> Void) {
+func forEachScalar(of bytes: [UInt8], body: (Unicode.Scalar?, ArraySlice<UInt8>) -> Void) {
   var index = 0
   while index < bytes.count {
     if bytes[index] < 0x80 {

@@ -107,7 +107,7 @@ public final class LocalStore: ObjectStore {
   }
 
   /// Calls `body` with each directory that holds files of a kind. A missing one holds none.
-  private func forEachDirectory(of kind: ObjectKind, _ body: (Directory) throws -> Void) throws {
+  private func forEachDirectory(of kind: ObjectKind, body: (Directory) throws -> Void) throws {
     let top: Directory
     do throws(Errno) { top = try root.directory(Array(kind.rawValue.utf8).span) } catch {
       if error == .noSuchEntry { return }
