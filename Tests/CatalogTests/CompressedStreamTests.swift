@@ -68,7 +68,8 @@ private func readToEnd(_ stream: StreamDecompressor, roomBytes: Int = 1000) thro
     return Array(content.prefix(byteCount))
   }
 
-  @Test func whatIsWrittenInAnyPartsIsReadInAnyParts() throws {
+  @Test("what is written in any parts is read in any parts")
+  func whatIsWrittenInAnyPartsIsReadInAnyParts() throws {
     var generator = printedGenerator()
     for byteCount in [0, 1, 63, 65_536, 300_000, 2_000_000] {
       let content = Self.content(&generator, byteCount: byteCount)
@@ -105,7 +106,8 @@ private func readToEnd(_ stream: StreamDecompressor, roomBytes: Int = 1000) thro
     }
   }
 
-  @Test func theToolReadsWhatIsWritten() throws {
+  @Test("the tool reads what is written")
+  func theToolReadsWhatIsWritten() throws {
     var generator = printedGenerator()
     let content = Self.content(&generator, byteCount: 500_000)
     let file = FileManager.default.temporaryDirectory
@@ -123,7 +125,10 @@ private func readToEnd(_ stream: StreamDecompressor, roomBytes: Int = 1000) thro
     #expect(tool.terminationStatus == 0 && Array(read) == content)
   }
 
-  @Test func whatWasFlushedCanBeReadBeforeTheStreamGoesOn() throws {
+  @Test("what was flushed can be read before the stream goes on")
+  func whatWasFlushedCanBeReadBeforeTheStreamGoesOn()
+    throws
+  {
     let collected = Collected()
     let stream = compressor(into: collected)
     var given = 0
@@ -149,7 +154,8 @@ private func readToEnd(_ stream: StreamDecompressor, roomBytes: Int = 1000) thro
     #expect(throws: NothingYet.self) { _ = try reader.read(count: 1) }
   }
 
-  @Test func nothingGoesOnAfterTheEndOrAFailure() throws {
+  @Test("nothing goes on after the end or a failure")
+  func nothingGoesOnAfterTheEndOrAFailure() throws {
     let stream = compressor(into: Collected())
     try stream.finish()
     #expect(throws: CatalogError.self) { try [1].withUnsafeBytes { try stream.write($0) } }
@@ -162,7 +168,8 @@ private func readToEnd(_ stream: StreamDecompressor, roomBytes: Int = 1000) thro
     #expect(throws: CatalogError.self) { try failing.flush() }
   }
 
-  @Test func aStreamThatIsCutOffIsAnError() throws {
+  @Test("a stream that is cut off is an error")
+  func aStreamThatIsCutOffIsAnError() throws {
     let content = Array("a small stream, a small stream of some sentences, sentences of a stream".utf8)
     let whole = try compressed(content)
     for count in 1..<whole.count {
@@ -179,7 +186,8 @@ private func readToEnd(_ stream: StreamDecompressor, roomBytes: Int = 1000) thro
     #expect(throws: CatalogError.self) { try decompressor(whole).read(count: content.count + 1) }
   }
 
-  @Test func aFlippedBitIsFoundByTheEndOfTheStream() throws {
+  @Test("a flipped bit is found by the end of the stream")
+  func aFlippedBitIsFoundByTheEndOfTheStream() throws {
     var generator = printedGenerator()
     let content =
       Array("all the small things of the small stream".utf8) + generator.bytes(40)
@@ -198,7 +206,8 @@ private func readToEnd(_ stream: StreamDecompressor, roomBytes: Int = 1000) thro
     }
   }
 
-  @Test func randomBytesNeverCrash() throws {
+  @Test("random bytes never crash")
+  func randomBytesNeverCrash() throws {
     var generator = printedGenerator()
     let large = try compressed(Self.content(&generator, byteCount: 100_000))
     for turn in 0..<300 {
@@ -213,6 +222,7 @@ private func readToEnd(_ stream: StreamDecompressor, roomBytes: Int = 1000) thro
 
   /// Skippable frames and the magic numbers of all older formats, which libzstd may know.
   @Test(
+    "frames of other kinds are refused",
     arguments: [
       0x184D_2A50, 0x184D_2A5F, 0xFD2F_B522, 0xFD2F_B525, 0xFD2F_B527, 0xFD2F_B529, 0xEC30_A437,
     ] as [UInt32])
@@ -227,14 +237,16 @@ private func readToEnd(_ stream: StreamDecompressor, roomBytes: Int = 1000) thro
     }
   }
 
-  @Test func framesThatFollowEachOtherAreOneStream() throws {
+  @Test("frames that follow each other are one stream")
+  func framesThatFollowEachOtherAreOneStream() throws {
     let bytes = try compressed([1, 2, 3]) + compressed([]) + compressed([4])
     for partBytes in 1...bytes.count {
       #expect(try readToEnd(decompressor(bytes, partBytes: partBytes)) == [1, 2, 3, 4])
     }
   }
 
-  @Test func aLargerWindowThanAllowedIsRefused() throws {
+  @Test("a larger window than allowed is refused")
+  func aLargerWindowThanAllowedIsRefused() throws {
     let collected = Collected()
     let stream = compressor(windowLog: 24, into: collected)
     // The window of a stream whose length is not known is the one that was asked for.
@@ -246,14 +258,16 @@ private func readToEnd(_ stream: StreamDecompressor, roomBytes: Int = 1000) thro
     #expect(try patient.read(count: 1) == [1])
   }
 
-  @Test func impossibleWindowsAreRefused() {
+  @Test("impossible windows are refused")
+  func impossibleWindowsAreRefused() {
     let writer = StreamCompressor(level: 3, windowLog: 40) { _ in }
     #expect(throws: CatalogError.self) { try writer.flush() }
     let reader = StreamDecompressor(maximumWindowLog: 40) { nil }
     #expect(throws: CatalogError.self) { try readToEnd(reader) }
   }
 
-  @Test func aSourceThatGivesNothingIsGivenUp() throws {
+  @Test("a source that gives nothing is given up")
+  func aSourceThatGivesNothingIsGivenUp() throws {
     var calls = 0
     let reader = StreamDecompressor(maximumWindowLog: 20) {
       calls += 1
@@ -273,7 +287,8 @@ private func readToEnd(_ stream: StreamDecompressor, roomBytes: Int = 1000) thro
   }
 
   /// In a process of its own, whose memory is nobody else's.
-  @Test func aGibibyteOfZerosNeedsNoMoreMemoryThanItsWindow() async {
+  @Test("a gibibyte of zeros needs no more memory than its window")
+  func aGibibyteOfZerosNeedsNoMoreMemoryThanItsWindow() async {
     await #expect(processExitsWith: .success) {
       func peakKibibytes() throws -> Int {
         let status = try String(contentsOfFile: "/proc/self/status", encoding: .utf8)

@@ -37,7 +37,7 @@ import Testing
   }
 
   /// The same bytes in any pieces, zeros as bytes or as their number.
-  @Test(arguments: sample(4, of: Array(0..<16)))
+  @Test("the content is the same, whatever the pieces in which it comes", arguments: sample(4, of: Array(0..<16)))
   func anyPieces(seed: UInt64) {
     var random = SeededGenerator(seed: seed)
     var content: [UInt8] = []
@@ -73,7 +73,8 @@ import Testing
   }
 
   /// Eight exbibytes but one byte of zeros cost nothing.
-  @Test func hugeHoles() {
+  @Test("huge holes cost no time")
+  func hugeHoles() {
     let hasher = ContentHasher()
     hasher.reset()
     hasher.updateZeros(UInt64(Int64.max))
@@ -84,7 +85,8 @@ import Testing
     #expect(hasher.finish() == first)
   }
 
-  @Test func namesOfFiles() {
+  @Test("files of a catalog have the names of the format")
+  func namesOfFiles() {
     for isSparse in [false, true] {
       let digest = ContentDigest(sha256([1]), isSparse: isSparse)
       #expect(ContentDigest(fileName: digest.fileName) == digest)

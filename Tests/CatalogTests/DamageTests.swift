@@ -41,7 +41,8 @@ import Testing
     } catch is CatalogError { return .refused }
   }
 
-  @Test func aSmallCatalogCutAnywhere() throws {
+  @Test("a small catalog that is cut anywhere is refused")
+  func aSmallCatalogCutAnywhere() throws {
     let file = try writeCatalog(Self.smallTree(), edit: fill)
     let original = try readAll(file)
     let bytes = file.bytes
@@ -52,7 +53,8 @@ import Testing
     }
   }
 
-  @Test func aSmallCatalogWithAnyBitFlipped() throws {
+  @Test("a small catalog with any flipped bit is refused")
+  func aSmallCatalogWithAnyBitFlipped() throws {
     let file = try writeCatalog(Self.smallTree(), edit: fill)
     let original = try readAll(file)
     var bytes = file.bytes
@@ -65,7 +67,8 @@ import Testing
     }
   }
 
-  @Test func bytesAddedAnywhere() throws {
+  @Test("added bytes are noticed anywhere")
+  func bytesAddedAnywhere() throws {
     let file = try writeCatalog(Self.smallTree(), edit: fill)
     let original = try readAll(file)
     for index in stride(from: 0, through: file.bytes.count, by: 3) {
@@ -75,7 +78,8 @@ import Testing
     }
   }
 
-  @Test func aLargeCatalogCutOverwrittenAndMixedUpAtRandom() throws {
+  @Test("a large catalog that is cut, overwritten or mixed up at random does no harm")
+  func aLargeCatalogCutOverwrittenAndMixedUpAtRandom() throws {
     var generator = printedGenerator()
     let file = try writeCatalog(generator.tree(depth: 2, files: 60, directories: 7), writers: 2)
     #expect(file.frameOffsets.count > 3)
@@ -111,7 +115,8 @@ import Testing
   }
 
   /// Frames are sound, each of them, but not of this catalog.
-  @Test func aFrameOfAnotherCatalogIsNotTaken() throws {
+  @Test("a frame of another catalog is not taken")
+  func aFrameOfAnotherCatalogIsNotTaken() throws {
     var other = Self.smallTree()
     other.directories[0].directory.files[0].entry = .file("IN")
     let a = try writeCatalog(Self.smallTree(), edit: fill)
@@ -126,7 +131,7 @@ import Testing
     #expect(try read(mixed, original: original) == .refused)
   }
 
-  @Test(arguments: [0, 1, 15, 16, 23, 24, 39, 40])
+  @Test("files that are no catalogs are refused", arguments: [0, 1, 15, 16, 23, 24, 39, 40])
   func filesThatAreNoCatalogs(_ length: Int) throws {
     for byte in [0, 0x74, 0xFF] as [UInt8] {
       #expect(throws: CatalogError.self) {
@@ -135,7 +140,8 @@ import Testing
     }
   }
 
-  @Test func aNewerFormatIsNamed() throws {
+  @Test("a newer format is named")
+  func aNewerFormatIsNamed() throws {
     var bytes = try writeCatalog(Self.smallTree()).bytes
     bytes[16] = 3
     let error = #expect(throws: CatalogError.self) { _ = try readAll(MemoryCatalog(bytes: bytes)) }

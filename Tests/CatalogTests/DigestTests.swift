@@ -13,15 +13,17 @@ import Testing
   }
 
   /// FIPS 180-4 and the examples of NIST's Cryptographic Standards and Guidelines.
-  @Test(arguments: [
-    ("", 1, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
-    ("abc", 1, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
-    (
-      "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", 1,
-      "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"
-    ),
-    ("a", 1_000_000, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"),
-  ])
+  @Test(
+    "known vectors have their digests",
+    arguments: [
+      ("", 1, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+      ("abc", 1, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
+      (
+        "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", 1,
+        "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"
+      ),
+      ("a", 1_000_000, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"),
+    ])
   func knownVectors(_ text: String, _ times: Int, _ expected: String) {
     let bytes = Array(text.utf8)
     #expect(sha256(Array([[UInt8]](repeating: bytes, count: times).joined())) == expected)
@@ -30,7 +32,8 @@ import Testing
     #expect(pieces.finish().description == expected)
   }
 
-  @Test func agreesWithSha256sum() throws {
+  @Test("the digests are those of sha256sum")
+  func agreesWithSha256sum() throws {
     var generator = printedGenerator()
     for length in [0, 1, 31, 32, 33, 55, 56, 57, 63, 64, 65, 127, 128, 1000, 65_536, 1_000_003] {
       let bytes = generator.bytes(length)
@@ -39,7 +42,8 @@ import Testing
     }
   }
 
-  @Test func aHasherStartsOverAfterEachDigest() {
+  @Test("a hasher starts over after each digest")
+  func aHasherStartsOverAfterEachDigest() {
     let hasher = SHA256()
     hasher.update(name("abc"))
     let first = hasher.finish()
@@ -52,14 +56,16 @@ import Testing
     #expect(hasher.finish() == .ofNothing)
   }
 
-  @Test func bytesMakeTheSameDigestAgain() {
+  @Test("bytes make the same digest again")
+  func bytesMakeTheSameDigestAgain() {
     let bytes = (0..<32).map { UInt8($0 * 7) }
     #expect(Digest(bytes)?.bytes == bytes)
     #expect(Digest(Array(bytes.dropLast())) == nil)
     #expect(Digest(bytes + [0]) == nil)
   }
 
-  @Test func combinedNumbersDependOnBothAndTheirOrder() {
+  @Test("combined numbers depend on both and their order")
+  func combinedNumbersDependOnBothAndTheirOrder() {
     let hasher = SHA256()
     let numbers = [hasher.combine(1, 2), hasher.combine(2, 1), hasher.combine(1, 3), hasher.combine(0, 2)]
     #expect(Set(numbers).count == 4)
@@ -95,7 +101,8 @@ import Testing
     try OpenCatalog(reading: try writeCatalog(tree)).summary.root.digest
   }
 
-  @Test func hintsPlacesAndTrailerDoNotMatter() throws {
+  @Test("hints, places and trailer do not matter")
+  func hintsPlacesAndTrailerDoNotMatter() throws {
     var generator = printedGenerator()
     let expected = try digest(base())
     var other = base()
@@ -162,7 +169,8 @@ import Testing
     ),
   ]
 
-  @Test func everyFieldOfTheContentMatters() throws {
+  @Test("every field of the content matters")
+  func everyFieldOfTheContentMatters() throws {
     var seen = [try digest(base()): "nothing"]
     for (what, edit) in Self.edits {
       var tree = base()
@@ -173,7 +181,8 @@ import Testing
     }
   }
 
-  @Test func attributesHaveOneFormWhateverTheirOrder() {
+  @Test("attributes have one form whatever their order")
+  func attributesHaveOneFormWhateverTheirOrder() {
     let one: (name: [UInt8], value: [UInt8]) = (name("user.a"), [1])
     let two: (name: [UInt8], value: [UInt8]) = (name("user.b"), [2])
     let a = AttributeBlock([one, two])

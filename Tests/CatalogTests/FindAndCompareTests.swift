@@ -40,7 +40,8 @@ func reader(_ file: MemoryCatalog) throws -> CatalogReader {
     try reader(file).find(path.split(separator: "/").map { Array($0.utf8) })
   }
 
-  @Test func theRootIsTheEmptyPath() throws {
+  @Test("the root is the empty path")
+  func theRootIsTheEmptyPath() throws {
     guard case .directory(let record, let subtree)? = try find("") else {
       Issue.record("no root")
       return
@@ -49,7 +50,7 @@ func reader(_ file: MemoryCatalog) throws -> CatalogReader {
     #expect(subtree.digest == (try OpenCatalog(reading: file).summary.root.digest))
   }
 
-  @Test(arguments: ["a", "l", "d/x", "d/y/deep", "wide/100/f10", "wide/399/f49"])
+  @Test("files are found", arguments: ["a", "l", "d/x", "d/y/deep", "wide/100/f10", "wide/399/f49"])
   func filesAreFound(_ path: String) throws {
     guard case .file(let row, let record)? = try find(path) else {
       Issue.record("\(path) is not found")
@@ -60,7 +61,7 @@ func reader(_ file: MemoryCatalog) throws -> CatalogReader {
     #expect(row.kind == (path == "l" ? .symbolicLink : .regular))
   }
 
-  @Test(arguments: [("d", 1, 4), ("d/y", 1, 2), ("wide", 0, 12_301), ("wide/250", 40, 41)])
+  @Test("directories are found", arguments: [("d", 1, 4), ("d/y", 1, 2), ("wide", 0, 12_301), ("wide/250", 40, 41)])
   func directoriesAreFound(_ path: String, _ files: Int, _ entries: UInt64) throws {
     guard case .directory(let record, let subtree)? = try find(path) else {
       Issue.record("\(path) is not found")
@@ -70,10 +71,13 @@ func reader(_ file: MemoryCatalog) throws -> CatalogReader {
     #expect(subtree.totals.entries == entries)
   }
 
-  @Test(arguments: ["b", "A", "d/z", "d/y/deep/er", "a/b", "l/x", "wide/400", "wide/250/f50", "zz/top"])
+  @Test(
+    "what is not there is not found",
+    arguments: ["b", "A", "d/z", "d/y/deep/er", "a/b", "l/x", "wide/400", "wide/250/f50", "zz/top"])
   func whatIsNotThereIsNotFound(_ path: String) throws { #expect(try find(path) == nil) }
 
-  @Test func oneReaderFindsInAnyOrderWhatEachFindsAlone() throws {
+  @Test("one reader finds in any order what each finds alone")
+  func oneReaderFindsInAnyOrderWhatEachFindsAlone() throws {
     var random = SeededGenerator(seed: 30)
     let one = try reader(file)
     let paths =
@@ -93,7 +97,8 @@ func reader(_ file: MemoryCatalog) throws -> CatalogReader {
     }
   }
 
-  @Test func neighboursCostNoReadingOfTheirParent() throws {
+  @Test("neighbours cost no reading of their parent")
+  func neighboursCostNoReadingOfTheirParent() throws {
     let one = try reader(file)
     _ = try one.find([name("wide"), name("100")])
     let before = file.reads
@@ -101,7 +106,8 @@ func reader(_ file: MemoryCatalog) throws -> CatalogReader {
     #expect(file.reads - before <= 2 * file.frameOffsets.count)
   }
 
-  @Test func aPathCostsItsDepthAndNotTheTree() throws {
+  @Test("a path costs its depth and not the tree")
+  func aPathCostsItsDepthAndNotTheTree() throws {
     let opened = try reader(file)
     let before = file.reads
     _ = try opened.find([name("d"), name("y"), name("deep")])
@@ -140,11 +146,13 @@ private func changes(
     return try changes(sampleTree(), after)
   }
 
-  @Test func equalTreesDifferNowhere() throws {
+  @Test("equal trees differ nowhere")
+  func equalTreesDifferNowhere() throws {
     #expect(try changes(sampleTree(), sampleTree()) == [])
   }
 
-  @Test func additionsRemovalsAndChangesOfContent() throws {
+  @Test("additions, removals and changes of content are found")
+  func additionsRemovalsAndChangesOfContent() throws {
     let lines = try afterEdit {
       $0.files[0].entry = .file("longer")
       $0.files.insert((name("b"), .file("new")), at: 1)
@@ -156,7 +164,8 @@ private func changes(
       ])
   }
 
-  @Test func wholeDirectoriesAreReportedEntryByEntry() throws {
+  @Test("whole directories are reported entry by entry")
+  func wholeDirectoriesAreReportedEntryByEntry() throws {
     let lines = try afterEdit { $0.directories.remove(at: 0) }
     #expect(
       lines == [
@@ -172,7 +181,8 @@ private func changes(
         })
   }
 
-  @Test func aChangeOfKindIsARemovalAndAnAddition() throws {
+  @Test("a change of kind is a removal and an addition")
+  func aChangeOfKindIsARemovalAndAnAddition() throws {
     let lines = try afterEdit {
       $0.files[0].entry.kind = .symbolicLink
       $0.files[0].entry.target = name("t")
@@ -180,7 +190,8 @@ private func changes(
     #expect(lines == ["removed file a [] 1→-", "added symbolic link a [] -→-"])
   }
 
-  @Test func aFileThatBecomesADirectory() throws {
+  @Test("a file that becomes a directory is a removal and an addition")
+  func aFileThatBecomesADirectory() throws {
     let lines = try afterEdit {
       $0.files.remove(at: 0)
       var directory = TestDirectory()
@@ -223,11 +234,13 @@ private func changes(
     ),
   ]
 
-  @Test func everyAspectIsNamed() throws {
+  @Test("every aspect is named")
+  func everyAspectIsNamed() throws {
     for (expected, edit) in Self.aspects { #expect(try afterEdit(edit) == [expected]) }
   }
 
-  @Test func deviceNumbers() throws {
+  @Test("device numbers are compared")
+  func deviceNumbers() throws {
     var before = TestDirectory()
     var node = NewEntry.file()
     node.kind = .characterDevice
@@ -238,7 +251,8 @@ private func changes(
     #expect(try changes(before, after) == ["changed character device null [device] -→-"])
   }
 
-  @Test func hintsAloneAreNoDifference() throws {
+  @Test("hints alone are no difference")
+  func hintsAloneAreNoDifference() throws {
     var generator = printedGenerator()
     let lines = try afterEdit {
       $0.hints = generator.hints()
@@ -247,7 +261,8 @@ private func changes(
     #expect(lines == [])
   }
 
-  @Test func onlyTheAskedPathIsCompared() throws {
+  @Test("only the asked path is compared")
+  func onlyTheAskedPathIsCompared() throws {
     var after = sampleTree()
     after.files[0].entry = .file("changed")
     after.directories[0].directory.files[0].entry = .file("changed")
@@ -258,7 +273,8 @@ private func changes(
   }
 
   /// One change among 12,000 entries: what is read is the way to it on both sides.
-  @Test func equalSubtreesAreNotDescendedInto() throws {
+  @Test("equal subtrees are not descended into")
+  func equalSubtreesAreNotDescendedInto() throws {
     var after = sampleTree()
     after.directories[1].directory.directories[150].directory.files[7].entry = .file("changed")
     let left = try writeCatalog(sampleTree())
@@ -274,7 +290,8 @@ private func changes(
   }
 
   /// The comparison, against one that knows nothing of digests.
-  @Test func randomTreesAgainstANaiveComparison() throws {
+  @Test("random trees differ as a naive comparison says")
+  func randomTreesAgainstANaiveComparison() throws {
     var generator = printedGenerator()
     for _ in 0..<30 {
       let before = generator.tree(depth: 2, files: 6, directories: 2)

@@ -452,7 +452,7 @@ import Testing
 
   static let all = badNames + names + entries + records + places + trailers
 
-  @Test(arguments: all.indices)
+  @Test("a catalog that claims too much is refused quickly", arguments: all.indices)
   func isRefusedQuickly(_ index: Int) throws {
     let (what, make) = Self.all[index]
     let file = try make().file()
@@ -462,7 +462,8 @@ import Testing
   }
 
   /// The hostile builder builds good catalogs too; else everything would be refused for its form.
-  @Test func anHonestCatalogOfTheSameMakeIsRead() throws {
+  @Test("an honest catalog of the same make is read")
+  func anHonestCatalogOfTheSameMakeIsRead() throws {
     let linked = RawEntry(flags: 2, name: name("g"), group: 5)
     let attributed = RawEntry(flags: 1, name: name("h"), attributes: [1, 97, 1, 0, 0, 0, 7])
     let filled = RawEntry(size: 3, name: name("i"), tail: [UInt8](repeating: 4, count: 32))
@@ -475,7 +476,8 @@ import Testing
   }
 
   /// All of it again, in a process that may have 256 MiB more than it began with.
-  @Test func nothingIsBelievedThatCostsMemory() async {
+  @Test("nothing is believed that costs memory")
+  func nothingIsBelievedThatCostsMemory() async {
     await #expect(processExitsWith: .success) {
       let status = try String(contentsOfFile: "/proc/self/status", encoding: .utf8)
       let line = status.split(separator: "\n").first { $0.hasPrefix("VmSize:") }!

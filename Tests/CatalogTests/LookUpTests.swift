@@ -19,7 +19,8 @@ import Testing
     return try writeCatalog(root)
   }
 
-  @Test func neighboursFromManyDirectoriesReadEachDirectoryOnce() throws {
+  @Test("neighbours from many directories read each directory once")
+  func neighboursFromManyDirectoriesReadEachDirectoryOnce() throws {
     let (directories, files) = (16, 600)
     let file = try merged(directories, files: files)
     let reader = CatalogReader(reading: try OpenCatalog(reading: file))
@@ -45,7 +46,8 @@ import Testing
   }
 
   /// Any number of honest look-ups is no damage; a walk that does not end is.
-  @Test func manyLookUpsAreNoDamage() throws {
+  @Test("many look-ups are no damage")
+  func manyLookUpsAreNoDamage() throws {
     let file = try merged(2, files: 1)
     let reader = CatalogReader(reading: try OpenCatalog(reading: file))
     reader.paths = PathCache(limit: 0) { _ in 1 }
@@ -57,7 +59,8 @@ import Testing
     }
   }
 
-  @Test func whatWasUsedLastIsKept() {
+  @Test("what was used last is kept")
+  func whatWasUsedLastIsKept() {
     var recent = RecentValues<Int, String>(limit: 100)
     for number in 0..<1000 {
       recent.keep("\(number)", byteCount: 10, for: number)

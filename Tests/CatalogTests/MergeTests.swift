@@ -5,7 +5,7 @@ import Testing
 
 /// The order in which a merge of two records gives their entries, against sets of names.
 @Suite struct MergeTests {
-  @Test(arguments: 1...20)
+  @Test("every name comes once and in order", arguments: 1...20)
   func everyNameComesOnceAndInOrder(seed: UInt64) throws {
     var random = SeededGenerator(seed: seed)
     func names() -> Set<[UInt8]> {
@@ -45,7 +45,8 @@ import Testing
     check(directories, leftBelow, rightBelow)
   }
 
-  @Test func aMissingRecordHasNoEntries() throws {
+  @Test("a missing record has no entries")
+  func aMissingRecordHasNoEntries() throws {
     var merge = try RecordMerge(nil, nil)
     let (file, directory) = (try merge.nextFile(), try merge.nextDirectory())
     #expect(file == nil && directory == nil)

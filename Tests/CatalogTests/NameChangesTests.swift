@@ -124,7 +124,8 @@ struct NameChangesTests {
 
   private func numbers(_ side: [UInt64: NameChanges.Names]) -> [UInt64: Int64] { side.mapValues(\.count) }
 
-  @Test func aChangeIsALostAndAGainedName() throws {
+  @Test("a change is a lost and a gained name")
+  func aChangeIsALostAndAGainedName() throws {
     let changes = try NameChanges(
       from: reader([("a", 1), ("b", 2), ("c", 3)]), to: reader([("a", 1), ("d", 3), ("e", 3)]))
     #expect(numbers(changes.lost) == [2: 1, 3: 1] && numbers(changes.gained) == [3: 2])
@@ -132,18 +133,21 @@ struct NameChangesTests {
     #expect(changes.gained[3]?.place.path == [name("d"), name("d")])
   }
 
-  @Test func anEqualRowWithAnotherInodeIsFoundByTheSums() throws {
+  @Test("an equal row with another inode is found by the sums")
+  func anEqualRowWithAnotherInodeIsFoundByTheSums() throws {
     let changes = try NameChanges(from: reader([("a", 1), ("b", 2)]), to: reader([("a", 7), ("b", 2)]))
     #expect(numbers(changes.lost) == [1: 1] && numbers(changes.gained) == [7: 1])
     #expect(!changes.mayHideOthers)
   }
 
-  @Test func catalogsOfTwoRepositoriesHideTheirInodes() throws {
+  @Test("catalogs of two repositories hide their inodes")
+  func catalogsOfTwoRepositoriesHideTheirInodes() throws {
     let changes = try NameChanges(from: reader([("a", 1)]), to: reader([("a", 7)], repository: "other"))
     #expect(changes.lost.isEmpty && changes.gained.isEmpty && changes.mayHideOthers)
   }
 
-  @Test func aMissingCatalogHasNoNames() throws {
+  @Test("a missing catalog has no names")
+  func aMissingCatalogHasNoNames() throws {
     let changes = try NameChanges(from: nil, to: reader([("a", 1), ("b", 0)]))
     #expect(numbers(changes.gained) == [1: 1] && changes.unknown == 1 && !changes.mayHideOthers)
   }
@@ -173,14 +177,16 @@ struct LargestDirectoriesTests {
     directories.map { $0.path.map { String(decoding: $0, as: UTF8.self) }.joined(separator: "/") }
   }
 
-  @Test func aDirectoryThatIsAlmostOneSubdirectoryGivesWayToIt() throws {
+  @Test("a directory that is almost one subdirectory gives way to it")
+  func aDirectoryThatIsAlmostOneSubdirectoryGivesWayToIt() throws {
     let reader = try reader(["/a/b/c": [900], "/a/b/d": [50], "/a/e": [40], "/f": [300, 200]])
     #expect(try found(largestDirectories(in: reader, below: [[]], count: 4)) == ["", "a/b/c", "f", "a/b/d"])
     #expect(try found(largestDirectories(in: reader, below: [[name("a")]], count: 9)) == ["a/b/c", "a/b/d", "a/e"])
     #expect(try largestDirectories(in: reader, below: [[name("none")]], count: 4) == [])
   }
 
-  @Test func growthIsMeasuredAgainstTheOlderCatalog() throws {
+  @Test("growth is measured against the older catalog")
+  func growthIsMeasuredAgainstTheOlderCatalog() throws {
     let older = try reader(["/a/x": [500], "/b": [100], "/gone": [900]])
     let newer = try reader(["/a/x": [510], "/a/y": [200], "/b": [400], "/same": [0]])
     let growing = try largestDirectories(in: newer, since: older, below: [[name("a")], [name("b")]], count: 9)

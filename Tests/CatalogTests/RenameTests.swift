@@ -45,7 +45,8 @@ import Testing
     return tree
   }
 
-  @Test func byInodeAndByContent() throws {
+  @Test("renames are found by inode and by content")
+  func byInodeAndByContent() throws {
     let text = String(repeating: "text ", count: 20)
     let before = directory([("a", file("same", inode: 1)), ("b", file(text + "t", inode: 2))])
     #expect(try lines(before, directory([("c", file("same", inode: 9))])) == ["removed b", "renamed a c"])
@@ -70,7 +71,8 @@ import Testing
       ])
   }
 
-  @Test func aDirectoryIsOneLine() throws {
+  @Test("a renamed directory is one line")
+  func aDirectoryIsOneLine() throws {
     let files = (0..<100).map { ("f\($0 + 100)", file("\($0)", inode: UInt64($0) + 10)) }
     let before = tree([("old", directory(files, inode: 5))])
     #expect(try lines(before, tree([("new", directory(files, inode: 5))])) == ["renamed old new 100"])
@@ -96,7 +98,7 @@ import Testing
   }
 
   /// The reported changes lead from the first tree's paths to the second's, whatever was moved.
-  @Test(arguments: [false, true])
+  @Test("random moves are found", arguments: [false, true])
   func randomMoves(hasInodes: Bool) throws {
     var generator = printedGenerator()
     for _ in 0..<60 {
@@ -122,7 +124,8 @@ import Testing
     }
   }
 
-  @Test func manyEqualFilesAreNoQuadraticWork() throws {
+  @Test("many equal files are no quadratic work")
+  func manyEqualFilesAreNoQuadraticWork() throws {
     let count = 20_000
     let before = directory((0..<count).map { ("a\($0 + 100_000)", file("same", inode: 0)) })
     let after = directory((0..<count).map { ("b\($0 + 100_000)", file("same", inode: 0)) })

@@ -16,9 +16,11 @@ import Testing
     }
   }
 
-  @Test func anEmptyDirectory() throws { try expectRoundTrip(TestDirectory()) }
+  @Test("an empty directory has no entries")
+  func anEmptyDirectory() throws { try expectRoundTrip(TestDirectory()) }
 
-  @Test func everyKindWithEveryExtra() throws {
+  @Test("every kind of entry comes back with every extra")
+  func everyKindWithEveryExtra() throws {
     var generator = SeededGenerator(seed: 1)
     var root = TestDirectory()
     for kind in EntryKind.allCases where kind != .directory {
@@ -47,7 +49,10 @@ import Testing
     try expectRoundTrip(root)
   }
 
-  @Test func directoriesKeepTheirOwnFlagsAttributesAndHints() throws {
+  @Test("directories keep their own flags, attributes and hints")
+  func directoriesKeepTheirOwnFlagsAttributesAndHints()
+    throws
+  {
     var root = TestDirectory()
     root.flags = .synthetic
     for flags in [EntryFlags(), .incomplete, .synthetic, [.incomplete, .synthetic]] {
@@ -63,7 +68,8 @@ import Testing
     try expectRoundTrip(root)
   }
 
-  @Test func namesOfAnyBytes() throws {
+  @Test("names of any bytes come back")
+  func namesOfAnyBytes() throws {
     var names: [[UInt8]] = (1...255).map { [UInt8($0)] }
     names += (1...255).map { [UInt8](repeating: UInt8($0), count: 255) }
     names += [name("..."), name(".a"), name("a."), name("-rf"), name("a b"), [0xFF, 0xFE], [0x2E, 0xFF]]
@@ -79,7 +85,8 @@ import Testing
     try expectRoundTrip(root)
   }
 
-  @Test func aDeepTree() throws {
+  @Test("a deep tree comes back")
+  func aDeepTree() throws {
     var tree = TestDirectory()
     tree.files = [(name("bottom"), .file("b"))]
     for level in 0..<400 {
@@ -91,7 +98,8 @@ import Testing
     try expectRoundTrip(tree)
   }
 
-  @Test func aDirectoryOfAHundredThousandEntriesIsOneRecordInOneFrame() throws {
+  @Test("a directory of a hundred thousand entries is one record in one frame")
+  func aDirectoryOfAHundredThousandEntriesIsOneRecordInOneFrame() throws {
     var root = TestDirectory()
     root.files = (100_000..<200_000).map { number in
       var entry = NewEntry.file("")
@@ -111,7 +119,8 @@ import Testing
     #expect(row.size == 150_000 && row.hints.storedInode == 450_000)
   }
 
-  @Test func manyFramesByWritersInTurn() throws {
+  @Test("many frames by writers in turn come back")
+  func manyFramesByWritersInTurn() throws {
     var generator = printedGenerator()
     let tree = generator.tree(depth: 3, files: 12, directories: 6)
     let file = try writeCatalog(tree, writers: 3)
@@ -119,7 +128,8 @@ import Testing
     for writers in 1...3 { try expectRoundTrip(tree, writers: writers) }
   }
 
-  @Test func randomTrees() throws {
+  @Test("random trees come back")
+  func randomTrees() throws {
     var generator = printedGenerator()
     for _ in 0..<40 {
       let files = Int.random(in: 0...20, using: &generator)
@@ -128,7 +138,8 @@ import Testing
     }
   }
 
-  @Test func theTrailerKeepsEverything() throws {
+  @Test("the trailer keeps everything")
+  func theTrailerKeepsEverything() throws {
     let file = try writeCatalog(TestDirectory()) {
       $0.sequence = UInt64(Int64.max)
       $0.started = Timestamp(seconds: 1, nanoseconds: 2)
@@ -153,7 +164,8 @@ import Testing
     #expect(s.fileSystemID == 0xFFFF_0000_FFFF_0001 && s.program == name("treering 9"))
   }
 
-  @Test func totalsCountEntriesAndBytesOfRegularFiles() throws {
+  @Test("totals count entries and bytes of regular files")
+  func totalsCountEntriesAndBytesOfRegularFiles() throws {
     var child = TestDirectory()
     child.files = [(name("a"), .file("12345")), (name("b"), .file("123"))]
     var root = TestDirectory()
@@ -167,7 +179,10 @@ import Testing
   }
 
   /// What was written and published must be readable: else the snapshot is lost.
-  @Test func contentThatCompressesExtremelyWellIsReadBack() throws {
+  @Test("content that compresses extremely well is read back")
+  func contentThatCompressesExtremelyWellIsReadBack()
+    throws
+  {
     var attributes = TestDirectory()
     for index in 100..<300 {
       var entry = NewEntry.file()
@@ -186,7 +201,8 @@ import Testing
   }
 
   /// Some file systems (tmpfs, XFS, btrfs) take thousands of attributes of 64 KiB each for one file.
-  @Test func moreAttributesThanARecordMayHoldAreRefusedWhenWrittenOrReadBack() throws {
+  @Test("more attributes than a record may hold are refused when written or read back")
+  func moreAttributesThanARecordMayHoldAreRefusedWhenWrittenOrReadBack() throws {
     var root = TestDirectory()
     var entry = NewEntry.file()
     entry.attributes = AttributeBlock(

@@ -5,7 +5,8 @@ import Testing
 
 @Suite struct SharedRecordTests {
   /// Forty-five records, each naming the next twice, are 2^45 paths: a few bytes that claim a tree without end.
-  @Test func aTreeThatFewBytesClaimWithoutEndIsRefused() throws {
+  @Test("a tree that few bytes claim without end is refused")
+  func aTreeThatFewBytesClaimWithoutEndIsRefused() throws {
     let file = MemoryCatalog()
     let writer = FrameWriter(sink: file)
     let hasher = SHA256()

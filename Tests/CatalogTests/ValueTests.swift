@@ -7,6 +7,7 @@ import Testing
 
 @Suite struct CalendarTimeTests {
   @Test(
+    "known instants have their texts",
     arguments: [
       (0, "1970-01-01T00:00:00Z"),
       (-1, "1969-12-31T23:59:59Z"),
@@ -36,7 +37,8 @@ import Testing
   }
 
   /// GNU date counts in the proleptic Gregorian calendar too.
-  @Test func agreesWithDate() throws {
+  @Test("the local times are those of date(1)")
+  func agreesWithDate() throws {
     var generator = printedGenerator()
     var instants = (0..<5000).map { _ in Int64.random(in: -62_135_596_800...253_402_300_799, using: &generator) }
     // The midnights of every day around the turn of four centuries.
@@ -56,7 +58,8 @@ import Testing
   }
 
   /// A file's time is whatever somebody set, and a catalog's is whatever it says.
-  @Test func theEndsOfTimeDoNotEndTheProcess() async {
+  @Test("the ends of time do not end the process")
+  func theEndsOfTimeDoNotEndTheProcess() async {
     await #expect(processExitsWith: .success) {
       for seconds in [Int64.max, Int64.max - 1, 1 << 56, -(1 << 56), Int64.min + 1, Int64.min] {
         precondition(!CalendarTime(seconds: seconds).rfc3339.isEmpty)
@@ -66,7 +69,8 @@ import Testing
 }
 
 @Suite struct SnapshotNameTests {
-  @Test func aNameIsReadBack() {
+  @Test("a name is read back")
+  func aNameIsReadBack() {
     let made = SnapshotName(seconds: 1_795_388_400)
     #expect(made.description == "2026-11-22T23-00-00Z")
     #expect(SnapshotName(Array("2026-11-22T23-00-00Z".utf8)) == made)
@@ -74,16 +78,19 @@ import Testing
     #expect(made.catalogName == Array("2026-11-22T23-00-00Z.catalog".utf8))
   }
 
-  @Test(arguments: [
-    "", "latest", "2026-11-22", "2026-11-22T23-00-00", "2026-11-22T23-00-00z",
-    "2026-11-22T23:00:00Z", "2026-11-22 23-00-00Z", "2026-11-22T23-00-00ZZ", "x2026-11-22T23-00-00Z",
-    "2026/11/22T23-00-00Z", "20261-1-22T23-00-00Z", "-026-11-22T23-00-00Z", "2026-11-22T23-00-0\u{0}Z",
-    "2026-11-22T23-00-00Z.catalog", "٢026-11-22T23-00-00Z", "2026-11-22T23-00-٠Z",
-  ])
+  @Test(
+    "other forms are no names",
+    arguments: [
+      "", "latest", "2026-11-22", "2026-11-22T23-00-00", "2026-11-22T23-00-00z",
+      "2026-11-22T23:00:00Z", "2026-11-22 23-00-00Z", "2026-11-22T23-00-00ZZ", "x2026-11-22T23-00-00Z",
+      "2026/11/22T23-00-00Z", "20261-1-22T23-00-00Z", "-026-11-22T23-00-00Z", "2026-11-22T23-00-0\u{0}Z",
+      "2026-11-22T23-00-00Z.catalog", "٢026-11-22T23-00-00Z", "2026-11-22T23-00-٠Z",
+    ])
   func otherFormsAreNoNames(_ text: String) { #expect(SnapshotName(Array(text.utf8)) == nil) }
 
   /// Retention and `list` compute with the time a name tells.
-  @Test func laterNamesSortLater() {
+  @Test("later names sort later")
+  func laterNamesSortLater() {
     var generator = printedGenerator()
     var previous: (Int64, String)?
     for seconds in (0..<500).map({ _ in Int64.random(in: 0..<253_402_300_799, using: &generator) }).sorted() {
@@ -96,17 +103,19 @@ import Testing
 }
 
 @Suite struct DisplayNameTests {
-  @Test(arguments: [
-    ("plain.txt", "plain.txt"), ("", ""), (" lead and trail ", " lead and trail "),
-    ("a\nb", #"a\nb"#), ("a\tb", #"a\tb"#), ("a\rb", #"a\rb"#), (#"a\nb"#, #"a\\nb"#), (#"\"#, #"\\"#),
-    ("\u{1b}[31mred", #"\x1b[31mred"#), ("\u{07}", #"\x07"#), ("\u{7f}", #"\x7f"#), ("\u{01}", #"\x01"#),
-    ("grün", "grün"), ("日本語", "日本語"), ("🌲", "🌲"), ("e\u{301}", "e\u{301}"),
-    ("\u{85}", #"\u{85}"#), ("\u{9b}31m", #"\u{9b}31m"#), ("\u{80}", #"\u{80}"#), ("\u{9f}", #"\u{9f}"#),
-    ("\u{a0}", "\u{a0}"),
-    ("\u{202e}gpj.exe", #"\u{202e}gpj.exe"#), ("\u{2066}x\u{2069}", #"\u{2066}x\u{2069}"#),
-    ("\u{200b}", #"\u{200b}"#), ("\u{200f}", #"\u{200f}"#), ("\u{2028}", #"\u{2028}"#),
-    ("\u{2029}", #"\u{2029}"#), ("\u{feff}x", #"\u{feff}x"#), ("\u{2060}", #"\u{2060}"#),
-  ])
+  @Test(
+    "a name is shown as text",
+    arguments: [
+      ("plain.txt", "plain.txt"), ("", ""), (" lead and trail ", " lead and trail "),
+      ("a\nb", #"a\nb"#), ("a\tb", #"a\tb"#), ("a\rb", #"a\rb"#), (#"a\nb"#, #"a\\nb"#), (#"\"#, #"\\"#),
+      ("\u{1b}[31mred", #"\x1b[31mred"#), ("\u{07}", #"\x07"#), ("\u{7f}", #"\x7f"#), ("\u{01}", #"\x01"#),
+      ("grün", "grün"), ("日本語", "日本語"), ("🌲", "🌲"), ("e\u{301}", "e\u{301}"),
+      ("\u{85}", #"\u{85}"#), ("\u{9b}31m", #"\u{9b}31m"#), ("\u{80}", #"\u{80}"#), ("\u{9f}", #"\u{9f}"#),
+      ("\u{a0}", "\u{a0}"),
+      ("\u{202e}gpj.exe", #"\u{202e}gpj.exe"#), ("\u{2066}x\u{2069}", #"\u{2066}x\u{2069}"#),
+      ("\u{200b}", #"\u{200b}"#), ("\u{200f}", #"\u{200f}"#), ("\u{2028}", #"\u{2028}"#),
+      ("\u{2029}", #"\u{2029}"#), ("\u{feff}x", #"\u{feff}x"#), ("\u{2060}", #"\u{2060}"#),
+    ])
   func text(_ raw: String, _ expected: String) { #expect(displayName(Array(raw.utf8)) == expected) }
 
   @Test(
@@ -126,12 +135,15 @@ import Testing
 
   /// The Arabic letter mark is one of Unicode's Bidi_Control characters; tags and the Mongolian vowel
   /// separator show nothing at all.
-  @Test(arguments: [("\u{61c}x", #"\u{61c}x"#), ("\u{e0041}", #"\u{e0041}"#), ("\u{180e}", #"\u{180e}"#)])
+  @Test(
+    "other invisible characters are escaped",
+    arguments: [("\u{61c}x", #"\u{61c}x"#), ("\u{e0041}", #"\u{e0041}"#), ("\u{180e}", #"\u{180e}"#)])
   func otherInvisibleCharacters(_ raw: String, _ expected: String) {
     #expect(displayName(Array(raw.utf8)) == expected)
   }
 
-  @Test func whateverIsShownIsOneLineWithoutControls() {
+  @Test("whatever is shown is one line without controls")
+  func whateverIsShownIsOneLineWithoutControls() {
     var generator = printedGenerator()
     for _ in 0..<3000 {
       let raw = generator.bytes(Int.random(in: 0...40, using: &generator))
@@ -142,7 +154,8 @@ import Testing
   }
 
   /// Two names are never shown as the same text.
-  @Test func theTextTellsNamesApart() {
+  @Test("the text tells names apart")
+  func theTextTellsNamesApart() {
     let names: [[UInt8]] = [
       name("a\nb"), name(#"a\nb"#), name(#"a\\nb"#), [0xFF], name(#"\xff"#), name("\u{ff}"),
       name("\u{202e}"), name(#"\u{202e}"#), [0xC2], [0xC2, 0x85],
@@ -152,7 +165,8 @@ import Testing
 }
 
 @Suite struct NameOrderTests {
-  @Test func ordersAsSortDoesInTheCLocale() throws {
+  @Test("the order is that of sort in the C locale")
+  func ordersAsSortDoesInTheCLocale() throws {
     var generator = printedGenerator()
     var names = Set((0..<4000).map { _ in generator.fileName() })
     for text in ["a", "a.", "a-", "a/".replacingOccurrences(of: "/", with: "0"), "aa", "A", "ä", "-", "..."] {
@@ -166,7 +180,8 @@ import Testing
     #expect(ours == theirs)
   }
 
-  @Test func isAnOrder() {
+  @Test("the comparison is an order")
+  func isAnOrder() {
     let inOrder: [([UInt8], [UInt8])] = [
       ([], [0]), ([1], [1, 0]), ([0x7F], [0x80]), ([0xFE, 0xFF], [0xFF]), (name("ab"), name("b")),
       (name("main"), name("main.c")), (name("a"), name("abc")),

@@ -35,7 +35,8 @@ import Testing
 
   private func shortFacts(_ facts: AuditFacts) -> [String] { Audit(of: facts).short.map(\.fact) }
 
-  @Test("three copies on two media with one elsewhere are well") func well() {
+  @Test("three copies on two media with one elsewhere are well")
+  func well() {
     let audit = Audit(of: good())
     #expect(audit.isWell, "\(audit.short)")
     #expect(audit.copies == ["this machine", "/r", "nas"] && audit.media == 3 && audit.offSite == ["nas"])

@@ -42,7 +42,8 @@ import Testing
     return new
   }
 
-  @Test(arguments: sample(60, of: Array(0..<300))) func randomEdits(seed: Int) throws {
+  @Test("random edits are rebuilt", arguments: sample(60, of: Array(0..<300)))
+  func randomEdits(seed: Int) throws {
     var random = SeededGenerator(seed: UInt64(seed))
     let size = [100, 3000, 70_000, 400_000][seed % 4]
     var old = random.bytes(Int.random(in: 0...size, using: &random))
@@ -59,7 +60,8 @@ import Testing
     _ = try apply(new, old, from: Int.random(in: 0...old.count, using: &random), finder)
   }
 
-  @Test func tinyFiles() throws {
+  @Test("tiny files are rebuilt")
+  func tinyFiles() throws {
     var random = SeededGenerator(seed: 1)
     let finder = DeltaFinder()
     for size in 0...200 {
@@ -72,7 +74,8 @@ import Testing
     }
   }
 
-  @Test func everyOffset() throws {
+  @Test("a block is found at every offset")
+  func everyOffset() throws {
     var random = SeededGenerator(seed: 2)
     let old = random.bytes(1000)
     let new = Array(old[..<300]) + random.bytes(20) + Array(old[320..<700]) + Array(old[650...])
@@ -80,7 +83,10 @@ import Testing
     for offset in 0...new.count + 2 { _ = try apply(old, new, from: offset, finder) }
   }
 
-  @Test(arguments: [1, 2, 3, 7, 31, 32, 33, 1023, 1024, 1025]) func periodic(period: Int) throws {
+  @Test("periodic content is rebuilt", arguments: [1, 2, 3, 7, 31, 32, 33, 1023, 1024, 1025])
+  func periodic(period: Int)
+    throws
+  {
     var random = SeededGenerator(seed: UInt64(period))
     let unit = random.bytes(period)
     func repeated(_ count: Int) -> [UInt8] { (0..<count).map { unit[$0 % period] } }
@@ -96,7 +102,8 @@ import Testing
     }
   }
 
-  @Test func zeros() throws {
+  @Test("zeros are rebuilt")
+  func zeros() throws {
     let finder = DeltaFinder()
     let old = [UInt8](repeating: 0, count: 1 << 20)
     #expect(try apply(old, old, finder).literalBytes == 0)
@@ -107,7 +114,8 @@ import Testing
     #expect(try apply(new, old, finder).literalBytes <= 2 * (new.count / 5000 + 1))
   }
 
-  @Test func unrelated() throws {
+  @Test("unrelated versions are sent as they are")
+  func unrelated() throws {
     var random = SeededGenerator(seed: 3)
     let (old, new) = (random.bytes(1 << 20), random.bytes(1 << 20))
     let finder = DeltaFinder()
@@ -115,7 +123,8 @@ import Testing
     #expect(finder.comparedBytes < new.count)
   }
 
-  @Test func oneByteChanged() throws {
+  @Test("one changed byte costs one block")
+  func oneByteChanged() throws {
     var random = SeededGenerator(seed: 4)
     let old = random.bytes(1 << 20)
     for at in [0, 1, 31, 32, 5000, 524_288, (1 << 20) - 33, (1 << 20) - 2, (1 << 20) - 1] {
@@ -127,7 +136,8 @@ import Testing
     }
   }
 
-  @Test func insertedAndOverwritten() throws {
+  @Test("insertions and overwritten blocks are rebuilt")
+  func insertedAndOverwritten() throws {
     var random = SeededGenerator(seed: 5)
     let old = random.bytes(4 << 20)
     var new = old
@@ -142,7 +152,8 @@ import Testing
     #expect(applied.literalBytes > 99 + 20 * 4090)
   }
 
-  @Test func changesNearerThanABlock() throws {
+  @Test("changes nearer than a block are rebuilt")
+  func changesNearerThanABlock() throws {
     var random = SeededGenerator(seed: 6)
     let old = random.bytes(1 << 20)
     var new = old
@@ -150,7 +161,8 @@ import Testing
     #expect(try apply(old, new, block: 1024).literalBytes <= 2 * (new.count / 100 + 1))
   }
 
-  @Test func movedRecordsWithZeros() throws {
+  @Test("moved records with zeros are found")
+  func movedRecordsWithZeros() throws {
     // Records of 60 random bytes and 70 zeros: the zeros are found at the old displacement, too.
     var random = SeededGenerator(seed: 7)
     var old: [UInt8] = []
@@ -160,7 +172,8 @@ import Testing
     #expect(try apply(old, random.bytes(3) + old).literalBytes <= 1000)
   }
 
-  @Test func shuffledExtents() throws {
+  @Test("shuffled extents are found")
+  func shuffledExtents() throws {
     var random = SeededGenerator(seed: 8)
     let old = random.bytes(1 << 20)
     let order = (0..<256).shuffled(using: &random)
@@ -168,7 +181,8 @@ import Testing
     #expect(try apply(old, new).literalBytes == 0)
   }
 
-  @Test func lastShortBlock() throws {
+  @Test("the last, short block is found")
+  func lastShortBlock() throws {
     var random = SeededGenerator(seed: 9)
     let old = random.bytes(10_000 + 17)
     let tail = Array(old[9_900...])
@@ -177,7 +191,8 @@ import Testing
     #expect(try apply(old, new, block: 64).literalBytes == 6000)
   }
 
-  @Test func largeBlocks() throws {
+  @Test("large blocks are found")
+  func largeBlocks() throws {
     var random = SeededGenerator(seed: 10)
     let old = random.bytes(900_000)
     let new = random.bytes(777) + old[..<500_000] + random.bytes(5) + old[500_000...]
@@ -186,7 +201,8 @@ import Testing
     }
   }
 
-  @Test func impossibleBlocks() throws {
+  @Test("impossible blocks are refused")
+  func impossibleBlocks() throws {
     for block in [0, -32, 16, 48, Int.min] {
       #expect(throws: DeltaError.self) { try BlockIndex(of: MemorySource([1, 2, 3]), blockBytes: block) }
     }
@@ -197,7 +213,8 @@ import Testing
     #expect(throws: DeltaError.self) { try BlockIndex(of: endless, blockBytes: 1 << 50) }
   }
 
-  @Test func shrunkVersions() throws {
+  @Test("shrunk versions are rebuilt")
+  func shrunkVersions() throws {
     var random = SeededGenerator(seed: 11)
     let old = random.bytes(1 << 20)
     #expect(throws: DeltaError.self) {
@@ -213,7 +230,8 @@ import Testing
     #expect(try Applied(old, MemorySource(old), against: index, finder).bytes == old)
   }
 
-  @Test func emitThrows() throws {
+  @Test("an error of the receiver ends the comparison")
+  func emitThrows() throws {
     struct Stop: Error {}
     let old = [UInt8](repeating: 7, count: 5000)
     let index = try BlockIndex(of: MemorySource(old), blockBytes: 64)
@@ -225,7 +243,8 @@ import Testing
   // MARK: Large files
 
   /// Pages that are overwritten where they are, and some bytes in front of them: nothing has to be looked up.
-  @Test func aLargeFileThatIsChangedInPlaceIsNotIndexed() throws {
+  @Test("a large file that is changed in place is not indexed")
+  func aLargeFileThatIsChangedInPlaceIsNotIndexed() throws {
     var random = SeededGenerator(seed: 14)
     let old = random.bytes(16 << 20)
     var new = old
@@ -243,8 +262,8 @@ import Testing
   }
 
   /// Something is inserted or removed in the middle, or the file has grown or was changed at its end.
-  @Test(arguments: [300_000, -300_000, 20, -20, 4096, -4096]) func oneInsertionOrRemovalNeedsNoIndex(count: Int) throws
-  {
+  @Test("one insertion or removal needs no index", arguments: [300_000, -300_000, 20, -20, 4096, -4096])
+  func oneInsertionOrRemovalNeedsNoIndex(count: Int) throws {
     var random = SeededGenerator(seed: 16)
     let old = random.bytes(8 << 20)
     var new = old
@@ -262,7 +281,10 @@ import Testing
     #expect(index.isBuilt == (count == 300_000))
   }
 
-  @Test(arguments: [1, 5000, 60_000]) func whatIsAppendedNeedsNoIndex(count: Int) throws {
+  @Test("what is appended needs no index", arguments: [1, 5000, 60_000])
+  func whatIsAppendedNeedsNoIndex(count: Int)
+    throws
+  {
     var random = SeededGenerator(seed: 17)
     let old = random.bytes(8 << 20)
     let index = try BlockIndex(of: MemorySource(old), blockBytes: BlockSize.local(for: UInt64(old.count)))
@@ -274,7 +296,10 @@ import Testing
   }
 
   /// Zeros are at every displacement: where they are trusted, what is between them is not found any more.
-  @Test(arguments: [1, 2]) func zerosAreNoReasonToPassWhatIsElsewhere(insertions: Int) throws {
+  @Test("zeros are no reason to pass what is elsewhere", arguments: [1, 2])
+  func zerosAreNoReasonToPassWhatIsElsewhere(
+    insertions: Int
+  ) throws {
     var random = SeededGenerator(seed: 18)
     var old: [UInt8] = []
     for _ in 0..<4096 { old += random.bytes(1024) + [UInt8](repeating: 0, count: 7168) }
@@ -287,7 +312,10 @@ import Testing
   }
 
   /// The same with pages that are elsewhere in the old version: a small part of the file may be missed.
-  @Test(arguments: [2, 8, 64, 512]) func pagesThatChangePlacesAreFound(distance: Int) throws {
+  @Test("pages that change places are found", arguments: [2, 8, 64, 512])
+  func pagesThatChangePlacesAreFound(
+    distance: Int
+  ) throws {
     var random = SeededGenerator(seed: 15)
     let old = random.bytes(16 << 20)
     var new = old
@@ -304,7 +332,8 @@ import Testing
   // MARK: Work
 
   /// Blocks whose sums are equal and that are found equal to a byte far behind their beginning.
-  @Test func equalSumsOfDifferentBlocks() throws {
+  @Test("different blocks with equal sums are told apart")
+  func equalSumsOfDifferentBlocks() throws {
     var random = SeededGenerator(seed: 12)
     let units = [thueMorse(11, flipped: false), thueMorse(11, flipped: true)]
     #expect(units[0] != units[1])
@@ -319,7 +348,8 @@ import Testing
   }
 
   /// A sum that is known at half of all positions, and nothing that is equal.
-  @Test func equalSumsEverywhere() throws {
+  @Test("equal sums everywhere cost no quadratic time")
+  func equalSumsEverywhere() throws {
     var random = SeededGenerator(seed: 13)
     let rest = random.bytes(2048)
     let unit = thueMorse(11, flipped: false) + rest

@@ -35,7 +35,8 @@ import Testing
     return result
   }
 
-  @Test func weakSum() throws {
+  @Test("the weak sum rolls as it is computed anew")
+  func weakSum() throws {
     var random = SeededGenerator(seed: 20)
     #expect(WeakSum.inverse &* WeakSum.multiplier == 1)
     for count in 0...70 {
@@ -63,7 +64,8 @@ import Testing
     }
   }
 
-  @Test func encoding() throws {
+  @Test("an encoded signature is read back")
+  func encoding() throws {
     var random = SeededGenerator(seed: 21)
     let old = random.bytes(256 + 100)
     let salt: UInt64 = 0x0807_0605_0403_0201
@@ -79,7 +81,8 @@ import Testing
     #expect(encoded == expected)
   }
 
-  @Test func largeBlocksAreSummedInParts() throws {
+  @Test("large blocks are summed in parts")
+  func largeBlocksAreSummedInParts() throws {
     var random = SeededGenerator(seed: 22)
     let old = random.bytes(600_000)
     let found = try signature(old, 1 << 19)
@@ -90,7 +93,8 @@ import Testing
     #expect(found.weakSums == sums)
   }
 
-  @Test func blockSizes() throws {
+  @Test("the block size follows the file's size")
+  func blockSizes() throws {
     #expect(BlockSize.local(for: 0) == 32)
     #expect(BlockSize.local(for: 1) == 32)
     #expect(BlockSize.local(for: 1 << 20) == 64)
@@ -110,7 +114,8 @@ import Testing
 
   // MARK: Hostile input
 
-  @Test func roundTrip() throws {
+  @Test("a signature comes back")
+  func roundTrip() throws {
     var random = SeededGenerator(seed: 23)
     for size in [0, 1, 255, 256, 257, 5000] {
       let found = try signature(random.bytes(size), 256)
@@ -119,7 +124,8 @@ import Testing
     }
   }
 
-  @Test func damaged() throws {
+  @Test("a damaged signature is refused")
+  func damaged() throws {
     var random = SeededGenerator(seed: 24)
     let old = random.bytes(1000)
     let new = Array(old[..<600]) + random.bytes(50) + Array(old[600...])
@@ -141,7 +147,8 @@ import Testing
     }
   }
 
-  @Test func impossibleSizes() throws {
+  @Test("impossible sizes are refused")
+  func impossibleSizes() throws {
     func header(_ block: UInt32, _ byteCount: UInt64) -> [UInt8] {
       (0..<4).map { UInt8(truncatingIfNeeded: block >> ($0 * 8)) } + [8, 0, 0, 0]
         + (0..<8).map { UInt8(truncatingIfNeeded: byteCount >> ($0 * 8)) } + [UInt8](repeating: 0, count: 8)
@@ -166,7 +173,8 @@ import Testing
 
   // MARK: Search
 
-  @Test(arguments: sample(40, of: Array(0..<150))) func randomEdits(seed: Int) throws {
+  @Test("random edits are rebuilt", arguments: sample(40, of: Array(0..<150)))
+  func randomEdits(seed: Int) throws {
     var random = SeededGenerator(seed: UInt64(seed + 1000))
     let old = random.bytes(Int.random(in: 0...[50, 3000, 100_000][seed % 3], using: &random))
     var new = old
@@ -187,7 +195,8 @@ import Testing
     _ = try apply(new, old, block, finder)
   }
 
-  @Test func equalVersions() throws {
+  @Test("equal versions cost nothing")
+  func equalVersions() throws {
     var random = SeededGenerator(seed: 25)
     for old in [random.bytes(100_000), [UInt8](repeating: 0, count: 100_000), random.bytes(300), random.bytes(200)] {
       let finder = DeltaFinder()
@@ -199,7 +208,8 @@ import Testing
   }
 
   /// Every position has a sum that is known, and no block is there.
-  @Test func equalSumsEverywhere() throws {
+  @Test("equal sums everywhere cost no quadratic time")
+  func equalSumsEverywhere() throws {
     var random = SeededGenerator(seed: 26)
     let rest = random.bytes(2048)
     let unit = thueMorse(11, flipped: false) + rest

@@ -56,7 +56,8 @@ struct DumpTests {
     Set(try world.run("find '\(tree)' -type f -printf '\(format)\\n'").split(separator: "\n").map(String.init))
   }
 
-  @Test func twoOfTwoHundredTablesAddTwoFilesAndTheContents() throws {
+  @Test("two of two hundred tables add two files and the contents")
+  func twoOfTwoHundredTablesAddTwoFilesAndTheContents() throws {
     try makeTables(200)
     let first = try snapshot(dumping: "shop")
     try world.age(first.result.snapshot.name.description, to: "2026-01-01T00-00-00Z")
@@ -78,7 +79,7 @@ struct DumpTests {
   }
 
   /// The stored file is not what its catalog says, and the fresh one is there.
-  @Test(arguments: ["truncate -s 5", "touch -d 2020-01-01", "rm", "verified"])
+  @Test("a damaged stored file is not linked", arguments: ["truncate -s 5", "touch -d 2020-01-01", "rm", "verified"])
   func aDamagedStoredFileIsNotLinked(_ damage: String) throws {
     try makeTables(3)
     let first = try snapshot(dumping: "shop")
@@ -98,7 +99,8 @@ struct DumpTests {
   }
 
   /// A database that was dropped, by whomever, takes its last dump with it only when the operator says so.
-  @Test func theLastSnapshotWithALostDatabaseIsHeld() throws {
+  @Test("the last snapshot with a lost database is held")
+  func theLastSnapshotWithALostDatabaseIsHeld() throws {
     let repository = try Repository.open(Array(world.repositoryPath.utf8))
     try makeTables(2, in: "main/shop")
     try makeTables(2, in: "main/wiki")
@@ -113,7 +115,8 @@ struct DumpTests {
     #expect(try third.warnings.isEmpty && repository.marks.all(.held).count == 1)
   }
 
-  @Test func newFilesAreMovedInWithTheRepositorysOwner() throws {
+  @Test("new files are moved in with the repository's owner")
+  func newFilesAreMovedInWithTheRepositorysOwner() throws {
     try makeTables(3)
     try world.run("chmod 644 '\(dumps)'/shop/*; chmod 755 '\(dumps)/shop'")
     let made = try files("\(dumps)/shop", "%i %T@ %f")
@@ -124,7 +127,8 @@ struct DumpTests {
     #expect(taken.result.snapshot.summary.bytesCopied > 0)
   }
 
-  @Test func aFileThatOthersCanChangeIsCopied() throws {
+  @Test("a file that others can change is copied")
+  func aFileThatOthersCanChangeIsCopied() throws {
     try makeTables(3)
     try world.run("chmod 640 '\(dumps)/shop/3001.dat'; ln '\(dumps)/shop/3001.dat' elsewhere")
     let writer = open("\(dumps)/shop/3002.dat", O_WRONLY | O_APPEND)
@@ -138,7 +142,8 @@ struct DumpTests {
     #expect(try world.problems(taken.result.snapshot.name.description).isEmpty)
   }
 
-  @Test func aDumpOnAnotherFileSystemIsCopiedOnce() throws {
+  @Test("a dump on another file system is copied once")
+  func aDumpOnAnotherFileSystemIsCopiedOnce() throws {
     let elsewhere = "/dev/shm/treering-\(UUID())"
     defer { _ = try? world.run("rm -rf '\(elsewhere)'") }
     try makeTables(5)
@@ -153,7 +158,8 @@ struct DumpTests {
   }
 
   /// Many tables are empty. Each keeps an inode of its own, as in the dump.
-  @Test func equalFilesAreNoHardLinks() throws {
+  @Test("equal files are no hard links")
+  func equalFilesAreNoHardLinks() throws {
     let make = "mkdir -p '\(dumps)/shop'; cd '\(dumps)/shop'; for i in 1 2 3 4 5; do echo . > $i.dat; done"
     try world.run(make)
     let first = try snapshot(dumping: "shop")
@@ -163,7 +169,9 @@ struct DumpTests {
     #expect(try files(tree(second), "%i %f").isSuperset(of: files(tree(first), "%i %f")))
   }
 
-  @Test(arguments: ["rm -rf shop; mkdir shop", "rm shop/3*", "for f in shop/*; do echo new >> $f; done"])
+  @Test(
+    "no guard means a dump",
+    arguments: ["rm -rf shop; mkdir shop", "rm shop/3*", "for f in shop/*; do echo new >> $f; done"])
   func noGuardMeansADump(_ change: String) throws {
     try makeTables(200)
     _ = try snapshot(dumping: "shop")
@@ -175,7 +183,8 @@ struct DumpTests {
   }
 
   /// The name of a dump is no path of a source, and no rule of a source leaves out a part of a dump.
-  @Test func aSourceOfTheSameNameIsAnotherSource() throws {
+  @Test("a source of the same name is another source")
+  func aSourceOfTheSameNameIsAnotherSource() throws {
     try makeTables(2)
     let taken = try world.snapshot { options in
       options.add(Dump(of: record("shop"), in: Array("\(dumps)/shop".utf8)))
@@ -186,7 +195,8 @@ struct DumpTests {
     #expect(summary.sources == [Array(world.source.utf8)] && summary.databases == [record("shop")])
   }
 
-  @Test func aDatabaseWithoutADumpIsLeftOutAndItsLastDumpIsTheBaseOfTheNext() throws {
+  @Test("a database without a dump is left out and its last dump is the base of the next")
+  func aDatabaseWithoutADumpIsLeftOutAndItsLastDumpIsTheBaseOfTheNext() throws {
     try makeTables(10)
     let first = try snapshot(dumping: "shop")
     let without = try snapshot(leavingOut: ["shop"])
@@ -200,7 +210,8 @@ struct DumpTests {
     #expect(try files(tree(third), "%i").subtracting(files(tree(first), "%i")).count == 1)
   }
 
-  @Test func theLastDumpOfADatabaseNeverExpires() throws {
+  @Test("the last dump of a database never expires")
+  func theLastDumpOfADatabaseNeverExpires() throws {
     for (index, hasDump) in [false, true, false, false, false].enumerated() {
       if hasDump { try makeTables(2) }
       let taken = hasDump ? try snapshot(dumping: "shop") : try snapshot(leavingOut: ["shop"])
@@ -212,7 +223,8 @@ struct DumpTests {
     #expect(try world.names() == ["2026-01-02T00-00-00Z", "2026-01-05T00-00-00Z"])
   }
 
-  @Test func aSourceMayBeReadElsewhere() throws {
+  @Test("a source may be read elsewhere")
+  func aSourceMayBeReadElsewhere() throws {
     try world.run("mkdir frozen; echo frozen > frozen/file; echo live > source/file")
     let taken = try world.snapshot { $0.origins[Array(world.source.utf8)] = Array("\(world.path)/frozen".utf8) }
     #expect(try world.content(world.tree("\(taken.result.snapshot.name)")) == world.content("\(world.path)/frozen"))

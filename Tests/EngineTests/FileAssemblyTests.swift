@@ -9,7 +9,7 @@ import Testing
 /// Contents in pieces of every size, with holes, cut off and gone on with: the file has the bytes, and the digest is
 /// what `sha256sum` says, or that of a sparse file.
 struct FileAssemblyTests {
-  @Test(arguments: sample(4, of: Array(1...12)))
+  @Test("the content is the same, whatever the pieces in which it comes", arguments: sample(4, of: Array(1...12)))
   func anyPieces(seed: UInt64) throws {
     var random = SeededGenerator(seed: seed)
     let path = FileManager.default.temporaryDirectory.appendingPathComponent("treering-assembly-\(UUID().uuidString)")

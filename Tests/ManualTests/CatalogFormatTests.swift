@@ -224,7 +224,8 @@ import Testing
 
   // MARK: Tests
 
-  @Test func anIndependentReaderFindsWhatTheSourceIs() throws {
+  @Test("an independent reader finds what the source is")
+  func anIndependentReaderFindsWhatTheSourceIs() throws {
     let seen = try oracle(scratch.path("tree"))
     #expect(seen.count > 800)
     #expect(Set(seen.values.map(\.kind)).isSuperset(of: ["f", "d", "l", "p", "s"]))
@@ -288,7 +289,10 @@ import Testing
     #expect(frames > 1)
   }
 
-  @Test func aSnapshotOfAnUnchangedTreeHasTheSameDigests() throws {
+  @Test("a snapshot of an unchanged tree has the same digests")
+  func aSnapshotOfAnUnchangedTreeHasTheSameDigests()
+    throws
+  {
     let first = try snapshot()
     let second = try snapshot()
     #expect(second.sequence == first.sequence + 1)
@@ -304,7 +308,8 @@ import Testing
   }
 
   /// Whatever bit of a catalog is flipped, a reader that follows the page refuses it.
-  @Test func noFlippedBitIsOverlooked() throws {
+  @Test("no flipped bit is overlooked")
+  func noFlippedBitIsOverlooked() throws {
     let path = catalog(try snapshot().snapshot)
     let intact = try Data(contentsOf: URL(filePath: path))
     #expect(try read(path).status == 0)
@@ -326,7 +331,8 @@ import Testing
   }
 
   /// The versioning rule: a higher version is refused by the program, and said so.
-  @Test func aHigherVersionIsRefused() throws {
+  @Test("a higher version is refused")
+  func aHigherVersionIsRefused() throws {
     let path = catalog(try snapshot().snapshot)
     var data = try Data(contentsOf: URL(filePath: path))
     data[16] = 3
@@ -337,7 +343,7 @@ import Testing
   }
 
   /// The other half of it: a tag that nobody knows yet is passed over, in a frame of either form.
-  @Test(arguments: ["compressed", "as it is"])
+  @Test("an unknown tag of the trailer is passed over", arguments: ["compressed", "as it is"])
   func anUnknownTagOfTheTrailerIsPassedOver(form: String) throws {
     let answer = try snapshot()
     let path = catalog(answer.snapshot)

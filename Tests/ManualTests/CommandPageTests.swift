@@ -32,7 +32,8 @@ import Testing
 
   private func page(of command: String) throws -> ManualPage { try ManualPage("treering-\(command).1") }
 
-  @Test func everySubcommandIsDescribedAndNoOther() throws {
+  @Test("every subcommand is described and no other")
+  func everySubcommandIsDescribedAndNoOther() throws {
     let commands = try commands()
     #expect(commands.count >= 6)
     let described = ManualPage.items(try page.section("COMMANDS")).map { $0.head.dropFirst("Cm ".count) }
@@ -43,7 +44,8 @@ import Testing
   }
 
   /// The list of commands and the page of each give its purpose in the same words.
-  @Test func purposesAgree() throws {
+  @Test("purposes agree")
+  func purposesAgree() throws {
     for item in ManualPage.items(try page.section("COMMANDS")).dropLast() {
       let name = try page(of: String(item.head.dropFirst("Cm ".count))).section("NAME")
       let purpose = try #require(name.last?.dropFirst(".Nd ".count))
@@ -51,7 +53,8 @@ import Testing
     }
   }
 
-  @Test func everyOptionIsDescribedAndNoOther() throws {
+  @Test("every option is described and no other")
+  func everyOptionIsDescribedAndNoOther() throws {
     let common = ManualPage.options(try page.section("OPTIONS"))
     #expect(common.count >= 6)
     for command in try commands() {
@@ -66,7 +69,8 @@ import Testing
   }
 
   /// The synopsis names each option in one of its spellings, and each argument.
-  @Test func synopsisAgreesWithHelp() throws {
+  @Test("the synopsis agrees with the help")
+  func synopsisAgreesWithHelp() throws {
     for command in try commands() {
       let lines = try page(of: command).section("SYNOPSIS")
       #expect(lines.prefix(2) == [".Nm treering", ".Cm \(command)"])
@@ -102,7 +106,8 @@ import Testing
     }
   }
 
-  @Test func mandocFindsNothingToWarnOf() throws {
+  @Test("mandoc finds nothing to warn of")
+  func mandocFindsNothingToWarnOf() throws {
     let directory = Tools.package.appending(path: "man").path
     let pages = try FileManager.default.contentsOfDirectory(atPath: directory)
     let ended = try Tools.run(
@@ -111,7 +116,8 @@ import Testing
     #expect(ended.text == "")
   }
 
-  @Test func sectionsStandInTheUsualOrder() throws {
+  @Test("sections stand in the usual order")
+  func sectionsStandInTheUsualOrder() throws {
     #expect(
       page.titles == [
         "NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "COMMANDS", "JSON", "ENVIRONMENT", "FILES",
@@ -129,7 +135,8 @@ import Testing
 
   // MARK: Exit statuses
 
-  @Test func exitStatusesAreThoseOfTheTableInTheCode() throws {
+  @Test("exit statuses are those of the table in the code")
+  func exitStatusesAreThoseOfTheTableInTheCode() throws {
     let table = try String(
       contentsOf: Tools.package.appending(path: "Sources/Commands/Interface/ExitStatus.swift"),
       encoding: .utf8)
@@ -171,7 +178,8 @@ import Testing
   // MARK: JSON
 
   /// Every key of every document is named on the page of its command.
-  @Test func everyJSONKeyIsDescribed() throws {
+  @Test("every JSON key is described")
+  func everyJSONKeyIsDescribed() throws {
     let scratch = try Scratch()
     let source = scratch.url.appending(path: "source")
     try FileManager.default.createDirectory(at: source, withIntermediateDirectories: true)

@@ -7,7 +7,8 @@ import Testing
     try Tools.succeed(try Tools.treering(), ["--version"]).text.trimmingCharacters(in: .newlines)
   }
 
-  @Test func changelogBeginsWithThisVersion() throws {
+  @Test("the changelog begins with this version")
+  func changelogBeginsWithThisVersion() throws {
     let version = try version()
     #expect(version.wholeMatch(of: /\d+\.\d+\.\d+/) != nil)
     let text = try String(contentsOf: Tools.package.appending(path: "CHANGELOG.md"), encoding: .utf8)
@@ -17,7 +18,8 @@ import Testing
     #expect(headings.dropFirst().allSatisfy { $0.wholeMatch(of: /## \[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d/) != nil })
   }
 
-  @Test func packageHasThisVersion() throws {
+  @Test("the package has this version")
+  func packageHasThisVersion() throws {
     let plan = try Tools.succeed(try Tools.find("make"), ["-n", "deb"], in: Tools.package).text
     #expect(plan.contains("Packaging/deb .build/release/treering \(try version()) "))
   }

@@ -3,7 +3,10 @@ import Testing
 
 /// treering-replication.7 against a client that was written from the page alone.
 @Suite struct ReplicationProtocolTests {
-  @Test(arguments: [1, 2]) func anIndependentClientPushesAndReads(version: Int) throws {
+  @Test("an independent client pushes and reads", arguments: [1, 2])
+  func anIndependentClientPushesAndReads(
+    version: Int
+  ) throws {
     _ = try Tools.find("zstd")
     let scratch = try Scratch()
     let treering = try Tools.treering()

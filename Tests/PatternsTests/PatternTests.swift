@@ -29,7 +29,8 @@ import Testing
     ("\u{FEFF}a", "a", true), ("a\r\nb", "b", true), ("a\r", "a", true), ("日*", "日本", true),
   ]
 
-  @Test("the table is what we do") func table() {
+  @Test("the table is what we do")
+  func table() {
     for (patterns, text, isExcluded) in Self.table {
       var list = PatternList()
       list.add(file: Array(patterns.utf8), name: "patterns")
@@ -40,7 +41,8 @@ import Testing
     }
   }
 
-  @Test("the table is what git does") func tableByGit() throws {
+  @Test("the table is what git does")
+  func tableByGit() throws {
     for (patterns, path, isExcluded) in Self.table {
       let git = try GitOracle()
       let queries = try git.make([Self.query(path)])
@@ -111,7 +113,8 @@ import Testing
     }
   }
 
-  @Test("a hostile pattern takes no time to speak of") func hostile() {
+  @Test("a hostile pattern takes no time to speak of")
+  func hostile() {
     var list = PatternList()
     list.add(Array(String(repeating: "*a", count: 100).utf8) + [UInt8(ascii: "b")], origin: "x")
     list.add(Array(String(repeating: "**/a*", count: 60).utf8) + [UInt8(ascii: "b")], origin: "x")

@@ -62,7 +62,7 @@ import Testing
     ("65,536 bytes", [UInt8](repeating: 97, count: 65536), .nameTooLong),
   ]
 
-  @Test(arguments: calls.indices)
+  @Test("a name that is no component is refused", arguments: calls.indices)
   func refusesWhatIsNoComponent(_ index: Int) throws {
     let (call, body) = Self.calls[index]
     let scratch = try ScratchDirectory()
@@ -74,10 +74,12 @@ import Testing
     #expect(try FileManager.default.contentsOfDirectory(atPath: scratch.path) == ["file"])
   }
 
-  @Test(arguments: [
-    name("..."), name(".x"), name("..x"), name(" "), name("-"), [0xFF], [1], name("a\nb"), name("\\"),
-    [UInt8](repeating: 0xFE, count: 255),
-  ])
+  @Test(
+    "every other name is taken",
+    arguments: [
+      name("..."), name(".x"), name("..x"), name(" "), name("-"), [0xFF], [1], name("a\nb"), name("\\"),
+      [UInt8](repeating: 0xFE, count: 255),
+    ])
   func takesEveryOtherName(_ bytes: [UInt8]) throws {
     let scratch = try ScratchDirectory()
     try scratch.makeFile(bytes)
@@ -89,7 +91,8 @@ import Testing
     try scratch.directory.descriptor.removeDirectory(bytes.span)
   }
 
-  @Test func aLinksTargetMayBeAnythingButHoldNoNUL() throws {
+  @Test("a link's target may be anything without a NUL")
+  func aLinksTargetMayBeAnythingButHoldNoNUL() throws {
     let scratch = try ScratchDirectory()
     let bad: [UInt8] = [97, 0, 98]
     let link = name("link")
@@ -99,7 +102,8 @@ import Testing
     #expect(try FileManager.default.contentsOfDirectory(atPath: scratch.path) == [])
   }
 
-  @Test func aPathWithANULIsNotOpened() {
+  @Test("a path with a NUL is not opened")
+  func aPathWithANULIsNotOpened() {
     #expect(throws: Errno.invalid) { _ = try Descriptor.open(path: name("/etc\0/passwd"), .read) }
   }
 }

@@ -40,14 +40,15 @@ extension [Trial] {
 @Suite struct ConfinementTests {
   private static func hasLandlock() throws -> Bool { try CurrentProcess.landlockVersion() >= 2 }
 
-  @Test func withoutLandlockNothingIsConfined() throws {
+  @Test("without landlock nothing is confined")
+  func withoutLandlockNothingIsConfined() throws {
     let scratch = try ScratchDirectory()
     let expected = try Self.hasLandlock()
     let (result, _) = confined(to: [scratch.directory]) { _ in }
     #expect(result == .success(expected))
   }
 
-  @Test(arguments: [Errno.notImplemented, .notSupported])
+  @Test("a kernel without landlock is no failure", arguments: [Errno.notImplemented, .notSupported])
   func aKernelWithoutLandlockIsNoFailure(_ error: Errno) async {
     await #expect(processExitsWith: .success) { [number = error.number as Int32] in
       guard SystemCallTrace.isAvailable else { return }
@@ -59,7 +60,8 @@ extension [Trial] {
     }
   }
 
-  @Test func insideEverythingWorks() throws {
+  @Test("inside everything works")
+  func insideEverythingWorks() throws {
     guard try Self.hasLandlock() else { return }
     let scratch = try ScratchDirectory()
     let other = try ScratchDirectory()
@@ -104,7 +106,8 @@ extension [Trial] {
     #expect(trials.count == 8 && trials.allSatisfy { $0.error == nil }, "\(trials)")
   }
 
-  @Test func outsideNothingOpens() throws {
+  @Test("outside nothing opens")
+  func outsideNothingOpens() throws {
     guard try Self.hasLandlock() else { return }
     let scratch = try ScratchDirectory()
     for directory in ["in", "out"] {
@@ -150,7 +153,8 @@ extension [Trial] {
     try scratch.directory.descriptor.unlink(name("secret").span)
   }
 
-  @Test func nothingCrossesTheBorder() throws {
+  @Test("nothing crosses the border")
+  func nothingCrossesTheBorder() throws {
     guard try Self.hasLandlock() else { return }
     let scratch = try ScratchDirectory()
     for directory in ["in", "out"] {
@@ -183,7 +187,8 @@ extension [Trial] {
     }
   }
 
-  @Test func noConnectionLeads() throws {
+  @Test("no connection leads")
+  func noConnectionLeads() throws {
     guard try CurrentProcess.landlockVersion() >= 4 else { return }
     let scratch = try ScratchDirectory()
     let (result, trials) = confined(to: [scratch.directory]) { trials in
@@ -208,7 +213,8 @@ extension [Trial] {
     #expect(trials.map(\.error) == [.accessDenied, .accessDenied], "\(trials)")
   }
 
-  @Test func aRuleNeedsADirectory() throws {
+  @Test("a rule needs a directory")
+  func aRuleNeedsADirectory() throws {
     guard try Self.hasLandlock() else { return }
     let scratch = try ScratchDirectory()
     try scratch.makeFile(name("f"))

@@ -27,7 +27,8 @@ private final class LocalPipe: Sendable {
 
 @Suite struct DeadlineTests {
 
-  @Test func readsWhatThereIsAndThenTheEnd() throws {
+  @Test("a read gives what there is, and then the end")
+  func readsWhatThereIsAndThenTheEnd() throws {
     let pipe = try LocalPipe()
     try pipe.output.setNonBlocking(true)
     var room = [UInt8](repeating: 0, count: 100)
@@ -46,7 +47,8 @@ private final class LocalPipe: Sendable {
     #expect(try read(20_000) == [])
   }
 
-  @Test func nonBlockingIsSetAndUnset() throws {
+  @Test("non blocking is set and unset")
+  func nonBlockingIsSetAndUnset() throws {
     let pipe = try LocalPipe()
     var byte: UInt8 = 0
     try pipe.output.setNonBlocking(true)
@@ -57,14 +59,16 @@ private final class LocalPipe: Sendable {
     #expect(try withUnsafeMutableBytes(of: &byte) { try pipe.output.read(into: $0) } == 0)
   }
 
-  @Test func nothingToWriteIsWrittenAtOnce() throws {
+  @Test("nothing to write is written at once")
+  func nothingToWriteIsWrittenAtOnce() throws {
     let pipe = try LocalPipe()
     let empty = UnsafeRawBufferPointer(start: nil, count: 0)
     #expect(try pipe.input.writeAvailable(empty, timeoutMilliseconds: 0) == 0)
   }
 
   /// The pipe is ready and then has nothing: as where another reader is faster.
-  @Test func aWaitThatWasInVainGoesOn() async {
+  @Test("a wait that was in vain goes on")
+  func aWaitThatWasInVainGoesOn() async {
     await #expect(processExitsWith: .success) {
       guard SystemCallTrace.isAvailable else { return }
       let pipe = try LocalPipe()
@@ -79,7 +83,8 @@ private final class LocalPipe: Sendable {
     }
   }
 
-  @Test func aSignalEndsTheWait() async {
+  @Test("a signal ends the wait")
+  func aSignalEndsTheWait() async {
     await #expect(processExitsWith: .success) {
       CurrentProcess.rememberSignals()
       // Swift's own threads are kept from signals.
@@ -107,7 +112,7 @@ private final class LocalPipe: Sendable {
     }
   }
 
-  @Test(arguments: [StandardStream.input, .output, .error])
+  @Test("a standard stream can be had as a descriptor", arguments: [StandardStream.input, .output, .error])
   func aStandardStreamCanBeHadAsADescriptor(_ stream: StandardStream) throws {
     var expected = stat()
     try #require(fstat(stream.rawValue, &expected) == 0)

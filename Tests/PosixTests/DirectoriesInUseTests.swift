@@ -12,7 +12,8 @@ import Testing
     return process
   }
 
-  @Test func findsTheDirectoryThatAProcessWorksIn() throws {
+  @Test("the directory that a process works in is found")
+  func findsTheDirectoryThatAProcessWorksIn() throws {
     let scratch = try ScratchDirectory()
     let process = try start(in: scratch.path)
     defer { process.terminate() }
@@ -25,7 +26,8 @@ import Testing
   }
 
   /// Each process that is found begins the next one.
-  @Test func endsWhereNewProcessesBeginAllTheTime() throws {
+  @Test("the search ends where new processes begin all the time")
+  func endsWhereNewProcessesBeginAllTheTime() throws {
     let scratch = try ScratchDirectory()
     var processes = [try start(in: scratch.path)]
     defer { for process in processes { process.terminate() } }

@@ -19,9 +19,13 @@ import Testing
     #expect(try listed(scratch) == theirs)
   }
 
-  @Test func anEmptyDirectory() throws { #expect(try listed(try ScratchDirectory()) == []) }
+  @Test("an empty directory has no entries")
+  func anEmptyDirectory() throws {
+    #expect(try listed(try ScratchDirectory()) == [])
+  }
 
-  @Test func oddNames() throws {
+  @Test("odd names are listed")
+  func oddNames() throws {
     var names: [[UInt8]] = [
       "a", "A", "aa", "a.", "a-", "a b", "...", "..a", ".a", "-", "--", "~", "a\nb", "\u{1b}[0m",
       "file", "file1", "file10", "file2", "filf", "abcdefgh", "abcdefghi", "abcdefgg", "abcdefghh",
@@ -34,7 +38,7 @@ import Testing
   }
 
   /// All names share more than the eight bytes of the sort key, or end inside it.
-  @Test(arguments: ["", "x", "prefix-of-some-length-", "\u{ff}"])
+  @Test("names with a shared prefix are listed", arguments: ["", "x", "prefix-of-some-length-", "\u{ff}"])
   func namesWithASharedPrefix(_ prefix: String) throws {
     var names = Set<[UInt8]>()
     for tail in ["", "1", "12", "12345678", "123456789", "12345678a", "1234567", "1234567\u{1}", "\u{1}", "\u{7f}"] {
@@ -44,9 +48,11 @@ import Testing
     try expectOrderOfSort(Array(names))
   }
 
-  @Test func aSingleName() throws { try expectOrderOfSort([name("one")]) }
+  @Test("a single name is listed")
+  func aSingleName() throws { try expectOrderOfSort([name("one")]) }
 
-  @Test func fiveThousandNames() throws {
+  @Test("five thousand names are listed")
+  func fiveThousandNames() throws {
     var seed: UInt64 = 42
     func next() -> UInt64 {
       seed = seed &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
@@ -62,7 +68,8 @@ import Testing
     try expectOrderOfSort(Array(names))
   }
 
-  @Test func inodesAndTypesAreTheEntriesOwn() throws {
+  @Test("inodes and types are the entries' own")
+  func inodesAndTypesAreTheEntriesOwn() throws {
     let scratch = try ScratchDirectory()
     try scratch.makeFile(name("f"))
     let (d, l) = (name("d"), name("l"))
@@ -77,7 +84,8 @@ import Testing
     }
   }
 
-  @Test func aListingIsUsedAgain() throws {
+  @Test("a listing is used again")
+  func aListingIsUsedAgain() throws {
     let (first, second) = (try ScratchDirectory(), try ScratchDirectory())
     for index in 0..<300 { try first.makeFile(name("a\(index)")) }
     try second.makeFile(name("only"))
@@ -89,7 +97,8 @@ import Testing
     #expect(listing.entries.map { Array(listing.bytes[$0.range]) } == [name("only")])
   }
 
-  @Test func aFileIsNoDirectory() throws {
+  @Test("a file is no directory")
+  func aFileIsNoDirectory() throws {
     let scratch = try ScratchDirectory()
     try scratch.makeFile(name("f"))
     let f = name("f")

@@ -7,7 +7,8 @@ import Testing
     ExtendedAttribute(name: name(key), value: value)
   }
 
-  @Test func noneIsTheUsualAnswer() throws {
+  @Test("no attributes are the usual answer")
+  func noneIsTheUsualAnswer() throws {
     let scratch = try ScratchDirectory()
     let f = name("f")
     try scratch.makeFile(f)
@@ -19,7 +20,8 @@ import Testing
     try file.removeExtendedAttribute(name("user.none"))
   }
 
-  @Test func valuesOfEverySizeComeBackSorted() throws {
+  @Test("values of every size come back sorted")
+  func valuesOfEverySizeComeBackSorted() throws {
     let scratch = try ScratchDirectory()
     let f = name("f")
     try scratch.makeFile(f)
@@ -43,7 +45,8 @@ import Testing
   }
 
   /// More names than the first look has room for.
-  @Test func manyNames() throws {
+  @Test("many names of attributes come back")
+  func manyNames() throws {
     let scratch = try ScratchDirectory()
     let f = name("f")
     try scratch.makeFile(f)
@@ -54,7 +57,8 @@ import Testing
   }
 
   /// The kernel's own limit, on a file system that goes that far.
-  @Test func aValueOf64KiB() throws {
+  @Test("a value of 64 KiB comes back")
+  func aValueOf64KiB() throws {
     let scratch = try ScratchDirectory()
     let f = name("f")
     try scratch.makeFile(f)
@@ -68,7 +72,8 @@ import Testing
     #expect(try file.extendedAttributes() == [large])
   }
 
-  @Test func anACLIsAnAttribute() throws {
+  @Test("an ACL is an attribute")
+  func anACLIsAnAttribute() throws {
     let scratch = try ScratchDirectory()
     let f = name("f")
     try scratch.makeFile(f)
@@ -78,7 +83,8 @@ import Testing
   }
 
   /// Trusted attributes can be set on links; user attributes cannot.
-  @Test func attributesOfALinkAreItsOwn() throws {
+  @Test("attributes of a link are its own")
+  func attributesOfALinkAreItsOwn() throws {
     let scratch = try ScratchDirectory()
     let (f, l) = (name("f"), name("l"))
     try scratch.makeFile(f)

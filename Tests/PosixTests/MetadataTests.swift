@@ -5,6 +5,7 @@ import Testing
 
 @Suite struct MetadataTests {
   @Test(
+    "modification times are set to the nanosecond",
     arguments: [
       (0, 0), (0, 999_999_999), (1_700_000_000, 123_456_789), (1_700_000_000, 1), (-1, 0),
       (-1, 999_999_999), (-2_000_000_000, 500_000_000), (4_102_444_800, 7),
@@ -34,7 +35,7 @@ import Testing
     #expect(abs(theirs - exact) < 1e-5)
   }
 
-  @Test(arguments: [0, 0o400, 0o644, 0o1777, 0o2755, 0o4755, 0o7777] as [UInt32])
+  @Test("all twelve permission bits are set", arguments: [0, 0o400, 0o644, 0o1777, 0o2755, 0o4755, 0o7777] as [UInt32])
   func allTwelvePermissionBits(_ permissions: UInt32) throws {
     let scratch = try ScratchDirectory()
     try scratch.makeFile(name("f"))
@@ -48,7 +49,8 @@ import Testing
     #expect(try handle.status().permissions == permissions)
   }
 
-  @Test func everyKindHasItsStatus() throws {
+  @Test("every kind has its status")
+  func everyKindHasItsStatus() throws {
     let scratch = try ScratchDirectory()
     let directory = scratch.directory
     let names = ["f", "d", "l", "p", "s"].map(name)
@@ -66,10 +68,12 @@ import Testing
 }
 
 @Suite struct SymbolicLinkTests {
-  @Test(arguments: [
-    name("x"), name("/absolute"), name("../.."), name(" "), [0xFF, 0x0A, 0x1B],
-    [UInt8](repeating: 97, count: 4095), [UInt8](repeating: 97, count: 256),
-  ])
+  @Test(
+    "targets are read back byte for byte",
+    arguments: [
+      name("x"), name("/absolute"), name("../.."), name(" "), [0xFF, 0x0A, 0x1B],
+      [UInt8](repeating: 97, count: 4095), [UInt8](repeating: 97, count: 256),
+    ])
   func targetsAreReadBackByteForByte(_ target: [UInt8]) throws {
     let scratch = try ScratchDirectory()
     let link = name("link")
@@ -77,7 +81,8 @@ import Testing
     #expect(try scratch.directory.descriptor.readSymbolicLink(link.span) == target)
   }
 
-  @Test func whatIsNoLinkCannotBeRead() throws {
+  @Test("what is no link cannot be read")
+  func whatIsNoLinkCannotBeRead() throws {
     let scratch = try ScratchDirectory()
     try scratch.makeFile(name("f"))
     let (f, none) = (name("f"), name("none"))
@@ -87,7 +92,8 @@ import Testing
     }
   }
 
-  @Test func nothingButTheOperatorsPathsFollowsLinks() throws {
+  @Test("only the operator's paths follow links")
+  func nothingButTheOperatorsPathsFollowsLinks() throws {
     let scratch = try ScratchDirectory()
     let directory = scratch.directory
     let (f, d, toFile, toDirectory) = (name("f"), name("d"), name("lf"), name("ld"))
@@ -117,7 +123,8 @@ import Testing
 }
 
 @Suite struct RenameTests {
-  @Test func anExistingNameStaysUnlessItIsToBeReplaced() throws {
+  @Test("an existing name stays unless it is to be replaced")
+  func anExistingNameStaysUnlessItIsToBeReplaced() throws {
     let scratch = try ScratchDirectory()
     let directory = scratch.directory
     let (a, b) = (name("a"), name("b"))
@@ -133,7 +140,8 @@ import Testing
     #expect(throws: Errno.noSuchEntry) { _ = try directory.descriptor.status(of: a.span) }
   }
 
-  @Test func anEmptyDirectoryIsNotReplacedEither() throws {
+  @Test("an empty directory is not replaced either")
+  func anEmptyDirectoryIsNotReplacedEither() throws {
     let scratch = try ScratchDirectory()
     let directory = scratch.directory
     let (a, b) = (name("a"), name("b"))
@@ -146,7 +154,8 @@ import Testing
 }
 
 @Suite struct DataTests {
-  @Test func readAtGivesWhatThereIs() throws {
+  @Test("a read at an offset gives what there is")
+  func readAtGivesWhatThereIs() throws {
     let scratch = try ScratchDirectory()
     let f = name("f")
     try scratch.makeFile(f, Array(0..<100))
@@ -158,7 +167,8 @@ import Testing
     #expect(throws: (any Error).self) { _ = try file.readToEnd(limit: 99) }
   }
 
-  @Test func holesAreFoundAndMade() throws {
+  @Test("holes are found and made")
+  func holesAreFoundAndMade() throws {
     let scratch = try ScratchDirectory()
     let f = name("f")
     let file = try scratch.directory.descriptor.open(f.span, [.readWrite, .create], mode: 0o600)
@@ -174,7 +184,8 @@ import Testing
     #expect(try file.seekData(from: hole) == nil)
   }
 
-  @Test func theLockIsExclusive() throws {
+  @Test("the lock is exclusive")
+  func theLockIsExclusive() throws {
     let scratch = try ScratchDirectory()
     let f = name("f")
     try scratch.makeFile(f)

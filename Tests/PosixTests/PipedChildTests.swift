@@ -32,7 +32,8 @@ private func outputText(_ words: String...) throws -> String {
 @Suite struct PipedChildTests {
   init() { CurrentProcess.ignoreFileSignals() }
 
-  @Test func whatIsWrittenComesBack() throws {
+  @Test("what is written comes back")
+  func whatIsWrittenComesBack() throws {
     let child = try start("cat")
     let content = (0..<3_000_000).map { UInt8(truncatingIfNeeded: $0 &* 31 >> 3) }
     var written = 0
@@ -60,14 +61,16 @@ private func outputText(_ words: String...) throws -> String {
     #expect(try child.poll() == .exited(0))
   }
 
-  @Test func errorsHaveAPipeOfTheirOwn() throws {
+  @Test("errors have a pipe of their own")
+  func errorsHaveAPipeOfTheirOwn() throws {
     let child = try start("sh", "-c", "echo out; echo err >&2; exit 3")
     #expect(try readAll(child.error) == name("err\n"))
     #expect(try readAll(child.output) == name("out\n"))
     #expect(try child.wait(timeoutSeconds: 20) == .exited(3))
   }
 
-  @Test func whatCannotBeExecutedIsAnError() throws {
+  @Test("what cannot be executed is an error")
+  func whatCannotBeExecutedIsAnError() throws {
     #expect(throws: Errno.noSuchEntry) { try start("treering-no-such-program") }
     #expect(throws: Errno.noSuchEntry) { try start("/no/such/program") }
     #expect(throws: Errno.accessDenied) { try start("/etc/passwd") }
@@ -75,7 +78,8 @@ private func outputText(_ words: String...) throws -> String {
     #expect(throws: Errno.invalid) { try start("cat", "a\0b") }
   }
 
-  @Test func timeoutsEnd() throws {
+  @Test("a program is ended at its timeout")
+  func timeoutsEnd() throws {
     let child = try start("sleep", "60")
     var room = [UInt8](repeating: 0, count: 10)
     let before = Posix.Clock.monotonic()
@@ -105,7 +109,8 @@ private func outputText(_ words: String...) throws -> String {
     child.kill()
   }
 
-  @Test func oneThatDoesNotListenIsKilled() throws {
+  @Test("one that does not listen is killed")
+  func oneThatDoesNotListenIsKilled() throws {
     let child = try start("sh", "-c", "trap '' TERM; echo ready; while :; do sleep 1; done")
     var room = [UInt8](repeating: 0, count: 10)
     let ready = try room.withUnsafeMutableBytes {
@@ -118,7 +123,8 @@ private func outputText(_ words: String...) throws -> String {
     #expect(try child.wait(timeoutSeconds: 20) == .signalled(SIGKILL))
   }
 
-  @Test func theInputIsClosedOnce() throws {
+  @Test("the input is closed once")
+  func theInputIsClosedOnce() throws {
     let child = try start("cat")
     try child.closeInput()
     try child.closeInput()
@@ -129,7 +135,8 @@ private func outputText(_ words: String...) throws -> String {
   }
 
   /// Else the first would wait for the second to close what it does not know of.
-  @Test func aChildDoesNotHoldTheEndsOfAnother() throws {
+  @Test("a child does not hold the ends of another")
+  func aChildDoesNotHoldTheEndsOfAnother() throws {
     let first = try start("cat")
     let second = try start("sleep", "60")
     try first.closeInput()
@@ -139,12 +146,14 @@ private func outputText(_ words: String...) throws -> String {
     for stream in 0...2 { #expect(open.contains(" \(stream) -> pipe:")) }
   }
 
-  @Test func itStaysInTheProcessGroup() throws {
+  @Test("it stays in the process group")
+  func itStaysInTheProcessGroup() throws {
     let fields = try outputText("cat", "/proc/self/stat").split(separator: " ")
     #expect(fields[4] == "\(getpgrp())")
   }
 
-  @Test func whoForgetsAChildLeavesNoZombie() throws {
+  @Test("who forgets a child leaves no zombie")
+  func whoForgetsAChildLeavesNoZombie() throws {
     var child: PipedChild? = try start("sleep", "60")
     let process = try #require(child?.identifier)
     #expect(FileManager.default.fileExists(atPath: "/proc/\(process)"))
@@ -152,7 +161,8 @@ private func outputText(_ words: String...) throws -> String {
     #expect(!FileManager.default.fileExists(atPath: "/proc/\(process)"))
   }
 
-  @Test func theChildHasTheMaskAndTheSignalsOfBefore() async {
+  @Test("the child has the mask and the signals of before")
+  func theChildHasTheMaskAndTheSignalsOfBefore() async {
     await #expect(processExitsWith: .success) {
       umask(0o027)
       CurrentProcess.clearCreationMask()
@@ -173,7 +183,8 @@ private func outputText(_ words: String...) throws -> String {
     }
   }
 
-  @Test func closedStandardStreamsAreNotInTheWay() async {
+  @Test("closed standard streams are not in the way")
+  func closedStandardStreamsAreNotInTheWay() async {
     await #expect(processExitsWith: .success) {
       for stream: Int32 in 0...2 { close(stream) }
       let child = try start("sh", "-c", "cat; echo err >&2")
@@ -188,7 +199,8 @@ private func outputText(_ words: String...) throws -> String {
     }
   }
 
-  @Test func failuresOfCallsAreReported() async {
+  @Test("failures of calls are reported")
+  func failuresOfCallsAreReported() async {
     await #expect(processExitsWith: .success) {
       guard SystemCallTrace.isAvailable else { return }
       let child = try start("sleep", "60")

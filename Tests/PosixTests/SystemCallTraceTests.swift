@@ -4,7 +4,8 @@ import Testing
 
 /// The trace is of the whole process, which other suites share: so each test has a process of its own.
 @Suite(.enabled(if: SystemCallTrace.isAvailable)) struct SystemCallTraceTests {
-  @Test func countsTheCallsOfAllThreads() async {
+  @Test("the calls of all threads are counted")
+  func countsTheCallsOfAllThreads() async {
     await #expect(processExitsWith: .success) {
       let scratch = try ScratchDirectory()
       let counts = SystemCallTrace.record {
@@ -29,7 +30,8 @@ import Testing
   }
 
   /// A container's filter may answer so for a call that it does not know.
-  @Test func landlockThatIsRefusedCountsAsNone() async {
+  @Test("landlock that is refused counts as none")
+  func landlockThatIsRefusedCountsAsNone() async {
     await #expect(processExitsWith: .success) {
       for error in [Errno.notPermitted, .notImplemented, .notSupported] {
         let scratch = try ScratchDirectory()
@@ -42,7 +44,8 @@ import Testing
     }
   }
 
-  @Test func theChosenCallFailsAndNoOther() async {
+  @Test("the chosen call fails and no other")
+  func theChosenCallFailsAndNoOther() async {
     await #expect(processExitsWith: .success) {
       let scratch = try ScratchDirectory()
       for nth in 1...3 {
@@ -62,7 +65,8 @@ import Testing
     }
   }
 
-  @Test func aForcedFailureDoesNothing() async {
+  @Test("a forced failure does nothing")
+  func aForcedFailureDoesNothing() async {
     await #expect(processExitsWith: .success) {
       let scratch = try ScratchDirectory()
       let d = name("d")

@@ -3,14 +3,15 @@ import Synchronization
 import Testing
 
 @Suite struct ThreadTests {
-  @Test(arguments: [1, 2, 7, 32])
+  @Test("every thread runs once", arguments: [1, 2, 7, 32])
   func everyThreadRunsOnce(_ count: Int) {
     let seen = Mutex<[Int]>([])
     runThreads(count) { index in seen.withLock { $0.append(index) } }
     #expect(seen.withLock { $0.sorted() } == Array(0..<count))
   }
 
-  @Test func noThreadsAreOne() {
+  @Test("no threads are one")
+  func noThreadsAreOne() {
     let calls = Atomic<Int>(0)
     runThreads(0) { _ in _ = calls.add(1, ordering: .relaxed) }
     #expect(calls.load(ordering: .relaxed) == 1)
@@ -21,7 +22,8 @@ import Testing
     var value = 0
   }
 
-  @Test func aGateLetsOneInAtATime() {
+  @Test("a gate lets one in at a time")
+  func aGateLetsOneInAtATime() {
     let counter = Counter()
     runThreads(8) { _ in
       for _ in 0..<2000 { counter.gate.locked { counter.value += 1 } }
@@ -29,7 +31,8 @@ import Testing
     #expect(counter.value == 16_000)
   }
 
-  @Test func whoWaitsIsWoken() {
+  @Test("who waits is woken")
+  func whoWaitsIsWoken() {
     let counter = Counter()
     let passed = Atomic<Int>(0)
     runThreads(4) { index in
@@ -51,7 +54,8 @@ import Testing
     #expect(passed.load(ordering: .relaxed) == 3 && counter.value == 0)
   }
 
-  @Test func aGateGivesBackWhatTheBodyThrows() {
+  @Test("a gate gives back what the body throws")
+  func aGateGivesBackWhatTheBodyThrows() {
     struct Problem: Error {}
     let gate = Gate()
     #expect(throws: Problem.self) { try gate.locked { throw Problem() } }
@@ -59,7 +63,8 @@ import Testing
     #expect(gate.locked { 5 } == 5)
   }
 
-  @Test func aTickerTicksUntilItIsStopped() {
+  @Test("a ticker ticks until it is stopped")
+  func aTickerTicksUntilItIsStopped() {
     let ticks = Atomic<Int>(0)
     let ticker = Ticker(intervalMilliseconds: 20) { ticks.add(1, ordering: .relaxed) }
     while ticks.load(ordering: .relaxed) < 3 { CurrentProcess.sleep(milliseconds: 5) }

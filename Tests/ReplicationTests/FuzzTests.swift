@@ -95,7 +95,7 @@ private func encoded(_ frames: [(type: UInt8, payload: [UInt8])]) -> [UInt8] {
     #expect(world.becomesFree(), "\(what): the repository is locked")
   }
 
-  @Test(arguments: [UInt64(1), 2])
+  @Test("whatever a client says a session ends well", arguments: [UInt64(1), 2])
   func whateverAClientSaysASessionEndsWell(_ seed: UInt64) throws {
     let world = try World()
     let honest = try record(world).client
@@ -125,7 +125,7 @@ private func encoded(_ frames: [(type: UInt8, payload: [UInt8])]) -> [UInt8] {
     #expect(try world.pushHonestly(world.newer).isNew)
   }
 
-  @Test(arguments: [UInt64(3), 4])
+  @Test("whatever a server says a push ends well", arguments: [UInt64(3), 4])
   func whateverAServerSaysAPushEndsWell(_ seed: UInt64) throws {
     let world = try World()
     let honest = try record(world).server

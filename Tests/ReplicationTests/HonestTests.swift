@@ -6,7 +6,8 @@ import Testing
 @testable import Replication
 
 @Suite struct HonestTests {
-  @Test func aPushOverMemoryPublishesTheSnapshot() throws {
+  @Test("a push over memory publishes the snapshot")
+  func aPushOverMemoryPublishesTheSnapshot() throws {
     let world = try World()
     let result = try world.pushHonestly(world.newer)
     #expect(result.isNew)
@@ -20,7 +21,8 @@ import Testing
   }
 
   /// The scripted client, whose lies are tested elsewhere, is understood where it tells the truth.
-  @Test func aScriptedPushPublishesTheSnapshot() throws {
+  @Test("a scripted push publishes the snapshot")
+  func aScriptedPushPublishesTheSnapshot() throws {
     let world = try World()
     let client = ScriptedClient(world)
     defer { client.server.end() }

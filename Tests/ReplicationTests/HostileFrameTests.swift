@@ -39,7 +39,8 @@ private func request(_ name: String, _ change: @escaping @Sendable (ScriptedClie
     [UInt8](repeating: 0x80, count: 9) + [2],
   ]
 
-  @Test func frames() throws {
+  @Test("frames come back")
+  func frames() throws {
     let magic = Wire.magic
     var lies = [
       raw("a text", Array("GET / HTTP/1.1\r\n\r\n".utf8)), raw("a type of 0", frame(0)),
@@ -62,7 +63,8 @@ private func request(_ name: String, _ change: @escaping @Sendable (ScriptedClie
     try World().tell(lies)
   }
 
-  @Test func requestsToPush() throws {
+  @Test("requests to push come back")
+  func requestsToPush() throws {
     let world = try World()
     var lies: [Lie] = [
       request("no name") { $0.name = [] }, request("a path as name") { $0.name = Array("../../../../tmp/2021-1".utf8) },
@@ -99,7 +101,8 @@ private func request(_ name: String, _ change: @escaping @Sendable (ScriptedClie
     try world.tell(lies.filter { $0.testDescription != "no entries" })
   }
 
-  @Test func aNameThatExistsIsNeverReplaced() throws {
+  @Test("a name that exists is never replaced")
+  func aNameThatExistsIsNeverReplaced() throws {
     let world = try World()
     let before = try world.fingerprint()
     let same = ScriptedClient(world)
@@ -118,7 +121,9 @@ private func request(_ name: String, _ change: @escaping @Sendable (ScriptedClie
     #expect(try world.fingerprint() == before)
   }
 
-  @Test(arguments: ["0000-01-01T00-00-00Z", "9999-12-31T23-59-59Z", "2021-99-99T99-99-99Z"])
+  @Test(
+    "a name of another age changes nothing for others",
+    arguments: ["0000-01-01T00-00-00Z", "9999-12-31T23-59-59Z", "2021-99-99T99-99-99Z"])
   func aNameOfAnotherAgeChangesNothingForOthers(_ name: String) throws {
     let world = try World()
     let client = ScriptedClient(world)
@@ -130,7 +135,8 @@ private func request(_ name: String, _ change: @escaping @Sendable (ScriptedClie
     #expect(try world.names() == ["2020-01-01T00-00-00Z", name, "2021-01-01T00-00-00Z"])
   }
 
-  @Test func nothingIsPushedToAReadOnlyServer() throws {
+  @Test("nothing is pushed to a read only server")
+  func nothingIsPushedToAReadOnlyServer() throws {
     let world = try World()
     let before = try world.fingerprint()
     let client = ScriptedClient(world, isReadOnly: true)
@@ -142,7 +148,8 @@ private func request(_ name: String, _ change: @escaping @Sendable (ScriptedClie
     #expect(try world.run("ls far/.treering/pending") == "")
   }
 
-  @Test func silenceEndsASession() throws {
+  @Test("silence ends a session")
+  func silenceEndsASession() throws {
     let silent = 0.4
     let lies = [
       Lie("from the beginning", timeoutSeconds: silent) { _ in },
@@ -173,7 +180,8 @@ private func request(_ name: String, _ change: @escaping @Sendable (ScriptedClie
     try World().tell(lies)
   }
 
-  @Test func aClientThatTakesNothingIsLeft() throws {
+  @Test("a client that takes nothing is left")
+  func aClientThatTakesNothingIsLeft() throws {
     let world = try World()
     let server = Server(world.serveOptions(timeoutSeconds: 0.5))
     server.client.writeAll(frame(1, ScriptedClient.helloBytes))

@@ -20,7 +20,8 @@ import Testing
 
   private static let snapshot = Array("2020-01-01T00-00-00Z".utf8)
 
-  @Test func requests() throws {
+  @Test("requests come back")
+  func requests() throws {
     var lies: [Lie] = []
     for name in ["", ".", "..", "latest", "../far", "2020-01-01T00-00-00Z/..", "/etc/passwd", "2020-01-01T00-00-0\0Z"] {
       for type in [FrameType.openCatalog, .readCatalog, .fetch] {
@@ -74,7 +75,7 @@ import Testing
   }
 
   /// What is no regular file is never opened, and no link is followed.
-  @Test(arguments: ["a/link", "a/fifo", "a", "a/link/x", "a/none", "outside/one"])
+  @Test("only regular files are fetched", arguments: ["a/link", "a/fifo", "a", "a/link/x", "a/none", "outside/one"])
   func onlyRegularFilesAreFetched(_ path: String) throws {
     let world = try World()
     try world.run(

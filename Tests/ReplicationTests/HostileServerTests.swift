@@ -110,7 +110,8 @@ struct ServerLie: Sendable, CustomTestStringConvertible {
     }
   }
 
-  @Test func hellos() throws {
+  @Test("hellos come back")
+  func hellos() throws {
     let world = try World()
     var lies: [ServerLie] = [
       ServerLie("nothing") { _ in },
@@ -128,7 +129,8 @@ struct ServerLie: Sendable, CustomTestStringConvertible {
     try expectFailures(world, lies) { _ in }
   }
 
-  @Test func answersToAPush() throws {
+  @Test("answers to a push come back")
+  func answersToAPush() throws {
     let world = try World()
     let needNothing = message {
       $0.numbers(1)
@@ -176,7 +178,8 @@ struct ServerLie: Sendable, CustomTestStringConvertible {
   }
 
   /// Where the base is only known by its catalog, its signatures come from the server.
-  @Test func signatures() throws {
+  @Test("signatures come back")
+  func signatures() throws {
     let world = try World()
     try world.run(
       """
@@ -202,7 +205,8 @@ struct ServerLie: Sendable, CustomTestStringConvertible {
       ], pushTo(world))
   }
 
-  @Test func listings() throws {
+  @Test("listings come back")
+  func listings() throws {
     let world = try World()
     let whole = message {
       $0.numbers(1)
@@ -224,7 +228,8 @@ struct ServerLie: Sendable, CustomTestStringConvertible {
     ) { _ = try RemoteRepository(over: $0).snapshots() }
   }
 
-  @Test func catalogsAndFiles() throws {
+  @Test("catalogs and files come back")
+  func catalogsAndFiles() throws {
     let world = try World()
     func catalog(_ name: String, _ byteCount: UInt64, _ answer: [UInt8]) -> ServerLie {
       .asked(name, .openCatalog) { channel in

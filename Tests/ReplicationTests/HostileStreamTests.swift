@@ -45,7 +45,8 @@ extension MessageWriter {
 }
 
 @Suite struct HostileStreamTests {
-  @Test func messages() throws {
+  @Test("messages come back")
+  func messages() throws {
     var lies = [
       message("tag 0") { $0.numbers(0) }, message("tag 9") { $0.numbers(9) },
       message("tag 2^63") { $0.numbers(1 << 63) },
@@ -107,7 +108,8 @@ extension MessageWriter {
     try World().tell(lies)
   }
 
-  @Test func copiesAgainstTheBase() throws {
+  @Test("copies are checked against the base")
+  func copiesAgainstTheBase() throws {
     let world = try World()
     let source = Array(("localhost" + world.path + "/source").utf8).split(separator: 47).map(Array.init)
     let large = source + [[97], Array("large".utf8)]
@@ -158,7 +160,8 @@ extension MessageWriter {
     try world.tell(lies)
   }
 
-  @Test func records() throws {
+  @Test("records are checked")
+  func records() throws {
     func name(_ text: String) -> RawRecord.File { RawRecord.File(name: Array(text.utf8)) }
     func child(_ text: String) -> ([UInt8], Digest) { (Array(text.utf8), .ofNothing) }
     var records: [(String, RawRecord)] = [
@@ -189,7 +192,8 @@ extension MessageWriter {
     try World().tell(lies)
   }
 
-  @Test func framesOfAStream() throws {
+  @Test("the frames of a stream are checked")
+  func framesOfAStream() throws {
     func frames(_ name: String, _ frames: [[UInt8]]) -> Lie {
       .inPush(name) { client in for frame in frames { try client.channel.send(.stream, frame) } }
     }
@@ -206,7 +210,8 @@ extension MessageWriter {
   }
 
   /// After all that can be said wrongly while the stream lasts, what is wrong with the whole.
-  @Test func wholes() throws {
+  @Test("whole contents are checked")
+  func wholes() throws {
     let needed = { @Sendable (client: ScriptedClient, content: [UInt8]) in
       try client.end()
       _ = try client.channel.receive(.need)
@@ -267,7 +272,8 @@ extension MessageWriter {
   }
 
   /// One record for two to the power of forty directories.
-  @Test func directoriesThatMultiply() throws {
+  @Test("directories that multiply are refused")
+  func directoriesThatMultiply() throws {
     @Sendable func bomb(_ client: ScriptedClient, entries: UInt64) throws {
       var records = [RawRecord()]
       for _ in 0..<40 {
@@ -295,7 +301,8 @@ extension MessageWriter {
   }
 
   /// Little that becomes much.
-  @Test func bombs() throws {
+  @Test("a compressed stream that grows without end is refused")
+  func bombs() throws {
     let world = try World()
     @Sendable func zeros(_ client: ScriptedClient, _ byteCount: UInt64) throws {
       let piece = [UInt8](repeating: 0, count: 1 << 20)
@@ -364,7 +371,8 @@ extension MessageWriter {
     #expect(Int(pending)! < 6 << 10, "\(pending) KiB")
   }
 
-  @Test func directoriesThatAreVeryDeep() throws {
+  @Test("directories that are very deep are refused")
+  func directoriesThatAreVeryDeep() throws {
     try World().tell([
       Lie("6000 directories in each other") { client in
         var records = [RawRecord()]

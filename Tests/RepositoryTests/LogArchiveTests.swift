@@ -44,7 +44,7 @@ private struct Scratch {
     return try archive.read(name) { bytes += $0 } ? bytes : nil
   }
 
-  @Test(arguments: [0, 1, 100_000, 16 << 20])
+  @Test("a log comes back", arguments: [0, 1, 100_000, 16 << 20])
   func aLogComesBack(byteCount: Int) throws {
     let content = (0..<byteCount).map { UInt8(truncatingIfNeeded: $0 &* 2_654_435_761 >> 13) }
     #expect(try archive.store(scratch.file(content), as: Self.name) == .stored)
@@ -58,7 +58,10 @@ private struct Scratch {
     #expect(try scratch.run("ls -A \(scratch.archive)") == ".lock\n000000010000000000000003.zst\n")
   }
 
-  @Test func theSameAgainIsAcceptedAndOtherContentIsRefused() throws {
+  @Test("the same again is accepted and other content is refused")
+  func theSameAgainIsAcceptedAndOtherContentIsRefused()
+    throws
+  {
     #expect(try archive.store(scratch.file([1, 2, 3]), as: Self.name) == .stored)
     #expect(try archive.store(scratch.file([1, 2, 3]), as: Self.name) == .present)
     let failure = try #require(throws: Failure.self) { try archive.store(scratch.file([1, 2, 4]), as: Self.name) }
@@ -67,7 +70,8 @@ private struct Scratch {
     #expect(try plain() == [1, 2, 3])
   }
 
-  @Test func noChangedByteChangesTheContent() throws {
+  @Test("no changed byte changes the content")
+  func noChangedByteChangesTheContent() throws {
     let content = Array("the content of a log".utf8)
     _ = try archive.store(scratch.file(content), as: Self.name)
     let path: ByteString = "archive/000000010000000000000003.zst"
@@ -92,13 +96,16 @@ private struct Scratch {
     #expect(throws: Failure.self) { try plain() }
   }
 
-  @Test func aLogThatIsNotThereIsNoError() throws {
+  @Test("a log that is not there is no error")
+  func aLogThatIsNotThereIsNoError() throws {
     #expect(try plain() == nil)
     #expect(try archive.facts(of: Self.name) == nil)
     try archive.remove([Self.name])
   }
 
-  @Test(arguments: ["", ".", "..", ".new", "a/b", "a b", "-a", "\u{e9}", "a\0", String(repeating: "a", count: 201)])
+  @Test(
+    "other names are refused",
+    arguments: ["", ".", "..", ".new", "a/b", "a b", "-a", "\u{e9}", "a\0", String(repeating: "a", count: 201)])
   func otherNamesAreRefused(name: String) throws {
     #expect(!LogArchive.isName(Array(name.utf8)))
     let failure = try #require(throws: Failure.self) { try archive.store(scratch.file([1]), as: Array(name.utf8)) }
@@ -106,7 +113,10 @@ private struct Scratch {
     #expect(throws: Failure.self) { try plain(Array(name.utf8)) }
   }
 
-  @Test func storedFilesMoveBetweenArchivesAndAreVerified() throws {
+  @Test("stored files move between archives and are verified")
+  func storedFilesMoveBetweenArchivesAndAreVerified()
+    throws
+  {
     _ = try archive.store(scratch.file(Array(repeating: 7, count: 1 << 20)), as: Self.name)
     var stored: [UInt8] = []
     #expect(try archive.readStored(Self.name) { stored += $0 })
@@ -128,20 +138,23 @@ private struct Scratch {
         == ".lock\n000000010000000000000003.zst\n")
   }
 
-  @Test func anArchiveThatOthersMayEnterIsRefused() throws {
+  @Test("an archive that others may enter is refused")
+  func anArchiveThatOthersMayEnterIsRefused() throws {
     _ = try scratch.run("chmod 750 \(scratch.archive)")
     let failure = try #require(throws: Failure.self) { try archive }
     #expect(failure.kind == .refused)
     #expect(failure.hint == "make it private: chmod 700 \(scratch.archive)")
   }
 
-  @Test func aMissingArchiveIsNotMade() throws {
+  @Test("a missing archive is not made")
+  func aMissingArchiveIsNotMade() throws {
     _ = try scratch.run("rmdir \(scratch.archive)")
     #expect(throws: Failure.self) { try archive }
     #expect(throws: Failure.self) { try LogArchive(at: Array(scratch.archive.utf8)) }
   }
 
-  @Test func leftoversAreReplacedAndForeignFilesStay() throws {
+  @Test("leftovers are replaced and foreign files stay")
+  func leftoversAreReplacedAndForeignFilesStay() throws {
     try scratch.write([1, 2, 3], to: "archive/.new")
     try scratch.write([1, 2, 3], to: "archive/README")
     #expect(try archive.store(scratch.file([9]), as: Self.name) == .stored)
@@ -151,7 +164,8 @@ private struct Scratch {
     #expect(try scratch.run("ls -A \(scratch.archive)") == ".lock\nREADME\n")
   }
 
-  @Test func oneWriterAtATime() throws {
+  @Test("one writer at a time")
+  func oneWriterAtATime() throws {
     _ = try archive.store(scratch.file([1]), as: Self.name)
     let lock = try Descriptor.open(path: Array("\(scratch.archive)/.lock".utf8), .readWrite)
     try lock.lockExclusively()

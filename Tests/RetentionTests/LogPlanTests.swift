@@ -106,7 +106,8 @@ import Testing
     #expect(found.joined(separator: " ") == expected)
   }
 
-  @Test func theNewestSegment() throws {
+  @Test("the newest segment is found")
+  func theNewestSegment() throws {
     #expect(try plan("1:9 2:8", "", "").newest == LogSegment(timeline: 1, number: 9))
     #expect(try plan("1:9 2:9", "", "").newest == LogSegment(timeline: 2, number: 9))
     #expect(try plan("2h", "", "").newest == nil)
@@ -129,19 +130,23 @@ import Testing
     if case .segment(let segment)? = expected { #expect(segment.name(segmentBytes: Self.megabytes16) == name) }
   }
 
-  @Test func segmentsOfOneMegabyteHaveOtherNames() {
+  @Test("segments of one megabyte have other names")
+  func segmentsOfOneMegabyteHaveOtherNames() {
     let segment = LogSegment(timeline: 1, at: LogPlace(byte: 0x3_0020_0000), segmentBytes: 1 << 20)
     #expect(segment.name(segmentBytes: 1 << 20) == "000000010000000300000002")
     #expect(LogFile(Array("000000010000000300000FFF".utf8), segmentBytes: 1 << 20) != nil)
   }
 
-  @Test(arguments: ["0/0", "0/2000028", "16/B374D848", "FFFFFFFF/FFFFFFFF"])
+  @Test("places of a log come back", arguments: ["0/0", "0/2000028", "16/B374D848", "FFFFFFFF/FFFFFFFF"])
   func places(text: String) throws { #expect(try #require(LogPlace(text)).description == text) }
 
-  @Test(arguments: ["", "0", "0/", "/0", "0/0/0", "0/x", "1FFFFFFFF/0", "+1/0", "0/-1"])
+  @Test(
+    "texts that are no places are refused",
+    arguments: ["", "0", "0/", "/0", "0/0/0", "0/x", "1FFFFFFFF/0", "+1/0", "0/-1"])
   func noPlaces(text: String) { #expect(LogPlace(text) == nil) }
 
-  @Test func theTextOfABaseIsRead() throws {
+  @Test("the text of a base is read")
+  func theTextOfABaseIsRead() throws {
     let base = BaseBackup(timeline: 3, start: place(2), end: place(4))
     #expect(base.description == "timeline 3, LSN 0/2000028 to 0/4000028")
     #expect(BaseBackup(Array(base.description.utf8)) == base)
