@@ -39,13 +39,7 @@ struct SQLiteDump {
     _ = try run(
       [Self.uri(of: path, "mode=ro")] + words(".timeout 60000") + holdsStill + words(".backup main \(Self.copy)"),
       in: target)
-    // Without locks: in WAL mode they would be files beside the copy.
-    let errors = try run(
-      [Self.uri(of: Array(Self.copy.utf8), "immutable=1")] + words("PRAGMA integrity_check"), in: target)
-    guard errors.elementsEqual("ok\n".utf8) else {
-      let lines = errors.split(separator: 10).prefix(20).map { displayName($0) }
-      throw DumpFailure(name: tools.name, reason: "the copy has errors", lastLines: lines)
-    }
+    try checkCopy(at: Array(Self.copy.utf8), in: target)
     let name = path.split(separator: slash).last.map(Array.init) ?? []
     guard !name.elementsEqual("copy".utf8) else { return DumpResult() }
     try target.attempt("name the copy in") { () throws(Errno) in
@@ -53,6 +47,26 @@ struct SQLiteDump {
       try directory.descriptor.rename(Array("copy".utf8).span, to: directory.descriptor, as: name.span)
     }
     return DumpResult()
+  }
+
+  /// Throws if a copy has errors.
+  private func checkCopy(at path: [UInt8], in target: DumpDirectory) throws(DumpFailure) {
+    // Without locks: in WAL mode they would be files beside the copy.
+    let errors = try run([Self.uri(of: path, "immutable=1")] + words("PRAGMA integrity_check"), in: target)
+    guard errors.elementsEqual("ok\n".utf8) else {
+      let lines = errors.split(separator: 10).prefix(20).map { displayName($0) }
+      throw DumpFailure(name: tools.name, reason: "the copy has errors", lastLines: lines)
+    }
+  }
+
+  /// The number of tables of a copy. Throws if it has errors.
+  func tables(of name: [UInt8], in directory: Directory) throws(DumpFailure) -> Int {
+    let path = Array("\(Tools.directoryPath)/".utf8) + name
+    let dump = DumpDirectory(directory, path: path, account: tools.account, name: tools.name)
+    try checkCopy(at: path, in: dump)
+    let query = "SELECT count(*) FROM sqlite_schema WHERE type = 'table'"
+    let text = try run([Self.uri(of: path, "immutable=1")] + words(query), in: dump)
+    return Int(String(decoding: text.filter(isDigit), as: UTF8.self)) ?? 0
   }
 
   private func run(_ arguments: [[UInt8]], in target: DumpDirectory) throws(DumpFailure) -> [UInt8] {

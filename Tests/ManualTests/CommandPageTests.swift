@@ -236,6 +236,9 @@ import Testing
     let audited = "repository = \"\(scratch.path("repository"))\"\n[[source]]\npath = \"\(source.path)\"\n"
     try Data(audited.utf8).write(to: configuration)
     documents["audit"] = try answer("audit", ["-c", configuration.path], status: 1)
+    documents["drill"] = [
+      try answer("drill", ["-c", database.path]), try answer("drill", ["list", "-c", database.path]),
+    ]
     let archived = try Tools.run("/bin/sh", ["-c", "mkdir -m 700 logs; echo > 00000002.history"], in: scratch.url)
     #expect(archived.status == 0)
     documents["wal"] = [

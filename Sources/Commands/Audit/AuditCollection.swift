@@ -13,6 +13,7 @@ struct AuditCollection {
   private let now: Timestamp
   private let list: SnapshotList
   private let runs: [RecordedRun]
+  private let lastDrill: DrillAnswer?
   private let state: RepositoryFacts
   private let devices = BlockDevices()
 
@@ -24,7 +25,9 @@ struct AuditCollection {
     self.file = file
     self.now = now
     list = try repository.snapshots()
-    runs = RecordedRun.all(in: try repository.history.tail(byteCount: Self.historyBytes))
+    let history = try repository.history.tail(byteCount: Self.historyBytes)
+    runs = RecordedRun.all(in: history)
+    lastDrill = DrillAnswer.all(in: history).last
     state = try RepositoryFacts(of: repository, configuration: file, sources: [], at: now)
   }
 
@@ -34,6 +37,11 @@ struct AuditCollection {
     facts.verifyWithin = file.settings.audit.verifyWithinSeconds
     facts.subjects = subjects(days: facts.days)
     facts.copies = [original, own] + file.settings.remotes.map(copy) + file.settings.syncs.map(Self.copy)
+    facts.lastDrill = lastDrill.flatMap { drill in
+      Moment.seconds(of: drill.time).map {
+        AuditFacts.Drill(time: $0, hasFailed: drill.result == .failed, elapsedSeconds: drill.elapsedSeconds)
+      }
+    }
     facts.jobs = InstalledJobs.all()
     facts.lastRun = runs.last.flatMap(AuditFacts.Run.init)
     let settings = file.settings

@@ -75,6 +75,13 @@ struct AuditFacts {
     }
   }
 
+  /// The last drill.
+  struct Drill {
+    var time: Int64
+    var hasFailed: Bool
+    var elapsedSeconds: Double
+  }
+
   /// A thing that is in no backup, and the file, directory or socket that shows it.
   struct BlindSpot {
     enum Kind {
@@ -106,6 +113,8 @@ struct AuditFacts {
   var location: String?
   /// The greatest age of a verification of everything.
   var verifyWithin: Int64 = 90 * 86_400
+  /// `nil` if none was done.
+  var lastDrill: Drill?
   /// The installed jobs, such as `/etc/cron.d/treering`.
   var jobs: [String] = []
   /// The time of the last run, and the starter.

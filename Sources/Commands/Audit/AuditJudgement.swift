@@ -28,7 +28,8 @@ struct Audit {
     self.offSite = offSite.map(\.name)
     findings =
       copies.map(\.finding) + [judge.sum(of: counted)] + judge.media(below: counted, are: media)
-      + judge.offSite(offSite, among: counted) + Self.objectives(in: facts) + Self.automation(in: facts)
+      + judge.offSite(offSite, among: counted) + Self.objectives(in: facts) + [Self.drill(in: facts)]
+      + Self.automation(in: facts)
       + Self.blindSpots(in: facts)
   }
 
@@ -202,6 +203,19 @@ extension Audit {
         remedy: isNow
           ? "treering run --now, and look at treering status" : "look at the runs of that time in history.jsonl")
     }
+  }
+
+  fileprivate static func drill(in facts: AuditFacts) -> Finding {
+    guard let drill = facts.lastDrill else {
+      return Finding(
+        topic: .objectives, state: .unknown, fact: "no recovery was rehearsed", source: "history.jsonl", time: nil,
+        remedy: "treering drill")
+    }
+    let took = "in \(durationText(drill.elapsedSeconds))"
+    return Finding(
+      topic: .objectives, state: drill.hasFailed ? .short : .well,
+      fact: "the last drill \(drill.hasFailed ? "failed" : "passed"), \(took)", source: "history.jsonl",
+      time: drill.time, remedy: drill.hasFailed ? "treering drill show" : nil)
   }
 
   fileprivate static func automation(in facts: AuditFacts) -> [Finding] {

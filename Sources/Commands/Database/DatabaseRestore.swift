@@ -237,7 +237,7 @@ struct DatabaseRestore {
       throw Failure(.usage, "the dump has no database \(displayName(name))", hint: "it has: \(known)")
     }
     var chosen = command.databases.map(\.bytes)
-    if chosen.isEmpty { chosen = all.count == 1 ? all : all.filter { !Self.serversOwn.contains($0) } }
+    if chosen.isEmpty { chosen = dump.loadable }
     if command.newName != nil || command.replace, chosen.count != 1 {
       throw Failure(
         .usage, "--as and --replace are for one database, and these are \(chosen.count)",
@@ -245,9 +245,6 @@ struct DatabaseRestore {
     }
     return chosen
   }
-
-  /// The databases that every server has already.
-  private static let serversOwn: Set = [Array("mysql".utf8), Array("postgres".utf8), Array("template1".utf8)]
 
   /// Refuses to overwrite data.
   private func refuse(_ steps: [LoadStep], target: DatabaseConfiguration) throws(Failure) {

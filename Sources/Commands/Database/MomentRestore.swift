@@ -132,7 +132,7 @@ struct MomentRestore {
     try dump.stage(databases: databases, of: store, to: path, threads: command.threads.count, common: command.common)
     let data = try Directory(Descriptor.open(path: path, [.read, .directory]))
     if let account = recovery.account {
-      do { try give(data, to: account) } catch {
+      do { try data.give(to: account) } catch {
         throw Failure.writing("change the owner of", at: path, because: error)
       }
     }
@@ -159,17 +159,6 @@ struct MomentRestore {
   }
 
   /// Gives a directory of this user with all that is in it to an account.
-  private func give(_ directory: Directory, to account: Account) throws(Errno) {
-    for name in try directory.names() {
-      if try directory.descriptor.status(of: name.span).kind == .directory {
-        try give(try directory.directory(name.span), to: account)
-      } else {
-        try directory.descriptor.open(name.span, .read).setOwner(user: account.user, group: account.group)
-      }
-    }
-    try directory.descriptor.setOwner(user: account.user, group: account.group)
-  }
-
   private func startCommand(_ path: [UInt8], account: Account?) -> [[UInt8]] {
     func word(_ text: String) -> [UInt8] { Array(text.utf8) }
     let runuser = account.map { [word("runuser"), word("-u"), word($0.name), word("--")] } ?? []

@@ -8,7 +8,7 @@ struct PrivateDirectory {
   let path: [UInt8]
 
   /// Throws if the file system of `parent` has not enough space for `bytes`.
-  init(below parent: [UInt8], forBytes bytes: UInt64) throws {
+  init(below parent: [UInt8], forBytes bytes: UInt64, prefix: String = "treering-") throws {
     do {
       let above = Directory(try Descriptor.open(path: parent, [.read, .directory]))
       let system = try above.descriptor.fileSystem()
@@ -19,7 +19,7 @@ struct PrivateDirectory {
             + "\(byteText(system.bytesAvailable)) free",
           path: parent, hint: "name a directory of another file system with --work-dir")
       }
-      let name = Array("treering-".utf8) + (try CurrentProcess.randomBytes(count: 12).map { 97 + $0 % 26 })
+      let name = Array(prefix.utf8) + (try CurrentProcess.randomBytes(count: 12).map { 97 + $0 % 26 })
       path = parent + [slash] + name
       try above.descriptor.makeDirectory(name.span, mode: 0o700)
       directory = try above.directory(name.span)
@@ -65,8 +65,8 @@ struct PrivateDirectory {
 }
 
 extension Directory {
-  /// Removes all entries, of a few levels.
-  func removeContent(levels: Int = 16) throws(Errno) {
+  /// Removes all entries, of so many levels, also after a signal.
+  func removeContent(levels: Int = 256) throws(Errno) {
     for name in try names() {
       if try descriptor.status(of: name.span).kind == .directory {
         guard levels > 0 else { throw .invalid }

@@ -111,7 +111,7 @@ struct RecoveryDirectory {
 
 extension Directory {
   /// Gives everything below the directory to an account, and then the directory itself.
-  fileprivate func give(to account: Account) throws(Errno) {
+  func give(to account: Account) throws(Errno) {
     for name in try names() {
       if try descriptor.status(of: name.span).kind == .directory {
         try directory(name.span).give(to: account)

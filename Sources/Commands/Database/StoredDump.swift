@@ -59,6 +59,13 @@ struct StoredDump {
     return databases.isEmpty ? entries.map(\.name) : databases
   }
 
+  /// The contents without the databases that every server has already, unless there is only one.
+  var loadable: [[UInt8]] {
+    let all = contents
+    let serversOwn: Set = [Array("mysql".utf8), Array("postgres".utf8), Array("template1".utf8)]
+    return all.count == 1 ? all : all.filter { !serversOwn.contains($0) }
+  }
+
   /// The kind of the database; `nil` if this version does not know it. A copy of files has `-physical` at the end.
   var kind: DatabaseConfiguration.Kind? {
     DatabaseConfiguration.Kind(

@@ -27,8 +27,10 @@ func absolutePath(of path: [UInt8]) throws(Failure) -> [UInt8] {
 /// The different places that are not below another one.
 func outermost(of places: [[[UInt8]]]) -> [[[UInt8]]] {
   var outermost: [[[UInt8]]] = []
-  for place in Set(places).sorted(by: { $0.count < $1.count }) where !outermost.contains(where: place.starts(with:)) {
+  // A path is followed by all that are below it.
+  for place in places.sorted(by: { $0.lexicographicallyPrecedes($1) { $0.lexicographicallyPrecedes($1) } }) {
+    if let last = outermost.last, place.starts(with: last) { continue }
     outermost.append(place)
   }
-  return outermost.sorted { $0.lexicographicallyPrecedes($1) { $0.lexicographicallyPrecedes($1) } }
+  return outermost
 }

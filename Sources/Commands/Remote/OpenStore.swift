@@ -63,7 +63,11 @@ extension CommonOptions {
     let file = try remote(named: path)?.file
     if file == nil, case .local = try Self.address(of: path) { return try Repository.open(path) }
     let text = String(decoding: path, as: UTF8.self)
-    let target = try RemoteTarget(named: text, in: file, connection: connection, options: self)
+    return try Self.openStore(at: RemoteTarget(named: text, in: file, connection: connection, options: self))
+  }
+
+  /// Opens the repository of a remote to read from.
+  static func openStore(at target: RemoteTarget) throws(Failure) -> any VerifiableStore {
     do {
       if let restic = target.restic { return ResticStore(try restic.open()) }
       return RemoteRepository(over: try Connection(options: target.options))

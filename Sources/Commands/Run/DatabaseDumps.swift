@@ -94,7 +94,7 @@ struct DatabaseDumps {
     let (parent, name) = splitLast(of: path)
     let directory: Directory
     do {
-      try removeDump(at: path, threads: threads)
+      try removeTree(at: path, threads: threads)
       let above = Directory(try Descriptor.open(path: parent, [.read, .directory]))
       try above.descriptor.makeDirectory(name.span, mode: 0o700)
       directory = try above.directory(name.span)
@@ -111,7 +111,7 @@ struct DatabaseDumps {
       )
     } catch {
       // The failure says more than what stays of its dump; the next run tries again.
-      try? removeDump(at: path, threads: threads)
+      try? removeTree(at: path, threads: threads)
       throw error
     }
   }

@@ -57,6 +57,12 @@ extension MetricsText {
         value: Moment.seconds(of: audit.time).map { "\($0)" })
       add("audit_short", help: "Findings of the last audit that fall short.", value: "\(audit.short)")
     }
+    if let drill = state.lastDrill {
+      add(
+        "last_drill_timestamp_seconds", help: "When the last drill was done.",
+        value: Moment.seconds(of: drill.time).map { "\($0)" })
+      add("drill_failed", help: "1 where the last drill failed.", value: drill.result == "failed" ? "1" : "0")
+    }
     if let run { add(run, at: now) }
     add("problems", help: "Problems that status names.", value: "\(state.findings.count)")
     add("snapshots", help: "Snapshots in the repository.", value: "\(state.snapshots)")

@@ -47,6 +47,14 @@ struct PastRuns {
     let offSite: Int
   }
 
+  /// The result of a drill: `passed`, `warnings` or `failed`.
+  struct Drill: Codable {
+    let time: String
+    let name: String
+    let result: String
+    let elapsedSeconds: Double
+  }
+
   /// The part of a snapshot's line that gives its size.
   private struct Taken: Decodable {
     struct Result: Decodable {
@@ -56,10 +64,11 @@ struct PastRuns {
     let result: Result
   }
 
-  /// All runs but verifications and pushes, newest last.
+  /// All runs but verifications, audits, drills and pushes, newest last.
   private(set) var runs: [Run] = []
   private(set) var lastVerification: Verification?
   private(set) var lastAudit: Audit?
+  private(set) var lastDrill: Drill?
   /// Addresses that never worked, and that were followed by a successful push. They were typing errors, not remotes.
   private(set) var mistypedRemotes: Set<String> = []
   /// The bytes that each snapshot copied, expired snapshots included.
@@ -89,6 +98,7 @@ struct PastRuns {
         lastVerification = verification
         add(repairOf: verification)
       case "audit": lastAudit = (try? decoder.decode(Audit.self, from: line)) ?? lastAudit
+      case "drill": lastDrill = (try? decoder.decode(Drill.self, from: line)) ?? lastDrill
       case "push": if let push = try? decoder.decode(Push.self, from: line) { add(push: push) }
       default:
         runs.append(run)

@@ -92,6 +92,7 @@ struct RepositoryState: Encodable {
   /// The time and extent of the last verification that the history has.
   let lastVerification: PastRuns.Verification?
   let lastAudit: PastRuns.Audit?
+  let lastDrill: PastRuns.Drill?
   /// The last verification of each part.
   let verifiedParts: [Part]
   /// Everything was verified at this time or later.
@@ -146,6 +147,7 @@ struct RepositoryState: Encodable {
     lastVerified = judge.lastVerified.map { Timestamp(seconds: $0, nanoseconds: 0).rfc3339 }
     lastVerification = facts.history.lastVerification
     lastAudit = facts.history.lastAudit
+    lastDrill = facts.history.lastDrill
     verifiedParts = facts.verifiedParts.map {
       Part(part: $0.part.description, time: Timestamp(seconds: $0.seconds, nanoseconds: 0).rfc3339)
     }
@@ -209,6 +211,9 @@ private struct Judge {
     if let unprotected = facts.plan.unprotectedSentence { findings.append(unprotected) }
     findings += facts.list.unusable.map(\.sentence)
     if let damage = damageFinding { findings.append(damage) }
+    if let drill = facts.history.lastDrill, drill.result == "failed" {
+      findings.append("the last drill, at \(drill.time), failed; see: \(facts.advice("drill show"))")
+    }
     return findings
   }
 

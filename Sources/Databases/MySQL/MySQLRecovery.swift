@@ -53,8 +53,8 @@ public struct MySQLRecovery {
     try finish(server, after: script)
   }
 
-  /// Carries out the logs on the data of a physical copy, which belong to the account.
-  public func rollForward(_ data: Directory, at path: [UInt8], _ logs: Logs) throws(DumpFailure) {
+  /// Starts a server on the data of a physical copy, which belong to the account, and carries out the logs.
+  public func rollForward(_ data: Directory, at path: [UInt8], _ logs: Logs?) throws(DumpFailure) {
     let options = path + Array("/backup-my.cnf".utf8)
     let server = try PrivateMySQLServer(at: .init(data: path, work: try enter(), options: options), by: tools)
     let script = try work.makeFile(Array("statements".utf8))

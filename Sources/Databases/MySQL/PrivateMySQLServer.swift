@@ -1,7 +1,6 @@
 internal import Model
 internal import Posix
 internal import Settings
-internal import Synchronization
 
 /// A MySQL or MariaDB server of one's own, on a data directory in private hands, without a network.
 ///
@@ -10,9 +9,7 @@ final class PrivateMySQLServer {
   /// The connection of its temporary role.
   let connection: DatabaseConfiguration
   private let tools: Tools
-  private let stop = StopFlag()
-  private var thread: BackgroundThread?
-  private let end = ServerEnd()
+  private let process: RunningServer
 
   private static let role = "treering_restore"
   /// The statement that removes the role again.
@@ -71,8 +68,10 @@ final class PrivateMySQLServer {
     connection.passwordFile = String(decoding: work.path, as: UTF8.self) + "/password"
     connection.user = tools.account?.name
     self.connection = connection
-    start(server, places, socket: socket)
-    try waitUntilReady()
+    process = RunningServer(Self.arguments(server, places, socket: socket), by: tools)
+    try process.waitUntilReady { () throws(DumpFailure) in
+      _ = try MySQLServer(of: connection, tools: tools).rows("SELECT 1")
+    }
   }
 
   private static func write(
@@ -85,42 +84,15 @@ final class PrivateMySQLServer {
     }
   }
 
-  private func start(_ server: [UInt8], _ places: Places, socket: [UInt8]) {
+  private static func arguments(_ server: [UInt8], _ places: Places, socket: [UInt8]) -> [[UInt8]] {
     func option(_ name: String, _ value: [UInt8]) -> [UInt8] { Array("--\(name)=".utf8) + value }
     let first = places.options.map { option("defaults-file", $0) } ?? Array("--no-defaults".utf8)
-    let arguments =
-      [server, first, option("datadir", places.data), Self.temporaryFiles(in: places.data), option("socket", socket)]
+    return [server, first, option("datadir", places.data), temporaryFiles(in: places.data), option("socket", socket)]
       + [
         option("pid-file", socket + Array(".pid".utf8)),
         option("init-file", places.work.path + Array("/init.sql".utf8)),
       ]
       + words("--skip-networking", "--skip-log-bin", "--skip-slave-start", "--event-scheduler=OFF")
-    var setting = Tools.Setting()
-    setting.stop = stop
-    let (tools, end, waited) = (tools, end, setting)
-    thread = try? BackgroundThread {
-      do throws(DumpFailure) {
-        _ = try tools.run(arguments, waited)
-        end.set(nil)
-      } catch { end.set(error) }
-    }
-    if thread == nil { end.set(DumpFailure(name: tools.name, reason: "no thread can be made")) }
-  }
-
-  private func waitUntilReady() throws(DumpFailure) {
-    var last: DumpFailure?
-    for _ in 0..<600 {
-      if let failure = end.value { throw failure ?? DumpFailure(name: tools.name, reason: "the private server ended") }
-      do throws(DumpFailure) {
-        _ = try MySQLServer(of: connection, tools: tools).rows("SELECT 1")
-        return
-      } catch {
-        if error.isInterrupted { throw error }
-        last = error
-      }
-      CurrentProcess.sleep(milliseconds: 100)
-    }
-    throw last!
   }
 
   /// Runs a script, from the beginning of its file.
@@ -136,23 +108,5 @@ final class PrivateMySQLServer {
   }
 
   /// Waits for the server's end, after a statement `SHUTDOWN`.
-  func waitForEnd() throws(DumpFailure) {
-    thread?.join()
-    if let failure = end.value ?? nil { throw failure }
-  }
-
-  deinit {
-    stop.set()
-    thread?.join()
-  }
-}
-
-/// The end of a server that another thread watches.
-private final class ServerEnd: Sendable {
-  private let state = Mutex<DumpFailure??>(nil)
-
-  /// `nil` while the server runs; the failure, if it ended with one.
-  var value: DumpFailure?? { state.withLock { $0 } }
-
-  func set(_ failure: DumpFailure?) { state.withLock { $0 = .some(failure) } }
+  func waitForEnd() throws(DumpFailure) { try process.waitForEnd() }
 }

@@ -9,15 +9,15 @@ public func removeDumps(of options: SnapshotOptions, in repository: Repository) 
   repository.dumps.discard()
   var staying = repository.problems.drain()
   for dump in options.dumps.values {
-    do { try removeDump(at: dump.directory, threads: options.threads) } catch {
+    do { try removeTree(at: dump.directory, threads: options.threads) } catch {
       staying.append(Warning(path: dump.directory, message: "this dump cannot be removed: \(error)"))
     }
   }
   return staying
 }
 
-/// Removes the directory of a dump, unless it is gone. Changes no file in it: a file may be a stored inode.
-public func removeDump(at path: [UInt8], threads: Int) throws {
+/// Removes a directory with its content, unless it is gone. Changes no file in it: a file may be a stored inode.
+public func removeTree(at path: [UInt8], threads: Int) throws {
   let (parent, name) = splitLast(of: path)
   do {
     let above = Directory(try Descriptor.open(path: parent, [.read, .directory]))
