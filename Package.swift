@@ -87,7 +87,7 @@ let package = Package(
       exclude: ["model.py"], swiftSettings: strict),
     .testTarget(
       name: "PatternsTests", dependencies: ["Patterns", "TestSupport"], swiftSettings: strict),
-    .testTarget(name: "PosixTests", dependencies: ["Posix", "Model"], swiftSettings: strict),
+    .testTarget(name: "PosixTests", dependencies: ["Posix", "Model", "TestSupport"], swiftSettings: strict),
     .testTarget(
       name: "RepositoryTests", dependencies: ["Repository", "Posix", "Model", "Catalog", "Retention", "TestSupport"],
       swiftSettings: strict),
@@ -111,7 +111,8 @@ let package = Package(
       dependencies: ["Restic", "Engine", "Repository", "Posix", "Model", "Catalog", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
-      name: "ManualTests", exclude: ["content_digest.py", "push_snapshot.py", "read_catalog.py"], swiftSettings: strict),
+      name: "ManualTests", dependencies: ["TestSupport"],
+      exclude: ["content_digest.py", "push_snapshot.py", "read_catalog.py"], swiftSettings: strict),
     .target(name: "CTestSupport", path: "Tests/CTestSupport", cSettings: [.unsafeFlags(["-O2"])]),
     .target(name: "TestSupport", dependencies: ["CTestSupport"], path: "Tests/TestSupport", swiftSettings: fast),
     .testTarget(

@@ -110,19 +110,7 @@ private func readToEnd(_ stream: StreamDecompressor, roomBytes: Int = 1000) thro
   func theToolReadsWhatIsWritten() throws {
     var generator = printedGenerator()
     let content = Self.content(&generator, byteCount: 500_000)
-    let file = FileManager.default.temporaryDirectory
-      .appendingPathComponent("treering-stream-\(UUID().uuidString)")
-    defer { try? FileManager.default.removeItem(at: file) }
-    try Data(compressed(content)).write(to: file)
-    let tool = Process()
-    tool.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-    tool.arguments = ["zstd", "-dc", file.path]
-    let pipe = Pipe()
-    tool.standardOutput = pipe
-    try tool.run()
-    let read = pipe.fileHandleForReading.readDataToEndOfFile()
-    tool.waitUntilExit()
-    #expect(tool.terminationStatus == 0 && Array(read) == content)
+    #expect(try output(of: "zstd", ["-dc"], input: compressed(content)) == content)
   }
 
   @Test("what was flushed can be read before the stream goes on")

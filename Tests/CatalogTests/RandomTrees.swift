@@ -88,22 +88,3 @@ extension SeededGenerator {
     return directory
   }
 }
-
-/// The output of a program of the system that is fed `input`.
-func output(of program: String, _ arguments: [String] = [], input: Data = Data()) throws -> Data {
-  let process = Process()
-  process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-  process.arguments = ["LC_ALL=C", program] + arguments
-  let folder = FileManager.default.temporaryDirectory
-  let file = folder.appendingPathComponent("treering-\(UUID().uuidString)")
-  try input.write(to: file)
-  defer { try? FileManager.default.removeItem(at: file) }
-  process.standardInput = try FileHandle(forReadingFrom: file)
-  let pipe = Pipe()
-  process.standardOutput = pipe
-  try process.run()
-  let data = pipe.fileHandleForReading.readDataToEndOfFile()
-  process.waitUntilExit()
-  guard process.terminationStatus == 0 else { throw CocoaError(.executableLoad) }
-  return data
-}

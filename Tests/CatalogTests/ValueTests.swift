@@ -49,7 +49,7 @@ import Testing
     }
     let lines = instants.map { "@\($0)\n" }.joined()
     let text = try output(
-      of: "date", ["-u", "-f", "-", "+%Y-%m-%dT%H:%M:%SZ"], input: Data(lines.utf8))
+      of: "date", ["-u", "-f", "-", "+%Y-%m-%dT%H:%M:%SZ"], input: Array(lines.utf8))
     let theirs = String(decoding: text, as: UTF8.self).split(separator: "\n")
     #expect(theirs.count == instants.count)
     for (seconds, expected) in zip(instants, theirs) {
@@ -175,7 +175,7 @@ import Testing
     names.insert([0x7F])
     names.insert([0x80])
     let ours = names.sorted { compareNames($0.span, $1.span) == .before }
-    let input = Data(names.flatMap { $0 + [0] })
+    let input: [UInt8] = names.flatMap { $0 + [0] }
     let theirs = try output(of: "sort", ["-z"], input: input).split(separator: 0).map { [UInt8]($0) }
     #expect(ours == theirs)
   }

@@ -12,9 +12,8 @@ struct FileAssemblyTests {
   @Test("the content is the same, whatever the pieces in which it comes", arguments: sample(4, of: Array(1...12)))
   func anyPieces(seed: UInt64) throws {
     var random = SeededGenerator(seed: seed)
-    let path = FileManager.default.temporaryDirectory.appendingPathComponent("treering-assembly-\(UUID().uuidString)")
-      .path
-    defer { try? FileManager.default.removeItem(atPath: path) }
+    let directory = try TemporaryDirectory("assembly")
+    let path = (directory.path / "file").text
     let tools = AssemblyTools()
     let elides = seed.isMultiple(of: 2)
     // The tools serve one file after the other, whatever became of the one before.

@@ -10,7 +10,8 @@ import Testing
 
 /// A source, a repository, and what can be asked of them; removed with its last reference.
 final class World: Sendable {
-  let path: String
+  private let directory: TemporaryDirectory
+  var path: String { directory.path.text }
   var source: String { path + "/source" }
   var repositoryPath: String { path + "/repository" }
 
@@ -20,14 +21,10 @@ final class World: Sendable {
   init(recycling: Bool = false) throws {
     recycles = recycling
     CurrentProcess.clearCreationMask()
-    path =
-      FileManager.default.temporaryDirectory
-      .appendingPathComponent("treering-engine-\(UUID().uuidString)").path
-    try FileManager.default.createDirectory(atPath: path + "/source", withIntermediateDirectories: true)
+    directory = try TemporaryDirectory("engine")
+    try directory.run("mkdir source")
     _ = try Repository.initialize(Array(repositoryPath.utf8), at: Clock.now())
   }
-
-  deinit { _ = try? run("rm -rf '\(path)'") }
 
   struct Taken {
     var result: SnapshotResult
@@ -90,21 +87,8 @@ final class World: Sendable {
 
   func names() throws -> [String] { try list().snapshots.map { $0.name.description } }
 
-  /// Runs a shell command in the world's directory.
   @discardableResult
-  func run(_ command: String) throws -> String {
-    let process = Foundation.Process()
-    process.executableURL = URL(fileURLWithPath: "/bin/sh")
-    process.arguments = ["-c", "export LC_ALL=C; set -e; cd '\(path)'; " + command]
-    let pipe = Pipe()
-    process.standardOutput = pipe
-    try process.run()
-    let data = pipe.fileHandleForReading.readDataToEndOfFile()
-    process.waitUntilExit()
-    struct Failed: Error { var command: String }
-    guard process.terminationStatus == 0 else { throw Failed(command: command) }
-    return String(decoding: data, as: UTF8.self)
-  }
+  func run(_ script: String) throws -> String { try directory.run(script) }
 
   /// Long enough that no change of now can share a time stamp with what is read later.
   func settle() { CurrentProcess.sleep(milliseconds: 60) }

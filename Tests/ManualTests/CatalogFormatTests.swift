@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// Catalogs that treering wrote, read by a program that was written from treering-catalog.5 alone, and
@@ -54,9 +55,6 @@ import Testing
   private let treering: String
 
   init() throws {
-    for tool in ["zstd", "python3", "setfacl", "setfattr", "getfattr", "sha256sum", "find", "stat"] {
-      _ = try Tools.find(tool)
-    }
     scratch = try Scratch()
     treering = try Tools.treering()
     _ = try Tools.succeed("/bin/bash", ["-c", Self.makeTree], in: scratch.url)
@@ -77,16 +75,16 @@ import Testing
     let ended = try Tools.succeed(
       treering,
       ["snapshot", scratch.path("tree"), "--json", "--threads", "2", "-r", scratch.path("repository")])
-    return try JSONDecoder().decode(Answer.self, from: ended.output)
+    return try JSONDecoder().decode(Answer.self, from: Data(ended.output))
   }
 
   private func catalog(_ name: String) -> String {
     scratch.path("repository/.treering/catalogs/\(name).catalog")
   }
 
-  private func read(_ catalog: String) throws -> Ended {
+  private func read(_ catalog: String) throws -> CommandResult {
     let reader = Tools.package.appending(path: "Tests/ManualTests/read_catalog.py").path
-    return try Tools.run(try Tools.find("python3"), [reader, catalog])
+    return try Tools.run("python3", [reader, catalog])
   }
 
   /// The lines of a dump: the entries by escaped path, and the trailer's fields.
@@ -140,7 +138,7 @@ import Testing
   private func oracle(_ tree: String) throws -> [String: Seen] {
     var seen: [String: Seen] = [:]
     let found = try Tools.succeed(
-      try Tools.find("find"),
+      "find",
       [tree, "-printf", #"%p\0%y\0%m\0%U\0%G\0%T@\0%C@\0%s\0%l\0%n\0%i\0"#])
     var cells = found.output.split(separator: 0, omittingEmptySubsequences: false).map { Array($0) }[...]
     while cells.count > 1 {
@@ -153,7 +151,7 @@ import Testing
         links: try #require(Int(text(9))), inode: text(10))
       if entry.kind == "c" || entry.kind == "b" {
         let numbers = try Tools.succeed(
-          try Tools.find("stat"), ["-c", "%t %T", String(decoding: row[0], as: UTF8.self)]
+          "stat", ["-c", "%t %T", String(decoding: row[0], as: UTF8.self)]
         ).text.split { " \n".contains($0) }.compactMap { UInt64($0, radix: 16) }
         entry.size = String(numbers[0] << 32 | numbers[1])
       }
@@ -362,7 +360,7 @@ import Testing
       check = hashlib.sha256(head + packed).digest()[:16]
       open(sys.argv[1], "wb").write(data[:at] + head + check + packed + data[-16:])
       """
-    _ = try Tools.succeed(try Tools.find("python3"), ["-c", script, path, form])
+    _ = try Tools.succeed("python3", ["-c", script, path, form])
     #expect(try read(path).status == 0)
     let listed = try Tools.succeed(treering, ["list", "--json", "-r", scratch.path("repository")])
     #expect(listed.text.contains(answer.root_digest))

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// treering.1 and the page of each command against what the program says of itself.
@@ -111,7 +112,7 @@ import Testing
     let directory = Tools.package.appending(path: "man").path
     let pages = try FileManager.default.contentsOfDirectory(atPath: directory)
     let ended = try Tools.run(
-      try Tools.find("mandoc"), ["-T", "lint", "-W", "warning"] + pages.sorted().map { "\(directory)/\($0)" })
+      "mandoc", ["-T", "lint", "-W", "warning"] + pages.sorted().map { "\(directory)/\($0)" })
     #expect(ended.status == 0)
     #expect(ended.text == "")
   }
@@ -166,7 +167,7 @@ import Testing
   private func sources(mention text: String) throws -> Bool {
     let directory = Tools.package.appending(path: "Sources")
     guard let files = FileManager.default.enumerator(at: directory, includingPropertiesForKeys: nil)
-    else { throw Unable("the sources are missing") }
+    else { throw TestSupportError("the sources are missing") }
     // A call may begin a new line after the parenthesis.
     for case let file as URL in files where file.pathExtension == "swift" {
       let code = try String(contentsOf: file, encoding: .utf8).filter { !$0.isWhitespace }
@@ -191,7 +192,7 @@ import Testing
     func answer(_ command: String, _ arguments: [String], status: Int32 = 0) throws -> Any {
       let ended = try Tools.run(treering, [command] + arguments + repository)
       #expect(ended.status == status, "\(command): \(ended.errorText)")
-      return try JSONSerialization.jsonObject(with: ended.output)
+      return try JSONSerialization.jsonObject(with: Data(ended.output))
     }
     var documents: [String: Any] = [:]
     documents["init"] = try answer("init", [])

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 
 /// The mdoc source of a manual page, by section.
 struct ManualPage {
@@ -23,7 +24,7 @@ struct ManualPage {
 
   func section(_ title: String) throws -> [String] {
     guard let found = sections.first(where: { $0.title == title }) else {
-      throw Unable("the page has no section \(title)")
+      throw TestSupportError("the page has no section \(title)")
     }
     return found.lines
   }

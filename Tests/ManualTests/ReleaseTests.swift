@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// The version stands in the source of `treering --version`; the change log and the package agree with it.
@@ -20,7 +21,7 @@ import Testing
 
   @Test("the package has this version")
   func packageHasThisVersion() throws {
-    let plan = try Tools.succeed(try Tools.find("make"), ["-n", "deb"], in: Tools.package).text
+    let plan = try Tools.succeed("make", ["-n", "deb"], in: Tools.package).text
     #expect(plan.contains("Packaging/deb .build/release/treering \(try version()) "))
   }
 }

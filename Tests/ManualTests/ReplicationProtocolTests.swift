@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// treering-replication.7 against a client that was written from the page alone.
@@ -7,14 +8,14 @@ import Testing
   func anIndependentClientPushesAndReads(
     version: Int
   ) throws {
-    _ = try Tools.find("zstd")
+    _ = "zstd"
     let scratch = try Scratch()
     let treering = try Tools.treering()
     let repository = scratch.path("repository")
     _ = try Tools.succeed(treering, ["init", repository])
     let client = Tools.package.appending(path: "Tests/ManualTests/push_snapshot.py").path
     let ended = try Tools.run(
-      try Tools.find("python3"),
+      "python3",
       [client, "--version", "\(version)", repository, treering, "serve", "--append-only", "--timeout", "1m"])
     try #require(ended.status == 0, "\(ended.errorText)")
     let lines = ended.text.split(separator: "\n").map(String.init)

@@ -1,5 +1,6 @@
 import Foundation
 import Posix
+import TestSupport
 import Testing
 
 @Suite struct DirectoryListingTests {
@@ -13,7 +14,7 @@ import Testing
   private func expectOrderOfSort(_ names: [[UInt8]]) throws {
     let scratch = try ScratchDirectory()
     for name in names { try scratch.makeFile(name) }
-    let input = Data(names.flatMap { $0 + [0] })
+    let input: [UInt8] = names.flatMap { $0 + [0] }
     let theirs = try output(of: "sort", ["-z"], input: input).split(separator: 0).map { [UInt8]($0) }
     #expect(theirs.count == names.count)
     #expect(try listed(scratch) == theirs)

@@ -1,5 +1,6 @@
 import Foundation
 import Posix
+import TestSupport
 import Testing
 
 @Suite struct ExtendedAttributeTests {
@@ -38,7 +39,7 @@ import Testing
     #expect(try file.extendedAttributes() == sorted)
     let handle = try scratch.directory.descriptor.open(f.span, .pathOnly)
     #expect(try handle.extendedAttributes(.handle) == sorted)
-    let shown = try output(of: "getfattr", ["-d", "-e", "hex", "--absolute-names", scratch.path + "/f"])
+    let shown = try tool("getfattr", ["-d", "-e", "hex", "--absolute-names", ByteString(scratch.path + "/f")])
     #expect(String(decoding: shown, as: UTF8.self).contains("user.b=0x00ff00"))
     try handle.removeExtendedAttribute(name("user.b"), by: .handle)
     #expect(try file.extendedAttributes().count == 5)
@@ -77,7 +78,7 @@ import Testing
     let scratch = try ScratchDirectory()
     let f = name("f")
     try scratch.makeFile(f)
-    _ = try output(of: "setfacl", ["-m", "u:1:r", scratch.path + "/f"])
+    try tool("setfacl", ["-m", "u:1:r", ByteString(scratch.path + "/f")])
     let file = try scratch.directory.descriptor.open(f.span, .read)
     #expect(try file.extendedAttributes().map(\.name) == [name("system.posix_acl_access")])
   }

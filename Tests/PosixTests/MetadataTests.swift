@@ -1,6 +1,7 @@
 import Foundation
 import Model
 import Posix
+import TestSupport
 import Testing
 
 @Suite struct MetadataTests {
@@ -28,7 +29,7 @@ import Testing
         #expect(target.modified == before.modified)
       }
     }
-    let shown = try output(of: "stat", ["-c", "%.9Y", scratch.path + "/f"])
+    let shown = try tool("stat", ["-c", "%.9Y", ByteString(scratch.path + "/f")])
     // stat prints a negative time as a whole and a fraction of the same sign.
     let exact = Double(seconds) + Double(nanoseconds) / 1e9
     let theirs = try #require(Double(String(decoding: shown, as: UTF8.self).trimmingCharacters(in: .newlines)))

@@ -16,7 +16,8 @@ let hangSeconds = 120.0
 /// A repository with two snapshots that can be pushed, and one that has the older and receives; removed with its
 /// last reference.
 final class World: @unchecked Sendable {
-  let path: String
+  private let directory: TemporaryDirectory
+  var path: String { directory.path.text }
   let near: Repository
   let far: Repository
   private(set) var older: Snapshot!
@@ -25,8 +26,9 @@ final class World: @unchecked Sendable {
   init() throws {
     CurrentProcess.clearCreationMask()
     CurrentProcess.ignoreFileSignals()
-    path = FileManager.default.temporaryDirectory.appendingPathComponent("treering-peer-\(UUID().uuidString)").path
-    try FileManager.default.createDirectory(atPath: path + "/source", withIntermediateDirectories: true)
+    directory = try TemporaryDirectory("peer")
+    let path = directory.path.text
+    try directory.run("mkdir source")
     near = try Repository.initialize(Array((path + "/near").utf8), at: Clock.now())
     far = try Repository.initialize(Array((path + "/far").utf8), at: Clock.now())
     try run(
@@ -42,8 +44,6 @@ final class World: @unchecked Sendable {
     newer = try snapshot(as: "2021-01-01T00-00-00Z")
   }
 
-  deinit { _ = try? run("rm -rf '\(path)'") }
-
   /// Takes a snapshot and gives it a name of long ago.
   private func snapshot(as name: String) throws -> Snapshot {
     let result = try near.withLock(for: "test", at: Clock.now()) {
@@ -57,25 +57,8 @@ final class World: @unchecked Sendable {
     return Snapshot(name: SnapshotName(Array(name.utf8))!, summary: result.snapshot.summary)
   }
 
-  /// Programs are started one after the other: what one inherits of another's pipes keeps it waiting.
-  private static let programs = Gate()
-
   @discardableResult
-  func run(_ command: String) throws -> String { try Self.programs.locked { try start(command) } }
-
-  private func start(_ command: String) throws -> String {
-    let process = Foundation.Process()
-    process.executableURL = URL(fileURLWithPath: "/bin/sh")
-    process.arguments = ["-c", "export LC_ALL=C; set -e; cd '\(path)'; " + command]
-    let pipe = Pipe()
-    process.standardOutput = pipe
-    try process.run()
-    let data = pipe.fileHandleForReading.readDataToEndOfFile()
-    process.waitUntilExit()
-    struct Failed: Error { var command: String }
-    guard process.terminationStatus == 0 else { throw Failed(command: command) }
-    return String(decoding: data, as: UTF8.self)
-  }
+  func run(_ script: String) throws -> String { try directory.run(script) }
 
   /// The far repository but for what a push that failed may leave: names, kinds, modes, owners, sizes, times, inodes,
   /// targets, contents.

@@ -19,6 +19,12 @@ public final class TemporaryDirectory: Sendable {
     path = ByteString(String(cString: real))
   }
 
+  /// Runs a script of sh(1) in the directory, which must succeed. Returns what it printed.
+  @discardableResult
+  public func run(_ script: String) throws -> String {
+    String(decoding: try tool("sh", ["-ec", ByteString(script)], in: path), as: UTF8.self)
+  }
+
   deinit {
     // Directories that their owner may not enter are opened up where rm alone does not get through.
     if (try? runCommand("rm", ["-rf", "--", path]))?.status != 0 {
@@ -26,4 +32,15 @@ public final class TemporaryDirectory: Sendable {
       _ = try? runCommand("rm", ["-rf", "--", path])
     }
   }
+}
+
+/// The output of a tool that must succeed and that is fed `input`.
+public func output(of program: ByteString, _ arguments: [ByteString] = [], input: [UInt8]) throws -> [UInt8] {
+  let directory = try TemporaryDirectory("input")
+  try Tree(directory.path).write("input", bytes: input)
+  let result = try runCommand(program, arguments, input: directory.path / "input")
+  guard result.status == 0 else {
+    throw TestSupportError("\(program) ended with \(result.status): \(result.errorText)")
+  }
+  return result.output
 }
