@@ -104,3 +104,15 @@ int tr_random_key(uint8_t *to, size_t count) {
 }
 
 void tr_forget(void *secret, size_t count) { OPENSSL_cleanse(secret, count); }
+
+int tr_hmac_sha256(uint8_t code[32], const void *key, size_t key_count, const void *bytes, size_t count) {
+  size_t written = 0;
+  return EVP_Q_mac(NULL, "HMAC", NULL, "SHA256", NULL, key_count > 0 ? key : "", key_count, bytes, count, code, 32,
+                   &written) != NULL &&
+         written == 32;
+}
+
+int tr_md5(uint8_t digest[16], const void *bytes, size_t count) {
+  size_t written = 0;
+  return EVP_Q_digest(NULL, "MD5", NULL, bytes, count, digest, &written) == 1 && written == 16;
+}

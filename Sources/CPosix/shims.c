@@ -31,6 +31,7 @@
 #include <sys/un.h>
 #include <sys/xattr.h>
 #include <time.h>
+#include <termios.h>
 #include <unistd.h>
 
 const int tr_o_noatime = O_NOATIME, tr_o_path = O_PATH, tr_at_empty_path = AT_EMPTY_PATH,
@@ -269,6 +270,16 @@ long tr_terminal_width(int fd) {
   struct winsize size;
   if (ioctl(fd, TIOCGWINSZ, &size) < 0 || size.ws_col == 0) return 80;
   return size.ws_col;
+}
+
+long tr_set_echo(int fd, int on) {
+  struct termios settings;
+  if (tcgetattr(fd, &settings) < 0) return -(long)errno;
+  if (on)
+    settings.c_lflag |= ECHO;
+  else
+    settings.c_lflag &= ~(tcflag_t)ECHO;
+  return checked(tcsetattr(fd, TCSAFLUSH, &settings));
 }
 
 static void quiet(struct error_context *context, const char *format, ...) {

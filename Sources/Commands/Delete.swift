@@ -29,12 +29,19 @@ struct DeleteCommand: RunnableCommand {
   @Flag(name: .shortAndLong, help: "Delete without asking.")
   var yes = false
 
+  @OptionGroup var storage: StorageOptions
   @OptionGroup var expiry: ExpiryOptions
   private var common: CommonOptions { expiry.common }
 
   func execute() throws -> ExitStatus {
     CurrentProcess.rememberSignals()
     let asks = !yes && !expiry.dryRun
+    if let target = try common.resticTarget(storage) {
+      if asks { try Console.requireQuestions(asJSON: common.json) }
+      return try ResticRemoval(at: target, options: common, isDryRun: expiry.dryRun).delete(snapshots) {
+        !asks || Console.asks("delete \(counted(snapshots.count, "snapshot")) from \(target.name)?")
+      }
+    }
     let repository = try common.openRepository()
     let list = try repository.snapshots()
     let configured = try common.configuration(of: repository)

@@ -15,7 +15,7 @@ struct InitCommand: RunnableCommand {
       repository is readable by its owner alone, because what it holds must not be more open than its \
       sources.
 
-      With restic:/path, an encrypted repository of restic's format is made, for pushes. Its password is needed for
+      With restic:/path, s3:, rest: or sftp:, an encrypted repository of restic's format is made, for pushes. Its password is needed for
       everything, and nobody can recover it: keep it in a second place.
 
       Examples:
@@ -26,7 +26,17 @@ struct InitCommand: RunnableCommand {
   @Argument(help: ArgumentHelp("The directory that will hold the snapshots.", valueName: "dir"), completion: .directory)
   var directory: PathArgument?
 
-  @OptionGroup var password: PasswordOptions
+  @Option(
+    help: ArgumentHelp(
+      "Cut contents as this repository of restic's format does, so that restic copy shares chunks.",
+      valueName: "remote"))
+  var copyParametersFrom: PathArgument?
+
+  @Option(
+    help: ArgumentHelp("The file with the password of --copy-parameters-from.", valueName: "file"), completion: .file())
+  var fromPasswordFile: PathArgument?
+
+  @OptionGroup var storage: StorageOptions
   @OptionGroup var common: CommonOptions
 
   func execute() throws -> ExitStatus {
@@ -36,7 +46,7 @@ struct InitCommand: RunnableCommand {
     var options = common
     if let directory { options.repository = directory }
     if let restic = try resticRepository(named: options.repositoryPath(), options: options) {
-      let made = try restic.create()
+      let made = try restic.create(chunkerOf: try parameterSource())
       common.answer(
         Answer(repository: made.displayName, id: displayName(made.idText)),
         lines: [
@@ -45,8 +55,13 @@ struct InitCommand: RunnableCommand {
         ])
       return .done
     }
-    if password.passwordFile != nil || password.passwordCommand != nil {
-      throw Failure(.usage, "only a repository of restic's format has a password", hint: "name it as restic:/path")
+    if copyParametersFrom != nil {
+      throw Failure(.usage, "only a repository of restic's format takes the parameters of another")
+    }
+    if storage.password.passwordFile != nil || storage.password.passwordCommand != nil {
+      throw Failure(
+        .usage, "only a repository of restic's format has a password",
+        hint: "name it as restic:/path, s3:, rest: or sftp:")
     }
     let path = try options.localRepositoryPath()
     let repository = try Repository.initialize(path, at: Clock.now())
@@ -56,16 +71,28 @@ struct InitCommand: RunnableCommand {
     return .done
   }
 
+  /// The repository of `--copy-parameters-from`.
+  private func parameterSource() throws -> ResticRepository? {
+    guard let copyParametersFrom else { return nil }
+    var options = common
+    options.repository = copyParametersFrom
+    var storage = storage
+    storage.password = PasswordOptions.file(fromPasswordFile)
+    guard let target = try options.resticTarget(storage), let access = target.restic else {
+      throw Failure(.usage, "\(copyParametersFrom) is not a repository of restic's format")
+    }
+    return try access.open()
+  }
+
   /// The way to the repository of restic's format that is meant; `nil` for one of treering's.
   private func resticRepository(named path: [UInt8], options: CommonOptions) throws(Failure) -> ResticAccess? {
     let text = String(decoding: path, as: UTF8.self)
     if directory == nil, let file = try options.configuration(naming: text),
-      let remote = file.settings.remotes.first(where: { $0.name == text }), case .restic(let there) = remote.address
+      let remote = file.settings.remotes.first(where: { $0.name == text })
     {
-      return ResticAccess(path: there, remote: remote, options: password)
+      return ResticAccess(remote.address, remote: remote, connection: storage.connection)
     }
-    guard case .restic(let there) = try CommonOptions.address(of: path) else { return nil }
-    return ResticAccess(path: there, options: password)
+    return ResticAccess(try CommonOptions.address(of: path), connection: storage.connection)
   }
 
   private struct Answer: Encodable {

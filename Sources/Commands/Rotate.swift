@@ -46,12 +46,14 @@ struct RotateCommand: RunnableCommand {
   @Flag(help: "Delete all that expires, and keep none to be made into the next snapshot.")
   var noSpare = false
 
+  @OptionGroup var storage: StorageOptions
   @OptionGroup var expiry: ExpiryOptions
   private var common: CommonOptions { expiry.common }
 
   func execute() throws -> ExitStatus {
     if let keepLast, keepLast < 0 { throw Failure(.usage, "--keep-last takes a number from 0 on") }
     CurrentProcess.rememberSignals()
+    if let target = try common.resticTarget(storage) { return try rotateStorage(target) }
     let repository = try common.openRepository()
     // The configuration applies only to its own repository.
     let configured = try common.configuration(of: repository)
@@ -66,13 +68,26 @@ struct RotateCommand: RunnableCommand {
     }
   }
 
+  /// Rotates a repository of restic's format.
+  private func rotateStorage(_ target: RemoteTarget) throws -> ExitStatus {
+    guard minimumFree == nil else {
+      throw Failure(.usage, "the free space of \(target.name) is not known", hint: "leave --minimum-free out")
+    }
+    let policy = try givenPolicy() ?? common.configuration()?.settings.retention ?? .standard
+    return try ResticRemoval(at: target, options: common, isDryRun: expiry.dryRun).rotate(by: policy)
+  }
+
   private func policy(
     of repository: Repository, or configuration: ConfigurationFile?
   ) throws(Failure) -> RetentionPolicy {
-    if keep.isEmpty && keepLast == nil && keepWithin == nil {
-      if let configuration { return configuration.settings.retention }
-      return try repository.retention.lastPolicy()
-    }
+    if let policy = try givenPolicy() { return policy }
+    if let configuration { return configuration.settings.retention }
+    return try repository.retention.lastPolicy()
+  }
+
+  /// The policy of the command line; `nil` if it names none.
+  private func givenPolicy() throws(Failure) -> RetentionPolicy? {
+    if keep.isEmpty && keepLast == nil && keepWithin == nil { return nil }
     var policy = RetentionPolicy(keep: [:], keepLast: keepLast ?? 0, keepWithinSeconds: keepWithin)
     for item in keep { policy.keep[item.set] = item.count }
     if policy.keepsNothing {

@@ -139,7 +139,7 @@ struct VerifyCommand: RunnableCommand {
     // A word without slash and colon is a name.
     var isRemote = isNamed || !text.contains("/") && !text.contains(":")
     if !isRemote, case .ssh = try CommonOptions.address(of: source.bytes) { isRemote = true }
-    if case .restic = try CommonOptions.address(of: source.bytes) { isRemote = true }
+    if try CommonOptions.address(of: source.bytes).isOfRestic { isRemote = true }
     if isRemote {
       let target = try RemoteTarget(named: text, in: configuration, connection: connection, options: common)
       if target.restic != nil {

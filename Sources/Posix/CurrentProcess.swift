@@ -131,6 +131,9 @@ public enum CurrentProcess {
     return width > 0 ? width : nil
   }
 
+  /// Lets the terminal of standard input show what is typed, or not; `tcsetattr(3)`.
+  public static func setEcho(_ on: Bool) { _ = tr_set_echo(StandardStream.input.rawValue, on ? 1 : 0) }
+
   /// Writes all bytes to a standard stream. A remembered signal ends the wait for the reader (`interrupted`);
   /// `write(2)`.
   public static func write(_ bytes: [UInt8], to stream: StandardStream) throws(Errno) {

@@ -141,6 +141,27 @@ public struct PushMemory {
     }
   }
 
+  private static let keyTestName = Array("key-test".utf8)
+
+  /// Records that a password was proved, which is kept somewhere else than here.
+  public func noteKeyTest(of id: [UInt8], at time: Timestamp, address: [UInt8]) throws(Failure) {
+    let text = Array("\(CalendarTime(seconds: time.seconds).rfc3339)\n".utf8) + address
+    do { try repository.file(named: Self.keyTestName, in: makeDirectory(for: id)).replace(with: text) } catch {
+      throw .writing("record the test of a key in", at: repository.path, because: error)
+    }
+  }
+
+  /// The time of the last test of a key of the repository at this address; `nil` if there was none.
+  public func lastKeyTest(address: [UInt8]) -> Timestamp? {
+    remotes().compactMap { own -> Timestamp? in
+      guard let text = try? repository.file(named: Self.keyTestName, in: own).read(limit: 1 << 16),
+        let end = text.firstIndex(of: UInt8(ascii: "\n")), text[(end + 1)...].elementsEqual(address),
+        let seconds = Moment.seconds(of: String(decoding: text[..<end], as: UTF8.self))
+      else { return nil }
+      return Timestamp(seconds: seconds, nanoseconds: 0)
+    }.max()
+  }
+
   private func makeDirectory(for id: [UInt8]) throws(Errno) -> Directory {
     try repository.makeDirectory(Self.directoryName, in: repository.control)
     let remotes = try repository.control.directory(Self.directoryName.span)

@@ -272,5 +272,23 @@ extension Configuration {
     # url = "restic:/mnt/vault/web01"
     # password_command = "pass show backup/vault"
 
+    # Such a repository in a bucket of S3. sftp:user@host:/path and rest:https://host/path are others.
+    # [remote.cloud]
+    # url = "s3:https://s3.eu-central-003.backblazeb2.com/bucket/web01"
+    # password_file = "/etc/treering/cloud.password"
+    # The file with the credentials for the bucket, as AWS's tools have it, with mode 0600; and its section.
+    # credentials_file = "/etc/treering/cloud.credentials"
+    # profile = "default"
+    # The region, if the host's name does not have it.
+    # region = "eu-central-003"
+    # True if the bucket is in the path of a URL, and false if it is in the host's name.
+    # path_style = true
+    # True if rotate and delete may remove nothing there.
+    # append_only = false
+    # The longest time between two tests of the password that is kept elsewhere, with treering key test.
+    # key_test_every = "90d"
+    # The storage class of packs.
+    # storage_class = "STANDARD_IA"
+
     """
 }

@@ -8,12 +8,9 @@ extension RemoteAddress {
     switch self {
     case .local(let path): return Self.tidy(path)
     case .restic(let path): return Self.resticPrefix + Self.tidy(path)
-    case .ssh(let user, let host, let port, let path):
-      let host = host.contains(UInt8(ascii: ":")) ? Array("[".utf8) + host + Array("]".utf8) : host
-      var text = Array("ssh://".utf8)
-      if let user { text += user + Array("@".utf8) }
-      text += host
-      if let port { text += Array(":\(port)".utf8) }
+    case .storage(let address): return address.recorded
+    case .ssh(_, _, _, let path):
+      let text = Array("ssh://".utf8) + recordedAuthority
       let tidy = Self.tidy(path)
       if path.first != slash { return text + Array("/~/".utf8) + Self.escaped(tidy) }
       // The directory `~` of the root is not the home directory.
@@ -22,13 +19,20 @@ extension RemoteAddress {
     }
   }
 
-  private static func tidy(_ path: [UInt8]) -> [UInt8] {
+  /// User, host and port of an address of another machine, as a URL has them.
+  var recordedAuthority: [UInt8] {
+    guard case .ssh(let user, let host, let port, _) = self else { return [] }
+    let written = host.contains(UInt8(ascii: ":")) ? Array("[".utf8) + host + Array("]".utf8) : host
+    return (user.map { $0 + Array("@".utf8) } ?? []) + written + (port.map { Array(":\($0)".utf8) } ?? [])
+  }
+
+  static func tidy(_ path: [UInt8]) -> [UInt8] {
     let names = path.split(separator: slash).filter { !$0.elementsEqual(".".utf8) }
     return (path.first == slash ? [slash] : []) + Array(names.joined(separator: [slash]))
   }
 
   /// Writes each byte as `%XX` that a URL cannot have as it is. Valid UTF-8 stays readable.
-  private static func escaped(_ path: [UInt8]) -> [UInt8] {
+  static func escaped(_ path: [UInt8]) -> [UInt8] {
     let isText = String(validating: path, as: UTF8.self) != nil
     return path.flatMap { byte -> [UInt8] in
       let isPlain = byte > 0x20 && byte != 0x7F && byte != UInt8(ascii: "%") && (byte < 0x80 || isText)

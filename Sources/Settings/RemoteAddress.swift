@@ -2,8 +2,8 @@ internal import Model
 
 /// The location of a repository: on this machine, or on a machine that ssh(1) reaches.
 ///
-/// There are four forms: `ssh://[user@]host[:port]/path`, scp's `[user@]host:path`, `restic:path`, and a local path,
-/// which is any other text. An IPv6 address must be in brackets. The path of an `ssh:` address begins at its slash, or after the
+/// There are five forms: `ssh://[user@]host[:port]/path`, scp's `[user@]host:path`, `restic:path`, those of
+/// `StorageAddress`, and a local path, which is any other text. An IPv6 address must be in brackets. The path of an `ssh:` address begins at its slash, or after the
 /// slash if `~/` follows it. `%XX` in that path is a byte (RFC 3986). scp's path is literal, except for a leading
 /// `~/`. A relative path on another machine is below the user's home directory there.
 public enum RemoteAddress: Sendable, Equatable {
@@ -11,6 +11,8 @@ public enum RemoteAddress: Sendable, Equatable {
   case local([UInt8])
   /// A directory on this machine that is a repository of restic's format.
   case restic([UInt8])
+  /// A repository of restic's format at a server.
+  case storage(StorageAddress)
 
   public init(_ text: String) throws(RemoteAddressError) { try self.init(Array(text.utf8)) }
 
@@ -21,6 +23,8 @@ public enum RemoteAddress: Sendable, Equatable {
       let path = Array(text.dropFirst(Self.resticPrefix.count))
       guard !path.isEmpty else { throw .emptyPath }
       self = .restic(path)
+    } else if let address = try StorageAddress(text) {
+      self = .storage(address)
     } else if let scheme = Self.scheme(of: text) {
       guard scheme.lowercased() == "ssh" else { throw .unknownScheme(scheme) }
       self = try Self.url(text: text[(scheme.utf8.count + 3)...])
@@ -41,7 +45,7 @@ public enum RemoteAddress: Sendable, Equatable {
   }
 
   /// Parses the text after `ssh://`.
-  private static func url(text: ArraySlice<UInt8>) throws(RemoteAddressError) -> Self {
+  static func url(text: ArraySlice<UInt8>) throws(RemoteAddressError) -> Self {
     let authority = text.prefix { $0 != slash }
     var path = text[authority.endIndex...]
     let (user, place) = try splitUser(of: authority)
@@ -59,7 +63,7 @@ public enum RemoteAddress: Sendable, Equatable {
   }
 
   /// `nil` if no colon precedes the first slash.
-  private static func scp(text: [UInt8]) throws(RemoteAddressError) -> Self? {
+  static func scp(text: [UInt8]) throws(RemoteAddressError) -> Self? {
     let beforeSlash = text.prefix { $0 != slash }
     guard var end = beforeSlash.firstIndex(of: colon) else { return nil }
     let opening = beforeSlash[..<end].lastIndex(of: openingBracket)
@@ -141,6 +145,10 @@ public enum RemoteAddressError: Error, Sendable, Equatable, CustomStringConverti
   case impossibleEscape
   case forbiddenByte
   case unknownScheme(String)
+  case missingScheme
+  case missingBucket
+  case impossibleURL
+  case loginInURL
   case emptyCommand
   case unclosedQuote
 
@@ -157,7 +165,12 @@ public enum RemoteAddressError: Error, Sendable, Equatable, CustomStringConverti
     case .impossibleEscape: "\"%\" in a path should be followed by two hexadecimal digits; write %25 for \"%\" itself"
     case .forbiddenByte: "neither NUL nor a new line can be in an address"
     case .unknownScheme(let scheme):
-      "\"\(scheme.prefix(40))://\" is not understood; an address is ssh://host/path, host:path, restic:/path or a local path"
+      "\"\(scheme.prefix(40))://\" is not understood; an address is ssh://host/path, host:path, restic:/path, s3:, rest:, sftp: or a local path"
+    case .missingScheme: "after \"rest:\" a URL should follow, as in rest:https://host/path"
+    case .missingBucket: "the bucket is missing, as in s3:https://host/bucket/prefix"
+    case .impossibleURL: "the URL has a character that none can have; write it as \"%\" and two hexadecimal digits"
+    case .loginInURL:
+      "a user and a password in a URL can be seen by others; credentials_file in treering.toml(5) has them"
     case .emptyCommand: "the command is empty"
     case .unclosedQuote: "a quote is not closed"
     }
@@ -170,13 +183,15 @@ extension RemoteAddress {
   /// The user, the port and `--` precede the host, so ssh(1) reads neither host nor command as an option. `-T`
   /// requests no terminal, because a terminal would change bytes. ssh(1) uses the first of repeated options, so a
   /// port or user in `command` overrides the address' own. The user's shell on the other machine reads
-  /// `remoteCommand`, as always with ssh(1). A path therefore never belongs there.
+  /// `remoteCommand`, as always with ssh(1). A path therefore never belongs there. A subsystem is started by its name
+  /// instead, without a shell.
   public static func sshArguments(
-    command: String, user: [UInt8]?, host: [UInt8], port: UInt16?, remoteCommand: String
+    command: String, user: [UInt8]?, host: [UInt8], port: UInt16?, remoteCommand: String, isSubsystem: Bool = false
   ) throws(RemoteAddressError) -> [[UInt8]] {
     var arguments = try words(of: command)
     if let port { arguments += [Array("-p".utf8), Array("\(port)".utf8)] }
     if let user { arguments += [Array("-l".utf8), user] }
+    if isSubsystem { arguments.append(Array("-s".utf8)) }
     return arguments + [Array("-T".utf8), Array("--".utf8), host, Array(remoteCommand.utf8)]
   }
 

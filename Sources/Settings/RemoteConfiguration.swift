@@ -19,6 +19,20 @@ public struct RemoteConfiguration: Sendable, Equatable {
   public var passwordFile: String?
   /// The command that prints the password, in words as `RemoteAddress.words` splits them.
   public var passwordCommand: String?
+  /// The file with the credentials for the storage, in the form of AWS.
+  public var credentialsFile: String?
+  /// The section of this file.
+  public var profile: String?
+  /// The region of a bucket.
+  public var region: String?
+  /// True if the bucket is in the path of a URL, and false if it is in the host's name; `nil` for what the host takes.
+  public var hasPathStyle: Bool?
+  /// The storage class of packs in a bucket.
+  public var storageClass: String?
+  /// The longest time between two tests of a password that is kept elsewhere; `nil` means no reminder.
+  public var keyTestSeconds: Int64?
+  /// True if nothing may be removed there from here.
+  public var isAppendOnly = false
   /// In bytes per second.
   public var limitRate: UInt64?
   /// The remote may be absent without a failure, until `rpoSeconds` have passed.
@@ -44,7 +58,8 @@ extension RemoteConfiguration {
     line = table.line
     table.know([
       "url", "set", "ssh", "remote_command", "limit_rate", "timeout", "optional", "rpo", "password_file",
-      "password_command", "location",
+      "password_command", "location", "credentials_file", "profile", "region", "path_style", "storage_class",
+      "key_test_every", "append_only",
     ])
     table.require("url")
     if let url = table.string(for: "url") {
@@ -54,7 +69,8 @@ extension RemoteConfiguration {
       case .local(let path) where !path.isEmpty && path.first != slash,
         .restic(let path) where path.first != slash:
         table.complain(
-          key: "url", message: "\"url\" should be ssh://host/path, host:path, restic:/path or an absolute path")
+          key: "url",
+          message: "\"url\" should be ssh://host/path, host:path, restic:/path, s3:, rest:, sftp: or an absolute path")
       default: break
       }
     }
@@ -69,6 +85,7 @@ extension RemoteConfiguration {
         found.string.flatMap { $0.utf8.allSatisfy(isBlank) || $0.utf8.contains(0) ? nil : $0 }
       } ?? remoteCommand
     readPassword(from: table)
+    readStorage(from: table)
     limitRate = table.rate(for: "limit_rate")
     isOptional = table.bool(for: "optional") ?? false
     rpoSeconds = table.duration(for: "rpo")
@@ -82,11 +99,19 @@ extension RemoteConfiguration {
       passwordCommand = command
       table.check(key: "password_command") { () throws(RemoteAddressError) in _ = try RemoteAddress.words(of: command) }
     }
-    guard case .restic = address else {
-      if passwordFile != nil || passwordCommand != nil {
+    keyTestSeconds = table.duration(for: "key_test_every")
+    let appendOnly = table.bool(for: "append_only")
+    isAppendOnly = appendOnly ?? false
+    guard address.isOfRestic else {
+      if passwordFile != nil || passwordCommand != nil || keyTestSeconds != nil || appendOnly != nil {
         table.complain(
-          key: passwordFile == nil ? "password_command" : "password_file",
-          message: "only a repository of restic's format has a password; its \"url\" begins with restic:")
+          key: passwordFile != nil
+            ? "password_file"
+            : passwordCommand != nil
+              ? "password_command"
+              : keyTestSeconds != nil ? "key_test_every" : "append_only",
+          message:
+            "only a repository of restic's format has a password; its \"url\" begins with restic:, s3:, rest: or sftp:")
       }
       return
     }
@@ -96,8 +121,49 @@ extension RemoteConfiguration {
     }
   }
 
+  /// Storage classes whose objects must be thawed before they can be read. A repository there could not be checked.
+  private static let archives = ["GLACIER", "DEEP_ARCHIVE"]
+
+  private mutating func readStorage(from table: TableReader) {
+    credentialsFile = table.path(for: "credentials_file")
+    profile = table.words(for: "profile")
+    region = table.words(for: "region")
+    hasPathStyle = table.bool(for: "path_style")
+    storageClass = table.value(for: "storage_class", expecting: "a storage class that is read at once") { found in
+      found.string.flatMap { name in
+        let isWord = !name.isEmpty && name.utf8.allSatisfy { isAlphanumeric($0) || $0 == UInt8(ascii: "_") }
+        return isWord && !Self.archives.contains(name) ? name : nil
+      }
+    }
+    let (isS3, isREST): (Bool, Bool)
+    switch address {
+    case .storage(.s3): (isS3, isREST) = (true, false)
+    case .storage(.rest): (isS3, isREST) = (false, true)
+    default: (isS3, isREST) = (false, false)
+    }
+    if !isS3, !isREST, credentialsFile != nil || profile != nil {
+      table.complain(
+        key: credentialsFile == nil ? "profile" : "credentials_file", message: "only s3: and rest: have credentials")
+    }
+    if !isS3, region != nil || hasPathStyle != nil || storageClass != nil {
+      table.complain(
+        key: region != nil ? "region" : hasPathStyle != nil ? "path_style" : "storage_class",
+        message: "only a \"url\" that begins with s3: has a bucket")
+    }
+  }
+
   package static func isName(_ text: String) -> Bool {
     (1...longestName).contains(text.utf8.count) && text.utf8.allSatisfy { isAlphanumeric($0) || "-_".utf8.contains($0) }
+  }
+}
+
+extension RemoteAddress {
+  /// True for a repository of restic's format.
+  public var isOfRestic: Bool {
+    switch self {
+    case .restic, .storage: true
+    case .ssh, .local: false
+    }
   }
 }
 

@@ -28,7 +28,8 @@ enum Layering {
       layer: 3,
       imports: ["Engine", "Repository", "Posix", "Model", "Catalog", "Delta", "Retention", "Synchronization"]),
     "Restic": TargetRule(
-      layer: 3, imports: ["Engine", "Repository", "Posix", "Model", "Catalog", "CCodec", "Synchronization"]),
+      layer: 3,
+      imports: ["Engine", "Repository", "Posix", "Model", "Catalog", "Retention", "CCodec", "CCurl", "Synchronization"]),
     "Operations": TargetRule(layer: 3, imports: ["Posix", "CCurl"]),
     "Databases": TargetRule(
       layer: 3,

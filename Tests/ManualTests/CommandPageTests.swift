@@ -249,6 +249,16 @@ import Testing
     let other = scratch.path("other")
     #expect(try Tools.run(treering, ["init", other]).status == 0)
     documents["push"] = try answer("push", [other])
+    let password = scratch.path("password")
+    let written = try Tools.run("/bin/sh", ["-c", "umask 077; echo secret > password"], in: scratch.url)
+    #expect(written.status == 0)
+    let encrypted = ["-r", "restic:" + scratch.path("encrypted"), "--password-file", password, "--json"]
+    #expect(try Tools.run(treering, ["init"] + encrypted).status == 0)
+    documents["key"] = try [["list"], ["export"], ["add", "--new-password-file", password]].map { arguments in
+      let ended = try Tools.run(treering, ["key"] + arguments + encrypted)
+      #expect(ended.status == 0, "\(ended.errorText)")
+      return try JSONSerialization.jsonObject(with: Data(ended.output))
+    }
     documents["versions"] = try answer("versions", [source.appending(path: "file").path])
     // These print a document for each entry.
     for (command, arguments) in [("find", ["file"]), ("ls", ["latest", source.path])] {

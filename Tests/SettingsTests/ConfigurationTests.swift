@@ -52,7 +52,11 @@ struct ConfigurationTests {
     remote.location = "Berlin"
     remote.line = try #require(uncommented.firstIndex { $0 == "[remote.offsite]" }) + 1
     #expect(all.remotes[0] == remote)
-    #expect(all.remotes.map(\.name) == ["offsite", "usb", "vault"])
+    #expect(all.remotes.map(\.name) == ["offsite", "usb", "vault", "cloud"])
+    let cloud = all.remotes[3]
+    #expect(cloud.credentialsFile == "/etc/treering/cloud.credentials" && cloud.profile == "default")
+    #expect(cloud.region == "eu-central-003" && cloud.hasPathStyle == true && cloud.storageClass == "STANDARD_IA")
+    #expect(cloud.keyTestSeconds == Int64(7_776_000))
     #expect(all.remotes[1].address == .restic(Array("/mnt/usb/web01".utf8)))
     #expect(all.remotes[1].passwordFile == "/etc/treering/usb.password" && all.remotes[1].passwordCommand == nil)
     #expect(all.remotes[2].passwordCommand == "pass show backup/vault" && all.remotes[2].passwordFile == nil)
@@ -242,7 +246,8 @@ struct ConfigurationTests {
       "host", "port", "role", "password_file", "password_command", "tls", "ca_file", "file", "mode", "archive", "logs",
       "location", "verify_within", "unreadable_runs", "ignore",
       "mixed_moments", "stanza", "elsewhere", "config", "backup", "content", "maintenance", "database",
-      "prefix_only", "table_prefix",
+      "prefix_only", "table_prefix", "credentials_file", "profile", "region", "path_style", "storage_class",
+      "append_only", "key_test_every",
     ]
     #expect(described == Set(known))
     for key in known where key != "command" && key != "timeout" && key != "required" {

@@ -146,7 +146,13 @@ struct RemoteAddressTests {
       ("ssh://nas/%0a", .forbiddenByte),
       ("nas:a\nb", .forbiddenByte),
       ("/a\0b", .forbiddenByte),
-      ("sftp://nas/r", .unknownScheme("sftp")),
+      ("ftp://nas/r", .unknownScheme("ftp")),
+      ("s3:", .empty(.host)), ("s3:https://host", .missingBucket), ("s3:host/", .missingBucket),
+      ("s3:https://key:secret@host/bucket", .loginInURL), ("s3:https://ho st/bucket", .forbiddenCharacter(.host)),
+      ("rest:host/r", .missingScheme), ("rest:https://ann:secret@host/r", .loginInURL),
+      ("rest:https://host/a b", .impossibleURL), ("rest:https://host/a?b", .impossibleURL),
+      ("sftp:host", .emptyPath), ("sftp:host:", .emptyPath), ("sftp://host/", .emptyPath),
+      ("sftp:-oProxyCommand=x:/r", .option(.host)), ("sftp://u:p@host/r", .password),
       ("http://nas/r", .unknownScheme("http")),
       ("file:///r", .unknownScheme("file")),
       ("x+y.z-1://r", .unknownScheme("x+y.z-1")),
@@ -165,6 +171,62 @@ struct RemoteAddressTests {
   }
 
   @Test(
+    "addresses of storages are read as restic writes them, and recorded in one form",
+    arguments: [
+      (
+        "s3:https://s3.example.org:9000/bucket/a/b",
+        .s3(scheme: "https", host: "s3.example.org:9000", bucket: "bucket", prefix: "a/b"), nil
+      ),
+      (
+        "s3:S3.example.org:443/bucket//a/", .s3(scheme: "https", host: "s3.example.org", bucket: "bucket", prefix: "a"),
+        "s3:https://s3.example.org/bucket/a"
+      ),
+      (
+        "s3://host/bucket", .s3(scheme: "https", host: "host", bucket: "bucket", prefix: ""),
+        "s3:https://host/bucket"
+      ),
+      ("s3:http://[::1]:80/b", .s3(scheme: "http", host: "[::1]", bucket: "b", prefix: ""), "s3:http://[::1]/b"),
+      ("rest:https://host:8000/a//b", .rest(url: "https://host:8000/a/b/"), "rest:https://host:8000/a/b/"),
+      ("rest:http://host", .rest(url: "http://host/"), "rest:http://host/"),
+      ("sftp:u@nas:/srv/r", Self.sftp("/srv/r", user: "u"), "sftp://u@nas//srv/r"),
+      ("sftp:nas:r/./x", Self.sftp("r/./x"), "sftp://nas/r/x"),
+      ("sftp://nas:2222//srv/r%20", Self.sftp("/srv/r ", port: 2222), "sftp://nas:2222//srv/r%20"),
+      ("sftp://nas/r", Self.sftp("r"), nil),
+    ] as [(String, StorageAddress, String?)])
+  func storages(text: String, address: StorageAddress, recorded: String?) throws {
+    let read = try RemoteAddress(text)
+    #expect(read == .storage(address))
+    let form = String(decoding: read.recorded, as: UTF8.self)
+    #expect(form == recorded ?? text)
+    #expect(try RemoteAddress(form).recorded == Array(form.utf8))
+  }
+
+  private static func sftp(_ path: String, user: String? = nil, port: UInt16? = nil) -> StorageAddress {
+    .sftp(user: user.map { Array($0.utf8) }, host: Array("nas".utf8), port: port, path: Array(path.utf8))
+  }
+
+  @Test("credentials are read in AWS's form")
+  func credentials() {
+    let file = StorageCredentials(
+      text: Array("a = 1\n# b = 2\n[ x ]\nKey=  a=b \n;c=3\nnonsense\n[y]\n[default]\nz=\n".utf8))
+    #expect(file.values(of: "default") == ["a": "1", "z": ""])
+    #expect(file.values(of: "x") == ["key": "a=b"])
+    #expect(file.values(of: "y") == [:] && file.values(of: "none") == nil)
+  }
+
+  @Test(
+    "keys of a storage belong to their storage",
+    arguments: [
+      "url = \"/r\"\ncredentials_file = \"/c\"", "url = \"rest:https://h/\"\npassword_file = \"/p\"\nregion = \"x\"",
+      "url = \"sftp:h:/r\"\npassword_file = \"/p\"\nprofile = \"x\"", "url = \"s3:h/b\"",
+      "url = \"s3:h/b\"\npassword_file = \"/p\"\nstorage_class = \"GLACIER\"",
+      "url = \"restic:/r\"\npassword_file = \"/p\"\npath_style = true",
+    ])
+  func storageKeys(table: String) {
+    #expect(throws: (any Error).self) { try Configuration(text: "[remote.x]\n\(table)\n") }
+  }
+
+  @Test(
     "a password belongs to a remote of restic's format, and to each",
     arguments: [
       "url = \"restic:/r\"", "url = \"/r\"\npassword_file = \"/p\"", "url = \"h:/r\"\npassword_command = \"x\"",
@@ -180,12 +242,14 @@ struct RemoteAddressTests {
     let faults: [RemoteAddressError] = [
       .empty(.host), .empty(.user), .option(.host), .option(.user), .forbiddenCharacter(.host),
       .forbiddenCharacter(.user), .password, .brokenBrackets, .impossiblePort, .emptyPath, .impossibleEscape,
-      .forbiddenByte, .unknownScheme("sftp"), .emptyCommand, .unclosedQuote,
+      .forbiddenByte, .unknownScheme("ftp"), .emptyCommand, .unclosedQuote, .missingScheme, .missingBucket,
+      .impossibleURL, .loginInURL,
     ]
     #expect(Set(faults.map(\.description)).count == faults.count)
     #expect(
-      RemoteAddressError.unknownScheme("sftp").description
-        == "\"sftp://\" is not understood; an address is ssh://host/path, host:path, restic:/path or a local path")
+      RemoteAddressError.unknownScheme("ftp").description
+        == "\"ftp://\" is not understood; an address is ssh://host/path, host:path, restic:/path, s3:, rest:, sftp: or "
+        + "a local path")
     #expect(
       RemoteAddressError.option(.user).description == "the user begins with \"-\", and would be read as an option")
   }
@@ -200,7 +264,7 @@ struct RemoteAddressTests {
       guard let address = try? RemoteAddress(text) else { continue }
       switch address {
       case .local(let path): #expect(path == text)
-      case .restic: Issue.record("no letters of restic are in the text")
+      case .restic, .storage: Issue.record("no letters of these schemes are in the text")
       case .ssh(let user, let host, let port, let path):
         #expect(!host.isEmpty && host.first != UInt8(ascii: "-") && user?.first != UInt8(ascii: "-"))
         #expect(user?.isEmpty != true && port != 0 && !path.isEmpty && !path.contains(0))
@@ -222,6 +286,9 @@ struct RemoteAddressTests {
   @Test("options come before the host, and no shell reads any of it")
   func sshArguments() throws {
     #expect(try arguments("ssh") == ["ssh", "-T", "--", "nas", "treering serve"])
+    let subsystem = try RemoteAddress.sshArguments(
+      command: "ssh", user: nil, host: Array("nas".utf8), port: nil, remoteCommand: "sftp", isSubsystem: true)
+    #expect(subsystem.map { String(decoding: $0, as: UTF8.self) } == ["ssh", "-s", "-T", "--", "nas", "sftp"])
     #expect(
       try arguments("ssh -i /k", user: "u", host: "::1", port: 22, runs: "-x 'y'")
         == ["ssh", "-i", "/k", "-p", "22", "-l", "u", "-T", "--", "::1", "-x 'y'"])

@@ -86,7 +86,7 @@ struct RemoteConfigurationTests {
       ("[remote.a]\nurl = 3", "line 2, column 7: \"url\" should be a string, not 3"),
       (
         "[remote.a]\nurl = 'r'",
-        "line 2, column 7: \"url\" should be ssh://host/path, host:path, restic:/path or an absolute path"
+        "line 2, column 7: \"url\" should be ssh://host/path, host:path, restic:/path, s3:, rest:, sftp: or an absolute path"
       ),
       (
         "[remote.a]\nurl = ''",

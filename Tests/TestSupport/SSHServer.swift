@@ -199,7 +199,8 @@ public final class SSHServer {
     throw TestSupportError("sshd finds no free port")
   }
 
-  private static func freePort() throws -> Int {
+  /// A port of loopback that nobody has at the moment.
+  public static func freePort() throws -> Int {
     let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
     guard descriptor >= 0 else { throw TestSupportError.systemCall("socket", "") }
     defer { close(descriptor) }
@@ -232,6 +233,7 @@ public final class SSHServer {
     KbdInteractiveAuthentication no
     PermitRootLogin yes
     PrintMotd no
+    Subsystem sftp internal-sftp
     LogLevel VERBOSE
     MaxStartups 1000
     ClientAliveInterval 120

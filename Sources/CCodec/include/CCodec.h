@@ -79,6 +79,10 @@ int tr_unseal(tr_sealer *sealer, uint8_t *to, const void *from, size_t count);
 /// scrypt (RFC 7914) into a key. Returns 0 if a parameter is out of range, or more than `memory` bytes are needed.
 int tr_scrypt(uint8_t key[TR_SEAL_KEY_BYTES], const void *password, size_t password_count, const void *salt,
               size_t salt_count, uint64_t n, uint64_t r, uint64_t p, uint64_t memory);
+/// HMAC-SHA-256 (RFC 2104), for signatures of requests. Returns 0 if libcrypto fails.
+int tr_hmac_sha256(uint8_t code[32], const void *key, size_t key_count, const void *bytes, size_t count);
+/// MD5, which a server compares with what arrived; it protects nothing. Returns 0 if libcrypto fails.
+int tr_md5(uint8_t digest[16], const void *bytes, size_t count);
 /// Random bytes for keys. Returns 0 if libcrypto has none.
 int tr_random_key(uint8_t *to, size_t count);
 /// Overwrites a secret. The compiler cannot leave it out.

@@ -98,6 +98,8 @@ long tr_random(void *buffer, size_t count);
 long tr_getcwd(char *buffer, size_t count);
 long tr_realpath(const char *path, char *buffer, size_t count);
 long tr_terminal_width(int fd);
+/// Lets a terminal show what is typed, or not.
+long tr_set_echo(int fd, int on);
 /// Raises the soft limit of open descriptors to the hard one and returns it.
 long tr_raise_descriptor_limit(void);
 /// True if the administrator's /etc/xattr.conf allows the attribute to be copied.

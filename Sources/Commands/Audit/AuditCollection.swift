@@ -104,7 +104,9 @@ struct AuditCollection {
         copy.damaged = ((try? other.marks.all(.damaged)) ?? [:]).count
       }
     case .restic(let path): copy.disks = devices.disks(below: path)
-    case .ssh(_, let host, _, _):
+    case .storage(.s3(_, let host, _, _)): copy.host = host
+    case .storage(.rest(let url)): copy.host = String(url.split(separator: "/").dropFirst().first ?? "")
+    case .ssh(_, let host, _, _), .storage(.sftp(_, let host, _, _)):
       copy.host = displayName(host)
       if Self.isThisMachine(host) { copy.host = nil }
     }

@@ -36,7 +36,7 @@ struct BlindSpotSearch {
     let backups = file.settings.remotes.compactMap { remote -> UInt64? in
       switch remote.address {
       case .local(let path), .restic(let path): try? Descriptor.open(path: path, .pathOnly).status().device
-      case .ssh: nil
+      case .ssh, .storage: nil
       }
     }
     var seen: Set<[UInt8]> = []

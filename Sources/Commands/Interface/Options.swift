@@ -70,7 +70,7 @@ struct CommonOptions: ParsableArguments {
   private static func localPath(of address: RemoteAddress, named path: [UInt8]) throws(Failure) -> [UInt8] {
     switch address {
     case .local(let local): return local
-    case .restic:
+    case .restic, .storage:
       throw Failure(
         .usage, "this does not work on \(displayName(path)), which is a repository of restic's format", path: path,
         hint: "see treering-restic(7)")

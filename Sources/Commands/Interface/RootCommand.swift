@@ -26,8 +26,8 @@ struct RootCommand: ParsableCommand {
       CatCommand.self, ExportCommand.self, RestoreCommand.self,
       DiffCommand.self, VersionsCommand.self, VerifyCommand.self, RotateCommand.self, HoldCommand.self,
       ReleaseCommand.self, DeleteCommand.self, UsageCommand.self,
-      PushCommand.self, ServeCommand.self, WalCommand.self, DatabaseCommand.self, StatusCommand.self, AuditCommand.self,
-      DrillCommand.self,
+      PushCommand.self, KeyCommand.self, ServeCommand.self, WalCommand.self, DatabaseCommand.self, StatusCommand.self,
+      AuditCommand.self, DrillCommand.self,
       ScheduleCommand.self, ConfigCommand.self, ImportCommand.self,
     ])
 
@@ -51,7 +51,8 @@ private let otherNames: [String: [String]] = [
   "info": ["status"], "report": ["audit", "status"], "3-2-1": ["audit"], "stats": ["usage", "status"],
   "du": ["usage", "status"], "size": ["usage", "status"],
   "cron": ["schedule"], "timer": ["schedule"], "install": ["schedule --install"], "unlock": ["status"],
-  "pin": ["hold"], "keep": ["hold"], "tag": ["hold"], "migrate": ["import"], "convert": ["import"],
+  "pin": ["hold"], "passwd": ["key change"], "password": ["key"], "keys": ["key list"], "keep": ["hold"],
+  "tag": ["hold"], "migrate": ["import"], "convert": ["import"],
 ]
 
 /// Moves common options that precede the command's name behind it.

@@ -57,6 +57,20 @@ extension CommonOptions {
     return address.resolved
   }
 
+  /// The remote that `--repository` names.
+  func remoteTarget(connection: RemoteConnectionOptions) throws(Failure) -> RemoteTarget {
+    let path = try repositoryPath()
+    return try RemoteTarget(
+      named: String(decoding: path, as: UTF8.self), in: try remote(named: path)?.file, connection: connection,
+      options: self)
+  }
+
+  /// The remote that `--repository` names, if it is a repository of restic's format.
+  func resticTarget(_ storage: StorageOptions) throws(Failure) -> RemoteTarget? {
+    guard try remoteAddress()?.isOfRestic == true else { return nil }
+    return try remoteTarget(connection: storage.connection)
+  }
+
   /// Opens a repository to read from, local or remote.
   func openStore(connection: RemoteConnectionOptions) throws(Failure) -> any VerifiableStore {
     let path = try repositoryPath()

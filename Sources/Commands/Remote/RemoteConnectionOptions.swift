@@ -32,6 +32,28 @@ struct RemoteConnectionOptions: ParsableArguments {
   static var none: RemoteConnectionOptions { (try? parse([])) ?? RemoteConnectionOptions() }
 }
 
+/// The way to a repository of restic's format, for commands that work on no other remote.
+struct StorageOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "The program that connects for sftp:, and its options; words are split at blanks, quotes keep them together.",
+      valueName: "command"))
+  var ssh: String?
+
+  @Option(
+    help: ArgumentHelp("Give up if the server does nothing for so long (5m).", valueName: "duration"),
+    transform: parsed(by: Quantity.seconds, or: "--timeout takes a duration such as 5m"))
+  var timeout: Int64?
+
+  @OptionGroup var password: PasswordOptions
+
+  var connection: RemoteConnectionOptions {
+    var connection = RemoteConnectionOptions.none
+    (connection.ssh, connection.timeout, connection.password) = (ssh, timeout, password)
+    return connection
+  }
+}
+
 /// The place of the password of a repository of restic's format.
 struct PasswordOptions: ParsableArguments {
   @Option(
@@ -41,6 +63,13 @@ struct PasswordOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp("The command that prints this password; words are split at blanks.", valueName: "command"))
   var passwordCommand: String?
+
+  /// The options of a command line that names only a file.
+  static func file(_ path: PathArgument?) -> PasswordOptions {
+    var options = RemoteConnectionOptions.none.password
+    options.passwordFile = path
+    return options
+  }
 
   func validate() throws {
     if passwordFile != nil, passwordCommand != nil {

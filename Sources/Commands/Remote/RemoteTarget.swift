@@ -12,6 +12,8 @@ struct RemoteTarget {
   let set: SnapshotSet?
   let options: RemoteOptions
   let address: RemoteAddress
+  /// True if nothing may be removed there from here.
+  let isAppendOnly: Bool
   /// The way to a repository of restic's format; `nil` for one of treering's.
   let restic: ResticAccess?
 
@@ -33,7 +35,7 @@ struct RemoteTarget {
           ? "there is no configuration with a remote \"\(shown)\""
           : "the configuration \(displayName(file!.path)) has no remote \"\(shown)\"",
         hint: names.isEmpty
-          ? "name it as ssh://host/path, host:path, restic:/path or a path with a slash"
+          ? "name it as ssh://host/path, host:path, restic:/path, s3:, rest:, sftp: or a path with a slash"
           : "it has: \(names.joined(separator: ", "))")
     }
     var remote = RemoteConfiguration()
@@ -50,14 +52,16 @@ struct RemoteTarget {
   ) throws(Failure) {
     name = remote.name
     set = remote.set
+    isAppendOnly = remote.isAppendOnly
     address = remote.address
     let command: [[UInt8]]
     let path: [UInt8]
     switch remote.address {
-    case .restic(let there):
-      restic = ResticAccess(path: there, remote: remote, options: connection.password)
+    case .restic, .storage:
+      restic = ResticAccess(remote.address, remote: remote, connection: connection)
+      if case .restic(let there) = remote.address { path = there } else { path = remote.address.recorded }
       options = RemoteOptions(
-        command: [], path: there, displayName: remote.url, recordedAddress: remote.address.resolved.recorded,
+        command: [], path: path, displayName: remote.url, recordedAddress: remote.address.resolved.recorded,
         timeoutSeconds: 0, bytesPerSecond: connection.limitRate ?? remote.limitRate,
         program: "treering \(Treering.version)", onLine: { _ in })
       return
@@ -100,8 +104,10 @@ struct RemoteTarget {
   ///
   /// A remote on this machine is absent only if its directory has no repository.
   func absence(because failure: Failure) -> String? {
-    if case .ssh = address { return [.remote, .usage].contains(failure.kind) ? failure.message : nil }
-    return absence
+    switch address {
+    case .ssh, .storage: return [.remote, .usage].contains(failure.kind) ? failure.message : nil
+    case .local, .restic: return absence
+    }
   }
 
   /// The reason that a remote on this machine is absent.
@@ -112,7 +118,7 @@ extension RemoteAddress {
   /// The address with the real path of a repository on this machine, as far as the path exists.
   var resolved: RemoteAddress {
     switch self {
-    case .ssh: self
+    case .ssh, .storage: self
     case .local(let path): Self.resolved(path).map { .local($0) } ?? self
     case .restic(let path): Self.resolved(path).map { .restic($0) } ?? self
     }
@@ -134,7 +140,7 @@ extension RemoteAddress {
   var absence: String? {
     let (path, mark): ([UInt8], String)
     switch self {
-    case .ssh: return nil
+    case .ssh, .storage: return nil
     case .local(let place): (path, mark) = (place, "/.treering/repository.toml")
     case .restic(let place): (path, mark) = (place, "/config")
     }

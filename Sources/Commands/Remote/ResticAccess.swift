@@ -4,9 +4,11 @@ internal import Repository
 internal import Restic
 internal import Settings
 
-/// The way to a repository of restic's format: its directory, and the place of its password.
+/// The way to a repository of restic's format: its place, and that of its password.
 final class ResticAccess {
-  let path: [UInt8]
+  private let address: RemoteAddress
+  private let remote: RemoteConfiguration
+  private let connection: RemoteConnectionOptions
   private var opened: ResticRepository?
   /// The file or the command; `nil` if neither is named.
   private let password: PasswordSource?
@@ -16,9 +18,13 @@ final class ResticAccess {
     case command(String)
   }
 
-  /// The command line overrides the configuration.
-  init(path: [UInt8], remote: RemoteConfiguration = RemoteConfiguration(), options: PasswordOptions) {
-    self.path = path
+  /// `nil` for the address of a repository of treering. The command line overrides the configuration.
+  init?(
+    _ address: RemoteAddress, remote: RemoteConfiguration = RemoteConfiguration(), connection: RemoteConnectionOptions
+  ) {
+    guard address.isOfRestic else { return nil }
+    (self.address, self.remote, self.connection) = (address, remote, connection)
+    let options = connection.password
     if let file = options.passwordFile {
       password = .file(file.bytes)
     } else if let command = options.passwordCommand ?? remote.passwordCommand,
@@ -34,19 +40,55 @@ final class ResticAccess {
   /// Opens the repository, once: scrypt takes a part of a second.
   func open() throws -> ResticRepository {
     if let opened { return opened }
-    // The directory is opened first, so that a missing disk needs no password.
-    let store = try LocalStore.open(path)
+    // A directory is opened first, so that a missing disk needs no password.
+    let store = try store(isNew: false)
     let repository = try ResticRepository.open(store, password: try readPassword())
     opened = repository
     return repository
   }
 
-  /// Makes the repository.
-  func create() throws -> ResticRepository {
+  /// Makes the repository, with the chunker of another one.
+  func create(chunkerOf other: ResticRepository? = nil) throws -> ResticRepository {
     let password = try readPassword()
     let host = CurrentProcess.hostName()
     return try ResticRepository.create(
-      in: try LocalStore.create(path), password: password, host: host, at: Clock.now())
+      in: try store(isNew: true), password: password, host: host, at: Clock.now(), chunkerOf: other)
+  }
+
+  /// The place of the repository, which is made if it is new.
+  func store(isNew: Bool) throws -> any ObjectStore {
+    let name = displayName(address.recorded)
+    let timeoutSeconds = Double(connection.timeout ?? remote.timeoutSeconds)
+    let options = ServerOptions(
+      authorities: StorageAccess.environment("SSL_CERT_FILE"), timeoutSeconds: timeoutSeconds,
+      program: "treering \(Treering.version)")
+    let access = StorageAccess(remote: remote, name: name)
+    switch address {
+    case .storage(.s3(let scheme, let host, let bucket, let prefix)):
+      let hasPathStyle = remote.hasPathStyle ?? !host.hasSuffix(".amazonaws.com")
+      let place = S3Place(
+        scheme: scheme, host: host, bucket: bucket, prefix: prefix, region: try access.region(of: host),
+        hasPathStyle: hasPathStyle, storageClass: remote.storageClass)
+      let store = try S3Store(place, credentials: try access.s3(), displayName: name, options: options)
+      if isNew { try store.create() }
+      return store
+    case .storage(.rest(let url)):
+      let store = try RESTStore(url: url, login: try access.login(), displayName: name, options: options)
+      if isNew { try store.create() }
+      return store
+    case .storage(.sftp(let user, let host, let port, let path)):
+      let command: [[UInt8]]
+      do {
+        command = try RemoteAddress.sshArguments(
+          command: connection.ssh ?? remote.ssh, user: user, host: host, port: port, remoteCommand: "sftp",
+          isSubsystem: true)
+      } catch { throw Failure(.usage, "the remote \(name) cannot be used: \(error)") }
+      let store = SFTPStore(command: command, path: path, displayName: name, timeoutSeconds: timeoutSeconds)
+      if isNew { try store.create() }
+      return store
+    case .restic(let path), .local(let path), .ssh(_, _, _, let path):
+      return isNew ? try LocalStore.create(path) : try LocalStore.open(path)
+    }
   }
 
   private func readPassword() throws(Failure) -> [UInt8] {
@@ -55,25 +97,36 @@ final class ResticAccess {
     switch password {
     case nil:
       throw Failure(
-        .usage, "the repository restic:\(displayName(path)) needs a password",
+        .usage, "the repository \(displayName(address.recorded)) needs a password",
         hint: "name the file that has it: --password-file FILE")
-    case .file(let file):
-      place = "the password file \(displayName(file))"
-      text = try Self.read(file, named: place)
+    case .file(let file): return try Self.password(in: file)
     case .command(let command):
       place = "the password command"
       text = try Self.output(of: command)
     }
-    // restic removes blanks at both ends, too.
+    let password = Self.trimmed(text)
+    guard !password.isEmpty else { throw Failure(.usage, "\(place) has no password") }
+    return password
+  }
+
+  /// A password without the blanks at both ends, which restic removes, too.
+  static func trimmed(_ text: [UInt8]) -> [UInt8] {
     func isBlank(_ byte: UInt8) -> Bool { byte == 32 || (9...13).contains(byte) }
-    let password = Array(text.drop(while: isBlank).reversed().drop(while: isBlank).reversed())
+    return Array(text.drop(while: isBlank).reversed().drop(while: isBlank).reversed())
+  }
+
+  /// The password in a file.
+  static func password(in file: [UInt8]) throws(Failure) -> [UInt8] {
+    let place = "the password file \(displayName(file))"
+    let password = trimmed(try read(file, named: place))
     guard !password.isEmpty else { throw Failure(.usage, "\(place) has no password") }
     return password
   }
 
   private static let mostBytes = 1 << 16
 
-  private static func read(_ path: [UInt8], named place: String) throws(Failure) -> [UInt8] {
+  /// Reads a file with secrets, which must be readable by its owner alone.
+  static func read(_ path: [UInt8], named place: String) throws(Failure) -> [UInt8] {
     do {
       let file = try Descriptor.openNamed(path)
       let status = try file.status()

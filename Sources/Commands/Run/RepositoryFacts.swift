@@ -71,7 +71,7 @@ extension Repository {
   func isOnDisk(of address: RemoteAddress) -> Bool {
     switch address {
     case .local(let path), .restic(let path): path.first == slash && isOnDisk(of: path)
-    case .ssh: false
+    case .ssh, .storage: false
     }
   }
 }
@@ -184,6 +184,10 @@ struct ExpectedRemote {
   var absence: String?
   /// True if the remote is on the disk of the repository.
   var isOnSameDisk = false
+  /// The longest time between two tests of a password that is kept elsewhere.
+  var keyTestSeconds: Int64?
+  /// The last of these tests.
+  var lastKeyTest: Timestamp?
 
   /// True if the absence of the remote is not reported, because its RPO has not passed.
   func isAbsenceExcused(at now: Timestamp) -> Bool { isOptional && !isLate(at: now) }
@@ -203,6 +207,10 @@ extension ExpectedRemote {
       lastPush: history?.pushes.first { $0.result.remote == remote.name }, absence: remote.address.absence,
       isOnSameDisk: repository.isOnDisk(of: remote.address))
     arrival = history?.goodPushes[name].flatMap(Arrival.init)
+    keyTestSeconds = remote.keyTestSeconds
+    if keyTestSeconds != nil {
+      lastKeyTest = repository.pushMemory.lastKeyTest(address: remote.address.resolved.recorded)
+    }
     compare(with: repository.pushMemory.last(address: remote.address.resolved.recorded))
   }
 

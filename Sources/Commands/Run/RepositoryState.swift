@@ -130,7 +130,7 @@ struct RepositoryState: Encodable {
     let verification = judge.verification
     findings =
       judged.compactMap(\.finding) + judgedDatabases.compactMap(\.finding) + judge.snapshotFindings
-      + judgedRemotes.compactMap(\.finding)
+      + judgedRemotes.compactMap(\.finding) + expectations.remotes.compactMap(judge.keyReminder)
       + verification.findings + judge.runFindings
     notes = verification.notes + judge.diskNotes
     due = expectations.due
@@ -259,6 +259,19 @@ private struct Judge {
       arrived: expected.arrival.map { Timestamp(seconds: $0.seconds, nanoseconds: 0).rfc3339 },
       onSameDisk: expected.isOnSameDisk, state: state, lastPush: expected.lastPush)
     return (remote, finding)
+  }
+
+  /// The sentence that a password should be proved; `nil` if that is not due.
+  func keyReminder(_ expected: ExpectedRemote) -> String? {
+    guard let limit = expected.keyTestSeconds else { return nil }
+    let advice = "prove it with: treering key test -r \(expected.name)"
+    guard let last = expected.lastKeyTest else {
+      return "the password of \(expected.name) that is kept elsewhere was never proved; \(advice)"
+    }
+    let age = now.seconds - last.seconds
+    guard age > limit else { return nil }
+    return "the password of \(expected.name) that is kept elsewhere was proved \(durationText(Double(age))) ago; "
+      + advice
   }
 
   /// The end of a sentence about the newest snapshot of a remote; `nil` if its RPO has not passed.

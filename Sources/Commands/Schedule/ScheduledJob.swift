@@ -51,7 +51,7 @@ struct ScheduledJob {
       // The repository on a second disk need not be present for a snapshot.
       switch remote.address {
       case .local(let path), .restic(let path): writablePaths.append("-" + (try plain(path)))
-      case .ssh: usesNetwork = true
+      case .ssh, .storage: usesNetwork = true
       }
     }
   }

@@ -42,6 +42,9 @@ final class BlobIndex: Sendable {
     (self.files, self.packs, self.entries) = (files, packs, entries)
   }
 
+  /// The index of no blobs.
+  static var empty: BlobIndex { BlobIndex(files: [], packs: [], entries: []) }
+
   /// Reads all indexes of a repository.
   static func load(of repository: ResticRepository) throws -> BlobIndex {
     let files = try repository.store.list(.index).map(\.id)

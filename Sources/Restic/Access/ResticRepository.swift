@@ -22,12 +22,30 @@ public final class ResticRepository: Sendable {
 
   /// Opens a repository with one of its passwords.
   public static func open(_ store: any ObjectStore, password: [UInt8]) throws -> ResticRepository {
-    let (key, keyID) = try findKey(in: store, password: password)
+    try open(store) { try findKey(in: store, password: password) }
+  }
+
+  /// Opens a repository. `findKey` is called if there is one, and returns the master key and its file.
+  static func open(
+    _ store: any ObjectStore, findKey: () throws -> (MasterKey, Digest)
+  ) throws -> ResticRepository {
     let text: [UInt8]
     let config: RepositoryConfig
+    let sealed: [UInt8]
+    do { sealed = try store.read(.config, limit: configBytes) ?? [] } catch {
+      throw damage(of: .config, in: store, because: error)
+    }
+    guard !sealed.isEmpty else {
+      throw Failure(
+        .usage, "\(store.displayName) is not a repository of restic: it has no file config",
+        hint: "a new one is made with: treering init -r \(store.displayName)")
+    }
+    let (key, keyID) = try findKey()
     do {
-      guard let sealed = try store.read(.config, limit: 1 << 16) else { throw ResticError("it is missing") }
-      guard let opened = key.sealer().open(sealed) else { throw ResticError("its code is wrong") }
+      guard let opened = key.sealer().open(sealed) else {
+        guard keyID == exportedKeyID else { throw ResticError("its code is wrong") }
+        throw Failure(.usage, "the exported key is not that of \(store.displayName), or its file config is damaged")
+      }
       text = try UnpackedText.decoded(opened)
       config = try RepositoryConfig(json: text)
     } catch { throw damage(of: .config, in: store, because: error) }
@@ -38,6 +56,11 @@ public final class ResticRepository: Sendable {
     }
     return ResticRepository(store, key: key, keyID: keyID, config: config)
   }
+
+  /// The ID of a key that came from no key file.
+  static let exportedKeyID = Digest(words: (0, 0, 0, 0))
+
+  private static let configBytes = 1 << 16
 
   private static func findKey(in store: any ObjectStore, password: [UInt8]) throws -> (MasterKey, Digest) {
     var damaged: (any Error)?
@@ -56,14 +79,20 @@ public final class ResticRepository: Sendable {
   }
 
   /// Makes a repository in an empty store. The files that make it usable come last.
+  ///
+  /// With the chunker of `other`, equal contents have equal chunks in both.
   public static func create(
-    in store: any ObjectStore, password: [UInt8], host: [UInt8], at time: Timestamp
+    in store: any ObjectStore, password: [UInt8], host: [UInt8], at time: Timestamp,
+    chunkerOf other: ResticRepository? = nil
   ) throws -> ResticRepository {
     do {
+      guard try store.byteCount(of: .config) == nil else {
+        throw Failure(.usage, "\(store.displayName) is a repository of restic already")
+      }
       var id = [UInt8](repeating: 0, count: 32)
       for (index, byte) in try CurrentProcess.randomBytes(count: 32).enumerated() { id[index] = byte }
       let key = try MasterKey.random()
-      let config = RepositoryConfig(id: Digest(id)!, polynomial: try Polynomial.random())
+      let config = RepositoryConfig(id: Digest(id)!, polynomial: try other?.config.polynomial ?? Polynomial.random())
       let user = Array(accountName(ofUser: CurrentProcess.effectiveUser).utf8)
       let json = try KeyFile(of: key, password: password, user: user, host: host, at: time).json
       let keyID = SHA256().digest(of: json)

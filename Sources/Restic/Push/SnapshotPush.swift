@@ -43,7 +43,7 @@ public struct ResticPush {
     bytesPerSecond: UInt64? = nil
   ) throws(Failure) {
     (self.address, self.program, self.bytesPerSecond) = (address, program, bytesPerSecond)
-    (self.repository, self.restic, threads) = (repository, restic, processorCount())
+    (self.repository, self.restic, threads) = (repository, restic, max(processorCount(), restic.store.connections))
     cacheFile = try repository.pushMemory.cacheFile(for: restic.idText)
   }
 

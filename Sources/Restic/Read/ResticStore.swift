@@ -7,7 +7,7 @@ internal import Synchronization
 
 /// A repository of restic's format, read as one of treering's: its own snapshots and those that restic made.
 public final class ResticStore: VerifiableStore, Sendable {
-  let restic: ResticRepository
+  public let restic: ResticRepository
   private struct Memory {
     var index: BlobIndex?
     var listing: [SnapshotName: ListedFile]?

@@ -6,6 +6,7 @@ internal import Synchronization
 /// A repository in a directory of this machine, in restic's own layout.
 public final class LocalStore: ObjectStore {
   public let displayName: String
+  public let connections = 0
   private let path: [UInt8]
   private let root: Directory
   /// The permissions of new files and directories. As with restic, they follow those of `config`.

@@ -18,12 +18,14 @@ public struct ObjectName: Hashable, Sendable, CustomStringConvertible {
   public var description: String { kind == .config ? "config" : "\(kind.rawValue)/\(id)" }
 }
 
-/// The place of a repository's files: a directory, or later a bucket. Any number of threads may use it.
+/// The place of a repository's files: a directory, a bucket, or a server. Any number of threads may use it.
 ///
 /// All calls throw a `Failure` that names the place.
 public protocol ObjectStore: AnyObject, Sendable {
   /// The address, for messages.
   var displayName: String { get }
+  /// The number of calls that may wait for the place at once; 0 if threads wait no longer than they compute.
+  var connections: Int { get }
   /// All complete files of a kind with their sizes in bytes, in no order.
   func list(_ kind: ObjectKind) throws -> [(id: Digest, byteCount: UInt64)]
   /// The size in bytes; `nil` if there is no such file.

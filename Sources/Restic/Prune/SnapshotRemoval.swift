@@ -1,0 +1,223 @@
+internal import Catalog
+internal import Engine
+public import Model
+internal import Posix
+internal import Repository
+internal import Synchronization
+
+/// The result of the removal of snapshots and of the data that only they had.
+public struct RemovalResult: Sendable {
+  public var snapshotsRemoved = 0
+  /// Packs without a needed blob, and packs whose needed blobs are in new packs now.
+  public var packsRemoved = 0
+  public var packsRepacked = 0
+  public var bytesRemoved: UInt64 = 0
+  public var bytesWritten: UInt64 = 0
+  /// Unneeded bytes that stay, in packs that are mostly needed.
+  public var bytesUnused: UInt64 = 0
+
+  public init() {}
+}
+
+/// Removes snapshots from a repository, and the data that no other snapshot has.
+///
+/// The order makes the repository right at every instant: the snapshots go first. New packs and new indexes are
+/// written before the old indexes go, and the packs go last. What an interruption leaves behind is unneeded data, and
+/// the next removal takes it.
+public struct SnapshotRemoval: Sendable {
+  private let restic: ResticRepository
+  private let lock: RepositoryLock
+  private let threads: Int
+  private var result = RemovalResult()
+
+  /// A pack is repacked if less than this share of it is needed.
+  private static let neededShare = 0.5
+
+  /// Removes the snapshots with these IDs. `isDry` only computes the result, without new packs.
+  public static func remove(
+    _ ids: Set<Digest>, from restic: ResticRepository, isDry: Bool = false
+  ) throws -> RemovalResult {
+    let lock = try RepositoryLock(restic, isExclusive: !isDry)
+    defer { lock.release() }
+    var removal = SnapshotRemoval(restic, lock: lock)
+    do { try removal.run(ids, isDry: isDry) } catch { throw restic.failure(error) }
+    return removal.result
+  }
+
+  private init(_ restic: ResticRepository, lock: RepositoryLock) {
+    (self.restic, self.lock) = (restic, lock)
+    threads = max(processorCount(), restic.store.connections)
+  }
+
+  private mutating func run(_ ids: Set<Digest>, isDry: Bool) throws {
+    try lock.confirm()
+    // Without the content of each snapshot that stays, nobody knows what is needed.
+    let staying = try restic.snapshotFiles().filter { !ids.contains($0.id) }
+    let roots = try staying.map { try $0.snapshot.get().tree }
+    let index = try BlobIndex.load(of: restic)
+    let present = Dictionary(
+      try restic.store.list(.data).map { ($0.id, $0.byteCount) }, uniquingKeysWith: { first, _ in first })
+    let needed = try NeededBlobs(from: roots, in: restic, index: index, threads: threads).places
+    let plan = try PackPlan(needed, of: index, present: present, in: restic, share: Self.neededShare)
+    result.snapshotsRemoved = ids.count
+    result.packsRemoved = plan.removed.count + plan.repacked.count
+    result.packsRepacked = plan.repacked.count
+    result.bytesUnused = plan.bytesUnused
+    result.bytesRemoved = (plan.removed + plan.repacked.keys).reduce(0) { $0 + (present[$1] ?? 0) }
+    if isDry { return }
+    for id in ids { try remove(ObjectName(.snapshots, id)) }
+    try repack(plan.repacked, index: index)
+    let replaced = try writeIndexes(of: index.files, without: Set(plan.removed).union(plan.repacked.keys))
+    try removeAll(replaced.map { ObjectName(.index, $0) })
+    try removeAll((plan.removed + plan.repacked.keys).map { ObjectName(.data, $0) })
+    try restic.store.removeLeftovers()
+  }
+
+  private func remove(_ name: ObjectName) throws {
+    try checkForSignal()
+    try lock.confirm()
+    try restic.store.remove(name)
+  }
+
+  private func removeAll(_ names: [ObjectName]) throws {
+    let state = Mutex<(left: ArraySlice<ObjectName>, failure: (any Error)?)>((names[...], nil))
+    runThreads(min(threads, names.count)) { _ in
+      while let name = state.withLock({ $0.failure == nil ? $0.left.popFirst() : nil }) {
+        do { try remove(name) } catch { state.withLock { $0.failure = error } }
+      }
+    }
+    if let failure = state.withLock({ $0.failure }) { throw failure }
+  }
+
+  /// Writes the needed blobs of packs into new packs, and an index of these.
+  private mutating func repack(_ packs: [Digest: [BlobPlace]], index: BlobIndex) throws {
+    guard !packs.isEmpty else { return }
+    // An empty index, or the writer would leave the blobs where they are.
+    let writer = BlobWriter(restic, index: .empty, lock: lock, bytesPerSecond: nil)
+    let state = Mutex<(left: ArraySlice<[BlobPlace]>, failure: (any Error)?)>((Array(packs.values)[...], nil))
+    let (restic, threads) = (restic, threads)
+    runThreads(min(threads, packs.count)) { _ in
+      let (reader, tools) = (BlobReader(restic, index: index), BlobWriter.Tools(restic))
+      while let places = state.withLock({ $0.failure == nil ? $0.left.popFirst() : nil }) {
+        do {
+          for place in places {
+            try checkForSignal()
+            let plain = try reader.read(place)
+            try plain.withUnsafeBytes { _ = try writer.save(place.blob.name, $0, with: tools) }
+          }
+        } catch { state.withLock { $0.failure = error } }
+      }
+    }
+    if let failure = state.withLock({ $0.failure }) { throw failure }
+    try writer.finish()
+    result.bytesWritten += writer.bytesWritten.value
+  }
+
+  /// Writes new indexes in place of those that name a pack that goes. Returns the old ones, which still exist.
+  private func writeIndexes(of files: Set<Digest>, without packs: Set<Digest>) throws -> [Digest] {
+    var replaced: [Digest] = []
+    var waiting: [(id: Digest, blobs: [PackedBlob])] = []
+    var blobCount = 0
+    func write() throws {
+      guard !waiting.isEmpty else { return }
+      try lock.confirm()
+      try restic.save(.index, IndexFile.encoded(waiting))
+      (waiting, blobCount) = ([], 0)
+    }
+    for file in files {
+      try checkForSignal()
+      var found: [(id: Digest, blobs: [PackedBlob])] = []
+      let name = ObjectName(.index, file)
+      guard let json = try restic.load(name) else {
+        throw restic.damage(of: name, because: ResticError("it is missing"))
+      }
+      do { try IndexFile.read(json) { found.append(($0, $1)) } } catch { throw restic.damage(of: name, because: error) }
+      guard found.contains(where: { packs.contains($0.id) }) else { continue }
+      replaced.append(file)
+      for pack in found where !packs.contains(pack.id) {
+        waiting.append(pack)
+        blobCount += pack.blobs.count
+        if blobCount >= IndexFile.mostBlobs { try write() }
+      }
+    }
+    try write()
+    return replaced
+  }
+}
+
+/// The packs that go, and those whose needed blobs move.
+private struct PackPlan {
+  /// Packs without a needed blob, and packs that no index names.
+  private(set) var removed: [Digest] = []
+  private(set) var repacked: [Digest: [BlobPlace]] = [:]
+  private(set) var bytesUnused: UInt64 = 0
+
+  /// Throws if a needed pack is missing or cut off.
+  init(
+    _ needed: [Digest: [BlobPlace]], of index: BlobIndex, present: [Digest: UInt64], in restic: ResticRepository,
+    share: Double
+  ) throws {
+    for (pack, places) in needed {
+      let end = places.map { UInt64($0.blob.offset) + UInt64($0.blob.byteCount) }.max() ?? 0
+      guard let size = present[pack], size >= end else {
+        throw restic.damage(
+          of: ObjectName(.data, pack), because: ResticError(present[pack] == nil ? "it is missing" : "it is cut off"))
+      }
+      let bytes = places.reduce(UInt64(0)) { $0 + UInt64($1.blob.byteCount) }
+      if Double(bytes) < Double(size) * share {
+        repacked[pack] = places.sorted { $0.blob.offset < $1.blob.offset }
+      } else {
+        let header = places.reduce(UInt64(0)) { $0 + UInt64(PackHeader.entryBytes(of: $1.blob)) }
+        bytesUnused += size - min(size, bytes + header + UInt64(PackHeader.lengthBytes + Sealer.overheadBytes))
+      }
+    }
+    removed = Set(present.keys).union(index.packIDs).filter { needed[$0] == nil }
+  }
+}
+
+/// The blobs that trees need, found by a walk over all of them. Each tree is read once.
+private final class NeededBlobs: TreeWork {
+  typealias State = Digest
+  private let restic: ResticRepository
+  private let index: BlobIndex
+  private let found = Mutex<[BlobName: BlobPlace]>([:])
+
+  init(from roots: [Digest], in restic: ResticRepository, index: BlobIndex, threads: Int) throws {
+    (self.restic, self.index) = (restic, index)
+    for root in roots where try note(BlobName(.tree, root)) { try walkTree(self, from: Node(root), threads: threads) }
+  }
+
+  /// The places of the blobs, by pack.
+  var places: [Digest: [BlobPlace]] { found.withLock { Dictionary(grouping: $0.values, by: \.pack) } }
+
+  /// Notes a blob. False if it was noted before.
+  private func note(_ name: BlobName) throws -> Bool {
+    if found.withLock({ $0[name] != nil }) { return false }
+    guard let place = try index.place(of: name) else {
+      throw Failure(
+        .damaged, "the \(name.type.word) blob \(name.id) is in no index of \(restic.displayName); no data was removed",
+        hint: "see: restic check")
+    }
+    return found.withLock { $0.updateValue(place, forKey: name) } == nil
+  }
+
+  func makeWorker() -> BlobReader { BlobReader(restic, index: index) }
+  func finish(with worker: BlobReader) {}
+  func leave(_ node: Node, with worker: BlobReader) {}
+
+  func enter(_ node: Node, with worker: BlobReader) throws -> [Node] {
+    let nodes: [TreeNode]
+    do { nodes = try TreeReader.nodes(in: try worker.read(BlobName(.tree, node.state))) } catch let error as ResticError
+    {
+      throw Failure(.damaged, "the tree \(node.state) of \(restic.displayName) is damaged: \(error)")
+    }
+    var children: [Node] = []
+    for entry in nodes {
+      for id in entry.content { _ = try note(BlobName(.data, id)) }
+      if let subtree = entry.subtree, try note(BlobName(.tree, subtree)) {
+        children.append(Node(parent: node, name: entry.name, subtree))
+      }
+    }
+    return children
+  }
+}

@@ -1,0 +1,88 @@
+import Foundation
+import TestSupport
+
+/// The kinds of places that a repository of restic's format may have.
+enum Storage: String, CaseIterable {
+  case directory, rest, sftp, s3
+}
+
+/// A place for a repository of restic's format, with the server that it needs, and the ways to it of both programs.
+final class StorageServer {
+  /// What both programs take after `-r`; a directory lacks the prefix for restic.
+  let address: ByteString
+  let resticAddress: ByteString
+  /// Further options of treering, and those of restic.
+  private(set) var options: [ByteString] = []
+  private(set) var resticOptions: [ByteString] = []
+  private(set) var environment: [String: String] = [:]
+  /// The directory of the files, where there is one.
+  let files: Tree?
+  private var process: RunningCommand?
+  private var ssh: SSHServer?
+
+  /// Writes its files below `directory`. `isAppendOnly`, `certificate` and `login` are for a REST server.
+  init(
+    _ kind: Storage, in directory: ByteString, isAppendOnly: Bool = false, certificate: Certificate? = nil,
+    login: (user: String, password: String)? = nil
+  ) throws {
+    let tree = Tree(directory / "place")
+    switch kind {
+    case .directory:
+      (files, resticAddress, address) = (tree, tree.root, "restic:" + tree.root)
+    case .sftp:
+      let server = try SSHServer()
+      (files, ssh) = (tree, server)
+      address = "sftp://root@\(server.address):\(server.port)/" + tree.root
+      resticAddress = address
+      options = ["--ssh", ByteString(server.sshCommand(server.key, hasPort: false))]
+      let command = "\(server.sshCommand) -l root \(server.address) -s sftp"
+      resticOptions = ["-o", ByteString("sftp.command=\(command)")]
+    case .rest:
+      try tool("mkdir", [tree.root])
+      let scheme = certificate == nil ? "http" : "https"
+      var flags: [ByteString] = isAppendOnly ? ["--append-only"] : []
+      if let certificate { flags += ["--cert", certificate.file, "--key", certificate.key] }
+      if let login { flags += ["--user", ByteString(login.user), "--pass", ByteString(login.password)] }
+      let port = try SSHServer.freePort()
+      process = try RunningCommand(
+        "rclone", ["serve", "restic", "--addr", "127.0.0.1:\(port)"] + flags + [tree.root], in: directory)
+      (files, address) = (tree, "rest:\(scheme)://127.0.0.1:\(port)/a/")
+      let authority = (login.map { "\($0.user):\($0.password)@" } ?? "") + "127.0.0.1:\(port)"
+      resticAddress = "rest:\(scheme)://\(authority)/a/"
+      if let certificate { resticOptions = ["--cacert", certificate.file] }
+      try Self.wait(forPort: port)
+    case .s3:
+      let port = try SSHServer.freePort()
+      let program = try Self.packageDirectory() / ".build/moto/bin/moto_server"
+      process = try RunningCommand(program, ["-H", "127.0.0.1", "-p", "\(port)"], in: directory)
+      (files, address) = (nil, "s3:http://127.0.0.1:\(port)/bucket/web 01")
+      resticAddress = address
+      environment = [
+        "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": Self.secret, "AWS_DEFAULT_REGION": "us-east-1",
+      ]
+      try Self.wait(forPort: port)
+    }
+  }
+
+  static let secret = "a/secret+key/that/nobody/sees"
+
+  deinit {
+    process?.signal(SIGTERM)
+    ssh?.stop()
+  }
+
+  func stop() { process = nil }
+
+  private static func packageDirectory() throws -> ByteString {
+    let file = URL(filePath: #filePath)
+    return ByteString(file.deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().path)
+  }
+
+  static func wait(forPort port: Int) throws {
+    let deadline = Date().addingTimeInterval(60)
+    while try runCommand("bash", ["-c", "exec 3<>/dev/tcp/127.0.0.1/\(port)"]).status != 0 {
+      guard Date() < deadline else { throw TestSupportError("the server does not start") }
+      usleep(20_000)
+    }
+  }
+}
