@@ -13,7 +13,8 @@ struct PushCommand: RunnableCommand {
       repository, on a second disk for example. Over ssh treering must be installed on the remote machine, and the \
       repository there made with treering init. Without a SNAPSHOT the newest one is sent, or the newest of the \
       set that the configuration names. It keeps its name there. What was sent before a connection broke is \
-      not sent again. With --all every snapshot is sent that the remote never had, the oldest first.
+      not sent again. With --all every snapshot is sent that the remote never had, the oldest first. With --logs only the \
+      archived logs of databases are sent, for a timer every few minutes.
 
       Examples:
         treering push ssh://backup@nas.example.org/srv/treering/web01 --repository /backup/treering
@@ -32,6 +33,9 @@ struct PushCommand: RunnableCommand {
   @Flag(help: "Send all snapshots that the remote never had, the oldest first.")
   var all = false
 
+  @Flag(help: "Send the archived logs of the configuration's databases, and no snapshot.")
+  var logs = false
+
   @Flag(name: [.customShort("n"), .long], help: "Send nothing; say what would be sent.")
   var dryRun = false
 
@@ -40,13 +44,15 @@ struct PushCommand: RunnableCommand {
 
   func validate() throws {
     if all, snapshot != nil { throw ValidationError("name a snapshot, or give --all") }
+    if logs, all || snapshot != nil || dryRun { throw ValidationError("--logs sends no snapshot") }
   }
 
   func execute() throws -> ExitStatus {
     CurrentProcess.rememberSignals()
-    let repository = try common.openRepository()
     let target = try RemoteTarget(
       named: remote, in: try common.configuration(naming: remote), connection: connection, options: common)
+    if logs { return try pushLogs(to: target) }
+    let repository = try common.openRepository()
     let sources = try sources(of: repository)
     let run = PushJob(to: target, from: repository, sources: sources, options: common)
     if all { return try PushAllJob(run, from: repository, options: common).run(isDryRun: dryRun) }
@@ -57,7 +63,14 @@ struct PushCommand: RunnableCommand {
     if let snapshot { common.noteDistance(of: wanted, from: snapshot) }
     let answer = try run.work(wanted, isDryRun: dryRun)
     common.answer(answer, isWanted: dryRun || common.speaks, lines: [answer.line])
+    if target.logs, !dryRun { _ = try LogPush(of: try common.requiredConfiguration()).work(to: target) }
     return answer.status
+  }
+
+  private func pushLogs(to target: RemoteTarget) throws -> ExitStatus {
+    let answer = try LogPush(of: try common.requiredConfiguration()).work(to: target)
+    common.answer(answer, isWanted: common.speaks, lines: [answer.line])
+    return .done
   }
 
   /// The configuration's sources.

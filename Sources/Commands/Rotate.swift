@@ -140,7 +140,7 @@ func rotateLocked(
       if status == .done { status = .warnings }
       line.error = line.error ?? problem.description
     }
-    for problem in configuration?.removeUnneededLogs(for: repository).problems ?? [] {
+    for problem in repository.removeUnneededLogs(by: configuration).problems {
       Console.warn(problem)
       if status == .done { status = .warnings }
       line.error = line.error ?? problem

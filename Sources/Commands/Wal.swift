@@ -54,6 +54,11 @@ struct WalCommand: RunnableCommand {
       throw ValidationError(
         action == .push ? "push takes the path of a file (%p)" : "fetch takes a name (%f) and a path (%p)")
     }
+    if common.repository != nil {
+      guard action == .fetch, archive == nil, database != nil else {
+        throw ValidationError("--repository is for fetch, and needs --database")
+      }
+    }
     if archive != nil, database != nil { throw ValidationError("give either --archive or --database") }
   }
 
@@ -134,9 +139,24 @@ struct WalCommand: RunnableCommand {
 
   private func fetch() throws -> ExitStatus {
     let (name, path) = (files[0].bytes, files[1].bytes)
-    let archive = try openArchive()
-    guard try archive.fetch(name, to: path) else {
-      Console.complain("the archive \(displayName(archive.path)) has no \(displayName(name))")
+    let place: String
+    let isThere: Bool
+    if common.repository != nil {
+      let store = try common.openStore(connection: .none)
+      place = displayName(store.path)
+      let logs = try store.logs(of: argumentBytes(database ?? ""))
+      isThere = try logs?.fetch(name, to: path) ?? false
+      // A wrong name must not pass for the end of the log.
+      guard try isThere || logs?.names().isEmpty == false else {
+        throw Failure(
+          .failed, "\(place) has no logs of a database \"\(database ?? "")\"", hint: "see: man treering-push")
+      }
+    } else {
+      let archive = try openArchive()
+      (place, isThere) = ("the archive \(displayName(archive.path))", try archive.fetch(name, to: path))
+    }
+    guard isThere else {
+      Console.complain("\(place) has no \(displayName(name))")
       return .warnings
     }
     common.answer(

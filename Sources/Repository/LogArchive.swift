@@ -1,6 +1,7 @@
 internal import Catalog
 public import Model
 public import Posix
+public import Retention
 
 /// A directory of log files, such as the segments of a write-ahead log. A stored file never changes.
 ///
@@ -116,17 +117,8 @@ public struct LogArchive: Sendable {
   /// An existing file is replaced.
   public func fetch(_ name: [UInt8], to path: [UInt8]) throws(Failure) -> Bool {
     guard let file = try openStored(name) else { return false }
-    let (parent, last) = splitLast(of: path)
-    do {
-      let above = Directory(try Descriptor.open(path: parent, [.read, .directory]))
-      let temporary = TemporaryFile(named: last + Self.temporary, in: above)
-      try temporary.write { target in
-        try file.read { try target.descriptor.write($0) }
-      } publish: { () throws(Errno) in
-        try above.descriptor.rename(temporary.name.span, to: above.descriptor, as: last.span, replacing: true)
-      }
-      return true
-    } catch { throw .writing("write", at: path, because: error) }
+    try file.put(at: path)
+    return true
   }
 
   private func openStored(_ name: [UInt8]) throws(Failure) -> StoredLog? {
@@ -168,6 +160,8 @@ public struct LogArchive: Sendable {
         try source.descriptor.forEachPiece(upTo: size) { hasher.update($0) }
         return LogFacts(byteCount: size, digest: hasher.finish())
       }
+      try check(
+        SystemIdentifier(segment: source.descriptor.read(at: 0, count: SystemIdentifier.segmentHeadBytes)), of: name)
       return try add(name) { file in
         let output = StreamCompressor(level: 3, windowLog: 21) { try file.descriptor.write($0) }
         try source.descriptor.forEachPiece(upTo: size) {
@@ -182,14 +176,18 @@ public struct LogArchive: Sendable {
     }
   }
 
-  /// Stores the bytes of `readStored`, of which `next` returns some, and `nil` at the end. Damaged bytes are refused.
-  public func storeAsStored(_ name: [UInt8], next: () throws -> [UInt8]?) throws(Failure) -> Outcome {
-    try store(name, waitingSeconds: .infinity) { present in
+  /// Stores the bytes of `readStored`, which `send` passes to its argument. Damaged bytes are refused.
+  public func storeAsStored(
+    _ name: [UInt8], from send: (_ sink: (UnsafeRawBufferPointer) throws -> Void) throws -> Void
+  ) throws(Failure) -> Outcome {
+    try store(name, waitingSeconds: 60) { present in
       // The present log is compared by its facts, which a stored file has at its end.
       try add(name, publishes: present == nil) { file in
-        while let bytes = try next() { try file.descriptor.write(bytes) }
+        try send { try file.descriptor.write($0) }
         let stored = try StoredLog(try file.descriptor.duplicate(), path: path(of: name))
-        try stored.read { _ in }
+        var head: [UInt8] = []
+        try stored.read { if head.isEmpty { head = Array($0.prefix(SystemIdentifier.segmentHeadBytes)) } }
+        try check(SystemIdentifier(segment: head), of: name)
         return try stored.facts
       }
     }
@@ -222,6 +220,45 @@ public struct LogArchive: Sendable {
       var failure = Failure.writing("store", at: path(of: name), because: error)
       if failure.kind == .noSpace { failure.hint = "free some space on the archive's file system" }
       throw failure
+    }
+  }
+
+  // MARK: The server
+
+  private static let systemName = Array(".system".utf8)
+
+  /// The server whose write-ahead log this is; `nil` as long as it has no segment.
+  public func systemIdentifier() throws(Failure) -> SystemIdentifier? {
+    let text: [UInt8]
+    do { text = try directory.descriptor.openToRead(Self.systemName.span).readToEnd(limit: 64) } catch {
+      guard error == .noSuchEntry else { throw .writing("read", at: path + [slash] + Self.systemName, because: error) }
+      return nil
+    }
+    guard let found = SystemIdentifier(String(decoding: text, as: UTF8.self).prefix { $0 != "\n" }) else {
+      throw Failure(
+        .damaged, "\(displayName(path))/.system is damaged", hint: "remove it: it is made again with the next segment")
+    }
+    return found
+  }
+
+  /// Refuses a segment of another server than those before. The caller holds the lock.
+  private func check(_ found: SystemIdentifier?, of name: [UInt8]) throws {
+    guard let found, LogFile(name, segmentBytes: 1 << 20)?.isOfLog == true else { return }
+    if let known = try systemIdentifier() {
+      guard known != found else { return }
+      throw Failure(
+        .refused,
+        "the archive \(displayName(path)) has the log of another server: its system identifier is \(known), and that of "
+          + "\(displayName(name)) is \(found)", path: path,
+        hint: "give a server that initdb made anew an archive of its own")
+    }
+    let temporary = TemporaryFile(named: Self.systemName + Self.temporary, in: directory)
+    try temporary.write { file in
+      try owner.give(file.descriptor)
+      try file.descriptor.write(Array("\(found)\n".utf8))
+    } publish: { () throws(Errno) in
+      try directory.descriptor.rename(
+        temporary.name.span, to: directory.descriptor, as: Self.systemName.span, replacing: true)
     }
   }
 

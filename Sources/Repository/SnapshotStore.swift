@@ -15,12 +15,20 @@ public protocol SnapshotStore: AnyObject {
   func openCatalog(of name: SnapshotName) throws(Failure) -> OpenCatalog
   /// The repository, if it is on this machine. Only such a one can be locked, marked and repaired.
   var local: Repository? { get }
+  /// The logs of a database that were pushed there; `nil` if there are none.
+  func logs(of database: [UInt8]) throws(Failure) -> (any LogSource)?
   /// The files of a snapshot.
   func contents(of name: SnapshotName) -> any ContentFetcher
 }
 
+extension SnapshotStore {
+  /// A repository of another format keeps no logs.
+  public func logs(of database: [UInt8]) throws(Failure) -> (any LogSource)? { nil }
+}
+
 extension Repository: SnapshotStore {
   public var local: Repository? { self }
+  public func logs(of database: [UInt8]) throws(Failure) -> (any LogSource)? { try pushedLogs(of: database) }
   public func members(of list: SnapshotList) throws(Failure) -> [SnapshotSet: [SnapshotName]] {
     try retention.members(of: list)
   }

@@ -89,6 +89,20 @@ struct StoredLog {
     }
   }
 
+  /// Puts the plain bytes at a path of the operator, whole and durable. An existing file is replaced.
+  func put(at path: [UInt8]) throws(Failure) {
+    let (parent, last) = splitLast(of: path)
+    do {
+      let above = Directory(try Descriptor.open(path: parent, [.read, .directory]))
+      let temporary = TemporaryFile(named: last + Array(".new".utf8), in: above)
+      try temporary.write { target in
+        try read { try target.descriptor.write($0) }
+      } publish: { () throws(Errno) in
+        try above.descriptor.rename(temporary.name.span, to: above.descriptor, as: last.span, replacing: true)
+      }
+    } catch { throw .writing("write", at: path, because: error) }
+  }
+
   private func damaged(_ reason: String) -> Failure {
     Failure(
       .damaged, "the log \(displayName(path)) is damaged: \(reason)", path: path,

@@ -96,3 +96,31 @@ public struct LogPlan: Sendable {
     return gaps
   }
 }
+
+extension LogPlan {
+  /// The segments that are not older than one, whatever their timeline, and all other files.
+  public static func from(_ first: [UInt8], in names: [[UInt8]]) -> [[UInt8]] {
+    func number(_ name: [UInt8]) -> UInt64? { LogFile(name, segmentBytes: 1 << 20)?.segment?.number }
+    guard let least = number(first) else { return names }
+    return names.filter { number($0) ?? least >= least }
+  }
+
+  /// The files to send to a remote that has some, the oldest first.
+  ///
+  /// The remote removes its own old logs. So nothing is sent that is older than the oldest one there. `order` is that of
+  /// logs of another kind, each in its series.
+  public static func lacking(
+    in there: [[UInt8]], of names: [[UInt8]], order: ([UInt8]) -> (series: [UInt8], number: UInt64)? = { _ in nil }
+  ) -> [[UInt8]] {
+    func place(_ name: [UInt8]) -> (series: [UInt8], number: UInt64)? {
+      // Numbers of the smallest segments are in the same order as those of larger ones.
+      LogFile(name, segmentBytes: 1 << 20).map { $0.segment.map { ([], $0.number) } } ?? order(name)
+    }
+    let present = Set(there)
+    let oldest = Dictionary(there.compactMap(place).map { ($0.series, $0.number) }, uniquingKeysWith: min)
+    return names.filter { name in
+      guard !present.contains(name) else { return false }
+      return place(name).map { $0.number >= oldest[$0.series] ?? 0 } ?? true
+    }
+  }
+}

@@ -45,6 +45,40 @@ public struct LogSegment: Hashable, Sendable {
   }
 }
 
+/// The number that initdb(1) gives to a server, by which its log and its base backups belong together.
+public struct SystemIdentifier: Hashable, Sendable, CustomStringConvertible {
+  public var number: UInt64
+  /// The bytes at the beginning of a segment that have it.
+  public static let segmentHeadBytes = 40
+
+  public init?(_ text: some StringProtocol) {
+    guard let number = UInt64(text) else { return nil }
+    self.number = number
+  }
+
+  /// Reads the first bytes of `global/pg_control`: `ControlFileData` of PostgreSQL's `pg_control.h`.
+  public init?(controlFile bytes: [UInt8]) {
+    guard bytes.count >= 8 else { return nil }
+    number = Self.integer(bytes[..<8])
+  }
+
+  /// Reads the head of a segment: `XLogLongPageHeaderData` of PostgreSQL's `xlog_internal.h`. `nil` for other bytes.
+  public init?(segment bytes: [UInt8]) {
+    guard bytes.count >= Self.segmentHeadBytes else { return nil }
+    let (magic, flags) = (Self.integer(bytes[0..<2]), Self.integer(bytes[2..<4]))
+    let segmentBytes = Self.integer(bytes[32..<36])
+    guard (0xD000...0xD1FF).contains(magic), flags & 2 != 0, segmentBytes.nonzeroBitCount == 1 else { return nil }
+    number = Self.integer(bytes[24..<32])
+  }
+
+  /// Servers of both byte orders exist, but not ones that treering runs beside.
+  private static func integer(_ bytes: ArraySlice<UInt8>) -> UInt64 {
+    bytes.reversed().reduce(0) { $0 << 8 | UInt64($1) }
+  }
+
+  public var description: String { "\(number)" }
+}
+
 /// A file that PostgreSQL archives, by the form of its name.
 public enum LogFile: Hashable, Sendable {
   case segment(LogSegment)
@@ -84,6 +118,14 @@ public enum LogFile: Hashable, Sendable {
       self = .backup(segment)
     } else {
       return nil
+    }
+  }
+
+  /// True for a file that begins with the head of a segment.
+  public var isOfLog: Bool {
+    switch self {
+    case .segment, .partial: true
+    case .backup, .history: false
     }
   }
 

@@ -255,6 +255,8 @@ extension Configuration {
     # location = "Berlin"
     # The greatest number of bytes that are sent in a second.
     # limit_rate = "10MB/s"
+    # True if the archived logs of the databases are pushed there, too.
+    # logs = false
     # The longest time that the server may be silent.
     # timeout = "5m"
     # True if it may be absent, as a disk that is not always there: no run fails for it before its rpo has passed.

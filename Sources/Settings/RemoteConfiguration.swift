@@ -43,6 +43,8 @@ public struct RemoteConfiguration: Sendable, Equatable {
   public var timeoutSeconds: Int64 = 300
   /// The place of the remote in the owner's words.
   public var location: String?
+  /// The archived logs of the databases are pushed, too.
+  public var logs = false
   /// The line number in the file, from 1.
   public var line = 0
 
@@ -59,7 +61,7 @@ extension RemoteConfiguration {
     table.know([
       "url", "set", "ssh", "remote_command", "limit_rate", "timeout", "optional", "rpo", "password_file",
       "password_command", "location", "credentials_file", "profile", "region", "path_style", "storage_class",
-      "key_test_every", "append_only",
+      "key_test_every", "append_only", "logs",
     ])
     table.require("url")
     if let url = table.string(for: "url") {
@@ -88,6 +90,10 @@ extension RemoteConfiguration {
     readStorage(from: table)
     limitRate = table.rate(for: "limit_rate")
     isOptional = table.bool(for: "optional") ?? false
+    logs = table.bool(for: "logs") ?? false
+    if logs, address.isOfRestic {
+      table.complain(key: "logs", message: "a repository of restic's format keeps no logs of databases")
+    }
     rpoSeconds = table.duration(for: "rpo")
     location = table.words(for: "location")
     timeoutSeconds = table.duration(for: "timeout") ?? timeoutSeconds

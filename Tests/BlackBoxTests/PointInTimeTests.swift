@@ -5,18 +5,20 @@ import Testing
 /// Base backups and the archived log of a real PostgreSQL server, and the way back to a moment.
 @Suite("PostgreSQL: base backups, and a moment between two rows", .waits)
 final class PointInTimeTests {
-  private let world: World
+  private let push: PushWorld
+  private var world: World { push.world }
   private let server: PostgreSQLServer
   private let archive: ByteString
   private let program: ByteString
   private var configuration: ByteString { world.directory.path / "c.toml" }
 
   init() throws {
-    world = try World("moment")
+    push = try PushWorld("moment")
+    let place = push.world.directory.path
     // The server's account must reach the program and the archive.
-    program = world.directory.path / "treering"
+    program = place / "treering"
     try tool("install", ["-m", "755", try treeringBinary(), program])
-    archive = world.directory.path / "wal"
+    archive = place / "wal"
     try tool("install", ["-d", "-o", "postgres", "-m", "700", archive])
     server = try PostgreSQLServer(settings: [
       "archive_mode=on", "archive_command='\(program) wal push %p --archive \(archive)'",
@@ -24,7 +26,8 @@ final class PointInTimeTests {
     try configure()
   }
 
-  private func configure(_ more: String = "") throws {
+  private func configure(_ more: String = "", of other: PostgreSQLServer? = nil) throws {
+    let server = other ?? server
     try Tree(world.directory.path).write(
       "c.toml",
       """
@@ -100,5 +103,114 @@ final class PointInTimeTests {
     #expect(Tree(archive).exists("00000002.history.zst"))
     #expect((try status()["missing_logs"] as? [[String: Any]])?.isEmpty == true)
     try server.crash()
+  }
+
+  @Test("the machine is lost, and the server comes back from the remote alone, as it was between two rows")
+  func fromTheRemote() throws {
+    try configure(
+      """
+      [remote.far]
+      url = "\(push.address)"
+      ssh = "\(push.ssh)"
+      remote_command = "\(program) serve --append-only"
+      logs = true
+      """)
+    try server.query("CREATE TABLE t (row int); INSERT INTO t VALUES (1)")
+    _ = try treering("run", "--now")
+    usleep(1_100_000)
+    try server.query("INSERT INTO t VALUES (2)")
+    usleep(1_100_000)
+    let moment = ByteString(try tool("date", ["-u", "+%F %T"]).dropLast())
+    usleep(1_100_000)
+    try server.query("INSERT INTO t VALUES (3)")
+    try server.archiveAll()
+    _ = try treering("push", "far", "--logs")
+    try server.crash()
+    try tool("rm", ["-rf", server.data, archive, world.repository.root, configuration])
+
+    let back = server.directory / "back"
+    let result = try runCommand(
+      program,
+      [
+        "database", "restore", "main", "--at", moment, "--to", back, "-r", push.address, "--ssh", ByteString(push.ssh),
+        "--remote-command", "\(program) serve --read-only",
+      ])
+    #expect(result.status == 0, "\(result.errorText)")
+    #expect(result.outputText.contains("the server will recover to "))
+    try server.start(on: back)
+    try PostgreSQLServer.wait(for: "the end of the recovery") { try server.query("SELECT pg_is_in_recovery()") == "f" }
+    #expect(try server.query("SELECT string_agg(row::text, ',' ORDER BY row) FROM t") == "1,2")
+  }
+
+  @Test("a server that was made anew does not mix its log with the old one's")
+  func anotherServer() throws {
+    _ = try treering("run", "--now")
+    let other = try PostgreSQLServer(settings: ["archive_mode=on", "archive_command=true"])
+    var segment = ""
+    for row in 1...5 {
+      try other.query("CREATE TABLE t\(row) (i int)")
+      segment = try other.query("SELECT pg_walfile_name(pg_switch_wal())")
+    }
+    let copy = world.directory.path / ByteString(segment)
+    try tool("cp", [other.data / "pg_wal" / ByteString(segment), copy])
+    func store(in archive: ByteString) throws -> CommandResult {
+      try runCommand(program, ["wal", "push", copy, "--archive", archive])
+    }
+    let mixed = try store(in: archive)
+    #expect(mixed.status == 4 && mixed.errorText.contains("has the log of another server"), "\(mixed.errorText)")
+    #expect(
+      try server.query("SELECT system_identifier FROM pg_control_system()") == Tree(archive).text(".system").dropLast())
+
+    try configure(of: other)
+    let run = try treering("run", "--now", status: 3)
+    #expect(run.errorText.contains("has the log of another server"), "\(run.errorText)")
+
+    try configure()
+    let own = world.directory.path / "other"
+    try tool("install", ["-d", "-o", "postgres", "-m", "700", own])
+    #expect(try store(in: own).status == 0)
+    let restored = try treering(
+      "database", "restore", "main", "--to", world.directory.path / "data", "--archive", own, status: 4)
+    #expect(restored.errorText.contains("and that of the base backup is"), "\(restored.errorText)")
+  }
+
+  @Test("gaps and late logs in status, and logs that only a deleted base backup needed")
+  func archiveState() throws {
+    func write() throws {
+      try server.query("CREATE TABLE IF NOT EXISTS t (i int); INSERT INTO t VALUES (1)")
+      try server.archiveAll()
+    }
+    try configure("rpo = \"1h\"")
+    _ = try treering("run", "--now")
+    for _ in 1...3 { try write() }
+    _ = try treering("run", "--now")
+    try write()
+    let all = try segments().sorted()
+    #expect(try status()["state"] as? String == "well")
+
+    let (middle, newest) = (ByteString(all[all.count - 3]), ByteString(all[all.count - 1]))
+    try tool("mv", [archive / middle, world.directory.path / middle])
+    let gap = try status(1)
+    let missing = try #require((gap["missing_logs"] as? [[String: Any]])?.first)
+    #expect(missing["first"] as? String == String(middle.text.dropLast(4)) && missing["count"] as? Int == 1)
+    #expect(gap["state"] as? String == "gap")
+    try tool("mv", [world.directory.path / middle, archive / middle])
+
+    try tool("touch", ["-d", "2 hours ago", archive / newest])
+    #expect(try status(1)["state"] as? String == "late")
+    try tool("touch", [archive / newest])
+    #expect(try status()["state"] as? String == "well")
+
+    // Both base backups need their logs.
+    _ = try treering("rotate")
+    #expect(try segments().sorted() == all)
+    let snapshots = try world.snapshotNames()
+    _ = try treering("delete", snapshots[0], "--yes")
+    _ = try treering("rotate")
+    let label = try Tree(world.repository.root / snapshots[1] / "databases/main").text("backup_label")
+    let first = try #require(label.firstMatch(of: /\(file ([0-9A-F]{24})\)/)).1
+    #expect(try segments().sorted() == all.filter { $0 >= first } && first + ".zst" > all[0])
+    #expect(Tree(archive).exists(newest))
+    #expect(try status()["state"] as? String == "well")
   }
 }

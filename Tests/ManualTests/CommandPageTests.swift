@@ -242,13 +242,14 @@ import Testing
     ]
     let archived = try Tools.run("/bin/sh", ["-c", "mkdir -m 700 logs; echo > 00000002.history"], in: scratch.url)
     #expect(archived.status == 0)
-    documents["wal"] = [
-      try answer("wal", ["push", scratch.path("00000002.history"), "--archive", scratch.path("logs")]),
-      try answer("wal", ["fetch", "00000002.history", scratch.path("back"), "--archive", scratch.path("logs")]),
-    ]
+    documents["wal"] = try [
+      ["push", scratch.path("00000002.history")], ["fetch", "00000002.history", scratch.path("back")],
+    ].map { words in
+      let ended = try Tools.succeed(treering, ["wal"] + words + ["--archive", scratch.path("logs"), "--json"])
+      return try JSONSerialization.jsonObject(with: Data(ended.output))
+    }
     let other = scratch.path("other")
     #expect(try Tools.run(treering, ["init", other]).status == 0)
-    documents["push"] = try answer("push", [other])
     let password = scratch.path("password")
     let written = try Tools.run("/bin/sh", ["-c", "umask 077; echo secret > password"], in: scratch.url)
     #expect(written.status == 0)
@@ -259,6 +260,15 @@ import Testing
       #expect(ended.status == 0, "\(ended.errorText)")
       return try JSONSerialization.jsonObject(with: Data(ended.output))
     }
+    let logs = scratch.url.appending(path: "logs.toml")
+    let remote = "[remote.other]\nurl = \"\(other)\"\n"
+    try Data(
+      "\(remote)[[database]]\nname = \"a\"\nkind = \"postgresql\"\nmode = \"physical\"\narchive = \"\(scratch.path("logs"))\"\n"
+        .utf8
+    )
+    .write(to: logs)
+    try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: logs.path)
+    documents["push"] = [try answer("push", [other]), try answer("push", ["other", "--logs", "-c", logs.path])]
     documents["versions"] = try answer("versions", [source.appending(path: "file").path])
     // These print a document for each entry.
     for (command, arguments) in [("find", ["file"]), ("ls", ["latest", source.path])] {

@@ -50,14 +50,16 @@ private func request(_ name: String, _ change: @escaping @Sendable (ScriptedClie
       raw("a push first", frame(21)), raw("cut off", Array(frame(1, ScriptedClient.helloBytes).dropLast())),
       raw("nothing", []),
       hello("no magic", Array(ScriptedClient.helloBytes.dropFirst())), hello("magic alone", magic),
-      hello("newer versions", magic + [3, 9, 0, 0]), hello("versions in disorder", magic + [9, 1, 0, 0]),
+      hello("newer versions", magic + [4, 9, 0, 0]), hello("versions in disorder", magic + [9, 1, 0, 0]),
       hello("a path that is longer than its frame", magic + [1, 1, 100, 0]),
       hello("a path of 2^63", magic + [1, 1] + [UInt8](repeating: 0x80, count: 9) + [1]),
       hello("a path with NUL", magic + [1, 1, 2, 47, 0, 0]),
     ]
     lies += Self.tooLong.map { hello("a number \($0)", magic + $0) }
     // What only a server sends, what belongs into a push, and another hello.
-    lies += [1, 4, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41].map { greeted("a frame of type \($0)", frame($0, [0, 0])) }
+    lies += [1, 4, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43].map {
+      greeted("a frame of type \($0)", frame($0, [0, 0]))
+    }
     lies.append(greeted("alive without a number", frame(3)))
     lies.append(greeted("a failure that cannot be read", frame(2, [1])))
     try World().tell(lies)

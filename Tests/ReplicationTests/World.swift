@@ -65,7 +65,7 @@ final class World: @unchecked Sendable {
   func fingerprint() throws -> Fingerprint {
     let changing = [".treering/pending", ".treering/trash", ".treering/spare", ".treering/lock"]
     let lasting = try Fingerprint(ByteString(path + "/far")).filter { entry in
-      !["", ".treering"].contains(entry.text)
+      !["", ".treering", ".treering/logs/main"].contains(entry.text)
         && !changing.contains { entry.text == $0 || entry.text.hasPrefix($0 + "/") }
     }
     #expect(lasting.count > 10)

@@ -122,11 +122,7 @@ private struct Scratch {
     #expect(try archive.readStored(Self.name) { stored += $0 })
     let other = try LogArchive(at: Array(scratch.other.utf8))
     func receive(_ bytes: [UInt8]) throws -> LogArchive.Outcome {
-      var rest: [UInt8]? = bytes
-      return try other.storeAsStored(Self.name) {
-        defer { rest = nil }
-        return rest
-      }
+      try other.storeAsStored(Self.name) { sink in try bytes.withUnsafeBytes { try sink($0) } }
     }
     #expect(throws: Failure.self) { try receive(Array(stored.dropLast())) }
     #expect(throws: Failure.self) { try receive(stored.dropLast() + [stored.last! ^ 1]) }

@@ -106,6 +106,42 @@ import Testing
     #expect(found.joined(separator: " ") == expected)
   }
 
+  @Test(
+    "logs that a remote lacks",
+    arguments: [
+      ("1:1 1:2 2h", "", "1:1 1:2 2h"), ("1:1 1:2 1:3", "1:2", "1:3"), ("1:1 1:2 1:3 1:4", "1:2 1:4", "1:3"),
+      // The remote has removed what is older. Histories are always sent.
+      ("1:1 1:2 2h 2:2 2:3", "1:2", "2h 2:2 2:3"), ("1:1 2h", "2h", "1:1"), ("1:1b 1:2p", "1:2", "1:2p"),
+    ])
+  func lacking(_ names: String, _ there: String, _ expected: String) {
+    #expect(LogPlan.lacking(in: self.names(there), of: self.names(names)) == self.names(expected))
+  }
+
+  @Test("logs of another kind that a remote lacks: each series has its own oldest")
+  func lackingOfSeries() {
+    func names(_ text: String) -> [[UInt8]] { text.split(separator: " ").map { Array($0.utf8) } }
+    let found = LogPlan.lacking(in: names("a3 a5 c1"), of: names("a1 a4 a6 b1 c2 other")) { name in
+      name.count == 2 ? ([name[0]], UInt64(name[1])) : nil
+    }
+    #expect(found == names("a4 a6 b1 c2 other"))
+  }
+
+  @Test("logs from a segment on, and the other files")
+  func fromASegment() {
+    #expect(LogPlan.from(self.names("1:2")[0], in: self.names("1:1 1:2 1:1b 2h 2:1 2:3")) == self.names("1:2 2h 2:3"))
+  }
+
+  @Test("the system identifier, in the head of a segment, and in pg_control")
+  func systemIdentifiers() {
+    var head: [UInt8] = [0x10, 0xD1, 2, 0, 1, 0, 0, 0] + [UInt8](repeating: 0, count: 16)
+    head += [1, 2, 3, 4, 5, 6, 7, 8] + [0, 0, 0, 1] + [0, 0x20, 0, 0]
+    #expect(SystemIdentifier(segment: head)?.number == 0x0807_0605_0403_0201)
+    #expect(SystemIdentifier(controlFile: head[24...].map { $0 })?.number == 0x0807_0605_0403_0201)
+    #expect(SystemIdentifier(segment: head.dropLast()) == nil)
+    head[1] = 0
+    #expect(SystemIdentifier(segment: head) == nil)
+  }
+
   @Test("the newest segment is found")
   func theNewestSegment() throws {
     #expect(try plan("1:9 2:8", "", "").newest == LogSegment(timeline: 1, number: 9))

@@ -8,8 +8,10 @@ struct BinaryLogArchive {
   private let archive: LogArchive
   private let logs: [BinaryLogName]
 
-  init(in path: [UInt8]) throws(Failure) {
-    archive = try LogArchive(at: path)
+  init(in path: [UInt8]) throws(Failure) { try self.init(of: try LogArchive(at: path)) }
+
+  init(of archive: LogArchive) throws(Failure) {
+    self.archive = archive
     logs = try archive.names().compactMap { BinaryLogName($0) }
   }
 

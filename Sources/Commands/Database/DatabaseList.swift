@@ -59,15 +59,15 @@ struct DatabaseList {
     let began: String
     let ended: String
     let point: String?
+    let shortcomings: String?
     let bytes: UInt64
     let contents: [String]
 
     init(_ dump: StoredDump) {
       let database = DatabaseAnswer(dump.record)
       snapshot = dump.snapshot.name.description
-      (name, kind, began, ended, point) = (
-        database.name, database.kind, database.began, database.ended, database.point
-      )
+      (name, kind, began, ended) = (database.name, database.kind, database.began, database.ended)
+      (point, shortcomings) = (database.point, database.shortcomings)
       bytes = dump.byteCount
       contents = dump.contents.map { displayName($0) }
     }

@@ -97,7 +97,7 @@ struct DatabaseRestore {
     let verb = command.dryRun ? "would copy" : "copied"
     let files = progress.files.value
     let isWhole = result.damaged == 0 && !command.dryRun
-    let recovery = try isWhole && dump.isBaseBackup ? self.recovery(from: dump, at: path) : nil
+    let recovery = try isWhole && dump.isBaseBackup ? self.recovery(from: dump, of: store, at: path) : nil
     let start = try recovery?.prepare()
     var answer = DatabaseRestoreAnswer(
       dump, to: displayName(path), dryRun: command.dryRun, warnings: monitor.warnings.map(\.message),
@@ -114,14 +114,23 @@ struct DatabaseRestore {
   }
 
   /// The recovery of a base backup: up to `--at`, or to the end of the log.
-  private func recovery(from dump: StoredDump, at path: [UInt8]) throws -> RecoveryDirectory {
+  private func recovery(
+    from dump: StoredDump, of store: any SnapshotStore, at path: [UInt8]
+  ) throws -> RecoveryDirectory {
     let file = try common.configuration()
     let configured = file?.settings.databases.first { dump.record.name.elementsEqual($0.name.utf8) }
     // Only root can give the directory to the account of the server.
     let user = configured?.user ?? "postgres"
     let account = CurrentProcess.effectiveUser == 0 ? Account(named: user) : nil
-    let archive =
-      try command.archive.map { try absolutePath(of: $0.bytes) } ?? configured?.archive.map { Array($0.utf8) }
+    var archive = try command.archive.map { try absolutePath(of: $0.bytes) }
+    // The archive of this machine may be lost, or of another server.
+    if archive == nil, common.repository != nil, let logs = try store.logs(of: dump.record.name) {
+      archive = try RecoveryDirectory.copy(logs, beside: path, for: account)
+    }
+    archive = archive ?? configured?.archive.map { Array($0.utf8) }
+    if let archive {
+      try LogArchive(at: archive).checkServer(ofData: Directory(Descriptor.open(path: path, [.read, .directory])))
+    }
     let program = try CurrentProcess.programFile()
     // In the setting, a percent sign stands for itself if it is there twice.
     let fetch = archive.map { archive in

@@ -11,7 +11,7 @@ struct LogChain {
   private let logs: [BinaryLogName]
   /// The first log that lacks, although later ones are there.
   private let lacking: BinaryLogName?
-  private let archive: LogArchive?
+  private let archive: (any LogSource)?
   private let archived: Set<[UInt8]>
   private let stored: [[UInt8]: (snapshot: Snapshot, place: [[UInt8]], row: FileRow)]
   private let store: any SnapshotStore
@@ -20,7 +20,9 @@ struct LogChain {
   var isEmpty: Bool { logs.isEmpty }
 
   /// `nil` if the dump does not tell its place in the logs.
-  init?(after dump: StoredDump, archive: LogArchive?, in list: SnapshotList, of store: any SnapshotStore) throws {
+  init?(
+    after dump: StoredDump, archive: (any LogSource)?, in list: SnapshotList, of store: any SnapshotStore
+  ) throws {
     guard let place = BinaryLogPlace(point: dump.record.point) else { return nil }
     (self.place, self.archive, self.store, name) = (place, archive, store, dump.record.name)
     archived = Set(try archive?.names() ?? [])

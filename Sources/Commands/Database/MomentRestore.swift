@@ -15,7 +15,7 @@ struct MomentRestore {
   /// The moment; `nil` for that of the dump.
   private let end: Int64?
 
-  /// The archive of `database` has logs, too.
+  /// The archive of `database` has logs, too, or that which was pushed to the repository of `-r`.
   init(
     of dump: StoredDump, by command: DatabaseCommand, in list: SnapshotList, of store: any SnapshotStore,
     database: DatabaseConfiguration?
@@ -25,7 +25,10 @@ struct MomentRestore {
       chain = nil
       return
     }
-    let archive = try database?.archive.map { path throws(Failure) in try LogArchive(at: Array(path.utf8)) }
+    // The archive of this machine may be lost, or of another server.
+    let pushed = command.common.repository == nil ? nil : try store.logs(of: dump.record.name)
+    let archive: (any LogSource)? =
+      try pushed ?? database?.archive.map { path throws(Failure) in try LogArchive(at: Array(path.utf8)) }
     let found = try LogChain(after: dump, archive: archive, in: list, of: store)
     chain = found?.isEmpty == false ? found : nil
     if chain == nil, database?.archive != nil || database?.logs == true {

@@ -2,6 +2,7 @@ internal import Databases
 internal import Model
 internal import Posix
 internal import Repository
+internal import Retention
 internal import Settings
 
 /// The data directory of a PostgreSQL server, restored from a base backup and made ready for a recovery.
@@ -23,6 +24,35 @@ struct RecoveryDirectory {
       if let account { try directory.give(to: account) }
       return try startCommand(in: directory)
     } catch { throw Failure.writing("prepare the data directory", at: path, because: error) }
+  }
+
+  /// Makes an archive of all logs that were pushed to a repository, beside the data directory. Returns its path.
+  static func copy(_ logs: any LogSource, beside path: [UInt8], for account: Account?) throws -> [UInt8] {
+    let (parent, name) = splitLast(of: path)
+    let own = name + Array("-wal".utf8)
+    let place = (parent.last == slash ? parent : parent + [slash]) + own
+    do {
+      let above = Directory(try Descriptor.open(path: parent, [.read, .directory]))
+      try above.descriptor.makeDirectory(own.span, mode: 0o700)
+      let directory = try above.directory(own.span)
+      try directory.descriptor.dropInheritedACLs()
+      if let account { try directory.descriptor.setOwner(user: account.user, group: account.group) }
+      let data = try above.directory(name.span)
+      try logs.copy(try neededLogs(of: logs.names(), in: data), to: try LogArchive(directory, path: place))
+    } catch { throw Failure.writing("copy the logs to", at: place, because: error) }
+    return place
+  }
+
+  /// The logs from the segment on with which the recovery begins, and all histories.
+  private static func neededLogs(of names: [[UInt8]], in data: Directory) throws -> [[UInt8]] {
+    let label = try data.descriptor.openToRead(Array("backup_label".utf8).span).readToEnd(limit: 1 << 16)
+    let line = String(decoding: label, as: UTF8.self).split(separator: "\n").first {
+      $0.hasPrefix("START WAL LOCATION: ")
+    }
+    guard let first = line?.split(separator: " ").last?.dropLast() else {
+      throw Failure(.damaged, "backup_label does not name the first segment of the log")
+    }
+    return LogPlan.from(Array(first.utf8), in: names)
   }
 
   /// The answer for a person.

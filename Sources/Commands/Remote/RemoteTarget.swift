@@ -10,6 +10,8 @@ struct RemoteTarget {
   let name: String
   /// The set whose newest member is pushed.
   let set: SnapshotSet?
+  /// True if the archived logs of the databases are pushed, too.
+  let logs: Bool
   let options: RemoteOptions
   let address: RemoteAddress
   /// True if nothing may be removed there from here.
@@ -51,8 +53,7 @@ struct RemoteTarget {
     remote: RemoteConfiguration, connection: RemoteConnectionOptions = .none, options common: CommonOptions
   ) throws(Failure) {
     name = remote.name
-    set = remote.set
-    isAppendOnly = remote.isAppendOnly
+    (set, logs, isAppendOnly) = (remote.set, remote.logs, remote.isAppendOnly)
     address = remote.address
     let command: [[UInt8]]
     let path: [UInt8]

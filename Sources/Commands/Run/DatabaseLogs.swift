@@ -4,6 +4,25 @@ internal import Posix
 internal import Repository
 internal import Retention
 
+extension LogArchive {
+  /// Throws if the data directory is that of another server than the log.
+  func checkServer(ofData data: Directory) throws(Failure) {
+    let control: [UInt8]
+    do {
+      control = try data.directory(Array("global".utf8).span).descriptor.openToRead(Array("pg_control".utf8).span)
+        .read(at: 0, count: 8)
+    } catch { throw .writing("read global/pg_control for the archive", at: path, because: error) }
+    guard let known = try systemIdentifier(), let found = SystemIdentifier(controlFile: control), known != found else {
+      return
+    }
+    throw Failure(
+      .refused,
+      "the archive \(displayName(path)) has the log of another server: its system identifier is \(known), and that of the "
+        + "base backup is \(found)", path: path,
+      hint: "each server that initdb made needs an archive of its own; name that of this one")
+  }
+}
+
 /// The archived write-ahead log of a database.
 struct DatabaseLogs {
   private let archive: LogArchive
@@ -51,8 +70,9 @@ struct DatabaseLogs {
 
   private func name(of segment: LogSegment) -> String { segment.name(segmentBytes: segmentBytes) }
 
-  /// Throws unless the archive has the segments without which a new base backup cannot be used.
-  func checkLogs(of base: BaseBackup) throws(Failure) {
+  /// Throws unless the archive has the segments without which a new base backup cannot be used, of the same server.
+  func checkLogs(of base: BaseBackup, in data: Directory) throws(Failure) {
+    try archive.checkServer(ofData: data)
     let first = LogSegment(timeline: base.timeline, at: base.start, segmentBytes: segmentBytes)
     let last = LogSegment(
       timeline: base.timeline, at: LogPlace(byte: max(base.end.byte, base.start.byte + 1) - 1),
@@ -115,31 +135,43 @@ extension ExpectedDatabase {
       try BinaryLogArchive(in: path).state(for: list.logPlaces(of: name) ?? [])
     }
   }
+}
 
-  /// Removes the archived logs that no dump needs, and returns their number.
-  func removeUnneededLogs(for list: SnapshotList) throws(Failure) -> Int {
-    if let writeAheadLog { return try DatabaseLogs(in: writeAheadLog).removeUnneeded(by: list.baseBackups(of: name)) }
-    guard let binaryLogs, let places = list.logPlaces(of: name) else { return 0 }
-    return try BinaryLogArchive(in: binaryLogs).removeUnneeded(by: places)
+extension LogArchive {
+  /// Removes the logs of a database that no dump needs, and returns their number.
+  ///
+  /// The names of both kinds of logs have different forms, and logs of the one kind need no dump of the other.
+  fileprivate func removeUnneeded(of database: [UInt8], for list: SnapshotList) throws(Failure) -> Int {
+    let places = list.logPlaces(of: database) ?? []
+    return try DatabaseLogs(of: self).removeUnneeded(by: list.baseBackups(of: database))
+      + BinaryLogArchive(of: self).removeUnneeded(by: places)
   }
 }
 
-extension ConfigurationFile {
-  /// Removes the logs that no snapshot's base backup needs any more. Returns a line for each database that lost some,
-  /// and the problems.
+extension Repository {
+  /// Removes the logs that no dump in a snapshot needs any more: those in the archives of the configuration, and those
+  /// that were pushed here. Returns a line for each database that lost some, and the problems.
   ///
   /// A snapshot that cannot be read may need any log, so then all stay.
-  func removeUnneededLogs(for repository: Repository) -> (done: [String], problems: [String]) {
+  func removeUnneededLogs(by file: ConfigurationFile?) -> (done: [String], problems: [String]) {
     var (done, problems): ([String], [String]) = ([], [])
-    for database in databases {
-      guard database.writeAheadLog != nil || database.binaryLogs != nil else { continue }
+    func look(at database: [UInt8], open: () throws(Failure) -> LogArchive?) {
       do {
-        let list = try repository.snapshots()
-        guard list.unusable.isEmpty else { continue }
-        let count = try database.removeUnneededLogs(for: list)
-        if count > 0 { done.append("\(counted(count, "log")) of \(displayName(database.name)) removed") }
-      } catch { problems.append("the logs of \(displayName(database.name)) were not looked through: \(error)") }
+        let list = try snapshots()
+        guard list.unusable.isEmpty, let archive = try open() else { return }
+        let count = try archive.removeUnneeded(of: database, for: list)
+        if count > 0 { done.append("\(counted(count, "log")) of \(displayName(database)) removed") }
+      } catch { problems.append("the logs of \(displayName(database)) were not looked through: \(error)") }
     }
+    for database in file?.databases ?? [] {
+      guard let path = database.writeAheadLog ?? database.binaryLogs else { continue }
+      look(at: database.name) { () throws(Failure) in try LogArchive(at: path) }
+    }
+    do {
+      for database in try databasesWithPushedLogs() {
+        look(at: database) { () throws(Failure) in try pushedLogs(of: database) }
+      }
+    } catch { problems.append("\(error)") }
     return (done, problems)
   }
 }

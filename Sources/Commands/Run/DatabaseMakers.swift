@@ -34,7 +34,7 @@ extension ConfigurationFile {
           after: previous.map { PreviousDump(point: $0.record.point, byteCount: $0.byteCount) })
         let point = Array((dump.point ?? "").utf8)
         if let archive = expected.writeAheadLog, let base = BaseBackup(point) {
-          try DatabaseLogs(in: archive).checkLogs(of: base)
+          try DatabaseLogs(in: archive).checkLogs(of: base, in: directory)
         }
         try site?.writePaths(into: directory)
         return FinishedDump(

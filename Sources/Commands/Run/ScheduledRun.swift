@@ -62,6 +62,7 @@ final class ScheduledRun {
   /// The lock is not needed: a snapshot cannot expire during its push, and other runs can proceed.
   func finish(in repository: Repository) -> RunAnswer {
     pushAll(from: repository)
+    pushLogs()
     removeUnneededLogs(for: repository)
     verifyPart(of: repository)
     let start = Clock.monotonic()
@@ -104,21 +105,44 @@ final class ScheduledRun {
           note(step, outcome: .done, since: start, message: failure.message)
           continue
         }
-        let status = status(of: failure) == .warnings ? ExitStatus.remote : status(of: failure)
-        Console.complain(of: failure, status: status)
-        note(step, outcome: .failed, since: start, message: failure.description)
-        guard [ExitStatus.done.code, ExitStatus.warnings.code].contains(answer.exitStatus) else { continue }
-        // The replication failed, but the run's snapshot is published.
-        answer.exitStatus = status.code
-        answer.error = failure.description
+        take(failure, of: step, since: start)
       }
     }
+  }
+
+  /// Sends the archived logs to the remotes that take them.
+  private func pushLogs() {
+    for remote in file.settings.remotes where remote.logs && CurrentProcess.rememberedSignal == nil {
+      let start = Clock.monotonic()
+      let step = "push logs \(remote.name)"
+      do {
+        let target = try RemoteTarget(remote: remote, options: common)
+        // The push of the snapshot has told of an absence.
+        if remote.isOptional, target.absence != nil { continue }
+        let answer = try LogPush(of: file).work(to: target)
+        if answer.sent > 0 { note(step, outcome: .done, since: start, message: answer.line) }
+      } catch {
+        let failure = error as? Failure ?? Failure(.remote, "\(error)")
+        if remote.isOptional, failure.kind == .remote { continue }
+        take(failure, of: step, since: start)
+      }
+    }
+  }
+
+  /// Notes that a remote was not reached or served. The run's snapshot is published all the same.
+  private func take(_ failure: Failure, of step: String, since start: Timestamp) {
+    let status = status(of: failure) == .warnings ? ExitStatus.remote : status(of: failure)
+    Console.complain(of: failure, status: status)
+    note(step, outcome: .failed, since: start, message: failure.description)
+    guard [ExitStatus.done.code, ExitStatus.warnings.code].contains(answer.exitStatus) else { return }
+    answer.exitStatus = status.code
+    answer.error = failure.description
   }
 
   /// Removes archived logs that no base backup needs. This comes after the pushes, so that the remotes have them.
   private func removeUnneededLogs(for repository: Repository) {
     let start = Clock.monotonic()
-    let (done, problems) = file.removeUnneededLogs(for: repository)
+    let (done, problems) = repository.removeUnneededLogs(by: file)
     if let message = done.first { note("logs", outcome: .done, since: start, message: message) }
     for problem in problems {
       Console.warn(problem)

@@ -98,6 +98,10 @@ public final class RemoteRepository: VerifiableStore, Sendable {
   /// The files of a snapshot, for a restore.
   public func contents(of name: SnapshotName) -> any ContentFetcher { RemoteContents(of: name, over: connection) }
 
+  public func logs(of database: [UInt8]) throws(Failure) -> (any LogSource)? {
+    connection.version.hasLogs ? try RemoteLogs(of: database, over: connection) : nil
+  }
+
   public var local: Repository? { nil }
 
   // MARK: Verification

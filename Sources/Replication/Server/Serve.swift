@@ -96,6 +96,9 @@ struct ServerSession {
         isReadOnly: options.isReadOnly, location: repository.hostIdentity
       ).payload)
     var reads = ReadRequestHandler(channel: channel, repository: repository, threads: options.threads, version: version)
+    let logs = LogRequestHandler(
+      channel: channel, repository: repository, isReadOnly: options.isReadOnly,
+      space: SpaceBudget(of: repository, minimumFree: minimumFree))
     while let frame = try channel.receive() {
       switch try Request(frame: frame) {
       case .list: try reads.list()
@@ -104,6 +107,9 @@ struct ServerSession {
         try reads.readCatalog(of: name, at: offset, byteCount: byteCount)
       case .fetch(let name, let path): try reads.fetch(path, of: name)
       case .verify(let request): try reads.verify(request)
+      case .logs(let database): try logs.list(of: database)
+      case .storeLog(let log): try logs.store(log)
+      case .fetchLog(let log): try logs.fetch(log)
       case .push(let request):
         try receive(
           PushReceiver(

@@ -17,6 +17,9 @@ enum FrameType: UInt8, Sendable {
   case verify = 20
   case push = 21
   case needs = 22
+  case logs = 23
+  case storeLog = 24
+  case fetchLog = 25
 
   // The server's answers.
   case snapshot = 32
@@ -30,6 +33,7 @@ enum FrameType: UInt8, Sendable {
   case problem = 40
   case note = 41
   case room = 42
+  case logNames = 43
 }
 
 /// A violation of the protocol by the other process.

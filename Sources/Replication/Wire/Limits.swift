@@ -40,11 +40,15 @@ enum Wire {
   /// The most bytes of received frames, and the most frames, that wait for their reader.
   static let waitingBytes = 16 << 20
   static let waitingFrames = 4096
+
+  // Logs.
+  static let logBytes: UInt64 = 2 << 30
+  static let logPieceBytes = 64 << 10
 }
 
 struct ProtocolVersion: Sendable {
   /// The oldest and the newest version that this program speaks.
-  static let spoken: ClosedRange<UInt64> = 1...2
+  static let spoken: ClosedRange<UInt64> = 1...3
 
   let number: UInt64
 
@@ -58,4 +62,6 @@ struct ProtocolVersion: Sendable {
   var hasPartialVerification: Bool { number >= 2 }
   /// Version 2 adds notes before `accept`.
   var hasEarlyNotes: Bool { number >= 2 }
+  /// Version 3 adds the archived logs of databases.
+  var hasLogs: Bool { number >= 3 }
 }

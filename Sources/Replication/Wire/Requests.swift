@@ -11,6 +11,11 @@ enum Request {
   case fetch(SnapshotName, path: [[UInt8]])
   case verify(VerifyRequest)
   case push(PushRequest)
+  /// Requests the names of the logs of a database.
+  case logs([UInt8])
+  /// Announces a log.
+  case storeLog(LogReference)
+  case fetchLog(LogReference)
 
   init(frame: Frame) throws {
     var reader = MessageReader(payload: frame.payload)
@@ -23,6 +28,9 @@ enum Request {
     case .fetch: self = .fetch(try reader.snapshotName(), path: try reader.path())
     case .verify: self = .verify(try VerifyRequest(from: &reader))
     case .push: self = .push(try PushRequest(from: &reader))
+    case .logs: self = .logs(try reader.databaseName())
+    case .storeLog: self = .storeLog(try LogReference(from: &reader))
+    case .fetchLog: self = .fetchLog(try LogReference(from: &reader))
     default: throw frame.isUnexpected
     }
     try reader.end()
@@ -51,6 +59,15 @@ enum Request {
     case .push(let request):
       type = .push
       request.encode(to: &writer)
+    case .logs(let database):
+      type = .logs
+      writer.text(database)
+    case .storeLog(let log):
+      type = .storeLog
+      log.encode(to: &writer)
+    case .fetchLog(let log):
+      type = .fetchLog
+      log.encode(to: &writer)
     }
     return Frame(type: type, payload: writer.bytes)
   }
