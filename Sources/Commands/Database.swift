@@ -92,7 +92,7 @@ struct DatabaseCommand: RunnableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "With --to, for a base backup of PostgreSQL: the archive of the log; the configuration's.", valueName: "dir"),
+      "The archive of the logs up to the time, in place of the configuration's.", valueName: "dir"),
     completion: .directory)
   var archive: PathArgument?
 
@@ -156,7 +156,7 @@ struct DatabaseCommand: RunnableCommand {
       if into == nil, loads || !databases.isEmpty {
         throw ValidationError("names of databases, and the options of a load, need --into")
       }
-      if archive != nil, to == nil { throw ValidationError("--archive needs --to") }
+      if archive != nil, to == nil, at == nil { throw ValidationError("--archive needs --to or --at") }
       if noKeep, !replace { throw ValidationError("--no-keep needs --replace") }
       if isConfigured, describesConnection {
         throw ValidationError("the connection is that of the configuration; with a URL or a path, give options for it")

@@ -16,8 +16,8 @@ struct WalCommand: RunnableCommand {
       Status of fetch: 0 done, 1 the archive has no such file, 126 anything else; then PostgreSQL stops the recovery.
 
       Examples, of postgresql.conf:
-        archive_command = 'treering wal push %p --archive /backup/wal/main'
-        restore_command = 'treering wal fetch %f %p --archive /backup/wal/main'
+        archive_command = '/usr/local/bin/treering wal push %p --archive /backup/wal/main'
+        restore_command = '/usr/local/bin/treering wal fetch %f %p --archive /backup/wal/main'
       """)
 
   enum Action: String, CaseIterable, Sendable { case push, fetch }
@@ -94,12 +94,32 @@ struct WalCommand: RunnableCommand {
       throw Failure(.failed, "cannot read \(displayName(path)): \(error)", path: path)
     }
     let archive = try openArchive()
+    try storeHistory(beforeSegment: name, at: path, in: archive)
     let outcome = try archive.store(source, as: name)
     common.answer(
       WalPushAnswer(file: displayName(name), archive: displayName(archive.path), stored: outcome == .stored),
       isWanted: common.verbose,
       lines: ["\(displayName(name)) \(outcome == .stored ? "stored" : "was stored already")"])
     return .done
+  }
+
+  /// Stores the history of a segment's timeline, if the archive lacks it.
+  ///
+  /// A server that has recovered while its archiving was off never archives the history by itself. Without it, the next
+  /// recovery would give the same number to its own timeline.
+  private func storeHistory(
+    beforeSegment name: [UInt8], at path: [UInt8], in archive: LogArchive
+  ) throws(Failure) {
+    guard case .segment(let segment)? = LogFile(name, segmentBytes: 1 << 20), segment.timeline > 1 else { return }
+    let history = Array(name.prefix(8)) + Array(".history".utf8)
+    guard try archive.storedTime(of: history) == nil else { return }
+    let place = splitLast(of: path).parent + [slash] + history
+    let file: SharedFile
+    do { file = SharedFile(try Descriptor.openNamed(place)) } catch {
+      if error.meansAbsence { return }
+      throw Failure(.failed, "cannot read \(displayName(place)): \(error)", path: place)
+    }
+    _ = try archive.store(file, as: history)
   }
 
   /// Lets another process push, because a call that hangs in the kernel would hold this one beyond any limit.

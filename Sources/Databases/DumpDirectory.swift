@@ -30,7 +30,7 @@ struct DumpDirectory {
       name: name,
       reason: "the dump needs about \(byteText(needed)), and \(displayName(path)) has "
         + "\(byteText(system.bytesAvailable)) free",
-      hint: "free some space, or name another file system's directory as \"directory\"")
+      hint: Tools.noSpaceHint)
   }
 
   /// Makes a directory for an object of the database, which may have any name.

@@ -86,11 +86,14 @@ struct Tools {
       }
     } catch {
       // The output was refused, or the program cannot be started.
-      throw DumpFailure(name: name, reason: "\(tool) failed: \(error)", lastLines: lines(result.errors))
+      throw DumpFailure(
+        name: name, reason: "\(tool) failed: \(error)", lastLines: lines(result.errors),
+        hint: error == .noSpace ? Self.noSpaceHint : nil)
     }
     if let reason = reason(end, of: tool) {
       throw DumpFailure(
-        name: name, reason: reason, lastLines: lines(result.errors), isInterrupted: end == .interrupted)
+        name: name, reason: reason, lastLines: lines(result.errors), hint: hint(end, errors: result.errors),
+        isInterrupted: end == .interrupted)
     }
     return result
   }
@@ -126,7 +129,22 @@ struct Tools {
     }
   }
 
-  private func lines(_ errors: [[UInt8]]) -> [String] { errors.suffix(Self.keptLines).map { displayName($0) } }
+  static let noSpaceHint = "free some space, or name another file system's directory as \"directory\""
+
+  private func hint(_ end: ChildEnd, errors: [[UInt8]]) -> String? {
+    if end == .timedOut {
+      return "another session may hold a lock that it waits for, or the time is too short: see \"timeout\""
+    }
+    let isFull = errors.suffix(Self.keptLines).contains {
+      firstIndex(of: Array("No space left on device".utf8), in: $0) != nil
+    }
+    return isFull ? Self.noSpaceHint : nil
+  }
+
+  /// Some programs indent the lines that explain an error.
+  private func lines(_ errors: [[UInt8]]) -> [String] {
+    errors.suffix(Self.keptLines).map { displayName(Array($0.drop { $0 == 32 || $0 == 9 })) }
+  }
 }
 
 /// The bytes of some texts, for a program's arguments.

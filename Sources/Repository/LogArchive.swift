@@ -121,6 +121,21 @@ public struct LogArchive: Sendable {
     return true
   }
 
+  /// The first plain bytes of a log, without a check of the rest. `nil` if there is no such log.
+  public func head(of name: [UInt8], byteCount: Int) throws(Failure) -> [UInt8]? {
+    var head: [UInt8] = []
+    do {
+      let isThere = try read(name) { piece in
+        head += piece.prefix(byteCount - head.count)
+        if head.count == byteCount { throw Errno.fileTooLarge }
+      }
+      return isThere ? head : nil
+    } catch {
+      guard head.count == byteCount else { throw error }
+      return head
+    }
+  }
+
   private func openStored(_ name: [UInt8]) throws(Failure) -> StoredLog? {
     try check(name)
     do {
@@ -208,7 +223,7 @@ public struct LogArchive: Sendable {
         guard try add(try present.facts) == present.facts else {
           throw Failure(
             .refused, "the archive \(displayName(path)) has another \(displayName(name)) already", path: path(of: name),
-            hint: "do two servers use one archive? Give each its own")
+            hint: "do two servers use one archive, or two recoveries of one server? Give each its own")
         }
         // The content must be what its digest says, and on the disk, before the server forgets its own.
         try present.read { _ in }

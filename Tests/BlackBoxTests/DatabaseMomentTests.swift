@@ -101,7 +101,11 @@ struct DatabaseMomentTests {
     let stored = try treering(["database", "archive", "web", "-v"]).outputText
     #expect(stored.contains("stored 1 binary log"))
     #expect(try treering(["database", "archive", "web", "-v"]).outputText.contains("nothing was written"))
+    try server.query("INSERT INTO t VALUES (4)", in: "other")
+    try treering(["database", "archive", "web"])
+    try expectRefusalOfAnotherServer()
     try lose()
+    try restoreOverMissingLogs()
     let directory = world.directory.path / "data"
     let built = try treering(["database", "restore", "web", "--at", time, "--to", directory, "--work-dir", "/tmp"])
     #expect(try rows(in: directory, by: built) == Self.expected)
@@ -116,9 +120,58 @@ struct DatabaseMomentTests {
     #expect(try second.query("SHOW TABLES", in: ByteString(Self.name)) == "mine")
     // The logs end before the time.
     let late = try treering(words + ["--at", "now", "--as", "late"], status: 1)
-    #expect(late.errorText.contains("the binary logs reach only"))
+    let reached = try #require(late.errorText.firstMatch(of: /the binary logs reach only ([-0-9]+ [:0-9]+)/)?.1)
+    #expect(late.outputText.contains("with the binary logs up to \(reached) into"))
     #expect(try second.query("SELECT GROUP_CONCAT(v ORDER BY i) FROM t", in: "late") == "one,it's two,three")
     try second.query(ByteString("DROP DATABASE back; DROP DATABASE late; DROP DATABASE `\(Self.name)`"))
+  }
+
+  /// The server counts its logs anew.
+  private func expectRefusalOfAnotherServer() throws {
+    let copy = world.directory.path / "copy"
+    try tool("cp", ["-a", archive, copy])
+    try treering(["database", "archive", "web"])
+    // A log is of the same size as that of another, and begins in another way.
+    let newest = try #require(logs().last)
+    try tool("rm", [archive / newest])
+    let plain = world.directory.path / ByteString(String(newest.text.dropLast(4)))
+    try tool("zstd", ["-dq", copy / newest, "-o", plain])
+    try tool("sh", ["-c", "printf X | dd of=\"$0\" bs=1 seek=5 conv=notrunc status=none", plain])
+    try storeAsLog(plain)
+    let other = try treering(["database", "archive", "web"], status: 4)
+    #expect(other.errorText.contains("has the binary logs of another server"))
+    try tool("sh", ["-c", "rm -r \"$0\" && mv \"$1\" \"$0\"", archive, copy])
+  }
+
+  private func logs() throws -> [ByteString] {
+    try Tree(archive).names().filter { $0.text.hasSuffix(".zst") }.sorted { $0.text < $1.text }
+  }
+
+  /// Stores a file as the archive does: a frame, and one with the size and the digest.
+  private func storeAsLog(_ path: ByteString) throws {
+    let script = """
+      import hashlib, os, struct, subprocess, sys
+      plain = open(sys.argv[1], "rb").read()
+      frame = subprocess.run(["zstd", "-qc"], input=plain, capture_output=True, check=True).stdout
+      trailer = bytes.fromhex("5f2a4d1828000000") + struct.pack("<Q", len(plain)) + hashlib.sha256(plain).digest()
+      open(os.path.join(sys.argv[2], os.path.basename(sys.argv[1]) + ".zst"), "wb").write(frame + trailer)
+      """
+    try tool("python3", ["-c", ByteString(script), path, archive])
+  }
+
+  /// The dump's own log is gone, and a later one is there; then there is none.
+  private func restoreOverMissingLogs() throws {
+    let copy = world.directory.path / "copy"
+    try tool("cp", ["-a", archive, copy])
+    let logs = try logs()
+    #expect(logs.count >= 2)
+    for (number, reason) in ["is missing", "there is no binary log after the dump"].enumerated() {
+      for log in logs.prefix(logs.count - 1 + number) { try tool("rm", ["-f", archive / log]) }
+      let place = world.directory.path / ByteString("part\(number)")
+      let result = try treering(["database", "restore", "web", "--at", "now", "--to", place], status: 1)
+      #expect(result.errorText.contains(reason) && result.errorText.contains("the state is that of the dump"))
+    }
+    try tool("sh", ["-c", "rm -r \"$0\" && mv \"$1\" \"$0\"", archive, copy])
   }
 
   @Test("the logs of a later snapshot, here and on a remote")

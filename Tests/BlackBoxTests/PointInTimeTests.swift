@@ -190,16 +190,28 @@ final class PointInTimeTests {
 
     let (middle, newest) = (ByteString(all[all.count - 3]), ByteString(all[all.count - 1]))
     try tool("mv", [archive / middle, world.directory.path / middle])
-    let gap = try status(1)
-    let missing = try #require((gap["missing_logs"] as? [[String: Any]])?.first)
+    let past = try status()
+    let missing = try #require((past["missing_logs"] as? [[String: Any]])?.first)
     #expect(missing["first"] as? String == String(middle.text.dropLast(4)) && missing["count"] as? Int == 1)
-    #expect(gap["state"] as? String == "gap")
+    let page = try treering("status").outputText.split(whereSeparator: \.isWhitespace).joined(separator: " ")
+    #expect(page.contains("this concerns the dumps before") && page.contains("all is well"))
     try tool("mv", [world.directory.path / middle, archive / middle])
+    // The newest base backup needs all logs from its own on.
+    let own = ByteString(all[all.count - 2])
+    try tool("mv", [archive / own, world.directory.path / own])
+    #expect(try status(1)["state"] as? String == "gap")
+    try tool("mv", [world.directory.path / own, archive / own])
 
     try tool("touch", ["-d", "2 hours ago", archive / newest])
     #expect(try status(1)["state"] as? String == "late")
     try tool("touch", [archive / newest])
     #expect(try status()["state"] as? String == "well")
+
+    // The archive ends before the time.
+    usleep(1_100_000)
+    let late = try treering(
+      "database", "restore", "main", "--at", "now", "--to", world.directory.path / "late", status: 1)
+    #expect(late.errorText.contains("SELECT pg_switch_wal()") && late.outputText.contains("recovery.log"))
 
     // Both base backups need their logs.
     _ = try treering("rotate")

@@ -52,9 +52,28 @@ struct WalTests {
     #expect(other.status == 4)
     #expect(
       other.errorText
-        == "treering: the archive \(archive) has another \(Self.name) already; do two servers use one archive? Give each its own\n"
+        == "treering: the archive \(archive) has another \(Self.name) already; do two servers use one archive, or two recoveries of one server? Give each its own\n"
     )
     #expect(try tool("zstd", ["-dcq", archive / (Self.name + ".zst")]) == Self.content)
+  }
+
+  @Test("the history of a timeline comes with its first segment, if the server never archived it")
+  func history() throws {
+    try tree.makeDirectory("pg_wal", mode: 0o700)
+    try tree.write("pg_wal/00000002.history", "1\t0/3000000\tno recovery target specified\n")
+    for number in 3...4 { try tree.write("pg_wal/00000002000000000000000\(number)", "x") }
+    func store(_ name: ByteString) throws -> Int32 {
+      try runCommand(program, ["wal", "push", "pg_wal" / name, "--archive", archive], in: directory.path).status
+    }
+    #expect(try store("000000020000000000000003") == 0)
+    #expect(Tree(archive).exists("00000002.history.zst"))
+    // Another recovery from the same archive has the same number.
+    try tree.write("pg_wal/00000002.history", "1\t0/5000000\tno recovery target specified\n")
+    #expect(try store("00000002.history") == 4)
+    #expect(try store("000000020000000000000004") == 0)
+    // A history that is nowhere does not keep the log back.
+    try tree.write("pg_wal/000000030000000000000005", "x")
+    #expect(try store("000000030000000000000005") == 0)
   }
 
   @Test(

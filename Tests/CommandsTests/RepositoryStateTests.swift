@@ -97,7 +97,7 @@ func snapshot(
       let state = RepositoryState(
         from: facts(list), expecting: .init(sources: [], isConfigured: true, databases: [database]), at: Self.now)
       #expect(state.databases.map(\.state) == [expected], "\(name)")
-      #expect(state.isWell == ["well", "failed"].contains(expected), "\(name)")
+      #expect(state.isWell == (expected == "well"), "\(name)")
       let metrics = metricsText(of: [state], at: Self.now)
       let line = "treering_database_last_dump_timestamp_seconds{repository=\"/r\",database=\"\(name)\"} "
       #expect(metrics.contains(line) == (expected != "never"), "\(name)")

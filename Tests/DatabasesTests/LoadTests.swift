@@ -60,6 +60,19 @@ import Testing
     #expect(target([bytes("x"): used], of: shop) == "x")
   }
 
+  @Test("a replaced database gets a name with the present time, and the new one another")
+  func replacedNames() throws {
+    var options = LoadOptions(
+      moment: Timestamp(seconds: 1_796_005_380, nanoseconds: 0), now: Timestamp(seconds: 1_827_541_380, nanoseconds: 0))
+    options.replaces = true
+    let name = bytes(String(repeating: "é", count: 31))
+    let step = options.steps(for: [name], among: [name: .occupied(connections: 0)], longest: 63)[0]
+    let kept = try #require(step.replacedName)
+    #expect(text(kept).contains("_2027") && kept.count <= 63)
+    let new = LoadOptions.temporaryName(beside: kept, longest: 63)
+    #expect(new.count <= 63 && new != kept && new != name)
+  }
+
   @Test("the name of a database in its dump, and nothing else")
   func rename() {
     let dump = """
@@ -98,6 +111,21 @@ import Testing
   }
 }
 
+@Suite("the wait for an archive") struct ArchiveWaitTests {
+  @Test("a backup waits as long as logs arrive, and then for a limited time")
+  func limit() {
+    var wait = ArchiveWait()
+    let limit = ArchiveWait.limitSeconds
+    let times: [(waiting: Bool, archived: Int64, seconds: Int64)] = [
+      (false, 5, 0), (false, 5, 10 * limit), (true, 5, 10 * limit + 1), (true, 5, 11 * limit),
+      (true, 6, 11 * limit + 1),
+      (true, 6, 12 * limit), (true, 6, 12 * limit + 1),
+    ]
+    let found = times.map { wait.isStuck(waiting: $0.waiting, archived: $0.archived, at: $0.seconds) }
+    #expect(found == [false, false, false, false, false, false, true])
+  }
+}
+
 @Suite("binary logs: names, places, gaps") struct BinaryLogTests {
   private func log(_ text: String) -> BinaryLogName? { BinaryLogName(text.utf8) }
   private func logs(_ numbers: Int...) -> [BinaryLogName] { numbers.compactMap { log("mysql-bin.00000\($0)") } }
@@ -129,6 +157,25 @@ import Testing
     check(logs(1), [], lacking: nil)
     check([], [], lacking: nil)
     check(logs(2) + [log("other.000003")!], logs(2), lacking: nil)
+  }
+
+  @Test("logs of another server are known by their numbers, sizes and first events")
+  func anotherServer() throws {
+    func conflict(_ archived: [BinaryLogName], _ server: [BinaryLogName]) -> BinaryLogName? {
+      let sizes = Dictionary(uniqueKeysWithValues: server.map { ($0, $0.number * 100) })
+      return BinaryLogComparison(archived: archived, server: sizes) { $0.number == 7 ? 1 : $0.number * 100 }.conflict
+    }
+    #expect(conflict(logs(1, 2, 3), logs(2, 3, 4)) == nil)
+    #expect(conflict(logs(1, 2), logs(3, 4)) == nil && conflict([], logs(1)) == nil && conflict(logs(1), []) == nil)
+    // The numbers begin anew.
+    #expect(conflict(logs(4, 5), logs(1, 2)) == logs(5)[0])
+    #expect(conflict([log("other.000009")!], logs(1, 2)) == nil)
+    // The new server has caught up.
+    #expect(conflict(logs(6, 7), logs(6, 7, 8)) == logs(7)[0])
+    let head: [UInt8] = [0xFE, 0x62, 0x69, 0x6E, 0x36, 0x4A, 0x0C, 0x69, 15, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+    let start = try #require(BinaryLogStart(head: head))
+    #expect(start.line == "#251106  7:11:50 server id 258 ")
+    #expect(BinaryLogStart(head: Array(head.dropLast())) == nil)
   }
 
   @Test("logs before the oldest dump go, others stay")

@@ -1,5 +1,8 @@
 import Databases
 import Foundation
+import Model
+import Posix
+import Settings
 import TestSupport
 import Testing
 
@@ -57,6 +60,32 @@ import Testing
       #expect(try tool("sha256sum", [path]) == before)
       withExtendedLifetime(place) {}
     }
+  }
+
+  @Test("a load survives the leftover of a killed one, takes the place, and knows the programs that use the file")
+  func load() throws {
+    let (place, path) = try make("wal", "copy")
+    let trial = try Trial(table(path))
+    var target = DatabaseConfiguration()
+    (target.name, target.kind, target.path) = ("notes", .sqlite, path.text)
+    let loader = try DumpLoader(into: target, programs: ProgramSearch(path: Array(pinnedEnvironment["PATH"]!.utf8)))
+    var options = LoadOptions(moment: Timestamp(seconds: 0, nanoseconds: 0))
+    options.replaces = true
+    func steps() throws -> [LoadStep] { try loader.plan([path.lastComponent.bytes], options) }
+    #expect(try steps().first?.state == .occupied(connections: 0))
+    // It stays open until its input ends.
+    let reader = try RunningCommand("sh", ["-c", "exec sleep 60 < \"$0\"", path])
+    usleep(300_000)
+    #expect(try steps().first?.state == .occupied(connections: 1))
+    reader.signal(SIGKILL)
+    _ = try? reader.wait()
+    try tool("sqlite3", [path, "DELETE FROM t"])
+    try Tree(place.path).write("copy.treering-new", "half")
+    let dump = try Directory(Descriptor.open(path: trial.directory.path.bytes, [.read, .directory]))
+    _ = try loader.load(try steps(), from: dump, at: trial.directory.path.bytes, options)
+    #expect(try tool("sqlite3", [path, "SELECT count(*) FROM t"]) == Array("20000\n".utf8))
+    #expect(try Tree(place.path).names().filter { $0.text.hasPrefix("copy_20") && !$0.text.contains("-") }.count == 1)
+    #expect(!Tree(place.path).exists("copy.treering-new"))
   }
 
   @Test("a database that is damaged or missing is a failure")

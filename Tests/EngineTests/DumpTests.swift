@@ -108,7 +108,7 @@ struct DumpTests {
     #expect(try first.warnings.isEmpty && repository.marks.all(.held).isEmpty)
     try makeTables(2, in: "main/wiki")
     let second = try snapshot(dumping: "main")
-    #expect(second.warnings.count == 1 && "\(second.warnings)".contains("the database shop is gone from the server"))
+    #expect(second.warnings.count == 1 && "\(second.warnings)".contains("the database shop is in the dump no more"))
     #expect(try Array(repository.marks.all(.held).keys) == [first.result.snapshot.name])
     try makeTables(2, in: "main/wiki")
     let third = try snapshot(dumping: "main")

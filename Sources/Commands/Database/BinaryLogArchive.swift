@@ -22,13 +22,27 @@ struct BinaryLogArchive {
     return removable.count
   }
 
-  /// The state for the dumps of all snapshots.
-  func state(for dumps: [BinaryLogPlace]) throws(Failure) -> DatabaseLogs.State {
+  /// The failure that the logs of a server must not go to the archive of another.
+  static func another(_ path: [UInt8], _ reason: String) -> Failure {
+    Failure(
+      .refused, "the archive \(displayName(path)) has the binary logs of another server: \(reason)", path: path,
+      hint:
+        "after RESET MASTER or on a new server, name a new directory as \"archive\"; the old one stays for its dumps")
+  }
+
+  /// The state for the dumps of all snapshots, the newest first. `began` is the time of the newest.
+  func state(for dumps: [BinaryLogPlace], newestBegan began: Timestamp? = nil) throws(Failure) -> DatabaseLogs.State {
     let newest = logs.filter { log in dumps.isEmpty || dumps.contains { $0.log.base == log.base } }.max()
     var state = DatabaseLogs.State(newest: newest.map { displayName($0.text) })
     state.stored = try newest.flatMap { log throws(Failure) in try archive.storedTime(of: log.text) }
     state.missing = BinaryLogPlan(logs: logs, dumps: dumps).gaps.map {
       DatabaseLogs.State.Gap(first: displayName($0.first.text), count: $0.count)
+    }
+    state.newestIsWhole = BinaryLogPlan(logs: logs, dumps: Array(dumps.prefix(1))).gaps.isEmpty
+    // The log of a dump is open at that time, so no later one can be in the archive then.
+    if let began, let place = dumps.first, let newest, newest > place.log, let stored = state.stored, stored < began {
+      let other = Self.another(archive.path, "its \(displayName(newest.text)) is older than the newest dump")
+      state.problem = "\(other)"
     }
     return state
   }

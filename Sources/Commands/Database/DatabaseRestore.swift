@@ -25,7 +25,9 @@ struct DatabaseRestore {
     }
     let path = try absolutePath(of: directory.bytes)
     try refuseContent(of: path)
-    guard dump.kind == .mysql, moment.hasLogs || dump.isPhysical else { return try copy(dump, of: store, to: path) }
+    guard dump.kind == .mysql, moment.hasLogs || dump.isPhysical else {
+      return try copy(dump, of: store, to: path, lack: moment.lack)
+    }
     return try build(moment, at: path, for: configured)
   }
 
@@ -36,7 +38,11 @@ struct DatabaseRestore {
     of moment: MomentRestore, in store: any SnapshotStore, to directory: [UInt8]
   ) throws -> ExitStatus {
     let dump = moment.dump
-    let site = try SiteRestore(of: dump, in: store, to: directory, by: command)
+    let configured = try common.configuration()?.settings.sites.first {
+      dump.record.name.elementsEqual($0.database.name.utf8)
+    }
+    let work = try workDirectory(for: configured?.database ?? DatabaseConfiguration())
+    let site = try SiteRestore(of: dump, in: store, to: directory, by: command, below: work)
     if !command.dryRun, !command.yes {
       try Console.requireQuestions(asJSON: common.json)
       Console.print("restore \(site.text), and load the database of the same moment")
@@ -53,8 +59,6 @@ struct DatabaseRestore {
         lines: ["would load its database with the connection of the restored site"])
       return .done
     }
-    let file = try common.configuration()
-    let configured = file?.settings.sites.first { dump.record.name.elementsEqual($0.database.name.utf8) }
     return try load(moment, of: store, into: try site.connection(configured: configured), isConfirmed: true)
   }
 
@@ -84,7 +88,10 @@ struct DatabaseRestore {
 
   // MARK: Files
 
-  private func copy(_ dump: StoredDump, of store: any SnapshotStore, to path: [UInt8]) throws -> ExitStatus {
+  /// `lack` is a warning that was given already.
+  private func copy(
+    _ dump: StoredDump, of store: any SnapshotStore, to path: [UInt8], lack: String?
+  ) throws -> ExitStatus {
     let progress = Progress()
     let monitor = ConsoleMonitor()
     var options = RestoreOptions(
@@ -99,9 +106,10 @@ struct DatabaseRestore {
     let isWhole = result.damaged == 0 && !command.dryRun
     let recovery = try isWhole && dump.isBaseBackup ? self.recovery(from: dump, of: store, at: path) : nil
     let start = try recovery?.prepare()
+    if let warning = recovery?.shortage { Console.warn(warning) }
+    let warnings = monitor.warnings.map(\.message) + [lack, recovery?.shortage].compactMap(\.self)
     var answer = DatabaseRestoreAnswer(
-      dump, to: displayName(path), dryRun: command.dryRun, warnings: monitor.warnings.map(\.message),
-      elapsedSeconds: result.elapsedSeconds)
+      dump, to: displayName(path), dryRun: command.dryRun, warnings: warnings, elapsedSeconds: result.elapsedSeconds)
     answer.start = start
     let copied =
       "\(verb) \(counted(files, "file")) (\(byteText(dump.byteCount))) of \(dump.text) to \(displayName(path))"
@@ -110,7 +118,7 @@ struct DatabaseRestore {
       Console.complain(counted(result.damaged, "damaged file") + ", named above: this dump is not whole")
       return .damaged
     }
-    return monitor.warnings.isEmpty ? .done : .warnings
+    return warnings.isEmpty ? .done : .warnings
   }
 
   /// The recovery of a base backup: up to `--at`, or to the end of the log.
@@ -123,13 +131,17 @@ struct DatabaseRestore {
     let user = configured?.user ?? "postgres"
     let account = CurrentProcess.effectiveUser == 0 ? Account(named: user) : nil
     var archive = try command.archive.map { try absolutePath(of: $0.bytes) }
+    var newest: DatabaseLogs.State?
     // The archive of this machine may be lost, or of another server.
     if archive == nil, common.repository != nil, let logs = try store.logs(of: dump.record.name) {
+      newest = try (logs as? LogArchive).map { archive throws(Failure) in try DatabaseLogs(of: archive).state(for: []) }
       archive = try RecoveryDirectory.copy(logs, beside: path, for: account)
     }
     archive = archive ?? configured?.archive.map { Array($0.utf8) }
     if let archive {
-      try LogArchive(at: archive).checkServer(ofData: Directory(Descriptor.open(path: path, [.read, .directory])))
+      let found = try LogArchive(at: archive)
+      try found.checkServer(ofData: Directory(Descriptor.open(path: path, [.read, .directory])))
+      newest = try newest ?? DatabaseLogs(of: found).state(for: [])
     }
     let program = try CurrentProcess.programFile()
     // In the setting, a percent sign stands for itself if it is there twice.
@@ -137,7 +149,10 @@ struct DatabaseRestore {
       let words = [shellWord(program), shellWord(archive)].map { $0.replacing("%", with: "%%") }
       return "\(words[0]) wal fetch %f %p --archive \(words[1])"
     }
-    return RecoveryDirectory(path: path, account: account, fetchCommand: fetch, seconds: command.at)
+    return RecoveryDirectory(
+      path: path, account: account, fetchCommand: fetch, seconds: command.at,
+      shortage: archive == nil
+        ? nil : command.at.flatMap { RecoveryDirectory.shortage(of: newest?.stored, newest?.newest, at: $0) })
   }
 
   /// Refuses a directory that has anything.
@@ -165,20 +180,20 @@ struct DatabaseRestore {
     }
     var answer = DatabaseRestoreAnswer(moment.dump, to: displayName(path), dryRun: command.dryRun)
     if command.dryRun {
-      common.answer(answer, lines: ["would build the data directory \(displayName(path)) of \(moment.text)"])
+      common.answer(answer, lines: ["would build the data directory \(displayName(path)) of \(moment.text())"])
       return .done
     }
     let work = try PrivateDirectory(below: workDirectory(for: database), forBytes: moment.dump.byteCount)
     defer { work.remove() }
-    let (warnings, words) = try moment.build(at: path, for: database, below: work)
-    answer.add(LoadResult(warnings: warnings), elapsedSeconds: Clock.monotonic() - start)
+    let (shortage, words) = try moment.build(at: path, for: database, below: work)
+    answer.add(LoadResult(warnings: shortage.warnings), elapsedSeconds: Clock.monotonic() - start)
     common.answer(
       answer,
       lines: [
-        "built the data directory \(displayName(path)) of \(moment.text)",
+        "built the data directory \(displayName(path)) of \(moment.text(reached: shortage.reached))",
         "  start a server on it with: " + words.map { shellWord($0) }.joined(separator: " "),
       ])
-    return warnings.isEmpty ? .done : .warnings
+    return shortage.warnings.isEmpty ? .done : .warnings
   }
 
   // MARK: A server
@@ -200,7 +215,7 @@ struct DatabaseRestore {
       return (loader, try loader.plan(databases, options))
     }
     try refuse(steps, target: target)
-    let texts = steps.map { text(of: $0, from: moment) }
+    let texts = steps.map { text(of: $0, from: moment.text()) }
     var answer = DatabaseRestoreAnswer(
       dump, into: displayName(command.into!.bytes), steps: steps, dryRun: command.dryRun)
     if command.dryRun {
@@ -214,20 +229,14 @@ struct DatabaseRestore {
     }
     let work = try PrivateDirectory(below: workDirectory(for: target), forBytes: dump.byteCount)
     defer { work.remove() }
-    let (staged, shortcomings) = try moment.stage(databases: steps.map(\.database), for: target, below: work)
+    let (staged, shortage) = try moment.stage(databases: steps.map(\.database), for: target, below: work)
     var result = try reporting { try loader.load(steps, from: staged.directory, at: staged.path, options) }
     for warning in result.warnings { Console.warn(warning) }
-    result.warnings += shortcomings
+    result.warnings += shortage.warnings
     answer.add(result, elapsedSeconds: Clock.monotonic() - start)
-    common.answer(answer, lines: lines(for: steps, result, from: moment, by: loader, at: target))
+    let reached = moment.text(reached: shortage.reached)
+    common.answer(answer, lines: lines(for: steps, result, from: reached, by: loader, at: target))
     return result.warnings.isEmpty ? .done : .warnings
-  }
-
-  private func reporting<Value>(body: () throws(any Error) -> Value) throws -> Value {
-    do { return try body() } catch let failure as DumpFailure {
-      try checkForSignal()
-      throw failure.reported
-    }
   }
 
   private func loadOptions(at moment: Timestamp) -> LoadOptions {
@@ -284,7 +293,7 @@ struct DatabaseRestore {
 
   // MARK: Words
 
-  private func text(of step: LoadStep, from moment: MomentRestore) -> String {
+  private func text(of step: LoadStep, from moment: String) -> String {
     let (name, target) = (displayName(step.database), displayName(step.target))
     let place =
       switch step.state {
@@ -294,11 +303,11 @@ struct DatabaseRestore {
         "the place of \(target) ("
           + (command.noKeep ? "which is removed" : "kept as \(displayName(step.replacedName ?? []))") + ")"
       }
-    return "\(name) of \(moment.text) into \(place)"
+    return "\(name) of \(moment) into \(place)"
   }
 
   private func lines(
-    for steps: [LoadStep], _ result: LoadResult, from moment: MomentRestore, by loader: DumpLoader,
+    for steps: [LoadStep], _ result: LoadResult, from moment: String, by loader: DumpLoader,
     at target: DatabaseConfiguration
   ) -> [String] {
     var lines: [String] = []

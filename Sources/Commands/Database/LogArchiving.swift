@@ -20,9 +20,10 @@ struct LogArchiving {
 
   /// Stores the logs; returns their names. An empty archive begins with the log of `dump`.
   func run(since dump: DatabaseRecord?) throws -> [BinaryLogName] {
-    do {
+    try reporting {
       var source = try BinaryLogSource(of: database, programs: .ofEnvironment)
       let closed = try source.close()
+      try checkServer(of: source, having: closed)
       let present = Set(try archive.names().compactMap { BinaryLogName($0) }.filter { $0.base == closed.last?.base })
       let begin = dump.flatMap { BinaryLogPlace(point: $0.point)?.log }
       let first = present.min() ?? closed.first { $0 == begin } ?? closed.last
@@ -42,10 +43,23 @@ struct LogArchiving {
         try directory.directory.descriptor.unlink(log.text.span)
       }
       return lacking
-    } catch let failure as DumpFailure {
-      try checkForSignal()
-      throw failure.reported
     }
+  }
+
+  /// Refuses the logs of another server than those before. A new server counts its logs from 1 again.
+  private func checkServer(of source: BinaryLogSource, having closed: [BinaryLogName]) throws {
+    let found = try BinaryLogComparison(
+      archived: try archive.names().compactMap { BinaryLogName($0) }, server: source.sizes(of: closed)
+    ) { try archive.facts(of: $0.text)?.byteCount }
+    var conflict = found.conflict
+    if conflict == nil, let common = found.common,
+      let head = try archive.head(of: common.text, byteCount: BinaryLogStart.byteCount),
+      let start = BinaryLogStart(head: head), try source.differs(common, from: start)
+    {
+      conflict = common
+    }
+    guard let conflict else { return }
+    throw BinaryLogArchive.another(archive.path, "its \(displayName(conflict.text)) is not that of the server")
   }
 }
 

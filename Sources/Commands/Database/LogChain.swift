@@ -10,7 +10,7 @@ struct LogChain {
   let place: BinaryLogPlace
   private let logs: [BinaryLogName]
   /// The first log that lacks, although later ones are there.
-  private let lacking: BinaryLogName?
+  let lacking: BinaryLogName?
   private let archive: (any LogSource)?
   private let archived: Set<[UInt8]>
   private let stored: [[UInt8]: (snapshot: Snapshot, place: [[UInt8]], row: FileRow)]
@@ -75,6 +75,14 @@ struct LogChain {
     throw Failure(
       .damaged, "the binary log \(displayName(log.text)) is damaged in \(found.snapshot.name): \(damage)",
       hint: "repair it: treering verify --repair-from REMOTE")
+  }
+
+  /// The warning if no log can be carried out. `log` is the first that lacks, although later ones are there.
+  static func lackText(missing log: BinaryLogName?) -> String {
+    let reason = log.map {
+      "the binary log \(displayName($0.text)) is missing, and later ones are of no use without it"
+    }
+    return (reason ?? "there is no binary log after the dump") + "; so the state is that of the dump"
   }
 
   /// The reason that the logs end earlier than asked.

@@ -12,6 +12,8 @@ struct MomentRestore {
   private let store: any SnapshotStore
   private let command: DatabaseCommand
   private let chain: LogChain?
+  /// The reason that there are no logs after the dump, though a moment was asked for.
+  let lack: String?
   /// The moment; `nil` for that of the dump.
   private let end: Int64?
 
@@ -22,18 +24,23 @@ struct MomentRestore {
   ) throws {
     (self.dump, self.command, self.store, end) = (dump, command, store, command.at)
     guard command.at != nil, dump.kind == .mysql else {
-      chain = nil
+      (chain, lack) = (nil, nil)
       return
     }
     // The archive of this machine may be lost, or of another server.
     let pushed = command.common.repository == nil ? nil : try store.logs(of: dump.record.name)
+    let named = try command.archive.map { try absolutePath(of: $0.bytes) } ?? database?.archive.map { Array($0.utf8) }
     let archive: (any LogSource)? =
-      try pushed ?? database?.archive.map { path throws(Failure) in try LogArchive(at: Array(path.utf8)) }
+      try (command.archive == nil ? pushed : nil) ?? named.map { path throws(Failure) in try LogArchive(at: path) }
     let found = try LogChain(after: dump, archive: archive, in: list, of: store)
     chain = found?.isEmpty == false ? found : nil
-    if chain == nil, database?.archive != nil || database?.logs == true {
-      Console.warn("there is no binary log after the dump, so the state is that of the dump")
+    guard chain == nil, archive != nil || database?.logs == true else {
+      lack = nil
+      return
     }
+    let warning = LogChain.lackText(missing: found?.lacking)
+    Console.warn(warning)
+    lack = warning
   }
 
   /// True if logs are carried out after the dump.
@@ -42,10 +49,18 @@ struct MomentRestore {
   /// The moment for names of new databases.
   var time: Timestamp { hasLogs ? Timestamp(seconds: end ?? 0, nanoseconds: 0) : dump.record.ended }
 
-  /// The moment for messages.
-  var text: String {
+  /// The moment for messages. `reached` is the last second of the logs, if they end before that.
+  func text(reached: Int64? = nil) -> String {
     guard let end, hasLogs else { return dump.text }
-    return dump.text + ", with the binary logs up to " + Timestamp(seconds: end, nanoseconds: 0).localTextWithSeconds
+    return dump.text + ", with the binary logs up to "
+      + Timestamp(seconds: reached ?? end, nanoseconds: 0).localTextWithSeconds
+  }
+
+  /// What a restore lacks.
+  struct Shortage {
+    var warnings: [String] = []
+    /// The last second of the logs, if it is earlier than the moment.
+    var reached: Int64?
   }
 
   /// The logs in a directory; `nil` if there are none.
@@ -60,19 +75,19 @@ struct MomentRestore {
 
   private func recovery(
     for database: DatabaseConfiguration, below work: PrivateDirectory
-  ) throws(Failure) -> MySQLRecovery {
+  ) throws -> MySQLRecovery {
     // The private server's account passes through.
     try work.letPass()
-    do { return try MySQLRecovery(for: database, programs: .ofEnvironment, in: work.directory, at: work.path) } catch {
-      throw error.reported
+    return try reporting {
+      try MySQLRecovery(for: database, programs: .ofEnvironment, in: work.directory, at: work.path)
     }
   }
 
-  private func warn(ofReached reached: Int64?) -> [String] {
-    guard let reached, let chain else { return [] }
+  private func shortage(reached: Int64?) -> Shortage {
+    guard let reached, let chain else { return Shortage(warnings: lack.map { [$0] } ?? []) }
     let warning = chain.shortage(reached: reached)
     Console.warn(warning)
-    return [warning]
+    return Shortage(warnings: [warning], reached: reached)
   }
 
   /// The database that only the dump of a whole server has.
@@ -80,34 +95,36 @@ struct MomentRestore {
 
   // MARK: A dump of the moment
 
-  /// Puts the dump of the moment into a directory that `work` gets. Returns warnings.
+  /// Puts the dump of the moment into a directory that `work` gets.
   func stage(
     databases: [[UInt8]], for target: DatabaseConfiguration, below work: PrivateDirectory
-  ) throws -> (PrivateDirectory, warnings: [String]) {
+  ) throws -> (PrivateDirectory, Shortage) {
     // The logs of a whole server are carried out as a whole: their statements may name several databases.
     let needed = hasLogs && dump.contents.contains(Self.serversOwn) ? dump.contents : databases
     try dump.stage(
       databases: needed, of: store, to: work.path(of: "dump"), threads: command.threads.count, common: command.common)
     let first = try work.open("dump")
     var reached: Int64?
-    guard let logs = try fetchLogs(below: work, reached: &reached) else { return (first, []) }
+    guard let logs = try fetchLogs(below: work, reached: &reached) else {
+      return (first, shortage(reached: nil))
+    }
     let recovery = try recovery(for: target, below: work)
     let (data, new) = (try work.make("data"), try work.make("new"))
-    do {
+    try reporting {
       try recovery.dump(
         first.directory, at: first.path, databases: needed, after: logs, data: data.directory, at: data.path,
         dumping: databases, into: new.directory, at: new.path)
-    } catch { throw error.reported }
-    return (new, warn(ofReached: reached))
+    }
+    return (new, shortage(reached: reached))
   }
 
   // MARK: A data directory
 
-  /// Builds a data directory at a new path, or in an empty directory. Returns warnings, and the command line that starts
-  /// a server on it. After a failure the directory is empty, because a part of it would pass for the whole.
+  /// Builds a data directory at a new path, or in an empty directory. Returns the command line that starts a server on
+  /// it. After a failure the directory is empty, because a part of it would pass for the whole.
   func build(
     at path: [UInt8], for database: DatabaseConfiguration, below work: PrivateDirectory
-  ) throws -> (warnings: [String], command: [[UInt8]]) {
+  ) throws -> (Shortage, command: [[UInt8]]) {
     let recovery = try recovery(for: database, below: work)
     var reached: Int64?
     let logs = try fetchLogs(below: work, reached: &reached)
@@ -126,7 +143,7 @@ struct MomentRestore {
       try checkForSignal()
       throw (error as? DumpFailure)?.reported ?? error
     }
-    return (warn(ofReached: reached), startCommand(path, account: recovery.account))
+    return (shortage(reached: reached), startCommand(path, account: recovery.account))
   }
 
   private func buildOfFiles(at path: [UInt8], _ logs: MySQLRecovery.Logs?, by recovery: MySQLRecovery) throws {
@@ -161,7 +178,7 @@ struct MomentRestore {
     } catch { throw .writing("make", at: path, because: error) }
   }
 
-  /// Gives a directory of this user with all that is in it to an account.
+  /// The command line that starts a server on the data directory.
   private func startCommand(_ path: [UInt8], account: Account?) -> [[UInt8]] {
     func word(_ text: String) -> [UInt8] { Array(text.utf8) }
     let runuser = account.map { [word("runuser"), word("-u"), word($0.name), word("--")] } ?? []

@@ -14,6 +14,20 @@ struct RecoveryDirectory {
   let fetchCommand: String?
   /// The moment to stop at; `nil` for the end of the log.
   let seconds: Int64?
+  /// The warning that the log does not reach the moment.
+  var shortage: String?
+
+  /// The warning if a log, the newest of an archive, was stored before the moment of a recovery.
+  static func shortage(of stored: Timestamp?, _ log: String?, at seconds: Int64) -> String? {
+    func text(_ seconds: Int64) -> String { Timestamp(seconds: seconds, nanoseconds: 0).localTextWithSeconds }
+    // A log that is being stored now has nothing of the future.
+    let end = stored?.seconds ?? Clock.now().seconds
+    guard end < seconds else { return nil }
+    return "the log that is at hand ends before \(text(seconds))"
+      + (log.map { ": its newest segment, \($0), was stored at \(text(end))" } ?? "")
+      + "; PostgreSQL refuses to end a recovery before its time, so let the old server archive its last segment first "
+      + "(SELECT pg_switch_wal()), or restore without --at"
+  }
 
   /// Writes the settings and gives the directory to the account. Returns the command line that starts the server.
   func prepare() throws(Failure) -> String {
@@ -63,8 +77,7 @@ struct RecoveryDirectory {
         ? "the server will start as it was at the end of the backup" : "the server will recover \(moment)",
       "it will not archive its log until archive_mode is removed from postgresql.auto.conf; another server that still "
         + "runs needs another port: add -o '-p 5433'",
-      "start it with: \(command ?? "pg_ctl")",
-    ]
+    ] + (command.map { ["start it with: \($0)"] } ?? [])
   }
 
   /// A test must not store its logs into the archive of the server that still runs.
@@ -130,7 +143,7 @@ struct RecoveryDirectory {
     let program = ProgramSearch.isProgram(Array(debian.utf8)) ? debian : "pg_ctl"
     let shown = shellWord(path)
     let prefix = account.map { $0.user == CurrentProcess.effectiveUser ? "" : "runuser -u \($0.name) -- " } ?? ""
-    return "\(prefix)\(program) -D \(shown) -l \(shown)/log -t 3600 start"
+    return "\(prefix)\(program) -D \(shown) -l \(shown)/recovery.log -t 3600 start"
   }
 
   /// A text in a file of settings.

@@ -13,15 +13,17 @@ struct SiteRestore {
   private let destination: [UInt8]
   private let paths: SitePaths
 
-  /// Reads the paths of the site, which are in the dump. `workDirectory` is for a copy of that file.
-  init(of dump: StoredDump, in store: any SnapshotStore, to destination: [UInt8], by command: DatabaseCommand) throws {
+  /// Reads the paths of the site, which are in the dump. A copy of that file is below `parent` for a moment.
+  init(
+    of dump: StoredDump, in store: any SnapshotStore, to destination: [UInt8], by command: DatabaseCommand,
+    below parent: [UInt8]
+  ) throws {
     (self.dump, self.store, self.destination) = (dump, store, destination)
     let name = displayName(dump.record.name)
     guard dump.entries.contains(where: { $0.name == SitePaths.name }) else {
       throw Failure(
         .usage, "the dump of \(name) in \(dump.snapshot.name) belongs to no WordPress site", hint: "leave --files out")
     }
-    let parent = try absolutePath(of: command.workDir?.bytes ?? Array("/var/tmp".utf8))
     let work = try PrivateDirectory(below: parent, forBytes: 0)
     defer { work.remove() }
     try dump.stage(databases: [], of: store, to: work.path(of: "dump"), threads: 1, common: command.common)
@@ -71,7 +73,7 @@ struct SiteRestore {
     settings.database.name = String(decoding: dump.record.name, as: UTF8.self)
     settings.path = String(decoding: restored(paths.path), as: UTF8.self)
     settings.config = String(decoding: restored(paths.config), as: UTF8.self)
-    do { return try WordPressSite(reading: settings).database } catch { throw error.reported }
+    return try reporting { try WordPressSite(reading: settings).database }
   }
 
   private func restored(_ path: [UInt8]) -> [UInt8] { destination == [slash] ? path : destination + path }

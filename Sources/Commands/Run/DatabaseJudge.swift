@@ -8,8 +8,8 @@ struct DatabaseJudge {
   let facts: RepositoryFacts
   let now: Timestamp
 
-  /// The state of a database, and the problem if it has one.
-  func judge(_ expected: ExpectedDatabase) -> (database: RepositoryState.Database, finding: String?) {
+  /// The state of a database, and the problem if it has one. A note is no problem.
+  func judge(_ expected: ExpectedDatabase) -> (database: RepositoryState.Database, finding: String?, note: String?) {
     let good = expected.newestGood(in: facts.list, damaged: facts.damaged)
     let age = good.map { now.seconds - $0.dump.began.seconds }
     let logs = facts.logs[expected.name]
@@ -27,7 +27,24 @@ struct DatabaseJudge {
       newestLog: logs?.newest,
       newestLogTime: logs?.stored?.rfc3339, newestLogAgeSeconds: logAge, missingLogs: logs?.missing ?? [],
       state: state)
-    return (database, finding)
+    return (database, finding, good.flatMap { note(of: logs, for: expected, newest: $0.snapshot) })
+  }
+
+  /// The logs that only dumps before the newest one lack.
+  private func note(
+    of logs: DatabaseLogs.State?, for expected: ExpectedDatabase, newest: SnapshotName
+  ) -> String? {
+    guard let logs, logs.newestIsWhole, let gap = logs.missing.first else { return nil }
+    return "\(lackText(of: logs, from: gap, for: expected)); this concerns the dumps before \(newest) alone, and ends "
+      + "when their snapshots expire"
+  }
+
+  private func lackText(
+    of logs: DatabaseLogs.State, from gap: DatabaseLogs.State.Gap, for expected: ExpectedDatabase
+  ) -> String {
+    let count = logs.missing.reduce(0) { $0 + $1.count }
+    return
+      "the archive of the database \(displayName(expected.name)) lacks \(counted(count, "log")), from \(gap.first) on"
   }
 
   private func dumpProblem(of expected: ExpectedDatabase) -> (state: String, finding: String?) {
@@ -45,8 +62,9 @@ struct DatabaseJudge {
           + durationText(Double(most))
       )
     }
-    // The run that failed is a finding of its own.
-    if expected.isLeftOut(in: facts.list) { return ("failed", nil) }
+    if expected.isLeftOut(in: facts.list) {
+      return ("failed", "the newest snapshot has no good dump of the database \(name); the last is in \(good.snapshot)")
+    }
     if good.dump.shortcomings.isEmpty { return ("well", nil) }
     return (
       "incomplete",
@@ -59,13 +77,12 @@ struct DatabaseJudge {
     of logs: DatabaseLogs.State, ageSeconds: Int64?, for expected: ExpectedDatabase
   ) -> (state: String, finding: String)? {
     let name = displayName(expected.name)
-    if let problem = logs.problem { return ("failed", "the logs of the database \(name) cannot be read: \(problem)") }
-    if let gap = logs.missing.first {
-      let count = logs.missing.reduce(0) { $0 + $1.count }
+    if let problem = logs.problem { return ("failed", "the logs of the database \(name) cannot be used: \(problem)") }
+    if !logs.newestIsWhole, let gap = logs.missing.first {
       return (
         "gap",
-        "the archive of the database \(name) lacks \(counted(count, "log")), from \(gap.first) on, and no restore gets "
-          + "past them; make a new base backup: treering run --now"
+        lackText(of: logs, from: gap, for: expected) + ", and no restore of an earlier dump gets past them; begin anew "
+          + "with \(expected.writeAheadLog == nil ? "a new dump" : "a new base backup"): treering run --now"
       )
     }
     guard let ageSeconds else { return ("never", "no log of the database \(name) was archived yet") }

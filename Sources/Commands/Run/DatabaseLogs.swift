@@ -105,7 +105,9 @@ struct DatabaseLogs {
     var newest: String?
     var stored: Timestamp?
     var missing: [Gap] = []
-    /// The reason that the archive cannot be read.
+    /// True if the newest dump needs none of the missing logs.
+    var newestIsWhole = true
+    /// The reason that the archive cannot be used.
     var problem: String?
   }
 
@@ -115,12 +117,13 @@ struct DatabaseLogs {
     var state = State(newest: plan.newest.map(name(of:)))
     state.stored = try state.newest.flatMap { name throws(Failure) in try archive.storedTime(of: Array(name.utf8)) }
     state.missing = plan.gaps.map { State.Gap(first: name(of: $0.first), count: $0.count) }
+    state.newestIsWhole = self.plan(for: Array(bases.suffix(1))).gaps.isEmpty
     return state
   }
 }
 
 extension SnapshotList {
-  /// The base backups of a database in all snapshots.
+  /// The base backups of a database in all snapshots, the newest last.
   func baseBackups(of database: [UInt8]) -> [BaseBackup] {
     snapshots.flatMap(\.summary.databases).filter { $0.name == database && !$0.isLeftOut }
       .compactMap { BaseBackup($0.point) }
@@ -132,7 +135,8 @@ extension ExpectedDatabase {
   func logState(for list: SnapshotList) throws(Failure) -> DatabaseLogs.State? {
     if let writeAheadLog { return try DatabaseLogs(in: writeAheadLog).state(for: list.baseBackups(of: name)) }
     return try binaryLogs.map { path throws(Failure) in
-      try BinaryLogArchive(in: path).state(for: list.logPlaces(of: name) ?? [])
+      try BinaryLogArchive(in: path).state(
+        for: list.logPlaces(of: name) ?? [], newestBegan: list.dumpRecords(of: name).first?.record.began)
     }
   }
 }

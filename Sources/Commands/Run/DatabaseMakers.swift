@@ -1,5 +1,6 @@
 internal import Catalog
 internal import Databases
+internal import Engine
 internal import Posix
 internal import Repository
 internal import Retention
@@ -51,6 +52,14 @@ extension ConfigurationFile {
 extension ProgramSearch {
   /// The programs in this process's `PATH`.
   static var ofEnvironment: Self { Self(path: CurrentProcess.environment("PATH") ?? []) }
+}
+
+/// Does something with the programs of a database. Their failure is reported, unless a signal has ended them.
+func reporting<Value>(body: () throws -> Value) throws -> Value {
+  do { return try body() } catch let failure as DumpFailure {
+    try checkForSignal()
+    throw failure.reported
+  }
 }
 
 extension DumpFailure {

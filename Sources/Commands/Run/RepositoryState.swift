@@ -132,7 +132,7 @@ struct RepositoryState: Encodable {
       judged.compactMap(\.finding) + judgedDatabases.compactMap(\.finding) + judge.snapshotFindings
       + judgedRemotes.compactMap(\.finding) + expectations.remotes.compactMap(judge.keyReminder)
       + verification.findings + judge.runFindings
-    notes = verification.notes + judge.diskNotes
+    notes = judgedDatabases.compactMap(\.note) + verification.notes + judge.diskNotes
     due = expectations.due
     nextSnapshot = expectations.nextSnapshot?.rfc3339
     isWell = findings.isEmpty

@@ -16,8 +16,10 @@ public struct LoadOptions: Sendable {
   public var leavesOwners = false
   /// The moment of the dump, for names of new databases.
   public var moment: Timestamp
+  /// The present, for names of databases whose place is taken.
+  public var now: Timestamp
 
-  public init(moment: Timestamp) { self.moment = moment }
+  public init(moment: Timestamp, now: Timestamp = Clock.now()) { (self.moment, self.now) = (moment, now) }
 }
 
 /// A database of the dump, and its place on the server.
@@ -112,7 +114,7 @@ extension LoadOptions {
       let wanted = newName ?? database
       var step = LoadStep(database: database, target: wanted, state: present[wanted] ?? .new)
       if case .occupied = step.state {
-        let free = unusedName(for: wanted, among: taken, longest: longest)
+        let free = unusedName(for: wanted, at: replaces ? now : moment, among: taken, longest: longest)
         if replaces {
           step.replacedName = free
         } else if newName == nil {
@@ -125,8 +127,10 @@ extension LoadOptions {
     }
   }
 
-  /// A name with the time of the dump, such as `shop_20261129_020000`.
-  func unusedName(for name: [UInt8], among taken: Set<[UInt8]>, longest: Int) -> [UInt8] {
+  /// A name with a time, such as `shop_20261129_020000`.
+  private func unusedName(
+    for name: [UInt8], at moment: Timestamp, among taken: Set<[UInt8]>, longest: Int
+  ) -> [UInt8] {
     let digits = SnapshotName(seconds: moment.seconds).description.filter { $0 != "-" && $0 != "Z" }
     let time = String(digits.map { $0 == "T" ? "_" : $0 })
     for number in 1... {
@@ -135,6 +139,12 @@ extension LoadOptions {
       if !taken.contains(found) { return found }
     }
     return name
+  }
+
+  /// The name of a database until it takes another's place. It differs from that of the other, which is as long.
+  static func temporaryName(beside name: [UInt8], longest: Int) -> [UInt8] {
+    let end = Array("_new".utf8)
+    return prefix(of: name, count: longest - end.count) + end
   }
 
   /// The first bytes of a name, without a part of a character.

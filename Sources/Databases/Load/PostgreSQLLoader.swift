@@ -92,7 +92,8 @@ struct PostgreSQLLoader: DumpLoading {
     try part.giveAll()
     let creation = try creation(of: part)
     // A database that takes another's place is loaded beside it.
-    let name = step.replacedName.map { $0 + Array("_new".utf8) } ?? step.target
+    let name =
+      step.replacedName.map { LoadOptions.temporaryName(beside: $0, longest: Self.longestName) } ?? step.target
     if step.state != .empty { try run(creation.statement(for: name)) }
     do {
       try restore(part, into: name, inOneTransaction: step.state == .empty, options)

@@ -25,8 +25,10 @@ struct SQLiteLoader: DumpLoading {
     }
     var options = options
     options.newName = options.newName ?? (names.contains(name) ? nil : name)
+    let wanted = options.newName ?? name
+    let users = names.contains(wanted) ? Self.programCount(using: parent + [slash] + wanted) : 0
     let present = Dictionary(
-      uniqueKeysWithValues: names.map { ($0, LoadStep.State.occupied(connections: 0)) })
+      uniqueKeysWithValues: names.map { ($0, LoadStep.State.occupied(connections: $0 == wanted ? users : 0)) })
     let steps = options.steps(for: [name], among: present, longest: 255)
     return steps.map { step in
       LoadStep(
@@ -47,23 +49,56 @@ struct SQLiteLoader: DumpLoading {
     }
     try attempt("make") { () throws(Errno) in
       let place = try Descriptor.open(path: parent, [.read, .directory])
-      let new = name + Array(".new".utf8)
+      let new = name + Array(".treering-new".utf8)
+      // The leftover of a killed load.
+      if try place.statusIfPresent(of: new.span) != nil { try place.unlink(new.span) }
       try Self.copy(step.database, of: directory, to: new, in: place, like: try place.statusIfPresent(of: name.span))
-      if let kept = step.replacedName {
-        for ending in Self.endings.reversed() {
-          let file = name + ending
-          guard try place.statusIfPresent(of: file.span) != nil else { continue }
-          try place.rename(file.span, to: place, as: (kept + ending).span)
-        }
-      }
-      try place.rename(new.span, to: place, as: name.span)
-      try place.synchronize()
+      try Self.exchange(new, with: name, keptAs: step.replacedName, in: place)
       guard let kept = step.replacedName, !options.keepsReplaced else { return }
       for ending in Self.endings where try place.statusIfPresent(of: (kept + ending).span) != nil {
         try place.unlink((kept + ending).span)
       }
     }
     return LoadResult()
+  }
+
+  /// Gives the new file the name, and the present files another. After a failure all is as before.
+  private static func exchange(
+    _ new: [UInt8], with name: [UInt8], keptAs kept: [UInt8]?, in place: borrowing Descriptor
+  ) throws(Errno) {
+    var moved: [[UInt8]] = []
+    do throws(Errno) {
+      if let kept {
+        for ending in endings.reversed() where try place.statusIfPresent(of: (name + ending).span) != nil {
+          try place.rename((name + ending).span, to: place, as: (kept + ending).span)
+          moved.append(ending)
+        }
+      }
+      try place.rename(new.span, to: place, as: name.span)
+      try place.synchronize()
+    } catch {
+      if let kept {
+        for ending in moved { try? place.rename((kept + ending).span, to: place, as: (name + ending).span) }
+      }
+      try? place.unlink(new.span)
+      throw error
+    }
+  }
+
+  /// The number of other programs of this machine that have the file open, as far as this user may see.
+  static func programCount(using path: [UInt8]) -> Int {
+    guard let file = try? Descriptor.open(path: path, .pathOnly).status(),
+      let processes = try? Directory(Descriptor.open(path: Array("/proc".utf8), [.read, .directory])).names()
+    else { return 0 }
+    let own = Array("\(CurrentProcess.identifier)".utf8)
+    return processes.filter { process in
+      guard process != own, process.allSatisfy(isDigit) else { return false }
+      let place = Array("/proc/".utf8) + process + Array("/fd".utf8)
+      let open = (try? Directory(Descriptor.open(path: place, [.read, .directory])).names()) ?? []
+      return open.contains { number in
+        (try? Descriptor.open(path: place + [slash] + number, .pathOnly).status())?.isSameInode(as: file) == true
+      }
+    }.count
   }
 
   /// Copies the file durably, with the owner and the mode of the database that was there.

@@ -10,7 +10,7 @@ public struct BinaryLog: Sendable, Equatable {
   /// True if the file ends with the event that closes it.
   public let isClosed: Bool
 
-  private static let magic: [UInt8] = [0xFE, 0x62, 0x69, 0x6E]
+  fileprivate static let magic: [UInt8] = [0xFE, 0x62, 0x69, 0x6E]
   private static let headerBytes = 19
   /// The events STOP and ROTATE.
   private static let closing: Set<UInt8> = [3, 4]
@@ -53,6 +53,54 @@ public struct BinaryLogName: Sendable, Hashable, Comparable {
   }
 
   public static func < (a: Self, b: Self) -> Bool { a.number < b.number }
+}
+
+/// The event at the beginning of a binary log, which is a server's own: its second, and the server's number.
+public struct BinaryLogStart: Sendable, Equatable {
+  public let second: Int64
+  public let server: UInt64
+
+  /// The bytes of a log that have it.
+  public static let byteCount = 23
+
+  /// Reads the beginning of a log; `nil` for any other file.
+  public init?(head: [UInt8]) {
+    guard head.count >= Self.byteCount, head.starts(with: BinaryLog.magic) else { return nil }
+    func number(_ range: Range<Int>) -> UInt64 { head[range].reversed().reduce(0) { $0 << 8 | UInt64($1) } }
+    (second, server) = (Int64(number(4..<8)), number(9..<13))
+  }
+
+  /// The beginning of the line that mysqlbinlog(1) writes for it, in UTC: `#261130  8:04:22 server id 1 `.
+  var line: String {
+    let text = CalendarTime(seconds: second).rfc3339
+    let (date, hour) = (text.prefix(10).dropFirst(2).filter { $0 != "-" }, text.dropFirst(11).prefix(2))
+    let shown = hour.hasPrefix("0") ? " " + hour.dropFirst() : String(hour)
+    return "#\(date) \(shown)\(text.dropFirst(13).prefix(6)) server id \(server) "
+  }
+}
+
+/// The logs of an archive beside those of a server, which need not be the server that wrote them.
+public struct BinaryLogComparison {
+  /// The log that shows that the archive is of another server, or of the time before `RESET MASTER`.
+  public let conflict: BinaryLogName?
+  /// The newest log that both have.
+  public let common: BinaryLogName?
+
+  /// `server` has the closed logs with their sizes.
+  public init(
+    archived: [BinaryLogName], server: [BinaryLogName: UInt64], sizeInArchive: (BinaryLogName) throws -> UInt64?
+  ) rethrows {
+    let newest = server.keys.max()
+    let own = archived.filter { $0.base == newest?.base }.sorted()
+    common = own.last { server[$0] != nil }
+    // Only a closed log is archived.
+    if let last = own.last, let newest, last > newest {
+      conflict = last
+      return
+    }
+    // Numbers that agree in all of so many logs leave no doubt.
+    conflict = try own.filter { server[$0] != nil }.suffix(32).first { try sizeInArchive($0) != server[$0] }
+  }
 }
 
 /// A place in the binary logs.

@@ -35,6 +35,22 @@ public struct BinaryLogSource {
     return all.dropLast()
   }
 
+  /// The sizes of closed logs, from the last list.
+  public func sizes(of logs: [BinaryLogName]) -> [BinaryLogName: UInt64] {
+    Dictionary(logs.compactMap { log in sizes[log.text].map { (log, $0) } }, uniquingKeysWith: { first, _ in first })
+  }
+
+  /// True if the server's log of this name begins in another way. A tool that says nothing of it proves nothing.
+  public func differs(_ log: BinaryLogName, from start: BinaryLogStart) throws(DumpFailure) -> Bool {
+    var setting = server.setting()
+    setting.variables = [("TZ", Array("UTC0".utf8))]
+    let command = server.command(program) + words("--read-from-remote-server", "--stop-position=5") + [log.text]
+    let output: [UInt8]
+    do { output = try tools.run(command, setting).output } catch { throw server.explained(error) }
+    let line = String(decoding: output, as: UTF8.self).split(separator: "\n").first { $0.contains("Start: binlog") }
+    return line.map { !$0.hasPrefix(start.line) } ?? false
+  }
+
   mutating func list() throws(DumpFailure) -> [BinaryLogName] {
     let rows = try server.rows("SHOW BINARY LOGS")
     sizes = Dictionary(

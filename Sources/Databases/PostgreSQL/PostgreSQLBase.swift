@@ -36,7 +36,7 @@ struct PostgreSQLBase {
     command += tablespaces.map { Array("--tablespace-mapping=".utf8) + escaped($0.path) + place(of: $0.id) }
     let setting = server.setting(for: server.firstDatabase, directory: target.directory)
     do {
-      var errors = try tools.run(command, setting).errors
+      var errors = try copy(by: command, setting).errors
       for tablespace in tablespaces { try moveIn(tablespace.id) }
       // With a stream, the copy has the log that it needs, and pg_waldump(1) of the same version reads that, too.
       let readsLog = !isArchived && programs.version == facts.majorVersion
@@ -45,6 +45,23 @@ struct PostgreSQLBase {
       let remarks = errors.filter { firstIndex(of: Array("warning:".utf8), in: $0.map(lowercased)) != nil }
       return DumpResult(point: try point().description, warnings: remarks.map { displayName($0) })
     } catch { throw server.explained(error) }
+  }
+
+  /// Runs pg_basebackup(1), which waits for the archive at its end, until the archive gets nothing any more.
+  private func copy(by command: [[UInt8]], _ setting: Tools.Setting) throws(DumpFailure) -> Tools.Result {
+    guard isArchived else { return try tools.run(command, setting) }
+    let watch = ArchiveWatch(of: server)
+    var setting = setting
+    setting.stop = watch.stop
+    let result = Result { () throws(DumpFailure) in try tools.run(command, setting) }
+    let isStuck = watch.end()
+    if case .failure = result, isStuck, CurrentProcess.rememberedSignal == nil {
+      throw failure(
+        "the server has archived nothing in \(ArchiveWait.limitSeconds / 60) minutes, and the backup waits for its log",
+        hint:
+          "is the program of archive_command in the server's own PATH? Give its full path; the server's log has more")
+    }
+    return try result.get()
   }
 
   private func failure(_ reason: String, hint: String? = nil) -> DumpFailure {

@@ -13,6 +13,8 @@ struct PostgreSQLDump {
   private let target: DumpDirectory
   private let server: PostgreSQLServer
   static let globals = "globals.sql"
+  /// About the size of a database without any object.
+  private static let newDatabaseBytes: UInt64 = 7 << 20
   /// The names of files beside the directories of the databases.
   static let reserved: Set = [globals]
 
@@ -27,7 +29,8 @@ struct PostgreSQLDump {
     let (facts, programs) = try server.programs()
     var result = DumpResult(point: facts.logPlace.map { "LSN \($0)" })
     let chosen = try choose(from: try server.databases(), warnings: &result.warnings)
-    try target.checkSpace(forBytes: chosen.reduce(0) { $0 + $1.byteCount })
+    // A database begins with a copy of the system's tables, which no dump has.
+    try target.checkSpace(forBytes: chosen.reduce(0) { $0 + ($1.byteCount - min($1.byteCount, Self.newDatabaseBytes)) })
     try dumpGlobals(by: programs, withPasswords: facts.mayReadPasswords)
     for found in chosen {
       guard let lacks = try lacks(of: found.name, isNamed: database.databases != nil, warnings: &result.warnings) else {

@@ -249,8 +249,9 @@ private struct SnapshotRun {
       try repository.marks.hold(last, asLastBefore: "the database \(lost) was gone", at: time)
       warn(
         at: dump.dump.record.source,
-        "the database \(displayName(name)) is gone from the server; the last snapshot with it, \(last), is held until "
-          + "you run: \(repository.advice("release \(last)"))")
+        "the database \(displayName(name)) is in the dump no more: the server has lost it, or the configuration leaves "
+          + "it out; the last snapshot with it, \(last), is held until you run: \(repository.advice("release \(last)"))"
+      )
     }
   }
 
