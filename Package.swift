@@ -94,7 +94,10 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(
       name: "CommandsTests",
-      dependencies: ["Commands", "Replication", "Engine", "Repository", "Model", "Catalog", "Retention"],
+      dependencies: [
+        "Commands", "Replication", "Engine", "Repository", "Databases", "Posix", "Model", "Catalog", "Retention",
+        "TestSupport",
+      ],
       swiftSettings: strict),
     .testTarget(
       name: "EngineTests",

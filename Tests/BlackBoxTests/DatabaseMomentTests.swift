@@ -171,6 +171,8 @@ struct DatabaseMomentTests {
       let result = try treering(["database", "restore", "web", "--at", "now", "--to", place], status: 1)
       #expect(result.errorText.contains(reason) && result.errorText.contains("the state is that of the dump"))
     }
+    let words: [ByteString] = ["database", "restore", "web", "--at", "now", "--to", world.directory.path / "no", "-n"]
+    #expect(try treering(words + ["--archive", copy]).outputText.contains("with the binary logs up to"))
     try tool("sh", ["-c", "rm -r \"$0\" && mv \"$1\" \"$0\"", archive, copy])
   }
 

@@ -90,17 +90,15 @@ struct MomentRestore {
     return Shortage(warnings: [warning], reached: reached)
   }
 
-  /// The database that only the dump of a whole server has.
-  private static let serversOwn = Array("mysql".utf8)
-
   // MARK: A dump of the moment
 
   /// Puts the dump of the moment into a directory that `work` gets.
   func stage(
     databases: [[UInt8]], for target: DatabaseConfiguration, below work: PrivateDirectory
   ) throws -> (PrivateDirectory, Shortage) {
-    // The logs of a whole server are carried out as a whole: their statements may name several databases.
-    let needed = hasLogs && dump.contents.contains(Self.serversOwn) ? dump.contents : databases
+    // Only the dump of a whole server has the server's own database. The logs of a whole server are carried out as a
+    // whole: their statements may name several databases.
+    let needed = hasLogs && dump.contents.contains(ServersOwn.mysql) ? dump.contents : databases
     try dump.stage(
       databases: needed, of: store, to: work.path(of: "dump"), threads: command.threads.count, common: command.common)
     let first = try work.open("dump")
@@ -181,9 +179,8 @@ struct MomentRestore {
   /// The command line that starts a server on the data directory.
   private func startCommand(_ path: [UInt8], account: Account?) -> [[UInt8]] {
     func word(_ text: String) -> [UInt8] { Array(text.utf8) }
-    let runuser = account.map { [word("runuser"), word("-u"), word($0.name), word("--")] } ?? []
     let options = dump.isPhysical ? word("--defaults-file=") + path + word("/backup-my.cnf") : word("--no-defaults")
-    return runuser + [word("mariadbd"), options, word("--datadir=") + path, word("--tmpdir=") + path]
+    return (account?.runWords ?? []) + [word("mariadbd"), options, word("--datadir=") + path, word("--tmpdir=") + path]
       + [word("--socket=") + path + word("/socket")]
       + [word("--skip-networking")]
   }

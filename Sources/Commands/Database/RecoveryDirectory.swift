@@ -142,7 +142,8 @@ struct RecoveryDirectory {
     let debian = "/usr/lib/postgresql/\(version)/bin/pg_ctl"
     let program = ProgramSearch.isProgram(Array(debian.utf8)) ? debian : "pg_ctl"
     let shown = shellWord(path)
-    let prefix = account.map { $0.user == CurrentProcess.effectiveUser ? "" : "runuser -u \($0.name) -- " } ?? ""
+    let other = account.flatMap { $0.user == CurrentProcess.effectiveUser ? nil : $0 }
+    let prefix = other.map { $0.runWords.map { shellWord($0) + " " }.joined() } ?? ""
     return "\(prefix)\(program) -D \(shown) -l \(shown)/recovery.log -t 3600 start"
   }
 

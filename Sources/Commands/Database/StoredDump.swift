@@ -62,7 +62,7 @@ struct StoredDump {
   /// The contents without the databases that every server has already, unless there is only one.
   var loadable: [[UInt8]] {
     let all = contents
-    let serversOwn: Set = [Array("mysql".utf8), Array("postgres".utf8), Array("template1".utf8)]
+    let serversOwn = ServersOwn.postgreSQL + [ServersOwn.mysql]
     return all.count == 1 ? all : all.filter { !serversOwn.contains($0) }
   }
 

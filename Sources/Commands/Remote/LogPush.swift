@@ -36,6 +36,7 @@ struct LogPush {
       do throws(Failure) {
         archive = try LogArchive(at: database.archive)
         names = try archive.names()
+        try Self.check(names, against: there, at: target.name)
       } catch {
         failures.append(error)
         continue
@@ -56,6 +57,20 @@ struct LogPush {
     if let first = failures.first { throw first }
     answer.bytesSent = connection.bytesSent
     return answer
+  }
+
+  /// Refuses binary logs whose numbers are behind those at the remote, because equal names would hide other content.
+  static func check(_ names: [[UInt8]], against there: [[UInt8]], at remote: String) throws(Failure) {
+    func newest(_ names: [[UInt8]]) -> [[UInt8]: BinaryLogName] {
+      Dictionary(names.compactMap { BinaryLogName($0) }.map { ($0.base, $0) }, uniquingKeysWith: max)
+    }
+    let own = newest(names)
+    for (base, log) in newest(there) where own[base].map({ $0 < log }) ?? false {
+      throw Failure(
+        .refused,
+        "\(remote) has the binary logs of another server: its \(displayName(log.text)) is newer than all that are here",
+        hint: "give the database a new name, so that its logs have a place of their own there")
+    }
   }
 
   private static func order(of name: [UInt8]) -> (series: [UInt8], number: UInt64)? {

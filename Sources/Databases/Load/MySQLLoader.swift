@@ -17,7 +17,7 @@ struct MySQLLoader: DumpLoading {
   }
 
   func command(toLookAt name: [UInt8]) -> [[UInt8]] {
-    var command = tools.account.map { words("runuser", "-u", $0.name, "--") } ?? []
+    var command = tools.account?.runWords ?? []
     command += words("mariadb")
     if let socket = target.socket { command += words("-S", socket) }
     if let host = target.host { command += words("-h", host) }

@@ -37,7 +37,7 @@ struct PostgreSQLLoader: DumpLoading {
   }
 
   func command(toLookAt name: [UInt8]) -> [[UInt8]] {
-    var command = tools.account.map { words("runuser", "-u", $0.name, "--") } ?? []
+    var command = tools.account?.runWords ?? []
     command += words("psql")
     if let host = target.socket ?? target.host { command += words("-h", host) }
     if let port = target.port { command += words("-p", "\(port)") }

@@ -111,7 +111,7 @@ public struct MySQLRecovery {
     let time = String(CalendarTime(seconds: logs.end).rfc3339.prefix(19).map { $0 == "T" ? " " : $0 })
     var options = words("--no-defaults", "--start-position=\(logs.position)", "--stop-datetime=\(time)")
     // A dump of the server has its own database, and takes all that the logs have.
-    if let databases, !databases.contains(Array("mysql".utf8)) {
+    if let databases, !databases.contains(ServersOwn.mysql) {
       guard databases.count == 1 else {
         throw DumpFailure(
           name: tools.name, reason: "the binary logs can be added to one database, or to all of a server",

@@ -83,7 +83,7 @@ final class PrivatePostgreSQLServer {
       let text = try server.rows(query, fields: 1, in: name).first?.first ?? []
       tables += Int(String(decoding: text, as: UTF8.self)) ?? 0
     }
-    return (names.count { !["postgres", "template1"].map { Array($0.utf8) }.contains($0) }, tables)
+    return (names.count { !ServersOwn.postgreSQL.contains($0) }, tables)
   }
 
   /// A killed server would leave its shared memory behind.
