@@ -20,6 +20,9 @@ struct DirectoryContext {
   func path(at range: Range<Int>) -> [UInt8] { node.sourcePath(of: names[range]) }
 
   /// True if the source inode's status proves that the stored file is right, by the chosen test.
+  ///
+  /// The status must be that of the catalog: inode, ctime and mtime, on a file system that is the same and has true
+  /// ctimes; kind and size. The stored file must have been read at rest, and root must have nothing more to store.
   func isUnchanged(_ row: FileRow, accordingTo status: FileStatus, isFoundByInode: Bool = false) -> Bool {
     // A file that was found by its inode was searched on this very file system.
     let isProven =
