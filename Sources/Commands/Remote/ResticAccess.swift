@@ -109,8 +109,10 @@ final class ResticAccess {
     return password
   }
 
-  /// A password without the blanks at both ends, which restic removes, too.
+  /// A password without a byte order mark and the blanks at both ends, which restic removes, too.
   static func trimmed(_ text: [UInt8]) -> [UInt8] {
+    let mark: [UInt8] = [0xEF, 0xBB, 0xBF]
+    let text = text.starts(with: mark) ? Array(text.dropFirst(mark.count)) : text
     func isBlank(_ byte: UInt8) -> Bool { byte == 32 || (9...13).contains(byte) }
     return Array(text.drop(while: isBlank).reversed().drop(while: isBlank).reversed())
   }

@@ -62,15 +62,20 @@ public final class ResticStore: VerifiableStore, Sendable {
       switch item.snapshot {
       case .success(let file): usable.append((item.id, file))
       case .failure(let failure):
-        // Without its content, a snapshot has no time. Its name is the first second that no other has.
-        let name = Self.free(SnapshotName(seconds: 0), in: Set(list.unusable.map(\.name)))
-        list.unusable.append(UnusableSnapshot(name: name, reason: failure.message, isDamage: true))
+        list.addNameless(because: failure.message)
       }
     }
     usable.sort { ($0.file.time, $0.id.description) < ($1.file.time, $1.id.description) }
+    var next = Int64.min
     for (id, file) in usable {
       // Two snapshots of one second: the later one has the next second that is free.
-      let name = Self.free(SnapshotName(seconds: file.time.seconds), in: Set(listing.keys))
+      next = max(next, file.time.seconds)
+      let name = SnapshotName(seconds: next)
+      guard name.seconds == next else {
+        list.addNameless(because: "the time of the snapshot \(id) has no name")
+        continue
+      }
+      next += 1
       list.nextSequence += 1
       let snapshot = Snapshot(name: name, summary: file.summary(sequence: list.nextSequence - 1))
       listing[name] = ListedFile(id: id, file: file, snapshot: snapshot)
@@ -79,12 +84,6 @@ public final class ResticStore: VerifiableStore, Sendable {
     list.sort()
     memory.withLock { ($0.listing, $0.list) = (listing, list) }
     return listing
-  }
-
-  private static func free(_ name: SnapshotName, in taken: Set<SnapshotName>) -> SnapshotName {
-    var name = name
-    while taken.contains(name) { name = SnapshotName(seconds: name.seconds + 1) }
-    return name
   }
 
   // MARK: Catalogs and files
@@ -168,5 +167,13 @@ extension SnapshotFile {
     if summary.sources.isEmpty, summary.otherSources.isEmpty { summary.sources = [[slash]] }
     summary.program = program
     return summary
+  }
+}
+
+extension SnapshotList {
+  /// Adds a snapshot without a usable time. Its name is the first second that no other such one has.
+  fileprivate mutating func addNameless(because reason: String) {
+    let name = SnapshotName(seconds: Int64(unusable.count))
+    unusable.append(UnusableSnapshot(name: name, reason: reason, isDamage: true))
   }
 }

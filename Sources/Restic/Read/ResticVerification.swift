@@ -7,21 +7,30 @@ internal import Synchronization
 
 extension ResticStore {
   /// Reads every tree of the snapshots, and every chunk of a part of the files, and compares them with their IDs.
+  ///
+  /// A tree is read once, however many directories share it. Only if there is damage, all paths that lead to it are
+  /// looked for.
   public func verify(
     _ names: [SnapshotName], options: VerifyOptions, progress: Progress, report: @escaping @Sendable (Problem) -> Void
   ) throws -> VerifyResult {
     let start = Clock.monotonic()
     let shared = VerifiedBlobs(part: options.part, bytesPerSecond: options.bytesPerSecond)
     var result = VerifyResult(problems: 0, damaged: 0, filesRead: 0)
-    for name in names {
-      let work = ResticVerifyWork(
-        of: try listed(name), in: self, index: try index(), shared: shared, progress: progress, report: report)
-      try walkTree(work, from: work.root, threads: options.threads)
-      let damaged = work.damaged.value
-      result.problems += damaged
-      result.damaged += damaged
-      result.damage[name] = .some(damaged)
+    func pass(visitingAll: Bool, progress: Progress, report: @escaping @Sendable (Problem) -> Void) throws {
+      for name in names {
+        let work = ResticVerifyWork(
+          of: try listed(name), in: self, index: try index(), shared: shared, visitingAll: visitingAll,
+          progress: progress, report: report)
+        try walkTree(work, from: work.root, threads: options.threads)
+        result.damage[name] = .some(work.damaged.value)
+      }
     }
+    try pass(visitingAll: false, progress: progress) { _ in }
+    if result.damage.values.contains(where: { $0 != 0 }) {
+      try pass(visitingAll: true, progress: Progress(), report: report)
+    }
+    result.damaged = result.damage.values.reduce(0) { $0 + ($1 ?? 0) }
+    result.problems = result.damaged
     result.filesRead = shared.chunksRead.value
     result.elapsedSeconds = Clock.monotonic() - start
     return result
@@ -33,6 +42,7 @@ private final class VerifiedBlobs: Sendable {
   let part: VerificationPart
   let chunksRead = Atomic<UInt64>(0)
   private let seen = Mutex<[BlobName: String?]>([:])
+  private let trees = Mutex<Set<Digest>>([])
   private let limiter: SharedRateLimiter?
 
   init(part: VerificationPart, bytesPerSecond: UInt64?) {
@@ -46,6 +56,9 @@ private final class VerifiedBlobs: Sendable {
     var left = byteCount
     while left > 0 { left -= limiter.take(upTo: left) }
   }
+
+  /// True at the first call for a tree.
+  func isNew(tree: Digest) -> Bool { trees.withLock { $0.insert(tree).inserted } }
 
   /// The problem of a blob, found by `examine` at the first time; `nil` if there is none.
   func problem(of name: BlobName, examine: () throws -> String?) rethrows -> String? {
@@ -64,6 +77,8 @@ private final class ResticVerifyWork: TreeWork {
   typealias State = VerifiedTree
   let root: Node
   let damaged = Atomic<UInt64>(0)
+  /// False if a tree that was read already is passed over.
+  private let visitsAll: Bool
   private let listed: ResticStore.ListedFile
   private let store: ResticStore
   private let index: BlobIndex
@@ -73,10 +88,10 @@ private final class ResticVerifyWork: TreeWork {
 
   init(
     of listed: ResticStore.ListedFile, in store: ResticStore, index: BlobIndex, shared: VerifiedBlobs,
-    progress: Progress, report: @escaping @Sendable (Problem) -> Void
+    visitingAll: Bool, progress: Progress, report: @escaping @Sendable (Problem) -> Void
   ) {
     (self.listed, self.store, self.index, self.shared) = (listed, store, index, shared)
-    (self.progress, self.report) = (progress, report)
+    (visitsAll, self.progress, self.report) = (visitingAll, progress, report)
     root = Node(VerifiedTree(tree: listed.file.tree))
   }
 
@@ -85,6 +100,7 @@ private final class ResticVerifyWork: TreeWork {
   func leave(_ node: Node, with worker: BlobReader) {}
 
   func enter(_ node: Node, with worker: BlobReader) throws -> [Node] {
+    guard visitsAll || shared.isNew(tree: node.tree) else { return [] }
     progress.entries.count()
     let nodes: [TreeNode]
     do { nodes = try TreeReader.nodes(in: try worker.read(BlobName(.tree, node.tree))) } catch {
