@@ -16,7 +16,7 @@ public final class RenameSearch {
   private let report: (Change) throws -> Void
   private let hasher = SHA256()
   private var lone: [LoneEntry] = []
-  /// Of the first snapshot's lone entries.
+  /// The indexes of the first snapshot's lone entries.
   private var byInode = NumberLists<UInt64>()
   private var byContent = NumberLists<ContentKey>()
   /// The differences in renamed directories, by the number of the new name.
@@ -154,7 +154,7 @@ public final class RenameSearch {
     byContent.add(number, for: entry.key)
   }
 
-  /// Adds the entries below a lone directory. Of the second snapshot, directories with a match are not entered.
+  /// Adds the entries below a lone directory. Directories of the second snapshot that have a match are not entered.
   private func expand(_ number: Int) throws {
     let entry = lone[number]
     let path = entry.path

@@ -1,4 +1,5 @@
 internal import Glibc
+internal import Synchronization
 
 /// A mutex with a condition variable; `pthread_mutex_lock(3)`, `pthread_cond_wait(3)`.
 public final class Gate: @unchecked Sendable {
@@ -43,30 +44,32 @@ public func runThreads(_ count: Int, body: @escaping @Sendable (Int) -> Void) {
 }
 
 /// A thread that calls a function periodically, for a progress line; `stop` ends it and waits.
-public final class Ticker: @unchecked Sendable {
-  private let gate = Gate()
-  private var stopped = false
-  private var thread: BackgroundThread?
+public final class Ticker: Sendable {
+  private let stopped = Atomic<Bool>(false)
+  private let thread = Mutex<BackgroundThread?>(nil)
 
   /// Calls `body` every `intervalMilliseconds` until `stop`.
   public init(intervalMilliseconds: Int, running body: @escaping @Sendable () -> Void) {
-    thread = try? BackgroundThread { [self] in
+    let running = try? BackgroundThread { [self] in
       while true {
         var left = intervalMilliseconds
         while left > 0 {
-          if gate.locked(body: { stopped }) { return }
+          if stopped.load(ordering: .relaxed) { return }
           usleep(20_000)
           left -= 20
         }
         body()
       }
     }
+    thread.withLock { $0 = running }
   }
 
   public func stop() {
-    gate.locked { stopped = true }
-    thread?.join()
-    thread = nil
+    stopped.store(true, ordering: .relaxed)
+    thread.withLock {
+      $0?.join()
+      $0 = nil
+    }
   }
 }
 

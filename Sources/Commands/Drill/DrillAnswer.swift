@@ -69,7 +69,7 @@ struct DrillAnswer: HistoryLine, Codable {
   var time: String
   var command = "drill"
   var name = "sample"
-  /// Of the random choice.
+  /// The seed of the random choice.
   let seed: UInt64
   /// The number of files that were wanted.
   let wanted: Int

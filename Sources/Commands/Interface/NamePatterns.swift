@@ -8,7 +8,7 @@ struct NamePatterns: Sendable {
   private var list = PatternList()
   private let ignoresCase: Bool
 
-  /// Of several patterns one must match.
+  /// One of several patterns must match.
   init(_ patterns: [[UInt8]], ignoresCase: Bool = false) throws(Failure) {
     self.ignoresCase = ignoresCase
     for pattern in patterns {

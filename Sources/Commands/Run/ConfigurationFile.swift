@@ -12,7 +12,7 @@ internal import Synchronization
 struct ConfigurationFile {
   let path: [UInt8]
   let settings: Configuration
-  /// The errors in the file, each with its place. `settings` is what is right in it.
+  /// The errors in the file, each with its place. `settings` has the right parts.
   let errors: [String]
   /// The WordPress sites, with what their own files say.
   let sites: [ConfiguredSite]

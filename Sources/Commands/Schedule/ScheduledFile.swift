@@ -2,7 +2,7 @@ internal import Model
 internal import Posix
 internal import Repository
 
-/// A file that `schedule` installs, and what is there now.
+/// A file that `schedule` installs, and the present file of its name.
 struct ScheduledFile {
   let path: [UInt8]
   private let file: ControlFile

@@ -32,7 +32,7 @@ final class DumpWriter {
     }
   }
 
-  /// Writes what is left, and the order of the files.
+  /// Writes the rest, and the order of the files.
   func finish() throws(DumpFailure) {
     try splitter.finish { bytes throws(DumpFailure) in try append(bytes) }
     try flush()

@@ -15,7 +15,7 @@ public struct FreedSpace: Sendable {
     public let label: [UInt8]
     /// The snapshots that have the inode.
     public let holders: Set<SnapshotName>
-    /// The space on disk. Of a remote repository it is computed from the size.
+    /// The space on disk. That of a remote repository is computed from the size.
     public let bytes: UInt64
   }
   public var inodes: [Inode] = []

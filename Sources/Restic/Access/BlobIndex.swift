@@ -12,7 +12,7 @@ struct BlobPlace: Sendable {
 
 /// The blobs that the repository's indexes name, sorted by ID. Any number of threads may use it.
 ///
-/// The rest of the program asks only by name. So the entries may move to a mapped file without another change.
+/// The rest of the program asks only by name, and the entries may move to a mapped file without another change.
 final class BlobIndex: Sendable {
   private struct Entry {
     let id: Digest

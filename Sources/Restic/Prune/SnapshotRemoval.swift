@@ -22,8 +22,8 @@ public struct RemovalResult: Sendable {
 /// Removes snapshots from a repository, and the data that no other snapshot has.
 ///
 /// The order makes the repository right at every instant: the snapshots go first. New packs and new indexes are
-/// written before the old indexes go, and the packs go last. What an interruption leaves behind is unneeded data, and
-/// the next removal takes it.
+/// written before the old indexes go, and the packs go last. An interruption leaves unneeded data behind, and the next
+/// removal takes it.
 public struct SnapshotRemoval: Sendable {
   private let restic: ResticRepository
   private let lock: RepositoryLock
@@ -51,7 +51,7 @@ public struct SnapshotRemoval: Sendable {
 
   private mutating func run(_ ids: Set<Digest>, isDry: Bool) throws {
     try lock.confirm()
-    // Without the content of each snapshot that stays, nobody knows what is needed.
+    // The content of each snapshot that stays decides which data is needed.
     let staying = try restic.snapshotFiles().filter { !ids.contains($0.id) }
     let roots = try staying.map { try $0.snapshot.get().tree }
     let index = try BlobIndex.load(of: restic)

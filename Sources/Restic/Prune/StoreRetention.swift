@@ -15,8 +15,8 @@ public struct JudgedSnapshot: Sendable {
 extension ResticStore {
   /// The retention plan for all snapshots, by the same rules as at home, for each host by itself.
   ///
-  /// Without `unwanted`, only snapshots that treering made may expire. If it is not empty, only these may, whoever made
-  /// them. The obstacle is the reason that nothing expires.
+  /// Without `unwanted`, only snapshots that treering made may expire. If it is not empty, only these may, also those of
+  /// restic. The obstacle is the reason that nothing expires.
   public func retentionPlan(
     by policy: RetentionPolicy, unwanted: Set<SnapshotName>, now: Timestamp
   ) throws(Failure) -> (judged: [JudgedSnapshot], obstacle: String?) {

@@ -130,7 +130,7 @@ public struct ResticPush {
 }
 
 extension ResticRepository {
-  /// The ID as text, which names the directory of what is remembered of pushes.
+  /// The ID as text, which names the directory with the memory of pushes.
   public var idText: [UInt8] { Array(id.description.utf8) }
 }
 

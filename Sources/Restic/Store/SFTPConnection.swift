@@ -54,7 +54,7 @@ final class SFTPConnection {
   private var nextID: UInt32 = 0
   /// The extensions that the server has.
   private(set) var extensions: Set<String> = []
-  /// True after a failure, after which nobody knows what the next answer belongs to.
+  /// True after a failure. The next answer could belong to an earlier request.
   private(set) var isBroken = false
 
   /// Connects. `command` runs the server; its standard streams are the connection.
