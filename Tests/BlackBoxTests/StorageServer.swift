@@ -45,7 +45,8 @@ final class StorageServer {
       if let login { flags += ["--user", ByteString(login.user), "--pass", ByteString(login.password)] }
       let port = try SSHServer.freePort()
       process = try RunningCommand(
-        "rclone", ["serve", "restic", "--addr", "127.0.0.1:\(port)"] + flags + [tree.root], in: directory)
+        "rclone", ["serve", "restic", "--addr", "127.0.0.1:\(port)"] + flags + [tree.root], in: directory,
+        environment: ["HOME": directory.text])
       (files, address) = (tree, "rest:\(scheme)://127.0.0.1:\(port)/a/")
       let authority = (login.map { "\($0.user):\($0.password)@" } ?? "") + "127.0.0.1:\(port)"
       resticAddress = "rest:\(scheme)://\(authority)/a/"
