@@ -56,7 +56,7 @@ struct MomentRestore {
       + Timestamp(seconds: reached ?? end, nanoseconds: 0).localTextWithSeconds
   }
 
-  /// What a restore lacks.
+  /// The shortcomings of a restore to a moment.
   struct Shortage {
     var warnings: [String] = []
     /// The last second of the logs, if it is earlier than the moment.
