@@ -99,35 +99,34 @@ extension Change {
   }
 }
 
+/// The differences of two entries of one kind.
 private func changedAspects(from before: Found, to after: Found) -> ChangedAspects {
-  switch (before, after) {
-  case (.directory(let a, _), .directory(let b, _)):
-    var aspects = metadataAspects(from: a.metadata, to: b.metadata)
-    aspects.formUnion(attributeAspects(from: a.attributes, to: b.attributes))
-    return aspects
-  case (.file(let a, let left), .file(let b, let right)): return changedAspects(from: (a, left), to: (b, right))
-  default: return []
-  }
+  guard before.kind == after.kind else { return [] }
+  var aspects = EntryFacts(of: after).aspects(since: EntryFacts(of: before))
+  if case (.file(let a, _), .file(let b, _)) = (before, after), a.linkGroup != b.linkGroup { aspects.insert(.links) }
+  return aspects
 }
 
-private typealias RecordFile = (row: FileRow, record: DirectoryRecord)
-
-/// The differences of two files of one kind. One content may have digests of two forms.
-private func changedAspects(from left: RecordFile, to right: RecordFile) -> ChangedAspects {
-  let (a, b) = (left.row, right.row)
-  var aspects = metadataAspects(from: a.metadata, to: b.metadata)
-  switch a.kind {
-  case .regular:
-    let isSame = a.size == b.size && a.digest.isConsistent(with: b.digest, sameTime: !aspects.contains(.modified))
-    if !isSame { aspects.insert(.content) }
-  case .symbolicLink:
-    if left.record.target(of: a) != right.record.target(of: b) { aspects.insert(.target) }
-  case .characterDevice, .blockDevice: if a.size != b.size { aspects.insert(.device) }
-  default: break
+extension EntryFacts {
+  /// The aspects in which an entry differs from an older one of its kind. One content may have digests of two forms.
+  ///
+  /// The content of a directory is that of its subtree, and is not compared.
+  public func aspects(since older: EntryFacts) -> ChangedAspects {
+    var aspects = metadataAspects(from: older.metadata, to: metadata)
+    switch kind {
+    case .regular:
+      let isSame =
+        if let digest, let before = older.digest {
+          digest.isConsistent(with: before, sameTime: !aspects.contains(.modified))
+        } else { true }
+      if size != older.size || !isSame { aspects.insert(.content) }
+    case .symbolicLink: if target != older.target { aspects.insert(.target) }
+    case .characterDevice, .blockDevice: if size != older.size { aspects.insert(.device) }
+    default: break
+    }
+    aspects.formUnion(attributeAspects(from: older.attributes, to: attributes))
+    return aspects
   }
-  aspects.formUnion(attributeAspects(from: left.record.attributes(of: a), to: right.record.attributes(of: b)))
-  if a.linkGroup != b.linkGroup { aspects.insert(.links) }
-  return aspects
 }
 
 /// The aspects in which the metadata of two entries differ.
@@ -139,7 +138,7 @@ public func metadataAspects(from a: Metadata, to b: Metadata) -> ChangedAspects 
   return aspects
 }
 
-func attributeAspects(from a: AttributeBlock, to b: AttributeBlock) -> ChangedAspects {
+private func attributeAspects(from a: AttributeBlock, to b: AttributeBlock) -> ChangedAspects {
   if a == b { return [] }
   guard let (one, other) = try? (a.decoded(), b.decoded()) else { return .attributes }
   func isSame(_ isWanted: ([UInt8]) -> Bool) -> Bool {

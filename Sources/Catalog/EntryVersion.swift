@@ -49,24 +49,6 @@ public struct EntryFacts: Sendable {
   }
 }
 
-extension EntryFacts {
-  /// The aspects in which this version differs from an older one of the same kind; of a directory also what is below.
-  public func aspects(since older: EntryFacts) -> ChangedAspects {
-    var aspects = metadataAspects(from: older.metadata, to: metadata)
-    aspects.formUnion(attributeAspects(from: older.attributes, to: attributes))
-    if target != older.target { aspects.insert(.target) }
-    switch kind {
-    case .regular:
-      let isSame = digest.flatMap { new in older.digest.map { $0.isConsistent(with: new, sameTime: true) } } ?? true
-      if size != older.size || !isSame { aspects.insert(.content) }
-    case .directory: if subtree != older.subtree { aspects.insert(.content) }
-    case .characterDevice, .blockDevice: if size != older.size { aspects.insert(.device) }
-    default: break
-    }
-    return aspects
-  }
-}
-
 /// One version of an entry: its facts are the same from the first snapshot to the last.
 public struct EntryVersion: Sendable {
   /// Components from the snapshot's root.

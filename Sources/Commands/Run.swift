@@ -76,7 +76,8 @@ extension RunCommand {
 
   private func sayWhatIsDue(by file: ConfigurationFile) throws -> ExitStatus {
     let repository = try common.openRepository()
-    var due = try file.due(in: repository, at: Clock.now(), evenIfNotDue: now)
+    var (due, next) = try file.dueWork(
+      in: repository, among: repository.snapshots(), at: Clock.now(), evenIfNotDue: now)
     let rotation = try rotate(
       repository,
       with: RotationOptions(
@@ -84,7 +85,6 @@ extension RunCommand {
         isDry: true, threads: file.threads))
     let expired = rotation.expired.map(\.name.description)
     if !expired.isEmpty { due.append("rotate") }
-    let next = now ? nil : try file.nextSnapshot(in: repository, at: Clock.now())
     var lines = due.map { step in
       switch step.split(separator: " ", maxSplits: 1).map(String.init) {
       case ["snapshot"]: "would take a snapshot"

@@ -223,6 +223,8 @@ struct GrowthSearch {
   private(set) var growing: [Directory] = []
   private(set) var bytesPerDay: Double?
   private(set) var unreadable: [UnusableSnapshot] = []
+  /// The open catalogs. Most sources have the same newest and oldest snapshot.
+  private var readers: [SnapshotName: CatalogReader] = [:]
 
   init(in store: any SnapshotStore, days: Int?, count: Int) {
     self.store = store
@@ -256,9 +258,16 @@ struct GrowthSearch {
     growing = Array(growing.prefix(count))
   }
 
+  private mutating func reader(of snapshot: Snapshot) throws -> CatalogReader {
+    if let known = readers[snapshot.name] { return known }
+    let reader = CatalogReader(reading: try store.openCatalog(of: snapshot.name))
+    readers[snapshot.name] = reader
+    return reader
+  }
+
   /// `group` is the snapshots that have the source, in order of time.
   private mutating func search(_ group: [Snapshot], from newest: Snapshot, below top: [[UInt8]]) throws {
-    let reader = CatalogReader(reading: try store.openCatalog(of: newest.name))
+    let reader = try reader(of: newest)
     largest += try largestDirectories(in: reader, below: [top], count: count).map {
       Directory(size: $0, newest: newest, oldest: nil)
     }
@@ -267,7 +276,7 @@ struct GrowthSearch {
     guard let oldest = group.first(where: { $0.summary.started.seconds >= first }),
       oldest.days(to: newest) >= 1 / 24.0
     else { return }
-    let older = CatalogReader(reading: try store.openCatalog(of: oldest.name))
+    let older = try self.reader(of: oldest)
     growing += try largestDirectories(in: reader, since: older, below: [top], count: count).map {
       Directory(size: $0, newest: newest, oldest: oldest)
     }

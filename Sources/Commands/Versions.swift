@@ -79,7 +79,10 @@ private struct PathVersion: Encodable {
   /// The aspects in which it differs from the version before, such as "content" and "mode".
   private var changes: [String] {
     guard let older else { return [] }
-    return older.facts.kind == version.facts.kind ? version.facts.aspects(since: older.facts).words : ["kind"]
+    guard older.facts.kind == version.facts.kind else { return ["kind"] }
+    var aspects = version.facts.aspects(since: older.facts)
+    if version.facts.subtree != older.facts.subtree { aspects.insert(.content) }
+    return aspects.words
   }
 
   private enum Key: CodingKey { case bytes, first, last, snapshots, aspects }

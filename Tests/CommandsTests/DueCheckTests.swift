@@ -39,6 +39,23 @@ import Testing
     #expect(!isDue(hourly, after: [ago(20, of: ["/a", "/b"])]))
   }
 
+  @Test("the next period begins at a full local hour or day, and nowhere else")
+  func nextPeriods() {
+    func next(_ policy: RetentionPolicy, absent: Set<[UInt8]> = [], zone: Int64 = 0) -> Int64? {
+      let check = DueCheck(
+        policy: policy, label: Array("localhost".utf8), sources: [Array("/a".utf8)], absent: absent)
+      return check.nextPeriod(after: Self.now) {
+        let hours = Int(($0.seconds + zone) / 3600)
+        return LocalTime(year: 2027, month: 1, day: hours / 24 % 28 + 1, hour: hours % 24, offsetSeconds: Int(zone))
+      }.map { $0.seconds - Self.now.seconds }
+    }
+    #expect(next(hourly) == 3600)
+    #expect(next(hourly, zone: 5 * 3600 + 1800) == 1800, "in Kolkata")
+    #expect(next(RetentionPolicy(keep: [.daily: 7])) == 57_600)
+    #expect(next(RetentionPolicy(keep: [.hourly: 24], keepLast: 3)) == nil)
+    #expect(next(hourly, absent: [Array("/a".utf8)]) == nil)
+  }
+
   @Test("other kinds of retention make every run due")
   func otherPolicies() {
     #expect(isDue(RetentionPolicy(keep: [.hourly: 24], keepLast: 3), after: [ago(20)]))

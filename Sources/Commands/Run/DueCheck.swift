@@ -39,9 +39,11 @@ struct DueCheck {
     return SnapshotSet.allCases.first { policy.keep[$0] ?? 0 > 0 }
   }
 
-  /// The time at which the next period begins, for a moment at which no snapshot is due.
+  /// The time at which the next period begins; `nil` if no period decides, or if there is nothing to save.
+  ///
+  /// No snapshot is due at `now`.
   func nextPeriod(after now: Timestamp, local: (Timestamp) -> LocalTime) -> Timestamp? {
-    guard let set = shortestSet else { return nil }
+    guard let set = shortestSet, !databases.isEmpty || !absent.isSuperset(of: sources) else { return nil }
     let present = local(now)
     // All time zones differ from UTC by a multiple of this.
     let quarter: Int64 = 15 * 60
@@ -53,9 +55,11 @@ struct DueCheck {
 
 extension ConfigurationFile {
   /// The optional sources whose absence is not reported, because their RPO has not passed.
-  func excusedSources(in repository: Repository, at time: Timestamp) throws(Failure) -> Set<[UInt8]> {
+  func excusedSources(
+    in repository: Repository, among known: SnapshotList? = nil, at time: Timestamp
+  ) throws(Failure) -> Set<[UInt8]> {
     guard sources.contains(where: \.isOptional) else { return [] }
-    let list = try repository.snapshots()
+    let list = if let known { known } else { try repository.snapshots() }
     let damaged = try repository.marks.all(.damaged)
     return Set(
       ExpectedSource.all(in: self, or: list).filter { source in
@@ -66,18 +70,14 @@ extension ConfigurationFile {
 
   /// True if a run would take a snapshot. The options have the excused sources.
   func isSnapshotDue(
-    for options: SnapshotOptions, in repository: Repository, at time: Timestamp
+    for options: SnapshotOptions, after list: SnapshotList, at time: Timestamp
   ) throws(Failure) -> Bool {
-    try dueCheck(for: options).isDue(after: try repository.snapshots().snapshots, at: time, local: localTime(of:))
+    try dueCheck(for: options).isDue(after: list.snapshots, at: time, local: localTime(of:))
   }
 
-  /// The time at which the next snapshot is due; `nil` if one is due now, or if it is not known.
-  func nextSnapshot(in repository: Repository, at time: Timestamp) throws(Failure) -> Timestamp? {
-    if sources.isEmpty && databases.isEmpty { return nil }
-    var options = try snapshotOptions()
-    options.excusedSources = try excusedSources(in: repository, at: time)
-    if try isSnapshotDue(for: options, in: repository, at: time) { return nil }
-    return try dueCheck(for: options).nextPeriod(after: time, local: localTime(of:))
+  /// The time at which the next snapshot is due, if none is now; `nil` if it is not known.
+  func nextSnapshot(for options: SnapshotOptions, at time: Timestamp) throws(Failure) -> Timestamp? {
+    try dueCheck(for: options).nextPeriod(after: time, local: localTime(of:))
   }
 
   private func dueCheck(for options: SnapshotOptions) throws(Failure) -> DueCheck {

@@ -370,28 +370,32 @@ extension RepositoryState {
     let sources = ExpectedSource.all(in: file, or: list)
     let facts = try RepositoryFacts(of: repository, configuration: file, sources: sources.map(\.path), at: now)
     let remotes = ExpectedRemote.all(in: file, of: repository, history: facts.history)
-    let expectations = Expectations(
+    var expectations = Expectations(
       sources: sources, isConfigured: file != nil, databases: ExpectedDatabase.all(in: file, or: list),
       remotes: remotes, verification: file?.settings.verification,
-      due: try file?.due(in: repository, at: now), nextSnapshot: try file?.nextSnapshot(in: repository, at: now),
       maximumAgeSeconds: maximumAgeSeconds)
+    if let work = try file?.dueWork(in: repository, among: list, at: now) {
+      (expectations.due, expectations.nextSnapshot) = (work.steps, work.nextSnapshot)
+    }
     self.init(from: facts, expecting: expectations, at: now)
   }
 }
 
 extension ConfigurationFile {
-  /// The work of the next run; see `RepositoryState.due`.
+  /// The work of the next run, and the time of the next snapshot if none is due; see `RepositoryState.due`.
   ///
   /// A new snapshot is due at each remote, unless the remote takes only the members of a set.
-  func due(in repository: Repository, at now: Timestamp, evenIfNotDue: Bool = false) throws(Failure) -> [String] {
-    let list = try repository.snapshots()
+  func dueWork(
+    in repository: Repository, among list: SnapshotList, at now: Timestamp, evenIfNotDue: Bool = false
+  ) throws(Failure) -> (steps: [String], nextSnapshot: Timestamp?) {
     var due: [String] = []
+    var next: Timestamp?
     if !sources.isEmpty || !databases.isEmpty {
       var options = try snapshotOptions()
-      options.excusedSources = try excusedSources(in: repository, at: now)
+      options.excusedSources = try excusedSources(in: repository, among: list, at: now)
       var isDue = evenIfNotDue
-      if !isDue { isDue = try isSnapshotDue(for: options, in: repository, at: now) }
-      if isDue { due.append("snapshot") }
+      if !isDue { isDue = try isSnapshotDue(for: options, after: list, at: now) }
+      if isDue { due.append("snapshot") } else { next = try nextSnapshot(for: options, at: now) }
     }
     let isSnapshotDue = !due.isEmpty
     for remote in settings.remotes {
@@ -403,6 +407,6 @@ extension ConfigurationFile {
     if let part = settings.verification?.duePart(after: verified, at: now), !list.snapshots.isEmpty || !due.isEmpty {
       due.append("verify \(part)")
     }
-    return due
+    return (due, next)
   }
 }

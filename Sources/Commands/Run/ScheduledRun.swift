@@ -41,8 +41,9 @@ final class ScheduledRun {
     answer.time = start.rfc3339
     do {
       var options = options
-      options.excusedSources = try file.excusedSources(in: repository, at: start)
-      if try evenIfNotDue || file.isSnapshotDue(for: options, in: repository, at: start) {
+      let list = try repository.snapshots()
+      options.excusedSources = try file.excusedSources(in: repository, among: list, at: start)
+      if try evenIfNotDue || file.isSnapshotDue(for: options, after: list, at: start) {
         answer.steps += notices.runBegins()
         try allSteps(for: options, in: repository)
         answer.result = "made"
