@@ -124,6 +124,7 @@ int tr_http_post(
   set_stop(handle, &should_stop);
   CURLcode result = curl.easy_perform(handle);
   curl.easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &answer->status);
+  answer->is_refused = result == CURLE_PEER_FAILED_VERIFICATION || result == CURLE_SSL_CACERT_BADFILE;
   if (received > longest_answer)
     snprintf(answer->error, sizeof answer->error, "the server's answer is too long");
   else if (result != CURLE_OK)

@@ -84,7 +84,7 @@ public final class RenameSearch {
       let name = Array(place.name)
       if let before {
         let directory = pathBefore + place.directory.dropFirst(path.count)
-        if !isRenamed || !takenPaths.contains(directory + [name]) {
+        if !isRenamed || !isTaken(directory + [name], isBefore: true) {
           try keep(add(before, in: isRenamed ? directory : place.directory, named: name, isBefore: true))
         }
       }
@@ -166,10 +166,10 @@ public final class RenameSearch {
     let first = lone.count
     try forEachDifference(
       from: entry.isBefore ? left : nil, to: entry.isBefore ? nil : right, under: path,
-      entering: { _, _ in lone[parents.last!].match == nil }
+      entering: { !isTaken($1.path, isBefore: entry.isBefore) && lone[parents.last!].match == nil }
     ) { entries, place in
       let depth = place.path.count - path.count
-      if depth == 0 { return }
+      if depth == 0 || isTaken(place.path, isBefore: entry.isBefore) { return }
       guard UInt64(lone.count) < end else { throw CatalogError("a directory has more entries than its parent names") }
       parents.removeLast(parents.count - depth)
       let found = (entries.sides.left ?? entries.sides.right)!
@@ -208,6 +208,11 @@ public final class RenameSearch {
   }
 
   // MARK: Matches
+
+  /// True if an entry of a renamed directory was found elsewhere, with all that is below it.
+  private func isTaken(_ path: @autoclosure () -> [[UInt8]], isBefore: Bool) -> Bool {
+    isBefore && !takenPaths.isEmpty && takenPaths.contains(path())
+  }
 
   private func pair(_ before: Int, with after: Int) {
     lone[before].match = after
@@ -346,8 +351,10 @@ public final class RenameSearch {
     }
     if entry.kind == .directory, !entry.isExpanded {
       try forEachDifference(
-        from: entry.isBefore ? left : nil, to: entry.isBefore ? nil : right, under: entry.path
+        from: entry.isBefore ? left : nil, to: entry.isBefore ? nil : right, under: entry.path,
+        entering: { !isTaken($1.path, isBefore: entry.isBefore) }
       ) { entries, place in
+        if isTaken(place.path, isBefore: entry.isBefore) { return }
         try Change.each(of: entries, at: place.path, report: report)
       }
       return []
@@ -366,10 +373,16 @@ public final class RenameSearch {
     try report(Change(renamedFrom: pathBefore, to: path, from: old, to: new))
     if after.kind != .directory || before.key == after.key { return [] }
     if let pieces = inside[number] { return [.pieces(pieces[...])] }
-    try forEachDifference(from: left, at: pathBefore, to: right, under: path) { entries, place in
+    func former(_ place: EntryPlace) -> [[UInt8]] { pathBefore + place.path.dropFirst(path.count) }
+    func isElsewhere(_ entries: Pair<Found, Found>, at former: [[UInt8]]) -> Bool {
+      if case .left = entries { isTaken(former, isBefore: true) } else { false }
+    }
+    try forEachDifference(
+      from: left, at: pathBefore, to: right, under: path, entering: { !isElsewhere($0, at: former($1)) }
+    ) { entries, place in
       if place.path == path { return }
-      let former = pathBefore + place.path.dropFirst(path.count)
-      if case .left = entries, takenPaths.contains(former) { return }
+      let former = former(place)
+      if isElsewhere(entries, at: former) { return }
       try Change.each(of: entries, at: place.path, pathBefore: former, report: report)
     }
     return []

@@ -45,6 +45,7 @@ struct HTTPPost: Sendable {
       case (true, 200..<300): return Answer(bodyLimit: answer.body_limit < 0 ? nil : answer.body_limit)
       case (true, 429), (true, 500...): message = "the server answered \(answer.status)"
       case (true, _): throw Undelivered(message: "the server answered \(answer.status)")
+      case (false, _) where answer.is_refused != 0: throw Undelivered(message: text)
       case (false, _): message = text
       }
       if !isEnding && CurrentProcess.rememberedSignal != nil { throw Undelivered(message: "interrupted") }

@@ -97,6 +97,22 @@ import Testing
         tree([("above", tree([("new", directory(files, inode: 5))]))])) == ["added above", "renamed old above/new 100"])
   }
 
+  @Test("what left a directory before its own rename is not removed, too")
+  func takenBelowARemovedDirectory() throws {
+    func files(_ name: String, _ count: Int) -> [(String, NewEntry)] {
+      (10..<10 + count).map { ("\($0)\(name)", file("\(name) \($0)", inode: 0)) }
+    }
+    let moved = directory(files("moved", 5))
+    let old = tree(
+      [("c", tree([("s", tree([("d", moved)], files: files("old", 9)))], files: files("kept", 20)))])
+    let new = tree([
+      ("a", tree([("other", tree([("d", moved)], files: files("new", 9)))])), ("n", directory(files("kept", 20))),
+    ])
+    let found = try lines(old, new)
+    #expect(found.contains("renamed c/s/d a/other/d 5") && found.contains("renamed c n 20"), "\(found)")
+    #expect(found.contains("removed c/s") && found.filter { $0.hasPrefix("removed c/s/") }.count == 9, "\(found)")
+  }
+
   /// The reported changes lead from the first tree's paths to the second's, whatever was moved.
   @Test("random moves are found", arguments: [false, true])
   func randomMoves(hasInodes: Bool) throws {

@@ -12,6 +12,8 @@ struct tr_http_answer {
   long body_limit;
   /// The error message; empty if there is no error.
   char error[512];
+  /// 1 if the server's certificate was refused: another attempt would end in the same way.
+  int is_refused;
 };
 
 /// The reason why no request is possible; NULL if one is.
