@@ -6,7 +6,9 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -196,3 +198,13 @@ long tr_has_ended(int process) {
 }
 long tr_kill(int process, int signal) { return kill(process, signal) < 0 ? -(long)errno : 0; }
 long tr_kill_group(int process, int signal) { return tr_kill(-process, signal); }
+
+long tr_enter_network(int process) {
+  char path[64];
+  snprintf(path, sizeof path, "/proc/%d/ns/net", process);
+  int namespace = open(path, O_RDONLY | O_CLOEXEC);
+  if (namespace < 0) return -(long)errno;
+  long result = setns(namespace, CLONE_NEWNET) < 0 ? -(long)errno : 0;
+  close(namespace);
+  return result;
+}

@@ -182,6 +182,10 @@ struct ConfigCommand: RunnableCommand {
       let part = verification.parts == 1 ? "everything" : "1/\(verification.parts) of everything"
       lines.append("  verify \(part), once in \(durationText(Double(verification.everySeconds)))")
     }
+    for drill in settings.drills {
+      guard let every = drill.everySeconds else { continue }
+      lines.append("  do the drill \(drill.name), once in \(durationText(Double(every)))")
+    }
     return lines + noticePlan(of: settings)
   }
 

@@ -7,9 +7,13 @@ internal import Settings
 
 struct DrillCommand: RunnableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "drill", abstract: "Rehearse a recovery: restore a sample of each copy, and load the dumps.",
+    commandName: "drill",
+    abstract: "Rehearse a recovery, of a sample of each copy or of a service.",
     discussion: """
-      Restores random files and whole directories of the repository and of each remote to a temporary directory, reads \
+      With the name of a table [[drill]], its paths and databases are restored to a place without network and without \
+      the live data, its program is started, and its checks must pass. The time of each step is measured.
+
+      Without a name, restores random files and whole directories of the repository and of each remote to a temporary directory, reads \
       them again, and compares them with the catalog and with the source as it is now. A file that changed since the \
       snapshot is told apart from damage by its size, inode and times. The newest dump of each database is loaded into \
       a server that exists only for that. Everything is removed at the end.
@@ -20,19 +24,27 @@ struct DrillCommand: RunnableCommand {
       Examples:
         treering drill --files 200
         treering drill -r offsite --files 50 --seed 7
-        treering drill show --json
+        treering drill shop
+        treering drill show shop --json
       """)
 
   enum Action: String, CaseIterable, Sendable { case list, show }
 
   @Argument(
-    help: ArgumentHelp("list or show; without it, a drill is done.", valueName: "action"),
-    completion: .words(of: Action.self), transform: oneOf(for: "drill"))
-  var action: Action?
+    help: ArgumentHelp("list, show, or the name of a table [[drill]]; a sample, if left out.", valueName: "name"),
+    completion: .words(of: Action.self))
+  var subject: String?
 
   @Argument(
-    help: ArgumentHelp("With show: the beginning of the time of a drill, as list prints it.", valueName: "time"))
-  var time: String?
+    help: ArgumentHelp(
+      "With show: the name of a drill, or the beginning of its time, as list prints them.", valueName: "drill"))
+  var which: String?
+
+  @Flag(help: "Do all drills of the configuration that are due.")
+  var due = false
+
+  @Flag(help: "Keep the restored files and databases for inspection.")
+  var keep = false
 
   @Option(help: ArgumentHelp("The number of random files to restore (100).", valueName: "n"))
   var files: Int?
@@ -49,30 +61,74 @@ struct DrillCommand: RunnableCommand {
   @OptionGroup var connection: RemoteConnectionOptions
   @OptionGroup var common: CommonOptions
 
+  private var action: Action? { subject.flatMap(Action.init) }
+
   func validate() throws {
     if let files, !(0...1_000_000).contains(files) { throw ValidationError("--files takes a number up to 1000000") }
-    if action != nil, files != nil || seed != nil || workDir != nil {
+    if action != nil, files != nil || seed != nil || workDir != nil || due || keep {
       throw ValidationError("list and show do no drill, and take none of its options")
     }
-    if time != nil, action != .show { throw ValidationError("only show takes the time of a drill") }
+    if which != nil, action != .show { throw ValidationError("only show takes a drill") }
+    if subject != nil || due, files != nil || seed != nil {
+      throw ValidationError("--files and --seed are for a sample, not for a drill of the configuration")
+    }
+    if subject != nil, due { throw ValidationError("name a drill, or give --due") }
+    if keep, subject == nil, !due { throw ValidationError("--keep is for a drill of the configuration") }
   }
 
   func execute() throws -> ExitStatus {
     switch action {
     case .list: try list()
     case .show: try show()
-    case nil: try drill()
+    case nil: try subject != nil || due ? rehearse() : drill()
     }
   }
 
-  // MARK: A drill
+  // MARK: Drills of the configuration
+
+  /// The directory below which everything is restored.
+  private func parent() throws -> [UInt8] { try workDir.map { try absolutePath(of: $0.bytes) } ?? TableDrill.parent }
+
+  private func rehearse() throws -> ExitStatus {
+    CurrentProcess.rememberSignals()
+    let file = try common.requiredConfiguration()
+    let repository = try common.openRepository()
+    let drills: [DrillConfiguration]
+    if let subject {
+      drills = file.settings.drills.filter { $0.name == subject }
+      guard !drills.isEmpty else {
+        let names = file.settings.drills.map(\.name)
+        throw Failure(
+          .usage, "the configuration \(displayName(file.path)) has no drill \"\(subject)\"",
+          hint: names.isEmpty ? "describe one in a table [[drill]]" : "it has: \(names.joined(separator: ", "))")
+      }
+    } else {
+      drills = try file.dueDrills(in: repository, at: Clock.now())
+    }
+    guard let lock = try repository.lockDrills() else { throw Failure(.locked, "another drill is being done") }
+    defer { withExtendedLifetime(lock) {} }
+    var status = ExitStatus.done
+    for drill in drills {
+      let answer = try TableDrill(
+        drill: drill, file: file, common: common, connection: connection, parent: try parent(), keeps: keep
+      ).run()
+      common.answer(answer, lines: answer.lines)
+      let isRecorded = repository.history.record(answer)
+      let own = answer.exitStatus == 0 && !isRecorded ? ExitStatus.warnings.code : answer.exitStatus
+      if [0, ExitStatus.warnings.code].contains(status.code), own != 0 { status = ExitStatus(code: own) }
+    }
+    if drills.isEmpty { common.answer(DrillList(drills: []), lines: ["no drill is due"]) }
+    return status
+  }
+
+  // MARK: A sample
 
   private func drill() throws -> ExitStatus {
     CurrentProcess.rememberSignals()
     let (start, now) = (Clock.monotonic(), Clock.now())
     let chosen = try seed ?? CurrentProcess.randomNumber() >> 32
     var answer = DrillAnswer(time: now.rfc3339, seed: chosen, wanted: files ?? 100)
-    let parent = try workDir.map { try absolutePath(of: $0.bytes) } ?? Array("/var/tmp".utf8)
+    let parent = try parent()
     for (name, remote) in try copies() {
       answer.copies.append(try drill(named: name, remote: remote, seed: chosen, below: parent, at: now))
     }
@@ -138,29 +194,30 @@ struct DrillCommand: RunnableCommand {
     guard let repository = try recordingRepository() else {
       throw Failure(.usage, "the drills of a remote are in the history of the repository here")
     }
-    return DrillAnswer.all(in: try repository.history.tail(byteCount: DrillAnswer.historyBytes))
+    return try repository.pastDrills()
   }
 
   private func list() throws -> ExitStatus {
     let drills = try pastDrills()
-    let rows = drills.reversed().map { drill in
+    let lines = drills.indices.reversed().map { DrillList.Line(drills[$0], after: drills[..<$0]) }
+    let rows = lines.map { line in
       [
-        drill.time, drill.name, drill.result.rawValue, durationText(drill.elapsedSeconds),
-        drill.copies.map(\.copy).joined(separator: ", "),
+        line.time, line.name, line.result.rawValue, durationText(line.elapsedSeconds),
+        line.totalSeconds.map(durationText) ?? "", line.trend ?? "", line.copies.joined(separator: ", "),
       ]
     }
+    let titles = ["TIME", "DRILL", "RESULT", "TOOK", "RECOVERY", "TREND", "COPIES"]
     common.answer(
-      DrillList(drills: drills.reversed().map(DrillList.Line.init)),
-      lines: rows.isEmpty
-        ? ["no drill was done yet"] : table([["TIME", "DRILL", "RESULT", "TOOK", "COPIES"]] + rows, rightAligned: [3]))
+      DrillList(drills: lines),
+      lines: rows.isEmpty ? ["no drill was done yet"] : table([titles] + rows, rightAligned: [3, 4, 5]))
     return .done
   }
 
   private func show() throws -> ExitStatus {
     let drills = try pastDrills()
-    guard let drill = drills.last(where: { $0.time.hasPrefix(time ?? "") }) else {
+    guard let drill = drills.last(where: { $0.name == which ?? $0.name || $0.time.hasPrefix(which ?? "") }) else {
       throw Failure(
-        .usage, drills.isEmpty ? "no drill was done yet" : "there is no drill of the time \(time ?? "")",
+        .usage, drills.isEmpty ? "no drill was done yet" : "there is no drill \(which ?? "")",
         hint: drills.isEmpty ? "do one: treering drill" : "see: treering drill list")
     }
     common.answer(drill, lines: drill.lines)
@@ -176,10 +233,22 @@ private struct DrillList: Encodable {
     let result: DrillAnswer.Result
     let copies: [String]
     let elapsedSeconds: Double
+    /// The time of the recovery; `nil` if it was not measured.
+    let totalSeconds: Double?
+    /// The change of this time since the drill of the same name before, such as `+12 %`.
+    let trend: String?
 
-    init(_ drill: DrillAnswer) {
+    init(_ drill: DrillAnswer, after others: ArraySlice<DrillAnswer>) {
       (time, name, result, elapsedSeconds) = (drill.time, drill.name, drill.result, drill.elapsedSeconds)
       copies = drill.copies.map(\.copy)
+      totalSeconds = drill.totalSeconds
+      let before = others.last { $0.name == drill.name && $0.totalSeconds != nil }?.totalSeconds
+      trend = totalSeconds.flatMap { total in
+        before.map { before in
+          let change = (total / max(before, 0.001) - 1) * 100
+          return "\(change < 0 ? "-" : "+")\(fixed(abs(change), digits: 0)) %"
+        }
+      }
     }
   }
   let drills: [Line]

@@ -12,7 +12,8 @@ struct RunCommand: RunnableCommand {
     commandName: "run", abstract: "Do everything that is due, as the configuration says: the line for cron.",
     discussion: """
       Runs the hooks before, takes a snapshot of all sources, applies retention, runs the hooks after, \
-      pushes what the configuration's remotes do not have yet, and verifies the part that is due. \
+      pushes what the configuration's remotes do not have yet, verifies the part that is due, and does the drills \
+      that are due. \
       Nothing is due where the shortest period that a set keeps has a snapshot already. A good run prints \
       nothing.
 
@@ -90,6 +91,7 @@ extension RunCommand {
       case ["snapshot"]: "would take a snapshot"
       case ["rotate"]: "would expire \(expired.joined(separator: " "))"
       case let words where words[0] == "push": "would push to \(words[1])"
+      case let words where words[0] == "drill": "would do the drill \(words[1])"
       default: "would \(step)"
       }
     }

@@ -69,6 +69,13 @@ struct SQLiteDump {
     return Int(String(decoding: text.filter(isDigit), as: UTF8.self)) ?? 0
   }
 
+  /// The answer of a copy to a statement.
+  func answer(to statement: String, of name: [UInt8], in directory: Directory) throws(DumpFailure) -> [UInt8] {
+    let path = Array("\(Tools.directoryPath)/".utf8) + name
+    let dump = DumpDirectory(directory, path: path, account: tools.account, name: tools.name)
+    return try run([Self.uri(of: path, "immutable=1")] + words(statement), in: dump)
+  }
+
   private func run(_ arguments: [[UInt8]], in target: DumpDirectory) throws(DumpFailure) -> [UInt8] {
     let options = words("-bail", "-batch", "-init", "/dev/null")
     return try tools.run([program] + options + arguments, Tools.Setting(directory: target.directory)).output

@@ -21,6 +21,11 @@ extension CurrentProcess {
     return true
   }
 
+  /// Moves this thread, and the programs that it starts later, into the network namespace of a process; `setns(2)`.
+  public static func enterNetwork(of process: Int32) throws(Errno) {
+    _ = try perform(.setns) { tr_enter_network(process) }
+  }
+
   /// The version of the kernel's Landlock; 0 if the kernel has none or was started without it.
   static func landlockVersion() throws(Errno) -> Int {
     do throws(Errno) { return try perform(.landlock_create_ruleset) { tr_landlock_abi() } } catch {

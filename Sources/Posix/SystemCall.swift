@@ -6,7 +6,7 @@ public enum SystemCall: String, CaseIterable, Sendable {
   case linkat, unlinkat, mkdirat, mknodat, symlinkat, readlinkat, renameat2
   case fchmod, fchownat, utimensat, listxattr, getxattr, setxattr, removexattr
   case fsync, syncfs, flock, getrandom, realpath, fpathconf, fork, poll, waitpid, kill, sendto
-  case fcntl, memfd_create, landlock_create_ruleset, landlock_restrict_self
+  case fcntl, memfd_create, landlock_create_ruleset, landlock_restrict_self, setns
 }
 
 /// Runs one call: the only place that retries EINTR and turns a negated errno into an error.

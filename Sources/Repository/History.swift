@@ -1,6 +1,12 @@
 internal import Model
 internal import Posix
 
+extension Repository {
+  /// Locks the drills that the configuration of the repository describes, so that none is done twice at once. `nil` if
+  /// another process has the lock.
+  public func lockDrills() throws(Failure) -> FileLock? { try lock(Array("drill.lock".utf8), what: "the drills") }
+}
+
 /// `.treering/history.jsonl`: one line for each run.
 public struct History {
   let repository: Repository

@@ -7,6 +7,20 @@ public final class FileLock: Sendable {
   init(file: consuming Descriptor) { self.file = file }
 }
 
+extension Repository {
+  /// Locks a file of the control directory; `nil` if another process has the lock.
+  func lock(_ name: [UInt8], what: String) throws(Failure) -> FileLock? {
+    do throws(Errno) {
+      let file = try openFile(name, in: control, flags: .readWrite)
+      do { try file.lockExclusively() } catch {
+        if error == .wouldBlock { return nil }
+        throw error
+      }
+      return FileLock(file: file)
+    } catch { throw .writing("lock \(what) of", at: path, because: error) }
+  }
+}
+
 /// The locks on snapshots that are being read. A lock is on the catalog's file. While a process holds one, no other
 /// process can expire the snapshot.
 public struct SnapshotLocks {

@@ -43,14 +43,7 @@ public struct VerifiedParts {
 
   /// Locks the verification of parts, so that two runs do not read the same. `nil` if another process has the lock.
   public func lock() throws(Failure) -> FileLock? {
-    do throws(Errno) {
-      let file = try repository.openFile(Self.lockName, in: repository.control, flags: .readWrite)
-      do { try file.lockExclusively() } catch {
-        if error == .wouldBlock { return nil }
-        throw error
-      }
-      return FileLock(file: file)
-    } catch { throw .writing("lock the verification of", at: repository.path, because: error) }
+    try repository.lock(Self.lockName, what: "the verification")
   }
 }
 

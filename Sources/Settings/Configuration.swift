@@ -124,6 +124,8 @@ public struct Configuration: Sendable, Equatable {
   public var sites: [WordPressConfiguration] = []
   /// The remotes for pushes, in the order of the file.
   public var remotes: [RemoteConfiguration] = []
+  /// The rehearsed recoveries, in the order of the file.
+  public var drills: [DrillConfiguration] = []
 
   public init() {}
 }

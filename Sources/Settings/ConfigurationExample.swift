@@ -241,6 +241,34 @@ extension Configuration {
     # A file for the textfile collector of Prometheus' node exporter. It is written after each run that had work to do.
     # textfile = "/var/lib/prometheus/node-exporter/treering.prom"
 
+    # A recovery that is rehearsed: treering drill shop. The paths and databases are restored to a place without network,
+    # with the programs of this machine and nothing else.
+    # [[drill]]
+    # name = "shop"
+    # restore = ["/var/www/shop", "/etc/php", "database:main"]
+    # The remote to restore from, or "local".
+    # from = "local"
+    # Runs start it in the hour that begins then, if the last one was so long ago; once it is a week late, at any hour.
+    # every = "30d"
+    # at = "Sun 04:00"
+    # The program that runs until the drill ends, and the programs that must succeed.
+    # start = ["/usr/bin/php", "-S", "127.0.0.1:8080", "-t", "/var/www/shop"]
+    # check = [["/usr/bin/test", "-s", "/var/www/shop/index.php"]]
+    # The page that must answer, and a text in it.
+    # http = "http://127.0.0.1:8080/"
+    # contains = "Welcome"
+    # The statement for the time of the newest data, and its greatest age.
+    # fresh = "SELECT max(updated) FROM orders"
+    # fresh_within = "26h"
+    # The longest time for the recovery.
+    # rto = "2h"
+    # A system whose programs are used in place of this machine's, such as debootstrap makes.
+    # base = "/srv/drill/debian"
+    # The bounds of the programs, and the time for all checks.
+    # limits = { memory = "4G", processes = 1024, time = "10m" }
+    # A check of its own at Healthchecks.
+    # healthchecks = "https://hc-ping.com/another-uuid-here"
+
     # The other repositories that snapshots are pushed to. Each has a table and a name of its own.
     # [remote.offsite]
     # ssh://user@host:port/path, user@host:path, or the absolute path of a repository on another disk.

@@ -28,7 +28,7 @@ extension Configuration {
     top.know([
       "repository", "label", "change_detection", "threads", "keep_spare", "retention", "source", "guards", "hooks",
       "objectives", "metrics", "notify", "remote", "verify", "database", "audit", "sync",
-      "wordpress",
+      "wordpress", "drill",
     ])
     repository = top.path(for: "repository")
     if let label = top.string(for: "label") {
@@ -65,6 +65,8 @@ extension Configuration {
     if let table = top.table(for: "verify") { verification = Verification(table: table) }
     if let table = top.table(for: "notify") { readNotify(from: table) }
     if let table = top.table(for: "remote") { readRemotes(from: table) }
+    drills = top.tables(for: "drill").map(DrillConfiguration.init(table:))
+    checkDrills(by: top)
     if let table = top.table(for: "metrics") {
       table.know(["textfile"])
       metricsTextfile = table.path(for: "textfile")
@@ -167,7 +169,7 @@ extension Configuration {
 
 extension TableReader {
   /// Reads a required HTTP or HTTPS address.
-  fileprivate func address(for key: String) -> String {
+  func address(for key: String) -> String {
     require(key)
     return value(for: key, expecting: "an address that begins with https:// or http://", isSecret: true) { found in
       found.string.flatMap { text in
@@ -192,7 +194,7 @@ extension TableReader {
   }
 
   /// Removes empty components, `.` and a trailing slash; `nil` if the path is not absolute or has `..`.
-  fileprivate static func normalPath(_ path: String) -> String? {
+  static func normalPath(_ path: String) -> String? {
     guard path.hasPrefix("/"), !path.utf8.contains(0) else { return nil }
     let names = path.utf8.split(separator: UInt8(ascii: "/")).map { String(decoding: $0, as: UTF8.self) }
     if names.contains("..") { return nil }

@@ -141,6 +141,31 @@ import Testing
     #expect(Audit(of: facts).isWell)
   }
 
+  @Test(
+    "drills: the slowest of the last recoveries is compared with the objective; a drill may fail, be late or missing")
+  func drills() {
+    var facts = good()
+    func short(_ edit: (inout AuditFacts.Rehearsal) -> Void) -> [String] {
+      var drill = AuditFacts.Rehearsal(name: "shop")
+      drill.last = AuditFacts.Drill(time: Self.now - 20 * Self.day, hasFailed: false, elapsedSeconds: 300)
+      (drill.recoverySeconds, drill.rto, drill.every) = ([100, 250, 200], 300, 30 * Self.day)
+      edit(&drill)
+      facts.rehearsals = [drill]
+      return shortFacts(facts)
+    }
+    #expect(short { _ in } == [])
+    #expect(short { $0.rto = 240 } == ["the recovery shop takes at least 4 min 10 s of at most 4 min 0 s"])
+    #expect(short { $0.rto = nil } == [])
+    #expect(short { $0.last?.hasFailed = true } == ["the drill shop failed"])
+    #expect(short { $0.last?.time = Self.now - 37 * Self.day } == [])
+    #expect(
+      short { $0.last?.time = Self.now - 38 * Self.day } == ["the drill shop is late; it should be done every 30 d 0 h"]
+    )
+    #expect(short { $0.last = nil } == ["the drill shop was never done"])
+    // No run starts it, so it is not missing.
+    #expect(short { ($0.last, $0.every) = (nil, nil) } == [])
+  }
+
   @Test("automation: a job, its starter, notices, expiry and a disk that is nearly full")
   func automation() {
     var facts = good()

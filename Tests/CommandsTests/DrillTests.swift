@@ -82,6 +82,9 @@ import Testing
     let damage = DrillAnswer.Problem(path: "/a", message: "", isDamage: true)
     let warning = DrillAnswer.Problem(path: "/a", message: "", isDamage: false)
     let cases: [(Edit, Int32, DrillAnswer.Result)] = [
+      ({ $0.recovery = .init(rtoSeconds: 2, totalSeconds: 2) }, 0, .passed),
+      ({ $0.recovery = .init(rtoSeconds: 1, totalSeconds: 2) }, 1, .warnings),
+      ({ $0.recovery = .init(rtoSeconds: 1) }, 0, .passed),
       ({ _ in }, 0, .passed),
       ({ $0.live.changed = 3 }, 0, .passed),
       ({ $0.live.unreadable = 1 }, 1, .warnings),

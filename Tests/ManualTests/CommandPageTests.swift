@@ -225,8 +225,9 @@ import Testing
     let made = try Tools.run("/bin/sh", ["-c", "sqlite3 notes.db 'CREATE TABLE t (i)'"], in: scratch.url)
     #expect(made.status == 0)
     let database = scratch.url.appending(path: "database.toml")
-    try Data("[[database]]\nname = \"notes\"\nkind = \"sqlite\"\npath = \"\(scratch.path("notes.db"))\"\n".utf8)
-      .write(to: database)
+    let table = "[[database]]\nname = \"notes\"\nkind = \"sqlite\"\npath = \"\(scratch.path("notes.db"))\"\n"
+    let rehearsal = "[[drill]]\nname = \"notes\"\nrestore = [\"database:notes\"]\nrto = \"1h\"\nfresh_within = \"1h\"\n"
+    try Data((table + rehearsal + "check = [[\"/bin/false\"]]\nlimits = { time = \"1s\" }\n").utf8).write(to: database)
     try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: database.path)
     _ = try answer("run", ["--now", "-c", database.path])
     documents["database"] = [
@@ -238,7 +239,9 @@ import Testing
     try Data(audited.utf8).write(to: configuration)
     documents["audit"] = try answer("audit", ["-c", configuration.path], status: 1)
     documents["drill"] = [
-      try answer("drill", ["-c", database.path]), try answer("drill", ["list", "-c", database.path]),
+      try answer("drill", ["-c", database.path]),
+      try answer("drill", ["notes", "-c", database.path], status: 3),
+      try answer("drill", ["list", "-c", database.path]),
     ]
     let archived = try Tools.run("/bin/sh", ["-c", "mkdir -m 700 logs; echo > 00000002.history"], in: scratch.url)
     #expect(archived.status == 0)

@@ -150,7 +150,7 @@ struct ConfigurationTests {
       ),
       (
         "a = 1\nthreads = 0",
-        "line 1, column 1: unknown key \"a\" in the file; known are audit, change_detection, database, guards, hooks, keep_spare, label, metrics, notify, objectives, remote, repository, retention, source, sync, threads, verify, wordpress"
+        "line 1, column 1: unknown key \"a\" in the file; known are audit, change_detection, database, drill, guards, hooks, keep_spare, label, metrics, notify, objectives, remote, repository, retention, source, sync, threads, verify, wordpress"
       ),
       (
         "[retention]\nkeep_within = '0s'",
@@ -247,7 +247,8 @@ struct ConfigurationTests {
       "location", "verify_within", "unreadable_runs", "ignore",
       "mixed_moments", "stanza", "elsewhere", "config", "backup", "content", "maintenance", "database",
       "prefix_only", "table_prefix", "credentials_file", "profile", "region", "path_style", "storage_class",
-      "append_only", "key_test_every",
+      "append_only", "key_test_every", "restore", "from", "at", "start", "check", "http", "contains", "fresh",
+      "fresh_within", "rto", "base", "limits", "healthchecks", "memory", "processes", "time",
     ]
     #expect(described == Set(known))
     for key in known where key != "command" && key != "timeout" && key != "required" {

@@ -159,6 +159,9 @@ char **tr_environment(void);
 /// The path by which this process was started.
 const char *tr_program_path(void);
 
+/// Moves the calling thread into the network namespace of a process; setns(2).
+long tr_enter_network(int process);
+
 /// The kernel's version of Landlock, from 1; see landlock(7).
 long tr_landlock_abi(void);
 /// Denies the calling thread, and its later threads and programs, files and directories outside `directories`, and

@@ -13,7 +13,7 @@ struct AuditCollection {
   private let now: Timestamp
   private let list: SnapshotList
   private let runs: [RecordedRun]
-  private let lastDrill: DrillAnswer?
+  private let drills: [DrillAnswer]
   private let state: RepositoryFacts
   private let devices = BlockDevices()
 
@@ -27,7 +27,7 @@ struct AuditCollection {
     list = try repository.snapshots()
     let history = try repository.history.tail(byteCount: Self.historyBytes)
     runs = RecordedRun.all(in: history)
-    lastDrill = DrillAnswer.all(in: history).last
+    drills = DrillAnswer.all(in: history)
     state = try RepositoryFacts(of: repository, configuration: file, sources: [], at: now)
   }
 
@@ -37,11 +37,9 @@ struct AuditCollection {
     facts.verifyWithin = file.settings.audit.verifyWithinSeconds
     facts.subjects = subjects(days: facts.days)
     facts.copies = [original, own] + file.settings.remotes.map(copy) + file.settings.syncs.map(Self.copy)
-    facts.lastDrill = lastDrill.flatMap { drill in
-      Moment.seconds(of: drill.time).map {
-        AuditFacts.Drill(time: $0, hasFailed: drill.result == .failed, elapsedSeconds: drill.elapsedSeconds)
-      }
-    }
+    facts.rehearsals = file.settings.drills.map(rehearsal)
+    let names = Set(file.settings.drills.map(\.name))
+    facts.lastDrill = drills.last { !names.contains($0.name) }.flatMap(AuditFacts.Drill.init)
     facts.jobs = InstalledJobs.all()
     facts.lastRun = runs.last.flatMap(AuditFacts.Run.init)
     let settings = file.settings
@@ -55,6 +53,17 @@ struct AuditCollection {
       "whether a stolen key could delete the copies",
     ]
     return facts
+  }
+
+  /// The objective is compared with so many drills.
+  private static let comparedDrills = 3
+
+  private func rehearsal(of drill: DrillConfiguration) -> AuditFacts.Rehearsal {
+    let past = drills.filter { $0.name == drill.name }
+    return AuditFacts.Rehearsal(
+      name: drill.name, last: past.last.flatMap(AuditFacts.Drill.init),
+      recoverySeconds: past.compactMap(\.totalSeconds).suffix(Self.comparedDrills), rto: drill.rtoSeconds,
+      every: drill.everySeconds)
   }
 
   // MARK: Copies
@@ -206,6 +215,13 @@ extension AuditFacts.Subject {
       worstGap = next - time
       worstGapEnd = next
     }
+  }
+}
+
+extension AuditFacts.Drill {
+  fileprivate init?(_ drill: DrillAnswer) {
+    guard let seconds = Moment.seconds(of: drill.time) else { return nil }
+    self.init(time: seconds, hasFailed: drill.result == .failed, elapsedSeconds: drill.elapsedSeconds)
   }
 }
 

@@ -75,11 +75,23 @@ struct AuditFacts {
     }
   }
 
-  /// The last drill.
+  /// A past drill.
   struct Drill {
     var time: Int64
     var hasFailed: Bool
     var elapsedSeconds: Double
+  }
+
+  /// A drill of the configuration.
+  struct Rehearsal {
+    var name: String
+    /// `nil` if none was done.
+    var last: Drill?
+    /// The times of the recovery in the last drills that passed.
+    var recoverySeconds: [Double] = []
+    var rto: Int64?
+    /// The longest time between two drills; `nil` if no run starts it.
+    var every: Int64?
   }
 
   /// A thing that is in no backup, and the file, directory or socket that shows it.
@@ -115,6 +127,7 @@ struct AuditFacts {
   var verifyWithin: Int64 = 90 * 86_400
   /// `nil` if none was done.
   var lastDrill: Drill?
+  var rehearsals: [Rehearsal] = []
   /// The installed jobs, such as `/etc/cron.d/treering`.
   var jobs: [String] = []
   /// The time of the last run, and the starter.

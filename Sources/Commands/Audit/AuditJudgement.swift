@@ -1,4 +1,5 @@
 internal import Model
+internal import Settings
 
 /// The judgement of facts by the 3-2-1 rule and the owner's objectives. It is a pure function.
 ///
@@ -28,7 +29,7 @@ struct Audit {
     self.offSite = offSite.map(\.name)
     findings =
       copies.map(\.finding) + [judge.sum(of: counted)] + judge.media(below: counted, are: media)
-      + judge.offSite(offSite, among: counted) + Self.objectives(in: facts) + [Self.drill(in: facts)]
+      + judge.offSite(offSite, among: counted) + Self.objectives(in: facts) + Self.drills(in: facts)
       + Self.automation(in: facts)
       + Self.blindSpots(in: facts)
   }
@@ -205,12 +206,46 @@ extension Audit {
     }
   }
 
-  fileprivate static func drill(in facts: AuditFacts) -> Finding {
-    guard let drill = facts.lastDrill else {
-      return Finding(
+  /// The drills of the configuration, and the last sample.
+  fileprivate static func drills(in facts: AuditFacts) -> [Finding] {
+    let tables = facts.rehearsals.map { rehearsal(of: $0, at: facts.now) }
+    guard let sample = facts.lastDrill else {
+      let nothing = Finding(
         topic: .objectives, state: .unknown, fact: "no recovery was rehearsed", source: "history.jsonl", time: nil,
         remedy: "treering drill")
+      return tables.isEmpty ? [nothing] : tables
     }
+    return tables + [finding(of: sample)]
+  }
+
+  private static func rehearsal(of drill: AuditFacts.Rehearsal, at now: Int64) -> Finding {
+    func finding(_ state: Finding.State, _ fact: String, remedy: String?) -> Finding {
+      Finding(
+        topic: .objectives, state: state, fact: fact, source: "history.jsonl", time: drill.last?.time, remedy: remedy)
+    }
+    let again = "treering drill \(drill.name)"
+    guard let last = drill.last else {
+      return finding(drill.every == nil ? .unknown : .short, "the drill \(drill.name) was never done", remedy: again)
+    }
+    if last.hasFailed {
+      return finding(.short, "the drill \(drill.name) failed", remedy: "treering drill show \(drill.name)")
+    }
+    if let every = drill.every, now - last.time > every + DrillConfiguration.patienceSeconds {
+      let limit = durationText(Double(every))
+      return finding(.short, "the drill \(drill.name) is late; it should be done every \(limit)", remedy: again)
+    }
+    guard let slowest = drill.recoverySeconds.max() else {
+      return finding(.unknown, "the time of the recovery \(drill.name) was not measured", remedy: again)
+    }
+    let fact = "the recovery \(drill.name) takes at least \(durationText(slowest))"
+    guard let rto = drill.rto else { return finding(.well, fact + ", and has no objective", remedy: nil) }
+    let limit = " of at most \(durationText(Double(rto)))"
+    return slowest > Double(rto)
+      ? finding(.short, fact + limit, remedy: "make it faster, or state another rto")
+      : finding(.well, fact + limit, remedy: nil)
+  }
+
+  private static func finding(of drill: AuditFacts.Drill) -> Finding {
     let took = "in \(durationText(drill.elapsedSeconds))"
     return Finding(
       topic: .objectives, state: drill.hasFailed ? .short : .well,

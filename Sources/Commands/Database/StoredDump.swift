@@ -77,6 +77,9 @@ struct StoredDump {
     let marks = ["backup_manifest", "xtrabackup_checkpoints"].map { Array($0.utf8) }
     return entries.contains { marks.contains($0.name) }
   }
+
+  /// True if a server starts on the files of the dump as they are.
+  var hasServerFiles: Bool { isPhysical || isBaseBackup }
 }
 
 extension SnapshotList {

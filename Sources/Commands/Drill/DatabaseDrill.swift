@@ -38,13 +38,55 @@ struct DatabaseDrill {
       }
   }
 
+  /// A dump that was loaded, or the reason that it was not.
+  struct Loaded {
+    var answer: DrillAnswer.Database
+    var damage: String?
+    /// The last lines of the program that failed.
+    var lines: [String] = []
+    /// The server, if it stays.
+    var served: ServedDatabase?
+  }
+
   /// Loads one dump. `number` names its directory.
-  func load(_ dump: StoredDump, number: Int) throws -> (DrillAnswer.Database, damage: String?) {
+  func load(_ dump: StoredDump, number: Int) throws -> Loaded {
+    try attempt(dump, number: number) { kind, place in
+      defer { try? place.directory.removeContent() }
+      let scratch = try scratchServer(for: dump, of: kind, in: place)
+      let staged = try stage(dump, databases: dump.loadable, to: place.path(of: "dump"), for: scratch)
+      return dump.hasServerFiles
+        ? (try scratch.start(onFilesIn: staged.directory, at: staged.path), nil)
+        : (try scratch.load(dump.loadable, of: staged.directory, at: staged.path), nil)
+    }
+  }
+
+  /// Loads one dump into a server that stays. The copy of an SQLite database is in the directory of the address.
+  func serve(
+    _ dump: StoredDump, number: Int, as address: ServerAddress, queried: String?
+  ) throws -> Loaded {
+    try attempt(dump, number: number) { kind, place in
+      let scratch = try scratchServer(for: dump, of: kind, in: place)
+      // The accounts of MySQL are in a database.
+      let databases = kind == .mysql ? dump.contents : dump.loadable
+      let path = kind == .sqlite ? address.directory + Array("/dump".utf8) : place.path(of: "dump")
+      let staged = try stage(dump, databases: databases, to: path, for: scratch)
+      let served = try scratch.serve(
+        databases, isPhysical: dump.hasServerFiles, of: staged.directory, at: staged.path, as: address,
+        queried: queried.map { Array($0.utf8) })
+      return (served.result, served)
+    }
+  }
+
+  private func attempt(
+    _ dump: StoredDump, number: Int,
+    load: (DatabaseConfiguration.Kind, PrivateDirectory) throws -> (ScratchServer.Result, ServedDatabase?)
+  ) throws -> Loaded {
     let start = Clock.monotonic()
     var answer = DrillAnswer.Database(
       name: displayName(dump.record.name), kind: displayName(dump.record.kind),
       snapshot: dump.snapshot.name.description, ageSeconds: now.seconds - dump.record.ended.seconds)
-    var damage: String?
+    var (damage, served): (String?, ServedDatabase?)
+    var lines: [String] = []
     do {
       guard let kind = dump.kind, kind != .command, kind != .pgbackrest else {
         answer.result = .notTested
@@ -52,43 +94,48 @@ struct DatabaseDrill {
           dump.kind == nil
           ? "its kind is not known; name the database in the configuration"
           : "treering does not know the program that loads it"
-        return (answer, nil)
+        return Loaded(answer: answer)
       }
       let place = try work.make("database-\(number)")
       try place.letPass()
-      defer { try? place.directory.removeContent() }
-      let result = try load(dump, of: kind, in: place)
+      let result: ScratchServer.Result
+      (result, served) = try load(kind, place)
       (answer.server, answer.databases, answer.tables) = (result.server, result.databases, result.tables)
       if !result.warnings.isEmpty { answer.message = result.warnings.joined(separator: "; ") }
     } catch {
       try checkForSignal()
       answer.result = .failed
+      lines = (error as? DumpFailure)?.lastLines ?? []
       let failure = (error as? DumpFailure).map { Failure(.failed, $0.message, hint: $0.hint) } ?? error as? Failure
       answer.message = failure?.description ?? "\(error)"
       if failure?.kind == .damaged { damage = answer.message }
     }
     answer.elapsedSeconds = Clock.monotonic() - start
-    return (answer, damage)
+    return Loaded(answer: answer, damage: damage, lines: lines, served: served)
   }
 
-  private func load(
-    _ dump: StoredDump, of kind: DatabaseConfiguration.Kind, in place: PrivateDirectory
-  ) throws -> ScratchServer.Result {
-    let scratch = try ScratchServer(
+  private func scratchServer(
+    for dump: StoredDump, of kind: DatabaseConfiguration.Kind, in place: PrivateDirectory
+  ) throws -> ScratchServer {
+    try ScratchServer(
       for: kind, named: displayName(dump.record.name), programs: .ofEnvironment, in: place.directory, at: place.path)
-    let isPhysical = dump.isPhysical || dump.isBaseBackup
-    let databases = isPhysical ? dump.entries.filter { $0.isDirectory && !$0.hasLogs }.map(\.object) : dump.loadable
-    try dump.stage(
-      databases: databases, of: store, to: place.path(of: "dump"), threads: threads, common: common)
-    let staged = try place.open("dump")
-    guard isPhysical else { return try scratch.load(databases, of: staged.directory, at: staged.path) }
-    if dump.isBaseBackup {
-      _ = try RecoveryDirectory(path: staged.path, account: scratch.account, fetchCommand: nil, seconds: nil).prepare()
-    } else if let account = scratch.account {
-      do { try staged.directory.give(to: account) } catch {
-        throw Failure.writing("change the owner of", at: staged.path, because: error)
+  }
+
+  /// Copies a dump, and prepares a copy of a server's files for its start.
+  private func stage(
+    _ dump: StoredDump, databases: [[UInt8]], to path: [UInt8], for scratch: ScratchServer
+  ) throws -> (directory: Directory, path: [UInt8]) {
+    let wanted =
+      dump.hasServerFiles ? dump.entries.filter { $0.isDirectory && !$0.hasLogs }.map(\.object) : databases
+    try dump.stage(databases: wanted, of: store, to: path, threads: threads, common: common)
+    do {
+      let directory = Directory(try Descriptor.open(path: path, [.read, .directory]))
+      if dump.isBaseBackup {
+        _ = try RecoveryDirectory(path: path, account: scratch.account, fetchCommand: nil, seconds: nil).prepare()
+      } else if dump.isPhysical, let account = scratch.account {
+        try directory.give(to: account)
       }
-    }
-    return try scratch.start(onFilesIn: staged.directory, at: staged.path)
+      return (directory, path)
+    } catch let error as Errno { throw Failure.writing("prepare the dump", at: path, because: error) }
   }
 }

@@ -58,6 +58,8 @@ struct DrillAnswer: HistoryLine, Codable {
     var restoreSeconds = 0.0
     var live = Live()
     var databases: [Database] = []
+    /// `nil` for a sample.
+    var recovery: Recovery?
     var problems: [Problem] = []
     /// The number of all problems; only the first are named.
     var problemCount = 0
@@ -69,10 +71,10 @@ struct DrillAnswer: HistoryLine, Codable {
   var time: String
   var command = "drill"
   var name = "sample"
-  /// The seed of the random choice.
-  let seed: UInt64
+  /// The seed of the random choice of a sample.
+  var seed: UInt64?
   /// The number of files that were wanted.
-  let wanted: Int
+  var wanted: Int?
   var result = Result.passed
   var copies: [Copy] = []
   var exitStatus = ExitStatus.done.code
@@ -97,13 +99,16 @@ extension DrillAnswer.Copy {
       ?? (hasDamage
         ? .damaged
         : databases.contains { $0.result == .failed }
-          ? .failed : problemCount > 0 || live.unreadable > 0 ? .warnings : .done)
+          ? .failed : problemCount > 0 || live.unreadable > 0 || recovery?.isSlow == true ? .warnings : .done)
     exitStatus = status.code
     result = status == .done ? .passed : status == .warnings ? .warnings : .failed
   }
 }
 
 extension DrillAnswer {
+  /// The time of the recovery of a service; `nil` if it was not measured.
+  var totalSeconds: Double? { copies.first?.recovery?.totalSeconds }
+
   /// The end of the history that is searched for drills.
   static let historyBytes = 32 << 20
 
@@ -111,8 +116,12 @@ extension DrillAnswer {
   static func all(in text: [UInt8]) -> [DrillAnswer] {
     let decoder = JSONDecoder()
     decoder.keyDecodingStrategy = .convertFromSnakeCase
+    // The keys of a line are sorted.
+    let mark = Array(#"{"command":"drill","#.utf8)
     return text.split(separator: newline).compactMap {
-      guard let drill = try? decoder.decode(DrillAnswer.self, from: Data($0)), drill.command == "drill" else {
+      guard $0.starts(with: mark), let drill = try? decoder.decode(DrillAnswer.self, from: Data($0)),
+        drill.command == "drill"
+      else {
         return nil
       }
       return drill
@@ -134,7 +143,10 @@ extension DrillAnswer {
   /// The page of a drill for a person.
   var lines: [String] {
     let verdict = [Result.passed: "passed", .warnings: "passed, with warnings", .failed: "FAILED"][result]!
-    return ["drill of \(time): \(verdict), in \(durationText(elapsedSeconds)) (seed \(seed))"]
+    let title = seed == nil ? "drill \(name) of \(time)" : "drill of \(time)"
+    return [
+      "\(title): \(verdict), in \(durationText(elapsedSeconds))" + (seed.map { " (seed \($0))" } ?? "")
+    ]
       + copies.flatMap { [""] + $0.lines }
   }
 }
@@ -149,9 +161,11 @@ extension DrillAnswer.Copy {
       item(
         "restored \(counted(files, "file")) and \(counted(directories, "directory")) (\(byteText(bytes))) of "
           + "\(snapshots.joined(separator: ", "))\(age), in \(durationText(openSeconds + restoreSeconds))")
-      item("beside the source: \(live.text)", mark: live.damaged > 0 ? "!" : " ")
+      if recovery == nil { item("beside the source: \(live.text)", mark: live.damaged > 0 ? "!" : " ") }
     }
     for database in databases { item(database.text, mark: database.result == .failed ? "!" : " ") }
+    for (text, isBad) in recoveryLines { item(text, mark: isBad ? "!" : " ") }
+    lines += (recovery?.output ?? []).map { "  | \($0)" }
     for problem in problems { item("\(problem.path): \(problem.message)", mark: problem.isDamage ? "!" : "-") }
     if problemCount > problems.count { item("and \(problemCount - problems.count) more", mark: "-") }
     return lines

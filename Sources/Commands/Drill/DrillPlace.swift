@@ -30,6 +30,20 @@ final class DrillPlace {
     if CurrentProcess.rememberedSignal == nil { Self.remove(directory.path) } else { directory.remove() }
   }
 
+  /// Leaves everything for inspection, under a name that no later drill removes. Returns the path.
+  func keep() -> [UInt8]? {
+    let (parent, name) = splitLast(of: directory.path)
+    let kept = Array("treering-kept-".utf8) + name.dropFirst(Self.prefix.utf8.count)
+    do throws(Errno) {
+      let above = try Descriptor.open(path: parent, [.read, .directory])
+      try above.rename(name.span, to: above, as: kept.span)
+      return parent + (parent.last == slash ? [] : [slash]) + kept
+    } catch {
+      Console.warn("this temporary directory cannot be renamed: \(error)", path: directory.path)
+      return nil
+    }
+  }
+
   private static func remove(_ path: [UInt8]) {
     do { try removeTree(at: path, threads: 2) } catch {
       Console.warn("this temporary directory cannot be removed: \(error)", path: path)

@@ -39,9 +39,9 @@ struct SampleDrill {
     let databases = DatabaseDrill(
       store: store, work: place.directory, now: now, threads: threads, common: common)
     for (number, dump) in dumps.enumerated() {
-      let (database, damage) = try databases.load(dump, number: number)
-      answer.databases.append(database)
-      if let damage {
+      let loaded = try databases.load(dump, number: number)
+      answer.databases.append(loaded.answer)
+      if let damage = loaded.damage {
         answer.add(.init(path: displayName(dump.record.source), message: damage, isDamage: true))
       }
     }
@@ -166,7 +166,7 @@ struct RestoredDifference: Equatable {
 }
 
 /// Keeps the warnings and the changes of a restore.
-private final class DrillMonitor: Monitor {
+final class DrillMonitor: Monitor {
   private let state = Mutex<(warnings: [Warning], changes: [RestoreChange])>(([], []))
 
   var wantsChanges: Bool { true }

@@ -63,6 +63,7 @@ extension MetricsText {
         value: Moment.seconds(of: drill.time).map { "\($0)" })
       add("drill_failed", help: "1 where the last drill failed.", value: drill.result == "failed" ? "1" : "0")
     }
+    add(state.drills)
     if let run { add(run, at: now) }
     add("problems", help: "Problems that status names.", value: "\(state.findings.count)")
     add("snapshots", help: "Snapshots in the repository.", value: "\(state.snapshots)")
@@ -74,6 +75,24 @@ extension MetricsText {
     add("rotation_held", help: "1 where rotation is held.", value: state.rotationHeld == nil ? "0" : "1")
     add("free_bytes", help: "What is free on the repository's file system.", value: "\(state.bytesFree)")
     add("size_bytes", help: "The size of the repository's file system.", value: "\(state.bytesTotal)")
+  }
+
+  /// Adds the figures of the drills of the configuration.
+  private mutating func add(_ drills: [RepositoryState.Drill]) {
+    func add(_ name: String, help: String, sample: (RepositoryState.Drill) -> Int64?) {
+      self.add(name, help: help, samples: drills.map { ("drill", $0.drill, sample($0)) })
+    }
+    add("drill_timestamp_seconds", help: "When the last drill was done.") {
+      $0.time.flatMap { Moment.seconds(of: $0) }
+    }
+    add("drill_result", help: "0 where the last drill passed, 1 where it had warnings, 2 where it failed.") {
+      $0.result.map { $0 == .passed ? 0 : $0 == .warnings ? 1 : 2 }
+    }
+    add("drill_recovery_seconds", help: "The time of the recovery in the last drill.") {
+      $0.totalSeconds.map { Int64($0.rounded(.up)) }
+    }
+    add("drill_objective_seconds", help: "The recovery time objective.", sample: \.rtoSeconds)
+    add("drill_data_age_seconds", help: "The age of the newest data in the last drill.", sample: \.dataAgeSeconds)
   }
 
   /// Adds the figures of the last run.

@@ -25,6 +25,8 @@ struct RepositoryFacts {
   var logs: [[UInt8]: DatabaseLogs.State] = [:]
   /// The sources that are on the repository's own disk.
   var sourcesOnSameDisk: [[UInt8]] = []
+  /// The drills of the history, newest last; empty if the configuration has none.
+  var drills: [DrillAnswer] = []
 
   /// A command line for this repository, for use in messages.
   func advice(_ command: String) -> String { commandLine(command, repository: path) }
@@ -49,6 +51,7 @@ extension RepositoryFacts {
       bytesTotal = system.bytesUsed &+ system.bytesAvailable
     }
     sourcesOnSameDisk = sources.filter { repository.isOnDisk(of: $0) }
+    if file?.settings.drills.isEmpty == false { drills = try repository.pastDrills() }
     for database in file?.databases ?? [] {
       do { logs[database.name] = try database.logState(for: list) } catch {
         logs[database.name] = DatabaseLogs.State(problem: "\(error)")

@@ -93,6 +93,8 @@ struct RepositoryState: Encodable {
   let lastVerification: PastRuns.Verification?
   let lastAudit: PastRuns.Audit?
   let lastDrill: PastRuns.Drill?
+  /// The drills of the configuration.
+  let drills: [Drill]
   /// The last verification of each part.
   let verifiedParts: [Part]
   /// Everything was verified at this time or later.
@@ -111,6 +113,7 @@ struct RepositoryState: Encodable {
     var databases: [ExpectedDatabase] = []
     var remotes: [ExpectedRemote] = []
     var verification: Configuration.Verification?
+    var drills: [DrillConfiguration] = []
     /// See `RepositoryState.due`.
     var due: [String]?
     var nextSnapshot: Timestamp?
@@ -128,10 +131,12 @@ struct RepositoryState: Encodable {
     let judgedRemotes = expectations.remotes.map(judge.judge)
     remotes = judgedRemotes.map(\.remote)
     let verification = judge.verification
+    let judgedDrills = expectations.drills.map(DrillJudge(facts: facts, now: now).judge)
+    drills = judgedDrills.map(\.drill)
     findings =
       judged.compactMap(\.finding) + judgedDatabases.compactMap(\.finding) + judge.snapshotFindings
       + judgedRemotes.compactMap(\.finding) + expectations.remotes.compactMap(judge.keyReminder)
-      + verification.findings + judge.runFindings
+      + verification.findings + judgedDrills.compactMap(\.finding) + judge.runFindings
     notes = judgedDatabases.compactMap(\.note) + verification.notes + judge.diskNotes
     due = expectations.due
     nextSnapshot = expectations.nextSnapshot?.rfc3339
@@ -211,7 +216,9 @@ private struct Judge {
     if let unprotected = facts.plan.unprotectedSentence { findings.append(unprotected) }
     findings += facts.list.unusable.map(\.sentence)
     if let damage = damageFinding { findings.append(damage) }
-    if let drill = facts.history.lastDrill, drill.result == "failed" {
+    if let drill = facts.history.lastDrill, drill.result == "failed",
+      !expectations.drills.contains(where: { $0.name == drill.name })
+    {
       findings.append("the last drill, at \(drill.time), failed; see: \(facts.advice("drill show"))")
     }
     return findings
@@ -372,7 +379,7 @@ extension RepositoryState {
     let remotes = ExpectedRemote.all(in: file, of: repository, history: facts.history)
     var expectations = Expectations(
       sources: sources, isConfigured: file != nil, databases: ExpectedDatabase.all(in: file, or: list),
-      remotes: remotes, verification: file?.settings.verification,
+      remotes: remotes, verification: file?.settings.verification, drills: file?.settings.drills ?? [],
       maximumAgeSeconds: maximumAgeSeconds)
     if let work = try file?.dueWork(in: repository, among: list, at: now) {
       (expectations.due, expectations.nextSnapshot) = (work.steps, work.nextSnapshot)
@@ -407,6 +414,7 @@ extension ConfigurationFile {
     if let part = settings.verification?.duePart(after: verified, at: now), !list.snapshots.isEmpty || !due.isEmpty {
       due.append("verify \(part)")
     }
+    due += try dueDrills(in: repository, at: now).map { "drill \($0.name)" }
     return (due, next)
   }
 }

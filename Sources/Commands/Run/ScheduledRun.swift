@@ -66,6 +66,7 @@ final class ScheduledRun {
     pushLogs()
     removeUnneededLogs(for: repository)
     verifyPart(of: repository)
+    rehearse(in: repository)
     let start = Clock.monotonic()
     if let problem = emptyTrashNotingErrors(of: repository, threads: file.threads) {
       note("trash", outcome: .warnings, since: start, message: problem.description)
@@ -203,6 +204,36 @@ final class ScheduledRun {
       answer.exitStatus = status.code
       answer.error = failure.description
     }
+  }
+
+  /// Does the drills that are due. Another run may be at it.
+  private func rehearse(in repository: Repository) {
+    guard !file.settings.drills.isEmpty, CurrentProcess.rememberedSignal == nil else { return }
+    let began = Clock.monotonic()
+    do {
+      guard let lock = try repository.lockDrills() else { return }
+      defer { withExtendedLifetime(lock) {} }
+      for drill in try file.dueDrills(in: repository, at: start) { try rehearse(drill, in: repository) }
+    } catch { take(error as? Failure ?? Failure(.failed, "\(error)"), of: "drill", since: began) }
+  }
+
+  private func rehearse(_ drill: DrillConfiguration, in repository: Repository) throws {
+    let (began, step) = (Clock.monotonic(), "drill \(drill.name)")
+    CurrentProcess.notifyServiceManager("STATUS=\(step)")
+    let result = try TableDrill(drill: drill, file: file, common: common).run()
+    repository.history.record(result)
+    if result.result != .failed {
+      let time = result.totalSeconds.map { "the recovery takes at least \(durationText($0))" }
+      return note(step, outcome: result.result == .passed ? .done : .warnings, since: began, message: time)
+    }
+    let message = "the \(step) failed: \(result.error ?? "")"
+    Console.complain(message)
+    note(step, outcome: .failed, since: began, message: message)
+    let isDamage = result.exitStatus == ExitStatus.damaged.code
+    // A drill that failed has changed nothing. Damage matters more than a push that failed.
+    guard answer.exitStatus == ExitStatus.done.code || isDamage && [1, 7].contains(answer.exitStatus) else { return }
+    answer.exitStatus = isDamage ? result.exitStatus : ExitStatus.warnings.code
+    answer.error = message
   }
 
   private func damage(of paths: UInt64, in part: VerificationPart, of repository: Repository) -> Failure {

@@ -23,6 +23,7 @@ struct StatusPage {
     if !state.sources.isEmpty || state.databases.isEmpty { lines += sourceTable }
     if !state.databases.isEmpty { lines += (state.sources.isEmpty ? [] : [""]) + databaseTable }
     if !state.remotes.isEmpty { lines += [""] + remoteTable }
+    if !state.drills.isEmpty { lines += [""] + drillTable }
     lines.append("")
     for (title, text) in facts { lines += wrapped(text, first: Self.padded(title), next: Self.padded("")) }
     if !state.runs.isEmpty { lines += ["", "LAST RUNS"] + runTable }
@@ -60,6 +61,17 @@ struct StatusPage {
             Self.shout($0.state),
           ]
         }, rightAligned: [1])
+  }
+
+  private var drillTable: [String] {
+    table(
+      [["DRILL", "AGE", "RECOVERY", "AT MOST", ""]]
+        + state.drills.map {
+          [
+            $0.drill, Self.age($0.ageSeconds), $0.totalSeconds.map(durationText) ?? "", Self.age($0.rtoSeconds),
+            Self.shout($0.state),
+          ]
+        }, rightAligned: [1, 2, 3])
   }
 
   private var runTable: [String] {

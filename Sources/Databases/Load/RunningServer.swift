@@ -8,18 +8,26 @@ final class RunningServer {
   private let end = ServerEnd()
   private var thread: BackgroundThread?
 
-  init(_ arguments: [[UInt8]], by tools: Tools) {
+  /// `process` is one of the network namespace for the server; `nil` for that of this process.
+  init(_ arguments: [[UInt8]], by tools: Tools, inNetworkOf process: Int32? = nil) {
     name = tools.name
     var setting = Tools.Setting()
     setting.stop = stop
     let (end, waited) = (end, setting)
     thread = try? BackgroundThread {
       do throws(DumpFailure) {
+        if let process { try Self.enterNetwork(of: process, for: tools) }
         _ = try tools.run(arguments, waited)
         end.set(nil)
       } catch { end.set(error) }
     }
     if thread == nil { end.set(DumpFailure(name: name, reason: "no thread can be made")) }
+  }
+
+  private static func enterNetwork(of process: Int32, for tools: Tools) throws(DumpFailure) {
+    do throws(Errno) { try CurrentProcess.enterNetwork(of: process) } catch {
+      throw DumpFailure(name: tools.name, reason: "cannot enter the network of the drill: \(error)")
+    }
   }
 
   /// Asks the server until it answers, for at most a minute.

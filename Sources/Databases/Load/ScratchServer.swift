@@ -16,10 +16,10 @@ public struct ScratchServer {
     public var warnings: [String] = []
   }
 
-  private var database: DatabaseConfiguration
+  private(set) var database: DatabaseConfiguration
   private let programs: ProgramSearch
-  private let tools: Tools
-  private let work: DumpDirectory
+  let tools: Tools
+  let work: DumpDirectory
 
   /// `work` is a private directory of this user through which other accounts may pass.
   public init(
@@ -41,7 +41,7 @@ public struct ScratchServer {
   /// Loads the databases of a dump into a new server, or checks the copy of an SQLite file.
   public func load(_ databases: [[UInt8]], of dump: Directory, at path: [UInt8]) throws(DumpFailure) -> Result {
     switch database.kind {
-    case .postgresql: return try loadPostgreSQL(databases, of: dump, at: path)
+    case .postgresql: return try loadPostgreSQL(databases, of: dump, at: path).result
     case .mysql:
       let data = try work.makeDirectory(for: Array("data".utf8))
       try recovery().build(dump, at: path, databases: databases, into: data.directory, at: data.path, nil)
@@ -65,12 +65,12 @@ public struct ScratchServer {
     return try result(of: server)
   }
 
-  private func loadPostgreSQL(
-    _ databases: [[UInt8]], of dump: Directory, at path: [UInt8]
-  ) throws(DumpFailure) -> Result {
+  func loadPostgreSQL(
+    _ databases: [[UInt8]], of dump: Directory, at path: [UInt8], as address: ServerAddress? = nil
+  ) throws(DumpFailure) -> (server: PrivatePostgreSQLServer, result: Result) {
     let data = try work.makeDirectory(for: Array("data".utf8))
     try data.give()
-    let server = try PrivatePostgreSQLServer(onDataAt: data.path, work: try enter(), by: tools)
+    let server = try PrivatePostgreSQLServer(onDataAt: data.path, work: try enter(), as: address, by: tools)
     let loader = try DumpLoader(into: server.connection, programs: programs)
     var options = LoadOptions(moment: Clock.now())
     options.makesRoles = true
@@ -78,21 +78,21 @@ public struct ScratchServer {
     let loaded = try loader.load(steps, from: dump, at: path, options)
     var result = try result(of: server)
     result.warnings = loaded.warnings
-    return result
+    return (server, result)
   }
 
-  private func result(of server: PrivatePostgreSQLServer) throws(DumpFailure) -> Result {
+  func result(of server: PrivatePostgreSQLServer) throws(DumpFailure) -> Result {
     let counts = try server.counts()
     return Result(server: "PostgreSQL \(server.version)", databases: counts.databases, tables: counts.tables)
   }
 
-  private func recovery() throws(DumpFailure) -> MySQLRecovery {
+  func recovery() throws(DumpFailure) -> MySQLRecovery {
     try MySQLRecovery(for: database, programs: programs, in: work.directory, at: work.path)
   }
 
   /// A directory in which the account of the server makes its socket.
-  private func enter() throws(DumpFailure) -> DumpDirectory {
-    let directory = try work.makeDirectory(for: Array("run".utf8))
+  func enter(_ name: String = "run") throws(DumpFailure) -> DumpDirectory {
+    let directory = try work.makeDirectory(for: Array(name.utf8))
     try directory.give()
     return directory
   }

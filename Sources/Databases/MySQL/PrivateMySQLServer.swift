@@ -38,7 +38,10 @@ final class PrivateMySQLServer {
   /// one, even of a server that runs.
   private static func temporaryFiles(in directory: [UInt8]) -> [UInt8] { Array("--tmpdir=".utf8) + directory }
 
-  init(at places: Places, by tools: Tools) throws(DumpFailure) {
+  /// With `address` the server listens there, too. Without accounts it lets every account in.
+  init(
+    at places: Places, as address: ServerAddress? = nil, hasAccounts: Bool = true, by tools: Tools
+  ) throws(DumpFailure) {
     self.tools = tools
     let programs = ProgramSearch(path: Array("/usr/sbin:/usr/local/sbin".utf8))
     guard let server = tools.programs.find(["mariadbd", "mysqld"]) ?? programs.find(["mariadbd", "mysqld"]) else {
@@ -47,7 +50,7 @@ final class PrivateMySQLServer {
         hint: "install the server of the dump's version: Debian's package is mariadb-server")
     }
     let work = places.work
-    let socket = work.path + Array("/socket".utf8)
+    let socket = address.map { $0.directory + [slash] + $0.socket } ?? work.path + Array("/socket".utf8)
     guard socket.count < 104 else {
       throw DumpFailure(
         name: tools.name, reason: "the path \(displayName(socket)) is too long for a socket",
@@ -68,7 +71,12 @@ final class PrivateMySQLServer {
     connection.passwordFile = String(decoding: work.path, as: UTF8.self) + "/password"
     connection.user = tools.account?.name
     self.connection = connection
-    process = RunningServer(Self.arguments(server, places, socket: socket), by: tools)
+    let access =
+      (address.map { words("--port=\($0.port)", "--bind-address=127.0.0.1") } ?? words("--skip-networking"))
+      + (hasAccounts
+        ? [Array("--init-file=".utf8) + work.path + Array("/init.sql".utf8)] : words("--skip-grant-tables"))
+    process = RunningServer(
+      Self.arguments(server, places, socket: socket) + access, by: tools, inNetworkOf: address?.process)
     try process.waitUntilReady { () throws(DumpFailure) in
       _ = try MySQLServer(of: connection, tools: tools).rows("SELECT 1")
     }
@@ -89,10 +97,9 @@ final class PrivateMySQLServer {
     let first = places.options.map { option("defaults-file", $0) } ?? Array("--no-defaults".utf8)
     return [server, first, option("datadir", places.data), temporaryFiles(in: places.data), option("socket", socket)]
       + [
-        option("pid-file", socket + Array(".pid".utf8)),
-        option("init-file", places.work.path + Array("/init.sql".utf8)),
+        option("pid-file", socket + Array(".pid".utf8))
       ]
-      + words("--skip-networking", "--skip-log-bin", "--skip-slave-start", "--event-scheduler=OFF")
+      + words("--skip-log-bin", "--skip-slave-start", "--event-scheduler=OFF")
   }
 
   /// Runs a script, from the beginning of its file.

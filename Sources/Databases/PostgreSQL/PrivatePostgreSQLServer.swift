@@ -15,8 +15,11 @@ final class PrivatePostgreSQLServer {
 
   /// Starts a server on `data`, which is an empty directory of the account, or has the files of a server.
   ///
-  /// `work` is a private directory of the account, for the socket.
-  init(onDataAt data: [UInt8], work: DumpDirectory, by tools: Tools) throws(DumpFailure) {
+  /// `work` is a private directory of the account, for the socket. With `address` the server listens there, too. Over
+  /// TCP it asks for the passwords of the roles.
+  init(
+    onDataAt data: [UInt8], work: DumpDirectory, as address: ServerAddress? = nil, by tools: Tools
+  ) throws(DumpFailure) {
     (self.tools, self.data) = (tools, data)
     let wanted = try work.attempt("read the version in", at: data) { () throws(Errno) in try Self.version(at: data) }
     (version, programs) = try Self.programs(ofVersion: wanted, by: tools)
@@ -26,21 +29,25 @@ final class PrivatePostgreSQLServer {
     }
     let rules = try work.makeFile(Array("rules".utf8))
     try work.attempt("write") { () throws(Errno) in
-      try rules.descriptor.write(Array("local all all trust\n".utf8))
+      try rules.descriptor.write(
+        Array("local all all trust\nhost all all 127.0.0.1/32 md5\nhost all all ::1/128 md5\n".utf8))
       if let account = tools.account { try rules.descriptor.setOwner(user: account.user, group: account.group) }
     }
     func setting(_ name: String, _ value: [UInt8]) -> [[UInt8]] { words("-c") + [Array("\(name)=".utf8) + value] }
+    let port = address?.port ?? 5432
     let own = [
-      "listen_addresses=", "fsync=off", "full_page_writes=off", "ssl=off", "logging_collector=off", "archive_mode=off",
-      "port=5432", "autovacuum=off",
+      address == nil ? "listen_addresses=" : "listen_addresses=127.0.0.1,::1", "fsync=off", "full_page_writes=off",
+      "ssl=off", "logging_collector=off", "archive_mode=off",
+      "port=\(port)", "autovacuum=off",
     ].flatMap { words("-c", $0) }
     process = RunningServer(
       [programs + Array("/postgres".utf8)] + words("-D") + [data] + own
-        + setting("unix_socket_directories", work.path) + setting("hba_file", work.path + Array("/rules".utf8)),
-      by: tools)
+        + setting("unix_socket_directories", work.path + (address.map { [UInt8(ascii: ",")] + $0.directory } ?? []))
+        + setting("hba_file", work.path + Array("/rules".utf8)),
+      by: tools, inNetworkOf: address?.process)
     var connection = DatabaseConfiguration()
     (connection.name, connection.kind, connection.user) = (tools.name, .postgresql, tools.account?.name)
-    (connection.socket, connection.port) = (String(decoding: work.path, as: UTF8.self), 5432)
+    (connection.socket, connection.port) = (String(decoding: work.path, as: UTF8.self), port)
     connection.role = Self.role
     self.connection = connection
     try process.waitUntilReady { () throws(DumpFailure) in

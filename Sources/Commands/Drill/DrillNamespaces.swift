@@ -1,0 +1,280 @@
+internal import Engine
+internal import Model
+internal import Posix
+internal import Repository
+internal import Settings
+internal import Synchronization
+
+/// The mount, process, IPC, host name and network namespaces of a drill; namespaces(7).
+///
+/// Their root has programs that cannot be changed, and restored paths at their original places. Their network has the
+/// loopback device alone. The first process of the namespaces is a shell of this process. Its end, or that of this
+/// process, ends all processes and removes all mounts.
+final class DrillNamespaces {
+  /// A directory that the programs of the drill find at another path.
+  struct Binding {
+    let directory: [UInt8]
+    let path: [UInt8]
+  }
+
+  /// The first process of the namespaces.
+  let process: Int32
+  private let group: ControlGroup
+  private let holder: BackgroundProgram
+
+  /// The variables of all programs. Those of this process could lead to live data.
+  private static let environment = [
+    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8",
+  ].map { Array($0.utf8) }
+
+  /// `root` has the restored paths. `work` is an empty directory. `base` has the programs; it is empty for those of this
+  /// machine.
+  init(
+    root: [UInt8], work: [UInt8], base: [UInt8], restored: [[UInt8]], bindings: [Binding], group: ControlGroup
+  ) throws {
+    let hidden = restored.filter { path in
+      Self.hidingDirectories.contains { path.starts(with: Array($0.utf8)) }
+    }
+    let separator = Array("--".utf8)
+    let words =
+      [DrillScripts.start, DrillScripts.place].map { Array($0.utf8) } + [root, base, work] + hidden + [separator]
+      + bindings.flatMap { [$0.directory, $0.path] }
+    var program = ChildProgram(
+      [Array("/bin/sh".utf8), Array("-euc".utf8)] + words, environment: Self.environment, timeoutSeconds: .infinity)
+    program.startsAtRoot = true
+    holder = BackgroundProgram(program)
+    self.group = group
+    while true {
+      try checkForSignal()
+      let state = holder.state
+      if let process = state.lines.last.flatMap({ Int32(String(decoding: $0, as: UTF8.self)) }), state.end == nil {
+        self.process = process
+        return
+      }
+      if let end = state.end {
+        throw Failure(
+          .failed, "the namespaces of the drill cannot be made: \(state.text ?? "\(end)")",
+          hint: "they need root, util-linux, iproute2, and a kernel or container that allows them")
+      }
+      CurrentProcess.sleep(milliseconds: 10)
+    }
+  }
+
+  /// The directories over which others are mounted. A restored path below them is mounted over those again.
+  private static let hidingDirectories = ["/usr", "/bin", "/sbin", "/lib", "/tmp", "/run", "/dev"]
+
+  /// A program in the namespaces, with the standard error in its output.
+  func program(_ command: [String], seconds: Double) -> ChildProgram {
+    let groups = group.directories.joined(separator: [UInt8(ascii: " ")])
+    var program = ChildProgram(
+      ["/bin/sh", "-euc", DrillScripts.enter, "enter"].map { Array($0.utf8) } + [
+        Array(groups), Array("\(process)".utf8),
+      ]
+        + command.map { Array($0.utf8) },
+      environment: Self.environment, timeoutSeconds: seconds)
+    program.joinsErrors = true
+    program.startsAtRoot = true
+    // The namespaces end what a program leaves running.
+    program.endsGroup = false
+    return program
+  }
+
+  /// Ends all processes.
+  func end() {
+    holder.end()
+    group.remove()
+  }
+}
+
+/// The shell scripts that make the namespaces and enter them. `set -eu` holds.
+enum DrillScripts {
+  /// Starts the first process of new namespaces. Its parent ignores SIGTERM, so only SIGKILL surely reaches it.
+  static let start = """
+    exec setpriv --pdeathsig KILL -- unshare --mount --pid --ipc --uts --net --fork --kill-child=KILL -- \
+      /bin/sh -euc "$0" drill "$@"
+    """
+
+  /// Makes the root: `root base work hidden… -- (directory path)…`. Prints the number of its process as the host sees it.
+  ///
+  /// A restored symbolic link could lead out of the root. So the root is changed as early as possible.
+  static let place = #"""
+    umask 022
+    root=$1 base=$2 work=$3
+    # The old root gets a name that no restored link can know.
+    host=${work%/*} host=.${host##*/}
+    shift 3
+    read -r process rest </proc/self/stat
+    ip link set lo up
+    mount --bind -o nodev "$root" "$root"
+    cd "$root"
+    number=0
+    for path; do
+      [ "$path" != -- ] || break
+      number=$((number + 1))
+      if [ -L ".$path" ]; then cp -P ".$path" "$work/$number"; continue; fi
+      if [ -d ".$path" ]; then mkdir "$work/$number"; else : >"$work/$number"; fi
+      mount --bind -o nodev ".$path" "$work/$number"
+    done
+    for program in "$base"/usr "$base"/bin "$base"/sbin "$base"/lib*; do
+      name=${program##*/}
+      if [ -L "$name" ] || ! [ -e "$program" ]; then continue; fi
+      if [ -L "$program" ]; then cp -P "$program" "$name"; continue; fi
+      mkdir -p "$name"
+      mount --bind -o ro,nodev "$program" "$name"
+    done
+    mkdir "$host"
+    pivot_root . "$host"
+    cd /
+    mkdir -p proc dev etc tmp run var/tmp var/log var/lib var/cache root home srv opt
+    mount -t proc -o nosuid,nodev,noexec proc proc
+    for name in sys sysrq-trigger irq bus fs; do
+      if [ -e "proc/$name" ]; then mount --bind -o ro "proc/$name" "proc/$name"; fi
+    done
+    mount -t tmpfs -o mode=755,nosuid tmpfs dev
+    for name in null zero full random urandom tty; do
+      : >"dev/$name"
+      mount --bind "$host/dev/$name" "dev/$name"
+    done
+    mkdir dev/pts dev/shm
+    mount -t devpts -o newinstance,ptmxmode=666,mode=620 devpts dev/pts
+    ln -s pts/ptmx dev/ptmx
+    ln -s /proc/self/fd dev/fd
+    ln -s fd/0 dev/stdin
+    ln -s fd/1 dev/stdout
+    ln -s fd/2 dev/stderr
+    for name in dev/shm tmp run; do mount -t tmpfs -o nosuid,nodev tmpfs "$name"; done
+    chmod 1777 dev/shm tmp var/tmp
+    chmod 755 run
+    if ! [ -e var/run ] && ! [ -L var/run ]; then ln -s ../run var/run; fi
+    place() {
+      if [ -L "$1" ]; then mkdir -p "${2%/*}"; cp -P "$1" "$2"; return; fi
+      if [ -d "$1" ]; then mkdir -p "$2"; elif ! [ -e "$2" ]; then mkdir -p "${2%/*}"; : >"$2"; fi
+      mount --bind -o nodev "$1" "$2"
+    }
+    number=0
+    while [ "$1" != -- ]; do
+      number=$((number + 1))
+      place "$host$work/$number" "$1"
+      shift
+    done
+    shift
+    while [ $# -gt 0 ]; do
+      place "$host$1" "$2"
+      shift 2
+    done
+    if [ -n "$base" ]; then
+      for path in "$host$base"/*; do
+        case ${path##*/} in
+        usr | bin | sbin | lib* | proc | sys | dev | tmp | run) ;;
+        *) cp -an "$path" / ;;
+        esac
+      done
+    else
+      for name in passwd group nsswitch.conf ld.so.conf ld.so.conf.d ld.so.cache ssl/certs ssl/openssl.cnf \
+        ca-certificates.conf pki/tls/certs localtime timezone alternatives protocols services; do
+        if [ -e "etc/$name" ] || [ -L "etc/$name" ] || ! [ -e "$host/etc/$name" ]; then continue; fi
+        case $name in */*) mkdir -p "etc/${name%/*}" ;; esac
+        cp -a "$host/etc/$name" "etc/$name"
+      done
+    fi
+    [ -e etc/hosts ] || echo '127.0.0.1 localhost' >etc/hosts
+    umount -l "$host"
+    rmdir "$host"
+    trap 'exit 0' TERM
+    echo "$process"
+    while :; do
+      sleep 60 &
+      wait $!
+    done
+    """#
+
+  /// Runs a program in the namespaces: `groups process program argument…`. It cannot mount or make devices.
+  static let enter = """
+    umask 022
+    for group in $1; do echo 0 >"$group/cgroup.procs"; done
+    process=$2
+    shift 2
+    exec nsenter --target "$process" --mount --uts --ipc --net --pid -- \
+      /usr/bin/setpriv --inh-caps=-all --bounding-set=-all,+chown,+dac_override,+dac_read_search,+fowner,+fsetid,+kill\
+    ,+setgid,+setuid,+setpcap,+net_bind_service,+net_raw,+sys_chroot,+audit_write,+setfcap -- "$@"
+    """
+}
+
+/// A program that runs on a thread of its own while the value lives.
+final class BackgroundProgram {
+  struct State {
+    /// The last lines of its output and errors.
+    var lines: [[UInt8]] = []
+    /// `nil` while it runs.
+    var end: ProgramEnd?
+
+    /// The last line; `nil` if there is none.
+    var text: String? { lines.last.map { displayName($0) } }
+  }
+
+  private final class Shared: Sendable {
+    let state = Mutex(State())
+  }
+
+  private let shared = Shared()
+  private let stop = StopFlag()
+  private var thread: BackgroundThread?
+
+  init(_ program: ChildProgram) {
+    var program = program
+    program.stop = stop
+    let (child, shared) = (program, shared)
+    thread = try? BackgroundThread {
+      let end = ProgramEnd(of: child) { line in
+        shared.state.withLock {
+          $0.lines.append(line)
+          if $0.lines.count > 1000 { $0.lines.removeFirst(900) }
+        }
+      }
+      shared.state.withLock { $0.end = end }
+    }
+    if thread == nil { shared.state.withLock { $0.end = .notStarted("no thread can be made") } }
+  }
+
+  var state: State { shared.state.withLock { $0 } }
+
+  func end() {
+    stop.set()
+    thread?.join()
+    thread = nil
+  }
+
+  deinit { end() }
+}
+
+/// The end of a program, or the reason that it was not started.
+enum ProgramEnd: Sendable, Equatable, CustomStringConvertible {
+  case ended(ChildEnd)
+  case notStarted(String)
+
+  /// Runs a program to its end.
+  init(of program: ChildProgram, onLine: ([UInt8]) -> Void) {
+    var lines = LineBuffer()
+    do throws(Errno) {
+      self = .ended(
+        try program.run { bytes throws(Errno) in
+          lines.pass(bytes, onLine: onLine)
+        } onErrorLine: {
+          onLine($0)
+        })
+    } catch { self = .notStarted("\(error)") }
+    lines.finish(onLine: onLine)
+  }
+
+  var isSuccess: Bool { self == .ended(.exited(0)) }
+
+  var description: String {
+    switch self {
+    case .ended(.exited(let status)): "ended with status \(status)"
+    case .ended(.signalled(let signal)): "was ended by signal \(signal)"
+    case .ended(.timedOut): "did not end in time, and was stopped"
+    case .ended(.interrupted): "was stopped"
+    case .notStarted(let reason): "cannot be started: \(reason)"
+    }
+  }
+}

@@ -1,0 +1,183 @@
+internal import Catalog
+internal import Databases
+internal import Engine
+internal import FoundationEssentials
+internal import Model
+internal import Operations
+internal import Posix
+internal import Repository
+internal import Settings
+
+/// The drill of a table `[[drill]]`: a service is recovered in namespaces that have nothing but the copy.
+struct TableDrill {
+  let drill: DrillConfiguration
+  let file: ConfigurationFile
+  let common: CommonOptions
+  var connection = RemoteConnectionOptions.none
+  /// The directory below which everything is restored.
+  var parent = Self.parent
+  var keeps = false
+
+  /// A directory for what is restored, if the operator names none.
+  static let parent = Array("/var/tmp".utf8)
+
+  /// Does the drill, and tells Healthchecks. Throws only if a signal ends it.
+  func run() throws -> DrillAnswer {
+    let (start, now) = (Clock.monotonic(), Clock.now())
+    let healthchecks = drill.healthchecks.map {
+      Healthchecks(
+        url: $0, runID: UUID().uuidString.lowercased(), userAgent: "treering/\(Treering.version)",
+        limitSeconds: Double(file.settings.notifySeconds))
+    }
+    tell { healthchecks?.start() }
+    var answer = DrillAnswer(time: now.rfc3339, name: drill.name)
+    var copy = DrillAnswer.Copy(copy: try drill.remote ?? displayName(common.repositoryPath()))
+    var recovery = DrillAnswer.Recovery(
+      rtoSeconds: drill.rtoSeconds, freshWithinSeconds: drill.freshWithinSeconds)
+    do {
+      try recover(into: &copy, &recovery, at: now)
+      copy.recovery = recovery
+      copy.conclude()
+    } catch {
+      try checkForSignal()
+      let failure = error as? Failure ?? Failure(.failed, "\(error)")
+      copy.recovery = recovery
+      copy.conclude(after: ("\(failure)", failure.kind == .usage ? .failed : ExitStatus(failure.kind)))
+    }
+    answer.copies = [copy]
+    answer.elapsedSeconds = Clock.monotonic() - start
+    answer.conclude()
+    tell { healthchecks?.finish(exitStatus: answer.exitStatus, log: Array(answer.lines.joined(separator: "\n").utf8)) }
+    return answer
+  }
+
+  private func tell(_ send: () -> String?) {
+    if let problem = send() { Console.warn("Healthchecks could not be told of the drill \(drill.name): \(problem)") }
+  }
+
+  // MARK: Steps
+
+  private func recover(
+    into copy: inout DrillAnswer.Copy, _ recovery: inout DrillAnswer.Recovery, at now: Timestamp
+  ) throws {
+    recovery.failedStep = "open"
+    guard CurrentProcess.effectiveUser == 0 else {
+      throw Failure(.failed, "only root can do the drill of a table, because it needs namespaces", hint: "run as root")
+    }
+    let start = Clock.monotonic()
+    let store =
+      try file.settings.remotes.first { $0.name == drill.remote }.map {
+        try CommonOptions.openStore(at: RemoteTarget(remote: $0, connection: connection, options: common))
+      } ?? common.openRepository()
+    let list = try store.snapshots()
+    let parts = try DrillParts(of: drill, in: list, of: store, configured: file.databaseSettings)
+    copy.ageSeconds = parts.snapshots.map { now.seconds - $0.summary.started.seconds }.max()
+    copy.snapshots = parts.snapshots.map(\.name.description)
+    copy.openSeconds = Clock.monotonic() - start
+
+    recovery.failedStep = "restore"
+    let place = try DrillPlace(below: parent, forBytes: parts.byteCount)
+    defer {
+      if keeps { recovery.kept = place.keep().map { displayName($0) } } else { place.remove() }
+    }
+    let root = try place.directory.make("root")
+    do { try root.directory.descriptor.setPermissions(0o755) } catch {
+      throw Failure.writing("open", at: root.path, because: error)
+    }
+    for (snapshot, paths) in parts.files { try restore(paths, of: snapshot, from: store, to: root.path, into: &copy) }
+
+    recovery.failedStep = "place"
+    let sockets = try DrillSocket.all(for: parts.settings, in: place.directory)
+    let group = ControlGroup(limits: drill.limits)
+    if let problem = group.problem { recovery.notes.append(problem) }
+    let namespaces = try DrillNamespaces(
+      root: root.path, work: try place.directory.make("hidden").path, base: Array((drill.base ?? "").utf8),
+      restored: drill.paths.map { Array($0.utf8) }, bindings: sockets.map(\.binding), group: group)
+    defer { namespaces.end() }
+
+    try prove(parts, from: store, in: place.directory, sockets: sockets, namespaces, into: &copy, &recovery, at: now)
+    try judge(&recovery, of: copy)
+  }
+
+  /// Starts the databases and the program, and checks them. All have ended when it returns.
+  private func prove(
+    _ parts: DrillParts, from store: any VerifiableStore, in place: PrivateDirectory, sockets: [DrillSocket],
+    _ namespaces: DrillNamespaces, into copy: inout DrillAnswer.Copy, _ recovery: inout DrillAnswer.Recovery,
+    at now: Timestamp
+  ) throws {
+    recovery.failedStep = "database"
+    let loader = DatabaseDrill(store: store, work: place, now: now, threads: file.threads, common: common)
+    var served: [ServedDatabase] = []
+    for (number, dump) in parts.dumps.enumerated() {
+      let (socket, settings) = (sockets[number], parts.settings[number])
+      let address = socket.address(inNetworkOf: namespaces.process)
+      let loaded = try loader.serve(dump, number: number, as: address, queried: settings.databases?.first)
+      copy.databases.append(loaded.answer)
+      recovery.databaseSeconds = (recovery.databaseSeconds ?? 0) + loaded.answer.elapsedSeconds
+      guard let database = loaded.served else {
+        recovery.output = loaded.lines
+        let reason = "the database \(settings.name) was not recovered: \(loaded.answer.message ?? "")"
+        throw Failure(loaded.damage == nil ? .failed : .damaged, reason)
+      }
+      served.append(database)
+      if let name = dump.loadable.first { try socket.placeFile(name, of: settings, in: namespaces) }
+    }
+    // The program may write newer data.
+    recovery.failedStep = "data"
+    let modified = parts.newestFile ?? parts.dumps.map(\.record.began).min { $0.seconds < $1.seconds }
+    recovery.dataAgeSeconds = try dataAge(of: served.first, at: now) ?? modified.map { now.seconds - $0.seconds }
+    try DrillService(drill: drill, namespaces: namespaces).run(into: &recovery)
+    withExtendedLifetime(served) {}
+  }
+
+  /// Sums up, and throws if the data is too old.
+  private func judge(_ recovery: inout DrillAnswer.Recovery, of copy: DrillAnswer.Copy) throws {
+    let steps = [recovery.databaseSeconds, recovery.startSeconds, recovery.checkSeconds].compactMap(\.self)
+    recovery.totalSeconds = steps.reduce(copy.openSeconds + copy.restoreSeconds, +)
+    guard recovery.isStale, let age = recovery.dataAgeSeconds, let limit = recovery.freshWithinSeconds else { return }
+    recovery.failedStep = "data"
+    throw Failure(
+      .failed,
+      "the newest data is \(durationText(Double(age))) old, and should be at most \(durationText(Double(limit)))")
+  }
+
+  private func restore(
+    _ paths: [[[UInt8]]], of snapshot: Snapshot, from store: any SnapshotStore, to root: [UInt8],
+    into copy: inout DrillAnswer.Copy
+  ) throws {
+    let progress = Progress()
+    let monitor = DrillMonitor()
+    let options = RestoreOptions(
+      paths: paths, destination: root, overwrite: .never, isDryRun: false, threads: file.threads)
+    let line = ProgressLine(for: "restore", of: progress, options: common)
+    defer { line.stop() }
+    let result = try Engine.restore(snapshot, from: store, options: options, progress: progress, monitor: monitor)
+    copy.files += Int(progress.files.value)
+    copy.directories += Int(progress.directories.value)
+    copy.bytes += progress.bytesCopied.value
+    copy.restoreSeconds += result.elapsedSeconds
+    for warning in monitor.warnings {
+      let path = warning.path.starts(with: root) ? warning.path.dropFirst(root.count) : warning.path[...]
+      copy.add(.init(path: displayName(path), message: warning.message, isDamage: false))
+    }
+    if result.damaged > 0 {
+      throw Failure(.damaged, counted(result.damaged, "stored file is", plural: "stored files are") + " damaged")
+    }
+  }
+
+  /// The age that the first database tells; `nil` if it is not asked.
+  private func dataAge(of database: ServedDatabase?, at now: Timestamp) throws -> Int64? {
+    guard let statement = drill.fresh else { return nil }
+    let answer: [UInt8]?
+    do { answer = try database?.answer(to: statement) } catch {
+      throw Failure(.failed, "the age of the data cannot be asked: \(error.message)")
+    }
+    let text = String(decoding: answer ?? [], as: UTF8.self)
+    guard let time = dataTime(of: text) else {
+      throw Failure(
+        .failed, "the answer to \"fresh\" is no time: \"\(displayName(Array(text.utf8.prefix(80))))\"",
+        hint: "it should be seconds since 1970, or a time such as 2026-11-30 04:00:00+00")
+    }
+    return now.seconds - time
+  }
+}
