@@ -7,6 +7,18 @@ import Testing
   private func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
   private func text(_ bytes: some Sequence<UInt8>) -> String { String(decoding: Array(bytes), as: UTF8.self) }
 
+  @Test("the list of a dump tells the version of its server")
+  func version() {
+    let list = """
+      ;
+      ; Archive created at 2026-11-30 12:00:00 UTC
+      ;     Dumped from database version: 13.23 (Debian 13.23-0+deb11u1)
+      ;     Dumped by pg_dump version: 15.14
+      """
+    #expect(PostgreSQLLoader.version(inList: bytes(list)) == 13)
+    #expect(PostgreSQLLoader.version(inList: bytes("; nothing")) == nil)
+  }
+
   @Test("a value that imitates a statement is no statement")
   func statements() {
     let script = #"""

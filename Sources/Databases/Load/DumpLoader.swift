@@ -48,6 +48,8 @@ public struct LoadResult: Sendable, Equatable {
   public var roles: [[UInt8]] = []
   /// The parts that could not be loaded as they were; a sentence each.
   public var warnings: [String] = []
+  /// The major versions of the servers that the dumps are from, as far as they tell.
+  var versions: Set<Int> = []
 
   public init(warnings: [String] = []) { self.warnings = warnings }
 }

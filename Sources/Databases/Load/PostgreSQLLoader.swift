@@ -91,6 +91,7 @@ struct PostgreSQLLoader: DumpLoading {
     let part = try dump.openDirectory(of: step.database, reserved: PostgreSQLDump.reserved)
     try part.giveAll()
     let creation = try creation(of: part)
+    if let version = creation.version { result.versions.insert(version) }
     // A database that takes another's place is loaded beside it.
     let name =
       step.replacedName.map { LoadOptions.temporaryName(beside: $0, longest: Self.longestName) } ?? step.target
@@ -173,6 +174,8 @@ struct PostgreSQLLoader: DumpLoading {
     var options = Array(" TEMPLATE template0".utf8)
     /// Owner, settings, privileges and comment.
     var others: [([UInt8]) -> [UInt8]] = []
+    /// The major version of the server of the dump.
+    var version: Int?
 
     func statement(for name: [UInt8]) -> [UInt8] {
       Array("CREATE DATABASE ".utf8) + quoted(name, by: "\"") + options
@@ -188,7 +191,7 @@ struct PostgreSQLLoader: DumpLoading {
       let parts = line.split(separator: 32, maxSplits: 3, omittingEmptySubsequences: false)
       return line.first != UInt8(ascii: ";") && parts.count == 4 && kinds.contains { parts[3].starts(with: $0.utf8) }
     }
-    var result = Creation()
+    var result = Creation(version: Self.version(inList: list))
     guard !lines.isEmpty else { return result }
     var reading = setting
     reading.input = try Password.secretFile(Array(lines.joined(separator: [10])) + [10], of: target, for: tools.account)
@@ -210,6 +213,13 @@ struct PostgreSQLLoader: DumpLoading {
       }
     }
     return result
+  }
+
+  /// The major version of the server that a list of pg_restore(1) names.
+  static func version(inList list: [UInt8]) -> Int? {
+    let words = Array("Dumped from database version: ".utf8)
+    guard let start = firstIndex(of: words, in: list) else { return nil }
+    return Int(String(decoding: list[(start + words.count)...].prefix(while: isDigit), as: UTF8.self))
   }
 
   // MARK: Roles

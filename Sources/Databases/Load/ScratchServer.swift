@@ -77,7 +77,8 @@ public struct ScratchServer {
     let steps = try loader.plan(databases, options)
     let loaded = try loader.load(steps, from: dump, at: path, options)
     var result = try result(of: server)
-    result.warnings = loaded.warnings
+    let others = loaded.versions.subtracting([server.version]).sorted()
+    result.warnings = loaded.warnings + others.map { "it was dumped from PostgreSQL \($0), so this was a migration" }
     return (server, result)
   }
 
