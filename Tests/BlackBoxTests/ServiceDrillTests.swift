@@ -395,8 +395,11 @@ struct ServiceDrillTests {
     let mounts = try String(contentsOfFile: "/proc/mounts", encoding: .utf8)
     #expect(!mounts.contains("treering-drill"))
     try work.setTime(left, seconds: 1_700_000_000)
-    try configure("check = [[\"/bin/true\"]]")
-    _ = try drill("shop")
+    let stopped = try RunningCommand(try treeringBinary(), words)
+    try PostgreSQLServer.wait(for: "the check") { try sleeps() }
+    stopped.signal(SIGTERM)
+    #expect(try stopped.wait().status == 143 && !sleeps())
+    try expectNothingLeft()
   }
 
   @Test("memory, processes and time are limited")

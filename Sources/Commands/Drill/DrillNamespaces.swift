@@ -45,13 +45,17 @@ final class DrillNamespaces {
     holder = BackgroundProgram(program)
     self.group = group
     while true {
-      try checkForSignal()
+      do { try checkForSignal() } catch {
+        group.remove()
+        throw error
+      }
       let state = holder.state
       if let process = state.lines.last.flatMap({ Int32(String(decoding: $0, as: UTF8.self)) }), state.end == nil {
         self.process = process
         return
       }
       if let end = state.end {
+        group.remove()
         throw Failure(
           .failed, "the namespaces of the drill cannot be made: \(state.text ?? "\(end)")",
           hint: "they need root, util-linux, iproute2, and a kernel or container that allows them")
