@@ -566,6 +566,12 @@ struct RunTests {
     try configure(world, "[remote.disk]\nurl = \"/mnt/second/web01\"\n")
     let second = try run(world, command: ["schedule", "--systemd"]).outputText
     #expect(second.contains("\nReadWritePaths=-/mnt/second/web01\n"), "\(second)")
+    // A drill needs namespaces.
+    #expect(
+      second.contains("\nRestrictNamespaces=yes\n") && !second.contains("/var/tmp") && second.contains("CAP_LEASE\n"))
+    try configure(world, "[[drill]]\nname = \"web\"\nrestore = [\"/srv\"]\nevery = \"30d\"\n")
+    let third = try run(world, command: ["schedule", "--systemd"]).outputText
+    #expect(third.contains("\nRestrictNamespaces=no\n") && third.contains("\nReadWritePaths=/var/tmp\n"), "\(third)")
     try run(world, command: ["schedule"], status: 2)
     try run(world, command: ["schedule", "--cron", "--systemd"], status: 2)
   }

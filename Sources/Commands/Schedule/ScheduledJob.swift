@@ -23,6 +23,8 @@ struct ScheduledJob {
   /// Further directories that a run writes, in the form of `ReadWritePaths=`.
   private var writablePaths: [String] = []
   private var usesNetwork = true
+  /// True if runs do drills, which need more rights.
+  private var rehearses = false
 
   /// A job for any machine with the configuration at its usual place.
   init(program: String) {
@@ -46,6 +48,8 @@ struct ScheduledJob {
     for case let archive? in settings.databases.map(\.archive) {
       writablePaths.append("-" + (try plain(Array(archive.utf8))))
     }
+    rehearses = settings.drills.contains { $0.everySeconds != nil }
+    if rehearses { writablePaths.append(try plain(TableDrill.parent)) }
     usesNetwork = settings.healthchecks != nil || settings.webhook != nil
     for remote in settings.remotes {
       // The repository on a second disk need not be present for a snapshot.
@@ -123,6 +127,12 @@ struct ScheduledJob {
   ///
   /// A user's service manager has few rights, so its services need no protection. It cannot mount read-only either.
   private var protection: String {
+    // A drill makes namespaces and control groups, and runs servers as their accounts and programs that compile code.
+    let forbidden = rehearses ? "no" : "yes"
+    let more =
+      rehearses
+      ? " CAP_SETUID CAP_SETGID CAP_SETPCAP CAP_KILL CAP_NET_ADMIN CAP_NET_BIND_SERVICE CAP_NET_RAW CAP_SYS_CHROOT"
+        + " CAP_AUDIT_WRITE" : ""
     let paths = ([repository].compactMap { $0 } + writablePaths).map { "ReadWritePaths=\($0)\n" }.joined()
     return """
       # What follows holds for hooks as well: one that becomes another user, say, needs CAP_SETUID and CAP_SETGID
@@ -133,17 +143,17 @@ struct ScheduledJob {
       ProtectKernelTunables=yes
       ProtectKernelModules=yes
       ProtectKernelLogs=yes
-      ProtectControlGroups=yes
+      ProtectControlGroups=\(forbidden)
       ProtectClock=yes
       ProtectHostname=yes
       LockPersonality=yes
-      MemoryDenyWriteExecute=yes
+      MemoryDenyWriteExecute=\(forbidden)
       NoNewPrivileges=yes
       RestrictRealtime=yes
-      RestrictNamespaces=yes
-      RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+      RestrictNamespaces=\(forbidden)
+      RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6\(rehearses ? " AF_NETLINK" : "")
       SystemCallArchitectures=native
-      CapabilityBoundingSet=CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_CHOWN CAP_FOWNER CAP_FSETID CAP_MKNOD CAP_SETFCAP CAP_SYS_ADMIN CAP_SYS_PTRACE CAP_LEASE
+      CapabilityBoundingSet=CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_CHOWN CAP_FOWNER CAP_FSETID CAP_MKNOD CAP_SETFCAP CAP_SYS_ADMIN CAP_SYS_PTRACE CAP_LEASE\(more)
 
       """
   }
