@@ -1,3 +1,4 @@
+internal import Catalog
 public import Model
 public import Posix
 internal import Synchronization
@@ -65,16 +66,42 @@ public struct Publication {
 
   /// Points `latest` to a snapshot, with an atomic replacement of the link.
   public func pointLatest(to name: SnapshotName) throws(Failure) {
-    let latest = Repository.latestName
-    if (try? repository.root.descriptor.readSymbolicLink(latest.span)) == name.bytes { return }
+    try point(Repository.latestName, to: name.bytes)
+  }
+
+  /// Points `RECOVERY.md` to the recovery plan in the newest snapshot that has one. Without one, it goes.
+  ///
+  /// Another entry of this name is the operator's own.
+  public func pointPlan(among list: SnapshotList) throws(Failure) {
+    let name = RecoveryDocument.fileName
+    let target = list.snapshots.reversed().lazy.compactMap(\.planPath).first
+    do throws(Errno) {
+      if let status = try repository.root.descriptor.statusIfPresent(of: name.span) {
+        guard status.kind == .symbolicLink else { return }
+        let present = try repository.root.descriptor.readSymbolicLink(name.span)
+        guard present.suffix(Self.planSuffix.count).elementsEqual(Self.planSuffix) else { return }
+        if target == nil { return try repository.root.descriptor.unlink(name.span) }
+      }
+    } catch { throw .writing("look for RECOVERY.md in", at: repository.path, because: error) }
+    if let target { try point(name, to: target) }
+  }
+
+  static let planSuffix = [slash] + RecoveryDocument.directoryName + [slash] + RecoveryDocument.fileName
+
+  /// Points a link of the repository's root to a path, with an atomic replacement.
+  private func point(_ link: [UInt8], to target: [UInt8]) throws(Failure) {
+    if (try? repository.root.descriptor.readSymbolicLink(link.span)) == target { return }
     let pending = try repository.pending
     do throws(Errno) {
-      do throws(Errno) { try pending.descriptor.unlink(latest.span) } catch {
+      do throws(Errno) { try pending.descriptor.unlink(link.span) } catch {
         guard error == .noSuchEntry else { throw error }
       }
-      try pending.descriptor.makeSymbolicLink(latest.span, to: name.bytes)
-      try pending.descriptor.rename(latest.span, to: repository.root.descriptor, as: latest.span, replacing: true)
-    } catch { throw .writing("point the link latest to \(name) in", at: repository.path, because: error) }
+      try pending.descriptor.makeSymbolicLink(link.span, to: target)
+      try pending.descriptor.rename(link.span, to: repository.root.descriptor, as: link.span, replacing: true)
+    } catch {
+      throw .writing(
+        "point the link \(displayName(link)) to \(displayName(target)) in", at: repository.path, because: error)
+    }
   }
 
   /// Begins to adopt a tree under the first free name from `time` on.
@@ -127,5 +154,21 @@ public struct Publication {
     } catch {
       repository.problems.note("cannot be set aside", at: [Repository.pendingName, name.bytes], because: error)
     }
+  }
+}
+
+extension Snapshot {
+  /// The path of the recovery plan from the repository's root; `nil` if the snapshot has none.
+  ///
+  /// The paths of a received snapshot are its client's.
+  fileprivate var planPath: [UInt8]? {
+    let source = summary.sources.first { source in
+      let names = source.split(separator: slash, omittingEmptySubsequences: false).dropFirst()
+      return source.first == slash && names.last?.elementsEqual(RecoveryDocument.directoryName) == true
+        && !(names + [summary.label[...]]).contains {
+          $0.isEmpty || $0.elementsEqual(".".utf8) || $0.elementsEqual("..".utf8)
+        }
+    }
+    return source.map { name.bytes + [slash] + summary.label + $0 + [slash] + RecoveryDocument.fileName }
   }
 }

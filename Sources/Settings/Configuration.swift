@@ -95,6 +95,8 @@ public struct Configuration: Sendable, Equatable {
   }
 
   public var syncs: [Sync] = []
+  /// `nil` if runs keep no recovery plan.
+  public var plan: PlanConfiguration?
 
   /// The file in which Prometheus' node exporter finds the figures of a run.
   public var metricsTextfile: String?

@@ -214,6 +214,21 @@ extension Configuration {
     # name = "mirror on the old server"
     # location = "office"
 
+    # The owner's words in the recovery plan; see treering-recovery-plan(1). With this table, each run keeps the plan as
+    # RECOVERY.md in the snapshots, and at the top of each repository. Each key but the last is a text or an array of them.
+    # [plan]
+    # The order of the recovery: sources, databases, and steps in your words. All others follow.
+    # order = ["/etc", "database:main", "Point the name www.example.org to the new machine", "/home"]
+    # Where the passwords and keys are, and never these themselves.
+    # keys = "The red envelope in the safe of the office"
+    # contacts = ["Ann Miller, +49 30 1234567", "The provider: support@example.org, customer 4711"]
+    # The things that the recovery needs beside the copies.
+    # dependencies = "The package of treering, at https://example.org/treering"
+    # notes = "The shop may be a day old; the web site comes first"
+    # not_backed_up = ["/mnt/scratch", "The mail of the provider"]
+    # The directory of the document, which becomes a source. The default of a user is ~/.local/share/treering-plan.
+    # directory = "/var/lib/treering-plan"
+
     # The receivers of news about runs. A notice that cannot be sent never fails a run.
     [notify]
     # The longest time for one notice, all attempts together.

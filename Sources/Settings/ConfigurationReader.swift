@@ -28,7 +28,7 @@ extension Configuration {
     top.know([
       "repository", "label", "change_detection", "threads", "keep_spare", "retention", "source", "guards", "hooks",
       "objectives", "metrics", "notify", "remote", "verify", "database", "audit", "sync",
-      "wordpress", "drill",
+      "wordpress", "drill", "plan",
     ])
     repository = top.path(for: "repository")
     if let label = top.string(for: "label") {
@@ -62,6 +62,7 @@ extension Configuration {
       table.require("name")
       return Sync(name: table.words(for: "name") ?? "", location: table.words(for: "location"))
     }
+    plan = top.table(for: "plan").map(PlanConfiguration.init(table:))
     if let table = top.table(for: "verify") { verification = Verification(table: table) }
     if let table = top.table(for: "notify") { readNotify(from: table) }
     if let table = top.table(for: "remote") { readRemotes(from: table) }

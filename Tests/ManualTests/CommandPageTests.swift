@@ -238,6 +238,9 @@ import Testing
     let audited = "repository = \"\(scratch.path("repository"))\"\n[[source]]\npath = \"\(source.path)\"\n"
     try Data(audited.utf8).write(to: configuration)
     documents["audit"] = try answer("audit", ["-c", configuration.path], status: 1)
+    documents["recovery-plan"] = try [[], ["--tested-by", "Ann"]].map {
+      try answer("recovery-plan", $0 + ["-c", configuration.path])
+    }
     documents["drill"] = [
       try answer("drill", ["-c", database.path]),
       try answer("drill", ["notes", "-c", database.path], status: 3),

@@ -42,6 +42,8 @@ struct ConfigurationTests {
     #expect(all.hooksBefore.map(\.timeoutSeconds) == [600, 1800])
     #expect(all.healthchecks?.url == "https://hc-ping.com/your-uuid-here" && !all.warningsAreSuccess)
     #expect(all.webhook?.headers == ["Authorization: Bearer secret"] && all.webhook?.onlyFailures == true)
+    #expect(all.plan?.order.count == 4 && all.plan?.keys == ["The red envelope in the safe of the office"])
+    #expect(all.plan?.directory == "/var/lib/treering-plan")
     #expect(all.notifyCommand?.command == ["/usr/local/bin/tell-somebody", "backup"])
     var remote = RemoteConfiguration()
     remote.name = "offsite"
@@ -150,7 +152,7 @@ struct ConfigurationTests {
       ),
       (
         "a = 1\nthreads = 0",
-        "line 1, column 1: unknown key \"a\" in the file; known are audit, change_detection, database, drill, guards, hooks, keep_spare, label, metrics, notify, objectives, remote, repository, retention, source, sync, threads, verify, wordpress"
+        "line 1, column 1: unknown key \"a\" in the file; known are audit, change_detection, database, drill, guards, hooks, keep_spare, label, metrics, notify, objectives, plan, remote, repository, retention, source, sync, threads, verify, wordpress"
       ),
       (
         "[retention]\nkeep_within = '0s'",
@@ -249,6 +251,7 @@ struct ConfigurationTests {
       "prefix_only", "table_prefix", "credentials_file", "profile", "region", "path_style", "storage_class",
       "append_only", "key_test_every", "restore", "from", "at", "start", "check", "http", "contains", "fresh",
       "fresh_within", "rto", "base", "limits", "healthchecks", "memory", "processes", "time",
+      "order", "keys", "contacts", "dependencies", "notes", "not_backed_up",
     ]
     #expect(described == Set(known))
     for key in known where key != "command" && key != "timeout" && key != "required" {

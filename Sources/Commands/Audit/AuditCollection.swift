@@ -8,13 +8,15 @@ internal import Settings
 
 /// Collects the facts for an audit. Nothing is connected to, and no tree is read.
 struct AuditCollection {
-  private let repository: Repository
-  private let file: ConfigurationFile
-  private let now: Timestamp
-  private let list: SnapshotList
+  let repository: Repository
+  let file: ConfigurationFile
+  let now: Timestamp
+  let list: SnapshotList
+  let history: [UInt8]
   private let runs: [RecordedRun]
-  private let drills: [DrillAnswer]
-  private let state: RepositoryFacts
+  let drills: [DrillAnswer]
+  let planRecords: [PlanRecord]
+  let state: RepositoryFacts
   private let devices = BlockDevices()
 
   /// Runs every five minutes for 30 days fit.
@@ -25,18 +27,19 @@ struct AuditCollection {
     self.file = file
     self.now = now
     list = try repository.snapshots()
-    let history = try repository.history.tail(byteCount: Self.historyBytes)
+    history = try repository.history.tail(byteCount: Self.historyBytes)
     runs = RecordedRun.all(in: history)
     drills = DrillAnswer.all(in: history)
+    planRecords = PlanRecord.all(in: history)
     state = try RepositoryFacts(of: repository, configuration: file, sources: [], at: now)
   }
 
-  func facts() -> AuditFacts {
+  func facts() throws -> AuditFacts {
     var facts = AuditFacts(of: displayName(repository.path), at: now.seconds)
     facts.location = file.settings.audit.location
     facts.verifyWithin = file.settings.audit.verifyWithinSeconds
     facts.subjects = subjects(days: facts.days)
-    facts.copies = [original, own] + file.settings.remotes.map(copy) + file.settings.syncs.map(Self.copy)
+    facts.copies = copies
     facts.rehearsals = file.settings.drills.map(rehearsal)
     let names = Set(file.settings.drills.map(\.name))
     facts.lastDrill = drills.last { !names.contains($0.name) }.flatMap(AuditFacts.Drill.init)
@@ -47,7 +50,8 @@ struct AuditCollection {
     facts.rotationObstacle = state.plan.obstacle
     facts.oldest = list.snapshots.first?.summary.started.seconds
     facts.fullAt = fullAt
-    facts.blindSpots = BlindSpotSearch(file: file, repository: repository, list: list).all() + unreadable
+    facts.blindSpots = blindSpots
+    if file.planDirectory != nil { facts.plan = try plan() }
     facts.notMeasured = [
       "the share of each source that the exclusions leave out",
       "whether a stolen key could delete the copies",
@@ -66,7 +70,22 @@ struct AuditCollection {
       every: drill.everySeconds)
   }
 
+  private func plan() throws -> AuditFacts.Plan {
+    let facts = try planFacts()
+    return AuditFacts.Plan(
+      digest: PlanDocument(of: facts).digest, printed: facts.printed, tested: facts.tested,
+      encrypted: facts.copies.filter { $0.kind == .encrypted }.map(\.name), statesKeys: !facts.plan.keys.isEmpty)
+  }
+
+  var blindSpots: [AuditFacts.BlindSpot] {
+    BlindSpotSearch(file: file, repository: repository, list: list).all() + unreadable
+  }
+
   // MARK: Copies
+
+  var copies: [AuditFacts.Copy] {
+    [original, own] + file.settings.remotes.map(copy) + file.settings.syncs.map(Self.copy)
+  }
 
   private var original: AuditFacts.Copy {
     var copy = AuditFacts.Copy(.original, named: "this machine")
@@ -74,7 +93,7 @@ struct AuditCollection {
     return copy
   }
 
-  private var own: AuditFacts.Copy {
+  var own: AuditFacts.Copy {
     var copy = AuditFacts.Copy(.repository, named: displayName(repository.path))
     copy.disks = devices.disks(below: repository.path)
     copy.location = file.settings.audit.location
@@ -92,7 +111,7 @@ struct AuditCollection {
     return copy
   }
 
-  private func copy(at remote: RemoteConfiguration) -> AuditFacts.Copy {
+  func copy(at remote: RemoteConfiguration) -> AuditFacts.Copy {
     var copy = AuditFacts.Copy(.remote, named: remote.name)
     let expected = ExpectedRemote(remote, in: repository, history: state.history)
     copy.location = remote.location

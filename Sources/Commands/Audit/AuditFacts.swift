@@ -94,6 +94,17 @@ struct AuditFacts {
     var every: Int64?
   }
 
+  /// The recovery plan that runs keep, and its records.
+  struct Plan {
+    /// See `PlanDocument.digest`.
+    var digest: String
+    var printed: PlanFacts.Record?
+    var tested: PlanFacts.Record?
+    /// The remotes that cannot be read without a password.
+    var encrypted: [String]
+    var statesKeys: Bool
+  }
+
   /// A thing that is in no backup, and the file, directory or socket that shows it.
   struct BlindSpot {
     enum Kind {
@@ -139,6 +150,8 @@ struct AuditFacts {
   var oldest: Int64?
   /// The time at which the disk is full; `nil` if it is not known or far away.
   var fullAt: Int64?
+  /// `nil` if runs keep none.
+  var plan: Plan?
   var blindSpots: [BlindSpot] = []
   /// Facts that could not be collected, as sentences.
   var notMeasured: [String] = []

@@ -30,8 +30,7 @@ struct Audit {
     findings =
       copies.map(\.finding) + [judge.sum(of: counted)] + judge.media(below: counted, are: media)
       + judge.offSite(offSite, among: counted) + Self.objectives(in: facts) + Self.drills(in: facts)
-      + Self.automation(in: facts)
-      + Self.blindSpots(in: facts)
+      + Self.automation(in: facts) + Self.plan(in: facts) + Self.blindSpots(in: facts)
   }
 
   /// The media of some copies. Copies that share a disk are on one medium. A host is a medium. A copy on unknown disks
@@ -72,7 +71,7 @@ private struct CopyJudge {
     }
     guard let (lack, remedy) = lack(of: copy) else {
       let age = copy.newest.map { "newest \(durationText(Double(facts.now - $0))) old" } ?? ""
-      let verified = copy.verified.map { "all verified since \(day($0))" } ?? ""
+      let verified = copy.verified.map { "all verified since \(dayText($0))" } ?? ""
       return (true, finding(.well, "\(age), \(verified)", remedy: nil))
     }
     return (false, finding(.short, lack, remedy: remedy))
@@ -97,12 +96,12 @@ private struct CopyJudge {
     }
     if !copy.lacks.isEmpty { return ("its newest snapshot lacks \(copy.lacks.joined(separator: ", "))", copy.refresh) }
     guard let verified = copy.verified else {
-      let part = copy.partVerified.map { ", only a part on \(day($0))" } ?? ""
+      let part = copy.partVerified.map { ", only a part on \(dayText($0))" } ?? ""
       return ("it was never verified as a whole\(part)", copy.verify)
     }
     guard facts.now - verified <= facts.verifyWithin else {
       let limit = durationText(Double(facts.verifyWithin))
-      return ("it was verified as a whole on \(day(verified)), and should be every \(limit)", copy.verify)
+      return ("it was verified as a whole on \(dayText(verified)), and should be every \(limit)", copy.verify)
     }
     return nil
   }
@@ -198,7 +197,7 @@ extension Audit {
       }
       if gap <= rpo { return finding(.well, "worst gap \(gapText), rpo \(durationText(Double(rpo)))", remedy: nil) }
       let isNow = subject.worstGapEnd == facts.now
-      let end = isNow ? "it goes on" : "it ended \(subject.worstGapEnd.map(day) ?? "")"
+      let end = isNow ? "it goes on" : "it ended \(subject.worstGapEnd.map(dayText) ?? "")"
       return finding(
         .short, "worst gap \(gapText), longer than the rpo of \(durationText(Double(rpo))); \(end)",
         remedy: isNow
@@ -267,7 +266,7 @@ extension Audit {
       findings.append(finding(.well, "started by \(facts.jobs.joined(separator: ", "))", from: "systemd and cron"))
     }
     if let run = facts.lastRun {
-      let when = "the last run, on \(day(run.time))"
+      let when = "the last run, on \(dayText(run.time))"
       switch run.starter {
       case .terminal:
         findings.append(
@@ -290,13 +289,14 @@ extension Audit {
         finding(
           .short, "nothing expires: \(obstacle)", from: "the retention plan", remedy: "see treering status"))
     } else if let oldest = facts.oldest {
-      findings.append(finding(.well, "snapshots expire; the oldest is of \(day(oldest))", from: "the retention plan"))
+      findings.append(
+        finding(.well, "snapshots expire; the oldest is of \(dayText(oldest))", from: "the retention plan"))
     }
     if let fullAt = facts.fullAt {
       let days = (fullAt - facts.now) / 86_400
       findings.append(
         finding(
-          days < 30 ? .short : .well, "the disk is full on \(day(fullAt)) at the present growth", from: "statfs(2)",
+          days < 30 ? .short : .well, "the disk is full on \(dayText(fullAt)) at the present growth", from: "statfs(2)",
           remedy: days < 30 ? "see treering usage, and keep less or add space" : nil))
     }
     return findings
@@ -334,7 +334,7 @@ extension Audit {
     }
   }
 
-  private static func sentence(of spot: AuditFacts.BlindSpot) -> (fact: String, source: String, remedy: String) {
+  static func sentence(of spot: AuditFacts.BlindSpot) -> (fact: String, source: String, remedy: String) {
     let ignore = "or ignore it: ignore = [\"\(spot.path)\"] in [audit]"
     switch spot.kind {
     case .fileSystem:
@@ -363,4 +363,4 @@ extension Audit {
 }
 
 /// A day in UTC, such as `2026-11-21`.
-private func day(_ seconds: Int64) -> String { String(CalendarTime(seconds: seconds).rfc3339.prefix(10)) }
+func dayText(_ seconds: Int64) -> String { String(CalendarTime(seconds: seconds).rfc3339.prefix(10)) }

@@ -52,6 +52,7 @@ extension Finding.Topic {
     case .offSite: "ELSEWHERE"
     case .objectives: "OBJECTIVES"
     case .automation: "AUTOMATION"
+    case .plan: "RECOVERY PLAN"
     case .blindSpots: "BLIND SPOTS"
     }
   }

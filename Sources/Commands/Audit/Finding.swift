@@ -1,7 +1,7 @@
 /// A line of an audit: a fact, its source and age, and the remedy if it falls short.
 struct Finding: Equatable {
   enum Topic: String, CaseIterable, Encodable {
-    case copies, media, offSite = "off_site", objectives, automation, blindSpots = "blind_spots"
+    case copies, media, offSite = "off_site", objectives, automation, plan = "recovery_plan", blindSpots = "blind_spots"
   }
 
   enum State: String, Encodable {

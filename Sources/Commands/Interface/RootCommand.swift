@@ -27,7 +27,7 @@ struct RootCommand: ParsableCommand {
       DiffCommand.self, VersionsCommand.self, VerifyCommand.self, RotateCommand.self, HoldCommand.self,
       ReleaseCommand.self, DeleteCommand.self, UsageCommand.self,
       PushCommand.self, KeyCommand.self, ServeCommand.self, WalCommand.self, DatabaseCommand.self, StatusCommand.self,
-      AuditCommand.self, DrillCommand.self,
+      AuditCommand.self, DrillCommand.self, RecoveryPlanCommand.self,
       ScheduleCommand.self, ConfigCommand.self, ImportCommand.self,
     ])
 
@@ -47,7 +47,8 @@ private let otherNames: [String: [String]] = [
   "copy": ["push"], "replicate": ["push"], "send": ["push"], "sync": ["push"], "mirror": ["push"], "upload": ["push"],
   "receive": ["serve"], "compare": ["diff"], "changes": ["diff"], "configtest": ["config check"],
   "locate": ["find"], "search": ["find"], "grep": ["find"], "history": ["versions"], "log": ["list", "status"],
-  "rehearse": ["drill"], "test": ["drill", "verify"],
+  "rehearse": ["drill"], "plan": ["recovery-plan"], "disaster": ["recovery-plan"], "runbook": ["recovery-plan"],
+  "test": ["drill", "verify"],
   "info": ["status"], "report": ["audit", "status"], "3-2-1": ["audit"], "stats": ["usage", "status"],
   "du": ["usage", "status"], "size": ["usage", "status"],
   "cron": ["schedule"], "timer": ["schedule"], "install": ["schedule --install"], "unlock": ["status"],

@@ -105,8 +105,10 @@ private func wrapped(_ cell: String, width: Int) -> [String] {
 }
 
 /// A word of a command line for a shell, safe to show.
-func shellWord(_ bytes: [UInt8]) -> String {
-  let text = displayName(bytes)
+func shellWord(_ bytes: [UInt8]) -> String { shellQuoted(displayName(bytes)) }
+
+/// A text as one word of a shell.
+func shellQuoted(_ text: String) -> String {
   let isPlain = !text.isEmpty && text.utf8.allSatisfy { isAlphanumeric($0) || "-_./:=,@%+".utf8.contains($0) }
   return isPlain
     ? text : "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"

@@ -16,8 +16,10 @@ struct ConfigurationFile {
   let errors: [String]
   /// The WordPress sites, with what their own files say.
   let sites: [ConfiguredSite]
-  /// The sources, with those of the sites.
+  /// The sources, with those of the sites and the directory of the recovery plan.
   let sources: [Configuration.Source]
+  /// The directory in which runs keep the recovery plan; `nil` if they keep none.
+  let planDirectory: [UInt8]?
 
   /// The file that is read without `--config`.
   static var defaultPath: [UInt8] {
@@ -29,6 +31,13 @@ struct ConfigurationFile {
   static var installedPath: [UInt8] {
     if CurrentProcess.effectiveUser == 0 { return Array("/etc/treering/treering.toml".utf8) }
     return (CurrentProcess.environment("HOME") ?? []) + Array("/.config/treering/treering.toml".utf8)
+  }
+
+  private static var standardPlanDirectory: [UInt8] {
+    let parent =
+      CurrentProcess.effectiveUser == 0
+      ? Array("/var/lib".utf8) : (CurrentProcess.environment("HOME") ?? []) + Array("/.local/share".utf8)
+    return parent + [slash] + RecoveryDocument.directoryName
   }
 
   private static let read = Mutex<ConfigurationFile?>(nil)
@@ -84,7 +93,9 @@ struct ConfigurationFile {
       self.settings = settings
       self.errors = errors.map(sentence)
       sites = settings.sites.map(ConfiguredSite.init)
-      sources = settings.sources(with: sites)
+      planDirectory = settings.plan.map { $0.directory.map { Array($0.utf8) } ?? Self.standardPlanDirectory }
+      sources =
+        settings.sources(with: sites) + [planDirectory].compactMap(\.self).map(Configuration.Source.init(ofPlan:))
     } catch { throw Failure(.usage, sentence(error), path: path) }
   }
 
@@ -156,6 +167,15 @@ struct ConfigurationFile {
     excludes.largestFile = source.maxFileSize
     excludes.noDump = source.excludeNodump
     return excludes
+  }
+}
+
+extension Configuration.Source {
+  /// The directory of the recovery plan. Before the first run it is absent.
+  fileprivate init(ofPlan directory: [UInt8]) {
+    self.init()
+    path = String(decoding: directory, as: UTF8.self)
+    isOptional = true
   }
 }
 

@@ -6,13 +6,9 @@ internal import Repository
 func writeMetrics(
   of state: RepositoryState, after run: RunAnswer, at now: Timestamp, to path: [UInt8]
 ) throws(Failure) {
-  let (parent, name) = splitLast(of: path)
-  do throws(Errno) {
-    let directory = Directory(try Descriptor.open(path: parent, [.read, .directory]))
-    // The collector reads only names that end with .prom, and not the temporary file.
-    try ControlFile(named: name, in: directory, mode: 0o644)
-      .replace(with: Array(metricsText(of: [state], at: now, after: run).utf8))
-  } catch { throw .writing("write the metrics", at: path, because: error) }
+  // The collector reads only names that end with .prom, and not the temporary file.
+  try replaceFile(
+    at: path, with: metricsText(of: [state], at: now, after: run), mode: 0o644, purpose: "write the metrics")
 }
 
 /// The states in the text format of Prometheus. Figures of the last snapshot are there only after a run that took one.

@@ -1,3 +1,4 @@
+internal import Model
 internal import Operations
 internal import Posix
 internal import Settings

@@ -64,7 +64,7 @@ struct PastRuns {
     let result: Result
   }
 
-  /// All runs but verifications, audits, drills and pushes, newest last.
+  /// All runs but verifications, audits, drills, records of the plan and pushes, newest last.
   private(set) var runs: [Run] = []
   private(set) var lastVerification: Verification?
   private(set) var lastAudit: Audit?
@@ -99,6 +99,7 @@ struct PastRuns {
         add(repairOf: verification)
       case "audit": lastAudit = (try? decoder.decode(Audit.self, from: line)) ?? lastAudit
       case "drill": lastDrill = (try? decoder.decode(Drill.self, from: line)) ?? lastDrill
+      case PlanRecord.commandName: break
       case "push": if let push = try? decoder.decode(Push.self, from: line) { add(push: push) }
       default:
         runs.append(run)

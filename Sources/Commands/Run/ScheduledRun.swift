@@ -306,6 +306,7 @@ final class ScheduledRun {
     var failure: (any Error)?
     do {
       for hook in file.settings.hooksBefore { try run(hook, when: "before") }
+      renewPlan(in: repository)
       try dumpAndSnapshot(options, in: repository)
       try rotate(repository)
     } catch { failure = error }
@@ -314,6 +315,20 @@ final class ScheduledRun {
       do { try run(hook, when: "after", failed: failure) } catch { failure = failure ?? error }
     }
     if let failure { throw failure }
+  }
+
+  /// Writes the recovery plan anew if it changed, for the snapshot that follows. A failure is only a warning.
+  private func renewPlan(in repository: Repository) {
+    guard let directory = file.planDirectory else { return }
+    let began = Clock.monotonic()
+    do {
+      let facts = try AuditCollection(of: repository, configuration: file, at: start).planFacts()
+      let isNew = try KeptPlan(directory: directory).renew(PlanDocument(of: facts))
+      if isNew { note("recovery plan", outcome: .done, since: began) }
+    } catch {
+      Console.warn("\(error)")
+      note("recovery plan", outcome: .warnings, since: began, message: "\(error)")
+    }
   }
 
   /// Dumps the databases, takes the snapshot, and removes the dumps.

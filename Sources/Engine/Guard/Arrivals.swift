@@ -2,7 +2,7 @@ internal import Model
 internal import Posix
 public import Repository
 
-// The last steps of a publication: `latest`, the links of the sets, and the comparison of a received snapshot. A
+// The last steps of a publication: `latest`, `RECOVERY.md`, the links of the sets, and the comparison of a received snapshot. A
 // killed process may have missed them, so each step can be repeated.
 
 /// Takes the remaining steps of earlier publications.
@@ -18,6 +18,10 @@ public func completePublication(_ list: SnapshotList, in repository: Repository)
   }
   step { () throws(Failure) in
     if let newest = list.newest { try repository.publication.pointLatest(to: newest.name) }
+    return nil
+  }
+  step { () throws(Failure) in
+    try repository.publication.pointPlan(among: list)
     return nil
   }
   step { () throws(Failure) in

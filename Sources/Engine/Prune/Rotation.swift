@@ -171,6 +171,7 @@ private struct Rotation {
     do {
       try repository.retention.updateLinks(for: list)
       if let newest = list.newest { try repository.publication.pointLatest(to: newest.name) }
+      try repository.publication.pointPlan(among: list)
     } catch { repository.problems.note(error) }
   }
 

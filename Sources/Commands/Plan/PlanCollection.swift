@@ -1,0 +1,120 @@
+internal import Catalog
+internal import Model
+internal import Posix
+internal import Repository
+internal import Settings
+
+// The facts of a recovery plan. Most of them are those of the audit. Nothing is connected to.
+
+extension AuditCollection {
+  func planFacts() throws -> PlanFacts {
+    let settings = file.settings
+    var facts = PlanFacts(
+      host: displayName(CurrentProcess.hostName()), now: now.seconds, version: Treering.version,
+      system: Self.systemName(), configuration: displayName(try absolutePath(of: file.path)),
+      repository: displayName(try absolutePath(of: repository.path)), label: settings.label)
+    facts.plan = settings.plan ?? PlanConfiguration()
+    facts.freshWithin = settings.audit.verifyWithinSeconds
+    facts.sources = file.sources.filter { Array($0.path.utf8) != file.planDirectory }.map {
+      PlanFacts.Source(path: $0.path, exclude: $0.exclude)
+    }
+    facts.databases = try file.databaseSettings.map(planDatabase)
+    facts.copies = [planCopy(of: own, at: facts.repository)] + settings.remotes.map(planCopy)
+    facts.blindSpots = blindSpots.map { Audit.sentence(of: $0).fact }
+    facts.printed = planRecords.last { $0.event == .printed }.flatMap(\.record)
+    facts.tested = planRecords.last { $0.event == .tested }.flatMap(\.record)
+    return facts
+  }
+
+  private func planDatabase(_ settings: DatabaseConfiguration) throws -> PlanFacts.Database {
+    var database = PlanFacts.Database(settings: settings)
+    database.settings.password = nil
+    guard let dump = try list.newestDump(of: Array(settings.name.utf8), in: repository), !dump.isPhysical else {
+      return database
+    }
+    let wanted = Set(dump.loadable)
+    database.contents = dump.entries.filter { $0.isDirectory && wanted.contains($0.object) }.map {
+      (displayName($0.name), displayName($0.object))
+    }
+    return database
+  }
+
+  // MARK: Copies
+
+  private func planCopy(of own: AuditFacts.Copy, at path: String) -> PlanFacts.Copy {
+    var copy = PlanFacts.Copy(.repository, named: path, at: path)
+    copy.mount = Self.mount(of: repository.path)
+    return filled(copy, from: own)
+  }
+
+  private func planCopy(of remote: RemoteConfiguration) -> PlanFacts.Copy {
+    let isEncrypted = remote.address.isOfRestic
+    var copy = PlanFacts.Copy(isEncrypted ? .encrypted : .plain, named: remote.name, at: remote.url)
+    if remote.ssh != RemoteConfiguration().ssh { copy.options += ["--ssh", remote.ssh] }
+    if remote.remoteCommand != RemoteConfiguration().remoteCommand {
+      copy.options += ["--remote-command", remote.remoteCommand]
+    }
+    copy.resticAddress = remote.url
+    switch remote.address {
+    case .local(let path): copy.mount = Self.mount(of: path)
+    case .restic(let path):
+      copy.mount = Self.mount(of: path)
+      copy.resticAddress = displayName(path)
+    case .storage(.s3): (copy.login, copy.region) = (.s3, remote.region)
+    case .storage(.rest): copy.login = remote.credentialsFile == nil ? nil : .rest
+    case .ssh, .storage(.sftp): break
+    }
+    return filled(copy, from: self.copy(at: remote))
+  }
+
+  private func filled(_ copy: PlanFacts.Copy, from audited: AuditFacts.Copy) -> PlanFacts.Copy {
+    var copy = copy
+    (copy.location, copy.host, copy.damaged) = (audited.location, audited.host, audited.damaged)
+    (copy.newest, copy.verified) = (audited.newest, audited.verified)
+    for drill in drills {
+      guard let time = Moment.seconds(of: drill.time),
+        let restored = drill.copies.first(where: { $0.copy == audited.name })
+      else { continue }
+      if let recovery = restored.recovery {
+        copy.services.removeAll { $0.name == drill.name }
+        copy.services.append((drill.name, time, recovery.totalSeconds))
+        continue
+      }
+      copy.drill = PlanFacts.Drill(
+        time: time, hasFailed: restored.result == .failed, files: restored.files, bytes: restored.bytes,
+        seconds: restored.openSeconds + restored.restoreSeconds)
+      for database in restored.databases where database.result == .loaded {
+        copy.drill?.databases[database.name] = database.elapsedSeconds
+      }
+    }
+    return copy
+  }
+
+  /// The device of a path, by the identity of its file system, and its mount point. `nil` on the file system of the
+  /// root.
+  private static func mount(of path: [UInt8]) -> (device: String, point: String)? {
+    guard let status = try? Descriptor.open(path: path, .pathOnly).status(),
+      let mount = MountLine.all()?.first(where: { $0.id == status.mount }), mount.point != [slash],
+      mount.root == [slash]
+    else { return nil }
+    return (displayName(lastingName(of: mount.source)), displayName(mount.point))
+  }
+
+  /// The link of udev(7) that another machine has as well, if there is one.
+  private static func lastingName(of device: [UInt8]) -> [UInt8] {
+    let directory = Array("/dev/disk/by-uuid".utf8)
+    guard let real = try? CurrentProcess.realPath(device),
+      let names = try? Directory(Descriptor.open(path: directory, [.read, .directory])).names()
+    else { return device }
+    return names.map { directory + [slash] + $0 }.first { (try? CurrentProcess.realPath($0)) == real } ?? device
+  }
+
+  /// `PRETTY_NAME` of os-release(5).
+  private static func systemName() -> String? {
+    let text = (try? Descriptor.open(path: Array("/etc/os-release".utf8), .read).readWhole(limit: 1 << 16)) ?? []
+    let key = Array("PRETTY_NAME=".utf8)
+    return text.split(separator: newline).first { $0.starts(with: key) }.map {
+      displayName($0.dropFirst(key.count).filter { $0 != UInt8(ascii: "\"") })
+    }
+  }
+}

@@ -1,0 +1,129 @@
+internal import Model
+internal import Settings
+
+/// The commands that bring the data back from one copy, for a shell of root on a fresh Debian.
+struct PlanCommands {
+  let copy: PlanFacts.Copy
+  let label: String
+
+  /// The file that holds the password of an encrypted copy on the new machine.
+  private var passwordFile: String { "/root/\(copy.name).password" }
+  /// The place of dumps that restic brings back.
+  private static let dumps = "/var/tmp/recovered"
+
+  private func treering(_ words: [String]) -> String {
+    let password = copy.kind == .encrypted ? ["--password-file", passwordFile] : []
+    return Self.line(["treering"] + words + ["-r", copy.address] + copy.options + password)
+  }
+
+  private func restic(_ words: [String]) -> String {
+    Self.line(["restic", "-r", copy.resticAddress, "--password-file", passwordFile] + words)
+  }
+
+  static func line(_ words: [String]) -> String { words.map(shellQuoted).joined(separator: " ") }
+
+  // MARK: The way to the copy
+
+  /// Empty for a file system that is on no device here, such as one of the network.
+  var mounting: [String] {
+    guard let (device, point) = copy.mount, device.hasPrefix("/dev/") else { return [] }
+    return [Self.line(["mkdir", "-p", point]), Self.line(["mount", device, point])]
+  }
+
+  /// Asks for the password and the login, and shows neither.
+  var login: [String] {
+    var lines: [String] = []
+    if copy.kind == .encrypted { lines.append("(umask 077; cat > \(shellQuoted(passwordFile)))") }
+    let names: [String]
+    switch copy.login {
+    case .s3: names = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]
+    case .rest: names = ["RESTIC_REST_USERNAME", "RESTIC_REST_PASSWORD"]
+    case nil: return lines
+    }
+    lines += names.map { "read -r \($0)" } + ["export \(names.joined(separator: " "))"]
+    if let region = copy.region {
+      lines.append("export AWS_REGION=\(Self.line([region])) AWS_DEFAULT_REGION=\(Self.line([region]))")
+    }
+    return lines
+  }
+
+  var look: String { treering(["list"]) }
+  var lookByRestic: String { restic(["snapshots"]) }
+
+  // MARK: Sources
+
+  /// The directory below which a source is restored. A whole system cannot be restored over the running one.
+  private static func target(of source: PlanFacts.Source) -> String { source.path == "/" ? "/mnt" : "/" }
+
+  private static func keepingSettings(of source: PlanFacts.Source) -> [String] {
+    source.path == "/etc" ? ["cp -a /etc/fstab /root/fstab.new"] : []
+  }
+
+  /// Restores a source, and then compares it with the copy.
+  func restore(_ source: PlanFacts.Source) -> [String] {
+    let words = ["restore", "latest", source.path, "--to", Self.target(of: source), "--overwrite"]
+    // The digests of restic's format are not those of whole files.
+    let check = copy.kind == .encrypted ? "if-changed" : "if-different"
+    return Self.keepingSettings(of: source)
+      + [treering(words + ["if-changed"]), treering(words + [check, "--dry-run"])]
+  }
+
+  func restoreByRestic(_ source: PlanFacts.Source) -> [String] {
+    let words = ["restore", "latest", "--host", label, "--path", source.path, "--include", source.path, "--verify"]
+    guard source.path == "/etc" else { return [restic(words + ["--target", Self.target(of: source)])] }
+    // restic before 0.17 replaces no symbolic link, and a new machine has some of /etc already.
+    return Self.keepingSettings(of: source)
+      + [restic(words + ["--target", Self.dumps]), Self.copying("\(Self.dumps)/etc", to: "/etc")]
+  }
+
+  private static func copying(_ directory: String, to target: String) -> String {
+    line(["cp", "-a", "--remove-destination", "\(directory)/.", "\(target)/"])
+  }
+
+  /// Copies a source from a repository of treering on this machine, whose snapshots are plain trees.
+  func copyPlainly(_ source: PlanFacts.Source) -> [String] {
+    let isRoot = source.path == "/"
+    let target = isRoot ? Self.target(of: source) : source.path
+    let stored = copy.address + "/latest/" + label + (isRoot ? "" : source.path)
+    return Self.keepingSettings(of: source)
+      + [Self.line(["mkdir", "-p", target]), Self.copying(stored, to: target)]
+  }
+
+  // MARK: Databases
+
+  /// Loads a dump, or makes a directory of it, by treering.
+  func load(_ database: PlanFacts.Database) -> [String] {
+    let settings = database.settings
+    let loading = PlanLoading(of: database, in: Self.dumps)
+    func restore(_ words: [String]) -> String { treering(["database", "restore", database.name] + words) }
+    switch (settings.kind, settings.mode) {
+    case (.pgbackrest, _): return loading.lines
+    // The snapshots of an encrypted copy do not name the kind of a dump.
+    case _ where copy.kind == .encrypted: return fetchDump(database) + loading.lines
+    case (.postgresql, .logical), (.mysql, .logical):
+      guard let place = loading.place else { return fetchDump(database) + loading.lines }
+      let globals = settings.kind == .postgresql ? ["--globals"] : []
+      return [restore(["--into"] + place + globals + ["--yes"])] + loading.looks
+    case (.sqlite, _):
+      let path = settings.path ?? ""
+      let parent = path.split(separator: "/").dropLast().joined(separator: "/")
+      return [Self.line(["mkdir", "-p", "/\(parent)"]), restore(["--into", path, "--replace", "--yes"])] + loading.looks
+    case (.postgresql, .physical): return [restore(["--to", "/var/lib/postgresql/\(database.name)"])]
+    case (.mysql, .physical): return [restore(["--to", "/var/lib/mysql-\(database.name)"])]
+    case (.command, _): return [restore(["--to", "\(Self.dumps)/databases/\(database.name)"])]
+    }
+  }
+
+  /// Brings the dump back by treering, as files.
+  private func fetchDump(_ database: PlanFacts.Database) -> [String] {
+    let words = ["restore", "latest", "databases/\(database.name)", "--to", "\(Self.dumps)/databases"]
+    return [Self.line(["mkdir", "-p", Self.dumps]), treering(words + ["--overwrite", "if-changed"])]
+  }
+
+  func loadByRestic(_ database: PlanFacts.Database) -> [String] {
+    let loading = PlanLoading(of: database, in: Self.dumps)
+    if database.settings.kind == .pgbackrest { return loading.lines }
+    let words = ["restore", "latest", "--host", label, "--tag", "label=databases", "--target", Self.dumps]
+    return [restic(words + ["--include", "/databases/\(database.name)", "--verify"])] + loading.lines
+  }
+}

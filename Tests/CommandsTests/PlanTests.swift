@@ -1,0 +1,181 @@
+import Settings
+import Testing
+
+@testable import Commands
+
+/// The recovery plan as a function of its facts.
+@Suite("recovery plan") struct PlanTests {
+  private static let now: Int64 = 1_800_000_000
+  private static let day: Int64 = 86_400
+
+  private func facts() -> PlanFacts {
+    var facts = PlanFacts(
+      host: "web01", now: Self.now, version: "1", system: "Debian", configuration: "/c.toml", repository: "/r",
+      label: "localhost")
+    facts.sources = [.init(path: "/etc"), .init(path: "/srv/my data")]
+    var copy = PlanFacts.Copy(.plain, named: "nas", at: "ssh://b@nas/r")
+    (copy.host, copy.newest, copy.verified) = ("nas", Self.now - Self.day, Self.now - Self.day)
+    copy.drill = .init(time: Self.now - Self.day, hasFailed: false, files: 3, bytes: 10, seconds: 2)
+    facts.copies = [PlanFacts.Copy(.repository, named: "/r", at: "/r"), copy]
+    return facts
+  }
+
+  private func database(_ change: (inout DatabaseConfiguration) -> Void) -> PlanFacts.Database {
+    var settings = DatabaseConfiguration()
+    settings.name = "main"
+    change(&settings)
+    return PlanFacts.Database(settings: settings, contents: [("shop", "shop")])
+  }
+
+  private func marks(_ facts: PlanFacts) -> [String] {
+    PlanDocument(of: facts).markdown.split(separator: "\n").filter { $0.contains("**") }.map(String.init)
+  }
+
+  @Test("what is too old, failed or damaged is marked")
+  func outdated() {
+    #expect(!marks(facts()).contains { $0.contains("nas") })
+    var old = facts()
+    old.copies[1].verified = Self.now - 91 * Self.day
+    old.copies[1].drill?.time = Self.now - 91 * Self.day
+    old.copies[1].damaged = 2
+    let found = marks(old).filter { $0.contains("nas") }
+    #expect(found.count == 3 && found[0].contains("**FAILED**: nas: 2 snapshots are damaged"))
+    #expect(found[1].contains("**OUTDATED**: nas: it was verified") && found[2].contains("the last drill was on"))
+    old.copies[1].drill?.hasFailed = true
+    #expect(marks(old).contains { $0.contains("**FAILED**: nas: the drill of") })
+  }
+
+  @Test("the digest is that of the instructions, not of dates, measurements and records")
+  func digest() {
+    let digest = PlanDocument(of: facts()).digest
+    var later = facts()
+    later.now += 100 * Self.day
+    later.copies[1].drill = nil
+    later.copies[1].newest = nil
+    later.blindSpots = ["/x is in no source"]
+    later.tested = .init(time: 5, digest: "other", by: "Ann")
+    #expect(PlanDocument(of: later).digest == digest)
+    #expect(PlanDocument(of: later).markdown != PlanDocument(of: facts()).markdown)
+    for change: (inout PlanFacts) -> Void in [
+      { $0.sources.removeLast() }, { $0.plan.keys = ["safe"] }, { $0.copies[1].address = "ssh://c@nas/r" },
+      { $0.plan.order = ["/srv/my data"] },
+    ] {
+      var other = facts()
+      change(&other)
+      #expect(PlanDocument(of: other).digest != digest)
+    }
+  }
+
+  @Test(
+    "each kind of database has its commands",
+    arguments: [
+      (
+        DatabaseConfiguration.Kind.postgresql,
+        "treering database restore main --into /run/postgresql --user postgres --globals --yes -r ssh://b@nas/r\n"
+          + "runuser -u postgres -- psql -d shop -c '\\dt'"
+      ),
+      (
+        .mysql,
+        "treering database restore main --into /run/mysqld/mysqld.sock --yes -r ssh://b@nas/r\n"
+          + "mariadb -e 'SHOW TABLES' shop"
+      ),
+      (
+        .sqlite,
+        "mkdir -p /var/lib\ntreering database restore main --into /var/lib/n.db --replace --yes -r ssh://b@nas/r\n"
+          + "sqlite3 /var/lib/n.db 'PRAGMA integrity_check'"
+      ),
+      (.command, "treering database restore main --to /var/tmp/recovered/databases/main -r ssh://b@nas/r"),
+      (.pgbackrest, "runuser -u postgres -- pgbackrest --stanza=one restore"),
+    ])
+  func databases(_ kind: DatabaseConfiguration.Kind, _ expected: String) {
+    var facts = facts()
+    facts.databases = [
+      database {
+        $0.kind = kind
+        $0.path = "/var/lib/n.db"
+        $0.stanza = "one"
+      }
+    ]
+    #expect(PlanDocument(of: facts).markdown.contains("```sh\n\(expected)\n```"))
+  }
+
+  @Test("a server elsewhere is named by its URL, with the file of the password and never the password")
+  func managed() {
+    var facts = facts()
+    facts.databases = [
+      database {
+        ($0.host, $0.port, $0.role) = ("db.example.org", 5433, "app")
+        $0.passwordFile = "/etc/treering/p"
+      }
+    ]
+    let text = PlanDocument(of: facts).markdown
+    #expect(
+      text.contains(
+        "--into postgresql://app@db.example.org:5433 --server-password-file /etc/treering/p --globals --yes"))
+    #expect(text.contains("psql -h db.example.org -p 5433 -U app -d shop"))
+  }
+
+  @Test("words of the shell, of Markdown and of HTML stay what they are")
+  func escapes() {
+    var facts = facts()
+    facts.plan.notes = ["<b>*not* `bold` & \\ done</b>"]
+    let document = PlanDocument(of: facts)
+    #expect(document.markdown.contains("- \\<b>\\*not\\* \\`bold\\` & \\\\ done\\</b>"))
+    #expect(document.html().contains("<li>&lt;b&gt;*not* `bold` &amp; \\ done&lt;/b&gt;</li>"))
+    #expect(document.markdown.contains("treering restore latest '/srv/my data' --to / --overwrite if-changed"))
+  }
+
+  @Test("the root is restored to /mnt, and the settings of the new machine are kept")
+  func root() {
+    var facts = facts()
+    facts.sources = [.init(path: "/"), .init(path: "/etc")]
+    let text = PlanDocument(of: facts).markdown
+    #expect(
+      text.contains("treering restore latest / --to /mnt")
+        && text.contains("cp -a --remove-destination /r/latest/localhost/. /mnt/"))
+    #expect(text.contains("cp -a /etc/fstab /root/fstab.new\ntreering restore latest /etc --to /"))
+  }
+
+  @Test("the login of a storage is asked for and never written")
+  func storage() {
+    var facts = facts()
+    var copy = PlanFacts.Copy(.encrypted, named: "cloud", at: "s3:https://s3.example.org/b")
+    (copy.login, copy.region, copy.resticAddress, copy.host) = (.s3, "eu-1", copy.address, "s3.example.org")
+    facts.copies = [copy]
+    let text = PlanDocument(of: facts).markdown
+    #expect(
+      text.contains(
+        """
+        ```sh
+        (umask 077; cat > /root/cloud.password)
+        read -r AWS_ACCESS_KEY_ID
+        read -r AWS_SECRET_ACCESS_KEY
+        export AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY
+        export AWS_REGION=eu-1 AWS_DEFAULT_REGION=eu-1
+        ```
+        """))
+    #expect(
+      text.contains(
+        "restic -r s3:https://s3.example.org/b --password-file /root/cloud.password restore latest --host localhost"))
+  }
+
+  @Test("restic restores /etc beside it, because it replaces no links")
+  func settings() {
+    var facts = facts()
+    var copy = PlanFacts.Copy(.encrypted, named: "usb", at: "restic:/u")
+    copy.resticAddress = "/u"
+    facts.copies = [copy]
+    #expect(
+      PlanDocument(of: facts).markdown.contains(
+        "--include /etc --verify --target /var/tmp/recovered\n"
+          + "cp -a --remove-destination /var/tmp/recovered/etc/. /etc/\n"))
+  }
+
+  @Test("records are read from a history with other and broken lines")
+  func records() {
+    let line = PlanRecord(time: "2026-11-30T07:00:00Z", event: .tested, by: "Ann", digest: "d")
+    let text = [#"{"command":"run","time":"x"}"#, jsonText(line, isLine: true), #"{"command":"recov"#, "\u{0}"]
+    let found = PlanRecord.all(in: Array(text.joined(separator: "\n").utf8))
+    #expect(found.count == 1 && found.first?.by == "Ann" && found.first?.record?.digest == "d")
+  }
+}
