@@ -108,6 +108,9 @@ struct ConfigCommand: RunnableCommand {
     if settings.healthchecks ?? settings.webhook != nil, let problem = Healthchecks.problem {
       findings.append("\(displayName(file.path)): notifications by HTTP are impossible: \(problem)")
     }
+    if settings.mail != nil, MailMessage.program == nil {
+      findings.append("\(displayName(file.path)): mail cannot be sent: sendmail is not installed")
+    }
     if let textfile = settings.metricsTextfile {
       let directory = splitLast(of: Array(textfile.utf8)).parent
       do throws(Errno) { _ = try Descriptor.open(path: directory, [.pathOnly, .directory]) } catch {

@@ -117,6 +117,17 @@ public struct Configuration: Sendable, Equatable {
   /// A program to notify.
   public var notifyCommand: Hook?
   public var notifyCommandOnlyFailures = false
+  /// A mail about runs, with the report.
+  public struct Mail: Sendable, Equatable {
+    public enum Occasion: String, Sendable, CaseIterable { case failure, weekly, always }
+
+    public var to: [String] = []
+    public var on = Occasion.failure
+
+    public init() {}
+  }
+
+  public var mail: Mail?
   /// The time limit for one notification, for all attempts together.
   public var notifySeconds: Int64 = 30
 

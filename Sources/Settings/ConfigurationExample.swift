@@ -252,6 +252,12 @@ extension Configuration {
     # timeout = "30s"
     # on = "failure"
 
+    # A mail with the messages of the run and the report of 30 days, by the system's sendmail: after each run that did not
+    # end well ("failure"), after these and once a week ("weekly"), or after each run ("always").
+    # [notify.mail]
+    # to = "root"
+    # on = "failure"
+
     [metrics]
     # A file for the textfile collector of Prometheus' node exporter. It is written after each run that had work to do.
     # textfile = "/var/lib/prometheus/node-exporter/treering.prom"

@@ -139,7 +139,7 @@ extension Configuration {
   }
 
   private mutating func readNotify(from table: TableReader) {
-    table.know(["timeout", "healthchecks", "webhook", "command"])
+    table.know(["timeout", "healthchecks", "webhook", "command", "mail"])
     notifySeconds = table.duration(for: "timeout") ?? notifySeconds
     if let table = table.table(for: "healthchecks") {
       table.know(["url", "warnings"])
@@ -155,6 +155,7 @@ extension Configuration {
         table.complain(key: "headers", message: "\"headers\" should be lines such as \"Authorization: Bearer …\"")
       }
     }
+    mail = table.table(for: "mail").map(Mail.init(table:))
     if let table = table.table(for: "command") {
       table.know(["command", "timeout", "on"])
       table.require("command")
@@ -247,6 +248,18 @@ extension Configuration.Verification {
         found.string.flatMap { VerificationPart($0) }.flatMap { $0.number == 1 ? $0.count : nil }
       } ?? parts
     limitRate = table.rate(for: "limit_rate")
+  }
+}
+
+extension Configuration.Mail {
+  fileprivate init(table: TableReader) {
+    table.know(["to", "on"])
+    table.require("to")
+    to = table.texts(for: "to")
+    on = table.choice(for: "on", words: Occasion.allCases.map(\.rawValue)).flatMap(Occasion.init) ?? on
+    if to.contains(where: { !$0.contains("@") && $0.contains(" ") || $0.contains(",") || $0.hasPrefix("-") }) {
+      table.complain(key: "to", message: "\"to\" should be an address such as \"ann@example.org\", or an array of such")
+    }
   }
 }
 

@@ -241,6 +241,7 @@ import Testing
     documents["recovery-plan"] = try [[], ["--tested-by", "Ann"]].map {
       try answer("recovery-plan", $0 + ["-c", configuration.path])
     }
+    documents["report"] = try answer("report", ["-c", configuration.path])
     documents["drill"] = [
       try answer("drill", ["-c", database.path]),
       try answer("drill", ["notes", "-c", database.path], status: 3),

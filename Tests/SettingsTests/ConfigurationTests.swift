@@ -42,6 +42,7 @@ struct ConfigurationTests {
     #expect(all.hooksBefore.map(\.timeoutSeconds) == [600, 1800])
     #expect(all.healthchecks?.url == "https://hc-ping.com/your-uuid-here" && !all.warningsAreSuccess)
     #expect(all.webhook?.headers == ["Authorization: Bearer secret"] && all.webhook?.onlyFailures == true)
+    #expect(all.mail?.to == ["root"] && all.mail?.on == .failure)
     #expect(all.plan?.order.count == 4 && all.plan?.keys == ["The red envelope in the safe of the office"])
     #expect(all.plan?.directory == "/var/lib/treering-plan")
     #expect(all.notifyCommand?.command == ["/usr/local/bin/tell-somebody", "backup"])
@@ -251,7 +252,7 @@ struct ConfigurationTests {
       "prefix_only", "table_prefix", "credentials_file", "profile", "region", "path_style", "storage_class",
       "append_only", "key_test_every", "restore", "from", "at", "start", "check", "http", "contains", "fresh",
       "fresh_within", "rto", "base", "limits", "healthchecks", "memory", "processes", "time",
-      "order", "keys", "contacts", "dependencies", "notes", "not_backed_up",
+      "order", "keys", "contacts", "dependencies", "notes", "not_backed_up", "to",
     ]
     #expect(described == Set(known))
     for key in known where key != "command" && key != "timeout" && key != "required" {

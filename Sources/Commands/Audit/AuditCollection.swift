@@ -46,7 +46,8 @@ struct AuditCollection {
     facts.jobs = InstalledJobs.all()
     facts.lastRun = runs.last.flatMap(AuditFacts.Run.init)
     let settings = file.settings
-    facts.notifies = settings.healthchecks != nil || settings.webhook != nil || settings.notifyCommand != nil
+    facts.notifies =
+      settings.healthchecks != nil || settings.webhook != nil || settings.notifyCommand != nil || settings.mail != nil
     facts.rotationObstacle = state.plan.obstacle
     facts.oldest = list.snapshots.first?.summary.started.seconds
     facts.fullAt = fullAt
@@ -197,10 +198,14 @@ struct AuditCollection {
     return sources + databases
   }
 
+  var bytesCopiedPerDay: UInt64 {
+    RepositoryState(from: state, expecting: .init(sources: []), at: now).bytesCopiedPerDay
+  }
+
   private var fullAt: Int64? {
-    let judged = RepositoryState(from: state, expecting: .init(sources: []), at: now)
-    guard judged.bytesCopiedPerDay > 0, judged.bytesTotal > 0 else { return nil }
-    let days = judged.bytesFree / judged.bytesCopiedPerDay
+    let bytesPerDay = bytesCopiedPerDay
+    guard bytesPerDay > 0, state.bytesTotal > 0 else { return nil }
+    let days = state.bytesFree / bytesPerDay
     return days > 3650 ? nil : now.seconds + Int64(days) * 86_400
   }
 
@@ -247,7 +252,7 @@ extension AuditFacts.Drill {
 extension AuditFacts.Run {
   fileprivate init?(_ run: RecordedRun) {
     guard let seconds = Moment.seconds(of: run.time) else { return nil }
-    let notices = ["healthchecks", "healthchecks start", "webhook"]
+    let notices = ["healthchecks", "healthchecks start", "webhook", MailMessage.step]
     let hasFailed = (run.steps ?? []).contains {
       (notices.contains($0.step) || $0.step.hasPrefix("notify ")) && $0.outcome == "failed"
     }

@@ -27,7 +27,7 @@ struct RootCommand: ParsableCommand {
       DiffCommand.self, VersionsCommand.self, VerifyCommand.self, RotateCommand.self, HoldCommand.self,
       ReleaseCommand.self, DeleteCommand.self, UsageCommand.self,
       PushCommand.self, KeyCommand.self, ServeCommand.self, WalCommand.self, DatabaseCommand.self, StatusCommand.self,
-      AuditCommand.self, DrillCommand.self, RecoveryPlanCommand.self,
+      AuditCommand.self, DrillCommand.self, RecoveryPlanCommand.self, ReportCommand.self,
       ScheduleCommand.self, ConfigCommand.self, ImportCommand.self,
     ])
 
@@ -49,7 +49,7 @@ private let otherNames: [String: [String]] = [
   "locate": ["find"], "search": ["find"], "grep": ["find"], "history": ["versions"], "log": ["list", "status"],
   "rehearse": ["drill"], "plan": ["recovery-plan"], "disaster": ["recovery-plan"], "runbook": ["recovery-plan"],
   "test": ["drill", "verify"],
-  "info": ["status"], "report": ["audit", "status"], "3-2-1": ["audit"], "stats": ["usage", "status"],
+  "info": ["status"], "chart": ["report"], "month": ["report"], "3-2-1": ["audit"], "stats": ["usage", "status"],
   "du": ["usage", "status"], "size": ["usage", "status"],
   "cron": ["schedule"], "timer": ["schedule"], "install": ["schedule --install"], "unlock": ["status"],
   "pin": ["hold"], "passwd": ["key change"], "password": ["key"], "keys": ["key list"], "keep": ["hold"],

@@ -46,6 +46,32 @@ struct Notices {
     return steps
   }
 
+  /// Sends the mail if it is due. Returns a step for a mail, delivered or not.
+  ///
+  /// `last` is the time of the last mail.
+  func sendMail(after answer: RunAnswer, last: () throws -> Int64?, report: () throws -> [String]) -> [RunStep] {
+    guard let mail = settings.mail else { return [] }
+    let start = Clock.monotonic()
+    do {
+      guard
+        mail.isDue(
+          after: ExitStatus(code: answer.exitStatus), last: mail.on == .weekly ? try last() : nil,
+          at: Clock.now().seconds)
+      else { return [] }
+    } catch { Console.warn("\(error)") }
+    let failures = tell(MailMessage.step, failure: "the mail could not be sent") {
+      do {
+        try MailMessage(to: mail.to, after: answer, report: try report()).send()
+        return nil
+      } catch { return "\(error)" }
+    }
+    if !failures.isEmpty { return failures }
+    return [
+      RunStep(
+        step: MailMessage.step, outcome: .done, elapsedSeconds: Clock.monotonic() - start, message: nil)
+    ]
+  }
+
   private func tell(_ step: String, failure what: String, send: () -> String?) -> [RunStep] {
     let start = Clock.monotonic()
     guard let message = send() else { return [] }

@@ -1,0 +1,100 @@
+internal import Model
+
+// The report as one page of HTML.
+
+extension BackupReport {
+  var html: String {
+    var page = HTMLPage(title: title)
+    page.add("p", "Repository \(repository). Times are UTC. A value that was not measured says so.")
+    addRuns(to: &page)
+    addSources(to: &page)
+    addRetention(to: &page)
+    addVerification(to: &page)
+    page.add("h2", "Audit")
+    page.add("p", auditSentence + ".", attributes: audit.isWell ? "" : " class=\"bad\"")
+    if !audit.short.isEmpty {
+      page.add(table: [["Falls short", "Remedy"]] + audit.short.map { [$0.fact, $0.remedy ?? ""] })
+    }
+    return page.text
+  }
+
+  private func addRuns(to page: inout HTMLPage) {
+    page.add("h2", "Runs")
+    page.add("p", runSentence + ".", attributes: runs.failed > 0 ? " class=\"bad\"" : "")
+    if !troubles.isEmpty {
+      page.add("h3", "Failures and warnings")
+      page.add(list: troubles.suffix(Self.shownTroubles).map(\.text))
+      let older = troubles.count - Self.shownTroubles
+      if older > 0 { page.add("p", "And \(older) older.") }
+    }
+    page.add("h2", "Changes per day")
+    let total = days.reduce(0) { $0 &+ $1.bytesCopied }
+    let most = days.max { $0.bytesCopied < $1.bytesCopied }
+    page.add(
+      raw: chart(
+        "changes", "Bytes copied per day",
+        "\(byteText(total)) in all" + (most.map { ", the most on \($0.day): \(byteText($0.bytesCopied))" } ?? "") + "."
+      ).lines(
+        [
+          Chart.Series(
+            name: "copied",
+            points: days.enumerated().map { (begin.seconds + Int64($0) * 86_400, Double($1.bytesCopied)) })
+        ],
+        label: { byteText(UInt64($0)) }))
+    page.add(table: dayRows, numbers: [1, 2, 3, 4])
+  }
+
+  private func addSources(to page: inout HTMLPage) {
+    page.add("h2", "Growth by source")
+    guard !sources.isEmpty else { return page.add("p", "Not measured: no snapshot in this time.") }
+    let words = sourceRows.dropFirst().prefix(Chart.mostSeries).map { "\($0[0]) \($0[1]), \($0[2]) a day" }
+    page.add(
+      raw: chart("growth", "Size of the largest sources", words.joined(separator: "; ") + ".").lines(
+        sources.map { source in
+          Chart.Series(name: source.source, points: source.points.map { ($0.time.seconds, Double($0.bytes)) })
+        }, label: { byteText(UInt64($0)) }))
+    page.add(table: sourceRows, numbers: [1, 2])
+  }
+
+  private func addRetention(to page: inout HTMLPage) {
+    page.add("h2", "Retention")
+    page.add("p", "\(counted(snapshots, "snapshot")) exist.")
+    let times = sets.flatMap(\.times).map(\.seconds)
+    if let first = times.min() {
+      let words = setRows.dropFirst().map { "\($0[0]): \($0[1]), \($0[2]) to \($0[3])" }
+      let chart = Chart(
+        id: "retention", title: "Members of the sets", description: words.joined(separator: "; ") + ".",
+        begin: first, end: end.seconds)
+      page.add(raw: chart.marks(sets.map { set in (set.name, set.times.map(\.seconds)) }))
+    }
+    page.add(table: setRows, numbers: [1])
+    page.add("h2", "Disk")
+    page.add("p", diskSentence + ".")
+  }
+
+  private func addVerification(to page: inout HTMLPage) {
+    page.add("h2", "Verification")
+    page.add(table: copyRows)
+    page.add("p", coverageSentence + ".")
+    page.add("h2", "Drills")
+    guard !drills.isEmpty else { return page.add("p", "Not measured: no drill in this time.") }
+    func name(_ drill: Drill, _ copy: Drill.Copy) -> String { "\(drill.name) from \(copy.copy)" }
+    var series: [Chart.Series] = []
+    for drill in drills {
+      for copy in drill.copies {
+        let index = series.firstIndex { $0.name == name(drill, copy) } ?? series.endIndex
+        if index == series.endIndex { series.append(Chart.Series(name: name(drill, copy), points: [])) }
+        series[index].points.append((drill.time.seconds, copy.seconds))
+      }
+    }
+    let words = series.compactMap { one in one.points.last.map { "\(one.name) at last \(durationText($0.value))" } }
+    page.add(
+      raw: chart("drills", "Time of a recovery in drills", words.joined(separator: "; ") + ".").lines(
+        series, label: durationText))
+    page.add(table: drillRows, numbers: [3])
+  }
+
+  private func chart(_ id: String, _ title: String, _ description: String) -> Chart {
+    Chart(id: id, title: title, description: description, begin: begin.seconds, end: end.seconds)
+  }
+}
