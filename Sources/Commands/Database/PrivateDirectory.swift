@@ -52,6 +52,11 @@ struct PrivateDirectory {
     do { try directory.descriptor.setPermissions(0o711) } catch { throw .writing("open", at: path, because: error) }
   }
 
+  /// Lets other accounts see what is in it.
+  func openToAll() throws(Failure) {
+    do { try directory.descriptor.setPermissions(0o755) } catch { throw .writing("open", at: path, because: error) }
+  }
+
   /// Removes it with its content, also after a signal. A failure is named.
   func remove() {
     do throws(Errno) {

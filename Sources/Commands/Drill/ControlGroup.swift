@@ -6,54 +6,50 @@ internal import Settings
 /// The control group that limits the programs of a drill; cgroups(7), both versions.
 struct ControlGroup {
   private static let root = Array("/sys/fs/cgroup".utf8)
-  private static let prefix = Array("treering-drill-".utf8)
 
-  /// The directories of the group; empty if the machine has none that can be used.
-  private(set) var directories: [[UInt8]] = []
+  private let name: [UInt8]
+  /// The directories of the group, divided by blanks; empty if the machine has none that can be used.
+  private(set) var directories: [UInt8] = []
   /// The reason that memory or processes are not limited.
   private(set) var problem: String?
 
-  /// Makes a group, and removes those that a killed drill left.
-  init(limits: DrillConfiguration.Limits) {
-    let settings: [(directory: String, controller: String, file: String, value: String)] =
-      Self.exists(Self.root + Array("/cgroup.controllers".utf8))
-      ? [("", "memory", "memory.max", "\(limits.memory)"), ("", "pids", "pids.max", "\(limits.processes)")]
-      : [
-        ("/memory", "memory", "memory.limit_in_bytes", "\(limits.memory)"),
-        ("/pids", "processes", "pids.max", "\(limits.processes)"),
-      ]
+  /// Makes a group with the name of the drill's directory.
+  init(named name: [UInt8], limits: DrillConfiguration.Limits) {
+    self.name = name
+    let files = Self.isUnified ? ["memory.max", "pids.max"] : ["memory.limit_in_bytes", "pids.max"]
+    let values = ["\(limits.memory)", "\(limits.processes)"]
+    var paths: [[UInt8]] = []
     do throws(Errno) {
-      let name = Self.prefix + (try CurrentProcess.randomBytes(count: 12).map { 97 + $0 % 26 })
-      for setting in settings {
-        let parent = Self.root + Array(setting.directory.utf8)
-        let above = Directory(try Descriptor.open(path: parent, [.read, .directory]))
-        for old in try above.names() where old.starts(with: Self.prefix) && old != name {
-          // A group with processes cannot be removed.
-          try? above.descriptor.removeDirectory(old.span)
-        }
-        let path = parent + [slash] + name
-        if !directories.contains(path) {
-          try above.descriptor.makeDirectory(name.span, mode: 0o755)
-          directories.append(path)
-        }
-        let file = Array(setting.file.utf8)
-        try above.directory(name.span).descriptor.open(file.span, .readWrite).write(Array(setting.value.utf8))
+      for parent in Self.parents {
+        try Descriptor.open(path: parent, [.read, .directory]).makeDirectory(name.span, mode: 0o755)
+        paths.append(parent + [slash] + name)
       }
+      for (index, (file, value)) in zip(files, values).enumerated() {
+        let path = paths[min(index, paths.count - 1)] + Array("/\(file)".utf8)
+        try Descriptor.open(path: path, .readWrite).write(Array(value.utf8))
+      }
+      directories = Array(paths.joined(separator: [UInt8(ascii: " ")]))
     } catch {
       problem = "memory and processes were not limited, because control groups cannot be used: \(error)"
       remove()
-      directories = []
     }
   }
 
-  private static func exists(_ path: [UInt8]) -> Bool { (try? Descriptor.open(path: path, .pathOnly)) != nil }
+  /// True for the one hierarchy of version 2.
+  private static var isUnified: Bool {
+    (try? Descriptor.open(path: root + Array("/cgroup.controllers".utf8), .pathOnly)) != nil
+  }
 
-  /// Removes the group, whose processes have ended or are about to.
-  func remove() {
-    for directory in directories {
-      let (parent, name) = splitLast(of: directory)
+  /// The directories of the hierarchies that limit memory and processes.
+  private static var parents: [[UInt8]] { isUnified ? [root] : ["/memory", "/pids"].map { root + Array($0.utf8) } }
+
+  func remove() { Self.remove(named: name) }
+
+  /// Removes a group, whose processes have ended or are about to.
+  static func remove(named name: [UInt8]) {
+    for parent in parents {
+      guard let above = try? Descriptor.open(path: parent, [.read, .directory]) else { continue }
       for _ in 0..<100 {
-        guard let above = try? Descriptor.open(path: parent, [.read, .directory]) else { break }
         do throws(Errno) {
           try above.removeDirectory(name.span)
           break

@@ -61,18 +61,26 @@ struct DatabaseDrill {
   }
 
   /// Loads one dump into a server that stays. The copy of an SQLite database is in the directory of the address.
+  ///
+  /// `other` is a database whose server has the same address, and gets this one, too.
   func serve(
-    _ dump: StoredDump, number: Int, as address: ServerAddress, queried: String?
+    _ dump: StoredDump, number: Int, as address: ServerAddress, beside other: ServedDatabase?, queried: String?
   ) throws -> Loaded {
     try attempt(dump, number: number) { kind, place in
       let scratch = try scratchServer(for: dump, of: kind, in: place)
+      if other != nil, dump.hasServerFiles {
+        throw Failure(.failed, "a copy of a server's files cannot be added to a server that runs")
+      }
       // The accounts of MySQL are in a database.
-      let databases = kind == .mysql ? dump.contents : dump.loadable
+      let databases = kind == .mysql && other == nil ? dump.contents : dump.loadable
       let path = kind == .sqlite ? address.directory + Array("/dump".utf8) : place.path(of: "dump")
       let staged = try stage(dump, databases: databases, to: path, for: scratch)
-      let served = try scratch.serve(
-        databases, isPhysical: dump.hasServerFiles, of: staged.directory, at: staged.path, as: address,
-        queried: queried.map { Array($0.utf8) })
+      let queried = queried.map { Array($0.utf8) }
+      let served =
+        try other.map { try scratch.add(databases, of: staged.directory, at: staged.path, to: $0, queried: queried) }
+        ?? scratch.serve(
+          databases, isPhysical: dump.hasServerFiles, of: staged.directory, at: staged.path, as: address,
+          queried: queried)
       return (served.result, served)
     }
   }

@@ -11,11 +11,14 @@ internal import Synchronization
 /// loopback device alone. The first process of the namespaces is a shell of this process. Its end, or that of this
 /// process, ends all processes and removes all mounts.
 final class DrillNamespaces {
-  /// A directory that the programs of the drill find at another path.
-  struct Binding {
-    let directory: [UInt8]
+  /// A symbolic link that the programs of the drill find.
+  struct Link {
     let path: [UInt8]
+    let target: [UInt8]
   }
+
+  /// The path of the directory with the sockets of databases.
+  static let sockets = Array("/run/treering".utf8)
 
   /// The first process of the namespaces.
   let process: Int32
@@ -28,17 +31,21 @@ final class DrillNamespaces {
   ].map { Array($0.utf8) }
 
   /// `root` has the restored paths. `work` is an empty directory. `base` has the programs; it is empty for those of this
-  /// machine.
+  /// machine. The programs find the directory `sockets` at its own path.
   init(
-    root: [UInt8], work: [UInt8], base: [UInt8], restored: [[UInt8]], bindings: [Binding], group: ControlGroup
+    root: [UInt8], work: [UInt8], base: [UInt8], restored: [[UInt8]], sockets: [UInt8], links: [Link],
+    group: ControlGroup
   ) throws {
     let hidden = restored.filter { path in
       Self.hidingDirectories.contains { path.starts(with: Array($0.utf8)) }
     }
     let separator = Array("--".utf8)
     let words =
-      [DrillScripts.start, DrillScripts.place].map { Array($0.utf8) } + [root, base, work] + hidden + [separator]
-      + bindings.flatMap { [$0.directory, $0.path] }
+      [DrillScripts.start, DrillScripts.place].map { Array($0.utf8) } + [root, base, work, sockets]
+      + hidden + [
+        separator
+      ]
+      + links.flatMap { [$0.target, $0.path] }
     var program = ChildProgram(
       [Array("/bin/sh".utf8), Array("-euc".utf8)] + words, environment: Self.environment, timeoutSeconds: .infinity)
     program.startsAtRoot = true
@@ -69,10 +76,9 @@ final class DrillNamespaces {
 
   /// A program in the namespaces, with the standard error in its output.
   func program(_ command: [String], seconds: Double) -> ChildProgram {
-    let groups = group.directories.joined(separator: [UInt8(ascii: " ")])
     var program = ChildProgram(
       ["/bin/sh", "-euc", DrillScripts.enter, "enter"].map { Array($0.utf8) } + [
-        Array(groups), Array("\(process)".utf8),
+        group.directories, Array("\(process)".utf8),
       ]
         + command.map { Array($0.utf8) },
       environment: Self.environment, timeoutSeconds: seconds)
@@ -98,15 +104,15 @@ enum DrillScripts {
       /bin/sh -euc "$0" drill "$@"
     """
 
-  /// Makes the root: `root base work hidden… -- (directory path)…`. Prints the number of its process as the host sees it.
+  /// Makes the root: `root base work sockets hidden… -- (target link)…`. Prints the number of its process as the host sees it.
   ///
   /// A restored symbolic link could lead out of the root. So the root is changed as early as possible.
   static let place = #"""
     umask 022
-    root=$1 base=$2 work=$3
+    root=$1 base=$2 work=$3 sockets=$4
     # The old root gets a name that no restored link can know.
     host=${work%/*} host=.${host##*/}
-    shift 3
+    shift 4
     read -r process rest </proc/self/stat
     ip link set lo up
     mount --bind -o nodev "$root" "$root"
@@ -162,8 +168,10 @@ enum DrillScripts {
       shift
     done
     shift
+    place "$host$sockets" run/treering
     while [ $# -gt 0 ]; do
-      place "$host$1" "$2"
+      mkdir -p "${2%/*}"
+      ln -sfn "$1" "$2"
       shift 2
     done
     if [ -n "$base" ]; then

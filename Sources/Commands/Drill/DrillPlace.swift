@@ -45,6 +45,7 @@ final class DrillPlace {
   }
 
   private static func remove(_ path: [UInt8]) {
+    ControlGroup.remove(named: splitLast(of: path).name)
     do { try removeTree(at: path, threads: 2) } catch {
       Console.warn("this temporary directory cannot be removed: \(error)", path: path)
     }

@@ -8,54 +8,44 @@ internal import Settings
 /// an SQLite file.
 struct DrillSocket {
   private let directory: [UInt8]
-  /// The path of the socket in the drill.
-  private let path: [UInt8]
+  /// The directory in the drill.
+  private let place: [UInt8]
+  /// The path at which programs look for the socket; `nil` if the database has no server.
+  private let path: [UInt8]?
   private let port: Int
 
   /// Makes its directory.
-  private init(of settings: DatabaseConfiguration, number: Int, in place: PrivateDirectory) throws {
-    let made = try place.make("socket-\(number)")
-    do { try made.directory.descriptor.setPermissions(0o755) } catch {
-      throw Failure.writing("open", at: made.path, because: error)
-    }
-    directory = made.path
-    // The defaults of the programs.
-    let path =
-      switch settings.kind {
-      case .postgresql: (settings.socket ?? "/run/postgresql") + "/socket"
-      case .mysql: settings.socket ?? "/run/mysqld/mysqld.sock"
-      case .sqlite, .command, .pgbackrest: "/run/treering-\(number)/file"
-      }
-    self.path = Array(path.utf8)
+  init(of settings: DatabaseConfiguration, number: Int, in parent: PrivateDirectory) throws {
+    let made = try parent.make("\(number)")
+    try made.openToAll()
+    (directory, place) = (made.path, DrillNamespaces.sockets + Array("/\(number)".utf8))
     port = settings.port ?? (settings.kind == .mysql ? 3306 : 5432)
+    // The defaults of the programs.
+    let path: String? =
+      switch settings.kind {
+      case .postgresql: (settings.socket ?? "/run/postgresql") + "/.s.PGSQL.\(port)"
+      case .mysql: settings.socket ?? "/run/mysqld/mysqld.sock"
+      case .sqlite, .command, .pgbackrest: nil
+      }
+    self.path = path.map { Array($0.utf8) }
   }
 
-  /// Makes the directories for some databases. Two servers cannot have the same address.
-  static func all(for databases: [DatabaseConfiguration], in place: PrivateDirectory) throws -> [DrillSocket] {
-    let sockets = try databases.indices.map { try DrillSocket(of: databases[$0], number: $0, in: place) }
-    for (index, socket) in sockets.enumerated() {
-      guard let twice = sockets[..<index].firstIndex(where: { $0.path == socket.path && $0.port == socket.port })
-      else { continue }
-      throw Failure(
-        .failed, "the databases \(databases[twice].name) and \(databases[index].name) are of the same server",
-        hint: "one drill can restore only one of them")
-    }
-    return sockets
-  }
+  /// True if another database is on the same server.
+  func hasServer(of other: DrillSocket) -> Bool { path != nil && path == other.path }
 
-  /// The directory, and its path in the drill.
-  var binding: DrillNamespaces.Binding {
-    DrillNamespaces.Binding(directory: directory, path: splitLast(of: path).parent)
-  }
+  private var name: [UInt8] { path.map { splitLast(of: $0).name } ?? [] }
+
+  /// The link to the socket.
+  var link: DrillNamespaces.Link? { path.map { DrillNamespaces.Link(path: $0, target: place + [slash] + name) } }
 
   func address(inNetworkOf process: Int32) -> ServerAddress {
-    ServerAddress(inNetworkOf: process, directory: directory, socket: splitLast(of: path).name, port: port)
+    ServerAddress(inNetworkOf: process, directory: directory, socket: name, port: port)
   }
 
   /// Copies the file of an SQLite database to its place. The paths are those of the drill, so no link leads out of it.
   func placeFile(_ name: [UInt8], of settings: DatabaseConfiguration, in namespaces: DrillNamespaces) throws {
     guard settings.kind == .sqlite, let target = settings.path else { return }
-    let copy = binding.path + Array("/dump/".utf8) + name
+    let copy = place + Array("/dump/".utf8) + name
     let script = "mkdir -p \"${2%/*}\" && cp \"$1\" \"$2\""
     var lines: [[UInt8]] = []
     let end = ProgramEnd(

@@ -81,18 +81,21 @@ struct TableDrill {
       if keeps { recovery.kept = place.keep().map { displayName($0) } } else { place.remove() }
     }
     let root = try place.directory.make("root")
-    do { try root.directory.descriptor.setPermissions(0o755) } catch {
-      throw Failure.writing("open", at: root.path, because: error)
-    }
+    try root.openToAll()
     for (snapshot, paths) in parts.files { try restore(paths, of: snapshot, from: store, to: root.path, into: &copy) }
 
     recovery.failedStep = "place"
-    let sockets = try DrillSocket.all(for: parts.settings, in: place.directory)
-    let group = ControlGroup(limits: drill.limits)
+    let directory = try place.directory.make("sockets")
+    try directory.openToAll()
+    let sockets = try parts.settings.enumerated().map { try DrillSocket(of: $1, number: $0, in: directory) }
+    let servers = sockets.indices.filter { index in !sockets[..<index].contains { $0.hasServer(of: sockets[index]) } }
+    let links = servers.compactMap { sockets[$0].link }
+    let group = ControlGroup(named: splitLast(of: place.directory.path).name, limits: drill.limits)
     if let problem = group.problem { recovery.notes.append(problem) }
     let namespaces = try DrillNamespaces(
       root: root.path, work: try place.directory.make("hidden").path, base: Array((drill.base ?? "").utf8),
-      restored: drill.paths.map { Array($0.utf8) }, bindings: sockets.map(\.binding), group: group)
+      restored: drill.paths.map { Array($0.utf8) }, sockets: directory.path, links: links,
+      group: group)
     defer { namespaces.end() }
 
     try prove(parts, from: store, in: place.directory, sockets: sockets, namespaces, into: &copy, &recovery, at: now)
@@ -111,7 +114,9 @@ struct TableDrill {
     for (number, dump) in parts.dumps.enumerated() {
       let (socket, settings) = (sockets[number], parts.settings[number])
       let address = socket.address(inNetworkOf: namespaces.process)
-      let loaded = try loader.serve(dump, number: number, as: address, queried: settings.databases?.first)
+      let same = sockets[..<number].firstIndex { $0.hasServer(of: socket) }
+      let loaded = try loader.serve(
+        dump, number: number, as: address, beside: same.map { served[$0] }, queried: settings.databases?.first)
       copy.databases.append(loaded.answer)
       recovery.databaseSeconds = (recovery.databaseSeconds ?? 0) + loaded.answer.elapsedSeconds
       guard let database = loaded.served else {

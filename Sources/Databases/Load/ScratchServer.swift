@@ -71,15 +71,26 @@ public struct ScratchServer {
     let data = try work.makeDirectory(for: Array("data".utf8))
     try data.give()
     let server = try PrivatePostgreSQLServer(onDataAt: data.path, work: try enter(), as: address, by: tools)
-    let loader = try DumpLoader(into: server.connection, programs: programs)
-    var options = LoadOptions(moment: Clock.now())
-    options.makesRoles = true
-    let steps = try loader.plan(databases, options)
-    let loaded = try loader.load(steps, from: dump, at: path, options)
+    let loaded = try load(databases, of: dump, at: path, into: server.connection)
     var result = try result(of: server)
     let others = loaded.versions.subtracting([server.version]).sorted()
     result.warnings = loaded.warnings + others.map { "it was dumped from PostgreSQL \($0), so this was a migration" }
     return (server, result)
+  }
+
+  /// Loads databases into a scratch server that runs.
+  func load(
+    _ databases: [[UInt8]], of dump: Directory, at path: [UInt8], into connection: DatabaseConfiguration
+  ) throws(DumpFailure) -> LoadResult {
+    let loader = try DumpLoader(into: connection, programs: programs)
+    var options = LoadOptions(moment: Clock.now())
+    options.makesRoles = true
+    let steps = try loader.plan(databases, options)
+    if let taken = steps.first(where: { $0.target != $0.database }) {
+      throw DumpFailure(
+        name: database.name, reason: "the scratch server has the database \(displayName(taken.database)) already")
+    }
+    return try loader.load(steps, from: dump, at: path, options)
   }
 
   func result(of server: PrivatePostgreSQLServer) throws(DumpFailure) -> Result {

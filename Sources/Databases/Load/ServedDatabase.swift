@@ -21,10 +21,15 @@ public struct ServerAddress: Sendable {
 /// Restored data of a database, with the server that has them as long as the value lives.
 public final class ServedDatabase {
   public let result: ScratchServer.Result
+  /// `nil` if there is no server.
+  fileprivate let connection: DatabaseConfiguration?
   private let ask: (String) throws(DumpFailure) -> [UInt8]?
 
-  fileprivate init(_ result: ScratchServer.Result, ask: @escaping (String) throws(DumpFailure) -> [UInt8]?) {
-    (self.result, self.ask) = (result, ask)
+  fileprivate init(
+    _ result: ScratchServer.Result, at connection: DatabaseConfiguration? = nil,
+    ask: @escaping (String) throws(DumpFailure) -> [UInt8]?
+  ) {
+    (self.result, self.connection, self.ask) = (result, connection, ask)
   }
 
   /// The last field of the last row that a statement returns; `nil` if there is none.
@@ -47,9 +52,11 @@ extension ScratchServer {
     }
     switch database.kind {
     case .postgresql:
-      return try servePostgreSQL(databases, isPhysical: isPhysical, of: dump, at: path, as: address, queried: queried)
+      let (server, result) = try servePostgreSQL(databases, isPhysical: isPhysical, of: dump, at: path, as: address)
+      return served(result, by: server, at: server.connection, queried: queried)
     case .mysql:
-      return try serveMySQL(databases, isPhysical: isPhysical, of: dump, at: path, as: address, queried: queried)
+      let (server, result) = try serveMySQL(databases, isPhysical: isPhysical, of: dump, at: path, as: address)
+      return served(result, by: server, at: server.connection, queried: queried ?? Self.first(of: databases))
     case .sqlite, .command, .pgbackrest:
       let result = try load(databases, of: dump, at: path)
       let copy = try SQLiteDump(of: database, by: tools)
@@ -60,32 +67,54 @@ extension ScratchServer {
     }
   }
 
-  private func servePostgreSQL(
-    _ databases: [[UInt8]], isPhysical: Bool, of dump: Directory, at path: [UInt8], as address: ServerAddress,
-    queried: [UInt8]?
+  /// Loads a dump into the server of another one, whose address is the same.
+  public func add(
+    _ databases: [[UInt8]], of dump: Directory, at path: [UInt8], to other: ServedDatabase, queried: [UInt8]?
   ) throws(DumpFailure) -> ServedDatabase {
-    let server: PrivatePostgreSQLServer
-    let result: Result
-    if isPhysical {
-      server = try PrivatePostgreSQLServer(onDataAt: path, work: try enter(), as: address, by: tools)
-      result = try self.result(of: server)
-    } else {
-      (server, result) = try loadPostgreSQL(databases, of: dump, at: path, as: address)
+    guard let connection = other.connection else {
+      throw DumpFailure(name: database.name, reason: "the other database has no server")
     }
-    let tools = tools
-    return ServedDatabase(result) { statement throws(DumpFailure) in
-      let connection = try PostgreSQLServer(of: server.connection, tools: tools)
-      let present = try connection.databases().map(\.name)
-      let name = queried ?? present.first { !ServersOwn.postgreSQL.contains($0) } ?? connection.firstDatabase
+    let loaded = try load(databases, of: dump, at: path, into: connection)
+    let result = Result(server: other.result.server, databases: databases.count, warnings: loaded.warnings)
+    return served(result, by: other, at: connection, queried: queried ?? Self.first(of: databases))
+  }
+
+  private static func first(of databases: [[UInt8]]) -> [UInt8]? {
+    databases.first { $0 != ServersOwn.mysql && !ServersOwn.postgreSQL.contains($0) }
+  }
+
+  /// `server` lives as long as the result.
+  private func served(
+    _ result: Result, by server: AnyObject, at connection: DatabaseConfiguration, queried: [UInt8]?
+  ) -> ServedDatabase {
+    let (tools, isMySQL) = (tools, database.kind == .mysql)
+    return ServedDatabase(result, at: connection) { statement throws(DumpFailure) in
+      defer { withExtendedLifetime(server) {} }
+      if isMySQL {
+        let choice = queried.map { "USE \(String(decoding: quoted($0, by: "`"), as: UTF8.self)); " } ?? ""
+        return try MySQLServer(of: connection, tools: tools).rows(choice + statement).last?.last
+      }
+      let present = try PostgreSQLServer(of: connection, tools: tools)
+      var name = queried
+      if name == nil { name = Self.first(of: try present.databases().map(\.name)) }
       // The tables of a user are not in the only schema that the other questions search.
-      return try connection.rows("RESET search_path; " + statement, fields: 1, in: name).last?.last
+      return try present.rows("RESET search_path; " + statement, fields: 1, in: name ?? present.firstDatabase).last?
+        .last
     }
   }
 
+  private func servePostgreSQL(
+    _ databases: [[UInt8]], isPhysical: Bool, of dump: Directory, at path: [UInt8], as address: ServerAddress
+  ) throws(DumpFailure) -> (PrivatePostgreSQLServer, Result) {
+    guard isPhysical else { return try loadPostgreSQL(databases, of: dump, at: path, as: address) }
+    let server = try PrivatePostgreSQLServer(onDataAt: path, work: try enter(), as: address, by: tools)
+    return (server, try result(of: server))
+  }
+
+  /// A server without accounts lets every account in.
   private func serveMySQL(
-    _ databases: [[UInt8]], isPhysical: Bool, of dump: Directory, at path: [UInt8], as address: ServerAddress,
-    queried: [UInt8]?
-  ) throws(DumpFailure) -> ServedDatabase {
+    _ databases: [[UInt8]], isPhysical: Bool, of dump: Directory, at path: [UInt8], as address: ServerAddress
+  ) throws(DumpFailure) -> (PrivateMySQLServer, Result) {
     var places = PrivateMySQLServer.Places(data: path, work: try enter("serve"))
     if isPhysical {
       try recovery().rollForward(dump, at: path, nil)
@@ -99,11 +128,6 @@ extension ScratchServer {
     let server = try PrivateMySQLServer(at: places, as: address, hasAccounts: hasAccounts, by: tools)
     var result = Result(server: "MariaDB or MySQL", databases: isPhysical ? nil : databases.count)
     if !hasAccounts { result.warnings = ["the dump has no accounts of the server, so every account may log in"] }
-    let (tools, name) = (tools, queried ?? databases.first { $0 != ServersOwn.mysql })
-    return ServedDatabase(result) { statement throws(DumpFailure) in
-      let connection = try MySQLServer(of: server.connection, tools: tools)
-      let choice = name.map { "USE \(String(decoding: quoted($0, by: "`"), as: UTF8.self)); " } ?? ""
-      return try connection.rows(choice + statement).last?.last
-    }
+    return (server, result)
   }
 }
