@@ -267,13 +267,38 @@ public struct LogArchive: Sendable {
           + "\(displayName(name)) is \(found)", path: path,
         hint: "give a server that initdb made anew an archive of its own")
     }
-    let temporary = TemporaryFile(named: Self.systemName + Self.temporary, in: directory)
+    try write(Array("\(found)\n".utf8), as: Self.systemName)
+  }
+
+  // MARK: The repository
+
+  private static let repositoryName = Array(".repository".utf8)
+
+  /// True if the dumps of a repository decide which logs are needed. The archive keeps the ID of the first one that
+  /// asked: without the dumps of that one, another would remove what they need.
+  public func isKept(for repository: [UInt8]) throws(Failure) -> Bool {
+    do {
+      let known = try directory.descriptor.openToRead(Self.repositoryName.span).readToEnd(limit: 64)
+      return known.prefix { $0 != UInt8(ascii: "\n") }.elementsEqual(repository)
+    } catch {
+      guard error == .noSuchEntry else {
+        throw .writing("read", at: path + [slash] + Self.repositoryName, because: error)
+      }
+    }
+    do { try write(repository + [UInt8(ascii: "\n")], as: Self.repositoryName) } catch {
+      throw .writing("note the repository in the archive", at: path, because: error)
+    }
+    return true
+  }
+
+  /// Writes a small file of the archive itself, whole and durable.
+  private func write(_ text: [UInt8], as name: [UInt8]) throws {
+    let temporary = TemporaryFile(named: name + Self.temporary, in: directory)
     try temporary.write { file in
       try owner.give(file.descriptor)
-      try file.descriptor.write(Array("\(found)\n".utf8))
+      try file.descriptor.write(text)
     } publish: { () throws(Errno) in
-      try directory.descriptor.rename(
-        temporary.name.span, to: directory.descriptor, as: Self.systemName.span, replacing: true)
+      try directory.descriptor.rename(temporary.name.span, to: directory.descriptor, as: name.span, replacing: true)
     }
   }
 

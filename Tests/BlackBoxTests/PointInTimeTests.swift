@@ -224,5 +224,12 @@ final class PointInTimeTests {
     #expect(try segments().sorted() == all.filter { $0 >= first } && first + ".zst" > all[0])
     #expect(Tree(archive).exists(newest))
     #expect(try status()["state"] as? String == "well")
+    // Another repository has no dumps that need the logs.
+    let kept = try segments()
+    let other = world.directory.path / "other"
+    _ = try treering("init", other)
+    let refused = try treering("run", "--now", "-r", other, status: 1)
+    #expect(refused.errorText.contains("is kept for the dumps of another repository"), "\(refused.errorText)")
+    #expect(Set(kept).isSubset(of: try segments()))
   }
 }

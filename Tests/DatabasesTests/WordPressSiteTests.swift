@@ -137,6 +137,14 @@ import Testing
     try write("define('WP_CONTENT_DIR', '\(directory.path)/content');", at: "config-localhost.php")
     let other = try site("config = \"\(directory.path)/config-localhost.php\"")
     #expect(other.directories == [Array("\(directory.path)/content".utf8)] && other.fileElsewhere != nil)
+    // What the operator's file leaves out, the site's own file may set, or a condition that only PHP could tell.
+    try write("", at: "config-localhost.php")
+    try write("define('WP_CONTENT_DIR', '\(directory.path)/content');")
+    let rest = try site("config = \"\(directory.path)/config-localhost.php\"")
+    #expect(rest.directories == [Array("\(directory.path)/content".utf8)])
+    try write("if (!defined('WP_CONTENT_DIR') && !defined('X'))\n  define('WP_CONTENT_DIR', '/srv/content');")
+    #expect(
+      failure("config = \"\(directory.path)/config-localhost.php\"").contains("give \"content\" in [[wordpress]]"))
     try tree.makeDirectory("elsewhere")
     try tree.makeSymbolicLink("site/wp-content/uploads", to: "../../elsewhere")
     try write()

@@ -153,6 +153,18 @@ extension LogArchive {
 }
 
 extension Repository {
+  /// The archive of a database's logs; `nil` if no snapshot has a dump, which says nothing about the logs.
+  private func archive(at path: [UInt8], of database: [UInt8]) throws(Failure) -> LogArchive? {
+    let archive = try LogArchive(at: path)
+    if try snapshots().dumpRecords(of: database).isEmpty { return nil }
+    guard try archive.isKept(for: id) else {
+      throw Failure(
+        .refused, "the archive \(displayName(path)) is kept for the dumps of another repository", path: path,
+        hint: "give each repository an archive of its own; if the other one is gone, remove the file .repository there")
+    }
+    return archive
+  }
+
   /// Removes the logs that no dump in a snapshot needs any more: those in the archives of the configuration, and those
   /// that were pushed here. Returns a line for each database that lost some, and the problems.
   ///
@@ -169,7 +181,7 @@ extension Repository {
     }
     for database in file?.databases ?? [] {
       guard let path = database.writeAheadLog ?? database.binaryLogs else { continue }
-      look(at: database.name) { () throws(Failure) in try LogArchive(at: path) }
+      look(at: database.name) { () throws(Failure) in try archive(at: path, of: database.name) }
     }
     do {
       for database in try databasesWithPushedLogs() {

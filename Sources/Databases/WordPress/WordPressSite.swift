@@ -33,10 +33,10 @@ public struct WordPressSite: Sendable {
     directories = []
     for directory in try constants.directories() {
       if roots.contains(where: { isBelow($0, directory.path) }) { continue }
-      guard directory.isNamedByOperator || file?.isTrusted == true else {
+      if let file = directory.namedBy, !file.isTrusted {
         throw DumpFailure(
           name: name,
-          reason: "\(file?.shown ?? "") names \(displayName(directory.path)) as \(directory.constant), and others than "
+          reason: "\(file.shown) names \(displayName(directory.path)) as \(directory.constant), and others than "
             + "root can change this file",
           hint: "if that is right, name the directory as \"content\", or add a [[source]] and chown the file to root")
       }
@@ -150,27 +150,41 @@ private struct SiteConstants {
   private let settings: WordPressConfiguration
   private let file: SiteFile?
   private let constants: PHPConstants
+  /// The site's own file, and its directories: it includes the operator's file, and may set what that one leaves out.
+  private var own: (file: SiteFile, constants: PHPConstants)?
 
   private static let directoryNames = ["WP_CONTENT_DIR", "WP_PLUGIN_DIR", "WPMU_PLUGIN_DIR"]
 
   init(in file: SiteFile?, of settings: WordPressConfiguration) throws(DumpFailure) {
     self.settings = settings
     self.file = file
-    let path = file.map { parent(of: $0.path) } ?? []
-    let root = Array(settings.path.utf8)
-    constants = PHPConstants(
-      in: file?.text ?? [],
-      names: Set(["DB_NAME", "DB_USER", "DB_PASSWORD", "DB_HOST", "$table_prefix"] + Self.directoryNames),
-      directory: (try? CurrentProcess.realPath(path)) ?? path,
-      given: ["ABSPATH": ((try? CurrentProcess.realPath(root)) ?? root) + [slash]])
+    func read(_ file: SiteFile?, _ names: [String]) -> PHPConstants {
+      let path = file.map { parent(of: $0.path) } ?? []
+      let root = Array(settings.path.utf8)
+      return PHPConstants(
+        in: file?.text ?? [], names: Set(names), directory: (try? CurrentProcess.realPath(path)) ?? path,
+        given: ["ABSPATH": ((try? CurrentProcess.realPath(root)) ?? root) + [slash]])
+    }
+    constants = read(file, ["DB_NAME", "DB_USER", "DB_PASSWORD", "DB_HOST", "$table_prefix"] + Self.directoryNames)
+    guard settings.config != nil else { return }
+    var others = settings
+    others.config = nil
+    if let file = try? SiteFile(of: others) { own = (file, read(file, Self.directoryNames)) }
   }
 
   private func failure(_ reason: String, _ hint: String) -> DumpFailure {
     DumpFailure(name: settings.database.name, reason: reason, hint: hint)
   }
 
+  /// The file that sets a constant, with all of its constants.
+  private func place(of name: String) -> (file: SiteFile?, constants: PHPConstants) {
+    if constants.values[name] == nil, let own, own.constants.values[name] != nil { return own }
+    return (file, constants)
+  }
+
   /// The text of a constant. `key` is that of the table for its replacement.
   private func text(_ name: String, key: String) throws(DumpFailure) -> String {
+    let (file, constants) = place(of: name)
     let shown = file?.shown ?? "wp-config.php"
     switch constants.values[name] {
     case .known(let bytes)?:
@@ -261,14 +275,15 @@ private struct SiteConstants {
 
   // MARK: The files
 
-  /// The directories that the site's constants name.
-  func directories() throws(DumpFailure) -> [(path: [UInt8], constant: String, isNamedByOperator: Bool)] {
-    var found: [(path: [UInt8], constant: String, isNamedByOperator: Bool)] = []
+  /// The directories that the site's constants name, and the files that do so; `nil` for one that the operator named.
+  func directories() throws(DumpFailure) -> [(path: [UInt8], constant: String, namedBy: SiteFile?)] {
+    var found: [(path: [UInt8], constant: String, namedBy: SiteFile?)] = []
     for name in Self.directoryNames {
+      let (file, constants) = place(of: name)
       if name == "WP_CONTENT_DIR", let content = settings.content {
-        found.append((Array(content.utf8), name, true))
+        found.append((Array(content.utf8), name, nil))
       } else if constants.values[name] != nil {
-        found.append((try path(name), name, false))
+        found.append((try path(name), name, file))
       }
     }
     return found
@@ -277,7 +292,7 @@ private struct SiteConstants {
   /// The directory with the uploads.
   func contentDirectory() throws(DumpFailure) -> [UInt8] {
     if let content = settings.content { return Array(content.utf8) }
-    if constants.values["WP_CONTENT_DIR"] != nil { return try path("WP_CONTENT_DIR") }
+    if place(of: "WP_CONTENT_DIR").constants.values["WP_CONTENT_DIR"] != nil { return try path("WP_CONTENT_DIR") }
     return Array("\(settings.path)/wp-content".utf8)
   }
 
@@ -285,7 +300,8 @@ private struct SiteConstants {
     let text = try text(name, key: "content")
     let names = text.utf8.split(separator: slash).filter { !$0.elementsEqual(".".utf8) }
     guard text.hasPrefix("/"), !names.isEmpty, !names.contains(where: { $0.elementsEqual("..".utf8) }) else {
-      throw failure("\(name) in \(file?.shown ?? "") is no absolute path", "give \"content\" in [[wordpress]]")
+      throw failure(
+        "\(name) in \(place(of: name).file?.shown ?? "") is no absolute path", "give \"content\" in [[wordpress]]")
     }
     return names.flatMap { [slash] + $0 }
   }
