@@ -185,6 +185,33 @@ struct InPlaceRestoreTests {
     #expect(try world.source.text("content") == "good")
   }
 
+  @Test("an entry that changes while the plan is read is left as it is")
+  func changesAfterThePlan() throws {
+    let world = try MountedWorld { source in
+      for name: ByteString in ["changed", "edited", "link"] { try source.write(name, "good") }
+    }
+    for name: ByteString in ["changed", "edited", "extra", "later"] { try world.source.write(name, "worse") }
+    let words = try [
+      treeringBinary(), "restore", "latest", world.source.root, "--in-place", "--delete", "--no-keep", "-r",
+      world.world.repository.root,
+    ]
+    let script = """
+      touch "$1"
+      (until grep -q 'y/N' "$1"; do sleep 0.1; done; echo mine > edited; echo mine > later; echo y) |
+        script -qefc "$0" "$1"
+      """
+    let asked = try runCommand(
+      "sh",
+      ["-c", ByteString(script), ByteString(words.map(\.text).joined(separator: " ")), world.source.root + ".out"],
+      in: world.source.root)
+    #expect(asked.status == 1, "\(asked.outputText)")
+    for name in ["edited", "later"] {
+      #expect(asked.outputText.contains("/\(name): has changed since the plan was made; left as it is"))
+      #expect(try world.source.text(ByteString(name)) == "mine\n")
+    }
+    #expect(try world.source.text("changed") == "good" && !world.source.exists("extra"))
+  }
+
   @Test("other file systems, repositories, excluded entries and unread directories lose nothing")
   func protected() throws {
     let world = try MountedWorld { source in

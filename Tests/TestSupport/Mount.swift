@@ -22,6 +22,17 @@ public final class Mount {
     try tool("sshfs", ["-o", "ssh_command=" + program, "there:" + directory, point])
   }
 
+  /// mount.exfat-fuse(8): a file system without owners, modes, links and nodes, to which `A` and `a` are one name.
+  public init(exFATAt point: ByteString) throws {
+    self.point = point
+    let image = point + ".img"
+    try tool("truncate", ["-s", "16M", image])
+    try tool("mkfs.exfat", [image])
+    // The device is released when nothing is mounted from it.
+    let script = "l=$(losetup -f --show \"$0\") && mount.exfat-fuse $l \"$1\"; s=$?; losetup -d $l; exit $s"
+    try tool("sh", ["-c", ByteString(script), image, point])
+  }
+
   public func unmount() throws { try tool("umount", [point]) }
 
   deinit { _ = try? runCommand("umount", ["-l", point]) }

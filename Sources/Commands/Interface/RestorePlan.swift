@@ -11,7 +11,7 @@ final class ChangePrinter: Monitor {
     var counts: [Change.Verb: UInt64] = [:]
     var kept: [RestoreChange] = []
     /// The changes that were shown.
-    var shown: Set<[UInt8]> = []
+    var shown: Set<ConfirmedChange> = []
   }
 
   private let monitor: ConsoleMonitor
@@ -31,7 +31,7 @@ final class ChangePrinter: Monitor {
 
   /// True for a change that the operator has seen.
   func hasShown(_ change: RestoreChange) -> Bool {
-    state.withLock { $0.shown.contains(change.key) }
+    state.withLock { $0.shown.contains(ConfirmedChange(change)) }
   }
 
   var wantsChanges: Bool { true }
@@ -41,7 +41,7 @@ final class ChangePrinter: Monitor {
   func changed(_ change: RestoreChange) {
     if let stream, plan?.hasShown(change) != true { Console.write(change.line(on: stream) + "\n", to: stream) }
     state.withLock {
-      if stream != nil { $0.shown.insert(change.key) }
+      if stream != nil { $0.shown.insert(ConfirmedChange(change)) }
       $0.counts[change.verb, default: 0] += 1
       if keeps { $0.kept.append(change) }
     }
@@ -60,10 +60,19 @@ final class ChangePrinter: Monitor {
   }
 }
 
-extension RestoreChange {
-  /// The change as the operator confirms it.
-  fileprivate var key: [UInt8] { Array(verb.sign.utf8) + path }
+/// A change as the operator confirms it. It does not stand for one of an entry that has changed since.
+private struct ConfirmedChange: Hashable {
+  let verb: Change.Verb
+  let path: [UInt8]
+  let aspects: ChangedAspects
+  let present: PresentEntry?
 
+  init(_ change: RestoreChange) {
+    (verb, path, aspects, present) = (change.verb, change.path, change.aspects, change.present)
+  }
+}
+
+extension RestoreChange {
   /// One line of a plan, such as "M /etc/fstab (content, mode)".
   fileprivate func line(on stream: StandardStream) -> String {
     var reasons = aspects.words

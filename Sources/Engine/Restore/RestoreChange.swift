@@ -15,6 +15,22 @@ public struct RestoreChange: Sendable {
   public let aspects: ChangedAspects
   /// The size of the snapshot's regular file in bytes.
   public let byteCount: UInt64?
+  /// The present entry; `nil` if there is none.
+  public var present: PresentEntry?
+}
+
+/// The state in which an entry was found. The operator confirms its change in this state.
+public struct PresentEntry: Hashable, Sendable {
+  let inode: UInt64
+  let size: UInt64
+  /// `nil` for a directory: the restore changes it when it changes entries.
+  let modified: Timestamp?
+
+  init(_ status: FileStatus) {
+    let isDirectory = status.kind == .directory
+    (inode, size) = (status.inode, isDirectory ? 0 : status.size)
+    modified = isDirectory ? nil : status.modified
+  }
 }
 
 extension RestoreMerge {
@@ -56,7 +72,7 @@ extension RestoreMerge {
     }
     let change = RestoreChange(
       verb: .changed, path: path(of: name), kind: row.kind, kindBefore: present.kind == row.kind ? nil : present.kind,
-      aspects: aspects, byteCount: row.kind == .regular ? row.size : nil)
+      aspects: aspects, byteCount: row.kind == .regular ? row.size : nil, present: PresentEntry(present))
     guard work.isApproved(change, removing: below) else { return nil }
     let isCorrection =
       work.options.overwrite == .ifDifferent && present.kind == .regular && row.kind == .regular

@@ -62,6 +62,7 @@ struct RestoreMerge {
     if !node.isNew, let target = node.target {
       do throws(Errno) {
         if let present = try target.descriptor.statusIfPresent(of: name.span) {
+          if try work.isOneWithAnother(name, found: present, in: node) { return nil }
           switch treatment(of: present, row: row, name: name, below: &task.below) {
           case nil: return nil
           case .replacement(let change)?: task.change = change
@@ -236,11 +237,16 @@ struct RestoreMerge {
     let row = task.row
     let attributes = record.attributes(of: row)
     if row.kind != .regular {
-      guard
-        let result = try makeNode(
+      var result: (inode: UInt64, gaps: MetadataGaps)?
+      do throws(Errno) {
+        result = try makeNode(
           made.span, in: target.descriptor, kind: row.kind, target: record.target(of: row),
           device: row.size, metadata: row.metadata, attributes: attributes, mayHaveOthers: !node.isNew)
-      else {
+      } catch {
+        // A file system in user space may say so of a kind that it does not know. A failing disk fails again.
+        guard error == .inputOutput, row.kind != .symbolicLink else { throw error }
+      }
+      guard let result else {
         let isOfRoot = row.kind == .characterDevice || row.kind == .blockDevice
         work.warn(
           at: path(of: name),

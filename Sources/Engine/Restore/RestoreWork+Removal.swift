@@ -139,7 +139,7 @@ extension RestoreWork {
   private func removal(of path: [[UInt8]], status: FileStatus) -> RestoreChange {
     RestoreChange(
       verb: .removed, path: self.path(path), kind: status.kind, kindBefore: nil, aspects: [],
-      byteCount: status.kind == .regular ? status.size : nil)
+      byteCount: status.kind == .regular ? status.size : nil, present: PresentEntry(status))
   }
 
   /// True if entries of a directory may be removed: it was requested, and is on the file system of what was requested.

@@ -27,6 +27,7 @@ struct RestoreDirectory {
   var modeBeforeUnlock: UInt32?
   var record: DirectoryRecord?
   var status: FileStatus?
+  var spelling = NameSpelling.unknown
 
   /// True if an entry of this name is wanted, or leads to a wanted entry.
   func selects(_ name: @autoclosure () -> [UInt8]) -> Bool { selection.map { $0.below(name()) != nil } ?? true }
@@ -331,6 +332,7 @@ final class RestoreWork: TreeWork {
       return false
     }
     node.status = existing
+    if let existing, try isOneWithAnother(name, found: existing, in: node.parent!) { return false }
     if existing?.kind == .directory || existing?.kind == .symbolicLink && followsLink(at: node) { return true }
     if let existing {
       let found = "is a \(existing.kind?.word ?? "thing of another kind")"
@@ -351,7 +353,8 @@ final class RestoreWork: TreeWork {
         return false
       }
       let change = RestoreChange(
-        verb: .changed, path: path(of: node), kind: .directory, kindBefore: existing.kind, aspects: [], byteCount: nil)
+        verb: .changed, path: path(of: node), kind: .directory, kindBefore: existing.kind, aspects: [], byteCount: nil,
+        present: PresentEntry(existing))
       guard isApproved(change) else { return false }
       node.kindBefore = existing.kind
     }
