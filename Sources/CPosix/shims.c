@@ -56,6 +56,22 @@ long tr_write(int fd, const void *buffer, size_t count) {
 long tr_pwrite(int fd, const void *buffer, size_t count, int64_t offset) {
   return checked(pwrite(fd, buffer, count, offset));
 }
+// cachestat(2), since Linux 6.5; Debian's headers are older.
+int tr_is_cached(int fd) {
+  struct {
+    uint64_t offset, length;
+  } whole = {0, 0};
+  struct {
+    uint64_t cached, dirty, writing, evicted, evicted_lately;
+  } pages;
+  if (syscall(451, fd, &whole, &pages, 0) < 0) return -1;
+  return pages.cached > 0;
+}
+void tr_drop_cache(int fd, int64_t offset, int64_t count) { posix_fadvise(fd, offset, count, POSIX_FADV_DONTNEED); }
+void tr_write_back(int fd, int64_t offset, int64_t count, int waits) {
+  unsigned wait = waits ? SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WAIT_AFTER : 0;
+  sync_file_range(fd, offset, count, SYNC_FILE_RANGE_WRITE | wait);
+}
 long tr_lseek(int fd, int64_t offset, int whence) { return checked(lseek(fd, offset, whence)); }
 long tr_ftruncate(int fd, int64_t size) { return checked(ftruncate(fd, size)); }
 

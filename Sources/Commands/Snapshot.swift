@@ -164,7 +164,7 @@ struct SnapshotCommand: RunnableCommand {
     options.excusedSources = try file.excusedSources(in: repository, at: Clock.now())
     if let label { options.label = try checkedLabel(label) }
     if let changeDetection { options.changeDetection = changeDetection }
-    if let count = threads.threads { options.threads = count }
+    if let count = threads.threads { options.threads = ThreadCount(count) }
     options.guardLimits = guards.limits(or: options.guardLimits)
     return (options, repository, file.dumps)
   }

@@ -191,6 +191,9 @@ public enum Clock {
   /// A clock for durations; an adjustment of the time of day does not affect it.
   public static func monotonic() -> Timestamp { read(CLOCK_MONOTONIC) }
 
+  /// The time for which the calling thread has run.
+  public static func thread() -> Timestamp { read(CLOCK_THREAD_CPUTIME_ID) }
+
   private static func read(_ clock: CInt) -> Timestamp {
     var seconds: Int64 = 0
     var nanoseconds = 0

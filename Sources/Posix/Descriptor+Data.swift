@@ -155,7 +155,27 @@ extension Descriptor {
   public borrowing func isOpenForWriting() throws(Errno) -> Bool {
     try perform(.fcntl) { tr_is_open_for_writing(raw) } != 0
   }
+
+  /// True if pages of the file are in the page cache; `nil` if the kernel does not tell; `cachestat(2)`.
+  public borrowing func isCached() -> Bool? {
+    let answer = tr_is_cached(raw)
+    return answer < 0 ? nil : answer > 0
+  }
+
+  /// Drops what the page cache has of a range, but for what is not on the disk yet; `posix_fadvise(2)`.
+  public borrowing func dropCache(of range: Range<UInt64>) {
+    tr_drop_cache(raw, Int64(range.lowerBound), Int64(range.count))
+  }
+
+  /// Begins to write a range to the disk, and waits for the end of that if so told; `sync_file_range(2)`.
+  ///
+  /// This is no synchronization: metadata and the disk's cache are not written.
+  public borrowing func writeBack(_ range: Range<UInt64>, waiting waits: Bool) {
+    tr_write_back(raw, Int64(range.lowerBound), Int64(range.count), waits ? 1 : 0)
+  }
 }
 
 /// True if `count` bytes are equal; `memcmp(3)`.
-public func areEqual(_ a: UnsafeRawPointer, _ b: UnsafeRawPointer, count: Int) -> Bool { memcmp(a, b, count) == 0 }
+public func areEqual(_ a: UnsafeRawPointer, _ b: UnsafeRawPointer, count: Int) -> Bool {
+  memcmp(a, b, count) == 0
+}

@@ -1,4 +1,5 @@
 internal import Glibc
+public import Model
 internal import Synchronization
 
 /// A mutex with a condition variable; `pthread_mutex_lock(3)`, `pthread_cond_wait(3)`.
@@ -37,10 +38,81 @@ public final class Gate: @unchecked Sendable {
 ///
 /// Blocking system calls belong here and not on Swift's cooperative pool, whose width is fixed.
 public func runThreads(_ count: Int, body: @escaping @Sendable (Int) -> Void) {
+  let others = ThreadGroup()
   // Fewer threads can do the same work.
-  let threads = (1..<max(count, 1)).compactMap { index in try? BackgroundThread { body(index) } }
+  for index in 1..<max(count, 1) where !others.start({ body(index) }) { break }
   body(0)
-  for thread in threads { thread.join() }
+  others.join()
+}
+
+/// Threads that one caller waits for. A thread of the group may start others.
+public final class ThreadGroup: Sendable {
+  private let threads = Mutex<[BackgroundThread]>([])
+
+  public init() {}
+
+  /// Returns false if no thread can be created.
+  public func start(_ body: @escaping @Sendable () -> Void) -> Bool {
+    threads.withLock { threads in
+      guard let thread = try? BackgroundThread(running: body) else { return false }
+      threads.append(thread)
+      return true
+    }
+  }
+
+  /// Waits until all threads have ended.
+  public func join() {
+    while let thread = threads.withLock({ $0.popLast() }) { thread.join() }
+  }
+}
+
+/// The time that the calling thread waits: for a processor, or in system calls for the disk, another host or a lock.
+///
+/// It rests on `/proc/thread-self/schedstat`, see proc(5) and the kernel's documentation of scheduler statistics.
+public struct ThreadWaits: ~Copyable {
+  /// The shortest time between two looks, in nanoseconds; it is about the time of a seek.
+  private static let shortest: Int64 = 5_000_000
+
+  private struct Times {
+    var clock: Int64 = 0
+    /// The nanoseconds on a processor, and those in which the thread waited for one.
+    var running: Int64 = 0
+    var delayed: Int64 = 0
+  }
+
+  private let statistics: Descriptor
+  private var last = Times()
+
+  /// `nil` if the kernel does not tell.
+  public init?() {
+    guard let file = try? Descriptor.open(path: Array("/proc/thread-self/schedstat".utf8), .read) else { return nil }
+    statistics = file
+    restart()
+  }
+
+  /// Forgets the time before this call.
+  public mutating func restart() { if let times = read() { last = times } }
+
+  /// The shares of the time since the last look; `nil` if that is too short.
+  public mutating func look() -> (forProcessor: Double, forOthers: Double)? {
+    let elapsed = Self.nanoseconds(Clock.monotonic()) - last.clock
+    guard elapsed >= Self.shortest, let times = read() else { return nil }
+    let delayed = times.delayed - last.delayed
+    let waited = elapsed - delayed - (times.running - last.running)
+    last = times
+    return (Double(delayed) / Double(elapsed), Double(waited) / Double(elapsed))
+  }
+
+  private static func nanoseconds(_ time: Timestamp) -> Int64 { time.seconds * 1_000_000_000 + Int64(time.nanoseconds) }
+
+  private func read() -> Times? {
+    guard let bytes = try? statistics.read(at: 0, count: 128) else { return nil }
+    let numbers = bytes.split(separator: UInt8(ascii: " "))
+    guard numbers.count > 1, let delayed = Int64(String(decoding: numbers[1], as: UTF8.self)) else { return nil }
+    // The first number there is late by up to a tick of the scheduler.
+    return Times(
+      clock: Self.nanoseconds(Clock.monotonic()), running: Self.nanoseconds(Clock.thread()), delayed: delayed)
+  }
 }
 
 /// A thread that calls a function periodically, for a progress line; `stop` ends it and waits.
@@ -75,3 +147,11 @@ public final class Ticker: Sendable {
 
 /// The number of processors that are online.
 public func processorCount() -> Int { max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))) }
+
+extension ThreadCount {
+  /// One for each processor, and more while they wait for the disk.
+  public static var automatic: ThreadCount { ThreadCount(first: min(8, processorCount()), most: 32) }
+
+  /// The number that the user chose, or the automatic one.
+  public init(chosen count: Int?) { self = count.map { ThreadCount($0) } ?? .automatic }
+}

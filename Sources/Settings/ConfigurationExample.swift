@@ -12,7 +12,7 @@ extension Configuration {
     # How an unchanged file is known: by its "ctime" or its "mtime", without reading it, or by its "content".
     change_detection = "ctime"
 
-    # The number of threads, 1 to 64; the default is the number of processors, at most 8.
+    # The number of threads, 1 to 64; by default as many as the processors and the disk want.
     # threads = 4
 
     # An expired snapshot is kept and made into the next one: much faster than deleting it.

@@ -26,7 +26,7 @@ struct CallTrials {
     try world.age(try world.names()[0], to: "2020-01-01T00-00-00Z")
     if recycling { try world.provideSpare(of: "2020-01-01T00-00-00Z") }
     var taken: World.Taken?
-    let calls = try SystemCallTrace.record { taken = try world.snapshot(threads: threads) }
+    let calls = try SystemCallTrace.record { taken = try world.snapshot(threads: ThreadCount(threads)) }
     #expect(taken?.result.snapshot.summary.filesLinked == UInt64(files))
     #expect(taken?.result.snapshot.summary.filesCopied == 0)
     return calls

@@ -26,7 +26,7 @@ struct DumpTests {
 
   /// Takes a snapshot with dumps, and removes them as the program does.
   private func snapshot(
-    dumping names: String..., leavingOut missing: [String] = [], in directory: String? = nil, threads: Int = 2
+    dumping names: String..., leavingOut missing: [String] = [], in directory: String? = nil, threads: ThreadCount = 2
   ) throws -> World.Taken {
     let taken = try world.snapshot(threads: threads) { options in
       for name in names { options.add(Dump(of: record(name), in: Array("\(directory ?? dumps)/\(name)".utf8))) }

@@ -44,7 +44,7 @@ final class World: Sendable {
   }
 
   /// Takes a snapshot with one thread, so that the n-th call is always the same.
-  func snapshot(threads: Int = 1, options change: (inout SnapshotOptions) -> Void = { _ in }) throws -> Taken {
+  func snapshot(threads: ThreadCount = 1, options change: (inout SnapshotOptions) -> Void = { _ in }) throws -> Taken {
     let repository = try Repository.open(Array(repositoryPath.utf8))
     let listener = Listener()
     var options = SnapshotOptions(sources: [Array(source.utf8)], threads: threads)

@@ -48,6 +48,11 @@ long tr_read(int fd, void *buffer, size_t count);
 long tr_pread(int fd, void *buffer, size_t count, int64_t offset);
 long tr_write(int fd, const void *buffer, size_t count);
 long tr_pwrite(int fd, const void *buffer, size_t count, int64_t offset);
+/// 1 if pages of the file are in the page cache, 0 if none is, -1 if the kernel does not tell.
+int tr_is_cached(int fd);
+/// Advice and haste; their failure has no effect.
+void tr_drop_cache(int fd, int64_t offset, int64_t count);
+void tr_write_back(int fd, int64_t offset, int64_t count, int waits);
 long tr_lseek(int fd, int64_t offset, int whence);
 long tr_ftruncate(int fd, int64_t size);
 long tr_statx(int directory, const char *name, int flags, struct tr_status *status);

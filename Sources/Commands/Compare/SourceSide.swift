@@ -77,7 +77,7 @@ extension DiffCommand {
     let file = try common.configuration(of: repository)
     let configured = file?.sources.isEmpty == false ? try file?.snapshotOptions() : nil
     var options = SnapshotOptions(
-      sources: sources, label: label, threads: file?.threads ?? min(8, processorCount()),
+      sources: sources, label: label, threads: file?.threads ?? .automatic,
       excludes: try excluded.excludes())
     if let configured, configured.label == label, excluded.areEmpty {
       options.changeDetection = configured.changeDetection

@@ -40,7 +40,7 @@ struct SiteRestore {
   }
 
   /// Restores the files. Throws if a path is missing, if something is damaged, or if another file is there.
-  func restoreFiles(isDry: Bool, threads: Int, common: CommonOptions) throws {
+  func restoreFiles(isDry: Bool, threads: ThreadCount, common: CommonOptions) throws {
     let progress = Progress()
     let monitor = ConsoleMonitor()
     let options = RestoreOptions(

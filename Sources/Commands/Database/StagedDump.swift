@@ -9,7 +9,7 @@ extension StoredDump {
   ///
   /// Of the dump of a server, only the directories of `databases` are copied.
   func stage(
-    databases: [[UInt8]], of store: any SnapshotStore, to path: [UInt8], threads: Int, common: CommonOptions
+    databases: [[UInt8]], of store: any SnapshotStore, to path: [UInt8], threads: ThreadCount, common: CommonOptions
   ) throws {
     let progress = Progress()
     let monitor = ConsoleMonitor()

@@ -11,7 +11,7 @@ struct DatabaseDrill {
   let store: any VerifiableStore
   let work: PrivateDirectory
   let now: Timestamp
-  let threads: Int
+  let threads: ThreadCount
   let common: CommonOptions
 
   /// The newest dump of each database.

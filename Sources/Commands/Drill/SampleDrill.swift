@@ -15,7 +15,7 @@ struct SampleDrill {
   /// The directory below which everything is restored.
   let parent: [UInt8]
   let now: Timestamp
-  let threads: Int
+  let threads: ThreadCount
   let common: CommonOptions
 
   /// Runs the drill. `start` is the time before the copy was opened.

@@ -12,7 +12,7 @@ struct SnapshotImport {
   let label: [UInt8]?
   let levels: [String]
   let isDry: Bool
-  let threads: Int
+  let threads: ThreadCount
   let common: CommonOptions
 
   func execute() throws -> ExitStatus {

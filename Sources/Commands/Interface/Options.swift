@@ -88,14 +88,15 @@ struct CommonOptions: ParsableArguments {
 struct ThreadOption: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "Threads that work at once; the number of processors, at most 8, unless said otherwise.", valueName: "n"))
+      "Threads that work at once; one for each processor, and more while they wait for the disk, unless said otherwise.",
+      valueName: "n"))
   var threads: Int?
 
   func validate() throws {
     if let threads, !(1...64).contains(threads) { throw ValidationError("--threads takes a number from 1 to 64") }
   }
 
-  var count: Int { threads ?? min(8, processorCount()) }
+  var count: ThreadCount { ThreadCount(chosen: threads) }
 }
 
 /// The options of the commands by which snapshots expire.

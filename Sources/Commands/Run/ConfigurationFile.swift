@@ -122,7 +122,7 @@ struct ConfigurationFile {
     }
   }
 
-  var threads: Int { settings.threads ?? min(8, processorCount()) }
+  var threads: ThreadCount { ThreadCount(chosen: settings.threads) }
 
   /// The options for a snapshot of the configured sources.
   func snapshotOptions() throws(Failure) -> SnapshotOptions {

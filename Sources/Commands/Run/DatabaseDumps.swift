@@ -88,7 +88,7 @@ struct DatabaseDumps {
   private static let longestShortcomings = 4096
 
   private func make(
-    _ database: ExpectedDatabase, after previous: StoredDump?, in repository: Repository, threads: Int
+    _ database: ExpectedDatabase, after previous: StoredDump?, in repository: Repository, threads: ThreadCount
   ) throws -> (Dump, warnings: [String]) {
     let path = try repository.dumps.path(of: database.name, below: database.directory)
     let (parent, name) = splitLast(of: path)

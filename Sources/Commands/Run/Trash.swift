@@ -1,9 +1,10 @@
 internal import Engine
+internal import Model
 internal import Repository
 
 /// Deletes the trash, without the lock. Returns the error, which has already been reported.
 @discardableResult
-func emptyTrashNotingErrors(of repository: Repository, threads: Int) -> Failure? {
+func emptyTrashNotingErrors(of repository: Repository, threads: ThreadCount) -> Failure? {
   do {
     try emptyTrash(of: repository, threads: threads)
     return nil

@@ -54,9 +54,9 @@ public struct AdoptOptions: Sendable {
   public var label: [UInt8]
   /// The sources that the trees may have. If empty, a tree counts as a snapshot of all sources.
   public var sources: [[UInt8]]
-  public var threads: Int
+  public var threads: ThreadCount
 
-  public init(directory: [UInt8], label: [UInt8], sources: [[UInt8]], threads: Int) {
+  public init(directory: [UInt8], label: [UInt8], sources: [[UInt8]], threads: ThreadCount) {
     self.directory = directory
     self.label = label
     self.sources = sources

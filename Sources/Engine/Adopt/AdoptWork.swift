@@ -61,7 +61,7 @@ final class AdoptWork: TreeWork {
   func makeWorker() throws -> AdoptWorker {
     AdoptWorker(
       base: base.map { CatalogReader(reading: $0.catalog) }, writer: FrameWriter(sink: adoption.sink),
-      reader: FileReader(counting: progress))
+      reader: FileReader(for: .verifying, counting: progress))
   }
 
   func finish(with worker: AdoptWorker) throws { try worker.writer.flush() }

@@ -6,7 +6,7 @@ internal import Synchronization
 ///
 /// Only the inode numbers in the tree's directories are compared. Links from outside the tree, such as from another
 /// snapshot, do not count.
-func multiplyLinkedInodes(in tree: Directory, threads: Int) throws -> Set<UInt64> {
+func multiplyLinkedInodes(in tree: Directory, threads: ThreadCount) throws -> Set<UInt64> {
   let search = LinkSearch()
   let root = Directory(try tree.descriptor.reopenDirectory())
   try walkTree(search, from: WalkNode(SearchedDirectory(directory: root)), threads: threads)

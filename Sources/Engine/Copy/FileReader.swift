@@ -39,13 +39,29 @@ final class FileReader {
   static let bufferBytes = 256 << 10
   /// The unit of comparison and writing when a file is updated: the block of most file systems.
   private static let blockBytes = 4096
+  /// The page cache is relieved after so many bytes, and after each file.
+  private static let reliefBytes: UInt64 = 8 << 20
 
   private let hasher = ContentHasher()
   private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: FileReader.bufferBytes, alignment: 4096)
   private let progress: Progress
   private let limiter: SharedRateLimiter?
+  private let use: Use
+  /// True in a pass over a file of which the page cache had nothing.
+  private var dropsSource = false
 
-  init(counting progress: Progress, limiter: SharedRateLimiter? = nil) {
+  /// The purpose of the passes. It tells which pages of the page cache nobody needs.
+  enum Use {
+    /// Files of a source become stored files: what was read only for that is dropped, and so are large copies.
+    case storing
+    /// Stored files are compared with their digests.
+    case verifying
+    /// Stored files are copied for their owner, who will use them.
+    case restoring
+  }
+
+  init(for use: Use, counting progress: Progress, limiter: SharedRateLimiter? = nil) {
+    self.use = use
     self.progress = progress
     self.limiter = limiter
   }
@@ -72,6 +88,7 @@ final class FileReader {
         if offset != written { try target.seek(to: offset) }
         try target.write(bytes)
       } catch { throw .writing(error) }
+      if use == .storing { relieve(target, of: written..<offset + UInt64(bytes.count)) }
       written = offset + UInt64(bytes.count)
       progress.bytesCopied.count(UInt64(bytes.count))
     }
@@ -151,6 +168,9 @@ final class FileReader {
     _ source: borrowing Descriptor, byteCount: UInt64, hasHoles: Bool, elidesZeros: Bool, data: DataHandler
   ) throws(CopyError) -> PassResult {
     hasher.reset(elidingZeros: elidesZeros)
+    // Pages that were there before are in use by others. Where the kernel does not tell, stored files are in no use.
+    dropsSource = use != .restoring && !(source.isCached() ?? (use == .storing))
+    defer { if dropsSource { source.dropCache(of: 0..<UInt64(Int64.max)) } }
     var position: UInt64 = 0
     if !hasHoles {
       position = try run(source, from: 0, to: byteCount, data: data)
@@ -199,8 +219,22 @@ final class FileReader {
       try data(bytes, position)
       if CurrentProcess.rememberedSignal != nil { throw .interrupted }
       position += UInt64(count)
+      let relieved = position / Self.reliefBytes * Self.reliefBytes
+      if dropsSource, relieved > position - UInt64(count) {
+        source.dropCache(of: relieved - Self.reliefBytes..<relieved)
+      }
     }
     return position
+  }
+
+  /// Keeps the page cache from filling with a large copy: at most two pieces of it are not on the disk yet.
+  private func relieve(_ target: borrowing Descriptor, of written: Range<UInt64>) {
+    let end = written.upperBound / Self.reliefBytes * Self.reliefBytes
+    guard end > written.lowerBound, end >= 2 * Self.reliefBytes else { return }
+    let middle = end - Self.reliefBytes
+    target.writeBack(middle..<end, waiting: false)
+    target.writeBack(middle - Self.reliefBytes..<middle, waiting: true)
+    target.dropCache(of: middle - Self.reliefBytes..<middle)
   }
 
   /// A digest of all bytes may take any time, so a signal ends it.

@@ -1,4 +1,4 @@
-internal import Model
+public import Model
 internal import Posix
 public import Repository
 internal import Synchronization
@@ -8,7 +8,7 @@ internal import Synchronization
 /// An interrupted deletion continues in the next run. An entry that cannot be deleted stays, and the others go. A
 /// `Failure` then names the first such entry. A mount point is never entered. Directories of other users, as in a
 /// snapshot that root took, stay for root to delete.
-public func emptyTrash(of repository: Repository, threads: Int) throws(Failure) {
+public func emptyTrash(of repository: Repository, threads: ThreadCount) throws(Failure) {
   do {
     let path = repository.path + Array("/.treering/trash".utf8)
     if let failure = try deleteContent(of: repository.trash, at: path, threads: threads) { throw failure }
@@ -16,7 +16,7 @@ public func emptyTrash(of repository: Repository, threads: Int) throws(Failure) 
 }
 
 /// Deletes the content of a directory. Returns the failure to delete some of it.
-func deleteContent(of directory: Directory, at path: [UInt8], threads: Int) throws -> Failure? {
+func deleteContent(of directory: Directory, at path: [UInt8], threads: ThreadCount) throws -> Failure? {
   var work: Deletion
   repeat {
     let top = Directory(try directory.descriptor.reopenDirectory())
@@ -32,7 +32,7 @@ func deleteContent(of directory: Directory, at path: [UInt8], threads: Int) thro
 }
 
 /// Empties the trash for a run that continues in any case: trouble is only noted.
-func emptyTrashNotingErrors(of repository: Repository, threads: Int) {
+func emptyTrashNotingErrors(of repository: Repository, threads: ThreadCount) {
   do { try emptyTrash(of: repository, threads: threads) } catch {
     if case .interrupted = error.kind { return }
     repository.problems.note(error)

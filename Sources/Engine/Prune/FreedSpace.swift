@@ -191,13 +191,13 @@ public final class FreedSpaceSearch {
   }
 
   /// Compares all neighbours on several threads. A catalog that cannot be read is left to the questions.
-  public func compareAll(threads: Int) {
+  public func compareAll(threads: ThreadCount) {
     guard let repository = store.local else { return }
     let pairs = chains.flatMap { Array(zip($0, $0.dropFirst())) }
     let spare = spare?.name
     let made = Mutex<[Pair: NameChanges]>([:])
     let next = Atomic<Int>(0)
-    runThreads(min(threads, pairs.count / Self.pairsAtOnce)) { _ in
+    runThreads(min(threads.first, pairs.count / Self.pairsAtOnce)) { _ in
       var last: (name: SnapshotName, reader: CatalogReader)?
       while CurrentProcess.rememberedSignal == nil {
         let start = next.add(Self.pairsAtOnce, ordering: .relaxed).oldValue

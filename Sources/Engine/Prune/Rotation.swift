@@ -26,11 +26,11 @@ public struct RotationOptions: Sendable {
   /// The sources that are still backed up. The newest good snapshot of each stays, even if it is in `unwanted`.
   public var wanted: SourceSet?
   public var isDry: Bool
-  public var threads: Int
+  public var threads: ThreadCount
 
   public init(
     policy: RetentionPolicy, minimumFree: MinimumFree? = nil, keepsSpare: Bool = true,
-    unwanted: Set<SnapshotName> = [], isDry: Bool = false, threads: Int
+    unwanted: Set<SnapshotName> = [], isDry: Bool = false, threads: ThreadCount
   ) {
     self.policy = policy
     self.minimumFree = minimumFree

@@ -12,7 +12,8 @@ internal import Synchronization
 /// root digest of `sent`: `ReceiveWork.leave` compares the digests of every directory.
 public func buildSnapshot(
   _ name: SnapshotName, as sent: CatalogSummary, isDatedByClient: Bool = false, from wanted: any WantedTree,
-  base: Snapshot?, in repository: Repository, threads: Int, program: String, progress: Progress, monitor: any Monitor
+  base: Snapshot?, in repository: Repository, threads: ThreadCount, program: String, progress: Progress,
+  monitor: any Monitor
 ) throws -> Snapshot {
   let reception = Reception(
     name: name, sent: sent, isDatedByClient: isDatedByClient, wanted: wanted, base: base, repository: repository,
@@ -31,7 +32,7 @@ private struct Reception {
   let wanted: any WantedTree
   let base: Snapshot?
   let repository: Repository
-  let threads: Int
+  let threads: ThreadCount
   let program: String
   let progress: Progress
   let monitor: any Monitor

@@ -73,7 +73,8 @@ final class ReceiveWork: TreeWork {
   func makeWorker() throws -> ReceiveWorker {
     ReceiveWorker(
       base: baseTree.map { CatalogReader(reading: $0.catalog) },
-      tools: BuildTools(writer: FrameWriter(sink: builder.pending.sink), reader: FileReader(counting: context.progress))
+      tools: BuildTools(
+        writer: FrameWriter(sink: builder.pending.sink), reader: FileReader(for: .storing, counting: context.progress))
     )
   }
 

@@ -161,7 +161,7 @@ final class KeptEntries: Sendable {
   }
 
   /// Deletes everything that was kept, with the dated directories.
-  func delete(threads: Int) throws {
+  func delete(threads: ThreadCount) throws {
     for place in places.withLock({ Array($0.values) }) {
       if let failure = try deleteContent(of: place.directory, at: place.path, threads: threads) { throw failure }
       try Self.remove(place)

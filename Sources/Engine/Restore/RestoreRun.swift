@@ -26,7 +26,7 @@ public struct RestoreOptions: Sendable {
   /// An entry that was modified after the snapshot's stays.
   public var keepsNewer = false
   public var isDryRun: Bool
-  public var threads: Int
+  public var threads: ThreadCount
   /// Replaced and removed entries are moved into dated directories; `nil` if nothing is removed, and what is replaced
   /// is gone.
   public var displacement: Displacement?
@@ -55,7 +55,7 @@ public struct RestoreOptions: Sendable {
     }
   }
 
-  public init(paths: [[[UInt8]]], destination: [UInt8], overwrite: Overwrite, isDryRun: Bool, threads: Int) {
+  public init(paths: [[[UInt8]]], destination: [UInt8], overwrite: Overwrite, isDryRun: Bool, threads: ThreadCount) {
     self.paths = paths
     self.destination = destination
     self.overwrite = overwrite

@@ -110,7 +110,7 @@ final class RestoreWork: TreeWork {
   }
 
   func makeWorker() throws -> RestoreWorker {
-    try RestoreWorker(reader: CatalogReader(reading: catalog), files: FileReader(counting: progress))
+    try RestoreWorker(reader: CatalogReader(reading: catalog), files: FileReader(for: .restoring, counting: progress))
   }
 
   func finish(with worker: RestoreWorker) throws {}

@@ -1,4 +1,4 @@
-internal import Model
+public import Model
 internal import Posix
 public import Repository
 
@@ -17,7 +17,7 @@ public func removeDumps(of options: SnapshotOptions, in repository: Repository) 
 }
 
 /// Removes a directory with its content, unless it is gone. Changes no file in it: a file may be a stored inode.
-public func removeTree(at path: [UInt8], threads: Int) throws {
+public func removeTree(at path: [UInt8], threads: ThreadCount) throws {
   let (parent, name) = splitLast(of: path)
   do {
     let above = Directory(try Descriptor.open(path: parent, [.read, .directory]))

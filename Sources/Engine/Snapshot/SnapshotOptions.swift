@@ -22,7 +22,7 @@ public struct SnapshotOptions: Sendable {
   public var sources: [[UInt8]]
   /// The first directory inside the snapshot.
   public var label: [UInt8]
-  public var threads: Int
+  public var threads: ThreadCount
   public var changeDetection: ChangeDetection
   public var guardLimits: GuardLimits
   /// The exclusion rules of every source that `excludesOfSource` does not name.
@@ -43,7 +43,7 @@ public struct SnapshotOptions: Sendable {
   private(set) var databases: [DatabaseRecord] = []
 
   public init(
-    sources: [[UInt8]], label: [UInt8] = Array("localhost".utf8), threads: Int,
+    sources: [[UInt8]], label: [UInt8] = Array("localhost".utf8), threads: ThreadCount,
     changeDetection: ChangeDetection = .ctime, guardLimits: GuardLimits = GuardLimits(),
     excludes: Excludes = Excludes()
   ) {

@@ -99,7 +99,7 @@ final class SnapshotWork: TreeWork {
       finder: StoredFinder(trees: trees, base: base),
       tools: BuildTools(
         writer: FrameWriter(sink: builder?.pending.sink ?? records ?? NoSink()),
-        reader: FileReader(counting: context.progress)))
+        reader: FileReader(for: .storing, counting: context.progress)))
   }
 
   func finish(with worker: SnapshotWorker) throws { try worker.tools.writer.flush() }

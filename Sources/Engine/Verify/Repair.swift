@@ -1,5 +1,5 @@
 internal import Catalog
-internal import Model
+public import Model
 internal import Posix
 public import Repository
 
@@ -24,7 +24,7 @@ public struct RepairResult: Sendable {
 /// Another snapshot that has the damaged inode at the same path gets the repaired inode too. The spare and the
 /// unfinished snapshot are given up, because damaged inodes would come back from there.
 public func repair(
-  _ problems: [Problem], in repository: Repository, from other: any SnapshotStore, threads: Int,
+  _ problems: [Problem], in repository: Repository, from other: any SnapshotStore, threads: ThreadCount,
   progress: Progress
 ) throws -> RepairResult {
   try repository.publication.recover(keepingUnfinished: false)
@@ -72,7 +72,7 @@ private final class RepairWork {
   private let repository: Repository
   private let other: any SnapshotStore
   private let list: SnapshotList
-  private let threads: Int
+  private let threads: ThreadCount
   private let progress: Progress
   /// All snapshots of the repository.
   private let names: [SnapshotName]
@@ -86,7 +86,7 @@ private final class RepairWork {
 
   var sharedInodes: Int { hasNames.values.count { $0 } }
 
-  init(of repository: Repository, from other: any SnapshotStore, threads: Int, progress: Progress) throws {
+  init(of repository: Repository, from other: any SnapshotStore, threads: ThreadCount, progress: Progress) throws {
     self.repository = repository
     self.other = other
     list = try other.snapshots()

@@ -46,12 +46,12 @@ public struct VerifyResult: Sendable {
 
 /// The extent of a verification.
 public struct VerifyOptions: Sendable {
-  public var threads: Int
+  public var threads: ThreadCount
   public var part = VerificationPart.whole
   /// The most bytes of files that all threads read in a second.
   public var bytesPerSecond: UInt64?
 
-  public init(threads: Int, part: VerificationPart = .whole, bytesPerSecond: UInt64? = nil) {
+  public init(threads: ThreadCount, part: VerificationPart = .whole, bytesPerSecond: UInt64? = nil) {
     self.threads = threads
     self.part = part
     self.bytesPerSecond = bytesPerSecond

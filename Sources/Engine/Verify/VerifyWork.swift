@@ -27,7 +27,8 @@ final class VerifyWork: TreeWork {
 
   func makeWorker() throws -> VerifyWorker {
     VerifyWorker(
-      reader: CatalogReader(reading: catalog), files: FileReader(counting: shared.progress, limiter: shared.limiter))
+      reader: CatalogReader(reading: catalog),
+      files: FileReader(for: .verifying, counting: shared.progress, limiter: shared.limiter))
   }
 
   func finish(with worker: VerifyWorker) throws {}

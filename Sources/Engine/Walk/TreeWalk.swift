@@ -1,3 +1,4 @@
+package import Model
 internal import Posix
 public import Repository
 internal import Synchronization
@@ -70,27 +71,52 @@ package protocol TreeWork: Sendable {
   func finish(with worker: Worker) throws
 }
 
-/// Walks a tree, directory by directory, on a fixed number of threads. Every verb uses this walk.
+/// Walks a tree, directory by directory, on several threads. Every verb uses this walk.
 ///
 /// The waiting directories are a stack, so threads go deep before they go wide. Only the directories on the way down
 /// are open at one time. Memory grows with depth and width, not with the tree. The first error that `work` throws
 /// ends the walk and is thrown here.
-package func walkTree<Work: TreeWork>(_ work: Work, from root: Work.Node, threads: Int) throws {
-  let stack = WorkStack<Work.Node>(root: root)
+package func walkTree<Work: TreeWork>(_ work: Work, from root: Work.Node, threads: ThreadCount) throws {
+  let walk = TreeWalk(work, from: root, threads: threads)
+  runThreads(threads.first) { _ in walk.run(isExtra: false) }
+  walk.extras.join()
+  if let error = walk.failure.withLock({ $0 }) { throw error }
+}
+
+/// A walk, and its threads.
+private final class TreeWalk<Work: TreeWork>: Sendable {
+  private let work: Work
+  private let stack: WorkStack<Work.Node>
+  private let most: Int
+  private let count: Atomic<Int>
+  let extras = ThreadGroup()
   let failure = Mutex<(any Error)?>(nil)
-  runThreads(threads) { _ in
+
+  init(_ work: Work, from root: Work.Node, threads: ThreadCount) {
+    self.work = work
+    stack = WorkStack(root: root)
+    most = threads.most
+    count = Atomic(threads.first)
+  }
+
+  /// The work of one thread. An extra thread ends when the processors are the bottleneck.
+  func run(isExtra: Bool) {
     do {
       let worker = try work.makeWorker()
       var isFinished = false
       // A worker's results may be of use even if the walk fails.
       defer { if !isFinished { try? work.finish(with: worker) } }
-      while let node = stack.next() {
+      var waits = most > count.load(ordering: .relaxed) || isExtra ? ThreadWaits() : nil
+      while let node = stack.next(afterWait: { waits?.restart() }) {
         try checkForSignal()
         let children = try work.enter(node, with: worker)
         node.remaining.add(children.count, ordering: .relaxed)
         stack.push(children)
         try complete(node, work: work, with: worker)
-        stack.finishedOne()
+        let hasMore = stack.finishedOne()
+        guard let shares = waits?.look() else { continue }
+        if isExtra, shares.forProcessor > 0.25 { break }
+        if hasMore, shares.forOthers > 0.5 { addThread() }
       }
       isFinished = true
       try work.finish(with: worker)
@@ -98,8 +124,14 @@ package func walkTree<Work: TreeWork>(_ work: Work, from root: Work.Node, thread
       failure.withLock { if $0 == nil { $0 = error } }
       stack.stop()
     }
+    count.subtract(1, ordering: .relaxed)
   }
-  if let error = failure.withLock({ $0 }) { throw error }
+
+  private func addThread() {
+    if count.add(1, ordering: .relaxed).newValue > most || !extras.start({ self.run(isExtra: true) }) {
+      count.subtract(1, ordering: .relaxed)
+    }
+  }
 }
 
 private func complete<Work: TreeWork>(_ node: Work.Node, work: Work, with worker: Work.Worker) throws {
@@ -126,7 +158,7 @@ private final class WorkStack<Node>: @unchecked Sendable {
   init(root: Node) { waiting = [root] }
 
   /// The next directory; waits for one while any thread may still add some.
-  func next() -> Node? {
+  func next(afterWait note: () -> Void) -> Node? {
     gate.locked {
       while true {
         if stopped { return nil }
@@ -136,6 +168,7 @@ private final class WorkStack<Node>: @unchecked Sendable {
         }
         if active == 0 { return nil }
         gate.wait()
+        note()
       }
     }
   }
@@ -149,10 +182,12 @@ private final class WorkStack<Node>: @unchecked Sendable {
     }
   }
 
-  func finishedOne() {
+  /// Returns true if directories wait for a thread.
+  func finishedOne() -> Bool {
     gate.locked {
       active -= 1
       if active == 0 { gate.wakeAll() }
+      return !waiting.isEmpty
     }
   }
 

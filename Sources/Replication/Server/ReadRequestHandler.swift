@@ -8,7 +8,7 @@ internal import Repository
 struct ReadRequestHandler {
   let channel: Channel
   let repository: Repository
-  let threads: Int
+  let threads: ThreadCount
   let version: ProtocolVersion
   /// The snapshot that the last request read.
   private(set) var opened: (name: SnapshotName, catalog: OpenCatalog, lock: FileLock?)?

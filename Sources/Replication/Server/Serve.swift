@@ -17,7 +17,7 @@ public struct ServeOptions: Sendable {
   /// The space that must stay free in a repository's file system. Called before the server is confined to the
   /// repository.
   public var minimumFree: @Sendable (Repository) -> MinimumFree? = { _ in nil }
-  public var threads = 1
+  public var threads: ThreadCount = 1
   /// Name and version of this program.
   public var program: String
   /// Gets notes for the client's operator.

@@ -184,7 +184,9 @@ private final class NeededBlobs: TreeWork {
 
   init(from roots: [Digest], in restic: ResticRepository, index: BlobIndex, threads: Int) throws {
     (self.restic, self.index) = (restic, index)
-    for root in roots where try note(BlobName(.tree, root)) { try walkTree(self, from: Node(root), threads: threads) }
+    for root in roots where try note(BlobName(.tree, root)) {
+      try walkTree(self, from: Node(root), threads: ThreadCount(threads))
+    }
   }
 
   /// The places of the blobs, by pack.

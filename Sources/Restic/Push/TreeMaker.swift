@@ -70,7 +70,7 @@ final class TreeMaker: TreeWork {
   /// Makes all trees and returns that of the root.
   func run(threads: Int) throws -> Digest {
     let node = Node(PushedDirectory(catalog.summary.root))
-    do { try walkTree(self, from: node, threads: threads) } catch {
+    do { try walkTree(self, from: node, threads: ThreadCount(threads)) } catch {
       node.release()
       throw error
     }

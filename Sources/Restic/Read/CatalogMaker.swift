@@ -59,7 +59,7 @@ final class CatalogMaker: TreeWork {
 
   func run() throws -> OpenCatalog {
     let node = Node(Self.label(of: listed.file.tree))
-    do { try walkTree(self, from: node, threads: processorCount()) } catch {
+    do { try walkTree(self, from: node, threads: ThreadCount(processorCount())) } catch {
       node.release()
       throw error
     }
