@@ -64,4 +64,11 @@ extension BackupReport {
     let begin = min(begin ?? now.seconds - Self.days * 86_400, now.seconds)
     self.init(of: try collection.reportFacts(since: begin))
   }
+
+  /// The text for a mail. A mail about trouble must not depend on the report.
+  static func text(of repository: Repository, by file: ConfigurationFile) -> [String] {
+    do { return try BackupReport(of: repository, configuration: file, at: Clock.now()).lines } catch {
+      return ["the report cannot be made: \(error)"]
+    }
+  }
 }

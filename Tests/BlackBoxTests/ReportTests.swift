@@ -84,6 +84,19 @@ struct ReportTests {
     }
   }
 
+  @Test("a damaged catalog leaves out its own sizes, and no page")
+  func damage() throws {
+    for number in 0..<2 {
+      try world.source.write("more\(number)", "text")
+      try treering(["run", "--now"])
+    }
+    let first = try #require(try world.snapshotNames().first)
+    try world.repository.overwrite(".treering/catalogs/" + first + ".catalog", at: 40, bytes: [9, 9, 9, 9])
+    let report: Document = try treering(["report", "--json"]).decoded()
+    #expect(report.sources.first?.points.count == 1)
+    try treering(["recovery-plan"])
+  }
+
   // MARK: The page
 
   @Test("a browser shows the pages at the width of a phone and of a screen without an overflow")

@@ -82,7 +82,7 @@ struct HTMLPage {
     pre { background: var(--block); border: 1px solid var(--line); border-radius: .3rem; padding: .7rem;
       white-space: pre-wrap; overflow-wrap: anywhere; }
     code { font: .9em ui-monospace, monospace; }
-    .table { overflow-x: auto; }
+    .table { overflow-x: auto; margin: 1rem 0; }
     table { border-collapse: collapse; font-size: .95em; }
     th, td { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); }
     td { min-width: 6rem; }

@@ -18,7 +18,7 @@ extension AuditCollection {
     facts.sources = file.sources.filter { Array($0.path.utf8) != file.planDirectory }.map {
       PlanFacts.Source(path: $0.path, exclude: $0.exclude)
     }
-    facts.databases = try file.databaseSettings.map(planDatabase)
+    facts.databases = file.databaseSettings.map(planDatabase)
     facts.copies = [planCopy(of: own, at: facts.repository)] + settings.remotes.map(planCopy)
     facts.blindSpots = blindSpots.map { Audit.sentence(of: $0).fact }
     facts.printed = planRecords.last { $0.event == .printed }.flatMap(\.record)
@@ -26,12 +26,14 @@ extension AuditCollection {
     return facts
   }
 
-  private func planDatabase(_ settings: DatabaseConfiguration) throws -> PlanFacts.Database {
+  private func planDatabase(_ settings: DatabaseConfiguration) -> PlanFacts.Database {
     var database = PlanFacts.Database(settings: settings)
     database.settings.password = nil
-    guard let dump = try list.newestDump(of: Array(settings.name.utf8), in: repository), !dump.isPhysical else {
-      return database
+    // A damaged catalog is named elsewhere, and must not keep anyone from the plan.
+    let dumps = list.dumpRecords(of: Array(settings.name.utf8)).lazy.compactMap { snapshot, record in
+      try? StoredDump(record, in: snapshot, of: repository)
     }
+    guard let dump = dumps.first, !dump.isPhysical else { return database }
     let wanted = Set(dump.loadable)
     database.contents = dump.entries.filter { $0.isDirectory && wanted.contains($0.object) }.map {
       (displayName($0.name), displayName($0.object))

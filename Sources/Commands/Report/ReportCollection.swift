@@ -13,7 +13,7 @@ extension AuditCollection {
       of: displayName(repository.path), on: displayName(CurrentProcess.hostName()), since: begin, at: now.seconds,
       audit: Audit(of: try self.facts()))
     facts.runs = ReportLine.all(in: history)
-    facts.snapshots = try list.snapshots.map { try reportSnapshot($0, since: begin) }
+    facts.snapshots = list.snapshots.map { reportSnapshot($0, since: begin) }
     let members = try repository.members(of: list)
     facts.sets = SnapshotSet.allCases.compactMap { set in
       members[set].map { (set.rawValue, $0.map(\.seconds)) }
@@ -33,23 +33,19 @@ extension AuditCollection {
     return facts
   }
 
-  /// The sizes of sources are looked up in the snapshots of the period alone.
-  private func reportSnapshot(_ snapshot: Snapshot, since begin: Int64) throws -> ReportFacts.Snapshot {
+  /// The sizes of sources are looked up in the snapshots of the period alone. A damaged catalog has none; it is named
+  /// elsewhere.
+  private func reportSnapshot(_ snapshot: Snapshot, since begin: Int64) -> ReportFacts.Snapshot {
     let summary = snapshot.summary
     var found = ReportFacts.Snapshot(
       name: snapshot.name.description, time: snapshot.name.seconds, filesCopied: summary.filesCopied,
       bytesCopied: summary.bytesCopied)
-    guard found.time >= begin else { return found }
-    do {
-      let reader = CatalogReader(reading: try repository.openCatalog(of: snapshot.name))
-      for source in summary.sources where source != file.planDirectory {
-        guard case .directory(_, let subtree)? = try reader.find([summary.label] + components(of: source)) else {
-          continue
-        }
+    guard found.time >= begin, let catalog = try? repository.openCatalog(of: snapshot.name) else { return found }
+    let reader = CatalogReader(reading: catalog)
+    for source in summary.sources where source != file.planDirectory {
+      if case .directory(_, let subtree)? = try? reader.find([summary.label] + components(of: source)) {
         found.sizes[displayName(source)] = subtree.totals.bytes
       }
-    } catch let error as CatalogError {
-      throw Failure(.damaged, "the catalog of \(snapshot.name) is damaged: \(error)")
     }
     return found
   }

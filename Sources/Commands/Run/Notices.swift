@@ -1,6 +1,7 @@
 internal import Model
 internal import Operations
 internal import Posix
+internal import Repository
 internal import Settings
 
 /// Notifies a dead man's switch, a webhook and a program of a run. A failed notification never fails the run.
@@ -47,28 +48,24 @@ struct Notices {
   }
 
   /// Sends the mail if it is due. Returns a step for a mail, delivered or not.
-  ///
-  /// `last` is the time of the last mail.
-  func sendMail(after answer: RunAnswer, last: () throws -> Int64?, report: () throws -> [String]) -> [RunStep] {
+  func sendMail(after answer: RunAnswer, about repository: Repository?, by file: ConfigurationFile) -> [RunStep] {
     guard let mail = settings.mail else { return [] }
     let start = Clock.monotonic()
     do {
-      guard
-        mail.isDue(
-          after: ExitStatus(code: answer.exitStatus), last: mail.on == .weekly ? try last() : nil,
-          at: Clock.now().seconds)
-      else { return [] }
+      let last = mail.on == .weekly ? try repository?.history.lastMail() : nil
+      let status = ExitStatus(code: answer.exitStatus)
+      guard mail.isDue(after: status, last: last, at: Clock.now().seconds) else { return [] }
     } catch { Console.warn("\(error)") }
+    let report = repository.map { BackupReport.text(of: $0, by: file) } ?? []
     let failures = tell(MailMessage.step, failure: "the mail could not be sent") {
       do {
-        try MailMessage(to: mail.to, after: answer, report: try report()).send()
+        try MailMessage(to: mail.to, after: answer, report: report).send()
         return nil
       } catch { return "\(error)" }
     }
     if !failures.isEmpty { return failures }
     return [
-      RunStep(
-        step: MailMessage.step, outcome: .done, elapsedSeconds: Clock.monotonic() - start, message: nil)
+      RunStep(step: MailMessage.step, outcome: .done, elapsedSeconds: Clock.monotonic() - start, message: nil)
     ]
   }
 

@@ -271,18 +271,10 @@ final class ScheduledRun {
   private func end(in repository: Repository?) {
     if answer.result != "not_due" || answer.exitStatus != ExitStatus.done.code {
       answer.steps += notices.runEnded(answer, environment: environment(of: "notify", status: answer.exitStatus))
-      answer.steps += sendMail(about: repository)
+      answer.steps += notices.sendMail(after: answer, about: repository, by: file)
     }
     guard let repository, !repository.history.record(answer), answer.exitStatus == ExitStatus.done.code else { return }
     answer.exitStatus = ExitStatus.warnings.code
-  }
-
-  private func sendMail(about repository: Repository?) -> [RunStep] {
-    notices.sendMail(after: answer) {
-      try repository?.history.lastMail()
-    } report: {
-      try repository.map { try BackupReport(of: $0, configuration: file, at: Clock.now()).lines } ?? []
-    }
   }
 
   /// Writes the metrics. A failure is only a warning.
