@@ -36,34 +36,42 @@ import Testing
     for name: ByteString in ["a", "b", "d/c"] { #expect(try tree.text(name) == "x" && tree.linkCount(name) == 1) }
   }
 
-  @Test("where two spellings are one, and nodes are not known, nothing is lost, and all else arrives")
+  @Test("where two spellings are one, a repeated restore does not put one entry in the place of the other")
   func twoSpellings() throws {
     let world = try World()
-    for (name, text) in [("README", "upper"), ("readme", "lower"), ("z", "last")] {
-      try world.source.write(ByteString(name), text)
-    }
+    for name: ByteString in ["README", "readme", "z"] { try world.source.write(name, name.text) }
     for name: ByteString in ["Dir", "dir"] {
       try world.source.makeDirectory(name)
       try world.source.write(name / name, name.text)
     }
-    try world.source.makeFIFO("fifo")
     try world.snapshot()
     let disk = world.directory.path / "disk"
     try Tree(world.directory.path).makeDirectory("disk")
-    let mount = try Mount(exFATAt: disk)
+    let mount = try Mount(ignoringCaseAt: disk)
     defer { withExtendedLifetime(mount) {} }
     for overwrite: ByteString in ["never", "if-changed", "if-different", "always"] {
-      let result = try world.treering(["restore", "latest", "--to", disk / "to", "--overwrite", overwrite])
+      let result = try world.treering(
+        ["restore", "latest", "--to", disk / "to", "--overwrite", overwrite, "--threads", "1"])
       #expect(result.status == 1, "\(result.errorText)")
       let tree = Tree(disk / "to" / world.source.root)
-      #expect(try tree.text("README") == "upper" && tree.text("z") == "last" && tree.text("Dir/Dir") == "Dir")
-      #expect(try tree.names("Dir") == ["Dir"])
+      #expect(try tree.text("README") == "README" && tree.text("z") == "z" && tree.text("Dir/Dir") == "Dir")
+      #expect(try tree.names("Dir").count == 1)
       for name in ["readme", "dir"] {
         #expect(
-          result.errorLines.contains { $0.contains("\(tree.root)/\(name): is one name") }, "\(result.errorText)")
+          result.errorLines.contains { $0.contains("\(tree.root)/\(name): ") }, "\(name): \(result.errorText)")
       }
-      #expect(result.errorText.contains("fifo: is not restored: a FIFO is not permitted there"))
     }
+  }
+
+  @Test("a node that a file system in user space answers with an input/output error is named, and the rest arrives")
+  func unknownNode() throws {
+    let world = try World()
+    try world.source.makeFIFO("a")
+    try world.source.write("b", "x")
+    try world.snapshot()
+    let (result, tree) = try restore(world, failing: ["mknodat:error=EIO"])
+    #expect(result.status == 1 && result.errorText.contains("a: is not restored: a FIFO is not permitted there"))
+    #expect(try tree.text("b") == "x")
   }
 
   @Test("a failing disk is no file system without hard links")

@@ -22,15 +22,13 @@ public final class Mount {
     try tool("sshfs", ["-o", "ssh_command=" + program, "there:" + directory, point])
   }
 
-  /// mount.exfat-fuse(8): a file system without owners, modes, links and nodes, to which `A` and `a` are one name.
-  public init(exFATAt point: ByteString) throws {
+  /// lowntfs-3g(8): a file system to which `A` and `a` are one name.
+  public init(ignoringCaseAt point: ByteString) throws {
     self.point = point
     let image = point + ".img"
     try tool("truncate", ["-s", "16M", image])
-    try tool("mkfs.exfat", [image])
-    // The device is released when nothing is mounted from it.
-    let script = "l=$(losetup -f --show \"$0\") && mount.exfat-fuse $l \"$1\"; s=$?; losetup -d $l; exit $s"
-    try tool("sh", ["-c", ByteString(script), image, point])
+    try tool("mkfs.ntfs", ["-F", "-Q", "-q", image])
+    try tool("lowntfs-3g", ["-o", "ignore_case", image, point])
   }
 
   public func unmount() throws { try tool("umount", [point]) }

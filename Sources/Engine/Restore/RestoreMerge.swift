@@ -62,7 +62,7 @@ struct RestoreMerge {
     if !node.isNew, let target = node.target {
       do throws(Errno) {
         if let present = try target.descriptor.statusIfPresent(of: name.span) {
-          if try work.isOneWithAnother(name, found: present, in: node) { return nil }
+          if try work.isOneWithAnother(name, in: node) { return nil }
           switch treatment(of: present, row: row, name: name, below: &task.below) {
           case nil: return nil
           case .replacement(let change)?: task.change = change

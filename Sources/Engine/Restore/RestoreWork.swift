@@ -332,7 +332,7 @@ final class RestoreWork: TreeWork {
       return false
     }
     node.status = existing
-    if let existing, try isOneWithAnother(name, found: existing, in: node.parent!) { return false }
+    if existing != nil, try isOneWithAnother(name, in: node.parent!) { return false }
     if existing?.kind == .directory || existing?.kind == .symbolicLink && followsLink(at: node) { return true }
     if let existing {
       let found = "is a \(existing.kind?.word ?? "thing of another kind")"
