@@ -56,10 +56,7 @@ public struct DatabaseRecord: Hashable, Sendable {
     kind = try text(&cursor)
     point = try text(&cursor)
     if flags & 2 != 0 { shortcomings = try text(&cursor) }
-    let isComponent =
-      !name.isEmpty && name.count <= 255 && name != Array(".".utf8) && name != Array("..".utf8)
-      && !name.contains { $0 == 0 || $0 == slash }
-    guard isComponent else { throw CatalogError("the trailer names an impossible database") }
+    guard Name.isPossible(name.span) else { throw CatalogError("the trailer names an impossible database") }
     guard [began, ended].allSatisfy({ CalendarTime.seconds.contains($0.seconds) }) else {
       throw CatalogError("the trailer has a time outside the years 0 to 9999")
     }

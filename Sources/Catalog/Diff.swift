@@ -29,10 +29,10 @@ public struct ChangedAspects: OptionSet, Sendable, Hashable {
 public struct Change: Sendable {
   public enum Verb: String, Sendable, CaseIterable { case added, removed, changed, renamed }
   public let verb: Verb
-  /// Components from the snapshot's root.
-  public let path: [[UInt8]]
+  /// The path from the snapshot's root.
+  public let path: TreePath
   /// The path of a renamed entry in the first snapshot; `nil` for other changes.
-  public private(set) var pathBefore: [[UInt8]]?
+  public private(set) var pathBefore: TreePath?
   public let kind: EntryKind
   public let aspects: ChangedAspects
   /// The size of a regular file before and after, in bytes.
@@ -49,7 +49,7 @@ public struct Change: Sendable {
 ///
 /// A renamed entry is removed and added; `RenameSearch` finds the two names.
 public func compareCatalogs(
-  _ left: CatalogReader, right: CatalogReader, under path: [[UInt8]] = [], report: (Change) throws -> Void
+  _ left: CatalogReader, right: CatalogReader, under path: TreePath = [], report: (Change) throws -> Void
 ) throws {
   do {
     try forEachDifference(from: left, to: right, under: path) { entries, place in
@@ -59,7 +59,7 @@ public func compareCatalogs(
 }
 
 extension Change {
-  init(_ verb: Verb, at path: [[UInt8]], aspects: ChangedAspects = [], from before: Found?, to after: Found?) {
+  init(_ verb: Verb, at path: TreePath, aspects: ChangedAspects = [], from before: Found?, to after: Found?) {
     self.verb = verb
     self.path = path
     self.aspects = aspects
@@ -71,14 +71,14 @@ extension Change {
   }
 
   /// A lone entry.
-  init(_ verb: Verb, at path: [[UInt8]], kind: EntryKind, size: UInt64?) {
+  init(_ verb: Verb, at path: TreePath, kind: EntryKind, size: UInt64?) {
     (self.verb, self.path, self.kind, aspects, attributes) = (verb, path, kind, [], nil)
     sizeBefore = verb == .removed ? size : nil
     sizeAfter = verb == .added ? size : nil
   }
 
   /// An entry with another path than before.
-  init(renamedFrom pathBefore: [[UInt8]], to path: [[UInt8]], from before: Found, to after: Found) {
+  init(renamedFrom pathBefore: TreePath, to path: TreePath, from before: Found, to after: Found) {
     self.init(.renamed, at: path, aspects: changedAspects(from: before, to: after), from: before, to: after)
     self.pathBefore = pathBefore
     entriesBelow = after.subtree.map { max($0.totals.entries, 1) - 1 } ?? 0
@@ -86,7 +86,7 @@ extension Change {
 
   /// Reports the differences of two entries at one path.
   static func each(
-    of entries: Pair<Found, Found>, at path: [[UInt8]], pathBefore: [[UInt8]]? = nil, report: (Change) throws -> Void
+    of entries: Pair<Found, Found>, at path: TreePath, pathBefore: TreePath? = nil, report: (Change) throws -> Void
   ) rethrows {
     let (before, after) = entries.sides
     if let before, let after, before.kind == after.kind {

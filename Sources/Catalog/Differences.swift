@@ -2,11 +2,11 @@ public import Model
 
 /// The location of an entry in a walk: its directory from the snapshot's root, and its name.
 public struct EntryPlace {
-  public let directory: [[UInt8]]
+  public let directory: TreePath
   /// Empty for the snapshot's root. The bytes are part of a frame, so a place is not for keeping.
   public let name: ArraySlice<UInt8>
 
-  public var path: [[UInt8]] { name.isEmpty ? directory : directory + [Array(name)] }
+  public var path: TreePath { name.isEmpty ? directory : directory + name }
 }
 
 /// The left catalog of a walk cannot be read. Every other error of a walk concerns the right one.
@@ -29,7 +29,7 @@ private func blamingLeft<R>(body: () throws -> R) throws -> R {
 /// about the entries of a visited directory, or of a pair. With `comparingInodes`, both catalogs are read whole, and two
 /// equal files are visited if their stored inodes differ.
 public func forEachDifference(
-  from left: CatalogReader?, at leftPath: [[UInt8]]? = nil, to right: CatalogReader?, under path: [[UInt8]] = [],
+  from left: CatalogReader?, at leftPath: TreePath? = nil, to right: CatalogReader?, under path: TreePath = [],
   comparingInodes: Bool = false,
   entering enters: (Pair<Found, Found>, EntryPlace) throws -> Bool = { _, _ in true },
   visit: (Pair<Found, Found>, EntryPlace) throws -> Void
@@ -41,7 +41,7 @@ public func forEachDifference(
       },
       right: { .directory(try right!.record(at: $0.place, for: $0.digest), $0) })
   }
-  let top = EntryPlace(directory: Array(path.dropLast()), name: path.last?[...] ?? [])
+  let top = EntryPlace(directory: path.dropLast(), name: path.last?[...] ?? [])
   let found = (left: try blamingLeft { try left?.find(leftPath ?? path) }, right: try right?.find(path))
   // The stack is explicit because a tree may be too deep for a thread's stack.
   var waiting: [(subtrees: Pair<Subtree, Subtree>, place: EntryPlace)] = []

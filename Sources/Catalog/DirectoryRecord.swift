@@ -67,8 +67,7 @@ public struct DirectoryRecord: Sendable {
       guard hasher.digest(of: UnsafeRawBufferPointer(rebasing: raw[content])) == digest else {
         throw CatalogError("a directory's record does not have the digest its parent names")
       }
-      return try DirectoryRecord(
-        bytes, raw: raw, content: content, hints: hintRange, mayHaveChunks: mayHaveChunks)
+      return try DirectoryRecord(bytes, raw: raw, content: content, hints: hintRange, mayHaveChunks: mayHaveChunks)
     }
   }
 
@@ -274,13 +273,9 @@ public struct DirectoryRecord: Sendable {
     from cursor: inout ByteCursor, after previous: Range<Int>?
   ) throws(CatalogError) -> Range<Int> {
     let range = try cursor.take(Int(try cursor.integer(UInt8.self)))
-    let name = cursor.bytes[range]
-    guard let first = name.first else { throw CatalogError("an entry has no name") }
-    var plain = !(first == UInt8(ascii: ".") && name.allSatisfy { $0 == first } && name.count <= 2)
-    for byte in name where byte == 0 || byte == slash { plain = false }
-    guard plain else { throw CatalogError("an entry has an impossible name") }
+    let names = cursor.bytes.bindMemory(to: UInt8.self).span
+    guard Name.isPossible(names.extracting(range)) else { throw CatalogError("an entry has an impossible name") }
     if let previous {
-      let names = cursor.bytes.bindMemory(to: UInt8.self).span
       guard compareNames(names.extracting(previous), names.extracting(range)) == .before else {
         throw CatalogError("the names of a directory are out of order")
       }

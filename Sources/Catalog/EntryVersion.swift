@@ -51,8 +51,8 @@ public struct EntryFacts: Sendable {
 
 /// One version of an entry: its facts are the same from the first snapshot to the last.
 public struct EntryVersion: Sendable {
-  /// Components from the snapshot's root.
-  public let path: [[UInt8]]
+  /// The path from the snapshot's root.
+  public let path: TreePath
   public let facts: EntryFacts
   public internal(set) var first: SnapshotName
   public internal(set) var last: SnapshotName
@@ -62,8 +62,8 @@ public struct EntryVersion: Sendable {
 
 /// A difference between two successive catalogs: the matching facts on each side.
 public struct VersionChange: Sendable {
-  /// Components from the snapshot's root.
-  let path: [[UInt8]]
+  /// The path from the snapshot's root.
+  let path: TreePath
   let newer: EntryFacts?
   let older: EntryFacts?
 }
@@ -80,12 +80,12 @@ public struct VersionSearch: Sendable {
   /// True if only the entry at the path is searched. All that is below a directory is part of its versions then.
   private let isOnePath: Bool
   /// The matching versions in the catalog that was searched last.
-  private var current: [[[UInt8]]: EntryVersion] = [:]
+  private var current: [TreePath: EntryVersion] = [:]
   /// The versions at paths that later catalogs do not cover, up to the last one that has them.
-  private var paused: [[[UInt8]]: EntryVersion] = [:]
+  private var paused: [TreePath: EntryVersion] = [:]
   /// The snapshot that was searched last.
   private var oldest: SnapshotName?
-  private var newerCovers: @Sendable ([[UInt8]]) -> Bool = { _ in true }
+  private var newerCovers: @Sendable (TreePath) -> Bool = { _ in true }
   /// The number of catalogs that were searched.
   private var count = 0
 
@@ -96,7 +96,7 @@ public struct VersionSearch: Sendable {
 
   /// The differences between two catalogs at and below a path. Before the newest catalog there is none.
   public func changes(
-    from newer: CatalogReader?, to older: CatalogReader, under path: [[UInt8]]
+    from newer: CatalogReader?, to older: CatalogReader, under path: TreePath
   ) throws -> [VersionChange] {
     let isMatch = makeMatch()
     var changes: [VersionChange] = []
@@ -118,7 +118,7 @@ public struct VersionSearch: Sendable {
   ///
   /// `covers` is true for a path inside a source of the snapshot. A path that it does not cover ends no version.
   public mutating func add(
-    _ changes: [VersionChange], to name: SnapshotName, covers: @escaping @Sendable ([[UInt8]]) -> Bool
+    _ changes: [VersionChange], to name: SnapshotName, covers: @escaping @Sendable (TreePath) -> Bool
   ) -> [EntryVersion] {
     // A file may have given way to a directory of its name, so all ends come before all beginnings.
     var complete: [EntryVersion] = []
@@ -153,7 +153,7 @@ public struct VersionSearch: Sendable {
   public mutating func finish() -> [EntryVersion] {
     let versions = current.values.map { finished($0) } + paused.values
     self = isOnePath ? VersionSearch() : VersionSearch(where: makeMatch)
-    return versions.sorted { isPath($0.path, before: $1.path) }
+    return versions.sorted { $0.path < $1.path }
   }
 
   private func isSame(_ facts: EntryFacts, as other: EntryFacts) -> Bool {
@@ -166,9 +166,4 @@ public struct VersionSearch: Sendable {
     version.snapshots = count - version.snapshots
     return version
   }
-}
-
-/// The order of the bytes, component by component.
-private func isPath(_ path: [[UInt8]], before other: [[UInt8]]) -> Bool {
-  path.lexicographicallyPrecedes(other) { $0.lexicographicallyPrecedes($1) }
 }

@@ -1,4 +1,4 @@
-internal import Model
+public import Model
 
 /// Finds entries of a catalog by their inodes in the source: this finds renamed and moved entries.
 ///
@@ -104,8 +104,8 @@ public struct InodeIndex: Sendable {
   }
 
   /// The names from the snapshot's root down to a directory.
-  public func path(of directory: UInt32) -> [[UInt8]] {
-    var path: [[UInt8]] = []
+  public func path(of directory: UInt32) -> TreePath {
+    var path: TreePath = []
     var number = directory
     while number != 0 {
       let folder = folders[Int(number)]
@@ -113,7 +113,7 @@ public struct InodeIndex: Sendable {
       path.append(Array(names[start..<start + Int(folder.nameCount)]))
       number = folder.parent
     }
-    return path.reversed()
+    return TreePath(path.reversed())
   }
 
   /// Lazy, because an inode may have any number of names and mostly the first is enough.

@@ -1,12 +1,14 @@
+public import Model
+
 /// A directory of a snapshot with the sizes of all files below it.
 public struct DirectorySize: Sendable, Hashable {
-  /// Components from the snapshot's root.
-  public let path: [[UInt8]]
+  /// The path from the snapshot's root.
+  public let path: TreePath
   public let bytes: UInt64
   /// The size in the older snapshot; 0 if it has no such directory.
   public let bytesBefore: UInt64
 
-  public init(path: [[UInt8]], bytes: UInt64, bytesBefore: UInt64 = 0) {
+  public init(path: TreePath, bytes: UInt64, bytesBefore: UInt64 = 0) {
     self.path = path
     self.bytes = bytes
     self.bytesBefore = bytesBefore
@@ -21,7 +23,7 @@ public struct DirectorySize: Sendable, Hashable {
 /// A directory of which one sub-directory makes nine tenths is replaced by that one. The search begins with `tops`.
 /// Only records on the way to a result are read.
 public func largestDirectories(
-  in newer: CatalogReader, since older: CatalogReader? = nil, below tops: [[[UInt8]]], count: Int
+  in newer: CatalogReader, since older: CatalogReader? = nil, below tops: [TreePath], count: Int
 ) throws -> [DirectorySize] {
   var waiting: [WaitingDirectory] = []
   for top in tops {
@@ -43,7 +45,7 @@ public func largestDirectories(
 }
 
 private struct WaitingDirectory {
-  let path: [[UInt8]]
+  let path: TreePath
   let subtree: Subtree
   let before: Subtree?
   /// The record, if it was read already.
@@ -65,7 +67,7 @@ private struct WaitingDirectory {
     }
     return try record.directories().map { row in
       let name = Array(record.bytes[row.name])
-      return WaitingDirectory(path: path + [name], subtree: Subtree(row), before: known[name])
+      return WaitingDirectory(path: path + name, subtree: Subtree(row), before: known[name])
     }
   }
 }
@@ -75,7 +77,7 @@ private func takeHeaviest(of waiting: inout [WaitingDirectory], isGrowth: Bool) 
   let heaviest = waiting.indices.max { a, b in
     let (x, y) = (waiting[a].weight(isGrowth: isGrowth), waiting[b].weight(isGrowth: isGrowth))
     if x != y { return x < y }
-    return waiting[b].path.lexicographicallyPrecedes(waiting[a].path) { $0.lexicographicallyPrecedes($1) }
+    return waiting[b].path < waiting[a].path
   }
   return heaviest.map { waiting.remove(at: $0) }
 }

@@ -3,7 +3,7 @@ internal import Model
 /// An entry that only one of two compared snapshots has at its path.
 struct LoneEntry {
   let isBefore: Bool
-  let directory: [[UInt8]]
+  let directory: TreePath
   let name: [UInt8]
   let kind: EntryKind
   let key: ContentKey
@@ -22,12 +22,12 @@ struct LoneEntry {
   /// True in a directory that has a match.
   var isBelowMatch = false
 
-  var path: [[UInt8]] { directory + [name] }
+  var path: TreePath { directory + name }
   var isFree: Bool { match == nil && !isBelowMatch }
   /// The size of a regular file in bytes; `nil` for other kinds.
   var byteCount: UInt64? { kind == .regular ? key.size : nil }
 
-  init(_ entry: Found, in directory: [[UInt8]], named name: [UInt8], isBefore: Bool, parent: Int?, hasher: SHA256) {
+  init(_ entry: Found, in directory: TreePath, named name: [UInt8], isBefore: Bool, parent: Int?, hasher: SHA256) {
     (self.isBefore, self.directory, self.name, self.parent) = (isBefore, directory, name, parent)
     kind = entry.kind
     subtree = entry.subtree

@@ -73,14 +73,14 @@ public struct NameChanges: Sendable {
 
 /// A name of a stored inode, and the facts that its row has.
 public struct StoredPlace: Sendable, Hashable {
-  /// Components from the snapshot's root.
-  public let directory: [[UInt8]]
+  /// The path from the snapshot's root.
+  public let directory: TreePath
   public let name: [UInt8]
   public let kind: EntryKind
   /// The size of a regular file in bytes; otherwise 0.
   public let byteCount: UInt64
 
-  public var path: [[UInt8]] { directory + [name] }
+  public var path: TreePath { directory + name }
 
   init(of row: FileRow, at place: EntryPlace) {
     directory = place.directory

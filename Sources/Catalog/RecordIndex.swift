@@ -1,4 +1,4 @@
-internal import Model
+public import Model
 
 /// Looks up names of a directory's record in any order.
 ///
@@ -97,7 +97,7 @@ struct RecentValues<Key: Hashable, Value> {
 /// directories opens none of them again.
 public struct PathCache<Level> {
   private var levels: [(name: [UInt8], level: Level)] = []
-  private var others: RecentValues<[[UInt8]], Level>
+  private var others: RecentValues<TreePath, Level>
   private let byteCount: (Level) -> Int
 
   /// `byteCount` returns the memory that a level takes.
@@ -109,14 +109,14 @@ public struct PathCache<Level> {
   /// Descends from `root` along `path`, as far as `step` finds directories. Returns the last directory and the number
   /// of names that led there.
   public mutating func descend(
-    _ path: some Collection<[UInt8]>, from root: () throws -> Level, _ step: (Level, [UInt8]) throws -> Level?
+    _ path: TreePath, from root: () throws -> Level, _ step: (Level, [UInt8]) throws -> Level?
   ) throws -> (level: Level, depth: Int) {
     if levels.isEmpty { levels.append(([], try root())) }
     var depth = 0
     for name in path {
       if depth + 1 == levels.count || levels[depth + 1].name != name {
         levels.removeLast(levels.count - depth - 1)
-        let key = Array(path.prefix(depth + 1))
+        let key = path.prefix(depth + 1)
         var next = others.value(for: key)
         if next == nil {
           next = try step(levels[depth].level, name)
@@ -134,22 +134,21 @@ public struct PathCache<Level> {
 extension CatalogReader {
   /// Looks a path up from the snapshot's root, label first. It reads one record for each level that the previous path
   /// did not share.
-  public func find(_ path: some Collection<[UInt8]>) throws -> Found? {
+  public func find(_ path: TreePath) throws -> Found? {
     let (found, depth) = try descend(path)
     if depth == path.count { return .directory(found.index.record, found.subtree) }
-    guard depth + 1 == path.count, let name = path.dropFirst(depth).first,
-      let file = try found.index.file(named: name.span)
+    guard depth + 1 == path.count, let name = path.last, let file = try found.index.file(named: name.span)
     else { return nil }
     return .file(file, of: found.index.record)
   }
 
   /// The directory at a path, for lookups of several of its entries; `nil` if there is none.
-  public func findDirectory(_ path: some Collection<[UInt8]>) throws -> RecordIndex? {
+  public func findDirectory(_ path: TreePath) throws -> RecordIndex? {
     let (found, depth) = try descend(path)
     return depth == path.count ? found.index : nil
   }
 
-  private func descend(_ path: some Collection<[UInt8]>) throws -> (level: PathLevel, depth: Int) {
+  private func descend(_ path: TreePath) throws -> (level: PathLevel, depth: Int) {
     try paths.descend(path) { () throws in
       PathLevel(
         subtree: summary.root, index: RecordIndex(of: try lookUp(at: summary.root.place, digest: summary.root.digest)))

@@ -1,4 +1,4 @@
-internal import Model
+public import Model
 
 /// Compares two snapshots by their catalogs, and finds the entries that have another path than before.
 ///
@@ -27,7 +27,7 @@ public final class RenameSearch {
   /// Renamed directories whose entries were not compared yet.
   private var renamed: [Int] = []
   /// Old paths in renamed directories whose entries were found elsewhere.
-  private var takenPaths: Set<[[UInt8]]> = []
+  private var takenPaths: Set<TreePath> = []
   /// False if there were too many differences to find all renames.
   public private(set) var isComplete = true
 
@@ -46,7 +46,7 @@ public final class RenameSearch {
   /// Compares what is at and below a path, and reports the differences in the order of `forEachDifference`.
   ///
   /// A rename is reported at its new path.
-  public func run(under path: [[UInt8]] = []) throws {
+  public func run(under path: TreePath = []) throws {
     do {
       var pieces: [Piece] = []
       try collect(at: path, before: path) { piece in
@@ -67,7 +67,7 @@ public final class RenameSearch {
   // MARK: Differences
 
   /// Compares two directories without entering those that only one side has.
-  private func collect(at path: [[UInt8]], before pathBefore: [[UInt8]], keep: (Piece) throws -> Void) throws {
+  private func collect(at path: TreePath, before pathBefore: TreePath, keep: (Piece) throws -> Void) throws {
     func isBoth(_ entries: Pair<Found, Found>) -> Bool { if case .both = entries { true } else { false } }
     let isRenamed = path != pathBefore
     try forEachDifference(from: left, at: pathBefore, to: right, under: path, entering: { pair, _ in isBoth(pair) }) {
@@ -84,7 +84,7 @@ public final class RenameSearch {
       let name = Array(place.name)
       if let before {
         let directory = pathBefore + place.directory.dropFirst(path.count)
-        if !isRenamed || !isTaken(directory + [name], isBefore: true) {
+        if !isRenamed || !isTaken(directory + name, isBefore: true) {
           try keep(add(before, in: isRenamed ? directory : place.directory, named: name, isBefore: true))
         }
       }
@@ -92,7 +92,7 @@ public final class RenameSearch {
     }
   }
 
-  private func add(_ entry: Found, in directory: [[UInt8]], named name: [UInt8], isBefore: Bool) -> Piece {
+  private func add(_ entry: Found, in directory: TreePath, named name: [UInt8], isBefore: Bool) -> Piece {
     pieceCount += 1
     let number = append(entry, in: directory, named: name, isBefore: isBefore, parent: nil)
     if isBefore { waiting.before.append(number) } else { waiting.after.append(number) }
@@ -100,10 +100,9 @@ public final class RenameSearch {
   }
 
   private func append(
-    _ entry: Found, in directory: [[UInt8]], named name: [UInt8], isBefore: Bool, parent: Int?
+    _ entry: Found, in directory: TreePath, named name: [UInt8], isBefore: Bool, parent: Int?
   ) -> Int {
-    lone.append(
-      LoneEntry(entry, in: directory, named: name, isBefore: isBefore, parent: parent, hasher: hasher))
+    lone.append(LoneEntry(entry, in: directory, named: name, isBefore: isBefore, parent: parent, hasher: hasher))
     lone[lone.count - 1].below = lone.count..<lone.count
     return lone.count - 1
   }
@@ -210,7 +209,7 @@ public final class RenameSearch {
   // MARK: Matches
 
   /// True if an entry of a renamed directory was found elsewhere, with all that is below it.
-  private func isTaken(_ path: @autoclosure () -> [[UInt8]], isBefore: Bool) -> Bool {
+  private func isTaken(_ path: @autoclosure () -> TreePath, isBefore: Bool) -> Bool {
     isBefore && !takenPaths.isEmpty && takenPaths.contains(path())
   }
 
@@ -359,8 +358,7 @@ public final class RenameSearch {
       }
       return []
     }
-    try report(
-      Change(entry.isBefore ? .removed : .added, at: entry.path, kind: entry.kind, size: entry.byteCount))
+    try report(Change(entry.isBefore ? .removed : .added, at: entry.path, kind: entry.kind, size: entry.byteCount))
     return [.entries(entry.below)]
   }
 
@@ -373,8 +371,8 @@ public final class RenameSearch {
     try report(Change(renamedFrom: pathBefore, to: path, from: old, to: new))
     if after.kind != .directory || before.key == after.key { return [] }
     if let pieces = inside[number] { return [.pieces(pieces[...])] }
-    func former(_ place: EntryPlace) -> [[UInt8]] { pathBefore + place.path.dropFirst(path.count) }
-    func isElsewhere(_ entries: Pair<Found, Found>, at former: [[UInt8]]) -> Bool {
+    func former(_ place: EntryPlace) -> TreePath { pathBefore + place.path.dropFirst(path.count) }
+    func isElsewhere(_ entries: Pair<Found, Found>, at former: TreePath) -> Bool {
       if case .left = entries { isTaken(former, isBefore: true) } else { false }
     }
     try forEachDifference(

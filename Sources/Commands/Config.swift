@@ -27,8 +27,7 @@ struct ConfigCommand: RunnableCommand {
     transform: oneOf(for: "config"))
   private var action: Action
 
-  @Argument(
-    help: ArgumentHelp("The configuration to check, as with --config.", valueName: "file"), completion: .file())
+  @Argument(help: ArgumentHelp("The configuration to check, as with --config.", valueName: "file"), completion: .file())
   private var file: PathArgument?
 
   @OptionGroup var common: CommonOptions
@@ -160,7 +159,9 @@ struct ConfigCommand: RunnableCommand {
       lines.append(
         "    \(source.path)" + (source.isOptional ? ", if it is there" : "")
           + (rules > 0 ? ", with \(counted(rules, "exclude rule"))" : "")
-          + (file.source(around: source).map { ", which is inside \($0.path) and has rules of its own" } ?? ""))
+          + (file.sources.filter { $0.path != source.path }.around(Array(source.path.utf8)).map {
+            ", which is inside \($0.path) and has rules of its own"
+          } ?? ""))
     }
     var keep = SnapshotSet.allCases.compactMap { set in
       settings.retention.keep[set].flatMap { $0 > 0 ? "\(set.rawValue) \($0)" : nil }
@@ -204,15 +205,6 @@ struct ConfigCommand: RunnableCommand {
     }
     if let textfile = settings.metricsTextfile { lines.append("  write the metrics to \(textfile)") }
     return lines
-  }
-}
-
-extension ConfigurationFile {
-  /// The innermost other source that has this one inside.
-  fileprivate func source(around inner: Configuration.Source) -> Configuration.Source? {
-    func names(_ source: Configuration.Source) -> [[UInt8]] { components(of: Array(source.path.utf8)) }
-    return sources.filter { $0.path != inner.path && names(inner).starts(with: names($0)) }
-      .max { names($0).count < names($1).count }
   }
 }
 

@@ -128,7 +128,7 @@ struct DeleteCommand: RunnableCommand {
         + "\(lost.files.count == 1 ? "is" : "are") in no other snapshot")
     let shown = lost.files.prefix(common.verbose ? lost.files.count : LostFiles.shown)
     lines += table(
-      shown.map { ["  " + byteText($0.place.byteCount), displayName(sourcePath($0.place.path, label: $0.label))] },
+      shown.map { ["  " + byteText($0.place.byteCount), displayName($0.place.path.atSource(label: $0.label))] },
       rightAligned: [0])
     if shown.count < lost.files.count {
       lines.append("  and \(grouped(UInt64(lost.files.count - shown.count))) more; see them with --verbose")
@@ -151,7 +151,7 @@ private struct LostFiles {
     let names = Set(result.expired.map(\.name))
     files = (result.freed?.inodes ?? []).filter { !$0.holders.isDisjoint(with: names) }.sorted {
       if $0.place.byteCount != $1.place.byteCount { return $0.place.byteCount > $1.place.byteCount }
-      return $0.place.path.lexicographicallyPrecedes($1.place.path) { $0.lexicographicallyPrecedes($1) }
+      return $0.place.path < $1.place.path
     }
   }
 
@@ -166,7 +166,7 @@ private struct DeletionAnswer: Encodable {
     private enum Key: CodingKey { case snapshot, bytes }
 
     func encode(to encoder: any Encoder) throws {
-      try JSONPath(bytes: sourcePath(inode.place.path, label: inode.label)).encode(to: encoder)
+      try JSONPath(bytes: inode.place.path.atSource(label: inode.label)).encode(to: encoder)
       var container = encoder.container(keyedBy: Key.self)
       try container.encode(inode.snapshot.description, forKey: .snapshot)
       try container.encode(inode.place.byteCount, forKey: .bytes)

@@ -88,8 +88,8 @@ struct DiffCommand: RunnableCommand {
     let a = try store.resolve(from, of: wanted, in: list)
     let b = try store.resolve(to, of: wanted, in: list)
     let sides = [try StoredSide(of: a, in: store), try StoredSide(of: b, in: store)]
-    let path = try wanted.map { try SnapshotPath(path: $0, in: sides.map(\.reader)) }
-    let report = DiffReport(from: sides[0], to: sides[1], under: path?.components, form: form, options: common)
+    let path = try wanted.map { try TreePath(named: $0, in: sides.map(\.reader)) }
+    let report = DiffReport(from: sides[0], to: sides[1], under: path, form: form, options: common)
     if path == nil { noteSources(from: a, to: b) }
     for (reference, snapshot) in [(from, a), (to, b)] {
       let meant = try store.resolve(reference, in: list)
@@ -97,7 +97,7 @@ struct DiffCommand: RunnableCommand {
       if meant.name != snapshot.name {
         Console.complain(
           "\(reference) is \(snapshot.name) here: the newest, \(meant.name), has only \(meant.sourcesText)")
-      } else if let path, list.isOnlyParentOfSources(path.components, in: snapshot) {
+      } else if let path, list.isOnlyParentOfSources(path, in: snapshot) {
         Console.complain("\(snapshot.name) has only \(snapshot.sourcesText); what else is there counts as gone")
       }
     }

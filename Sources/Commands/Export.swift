@@ -66,7 +66,7 @@ struct ExportCommand: RunnableCommand {
       of: try chosen.openCatalog(), from: FileContent(from: chosen.store.contents(of: name)), as: form)
     do {
       // A path below another one is written once.
-      for place in outermost(of: chosen.choice.places.isEmpty ? [[]] : chosen.choice.places) {
+      for place in (chosen.choice.places.isEmpty ? [[]] : chosen.choice.places).outermost {
         try export.write(below: place)
       }
       try export.end()

@@ -105,7 +105,7 @@ struct FindCommand: RunnableCommand {
   }
 
   /// The sentence for a search without a hit. It names the smallest change of the command line that finds something.
-  private func nothingFound(in list: SnapshotList, besides paths: [[[UInt8]]]) -> String {
+  private func nothingFound(in list: SnapshotList, besides paths: [TreePath]) -> String {
     let nothing =
       snapshot == nil
       ? "nothing was found in \(counted(list.snapshots.count, "snapshot"))"
@@ -189,7 +189,7 @@ struct FoundVersion {
 extension FoundVersion: Encodable {
   var line: String {
     let facts = version.facts
-    let path = sourcePath(version.path, label: label)
+    let path = version.path.atSource(label: label)
     return Self.line(of: [
       facts.kind == .regular ? byteText(facts.size) : "", facts.isSynthetic ? "" : facts.metadata.modified.localText,
       version.first.description, version.last.description,
@@ -200,7 +200,7 @@ extension FoundVersion: Encodable {
   private enum Key: CodingKey { case first, last, snapshots, deleted }
 
   func encode(to encoder: any Encoder) throws {
-    try Entry(version.facts, at: sourcePath(version.path, label: label)).encode(to: encoder)
+    try Entry(version.facts, at: version.path.atSource(label: label)).encode(to: encoder)
     var container = encoder.container(keyedBy: Key.self)
     try container.encode(version.first.description, forKey: .first)
     try container.encode(version.last.description, forKey: .last)
@@ -215,13 +215,13 @@ extension FoundVersion: Encodable {
 private final class NearMisses: Sendable {
   let patterns: NamePatterns
   private let isWanted = Atomic<Bool>(true)
-  private let found = Mutex<[[[UInt8]]: EntryKind]>([:])
+  private let found = Mutex<[TreePath: EntryKind]>([:])
 
   init(of patterns: [PathArgument], word: String?) throws(Failure) {
     self.patterns = try NamePatterns(word.map { [Array("*\($0)*".utf8)] } ?? patterns.map(\.bytes), ignoresCase: true)
   }
 
-  var all: [[[UInt8]]: EntryKind] { found.withLock { $0 } }
+  var all: [TreePath: EntryKind] { found.withLock { $0 } }
 
   func noteHit() { isWanted.store(false, ordering: .relaxed) }
 
@@ -254,7 +254,7 @@ private final class FindSearch {
   /// snapshot is known.
   func run(on list: SnapshotList, report: (FoundVersion) throws -> Void) throws {
     let snapshots = Array(list.snapshots.reversed())
-    for place in outermost(of: snapshots.flatMap { $0.places }) {
+    for place in snapshots.flatMap(\.places).outermost {
       let having = snapshots.filter { snapshot in snapshot.places.contains { $0.starts(with: place) } }
       guard let label = having.first?.summary.label else { continue }
       let search = VersionSearch { [filter, patterns, near, wantsDeleted] in
@@ -281,7 +281,7 @@ private final class FindSearch {
   }
 
   /// The paths that were nearly hits.
-  func nearMisses(in list: SnapshotList) throws -> [[[UInt8]]] {
+  func nearMisses(in list: SnapshotList) throws -> [TreePath] {
     let all = near?.all ?? [:]
     guard wantsDeleted else { return Array(all.keys) }
     let snapshots = Array(list.snapshots.reversed())

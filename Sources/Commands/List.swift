@@ -59,8 +59,7 @@ struct ListCommand: RunnableCommand {
       }
       for line in table(rows, rightAligned: [2, 3, 4, 5]) { Console.print(line) }
     } else if !common.quiet && list.unusable.isEmpty {
-      Console.complain(
-        path.map { "no snapshot has \(displayName($0))" } ?? "the repository has no snapshot yet")
+      Console.complain(path.map { "no snapshot has \(displayName($0))" } ?? "the repository has no snapshot yet")
     }
     if let reason = try repository.heldRotation() {
       Console.complain("rotation is held since \(reason); when all is well, \(repository.remedy("release"))")
@@ -83,7 +82,7 @@ struct ListCommand: RunnableCommand {
     let all = list
     list.snapshots = []
     for snapshot in all.snapshots {
-      let place = try SnapshotPath.components(of: path, below: snapshot.summary.label)
+      let place = try TreePath(named: path, below: snapshot.summary.label)
       do {
         let reader = CatalogReader(reading: try store.openCatalog(of: snapshot.name))
         guard try reader.find(place) != nil, !all.isOnlyParentOfSources(place, in: snapshot) else { continue }

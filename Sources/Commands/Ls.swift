@@ -64,7 +64,7 @@ struct LsCommand: RunnableCommand {
         switch try reader.find(place) {
         case .file(let row, let record)?:
           let entry = EntryFacts(of: .file(row, of: record))
-          try print([Entry(entry, at: sourcePath(place, label: choice.snapshot.summary.label))], to: writer)
+          try print([Entry(entry, at: place.atSource(label: choice.snapshot.summary.label))], to: writer)
         case .directory(let record, _)?:
           if paths.count > 1, !common.json, !recursive {
             try writer.line((number == 0 ? "" : "\n") + displayName(paths[number].bytes) + ":")
@@ -80,26 +80,26 @@ struct LsCommand: RunnableCommand {
 
   /// Lists a directory, and with `recursive` everything below it. A directory comes before its entries.
   private func show(
-    _ record: DirectoryRecord, at place: [[UInt8]], of reader: CatalogReader, to writer: AnswerWriter
+    _ record: DirectoryRecord, at place: TreePath, of reader: CatalogReader, to writer: AnswerWriter
   ) throws {
     let label = reader.summary.label
     // The stack is explicit because a tree may be too deep for a thread's stack.
-    var waiting = [(place, { record })] as [([[UInt8]], () throws -> DirectoryRecord)]
+    var waiting = [(place, { record })] as [(TreePath, () throws -> DirectoryRecord)]
     while let (place, open) = waiting.popLast() {
       try checkForSignal()
       let record = try open()
       var entries: [Entry] = []
       var cursor = try FileCursor(of: record)
       while let row = cursor.current {
-        let path = sourcePath(place + [Array(record.bytes[row.name])], label: label)
+        let path = (place + record.bytes[row.name]).atSource(label: label)
         entries.append(Entry(EntryFacts(of: .file(row, of: record)), at: path))
         try cursor.advance()
       }
       let first = waiting.count
       for row in try cursor.directories() {
-        let path = place + [Array(record.bytes[row.name])]
+        let path = place + record.bytes[row.name]
         let child = long || acl || common.json ? try reader.record(at: row.place, for: row.digest) : nil
-        entries.append(Entry(row, record: child, at: sourcePath(path, label: label)))
+        entries.append(Entry(row, record: child, at: path.atSource(label: label)))
         // A record keeps its frame, so it is read when its turn comes.
         if recursive { waiting.append((path, { try reader.record(at: row.place, for: row.digest) })) }
       }

@@ -121,7 +121,7 @@ struct RestoreCommand: RunnableCommand {
   /// a whole tree would be replaced.
   private func refuseDots() throws {
     for path in paths where path.bytes.first != slash {
-      let names = components(of: path.bytes)
+      let names = TreePath(parsing: path.bytes)
       guard !path.bytes.isEmpty, names.allSatisfy({ $0 == Array("..".utf8) }) else { continue }
       let whole = (try? absolutePath(of: path.bytes)).map { ", such as \(displayName($0))" } ?? ""
       throw ValidationError("to restore a whole working directory, write its path\(whole)")
@@ -152,7 +152,7 @@ struct RestoreCommand: RunnableCommand {
   private func refuseOtherLabel(of chosen: ChosenSnapshot) throws(Failure) {
     let label = chosen.snapshot.summary.label
     let configuration = try common.configuration()
-    let own = configuration?.sourceSet?.label ?? Array("localhost".utf8)
+    let own = configuration?.sourceSet?.label ?? Name.localhost.bytes
     guard label != own, paths.isEmpty || paths.contains(where: { $0.bytes.first == slash }) else { return }
     throw Failure(
       .refused,
@@ -176,7 +176,7 @@ struct RestoreCommand: RunnableCommand {
       return
     }
     throw Failure(
-      .refused, "\(displayName(joined(place))) is the dump of a database, and no directory of this machine",
+      .refused, "\(place.displayed) is the dump of a database, and no directory of this machine",
       hint: "copy it with --to, and load it: man 7 treering-databases")
   }
 
@@ -190,7 +190,7 @@ struct RestoreCommand: RunnableCommand {
   }
 
   /// The paths below the named ones that match a pattern.
-  private func matches(in chosen: ChosenSnapshot) throws -> [[[UInt8]]] {
+  private func matches(in chosen: ChosenSnapshot) throws -> [TreePath] {
     let (name, choice) = (chosen.name, chosen.choice)
     let catalog = try chosen.openCatalog()
     let patterns = try NamePatterns(pattern.map(\.bytes))
@@ -278,8 +278,7 @@ struct RestoreCommand: RunnableCommand {
       warningsNamed: warnings.map(SnapshotAnswer.NamedWarning.init),
       changes: changes?.kept, kept: result.kept.map { displayName($0) },
       elapsedSeconds: result.elapsedSeconds)
-    common.answer(
-      answer, lines: [text(for: answer, of: chosen, ownersNotSet: result.ownersNotSet, changes: changes)])
+    common.answer(answer, lines: [text(for: answer, of: chosen, ownersNotSet: result.ownersNotSet, changes: changes)])
   }
 
   private func text(

@@ -114,8 +114,7 @@ struct SnapshotCommand: RunnableCommand {
     maintenance.endAll().forEach(warn)
     if dumps != nil { removeDumps(of: options, in: repository).forEach(warn) }
     if let hold { keep(result.snapshot, for: hold, in: repository, progress: progress, monitor: monitor) }
-    let answer = SnapshotAnswer(
-      for: result, progress: progress, warnings: monitor.warnings, dumpWarnings: dumpWarnings)
+    let answer = SnapshotAnswer(for: result, progress: progress, warnings: monitor.warnings, dumpWarnings: dumpWarnings)
     report(result, in: repository, progress: progress, answer: answer)
     return answer
   }
@@ -126,23 +125,21 @@ struct SnapshotCommand: RunnableCommand {
     let repository = try common.openRepository()
     // A configuration that is named is meant, whichever repository it is for.
     let file = try common.config == nil ? common.configuration(of: repository) : common.configuration()
-    let label = self.label ?? file?.settings.label ?? "localhost"
+    let label = try self.label.map(checkedLabel) ?? file?.settings.label ?? .localhost
     if self.label == nil, file == nil, !common.quiet { try noteOtherLabel(than: label, in: repository) }
     let options = SnapshotOptions(
-      sources: paths, label: try checkedLabel(label), threads: threads.count,
+      sources: paths, label: label.bytes, threads: threads.count,
       changeDetection: changeDetection ?? .ctime, guardLimits: guards.limits(or: GuardLimits()),
       excludes: try excluded.excludes())
     return (options, repository, nil)
   }
 
   /// Says that the newest snapshot has another label, because the files of one machine belong below one label.
-  private func noteOtherLabel(than label: String, in repository: Repository) throws(Failure) {
-    guard let newest = try repository.snapshots().newest, !newest.summary.label.elementsEqual(label.utf8) else {
-      return
-    }
+  private func noteOtherLabel(than label: Name, in repository: Repository) throws(Failure) {
+    guard let newest = try repository.snapshots().newest, newest.summary.label != label.bytes else { return }
     let other = displayName(newest.summary.label)
     Console.note(
-      "the label is \(label), and that of the newest snapshot, \(newest.name), is \(other); for the same, give "
+      "the label is \(displayName(label.bytes)), and that of the newest snapshot, \(newest.name), is \(other); for the same, give "
         + "--label \(other), or --config with the configuration of this machine")
   }
 
@@ -162,7 +159,7 @@ struct SnapshotCommand: RunnableCommand {
     let repository = try common.openRepository()
     var options = try file.snapshotOptions()
     options.excusedSources = try file.excusedSources(in: repository, at: Clock.now())
-    if let label { options.label = try checkedLabel(label) }
+    if let label { options.label = try checkedLabel(label).bytes }
     if let changeDetection { options.changeDetection = changeDetection }
     if let count = threads.threads { options.threads = ThreadCount(count) }
     options.guardLimits = guards.limits(or: options.guardLimits)
@@ -181,9 +178,7 @@ struct SnapshotCommand: RunnableCommand {
 
   // MARK: Answer
 
-  private func report(
-    _ result: SnapshotResult, in repository: Repository, progress: Progress, answer: SnapshotAnswer
-  ) {
+  private func report(_ result: SnapshotResult, in repository: Repository, progress: Progress, answer: SnapshotAnswer) {
     if common.json {
       Console.print(jsonText(answer))
       return

@@ -210,7 +210,7 @@ struct GrowthSearch {
     let oldest: Snapshot?
 
     var text: String { displayName(path) + "/" }
-    var path: [UInt8] { sourcePath(size.path, label: newest.summary.label) }
+    var path: [UInt8] { size.path.atSource(label: newest.summary.label) }
 
     /// Bytes a day.
     var growthPerDay: UInt64 { oldest.map { UInt64(clamped(Double(size.growth) / $0.days(to: newest))) } ?? 0 }
@@ -234,7 +234,7 @@ struct GrowthSearch {
 
   /// `configured` is the newest snapshot of the configuration's sources; one of a directory inside them says less.
   mutating func run(on list: SnapshotList, from configured: Snapshot?) throws {
-    var seen: [[[UInt8]]] = []
+    var seen: [TreePath] = []
     for newest in [configured].compactMap({ $0 }) + list.snapshots.reversed() {
       let places = newest.summary.placesOfSources
       // A source that a newer snapshot has is not shown twice.
@@ -266,7 +266,7 @@ struct GrowthSearch {
   }
 
   /// `group` is the snapshots that have the source, in order of time.
-  private mutating func search(_ group: [Snapshot], from newest: Snapshot, below top: [[UInt8]]) throws {
+  private mutating func search(_ group: [Snapshot], from newest: Snapshot, below top: TreePath) throws {
     let reader = try reader(of: newest)
     largest += try largestDirectories(in: reader, below: [top], count: count).map {
       Directory(size: $0, newest: newest, oldest: nil)

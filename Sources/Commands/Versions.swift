@@ -62,7 +62,7 @@ private struct PathVersion: Encodable {
   /// The version before this one; `nil` for the oldest.
   var older: EntryVersion?
 
-  private var path: [UInt8] { sourcePath(version.path, label: label) }
+  private var path: [UInt8] { version.path.atSource(label: label) }
   private var byteCount: UInt64 {
     version.facts.kind == .regular || version.facts.kind == .symbolicLink ? version.facts.size : 0
   }
@@ -116,7 +116,7 @@ private struct PathHistory {
       labels.append(snapshot.summary.label)
     }
     for label in path.first == slash ? labels : Array(labels.prefix(1)) {
-      let place = try SnapshotPath.components(of: path, below: label)
+      let place = try TreePath(named: path, below: label)
       let snapshots = list.snapshots.reversed().filter { path.first != slash || $0.summary.label == label }
       versions += try self.versions(at: place, in: snapshots).map { PathVersion(version: $0, label: label) }
     }
@@ -130,7 +130,7 @@ private struct PathHistory {
     return sorted
   }
 
-  private func versions(at place: [[UInt8]], in snapshots: [Snapshot]) throws -> [EntryVersion] {
+  private func versions(at place: TreePath, in snapshots: [Snapshot]) throws -> [EntryVersion] {
     // A directory that only leads to sources is part of no source, but may be all that is asked for.
     let isCovered = list.snapshots.contains { $0.has(place) }
     let start = (place: place, snapshots: snapshots)
@@ -152,8 +152,8 @@ private struct PathHistory {
 
   /// The name that the newest version got by a rename. Its own older names lead back to the path.
   private func newerName(
-    of versions: [EntryVersion], at place: [[UInt8]], in snapshots: [Snapshot]
-  ) throws -> [[UInt8]]? {
+    of versions: [EntryVersion], at place: TreePath, in snapshots: [Snapshot]
+  ) throws -> TreePath? {
     guard let last = snapshots.firstIndex(where: { $0.name == versions.first?.last }),
       let after = snapshots[..<last].last(where: { $0.has(place) }),
       let old = try history.reader(of: snapshots[last]), let new = try history.reader(of: after)
@@ -168,8 +168,8 @@ private struct PathHistory {
 
   /// The older name of the first version that began with a rename, and the number of versions up to that one.
   private func olderName(
-    of versions: [EntryVersion], at place: [[UInt8]], in snapshots: [Snapshot]
-  ) throws -> (place: [[UInt8]], count: Int, snapshots: [Snapshot])? {
+    of versions: [EntryVersion], at place: TreePath, in snapshots: [Snapshot]
+  ) throws -> (place: TreePath, count: Int, snapshots: [Snapshot])? {
     for (index, version) in versions.enumerated() {
       guard let first = snapshots.firstIndex(where: { $0.name == version.first }) else { continue }
       let older = snapshots[(first + 1)...]
@@ -190,9 +190,9 @@ private struct PathHistory {
   ///
   /// The place is a path of the older catalog if `isOlder`, and otherwise of the newer one.
   private func otherName(
-    of place: [[UInt8]], from old: CatalogReader, to new: CatalogReader, isOlder: Bool
-  ) throws -> [[UInt8]]? {
-    var (found, depth) = ([[UInt8]]?.none, 0)
+    of place: TreePath, from old: CatalogReader, to new: CatalogReader, isOlder: Bool
+  ) throws -> TreePath? {
+    var (found, depth) = (TreePath?.none, 0)
     try RenameSearch(from: old, to: new) { change in
       try checkForSignal()
       guard let before = change.pathBefore else { return }

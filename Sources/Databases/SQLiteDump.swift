@@ -40,7 +40,7 @@ struct SQLiteDump {
       [Self.uri(of: path, "mode=ro")] + words(".timeout 60000") + holdsStill + words(".backup main \(Self.copy)"),
       in: target)
     try checkCopy(at: Array(Self.copy.utf8), in: target)
-    let name = path.split(separator: slash).last.map(Array.init) ?? []
+    let name = splitLast(of: path).name
     guard !name.elementsEqual("copy".utf8) else { return DumpResult() }
     try target.attempt("name the copy in") { () throws(Errno) in
       let directory = target.directory

@@ -32,7 +32,7 @@ public struct VerificationPart: Hashable, Sendable {
   public func contains(prefix: UInt64) -> Bool { prefix % UInt64(count) == UInt64(number - 1) }
 
   /// True for the directory at this path, with its names and its entries that are no regular files.
-  public func contains(path: [[UInt8]]) -> Bool {
+  public func contains(path: TreePath) -> Bool {
     if isWhole { return true }
     // FNV-1a, in 64 bits. It is part of no format: another hash would only change the order of a cycle.
     var hash: UInt64 = 0xcbf2_9ce4_8422_2325

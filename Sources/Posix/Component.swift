@@ -1,4 +1,5 @@
 internal import Glibc
+internal import Model
 
 /// Calls `body` with `name` as a C string if it is one path component; otherwise returns -EINVAL.
 ///
@@ -7,18 +8,12 @@ internal import Glibc
 @inline(__always)
 func withComponent(_ name: Span<UInt8>, body: (UnsafePointer<CChar>) -> Int) -> Int {
   let count = name.count
-  guard count > 0, count <= 255 else { return -Int(count == 0 ? EINVAL : ENAMETOOLONG) }
+  guard Name.isPossible(name) else { return -Int(count > 255 ? ENAMETOOLONG : EINVAL) }
   return withUnsafeTemporaryAllocation(byteCount: 256, alignment: 1) { buffer in
     let base = buffer.baseAddress!
     // Safe: 1...255 bytes of the span are copied into 256, and the NUL follows them.
     name.withUnsafeBufferPointer { _ = memcpy(base, $0.baseAddress!, count) }
     base.storeBytes(of: 0, toByteOffset: count, as: UInt8.self)
-    if buffer[0] == UInt8(ascii: "."), count == 1 || (count == 2 && buffer[1] == UInt8(ascii: ".")) {
-      return -Int(EINVAL)
-    }
-    guard memchr(base, CInt(UInt8(ascii: "/")), count) == nil, memchr(base, 0, count) == nil else {
-      return -Int(EINVAL)
-    }
     return body(UnsafePointer(base.assumingMemoryBound(to: CChar.self)))
   }
 }

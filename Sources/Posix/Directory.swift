@@ -1,3 +1,5 @@
+public import Model
+
 /// An open directory, shared by the code that works below it; closed with the last reference.
 public final class Directory: Sendable {
   public let descriptor: Descriptor
@@ -10,7 +12,7 @@ public final class Directory: Sendable {
   }
 
   /// Descends component by component, never through a symbolic link.
-  public func directory(path: some Sequence<[UInt8]>) throws(Errno) -> Directory {
+  public func directory(path: TreePath) throws(Errno) -> Directory {
     var directory = self
     for name in path { directory = try directory.directory(name.span) }
     return directory

@@ -24,8 +24,8 @@ public struct DumpsDirectory {
   /// The absolute path of the dump of a database: below this directory, or hidden below another one.
   public func path(of database: [UInt8], below other: [UInt8]?) throws(Errno) -> [UInt8] {
     if let other { return other + Array("/.treering-".utf8) + repository.id.prefix(8) + Array("-".utf8) + database }
-    return try CurrentProcess.realPath(repository.path) + [slash] + Repository.controlName + [slash] + Self.name
-      + [slash] + database
+    let place: TreePath = [Repository.controlName, Self.name, database]
+    return place.bytes(below: try CurrentProcess.realPath(repository.path))
   }
 
   /// Moves all dumps to the trash. A dump that cannot be moved is noted, and the next run tries again.

@@ -1,4 +1,4 @@
-internal import Model
+public import Model
 internal import Synchronization
 
 /// Trouble with one entry: counted, named, and recorded in the history and in the exit status.
@@ -25,9 +25,8 @@ public final class HousekeepingProblems: Sendable {
   init(path: [UInt8]) { self.path = path }
 
   /// Notes the problem of an entry below `.treering`.
-  public func note(_ message: String, at place: [[UInt8]] = [], because reason: any Error) {
-    let place = Array(([path, Repository.controlName] + place).joined(separator: [slash]))
-    note(Warning(path: place, message: "\(message): \(reason)"))
+  public func note(_ message: String, at place: TreePath = [], because reason: any Error) {
+    note(Warning(path: (Repository.controlName + place).bytes(below: path), message: "\(message): \(reason)"))
   }
 
   /// Notes the failure of an entire step.

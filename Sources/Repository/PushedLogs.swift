@@ -89,6 +89,6 @@ extension Repository {
   }
 
   private func path(ofLogs database: [UInt8]) -> [UInt8] {
-    path + [slash] + Self.controlName + [slash] + Self.logsName + [slash] + database
+    TreePath([Self.controlName, Self.logsName, database]).bytes(below: path)
   }
 }

@@ -30,10 +30,9 @@ public struct RepositoryLocation {
   }
 
   /// True if nothing is mounted on a directory of the repository or below it. False if this cannot be determined.
-  func hasNoMounts(below names: [[UInt8]]) -> Bool {
+  func hasNoMounts(below path: TreePath) -> Bool {
     guard let real = try? CurrentProcess.realPath(repository.path), let mounts = MountLine.all() else { return false }
-    let place = real + names.flatMap { [slash] + $0 }
-    return !mounts.contains { $0.point == place || $0.point.starts(with: place + [slash]) }
+    return !mounts.contains { TreePath(parsing: $0.point).starts(with: TreePath(parsing: real) + path) }
   }
 
   /// False if proc(5) is not mounted.
@@ -62,9 +61,8 @@ struct MountedPath {
   let path: [UInt8]
   let real: [UInt8]
 
-  func below(_ names: [[UInt8]]) -> MountedPath {
-    let rest = names.flatMap { [slash] + $0 }
-    return MountedPath(device: device, path: path + rest, real: real + rest)
+  func below(_ names: TreePath) -> MountedPath {
+    MountedPath(device: device, path: names.bytes(below: path), real: names.bytes(below: real))
   }
 }
 

@@ -52,39 +52,36 @@ extension CatalogSummary {
   public var allAbsentSources: [[UInt8]] { absentSources + databases.filter(\.isLeftOut).map(\.source) }
 
   /// The sources as paths from the snapshot's root. Each begins with its label.
-  public var placesOfSources: [[[UInt8]]] {
-    Self.places(of: SourceSet(label: label, paths: sources).keys + otherSources)
-  }
+  public var placesOfSources: [TreePath] { places(of: sources + otherSources) }
 
-  private static func places(of keys: [[UInt8]]) -> [[[UInt8]]] {
-    keys.map { $0.split(separator: slash).map(Array.init) }
+  private func places(of sources: [[UInt8]]) -> [TreePath] {
+    SourceSet(label: label, paths: sources).keys.map { TreePath(parsing: $0) }
   }
 
   /// True if a path from the snapshot's root is in a source, unless it is in a nested absent source.
-  public func covers(_ place: [[UInt8]]) -> Bool {
-    func longest(of sources: [[[UInt8]]]) -> Int { sources.filter { place.starts(with: $0) }.map(\.count).max() ?? 0 }
-    return longest(of: placesOfSources)
-      > longest(of: Self.places(of: SourceSet(label: label, paths: absentSources).keys))
+  public func covers(_ place: TreePath) -> Bool {
+    let counts = [placesOfSources, places(of: absentSources)].map { $0.innermost(around: place)?.count ?? 0 }
+    return counts[0] > counts[1]
   }
 
   /// The sources at or below a path.
-  fileprivate func sources(below place: [[UInt8]]) -> [[[UInt8]]] { placesOfSources.filter { $0.starts(with: place) } }
+  fileprivate func sources(below place: TreePath) -> [TreePath] { placesOfSources.filter { $0.starts(with: place) } }
 
   /// The sources at or below a path of another snapshot that has another label, if the other snapshot lacks them.
   ///
   /// This snapshot's label is replaced by the other's, because a restore puts both at the same paths.
-  fileprivate func sources(below place: [[UInt8]], lackingIn other: CatalogSummary) -> [[[UInt8]]] {
+  fileprivate func sources(below place: TreePath, lackingIn other: CatalogSummary) -> [TreePath] {
     guard label != other.label, place.first == other.label else { return [] }
-    return Self.places(of: sources).filter { path in
-      let there = [other.label] + path
+    return sources.map { TreePath(parsing: $0) }.filter { path in
+      let there = other.label + path
       return there.starts(with: place) && !other.covers(there)
-    }.map { [label] + $0 }
+    }.map { label + $0 }
   }
 }
 
 extension SnapshotList {
   /// True if a path is only a parent directory of the snapshot's sources, and another snapshot has its content.
-  public func isOnlyParentOfSources(_ place: [[UInt8]], in snapshot: Snapshot) -> Bool {
+  public func isOnlyParentOfSources(_ place: TreePath, in snapshot: Snapshot) -> Bool {
     !snapshot.summary.covers(place) && snapshots.contains { $0.summary.covers(place) }
   }
 
@@ -92,9 +89,9 @@ extension SnapshotList {
   ///
   /// A part is a source at or below a path, or a path inside a source. All paths and sources begin with a label. A
   /// snapshot that names no sources lacks nothing.
-  public func lacking(in snapshot: Snapshot, below places: [[[UInt8]]]) -> [(source: [[UInt8]], newest: Snapshot)] {
+  public func lacking(in snapshot: Snapshot, below places: [TreePath]) -> [(source: TreePath, newest: Snapshot)] {
     if snapshot.summary.sources.isEmpty && snapshot.summary.otherSources.isEmpty { return [] }
-    var lacking: [(source: [[UInt8]], newest: Snapshot)] = []
+    var lacking: [(source: TreePath, newest: Snapshot)] = []
     for other in snapshots.reversed() {
       let found = places.flatMap { place in
         other.summary.covers(place)

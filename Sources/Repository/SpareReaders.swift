@@ -62,7 +62,7 @@ extension Retirement {
   ///
   /// NFS clients keep handles of directories that no process has open; see exports(5) and nfsd(7).
   private var isExported: Bool {
-    guard let real = try? CurrentProcess.realPath(repository.path) else { return true }
+    guard let own = (try? CurrentProcess.realPath(repository.path)).map({ TreePath(parsing: $0) }) else { return true }
     for list in ["/proc/fs/nfsd/exports", "/var/lib/nfs/etab"] {
       let text: [UInt8]
       do { text = try Descriptor.open(path: Array(list.utf8), .read).readWhole(limit: 16 << 20) } catch {
@@ -70,9 +70,9 @@ extension Retirement {
         return true
       }
       for line in text.split(separator: 10) where line.first == slash {
-        let exported = MountLine.unescaped(line.prefix { $0 != UInt8(ascii: " ") && $0 != UInt8(ascii: "\t") })
-        let isAbove = exported == [slash] || exported == real || real.starts(with: exported + [slash])
-        if isAbove || exported.starts(with: real + [slash]) { return true }
+        let path = MountLine.unescaped(line.prefix { $0 != UInt8(ascii: " ") && $0 != UInt8(ascii: "\t") })
+        let exported = TreePath(parsing: path)
+        if own.starts(with: exported) || exported.starts(with: own) { return true }
       }
     }
     return false

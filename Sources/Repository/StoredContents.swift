@@ -5,9 +5,9 @@ internal import Posix
 final class StoredContents: ContentFetcher, @unchecked Sendable {
   private let name: SnapshotName
   private let repository: Repository
-  private var requests: ArraySlice<[[UInt8]]> = []
+  private var requests: ArraySlice<TreePath> = []
   /// The directory of the last file. Successive files are often neighbours.
-  private var last: (path: ArraySlice<[UInt8]>, directory: Directory)?
+  private var last: (path: TreePath, directory: Directory)?
   private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 << 10, alignment: 4096)
 
   init(of name: SnapshotName, in repository: Repository) {
@@ -17,7 +17,7 @@ final class StoredContents: ContentFetcher, @unchecked Sendable {
 
   deinit { buffer.deallocate() }
 
-  func request(_ path: [[UInt8]]) { requests.append(path) }
+  func request(_ path: TreePath) { requests.append(path) }
 
   func receive(
     byteCount: UInt64, takeZeros: (UInt64) throws -> Void, _ take: (UnsafeRawBufferPointer) throws -> Void
@@ -57,7 +57,7 @@ final class StoredContents: ContentFetcher, @unchecked Sendable {
     return error == .invalid ? "it is no regular file" : "\(error)"
   }
 
-  private func open(_ path: [[UInt8]]) throws -> StoredFile {
+  private func open(_ path: TreePath) throws -> StoredFile {
     guard let name = path.last else { throw Errno.invalid }
     let directory = try openDirectory(path.dropLast())
     // Opening a device can do harm, so the kind is checked first.
@@ -67,7 +67,7 @@ final class StoredContents: ContentFetcher, @unchecked Sendable {
     return StoredFile(of: descriptor, status: status)
   }
 
-  private func openDirectory(_ path: ArraySlice<[UInt8]>) throws -> Directory {
+  private func openDirectory(_ path: TreePath) throws -> Directory {
     if let last, last.path == path { return last.directory }
     let directory = try repository.openTree(of: name).directory(path: path)
     last = (path, directory)

@@ -96,5 +96,5 @@ struct RsnapshotNotes {
 
 /// Splits a path into components, without empty ones and `.`.
 func cleanComponents(of path: String) -> [String] {
-  path.utf8.split(separator: slash).map { String(decoding: $0, as: UTF8.self) }.filter { $0 != "." }
+  TreePath(parsing: path.utf8).map { String(decoding: $0, as: UTF8.self) }
 }

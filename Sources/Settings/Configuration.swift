@@ -40,7 +40,7 @@ public struct Configuration: Sendable, Equatable {
   }
 
   public var repository: String?
-  public var label = "localhost"
+  public var label = Name.localhost
   public var changeDetection = "ctime"
   public var threads: Int?
   public var keepSpare = true

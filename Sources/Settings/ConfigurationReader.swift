@@ -31,11 +31,11 @@ extension Configuration {
       "wordpress", "drill", "plan",
     ])
     repository = top.path(for: "repository")
-    if let label = top.string(for: "label") {
-      self.label = label
-      if label.isEmpty || label.utf8.count > 255 || label.contains("/") || label == "." || label == ".." {
+    if let text = top.string(for: "label") {
+      if Name(text.utf8) == nil {
         top.complain(key: "label", message: "\"label\" should be the name of one directory, such as a host's name")
       }
+      label = Name(text.utf8) ?? label
     }
     changeDetection = top.choice(for: "change_detection", words: ["ctime", "mtime", "content"]) ?? changeDetection
     threads = top.integer(for: "threads", range: 1...64, expecting: "a number from 1 to 64")
@@ -198,9 +198,8 @@ extension TableReader {
   /// Removes empty components, `.` and a trailing slash; `nil` if the path is not absolute or has `..`.
   static func normalPath(_ path: String) -> String? {
     guard path.hasPrefix("/"), !path.utf8.contains(0) else { return nil }
-    let names = path.utf8.split(separator: UInt8(ascii: "/")).map { String(decoding: $0, as: UTF8.self) }
-    if names.contains("..") { return nil }
-    return "/" + names.filter { $0 != "." }.joined(separator: "/")
+    let names = TreePath(parsing: path.utf8)
+    return names.contains(Array("..".utf8)) ? nil : String(decoding: names.absolute, as: UTF8.self)
   }
 }
 
@@ -226,7 +225,7 @@ extension Configuration.Source {
     oneFileSystem = table.bool(for: "one_file_system") ?? false
     excludeCaches = table.bool(for: "exclude_caches") ?? false
     excludeIfPresent = table.strings(for: "exclude_if_present", expecting: "an array of names of files") ?? []
-    if excludeIfPresent.contains(where: { $0.isEmpty || $0.utf8.count > 255 || $0.contains("/") }) {
+    if excludeIfPresent.contains(where: { Name($0.utf8) == nil }) {
       table.complain(
         key: "exclude_if_present", message: "\"exclude_if_present\" should be names of files, without a slash")
     }

@@ -173,10 +173,7 @@ extension DatabaseConfiguration {
     command =
       table.value(for: "command", expecting: Configuration.Hook.form, read: Configuration.Hook.command(from:)) ?? []
     file = table.value(for: "file", expecting: "the name of a file, without a slash") { found in
-      found.string.flatMap { name in
-        let isName = (1...255).contains(name.utf8.count) && !name.utf8.contains { $0 == 0 || $0 == slash }
-        return isName && name != "." && name != ".." ? name : nil
-      }
+      found.string.flatMap { Name($0.utf8) == nil ? nil : $0 }
     }
   }
 

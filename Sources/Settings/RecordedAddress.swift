@@ -27,8 +27,7 @@ extension RemoteAddress {
   }
 
   static func tidy(_ path: [UInt8]) -> [UInt8] {
-    let names = path.split(separator: slash).filter { !$0.elementsEqual(".".utf8) }
-    return (path.first == slash ? [slash] : []) + Array(names.joined(separator: [slash]))
+    path.first == slash ? TreePath(parsing: path).absolute : TreePath(parsing: path).bytes
   }
 
   /// Writes each byte as `%XX` that a URL cannot have as it is. Valid UTF-8 stays readable.

@@ -37,7 +37,7 @@ func reader(_ file: MemoryCatalog) throws -> CatalogReader {
   init() throws { file = try writeCatalog(sampleTree()) }
 
   private func find(_ path: String) throws -> Found? {
-    try reader(file).find(path.split(separator: "/").map { Array($0.utf8) })
+    try reader(file).find(TreePath(path.split(separator: "/").map { Array($0.utf8) }))
   }
 
   @Test("the root is the empty path")
@@ -85,7 +85,7 @@ func reader(_ file: MemoryCatalog) throws -> CatalogReader {
       + (0..<60).flatMap { ["wide/\($0 + 240)", "wide/\($0 + 240)/f\($0)"] }
     for _ in 0..<2000 {
       let path = paths.randomElement(using: &random)!
-      let names = path.split(separator: "/").map { Array($0.utf8) }
+      let names = TreePath(path.split(separator: "/").map { Array($0.utf8) })
       switch (try one.find(names), try find(path)) {
       case (nil, nil): break
       case (.file(let a, let record)?, .file(let b, let other)?):
@@ -134,7 +134,7 @@ private func changes(
   var lines: [String] = []
   try compareCatalogs(
     try reader(try writeCatalog(before)), right: try reader(try writeCatalog(after)),
-    under: path.map { Array($0.utf8) }
+    under: TreePath(path.map { Array($0.utf8) })
   ) { lines.append(Line($0).description) }
   return lines
 }
@@ -297,7 +297,7 @@ private func changes(
       let before = generator.tree(depth: 2, files: 6, directories: 2)
       var after = before
       for _ in 0..<Int.random(in: 0...5, using: &generator) { generator.edit(&after) }
-      var found = Set<[[UInt8]]>()
+      var found = Set<TreePath>()
       try compareCatalogs(try reader(try writeCatalog(before)), right: try reader(try writeCatalog(after))) {
         found.insert($0.path)
       }
@@ -305,8 +305,8 @@ private func changes(
     }
   }
 
-  private func naiveDifferences(_ a: TestDirectory, _ b: TestDirectory) throws -> Set<[[UInt8]]> {
-    func table(_ tree: TestDirectory) throws -> [[[UInt8]]: FlatEntry] {
+  private func naiveDifferences(_ a: TestDirectory, _ b: TestDirectory) throws -> Set<TreePath> {
+    func table(_ tree: TestDirectory) throws -> [TreePath: FlatEntry] {
       Dictionary(
         uniqueKeysWithValues: try expectedEntries(tree).map {
           var entry = $0

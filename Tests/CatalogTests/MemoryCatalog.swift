@@ -112,7 +112,7 @@ func writeCatalog(
 
 /// One entry with everything a catalog says of it, in a form that can be compared.
 struct FlatEntry: Equatable {
-  var path: [[UInt8]]
+  var path: TreePath
   var kind: EntryKind
   var flags: UInt8
   var metadata: Metadata
@@ -156,7 +156,7 @@ func readAll(_ file: MemoryCatalog) throws -> CatalogContent {
           + "\(s.warnings) \(s.fileSystemID)"),
     ] + s.sources
 
-  var waiting: [(path: [[UInt8]], place: Place, digest: Digest)] = [
+  var waiting: [(path: TreePath, place: Place, digest: Digest)] = [
     ([], s.root.place, s.root.digest)
   ]
   while let (path, place, digest) = waiting.popLast() {
@@ -170,21 +170,21 @@ func readAll(_ file: MemoryCatalog) throws -> CatalogContent {
     while let file = cursor.current {
       content.entries.append(
         FlatEntry(
-          path: path + [Array(record.bytes[file.name])], kind: file.kind, flags: file.flags.rawValue,
+          path: path + record.bytes[file.name], kind: file.kind, flags: file.flags.rawValue,
           metadata: file.metadata, size: file.size, digest: file.digest,
           target: record.target(of: file), attributes: try flat(record.attributes(of: file)),
           linkGroup: file.linkGroup, hints: numbers(file.hints)))
       try cursor.advance()
     }
     for row in try cursor.directories().reversed() {
-      waiting.append((path + [Array(record.bytes[row.name])], row.place, row.digest))
+      waiting.append((path + record.bytes[row.name], row.place, row.digest))
     }
   }
   return content
 }
 
 /// What `readAll` should find of a tree, without going through a catalog.
-func expectedEntries(_ directory: TestDirectory, _ path: [[UInt8]] = []) throws -> [FlatEntry] {
+func expectedEntries(_ directory: TestDirectory, _ path: TreePath = []) throws -> [FlatEntry] {
   let own: EntryFlags = directory.attributes.isEmpty ? [] : .hasAttributes
   var entries = [
     FlatEntry(
@@ -205,13 +205,13 @@ func expectedEntries(_ directory: TestDirectory, _ path: [[UInt8]] = []) throws 
       }
     entries.append(
       FlatEntry(
-        path: path + [name], kind: entry.kind, flags: flags.rawValue, metadata: entry.metadata,
+        path: path + name, kind: entry.kind, flags: flags.rawValue, metadata: entry.metadata,
         size: size, digest: entry.kind == .regular && size > 0 ? entry.digest : .ofNothing,
         target: entry.target, attributes: try flat(entry.attributes), linkGroup: entry.linkGroup,
         hints: numbers(entry.hints)))
   }
   for (name, child) in directory.directories {
-    entries += try expectedEntries(child, path + [name])
+    entries += try expectedEntries(child, path + name)
   }
   return entries
 }

@@ -6,7 +6,7 @@ import Testing
 
 @Suite struct RenameTests {
   private func changes(
-    _ before: TestDirectory, _ after: TestDirectory, under path: [[UInt8]] = []
+    _ before: TestDirectory, _ after: TestDirectory, under path: TreePath = []
   ) throws -> [Change] {
     var changes: [Change] = []
     let search = RenameSearch(
@@ -18,7 +18,7 @@ import Testing
   }
 
   private func lines(_ before: TestDirectory, _ after: TestDirectory) throws -> [String] {
-    func text(_ path: [[UInt8]]) -> String { path.map { String(decoding: $0, as: UTF8.self) }.joined(separator: "/") }
+    func text(_ path: TreePath) -> String { path.map { String(decoding: $0, as: UTF8.self) }.joined(separator: "/") }
     return try changes(before, after).map { change in
       let before = change.pathBefore.map { text($0) + " " } ?? ""
       let below = change.entriesBelow > 0 ? " \(change.entriesBelow)" : ""

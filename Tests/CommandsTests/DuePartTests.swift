@@ -52,7 +52,7 @@ import Testing
   func split() {
     var counts = [Int](repeating: 0, count: 30)
     for index in 0..<30_000 {
-      let path = [Array("localhost".utf8), Array("directory\(index)".utf8)]
+      let path: TreePath = [Array("localhost".utf8), Array("directory\(index)".utf8)]
       let parts = (1...30).filter { VerificationPart(number: $0, of: 30)!.contains(path: path) }
       #expect(parts.count == 1)
       counts[parts[0] - 1] += 1

@@ -21,7 +21,7 @@ private final class SentTree: WantedTree {
     try world.run("rm -rf contents; mkdir contents")
     contents = Directory(try Descriptor.open(path: Array("\(world.path)/contents".utf8), [.read, .directory]))
     var records: [Digest: DirectoryRecord] = [:]
-    var waiting: [(subtree: Subtree, path: [[UInt8]])] = [(summary.root, [])]
+    var waiting: [(subtree: Subtree, path: TreePath)] = [(summary.root, [])]
     while let (subtree, path) = waiting.popLast() {
       let record = try reader.record(at: subtree.place, for: subtree.digest)
       records[subtree.digest] = try DirectoryRecord(content: Array(record.content))
@@ -34,17 +34,17 @@ private final class SentTree: WantedTree {
         try Data(bytes).write(
           to: URL(fileURLWithPath: "\(world.path)/contents/" + String(decoding: row.digest.fileName, as: UTF8.self)))
       }
-      waiting += try record.directories(after: position).map { (Subtree($0), path + [Array(record.bytes[$0.name])]) }
+      waiting += try record.directories(after: position).map { (Subtree($0), path + record.bytes[$0.name]) }
     }
     self.records = records
   }
 
   func record(for digest: Digest) -> DirectoryRecord? { records[digest] }
-  func basePath(of digest: Digest) -> [[UInt8]]? { nil }
-  func fetchRecord(_ digest: Digest, at path: [[UInt8]]) throws -> DirectoryRecord { throw Errno.inputOutput }
-  func baseFile(for digest: ContentDigest) -> [[UInt8]]? { nil }
+  func basePath(of digest: Digest) -> TreePath? { nil }
+  func fetchRecord(_ digest: Digest, at path: TreePath) throws -> DirectoryRecord { throw Errno.inputOutput }
+  func baseFile(for digest: ContentDigest) -> TreePath? { nil }
   func isTooLarge(_ digest: ContentDigest) -> Bool { false }
-  func fetchContent(_ digest: ContentDigest, byteCount: UInt64, at path: [[UInt8]]) throws { throw Errno.inputOutput }
+  func fetchContent(_ digest: ContentDigest, byteCount: UInt64, at path: TreePath) throws { throw Errno.inputOutput }
 }
 
 extension CallTrials {

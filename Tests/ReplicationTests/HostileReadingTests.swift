@@ -55,7 +55,7 @@ import Testing
       lies.append(
         Self.request("fetch \(path)", .fetch) {
           $0.text(Self.snapshot)
-          $0.path(path.map { Array($0.utf8) })
+          $0.path(TreePath(path.map { Array($0.utf8) }))
         })
     }
     lies.append(
@@ -84,7 +84,7 @@ import Testing
     try client.greet()
     var message = MessageWriter()
     message.text(Self.snapshot)
-    message.path("localhost\(world.path)/source/\(path)".split(separator: "/").map { Array($0.utf8) })
+    message.path(TreePath(parsing: "localhost\(world.path)/source/\(path)".utf8))
     try client.channel.send(.fetch, message.bytes)
     let stream = IncomingStream {
       let frame = try client.channel.receive(.stream, .end)

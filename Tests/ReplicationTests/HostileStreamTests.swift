@@ -111,7 +111,7 @@ extension MessageWriter {
   @Test("copies are checked against the base")
   func copiesAgainstTheBase() throws {
     let world = try World()
-    let source = Array(("localhost" + world.path + "/source").utf8).split(separator: 47).map(Array.init)
+    let source = TreePath(parsing: ("localhost" + world.path + "/source").utf8)
     let large = source + [[97], Array("large".utf8)]
     // Of `seq 1 4000`.
     let before = UInt64(18893)
@@ -343,7 +343,7 @@ extension MessageWriter {
         },
         .inPush("the same references again and again", below: folder) { client in
           try client.record(folder.content)
-          let path = [[UInt8]](repeating: [UInt8](repeating: 120, count: 255), count: 4096)
+          let path = TreePath(repeating: [UInt8](repeating: 120, count: 255), count: 4096)
           for _ in 0..<10 {
             try client.stream.message(.baseDirectory) {
               $0.integer(0)

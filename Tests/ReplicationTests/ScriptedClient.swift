@@ -95,7 +95,7 @@ final class ScriptedClient {
   }
 
   private func sendTree(_ reader: CatalogReader) throws {
-    var waiting: [(path: [[UInt8]], subtree: Subtree)] = [([], reader.summary.root)]
+    var waiting: [(path: TreePath, subtree: Subtree)] = [([], reader.summary.root)]
     let tree = try world.near.openTree(of: world.newer.name)
     while let (path, subtree) = waiting.popLast() {
       let found = try reader.record(at: subtree.place, for: subtree.digest)
@@ -119,7 +119,7 @@ final class ScriptedClient {
         }
         try files.advance()
       }
-      for row in try found.directories() { waiting.append((path + [Array(found.bytes[row.name])], Subtree(row))) }
+      for row in try found.directories() { waiting.append((path + found.bytes[row.name], Subtree(row))) }
     }
   }
 }

@@ -56,7 +56,7 @@ struct RsnapshotTests {
       backup\t//srv/./x\t./web01//data/\tone_fs=1
       backup\t/etc\tother/\t
       """)
-    #expect(read.repository == "/backup/snapshots/treering" && read.label == "web01")
+    #expect(read.repository == "/backup/snapshots/treering" && read.label == Name("web01".utf8))
     #expect(read.sources.map(\.path) == ["/home", "/srv/x", "/etc"])
     #expect(read.sources.map(\.oneFileSystem) == [false, true, false])
     let text = try translated("backup\t/home/\tweb01/\nbackup\t//srv/./x\tweb01/data/\nbackup\t/etc\tother/").text

@@ -92,7 +92,7 @@ struct ConfigurationTests {
         [hooks]
         after = ["/bin/a", ["/bin/b", "c"], { command = "/bin/d", timeout = "5s", required = true }]
         """)
-    #expect(read.repository == "/r" && read.label == "web01" && !read.keepSpare)
+    #expect(read.repository == "/r" && read.label == Name("web01".utf8) && !read.keepSpare)
     #expect(read.retention.keep == [.daily: 3, .hourly: 0, .weekly: 0, .monthly: 0, .yearly: 0])
     #expect(read.minimumFree == .bytes(20 << 30))
     #expect(read.sources.map(\.path) == ["/a", "/b"] && read.sources.map(\.line) == [6, 8])

@@ -25,7 +25,7 @@ struct BlindSpotSearch {
   }
 
   private static func isBelow(_ path: [UInt8], _ directory: [UInt8]) -> Bool {
-    path == directory || directory == [slash] || path.starts(with: directory + [slash])
+    TreePath(parsing: path).starts(with: TreePath(parsing: directory))
   }
 
   // MARK: File systems and homes
@@ -113,7 +113,7 @@ struct BlindSpotSearch {
     guard let newest = list.newest, let catalog = try? repository.openCatalog(of: newest.name) else { return [] }
     let reader = CatalogReader(reading: catalog)
     func has(_ path: String) -> Bool {
-      let found = try? reader.find([newest.summary.label] + components(of: Array(path.utf8)))
+      let found = try? reader.find(newest.summary.label + TreePath(parsing: path.utf8))
       return found != nil
     }
     var spots: [AuditFacts.BlindSpot] = []

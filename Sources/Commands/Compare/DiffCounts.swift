@@ -47,37 +47,34 @@ struct DiffCounts {
   }
 
   private(set) var total = Numbers()
-  private var byDirectory: [[[UInt8]]: Numbers] = [:]
-  private let path: [[UInt8]]?
-  private let sources: [[[UInt8]]]
+  private var byDirectory: [TreePath: Numbers] = [:]
+  private let path: TreePath?
+  private let sources: [TreePath]
   /// A directory may have millions of directories.
   private static var mostDirectories: Int { 10_000 }
 
-  init(below path: [[UInt8]]?, sources: [[[UInt8]]]) { (self.path, self.sources) = (path, sources) }
+  init(below path: TreePath?, sources: [TreePath]) { (self.path, self.sources) = (path, sources) }
 
   mutating func add(_ change: Change) {
     total.add(change)
     var directory = topDirectory(of: change)
     if byDirectory.count >= Self.mostDirectories, byDirectory[directory] == nil {
-      directory = Array(directory.dropLast())
+      directory = directory.dropLast()
     }
     byDirectory[directory, default: Numbers()].add(change)
   }
 
   /// The directory below the path or the source that has the change.
-  private func topDirectory(of change: Change) -> [[UInt8]] {
-    let top = path ?? sources.filter { change.path.starts(with: $0) }.max { $0.count < $1.count }
-    guard let top else { return Array(change.path.prefix(change.path.count == 1 ? 1 : change.path.count - 1)) }
+  private func topDirectory(of change: Change) -> TreePath {
+    let top = path ?? sources.innermost(around: change.path)
+    guard let top else { return change.path.prefix(max(change.path.count - 1, 1)) }
     let isBelow = change.path.count > top.count + 1 || change.path.count == top.count + 1 && change.kind == .directory
-    return isBelow ? Array(change.path.prefix(top.count + 1)) : top
+    return isBelow ? change.path.prefix(top.count + 1) : top
   }
 
-  private var sorted: [(directory: [[UInt8]], numbers: Numbers)] {
-    byDirectory.sorted { $0.key.lexicographicallyPrecedes($1.key) { $0.lexicographicallyPrecedes($1) } }
-      .map { ($0.key, $0.value) }
-  }
+  private var sorted: [(key: TreePath, value: Numbers)] { byDirectory.sorted { $0.key < $1.key } }
 
-  func table(shown: ([[UInt8]]) -> [UInt8]) -> [String] {
+  func table(shown: (TreePath) -> [UInt8]) -> [String] {
     let rows = sorted.map { directory, numbers in
       [Change.Verb.changed, .renamed, .added, .removed].map { numbers.count($0) == 0 ? "" : grouped(numbers.count($0)) }
         + [
@@ -90,8 +87,8 @@ struct DiffCounts {
       [["CHANGED", "RENAMED", "ADDED", "REMOVED", "BYTES", "DIRECTORY"]] + rows, rightAligned: [0, 1, 2, 3, 4])
   }
 
-  func directories(shown: ([[UInt8]]) -> [UInt8]) -> [DiffAnswer.Directory] {
-    sorted.map { DiffAnswer.Directory(path: shown($0.directory), numbers: $0.numbers) }
+  func directories(shown: (TreePath) -> [UInt8]) -> [DiffAnswer.Directory] {
+    sorted.map { DiffAnswer.Directory(path: shown($0.key), numbers: $0.value) }
   }
 }
 

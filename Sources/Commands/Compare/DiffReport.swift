@@ -11,7 +11,7 @@ enum DiffForm { case lines, counts, names, patches }
 final class DiffReport {
   private let from: any DiffSide
   private let to: any DiffSide
-  private let path: [[UInt8]]?
+  private let path: TreePath?
   private let form: DiffForm
   private let common: CommonOptions
   private let writer = AnswerWriter()
@@ -23,7 +23,7 @@ final class DiffReport {
   /// False for changes that are not to be shown.
   var isWanted: (Change) -> Bool = { _ in true }
 
-  init(from: any DiffSide, to: any DiffSide, under path: [[UInt8]]?, form: DiffForm, options common: CommonOptions) {
+  init(from: any DiffSide, to: any DiffSide, under path: TreePath?, form: DiffForm, options common: CommonOptions) {
     (self.from, self.to, self.path, self.form, self.common) = (from, to, path, form, common)
     counts = DiffCounts(below: path, sources: from.reader.summary.placesOfSources + to.reader.summary.placesOfSources)
   }
@@ -49,9 +49,9 @@ final class DiffReport {
     for problem in problems { Console.complain(problem) }
   }
 
-  private func shown(_ path: [[UInt8]]) -> [UInt8] {
+  private func shown(_ path: TreePath) -> [UInt8] {
     let labels = [from.reader.summary.label, to.reader.summary.label]
-    return sourcePath(path, label: labels.first { $0 == path.first } ?? labels[1])
+    return path.atSource(label: labels.first { $0 == path.first } ?? labels[1])
   }
 
   private func add(_ change: Change) throws {
@@ -132,7 +132,7 @@ final class DiffReport {
   }
 
   /// The content of a file; `nil` if it is too large to be shown.
-  private func content(_ side: any DiffSide, at path: [[UInt8]]) throws -> PatchContent {
+  private func content(_ side: any DiffSide, at path: TreePath) throws -> PatchContent {
     guard case .file(let row, _)? = try side.reader.find(path) else { return .bytes([]) }
     return row.size > Patch.largest ? .tooLarge(row.size) : .bytes(try side.content(of: row, at: path))
   }
@@ -175,7 +175,7 @@ private struct JSONChange: Encodable {
   private let path: [UInt8]
   private let pathBefore: [UInt8]?
 
-  init(_ change: Change, shown: ([[UInt8]]) -> [UInt8]) {
+  init(_ change: Change, shown: (TreePath) -> [UInt8]) {
     self.change = change
     path = shown(change.path)
     pathBefore = change.pathBefore.map(shown)

@@ -10,7 +10,7 @@ protocol DiffSide: AnyObject {
   var name: String { get }
   var reader: CatalogReader { get }
   /// The content of a regular file of at most `Patch.largest` bytes. Throws `UnreadableContent` if there is none.
-  func content(of row: FileRow, at path: [[UInt8]]) throws -> [UInt8]
+  func content(of row: FileRow, at path: TreePath) throws -> [UInt8]
 }
 
 /// The content of a file cannot be shown.
@@ -34,7 +34,7 @@ final class StoredSide: DiffSide {
     contents = FileContent(from: store.contents(of: snapshot.name))
   }
 
-  func content(of row: FileRow, at path: [[UInt8]]) throws -> [UInt8] {
+  func content(of row: FileRow, at path: TreePath) throws -> [UInt8] {
     if row.size == 0 { return [] }
     var bytes: [UInt8] = []
     if let damage = try contents.read(row, at: path, { bytes += $0 }) {

@@ -14,7 +14,7 @@ extension DiffCommand {
     let snapshot = try repository.resolve(left, of: path, in: list)
     common.noteDistance(of: snapshot, from: left)
     let before = try StoredSide(of: snapshot, in: repository)
-    let place = try path.map { try SnapshotPath.components(of: $0, below: snapshot.summary.label) }
+    let place = try path.map { try TreePath(named: $0, below: snapshot.summary.label) }
     let options = try sourceOptions(of: snapshot, below: place, in: repository)
     try refuse(options.sources, inside: repository)
     let monitor = ConsoleMonitor(wantsExcluded: common.verbose)
@@ -29,7 +29,7 @@ extension DiffCommand {
     if let path, let place, try before.reader.find(place) == nil, try now.reader.find(place) == nil {
       throw Failure(
         .usage, "\(displayName(path)) is neither in the snapshot \(snapshot.name) nor in its sources",
-        hint: SnapshotPath.hint(forAbsent: path))
+        hint: TreePath.hint(forAbsent: path))
     }
     let report = DiffReport(from: before, to: now, under: place, form: form, options: common)
     // A source that is left out is not gone.
@@ -56,18 +56,18 @@ extension DiffCommand {
 
   /// The options of the next snapshot of the same sources: those of the configuration, if it names them.
   private func sourceOptions(
-    of snapshot: Snapshot, below place: [[UInt8]]?, in repository: Repository
+    of snapshot: Snapshot, below place: TreePath?, in repository: Repository
   ) throws -> SnapshotOptions {
     let label = snapshot.summary.label
     let sources = snapshot.summary.sources.filter { source in
-      let root = components(of: source)
-      let wanted = place.map { Array($0.dropFirst()) } ?? []
+      let root = TreePath(parsing: source)
+      let wanted = place?.dropFirst() ?? []
       return root.starts(with: wanted) || wanted.starts(with: root)
     }
     if place?.first == DatabaseRecord.label, !snapshot.summary.databases.isEmpty {
       throw Failure(
         .usage, "a dump cannot be compared with its database",
-        hint: "compare two snapshots: treering diff SNAPSHOT SNAPSHOT \(displayName(joined(place!)))")
+        hint: "compare two snapshots: treering diff SNAPSHOT SNAPSHOT \(place!.displayed)")
     }
     guard !sources.isEmpty, place == nil || place?.first == label else {
       throw Failure(
@@ -95,14 +95,14 @@ final class SourceSide: DiffSide {
 
   init(catalog: OpenCatalog) { reader = CatalogReader(reading: catalog) }
 
-  func content(of row: FileRow, at path: [[UInt8]]) throws -> [UInt8] {
+  func content(of row: FileRow, at path: TreePath) throws -> [UInt8] {
     do throws(Errno) {
       // Only the source itself was named by the operator; below it, no link is followed.
-      let names = Array(path.dropFirst())
-      let roots = reader.summary.sources.map { components(of: $0) }.filter { names.starts(with: $0) }
-      guard let root = roots.max(by: { $0.count < $1.count }), let name = names.last else { throw .noSuchEntry }
-      let top = Directory(try Descriptor.open(path: joined(root, absolute: true), [.read, .directory]))
-      let directory = try top.directory(path: names.dropLast().dropFirst(root.count))
+      let path = path.dropFirst()
+      let roots = reader.summary.sources.map { TreePath(parsing: $0) }
+      guard let root = roots.innermost(around: path), let name = path.last else { throw .noSuchEntry }
+      let top = Directory(try Descriptor.open(path: root.absolute, [.read, .directory]))
+      let directory = try top.directory(path: path.dropLast().dropFirst(root.count))
       // Opening a device can do harm, so the kind is checked first.
       guard try directory.descriptor.status(of: name.span).kind == .regular else { throw .invalid }
       return try directory.descriptor.openToRead(name.span).readToEnd(limit: Int(Patch.largest))

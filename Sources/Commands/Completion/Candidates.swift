@@ -101,7 +101,7 @@ extension CompletionRequest {
     let word = current.isEmpty ? [slash] : current
     let parent = word.lastIndex(of: slash).map { Array(word[...$0]) } ?? []
     let name: SnapshotName
-    let place: [[UInt8]]
+    let place: TreePath
     if parent.isEmpty {
       name = try repository.resolve(reference, in: list).name
       place = []

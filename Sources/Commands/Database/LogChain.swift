@@ -13,20 +13,18 @@ struct LogChain {
   let lacking: BinaryLogName?
   private let archive: (any LogSource)?
   private let archived: Set<[UInt8]>
-  private let stored: [[UInt8]: (snapshot: Snapshot, place: [[UInt8]], row: FileRow)]
+  private let stored: [[UInt8]: (snapshot: Snapshot, place: TreePath, row: FileRow)]
   private let store: any SnapshotStore
   private let name: [UInt8]
 
   var isEmpty: Bool { logs.isEmpty }
 
   /// `nil` if the dump does not tell its place in the logs.
-  init?(
-    after dump: StoredDump, archive: (any LogSource)?, in list: SnapshotList, of store: any SnapshotStore
-  ) throws {
+  init?(after dump: StoredDump, archive: (any LogSource)?, in list: SnapshotList, of store: any SnapshotStore) throws {
     guard let place = BinaryLogPlace(point: dump.record.point) else { return nil }
     (self.place, self.archive, self.store, name) = (place, archive, store, dump.record.name)
     archived = Set(try archive?.names() ?? [])
-    var stored: [[UInt8]: (snapshot: Snapshot, place: [[UInt8]], row: FileRow)] = [:]
+    var stored: [[UInt8]: (snapshot: Snapshot, place: TreePath, row: FileRow)] = [:]
     for (snapshot, record) in list.dumpRecords(of: dump.record.name) where record.ended > dump.record.ended {
       let directory = dump.place + [Array(Dumper.logDirectory.utf8)]
       let reader = CatalogReader(reading: try store.openCatalog(of: snapshot.name))
@@ -34,7 +32,7 @@ struct LogChain {
       var cursor = try FileCursor(of: found)
       while let row = cursor.current {
         let name = Array(found.bytes[row.name])
-        if row.kind == .regular { stored[name] = (snapshot, directory + [name], row) }
+        if row.kind == .regular { stored[name] = (snapshot, directory + name, row) }
         try cursor.advance()
       }
     }

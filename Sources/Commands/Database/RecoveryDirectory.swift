@@ -44,7 +44,7 @@ struct RecoveryDirectory {
   static func copy(_ logs: any LogSource, beside path: [UInt8], for account: Account?) throws -> [UInt8] {
     let (parent, name) = splitLast(of: path)
     let own = name + Array("-wal".utf8)
-    let place = (parent.last == slash ? parent : parent + [slash]) + own
+    let place = ([own] as TreePath).bytes(below: parent)
     do {
       let above = Directory(try Descriptor.open(path: parent, [.read, .directory]))
       try above.descriptor.makeDirectory(own.span, mode: 0o700)
@@ -123,7 +123,7 @@ struct RecoveryDirectory {
     for id in try links.names() where try links.descriptor.status(of: id.span).kind == .directory {
       let other = name + Array("-tablespace-".utf8) + id
       try links.descriptor.rename(id.span, to: above.descriptor, as: other.span)
-      try links.descriptor.makeSymbolicLink(id.span, to: (parent.last == slash ? parent : parent + [slash]) + other)
+      try links.descriptor.makeSymbolicLink(id.span, to: ([other] as TreePath).bytes(below: parent))
       if let account { try above.directory(other.span).give(to: account) }
     }
   }

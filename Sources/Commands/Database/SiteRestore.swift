@@ -44,7 +44,7 @@ struct SiteRestore {
     let progress = Progress()
     let monitor = ConsoleMonitor()
     let options = RestoreOptions(
-      paths: paths.all.map { [dump.snapshot.summary.label] + components(of: $0) }, destination: destination,
+      paths: paths.all.map { dump.snapshot.summary.label + TreePath(parsing: $0) }, destination: destination,
       overwrite: .never, isDryRun: isDry, threads: threads)
     let line = ProgressLine(for: "restore", of: progress, options: common)
     defer { line.stop() }

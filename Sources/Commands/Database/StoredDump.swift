@@ -11,7 +11,7 @@ struct StoredDump {
   let byteCount: UInt64
 
   /// The path from the snapshot's root.
-  var place: [[UInt8]] { [DatabaseRecord.label, record.name] }
+  var place: TreePath { [DatabaseRecord.label, record.name] }
 
   /// The entries of its directory.
   let entries: [Entry]

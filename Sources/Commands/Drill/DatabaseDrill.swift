@@ -28,7 +28,7 @@ struct DatabaseDrill {
   /// The good dumps of a snapshot. A copy of restic's format does not tell their kinds, but the configuration does.
   static func records(of summary: CatalogSummary, configured: [DatabaseConfiguration]) -> [DatabaseRecord] {
     let recorded = summary.databases.filter { !$0.isLeftOut }
-    let names = summary.otherSources.map { $0.split(separator: slash).map(Array.init) }
+    let names = summary.otherSources.map { TreePath(parsing: $0) }
       .filter { $0.count == 2 && $0[0] == DatabaseRecord.label }.map { $0[1] }
     let others = names.filter { name in !summary.databases.contains { $0.name == name } }
     return recorded

@@ -7,7 +7,7 @@ internal import Settings
 /// The parts of a copy that a drill restores.
 struct DrillParts {
   /// The restored paths of each snapshot, from its root on.
-  private(set) var files: [(snapshot: Snapshot, paths: [[[UInt8]]])] = []
+  private(set) var files: [(snapshot: Snapshot, paths: [TreePath])] = []
   private(set) var dumps: [StoredDump] = []
   /// The tables of the databases, in the order of the dumps.
   private(set) var settings: [DatabaseConfiguration] = []
@@ -29,7 +29,7 @@ struct DrillParts {
       }
     }
     for index in files.indices {
-      files[index].paths = outermost(of: files[index].paths)
+      files[index].paths = files[index].paths.outermost
       try measure(files[index].paths, in: CatalogReader(reading: store.openCatalog(of: files[index].snapshot.name)))
     }
     let newest = try DatabaseDrill.newestDumps(in: list, of: store, configured: configured)
@@ -43,7 +43,7 @@ struct DrillParts {
     }
   }
 
-  private mutating func measure(_ paths: [[[UInt8]]], in catalog: CatalogReader) throws {
+  private mutating func measure(_ paths: [TreePath], in catalog: CatalogReader) throws {
     for path in paths {
       try forEachDifference(from: nil, to: catalog, under: path) { entries, _ in
         try checkForSignal()

@@ -61,12 +61,12 @@ struct DrillSample {
   /// The sampled paths of one label of a snapshot, none of them below another.
   struct Part {
     let snapshot: Snapshot
-    let paths: [[[UInt8]]]
+    let paths: [TreePath]
   }
 
   private struct Choice {
     let snapshot: Snapshot
-    let path: [[UInt8]]
+    let path: TreePath
     let byteCount: UInt64
   }
 
@@ -95,17 +95,17 @@ struct DrillSample {
     let choices = files.chosen + directories.chosen
     byteCount = choices.reduce(0) { $0 &+ $1.byteCount }
     parts = list.snapshots.flatMap { snapshot in
-      let paths = outermost(of: choices.filter { $0.snapshot.name == snapshot.name }.map(\.path))
+      let paths = choices.filter { $0.snapshot.name == snapshot.name }.map(\.path).outermost
       let labels = Set(paths.compactMap(\.first)).sorted { $0.lexicographicallyPrecedes($1) }
       return labels.map { label in Part(snapshot: snapshot, paths: paths.filter { $0.first == label }) }
     }
   }
 
   /// The sources of each snapshot that no newer one has, without dumps.
-  static func newestPlaces(in list: SnapshotList) -> [(Snapshot, [[[UInt8]]])] {
-    var seen: Set<[[UInt8]]> = []
+  static func newestPlaces(in list: SnapshotList) -> [(Snapshot, [TreePath])] {
+    var seen: Set<TreePath> = []
     return list.snapshots.reversed().compactMap { snapshot in
-      let places = outermost(of: snapshot.places).filter { $0.first != DatabaseRecord.label || snapshot.places == [[]] }
+      let places = snapshot.places.outermost.filter { $0.first != DatabaseRecord.label || snapshot.places == [[]] }
         .filter { seen.insert($0).inserted }
       return places.isEmpty ? nil : (snapshot, places)
     }

@@ -57,21 +57,21 @@ enum LiveState: Equatable {
 /// Compares restored files with the sources of a snapshot as they are now.
 final class LiveComparison {
   /// The paths of the sources.
-  private let roots: [[[UInt8]]]
+  private let roots: [TreePath]
   private let restored: Directory
   private static let chunk = 1 << 18
   private let buffers = [0, 1].map { _ in UnsafeMutableRawBufferPointer.allocate(byteCount: chunk, alignment: 4096) }
 
   /// `restored` has the paths of the sources below it.
   init(of sources: [[UInt8]], restoredBelow restored: Directory) {
-    roots = sources.map { components(of: $0) }
+    roots = sources.map { TreePath(parsing: $0) }
     self.restored = restored
   }
 
   deinit { buffers.forEach { $0.deallocate() } }
 
   /// `path` is the absolute one of the source.
-  func state(of row: FileRow, at path: [[UInt8]]) -> LiveState {
+  func state(of row: FileRow, at path: TreePath) -> LiveState {
     let recorded = FileState(row)
     let isTrusted = row.hints.flags.isDisjoint(with: [.racy, .changedWhileRead])
     let name = path.last ?? []
@@ -90,12 +90,11 @@ final class LiveComparison {
   }
 
   /// The directory and the state of a source's file; `nil` if it is gone. Below the source, no link is followed.
-  private func find(_ name: [UInt8], at path: [[UInt8]]) throws(Errno) -> (Directory, FileState)? {
+  private func find(_ name: [UInt8], at path: TreePath) throws(Errno) -> (Directory, FileState)? {
     do throws(Errno) {
-      let all = roots.filter { path.starts(with: $0) && $0.count < path.count }
       // The only file of a source has its directory in place of the source's.
-      let root = all.max { $0.count < $1.count } ?? Array(path.dropLast())
-      let top = Directory(try Descriptor.open(path: joined(root, absolute: true), [.read, .directory]))
+      let root = roots.innermost(around: path.dropLast()) ?? path.dropLast()
+      let top = Directory(try Descriptor.open(path: root.absolute, [.read, .directory]))
       let directory = try top.directory(path: path.dropLast().dropFirst(root.count))
       return try directory.descriptor.statusIfPresent(of: name.span).map { (directory, FileState($0)) }
     } catch {

@@ -115,14 +115,14 @@ struct SampleDrill {
       try forEachDifference(from: nil, to: catalog, under: top) { entries, place in
         try checkForSignal()
         guard case .file(let row, _)? = entries.sides.right, row.kind == .regular else { return }
-        let source = Array(place.path.dropFirst())
-        if bad.contains(path + joined(source, absolute: true)) { return }
+        let source = place.path.dropFirst()
+        if bad.contains(source.bytes(below: path)) { return }
         let state = comparison.state(of: row, at: source)
         answer.live.count(state)
         guard state == .damaged else { return }
         answer.add(
           .init(
-            path: displayName(joined(source, absolute: true)),
+            path: displayName(source.absolute),
             message: "the source has other bytes than the copy, with the same size, inode and times", isDamage: true))
       }
     }

@@ -147,7 +147,7 @@ struct TableDrill {
   }
 
   private func restore(
-    _ paths: [[[UInt8]]], of snapshot: Snapshot, from store: any SnapshotStore, to root: [UInt8],
+    _ paths: [TreePath], of snapshot: Snapshot, from store: any SnapshotStore, to root: [UInt8],
     into copy: inout DrillAnswer.Copy
   ) throws {
     let progress = Progress()

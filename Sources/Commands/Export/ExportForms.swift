@@ -8,7 +8,7 @@ internal import Repository
 /// The form of an export.
 protocol ExportForm {
   /// Announces the directories above what follows, which are not part of it.
-  mutating func lead(to path: [[UInt8]]) throws
+  mutating func lead(to path: TreePath) throws
   /// True if the content of the file is needed.
   func needsContent(of row: FileRow) -> Bool
   /// Begins an entry; `data` are the ranges of a sparse file without its holes.
@@ -22,7 +22,7 @@ protocol ExportForm {
 
 extension ExportForm {
   var needsDigests: Bool { true }
-  func lead(to path: [[UInt8]]) throws {}
+  func lead(to path: TreePath) throws {}
   // A list needs the content only of a sparse file, whose SHA-256 the catalog lacks.
   func needsContent(of row: FileRow) -> Bool { row.digest.form != .plain }
   func begin(_ entry: ExportedEntry, data: [Range<UInt64>]?) throws {}
@@ -92,9 +92,9 @@ struct MtreeForm: ExportForm {
 
   init(writer: AnswerWriter) { self.writer = writer }
 
-  mutating func lead(to path: [[UInt8]]) throws {
+  mutating func lead(to path: TreePath) throws {
     for count in stride(from: 1, to: path.count, by: 1) {
-      let directory = Array(path.prefix(count).joined(separator: [slash]))
+      let directory = path.prefix(count).bytes
       if announced.insert(directory).inserted { try write(line: "./\(Self.encoded(directory)) type=dir") }
     }
   }

@@ -7,7 +7,7 @@ internal import Posix
 struct ExportedEntry {
   let found: Found
   /// From the snapshot's root on.
-  let place: [[UInt8]]
+  let place: TreePath
   /// The path in the archive.
   let path: [UInt8]
   /// An earlier path of the same inode.
@@ -53,25 +53,23 @@ struct Export {
     self.form = form
   }
 
-  mutating func write(below place: [[UInt8]]) throws {
+  mutating func write(below place: TreePath) throws {
     let label = catalog.summary.label
     try flush()
-    try form.lead(to: place.first == label ? Array(place.dropFirst()) : place)
+    try form.lead(to: place.below(label: label))
     try forEachDifference(from: nil, to: catalog, under: place) { entries, place in
       // No archive holds a socket, and no program wants one back.
       guard let found = entries.sides.right, found.kind != .socket else { return }
       let path = place.path
       // A directory that treering made has no metadata.
       if case .directory(let record, _) = found, record.isSynthetic { return }
-      let name = path.first == label ? path.dropFirst() : path[...]
-      try add(ExportedEntry(found: found, place: path, path: Array(name.joined(separator: [slash]))))
+      try add(ExportedEntry(found: found, place: path, path: path.below(label: label).relative))
     }
   }
 
   private mutating func add(_ entry: ExportedEntry) throws {
     try checkForSignal()
     var entry = entry
-    if entry.path.isEmpty { entry = ExportedEntry(found: entry.found, place: entry.place, path: [UInt8(ascii: ".")]) }
     if let key = InodeKey(entry.found) {
       entry.hardLink = firstNames[key]
       if entry.hardLink == nil { firstNames[key] = entry.path }
@@ -130,7 +128,7 @@ struct Export {
     if let problem {
       // A file that cannot be had at all is left out.
       if let key = InodeKey(entry.found), firstNames[key] == entry.path { firstNames[key] = nil }
-      problems.append((sourcePath(entry.place, label: catalog.summary.label), problem))
+      problems.append((entry.place.atSource(label: catalog.summary.label), problem))
       return
     }
     let digest = row.digest.form != .plain ? hasher.finish().digest : row.digest.digest

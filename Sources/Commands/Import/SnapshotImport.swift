@@ -9,7 +9,7 @@ internal import Settings
 /// The work of `import snapshots`.
 struct SnapshotImport {
   let directory: [UInt8]
-  let label: [UInt8]?
+  let label: Name?
   let levels: [String]
   let isDry: Bool
   let threads: ThreadCount
@@ -27,7 +27,7 @@ struct SnapshotImport {
     if !isDry { try Self.refuseWhileRsnapshotWorks() }
     let file = try common.configuration(of: repository)
     let options = AdoptOptions(
-      directory: directory, label: label ?? Array((file?.settings.label ?? "localhost").utf8),
+      directory: directory, label: (label ?? file?.settings.label ?? .localhost).bytes,
       sources: file?.sources.map { Array($0.path.utf8) } ?? [], threads: threads)
     let start = Clock.now()
     var answer = SnapshotImportAnswer(time: start.rfc3339, dryRun: isDry, trees: [])

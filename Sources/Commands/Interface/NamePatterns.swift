@@ -29,12 +29,11 @@ struct NamePatterns: Sendable {
 
   /// Decides about entries of snapshots of a label. Neighbours in one directory share the work.
   func matcher(label: [UInt8]) -> (EntryPlace, Found) -> Bool {
-    var directory: (path: [[UInt8]], text: [UInt8]) = ([], [])
+    var directory: (path: TreePath, text: [UInt8]) = ([], [])
     return { place, entry in
       if place.name.isEmpty { return false }
       if directory.path != place.directory {
-        let below = place.directory.first == label ? place.directory.dropFirst() : place.directory[...]
-        let text = Array(below.joined(separator: [slash]))
+        let text = place.directory.below(label: label).bytes
         directory = (place.directory, ignoresCase ? lowercased(text) : text)
       }
       let isDirectory = entry.kind == .directory
@@ -47,9 +46,9 @@ struct NamePatterns: Sendable {
   }
 
   /// The matching paths of a snapshot below the given ones.
-  func paths(in catalog: CatalogReader, under paths: [[[UInt8]]]) throws -> [[[UInt8]]] {
+  func paths(in catalog: CatalogReader, under paths: [TreePath]) throws -> [TreePath] {
     let matches = matcher(label: catalog.summary.label)
-    var found: [[[UInt8]]] = []
+    var found: [TreePath] = []
     for path in paths {
       try forEachDifference(from: nil, to: catalog, under: path) { entries, place in
         guard let entry = entries.sides.right, matches(place, entry) else { return }

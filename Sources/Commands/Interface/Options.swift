@@ -148,7 +148,7 @@ struct ExcludeOptions: ParsableArguments {
     excludes.isOneFileSystem = oneFileSystem
     excludes.caches = excludeCaches
     for name in excludeIfPresent {
-      guard !name.bytes.isEmpty, name.bytes.count <= 255, !name.bytes.contains(slash) else {
+      guard Name(name.bytes) != nil else {
         throw Failure(.usage, "--exclude-if-present takes the name of a file, without a slash")
       }
       excludes.ifPresent.append(name.bytes)
@@ -180,7 +180,6 @@ struct GuardOptions: ParsableArguments {
 
   /// The limits of the command line; `others` has those that it does not give.
   func limits(or others: GuardLimits) -> GuardLimits {
-    GuardLimits(
-      gone: goneLimit ?? others.gone, changed: changedLimit ?? others.changed, acceptsChanges: acceptChanges)
+    GuardLimits(gone: goneLimit ?? others.gone, changed: changedLimit ?? others.changed, acceptsChanges: acceptChanges)
   }
 }

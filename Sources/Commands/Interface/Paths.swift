@@ -2,11 +2,6 @@ internal import Model
 internal import Posix
 internal import Repository
 
-/// The components of a path, without empty ones and `.`.
-func components(of path: [UInt8]) -> [[UInt8]] {
-  path.split(separator: slash).map(Array.init).filter { $0 != [UInt8(ascii: ".")] }
-}
-
 /// An absolute path without `.`, `..` and empty components.
 ///
 /// Symbolic links are not resolved, except before a `..`: there only the kernel knows the meaning of the path.
@@ -15,22 +10,11 @@ func absolutePath(of path: [UInt8]) throws(Failure) -> [UInt8] {
   do {
     var absolute = path
     if path.first != slash { absolute = try CurrentProcess.workingDirectory() + [slash] + path }
-    var names = components(of: absolute)
+    var names = TreePath(parsing: absolute)
     if let last = names.lastIndex(of: Array("..".utf8)) {
-      let real = try CurrentProcess.realPath([slash] + Array(names[...last].joined(separator: [slash])))
-      names = components(of: real) + names[(last + 1)...]
+      let real = try CurrentProcess.realPath(names.prefix(last + 1).absolute)
+      names = TreePath(parsing: real) + names.dropFirst(last + 1)
     }
-    return [slash] + Array(names.joined(separator: [slash]))
+    return names.absolute
   } catch { throw Failure(.usage, "cannot find \(displayName(path)): \(error)", path: path) }
-}
-
-/// The different places that are not below another one.
-func outermost(of places: [[[UInt8]]]) -> [[[UInt8]]] {
-  var outermost: [[[UInt8]]] = []
-  // A path is followed by all that are below it.
-  for place in places.sorted(by: { $0.lexicographicallyPrecedes($1) { $0.lexicographicallyPrecedes($1) } }) {
-    if let last = outermost.last, place.starts(with: last) { continue }
-    outermost.append(place)
-  }
-  return outermost
 }

@@ -6,7 +6,7 @@ internal import Repository
 struct SnapshotChoice {
   let snapshot: Snapshot
   /// The paths from the snapshot's root, label first.
-  var places: [[[UInt8]]]
+  var places: [TreePath]
   /// The snapshot that the reference alone means, if it does not have the paths.
   let passedOver: Snapshot?
 }
@@ -52,14 +52,14 @@ extension SnapshotStore {
     return first ?? candidates[0]
   }
 
-  private func places(of paths: [[UInt8]], in snapshot: Snapshot) throws(Failure) -> [[[UInt8]]] {
-    var places: [[[UInt8]]] = []
-    for path in paths { places.append(try SnapshotPath.components(of: path, below: snapshot.summary.label)) }
+  private func places(of paths: [[UInt8]], in snapshot: Snapshot) throws(Failure) -> [TreePath] {
+    var places: [TreePath] = []
+    for path in paths { places.append(try TreePath(named: path, below: snapshot.summary.label)) }
     return places
   }
 
   /// True if a snapshot has all the paths.
-  private func has(_ places: [[[UInt8]]], in snapshot: Snapshot) throws(Failure) -> Bool {
+  private func has(_ places: [TreePath], in snapshot: Snapshot) throws(Failure) -> Bool {
     let reader = CatalogReader(reading: try openCatalog(of: snapshot.name))
     do {
       for place in places where try reader.find(place) == nil { return false }
@@ -80,7 +80,7 @@ extension SnapshotStore {
           candidates.count == 1 ? "not in the snapshot \(candidates[0].name)" : "in none of the snapshots meant"
         return Failure(
           .usage, "\(shown) is \(elsewhere == nil && candidates.count > 1 ? "in no snapshot" : place)",
-          hint: elsewhere.map { "it is in \($0.name)" } ?? SnapshotPath.hint(forAbsent: path))
+          hint: elsewhere.map { "it is in \($0.name)" } ?? TreePath.hint(forAbsent: path))
       }
       found.append("\(shown) is newest in \(snapshot.name)")
     }
@@ -99,16 +99,14 @@ extension SnapshotChoice {
   func refusePartial(in list: SnapshotList) throws(Failure) {
     // A whole restore also includes the other hosts of adopted trees, but no dumps.
     let hosts = Set(
-      list.snapshots.flatMap(\.summary.otherSources).compactMap { $0.split(separator: slash).first.map(Array.init) }
+      list.snapshots.flatMap(\.summary.otherSources).compactMap { TreePath(parsing: $0).first }
     ).subtracting([DatabaseRecord.label])
     let wanted = places.isEmpty ? [[snapshot.summary.label]] + hosts.map { [$0] } : places
     let lacking = list.lacking(in: snapshot, below: wanted)
     guard !lacking.isEmpty else { return }
     let label = snapshot.summary.label
-    func shown(source: [[UInt8]]) -> String {
-      displayName(
-        source.first == label
-          ? [slash] + source.dropFirst().joined(separator: [slash]) : Array(source.joined(separator: [slash])))
+    func shown(source: TreePath) -> String {
+      displayName(source.first == label ? source.dropFirst().absolute : source.bytes)
     }
     var groups: [(snapshot: Snapshot, sources: [String])] = []
     for (source, newest) in lacking {
@@ -131,7 +129,7 @@ extension SnapshotChoice {
     guard let passedOver else { return nil }
     let name = reference == "latest" ? "the newest" : reference
     let why =
-      places.allSatisfy { passedOver.summary.covers([passedOver.summary.label] + $0.dropFirst()) }
+      places.allSatisfy { passedOver.summary.covers(passedOver.summary.label + $0.dropFirst()) }
       ? "does not have it" : "has only \(passedOver.sourcesText)"
     let label = snapshot.summary.label
     let below = label == passedOver.summary.label ? "" : ", below the label \(displayName(label))"
@@ -148,12 +146,10 @@ extension Snapshot {
   }
 }
 
-/// The operator's path inside a snapshot: absolute as at the source, or beginning with the label.
-struct SnapshotPath {
-  let components: [[UInt8]]
-
-  static func components(of path: [UInt8], below label: [UInt8]) throws(Failure) -> [[UInt8]] {
-    let names = Commands.components(of: path)
+extension TreePath {
+  /// The operator's path inside a snapshot: absolute as at the source, or beginning with the label.
+  init(named path: [UInt8], below label: [UInt8]) throws(Failure) {
+    let names = TreePath(parsing: path)
     if names.contains(Array("..".utf8)) {
       throw Failure(.usage, "the path \(displayName(path)) must not contain \"..\"", path: path)
     }
@@ -164,17 +160,14 @@ struct SnapshotPath {
         .usage, "the path \"\(displayName(path))\" names nothing in a snapshot", path: path,
         hint: "name it as it was at the source, beginning with /")
     }
-    return path.first == slash ? [label] + names : names
+    self = path.first == slash ? label + names : names
   }
 
-  /// Looks the path up in the catalogs, in order.
-  init(path: [UInt8], in catalogs: [CatalogReader]) throws {
+  /// Looks the operator's path up in the catalogs, in order.
+  init(named path: [UInt8], in catalogs: [CatalogReader]) throws {
     for catalog in catalogs {
-      let names = try Self.components(of: path, below: catalog.summary.label)
-      if try catalog.find(names) != nil {
-        components = names
-        return
-      }
+      self = try TreePath(named: path, below: catalog.summary.label)
+      if try catalog.find(self) != nil { return }
     }
     throw Failure(.usage, "\(displayName(path)) is not in the snapshot", path: path, hint: Self.hint(forAbsent: path))
   }

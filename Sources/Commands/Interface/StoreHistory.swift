@@ -17,8 +17,8 @@ final class StoreHistory {
 
   /// Searches snapshots, newest first, at and below a path, and reports each version when its first one is known.
   func search(
-    _ snapshots: [Snapshot], under place: [[UInt8]], with search: VersionSearch,
-    covers: @escaping @Sendable (Snapshot, [[UInt8]]) -> Bool = { $0.has($1) }, report: (EntryVersion) throws -> Void
+    _ snapshots: [Snapshot], under place: TreePath, with search: VersionSearch,
+    covers: @escaping @Sendable (Snapshot, TreePath) -> Bool = { $0.has($1) }, report: (EntryVersion) throws -> Void
   ) throws {
     var search = search
     var newer: Snapshot?
@@ -33,8 +33,7 @@ final class StoreHistory {
       func add() throws -> [EntryVersion] {
         let changes =
           try ready
-          ?? search.changes(
-            from: newer.flatMap { try reader(of: $0) }, to: reader(of: snapshot)!, under: place)
+          ?? search.changes(from: newer.flatMap { try reader(of: $0) }, to: reader(of: snapshot)!, under: place)
         return search.add(changes, to: snapshot.name, covers: { covers(snapshot, $0) })
       }
       var complete: [EntryVersion] = []
@@ -64,7 +63,7 @@ final class StoreHistory {
 
   /// Compares neighbours on all processors. A catalog that cannot be read is left to the search in order.
   private func changesAhead(
-    in snapshots: [Snapshot], under place: [[UInt8]], of search: VersionSearch
+    in snapshots: [Snapshot], under place: TreePath, of search: VersionSearch
   ) -> [SnapshotName: ChangesAhead] {
     let names = snapshots.map(\.name)
     let threads = min(processorCount(), names.count / 8)
@@ -92,7 +91,7 @@ final class StoreHistory {
   }
 
   /// True if the newest readable snapshot that covers the path has an entry of this kind there.
-  func hasNewest(of snapshots: [Snapshot], path: [[UInt8]], kind: EntryKind) throws -> Bool {
+  func hasNewest(of snapshots: [Snapshot], path: TreePath, kind: EntryKind) throws -> Bool {
     for snapshot in snapshots where snapshot.has(path) {
       guard let reader = try reader(of: snapshot) else { continue }
       // A file that gave way to a directory is gone, too.
@@ -134,10 +133,10 @@ final class StoreHistory {
 
 extension Snapshot {
   /// The sources, from the snapshot's root on. A snapshot that names none is one of everything.
-  var places: [[[UInt8]]] {
+  var places: [TreePath] {
     let places = summary.placesOfSources
     return places.isEmpty ? [[]] : places
   }
 
-  func has(_ path: [[UInt8]]) -> Bool { places == [[]] || summary.covers(path) }
+  func has(_ path: TreePath) -> Bool { places == [[]] || summary.covers(path) }
 }

@@ -12,7 +12,8 @@ extension AuditCollection {
     var facts = PlanFacts(
       host: displayName(CurrentProcess.hostName()), now: now.seconds, version: Treering.version,
       system: Self.systemName(), configuration: displayName(try absolutePath(of: file.path)),
-      repository: displayName(try absolutePath(of: repository.path)), label: settings.label)
+      repository: displayName(try absolutePath(of: repository.path)),
+      label: String(decoding: settings.label.bytes, as: UTF8.self))
     facts.plan = settings.plan ?? PlanConfiguration()
     facts.freshWithin = settings.audit.verifyWithinSeconds
     facts.sources = file.sources.filter { Array($0.path.utf8) != file.planDirectory }.map {

@@ -43,7 +43,7 @@ extension AuditCollection {
     guard found.time >= begin, let catalog = try? repository.openCatalog(of: snapshot.name) else { return found }
     let reader = CatalogReader(reading: catalog)
     for source in summary.sources where source != file.planDirectory {
-      if case .directory(_, let subtree)? = try? reader.find([summary.label] + components(of: source)) {
+      if case .directory(_, let subtree)? = try? reader.find(summary.label + TreePath(parsing: source)) {
         found.sizes[displayName(source)] = subtree.totals.bytes
       }
     }

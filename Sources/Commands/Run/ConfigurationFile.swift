@@ -107,7 +107,7 @@ struct ConfigurationFile {
   /// The sources with their label, the databases included, or `nil` if the configuration names none.
   var sourceSet: SourceSet? {
     let paths = sources.map { Array($0.path.utf8) } + databases.map(\.source)
-    return paths.isEmpty ? nil : SourceSet(label: Array(settings.label.utf8), paths: paths)
+    return paths.isEmpty ? nil : SourceSet(label: settings.label.bytes, paths: paths)
   }
 
   /// True if this configuration names the repository, by any path.
@@ -130,13 +130,13 @@ struct ConfigurationFile {
       throw Failure(
         .usage, "\(displayName(path)) names no source", path: path, hint: "add a table [[source]] with a path")
     }
-    if !databases.isEmpty, settings.label.utf8.elementsEqual(DatabaseRecord.label) {
+    if !databases.isEmpty, settings.label.bytes == DatabaseRecord.label {
       throw Failure(
         .usage, "\(displayName(path)): the label \"databases\" belongs to the dumps", path: path,
         hint: "choose another label, such as the host's name")
     }
     var options = SnapshotOptions(
-      sources: [], label: Array(settings.label.utf8), threads: threads,
+      sources: [], label: settings.label.bytes, threads: threads,
       changeDetection: ChangeDetection(rawValue: settings.changeDetection) ?? .ctime,
       guardLimits: GuardLimits(gone: settings.goneLimit, changed: settings.changedLimit))
     for source in sources {

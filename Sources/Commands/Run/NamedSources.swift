@@ -43,12 +43,11 @@ func sourceProblem(at path: [UInt8]) -> (failure: Failure, isMistake: Bool)? {
 }
 
 /// Checks that a label is the name of one directory.
-func checkedLabel(_ label: String) throws(Failure) -> [UInt8] {
-  let bytes = argumentBytes(label)
-  guard !bytes.isEmpty, bytes.count <= 255, !bytes.contains(slash),
-    bytes != [UInt8(ascii: ".")], bytes != Array("..".utf8)
-  else { throw Failure(.usage, "--label takes the name of one directory, such as a host's name") }
-  return bytes
+func checkedLabel(_ label: String) throws(Failure) -> Name {
+  guard let name = Name(argumentBytes(label)) else {
+    throw Failure(.usage, "--label takes the name of one directory, such as a host's name")
+  }
+  return name
 }
 
 /// Refuses a source inside the repository, which would back up backups for ever.

@@ -94,7 +94,7 @@ struct ExpectedSource {
     if let file {
       return file.sources.map {
         ExpectedSource(
-          label: Array(file.settings.label.utf8), path: Array($0.path.utf8), isOptional: $0.isOptional,
+          label: file.settings.label.bytes, path: Array($0.path.utf8), isOptional: $0.isOptional,
           rpoSeconds: $0.rpoSeconds, commonRPOSeconds: file.settings.rpoSeconds)
       }
     }

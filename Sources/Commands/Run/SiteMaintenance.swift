@@ -41,7 +41,7 @@ extension SnapshotOptions {
       before?()
       maintenance.end(site.path)
     }
-    let names = components(of: site.path).dropFirst(components(of: site.source).count)
+    let names = TreePath(parsing: site.path).dropFirst(TreePath(parsing: site.source).count)
     let place = names.map { "/" + Configuration.pattern(of: $0) }.joined()
     excludesOfSource[site.source, default: Excludes()].patterns
       .add(Array("\(place)/.maintenance".utf8), origin: "the maintenance mode")

@@ -42,10 +42,8 @@ extension Configuration {
     let trees = all
     for site in sites {
       guard let file = (try? site.site.get())?.fileElsewhere, trees.around(file) == nil else { continue }
-      let names = components(of: file)
-      let (path, name) = (
-        "/" + names.dropLast().map { String(decoding: $0, as: UTF8.self) }.joined(separator: "/"), names.last!
-      )
+      let names = TreePath(parsing: file)
+      let (path, name) = (String(decoding: names.dropLast().absolute, as: UTF8.self), names.last!)
       let index = all.firstIndex { $0.path == path } ?? all.endIndex
       if index == all.endIndex { all.append(Source(path: path, line: site.settings.database.line, exclude: ["/*"])) }
       all[index].exclude.append("!/" + Self.pattern(of: name))
@@ -74,7 +72,7 @@ extension Configuration.Source {
 extension [Configuration.Source] {
   /// The innermost source that a path lies in.
   func around(_ path: [UInt8]) -> Configuration.Source? {
-    filter { components(of: path).starts(with: components(of: [UInt8]($0.path.utf8))) }
+    filter { TreePath(parsing: path).starts(with: TreePath(parsing: $0.path.utf8)) }
       .max { $0.path.utf8.count < $1.path.utf8.count }
   }
 }

@@ -56,7 +56,7 @@ func replaceFile(at path: [UInt8], with text: String) throws(Failure) {
 func makeDirectories(to path: [UInt8]) throws(Failure) {
   do {
     var parent = try Descriptor.open(path: [slash], .pathOnly)
-    for name in components(of: path) {
+    for name in TreePath(parsing: path) {
       do { try parent.makeDirectory(name.span, mode: 0o755) } catch { guard error == .exists else { throw error } }
       parent = try parent.openFollowing(name.span, [.pathOnly, .directory])
     }

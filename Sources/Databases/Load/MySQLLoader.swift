@@ -82,7 +82,7 @@ struct DumpJoiner {
       renames[directory] = DatabaseRename(of: name, to: newName)
     }
     for path in lines.split(separator: 10).map(Array.init) {
-      let parts = path.split(separator: slash).map(Array.init)
+      let parts = TreePath(parsing: path)
       if parts.count == 1 {
         try append(path, of: dump.directory, to: joined, renaming: nil)
       } else if parts.count == 2, let rename = renames[parts[0]] {

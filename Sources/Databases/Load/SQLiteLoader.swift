@@ -125,7 +125,7 @@ struct SQLiteLoader: DumpLoading {
   }
 
   private func split(_ path: [UInt8]) -> (parent: [UInt8], name: [UInt8]) {
-    let index = path.lastIndex(of: slash) ?? 0
-    return (index == 0 ? [slash] : Array(path[..<index]), Array(path[(index + 1)...]))
+    let path = TreePath(parsing: path)
+    return (path.dropLast().absolute, path.last ?? [])
   }
 }

@@ -29,7 +29,7 @@ public struct WordPressSite: Sendable {
     let root = Array(settings.path.utf8)
     let roots = [root, (try? CurrentProcess.realPath(root)) ?? root]
     fileElsewhere = file.flatMap { file in roots.contains { isBelow($0, file.path) } ? nil : file.path }
-    config = file?.path ?? joined(root, SiteFile.name)
+    config = file?.path ?? ([SiteFile.name] as TreePath).bytes(below: root)
     directories = []
     for directory in try constants.directories() {
       if roots.contains(where: { isBelow($0, directory.path) }) { continue }
@@ -57,7 +57,7 @@ public struct WordPressSite: Sendable {
   /// Links in place of the directories that WordPress writes to.
   private static func links(at content: [UInt8]) -> [(path: [UInt8], target: [UInt8])] {
     [content, content + Array("/uploads".utf8)].compactMap { path in
-      let name = Array(path[(path.lastIndex(of: slash)! + 1)...])
+      let name = splitLast(of: path).name
       guard let above = try? Descriptor.open(path: parent(of: path), [.pathOnly, .directory]),
         let status = try? above.status(of: name.span), status.kind == .symbolicLink,
         let target = try? CurrentProcess.realPath(path)
@@ -69,18 +69,11 @@ public struct WordPressSite: Sendable {
 
 /// True for a path that is another one, or below it.
 func isBelow(_ above: [UInt8], _ path: [UInt8]) -> Bool {
-  path == above || path.starts(with: joined(above, []))
-}
-
-private func joined(_ directory: [UInt8], _ name: [UInt8]) -> [UInt8] {
-  (directory == [slash] ? [] : directory) + [slash] + name
+  TreePath(parsing: path).starts(with: TreePath(parsing: above))
 }
 
 /// The directory that has an entry.
-func parent(of path: [UInt8]) -> [UInt8] {
-  let above = Array(path[..<(path.lastIndex(of: slash) ?? 0)])
-  return above.isEmpty ? [slash] : above
-}
+func parent(of path: [UInt8]) -> [UInt8] { TreePath(parsing: path).dropLast().absolute }
 
 /// The file with a site's constants.
 struct SiteFile {
@@ -130,12 +123,12 @@ struct SiteFile {
     if let config = settings.config { return Array(config.utf8) }
     let path = Array(settings.path.utf8)
     let site = try Descriptor.open(path: path, [.pathOnly, .directory])
-    if try site.statusIfPresent(of: name.span) != nil { return joined(path, name) }
+    if try site.statusIfPresent(of: name.span) != nil { return (TreePath(parsing: path) + name).absolute }
     // WordPress also looks one directory higher, unless that is another installation.
     let above = try Descriptor.open(path: parent(of: path), [.pathOnly, .directory])
     let isInstallation = try above.statusIfPresent(of: Array("wp-settings.php".utf8).span) != nil
     if isInstallation { return nil }
-    return try above.statusIfPresent(of: name.span) != nil ? joined(parent(of: path), name) : nil
+    return try above.statusIfPresent(of: name.span) != nil ? (TreePath(parsing: path).dropLast() + name).absolute : nil
   }
 
   /// Only the operator's path may be a link: the owner of the site's own file may be any user.
@@ -298,11 +291,11 @@ private struct SiteConstants {
 
   private func path(_ name: String) throws(DumpFailure) -> [UInt8] {
     let text = try text(name, key: "content")
-    let names = text.utf8.split(separator: slash).filter { !$0.elementsEqual(".".utf8) }
-    guard text.hasPrefix("/"), !names.isEmpty, !names.contains(where: { $0.elementsEqual("..".utf8) }) else {
+    let path = TreePath(parsing: text.utf8)
+    guard text.hasPrefix("/"), !path.isEmpty, !path.contains(Array("..".utf8)) else {
       throw failure(
         "\(name) in \(place(of: name).file?.shown ?? "") is no absolute path", "give \"content\" in [[wordpress]]")
     }
-    return names.flatMap { [slash] + $0 }
+    return path.absolute
   }
 }

@@ -180,13 +180,13 @@ private func sources(of top: Directory, with options: AdoptOptions) throws -> (o
   var own: [[UInt8]] = []
   for source in options.sources {
     do throws(Errno) {
-      _ = try labelled.directory(path: source.split(separator: slash).map(Array.init))
+      _ = try labelled.directory(path: TreePath(parsing: source))
       own.append(source)
     } catch {
       guard error == .noSuchEntry || error == .notADirectory else { throw error }
     }
   }
-  let plan = PathPlan(absolutePaths: options.sources)
+  let plan = PathPlan(sources: options.sources.map { TreePath(parsing: $0) })
   if !options.sources.isEmpty && !plan.isSource { try addDirectories(of: labelled, at: [], beside: plan, to: &own) }
   var others: [[UInt8]] = []
   for label in try directoryNames(of: top) where label != options.label {
@@ -202,16 +202,16 @@ private func sources(of top: Directory, with options: AdoptOptions) throws -> (o
 
 /// Adds the directories that lead to no source of the plan, beside those that do.
 private func addDirectories(
-  of directory: Directory, at path: [[UInt8]], beside plan: PathPlan, to sources: inout [[UInt8]]
+  of directory: Directory, at path: TreePath, beside plan: PathPlan, to sources: inout [[UInt8]]
 ) throws(Errno) {
   for name in try directoryNames(of: directory) {
-    let place = path + [name]
+    let place = path + name
     if let below = plan.below(name) {
       if !below.isSource {
         try addDirectories(of: try directory.directory(name.span), at: place, beside: below, to: &sources)
       }
     } else {
-      sources.append(joined(place, absolute: true))
+      sources.append(place.absolute)
     }
   }
 }

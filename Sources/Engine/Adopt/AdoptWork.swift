@@ -67,7 +67,7 @@ final class AdoptWork: TreeWork {
   func finish(with worker: AdoptWorker) throws { try worker.writer.flush() }
 
   private func failure(at node: Node, name: [UInt8]?, words: String) -> Failure {
-    Failure(.failed, "\(displayName(joined(node.path + (name.map { [$0] } ?? [])))) \(words)")
+    Failure(.failed, "\((node.path + name).displayed) \(words)")
   }
 
   // MARK: Entering a directory

@@ -15,7 +15,7 @@ struct BuildState {
   /// The tree that the catalog describes.
   var tree: StoredTree?
   /// The directory's path in `tree`, if the base of the directory above does not lead to it.
-  var basePath: [[UInt8]]?
+  var basePath: TreePath?
 
   // Open until the directory is left: its children are opened relative to these.
   var baseTree: Directory?
@@ -36,7 +36,7 @@ struct BuildState {
   /// Set when the directory is left; `nil` if it is not in the snapshot after all.
   var result: Subtree?
 
-  init(isSynthetic: Bool = false, leadsToSource: Bool, base: Subtree?, tree: StoredTree?, basePath: [[UInt8]]? = nil) {
+  init(isSynthetic: Bool = false, leadsToSource: Bool, base: Subtree?, tree: StoredTree?, basePath: TreePath? = nil) {
     self.isSynthetic = isSynthetic
     self.leadsToSource = leadsToSource
     self.base = base
@@ -113,12 +113,9 @@ extension WalkNode where State: BuiltDirectory {
   }
 
   /// The path of an entry as the operator knows it: without the snapshot's own label.
-  func sourcePath(of entry: some Sequence<UInt8>) -> [UInt8] { shown(path + [Array(entry)]) }
+  func sourcePath(of entry: some Sequence<UInt8>) -> [UInt8] { shown(path + Array(entry)) }
 
   var sourcePath: [UInt8] { shown(path) }
 
-  private func shown(_ path: [[UInt8]]) -> [UInt8] {
-    let showsLabel = self.build.showsLabel
-    return joined(path.dropFirst(showsLabel ? 0 : 1), absolute: !showsLabel)
-  }
+  private func shown(_ path: TreePath) -> [UInt8] { self.build.showsLabel ? path.relative : path.dropFirst().absolute }
 }

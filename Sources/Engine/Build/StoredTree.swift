@@ -62,7 +62,7 @@ struct StoredFile {
 
 /// A directory of a stored tree that may be merged with a directory of the source.
 struct StoredDirectory {
-  let path: [[UInt8]]
+  let path: TreePath
   let subtree: Subtree
   let record: DirectoryRecord
   let directory: Directory?
@@ -137,7 +137,7 @@ final class StoredFinder {
   /// The path of a source inode in a tree.
   ///
   /// It is the path of the directory itself, or of the directory that holds the file.
-  func path(of status: FileStatus, on fileSystem: FileSystemKey, in tree: StoredTree) -> [[UInt8]]? {
+  func path(of status: FileStatus, on fileSystem: FileSystemKey, in tree: StoredTree) -> TreePath? {
     guard let number = trees.firstIndex(where: { $0 === tree }), mayHold(status, tree: number),
       let index = index(ofTree: number)
     else { return nil }
@@ -150,7 +150,7 @@ final class StoredFinder {
   private func firstFile(
     with status: FileStatus, on fileSystem: FileSystemKey, of index: InodeIndex, tree: Int,
     where fits: (FileRow) -> Bool
-  ) -> (number: UInt32, path: [[UInt8]], record: DirectoryRecord, row: FileRow)? {
+  ) -> (number: UInt32, path: TreePath, record: DirectoryRecord, row: FileRow)? {
     for number in index.directoriesHolding(status.inode, on: fileSystem).prefix(Self.candidates) {
       let path = index.path(of: number)
       if let folder = try? reader(ofTree: tree).findDirectory(path),
@@ -165,8 +165,8 @@ final class StoredFinder {
   /// The first directory of a tree that had this inode and fits.
   private func firstDirectory(
     with status: FileStatus, on fileSystem: FileSystemKey, of index: InodeIndex, tree: Int,
-    where fits: ([[UInt8]], DirectoryRecord) -> Bool
-  ) -> (path: [[UInt8]], subtree: Subtree, record: DirectoryRecord)? {
+    where fits: (TreePath, DirectoryRecord) -> Bool
+  ) -> (path: TreePath, subtree: Subtree, record: DirectoryRecord)? {
     for number in index.directoriesBeing(status.inode, on: fileSystem) {
       let path = index.path(of: number)
       if case .directory(let record, let subtree)? = try? reader(ofTree: tree).find(path),
@@ -202,7 +202,7 @@ final class StoredFinder {
     return index
   }
 
-  private func directory(tree: Int, number: UInt32, path: [[UInt8]]) -> Directory? {
+  private func directory(tree: Int, number: UInt32, path: TreePath) -> Directory? {
     if let known = directories.lastIndex(where: { $0.tree == tree && $0.number == number }) {
       return directories[known].directory
     }
@@ -242,8 +242,8 @@ extension FileSystemIdentity {
 
 extension StoredTree {
   /// True if another file system was mounted below a directory.
-  fileprivate func hasMounts(below path: [[UInt8]]) -> Bool {
-    let below = joined(path, absolute: true) + [slash]
+  fileprivate func hasMounts(below path: TreePath) -> Bool {
+    let below = path.absolute + [slash]
     return mounts.keys.contains { $0.starts(with: below) }
   }
 }

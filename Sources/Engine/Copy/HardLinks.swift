@@ -1,7 +1,9 @@
+internal import Model
+
 /// The first stored name of an inode with several names.
 struct FirstName<Value: Sendable>: Sendable {
   /// The directory of the name, from the root of the walk.
-  var directory: [[UInt8]]
+  var directory: TreePath
   var name: [UInt8]
   /// The stored inode.
   var inode: UInt64

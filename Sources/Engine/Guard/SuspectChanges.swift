@@ -43,7 +43,7 @@ func suspectChanges(
   let order = list.retentionOrder.map { list.snapshots[$0.index] }
   let earlier = order.prefix { $0.name != snapshot.name }.reversed()
   for source in snapshot.summary.sources {
-    let path = [snapshot.summary.label] + source.split(separator: slash).map(Array.init)
+    let path = snapshot.summary.label + TreePath(parsing: source)
     for previous in earlier where previous.summary.covers(path) {
       do {
         let before = CatalogReader(reading: try repository.openCatalog(of: previous.name))
@@ -63,7 +63,7 @@ func suspectChanges(
 }
 
 private func suspicion(
-  before: CatalogReader, after: CatalogReader, path: [[UInt8]], total: UInt64, shareOfFiles: Double,
+  before: CatalogReader, after: CatalogReader, path: TreePath, total: UInt64, shareOfFiles: Double,
   moved: UInt64, limits: GuardLimits
 ) throws -> (amount: String, state: String)? {
   var gone: UInt64 = 0

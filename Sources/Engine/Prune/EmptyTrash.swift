@@ -27,7 +27,7 @@ func deleteContent(of directory: Directory, at path: [UInt8], threads: ThreadCou
   } while work.parts.value > 0
   guard let first = work.first.withLock({ $0 }) else { return nil }
   let more = work.failures.value - 1
-  let shown = displayName(path + [slash] + joined(first.path))
+  let shown = displayName(first.path.bytes(below: path))
   return Failure(.failed, "cannot delete \(shown): \(first.reason)" + (more == 0 ? "" : ", and \(more) more"))
 }
 
@@ -54,7 +54,7 @@ private final class Deletion: TreeWork {
   /// Directories that were moved to the top of the trash for lack of descriptors.
   let parts = Atomic<UInt64>(0)
   let failures = Atomic<UInt64>(0)
-  let first = Mutex<(path: [[UInt8]], reason: String)?>(nil)
+  let first = Mutex<(path: TreePath, reason: String)?>(nil)
 
   init(in trash: Directory) { self.trash = trash }
 
@@ -74,7 +74,7 @@ private final class Deletion: TreeWork {
 
   private func note(at node: Node, name: [UInt8]?, reason: String) {
     failures.count()
-    let path = node.path + (name.map { [$0] } ?? [])
+    let path = node.path + name
     first.withLock { $0 = $0 ?? (path, reason) }
   }
 

@@ -327,9 +327,9 @@ private struct ExaminedInodes {
     let places = run.inodes.sorted {
       $0.snapshot != $1.snapshot
         ? $0.snapshot < $1.snapshot
-        : $0.place.directory.lexicographicallyPrecedes($1.place.directory) { $0.lexicographicallyPrecedes($1) }
+        : $0.place.directory < $1.place.directory
     }
-    var last: (snapshot: Int, path: [[UInt8]], directory: Directory?)?
+    var last: (snapshot: Int, path: TreePath, directory: Directory?)?
     for (count, inode) in places.enumerated() {
       if count & 0xFF == 0 { try checkForSignal() }
       let snapshot = run.snapshots[inode.snapshot]
@@ -352,9 +352,7 @@ private struct ExaminedInodes {
     }
   }
 
-  private mutating func add(
-    _ inode: SnapshotRun.Inode, of run: Run, number: UInt64, bytes: UInt64, linkCount: Int64?
-  ) {
+  private mutating func add(_ inode: SnapshotRun.Inode, of run: Run, number: UInt64, bytes: UInt64, linkCount: Int64?) {
     var holders = Set(inode.holders.flatMap { run.snapshots[$0.snapshots].map(\.name) })
     if let before = known[number] { holders.formUnion(before.inode.holders) }
     let snapshot = run.snapshots[inode.snapshot]

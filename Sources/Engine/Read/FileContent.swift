@@ -1,5 +1,5 @@
 public import Catalog
-internal import Model
+public import Model
 internal import Posix
 public import Repository
 
@@ -16,14 +16,14 @@ public struct FileContent {
   ///
   /// Returns the reason if the content is not that of the catalog, otherwise `nil`. The pieces were delivered then.
   public func read(
-    _ row: FileRow, at path: [[UInt8]], _ take: (UnsafeRawBufferPointer) throws -> Void
+    _ row: FileRow, at path: TreePath, _ take: (UnsafeRawBufferPointer) throws -> Void
   ) throws -> String? {
     try request(path)
     return try receive(row, take)
   }
 
   /// Requests a file. Several may be requested before the first is received; they come in the same order.
-  public func request(_ path: [[UInt8]]) throws { try contents.request(path) }
+  public func request(_ path: TreePath) throws { try contents.request(path) }
 
   /// Delivers the requested file that is due.
   public func receive(_ row: FileRow, _ take: (UnsafeRawBufferPointer) throws -> Void) throws -> String? {

@@ -156,7 +156,7 @@ struct ReceiveMerge {
     return try place(contentOf: row)
   }
 
-  private func linkElsewhere(_ found: StoredFile, path: [[UInt8]], row: FileRow) throws -> Hints? {
+  private func linkElsewhere(_ found: StoredFile, path: TreePath, row: FileRow) throws -> Hints? {
     guard record.mayShareInode(row, with: found.row, of: found.record), let directory = found.directory,
       let inode = found.inode,
       found.row.hints.flags.isDisjoint(with: [.notStored]),
@@ -285,7 +285,7 @@ struct ReceiveMerge {
     let digest = row.digest.fileName
     let contents = work.wanted.contents
     if (try? contents.descriptor.status(of: digest.span)) == nil {
-      try work.wanted.fetchContent(row.digest, byteCount: row.size, at: node.path + [Array(record.bytes[row.name])])
+      try work.wanted.fetchContent(row.digest, byteCount: row.size, at: node.path + record.bytes[row.name])
       if work.wanted.isTooLarge(row.digest) { throw Unstorable(error: .fileTooLarge) }
     }
     let name = record.bytes.span.extracting(row.name)

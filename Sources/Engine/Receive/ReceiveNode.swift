@@ -12,7 +12,7 @@ struct ReceiveDirectory: BuiltDirectory {
   let isMoved: Bool
   var record: DirectoryRecord?
 
-  init(below parent: ReceiveDirectory?, digest: Digest, base: Subtree?, tree: StoredTree?, basePath: [[UInt8]]? = nil) {
+  init(below parent: ReceiveDirectory?, digest: Digest, base: Subtree?, tree: StoredTree?, basePath: TreePath? = nil) {
     build = BuildState(leadsToSource: parent == nil, base: base, tree: tree, basePath: basePath)
     self.digest = digest
     depth = parent.map { $0.depth + 1 } ?? 0
@@ -24,13 +24,13 @@ typealias ReceiveNode = WalkNode<ReceiveDirectory>
 
 extension ReceiveNode {
   /// The path of a moved directory in the base.
-  var baseLocation: [[UInt8]] {
-    var below: [[UInt8]] = []
+  var baseLocation: TreePath {
+    var below: TreePath = []
     var node = self
     while true {
       if let basePath = node.build.basePath { return basePath + below.reversed() }
       below.append(node.name)
-      guard let parent = node.parent else { return below.reversed() }
+      guard let parent = node.parent else { return TreePath(below.reversed()) }
       node = parent
     }
   }

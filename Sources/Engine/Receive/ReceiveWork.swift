@@ -9,7 +9,7 @@ final class ReceiveWorker {
   let tools: BuildTools
   let base: CatalogReader?
   /// The directory of the base that was searched last, opened.
-  fileprivate var baseFolder: (path: [[UInt8]], directory: Directory?)?
+  fileprivate var baseFolder: (path: TreePath, directory: Directory?)?
   /// The directories of the new snapshot that were searched last.
   fileprivate var wantedPaths = PathCache<WantedLevel> { $0.index.byteCount + ($0.base?.byteCount ?? 0) }
 
@@ -157,7 +157,7 @@ final class ReceiveWork: TreeWork {
     for (row, base, isRecycled) in rows {
       let name = Array(record.bytes[row.name])
       let same = base.map { Subtree($0) }
-      var basePath: [[UInt8]]?
+      var basePath: TreePath?
       var subtree = same
       if same?.digest != row.digest, let path = try wanted.basePath(of: row.digest),
         case .directory(_, let found)? = try? worker.base?.find(path)
@@ -192,7 +192,7 @@ final class ReceiveWork: TreeWork {
   ///
   /// False for a name with the same `linkGroup`, which shares the inode.
   func isFile(
-    at path: [[UInt8]], row: FileRow, of record: DirectoryRecord, linkGroup: UInt64?, with worker: ReceiveWorker
+    at path: TreePath, row: FileRow, of record: DirectoryRecord, linkGroup: UInt64?, with worker: ReceiveWorker
   ) throws -> Bool {
     guard let name = path.last else { return false }
     let folder = path.dropLast()
@@ -213,9 +213,9 @@ final class ReceiveWork: TreeWork {
   }
 
   /// The base's file at a path; `nil` if there is none.
-  func storedFile(at path: [[UInt8]], with worker: ReceiveWorker) -> StoredFile? {
+  func storedFile(at path: TreePath, with worker: ReceiveWorker) -> StoredFile? {
     guard let baseTree, case .file(let row, let record)? = try? worker.base?.find(path) else { return nil }
-    let folder = Array(path.dropLast())
+    let folder = path.dropLast()
     if worker.baseFolder?.path != folder { worker.baseFolder = (folder, try? baseTree.root?.directory(path: folder)) }
     return StoredFile(
       row: row, record: record, directory: worker.baseFolder?.directory, tree: baseTree, isFoundByInode: true)

@@ -129,7 +129,7 @@ final class KeptEntries: Sendable {
   func plan(for node: RestoreNode, isFilling: Bool) {
     guard let above = candidates(for: node).first else { return }
     planned.withLock {
-      $0.paths.insert(joined([root] + above.path + [name]))
+      $0.paths.insert((above.path + name).bytes(below: root))
       $0.isFilled = $0.isFilled || isFilling
     }
   }
@@ -221,7 +221,7 @@ final class KeptEntries: Sendable {
         }
         return Place(
           directory: directory, above: Directory(try above.descriptor.reopenDirectory()), name: name,
-          path: joined([root] + candidate.path + [name]), journal: journal)
+          path: (candidate.path + name).bytes(below: root), journal: journal)
       } catch {
         refusal = error
         guard error.meansNoPermission || error == .readOnlyFileSystem else { throw error }

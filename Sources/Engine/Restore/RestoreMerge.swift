@@ -88,7 +88,7 @@ struct RestoreMerge {
     }
     // Only the first name of an inode needs the content.
     if let fetcher = work.fetcher, row.kind == .regular, row.size > 0, row.linkGroup == nil, !task.isCorrection {
-      try fetcher.request(work.label + node.path + [name])
+      try fetcher.request(work.label + node.path + name)
       task.isRequested = true
     }
     return task
@@ -163,7 +163,7 @@ struct RestoreMerge {
     } store: { first in
       guard let inode = try makeAlone(&task, name: name, as: made, in: target) else { return nil }
       if let first, let refusal {
-        let other = work.path(first.directory + [first.name])
+        let other = work.path(first.directory + first.name)
         work.warn(at: path(of: name), "is a copy, and no hard link of \(displayName(other)) any more: \(refusal)")
       }
       try take(made, name: name, task: task, in: target)
@@ -300,7 +300,7 @@ struct RestoreMerge {
       counted = assembly.writtenByteCount
     }
     if row.size > 0 {
-      if !task.isRequested { try work.fetcher!.request(work.label + node.path + [name]) }
+      if !task.isRequested { try work.fetcher!.request(work.label + node.path + name) }
       task.isRequested = false
       var failure: Errno?
       func writing(body: () throws(Errno) -> Void) {

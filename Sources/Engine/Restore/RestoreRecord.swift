@@ -26,7 +26,7 @@ struct RecordedChange {
 
   let sign: Sign
   /// From the destination on.
-  let path: [[UInt8]]
+  let path: TreePath
   /// The inode after the change; zero if it is not known.
   var inode: UInt64 = 0
   /// The ctime after the change. Of an announced change it is the mtime, because the change itself sets the ctime. Of a
@@ -37,9 +37,9 @@ struct RecordedChange {
   /// True until the change is known to be made.
   var isAnnounced = false
 
-  init(_ sign: Sign, at path: [[UInt8]]) { (self.sign, self.path) = (sign, path) }
+  init(_ sign: Sign, at path: TreePath) { (self.sign, self.path) = (sign, path) }
 
-  init(timeOf directory: [[UInt8]], _ time: Timestamp) {
+  init(timeOf directory: TreePath, _ time: Timestamp) {
     self.init(.time, at: directory)
     changed = time
   }
@@ -54,7 +54,7 @@ struct RecordedChange {
       let nanoseconds = UInt32(String(decoding: words[3], as: UTF8.self)),
       !words[4].isEmpty || sign == .time || sign == .end
     else { return nil }
-    self.init(sign, at: words[4].split(separator: slash).map(Array.init))
+    self.init(sign, at: TreePath(parsing: words[4]))
     self.inode = inode
     changed = Timestamp(seconds: seconds, nanoseconds: nanoseconds)
     isAnnounced = words[0].count > 1
@@ -63,8 +63,7 @@ struct RecordedChange {
 
   var line: [UInt8] {
     [sign.rawValue] + (isAnnounced ? Self.announcement : [])
-      + Array(" \(inode) \(changed.seconds) \(changed.nanoseconds) ".utf8) + Array(path.joined(separator: [slash]))
-      + [0]
+      + Array(" \(inode) \(changed.seconds) \(changed.nanoseconds) ".utf8) + path.bytes + [0]
   }
 
   private static let announcement = Array("?".utf8)
@@ -73,9 +72,9 @@ struct RecordedChange {
 
 /// A journal that was read: the last state of each change.
 struct RecordedChanges {
-  private(set) var changes: [[[UInt8]]: RecordedChange] = [:]
+  private(set) var changes: [TreePath: RecordedChange] = [:]
   /// The mtimes of directories before the first change in them.
-  private(set) var times: [[[UInt8]]: Timestamp] = [:]
+  private(set) var times: [TreePath: Timestamp] = [:]
   /// False if the restore was killed.
   private(set) var isEnded = false
 
@@ -113,7 +112,7 @@ final class ChangeJournal: Sendable {
   private struct State {
     var byteCount: UInt64 = 0
     /// The directories whose time the journal has.
-    var directories: Set<[[UInt8]]> = []
+    var directories: Set<TreePath> = []
   }
   private let state = Mutex(State())
   /// The bytes that a loss of power leaves.
@@ -146,7 +145,7 @@ final class ChangeJournal: Sendable {
   }
 
   /// Notes the time of a directory before the first change in it.
-  func note(_ time: Timestamp, of directory: [[UInt8]]) throws(Errno) {
+  func note(_ time: Timestamp, of directory: TreePath) throws(Errno) {
     guard state.withLock({ $0.directories.insert(directory).inserted }) else { return }
     try append(RecordedChange(timeOf: directory, time))
   }

@@ -19,7 +19,7 @@ public enum Overwrite: String, CaseIterable, Sendable {
 
 public struct RestoreOptions: Sendable {
   /// Paths from the snapshot's root, label first; empty for everything.
-  public var paths: [[[UInt8]]]
+  public var paths: [TreePath]
   /// The destination as the operator named it; made if it does not exist.
   public var destination: [UInt8]
   public var overwrite: Overwrite
@@ -33,7 +33,7 @@ public struct RestoreOptions: Sendable {
   /// Symbolic links that lead to the restored paths are followed.
   public var followsLinks = false
   /// The directory of the snapshot whose content becomes that of the destination; `nil` for that of the label.
-  public var top: [[UInt8]]?
+  public var top: TreePath?
 
   /// The treatment of the destination's own entries by a restore in place.
   public struct Displacement: Sendable {
@@ -55,7 +55,7 @@ public struct RestoreOptions: Sendable {
     }
   }
 
-  public init(paths: [[[UInt8]]], destination: [UInt8], overwrite: Overwrite, isDryRun: Bool, threads: ThreadCount) {
+  public init(paths: [TreePath], destination: [UInt8], overwrite: Overwrite, isDryRun: Bool, threads: ThreadCount) {
     self.paths = paths
     self.destination = destination
     self.overwrite = overwrite
@@ -107,13 +107,13 @@ func restore(
   let (destination, isNew) = try directory.map { ($0, true) } ?? openDestination(of: options)
   let selection =
     options.paths.isEmpty || options.paths.contains { $0.isEmpty || $0 == label }
-    ? nil : PathPlan(paths: options.paths.map { Array($0.dropFirst(label.count)) })
+    ? nil : PathPlan(paths: options.paths.map { $0.dropFirst(label.count) })
   try expect(selection == nil ? [label] : options.paths, in: reader, progress: progress)
   let work = RestoreWork(
     catalog: catalog, options: options, repository: repository, destination: destination, label: label,
     fetcher: fetcher, progress: progress, monitor: monitor)
   // The directories above the sources were not requested either, even if a path names them.
-  let sources = PathPlan(absolutePaths: snapshot.summary.sources)
+  let sources = PathPlan(sources: snapshot.summary.sources.map { TreePath(parsing: $0) })
   let leadsToSources = label == [snapshot.summary.label] && !sources.children.isEmpty && !sources.isSource
   try refuseRemoval(by: options, from: snapshot)
   if let destination, !isNew, let plan = selection ?? (leadsToSources ? sources : nil) {
@@ -147,7 +147,7 @@ private func refuseRemoval(by options: RestoreOptions, from snapshot: Snapshot) 
 }
 
 /// Counts the entries and bytes that are to be restored.
-private func expect(_ paths: [[[UInt8]]], in reader: CatalogReader, progress: Progress) throws {
+private func expect(_ paths: [TreePath], in reader: CatalogReader, progress: Progress) throws {
   var totals = Totals(entries: 0, bytes: 0)
   for path in paths {
     switch try? reader.find(path) {
@@ -169,7 +169,7 @@ private func expect(_ paths: [[[UInt8]]], in reader: CatalogReader, progress: Pr
 /// An adopted snapshot may have several labels; the others are given to `others`.
 private func restoredDirectory(
   of options: RestoreOptions, in snapshot: Snapshot, reader: CatalogReader, others: ([UInt8]) -> Void
-) throws -> (label: [[UInt8]], Subtree) {
+) throws -> (label: TreePath, Subtree) {
   if let top = options.top { return (top, try subtree(at: top, in: snapshot, reader: reader)) }
   let labels = Set(options.paths.compactMap(\.first))
   guard labels.count <= 1 else {
@@ -177,7 +177,7 @@ private func restoredDirectory(
       .usage, "the paths are below different labels: \(labels.map(displayName).sorted().joined(separator: ", "))",
       hint: "restore them one label at a time")
   }
-  let label = [labels.first ?? snapshot.summary.label]
+  let label: TreePath = [labels.first ?? snapshot.summary.label]
   if options.paths.isEmpty, let record = try? reader.root(), let rows = try? record.directories() {
     // Dumps are no files of this machine, and no one misses them here.
     for other in rows.map({ Array(record.bytes[$0.name]) })
@@ -188,7 +188,7 @@ private func restoredDirectory(
   return (label, try subtree(at: label, in: snapshot, reader: reader))
 }
 
-private func subtree(at place: [[UInt8]], in snapshot: Snapshot, reader: CatalogReader) throws -> Subtree {
+private func subtree(at place: TreePath, in snapshot: Snapshot, reader: CatalogReader) throws -> Subtree {
   do {
     guard case .directory(_, let subtree)? = try reader.find(place) else {
       throw CatalogError("the catalog has no directory of its label")
@@ -201,7 +201,7 @@ private func subtree(at place: [[UInt8]], in snapshot: Snapshot, reader: Catalog
 ///
 /// Throws if the directory cannot be opened now, which is no damage: no file could be restored.
 private func openStored(
-  _ snapshot: SnapshotName, label: [[UInt8]], in repository: Repository
+  _ snapshot: SnapshotName, label: TreePath, in repository: Repository
 ) throws(Failure) -> (directory: Directory?, damage: String?) {
   let tree: Directory
   do throws(Failure) { tree = try repository.openTree(of: snapshot) } catch {
@@ -210,7 +210,7 @@ private func openStored(
   }
   do throws(Errno) { return (try tree.directory(path: label), nil) } catch {
     guard error.leavesDataUnknown else { return (nil, "\(error)") }
-    let path = joined([repository.path, snapshot.bytes] + label)
+    let path = (snapshot.bytes + label).bytes(below: repository.path)
     throw Failure(
       .failed, "cannot open the stored directory \(displayName(path)): \(error)", path: path,
       hint: "nothing was restored")

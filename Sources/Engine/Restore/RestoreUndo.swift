@@ -46,11 +46,11 @@ private struct Undo {
   private let hasRecord: Bool
   private var remaining: [RecordedChange] = []
   /// Entries that are removed, or would be.
-  private var removed: Set<[[UInt8]]> = []
+  private var removed: Set<TreePath> = []
   /// Inodes whose ctime this undoing has changed, by the loss of a name.
   private var touched: Set<UInt64> = []
   /// The former mtimes of directories whose entries change.
-  private var times: [[[UInt8]]: Timestamp] = [:]
+  private var times: [TreePath: Timestamp] = [:]
   var result = UndoResult()
 
   init(
@@ -86,9 +86,7 @@ private struct Undo {
       }
       times = found.times
       isEnded = found.isEnded
-      changes = found.changes.values.sorted {
-        $1.path.lexicographicallyPrecedes($0.path) { $0.lexicographicallyPrecedes($1) }
-      }
+      changes = found.changes.values.sorted { $1.path < $0.path }
     } catch let failure as Failure {
       throw failure
     } catch { throw Failure(.usage, "cannot read \(shown): \(error)", path: path) }
@@ -172,7 +170,7 @@ private struct Undo {
 
   private mutating func leave(_ change: RecordedChange, _ reason: String) {
     remaining.append(change)
-    monitor.warn(Warning(path: joined(change.path, absolute: true), message: "\(reason); left as it is"))
+    monitor.warn(Warning(path: change.path.absolute, message: "\(reason); left as it is"))
   }
 
   private mutating func undo(_ change: RecordedChange) throws {
@@ -243,7 +241,7 @@ private struct Undo {
     guard present.kind == .directory else { return true }
     let name = change.path.last!
     let names = try parent.directory(name.span).names()
-    return names.allSatisfy { removed.contains(change.path + [$0]) || TemporaryNames.contains($0) }
+    return names.allSatisfy { removed.contains(change.path + $0) || TemporaryNames.contains($0) }
   }
 
   /// Reports a change of the undoing. `before` is the present entry that another one replaces.
@@ -252,7 +250,7 @@ private struct Undo {
     aspects: ChangedAspects = []
   ) -> Bool {
     let planned = RestoreChange(
-      verb: verb, path: joined(change.path, absolute: true), kind: present.kind,
+      verb: verb, path: change.path.absolute, kind: present.kind,
       kindBefore: before?.kind == present.kind ? nil : before?.kind, aspects: aspects,
       byteCount: present.kind == .regular ? present.size : nil)
     guard approves(planned) else {
@@ -274,9 +272,9 @@ private struct Undo {
         let status = try directory.descriptor.status(of: name.span)
         found.append(
           RestoreChange(
-            verb: .added, path: joined(path + [name], absolute: true), kind: status.kind, kindBefore: nil, aspects: [],
+            verb: .added, path: (path + name).absolute, kind: status.kind, kindBefore: nil, aspects: [],
             byteCount: status.kind == .regular ? status.size : nil))
-        if status.kind == .directory { waiting.append((try directory.directory(name.span), path + [name])) }
+        if status.kind == .directory { waiting.append((try directory.directory(name.span), path + name)) }
       }
     }
     monitor.report(found)
@@ -319,8 +317,7 @@ private struct Undo {
     if aspects.isEmpty { return }
     guard now.isSameInode(as: present), isUnchanged(now, since: change) else { return leave(change, Self.hasChanged) }
     guard isWanted(change, verb: .changed, present: now, before: now, aspects: aspects), !isDryRun else { return }
-    _ = try setMetadata(
-      old, attributes: attributes, to: target, by: .descriptor, currently: now, mayHaveOthers: true)
+    _ = try setMetadata(old, attributes: attributes, to: target, by: .descriptor, currently: now, mayHaveOthers: true)
     touched.insert(now.inode)
   }
 

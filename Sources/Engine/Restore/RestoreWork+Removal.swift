@@ -9,16 +9,16 @@ struct RestoreRemovals: Sendable {
   let excludes: [[UInt8]: Excludes]
 
   /// The rules for the entries of a directory, and its path below the source.
-  func rules(in path: [[UInt8]]) -> (excludes: Excludes, directory: [UInt8])? {
+  func rules(in path: TreePath) -> (excludes: Excludes, directory: [UInt8])? {
     for count in stride(from: path.count, through: 0, by: -1) {
-      guard let excludes = excludes[joined(path.prefix(count), absolute: true)] else { continue }
-      return (excludes, Array(path.dropFirst(count).joined(separator: [slash])))
+      guard let excludes = excludes[path.prefix(count).absolute] else { continue }
+      return (excludes, path.dropFirst(count).bytes)
     }
     return nil
   }
 
   /// True for an entry that a rule leaves out of the snapshots.
-  func isExcluded(_ name: Span<UInt8>, in path: [[UInt8]], status: FileStatus) -> Bool {
+  func isExcluded(_ name: Span<UInt8>, in path: TreePath, status: FileStatus) -> Bool {
     guard let (excludes, directory) = rules(in: path) else { return false }
     let isDirectory = status.kind == .directory
     return (excludes.rule(for: name, in: directory, isDirectory: isDirectory) ?? excludes.rule(for: status)) != nil
@@ -27,16 +27,14 @@ struct RestoreRemovals: Sendable {
   /// The reason why a directory and everything below it stays, or `nil`: a repository, another mounted file system, or
   /// an entry that is in no snapshot because of a rule. `found` gets each entry below the directory.
   func obstacle(
-    to name: [UInt8], in above: Directory, path: [[UInt8]], found: ([[UInt8]], FileStatus) -> Void
+    to name: [UInt8], in above: Directory, path: TreePath, found: (TreePath, FileStatus) -> Void
   ) throws(Errno) -> String? {
     let mount = try above.descriptor.status().mount
-    let path = path + [name]
-    var waiting: [(above: Directory, name: [UInt8], path: [[UInt8]])] = [(above, name, path)]
+    let path = path + name
+    var waiting: [(above: Directory, name: [UInt8], path: TreePath)] = [(above, name, path)]
     var listing = DirectoryListing()
     while let (above, name, here) = waiting.popLast() {
-      func shown(_ name: [UInt8]? = nil) -> String {
-        displayName(joined(here.dropFirst(path.count - 1) + (name.map { [$0] } ?? [])))
-      }
+      func shown(_ name: [UInt8]? = nil) -> String { (here.dropFirst(path.count - 1) + name).displayed }
       guard try above.descriptor.status(of: name.span).mount == mount else {
         return "\(shown()) is a mounted file system"
       }
@@ -52,8 +50,8 @@ struct RestoreRemovals: Sendable {
         if isExcluded(name.span, in: here, status: status) {
           return "a rule leaves \(shown(name)) out of the snapshots"
         }
-        found(here + [name], status)
-        if status.kind == .directory { waiting.append((directory, name, here + [name])) }
+        found(here + name, status)
+        if status.kind == .directory { waiting.append((directory, name, here + name)) }
       }
     }
     return nil
@@ -79,7 +77,7 @@ extension RestoreWork {
   ) throws(Errno) {
     guard let kept, options.displacement?.isKept == true else { return }
     if options.isDryRun { return kept.plan(for: node, isFilling: sign != .added) }
-    var change = RecordedChange(sign, at: node.path + (name.map { [$0] } ?? []))
+    var change = RecordedChange(sign, at: node.path + name)
     change.isAnnounced = true
     (change.inode, change.changed) = (inode, modified)
     try kept.announce(change, in: node)
@@ -88,7 +86,7 @@ extension RestoreWork {
   /// Records that an announced change was made. Without this line the undoing knows less, but enough.
   func recordChange(_ sign: RecordedChange.Sign, of name: [UInt8], in node: RestoreNode) {
     guard let kept, hasJournal, let status = try? node.target?.descriptor.status(of: name.span) else { return }
-    var change = RecordedChange(sign, at: node.path + [name])
+    var change = RecordedChange(sign, at: node.path + name)
     change.inode = status.inode
     if status.kind != .directory { change.changed = status.changed }
     try? kept.complete(change, in: node)
@@ -104,9 +102,7 @@ extension RestoreWork {
   }
 
   /// Keeps an entry that gives way to a new one. True if the new one is in its place already.
-  func displace(
-    _ name: [UInt8], present: FileStatus, in node: RestoreNode, by new: [UInt8]
-  ) throws(Errno) -> Bool {
+  func displace(_ name: [UInt8], present: FileStatus, in node: RestoreNode, by new: [UInt8]) throws(Errno) -> Bool {
     guard let kept, let displacement = options.displacement else { return false }
     if present.kind == .directory {
       try kept.move(name, from: node)
@@ -136,7 +132,7 @@ extension RestoreWork {
     } catch { return ": it cannot be looked into: \(error)" }
   }
 
-  private func removal(of path: [[UInt8]], status: FileStatus) -> RestoreChange {
+  private func removal(of path: TreePath, status: FileStatus) -> RestoreChange {
     RestoreChange(
       verb: .removed, path: self.path(path), kind: status.kind, kindBefore: nil, aspects: [],
       byteCount: status.kind == .regular ? status.size : nil, present: PresentEntry(status))
@@ -182,7 +178,7 @@ extension RestoreWork {
       if let obstacle {
         return reportLeft(at: path, "is not in the snapshot, and is left as it is: \(obstacle)")
       }
-      let change = removal(of: node.path + [name], status: status)
+      let change = removal(of: node.path + name, status: status)
       guard isApproved(change, removing: below) else { return }
       try announce(.removed, of: name, in: node)
       if !options.isDryRun {
@@ -248,9 +244,9 @@ extension RestoreWork {
   }
 
   /// Refuses a symbolic link that leads to a restored path, or stands in the place of a restored directory.
-  func checkLinks(to plan: PathPlan, in directory: Directory, path: [[UInt8]], reader: CatalogReader) throws {
+  func checkLinks(to plan: PathPlan, in directory: Directory, path: TreePath, reader: CatalogReader) throws {
     for (name, plan) in plan.children {
-      let path = path + [name]
+      let path = path + name
       guard let status = try? directory.descriptor.statusIfPresent(of: name.span) else { continue }
       let isWanted = plan.isSource
       if status.kind == .symbolicLink {

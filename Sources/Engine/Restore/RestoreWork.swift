@@ -67,7 +67,7 @@ final class RestoreWork: TreeWork {
   let options: RestoreOptions
   let destination: Directory?
   /// The path of the walk's root in the snapshot.
-  let label: [[UInt8]]
+  let label: TreePath
   /// `nil` if the stored files are in this repository.
   let fetcher: (any ContentFetcher)?
   let progress: Progress
@@ -89,7 +89,7 @@ final class RestoreWork: TreeWork {
   private let numbering = Mutex<[UInt64: Bool]>([:])
 
   init(
-    catalog: OpenCatalog, options: RestoreOptions, repository: Repository?, destination: Directory?, label: [[UInt8]],
+    catalog: OpenCatalog, options: RestoreOptions, repository: Repository?, destination: Directory?, label: TreePath,
     fetcher: (any ContentFetcher)?, progress: Progress, monitor: any Monitor
   ) {
     self.repository = repository
@@ -116,12 +116,9 @@ final class RestoreWork: TreeWork {
   func finish(with worker: RestoreWorker) throws {}
 
   /// The path of an entry at the destination.
-  func path(of node: RestoreNode, named name: [UInt8]? = nil) -> [UInt8] { path(node.path + (name.map { [$0] } ?? [])) }
+  func path(of node: RestoreNode, named name: [UInt8]? = nil) -> [UInt8] { path(node.path + name) }
 
-  func path(_ names: [[UInt8]]) -> [UInt8] {
-    let destination = Array(options.destination.reversed().drop { $0 == slash }.reversed())
-    return destination.isEmpty ? joined(names, absolute: true) : joined([destination] + names)
-  }
+  func path(_ path: TreePath) -> [UInt8] { path.bytes(below: options.destination) }
 
   func warn(at path: [UInt8], _ message: String) {
     progress.warnings.count()

@@ -21,7 +21,7 @@ final class DumpedTree: Sendable {
 
   /// The stored version's names of each content, without those that this attempt has linked.
   private struct Contents {
-    var places: [Content: [[[UInt8]]]] = [:]
+    var places: [Content: [TreePath]] = [:]
     var sizes: Set<UInt64> = []
   }
 
@@ -79,9 +79,9 @@ final class DumpedTree: Sendable {
   }
 
   /// A stored file with this content, which no other file of the attempt gets; one at the wanted path is preferred.
-  func takeFile(_ pass: PassResult, wanted path: [[UInt8]], by finder: StoredFinder) throws -> StoredFile? {
+  func takeFile(_ pass: PassResult, wanted path: TreePath, by finder: StoredFinder) throws -> StoredFile? {
     let content = Content(byteCount: pass.byteCount, digest: pass.digest)
-    let place = try withContents(by: finder) { contents -> [[UInt8]]? in
+    let place = try withContents(by: finder) { contents -> TreePath? in
       guard let places = contents.places[content], !places.isEmpty else { return nil }
       let index = places.firstIndex(of: path) ?? places.count - 1
       return contents.places[content]!.remove(at: index)
@@ -117,10 +117,10 @@ final class DumpedTree: Sendable {
       while let row = try record.nextFile(at: &position) {
         guard isUsable(row) else { continue }
         let content = Content(byteCount: row.size, digest: row.digest)
-        contents.places[content, default: []].append(path + [Array(record.bytes[row.name])])
+        contents.places[content, default: []].append(path + record.bytes[row.name])
         contents.sizes.insert(row.size)
       }
-      waiting += try record.directories(after: position).map { (path + [Array(record.bytes[$0.name])], Subtree($0)) }
+      waiting += try record.directories(after: position).map { (path + record.bytes[$0.name], Subtree($0)) }
     }
   }
 
@@ -170,16 +170,13 @@ extension FileStorer {
   /// Links a stored file with the same content, or moves the dump's own file in; `nil` if the file must be copied.
   ///
   /// `before` is the stored file of the same path.
-  func takeIn(
-    _ file: inout SourceFile, of tree: DumpedTree, comparedWith before: StoredFile?
-  ) throws -> NewEntry? {
+  func takeIn(_ file: inout SourceFile, of tree: DumpedTree, comparedWith before: StoredFile?) throws -> NewEntry? {
     // The change of the mode would change an ACL that was read before.
     let isMovable = node.isTakenOver && file.attributes.isEmpty && takeOver(&file, of: tree)
     do {
       guard try isMovable || tree.mayHaveContent(byteCount: file.status.size, by: finder) else { return nil }
       let status = file.status
-      let pass = try reader.hash(
-        file.descriptor, byteCount: status.size, hasHoles: status.hasHoles, elidingZeros: true)
+      let pass = try reader.hash(file.descriptor, byteCount: status.size, hasHoles: status.hasHoles, elidingZeros: true)
       if pass.byteCount == status.size, try file.descriptor.status().isSameState(as: status) {
         if let entry = try linkStored(pass, for: file, of: tree) { return entry }
         if isMovable, !mayShareBlocks(file, with: before, in: tree),
@@ -199,16 +196,14 @@ extension FileStorer {
   }
 
   /// True if the copy of a changed file takes less space than the file itself.
-  private func mayShareBlocks(
-    _ file: borrowing SourceFile, with before: StoredFile?, in tree: DumpedTree
-  ) -> Bool {
+  private func mayShareBlocks(_ file: borrowing SourceFile, with before: StoredFile?, in tree: DumpedTree) -> Bool {
     tree.dump.changesInPlace && builder.context.capabilities.reflinks
       && before?.row.isWorthCloning(for: file.status) == true
   }
 
   /// The fresh file is whole, so it is better than a stored one that is not what its catalog says.
   private func linkStored(_ pass: PassResult, for file: borrowing SourceFile, of tree: DumpedTree) throws -> NewEntry? {
-    guard let stored = try tree.takeFile(pass, wanted: node.path + [file.name], by: finder), stored.seemsWhole,
+    guard let stored = try tree.takeFile(pass, wanted: node.path + file.name, by: finder), stored.seemsWhole,
       stored.record.attributes(of: stored.row) == file.attributes,
       !stored.row.hints.flags.isWorthRetrying(asRoot: builder.context.isRoot),
       let inode = try work.link(stored, for: file.status, in: node, as: file.name)

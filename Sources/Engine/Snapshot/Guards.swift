@@ -34,7 +34,7 @@ final class SourceTally: Sendable {
 /// It is in the newest of all snapshots that have the source, however old.
 struct SourceBase: Sendable {
   /// The source's path from the snapshot's root.
-  let place: [[UInt8]]
+  let place: TreePath
   let tree: StoredTree
   let subtree: Subtree
 }
@@ -43,7 +43,7 @@ struct SourceBase: Sendable {
 final class Guards: Sendable {
   private let limits: GuardLimits
   /// The sources that an older snapshot has, by their paths there.
-  private let compared: [[[UInt8]]: SourceTally]
+  private let compared: [TreePath: SourceTally]
   /// The trees of these snapshots.
   private let comparedTrees: [StoredTree]
   private let newest: StoredTree?
@@ -66,7 +66,7 @@ final class Guards: Sendable {
     for (index, snapshot) in snapshots.enumerated().reversed() {
       for mount in snapshot.summary.mounts where known.insert(mount.path).inserted {
         // If a newer snapshot covers the path without the mount, the mount was removed on purpose.
-        let place = mount.path.split(separator: slash).map(Array.init)
+        let place = TreePath(parsing: mount.path)
         if snapshots[(index + 1)...].contains(where: { $0.summary.covers(place) }) { continue }
         mounts[mount.path] = (mount, snapshot.name)
       }
@@ -112,9 +112,9 @@ final class Guards: Sendable {
   }
 
   /// The source that a path of a snapshot is in; `nil` if the source is compared with another snapshot.
-  func source(of path: [[UInt8]], in tree: StoredTree) -> SourceTally? {
+  func source(of path: TreePath, in tree: StoredTree) -> SourceTally? {
     for count in stride(from: path.count, to: 0, by: -1) {
-      if let found = compared[Array(path.prefix(count))], found.base?.tree === tree { return found }
+      if let found = compared[path.prefix(count)], found.base?.tree === tree { return found }
     }
     return nil
   }
@@ -122,7 +122,7 @@ final class Guards: Sendable {
   /// Checks a directory after it was opened. Refuses its source if a mounted file system is missing.
   func check(_ node: SnapshotNode, on identity: FileSystemIdentity, isMount: Bool) throws(SourceRefusal) {
     guard isMount || mountNames.contains(node.name) else { return }
-    let path = joined(node.path, absolute: true)
+    let path = node.path.absolute
     if isMount, identity.type != 0 {
       mountsNow.withLock {
         $0.append(MountRecord(path: path, type: identity.type, number: identity.number, volume: identity.volume))

@@ -43,7 +43,7 @@ public struct SnapshotOptions: Sendable {
   private(set) var databases: [DatabaseRecord] = []
 
   public init(
-    sources: [[UInt8]], label: [UInt8] = Array("localhost".utf8), threads: ThreadCount,
+    sources: [[UInt8]], label: [UInt8] = Name.localhost.bytes, threads: ThreadCount,
     changeDetection: ChangeDetection = .ctime, guardLimits: GuardLimits = GuardLimits(),
     excludes: Excludes = Excludes()
   ) {
@@ -68,8 +68,8 @@ public struct SnapshotOptions: Sendable {
   public mutating func leaveOut(_ database: DatabaseRecord) { databases.append(database) }
 
   /// The path of a source from the snapshot's root.
-  func place(of source: [UInt8]) -> [[UInt8]] {
-    (isOwn(source) ? [label] : []) + source.split(separator: slash).map(Array.init)
+  func place(of source: [UInt8]) -> TreePath {
+    isOwn(source) ? label + TreePath(parsing: source) : TreePath(parsing: source)
   }
 
   /// True if a source lies below the snapshot's own label.

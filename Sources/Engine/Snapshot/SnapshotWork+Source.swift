@@ -69,7 +69,7 @@ extension SnapshotWork {
   private func noteSameness(of node: SnapshotNode, identity: FileSystemIdentity, isMount: Bool) {
     let names = node.build.tree?.mountNames ?? []
     guard isMount || names.contains(node.name) else { return }
-    if let before = node.build.tree?.mounts[joined(node.path, absolute: true)] {
+    if let before = node.build.tree?.mounts[node.path.absolute] {
       node.hasSameInodes = identity.isSame(as: (before.type, before.number, before.volume))
     } else if isMount {
       node.hasSameInodes = false

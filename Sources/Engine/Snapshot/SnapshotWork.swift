@@ -82,7 +82,7 @@ final class SnapshotWork: TreeWork {
     self.base = base
     self.guards = guards
     innerMounts = context.repository.location.innerMounts()
-    plan = PathPlan(places: options.sources.map(options.place))
+    plan = PathPlan(sources: options.sources.map(options.place))
     self.leftOut = Set(leftOut.map(\.path)).filter { path in
       options.sources.contains { $0 == [slash] || path.starts(with: $0 + [slash]) }
     }

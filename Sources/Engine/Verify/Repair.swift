@@ -48,19 +48,19 @@ public func repair(
 private final class RepairWork {
   private struct Place: Hashable {
     var snapshot: SnapshotName
-    var path: [[UInt8]]
+    var path: TreePath
   }
 
   /// The key that all names of one inode share, in one snapshot or in several.
   private struct Key: Hashable {
     /// Empty if the inode has several names in one snapshot.
-    var path: [[UInt8]]
+    var path: TreePath
     var group: UInt64?
     var kind: EntryKind
     var digest: ContentDigest
     var metadata: Metadata
 
-    init(_ row: FileRow, at path: [[UInt8]]) {
+    init(_ row: FileRow, at path: TreePath) {
       self.path = row.linkGroup == nil ? path : []
       group = row.linkGroup
       kind = row.kind
@@ -77,7 +77,7 @@ private final class RepairWork {
   /// All snapshots of the repository.
   private let names: [SnapshotName]
   /// The repaired entries, for other snapshots that shared the damaged inode.
-  private var repaired: [Key: (snapshot: SnapshotName, path: [[UInt8]])] = [:]
+  private var repaired: [Key: (snapshot: SnapshotName, path: TreePath)] = [:]
   /// The paths that were repaired together with another snapshot.
   private var done: Set<Place> = []
   private var marked: Set<SnapshotName> = []
@@ -97,15 +97,15 @@ private final class RepairWork {
   }
 
   func repair(_ problem: Problem) throws {
-    if done.contains(Place(snapshot: problem.snapshot, path: problem.components)) { return }
-    guard let name = problem.components.last else {
+    if done.contains(Place(snapshot: problem.snapshot, path: problem.place)) { return }
+    guard let name = problem.place.last else {
       throw Failure(.failed, "only paths can be repaired, and not a snapshot as a whole")
     }
     let reader = CatalogReader(reading: try repository.openCatalog(of: problem.snapshot))
-    guard let wanted = try reader.find(problem.components) else {
+    guard let wanted = try reader.find(problem.place) else {
       throw Failure(.failed, "it is not in the catalog, and is left")
     }
-    let folderPath = Array(problem.components.dropLast())
+    let folderPath = problem.place.dropLast()
     guard case .directory(let folder, _)? = try reader.find(folderPath) else { throw CatalogError("no directory") }
     let tree = try repository.openTree(of: problem.snapshot)
     let target = try tree.directory(path: folderPath)
@@ -117,15 +117,15 @@ private final class RepairWork {
         _ = try correctMetadata(record.metadata, attributes: record.attributes, of: present.descriptor)
         return
       }
-      try replace(name, in: target, with: problem.components, wanted: wanted)
+      try replace(name, in: target, with: problem.place, wanted: wanted)
     case .file(let row, let record):
-      let key = Key(row, at: problem.components)
+      let key = Key(row, at: problem.place)
       // The descriptor stays open so that the inode number is not reused before the inode's other names are found.
       let damaged = try? target.descriptor.open(name.span, .pathOnly)
       let before = try damaged?.status()
       if try !linkRepaired(key: key, name: name, in: target, row: row, of: record) {
-        try replace(name, in: target, with: problem.components, wanted: wanted)
-        repaired[key] = (problem.snapshot, problem.components)
+        try replace(name, in: target, with: problem.place, wanted: wanted)
+        repaired[key] = (problem.snapshot, problem.place)
       }
       if let before, before.kind != .directory {
         try repairOthers(of: problem, key: key, damaged: before)
@@ -146,8 +146,8 @@ private final class RepairWork {
 
   /// Gives the repaired inode to every other snapshot that has the damaged one under the same path.
   private func repairOthers(of problem: Problem, key: Key, damaged: FileStatus) throws {
-    let folderPath = Array(problem.components.dropLast())
-    guard let name = problem.components.last else { return }
+    let folderPath = problem.place.dropLast()
+    guard let name = problem.place.last else { return }
     for snapshot in names where snapshot != problem.snapshot {
       try checkForSignal()
       guard let target = try? repository.openTree(of: snapshot).directory(path: folderPath),
@@ -155,12 +155,12 @@ private final class RepairWork {
         present.isSameInode(as: damaged)
       else { continue }
       let reader = CatalogReader(reading: try repository.openCatalog(of: snapshot))
-      guard case .file(let row, let record)? = try reader.find(problem.components),
-        case .directory(let folder, _)? = try reader.find(folderPath), Key(row, at: problem.components) == key
+      guard case .file(let row, let record)? = try reader.find(problem.place),
+        case .directory(let folder, _)? = try reader.find(folderPath), Key(row, at: problem.place) == key
       else { continue }
       try mark(snapshot)
       guard try linkRepaired(key: key, name: name, in: target, row: row, of: record) else { continue }
-      done.insert(Place(snapshot: snapshot, path: problem.components))
+      done.insert(Place(snapshot: snapshot, path: problem.place))
       if !folder.isSynthetic { try target.descriptor.setModificationTime(folder.metadata.modified) }
     }
   }
@@ -188,7 +188,7 @@ private final class RepairWork {
     return true
   }
 
-  private func replace(_ name: [UInt8], in target: Directory, with path: [[UInt8]], wanted: Found) throws {
+  private func replace(_ name: [UInt8], in target: Directory, with path: TreePath, wanted: Found) throws {
     let place = try repository.repairDirectory.make()
     defer { try? repository.repairDirectory.discard() }
     let from = try source(of: path, wanted: wanted)
@@ -211,7 +211,7 @@ private final class RepairWork {
   }
 
   /// The newest snapshot of the other repository that has exactly this entry at the path.
-  private func source(of path: [[UInt8]], wanted: Found) throws -> Snapshot {
+  private func source(of path: TreePath, wanted: Found) throws -> Snapshot {
     for candidate in list.snapshots.reversed() {
       guard let found = try? CatalogReader(reading: other.openCatalog(of: candidate.name)).find(path) else { continue }
       switch (wanted, found) {

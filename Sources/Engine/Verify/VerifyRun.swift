@@ -14,11 +14,11 @@ public struct Problem: Sendable {
   /// False if the entry could not be checked, because the user may not open it.
   public var isDamage: Bool
   /// The same path from the snapshot's root, if the problem was found in this repository.
-  public var components: [[UInt8]]
+  public var place: TreePath
 
-  public init(snapshot: SnapshotName, path: [UInt8], message: String, isDamage: Bool, components: [[UInt8]] = []) {
+  public init(snapshot: SnapshotName, path: [UInt8], message: String, isDamage: Bool, place: TreePath = []) {
     self.snapshot = snapshot
-    self.components = components
+    self.place = place
     self.path = path
     self.message = message
     self.isDamage = isDamage
@@ -150,9 +150,7 @@ final class VerifyShared: Sendable {
   let inodes = LinkTable<VerifiedContent, VerifiedInode>()
   private let report: @Sendable (Problem) -> Void
 
-  init(
-    keepsLinked: Bool, options: VerifyOptions, progress: Progress, report: @escaping @Sendable (Problem) -> Void
-  ) {
+  init(keepsLinked: Bool, options: VerifyOptions, progress: Progress, report: @escaping @Sendable (Problem) -> Void) {
     self.keepsLinked = keepsLinked
     part = options.part
     limiter = options.bytesPerSecond.map { SharedRateLimiter(bytesPerSecond: $0) }

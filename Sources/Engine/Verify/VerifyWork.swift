@@ -41,11 +41,11 @@ final class VerifyWork: TreeWork {
 
   private func found(at node: Node, _ message: String) { report(node.path, message: message) }
 
-  private func report(_ path: [[UInt8]], message: String, isDamage: Bool = true) {
+  private func report(_ path: TreePath, message: String, isDamage: Bool = true) {
     shared.found(
       Problem(
-        snapshot: snapshot, path: sourcePath(path, label: catalog.summary.label), message: message, isDamage: isDamage,
-        components: path))
+        snapshot: snapshot, path: path.atSource(label: catalog.summary.label), message: message, isDamage: isDamage,
+        place: path))
   }
 
   /// Reports an entry that cannot be read.
@@ -55,7 +55,7 @@ final class VerifyWork: TreeWork {
     if error == .interrupted { return }  // The walk ends at the next entry.
     let isDamage = !error.leavesDataUnknown
     report(
-      node.path + (name.map { [$0] } ?? []),
+      node.path + name,
       message: isDamage ? "cannot be read: \(error)" : "is not verified: \(error)", isDamage: isDamage)
   }
 

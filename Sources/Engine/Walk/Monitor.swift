@@ -103,20 +103,3 @@ extension Atomic where Value == UInt64 {
 
   public var value: UInt64 { load(ordering: .relaxed) }
 }
-
-/// The form that commands take for a path of a snapshot that begins with its label.
-///
-/// Below the snapshot's own label, it is the path at the source. Otherwise it begins with the label.
-public func sourcePath(_ path: [[UInt8]], label: [UInt8]) -> [UInt8] {
-  path.count > 1 && path[0] == label ? joined(path.dropFirst(), absolute: true) : joined(path)
-}
-
-/// Components joined to one path, for people.
-public func joined(_ path: some Sequence<[UInt8]>, absolute: Bool = false) -> [UInt8] {
-  var bytes: [UInt8] = []
-  for name in path {
-    if absolute || !bytes.isEmpty, bytes.last != slash { bytes.append(slash) }
-    bytes += name
-  }
-  return bytes.isEmpty ? [UInt8(ascii: absolute ? "/" : ".")] : bytes
-}

@@ -1,4 +1,4 @@
-internal import Model
+public import Model
 
 /// A tree of directory names that lead to the sources of a run or the paths of a restore.
 ///
@@ -8,19 +8,14 @@ public struct PathPlan: Sendable {
   private(set) var children: [(name: [UInt8], plan: PathPlan)] = []
   private(set) var isSource = false
 
-  /// Takes absolute paths without `.`, `..` and empty components.
-  public init(absolutePaths: [[UInt8]]) {
-    for path in absolutePaths { add(path.split(separator: slash).map(Array.init)[...], isNesting: true) }
-  }
-
-  /// Takes the places of sources from the snapshot's root, label first.
-  init(places: [[[UInt8]]]) {
-    for place in places { add(place[...], isNesting: true) }
+  /// Takes the paths of sources.
+  init(sources: [TreePath]) {
+    for source in sources { add(source, isNesting: true) }
   }
 
   /// Takes any paths, for a partial restore. A path below another path adds nothing.
-  public init(paths: [[[UInt8]]]) {
-    for path in paths { add(path[...], isNesting: false) }
+  public init(paths: [TreePath]) {
+    for path in paths { add(path, isNesting: false) }
   }
 
   private init() {}
@@ -36,7 +31,7 @@ public struct PathPlan: Sendable {
     children.indices.partitionPoint { children[$0].name.lexicographicallyPrecedes(name) }
   }
 
-  private mutating func add(_ path: ArraySlice<[UInt8]>, isNesting: Bool) {
+  private mutating func add(_ path: TreePath, isNesting: Bool) {
     if isSource, !isNesting { return }
     guard let name = path.first else {
       isSource = true

@@ -36,14 +36,14 @@ package final class WalkNode<State>: @unchecked Sendable {
   }
 
   /// The names from the root of the walk down to this directory.
-  package var path: [[UInt8]] {
+  package var path: TreePath {
     var names: [[UInt8]] = []
     var node: WalkNode? = self
     while let current = node, current.parent != nil {
       names.append(current.name)
       node = current.parent
     }
-    return names.reversed()
+    return TreePath(names.reversed())
   }
 
   /// Releases all nodes below this one after a failed walk, which does not leave them.

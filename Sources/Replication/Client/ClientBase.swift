@@ -42,12 +42,12 @@ final class BaseFinder {
       guard let found = try reader.findDirectory(path), let row = try found.file(sourceInode: inode),
         row.kind == .regular
       else { continue }
-      return PushPlan.BaseFile(path: path + [Array(found.record.bytes[row.name])], row: row, record: found.record)
+      return PushPlan.BaseFile(path: path + found.record.bytes[row.name], row: row, record: found.record)
     }
     return nil
   }
 
-  func directory(sourceInode inode: UInt64, on fileSystem: FileSystemKey) throws -> (path: [[UInt8]], subtree: Subtree)?
+  func directory(sourceInode inode: UInt64, on fileSystem: FileSystemKey) throws -> (path: TreePath, subtree: Subtree)?
   {
     guard inode != 0 else { return nil }
     let index = try allInodes()

@@ -10,7 +10,7 @@ internal import Synchronization
 final class ContentSender {
   /// A file of the snapshot, and its path there.
   struct File {
-    let path: [[UInt8]]
+    let path: TreePath
     let source: StoredSource
   }
 
@@ -45,12 +45,12 @@ final class ContentSender {
     self.monitor = monitor
   }
 
-  func open(_ path: [[UInt8]], row: FileRow) throws -> File {
+  func open(_ path: TreePath, row: FileRow) throws -> File {
     switch files.open(path, byteCount: row.size, onRead: countRead) {
     case .opened(let source): return File(path: path, source: source)
     case .unknown(let error):
       throw Failure(
-        .failed, "cannot read \(displayName(sourcePath(path, label: label))) in the snapshot \(name) here: \(error)")
+        .failed, "cannot read \(displayName(path.atSource(label: label))) in the snapshot \(name) here: \(error)")
     case .damaged: throw damaged(path, because: "it cannot be read, or has another size than its catalog says")
     }
   }
@@ -68,7 +68,7 @@ final class ContentSender {
     case .opened(let source): return source
     case .unknown(let error):
       let message = "it cannot be read in the snapshot \(base.name) here, and was sent whole: \(error)"
-      monitor.warn(Warning(path: sourcePath(before.path, label: label), message: message))
+      monitor.warn(Warning(path: before.path.atSource(label: label), message: message))
     case .damaged: warnOfBase(before)
     }
     return nil
@@ -78,14 +78,14 @@ final class ContentSender {
     guard let base else { return }
     monitor.warn(
       Warning(
-        path: sourcePath(before.path, label: label),
+        path: before.path.atSource(label: label),
         message: "it is damaged in the snapshot \(base.name) here, and was sent whole; "
           + "see: treering verify \(base.name)"))
   }
 
-  private func damaged(_ path: [[UInt8]], because reason: String) -> Failure {
+  private func damaged(_ path: TreePath, because reason: String) -> Failure {
     Failure(
-      .damaged, "the snapshot \(name) is damaged here: \(displayName(sourcePath(path, label: label))): \(reason)",
+      .damaged, "the snapshot \(name) is damaged here: \(displayName(path.atSource(label: label))): \(reason)",
       hint: "see: treering verify \(name)")
   }
 

@@ -130,7 +130,7 @@ struct PlanSender {
     guard content.count <= Wire.recordBytes else {
       throw Failure(
         .remote,
-        "the directory \(displayName(sourcePath(folder.path, label: label))) has more entries than can be sent",
+        "the directory \(displayName(folder.path.atSource(label: label))) has more entries than can be sent",
         hint: "at most some millions; leave it out, or divide it")
     }
     try stream.write(.record(base: base(of: folder), byteCount: content.count))
@@ -143,7 +143,7 @@ struct PlanSender {
     var files = try FileCursor(of: folder.record)
     while let row = files.current {
       if row.digest.isSparse {
-        let path = displayName(sourcePath(folder.path(of: row), label: label))
+        let path = displayName(folder.path(of: row).atSource(label: label))
         throw Failure(
           .remote, "the treering of the server is too old for the sparse file \(path)",
           hint: "use the newer treering for client and server")

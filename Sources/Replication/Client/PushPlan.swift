@@ -7,7 +7,7 @@ internal import Model
 /// tree is read, only the catalogs.
 struct PushPlan {
   struct BaseFile {
-    let path: [[UInt8]]
+    let path: TreePath
     let row: FileRow
     /// The record of the file's directory.
     let record: DirectoryRecord
@@ -15,15 +15,15 @@ struct PushPlan {
 
   /// A directory of the new snapshot.
   final class Folder {
-    let path: [[UInt8]]
+    let path: TreePath
     let record: DirectoryRecord
     let digest: Digest
     /// The same directory in the base: at the same path, or at its path before a move.
-    let base: (path: [[UInt8]], record: DirectoryRecord)?
+    let base: (path: TreePath, record: DirectoryRecord)?
     /// True if the server would not choose the base's path by itself.
     let needsExplicitBasePath: Bool
 
-    fileprivate init(at place: Waiting, record: DirectoryRecord, base: (path: [[UInt8]], record: DirectoryRecord)?) {
+    fileprivate init(at place: Waiting, record: DirectoryRecord, base: (path: TreePath, record: DirectoryRecord)?) {
       path = place.path
       self.record = record
       digest = place.subtree.digest
@@ -31,7 +31,7 @@ struct PushPlan {
       needsExplicitBasePath = place.needsExplicitBasePath
     }
 
-    func path(of row: FileRow) -> [[UInt8]] { path + [Array(record.bytes[row.name])] }
+    func path(of row: FileRow) -> TreePath { path + record.bytes[row.name] }
   }
 
   struct Item {
@@ -48,15 +48,15 @@ struct PushPlan {
     /// The base has the content under the same name, but not the inode. The server makes a copy.
     case copy(FileRow)
     /// The base has the content under another path. `isLinked` is true if it has the inode, too.
-    case baseFile(index: Int, FileRow, path: [[UInt8]], isLinked: Bool)
+    case baseFile(index: Int, FileRow, path: TreePath, isLinked: Bool)
     /// The base has the directory under another path. `index` is its position among the folder's directories.
-    case baseDirectory(index: Int, Digest, path: [[UInt8]])
+    case baseDirectory(index: Int, Digest, path: TreePath)
   }
 
   fileprivate struct Waiting {
-    let path: [[UInt8]]
+    let path: TreePath
     let subtree: Subtree
-    var base: (path: [[UInt8]], subtree: Subtree)?
+    var base: (path: TreePath, subtree: Subtree)?
     var needsExplicitBasePath = false
     let fileSystem: FileSystemKey
   }
@@ -133,10 +133,10 @@ struct PushPlan {
       nextIndex += 1
       let name = Array(folder.record.bytes[row.name])
       if let same, same.digest == row.digest { continue }
-      let path = folder.path + [name]
+      let path = folder.path + name
       var child = Waiting(
-        path: path, subtree: Subtree(row), base: same.map { (folder.base!.path + [name], Subtree($0)) },
-        fileSystem: mounts[joinedPath(path)] ?? fileSystem)
+        path: path, subtree: Subtree(row), base: same.map { (folder.base!.path + name, Subtree($0)) },
+        fileSystem: mounts.isEmpty ? fileSystem : mounts[path.absolute] ?? fileSystem)
       if same == nil, let found = try movedDirectory(for: child) {
         if found.subtree.digest == row.digest {
           moved.insert(row.digest)
@@ -159,7 +159,7 @@ struct PushPlan {
       if sameName.digest == row.digest, sameName.size == row.size {
         return folder.record.mayShareInode(row, with: sameName, of: old.record) ? nil : .copy(row)
       }
-      let path = old.path + [Array(old.record.bytes[sameName.name])]
+      let path = old.path + old.record.bytes[sameName.name]
       return .file(index: index, row, base: BaseFile(path: path, row: sameName, record: old.record))
     }
     let found = try base?.file(sourceInode: row.hints.sourceInode, on: fileSystem)
@@ -170,11 +170,9 @@ struct PushPlan {
     return .baseFile(index: index, row, path: found.path, isLinked: isLinked)
   }
 
-  private func movedDirectory(for child: Waiting) throws -> (path: [[UInt8]], subtree: Subtree)? {
+  private func movedDirectory(for child: Waiting) throws -> (path: TreePath, subtree: Subtree)? {
     guard let base else { return nil }
     let inode = try new.record(at: child.subtree.place, for: child.subtree.digest).hints.sourceInode
     return try base.directory(sourceInode: inode, on: child.fileSystem)
   }
-
-  private func joinedPath(_ path: [[UInt8]]) -> [UInt8] { mounts.isEmpty ? [] : path.flatMap { [slash] + $0 } }
 }

@@ -183,7 +183,7 @@ private final class RemoteContents: ContentFetcher {
     self.connection = connection
   }
 
-  func request(_ path: [[UInt8]]) throws {
+  func request(_ path: TreePath) throws {
     try connection.annotatingErrors { try connection.channel.send(Request.fetch(name, path: path).frame) }
   }
 

@@ -16,12 +16,12 @@ enum StoredVersion {
 /// Opens files of a snapshot's tree. Successive files of one directory share its descriptor.
 final class StoredFiles {
   private let root: Directory
-  private var last: (path: ArraySlice<[UInt8]>, directory: Directory)?
+  private var last: (path: TreePath, directory: Directory)?
 
   init(in root: Directory) { self.root = root }
 
   /// The disk space that a file takes, in whole blocks. Holes of a large file take none.
-  func storedBytes(of path: [[UInt8]], byteCount: UInt64) -> UInt64 {
+  func storedBytes(of path: TreePath, byteCount: UInt64) -> UInt64 {
     let blocks = byteCount > UInt64.max - 4096 ? byteCount : (byteCount + 4095) & ~4095
     guard byteCount >= Self.largeBytes, let source = open(path, byteCount: byteCount).source else { return blocks }
     return min(blocks, source.storedBytes)
@@ -31,7 +31,7 @@ final class StoredFiles {
   private static let largeBytes: UInt64 = 1 << 20
 
   /// Opens the regular file of `byteCount` bytes that the catalog has at `path`. `onRead` gets the bytes of each read.
-  func open(_ path: [[UInt8]], byteCount: UInt64, onRead: @escaping (UInt64) -> Void = { _ in }) -> StoredVersion {
+  func open(_ path: TreePath, byteCount: UInt64, onRead: @escaping (UInt64) -> Void = { _ in }) -> StoredVersion {
     do throws(Errno) {
       let (directory, name) = try locate(path)
       let file = try directory.descriptor.openToRead(name.span)
@@ -42,7 +42,7 @@ final class StoredFiles {
   }
 
   /// Opens a regular file of any size. The kind is checked first, because opening a device can do harm.
-  func openRegularFile(_ path: [[UInt8]]) throws(Errno) -> StoredSource {
+  func openRegularFile(_ path: TreePath) throws(Errno) -> StoredSource {
     let (directory, name) = try locate(path)
     guard try directory.descriptor.status(of: name.span).kind == .regular else { throw .invalid }
     let file = try directory.descriptor.openToRead(name.span)
@@ -50,7 +50,7 @@ final class StoredFiles {
     return StoredSource(file: file, status: status)
   }
 
-  private func locate(_ path: [[UInt8]]) throws(Errno) -> (directory: Directory, name: [UInt8]) {
+  private func locate(_ path: TreePath) throws(Errno) -> (directory: Directory, name: [UInt8]) {
     guard let name = path.last else { throw .noSuchEntry }
     let parent = path.dropLast()
     if let last, last.path == parent { return (last.directory, name) }

@@ -31,8 +31,8 @@ final class ClientNoteMonitor: Monitor {
   func note(_ shortcoming: String) { send(shortcoming) }
 
   /// Reports a damaged file of the base.
-  func noteDamage(of path: [[UInt8]], in snapshot: Snapshot) {
-    let file = displayName(sourcePath(path, label: snapshot.summary.label))
+  func noteDamage(of path: TreePath, in snapshot: Snapshot) {
+    let file = displayName(path.atSource(label: snapshot.summary.label))
     send("\(file): its bytes in the snapshot \(snapshot.name) are damaged; sent whole")
   }
 

@@ -109,7 +109,7 @@ final class PartsLog: Sendable {
 
   /// Only the first reference for a digest is stored. A client that repeats it could otherwise fill the disk.
   private func append(
-    _ kind: Kind, path: [[UInt8]], for digest: Digest, to parts: WritableKeyPath<Index, [Digest: Part]>
+    _ kind: Kind, path: TreePath, for digest: Digest, to parts: WritableKeyPath<Index, [Digest: Part]>
   ) throws {
     try index.withLock { index in
       guard index[keyPath: parts][digest] == nil else { return }
@@ -122,7 +122,7 @@ final class PartsLog: Sendable {
 
   /// Stores a record. Returns the decoded record and its digest.
   @discardableResult
-  func add(record content: [UInt8], movedFrom path: [[UInt8]]? = nil) throws -> (DirectoryRecord, Digest) {
+  func add(record content: [UInt8], movedFrom path: TreePath? = nil) throws -> (DirectoryRecord, Digest) {
     let record = try DirectoryRecord(content: content)
     let digest = SHA256().digest(of: content)
     try index.withLock { index in
@@ -136,12 +136,12 @@ final class PartsLog: Sendable {
     return (record, digest)
   }
 
-  func add(baseFile path: [[UInt8]], for digest: ContentDigest) throws {
+  func add(baseFile path: TreePath, for digest: ContentDigest) throws {
     // The plain and the sparse form of a digest share an entry. The builder compares the base's row with the new one.
     try append(.baseFile, path: path, for: digest.digest, to: \.baseFiles)
   }
 
-  func add(baseDirectory path: [[UInt8]], for digest: Digest) throws {
+  func add(baseDirectory path: TreePath, for digest: Digest) throws {
     try append(.baseDirectory, path: path, for: digest, to: \.baseDirectories)
   }
 
@@ -153,15 +153,15 @@ final class PartsLog: Sendable {
   }
 
   /// The path at which the base has a directory or its previous version; `nil` if the name is the same.
-  func basePath(of digest: Digest) throws -> [[UInt8]]? {
+  func basePath(of digest: Digest) throws -> TreePath? {
     try path(in: index.withLock { $0.movedRecords[digest] ?? $0.baseDirectories[digest] })
   }
 
-  func baseFile(for digest: ContentDigest) throws -> [[UInt8]]? {
+  func baseFile(for digest: ContentDigest) throws -> TreePath? {
     try path(in: index.withLock { $0.baseFiles[digest.digest] })
   }
 
-  private func path(in part: Part?) throws -> [[UInt8]]? {
+  private func path(in part: Part?) throws -> TreePath? {
     guard let part else { return nil }
     var reader = MessageReader(payload: try file.read(at: part.offset, count: part.byteCount))
     _ = try reader.digest()

@@ -34,18 +34,18 @@ final class PushBase {
   }
 
   /// The record of a directory; `nil` if there is none at the path.
-  func directory(at path: [[UInt8]]) throws -> DirectoryRecord? {
+  func directory(at path: TreePath) throws -> DirectoryRecord? {
     guard case .directory(let record, _)? = try reader.find(path) else { return nil }
     return record
   }
 
   /// The row of a regular file; `nil` if there is none at the path.
-  func file(at path: [[UInt8]]) throws -> FileRow? {
+  func file(at path: TreePath) throws -> FileRow? {
     guard case .file(let row, _)? = try reader.find(path), row.kind == .regular else { return nil }
     return row
   }
 
-  func open(_ path: [[UInt8]], byteCount: UInt64, onRead: @escaping (UInt64) -> Void) -> StoredVersion {
+  func open(_ path: TreePath, byteCount: UInt64, onRead: @escaping (UInt64) -> Void) -> StoredVersion {
     files.open(path, byteCount: byteCount, onRead: onRead)
   }
 

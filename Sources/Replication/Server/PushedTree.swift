@@ -16,13 +16,13 @@ final class PushedTree: WantedTree, @unchecked Sendable {
   private let receiver: PartReceiver
   private let gate = Gate()
   /// The paths of the base's files from which a content could not be built, by the content's digest.
-  private var doubtfulBaseFiles: [ContentDigest: [[UInt8]]]
+  private var doubtfulBaseFiles: [ContentDigest: TreePath]
 
   var contents: Directory { staging.contents }
 
   init(
     of push: IncomingPush, from stream: IncomingStream, in staging: PushStaging, base: Snapshot?,
-    receiver: PartReceiver, doubtfulBaseFiles: [ContentDigest: [[UInt8]]]
+    receiver: PartReceiver, doubtfulBaseFiles: [ContentDigest: TreePath]
   ) {
     self.push = push
     self.stream = stream
@@ -34,15 +34,15 @@ final class PushedTree: WantedTree, @unchecked Sendable {
 
   func record(for digest: Digest) throws -> DirectoryRecord? { try staging.parts.record(for: digest) }
 
-  func basePath(of digest: Digest) throws -> [[UInt8]]? { try staging.parts.basePath(of: digest) }
+  func basePath(of digest: Digest) throws -> TreePath? { try staging.parts.basePath(of: digest) }
 
-  func baseFile(for digest: ContentDigest) throws -> [[UInt8]]? { try staging.parts.baseFile(for: digest) }
+  func baseFile(for digest: ContentDigest) throws -> TreePath? { try staging.parts.baseFile(for: digest) }
 
   func isTooLarge(_ digest: ContentDigest) -> Bool { staging.tooLarge.withLock { $0.contains(digest) } }
 
   // MARK: Missing parts
 
-  func fetchRecord(_ digest: Digest, at path: [[UInt8]]) throws -> DirectoryRecord {
+  func fetchRecord(_ digest: Digest, at path: TreePath) throws -> DirectoryRecord {
     try gate.locked {
       guard let byteCount = try request(PartRequest(isContent: false, path: path)) else { throw Self.unexpected }
       let content = try receiver.receiveRecord(byteCount: byteCount, base: nil)
@@ -52,7 +52,7 @@ final class PushedTree: WantedTree, @unchecked Sendable {
     }
   }
 
-  func fetchContent(_ digest: ContentDigest, byteCount: UInt64, at path: [[UInt8]]) throws {
+  func fetchContent(_ digest: ContentDigest, byteCount: UInt64, at path: TreePath) throws {
     try gate.locked {
       if try staging.hasContent(of: digest) || isTooLarge(digest) { return }
       _ = try request(PartRequest(isContent: true, path: path))
@@ -61,7 +61,7 @@ final class PushedTree: WantedTree, @unchecked Sendable {
       guard try staging.hasContent(of: digest) else {
         throw Failure(
           .remote,
-          "\(displayName(sourcePath(path, label: push.request.summary.label))): what the client sends is not what its catalog says"
+          "\(displayName(path.atSource(label: push.request.summary.label))): what the client sends is not what its catalog says"
         )
       }
       // The whole content matches its digest, so the base's file is damaged and not the client's.

@@ -46,7 +46,7 @@ struct ReadRequestHandler {
   }
 
   /// Sends the bytes of a stored file, or the reason that it cannot be opened. The client checks the bytes.
-  func fetch(_ path: [[UInt8]], of name: SnapshotName) throws {
+  func fetch(_ path: TreePath, of name: SnapshotName) throws {
     guard !path.isEmpty else { throw ProtocolViolation("a file has no name") }
     let stream = OutgoingStream(over: channel, windowLog: 20)
     let file: StoredSource?

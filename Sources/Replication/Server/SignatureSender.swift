@@ -18,7 +18,7 @@ final class SignatureSender {
     requestsLeft = (base?.catalog.summary.root.totals.entries ?? 0) &+ 1024
   }
 
-  func add(_ path: [[UInt8]]) throws {
+  func add(_ path: TreePath) throws {
     guard let base else { throw ProtocolViolation("a signature is asked for, and there is no base") }
     guard requestsLeft > 0 else { throw ProtocolViolation("more signatures are asked for than the base has files") }
     requestsLeft -= 1
@@ -45,12 +45,12 @@ final class SignatureSender {
 /// The requested paths that wait for their signatures.
 private final class PathQueue: @unchecked Sendable {
   private let gate = Gate()
-  private var waiting: [[[UInt8]]] = []
+  private var waiting: [TreePath] = []
   private var hasStopped = false
 
   var isStopped: Bool { gate.locked { hasStopped } }
 
-  func append(_ path: [[UInt8]]) throws {
+  func append(_ path: TreePath) throws {
     try gate.locked {
       guard waiting.count < Wire.signatures else {
         throw ProtocolViolation("too many signatures are asked for at once")
@@ -61,7 +61,7 @@ private final class PathQueue: @unchecked Sendable {
   }
 
   /// Waits for a path; `nil` after the stop.
-  func next() -> [[UInt8]]? {
+  func next() -> TreePath? {
     gate.locked {
       while waiting.isEmpty && !hasStopped { gate.wait() }
       return hasStopped ? nil : waiting.removeFirst()
@@ -87,7 +87,7 @@ private struct SignatureComputer {
   var bytesLeft: UInt64
 
   /// The encoded signature; empty if the file cannot be read.
-  mutating func signature(of path: [[UInt8]]) -> [UInt8] {
+  mutating func signature(of path: TreePath) -> [UInt8] {
     guard case .file(let row, _)? = try? reader.find(path), row.kind == .regular, row.size <= bytesLeft,
       let salt = try? CurrentProcess.randomNumber()
     else { return [] }

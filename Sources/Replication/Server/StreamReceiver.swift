@@ -7,11 +7,11 @@ struct StreamReceiver {
   /// The directory that the messages are about.
   struct OpenDirectory {
     let record: DirectoryRecord
-    let basePath: [[UInt8]]?
+    let basePath: TreePath?
     private var files: FileCursor
     private var directories: [DirectoryRow]?
 
-    init(record: DirectoryRecord, basePath: [[UInt8]]?) throws {
+    init(record: DirectoryRecord, basePath: TreePath?) throws {
       self.record = record
       self.basePath = basePath
       files = try FileCursor(of: record)
@@ -48,7 +48,7 @@ struct StreamReceiver {
   private(set) var pathCheck: DirectoryPathCheck
   private(set) var directory: OpenDirectory?
   /// The paths of the base's files from which a content could not be built, by the content's digest.
-  private(set) var doubtfulBaseFiles: [ContentDigest: [[UInt8]]] = [:]
+  private(set) var doubtfulBaseFiles: [ContentDigest: TreePath] = [:]
 
   /// Receives all messages up to the client's `end`.
   mutating func run() throws {
@@ -128,7 +128,7 @@ struct StreamReceiver {
     if wasTried, try !staging.hasContent(of: row.digest) { doubtfulBaseFiles[row.digest] = path }
   }
 
-  private func basePath(of row: FileRow, in source: CopySource) throws -> [[UInt8]]? {
+  private func basePath(of row: FileRow, in source: CopySource) throws -> TreePath? {
     switch source {
     case .nothing: return nil
     case .path(let path): return path
@@ -136,7 +136,7 @@ struct StreamReceiver {
       guard let directory, let path = directory.basePath else {
         throw ProtocolViolation("a file's directory has no base")
       }
-      return path + [Array(directory.record.bytes[row.name])]
+      return path + directory.record.bytes[row.name]
     }
   }
 }

@@ -31,7 +31,7 @@ struct MessageWriter {
 
   mutating func digest(_ digest: Digest) { bytes += digest.bytes }
 
-  mutating func path(_ path: [[UInt8]]) {
+  mutating func path(_ path: TreePath) {
     count(path.count)
     for name in path { text(name) }
   }
@@ -103,29 +103,23 @@ extension MessageSource where Self: ~Copyable {
   /// Reads a repository's id. An id names a directory and appears in lines of text.
   mutating func identifier() throws -> [UInt8] {
     let id = try text(limit: Wire.identifierBytes)
-    guard isComponent(id), id.allSatisfy({ $0 > 32 && $0 < 127 }) else {
+    guard Name.isPossible(id.span), id.allSatisfy({ $0 > 32 && $0 < 127 }) else {
       throw ProtocolViolation("a repository has an impossible id")
     }
     return id
   }
 
   /// Reads a path from a snapshot's root, and checks every name.
-  mutating func path() throws -> [[UInt8]] {
+  mutating func path() throws -> TreePath {
     let names = try count(limit: Wire.pathComponents)
-    var path: [[UInt8]] = []
+    var path: TreePath = []
     for _ in 0..<names {
       let name = try text(limit: Wire.nameBytes)
-      guard isComponent(name) else { throw ProtocolViolation("a path has an impossible name") }
+      guard Name.isPossible(name.span) else { throw ProtocolViolation("a path has an impossible name") }
       path.append(name)
     }
     return path
   }
-}
-
-/// True if `name` is a valid file name other than `.` and `..`.
-func isComponent(_ name: [UInt8]) -> Bool {
-  !name.isEmpty && name.count <= Wire.nameBytes && name != [46] && name != [46, 46] && !name.contains(0)
-    && !name.contains(slash)
 }
 
 /// Decodes a message that has arrived whole.

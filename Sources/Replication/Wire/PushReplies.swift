@@ -1,4 +1,5 @@
 internal import Catalog
+internal import Model
 
 /// `accept`, the answer to a push: the base, and the parts that need not be sent again.
 struct PushAccept {
@@ -91,7 +92,7 @@ struct SpaceGranted: FrameMessage {
 struct PartRequest {
   /// True for a file's content, false for a directory's record.
   let isContent: Bool
-  let path: [[UInt8]]
+  let path: TreePath
 }
 
 extension PartRequest: FrameMessage {

@@ -8,7 +8,7 @@ enum Request {
   /// Requests `byteCount` bytes of a catalog; at its end there may be fewer.
   case readCatalog(SnapshotName, offset: UInt64, byteCount: Int)
   /// Requests the content of a regular file.
-  case fetch(SnapshotName, path: [[UInt8]])
+  case fetch(SnapshotName, path: TreePath)
   case verify(VerifyRequest)
   case push(PushRequest)
   /// Requests the names of the logs of a database.
@@ -123,7 +123,7 @@ extension PushRequest {
     client = try reader.identifier()
     summary = try CatalogSummary(encoded: try reader.text(limit: Wire.frameBytes))
     let sources = summary.sources + summary.absentSources + summary.otherSources.map { [slash] + $0 }
-    guard summary.label.isEmpty || isComponent(summary.label), sources.count <= Wire.sources,
+    guard summary.label.isEmpty || Name(summary.label) != nil, sources.count <= Wire.sources,
       summary.databases.count <= Wire.sources,
       sources.allSatisfy(Self.isSource), summary.outcome != .unfinished
     else { throw ProtocolViolation("a snapshot has an impossible description") }
@@ -144,8 +144,7 @@ extension PushRequest {
   private static func isSource(_ path: [UInt8]) -> Bool {
     guard path.first == slash, path.count <= 1 << 14 else { return false }
     return path.count == 1
-      || path.dropFirst().split(separator: slash, omittingEmptySubsequences: false)
-        .allSatisfy { isComponent(Array($0)) }
+      || path.dropFirst().split(separator: slash, omittingEmptySubsequences: false).allSatisfy { Name($0) != nil }
   }
 }
 

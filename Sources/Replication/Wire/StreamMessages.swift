@@ -21,11 +21,11 @@ enum StreamMessage {
   /// The content of a file. Instructions from `offset` on follow.
   case file(skip: UInt64, source: CopySource, offset: UInt64)
   /// The path at which the base has the content of a file.
-  case baseFile(skip: UInt64, path: [[UInt8]])
+  case baseFile(skip: UInt64, path: TreePath)
   /// The path at which the base has the sub-directory with this number.
-  case baseDirectory(index: Int, path: [[UInt8]])
+  case baseDirectory(index: Int, path: TreePath)
   /// Requests the signature of the base's file.
-  case signature(path: [[UInt8]])
+  case signature(path: TreePath)
   case end
   /// The requested part. Instructions follow: for a record of `recordByteCount` bytes, or for a content.
   case needed(recordByteCount: Int?)
@@ -97,7 +97,7 @@ struct BaseDirectory {
     case moved = 3
   }
 
-  let path: [[UInt8]]
+  let path: TreePath
   /// True if the server would not choose the path by itself.
   let isMoved: Bool
 
@@ -120,7 +120,7 @@ enum CopySource {
   case nothing
   /// The file of the same name in the counterpart of the directory.
   case comparedSubtree
-  case path([[UInt8]])
+  case path(TreePath)
 
   init(from source: inout some MessageSource) throws {
     switch try source.integer() {

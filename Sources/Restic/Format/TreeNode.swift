@@ -271,8 +271,7 @@ enum TreeReader {
 
   private static func check(_ node: TreeNode) throws(ResticError) {
     let name = node.name
-    guard (1...255).contains(name.count), !name.contains(0), !name.contains(slash), name != [46], name != [46, 46]
-    else {
+    guard Name.isPossible(name.span) else {
       throw ResticError("a tree has the impossible name \(displayName(name))")
     }
     switch node.kind {

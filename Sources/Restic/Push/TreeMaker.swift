@@ -136,7 +136,7 @@ final class TreeMaker: TreeWork {
   private func addEntries(
     of record: DirectoryRecord, to node: Node, label: [UInt8]?, with worker: Worker
   ) throws -> [Node] {
-    let path = (label.map { [$0] } ?? []) + self.path(of: node)
+    let path = label + self.path(of: node)
     var directory: Directory?
     var position = record.firstFile
     while let row = try record.nextFile(at: &position) {
@@ -157,10 +157,10 @@ final class TreeMaker: TreeWork {
   }
 
   /// The path from the snapshot's root.
-  private func path(of node: Node) -> [[UInt8]] {
+  private func path(of node: Node) -> TreePath {
     var top = node
     while let parent = top.parent, parent.parent != nil { top = parent }
-    return (top.label.map { [$0] } ?? []) + node.path
+    return top.label + node.path
   }
 
   func leave(_ node: Node, with worker: Worker) throws {
@@ -197,7 +197,7 @@ final class TreeMaker: TreeWork {
 
   /// The chunks of a file. It is read only if the repository lacks one.
   private func content(
-    of row: FileRow, named name: [UInt8], in path: [[UInt8]], opened: inout Directory?, with worker: Worker
+    of row: FileRow, named name: [UInt8], in path: TreePath, opened: inout Directory?, with worker: Worker
   ) throws -> [Digest] {
     if row.size == 0 { return [] }
     // The ID of a chunk that is a whole file is the digest in the catalog.
@@ -207,7 +207,7 @@ final class TreeMaker: TreeWork {
     {
       return known
     }
-    func shown() -> String { "\(snapshot.name)/\(displayName(joined(path + [name])))" }
+    func shown() -> String { "\(snapshot.name)/\((path + name).displayed)" }
     do {
       let directory = try opened ?? root.directory(path: path)
       opened = directory

@@ -40,7 +40,7 @@ final class CatalogMaker: TreeWork {
   private let restic: ResticRepository
   private let index: BlobIndex
   private let target: TemporaryCatalog
-  private let sources: [[[UInt8]]]
+  private let sources: [TreePath]
   private let otherLabels: Set<[UInt8]>
   private let totals = Mutex<(files: UInt64, directories: UInt64)>((0, 0))
   /// The number of directories that were read, which bounds trees that name each other again and again.
@@ -70,8 +70,7 @@ final class CatalogMaker: TreeWork {
   }
 
   private static func label(of tree: Digest) -> CataloguedDirectory {
-    var directory = CataloguedDirectory(
-      tree: tree, metadata: synthetic, attributes: .empty, isSynthetic: true)
+    var directory = CataloguedDirectory(tree: tree, metadata: synthetic, attributes: .empty, isSynthetic: true)
     directory.isLabel = true
     return directory
   }
@@ -110,7 +109,7 @@ final class CatalogMaker: TreeWork {
     let isOwnLabel = node.isLabel
     for entry in nodes where !(isOwnLabel && otherLabels.contains(entry.name)) {
       if entry.kind == .directory {
-        node.children.append(child(of: node, entry, isSynthetic: isAboveSources(path + [entry.name])))
+        node.children.append(child(of: node, entry, isSynthetic: isAboveSources(path + entry.name)))
       } else {
         node.files.append(entry)
       }
@@ -126,7 +125,7 @@ final class CatalogMaker: TreeWork {
   }
 
   /// True if treering made the snapshot and took no metadata of a directory, because only sources below it were saved.
-  private func isAboveSources(_ path: [[UInt8]]) -> Bool {
+  private func isAboveSources(_ path: TreePath) -> Bool {
     listed.file.isOfTreering && sources.contains { $0.starts(with: path) && $0.count > path.count }
       && !sources.contains { path.starts(with: $0) }
   }

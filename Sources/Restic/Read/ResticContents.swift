@@ -22,7 +22,7 @@ final class ResticContents: ContentFetcher, @unchecked Sendable {
 
   deinit { ahead?.stop() }
 
-  func request(_ path: [[UInt8]]) throws {
+  func request(_ path: TreePath) throws {
     do {
       guard let node = try node(at: path), node.kind == .regular else {
         return requests.append(.problem("it is no regular file"))
@@ -89,11 +89,11 @@ final class ResticContents: ContentFetcher, @unchecked Sendable {
   }
 
   /// The node at a path from the snapshot's root.
-  private func node(at path: [[UInt8]]) throws -> TreeNode? {
+  private func node(at path: TreePath) throws -> TreeNode? {
     let listed = try store.listed(name)
     // The content of the host's label is in the tree's root, and so are the other labels.
     let isOther = path.first.map { listed.file.otherLabels.contains($0) } ?? false
-    let place = isOther ? path[...] : path.dropFirst()
+    let place = isOther ? path : path.dropFirst()
     guard let last = place.last else { return nil }
     let directories = place.dropLast()
     let shared = zip(levels.dropFirst(), directories).prefix { $0.name == $1 }.count

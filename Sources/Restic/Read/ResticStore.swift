@@ -125,10 +125,7 @@ extension ResticRepository {
 
 extension SnapshotFile {
   /// The label of the host. A host without a name, or with an impossible one, has treering's own.
-  var label: [UInt8] {
-    let isComponent = (1...255).contains(host.count) && !host.contains(slash) && !host.contains(0)
-    return isComponent && host != [46] && host != [46, 46] ? host : Array("localhost".utf8)
-  }
+  var label: [UInt8] { (Name(host) ?? .localhost).bytes }
 
   var isOfTreering: Bool { tags.contains(PushedSnapshots.tag) }
 

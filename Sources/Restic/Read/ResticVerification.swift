@@ -119,7 +119,7 @@ private final class ResticVerifyWork: TreeWork {
             return nil
           } catch { return try words(for: error) }
         }
-        if let problem { found(problem, at: node.path + [file.name]) }
+        if let problem { found(problem, at: node.path + file.name) }
       }
     }
     return nodes.filter { $0.kind == .directory }.map {
@@ -127,11 +127,11 @@ private final class ResticVerifyWork: TreeWork {
     }
   }
 
-  private func found(_ message: String, at path: [[UInt8]]) {
+  private func found(_ message: String, at path: TreePath) {
     damaged.count()
     report(
       Problem(
-        snapshot: listed.snapshot.name, path: joined(path, absolute: true), message: message, isDamage: true))
+        snapshot: listed.snapshot.name, path: path.absolute, message: message, isDamage: true))
   }
 
   private func words(for error: any Error) throws -> String {
