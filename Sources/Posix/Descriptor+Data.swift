@@ -162,7 +162,7 @@ extension Descriptor {
     return answer < 0 ? nil : answer > 0
   }
 
-  /// Drops what the page cache has of a range, but for what is not on the disk yet; `posix_fadvise(2)`.
+  /// Drops the pages of a range from the page cache; pages that are not on the disk yet stay; `posix_fadvise(2)`.
   public borrowing func dropCache(of range: Range<UInt64>) {
     tr_drop_cache(raw, Int64(range.lowerBound), Int64(range.count))
   }

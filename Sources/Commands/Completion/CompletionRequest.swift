@@ -97,7 +97,7 @@ func unquoted(_ word: [UInt8]) -> [UInt8] {
     if byte == quote {
       quote = nil
     } else if byte == backslash, quote != single || isANSI {
-      // What the last backslash quotes is not yet typed.
+      // The character after the last backslash is not yet typed.
       guard let next = rest.first else { break }
       if quote == single {
         bytes.append(escapedByte(at: &rest))

@@ -18,7 +18,7 @@ struct TableDrill {
   var parent = Self.parent
   var keeps = false
 
-  /// A directory for what is restored, if the operator names none.
+  /// The directory for restored files, if the operator names none.
   static let parent = Array("/var/tmp".utf8)
 
   /// Does the drill, and tells Healthchecks. Throws only if a signal ends it.
@@ -98,14 +98,16 @@ struct TableDrill {
       group: group)
     defer { namespaces.end() }
 
-    try prove(parts, from: store, in: place.directory, sockets: sockets, namespaces, into: &copy, &recovery, at: now)
+    try prove(
+      parts, from: store, in: place.directory, sockets: sockets, inside: namespaces, copy: &copy, recovery: &recovery,
+      at: now)
     try judge(&recovery, of: copy)
   }
 
   /// Starts the databases and the program, and checks them. All have ended when it returns.
   private func prove(
     _ parts: DrillParts, from store: any VerifiableStore, in place: PrivateDirectory, sockets: [DrillSocket],
-    _ namespaces: DrillNamespaces, into copy: inout DrillAnswer.Copy, _ recovery: inout DrillAnswer.Recovery,
+    inside namespaces: DrillNamespaces, copy: inout DrillAnswer.Copy, recovery: inout DrillAnswer.Recovery,
     at now: Timestamp
   ) throws {
     recovery.failedStep = "database"

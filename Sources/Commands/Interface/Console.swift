@@ -192,24 +192,25 @@ struct ProgressLine {
   static func line(for verb: String, of progress: Progress, elapsedSeconds: Double) -> String {
     let entries = progress.entries.value
     let bytes = progress.bytesRead.value
-    var line = "\(verb): \(grouped(entries)) entries, \(byteText(bytes)) read"
-    if elapsedSeconds > 0 {
+    let expected = progress.expectedEntries.value
+    guard expected > 0, entries > 0 else {
+      let line = "\(verb): \(grouped(entries)) entries, \(byteText(bytes)) read"
+      guard elapsedSeconds > 0 else { return line }
       // If no file changed, nothing is read, and the entries show the pace.
-      line +=
-        bytes > 0
-        ? ", \(byteText(UInt64(Double(bytes) / elapsedSeconds)))/s"
-        : ", \(grouped(UInt64(Double(entries) / elapsedSeconds))) entries/s"
+      return line
+        + (bytes > 0
+          ? ", \(byteText(UInt64(Double(bytes) / elapsedSeconds)))/s"
+          : ", \(grouped(UInt64(Double(entries) / elapsedSeconds))) entries/s")
     }
+    let expectedBytes = progress.expectedBytes.value
+    let doneBytes = expectedBytes == 0 ? 0 : max(bytes, progress.bytesCopied.value)
+    let allBytes = max(expectedBytes, doneBytes)
     // An entry without content costs about as much as 16 KiB of content.
     func work(entries: UInt64, bytes: UInt64) -> Double { Double(entries) * 16384 + Double(bytes) }
-    let expected = progress.expectedEntries.value
-    if expected > 0, entries > 0 {
-      let expectedBytes = progress.expectedBytes.value
-      let doneBytes = expectedBytes == 0 ? 0 : max(bytes, progress.bytesCopied.value)
-      let all = work(entries: expected, bytes: max(expectedBytes, doneBytes))
-      line += remainder(share: work(entries: entries, bytes: doneBytes) / all, elapsedSeconds: elapsedSeconds)
-    }
-    return line
+    let share = work(entries: entries, bytes: doneBytes) / work(entries: expected, bytes: allBytes)
+    return "\(verb): " + (allBytes > 0 ? "\(byteText(doneBytes)) of \(byteText(allBytes)), " : "")
+      + "\(grouped(entries)) of \(grouped(max(expected, entries))) entries"
+      + remainder(share: share, elapsedSeconds: elapsedSeconds)
   }
 
   /// The end of a progress line: the percentage, and the time left.

@@ -32,12 +32,12 @@ struct HTMLPage {
   /// The first row has the titles. Columns of `numbers` are aligned on the right.
   mutating func add(table rows: [[String]], numbers: Set<Int> = []) {
     guard let head = rows.first else { return }
-    func row(_ cells: [String], _ open: (Int) -> String, _ close: String) -> String {
+    func row(_ cells: [String], open: (Int) -> String, close: String) -> String {
       "<tr>" + cells.enumerated().map { open($0) + htmlText($1) + close }.joined() + "</tr>"
     }
     func style(_ column: Int) -> String { numbers.contains(column) ? " class=\"number\"" : "" }
-    let titles = row(head, { "<th scope=\"col\"\(style($0))>" }, "</th>")
-    let cells = rows.dropFirst().map { row($0, { "<td\(style($0))>" }, "</td>") }
+    let titles = row(head, open: { "<th scope=\"col\"\(style($0))>" }, close: "</th>")
+    let cells = rows.dropFirst().map { row($0, open: { "<td\(style($0))>" }, close: "</td>") }
     // A wide table scrolls by itself, also with the keys.
     add(
       raw:

@@ -6,7 +6,7 @@ internal import Settings
 struct PlanFacts {
   struct Source {
     var path: String
-    /// The patterns of what is left out.
+    /// The patterns of excluded entries.
     var exclude: [String] = []
 
     /// True if it has the settings of the machine, such as fstab.

@@ -120,7 +120,9 @@ extension BackupReport {
   private static let day: Int64 = 86_400
 
   init(of facts: ReportFacts) {
-    let period = facts.begin...max(facts.begin, facts.now)
+    // Of several snapshots in one second, the later ones are named after the next seconds.
+    let last = min(facts.snapshots.map(\.time).max() ?? facts.now, facts.now + 60)
+    let period = facts.begin...max(facts.begin, facts.now, last)
     let past = facts.runs.filter { period.contains($0.time) }
     self.init(
       host: facts.host, repository: facts.repository, begin: Time(seconds: facts.begin),

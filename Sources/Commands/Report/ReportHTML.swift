@@ -32,8 +32,9 @@ extension BackupReport {
     let most = days.max { $0.bytesCopied < $1.bytesCopied }
     page.add(
       raw: chart(
-        "changes", "Bytes copied per day",
-        "\(byteText(total)) in all" + (most.map { ", the most on \($0.day): \(byteText($0.bytesCopied))" } ?? "") + "."
+        "changes", title: "Bytes copied per day",
+        description: "\(byteText(total)) in all"
+          + (most.map { ", the most on \($0.day): \(byteText($0.bytesCopied))" } ?? "") + "."
       ).lines(
         [
           Chart.Series(
@@ -49,10 +50,11 @@ extension BackupReport {
     guard !sources.isEmpty else { return page.add("p", "Not measured: no snapshot in this time.") }
     let words = sourceRows.dropFirst().prefix(Chart.mostSeries).map { "\($0[0]) \($0[1]), \($0[2]) a day" }
     page.add(
-      raw: chart("growth", "Size of the largest sources", words.joined(separator: "; ") + ".").lines(
-        sources.map { source in
-          Chart.Series(name: source.source, points: source.points.map { ($0.time.seconds, Double($0.bytes)) })
-        }, label: { byteText(UInt64($0)) }))
+      raw: chart("growth", title: "Size of the largest sources", description: words.joined(separator: "; ") + ".")
+        .lines(
+          sources.map { source in
+            Chart.Series(name: source.source, points: source.points.map { ($0.time.seconds, Double($0.bytes)) })
+          }, label: { byteText(UInt64($0)) }))
     page.add(table: sourceRows, numbers: [1, 2])
   }
 
@@ -89,12 +91,13 @@ extension BackupReport {
     }
     let words = series.compactMap { one in one.points.last.map { "\(one.name) at last \(durationText($0.value))" } }
     page.add(
-      raw: chart("drills", "Time of a recovery in drills", words.joined(separator: "; ") + ".").lines(
-        series, label: durationText))
+      raw: chart("drills", title: "Time of a recovery in drills", description: words.joined(separator: "; ") + ".")
+        .lines(
+          series, label: durationText))
     page.add(table: drillRows, numbers: [3])
   }
 
-  private func chart(_ id: String, _ title: String, _ description: String) -> Chart {
+  private func chart(_ id: String, title: String, description: String) -> Chart {
     Chart(id: id, title: title, description: description, begin: begin.seconds, end: end.seconds)
   }
 }

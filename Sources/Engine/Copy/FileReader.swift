@@ -52,7 +52,7 @@ final class FileReader {
 
   /// The purpose of the passes. It tells which pages of the page cache nobody needs.
   enum Use {
-    /// Files of a source become stored files: what was read only for that is dropped, and so are large copies.
+    /// Files of a source become stored files. Pages read only for that are dropped, and so are large copies.
     case storing
     /// Stored files are compared with their digests.
     case verifying
@@ -168,7 +168,7 @@ final class FileReader {
     _ source: borrowing Descriptor, byteCount: UInt64, hasHoles: Bool, elidesZeros: Bool, data: DataHandler
   ) throws(CopyError) -> PassResult {
     hasher.reset(elidingZeros: elidesZeros)
-    // Pages that were there before are in use by others. Where the kernel does not tell, stored files are in no use.
+    // Other programs use the pages that were there before. If the kernel does not tell, nobody uses stored files.
     dropsSource = use != .restoring && !(source.isCached() ?? (use == .storing))
     defer { if dropsSource { source.dropCache(of: 0..<UInt64(Int64.max)) } }
     var position: UInt64 = 0
