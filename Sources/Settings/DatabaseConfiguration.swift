@@ -134,7 +134,7 @@ extension DatabaseConfiguration {
     guard let kind = word.flatMap(Kind.init(rawValue:)) else { return }
     self.kind = kind
     let allowed = Self.commonKeys + Self.keys(of: kind)
-    for key in Kind.allCases.flatMap(Self.keys(of:)) where table.has(key) && !allowed.contains(key) {
+    for key in Set(Kind.allCases.flatMap(Self.keys(of:))).sorted() where table.has(key) && !allowed.contains(key) {
       table.complain(key: key, message: "\"\(key)\" has no meaning for the kind \"\(kind.rawValue)\"")
     }
     switch kind {

@@ -90,6 +90,7 @@ struct MySQLServer {
     let text = failure.lastLines.joined(separator: "\n")
     let hints = [
       ("Access denied for user", "check \"role\", and the password in the file that \"password_file\" names"),
+      ("certificate has expired", "renew the server's certificate"),
       ("SSL", "name the file of the server's authority as \"ca_file\", and the host as in its certificate"),
       ("TLS", "name the file of the server's authority as \"ca_file\", and the host as in its certificate"),
       ("Can't connect", "see whether the server runs, and check where \"host\", \"port\" or \"socket\" lead"),

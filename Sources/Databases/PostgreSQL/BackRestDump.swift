@@ -60,7 +60,8 @@ struct BackRestDump {
     try target.attempt("write") { () throws(Errno) in try file.descriptor.write(text) }
     var result = DumpResult()
     let since = CalendarTime(seconds: first.timestamp.stop).rfc3339
-    result.point = "any moment since \(since); \(stanza.backup.count) backups, the last \(last.label)"
+    let count = stanza.backup.count
+    result.point = "any moment since \(since); \(count) backup\(count == 1 ? "" : "s"), the last \(last.label)"
     if last.error == true {
       result.warnings.append(
         "pgBackRest found wrong checksums of pages in the backup \(last.label); see: pgbackrest info --set=\(last.label)"

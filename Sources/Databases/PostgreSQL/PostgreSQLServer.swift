@@ -87,10 +87,15 @@ struct PostgreSQLServer {
       ("Peer authentication failed", "name the account that the server expects as \"user\", such as \"postgres\""),
       ("password authentication failed", "correct the password in the file that \"password_file\" names"),
       ("no password supplied", "put the password into a file with mode 0600 and name it as \"password_file\""),
+      ("certificate has expired", "renew the server's certificate"),
       ("certificate", "name the file of the server's authority as \"ca_file\", and the host as in its certificate"),
       ("does not support SSL", "the server must offer TLS; tls = \"off\" sends everything unprotected"),
+      (
+        "permission denied to create database",
+        "let the role make databases (CREATEDB), or name an empty one of its own"
+      ),
       ("permission denied", "let the role read everything: GRANT pg_read_all_data TO the role"),
-      ("\" does not exist", "correct the name; the server's databases: psql --list"),
+      ("database \"", "correct the name; the server's databases: psql --list"),
       ("connection to server", "see whether the server runs, and check where \"host\", \"port\" or \"socket\" lead"),
     ]
     failure.hint = failure.hint ?? hints.first { text.contains($0.0) }?.1
