@@ -66,7 +66,7 @@ extension SnapshotList {
   ///
   /// A relative path that begins with no label is one of the working directory.
   func path(_ path: [UInt8]) throws(Failure) -> [UInt8] {
-    guard path.first != slash, let first = TreePath(parsing: path).first else { return path }
+    guard path.first != slash, let first = path.split(separator: slash).first.map(Array.init) else { return path }
     let labels = snapshots.map(\.summary.label) + snapshots.flatMap(\.summary.placesOfSources).compactMap(\.first)
     return labels.contains(first) || snapshots.contains { $0.places == [[]] } ? path : try absolutePath(of: path)
   }
