@@ -47,22 +47,40 @@ public func runThreads(_ count: Int, body: @escaping @Sendable (Int) -> Void) {
 
 /// Threads that one caller waits for. A thread of the group may start others.
 public final class ThreadGroup: Sendable {
-  private let threads = Mutex<[BackgroundThread]>([])
+  private final class Member: Sendable {
+    let hasEnded = Atomic<Bool>(false)
+    let thread = Mutex<BackgroundThread?>(nil)
+
+    func join() { thread.withLock { $0?.join() } }
+  }
+
+  private let members = Mutex<[Member]>([])
 
   public init() {}
 
   /// Returns false if no thread can be created.
   public func start(_ body: @escaping @Sendable () -> Void) -> Bool {
-    threads.withLock { threads in
-      guard let thread = try? BackgroundThread(running: body) else { return false }
-      threads.append(thread)
-      return true
+    let member = Member()
+    let thread = try? BackgroundThread {
+      body()
+      member.hasEnded.store(true, ordering: .releasing)
     }
+    guard let thread else { return false }
+    member.thread.withLock { $0 = thread }
+    let ended = members.withLock { members in
+      let ended = members.filter { $0.hasEnded.load(ordering: .acquiring) }
+      members.removeAll { member in ended.contains { $0 === member } }
+      members.append(member)
+      return ended
+    }
+    // Threads that have ended give back their stacks.
+    for member in ended { member.join() }
+    return true
   }
 
   /// Waits until all threads have ended.
   public func join() {
-    while let thread = threads.withLock({ $0.popLast() }) { thread.join() }
+    while let member = members.withLock({ $0.popLast() }) { member.join() }
   }
 }
 

@@ -26,8 +26,9 @@ extension RestoreWork {
   /// The treatment by a directory that finds an entry by this name. Inodes would not tell: a file system in user space
   /// may number both names.
   private func spelling(in node: RestoreNode, by name: [UInt8]) throws(Errno) -> NameSpelling {
-    let other = name.map { isLetter($0) ? $0 ^ 0x20 : $0 }
-    guard other != name, let directory = node.target else { return .unknown }
+    let text = String(validating: name, as: UTF8.self) ?? ""
+    let other = Array((text == text.lowercased() ? text.uppercased() : text.lowercased()).utf8)
+    guard !text.isEmpty, other != name, let directory = node.target else { return .unknown }
     if try directory.descriptor.statusIfPresent(of: other.span) == nil { return .exact }
     let names = try directory.names()
     return names.contains(name) && names.contains(other) ? .exact : .folded(laterSpellings(in: node.record))
@@ -42,7 +43,11 @@ extension RestoreWork {
       do { try files.advance() } catch { break }
     }
     names += ((try? files.directories()) ?? []).map { Array(record.bytes[$0.name]) }
-    var seen: Set<String> = []
-    return Set(names.filter { !seen.insert(String(decoding: $0, as: UTF8.self).lowercased()).inserted })
+    var seen: Set<[UInt8]> = []
+    return Set(
+      names.filter { name in
+        let folded = String(validating: name, as: UTF8.self).map { Array($0.lowercased().utf8) }
+        return !seen.insert(folded ?? name).inserted
+      })
   }
 }

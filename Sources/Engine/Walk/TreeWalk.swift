@@ -89,6 +89,8 @@ private final class TreeWalk<Work: TreeWork>: Sendable {
   private let stack: WorkStack<Work.Node>
   private let most: Int
   private let count: Atomic<Int>
+  /// The second at which the last extra thread ended; by the monotonic clock.
+  private let retired = Atomic<Int>(-2)
   let extras = ThreadGroup()
   let failure = Mutex<(any Error)?>(nil)
 
@@ -101,13 +103,20 @@ private final class TreeWalk<Work: TreeWork>: Sendable {
 
   /// The work of one thread. An extra thread ends when the processors are the bottleneck.
   func run(isExtra: Bool) {
+    defer { count.subtract(1, ordering: .relaxed) }
     do {
-      let worker = try work.makeWorker()
+      let worker: Work.Worker
+      do { worker = try work.makeWorker() } catch {
+        // The other threads can do the same work.
+        if isExtra { return }
+        throw error
+      }
       var isFinished = false
       // A worker's results may be of use even if the walk fails.
       defer { if !isFinished { try? work.finish(with: worker) } }
       var waits = most > count.load(ordering: .relaxed) || isExtra ? ThreadWaits() : nil
-      while let node = stack.next(afterWait: { waits?.restart() }) {
+      while let (node, hasWaited) = stack.next() {
+        if hasWaited { waits?.restart() }
         try checkForSignal()
         let children = try work.enter(node, with: worker)
         node.remaining.add(children.count, ordering: .relaxed)
@@ -115,7 +124,10 @@ private final class TreeWalk<Work: TreeWork>: Sendable {
         try complete(node, work: work, with: worker)
         let hasMore = stack.finishedOne()
         guard let shares = waits?.look() else { continue }
-        if isExtra, shares.forProcessor > 0.25 { break }
+        if isExtra, shares.forProcessor > 0.25 {
+          retired.store(Int(Clock.monotonic().seconds), ordering: .relaxed)
+          break
+        }
         if hasMore, shares.forOthers > 0.5 { addThread() }
       }
       isFinished = true
@@ -124,10 +136,11 @@ private final class TreeWalk<Work: TreeWork>: Sendable {
       failure.withLock { if $0 == nil { $0 = error } }
       stack.stop()
     }
-    count.subtract(1, ordering: .relaxed)
   }
 
   private func addThread() {
+    // The processors were the bottleneck a moment ago.
+    if Clock.monotonic().seconds - Int64(retired.load(ordering: .relaxed)) < 2 { return }
     if count.add(1, ordering: .relaxed).newValue > most || !extras.start({ self.run(isExtra: true) }) {
       count.subtract(1, ordering: .relaxed)
     }
@@ -158,17 +171,18 @@ private final class WorkStack<Node>: @unchecked Sendable {
   init(root: Node) { waiting = [root] }
 
   /// The next directory; waits for one while any thread may still add some.
-  func next(afterWait note: () -> Void) -> Node? {
+  func next() -> (node: Node, hasWaited: Bool)? {
     gate.locked {
+      var hasWaited = false
       while true {
         if stopped { return nil }
         if let node = waiting.popLast() {
           active += 1
-          return node
+          return (node, hasWaited)
         }
         if active == 0 { return nil }
         gate.wait()
-        note()
+        hasWaited = true
       }
     }
   }
