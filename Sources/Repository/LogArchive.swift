@@ -277,6 +277,9 @@ public struct LogArchive: Sendable {
   /// True if the dumps of a repository decide which logs are needed. The archive keeps the ID of the first one that
   /// asked: without the dumps of that one, another would remove what they need.
   public func isKept(for repository: [UInt8]) throws(Failure) -> Bool {
+    let held: SharedFile
+    do { held = try lock(waitingSeconds: 10) } catch { throw .writing("lock", at: path, because: error) }
+    defer { withExtendedLifetime(held) {} }
     do {
       let known = try directory.descriptor.openToRead(Self.repositoryName.span).readToEnd(limit: 64)
       return known.prefix { $0 != UInt8(ascii: "\n") }.elementsEqual(repository)

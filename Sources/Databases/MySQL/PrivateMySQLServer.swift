@@ -2,7 +2,8 @@ internal import Model
 internal import Posix
 internal import Settings
 
-/// A MySQL or MariaDB server of one's own, on a data directory in private hands, without a network.
+/// A MySQL or MariaDB server of one's own, on a data directory in private hands, without a network unless it has an
+/// address.
 ///
 /// It makes the state of a moment without touching any other server.
 final class PrivateMySQLServer {

@@ -2,7 +2,8 @@ internal import Model
 internal import Posix
 internal import Settings
 
-/// A PostgreSQL server of one's own, on a data directory in private hands, without a network.
+/// A PostgreSQL server of one's own, on a data directory in private hands, without a network unless it has an
+/// address.
 final class PrivatePostgreSQLServer {
   /// The connection of its superuser. The directory of the socket is private, so no password is needed.
   let connection: DatabaseConfiguration
@@ -23,6 +24,8 @@ final class PrivatePostgreSQLServer {
     (self.tools, self.data) = (tools, data)
     let wanted = try work.attempt("read the version in", at: data) { () throws(Errno) in try Self.version(at: data) }
     (version, programs) = try Self.programs(ofVersion: wanted, by: tools)
+    // A copy of a standby becomes a server of its own.
+    try? Descriptor.open(path: data, [.read, .directory]).unlink(Array("standby.signal".utf8).span)
     if wanted == nil {
       let options = words("--username=\(Self.role)", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C.UTF-8")
       _ = try tools.run([programs + Array("/initdb".utf8)] + options + words("-D") + [data])
@@ -39,6 +42,8 @@ final class PrivatePostgreSQLServer {
       address == nil ? "listen_addresses=" : "listen_addresses=127.0.0.1,::1", "fsync=off", "full_page_writes=off",
       "ssl=off", "logging_collector=off", "archive_mode=off",
       "port=\(port)", "autovacuum=off",
+      // The settings of a copy lead to the live server's files, and to another server.
+      "external_pid_file=", "primary_conninfo=", "primary_slot_name=",
     ].flatMap { words("-c", $0) }
     process = RunningServer(
       [programs + Array("/postgres".utf8)] + words("-D") + [data] + own
