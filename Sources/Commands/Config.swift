@@ -90,7 +90,7 @@ struct ConfigCommand: RunnableCommand {
         findings += try PatternCheck(file: file, source: source).findings()
       } catch { findings.append("\(file.at(line: source.line)): \(error)") }
     }
-    if file.sources.isEmpty, file.settings.databases.isEmpty {
+    if file.hasNoSources {
       findings.append("\(displayName(file.path)): no [[source]] is named")
     }
     return findings

@@ -8,7 +8,7 @@ struct ControlGroup {
   private static let root = Array("/sys/fs/cgroup".utf8)
 
   private let name: [UInt8]
-  /// The directories of the group, divided by blanks; empty if the machine has none that can be used.
+  /// The directories of the group, separated by spaces; empty if the machine has none that can be used.
   private(set) var directories: [UInt8] = []
   /// The reason that memory or processes are not limited.
   private(set) var problem: String?

@@ -16,11 +16,13 @@ struct DatabaseDrill {
 
   /// The newest dump of each database.
   static func newestDumps(
-    in list: SnapshotList, of store: any SnapshotStore, configured: [DatabaseConfiguration]
+    in list: SnapshotList, of store: any SnapshotStore, configured: [DatabaseConfiguration],
+    where isWanted: (DatabaseRecord) -> Bool = { _ in true }
   ) throws -> [StoredDump] {
     var seen: Set<[UInt8]> = []
     return try list.snapshots.reversed().flatMap { snapshot in
-      try records(of: snapshot.summary, configured: configured).filter { seen.insert($0.name).inserted }
+      try records(of: snapshot.summary, configured: configured)
+        .filter { isWanted($0) && seen.insert($0.name).inserted }
         .compactMap { try StoredDump($0, in: snapshot, of: store) }
     }
   }

@@ -51,13 +51,16 @@ final class DrillNamespaces {
     program.startsAtRoot = true
     holder = BackgroundProgram(program)
     self.group = group
+    let start = Clock.monotonic()
     while true {
       do { try checkForSignal() } catch {
         group.remove()
         throw error
       }
       let state = holder.state
-      if let process = state.lines.last.flatMap({ Int32(String(decoding: $0, as: UTF8.self)) }), state.end == nil {
+      // Programs may print warnings before and after it.
+      let number = state.lines.lazy.compactMap { Int32(String(decoding: $0, as: UTF8.self)) }.first
+      if let process = number, state.end == nil {
         self.process = process
         return
       }
@@ -67,9 +70,17 @@ final class DrillNamespaces {
           .failed, "the namespaces of the drill cannot be made: \(state.text ?? "\(end)")",
           hint: "they need root, util-linux, iproute2, and a kernel or container that allows them")
       }
+      guard Clock.monotonic() - start < Self.longestStart else {
+        holder.end()
+        group.remove()
+        throw Failure(.failed, "the namespaces of the drill were not made in \(durationText(Self.longestStart))")
+      }
       CurrentProcess.sleep(milliseconds: 10)
     }
   }
+
+  /// The longest time in seconds in which namespaces are made. A base directory is not copied.
+  private static let longestStart = 300.0
 
   /// The directories over which others are mounted. A restored path below them is mounted over those again.
   private static let hidingDirectories = ["/usr", "/bin", "/sbin", "/lib", "/tmp", "/run", "/dev"]
@@ -200,14 +211,15 @@ enum DrillScripts {
     done
     """#
 
-  /// Runs a program in the namespaces: `groups process program argument…`. It cannot mount or make devices.
+  /// Runs a program in the namespaces: `groups process program argument…`. It cannot mount or make devices, nor open
+  /// files of the live system by their handles.
   static let enter = """
     umask 022
     for group in $1; do echo 0 >"$group/cgroup.procs"; done
     process=$2
     shift 2
     exec nsenter --target "$process" --mount --uts --ipc --net --pid -- \
-      /usr/bin/setpriv --inh-caps=-all --bounding-set=-all,+chown,+dac_override,+dac_read_search,+fowner,+fsetid,+kill\
+      /usr/bin/setpriv --inh-caps=-all --bounding-set=-all,+chown,+dac_override,+fowner,+fsetid,+kill\
     ,+setgid,+setuid,+setpcap,+net_bind_service,+net_raw,+sys_chroot,+audit_write,+setfcap -- "$@"
     """
 }

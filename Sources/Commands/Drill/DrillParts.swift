@@ -32,7 +32,9 @@ struct DrillParts {
       files[index].paths = files[index].paths.outermost
       try measure(files[index].paths, in: CatalogReader(reading: store.openCatalog(of: files[index].snapshot.name)))
     }
-    let newest = try DatabaseDrill.newestDumps(in: list, of: store, configured: configured)
+    let newest = try DatabaseDrill.newestDumps(in: list, of: store, configured: configured) { record in
+      drill.databases.contains { record.name.elementsEqual($0.utf8) }
+    }
     for name in drill.databases {
       guard let dump = newest.first(where: { $0.record.name.elementsEqual(name.utf8) }),
         let table = configured.first(where: { $0.name == name })

@@ -20,8 +20,10 @@ final class DrillPlace {
       lock = SharedFile(try Descriptor.open(path: directory.path, [.read, .directory]))
       try lock.descriptor.lockExclusively()
     } catch { throw Failure.writing("lock", at: directory.path, because: error) }
-    // The accounts of scratch servers pass through.
-    try directory.letPass()
+    // The servers trust who reaches their sockets, and restored files may be programs of root.
+    if CurrentProcess.effectiveUser == 0 {
+      try directory.letPass(["postgres", "mysql"].compactMap(Account.init(named:)))
+    }
   }
 
   /// Removes everything, also after a signal.
@@ -35,6 +37,7 @@ final class DrillPlace {
     let (parent, name) = splitLast(of: directory.path)
     let kept = Array("treering-kept-".utf8) + name.dropFirst(Self.prefix.utf8.count)
     do throws(Errno) {
+      try directory.directory.descriptor.setPermissions(0o700)
       let above = try Descriptor.open(path: parent, [.read, .directory])
       try above.rename(name.span, to: above, as: kept.span)
       return parent + (parent.last == slash ? [] : [slash]) + kept

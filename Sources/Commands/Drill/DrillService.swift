@@ -94,7 +94,10 @@ private enum DrillCheck {
     switch self {
     case .program(let command):
       var result = Result()
-      let end = ProgramEnd(of: namespaces.program(command, seconds: seconds)) { result.lines.append($0) }
+      let end = ProgramEnd(of: namespaces.program(command, seconds: seconds)) { line in
+        result.lines.append(line)
+        if result.lines.count > 1000 { result.lines.removeFirst(900) }
+      }
       result.problem = end.isSuccess ? nil : "\(end)"
       return result
     case .page(let url, let text):

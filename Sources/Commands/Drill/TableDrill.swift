@@ -185,6 +185,12 @@ struct TableDrill {
         .failed, "the answer to \"fresh\" is no time: \"\(displayName(Array(text.utf8.prefix(80))))\"",
         hint: "it should be seconds since 1970, or a time such as 2026-11-30 04:00:00+00")
     }
-    return now.seconds - time
+    let (age, overflows) = now.seconds.subtractingReportingOverflow(time)
+    guard !overflows, age > -86_400 else {
+      throw Failure(
+        .failed, "the answer to \"fresh\" is in the future: \"\(displayName(Array(text.utf8.prefix(80))))\"",
+        hint: "a number is one of seconds since 1970")
+    }
+    return age
   }
 }

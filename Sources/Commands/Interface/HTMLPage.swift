@@ -1,12 +1,13 @@
 /// A text with the characters escaped that HTML would take for its own.
 func htmlText(_ text: String) -> String {
-  text.reduce(into: "") { result, character in
+  escaped(text) { character in
     switch character {
-    case "&": result += "&amp;"
-    case "<": result += "&lt;"
-    case ">": result += "&gt;"
-    case "\"": result += "&quot;"
-    default: result.append(character)
+    case "&": "&amp;"
+    case "<": "&lt;"
+    case ">": "&gt;"
+    case "\"": "&quot;"
+    case "'": "&#39;"
+    default: nil
     }
   }
 }

@@ -104,6 +104,12 @@ private func wrapped(_ cell: String, width: Int) -> [String] {
   return lines
 }
 
+/// A text with some of its characters replaced. A combining mark hides no character from this, as it would in a
+/// comparison of `Character`s.
+func escaped(_ text: String, by replacement: (Unicode.Scalar) -> String?) -> String {
+  text.unicodeScalars.reduce(into: "") { $0 += replacement($1) ?? String($1) }
+}
+
 /// A word of a command line for a shell, safe to show.
 func shellWord(_ bytes: [UInt8]) -> String { shellQuoted(displayName(bytes)) }
 
@@ -111,7 +117,7 @@ func shellWord(_ bytes: [UInt8]) -> String { shellQuoted(displayName(bytes)) }
 func shellQuoted(_ text: String) -> String {
   let isPlain = !text.isEmpty && text.utf8.allSatisfy { isAlphanumeric($0) || "-_./:=,@%+".utf8.contains($0) }
   return isPlain
-    ? text : "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
+    ? text : "'" + escaped(text) { $0 == "'" ? "'\\''" : nil } + "'"
 }
 
 /// Breaks a text at blanks, for 80 columns.

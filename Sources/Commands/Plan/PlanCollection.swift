@@ -46,7 +46,7 @@ extension AuditCollection {
 
   private func planCopy(of own: AuditFacts.Copy, at path: String) -> PlanFacts.Copy {
     var copy = PlanFacts.Copy(.repository, named: path, at: path)
-    copy.mount = Self.mount(of: repository.path)
+    Self.place(&copy, at: repository.path)
     return filled(copy, from: own)
   }
 
@@ -59,9 +59,9 @@ extension AuditCollection {
     }
     copy.resticAddress = remote.url
     switch remote.address {
-    case .local(let path): copy.mount = Self.mount(of: path)
+    case .local(let path): Self.place(&copy, at: path)
     case .restic(let path):
-      copy.mount = Self.mount(of: path)
+      Self.place(&copy, at: path)
       copy.resticAddress = displayName(path)
     case .storage(.s3): (copy.login, copy.region) = (.s3, remote.region)
     case .storage(.rest): copy.login = remote.credentialsFile == nil ? nil : .rest
@@ -80,7 +80,7 @@ extension AuditCollection {
       else { continue }
       if let recovery = restored.recovery {
         copy.services.removeAll { $0.name == drill.name }
-        copy.services.append((drill.name, time, recovery.totalSeconds))
+        copy.services.append((drill.name, time, restored.result == .failed ? nil : recovery.totalSeconds))
         continue
       }
       copy.drill = PlanFacts.Drill(
@@ -93,14 +93,15 @@ extension AuditCollection {
     return copy
   }
 
-  /// The device of a path, by the identity of its file system, and its mount point. `nil` on the file system of the
-  /// root.
-  private static func mount(of path: [UInt8]) -> (device: String, point: String)? {
-    guard let status = try? Descriptor.open(path: path, .pathOnly).status(),
-      let mount = MountLine.all()?.first(where: { $0.id == status.mount }), mount.point != [slash],
-      mount.root == [slash]
-    else { return nil }
-    return (displayName(lastingName(of: mount.source)), displayName(mount.point))
+  /// Notes the device of a copy on this machine, by the identity of its file system, and the mount point. Both are
+  /// unknown for a disk that is not there, and for a part of a file system.
+  private static func place(_ copy: inout PlanFacts.Copy, at path: [UInt8]) {
+    guard let mounts = MountLine.all(), let status = try? Descriptor.open(path: path, .pathOnly).status(),
+      let mount = mounts.first(where: { $0.id == status.mount })
+    else { return }
+    copy.isOnSystemDisk = mount.point == [slash]
+    guard !copy.isOnSystemDisk, mount.root == [slash] else { return }
+    copy.mount = (displayName(lastingName(of: mount.source)), displayName(mount.point))
   }
 
   /// The link of udev(7) that another machine has as well, if there is one.

@@ -30,7 +30,7 @@ struct PlanCommands {
     return [Self.line(["mkdir", "-p", point]), Self.line(["mount", device, point])]
   }
 
-  /// Asks for the password and the login, and shows neither.
+  /// Asks for the password and the login, so that neither is in the plan. The terminal shows them.
   var login: [String] {
     var lines: [String] = []
     if copy.kind == .encrypted { lines.append("(umask 077; cat > \(shellQuoted(passwordFile)))") }

@@ -94,23 +94,22 @@ extension PlanDocument {
       lines.insert("|" + String(repeating: " --- |", count: rows.first?.count ?? 0), at: min(1, lines.count))
       return lines.joined(separator: "\n")
     case .commands(let lines):
-      let fence = lines.contains { $0.contains("```") } ? "````" : "```"
+      // Longer than any that the lines have.
+      let runs = lines.flatMap { $0.utf8.split { $0 != UInt8(ascii: "`") }.map(\.count) }
+      let fence = String(repeating: "`", count: max(3, (runs.max() ?? 0) + 1))
       return ([fence + "sh"] + lines + [fence]).joined(separator: "\n")
-    case .address(let address): return address.contains("`") ? plain(address) : "`\(address)`"
+    case .address(let address): return address.unicodeScalars.contains("`") ? plain(address) : "`\(address)`"
     case .mark(let mark, let text): return "**\(mark.rawValue)**: \(plain(text))"
     }
   }
 
   /// A text without the characters that Markdown would take for its own.
   private static func plain(_ text: String) -> String {
-    text.reduce(into: "") { result, character in
-      if "\\*`<".contains(character) { result.append("\\") }
-      result.append(character)
-    }
+    escaped(text) { "\\*`<".unicodeScalars.contains($0) ? "\\\($0)" : nil }
   }
 
   private static func cell(_ text: String) -> String {
-    plain(text).split(separator: "|", omittingEmptySubsequences: false).joined(separator: "\\|")
+    escaped(plain(text)) { $0 == "|" ? "\\|" : nil }
   }
 }
 

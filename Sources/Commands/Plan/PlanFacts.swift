@@ -55,6 +55,8 @@ struct PlanFacts {
     var host: String?
     /// The mounted device and its place, for a copy on this machine in another file system than that of the root.
     var mount: (device: String, point: String)?
+    /// True for a copy on this machine in the file system of the root.
+    var isOnSystemDisk = false
     var newest: Int64?
     var verified: Int64?
     var damaged = 0

@@ -114,13 +114,13 @@ struct PlanLoading {
     case (.postgresql, .logical):
       "psql may say that the role postgres exists already, which is no failure."
     case (.mysql, .logical):
-      "The accounts of the server are not loaded. Make those that the programs' own files name, with CREATE USER and GRANT."
+      "The accounts of the server are not loaded. Create those in the configuration files of your programs, with CREATE USER and GRANT."
     case (.postgresql, .physical):
       "The first command makes a data directory, and prints the command that starts a server on it. Without treering see PostgreSQL's manual on base backups."
     case (.mysql, .physical):
-      "The first command makes a data directory. Without treering see mariadb-backup --prepare. Stop the server, and put the directory into the place of its own."
+      "The first command makes a data directory. Without treering see mariadb-backup --prepare. Then stop the server, and move this directory to the place of its data directory."
     case (.command, _):
-      "The dump comes from \(settings.command.joined(separator: " ")). Load \(settings.file ?? "it") with the program of that database."
+      "The dump comes from \(settings.command.first ?? "a program"). Load \(settings.file ?? "it") with the program of that database."
     default: nil
     }
   }

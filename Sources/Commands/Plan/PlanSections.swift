@@ -101,7 +101,7 @@ extension PlanDocument {
     add(.commands(["apt-get update", PlanCommands.line(["apt-get", "install", "-y"] + packages)]))
     add(
       .text(
-        "Bring the package of treering \(facts.version) or a newer one to the machine, and install it:"))
+        "Bring the package of treering to the machine, of the version above or a newer one, and install it:"))
     add(.commands(["apt-get install -y ./treering_*.deb", "treering --version"]))
     if isEncrypted { add(.text("Without treering, an encrypted copy can be restored by restic alone.")) }
   }
@@ -160,7 +160,7 @@ extension PlanDocument {
     add(.address(copy.address))
     if let host = copy.host {
       add(.text("It is on \(host)" + (copy.location.map { ", in \($0)." } ?? ".")))
-      if copy.kind == .plain {
+      if copy.kind == .plain || copy.address.hasPrefix("sftp:") {
         add(.text("The server must accept a key of the new machine, or a password; the owner says where that is."))
       }
     } else if let mount = copy.mount {
@@ -169,11 +169,14 @@ extension PlanDocument {
           "Its file system was \(mount.device), mounted at \(mount.point). Bring it to the new machine, and mount it there."
         ))
       if !commands.mounting.isEmpty { add(.commands(commands.mounting)) }
-    } else {
+    } else if copy.isOnSystemDisk {
       add(
         .text(
           "It was on the system's own disk. If that is lost, this copy is lost, too. If not, bring its directory back.")
       )
+    } else {
+      let text = "its disk was not there, or it is a part of a file system, so its device is not known."
+      add(.mark(.notMeasured, text), isMeasured: true)
     }
     if !commands.login.isEmpty {
       let words = [

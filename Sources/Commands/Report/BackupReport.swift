@@ -167,7 +167,7 @@ extension BackupReport {
     {
       change(copied.0) { day in
         day.snapshots += 1
-        day.filesCopied += copied.1
+        day.filesCopied &+= copied.1
         day.bytesCopied &+= copied.2
       }
     }
@@ -185,7 +185,7 @@ extension BackupReport {
       // A shorter span says nothing about a day.
       if let first = points.first, let last = points.last, last.time.seconds - first.time.seconds >= day {
         let days = Double(last.time.seconds - first.time.seconds) / Double(day)
-        growth = Int64((Double(last.bytes) - Double(first.bytes)) / days)
+        growth = Int64(min(max((Double(last.bytes) - Double(first.bytes)) / days, -0x1p62), 0x1p62))
       }
       return Source(source: name, points: points, growthBytesPerDay: growth)
     }

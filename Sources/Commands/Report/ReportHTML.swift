@@ -41,7 +41,7 @@ extension BackupReport {
             name: "copied",
             points: days.enumerated().map { (begin.seconds + Int64($0) * 86_400, Double($1.bytesCopied)) })
         ],
-        label: { byteText(UInt64($0)) }))
+        label: { byteText(UInt64(min($0, 0x1p62))) }))
     page.add(table: dayRows, numbers: [1, 2, 3, 4])
   }
 
@@ -54,7 +54,7 @@ extension BackupReport {
         .lines(
           sources.map { source in
             Chart.Series(name: source.source, points: source.points.map { ($0.time.seconds, Double($0.bytes)) })
-          }, label: { byteText(UInt64($0)) }))
+          }, label: { byteText(UInt64(min($0, 0x1p62))) }))
     page.add(table: sourceRows, numbers: [1, 2])
   }
 

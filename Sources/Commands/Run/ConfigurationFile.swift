@@ -99,6 +99,9 @@ struct ConfigurationFile {
     } catch { throw Failure(.usage, sentence(error), path: path) }
   }
 
+  /// True if the configuration names nothing to save; the recovery plan alone is nothing.
+  var hasNoSources: Bool { databases.isEmpty && !sources.contains { Array($0.path.utf8) != planDirectory } }
+
   /// The file and line, for later messages.
   func at(line: Int) -> String { "\(displayName(path)):\(line)" }
 
@@ -126,7 +129,7 @@ struct ConfigurationFile {
 
   /// The options for a snapshot of the configured sources.
   func snapshotOptions() throws(Failure) -> SnapshotOptions {
-    guard !sources.isEmpty || !databases.isEmpty else {
+    guard !hasNoSources else {
       throw Failure(
         .usage, "\(displayName(path)) names no source", path: path, hint: "add a table [[source]] with a path")
     }

@@ -363,7 +363,7 @@ private struct Judge {
     let day: Int64 = 86_400
     let span = min(7 * day, max(day, now.seconds - first.seconds))
     let bytes = copied.filter { $0.key != first && now.seconds - $0.key.seconds < span }.reduce(0) { $0 &+ $1.value }
-    return UInt64(Double(bytes) / Double(span) * Double(day))
+    return UInt64(min(Double(bytes) / Double(span) * Double(day), 0x1p62))
   }
 }
 

@@ -22,6 +22,8 @@ struct ScheduledJob {
   let repository: String?
   /// Further directories that a run writes, in the form of `ReadWritePaths=`.
   private var writablePaths: [String] = []
+  /// True if the recovery plan is kept in its standard directory.
+  private var keepsPlan = false
   private var usesNetwork = true
   /// True if runs do drills, which need more rights.
   private var rehearses = false
@@ -48,9 +50,15 @@ struct ScheduledJob {
     for case let archive? in settings.databases.map(\.archive) {
       writablePaths.append("-" + (try plain(Array(archive.utf8))))
     }
+    if let directory = settings.plan.map(\.directory) {
+      if let directory { writablePaths.append("-" + (try plain(Array(directory.utf8)))) } else { keepsPlan = true }
+    }
+    // The mail waits there for its delivery.
+    if settings.mail != nil { writablePaths.append("-/var/spool") }
     rehearses = settings.drills.contains { $0.everySeconds != nil }
     if rehearses { writablePaths.append(try plain(TableDrill.parent)) }
-    usesNetwork = settings.healthchecks != nil || settings.webhook != nil
+    usesNetwork =
+      settings.healthchecks != nil || settings.webhook != nil || settings.drills.contains { $0.healthchecks != nil }
     for remote in settings.remotes {
       // The repository on a second disk need not be present for a snapshot.
       switch remote.address {
@@ -133,7 +141,9 @@ struct ScheduledJob {
       rehearses
       ? " CAP_SETUID CAP_SETGID CAP_SETPCAP CAP_KILL CAP_NET_ADMIN CAP_NET_BIND_SERVICE CAP_NET_RAW CAP_SYS_CHROOT"
         + " CAP_AUDIT_WRITE" : ""
-    let paths = ([repository].compactMap { $0 } + writablePaths).map { "ReadWritePaths=\($0)\n" }.joined()
+    let paths =
+      ([repository].compactMap { $0 } + writablePaths).map { "ReadWritePaths=\($0)\n" }.joined()
+      + (keepsPlan ? "StateDirectory=treering-plan\nStateDirectoryMode=0700\n" : "")
     return """
       # What follows holds for hooks as well: one that becomes another user, say, needs CAP_SETUID and CAP_SETGID
       # below and NoNewPrivileges=no, and one that writes elsewhere another line ReadWritePaths=.
