@@ -169,7 +169,8 @@ final class FileReader {
   ) throws(CopyError) -> PassResult {
     hasher.reset(elidingZeros: elidesZeros)
     // Other programs use the pages that were there before. If the kernel does not tell, nobody uses stored files.
-    dropsSource = use != .restoring && !(source.isCached() ?? (use == .storing))
+    dropsSource =
+      byteCount >= Self.reliefBytes && use != .restoring && !(source.isCached() ?? (use == .storing))
     defer { if dropsSource { source.dropCache(of: 0..<UInt64(Int64.max)) } }
     var position: UInt64 = 0
     if !hasHoles {
