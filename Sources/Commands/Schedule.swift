@@ -47,7 +47,9 @@ struct ScheduleCommand: RunnableCommand {
   func execute() throws -> ExitStatus {
     if let unitsFor {
       let job = ScheduledJob(program: try plain(program?.bytes ?? Self.programPath()))
-      for (name, text) in job.units { try replaceFile(at: unitsFor.bytes + [slash] + Array(name.utf8), with: text) }
+      for (name, text) in job.units {
+        try replaceFile(at: unitsFor.bytes + [slash] + Array(name.utf8), with: text, mode: 0o644)
+      }
       return .done
     }
     guard [cron, systemd, install != nil, remove].count(where: { $0 }) == 1 else {

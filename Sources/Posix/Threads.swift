@@ -47,44 +47,26 @@ public func runThreads(_ count: Int, body: @escaping @Sendable (Int) -> Void) {
 
 /// Threads that one caller waits for. A thread of the group may start others.
 public final class ThreadGroup: Sendable {
-  private final class Member: Sendable {
-    let hasEnded = Atomic<Bool>(false)
-    let thread = Mutex<BackgroundThread?>(nil)
-
-    func join() { thread.withLock { $0?.join() } }
-  }
-
-  private let members = Mutex<[Member]>([])
+  private let threads = Mutex<[BackgroundThread]>([])
 
   public init() {}
 
   /// Returns false if no thread can be created.
   public func start(_ body: @escaping @Sendable () -> Void) -> Bool {
-    let member = Member()
-    let thread = try? BackgroundThread {
-      body()
-      member.hasEnded.store(true, ordering: .releasing)
+    threads.withLock { threads in
+      guard let thread = try? BackgroundThread(running: body) else { return false }
+      threads.append(thread)
+      return true
     }
-    guard let thread else { return false }
-    member.thread.withLock { $0 = thread }
-    let ended = members.withLock { members in
-      let ended = members.filter { $0.hasEnded.load(ordering: .acquiring) }
-      members.removeAll { member in ended.contains { $0 === member } }
-      members.append(member)
-      return ended
-    }
-    // Threads that have ended give back their stacks.
-    for member in ended { member.join() }
-    return true
   }
 
   /// Waits until all threads have ended.
   public func join() {
-    while let member = members.withLock({ $0.popLast() }) { member.join() }
+    while let thread = threads.withLock({ $0.popLast() }) { thread.join() }
   }
 }
 
-/// The time that the calling thread waits: for a processor, or in system calls for the disk, another host or a lock.
+/// The time that the calling thread waits in system calls: for the disk, another host or a lock.
 ///
 /// It rests on `/proc/thread-self/schedstat`, see proc(5) and the kernel's documentation of scheduler statistics.
 public struct ThreadWaits: ~Copyable {
@@ -111,14 +93,14 @@ public struct ThreadWaits: ~Copyable {
   /// Forgets the time before this call.
   public mutating func restart() { if let times = read() { last = times } }
 
-  /// The shares of the time since the last look; `nil` if that is too short.
-  public mutating func look() -> (forProcessor: Double, forOthers: Double)? {
+  /// The share of the time since the last look, without the waits for a processor; `nil` if that is too short.
+  public mutating func look() -> Double? {
     let elapsed = Self.nanoseconds(Clock.monotonic()) - last.clock
     guard elapsed >= Self.shortest, let times = read() else { return nil }
     let delayed = times.delayed - last.delayed
     let waited = elapsed - delayed - (times.running - last.running)
     last = times
-    return (Double(delayed) / Double(elapsed), Double(waited) / Double(elapsed))
+    return Double(waited) / Double(elapsed)
   }
 
   private static func nanoseconds(_ time: Timestamp) -> Int64 { time.seconds * 1_000_000_000 + Int64(time.nanoseconds) }
@@ -168,7 +150,9 @@ public func processorCount() -> Int { max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)
 
 extension ThreadCount {
   /// One for each processor, and more while they wait for the disk.
-  public static var automatic: ThreadCount { ThreadCount(first: min(8, processorCount()), most: 32) }
+  public static var automatic: ThreadCount {
+    ThreadCount(first: min(8, processorCount()), most: min(32, 4 * processorCount()))
+  }
 
   /// The number that the user chose, or the automatic one.
   public init(chosen count: Int?) { self = count.map { ThreadCount($0) } ?? .automatic }

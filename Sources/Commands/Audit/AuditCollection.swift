@@ -203,10 +203,9 @@ struct AuditCollection {
   }
 
   private var fullAt: Int64? {
-    let bytesPerDay = bytesCopiedPerDay
-    guard bytesPerDay > 0, state.bytesTotal > 0 else { return nil }
-    let days = state.bytesFree / bytesPerDay
-    return days > 3650 ? nil : now.seconds + Int64(days) * 86_400
+    state.bytesTotal == 0
+      ? nil
+      : RepositoryState.fullAt(bytesFree: state.bytesFree, bytesPerDay: bytesCopiedPerDay, now: now.seconds)
   }
 
   /// The files that none of the last runs could read.

@@ -54,11 +54,11 @@ struct PrivateDirectory {
 
   /// Lets some accounts alone pass through, to directories of their own, by an ACL; acl(5).
   func letPass(_ accounts: [Account]) throws(Failure) {
-    func entry(_ tag: UInt16, _ permissions: UInt16, _ id: UInt32 = .max) -> [UInt8] {
+    func entry(_ tag: UInt16, _ permissions: UInt16, of id: UInt32 = .max) -> [UInt8] {
       [tag, permissions].flatMap { [UInt8(truncatingIfNeeded: $0), UInt8(truncatingIfNeeded: $0 >> 8)] }
         + (0..<4).map { UInt8(truncatingIfNeeded: id >> ($0 * 8)) }
     }
-    let users = accounts.sorted { $0.user < $1.user }.flatMap { entry(0x02, 1, $0.user) }
+    let users = accounts.sorted { $0.user < $1.user }.flatMap { entry(0x02, 1, of: $0.user) }
     let value = [2, 0, 0, 0] + entry(0x01, 7) + users + entry(0x04, 0) + entry(0x10, 1) + entry(0x20, 0)
     do {
       try directory.descriptor.setExtendedAttribute(

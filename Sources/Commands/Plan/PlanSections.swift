@@ -26,7 +26,7 @@ extension PlanDocument {
           + "repository \(facts.repository), and have no password and no key. Work as root. Stop at the first command "
           + "that fails. The words OUTDATED, NOT MEASURED, NOT STATED and FAILED mark lines that need care."))
     guard let tested = facts.tested else {
-      add(.mark(.notMeasured, "nobody has recorded a test of these commands."), isMeasured: true)
+      add(.mark(.notMeasured, "no test of these commands is recorded."), isMeasured: true)
       return
     }
     let by = tested.by.map { " by \($0)" } ?? ""

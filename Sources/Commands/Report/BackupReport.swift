@@ -193,13 +193,12 @@ extension BackupReport {
   }
 
   private static func disk(of facts: ReportFacts) -> Disk {
-    var fullOn: Time?
-    if let free = facts.bytesFree, facts.bytesCopiedPerDay > 0, free / facts.bytesCopiedPerDay <= 3650 {
-      fullOn = Time(seconds: facts.now + Int64(free / facts.bytesCopiedPerDay) * day)
+    let fullAt = facts.bytesFree.flatMap {
+      RepositoryState.fullAt(bytesFree: $0, bytesPerDay: facts.bytesCopiedPerDay, now: facts.now)
     }
     return Disk(
       bytesFree: facts.bytesFree, bytesTotal: facts.bytesTotal, bytesCopiedPerDay: facts.bytesCopiedPerDay,
-      fullOn: fullOn)
+      fullOn: fullAt.map(Time.init))
   }
 
   private static func copies(of facts: ReportFacts) -> [Copy] {

@@ -368,6 +368,12 @@ private struct Judge {
 }
 
 extension RepositoryState {
+  /// The time at which the disk is full at this growth; `nil` without growth, or if that is over ten years away.
+  static func fullAt(bytesFree: UInt64, bytesPerDay: UInt64, now: Int64) -> Int64? {
+    guard bytesPerDay > 0, bytesFree / bytesPerDay <= 3650 else { return nil }
+    return now + Int64(bytesFree / bytesPerDay) * 86_400
+  }
+
   /// Collects the facts. The configuration names the expected sources; without one, all known sources are expected.
   init(
     of repository: Repository, configuration file: ConfigurationFile?, maximumAgeSeconds: Int64? = nil,

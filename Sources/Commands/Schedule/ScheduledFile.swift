@@ -46,12 +46,6 @@ private func controlFile(at path: [UInt8]) throws(Failure) -> ControlFile {
   } catch { throw .writing("open the directory", at: parent, because: error) }
 }
 
-/// Replaces a file durably.
-func replaceFile(at path: [UInt8], with text: String) throws(Failure) {
-  let file = try controlFile(at: path)
-  do { try file.replace(with: Array(text.utf8)) } catch { throw .writing("write", at: path, because: error) }
-}
-
 /// Makes a directory and those above it, as far as they are missing.
 func makeDirectories(to path: [UInt8]) throws(Failure) {
   do {

@@ -50,7 +50,7 @@ final class FileReader {
   /// True in a pass over a file of which the page cache had nothing.
   private var dropsSource = false
 
-  /// The purpose of the passes. It tells which pages of the page cache nobody needs.
+  /// The purpose of the passes, which decides about their pages in the page cache.
   enum Use {
     /// Files of a source become stored files. Pages read only for that are dropped, and so are large copies.
     case storing
@@ -168,7 +168,7 @@ final class FileReader {
     _ source: borrowing Descriptor, byteCount: UInt64, hasHoles: Bool, elidesZeros: Bool, data: DataHandler
   ) throws(CopyError) -> PassResult {
     hasher.reset(elidingZeros: elidesZeros)
-    // Other programs use the pages that were there before. If the kernel does not tell, nobody uses stored files.
+    // Other programs use the pages that were there before. On older kernels, only stored files count as unused.
     dropsSource =
       byteCount >= Self.reliefBytes && use != .restoring && !(source.isCached() ?? (use == .storing))
     defer { if dropsSource { source.dropCache(of: 0..<UInt64(Int64.max)) } }

@@ -89,8 +89,6 @@ private final class TreeWalk<Work: TreeWork>: Sendable {
   private let stack: WorkStack<Work.Node>
   private let most: Int
   private let count: Atomic<Int>
-  /// The second at which the last extra thread ended; by the monotonic clock.
-  private let retired = Atomic<Int>(-2)
   let extras = ThreadGroup()
   let failure = Mutex<(any Error)?>(nil)
 
@@ -101,9 +99,8 @@ private final class TreeWalk<Work: TreeWork>: Sendable {
     count = Atomic(threads.first)
   }
 
-  /// The work of one thread. An extra thread ends when the processors are the bottleneck.
+  /// The work of one thread. If it waits for the disk, it starts another.
   func run(isExtra: Bool) {
-    defer { count.subtract(1, ordering: .relaxed) }
     do {
       let worker: Work.Worker
       do { worker = try work.makeWorker() } catch {
@@ -123,12 +120,7 @@ private final class TreeWalk<Work: TreeWork>: Sendable {
         stack.push(children)
         try complete(node, work: work, with: worker)
         let hasMore = stack.finishedOne()
-        guard let shares = waits?.look() else { continue }
-        if isExtra, shares.forProcessor > 0.25 {
-          retired.store(Int(Clock.monotonic().seconds), ordering: .relaxed)
-          break
-        }
-        if hasMore, shares.forOthers > 0.5 { addThread() }
+        if let share = waits?.look(), share > 0.3, hasMore { addThread() }
       }
       isFinished = true
       try work.finish(with: worker)
@@ -139,8 +131,6 @@ private final class TreeWalk<Work: TreeWork>: Sendable {
   }
 
   private func addThread() {
-    // The processors were the bottleneck a moment ago.
-    if Clock.monotonic().seconds - Int64(retired.load(ordering: .relaxed)) < 2 { return }
     if count.add(1, ordering: .relaxed).newValue > most || !extras.start({ self.run(isExtra: true) }) {
       count.subtract(1, ordering: .relaxed)
     }
