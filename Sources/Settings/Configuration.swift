@@ -23,6 +23,10 @@ public struct Configuration: Sendable, Equatable {
     public var excludeNodump = false
     /// In bytes; larger files are left out.
     public var maxFileSize: UInt64?
+    /// The source is read in a snapshot of its volume or file system.
+    public var freeze: Freeze?
+    /// `nil` for a tenth of the volume.
+    public var freezeSize: FreezeSize?
     /// The line number in the file, from 1.
     public var line = 0
 

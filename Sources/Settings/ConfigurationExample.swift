@@ -54,6 +54,11 @@ extension Configuration {
     exclude_nodump = false
     # Leave out larger files.
     # max_file_size = "10G"
+    # Read the source in a snapshot of its volume or file system, made and removed by each run: "lvm", "btrfs", "zfs",
+    # or a program that makes one.
+    # freeze = "lvm"
+    # The room for the changes meanwhile, for LVM; the default is "10%" of the volume.
+    # freeze_size = "5G"
 
     [[source]]
     path = "/etc"

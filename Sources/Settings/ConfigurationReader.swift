@@ -209,7 +209,7 @@ extension Configuration.Source {
     line = table.line
     table.know([
       "path", "optional", "rpo", "exclude", "exclude_from", "one_file_system", "exclude_caches", "exclude_if_present",
-      "exclude_nodump", "max_file_size",
+      "exclude_nodump", "max_file_size", "freeze", "freeze_size",
     ])
     table.require("path")
     path = table.path(for: "path") ?? ""
@@ -233,6 +233,7 @@ extension Configuration.Source {
     maxFileSize = table.value(for: "max_file_size", expecting: "a size such as \"100M\"") {
       $0.string.flatMap(Quantity.bytes)
     }
+    readFreeze(from: table)
   }
 }
 

@@ -88,14 +88,16 @@ struct ConfigurationTests {
         retention = { daily = 3, minimum_free = "20G" }
         source = [ { path = "/a", one_file_system = true, max_file_size = "1M" },
           # a comment
-          { path = "/b" } ]
+          { path = "/b", freeze = "lvm", freeze_size = "20%" }, { path = "/c", freeze = ["/bin/e", "f"] } ]
         [hooks]
         after = ["/bin/a", ["/bin/b", "c"], { command = "/bin/d", timeout = "5s", required = true }]
         """)
     #expect(read.repository == "/r" && read.label == Name("web01".utf8) && !read.keepSpare)
     #expect(read.retention.keep == [.daily: 3, .hourly: 0, .weekly: 0, .monthly: 0, .yearly: 0])
     #expect(read.minimumFree == .bytes(20 << 30))
-    #expect(read.sources.map(\.path) == ["/a", "/b"] && read.sources.map(\.line) == [6, 8])
+    #expect(read.sources.map(\.path) == ["/a", "/b", "/c"] && read.sources.map(\.line) == [6, 8, 8])
+    #expect(read.sources.map(\.freeze) == [nil, .lvm, .command(["/bin/e", "f"])])
+    #expect(read.sources[1].freezeSize == .percent(20))
     #expect(read.sources[0].oneFileSystem && read.sources[0].maxFileSize == 1 << 20)
     #expect(read.hooksAfter.map(\.command) == [["/bin/a"], ["/bin/b", "c"], ["/bin/d"]])
     #expect(read.hooksAfter.map(\.isRequired) == [false, false, true])
@@ -130,6 +132,18 @@ struct ConfigurationTests {
       (
         "[[source]]\npath='/a' # x\none_file_system = \"yes\"",
         "line 3, column 19: \"one_file_system\" should be true or false, not \"yes\""
+      ),
+      (
+        "[[source]]\npath = '/a'\nfreeze = 'xfs'",
+        "line 3, column 10: \"freeze\" should be \"lvm\", \"btrfs\", \"zfs\", or an array of the absolute path of a program and its arguments, not \"xfs\""
+      ),
+      (
+        "[[source]]\npath = '/a'\nfreeze = 'lvm'\nfreeze_size = '0G'",
+        "line 4, column 15: \"freeze_size\" should be a size such as \"5G\", or a percentage of the volume such as \"10%\", not \"0G\""
+      ),
+      (
+        "[[source]]\npath = '/a'\nfreeze = 'zfs'\nfreeze_size = '1G'",
+        "line 4, column 15: \"freeze_size\" needs freeze = \"lvm\""
       ),
       ("[source]\npath = '/a'", "line 1, column 1: \"source\" should be tables [[source]], not a table"),
       (
@@ -242,7 +256,8 @@ struct ConfigurationTests {
       "repository", "label", "change_detection", "threads", "keep_spare", "hourly", "daily", "weekly", "monthly",
       "yearly", "keep_last", "keep_within", "minimum_free", "path", "optional", "exclude", "exclude_from",
       "one_file_system",
-      "exclude_caches", "exclude_if_present", "exclude_nodump", "max_file_size", "gone_limit", "changed_limit",
+      "exclude_caches", "exclude_if_present", "exclude_nodump", "max_file_size", "freeze", "freeze_size", "gone_limit",
+      "changed_limit",
       "before", "after", "command", "timeout", "required", "rpo",
       "textfile", "url", "warnings", "headers", "on", "set", "ssh", "remote_command", "limit_rate",
       "every", "part", "name", "kind", "user", "directory", "databases", "schemas", "exclude_tables", "jobs", "socket",
