@@ -18,8 +18,9 @@ public final class Directory: Sendable {
     return directory
   }
 
-  /// The names in a directory, in the order of their bytes. The directory must have been opened for this reading.
+  /// All names in a directory, in the order of their bytes. It may have been read before, but by no other thread now.
   public func names() throws(Errno) -> [[UInt8]] {
+    try descriptor.seek(to: 0)
     var listing = DirectoryListing()
     try listing.read(descriptor)
     return listing.entries.map { Array(listing.bytes[$0.range]) }

@@ -32,7 +32,7 @@ public struct DirectoryListing: Sendable {
 
   public init() {}
 
-  /// Reads all names of `directory`, from its start, without `.` and `..`; `getdents64(2)`.
+  /// Reads all names of `directory`, which was not read before, without `.` and `..`; `getdents64(2)`.
   public mutating func read(_ directory: borrowing Descriptor) throws(Errno) {
     bytes.removeAll(keepingCapacity: true)
     entries.removeAll(keepingCapacity: true)

@@ -23,4 +23,21 @@ import Testing
     #expect(log.contains { $0.contains("EEXIST") && $0.contains("INJECTED") }, "\(log)")
     #expect(!log.contains { $0.contains("unlinkat") || $0.contains("renameat2") }, "\(log)")
   }
+
+  @Test("names that differ in case alone are restored, each for itself, where the file system tells them apart")
+  func twoNames() throws {
+    let world = try World()
+    try world.source.write("README", "old")
+    try world.source.write("readme", "old")
+    try world.source.makeDirectory("TEMP")
+    try world.source.write("TEMP/file", "old")
+    try world.source.makeDirectory("temp")
+    try world.source.write("temp/file", "old")
+    try world.snapshot()
+    let expected = try TreeListing(world.source.root)
+    for path: ByteString in ["README", "readme", "TEMP/file", "temp/file"] { try world.source.write(path, "newer") }
+    let result = try world.treering(["restore", "latest", "--in-place", "--yes"])
+    #expect(result.status == 0, "\(result.errorText)")
+    #expect(try listingDifferences(expected, TreeListing(world.source.root)) == [])
+  }
 }
