@@ -3,9 +3,11 @@ public import Retention
 
 /// The content of `treering.toml`; `man/treering.toml.5` describes it.
 public struct Configuration: Sendable, Equatable {
-  /// A directory to back up, with its exclusions.
+  /// A directory to back up, with its exclusions. `host` names another machine that it is on.
   public struct Source: Sendable, Equatable {
     public var path = ""
+    /// The host that the source is fetched from; `nil` for a source of this machine.
+    public var host: Host?
     /// The source may be absent without a warning, until `rpoSeconds` have passed.
     public var isOptional = false
     /// The greatest age of the newest good snapshot. `nil` means the value of `[objectives]`, or no limit for an

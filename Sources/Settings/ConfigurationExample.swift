@@ -63,6 +63,17 @@ extension Configuration {
     [[source]]
     path = "/etc"
 
+    # A directory on another machine, which needs only sshd and rsync: user@host, or ssh://user@host:port.
+    # [[source]]
+    # host = "root@web01"
+    # path = "/etc"
+    # The first directory in the snapshot; the default is the host's name.
+    # label = "web01"
+    # The program for the connection.
+    # ssh = "ssh -i /root/.ssh/backup"
+    # rsync on the host, with the words before it; ["sudo", "rsync"] for a user who may read only with sudo.
+    # rsync = ["rsync"]
+
     # The databases whose dumps belong to each snapshot, below the label "databases". Each has a table of its own.
     # [[database]]
     # name = "main"

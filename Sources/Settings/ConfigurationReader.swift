@@ -82,9 +82,21 @@ extension Configuration {
   private mutating func readSubjects(from top: TableReader) {
     sources = top.tables(for: "source").map(Source.init(table:))
     for (index, source) in sources.enumerated()
-    where sources[..<index].contains(where: { $0.path.utf8.elementsEqual(source.path.utf8) && !source.path.isEmpty }) {
+    where sources[..<index].contains(where: { $0.subject == source.subject && !source.path.isEmpty }) {
       top.problems.add(
-        at: Locator.Place(line: source.line, column: 1), message: "the source \"\(source.path)\" is named twice")
+        at: Locator.Place(line: source.line, column: 1), message: "the source \"\(source.title)\" is named twice")
+    }
+    for source in sources {
+      guard let host = source.host, !host.name.isEmpty else { continue }
+      let place = Locator.Place(line: source.line, column: 1)
+      if host.label == label || host.label.bytes.elementsEqual("databases".utf8) {
+        let name = displayName(host.label.bytes)
+        top.problems.add(
+          at: place, message: "the label \"\(name)\" belongs to other sources; give the host another \"label\"")
+      }
+      if let outer = sources.first(where: { $0.contains(source) }) {
+        top.problems.add(at: place, message: "\"\(source.title)\" is in the source \"\(outer.title)\"; name only one")
+      }
     }
     databases = top.tables(for: "database").map(DatabaseConfiguration.init(table:))
     sites = top.tables(for: "wordpress").map(WordPressConfiguration.init(table:))
@@ -207,10 +219,12 @@ extension Configuration.Source {
   fileprivate init(table: TableReader) {
     self.init()
     line = table.line
-    table.know([
-      "path", "optional", "rpo", "exclude", "exclude_from", "one_file_system", "exclude_caches", "exclude_if_present",
-      "exclude_nodump", "max_file_size", "freeze", "freeze_size",
-    ])
+    table.know(
+      [
+        "path", "optional", "rpo", "exclude", "exclude_from", "one_file_system", "exclude_caches", "exclude_if_present",
+        "exclude_nodump", "max_file_size", "freeze", "freeze_size",
+      ] + Host.keys)
+    host = Host(table: table)
     table.require("path")
     path = table.path(for: "path") ?? ""
     isOptional = table.bool(for: "optional") ?? false

@@ -140,6 +140,7 @@ public enum RemoteAddressError: Error, Sendable, Equatable, CustomStringConverti
   case forbiddenCharacter(Part)
   case password
   case brokenBrackets
+  case notOnlyHost
   case impossiblePort
   case emptyPath
   case impossibleEscape
@@ -160,6 +161,7 @@ public enum RemoteAddressError: Error, Sendable, Equatable, CustomStringConverti
     case .forbiddenCharacter(let part): "the \(part.rawValue) has a character that none can have"
     case .password: "a user is named without a password; ssh(1) asks for it, or takes a key"
     case .brokenBrackets: "brackets stand around an IPv6 address, as in ssh://[::1]:22/path or [::1]:path"
+    case .notOnlyHost: "it should be host, user@host or ssh://user@host:port, without a path"
     case .impossiblePort: "the port should be a number from 1 to 65535"
     case .emptyPath: "the path is missing, as in ssh://host/path or host:path"
     case .impossibleEscape: "\"%\" in a path should be followed by two hexadecimal digits; write %25 for \"%\" itself"

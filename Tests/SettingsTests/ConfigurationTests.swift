@@ -34,6 +34,8 @@ struct ConfigurationTests {
     let all = try Configuration(text: uncommented.joined(separator: "\n"))
     #expect(all.threads == 4 && all.rpoSeconds == 7200 && all.retention.keepWithinSeconds == 172_800)
     #expect(all.minimumFree == .share(0.05))
+    #expect(all.sources.map(\.title) == ["/home", "/etc", "web01:/etc"])
+    #expect(all.sources[2].host?.ssh == "ssh -i /root/.ssh/backup" && all.sources[2].host?.rsync == ["rsync"])
     #expect(
       all.hooksBefore.map(\.command) == [
         ["/usr/local/bin/quiesce"], ["/usr/bin/mount", "/mnt/photos"],
@@ -104,6 +106,23 @@ struct ConfigurationTests {
     #expect(try Configuration(text: "") == Configuration())
   }
 
+  @Test("a source of a host has its address, label and programs")
+  func host() throws {
+    let read = try Configuration(
+      text: """
+        source = [ { host = "web01", path = "/" },
+          { host = "ssh://ann@[::1]:2222", path = "/srv/www", label = "www", ssh = "ssh -i key", rsync = ["sudo", "rsync"] } ]
+        """)
+    #expect(read.sources.map(\.title) == ["web01:/", "www:/srv/www"])
+    #expect(read.sources.map { String(decoding: $0.subject, as: UTF8.self) } == ["web01", "www/srv/www"])
+    var host = Configuration.Source.Host()
+    (host.text, host.name, host.label) = ("web01", Array("web01".utf8), try #require(Name("web01".utf8)))
+    #expect(read.sources[0].host == host)
+    (host.text, host.user, host.name, host.port) = ("ssh://ann@[::1]:2222", Array("ann".utf8), Array("::1".utf8), 2222)
+    (host.label, host.ssh, host.rsync) = (try #require(Name("www".utf8)), "ssh -i key", ["sudo", "rsync"])
+    #expect(read.sources[1].host == host)
+  }
+
   @Test(
     "what is wrong is named with its place and what was expected",
     arguments: [
@@ -144,6 +163,34 @@ struct ConfigurationTests {
       (
         "[[source]]\npath = '/a'\nfreeze = 'zfs'\nfreeze_size = '1G'",
         "line 4, column 15: \"freeze_size\" needs freeze = \"lvm\""
+      ),
+      (
+        "[[source]]\npath = '/a'\nhost='h'\n[[source]]\npath = '/a'\nhost='root@h'",
+        "line 4, column 1: the source \"h:/a\" is named twice"
+      ),
+      (
+        "[[source]]\npath = '/a'\nhost='h'\n[[source]]\npath = '/a/b'\nhost='h'",
+        "line 4, column 1: \"h:/a/b\" is in the source \"h:/a\"; name only one"
+      ),
+      (
+        "[[source]]\npath = '/a'\nhost='h:22'",
+        "line 3, column 6: \"host\" is wrong: it should be host, user@host or ssh://user@host:port, without a path"
+      ),
+      (
+        "[[source]]\npath = '/a'\nhost='-oProxyCommand=x'",
+        "line 3, column 6: \"host\" is wrong: the host begins with \"-\", and would be read as an option"
+      ),
+      (
+        "label='h'\n[[source]]\npath = '/a'\nhost='h'",
+        "line 2, column 1: the label \"h\" belongs to other sources; give the host another \"label\""
+      ),
+      (
+        "[[source]]\npath = '/a'\nssh='ssh'",
+        "line 3, column 5: only a source with \"host\" has \"ssh\""
+      ),
+      (
+        "[[source]]\npath = '/a'\nhost='h'\nexclude_caches = true",
+        "line 4, column 18: a source with \"host\" cannot have \"exclude_caches\", because rsync(1) cannot do it"
       ),
       ("[source]\npath = '/a'", "line 1, column 1: \"source\" should be tables [[source]], not a table"),
       (
@@ -267,7 +314,7 @@ struct ConfigurationTests {
       "prefix_only", "table_prefix", "credentials_file", "profile", "region", "path_style", "storage_class",
       "append_only", "key_test_every", "restore", "from", "at", "start", "check", "http", "contains", "fresh",
       "fresh_within", "rto", "base", "limits", "healthchecks", "memory", "processes", "time",
-      "order", "keys", "contacts", "dependencies", "notes", "not_backed_up", "to",
+      "order", "keys", "contacts", "dependencies", "notes", "not_backed_up", "to", "rsync",
     ]
     #expect(described == Set(known))
     for key in known where key != "command" && key != "timeout" && key != "required" {

@@ -16,8 +16,10 @@ struct ConfigurationFile {
   let errors: [String]
   /// The WordPress sites, with what their own files say.
   let sites: [ConfiguredSite]
-  /// The sources, with those of the sites and the directory of the recovery plan.
+  /// The sources of this machine, with those of the sites and the directory of the recovery plan.
   let sources: [Configuration.Source]
+  /// The sources that are on other hosts.
+  let hostSources: [Configuration.Source]
   /// The directory in which runs keep the recovery plan; `nil` if they keep none.
   let planDirectory: [UInt8]?
 
@@ -93,14 +95,17 @@ struct ConfigurationFile {
       self.settings = settings
       self.errors = errors.map(sentence)
       sites = settings.sites.map(ConfiguredSite.init)
+      hostSources = settings.sources.filter { $0.host != nil }
       planDirectory = settings.plan.map { $0.directory.map { Array($0.utf8) } ?? Self.standardPlanDirectory }
       sources =
-        settings.sources(with: sites) + [planDirectory].compactMap(\.self).map(Configuration.Source.init(ofPlan:))
+        settings.localSources(with: sites) + [planDirectory].compactMap(\.self).map(Configuration.Source.init(ofPlan:))
     } catch { throw Failure(.usage, sentence(error), path: path) }
   }
 
   /// True if the configuration names nothing to save; the recovery plan alone is nothing.
-  var hasNoSources: Bool { databases.isEmpty && !sources.contains { Array($0.path.utf8) != planDirectory } }
+  var hasNoSources: Bool {
+    databases.isEmpty && hostSources.isEmpty && !sources.contains { Array($0.path.utf8) != planDirectory }
+  }
 
   /// The file and line, for later messages.
   func at(line: Int) -> String { "\(displayName(path)):\(line)" }
@@ -109,7 +114,7 @@ struct ConfigurationFile {
 
   /// The sources with their label, the databases included, or `nil` if the configuration names none.
   var sourceSet: SourceSet? {
-    let paths = sources.map { Array($0.path.utf8) } + databases.map(\.source)
+    let paths = (sources + hostSources).map(\.subject) + databases.map(\.source)
     return paths.isEmpty ? nil : SourceSet(label: settings.label.bytes, paths: paths)
   }
 
@@ -129,6 +134,9 @@ struct ConfigurationFile {
 
   /// The options for a snapshot of the configured sources.
   func snapshotOptions() throws(Failure) -> SnapshotOptions {
+    if let first = hostSources.first {
+      throw Failure(.usage, "\(at(line: first.line)): hosts are not fetched yet")
+    }
     guard !hasNoSources else {
       throw Failure(
         .usage, "\(displayName(path)) names no source", path: path, hint: "add a table [[source]] with a path")

@@ -21,8 +21,8 @@ struct ConfiguredSite {
 extension Configuration {
   /// All sources: those that the configuration names, the repositories of pgBackRest, and those of the sites. What lies in a source already is no other
   /// one.
-  func sources(with sites: [ConfiguredSite]) -> [Source] {
-    var all = sources
+  func localSources(with sites: [ConfiguredSite]) -> [Source] {
+    var all = sources.filter { $0.host == nil }
     for database in databases where database.kind == .pgbackrest {
       guard let path = database.path, all.around(Array(path.utf8)) == nil else { continue }
       all.append(Source(path: path, line: database.line))
