@@ -57,7 +57,9 @@ struct ListCommand: RunnableCommand {
             ((sets[snapshot.name] ?? []) + (held[snapshot.name].map { ["held \($0)"] } ?? [])).joined(separator: " "),
           ] + (hasLabels ? [displayName(summary.label)] : []) + [snapshot.sourcesText])
       }
-      for line in table(rows, rightAligned: [2, 3, 4, 5]) { Console.print(line) }
+      let (taken, entries, copied, took) = (1, 2, 4, 5)
+      let lines = table(rows, rightAligned: [2, 3, 4, 5], expendable: [took, copied, entries, taken])
+      for line in lines { Console.print(line) }
     } else if !common.quiet && list.unusable.isEmpty {
       Console.complain(path.map { "no snapshot has \(displayName($0))" } ?? "the repository has no snapshot yet")
     }

@@ -305,7 +305,8 @@ struct RestoreCommand: RunnableCommand {
         dryRun
         ? ("existing entry would be left as it is", "existing entries would be left as they are")
         : ("existing entry was left as it was", "existing entries were left as they were")
-      text += "\n  \(counted(answer.left, one, plural: many)); see --overwrite"
+      text += "\n  \(counted(answer.left, one, plural: many))"
+      if !inPlace, overwrite ?? .never == .never { text += "; see --overwrite" }
     }
     if answer.newer > 0 {
       text +=

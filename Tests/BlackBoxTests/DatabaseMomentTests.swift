@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// A MariaDB server is lost, and comes back as it was at a moment between two rows.
-@Suite("database: a moment of a MariaDB server", .serialized, .waits)
+@Suite("database: a moment of a MariaDB server", .serialized, .waitsFirst)
 struct DatabaseMomentTests {
   private let push: PushWorld
   private let server: MariaDBServer

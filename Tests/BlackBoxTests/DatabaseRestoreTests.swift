@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// `database list` and `database restore`, with real servers.
-@Suite("database: dumps are listed, and loaded", .serialized, .waits)
+@Suite("database: dumps are listed, and loaded", .serialized, .waitsFirst)
 struct DatabaseRestoreTests {
   private let push: PushWorld
   private var world: World { push.world }

@@ -30,7 +30,7 @@ struct DrillDocument: Decodable {
   let copies: [Copy]
 }
 
-@Suite("drill: samples are restored and compared, and dumps are loaded", .serialized, .waits)
+@Suite("drill: samples are restored and compared, and dumps are loaded", .serialized, .waitsFirst)
 struct DrillTests {
   private let push: PushWorld
   private var world: World { push.world }

@@ -130,6 +130,45 @@ import Testing
     #expect(try listingDifferences(before, TreeListing(world.source.root)) == [])
   }
 
+  @Test("a symbolic link that is the destination itself, which leads to a directory or nowhere")
+  func linkAsDestination() throws {
+    let world = try World()
+    try world.source.write("file", "x")
+    try world.snapshot()
+    let place = Tree(world.directory.path)
+    try place.makeDirectory("real")
+    try place.makeSymbolicLink("link", to: "real")
+    try place.makeSymbolicLink("dangling", to: "nothing")
+    for name: ByteString in ["link", "link/", "dangling"] {
+      try world.expectRefusal(
+        ["restore", "latest", "--to", place.root / name], status: 4, naming: "\(name) is a symbolic link to")
+    }
+    let words: [ByteString] = ["restore", "latest", "--to", place.root / "link", "--follow-destination-links"]
+    #expect(try world.treering(words).status == 0)
+    #expect(try Tree(place.root / "real" / world.source.root).text("file") == "x")
+  }
+
+  @Test("an empty directory gives way to a link or a file; one that holds something stays")
+  func emptyDirectoryInTheWay() throws {
+    let world = try World()
+    try world.source.makeSymbolicLink("link", to: "elsewhere")
+    try world.source.write("file", "x")
+    try world.source.makeSymbolicLink("full", to: "elsewhere")
+    try world.snapshot()
+    let to = Tree(world.directory.path / "to")
+    let tree = Tree(to.root / world.source.root)
+    try tool("mkdir", ["-p", tree.root / "link", tree.root / "file", tree.root / "full"])
+    try tree.write("full/mine", "y")
+    let words: [ByteString] = ["restore", "latest", "--to", to.root]
+    #expect(try world.treering(words).errorText.contains("link: is a directory where the snapshot has a symbolic link"))
+    #expect(try tree.names("link") == [])
+    let result = try world.treering(words + ["--overwrite", "if-different"])
+    #expect(result.status == 1 && result.errorText.contains("full: is a directory"), "\(result.errorText)")
+    #expect(!result.outputText.contains("see --overwrite"), "\(result.outputText)")
+    #expect(try tree.text("file") == "x" && tree.text("full/mine") == "y")
+    #expect(try TreeListing(tree.root).entries["link"]?.kind == "l")
+  }
+
   @Test("everything, where a path names nothing")
   func pathThatNamesNothing() throws {
     let world = try World()

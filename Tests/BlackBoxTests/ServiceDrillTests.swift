@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Drills of tables `[[drill]]`: a shop with a PostgreSQL database and a WordPress site are recovered in namespaces.
-@Suite("drill: services are recovered without network and live data", .serialized, .waits)
+@Suite("drill: services are recovered without network and live data", .serialized, .waitsFirst)
 struct ServiceDrillTests {
   private let push: PushWorld
   private var world: World { push.world }

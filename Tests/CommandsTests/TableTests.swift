@@ -22,6 +22,17 @@ import Testing
       ])
   }
 
+  @Test("expendable columns are left out, in their order, only where the rest needs the room")
+  func expendableColumns() {
+    let whole = table(rows, rightAligned: [1], expendable: [1, 0], width: 30)
+    #expect(whole == table(rows, rightAligned: [1], width: 30))
+    #expect(
+      table(rows, rightAligned: [1], expendable: [1, 0], width: 19) == [
+        "NAME  SETS", "a     hourly.0", "      daily.0", "      weekly.0", "bb",
+      ])
+    #expect(table(rows, rightAligned: [1], expendable: [1, 0], width: 13).first == "SETS")
+  }
+
   @Test("words are never cut")
   func wordsAreNeverCut() {
     let lines = table(rows, width: 5)

@@ -48,13 +48,23 @@ extension Timestamp {
 /// Aligns cells in columns. Cells of `rightAligned` columns are aligned on the right.
 ///
 /// If the lines are wider than the terminal, the widest columns of words become narrower, and their cells take several
-/// lines. Nothing is cut.
+/// lines. If that is not enough, the `expendable` columns are left out, in this order. Nothing is cut.
 func table(
-  _ rows: [[String]], rightAligned: Set<Int> = [], width: Int? = CurrentProcess.terminalWidth(of: .output)
+  _ rows: [[String]], rightAligned: Set<Int> = [], expendable: [Int] = [],
+  width: Int? = CurrentProcess.terminalWidth(of: .output)
 ) -> [String] {
   let columns = rows.map(\.count).max() ?? 0
   var widths = (0..<columns).map { column in rows.map { column < $0.count ? $0[column].count : 0 }.max() ?? 0 }
-  if let width { narrow(&widths, of: rows, to: width, without: rightAligned) }
+  if let width {
+    narrow(&widths, of: rows, to: width, without: rightAligned)
+    if let column = expendable.first, excess(of: widths, over: width) > 0 {
+      func place(_ other: Int) -> Int { other > column ? other - 1 : other }
+      let rest = rows.map { row in row.indices.filter { $0 != column }.map { row[$0] } }
+      return table(
+        rest, rightAligned: Set(rightAligned.filter { $0 != column }.map(place)),
+        expendable: expendable.dropFirst().map(place), width: width)
+    }
+  }
   return rows.flatMap { row in
     let cells = zip(row, widths).map { wrapped($0, width: $1) }
     return (0..<(cells.map(\.count).max() ?? 1)).map { number in
@@ -71,6 +81,9 @@ func table(
   }
 }
 
+/// The number of characters of a line, with two blanks between columns, that are too many.
+private func excess(of widths: [Int], over width: Int) -> Int { widths.reduce(-2) { $0 + $1 + 2 } - width }
+
 /// Narrows the widest columns, none below its longest word, until the lines fit or nothing more can be done.
 ///
 /// Amounts, which are right-aligned, and times are not divided.
@@ -80,7 +93,7 @@ private func narrow(_ widths: inout [Int], of rows: [[String]], to width: Int, w
     rows.flatMap { column < $0.count ? $0[column].split(separator: " ").map(\.count) : [] }.max() ?? 0
   }
   while true {
-    let excess = widths.reduce(-2) { $0 + $1 + 2 } - width
+    let excess = excess(of: widths, over: width)
     guard excess > 0,
       let widest = widths.indices.filter({
         widths[$0] > max(longestWords[$0], timeWidth) && !rightAligned.contains($0)

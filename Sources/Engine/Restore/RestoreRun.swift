@@ -228,11 +228,15 @@ private func openDestination(of options: RestoreOptions) throws(Failure) -> (Dir
     }
   }
   do {
+    let (parent, name) = splitLast(of: path)
+    let place = try Descriptor.open(path: parent, [.pathOnly, .directory])
+    if !options.followsLinks, !name.isEmpty, try place.statusIfPresent(of: name.span)?.kind == .symbolicLink {
+      throw linkRefusal(at: path, to: try? place.readSymbolicLink(name.span), hint: "name its target")
+    }
     if let directory = try existingDirectory(at: path) {
       try refuseRepository(directory.descriptor)
       return (directory, false)
     }
-    let (parent, name) = splitLast(of: path)
     let above = Directory(try Descriptor.open(path: parent, [.read, .directory]))
     try refuseRepository(above.descriptor)
     if options.isDryRun { return (nil, true) }
@@ -247,6 +251,15 @@ private func openDestination(of options: RestoreOptions) throws(Failure) -> (Dir
       .usage, "cannot use the destination \(shown): \(error)",
       hint: error == .noSuchEntry ? "the directory above it must exist" : nil)
   } catch { throw Failure(.failed, "\(error)") }
+}
+
+/// The refusal of a symbolic link in the place of a directory.
+func linkRefusal(at path: [UInt8], to target: [UInt8]?, hint: String) -> Failure {
+  Failure(
+    .refused,
+    "\(displayName(path)) is a symbolic link\(target.map { " to \(displayName($0))" } ?? "") in the place of a "
+      + "directory; nothing was restored",
+    path: path, hint: "restore through the link with --follow-destination-links, or \(hint)")
 }
 
 private func existingDirectory(at path: [UInt8]) throws(Errno) -> Directory? {

@@ -103,7 +103,10 @@ extension RestoreWork {
 
   /// Keeps an entry that gives way to a new one. True if the new one is in its place already.
   func displace(_ name: [UInt8], present: FileStatus, in node: RestoreNode, by new: [UInt8]) throws(Errno) -> Bool {
-    guard let kept, let displacement = options.displacement else { return false }
+    guard let kept, let displacement = options.displacement else {
+      if present.kind == .directory { try node.target!.descriptor.removeDirectory(name.span) }
+      return false
+    }
     if present.kind == .directory {
       try kept.move(name, from: node)
       return false
@@ -122,14 +125,25 @@ extension RestoreWork {
     return false
   }
 
-  /// The reason why a directory does not give way to an entry of another kind, or `nil` if it does. `below` has what
-  /// goes with it.
+  /// The reason why a directory does not give way to an entry of another kind, or `nil` if it does: an empty one does.
+  /// `below` has what goes with it.
   func reasonToLeave(directory name: [UInt8], in node: RestoreNode, below: inout [RestoreChange]) -> String? {
-    guard let removals, let target = node.target, mayRemove(in: node) else { return "" }
+    guard let target = node.target else { return "" }
     do throws(Errno) {
+      guard let removals, mayRemove(in: node) else {
+        if options.overwrite == .never { return "" }
+        return try isEmpty(directory: name, in: target) ? nil : ""
+      }
       return try removals.obstacle(to: name, in: target, path: node.path) { below.append(removal(of: $0, status: $1)) }
         .map { ": \($0)" }
     } catch { return ": it cannot be looked into: \(error)" }
+  }
+
+  /// True for a directory without entries. A mounted file system is not such a directory.
+  private func isEmpty(directory name: [UInt8], in above: Directory) throws(Errno) -> Bool {
+    let directory = try above.directory(name.span)
+    guard try directory.descriptor.status().mount == above.descriptor.status().mount else { return false }
+    return try directory.names().isEmpty
   }
 
   private func removal(of path: TreePath, status: FileStatus) -> RestoreChange {
@@ -252,12 +266,8 @@ extension RestoreWork {
       if status.kind == .symbolicLink {
         if isWanted, try reader.find(label + path)?.kind != .directory { continue }
         guard options.followsLinks else {
-          let target = (try? directory.descriptor.readSymbolicLink(name.span)).map { displayName($0) }
-          throw Failure(
-            .refused,
-            "\(displayName(self.path(path))) is a symbolic link\(target.map { " to \($0)" } ?? ""), and the snapshot has "
-              + "a directory there; nothing was restored",
-            hint: "restore through the link with --follow-destination-links, or move it away")
+          let target = try? directory.descriptor.readSymbolicLink(name.span)
+          throw linkRefusal(at: self.path(path), to: target, hint: "move it away")
         }
         let next = Directory(try directory.descriptor.openFollowing(name.span, [.read, .directory]))
         try checkLinks(to: plan, in: next, path: path, reader: reader)
