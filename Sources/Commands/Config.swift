@@ -42,7 +42,8 @@ struct ConfigCommand: RunnableCommand {
     case .check:
       var options = common
       options.config = file ?? options.config
-      return try Self.check(options)
+      guard let all = try options.configurationOfSeveral(allowsErrors: true) else { return try Self.check(options) }
+      return try Self.checkAll(of: all, options: options)
     case .example:
       Console.write(Configuration.example, to: .output)
       return .done
@@ -51,6 +52,40 @@ struct ConfigCommand: RunnableCommand {
 
   private static func check(_ common: CommonOptions) throws -> ExitStatus {
     let file = try common.requiredConfiguration(allowsErrors: true)
+    let (findings, lines, status) = examine(file, options: common)
+    common.answer(ConfigCheckAnswer(of: file, findings: findings), lines: lines)
+    for finding in findings { Console.complain(finding) }
+    return status
+  }
+
+  /// Checks each repository of the file.
+  private static func checkAll(of file: ConfigurationFile, options common: CommonOptions) throws -> ExitStatus {
+    var findings = file.errors + outletFindings(of: file)
+    var (lines, documents): ([String], [ConfigCheckAnswer]) = ([], [])
+    var status = findings.isEmpty ? ExitStatus.done : .usage
+    for one in file.repositories where file.errors.isEmpty {
+      let name = one.name ?? ""
+      var options = common
+      options.repository = PathArgument(bytes: Array(name.utf8))
+      let (problems, plan, end) = examine(one, options: options)
+      findings += problems.map { "\(name): \($0)" }
+      lines += (lines.isEmpty ? [] : [""]) + plan.prefix(1).map { "\(name): \($0)" } + plan.dropFirst()
+      documents.append(ConfigCheckAnswer(of: one, findings: problems))
+      status = ExitStatus.worst(of: [status, end])
+    }
+    let notices = noticePlan(of: file.settings)
+    if !notices.isEmpty { lines += ["", "After the runs of all it would:"] + notices }
+    common.answer(
+      ConfigCheckOfAllAnswer(config: displayName(file.path), repositories: documents, findings: findings),
+      lines: findings.isEmpty ? lines : [])
+    for finding in findings { Console.complain(finding) }
+    return status
+  }
+
+  /// The findings about one configuration, the plan of its runs if there are none, and the exit status.
+  private static func examine(
+    _ file: ConfigurationFile, options common: CommonOptions
+  ) -> (findings: [String], plan: [String], status: ExitStatus) {
     var findings = file.errors
     let settings = file.settings
     var repository: Repository?
@@ -71,13 +106,8 @@ struct ConfigCommand: RunnableCommand {
         findings.append("\(file.at(line: remote.line)): the remote \(remote.name): \(error)")
       }
     }
-    common.answer(
-      ConfigCheckAnswer(
-        config: displayName(file.path), repository: settings.repository, sources: file.sources.map(\.path),
-        databases: file.databaseSettings.map(\.name), remotes: settings.remotes.map(\.name), findings: findings),
-      lines: findings.isEmpty ? plan(of: file, for: repository) : [])
-    for finding in findings { Console.complain(finding) }
-    return findings.isEmpty ? .done : isRight ? .remote : .usage
+    let status: ExitStatus = findings.isEmpty ? .done : isRight ? .remote : .usage
+    return (findings, findings.isEmpty ? plan(of: file, for: repository) : [], status)
   }
 
   private static func sourceFindings(of file: ConfigurationFile, for repository: Repository?) -> [String] {
@@ -90,7 +120,7 @@ struct ConfigCommand: RunnableCommand {
         findings += try PatternCheck(file: file, source: source).findings()
       } catch { findings.append("\(file.at(line: source.line)): \(error)") }
     }
-    if file.hasNoSources {
+    if file.hasNoSources, !file.settings.receives {
       findings.append("\(displayName(file.path)): no [[source]] is named")
     }
     return findings
@@ -100,10 +130,19 @@ struct ConfigCommand: RunnableCommand {
   private static func programFindings(of file: ConfigurationFile) -> [String] {
     let settings = file.settings
     var findings: [String] = []
-    for hook in settings.hooksBefore + settings.hooksAfter + (settings.notifyCommand.map { [$0] } ?? []) {
-      guard let program = hook.command.first, let problem = problem(of: program) else { continue }
-      findings.append("\(file.at(line: hook.line)): \(problem)")
-    }
+    for hook in settings.hooksBefore + settings.hooksAfter { findings += problems(of: hook, in: file) }
+    return findings + outletFindings(of: file)
+  }
+
+  private static func problems(of hook: Configuration.Hook, in file: ConfigurationFile) -> [String] {
+    guard let program = hook.command.first, let problem = problem(of: program) else { return [] }
+    return ["\(file.at(line: hook.line)): \(problem)"]
+  }
+
+  /// The problems of notices and metrics.
+  private static func outletFindings(of file: ConfigurationFile) -> [String] {
+    let settings = file.settings
+    var findings = settings.notifyCommand.map { problems(of: $0, in: file) } ?? []
     if settings.healthchecks ?? settings.webhook != nil, let problem = Healthchecks.problem {
       findings.append("\(displayName(file.path)): notifications by HTTP are impossible: \(problem)")
     }
@@ -153,7 +192,10 @@ struct ConfigCommand: RunnableCommand {
       let need = database.isRequired ? "; it must succeed" : ""
       lines.append("  dump the \(database.kind.rawValue) database \(database.name)\(place)\(need)")
     }
-    lines.append("  take a snapshot in \(displayName(repository?.path ?? [])) of")
+    let path = displayName(repository?.path ?? [])
+    lines.append(
+      settings.receives ? "  take no snapshot in \(path), because others push to it" : "  take a snapshot in \(path) of"
+    )
     for source in file.sources {
       let rules = source.exclude.count + source.excludeFrom.count
       lines.append(
@@ -219,9 +261,27 @@ extension Configuration.Hook {
 /// The document of `config check --json`.
 struct ConfigCheckAnswer: Encodable {
   let config: String
+  /// The name among several repositories.
+  let name: String?
   let repository: String?
   let sources: [String]
   let databases: [String]
   let remotes: [String]
+  let findings: [String]
+}
+
+extension ConfigCheckAnswer {
+  fileprivate init(of file: ConfigurationFile, findings: [String]) {
+    self.init(
+      config: displayName(file.path), name: file.name, repository: file.settings.repository,
+      sources: file.sources.map(\.path), databases: file.databaseSettings.map(\.name),
+      remotes: file.settings.remotes.map(\.name), findings: findings)
+  }
+}
+
+/// The same for several repositories.
+private struct ConfigCheckOfAllAnswer: Encodable {
+  let config: String
+  let repositories: [ConfigCheckAnswer]
   let findings: [String]
 }

@@ -15,7 +15,7 @@ struct RunCommand: RunnableCommand {
       pushes what the configuration's remotes do not have yet, verifies the part that is due, and does the drills \
       that are due. \
       Nothing is due where the shortest period that a set keeps has a snapshot already. A good run prints \
-      nothing.
+      nothing. If the configuration has several repositories, each has a run in a process of its own.
 
       Example:
         treering run --config /etc/treering/treering.toml
@@ -37,8 +37,15 @@ struct RunCommand: RunnableCommand {
 
   func execute() throws -> ExitStatus {
     CurrentProcess.rememberSignals()
+    if let file = try common.configurationOfSeveral() {
+      return dryRun ? try sayWhatIsDueInAll(of: file) : try runAll(of: file)
+    }
     let file = try common.requiredConfiguration()
-    if dryRun { return try sayWhatIsDue(by: file) }
+    if dryRun {
+      let (document, lines) = try whatIsDue(by: file, options: common)
+      common.answer(document, lines: lines)
+      return .done
+    }
     let run = ScheduledRun(of: file, options: common)
     let start = Clock.now()
     var repository: Repository?
@@ -46,9 +53,9 @@ struct RunCommand: RunnableCommand {
     do {
       let opened = try common.openRepository()
       repository = opened
-      var options = try file.snapshotOptions()
-      options.guardLimits.acceptsChanges = acceptChanges
-      try refuse(options.sources, inside: opened)
+      var options = file.settings.receives ? nil : try file.snapshotOptions()
+      options?.guardLimits.acceptsChanges = acceptChanges
+      try refuse(options?.sources ?? [], inside: opened)
       CurrentProcess.notifyServiceManager("READY=1\nSTATUS=waiting for the repository")
       try opened.withLock(for: "run", at: start, waiting: wait ? { try checkForSignal() } : nil) {
         run.work(of: options, in: opened, startingAt: start, evenIfNotDue: now)
@@ -75,7 +82,9 @@ extension RunCommand {
       "\(name) is in no set: the next rotation may remove it; keep it with: \(repository.advice("hold \(name)"))")
   }
 
-  private func sayWhatIsDue(by file: ConfigurationFile) throws -> ExitStatus {
+  private func whatIsDue(
+    by file: ConfigurationFile, options common: CommonOptions
+  ) throws -> (document: DueAnswer, lines: [String]) {
     let repository = try common.openRepository()
     var (due, next) = try file.dueWork(
       in: repository, among: repository.snapshots(), at: Clock.now(), evenIfNotDue: now)
@@ -97,16 +106,55 @@ extension RunCommand {
     }
     if lines.isEmpty { lines = ["nothing is due"] }
     if let next { lines.append("the next snapshot is due at \(next.localText)") }
-    common.answer(DueAnswer(due: due, expired: expired, nextSnapshot: next?.rfc3339), lines: lines)
     if due.contains("snapshot"), !common.json, !common.quiet {
       Console.note("see what the snapshot would find with: \(repository.advice("diff latest --live"))")
     }
-    return .done
+    return (DueAnswer(due: due, expired: expired, nextSnapshot: next?.rfc3339), lines)
+  }
+
+  // MARK: Several repositories
+
+  /// Runs all repositories of the file, and then tells the receivers of its notices.
+  private func runAll(of file: ConfigurationFile) throws -> ExitStatus {
+    let (start, began) = (Clock.now(), Clock.monotonic())
+    let flags = [(now, "--now"), (wait, "--wait"), (acceptChanges, "--accept-changes"), (common.verbose, "--verbose")]
+    let runs = try RepositoryRuns(of: file, arguments: flags.filter(\.0).map(\.1), isStaggered: !now)
+    CurrentProcess.notifyServiceManager("READY=1\nSTATUS=\(counted(file.repositories.count, "repository"))")
+    let ends = runs.run()
+    let answer = RepositoryRunsAnswer(
+      runID: newRunID(), at: start, repositories: ends, elapsedSeconds: Clock.monotonic() - began)
+    var hasProblem = false
+    if !answer.isIdle { hasProblem = RepositoryRunsEnd(of: file, answer: answer).tellAll() }
+    common.answer(answer, isWanted: common.speaks, lines: answer.lines)
+    CurrentProcess.notifyServiceManager("STOPPING=1")
+    let status = ExitStatus(code: answer.exitStatus)
+    return status == .done && hasProblem ? .warnings : status
+  }
+
+  private func sayWhatIsDueInAll(of file: ConfigurationFile) throws -> ExitStatus {
+    var documents: [DueOfRepository] = []
+    var lines: [String] = []
+    var statuses: [ExitStatus] = [.done]
+    for one in file.repositories {
+      let name = one.name ?? ""
+      var options = common
+      options.repository = PathArgument(bytes: Array(name.utf8))
+      do {
+        let (document, due) = try whatIsDue(by: one, options: options)
+        documents.append(DueOfRepository(name: name, work: document))
+        lines += due.map { "\(name): \($0)" }
+      } catch let failure as Failure {
+        Console.complain("\(name): \(failure)")
+        statuses.append(ExitStatus(failure.kind))
+      }
+    }
+    common.answer(DueInAllAnswer(repositories: documents), lines: lines)
+    return ExitStatus.worst(of: statuses)
   }
 }
 
 /// The document of `run --dry-run --json`.
-private struct DueAnswer: Encodable {
+struct DueAnswer: Encodable {
   let dryRun = true
   /// The steps, such as `snapshot`, `push nas`, `verify 3/30` and `rotate`.
   let due: [String]
@@ -114,4 +162,15 @@ private struct DueAnswer: Encodable {
   let expired: [String]
   /// The time at which a snapshot is due, if none is now.
   let nextSnapshot: String?
+}
+
+/// The same for several repositories.
+private struct DueInAllAnswer: Encodable {
+  let dryRun = true
+  let repositories: [DueOfRepository]
+}
+
+private struct DueOfRepository: Encodable {
+  let name: String
+  let work: DueAnswer
 }

@@ -80,9 +80,7 @@ struct ServeCommand: RunnableCommand {
   ///
   /// The environment is ignored, because the client may control a part of it.
   private static func configuredMinimum(for repository: Repository) -> MinimumFree? {
-    guard let file = try? ConfigurationFile.once(at: ConfigurationFile.installedPath),
-      (try? file.isOf(repository)) == true
-    else { return nil }
-    return file.settings.minimumFree
+    let file = try? ConfigurationFile.once(at: ConfigurationFile.installedPath)
+    return (try? file?.configuration(of: repository))?.settings.minimumFree
   }
 }

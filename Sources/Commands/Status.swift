@@ -11,7 +11,8 @@ struct StatusCommand: RunnableCommand {
       verification, the sets, space, and the last runs. The exit status is 0 where all is well, 6 where damage is \
       known, and else 1. What is not well is said first; where standard output is no terminal, also on standard error.
 
-      With directories it shows all their repositories in one table, the worst first.
+      With directories, and without any if the configuration has several repositories, it shows all of them in one \
+      table, the worst first.
 
       Examples:
         treering status --max-age 26h --repository /backup/treering
@@ -44,10 +45,15 @@ struct StatusCommand: RunnableCommand {
 
   func execute() throws -> ExitStatus {
     let now = Clock.now()
-    if !directories.isEmpty { return try showAll(at: now) }
+    if !directories.isEmpty {
+      return try showAll(directories.map { (displayName($0.bytes), $0.bytes) }, at: now)
+    }
+    if let file = try common.configurationOfSeveral() {
+      return try showAll(file.repositories.map { ($0.name ?? "", $0.repositoryPath ?? []) }, at: now)
+    }
     let state = try state(of: try common.openRepository(), at: now)
     if prometheus {
-      Console.write(metricsText(of: [state], at: now), to: .output)
+      Console.write(metricsText(of: [(state.repository, state, nil)], at: now), to: .output)
     } else {
       common.answer(state, lines: StatusPage(of: state).lines)
     }
@@ -67,18 +73,16 @@ struct StatusCommand: RunnableCommand {
   }
 
   /// Shows several repositories. One that cannot be opened does not hide the others.
-  private func showAll(at now: Timestamp) throws -> ExitStatus {
-    var states: [RepositoryState] = []
-    var failures: [(path: String, failure: Failure)] = []
-    for directory in directories {
-      do { states.append(try state(of: try Repository.open(directory.bytes), at: now)) } catch {
-        let failure = error as? Failure ?? Failure(.failed, "\(error)", path: directory.bytes)
-        failures.append((displayName(directory.bytes), failure))
+  private func showAll(_ repositories: [(name: String, path: [UInt8])], at now: Timestamp) throws -> ExitStatus {
+    var (states, failures): ([RepositoryTable.Named], [RepositoryTable.Failed]) = ([], [])
+    for (name, path) in repositories {
+      do { states.append((name, try state(of: try Repository.open(path), at: now))) } catch {
+        failures.append((name, error as? Failure ?? Failure(.failed, "\(error)", path: path)))
       }
     }
     let table = RepositoryTable(of: states, failures: failures)
     if prometheus {
-      Console.write(metricsText(of: states, at: now), to: .output)
+      Console.write(metricsText(of: states.map { ($0.state.repository, $0.state, nil) }, at: now), to: .output)
     } else {
       common.answer(table.answer, lines: table.lines)
     }

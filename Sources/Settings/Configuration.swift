@@ -35,6 +35,29 @@ public struct Configuration: Sendable, Equatable {
     public init() {}
   }
 
+  /// One of several repositories, with its configuration.
+  public struct NamedConfiguration: Sendable, Equatable {
+    /// The name on the command line.
+    public var name = ""
+    public var settings = Configuration()
+    /// The line number in the file, from 1.
+    public var line = 0
+  }
+
+  /// The limits of a run of several repositories.
+  public struct Hosts: Sendable, Equatable {
+    /// The number of repositories that are worked on at once.
+    public var atOnce = 2
+    /// While the load is higher, no run starts beside another.
+    public var maxLoad: Double?
+    /// The runs start within so much time.
+    public var staggerSeconds: Int64 = 0
+    /// A run that takes longer is told to end; `nil` means no limit.
+    public var timeoutSeconds: Int64?
+
+    public init() {}
+  }
+
   /// A program to run before or after a run.
   public struct Hook: Sendable, Equatable {
     /// The program's absolute path, and its arguments.
@@ -46,6 +69,11 @@ public struct Configuration: Sendable, Equatable {
   }
 
   public var repository: String?
+  /// The repositories of a file for several, in its order. Such a file has no sources of its own.
+  public var repositories: [NamedConfiguration] = []
+  public var hosts = Hosts()
+  /// Other machines push to the repository, and runs take no snapshots.
+  public var receives = false
   public var label = Name.localhost
   public var changeDetection = "ctime"
   public var threads: Int?

@@ -4,7 +4,10 @@ extension Configuration {
     # treering.toml: what `treering run` does. See treering.toml(5); check this file with: treering config check
 
     # The directory that holds the snapshots; made with: treering init /backup/treering
+    # A file for several repositories has tables [[repository]] in its place; see treering-backup-host(7).
     repository = "/backup/treering"
+    # True if other machines push to it, so that runs take no snapshots.
+    receives = false
 
     # The first directory inside each snapshot, such as the host's name.
     label = "localhost"

@@ -16,58 +16,96 @@ extension Configuration {
   public static func read(_ text: String) throws(SettingsError) -> (Configuration, errors: [SettingsError]) {
     let (table, locator) = try Locator.parse(text)
     let problems = Problems(locator: locator)
-    let configuration = Configuration(table: TableReader(table: table, problems: problems))
+    let top = TableReader(table: table, problems: problems)
+    let configuration = top.isArray("repository") ? Configuration(ofSeveral: top) : Configuration(table: top)
     let errors = problems.list.sorted { $0.place < $1.place }.map {
       SettingsError(line: $0.place.line, column: $0.place.column, message: $0.message)
     }
     return (configuration, errors)
   }
 
+  /// The keys of a configuration but for that of the repository's path.
+  static let keys = [
+    "receives", "label", "change_detection", "threads", "keep_spare", "retention", "source", "guards", "hooks",
+    "objectives", "metrics", "notify", "remote", "verify", "database", "audit", "sync", "wordpress", "drill", "plan",
+  ]
+
   private init(table top: TableReader) {
     self.init()
-    top.know([
-      "repository", "label", "change_detection", "threads", "keep_spare", "retention", "source", "guards", "hooks",
-      "objectives", "metrics", "notify", "remote", "verify", "database", "audit", "sync",
-      "wordpress", "drill", "plan",
-    ])
+    top.know(["repository"] + Self.keys)
     repository = top.path(for: "repository")
+    read(from: top) { _ in top }
+  }
+
+  /// Reads all keys but the path. `table` returns the table that has a key.
+  mutating func read(from top: TableReader, table: (_ key: String) -> TableReader) {
+    receives = top.bool(for: "receives") ?? false
     if let text = top.string(for: "label") {
       if Name(text.utf8) == nil {
         top.complain(key: "label", message: "\"label\" should be the name of one directory, such as a host's name")
       }
       label = Name(text.utf8) ?? label
     }
-    changeDetection = top.choice(for: "change_detection", words: ["ctime", "mtime", "content"]) ?? changeDetection
-    threads = top.integer(for: "threads", range: 1...64, expecting: "a number from 1 to 64")
-    keepSpare = top.bool(for: "keep_spare") ?? keepSpare
-    if let table = top.table(for: "retention") { readRetention(from: table) }
+    readShared(from: table)
     readSubjects(from: top)
-    if let table = top.table(for: "guards") {
-      table.know(["gone_limit", "changed_limit"])
-      goneLimit = table.share(for: "gone_limit") ?? goneLimit
-      changedLimit = table.share(for: "changed_limit") ?? changedLimit
-    }
+    if receives { checkReceiver(by: top) }
     if let table = top.table(for: "hooks") {
       table.know(["before", "after"])
       hooksBefore = Hook.list(from: table, key: "before", required: true)
       hooksAfter = Hook.list(from: table, key: "after", required: false)
     }
-    if let table = top.table(for: "objectives") {
-      table.know(["rpo"])
-      rpoSeconds = table.duration(for: "rpo")
-    }
-    if let table = top.table(for: "audit") { audit = Audit(table: table) }
     syncs = top.tables(for: "sync").map { table in
       table.know(["name", "location"])
       table.require("name")
       return Sync(name: table.words(for: "name") ?? "", location: table.words(for: "location"))
     }
     plan = top.table(for: "plan").map(PlanConfiguration.init(table:))
-    if let table = top.table(for: "verify") { verification = Verification(table: table) }
-    if let table = top.table(for: "notify") { readNotify(from: table) }
     if let table = top.table(for: "remote") { readRemotes(from: table) }
     drills = top.tables(for: "drill").map(DrillConfiguration.init(table:))
     checkDrills(by: top)
+    readOutlets(from: top)
+  }
+
+  /// The keys that a file of several repositories may have for all of them.
+  static let sharedKeys = [
+    "change_detection", "threads", "keep_spare", "retention", "guards", "objectives", "audit", "verify",
+  ]
+
+  private mutating func readShared(from table: (_ key: String) -> TableReader) {
+    changeDetection =
+      table("change_detection").choice(for: "change_detection", words: ["ctime", "mtime", "content"]) ?? changeDetection
+    threads = table("threads").integer(for: "threads", range: 1...64, expecting: "a number from 1 to 64")
+    keepSpare = table("keep_spare").bool(for: "keep_spare") ?? keepSpare
+    if let table = table("retention").table(for: "retention") { readRetention(from: table) }
+    if let table = table("guards").table(for: "guards") {
+      table.know(["gone_limit", "changed_limit"])
+      goneLimit = table.share(for: "gone_limit") ?? goneLimit
+      changedLimit = table.share(for: "changed_limit") ?? changedLimit
+    }
+    if let table = table("objectives").table(for: "objectives") {
+      table.know(["rpo"])
+      rpoSeconds = table.duration(for: "rpo")
+    }
+    if let table = table("audit").table(for: "audit") { audit = Audit(table: table) }
+    if let table = table("verify").table(for: "verify") { verification = Verification(table: table) }
+  }
+
+  /// Complains of keys that do not fit a repository that others push to.
+  private func checkReceiver(by top: TableReader) {
+    for key in ["source", "database", "wordpress", "plan"] where top.has(key) {
+      top.complain(key: key, message: "\"receives\" is for a repository without \"\(key)\"; other machines push to it")
+    }
+    // A client that pushes much could make all older snapshots expire.
+    if retention.keepLast > 0 || retention.keepWithinSeconds != nil || minimumFree != nil {
+      top.complain(
+        key: "receives",
+        message: "with \"receives\", [retention] cannot have keep_last, keep_within or minimum_free; name sets")
+    }
+  }
+
+  /// Reads the receivers of notices and the file of the metrics.
+  mutating func readOutlets(from top: TableReader) {
+    if let table = top.table(for: "notify") { readNotify(from: table) }
     if let table = top.table(for: "metrics") {
       table.know(["textfile"])
       metricsTextfile = table.path(for: "textfile")
@@ -195,7 +233,7 @@ extension TableReader {
   fileprivate func onlyFailures() -> Bool { choice(for: "on", words: ["always", "failure"]) == "failure" }
 
   /// The readers of an array's tables `[[key]]`. Complains of items that are no tables.
-  fileprivate func tables(for key: String) -> [TableReader] {
+  func tables(for key: String) -> [TableReader] {
     items(for: key, expecting: "tables [[\(key)]]").compactMap { item in
       if item.table == nil { problems.add(at: item.place, message: "\"\(key)\" should be tables [[\(key)]]") }
       return item.table

@@ -59,11 +59,16 @@ struct Locator {
           fault = (place, "a name in brackets should follow, such as [retention]")
           return
         }
-        table = key()
-        if isArray {
+        table = []
+        let names = key()
+        for (index, name) in names.enumerated() {
+          table.append(name)
+          // A name of an array means its last item, or a new one at the end of a header [[name]].
+          let isNew = isArray && index == names.count - 1
+          guard isNew || counts[table] != nil else { continue }
           let number = counts[table, default: 0]
-          counts[table] = number + 1
-          table.append("\(number)")
+          if isNew { counts[table] = number + 1 }
+          table.append("\(isNew ? number : number - 1)")
         }
         note(table, place: place)
         skip { $0 != Self.newline }

@@ -8,7 +8,11 @@ final class Problems {
 
   init(locator: Locator) { self.locator = locator }
 
-  func add(at place: Locator.Place?, message: String) { list.append((place ?? .start, message)) }
+  /// Adds an error, once.
+  func add(at place: Locator.Place?, message: String) {
+    let place = place ?? .start
+    if !list.contains(where: { $0 == (place, message) }) { list.append((place, message)) }
+  }
 }
 
 /// One table of a TOML file: reads the requested keys and complains of all others.
@@ -43,6 +47,8 @@ struct TableReader {
   func place(of key: String) -> Locator.Place? { problems.locator.keys[path + [key]] }
 
   func has(_ key: String) -> Bool { table[key] != nil }
+
+  func isArray(_ key: String) -> Bool { table[key]?.array != nil }
 
   func complain(key: String, message: String) {
     problems.add(at: problems.locator.values[path + [key]], message: message)

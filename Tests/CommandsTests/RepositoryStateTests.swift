@@ -98,7 +98,7 @@ func snapshot(
         from: facts(list), expecting: .init(sources: [], isConfigured: true, databases: [database]), at: Self.now)
       #expect(state.databases.map(\.state) == [expected], "\(name)")
       #expect(state.isWell == (expected == "well"), "\(name)")
-      let metrics = metricsText(of: [state], at: Self.now)
+      let metrics = metricsText(of: [(state.repository, state, nil)], at: Self.now)
       let line = "treering_database_last_dump_timestamp_seconds{repository=\"/r\",database=\"\(name)\"} "
       #expect(metrics.contains(line) == (expected != "never"), "\(name)")
     }

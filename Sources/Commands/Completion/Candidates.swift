@@ -61,10 +61,11 @@ extension CompletionKind {
     return Set(configured + dumped).sorted { $0.lexicographicallyPrecedes($1) }.map { Candidate($0) }
   }
 
-  /// The remotes of the configuration, and directories.
+  /// The repositories and remotes of the configuration, and directories.
   static let remote = custom { words, index, _ in
     guard let request = CompletionRequest(words: words, index: index) else { return [] }
-    let names = (try? request.common.configuration()?.settings.remotes.map(\.name)) ?? []
+    let remotes = (try? request.common.configuration()?.settings.remotes.map(\.name)) ?? []
+    let names = request.common.repositoryNames + remotes
     return names.filter { $0.utf8.starts(with: request.current) } + [Candidate.directories]
   }
 

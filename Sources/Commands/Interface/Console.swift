@@ -99,7 +99,7 @@ enum Console {
 }
 
 /// The kind of a message on standard error.
-enum MessageLevel: String, Encodable {
+enum MessageLevel: String, Codable {
   /// The error that decides the exit status.
   case error
   case warning, note, excluded

@@ -28,6 +28,14 @@ struct ExitStatus: Equatable {
 
   init(code: Int32) { self.code = code }
 
+  /// The rank of a status among those of several repositories; 0 is the worst, an interruption.
+  var severity: Int {
+    let ranks: [ExitStatus] = [.damaged, .noSpace, .failed, .refused, .usage, .remote, .locked, .warnings, .done]
+    return (ranks.firstIndex(of: self) ?? -1) + 1
+  }
+
+  static func worst(of statuses: [ExitStatus]) -> ExitStatus { statuses.min { $0.severity < $1.severity } ?? .done }
+
   init(_ kind: Failure.Kind) {
     switch kind {
     case .usage: self = .usage

@@ -11,7 +11,8 @@ struct CommonOptions: ParsableArguments {
   @Option(
     name: [.customShort("r"), .long],
     help: ArgumentHelp(
-      "The repository; else the environment variable TREERING_REPOSITORY, else the configuration's.", valueName: "dir"),
+      "The repository, or its name in the configuration; else the environment variable TREERING_REPOSITORY, else the configuration's.",
+      valueName: "dir"),
     completion: .remote)
   var repository: PathArgument?
 
@@ -32,7 +33,7 @@ struct CommonOptions: ParsableArguments {
   var verbose = false
 
   func repositoryPath() throws(Failure) -> [UInt8] {
-    if let repository { return repository.bytes }
+    if let named = namedRepository { return try pathOfRepository(named: named) ?? named }
     if config != nil, let path = try configuration()?.repositoryPath { return path }
     if let path = CurrentProcess.environment("TREERING_REPOSITORY"), !path.isEmpty { return path }
     if let path = try configuration()?.repositoryPath { return path }

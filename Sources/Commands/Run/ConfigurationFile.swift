@@ -11,6 +11,8 @@ internal import Synchronization
 /// A configuration and its file.
 struct ConfigurationFile {
   let path: [UInt8]
+  /// The name in its table `[[repository]]`; `nil` for the whole file.
+  let name: String?
   let settings: Configuration
   /// The errors in the file, each with its place. `settings` has the right parts.
   let errors: [String]
@@ -22,6 +24,8 @@ struct ConfigurationFile {
   let hostSources: [Configuration.Source]
   /// The directory in which runs keep the recovery plan; `nil` if they keep none.
   let planDirectory: [UInt8]?
+  /// The configurations of the tables `[[repository]]`, each with a name.
+  let repositories: [ConfigurationFile]
 
   /// The file that is read without `--config`.
   static var defaultPath: [UInt8] {
@@ -42,14 +46,14 @@ struct ConfigurationFile {
     return parent + [slash] + RecoveryDocument.directoryName
   }
 
-  private static let read = Mutex<ConfigurationFile?>(nil)
+  private static let read = Mutex<[[UInt8]: ConfigurationFile]>([:])
 
   /// Reads a file once and caches it, because a pipe can be read only once. Throws its first error, unless they are
   /// allowed.
   static func once(at path: [UInt8], allowsErrors: Bool = false) throws(Failure) -> ConfigurationFile {
-    let known = read.withLock { $0 }
-    let file = try known?.path == path ? known! : ConfigurationFile(at: path)
-    read.withLock { $0 = file }
+    let known = read.withLock { $0[path] }
+    let file = if let known { known } else { try ConfigurationFile(at: path) }
+    read.withLock { $0[path] = file }
     guard !allowsErrors, let first = file.errors.first else { return file }
     throw Failure(
       .usage, first, path: path,
@@ -58,7 +62,6 @@ struct ConfigurationFile {
 
   /// Reads a file. Throws `usage` with file, line and column if it is not TOML.
   private init(at path: [UInt8]) throws(Failure) {
-    self.path = path
     let text: [UInt8]
     let status: FileStatus
     let hasACL: Bool
@@ -92,14 +95,20 @@ struct ConfigurationFile {
     }
     do {
       let (settings, errors) = try Configuration.read(valid)
-      self.settings = settings
-      self.errors = errors.map(sentence)
-      sites = settings.sites.map(ConfiguredSite.init)
-      hostSources = settings.sources.filter { $0.host != nil }
-      planDirectory = settings.plan.map { $0.directory.map { Array($0.utf8) } ?? Self.standardPlanDirectory }
-      sources =
-        settings.localSources(with: sites) + [planDirectory].compactMap(\.self).map(Configuration.Source.init(ofPlan:))
+      self.init(settings: settings, errors: errors.map(sentence), path: path, name: nil)
     } catch { throw Failure(.usage, sentence(error), path: path) }
+  }
+
+  private init(settings: Configuration, errors: [String], path: [UInt8], name: String?) {
+    (self.settings, self.errors, self.path, self.name) = (settings, errors, path, name)
+    sites = settings.sites.map(ConfiguredSite.init)
+    hostSources = settings.sources.filter { $0.host != nil }
+    planDirectory = settings.plan.map { $0.directory.map { Array($0.utf8) } ?? Self.standardPlanDirectory }
+    sources =
+      settings.localSources(with: sites) + [planDirectory].compactMap(\.self).map(Configuration.Source.init(ofPlan:))
+    repositories = settings.repositories.map {
+      ConfigurationFile(settings: $0.settings, errors: errors, path: path, name: $0.name)
+    }
   }
 
   /// True if the configuration names nothing to save; the recovery plan alone is nothing.
@@ -128,6 +137,12 @@ struct ConfigurationFile {
       throw Failure(
         .usage, "cannot find the repository \(displayName(path)) of \(displayName(self.path)): \(error)", path: path)
     }
+  }
+
+  /// The configuration of the repository: this one, or one of its tables `[[repository]]`.
+  func configuration(of repository: Repository) throws(Failure) -> ConfigurationFile? {
+    for file in [self] + repositories where try file.isOf(repository) { return file }
+    return nil
   }
 
   var threads: ThreadCount { ThreadCount(chosen: settings.threads) }
@@ -200,32 +215,5 @@ extension Excludes {
       if error == .interrupted { try checkForSignal() }
       throw Failure(.usage, "cannot read the patterns in \(displayName(file)): \(error)", path: file)
     }
-  }
-}
-
-extension CommonOptions {
-  /// The configuration given with `--config`, or the default one if it exists.
-  func configuration(allowsErrors: Bool = false) throws(Failure) -> ConfigurationFile? {
-    if let config { return try ConfigurationFile.once(at: config.bytes, allowsErrors: allowsErrors) }
-    let path = ConfigurationFile.defaultPath
-    do throws(Errno) { _ = try Descriptor.open(path: path, .pathOnly) } catch {
-      if error.meansAbsence || error == .accessDenied { return nil }
-    }
-    return try ConfigurationFile.once(at: path, allowsErrors: allowsErrors)
-  }
-
-  /// The configuration, if it names this repository, by any path.
-  func configuration(of repository: Repository) throws(Failure) -> ConfigurationFile? {
-    guard let file = try configuration(), try file.isOf(repository) else { return nil }
-    return file
-  }
-
-  /// The configuration of a command that needs one.
-  func requiredConfiguration(allowsErrors: Bool = false) throws(Failure) -> ConfigurationFile {
-    if let file = try configuration(allowsErrors: allowsErrors) { return file }
-    throw Failure(
-      .usage, "there is no configuration: \(displayName(ConfigurationFile.defaultPath)) is not there",
-      path: ConfigurationFile.defaultPath,
-      hint: "make one of what this prints: treering config example; or name one with --config")
   }
 }

@@ -165,6 +165,11 @@ struct SnapshotAnswer: Encodable {
 }
 
 extension SnapshotAnswer {
+  var figures: SnapshotFigures {
+    SnapshotFigures(
+      snapshot: snapshot, entries: entries, bytes: bytes, bytesCopied: bytesCopied, warnings: warnings)
+  }
+
   /// `dumpWarnings` are about databases, which the engine does not count.
   init(for result: SnapshotResult, progress: Progress, warnings: [Warning], dumpWarnings: [Warning] = []) {
     let summary = result.snapshot.summary
@@ -185,8 +190,8 @@ extension SnapshotAnswer {
 }
 
 /// One step of a run, for the history.
-struct RunStep: Encodable {
-  enum Outcome: String, Encodable { case done, warnings, failed, absent }
+struct RunStep: Codable {
+  enum Outcome: String, Codable { case done, warnings, failed, absent }
 
   let step: String
   let outcome: Outcome
@@ -194,8 +199,28 @@ struct RunStep: Encodable {
   let message: String?
 }
 
+/// The end of a run, for the receivers of notices.
+protocol RunReport: Encodable {
+  var host: String { get }
+  var exitStatus: Int32 { get }
+  var error: String? { get }
+  /// The text for a person.
+  var lines: [String] { get }
+  /// The same without details, if a receiver cannot take all.
+  var shortened: Self { get }
+}
+
+/// The figures of a snapshot for the metrics.
+struct SnapshotFigures: Codable {
+  let snapshot: String
+  let entries: UInt64
+  let bytes: UInt64
+  let bytesCopied: UInt64
+  let warnings: UInt64
+}
+
 /// The document of `run --json`, and a line of the history.
-struct RunAnswer: HistoryLine {
+struct RunAnswer: HistoryLine, RunReport {
   var time: String
   var command = "run"
   var runID: String
@@ -224,5 +249,12 @@ struct RunAnswer: HistoryLine {
         let isSaid = !message.isEmpty && said.contains { $0.hasSuffix(message) }
         return [step.step, step.outcome.rawValue, durationText(step.elapsedSeconds), isSaid ? "see above" : message]
       }, rightAligned: [2])
+  }
+
+  var shortened: RunAnswer {
+    var shorter = self
+    shorter.snapshot?.warningsNamed = []
+    shorter.steps = []
+    return shorter
   }
 }

@@ -89,7 +89,7 @@ extension MailMessage {
   static let step = "mail"
 
   /// The mail about a run: its messages and steps, and then the report.
-  init(to receivers: [String], after answer: RunAnswer, report: [String]) {
+  init(to receivers: [String], after answer: some RunReport, report: [String]) {
     let state =
       answer.exitStatus == ExitStatus.done.code
       ? "all is done" : "run ended with status \(answer.exitStatus)\(answer.error.map { ": \($0)" } ?? "")"

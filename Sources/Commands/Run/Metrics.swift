@@ -2,25 +2,36 @@ internal import Model
 internal import Posix
 internal import Repository
 
+/// The figures of a run.
+struct RunFigures {
+  let exitStatus: Int32
+  let elapsedSeconds: Double
+  let snapshot: SnapshotFigures?
+}
+
+/// A repository, its state unless it cannot be opened, and its run.
+typealias MeasuredRepository = (path: String, state: RepositoryState?, run: RunFigures?)
+
 /// Atomically writes a file for the textfile collector of Prometheus' node exporter.
-func writeMetrics(
-  of state: RepositoryState, after run: RunAnswer, at now: Timestamp, to path: [UInt8]
-) throws(Failure) {
+func writeMetrics(of repositories: [MeasuredRepository], at now: Timestamp, to path: [UInt8]) throws(Failure) {
   // The collector reads only names that end with .prom, and not the temporary file.
   try replaceFile(
-    at: path, with: metricsText(of: [state], at: now, after: run), mode: 0o644, purpose: "write the metrics")
+    at: path, with: metricsText(of: repositories, at: now), mode: 0o644, purpose: "write the metrics")
 }
 
 /// The states in the text format of Prometheus. Figures of the last snapshot are there only after a run that took one.
-func metricsText(of states: [RepositoryState], at now: Timestamp, after run: RunAnswer? = nil) -> String {
+func metricsText(of repositories: [MeasuredRepository], at now: Timestamp) -> String {
   var text = MetricsText()
-  for state in states { text.add(state, at: now, after: run) }
+  for (path, state, run) in repositories {
+    text.repository = labelValue(path)
+    if let state { text.add(state, at: now) }
+    if let run { text.add(run, at: now) }
+  }
   return text.text
 }
 
 extension MetricsText {
-  fileprivate mutating func add(_ state: RepositoryState, at now: Timestamp, after run: RunAnswer?) {
-    repository = labelValue(state.repository)
+  fileprivate mutating func add(_ state: RepositoryState, at now: Timestamp) {
     add(
       "last_success_timestamp_seconds", help: "When the newest good snapshot of a source was taken.",
       samples: state.sources.map { ("source", $0.source, $0.ageSeconds.map { now.seconds - $0 }) })
@@ -60,7 +71,6 @@ extension MetricsText {
       add("drill_failed", help: "1 where the last drill failed.", value: drill.result == "failed" ? "1" : "0")
     }
     add(state.drills)
-    if let run { add(run, at: now) }
     add("problems", help: "Problems that status names.", value: "\(state.findings.count)")
     add("snapshots", help: "Snapshots in the repository.", value: "\(state.snapshots)")
     add(
@@ -92,7 +102,7 @@ extension MetricsText {
   }
 
   /// Adds the figures of the last run.
-  private mutating func add(_ run: RunAnswer, at now: Timestamp) {
+  fileprivate mutating func add(_ run: RunFigures, at now: Timestamp) {
     add("last_run_timestamp_seconds", help: "When the last run ended.", value: "\(now.seconds)")
     add("last_run_exit_status", help: "The exit status of the last run.", value: "\(run.exitStatus)")
     add(
@@ -109,7 +119,7 @@ extension MetricsText {
 /// Gauges with the label `repository`. Those of several repositories stand together by their names.
 private struct MetricsText {
   private var metrics: [(name: String, help: String, lines: String)] = []
-  private var repository = ""
+  fileprivate var repository = ""
 
   var text: String {
     metrics.map { "# HELP treering_\($0.name) \($0.help)\n# TYPE treering_\($0.name) gauge\n\($0.lines)" }.joined()

@@ -28,7 +28,7 @@ struct Notices {
   }
 
   /// Returns a step for each failed notification.
-  func runEnded(_ answer: RunAnswer, environment: [(name: String, value: [UInt8])]) -> [RunStep] {
+  func runEnded(_ answer: some RunReport, environment: [(name: String, value: [UInt8])]) -> [RunStep] {
     let isGood = answer.exitStatus == ExitStatus.done.code
     var steps = tell("healthchecks", failure: "Healthchecks could not be told of the end") { sendEnd(answer) }
     if let webhook = settings.webhook, !(isGood && webhook.onlyFailures) {
@@ -48,15 +48,19 @@ struct Notices {
   }
 
   /// Sends the mail if it is due. Returns a step for a mail, delivered or not.
-  func sendMail(after answer: RunAnswer, about repository: Repository?, by file: ConfigurationFile) -> [RunStep] {
+  ///
+  /// `last` is the time of the last delivered mail. `report` returns the end of the text.
+  func sendMail(
+    after answer: some RunReport, last: () throws -> Int64? = { nil }, report: () -> [String]
+  ) -> [RunStep] {
     guard let mail = settings.mail else { return [] }
     let start = Clock.monotonic()
     do {
-      let last = mail.on == .weekly ? try repository?.history.lastMail() : nil
+      let last = mail.on == .weekly ? try last() : nil
       let status = ExitStatus(code: answer.exitStatus)
       guard mail.isDue(after: status, last: last, at: Clock.now().seconds) else { return [] }
     } catch { Console.warn("\(error)") }
-    let report = repository.map { BackupReport.text(of: $0, by: file) } ?? []
+    let report = report()
     let failures = tell(MailMessage.step, failure: "the mail could not be sent") {
       do {
         try MailMessage(to: mail.to, after: answer, report: report).send()
@@ -76,7 +80,7 @@ struct Notices {
     return [RunStep(step: step, outcome: .failed, elapsedSeconds: Clock.monotonic() - start, message: message)]
   }
 
-  private func sendEnd(_ answer: RunAnswer) -> String? {
+  private func sendEnd(_ answer: some RunReport) -> String? {
     var status = answer.exitStatus
     if status == ExitStatus.warnings.code && settings.warningsAreSuccess { status = ExitStatus.done.code }
     let log = (Console.lastMessages + answer.lines).joined(separator: "\n")
@@ -84,15 +88,10 @@ struct Notices {
   }
 
   private func run(
-    _ command: Configuration.Hook, after answer: RunAnswer, environment: [(name: String, value: [UInt8])]
+    _ command: Configuration.Hook, after answer: some RunReport, environment: [(name: String, value: [UInt8])]
   ) -> String? {
     var document = jsonText(answer, isLine: true)
-    if document.utf8.count > Self.longestVariable {
-      var shorter = answer
-      shorter.snapshot?.warningsNamed = []
-      shorter.steps = []
-      document = jsonText(shorter, isLine: true)
-    }
+    if document.utf8.count > Self.longestVariable { document = jsonText(answer.shortened, isLine: true) }
     let isEnding = CurrentProcess.rememberedSignal != nil
     let limit = isEnding ? min(command.timeoutSeconds, ScheduledRun.lastSeconds) : command.timeoutSeconds
     let ended = command.run(

@@ -89,9 +89,9 @@ struct ExpectedSource {
   /// The RPO of all sources.
   var commonRPOSeconds: Int64?
 
-  /// The sources of the configuration. Without one, the sources of all snapshots.
+  /// The sources of the configuration. Without one, or if others push here, the sources of all snapshots.
   static func all(in file: ConfigurationFile?, or list: SnapshotList) -> [ExpectedSource] {
-    if let file {
+    if let file, !file.settings.receives {
       return file.sources.map {
         ExpectedSource(
           label: file.settings.label.bytes, path: Array($0.path.utf8), isOptional: $0.isOptional,
@@ -101,7 +101,9 @@ struct ExpectedSource {
     var seen: Set<[[UInt8]]> = []
     return list.snapshots.reversed().flatMap { snapshot in
       snapshot.summary.sources.filter { seen.insert([snapshot.summary.label, $0]).inserted }
-        .map { ExpectedSource(label: snapshot.summary.label, path: $0) }
+        .map {
+          ExpectedSource(label: snapshot.summary.label, path: $0, commonRPOSeconds: file?.settings.rpoSeconds)
+        }
     }
   }
 

@@ -3,9 +3,15 @@ internal import Repository
 
 /// The states of several repositories, the worst first.
 struct RepositoryTable {
+  /// A repository with its name or path.
+  typealias Named = (name: String, state: RepositoryState)
+  /// A repository that cannot be opened.
+  typealias Failed = (name: String, failure: Failure)
+
   private let rows: [Row]
 
   private struct Row {
+    /// The name, or the path of a repository without one.
     let repository: String
     let state: RepositoryState?
     let findings: [String]
@@ -14,17 +20,17 @@ struct RepositoryTable {
     let ageSeconds: Int64?
   }
 
-  init(of states: [RepositoryState], failures: [(path: String, failure: Failure)]) {
+  init(of states: [Named], failures: [Failed]) {
     let rows =
-      states.map { state in
+      states.map { name, state in
         let ages = state.sources.map(\.ageSeconds)
         return Row(
-          repository: state.repository, state: state, findings: state.findings, status: state.exitStatus,
+          repository: name, state: state, findings: state.findings, status: state.exitStatus,
           ageSeconds: ages.contains(nil) ? nil : ages.compactMap(\.self).max())
       }
       + failures.map {
         Row(
-          repository: $0.path, state: nil, findings: [$0.failure.description], status: ExitStatus($0.failure.kind),
+          repository: $0.name, state: nil, findings: [$0.failure.description], status: ExitStatus($0.failure.kind),
           ageSeconds: nil)
       }
     // Damage is worst, then a repository that cannot be opened, then the number of problems.

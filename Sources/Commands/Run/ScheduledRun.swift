@@ -8,6 +8,9 @@ internal import Retention
 internal import Settings
 internal import Synchronization
 
+/// A random UUID for a run.
+func newRunID() -> String { UUID().uuidString.lowercased() }
+
 /// The steps of one `treering run`, with the repository locked.
 final class ScheduledRun {
   private let file: ConfigurationFile
@@ -25,7 +28,7 @@ final class ScheduledRun {
     self.common = common
     repositoryPath = (try? common.repositoryPath()) ?? []
     answer = RunAnswer(
-      time: "", runID: UUID().uuidString.lowercased(), host: displayName(CurrentProcess.hostName()),
+      time: "", runID: newRunID(), host: displayName(CurrentProcess.hostName()),
       repository: displayName(repositoryPath), result: "failed", exitStatus: ExitStatus.failed.code)
     notices = Notices(for: file.settings, runID: answer.runID)
   }
@@ -35,15 +38,15 @@ final class ScheduledRun {
 
   /// Takes the snapshot and applies retention. The caller holds the lock, and calls `finish` without it.
   ///
-  /// Never throws: an error is printed, and recorded in the history and the exit status.
-  func work(of options: SnapshotOptions, in repository: Repository, startingAt start: Timestamp, evenIfNotDue: Bool) {
+  /// Never throws: an error is printed, and recorded in the history and the exit status. No options mean no snapshot.
+  func work(of options: SnapshotOptions?, in repository: Repository, startingAt start: Timestamp, evenIfNotDue: Bool) {
     self.start = start
     answer.time = start.rfc3339
     do {
       var options = options
       let list = try repository.snapshots()
-      options.excusedSources = try file.excusedSources(in: repository, among: list, at: start)
-      if try evenIfNotDue || file.isSnapshotDue(for: options, after: list, at: start) {
+      options?.excusedSources = try file.excusedSources(in: repository, among: list, at: start)
+      if let options, try evenIfNotDue || file.isSnapshotDue(for: options, after: list, at: start) {
         answer.steps += notices.runBegins()
         try allSteps(for: options, in: repository)
         answer.result = "made"
@@ -271,7 +274,9 @@ final class ScheduledRun {
   private func end(in repository: Repository?) {
     if answer.result != "not_due" || answer.exitStatus != ExitStatus.done.code {
       answer.steps += notices.runEnded(answer, environment: environment(of: "notify", status: answer.exitStatus))
-      answer.steps += notices.sendMail(after: answer, about: repository, by: file)
+      answer.steps += notices.sendMail(
+        after: answer, last: { try repository?.history.lastMail() },
+        report: { repository.map { BackupReport.text(of: $0, by: file) } ?? [] })
     }
     guard let repository, !repository.history.record(answer), answer.exitStatus == ExitStatus.done.code else { return }
     answer.exitStatus = ExitStatus.warnings.code
@@ -284,7 +289,9 @@ final class ScheduledRun {
     do {
       let now = Clock.now()
       let state = try RepositoryState(of: repository, configuration: file, at: now)
-      try Commands.writeMetrics(of: state, after: answer, at: now, to: Array(path.utf8))
+      let run = RunFigures(
+        exitStatus: answer.exitStatus, elapsedSeconds: answer.elapsedSeconds, snapshot: answer.snapshot?.figures)
+      try Commands.writeMetrics(of: [(state.repository, state, run)], at: now, to: Array(path.utf8))
     } catch {
       Console.warn("\(error)")
       note("metrics", outcome: .warnings, since: start, message: "\(error)")

@@ -18,13 +18,13 @@ struct ScheduledJob {
   let config: String
   /// True for a system job. An ordinary user's job is a user job, because root would not use that user's configuration.
   let isForSystem: Bool
-  /// The repository, or `nil` if the configuration that names it is not known.
-  let repository: String?
+  /// The repositories; none if the configuration that names them is not known.
+  let repositories: [String]
   /// Further directories that a run writes, in the form of `ReadWritePaths=`.
   private var writablePaths: [String] = []
   /// True if the recovery plan is kept in its standard directory.
   private var keepsPlan = false
-  private var usesNetwork = true
+  private var usesNetwork = false
   /// True if runs do drills, which need more rights.
   private var rehearses = false
 
@@ -33,7 +33,8 @@ struct ScheduledJob {
     self.program = program
     config = "/etc/treering/treering.toml"
     isForSystem = true
-    repository = nil
+    repositories = []
+    usesNetwork = true
   }
 
   init(program: String, config: String, options common: CommonOptions) throws(Failure) {
@@ -41,9 +42,22 @@ struct ScheduledJob {
     self.config = config
     isForSystem = CurrentProcess.effectiveUser == 0
     // The configuration may not exist yet.
+    if let file = try? common.configurationOfSeveral() {
+      repositories = try file.repositories.compactMap(\.repositoryPath).map { path throws(Failure) in try plain(path) }
+      for one in [file] + file.repositories { try add(one.settings) }
+      return
+    }
     let path = try? common.repositoryPath()
-    repository = try path.map { path throws(Failure) in try plain(absolutePath(of: path)) }
-    guard let settings = try? common.configuration()?.settings else { return }
+    repositories = try path.map { path throws(Failure) in [try plain(absolutePath(of: path))] } ?? []
+    guard let settings = try? common.configuration()?.settings else {
+      usesNetwork = true
+      return
+    }
+    try add(settings)
+  }
+
+  /// Adds the needs of a run with these settings.
+  private mutating func add(_ settings: Configuration) throws(Failure) {
     if let metrics = settings.metricsTextfile {
       writablePaths.append(try plain(splitLast(of: Array(metrics.utf8)).parent))
     }
@@ -55,10 +69,15 @@ struct ScheduledJob {
     }
     // The mail waits there for its delivery.
     if settings.mail != nil { writablePaths.append("-/var/spool") }
-    rehearses = settings.drills.contains { $0.everySeconds != nil }
-    if rehearses { writablePaths.append(try plain(TableDrill.parent)) }
-    usesNetwork =
-      settings.healthchecks != nil || settings.webhook != nil || settings.drills.contains { $0.healthchecks != nil }
+    if settings.drills.contains(where: { $0.everySeconds != nil }) {
+      rehearses = true
+      writablePaths.append(try plain(TableDrill.parent))
+    }
+    if settings.healthchecks != nil || settings.webhook != nil
+      || settings.drills.contains(where: { $0.healthchecks != nil })
+    {
+      usesNetwork = true
+    }
     for remote in settings.remotes {
       // The repository on a second disk need not be present for a snapshot.
       switch remote.address {
@@ -109,7 +128,9 @@ struct ScheduledJob {
   }
 
   private var service: String {
-    let mounts = isForSystem ? "RequiresMountsFor=\(config)\(repository.map { " \($0)" } ?? "")\n" : ""
+    // One of several repositories may be absent without harm to the others.
+    let needed = [config] + (repositories.count == 1 ? repositories : [])
+    let mounts = isForSystem ? "RequiresMountsFor=\(needed.joined(separator: " "))\n" : ""
     // A user's service manager knows no network target.
     let network = "Wants=network-online.target\nAfter=network-online.target\n"
     return """
@@ -142,13 +163,14 @@ struct ScheduledJob {
       ? " CAP_SETUID CAP_SETGID CAP_SETPCAP CAP_KILL CAP_NET_ADMIN CAP_NET_BIND_SERVICE CAP_NET_RAW CAP_SYS_CHROOT"
         + " CAP_AUDIT_WRITE" : ""
     let paths =
-      ([repository].compactMap { $0 } + writablePaths).map { "ReadWritePaths=\($0)\n" }.joined()
+      (repositories.map { repositories.count == 1 ? $0 : "-\($0)" } + writablePaths).map { "ReadWritePaths=\($0)\n" }
+      .joined()
       + (keepsPlan ? "StateDirectory=treering-plan\nStateDirectoryMode=0700\n" : "")
     return """
       # What follows holds for hooks as well: one that becomes another user, say, needs CAP_SETUID and CAP_SETGID
       # below and NoNewPrivileges=no, and one that writes elsewhere another line ReadWritePaths=.
-      ProtectSystem=\(repository == nil ? "full" : "strict")
-      \(repository == nil ? "" : paths)PrivateNetwork=no
+      ProtectSystem=\(repositories.isEmpty ? "full" : "strict")
+      \(repositories.isEmpty ? "" : paths)PrivateNetwork=no
       PrivateTmp=no
       ProtectKernelTunables=yes
       ProtectKernelModules=yes
