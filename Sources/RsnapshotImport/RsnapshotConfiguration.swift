@@ -54,14 +54,18 @@ public struct RsnapshotFiles {
   public var read: ([UInt8]) throws -> [UInt8]
   /// True if the path exists and is not a directory.
   public var isFile: ([UInt8]) -> Bool
+  /// The mount point of a logical volume, by its group and its own name; `nil` if it is not mounted.
+  public var mountPoint: (_ group: String, _ volume: String) -> String?
 
   public init(
     name: @escaping ([UInt8]) -> String, read: @escaping ([UInt8]) throws -> [UInt8],
-    isFile: @escaping ([UInt8]) -> Bool
+    isFile: @escaping ([UInt8]) -> Bool,
+    mountPoint: @escaping (_ group: String, _ volume: String) -> String? = { _, _ in nil }
   ) {
     self.name = name
     self.read = read
     self.isFile = isFile
+    self.mountPoint = mountPoint
   }
 }
 

@@ -15,16 +15,15 @@ struct RsnapshotDatabases {
     "xz", "zstd", "pigz", "cat", "tee", "date", "sync", "test", "[", "logger", "trap", "export", "for", "done", "fi",
     "else", "case", "esac", "}",
   ]
-  private static let manual =
-    "let it run as a hook under [hooks] before, and write into a directory that is a source; or write a [[database]]"
 
-  /// The lines for a statement: tables, and notes about what cannot be translated surely.
+  /// The lines for a statement: tables, and notes about what cannot be translated surely. `nil` if the script dumps no
+  /// database.
   mutating func lines(
     for statement: RsnapshotConfiguration.Statement, notes: inout RsnapshotNotes
-  ) -> [String] {
+  ) -> [String]? {
     guard let (commands, place) = script(of: statement.value),
       commands.contains(where: { Self.programs.contains(DumpCommand($0)?.program ?? "") })
-    else { return notes.add(statement.origin, why: Self.manual) }
+    else { return nil }
     var lines: [String] = []
     for command in commands {
       let dump = DumpCommand(command)

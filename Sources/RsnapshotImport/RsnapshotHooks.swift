@@ -1,7 +1,9 @@
 internal import Settings
 
 /// The table `[hooks]` for the commands of an `rsnapshot.conf`.
-func rsnapshotHooks(of statements: [RsnapshotConfiguration.Statement]) -> [String] {
+///
+/// `scripts` has the directory of each `backup_script` that a hook runs, by the number of its statement.
+func rsnapshotHooks(of statements: [RsnapshotConfiguration.Statement], scripts: [Int: String]) -> [String] {
   let lastPoint = statements.lastIndex { $0.name == "backup" || $0.name == "backup_script" } ?? statements.count
   func commands(named name: String, range: Range<Int>) -> [RsnapshotConfiguration.Statement] {
     statements[range].filter { $0.name == name }
@@ -9,7 +11,12 @@ func rsnapshotHooks(of statements: [RsnapshotConfiguration.Statement]) -> [Strin
   // If a command occurs several times, the last one counts.
   let before: [RsnapshotConfiguration.Statement] =
     commands(named: "cmd_preexec", range: statements.indices).suffix(1)
-    + commands(named: "backup_exec", range: 0..<lastPoint)
+    + statements.indices.filter { statements[$0].name == "backup_exec" && $0 < lastPoint || scripts[$0] != nil }
+    .map { index in
+      var statement = statements[index]
+      if let directory = scripts[index] { statement.values[0] = script(statement.value, in: directory) }
+      return statement
+    }
   let after: [RsnapshotConfiguration.Statement] =
     commands(named: "backup_exec", range: lastPoint..<statements.count)
     + commands(named: "cmd_postexec", range: statements.indices).suffix(1)
@@ -31,9 +38,16 @@ func rsnapshotHooks(of statements: [RsnapshotConfiguration.Statement]) -> [Strin
   return lines
 }
 
+/// A shell command that runs a script in a new directory, which takes the place of the old one if the script succeeds.
+private func script(_ text: String, in directory: String) -> String {
+  let quoted = "'" + directory.replacing("'", with: "'\\''") + "'"
+  return "d=\(quoted); rm -rf \"$d.new\" && mkdir -p \"$d.new\" && cd \"$d.new\" && { \(text)\n} && cd / && "
+    + "rm -rf \"$d\" && mv \"$d.new\" \"$d\""
+}
+
 private func table(for statement: RsnapshotConfiguration.Statement, isBefore: Bool) -> String {
   var table = "{ command = \(TOMLText.array(rsnapshotCommand(statement.value))), timeout = \"24h\""
-  let isRequired = statement.name == "backup_exec" ? statement.values.dropFirst().first == "required" : isBefore
+  let isRequired = statement.name.hasPrefix("backup_") ? statement.values.dropFirst().first == "required" : isBefore
   // By default, hooks before a run are required, and hooks after it are not.
   if isRequired != isBefore { table += ", required = \(isRequired)" }
   return table + " }"

@@ -24,7 +24,7 @@ public struct RsnapshotTranslation: Sendable {
     let retention = rsnapshotRetention(of: statements, notes: &notes)
     var sources = RsnapshotSources(statements: statements, files: files)
     let tables = try sources.tables(notes: &notes)
-    let hooks = rsnapshotHooks(of: statements)
+    let hooks = rsnapshotHooks(of: statements, scripts: sources.scripts)
     var lines = TOMLText.comment(
       """
       treering.toml, made of \(name) by: treering import rsnapshot
@@ -53,8 +53,14 @@ public struct RsnapshotTranslation: Sendable {
   ) throws(RsnapshotError) -> [String] {
     var lines: [String] = []
     var unneeded: [String] = []
+    let remotes = statements.filter { $0.name == "backup" }.map { RsnapshotSource.remote(of: $0.value) }
+    let carried =
+      (remotes.contains(.shell) ? ["cmd_ssh", "ssh_args"] : [])
+      + (remotes.contains(.volume) ? ["linux_lvm_snapshotsize"] : [])
     for statement in statements
-    where RsnapshotConfiguration.Statement.unneeded.contains(statement.name) && !unneeded.contains(statement.name) {
+    where RsnapshotConfiguration.Statement.unneeded.contains(statement.name) && !unneeded.contains(statement.name)
+      && !carried.contains(statement.name)
+    {
       unneeded.append(statement.name)
     }
     if !unneeded.isEmpty { lines += TOMLText.comment("Not needed: \(unneeded.joined(separator: ", ")).") }

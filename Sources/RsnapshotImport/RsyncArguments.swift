@@ -31,6 +31,10 @@ struct RsyncArguments {
   /// In bytes; larger files are left out.
   private(set) var maxFileSize: UInt64?
   private(set) var unknown: [Unknown] = []
+  /// The value of `--rsh`.
+  private(set) var remoteShell: String?
+  /// The value of `--rsync-path`.
+  private(set) var remoteProgram: String?
   private let files: RsnapshotFiles
 
   /// `short` has the letters after the hyphen of `rsync_short_args`.
@@ -77,7 +81,7 @@ struct RsyncArguments {
     "max-alloc", "modify-window", "motd",
     "numeric-ids", "omit-dir-times", "omit-link-times", "open-noatime", "out-format", "outbuf", "owner", "partial",
     "partial-dir", "password-file", "perms", "port", "preallocate", "progress", "protect-args", "quiet", "recursive",
-    "rsh", "rsync-path", "secluded-args", "size-only", "skip-compress", "sockopts", "sparse", "specials", "stats",
+    "secluded-args", "size-only", "skip-compress", "sockopts", "sparse", "specials", "stats",
     "super", "temp-dir", "timeout", "times", "trust-sender", "update", "verbose", "whole-file", "xattrs",
   ]
 
@@ -119,6 +123,8 @@ struct RsyncArguments {
     case "max-size":
       maxFileSize = Self.size(in: Self.text(of: value ?? []))
       if maxFileSize == nil { note(word, argument: "--max-size=\(Self.text(of: value ?? []))") }
+    case "rsh": remoteShell = Self.text(of: value ?? [])
+    case "rsync-path": remoteProgram = Self.text(of: value ?? [])
     case _ where Self.builtIn.contains(name): break
     case _ where negated.map({ Self.builtIn.contains($0) && !Self.neededPositive.contains($0) }) ?? false: break
     default: note(word, argument: Self.text(of: word.text))

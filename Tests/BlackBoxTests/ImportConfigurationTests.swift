@@ -102,8 +102,8 @@ struct ImportConfigurationTests {
       """
       cmd_ssh\t/usr/bin/ssh
       backup\t\(directory)/source/\tlocalhost/
-      backup\troot@example.com:/etc/\texample.com/
-      backup_script\t/bin/true a\tdata/
+      backup\trsync://example.com/etc/\texample.com/
+      backup\texample.com::module/a\tdata/
       """)
     let result = try imported(status: 1)
     let file = "\(directory)/rsnapshot.conf"
@@ -111,14 +111,14 @@ struct ImportConfigurationTests {
     #expect(result.errorText == "treering: note: 2 lines of \(file) could not be carried over; \(advice)\n")
     #expect(
       result.outputLines.filter { $0.contains("NOT CARRIED OVER: ") } == [
-        "# NOT CARRIED OVER: \(file):9: backup\troot@example.com:/etc/\texample.com/",
-        "# NOT CARRIED OVER: \(file):10: backup_script\t/bin/true a\tdata/",
+        "# NOT CARRIED OVER: \(file):9: backup\trsync://example.com/etc/\texample.com/",
+        "# NOT CARRIED OVER: \(file):10: backup\texample.com::module/a\tdata/",
       ])
     let answer = try imported(["--json"], status: 1).decoded(ImportAnswer.self)
     #expect(answer.config == result.outputText)
     #expect(answer.notCarriedOver.map(\.line) == [9, 10] && answer.notCarriedOver.map(\.file) == [file, file])
-    #expect(answer.notCarriedOver[1].text == "backup_script\t/bin/true a\tdata/")
-    #expect(answer.notCarriedOver[1].why.hasPrefix("let it run as a hook"))
+    #expect(answer.notCarriedOver[1].text == "backup\texample.com::module/a\tdata/")
+    #expect(answer.notCarriedOver[1].why.hasPrefix("treering fetches over ssh"))
     try run(result.output)
   }
 
@@ -228,6 +228,23 @@ struct ImportConfigurationTests {
     try run(imported().output)
     let logged = try files.text("log")
     #expect(logged == expected)
+  }
+
+  @Test("a script's output is what rsnapshot stores of it, and stays if the script fails")
+  func script() throws {
+    try files.write("source/file", "x", making: "source")
+    try files.write("make", "#!/bin/sh\necho \"$1 $#\" > out; mkdir d; echo deep > d/f\n", mode: 0o755)
+    try configure("backup\t\(directory)/source/\tlocalhost/\nbackup_script\t\(directory)/make \"a b\" c\tdata/x/")
+    try tool("rsnapshot", ["-c", directory / "rsnapshot.conf", "alpha"])
+    try run(imported().output)
+    let latest = directory / "root/treering/latest/localhost" / directory / "root/treering-scripts/data/x"
+    for name in ["out", "d/f"] as [ByteString] {
+      #expect(try Tree(latest).text(name) == Tree(directory / "root/alpha.0/data/x").text(name))
+    }
+    try files.write("make", "#!/bin/sh\necho half > out; exit 3\n", mode: 0o755)
+    let failed = try world.treering(["run", "--now", "-c", directory / "treering.toml"], inRepository: false)
+    #expect(failed.status == 1 && failed.errorText.contains("ended with status 3"), "\(failed.errorText)")
+    #expect(try Tree(latest).text("out") == "a b 2\n")
   }
 
   @Test("a source that holds the root of rsnapshot's snapshots does not hold them twice")

@@ -179,6 +179,39 @@ struct ImportSnapshotsTests {
     #expect(try world.snapshotNames() == [names[1], names[3]])
   }
 
+  @Test("the newest tree of every host is its newest snapshot by the configuration, and never expires")
+  func hosts() throws {
+    let world = try world()
+    let trees = Tree(world.directory.path / "rs")
+    for (number, paths) in [
+      (2, ["web01/var/www", "web01/etc", "db/etc"]), (1, ["web01/var/www", "web01/etc"]), (0, ["db/srv"]),
+    ] {
+      for path in paths { try tool("mkdir", ["-p", trees.root / ByteString("hourly.\(number)") / ByteString(path)]) }
+      try tool("touch", ["-d", ByteString("\(number + 1) days ago"), trees.root / ByteString("hourly.\(number)")])
+    }
+    let sources = [("web01", "/var/www"), ("web01", "/etc"), ("db", "/etc")].map {
+      "[[source]]\nhost = \"root@\($0)\"\npath = \"\($1)\"\n"
+    }
+    try Tree(world.directory.path).write("c.toml", "repository = \"\(world.repository.root)\"\n" + sources.joined())
+    let file: [ByteString] = ["-c", world.directory.path / "c.toml"]
+    // Without a source of this machine, no tree needs its label.
+    let result = try world.treering(["import", "snapshots", trees.root] + file)
+    #expect(result.status == 0, "\(result.errorText)")
+    let names = try world.snapshotNames()
+    #expect(names.count == 3)
+    // Only the directory that is no source any more is held.
+    #expect(try Tree(world.repository.root / ".treering/held").names() == [names[2]], "\(result.outputText)")
+    #expect(try world.treering(["rotate", "--keep-last", "1"]).status == 0)
+    #expect(try world.snapshotNames() == names)
+    #expect(try world.treering(["release", names[2]]).status == 0)
+    try tool("mkdir", ["-p", trees.root / "hourly.0/db/etc"])
+    try tool("touch", ["-d", "1 hour ago", trees.root / "hourly.0"])
+    #expect(try world.treering(["import", "snapshots", trees.root] + file).status == 0)
+    #expect(try world.treering(["rotate", "--keep-last", "1"]).status == 0)
+    // A newer tree has db's source, and nothing newer has those of web01.
+    #expect(try world.snapshotNames().contains(names[1]) && !world.snapshotNames().contains(names[0]))
+  }
+
   @Test("adopted snapshots expire, and are recycled, like others")
   func rotated() throws {
     let world = try world()

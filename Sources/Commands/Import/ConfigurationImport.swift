@@ -10,7 +10,7 @@ struct ConfigurationImport {
   let common: CommonOptions
 
   func execute() throws(Failure) -> ExitStatus {
-    let files = RsnapshotFiles(name: displayName, read: Self.read, isFile: Self.isFile)
+    let files = RsnapshotFiles(name: displayName, read: Self.read, isFile: Self.isFile, mountPoint: Self.mountPoint)
     let shown = displayName(path)
     let translation: RsnapshotTranslation
     do throws(RsnapshotError) {
@@ -46,6 +46,14 @@ struct ConfigurationImport {
     do throws(Errno) { return try Descriptor.open(path: path, .pathOnly).status().kind != .directory } catch {
       return false
     }
+  }
+
+  /// The mount point of a logical volume. Device mapper doubles the hyphens of both names.
+  private static func mountPoint(group: String, volume: String) -> String? {
+    let name = [group, volume].map { $0.replacing("-", with: "--") }.joined(separator: "-")
+    let devices = ["/dev/mapper/\(name)", "/dev/\(group)/\(volume)"].map { Array($0.utf8) }
+    let mount = MountLine.all()?.first { devices.contains($0.source) && $0.root == [slash] }
+    return mount.flatMap { String(validating: $0.point, as: UTF8.self) }
   }
 
   private struct NoFile: Error, CustomStringConvertible {

@@ -28,7 +28,8 @@ struct SnapshotImport {
     let file = try common.configuration(of: repository)
     let options = AdoptOptions(
       directory: directory, label: (label ?? file?.settings.label ?? .localhost).bytes,
-      sources: file?.sources.map { Array($0.path.utf8) } ?? [], threads: threads)
+      sources: file?.sources.map { Array($0.path.utf8) } ?? [], hostSources: file?.hostSources.map(\.subject) ?? [],
+      threads: threads)
     let start = Clock.now()
     var answer = SnapshotImportAnswer(time: start.rfc3339, dryRun: isDry, trees: [])
     var others: Set<[UInt8]> = []
@@ -119,7 +120,7 @@ struct SnapshotImport {
   ) throws(Failure) {
     let adopted = Set(answer.trees.compactMap(\.snapshot))
     let held = try repository.marks.all(.held)
-    var seen = Set(SourceSet(label: options.label, paths: options.sources).keys)
+    var seen = Set(SourceSet(label: options.label, paths: options.sources).keys + options.hostSources)
     for snapshot in try repository.snapshots().snapshots.reversed() {
       let summary = snapshot.summary
       let keys = SourceSet(label: summary.label, paths: summary.sources).keys + summary.otherSources

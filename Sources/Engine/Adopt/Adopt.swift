@@ -54,12 +54,17 @@ public struct AdoptOptions: Sendable {
   public var label: [UInt8]
   /// The sources that the trees may have. If empty, a tree counts as a snapshot of all sources.
   public var sources: [[UInt8]]
+  /// The sources of other hosts that the trees may have, by their paths from the snapshot's root, such as `web01/etc`.
+  public var hostSources: [[UInt8]]
   public var threads: ThreadCount
 
-  public init(directory: [UInt8], label: [UInt8], sources: [[UInt8]], threads: ThreadCount) {
+  public init(
+    directory: [UInt8], label: [UInt8], sources: [[UInt8]], hostSources: [[UInt8]] = [], threads: ThreadCount
+  ) {
     self.directory = directory
     self.label = label
     self.sources = sources
+    self.hostSources = hostSources
     self.threads = threads
   }
 }
@@ -166,38 +171,53 @@ private func check(
 
 /// The sources of a tree, below its label and below other labels.
 ///
-/// Below the label: the wanted sources, and each directory beside them. Below another label: its directories, and the
-/// label itself if it has files or no directory.
+/// Below each label: the wanted sources, and each directory beside them. Below the label of a host without wanted
+/// sources: its directories, and the label itself if it has files or no directory.
 private func sources(of top: Directory, with options: AdoptOptions) throws -> (own: [[UInt8]], others: [[UInt8]]) {
-  let labelled: Directory
-  do throws(Errno) { labelled = try top.directory(options.label.span) } catch {
-    guard error == .noSuchEntry || error == .notADirectory else { throw error }
-    let names = try directoryNames(of: top).map(displayName).joined(separator: ", ")
+  let labels = try directoryNames(of: top)
+  // Without a source of this machine, the trees may be of other hosts alone.
+  guard labels.contains(options.label) || options.sources.isEmpty && !options.hostSources.isEmpty else {
+    let names = labels.map(displayName).joined(separator: ", ")
     throw Failure(
       .failed, "it has no directory \(displayName(options.label)), but \(names.isEmpty ? "none" : names)",
       hint: "name the one that its sources are in with --label")
   }
-  var own: [[UInt8]] = []
-  for source in options.sources {
-    do throws(Errno) {
-      _ = try labelled.directory(path: TreePath(parsing: source))
-      own.append(source)
-    } catch {
-      guard error == .noSuchEntry || error == .notADirectory else { throw error }
-    }
-  }
-  let plan = PathPlan(sources: options.sources.map { TreePath(parsing: $0) })
-  if !options.sources.isEmpty && !plan.isSource { try addDirectories(of: labelled, at: [], beside: plan, to: &own) }
-  var others: [[UInt8]] = []
-  for label in try directoryNames(of: top) where label != options.label {
+  var (own, others): ([[UInt8]], [[UInt8]]) = ([], [])
+  for label in labels {
     let directory = try top.directory(label.span)
+    if label == options.label {
+      own = try sources(of: directory, wanted: options.sources)
+      continue
+    }
+    let prefix = label + [slash]
+    let wanted = options.hostSources.filter { $0.starts(with: prefix) }.map { Array($0[label.count...]) }
+    if !wanted.isEmpty {
+      others += try sources(of: directory, wanted: wanted).map { label + $0 }
+      continue
+    }
     let names = try directoryNames(of: directory)
     var listing = DirectoryListing()
     try listing.read(try directory.descriptor.reopenDirectory())
     if names.count < listing.entries.count || names.isEmpty { others.append(label) }
-    others += names.map { label + [slash] + $0 }
+    others += names.map { prefix + $0 }
   }
   return (own, others)
+}
+
+/// The wanted sources below a label that are there, and the directories beside them.
+private func sources(of labelled: Directory, wanted: [[UInt8]]) throws -> [[UInt8]] {
+  var sources: [[UInt8]] = []
+  for source in wanted {
+    do throws(Errno) {
+      _ = try labelled.directory(path: TreePath(parsing: source))
+      sources.append(source)
+    } catch {
+      guard error == .noSuchEntry || error == .notADirectory else { throw error }
+    }
+  }
+  let plan = PathPlan(sources: wanted.map { TreePath(parsing: $0) })
+  if !wanted.isEmpty && !plan.isSource { try addDirectories(of: labelled, at: [], beside: plan, to: &sources) }
+  return sources
 }
 
 /// Adds the directories that lead to no source of the plan, beside those that do.

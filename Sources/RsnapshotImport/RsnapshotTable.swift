@@ -2,9 +2,17 @@ internal import Model
 internal import Patterns
 internal import Settings
 
-/// A backup point that is a local directory.
-struct RsnapshotLocalSource {
+/// The table `[[source]]` for a backup point: a directory of this machine, of a frozen volume, or of a host.
+struct RsnapshotTable {
+  enum Place: Equatable {
+    case local
+    /// With the size of the volume's snapshot.
+    case frozen(size: String?)
+    case host(RsnapshotHost, label: String)
+  }
+
   let origin: RsnapshotConfiguration.Origin
+  let place: Place
   let path: [String]
   let arguments: RsyncArguments
   /// The directory below rsnapshot's snapshot to which the source's content goes.
@@ -14,23 +22,39 @@ struct RsnapshotLocalSource {
   private var rules: [(globs: [RsyncPattern.Glob], isInclude: Bool)] = []
   var comments: [String] = []
 
-  init(statement: RsnapshotConfiguration.Statement, arguments: RsyncArguments) {
+  /// `source` is the absolute path of the point. rsync's patterns do not see the first `hidden` components of it.
+  init(
+    statement: RsnapshotConfiguration.Statement, source: String, hidden: Int = 0, place: Place = .local,
+    arguments: RsyncArguments
+  ) {
     origin = statement.origin
-    path = cleanComponents(of: statement.value)
+    self.place = place
+    path = cleanComponents(of: source)
     self.arguments = arguments
-    let whole = Array(statement.value.utf8) + (statement.value.utf8.last == slash ? [] : [slash])
+    let whole = Array(source.utf8) + (source.utf8.last == slash ? [] : [slash])
     if !arguments.isRelative {
       anchor = path.count
     } else if let dot = whole.firstRange(of: Array("/./".utf8)) {
       // rsync drops the part before `/./`.
       anchor = cleanComponents(of: String(decoding: whole[..<dot.lowerBound], as: UTF8.self)).count
     } else {
-      anchor = 0
+      anchor = hidden
     }
     landing = cleanComponents(of: statement.values[1]) + path[anchor...]
   }
 
-  func hasPath(of other: Self) -> Bool { path.elementsEqual(other.path, by: { $0.utf8.elementsEqual($1.utf8) }) }
+  func hasPath(of other: Self) -> Bool {
+    label == other.label && path.elementsEqual(other.path, by: { $0.utf8.elementsEqual($1.utf8) })
+  }
+
+  /// True if a source of the same host has this one in it. Only a source of this machine may have another in it.
+  func isInside(_ other: Self) -> Bool {
+    label != nil && label == other.label && path.count > other.path.count
+      && zip(path, other.path).allSatisfy { $0.utf8.elementsEqual($1.utf8) }
+  }
+
+  /// The label of a host; `nil` for the label of this machine.
+  var label: String? { if case .host(_, let label) = place { label } else { nil } }
 
   // MARK: Rules
 
@@ -75,11 +99,13 @@ struct RsnapshotLocalSource {
 
   /// The source's table; it excludes rsnapshot's snapshots below `root`.
   func table(for root: [String]) -> [String] {
-    var lines = ["[[source]]", "path = " + TOMLText.string("/" + path.joined(separator: "/"))]
+    var lines = ["[[source]]"]
+    if case .host(let host, let label) = place { lines += host.lines(label: label) }
+    lines += ["path = " + TOMLText.string("/" + path.joined(separator: "/"))]
     // A `!` pattern has no effect before the first exclusion.
     let rules = self.lines(from: path).drop { $0.first == UInt8(ascii: "!") }
     var exclude = rules.map { "  " + TOMLText.string(String(decoding: $0, as: UTF8.self)) + "," }
-    if root.count > path.count, zip(root, path).allSatisfy({ $0.utf8.elementsEqual($1.utf8) }) {
+    if label == nil, root.count > path.count, zip(root, path).allSatisfy({ $0.utf8.elementsEqual($1.utf8) }) {
       let line = literalLine(for: Array(root[path.count...]), directoriesOnly: true)
       exclude.append("  # rsnapshot's snapshots")
       exclude.append("  " + TOMLText.string(String(decoding: line, as: UTF8.self)) + ",")
@@ -87,6 +113,10 @@ struct RsnapshotLocalSource {
     if !exclude.isEmpty { lines += ["exclude = ["] + exclude + ["]"] }
     if arguments.isOneFileSystem { lines.append("one_file_system = true") }
     if let size = arguments.maxFileSize { lines.append("max_file_size = \"\(size)\"") }
+    if case .frozen(let size) = place {
+      lines.append("freeze = \"lvm\"")
+      if let size { lines.append("freeze_size = " + TOMLText.string(size)) }
+    }
     return lines
   }
 }
