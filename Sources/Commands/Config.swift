@@ -200,6 +200,7 @@ struct ConfigCommand: RunnableCommand {
       let rules = source.exclude.count + source.excludeFrom.count
       lines.append(
         "    \(source.path)" + (source.isOptional ? ", if it is there" : "")
+          + (source.freeze.map { ", frozen by \($0.name)" } ?? "")
           + (rules > 0 ? ", with \(counted(rules, "exclude rule"))" : "")
           + (file.sources.filter { $0.path != source.path }.around(Array(source.path.utf8)).map {
             ", which is inside \($0.path) and has rules of its own"

@@ -60,7 +60,8 @@ struct SnapshotCommand: RunnableCommand {
       )
     }
     CurrentProcess.rememberSignals()
-    let (options, repository, dumps) = try sources.isEmpty ? configured() : named()
+    let (options, repository, file) = try sources.isEmpty ? configured() : named()
+    let dumps = file?.dumps
     try refuse(options.sources, inside: repository)
     let monitor = ConsoleMonitor(wantsExcluded: common.verbose)
     let start = Clock.now()
@@ -72,7 +73,8 @@ struct SnapshotCommand: RunnableCommand {
           error: error, result: result))
     }
     let answer = try repository.withLock(for: "snapshot", at: start) {
-      do { return try take(options, with: dumps, in: repository, monitor: monitor) } catch {
+      let frozen = file.map { FrozenSources(of: $0.sources, in: repository) }
+      do { return try take(options, with: dumps, frozen, in: repository, monitor: monitor) } catch {
         let failure = error as? Failure ?? Failure(.failed, "\(error)")
         _ = record(ExitStatus(failure.kind), error: failure.description)
         throw failure
@@ -86,9 +88,10 @@ struct SnapshotCommand: RunnableCommand {
     return status == .done && !isRecorded ? .warnings : status
   }
 
-  /// Dumps the databases, takes the snapshot, and reports it. The caller holds the lock.
+  /// Dumps the databases, freezes the sources, takes the snapshot, and reports it. The caller holds the lock.
   private func take(
-    _ sources: SnapshotOptions, with dumps: DatabaseDumps?, in repository: Repository, monitor: ConsoleMonitor
+    _ sources: SnapshotOptions, with dumps: DatabaseDumps?, _ frozen: FrozenSources?, in repository: Repository,
+    monitor: ConsoleMonitor
   ) throws -> SnapshotAnswer {
     var options = sources
     var dumpWarnings: [Warning] = []
@@ -98,12 +101,15 @@ struct SnapshotCommand: RunnableCommand {
     }
     var isPublished = false
     let maintenance = SiteMaintenance(of: repository)
+    frozen?.removeLeftovers().forEach(warn)
     defer {
       maintenance.endAll().forEach(warn)
+      frozen?.end().forEach(warn)
       // The failure is more important than what stays of a dump; the next run tries again.
       if dumps != nil, !isPublished { _ = removeDumps(of: options, in: repository) }
     }
     try dumps?.make(in: repository, for: &options, during: maintenance) { $0.warnings.forEach(warn) }
+    try frozen?.freeze(&options)
     let progress = Progress()
     let line = ProgressLine(for: "snapshot", of: progress, options: common)
     defer { line.stop() }
@@ -112,6 +118,7 @@ struct SnapshotCommand: RunnableCommand {
     line.stop()
     isPublished = true
     maintenance.endAll().forEach(warn)
+    frozen?.end().forEach(warn)
     if dumps != nil { removeDumps(of: options, in: repository).forEach(warn) }
     if let hold { keep(result.snapshot, for: hold, in: repository, progress: progress, monitor: monitor) }
     let answer = SnapshotAnswer(for: result, progress: progress, warnings: monitor.warnings, dumpWarnings: dumpWarnings)
@@ -120,7 +127,7 @@ struct SnapshotCommand: RunnableCommand {
   }
 
   /// The options for the sources of the command line.
-  private func named() throws -> (SnapshotOptions, Repository, DatabaseDumps?) {
+  private func named() throws -> (SnapshotOptions, Repository, ConfigurationFile?) {
     let paths = try namedSources(sources.map(\.bytes))
     let repository = try common.openRepository()
     // A configuration that is named is meant, whichever repository it is for.
@@ -144,7 +151,7 @@ struct SnapshotCommand: RunnableCommand {
   }
 
   /// The options for the sources of the configuration. Other options of the command line have precedence.
-  private func configured() throws -> (SnapshotOptions, Repository, DatabaseDumps?) {
+  private func configured() throws -> (SnapshotOptions, Repository, ConfigurationFile?) {
     guard let file = try common.configuration() else {
       throw Failure(
         .usage, "no source is named, and there is no configuration that names some",
@@ -163,7 +170,7 @@ struct SnapshotCommand: RunnableCommand {
     if let changeDetection { options.changeDetection = changeDetection }
     if let count = threads.threads { options.threads = ThreadCount(count) }
     options.guardLimits = guards.limits(or: options.guardLimits)
-    return (options, repository, file.dumps)
+    return (options, repository, file)
   }
 
   /// Holds the new snapshot. It is published, so a failure is a warning.

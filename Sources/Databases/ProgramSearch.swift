@@ -15,7 +15,7 @@ public struct ProgramSearch: Sendable {
   }
 
   /// The path of a program, or `nil` if it is not there.
-  func find(_ program: String) -> [UInt8]? { find([program]) }
+  public func find(_ program: String) -> [UInt8]? { find([program]) }
 
   /// The path of the first of some programs that is there.
   func find(_ programs: [String]) -> [UInt8]? {

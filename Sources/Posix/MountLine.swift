@@ -9,7 +9,9 @@ public struct MountLine: Sendable {
   /// The path of the mount point.
   public let point: [UInt8]
 
-  public let isFUSE: Bool
+  /// The type of the file system, such as `ext4`.
+  public let type: [UInt8]
+  public var isFUSE: Bool { type.starts(with: Array("fuse".utf8)) }
   /// The mounted object, such as a device, an export or a directory.
   public let source: [UInt8]
   /// The paths that an overlay shows, as written at its mounting, and the values of its other options. Empty for any
@@ -39,10 +41,10 @@ public struct MountLine: Sendable {
     point = Self.unescaped(fields[4])
     // Any number of options and a hyphen come before these fields.
     let rest = fields.last!.split(separator: UInt8(ascii: " ")).drop { $0 != [UInt8(ascii: "-")] }
-    isFUSE = rest.dropFirst().first?.starts(with: Array("fuse".utf8)) ?? false
+    type = Array(rest.dropFirst().first ?? [])
     source = rest.dropFirst(2).first.map(Self.unescaped) ?? []
     let options =
-      rest.dropFirst().first == Array("overlay".utf8)[...] ? rest.dropFirst(3).first.map(Self.unescaped) ?? [] : []
+      type == Array("overlay".utf8) ? rest.dropFirst(3).first.map(Self.unescaped) ?? [] : []
     layers = options.split { [UInt8(ascii: ","), UInt8(ascii: "="), UInt8(ascii: ":")].contains($0) }.map { Array($0) }
   }
 

@@ -8,6 +8,16 @@ extension Configuration {
     case zfs
     /// The absolute path of a program, and its first arguments.
     case command([String])
+
+    /// The word for people, or the program.
+    public var name: String {
+      switch self {
+      case .lvm: "lvm"
+      case .btrfs: "btrfs"
+      case .zfs: "zfs"
+      case .command(let words): words[0]
+      }
+    }
   }
 
   /// The room for the changes of an LVM volume while its snapshot exists.

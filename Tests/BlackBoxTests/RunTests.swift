@@ -572,6 +572,11 @@ struct RunTests {
     try configure(world, "[[drill]]\nname = \"web\"\nrestore = [\"/srv\"]\nevery = \"30d\"\n")
     let third = try run(world, command: ["schedule", "--systemd"]).outputText
     #expect(third.contains("\nRestrictNamespaces=no\n") && third.contains("\nReadWritePaths=/var/tmp\n"), "\(third)")
+    // So does a frozen source.
+    try configure(world, "", source: "freeze = \"lvm\"")
+    let fourth = try run(world, command: ["schedule", "--systemd"]).outputText
+    #expect(fourth.contains("\nRestrictNamespaces=no\n") && fourth.contains("CAP_LEASE CAP_SYS_CHROOT\n"), "\(fourth)")
+    #expect(fourth.contains("\nReadWritePaths=/run\nReadWritePaths=-/etc/lvm\n"))
     try run(world, command: ["schedule"], status: 2)
     try run(world, command: ["schedule", "--cron", "--systemd"], status: 2)
   }

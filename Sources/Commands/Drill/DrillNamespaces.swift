@@ -3,7 +3,6 @@ internal import Model
 internal import Posix
 internal import Repository
 internal import Settings
-internal import Synchronization
 
 /// The mount, process, IPC, host name and network namespaces of a drill; namespaces(7).
 ///
@@ -51,31 +50,14 @@ final class DrillNamespaces {
     program.startsAtRoot = true
     holder = BackgroundProgram(program)
     self.group = group
-    let start = Clock.monotonic()
-    while true {
-      do { try checkForSignal() } catch {
-        group.remove()
-        throw error
-      }
-      let state = holder.state
-      // Programs may print warnings before and after it.
-      let number = state.lines.lazy.compactMap { Int32(String(decoding: $0, as: UTF8.self)) }.first
-      if let process = number, state.end == nil {
-        self.process = process
-        return
-      }
-      if let end = state.end {
-        group.remove()
-        throw Failure(
-          .failed, "the namespaces of the drill cannot be made: \(state.text ?? "\(end)")",
-          hint: "they need root, util-linux, iproute2, and a kernel or container that allows them")
-      }
-      guard Clock.monotonic() - start < Self.longestStart else {
-        holder.end()
-        group.remove()
-        throw Failure(.failed, "the namespaces of the drill were not made in \(durationText(Self.longestStart))")
-      }
-      CurrentProcess.sleep(milliseconds: 10)
+    do {
+      process = try holder.firstNumber(
+        within: Self.longestStart, of: "the namespaces of the drill",
+        hint: "they need root, util-linux, iproute2, and a kernel or container that allows them")
+    } catch {
+      holder.end()
+      group.remove()
+      throw error
     }
   }
 
@@ -222,83 +204,4 @@ enum DrillScripts {
       /usr/bin/setpriv --inh-caps=-all --bounding-set=-all,+chown,+dac_override,+fowner,+fsetid,+kill\
     ,+setgid,+setuid,+setpcap,+net_bind_service,+net_raw,+sys_chroot,+audit_write,+setfcap -- "$@"
     """
-}
-
-/// A program that runs on a thread of its own while the value lives.
-final class BackgroundProgram {
-  struct State {
-    /// The last lines of its output and errors.
-    var lines: [[UInt8]] = []
-    /// `nil` while it runs.
-    var end: ProgramEnd?
-
-    /// The last line; `nil` if there is none.
-    var text: String? { lines.last.map { displayName($0) } }
-  }
-
-  private final class Shared: Sendable {
-    let state = Mutex(State())
-  }
-
-  private let shared = Shared()
-  private let stop = StopFlag()
-  private var thread: BackgroundThread?
-
-  init(_ program: ChildProgram) {
-    var program = program
-    program.stop = stop
-    let (child, shared) = (program, shared)
-    thread = try? BackgroundThread {
-      let end = ProgramEnd(of: child) { line in
-        shared.state.withLock {
-          $0.lines.append(line)
-          if $0.lines.count > 1000 { $0.lines.removeFirst(900) }
-        }
-      }
-      shared.state.withLock { $0.end = end }
-    }
-    if thread == nil { shared.state.withLock { $0.end = .notStarted("no thread can be made") } }
-  }
-
-  var state: State { shared.state.withLock { $0 } }
-
-  func end() {
-    stop.set()
-    thread?.join()
-    thread = nil
-  }
-
-  deinit { end() }
-}
-
-/// The end of a program, or the reason that it was not started.
-enum ProgramEnd: Sendable, Equatable, CustomStringConvertible {
-  case ended(ChildEnd)
-  case notStarted(String)
-
-  /// Runs a program to its end.
-  init(of program: ChildProgram, onLine: ([UInt8]) -> Void) {
-    var lines = LineBuffer()
-    do throws(Errno) {
-      self = .ended(
-        try program.run { bytes throws(Errno) in
-          lines.pass(bytes, onLine: onLine)
-        } onErrorLine: {
-          onLine($0)
-        })
-    } catch { self = .notStarted("\(error)") }
-    lines.finish(onLine: onLine)
-  }
-
-  var isSuccess: Bool { self == .ended(.exited(0)) }
-
-  var description: String {
-    switch self {
-    case .ended(.exited(let status)): "ended with status \(status)"
-    case .ended(.signalled(let signal)): "was ended by signal \(signal)"
-    case .ended(.timedOut): "did not end in time, and was stopped"
-    case .ended(.interrupted): "was stopped"
-    case .notStarted(let reason): "cannot be started: \(reason)"
-    }
-  }
 }

@@ -57,6 +57,7 @@ final class ScheduledRun {
         // This expires snapshots that an earlier run had to leave, or that the configuration no longer keeps.
         try rotate(repository, isRepeated: true)
         if answer.expired.isEmpty { answer.steps = [] }
+        warn(FrozenSources(of: file.sources, in: repository).removeLeftovers(), of: "freeze", since: began)
       }
     } catch { take(error as? Failure ?? Failure(.failed, "\(error)")) }
   }
@@ -339,21 +340,22 @@ final class ScheduledRun {
     }
   }
 
-  /// Dumps the databases, takes the snapshot, and removes the dumps.
+  /// Dumps the databases, freezes the sources, takes the snapshot, and removes dumps and frozen snapshots.
   private func dumpAndSnapshot(_ sources: SnapshotOptions, in repository: Repository) throws {
     var options = sources
     let dumps = file.dumps
     let maintenance = SiteMaintenance(of: repository)
+    let frozen = FrozenSources(of: file.sources, in: repository)
     let start = Clock.monotonic()
     defer {
-      for warning in maintenance.endAll() {
-        Console.warn(warning.message, path: warning.path)
-        note("maintenance", outcome: .warnings, since: start, message: warning.description)
-      }
-      if dumps != nil { removeDumps(of: options, from: repository) }
+      warn(maintenance.endAll(), of: "maintenance", since: start)
+      warn(frozen.end(), of: "freeze", since: start)
+      if dumps != nil { warn(Engine.removeDumps(of: options, in: repository), of: "dumps", since: start) }
     }
+    warn(frozen.removeLeftovers(), of: "freeze", since: start)
     if dumps != nil { CurrentProcess.notifyServiceManager("STATUS=dumping the databases") }
     try dumps?.make(in: repository, for: &options, during: maintenance, ended: noteDump)
+    try frozen.freeze(&options)
     var mayTryAgain = 3
     while true {
       do { return try snapshot(options, in: repository) } catch let full as Failure
@@ -376,11 +378,10 @@ final class ScheduledRun {
     answer.error = first.description
   }
 
-  private func removeDumps(of options: SnapshotOptions, from repository: Repository) {
-    let start = Clock.monotonic()
-    for problem in Engine.removeDumps(of: options, in: repository) {
-      Console.warn(problem.message, path: problem.path)
-      note("dumps", outcome: .warnings, since: start, message: problem.description)
+  private func warn(_ warnings: [Warning], of step: String, since start: Timestamp) {
+    for warning in warnings {
+      Console.warn(warning.message, path: warning.path)
+      note(step, outcome: .warnings, since: start, message: warning.description)
     }
   }
 

@@ -27,6 +27,8 @@ struct ScheduledJob {
   private var usesNetwork = false
   /// True if runs do drills, which need more rights.
   private var rehearses = false
+  /// True if runs make frozen snapshots, and a mount namespace for them.
+  private var freezes = false
 
   /// A job for any machine with the configuration at its usual place.
   init(program: String) {
@@ -78,6 +80,11 @@ struct ScheduledJob {
     {
       usesNetwork = true
     }
+    if settings.sources.contains(where: { $0.freeze != nil }) {
+      freezes = true
+      writablePaths.append("/run")
+    }
+    if settings.sources.contains(where: { $0.freeze == .lvm }) { writablePaths.append("-/etc/lvm") }
     for remote in settings.remotes {
       // The repository on a second disk need not be present for a snapshot.
       switch remote.address {
@@ -161,7 +168,7 @@ struct ScheduledJob {
     let more =
       rehearses
       ? " CAP_SETUID CAP_SETGID CAP_SETPCAP CAP_KILL CAP_NET_ADMIN CAP_NET_BIND_SERVICE CAP_NET_RAW CAP_SYS_CHROOT"
-        + " CAP_AUDIT_WRITE" : ""
+        + " CAP_AUDIT_WRITE" : freezes ? " CAP_SYS_CHROOT" : ""
     let paths =
       (repositories.map { repositories.count == 1 ? $0 : "-\($0)" } + writablePaths).map { "ReadWritePaths=\($0)\n" }
       .joined()
@@ -182,7 +189,7 @@ struct ScheduledJob {
       MemoryDenyWriteExecute=\(forbidden)
       NoNewPrivileges=yes
       RestrictRealtime=yes
-      RestrictNamespaces=\(forbidden)
+      RestrictNamespaces=\(freezes ? "no" : forbidden)
       RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6\(rehearses ? " AF_NETLINK" : "")
       SystemCallArchitectures=native
       CapabilityBoundingSet=CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_CHOWN CAP_FOWNER CAP_FSETID CAP_MKNOD CAP_SETFCAP CAP_SYS_ADMIN CAP_SYS_PTRACE CAP_LEASE\(more)

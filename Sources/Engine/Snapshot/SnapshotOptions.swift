@@ -1,5 +1,6 @@
 public import Catalog
 public import Model
+public import Posix
 public import Repository
 internal import Synchronization
 
@@ -37,6 +38,10 @@ public struct SnapshotOptions: Sendable {
   public var origins: [[UInt8]: [UInt8]] = [:]
   /// Calls, by source, after all of the source was read. These sources are read first.
   public var onRead: [[UInt8]: @Sendable () -> Void] = [:]
+  /// The sources whose directory in `origins` is in a frozen snapshot of their volume.
+  public var frozen: [[UInt8]: FrozenSource] = [:]
+  /// The sources that could not be frozen, and are left out, with the reason.
+  public var unfrozen: [[UInt8]: String] = [:]
   /// The finished dumps, by source.
   private(set) var dumps: [[UInt8]: Dump] = [:]
   /// The databases that were to be dumped, for the catalog. Those without a source are left out.
@@ -77,6 +82,22 @@ public struct SnapshotOptions: Sendable {
 
   /// The directory that a source is read from.
   func origin(of source: [UInt8]) -> [UInt8] { origins[source] ?? source }
+}
+
+/// A source that is read in a frozen snapshot of its volume.
+public struct FrozenSource: Sendable {
+  /// Every change that the frozen snapshot lacks sets a ctime from this moment on.
+  public var moment: Timestamp
+  /// The identity of the live file system, which the frozen snapshot has, too; `nil` for that of its directory.
+  public var identity: FileSystemIdentity?
+  /// Throws if the frozen snapshot has not stayed whole until now.
+  public var check: @Sendable () throws(Failure) -> Void
+
+  public init(moment: Timestamp, identity: FileSystemIdentity?, check: @escaping @Sendable () throws(Failure) -> Void) {
+    self.moment = moment
+    self.identity = identity
+    self.check = check
+  }
 }
 
 /// The finished dump of a database, which becomes a source of a snapshot.

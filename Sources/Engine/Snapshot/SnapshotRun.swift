@@ -45,7 +45,8 @@ private struct SnapshotRun {
     }
     guard !options.sources.isEmpty else {
       let named = absent.map { "\(displayName($0.path)) \($0.reason)" }.joined(separator: ", ")
-      throw Failure(.failed, "no source is there: \(named)", hint: "nothing was published; are the disks mounted?")
+      let question = absent.contains { !$0.isThere } ? "; are the disks mounted?" : ""
+      throw Failure(.failed, "no source is there: \(named)", hint: "nothing was published\(question)")
     }
     while true {
       do { return try compareAndPublish() } catch is SpareUnusable {
@@ -227,6 +228,7 @@ private struct SnapshotRun {
     try walkTree(draft.work, from: draft.root, threads: options.threads)
     try checkForSignal()
     guard let tree = draft.root.build.result else { throw Failure(.failed, "the walk ended without a root") }
+    try checkFrozen()
     try draft.work.guards.checkGone()
     let suspects = draft.work.guards.suspects()
     for suspect in suspects { warn(at: suspect.source, sentence(about: suspect)) }
@@ -238,6 +240,13 @@ private struct SnapshotRun {
     }
     for dump in draft.work.dumpedTrees.withLock({ $0 }) { try holdLast(before: dump, at: draft.started) }
     return tree
+  }
+
+  /// Refuses a source whose frozen snapshot did not stay whole while it was read.
+  private func checkFrozen() throws(SourceRefusal) {
+    for source in options.sources {
+      do { try options.frozen[source]?.check() } catch { throw SourceRefusal(path: source, failure: error) }
+    }
   }
 
   /// Holds the last snapshot with a database that its server no longer has. Nobody may have dropped it on purpose.

@@ -12,6 +12,7 @@ extension SnapshotWork {
     guard node.isListed, let status = node.sourceStatus, let source = node.source else { return }
     let isSource = node.isSource
     if isSource { begin(node) }
+    if isLackingSubvolume(node, status: status) { return leaveOutSubvolume(node) }
     let isMount = isSource || status.device != node.parent?.sourceStatus?.device
     let identity = try fileSystem(of: source.descriptor, device: status.device, in: node)
     node.identity = identity
@@ -42,7 +43,30 @@ extension SnapshotWork {
       dumpedTrees.withLock { $0.append(tree) }
     } else {
       node.excludes = options.excludesOfSource[node.sourcePath] ?? options.excludes
+      if let frozen = options.frozen[node.sourcePath] { begin(frozen, at: node) }
     }
+  }
+
+  /// A frozen snapshot has another device than the live file system, and its inodes and ctimes.
+  private func begin(_ frozen: FrozenSource, at node: SnapshotNode) {
+    guard let device = node.sourceStatus?.device else { return }
+    if let identity = frozen.identity { fileSystems.withLock { $0[device] = identity } }
+    settled.withLock { $0[device] = min($0[device] ?? frozen.moment, frozen.moment) }
+  }
+
+  /// True for the empty directory that a snapshot of a btrfs subvolume has in the place of a subvolume inside;
+  /// `BTRFS_EMPTY_SUBVOL_DIR_OBJECTID` of `linux/btrfs_tree.h`. The node has the identity of the directory around it.
+  private func isLackingSubvolume(_ node: SnapshotNode, status: FileStatus) -> Bool {
+    status.inode == 2 && node.identity.type == 0x9123_683e && node.plan == nil
+      && node.tally.map { options.frozen[$0.path] != nil } == true
+  }
+
+  private func leaveOutSubvolume(_ node: SnapshotNode) {
+    node.isSkipped = true
+    if node.excludes.isOneFileSystem { return exclude(node.sourcePath, by: "--one-file-system") }
+    context.warn(
+      at: node.sourcePath,
+      "is a subvolume of its own, which the frozen snapshot lacks; give it a table [[source]], or exclude it")
   }
 
   private func isRepository(_ status: FileStatus) -> Bool {

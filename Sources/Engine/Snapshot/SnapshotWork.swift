@@ -59,7 +59,7 @@ final class SnapshotWork: TreeWork {
   /// No stored inode may stand for two inodes of the source.
   let claims = Mutex<[UInt64: SourceInode]>([:])
   /// The time at which each source device was made to write its dirty pages.
-  private let settled = Mutex<[UInt64: Timestamp]>([:])
+  let settled = Mutex<[UInt64: Timestamp]>([:])
   let guards: Guards
   /// The dumps that were walked.
   let dumpedTrees = Mutex<[DumpedTree]>([])

@@ -26,6 +26,10 @@ extension SnapshotOptions {
   public func absentSources() throws(Failure) -> [AbsentSource] {
     var absent: [AbsentSource] = []
     for path in sources {
+      if let reason = unfrozen[path] {
+        absent.append(AbsentSource(path: path, reason: "is left out: it cannot be frozen: \(reason)", isThere: true))
+        continue
+      }
       do throws(Errno) {
         let directory = try Descriptor.open(path: origin(of: path), [.read, .directory])
         guard optionalSources.contains(path) else { continue }
