@@ -7,6 +7,8 @@ public enum CurrentProcess {
   public static var effectiveUser: UInt32 { geteuid() }
   public static var effectiveGroup: UInt32 { getegid() }
   public static var identifier: Int32 { getpid() }
+  /// The process that started this one; `getppid(2)`.
+  public static var parent: Int32 { getppid() }
 
   /// Lets the engine give new files their exact mode: the mode creation mask becomes 0.
   ///

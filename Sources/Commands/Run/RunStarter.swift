@@ -7,7 +7,9 @@ enum RunStarter: String, Codable {
 
   /// The starter of this process. systemd sets `SYSTEMD_EXEC_PID` (systemd.exec(5)), and cron is an ancestor.
   static func current() -> RunStarter {
-    if CurrentProcess.environment("SYSTEMD_EXEC_PID") == Array("\(CurrentProcess.identifier)".utf8) { return .systemd }
+    // The run of one of several repositories is a child of the run of all.
+    let processes = [CurrentProcess.identifier, CurrentProcess.parent].map { Array("\($0)".utf8) }
+    if let process = CurrentProcess.environment("SYSTEMD_EXEC_PID"), processes.contains(process) { return .systemd }
     let ancestors = CurrentProcess.ancestors()
     if ancestors.contains(where: { ["cron", "crond", "anacron", "fcron"].contains(displayName($0)) }) { return .cron }
     let streams: [StandardStream] = [.input, .output, .error]
