@@ -107,6 +107,21 @@ struct FreezeTests {
     try test.expectNothingLeft(["data"])
   }
 
+  @Test("another file system below that cannot be shown is named, unless it is left out")
+  func lackingMount() throws {
+    let test = try FreezeWorld()
+    let source = try test.subvolume("data")
+    try source.makeDirectory("mounted")
+    let mount = try Mount(test.world.source.root, boundTo: source.root / "mounted")
+    defer { withExtendedLifetime(mount) {} }
+    try test.makeProgram("mount", "case \"$*\" in */data/mounted*) exit 32 ;; esac\nexec /usr/bin/mount \"$@\"")
+    try test.configure([FreezeWorld.table(source.root)])
+    let warned = try test.snapshot(status: 1)
+    #expect(warned.warningsNamed.map(\.path) == ["\(source.root)/mounted"])
+    try test.configure([FreezeWorld.table(source.root) + "\nexclude = [\"/mounted/\"]"])
+    try test.snapshot()
+  }
+
   @Test("a subvolume inside is named, unless it is left out, and is saved with a table of its own")
   func nested() throws {
     let test = try FreezeWorld()

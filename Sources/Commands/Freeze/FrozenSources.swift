@@ -123,7 +123,7 @@ final class FrozenSources {
       // All that is left to read is frozen, so a site need not wait for the walk.
       options.onRead.removeValue(forKey: source)?()
     }
-    try showOtherMounts(in: tree, of: group, for: options)
+    try showOtherMounts(in: tree, of: group, for: &options)
   }
 
   private func newName() throws(Failure) -> String {
@@ -134,24 +134,33 @@ final class FrozenSources {
   }
 
   /// Mounts the other file systems below the sources in their frozen snapshot, too: they are read as they are.
-  private func showOtherMounts(in tree: FrozenTree, of group: Group, for options: SnapshotOptions) throws(Failure) {
+  private func showOtherMounts(
+    in tree: FrozenTree, of group: Group, for options: inout SnapshotOptions
+  ) throws(Failure) {
     guard let point = tree.point, let namespace, let mounts = MountLine.all() else { return }
     let repositoryMounts = repository.location.innerMounts()
     var pairs: [(from: [UInt8], to: [UInt8])] = []
+    // The walk names a lacking file system, if it comes there.
+    var lacking: [[UInt8]: (source: [UInt8], path: [UInt8])] = [:]
     for place in group.places {
+      let source = Array(place.source.path.utf8)
       let inTree = point + (SourcePlace.rest(of: place.pathInFileSystem, below: tree.root) ?? [])
       pairs += lackingSubvolumes(of: place, in: inTree, by: namespace, on: options)
-      for mount in mounts where mount.type != Array("autofs".utf8) && !repositoryMounts.contains(mount.id) {
+      for mount in mounts where !repositoryMounts.contains(mount.id) {
         guard let rest = SourcePlace.rest(of: mount.point, below: place.path), !rest.isEmpty else { continue }
-        pairs.append((mount.point, inTree + rest))
+        let path = (source == [slash] ? [] : source) + rest
+        // To look at an automount mounts it.
+        if mount.type == Array("autofs".utf8) {
+          options.frozen[source]?.lackingMounts.insert(path)
+        } else {
+          options.frozen[source]?.lackingMounts.remove(path)
+          pairs.append((mount.point, inTree + rest))
+          lacking[inTree + rest] = (source, path)
+        }
       }
     }
     for failed in try namespace.bind(pairs) {
-      // The walk names a subvolume that is lacking, with all that is mounted in it.
-      guard (try? Descriptor.open(path: namespace.reaching(failed), .pathOnly)) != nil else { continue }
-      throw Failure(
-        .failed, "the file system mounted at \(displayName(Array(failed.dropFirst(point.count)))) cannot be shown in it"
-      )
+      if let (source, path) = lacking[failed] { options.frozen[source]?.lackingMounts.insert(path) }
     }
   }
 

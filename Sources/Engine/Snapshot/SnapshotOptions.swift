@@ -90,6 +90,8 @@ public struct FrozenSource: Sendable {
   public var moment: Timestamp
   /// The identity of the live file system, which the frozen snapshot has, too; `nil` for that of its directory.
   public var identity: FileSystemIdentity?
+  /// The paths of other file systems below the source that cannot be shown in the frozen snapshot.
+  public var lackingMounts: Set<[UInt8]> = []
   /// Throws if the frozen snapshot has not stayed whole until now.
   public var check: @Sendable () throws(Failure) -> Void
 

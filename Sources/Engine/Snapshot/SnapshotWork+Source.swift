@@ -12,7 +12,7 @@ extension SnapshotWork {
     guard node.isListed, let status = node.sourceStatus, let source = node.source else { return }
     let isSource = node.isSource
     if isSource { begin(node) }
-    if isLackingSubvolume(node, status: status) { return leaveOutSubvolume(node) }
+    if let lack = lack(of: node, status: status) { return leaveOut(node, because: lack) }
     let isMount = isSource || status.device != node.parent?.sourceStatus?.device
     let identity = try fileSystem(of: source.descriptor, device: status.device, in: node)
     node.identity = identity
@@ -54,19 +54,25 @@ extension SnapshotWork {
     settled.withLock { $0[device] = min($0[device] ?? frozen.moment, frozen.moment) }
   }
 
-  /// True for the empty directory that a snapshot of a btrfs subvolume has in the place of a subvolume inside;
-  /// `BTRFS_EMPTY_SUBVOL_DIR_OBJECTID` of `linux/btrfs_tree.h`. The node has the identity of the directory around it.
-  private func isLackingSubvolume(_ node: SnapshotNode, status: FileStatus) -> Bool {
-    status.inode == 2 && node.identity.type == 0x9123_683e && node.plan == nil
-      && node.tally.map { options.frozen[$0.path] != nil } == true
+  /// The reason for which a directory of a frozen snapshot is empty, and not the live one; `nil` for any other.
+  ///
+  /// The way to another source is never left out. The merge throws if the source is lacking.
+  private func lack(of node: SnapshotNode, status: FileStatus) -> String? {
+    guard !options.frozen.isEmpty, node.plan == nil, let frozen = node.tally.flatMap({ options.frozen[$0.path] })
+    else { return nil }
+    if !frozen.lackingMounts.isEmpty, frozen.lackingMounts.contains(node.sourcePath) {
+      return "is another file system, which cannot be shown in the frozen snapshot; exclude it"
+    }
+    // In the place of a subvolume inside, a snapshot of a btrfs subvolume has an empty directory with this number;
+    // BTRFS_EMPTY_SUBVOL_DIR_OBJECTID of linux/btrfs_tree.h. The node has the identity of the directory around it.
+    guard status.inode == 2, node.identity.type == 0x9123_683e else { return nil }
+    return "is a subvolume of its own, which the frozen snapshot lacks; give it a table [[source]], or exclude it"
   }
 
-  private func leaveOutSubvolume(_ node: SnapshotNode) {
+  private func leaveOut(_ node: SnapshotNode, because lack: String) {
     node.isSkipped = true
     if node.excludes.isOneFileSystem { return exclude(node.sourcePath, by: "--one-file-system") }
-    context.warn(
-      at: node.sourcePath,
-      "is a subvolume of its own, which the frozen snapshot lacks; give it a table [[source]], or exclude it")
+    context.warn(at: node.sourcePath, lack)
   }
 
   private func isRepository(_ status: FileStatus) -> Bool {
