@@ -7,11 +7,20 @@ public struct ProgramSearch: Sendable {
   var directories: [[UInt8]]
   /// Debian's directory with a directory for each version of PostgreSQL.
   var postgreSQL: [UInt8]
+  /// A process whose namespaces the programs enter; `nil` for those of this process.
+  private(set) var process: Int32?
 
   /// `path` has the form of the variable `PATH`.
   public init(path: [UInt8], postgreSQL: [UInt8] = Array("/usr/lib/postgresql".utf8)) {
     directories = path.split(separator: UInt8(ascii: ":")).filter { $0.first == UInt8(ascii: "/") }.map(Array.init)
     self.postgreSQL = postgreSQL
+  }
+
+  /// The same programs, inside the namespaces of a process. There, each of them has the path that it has here.
+  public func entering(_ process: Int32) -> Self {
+    var search = self
+    search.process = process
+    return search
   }
 
   /// The path of a program, or `nil` if it is not there.

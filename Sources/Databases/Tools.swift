@@ -33,6 +33,8 @@ struct Tools {
     var cleansUp = false
     /// The file for the output; without it, the output is in the result or goes to `onOutput`.
     var output: SharedFile?
+    /// The program stays in the network namespace of this thread.
+    var keepsNetwork = false
   }
 
   static let directoryPath = "/dev/fd/4"
@@ -105,11 +107,12 @@ struct Tools {
     ]
     if let user = account?.name { variables.append(("USER", Array(user.utf8))) }
     var child = ChildProgram(
-      words, environment: (variables + setting.variables).map { Array("\($0.name)=".utf8) + $0.value },
+      programs.process.map { entering($0, setting) + words } ?? words,
+      environment: (variables + setting.variables).map { Array("\($0.name)=".utf8) + $0.value },
       timeoutSeconds: setting.cleansUp
         ? Self.cleaningSeconds : max(0, Double(timeoutSeconds) - (Clock.monotonic() - start)))
     child.finishes = setting.cleansUp
-    child.account = account
+    child.account = programs.process == nil ? account : nil
     child.startsAtRoot = true
     child.directory = setting.directory
     child.secret = setting.secret
@@ -117,6 +120,18 @@ struct Tools {
     child.stop = setting.stop
     child.output = setting.output
     return child
+  }
+
+  /// The words before those of a program that runs in the namespaces of a process.
+  ///
+  /// nsenter(1) needs root. The program gets the account, without any capability.
+  private func entering(_ process: Int32, _ setting: Setting) -> [[UInt8]] {
+    let namespaces = ["--mount", "--uts", "--ipc", "--pid"] + (setting.keepsNetwork ? [] : ["--net"])
+    let identity = account.map { ["--reuid", "\($0.user)", "--regid", "\($0.group)", "--clear-groups"] } ?? []
+    let limits = ["--inh-caps=-all", "--bounding-set=-all", "--no-new-privs"]
+    let words =
+      ["/usr/bin/nsenter", "--target", "\(process)"] + namespaces + ["--", "/usr/bin/setpriv"] + identity + limits
+    return (words + ["--"]).map { Array($0.utf8) }
   }
 
   private func reason(_ end: ChildEnd, of tool: String) -> String? {

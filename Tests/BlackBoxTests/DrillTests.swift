@@ -212,4 +212,36 @@ struct DrillTests {
     #expect(failed.copies[0].databases.first { $0.name == "pg" }?.result == "failed")
     #expect(failed.copies[0].databases.first { $0.name == "my" }?.result == "loaded")
   }
+
+  @Test("a dump that starts programs, when it is loaded, reaches nothing of this machine")
+  func hostileDump() throws {
+    let server = try PostgreSQLServer.shared()
+    let outside = try Tree(making: world.directory.path / "outside")
+    try tool("chmod", ["711", world.directory.path, work.root])
+    try tool("chmod", ["777", outside.root])
+    let script = "cat > \(outside.root)/reached || true"
+    try server.make(
+      "hostile",
+      """
+      CREATE FUNCTION reach(i INT) RETURNS BOOL LANGUAGE plpgsql AS
+        $$ BEGIN COPY (SELECT 1) TO PROGRAM '\(script)'; RETURN TRUE; END $$;
+      CREATE TABLE t (i INT CHECK (public.reach(i))); INSERT INTO t VALUES (1);
+      """)
+    #expect(try outside.names() == ["reached"], "the live server may do it")
+    try outside.remove("reached")
+    try configure(
+      """
+      [[database]]
+      name = "pg"
+      kind = "postgresql"
+      socket = "\(server.directory)"
+      port = \(server.port)
+      user = "postgres"
+      databases = ["hostile"]
+      """)
+    try treering(["run", "--now"])
+    let drill = try drill(["--files", "0", "-r", world.repository.root])
+    #expect(drill.copies[0].databases.map(\.result) == ["loaded"], "\(drill.copies[0].databases)")
+    #expect(try outside.names() == [])
+  }
 }

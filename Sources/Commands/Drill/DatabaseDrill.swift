@@ -7,12 +7,38 @@ internal import Repository
 internal import Settings
 
 /// Loads the newest dump of each database of a copy into a scratch server.
+///
+/// A dump is a program of whoever made it: `COPY TO PROGRAM`, libraries to load, commands of the clients. So servers and
+/// clients of root run in namespaces that have the copies of the dumps and nothing else of this machine.
 struct DatabaseDrill {
-  let store: any VerifiableStore
-  let work: PrivateDirectory
-  let now: Timestamp
-  let threads: ThreadCount
-  let common: CommonOptions
+  private let store: any VerifiableStore
+  private let work: PrivateDirectory
+  private let now: Timestamp
+  private let threads: ThreadCount
+  private let common: CommonOptions
+  /// `nil` if this process may not make any. An account cannot do more to another one than this process could.
+  private let namespaces: DrillNamespaces?
+
+  /// `place` is the directory of the drill, and `sockets` has those of the servers' addresses.
+  init(
+    of store: any VerifiableStore, in place: PrivateDirectory, sockets: [[UInt8]] = [], at now: Timestamp,
+    threads: ThreadCount, common: CommonOptions
+  ) throws {
+    (self.store, self.now, self.threads, self.common) = (store, now, threads, common)
+    work = try place.make("databases")
+    try work.letPass()
+    guard CurrentProcess.effectiveUser == 0 else {
+      namespaces = nil
+      return
+    }
+    let root = try place.make("servers")
+    try root.openToAll()
+    namespaces = try DrillNamespaces(
+      root: root.path, work: place.make("hidden-servers").path, shown: ([work.path] + sockets).map { ($0, $0) })
+  }
+
+  /// Ends all servers.
+  func end() { namespaces?.end() }
 
   /// The newest dump of each database.
   static func newestDumps(
@@ -128,7 +154,9 @@ struct DatabaseDrill {
     for dump: StoredDump, of kind: DatabaseConfiguration.Kind, in place: PrivateDirectory
   ) throws -> ScratchServer {
     try ScratchServer(
-      for: kind, named: displayName(dump.record.name), programs: .ofEnvironment, in: place.directory, at: place.path)
+      for: kind, named: displayName(dump.record.name),
+      programs: namespaces.map { .ofEnvironment.entering($0.process) } ?? .ofEnvironment, in: place.directory,
+      at: place.path)
   }
 
   /// Copies a dump, and prepares a copy of a server's files for its start.

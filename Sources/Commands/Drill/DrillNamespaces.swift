@@ -21,7 +21,7 @@ final class DrillNamespaces {
 
   /// The first process of the namespaces.
   let process: Int32
-  private let group: ControlGroup
+  private let group: ControlGroup?
   private let holder: BackgroundProgram
 
   /// The variables of all programs. Those of this process could lead to live data.
@@ -30,20 +30,18 @@ final class DrillNamespaces {
   ].map { Array($0.utf8) }
 
   /// `root` has the restored paths. `work` is an empty directory. `base` has the programs; it is empty for those of this
-  /// machine. The programs find the directory `sockets` at its own path.
+  /// machine. The programs find each directory of `shown` at its place.
   init(
-    root: [UInt8], work: [UInt8], base: [UInt8], restored: [[UInt8]], sockets: [UInt8], links: [Link],
-    group: ControlGroup
+    root: [UInt8], work: [UInt8], base: [UInt8] = [], restored: [[UInt8]] = [],
+    shown: [(path: [UInt8], place: [UInt8])], links: [Link] = [], group: ControlGroup? = nil
   ) throws {
     let hidden = restored.filter { path in
       Self.hidingDirectories.contains { path.starts(with: Array($0.utf8)) }
     }
     let separator = Array("--".utf8)
     let words =
-      [DrillScripts.start, DrillScripts.place].map { Array($0.utf8) } + [root, base, work, sockets]
-      + hidden + [
-        separator
-      ]
+      [DrillScripts.start, DrillScripts.place].map { Array($0.utf8) } + [root, base, work]
+      + hidden + [separator] + shown.flatMap { [$0.path, $0.place] } + [separator]
       + links.flatMap { [$0.target, $0.path] }
     var program = ChildProgram(
       [Array("/bin/sh".utf8), Array("-euc".utf8)] + words, environment: Self.environment, timeoutSeconds: .infinity)
@@ -56,7 +54,7 @@ final class DrillNamespaces {
         hint: "they need root, util-linux, iproute2, and a kernel or container that allows them")
     } catch {
       holder.end()
-      group.remove()
+      group?.remove()
       throw error
     }
   }
@@ -71,7 +69,7 @@ final class DrillNamespaces {
   func program(_ command: [String], seconds: Double) -> ChildProgram {
     var program = ChildProgram(
       ["/bin/sh", "-euc", DrillScripts.enter, "enter"].map { Array($0.utf8) } + [
-        group.directories, Array("\(process)".utf8),
+        group?.directories ?? [], Array("\(process)".utf8),
       ]
         + command.map { Array($0.utf8) },
       environment: Self.environment, timeoutSeconds: seconds)
@@ -85,7 +83,7 @@ final class DrillNamespaces {
   /// Ends all processes.
   func end() {
     holder.end()
-    group.remove()
+    group?.remove()
   }
 }
 
@@ -97,15 +95,15 @@ enum DrillScripts {
       /bin/sh -euc "$0" drill "$@"
     """
 
-  /// Makes the root: `root base work sockets hidden… -- (target link)…`. Prints the number of its process as the host sees it.
+  /// Makes the root: `root base work hidden… -- (directory place)… -- (target link)…`. Prints the number of its process as the host sees it.
   ///
   /// A restored symbolic link could lead out of the root. So the root is changed as early as possible.
   static let place = #"""
     umask 022
-    root=$1 base=$2 work=$3 sockets=$4
+    root=$1 base=$2 work=$3
     # The old root gets a name that no restored link can know.
     host=${work%/*} host=.${host##*/}
-    shift 4
+    shift 3
     read -r process rest </proc/self/stat
     ip link set lo up
     mount --bind -o nodev "$root" "$root"
@@ -161,7 +159,11 @@ enum DrillScripts {
       shift
     done
     shift
-    place "$host$sockets" run/treering
+    while [ "$1" != -- ]; do
+      place "$host$1" "$2"
+      shift 2
+    done
+    shift
     while [ $# -gt 0 ]; do
       mkdir -p "${2%/*}"
       ln -sfn "$1" "$2"

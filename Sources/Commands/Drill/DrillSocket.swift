@@ -7,7 +7,8 @@ internal import Settings
 /// The way of the programs of a drill to a database: the socket of a server where the live system has it, or a copy of
 /// an SQLite file.
 struct DrillSocket {
-  private let directory: [UInt8]
+  /// The directory outside of the drill.
+  let directory: [UInt8]
   /// The directory in the drill.
   private let place: [UInt8]
   /// The path at which programs look for the socket; `nil` if the database has no server.

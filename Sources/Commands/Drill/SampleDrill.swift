@@ -36,8 +36,10 @@ struct SampleDrill {
     for (number, part) in sample.parts.enumerated() {
       try restore(part, to: files.path(of: "\(number)"), into: &answer)
     }
-    let databases = DatabaseDrill(
-      store: store, work: place.directory, now: now, threads: threads, common: common)
+    if dumps.isEmpty { return }
+    let databases = try DatabaseDrill(
+      of: store, in: place.directory, at: now, threads: threads, common: common)
+    defer { databases.end() }
     for (number, dump) in dumps.enumerated() {
       let loaded = try databases.load(dump, number: number)
       answer.databases.append(loaded.answer)

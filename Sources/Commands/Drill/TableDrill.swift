@@ -94,7 +94,7 @@ struct TableDrill {
     if let problem = group.problem { recovery.notes.append(problem) }
     let namespaces = try DrillNamespaces(
       root: root.path, work: try place.directory.make("hidden").path, base: Array((drill.base ?? "").utf8),
-      restored: drill.paths.map { Array($0.utf8) }, sockets: directory.path, links: links,
+      restored: drill.paths.map { Array($0.utf8) }, shown: [(directory.path, DrillNamespaces.sockets)], links: links,
       group: group)
     defer { namespaces.end() }
 
@@ -111,7 +111,9 @@ struct TableDrill {
     at now: Timestamp
   ) throws {
     recovery.failedStep = "database"
-    let loader = DatabaseDrill(store: store, work: place, now: now, threads: file.threads, common: common)
+    let loader = try DatabaseDrill(
+      of: store, in: place, sockets: sockets.map(\.directory), at: now, threads: file.threads, common: common)
+    defer { loader.end() }
     var served: [ServedDatabase] = []
     for (number, dump) in parts.dumps.enumerated() {
       let (socket, settings) = (sockets[number], parts.settings[number])

@@ -13,6 +13,7 @@ final class RunningServer {
     name = tools.name
     var setting = Tools.Setting()
     setting.stop = stop
+    setting.keepsNetwork = process != nil
     let (end, waited) = (end, setting)
     thread = try? BackgroundThread {
       do throws(DumpFailure) {
