@@ -81,6 +81,33 @@ public struct DirectoryRecord: Sendable {
     _ = try directories()
   }
 
+  /// Opens a record in its form on the wire, with the hints of another machine.
+  public init(content: [UInt8], sourceHints: [UInt8]) throws(CatalogError) {
+    var record = try DirectoryRecord(content: content)
+    guard sourceHints.count == (record.fileCount + 1) * RecordLayout.hintBytes else {
+      throw CatalogError("a record has hints for another number of entries")
+    }
+    // The hints of sub-directories are places, which mean nothing on the wire.
+    let childHints = try record.directories().count * RecordLayout.childHintBytes
+    let bytes = content + sourceHints + [UInt8](repeating: 0, count: childHints)
+    record = try bytes.reading { raw throws(CatalogError) in
+      try DirectoryRecord(
+        bytes, raw: raw, content: 0..<content.count, hints: content.count..<raw.count, mayHaveChunks: false)
+    }
+    var position = record.firstFile
+    while try record.nextFile(at: &position) != nil {}
+    self = record
+  }
+
+  /// The hints of the directory and its files that concern the source. The server's own are zero.
+  public func sourceHints() throws(CatalogError) -> [UInt8] {
+    var buffer = ByteBuffer(capacity: (fileCount + 1) * RecordLayout.hintBytes)
+    RecordEncoder.append(hints.ofSource, to: &buffer)
+    var position = firstFile
+    while let row = try nextFile(at: &position) { RecordEncoder.append(row.hints.ofSource, to: &buffer) }
+    return [UInt8](buffer.bytes)
+  }
+
   private init(
     _ bytes: [UInt8], raw: UnsafeRawBufferPointer, content: Range<Int>, hints hintRange: Range<Int>,
     mayHaveChunks: Bool

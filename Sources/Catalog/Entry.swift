@@ -56,6 +56,16 @@ public struct Hints: Sendable {
     self.flags = flags
   }
 
+  /// True if the hints tell something of the source.
+  public var knowSource: Bool { sourceInode != 0 }
+
+  /// The part that concerns the source alone.
+  public var ofSource: Hints {
+    Hints(
+      sourceInode: sourceInode, changed: changed, storedInode: 0,
+      flags: flags.intersection([.racy, .changedWhileRead]))
+  }
+
   public static let none = Hints(
     sourceInode: 0, changed: Timestamp(seconds: 0, nanoseconds: 0), storedInode: 0, flags: [])
 }

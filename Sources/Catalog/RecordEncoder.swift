@@ -116,7 +116,7 @@ public final class RecordEncoder {
     content.append(attributes.bytes.span)
   }
 
-  private static func append(_ hints: Hints, to buffer: inout ByteBuffer) {
+  static func append(_ hints: Hints, to buffer: inout ByteBuffer) {
     buffer.append(hints.sourceInode)
     buffer.append(hints.changed)
     buffer.append(hints.storedInode)

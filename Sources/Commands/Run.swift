@@ -41,17 +41,18 @@ struct RunCommand: RunnableCommand {
       return dryRun ? try sayWhatIsDueInAll(of: file) : try runAll(of: file)
     }
     let file = try common.requiredConfiguration()
+    let direct = try DirectSnapshot(connection: .none, options: common)
     if dryRun {
-      let (document, lines) = try whatIsDue(by: file, options: common)
+      let (document, lines) = try whatIsDue(by: file, options: common, direct: direct)
       common.answer(document, lines: lines)
       return .done
     }
-    let run = ScheduledRun(of: file, options: common)
+    let run = ScheduledRun(of: file, options: common, by: direct)
     let start = Clock.now()
     var repository: Repository?
     let answer: RunAnswer
     do {
-      let opened = try common.openRepository()
+      let opened = try direct?.cache.repository ?? common.openRepository()
       repository = opened
       var options = file.settings.receives ? nil : try file.snapshotOptions()
       options?.guardLimits.acceptsChanges = acceptChanges
@@ -66,7 +67,7 @@ struct RunCommand: RunnableCommand {
     }
     common.answer(answer, isWanted: common.speaks, lines: answer.lines)
     CurrentProcess.notifyServiceManager("STOPPING=1\nSTATUS=\(answer.result)")
-    if now, !common.json, !common.quiet, let repository { noteSet(of: answer, in: repository) }
+    if now, direct == nil, !common.json, !common.quiet, let repository { noteSet(of: answer, in: repository) }
     return ExitStatus(code: answer.exitStatus)
   }
 }
@@ -83,17 +84,22 @@ extension RunCommand {
   }
 
   private func whatIsDue(
-    by file: ConfigurationFile, options common: CommonOptions
+    by file: ConfigurationFile, options common: CommonOptions, direct: DirectSnapshot?
   ) throws -> (document: DueAnswer, lines: [String]) {
-    let repository = try common.openRepository()
+    let repository = try direct?.cache.repository ?? common.openRepository()
     var (due, next) = try file.dueWork(
-      in: repository, among: repository.snapshots(), at: Clock.now(), evenIfNotDue: now)
-    let rotation = try rotate(
-      repository,
-      with: RotationOptions(
-        policy: file.settings.retention, minimumFree: file.settings.minimumFree, keepsSpare: file.settings.keepSpare,
-        isDry: true, threads: file.threads))
-    let expired = rotation.expired.map(\.name.description)
+      in: repository, among: direct?.snapshots() ?? repository.snapshots(), at: Clock.now(), evenIfNotDue: now)
+    var expired: [String] = []
+    if direct == nil {
+      let rotation = try rotate(
+        repository,
+        with: RotationOptions(
+          policy: file.settings.retention, minimumFree: file.settings.minimumFree, keepsSpare: file.settings.keepSpare,
+          isDry: true, threads: file.threads))
+      expired = rotation.expired.map(\.name.description)
+    } else {
+      due.removeAll { $0.hasPrefix("push ") || $0.hasPrefix("verify ") }
+    }
     if !expired.isEmpty { due.append("rotate") }
     var lines = due.map { step in
       switch step.split(separator: " ", maxSplits: 1).map(String.init) {
@@ -106,7 +112,7 @@ extension RunCommand {
     }
     if lines.isEmpty { lines = ["nothing is due"] }
     if let next { lines.append("the next snapshot is due at \(next.localText)") }
-    if due.contains("snapshot"), !common.json, !common.quiet {
+    if due.contains("snapshot"), direct == nil, !common.json, !common.quiet {
       Console.note("see what the snapshot would find with: \(repository.advice("diff latest --live"))")
     }
     return (DueAnswer(due: due, expired: expired, nextSnapshot: next?.rfc3339), lines)
@@ -140,7 +146,8 @@ extension RunCommand {
       var options = common
       options.repository = PathArgument(bytes: Array(name.utf8))
       do {
-        let (document, due) = try whatIsDue(by: one, options: options)
+        let direct = try DirectSnapshot(connection: .none, options: options)
+        let (document, due) = try whatIsDue(by: one, options: options, direct: direct)
         documents.append(DueOfRepository(name: name, work: document))
         lines += due.map { "\(name): \($0)" }
       } catch let failure as Failure {

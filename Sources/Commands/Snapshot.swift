@@ -51,6 +51,7 @@ struct SnapshotCommand: RunnableCommand {
   @OptionGroup var excluded: ExcludeOptions
   @OptionGroup var guards: GuardOptions
   @OptionGroup var threads: ThreadOption
+  @OptionGroup var connection: RemoteConnectionOptions
   @OptionGroup var common: CommonOptions
 
   func execute() throws -> ExitStatus {
@@ -60,7 +61,12 @@ struct SnapshotCommand: RunnableCommand {
       )
     }
     CurrentProcess.rememberSignals()
-    let (options, repository, file) = try sources.isEmpty ? configured() : named()
+    let direct = try DirectSnapshot(connection: connection, options: common)
+    if direct != nil, hold != nil {
+      throw Failure(.usage, "--hold works only on a repository that is here", hint: "hold the snapshot there")
+    }
+    let repository = try direct?.cache.repository ?? common.openRepository()
+    let (options, file) = try sources.isEmpty ? configured(in: repository) : named(in: repository)
     let dumps = file?.dumps
     try refuse(options.sources, inside: repository)
     let monitor = ConsoleMonitor(wantsExcluded: common.verbose)
@@ -74,7 +80,7 @@ struct SnapshotCommand: RunnableCommand {
     }
     let answer = try repository.withLock(for: "snapshot", at: start) {
       let frozen = file.map { FrozenSources(of: $0.sources, in: repository) }
-      do { return try take(options, with: dumps, frozen, in: repository, monitor: monitor) } catch {
+      do { return try take(options, with: dumps, frozen, in: repository, by: direct, monitor: monitor) } catch {
         let failure = error as? Failure ?? Failure(.failed, "\(error)")
         _ = record(ExitStatus(failure.kind), error: failure.description)
         throw failure
@@ -91,7 +97,7 @@ struct SnapshotCommand: RunnableCommand {
   /// Dumps the databases, freezes the sources, takes the snapshot, and reports it. The caller holds the lock.
   private func take(
     _ sources: SnapshotOptions, with dumps: DatabaseDumps?, _ frozen: FrozenSources?, in repository: Repository,
-    monitor: ConsoleMonitor
+    by direct: DirectSnapshot?, monitor: ConsoleMonitor
   ) throws -> SnapshotAnswer {
     var options = sources
     var dumpWarnings: [Warning] = []
@@ -111,25 +117,23 @@ struct SnapshotCommand: RunnableCommand {
     try dumps?.make(in: repository, for: &options, during: maintenance) { $0.warnings.forEach(warn) }
     try frozen?.freeze(&options)
     let progress = Progress()
-    let line = ProgressLine(for: "snapshot", of: progress, options: common)
-    defer { line.stop() }
-    let result = try takeSnapshot(
-      of: options, in: repository, program: "treering \(Treering.version)", progress: progress, monitor: monitor)
-    line.stop()
+    let sent = try direct?.take(options, progress: progress, monitor: monitor)
+    let result =
+      try sent?.snapshot ?? common.takeSnapshot(of: options, in: repository, progress: progress, monitor: monitor)
     isPublished = true
     maintenance.endAll().forEach(warn)
     frozen?.end().forEach(warn)
     if dumps != nil { removeDumps(of: options, in: repository).forEach(warn) }
     if let hold { keep(result.snapshot, for: hold, in: repository, progress: progress, monitor: monitor) }
-    let answer = SnapshotAnswer(for: result, progress: progress, warnings: monitor.warnings, dumpWarnings: dumpWarnings)
+    var answer = SnapshotAnswer(for: result, progress: progress, warnings: monitor.warnings, dumpWarnings: dumpWarnings)
+    if let direct, let sent { answer.add(sent, to: direct.target) }
     report(result, in: repository, progress: progress, answer: answer)
     return answer
   }
 
   /// The options for the sources of the command line.
-  private func named() throws -> (SnapshotOptions, Repository, ConfigurationFile?) {
+  private func named(in repository: Repository) throws -> (SnapshotOptions, ConfigurationFile?) {
     let paths = try namedSources(sources.map(\.bytes))
-    let repository = try common.openRepository()
     // A configuration that is named is meant, whichever repository it is for.
     let file = try common.config == nil ? common.configuration(of: repository) : common.configuration()
     let label = try self.label.map(checkedLabel) ?? file?.settings.label ?? .localhost
@@ -138,7 +142,7 @@ struct SnapshotCommand: RunnableCommand {
       sources: paths, label: label.bytes, threads: threads.count,
       changeDetection: changeDetection ?? .ctime, guardLimits: guards.limits(or: GuardLimits()),
       excludes: try excluded.excludes())
-    return (options, repository, nil)
+    return (options, nil)
   }
 
   /// Says that the newest snapshot has another label, because the files of one machine belong below one label.
@@ -151,7 +155,7 @@ struct SnapshotCommand: RunnableCommand {
   }
 
   /// The options for the sources of the configuration. Other options of the command line have precedence.
-  private func configured() throws -> (SnapshotOptions, Repository, ConfigurationFile?) {
+  private func configured(in repository: Repository) throws -> (SnapshotOptions, ConfigurationFile?) {
     guard let file = try common.configuration() else {
       throw Failure(
         .usage, "no source is named, and there is no configuration that names some",
@@ -163,14 +167,13 @@ struct SnapshotCommand: RunnableCommand {
         hint: "the sources of \(displayName(file.path)) "
           + "have rules of their own; name the source, or add the rule there")
     }
-    let repository = try common.openRepository()
     var options = try file.snapshotOptions()
     options.excusedSources = try file.excusedSources(in: repository, at: Clock.now())
     if let label { options.label = try checkedLabel(label).bytes }
     if let changeDetection { options.changeDetection = changeDetection }
     if let count = threads.threads { options.threads = ThreadCount(count) }
     options.guardLimits = guards.limits(or: options.guardLimits)
-    return (options, repository, file)
+    return (options, file)
   }
 
   /// Holds the new snapshot. It is published, so a failure is a warning.
@@ -199,9 +202,13 @@ struct SnapshotCommand: RunnableCommand {
     var text =
       "\(result.snapshot.name): \(counted(summary.root.totals.entries, "entry")), "
       + "\(byteText(summary.root.totals.bytes))\n"
-      + "  \(counted(summary.filesCopied, "file")) copied (\(byteText(summary.bytesCopied)))"
-    if summary.filesLinked > 0 { text += ", \(grouped(summary.filesLinked)) linked" }
+      + "  \(counted(summary.filesCopied, "file")) \(answer.remote == nil ? "copied" : "changed")"
+      + " (\(byteText(summary.bytesCopied)))"
+    if summary.filesLinked > 0 {
+      text += ", \(grouped(summary.filesLinked)) \(answer.remote == nil ? "linked" : "unchanged")"
+    }
     if progress.moved.value > 0 { text += " (\(grouped(progress.moved.value)) moved)" }
+    if let remote = answer.remote { text += ", \(byteText(answer.bytesSent ?? 0)) sent to \(remote)" }
     text += ", in \(durationText(result.elapsedSeconds))"
     if progress.linkLimits.value > 0 {
       let files = counted(progress.linkLimits.value, "file")
@@ -214,7 +221,7 @@ struct SnapshotCommand: RunnableCommand {
     }
     if progress.excluded.value > 0 { text += "\n  \(counted(progress.excluded.value, "entry")) excluded" }
     // The snapshot is published, so a plan that cannot be made is no failure.
-    if (try? common.isInNoSet(result.snapshot.name, of: repository)) == true {
+    if answer.remote == nil, (try? common.isInNoSet(result.snapshot.name, of: repository)) == true {
       text +=
         "\n  in no set: a rotation may remove it when there is a newer one; hold it with: "
         + repository.advice("hold \(result.snapshot.name)")
@@ -229,5 +236,17 @@ struct SnapshotCommand: RunnableCommand {
     let why = CurrentProcess.effectiveUser == 0 ? "" : ", because you may not set them; root can restore them"
     Console.write(
       "  owner, mode, device or attributes of \(counted(count, "entry")) are in the catalog only\(why)\n", to: stream)
+  }
+}
+
+extension CommonOptions {
+  /// Takes a snapshot in a repository that is here, with a progress line.
+  func takeSnapshot(
+    of options: SnapshotOptions, in repository: Repository, progress: Progress, monitor: ConsoleMonitor
+  ) throws -> SnapshotResult {
+    let line = ProgressLine(for: "snapshot", of: progress, options: self)
+    defer { line.stop() }
+    return try Engine.takeSnapshot(
+      of: options, in: repository, program: "treering \(Treering.version)", progress: progress, monitor: monitor)
   }
 }

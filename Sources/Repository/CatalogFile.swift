@@ -59,6 +59,8 @@ final class NewCatalogFile: FrameSink {
     try file.setLength(end + UInt64(ending.count))
   }
 
+  func synchronize() throws(Errno) { try file.synchronize() }
+
   /// Preallocates space, so that a run that meets a full disk can still finish its catalog.
   func reserve(byteCount: UInt64) throws(Errno) {
     do { try file.reserve(at: 0, byteCount: byteCount) } catch { if error.meansNoRoom { throw error } }

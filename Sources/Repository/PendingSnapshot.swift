@@ -76,6 +76,20 @@ public final class PendingSnapshot: Sendable {
     }
   }
 
+  /// Publishes the catalog in a cache, with the tree as it is. The catalog is durable before it is visible.
+  public func publishCatalog(_ summary: CatalogSummary, with writer: FrameWriter) throws {
+    let catalogs = try repository.catalogs
+    do {
+      try catalog.finish(summary, with: writer)
+      try catalog.synchronize()
+      try pending.descriptor.rename(name.bytes.span, to: repository.root.descriptor, as: name.bytes.span)
+      try pending.descriptor.rename(name.catalogName.span, to: catalogs.descriptor, as: name.catalogName.span)
+    } catch {
+      guard let error = error as? Errno else { throw error }
+      throw Failure.writing("keep the catalog of \(name) in", at: repository.path, because: error)
+    }
+  }
+
   /// Keeps an interrupted run's tree, so that the next run can link to its files.
   ///
   /// The catalog's new name contains the boot ID. A tree that cannot be made durable is not kept: its data may be lost

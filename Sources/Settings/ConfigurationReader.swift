@@ -33,7 +33,7 @@ extension Configuration {
   private init(table top: TableReader) {
     self.init()
     top.know(["repository"] + Self.keys)
-    repository = top.path(for: "repository")
+    repository = top.value(for: "repository", expecting: Self.repositoryForm) { $0.string.flatMap(Self.repository) }
     read(from: top) { _ in top }
   }
 
@@ -61,6 +61,7 @@ extension Configuration {
     }
     plan = top.table(for: "plan").map(PlanConfiguration.init(table:))
     if let table = top.table(for: "remote") { readRemotes(from: table) }
+    checkRepository(in: top)
     drills = top.tables(for: "drill").map(DrillConfiguration.init(table:))
     checkDrills(by: top)
     readOutlets(from: top)
@@ -174,6 +175,31 @@ extension Configuration {
         remotes.append(RemoteConfiguration(name: name, table: remote))
         check(remotes[remotes.count - 1], table: remote)
       }
+    }
+  }
+
+  private static let repositoryForm =
+    "an absolute path without \"..\", the name of a [remote], or its address"
+
+  /// A path, an address, or a word that may be the name of a remote.
+  private static func repository(_ text: String) -> String? {
+    if let path = TableReader.normalPath(text) { return path }
+    guard !text.hasPrefix("/"), let address = try? RemoteAddress(text) else { return nil }
+    if case .local = address { return text.contains("/") ? nil : text }
+    return text
+  }
+
+  /// Complains of a repository elsewhere that no remote describes, or beside which there are other remotes.
+  private func checkRepository(in top: TableReader) {
+    guard let repository, !repository.hasPrefix("/") else { return }
+    let isName = !repository.contains { ":/".contains($0) }
+    if isName, !remotes.contains(where: { $0.name == repository }) {
+      top.complain(key: "repository", message: "no [remote] has the name \"\(repository)\"")
+    }
+    if let other = remotes.first(where: { $0.name != repository }) {
+      top.complain(
+        key: "repository",
+        message: "\"\(other.name)\" would get nothing: without a repository here, there is one remote")
     }
   }
 

@@ -31,6 +31,9 @@ struct SnapshotAnswer: Decodable, Sendable {
   let warningsNamed: [Trouble]
   let rootDigest: String
   let elapsedSeconds: Double
+  let remote: String?
+  let bytesSent: Int?
+  let bytesReceived: Int?
 
   /// Of the snapshot's directory in the repository.
   var name: ByteString { ByteString(snapshot) }

@@ -13,6 +13,21 @@ struct ConfigurationTests {
     } catch { return error.description }
   }
 
+  @Test(
+    "the repository may be on another machine",
+    arguments: [
+      ("ssh://backup@nas/srv/web01", nil), ("s3:https://s3.example.org/bucket", nil), ("nas:/srv/web01", nil),
+      ("backup", "no [remote] has the name"), ("some/path", "should be an absolute path"),
+      ("/a/../b", "should be an absolute path"),
+    ] as [(String, String?)])
+  func repositoryElsewhere(text: String, complaint: String?) throws {
+    guard let complaint else {
+      #expect(try Configuration(text: "repository = \"\(text)\"").repository == text)
+      return
+    }
+    #expect(error("repository = \"\(text)\"").contains(complaint), "\(error("repository = \"\(text)\""))")
+  }
+
   @Test("the example says what the defaults are")
   func example() throws {
     let read = try Configuration(text: Configuration.example)

@@ -57,7 +57,7 @@ extension PushJob {
   }
 
   /// The progress line. It fits in 80 columns.
-  private static func line(for progress: Progress, elapsedSeconds elapsed: Double) -> String {
+  static func line(for progress: Progress, elapsedSeconds elapsed: Double) -> String {
     let read = progress.bytesRead.value
     var line = "push: \(grouped(progress.entries.value)) entries, \(byteText(read)) read"
     if elapsed > 0 { line += ", \(byteText(UInt64(Double(read) / elapsed)))/s" }

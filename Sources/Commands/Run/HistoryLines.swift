@@ -162,12 +162,20 @@ struct SnapshotAnswer: Encodable {
   var warningsNamed: [NamedWarning]
   let rootDigest: String
   let elapsedSeconds: Double
+  /// The remote of a snapshot without a local repository, and the bytes on the wire; otherwise `nil`.
+  var remote: String?
+  var bytesSent: UInt64?
+  var bytesReceived: UInt64?
 }
 
 extension SnapshotAnswer {
   var figures: SnapshotFigures {
     SnapshotFigures(
       snapshot: snapshot, entries: entries, bytes: bytes, bytesCopied: bytesCopied, warnings: warnings)
+  }
+
+  mutating func add(_ result: DirectSnapshot.Result, to target: RemoteTarget) {
+    (remote, bytesSent, bytesReceived) = (target.name, result.transfer.bytesSent, result.transfer.bytesReceived)
   }
 
   /// `dumpWarnings` are about databases, which the engine does not count.

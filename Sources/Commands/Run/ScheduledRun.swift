@@ -13,17 +13,20 @@ func newRunID() -> String { UUID().uuidString.lowercased() }
 
 /// The steps of one `treering run`, with the repository locked.
 final class ScheduledRun {
-  private let file: ConfigurationFile
-  private let common: CommonOptions
+  let file: ConfigurationFile
+  let common: CommonOptions
   private let notices: Notices
   private let repositoryPath: [UInt8]
-  private var answer: RunAnswer
+  /// The way to a remote, if there is no repository here, but only a cache of catalogs.
+  let direct: DirectSnapshot?
+  var answer: RunAnswer
   /// The databases without a good dump.
   private var dumpWarnings: [Warning] = []
   private let began = Clock.monotonic()
-  private var start = Clock.now()
+  private(set) var start = Clock.now()
 
-  init(of file: ConfigurationFile, options common: CommonOptions) {
+  init(of file: ConfigurationFile, options common: CommonOptions, by direct: DirectSnapshot?) {
+    self.direct = direct
     self.file = file
     self.common = common
     repositoryPath = (try? common.repositoryPath()) ?? []
@@ -44,7 +47,7 @@ final class ScheduledRun {
     answer.time = start.rfc3339
     do {
       var options = options
-      let list = try repository.snapshots()
+      let list = try direct?.snapshots() ?? repository.snapshots()
       options?.excusedSources = try file.excusedSources(in: repository, among: list, at: start)
       if let options, try evenIfNotDue || file.isSnapshotDue(for: options, after: list, at: start) {
         answer.steps += notices.runBegins()
@@ -85,7 +88,7 @@ final class ScheduledRun {
 
   /// Pushes to all remotes. A remote that fails is tried again by the next run and does not affect the others.
   private func pushAll(from repository: Repository) {
-    for remote in file.settings.remotes where CurrentProcess.rememberedSignal == nil {
+    for remote in file.settings.remotes where direct == nil && CurrentProcess.rememberedSignal == nil {
       let start = Clock.monotonic()
       let step = "push \(remote.name)"
       do {
@@ -136,7 +139,7 @@ final class ScheduledRun {
   }
 
   /// Notes that a remote was not reached or served. The run's snapshot is published all the same.
-  private func take(_ failure: Failure, of step: String, since start: Timestamp) {
+  func take(_ failure: Failure, of step: String, since start: Timestamp) {
     let status = status(of: failure) == .warnings ? ExitStatus.remote : status(of: failure)
     Console.complain(of: failure, status: status)
     note(step, outcome: .failed, since: start, message: failure.description)
@@ -147,6 +150,8 @@ final class ScheduledRun {
 
   /// Removes archived logs that no base backup needs. This comes after the pushes, so that the remotes have them.
   private func removeUnneededLogs(for repository: Repository) {
+    // A cache does not know the older base backups.
+    if direct != nil { return }
     let start = Clock.monotonic()
     let (done, problems) = repository.removeUnneededLogs(by: file)
     if let message = done.first { note("logs", outcome: .done, since: start, message: message) }
@@ -154,97 +159,6 @@ final class ScheduledRun {
       Console.warn(problem)
       note("logs", outcome: .warnings, since: start, message: problem)
     }
-  }
-
-  /// The number of damaged paths that a run names.
-  private static let namedProblems = 100
-
-  /// Verifies the part that is due. Another run may be at it.
-  private func verifyPart(of repository: Repository) {
-    guard let settings = file.settings.verification, CurrentProcess.rememberedSignal == nil else { return }
-    let began = Clock.monotonic()
-    var step = "verify"
-    do {
-      guard let lock = try repository.verifiedParts.lock() else { return }
-      defer { withExtendedLifetime(lock) {} }
-      let list = try repository.snapshots()
-      let names = list.unusable.map(\.name) + list.snapshots.map(\.name)
-      guard let part = settings.duePart(after: try repository.verifiedParts.all(), at: start), !names.isEmpty
-      else { return }
-      step = "verify \(part)"
-      CurrentProcess.notifyServiceManager("STATUS=\(step)")
-      let named = Atomic<Int>(0)
-      let progress = Progress()
-      let options = VerifyOptions(threads: file.threads, part: part, bytesPerSecond: settings.limitRate)
-      let line = ProgressLine(for: step, of: progress, options: common)
-      defer { line.stop() }
-      let result = try repository.verify(names, options: options, progress: progress) { problem in
-        if named.add(1, ordering: .relaxed).newValue <= Self.namedProblems { Console.complain(problem.line) }
-      }
-      line.stop()
-      let found = VerificationFindings(result: result)
-      let verified = names.count { !result.expired.contains($0) }
-      try repository.record(
-        VerificationLine(time: start, part: part, verified: verified, of: list, findings: found, progress: progress),
-        of: result, part: part, at: start)
-      let message = "\(counted(result.filesRead, "file")) (\(byteText(progress.bytesRead.value))) read"
-      switch found.status {
-      case .damaged: throw damage(of: result.damaged, in: part, of: repository)
-      case .done: note(step, outcome: .done, since: began, message: message + ", no damage")
-      default:
-        let paths = counted(result.problems, "path")
-        Console.warn("\(paths) could not be verified")
-        note(step, outcome: .warnings, since: began, message: "\(message); \(paths) could not be verified")
-      }
-    } catch {
-      let failure = error as? Failure ?? Failure(.failed, "\(error)")
-      let status = ExitStatus(afterPublication: failure.kind)
-      Console.complain(of: failure, status: status)
-      note(step, outcome: status == .warnings ? .warnings : .failed, since: began, message: failure.description)
-      // Damage matters more than a push that failed.
-      guard status != .warnings, [.done, .warnings, .remote].contains(ExitStatus(code: answer.exitStatus)) else {
-        return
-      }
-      answer.exitStatus = status.code
-      answer.error = failure.description
-    }
-  }
-
-  /// Does the drills that are due. Another run may be at it.
-  private func rehearse(in repository: Repository) {
-    guard !file.settings.drills.isEmpty, CurrentProcess.rememberedSignal == nil else { return }
-    let began = Clock.monotonic()
-    do {
-      guard let lock = try repository.lockDrills() else { return }
-      defer { withExtendedLifetime(lock) {} }
-      for drill in try file.dueDrills(in: repository, at: start) { try rehearse(drill, in: repository) }
-    } catch { take(error as? Failure ?? Failure(.failed, "\(error)"), of: "drill", since: began) }
-  }
-
-  private func rehearse(_ drill: DrillConfiguration, in repository: Repository) throws {
-    let (began, step) = (Clock.monotonic(), "drill \(drill.name)")
-    CurrentProcess.notifyServiceManager("STATUS=\(step)")
-    let result = try TableDrill(drill: drill, file: file, common: common).run()
-    repository.history.record(result)
-    if result.result != .failed {
-      let time = result.totalSeconds.map { "the recovery takes at least \(durationText($0))" }
-      return note(step, outcome: result.result == .passed ? .done : .warnings, since: began, message: time)
-    }
-    let message = "the \(step) failed: \(result.error ?? "")"
-    Console.complain(message)
-    note(step, outcome: .failed, since: began, message: message)
-    let isDamage = result.exitStatus == ExitStatus.damaged.code
-    // A drill that failed has changed nothing. Damage matters more than a push that failed.
-    guard answer.exitStatus == ExitStatus.done.code || isDamage && [1, 7].contains(answer.exitStatus) else { return }
-    answer.exitStatus = isDamage ? result.exitStatus : ExitStatus.warnings.code
-    answer.error = message
-  }
-
-  private func damage(of paths: UInt64, in part: VerificationPart, of repository: Repository) -> Failure {
-    Failure(
-      .damaged,
-      "damage found: \(counted(paths, "path differs", plural: "paths differ")) from the catalogs, in part \(part)",
-      path: repository.path, hint: "see: \(repository.advice("verify --part \(part)"))")
   }
 
   /// Ends a run that did not get the lock or could not start. A lock held by another run is not reported.
@@ -285,7 +199,7 @@ final class ScheduledRun {
 
   /// Writes the metrics. A failure is only a warning.
   private func writeMetrics(of repository: Repository) {
-    guard let path = file.settings.metricsTextfile else { return }
+    guard direct == nil, let path = file.settings.metricsTextfile else { return }
     let start = Clock.monotonic()
     do {
       let now = Clock.now()
@@ -328,7 +242,7 @@ final class ScheduledRun {
 
   /// Writes the recovery plan anew if it changed, for the snapshot that follows. A failure is only a warning.
   private func renewPlan(in repository: Repository) {
-    guard let directory = file.planDirectory else { return }
+    guard direct == nil, let directory = file.planDirectory else { return }
     let began = Clock.monotonic()
     do {
       let facts = try AuditCollection(of: repository, configuration: file, at: start).planFacts()
@@ -397,7 +311,7 @@ final class ScheduledRun {
     answer.error = full.message
   }
 
-  private func note(_ step: String, outcome: RunStep.Outcome, since start: Timestamp, message: String? = nil) {
+  func note(_ step: String, outcome: RunStep.Outcome, since start: Timestamp, message: String? = nil) {
     answer.steps.append(
       RunStep(step: step, outcome: outcome, elapsedSeconds: Clock.monotonic() - start, message: message))
     if outcome == .warnings && answer.exitStatus == ExitStatus.done.code {
@@ -419,14 +333,13 @@ final class ScheduledRun {
     CurrentProcess.notifyServiceManager("STATUS=taking a snapshot")
     let monitor = ConsoleMonitor(wantsExcluded: common.verbose)
     let progress = Progress()
-    let line = ProgressLine(for: "snapshot", of: progress, options: common)
-    defer { line.stop() }
     try step("snapshot") { start in
-      let result = try takeSnapshot(
-        of: options, in: repository, program: "treering \(Treering.version)", progress: progress, monitor: monitor)
-      line.stop()
+      let sent = try direct?.take(options, progress: progress, monitor: monitor)
+      let result =
+        try sent?.snapshot ?? common.takeSnapshot(of: options, in: repository, progress: progress, monitor: monitor)
       answer.snapshot = SnapshotAnswer(
         for: result, progress: progress, warnings: monitor.warnings, dumpWarnings: dumpWarnings)
+      if let direct, let sent { answer.snapshot?.add(sent, to: direct.target) }
       let isGood = progress.warnings.value == 0
       let entries = counted(result.snapshot.summary.root.totals.entries, "entry")
       var message = "\(result.snapshot.name): \(entries), "
@@ -440,6 +353,8 @@ final class ScheduledRun {
 
   /// Applies retention. An obstacle is reported once per period, and not by a repeated attempt.
   private func rotate(_ repository: Repository, isRepeated: Bool = false, neededBytes: UInt64 = 0) throws {
+    // The remote applies its own retention.
+    if direct != nil { return }
     CurrentProcess.notifyServiceManager("STATUS=rotating")
     try step("rotate") { start in
       var options = RotationOptions(

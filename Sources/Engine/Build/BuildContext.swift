@@ -9,7 +9,8 @@ struct BuildContext: Sendable {
   let space: SpaceGuard
   let progress: Progress
   let monitor: any Monitor
-  let isRoot = CurrentProcess.effectiveUser == 0
+  /// True if root stores the entries here, with all their values.
+  var isRoot = CurrentProcess.effectiveUser == 0
 
   func warn(at path: [UInt8], _ message: String) {
     progress.warnings.count()

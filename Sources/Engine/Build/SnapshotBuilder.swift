@@ -173,21 +173,4 @@ final class SnapshotBuilder: Sendable {
     if node.build.hints.flags.isCatalogOnly { context.progress.catalogOnly.count() }
     try node.closeRecord(into: tools.writer, with: tools.hasher)
   }
-
-  /// Closes the open records, children first, after a walk that did not end.
-  ///
-  /// The stored entries can then be found again.
-  func closeUnfinished<State: BuiltDirectory>(_ root: WalkNode<State>, into writer: FrameWriter) throws -> Subtree? {
-    let hasher = SHA256()
-    var nodes = [root]
-    var next = 0
-    while next < nodes.count {
-      nodes += nodes[next].children
-      next += 1
-    }
-    for node in nodes.reversed() {
-      if node.build.target != nil { try node.closeRecord(into: writer, with: hasher) }
-    }
-    return root.build.result
-  }
 }

@@ -54,6 +54,8 @@ final class FileReader {
   enum Use {
     /// Files of a source become stored files. Pages read only for that are dropped, and so are large copies.
     case storing
+    /// Files of a source are hashed, and read again soon.
+    case sending
     /// Stored files are compared with their digests.
     case verifying
     /// Stored files are copied for their owner, who will use them.
@@ -170,7 +172,7 @@ final class FileReader {
     hasher.reset(elidingZeros: elidesZeros)
     // Other programs use the pages that were there before. On older kernels, only stored files count as unused.
     dropsSource =
-      byteCount >= Self.reliefBytes && use != .restoring && !(source.isCached() ?? (use == .storing))
+      byteCount >= Self.reliefBytes && use != .restoring && use != .sending && !(source.isCached() ?? (use == .storing))
     defer { if dropsSource { source.dropCache(of: 0..<UInt64(Int64.max)) } }
     var position: UInt64 = 0
     if !hasHoles {

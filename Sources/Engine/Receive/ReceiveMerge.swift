@@ -72,20 +72,26 @@ struct ReceiveMerge {
   private func path(of row: FileRow) -> [UInt8] { node.sourcePath(of: record.bytes[row.name]) }
 
   private static func hints(of row: FileRow, inode: UInt64, flags: StorageFlags) -> Hints {
-    Hints(sourceInode: 0, changed: row.metadata.modified, storedInode: inode, flags: flags)
+    guard row.hints.knowSource else {
+      return Hints(sourceInode: 0, changed: row.metadata.modified, storedInode: inode, flags: flags)
+    }
+    var hints = row.hints.ofSource
+    hints.storedInode = inode
+    hints.flags.formUnion(flags)
+    return hints
   }
 
   // MARK: Links
 
   /// Links the base's entry of the same name. Only its row is examined.
   private func linkSame(before: FileRow, row: FileRow) throws -> Bool {
-    guard let hints = try linkBase(before) else { return false }
+    guard let hints = try linkBase(before, for: row) else { return false }
     if hints.flags.isCatalogOnly { work.context.progress.catalogOnly.count() }
     encoder.append(row, of: record, hints: hints)
     return true
   }
 
-  private func linkBase(_ before: FileRow) throws -> Hints? {
+  private func linkBase(_ before: FileRow, for row: FileRow) throws -> Hints? {
     var hints = before.hints
     if hints.flags.contains(.notStored) {
       return work.context.isRoot && !hints.flags.contains(.refusedToRoot) ? nil : hints
@@ -95,7 +101,7 @@ struct ReceiveMerge {
     }
     let name = base!.bytes.span.extracting(before.name)
     hints.storedInode = inodes.of(row: before, named: base!.bytes[before.name])
-    hints.flags.subtract([.racy, .changedWhileRead])
+    hints = Self.hints(of: row, inode: hints.storedInode, flags: hints.flags.subtracting([.racy, .changedWhileRead]))
     if node.isMoved {
       let path = node.baseLocation + [Array(base!.bytes[before.name])]
       guard isStill(row: before, name: name, in: baseTree, inode: hints.storedInode),
@@ -135,7 +141,9 @@ struct ReceiveMerge {
 
   /// Gives a name its inode: the base's inode, a received content, or a copy.
   private func store(_ row: FileRow, before: FileRow?) throws -> Hints {
-    if let before, record.mayShareInode(row, with: before, of: base!), let hints = try linkBase(before) { return hints }
+    if let before, record.mayShareInode(row, with: before, of: base!), let hints = try linkBase(before, for: row) {
+      return hints
+    }
     guard row.kind == .regular else { return try makeSpecial(row) }
     if row.size == 0 { return try finish(try makeTarget(for: row), row: row) }
     var stored: [StoredFile] = []

@@ -7,16 +7,19 @@ internal import Synchronization
 /// Builds a received snapshot under its own name, and publishes it.
 ///
 /// The caller holds the repository's lock, and has called `recover`. `sent` has the origin and time of the snapshot.
-/// Retention goes by that time if `isDatedByClient`.
+/// Retention goes by that time if `isDatedByClient`. With `keepsMounts`, the hints of the received records are of its file
+/// systems.
 /// The numbers of linked and copied files are counted anew. Nothing is published if the built tree does not have the
 /// root digest of `sent`: `ReceiveWork.leave` compares the digests of every directory.
 public func buildSnapshot(
-  _ name: SnapshotName, as sent: CatalogSummary, isDatedByClient: Bool = false, from wanted: any WantedTree,
+  _ name: SnapshotName, as sent: CatalogSummary, isDatedByClient: Bool = false, keepsMounts: Bool = false,
+  from wanted: any WantedTree,
   base: Snapshot?, in repository: Repository, threads: ThreadCount, program: String, progress: Progress,
   monitor: any Monitor
 ) throws -> Snapshot {
   let reception = Reception(
-    name: name, sent: sent, isDatedByClient: isDatedByClient, wanted: wanted, base: base, repository: repository,
+    name: name, sent: sent, isDatedByClient: isDatedByClient, keepsMounts: keepsMounts, wanted: wanted, base: base,
+    repository: repository,
     threads: threads, program: program,
     progress: progress, monitor: monitor)
   do { return try reception.build(mayRecycle: true) } catch is SpareUnusable {
@@ -29,6 +32,7 @@ private struct Reception {
   let name: SnapshotName
   let sent: CatalogSummary
   let isDatedByClient: Bool
+  let keepsMounts: Bool
   let wanted: any WantedTree
   let base: Snapshot?
   let repository: Repository
@@ -78,7 +82,7 @@ private struct Reception {
     try summary.complete(root: built, sequence: list.nextSequence, counts: progress, in: repository, program: program)
     summary.received = received
     summary.isDatedByClient = isDatedByClient
-    summary.mounts = []
+    if !keepsMounts { summary.mounts = [] }
     let snapshot = Snapshot(name: pending.name, summary: summary)
     // Rotation is held until this snapshot has been examined. It must never continue with a suspect snapshot.
     let arrival = UnexaminedArrival(name: pending.name, movedFileCount: progress.moved.value)

@@ -115,6 +115,7 @@ final class ReceiveWork: TreeWork {
     node.build.isSynthetic = record.isSynthetic
     node.build.metadata = record.metadata
     node.build.hints.changed = record.metadata.modified
+    if record.hints.knowSource { node.build.hints = record.hints.ofSource }
     node.build.attributes = record.attributes
     guard try builder.open(node) else {
       throw Failure(

@@ -76,7 +76,7 @@ struct EntryStorer: EntryStoring {
     let before = entry.before
     if let before, let linked = try linkUnread(before, for: entry) {
       // The file is moved, or an interrupted run has copied it: then it has changed since the last snapshot, or not.
-      if before.tree.isUnfinished { count(linked, comparedWith: entry.row) }
+      if before.tree.isUnfinished { directory.count(linked, comparedWith: entry.row) }
       return linked
     }
     let stored =
@@ -84,15 +84,8 @@ struct EntryStorer: EntryStoring {
       ? try FileStorer(of: directory, with: builder).store(entry.name, comparedWith: before)
       : try storeSpecial(entry)
     if stored?.hints.flags.isCatalogOnly == true { directory.context.progress.catalogOnly.count() }
-    if let stored { count(stored, comparedWith: before?.tree.isUnfinished == true ? entry.row : before?.row) }
+    if let stored { directory.count(stored, comparedWith: before?.tree.isUnfinished == true ? entry.row : before?.row) }
     return stored
-  }
-
-  /// Counts a regular file as changed or unchanged.
-  private func count(_ entry: NewEntry, comparedWith before: FileRow?) {
-    guard let before, before.kind == .regular, entry.kind == .regular else { return }
-    let isSame = entry.size == before.size && entry.digest == before.digest
-    if isSame { node.tally?.unchanged.count() } else { node.tally?.changed.count() }
   }
 
   /// Links a file that was found by its inode, if its status proves that it has not changed.
@@ -110,15 +103,8 @@ struct EntryStorer: EntryStoring {
     return entry
   }
 
-  /// Opens the inode that was seen, by path only; throws `staleHandle` if another inode has its name.
-  private func open(_ name: [UInt8], seen: FileStatus) throws(Errno) -> Descriptor {
-    let handle = try node.source!.descriptor.open(name.span, .pathOnly)
-    guard try handle.status().isSameState(as: seen) else { throw .staleHandle }
-    return handle
-  }
-
   private func storeSpecial(_ source: SourceEntry) throws -> NewEntry? {
-    guard var entry = try readSpecial(source) else { return nil }
+    guard var entry = try directory.readSpecial(source) else { return nil }
     // Only the ctime changed: the stored entry is still right.
     if let before = source.before, before.row.kind == entry.kind,
       before.row.metadata == entry.metadata, before.record.target(of: before.row) == entry.target,
@@ -133,34 +119,6 @@ struct EntryStorer: EntryStoring {
     }
     guard try makeSpecial(&entry, named: source.name) else { return nil }
     if !entry.hints.flags.contains(.notStored) { directory.context.progress.copied.count() }
-    return entry
-  }
-
-  /// Describes an entry of the source that is no regular file; `nil` if it cannot be read.
-  private func readSpecial(_ source: SourceEntry) throws -> NewEntry? {
-    let (name, status) = (source.name, source.status)
-    var entry = NewEntry(
-      kind: status.kind!, metadata: status.metadata,
-      hints: Hints(
-        sourceInode: status.inode, changed: status.changed, storedInode: 0,
-        flags: status.isRacy(since: directory.moment, on: node.identity) ? .racy : []))
-    entry.device = status.deviceNumber
-    let handle: Descriptor
-    do throws(Errno) {
-      if entry.kind == .symbolicLink { entry.target = try node.source!.descriptor.readSymbolicLink(name.span) }
-      handle = try open(name, seen: status)
-    } catch {
-      switch error {
-      case .noSuchEntry: directory.context.progress.vanished.count()
-      case .staleHandle:
-        directory.context.warn(at: node.sourcePath(of: name), "was replaced while the snapshot was taken")
-      default: try work.readingFailed(at: node.sourcePath(of: name), because: error)
-      }
-      return nil
-    }
-    entry.attributes = try work.attributes(of: handle, by: .handle, flags: &entry.hints.flags) {
-      node.sourcePath(of: name)
-    }
     return entry
   }
 

@@ -10,10 +10,7 @@ struct FileStorer {
   let node: SnapshotNode
   let reader: FileReader
   let finder: StoredFinder
-  private let moment: Timestamp
-
-  /// The pauses before each new attempt to read a file that changed while it was read.
-  private static let pausesMilliseconds = [0, 5, 20, 80, 250]
+  private let directory: DirectoryContext
 
   init(of directory: DirectoryContext, with builder: SnapshotBuilder) {
     self.builder = builder
@@ -21,73 +18,18 @@ struct FileStorer {
     node = directory.node
     reader = directory.worker.tools.reader
     finder = directory.worker.finder
-    moment = directory.moment
-  }
-
-  /// A regular file of the source, open, with the values to store of it.
-  struct SourceFile: ~Copyable {
-    let descriptor: Descriptor
-    let name: [UInt8]
-    var status: FileStatus
-    var attributes: AttributeBlock
-    var flags: StorageFlags
-    /// The dump that holds the file; `nil` in every other source.
-    let dump: DumpedTree?
-
-    /// The metadata to store.
-    var metadata: Metadata { dump?.metadata(of: status) ?? status.metadata }
-
-    func entry(_ pass: PassResult, storedInode: UInt64, flags more: StorageFlags) -> NewEntry {
-      let flags = flags.union(more)
-      let hints =
-        dump == nil
-        ? Hints(sourceInode: status.inode, changed: status.changed, storedInode: storedInode, flags: flags)
-        : DumpedTree.hints(storedInode: storedInode, flags: flags)
-      var entry = NewEntry(kind: .regular, metadata: metadata, hints: hints)
-      entry.size = pass.byteCount
-      entry.digest = pass.digest
-      entry.attributes = attributes
-      return entry
-    }
+    self.directory = directory
   }
 
   /// Stores a file that may have the content of the stored file `before`; `nil` if it is left out.
   func store(_ name: [UInt8], comparedWith before: StoredFile?) throws -> NewEntry? {
-    let descriptor: Descriptor
-    do throws(Errno) { descriptor = try node.source!.descriptor.openToRead(name.span) } catch {
-      switch error {
-      case .noSuchEntry: builder.context.progress.vanished.count()
-      case .symbolicLoop, .noDevice, .notADirectory: warnReplaced(named: name)
-      case .wouldBlock:
-        builder.context.warn(
-          at: node.sourcePath(of: name), "cannot be read: another process holds a lease on it, and keeps it")
-      default: try work.readingFailed(at: node.sourcePath(of: name), because: error)
-      }
-      return nil
-    }
-    let status: FileStatus
-    do throws(Errno) { status = try descriptor.status() } catch {
-      try work.readingFailed(at: node.sourcePath(of: name), because: error)
-      return nil
-    }
-    guard status.kind == .regular else {
-      warnReplaced(named: name)
-      return nil
-    }
-    var flags: StorageFlags = status.isRacy(since: moment, on: node.identity) ? .racy : []
-    let attributes = try work.attributes(of: descriptor, by: .descriptor, flags: &flags) { node.sourcePath(of: name) }
-    var file = SourceFile(
-      descriptor: descriptor, name: name, status: status, attributes: attributes, flags: flags, dump: node.dump)
+    guard var file = try directory.openFile(name) else { return nil }
     if let dump = node.dump {
       if let entry = try takeIn(&file, of: dump, comparedWith: before) { return entry }
     } else if let before, let entry = try reuse(before, for: file) {
       return entry
     }
     return try copy(&file, updating: before)
-  }
-
-  private func warnReplaced(named name: [UInt8]) {
-    builder.context.warn(at: node.sourcePath(of: name), "was replaced by something else while it was opened")
   }
 
   // MARK: The content is stored already
@@ -207,8 +149,8 @@ struct FileStorer {
     var path: [UInt8] { node.sourcePath(of: name) }
     // The space that a file with shared blocks will take is not known beforehand.
     if old == nil { try builder.context.space.take(min(file.status.size, file.status.blocks &* 512), for: path) }
-    let result: (pass: PassResult, isStill: Bool)
-    do throws(CopyError) { result = try copyUntilStill(&file, to: target.descriptor, updating: old) } catch {
+    let pass: PassResult
+    do throws(CopyError) { pass = try copyUntilStill(&file, to: target.descriptor, updating: old) } catch {
       switch error {
       case .interrupted:
         try checkForSignal()
@@ -219,50 +161,26 @@ struct FileStorer {
       try builder.remove(target, for: path)
       return nil
     }
-    if file.status.isRacy(since: moment, on: node.identity) { file.flags.insert(.racy) }
-    if !result.isStill {
-      file.flags.formUnion([.changedWhileRead, .racy])
-      builder.context.warn(at: path, "changed each time it was read; the copy may mix several moments")
-      if let dump = file.dump { throw dump.refusal(at: path) }
-    }
-    return try finish(target, for: file, pass: result.pass)
+    if file.flags.contains(.changedWhileRead), let dump = file.dump { throw dump.refusal(at: path) }
+    return try finish(target, for: file, pass: pass)
   }
 
-  /// Copies a file, again and again while it changes, a few times. `isStill` is false if it changed each time.
   private func copyUntilStill(
     _ file: inout SourceFile, to target: borrowing Descriptor, updating old: OldVersion?
-  ) throws(CopyError) -> (pass: PassResult, isStill: Bool) {
-    var pass = PassResult(digest: .ofNothing, byteCount: 0)
-    for (attempt, pause) in Self.pausesMilliseconds.enumerated() {
-      if attempt > 0 {
-        CurrentProcess.sleep(milliseconds: pause)
-        try beginAgain(&file, target: target)
-      }
+  ) throws(CopyError) -> PassResult {
+    try directory.readUntilStill(&file) { file, attempt throws(CopyError) in
       let status = file.status
       if attempt == 0, let old {
-        pass = try reader.update(
+        return try reader.update(
           target, holding: old, from: file.descriptor, byteCount: status.size, hasHoles: status.hasHoles)
-      } else {
-        pass = try reader.copy(
-          file.descriptor, to: target, byteCount: status.size, hasHoles: status.hasHoles, elidingZeros: true)
       }
-      let after: FileStatus
-      do throws(Errno) { after = try file.descriptor.status() } catch { throw .reading(error) }
-      if after.isSameState(as: status), pass.byteCount == status.size { return (pass, true) }
+      if attempt > 0 { try empty(target) }
+      return try reader.copy(
+        file.descriptor, to: target, byteCount: status.size, hasHoles: status.hasHoles, elidingZeros: true)
     }
-    return (pass, false)
   }
 
-  private func beginAgain(_ file: inout SourceFile, target: borrowing Descriptor) throws(CopyError) {
-    do throws(Errno) { file.status = try file.descriptor.status() } catch { throw .reading(error) }
-    do throws(Failure) {
-      var flags = file.flags
-      file.attributes = try work.attributes(of: file.descriptor, by: .descriptor, flags: &flags) {
-        [node, name = file.name] in node.sourcePath(of: name)
-      }
-      file.flags = flags
-    } catch { throw .reading(.outOfMemory) }
-    do throws(Errno) { try file.descriptor.seek(to: 0) } catch { throw .reading(error) }
+  private func empty(_ target: borrowing Descriptor) throws(CopyError) {
     do throws(Errno) {
       try target.setLength(0)
       try target.seek(to: 0)

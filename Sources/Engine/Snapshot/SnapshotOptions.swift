@@ -77,6 +77,9 @@ public struct SnapshotOptions: Sendable {
     isOwn(source) ? label + TreePath(parsing: source) : TreePath(parsing: source)
   }
 
+  /// The sources by their paths from the snapshot's root, each with the directory that it is read from.
+  public var places: [(place: TreePath, directory: [UInt8])] { sources.map { (place(of: $0), origin(of: $0)) } }
+
   /// True if a source lies below the snapshot's own label.
   func isOwn(_ source: [UInt8]) -> Bool { source.first == slash }
 

@@ -1,5 +1,5 @@
 internal import Catalog
-internal import Model
+public import Model
 internal import Posix
 public import Repository
 internal import Synchronization
@@ -24,6 +24,25 @@ public func takeSnapshot(
   } catch { throw .writing("take a snapshot in", at: repository.path, because: error) }
 }
 
+/// Makes the catalog of a snapshot whose files go from the sources straight to a remote.
+///
+/// `cache` holds the catalogs of the remote and no files. The new catalog becomes a snapshot of the cache. The files at
+/// `unsteady` are copied into its tree, each named by its digest. `remote` has the snapshots before it.
+public func takeCatalog(
+  of options: SnapshotOptions, in cache: Repository, behind remote: SnapshotList, unsteady: Set<TreePath>,
+  program: String, progress: Progress, monitor: any Monitor
+) throws(Failure) -> SnapshotResult {
+  do {
+    let absent = try options.absentSources()
+    var present = options
+    present.sources.removeAll { source in absent.contains { $0.path == source } }
+    var run = SnapshotRun(
+      options: present, absent: absent, repository: cache, program: program, progress: progress,
+      monitor: OnceMonitor(monitor: monitor), treeless: (remote, unsteady))
+    return try run.takeOfPresentSources()
+  } catch { throw .writing("keep the catalog of a snapshot in", at: cache.path, because: error) }
+}
+
 /// The phases of a run. They are repeated if a source or the spare turns out to be unusable.
 private struct SnapshotRun {
   /// The options, with the present sources alone.
@@ -35,6 +54,8 @@ private struct SnapshotRun {
   let monitor: any Monitor
   let start = Clock.monotonic()
   var mayRecycle = true
+  /// For a snapshot without a local tree: the remote's snapshots, and the files to copy; otherwise `nil`.
+  var treeless: (remote: SnapshotList, unsteady: Set<TreePath>)?
 
   mutating func takeOfPresentSources() throws -> SnapshotResult {
     for source in absent {
@@ -85,16 +106,20 @@ private struct SnapshotRun {
     for source in unwelcome { warn(at: source.path, source.reason) }
     var newest: StoredTree?
     if let name = list.newest?.name {
-      // A killed run may have published a snapshot without `latest`.
-      do { try repository.publication.pointLatest(to: name) } catch { repository.problems.note(error) }
       var tree: Directory?
-      do { tree = try repository.openTree(of: name) } catch { cannotLink(to: name, because: error.message) }
+      if treeless == nil {
+        // A killed run may have published a snapshot without `latest`.
+        do { try repository.publication.pointLatest(to: name) } catch { repository.problems.note(error) }
+        do { tree = try repository.openTree(of: name) } catch { cannotLink(to: name, because: error.message) }
+      }
       newest = StoredTree(of: name, catalog: try repository.openCatalog(of: name), root: tree, in: repository)
       progress.expectedEntries.store(list.newest?.summary.root.totals.entries ?? 0, ordering: .relaxed)
     }
     let older = try OlderTrees(list, newest: newest, of: options, in: repository)
-    do { return try buildAndPublish(comparedWith: older) } catch let error
-      where meansNoRoom(error) && (error as? Failure)?.isSuspect != true
+    do {
+      return try treeless == nil ? buildAndPublish(comparedWith: older) : makeCatalog(comparedWith: older)
+    } catch let error
+      where treeless == nil && meansNoRoom(error) && (error as? Failure)?.isSuspect != true
     {
       // A disaster makes the older snapshots necessary, even if it cannot be published.
       let guards: Guards
@@ -159,23 +184,23 @@ private struct SnapshotRun {
     return ahead.guards
   }
 
-  private func work(comparedWith older: OlderTrees, context: BuildContext, builder: SnapshotBuilder?) -> SnapshotWork {
+  private func work(
+    comparedWith older: OlderTrees, context: BuildContext, builder: SnapshotBuilder?, treeless: TreelessSnapshot? = nil
+  ) -> SnapshotWork {
     SnapshotWork(
       options: options, leftOut: absent, trees: older.trees, base: older.base,
-      guards: older.guards(limits: options.guardLimits), in: context, builder: builder)
+      guards: older.guards(limits: options.guardLimits), in: context, builder: builder, treeless: treeless)
   }
 
   // MARK: The snapshot
 
   /// A snapshot that is being built.
   private struct Draft {
-    let builder: SnapshotBuilder
+    let pending: PendingSnapshot
     let work: SnapshotWork
     let root: SnapshotNode
     let started: Timestamp
     let sequence: UInt64
-
-    var pending: PendingSnapshot { builder.pending }
   }
 
   private func buildAndPublish(comparedWith found: OlderTrees) throws -> SnapshotResult {
@@ -219,17 +244,12 @@ private struct SnapshotRun {
     let work = work(comparedWith: older, context: context, builder: builder)
     // The time is taken after the wait for a unique name, in case two runs fall into one second.
     return Draft(
-      builder: builder, work: work, root: work.rootNode(), started: Clock.now(),
-      sequence: older.list.nextSequence)
+      pending: pending, work: work, root: work.rootNode(), started: Clock.now(), sequence: older.list.nextSequence)
   }
 
   /// Walks the sources, and judges the changes before anything is published.
   private func build(_ draft: Draft) throws -> Subtree {
-    try walkTree(draft.work, from: draft.root, threads: options.threads)
-    try checkForSignal()
-    guard let tree = draft.root.build.result else { throw Failure(.failed, "the walk ended without a root") }
-    try checkFrozen()
-    try draft.work.guards.checkGone()
+    let tree = try walk(draft)
     let suspects = draft.work.guards.suspects()
     for suspect in suspects { warn(at: suspect.source, sentence(about: suspect)) }
     if let first = suspects.first {
@@ -239,6 +259,15 @@ private struct SnapshotRun {
         because: suspects, at: draft.started)
     }
     for dump in draft.work.dumpedTrees.withLock({ $0 }) { try holdLast(before: dump, at: draft.started) }
+    return tree
+  }
+
+  private func walk(_ draft: Draft) throws -> Subtree {
+    try walkTree(draft.work, from: draft.root, threads: options.threads)
+    try checkForSignal()
+    guard let tree = draft.root.build.result else { throw Failure(.failed, "the walk ended without a root") }
+    try checkFrozen()
+    try draft.work.guards.checkGone()
     return tree
   }
 
@@ -301,11 +330,55 @@ private struct SnapshotRun {
     return SnapshotResult(snapshot: snapshot, previous: list.newest?.name, elapsedSeconds: Clock.monotonic() - start)
   }
 
+  // MARK: Without a tree
+
+  /// Makes the catalog alone. The remote judges whether most files changed at once, and holds its rotation.
+  private func makeCatalog(comparedWith found: OlderTrees) throws -> SnapshotResult {
+    var older = found
+    older.search(
+      first: try repository.publication.unfinished().map {
+        StoredTree(of: $0.name, catalog: $0.catalog, root: nil, in: repository, isUnfinished: true)
+      })
+    var context = BuildContext(
+      repository: repository, capabilities: Capabilities(), space: SpaceGuard(in: repository), progress: progress,
+      monitor: monitor)
+    context.isRoot = false
+    let remote = treeless?.remote ?? SnapshotList()
+    var now = Clock.now()
+    while remote.snapshots.contains(where: { $0.name.seconds == now.seconds }) {
+      CurrentProcess.sleep(milliseconds: 100)
+      now = Clock.now()
+    }
+    let pending = try repository.publication.beginSnapshot(
+      at: now, catalogBytes: older.base.map { older.trees[$0].catalog.byteCount } ?? 0, mayRecycle: false)
+    let work = work(
+      comparedWith: older, context: context, builder: nil,
+      treeless: TreelessSnapshot(records: pending.sink, copies: pending.tree, unsteady: treeless?.unsteady ?? []))
+    let draft = Draft(
+      pending: pending, work: work, root: work.rootNode(), started: Clock.now(),
+      sequence: max(older.list.nextSequence, (remote.snapshots.map(\.summary.sequence).max() ?? 0) &+ 1))
+    defer { draft.root.release() }
+    var isBuilt = false
+    do {
+      let summary = try summary(of: walk(draft), in: draft)
+      isBuilt = true
+      try pending.publishCatalog(summary, with: FrameWriter(sink: pending.sink))
+      try repository.publication.recover(keepingUnfinished: false)
+      return SnapshotResult(
+        snapshot: Snapshot(name: pending.name, summary: summary), previous: older.list.newest?.name,
+        elapsedSeconds: Clock.monotonic() - start)
+    } catch {
+      if !isBuilt, mayBeKept(error) { salvage(draft) }
+      try? repository.publication.recover()
+      throw error
+    }
+  }
+
   /// Keeps the copied files for the next run.
   private func salvage(_ draft: Draft) {
     guard progress.copied.value + progress.moved.value > 0 else { return }
     let writer = FrameWriter(sink: draft.pending.sink)
-    guard let tree = try? draft.builder.closeUnfinished(draft.root, into: writer), (try? writer.flush()) != nil,
+    guard let tree = try? draft.work.closeUnfinished(draft.root, into: writer), (try? writer.flush()) != nil,
       var summary = try? summary(of: tree, in: draft)
     else { return }
     summary.outcome = .unfinished

@@ -44,8 +44,10 @@ final class SnapshotWork: TreeWork {
   let context: BuildContext
   /// `nil` for a look-ahead, which counts the needed space and changes nothing.
   let builder: SnapshotBuilder?
-  /// Takes the records of a look-ahead that makes a catalog; `nil` for every other run.
+  /// Takes the records of a run that makes a catalog and no tree; `nil` for every other run.
   let records: (any FrameSink)?
+  /// The parts of a snapshot without a local tree; `nil` for every other run.
+  let treeless: TreelessSnapshot?
   let options: SnapshotOptions
   /// The trees whose entries may be linked, in the search order for moved files.
   let trees: [StoredTree]
@@ -72,11 +74,13 @@ final class SnapshotWork: TreeWork {
 
   init(
     options: SnapshotOptions, leftOut: [AbsentSource], trees: [StoredTree], base: Int?, guards: Guards,
-    in context: BuildContext, builder: SnapshotBuilder?, records: (any FrameSink)? = nil
+    in context: BuildContext, builder: SnapshotBuilder?, records: (any FrameSink)? = nil,
+    treeless: TreelessSnapshot? = nil
   ) {
     self.context = context
     self.builder = builder
-    self.records = records
+    self.records = treeless?.records ?? records
+    self.treeless = treeless
     self.options = options
     self.trees = trees
     self.base = base
@@ -87,6 +91,9 @@ final class SnapshotWork: TreeWork {
       options.sources.contains { $0 == [slash] || path.starts(with: $0 + [slash]) }
     }
   }
+
+  /// True unless the walk is only a look-ahead.
+  private var takesSnapshot: Bool { builder != nil || treeless != nil }
 
   func rootNode() -> SnapshotNode {
     let tree = base.map { trees[$0] }
@@ -99,7 +106,7 @@ final class SnapshotWork: TreeWork {
       finder: StoredFinder(trees: trees, base: base),
       tools: BuildTools(
         writer: FrameWriter(sink: builder?.pending.sink ?? records ?? NoSink()),
-        reader: FileReader(for: .storing, counting: context.progress)))
+        reader: FileReader(for: treeless == nil ? .storing : .sending, counting: context.progress)))
   }
 
   func finish(with worker: SnapshotWorker) throws { try worker.tools.writer.flush() }
@@ -136,7 +143,6 @@ final class SnapshotWork: TreeWork {
     let base = try baseRecord(of: node, with: worker)
     node.build.attributes = try directoryAttributes(of: node, record: base)
     let encoder = worker.tools.takeEncoder()
-    node.build.encoder = encoder
     var flags: EntryFlags = node.build.isSynthetic ? .synthetic : []
     let isListed = try node.isListed && list(node, with: worker)
     if node.isListed, !isListed, !node.isSkipped {
@@ -145,6 +151,7 @@ final class SnapshotWork: TreeWork {
       countGone(node.comparedSubtree.map { $0.totals.entries &- 1 }, in: node)
     }
     encoder.begin(with: node.build.metadata, flags: flags, attributes: node.build.attributes)
+    node.build.encoder = encoder
     if isListed {
       try merge(
         DirectoryContext(
@@ -200,6 +207,10 @@ final class SnapshotWork: TreeWork {
         var merge = try DirectoryMerge(
           of: directory, atSamePath: atSamePath, storer: EntryStorer(of: directory, with: builder))
         try merge.run()
+      } else if let treeless {
+        var merge = try DirectoryMerge(
+          of: directory, atSamePath: atSamePath, storer: CatalogStorer(of: directory, for: treeless))
+        try merge.run()
       } else if records != nil {
         var merge = try DirectoryMerge(of: directory, atSamePath: atSamePath, storer: StatusStorer(of: directory))
         try merge.run()
@@ -219,7 +230,7 @@ final class SnapshotWork: TreeWork {
   /// page is dirty. Therefore all pages are made clean once, before the first file is read. A page that becomes dirty
   /// later gives its file a later ctime, and the file counts as racy.
   private func flushMoment(of node: SnapshotNode) -> Timestamp? {
-    guard builder != nil, node.isListed, node.dump == nil, let source = node.source, let status = node.sourceStatus
+    guard takesSnapshot, node.isListed, node.dump == nil, let source = node.source, let status = node.sourceStatus
     else { return nil }
     return settled.withLock { moments in
       if let moment = moments[status.device] { return moment }
@@ -345,6 +356,23 @@ final class SnapshotWork: TreeWork {
     node.build.target = nil
     node.children = []
     node.build.encoder = nil
-    if node.isSource, builder != nil { options.onRead[node.sourcePath]?() }
+    if node.isSource, takesSnapshot { options.onRead[node.sourcePath]?() }
+  }
+
+  /// Closes the open records, children first, after a walk that did not end.
+  ///
+  /// The stored entries can then be found again.
+  func closeUnfinished(_ root: SnapshotNode, into writer: FrameWriter) throws -> Subtree? {
+    let hasher = SHA256()
+    var nodes = [root]
+    var next = 0
+    while next < nodes.count {
+      nodes += nodes[next].children
+      next += 1
+    }
+    for node in nodes.reversed() {
+      if node.build.target != nil || treeless != nil { try node.closeRecord(into: writer, with: hasher) }
+    }
+    return root.build.result
   }
 }

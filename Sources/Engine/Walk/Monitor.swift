@@ -76,7 +76,7 @@ public final class Progress: Sendable {
   func expectLess(bytes: UInt64) { expectedBytes.wrappingSubtract(bytes, ordering: .relaxed) }
 
   /// Resets the counts of a run that begins again.
-  func restart() {
+  public func restart() {
     entries.store(0, ordering: .relaxed)
     files.store(0, ordering: .relaxed)
     directories.store(0, ordering: .relaxed)

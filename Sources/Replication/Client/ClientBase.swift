@@ -11,10 +11,11 @@ struct ClientBase {
   /// The lock on the tree of `files`.
   private let lock: FileLock?
 
-  init(candidate: BaseCandidate, in repository: Repository) throws {
+  /// Without `hasFiles`, the repository is a cache of catalogs.
+  init(candidate: BaseCandidate, in repository: Repository, hasFiles: Bool) throws {
     name = candidate.name
     finder = BaseFinder(for: CatalogReader(reading: try repository.pushMemory.openCatalog(of: candidate)))
-    lock = candidate.isHere ? try? repository.locks.lockShared(candidate.name) : nil
+    lock = hasFiles && candidate.isHere ? try? repository.locks.lockShared(candidate.name) : nil
     let tree = lock == nil ? nil : try? repository.openTree(of: candidate.name)
     files = tree.map { StoredFiles(in: $0) }
   }

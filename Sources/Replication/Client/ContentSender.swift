@@ -24,29 +24,37 @@ final class ContentSender {
   private let stream: OutgoingStream
   private let name: SnapshotName
   private let label: [UInt8]
-  private let files: StoredFiles
+  private let files: any SnapshotFiles
+  /// The files of the sources that are no longer as the catalog has them; `nil` if the files are stored.
+  private(set) var changed: [TreePath]?
   private let base: ClientBase?
   private let progress: PushProgress
   private let monitor: any Monitor
   private let finder = DeltaFinder()
   private let buffer = LiteralBuffer()
 
-  /// `tree` is the local tree of `snapshot`.
+  /// `files` are those of `snapshot`.
   init(
-    to stream: OutgoingStream, of snapshot: Snapshot, tree: Directory, base: ClientBase?, progress: PushProgress,
-    monitor: any Monitor
+    to stream: OutgoingStream, of snapshot: Snapshot, files: any SnapshotFiles, base: ClientBase?,
+    progress: PushProgress, monitor: any Monitor
   ) {
     self.stream = stream
     name = snapshot.name
     label = snapshot.summary.label
-    files = StoredFiles(in: tree)
+    self.files = files
+    changed = files is SourceFiles ? [] : nil
     self.base = base
     self.progress = progress
     self.monitor = monitor
   }
 
+  /// Opens a file. `nil` if it is in the sources and has changed there; then it is noted.
+  func openUnlessChanged(_ path: TreePath, row: FileRow) throws -> File? {
+    do { return try open(path, row: row) } catch is ChangedFiles { return nil }
+  }
+
   func open(_ path: TreePath, row: FileRow) throws -> File {
-    switch files.open(path, byteCount: row.size, onRead: countRead) {
+    switch files.open(path, row: row, onRead: countRead) {
     case .opened(let source): return File(path: path, source: source)
     case .unknown(let error):
       throw Failure(
@@ -83,8 +91,13 @@ final class ContentSender {
           + "see: treering verify \(base.name)"))
   }
 
-  private func damaged(_ path: TreePath, because reason: String) -> Failure {
-    Failure(
+  /// The error for a file that cannot be sent.
+  private func damaged(_ path: TreePath, because reason: String) -> any Error {
+    if changed != nil {
+      changed?.append(path)
+      return ChangedFiles(paths: [path])
+    }
+    return Failure(
       .damaged, "the snapshot \(name) is damaged here: \(displayName(path.atSource(label: label))): \(reason)",
       hint: "see: treering verify \(name)")
   }
@@ -148,6 +161,17 @@ final class ContentSender {
     let before = sender.position
     try sender.end()
     progress.bytesDone.add(sender.position - before, ordering: .relaxed)
+  }
+
+  /// Checks a file that was sent. One of the sources that has changed since the walk, and not only grown, is noted.
+  func confirm(_ file: File, as row: FileRow) throws {
+    guard changed != nil, !file.source.isStill(row) else { return }
+    do { try check(file, against: row.digest) } catch is ChangedFiles {}
+  }
+
+  /// Throws if some file has changed: the snapshot cannot be as its catalog has it.
+  func checkForChanges() throws {
+    if let changed, !changed.isEmpty { throw ChangedFiles(paths: changed) }
   }
 
   /// Throws if the file's bytes do not match `digest`.

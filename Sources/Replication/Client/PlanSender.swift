@@ -23,6 +23,8 @@ struct PlanSender {
   let answers: PushAnswers
   let connection: Connection
   let progress: PushProgress
+  /// True if the hints about the source are sent, too.
+  let sendsHints: Bool
   var isFolderSent = false
   /// The position in the folder after the last file sent.
   var nextFile = 0
@@ -41,6 +43,8 @@ struct PlanSender {
       if batch.contains(where: \.hasSignature) { try stream.flush() }
       for (item, hasSignature) in batch { try send(item, hasSignature: hasSignature) }
     }
+    try stream.flush()
+    try contents.checkForChanges()
     try stream.write(.end)
     try stream.flush()
   }
@@ -72,7 +76,7 @@ struct PlanSender {
       !parts.known.contains(row.digest.prefix)
     else { return nil }
     guard row.digest.isSparse || before.row.digest.isSparse else { return before }
-    let file = try contents.open(item.folder.path(of: row), row: row)
+    guard let file = try contents.openUnlessChanged(item.folder.path(of: row), row: row) else { return nil }
     return file.source.storedBytes > Self.signatureBytes(of: before.row) ? before : nil
   }
 
@@ -135,6 +139,10 @@ struct PlanSender {
     }
     try stream.write(.record(base: base(of: folder), byteCount: content.count))
     try contents.send(record: content, base: (folder.base?.record.content).map { Array($0) })
+    guard sendsHints else { return }
+    let hints = try folder.record.sourceHints()
+    try stream.write(.hints(byteCount: hints.count))
+    try contents.send(record: hints, base: nil)
   }
 
   /// Throws if the server is too old for the record. Such a server would refuse it without a reason.
@@ -156,7 +164,7 @@ struct PlanSender {
     _ row: FileRow, at index: Int, in folder: PushPlan.Folder, before: PushPlan.BaseFile?, signature: Signature?
   ) throws {
     let path = folder.path(of: row)
-    let file = try contents.open(path, row: row)
+    guard let file = try contents.openUnlessChanged(path, row: row) else { return }
     let offset = min(parts.partialBytes[row.digest] ?? 0, row.size)
     if !version.hasPartialFileList { parts.partialBytes = [:] }
     progress.bytesDone.add(offset, ordering: .relaxed)
@@ -177,6 +185,7 @@ struct PlanSender {
     try stream.write(.file(skip: UInt64(index - nextFile), source: source, offset: offset))
     nextFile = index + 1
     try contents.send(file, from: offset, base: base, mayHaveHoles: row.digest.isSparse)
+    try contents.confirm(file, as: row)
     if let before, old?.hasFailed == true { contents.warnOfBase(before) }
   }
 }

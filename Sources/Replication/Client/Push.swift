@@ -37,6 +37,21 @@ public struct PushResult: Sendable {
   public var elapsedSeconds: Double
 }
 
+/// Sends a snapshot whose catalog is in a cache, and whose files are those of the sources.
+public func push(
+  _ snapshot: Snapshot, of cache: Repository, files: SourceFiles, over connection: Connection, progress: PushProgress,
+  monitor: any Monitor
+) throws(Failure) -> SourcePush<PushResult> {
+  try connection.annotatingErrors {
+    do {
+      return .done(
+        try PushClient(
+          snapshot, of: cache, files: files, over: connection, progress: progress, monitor: monitor
+        ).run(isDryRun: false))
+    } catch let changed as ChangedFiles { return .filesChanged(changed.paths) }
+  }
+}
+
 /// Sends a snapshot to a remote, which publishes it under the same name.
 ///
 /// Throws a `Failure`. The remote then keeps the data sent, and the next push of the same snapshot continues from it.

@@ -18,7 +18,9 @@ final class PushClient {
   private let start = Clock.monotonic()
 
   private let new: CatalogReader
-  private let tree: Directory
+  private let files: any SnapshotFiles
+  /// False if the repository is a cache of catalogs, and the files are those of the sources.
+  private let hasTrees: Bool
   private let lock: FileLock
   private let candidates: [BaseCandidate]
   /// The snapshot's summary, with the time that places it in this repository.
@@ -26,8 +28,8 @@ final class PushClient {
   private var base: ClientBase?
 
   init(
-    _ snapshot: Snapshot, of repository: Repository, over connection: Connection, progress: PushProgress,
-    monitor: any Monitor
+    _ snapshot: Snapshot, of repository: Repository, files: SourceFiles? = nil, over connection: Connection,
+    progress: PushProgress, monitor: any Monitor
   ) throws {
     self.snapshot = snapshot
     self.repository = repository
@@ -38,7 +40,8 @@ final class PushClient {
     answers = PushAnswers(over: connection.channel, remote: remote, monitor: monitor)
     lock = try repository.locks.lockShared(snapshot.name)
     new = CatalogReader(reading: try repository.openCatalog(of: snapshot.name))
-    tree = try repository.openTree(of: snapshot.name)
+    hasTrees = files == nil
+    self.files = try files ?? StoredFiles(in: repository.openTree(of: snapshot.name))
     let list = try repository.snapshots()
     candidates = try repository.pushMemory.baseCandidates(
       for: snapshot, remote: connection.repositoryID, in: list, limit: Wire.candidates)
@@ -80,10 +83,11 @@ final class PushClient {
     defer { ticker.stop() }
     try agreeOnSpace(measure(with: parts))
     let stream = OutgoingStream(over: connection.channel)
-    let contents = ContentSender(to: stream, of: snapshot, tree: tree, base: base, progress: progress, monitor: monitor)
+    let contents = ContentSender(
+      to: stream, of: snapshot, files: files, base: base, progress: progress, monitor: monitor)
     var sender = PlanSender(
       plan: PushPlan(of: new, base: base?.finder), snapshot: snapshot, base: base, parts: parts, stream: stream,
-      contents: contents, answers: answers, connection: connection, progress: progress)
+      contents: contents, answers: answers, connection: connection, progress: progress, sendsHints: sendsHints)
     try sender.run()
     progress.isBuilding.store(true, ordering: .relaxed)
     let published = try sendMissingParts(with: contents, over: stream)
@@ -99,7 +103,7 @@ final class PushClient {
     let request = Request.push(
       PushRequest(
         name: snapshot.name, client: repository.id, summary: summary,
-        candidates: candidates.map(\.summary.root.digest)))
+        candidates: candidates.map(\.summary.root.digest), hasSourceHints: sendsHints))
     let frame = request.frame
     guard frame.payload.count <= Wire.frameBytes else {
       throw Failure(.remote, "the snapshot \(snapshot.name) has too many sources to be pushed")
@@ -117,8 +121,11 @@ final class PushClient {
     return try answers.receiveParts(accept, of: snapshot.summary)
   }
 
+  /// Without a repository here, the server's catalog has to tell which files are unchanged if the cache is lost.
+  private var sendsHints: Bool { !hasTrees && connection.version.hasSourceHints }
+
   private func openBase(_ candidate: BaseCandidate) -> ClientBase? {
-    do { return try ClientBase(candidate: candidate, in: repository) } catch {
+    do { return try ClientBase(candidate: candidate, in: repository, hasFiles: hasTrees) } catch {
       warnOfBase(candidate.name, because: error)
       return nil
     }
@@ -136,7 +143,7 @@ final class PushClient {
   private func measure(with parts: ServerParts) throws -> SpaceNeeds {
     func measure() throws -> SpaceNeeds {
       let measure = try PushMeasure(
-        of: PushPlan(of: new, base: base?.finder), parts: parts, files: StoredFiles(in: tree), progress: progress)
+        of: PushPlan(of: new, base: base?.finder), parts: parts, files: files, progress: progress)
       progress.bytesExpected.store(measure.bytes, ordering: .relaxed)
       return measure.needs
     }
@@ -195,6 +202,7 @@ final class PushClient {
 
   /// Records the push in the repository. The server has the snapshot, so an error is only a warning.
   private func remember() {
+    guard hasTrees else { return }
     do {
       try repository.pushMemory.remember(
         snapshot.name, to: connection.repositoryID, address: connection.options.recordedAddress)

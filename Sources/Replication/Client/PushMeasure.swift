@@ -7,12 +7,12 @@ struct PushMeasure {
   private(set) var needs = SpaceNeeds()
   private(set) var bytes: UInt64 = 0
   private let parts: ServerParts
-  private let files: StoredFiles
+  private let files: any SnapshotFiles
   private var seen: Set<UInt64>
   private var linkGroups: Set<UInt64> = []
 
-  /// Adds up the items of `plan`. `files` is the local tree, and `parts` is what the server has.
-  init(of plan: PushPlan, parts: ServerParts, files: StoredFiles, progress: PushProgress) throws {
+  /// Adds up the items of `plan`. `files` are those of the snapshot, and `parts` is what the server has.
+  init(of plan: PushPlan, parts: ServerParts, files: any SnapshotFiles, progress: PushProgress) throws {
     self.parts = parts
     self.files = files
     seen = parts.known
@@ -47,7 +47,7 @@ struct PushMeasure {
     // All hard links of one inode together take its space once.
     if let group = row.linkGroup, !linkGroups.insert(group).inserted { return }
     needs.inodes += 1
-    let size = files.storedBytes(of: folder.path(of: row), byteCount: row.size)
+    let size = files.storedBytes(of: folder.path(of: row), row: row)
     if isSent {
       needs.bytes &+= size - min(size, parts.partialBytes[row.digest] ?? 0)
     } else {

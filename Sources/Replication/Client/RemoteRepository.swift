@@ -88,10 +88,16 @@ public final class RemoteRepository: VerifiableStore, Sendable {
 
   /// Opens a snapshot's catalog. Only the parts that are read are fetched.
   public func openCatalog(of name: SnapshotName) throws(Failure) -> OpenCatalog {
+    let source = try catalogSource(of: name)
+    return try connection.annotatingErrors { try OpenCatalog(reading: source) }
+  }
+
+  /// The bytes of a snapshot's catalog.
+  public func catalogSource(of name: SnapshotName) throws(Failure) -> any CatalogSource {
     try connection.annotatingErrors {
       try connection.channel.send(Request.openCatalog(name).frame)
       let size = try connection.channel.receive(CatalogSize.self)
-      return try OpenCatalog(reading: RemoteCatalog(of: name, over: connection, byteCount: size.byteCount))
+      return RemoteCatalog(of: name, over: connection, byteCount: size.byteCount)
     }
   }
 

@@ -1,3 +1,5 @@
+internal import Catalog
+internal import Engine
 internal import Model
 internal import Posix
 
@@ -13,22 +15,44 @@ enum StoredVersion {
   var source: StoredSource? { if case .opened(let source) = self { source } else { nil } }
 }
 
+/// The files of a snapshot that is sent.
+protocol SnapshotFiles: AnyObject {
+  /// Opens a regular file of the catalog. `onRead` gets the bytes of each read.
+  func open(_ path: TreePath, row: FileRow, onRead: @escaping (UInt64) -> Void) -> StoredVersion
+}
+
+extension SnapshotFiles {
+  /// Holes of smaller files are not worth a search.
+  private var largeBytes: UInt64 { 1 << 20 }
+
+  /// The disk space that a file takes, in whole blocks. Holes of a large file take none.
+  func storedBytes(of path: TreePath, row: FileRow) -> UInt64 {
+    let blocks = row.size > UInt64.max - 4096 ? row.size : (row.size + 4095) & ~4095
+    guard row.size >= largeBytes, let source = open(path, row: row, onRead: { _ in }).source else { return blocks }
+    return min(blocks, source.storedBytes)
+  }
+}
+
+extension SourceFiles: SnapshotFiles {
+  func open(_ path: TreePath, row: FileRow, onRead: @escaping (UInt64) -> Void) -> StoredVersion {
+    do throws(Errno) {
+      let file = try open(path, row: row)
+      let status = try file.status()
+      return .opened(StoredSource(file: file, status: status, byteCount: row.size, onRead: onRead))
+    } catch { return .damaged }
+  }
+}
+
 /// Opens files of a snapshot's tree. Successive files of one directory share its descriptor.
-final class StoredFiles {
+final class StoredFiles: SnapshotFiles {
   private let root: Directory
   private var last: (path: TreePath, directory: Directory)?
 
   init(in root: Directory) { self.root = root }
 
-  /// The disk space that a file takes, in whole blocks. Holes of a large file take none.
-  func storedBytes(of path: TreePath, byteCount: UInt64) -> UInt64 {
-    let blocks = byteCount > UInt64.max - 4096 ? byteCount : (byteCount + 4095) & ~4095
-    guard byteCount >= Self.largeBytes, let source = open(path, byteCount: byteCount).source else { return blocks }
-    return min(blocks, source.storedBytes)
+  func open(_ path: TreePath, row: FileRow, onRead: @escaping (UInt64) -> Void) -> StoredVersion {
+    open(path, byteCount: row.size, onRead: onRead)
   }
-
-  /// Holes of smaller files are not worth a search.
-  private static let largeBytes: UInt64 = 1 << 20
 
   /// Opens the regular file of `byteCount` bytes that the catalog has at `path`. `onRead` gets the bytes of each read.
   func open(_ path: TreePath, byteCount: UInt64, onRead: @escaping (UInt64) -> Void = { _ in }) -> StoredVersion {

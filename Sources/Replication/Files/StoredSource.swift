@@ -1,6 +1,7 @@
 internal import Catalog
 internal import Delta
 internal import Engine
+internal import Model
 internal import Posix
 
 /// A stored file as the new or the old version of a delta.
@@ -17,19 +18,32 @@ final class StoredSource: ByteSource {
   /// The data that the last search for holes found.
   private var data: Range<UInt64> = 0..<0
 
-  init(file: consuming Descriptor, status: FileStatus, onRead: @escaping (UInt64) -> Void = { _ in }) {
+  /// With `byteCount`, the file is read only so far.
+  init(
+    file: consuming Descriptor, status: FileStatus, byteCount: UInt64? = nil,
+    onRead: @escaping (UInt64) -> Void = { _ in }
+  ) {
     self.file = file
-    byteCount = status.size
-    storedBytes = min(status.size, status.blocks &* 512)
+    let size = byteCount ?? status.size
+    self.byteCount = size
+    storedBytes = min(size, status.blocks &* 512)
     hasHoles = status.hasHoles
     self.onRead = onRead
   }
 
+  /// True if the inode still has the time and the size that a catalog has of it.
+  func isStill(_ row: FileRow) -> Bool {
+    guard let status = try? file.status() else { return false }
+    return status.inode == row.hints.sourceInode && status.changed == row.hints.changed && status.size == row.size
+      && status.modified == row.metadata.modified
+  }
+
   func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws -> Int {
     try checkForSignal()
+    let wanted = Int(min(UInt64(buffer.count), byteCount - min(byteCount, offset)))
     var done = 0
-    while done < buffer.count {
-      let rest = UnsafeMutableRawBufferPointer(rebasing: buffer[done...])
+    while done < wanted {
+      let rest = UnsafeMutableRawBufferPointer(rebasing: buffer[done..<wanted])
       let count: Int
       do throws(Errno) { count = try file.read(into: rest, at: offset + UInt64(done)) } catch {
         hasFailed = true

@@ -13,6 +13,7 @@ final class PartsLog: Sendable {
     case movedRecord = 2
     case baseFile = 3
     case baseDirectory = 4
+    case hints = 5
   }
 
   private struct Part {
@@ -28,6 +29,7 @@ final class PartsLog: Sendable {
     var movedRecords: [Digest: Part] = [:]
     var baseFiles: [Digest: Part] = [:]
     var baseDirectories: [Digest: Part] = [:]
+    var hints: [Digest: Part] = [:]
   }
 
   /// The kind and the payload length in four bytes, the lowest first.
@@ -76,10 +78,14 @@ final class PartsLog: Sendable {
     }
     var reader = MessageReader(payload: payload)
     let digest = try reader.digest()
+    if kind == .hints {
+      index.hints[digest] = part
+      return
+    }
     _ = try reader.path()
     try reader.end()
     switch kind {
-    case .record: break
+    case .record, .hints: break
     case .movedRecord: index.movedRecords[digest] = part
     case .baseFile: index.baseFiles[digest] = part
     case .baseDirectory: index.baseDirectories[digest] = part
@@ -136,6 +142,16 @@ final class PartsLog: Sendable {
     return (record, digest)
   }
 
+  /// Stores the hints about the source of a record. They are checked when they are read.
+  func add(hints: [UInt8], of record: DirectoryRecord) throws {
+    let digest = SHA256().digest(of: Array(record.content))
+    _ = try DirectoryRecord(content: Array(record.content), sourceHints: hints)
+    try index.withLock { index in
+      guard index.hints[digest] == nil else { return }
+      index.hints[digest] = try append(.hints, payload: digest.bytes + hints, to: &index)
+    }
+  }
+
   func add(baseFile path: TreePath, for digest: ContentDigest) throws {
     // The plain and the sparse form of a digest share an entry. The builder compares the base's row with the new one.
     try append(.baseFile, path: path, for: digest.digest, to: \.baseFiles)
@@ -148,8 +164,12 @@ final class PartsLog: Sendable {
   // MARK: Reading
 
   func record(for digest: Digest) throws -> DirectoryRecord? {
-    guard let part = index.withLock({ $0.records[digest] }) else { return nil }
-    return try DirectoryRecord(content: try file.read(at: part.offset, count: part.byteCount))
+    let (part, hintsPart) = index.withLock { ($0.records[digest], $0.hints[digest]) }
+    guard let part else { return nil }
+    let content = try file.read(at: part.offset, count: part.byteCount)
+    guard let hintsPart else { return try DirectoryRecord(content: content) }
+    let hints = try file.read(at: hintsPart.offset, count: hintsPart.byteCount).dropFirst(Digest.byteCount)
+    return try DirectoryRecord(content: content, sourceHints: Array(hints))
   }
 
   /// The path at which the base has a directory or its previous version; `nil` if the name is the same.

@@ -179,7 +179,8 @@ final class PushReceiver {
     let snapshot: Snapshot
     do {
       snapshot = try buildSnapshot(
-        request.name, as: request.summary, isDatedByClient: !options.isAppendOnly, from: tree, base: base?.snapshot,
+        request.name, as: request.summary, isDatedByClient: !options.isAppendOnly, keepsMounts: request.hasSourceHints,
+        from: tree, base: base?.snapshot,
         in: repository, threads: options.threads,
         program: options.program, progress: push.progress, monitor: push.notes)
     } catch {

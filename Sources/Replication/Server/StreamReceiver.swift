@@ -68,6 +68,7 @@ struct StreamReceiver {
         }
         try staging.parts.add(baseDirectory: path, for: row.digest)
       case .signature(let path): try signatures.add(path)
+      case .hints(let byteCount): try receiveHints(byteCount: byteCount)
       case .end: return
       case .needed: throw ProtocolViolation("what was not asked for came")
       }
@@ -84,6 +85,14 @@ struct StreamReceiver {
     try pathCheck.enter(SHA256().digest(of: content), below: record.directories()) { try staging.parts.record(for: $0) }
     try staging.parts.add(record: content, movedFrom: base.flatMap { $0.isMoved ? $0.path : nil })
     directory = try OpenDirectory(record: record, basePath: base?.path)
+  }
+
+  private func receiveHints(byteCount: Int) throws {
+    guard push.request.hasSourceHints, let record = directory?.record else {
+      throw ProtocolViolation("hints belong to no directory")
+    }
+    let hints = try parts.receiveRecord(byteCount: byteCount, base: nil)
+    try staging.parts.add(hints: hints, of: record)
   }
 
   private mutating func enterKnown(_ digest: Digest, base: BaseDirectory?) throws {

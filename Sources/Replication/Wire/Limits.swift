@@ -48,7 +48,7 @@ enum Wire {
 
 struct ProtocolVersion: Sendable {
   /// The oldest and the newest version that this program speaks.
-  static let spoken: ClosedRange<UInt64> = 1...3
+  static let spoken: ClosedRange<UInt64> = 1...4
 
   let number: UInt64
 
@@ -64,4 +64,6 @@ struct ProtocolVersion: Sendable {
   var hasEarlyNotes: Bool { number >= 2 }
   /// Version 3 adds the archived logs of databases.
   var hasLogs: Bool { number >= 3 }
+  /// Version 4 adds hints about the source.
+  var hasSourceHints: Bool { number >= 4 }
 }

@@ -115,6 +115,8 @@ struct PushRequest {
   let summary: CatalogSummary
   /// The root digests of the snapshots whose catalogs the client has, the best base first.
   let candidates: [Digest]
+  /// True if hints about the source follow each record. The server keeps them for a client without a repository.
+  var hasSourceHints = false
 }
 
 extension PushRequest {
@@ -130,6 +132,8 @@ extension PushRequest {
     var candidates: [Digest] = []
     for _ in 0..<(try reader.count(limit: Wire.candidates)) { candidates.append(try reader.digest()) }
     self.candidates = candidates
+    hasSourceHints = !reader.isAtEnd
+    if hasSourceHints, try reader.integer() != 1 { throw ProtocolViolation("a push has an unknown flag") }
   }
 
   func encode(to writer: inout MessageWriter) {
@@ -138,6 +142,7 @@ extension PushRequest {
     writer.text(summary.encoded)
     writer.count(candidates.count)
     for candidate in candidates { writer.digest(candidate) }
+    if hasSourceHints { writer.integer(1) }
   }
 
   /// True if the path is absolute and has no empty name, `.` or `..`.

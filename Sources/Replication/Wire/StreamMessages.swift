@@ -10,6 +10,7 @@ enum StreamTag: UInt64 {
   case signature = 6
   case end = 7
   case needed = 8
+  case hints = 9
 }
 
 /// A message inside the zstd stream of a push.
@@ -26,6 +27,8 @@ enum StreamMessage {
   case baseDirectory(index: Int, path: TreePath)
   /// Requests the signature of the base's file.
   case signature(path: TreePath)
+  /// Hints about the source of the last record. Instructions for a body of `byteCount` bytes follow.
+  case hints(byteCount: Int)
   case end
   /// The requested part. Instructions follow: for a record of `recordByteCount` bytes, or for a content.
   case needed(recordByteCount: Int?)
@@ -43,6 +46,7 @@ enum StreamMessage {
     case .baseDirectory:
       self = .baseDirectory(index: try source.count(limit: Int(Int32.max)), path: try source.path())
     case .signature: self = .signature(path: try source.path())
+    case .hints: self = .hints(byteCount: try source.count(limit: Wire.recordBytes))
     case .end: self = .end
     case .needed:
       guard let request else { throw ProtocolViolation("what was not asked for came") }
@@ -77,6 +81,9 @@ enum StreamMessage {
     case .signature(let path):
       writer.tag(.signature)
       writer.path(path)
+    case .hints(let byteCount):
+      writer.tag(.hints)
+      writer.count(byteCount)
     case .end: writer.tag(.end)
     case .needed(let recordByteCount):
       writer.tag(.needed)

@@ -25,15 +25,15 @@ final class ContentChunks {
   enum Problem: Error { case changed, tooManyChunks }
 
   /// Calls `save` with each chunk, and returns their IDs. Throws `Problem.changed` if the content is not the expected
-  /// one.
+  /// one. With `mayBeLonger`, only the first bytes are read.
   func read(
-    _ file: borrowing Descriptor, byteCount: UInt64, digest: ContentDigest,
+    _ file: borrowing Descriptor, byteCount: UInt64, digest: ContentDigest, mayBeLonger: Bool = false,
     save: (Digest, UnsafeRawBufferPointer) throws -> Void
   ) throws -> [Digest] {
     if buffer == nil { buffer = .allocate(byteCount: Self.bufferBytes, alignment: 4096) }
     let buffer = buffer!
     let status = try file.status()
-    guard status.size == byteCount else { throw Problem.changed }
+    guard status.size == byteCount || mayBeLonger && status.size > byteCount else { throw Problem.changed }
     contentHasher.reset(elidingZeros: digest.isSparse)
     var ids: [Digest] = []
     // The unread content begins at `position`; the bytes of the next chunk are at `start..<end` of the buffer.

@@ -47,12 +47,27 @@ public struct ResticPush {
     cacheFile = try repository.pushMemory.cacheFile(for: restic.idText)
   }
 
+  /// Pushes a snapshot whose catalog is in a cache, and whose files are those of the sources.
+  public func push(
+    _ snapshot: Snapshot, of sources: SnapshotOptions, progress: Progress
+  ) throws -> SourcePush<ResticPushResult> {
+    do { return .done(try push(snapshot, from: sources, progress: progress)) } catch let changed as ChangedFiles {
+      return .filesChanged(changed.paths)
+    }
+  }
+
   /// Pushes a snapshot: packs first, then indexes, and the snapshot at last.
   public func push(_ snapshot: Snapshot, progress: Progress) throws -> ResticPushResult {
+    try push(snapshot, from: nil, progress: progress)
+  }
+
+  private func push(
+    _ snapshot: Snapshot, from sources: SnapshotOptions?, progress: Progress
+  ) throws -> ResticPushResult {
     let start = Clock.monotonic()
     var result = ResticPushResult()
     if let present = try PushedSnapshots(in: restic).snapshot(like: snapshot) {
-      (result.id, result.isNew, result.losses) = (present, false, remember(snapshot))
+      (result.id, result.isNew, result.losses) = (present, false, sources == nil ? remember(snapshot) : [])
       return result
     }
     let lock = try RepositoryLock(restic)
@@ -64,7 +79,8 @@ public struct ResticPush {
     var cache = PushCache(from: cacheFile, of: restic, index: index)
     let writer = BlobWriter(restic, index: index, lock: lock, bytesPerSecond: bytesPerSecond)
     progress.expectedBytes.store(snapshot.summary.root.totals.bytes, ordering: .relaxed)
-    let maker = try TreeMaker(of: snapshot, in: repository, writer: writer, cache: cache, progress: progress)
+    let maker = try TreeMaker(
+      of: snapshot, in: repository, writer: writer, cache: cache, progress: progress, sources: sources)
     if try !isKnown(snapshot, in: cache, index: index) { result.packsFound = try adoptPacks(with: writer) }
     let tree = try maker.run(threads: threads)
     try writer.finish()
@@ -81,7 +97,9 @@ public struct ResticPush {
     result.bytesWritten = writer.bytesWritten.value
     result.blobsWritten = writer.blobsWritten.value
     result.bytesRead = progress.bytesRead.value
-    (result.losses, result.notes) = (made.losses.sentences + remember(snapshot), made.losses.notes)
+    (result.losses, result.notes) = (
+      made.losses.sentences + (sources == nil ? remember(snapshot) : []), made.losses.notes
+    )
     result.elapsedSeconds = Clock.monotonic() - start
     return result
   }

@@ -32,9 +32,13 @@ final class TreeMaker: TreeWork {
     fileprivate var trees: [Digest: Digest] = [:]
     fileprivate var contents: [ContentDigest: [Digest]] = [:]
     fileprivate var losses = TreeLosses()
+    /// The files of the sources; `nil` if the snapshot's are stored.
+    fileprivate let sources: SourceFiles?
+    fileprivate var changed: [TreePath] = []
 
     fileprivate init(_ maker: TreeMaker) {
       reader = CatalogReader(reading: maker.catalog)
+      sources = maker.sources.map { SourceFiles(of: $0, copies: maker.root) }
       chunks = ContentChunks(maker.writer.repository.config.polynomial)
       tools = BlobWriter.Tools(maker.writer.repository)
     }
@@ -47,22 +51,27 @@ final class TreeMaker: TreeWork {
   private let cache: PushCache
   private let progress: Progress
   private let root: Directory
+  /// The sources, if the repository is a cache of catalogs, and the tree has only copies of unsteady files.
+  private let sources: SnapshotOptions?
 
   struct Results {
     var trees: [Digest: Digest] = [:]
     var contents: [ContentDigest: [Digest]] = [:]
     var losses = TreeLosses()
+    var changed: [TreePath] = []
   }
   let results = Mutex(Results())
 
   init(
-    of snapshot: Snapshot, in repository: Repository, writer: BlobWriter, cache: PushCache, progress: Progress
+    of snapshot: Snapshot, in repository: Repository, writer: BlobWriter, cache: PushCache, progress: Progress,
+    sources: SnapshotOptions? = nil
   ) throws(Failure) {
     self.snapshot = snapshot
     self.repository = repository
     self.writer = writer
     self.cache = cache
     self.progress = progress
+    self.sources = sources
     catalog = try repository.openCatalog(of: snapshot.name)
     root = try repository.openTree(of: snapshot.name)
   }
@@ -74,7 +83,9 @@ final class TreeMaker: TreeWork {
       node.release()
       throw error
     }
-    return node.tree!
+    let changed = results.withLock { $0.changed }
+    guard let tree = node.tree, changed.isEmpty else { throw ChangedFiles(paths: changed) }
+    return tree
   }
 
   func makeWorker() -> Worker { Worker(self) }
@@ -84,6 +95,7 @@ final class TreeMaker: TreeWork {
       $0.trees.merge(worker.trees) { $1 }
       $0.contents.merge(worker.contents) { $1 }
       $0.losses += worker.losses
+      $0.changed += worker.changed
     }
   }
 
@@ -207,6 +219,7 @@ final class TreeMaker: TreeWork {
     {
       return known
     }
+    if let sources = worker.sources { return try content(of: row, at: path + name, in: sources, with: worker) }
     func shown() -> String { "\(snapshot.name)/\((path + name).displayed)" }
     do {
       let directory = try opened ?? root.directory(path: path)
@@ -214,13 +227,7 @@ final class TreeMaker: TreeWork {
       // Opening a device can do harm, so the kind is checked first.
       guard try directory.descriptor.status(of: name.span).kind == .regular else { throw ContentChunks.Problem.changed }
       let file = try directory.descriptor.openToRead(name.span)
-      let ids = try worker.chunks.read(file, byteCount: row.size, digest: row.digest) { id, bytes in
-        try checkForSignal()
-        try writer.save(BlobName(.data, id), bytes, with: worker.tools)
-        progress.bytesRead.count(UInt64(bytes.count))
-      }
-      if ids.count > 1 { worker.contents[row.digest] = ids }
-      return ids
+      return try save(file, row: row, with: worker)
     } catch let error as Errno {
       guard !error.leavesDataUnknown else { throw Failure(.failed, "cannot read \(shown()): \(error)") }
       throw Failure(
@@ -231,12 +238,41 @@ final class TreeMaker: TreeWork {
         throw Failure(
           .damaged, "\(shown()) is damaged: it has not the content that was stored",
           hint: "see: \(repository.advice("verify \(snapshot.name)"))")
-      case .tooManyChunks:
-        throw Failure(
-          .failed, "\(shown()) is too large for a repository of restic: it would have millions of chunks",
-          hint: "exclude it, or push to a repository of treering")
+      case .tooManyChunks: throw Self.tooLarge(shown())
       }
     }
+  }
+
+  private static func tooLarge(_ path: String) -> Failure {
+    Failure(
+      .failed, "\(path) is too large for a repository of restic: it would have millions of chunks",
+      hint: "exclude it, or push to a repository of treering")
+  }
+
+  /// The chunks of a file of a source; none if it has changed, which is noted.
+  private func content(
+    of row: FileRow, at path: TreePath, in sources: SourceFiles, with worker: Worker
+  ) throws -> [Digest] {
+    do {
+      return try save(try sources.open(path, row: row), row: row, with: worker)
+    } catch ContentChunks.Problem.tooManyChunks {
+      throw Self.tooLarge(displayName(path.atSource(label: snapshot.summary.label)))
+    } catch let error where error is ContentChunks.Problem || error is Errno {
+      worker.changed.append(path)
+      return []
+    }
+  }
+
+  private func save(_ file: borrowing Descriptor, row: FileRow, with worker: Worker) throws -> [Digest] {
+    let ids = try worker.chunks.read(
+      file, byteCount: row.size, digest: row.digest, mayBeLonger: worker.sources != nil
+    ) { id, bytes in
+      try checkForSignal()
+      try writer.save(BlobName(.data, id), bytes, with: worker.tools)
+      progress.bytesRead.count(UInt64(bytes.count))
+    }
+    if ids.count > 1 { worker.contents[row.digest] = ids }
+    return ids
   }
 }
 

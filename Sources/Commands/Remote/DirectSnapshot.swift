@@ -1,0 +1,184 @@
+internal import Catalog
+internal import Engine
+internal import Model
+internal import Posix
+internal import Replication
+internal import Repository
+internal import Restic
+internal import Settings
+internal import Synchronization
+
+/// A snapshot without a local repository: changed files go from the sources straight to a remote.
+struct DirectSnapshot {
+  let target: RemoteTarget
+  let cache: CatalogCache
+  let common: CommonOptions
+
+  /// The most attempts while files change between the walk and the push. Each copies the files that did so.
+  private static let attempts = 8
+  /// A server waits longer than this for a request.
+  private static let idleSeconds = 60.0
+
+  /// Opens the cache of the remote that `--repository` names; `nil` for a repository that is here.
+  init?(connection: RemoteConnectionOptions, options common: CommonOptions) throws(Failure) {
+    guard let address = try common.remoteAddress() else { return nil }
+    if case .local = address { return nil }
+    target = try common.remoteTarget(connection: connection)
+    cache = try CatalogCache(at: try Self.cachePath(of: target), time: Clock.now())
+    self.common = common
+  }
+
+  /// The directory of the cache, named by the digest of the address.
+  private static func cachePath(of target: RemoteTarget) throws(Failure) -> [UInt8] {
+    let name = Array(SHA256().digest(of: target.options.recordedAddress).description.utf8.prefix(32))
+    let own = Array("/treering/".utf8) + name
+    if let base = CurrentProcess.environment("XDG_CACHE_HOME"), base.first == slash { return base + own }
+    if CurrentProcess.effectiveUser == 0 { return Array("/var/cache".utf8) + own }
+    guard let home = CurrentProcess.environment("HOME"), home.first == slash else {
+      throw Failure(.usage, "there is no place for the cache of \(target.name)", hint: "set XDG_CACHE_HOME")
+    }
+    return home + Array("/.cache".utf8) + own
+  }
+
+  /// A published snapshot, and the bytes that it took on the wire.
+  struct Result {
+    var snapshot: SnapshotResult
+    let transfer: Transfer
+  }
+
+  struct Transfer: Sendable {
+    let bytesSent: UInt64
+    let bytesReceived: UInt64
+  }
+
+  /// The way to the remote.
+  private enum Remote {
+    case server(Connection)
+    case restic(ResticRepository)
+  }
+
+  private func connect() throws -> Remote {
+    if let access = target.restic { return .restic(try access.open()) }
+    return .server(try Connection(options: target.options))
+  }
+
+  /// The remote's snapshots.
+  func snapshots() throws -> SnapshotList { try CommonOptions.openStore(at: target).snapshots() }
+
+  /// Takes a snapshot. The caller holds the lock of the cache.
+  func take(_ options: SnapshotOptions, progress: Progress, monitor: ConsoleMonitor) throws -> Result {
+    let start = Clock.monotonic()
+    var remote: Remote? = try connect()
+    let list = try prepare(for: options, from: remote!)
+    var unsteady: Set<TreePath> = []
+    for _ in 0..<Self.attempts {
+      let walkBegan = Clock.monotonic()
+      let made = try walk(options, behind: list, unsteady: unsteady, progress: progress, monitor: monitor)
+      let name = made.snapshot.name
+      if Clock.monotonic() - walkBegan > Self.idleSeconds { remote = nil }
+      do {
+        let known = monitor.warnings.count
+        let sent = try send(made.snapshot, of: options, to: remote ?? connect(), monitor: monitor)
+        remote = nil
+        switch sent {
+        case .done(let transfer):
+          progress.warnings.add(UInt64(monitor.warnings.count - known), ordering: .relaxed)
+          try cache.removeCopies(of: name)
+          try cache.prune()
+          var result = Result(snapshot: made, transfer: transfer)
+          result.snapshot.elapsedSeconds = Clock.monotonic() - start
+          return result
+        case .filesChanged(let paths):
+          unsteady.formUnion(paths)
+          try cache.keepUnfinished(name)
+        }
+      } catch {
+        try? cache.keepUnfinished(name)
+        throw error
+      }
+    }
+    throw Failure(
+      .failed, "files keep changing before they are sent, \(counted(unsteady.count, "file")) in all",
+      hint: "nothing was published; what was sent is kept for the next run")
+  }
+
+  /// Brings the cache up to date, and returns the remote's snapshots, as far as names may collide with them.
+  private func prepare(for options: SnapshotOptions, from remote: Remote) throws -> SnapshotList {
+    let places = options.places.map(\.place)
+    switch remote {
+    case .server(let connection):
+      let server = RemoteRepository(over: connection)
+      let list = try server.snapshots()
+      let digests = Dictionary(
+        list.snapshots.map { ($0.name, $0.summary.root.digest) }, uniquingKeysWith: { first, _ in first })
+      try cache.update(from: list, for: places, isThere: { digests[$0.name] == $0.summary.root.digest }) {
+        try server.catalogSource(of: $0)
+      }
+      return list
+    case .restic(let restic):
+      // restic's trees have no digests of whole files, so a lost cache costs a reading of all files.
+      let there = try PushedSnapshots(in: restic)
+      try cache.update(from: SnapshotList(), for: places, isThere: there.contains) { name in
+        throw Failure(.failed, "there is no catalog of \(name)")
+      }
+      return SnapshotList()
+    }
+  }
+
+  private func walk(
+    _ options: SnapshotOptions, behind list: SnapshotList, unsteady: Set<TreePath>, progress: Progress,
+    monitor: ConsoleMonitor
+  ) throws -> SnapshotResult {
+    progress.restart()
+    let line = ProgressLine(for: "snapshot", of: progress, options: common)
+    defer { line.stop() }
+    return try takeCatalog(
+      of: options, in: cache.repository, behind: list, unsteady: unsteady, program: "treering \(Treering.version)",
+      progress: progress, monitor: monitor)
+  }
+
+  private func send(
+    _ snapshot: Snapshot, of options: SnapshotOptions, to remote: Remote, monitor: ConsoleMonitor
+  ) throws -> SourcePush<Transfer> {
+    switch remote {
+    case .server(let connection): try send(snapshot, of: options, over: connection, monitor: monitor)
+    case .restic(let restic): try send(snapshot, of: options, to: restic, monitor: monitor)
+    }
+  }
+
+  private func send(
+    _ snapshot: Snapshot, of options: SnapshotOptions, over connection: Connection, monitor: ConsoleMonitor
+  ) throws -> SourcePush<Transfer> {
+    let progress = PushProgress()
+    let line = ProgressLine(options: common) { elapsed in
+      PushJob.line(for: progress, sent: connection.bytesSent, elapsedSeconds: elapsed)
+    }
+    defer { line.stop() }
+    let files = SourceFiles(of: options, copies: try cache.repository.openTree(of: snapshot.name))
+    let push = try push(
+      snapshot, of: cache.repository, files: files, over: connection, progress: progress, monitor: monitor)
+    return push.map { Transfer(bytesSent: $0.bytesSent, bytesReceived: $0.bytesReceived) }
+  }
+
+  private func send(
+    _ snapshot: Snapshot, of options: SnapshotOptions, to restic: ResticRepository, monitor: ConsoleMonitor
+  ) throws -> SourcePush<Transfer> {
+    let progress = Progress()
+    let line = ProgressLine(options: common) { elapsed in
+      PushJob.line(for: progress, elapsedSeconds: elapsed)
+    }
+    defer { line.stop() }
+    let push = try ResticPush(
+      from: cache.repository, to: restic, address: target.options.recordedAddress,
+      program: Array("treering \(Treering.version)".utf8), bytesPerSecond: target.options.bytesPerSecond
+    ).push(snapshot, of: options, progress: progress)
+    if case .done(let result) = push {
+      guard result.isNew else {
+        throw Failure(.remote, "\(target.name) has another snapshot \(snapshot.name) already", hint: "run again")
+      }
+      for loss in result.losses { monitor.warn(Warning(path: target.options.path, message: loss)) }
+      if common.verbose { for note in result.notes { Console.note(note) } }
+    }
+    return push.map { Transfer(bytesSent: $0.bytesWritten, bytesReceived: 0) }
+  }
+}
