@@ -92,7 +92,7 @@ struct ConfigCommand: RunnableCommand {
     do {
       // With errors in the file, a name is none of a remote.
       if file.errors.isEmpty {
-        repository = try common.openRepository()
+        if !common.isRepositoryElsewhere { repository = try common.openRepository() }
       } else if let path = common.repository?.bytes ?? file.repositoryPath {
         repository = try Repository.open(path)
       }
@@ -105,6 +105,9 @@ struct ConfigCommand: RunnableCommand {
       do { try RemoteTarget(remote: remote, options: common).reach() } catch {
         findings.append("\(file.at(line: remote.line)): the remote \(remote.name): \(error)")
       }
+    }
+    if file.errors.isEmpty, settings.remotes.isEmpty, common.isRepositoryElsewhere {
+      do { try common.remoteTarget(connection: .none).reach() } catch { findings.append("the repository: \(error)") }
     }
     let status: ExitStatus = findings.isEmpty ? .done : isRight ? .remote : .usage
     return (findings, findings.isEmpty ? plan(of: file, for: repository) : [], status)

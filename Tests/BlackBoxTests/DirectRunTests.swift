@@ -62,6 +62,17 @@ struct DirectRunTests {
     try push.expectSound()
   }
 
+  @Test("config check reaches the remote, and the timer's unit may write to the cache")
+  func checkAndSchedule() throws {
+    let push = try configured()
+    let right = try run(push, ["config", "check"])
+    #expect(right.status == 0, "\(right.errorText)")
+    let unit = try run(push, ["schedule", "--systemd"])
+    #expect(unit.status == 0 && unit.outputText.contains("ReadWritePaths=\(push.cache)"), "\(unit.outputText)")
+    try tool("rm", ["-rf", push.far.root])
+    #expect(try run(push, ["config", "check"]).status == 7)
+  }
+
   @Test("a run without its remote fails as a push does")
   func offline() throws {
     let push = try configured()

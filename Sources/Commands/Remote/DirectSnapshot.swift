@@ -21,8 +21,7 @@ struct DirectSnapshot {
 
   /// Opens the cache of the remote that `--repository` names; `nil` for a repository that is here.
   init?(connection: RemoteConnectionOptions, options common: CommonOptions) throws(Failure) {
-    guard let address = try common.remoteAddress() else { return nil }
-    if case .local = address { return nil }
+    guard try common.isElsewhere() else { return nil }
     target = try common.remoteTarget(connection: connection)
     cache = try CatalogCache(at: try Self.cachePath(of: target), time: Clock.now())
     self.common = common
@@ -31,13 +30,18 @@ struct DirectSnapshot {
   /// The directory of the cache, named by the digest of the address.
   private static func cachePath(of target: RemoteTarget) throws(Failure) -> [UInt8] {
     let name = Array(SHA256().digest(of: target.options.recordedAddress).description.utf8.prefix(32))
-    let own = Array("/treering/".utf8) + name
-    if let base = CurrentProcess.environment("XDG_CACHE_HOME"), base.first == slash { return base + own }
-    if CurrentProcess.effectiveUser == 0 { return Array("/var/cache".utf8) + own }
-    guard let home = CurrentProcess.environment("HOME"), home.first == slash else {
+    guard let base = cacheBase else {
       throw Failure(.usage, "there is no place for the cache of \(target.name)", hint: "set XDG_CACHE_HOME")
     }
-    return home + Array("/.cache".utf8) + own
+    return base + Array("/treering/".utf8) + name
+  }
+
+  /// The directory for the caches of all programs; `nil` if none is known.
+  static var cacheBase: [UInt8]? {
+    if let base = CurrentProcess.environment("XDG_CACHE_HOME"), base.first == slash { return base }
+    if CurrentProcess.effectiveUser == 0 { return Array("/var/cache".utf8) }
+    guard let home = CurrentProcess.environment("HOME"), home.first == slash else { return nil }
+    return home + Array("/.cache".utf8)
   }
 
   /// A published snapshot, and the bytes that it took on the wire.
@@ -181,4 +185,16 @@ struct DirectSnapshot {
     }
     return push.map { Transfer(bytesSent: $0.bytesWritten, bytesReceived: 0) }
   }
+}
+
+extension CommonOptions {
+  /// True if the repository is a remote over ssh, or of restic's format.
+  fileprivate func isElsewhere() throws(Failure) -> Bool {
+    guard let address = try remoteAddress() else { return false }
+    if case .local = address { return false }
+    return true
+  }
+
+  /// True if the repository is surely elsewhere.
+  var isRepositoryElsewhere: Bool { (try? isElsewhere()) ?? false }
 }

@@ -5,9 +5,6 @@ internal import Repository
 internal import Settings
 internal import Synchronization
 
-/// A random UUID for a run.
-func newRunID() -> String { UUID().uuidString.lowercased() }
-
 // The checks of what is stored: verification and drills.
 extension ScheduledRun {
   /// The number of damaged paths that a run names.

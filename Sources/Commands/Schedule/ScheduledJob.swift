@@ -49,7 +49,9 @@ struct ScheduledJob {
       for one in [file] + file.repositories { try add(one.settings) }
       return
     }
-    let path = try? common.repositoryPath()
+    let isElsewhere = common.isRepositoryElsewhere
+    let path = isElsewhere ? DirectSnapshot.cacheBase : try? common.repositoryPath()
+    usesNetwork = isElsewhere
     repositories = try path.map { path throws(Failure) in [try plain(absolutePath(of: path))] } ?? []
     guard let settings = try? common.configuration()?.settings else {
       usesNetwork = true

@@ -51,24 +51,30 @@ struct CatalogStorer: EntryStoring {
       if before.tree.isUnfinished { directory.count(known, comparedWith: entry.row) }
       return known
     }
-    guard entry.status.kind == .regular else {
-      let stored = try directory.readSpecial(entry)
-      if stored != nil { directory.context.progress.copied.count() }
-      return stored
+    let stored =
+      entry.status.kind == .regular
+      ? try read(entry.name, isUnsteady: isUnsteady) : try directory.readSpecial(entry)
+    guard let stored else { return nil }
+    if let before, Self.isSame(stored, as: before) {
+      directory.context.progress.linked.count()
+      if before.isFoundByInode { directory.context.progress.moved.count() }
+    } else {
+      directory.context.progress.copied.count()
+      if !isUnsteady { directory.context.progress.bytesCopied.count(stored.size) }
     }
-    let stored = try read(entry.name, isUnsteady: isUnsteady)
-    if let stored {
-      let isSame = before.map { $0.row.size == stored.size && $0.row.digest == stored.digest } ?? false
-      if isSame {
-        directory.context.progress.linked.count()
-        if before?.isFoundByInode == true { directory.context.progress.moved.count() }
-      } else {
-        directory.context.progress.copied.count()
-        if !isUnsteady { directory.context.progress.bytesCopied.count(stored.size) }
-      }
-      directory.count(stored, comparedWith: before?.tree.isUnfinished == true ? entry.row : before?.row)
-    }
+    directory.count(stored, comparedWith: before?.tree.isUnfinished == true ? entry.row : before?.row)
     return stored
+  }
+
+  /// True if the stored file has the same content, or is the same special file.
+  private static func isSame(_ entry: NewEntry, as before: StoredFile) -> Bool {
+    let row = before.row
+    guard row.kind == entry.kind else { return false }
+    return switch entry.kind {
+    case .regular: row.size == entry.size && row.digest == entry.digest
+    case .symbolicLink: before.record.target(of: row) == entry.target
+    default: row.size == entry.device
+    }
   }
 
   private func isUnsteady(_ name: [UInt8]) -> Bool {
