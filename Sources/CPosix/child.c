@@ -9,6 +9,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -84,6 +85,26 @@ static int become_account(const struct tr_program *program) {
   return (int)syscall(SYS_setresuid, program->user, program->user, program->user);
 }
 
+// mount_setattr(2); the header with its structure conflicts with that of mount(2).
+static int set_read_only(const char *path, int is_read_only, unsigned flags) {
+  uint64_t read_only = 1;
+  struct { uint64_t set, clear, propagation, userns; } change = {is_read_only ? read_only : 0, is_read_only ? 0 : read_only, 0, 0};
+  return (int)syscall(SYS_mount_setattr, AT_FDCWD, path, flags, &change, sizeof change);
+}
+
+// In a mount namespace of its own. Where that is not allowed, as in many containers, nothing changes.
+static int protect_files(const struct tr_program *program) {
+  if (program->writable == NULL || unshare(CLONE_NEWNS) < 0) return 0;
+  if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) return -1;
+  if (mount(program->writable, program->writable, NULL, MS_BIND, NULL) < 0) return -1;
+  if (set_read_only("/", 1, AT_RECURSIVE) < 0) return errno == ENOSYS ? 0 : -1;
+  if (set_read_only(program->writable, 0, 0) < 0) return -1;
+  for (const char *const *entry = program->protected_entries; *entry; entry++) {
+    if (mount(*entry, *entry, NULL, MS_BIND, NULL) < 0 || set_read_only(*entry, 1, 0) < 0) return -1;
+  }
+  return 0;
+}
+
 // posix_spawn cannot set the umask. Only async-signal-safe calls are made between fork and execve. In glibc,
 // execvpe(3) is one of them: it builds the paths on the stack.
 static long start(const struct program *program) {
@@ -103,7 +124,7 @@ static long start(const struct program *program) {
     if (descriptors_before.rlim_max > 0) setrlimit(RLIMIT_NOFILE, &descriptors_before);
     int is_ready = place_streams(program, &failure[1]) == 0;
     if (is_ready && program->setting) {
-      is_ready = become_account(program->setting) == 0;
+      is_ready = protect_files(program->setting) == 0 && become_account(program->setting) == 0;
       // A change of the user clears this signal, so it comes last.
       if (program->setting->ends_with_parent) prctl(PR_SET_PDEATHSIG, SIGTERM);
     }

@@ -123,6 +123,12 @@ struct ConfigCommand: RunnableCommand {
         findings += try PatternCheck(file: file, source: source).findings()
       } catch { findings.append("\(file.at(line: source.line)): \(error)") }
     }
+    for source in file.hostSources {
+      do {
+        findings += try PatternCheck(file: file, source: source).findings()
+        _ = try HostFetches(file: file).rules(of: source)
+      } catch { findings.append("\(error)") }
+    }
     if file.hasNoSources, !file.settings.receives {
       findings.append("\(displayName(file.path)): no [[source]] is named")
     }
@@ -199,15 +205,17 @@ struct ConfigCommand: RunnableCommand {
     lines.append(
       settings.receives ? "  take no snapshot in \(path), because others push to it" : "  take a snapshot in \(path) of"
     )
-    for source in file.sources {
+    for source in file.sources + file.hostSources {
       let rules = source.exclude.count + source.excludeFrom.count
       lines.append(
-        "    \(source.path)" + (source.isOptional ? ", if it is there" : "")
+        "    \(source.title)" + (source.isOptional ? ", if it is there" : "")
           + (source.freeze.map { ", frozen by \($0.name)" } ?? "")
           + (rules > 0 ? ", with \(counted(rules, "exclude rule"))" : "")
-          + (file.sources.filter { $0.path != source.path }.around(Array(source.path.utf8)).map {
-            ", which is inside \($0.path) and has rules of its own"
-          } ?? ""))
+          + (source.host != nil
+            ? ""
+            : file.sources.filter { $0.path != source.path }.around(Array(source.path.utf8)).map {
+              ", which is inside \($0.path) and has rules of its own"
+            } ?? ""))
     }
     var keep = SnapshotSet.allCases.compactMap { set in
       settings.retention.keep[set].flatMap { $0 > 0 ? "\(set.rawValue) \($0)" : nil }
@@ -278,7 +286,7 @@ extension ConfigCheckAnswer {
   fileprivate init(of file: ConfigurationFile, findings: [String]) {
     self.init(
       config: displayName(file.path), name: file.name, repository: file.settings.repository,
-      sources: file.sources.map(\.path), databases: file.databaseSettings.map(\.name),
+      sources: (file.sources + file.hostSources).map(\.title), databases: file.databaseSettings.map(\.name),
       remotes: file.settings.remotes.map(\.name), findings: findings)
   }
 }

@@ -124,7 +124,8 @@ struct ListCommand: RunnableCommand {
       sequence: summary.sequence, entries: summary.root.totals.entries, bytes: summary.root.totals.bytes,
       filesLinked: summary.filesLinked, filesCopied: summary.filesCopied, bytesCopied: summary.bytesCopied,
       warnings: summary.warnings, outcome: summary.outcome.word, label: displayName(summary.label),
-      sources: summary.sources.map { displayName($0) }, absent: summary.allAbsentSources.map { displayName($0) },
+      sources: summary.sources.map { displayName($0) } + summary.hostTitles,
+      absent: summary.allAbsentSources.map { displayName($0) },
       databases: summary.databases.map(DatabaseAnswer.init), sets: sets, held: isHeld,
       rootDigest: summary.root.digest.description, elapsedSeconds: summary.tookSeconds)
   }

@@ -137,7 +137,10 @@ struct RestoreCommand: RunnableCommand {
         .refused, "the snapshot \(chosen.name) has warnings: entries that it could not read would be deleted",
         hint: "leave out --no-keep, so that they are kept")
     }
-    if inPlace { try refuseOtherLabel(of: chosen) }
+    if inPlace {
+      try refuseOtherLabel(of: chosen)
+      try refuseOtherHost(of: chosen)
+    }
     try refuseDumps(of: chosen)
     noteMissingProc()
     if !pattern.isEmpty { chosen.choice.places = try matches(in: chosen) }
@@ -160,6 +163,21 @@ struct RestoreCommand: RunnableCommand {
       hint: (configuration == nil
         ? "if it is this machine's, name its configuration with --config FILE; else " : "")
         + "restore it with --to, or name paths that begin with the label, such as \(displayName(label))/etc")
+  }
+
+  /// Refuses to put a fetched source in the place that it has on its own host.
+  private func refuseOtherHost(of chosen: ChosenSnapshot) throws(Failure) {
+    let own = try common.configuration()?.sourceSet?.label ?? Name.localhost.bytes
+    let fetched = chosen.snapshot.summary.hostSources.map { TreePath(parsing: $0) }
+    for place in chosen.choice.places where place.first != own {
+      guard let source = fetched.first(where: { place.starts(with: $0) || $0.starts(with: place) }) else { continue }
+      let label = displayName(place.first ?? [])
+      let path = displayName(source.dropFirst().absolute)
+      throw Failure(
+        .refused, "\(displayName(place.relative)) belongs to the host \(label), and is not put in place here",
+        hint: "restore it with --to DIR, and copy it there, with rsync -aHAXS --numeric-ids; "
+          + "on \(label) itself, a configuration with label = \"\(label)\" allows \(path) in place")
+    }
   }
 
   /// Refuses to put a dump in place, because it belongs into a server. A snapshot of dumps alone has nothing else.

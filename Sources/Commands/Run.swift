@@ -56,7 +56,7 @@ struct RunCommand: RunnableCommand {
       repository = opened
       var options = file.settings.receives ? nil : try file.snapshotOptions()
       options?.guardLimits.acceptsChanges = acceptChanges
-      try refuse(options?.sources ?? [], inside: opened)
+      try refuse(options?.localSources ?? [], inside: opened)
       CurrentProcess.notifyServiceManager("READY=1\nSTATUS=waiting for the repository")
       try opened.withLock(for: "run", at: start, waiting: wait ? { try checkForSignal() } : nil) {
         run.work(of: options, in: opened, startingAt: start, evenIfNotDue: now)

@@ -68,7 +68,7 @@ struct SnapshotCommand: RunnableCommand {
     let repository = try direct?.cache.repository ?? common.openRepository()
     let (options, file) = try sources.isEmpty ? configured(in: repository) : named(in: repository)
     let dumps = file?.dumps
-    try refuse(options.sources, inside: repository)
+    try refuse(options.localSources, inside: repository)
     let monitor = ConsoleMonitor(wantsExcluded: common.verbose)
     let start = Clock.now()
     func record(_ status: ExitStatus, error: String?, result: SnapshotAnswer? = nil) -> Bool {
@@ -80,7 +80,11 @@ struct SnapshotCommand: RunnableCommand {
     }
     let answer = try repository.withLock(for: "snapshot", at: start) {
       let frozen = file.map { FrozenSources(of: $0.sources, in: repository) }
-      do { return try take(options, with: dumps, frozen, in: repository, by: direct, monitor: monitor) } catch {
+      do {
+        return try take(
+          options, with: dumps, frozen, fetches: file.map(HostFetches.init(file:)), in: repository,
+          by: direct, monitor: monitor)
+      } catch {
         let failure = error as? Failure ?? Failure(.failed, "\(error)")
         _ = record(ExitStatus(failure.kind), error: failure.description)
         throw failure
@@ -94,10 +98,11 @@ struct SnapshotCommand: RunnableCommand {
     return status == .done && !isRecorded ? .warnings : status
   }
 
-  /// Dumps the databases, freezes the sources, takes the snapshot, and reports it. The caller holds the lock.
+  /// Fetches from hosts, dumps the databases, freezes the sources, takes the snapshot, and reports it. The caller holds
+  /// the lock.
   private func take(
-    _ sources: SnapshotOptions, with dumps: DatabaseDumps?, _ frozen: FrozenSources?, in repository: Repository,
-    by direct: DirectSnapshot?, monitor: ConsoleMonitor
+    _ sources: SnapshotOptions, with dumps: DatabaseDumps?, _ frozen: FrozenSources?, fetches: HostFetches?,
+    in repository: Repository, by direct: DirectSnapshot?, monitor: ConsoleMonitor
   ) throws -> SnapshotAnswer {
     var options = sources
     var dumpWarnings: [Warning] = []
@@ -113,7 +118,9 @@ struct SnapshotCommand: RunnableCommand {
       frozen?.end().forEach(warn)
       // The failure is more important than what stays of a dump; the next run tries again.
       if dumps != nil, !isPublished { _ = removeDumps(of: options, in: repository) }
+      fetches?.discard(in: repository)
     }
+    try fetches?.make(in: repository, for: &options, isDirect: direct != nil) { $0.warnings.forEach(warn) }
     try dumps?.make(in: repository, for: &options, during: maintenance) { $0.warnings.forEach(warn) }
     try frozen?.freeze(&options)
     let progress = Progress()

@@ -4,12 +4,12 @@
 /// allocates; matching does not.
 public struct PatternList: Sendable {
   /// The rules in the order of addition; `patterns` has the text and origin of each.
-  private var rules: [Rule] = []
-  private var patterns: [Pattern] = []
+  private(set) var rules: [Rule] = []
+  private(set) var patterns: [Pattern] = []
   // The data of all rules, in one array of each kind.
-  private var bytes: [UInt8] = []
-  private var steps: [GlobStep] = []
-  private var sets: [ByteSet] = []
+  private(set) var bytes: [UInt8] = []
+  private(set) var steps: [GlobStep] = []
+  private(set) var sets: [ByteSet] = []
 
   public init() {}
 

@@ -64,6 +64,9 @@ public struct ChildProgram: Sendable {
   public var output: SharedFile?
   /// Its errors go where its output goes.
   public var joinsErrors = false
+  /// For root: all file systems are read-only for the program but this directory, with the given entries of it again
+  /// read-only. All paths are absolute. Has no effect where a container forbids mount_namespaces(7).
+  public var writable: (directory: [UInt8], without: [[UInt8]])?
   /// The call returns soon after SIGKILL even if the program hangs in the kernel, and cannot end.
   public var isAbandonedIfStuck = false
 
@@ -132,8 +135,10 @@ public struct ChildProgram: Sendable {
   }
 
   private func spawn(_ ends: inout [CInt]) throws(Errno) -> Int {
-    guard !arguments.isEmpty, !(arguments + environment).contains(where: { $0.contains(0) }) else { throw .invalid }
+    guard !arguments.isEmpty, !(arguments + environment + (writable?.without ?? [])).contains(where: { $0.contains(0) })
+    else { throw .invalid }
     let (argumentStrings, variableStrings) = (CStrings(strings: arguments), CStrings(strings: environment))
+    let writableStrings = CStrings(strings: (writable.map { [$0.directory] + $0.without } ?? []))
     let groups = account?.groups ?? []
     let isOther = account.map { $0.user != CurrentProcess.effectiveUser } ?? false
     return try perform(.fork) {
@@ -144,7 +149,9 @@ public struct ChildProgram: Sendable {
           given: (secret?.descriptor.raw ?? -1, directory?.descriptor.raw ?? -1),
           starts_at_root: startsAtRoot ? 1 : 0, ends_with_parent: endsGroup ? 1 : 0, is_other_account: isOther ? 1 : 0,
           user: account?.user ?? 0,
-          group: account?.group ?? 0, groups: groups.baseAddress, group_count: groups.count)
+          group: account?.group ?? 0, groups: groups.baseAddress, group_count: groups.count,
+          writable: writableStrings.pointers[0],
+          protected_entries: writable == nil ? nil : UnsafePointer(writableStrings.pointers + 1))
         return tr_spawn(&program, &ends)
       }
     }

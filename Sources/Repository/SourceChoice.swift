@@ -51,6 +51,20 @@ extension CatalogSummary {
   /// The requested sources that the snapshot lacks, including the databases that were left out.
   public var allAbsentSources: [[UInt8]] { absentSources + databases.filter(\.isLeftOut).map(\.source) }
 
+  /// The sources of other hosts, which begin with their labels.
+  public var hostSources: [[UInt8]] {
+    let dumps = Set(databases.map(\.source))
+    return otherSources.filter { !dumps.contains($0) }
+  }
+
+  /// The sources of other hosts in the form `web01:/etc`.
+  public var hostTitles: [String] {
+    hostSources.map { source in
+      let path = TreePath(parsing: source)
+      return displayName(path.first ?? []) + ":" + displayName(path.dropFirst().absolute)
+    }
+  }
+
   /// The sources as paths from the snapshot's root. Each begins with its label.
   public var placesOfSources: [TreePath] { places(of: sources + otherSources) }
 

@@ -134,6 +134,9 @@ struct tr_program {
   uint32_t group;
   const uint32_t *groups;
   size_t group_count;
+  // All file systems are read-only for it but this directory, with these entries of it again read-only; or NULL.
+  const char *writable;
+  const char *const *protected_entries;  // the last is NULL
 };
 /// Starts a program. `ends` gets the read ends of the pipes of its output and of its errors,
 /// or -1. Signals and limits are those with which this process was started. The umask denies other users access to

@@ -158,12 +158,12 @@ struct AuditCollection {
   /// The configured sources and databases that a snapshot does not have.
   private func lacks(of summary: CatalogSummary) -> [String] {
     let sources = ExpectedSource.all(in: file, or: list).filter {
-      !$0.isOptional && !(summary.label == $0.label && summary.sources.contains($0.path))
+      !$0.isOptional && !$0.isIn(summary)
     }
     let databases = file.databases.filter { expected in
       !summary.databases.contains { $0.name == expected.name && !$0.isLeftOut }
     }
-    return sources.map { displayName($0.path) } + databases.map { "the database \(displayName($0.name))" }
+    return sources.map(\.title) + databases.map { "the database \(displayName($0.name))" }
   }
 
   private var option: String { file.path == ConfigurationFile.defaultPath ? "" : " -c \(displayName(file.path))" }
@@ -173,11 +173,10 @@ struct AuditCollection {
   private func subjects(days: Int64) -> [AuditFacts.Subject] {
     let goodRuns = runs.filter { $0.snapshot?.outcome == "complete" }
     let sources = ExpectedSource.all(in: file, or: list).compactMap { source -> AuditFacts.Subject? in
-      var subject = AuditFacts.Subject(.source, named: displayName(source.path))
+      var subject = AuditFacts.Subject(.source, named: source.title)
       subject.rpo = source.maximumAge(said: nil)
       let kept = list.snapshots.filter {
-        $0.summary.outcome == .complete && state.damaged[$0.name] == nil && $0.summary.label == source.label
-          && $0.summary.sources.contains(source.path)
+        $0.summary.outcome == .complete && state.damaged[$0.name] == nil && source.isIn($0.summary)
       }
       let expired = goodRuns.filter { $0.snapshot?.sources?.contains(subject.name) == true }
       subject.measure(

@@ -140,7 +140,8 @@ extension SnapshotChoice {
 extension Snapshot {
   /// The sources, for messages.
   var sourcesText: String {
-    let all = (summary.sources + summary.databases.filter { !$0.isLeftOut }.map(\.source)).map { displayName($0) }
+    let dumps = summary.databases.filter { !$0.isLeftOut }.map { displayName($0.source) }
+    let all = summary.sources.map { displayName($0) } + summary.hostTitles + dumps
     return all.count <= 4
       ? all.joined(separator: ", ") : all.prefix(3).joined(separator: ", ") + " and \(all.count - 3) more"
   }

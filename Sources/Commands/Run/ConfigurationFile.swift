@@ -149,9 +149,6 @@ struct ConfigurationFile {
 
   /// The options for a snapshot of the configured sources.
   func snapshotOptions() throws(Failure) -> SnapshotOptions {
-    if let first = hostSources.first {
-      throw Failure(.usage, "\(at(line: first.line)): hosts are not fetched yet")
-    }
     guard !hasNoSources else {
       throw Failure(
         .usage, "\(displayName(path)) names no source", path: path, hint: "add a table [[source]] with a path")
@@ -174,10 +171,20 @@ struct ConfigurationFile {
       }
       options.excludesOfSource[path] = try excludes(of: source)
     }
+    for source in hostSources {
+      let subject = source.subject
+      options.sources.append(subject)
+      options.hosts[subject] = .awaited
+      if source.isOptional {
+        options.optionalSources.insert(subject)
+        options.excusedSources.insert(subject)
+      }
+      _ = try HostFetches(file: self).rules(of: source)
+    }
     return options
   }
 
-  private func excludes(of source: Configuration.Source) throws(Failure) -> Excludes {
+  func excludes(of source: Configuration.Source) throws(Failure) -> Excludes {
     var excludes = Excludes()
     for file in source.excludeFrom {
       do { try excludes.add(patternsIn: Array(file.utf8)) } catch {

@@ -15,6 +15,8 @@ struct DueCheck {
   var absent: Set<[UInt8]> = []
   /// The databases, as sources. One without a good dump in the period is due again.
   var databases: Set<[UInt8]> = []
+  /// The sources of other hosts. A host that was not to be reached is not asked again in the same period.
+  var hosts: Set<[UInt8]> = []
   /// True if the absence of all absent sources is expected.
   var isAbsenceExcused = false
 
@@ -22,11 +24,13 @@ struct DueCheck {
   ///
   /// `local` gives the local time of a moment.
   func isDue(after snapshots: [Snapshot], at now: Timestamp, local: (Timestamp) -> LocalTime) -> Bool {
-    let present = Set(sources).subtracting(absent)
-    if present.isEmpty && databases.isEmpty && isAbsenceExcused { return false }
+    let present = Set(sources).subtracting(absent).subtracting(hosts)
+    let mayBePresent = !(present.isEmpty && databases.isEmpty && hosts.isEmpty)
+    if !mayBePresent && isAbsenceExcused { return false }
     guard let set = shortestSet else { return true }
     return !snapshots.contains {
-      $0.summary.label == label && !(present.isEmpty && databases.isEmpty)
+      $0.summary.label == label && mayBePresent
+        && hosts.isSubset(of: $0.summary.otherSources + $0.summary.absentSources)
         && present.isSubset(of: $0.summary.sources) && databases.isSubset(of: $0.summary.otherSources)
         && absent.isSubset(of: $0.summary.sources + $0.summary.absentSources)
         && set.isSamePeriod(local($0.summary.taken), local(now))
@@ -58,14 +62,14 @@ extension ConfigurationFile {
   func excusedSources(
     in repository: Repository, among known: SnapshotList? = nil, at time: Timestamp
   ) throws(Failure) -> Set<[UInt8]> {
-    guard sources.contains(where: \.isOptional) else { return [] }
+    guard (sources + hostSources).contains(where: \.isOptional) else { return [] }
     let list = if let known { known } else { try repository.snapshots() }
     let damaged = try repository.marks.all(.damaged)
     return Set(
       ExpectedSource.all(in: self, or: list).filter { source in
         guard source.isOptional, let rpo = source.rpoSeconds else { return source.isOptional }
         return source.newestGood(in: list, damaged: damaged).map { time - $0.summary.started <= Double(rpo) } ?? false
-      }.map(\.path))
+      }.map(\.subject))
   }
 
   /// True if a run would take a snapshot. The options have the excused sources.
@@ -84,7 +88,7 @@ extension ConfigurationFile {
     let absent = try options.absentSources()
     return DueCheck(
       policy: settings.retention, label: options.label, sources: options.sources, absent: Set(absent.map(\.path)),
-      databases: Set(databases.map(\.source)),
+      databases: Set(databases.map(\.source)), hosts: Set(hostSources.map(\.subject)),
       isAbsenceExcused: absent.allSatisfy { !$0.isThere && options.excusedSources.contains($0.path) })
   }
 }

@@ -55,3 +55,15 @@ extension ChildEnd {
     }
   }
 }
+
+extension RunAnswer {
+  /// The variables of a hook or notification program.
+  func environment(of step: String, status: Int32, at repository: [UInt8]) -> [(name: String, value: [UInt8])] {
+    [
+      ("TREERING_REPOSITORY", repository),
+      ("TREERING_RUN_ID", Array(runID.utf8)), ("TREERING_STEP", Array(step.utf8)),
+      ("TREERING_EXIT_STATUS", Array("\(status)".utf8)),
+      ("TREERING_SNAPSHOT", Array((snapshot?.snapshot ?? "").utf8)),
+    ]
+  }
+}

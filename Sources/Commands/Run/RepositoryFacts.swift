@@ -83,6 +83,8 @@ extension Repository {
 struct ExpectedSource {
   let label: [UInt8]
   let path: [UInt8]
+  /// True if the source is on another host, which the label names.
+  var isOnHost = false
   var isOptional = false
   /// The RPO of this source.
   var rpoSeconds: Int64?
@@ -92,9 +94,10 @@ struct ExpectedSource {
   /// The sources of the configuration. Without one, or if others push here, the sources of all snapshots.
   static func all(in file: ConfigurationFile?, or list: SnapshotList) -> [ExpectedSource] {
     if let file, !file.settings.receives {
-      return file.sources.map {
+      return (file.sources + file.hostSources).map {
         ExpectedSource(
-          label: file.settings.label.bytes, path: Array($0.path.utf8), isOptional: $0.isOptional,
+          label: $0.host?.label.bytes ?? file.settings.label.bytes, path: Array($0.path.utf8),
+          isOnHost: $0.host != nil, isOptional: $0.isOptional,
           rpoSeconds: $0.rpoSeconds, commonRPOSeconds: file.settings.rpoSeconds)
       }
     }
@@ -110,8 +113,7 @@ struct ExpectedSource {
   /// The newest snapshot without warnings that has the source.
   func newestGood(in list: SnapshotList, damaged: [SnapshotName: String]) -> Snapshot? {
     list.snapshots.last {
-      $0.summary.outcome == .complete && damaged[$0.name] == nil && $0.summary.label == label
-        && $0.summary.sources.contains(path)
+      $0.summary.outcome == .complete && damaged[$0.name] == nil && isIn($0.summary)
     }
   }
 
@@ -120,10 +122,21 @@ struct ExpectedSource {
 
   /// True if the source is absent from the newest snapshot that was to contain it.
   func isAbsent(in list: SnapshotList) -> Bool {
-    let last = list.snapshots.last {
-      $0.summary.label == label && ($0.summary.sources + $0.summary.absentSources).contains(path)
-    }
-    return last?.summary.absentSources.contains(path) ?? false
+    list.snapshots.last { isIn($0.summary) || isAbsent(from: $0.summary) }.map { isAbsent(from: $0.summary) } ?? false
+  }
+
+  /// The source in the form of a snapshot's options: with its label if it is on another host.
+  var subject: [UInt8] { isOnHost ? (label + TreePath(parsing: path)).relative : path }
+
+  /// The source as the operator names it.
+  var title: String { (isOnHost ? displayName(label) + ":" : "") + displayName(path) }
+
+  func isIn(_ summary: CatalogSummary) -> Bool {
+    isOnHost ? summary.otherSources.contains(subject) : summary.label == label && summary.sources.contains(path)
+  }
+
+  private func isAbsent(from summary: CatalogSummary) -> Bool {
+    (isOnHost || summary.label == label) && summary.absentSources.contains(subject)
   }
 }
 

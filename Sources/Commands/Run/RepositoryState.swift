@@ -176,7 +176,7 @@ private struct Judge {
 
   /// The state of a source, and the problem if it has one.
   func judge(_ source: ExpectedSource) -> (source: RepositoryState.Source, finding: String?) {
-    let hasLabels = Set(expectations.sources.map(\.label)).count > 1
+    let hasLabels = source.isOnHost || Set(expectations.sources.map(\.label)).count > 1
     let shown = (hasLabels ? "\(displayName(source.label)):" : "") + displayName(source.path)
     let good = source.newestGood(in: facts.list, damaged: facts.damaged)
     let age = good.map { now.seconds - $0.summary.started.seconds }
@@ -381,7 +381,8 @@ extension RepositoryState {
   ) throws {
     let list = try repository.snapshots()
     let sources = ExpectedSource.all(in: file, or: list)
-    let facts = try RepositoryFacts(of: repository, configuration: file, sources: sources.map(\.path), at: now)
+    let facts = try RepositoryFacts(
+      of: repository, configuration: file, sources: sources.filter { !$0.isOnHost }.map(\.path), at: now)
     let remotes = ExpectedRemote.all(in: file, of: repository, history: facts.history)
     var expectations = Expectations(
       sources: sources, isConfigured: file != nil, databases: ExpectedDatabase.all(in: file, or: list),

@@ -20,7 +20,7 @@ final class ScheduledRun {
   /// The way to a remote, if there is no repository here, but only a cache of catalogs.
   let direct: DirectSnapshot?
   var answer: RunAnswer
-  /// The databases without a good dump.
+  /// The databases without a good dump, and trouble with fetches.
   private var dumpWarnings: [Warning] = []
   private let began = Clock.monotonic()
   private(set) var start = Clock.now()
@@ -188,7 +188,8 @@ final class ScheduledRun {
   /// succeeded.
   private func end(in repository: Repository?) {
     if answer.result != "not_due" || answer.exitStatus != ExitStatus.done.code {
-      answer.steps += notices.runEnded(answer, environment: environment(of: "notify", status: answer.exitStatus))
+      answer.steps += notices.runEnded(
+        answer, environment: answer.environment(of: "notify", status: answer.exitStatus, at: repositoryPath))
       answer.steps += notices.sendMail(
         after: answer, last: { try repository?.history.lastMail() },
         report: { repository.map { BackupReport.text(of: $0, by: file) } ?? [] })
@@ -211,15 +212,6 @@ final class ScheduledRun {
       Console.warn("\(error)")
       note("metrics", outcome: .warnings, since: start, message: "\(error)")
     }
-  }
-
-  private func environment(of step: String, status: Int32) -> [(name: String, value: [UInt8])] {
-    [
-      ("TREERING_REPOSITORY", repositoryPath),
-      ("TREERING_RUN_ID", Array(answer.runID.utf8)), ("TREERING_STEP", Array(step.utf8)),
-      ("TREERING_EXIT_STATUS", Array("\(status)".utf8)),
-      ("TREERING_SNAPSHOT", Array((answer.snapshot?.snapshot ?? "").utf8)),
-    ]
   }
 
   // MARK: Steps
@@ -254,19 +246,20 @@ final class ScheduledRun {
     }
   }
 
-  /// Dumps the databases, freezes the sources, takes the snapshot, and removes dumps and frozen snapshots.
+  /// Fetches from hosts, dumps the databases, freezes the sources, takes the snapshot, and removes what is left.
   private func dumpAndSnapshot(_ sources: SnapshotOptions, in repository: Repository) throws {
     var options = sources
-    let dumps = file.dumps
-    let maintenance = SiteMaintenance(of: repository)
+    let (dumps, maintenance) = (file.dumps, SiteMaintenance(of: repository))
     let frozen = FrozenSources(of: file.sources, in: repository)
     let start = Clock.monotonic()
     defer {
       warn(maintenance.endAll(), of: "maintenance", since: start)
       warn(frozen.end(), of: "freeze", since: start)
       if dumps != nil { warn(Engine.removeDumps(of: options, in: repository), of: "dumps", since: start) }
+      HostFetches(file: file).discard(in: repository)
     }
     warn(frozen.removeLeftovers(), of: "freeze", since: start)
+    try HostFetches(file: file).make(in: repository, for: &options, isDirect: direct != nil) { note($0, for: sources) }
     if dumps != nil { CurrentProcess.notifyServiceManager("STATUS=dumping the databases") }
     try dumps?.make(in: repository, for: &options, during: maintenance, ended: noteDump)
     try frozen.freeze(&options)
@@ -279,6 +272,14 @@ final class ScheduledRun {
         try expireForSpace(after: full, in: repository)
       }
     }
+  }
+
+  /// Notes the end of a fetch. The snapshot warns of a source that it lacks.
+  private func note(_ end: HostFetches.End, for options: SnapshotOptions) {
+    end.warnings.forEach { Console.warn($0.message, path: $0.path) }
+    dumpWarnings += end.warnings
+    let outcome = end.outcome(excusing: options.excusedSources)
+    note("fetch \(end.source.title)", outcome: outcome, since: end.start, message: end.message)
   }
 
   private func noteDump(_ end: DatabaseDumps.End) {
@@ -392,9 +393,8 @@ final class ScheduledRun {
     // Services stopped by hooks before are restarted even by an interrupted run, but with a short time limit.
     let isInterrupted = when == "after" && CurrentProcess.rememberedSignal != nil
     let limit = isInterrupted ? min(hook.timeoutSeconds, Self.lastSeconds) : hook.timeoutSeconds
-    let ended = hook.run(
-      environment: environment(of: when, status: status), limitSeconds: limit, finishes: isInterrupted
-    ) { line in
+    let variables = answer.environment(of: when, status: status, at: repositoryPath)
+    let ended = hook.run(environment: variables, limitSeconds: limit, finishes: isInterrupted) { line in
       if wantsAll { Console.complain("\(hook.command[0]): \(displayName(line))") }
     }
     guard let problem = ended.problem else {

@@ -103,7 +103,8 @@ private func catalogAndMove(
   let adoption = try repository.publication.beginAdoption(at: tree.time)
   do {
     let work = AdoptWork(
-      adoption, base: base, linkedInodes: try multiplyLinkedInodes(in: top, threads: options.threads),
+      adoption,
+      files: PlacedFiles(base: base, linkedInodes: try multiplyLinkedInodes(in: top, threads: options.threads)),
       mount: status.mount, counting: progress)
     let root = WalkNode(
       AdoptDirectory(base: base?.catalog.summary.root, directory: Directory(try top.descriptor.reopenDirectory())))

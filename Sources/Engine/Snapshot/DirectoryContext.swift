@@ -24,6 +24,9 @@ struct DirectoryContext {
   /// The status must be that of the catalog: inode, ctime and mtime, on a file system that is the same and has true
   /// ctimes; kind and size. The stored file must have been read at rest, and root must have nothing more to store.
   func isUnchanged(_ row: FileRow, accordingTo status: FileStatus, isFoundByInode: Bool = false) -> Bool {
+    if let placed = node.placed {
+      return work.options.changeDetection != .content && placed.isSame(row, accordingTo: status)
+    }
     // A file that was found by its inode was searched on this very file system.
     let isProven =
       row.hasInodeAndTimes(of: status) && (isFoundByInode || node.hasSameInodes)

@@ -186,13 +186,14 @@ struct DirectoryMerge<Storer: EntryStoring> {
     // Called only for the first name of an inode: the other names are linked to it.
     func find() {
       // A dump's files are new inodes, and are searched by their content.
-      guard node.dump == nil else { return }
+      guard !node.isStaged else { return }
       entry.before = worker.finder.file(with: status, on: node.fileSystem, known: entry.before)
       guard mayBeMoved, entry.before?.isFoundByInode == true else { return }
       origin = work.guards.origin(of: status, on: node.fileSystem, by: worker.finder)
       origin?.moved.count()
     }
-    guard status.linkCount > 1 else {
+    // The links of a fetched file were found before.
+    guard status.linkCount > 1, node.placed == nil else {
       find()
       guard let stored = try storer.store(entry) else { return false }
       storer.record(stored, as: entry.name)

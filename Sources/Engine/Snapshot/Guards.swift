@@ -81,7 +81,7 @@ final class Guards: Sendable {
   /// Begins to count the changes of an opened source, against the newest snapshot that has it.
   ///
   /// If that is not the newest snapshot of all, it becomes the source's base.
-  func begin(at node: SnapshotNode) -> SourceTally {
+  func begin(at node: SnapshotNode, isDump: Bool) -> SourceTally {
     let tally =
       compared[node.path]
       ?? SourceTally(
@@ -97,7 +97,7 @@ final class Guards: Sendable {
       node.build.basePath = node.path
     }
     // A dump may change as a whole, and has no mount point.
-    if !node.build.showsLabel { tallies.withLock { $0.append(tally) } }
+    if !isDump { tallies.withLock { $0.append(tally) } }
     return tally
   }
 

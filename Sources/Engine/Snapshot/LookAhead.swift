@@ -25,12 +25,14 @@ struct LookAhead: EntryStoring {
   /// An inode with several names counts once.
   private func measure(_ status: FileStatus, before: StoredFile?) {
     // A file that is moved in takes no more space.
-    if directory.node.dump != nil, status.device == directory.context.repository.identity.device { return }
+    let isMovedIn = directory.node.isStaged && status.device == directory.context.repository.identity.device
+    if isMovedIn, directory.node.dump != nil { return }
     if let before, before.row.mayHaveContent(of: status) {
       directory.node.tally?.unchanged.count()
       return
     }
     if before?.row.kind == .regular && status.kind == .regular { directory.node.tally?.changed.count() }
+    if isMovedIn { return }
     if let before, directory.context.capabilities.reflinks, before.row.isWorthCloning(for: status) {
       directory.context.space.needs(bytes: min(status.size - min(status.size, before.row.size), status.blocks &* 512))
     } else {

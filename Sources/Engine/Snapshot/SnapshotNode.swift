@@ -22,6 +22,8 @@ struct SnapshotDirectory: BuiltDirectory {
   var tally: SourceTally?
   /// The dump that holds the directory; `nil` for every other source.
   var dump: DumpedTree?
+  /// The files of a fetched source, which are stored in place; `nil` for every other source.
+  var placed: PlacedFiles?
   /// True in a dump if no other user can change the directory any more.
   var isTakenOver = false
   /// The identity of the directory's file system.
@@ -58,8 +60,12 @@ struct SnapshotDirectory: BuiltDirectory {
     guard let parent else { return }
     build.showsLabel = parent.build.showsLabel
     (isMoved, origin, isOlder, tally, dump) = (parent.isMoved, parent.origin, parent.isOlder, parent.tally, parent.dump)
+    placed = parent.placed
     (excludes, identity, hasSameInodes) = (parent.excludes, parent.identity, parent.hasSameInodes)
   }
+
+  /// True if the content is neither copied nor searched by inode.
+  var isStaged: Bool { dump != nil || placed != nil }
 
   /// True for a directory that the operator named.
   var isSource: Bool { plan?.isSource ?? false }

@@ -42,6 +42,8 @@ public struct SnapshotOptions: Sendable {
   public var frozen: [[UInt8]: FrozenSource] = [:]
   /// The sources that could not be frozen, and are left out, with the reason.
   public var unfrozen: [[UInt8]: String] = [:]
+  /// The sources of other hosts.
+  public var hosts: [[UInt8]: HostSource] = [:]
   /// The finished dumps, by source.
   private(set) var dumps: [[UInt8]: Dump] = [:]
   /// The databases that were to be dumped, for the catalog. Those without a source are left out.
@@ -82,6 +84,14 @@ public struct SnapshotOptions: Sendable {
 
   /// True if a source lies below the snapshot's own label.
   func isOwn(_ source: [UInt8]) -> Bool { source.first == slash }
+
+  /// The sources of this machine, which lie in the directories of the same paths.
+  public var localSources: [[UInt8]] { sources.filter(isOwn) }
+
+  /// The fetched tree of a source of another host.
+  func fetchedTree(of source: [UInt8]) -> FetchedTree? {
+    if case .fetched(let tree)? = hosts[source] { tree } else { nil }
+  }
 
   /// The directory that a source is read from.
   func origin(of source: [UInt8]) -> [UInt8] { origins[source] ?? source }

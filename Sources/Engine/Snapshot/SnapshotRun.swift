@@ -156,7 +156,7 @@ private struct SnapshotRun {
   /// Throws `noSpace` if the snapshot does not fit, even after the trash and the spare are given up.
   private func ensureSpace(comparedWith older: OlderTrees, capabilities: Capabilities, space: SpaceGuard) throws {
     let newest = older.list.newest?.summary
-    let directories = options.sources.map(options.origin)
+    let directories = options.sources.filter { options.hosts[$0] == nil }.map(options.origin)
     guard try space.isInDoubt(newest, sources: directories) else { return }
     emptyTrash()
     guard try space.isInDoubt(newest, sources: directories) else { return }
@@ -229,6 +229,7 @@ private struct SnapshotRun {
       // Without room, older unfinished trees are given up: otherwise they might block every later run.
       if meansNoRoom(error) { try? repository.publication.discardUnfinished(but: draft.pending.name) }
       if !isBuilt, mayBeKept(error) { salvage(draft) }
+      for source in options.sources { options.fetchedTree(of: source)?.takeBack() }
       try? repository.publication.recover()
       guard meansNoRoom(error) else { throw error }
       emptyTrash()
@@ -308,7 +309,7 @@ private struct SnapshotRun {
     summary.label = options.label
     summary.sources = options.sources.filter(options.isOwn)
     summary.otherSources = options.sources.filter { !options.isOwn($0) }
-    summary.absentSources = absent.map(\.path).filter(options.isOwn)
+    summary.absentSources = absent.map(\.path).filter { options.isOwn($0) || options.hosts[$0] != nil }
     summary.databases = options.databases.map { database in
       var database = database
       database.isLeftOut = !options.sources.contains(database.source)

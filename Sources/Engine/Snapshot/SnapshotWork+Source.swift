@@ -11,7 +11,7 @@ extension SnapshotWork {
   func identify(_ node: SnapshotNode) throws {
     guard node.isListed, let status = node.sourceStatus, let source = node.source else { return }
     let isSource = node.isSource
-    if isSource { begin(node) }
+    if isSource { try begin(node) }
     if let lack = lack(of: node, status: status) { return leaveOut(node, because: lack) }
     let isMount = isSource || status.device != node.parent?.sourceStatus?.device
     let identity = try fileSystem(of: source.descriptor, device: status.device, in: node)
@@ -29,15 +29,21 @@ extension SnapshotWork {
     } else if isMount && !isSource && node.excludes.isOneFileSystem {
       if node.plan == nil { node.isSkipped = true } else { node.isListed = false }
       exclude(node.sourcePath, by: "--one-file-system")
-    } else if node.dump == nil {
+    } else if !node.isStaged {
       try guards.check(node, on: identity, isMount: isMount)
     }
   }
 
-  private func begin(_ node: SnapshotNode) {
-    let tally = guards.begin(at: node)
+  private func begin(_ node: SnapshotNode) throws {
+    let dump = options.dumps[node.sourcePath]
+    let tally = guards.begin(at: node, isDump: dump != nil)
     node.tally = tally
-    if let dump = options.dumps[node.sourcePath] {
+    if let tree = options.fetchedTree(of: node.sourcePath) {
+      for warning in tree.warnings { context.warn(at: warning.path, warning.message) }
+      let base = tally.base?.tree
+      let isDamaged = base.map { context.repository.marks.contains(.damaged, on: $0.name) } ?? false
+      node.placed = PlacedFiles(base: isDamaged ? nil : base, linkedInodes: tree.linkedInodes)
+    } else if let dump {
       let tree = DumpedTree(of: dump, comparedWith: tally.base, in: context.repository)
       node.dump = tree
       dumpedTrees.withLock { $0.append(tree) }
@@ -156,7 +162,9 @@ extension SnapshotWork {
     if node.build.isSynthetic { return true }
     do throws(Errno) {
       let source: Descriptor
-      if let plan = node.plan, !node.parent!.isListed || options.origins[node.sourcePath] != nil {
+      if node.isSource, let tree = options.fetchedTree(of: node.sourcePath) {
+        source = try tree.open()
+      } else if let plan = node.plan, !node.parent!.isListed || options.origins[node.sourcePath] != nil {
         source = try openPlanned(node, isSource: plan.isSource)
       } else {
         source = try node.parent!.source!.descriptor.openDirectory(name.span)

@@ -115,7 +115,7 @@ final class SnapshotWork: TreeWork {
 
   /// Makes the directory in the snapshot, and opens the base's; false if the repository cannot hold it.
   private func open(_ node: SnapshotNode) throws -> Bool {
-    if let builder { return try builder.open(node) }
+    if let builder { return try node.placed == nil ? builder.open(node) : place(node) }
     node.build.baseTree = try? node.openBase()
     context.space.needs(bytes: 0)
     return true
@@ -204,9 +204,15 @@ final class SnapshotWork: TreeWork {
     let atSamePath = node.isMoved ? record(node.atSamePath, in: node.tally?.base?.tree, in: node, with: worker) : nil
     do {
       if let builder {
-        var merge = try DirectoryMerge(
-          of: directory, atSamePath: atSamePath, storer: EntryStorer(of: directory, with: builder))
-        try merge.run()
+        if let placed = node.placed {
+          var merge = try DirectoryMerge(
+            of: directory, atSamePath: nil, storer: PlacedStorer(of: directory, in: placed))
+          try merge.run()
+        } else {
+          var merge = try DirectoryMerge(
+            of: directory, atSamePath: atSamePath, storer: EntryStorer(of: directory, with: builder))
+          try merge.run()
+        }
       } else if let treeless {
         var merge = try DirectoryMerge(
           of: directory, atSamePath: atSamePath, storer: CatalogStorer(of: directory, for: treeless))
@@ -230,7 +236,7 @@ final class SnapshotWork: TreeWork {
   /// page is dirty. Therefore all pages are made clean once, before the first file is read. A page that becomes dirty
   /// later gives its file a later ctime, and the file counts as racy.
   private func flushMoment(of node: SnapshotNode) -> Timestamp? {
-    guard takesSnapshot, node.isListed, node.dump == nil, let source = node.source, let status = node.sourceStatus
+    guard takesSnapshot, node.isListed, !node.isStaged, let source = node.source, let status = node.sourceStatus
     else { return nil }
     return settled.withLock { moments in
       if let moment = moments[status.device] { return moment }
@@ -248,7 +254,7 @@ final class SnapshotWork: TreeWork {
   /// Without a record, every file is searched one by one.
   private func baseRecord(of node: SnapshotNode, with worker: SnapshotWorker) throws -> DirectoryRecord? {
     var record = record(node.build.base, in: node.build.tree, in: node, with: worker)
-    guard node.isListed, !node.isSkipped, node.dump == nil, let status = node.sourceStatus else { return record }
+    guard node.isListed, !node.isSkipped, !node.isStaged, let status = node.sourceStatus else { return record }
     if let found = worker.finder.directory(with: status, on: node.fileSystem, known: record) {
       if !node.isMoved { node.atSamePath = node.build.base }
       node.origin = guards.source(of: found.path, in: found.tree)
@@ -301,10 +307,16 @@ final class SnapshotWork: TreeWork {
       let child = SnapshotNode(
         parent: node, name: name,
         SnapshotDirectory(
-          below: node.state, plan: plan, isSynthetic: isTop && !plan.isSource, base: row.map { Subtree($0) },
-          tree: node.build.tree))
+          // The directories above the source of another host are not those of this machine.
+          below: node.state, plan: plan, isSynthetic: (isTop || node.build.showsLabel) && !plan.isSource,
+          base: row.map { Subtree($0) }, tree: node.build.tree))
       if isTop { child.build.showsLabel = name != options.label }
       child.build.isRecycled = try node.keepsDirectory(named: name.span)
+      if child.build.isRecycled, plan.isSource, options.fetchedTree(of: child.sourcePath) != nil {
+        // The fetched tree takes its place.
+        try builder?.discard(name, of: node)
+        child.build.isRecycled = false
+      }
       return child
     }
   }
@@ -345,7 +357,11 @@ final class SnapshotWork: TreeWork {
 
   func leave(_ node: SnapshotNode, with worker: SnapshotWorker) throws {
     if let builder, let encoder = node.build.encoder {
-      try builder.complete(node, with: worker.tools)
+      if node.placed == nil {
+        try builder.complete(node, with: worker.tools)
+      } else {
+        try closePlaced(node, with: worker)
+      }
       worker.tools.giveBack(encoder)
     } else if records != nil, let encoder = node.build.encoder {
       try node.closeRecord(into: worker.tools.writer, with: worker.tools.hasher)

@@ -31,7 +31,15 @@ extension SnapshotOptions {
         continue
       }
       do throws(Errno) {
-        let directory = try Descriptor.open(path: origin(of: path), [.read, .directory])
+        let directory: Descriptor
+        switch hosts[path] {
+        case .awaited: continue
+        case .absent(let reason, let isThere):
+          absent.append(AbsentSource(path: path, reason: reason, isThere: isThere))
+          continue
+        case .fetched(let tree): directory = try tree.open()
+        case nil: directory = try Descriptor.open(path: origin(of: path), [.read, .directory])
+        }
         guard optionalSources.contains(path) else { continue }
         var listing = DirectoryListing()
         try listing.read(directory)

@@ -124,7 +124,10 @@ extension PushRequest {
     name = try reader.snapshotName()
     client = try reader.identifier()
     summary = try CatalogSummary(encoded: try reader.text(limit: Wire.frameBytes))
-    let sources = summary.sources + summary.absentSources + summary.otherSources.map { [slash] + $0 }
+    // A source of another host begins with its label.
+    let sources =
+      summary.sources + summary.absentSources.map { $0.first == slash ? $0 : [slash] + $0 }
+      + summary.otherSources.map { [slash] + $0 }
     guard summary.label.isEmpty || Name(summary.label) != nil, sources.count <= Wire.sources,
       summary.databases.count <= Wire.sources,
       sources.allSatisfy(Self.isSource), summary.outcome != .unfinished

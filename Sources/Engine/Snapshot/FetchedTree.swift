@@ -1,0 +1,143 @@
+internal import Catalog
+public import Model
+internal import Posix
+public import Repository
+internal import Synchronization
+
+/// A source of another host.
+public enum HostSource: Sendable {
+  /// It is not fetched yet. It counts as present.
+  case awaited
+  case fetched(FetchedTree)
+  /// It is not to be had, for a reason that follows its path in a message. See `AbsentSource`.
+  case absent(reason: String, isThere: Bool)
+}
+
+/// A source that was fetched into the repository, and that a snapshot takes in as it is.
+///
+/// Its unchanged files are stored inodes, so nothing may change them.
+public final class FetchedTree: Sendable {
+  private let place: FetchDirectory.Place
+  /// The inodes with several names in the tree.
+  let linkedInodes: Set<UInt64>
+  /// What the tree lacks of the source.
+  let warnings: [Warning]
+  /// The directory of a pending snapshot that has the tree, and the tree's name there.
+  private let present = Mutex<(directory: Directory, name: [UInt8])?>(nil)
+
+  public init(at place: FetchDirectory.Place, warnings: [Warning], threads: ThreadCount) throws {
+    self.place = place
+    self.warnings = warnings
+    let tree = FetchDirectory.Place.tree
+    linkedInodes = try multiplyLinkedInodes(in: place.directory.directory(tree.span), threads: threads)
+  }
+
+  func open() throws(Errno) -> Descriptor {
+    let tree = FetchDirectory.Place.tree
+    return try place.directory.descriptor.openDirectory(tree.span)
+  }
+
+  /// Moves the tree into a pending snapshot.
+  func move(into directory: Directory, as name: [UInt8]) throws(Errno) {
+    let tree = FetchDirectory.Place.tree
+    try place.directory.descriptor.rename(tree.span, to: directory.descriptor, as: name.span)
+    present.withLock { $0 = (directory, name) }
+  }
+
+  /// Moves the tree back from a snapshot that was not published, for another attempt.
+  func takeBack() {
+    present.withLock { found in
+      guard let (directory, name) = found else { return }
+      found = nil
+      // Without the tree, the next attempt leaves the source out.
+      let tree = FetchDirectory.Place.tree
+      try? directory.descriptor.rename(name.span, to: place.directory.descriptor, as: tree.span)
+    }
+  }
+}
+
+/// Describes the entries of one directory of a fetched tree. All are in the snapshot already.
+struct PlacedStorer: EntryStoring {
+  private let directory: DirectoryContext
+  private let files: PlacedFiles
+
+  init(of directory: DirectoryContext, in files: PlacedFiles) {
+    self.directory = directory
+    self.files = files
+  }
+
+  func link(_ row: FileRow, named range: Range<Int>) -> Bool {
+    directory.encoder.append(row, of: directory.record!, hints: PlacedFiles.hints(storedInode: row.hints.storedInode))
+    return true
+  }
+
+  func link(_ entry: SourceEntry, to first: FirstName<StoredInode>) -> Bool { false }
+
+  func record(_ entry: NewEntry, as name: [UInt8]) { directory.encoder.append(name.span, entry) }
+
+  func store(_ source: SourceEntry) throws -> NewEntry? {
+    let (node, status) = (directory.node, source.status)
+    if let row = source.row, files.isChangedInPlace(row, accordingTo: status) {
+      throw node.refusal(
+        at: source.name,
+        because: "is not what the catalog of the snapshot \(node.build.tree!.name) says; run treering verify",
+        kind: .damaged)
+    }
+    do {
+      let entry = try files.entry(
+        named: source.name, status: status, in: node.source!, with: directory.worker.tools.reader)
+      count(entry, status: status, comparedWith: source.row)
+      return entry
+    } catch let trouble as PlacedFiles.Trouble { throw node.refusal(at: source.name, because: trouble.words) }
+  }
+
+  private func count(_ entry: NewEntry, status: FileStatus, comparedWith row: FileRow?) {
+    let progress = directory.context.progress
+    if row?.hints.storedInode != entry.hints.storedInode {
+      progress.copied.count()
+      progress.bytesCopied.count(min(entry.size, status.blocks &* 512))
+    }
+    guard let row, row.kind == .regular, entry.kind == .regular else { return }
+    let isSame = row.size == entry.size && row.digest == entry.digest
+    if isSame { directory.node.tally?.unchanged.count() } else { directory.node.tally?.changed.count() }
+  }
+}
+
+extension SnapshotNode {
+  /// The refusal of a fetched source with an entry that cannot be described: a source is whole, or left out.
+  fileprivate func refusal(at name: [UInt8]?, because words: String, kind: Failure.Kind = .failed) -> SourceRefusal {
+    let path = name.map(sourcePath(of:)) ?? sourcePath
+    return SourceRefusal(
+      path: self.tally?.path ?? sourcePath, failure: Failure(kind, "\(displayName(path)) \(words)", path: path))
+  }
+}
+
+// The directories of a fetched tree.
+extension SnapshotWork {
+  /// Moves the tree of a source into the snapshot. Its directories are those of the snapshot.
+  func place(_ node: SnapshotNode) throws -> Bool {
+    guard let source = node.source else { return false }
+    do throws(Errno) {
+      if node.isSource, let tree = options.fetchedTree(of: node.sourcePath), let above = node.parent?.build.target {
+        try tree.move(into: above, as: node.name)
+        node.sourceStatus = try source.descriptor.status()
+      }
+      node.build.target = source
+      node.build.targetStatus = node.sourceStatus
+    } catch { throw Failure.writing("move the fetched tree into", at: node.sourcePath, because: error) }
+    guard node.sourceStatus?.mount == node.parent?.build.targetStatus?.mount else {
+      throw node.refusal(at: nil, because: "is a mount point in the repository; unmount it")
+    }
+    node.build.hints = PlacedFiles.hints(storedInode: 0)
+    return true
+  }
+
+  /// Closes the record of a directory. Its metadata are those of the source already.
+  func closePlaced(_ node: SnapshotNode, with worker: SnapshotWorker) throws {
+    guard let source = node.source, let status = node.sourceStatus else { return }
+    guard let now = try? source.descriptor.status(), now.isSameState(as: status) else {
+      throw node.refusal(at: nil, because: "changed while it was read")
+    }
+    try node.closeRecord(into: worker.tools.writer, with: worker.tools.hasher)
+  }
+}

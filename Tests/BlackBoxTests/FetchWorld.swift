@@ -1,0 +1,78 @@
+import TestSupport
+import Testing
+
+/// A world with another host: a real sshd, and a directory that is fetched from it.
+final class FetchWorld {
+  let world: World
+  /// The directory of the host.
+  let host: Tree
+  let server: SSHServer
+  private let files: Tree
+
+  init(_ purpose: String = "fetch") throws {
+    world = try World(purpose)
+    server = try SSHServer()
+    files = Tree(world.directory.path)
+    host = try Tree(making: world.directory.path / "host")
+  }
+
+  /// The table of a source of the host; `keys` are further lines.
+  func table(_ path: ByteString? = nil, label: String = "web01", host: String = "root@127.0.0.1", keys: String = "")
+    -> String
+  {
+    """
+    [[source]]
+    host = "\(host)"
+    label = "\(label)"
+    path = '''\(path ?? self.host.root)'''
+    ssh = "\(server.sshCommand)"
+    \(keys)
+
+    """
+  }
+
+  /// The table of the source of this machine.
+  var ownTable: String { "[[source]]\npath = \"\(world.source.root)\"\n" }
+
+  /// Writes the configuration. Without tables it has the directory of the host alone.
+  func configure(_ tables: String..., top: String = "") throws {
+    let text = (tables.isEmpty ? [table()] : tables).joined()
+    try files.write(
+      "c.toml", "repository = \"\(world.repository.root)\"\n\(top)\n[retention]\nhourly = 24\n\(text)", mode: 0o600)
+  }
+
+  /// Runs a command with the configuration, and requires its status.
+  @discardableResult
+  func treering(
+    _ words: ByteString..., status: Int32 = 0, at location: SourceLocation = #_sourceLocation
+  ) throws -> CommandResult {
+    let result = try world.treering(words + ["-c", files.root / "c.toml"], inRepository: false, at: location)
+    #expect(result.status == status, "\(result.errorText)\(result.outputText)", sourceLocation: location)
+    return result
+  }
+
+  /// Takes a snapshot of all sources.
+  @discardableResult
+  func snapshot(status: Int32 = 0, at location: SourceLocation = #_sourceLocation) throws -> SnapshotAnswer {
+    let result = try treering("snapshot", "--json", status: status, at: location)
+    return try result.decoded()
+  }
+
+  /// Where a snapshot has a directory of the host.
+  func tree(of snapshot: SnapshotAnswer, _ path: ByteString? = nil, label: ByteString = "web01") -> Tree {
+    Tree(world.repository.root / snapshot.name / label / (path ?? host.root))
+  }
+
+  /// Requires that a snapshot has what the host has, by every oracle.
+  func expectFaithful(_ snapshot: SnapshotAnswer, at location: SourceLocation = #_sourceLocation) throws {
+    #expect(try differences(host.root, tree(of: snapshot).root) == [], sourceLocation: location)
+    let verified = try world.treering(["verify"])
+    #expect(verified.status == 0, "\(verified.errorText)", sourceLocation: location)
+  }
+
+  /// A program on the host that stands for rsync(1); `$@` are its arguments.
+  func program(_ script: String) throws -> ByteString {
+    try files.write("stand-in", "#!/bin/bash\n\(script)\n", mode: 0o755)
+    return files.root / "stand-in"
+  }
+}
