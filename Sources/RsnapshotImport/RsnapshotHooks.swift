@@ -39,11 +39,18 @@ func rsnapshotHooks(of statements: [RsnapshotConfiguration.Statement], scripts: 
 }
 
 /// A shell command that runs a script in a new directory, which takes the place of the old one if the script succeeds.
+///
+/// The script has a shell of its own: neither its variables nor its `exit` reach what removes directories.
 private func script(_ text: String, in directory: String) -> String {
-  let quoted = "'" + directory.replacing("'", with: "'\\''") + "'"
-  return "d=\(quoted); rm -rf \"$d.new\" && mkdir -p \"$d.new\" && cd \"$d.new\" && { \(text)\n} && cd / && "
-    + "rm -rf \"$d\" && mv \"$d.new\" \"$d\""
+  func quoted(_ text: String) -> String { "'" + text.replacing("'", with: "'\\''") + "'" }
+  return """
+    d=\(quoted(directory)) && new="${d%/*}/\(rsnapshotWorkDirectory)" && rm -rf "$new" && mkdir -p "$new" && cd "$new" \
+    && /bin/sh -c \(quoted(text)) && cd / && rm -rf "$d" && mv "$new" "$d"
+    """
 }
+
+/// The directory beside those of the scripts in which a script runs. The hooks run one after the other.
+let rsnapshotWorkDirectory = ".new"
 
 private func table(for statement: RsnapshotConfiguration.Statement, isBefore: Bool) -> String {
   var table = "{ command = \(TOMLText.array(rsnapshotCommand(statement.value))), timeout = \"24h\""

@@ -54,11 +54,11 @@ struct RsnapshotSources {
 
   /// The table for the directory that a script fills. A hook runs the script.
   private mutating func addScript(_ statement: RsnapshotConfiguration.Statement, index: Int) -> [String] {
-    let names = root + ["treering-scripts"] + cleanComponents(of: statement.values[1])
-    let path = "/" + names.joined(separator: "/")
-    // Two scripts with one destination have a directory each.
-    let same = scripts.values.count { $0 == path || $0.hasPrefix(path + "-") }
-    let directory = same == 0 ? path : "\(path)-\(same + 1)"
+    let above = "/" + (root + ["treering-scripts"]).joined(separator: "/")
+    // Each script has a directory of its own, and none is inside that of another one.
+    let name = cleanComponents(of: statement.values[1]).joined(separator: "-")
+    let taken = Set(scripts.values).union([above + "/" + rsnapshotWorkDirectory])
+    let directory = (1...).lazy.map { "\(above)/\(name)\($0 == 1 ? "" : "-\($0)")" }.first { !taken.contains($0) }!
     scripts[index] = directory
     return TOMLText.comment("\(statement.origin.place): \(statement.origin.text)\nA hook before runs it.")
       + ["[[source]]", "path = " + TOMLText.string(directory), "optional = true"]

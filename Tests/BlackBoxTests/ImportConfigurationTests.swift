@@ -237,7 +237,7 @@ struct ImportConfigurationTests {
     try configure("backup\t\(directory)/source/\tlocalhost/\nbackup_script\t\(directory)/make \"a b\" c\tdata/x/")
     try tool("rsnapshot", ["-c", directory / "rsnapshot.conf", "alpha"])
     try run(imported().output)
-    let latest = directory / "root/treering/latest/localhost" / directory / "root/treering-scripts/data/x"
+    let latest = directory / "root/treering/latest/localhost" / directory / "root/treering-scripts/data-x"
     for name in ["out", "d/f"] as [ByteString] {
       #expect(try Tree(latest).text(name) == Tree(directory / "root/alpha.0/data/x").text(name))
     }
@@ -245,6 +245,22 @@ struct ImportConfigurationTests {
     let failed = try world.treering(["run", "--now", "-c", directory / "treering.toml"], inRepository: false)
     #expect(failed.status == 1 && failed.errorText.contains("ended with status 3"), "\(failed.errorText)")
     #expect(try Tree(latest).text("out") == "a b 2\n")
+  }
+
+  @Test("a script reaches neither the directories of the hook nor its end")
+  func scriptWithOwnVariables() throws {
+    try files.write("source/file", "x", making: "source")
+    try files.write("precious/file", "x", making: "precious")
+    try configure(
+      """
+      backup\t\(directory)/source/\tlocalhost/
+      backup_script\t/usr/bin/test -d / && for d in \(directory)/precious; do new=$d; echo x > a; done\ta/
+      backup_script\t/bin/echo 'it''s' > b; exit 0\ta/b/
+      """)
+    try run(imported().output)
+    let latest = directory / "root/treering/latest/localhost" / directory / "root/treering-scripts"
+    #expect(try Tree(latest).text("a/a") == "x\n" && Tree(latest).text("a-b/b") == "its\n")
+    #expect(try files.text("precious/file") == "x")
   }
 
   @Test("a source that holds the root of rsnapshot's snapshots does not hold them twice")

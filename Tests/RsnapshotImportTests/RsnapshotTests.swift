@@ -159,8 +159,19 @@ struct RsnapshotTests {
     #expect(read.sources.map(\.path) == ["/home", directory, directory + "-2"])
     #expect(read.sources.map(\.isOptional) == [false, true, true])
     #expect(read.hooksBefore.map { $0.command.first } == ["/bin/sh", "/bin/sh"])
-    #expect(read.hooksBefore[0].command[2].contains("d='\(directory)'; ") && !read.hooksBefore[0].isRequired)
-    #expect(read.hooksBefore[0].command[2].contains("{ /bin/x a \"b\"\n}"))
+    #expect(read.hooksBefore[0].command[2].contains("d='\(directory)' ") && !read.hooksBefore[0].isRequired)
+    #expect(read.hooksBefore[0].command[2].contains("/bin/sh -c '/bin/x a \"b\"'"))
+  }
+
+  @Test("each script has a directory of its own, whatever the destinations are")
+  func scriptDirectories() throws {
+    let names = ["db/sub/", "db/", "db-sub/", "db-2/", "db/", ".new/"]
+    let read = try configuration(names.map { "backup_script\t/bin/x\t\($0)" }.joined(separator: "\n"))
+    #expect(
+      read.sources.map(\.path)
+        == ["db-sub", "db", "db-sub-2", "db-2", "db-3", ".new-2"].map {
+          "/backup/snapshots/treering-scripts/\($0)"
+        })
   }
 
   @Test(
