@@ -111,4 +111,51 @@ struct BackupHostTests {
     try treering(["run"], status: 2)
     #expect(try treering(["status"], status: 2).outputText.contains("db02        well"))
   }
+
+  @Test("five servers are pulled with keys that only read; one that is down costs the others nothing")
+  func pulled() throws {
+    let names = ["web01", "web02", "web03", "db01", "db02"]
+    var servers: [SSHServer] = []
+    var tables = "[hosts]\nat_once = 2\n[retention]\nkeep_last = 5\n[objectives]\nrpo = \"26h\"\n"
+    for name in names {
+      let (server, tree) = (try SSHServer(), try makeServer(name))
+      let key = try server.makeKey(ByteString(name))
+      try server.authorize(key, for: "root", options: "restrict,command=\"rrsync -ro /\"")
+      #expect(try server.run("id", as: "root", key: key).status != 0)
+      tables += """
+        [[repository]]
+        name = "\(name)"
+        path = "\(place.root)/\(name)"
+        [[repository.source]]
+        host = "root@127.0.0.1"
+        label = "\(name)"
+        path = "\(tree.root)"
+        ssh = "\(server.sshCommand(key))"
+
+        """
+      try place.write("nas.toml", tables)
+      try treering(["init", "-r", ByteString(name)])
+      servers.append(server)
+    }
+    try treering(["config", "check"])
+    try treering(["run"])
+    for name in names {
+      let tree = place.root / ByteString("of-\(name)/etc")
+      #expect(try differences(tree, place.root / ByteString(name) / "latest" / ByteString(name) / tree) == [])
+    }
+    try place.write("of-web03/etc/new", "new")
+    servers[1].stop()
+    let run = try treering(["run", "--now"], status: 3)
+    #expect(run.errorText.contains("web02: ") && !run.errorText.contains("web01: "), "\(run.errorText)")
+    for name in names { #expect(try snapshots(of: name).count == (name == "web02" ? 1 : 2), "\(name)") }
+    #expect(place.exists(ByteString("web03/latest/web03\(place.root)/of-web03/etc/new")))
+    let status = try treering(["status"], status: 1).outputText.split(separator: "\n")
+    #expect(status[1].hasPrefix("web02       1 PROBLEM "), "\(status)")
+    // web02 comes back onto an empty disk, from the snapshot that it has.
+    let tree = place.root / "of-web02/etc"
+    try writeTree("web02" + tree, of: "web02", to: "disk")
+    #expect(try differences(tree, place.root / "disk/web02" / tree) == [])
+    let list = try treering(["list", "-r", "web02"]).outputText
+    #expect(list.contains("web02:\(tree)"), "\(list)")
+  }
 }
