@@ -67,7 +67,9 @@ struct SnapshotCommand: RunnableCommand {
     }
     let repository = try direct?.cache.repository ?? common.openRepository()
     let (options, file) = try sources.isEmpty ? configured(in: repository) : named(in: repository)
-    let dumps = file?.dumps
+    // Of the configuration, a source that is named has only its freeze.
+    let dumps = sources.isEmpty ? file?.dumps : nil
+    let fetches = sources.isEmpty ? file.map(HostFetches.init(file:)) : nil
     try refuse(options.localSources, inside: repository)
     let monitor = ConsoleMonitor(wantsExcluded: common.verbose)
     let start = Clock.now()
@@ -82,8 +84,7 @@ struct SnapshotCommand: RunnableCommand {
       let frozen = file.map { FrozenSources(of: $0.sources, in: repository) }
       do {
         return try take(
-          options, with: dumps, frozen, fetches: file.map(HostFetches.init(file:)), in: repository,
-          by: direct, monitor: monitor)
+          options, with: dumps, frozen, fetches: fetches, in: repository, by: direct, monitor: monitor)
       } catch {
         let failure = error as? Failure ?? Failure(.failed, "\(error)")
         _ = record(ExitStatus(failure.kind), error: failure.description)
@@ -138,7 +139,7 @@ struct SnapshotCommand: RunnableCommand {
     return answer
   }
 
-  /// The options for the sources of the command line.
+  /// The options for the sources of the command line, and the configuration that may freeze them.
   private func named(in repository: Repository) throws -> (SnapshotOptions, ConfigurationFile?) {
     let paths = try namedSources(sources.map(\.bytes))
     // A configuration that is named is meant, whichever repository it is for.
@@ -149,7 +150,7 @@ struct SnapshotCommand: RunnableCommand {
       sources: paths, label: label.bytes, threads: threads.count,
       changeDetection: changeDetection ?? .ctime, guardLimits: guards.limits(or: GuardLimits()),
       excludes: try excluded.excludes())
-    return (options, nil)
+    return (options, file)
   }
 
   /// Says that the newest snapshot has another label, because the files of one machine belong below one label.

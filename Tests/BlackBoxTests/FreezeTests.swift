@@ -271,6 +271,23 @@ struct FreezeTests {
     #expect(!test.world.repository.exists(".treering/frozen"))
   }
 
+  @Test("a source of the configuration that is named is frozen, too, and a directory in it is not")
+  func named() throws {
+    let test = try FreezeWorld()
+    let source = try test.subvolume("data")
+    try source.makeDirectory("inner")
+    try source.write("inner/file", "1")
+    try test.makeProgram("btrfs", "echo \"$1 $2\" >>$log\nexec /usr/bin/btrfs \"$@\"")
+    try test.configure([FreezeWorld.table(source.root)])
+    let inner = try test.run(["snapshot", source.root / "inner"])
+    #expect(try inner.status == 0 && test.log.isEmpty, "\(inner.errorText)")
+    let result = try test.run(["snapshot", source.root + "/", "--json", "--accept-changes"])
+    #expect(result.status == 0, "\(result.errorText)")
+    #expect(try test.log == ["subvolume snapshot", "subvolume delete"])
+    #expect(try test.world.tree(of: result.decoded(), source.root).text("inner/file") == "1")
+    try test.expectNothingLeft(["data"])
+  }
+
   @Test("an optional source that is absent is not frozen")
   func absent() throws {
     let test = try FreezeWorld()
