@@ -7,8 +7,11 @@ import Testing
 /// A snapshot of LVM is a copy of the image, in a loop device of its own, so its mount is real.
 @Suite("freeze with LVM and ZFS", .waits)
 struct FreezeContractTests {
-  /// Makes the programs of LVM. `attributes` and `pool` are their answers.
-  private func makeLVM(_ test: FreezeWorld, attributes: String = "swi-aos---", pool: String = "") throws -> String {
+  /// Makes the programs of LVM. `attributes` and `pool` are their answers. The volume group is away while the file `away`
+  /// exists.
+  private func makeLVM(
+    _ test: FreezeWorld, attributes: String = "swi-aos---", pool: String = "", whileMaking: String = ""
+  ) throws -> String {
     let group = "treering_test_\(UUID().uuidString.prefix(8).lowercased())"
     let state = "group=/dev/\(group) image=\(test.disk.image)"
     try test.makeProgram(
@@ -19,7 +22,10 @@ struct FreezeContractTests {
       echo "lvs $*" >>$log
       case "$*" in
       *lv_attr*) echo "  \(attributes)" ;;
-      *--select*) for name in $(ls $group 2>&-); do echo "  \(group):$name"; done ;;
+      *--select*)
+        [ ! -e \(test.programs.root)/away ] || [ $last != \(group) ] || { echo "  Volume group not found" >&2; exit 5; }
+        [ ! -e \(test.programs.root)/away ] || exit 0
+        for name in $(ls $group 2>&-); do echo "  \(group):$name"; done ;;
       */dev/loop*) echo "  \(group):data:\(pool)" ;;
       *) echo "  Failed to find logical volume \\"$last\\"" >&2; exit 5 ;;
       esac
@@ -30,6 +36,7 @@ struct FreezeContractTests {
       """
       \(state)
       echo "lvcreate $*" >>$log
+      \(whileMaking)
       while [ $1 != --name ]; do shift; done
       fsfreeze --freeze \(test.disk.tree.root)
       cp --sparse=always $image $image.$2
@@ -76,10 +83,44 @@ struct FreezeContractTests {
       "\(columns) vg_name,lv_name,pool_lv DEVICE",
       "lvcreate --snapshot --name NAME --extents 10%ORIGIN vg/data",
       "\(columns) lv_attr vg/NAME",
-      "\(columns) vg_name,lv_name --select lv_name=NAME",
+      "\(columns) vg_name,lv_name --select lv_name=NAME vg",
       "lvremove --force vg/NAME",
     ]
     #expect(try calls(test, group) == once + once)
+    #expect(!test.world.repository.exists(".treering/frozen"))
+  }
+
+  @Test("LVM: a signal does not end the program that makes the snapshot, which is removed then")
+  func signal() throws {
+    let test = try FreezeWorld("ext4", mebibytes: 64)
+    let group = try makeLVM(test, whileMaking: "trap '' TERM; sleep 2; echo finished >>$log")
+    try test.configure([FreezeWorld.table(test.disk.tree.root, "freeze = \"lvm\"")])
+    let running = try test.start(["snapshot"])
+    while try !test.log.contains(where: { $0.hasPrefix("lvcreate") }) { try test.world.settle() }
+    running.signal(SIGTERM)
+    #expect(try running.wait().status == 143)
+    let calls = try calls(test, group)
+    #expect(calls.contains("finished") && calls.last == "lvremove --force vg/NAME", "\(calls)")
+    #expect(!test.world.repository.exists(".treering/frozen"))
+  }
+
+  @Test("LVM: a snapshot that a killed run left stays in the record while its volume group is away")
+  func away() throws {
+    let test = try FreezeWorld("ext4", mebibytes: 64)
+    let group = try makeLVM(test)
+    try test.makeProgram("mount", "case \"$*\" in */dev/\(group)/*) kill -9 $PPID ;; esac\nexec /usr/bin/mount \"$@\"")
+    try test.configure([FreezeWorld.table(test.disk.tree.root, "freeze = \"lvm\"")])
+    #expect(try test.run(["snapshot"]).status != 0)
+    #expect(test.world.repository.exists(".treering/frozen"))
+    try test.configure([FreezeWorld.table(test.world.source.root, "")])
+    try test.programs.write("away", "")
+    let warned = try test.run(["snapshot"])
+    #expect(warned.status == 1 && warned.errorText.contains("Volume group not found"), "\(warned.errorText)")
+    #expect(test.world.repository.exists(".treering/frozen"))
+    try test.programs.remove("away")
+    let last = try test.run(["snapshot"])
+    #expect(last.status == 0, "\(last.errorText)")
+    #expect(try calls(test, group).last == "lvremove --force vg/NAME")
     #expect(!test.world.repository.exists(".treering/frozen"))
   }
 

@@ -40,7 +40,8 @@ struct BtrfsSubvolume: FreezableVolume {
     } catch { throw .writing("make", at: above, because: error) }
     let snapshot = above + [slash] + Self.name
     try namespace.run(
-      "btrfs", of: "btrfs-progs", words("subvolume", "snapshot", "-r") + [top + root, snapshot])
+      "btrfs", of: "btrfs-progs", words("subvolume", "snapshot", "-r") + [top + root, snapshot],
+      finishes: true)
     let point = try namespace.makePoint()
     try namespace.mount(snapshot, at: point, words("--bind", "-o", "ro"))
     return FrozenTree(
@@ -52,11 +53,11 @@ struct BtrfsSubvolume: FreezableVolume {
 
   /// Mounts the whole file system, where the subvolumes lie in each other.
   private static func mountTop(
-    of place: SourcePlace, in namespace: FreezeNamespace, cleansUp: Bool = false
+    of place: SourcePlace, in namespace: FreezeNamespace, finishes: Bool = false
   ) throws(Failure) -> [UInt8] {
     let point = try namespace.makePoint()
     try namespace.mount(
-      place.mount.source, at: point, words("-t", "btrfs", "-o", "subvolid=5"), cleansUp: cleansUp)
+      place.mount.source, at: point, words("-t", "btrfs", "-o", "subvolid=5"), finishes: finishes)
     return point
   }
 
@@ -79,7 +80,7 @@ struct BtrfsSubvolume: FreezableVolume {
     guard place.mount.type == Array("btrfs".utf8), place.identity.number == item.fileSystem else {
       throw Failure(.failed, "\(item.volume) is on another file system now")
     }
-    let top = try mountTop(of: place, in: namespace, cleansUp: true)
+    let top = try mountTop(of: place, in: namespace, finishes: true)
     let directory = directory(of: item)
     do {
       let parent = try Descriptor.open(path: namespace.reaching(top), [.read, .directory])
@@ -90,7 +91,7 @@ struct BtrfsSubvolume: FreezableVolume {
       if try parent.openDirectory(directory.span).statusIfPresent(of: name.span) != nil {
         try namespace.run(
           "btrfs", of: "btrfs-progs", words("subvolume", "delete") + [top + [slash] + directory + [slash] + name],
-          cleansUp: true)
+          finishes: true)
       }
       try parent.removeDirectory(directory.span)
       try parent.setModificationTime(status.modified)

@@ -29,6 +29,6 @@ struct CommandVolume: FreezableVolume {
 
   /// Removes what a call with `make` made or left.
   static func remove(_ item: FrozenItem, with command: [String], by programs: FreezePrograms) throws(Failure) {
-    _ = try programs.run((command + ["remove", item.name, item.volume]).map { Array($0.utf8) }, cleansUp: true)
+    _ = try programs.run((command + ["remove", item.name, item.volume]).map { Array($0.utf8) }, finishes: true)
   }
 }

@@ -44,11 +44,11 @@ final class FreezeNamespace {
   /// Runs a program in the namespace, which must succeed.
   @discardableResult
   func run(
-    _ name: String, of package: String, _ arguments: [[UInt8]], cleansUp: Bool = false
+    _ name: String, of package: String, _ arguments: [[UInt8]], finishes: Bool = false
   ) throws(Failure) -> [[UInt8]] {
     let command = try programs.words(name, of: package, arguments)
     let entering = words("--target", "\(process)", "--mount", "--")
-    return try programs.run(try programs.words("nsenter", of: "util-linux", entering + command), cleansUp: cleansUp)
+    return try programs.run(try programs.words("nsenter", of: "util-linux", entering + command), finishes: finishes)
   }
 
   /// Makes a mount point.
@@ -63,9 +63,9 @@ final class FreezeNamespace {
   }
 
   func mount(
-    _ source: [UInt8], at point: [UInt8], _ options: [[UInt8]], cleansUp: Bool = false
+    _ source: [UInt8], at point: [UInt8], _ options: [[UInt8]], finishes: Bool = false
   ) throws(Failure) {
-    try run("mount", of: "mount", options + [source, point], cleansUp: cleansUp)
+    try run("mount", of: "mount", options + [source, point], finishes: finishes)
   }
 
   /// Shows the directories at some paths of the namespace at others, too. Returns those of the others that failed.
@@ -82,7 +82,7 @@ final class FreezeNamespace {
 
   /// Unmounts everything at a point. It is not used any more.
   func unmount(_ point: [UInt8]) throws(Failure) {
-    try run("umount", of: "mount", words("--recursive") + [point], cleansUp: true)
+    try run("umount", of: "mount", words("--recursive") + [point], finishes: true)
   }
 
   /// Ends the namespace and its mounts.

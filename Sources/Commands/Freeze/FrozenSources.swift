@@ -21,7 +21,7 @@ final class FrozenSources {
   private var namespace: FreezeNamespace?
   /// The frozen snapshots of this run.
   private var items: [FrozenItem] = []
-  /// Those of killed runs that cannot be removed now.
+  /// Those that cannot be removed now: of killed runs, or still being made.
   private var leftovers: [FrozenItem] = []
   private var points: [[UInt8]] = []
 
@@ -109,7 +109,12 @@ final class FrozenSources {
     }
     items.append(item)
     try writeRecord()
-    let tree = try group.volume.make(item, in: namespace)
+    let tree: FrozenTree
+    do { tree = try group.volume.make(item, in: namespace) } catch {
+      // It may still be made, so only the next run can remove it.
+      if programs.hasLeftOneRunning { leftovers.append(items.removeLast()) }
+      throw error
+    }
     if let point = tree.point { points.append(point) }
     let volume = group.volume
     for place in group.places {

@@ -48,7 +48,8 @@ struct LVMVolume: FreezableVolume {
       }
     _ = try programs.run(
       try programs.words(
-        "lvcreate", of: "lvm2", words("--snapshot", "--name", item.name) + room + words("\(group)/\(volume)")))
+        "lvcreate", of: "lvm2", words("--snapshot", "--name", item.name) + room + words("\(group)/\(volume)")),
+      finishes: true)
     let point = try namespace.makePoint()
     // The journal is replayed, which writes to the frozen snapshot only. LVM had the file system flush it before, but
     // XFS always leaves something to do. XFS refuses a second file system of one UUID without the option.
@@ -71,14 +72,15 @@ struct LVMVolume: FreezableVolume {
     }
   }
 
-  /// Removes a frozen snapshot, if it exists.
+  /// Removes a frozen snapshot, if it exists. Its volume group must be there.
   static func remove(_ item: FrozenItem, by programs: FreezePrograms) throws(Failure) {
     let found = try programs.run(
       try programs.words(
-        "lvs", of: "lvm2", columns("vg_name,lv_name") + words("--select", "lv_name=\(item.name)")), cleansUp: true)
+        "lvs", of: "lvm2", columns("vg_name,lv_name") + words("--select", "lv_name=\(item.name)", item.volume)),
+      finishes: true)
     guard found.contains(where: { fields($0) == [item.volume, item.name] }) else { return }
     let command = try programs.words("lvremove", of: "lvm2", words("--force", "\(item.volume)/\(item.name)"))
-    try retrying { () throws(Failure) in _ = try programs.run(command, cleansUp: true) }
+    try programs.retrying { () throws(Failure) in _ = try programs.run(command, finishes: true) }
   }
 
   private static func columns(_ names: String) -> [[UInt8]] {
@@ -90,12 +92,4 @@ struct LVMVolume: FreezableVolume {
     String(decoding: line.drop { $0 == UInt8(ascii: " ") }, as: UTF8.self)
       .split(separator: ":", omittingEmptySubsequences: false).map { String($0.filter { $0 != " " }) }
   }
-}
-
-/// Tries a removal again, because the kernel may still be unmounting.
-func retrying(_ body: () throws(Failure) -> Void) throws(Failure) {
-  for _ in 0..<5 {
-    do { return try body() } catch { CurrentProcess.sleep(milliseconds: 1000) }
-  }
-  try body()
 }

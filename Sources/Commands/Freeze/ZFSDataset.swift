@@ -24,7 +24,7 @@ struct ZFSDataset: FreezableVolume {
 
   func make(_ item: FrozenItem, in namespace: FreezeNamespace) throws(Failure) -> FrozenTree {
     let snapshot = words("\(dataset)@\(item.name)")
-    _ = try programs.run(try programs.words("zfs", of: "zfsutils-linux", words("snapshot") + snapshot))
+    _ = try programs.run(try programs.words("zfs", of: "zfsutils-linux", words("snapshot") + snapshot), finishes: true)
     let point = try namespace.makePoint()
     try namespace.mount(snapshot[0], at: point, words("-t", "zfs", "-o", "ro"))
     return FrozenTree(directory: namespace.reaching(point), point: point, root: [])
@@ -37,9 +37,9 @@ struct ZFSDataset: FreezableVolume {
       try programs.words("zfs", of: "zfsutils-linux", texts)
     }
     let found = try programs.run(
-      try command(words("list", "-H", "-t", "snapshot", "-o", "name", "-d", "1", item.volume)), cleansUp: true)
+      try command(words("list", "-H", "-t", "snapshot", "-o", "name", "-d", "1", item.volume)), finishes: true)
     guard found.contains(Array(snapshot.utf8)) else { return }
     let removal = try command(words("destroy", snapshot))
-    try retrying { () throws(Failure) in _ = try programs.run(removal, cleansUp: true) }
+    try programs.retrying { () throws(Failure) in _ = try programs.run(removal, finishes: true) }
   }
 }
