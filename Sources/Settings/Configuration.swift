@@ -52,8 +52,8 @@ public struct Configuration: Sendable, Equatable {
     public var maxLoad: Double?
     /// The runs start within so much time.
     public var staggerSeconds: Int64 = 0
-    /// A run that takes longer is told to end; `nil` means no limit.
-    public var timeoutSeconds: Int64?
+    /// A run that takes longer is told to end.
+    public var timeoutSeconds: Int64 = 86_400
 
     public init() {}
   }

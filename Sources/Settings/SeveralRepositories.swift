@@ -60,6 +60,6 @@ extension Configuration.Hosts {
       (found.double ?? found.int.map(Double.init)).flatMap { $0 > 0 ? $0 : nil }
     }
     staggerSeconds = table.duration(for: "stagger") ?? staggerSeconds
-    timeoutSeconds = table.duration(for: "timeout")
+    timeoutSeconds = table.duration(for: "timeout") ?? timeoutSeconds
   }
 }

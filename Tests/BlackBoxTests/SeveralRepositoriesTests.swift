@@ -136,6 +136,7 @@ struct SeveralRepositoriesTests {
     // Each message names its repository.
     #expect(result.errorText.contains("\"message\":\"web01: no source is there"), "\(result.errorText)")
     #expect(result.errorText.contains("\"message\":\"web02: cannot open the repository"))
+    #expect(result.errorText.contains("\"message\":\"db02: was ended by signal 9"))
     let mail = try place.text("mail")
     #expect(mail.split(separator: "\n").count { $0 == "mail" } == 1)
     #expect(mail.contains("run ended with status 3: 3 of 4 repositories did not end well: web01 with status 3"))
@@ -220,6 +221,25 @@ struct SeveralRepositoriesTests {
     #expect(result.errorText.contains("web02: "), "\(result.errorText)")
     #expect(try log().contains("end web02") && snapshots(of: "db.example.org").count == 1)
     #expect(try snapshots(of: "web02").isEmpty)
+  }
+
+  @Test("runs that hang do not keep the others from their turn, nor the run of all from its end")
+  func hung() throws {
+    var more = logging("true")
+    more["web01"] = logging("echo $PPID > \(place.root)/process; kill -STOP $PPID")["web01"]
+    try configure("hosts = { at_once = 1, timeout = \"8s\" }\nnotify.mail = { to = \"root\" }", more: more)
+    let run = try RunningCommand(
+      try treeringBinary(), ["run", "--json", "-c", place.root / "c.toml"], environment: try sendmail())
+    while !place.exists("log") { usleep(10_000) }
+    while try !place.text("log").contains("end db.example.org") { usleep(10_000) }
+    let process = try place.text("process").trimmingCharacters(in: .whitespacesAndNewlines)
+    #expect(FileManager.default.fileExists(atPath: "/proc/\(process)"))
+    let result = try run.wait(timeoutSeconds: 100)
+    #expect(result.status == 3, "\(result.errorText)")
+    #expect(!FileManager.default.fileExists(atPath: "/proc/\(process)"))
+    #expect(try result.decoded(Answer.self).repositories.map(\.result) == ["hung", "made", "made"])
+    #expect(try place.text("mail").contains("\n! web01: its run hangs\n"))
+    #expect(result.errorText.contains("web01: hangs: it did not end when it was told to"), "\(result.errorText)")
   }
 
   // MARK: Pushes

@@ -308,6 +308,7 @@ struct ConfigurationTests {
     #expect(read.repository == nil && read.sources.isEmpty && read.metricsTextfile == "/m/all.prom")
     let limits = read.hosts
     #expect(limits.atOnce == 4 && limits.maxLoad == 2 && limits.staggerSeconds == 300 && limits.timeoutSeconds == 21600)
+    #expect(Configuration.Hosts().timeoutSeconds == 86_400)
     #expect(read.repositories.map(\.name) == ["web01.example.org", "db01"])
     #expect(read.repositories.map(\.line) == [11, 19])
     let (web, db) = (read.repositories[0].settings, read.repositories[1].settings)

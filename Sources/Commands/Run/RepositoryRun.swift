@@ -16,7 +16,7 @@ struct RepositoryRun: Encodable {
 
   let name: String
   let repository: String
-  /// As in `RunAnswer`.
+  /// As in `RunAnswer`, or `hung`.
   var result: String
   var exitStatus: Int32
   var steps: [RunStep] = []
@@ -100,6 +100,11 @@ struct RepositoryRunsEnd {
     var (states, failures): ([RepositoryTable.Named], [RepositoryTable.Failed]) = ([], [])
     for one in file.repositories {
       let name = one.name ?? ""
+      // To open a repository on a dead file system would hang, too.
+      if answer.repositories.contains(where: { $0.name == name && $0.result == "hung" }) {
+        failures.append((name, Failure(.failed, "its run hangs")))
+        continue
+      }
       do {
         let repository = try Repository.open(one.repositoryPath ?? [])
         states.append((name, try RepositoryState(of: repository, configuration: one, at: now)))

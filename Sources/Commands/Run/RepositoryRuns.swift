@@ -16,7 +16,8 @@ final class RepositoryRuns: Sendable {
 
   private struct State {
     var waiting: [Waiting]
-    var running = 0
+    /// The times at which the present runs began, by their numbers.
+    var running: [Int: Timestamp] = [:]
     var runs: [RepositoryRun?]
   }
 
@@ -54,12 +55,13 @@ final class RepositoryRuns: Sendable {
 
   /// Runs all, and returns their ends in the order of the file.
   func run() -> [RepositoryRun] {
-    runThreads(min(limits.atOnce, repositories.count)) { _ in
+    // No more can run at once, because each ends after the limit, or is given up.
+    runThreads(min(limits.atOnce * Self.turns, repositories.count)) { _ in
       while let number = self.next() {
         let run = self.run(number)
         self.state.withLock {
           $0.runs[number] = run
-          $0.running -= 1
+          $0.running[number] = nil
         }
       }
     }
@@ -72,17 +74,24 @@ final class RepositoryRuns: Sendable {
     }
   }
 
+  /// A run counts as one of those at once for this part of the limit of its time. So some that hang, such as those of
+  /// dead file systems, cost the others no more than a part of the day.
+  private static let turns = 4
+
   /// Waits until the next run may start. `nil` if none is left, or if a signal tells this process to end.
   private func next() -> Int? {
     while CurrentProcess.rememberedSignal == nil {
-      let elapsed = Clock.monotonic() - began
-      let isLoadHigh = limits.maxLoad.map { Self.load > $0 } ?? false
+      let now = Clock.monotonic()
       let (number, isOver) = state.withLock { state -> (Int?, Bool) in
         guard let first = state.waiting.first else { return (nil, true) }
-        // One run at a time goes on whatever the load is, or there would be no backups.
-        guard elapsed >= first.afterSeconds, state.running == 0 || !isLoadHigh else { return (nil, false) }
-        state.running += 1
-        return (state.waiting.removeFirst().number, false)
+        let turnSeconds = Double(limits.timeoutSeconds) / Double(Self.turns)
+        let busy = state.running.values.count { now - $0 < turnSeconds }
+        guard now - began >= first.afterSeconds, busy < limits.atOnce, busy == 0 || !isLoadHigh else {
+          return (nil, false)
+        }
+        state.waiting.removeFirst()
+        state.running[first.number] = now
+        return (first.number, false)
       }
       if let number { return number }
       if isOver { return nil }
@@ -91,10 +100,13 @@ final class RepositoryRuns: Sendable {
     return nil
   }
 
-  /// The mean number of processes in the last minute that run or wait for the disk; proc_loadavg(5).
-  private static var load: Double {
+  /// True if no run may start beside another; proc_loadavg(5). One at a time goes on whatever the load is, or there
+  /// would be no backups.
+  private var isLoadHigh: Bool {
+    guard let maxLoad = limits.maxLoad else { return false }
     let text = try? Descriptor.open(path: Array("/proc/loadavg".utf8), .read).readWhole(limit: 256)
-    return text.flatMap { Double(String(decoding: $0.prefix { $0 != UInt8(ascii: " ") }, as: UTF8.self)) } ?? 0
+    let load = text.flatMap { Double(String(decoding: $0.prefix { $0 != UInt8(ascii: " ") }, as: UTF8.self)) }
+    return load ?? 0 > maxLoad
   }
 
   // MARK: One run
@@ -106,7 +118,7 @@ final class RepositoryRuns: Sendable {
     let (name, path) = repositories[number]
     let start = Clock.monotonic()
     var output = ChildOutput(of: name)
-    var isTooLate = false
+    var (isTooLate, isHung) = (false, false)
     var end: ChildEnd?
     do throws(Errno) {
       let child = try PipedChild.start(command + [Array("--repository".utf8), Array(name.utf8)])
@@ -116,18 +128,24 @@ final class RepositoryRuns: Sendable {
         end = try child.poll()
         try output.read(from: child, waitMilliseconds: end == nil ? 50 : 0)
         let elapsed = Clock.monotonic() - start
-        if end != nil || elapsed > stopSeconds { break }
-        isTooLate = isTooLate || limits.timeoutSeconds.map { elapsed > Double($0) } ?? false
+        isHung = end == nil && elapsed > stopSeconds
+        if end != nil || isHung { break }
+        isTooLate = isTooLate || elapsed > Double(limits.timeoutSeconds)
         guard stopSeconds == .infinity, isTooLate || CurrentProcess.rememberedSignal != nil else { continue }
         child.terminate()
         stopSeconds = elapsed + Self.lastSeconds
       }
-    } catch { output.error = output.error ?? "cannot be started: \(error)" }
+    } catch { output.error = "cannot be started: \(error)" }
     var run = output.run(at: path, endedBy: end, elapsedSeconds: Clock.monotonic() - start)
-    if isTooLate {
-      run.error = "was stopped after \(durationText(Double(limits.timeoutSeconds ?? 0)))"
+    if isHung {
+      (run.result, run.error) = ("hung", "hangs: it did not end when it was told to")
+    } else if isTooLate {
+      run.error = "was stopped after \(durationText(Double(limits.timeoutSeconds)))"
       run.exitStatus = run.snapshot == nil ? ExitStatus.failed.code : ExitStatus.warnings.code
     }
+    if case .exited = end { return run }
+    // A process that was killed or hangs cannot say so itself.
+    Console.complain("\(name): \(run.error ?? run.result)", level: .error)
     return run
   }
 }
