@@ -127,10 +127,13 @@ extension RunCommand {
     let runs = try RepositoryRuns(of: file, arguments: flags.filter(\.0).map(\.1), isStaggered: !now)
     CurrentProcess.notifyServiceManager("READY=1\nSTATUS=\(counted(file.repositories.count, "repository"))")
     let ends = runs.run()
-    let answer = RepositoryRunsAnswer(
-      runID: newRunID(), at: start, repositories: ends, elapsedSeconds: Clock.monotonic() - began)
-    var hasProblem = false
-    if !answer.isIdle { hasProblem = RepositoryRunsEnd(of: file, answer: answer).tellAll() }
+    let (runID, elapsedSeconds) = (newRunID(), Clock.monotonic() - began)
+    func report(of runs: [RepositoryRun]) -> RepositoryRunsAnswer {
+      RepositoryRunsAnswer(runID: runID, at: start, repositories: runs, elapsedSeconds: elapsedSeconds)
+    }
+    let news = report(of: ends.filter { !$0.isLocked })
+    let hasProblem = news.isIdle ? false : RepositoryRunsEnd(of: file, answer: news).tellAll()
+    let answer = report(of: ends)
     common.answer(answer, isWanted: common.speaks, lines: answer.lines)
     CurrentProcess.notifyServiceManager("STOPPING=1")
     let status = ExitStatus(code: answer.exitStatus)

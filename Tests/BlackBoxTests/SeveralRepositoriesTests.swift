@@ -156,6 +156,31 @@ struct SeveralRepositoriesTests {
     #expect(table.prefix(5).first == "REPOSITORY" && table[1] == "web02" && table[4] == "db.example.org", "\(table)")
   }
 
+  @Test("another run at work on a repository is no news for the mail and the metrics of the others")
+  func locked() throws {
+    let hook =
+      "[\"/bin/sh\", \"-c\", \"touch \(place.root)/began; while [ ! -e \(place.root)/go ]; do sleep 0.1; done\"]"
+    try configure(
+      "metrics.textfile = \"\(place.root)/all.prom\"\nnotify.mail = { to = \"root\", on = \"always\" }",
+      more: ["web02": "[repository.hooks]\nbefore = [\(hook)]"])
+    let first = try RunningCommand(try treeringBinary(), ["run", "-r", "web02", "-c", place.root / "c.toml"])
+    while !place.exists("began") { usleep(10_000) }
+    let environment = try sendmail()
+    let answer = try treering(["run", "--json"], status: 5, environment: environment).decoded(Answer.self)
+    #expect(answer.repositories.map(\.result) == ["made", "locked", "made"] && answer.exitStatus == 5)
+    let mail = try place.text("mail")
+    #expect(mail.contains(": all is done\n"), "\(mail)")
+    let metrics = try place.text("all.prom")
+    #expect(metrics.contains("treering_last_run_exit_status{repository=\"\(place.root)/repository-web01\"} 0\n"))
+    #expect(!metrics.contains("treering_last_run_exit_status{repository=\"\(place.root)/repository-web02\"}"))
+    #expect(metrics.contains("treering_snapshots{repository=\"\(place.root)/repository-web02\"} 0\n"), "\(metrics)")
+    // Nothing is due in the others.
+    try treering(["run"], status: 5, environment: environment)
+    #expect(try place.text("mail") == mail)
+    try place.write("go", "")
+    #expect(try first.wait().status == 0)
+  }
+
   // MARK: Limits
 
   /// Hooks that write the begin and the end of each run to a log.

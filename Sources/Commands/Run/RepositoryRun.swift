@@ -27,6 +27,9 @@ struct RepositoryRun: Encodable {
   /// True if there was nothing to do.
   var isIdle: Bool { result == "not_due" && steps.isEmpty && exitStatus == ExitStatus.done.code }
 
+  /// True if another run is at work on the repository. This is no news, as for one repository.
+  var isLocked: Bool { result == "locked" }
+
   /// One line for a person: the error, or else the message of the last step that has one.
   fileprivate var message: String {
     if isIdle { return "nothing is due" }
@@ -127,10 +130,12 @@ struct RepositoryRunsEnd {
   }
 
   private func measured(_ states: [RepositoryTable.Named]) -> [MeasuredRepository] {
-    answer.repositories.map { run in
-      let figures = RunFigures(
-        exitStatus: run.exitStatus, elapsedSeconds: run.elapsedSeconds, snapshot: run.snapshot)
-      return (run.repository, states.first { $0.name == run.name }?.state, figures)
+    file.repositories.map { one in
+      let run = answer.repositories.first { $0.name == one.name }
+      return (
+        displayName(one.repositoryPath ?? []), states.first { $0.name == one.name }?.state,
+        run.map { RunFigures(exitStatus: $0.exitStatus, elapsedSeconds: $0.elapsedSeconds, snapshot: $0.snapshot) }
+      )
     }
   }
 }
