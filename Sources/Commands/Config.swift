@@ -60,7 +60,7 @@ struct ConfigCommand: RunnableCommand {
 
   /// Checks each repository of the file.
   private static func checkAll(of file: ConfigurationFile, options common: CommonOptions) throws -> ExitStatus {
-    var findings = file.errors + outletFindings(of: file)
+    var findings = file.errors + outletFindings(of: file) + doubleFindings(of: file)
     var (lines, documents): ([String], [ConfigCheckAnswer]) = ([], [])
     var status = findings.isEmpty ? ExitStatus.done : .usage
     for one in file.repositories where file.errors.isEmpty {
@@ -80,6 +80,22 @@ struct ConfigCommand: RunnableCommand {
       lines: findings.isEmpty ? lines : [])
     for finding in findings { Console.complain(finding) }
     return status
+  }
+
+  /// The repositories that are there twice, by different paths to one directory.
+  private static func doubleFindings(of file: ConfigurationFile) -> [String] {
+    var (findings, seen): ([String], [(name: String, status: FileStatus)]) = ([], [])
+    for one in file.repositories where file.errors.isEmpty {
+      // The check of the repository itself tells of a path that leads nowhere.
+      guard let path = one.repositoryPath, let status = try? Descriptor.open(path: path, .pathOnly).status() else {
+        continue
+      }
+      if let same = seen.first(where: { $0.status.isSameInode(as: status) }) {
+        findings.append("\(displayName(file.path)): \(one.name ?? "") is the same repository as \(same.name)")
+      }
+      seen.append((one.name ?? "", status))
+    }
+    return findings
   }
 
   /// The findings about one configuration, the plan of its runs if there are none, and the exit status.

@@ -39,16 +39,17 @@ extension Configuration.NamedConfiguration {
     table.require("name")
     table.require("path")
     name =
-      table.value(for: "name", expecting: "a host's name: letters, digits, \"-\", \"_\" and \".\"") { found in
+      table.value(for: "name", expecting: "a host's name: letters, digits, \"_\", and within it \"-\" and \".\"") {
+        found in
         found.string.flatMap { Self.isName($0) ? $0 : nil }
       } ?? ""
     settings.repository = table.path(for: "path")
     settings.read(from: table) { key in table.has(key) ? table : shared }
   }
 
-  /// The name is a word that no path and no address can be.
+  /// The name is a word that no path, no address and no option can be.
   private static func isName(_ text: String) -> Bool {
-    RemoteConfiguration.isName(text.replacing(".", with: "")) && text.utf8.first != UInt8(ascii: ".")
+    RemoteConfiguration.isName(text.replacing(".", with: "")) && !["-", "."].contains(text.first)
   }
 }
 

@@ -106,6 +106,32 @@ struct SeveralRepositoriesTests {
     #expect(try treering(["run"], status: 2).errorText.contains(":1:1: \"hooks\" belongs to one of the tables"))
   }
 
+  @Test("a broken configuration lets no directory take the place of a repository, unless it is given as a path")
+  func brokenConfiguration() throws {
+    let made = try runCommand(try treeringBinary(), ["init", place.root / "web01"])
+    #expect(made.status == 0, "\(made.errorText)")
+    for text in ["[[repository", "[[repository]]\nname = \"web01\"\npath = \"\(place.root)/repository-web01\"\nx = 1"] {
+      try place.write("c.toml", text)
+      for command in [["list"], ["status"], ["rotate"]] as [[ByteString]] {
+        let named = try treering(command + ["-r", "web01"], status: 2).errorText
+        #expect(named.contains("/c.toml:"), "\(named)")
+      }
+      try treering(["list", "-r", "./web01"])
+      let inside = try runCommand(
+        try treeringBinary(), ["list", "-r", ".", "-c", place.root / "c.toml"], in: place.root / "web01")
+      #expect(inside.status == 0, "\(inside.errorText)")
+    }
+  }
+
+  @Test("one repository by two paths is named by config check")
+  func double() throws {
+    try configure()
+    try tool("rm", ["-r", place.root / "repository-web02"])
+    try tool("ln", ["-s", "repository-web01", place.root / "repository-web02"])
+    let text = try treering(["config", "check"], status: 2).errorText
+    #expect(text.contains("c.toml: web02 is the same repository as web01\n"), "\(text)")
+  }
+
   // MARK: Failures
 
   /// A sendmail that keeps what it gets.

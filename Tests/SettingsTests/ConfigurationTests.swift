@@ -326,7 +326,11 @@ struct ConfigurationTests {
       ("[[repository]]\nname = 'a'", "line 1, column 1: \"path\" is missing in [repository]"),
       (
         "[[repository]]\nname = 'a:b'\npath = '/r'",
-        "line 2, column 8: \"name\" should be a host's name: letters, digits, \"-\", \"_\" and \".\", not \"a:b\""
+        "line 2, column 8: \"name\" should be a host's name: letters, digits, \"_\", and within it \"-\" and \".\", not \"a:b\""
+      ),
+      (
+        "[[repository]]\nname = '--version'\npath = '/r'",
+        "line 2, column 8: \"name\" should be a host's name: letters, digits, \"_\", and within it \"-\" and \".\", not \"--version\""
       ),
       (
         "[[repository]]\nname = 'a'\npath = '/r'\n[[repository]]\nname = 'a'\npath = '/s'",

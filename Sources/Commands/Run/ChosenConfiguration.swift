@@ -54,15 +54,17 @@ extension CommonOptions {
 
   /// The path of the table `[[repository]]` with this name; `nil` if there is none.
   ///
-  /// For an address or a path, errors in the configuration must not matter.
+  /// Errors in the configuration matter for a name, or a directory could take the place of the repository. For an
+  /// address or a path they must not matter.
   func pathOfRepository(named name: [UInt8]) throws(Failure) -> [UInt8]? {
     guard Self.isWord(name) else { return nil }
-    let file = Self.isAbsent(name) ? try configurationFile() : try? configurationFile()
-    return file?.repository(named: name)?.repositoryPath
+    return try configurationFile()?.repository(named: name)?.repositoryPath
   }
 
-  /// True for a text that is neither a path nor an address.
-  private static func isWord(_ text: [UInt8]) -> Bool { !text.contains(slash) && !text.contains(UInt8(ascii: ":")) }
+  /// True for a text that is neither a path, such as `..`, nor an address.
+  private static func isWord(_ text: [UInt8]) -> Bool {
+    text.first != UInt8(ascii: ".") && !text.contains(slash) && !text.contains(UInt8(ascii: ":"))
+  }
 
   private static func isAbsent(_ path: [UInt8]) -> Bool {
     do throws(Errno) { _ = try Descriptor.open(path: path, .pathOnly) } catch { return error.meansAbsence }
