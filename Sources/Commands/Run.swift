@@ -41,18 +41,19 @@ struct RunCommand: RunnableCommand {
       return dryRun ? try sayWhatIsDueInAll(of: file) : try runAll(of: file)
     }
     let file = try common.requiredConfiguration()
-    let direct = try DirectSnapshot(connection: .none, options: common)
     if dryRun {
+      let direct = try DirectSnapshot(connection: .none, options: common)
       let (document, lines) = try whatIsDue(by: file, options: common, direct: direct)
       common.answer(document, lines: lines)
       return .done
     }
-    let run = ScheduledRun(of: file, options: common, by: direct)
+    let run = ScheduledRun(of: file, options: common)
     let start = Clock.now()
     var repository: Repository?
     let answer: RunAnswer
     do {
-      let opened = try direct?.cache.repository ?? common.openRepository()
+      run.direct = try DirectSnapshot(connection: .none, options: common)
+      let opened = try run.direct?.cache.repository ?? common.openRepository()
       repository = opened
       var options = file.settings.receives ? nil : try file.snapshotOptions()
       options?.guardLimits.acceptsChanges = acceptChanges
@@ -67,7 +68,7 @@ struct RunCommand: RunnableCommand {
     }
     common.answer(answer, isWanted: common.speaks, lines: answer.lines)
     CurrentProcess.notifyServiceManager("STOPPING=1\nSTATUS=\(answer.result)")
-    if now, direct == nil, !common.json, !common.quiet, let repository { noteSet(of: answer, in: repository) }
+    if now, run.direct == nil, !common.json, !common.quiet, let repository { noteSet(of: answer, in: repository) }
     return ExitStatus(code: answer.exitStatus)
   }
 }

@@ -9,20 +9,43 @@ public struct CatalogCache {
   public let repository: Repository
   private static let pieceBytes: UInt64 = 1 << 20
 
-  /// Opens the cache, and makes it if it is missing.
+  /// Opens the cache. Makes it if it is missing, and anew if it cannot be used.
   public init(at path: [UInt8], time: Timestamp) throws(Failure) {
-    let format = path + Array("/.treering/repository.toml".utf8)
-    do throws(Errno) {
-      _ = try Descriptor.open(path: format, .pathOnly)
-    } catch {
-      guard error.meansAbsence else { throw .writing("open the cache", at: path, because: error) }
-      do throws(Errno) { try Self.makeDirectories(above: path) } catch {
-        throw .writing("make the cache", at: path, because: error)
-      }
-      repository = try Repository.initialize(path, at: time)
-      return
+    do {
+      try Self.makeDirectories(above: path)
+      repository = try Self.openOrMake(path, at: time)
+    } catch { throw .writing("make the cache", at: path, because: error) }
+  }
+
+  private static func openOrMake(_ path: [UInt8], at time: Timestamp) throws -> Repository {
+    let (parent, name) = splitLast(of: path)
+    let above = Directory(try Descriptor.open(path: parent, [.read, .directory]))
+    try lock(above)
+    guard try above.descriptor.statusIfPresent(of: name.span) != nil else {
+      return try Repository.initialize(path, at: time)
     }
-    repository = try Repository.open(path)
+    do { return try Repository.open(path) } catch {
+      let unusable = name + (try Publication.unfinishedSuffix())
+      try above.descriptor.rename(name.span, to: above.descriptor, as: unusable.span)
+      let repository = try Repository.initialize(path, at: time)
+      try repository.retirement.discard(unusable, of: above)
+      return repository
+    }
+  }
+
+  /// Keeps other processes from making the cache at the same time, until the descriptor is closed.
+  private static func lock(_ directory: Directory) throws {
+    for attempt in 0... {
+      do {
+        try directory.descriptor.lockExclusively()
+        return
+      } catch {
+        // A file system without locks has only this to offer.
+        guard error == .wouldBlock else { return }
+        if attempt == 600 { throw Failure(.locked, "another process is making its cache") }
+        CurrentProcess.sleep(milliseconds: 100)
+      }
+    }
   }
 
   private static func makeDirectories(above path: [UInt8]) throws(Errno) {
@@ -53,7 +76,14 @@ public struct CatalogCache {
     let cached = try repository.snapshots()
     for unusable in cached.unusable { try discard(unusable.name) }
     let known = cached.snapshots.filter(isThere)
-    let others = cached.snapshots.filter { !isThere($0) }
+    var others = cached.snapshots.filter { snapshot in
+      !isThere(snapshot) && places.contains { snapshot.summary.covers($0) }
+    }
+    // The guards need a catalog to compare with, even if the remote has lost the snapshot.
+    let lost = places.filter { place in !(known + remote.snapshots).contains { $0.summary.covers(place) } }
+    if let last = others.firstIndex(where: { other in lost.contains { other.summary.covers($0) } }) {
+      others.remove(at: last)
+    }
     for other in others.dropLast() { try discard(other.name) }
     if let last = others.last { try keepUnfinished(last.name) }
     var wanted: [SnapshotName] = []

@@ -88,17 +88,39 @@ struct DirectRunTests {
     #expect(result.status == 2 && result.errorText.contains("\"usb\" would get nothing"), "\(result.errorText)")
   }
 
+  @Test("a run whose cache cannot be made tells its receivers")
+  func noCache() throws {
+    let told = try TemporaryDirectory("told")
+    let push = try configured(
+      """
+      [notify.command]
+      command = ["/bin/sh", "-c", "echo $TREERING_EXIT_STATUS >> \(told.path)/told"]
+      on = "failure"
+      """)
+    try tool("touch", [push.cache])
+    let result = try run(push, ["run", "--json"])
+    #expect(result.status == 3 && result.errorText.contains("cache"), "\(result.errorText)")
+    #expect(try result.decoded(Answer.self).result == "failed")
+    #expect(try Tree(told.path).text("told") == "3\n")
+  }
+
   // MARK: restic
 
-  private func direct(_ restic: ResticWorld, status: Int32 = 0) throws -> SnapshotAnswer {
+  private func runDirect(_ restic: ResticWorld, _ options: [ByteString] = []) throws -> CommandResult {
     try restic.world.settle()
-    let result = try runCommand(
+    return try runCommand(
       try treeringBinary(),
       ["snapshot", restic.world.source.root, "-r", restic.address, "--json", "--password-file", restic.password]
-        + restic.storage.options, in: restic.world.directory.path,
+        + restic.storage.options + options, in: restic.world.directory.path,
       environment: restic.storage.environment.merging(
         ["XDG_CACHE_HOME": (restic.world.directory.path / "cache").text]
       ) { $1 })
+  }
+
+  private func direct(
+    _ restic: ResticWorld, _ options: [ByteString] = [], status: Int32 = 0
+  ) throws -> SnapshotAnswer {
+    let result = try runDirect(restic, options)
     #expect(result.status == status, "\(result.errorText)")
     return try result.decoded()
   }
@@ -131,5 +153,53 @@ struct DirectRunTests {
       try restic.there(["restore", name, "--to", out])
       #expect(try differences(source.root, out / source.root) == [])
     }
+  }
+
+  private func guarded() throws -> ResticWorld {
+    let restic = try ResticWorld()
+    for index in 0..<20 { try restic.world.source.write(ByteString("\(index)"), "content \(index)") }
+    try restic.world.source.writeNoise("large", 3_000_000)
+    _ = try direct(restic)
+    return restic
+  }
+
+  @Test("in restic's format, too, a snapshot warns if most files changed at once", arguments: [false, true])
+  func massChange(isCacheLost: Bool) throws {
+    let restic = try guarded()
+    for index in 0..<20 { try restic.world.source.write(ByteString("\(index)"), "encrypted \(index)") }
+    if isCacheLost { try tool("rm", ["-rf", restic.world.directory.path / "cache"]) }
+    let answer = try direct(restic, status: 1)
+    #expect(answer.warningsNamed.map(\.message).contains { $0.contains("20 of 21 files have another content") })
+    for index in 0..<20 { try restic.world.source.write(ByteString("\(index)"), "once more \(index)") }
+    _ = try direct(restic, ["--changed-limit", "99%"])
+  }
+
+  @Test(
+    "a source that became empty is refused, also if the cache or restic's snapshots are lost",
+    arguments: ["true", "rm -r cache", "rm -f $1/snapshots/*"])
+  func emptied(loss: ByteString) throws {
+    let restic = try guarded()
+    for name in try restic.world.source.names() { try restic.world.source.remove(name) }
+    let directory = restic.place.root
+    let before = try Tree(directory).names("snapshots").count
+    try tool("sh", ["-c", "cd " + restic.world.directory.path + " && " + loss, "sh", directory])
+    let result = try runDirect(restic)
+    #expect(result.status == 4 && result.errorText.contains("is empty"), "\(result.errorText)")
+    #expect(try Tree(directory).names("snapshots").count == (loss.text.contains("snapshots") ? 0 : before))
+    _ = try direct(restic, ["--accept-changes"])
+  }
+
+  @Test("without its cache a snapshot in restic's format is compared with restic's trees")
+  func lostCache() throws {
+    let restic = try guarded()
+    try tool("rm", ["-rf", restic.world.directory.path / "cache"])
+    for detection in ["ctime", "mtime"] as [ByteString] {
+      let answer = try direct(restic, ["--change-detection", detection])
+      let out = restic.destination()
+      try restic.there(["restore", answer.name, "--to", out])
+      #expect(try differences(restic.world.source.root, out / restic.world.source.root) == [])
+      try tool("rm", ["-rf", restic.world.directory.path / "cache"])
+    }
+    try restic.check()
   }
 }

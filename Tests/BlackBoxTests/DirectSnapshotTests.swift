@@ -267,4 +267,72 @@ struct DirectSnapshotTests {
     #expect(result.status == 0, "\(result.errorText)")
     try push.expectFaithful(#require(answer))
   }
+
+  @Test("files that come and go do not hinder a snapshot")
+  func spool() throws {
+    let push = try smallWorld()
+    try push.world.source.makeDirectory("spool")
+    for index in 0..<10 { try push.world.source.writeNoise(ByteString("big\(index)"), 2_000_000, seed: index) }
+    try push.world.settle()
+    let spooler = try RunningCommand(
+      "sh",
+      [
+        "-c", "i=0; while :; do i=$((i+1)); echo $i > $i; rm -f ./$((i-20)); sleep 0.02; done",
+      ], in: push.world.source.root / "spool")
+    defer { spooler.signal(SIGKILL) }
+    let result = try push.runDirect(["--limit-rate", "10M"])
+    #expect(result.status == 0, "\(result.errorText)")
+    let answer: SnapshotAnswer = try result.decoded()
+    #expect(try push.farTree(answer).text("other") == "other content")
+    #expect(try push.farTree(answer).names("spool").count > 5)
+    try push.expectSound()
+    #expect(try push.far.names(".treering/pending") == [])
+  }
+
+  @Test("an old catalog that cannot be removed is only a warning after the publication")
+  func untidy() throws {
+    let push = try smallWorld()
+    try push.direct()
+    try push.world.settle()
+    let catalogs = try ByteString(tool("find", [push.cache, "-name", "catalogs"])).text.split(separator: "\n")[0]
+    let result = try runCommand(
+      "strace",
+      [
+        "-f", "-qq", "-o", "/dev/null", "-P", ByteString(String(catalogs)), "-e", "trace=unlinkat", "-e",
+        "inject=unlinkat:error=EIO", try treeringBinary(),
+      ] + push.directWords(), in: push.world.directory.path, environment: ["XDG_CACHE_HOME": push.cache.text])
+    #expect(result.status == 1, "\(result.errorText)")
+    #expect(result.errorText.contains("the cache cannot be tidied"), "\(result.errorText)")
+    #expect(try push.names(push.far).count == 2)
+    #expect(try push.direct().bytesRead == 0)
+  }
+
+  // MARK: The cache
+
+  @Test(
+    "a cache that cannot be read is made anew",
+    arguments: [": > $1/.treering/repository.toml", "rm -r $1/* $1/.treering/*; : > $1/stray", "rm -r $1; : > $1"])
+  func unusableCache(damage: ByteString) throws {
+    let push = try smallWorld()
+    try push.direct()
+    let path = push.cache / "treering" / (try Tree(push.cache / "treering").names()[0])
+    try tool("sh", ["-c", damage, "sh", path])
+    try push.expectFaithful(push.direct())
+    #expect(try push.direct().bytesRead == 0)
+    #expect(try Tree(push.cache / "treering").names().count == 1)
+    #expect(try Tree(path).names(".treering/trash") == [])
+  }
+
+  @Test("of several first snapshots at once one is taken, and the others find the lock")
+  func firstAtOnce() throws {
+    let push = try smallWorld()
+    let runs = try (0..<4).map { _ in
+      try RunningCommand(
+        try treeringBinary(), push.directWords(), in: push.world.directory.path,
+        environment: ["XDG_CACHE_HOME": push.cache.text])
+    }
+    let results = try runs.map { try $0.wait() }
+    #expect(results.allSatisfy { $0.status == 0 || $0.status == 5 }, "\(results.map(\.errorText))")
+    #expect(results.contains { $0.status == 0 })
+  }
 }

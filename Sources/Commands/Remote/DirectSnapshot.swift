@@ -14,8 +14,10 @@ struct DirectSnapshot {
   let cache: CatalogCache
   let common: CommonOptions
 
-  /// The most attempts while files change between the walk and the push. Each copies the files that did so.
+  /// The most attempts while files change between the walk and the push.
   private static let attempts = 8
+  /// The size up to which new and changed files are copied after the first attempt.
+  private static let smallByteCount: UInt64 = 1 << 20
   /// A server waits longer than this for a request.
   private static let idleSeconds = 60.0
 
@@ -74,10 +76,11 @@ struct DirectSnapshot {
     let start = Clock.monotonic()
     var remote: Remote? = try connect()
     let list = try prepare(for: options, from: remote!)
-    var unsteady: Set<TreePath> = []
-    for _ in 0..<Self.attempts {
+    var copied = CopiedFiles()
+    let once = OnceMonitor(monitor: monitor)
+    for attempt in 1...Self.attempts {
       let walkBegan = Clock.monotonic()
-      let made = try walk(options, behind: list, unsteady: unsteady, progress: progress, monitor: monitor)
+      let made = try walk(options, behind: list, copying: copied, progress: progress, monitor: once)
       let name = made.snapshot.name
       if Clock.monotonic() - walkBegan > Self.idleSeconds { remote = nil }
       do {
@@ -86,14 +89,16 @@ struct DirectSnapshot {
         remote = nil
         switch sent {
         case .done(let transfer):
+          tidy(after: name, monitor: monitor)
           progress.warnings.add(UInt64(monitor.warnings.count - known), ordering: .relaxed)
-          try cache.removeCopies(of: name)
-          try cache.prune()
           var result = Result(snapshot: made, transfer: transfer)
           result.snapshot.elapsedSeconds = Clock.monotonic() - start
           return result
         case .filesChanged(let paths):
-          unsteady.formUnion(paths)
+          copied.unsteady.formUnion(paths)
+          // The other files of this attempt were sent.
+          copied.areRequired = attempt + 1 == Self.attempts
+          copied.largestByteCount = copied.areRequired ? .max : Self.smallByteCount
           try cache.keepUnfinished(name)
         }
       } catch {
@@ -102,12 +107,20 @@ struct DirectSnapshot {
       }
     }
     throw Failure(
-      .failed, "files keep changing before they are sent, \(counted(unsteady.count, "file")) in all",
+      .failed, "files keep changing before they are sent, \(counted(copied.unsteady.count, "file")) in all",
       hint: "nothing was published; what was sent is kept for the next run")
   }
 
+  /// Removes the copies and older catalogs. The snapshot is published, so a failure is a warning.
+  private func tidy(after name: SnapshotName, monitor: ConsoleMonitor) {
+    do {
+      try cache.removeCopies(of: name)
+      try cache.prune()
+    } catch { monitor.warn(Warning(path: cache.repository.path, message: "the cache cannot be tidied: \(error)")) }
+  }
+
   /// Brings the cache up to date, and returns the remote's snapshots, as far as names may collide with them.
-  private func prepare(for options: SnapshotOptions, from remote: Remote) throws -> SnapshotList {
+  private func prepare(for options: SnapshotOptions, from remote: Remote) throws -> RemoteSnapshots {
     let places = options.places.map(\.place)
     switch remote {
     case .server(let connection):
@@ -118,26 +131,44 @@ struct DirectSnapshot {
       try cache.update(from: list, for: places, isThere: { digests[$0.name] == $0.summary.root.digest }) {
         try server.catalogSource(of: $0)
       }
-      return list
+      return RemoteSnapshots(list)
     case .restic(let restic):
       // restic's trees have no digests of whole files, so a lost cache costs a reading of all files.
       let there = try PushedSnapshots(in: restic)
       try cache.update(from: SnapshotList(), for: places, isThere: there.contains) { name in
         throw Failure(.failed, "there is no catalog of \(name)")
       }
-      return SnapshotList()
+      return RemoteSnapshots(SnapshotList(), compared: try lacking(options, in: ResticStore(restic)))
     }
   }
 
+  /// The newest snapshots of the sources that the cache has no catalog of.
+  ///
+  /// The catalog of a repository of restic is made of its trees, for the guards alone.
+  private func lacking(
+    _ options: SnapshotOptions, in store: ResticStore
+  ) throws -> [(snapshot: Snapshot, catalog: OpenCatalog)] {
+    if options.guardLimits.acceptsChanges { return [] }
+    let cached = try cache.repository.snapshots().snapshots
+    let lacking = options.places.map(\.place).filter { place in !cached.contains { $0.summary.covers(place) } }
+    if lacking.isEmpty { return [] }
+    var found: [SnapshotName: Snapshot] = [:]
+    let list = try store.snapshots().snapshots
+    for place in lacking {
+      if let newest = list.last(where: { $0.summary.covers(place) }) { found[newest.name] = newest }
+    }
+    return try found.values.map { ($0, try store.openCatalog(of: $0.name)) }
+  }
+
   private func walk(
-    _ options: SnapshotOptions, behind list: SnapshotList, unsteady: Set<TreePath>, progress: Progress,
-    monitor: ConsoleMonitor
+    _ options: SnapshotOptions, behind list: RemoteSnapshots, copying copied: CopiedFiles, progress: Progress,
+    monitor: any Monitor
   ) throws -> SnapshotResult {
     progress.restart()
     let line = ProgressLine(for: "snapshot", of: progress, options: common)
     defer { line.stop() }
     return try takeCatalog(
-      of: options, in: cache.repository, behind: list, unsteady: unsteady, program: "treering \(Treering.version)",
+      of: options, in: cache.repository, behind: list, copying: copied, program: "treering \(Treering.version)",
       progress: progress, monitor: monitor)
   }
 

@@ -18,15 +18,14 @@ final class ScheduledRun {
   private let notices: Notices
   private let repositoryPath: [UInt8]
   /// The way to a remote, if there is no repository here, but only a cache of catalogs.
-  let direct: DirectSnapshot?
+  var direct: DirectSnapshot?
   var answer: RunAnswer
   /// The databases without a good dump, and trouble with fetches.
   private var dumpWarnings: [Warning] = []
   private let began = Clock.monotonic()
   private(set) var start = Clock.now()
 
-  init(of file: ConfigurationFile, options common: CommonOptions, by direct: DirectSnapshot?) {
-    self.direct = direct
+  init(of file: ConfigurationFile, options common: CommonOptions) {
     self.file = file
     self.common = common
     repositoryPath = (try? common.repositoryPath()) ?? []
@@ -192,7 +191,8 @@ final class ScheduledRun {
         answer, environment: answer.environment(of: "notify", status: answer.exitStatus, at: repositoryPath))
       answer.steps += notices.sendMail(
         after: answer, last: { try repository?.history.lastMail() },
-        report: { repository.map { BackupReport.text(of: $0, by: file) } ?? [] })
+        // A cache says nothing about the snapshots of the remote.
+        report: { direct == nil ? repository.map { BackupReport.text(of: $0, by: file) } ?? [] : [] })
     }
     guard let repository, !repository.history.record(answer), answer.exitStatus == ExitStatus.done.code else { return }
     answer.exitStatus = ExitStatus.warnings.code

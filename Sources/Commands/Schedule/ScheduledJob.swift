@@ -52,6 +52,7 @@ struct ScheduledJob {
     let isElsewhere = common.isRepositoryElsewhere
     let path = isElsewhere ? DirectSnapshot.cacheBase : try? common.repositoryPath()
     usesNetwork = isElsewhere
+    if case .restic(let path)? = try? common.remoteAddress() { writablePaths.append("-" + (try plain(path))) }
     repositories = try path.map { path throws(Failure) in [try plain(absolutePath(of: path))] } ?? []
     guard let settings = try? common.configuration()?.settings else {
       usesNetwork = true

@@ -1,7 +1,19 @@
 internal import Catalog
-internal import Model
+public import Model
 internal import Posix
 internal import Repository
+
+/// The files of a snapshot without a local tree that are copied, so that they can be sent as they were.
+public struct CopiedFiles: Sendable {
+  /// The paths of files that changed or vanished between the walk and the push of an earlier attempt.
+  public var unsteady: Set<TreePath> = []
+  /// Other new and changed files are copied up to this size.
+  public var largestByteCount: UInt64 = 0
+  /// True if a file that cannot be copied is left out.
+  public var areRequired = false
+
+  public init() {}
+}
 
 /// The parts of a snapshot that is taken without a local tree: the catalog alone is made here.
 struct TreelessSnapshot {
@@ -9,13 +21,12 @@ struct TreelessSnapshot {
   let records: any FrameSink
   /// Takes copies of the files in `unsteady`, each named by `ContentDigest.fileName`.
   let copies: Directory
-  /// The paths of files that changed between the walk and the push of an earlier attempt.
-  let unsteady: Set<TreePath>
+  let copied: CopiedFiles
 }
 
 /// Records the entries of one directory with the digests of their contents, and stores no files.
 ///
-/// Only a file that changes too often to be read twice is copied.
+/// Only files that may not last until they are sent are copied.
 struct CatalogStorer: EntryStoring {
   private let directory: DirectoryContext
   private let snapshot: TreelessSnapshot
@@ -27,7 +38,7 @@ struct CatalogStorer: EntryStoring {
   }
 
   func link(_ row: FileRow, named range: Range<Int>) -> Bool {
-    if isUnsteady(Array(directory.names[range])) { return false }
+    if row.digest.form == .chunks || isUnsteady(Array(directory.names[range])) { return false }
     directory.encoder.append(row, of: directory.record!, hints: row.hints.ofSource)
     return true
   }
@@ -51,10 +62,7 @@ struct CatalogStorer: EntryStoring {
       if before.tree.isUnfinished { directory.count(known, comparedWith: entry.row) }
       return known
     }
-    let stored =
-      entry.status.kind == .regular
-      ? try read(entry.name, isUnsteady: isUnsteady) : try directory.readSpecial(entry)
-    guard let stored else { return nil }
+    guard let stored = try read(entry, isUnsteady: isUnsteady) else { return nil }
     if let before, Self.isSame(stored, as: before) {
       directory.context.progress.linked.count()
       if before.isFoundByInode { directory.context.progress.moved.count() }
@@ -78,7 +86,7 @@ struct CatalogStorer: EntryStoring {
   }
 
   private func isUnsteady(_ name: [UInt8]) -> Bool {
-    !snapshot.unsteady.isEmpty && snapshot.unsteady.contains(node.path + name)
+    !snapshot.copied.unsteady.isEmpty && snapshot.copied.unsteady.contains(node.path + name)
   }
 
   /// The entry of a file that was found by its inode, if its status proves that it has not changed.
@@ -97,11 +105,26 @@ struct CatalogStorer: EntryStoring {
 
   // MARK: Reading
 
-  private func read(_ name: [UInt8], isUnsteady: Bool) throws -> NewEntry? {
+  /// Copies leave a twentieth of the cache's file system free, but not more than this.
+  private static let largestReserve: UInt64 = 1 << 30
+
+  private func read(_ entry: SourceEntry, isUnsteady: Bool) throws -> NewEntry? {
+    guard entry.status.kind == .regular else { return try directory.readSpecial(entry) }
+    if isUnsteady { return try read(entry.name, byCopying: true, isRequired: true) }
+    let mayCopy = entry.status.size <= snapshot.copied.largestByteCount
+    let isRequired = mayCopy && snapshot.copied.areRequired
+    if mayCopy, entry.before == nil { return try read(entry.name, byCopying: true, isRequired: isRequired) }
+    // The remote has the file if its content is the same.
+    let stored = try read(entry.name, byCopying: false)
+    guard let stored, mayCopy, let before = entry.before, !Self.isSame(stored, as: before) else { return stored }
+    return try read(entry.name, byCopying: true, isRequired: isRequired)
+  }
+
+  private func read(_ name: [UInt8], byCopying copies: Bool, isRequired: Bool = false) throws -> NewEntry? {
     guard var file = try directory.openFile(name) else { return nil }
     let pass: PassResult
     do throws(CopyError) {
-      pass = try isUnsteady ? copy(&file) : hash(&file)
+      pass = try copies ? copy(&file) : hash(&file)
     } catch {
       let path = node.sourcePath(of: name)
       switch error {
@@ -110,6 +133,7 @@ struct CatalogStorer: EntryStoring {
         throw Failure(.failed, "interrupted")
       case .reading(let error): try directory.work.readingFailed(at: path, because: error)
       case .writing(let error):
+        guard isRequired else { return try read(name, byCopying: false) }
         directory.context.warn(
           at: path, "changes too often to be sent as it is, and cannot be copied for that: \(error)")
       }
@@ -133,6 +157,11 @@ struct CatalogStorer: EntryStoring {
   private func copy(_ file: inout SourceFile) throws(CopyError) -> PassResult {
     let name = Array("\(file.status.device)-\(file.status.inode)".utf8)
     let copies = snapshot.copies
+    do throws(Errno) {
+      let free = try copies.descriptor.fileSystem()
+      let reserve = min((free.bytesUsed &+ free.bytesAvailable) / 20, Self.largestReserve)
+      guard !free.lacks(bytes: file.status.size, inodes: 1, reserve: reserve) else { throw .noSpace }
+    } catch { throw .writing(error) }
     do throws(CopyError) {
       let pass = try copy(&file, to: Self.create(name, in: copies))
       let digestName = pass.digest.fileName

@@ -17,7 +17,12 @@ struct OlderTrees {
   ///
   /// A file that the newest snapshot lacks may be in an older one. An unreadable catalog only costs a copy, except for
   /// the snapshot that a source is compared with. There, an error must not make the source pass for new.
-  init(_ list: SnapshotList, newest: StoredTree?, of options: SnapshotOptions, in repository: Repository) throws {
+  ///
+  /// `remote` has snapshots of a remote. They stand in for a source that no snapshot in `list` has.
+  init(
+    _ list: SnapshotList, newest: StoredTree?, of options: SnapshotOptions, in repository: Repository,
+    remote: [(snapshot: Snapshot, catalog: OpenCatalog)] = []
+  ) throws {
     self.list = list
     if let newest {
       base = 0
@@ -50,6 +55,18 @@ struct OlderTrees {
         isCompared = true
       }
       if age > 0 && (age <= Self.olderSnapshotsSearched || isCompared) { trees.append(tree) }
+    }
+    for (snapshot, catalog) in remote {
+      let tree = StoredTree(of: snapshot.name, catalog: catalog, root: nil, in: repository)
+      trees.append(tree)
+      let reader = CatalogReader(reading: catalog)
+      for source in options.sources where bases[source] == nil {
+        let place = options.place(of: source)
+        guard snapshot.summary.covers(place), case .directory(_, let subtree)? = try reader.find(place) else {
+          continue
+        }
+        bases[source] = SourceBase(place: place, tree: tree, subtree: subtree)
+      }
     }
   }
 

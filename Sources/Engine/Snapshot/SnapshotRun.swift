@@ -1,5 +1,5 @@
-internal import Catalog
-public import Model
+public import Catalog
+internal import Model
 internal import Posix
 public import Repository
 internal import Synchronization
@@ -24,12 +24,23 @@ public func takeSnapshot(
   } catch { throw .writing("take a snapshot in", at: repository.path, because: error) }
 }
 
+/// The snapshots of a remote before a direct one.
+public struct RemoteSnapshots {
+  public let list: SnapshotList
+  /// Those with which the guards compare the sources that the cache does not have.
+  public let compared: [(snapshot: Snapshot, catalog: OpenCatalog)]
+
+  public init(_ list: SnapshotList, compared: [(snapshot: Snapshot, catalog: OpenCatalog)] = []) {
+    (self.list, self.compared) = (list, compared)
+  }
+}
+
 /// Makes the catalog of a snapshot whose files go from the sources straight to a remote.
 ///
-/// `cache` holds the catalogs of the remote and no files. The new catalog becomes a snapshot of the cache. The files at
-/// `unsteady` are copied into its tree, each named by its digest. `remote` has the snapshots before it.
+/// `cache` holds the catalogs of the remote and no files. The new catalog becomes a snapshot of the cache. The files
+/// that are copied are in its tree, each named by its digest.
 public func takeCatalog(
-  of options: SnapshotOptions, in cache: Repository, behind remote: SnapshotList, unsteady: Set<TreePath>,
+  of options: SnapshotOptions, in cache: Repository, behind remote: RemoteSnapshots, copying copied: CopiedFiles,
   program: String, progress: Progress, monitor: any Monitor
 ) throws(Failure) -> SnapshotResult {
   do {
@@ -38,7 +49,7 @@ public func takeCatalog(
     present.sources.removeAll { source in absent.contains { $0.path == source } }
     var run = SnapshotRun(
       options: present, absent: absent, repository: cache, program: program, progress: progress,
-      monitor: OnceMonitor(monitor: monitor), treeless: (remote, unsteady))
+      monitor: OnceMonitor(monitor: monitor), treeless: (remote, copied))
     return try run.takeOfPresentSources()
   } catch { throw .writing("keep the catalog of a snapshot in", at: cache.path, because: error) }
 }
@@ -55,7 +66,7 @@ private struct SnapshotRun {
   let start = Clock.monotonic()
   var mayRecycle = true
   /// For a snapshot without a local tree: the remote's snapshots, and the files to copy; otherwise `nil`.
-  var treeless: (remote: SnapshotList, unsteady: Set<TreePath>)?
+  var treeless: (remote: RemoteSnapshots, copied: CopiedFiles)?
 
   mutating func takeOfPresentSources() throws -> SnapshotResult {
     for source in absent {
@@ -115,7 +126,8 @@ private struct SnapshotRun {
       newest = StoredTree(of: name, catalog: try repository.openCatalog(of: name), root: tree, in: repository)
       progress.expectedEntries.store(list.newest?.summary.root.totals.entries ?? 0, ordering: .relaxed)
     }
-    let older = try OlderTrees(list, newest: newest, of: options, in: repository)
+    let older = try OlderTrees(
+      list, newest: newest, of: options, in: repository, remote: treeless?.remote.compared ?? [])
     do {
       return try treeless == nil ? buildAndPublish(comparedWith: older) : makeCatalog(comparedWith: older)
     } catch let error
@@ -295,8 +307,11 @@ private struct SnapshotRun {
   }
 
   private func sentence(about suspect: SuspectChange) -> String {
-    "\(suspect.amount) \(suspect.state) than in the snapshot \(suspect.previous); look whether that is right; "
-      + "rotation is held until you run: \(repository.advice("release"))"
+    "\(observation(of: suspect)); rotation is held until you run: \(repository.advice("release"))"
+  }
+
+  private func observation(of suspect: SuspectChange) -> String {
+    "\(suspect.amount) \(suspect.state) than in the snapshot \(suspect.previous); look whether that is right"
   }
 
   private func summary(of tree: Subtree, in draft: Draft) throws -> CatalogSummary {
@@ -333,7 +348,7 @@ private struct SnapshotRun {
 
   // MARK: Without a tree
 
-  /// Makes the catalog alone. The remote judges whether most files changed at once, and holds its rotation.
+  /// Makes the catalog alone. Rotation is a matter of the remote.
   private func makeCatalog(comparedWith found: OlderTrees) throws -> SnapshotResult {
     var older = found
     older.search(
@@ -344,7 +359,7 @@ private struct SnapshotRun {
       repository: repository, capabilities: Capabilities(), space: SpaceGuard(in: repository), progress: progress,
       monitor: monitor)
     context.isRoot = false
-    let remote = treeless?.remote ?? SnapshotList()
+    let remote = treeless?.remote.list ?? SnapshotList()
     var now = Clock.now()
     while remote.snapshots.contains(where: { $0.name.seconds == now.seconds }) {
       CurrentProcess.sleep(milliseconds: 100)
@@ -354,14 +369,17 @@ private struct SnapshotRun {
       at: now, catalogBytes: older.base.map { older.trees[$0].catalog.byteCount } ?? 0, mayRecycle: false)
     let work = work(
       comparedWith: older, context: context, builder: nil,
-      treeless: TreelessSnapshot(records: pending.sink, copies: pending.tree, unsteady: treeless?.unsteady ?? []))
+      treeless: TreelessSnapshot(records: pending.sink, copies: pending.tree, copied: treeless?.copied ?? CopiedFiles())
+    )
     let draft = Draft(
       pending: pending, work: work, root: work.rootNode(), started: Clock.now(),
       sequence: max(older.list.nextSequence, (remote.snapshots.map(\.summary.sequence).max() ?? 0) &+ 1))
     defer { draft.root.release() }
     var isBuilt = false
     do {
-      let summary = try summary(of: walk(draft), in: draft)
+      let tree = try walk(draft)
+      for suspect in work.guards.suspects() { warn(at: suspect.source, observation(of: suspect)) }
+      let summary = try summary(of: tree, in: draft)
       isBuilt = true
       try pending.publishCatalog(summary, with: FrameWriter(sink: pending.sink))
       try repository.publication.recover(keepingUnfinished: false)

@@ -372,7 +372,8 @@ final class SnapshotWork: TreeWork {
     node.build.target = nil
     node.children = []
     node.build.encoder = nil
-    if node.isSource, takesSnapshot { options.onRead[node.sourcePath]?() }
+    // A file of a direct snapshot is read again when it is sent.
+    if node.isSource, takesSnapshot, treeless == nil { options.onRead[node.sourcePath]?() }
   }
 
   /// Closes the open records, children first, after a walk that did not end.

@@ -145,7 +145,10 @@ extension DirectoryContext {
   /// Counts a regular file as changed or unchanged.
   func count(_ entry: NewEntry, comparedWith before: FileRow?) {
     guard let before, before.kind == .regular, entry.kind == .regular else { return }
-    let isSame = entry.size == before.size && entry.digest == before.digest
+    let isSame =
+      entry.size == before.size
+      && entry.digest.isConsistent(
+        with: before.digest, sameTime: entry.metadata.modified == before.metadata.modified)
     if isSame { node.tally?.unchanged.count() } else { node.tally?.changed.count() }
   }
 }

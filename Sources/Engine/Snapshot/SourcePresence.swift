@@ -71,25 +71,25 @@ extension SnapshotOptions {
 }
 
 /// Passes each warning on once: a run that begins again without one source meets the same troubles.
-final class OnceMonitor: Monitor {
+public final class OnceMonitor: Monitor {
   private let monitor: any Monitor
   private let said = Mutex<Set<[UInt8]>>([])
   /// The number of remembered messages. Beyond it, a warning may come twice.
   private static let longest = 10_000
 
-  init(monitor: any Monitor) { self.monitor = monitor }
+  public init(monitor: any Monitor) { self.monitor = monitor }
 
-  var wantsExcluded: Bool { monitor.wantsExcluded }
+  public var wantsExcluded: Bool { monitor.wantsExcluded }
 
-  func note(_ shortcoming: String) {
+  public func note(_ shortcoming: String) {
     if isNew(Array(shortcoming.utf8)) { monitor.note(shortcoming) }
   }
 
-  func warn(_ warning: Warning) {
+  public func warn(_ warning: Warning) {
     if isNew(warning.path + [0] + Array(warning.message.utf8)) { monitor.warn(warning) }
   }
 
-  func excluded(_ path: [UInt8], by rule: String) { monitor.excluded(path, by: rule) }
+  public func excluded(_ path: [UInt8], by rule: String) { monitor.excluded(path, by: rule) }
 
   private func isNew(_ text: [UInt8]) -> Bool { said.withLock { $0.count >= Self.longest || $0.insert(text).inserted } }
 }
