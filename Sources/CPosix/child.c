@@ -9,6 +9,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -86,21 +87,47 @@ static int become_account(const struct tr_program *program) {
 }
 
 // mount_setattr(2); the header with its structure conflicts with that of mount(2).
-static int set_read_only(const char *path, int is_read_only, unsigned flags) {
-  uint64_t read_only = 1;
-  struct { uint64_t set, clear, propagation, userns; } change = {is_read_only ? read_only : 0, is_read_only ? 0 : read_only, 0, 0};
+enum { READ_ONLY = 0x1, FOLLOWS_NO_LINKS = 0x200000 };
+static int change_mount(const char *path, uint64_t set, uint64_t clear, unsigned flags) {
+  struct { uint64_t set, clear, propagation, userns; } change = {set, clear, 0, 0};
   return (int)syscall(SYS_mount_setattr, AT_FDCWD, path, flags, &change, sizeof change);
 }
 
-// In a mount namespace of its own. Where that is not allowed, as in many containers, nothing changes.
+static int write_text(const char *path, const char *text) {
+  int file = open(path, O_WRONLY | O_CLOEXEC);
+  if (file < 0) return -1;
+  ssize_t count = write(file, text, strlen(text));
+  int error = errno;
+  close(file);
+  errno = error;
+  return count < 0 ? -1 : 0;
+}
+
+// An ordinary user may make a mount namespace only in a user namespace, which here has that user alone.
+static int enter_mount_namespace(void) {
+  uid_t user = geteuid();
+  gid_t group = getegid();
+  if (user == 0) return unshare(CLONE_NEWNS);
+  char users[40], groups[40];
+  snprintf(users, sizeof users, "%u %u 1", user, user);
+  snprintf(groups, sizeof groups, "%u %u 1", group, group);
+  if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0 || write_text("/proc/self/setgroups", "deny") < 0) return -1;
+  return write_text("/proc/self/uid_map", users) < 0 ? -1 : write_text("/proc/self/gid_map", groups);
+}
+
+// A symbolic link of the writable directory leads nowhere: an older snapshot may hold links that another host chose.
 static int protect_files(const struct tr_program *program) {
-  if (program->writable == NULL || unshare(CLONE_NEWNS) < 0) return 0;
+  if (program->writable == NULL) return 0;
+  if (enter_mount_namespace() < 0) return -1;
   if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) return -1;
   if (mount(program->writable, program->writable, NULL, MS_BIND, NULL) < 0) return -1;
-  if (set_read_only("/", 1, AT_RECURSIVE) < 0) return errno == ENOSYS ? 0 : -1;
-  if (set_read_only(program->writable, 0, 0) < 0) return -1;
+  if (change_mount("/", READ_ONLY, 0, AT_RECURSIVE) < 0) return -1;
+  if (change_mount(program->writable, FOLLOWS_NO_LINKS, READ_ONLY, 0) < 0) return -1;
   for (const char *const *entry = program->protected_entries; *entry; entry++) {
-    if (mount(*entry, *entry, NULL, MS_BIND, NULL) < 0 || set_read_only(*entry, 1, 0) < 0) return -1;
+    int is_there = mount(*entry, *entry, NULL, MS_BIND, NULL) == 0;
+    // Others may remove an entry in the meantime.
+    if (!is_there && errno == ENOENT) continue;
+    if (!is_there || change_mount(*entry, READ_ONLY, 0, 0) < 0) return -1;
   }
   return 0;
 }

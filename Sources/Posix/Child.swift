@@ -64,8 +64,9 @@ public struct ChildProgram: Sendable {
   public var output: SharedFile?
   /// Its errors go where its output goes.
   public var joinsErrors = false
-  /// For root: all file systems are read-only for the program but this directory, with the given entries of it again
-  /// read-only. All paths are absolute. Has no effect where a container forbids mount_namespaces(7).
+  /// All file systems are read-only for the program but this directory, with the given entries of it again read-only.
+  /// The program follows no symbolic link in the directory. All paths are absolute. Needs mount_namespaces(7), and
+  /// for an ordinary user user_namespaces(7), in which no other user exists; otherwise the program does not start.
   public var writable: (directory: [UInt8], without: [[UInt8]])?
   /// The call returns soon after SIGKILL even if the program hangs in the kernel, and cannot end.
   public var isAbandonedIfStuck = false

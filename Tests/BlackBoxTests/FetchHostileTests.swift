@@ -43,6 +43,81 @@ struct FetchHostileTests {
     #expect(try tree.names() == ["file"] && tree.inode("file") == fetch.tree(of: first).inode("file"))
   }
 
+  @Test("a stored link that the host made leads nowhere, once the host has a directory in its place")
+  func throughStoredLink() throws {
+    try target.write("key", "local secret", mode: 0o644)
+    try target.setTime("key", seconds: 1_500_000_000)
+    try fetch.host.makeSymbolicLink("a", to: target.root)
+    try fetch.snapshot()
+    try fetch.host.remove("a")
+    try fetch.host.makeDirectory("a")
+    try fetch.host.write("a/key", "text of host", mode: 0o644)
+    try fetch.host.setTime("a/key", seconds: 1_500_000_000)
+    let second = try fetch.snapshot()
+    #expect(try fetch.tree(of: second).text("a/key") == "text of host")
+    #expect(try fetch.tree(of: second).inode("a/key") != target.inode("key"))
+    try fetch.expectFaithful(second)
+  }
+
+  @Test("a file in the fetched tree with a name elsewhere is never published")
+  func foreignFile() throws {
+    let trees = fetch.world.repository.root / ".treering/fetched"
+    let program = try fetch.program(
+      "rsync \"$@\"; for tree in \(trees)/*/tree; do ln '\(target.root)/mode' $tree/mine; done")
+    try fetch.configure(fetch.table(keys: "rsync = [\"\(program)\"]"))
+    let result = try fetch.treering("snapshot", status: 3)
+    #expect(result.errorText.contains("/mine is neither a file of the host nor a stored one"), "\(result.errorText)")
+    #expect(try fetch.world.snapshotNames().isEmpty)
+  }
+
+  @Test("an ordinary user's fetch follows no stored link, and takes a directory without write permission")
+  func ordinaryUser() throws {
+    let files = Tree(fetch.world.directory.path)
+    try tool("install", ["-m", "755", try treeringBinary(), files.root / "treering"])
+    try files.write(
+      "local", "#!/bin/sh\nwhile [ \"$1\" != web01 ]; do shift; done; shift; exec sh -c \"$*\"\n", mode: 0o755)
+    try files.makeDirectory("own", mode: 0o755)
+    try files.write(
+      "own.toml",
+      """
+      repository = "\(files.root)/own/r"
+      [retention]
+      hourly = 24
+      [[source]]
+      host = "web01"
+      label = "web01"
+      path = "\(fetch.host.root)"
+      ssh = "\(files.root)/local"
+
+      """, mode: 0o644)
+    try target.write("key", "secret", mode: 0o644)
+    try target.setTime("key", seconds: 1_500_000_000)
+    try fetch.host.makeSymbolicLink("a", to: target.root)
+    func own(_ command: ByteString...) throws {
+      try tool("chown", ["-hR", "65534:65534", fetch.host.root, target.root, files.root / "own"])
+      try tool("chmod", ["711", files.root])
+      try tool("chmod", ["755", target.root])
+      try tool("chmod", ["555", fetch.host.root])
+      let result = try runCommand(
+        "setpriv", ["--reuid", "65534", "--regid", "65534", "--clear-groups", files.root / "treering"] + command)
+      #expect(result.status == 0, "\(result.errorText)")
+    }
+    try own("init", "-r", files.root / "own/r")
+    try own("snapshot", "-c", files.root / "own.toml")
+    try fetch.host.remove("a")
+    try fetch.host.makeDirectory("a")
+    try fetch.host.write("a/key", "public", mode: 0o644)
+    try fetch.host.setTime("a/key", seconds: 1_500_000_000)
+    try own("snapshot", "-c", files.root / "own.toml")
+    // Where a link was met, all was copied once.
+    try own("snapshot", "-c", files.root / "own.toml")
+    let names = try files.names("own/r").filter { $0.bytes.first == UInt8(ascii: "2") }.sorted()
+    let trees = names.map { Tree(files.root / "own/r" / $0 / "web01" / fetch.host.root) }
+    #expect(trees.count == 3)
+    #expect(try trees[1].text("a/key") == "public")
+    #expect(try trees[1].inode("file") == trees[2].inode("file"))
+  }
+
   @Test("nothing outside the fetched tree changes", arguments: attacks)
   func nothingOutside(name: String) throws {
     try fetch.snapshot()

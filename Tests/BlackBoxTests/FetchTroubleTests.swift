@@ -103,6 +103,17 @@ struct FetchTroubleTests {
     #expect(try fetch.tree(of: third).names().isEmpty)
   }
 
+  @Test("a small source whose entries are all gone is refused, even if its place has another entry")
+  func smallSource() throws {
+    try fetch.configure(fetch.ownTable, fetch.table())
+    let first = try fetch.snapshot()
+    try host.remove("file")
+    try host.makeDirectory("lost+found")
+    let result = try fetch.treering("snapshot", status: 1)
+    #expect(result.errorText.contains("1 of the 2 entries that the snapshot \(first.name) has"), "\(result.errorText)")
+    try fetch.treering("snapshot", "--accept-changes")
+  }
+
   @Test("a broken connection leaves its files to the next fetch, which changes no older snapshot")
   func resumed() throws {
     try host.write("a", bytes: [UInt8](repeating: 1, count: 3_000_000))

@@ -73,6 +73,27 @@ import Testing
     #expect(found.result == result && found.reason == reason)
   }
 
+  @Test("other programs' words are no trouble after a good end, and a bad end without words is")
+  func words() {
+    #expect(
+      end(0, "Welcome to web01", "** WARNING: connection is not using a post-quantum key exchange").warnings.isEmpty)
+    #expect(texts(end(23).warnings) == ["web01/etc: is not as on the host; rsync does not say why"])
+    let full = "rsync: [receiver] write failed on \"/r/x\": No space left on device (28)"
+    #expect(end(23, full).result == .noSpace)
+  }
+
+  @Test("entries beyond the first thousand are counted")
+  func many() {
+    let lines = (0..<1500).map {
+      Array("rsync: [sender] send_files failed to open \"/etc/\($0)\": Permission denied (13)".utf8)
+    }
+    let found = FetchEnd(
+      of: .exited(23), lines: lines, droppedCount: 400, root: Array("web01/etc".utf8), path: Array("/etc".utf8),
+      tree: Array("/r/tree".utf8))
+    #expect(found.warnings.count == 1001)
+    #expect(texts(found.warnings).last == "web01/etc: has 900 more messages of rsync")
+  }
+
   @Test("the version of rsync decides on options")
   func versions() {
     let new = RsyncProgram(path: [], versionText: "rsync  version 3.5.0  protocol version 32\n ACLs, xattrs")

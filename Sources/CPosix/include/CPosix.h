@@ -134,7 +134,8 @@ struct tr_program {
   uint32_t group;
   const uint32_t *groups;
   size_t group_count;
-  // All file systems are read-only for it but this directory, with these entries of it again read-only; or NULL.
+  // All file systems are read-only for it but this directory, with these entries of it again read-only; or NULL. It
+  // follows no symbolic link in the directory.
   const char *writable;
   const char *const *protected_entries;  // the last is NULL
 };

@@ -11,18 +11,22 @@ struct FetchCommand {
   let rules: [[UInt8]]
   /// True if the contents of all files are compared.
   var comparesContents = false
+  /// False if no file of another tree may be linked.
+  var linksFiles = true
   /// False if the host cannot send them.
   var keepsACLs = true
   var keepsAttributes = true
 
   /// The longest time without data.
   static let timeoutSeconds = 300
+  /// The longest time of a fetch, so that no host keeps the repository locked for ever.
+  static let longestSeconds: Double = 24 * 3600
 
   /// Options for ssh(1): nobody is there to answer it, a dead connection ends, and no process stays behind. Options
   /// that `ssh` names before have precedence.
   private static let sshOptions = [
     "-oBatchMode=yes", "-oConnectTimeout=30", "-oServerAliveInterval=30", "-oServerAliveCountMax=4",
-    "-oControlMaster=no",
+    "-oControlMaster=no", "-oLogLevel=ERROR",
   ]
 
   /// File systems that the kernel invents, at their usual places. They stay as empty directories, as in every snapshot.

@@ -16,6 +16,8 @@ struct FetchEnd {
     case lacksACLs, lacksAttributes
     /// rsync on the host is so old that files can be linked to one tree alone.
     case linksToOneTree
+    /// A stored link is where the host now has a directory, so that rsync left files out.
+    case meetsLink
   }
 
   let result: Result
@@ -31,8 +33,10 @@ struct FetchEnd {
   private static let mostNamed = 1000
 
   /// `root` is the source as a path of the snapshot, `path` its path on the host, `tree` the directory of the tree.
-  init(of end: ChildEnd, lines: [[UInt8]], root: [UInt8], path: [UInt8], tree: [UInt8]) {
-    let texts = lines.map { String(decoding: $0, as: UTF8.self) }
+  ///
+  /// `droppedCount` lines more are not in `lines`.
+  init(of end: ChildEnd, lines: [[UInt8]], droppedCount: Int = 0, root: [UInt8], path: [UInt8], tree: [UInt8]) {
+    var texts = lines.map { String(decoding: $0, as: UTF8.self) }
     func says(_ words: String) -> Bool { texts.contains { $0.contains(words) } }
     let original = Self.original(of: texts)
     switch end {
@@ -40,8 +44,11 @@ struct FetchEnd {
     case .exited(23) where says("change_dir \"") && says("failed: No such file or directory"):
       (result, reason) = (.absent, "it is not there on the host")
       return
+    case .exited where texts.contains(where: Self.isDiskFull):
+      (result, reason) = (.noSpace, "the repository's disk is full")
+    case .exited(23) where says("[generator]") && says("Too many levels of symbolic links (40)"):
+      (result, reason) = (.meetsLink, original)
     case .exited(23), .exited(24): result = .fetched
-    case .exited where says("No space left on device"): (result, reason) = (.noSpace, "the repository's disk is full")
     case .exited(1...4) where Self.lacks("--acls", "ACLs are not supported").contains(where: says):
       (result, reason) = (.lacksACLs, original)
     case .exited(1...4) where Self.lacks("--xattrs", "extended attributes are not supported").contains(where: says):
@@ -63,10 +70,22 @@ struct FetchEnd {
         (isAway ? "the host cannot be reached" : Self.sentence(status)) + (original.isEmpty ? "" : " (\(original))")
       hint = Self.hint(for: status, says: says)
     case .signalled(let signal): (result, reason) = (.failed, "rsync was ended by signal \(signal)")
-    case .timedOut, .interrupted: (result, reason) = (.failed, "it was interrupted")
+    case .timedOut: (result, reason) = (.failed, "it took longer than \(Int(FetchCommand.longestSeconds / 3600)) hours")
+    case .interrupted: (result, reason) = (.failed, "it was interrupted")
     }
     guard result == .fetched else { return }
-    readEntries(texts, root: TreePath(parsing: root), path: TreePath(parsing: path), tree: TreePath(parsing: tree))
+    // A banner of sshd, or the text of a shell's start, is no trouble of the source.
+    if end == .exited(0) { texts.removeAll { !$0.hasPrefix("rsync") && !$0.hasPrefix("file has vanished") } }
+    let root = TreePath(parsing: root)
+    readEntries(
+      texts, droppedCount: droppedCount, root: root, path: TreePath(parsing: path), tree: TreePath(parsing: tree))
+    if end == .exited(23), warnings.isEmpty {
+      warnings.append(Warning(path: root.relative, message: "is not as on the host; rsync does not say why"))
+    }
+  }
+
+  private static func isDiskFull(_ line: String) -> Bool {
+    line.hasSuffix("No space left on device (28)") && !line.contains("[sender]")
   }
 
   /// The words of rsync(1) about names and entries that no honest host sends.
@@ -125,10 +144,17 @@ struct FetchEnd {
 
   // MARK: Single entries
 
-  private mutating func readEntries(_ texts: [String], root: TreePath, path: TreePath, tree: TreePath) {
-    for text in texts where warnings.count < Self.mostNamed {
+  private mutating func readEntries(
+    _ texts: [String], droppedCount: Int, root: TreePath, path: TreePath, tree: TreePath
+  ) {
+    var unnamedCount = droppedCount
+    for text in texts {
       if text.hasPrefix("rsync error: ") || text.hasPrefix("rsync warning: ") || text.hasPrefix("IO error encountered")
       {
+        continue
+      }
+      guard warnings.count < Self.mostNamed else {
+        unnamedCount += 1
         continue
       }
       guard let named = Self.quoted(in: text) else {
@@ -143,6 +169,9 @@ struct FetchEnd {
         let reason = text.split(separator: ": ").last.map { ": \($0)" } ?? ""
         warnings.append(Warning(path: place.relative, message: "is not as on the host\(reason); rsync says: \(text)"))
       }
+    }
+    if unnamedCount > 0 {
+      warnings.append(Warning(path: root.relative, message: "has \(unnamedCount) more messages of rsync"))
     }
   }
 

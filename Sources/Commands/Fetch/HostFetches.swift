@@ -48,7 +48,7 @@ struct HostFetches {
     }
     CurrentProcess.notifyServiceManager("STATUS=fetching from hosts")
     let list = try repository.snapshots()
-    let rsync = Result { () throws(Failure) in try RsyncProgram.find() }
+    let rsync = Result { () throws(Failure) in try RsyncProgram.find(for: repository) }
     let comparesContents = options.changeDetection == .content
     let threads = options.threads
     let waiting = Mutex(hosts.reversed().map(\.self))
@@ -132,9 +132,24 @@ private struct HostFetch {
       var command = FetchCommand(source: source, host: host, rsync: try rsync.get(), rules: try rules())
       command.comparesContents = comparesContents
       var lacks: [Warning] = []
+      if let reason = command.rsync.unconfined {
+        command.linksFiles = false
+        lacks.append(
+          Warning(path: subject, message: "is copied whole: rsync may not use user_namespaces(7): \(reason)"))
+      }
       var end = try fetch(command, into: place)
-      while [.lacksACLs, .lacksAttributes, .linksToOneTree].contains(end.result) {
+      // Each once: the host has the last word otherwise.
+      var mended: [FetchEnd.Result] = []
+      while [.lacksACLs, .lacksAttributes, .linksToOneTree, .meetsLink].contains(end.result),
+        !mended.contains(end.result)
+      {
+        mended.append(end.result)
         try repository.fetches.discard(FetchDirectory.Place.tree, of: place)
+        if end.result == .meetsLink {
+          command.linksFiles = false
+          end = try fetch(command, into: place)
+          continue
+        }
         if end.result == .linksToOneTree {
           try repository.fetches.discard(FetchDirectory.Place.interrupted, of: place)
           end = try fetch(command, into: place)
@@ -156,10 +171,10 @@ private struct HostFetch {
   private func fetch(_ command: FetchCommand, into place: FetchDirectory.Place) throws -> FetchEnd {
     let (tree, interrupted) = (FetchDirectory.Place.tree, FetchDirectory.Place.interrupted)
     let path = place.path + [slash] + tree
-    let base = try base()
+    let base = command.linksFiles ? try base() : nil
     var trees: [[UInt8]] = []
     // The first of the trees that has a file is the one with which a changed file is compared.
-    if try place.directory.descriptor.statusIfPresent(of: interrupted.span) != nil {
+    if command.linksFiles, try place.directory.descriptor.statusIfPresent(of: interrupted.span) != nil {
       trees.append(place.path + [slash] + interrupted)
     }
     let root = try CurrentProcess.realPath(repository.path)
@@ -168,25 +183,31 @@ private struct HostFetch {
     do { arguments = try command.arguments(into: path, linkingTo: trees) } catch {
       throw Failure(.usage, "the host cannot be used: \(error)")
     }
-    var program = ChildProgram(arguments, environment: RsyncProgram.environment, timeoutSeconds: .infinity)
+    var program = ChildProgram(
+      arguments, environment: RsyncProgram.environment,
+      timeoutSeconds: max(1, FetchCommand.longestSeconds - (Clock.monotonic() - start)))
     program.startsAtRoot = true
     program.joinsErrors = true
-    if CurrentProcess.effectiveUser == 0 {
+    if command.rsync.unconfined == nil {
       program.writable = (root, try readOnlyEntries(of: root, beside: place, base: base?.name))
     }
     var lines: [[UInt8]] = []
+    var droppedCount = 0
     var buffer = LineBuffer()
     func keep(_ line: [UInt8]) {
       lines.append(line)
       // The first lines name entries, and the last ones have the reason.
-      if lines.count > 2000 { lines.removeSubrange(1500..<1900) }
+      guard lines.count > 2000 else { return }
+      lines.removeSubrange(1500..<1900)
+      droppedCount += 400
     }
     let end: ChildEnd
     do throws(Errno) {
       end = try program.run { bytes throws(Errno) in buffer.pass(bytes, onLine: keep) }
       buffer.finish(onLine: keep)
     } catch { throw Failure(.failed, "cannot run \(displayName(arguments[0])): \(error)") }
-    return FetchEnd(of: end, lines: lines, root: subject, path: Array(source.path.utf8), tree: path)
+    return FetchEnd(
+      of: end, lines: lines, droppedCount: droppedCount, root: subject, path: Array(source.path.utf8), tree: path)
   }
 
   /// The newest snapshot that has the source, unless it is damaged.
@@ -229,8 +250,8 @@ private struct HostFetch {
     let hasTree = try place.directory.descriptor.statusIfPresent(of: tree.span)?.kind == .directory
     switch end.result {
     case .fetched where hasTree:
-      try repository.fetches.discard(interrupted, of: place)
       let fetched = try FetchedTree(at: place, warnings: lacks + end.warnings, threads: threads)
+      try repository.fetches.discard(interrupted, of: place)
       return HostFetches.End(source: source, start: start, state: .fetched(fetched), warnings: end.vanished)
     case .fetched:
       return ended(withoutTree: "rsync said that all is well, and made no tree", isAbsent: false)

@@ -12,8 +12,11 @@ struct RsyncProgram {
   /// True if it escapes the path for the shell on the host by itself.
   var escapesPaths = true
 
-  /// Finds the program by `PATH`, and asks it for its version.
-  static func find() throws(Failure) -> RsyncProgram {
+  /// The reason that it cannot be kept from other files than those of the repository.
+  var unconfined: Errno?
+
+  /// Finds the program by `PATH`, and asks it for its version. It runs as it later does in the repository.
+  static func find(for repository: Repository) throws(Failure) -> RsyncProgram {
     let directories = (CurrentProcess.environment("PATH") ?? []).split(separator: UInt8(ascii: ":"))
     let paths = directories.filter { $0.first == slash }.map { Array($0) + Array("/rsync".utf8) }
     guard let path = paths.first(where: isExecutable) else {
@@ -22,10 +25,22 @@ struct RsyncProgram {
     var program = ChildProgram([path, Array("--version".utf8)], environment: environment, timeoutSeconds: 30)
     program.startsAtRoot = true
     var text: [UInt8] = []
-    do throws(Errno) { _ = try program.run { bytes throws(Errno) in text += bytes } } catch {
-      throw Failure(.failed, "cannot start \(displayName(path)): \(error)")
+    var unconfined: Errno?
+    do {
+      program.writable = (try CurrentProcess.realPath(repository.path), [])
+      do throws(Errno) { _ = try program.run { bytes throws(Errno) in text += bytes } } catch {
+        (unconfined, program.writable) = (error, nil)
+        _ = try program.run { bytes throws(Errno) in text += bytes }
+      }
+    } catch { throw Failure(.failed, "cannot start \(displayName(path)): \(error)") }
+    if let unconfined, CurrentProcess.effectiveUser == 0 {
+      throw Failure(
+        .failed, "rsync cannot be kept from other files here: \(unconfined)",
+        hint: "it needs Linux 5.14 or newer, and the right to use mount_namespaces(7)")
     }
-    return RsyncProgram(path: path, versionText: String(decoding: text, as: UTF8.self))
+    var found = RsyncProgram(path: path, versionText: String(decoding: text, as: UTF8.self))
+    found.unconfined = unconfined
+    return found
   }
 
   init(path: [UInt8], versionText text: String) {

@@ -2,17 +2,24 @@ internal import Model
 internal import Posix
 internal import Synchronization
 
-/// Finds the inodes that have several names in one tree.
+/// Finds the inodes that have several names in one tree, and the number of these names.
 ///
 /// Only the inode numbers in the tree's directories are compared. Links from outside the tree, such as from another
 /// snapshot, do not count.
-func multiplyLinkedInodes(in tree: Directory, threads: ThreadCount) throws -> Set<UInt64> {
+func multiplyLinkedInodes(in tree: Directory, threads: ThreadCount) throws -> [UInt64: Int] {
+  let numbers = try inodes(in: tree, threads: threads)
+  let pairs = zip(numbers, numbers.dropFirst()).lazy.filter { $0 == $1 }
+  return Dictionary(pairs.map { ($0.0, 2) }) { first, _ in first + 1 }
+}
+
+/// The inode of every name in a tree that is not a directory, in ascending order.
+func inodes(in tree: Directory, threads: ThreadCount) throws -> [UInt64] {
   let search = LinkSearch()
   let root = Directory(try tree.descriptor.reopenDirectory())
   try walkTree(search, from: WalkNode(SearchedDirectory(directory: root)), threads: threads)
   var numbers = search.numbers.withLock { $0 }
   numbers.sort()
-  return Set(zip(numbers, numbers.dropFirst()).lazy.filter { $0 == $1 }.map(\.0))
+  return numbers
 }
 
 private struct SearchedDirectory {

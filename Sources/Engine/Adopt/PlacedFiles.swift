@@ -10,8 +10,8 @@ internal import Repository
 final class PlacedFiles: Sendable {
   /// The snapshot whose inodes are known; `nil` for none.
   let base: StoredTree?
-  /// The inodes with several names in this tree.
-  private let linkedInodes: Set<UInt64>
+  /// The inodes with several names in this tree, and the number of these names.
+  private let linkedInodes: [UInt64: Int]
   private let contents = LinkTable<UInt64, Content>()
 
   /// The content of an inode with several names, as it was read.
@@ -27,7 +27,7 @@ final class PlacedFiles: Sendable {
 
   static let tooManyAttributes = Trouble(words: "has more than 1 MiB of extended attributes")
 
-  init(base: StoredTree?, linkedInodes: Set<UInt64>) {
+  init(base: StoredTree?, linkedInodes: [UInt64: Int]) {
     self.base = base
     self.linkedInodes = linkedInodes
   }
@@ -51,7 +51,13 @@ final class PlacedFiles: Sendable {
     base?.inodeNumbersAreValid == true && row.hints.storedInode == status.inode
   }
 
-  private func group(of status: FileStatus) -> UInt64? { linkedInodes.contains(status.inode) ? status.inode : nil }
+  private func group(of status: FileStatus) -> UInt64? { linkedInodes[status.inode] != nil ? status.inode : nil }
+
+  /// True if the inode has names outside this tree, and the base does not have it at this path.
+  func isForeign(_ status: FileStatus, row: FileRow?) -> Bool {
+    base?.inodeNumbersAreValid != false && status.linkCount > linkedInodes[status.inode] ?? 1
+      && row?.hints.storedInode != status.inode
+  }
 
   /// The hints of an entry. Its inode at the source is unknown, and so is the source's present content. A snapshot that
   /// walks the source therefore reads the file once.
@@ -91,7 +97,7 @@ final class PlacedFiles: Sendable {
     of file: borrowing Descriptor, status: FileStatus, with reader: FileReader
   ) throws(Errno) -> ContentDigest {
     if status.size == 0 { return .ofNothing }
-    guard linkedInodes.contains(status.inode) else { return try read(contentOf: file, status: status, with: reader) }
+    guard linkedInodes[status.inode] != nil else { return try read(contentOf: file, status: status, with: reader) }
     if let known = contents.begin(status.inode) {
       return known.status.isSameState(as: status)
         ? known.digest : try read(contentOf: file, status: status, with: reader)

@@ -18,8 +18,13 @@ public enum HostSource: Sendable {
 /// Its unchanged files are stored inodes, so nothing may change them.
 public final class FetchedTree: Sendable {
   private let place: FetchDirectory.Place
-  /// The inodes with several names in the tree.
-  let linkedInodes: Set<UInt64>
+  /// The inodes with several names in the tree, and the number of these names.
+  let linkedInodes: [UInt64: Int]
+  /// The inodes of the interrupted fetch that the tree continues.
+  private let continued: Set<UInt64>
+  /// Inodes with names elsewhere that the base does not have at the same path, by their first paths, and those of them
+  /// that it has at another path of the same tree.
+  private let foreign = Mutex<(paths: [UInt64: [UInt8]], known: Set<UInt64>)>(([:], []))
   /// What the tree lacks of the source.
   let warnings: [Warning]
   /// The directory of a pending snapshot that has the tree, and the tree's name there.
@@ -30,6 +35,25 @@ public final class FetchedTree: Sendable {
     self.warnings = warnings
     let tree = FetchDirectory.Place.tree
     linkedInodes = try multiplyLinkedInodes(in: place.directory.directory(tree.span), threads: threads)
+    let interrupted = FetchDirectory.Place.interrupted
+    let isContinued = try place.directory.descriptor.statusIfPresent(of: interrupted.span) != nil
+    continued =
+      isContinued ? Set(try inodes(in: place.directory.directory(interrupted.span), threads: threads)) : []
+  }
+
+  /// Notes an inode that may belong to something else than a snapshot.
+  func noteForeign(_ inode: UInt64, at path: [UInt8]) {
+    if !continued.contains(inode) { foreign.withLock { $0.paths[inode] = $0.paths[inode] ?? path } }
+  }
+
+  /// Notes an inode that the base has at the same path. Its further names here are rsync's links to the first.
+  func noteKnown(_ inode: UInt64) {
+    if linkedInodes[inode] != nil { foreign.withLock { _ = $0.known.insert(inode) } }
+  }
+
+  /// The path of a file that is neither new nor the base's; `nil` if there is none.
+  var foreignPath: [UInt8]? {
+    foreign.withLock { found in found.paths.first { !found.known.contains($0.key) }?.value }
   }
 
   func open() throws(Errno) -> Descriptor {
@@ -39,9 +63,20 @@ public final class FetchedTree: Sendable {
 
   /// Moves the tree into a pending snapshot.
   func move(into directory: Directory, as name: [UInt8]) throws(Errno) {
-    let tree = FetchDirectory.Place.tree
-    try place.directory.descriptor.rename(tree.span, to: directory.descriptor, as: name.span)
+    try Self.move(FetchDirectory.Place.tree, of: place.directory, to: directory, as: name)
     present.withLock { $0 = (directory, name) }
+  }
+
+  /// An ordinary user can move a directory to another parent only if the directory itself is writable.
+  private static func move(
+    _ name: [UInt8], of parent: Directory, to directory: Directory, as newName: [UInt8]
+  ) throws(Errno) {
+    let tree = try parent.descriptor.openDirectory(name.span)
+    let permissions = try tree.status().permissions
+    let isLocked = permissions & 0o200 == 0
+    if isLocked { try tree.setPermissions(permissions | 0o200) }
+    try parent.descriptor.rename(name.span, to: directory.descriptor, as: newName.span)
+    if isLocked { try tree.setPermissions(permissions) }
   }
 
   /// Moves the tree back from a snapshot that was not published, for another attempt.
@@ -51,7 +86,7 @@ public final class FetchedTree: Sendable {
       found = nil
       // Without the tree, the next attempt leaves the source out.
       let tree = FetchDirectory.Place.tree
-      try? directory.descriptor.rename(name.span, to: place.directory.descriptor, as: tree.span)
+      try? Self.move(name, of: directory, to: place.directory, as: tree)
     }
   }
 }
@@ -60,14 +95,17 @@ public final class FetchedTree: Sendable {
 struct PlacedStorer: EntryStoring {
   private let directory: DirectoryContext
   private let files: PlacedFiles
+  private let tree: FetchedTree?
 
-  init(of directory: DirectoryContext, in files: PlacedFiles) {
+  init(of directory: DirectoryContext, in files: PlacedFiles, of tree: FetchedTree?) {
     self.directory = directory
     self.files = files
+    self.tree = tree
   }
 
   func link(_ row: FileRow, named range: Range<Int>) -> Bool {
     directory.encoder.append(row, of: directory.record!, hints: PlacedFiles.hints(storedInode: row.hints.storedInode))
+    tree?.noteKnown(row.hints.storedInode)
     return true
   }
 
@@ -82,6 +120,11 @@ struct PlacedStorer: EntryStoring {
         at: source.name,
         because: "is not what the catalog of the snapshot \(node.build.tree!.name) says; run treering verify",
         kind: .damaged)
+    }
+    if files.isForeign(status, row: source.row) {
+      tree?.noteForeign(status.inode, at: node.sourcePath(of: source.name))
+    } else {
+      tree?.noteKnown(status.inode)
     }
     do {
       let entry = try files.entry(
@@ -124,7 +167,7 @@ extension SnapshotWork {
       }
       node.build.target = source
       node.build.targetStatus = node.sourceStatus
-    } catch { throw Failure.writing("move the fetched tree into", at: node.sourcePath, because: error) }
+    } catch { throw node.refusal(at: nil, because: "cannot be moved into the snapshot: \(error)") }
     guard node.sourceStatus?.mount == node.parent?.build.targetStatus?.mount else {
       throw node.refusal(at: nil, because: "is a mount point in the repository; unmount it")
     }
@@ -137,6 +180,11 @@ extension SnapshotWork {
     guard let source = node.source, let status = node.sourceStatus else { return }
     guard let now = try? source.descriptor.status(), now.isSameState(as: status) else {
       throw node.refusal(at: nil, because: "changed while it was read")
+    }
+    if node.isSource, let path = options.fetchedTree(of: node.sourcePath)?.foreignPath {
+      throw SourceRefusal(
+        path: node.sourcePath,
+        failure: Failure(.failed, "\(displayName(path)) is neither a file of the host nor a stored one", path: path))
     }
     try node.closeRecord(into: worker.tools.writer, with: worker.tools.hasher)
   }

@@ -39,6 +39,7 @@ extension SnapshotWork {
     let tally = guards.begin(at: node, isDump: dump != nil)
     node.tally = tally
     if let tree = options.fetchedTree(of: node.sourcePath) {
+      tally.isFetched.store(true, ordering: .relaxed)
       for warning in tree.warnings { context.warn(at: warning.path, warning.message) }
       let base = tally.base?.tree
       let isDamaged = base.map { context.repository.marks.contains(.damaged, on: $0.name) } ?? false

@@ -206,7 +206,9 @@ final class SnapshotWork: TreeWork {
       if let builder {
         if let placed = node.placed {
           var merge = try DirectoryMerge(
-            of: directory, atSamePath: nil, storer: PlacedStorer(of: directory, in: placed))
+            of: directory, atSamePath: nil,
+            storer: PlacedStorer(
+              of: directory, in: placed, of: node.tally.flatMap { options.fetchedTree(of: $0.path) }))
           try merge.run()
         } else {
           var merge = try DirectoryMerge(
