@@ -114,7 +114,8 @@ struct RsnapshotDatabasesTests {
     for script in ["#!/usr/bin/perl\nsystem('mysqldump -A');", "", "\u{7F}ELF", "#!/bin/sh\ntar cf x /etc\n"] {
       let translation = try translated(script)
       #expect(
-        translation.notCarriedOver.isEmpty && translation.text.contains("{ /x/dump.sh\\n}"), "\(translation.text)")
+        translation.notCarriedOver.isEmpty && translation.text.contains("/bin/sh -c '/x/dump.sh'"),
+        "\(translation.text)")
     }
     #expect(try translated("", statement: "/y/none.sh").notCarriedOver.isEmpty)
   }
