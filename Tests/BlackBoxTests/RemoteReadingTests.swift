@@ -128,6 +128,7 @@ struct RemoteReadingTests {
     try tool("mkdir", ["-p", out.root + world.source.root])
     let tree = Tree(out.root + world.source.root)
     try tree.makeDirectory("file10")
+    try tree.write("file10/mine", "mine")
     try tree.write("file30", "mine")
     let words = ["restore", "latest", "--to", out.root, "--overwrite", "always"] + connection()
     let result = try runCommand(
