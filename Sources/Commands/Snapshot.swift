@@ -22,6 +22,7 @@ struct SnapshotCommand: RunnableCommand {
       Examples:
         treering snapshot /home /etc --repository /backup/treering
         treering snapshot --hold 'before the upgrade' --config /etc/treering/treering.toml
+        treering snapshot /home --repository ssh://backup@nas/srv/treering/web01
       """)
 
   @Argument(

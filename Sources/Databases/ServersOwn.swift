@@ -1,3 +1,4 @@
+internal import Model
 public import Posix
 
 /// The databases that a server has from its beginning.

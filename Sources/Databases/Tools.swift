@@ -161,6 +161,3 @@ struct Tools {
     errors.suffix(Self.keptLines).map { displayName(Array($0.drop { $0 == 32 || $0 == 9 })) }
   }
 }
-
-/// The bytes of some texts, for a program's arguments.
-func words(_ texts: String...) -> [[UInt8]] { texts.map { Array($0.utf8) } }

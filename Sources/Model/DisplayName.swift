@@ -43,3 +43,6 @@ private func hexEscape(_ byte: UInt8) -> String {
   let digits = String(byte, radix: 16)
   return "\\x" + (digits.count == 1 ? "0" : "") + digits
 }
+
+/// The bytes of some texts, for a program's arguments.
+public func words(_ texts: String...) -> [[UInt8]] { texts.map { Array($0.utf8) } }

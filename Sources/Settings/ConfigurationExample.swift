@@ -4,6 +4,7 @@ extension Configuration {
     # treering.toml: what `treering run` does. See treering.toml(5); check this file with: treering config check
 
     # The directory that holds the snapshots; made with: treering init /backup/treering
+    # An address, such as "ssh://backup@nas/srv/web01", keeps no copy on this machine; see treering-snapshot(1).
     # A file for several repositories has tables [[repository]] in its place; see treering-backup-host(7).
     repository = "/backup/treering"
     # True if other machines push to it, so that runs take no snapshots.

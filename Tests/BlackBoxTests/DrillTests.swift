@@ -159,6 +159,18 @@ struct DrillTests {
     #expect(try work.names() == ["other"])
   }
 
+  private func table(of server: PostgreSQLServer, database: String) -> String {
+    """
+    [[database]]
+    name = "pg"
+    kind = "postgresql"
+    socket = "\(server.directory)"
+    port = \(server.port)
+    user = "postgres"
+    databases = ["\(database)"]
+    """
+  }
+
   @Test("dumps are loaded into scratch servers from each copy; a damaged one fails")
   func databases() throws {
     let postgreSQL = try PostgreSQLServer.shared()
@@ -169,13 +181,7 @@ struct DrillTests {
     try tool("sqlite3", [push.place.root / "notes.db", "CREATE TABLE t (i)"])
     try configure(
       """
-      [[database]]
-      name = "pg"
-      kind = "postgresql"
-      socket = "\(postgreSQL.directory)"
-      port = \(postgreSQL.port)
-      user = "postgres"
-      databases = ["drill"]
+      \(table(of: postgreSQL, database: "drill"))
       [[database]]
       name = "my"
       kind = "mysql"
@@ -229,16 +235,7 @@ struct DrillTests {
       """)
     #expect(try outside.names() == ["reached"], "the live server may do it")
     try outside.remove("reached")
-    try configure(
-      """
-      [[database]]
-      name = "pg"
-      kind = "postgresql"
-      socket = "\(server.directory)"
-      port = \(server.port)
-      user = "postgres"
-      databases = ["hostile"]
-      """)
+    try configure(table(of: server, database: "hostile"))
     try treering(["run", "--now"])
     let drill = try drill(["--files", "0", "-r", world.repository.root])
     #expect(drill.copies[0].databases.map(\.result) == ["loaded"], "\(drill.copies[0].databases)")

@@ -8,8 +8,8 @@ internal import Settings
 
 /// Loads the newest dump of each database of a copy into a scratch server.
 ///
-/// A dump is a program of whoever made it: `COPY TO PROGRAM`, libraries to load, commands of the clients. So servers and
-/// clients of root run in namespaces that have the copies of the dumps and nothing else of this machine.
+/// A dump can start programs of its maker: by `COPY TO PROGRAM`, libraries to load, commands of the clients. So servers
+/// and clients of root run in namespaces that have the copies of the dumps and nothing else of this machine.
 struct DatabaseDrill {
   private let store: any VerifiableStore
   private let work: PrivateDirectory

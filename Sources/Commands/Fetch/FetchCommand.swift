@@ -22,8 +22,8 @@ struct FetchCommand {
   /// The longest time of a fetch, so that no host keeps the repository locked for ever.
   static let longestSeconds: Double = 24 * 3600
 
-  /// Options for ssh(1): nobody is there to answer it, a dead connection ends, and no process stays behind. Options
-  /// that `ssh` names before have precedence.
+  /// Options for ssh(1): it asks no questions, a dead connection ends, and no process stays behind. Options that the
+  /// key `ssh` names have precedence.
   private static let sshOptions = [
     "-oBatchMode=yes", "-oConnectTimeout=30", "-oServerAliveInterval=30", "-oServerAliveCountMax=4",
     "-oControlMaster=no", "-oLogLevel=ERROR",
@@ -47,7 +47,7 @@ struct FetchCommand {
     words += trees.map { Array("--link-dest=".utf8) + $0 }
     words += (pseudoFileSystemRules + rules).map { Array("--filter=".utf8) + $0 }
     if host.rsync != ["rsync"] {
-      words.append(Array("--rsync-path=".utf8) + Array(host.rsync.map(Self.quotedForShell).joined(separator: " ").utf8))
+      words.append(Array("--rsync-path=".utf8) + Array(host.rsync.map(shellQuoted).joined(separator: " ").utf8))
     }
     let shell = try remoteShell()
     words.append(Array("--rsh=".utf8) + Array(shell.joined(separator: [UInt8(ascii: " ")])))
@@ -81,11 +81,5 @@ struct FetchCommand {
     let path = source.path.utf8.flatMap { "*?[".utf8.contains($0) ? [UInt8(ascii: "\\"), $0] : [$0] }
     let directory = source.path == "/" ? path : path + [slash]
     return (host.user.map { $0 + Array("@".utf8) } ?? []) + name + Array(":".utf8) + directory
-  }
-
-  private static func quotedForShell(_ word: String) -> String {
-    let isPlain = word.utf8.allSatisfy { isAlphanumeric($0) || "-_./=,:+".utf8.contains($0) }
-    return isPlain
-      ? word : "'" + word.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
   }
 }

@@ -113,17 +113,6 @@ private struct HostFetch {
 
   private var subject: [UInt8] { source.subject }
 
-  init(
-    source: Configuration.Source, repository: Repository, list: SnapshotList, comparesContents: Bool,
-    threads: ThreadCount
-  ) {
-    self.source = source
-    self.repository = repository
-    self.list = list
-    self.comparesContents = comparesContents
-    self.threads = threads
-  }
-
   func run(with rsync: Result<RsyncProgram, Failure>, rules: () throws(Failure) -> [[UInt8]]) -> HostFetches.End {
     do {
       guard let host = source.host else { throw Failure(.usage, "it has no host") }
@@ -138,27 +127,22 @@ private struct HostFetch {
           Warning(path: subject, message: "is copied whole: rsync may not use user_namespaces(7): \(reason)"))
       }
       var end = try fetch(command, into: place)
-      // Each once: the host has the last word otherwise.
-      var mended: [FetchEnd.Result] = []
-      while [.lacksACLs, .lacksAttributes, .linksToOneTree, .meetsLink].contains(end.result),
-        !mended.contains(end.result)
-      {
-        mended.append(end.result)
+      // A host that asks for the same change again gets no further attempt.
+      var tried: [FetchEnd.Result] = []
+      while !tried.contains(end.result) {
+        tried.append(end.result)
+        switch end.result {
+        case .meetsLink: command.linksFiles = false
+        case .linksToOneTree: try repository.fetches.discard(FetchDirectory.Place.interrupted, of: place)
+        case .lacksACLs:
+          command.keepsACLs = false
+          lacks.append(lack(of: "ACLs"))
+        case .lacksAttributes:
+          command.keepsAttributes = false
+          lacks.append(lack(of: "extended attributes"))
+        case .fetched, .absent, .failed, .noSpace: return try take(end, lacks: lacks, at: place)
+        }
         try repository.fetches.discard(FetchDirectory.Place.tree, of: place)
-        if end.result == .meetsLink {
-          command.linksFiles = false
-          end = try fetch(command, into: place)
-          continue
-        }
-        if end.result == .linksToOneTree {
-          try repository.fetches.discard(FetchDirectory.Place.interrupted, of: place)
-          end = try fetch(command, into: place)
-          continue
-        }
-        let what = end.result == .lacksACLs ? "ACLs" : "extended attributes"
-        if end.result == .lacksACLs { command.keepsACLs = false } else { command.keepsAttributes = false }
-        lacks.append(
-          Warning(path: subject, message: "has no \(what) in the snapshot: rsync on the host cannot send them"))
         end = try fetch(command, into: place)
       }
       return try take(end, lacks: lacks, at: place)
@@ -166,6 +150,10 @@ private struct HostFetch {
       let failure = error as? Failure ?? Failure(.failed, "\(error)")
       return ended(withoutTree: failure.description, isAbsent: false)
     }
+  }
+
+  private func lack(of what: String) -> Warning {
+    Warning(path: subject, message: "has no \(what) in the snapshot: rsync on the host cannot send them")
   }
 
   private func fetch(_ command: FetchCommand, into place: FetchDirectory.Place) throws -> FetchEnd {
@@ -256,7 +244,7 @@ private struct HostFetch {
     case .fetched:
       return ended(withoutTree: "rsync said that all is well, and made no tree", isAbsent: false)
     case .noSpace:
-      // What would be kept could block every later run.
+      // A kept tree could fill the disk for every later run.
       try repository.fetches.discard(tree, of: place)
       try repository.fetches.discard(interrupted, of: place)
     default:

@@ -1,3 +1,4 @@
+internal import Databases
 internal import Model
 internal import Posix
 internal import Repository
@@ -17,9 +18,7 @@ struct RsyncProgram {
 
   /// Finds the program by `PATH`, and asks it for its version. It runs as it later does in the repository.
   static func find(for repository: Repository) throws(Failure) -> RsyncProgram {
-    let directories = (CurrentProcess.environment("PATH") ?? []).split(separator: UInt8(ascii: ":"))
-    let paths = directories.filter { $0.first == slash }.map { Array($0) + Array("/rsync".utf8) }
-    guard let path = paths.first(where: isExecutable) else {
+    guard let path = ProgramSearch.ofEnvironment.find("rsync") else {
       throw Failure(.failed, "rsync is not installed here", hint: "install it: Debian's package is rsync")
     }
     var program = ChildProgram([path, Array("--version".utf8)], environment: environment, timeoutSeconds: 30)
@@ -52,11 +51,6 @@ struct RsyncProgram {
     let version = number.split(separator: ".").map { Int($0.prefix(while: \.isNumber)) ?? 0 }
     comparesNanoseconds = !version.lexicographicallyPrecedes([3, 1, 3])
     escapesPaths = !version.lexicographicallyPrecedes([3, 2, 4])
-  }
-
-  private static func isExecutable(_ path: [UInt8]) -> Bool {
-    guard let status = try? Descriptor.open(path: path, .pathOnly).status() else { return false }
-    return status.kind == .regular && status.permissions & 0o111 != 0
   }
 
   /// The environment of this process. No variable changes the meaning of the options, and no program asks for a

@@ -86,7 +86,7 @@ struct BtrfsSubvolume: FreezableVolume {
       let parent = try Descriptor.open(path: namespace.reaching(top), [.read, .directory])
       let status = try parent.status()
       guard let own = try parent.statusIfPresent(of: directory.span) else { return }
-      // Nobody but root can have put anything into it.
+      // Root alone can have put an entry into such a directory.
       guard own.kind == .directory, own.user == 0, own.permissions & 0o077 == 0 else { throw Errno.notPermitted }
       if try parent.openDirectory(directory.span).statusIfPresent(of: name.span) != nil {
         try namespace.run(

@@ -107,6 +107,3 @@ private struct ProgramResult: Sendable {
 private final class Answer: Sendable {
   let result = Mutex<ProgramResult?>(nil)
 }
-
-/// The bytes of some texts, for a program's arguments.
-func words(_ texts: String...) -> [[UInt8]] { texts.map { Array($0.utf8) } }

@@ -36,7 +36,7 @@ final class FrozenSources {
       let lines = try repository.frozenRecord.lines()
       if lines.isEmpty { return [] }
       items = lines.compactMap { FrozenItem(line: $0, of: repository) }
-      // Without a mention of damaged lines, nobody would look for their snapshots.
+      // The snapshots of damaged lines stay, so the operator must hear of them.
       let damaged = lines.count == items.count ? [] : [warning("the record .treering/frozen has damaged lines")]
       let warnings = damaged + removeAll()
       (leftovers, items) = (items, [])

@@ -25,7 +25,7 @@ public final class FetchedTree: Sendable {
   /// Inodes with names elsewhere that the base does not have at the same path, by their first paths, and those of them
   /// that it has at another path of the same tree.
   private let foreign = Mutex<(paths: [UInt64: [UInt8]], known: Set<UInt64>)>(([:], []))
-  /// What the tree lacks of the source.
+  /// The entries of the source that the tree lacks.
   let warnings: [Warning]
   /// The directory of a pending snapshot that has the tree, and the tree's name there.
   private let present = Mutex<(directory: Directory, name: [UInt8])?>(nil)
