@@ -221,18 +221,7 @@ struct ConfigCommand: RunnableCommand {
     lines.append(
       settings.receives ? "  take no snapshot in \(path), because others push to it" : "  take a snapshot in \(path) of"
     )
-    for source in file.sources + file.hostSources {
-      let rules = source.exclude.count + source.excludeFrom.count
-      lines.append(
-        "    \(source.title)" + (source.isOptional ? ", if it is there" : "")
-          + (source.freeze.map { ", frozen by \($0.name)" } ?? "")
-          + (rules > 0 ? ", with \(counted(rules, "exclude rule"))" : "")
-          + (source.host != nil
-            ? ""
-            : file.sources.filter { $0.path != source.path }.around(Array(source.path.utf8)).map {
-              ", which is inside \($0.path) and has rules of its own"
-            } ?? ""))
-    }
+    for source in file.sources + file.hostSources { lines.append("    \(plan(of: source, in: file))") }
     var keep = SnapshotSet.allCases.compactMap { set in
       settings.retention.keep[set].flatMap { $0 > 0 ? "\(set.rawValue) \($0)" : nil }
     }
@@ -261,6 +250,17 @@ struct ConfigCommand: RunnableCommand {
       lines.append("  do the drill \(drill.name), once in \(durationText(Double(every)))")
     }
     return lines + noticePlan(of: settings)
+  }
+
+  private static func plan(of source: Configuration.Source, in file: ConfigurationFile) -> String {
+    let rules = source.exclude.count + source.excludeFrom.count
+    let around =
+      source.host != nil
+      ? nil : file.sources.filter { $0.path != source.path }.around(Array(source.path.utf8))
+    return source.title + (source.isOptional ? ", if it is there" : "")
+      + (source.freeze.map { ", frozen by \($0.name)" } ?? "")
+      + (rules > 0 ? ", with \(counted(rules, "exclude rule"))" : "")
+      + (around.map { ", which is inside \($0.path) and has rules of its own" } ?? "")
   }
 
   private static func noticePlan(of settings: Configuration) -> [String] {

@@ -193,6 +193,31 @@ struct VerifyTests {
     #expect(one.problems.count == 2)
   }
 
+  @Test("large files of one directory are verified on all threads, each once, and damage to one is named")
+  func largeFiles() throws {
+    let world = try World()
+    world.provesOlderUnchanged = false
+    try world.source.makeDirectory("d")
+    for name: ByteString in ["d/one", "d/two"] {
+      try world.source.write(name, "text")
+      try world.source.truncate(name, to: 8 << 20)
+    }
+    try world.source.link("d/one", as: "d/again")
+    try world.source.write("d/small", "text")
+    try world.settle()
+    let snapshot = try world.snapshot()
+    let good = try answer(world, status: 0)
+    #expect((good.filesRead, good.entries) == (3, snapshot.entries))
+    let stored = world.tree(of: snapshot)
+    try stored.overwrite("d/two", at: 5 << 20, bytes: [1])
+    let damaged = try answer(world, status: 6)
+    #expect(damaged.problems.map(\.path) == ["\(world.source.root)/d/two"])
+    try stored.remove("d/again")
+    let missing = try answer(world, status: 6).problems.map(\.path)
+    #expect(missing.contains("\(world.source.root)/d/again"))
+    #expect(missing.contains("\(world.source.root)/d/two"))
+  }
+
   @Test("a damaged catalog is damage, and the other snapshots are verified all the same")
   func damagedCatalog() throws {
     let world = try World()

@@ -71,6 +71,11 @@ extension MetricsText {
       add("drill_failed", help: "1 where the last drill failed.", value: drill.result == "failed" ? "1" : "0")
     }
     add(state.drills)
+    addStored(of: state)
+  }
+
+  /// Adds the figures of the repository itself.
+  private mutating func addStored(of state: RepositoryState) {
     add("problems", help: "Problems that status names.", value: "\(state.findings.count)")
     add("snapshots", help: "Snapshots in the repository.", value: "\(state.snapshots)")
     add(

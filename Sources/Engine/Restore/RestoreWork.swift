@@ -193,35 +193,40 @@ final class RestoreWork: TreeWork {
       return []
     }
     if node.isNew, node.target != nil { unfinished.withLock { $0[ObjectIdentifier(node)] = node } }
-    do {
-      try examineOthers(in: node, record: record, with: worker)
-      var files = try FileCursor(of: record)
-      let merge = RestoreMerge(work: self, node: node, record: record, worker: worker)
-      // All wanted files of a directory are requested before the first is awaited.
-      var wanted: [FileRow] = []
-      func take(_ row: FileRow) throws {
-        wanted.append(row)
-        if wanted.count == RestoreMerge.batch { try restoreAll() }
-      }
-      func restoreAll() throws {
-        try merge.restore(wanted)
-        wanted.removeAll(keepingCapacity: true)
-      }
-      var children: [RestoreNode] = []
-      while let row = files.current {
-        if node.state.selects(Array(record.bytes[row.name])) { try take(row) }
-        try files.advance()
-      }
-      try restoreAll()
-      for row in try files.directories() {
-        let name = Array(record.bytes[row.name])
-        if node.state.selects(name) { children.append(child(of: node, name: name, row: row)) }
-      }
-      return children
-    } catch let error as CatalogError {
+    do { return try enterEntries(of: node, record: record, with: worker) } catch let error as CatalogError {
       reportDamage(at: path(of: node), "is restored in part, because its record is damaged: \(error)")
       return []
     }
+  }
+
+  /// Restores the files of a directory, and returns its sub-directories.
+  private func enterEntries(
+    of node: RestoreNode, record: DirectoryRecord, with worker: RestoreWorker
+  ) throws -> [RestoreNode] {
+    try examineOthers(in: node, record: record, with: worker)
+    var files = try FileCursor(of: record)
+    let merge = RestoreMerge(work: self, node: node, record: record, worker: worker)
+    // All wanted files of a directory are requested before the first is awaited.
+    var wanted: [FileRow] = []
+    func take(_ row: FileRow) throws {
+      wanted.append(row)
+      if wanted.count == RestoreMerge.batch { try restoreAll() }
+    }
+    func restoreAll() throws {
+      try merge.restore(wanted)
+      wanted.removeAll(keepingCapacity: true)
+    }
+    var children: [RestoreNode] = []
+    while let row = files.current {
+      if node.state.selects(Array(record.bytes[row.name])) { try take(row) }
+      try files.advance()
+    }
+    try restoreAll()
+    for row in try files.directories() {
+      let name = Array(record.bytes[row.name])
+      if node.state.selects(name) { children.append(child(of: node, name: name, row: row)) }
+    }
+    return children
   }
 
   private func child(of node: RestoreNode, name: [UInt8], row: DirectoryRow) -> RestoreNode {

@@ -100,7 +100,7 @@ extension Repository: VerifiableStore {
         shared.found(Problem(snapshot: name, path: [], message: error.message, isDamage: error.kind == .damaged))
         continue
       }
-      let root = WalkNode(VerifyDirectory(subtree: catalog.summary.root, stored: tree))
+      let root = WalkNode(VerifyEntry(subject: .directory(catalog.summary.root), stored: tree))
       try walkTree(VerifyWork(of: name, catalog: catalog, shared: shared), from: root, threads: options.threads)
     }
     var result = VerifyResult(
@@ -165,8 +165,13 @@ final class VerifyShared: Sendable {
   }
 }
 
-/// A directory of a snapshot that is being verified.
-struct VerifyDirectory {
-  let subtree: Subtree
+/// A directory of a snapshot that is being verified, or one of its large files.
+struct VerifyEntry {
+  enum Subject {
+    case directory(Subtree)
+    case file(FileRow, of: DirectoryRecord)
+  }
+  let subject: Subject
+  /// The directory on disk.
   var stored: Directory?
 }

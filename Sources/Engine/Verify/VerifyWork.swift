@@ -14,7 +14,10 @@ final class VerifyWorker {
 
 /// The work of a verification: in each directory, the merge of the names on disk with the catalog's.
 final class VerifyWork: TreeWork {
-  typealias State = VerifyDirectory
+  typealias State = VerifyEntry
+  /// A file of this size is left to the next free thread, so that the large files of one directory are read at once.
+  private static let largeBytes: UInt64 = 8 << 20
+
   private let snapshot: SnapshotName
   private let catalog: OpenCatalog
   private let shared: VerifyShared
@@ -60,6 +63,16 @@ final class VerifyWork: TreeWork {
   }
 
   func enter(_ node: Node, with worker: VerifyWorker) throws -> [Node] {
+    switch node.subject {
+    case .directory(let subtree): return try enter(node, subtree: subtree, with: worker)
+    case .file(let row, let record):
+      let parent = node.parent!
+      check(row, name: node.name, in: parent, stored: parent.stored!, record: record, with: worker)
+      return []
+    }
+  }
+
+  private func enter(_ node: Node, subtree: Subtree, with worker: VerifyWorker) throws -> [Node] {
     let isInPart = shared.part.isWhole || shared.part.contains(path: node.path)
     if isInPart { shared.progress.entries.count() }
     if let parent = node.parent {
@@ -75,7 +88,7 @@ final class VerifyWork: TreeWork {
     }
     let stored = node.stored!
     let record: DirectoryRecord
-    do { record = try worker.reader.record(at: node.subtree.place, for: node.subtree.digest) } catch {
+    do { record = try worker.reader.record(at: subtree.place, for: subtree.digest) } catch {
       found(at: node, "its record in the catalog is damaged, so nothing below it is verified: \(error)")
       return []
     }
@@ -112,6 +125,16 @@ final class VerifyWork: TreeWork {
     in node: Node, isListed: Bool, stored: Directory, record: DirectoryRecord, with worker: VerifyWorker
   ) throws -> [Node] {
     let names = worker.listing.bytes
+    var children: [Node] = []
+    func verify(_ row: FileRow) {
+      shared.progress.entries.count()
+      let name = Array(record.bytes[row.name])
+      if row.kind == .regular, row.size >= Self.largeBytes {
+        children.append(Node(parent: node, name: name, VerifyEntry(subject: .file(row, of: record))))
+      } else {
+        check(row, name: name, in: node, stored: stored, record: record, with: worker)
+      }
+    }
     var merge = try ListingMerge(isListed ? worker.listing : DirectoryListing(), with: record)
     while let pair = try merge.nextEntry() {
       try checkForSignal()
@@ -122,22 +145,20 @@ final class VerifyWork: TreeWork {
         if isListed {
           found(at: node, name: record.bytes[row.name], "is missing")
         } else if row.kind == .regular, shared.part.contains(prefix: row.digest.prefix) {
-          shared.progress.entries.count()
-          check(row, name: Array(record.bytes[row.name]), in: node, stored: stored, record: record, with: worker)
+          verify(row)
         }
-      case .both(let entry, let row):
+      case .both(_, let row):
         if row.kind == .regular, !shared.part.contains(prefix: row.digest.prefix) { continue }
-        shared.progress.entries.count()
-        check(row, name: Array(names[entry.range]), in: node, stored: stored, record: record, with: worker)
+        verify(row)
       }
     }
     worker.listing.trim()
-    var children: [Node] = []
     while let pair = try merge.nextDirectory() {
       switch pair {
       case .left(let unknown): found(at: node, name: names[unknown.range], "is not in the catalog")
       case .right(let row), .both(_, let row):
-        children.append(Node(parent: node, name: Array(record.bytes[row.name]), VerifyDirectory(subtree: Subtree(row))))
+        let subject = VerifyEntry.Subject.directory(Subtree(row))
+        children.append(Node(parent: node, name: Array(record.bytes[row.name]), VerifyEntry(subject: subject)))
       }
     }
     return children
