@@ -65,6 +65,12 @@ public struct Account: Sendable, Equatable {
   /// The account of this process; `nil` if the user has no name.
   public static func current() -> Account? { Account(named: accountName(ofUser: CurrentProcess.effectiveUser)) }
 
+  /// A user that has no name on this machine, with a group of a file.
+  public init(user: UInt32, group: UInt32) {
+    name = "\(user)"
+    (self.user, self.group, groups, home) = (user, group, [group], [UInt8(ascii: "/")])
+  }
+
   private init(_ entry: passwd) {
     name = String(cString: entry.pw_name)
     (user, group) = (entry.pw_uid, entry.pw_gid)

@@ -116,7 +116,7 @@ extension DatabaseConfiguration {
     switch kind {
     case .postgresql: serverKeys + ["schemas", "jobs", "mode", "archive"]
     case .mysql: serverKeys + ["mode", "archive", "logs", "mixed_moments"]
-    case .sqlite: ["path"]
+    case .sqlite: ["path", "user"]
     case .command: ["command", "file", "user"]
     case .pgbackrest: ["stanza", "path", "elsewhere", "config", "backup", "user"]
     }

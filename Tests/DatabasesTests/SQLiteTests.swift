@@ -62,6 +62,45 @@ import Testing
     }
   }
 
+  @Test("root follows no link of another user, and sqlite3 runs as the user who could exchange the file")
+  func otherUsers() throws {
+    let (place, path) = try make("wal", "secret.db")
+    let home = place.path / "home"
+    try tool("install", ["-d", "-o", "nobody", "-g", "nogroup", home])
+    try tool("ln", ["-s", path, home / "link.db"])
+    try tool("ln", ["-s", place.path, home / "link"])
+    for link in [home / "link.db", home / "link/secret.db"] {
+      let failure = try Trial(table(link)).failure.description
+      #expect(failure.contains("a link of another user is not followed"), "\(failure)")
+      var target = DatabaseConfiguration()
+      (target.name, target.kind, target.path) = ("notes", .sqlite, link.text)
+      let loader = try DumpLoader(into: target, programs: ProgramSearch(path: Array(pinnedEnvironment["PATH"]!.utf8)))
+      let options = LoadOptions(moment: Timestamp(seconds: 0, nanoseconds: 0))
+      #expect(throws: DumpFailure.self) { try loader.plan([link.lastComponent.bytes], options) }
+    }
+    // The operator may know better.
+    #expect(throws: Never.self) { try Trial(table(home / "link.db", "user = \"root\"")).dump }
+    // SQLite would make the file that this link leads to.
+    let own = home / "it's own.db"
+    try tool("cp", [path, own])
+    try tool("chown", ["nobody:nogroup", own])
+    let trial = try Trial(table(own))
+    #expect(try trial.dump.warnings == [] && trial.files() == [own.lastComponent.text])
+    #expect(
+      try tool("sqlite3", [trial.directory.path / own.lastComponent, "SELECT count(*) FROM t"]) == Array("20000\n".utf8)
+    )
+    try trial.expectPrivate()
+    try tool("sh", ["-c", "rm -f \"$0-wal\" \"$0-shm\"; ln -s \"$1\" \"$0-wal\"", own, place.path / "made"])
+    _ = try Trial(table(own))
+    #expect(!Tree(place.path).exists("made"))
+    // Links of root lead on.
+    try tool("ln", ["-s", place.path, place.path / "roots"])
+    #expect(throws: Never.self) { try Trial(table(place.path / "roots/secret.db")).dump }
+    try tool("chmod", ["777", place.path])
+    #expect(
+      try Trial(table(path)).failure.description.contains("others than root can change the entries of \(place.path);"))
+  }
+
   @Test("a load survives the leftover of a killed one, takes the place, and knows the programs that use the file")
   func load() throws {
     let (place, path) = try make("wal", "copy")

@@ -5,10 +5,12 @@ internal import Settings
 /// Puts the copy of an SQLite database to its file.
 struct SQLiteLoader: DumpLoading {
   private let path: [UInt8]
+  private let target: DatabaseConfiguration
   private let tools: Tools
 
   init(into target: DatabaseConfiguration, by tools: Tools) {
     path = Array((target.path ?? "").utf8)
+    self.target = target
     self.tools = tools
   }
 
@@ -19,8 +21,9 @@ struct SQLiteLoader: DumpLoading {
 
   func plan(_ databases: [[UInt8]], _ options: LoadOptions) throws(DumpFailure) -> [LoadStep] {
     let (parent, name) = split(path)
+    let file = try SQLiteFile(of: target, at: path, for: tools.account)
     let names: [[UInt8]]
-    do { names = try Directory(Descriptor.open(path: parent, [.read, .directory])).names() } catch {
+    do { names = try file.directory.names() } catch {
       throw DumpFailure(name: tools.name, reason: "cannot use the directory \(displayName(parent)): \(error)")
     }
     var options = options
@@ -41,18 +44,21 @@ struct SQLiteLoader: DumpLoading {
     _ steps: [LoadStep], from directory: Directory, at source: [UInt8], _ options: LoadOptions
   ) throws(DumpFailure) -> LoadResult {
     guard let step = steps.first else { return LoadResult() }
-    let (parent, name) = split(step.target)
+    let name = split(step.target).name
+    let file = try SQLiteFile(of: target, at: step.target, for: tools.account)
     func attempt<T>(_ what: String, body: () throws(Errno) -> T) throws(DumpFailure) -> T {
       do { return try body() } catch {
         throw DumpFailure(name: tools.name, reason: "cannot \(what) \(displayName(step.target)): \(error)")
       }
     }
     try attempt("make") { () throws(Errno) in
-      let place = try Descriptor.open(path: parent, [.read, .directory])
+      let place = try file.directory.descriptor.duplicate()
       let new = name + Array(".treering-new".utf8)
       // The leftover of a killed load.
       if try place.statusIfPresent(of: new.span) != nil { try place.unlink(new.span) }
-      try Self.copy(step.database, of: directory, to: new, in: place, like: try place.statusIfPresent(of: name.span))
+      let old = try place.statusIfPresent(of: name.span)
+      let owner = old.map { ($0.user, $0.group) } ?? file.controller.map { ($0.user, $0.group) }
+      try Self.copy(step.database, of: directory, to: new, in: place, owner: owner, permissions: old?.permissions)
       try Self.exchange(new, with: name, keptAs: step.replacedName, in: place)
       guard let kept = step.replacedName, !options.keepsReplaced else { return }
       for ending in Self.endings where try place.statusIfPresent(of: (kept + ending).span) != nil {
@@ -103,7 +109,8 @@ struct SQLiteLoader: DumpLoading {
 
   /// Copies the file durably, with the owner and the mode of the database that was there.
   private static func copy(
-    _ name: [UInt8], of source: Directory, to new: [UInt8], in place: borrowing Descriptor, like old: FileStatus?
+    _ name: [UInt8], of source: Directory, to new: [UInt8], in place: borrowing Descriptor,
+    owner: (user: UInt32, group: UInt32)?, permissions: UInt32?
   ) throws(Errno) {
     let from = try source.descriptor.openToRead(name.span)
     let to = try place.open(new.span, [.readWrite, .create, .exclusive], mode: 0o600)
@@ -113,10 +120,8 @@ struct SQLiteLoader: DumpLoading {
       while case let count = try from.read(into: buffer), count > 0 {
         try to.write(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
       }
-      if let old {
-        if CurrentProcess.effectiveUser == 0 { try to.setOwner(user: old.user, group: old.group) }
-        try to.setPermissions(UInt32(old.permissions))
-      }
+      if let owner, CurrentProcess.effectiveUser == 0 { try to.setOwner(user: owner.user, group: owner.group) }
+      if let permissions { try to.setPermissions(permissions) }
       try to.synchronize()
     } catch {
       try? place.unlink(new.span)
