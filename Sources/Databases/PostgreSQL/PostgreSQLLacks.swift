@@ -7,16 +7,35 @@ struct PostgreSQLLacks {
   private(set) var warnings: [String] = []
 
   /// pg_dump(1) locks every table that it dumps, which needs the right to read it. Under a policy for rows it would
-  /// see only some of them. Tables of extensions are no part of a dump, except their configuration.
-  private static let tables = """
-    SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-    AND (NOT has_schema_privilege(n.oid, 'USAGE') OR NOT has_table_privilege(c.oid, 'SELECT')
-      OR row_security_active(c.oid))
-    AND (NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
-        AND d.deptype = 'e')
-      OR EXISTS (SELECT FROM pg_extension e WHERE c.oid = ANY (e.extconfig)))
-    ORDER BY 1, 2
+  /// see only some of them. Tables of extensions are no part of a dump, except their configuration. A view cannot be
+  /// loaded without its tables.
+  private static let relations = """
+    WITH RECURSIVE lacking AS (
+      SELECT c.oid, c.relkind FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+      AND (NOT has_schema_privilege(n.oid, 'USAGE') OR NOT has_table_privilege(c.oid, 'SELECT')
+        OR row_security_active(c.oid))
+      AND (NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+          AND d.deptype = 'e')
+        OR EXISTS (SELECT FROM pg_extension e WHERE c.oid = ANY (e.extconfig)))
+      UNION
+      SELECT v.oid, v.relkind FROM lacking l
+      JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = l.oid
+        AND d.classid = 'pg_rewrite'::regclass
+      JOIN pg_rewrite r ON r.oid = d.objid JOIN pg_class v ON v.oid = r.ev_class AND v.relkind IN ('v', 'm'))
+    SELECT l.relkind IN ('v', 'm'), n.nspname, c.relname FROM lacking l JOIN pg_class c ON c.oid = l.oid
+    JOIN pg_namespace n ON n.oid = c.relnamespace ORDER BY 2, 3
+    """
+
+  /// The value of a sequence needs the right to read it; its definition does not. The first field tells whether it
+  /// belongs to a table that the role may not read.
+  private static let sequences = """
+    SELECT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+        AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
+        AND NOT has_table_privilege(d.refobjid, 'SELECT')), n.nspname, c.relname
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind = 'S' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+    AND (NOT has_schema_privilege(n.oid, 'USAGE') OR NOT has_sequence_privilege(c.oid, 'SELECT')) ORDER BY 2, 3
     """
 
   private static let largeObjects = """
@@ -25,26 +44,44 @@ struct PostgreSQLLacks {
       AND (a.grantee = 0 OR pg_has_role(a.grantee, 'USAGE')))
     """
 
-  /// The most tables that a warning names.
-  private static let namedTables = 20
+  /// The most objects that a warning names.
+  private static let namedObjects = 20
 
   init(of name: [UInt8], on server: PostgreSQLServer) throws(DumpFailure) {
     let shown = displayName(name)
-    let tables = try server.rows(Self.tables, fields: 2, in: name).map(Array.init)
-    if !tables.isEmpty {
-      options = tables.map {
-        Array("--exclude-table=".utf8) + quoted($0[0], by: "\"") + [UInt8(ascii: ".")] + quoted($0[1], by: "\"")
-      }
-      let names = tables.prefix(Self.namedTables).map { "\(displayName($0[0])).\(displayName($0[1]))" }
-      let more = tables.count > names.count ? ", and \(tables.count - names.count) more" : ""
-      warnings.append(
-        "\(shown): the dump does not have tables that the role may not read: " + names.joined(separator: ", ") + more)
-    }
+    let (views, tables) = try Self.objects(by: Self.relations, in: name, on: server)
+    leaveOut(tables, by: "--exclude-table", "\(shown): the dump does not have tables that the role may not read")
+    leaveOut(views, by: "--exclude-table", "\(shown): the dump does not have views that need these tables")
+    let (owned, free) = try Self.objects(by: Self.sequences, in: name, on: server)
+    leaveOut(owned, by: "--exclude-table-data", nil)
+    leaveOut(
+      free, by: "--exclude-table-data",
+      "\(shown): the dump does not have the values of sequences that the role may not read")
     let count = try server.rows(Self.largeObjects, fields: 1, in: name).first?.first ?? []
     if count != [UInt8(ascii: "0")] {
       options += words("--no-blobs")
       warnings.append(
         "\(shown): the dump has no large objects, because the role may not read \(displayName(count)) of them")
     }
+  }
+
+  /// The objects of a query, each with its schema and its name. Those whose first field is true come first.
+  private static func objects(
+    by query: String, in name: [UInt8], on server: PostgreSQLServer
+  ) throws(DumpFailure) -> ([[[UInt8]]], [[[UInt8]]]) {
+    let rows = try server.rows(query, fields: 3, in: name).map(Array.init)
+    func isMarked(_ row: [[UInt8]]) -> Bool { row[0] == [UInt8(ascii: "t")] }
+    return (rows.filter(isMarked).map { Array($0[1...]) }, rows.filter { !isMarked($0) }.map { Array($0[1...]) })
+  }
+
+  /// Leaves objects out, and warns of them.
+  private mutating func leaveOut(_ objects: [[[UInt8]]], by option: String, _ warning: String?) {
+    options += objects.map {
+      Array("\(option)=".utf8) + quoted($0[0], by: "\"") + [UInt8(ascii: ".")] + quoted($0[1], by: "\"")
+    }
+    guard let warning, !objects.isEmpty else { return }
+    let names = objects.prefix(Self.namedObjects).map { "\(displayName($0[0])).\(displayName($0[1]))" }
+    let more = objects.count > names.count ? ", and \(objects.count - names.count) more" : ""
+    warnings.append("\(warning): " + names.joined(separator: ", ") + more)
   }
 }
