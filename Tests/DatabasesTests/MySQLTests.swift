@@ -116,6 +116,86 @@ import Testing
     #expect(try trial.text("managed/table-t.sql").contains("INSERT INTO `t` VALUES\n(1);"))
   }
 
+  @Test("databases whose triggers and routines the role may not see are named")
+  func hiddenObjects() throws {
+    try server.make(
+      "hid_den",
+      "CREATE TABLE t (i INT); CREATE TRIGGER tr BEFORE INSERT ON t FOR EACH ROW SET NEW.i = 1; CREATE PROCEDURE p() SELECT 1"
+    )
+    defer { _ = try? server.query("REVOKE ALL, GRANT OPTION FROM app@'%'") }
+    func warnings() throws -> [String] { try Trial(byURL("hid_den")).dump.warnings.filter { $0.contains("may lack") } }
+    try server.query("REVOKE ALL, GRANT OPTION FROM app@'%'; GRANT SELECT, EVENT ON `hid\\_den`.* TO app@'%'")
+    let found = try warnings()
+    #expect(
+      found.count == 2 && found[0].hasPrefix("the dump may lack triggers that the role may not see, of: hid_den;"))
+    #expect(found.last?.hasPrefix("the dump may lack routines that the role may not see, of: hid_den;") == true)
+    try server.query("GRANT TRIGGER ON `hid\\_den`.* TO app@'%'; GRANT SELECT ON mysql.proc TO app@'%'")
+    #expect(try warnings() == [])
+  }
+
+  @Test("xtrabackup, where it is the installed program, makes the copy")
+  func xtrabackup() throws {
+    let place = try FakePrograms()
+    try place.write("xtrabackup", "exec /usr/bin/mariadb-backup \"$@\"")
+    let trial = try Trial(bySocket("mode = \"physical\""), path: place.path)
+    #expect(try trial.dump.warnings == [] && trial.files().contains("ibdata1"))
+    let calls = try place.calls()
+    #expect(
+      calls == [
+        "xtrabackup --defaults-file=/dev/fd/3 --backup --target-dir=/dev/fd/4",
+        "xtrabackup --no-defaults --prepare --target-dir=/dev/fd/4",
+      ])
+  }
+
+  @Test("MySQL 8: its programs get its own options")
+  func mysql8() throws {
+    try server.make("eight", "CREATE TABLE t (i INT); INSERT INTO t VALUES (1)")
+    try server.query("GRANT ALL ON *.* TO app@'%'")
+    defer { _ = try? server.query("REVOKE ALL, GRANT OPTION FROM app@'%'") }
+    let place = try FakePrograms()
+    // MariaDB's programs do the work, with the options that they have.
+    let translation = """
+      for word; do
+        shift
+        case $word in
+        --defaults-file=*) sed 's/^ssl-mode=.*/skip-ssl/' /dev/fd/3 >"$0.options.$$"
+          grep ssl-mode /dev/fd/3 >>"$0.tls" || :
+          set -- "$@" "--defaults-file=$0.options.$$" ;;
+        --source-data=*) set -- "$@" "--master-data=${word#*=}" ;;
+        --set-gtid-purged=* | --*column-statistics) ;;
+        *) set -- "$@" "$word" ;;
+        esac
+      done
+      """
+    try place.write(
+      "mysqldump",
+      """
+      case "$*" in *--help) echo '--column-statistics --set-gtid-purged=COMMENTED --source-data --ssl-mode'; exit ;; esac
+      \(translation)
+      set -o pipefail
+      /usr/bin/mariadb-dump "$@" | sed 's/^-- CHANGE MASTER TO MASTER_LOG_FILE=\\(.*\\), MASTER_LOG_POS/-- CHANGE REPLICATION SOURCE TO SOURCE_LOG_FILE=\\1, SOURCE_LOG_POS/'
+      """)
+    try place.write(
+      "mysql",
+      """
+      case "$*" in *'SELECT VERSION()') echo 8.0.40; exit ;; esac
+      \(translation)
+      exec /usr/bin/mariadb "$@"
+      """)
+    let table = byURL("eight", "tls = \"require\"")
+    let trial = try Trial(table, path: place.path)
+    #expect(try trial.dump.point?.hasPrefix("binary log bin.") == true && trial.dump.warnings == [])
+    #expect(try trial.text("eight/table-t.sql").contains("INSERT INTO `t` VALUES\n(1);"))
+    let call = try #require(try place.calls().last { $0.hasPrefix("mysqldump") })
+    for option in ["--set-gtid-purged=COMMENTED", "--source-data=2", "--routines", "--events", "--triggers"] {
+      #expect(call.contains(option), "\(call)")
+    }
+    #expect(!call.contains("column-statistics") && !call.contains("master-data"))
+    #expect(
+      try place.tree.text("mysqldump.tls").hasPrefix("ssl-mode=\"REQUIRED\"")
+        || place.tree.text("mysqldump.tls").hasPrefix("ssl-mode=REQUIRED"))
+  }
+
   @Test("the error names the reason and the remedy")
   func errors() throws {
     try Tree(server.directory).write("wrong", "wrong\n", mode: 0o600)
@@ -219,6 +299,58 @@ import Testing
       FOR i IN 1..10000 DO EXECUTE IMMEDIATE CONCAT('CREATE TABLE t', i, ' (a INT)'); END FOR//
       """)
     #expect(try Trial(bySocket("databases = [\"wide\"]")).files().count == 10_006)
+  }
+}
+
+/// Programs that record their calls.
+private struct FakePrograms {
+  private let directory: TemporaryDirectory
+  var tree: Tree { Tree(directory.path) }
+  var path: String { directory.path.text }
+
+  init() throws {
+    directory = try TemporaryDirectory("fakes")
+    try tool("chmod", ["1777", directory.path])
+    for name in ["mariadb", "mariadb-dump"] {
+      try tool("ln", ["-s", ByteString("/usr/bin/\(name)"), directory.path / ByteString(name)])
+    }
+  }
+
+  /// Makes a program of a script for bash(1). One for MySQL takes the place of MariaDB's.
+  func write(_ name: String, _ script: String) throws {
+    let others = ["mysql": "mariadb", "mysqldump": "mariadb-dump"]
+    if let other = others[name] { try tool("rm", [directory.path / ByteString(other)]) }
+    try tree.write(
+      ByteString(name),
+      "#!/bin/bash\nPATH=/usr/bin:/bin\nset -eu\necho \"${0##*/} $*\" >>'\(path)/calls'\n\(script)\n", mode: 0o755)
+  }
+
+  func calls() throws -> [String] { try tree.text("calls").split(separator: "\n").map(String.init) }
+}
+
+@Suite("privileges of a role") struct MySQLGrantsTests {
+  private let databases = ["shop", "web_1", "webx1"].map { Array($0.utf8) }
+
+  private func hidden(_ lines: String...) -> [[String]] {
+    let grants = MySQLGrants(lines: lines.map { Array($0.utf8) })
+    return [grants.withoutTriggers(databases), grants.withoutRoutines(databases)].map { names in
+      names.map { String(decoding: $0, as: UTF8.self) }
+    }
+  }
+
+  @Test("of all, of one database, by a pattern, and by privileges of the dictionary")
+  func table() {
+    let all = ["shop", "web_1", "webx1"]
+    #expect(hidden() == [all, all])
+    #expect(hidden("GRANT ALL PRIVILEGES ON *.* TO `root`@`%` IDENTIFIED VIA unix_socket") == [[], []])
+    #expect(hidden("GRANT SELECT, TRIGGER ON *.* TO `b`@`%`") == [[], []])
+    #expect(hidden("GRANT TRIGGER, EXECUTE ON `shop`.* TO `b`@`%`") == [["web_1", "webx1"], ["web_1", "webx1"]])
+    #expect(hidden(#"GRANT TRIGGER ON `web\_1`.* TO `b`@`%`"#) == [["shop", "webx1"], all])
+    #expect(hidden("GRANT TRIGGER ON `web_%`.* TO `b`@`%`") == [["shop"], all])
+    #expect(hidden("GRANT SELECT ON `mysql`.`proc` TO `b`@`%`") == [all, []])
+    #expect(hidden("GRANT SELECT ON `mysql`.* TO `b`@`%`", "GRANT SHOW_ROUTINE ON *.* TO `b`@`%`") == [all, []])
+    #expect(hidden("GRANT TRIGGER ON `shop`.`t` TO `b`@`%`", "GRANT `role` TO `b`@`%`") == [all, all])
+    #expect(hidden("GRANT SELECT ON `shop`.* TO ` ON *.* `@`%`") == [all, all])
   }
 }
 

@@ -28,6 +28,7 @@ struct MySQLDump {
       options += others.map { Array("--ignore-table=".utf8) + $0.database + [UInt8(ascii: ".")] + $0.name }
     }
     options += try privilegedOptions(beside: options, for: names, warnings: &result.warnings)
+    result.warnings += try hiddenObjects(in: names)
     if !database.acceptsMixedMoments { result.warnings += try warnings(ofTablesIn: names) }
     result.point = try dump(names, options: options)
     return result
@@ -84,6 +85,24 @@ struct MySQLDump {
 
   private func command(_ names: [[UInt8]], options: [[UInt8]]) -> [[UInt8]] {
     server.command(server.dumpProgram) + options + words("--databases", "--") + names
+  }
+
+  /// Warnings of objects that the server would hide from the role.
+  private func hiddenObjects(in names: [[UInt8]]) throws(DumpFailure) -> [String] {
+    let grants = try server.grants()
+    let lacks = [
+      ("triggers", grants.withoutTriggers(names), "GRANT TRIGGER on them to the role"),
+      (
+        "routines", grants.withoutRoutines(names),
+        "GRANT EXECUTE on them to the role, or SHOW_ROUTINE (MySQL), or SELECT on mysql.proc (MariaDB)"
+      ),
+    ]
+    return lacks.filter { !$0.1.isEmpty }.map { kind, databases, remedy in
+      "the dump may lack \(kind) that the role may not see, of: "
+        + databases.prefix(Self.namedTables).map { displayName($0) }.joined(separator: ", ")
+        + (databases.count > Self.namedTables ? ", and \(databases.count - Self.namedTables) more" : "")
+        + "; \(remedy)"
+    }
   }
 
   // MARK: Tables

@@ -172,6 +172,12 @@ struct MySQLServer {
     }
   }
 
+  /// The privileges of the role.
+  func grants() throws(DumpFailure) -> MySQLGrants {
+    // The client doubles each backslash.
+    MySQLGrants(lines: try rows("SHOW GRANTS").compactMap(\.first).map { $0.replacing([92, 92], with: [92]) })
+  }
+
   /// The first field of a query's only row, or `nil`.
   private func value(_ query: String) throws(DumpFailure) -> String? {
     try rows(query).first?.first.map { String(decoding: $0, as: UTF8.self) }
