@@ -154,7 +154,8 @@ struct DatabaseRestoreTests {
     let work = try Tree(making: world.directory.path / "work")
     let running = try RunningCommand(
       try treeringBinary(), load("--as", "slow_new", "--work-dir", work.root, "-c", world.directory.path / "c.toml"))
-    let query: ByteString = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'slow_new' AND query LIKE 'COPY%'"
+    let query: ByteString =
+      "SELECT count(*) FROM pg_stat_activity WHERE datname LIKE 'slow_new%' AND query LIKE 'COPY%'"
     try PostgreSQLServer.wait(for: "the load") { try server.query(query) != "0" }
     running.signal(SIGINT)
     let result = try running.wait(timeoutSeconds: 30)
@@ -162,6 +163,66 @@ struct DatabaseRestoreTests {
     #expect(try names(server, like: "slow") == ["slow"])
     #expect(try work.names() == [])
     try server.query("DROP DATABASE slow")
+  }
+
+  @Test("PostgreSQL: a foreign key to a table that the role could not dump is left out and named")
+  func foreignKeys() throws {
+    let server = try PostgreSQLServer.shared()
+    try server.make(
+      "keys",
+      """
+      CREATE TABLE closed (i INT PRIMARY KEY); INSERT INTO closed VALUES (1);
+      CREATE TABLE other (i INT PRIMARY KEY); INSERT INTO other VALUES (1);
+      CREATE TABLE t (i INT REFERENCES closed, j INT REFERENCES other, v TEXT); INSERT INTO t VALUES (1, 1, 'one');
+      ALTER TABLE t OWNER TO app; ALTER TABLE other OWNER TO app
+      """)
+    try configure(
+      """
+      [[database]]
+      name = "pg"
+      kind = "postgresql"
+      url = "postgresql://app@localhost:\(server.port)/keys"
+      password_file = "\(server.passwordFile)"
+      tls = "off"
+
+      """)
+    try treering(["run"], status: 1)
+    try configure(postgreSQL(server, ["keys"]))
+    let loaded = try treering(load("--as", "keys_back"), status: 1).errorText
+    #expect(loaded.contains("keys_back: without the foreign key public t t_i_fkey app, whose other table is not"))
+    #expect(try rows(server, "keys_back") == "one")
+    #expect(try server.query("SELECT conname FROM pg_constraint WHERE contype = 'f'", in: "keys_back") == "t_j_fkey")
+    for name in ["keys", "keys_back"] { try server.query(ByteString("DROP DATABASE \(name)")) }
+  }
+
+  @Test("PostgreSQL: a killed load leaves no database of the wanted name, and the next load warns of the rest")
+  func postgreSQLKilled() throws {
+    let server = try PostgreSQLServer.shared()
+    try server.make(
+      "killed",
+      """
+      CREATE FUNCTION f(i INT) RETURNS INT LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN
+      IF current_database() LIKE 'killed_new%' THEN PERFORM pg_sleep(60); END IF; RETURN i; END $$;
+      CREATE TABLE t (i INT, v TEXT, j INT GENERATED ALWAYS AS (public.f(i)) STORED); INSERT INTO t VALUES (1, 'one')
+      """)
+    try configure(postgreSQL(server, ["killed"]))
+    try treering(["run"])
+    try server.query("INSERT INTO t VALUES (2, 'two')", in: "killed")
+    let running = try RunningCommand(
+      try treeringBinary(), load("--as", "killed_new", "-c", world.directory.path / "c.toml"))
+    let query: ByteString = "pg_stat_activity WHERE datname LIKE 'killed_new%'"
+    try PostgreSQLServer.wait(for: "the load") {
+      try server.query("SELECT count(*) FROM " + query + " AND query LIKE 'COPY%'") != "0"
+    }
+    running.signal(SIGKILL)
+    _ = try? running.wait()
+    try server.query("SELECT pg_terminate_backend(pid) FROM " + query)
+    let left = try #require(try names(server, like: "killed_new").first)
+    #expect(left.wholeMatch(of: /killed_new_\d{8}_\d{6}_unfinished/) != nil)
+    let next = try treering(load("--as", "killed_other"), status: 1).errorText
+    #expect(next.contains("incomplete, because a load was killed or still runs: \(left)"), "\(next)")
+    #expect(try rows(server, "killed_other") == "one" && rows(server, "killed") == "one,two")
+    for name in ["killed", "killed_other", left] { try server.query(ByteString("DROP DATABASE \(name)")) }
   }
 
   @Test("a damaged part: nothing is loaded; another machine's copy is loaded instead")
@@ -276,6 +337,35 @@ struct DatabaseRestoreTests {
     #expect(try server.query("SELECT COUNT(*) FROM a", in: "half") == "1")
     #expect(try treering(into("wrong"), status: 3).errorText.contains("Access denied for user 'part'"))
     #expect(try Tree(work).names() == [])
+  }
+
+  @Test("MariaDB: a killed load leaves a marked database, which the next load warns of and does not touch")
+  func mariaDBKilled() throws {
+    let server = try MariaDBServer.shared()
+    try server.make(
+      "torn", "CREATE TABLE t (b LONGBLOB); INSERT INTO t SELECT REPEAT(x'ff', 1000000) FROM seq_1_to_100")
+    try configure(mariaDB: server, ["torn"])
+    try treering(["run"])
+    try server.query("DROP DATABASE torn")
+    let running = try RunningCommand(try treeringBinary(), load("-c", world.directory.path / "c.toml"))
+    let mark: ByteString =
+      "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = 'torn' AND table_name LIKE '%unfinished%'"
+    try MariaDBServer.wait(for: "the load") { try server.query(mark) == "1" }
+    running.signal(SIGKILL)
+    _ = try? running.wait()
+    try MariaDBServer.wait(for: "the end of the client") {
+      try server.query("SELECT COUNT(*) FROM information_schema.processlist WHERE db = 'torn'") == "0"
+    }
+    #expect(try server.query(mark) == "1")
+    let next = try treering(load("--json"), status: 1)
+    #expect(next.errorText.contains("incomplete, because a load was killed or still runs: torn"), "\(next.errorText)")
+    let beside = try #require(try targets(next).first)
+    #expect(try beside != "torn" && server.query("SELECT COUNT(*) FROM t", in: ByteString(beside)) == "100")
+    #expect(try server.query("SHOW TABLES", in: ByteString(beside)) == "t")
+    try server.query(ByteString("DROP DATABASE torn; DROP DATABASE \(beside)"))
+    #expect(try targets(treering(load("--json"))) == ["torn"])
+    #expect(try server.query("SHOW TABLES", in: "torn") == "t")
+    try server.query("DROP DATABASE torn")
   }
 
   // MARK: Others

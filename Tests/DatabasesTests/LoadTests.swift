@@ -81,8 +81,8 @@ import Testing
     let step = options.steps(for: [name], among: [name: .occupied(connections: 0)], longest: 63)[0]
     let kept = try #require(step.replacedName)
     #expect(text(kept).contains("_2027") && kept.count <= 63)
-    let new = LoadOptions.temporaryName(beside: kept, longest: 63)
-    #expect(new.count <= 63 && new != kept && new != name)
+    let new = options.temporaryName(for: name, longest: 63)
+    #expect(new.count <= 63 && new != kept && new != name && text(new).hasSuffix("_unfinished"))
   }
 
   @Test("the name of a database in its dump, and nothing else")

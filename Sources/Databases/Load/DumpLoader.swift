@@ -57,7 +57,7 @@ public struct LoadResult: Sendable, Equatable {
 /// Loads a dump into a server, or to its file.
 ///
 /// Present data are never overwritten: a load goes into a database that it makes, or that has nothing. A database that
-/// a failed load made is removed again.
+/// a failed load made is removed again. A killed load leaves one that shows this, and the next load warns of it.
 public struct DumpLoader {
   private let loader: any DumpLoading
   private let name: String
@@ -133,8 +133,7 @@ extension LoadOptions {
   private func unusedName(
     for name: [UInt8], at moment: Timestamp, among taken: Set<[UInt8]>, longest: Int
   ) -> [UInt8] {
-    let digits = SnapshotName(seconds: moment.seconds).description.filter { $0 != "-" && $0 != "Z" }
-    let time = String(digits.map { $0 == "T" ? "_" : $0 })
+    let time = Self.timeText(of: moment)
     for number in 1... {
       let end = Array("_\(time)\(number == 1 ? "" : "_\(number)")".utf8)
       let found = Array(Self.prefix(of: name, count: longest - end.count)) + end
@@ -143,10 +142,25 @@ extension LoadOptions {
     return name
   }
 
-  /// The name of a database until it takes another's place. It differs from that of the other, which is as long.
-  static func temporaryName(beside name: [UInt8], longest: Int) -> [UInt8] {
-    let end = Array("_new".utf8)
-    return prefix(of: name, count: longest - end.count) + end
+  private static func timeText(of moment: Timestamp) -> String {
+    let digits = SnapshotName(seconds: moment.seconds).description.filter { $0 != "-" && $0 != "Z" }
+    return String(digits.map { $0 == "T" ? "_" : $0 })
+  }
+
+  /// The end of the names of databases whose load has not ended.
+  static let unfinished = "_unfinished"
+
+  /// The name of a database until its load has ended. A killed load leaves it, so it has the present time.
+  func temporaryName(for name: [UInt8], longest: Int) -> [UInt8] {
+    let end = Array("_\(Self.timeText(of: now))\(Self.unfinished)".utf8)
+    return Self.prefix(of: name, count: longest - end.count) + end
+  }
+
+  /// The warning of databases that killed loads left; `nil` if there is none.
+  static func warning(ofUnfinished names: [[UInt8]]) -> String? {
+    guard !names.isEmpty else { return nil }
+    return "incomplete, because a load was killed or still runs: "
+      + names.map { displayName($0) }.joined(separator: ", ") + "; if none runs, drop it"
   }
 
   /// The first bytes of a name, without a part of a character.

@@ -36,7 +36,7 @@ struct MySQLLoader: DumpLoading {
     _ steps: [LoadStep], from directory: Directory, at path: [UInt8], _ options: LoadOptions
   ) throws(DumpFailure) -> LoadResult {
     let dump = DumpDirectory(directory, path: path, account: tools.account, name: tools.name)
-    let script = try DumpJoiner(of: dump).join(steps.map { ($0.database, $0.target) })
+    let script = try DumpJoiner(of: dump).join(steps.map { ($0.database, $0.target) }, marksUnfinished: true)
     var setting = server.setting()
     setting.input = script
     do {
@@ -57,7 +57,8 @@ struct MySQLLoader: DumpLoading {
       }
       throw failure
     }
-    return LoadResult()
+    let unfinished = try server.tables().filter { $0.name == DumpJoiner.unfinished }.map(\.database)
+    return LoadResult(warnings: LoadOptions.warning(ofUnfinished: unfinished).map { [$0] } ?? [])
   }
 }
 
@@ -65,11 +66,17 @@ struct MySQLLoader: DumpLoading {
 struct DumpJoiner {
   private let dump: DumpDirectory
   private static let name = Array(".joined".utf8)
+  /// The table of a database whose load has not ended.
+  static let unfinished = Array("treering_unfinished_load".utf8)
 
   init(of dump: DumpDirectory) { self.dump = dump }
 
   /// A file with the parts of some databases, in their order; it has no name. The parts are removed.
-  func join(_ databases: [(name: [UInt8], newName: [UInt8])]) throws(DumpFailure) -> SharedFile {
+  ///
+  /// A MySQL server cannot rename a database. So a load marks each with a table until the end of all.
+  func join(
+    _ databases: [(name: [UInt8], newName: [UInt8])], marksUnfinished: Bool = false
+  ) throws(DumpFailure) -> SharedFile {
     let joined = try dump.makeFile(Self.name)
     let order = Array(DumpWriter.order.utf8)
     let lines = try dump.attempt("read", at: dump.path + [slash] + order) { () throws(Errno) in
@@ -90,10 +97,23 @@ struct DumpJoiner {
           try dump.directory.directory(path: [parts[0]])
         }
         try append(parts[1], of: directory, to: joined, renaming: rename.changesNothing ? nil : rename)
+        guard marksUnfinished, parts[1].elementsEqual("database.sql".utf8) else { continue }
+        try append("CREATE TABLE ", rename.newName, " (i INT);\n", to: joined)
       }
     }
+    for (_, newName) in databases where marksUnfinished { try append("DROP TABLE ", newName, ";\n", to: joined) }
     try dump.attempt("read") { () throws(Errno) in try joined.descriptor.seek(to: 0) }
     return joined
+  }
+
+  /// A statement about the mark of a database.
+  private func append(
+    _ begin: String, _ database: [UInt8], _ end: String, to joined: SharedFile
+  ) throws(DumpFailure) {
+    let table = quoted(database, by: "`") + [UInt8(ascii: ".")] + quoted(Self.unfinished, by: "`")
+    try dump.attempt("write") { () throws(Errno) in
+      try joined.descriptor.write(Array(begin.utf8) + table + Array(end.utf8))
+    }
   }
 
   private func append(
@@ -124,6 +144,7 @@ struct DumpJoiner {
 /// `ALTER DATABASE`, each at the beginning of a line. Bodies of triggers and routines are left as they are.
 struct DatabaseRename {
   private let beginnings: [(old: [UInt8], new: [UInt8])]
+  let newName: [UInt8]
   let changesNothing: Bool
   private var isInBody = false
   private var isInLine = false
@@ -132,6 +153,7 @@ struct DatabaseRename {
   private static let longestLine = 1024
 
   init(of name: [UInt8], to newName: [UInt8]) {
+    self.newName = newName
     changesNothing = name == newName
     let words = ["CREATE DATABASE /*!32312 IF NOT EXISTS*/ ", "USE ", "ALTER DATABASE "].map { Array($0.utf8) }
     beginnings = words.map { ($0 + quoted(name, by: "`"), $0 + quoted(newName, by: "`")) }

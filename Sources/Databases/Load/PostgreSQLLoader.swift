@@ -82,7 +82,16 @@ struct PostgreSQLLoader: DumpLoading {
     let dump = DumpDirectory(directory, path: path, account: tools.account, name: tools.name)
     if options.makesRoles { try makeRoles(of: dump, into: &result) }
     for step in steps { try load(step, from: dump, options, into: &result) }
+    if let warning = LoadOptions.warning(ofUnfinished: try unfinished()) { result.warnings.append(warning) }
     return result
+  }
+
+  /// The databases of loads that have not ended and do not run.
+  private func unfinished() throws(DumpFailure) -> [[UInt8]] {
+    let query =
+      "SELECT datname FROM pg_database d WHERE datname ~ '_[0-9]{8}_[0-9]{6}\(LoadOptions.unfinished)$' "
+      + "AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid) ORDER BY 1"
+    return try server.rows(query, fields: 1, in: server.firstDatabase).compactMap(\.first)
   }
 
   private func load(
@@ -92,12 +101,13 @@ struct PostgreSQLLoader: DumpLoading {
     try part.giveAll()
     let creation = try creation(of: part)
     if let version = creation.version { result.versions.insert(version) }
-    // A database that takes another's place is loaded beside it.
+    // It gets its name when it is whole. The load of an empty database is one transaction.
     let name =
-      step.replacedName.map { LoadOptions.temporaryName(beside: $0, longest: Self.longestName) } ?? step.target
+      step.state == .empty ? step.target : options.temporaryName(for: step.target, longest: Self.longestName)
     if step.state != .empty { try run(creation.statement(for: name)) }
     do {
-      try restore(part, into: name, inOneTransaction: step.state == .empty, options)
+      let lacks = try restore(part, into: name, inOneTransaction: step.state == .empty, options)
+      result.warnings += lacks.map { "\(displayName(step.target)): \($0)" }
       if !options.leavesOwners {
         for statement in creation.others {
           do throws(DumpFailure) { try run(statement(name)) } catch {
@@ -105,7 +115,11 @@ struct PostgreSQLLoader: DumpLoading {
           }
         }
       }
-      if let kept = step.replacedName { try exchange(name, with: step.target, keptAs: kept) }
+      if let kept = step.replacedName {
+        try exchange(name, with: step.target, keptAs: kept)
+      } else if step.state != .empty {
+        try run(Self.renaming(name, to: step.target))
+      }
     } catch {
       var failure = error
       if step.state != .empty {
@@ -123,15 +137,57 @@ struct PostgreSQLLoader: DumpLoading {
     }
   }
 
+  /// Loads everything, and returns a sentence for each foreign key to a table that the dump does not have.
   private func restore(
     _ part: DumpDirectory, into name: [UInt8], inOneTransaction: Bool, _ options: LoadOptions
+  ) throws(DumpFailure) -> [String] {
+    let setting = server.setting(for: server.firstDatabase, directory: part.directory)
+    let list = try tools.run([programs.restore] + words("--list", Tools.directoryPath), setting).output
+    let lines = list.split(separator: 10).map(Array.init)
+    let keys = lines.filter { Self.foreignKey(in: $0) != nil }
+    func restore(_ lines: [[UInt8]], inOneTransaction: Bool) throws(DumpFailure) {
+      try self.restore(lines, of: part, into: name, inOneTransaction: inOneTransaction, options)
+    }
+    try restore(lines.filter { Self.foreignKey(in: $0) == nil }, inOneTransaction: inOneTransaction)
+    guard !keys.isEmpty else { return [] }
+    func lacksTable(_ failure: DumpFailure) -> Bool {
+      failure.lastLines.contains { $0.contains("ERROR:  relation ") && $0.hasSuffix("does not exist") }
+    }
+    do throws(DumpFailure) { try restore(keys, inOneTransaction: true) } catch {
+      guard lacksTable(error) else { throw error }
+      var lacks: [String] = []
+      for key in keys {
+        do throws(DumpFailure) { try restore([key], inOneTransaction: true) } catch {
+          guard lacksTable(error), let shown = Self.foreignKey(in: key) else { throw error }
+          lacks.append("without the foreign key \(displayName(shown)), whose other table is not in the dump")
+        }
+      }
+      return lacks
+    }
+    return []
+  }
+
+  /// The schema, table, name and owner of a foreign key in a line of `pg_restore --list`; `nil` for another object.
+  private static func foreignKey(in line: [UInt8]) -> [UInt8]? {
+    let parts = line.split(separator: 32, maxSplits: 3, omittingEmptySubsequences: false)
+    let kind = Array("FK CONSTRAINT ".utf8)
+    guard line.first != UInt8(ascii: ";"), parts.count == 4, parts[3].starts(with: kind) else { return nil }
+    return Array(parts[3].dropFirst(kind.count))
+  }
+
+  /// Loads the objects of some lines of `pg_restore --list`.
+  private func restore(
+    _ lines: [[UInt8]], of part: DumpDirectory, into name: [UInt8], inOneTransaction: Bool, _ options: LoadOptions
   ) throws(DumpFailure) {
-    var command = [programs.restore] + words("--exit-on-error", "--no-password")
+    var command = [programs.restore] + words("--exit-on-error", "--no-password", "--use-list=/dev/fd/0")
     command += inOneTransaction ? words("--single-transaction") : words("--jobs=\(target.jobs)")
     if options.leavesOwners { command += words("--no-owner", "--no-privileges") }
     command += [Array("--dbname=".utf8) + server.connectionString(for: name)] + words(Tools.directoryPath)
     do {
-      _ = try tools.run(command, server.setting(for: server.firstDatabase, directory: part.directory))
+      var setting = server.setting(for: server.firstDatabase, directory: part.directory)
+      let list = Array(lines.joined(separator: [10])) + [10]
+      setting.input = try Password.secretFile(list, of: target, for: tools.account)
+      _ = try tools.run(command, setting)
     } catch {
       var failure = server.explained(error)
       let text = failure.lastLines.joined(separator: "\n")
@@ -148,11 +204,9 @@ struct PostgreSQLLoader: DumpLoading {
   private func exchange(
     _ new: [UInt8], with present: [UInt8], keptAs kept: [UInt8]
   ) throws(DumpFailure) {
-    let (old, present, kept) = (quoted(new, by: "\""), quoted(present, by: "\""), quoted(kept, by: "\""))
-    let (alter, rename) = (Array("ALTER DATABASE ".utf8), Array(" RENAME TO ".utf8))
     // Several statements of one call are one transaction.
     do throws(DumpFailure) {
-      try run(alter + present + rename + kept + Array("; ".utf8) + alter + old + rename + present)
+      try run(Self.renaming(present, to: kept) + Array("; ".utf8) + Self.renaming(new, to: present))
     } catch {
       var failure = error
       if failure.lastLines.contains(where: { $0.contains("being accessed") }) {
@@ -160,6 +214,10 @@ struct PostgreSQLLoader: DumpLoading {
       }
       throw failure
     }
+  }
+
+  private static func renaming(_ name: [UInt8], to newName: [UInt8]) -> [UInt8] {
+    Array("ALTER DATABASE ".utf8) + quoted(name, by: "\"") + Array(" RENAME TO ".utf8) + quoted(newName, by: "\"")
   }
 
   private func run(_ statement: [UInt8], cleansUp: Bool = false) throws(DumpFailure) {
