@@ -49,6 +49,10 @@ public struct DrillConfiguration: Sendable, Equatable {
   public var rtoSeconds: Int64?
   /// The directory with the system whose programs are used; `nil` for this machine's.
   public var base: String?
+  /// The command that makes such a directory for each drill; empty for none.
+  public var baseCommand: [String] = []
+  /// The word of the command that stands for the directory.
+  public static let baseWord = "{}"
   public var limits = Limits()
   /// The address of the drill's own check at Healthchecks.
   public var healthchecks: String?
@@ -84,9 +88,20 @@ extension DrillConfiguration {
     remote = table.string(for: "from").flatMap { $0 == "local" ? nil : $0 }
     readProof(from: table)
     rtoSeconds = table.duration(for: "rto")
-    base = table.path(for: "base")
+    readBase(from: table)
     if let inner = table.table(for: "limits") { limits = Limits(table: inner) }
     healthchecks = table.has("healthchecks") ? table.address(for: "healthchecks") : nil
+  }
+
+  private mutating func readBase(from table: TableReader) {
+    let form = "an absolute path, or a command with the word \"\(Self.baseWord)\" for a new directory"
+    let words: [String] =
+      table.value(for: "base", expecting: form) { found in
+        if let path = found.string { return TableReader.normalPath(path).map { [$0] } }
+        let command = Configuration.Hook.command(from: found) ?? []
+        return command.contains(Self.baseWord) ? command : nil
+      } ?? []
+    if words.count == 1 { base = words[0] } else { baseCommand = words }
   }
 
   private mutating func readRestore(from table: TableReader) {

@@ -418,6 +418,46 @@ struct ServiceDrillTests {
     try tool("rm", ["-rf", ByteString(path)])
   }
 
+  @Test("a command makes a fresh system for each drill, and its failure is that of the drill")
+  func freshBase() throws {
+    try openShop()
+    try letServersPass()
+    // In place of debootstrap(8), which needs a mirror.
+    let bin = try Tree(making: push.place.root / "bin")
+    try bin.write(
+      "strap",
+      """
+      #!/bin/sh
+      set -eu
+      [ "$1" = bookworm ] || { echo "no such suite: $1"; exit 3; }
+      mkdir -p "$2/usr" "$2/etc"
+      for name in bin sbin lib lib64; do mkdir "$2/usr/$name"; ln -s usr/$name "$2/$name"; done
+      for name in sh mkdir mount umount ln chmod cp rmdir sleep test setpriv; do
+        cp -L /usr/bin/$name "$2/usr/bin/$name"
+        ldd /usr/bin/$name | grep -o '/lib[^ ]*'
+      done | sort -u | while read -r library; do
+        mkdir -p "$2/usr${library%/*}"
+        cp -L "$library" "$2/usr$library"
+      done
+      cp /etc/passwd /etc/group /etc/nsswitch.conf /etc/ld.so.cache "$2/etc"
+      echo x >"$2/etc/of-the-base"
+      """, mode: 0o755)
+    func configure(suite: String) throws {
+      try self.configure(
+        "base = [\"\(bin.root)/strap\", \"\(suite)\", \"{}\"]\n"
+          + "check = [[\"/usr/bin/test\", \"-e\", \"/etc/of-the-base\"]]", time: "2s")
+    }
+    try configure(suite: "bookworm")
+    try treering(["run", "--now"])
+    let good = try drill("shop")
+    #expect(good.error == nil && good.recovery.notes.contains { $0.contains("strap made the system of the programs") })
+    try configure(suite: "sid")
+    let failed = try drill("shop", status: 3)
+    #expect(failed.error?.contains("strap, ended with status 3") == true && failed.recovery.failedStep == "place")
+    #expect(failed.recovery.output == ["base: no such suite: sid"])
+    #expect(try work.names() == [])
+  }
+
   @Test("a killed drill ends all its programs, and the next one removes what it left")
   func killed() throws {
     try openShop()

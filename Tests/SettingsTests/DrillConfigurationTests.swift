@@ -55,6 +55,8 @@ import Testing
     #expect(drill.limits.memory == 1 << 30 && drill.limits.processes == 100 && drill.limits.seconds == 300)
     #expect(drill.healthchecks == "https://hc-ping.com/x")
     #expect(try self.drill("from = 'local'").remote == nil)
+    let fresh = try self.drill("base = ['/usr/sbin/debootstrap', 'bookworm', '{}']")
+    #expect(fresh.base == nil && fresh.baseCommand == ["/usr/sbin/debootstrap", "bookworm", "{}"])
     #expect(try self.drill("every = '1d'\nat = '23:59'").quietHour?.minutes == 23 * 60 + 59)
   }
 
@@ -78,6 +80,7 @@ import Testing
       (shop + "http = 'https://x'", "line 4, column 8: \"http\" should be an address"),
       (shop + "contains = 'x'", "line 4, column 12: \"contains\" needs \"http\""),
       (shop + "fresh = 'SELECT 1'", "line 4, column 9: \"fresh\" needs a database"),
+      (shop + "base = ['/usr/sbin/debootstrap', 'bookworm']", "line 4, column 8: \"base\" should be an absolute path"),
       (shop + "limits = { memory = '1M' }", "line 4, column 21: \"memory\" should be a size"),
       (shop + "limits = { procs = 1 }", "line 4, column 12: unknown key \"procs\" in [drill.limits]"),
       (shop + shop, "line 4, column 1: the drill \"shop\" is named twice"),

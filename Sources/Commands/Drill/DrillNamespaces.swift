@@ -25,7 +25,7 @@ final class DrillNamespaces {
   private let holder: BackgroundProgram
 
   /// The variables of all programs. Those of this process could lead to live data.
-  private static let environment = [
+  static let environment = [
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8",
   ].map { Array($0.utf8) }
 

@@ -51,28 +51,18 @@ struct SampleDrill {
 
   /// Restores a part of the sample and compares it with the catalog and with the source.
   private func restore(_ part: DrillSample.Part, to path: [UInt8], into answer: inout DrillAnswer.Copy) throws {
-    let progress = Progress()
-    let monitor = DrillMonitor()
     let options = RestoreOptions(
       paths: part.paths, destination: path, overwrite: .never, isDryRun: false, threads: threads)
-    let line = ProgressLine(for: "restore", of: progress, options: common)
-    defer { line.stop() }
-    let result = try Engine.restore(
-      part.snapshot, from: store, options: options, progress: progress, monitor: monitor)
-    line.stop()
-    answer.files += Int(progress.files.value)
-    answer.directories += Int(progress.directories.value)
-    answer.bytes += progress.bytesCopied.value
-    answer.restoreSeconds += result.elapsedSeconds
+    let result = try answer.restore(part.snapshot, from: store, options: options, common: common)
     let differences = try readAgain(part, from: path, options: options)
     func source(of restored: [UInt8]) -> String {
       displayName(restored.starts(with: path) ? restored.dropFirst(path.count) : restored[...])
     }
-    for warning in monitor.warnings {
+    for warning in result.warnings {
       let isDamage = result.damaged > 0 && differences[warning.path]?.isDamage == true
       answer.add(.init(path: source(of: warning.path), message: warning.message, isDamage: isDamage))
     }
-    var bad = Set(monitor.warnings.map(\.path))
+    var bad = Set(result.warnings.map(\.path))
     for (path, difference) in differences.sorted(by: { $0.key.lexicographicallyPrecedes($1.key) })
     where bad.insert(path).inserted {
       answer.add(.init(path: source(of: path), message: difference.message, isDamage: difference.isDamage))
@@ -164,6 +154,24 @@ struct RestoredDifference: Equatable {
       let words = aspects.words.joined(separator: ", ")
       (message, isDamage) = ("was restored with other metadata: \(words)", false)
     }
+  }
+}
+
+extension DrillAnswer.Copy {
+  /// Restores files and counts them.
+  mutating func restore(
+    _ snapshot: Snapshot, from store: any SnapshotStore, options: RestoreOptions, common: CommonOptions
+  ) throws -> (damaged: UInt64, warnings: [Warning]) {
+    let progress = Progress()
+    let monitor = DrillMonitor()
+    let line = ProgressLine(for: "restore", of: progress, options: common)
+    defer { line.stop() }
+    let result = try Engine.restore(snapshot, from: store, options: options, progress: progress, monitor: monitor)
+    files += Int(progress.files.value)
+    directories += Int(progress.directories.value)
+    bytes += progress.bytesCopied.value
+    restoreSeconds += result.elapsedSeconds
+    return (result.damaged, monitor.warnings)
   }
 }
 

@@ -92,8 +92,9 @@ struct TableDrill {
     let links = servers.compactMap { sockets[$0].link }
     let group = ControlGroup(named: splitLast(of: place.directory.path).name, limits: drill.limits)
     if let problem = group.problem { recovery.notes.append(problem) }
+    let base = try makeBase(in: place.directory, &recovery)
     let namespaces = try DrillNamespaces(
-      root: root.path, work: try place.directory.make("hidden").path, base: Array((drill.base ?? "").utf8),
+      root: root.path, work: try place.directory.make("hidden").path, base: base,
       restored: drill.paths.map { Array($0.utf8) }, shown: [(directory.path, DrillNamespaces.sockets)], links: links,
       group: group)
     defer { namespaces.end() }
@@ -102,6 +103,31 @@ struct TableDrill {
       parts, from: store, in: place.directory, sockets: sockets, inside: namespaces, copy: &copy, recovery: &recovery,
       at: now)
     try judge(&recovery, of: copy)
+  }
+
+  private static let longestBaseSeconds = 3600.0
+
+  /// The directory with the system of the programs, which a command may have to make; empty for this machine's.
+  private func makeBase(in place: PrivateDirectory, _ recovery: inout DrillAnswer.Recovery) throws -> [UInt8] {
+    guard let name = drill.baseCommand.first else { return Array((drill.base ?? "").utf8) }
+    let base = try place.make("base")
+    try base.openToAll()
+    let words = drill.baseCommand.map { $0 == DrillConfiguration.baseWord ? base.path : Array($0.utf8) }
+    // The files of a system are for all of its users.
+    let shell = ["/bin/sh", "-c", "umask 022; exec \"$@\"", "base"].map { Array($0.utf8) }
+    var program = ChildProgram(
+      shell + words, environment: DrillNamespaces.environment, timeoutSeconds: Self.longestBaseSeconds)
+    program.joinsErrors = true
+    let start = Clock.monotonic()
+    var lines: [String] = []
+    let end = ProgramEnd(of: program) { lines = lines.suffix(19) + [displayName($0)] }
+    try checkForSignal()
+    guard end.isSuccess else {
+      recovery.output = lines.map { "base: \($0)" }
+      throw Failure(.failed, "the command of \"base\", \(name), \(end)")
+    }
+    recovery.notes.append("\(name) made the system of the programs in \(durationText(Clock.monotonic() - start))")
+    return base.path
   }
 
   /// Starts the databases and the program, and checks them. All have ended when it returns.
@@ -154,18 +180,10 @@ struct TableDrill {
     _ paths: [TreePath], of snapshot: Snapshot, from store: any SnapshotStore, to root: [UInt8],
     into copy: inout DrillAnswer.Copy
   ) throws {
-    let progress = Progress()
-    let monitor = DrillMonitor()
     let options = RestoreOptions(
       paths: paths, destination: root, overwrite: .never, isDryRun: false, threads: file.threads)
-    let line = ProgressLine(for: "restore", of: progress, options: common)
-    defer { line.stop() }
-    let result = try Engine.restore(snapshot, from: store, options: options, progress: progress, monitor: monitor)
-    copy.files += Int(progress.files.value)
-    copy.directories += Int(progress.directories.value)
-    copy.bytes += progress.bytesCopied.value
-    copy.restoreSeconds += result.elapsedSeconds
-    for warning in monitor.warnings {
+    let result = try copy.restore(snapshot, from: store, options: options, common: common)
+    for warning in result.warnings {
       let path = warning.path.starts(with: root) ? warning.path.dropFirst(root.count) : warning.path[...]
       copy.add(.init(path: displayName(path), message: warning.message, isDamage: false))
     }
