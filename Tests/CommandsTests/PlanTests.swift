@@ -133,7 +133,8 @@ import Testing
     #expect(
       text.contains("treering restore latest / --to /mnt")
         && text.contains("cp -a --remove-destination /r/latest/localhost/. /mnt/"))
-    #expect(text.contains("cp -a /etc/fstab /root/fstab.new\ntreering restore latest /etc --to /"))
+    #expect(
+      text.contains("[ -e /root/fstab.new ] || cp -a /etc/fstab /root/fstab.new\ntreering restore latest /etc --to /"))
   }
 
   @Test("the login of a storage is asked for and never written")
@@ -147,9 +148,10 @@ import Testing
       text.contains(
         """
         ```sh
-        (umask 077; cat > /root/cloud.password)
-        read -r AWS_ACCESS_KEY_ID
-        read -r AWS_SECRET_ACCESS_KEY
+        ask() { [ ! -t 0 ] || stty -echo; IFS= read -r "$1"; [ ! -t 0 ] || stty echo; }
+        (umask 077; ask word; printf '%s\\n' "$word" > /root/cloud.password)
+        ask AWS_ACCESS_KEY_ID
+        ask AWS_SECRET_ACCESS_KEY
         export AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY
         export AWS_REGION=eu-1 AWS_DEFAULT_REGION=eu-1
         ```

@@ -1,3 +1,4 @@
+import Foundation
 import Settings
 import Testing
 
@@ -94,6 +95,18 @@ import Testing
     for part in ["<script", "src=", "href=", "url(", "<b>"] { #expect(!page.contains(part), "\(part)") }
   }
 
+  @Test("more series than a chart has lines get more charts, and none is left out")
+  func manySeries() {
+    var facts = facts()
+    let sizes = Dictionary(uniqueKeysWithValues: (1...9).map { ("/source\($0)", UInt64($0)) })
+    facts.snapshots = [.init(name: "x", time: Self.now, filesCopied: 0, bytesCopied: 0, sizes: sizes)]
+    let page = BackupReport(of: facts).html
+    for number in 1...3 { #expect(page.contains("<figcaption>Size of sources (\(number) of 3)</figcaption>")) }
+    for source in sizes.keys { #expect(page.contains("\(source)</li>") || page.contains("\(source) "), "\(source)") }
+    let identifiers = page.matches(of: /<title id="([^"]+)"/).map { String($0.1) }
+    #expect(Set(identifiers).count == identifiers.count)
+  }
+
   // MARK: Mail
 
   @Test("a mail is due after a failure, once a week, or always")
@@ -118,5 +131,13 @@ import Testing
     let mail = MailMessage(to: ["a@example.org", "root"], subject: "größer", lines: ["one", "two"])
     #expect(mail.text.hasPrefix("To: a@example.org, root\nSubject: =?utf-8?B?Z3LDtsOfZXI=?=\nMIME-Version: 1.0\n"))
     #expect(mail.text.hasSuffix("\n\none\ntwo\n"))
+    // RFC 2047: at most 75 bytes a word, and whole characters.
+    let long = String(repeating: "aé€😀", count: 30)
+    let words = MailMessage.encoded(long).split(separator: "\n ")
+    #expect(words.count > 5 && words.allSatisfy { $0.utf8.count <= 75 })
+    let decoded = words.compactMap { Data(base64Encoded: String($0.dropFirst(10).dropLast(2))) }.map {
+      String(data: $0, encoding: .utf8)
+    }
+    #expect(decoded.compactMap(\.self).joined() == long && decoded.count == words.count)
   }
 }

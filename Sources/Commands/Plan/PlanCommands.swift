@@ -30,17 +30,20 @@ struct PlanCommands {
     return [Self.line(["mkdir", "-p", point]), Self.line(["mount", device, point])]
   }
 
-  /// Asks for the password and the login, so that neither is in the plan. The terminal shows them.
+  /// Asks for the password and the login, so that neither is in the plan. The terminal does not show them.
   var login: [String] {
-    var lines: [String] = []
-    if copy.kind == .encrypted { lines.append("(umask 077; cat > \(shellQuoted(passwordFile)))") }
+    guard copy.kind == .encrypted || copy.login != nil else { return [] }
+    var lines = ["ask() { [ ! -t 0 ] || stty -echo; IFS= read -r \"$1\"; [ ! -t 0 ] || stty echo; }"]
+    if copy.kind == .encrypted {
+      lines.append("(umask 077; ask word; printf '%s\\n' \"$word\" > \(shellQuoted(passwordFile)))")
+    }
     let names: [String]
     switch copy.login {
     case .s3: names = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]
     case .rest: names = ["RESTIC_REST_USERNAME", "RESTIC_REST_PASSWORD"]
     case nil: return lines
     }
-    lines += names.map { "read -r \($0)" } + ["export \(names.joined(separator: " "))"]
+    lines += names.map { "ask \($0)" } + ["export \(names.joined(separator: " "))"]
     if let region = copy.region {
       lines.append("export AWS_REGION=\(Self.line([region])) AWS_DEFAULT_REGION=\(Self.line([region]))")
     }
@@ -56,7 +59,8 @@ struct PlanCommands {
   private static func target(of source: PlanFacts.Source) -> String { source.path == "/" ? "/mnt" : "/" }
 
   private static func keepingSettings(of source: PlanFacts.Source) -> [String] {
-    source.path == "/etc" ? ["cp -a /etc/fstab /root/fstab.new"] : []
+    // Once /etc is restored, a repetition must not take its file for that of the new machine.
+    source.path == "/etc" ? ["[ -e /root/fstab.new ] || cp -a /etc/fstab /root/fstab.new"] : []
   }
 
   /// Restores a source, and then compares it with the copy.

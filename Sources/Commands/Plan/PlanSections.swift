@@ -180,7 +180,7 @@ extension PlanDocument {
     }
     if !commands.login.isEmpty {
       let words = [
-        copy.kind == .encrypted ? "Type the password of \(copy.name), Enter, and Ctrl-D." : nil,
+        copy.kind == .encrypted ? "Type the password of \(copy.name), and Enter; the terminal does not show it." : nil,
         copy.login != nil ? "Then type what the variables want, each with Enter." : nil,
       ]
       add(.text(words.compactMap(\.self).joined(separator: " ")))

@@ -28,18 +28,18 @@ struct Chart {
     return Self.left + min(max(share, 0), 1) * (Self.right - Self.left)
   }
 
-  /// Lines of values. `label` writes a value.
+  /// Lines of values, at most `mostSeries`. `label` writes a value.
   func lines(_ series: [Series], label: (Double) -> String) -> String {
     let most = max(series.flatMap(\.points).map(\.value).max() ?? 0, 1)
     func y(_ value: Double) -> Double { Self.bottom - min(max(value / most, 0), 1) * (Self.bottom - Self.top) }
     var parts = axis(labels: [0, most / 2, most].map { (y($0), label($0)) })
-    for (index, one) in series.prefix(Self.mostSeries).enumerated() {
+    for (index, one) in series.enumerated() {
       var points = one.points.map { (x($0.time), y($0.value)) }
       // A single point has no line.
       if let only = points.first, points.count == 1 { points = [(only.0 - 3, only.1), (only.0 + 3, only.1)] }
       parts.append(Self.polyline(points, "l\(index)"))
     }
-    return figure(parts, legend: series.count > 1 ? series.prefix(Self.mostSeries).map(\.name) : [])
+    return figure(parts, legend: series.count > 1 ? series.map(\.name) : [])
   }
 
   /// A row of marks for each name.

@@ -48,13 +48,12 @@ extension BackupReport {
   private func addSources(to page: inout HTMLPage) {
     page.add("h2", "Growth by source")
     guard !sources.isEmpty else { return page.add("p", "Not measured: no snapshot in this time.") }
-    let words = sourceRows.dropFirst().prefix(Chart.mostSeries).map { "\($0[0]) \($0[1]), \($0[2]) a day" }
-    page.add(
-      raw: chart("growth", title: "Size of the largest sources", description: words.joined(separator: "; ") + ".")
-        .lines(
-          sources.map { source in
-            Chart.Series(name: source.source, points: source.points.map { ($0.time.seconds, Double($0.bytes)) })
-          }, label: { byteText(UInt64(min($0, 0x1p62))) }))
+    addLines(
+      "growth", title: "Size of sources",
+      zip(sources, sourceRows.dropFirst()).map { source, row in
+        let points = source.points.map { ($0.time.seconds, Double($0.bytes)) }
+        return (Chart.Series(name: source.source, points: points), "\(row[0]) \(row[1]), \(row[2]) a day")
+      }, label: { byteText(UInt64(min($0, 0x1p62))) }, to: &page)
     page.add(table: sourceRows, numbers: [1, 2])
   }
 
@@ -89,12 +88,25 @@ extension BackupReport {
         series[index].points.append((drill.time.seconds, copy.seconds))
       }
     }
-    let words = series.compactMap { one in one.points.last.map { "\(one.name) at last \(durationText($0.value))" } }
-    page.add(
-      raw: chart("drills", title: "Time of a recovery in drills", description: words.joined(separator: "; ") + ".")
-        .lines(
-          series, label: durationText))
+    let described = series.map { one in
+      (one, "\(one.name) at last " + (one.points.last.map { durationText($0.value) } ?? "not measured"))
+    }
+    addLines("drills", title: "Time of a recovery in drills", described, label: durationText, to: &page)
     page.add(table: drillRows, numbers: [3])
+  }
+
+  /// Adds charts of lines, each with its words, and as many as all series need.
+  private func addLines(
+    _ id: String, title: String, _ series: [(Chart.Series, String)], label: (Double) -> String, to page: inout HTMLPage
+  ) {
+    let count = (series.count + Chart.mostSeries - 1) / Chart.mostSeries
+    for number in 0..<count {
+      let some = series.dropFirst(number * Chart.mostSeries).prefix(Chart.mostSeries)
+      let part = count > 1 ? " (\(number + 1) of \(count))" : ""
+      let words = some.map(\.1).joined(separator: "; ") + "."
+      page.add(
+        raw: chart("\(id)\(number)", title: title + part, description: words).lines(some.map(\.0), label: label))
+    }
   }
 
   private func chart(_ id: String, title: String, description: String) -> Chart {

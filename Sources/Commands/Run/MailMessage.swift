@@ -22,13 +22,28 @@ struct MailMessage {
     }
   }
 
-  /// The head and the body (RFC 5322). A subject beyond ASCII is encoded (RFC 2047).
+  /// A subject beyond ASCII as encoded words (RFC 2047). Each has whole characters, and at most 75 bytes.
+  static func encoded(_ subject: String) -> String {
+    if subject.utf8.allSatisfy({ (0x20...0x7E).contains($0) }) { return subject }
+    var words: [[UInt8]] = []
+    for scalar in subject.unicodeScalars {
+      let bytes = Array(String(scalar).utf8)
+      if let last = words.last, last.count + bytes.count <= encodedBytes {
+        words[words.count - 1] += bytes
+      } else {
+        words.append(bytes)
+      }
+    }
+    return words.map { "=?utf-8?B?\(Data($0).base64EncodedString())?=" }.joined(separator: "\n ")
+  }
+
+  /// In base64, they are the 60 bytes that fit between `=?utf-8?B?` and `?=`.
+  private static let encodedBytes = 45
+
+  /// The head and the body (RFC 5322).
   var text: String {
-    let encoded =
-      subject.utf8.allSatisfy { (0x20...0x7E).contains($0) }
-      ? subject : "=?utf-8?B?\(Data(subject.utf8).base64EncodedString())?="
     let head = [
-      "To: \(to.joined(separator: ", "))", "Subject: \(encoded)", "MIME-Version: 1.0",
+      "To: \(to.joined(separator: ", "))", "Subject: \(Self.encoded(subject))", "MIME-Version: 1.0",
       "Content-Type: text/plain; charset=utf-8", "Content-Transfer-Encoding: 8bit", "Auto-Submitted: auto-generated",
     ]
     return (head + [""] + lines).joined(separator: "\n") + "\n"
