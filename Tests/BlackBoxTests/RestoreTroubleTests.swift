@@ -284,6 +284,42 @@ import Testing
     }
   }
 
+  /// FAT rounds times, and refuses links and owners; bindfs drops owners and modes, strace refuses the links.
+  @Test(
+    "a repeated restore writes no content again that is right",
+    arguments: ["if-changed", "if-different"], [true, false])
+  func repeated(_ overwrite: ByteString, hasLinks: Bool) throws {
+    let world = try world()
+    let real = try Tree(making: world.directory.path / "real")
+    let shown = try Tree(making: world.directory.path / "shown")
+    func restore() throws -> CommandResult {
+      // A mount remembers for a second how many links a file had.
+      let mount = try Mount(
+        real.root, shownAt: shown.root, ["-u", "4711", "-g", "4711", "--chown-ignore", "--chmod-ignore"])
+      defer { try? mount.unmount() }
+      let injection: [ByteString] = hasLinks ? [] : ["-e", "inject=linkat:error=EPERM"]
+      return try runCommand(
+        "strace",
+        ["-f", "-qq", "-o", "/dev/null", "-e", "trace=linkat"] + injection + [
+          try treeringBinary(), "restore", "latest", "--to", shown.root / "to", "--overwrite", overwrite, "-r",
+          world.repository.root,
+        ])
+    }
+    #expect(try restore().status == 1)
+    let tree = Tree(real.root / "to" / world.source.root)
+    try tree.setTime("tool", seconds: 1_000_000_001)
+    try tree.write("of-somebody", "y")
+    let names: [ByteString] = ["tool", "linked", "sticky/linked", "sticky/file", "of-somebody"]
+    let before = try names.map { try tree.inode($0) }
+    let again = try restore()
+    #expect(again.status == 1 && again.errorText.contains("is a copy") != hasLinks, "\(again.errorText)")
+    let after = try names.map { try tree.inode($0) }
+    for (name, inodes) in zip(names, zip(before, after)) {
+      #expect((inodes.0 == inodes.1) == (name != "of-somebody"), "\(name): \(again.errorText)")
+    }
+    try expectContents(world, tree.root)
+  }
+
   @Test("names of one inode stay such where each name has a number of its own")
   func numberedNames() throws {
     let world = try world()

@@ -37,7 +37,7 @@ extension RestoreMerge {
   /// The treatment of a present entry.
   enum Treatment {
     case replacement(RestoreChange)
-    /// Only the metadata of a regular file differ, and no other name shares its inode.
+    /// The content of a regular file is right, and no other name shares its inode.
     case correction(RestoreChange)
   }
 
@@ -51,9 +51,9 @@ extension RestoreMerge {
       return nil
     }
     var aspects: ChangedAspects = []
+    let overwrite = work.options.overwrite
     if present.kind == row.kind {
-      let overwrite = work.options.overwrite
-      aspects = differences(of: present, row: row, name: name, isComplete: overwrite == .ifDifferent)
+      aspects = differences(of: present, row: row, name: name, overwrite: overwrite)
       if aspects.isEmpty, overwrite != .never, !hasItsInode(present: present, row: row, name: name) {
         aspects.insert(.links)
       }
@@ -66,7 +66,7 @@ extension RestoreMerge {
       work.progress.newer.count()
       return nil
     }
-    if work.options.overwrite == .never {
+    if overwrite == .never {
       work.reportLeft(at: path(of: name), "exists; left as it is")
       return nil
     }
@@ -74,14 +74,18 @@ extension RestoreMerge {
       verb: .changed, path: path(of: name), kind: row.kind, kindBefore: present.kind == row.kind ? nil : present.kind,
       aspects: aspects, byteCount: row.kind == .regular ? row.size : nil, present: PresentEntry(present))
     guard work.isApproved(change, removing: below) else { return nil }
+    // Other names of the inode may be none of the restore's.
     let isCorrection =
-      work.options.overwrite == .ifDifferent && present.kind == .regular && row.kind == .regular
-      && aspects.isDisjoint(with: [.content, .links]) && row.linkGroup == nil && present.linkCount == 1
+      overwrite != .always && present.kind == .regular && row.kind == .regular && !aspects.contains(.content)
+      && present.linkCount == 1
     return isCorrection ? .correction(change) : .replacement(change)
   }
 
-  /// The differences of two entries of one kind; a complete comparison includes content and attributes.
-  private func differences(of present: FileStatus, row: FileRow, name: [UInt8], isComplete: Bool) -> ChangedAspects {
+  /// The differences of two entries of one kind. `ifDifferent` compares the content and the attributes, too;
+  /// `ifChanged` the content of a file of which the time differs, since a file system may keep no exact time.
+  private func differences(
+    of present: FileStatus, row: FileRow, name: [UInt8], overwrite: Overwrite
+  ) -> ChangedAspects {
     var aspects = metadataAspects(from: present.metadata, to: row.metadata)
     // Only root may set an owner.
     if !work.isRoot { aspects.remove(.owner) }
@@ -99,10 +103,13 @@ extension RestoreMerge {
       if present.deviceNumber != row.size { aspects.insert(.device) }
     case .directory: break
     }
-    guard isComplete, row.kind == .regular else { return aspects }
+    let isComplete = overwrite == .ifDifferent
+    guard row.kind == .regular, isComplete || overwrite == .ifChanged && aspects.contains(.modified) else {
+      return aspects
+    }
     do {
       let file = try target.descriptor.openToRead(name.span)
-      if !AttributeBlock(try file.extendedAttributes()).isStored(as: record.attributes(of: row)) {
+      if isComplete, !AttributeBlock(try file.extendedAttributes()).isStored(as: record.attributes(of: row)) {
         aspects.insert(.attributes)
       }
       if !aspects.contains(.content), !isUnchanged(present, since: row) {
@@ -142,13 +149,41 @@ extension RestoreMerge {
     return work.links.first(for: RestoredInode(group: group, digest: row.digest), orSet: own) == nil
   }
 
+  /// True if only metadata of a hard link differ, and the file system would not keep those of the snapshot either.
+  ///
+  /// That is tried with an empty file, so that no content is written again. The gaps are reported once more.
+  func isRightAsFarAsPossible(
+    _ present: FileStatus, row: FileRow, name: [UInt8], change: RestoreChange
+  ) throws(Errno) -> Bool {
+    guard row.linkGroup != nil, present.linkCount > 1, change.kind == .regular, change.kindBefore == nil,
+      work.options.overwrite != .always, change.aspects.isDisjoint(with: [.content, .links])
+    else { return false }
+    let target = node.target!
+    let trialName = worker.temporaryName()
+    let trial = try target.descriptor.open(trialName.span, [.write, .create, .exclusive], mode: 0o600)
+    defer { try? target.descriptor.unlink(trialName.span) }
+    let gaps = try setMetadata(
+      row.metadata, attributes: record.attributes(of: row), to: trial, by: .descriptor, currently: trial.status(),
+      mayHaveOthers: true)
+    let file = try target.descriptor.openToRead(name.span)
+    guard metadataAspects(from: present.metadata, to: try trial.status().metadata).isEmpty,
+      AttributeBlock(try file.extendedAttributes()) == AttributeBlock(try trial.extendedAttributes()),
+      hasItsInode(present: present, row: row, name: name)
+    else { return false }
+    work.gaps.add(gaps, at: path(of: name))
+    return true
+  }
+
   /// Gives a present file the snapshot's metadata.
-  func correct(_ row: FileRow, present: FileStatus, name: [UInt8]) throws(Errno) {
+  ///
+  /// False if the file changed meanwhile, which is reported.
+  func correct(_ row: FileRow, present: FileStatus, name: [UInt8]) throws(Errno) -> Bool {
     let file = try node.target!.descriptor.openToRead(name.span)
     let status = try file.status()
     // Another program could have put another inode there.
     guard status.isSameState(as: present), status.linkCount == 1 else {
-      return work.warn(at: path(of: name), "changed while it was restored; left as it is")
+      work.warn(at: path(of: name), "changed while it was restored; left as it is")
+      return false
     }
     if work.hasJournal {
       try work.kept?.keepMetadata(of: file, status: status, name: name, in: node)
@@ -158,5 +193,6 @@ extension RestoreMerge {
       row.metadata, attributes: record.attributes(of: row), to: file, by: .descriptor, currently: status,
       mayHaveOthers: true)
     work.gaps.add(gaps, at: path(of: name))
+    return true
   }
 }

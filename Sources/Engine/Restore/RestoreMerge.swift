@@ -79,7 +79,7 @@ struct RestoreMerge {
     }
     if work.options.isDryRun {
       work.progress.files.count()
-      if row.kind == .regular, !task.isCorrection, isFirstName(of: row, named: name) {
+      if row.kind == .regular, isFirstName(of: row, named: name), !task.isCorrection {
         work.progress.bytesCopied.count(row.size)
       }
       try work.announce(sign(of: task), of: name, in: node)
@@ -98,8 +98,12 @@ struct RestoreMerge {
     let row = task.row
     let name = Array(record.bytes[row.name])
     do {
-      if task.isCorrection {
-        try correct(row, present: task.present!, name: name)
+      if task.isCorrection, row.linkGroup == nil {
+        guard try correct(row, present: task.present!, name: name) else { return }
+      } else if let present = task.present, let change = task.change,
+        try isRightAsFarAsPossible(present, row: row, name: name, change: change)
+      {
+        return
       } else if try !make(&task, named: name) {
         return try drain(&task)
       }
@@ -156,17 +160,25 @@ struct RestoreMerge {
       let linked = task.isReplacing || work.hasJournal ? made : name
       refusal = try linkToFirst(first, as: linked, in: target)
       if refusal == nil {
+        task.isCorrection = false
         try take(linked, name: name, task: task, in: target)
         work.progress.expectLess(bytes: row.size)
       }
       return refusal == nil
     } store: { first in
-      guard let inode = try makeAlone(&task, name: name, as: made, in: target) else { return nil }
+      let inode: UInt64
+      if task.isCorrection, let present = task.present {
+        guard try correct(row, present: present, name: name) else { return nil }
+        inode = present.inode
+      } else {
+        guard let made = try makeAlone(&task, name: name, as: made, in: target) else { return nil }
+        inode = made
+      }
       if let first, let refusal {
         let other = work.path(first.directory + first.name)
         work.warn(at: path(of: name), "is a copy, and no hard link of \(displayName(other)) any more: \(refusal)")
       }
-      try take(made, name: name, task: task, in: target)
+      if !task.isCorrection { try take(made, name: name, task: task, in: target) }
       return FirstName(directory: node.path, name: name, inode: inode, value: ())
     }
   }

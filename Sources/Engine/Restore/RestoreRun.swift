@@ -8,10 +8,11 @@ internal import Synchronization
 public enum Overwrite: String, CaseIterable, Sendable {
   /// The entry stays, and is reported.
   case never
-  /// The entry is replaced if kind, size, time, mode, owner or link target differ from the snapshot's.
+  /// The entry is replaced if kind, size, time, mode, owner or link target differ from the snapshot's. A regular file
+  /// whose metadata alone differ keeps its content, here and with `ifDifferent`. That is compared only if the time
+  /// differs.
   case ifChanged = "if-changed"
-  /// The entry is replaced if anything differs: content, attributes and hard links are compared, too. A regular file
-  /// whose metadata alone differ keeps its content.
+  /// The entry is replaced if anything differs: content, attributes and hard links are compared, too.
   case ifDifferent = "if-different"
   /// The entry is replaced.
   case always
