@@ -63,12 +63,14 @@ struct CompletionTests {
     lines.append(command + "\(top)/tw<TAB>pl<TAB> >directory")
     // Commands and snapshots are followed by a space.
     lines.append("treering ca<TAB>-r repository lat<TAB>\(top)/two/pl<TAB> >words")
+    lines.append("treering help vers<TAB>>helped")
     try type(lines, into: ByteString(shell))
     for number in names.indices { #expect(try place.text("out\(number)") == "content \(number)", "\(names[number])") }
     for number in [0, 1, 4] { #expect(try place.text("quoted\(number)") == "content \(number)", "\(names[number])") }
     #expect(try place.text("common") == "c")
     #expect(try place.text("directory") == "text")
     #expect(try place.text("words") == "text")
+    #expect(try place.text("helped").contains("USAGE: treering versions"))
     #expect(!place.exists("pwned"))
   }
 
@@ -118,6 +120,7 @@ struct CompletionTests {
       ("treering rotate --keep we", ["weekly="]), ("treering find --type f", ["file", "fifo"]),
       ("treering restore --overwrite ", ["never", "if-changed", "if-different", "always"]),
       ("treering config ", ["check", "example"]), ("treering sched", ["schedule"]),
+      ("treering help re", ["restore", "release", "recovery-plan", "report"]), ("treering help cat ", []),
       ("treering cat -r repository latest \(top)/two/", ["\(top)/two/plain"]),
       ("treering ls -r repository latest loca", ["localhost/"]),
       ("treering versions -r repository \(top)/bo", ["\(top)/both/"]),

@@ -12,17 +12,22 @@ func answerCompletion(_ arguments: [String]) {
 
 /// The completion script for a shell: that of ArgumentParser, and what it lacks.
 func completionScript(for shell: CompletionShell) -> String {
+  let commands = RootCommand.configuration.subcommands.compactMap { $0.configuration.commandName }
+    .joined(separator: " ")
   var lines = RootCommand.completionScript(for: shell).split(separator: "\n", omittingEmptySubsequences: false)
   func add(_ text: String, at place: Int) { lines.insert(contentsOf: text.split(separator: "\n"), at: place) }
   switch shell {
   case .bash:
     // The script is no program, and the additions register another function.
     lines.removeAll { $0.hasPrefix("#!") || $0.hasPrefix("complete ") }
-    add(bashAdditions, at: lines.count)
+    add(bashAdditions + bashHelp(commands), at: lines.count)
   case .zsh:
     // The last lines call the function that is completed by the additions.
+    if let place = lines.firstIndex(where: { $0.hasSuffix("'*:subcommands:'") }) {
+      lines[place] = "        '1:command:(\(commands))'"
+    }
     add(zshAdditions, at: lines.lastIndex { $0.hasPrefix("if [[ \"${funcstack[1]}\"") } ?? lines.count)
-  default: add(fishAdditions, at: lines.count)
+  default: add(fishAdditions + fishHelp(commands), at: lines.count)
   }
   return lines.joined(separator: "\n")
 }
@@ -105,6 +110,22 @@ private let bashAdditions = #"""
 
   complete -o nosort -F _treering_words treering
   """#
+
+private func bashHelp(_ commands: String) -> String {
+  #"""
+
+  _treering_help() {
+      [[ "${#unparsed_words[@]}" -ne 1 ]] || COMPREPLY=($(compgen -W '\#(commands)' -- "${cur}"))
+  }
+  """#
+}
+
+private func fishHelp(_ commands: String) -> String {
+  #"""
+
+  complete -c treering -n 'test (count (commandline -opc)) -eq 2; and test (commandline -opc)[2] = help' -fa '\#(commands)'
+  """#
+}
 
 private let zshAdditions = #"""
   __treering_custom_complete() {
