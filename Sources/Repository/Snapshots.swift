@@ -230,9 +230,14 @@ extension SnapshotStore {
     throw Failure(
       .usage, "there is no snapshot \(time == nil ? "" : "of the time ")\"\(shown)\" in \(displayName(path))",
       path: path,
-      hint: likelyWord(for: shown).map { "did you mean \"\($0)\"?" }
-        ?? (before.map { "the last one before is \($0.name); " } ?? "")
-        + "see: \(advice("list")); a time is such as 2026-11-21, '2026-11-21 20:00', yesterday or 3d")
+      hint: time == nil ? noneHint(for: shown, before: before) : list.snapshots.first.map { "the oldest is \($0.name)" }
+    )
+  }
+
+  private func noneHint(for reference: String, before: Snapshot?) -> String {
+    likelyWord(for: reference).map { "did you mean \"\($0)\"?" }
+      ?? (before.map { "the last one before is \($0.name); " } ?? "")
+      + "see: \(advice("list")); a time is such as 2026-11-21, '2026-11-21 20:00', yesterday or 3d"
   }
 
   /// The word that a mistyped reference probably means.

@@ -139,5 +139,15 @@ struct LookingTests {
     #expect(try content("now") == "new")
     let none = try world.treering(["cat", "3d", world.source.root / "a"])
     #expect(none.status == 2 && none.errorText.contains("of the time \"3d\""), "\(none.errorText)")
+    let oldest = try #require(try world.snapshotNames().first)
+    #expect(none.errorText.contains("the oldest is \(oldest)"), "\(none.errorText)")
+    // A word for a time is the same as the place of the snapshot.
+    for words in [["--at", "36h", world.source.root / "a"], [world.source.root / "a", "--at=36h"]] as [[ByteString]] {
+      #expect(try world.treering(["cat"] + words).outputText == "old")
+    }
+    let restored = world.directory.path / "restored"
+    #expect(try world.treering(["restore", "--to", restored, "--at", "36h"]).status == 0)
+    #expect(try Tree(restored / world.source.root).text("a") == "old")
+    #expect(try world.treering(["cat", world.source.root / "a", "--at"]).status == 2)
   }
 }

@@ -76,6 +76,20 @@ func commandFirst(_ arguments: [String]) -> [String] {
   return [arguments[count]] + arguments[..<count] + arguments[(count + 1)...]
 }
 
+/// Puts the time of `--at` in the place of the snapshot, for the commands that begin with one.
+func snapshotFirst(_ arguments: [String]) -> [String] {
+  let name = "--at"
+  guard let command = arguments.first, ["ls", "cat", "export", "restore", "diff"].contains(command),
+    let place = arguments.prefix(while: { $0 != "--" }).firstIndex(where: { $0 == name || $0.hasPrefix(name + "=") })
+  else { return arguments }
+  var rest = arguments.dropFirst()
+  let word = rest.remove(at: place)
+  if word != name { return [command, String(word.dropFirst(name.count + 1))] + rest }
+  guard place < rest.endIndex else { return arguments }
+  let time = rest.remove(at: place)
+  return [command, time] + rest
+}
+
 /// The sentence about the first option that the command does not have; `nil` if it has them all.
 ///
 /// The parser checks what the options mean together before it complains about a mistyped one.
