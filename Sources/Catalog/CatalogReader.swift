@@ -56,11 +56,11 @@ public struct OpenCatalog: Sendable {
   public func read(at offset: UInt64, count: Int) throws -> [UInt8] { try source.read(at: offset, count: count) }
 
   let source: any CatalogSource
-  let mayHaveChunks: Bool
+  /// True for a catalog that this process has made of a repository of restic's format.
+  public let mayHaveChunks: Bool
   let tableOffset: UInt64
   let frameCount: UInt32
 
-  /// `mayHaveChunks` is true for a catalog that this process has made of a repository of restic's format.
   public init(reading source: any CatalogSource, mayHaveChunks: Bool = false) throws {
     self.source = source
     self.mayHaveChunks = mayHaveChunks

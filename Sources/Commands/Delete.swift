@@ -110,7 +110,7 @@ struct DeleteCommand: RunnableCommand {
       DeletionAnswer(for: result, isDry: expiry.dryRun, namesAll: common.verbose), isWanted: isWanted,
       lines: lines(of: result)
     )
-    if isWanted, !common.json, let doubt = result.freed?.doubtSentence { Console.complain("note: \(doubt)") }
+    if isWanted, !common.json, let doubt = result.freed?.doubts.sentence { Console.complain("note: \(doubt)") }
   }
 
   private func lines(of result: RotationResult) -> [String] {
@@ -190,7 +190,7 @@ extension DeletionAnswer {
     let freed = result.freed ?? FreedSpace()
     self.init(
       dryRun: isDry, deleted: result.expired.map(\.name.description), freedBytes: freed.bytes,
-      spareBytes: freed.bytes &- freed.bytes(ofOnly: Set(result.expired.map(\.name))), doubts: freed.doubtKeys,
+      spareBytes: freed.bytes &- freed.bytes(ofOnly: Set(result.expired.map(\.name))), doubts: freed.doubts.keys,
       lostFiles: lost.files.count, lostBytes: lost.byteCount,
       lost: lost.files.prefix(namesAll ? lost.files.count : LostFiles.shown).map(File.init))
   }

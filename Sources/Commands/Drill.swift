@@ -155,7 +155,7 @@ struct DrillCommand: RunnableCommand {
       let store =
         try remote.map {
           try CommonOptions.openStore(at: RemoteTarget(remote: $0, connection: connection, options: common))
-        } ?? common.openStore(connection: connection)
+        } ?? common.openStore(connection: connection, allowsRate: common.repository == nil)
       let drill = SampleDrill(
         store: store, size: SampleSize(files: files ?? 100), seed: seed, parent: parent, now: now,
         threads: threads.count, common: common)

@@ -221,7 +221,7 @@ extension RotationAnswer {
     self.init(
       dryRun: isDry, snapshots: items, expired: result.expired.count, obstacle: result.plan.obstacle,
       freedBytes: result.freed?.bytes, spareBytes: result.freed == nil ? nil : result.spareBytes,
-      doubts: result.freed?.doubtKeys ?? [], missingBytes: result.missingBytes,
+      doubts: result.freed?.doubts.keys ?? [], missingBytes: result.missingBytes,
       unprotectedSources: result.plan.unprotectedSources.count)
   }
 }

@@ -50,23 +50,18 @@ struct UsageCommand: RunnableCommand {
     CurrentProcess.rememberSignals()
     if let free { return try showFreeing(free) }
     let (store, list) = try common.openList(connection: connection)
-    var usage = Usage()
     let named = Set(try snapshots.map { try store.resolve($0, in: list).name })
-    let search = FreedSpaceSearch(in: store, among: list.snapshots)
-    if named.isEmpty { search.compareAll(threads: threads.count) }
-    try usage.measureSpace(of: named, in: list, by: search)
+    let held = try store.heldSpace(of: named, in: list, threads: threads.count, progress: Progress())
+    var usage = Usage(held: held, snapshots: list.snapshots)
     var growth = GrowthSearch(in: store, days: days, count: common.verbose ? 50 : 10)
     let sources = try? store.local.flatMap { try common.configuration(of: $0) }?.sourceSet
     try growth.run(on: list, from: try sources.flatMap { try store.newest(of: $0, among: list) })
     usage.largest = growth.largest
     usage.growing = growth.growing
     usage.growthPerDay = growth.bytesPerDay
-    if let repository = store.local, let system = try? repository.root.descriptor.fileSystem(), system.hasSize {
-      usage.bytesFree = system.bytesAvailable
-    }
     common.answer(usage, lines: usage.lines)
-    if !common.json, !common.quiet, let doubt = usage.space.doubtSentence { Console.complain("note: \(doubt)") }
-    let unusable = list.unusable + usage.space.unreadable + growth.unreadable
+    if !common.json, !common.quiet, let doubt = held.doubts.sentence { Console.complain("note: \(doubt)") }
+    let unusable = list.unusable + held.unreadable + growth.unreadable
     var said: Set<SnapshotName> = []
     for snapshot in unusable where said.insert(snapshot.name).inserted {
       Console.complain("\(snapshot.sentence); it is left out")
@@ -81,41 +76,22 @@ struct Usage {
     let snapshot: Snapshot
     let aloneBytes: UInt64
   }
-  var rows: [Row] = []
-  var spare: Row?
-  /// What deleting the named snapshots together frees; `nil` if none is named.
-  var togetherBytes: UInt64?
-  /// The doubts and the unreadable catalogs of all figures.
-  var space = FreedSpace()
+  let held: HeldSpace
+  let rows: [Row]
   var largest: [GrowthSearch.Directory] = []
   var growing: [GrowthSearch.Directory] = []
   /// The growth of all sources in bytes a day; negative if they shrink; `nil` if it is not known.
   var growthPerDay: Double?
-  /// The free space of the repository's disk; `nil` if it is not known.
-  var bytesFree: UInt64?
 
-  mutating func measureSpace(of named: Set<SnapshotName>, in list: SnapshotList, by search: FreedSpaceSearch) throws {
-    func taken(_ found: FreedSpace) -> UInt64 {
-      space.doubts.formUnion(found.doubts)
-      space.unreadable = found.unreadable
-      return found.bytes
-    }
-    for snapshot in list.snapshots where named.isEmpty || named.contains(snapshot.name) {
-      rows.append(Row(snapshot: snapshot, aloneBytes: taken(try search.space(heldAloneBy: snapshot.name))))
-    }
-    let spareName = search.spare?.name
-    if let spare = search.spare {
-      self.spare = Row(snapshot: spare, aloneBytes: taken(try search.space(deleting: [spare.name])))
-    }
-    if !named.isEmpty {
-      let all = try search.space(deleting: named.union([spareName].compactMap { $0 }))
-      togetherBytes = taken(all) &- (spareName.map { all.bytes(ofOnly: [$0]) } ?? 0)
-    }
+  init(held: HeldSpace, snapshots: [Snapshot]) {
+    self.held = held
+    let alone = Dictionary(held.rows.map { ($0.name, $0.aloneBytes) }) { first, _ in first }
+    rows = snapshots.compactMap { snapshot in alone[snapshot.name].map { Row(snapshot: snapshot, aloneBytes: $0) } }
   }
 
   /// The time at which the disk is full at the present growth; `nil` if it is not known, or more than a century away.
   var fullAt: Timestamp? {
-    guard let growthPerDay, growthPerDay > 0, let bytesFree else { return nil }
+    guard let growthPerDay, growthPerDay > 0, let bytesFree = held.bytesFree else { return nil }
     let days = Double(bytesFree) / growthPerDay
     return days > 36_500 ? nil : Timestamp(seconds: Clock.now().seconds + Int64(days * 86_400), nanoseconds: 0)
   }
@@ -133,8 +109,8 @@ extension Usage {
       ]
     }
     var lines = table(cells, rightAligned: [2, 3])
-    if let togetherBytes { lines.append("deleted together they free \(space.amountText(togetherBytes))") }
-    if let spare {
+    if let bytes = held.togetherBytes { lines.append("deleted together they free \(held.doubts.amountText(bytes))") }
+    if let spare = held.spare {
       lines.append(
         "\(spare.snapshot.name) has expired and is kept to be recycled by the next snapshot; it holds "
           + byteText(spare.aloneBytes))
@@ -153,11 +129,11 @@ extension Usage {
   }
 
   private var growthSentence: String {
-    let free = bytesFree.map { "\(byteText($0)) free" } ?? "the free space is not known here"
+    let free = held.bytesFree.map { "\(byteText($0)) free" } ?? "the free space is not known here"
     guard let growthPerDay else { return "the growth is not known yet; \(free)" }
     guard growthPerDay >= 1 else { return "the files do not grow; \(free)" }
     let growth = "the files grow by \(byteText(UInt64(growthPerDay))) a day; \(free)"
-    guard bytesFree != nil else { return growth }
+    guard held.bytesFree != nil else { return growth }
     guard let fullAt else { return growth + ": enough for more than a century" }
     return growth + ": full on \(fullAt.localText.prefix(10))"
   }
@@ -172,11 +148,11 @@ extension Usage: Encodable {
     let bytes: UInt64
     let aloneBytes: UInt64
 
-    init(_ row: Row) {
-      snapshot = row.snapshot.name.description
-      time = row.snapshot.summary.started.rfc3339
-      bytes = row.snapshot.summary.root.totals.bytes
-      aloneBytes = row.aloneBytes
+    init(_ snapshot: Snapshot, aloneBytes: UInt64) {
+      self.snapshot = snapshot.name.description
+      time = snapshot.summary.started.rfc3339
+      bytes = snapshot.summary.root.totals.bytes
+      self.aloneBytes = aloneBytes
     }
   }
 
@@ -186,14 +162,14 @@ extension Usage: Encodable {
 
   func encode(to encoder: any Encoder) throws {
     var container = encoder.container(keyedBy: Key.self)
-    try container.encode(rows.map(Item.init), forKey: .snapshots)
-    try container.encodeIfPresent(spare.map(Item.init), forKey: .spare)
-    try container.encodeIfPresent(togetherBytes, forKey: .togetherBytes)
-    try container.encode(space.doubtKeys, forKey: .doubts)
+    try container.encode(rows.map { Item($0.snapshot, aloneBytes: $0.aloneBytes) }, forKey: .snapshots)
+    try container.encodeIfPresent(held.spare.map { Item($0.snapshot, aloneBytes: $0.aloneBytes) }, forKey: .spare)
+    try container.encodeIfPresent(held.togetherBytes, forKey: .togetherBytes)
+    try container.encode(held.doubts.keys, forKey: .doubts)
     try container.encode(largest, forKey: .largest)
     try container.encode(growing, forKey: .growing)
     try container.encodeIfPresent(growthPerDay.map { Int64($0) }, forKey: .growthBytesPerDay)
-    try container.encodeIfPresent(bytesFree, forKey: .bytesFree)
+    try container.encodeIfPresent(held.bytesFree, forKey: .bytesFree)
     try container.encodeIfPresent(fullAt?.rfc3339, forKey: .fullOn)
   }
 }

@@ -8,13 +8,19 @@ public struct RateLimiter: Sendable {
 
   public init(bytesPerSecond: UInt64) { self.bytesPerSecond = Double(bytesPerSecond) }
 
+  /// The number of bytes that may be moved now.
+  public mutating func availableTokens() -> Int {
+    let now = Clock.monotonic()
+    tokens = min(tokens + (now - lastFilled) * bytesPerSecond, max(bytesPerSecond / 4, 1))
+    lastFilled = now
+    return max(Int(tokens), 0)
+  }
+
   /// The number of bytes that may be moved now. Waits until there is at least one.
   public mutating func waitForTokens() -> Int {
     while true {
-      let now = Clock.monotonic()
-      tokens = min(tokens + (now - lastFilled) * bytesPerSecond, max(bytesPerSecond / 4, 1))
-      lastFilled = now
-      if tokens >= 1 { return Int(tokens) }
+      let count = availableTokens()
+      if count > 0 { return count }
       CurrentProcess.sleep(milliseconds: 10)
     }
   }
@@ -35,5 +41,11 @@ public final class SharedRateLimiter: Sendable {
       limiter.consume(taken)
       return taken
     }
+  }
+
+  /// Waits until that many bytes may have been moved, or a signal came.
+  public func pace(_ byteCount: Int) {
+    var left = byteCount
+    while left > 0, CurrentProcess.rememberedSignal == nil { left -= take(upTo: left) }
   }
 }

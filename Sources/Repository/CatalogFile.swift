@@ -15,6 +15,23 @@ public final class CatalogFile: CatalogSource {
   public func read(at offset: UInt64, count: Int) throws -> [UInt8] { try file.read(at: offset, count: count) }
 }
 
+extension OpenCatalog {
+  private static let pieceBytes: UInt64 = 1 << 20
+
+  /// A copy that any number of threads may read, also of a remote's catalog.
+  public func copiedToMemory() throws -> OpenCatalog {
+    let file = try Descriptor.memoryFile()
+    var position: UInt64 = 0
+    while position < byteCount {
+      let bytes = try read(at: position, count: Int(min(byteCount - position, Self.pieceBytes)))
+      if bytes.isEmpty { throw CatalogError("the catalog ends too early") }
+      try file.write(bytes, at: position)
+      position += UInt64(bytes.count)
+    }
+    return try OpenCatalog(reading: CatalogFile(file: file), mayHaveChunks: mayHaveChunks)
+  }
+}
+
 /// A catalog file that several threads write.
 final class NewCatalogFile: FrameSink {
   private struct State {

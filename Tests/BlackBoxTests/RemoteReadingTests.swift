@@ -62,24 +62,124 @@ struct RemoteReadingTests {
     try expectSame(["ls", "-lR", "latest"])
     try expectSame(["cat", "latest", world.source.root / "file"])
     try expectSame(["versions", world.source.root / "file", "--json"])
+    let root = world.source.root
+    for words in [
+      ["list", root / "file"], ["find", "*", "--deleted"], ["find", "f*", "--json", "--type", "file"],
+      ["find", "Empty"], ["find", "*", "--in", first.name, "--newer", "3d"], ["versions", root / "file", "--follow"],
+      ["versions", root / "empty"], ["diff", first.name, "latest", "--stat"], ["diff", "--at", "today", "latest"],
+      ["diff", first.name, "latest", "--patch", root / "file"], ["diff", first.name, "latest", "--name-only"],
+      ["ls", "latest", root, "-l", "--acl"], ["ls", "--json", "daily.0", root], ["cat", "latest", root / "none"],
+      ["export", "latest", root, "--format", "tar"], ["export", "latest", root, "--format", "mtree"],
+      ["export", first.name, root / "file", "--format", "sha256"],
+      ["restore", "latest", root / "file", "--in-place", "--dry-run", "-q"],
+      ["restore", first.name, "--pattern", "e*", "--to", world.directory.path / "none", "--dry-run", "-q"],
+    ] as [[ByteString]] { try expectSame(words) }
   }
 
-  @Test("usage has the sizes and the growth, and says what is not known from here")
-  func usage() throws {
-    for step in 0..<3 {
-      try world.source.write("file\(step)", bytes: Self.noise(step * 5000 + 1))
-      try world.settle()
-      try world.snapshot()
+  @Test("a restore in place changes only what differs, and can be undone")
+  func inPlace() throws {
+    try world.source.write("kept", "same")
+    try world.source.write("file", "old")
+    try world.source.write("gone", "x")
+    try world.settle()
+    try world.snapshot()
+    let kept = try world.source.inode("kept")
+    try world.source.write("file", "newer")
+    try world.source.remove("gone")
+    try world.source.write("added", "x")
+    let plan = try remote(["restore", "latest", "--in-place", "--delete", "--dry-run"])
+    let root = world.source.root
+    for line in ["M \(root)/file (content, mtime)", "+ \(root)/gone", "- \(root)/added"] {
+      #expect(plan.outputLines.contains(line), "\(plan.outputText)")
     }
-    let here: UsageAnswer = try world.treering(["usage", "--json"]).decoded()
-    let there: UsageAnswer = try remote(["usage", "--json", "latest", "hourly.0"]).decoded()
-    #expect(there.doubts == ["remote"] && there.bytesFree == nil && there.largest == here.largest)
+    let done = try remote(["restore", "latest", "--in-place", "--delete", "--yes", "--json"])
+    #expect(done.status == 0, "\(done.errorText)")
+    #expect(try world.source.text("file") == "old" && world.source.text("gone") == "x")
+    #expect(try !world.source.exists("added") && world.source.inode("kept") == kept)
+    let place = try #require(try done.decoded(RestoreAnswer.self).kept.first)
+    #expect(try world.treering(["restore", "--undo", ByteString(place), "--yes"]).status == 0)
+    #expect(try world.source.text("file") == "newer" && world.source.exists("added") && !world.source.exists("gone"))
+  }
+
+  @Test("usage has the figures of the machine itself: holes, hard links, shared files, the spare, the disk")
+  func usage() throws {
+    world.provesOlderUnchanged = false
+    let other = try Tree(making: world.directory.path / "other")
+    for step in 0..<5 {
+      try world.source.write("file\(step)", bytes: Self.noise(step * 5000 + 1))
+      try world.source.write("sparse", "x")
+      try world.source.truncate("sparse", to: Int64(step + 1) << 20)
+      try world.source.write("two\(step)", bytes: Self.noise(9000))
+      try world.source.link("two\(step)", as: "names\(step)")
+      if step > 1 { try world.source.remove("names\(step - 2)") }
+      try other.write("other", bytes: Self.noise(step * 3000))
+      try world.settle()
+      try world.snapshot(of: step == 2 ? [world.source.root, other.root] : nil)
+    }
+    #expect(try world.treering(["rotate", "--keep-last", "4"]).status == 0)
+    let oracle = try SpaceOracle.look(at: world.repository.root, [])
     let all: UsageAnswer = try remote(["usage", "--json"]).decoded()
-    #expect(all.snapshots.map(\.bytes) == here.snapshots.map(\.bytes))
-    for (a, b) in zip(all.snapshots, here.snapshots) { #expect(abs(a.aloneBytes - b.aloneBytes) <= 32 << 10) }
-    let text = try remote(["usage"])
-    #expect(text.status == 0 && text.errorText.contains("the repository is on another host"), "\(text.errorText)")
-    #expect(text.outputText.contains("the free space is not known here"))
+    #expect(all.doubts == [] && all.snapshots.count == oracle.alone.count)
+    for item in all.snapshots { #expect(item.aloneBytes == oracle.alone[item.snapshot], "\(item)") }
+    #expect(try all.spare?.aloneBytes == oracle.spare && #require(all.bytesFree) > 0)
+    let here: UsageAnswer = try world.treering(["usage", "--json"]).decoded()
+    #expect(all.largest == here.largest && all.growing == here.growing)
+    let named = Array(try world.snapshotNames().prefix(2))
+    let two: UsageAnswer = try remote(["usage", "--json"] + named).decoded()
+    #expect(try two.togetherBytes == SpaceOracle.look(at: world.repository.root, named).together)
+    #expect(two.snapshots.map(\.snapshot) == named.map(\.text) && two.doubts == [])
+  }
+
+  @Test("a comparison with the source reads it here, and the snapshot there")
+  func live() throws {
+    try world.source.makeEverything()
+    try world.source.write("file", "old\n")
+    try world.settle()
+    try world.snapshot()
+    try expectSame(["diff", "latest", "--live"])
+    try world.source.write("file", "new\n")
+    try world.source.rename("empty", to: "renamed")
+    try world.source.write("added", "x")
+    try world.settle()
+    for end in [[], ["--stat"], ["--json"], ["--patch"], [world.source.root / "file"]] as [[ByteString]] {
+      try expectSame(["diff", "latest", "--live"] + end)
+    }
+    // The rules of the configuration that has the repository as a remote hold, too.
+    try Tree(world.directory.path).write(
+      "treering.toml",
+      """
+      repository = "\(world.directory.path / "own")"
+      [[source]]
+      path = "\(world.source.root)"
+      exclude = ["added"]
+      [remote.disk]
+      url = "\(world.repository.root)"
+
+      """)
+    let configured = try world.treering(
+      ["diff", "latest", "--live", "--name-only", "-r", "disk", "-c", world.directory.path / "treering.toml"],
+      inRepository: false)
+    #expect(configured.status == 0 && configured.outputText.contains("/renamed"), "\(configured.errorText)")
+    #expect(!configured.outputText.contains("/added"), "\(configured.outputText)")
+  }
+
+  @Test("a rate limits what is fetched, and is refused where nothing is")
+  func rate() throws {
+    try world.source.write("file", bytes: Self.noise(1_200_000))
+    try world.snapshot()
+    func restore(_ name: ByteString) -> [ByteString] {
+      ["restore", "latest", "--to", world.directory.path / name, "--json", "--limit-rate", "500K"]
+    }
+    let slow = try remote(restore("out"))
+    #expect(slow.status == 0, "\(slow.errorText)")
+    #expect(try slow.decoded(RestoreAnswer.self).elapsedSeconds > 1.5)
+    #expect(try Tree(world.directory.path / "out" / world.source.root).read("file") == Self.noise(1_200_000))
+    for command in [
+      restore("here"), ["ls", "latest", "--limit-rate", "1M"], ["snapshot", world.source.root, "--limit-rate", "1M"],
+    ] {
+      let here = try world.treering(command)
+      #expect(here.status == 2 && here.errorText.contains("--limit-rate limits a connection"), "\(here.errorText)")
+    }
   }
 
   @Test("restore brings back everything, and of one file only what it needs")

@@ -28,10 +28,12 @@ struct ResticStorageTests {
     try world.there(["find", "later"])
     try world.there(["versions", later])
     try world.there(["diff", first.name, "latest"])
+    #expect(try !world.there(["diff", "latest", "--live"]).outputText.contains("content"))
     #expect(try world.treering(["init", "-r", world.address]).status == 2)
     // restic removes a snapshot, and the next push goes on.
     try world.restic(["forget", "--prune", try resticID(of: first, in: world)])
     try source.write("latest", "of the third")
+    #expect(try world.there(["diff", "latest", "--live"]).outputText.contains("\(source.root)/latest\n"))
     try world.world.snapshot()
     #expect(try world.push().result == "sent")
     try world.check()

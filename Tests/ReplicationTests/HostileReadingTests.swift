@@ -27,11 +27,13 @@ import Testing
       for type in [FrameType.openCatalog, .readCatalog, .fetch] {
         lies.append(Self.request("\(type) of \(name)", type) { $0.text(Array(name.utf8)) })
       }
-      lies.append(
-        Self.request("verify \(name)", .verify) {
-          $0.integer(1)
-          $0.text(Array(name.utf8))
-        })
+      for type in [FrameType.verify, .space] {
+        lies.append(
+          Self.request("\(type) \(name)", type) {
+            $0.integer(1)
+            $0.text(Array(name.utf8))
+          })
+      }
     }
     lies.append(
       Self.request("a catalog that is not there", .openCatalog) { $0.text(Array("2020-01-02T00-00-00Z".utf8)) })
@@ -70,6 +72,7 @@ import Testing
         $0.text(Self.snapshot)
       })
     lies.append(Self.request("verify very much", .verify) { $0.integer(UInt64(1) << 40) })
+    lies.append(Self.request("space of very much", .space) { $0.integer(UInt64(1) << 40) })
     lies.append(Self.request("list with bytes to spare", .list) { $0.integer(1) })
     try World().tell(lies)
   }

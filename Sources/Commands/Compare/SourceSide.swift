@@ -8,17 +8,19 @@ internal import Settings
 extension DiffCommand {
   /// Compares a snapshot with its sources as they are now.
   func compareWithSource() throws -> ExitStatus {
-    let repository = try common.openRepository()
-    let list = try repository.snapshots()
+    let (store, list) = try common.openList(connection: connection)
     let path = try right.map { try list.path($0.bytes) }
-    let snapshot = try repository.resolve(left, of: path, in: list)
+    let snapshot = try store.resolve(left, of: path, in: list)
     common.noteDistance(of: snapshot, from: left)
-    let before = try StoredSide(of: snapshot, in: repository)
+    let before = try StoredSide(of: snapshot, in: store)
     let place = try path.map { try TreePath(named: $0, below: snapshot.summary.label) }
-    let options = try sourceOptions(of: snapshot, below: place, in: repository)
-    try refuse(options.sources, inside: repository)
+    let options = try sourceOptions(of: snapshot, below: place, in: store)
+    if let repository = store.local { try refuse(options.sources, inside: repository) }
     let monitor = ConsoleMonitor(wantsExcluded: common.verbose)
-    let live = try catalogOfSources(options, comparedWith: snapshot, in: repository, monitor: monitor)
+    let catalog = before.reader.catalog
+    let live = try catalogOfSources(
+      options, comparedWith: snapshot, catalog: store.local == nil ? catalog.copiedToMemory() : catalog,
+      in: store.local ?? standIn(), monitor: monitor)
     if place == nil { noteUncompared(lackingIn: snapshot, in: list) }
     let dumps = snapshot.summary.databases.filter { !$0.isLeftOut }.map { displayName($0.source) }
     if !dumps.isEmpty, place == nil {
@@ -45,6 +47,14 @@ extension DiffCommand {
     return report.status == .done && hasTrouble ? .warnings : report.status
   }
 
+  /// A repository that is removed again at once. A walk needs one, and a remote one is not here.
+  private func standIn() throws -> Repository {
+    let place = try PrivateDirectory(
+      below: CurrentProcess.environment("TMPDIR") ?? Array("/tmp".utf8), forBytes: 1 << 16)
+    defer { place.remove() }
+    return try Repository.initialize(place.path(of: "repository"), at: Clock.now())
+  }
+
   /// Names the sources that the snapshot lacks, and that are not compared. The next snapshot may have them.
   private func noteUncompared(lackingIn snapshot: Snapshot, in list: SnapshotList) {
     let lacking = list.lacking(in: snapshot, below: [[snapshot.summary.label]])
@@ -56,7 +66,7 @@ extension DiffCommand {
 
   /// The options of the next snapshot of the same sources: those of the configuration, if it names them.
   private func sourceOptions(
-    of snapshot: Snapshot, below place: TreePath?, in repository: Repository
+    of snapshot: Snapshot, below place: TreePath?, in store: any SnapshotStore
   ) throws -> SnapshotOptions {
     let label = snapshot.summary.label
     let sources = snapshot.summary.sources.filter { source in
@@ -74,7 +84,7 @@ extension DiffCommand {
         .usage, "the snapshot \(snapshot.name) names no source to compare with",
         hint: "it has \(snapshot.summary.sources.isEmpty ? "only foreign trees" : snapshot.sourcesText)")
     }
-    let file = try common.configuration(of: repository)
+    let file = try common.configuration(of: store)
     let configured = file?.sources.isEmpty == false ? try file?.snapshotOptions() : nil
     var options = SnapshotOptions(
       sources: sources, label: label, threads: file?.threads ?? .automatic,

@@ -25,8 +25,10 @@ struct ChosenSnapshot {
 
 extension CommonOptions {
   /// Opens a repository to read from, and lists its snapshots.
-  func openList(connection: RemoteConnectionOptions) throws -> (store: any VerifiableStore, list: SnapshotList) {
-    let store = try openStore(connection: connection)
+  func openList(
+    connection: RemoteConnectionOptions, allowsRate: Bool = false
+  ) throws -> (store: any VerifiableStore, list: SnapshotList) {
+    let store = try openStore(connection: connection, allowsRate: allowsRate)
     return (store, try store.snapshots())
   }
 

@@ -4,16 +4,19 @@ internal import Repository
 
 extension FreedSpace {
   /// The amount for a person, with "about" if it is not exact.
-  var text: String { amountText(bytes) }
+  var text: String { doubts.amountText(bytes) }
+}
 
-  func amountText(_ bytes: UInt64) -> String { (doubts.isEmpty ? "" : "about ") + byteText(bytes) }
+extension Set<FreedSpaceDoubt> {
+  /// An amount for a person, with "about" if it is not exact.
+  func amountText(_ bytes: UInt64) -> String { (isEmpty ? "" : "about ") + byteText(bytes) }
 
   /// The reasons for scripts.
-  var doubtKeys: [String] { doubts.sorted().map(\.rawValue) }
+  var keys: [String] { sorted().map(\.rawValue) }
 
   /// The reasons for which the figures are not exact, for a person. `nil` if they are.
-  var doubtSentence: String? {
-    doubts.isEmpty ? nil : "the figures are not exact: \(doubts.sorted().map(\.words).joined(separator: "; "))"
+  var sentence: String? {
+    isEmpty ? nil : "the figures are not exact: \(sorted().map(\.words).joined(separator: "; "))"
   }
 }
 
@@ -27,7 +30,7 @@ extension FreedSpaceDoubt {
     case .unknownInodes: "some catalogs do not know the inodes of all files"
     case .unexaminedFiles: "some files could not be examined"
     case .remote:
-      "the repository is on another host, so sizes stand for the space on disk, and links between "
+      "the treering there does not measure it, or the repository is of restic's format, so sizes stand for the space on disk, and links between "
         + "snapshots of different sources are not known"
     case .unknownSpare: "an expired snapshot that is kept to be recycled has no catalog"
     }

@@ -13,7 +13,7 @@ extension UsageCommand {
       byteCount, in: repository, policy: try configured?.settings.retention ?? repository.retention.lastPolicy(),
       wanted: configured?.sourceSet)
     common.answer(FreeingAnswer(for: plan, wanted: byteCount), lines: plan.lines(for: repository))
-    if !common.json, !common.quiet, let doubt = plan.freed.doubtSentence { Console.complain("note: \(doubt)") }
+    if !common.json, !common.quiet, let doubt = plan.freed.doubts.sentence { Console.complain("note: \(doubt)") }
     if !plan.isEnough {
       Console.complain(
         "\(byteText(byteCount)) cannot come free: each other snapshot is held, or is the newest of a source")
@@ -55,6 +55,6 @@ private struct FreeingAnswer: Encodable {
     delete = plan.snapshots.map(\.name.description)
     wantedBytes = wanted
     (freedBytes, spareBytes, enough) = (plan.freed.bytes, plan.spareBytes, plan.isEnough)
-    doubts = plan.freed.doubtKeys
+    doubts = plan.freed.doubts.keys
   }
 }

@@ -23,7 +23,10 @@ struct DirectSnapshot {
 
   /// Opens the cache of the remote that `--repository` names; `nil` for a repository that is here.
   init?(connection: RemoteConnectionOptions, options common: CommonOptions) throws(Failure) {
-    guard try common.isElsewhere() else { return nil }
+    guard try common.isElsewhere() else {
+      try connection.refuseRate(for: try common.repositoryPath())
+      return nil
+    }
     target = try common.remoteTarget(connection: connection)
     cache = try CatalogCache(at: try Self.cachePath(of: target), time: Clock.now())
     self.common = common

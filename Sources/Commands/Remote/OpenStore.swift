@@ -71,11 +71,17 @@ extension CommonOptions {
     return try remoteTarget(connection: storage.connection)
   }
 
-  /// Opens a repository to read from, local or remote.
-  func openStore(connection: RemoteConnectionOptions) throws(Failure) -> any VerifiableStore {
+  /// Opens a repository to read from, local or remote. `allowsRate` is true if a rate limits more than a
+  /// connection.
+  func openStore(
+    connection: RemoteConnectionOptions, allowsRate: Bool = false
+  ) throws(Failure) -> any VerifiableStore {
     let path = try repositoryPath()
     let file = try remote(named: path)?.file
-    if file == nil, case .local = try Self.address(of: path) { return try Repository.open(path) }
+    if file == nil, case .local = try Self.address(of: path) {
+      if !allowsRate { try connection.refuseRate(for: path) }
+      return try Repository.open(path)
+    }
     let text = String(decoding: path, as: UTF8.self)
     return try Self.openStore(at: RemoteTarget(named: text, in: file, connection: connection, options: self))
   }

@@ -1,4 +1,6 @@
 internal import ArgumentParser
+internal import Model
+internal import Repository
 internal import Settings
 
 struct RemoteConnectionOptions: ParsableArguments {
@@ -16,7 +18,7 @@ struct RemoteConnectionOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Send at most so much in a second, such as 10MB/s; with verify, read. What is fetched is not limited.",
+      "Send and fetch at most so much in a second, such as 10MB/s; with verify, read.",
       valueName: "rate"),
     transform: parsed(by: Quantity.bytesPerSecond, or: "--limit-rate takes bytes per second, such as 10MB/s"))
   var limitRate: UInt64?
@@ -27,6 +29,14 @@ struct RemoteConnectionOptions: ParsableArguments {
   var timeout: Int64?
 
   @OptionGroup var password: PasswordOptions
+
+  /// Throws if a rate is given for a repository that is here: nothing would be slower.
+  func refuseRate(for repository: [UInt8]) throws(Failure) {
+    guard limitRate != nil else { return }
+    throw Failure(
+      .usage, "--limit-rate limits a connection, and the repository \(displayName(repository)) is here",
+      path: repository, hint: "leave it out")
+  }
 
   /// The options of a command line that gives none.
   static var none: RemoteConnectionOptions { (try? parse([])) ?? RemoteConnectionOptions() }

@@ -93,6 +93,7 @@ struct RemoteTarget {
       bytesPerSecond: connection.limitRate ?? remote.limitRate, program: "treering \(Treering.version)",
       onLine: { line in Console.complain("\(shownName): \(displayName(line))") })
     options.passesAllLines = common.verbose
+    options.receivedBytesPerSecond = connection.limitRate
     self.options = options
   }
 

@@ -42,7 +42,8 @@ final class ResticAccess {
     if let opened { return opened }
     // A directory is opened first, so that a missing disk needs no password.
     let store = try store(isNew: false)
-    let repository = try ResticRepository.open(store, password: try readPassword())
+    let repository = try ResticRepository.open(
+      store, password: try readPassword(), readBytesPerSecond: connection.limitRate)
     opened = repository
     return repository
   }

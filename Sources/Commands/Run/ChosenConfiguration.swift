@@ -1,6 +1,7 @@
 internal import Model
 internal import Posix
 internal import Repository
+internal import Settings
 
 extension CommonOptions {
   /// The file given with `--config`, or the default one if it exists.
@@ -76,6 +77,13 @@ extension CommonOptions {
     try configurationFile()?.configuration(of: repository)
   }
 
+  /// The configuration, if it names this repository, or has it as a remote.
+  func configuration(of store: any SnapshotStore) throws(Failure) -> ConfigurationFile? {
+    if let repository = store.local { return try configuration(of: repository) }
+    guard let address = try remoteAddress(), let file = try configurationFile() else { return nil }
+    return ([file] + file.repositories).first { $0.names(address) }
+  }
+
   /// The configuration of a command that needs one.
   func requiredConfiguration(allowsErrors: Bool = false) throws(Failure) -> ConfigurationFile {
     if let file = try configuration(allowsErrors: allowsErrors) { return file }
@@ -95,6 +103,12 @@ extension CommonOptions {
 }
 
 extension ConfigurationFile {
+  /// True if this is the address of the configuration's repository, or of one of its remotes.
+  fileprivate func names(_ address: RemoteAddress) -> Bool {
+    let own = repositoryPath.flatMap { try? RemoteAddress($0) }
+    return ([own].compactMap(\.self) + settings.remotes.map(\.address)).contains { $0.resolved == address }
+  }
+
   fileprivate func repository(named name: [UInt8]) -> ConfigurationFile? {
     repositories.first { $0.name?.utf8.elementsEqual(name) == true }
   }

@@ -85,14 +85,16 @@ public final class FreedSpaceSearch {
   private var unreadable: [UnusableSnapshot] = []
   private let doubts: Set<FreedSpaceDoubt>
   private let repaired: Set<SnapshotName>
+  private let progress: Progress
 
   private struct Pair: Hashable {
     var older: SnapshotName?
     var newer: SnapshotName
   }
 
-  public init(in store: any SnapshotStore, among snapshots: [Snapshot]) {
-    self.store = store
+  /// `progress` counts the comparisons.
+  public init(in store: any SnapshotStore, among snapshots: [Snapshot], progress: Progress = Progress()) {
+    (self.store, self.progress) = (store, progress)
     spare = store.local?.retirement.spareSnapshot()
     let hasSpare = (try? store.local?.retirement.hasSpare()) ?? false
     doubts = store.local == nil ? [.remote] : hasSpare && spare == nil ? [.unknownSpare] : []
@@ -187,6 +189,7 @@ public final class FreedSpaceSearch {
       throw try UnreadableCatalog(older!, because: failure.error)
     } catch { throw try UnreadableCatalog(newer, because: error) }
     changes[pair] = made
+    progress.entries.count()
     return made
   }
 
@@ -197,7 +200,7 @@ public final class FreedSpaceSearch {
     let spare = spare?.name
     let made = Mutex<[Pair: NameChanges]>([:])
     let next = Atomic<Int>(0)
-    runThreads(min(threads.first, pairs.count / Self.pairsAtOnce)) { _ in
+    runThreads(min(threads.first, pairs.count / Self.pairsAtOnce)) { [progress] _ in
       var last: (name: SnapshotName, reader: CatalogReader)?
       while CurrentProcess.rememberedSignal == nil {
         let start = next.add(Self.pairsAtOnce, ordering: .relaxed).oldValue
@@ -208,6 +211,7 @@ public final class FreedSpaceSearch {
             last?.name == older.name ? last?.reader : try? Self.reader(of: older.name, in: repository, spare: spare)
           if let left, let change = try? NameChanges(from: left, to: right) {
             made.withLock { $0[Pair(older: older.name, newer: newer.name)] = change }
+            progress.entries.count()
           }
           last = (newer.name, right)
         }

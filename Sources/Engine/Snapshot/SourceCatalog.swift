@@ -7,9 +7,11 @@ public import Repository
 ///
 /// The walk is that of a snapshot that is compared with `snapshot`, with the same rules. A file has its old content if
 /// its size and its modification time are those of the file that had its path or its inode; any other content counts as
-/// new. Returns also the sources that are left out.
+/// new. `repository` holds the snapshot, or stands in for that of another machine. All threads read `catalog`. Returns
+/// also the sources that are left out.
 public func catalogOfSources(
-  _ options: SnapshotOptions, comparedWith snapshot: Snapshot, in repository: Repository, monitor: any Monitor
+  _ options: SnapshotOptions, comparedWith snapshot: Snapshot, catalog known: OpenCatalog, in repository: Repository,
+  monitor: any Monitor
 ) throws -> (catalog: OpenCatalog, absent: [AbsentSource]) {
   let absent = try options.absentSources()
   var present = options
@@ -21,8 +23,7 @@ public func catalogOfSources(
   present.guardLimits.acceptsChanges = true
   var list = SnapshotList()
   list.snapshots = [snapshot]
-  let tree = StoredTree(
-    of: snapshot.name, catalog: try repository.openCatalog(of: snapshot.name), root: nil, in: repository)
+  let tree = StoredTree(of: snapshot.name, catalog: known, root: nil, in: repository)
   let older = try OlderTrees(list, newest: tree, of: present, in: repository)
   let context = BuildContext(
     repository: repository, capabilities: Capabilities(), space: SpaceGuard(in: repository), progress: Progress(),
@@ -41,7 +42,8 @@ public func catalogOfSources(
   var summary = CatalogSummary(root: subtree)
   (summary.started, summary.finished) = (Clock.now(), Clock.now())
   (summary.label, summary.sources, summary.absentSources) = (options.label, present.sources, absent.map(\.path))
-  return (try catalog.finish(summary, with: FrameWriter(sink: catalog.sink)), absent)
+  let writer = FrameWriter(sink: catalog.sink)
+  return (try catalog.finish(summary, with: writer, mayHaveChunks: known.mayHaveChunks), absent)
 }
 
 /// Records the entries of one directory by their status, and stores nothing.

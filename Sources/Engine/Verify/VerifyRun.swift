@@ -66,6 +66,10 @@ public protocol VerifiableStore: SnapshotStore {
   func verify(
     _ names: [SnapshotName], options: VerifyOptions, progress: Progress, report: @escaping @Sendable (Problem) -> Void
   ) throws -> VerifyResult
+  /// Measures the space that each of the named snapshots holds alone, and all of them together; of all, if none is named.
+  func heldSpace(
+    of named: Set<SnapshotName>, in list: SnapshotList, threads: ThreadCount, progress: Progress
+  ) throws -> HeldSpace
 }
 
 extension Repository: VerifiableStore {

@@ -14,7 +14,9 @@ public struct RemoteOptions: Sendable {
   public var recordedAddress: [UInt8]
   /// The longest time in seconds that the server may do nothing.
   public var timeoutSeconds: Double
+  /// The most bytes that are sent in a second.
   public var bytesPerSecond: UInt64?
+  public var receivedBytesPerSecond: UInt64?
   /// Name and version of this program.
   public var program: String
   /// Gets the lines that the program printed on standard error, after the connection failed. With `passesAllLines` it
@@ -63,7 +65,7 @@ public final class Connection: Sendable {
     self.process = process
     let channel = Channel(
       over: transport, to: .server, timeoutSeconds: options.timeoutSeconds, readsWhileSending: true,
-      bytesPerSecond: options.bytesPerSecond)
+      bytesPerSecond: options.bytesPerSecond, receivedBytesPerSecond: options.receivedBytesPerSecond)
     self.channel = channel
     (version, hello) = try Self.annotatingErrors(of: options, process: process) {
       try Self.exchangeHellos(options: options, over: channel)

@@ -18,9 +18,9 @@ public final class RemoteRepository: VerifiableStore, Sendable {
 
   /// The largest list of snapshots that a server may send, in bytes.
   private static let listBytes = 256 << 20
-  private static let listedSnapshots = 1 << 20
+  static let listedSnapshots = 1 << 20
 
-  fileprivate let connection: Connection
+  let connection: Connection
   private let listing = Mutex<Listing?>(nil)
 
   public var path: [UInt8] { Array(connection.options.displayName.utf8) }

@@ -87,14 +87,35 @@ struct ReadRequestHandler {
     try instructions.end()
   }
 
+  /// Shows the client that a long work goes on.
+  private func keepAlives(of progress: Progress) -> Ticker {
+    Ticker(intervalMilliseconds: 1000) { [channel] in
+      channel.sendKeepAlive(progress.entries.value &+ progress.bytesRead.value)
+    }
+  }
+
+  func measureSpace(of names: [SnapshotName]) throws {
+    let progress = Progress()
+    let ticker = keepAlives(of: progress)
+    defer { ticker.stop() }
+    let held = try repository.heldSpace(
+      of: Set(names), in: try repository.snapshots(), threads: threads, progress: progress)
+    ticker.stop()
+    for row in held.rows { try channel.send(row) }
+    if let spare = held.spare {
+      try channel.send(HeldSpace.Row(name: spare.snapshot.name, aloneBytes: spare.aloneBytes))
+      try channel.send(ListedSnapshot.usable(spare.snapshot, sets: [], hold: nil))
+    }
+    for snapshot in held.unreadable { try channel.send(ListedSnapshot.unusable(snapshot)) }
+    try channel.send(SpaceEnd(of: held))
+  }
+
   func verify(_ request: VerifyRequest) throws {
     let names = request.names
     // The verification of each snapshot reads all its files.
     guard Set(names).count == names.count else { throw ProtocolViolation("a snapshot is to be verified twice") }
     let progress = Progress()
-    let ticker = Ticker(intervalMilliseconds: 1000) { [channel] in
-      channel.sendKeepAlive(progress.entries.value &+ progress.bytesRead.value)
-    }
+    let ticker = keepAlives(of: progress)
     defer { ticker.stop() }
     let options = VerifyOptions(threads: threads, part: request.part, bytesPerSecond: request.bytesPerSecond)
     let result = try repository.verify(names, options: options, progress: progress) { [channel] problem in

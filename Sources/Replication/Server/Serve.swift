@@ -107,6 +107,7 @@ struct ServerSession {
         try reads.readCatalog(of: name, at: offset, byteCount: byteCount)
       case .fetch(let name, let path): try reads.fetch(path, of: name)
       case .verify(let request): try reads.verify(request)
+      case .space(let names): try reads.measureSpace(of: names)
       case .logs(let database): try logs.list(of: database)
       case .storeLog(let log): try logs.store(log)
       case .fetchLog(let log): try logs.fetch(log)

@@ -22,6 +22,7 @@ final class Channel: Sendable {
   /// The state of receiving.
   private struct Inbox: Sendable {
     var decoder = Frame.Decoder()
+    var limiter: RateLimiter?
     var waiting: [Frame] = []
     var waitingBytes = 0
     var hasEnded = false
@@ -43,7 +44,7 @@ final class Channel: Sendable {
   private let outbox: Mutex<Outbox>
   private let sendHasFailed = Atomic<Bool>(false)
   /// With `readsWhileSending`, sending threads read too.
-  private let inbox = Mutex(Inbox())
+  private let inbox: Mutex<Inbox>
   /// The time of the last send, in seconds of the monotonic clock.
   private let lastSent = Atomic<Int64>(0)
   /// The last progress number of the current work, and the sum of those of all earlier work.
@@ -54,7 +55,7 @@ final class Channel: Sendable {
 
   init(
     over transport: any Transport, to peer: Peer, timeoutSeconds: Double, readsWhileSending: Bool,
-    keepAliveLimitSeconds: Double = 86_400, bytesPerSecond: UInt64? = nil
+    keepAliveLimitSeconds: Double = 86_400, bytesPerSecond: UInt64? = nil, receivedBytesPerSecond: UInt64? = nil
   ) {
     self.transport = transport
     self.peer = peer
@@ -62,6 +63,7 @@ final class Channel: Sendable {
     self.keepAliveLimitSeconds = keepAliveLimitSeconds
     self.readsWhileSending = readsWhileSending
     outbox = Mutex(Outbox(limiter: bytesPerSecond.map { RateLimiter(bytesPerSecond: $0) }))
+    inbox = Mutex(Inbox(limiter: receivedBytesPerSecond.map { RateLimiter(bytesPerSecond: $0) }))
   }
 
   // MARK: Sending
@@ -237,11 +239,18 @@ final class Channel: Sendable {
   /// The longest wait for the last frames of a process that reads nothing more.
   private static let lastWordsSeconds = 5.0
 
+  private static let readBytes = 64 << 10
+
   @discardableResult
   private func read(into inbox: inout Inbox, timeoutMilliseconds: Int32) throws -> Bool {
+    let most = min(Self.readBytes, inbox.limiter?.availableTokens() ?? Self.readBytes)
+    guard most > 0 else {
+      if timeoutMilliseconds > 0 { CurrentProcess.sleep(milliseconds: 10) }
+      return false
+    }
     var result = Result<Int?, Errno>.success(nil)
-    let more = [UInt8](unsafeUninitializedCapacity: 64 << 10) { bytes, initialized in
-      let target = UnsafeMutableRawBufferPointer(bytes)
+    let more = [UInt8](unsafeUninitializedCapacity: most) { bytes, initialized in
+      let target = UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(bytes)[..<most])
       result = Result { () throws(Errno) in
         try transport.read(into: target, timeoutMilliseconds: timeoutMilliseconds)
       }
@@ -255,6 +264,9 @@ final class Channel: Sendable {
       return false
     }
     bytesReceived.add(UInt64(count), ordering: .relaxed)
+    inbox.limiter?.consume(count)
+    // At a low rate a frame takes long.
+    if inbox.limiter != nil { inbox.lastSignOfLife = Clock.monotonic() }
     inbox.decoder.append(more)
     while let frame = try inbox.decoder.next() { try add(frame, to: &inbox) }
     return true

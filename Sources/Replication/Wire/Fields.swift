@@ -29,6 +29,11 @@ struct MessageWriter {
   /// Writes a text for a person.
   mutating func sentence(_ value: String, limit: Int = Wire.sentSentenceBytes) { text(Array(value.utf8).prefix(limit)) }
 
+  mutating func snapshotNames(_ names: [SnapshotName]) {
+    count(names.count)
+    for name in names { text(name.bytes) }
+  }
+
   mutating func digest(_ digest: Digest) { bytes += digest.bytes }
 
   mutating func path(_ path: TreePath) {

@@ -20,6 +20,7 @@ enum FrameType: UInt8, Sendable {
   case logs = 23
   case storeLog = 24
   case fetchLog = 25
+  case space = 26
 
   // The server's answers.
   case snapshot = 32
@@ -34,6 +35,7 @@ enum FrameType: UInt8, Sendable {
   case note = 41
   case room = 42
   case logNames = 43
+  case held = 44
 }
 
 /// A violation of the protocol by the other process.

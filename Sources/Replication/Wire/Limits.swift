@@ -24,6 +24,8 @@ enum Wire {
   static let sources = 1000
   static let sets = 16
   static let verifiedSnapshots = 1 << 16
+  /// The most snapshots that a request for their space names: their names fit in a frame.
+  static let measuredSnapshots = 4096
   /// The most partial files that are kept.
   static let partialFiles = 64
   /// The most digests of parts that a server may have.
@@ -48,7 +50,7 @@ enum Wire {
 
 struct ProtocolVersion: Sendable {
   /// The oldest and the newest version that this program speaks.
-  static let spoken: ClosedRange<UInt64> = 1...4
+  static let spoken: ClosedRange<UInt64> = 1...5
 
   let number: UInt64
 
@@ -66,4 +68,6 @@ struct ProtocolVersion: Sendable {
   var hasLogs: Bool { number >= 3 }
   /// Version 4 adds hints about the source.
   var hasSourceHints: Bool { number >= 4 }
+  /// Version 5 adds the measurement of space.
+  var hasSpaceMeasurement: Bool { number >= 5 }
 }

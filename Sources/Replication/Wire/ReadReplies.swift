@@ -173,7 +173,6 @@ struct VerifyEnd: FrameMessage {
 
   func encode(to writer: inout MessageWriter) {
     for number in [problems, damaged, filesRead, entries, bytesRead] { writer.integer(number) }
-    writer.count(expired.count)
-    for name in expired { writer.text(name.bytes) }
+    writer.snapshotNames(expired)
   }
 }

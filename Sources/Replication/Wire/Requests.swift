@@ -16,6 +16,8 @@ enum Request {
   /// Announces a log.
   case storeLog(LogReference)
   case fetchLog(LogReference)
+  /// Requests the space that these snapshots hold alone and together; that of each snapshot, if none is named.
+  case space([SnapshotName])
 
   init(frame: Frame) throws {
     var reader = MessageReader(payload: frame.payload)
@@ -31,6 +33,7 @@ enum Request {
     case .logs: self = .logs(try reader.databaseName())
     case .storeLog: self = .storeLog(try LogReference(from: &reader))
     case .fetchLog: self = .fetchLog(try LogReference(from: &reader))
+    case .space: self = .space(try reader.snapshotNames(limit: Wire.measuredSnapshots))
     default: throw frame.isUnexpected
     }
     try reader.end()
@@ -68,6 +71,9 @@ enum Request {
     case .fetchLog(let log):
       type = .fetchLog
       log.encode(to: &writer)
+    case .space(let names):
+      type = .space
+      writer.snapshotNames(names)
     }
     return Frame(type: type, payload: writer.bytes)
   }
@@ -98,8 +104,7 @@ extension VerifyRequest {
   }
 
   func encode(to writer: inout MessageWriter) {
-    writer.count(names.count)
-    for name in names { writer.text(name.bytes) }
+    writer.snapshotNames(names)
     guard needsVersion2 else { return }
     writer.count(part.number)
     writer.count(part.count)

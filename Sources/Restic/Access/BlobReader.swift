@@ -1,5 +1,6 @@
 internal import Catalog
 internal import Model
+internal import Posix
 internal import Repository
 
 /// Reads blobs by their names. Each thread needs its own.
@@ -29,6 +30,7 @@ final class BlobReader {
     let name = ObjectName(.data, place.pack)
     do {
       let count = Int(place.blob.byteCount)
+      repository.readLimiter?.pace(count)
       guard let sealed = try repository.store.read(name, at: UInt64(place.blob.offset), count: count) else {
         throw ResticError("it is missing")
       }

@@ -89,7 +89,7 @@ final class BlobWriter: Sendable {
     try lock.confirm()
     let bytes = pack.bytes + PackHeader.ending(pack.blobs, sealer: tools.sealer)
     let id = tools.hasher.digest(of: bytes)
-    if let limiter { pace(bytes.count, by: limiter) }
+    limiter?.pace(bytes.count)
     try repository.store.write(ObjectName(.data, id), bytes)
     bytesWritten.wrappingAdd(UInt64(bytes.count), ordering: .relaxed)
     index.add(id, pack.blobs)
@@ -98,12 +98,6 @@ final class BlobWriter: Sendable {
       return Self.note(id, pack.blobs, in: &state)
     }
     if let packs { try writeIndex(of: packs) }
-  }
-
-  /// Waits until that many bytes may have been sent.
-  private func pace(_ byteCount: Int, by limiter: SharedRateLimiter) {
-    var left = byteCount
-    while left > 0, CurrentProcess.rememberedSignal == nil { left -= limiter.take(upTo: left) }
   }
 
   /// Adds a pack to the next index; returns the packs of an index that is full.

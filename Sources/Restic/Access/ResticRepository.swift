@@ -11,23 +11,30 @@ public final class ResticRepository: Sendable {
   public let keyID: Digest
   let key: MasterKey
   let config: RepositoryConfig
+  /// Limits the reading of blobs.
+  let readLimiter: SharedRateLimiter?
 
   /// The repository's ID, for caches.
   public var id: Digest { config.id }
   public var displayName: String { store.displayName }
 
-  private init(_ store: any ObjectStore, key: MasterKey, keyID: Digest, config: RepositoryConfig) {
+  private init(
+    _ store: any ObjectStore, key: MasterKey, keyID: Digest, config: RepositoryConfig, readBytesPerSecond: UInt64? = nil
+  ) {
     (self.store, self.key, self.keyID, self.config) = (store, key, keyID, config)
+    readLimiter = readBytesPerSecond.map { SharedRateLimiter(bytesPerSecond: $0) }
   }
 
-  /// Opens a repository with one of its passwords.
-  public static func open(_ store: any ObjectStore, password: [UInt8]) throws -> ResticRepository {
-    try open(store) { try findKey(in: store, password: password) }
+  /// Opens a repository with one of its passwords. At most `readBytesPerSecond` bytes of blobs are read in a second.
+  public static func open(
+    _ store: any ObjectStore, password: [UInt8], readBytesPerSecond: UInt64? = nil
+  ) throws -> ResticRepository {
+    try open(store, readBytesPerSecond: readBytesPerSecond) { try findKey(in: store, password: password) }
   }
 
   /// Opens a repository. `findKey` is called if there is one, and returns the master key and its file.
   static func open(
-    _ store: any ObjectStore, findKey: () throws -> (MasterKey, Digest)
+    _ store: any ObjectStore, readBytesPerSecond: UInt64? = nil, findKey: () throws -> (MasterKey, Digest)
   ) throws -> ResticRepository {
     let text: [UInt8]
     let config: RepositoryConfig
@@ -54,7 +61,8 @@ public final class ResticRepository: Sendable {
         .usage, "the repository \(store.displayName) has version \(config.version), and treering knows version 2",
         hint: config.version == 1 ? "upgrade it with: restic migrate upgrade_repo_v2" : "use a newer treering")
     }
-    return ResticRepository(store, key: key, keyID: keyID, config: config)
+    return ResticRepository(
+      store, key: key, keyID: keyID, config: config, readBytesPerSecond: readBytesPerSecond)
   }
 
   /// The ID of a key that came from no key file.

@@ -51,11 +51,7 @@ private final class VerifiedBlobs: Sendable {
   }
 
   /// Waits until that many bytes may have been read.
-  func pace(_ byteCount: Int) {
-    guard let limiter else { return }
-    var left = byteCount
-    while left > 0 { left -= limiter.take(upTo: left) }
-  }
+  func pace(_ byteCount: Int) { limiter?.pace(byteCount) }
 
   /// True at the first call for a tree.
   func isNew(tree: Digest) -> Bool { trees.withLock { $0.insert(tree).inserted } }
