@@ -35,6 +35,7 @@ final class SSHServer {
       PermitRootLogin yes
       StrictModes no
       UsePAM no
+      Subsystem sftp internal-sftp
 
       """)
     command = [
