@@ -36,14 +36,19 @@ install: $(PROGRAM)
 deb: all
 	Packaging/deb $(PROGRAM) $(VERSION) $(DEBS)
 
-# The tests' server of S3. Debian has none.
+# The tests' servers of S3. Debian has none.
 MOTO = .build/moto/bin/moto_server
 $(MOTO):
 	python3 -m venv .build/moto
 	.build/moto/bin/pip install -q 'moto[server]==5.2.1'
 
+SWIFT = .build/swift/bin/swift-proxy-server
+$(SWIFT):
+	python3 -m venv .build/swift
+	.build/swift/bin/pip install -q --only-binary :all: 'swift==2.38.3'
+
 # The tests try the program that is installed. An unoptimized one would take twice the time.
-check: all $(MOTO)
+check: all $(MOTO) $(SWIFT)
 	TREERING_TEST_PROGRAM=$(abspath $(PROGRAM)) swift test $(TEST_FLAGS)
 
 .PHONY: all install deb check

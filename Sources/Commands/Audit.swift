@@ -9,13 +9,16 @@ struct AuditCommand: RunnableCommand {
     discussion: """
       Counts the copies of the configured data that are new enough, complete and verified, the media below them, and \
       the places. Then it shows the worst gap of each source and database in 30 days, the job that runs treering, and \
-      data that is in no backup. Each line has its source, and a remedy if it falls short. Nothing is connected to, \
-      and no tree is read. The exit status is 0 if nothing falls short, and 1 otherwise.
+      data that is in no backup. Each line has its source, and a remedy if it falls short. Nothing is connected to \
+      without --probe, and no tree is read. The exit status is 0 if nothing falls short, and 1 otherwise.
 
       Example:
         treering audit
         treering audit --json > /var/www/status/audit.json
       """)
+
+  @Flag(help: "Connect to the remotes, and ask whether this machine's keys could remove data there.")
+  var probe = false
 
   @OptionGroup var common: CommonOptions
 
@@ -28,7 +31,8 @@ struct AuditCommand: RunnableCommand {
         path: file.path, hint: "name the right one with --config")
     }
     let now = Clock.now()
-    let facts = try AuditCollection(of: repository, configuration: file, at: now).facts()
+    let collection = try AuditCollection(of: repository, configuration: file, at: now)
+    let facts = try collection.facts(removals: probe ? collection.removals(options: common) : nil)
     let audit = Audit(of: facts)
     let status = audit.isWell ? ExitStatus.done : .warnings
     common.answer(AuditAnswer(of: audit, from: facts, at: now), lines: AuditPage(of: audit, from: facts).lines)

@@ -107,7 +107,8 @@ struct KeyCommand: RunnableCommand {
     let restic: ResticRepository
     if let exportedKey {
       let text = try ResticAccess.read(exportedKey.bytes, named: "the exported key \(displayName(exportedKey.bytes))")
-      restic = try ResticRepository.open(try access.store(isNew: false), exportedKey: text)
+      restic = try ResticRepository.open(
+        try access.store(isNew: false), exportedKey: text, isAppendOnly: access.isAppendOnly)
     } else {
       restic = try access.open()
     }

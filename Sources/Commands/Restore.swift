@@ -4,6 +4,7 @@ internal import Engine
 internal import Model
 internal import Posix
 internal import Repository
+internal import Restic
 
 struct RestoreCommand: RunnableCommand {
   static let answersForWhatIsDone = true
@@ -85,6 +86,9 @@ struct RestoreCommand: RunnableCommand {
   @Flag(name: [.customShort("n"), .long], help: "Change nothing; name each change that would be made.")
   var dryRun = false
 
+  @Flag(help: "Wait until the objects that are in an archive are thawed.")
+  var waitForArchive = false
+
   @OptionGroup var threads: ThreadOption
   @OptionGroup var connection: RemoteConnectionOptions
   @OptionGroup var common: CommonOptions
@@ -148,6 +152,9 @@ struct RestoreCommand: RunnableCommand {
     let time = Clock.now()
     let plan = inPlace && !dryRun && !yes ? try confirmedPlan(restoring: chosen, at: time) : nil
     CurrentProcess.rememberSignals()
+    if let store = chosen.store as? ResticStore, !dryRun {
+      try ArchiveThaw(store: store, snapshot: chosen.name, places: chosen.choice.places).require(waits: waitForArchive)
+    }
     return try run(restoring: chosen, at: time, after: plan)
   }
 

@@ -214,7 +214,8 @@ struct VerifyCommand: RunnableCommand {
             snapshots: verified.map(\.description), part: part.isWhole ? nil : part.description,
             expired: result.expired.map(\.description).sorted(),
             entries: progress.entries.value, filesRead: result.filesRead, bytesRead: progress.bytesRead.value,
-            problems: found.problems.map(Answer.Item.init), elapsedSeconds: result.elapsedSeconds)))
+            archivedChunks: result.archivedChunks, problems: found.problems.map(Answer.Item.init),
+            elapsedSeconds: result.elapsedSeconds)))
     } else if result.damaged > 0 {
       Console.complain(
         "damage found: \(counted(result.damaged, "path differs", plural: "paths differ")) from the catalog, "
@@ -234,6 +235,10 @@ struct VerifyCommand: RunnableCommand {
           + "\(counted(result.filesRead, "file")) "
           + "(\(byteText(progress.bytesRead.value))) in \(durationText(result.elapsedSeconds)), no damage"
           + (result.expired.isEmpty ? "" : "; \(result.expired.count) had expired before their turn"))
+    }
+    if result.archivedChunks > 0, !common.json {
+      let chunks = counted(result.archivedChunks, "chunk is", plural: "chunks are")
+      Console.note("\(chunks) in an archive, and not verified")
     }
   }
 
@@ -272,7 +277,7 @@ struct VerifyCommand: RunnableCommand {
       let repository = try Repository.open(path)
       guard let parts = repository.pushMemory.verifiedParts(at: address.recorded) else { return }
       if result.damaged > 0 { return try parts.forget() }
-      if result.problems == 0 { try parts.add(part, at: time) }
+      if result.problems == 0, result.archivedChunks == 0 { try parts.add(part, at: time) }
     } catch { Console.note("the verification is not remembered for audit: \(error)") }
   }
 
@@ -296,6 +301,7 @@ struct VerifyCommand: RunnableCommand {
     let entries: UInt64
     let filesRead: UInt64
     let bytesRead: UInt64
+    let archivedChunks: UInt64
     let problems: [Item]
     let elapsedSeconds: Double
   }

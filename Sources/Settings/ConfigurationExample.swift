@@ -360,6 +360,11 @@ extension Configuration {
     # key_test_every = "90d"
     # The storage class of packs.
     # storage_class = "STANDARD_IA"
+    # The class of packs with nothing but contents of files, GLACIER or DEEP_ARCHIVE; a restore must thaw them first.
+    # archive_class = "DEEP_ARCHIVE"
+    # The object lock of all that is written, which is extended in time: nobody can remove it before it ends.
+    # lock = "30d"
+    # lock_mode = "compliance"
 
     """
 }

@@ -29,6 +29,11 @@ public struct RemoteConfiguration: Sendable, Equatable {
   public var hasPathStyle: Bool?
   /// The storage class of packs in a bucket.
   public var storageClass: String?
+  /// The storage class of packs with nothing but contents of files; they must be thawed before they can be read.
+  public var archiveClass: String?
+  /// The time from a write to a bucket to the end of its object lock; `nil` for no lock.
+  public var lockSeconds: Int64?
+  public var lockMode = LockMode.compliance
   /// The longest time between two tests of a password that is kept elsewhere; `nil` means no reminder.
   public var keyTestSeconds: Int64?
   /// True if nothing may be removed there from here.
@@ -52,6 +57,10 @@ public struct RemoteConfiguration: Sendable, Equatable {
 }
 
 extension RemoteConfiguration {
+  /// The mode of an object lock. Nobody can shorten one of `compliance`; an account with the right to bypass it can
+  /// shorten one of `governance`.
+  public enum LockMode: String, CaseIterable, Sendable { case compliance, governance }
+
   static let longestName = 64
 
   init(name: String, table: TableReader) {
@@ -61,7 +70,7 @@ extension RemoteConfiguration {
     table.know([
       "url", "set", "ssh", "remote_command", "limit_rate", "timeout", "optional", "rpo", "password_file",
       "password_command", "location", "credentials_file", "profile", "region", "path_style", "storage_class",
-      "key_test_every", "append_only", "logs",
+      "archive_class", "lock", "lock_mode", "key_test_every", "append_only", "logs",
     ])
     table.require("url")
     if let url = table.string(for: "url") {
@@ -130,6 +139,21 @@ extension RemoteConfiguration {
   /// Storage classes whose objects must be thawed before they can be read. A repository there could not be checked.
   private static let archives = ["GLACIER", "DEEP_ARCHIVE"]
 
+  /// The shortest object lock, in seconds. It is extended when half of it has passed.
+  private static let shortestLock: Int64 = 86_400
+
+  /// Reads the object lock. Where it is set, nothing may be removed from here.
+  private mutating func readLock(from table: TableReader) {
+    let mode = table.choice(for: "lock_mode", words: LockMode.allCases.map(\.rawValue))
+      .flatMap(LockMode.init(rawValue:))
+    guard let seconds = table.duration(for: "lock") else {
+      if mode != nil { table.complain(key: "lock_mode", message: "\"lock_mode\" needs \"lock\", such as \"30d\"") }
+      return
+    }
+    if seconds < Self.shortestLock { table.complain(key: "lock", message: "\"lock\" should be at least \"1d\"") }
+    (lockSeconds, lockMode, isAppendOnly) = (seconds, mode ?? .compliance, true)
+  }
+
   private mutating func readStorage(from table: TableReader) {
     credentialsFile = table.path(for: "credentials_file")
     profile = table.words(for: "profile")
@@ -141,6 +165,8 @@ extension RemoteConfiguration {
         return isWord && !Self.archives.contains(name) ? name : nil
       }
     }
+    archiveClass = table.choice(for: "archive_class", words: Self.archives)
+    readLock(from: table)
     let (isS3, isREST): (Bool, Bool)
     switch address {
     case .storage(.s3): (isS3, isREST) = (true, false)
@@ -151,10 +177,12 @@ extension RemoteConfiguration {
       table.complain(
         key: credentialsFile == nil ? "profile" : "credentials_file", message: "only s3: and rest: have credentials")
     }
-    if !isS3, region != nil || hasPathStyle != nil || storageClass != nil {
-      table.complain(
-        key: region != nil ? "region" : hasPathStyle != nil ? "path_style" : "storage_class",
-        message: "only a \"url\" that begins with s3: has a bucket")
+    let keysOfBuckets = [
+      ("region", region != nil), ("path_style", hasPathStyle != nil), ("storage_class", storageClass != nil),
+      ("archive_class", archiveClass != nil), ("lock", lockSeconds != nil),
+    ]
+    if !isS3, let key = keysOfBuckets.first(where: \.1)?.0 {
+      table.complain(key: key, message: "only a \"url\" that begins with s3: has a bucket")
     }
   }
 

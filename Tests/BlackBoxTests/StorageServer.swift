@@ -4,6 +4,8 @@ import TestSupport
 /// The kinds of places that a repository of restic's format may have.
 enum Storage: String, CaseIterable {
   case directory, rest, sftp, s3
+  /// OpenStack Swift, by its S3 API.
+  case swift
 }
 
 /// A place for a repository of restic's format, with the server that it needs, and the ways to it of both programs.
@@ -20,10 +22,11 @@ final class StorageServer {
   private var process: RunningCommand?
   private var ssh: SSHServer?
 
-  /// Writes its files below `directory`. `isAppendOnly`, `certificate` and `login` are for a REST server.
+  /// Writes its files below `directory`. `isAppendOnly`, `certificate` and `login` are for a REST server. A server of S3
+  /// checks rights after `openActions` actions.
   init(
     _ kind: Storage, in directory: ByteString, isAppendOnly: Bool = false, certificate: Certificate? = nil,
-    login: (user: String, password: String)? = nil
+    login: (user: String, password: String)? = nil, openActions: Int? = nil
   ) throws {
     let tree = Tree(directory / "place")
     switch kind {
@@ -54,15 +57,54 @@ final class StorageServer {
       try Self.wait(forPort: port)
     case .s3:
       let port = try SSHServer.freePort()
-      let program = try Self.packageDirectory() / ".build/moto/bin/moto_server"
-      process = try RunningCommand(program, ["-H", "127.0.0.1", "-p", "\(port)"], in: directory)
+      // moto takes a slash in a query for another one than the client signed. OpenStack Swift checks signatures.
+      let start: ByteString = """
+        import sys
+        from moto.iam import access_control
+        from moto.server import main
+        access_control.IAMRequestBase.check_signature = lambda request: None
+        main(sys.argv[1:])
+        """
+      process = try RunningCommand(
+        try Self.packageDirectory() / ".build/moto/bin/python", ["-c", start, "-H", "127.0.0.1", "-p", "\(port)"],
+        in: directory, environment: openActions.map { ["INITIAL_NO_AUTH_ACTION_COUNT": "\($0)"] } ?? [:])
       (files, address) = (nil, "s3:http://127.0.0.1:\(port)/bucket/web 01")
       resticAddress = address
       environment = [
         "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": Self.secret, "AWS_DEFAULT_REGION": "us-east-1",
       ]
       try Self.wait(forPort: port)
+    case .swift:
+      let port = try SSHServer.freePort()
+      (files, address) = (nil, "s3:http://127.0.0.1:\(port)/bucket/web 01")
+      resticAddress = address
+      environment = [
+        "AWS_ACCESS_KEY_ID": "test:testing", "AWS_SECRET_ACCESS_KEY": Self.secret, "AWS_DEFAULT_REGION": "us-east-1",
+      ]
+      try tool("mkdir", [tree.root])
+      swift = (tree.root, port)
+      try startSwift()
     }
+  }
+
+  /// The directory and the port of OpenStack Swift.
+  private var swift: (directory: ByteString, port: Int)?
+
+  /// Kills OpenStack Swift at once.
+  func crashSwift() throws {
+    process?.signal(SIGKILL)
+    _ = try process?.wait()
+  }
+
+  /// Starts OpenStack Swift, with what was stored before.
+  func startSwift() throws {
+    guard let swift else { return }
+    let script = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "swift_server.py").path
+    process = try RunningCommand(
+      try Self.packageDirectory() / ".build/swift/bin/python",
+      [ByteString(script), swift.directory, ByteString("\(swift.port)")], in: swift.directory,
+      environment: ["SWIFT_SECRET": Self.secret])
+    try Self.wait(forPort: swift.port)
   }
 
   static let secret = "a/secret+key/that/nobody/sees"
@@ -74,7 +116,7 @@ final class StorageServer {
 
   func stop() { process = nil }
 
-  private static func packageDirectory() throws -> ByteString {
+  static func packageDirectory() throws -> ByteString {
     let file = URL(filePath: #filePath)
     return ByteString(file.deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().path)
   }

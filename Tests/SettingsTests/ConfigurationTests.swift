@@ -419,7 +419,8 @@ struct ConfigurationTests {
       "location", "verify_within", "unreadable_runs", "ignore",
       "mixed_moments", "stanza", "elsewhere", "config", "backup", "content", "maintenance", "database",
       "prefix_only", "table_prefix", "credentials_file", "profile", "region", "path_style", "storage_class",
-      "append_only", "key_test_every", "restore", "from", "at", "start", "check", "http", "contains", "fresh",
+      "archive_class", "lock", "lock_mode", "append_only", "key_test_every", "restore", "from", "at", "start", "check",
+      "http", "contains", "fresh",
       "fresh_within", "rto", "base", "limits", "healthchecks", "memory", "processes", "time",
       "order", "keys", "contacts", "dependencies", "notes", "not_backed_up", "to", "rsync",
     ]

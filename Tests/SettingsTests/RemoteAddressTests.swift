@@ -221,9 +221,24 @@ struct RemoteAddressTests {
       "url = \"sftp:h:/r\"\npassword_file = \"/p\"\nprofile = \"x\"", "url = \"s3:h/b\"",
       "url = \"s3:h/b\"\npassword_file = \"/p\"\nstorage_class = \"GLACIER\"",
       "url = \"restic:/r\"\npassword_file = \"/p\"\npath_style = true",
+      "url = \"sftp:h:/r\"\npassword_file = \"/p\"\nlock = \"30d\"",
+      "url = \"rest:https://h/\"\npassword_file = \"/p\"\narchive_class = \"GLACIER\"",
+      "url = \"s3:h/b\"\npassword_file = \"/p\"\nlock = \"1h\"",
+      "url = \"s3:h/b\"\npassword_file = \"/p\"\nlock_mode = \"compliance\"",
+      "url = \"s3:h/b\"\npassword_file = \"/p\"\nlock = \"30d\"\nlock_mode = \"soft\"",
+      "url = \"s3:h/b\"\npassword_file = \"/p\"\narchive_class = \"STANDARD\"",
     ])
   func storageKeys(table: String) {
     #expect(throws: (any Error).self) { try Configuration(text: "[remote.x]\n\(table)\n") }
+  }
+
+  @Test("a lock is one of compliance unless another mode is named, and nothing may be removed then")
+  func lock() throws {
+    let base = "[remote.x]\nurl = \"s3:h/b\"\npassword_file = \"/p\"\nlock = \"30d\"\n"
+    let remote = try #require(try Configuration(text: base).remotes.first)
+    #expect(remote.lockSeconds == 30 * 86_400 && remote.lockMode == .compliance && remote.isAppendOnly)
+    let other = try #require(try Configuration(text: base + "lock_mode = \"governance\"\n").remotes.first)
+    #expect(other.lockMode == .governance)
   }
 
   @Test(

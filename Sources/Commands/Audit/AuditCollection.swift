@@ -6,7 +6,7 @@ internal import Repository
 internal import Retention
 internal import Settings
 
-/// Collects the facts for an audit. Nothing is connected to, and no tree is read.
+/// Collects the facts for an audit. No tree is read, and nothing is connected to unless removal is probed.
 struct AuditCollection {
   let repository: Repository
   let file: ConfigurationFile
@@ -34,12 +34,17 @@ struct AuditCollection {
     state = try RepositoryFacts(of: repository, configuration: file, sources: [], at: now)
   }
 
-  func facts() throws -> AuditFacts {
+  /// `removals` has the answers of the remotes to the probes, if they were made.
+  func facts(removals: [String: AuditFacts.Removal]? = nil) throws -> AuditFacts {
     var facts = AuditFacts(of: displayName(repository.path), at: now.seconds)
     facts.location = file.settings.audit.location
     facts.verifyWithin = file.settings.audit.verifyWithinSeconds
     facts.subjects = subjects(days: facts.days)
-    facts.copies = copies
+    facts.copies = copies.map { copy in
+      var copy = copy
+      if copy.kind == .remote { copy.removal = removals?[copy.name] }
+      return copy
+    }
     facts.rehearsals = file.settings.drills.map(rehearsal)
     let names = Set(file.settings.drills.map(\.name))
     facts.lastDrill = drills.last { !names.contains($0.name) }.flatMap(AuditFacts.Drill.init)
@@ -53,10 +58,8 @@ struct AuditCollection {
     facts.fullAt = fullAt
     facts.blindSpots = blindSpots
     if file.planDirectory != nil { facts.plan = try plan() }
-    facts.notMeasured = [
-      "the share of each source that the exclusions leave out",
-      "whether a stolen key could delete the copies",
-    ]
+    facts.notMeasured = ["the share of each source that the exclusions leave out"]
+    if removals == nil { facts.notMeasured.append("whether a stolen key could delete the copies; see --probe") }
     return facts
   }
 

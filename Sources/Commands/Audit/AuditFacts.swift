@@ -48,6 +48,8 @@ struct AuditFacts {
     var partVerified: Int64?
     /// The number of its snapshots that are known to be damaged.
     var damaged = 0
+    /// The answer to the question whether this machine's key could remove data there; `nil` if it was not asked.
+    var removal: Removal?
     /// The reason that it is not there now.
     var absence: String?
     /// The commands that make it newer and that verify it.
@@ -58,6 +60,13 @@ struct AuditFacts {
       self.kind = kind
       self.name = name
     }
+  }
+
+  /// The answer to a probe of immutability.
+  enum Removal {
+    case refused, allowed
+    /// There was no answer, for this reason.
+    case unanswered(String)
   }
 
   /// A past run of the configuration.

@@ -29,7 +29,8 @@ struct Audit {
     self.offSite = offSite.map(\.name)
     findings =
       copies.map(\.finding) + [judge.sum(of: counted)] + judge.media(below: counted, are: media)
-      + judge.offSite(offSite, among: counted) + Self.objectives(in: facts) + Self.drills(in: facts)
+      + judge.offSite(offSite, among: counted) + facts.copies.compactMap(Self.removal) + Self.objectives(in: facts)
+      + Self.drills(in: facts)
       + Self.automation(in: facts) + Self.plan(in: facts) + Self.blindSpots(in: facts)
   }
 
@@ -180,6 +181,24 @@ private struct CopyJudge {
 }
 
 extension Audit {
+  /// The finding of a probe of immutability.
+  fileprivate static func removal(from copy: AuditFacts.Copy) -> Finding? {
+    func finding(_ state: Finding.State, _ fact: String, remedy: String? = nil) -> Finding {
+      Finding(
+        topic: .offSite, state: state, fact: "\(copy.name): \(fact)", source: "the answer to a probe", time: nil,
+        remedy: remedy)
+    }
+    switch copy.removal {
+    case nil: return nil
+    case .refused: return finding(.well, "this machine's key cannot remove data there")
+    case .allowed:
+      return finding(
+        .short, "this machine's key can remove data there, and so can a thief of it",
+        remedy: "take this right from the key, or lock the objects: see treering-restic(7) and treering-backup-host(7)")
+    case .unanswered(let reason): return finding(.unknown, "whether a stolen key could remove data: \(reason)")
+    }
+  }
+
   fileprivate static func objectives(in facts: AuditFacts) -> [Finding] {
     facts.subjects.map { subject in
       let name = subject.kind == .database ? "the database \(subject.name)" : subject.name

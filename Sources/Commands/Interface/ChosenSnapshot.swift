@@ -3,6 +3,7 @@ internal import Catalog
 internal import Engine
 internal import Model
 internal import Repository
+internal import Restic
 
 /// The snapshot that a command reads, with its repository and the list of all snapshots.
 struct ChosenSnapshot {
@@ -37,7 +38,9 @@ extension CommonOptions {
     _ reference: String, having paths: [PathArgument], connection: RemoteConnectionOptions
   ) throws -> ChosenSnapshot {
     let (store, list) = try openList(connection: connection)
-    let choice = try store.choose(reference: reference, having: try paths.map { try list.path($0.bytes) }, in: list)
+    let named = try paths.map { try list.path($0.bytes) }
+    (store as? ResticStore)?.limitCatalogs(to: named)
+    let choice = try store.choose(reference: reference, having: named, in: list)
     if choice.passedOver == nil { noteDistance(of: choice.snapshot, from: reference) }
     return ChosenSnapshot(store: store, list: list, choice: choice, reference: reference)
   }

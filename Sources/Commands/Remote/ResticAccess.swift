@@ -10,6 +10,8 @@ final class ResticAccess {
   private let remote: RemoteConfiguration
   private let connection: RemoteConnectionOptions
   private var opened: ResticRepository?
+  /// True if nothing may be removed there from here.
+  var isAppendOnly: Bool { remote.isAppendOnly }
   /// The file or the command; `nil` if neither is named.
   private let password: PasswordSource?
 
@@ -43,7 +45,7 @@ final class ResticAccess {
     // A directory is opened first, so that a missing disk needs no password.
     let store = try store(isNew: false)
     let repository = try ResticRepository.open(
-      store, password: try readPassword(), readBytesPerSecond: connection.limitRate)
+      store, password: try readPassword(), isAppendOnly: isAppendOnly, readBytesPerSecond: connection.limitRate)
     opened = repository
     return repository
   }
@@ -67,9 +69,11 @@ final class ResticAccess {
     switch address {
     case .storage(.s3(let scheme, let host, let bucket, let prefix)):
       let hasPathStyle = remote.hasPathStyle ?? !host.hasSuffix(".amazonaws.com")
-      let place = S3Place(
+      var place = S3Place(
         scheme: scheme, host: host, bucket: bucket, prefix: prefix, region: try access.region(of: host),
-        hasPathStyle: hasPathStyle, storageClass: remote.storageClass)
+        hasPathStyle: hasPathStyle)
+      (place.storageClass, place.archiveClass) = (remote.storageClass, remote.archiveClass)
+      place.lock = remote.lockSeconds.map { ObjectLock(mode: remote.lockMode.rawValue.uppercased(), seconds: $0) }
       let store = try S3Store(place, credentials: try access.s3(), displayName: name, options: options)
       if isNew { try store.create() }
       return store

@@ -17,7 +17,7 @@ struct ResticRemoval {
     (self.target, self.common, self.isDryRun) = (target, common, isDryRun)
     guard !target.isAppendOnly else {
       throw Failure(
-        .refused, "nothing is removed from \(target.name), because its append_only is true",
+        .refused, "nothing is removed from \(target.name), because its append_only is true, or it has a lock",
         hint: "let its administrator run: restic forget --prune")
     }
     guard let access = target.restic else { throw Failure(.usage, "\(target.name) is not of restic's format") }

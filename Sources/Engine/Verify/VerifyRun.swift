@@ -31,6 +31,8 @@ public struct VerifyResult: Sendable {
   public var damaged: UInt64
   /// Regular files whose bytes were read; an inode that several snapshots share counts once.
   public var filesRead: UInt64
+  /// Chunks that were not read, because they are in an archive.
+  public var archivedChunks: UInt64 = 0
   /// The number of differing paths of each snapshot; `nil` if none was found but a path could not be checked.
   public var damage: [SnapshotName: UInt64?] = [:]
   /// Snapshots that expired before they were reached.

@@ -50,6 +50,8 @@ public final class Connection: Sendable {
 
   /// The id of the server's repository.
   public var repositoryID: [UInt8] { hello.repositoryID }
+  /// True if the server has no verb that removes or replaces anything.
+  public var isAppendOnly: Bool { hello.isAppendOnly }
   public var bytesSent: UInt64 { channel.bytesSent.value }
   public var bytesReceived: UInt64 { channel.bytesReceived.value }
 

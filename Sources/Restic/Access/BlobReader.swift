@@ -2,6 +2,7 @@ internal import Catalog
 internal import Model
 internal import Posix
 internal import Repository
+internal import Synchronization
 
 /// Reads blobs by their names. Each thread needs its own.
 final class BlobReader {
@@ -18,12 +19,15 @@ final class BlobReader {
 
   /// The plain text of a blob, whose SHA-256 is its ID.
   func read(_ name: BlobName) throws -> [UInt8] {
+    if name.type == .tree, let tree = repository.firstTrees.withLock({ $0.trees[name.id] }) { return tree }
     guard let place = try index.place(of: name) else {
       throw Failure(
         .damaged, "the \(name.type.word) blob \(name.id) is in no index of \(repository.displayName)",
         hint: "see: restic check")
     }
-    return try read(place)
+    let plain = try read(place)
+    if name.type == .tree { repository.keep(tree: name.id, plain) }
+    return plain
   }
 
   func read(_ place: BlobPlace) throws -> [UInt8] {

@@ -23,10 +23,14 @@ final class BlobWriter: Sendable {
     var unindexed: [(id: Digest, blobs: [PackedBlob])] = []
     var unindexedBlobs = 0
     var indexFiles: Set<Digest> = []
+    var packs: Set<Digest> = []
   }
 
   /// The indexes that were written.
   var indexFiles: Set<Digest> { state.withLock { $0.indexFiles } }
+
+  /// The packs that were written.
+  var packs: Set<Digest> { state.withLock { $0.packs } }
 
   let repository: ResticRepository
   let index: BlobIndex
@@ -90,11 +94,16 @@ final class BlobWriter: Sendable {
     let bytes = pack.bytes + PackHeader.ending(pack.blobs, sealer: tools.sealer)
     let id = tools.hasher.digest(of: bytes)
     limiter?.pace(bytes.count)
-    try repository.store.write(ObjectName(.data, id), bytes)
+    // A pack has blobs of one type, because each type has an open pack of its own.
+    let isContents = pack.blobs.first?.name.type == .data
+    try isContents
+      ? repository.store.writeContents(ObjectName(.data, id), bytes)
+      : repository.store.write(ObjectName(.data, id), bytes)
     bytesWritten.wrappingAdd(UInt64(bytes.count), ordering: .relaxed)
-    index.add(id, pack.blobs)
+    try index.add(id, pack.blobs)
     let packs = state.withLock { state in
       for blob in pack.blobs { state.pending.remove(blob.name) }
+      state.packs.insert(id)
       return Self.note(id, pack.blobs, in: &state)
     }
     if let packs { try writeIndex(of: packs) }
@@ -113,7 +122,7 @@ final class BlobWriter: Sendable {
 
   /// Takes a pack that is in the repository, but in no index: an interrupted push left it behind.
   func adopt(_ id: Digest, _ blobs: [PackedBlob]) throws {
-    index.add(id, blobs)
+    try index.add(id, blobs)
     if let packs = state.withLock({ Self.note(id, blobs, in: &$0) }) { try writeIndex(of: packs) }
   }
 

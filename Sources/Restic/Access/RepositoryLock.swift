@@ -5,7 +5,8 @@ internal import Synchronization
 
 /// A lock file in the repository, as restic takes it: shared for work that only adds, exclusive for removal.
 ///
-/// The lock is refreshed until `release`. restic ignores one that is older than 30 minutes.
+/// The lock is refreshed until `release`. restic ignores one that is older than 30 minutes. No file is written where
+/// nothing may be removed; the locks of others are respected there, too.
 final class RepositoryLock: Sendable {
   private let repository: ResticRepository
   private let isExclusive: Bool
@@ -24,7 +25,16 @@ final class RepositoryLock: Sendable {
   init(_ repository: ResticRepository, isExclusive: Bool = false) throws {
     self.repository = repository
     self.isExclusive = isExclusive
+    if repository.isAppendOnly, isExclusive {
+      throw Failure(
+        .refused, "nothing can be removed from \(repository.displayName), because it only takes new data from here",
+        hint: "let its administrator do it, with a credential that this machine does not have")
+    }
     try Self.refuseOthers(in: repository, isExclusive: isExclusive, except: nil)
+    if repository.isAppendOnly {
+      id = Mutex(nil)
+      return
+    }
     id = Mutex(try repository.save(.locks, Self.file(isExclusive: isExclusive).json))
     ticker.withLock {
       $0 = Ticker(intervalMilliseconds: Self.refreshMilliseconds) { [weak self] in self?.refresh() }
@@ -47,7 +57,7 @@ final class RepositoryLock: Sendable {
     if confirmed.load(ordering: .relaxed) { return }
     let left = Self.settlingSeconds - (Clock.monotonic() - taken)
     if left > 0 { CurrentProcess.sleep(milliseconds: Int(left * 1000) + 1) }
-    try Self.refuseOthers(in: repository, isExclusive: isExclusive, except: id.withLock { $0 })
+    try refuseOthers()
     confirmed.store(true, ordering: .relaxed)
   }
 
@@ -72,6 +82,11 @@ final class RepositoryLock: Sendable {
     }) {
       try? repository.store.remove(ObjectName(.locks, id))
     }
+  }
+
+  /// Throws if another process removes data now. It may not know of this one, which could write no lock file.
+  func refuseOthers() throws {
+    try Self.refuseOthers(in: repository, isExclusive: isExclusive, except: id.withLock { $0 })
   }
 
   private static func refuseOthers(in repository: ResticRepository, isExclusive: Bool, except own: Digest?) throws {

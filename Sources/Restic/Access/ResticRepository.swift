@@ -13,28 +13,48 @@ public final class ResticRepository: Sendable {
   let config: RepositoryConfig
   /// Limits the reading of blobs.
   let readLimiter: SharedRateLimiter?
+  /// True if this program removes nothing there, also no lock file.
+  public let isAppendOnly: Bool
+
+  /// The first trees that were read. A look at one file reads those on its way several times.
+  let firstTrees = Mutex<(trees: [Digest: [UInt8]], byteCount: Int)>(([:], 0))
+  private static let mostTreeBytes = 1 << 20
+
+  func keep(tree: Digest, _ plain: [UInt8]) {
+    firstTrees.withLock {
+      guard $0.byteCount + plain.count <= Self.mostTreeBytes, $0.trees.updateValue(plain, forKey: tree) == nil else {
+        return
+      }
+      $0.byteCount += plain.count
+    }
+  }
 
   /// The repository's ID, for caches.
   public var id: Digest { config.id }
   public var displayName: String { store.displayName }
 
   private init(
-    _ store: any ObjectStore, key: MasterKey, keyID: Digest, config: RepositoryConfig, readBytesPerSecond: UInt64? = nil
+    _ store: any ObjectStore, key: MasterKey, keyID: Digest, config: RepositoryConfig, isAppendOnly: Bool = false,
+    readBytesPerSecond: UInt64? = nil
   ) {
     (self.store, self.key, self.keyID, self.config) = (store, key, keyID, config)
+    self.isAppendOnly = isAppendOnly
     readLimiter = readBytesPerSecond.map { SharedRateLimiter(bytesPerSecond: $0) }
   }
 
   /// Opens a repository with one of its passwords. At most `readBytesPerSecond` bytes of blobs are read in a second.
   public static func open(
-    _ store: any ObjectStore, password: [UInt8], readBytesPerSecond: UInt64? = nil
+    _ store: any ObjectStore, password: [UInt8], isAppendOnly: Bool = false, readBytesPerSecond: UInt64? = nil
   ) throws -> ResticRepository {
-    try open(store, readBytesPerSecond: readBytesPerSecond) { try findKey(in: store, password: password) }
+    try open(store, isAppendOnly: isAppendOnly, readBytesPerSecond: readBytesPerSecond) {
+      try findKey(in: store, password: password)
+    }
   }
 
   /// Opens a repository. `findKey` is called if there is one, and returns the master key and its file.
   static func open(
-    _ store: any ObjectStore, readBytesPerSecond: UInt64? = nil, findKey: () throws -> (MasterKey, Digest)
+    _ store: any ObjectStore, isAppendOnly: Bool = false, readBytesPerSecond: UInt64? = nil,
+    findKey: () throws -> (MasterKey, Digest)
   ) throws -> ResticRepository {
     let text: [UInt8]
     let config: RepositoryConfig
@@ -62,7 +82,7 @@ public final class ResticRepository: Sendable {
         hint: config.version == 1 ? "upgrade it with: restic migrate upgrade_repo_v2" : "use a newer treering")
     }
     return ResticRepository(
-      store, key: key, keyID: keyID, config: config, readBytesPerSecond: readBytesPerSecond)
+      store, key: key, keyID: keyID, config: config, isAppendOnly: isAppendOnly, readBytesPerSecond: readBytesPerSecond)
   }
 
   /// The ID of a key that came from no key file.
@@ -70,13 +90,21 @@ public final class ResticRepository: Sendable {
 
   private static let configBytes = 1 << 16
 
+  /// The most key files that are tried. Each costs a part of a second.
+  private static let mostKeys = 100
+
   private static func findKey(in store: any ObjectStore, password: [UInt8]) throws -> (MasterKey, Digest) {
     var damaged: (any Error)?
-    for (id, _) in try store.list(.keys).sorted(by: { $0.id.bytes.lexicographicallyPrecedes($1.id.bytes) }) {
+    let files = try store.list(.keys).sorted { $0.id.bytes.lexicographicallyPrecedes($1.id.bytes) }
+    guard files.count <= mostKeys else {
+      throw Failure(.damaged, "\(store.displayName) has \(files.count) keys, and not at most \(mostKeys)")
+    }
+    for (id, _) in files {
       let name = ObjectName(.keys, id)
       do {
         guard let json = try store.read(name, limit: KeyFile.mostBytes) else { continue }
         if let key = try KeyFile(json: json).open(password: password) { return (key, id) }
+        guard SHA256().digest(of: json) == id else { throw ResticError("its content does not fit its name") }
       } catch {
         // Another key file may still open.
         damaged = damage(of: name, in: store, because: error)

@@ -80,12 +80,14 @@ extension ResticRepository {
   public var exportedKey: [UInt8] { key.json }
 
   /// Opens a repository with its exported master key.
-  public static func open(_ store: any ObjectStore, exportedKey text: [UInt8]) throws -> ResticRepository {
+  public static func open(
+    _ store: any ObjectStore, exportedKey text: [UInt8], isAppendOnly: Bool = false
+  ) throws -> ResticRepository {
     let key: MasterKey
     do { key = try MasterKey(json: text) } catch {
       throw Failure(.usage, "the exported key cannot be used: \(error)")
     }
-    return try open(store) { (key, exportedKeyID) }
+    return try open(store, isAppendOnly: isAppendOnly) { (key, exportedKeyID) }
   }
 }
 

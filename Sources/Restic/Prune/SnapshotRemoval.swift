@@ -58,7 +58,9 @@ public struct SnapshotRemoval: Sendable {
     let present = Dictionary(
       try restic.store.list(.data).map { ($0.id, $0.byteCount) }, uniquingKeysWith: { first, _ in first })
     let needed = try NeededBlobs(from: roots, in: restic, index: index, threads: threads).places
-    let plan = try PackPlan(needed, of: index, present: present, in: restic, share: Self.neededShare)
+    let archived = try restic.store.archivedPacks()
+    let plan = try PackPlan(
+      needed, of: index, present: present, archived: archived, in: restic, share: Self.neededShare)
     result.snapshotsRemoved = ids.count
     result.packsRemoved = plan.removed.count + plan.repacked.count
     result.packsRepacked = plan.repacked.count
@@ -80,13 +82,7 @@ public struct SnapshotRemoval: Sendable {
   }
 
   private func removeAll(_ names: [ObjectName]) throws {
-    let state = Mutex<(left: ArraySlice<ObjectName>, failure: (any Error)?)>((names[...], nil))
-    runThreads(min(threads, names.count)) { _ in
-      while let name = state.withLock({ $0.failure == nil ? $0.left.popFirst() : nil }) {
-        do { try remove(name) } catch { state.withLock { $0.failure = error } }
-      }
-    }
-    if let failure = state.withLock({ $0.failure }) { throw failure }
+    try concurrently(names, threads: threads) { try remove($0) }
   }
 
   /// Writes the needed blobs of packs into new packs, and an index of these.
@@ -154,8 +150,8 @@ private struct PackPlan {
 
   /// Throws if a needed pack is missing or cut off.
   init(
-    _ needed: [Digest: [BlobPlace]], of index: BlobIndex, present: [Digest: UInt64], in restic: ResticRepository,
-    share: Double
+    _ needed: [Digest: [BlobPlace]], of index: BlobIndex, present: [Digest: UInt64], archived: Set<Digest>,
+    in restic: ResticRepository, share: Double
   ) throws {
     for (pack, places) in needed {
       let end = places.map { UInt64($0.blob.offset) + UInt64($0.blob.byteCount) }.max() ?? 0
@@ -164,7 +160,8 @@ private struct PackPlan {
           of: ObjectName(.data, pack), because: ResticError(present[pack] == nil ? "it is missing" : "it is cut off"))
       }
       let bytes = places.reduce(UInt64(0)) { $0 + UInt64($1.blob.byteCount) }
-      if Double(bytes) < Double(size) * share {
+      // A pack in an archive cannot be read; it goes as a whole, or stays.
+      if Double(bytes) < Double(size) * share, !archived.contains(pack) {
         repacked[pack] = places.sorted { $0.blob.offset < $1.blob.offset }
       } else {
         let header = places.reduce(UInt64(0)) { $0 + UInt64(PackHeader.entryBytes(of: $1.blob)) }
@@ -172,54 +169,5 @@ private struct PackPlan {
       }
     }
     removed = Set(present.keys).union(index.packIDs).filter { needed[$0] == nil }
-  }
-}
-
-/// The blobs that trees need, found by a walk over all of them. Each tree is read once.
-private final class NeededBlobs: TreeWork {
-  typealias State = Digest
-  private let restic: ResticRepository
-  private let index: BlobIndex
-  private let found = Mutex<[BlobName: BlobPlace]>([:])
-
-  init(from roots: [Digest], in restic: ResticRepository, index: BlobIndex, threads: Int) throws {
-    (self.restic, self.index) = (restic, index)
-    for root in roots where try note(BlobName(.tree, root)) {
-      try walkTree(self, from: Node(root), threads: ThreadCount(threads))
-    }
-  }
-
-  /// The places of the blobs, by pack.
-  var places: [Digest: [BlobPlace]] { found.withLock { Dictionary(grouping: $0.values, by: \.pack) } }
-
-  /// Notes a blob. False if it was noted before.
-  private func note(_ name: BlobName) throws -> Bool {
-    if found.withLock({ $0[name] != nil }) { return false }
-    guard let place = try index.place(of: name) else {
-      throw Failure(
-        .damaged, "the \(name.type.word) blob \(name.id) is in no index of \(restic.displayName); no data was removed",
-        hint: "see: restic check")
-    }
-    return found.withLock { $0.updateValue(place, forKey: name) } == nil
-  }
-
-  func makeWorker() -> BlobReader { BlobReader(restic, index: index) }
-  func finish(with worker: BlobReader) {}
-  func leave(_ node: Node, with worker: BlobReader) {}
-
-  func enter(_ node: Node, with worker: BlobReader) throws -> [Node] {
-    let nodes: [TreeNode]
-    do { nodes = try TreeReader.nodes(in: try worker.read(BlobName(.tree, node.state))) } catch let error as ResticError
-    {
-      throw Failure(.damaged, "the tree \(node.state) of \(restic.displayName) is damaged: \(error)")
-    }
-    var children: [Node] = []
-    for entry in nodes {
-      for id in entry.content { _ = try note(BlobName(.data, id)) }
-      if let subtree = entry.subtree, try note(BlobName(.tree, subtree)) {
-        children.append(Node(parent: node, name: entry.name, subtree))
-      }
-    }
-    return children
   }
 }

@@ -66,6 +66,7 @@ public struct ResticPush {
   ) throws -> ResticPushResult {
     let start = Clock.monotonic()
     var result = ResticPushResult()
+    try restic.store.extendLocks()
     if let present = try PushedSnapshots(in: restic).snapshot(like: snapshot) {
       (result.id, result.isNew, result.losses) = (present, false, sources == nil ? remember(snapshot) : [])
       return result
@@ -85,6 +86,7 @@ public struct ResticPush {
     let tree = try maker.run(threads: threads)
     try writer.finish()
     try lock.confirm()
+    if restic.isAppendOnly { try requireAll(of: writer, lock: lock) }
     var file = PushedSnapshots.file(of: snapshot, tree: tree)
     file.program = program
     file.totals.bytesAdded = writer.bytesWritten.value
@@ -102,6 +104,17 @@ public struct ResticPush {
     )
     result.elapsedSeconds = Clock.monotonic() - start
     return result
+  }
+
+  /// Throws if another process removed something during this push, which no lock file announced.
+  private func requireAll(of writer: BlobWriter, lock: RepositoryLock) throws {
+    try lock.refuseOthers()
+    let indexes = Set(try restic.store.list(.index).map(\.id))
+    let packs = writer.packs.isEmpty ? [] : Set(try restic.store.list(.data).map(\.id))
+    guard indexes.isSuperset(of: writer.index.files), packs.isSuperset(of: writer.packs) else {
+      throw Failure(
+        .failed, "another process removed data from \(restic.displayName) during the push", hint: "push again")
+    }
   }
 
   /// Notes the push in the repository. The snapshot was sent, so a failure is only a warning, which is returned.
@@ -127,7 +140,8 @@ public struct ResticPush {
   /// Finds the packs that no index names, and takes those that are whole. Returns their number.
   private func adoptPacks(with writer: BlobWriter) throws -> Int {
     try restic.store.removeLeftovers()
-    let known = writer.index.packIDs
+    // A pack in an archive cannot be read, so its contents are sent again.
+    let known = writer.index.packIDs.union(try restic.store.archivedPacks())
     var count = 0
     let hasher = SHA256()
     for (id, byteCount) in try restic.store.list(.data) where !known.contains(id) {

@@ -42,14 +42,18 @@ final class CatalogMaker: TreeWork {
   private let target: TemporaryCatalog
   private let sources: [TreePath]
   private let otherLabels: Set<[UInt8]>
+  /// The paths that are wanted, without a label; none for everything.
+  private let places: [TreePath]
   private let totals = Mutex<(files: UInt64, directories: UInt64)>((0, 0))
   /// The number of directories that were read, which bounds trees that name each other again and again.
   private let directoryCount = Atomic<Int>(0)
   private static let mostDirectories = 1 << 28
   private static let mostLevels = 4096
 
-  init(of listed: ResticStore.ListedFile, in restic: ResticRepository, index: BlobIndex) throws(Failure) {
-    (self.listed, self.restic, self.index) = (listed, restic, index)
+  init(
+    of listed: ResticStore.ListedFile, under places: [TreePath], in restic: ResticRepository, index: BlobIndex
+  ) throws(Failure) {
+    (self.listed, self.places, self.restic, self.index) = (listed, places, restic, index)
     sources = listed.snapshot.summary.placesOfSources
     otherLabels = listed.file.otherLabels
     do { target = try TemporaryCatalog() } catch {
@@ -109,6 +113,7 @@ final class CatalogMaker: TreeWork {
     let isOwnLabel = node.isLabel
     for entry in nodes where !(isOwnLabel && otherLabels.contains(entry.name)) {
       if entry.kind == .directory {
+        guard isWanted(path.dropFirst() + entry.name) else { continue }
         node.children.append(child(of: node, entry, isSynthetic: isAboveSources(path + entry.name)))
       } else {
         node.files.append(entry)
@@ -122,6 +127,11 @@ final class CatalogMaker: TreeWork {
       tree: entry.subtree!, metadata: entry.metadata, attributes: AttributeBlock(entry.attributes),
       isSynthetic: isSynthetic)
     return Node(parent: node, name: entry.name, directory)
+  }
+
+  /// True for a directory on the way to a wanted path, or below it. The path has no label.
+  private func isWanted(_ path: TreePath) -> Bool {
+    places.isEmpty || places.contains { path.starts(with: $0) || $0.starts(with: path) }
   }
 
   /// True if treering made the snapshot and took no metadata of a directory, because only sources below it were saved.

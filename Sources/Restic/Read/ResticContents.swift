@@ -89,7 +89,7 @@ final class ResticContents: ContentFetcher, @unchecked Sendable {
   }
 
   /// The node at a path from the snapshot's root.
-  private func node(at path: TreePath) throws -> TreeNode? {
+  func node(at path: TreePath) throws -> TreeNode? {
     let listed = try store.listed(name)
     // The content of the host's label is in the tree's root, and so are the other labels.
     let isOther = path.first.map { listed.file.otherLabels.contains($0) } ?? false

@@ -13,6 +13,7 @@ public final class ResticStore: VerifiableStore, Sendable {
     var listing: [SnapshotName: ListedFile]?
     var list = SnapshotList()
     var catalogs: [(name: SnapshotName, catalog: OpenCatalog)] = []
+    var places: [TreePath] = []
   }
   private let memory = Mutex(Memory())
   /// A catalog takes memory, so only those that a comparison needs are kept.
@@ -88,6 +89,18 @@ public final class ResticStore: VerifiableStore, Sendable {
 
   // MARK: Catalogs and files
 
+  /// Limits the catalogs to the directories on the way to some paths and below them, so that no other is read.
+  ///
+  /// The paths are those of a command line: of the source, or with a label in front. No paths mean no limit.
+  public func limitCatalogs(to paths: [[UInt8]]) {
+    let places = paths.flatMap { path -> [TreePath] in
+      let place = TreePath(parsing: path)
+      // Whether the first name is a label does not matter much: at worst, more is read.
+      return path.first == slash ? [place] : [place, place.dropFirst()]
+    }
+    memory.withLock { ($0.places, $0.catalogs) = (places, []) }
+  }
+
   func index() throws(Failure) -> BlobIndex {
     // The list of snapshots comes before the index, so that the index has all their blobs.
     _ = try listing()
@@ -103,7 +116,10 @@ public final class ResticStore: VerifiableStore, Sendable {
     if let known = memory.withLock({ $0.catalogs.first { $0.name == name }?.catalog }) { return known }
     let listed = try listed(name)
     let catalog: OpenCatalog
-    do { catalog = try CatalogMaker(of: listed, in: restic, index: try index()).run() } catch {
+    do {
+      let places = memory.withLock { $0.places }
+      catalog = try CatalogMaker(of: listed, under: places, in: restic, index: try index()).run()
+    } catch {
       throw restic.failure(error)
     }
     memory.withLock { memory in

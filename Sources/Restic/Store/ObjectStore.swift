@@ -34,10 +34,42 @@ public protocol ObjectStore: AnyObject, Sendable {
   func read(_ name: ObjectName, at offset: UInt64, count: Int) throws -> [UInt8]?
   /// Writes a file as a whole. It is durable when the call returns, and never seen in part.
   func write(_ name: ObjectName, _ bytes: [UInt8]) throws
+  /// Writes a pack with nothing but contents of files. It may go to an archive.
+  func writeContents(_ name: ObjectName, _ bytes: [UInt8]) throws
   /// Removes a file; the absence of the file is no error.
   func remove(_ name: ObjectName) throws
   /// Removes what interrupted writes of this program left behind.
   func removeLeftovers() throws
+  /// Extends the object locks of all files in good time before they end. Throws where files cannot be locked as wanted.
+  func extendLocks() throws
+  /// Asks whether this program's credentials could remove data, without harm to any.
+  func probeRemoval() throws -> RemovalProbe
+  /// The packs that must be thawed before they can be read.
+  func archivedPacks() throws -> Set<Digest>
+  /// The state of a pack in an archive.
+  func thaw(of pack: Digest) throws -> Thaw
+  /// Requests the thaw of a pack. A repeated request is no error.
+  func requestThaw(of pack: Digest) throws
+}
+
+/// The answer of a place to the question whether this program's credentials could remove data.
+public enum RemovalProbe: Sendable, Equatable {
+  case refused, allowed
+  /// The place has no harmless question.
+  case unknown
+}
+
+/// The state of a pack in an archive.
+public enum Thaw: Sendable { case frozen, underWay, done }
+
+// Most places have neither locks nor archives.
+extension ObjectStore {
+  public func writeContents(_ name: ObjectName, _ bytes: [UInt8]) throws { try write(name, bytes) }
+  public func extendLocks() throws {}
+  public func probeRemoval() throws -> RemovalProbe { .unknown }
+  public func archivedPacks() throws -> Set<Digest> { [] }
+  public func thaw(of pack: Digest) throws -> Thaw { .done }
+  public func requestThaw(of pack: Digest) throws {}
 }
 
 extension ObjectStore {

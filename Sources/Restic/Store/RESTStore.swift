@@ -132,6 +132,16 @@ public final class RESTStore: ObjectStore {
     }
   }
 
+  /// Asks for the removal of a pack that does not exist: a server that only appends refuses before it looks for it.
+  public func probeRemoval() throws -> RemovalProbe {
+    let answer = try send("DELETE", path(ObjectName(.data, Digest(words: (0, 0, 0, 0)))))
+    switch answer.status {
+    case 403, 405: return .refused
+    case 200..<300, 404: return .allowed
+    default: throw failure("ask whether removal is allowed", because: answer)
+    }
+  }
+
   // The server removes what did not arrive as a whole.
   public func removeLeftovers() throws {}
 }

@@ -17,13 +17,14 @@ public struct S3Place: Sendable {
   public var hasPathStyle: Bool
   /// The storage class of packs; `nil` for that of the bucket.
   public var storageClass: String?
+  /// The storage class of packs with nothing but contents of files.
+  public var archiveClass: String?
+  /// The lock of everything that is written.
+  public var lock: ObjectLock?
 
-  public init(
-    scheme: String, host: String, bucket: String, prefix: String, region: String, hasPathStyle: Bool,
-    storageClass: String?
-  ) {
+  public init(scheme: String, host: String, bucket: String, prefix: String, region: String, hasPathStyle: Bool) {
     (self.scheme, self.host, self.bucket, self.prefix) = (scheme, host, bucket, prefix)
-    (self.region, self.hasPathStyle, self.storageClass) = (region, hasPathStyle, storageClass)
+    (self.region, self.hasPathStyle) = (region, hasPathStyle)
   }
 }
 
@@ -31,7 +32,7 @@ public struct S3Place: Sendable {
 public final class S3Store: ObjectStore {
   public let displayName: String
   public let connections = 5
-  private let place: S3Place
+  let place: S3Place
   private let signature: S3Signature
   private let client: HTTPClient
 
@@ -44,7 +45,7 @@ public final class S3Store: ObjectStore {
     client = try HTTPClient(of: displayName, options: options)
   }
 
-  private struct Call {
+  struct Call {
     var method = "GET"
     /// The object's key; `nil` for the bucket.
     var key: String?
@@ -55,7 +56,7 @@ public final class S3Store: ObjectStore {
     var isLast = false
   }
 
-  private func send(_ call: Call) throws(Failure) -> HTTPClient.Answer {
+  func send(_ call: Call) throws(Failure) -> HTTPClient.Answer {
     let query = call.query.map {
       "\(urlEscaped($0.name.utf8, isPath: false))=\(urlEscaped($0.value.utf8, isPath: false))"
     }
@@ -70,7 +71,7 @@ public final class S3Store: ObjectStore {
           method: call.method, host: host, path: path, query: query, headers: call.headers, body: call.body),
         at: Clock.now().seconds)
       // libcurl would name a form as the type.
-      let type = call.method == "PUT" ? ["content-type: application/octet-stream"] : []
+      let type = ["PUT", "POST"].contains(call.method) ? ["content-type: application/octet-stream"] : []
       return HTTPClient.Request(
         method: call.method, url: "\(place.scheme)://\(host)\(path)\(query.isEmpty ? "" : "?")\(query)",
         headers: headers + type, body: call.body, longestAnswer: call.longestAnswer, isLast: call.isLast)
@@ -80,9 +81,9 @@ public final class S3Store: ObjectStore {
     }
   }
 
-  private func key(_ path: String) -> String { place.prefix.isEmpty ? path : "\(place.prefix)/\(path)" }
+  func key(_ path: String) -> String { place.prefix.isEmpty ? path : "\(place.prefix)/\(path)" }
 
-  private func failure(_ what: String, because answer: HTTPClient.Answer) -> Failure {
+  func failure(_ what: String, because answer: HTTPClient.Answer) -> Failure {
     let document = S3Document(answer.body)
     let code = document.first("Code")
     let message = document.first("Message").map { ": " + Model.displayName(Array($0.utf8.prefix(300))) } ?? ""
@@ -101,6 +102,7 @@ public final class S3Store: ObjectStore {
       if let region = document.first("Region") ?? answer.header("x-amz-bucket-region") {
         failure.hint = "the bucket's region is \(Model.displayName(Array(region.utf8.prefix(100))))"
       }
+    case "InvalidObjectState": failure.hint = "it is in an archive: set archive_class, and let treering restore thaw it"
     case "AccessDenied": failure.hint = "see treering-restic(7) for the rights that the key must have"
     default:
       if (300..<400).contains(answer.status) { failure.hint = "the server is another one: correct the address" }
@@ -111,10 +113,13 @@ public final class S3Store: ObjectStore {
   /// Makes the bucket, if it is missing.
   public func create() throws(Failure) {
     let found = try send(Call(method: "HEAD"))
-    if found.status == 200 { return }
     // A key may be kept from the bucket itself, and have rights below the prefix only.
-    guard found.status == 404 else { return }
+    if found.status != 404 {
+      if place.lock != nil { try requireObjectLock() }
+      return
+    }
     var call = Call(method: "PUT")
+    if place.lock != nil { call.headers.append(("x-amz-bucket-object-lock-enabled", "true")) }
     if place.region != "us-east-1" {
       call.body = Array(
         ("<CreateBucketConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><LocationConstraint>"
@@ -125,7 +130,17 @@ public final class S3Store: ObjectStore {
   }
 
   public func list(_ kind: ObjectKind) throws -> [(id: Digest, byteCount: UInt64)] {
-    var found: [(id: Digest, byteCount: UInt64)] = []
+    try listObjects(kind).map { ($0.id, $0.byteCount) }
+  }
+
+  struct ListedObject {
+    let id: Digest
+    let byteCount: UInt64
+    let storageClass: String?
+  }
+
+  func listObjects(_ kind: ObjectKind) throws -> [ListedObject] {
+    var found: [ListedObject] = []
     var token: String?
     while true {
       let query = token.map { [("continuation-token", $0)] } ?? []
@@ -138,7 +153,7 @@ public final class S3Store: ObjectStore {
         guard let key = item.first("Key"), let size = item.first("Size").flatMap({ UInt64($0) }),
           let id = Self.id(of: key)
         else { continue }
-        found.append((id, size))
+        found.append(ListedObject(id: id, byteCount: size, storageClass: item.first("StorageClass")))
       }
       guard document.first("IsTruncated") == "true" else { return found }
       guard let next = document.first("NextContinuationToken"), next != token else {
@@ -176,11 +191,23 @@ public final class S3Store: ObjectStore {
   }
 
   public func write(_ name: ObjectName, _ bytes: [UInt8]) throws {
-    var call = Call(method: "PUT", key: key(name.path), body: bytes)
-    if let digest = S3Signature.contentMD5(of: bytes) { call.headers.append(("content-md5", digest)) }
-    if name.kind == .data, let storage = place.storageClass { call.headers.append(("x-amz-storage-class", storage)) }
+    try write(name, bytes, as: name.kind == .data ? place.storageClass : nil)
+  }
+
+  public func writeContents(_ name: ObjectName, _ bytes: [UInt8]) throws {
+    try write(name, bytes, as: place.archiveClass ?? place.storageClass)
+  }
+
+  private func write(_ name: ObjectName, _ bytes: [UInt8], as storageClass: String?) throws {
+    let headers = lockHeaders + Self.digestHeaders(of: bytes)
+    var call = Call(method: "PUT", key: key(name.path), headers: headers, body: bytes)
+    if let storageClass { call.headers.append(("x-amz-storage-class", storageClass)) }
     let answer = try send(call)
     guard answer.status == 200 else { throw failure("write \(name)", because: answer) }
+  }
+
+  static func digestHeaders(of body: [UInt8]) -> [(name: String, value: String)] {
+    S3Signature.contentMD5(of: body).map { [("content-md5", $0)] } ?? []
   }
 
   public func remove(_ name: ObjectName) throws {
