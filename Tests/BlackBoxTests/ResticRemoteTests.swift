@@ -147,6 +147,10 @@ struct ResticRemoteTests {
       // Without the snapshot's file, there is no snapshot.
       let isGone = how == "remove" && file.hasPrefix("snapshots/")
       #expect(result.status != 0 || isGone, "\(how) \(file): \(result.outputText)")
+      // No crash, and the object is named. One that is gone is known by its blobs only.
+      let said = result.outputText + result.errorText
+      let name = String(file.text.split(separator: "/").last ?? "")
+      #expect(result.status < 128 && (how == "remove" || said.contains(name)), "\(how) \(file): \(said)")
       let restored = world.destination()
       _ = try world.world.treering(
         ["restore", "latest", "--to", restored, "-r", world.address, "--password-file", world.password],

@@ -36,6 +36,17 @@ struct HostileRepositoryTests {
     #expect(list.unusable.count == 2 && Set(list.unusable.map(\.name)).count == 2)
   }
 
+  @Test("a blob that claims another size is refused", arguments: [UInt32(1), 1 << 20, 1 << 30])
+  func sizes(claimed: UInt32) throws {
+    let plain = [UInt8](repeating: 7, count: 5000)
+    let sealed = repository.key.sealer().seal(plain.withUnsafeBytes { Compressor().compress($0) })
+    let blob = try PackedBlob(
+      name: BlobName(.data, SHA256().digest(of: plain)), offset: 0, byteCount: UInt32(sealed.count),
+      plainByteCount: claimed)
+    let reader = BlobReader(repository, index: .empty)
+    #expect(throws: ResticError.self) { try reader.open(sealed, of: blob) }
+  }
+
   @Test("a tree that stands in for more directories than a disk can hold is verified once")
   func manyPaths() throws {
     let lock = try RepositoryLock(repository)

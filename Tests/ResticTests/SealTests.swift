@@ -43,7 +43,9 @@ import Testing
 
   @Test(
     "impossible costs are refused before they cost",
-    arguments: [(1 << 40, 8, 1), (1 << 20, 1 << 20, 1 << 20), (0, 8, 1), (3, 8, 1), (1 << 20, 64, 1)]
+    arguments: [
+      (1 << 40, 8, 1), (1 << 20, 1 << 20, 1 << 20), (0, 8, 1), (3, 8, 1), (1 << 20, 64, 1), (1 << 15, 8, 1 << 12),
+    ]
       as [(UInt64, UInt64, UInt64)])
   func costs(n: UInt64, r: UInt64, p: UInt64) {
     #expect(throws: ResticError.self) {

@@ -43,7 +43,8 @@ public final class MasterKey: @unchecked Sendable {
     static let new = Cost(n: 1 << 15, r: 8, p: 3)
     /// The most memory that a key file may make this process use.
     static let mostMemoryBytes: UInt64 = 1 << 30
-    static let mostWork: UInt64 = 1 << 32
+    /// The most work: about half a minute on that processor, and 50 times the work of a key of restic.
+    static let mostWork: UInt64 = 1 << 26
   }
 
   /// Derives the key that seals a key file from a password.

@@ -14,7 +14,10 @@ extension ResticStore {
     _ names: [SnapshotName], options: VerifyOptions, progress: Progress, report: @escaping @Sendable (Problem) -> Void
   ) throws -> VerifyResult {
     let start = Clock.monotonic()
-    let shared = VerifiedBlobs(part: options.part, bytesPerSecond: options.bytesPerSecond)
+    let unusable = try snapshots().unusable.filter { names.contains($0.name) }
+    let names = names.filter { name in !unusable.contains { $0.name == name } }
+    let shared = VerifiedBlobs(
+      part: options.part, archived: try restic.store.archivedPacks(), bytesPerSecond: options.bytesPerSecond)
     var result = VerifyResult(problems: 0, damaged: 0, filesRead: 0)
     func pass(visitingAll: Bool, progress: Progress, report: @escaping @Sendable (Problem) -> Void) throws {
       for name in names {
@@ -29,9 +32,14 @@ extension ResticStore {
     if result.damage.values.contains(where: { $0 != 0 }) {
       try pass(visitingAll: true, progress: Progress(), report: report)
     }
+    for snapshot in unusable {
+      report(Problem(snapshot: snapshot.name, path: [], message: snapshot.reason, isDamage: true))
+      result.damage[snapshot.name] = .some(1)
+    }
     result.damaged = result.damage.values.reduce(0) { $0 + ($1 ?? 0) }
     result.problems = result.damaged
     result.filesRead = shared.chunksRead.value
+    result.archivedChunks = shared.chunksArchived
     result.elapsedSeconds = Clock.monotonic() - start
     return result
   }
@@ -40,18 +48,31 @@ extension ResticStore {
 /// The chunks and trees that were verified, over all snapshots of a verification.
 private final class VerifiedBlobs: Sendable {
   let part: VerificationPart
+  /// The packs that are not read, because they would have to be thawed.
+  let archived: Set<Digest>
   let chunksRead = Atomic<UInt64>(0)
   private let seen = Mutex<[BlobName: String?]>([:])
   private let trees = Mutex<Set<Digest>>([])
   private let limiter: SharedRateLimiter?
+  private let inArchive = Mutex<Set<Digest>>([])
 
-  init(part: VerificationPart, bytesPerSecond: UInt64?) {
-    self.part = part
+  init(part: VerificationPart, archived: Set<Digest>, bytesPerSecond: UInt64?) {
+    (self.part, self.archived) = (part, archived)
     limiter = bytesPerSecond.map { SharedRateLimiter(bytesPerSecond: $0) }
   }
 
   /// Waits until that many bytes may have been read.
   func pace(_ byteCount: Int) { limiter?.pace(byteCount) }
+
+  /// True if a chunk is in an archive; it is counted then.
+  func isArchived(_ chunk: Digest, in index: BlobIndex) throws -> Bool {
+    guard !archived.isEmpty, let place = try index.place(of: BlobName(.data, chunk)), archived.contains(place.pack)
+    else { return false }
+    inArchive.withLock { _ = $0.insert(chunk) }
+    return true
+  }
+
+  var chunksArchived: UInt64 { UInt64(inArchive.withLock { $0.count }) }
 
   /// True at the first call for a tree.
   func isNew(tree: Digest) -> Bool { trees.withLock { $0.insert(tree).inserted } }
@@ -108,6 +129,7 @@ private final class ResticVerifyWork: TreeWork {
       for id in file.content where shared.part.contains(prefix: id.prefix) {
         let problem = try shared.problem(of: BlobName(.data, id)) {
           do {
+            if try shared.isArchived(id, in: index) { return nil }
             let bytes = try worker.read(BlobName(.data, id))
             progress.bytesRead.count(UInt64(bytes.count))
             shared.pace(bytes.count)
