@@ -190,18 +190,18 @@ private struct SnapshotRun {
     let context = BuildContext(
       repository: repository, capabilities: capabilities, space: space, progress: Progress(),
       monitor: SilentMonitor())
-    let ahead = work(comparedWith: older, context: context, builder: nil)
+    let ahead = work(comparedWith: older, context: context, for: .lookAhead)
     try walkTree(ahead, from: ahead.rootNode(), threads: options.threads)
     try checkForSignal()
     return ahead.guards
   }
 
   private func work(
-    comparedWith older: OlderTrees, context: BuildContext, builder: SnapshotBuilder?, treeless: TreelessSnapshot? = nil
+    comparedWith older: OlderTrees, context: BuildContext, for purpose: SnapshotWork.Purpose
   ) -> SnapshotWork {
     SnapshotWork(
       options: options, leftOut: absent, trees: older.trees, base: older.base,
-      guards: older.guards(limits: options.guardLimits), in: context, builder: builder, treeless: treeless)
+      guards: older.guards(limits: options.guardLimits), in: context, for: purpose)
   }
 
   // MARK: The snapshot
@@ -254,7 +254,7 @@ private struct SnapshotRun {
       at: Clock.now(), catalogBytes: older.base.map { older.trees[$0].catalog.byteCount } ?? 0,
       mayRecycle: mayRecycle && context.capabilities.recycles)
     let builder = SnapshotBuilder(pending, in: context)
-    let work = work(comparedWith: older, context: context, builder: builder)
+    let work = work(comparedWith: older, context: context, for: .tree(builder))
     // The time is taken after the wait for a unique name, in case two runs fall into one second.
     return Draft(
       pending: pending, work: work, root: work.rootNode(), started: Clock.now(), sequence: older.list.nextSequence)
@@ -368,9 +368,9 @@ private struct SnapshotRun {
     let pending = try repository.publication.beginSnapshot(
       at: now, catalogBytes: older.base.map { older.trees[$0].catalog.byteCount } ?? 0, mayRecycle: false)
     let work = work(
-      comparedWith: older, context: context, builder: nil,
-      treeless: TreelessSnapshot(records: pending.sink, copies: pending.tree, copied: treeless?.copied ?? CopiedFiles())
-    )
+      comparedWith: older, context: context,
+      for: .sending(
+        TreelessSnapshot(records: pending.sink, copies: pending.tree, copied: treeless?.copied ?? CopiedFiles())))
     let draft = Draft(
       pending: pending, work: work, root: work.rootNode(), started: Clock.now(),
       sequence: max(older.list.nextSequence, (remote.snapshots.map(\.summary.sequence).max() ?? 0) &+ 1))

@@ -41,13 +41,20 @@ private final class NoSink: FrameSink {
 final class SnapshotWork: TreeWork {
   typealias State = SnapshotDirectory
 
+  /// The result of the walk.
+  enum Purpose {
+    /// Nothing: the needed space is counted.
+    case lookAhead
+    case tree(SnapshotBuilder)
+    /// A catalog without a tree, by the status of the entries alone.
+    case catalog(any FrameSink)
+    /// The catalog of a snapshot whose files go straight to a remote.
+    case sending(TreelessSnapshot)
+  }
+
   let context: BuildContext
-  /// `nil` for a look-ahead, which counts the needed space and changes nothing.
-  let builder: SnapshotBuilder?
-  /// Takes the records of a run that makes a catalog and no tree; `nil` for every other run.
-  let records: (any FrameSink)?
-  /// The parts of a snapshot without a local tree; `nil` for every other run.
-  let treeless: TreelessSnapshot?
+  private let purpose: Purpose
+  var builder: SnapshotBuilder? { if case .tree(let builder) = purpose { builder } else { nil } }
   let options: SnapshotOptions
   /// The trees whose entries may be linked, in the search order for moved files.
   let trees: [StoredTree]
@@ -74,13 +81,10 @@ final class SnapshotWork: TreeWork {
 
   init(
     options: SnapshotOptions, leftOut: [AbsentSource], trees: [StoredTree], base: Int?, guards: Guards,
-    in context: BuildContext, builder: SnapshotBuilder?, records: (any FrameSink)? = nil,
-    treeless: TreelessSnapshot? = nil
+    in context: BuildContext, for purpose: Purpose
   ) {
     self.context = context
-    self.builder = builder
-    self.records = treeless?.records ?? records
-    self.treeless = treeless
+    self.purpose = purpose
     self.options = options
     self.trees = trees
     self.base = base
@@ -93,7 +97,24 @@ final class SnapshotWork: TreeWork {
   }
 
   /// True unless the walk is only a look-ahead.
-  private var takesSnapshot: Bool { builder != nil || treeless != nil }
+  private var takesSnapshot: Bool {
+    switch purpose {
+    case .tree, .sending: true
+    case .lookAhead, .catalog: false
+    }
+  }
+
+  private var isSending: Bool { if case .sending = purpose { true } else { false } }
+
+  /// Takes the records of the catalog; `nil` for a look-ahead.
+  private var records: (any FrameSink)? {
+    switch purpose {
+    case .lookAhead: nil
+    case .tree(let builder): builder.pending.sink
+    case .catalog(let sink): sink
+    case .sending(let snapshot): snapshot.records
+    }
+  }
 
   func rootNode() -> SnapshotNode {
     let tree = base.map { trees[$0] }
@@ -105,8 +126,8 @@ final class SnapshotWork: TreeWork {
     SnapshotWorker(
       finder: StoredFinder(trees: trees, base: base),
       tools: BuildTools(
-        writer: FrameWriter(sink: builder?.pending.sink ?? records ?? NoSink()),
-        reader: FileReader(for: treeless == nil ? .storing : .sending, counting: context.progress)))
+        writer: FrameWriter(sink: records ?? NoSink()),
+        reader: FileReader(for: isSending ? .sending : .storing, counting: context.progress)))
   }
 
   func finish(with worker: SnapshotWorker) throws { try worker.tools.writer.flush() }
@@ -203,33 +224,29 @@ final class SnapshotWork: TreeWork {
     }
     let atSamePath = node.isMoved ? record(node.atSamePath, in: node.tally?.base?.tree, in: node, with: worker) : nil
     do {
-      if let builder {
-        if let placed = node.placed {
-          var merge = try DirectoryMerge(
-            of: directory, atSamePath: nil,
-            storer: PlacedStorer(
-              of: directory, in: placed, of: node.tally.flatMap { options.fetchedTree(of: $0.path) }))
-          try merge.run()
-        } else {
-          var merge = try DirectoryMerge(
-            of: directory, atSamePath: atSamePath, storer: EntryStorer(of: directory, with: builder))
-          try merge.run()
+      switch purpose {
+      case .tree(let builder):
+        guard let placed = node.placed else {
+          return try merge(directory, atSamePath: atSamePath, by: EntryStorer(of: directory, with: builder))
         }
-      } else if let treeless {
-        var merge = try DirectoryMerge(
-          of: directory, atSamePath: atSamePath, storer: CatalogStorer(of: directory, for: treeless))
-        try merge.run()
-      } else if records != nil {
-        var merge = try DirectoryMerge(of: directory, atSamePath: atSamePath, storer: StatusStorer(of: directory))
-        try merge.run()
-      } else {
-        var merge = try DirectoryMerge(of: directory, atSamePath: atSamePath, storer: LookAhead(of: directory))
-        try merge.run()
+        let tree = node.tally.flatMap { options.fetchedTree(of: $0.path) }
+        try merge(directory, atSamePath: nil, by: PlacedStorer(of: directory, in: placed, of: tree))
+      case .sending(let snapshot):
+        try merge(directory, atSamePath: atSamePath, by: CatalogStorer(of: directory, for: snapshot))
+      case .catalog: try merge(directory, atSamePath: atSamePath, by: StatusStorer(of: directory))
+      case .lookAhead: try merge(directory, atSamePath: atSamePath, by: LookAhead(of: directory))
       }
     } catch let error as CatalogError {
       throw Failure(
         .damaged, "the previous catalog is damaged at \(displayName(node.sourcePath)): \(error)", path: node.sourcePath)
     }
+  }
+
+  private func merge(
+    _ directory: DirectoryContext, atSamePath: DirectoryRecord?, by storer: some EntryStoring
+  ) throws {
+    var merge = try DirectoryMerge(of: directory, atSamePath: atSamePath, storer: storer)
+    try merge.run()
   }
 
   /// The moment after which any change on the directory's file system sets a new ctime.
@@ -375,7 +392,7 @@ final class SnapshotWork: TreeWork {
     node.children = []
     node.build.encoder = nil
     // A file of a direct snapshot is read again when it is sent.
-    if node.isSource, takesSnapshot, treeless == nil { options.onRead[node.sourcePath]?() }
+    if node.isSource, builder != nil { options.onRead[node.sourcePath]?() }
   }
 
   /// Closes the open records, children first, after a walk that did not end.
@@ -390,7 +407,7 @@ final class SnapshotWork: TreeWork {
       next += 1
     }
     for node in nodes.reversed() {
-      if node.build.target != nil || treeless != nil { try node.closeRecord(into: writer, with: hasher) }
+      if node.build.target != nil || isSending { try node.closeRecord(into: writer, with: hasher) }
     }
     return root.build.result
   }

@@ -31,7 +31,7 @@ public func catalogOfSources(
   let catalog = try TemporaryCatalog()
   let work = SnapshotWork(
     options: present, leftOut: absent, trees: older.trees, base: older.base,
-    guards: older.guards(limits: present.guardLimits), in: context, builder: nil, records: catalog.sink)
+    guards: older.guards(limits: present.guardLimits), in: context, for: .catalog(catalog.sink))
   let root = work.rootNode()
   defer { root.release() }
   do { try walkTree(work, from: root, threads: present.threads) } catch let refusal as SourceRefusal {
