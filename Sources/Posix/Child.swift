@@ -37,7 +37,7 @@ public final class StopFlag: Sendable {
 /// A program that runs to its end in its own process group.
 ///
 /// A umask denies other users access to its new files. The group gets SIGTERM after `timeoutSeconds`, or when this
-/// process is asked to end. It gets SIGKILL half a second later. With `finishes`, only the timeout counts.
+/// process is asked to end. It gets SIGKILL `graceSeconds` later. With `finishes`, only the timeout counts.
 public struct ChildProgram: Sendable {
   /// The first is the program's path.
   public var arguments: [[UInt8]]
@@ -45,6 +45,8 @@ public struct ChildProgram: Sendable {
   public var environment: [[UInt8]]
   public var timeoutSeconds: Double
   public var finishes = false
+  /// The time between SIGTERM and SIGKILL.
+  public var graceSeconds = 0.5
   /// No process of its group outlives the program, and SIGTERM reaches it if this process is killed.
   public var endsGroup = true
   /// The account that runs it; `nil` for that of this process.
@@ -109,7 +111,7 @@ public struct ChildProgram: Sendable {
         end = reasonToEnd(elapsedSeconds: elapsed, failure: failure)
         if end != nil {
           _ = tr_kill_group(process, SIGTERM)
-          killAfterSeconds = elapsed + 0.5
+          killAfterSeconds = elapsed + graceSeconds
         }
       } else if elapsed > killAfterSeconds {
         _ = tr_kill_group(process, SIGKILL)

@@ -9,6 +9,8 @@ internal import Synchronization
 final class FreezePrograms: Sendable {
   /// The time limit of one program.
   private static let longestSeconds = 600.0
+  /// The time in which a program that is told to end may undo its work.
+  private static let graceSeconds = 30.0
   /// cron(8) gives a path without these directories.
   private static let systemDirectories = ":/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"
 
@@ -39,6 +41,7 @@ final class FreezePrograms: Sendable {
   /// limit it is left running.
   func run(_ words: [[UInt8]], finishes: Bool = false) throws(Failure) -> [[UInt8]] {
     var program = ChildProgram(words, environment: environment, timeoutSeconds: Self.longestSeconds)
+    program.graceSeconds = Self.graceSeconds
     program.startsAtRoot = true
     // A program of the operator may leave a server running.
     program.endsGroup = false
