@@ -19,6 +19,9 @@ extension AuditCollection {
     facts.sources = file.sources.filter { Array($0.path.utf8) != file.planDirectory }.map {
       PlanFacts.Source(path: $0.path, exclude: $0.exclude)
     }
+    facts.sources += file.hostSources.map {
+      PlanFacts.Source(path: $0.path, exclude: $0.exclude, host: $0.host.map { displayName($0.label.bytes) })
+    }
     facts.databases = file.databaseSettings.map(planDatabase)
     facts.copies = [planCopy(of: own, at: facts.repository)] + settings.remotes.map(planCopy)
     facts.blindSpots = blindSpots.map { Audit.sentence(of: $0).fact }

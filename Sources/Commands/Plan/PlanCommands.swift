@@ -56,16 +56,23 @@ struct PlanCommands {
   // MARK: Sources
 
   /// The directory below which a source is restored. A whole system cannot be restored over the running one.
-  private static func target(of source: PlanFacts.Source) -> String { source.path == "/" ? "/mnt" : "/" }
+  /// The disk of another host is mounted by hand.
+  private static func target(of source: PlanFacts.Source) -> String {
+    source.host.map { "/mnt/\($0)" } ?? (source.path == "/" ? "/mnt" : "/")
+  }
+
+  /// The path of a source as `restore` takes it.
+  private static func stored(_ source: PlanFacts.Source) -> String { (source.host ?? "") + source.path }
 
   private static func keepingSettings(of source: PlanFacts.Source) -> [String] {
+    if source.host != nil { return [line(["mkdir", "-p", target(of: source)])] }
     // Once /etc is restored, a repetition must not take its file for that of the new machine.
-    source.path == "/etc" ? ["[ -e /root/fstab.new ] || cp -a /etc/fstab /root/fstab.new"] : []
+    return source.path == "/etc" ? ["[ -e /root/fstab.new ] || cp -a /etc/fstab /root/fstab.new"] : []
   }
 
   /// Restores a source, and then compares it with the copy.
   func restore(_ source: PlanFacts.Source) -> [String] {
-    let words = ["restore", "latest", source.path, "--to", Self.target(of: source), "--overwrite"]
+    let words = ["restore", "latest", Self.stored(source), "--to", Self.target(of: source), "--overwrite"]
     // The digests of restic's format are not those of whole files.
     let check = copy.kind == .encrypted ? "if-changed" : "if-different"
     return Self.keepingSettings(of: source)
@@ -73,6 +80,12 @@ struct PlanCommands {
   }
 
   func restoreByRestic(_ source: PlanFacts.Source) -> [String] {
+    if let host = source.host {
+      let words = [
+        "restore", "latest", "--host", label, "--tag", "label=\(host)", "--include", "/" + Self.stored(source),
+      ]
+      return [restic(words + ["--target", "/mnt", "--verify"])]
+    }
     let words = ["restore", "latest", "--host", label, "--path", source.path, "--include", source.path, "--verify"]
     guard source.path == "/etc" else { return [restic(words + ["--target", Self.target(of: source)])] }
     // restic before 0.17 replaces no symbolic link, and a new machine has some of /etc already.
@@ -88,6 +101,12 @@ struct PlanCommands {
   func copyPlainly(_ source: PlanFacts.Source) -> [String] {
     let isRoot = source.path == "/"
     let target = isRoot ? Self.target(of: source) : source.path
+    if let host = source.host {
+      let place = Self.target(of: source) + (isRoot ? "" : source.path)
+      return [
+        Self.line(["mkdir", "-p", place]), Self.copying("\(copy.address)/latest/\(host)\(source.path)", to: place),
+      ]
+    }
     let stored = copy.address + "/latest/" + label + (isRoot ? "" : source.path)
     return Self.keepingSettings(of: source)
       + [Self.line(["mkdir", "-p", target]), Self.copying(stored, to: target)]

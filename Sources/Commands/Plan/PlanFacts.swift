@@ -8,9 +8,13 @@ struct PlanFacts {
     var path: String
     /// The patterns of excluded entries.
     var exclude: [String] = []
+    /// The label of the host that the source is on; `nil` for this machine.
+    var host: String?
 
+    /// The source as the operator names it.
+    var title: String { (host.map { "\($0):" } ?? "") + path }
     /// True if it has the settings of the machine, such as fstab.
-    var hasSettings: Bool { path == "/" || path == "/etc" }
+    var hasSettings: Bool { host == nil && (path == "/" || path == "/etc") }
   }
 
   struct Database {

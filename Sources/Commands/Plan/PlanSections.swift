@@ -243,7 +243,7 @@ extension PlanDocument {
       ]))
     begin("Data that is not backed up")
     let excluded = facts.sources.filter { !$0.exclude.isEmpty }.map {
-      "\($0.path): \($0.exclude.joined(separator: ", "))"
+      "\($0.title): \($0.exclude.joined(separator: ", "))"
     }
     if facts.plan.notBackedUp.isEmpty {
       add(.mark(.notStated, "the owner says it with not_backed_up in the table [plan]."))
@@ -270,7 +270,7 @@ struct PlanOrder {
 
     var title: String {
       switch self {
-      case .source(let source): source.path
+      case .source(let source): source.title
       case .database(let database): "The database \(database.name) (\(database.settings.kind.rawValue))"
       case .words(let text): text
       }
@@ -286,7 +286,7 @@ struct PlanOrder {
     var sources = facts.sources
     var databases = facts.databases
     for name in facts.plan.order {
-      if let index = sources.firstIndex(where: { $0.path == name }) {
+      if let index = sources.firstIndex(where: { $0.title == name }) {
         items.append(.source(sources.remove(at: index)))
       } else if let index = databases.firstIndex(where: { prefix + $0.name == name }) {
         items.append(.database(databases.remove(at: index)))
