@@ -68,7 +68,7 @@ struct SnapshotCommand: RunnableCommand {
     }
     let repository = try direct?.cache.repository ?? common.openRepository()
     let (options, file) = try sources.isEmpty ? configured(in: repository) : named(in: repository)
-    // Of the configuration, a source that is named has only its freeze.
+    // A source that is named on the command line takes only its freeze from the configuration.
     let dumps = sources.isEmpty ? file?.dumps : nil
     let fetches = sources.isEmpty ? file.map(HostFetches.init(file:)) : nil
     try refuse(options.localSources, inside: repository)

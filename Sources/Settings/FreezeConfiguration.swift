@@ -23,7 +23,7 @@ extension Configuration {
   /// The room for the changes of an LVM volume while its snapshot exists.
   public enum FreezeSize: Sendable, Equatable {
     case bytes(UInt64)
-    /// Of the volume, from 1 to 100.
+    /// A part of the volume, from 1 to 100.
     case percent(Int)
   }
 }

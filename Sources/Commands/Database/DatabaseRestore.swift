@@ -25,7 +25,7 @@ struct DatabaseRestore {
     }
     let path = try absolutePath(of: directory.bytes)
     try refuseContent(of: path)
-    // Only a MySQL server's data are built here. Of any other dump the files are the answer.
+    // Only a MySQL server's data are built here. The answer for any other dump is its files.
     guard dump.kind == .mysql, moment.hasLogs || dump.isPhysical else {
       return try copy(dump, of: store, to: path, lack: moment.lack)
     }

@@ -17,7 +17,7 @@ struct MomentRestore {
   /// The moment; `nil` for that of the dump.
   private let end: Int64?
 
-  /// The archive of `database` has logs, too, or that which was pushed to the repository of `-r`.
+  /// The archive of `database` has logs, too, or its copy at the remote of `-r`.
   init(
     of dump: StoredDump, by command: DatabaseCommand, in list: SnapshotList, of store: any SnapshotStore,
     database: DatabaseConfiguration?

@@ -70,7 +70,7 @@ struct PrivateDirectory {
     }
   }
 
-  /// Lets other accounts see what is in it.
+  /// Lets other accounts see the files.
   func openToAll() throws(Failure) {
     do { try directory.descriptor.setPermissions(0o755) } catch { throw .writing("open", at: path, because: error) }
   }

@@ -7,7 +7,7 @@ internal import Repository
 extension StoredDump {
   /// Copies the files of the dump to a new directory. Throws if one of them is damaged.
   ///
-  /// Of the dump of a server, only the directories of `databases` are copied.
+  /// A server's dump has a directory for each database; only those of `databases` are copied.
   func stage(
     databases: [[UInt8]], of store: any SnapshotStore, to path: [UInt8], threads: ThreadCount, common: CommonOptions
   ) throws {

@@ -75,7 +75,7 @@ struct HostFetches {
     try checkForSignal()
   }
 
-  /// Removes what is left of the fetches. Interrupted ones are kept for the next run.
+  /// Removes the trees of finished fetches. Interrupted ones are kept for the next run.
   func discard(in repository: Repository) { repository.fetches.discard(but: file.hostSources.map(\.subject)) }
 
   /// The sources by host. Those of one host are fetched one after the other.

@@ -120,7 +120,7 @@ extension BackupReport {
   private static let day: Int64 = 86_400
 
   init(of facts: ReportFacts) {
-    // Of several snapshots in one second, the later ones are named after the next seconds.
+    // Several snapshots in one second have the names of successive seconds, so the last may lie ahead.
     let last = min(facts.snapshots.map(\.time).max() ?? facts.now, facts.now + 60)
     let period = facts.begin...max(facts.begin, facts.now, last)
     let past = facts.runs.filter { period.contains($0.time) }

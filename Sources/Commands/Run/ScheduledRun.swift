@@ -246,7 +246,7 @@ final class ScheduledRun {
     }
   }
 
-  /// Fetches from hosts, dumps the databases, freezes the sources, takes the snapshot, and removes what is left.
+  /// Fetches from hosts, dumps the databases, freezes the sources, takes the snapshot, and removes temporary files.
   private func dumpAndSnapshot(_ sources: SnapshotOptions, in repository: Repository) throws {
     var options = sources
     let (dumps, maintenance) = (file.dumps, SiteMaintenance(of: repository))

@@ -17,7 +17,7 @@ public struct FreeingPlan: Sendable {
 
 /// Finds the snapshots that rotation would give up first, until `byteCount` bytes come free.
 ///
-/// Of these, the newest ones that are not needed stay. No snapshot is deleted.
+/// The newest of them that are not needed stay. No snapshot is deleted.
 public func planFreeing(
   _ byteCount: UInt64, in repository: Repository, policy: RetentionPolicy, wanted: SourceSet?
 ) throws -> FreeingPlan {
