@@ -17,6 +17,8 @@ struct DirectoryMerge<Storer: EntryStoring> {
   private let excludes: Excludes
   private let tag: (name: [UInt8], rule: String)?
   private let isMoved: Bool
+  /// True if most entries are probably unchanged. An entry that is stored is looked at again.
+  private let readsAhead: Bool
   private var merge: ListingMerge
   /// For a moved directory: the directory at its path in the snapshot that the source is compared with.
   private let atSamePath: RecordIndex?
@@ -30,6 +32,8 @@ struct DirectoryMerge<Storer: EntryStoring> {
     source = node.source!
     (names, excludes, tag, isMoved) = (directory.names, node.excludes, node.tag, node.isMoved)
     merge = try ListingMerge(worker.listing, with: directory.record)
+    readsAhead = directory.record != nil
+    worker.statuses.reset()
     self.atSamePath = atSamePath.map { RecordIndex(of: $0) }
     if let atSamePath {
       gone = try atSamePath.directories().reduce(UInt64(atSamePath.fileCount)) { $0 &+ $1.totals.entries }
@@ -69,7 +73,11 @@ struct DirectoryMerge<Storer: EntryStoring> {
     try node.advanceSpare(to: names.span.extracting(entry.range))
     if !entry.isSurelyDirectory {
       do throws(Errno) {
-        let status = try source.descriptor.status(of: names.span.extracting(entry.range))
+        let status =
+          readsAhead
+          // The merge has passed this entry.
+          ? try worker.statuses.status(at: merge.next - 1, of: worker.listing, in: source.descriptor)
+          : try source.descriptor.status(of: names.span.extracting(entry.range))
         if status.kind != .directory { return status }
       } catch {
         try lost(at: entry.range, because: error)
@@ -103,11 +111,25 @@ struct DirectoryMerge<Storer: EntryStoring> {
     if let before, directory.isUnchanged(before, accordingTo: status), try storer.link(before, named: range) {
       return true
     }
-    let isStored = try store(at: range, status: status, row: before, isNew: isNew)
+    let present = readsAhead ? try presentStatus(at: range) : status
+    let isStored = try present.map { try store(at: range, status: $0, row: before, isNew: isNew) } ?? false
     if !isStored, let dump = node.dump { throw dump.refusal(at: directory.path(at: range)) }
     // The snapshot lacks the file, even if the source still has it.
     if !isStored, !isNew { node.tally?.gone.count() }
     return false
+  }
+
+  /// The status of an entry that is to be stored; `nil` if the entry is gone. Large files may have been stored since
+  /// its first status was read.
+  private func presentStatus(at range: Range<Int>) throws -> FileStatus? {
+    let status: FileStatus
+    do throws(Errno) { status = try source.descriptor.status(of: names.span.extracting(range)) } catch {
+      try lost(at: range, because: error)
+      return nil
+    }
+    if status.kind != .directory { return status }
+    try lost(at: range, because: .noSuchEntry)
+    return nil
   }
 
   /// The plan below a name; `nil` if the name leads to no other source.

@@ -22,6 +22,7 @@ final class SnapshotWorker {
   let finder: StoredFinder
   let tools: BuildTools
   var listing = DirectoryListing()
+  var statuses = StatusWindow()
 
   init(finder: StoredFinder, tools: BuildTools) {
     self.finder = finder

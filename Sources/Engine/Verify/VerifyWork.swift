@@ -67,7 +67,7 @@ final class VerifyWork: TreeWork {
     case .directory(let subtree): return try enter(node, subtree: subtree, with: worker)
     case .file(let row, let record):
       let parent = node.parent!
-      check(row, name: node.name, in: parent, stored: parent.stored!, record: record, with: worker)
+      check(row, in: parent, stored: parent.stored!, record: record, with: worker)
       return []
     }
   }
@@ -126,14 +126,25 @@ final class VerifyWork: TreeWork {
   ) throws -> [Node] {
     let names = worker.listing.bytes
     var children: [Node] = []
-    func verify(_ row: FileRow) {
-      shared.progress.entries.count()
-      let name = Array(record.bytes[row.name])
-      if row.kind == .regular, row.size >= Self.largeBytes {
-        children.append(Node(parent: node, name: name, VerifyEntry(subject: .file(row, of: record))))
-      } else {
-        check(row, name: name, in: node, stored: stored, record: record, with: worker)
+    var waiting: [FileRow] = []
+    /// Reads the waiting files in the order of their inodes, which is about that of their contents on the disk.
+    func verifyWaiting() throws {
+      waiting.sort { $0.hints.storedInode < $1.hints.storedInode }
+      for row in waiting {
+        try checkForSignal()
+        check(row, in: node, stored: stored, record: record, with: worker)
       }
+      waiting.removeAll(keepingCapacity: true)
+    }
+    func verify(_ row: FileRow) throws {
+      shared.progress.entries.count()
+      if row.kind == .regular, row.size >= Self.largeBytes {
+        let file = VerifyEntry(subject: .file(row, of: record))
+        children.append(Node(parent: node, name: Array(record.bytes[row.name]), file))
+        return
+      }
+      waiting.append(row)
+      if waiting.count == StatusWindow.capacity { try verifyWaiting() }
     }
     var merge = try ListingMerge(isListed ? worker.listing : DirectoryListing(), with: record)
     while let pair = try merge.nextEntry() {
@@ -145,13 +156,14 @@ final class VerifyWork: TreeWork {
         if isListed {
           found(at: node, name: record.bytes[row.name], "is missing")
         } else if row.kind == .regular, shared.part.contains(prefix: row.digest.prefix) {
-          verify(row)
+          try verify(row)
         }
       case .both(_, let row):
         if row.kind == .regular, !shared.part.contains(prefix: row.digest.prefix) { continue }
-        verify(row)
+        try verify(row)
       }
     }
+    try verifyWaiting()
     worker.listing.trim()
     while let pair = try merge.nextDirectory() {
       switch pair {
@@ -167,9 +179,9 @@ final class VerifyWork: TreeWork {
   // MARK: One file
 
   private func check(
-    _ row: FileRow, name: [UInt8], in node: Node, stored: Directory,
-    record: DirectoryRecord, with worker: VerifyWorker
+    _ row: FileRow, in node: Node, stored: Directory, record: DirectoryRecord, with worker: VerifyWorker
   ) {
+    let name = Array(record.bytes[row.name])
     guard let status = status(of: name, in: node, stored: stored) else { return }
     guard let kind = status.kind, kind == row.kind else {
       found(at: node, name: name, "is now a \(status.kind?.word ?? "something else"), not a \(row.kind.word)")

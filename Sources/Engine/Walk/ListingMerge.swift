@@ -10,7 +10,8 @@ struct ListingMerge {
 
   private let names: [UInt8]
   private let entries: [Entry]
-  private var next = 0
+  /// The place of the next listed name.
+  private(set) var next = 0
   private let record: DirectoryRecord?
   private var files: FileCursor?
   private var directories: [ListedDirectory] = []
