@@ -158,6 +158,28 @@ struct OrdinaryUserTests {
     #expect(try world.source.text("closed/below/file") == "text" && world.source.text("closed/file") == "text")
   }
 
+  @Test(
+    "a file that its user may not read, and one of another user, are replaced",
+    arguments: ["if-changed", "if-different"])
+  func filesThatCannotBeCorrected(_ overwrite: ByteString) throws {
+    let world = try ordinaryWorld()
+    for name: ByteString in ["closed", "of-root"] { try world.source.write(name, "text", mode: 0o640) }
+    try tool("chown", ["-hR", "65534:65534", world.source.root])
+    _ = try snapshot(world, status: 0)
+    try world.source.setMode("closed", 0)
+    try world.source.setOwner("of-root", user: 0, group: 0)
+    try world.source.setMode("of-root", 0o644)
+    let result = try world.treeringAsOrdinaryUser([
+      "restore", "latest", world.source.root, "--to", "/", "--overwrite", overwrite,
+    ])
+    #expect(result.status == 0, "\(result.errorText)")
+    let listing = try TreeListing(world.source.root).entries
+    for name: ByteString in ["closed", "of-root"] {
+      #expect(listing[name]?.mode == "640" && listing[name]?.user == "65534")
+      #expect(try world.source.text(name) == "text")
+    }
+  }
+
   @Test("root works in a user's repository, and the user goes on")
   func rootInUsersRepository() throws {
     let world = try ordinaryWorld()

@@ -186,6 +186,34 @@ import Testing
     #expect(result.status == 0, "\(result.errorText)")
   }
 
+  @Test(
+    "the content of another user's file of the same size and time, and what he writes to it later",
+    arguments: ["if-changed", "if-different"])
+  func contentOfAnotherUser(_ mode: ByteString) throws {
+    let world = try World()
+    try world.source.makeDirectory("place")
+    for name: ByteString in ["tool", "held"] {
+      try world.source.write(name, "good", mode: 0o755)
+      try world.source.setTime(name, seconds: 1_000_000_000)
+    }
+    try world.source.setMode("tool", 0o4755)
+    try world.snapshot()
+    try world.source.write("tool", "evil")
+    for name: ByteString in ["tool", "held"] {
+      try world.source.setOwner(name, user: 65534, group: 65534)
+      try world.source.setMode(name, 0o755)
+      try world.source.setTime(name, seconds: 1_000_000_000)
+    }
+    // He may have it open for writing.
+    let held = try world.source.inode("held")
+    let result = try world.treering(["restore", "latest", world.source.root, "--to", "/", "--overwrite", mode])
+    #expect(result.status == 0, "\(result.errorText)")
+    #expect(try world.source.inode("held") != held)
+    let listing = try TreeListing(world.source.root).entries
+    #expect(listing["tool"]?.mode == "4755" && listing["tool"]?.user == "0" && listing["held"]?.user == "0")
+    #expect(try world.source.text("tool") == "good" && world.source.text("held") == "good")
+  }
+
   @Test("no repository is made in a repository")
   func repositoryInARepository() throws {
     let world = try World()

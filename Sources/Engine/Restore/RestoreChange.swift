@@ -37,7 +37,7 @@ extension RestoreMerge {
   /// The treatment of a present entry.
   enum Treatment {
     case replacement(RestoreChange)
-    /// The content of a regular file is right, and no other name shares its inode.
+    /// The content of a regular file is right, and no other name shares its inode. See `mayCorrect`.
     case correction(RestoreChange)
   }
 
@@ -82,7 +82,7 @@ extension RestoreMerge {
   }
 
   /// The differences of two entries of one kind. `ifDifferent` compares the content and the attributes, too;
-  /// `ifChanged` the content of a file of which the time differs, since a file system may keep no exact time.
+  /// `ifChanged` the content of a file of which anything differs: another file may have the same size and time.
   private func differences(
     of present: FileStatus, row: FileRow, name: [UInt8], overwrite: Overwrite
   ) -> ChangedAspects {
@@ -104,7 +104,7 @@ extension RestoreMerge {
     case .directory: break
     }
     let isComplete = overwrite == .ifDifferent
-    guard row.kind == .regular, isComplete || overwrite == .ifChanged && aspects.contains(.modified) else {
+    guard row.kind == .regular, isComplete || overwrite == .ifChanged && !aspects.isEmpty else {
       return aspects
     }
     do {
@@ -149,29 +149,49 @@ extension RestoreMerge {
     return work.links.first(for: RestoredInode(group: group, digest: row.digest), orSet: own) == nil
   }
 
+  /// What a new file would keep of the snapshot's metadata. An empty one shows it, so that no content is written again.
+  private func trial(
+    of row: FileRow
+  ) throws(Errno) -> (metadata: Metadata, attributes: AttributeBlock, gaps: MetadataGaps) {
+    let target = node.target!
+    let name = worker.temporaryName()
+    let file = try target.descriptor.open(name.span, [.write, .create, .exclusive], mode: 0o600)
+    defer { try? target.descriptor.unlink(name.span) }
+    let gaps = try setMetadata(
+      row.metadata, attributes: record.attributes(of: row), to: file, by: .descriptor, currently: file.status(),
+      mayHaveOthers: true)
+    return (try file.status().metadata, AttributeBlock(try file.extendedAttributes()), gaps)
+  }
+
   /// True if only metadata of a hard link differ, and the file system would not keep those of the snapshot either.
   ///
-  /// That is tried with an empty file, so that no content is written again. The gaps are reported once more.
+  /// The gaps are reported once more.
   func isRightAsFarAsPossible(
     _ present: FileStatus, row: FileRow, name: [UInt8], change: RestoreChange
   ) throws(Errno) -> Bool {
     guard row.linkGroup != nil, present.linkCount > 1, change.kind == .regular, change.kindBefore == nil,
       work.options.overwrite != .always, change.aspects.isDisjoint(with: [.content, .links])
     else { return false }
-    let target = node.target!
-    let trialName = worker.temporaryName()
-    let trial = try target.descriptor.open(trialName.span, [.write, .create, .exclusive], mode: 0o600)
-    defer { try? target.descriptor.unlink(trialName.span) }
-    let gaps = try setMetadata(
-      row.metadata, attributes: record.attributes(of: row), to: trial, by: .descriptor, currently: trial.status(),
-      mayHaveOthers: true)
-    let file = try target.descriptor.openToRead(name.span)
-    guard metadataAspects(from: present.metadata, to: try trial.status().metadata).isEmpty,
-      AttributeBlock(try file.extendedAttributes()) == AttributeBlock(try trial.extendedAttributes()),
+    let new = try trial(of: row)
+    let file = try node.target!.descriptor.openToRead(name.span)
+    guard metadataAspects(from: present.metadata, to: new.metadata).isEmpty,
+      AttributeBlock(try file.extendedAttributes()) == new.attributes,
       hasItsInode(present: present, row: row, name: name)
     else { return false }
-    work.gaps.add(gaps, at: path(of: name))
+    work.gaps.add(new.gaps, at: path(of: name))
     return true
+  }
+
+  /// False for a file of another owner: he may have it open, and write to it when it is the snapshot's file. A user other
+  /// than root cannot correct it either.
+  func mayCorrect(_ present: FileStatus, row: FileRow) throws(Errno) -> Bool {
+    func owner(_ metadata: Metadata) -> [UInt32] { [metadata.user, metadata.group] }
+    let isOwn =
+      work.isRoot
+      ? owner(present.metadata) == owner(row.metadata) : present.metadata.user == CurrentProcess.effectiveUser
+    if isOwn { return true }
+    // A file system may give all files one owner.
+    return owner(present.metadata) == owner(try trial(of: row).metadata)
   }
 
   /// Gives a present file the snapshot's metadata.

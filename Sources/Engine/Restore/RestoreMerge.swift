@@ -30,7 +30,7 @@ struct RestoreMerge {
   func restore(_ rows: [FileRow]) throws {
     var tasks = try rows.compactMap { try task($0) }
     // A file that was not requested at once may only be requested when no other answer is due.
-    let isLate = { (task: Task) in work.fetcher != nil && task.row.linkGroup != nil }
+    let isLate = { (task: Task) in work.fetcher != nil && (task.row.linkGroup != nil || task.isCorrection) }
     do {
       for index in tasks.indices where !isLate(tasks[index]) { try run(&tasks[index]) }
       for index in tasks.indices where isLate(tasks[index]) { try run(&tasks[index]) }
@@ -98,6 +98,7 @@ struct RestoreMerge {
     let row = task.row
     let name = Array(record.bytes[row.name])
     do {
+      if task.isCorrection, let present = task.present, try !mayCorrect(present, row: row) { task.isCorrection = false }
       if task.isCorrection, row.linkGroup == nil {
         guard try correct(row, present: task.present!, name: name) else { return }
       } else if let present = task.present, let change = task.change,

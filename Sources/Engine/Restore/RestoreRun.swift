@@ -9,8 +9,7 @@ public enum Overwrite: String, CaseIterable, Sendable {
   /// The entry stays, and is reported.
   case never
   /// The entry is replaced if kind, size, time, mode, owner or link target differ from the snapshot's. A regular file
-  /// whose metadata alone differ keeps its content, here and with `ifDifferent`. That is compared only if the time
-  /// differs.
+  /// whose metadata alone differ keeps its content, here and with `ifDifferent`, unless it has another owner.
   case ifChanged = "if-changed"
   /// The entry is replaced if anything differs: content, attributes and hard links are compared, too.
   case ifDifferent = "if-different"
