@@ -26,8 +26,10 @@ public struct NameChanges: Sendable {
   /// Compares two catalogs. A missing one has no names.
   ///
   /// Only differences are read, unless the sums of the trailers show that unchanged rows have other inodes.
-  public init(from older: CatalogReader?, to newer: CatalogReader?) throws {
-    try read(from: older, to: newer, comparingInodes: false)
+  public init(
+    from older: CatalogReader?, to newer: CatalogReader?, onDifference: () -> Void = {}
+  ) throws {
+    try read(from: older, to: newer, comparingInodes: false, onDifference)
     let sums = (older?.summary.root.stored, newer?.summary.root.stored)
     guard let older, let newer, older.summary.hasInodes(of: newer.summary), let before = sums.0, let after = sums.1
     else {
@@ -36,7 +38,7 @@ public struct NameChanges: Sendable {
     }
     guard before.names &+ sum != after.names else { return }
     self = NameChanges()
-    try read(from: older, to: newer, comparingInodes: true)
+    try read(from: older, to: newer, comparingInodes: true, onDifference)
     // The sums may be wrong in a catalog of another program.
     mayHideOthers = before.names &+ sum != after.names
   }
@@ -44,8 +46,11 @@ public struct NameChanges: Sendable {
   /// The change of the sum of `StoredSums.mixed` over all names.
   private var sum: UInt64 = 0
 
-  private mutating func read(from older: CatalogReader?, to newer: CatalogReader?, comparingInodes: Bool) throws {
+  private mutating func read(
+    from older: CatalogReader?, to newer: CatalogReader?, comparingInodes: Bool, _ onDifference: () -> Void
+  ) throws {
     try forEachDifference(from: older, to: newer, comparingInodes: comparingInodes) { entries, place in
+      onDifference()
       let (left, right) = entries.sides
       if case .file(let row, _)? = left {
         sum &-= StoredSums.mixed(row.hints.storedInode)

@@ -65,11 +65,40 @@ struct ChannelTests {
     #expect(seconds < 30, "\(seconds)")
   }
 
-  @Test("nobody may be alive for ever without a word", arguments: [false, true])
-  func aliveForEver(readsWhileSending: Bool) {
+  @Test("single bytes are no sign of life, and at a low rate a frame has its time")
+  func slowFrames() throws {
+    for (rate, sends) in [(1 << 30, false), (20_000, true)] as [(UInt64, Bool)] {
+      let (near, far) = MemoryTransport.pair()
+      let channel = Channel(
+        over: near, to: .server, timeoutSeconds: 0.5, readsWhileSending: true, receivedBytesPerSecond: rate)
+      let frame = [FrameType.stream.rawValue, 0, 160, 0, 0] + [UInt8](repeating: 1, count: 160 << 8)
+      let isOver = Atomic(false)
+      let talker = try BackgroundThread {
+        if sends {
+          far.writeAll(frame)
+          return
+        }
+        for byte in frame where !isOver.load(ordering: .relaxed) {
+          far.writeAll([byte])
+          CurrentProcess.sleep(milliseconds: 100)
+        }
+      }
+      var length: Int?
+      let (error, seconds) = failure { length = try channel.receive()?.payload.count }
+      isOver.store(true, ordering: .relaxed)
+      talker.join()
+      #expect(seconds < hangSeconds)
+      #expect(length == (sends ? 160 << 8 : nil))
+      #expect((error?.message.contains("the server is silent") == true) != sends, "\(error as Any)")
+    }
+  }
+
+  @Test("nobody may be alive for ever without a word", arguments: [false, true], [nil, 1 << 20])
+  func aliveForEver(readsWhileSending: Bool, rate: UInt64?) {
     let (near, far) = MemoryTransport.pair()
     let channel = Channel(
-      over: near, to: .server, timeoutSeconds: 1, readsWhileSending: readsWhileSending, keepAliveLimitSeconds: 2)
+      over: near, to: .server, timeoutSeconds: 1, readsWhileSending: readsWhileSending, keepAliveLimitSeconds: 2,
+      receivedBytesPerSecond: rate)
     let isOver = Atomic(false)
     let talker = try! BackgroundThread {
       var number: UInt64 = 0

@@ -1,4 +1,5 @@
 import Catalog
+import Engine
 import Model
 import Repository
 import Testing
@@ -28,5 +29,17 @@ import Testing
     defer { client.server.end() }
     try client.pushAll()
     #expect(try world.names().count == 2)
+  }
+
+  /// A client waits for a server that makes progress. To look at an inode may take long on a slow disk.
+  @Test("each inode that is examined for a measurement of space is progress")
+  func progressOfSpace() throws {
+    let world = try World()
+    let progress = Progress()
+    let held = try world.near.heldSpace(
+      of: [world.newer.name], in: try world.near.snapshots(), threads: 1, progress: progress)
+    #expect(held.rows.map(\.name) == [world.newer.name])
+    // Three files are new, and are examined for the snapshot alone and for all that are named.
+    #expect(progress.entries.value >= 2 * 3 + 2)
   }
 }

@@ -35,10 +35,10 @@ private func message(_ build: (inout MessageWriter) -> Void) -> [UInt8] {
   return writer.bytes
 }
 
-private func hello(id: String = "0123456789abcdef0123456789abcdef") -> [UInt8] {
+private func hello(id: String = "0123456789abcdef0123456789abcdef", version: UInt64 = 1) -> [UInt8] {
   Wire.magic
     + message {
-      $0.numbers(1, 1)
+      $0.numbers(version, version)
       $0.text(Array(id.utf8))
       $0.text([])
       $0.numbers(0)
@@ -55,19 +55,21 @@ struct ServerLie: Sendable, CustomTestStringConvertible {
     self.act = act
   }
 
-  fileprivate static func greeted(_ name: String, _ act: @escaping @Sendable (Channel) throws -> Void) -> ServerLie {
+  fileprivate static func greeted(
+    _ name: String, version: UInt64 = 1, _ act: @escaping @Sendable (Channel) throws -> Void
+  ) -> ServerLie {
     ServerLie(name) {
       _ = try $0.receive(.hello)
-      try $0.send(.hello, hello())
+      try $0.send(.hello, hello(version: version))
       try act($0)
     }
   }
 
   /// In answer to a push or another request.
   fileprivate static func asked(
-    _ name: String, _ type: FrameType = .push, _ act: @escaping @Sendable (Channel) throws -> Void
+    _ name: String, _ type: FrameType = .push, version: UInt64 = 1, _ act: @escaping @Sendable (Channel) throws -> Void
   ) -> ServerLie {
-    greeted(name) {
+    greeted(name, version: version) {
       _ = try $0.receive(type)
       try act($0)
       // Takes what still comes, so that it is the lie that ends it.
@@ -226,6 +228,33 @@ struct ServerLie: Sendable, CustomTestStringConvertible {
         .asked("another frame", .list) { try $0.send(.published) },
       ]
     ) { _ = try RemoteRepository(over: $0).snapshots() }
+  }
+
+  @Test("spaces come back")
+  func spaces() throws {
+    let world = try World()
+    let name = world.older.name
+    let spare = message {
+      $0.numbers(1)
+      $0.text(name.bytes)
+      $0.text(world.older.summary.encoded)
+      $0.numbers(0, 0, 0)
+    }
+    func lie(_ name: String, _ act: @escaping @Sendable (Channel) throws -> Void) -> ServerLie {
+      .asked(name, .space, version: 5, act)
+    }
+    try expectFailures(
+      world,
+      [
+        lie("a spare without a space") { try $0.send(.snapshot, spare) },
+        lie("spares without end") { channel in
+          while true {
+            try channel.send(HeldSpace.Row(name: name, aloneBytes: 1))
+            try channel.send(.snapshot, spare)
+          }
+        },
+      ]
+    ) { _ = try RemoteRepository(over: $0).heldSpace(of: [], in: SnapshotList(), threads: 1, progress: Progress()) }
   }
 
   @Test("catalogs and files come back")

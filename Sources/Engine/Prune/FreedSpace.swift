@@ -92,7 +92,7 @@ public final class FreedSpaceSearch {
     var newer: SnapshotName
   }
 
-  /// `progress` counts the comparisons.
+  /// `progress` counts the comparisons, the differences and the examined inodes.
   public init(in store: any SnapshotStore, among snapshots: [Snapshot], progress: Progress = Progress()) {
     (self.store, self.progress) = (store, progress)
     spare = store.local?.retirement.spareSnapshot()
@@ -141,7 +141,7 @@ public final class FreedSpaceSearch {
   private func examine(_ deleted: Set<SnapshotName>) throws -> FreedSpace {
     var space = FreedSpace()
     space.doubts = doubts
-    var inodes = ExaminedInodes(in: store, spare: spare?.name)
+    var inodes = ExaminedInodes(in: store, spare: spare?.name, progress: progress)
     let places = Dictionary(grouping: deleted.compactMap { self.places[$0] }) { $0.chain }
     for (number, found) in places.sorted(by: { $0.key < $1.key }) {
       let chain = chains[number]
@@ -185,7 +185,9 @@ public final class FreedSpaceSearch {
     let left = try older.map { try reader(of: $0) }
     let right = try reader(of: newer)
     let made: NameChanges
-    do { made = try NameChanges(from: left, to: right) } catch let failure as LeftCatalogError {
+    do {
+      made = try NameChanges(from: left, to: right) { progress.entries.count() }
+    } catch let failure as LeftCatalogError {
       throw try UnreadableCatalog(older!, because: failure.error)
     } catch { throw try UnreadableCatalog(newer, because: error) }
     changes[pair] = made
@@ -209,9 +211,10 @@ public final class FreedSpaceSearch {
           guard let right = try? Self.reader(of: newer.name, in: repository, spare: spare) else { continue }
           let left =
             last?.name == older.name ? last?.reader : try? Self.reader(of: older.name, in: repository, spare: spare)
-          if let left, let change = try? NameChanges(from: left, to: right) {
+          let count = { progress.entries.count() }
+          if let left, let change = try? NameChanges(from: left, to: right, onDifference: count) {
             made.withLock { $0[Pair(older: older.name, newer: newer.name)] = change }
-            progress.entries.count()
+            count()
           }
           last = (newer.name, right)
         }
@@ -314,12 +317,12 @@ private struct ExaminedInodes {
   }
   private let store: any SnapshotStore
   private let spare: SnapshotName?
+  private let progress: Progress
   private var known: [UInt64: Known] = [:]
   private(set) var hasFailed = false
 
-  init(in store: any SnapshotStore, spare: SnapshotName?) {
-    self.store = store
-    self.spare = spare
+  init(in store: any SnapshotStore, spare: SnapshotName?, progress: Progress) {
+    (self.store, self.spare, self.progress) = (store, spare, progress)
   }
 
   /// The inodes that have no name outside the runs.
@@ -336,6 +339,7 @@ private struct ExaminedInodes {
     var last: (snapshot: Int, path: TreePath, directory: Directory?)?
     for (count, inode) in places.enumerated() {
       if count & 0xFF == 0 { try checkForSignal() }
+      progress.entries.count()
       let snapshot = run.snapshots[inode.snapshot]
       guard let repository = store.local else {
         add(inode, of: run, number: inode.number, bytes: roundedToBlock(inode.place.byteCount), linkCount: nil)

@@ -17,7 +17,7 @@ public final class RemoteRepository: VerifiableStore, Sendable {
   }
 
   /// The largest list of snapshots that a server may send, in bytes.
-  private static let listBytes = 256 << 20
+  static let listBytes = 256 << 20
   static let listedSnapshots = 1 << 20
 
   let connection: Connection

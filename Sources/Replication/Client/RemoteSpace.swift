@@ -13,9 +13,12 @@ extension RemoteRepository {
     return try connection.annotatingErrors {
       try connection.channel.send(Request.space(Array(named)).frame)
       var held = HeldSpace()
+      var (frameCount, byteCount) = (0, 0)
       while true {
         let frame = try connection.channel.receive(.held, .snapshot, .end)
-        guard held.rows.count + held.unreadable.count < Self.listedSnapshots else {
+        frameCount += 1
+        byteCount += frame.payload.count
+        guard frameCount < Self.listedSnapshots, byteCount < Self.listBytes else {
           throw ProtocolViolation("the spaces do not end")
         }
         switch frame.type {
@@ -25,8 +28,8 @@ extension RemoteRepository {
           case .unusable(let snapshot): held.unreadable.append(snapshot)
           case .usable(let snapshot, _, _):
             // The spare comes behind the row of its space.
-            guard let last = held.rows.popLast(), last.name == snapshot.name else {
-              throw ProtocolViolation("a spare has no space")
+            guard held.spare == nil, let last = held.rows.popLast(), last.name == snapshot.name else {
+              throw ProtocolViolation("a spare has no space, or is not the only one")
             }
             held.spare = (snapshot, last.aloneBytes)
           }

@@ -35,7 +35,8 @@ final class Channel: Sendable {
 
   private let transport: any Transport
   let peer: Peer
-  /// The longest time in seconds that the other process may send nothing, or accept nothing.
+  /// The longest time in seconds that the other process may send nothing, or accept nothing. At a low rate of receiving
+  /// it has the time of a frame in addition.
   let timeoutSeconds: Double
   /// The longest time in seconds that the other process may only send keep-alives, even if they report progress.
   private let keepAliveLimitSeconds: Double
@@ -59,7 +60,7 @@ final class Channel: Sendable {
   ) {
     self.transport = transport
     self.peer = peer
-    self.timeoutSeconds = timeoutSeconds
+    self.timeoutSeconds = timeoutSeconds + (receivedBytesPerSecond.map { Double(Wire.frameBytes) / Double($0) } ?? 0)
     self.keepAliveLimitSeconds = keepAliveLimitSeconds
     self.readsWhileSending = readsWhileSending
     outbox = Mutex(Outbox(limiter: bytesPerSecond.map { RateLimiter(bytesPerSecond: $0) }))
@@ -265,8 +266,6 @@ final class Channel: Sendable {
     }
     bytesReceived.add(UInt64(count), ordering: .relaxed)
     inbox.limiter?.consume(count)
-    // At a low rate a frame takes long.
-    if inbox.limiter != nil { inbox.lastSignOfLife = Clock.monotonic() }
     inbox.decoder.append(more)
     while let frame = try inbox.decoder.next() { try add(frame, to: &inbox) }
     return true
