@@ -4,6 +4,18 @@ public import Model
 
 // Entries of an open directory. No call here follows a symbolic link.
 extension Descriptor {
+  /// The directory for large temporary files. That in /tmp is often in memory.
+  public static var temporaryDirectory: [UInt8] { CurrentProcess.environment("TMPDIR") ?? Array("/var/tmp".utf8) }
+
+  /// An empty temporary file that has no name, and so goes with its descriptor.
+  public static func temporaryFile() throws(Errno) -> Descriptor {
+    let directory = try open(path: temporaryDirectory, [.read, .directory])
+    let name = Array("treering-\(try CurrentProcess.randomNumber())".utf8)
+    let file = try directory.open(name.span, [.readWrite, .create, .exclusive], mode: 0o600)
+    try directory.unlink(name.span)
+    return file
+  }
+
   /// Makes `newName` in `directory` another name of the inode `name` of this directory; `linkat(2)`.
   public borrowing func link(
     _ name: Span<UInt8>, to directory: borrowing Descriptor, as newName: Span<UInt8>

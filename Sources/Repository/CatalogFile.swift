@@ -18,14 +18,20 @@ public final class CatalogFile: CatalogSource {
 extension OpenCatalog {
   private static let pieceBytes: UInt64 = 1 << 20
 
-  /// A copy that any number of threads may read, also of a remote's catalog.
-  public func copiedToMemory() throws -> OpenCatalog {
-    let file = try Descriptor.memoryFile()
+  /// A copy that any number of threads may read, also of a remote's catalog. It is on the disk, because the remote tells
+  /// the size.
+  public func copied() throws -> OpenCatalog {
+    let file: Descriptor
+    do { file = try .temporaryFile() } catch {
+      throw Failure.writing("make a file in", at: Descriptor.temporaryDirectory, because: error)
+    }
     var position: UInt64 = 0
     while position < byteCount {
       let bytes = try read(at: position, count: Int(min(byteCount - position, Self.pieceBytes)))
       if bytes.isEmpty { throw CatalogError("the catalog ends too early") }
-      try file.write(bytes, at: position)
+      do { try file.write(bytes, at: position) } catch {
+        throw Failure.writing("copy the catalog to", at: Descriptor.temporaryDirectory, because: error)
+      }
       position += UInt64(bytes.count)
     }
     return try OpenCatalog(reading: CatalogFile(file: file), mayHaveChunks: mayHaveChunks)

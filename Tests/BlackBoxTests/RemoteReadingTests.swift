@@ -163,6 +163,20 @@ struct RemoteReadingTests {
     #expect(!configured.outputText.contains("/added"), "\(configured.outputText)")
   }
 
+  @Test("a comparison with the source has no copy of a remote's catalog in memory, because the server tells its size")
+  func liveCopy() throws {
+    try world.source.write("file", "x")
+    try world.snapshot()
+    // The first file in memory is the catalog of the sources.
+    let result = try runCommand(
+      "strace",
+      [
+        "-f", "-qq", "-o", "/dev/null", "-e", "trace=memfd_create", "-e", "inject=memfd_create:error=ENOMEM:when=2+",
+        try treeringBinary(), "diff", "latest", "--live",
+      ] + connection())
+    #expect(result.status == 0, "\(result.errorText)")
+  }
+
   @Test("a rate limits what is fetched, and is refused where nothing is")
   func rate() throws {
     try world.source.write("file", bytes: Self.noise(1_200_000))

@@ -19,7 +19,7 @@ extension DiffCommand {
     let monitor = ConsoleMonitor(wantsExcluded: common.verbose)
     let catalog = before.reader.catalog
     let live = try catalogOfSources(
-      options, comparedWith: snapshot, catalog: store.local == nil ? catalog.copiedToMemory() : catalog,
+      options, comparedWith: snapshot, catalog: store.local == nil ? catalog.copied() : catalog,
       in: store.local ?? standIn(), monitor: monitor)
     if place == nil { noteUncompared(lackingIn: snapshot, in: list) }
     let dumps = snapshot.summary.databases.filter { !$0.isLeftOut }.map { displayName($0.source) }

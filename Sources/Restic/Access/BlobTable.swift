@@ -117,13 +117,7 @@ final class BlobTable: Sendable {
 extension Descriptor {
   /// A file for entries that has no name, on the disk if that is possible.
   fileprivate static func scratchFile() throws -> Descriptor {
-    do {
-      let directory = try Descriptor.open(path: Array("/var/tmp".utf8), [.read, .directory])
-      let name = Array("treering-index-\(try CurrentProcess.randomNumber())".utf8)
-      let file = try directory.open(name.span, [.readWrite, .create, .exclusive], mode: 0o600)
-      try directory.unlink(name.span)
-      return file
-    } catch {}
+    if let file = try? temporaryFile() { return file }
     do { return try .memoryFile() } catch {
       throw Failure(.failed, "cannot make a temporary file for the index: \(error)")
     }
