@@ -239,6 +239,26 @@ struct DirectSnapshotTests {
     #expect(try push.direct().filesCopied == 0)
   }
 
+  @Test("a file is not copied for a snapshot if that would fill the disk of the cache")
+  func reserve() throws {
+    let push = try smallWorld()
+    let disk = try LoopFileSystem("ext4", mebibytes: 24, at: push.cache)
+    let free = try #require(
+      Int(
+        ByteString(tool("stat", ["-f", "-c", "%a", disk.tree.root])).text.trimmingCharacters(
+          in: .whitespacesAndNewlines)))
+    let block = try #require(
+      Int(
+        ByteString(tool("stat", ["-f", "-c", "%S", disk.tree.root])).text.trimmingCharacters(
+          in: .whitespacesAndNewlines)))
+    try tool("fallocate", ["-l", ByteString("\(free * block - 800_000)"), disk.tree.root / "full"])
+    let (result, answer) = try heldDirect(push) { try push.world.source.write("file", "changed") }
+    #expect(result.status == 1, "\(result.errorText)")
+    #expect(result.errorText.contains("cannot be copied for that"), "\(result.errorText)")
+    let tree = push.farTree(try #require(answer))
+    #expect(!tree.exists("file") && tree.exists("other"))
+  }
+
   @Test("a file that vanishes before it is sent is not in the snapshot")
   func vanished() throws {
     let push = try smallWorld()
