@@ -458,6 +458,40 @@ struct ServiceDrillTests {
     #expect(try work.names() == [])
   }
 
+  @Test(
+    "an ended command of the base leaves live data below its mounts",
+    arguments: ["", "nsenter --mount --target $PPID "])
+  func endedBase(by entering: String) throws {
+    try openShop()
+    try letServersPass()
+    let live = try Tree(making: push.place.root / "live")
+    try live.write("data", "of the live system")
+    try push.place.write(
+      "strap",
+      """
+      #!/bin/sh
+      mkdir $1/srv
+      \(entering)mount --bind \(live.root) $1/srv
+      touch $0.ready
+      sleep 60
+      """, mode: 0o755)
+    try configure("base = [\"\(push.place.root)/strap\", \"{}\"]\ncheck = [[\"/bin/true\"]]")
+    try treering(["run", "--now"])
+    let words: [ByteString] = ["drill", "shop", "--work-dir", work.root, "-c", push.place.root / "c.toml"]
+    let command = try RunningCommand(try treeringBinary(), words)
+    try PostgreSQLServer.wait(for: "the mount") { push.place.exists("strap.ready") }
+    let place = try #require(try work.names().first)
+    command.signal(SIGTERM)
+    let result = try command.wait(timeoutSeconds: 30)
+    if work.exists(place) {
+      _ = try runCommand("umount", [work.root / place / "base/srv"])
+      try tool("rm", ["-r", "--one-file-system", work.root / place])
+    }
+    #expect(result.status == 143 && live.exists("data"), "\(result.errorText)")
+    #expect(result.errorText.contains("cannot be removed") == !entering.isEmpty, "\(result.errorText)")
+    #expect(try !controlGroups().contains { $0.hasSuffix("/\(place)") })
+  }
+
   @Test("a killed drill ends all its programs, and the next one removes what it left")
   func killed() throws {
     try openShop()

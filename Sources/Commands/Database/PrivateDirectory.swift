@@ -88,10 +88,13 @@ struct PrivateDirectory {
 }
 
 extension Directory {
-  /// Removes all entries, of so many levels, also after a signal.
+  /// Removes all entries, of so many levels, also after a signal. Throws at a mount, and leaves its content.
   func removeContent(levels: Int = 256) throws(Errno) {
+    let mount = try descriptor.status().mount
     for name in try names() {
-      if try descriptor.status(of: name.span).kind == .directory {
+      let status = try descriptor.status(of: name.span)
+      guard status.mount == mount else { throw .busy }
+      if status.kind == .directory {
         guard levels > 0 else { throw .invalid }
         try directory(name.span).removeContent(levels: levels - 1)
         try descriptor.removeDirectory(name.span)

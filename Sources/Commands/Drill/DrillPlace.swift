@@ -28,8 +28,10 @@ final class DrillPlace {
 
   /// Removes everything, also after a signal.
   func remove() {
+    guard CurrentProcess.rememberedSignal != nil else { return Self.remove(directory.path) }
     // A walk ends at a signal.
-    if CurrentProcess.rememberedSignal == nil { Self.remove(directory.path) } else { directory.remove() }
+    ControlGroup.remove(named: splitLast(of: directory.path).name)
+    directory.remove()
   }
 
   /// Leaves everything for inspection, under a name that no later drill removes. Returns the path.

@@ -113,8 +113,10 @@ struct TableDrill {
     let base = try place.make("base")
     try base.openToAll()
     let words = drill.baseCommand.map { $0 == DrillConfiguration.baseWord ? base.path : Array($0.utf8) }
-    // The files of a system are for all of its users.
-    let shell = ["/bin/sh", "-c", "umask 022; exec \"$@\"", "base"].map { Array($0.utf8) }
+    // The files of a system are for all of its users. Mounts that the command leaves end with it.
+    let shell = ["/usr/bin/unshare", "--mount", "--", "/bin/sh", "-c", "umask 022; exec \"$@\"", "base"].map {
+      Array($0.utf8)
+    }
     var program = ChildProgram(
       shell + words, environment: DrillNamespaces.environment, timeoutSeconds: Self.longestBaseSeconds)
     program.joinsErrors = true
