@@ -104,6 +104,25 @@ import Testing
       try server.query("INSERT INTO numbered DEFAULT VALUES; TABLE fine; TABLE numbered", in: "again3") == "1\n1")
   }
 
+  @Test("functions, policies and tables that need unreadable tables are named, because the dump cannot be loaded")
+  func dependentsOfUnreadableParts() throws {
+    try server.make(
+      "needing",
+      """
+      CREATE TABLE closed (a int); CREATE TABLE own (a int); CREATE TABLE heir (b int) INHERITS (closed);
+      CREATE TABLE typed (c closed);
+      CREATE FUNCTION f() RETURNS SETOF closed LANGUAGE sql AS 'SELECT * FROM closed';
+      CREATE POLICY p ON own USING (EXISTS (SELECT FROM closed)); CREATE POLICY q ON closed USING (true);
+      GRANT SELECT ON own, heir, typed TO app
+      """)
+    #expect(
+      try Trial(byURL("needing")).dump.warnings == [
+        "needing: the dump does not have tables that the role may not read: public.closed",
+        "needing: the dump cannot be loaded, because these need such tables: "
+          + "function public.f(), policy p on table public.own, table public.heir, table public.typed",
+      ])
+  }
+
   @Test("databases that the role may not use are left out with a warning, unless they are named")
   func closedDatabases() throws {
     // Its own server: on a shared one, the databases of other tests come and go.

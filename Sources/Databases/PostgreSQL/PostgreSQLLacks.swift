@@ -9,7 +9,7 @@ struct PostgreSQLLacks {
   /// pg_dump(1) locks every table that it dumps, which needs the right to read it. Under a policy for rows it would
   /// see only some of them. Tables of extensions are no part of a dump, except their configuration. A view cannot be
   /// loaded without its tables.
-  private static let relations = """
+  private static let lacking = """
     WITH RECURSIVE lacking AS (
       SELECT c.oid, c.relkind FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
       WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
@@ -23,9 +23,28 @@ struct PostgreSQLLacks {
       JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = l.oid
         AND d.classid = 'pg_rewrite'::regclass
       JOIN pg_rewrite r ON r.oid = d.objid JOIN pg_class v ON v.oid = r.ev_class AND v.relkind IN ('v', 'm'))
-    SELECT l.relkind IN ('v', 'm'), n.nspname, c.relname FROM lacking l JOIN pg_class c ON c.oid = l.oid
-    JOIN pg_namespace n ON n.oid = c.relnamespace ORDER BY 2, 3
+
     """
+
+  private static let relations =
+    lacking + """
+      SELECT l.relkind IN ('v', 'm'), n.nspname, c.relname FROM lacking l JOIN pg_class c ON c.oid = l.oid
+      JOIN pg_namespace n ON n.oid = c.relnamespace ORDER BY 2, 3
+      """
+
+  /// The functions, policies and tables that need such tables and are in the dump.
+  private static let dependents =
+    lacking + """
+      SELECT DISTINCT pg_describe_object(o.class, o.oid, 0) FROM (
+        SELECT d.classid, d.objid FROM lacking l JOIN pg_class c ON c.oid = l.oid JOIN pg_type t ON t.oid = c.reltype
+        JOIN pg_depend d ON d.deptype = 'n'
+          AND d.classid IN ('pg_proc'::regclass, 'pg_policy'::regclass, 'pg_class'::regclass)
+          AND (d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid
+            OR d.refclassid = 'pg_type'::regclass AND d.refobjid IN (t.oid, t.typarray))
+        UNION SELECT 'pg_class'::regclass, i.inhrelid FROM lacking l JOIN pg_inherits i ON i.inhparent = l.oid
+      ) o (class, oid)
+      WHERE NOT EXISTS (SELECT FROM lacking l WHERE l.oid = o.oid AND o.class = 'pg_class'::regclass) ORDER BY 1
+      """
 
   /// The value of a sequence needs the right to read it; its definition does not. The first field tells whether it
   /// belongs to a table that the role may not read.
@@ -52,6 +71,8 @@ struct PostgreSQLLacks {
     let (views, tables) = try Self.objects(by: Self.relations, in: name, on: server)
     leaveOut(tables, by: "--exclude-table", "\(shown): the dump does not have tables that the role may not read")
     leaveOut(views, by: "--exclude-table", "\(shown): the dump does not have views that need these tables")
+    let dependents = try server.rows(Self.dependents, fields: 1, in: name).compactMap(\.first)
+    warn(of: dependents.map { displayName($0) }, "\(shown): the dump cannot be loaded, because these need such tables")
     let (owned, free) = try Self.objects(by: Self.sequences, in: name, on: server)
     leaveOut(owned, by: "--exclude-table-data", nil)
     leaveOut(
@@ -79,9 +100,13 @@ struct PostgreSQLLacks {
     options += objects.map {
       Array("\(option)=".utf8) + quoted($0[0], by: "\"") + [UInt8(ascii: ".")] + quoted($0[1], by: "\"")
     }
-    guard let warning, !objects.isEmpty else { return }
-    let names = objects.prefix(Self.namedObjects).map { "\(displayName($0[0])).\(displayName($0[1]))" }
-    let more = objects.count > names.count ? ", and \(objects.count - names.count) more" : ""
-    warnings.append("\(warning): " + names.joined(separator: ", ") + more)
+    guard let warning else { return }
+    warn(of: objects.map { "\(displayName($0[0])).\(displayName($0[1]))" }, warning)
+  }
+
+  private mutating func warn(of names: [String], _ warning: String) {
+    guard !names.isEmpty else { return }
+    let more = names.count > Self.namedObjects ? ", and \(names.count - Self.namedObjects) more" : ""
+    warnings.append("\(warning): " + names.prefix(Self.namedObjects).joined(separator: ", ") + more)
   }
 }
