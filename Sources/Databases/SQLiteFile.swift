@@ -14,8 +14,8 @@ struct SQLiteFile {
   /// The configured account, or else the first user, beside root, who could change the path; `nil` for this process's.
   let controller: Account?
 
-  /// The most links of root that a path may have, as in path_resolution(7).
-  private static let mostLinks = 40
+  /// The most links of root, and names `..`, that a path may have.
+  private static let mostSteps = 100
 
   /// Opens the directory. `account` is that of the operator's choice; `nil` with a choice means root.
   init(of database: DatabaseConfiguration, at path: [UInt8], for account: Account?) throws(DumpFailure) {
@@ -38,8 +38,8 @@ struct SQLiteFile {
   }
 
   private static func walk(to path: [UInt8]) throws(Errno) -> Walk {
-    var path = path
-    for _ in 0..<mostLinks {
+    var path = TreePath(parsing: path)
+    for _ in 0..<mostSteps {
       let walk = try Walk(to: path)
       guard let resolved = walk.resolved else { return walk }
       path = resolved
@@ -56,8 +56,8 @@ private struct Walk {
   var controller: Account?
   /// The first directory in which others may exchange entries of root.
   var openDirectory: [UInt8]?
-  /// The path without its first link, which is root's; `nil` if there is no link.
-  var resolved: [UInt8]?
+  /// The path without its first link, which is root's, or its first `..`; `nil` if there is neither.
+  var resolved: TreePath?
 
   init(following path: [UInt8]) throws(Errno) {
     let path = TreePath(parsing: path)
@@ -66,13 +66,16 @@ private struct Walk {
     status = try? directory.descriptor.openFollowing(name.span, .pathOnly).status()
   }
 
-  /// Follows no link of another user.
-  init(to path: [UInt8]) throws(Errno) {
-    let path = TreePath(parsing: path)
+  /// Follows no link of another user. Each link of root is read on its own, because others can follow it.
+  init(to path: TreePath) throws(Errno) {
     directory = Directory(try Descriptor.open(path: [slash], [.read, .directory]))
     for (index, component) in path.enumerated() {
       let isLast = index == path.count - 1
       name = component
+      if component.elementsEqual("..".utf8) {
+        resolved = TreePath(path.prefix(max(index - 1, 0)) + path.dropFirst(index + 1))
+        return
+      }
       status = try directory.descriptor.statusIfPresent(of: component.span)
       guard var found = status else {
         if isLast { return }
@@ -80,8 +83,9 @@ private struct Walk {
       }
       if found.kind == .symbolicLink {
         guard controller == nil, openDirectory == nil, found.user == 0 else { throw .symbolicLoop }
-        let target = try CurrentProcess.realPath(path.prefix(index + 1).absolute)
-        resolved = TreePath(path.dropFirst(index + 1)).bytes(below: target)
+        let target = try directory.descriptor.readSymbolicLink(component.span)
+        let start = target.first == slash ? TreePath() : path.prefix(index)
+        resolved = TreePath(start + TreePath(parsing: target) + path.dropFirst(index + 1))
         return
       }
       if !isLast {

@@ -67,8 +67,10 @@ import Testing
     let (place, path) = try make("wal", "secret.db")
     let home = place.path / "home"
     try tool("install", ["-d", "-o", "nobody", "-g", "nogroup", home])
-    try tool("ln", ["-s", path, home / "link.db"])
-    try tool("ln", ["-s", place.path, home / "link"])
+    for (target, link) in [(path, home / "link.db"), (place.path, home / "link")] {
+      try tool("ln", ["-s", target, link])
+      try tool("chown", ["-h", "nobody:nogroup", link])
+    }
     for link in [home / "link.db", home / "link/secret.db"] {
       let failure = try Trial(table(link)).failure.description
       #expect(failure.contains("a link of another user is not followed"), "\(failure)")
@@ -96,6 +98,15 @@ import Testing
     // Links of root lead on.
     try tool("ln", ["-s", place.path, place.path / "roots"])
     #expect(throws: Never.self) { try Trial(table(place.path / "roots/secret.db")).dump }
+    // So does a relative one, but not to a link of another user.
+    for (name, target) in [("up", "home/../secret.db"), ("self", "../\(place.path.lastComponent)/secret.db")] {
+      try tool("ln", ["-s", ByteString(target), place.path / ByteString(name)])
+      #expect(throws: Never.self) { try Trial(table(place.path / ByteString(name))).dump }
+    }
+    try tool("ln", ["-s", "home/link", place.path / "over"])
+    #expect(
+      try Trial(table(place.path / "over/secret.db")).failure.description
+        .contains("a link of another user is not followed"))
     try tool("chmod", ["777", place.path])
     #expect(
       try Trial(table(path)).failure.description.contains("others than root can change the entries of \(place.path);"))
