@@ -577,6 +577,11 @@ struct RunTests {
     let fourth = try run(world, command: ["schedule", "--systemd"]).outputText
     #expect(fourth.contains("\nRestrictNamespaces=no\n") && fourth.contains("CAP_LEASE CAP_SYS_CHROOT\n"), "\(fourth)")
     #expect(fourth.contains("\nReadWritePaths=/run\nReadWritePaths=-/etc/lvm\n"))
+    // An SQLite database is read as its owner, in a mount namespace.
+    try configure(world, "[[database]]\nname = \"app\"\nkind = \"sqlite\"\npath = \"/srv/app.db\"\n")
+    let fifth = try run(world, command: ["schedule", "--systemd"]).outputText
+    #expect(fifth.contains("\nRestrictNamespaces=no\n") && fifth.contains("\nMemoryDenyWriteExecute=yes\n"), "\(fifth)")
+    #expect(fifth.contains("CAP_LEASE CAP_SETUID CAP_SETGID CAP_SETPCAP CAP_KILL\n"), "\(fifth)")
     try run(world, command: ["schedule"], status: 2)
     try run(world, command: ["schedule", "--cron", "--systemd"], status: 2)
   }

@@ -29,6 +29,10 @@ struct ScheduledJob {
   private var rehearses = false
   /// True if runs make frozen snapshots, and a mount namespace for them.
   private var freezes = false
+  /// True if programs of databases run as other users.
+  private var becomesUsers = false
+  /// True if they do so in a mount namespace.
+  private var dumpsFiles = false
 
   /// A job for any machine with the configuration at its usual place.
   init(program: String) {
@@ -69,6 +73,9 @@ struct ScheduledJob {
     for case let archive? in settings.databases.map(\.archive) {
       writablePaths.append("-" + (try plain(Array(archive.utf8))))
     }
+    dumpsFiles = dumpsFiles || settings.databases.contains { $0.kind == .sqlite }
+    becomesUsers =
+      becomesUsers || dumpsFiles || !settings.sites.isEmpty || settings.databases.contains { $0.user != nil }
     if let directory = settings.plan.map(\.directory) {
       if let directory { writablePaths.append("-" + (try plain(Array(directory.utf8)))) } else { keepsPlan = true }
     }
@@ -169,9 +176,9 @@ struct ScheduledJob {
     // A drill makes namespaces and control groups, and runs servers as their accounts and programs that compile code.
     let forbidden = rehearses ? "no" : "yes"
     let more =
-      rehearses
-      ? " CAP_SETUID CAP_SETGID CAP_SETPCAP CAP_KILL CAP_NET_ADMIN CAP_NET_BIND_SERVICE CAP_NET_RAW CAP_SYS_CHROOT"
-        + " CAP_AUDIT_WRITE" : freezes ? " CAP_SYS_CHROOT" : ""
+      (rehearses || becomesUsers ? " CAP_SETUID CAP_SETGID CAP_SETPCAP CAP_KILL" : "")
+      + (rehearses ? " CAP_NET_ADMIN CAP_NET_BIND_SERVICE CAP_NET_RAW CAP_SYS_CHROOT CAP_AUDIT_WRITE" : "")
+      + (freezes && !rehearses ? " CAP_SYS_CHROOT" : "")
     let paths =
       (repositories.map { repositories.count == 1 ? $0 : "-\($0)" } + writablePaths).map { "ReadWritePaths=\($0)\n" }
       .joined()
@@ -192,7 +199,7 @@ struct ScheduledJob {
       MemoryDenyWriteExecute=\(forbidden)
       NoNewPrivileges=yes
       RestrictRealtime=yes
-      RestrictNamespaces=\(freezes ? "no" : forbidden)
+      RestrictNamespaces=\(freezes || dumpsFiles ? "no" : forbidden)
       RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6\(rehearses ? " AF_NETLINK" : "")
       SystemCallArchitectures=native
       CapabilityBoundingSet=CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_CHOWN CAP_FOWNER CAP_FSETID CAP_MKNOD CAP_SETFCAP CAP_SYS_ADMIN CAP_SYS_PTRACE CAP_LEASE\(more)
