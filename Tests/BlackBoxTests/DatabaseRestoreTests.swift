@@ -195,6 +195,38 @@ struct DatabaseRestoreTests {
     for name in ["keys", "keys_back"] { try server.query(ByteString("DROP DATABASE \(name)")) }
   }
 
+  @Test("PostgreSQL: comments on foreign keys and event triggers that refuse changes are loaded, in one transaction")
+  func postgreSQLOrder() throws {
+    let server = try PostgreSQLServer.shared()
+    try server.make(
+      "ordered",
+      """
+      CREATE TABLE other (i INT PRIMARY KEY); INSERT INTO other VALUES (1);
+      CREATE TABLE t (i INT, v TEXT, CONSTRAINT c_p FOREIGN KEY (i) REFERENCES other); INSERT INTO t VALUES (1, 'one');
+      COMMENT ON CONSTRAINT c_p ON t IS 'of a key';
+      CREATE FUNCTION refuse() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no DDL here'; END $$;
+      CREATE EVENT TRIGGER refuses ON ddl_command_start EXECUTE FUNCTION refuse()
+      """)
+    try configure(postgreSQL(server, ["ordered"]))
+    try treering(["run"])
+    try treering(load("--as", "ordered_new"))
+    try server.make("ordered_empty", "")
+    try treering(load("--as", "ordered_empty"))
+    for name in ["ordered_new", "ordered_empty"] {
+      let query = "SELECT conname, obj_description(oid) FROM pg_constraint WHERE contype = 'f'"
+      #expect(try server.query(ByteString(query), in: ByteString(name)) == "c_p|of a key")
+      #expect(try server.query("SELECT evtname FROM pg_event_trigger", in: ByteString(name)) == "refuses")
+    }
+    // A key that cannot be made leaves an empty database empty.
+    try server.make("ordered_empty", "")
+    try server.query("ALTER EVENT TRIGGER refuses DISABLE; ALTER TABLE t DISABLE TRIGGER ALL", in: "ordered")
+    try server.query("INSERT INTO t VALUES (2, 'two')", in: "ordered")
+    try treering(["run", "--now"])
+    #expect(try treering(load("--as", "ordered_empty"), status: 3).errorText.contains("c_p"))
+    #expect(try server.query("SELECT count(*) FROM pg_class WHERE relname = 't'", in: "ordered_empty") == "0")
+    for name in ["ordered", "ordered_new", "ordered_empty"] { try server.query(ByteString("DROP DATABASE \(name)")) }
+  }
+
   @Test("PostgreSQL: a killed load leaves no database of the wanted name, and the next load warns of the rest")
   func postgreSQLKilled() throws {
     let server = try PostgreSQLServer.shared()
@@ -359,6 +391,8 @@ struct DatabaseRestoreTests {
     #expect(try server.query(mark) == "1")
     let next = try treering(load("--json"), status: 1)
     #expect(next.errorText.contains("incomplete, because a load was killed or still runs: torn"), "\(next.errorText)")
+    let run = try treering(["run", "--now"], status: 3)
+    #expect(run.errorText.contains("\"torn\" is incomplete, because a load was killed"), "\(run.errorText)")
     let beside = try #require(try targets(next).first)
     #expect(try beside != "torn" && server.query("SELECT COUNT(*) FROM t", in: ByteString(beside)) == "100")
     #expect(try server.query("SHOW TABLES", in: ByteString(beside)) == "t")
@@ -366,6 +400,23 @@ struct DatabaseRestoreTests {
     #expect(try targets(treering(load("--json"))) == ["torn"])
     #expect(try server.query("SHOW TABLES", in: "torn") == "t")
     try server.query("DROP DATABASE torn")
+  }
+
+  @Test("MariaDB: a load works where each table needs a primary key, and a half-loaded database is not in the dump")
+  func mariaDBPrimaryKeys() throws {
+    let server = try MariaDBServer()
+    for name in ["keyed", "half"] { try server.make(name, "CREATE TABLE t (i INT PRIMARY KEY)") }
+    try server.query("CREATE TABLE treering_unfinished_load (i INT)", in: "half")
+    try configure(
+      "[[database]]\nname = \"pg\"\nkind = \"mysql\"\nsocket = \"\(server.socket)\"\nuser = \"mysql\"\n")
+    let run = try treering(["run"], status: 1)
+    #expect(run.errorText.contains("not in the dump: incomplete, because a load was killed or still runs: half;"))
+    let snapshot = try #require(try world.snapshotNames().first)
+    let names = try world.repository.names(snapshot / "databases/pg")
+    #expect(names.contains("keyed") && !names.contains("half"), "\(names)")
+    try server.query("DROP DATABASE keyed; DROP DATABASE half; SET GLOBAL innodb_force_primary_key = 1")
+    try treering(["database", "restore", "pg", "--into", "configured", "--yes", "keyed"])
+    #expect(try server.query("SHOW TABLES", in: "keyed") == "t")
   }
 
   // MARK: Others

@@ -19,6 +19,36 @@ import Testing
     #expect(PostgreSQLLoader.version(inList: bytes("; nothing")) == nil)
   }
 
+  @Test("a load leaves out foreign keys to tables that the dump lacks, and their comments")
+  func order() {
+    let list = """
+      ; Archive created at 2026-11-30 12:00:00 UTC
+      7; 2615 16385 SCHEMA - x postgres
+      2; 3079 16479 EXTENSION - pg_trgm\u{20}
+      218; 1259 16397 TABLE public FK CONSTRAINT postgres
+      3290; 2606 16401 CONSTRAINT public other other_pkey postgres
+      ;\tdepends on: 218
+      3288; 1259 16407 INDEX public ok postgres
+      ;\tdepends on: 218
+      3297; 2606 16411 FK CONSTRAINT public t t_i_fkey postgres
+      ;\tdepends on: 219 7
+      3461; 0 0 COMMENT public CONSTRAINT t_i_fkey ON t postgres
+      ;\tdepends on: 3297
+      3298; 2606 16421 FK CONSTRAINT public t t_j_fkey postgres
+      ;\tdepends on: 3290 218 219
+      3462; 0 0 COMMENT public CONSTRAINT t_j_fkey ON t postgres
+      ;\tdepends on: 3298
+      3300; 2606 16426 FK CONSTRAINT public t t_l_fkey postgres
+      ;\tdepends on: 219 3288 218
+      3305; 2606 16568 FK CONSTRAINT public se se_i_fkey postgres
+      ;\tdepends on: 2 226
+      """
+    let order = PostgreSQLLoadOrder(list: bytes(list))
+    #expect(order.lacks.map { text($0) } == ["public t t_i_fkey postgres"])
+    let ids = text(order.text).split(separator: "\n").map { String($0.prefix { $0 != ";" }) }
+    #expect(ids == ["7", "2", "218", "3290", "3288", "3298", "3462", "3300", "3305"])
+  }
+
   @Test("a value that imitates a statement is no statement")
   func statements() {
     let script = #"""

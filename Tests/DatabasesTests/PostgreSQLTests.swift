@@ -123,6 +123,21 @@ import Testing
       ])
   }
 
+  @Test("a database whose load has not ended is left out with a warning")
+  func unfinished() throws {
+    let server = try PostgreSQLServer()
+    let half = "shop_20261130_140330_unfinished"
+    for name in ["shop", half] { try server.make(name, "CREATE TABLE t (i int)") }
+    let trial = try Trial(
+      "kind = \"postgresql\"\nsocket = \"\(server.directory)\"\nport = \(server.port)\nuser = \"postgres\"\n")
+    let warnings = try trial.dump.warnings
+    #expect(
+      warnings == [
+        "not in the dump: incomplete, because a load was killed or still runs: \(half); if none runs, drop it"
+      ])
+    #expect(try trial.tree.names().contains("shop") && !trial.tree.exists(ByteString(half)))
+  }
+
   @Test("databases that the role may not use are left out with a warning, unless they are named")
   func closedDatabases() throws {
     // Its own server: on a shared one, the databases of other tests come and go.

@@ -57,8 +57,7 @@ struct MySQLLoader: DumpLoading {
       }
       throw failure
     }
-    let unfinished = try server.tables().filter { $0.name == DumpJoiner.unfinished }.map(\.database)
-    return LoadResult(warnings: LoadOptions.warning(ofUnfinished: unfinished).map { [$0] } ?? [])
+    return LoadResult(warnings: LoadOptions.warning(ofUnfinished: try server.unfinished()).map { [$0] } ?? [])
   }
 }
 
@@ -98,7 +97,7 @@ struct DumpJoiner {
         }
         try append(parts[1], of: directory, to: joined, renaming: rename.changesNothing ? nil : rename)
         guard marksUnfinished, parts[1].elementsEqual("database.sql".utf8) else { continue }
-        try append("CREATE TABLE ", rename.newName, " (i INT);\n", to: joined)
+        try append("CREATE TABLE ", rename.newName, " (i INT PRIMARY KEY);\n", to: joined)
       }
     }
     for (_, newName) in databases where marksUnfinished { try append("DROP TABLE ", newName, ";\n", to: joined) }

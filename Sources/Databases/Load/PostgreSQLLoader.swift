@@ -82,16 +82,8 @@ struct PostgreSQLLoader: DumpLoading {
     let dump = DumpDirectory(directory, path: path, account: tools.account, name: tools.name)
     if options.makesRoles { try makeRoles(of: dump, into: &result) }
     for step in steps { try load(step, from: dump, options, into: &result) }
-    if let warning = LoadOptions.warning(ofUnfinished: try unfinished()) { result.warnings.append(warning) }
+    if let warning = LoadOptions.warning(ofUnfinished: try server.unfinished()) { result.warnings.append(warning) }
     return result
-  }
-
-  /// The databases of loads that have not ended and do not run.
-  private func unfinished() throws(DumpFailure) -> [[UInt8]] {
-    let query =
-      "SELECT datname FROM pg_database d WHERE datname ~ '_[0-9]{8}_[0-9]{6}\(LoadOptions.unfinished)$' "
-      + "AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid) ORDER BY 1"
-    return try server.rows(query, fields: 1, in: server.firstDatabase).compactMap(\.first)
   }
 
   private func load(
@@ -141,52 +133,15 @@ struct PostgreSQLLoader: DumpLoading {
   private func restore(
     _ part: DumpDirectory, into name: [UInt8], inOneTransaction: Bool, _ options: LoadOptions
   ) throws(DumpFailure) -> [String] {
-    let setting = server.setting(for: server.firstDatabase, directory: part.directory)
-    let list = try tools.run([programs.restore] + words("--list", Tools.directoryPath), setting).output
-    let lines = list.split(separator: 10).map(Array.init)
-    let keys = lines.filter { Self.foreignKey(in: $0) != nil }
-    func restore(_ lines: [[UInt8]], inOneTransaction: Bool) throws(DumpFailure) {
-      try self.restore(lines, of: part, into: name, inOneTransaction: inOneTransaction, options)
-    }
-    try restore(lines.filter { Self.foreignKey(in: $0) == nil }, inOneTransaction: inOneTransaction)
-    guard !keys.isEmpty else { return [] }
-    func lacksTable(_ failure: DumpFailure) -> Bool {
-      failure.lastLines.contains { $0.contains("ERROR:  relation ") && $0.hasSuffix("does not exist") }
-    }
-    do throws(DumpFailure) { try restore(keys, inOneTransaction: true) } catch {
-      guard lacksTable(error) else { throw error }
-      var lacks: [String] = []
-      for key in keys {
-        do throws(DumpFailure) { try restore([key], inOneTransaction: true) } catch {
-          guard lacksTable(error), let shown = Self.foreignKey(in: key) else { throw error }
-          lacks.append("without the foreign key \(displayName(shown)), whose other table is not in the dump")
-        }
-      }
-      return lacks
-    }
-    return []
-  }
-
-  /// The schema, table, name and owner of a foreign key in a line of `pg_restore --list`; `nil` for another object.
-  private static func foreignKey(in line: [UInt8]) -> [UInt8]? {
-    let parts = line.split(separator: 32, maxSplits: 3, omittingEmptySubsequences: false)
-    let kind = Array("FK CONSTRAINT ".utf8)
-    guard line.first != UInt8(ascii: ";"), parts.count == 4, parts[3].starts(with: kind) else { return nil }
-    return Array(parts[3].dropFirst(kind.count))
-  }
-
-  /// Loads the objects of some lines of `pg_restore --list`.
-  private func restore(
-    _ lines: [[UInt8]], of part: DumpDirectory, into name: [UInt8], inOneTransaction: Bool, _ options: LoadOptions
-  ) throws(DumpFailure) {
+    var setting = server.setting(for: server.firstDatabase, directory: part.directory)
+    let list = try tools.run([programs.restore] + words("--list", "--verbose", Tools.directoryPath), setting).output
+    let order = PostgreSQLLoadOrder(list: list)
     var command = [programs.restore] + words("--exit-on-error", "--no-password", "--use-list=/dev/fd/0")
     command += inOneTransaction ? words("--single-transaction") : words("--jobs=\(target.jobs)")
     if options.leavesOwners { command += words("--no-owner", "--no-privileges") }
     command += [Array("--dbname=".utf8) + server.connectionString(for: name)] + words(Tools.directoryPath)
     do {
-      var setting = server.setting(for: server.firstDatabase, directory: part.directory)
-      let list = Array(lines.joined(separator: [10])) + [10]
-      setting.input = try Password.secretFile(list, of: target, for: tools.account)
+      setting.input = try Password.secretFile(order.text, of: target, for: tools.account)
       _ = try tools.run(command, setting)
     } catch {
       var failure = server.explained(error)
@@ -197,6 +152,9 @@ struct PostgreSQLLoader: DumpLoading {
         failure.hint = "a newer pg_dump made this dump: load it into a server of that version, or a newer one"
       }
       throw failure
+    }
+    return order.lacks.map {
+      "without the foreign key \(displayName($0)), whose other table is not in the dump"
     }
   }
 

@@ -17,10 +17,10 @@ struct MySQLDump {
   }
 
   func make() throws(DumpFailure) -> DumpResult {
-    let chosen = try choose(from: try server.databases())
+    var result = DumpResult()
+    let chosen = try choose(from: try server.databases(), warnings: &result.warnings)
     try target.checkSpace(forBytes: chosen.reduce(0) { $0 + $1.byteCount })
     let names = chosen.map(\.name)
-    var result = DumpResult()
     var options = try server.options().map { Array($0.utf8) }
     options += database.excludeTables.map { Array("--ignore-table=\($0)".utf8) }
     if let prefix = database.tablePrefix {
@@ -34,11 +34,22 @@ struct MySQLDump {
     return result
   }
 
+  /// The databases to dump. One that is half loaded is left out with a warning, unless it is named.
   private func choose(
-    from all: [(name: [UInt8], byteCount: UInt64)]
+    from all: [(name: [UInt8], byteCount: UInt64)], warnings: inout [String]
   ) throws(DumpFailure) -> [(name: [UInt8], byteCount: UInt64)] {
-    guard let names = database.databases else { return all }
+    let unfinished = Set(try server.unfinished())
+    guard let names = database.databases else {
+      let left = all.map(\.name).filter(unfinished.contains)
+      warnings += LoadOptions.warning(ofUnfinished: left).map { ["not in the dump: " + $0] } ?? []
+      return all.filter { !unfinished.contains($0.name) }
+    }
     return try names.map { name throws(DumpFailure) in
+      if unfinished.contains(Array(name.utf8)) {
+        throw DumpFailure(
+          name: tools.name, reason: "the database \"\(name)\" is incomplete, because a load was killed or still runs",
+          hint: "if none runs, drop it, and load the dump again")
+      }
       guard let found = all.first(where: { $0.name.elementsEqual(name.utf8) }) else {
         throw DumpFailure(
           name: tools.name, reason: "the server has no database \"\(name)\", or the role may not see it")

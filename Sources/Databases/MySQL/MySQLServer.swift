@@ -172,6 +172,11 @@ struct MySQLServer {
     }
   }
 
+  /// The databases of loads that have not ended.
+  func unfinished() throws(DumpFailure) -> [[UInt8]] {
+    try tables().filter { $0.name == DumpJoiner.unfinished }.map(\.database)
+  }
+
   /// The privileges of the role.
   func grants() throws(DumpFailure) -> MySQLGrants {
     // The client doubles each backslash.

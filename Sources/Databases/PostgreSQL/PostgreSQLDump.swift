@@ -41,13 +41,17 @@ struct PostgreSQLDump {
     return result
   }
 
-  /// The databases to dump. Databases that the role may not use are left out with a warning, unless they are named.
+  /// The databases to dump. Databases that the role may not use, and those of
+  /// loads that have not ended, are left out with a warning, unless they are named.
   private func choose(
     from all: [PostgreSQLServer.Found], warnings: inout [String]
   ) throws(DumpFailure) -> [PostgreSQLServer.Found] {
     guard let names = database.databases else {
-      for found in all where !found.mayConnect { warnings.append(noConnection(to: found.name)) }
-      return all.filter(\.mayConnect)
+      let unfinished = try server.unfinished(orRun: true)
+      warnings += LoadOptions.warning(ofUnfinished: unfinished).map { ["not in the dump: " + $0] } ?? []
+      let whole = all.filter { !unfinished.contains($0.name) }
+      for found in whole where !found.mayConnect { warnings.append(noConnection(to: found.name)) }
+      return whole.filter(\.mayConnect)
     }
     return try names.map { name throws(DumpFailure) in
       guard let found = all.first(where: { $0.name.elementsEqual(name.utf8) }) else {

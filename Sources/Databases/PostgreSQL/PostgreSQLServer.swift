@@ -79,6 +79,14 @@ struct PostgreSQLServer {
     return stride(from: 0, to: all.count - all.count % fields, by: fields).map { all[$0..<$0 + fields] }
   }
 
+  /// The databases of loads that have not ended: of those that were killed, and `orRun` of those that run, too.
+  func unfinished(orRun: Bool = false) throws(DumpFailure) -> [[UInt8]] {
+    let query =
+      "SELECT datname FROM pg_database d WHERE datname ~ '_[0-9]{8}_[0-9]{6}\(LoadOptions.unfinished)$' "
+      + (orRun ? "" : "AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid) ") + "ORDER BY 1"
+    return try rows(query, fields: 1, in: firstDatabase).compactMap(\.first)
+  }
+
   /// A failure with a remedy for the most common reasons.
   func explained(_ failure: DumpFailure) -> DumpFailure {
     var failure = failure
