@@ -97,17 +97,19 @@ struct DumpJoiner {
         }
         try append(parts[1], of: directory, to: joined, renaming: rename.changesNothing ? nil : rename)
         guard marksUnfinished, parts[1].elementsEqual("database.sql".utf8) else { continue }
-        try append("CREATE TABLE ", rename.newName, " (i INT PRIMARY KEY);\n", to: joined)
+        try append("CREATE TABLE ", ofMarkIn: rename.newName, " (i INT PRIMARY KEY);\n", to: joined)
       }
     }
-    for (_, newName) in databases where marksUnfinished { try append("DROP TABLE ", newName, ";\n", to: joined) }
+    for (_, newName) in databases where marksUnfinished {
+      try append("DROP TABLE ", ofMarkIn: newName, ";\n", to: joined)
+    }
     try dump.attempt("read") { () throws(Errno) in try joined.descriptor.seek(to: 0) }
     return joined
   }
 
   /// A statement about the mark of a database.
   private func append(
-    _ begin: String, _ database: [UInt8], _ end: String, to joined: SharedFile
+    _ begin: String, ofMarkIn database: [UInt8], _ end: String, to joined: SharedFile
   ) throws(DumpFailure) {
     let table = quoted(database, by: "`") + [UInt8(ascii: ".")] + quoted(Self.unfinished, by: "`")
     try dump.attempt("write") { () throws(Errno) in

@@ -30,7 +30,7 @@ extension S3Store {
 
   /// Throws if the bucket has no object lock, or no versions.
   func requireObjectLock() throws(Failure) {
-    func require(_ query: String, _ element: String, _ lacks: String) throws(Failure) {
+    func require(_ query: String, element: String, lacking lacks: String) throws(Failure) {
       let answer = try send(Call(query: [(query, "")]))
       let value = answer.status == 200 ? S3Document(answer.body).first(element) : nil
       guard answer.status == 200 || answer.status == 404 else {
@@ -42,8 +42,8 @@ extension S3Store {
           hint: "switch it on at the provider, or let treering init make a new bucket")
       }
     }
-    try require("object-lock", "ObjectLockEnabled", "object lock")
-    try require("versioning", "Status", "versions")
+    try require("object-lock", element: "ObjectLockEnabled", lacking: "object lock")
+    try require("versioning", element: "Status", lacking: "versions")
   }
 
   /// Extends all locks when half of their time has passed.
