@@ -8,8 +8,11 @@ import Testing
 
   init() throws { server = try PostgreSQLServer.shared() }
 
-  private func bySocket(_ more: String = "") -> String {
-    "kind = \"postgresql\"\nsocket = \"\(server.directory)\"\nport = \(server.port)\nuser = \"postgres\"\n" + more
+  /// The connection to `server`, or to the one that the tests share: there, the databases of others come and go.
+  private func bySocket(_ more: String = "", of server: PostgreSQLServer? = nil) -> String {
+    let server = server ?? self.server
+    return "kind = \"postgresql\"\nsocket = \"\(server.directory)\"\nport = \(server.port)\n"
+      + "user = \"postgres\"\n" + more
   }
 
   private func byURL(_ database: String, _ more: String = "") -> String {
@@ -19,6 +22,7 @@ import Testing
 
   @Test("a dump has every row, and another server gets it back")
   func wholeDump() throws {
+    let server = try PostgreSQLServer()
     let name = "a \"b\" /c'%é"
     try server.make(
       name,
@@ -27,7 +31,7 @@ import Testing
       CREATE SCHEMA "DATA"; CREATE TABLE "DATA".t (b bytea); INSERT INTO "DATA".t VALUES ('\\x00ff');
       SELECT lo_from_bytea(0, 'large');
       """)
-    let trial = try Trial(bySocket())
+    let trial = try Trial(bySocket(of: server))
     let dump = try trial.dump
     #expect(dump.warnings == [] && dump.point?.hasPrefix("LSN ") == true && dump.ended > dump.began)
     let directory = "a \"b\" %2Fc'%25é"
@@ -128,8 +132,7 @@ import Testing
     let server = try PostgreSQLServer()
     let half = "shop_20261130_140330_unfinished"
     for name in ["shop", half] { try server.make(name, "CREATE TABLE t (i int)") }
-    let trial = try Trial(
-      "kind = \"postgresql\"\nsocket = \"\(server.directory)\"\nport = \(server.port)\nuser = \"postgres\"\n")
+    let trial = try Trial(bySocket(of: server))
     let warnings = try trial.dump.warnings
     #expect(
       warnings == [
@@ -140,7 +143,6 @@ import Testing
 
   @Test("databases that the role may not use are left out with a warning, unless they are named")
   func closedDatabases() throws {
-    // Its own server: on a shared one, the databases of other tests come and go.
     let server = try PostgreSQLServer()
     try server.make("closed", "")
     try server.make("private", "")
