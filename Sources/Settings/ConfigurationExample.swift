@@ -362,7 +362,7 @@ extension Configuration {
     # storage_class = "STANDARD_IA"
     # The class of packs with nothing but contents of files, GLACIER or DEEP_ARCHIVE; a restore must thaw them first.
     # archive_class = "DEEP_ARCHIVE"
-    # The object lock of all that is written, which is extended in time: nobody can remove it before it ends.
+    # The lock of each stored object. Pushes extend it in time. By default no key can remove an object before that.
     # lock = "30d"
     # lock_mode = "compliance"
 

@@ -57,7 +57,7 @@ public struct RemoteConfiguration: Sendable, Equatable {
 }
 
 extension RemoteConfiguration {
-  /// The mode of an object lock. Nobody can shorten one of `compliance`; an account with the right to bypass it can
+  /// The mode of an object lock. A lock of `compliance` cannot be shortened; an account with the right to bypass it can
   /// shorten one of `governance`.
   public enum LockMode: String, CaseIterable, Sendable { case compliance, governance }
 

@@ -149,7 +149,8 @@ extension RestoreMerge {
     return work.links.first(for: RestoredInode(group: group, digest: row.digest), orSet: own) == nil
   }
 
-  /// What a new file would keep of the snapshot's metadata. An empty one shows it, so that no content is written again.
+  /// The metadata that a new file would keep of the snapshot's. An empty file shows them, so that no content is written
+  /// again.
   private func trial(
     of row: FileRow
   ) throws(Errno) -> (metadata: Metadata, attributes: AttributeBlock, gaps: MetadataGaps) {
@@ -182,8 +183,8 @@ extension RestoreMerge {
     return true
   }
 
-  /// False for a file of another owner: he may have it open, and write to it when it is the snapshot's file. A user other
-  /// than root cannot correct it either.
+  /// False for a file of another owner, who may have it open, and could write to it afterwards. A user other than root
+  /// cannot correct it either.
   func mayCorrect(_ present: FileStatus, row: FileRow) throws(Errno) -> Bool {
     func owner(_ metadata: Metadata) -> [UInt32] { [metadata.user, metadata.group] }
     let isOwn =

@@ -21,13 +21,9 @@ extension S3Store {
 
   public func requestThaw(of pack: Digest) throws {
     let name = ObjectName(.data, pack)
-    let body = Array(
-      ("<RestoreRequest xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Days>\(Self.thawDays)</Days>"
-        + "<GlacierJobParameters><Tier>Standard</Tier></GlacierJobParameters></RestoreRequest>").utf8)
     let answer = try send(
-      Call(
-        method: "POST", key: key(name.path), query: [("restore", "")], headers: Self.digestHeaders(of: body),
-        body: body))
+      "<Days>\(Self.thawDays)</Days><GlacierJobParameters><Tier>Standard</Tier></GlacierJobParameters>",
+      as: "RestoreRequest", to: "restore", of: name, by: "POST")
     let isUnderWay = S3Document(answer.body).first("Code") == "RestoreAlreadyInProgress"
     guard [200, 202].contains(answer.status) || isUnderWay else {
       throw failure("request the thaw of \(name)", because: answer)

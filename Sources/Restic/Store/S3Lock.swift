@@ -15,7 +15,7 @@ public struct ObjectLock: Sendable {
   fileprivate static let strongest = "COMPLIANCE"
 }
 
-/// Object lock: nobody who has this machine's key can remove what was written.
+/// Object lock: this machine's key cannot remove a stored object, and neither can a thief of the key.
 extension S3Store {
   /// The headers that lock a new version of an object.
   var lockHeaders: [(name: String, value: String)] {
@@ -80,13 +80,9 @@ extension S3Store {
 
   private func extendLock(of name: ObjectName, to seconds: Int64, in mode: String) throws {
     try checkForSignal()
-    let body = Array(
-      ("<Retention xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Mode>\(mode)</Mode>"
-        + "<RetainUntilDate>\(Self.text(of: seconds))</RetainUntilDate></Retention>").utf8)
     let answer = try send(
-      Call(
-        method: "PUT", key: key(name.path), query: [("retention", "")], headers: Self.digestHeaders(of: body),
-        body: body))
+      "<Mode>\(mode)</Mode><RetainUntilDate>\(Self.text(of: seconds))</RetainUntilDate>", as: "Retention",
+      to: "retention", of: name, by: "PUT")
     // Another process may have removed the file. A longer lock of an earlier configuration cannot be shortened.
     if answer.status == 200 || answer.status == 404 { return }
     if answer.status == 403, try isLocked(name, until: seconds, in: mode) { return }

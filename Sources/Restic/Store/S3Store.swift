@@ -206,6 +206,17 @@ public final class S3Store: ObjectStore {
     guard answer.status == 200 else { throw failure("write \(name)", because: answer) }
   }
 
+  /// Sends an element of S3's name space about an object.
+  func send(
+    _ content: String, as element: String, to query: String, of name: ObjectName, by method: String
+  ) throws(Failure) -> HTTPClient.Answer {
+    let nameSpace = "http://s3.amazonaws.com/doc/2006-03-01/"
+    let body = Array("<\(element) xmlns=\"\(nameSpace)\">\(content)</\(element)>".utf8)
+    return try send(
+      Call(
+        method: method, key: key(name.path), query: [(query, "")], headers: Self.digestHeaders(of: body), body: body))
+  }
+
   static func digestHeaders(of body: [UInt8]) -> [(name: String, value: String)] {
     S3Signature.contentMD5(of: body).map { [("content-md5", $0)] } ?? []
   }
