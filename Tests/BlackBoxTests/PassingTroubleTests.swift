@@ -61,6 +61,20 @@ struct PassingTroubleTests {
     try world.expectFaithful(try world.snapshot())
   }
 
+  @Test("attributes for which the disk has no room for a moment are stored", arguments: ["f", "d"])
+  func attributes(of name: ByteString) throws {
+    let world = try World()
+    try world.source.makeDirectory("d")
+    try world.source.write("f", "text")
+    try world.source.setAttribute(name, "user.note", [1])
+    let stored = world.pendingTree / "localhost" / world.source.root / name
+    let (result, log) = try world.snapshotWithFailingCalls(["fsetxattr:error=ENOSPC:when=1"], on: [stored])
+    #expect(result.status == 0, "\(result.errorText)")
+    #expect(log.first?.contains("ENOSPC") == true)
+    let tree = world.repository.root / World.timeOfFailingCalls / "localhost" / world.source.root
+    #expect(try differences(world.source.root, tree) == [])
+  }
+
   @Test("a name that a directory's listing gives twice is stored once")
   func repeatedName() throws {
     let world = try World()

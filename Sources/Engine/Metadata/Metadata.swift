@@ -203,18 +203,24 @@ private struct MetadataSetter {
       }
     } catch { try note(error, kind: .attributes, into: &gaps) }
     for (name, value) in wanted {
+      let attribute = ExtendedAttribute(name: name, value: value)
       do throws(Errno) {
-        try target.setExtendedAttribute(ExtendedAttribute(name: name, value: value), by: access)
-        // Some file systems accept attributes that they do not keep.
-        if try target.extendedAttribute(name, by: access) != value { gaps.add(.attributes, because: nil) }
+        try target.setExtendedAttribute(attribute, by: access)
       } catch {
-        // ext4 gives this error if an inode's attributes do not fit into their block.
-        if error == .noSpace, (try? target.fileSystem())?.hasRoom == true {
-          gaps.add(.attributes, because: error)
-        } else {
+        // ext4 gives ENOSPC, too, if an inode's attributes do not fit into their block, and then gives it again.
+        guard error == .noSpace, (try? target.fileSystem())?.hasRoom == true else {
           try note(error, kind: .attributes, into: &gaps)
+          continue
+        }
+        guard (try? target.setExtendedAttribute(attribute, by: access)) != nil else {
+          gaps.add(.attributes, because: error)
+          continue
         }
       }
+      do throws(Errno) {
+        // Some file systems accept attributes that they do not keep.
+        if try target.extendedAttribute(name, by: access) != value { gaps.add(.attributes, because: nil) }
+      } catch { try note(error, kind: .attributes, into: &gaps) }
     }
   }
 
