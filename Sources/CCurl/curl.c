@@ -181,6 +181,12 @@ void tr_http_session_free(tr_http_session *session) {
   free(session);
 }
 
+void tr_http_session_trim(tr_http_session *session, size_t capacity) {
+  if (session->body.capacity <= capacity) return;
+  free(session->body.start);
+  memset(&session->body, 0, sizeof session->body);
+}
+
 static enum tr_http_end end_of(CURLcode result) {
   switch (result) {
     case CURLE_OK: return TR_HTTP_ANSWERED;

@@ -154,8 +154,9 @@ struct DrillCommand: RunnableCommand {
     do {
       let store =
         try remote.map {
-          try CommonOptions.openStore(at: RemoteTarget(remote: $0, connection: connection, options: common))
-        } ?? common.openStore(connection: connection, allowsRate: common.repository == nil)
+          try CommonOptions.openStore(
+            at: RemoteTarget(remote: $0, connection: connection, options: common), fromCache: false)
+        } ?? common.openStore(connection: connection, allowsRate: common.repository == nil, fromCache: false)
       let drill = SampleDrill(
         store: store, size: SampleSize(files: files ?? 100), seed: seed, parent: parent, now: now,
         threads: threads.count, common: common)

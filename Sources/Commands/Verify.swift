@@ -47,7 +47,7 @@ struct VerifyCommand: RunnableCommand {
   @OptionGroup var common: CommonOptions
 
   func execute() throws -> ExitStatus {
-    let (store, list) = try common.openList(connection: connection, allowsRate: true)
+    let (store, list) = try common.openList(connection: connection, allowsRate: true, fromCache: false)
     let names = try names(in: list, of: store)
     if let repairFrom { try checkRepair(of: store, from: repairFrom) }
     let start = Clock.now()

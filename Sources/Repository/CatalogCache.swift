@@ -1,6 +1,6 @@
 public import Catalog
 public import Model
-internal import Posix
+public import Posix
 
 /// The catalogs of a remote, as the memory of a machine that takes snapshots without a local repository.
 ///
@@ -48,7 +48,8 @@ public struct CatalogCache {
     }
   }
 
-  private static func makeDirectories(above path: [UInt8]) throws(Errno) {
+  /// Makes the directories on the way to a path in the user's cache directory.
+  public static func makeDirectories(above path: [UInt8]) throws(Errno) {
     let parent = splitLast(of: path).parent
     do throws(Errno) {
       _ = try Descriptor.open(path: parent, [.pathOnly, .directory])

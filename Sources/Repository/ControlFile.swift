@@ -22,7 +22,13 @@ public struct ControlFile {
 
   /// The whole content, at most `limit` bytes. `nil` if there is no such file.
   public func read(limit: Int) throws(Errno) -> [UInt8]? {
-    do { return try directory.descriptor.openToRead(name.span).readToEnd(limit: limit) } catch {
+    guard let file = try open() else { return nil }
+    return try file.readToEnd(limit: limit)
+  }
+
+  /// Opens the file to read a part of it. `nil` if there is no such file.
+  public func open() throws(Errno) -> Descriptor? {
+    do { return try directory.descriptor.openToRead(name.span) } catch {
       if error == .noSuchEntry { return nil }
       throw error
     }
@@ -30,14 +36,30 @@ public struct ControlFile {
 
   /// Replaces the content. After a crash, the file has either the old or the new content.
   public func replace(with content: [UInt8]) throws(Errno) {
-    let temporary = name + Array(".new".utf8)
+    let file = try make()
+    try file.write(content)
+    try publish(file)
+  }
+
+  /// Replaces the content by that which `write` writes.
+  public func replace(_ write: (SharedFile) throws -> Void) throws {
+    let file = SharedFile(try make())
+    try write(file)
+    try publish(file.descriptor)
+  }
+
+  private var temporary: [UInt8] { name + Array(".new".utf8) }
+
+  private func make() throws(Errno) -> Descriptor {
     // An existing file or link of this name is neither opened nor followed.
     do { try directory.descriptor.unlink(temporary.span) } catch { guard error == .noSuchEntry else { throw error } }
     let file = try directory.descriptor.open(temporary.span, [.write, .create, .exclusive], mode: mode)
     try owner?.give(file)
-    try file.write(content)
+    return file
+  }
+
+  private func publish(_ file: borrowing Descriptor) throws(Errno) {
     try file.synchronize()
-    try file.close()
     try directory.descriptor.rename(temporary.span, to: directory.descriptor, as: name.span, replacing: true)
     try directory.descriptor.synchronize()
   }

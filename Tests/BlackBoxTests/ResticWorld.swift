@@ -10,9 +10,11 @@ final class ResticWorld {
   var place: Tree { storage.files! }
   var address: ByteString { storage.address }
 
-  init(madeByRestic: Bool = false, at kind: Storage = .directory, isAppendOnly: Bool = false) throws {
+  init(
+    madeByRestic: Bool = false, at kind: Storage = .directory, isAppendOnly: Bool = false, diskSize: ByteString? = nil
+  ) throws {
     world = try World("restic")
-    storage = try StorageServer(kind, in: world.directory.path, isAppendOnly: isAppendOnly)
+    storage = try StorageServer(kind, in: world.directory.path, isAppendOnly: isAppendOnly, diskSize: diskSize)
     password = world.directory.path / "password"
     try Tree(world.directory.path).write("password", "correct horse\n", mode: 0o600)
     if madeByRestic {

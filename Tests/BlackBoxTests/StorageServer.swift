@@ -23,12 +23,13 @@ final class StorageServer {
   private var ssh: SSHServer?
 
   /// Writes its files below `directory`. `isAppendOnly`, `certificate` and `login` are for a REST server. A server of S3
-  /// checks rights after `openActions` actions.
+  /// checks rights after `openActions` actions. OpenStack Swift has a disk of `diskSize`.
   init(
     _ kind: Storage, in directory: ByteString, isAppendOnly: Bool = false, certificate: Certificate? = nil,
-    login: (user: String, password: String)? = nil, openActions: Int? = nil
+    login: (user: String, password: String)? = nil, openActions: Int? = nil, diskSize: ByteString? = nil
   ) throws {
     let tree = Tree(directory / "place")
+    requestLog = directory / "requests.log"
     switch kind {
     case .directory:
       (files, resticAddress, address) = (tree, tree.root, "restic:" + tree.root)
@@ -58,8 +59,10 @@ final class StorageServer {
     case .s3:
       let port = try SSHServer.freePort()
       // moto takes a slash in a query for another one than the client signed. OpenStack Swift checks signatures.
+      // The log has a line for each request.
       let start: ByteString = """
-        import sys
+        import logging, sys
+        logging.basicConfig(filename="requests.log", level=logging.INFO)
         from moto.iam import access_control
         from moto.server import main
         access_control.IAMRequestBase.check_signature = lambda request: None
@@ -82,9 +85,22 @@ final class StorageServer {
         "AWS_ACCESS_KEY_ID": "test:testing", "AWS_SECRET_ACCESS_KEY": Self.secret, "AWS_DEFAULT_REGION": "us-east-1",
       ]
       try tool("mkdir", [tree.root])
+      if let diskSize {
+        try tool("mkdir", [tree.root / "devices"])
+        try tool("mount", ["-t", "tmpfs", "-o", "size=" + diskSize, "tmpfs", tree.root / "devices"])
+        disk = tree.root / "devices"
+      }
       swift = (tree.root, port)
       try startSwift()
     }
+  }
+
+  /// The mount point of OpenStack Swift's disk, if it has one of its own.
+  private var disk: ByteString?
+
+  /// Enlarges the disk of OpenStack Swift.
+  func enlargeDisk(to size: ByteString) throws {
+    if let disk { try tool("mount", ["-o", "remount,size=" + size, disk]) }
   }
 
   /// The directory and the port of OpenStack Swift.
@@ -107,11 +123,26 @@ final class StorageServer {
     try Self.wait(forPort: swift.port)
   }
 
+  /// The requests to the server of S3 since the last call, such as `GET /bucket/config`.
+  func takeRequests() throws -> [String] {
+    let file = URL(filePath: requestLog.text)
+    let lines = try String(decoding: Data(contentsOf: file), as: UTF8.self).split(separator: "\n")
+    defer { requestsTaken = lines.count }
+    return lines.dropFirst(requestsTaken).compactMap { line in
+      let parts = line.split(separator: "\"")
+      return line.contains("werkzeug") && parts.count == 3 ? String(parts[1]) : nil
+    }
+  }
+
+  private let requestLog: ByteString
+  private var requestsTaken = 0
+
   static let secret = "a/secret+key/that/nobody/sees"
 
   deinit {
     process?.signal(SIGTERM)
     ssh?.stop()
+    if let disk { _ = try? runCommand("umount", ["-l", disk]) }
   }
 
   func stop() { process = nil }

@@ -12,6 +12,8 @@ final class World {
   /// The directory of the repository.
   let repository: Tree
   private let program: ByteString
+  /// The directory for the caches of all programs.
+  var cache: ByteString { directory.path / "cache" }
   /// False where the proof would take longer than the test, or paths are longer than its tools can take.
   var provesOlderUnchanged = true
 
@@ -38,7 +40,7 @@ final class World {
     let before = try fingerprints()
     let result = try runCommand(
       program, arguments + (inRepository ? ["-r", repository.root] : []),
-      in: directory.path, environment: environment)
+      in: directory.path, environment: ["XDG_CACHE_HOME": cache.text].merging(environment) { $1 })
     // What expires is gone, and may be.
     let expected =
       ["rotate", "delete"].contains(arguments.first) ? before.filter { repository.exists($0.key) } : before

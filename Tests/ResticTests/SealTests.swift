@@ -106,11 +106,57 @@ import Testing
   @Test("indexes are read back, and damaged ones never trap", arguments: seeds)
   func indexes(seed: UInt64) throws {
     var random = SeededGenerator(seed: seed)
-    let json = IndexFile.encoded([(id(9), try blobs()), (id(8), [])])
-    var found: [(Digest, [PackedBlob])] = []
-    try IndexFile.read(json) { found.append(($0, $1)) }
-    #expect(try found.map(\.0) == [id(9), id(8)] && found[0].1 == blobs())
-    for _ in 0..<200 { try? IndexFile.read(mutate(json, &random)) { _, _ in } }
+    var json: [UInt8] = []
+    try IndexFile.write([(id(9), try blobs()), (id(8), [])]) { json += $0 }
+    var (packs, found): ([Digest], [PackedBlob]) = ([], [])
+    try IndexFile.read(UnpackedText.pieces(of: json[...])) {
+      found.append($0)
+    } endOfPack: {
+      packs.append($0)
+    }
+    #expect(try packs == [id(9), id(8)] && found == blobs())
+    for _ in 0..<200 {
+      try? IndexFile.read(UnpackedText.pieces(of: mutate(json, &random)[...])) { _ in
+      } endOfPack: { _ in
+      }
+    }
+  }
+
+  @Test("an index that is larger than the memory for its text is read back, whatever its encoding")
+  func longIndex() throws {
+    var random = SeededGenerator(seed: 5)
+    let packs = try (0..<3).map { pack in
+      let blobs = try (0..<9000).map { number in
+        let id = Digest(words: (random.next(), random.next(), random.next(), random.next()))
+        return try PackedBlob(
+          name: BlobName(.data, id), offset: UInt32(number), byteCount: 99, plainByteCount: UInt32(number % 2))
+      }
+      return (id: id(UInt8(pack)), blobs: blobs)
+    }
+    var json: [UInt8] = []
+    try IndexFile.write(packs) { json += $0 }
+    let encoded = try UnpackedText.encoded { try IndexFile.write(packs, to: $0) }
+    #expect(try UnpackedText.decoded(encoded) == json && json.count > 2 << 20 && encoded.count < json.count / 2)
+    for text in [json, encoded] {
+      var (ids, found): ([Digest], [PackedBlob]) = ([], [])
+      try IndexFile.read(UnpackedText.pieces(of: text[...])) {
+        found.append($0)
+      } endOfPack: {
+        ids.append($0)
+      }
+      #expect(ids == packs.map(\.id) && found == packs.flatMap(\.blobs))
+    }
+    let cut = json.dropLast(700_000)
+    #expect(throws: ResticError.self) {
+      try IndexFile.read(UnpackedText.pieces(of: cut)) { _ in
+      } endOfPack: { _ in
+      }
+    }
+    #expect(throws: ResticError.self) {
+      try IndexFile.read(UnpackedText.pieces(of: (json + [0x7D])[...])) { _ in
+      } endOfPack: { _ in
+      }
+    }
   }
 
   @Test("trees are read back, and damaged ones have only possible nodes", arguments: seeds)

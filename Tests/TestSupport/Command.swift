@@ -21,6 +21,8 @@ public struct CommandResult: Sendable {
 /// The world that every process of a test sees; nothing else is inherited.
 public let pinnedEnvironment = [
   "TZ": "UTC", "LC_ALL": "C.UTF-8", "HOME": "/nonexistent", "COLUMNS": "80",
+  // Without a place of its own, a test has no caches.
+  "XDG_CACHE_HOME": "/dev/null",
   "TREERING_TEST_NAMES_AHEAD": "1",
   "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 ]

@@ -77,5 +77,7 @@ struct tr_http_reply {
 
 /// Sends a request and waits for the answer. Certificates and host names are always checked. No redirection is followed.
 void tr_http_send(tr_http_session *session, const struct tr_http_request *request, struct tr_http_reply *reply);
+/// Frees the memory of the last answer's body if it is larger than `capacity`.
+void tr_http_session_trim(tr_http_session *session, size_t capacity);
 
 #endif

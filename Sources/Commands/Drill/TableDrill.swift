@@ -67,8 +67,9 @@ struct TableDrill {
     let start = Clock.monotonic()
     let store =
       try file.settings.remotes.first { $0.name == drill.remote }.map {
-        try CommonOptions.openStore(at: RemoteTarget(remote: $0, connection: connection, options: common))
-      } ?? common.openStore(connection: connection, allowsRate: common.repository == nil)
+        try CommonOptions.openStore(
+          at: RemoteTarget(remote: $0, connection: connection, options: common), fromCache: false)
+      } ?? common.openStore(connection: connection, allowsRate: common.repository == nil, fromCache: false)
     let list = try store.snapshots()
     let parts = try DrillParts(of: drill, in: list, of: store, configured: file.databaseSettings)
     copy.ageSeconds = parts.snapshots.map { now.seconds - $0.summary.started.seconds }.max()

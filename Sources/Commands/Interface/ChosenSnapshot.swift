@@ -27,9 +27,9 @@ struct ChosenSnapshot {
 extension CommonOptions {
   /// Opens a repository to read from, and lists its snapshots.
   func openList(
-    connection: RemoteConnectionOptions, allowsRate: Bool = false
+    connection: RemoteConnectionOptions, allowsRate: Bool = false, fromCache: Bool = true
   ) throws -> (store: any VerifiableStore, list: SnapshotList) {
-    let store = try openStore(connection: connection, allowsRate: allowsRate)
+    let store = try openStore(connection: connection, allowsRate: allowsRate, fromCache: fromCache)
     return (store, try store.snapshots())
   }
 

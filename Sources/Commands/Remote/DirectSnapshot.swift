@@ -32,21 +32,9 @@ struct DirectSnapshot {
     self.common = common
   }
 
-  /// The directory of the cache, named by the digest of the address.
   private static func cachePath(of target: RemoteTarget) throws(Failure) -> [UInt8] {
-    let name = Array(SHA256().digest(of: target.options.recordedAddress).description.utf8.prefix(32))
-    guard let base = cacheBase else {
-      throw Failure(.usage, "there is no place for the cache of \(target.name)", hint: "set XDG_CACHE_HOME")
-    }
-    return base + Array("/treering/".utf8) + name
-  }
-
-  /// The directory for the caches of all programs; `nil` if none is known.
-  static var cacheBase: [UInt8]? {
-    if let base = CurrentProcess.environment("XDG_CACHE_HOME"), base.first == slash { return base }
-    if CurrentProcess.effectiveUser == 0 { return Array("/var/cache".utf8) }
-    guard let home = CurrentProcess.environment("HOME"), home.first == slash else { return nil }
-    return home + Array("/.cache".utf8)
+    if let path = CacheDirectory.path(for: target.options.recordedAddress) { return path }
+    throw Failure(.usage, "there is no place for the cache of \(target.name)", hint: "set XDG_CACHE_HOME")
   }
 
   /// A published snapshot, and the bytes that it took on the wire.

@@ -72,9 +72,9 @@ extension CommonOptions {
   }
 
   /// Opens a repository to read from, local or remote. `allowsRate` is true if a rate limits more than a
-  /// connection.
+  /// connection. `fromCache` is false if the command proves what is there.
   func openStore(
-    connection: RemoteConnectionOptions, allowsRate: Bool = false
+    connection: RemoteConnectionOptions, allowsRate: Bool = false, fromCache: Bool = true
   ) throws(Failure) -> any VerifiableStore {
     let path = try repositoryPath()
     let file = try remote(named: path)?.file
@@ -83,12 +83,14 @@ extension CommonOptions {
       return try Repository.open(path)
     }
     let text = String(decoding: path, as: UTF8.self)
-    return try Self.openStore(at: RemoteTarget(named: text, in: file, connection: connection, options: self))
+    let target = try RemoteTarget(named: text, in: file, connection: connection, options: self)
+    return try Self.openStore(at: target, fromCache: fromCache)
   }
 
   /// Opens the repository of a remote to read from.
-  static func openStore(at target: RemoteTarget) throws(Failure) -> any VerifiableStore {
+  static func openStore(at target: RemoteTarget, fromCache: Bool = true) throws(Failure) -> any VerifiableStore {
     do {
+      target.restic?.usesCache = fromCache
       if let restic = target.restic { return ResticStore(try restic.open()) }
       return RemoteRepository(over: try Connection(options: target.options))
     } catch {

@@ -10,6 +10,8 @@ final class ResticAccess {
   private let remote: RemoteConfiguration
   private let connection: RemoteConnectionOptions
   private var opened: ResticRepository?
+  /// False if every file must come from the repository itself, for a proof of what is there.
+  var usesCache = true
   /// True if nothing may be removed there from here.
   var isAppendOnly: Bool { remote.isAppendOnly }
   /// The file or the command; `nil` if neither is named.
@@ -45,9 +47,16 @@ final class ResticAccess {
     // A directory is opened first, so that a missing disk needs no password.
     let store = try store(isNew: false)
     let repository = try ResticRepository.open(
-      store, password: try readPassword(), isAppendOnly: isAppendOnly, readBytesPerSecond: connection.limitRate)
+      store, password: try readPassword(), isAppendOnly: isAppendOnly, readBytesPerSecond: connection.limitRate,
+      cache: usesCache ? cache() : nil)
     opened = repository
     return repository
+  }
+
+  /// The copies of small files; `nil` if the repository is a directory, or if there is no safe place for them.
+  private func cache() -> ObjectCache? {
+    guard case .storage = address, let path = CacheDirectory.path(for: address.recorded) else { return nil }
+    return ObjectCache(at: path, time: Clock.now())
   }
 
   /// Makes the repository, with the chunker of another one.

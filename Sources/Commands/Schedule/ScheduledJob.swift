@@ -54,7 +54,7 @@ struct ScheduledJob {
       return
     }
     let isElsewhere = common.isRepositoryElsewhere
-    let path = isElsewhere ? DirectSnapshot.cacheBase : try? common.repositoryPath()
+    let path = isElsewhere ? CacheDirectory.base : try? common.repositoryPath()
     usesNetwork = isElsewhere
     if case .restic(let path)? = try? common.remoteAddress() { writablePaths.append("-" + (try plain(path))) }
     repositories = try path.map { path throws(Failure) in [try plain(absolutePath(of: path))] } ?? []

@@ -17,27 +17,22 @@ final class BlobReader {
     sealer = repository.key.sealer()
   }
 
-  /// The plain text of a blob, whose SHA-256 is its ID.
-  func read(_ name: BlobName) throws -> [UInt8] {
-    if name.type == .tree, let tree = repository.firstTrees.withLock({ $0.trees[name.id] }) { return tree }
+  /// The plain text of a blob, whose SHA-256 is its ID. Of many contents in a row, the next are read together.
+  func read(_ name: BlobName, ofMany: Bool = false) throws -> [UInt8] {
     guard let place = try index.place(of: name) else {
       throw Failure(
         .damaged, "the \(name.type.word) blob \(name.id) is in no index of \(repository.displayName)",
         hint: "see: restic check")
     }
-    let plain = try read(place)
-    if name.type == .tree { repository.keep(tree: name.id, plain) }
-    return plain
+    return try read(place, with: name.type == .tree ? .around : ofMany ? .behind : .none)
   }
 
-  func read(_ place: BlobPlace) throws -> [UInt8] {
+  func read(_ place: BlobPlace, with margin: PackWindows.Margin = .none) throws -> [UInt8] {
     let name = ObjectName(.data, place.pack)
     do {
       let count = Int(place.blob.byteCount)
-      repository.readLimiter?.pace(count)
-      guard let sealed = try repository.store.read(name, at: UInt64(place.blob.offset), count: count) else {
-        throw ResticError("it is missing")
-      }
+      let read = try repository.windows.read(place.pack, at: UInt64(place.blob.offset), count: count, with: margin)
+      guard let sealed = read else { throw ResticError("it is missing") }
       guard sealed.count == count else { throw ResticError("it is cut off") }
       return try open(sealed, of: place.blob)
     } catch { throw repository.damage(of: name, because: error) }

@@ -115,7 +115,9 @@ final class BlobWriter: Sendable {
   ) -> [(id: Digest, blobs: [PackedBlob])]? {
     state.unindexed.append((id, blobs))
     state.unindexedBlobs += blobs.count
-    guard state.unindexedBlobs >= IndexFile.mostBlobs else { return nil }
+    guard state.unindexedBlobs >= IndexFile.mostBlobs || state.unindexed.count >= IndexFile.mostPacks else {
+      return nil
+    }
     defer { (state.unindexed, state.unindexedBlobs) = ([], 0) }
     return state.unindexed
   }
@@ -128,9 +130,8 @@ final class BlobWriter: Sendable {
 
   private func writeIndex(of packs: [(id: Digest, blobs: [PackedBlob])]) throws {
     try lock.confirm()
-    let json = IndexFile.encoded(packs)
-    bytesWritten.wrappingAdd(UInt64(json.count / 2), ordering: .relaxed)
-    let id = try repository.save(.index, json)
+    let (id, byteCount) = try repository.saveIndex(of: packs)
+    bytesWritten.wrappingAdd(UInt64(byteCount), ordering: .relaxed)
     _ = state.withLock { $0.indexFiles.insert(id) }
   }
 

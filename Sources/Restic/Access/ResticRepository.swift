@@ -11,50 +11,51 @@ public final class ResticRepository: Sendable {
   public let keyID: Digest
   let key: MasterKey
   let config: RepositoryConfig
-  /// Limits the reading of blobs.
-  let readLimiter: SharedRateLimiter?
   /// True if this program removes nothing there, also no lock file.
   public let isAppendOnly: Bool
 
-  /// The first trees that were read. A look at one file reads those on its way several times.
-  let firstTrees = Mutex<(trees: [Digest: [UInt8]], byteCount: Int)>(([:], 0))
-  private static let mostTreeBytes = 1 << 20
-
-  func keep(tree: Digest, _ plain: [UInt8]) {
-    firstTrees.withLock {
-      guard $0.byteCount + plain.count <= Self.mostTreeBytes, $0.trees.updateValue(plain, forKey: tree) == nil else {
-        return
-      }
-      $0.byteCount += plain.count
-    }
-  }
+  let windows: PackWindows
+  private let cache: ObjectCache?
+  /// The snapshots that were listed together with the keys, until they are asked for.
+  private let listedSnapshots: Mutex<[Digest]?>
 
   /// The repository's ID, for caches.
   public var id: Digest { config.id }
   public var displayName: String { store.displayName }
 
   private init(
-    _ store: any ObjectStore, key: MasterKey, keyID: Digest, config: RepositoryConfig, isAppendOnly: Bool = false,
-    readBytesPerSecond: UInt64? = nil
+    _ store: any ObjectStore, key: OpenedKey, config: RepositoryConfig, isAppendOnly: Bool = false,
+    readBytesPerSecond: UInt64? = nil, cache: ObjectCache? = nil
   ) {
-    (self.store, self.key, self.keyID, self.config) = (store, key, keyID, config)
-    self.isAppendOnly = isAppendOnly
-    readLimiter = readBytesPerSecond.map { SharedRateLimiter(bytesPerSecond: $0) }
+    (self.store, self.key, keyID, self.config) = (store, key.key, key.id, config)
+    (self.isAppendOnly, self.cache) = (isAppendOnly, cache)
+    listedSnapshots = Mutex(key.snapshots)
+    windows = PackWindows(store, limiter: readBytesPerSecond.map { SharedRateLimiter(bytesPerSecond: $0) })
   }
 
   /// Opens a repository with one of its passwords. At most `readBytesPerSecond` bytes of blobs are read in a second.
+  ///
+  /// Without a cache, every file is read from the store itself.
   public static func open(
-    _ store: any ObjectStore, password: [UInt8], isAppendOnly: Bool = false, readBytesPerSecond: UInt64? = nil
+    _ store: any ObjectStore, password: [UInt8], isAppendOnly: Bool = false, readBytesPerSecond: UInt64? = nil,
+    cache: ObjectCache? = nil
   ) throws -> ResticRepository {
-    try open(store, isAppendOnly: isAppendOnly, readBytesPerSecond: readBytesPerSecond) {
-      try findKey(in: store, password: password)
+    try open(store, isAppendOnly: isAppendOnly, readBytesPerSecond: readBytesPerSecond, cache: cache) {
+      try findKey(in: store, cache: cache, password: password)
     }
+  }
+
+  /// The master key, the file that had it, and the snapshots if they were listed with it.
+  struct OpenedKey {
+    let key: MasterKey
+    let id: Digest
+    var snapshots: [Digest]?
   }
 
   /// Opens a repository. `findKey` is called if there is one, and returns the master key and its file.
   static func open(
     _ store: any ObjectStore, isAppendOnly: Bool = false, readBytesPerSecond: UInt64? = nil,
-    findKey: () throws -> (MasterKey, Digest)
+    cache: ObjectCache? = nil, findKey: () throws -> OpenedKey
   ) throws -> ResticRepository {
     let text: [UInt8]
     let config: RepositoryConfig
@@ -67,10 +68,10 @@ public final class ResticRepository: Sendable {
         .usage, "\(store.displayName) is not a repository of restic: it has no file config",
         hint: "a new one is made with: treering init -r \(store.displayName)")
     }
-    let (key, keyID) = try findKey()
+    let key = try findKey()
     do {
-      guard let opened = key.sealer().open(sealed) else {
-        guard keyID == exportedKeyID else { throw ResticError("its code is wrong") }
+      guard let opened = key.key.sealer().open(sealed) else {
+        guard key.id == exportedKeyID else { throw ResticError("its code is wrong") }
         throw Failure(.usage, "the exported key is not that of \(store.displayName), or its file config is damaged")
       }
       text = try UnpackedText.decoded(opened)
@@ -82,7 +83,7 @@ public final class ResticRepository: Sendable {
         hint: config.version == 1 ? "upgrade it with: restic migrate upgrade_repo_v2" : "use a newer treering")
     }
     return ResticRepository(
-      store, key: key, keyID: keyID, config: config, isAppendOnly: isAppendOnly, readBytesPerSecond: readBytesPerSecond)
+      store, key: key, config: config, isAppendOnly: isAppendOnly, readBytesPerSecond: readBytesPerSecond, cache: cache)
   }
 
   /// The ID of a key that came from no key file.
@@ -93,18 +94,33 @@ public final class ResticRepository: Sendable {
   /// The most key files that are tried. Each costs a part of a second.
   private static let mostKeys = 100
 
-  private static func findKey(in store: any ObjectStore, password: [UInt8]) throws -> (MasterKey, Digest) {
+  private static func findKey(
+    in store: any ObjectStore, cache: ObjectCache?, password: [UInt8]
+  ) throws -> OpenedKey {
     var damaged: (any Error)?
-    let files = try store.list(.keys).sorted { $0.id.bytes.lexicographicallyPrecedes($1.id.bytes) }
-    guard files.count <= mostKeys else {
-      throw Failure(.damaged, "\(store.displayName) has \(files.count) keys, and not at most \(mostKeys)")
+    let listed = try store.listKeysAndSnapshots()
+    let keys = listed.keys.sorted { $0.bytes.lexicographicallyPrecedes($1.bytes) }
+    guard keys.count <= mostKeys else {
+      throw Failure(.damaged, "\(store.displayName) has \(keys.count) keys, and not at most \(mostKeys)")
     }
-    for (id, _) in files {
+    cache?.retain(.keys, keys)
+    // Only a key that opened is kept, so the cache is asked first.
+    for id in keys {
+      guard let json = cache?.read(ObjectName(.keys, id), limit: KeyFile.mostBytes),
+        let key = try? KeyFile(json: json).open(password: password)
+      else { continue }
+      return OpenedKey(key: key, id: id, snapshots: listed.snapshots)
+    }
+    for id in keys {
       let name = ObjectName(.keys, id)
       do {
         guard let json = try store.read(name, limit: KeyFile.mostBytes) else { continue }
-        if let key = try KeyFile(json: json).open(password: password) { return (key, id) }
-        guard SHA256().digest(of: json) == id else { throw ResticError("its content does not fit its name") }
+        let isWhole = SHA256().digest(of: json) == id
+        if let key = try KeyFile(json: json).open(password: password) {
+          if isWhole { cache?.keep(name, json) }
+          return OpenedKey(key: key, id: id, snapshots: listed.snapshots)
+        }
+        guard isWhole else { throw ResticError("its content does not fit its name") }
       } catch {
         // Another key file may still open.
         damaged = damage(of: name, in: store, because: error)
@@ -135,7 +151,7 @@ public final class ResticRepository: Sendable {
       try store.write(ObjectName(.keys, keyID), json)
       // restic stores the configuration without compression, so that any version can tell the version.
       try store.write(.config, key.sealer().seal(config.json))
-      return ResticRepository(store, key: key, keyID: keyID, config: config)
+      return ResticRepository(store, key: OpenedKey(key: key, id: keyID), config: config)
     } catch {
       throw error as? Failure ?? Failure(.failed, "cannot make the repository \(store.displayName): \(error)")
     }
@@ -158,23 +174,64 @@ public final class ResticRepository: Sendable {
   /// The largest file that is read as a whole.
   private static let mostFileBytes = 1 << 28
 
-  /// The plain text of an index, a snapshot or a lock; `nil` if there is no such file.
+  /// The sealed text of a file whose content fits its name; `nil` if there is no such file.
+  private func sealed(_ name: ObjectName) throws -> [UInt8]? {
+    if let kept = cache?.read(name, limit: Self.mostFileBytes) { return kept }
+    guard let sealed = try store.read(name, limit: Self.mostFileBytes) else { return nil }
+    guard SHA256().digest(of: sealed) == name.id else { throw ResticError("its content does not fit its name") }
+    cache?.keep(name, sealed)
+    return sealed
+  }
+
+  /// The plain text of a snapshot or a lock; `nil` if there is no such file.
   func load(_ name: ObjectName) throws -> [UInt8]? {
     do {
-      guard let sealed = try store.read(name, limit: Self.mostFileBytes) else { return nil }
-      guard SHA256().digest(of: sealed) == name.id else { throw ResticError("its content does not fit its name") }
-      guard let opened = key.sealer().open(sealed) else { throw ResticError("its code is wrong") }
-      return try UnpackedText.decoded(opened)
+      guard var sealed = try self.sealed(name) else { return nil }
+      return try UnpackedText.decoded(try key.sealer().opened(&sealed))
+    } catch { throw damage(of: name, because: error) }
+  }
+
+  /// Reads an index piece by piece. `blob` gets each blob of a pack, and `endOfPack` then the pack's ID.
+  func readIndex(
+    _ id: Digest, blob: (PackedBlob) throws -> Void, endOfPack: (Digest) throws -> Void
+  ) throws {
+    let name = ObjectName(.index, id)
+    do {
+      // The index may have been replaced after it was listed; its blobs are then in the new one, or gone.
+      guard var sealed = try self.sealed(name) else {
+        throw Failure(
+          .failed, "the file \(name) of \(displayName) has vanished", hint: "another process works there; try again")
+      }
+      let text = try key.sealer().opened(&sealed)
+      try IndexFile.read(UnpackedText.pieces(of: text), blob: blob, endOfPack: endOfPack)
     } catch { throw damage(of: name, because: error) }
   }
 
   /// Writes a file and returns its ID.
   @discardableResult
   func save(_ kind: ObjectKind, _ json: [UInt8]) throws -> Digest {
-    let sealed = key.sealer().seal(UnpackedText.encoded(json, with: Compressor()))
-    let id = SHA256().digest(of: sealed)
-    try store.write(ObjectName(kind, id), sealed)
-    return id
+    try save(kind, encoded: UnpackedText.encoded(json, with: Compressor())).id
+  }
+
+  /// Writes an index of packs.
+  @discardableResult
+  func saveIndex(of packs: [(id: Digest, blobs: [PackedBlob])]) throws -> (id: Digest, byteCount: Int) {
+    try save(.index, encoded: UnpackedText.encoded { try IndexFile.write(packs, to: $0) })
+  }
+
+  private func save(_ kind: ObjectKind, encoded: [UInt8]) throws -> (id: Digest, byteCount: Int) {
+    let sealed = key.sealer().seal(encoded)
+    let name = ObjectName(kind, SHA256().digest(of: sealed))
+    try store.write(name, sealed)
+    cache?.keep(name, sealed)
+    return (name.id, sealed.count)
+  }
+
+  /// The IDs of all indexes, with their sizes in bytes.
+  func indexes() throws -> [(id: Digest, byteCount: UInt64)] {
+    let listed = try store.list(.index)
+    cache?.retain(.index, listed.map(\.id))
+    return listed
   }
 
   // MARK: Snapshots
@@ -187,7 +244,12 @@ public final class ResticRepository: Sendable {
 
   /// All snapshots, in the order of their IDs. One that is removed meanwhile is left out.
   public func snapshotFiles() throws -> [FoundSnapshot] {
-    let ids = try store.list(.snapshots).map(\.id).sorted { $0.bytes.lexicographicallyPrecedes($1.bytes) }
+    let listed = listedSnapshots.withLock { listed in
+      defer { listed = nil }
+      return listed
+    }
+    let ids = try (listed ?? store.list(.snapshots).map(\.id)).sorted { $0.bytes.lexicographicallyPrecedes($1.bytes) }
+    cache?.retain(.snapshots, ids)
     return try ids.compactMap { id in
       let name = ObjectName(.snapshots, id)
       do {

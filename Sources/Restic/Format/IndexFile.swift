@@ -2,11 +2,24 @@ internal import Model
 
 /// A file below `index/`: packs, and the blobs in each.
 enum IndexFile {
-  /// The number of blobs at which a new index is written; restic's own limit is 150,000.
-  static let mostBlobs = 100_000
+  /// The number of blobs, and that of packs, at which a new index is written.
+  ///
+  /// restic itself begins a new one at 150,000 blobs, and reads larger ones. A look at one file of a repository that no
+  /// cache knows reads all indexes, so they are few. The packs that no index names yet bound the work after a crash.
+  static let mostBlobs = 300_000
+  static let mostPacks = 8192
 
-  static func encoded(_ packs: [(id: Digest, blobs: [PackedBlob])]) -> [UInt8] {
-    var writer = JSONWriter(capacity: packs.reduce(64) { $0 + 80 + 150 * $1.blobs.count })
+  private static let pieceBytes = 64 << 10
+
+  /// Writes an index in pieces.
+  static func write(
+    _ packs: [(id: Digest, blobs: [PackedBlob])], to sink: (UnsafeRawBufferPointer) throws -> Void
+  ) throws {
+    var writer = JSONWriter(capacity: 2 * pieceBytes)
+    func flush() throws {
+      try writer.bytes.withUnsafeBytes(sink)
+      writer.removeAll()
+    }
     writer.raw("{\"packs\":[")
     for (number, pack) in packs.enumerated() {
       if number > 0 { writer.raw(",") }
@@ -15,51 +28,52 @@ enum IndexFile {
       writer.raw(",\"blobs\":[")
       for (number, blob) in pack.blobs.enumerated() {
         if number > 0 { writer.raw(",") }
-        writer.raw("{\"id\":")
-        writer.digest(blob.name.id)
-        writer.raw(",\"type\":\"")
-        writer.raw(blob.name.type.word)
-        writer.raw("\",\"offset\":")
-        writer.number(blob.offset)
-        writer.raw(",\"length\":")
-        writer.number(blob.byteCount)
-        if blob.plainByteCount > 0 {
-          writer.raw(",\"uncompressed_length\":")
-          writer.number(blob.plainByteCount)
-        }
-        writer.raw("}")
+        append(blob, to: &writer)
+        if writer.bytes.count >= pieceBytes { try flush() }
       }
       writer.raw("]}")
     }
     writer.raw("]}")
-    return writer.bytes
+    try flush()
   }
 
-  /// Reads an index. `report` gets each pack with its blobs.
-  static func read(_ json: [UInt8], report: (Digest, [PackedBlob]) throws -> Void) throws {
-    try JSONCursor.read(json) { cursor in
+  private static func append(_ blob: PackedBlob, to writer: inout JSONWriter) {
+    writer.raw("{\"id\":")
+    writer.digest(blob.name.id)
+    writer.raw(",\"type\":\"")
+    writer.raw(blob.name.type.word)
+    writer.raw("\",\"offset\":")
+    writer.number(blob.offset)
+    writer.raw(",\"length\":")
+    writer.number(blob.byteCount)
+    if blob.plainByteCount > 0 {
+      writer.raw(",\"uncompressed_length\":")
+      writer.number(blob.plainByteCount)
+    }
+    writer.raw("}")
+  }
+
+  /// Reads an index piece by piece. `blob` gets each blob of a pack, and `endOfPack` then the pack's ID.
+  static func read(
+    _ pieces: @escaping UnpackedText.Pieces, blob: (PackedBlob) throws -> Void, endOfPack: (Digest) throws -> Void
+  ) throws {
+    try JSONCursor.read(pieces) { cursor in
       try cursor.members { cursor, key in
         guard case "packs" = key else { return try cursor.skip() }
         try cursor.elements { cursor in
-          let (pack, blobs) = try pack(&cursor)
-          try report(pack, blobs)
+          var id: Digest?
+          try cursor.members { cursor, key in
+            switch key {
+            case "id": id = try cursor.digest()
+            case "blobs": try cursor.elements { try blob(try Self.blob(&$0)) }
+            default: try cursor.skip()
+            }
+          }
+          guard let id else { throw ResticError("an index has a pack without an ID") }
+          try endOfPack(id)
         }
       }
     }
-  }
-
-  private static func pack(_ cursor: inout JSONCursor) throws -> (Digest, [PackedBlob]) {
-    var id: Digest?
-    var blobs: [PackedBlob] = []
-    try cursor.members { cursor, key in
-      switch key {
-      case "id": id = try cursor.digest()
-      case "blobs": try cursor.elements { blobs.append(try blob(&$0)) }
-      default: try cursor.skip()
-      }
-    }
-    guard let id else { throw ResticError("an index has a pack without an ID") }
-    return (id, blobs)
   }
 
   private static func blob(_ cursor: inout JSONCursor) throws -> PackedBlob {

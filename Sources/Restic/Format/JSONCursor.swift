@@ -4,13 +4,17 @@ internal import Model
 ///
 /// Each call consumes one value. A caller that does not want a value calls `skip`.
 struct JSONCursor {
-  private let bytes: UnsafeBufferPointer<UInt8>
+  private var bytes: UnsafeBufferPointer<UInt8>
   private var place = 0
+  /// The part of a long document that `bytes` are.
+  private var window: JSONWindow?
   private var depth = 0
   /// The deepest nesting that a document may have.
   private static let mostLevels = 64
 
-  private init(_ bytes: UnsafeBufferPointer<UInt8>) { self.bytes = bytes }
+  private init(_ bytes: UnsafeBufferPointer<UInt8>, of window: JSONWindow? = nil) {
+    (self.bytes, self.window) = (bytes, window)
+  }
 
   /// Reads a whole document.
   static func read<R>(_ text: [UInt8], body: (inout JSONCursor) throws -> R) throws -> R {
@@ -21,6 +25,28 @@ struct JSONCursor {
       guard cursor.place == buffer.count else { throw ResticError("a JSON document has bytes to spare") }
       return result
     }
+  }
+
+  /// Reads a long document in pieces. Each string and each number in it must be short.
+  static func read<R>(_ pieces: @escaping UnpackedText.Pieces, body: (inout JSONCursor) throws -> R) throws -> R {
+    let window = JSONWindow(pieces)
+    return try withExtendedLifetime(window) {
+      var cursor = JSONCursor(try window.advance(past: 0), of: window)
+      let result = try body(&cursor)
+      try cursor.refill()
+      cursor.skipBlanks()
+      guard cursor.place == cursor.bytes.count, window.hasEnded else {
+        throw ResticError("a JSON document has bytes to spare")
+      }
+      return result
+    }
+  }
+
+  /// Takes more of a long document before a member or an element.
+  private mutating func refill() throws {
+    guard let window, !window.hasEnded, bytes.count - place < JSONWindow.mostTokenBytes else { return }
+    bytes = try window.advance(past: place)
+    place = 0
   }
 
   private mutating func skipBlanks() {
@@ -59,7 +85,7 @@ struct JSONCursor {
 
   // MARK: Values
 
-  /// A member's key, valid while its document is read.
+  /// A member's key, valid until its value is read.
   struct Key {
     fileprivate let text: Slice<UnsafeBufferPointer<UInt8>>
 
@@ -76,6 +102,7 @@ struct JSONCursor {
     defer { depth -= 1 }
     if try takeIf("}") { return }
     repeat {
+      try refill()
       try take("\"")
       let key = Key(text: try rawString())
       try take(":")
@@ -91,7 +118,10 @@ struct JSONCursor {
     try enter()
     defer { depth -= 1 }
     if try takeIf("]") { return }
-    repeat { try body(&self) } while try takeIf(",")
+    repeat {
+      try refill()
+      try body(&self)
+    } while try takeIf(",")
     try take("]")
   }
 
@@ -243,6 +273,33 @@ struct JSONCursor {
       }
     }
     return text
+  }
+}
+
+/// The part of a long JSON document that is in memory.
+private final class JSONWindow {
+  /// The longest member without its nested values.
+  static let mostTokenBytes = 32 << 10
+  private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 << 10, alignment: 16)
+  private let pieces: UnpackedText.Pieces
+  private var filled = 0
+  private(set) var hasEnded = false
+
+  init(_ pieces: @escaping UnpackedText.Pieces) { self.pieces = pieces }
+
+  deinit { buffer.deallocate() }
+
+  /// Forgets the first bytes, and reads as many as there is room for.
+  func advance(past count: Int) throws -> UnsafeBufferPointer<UInt8> {
+    buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: buffer[count..<filled]))
+    filled -= count
+    while filled < buffer.count, !hasEnded {
+      let read = try pieces(UnsafeMutableRawBufferPointer(rebasing: buffer[filled...]))
+      filled += read
+      hasEnded = read == 0
+    }
+    return UnsafeBufferPointer(
+      start: buffer.baseAddress!.assumingMemoryBound(to: UInt8.self), count: filled)
   }
 }
 

@@ -102,6 +102,8 @@ public final class MasterKey: @unchecked Sendable {
 final class Sealer {
   /// A sealed text is longer than its plain text by this number of bytes.
   static let overheadBytes = Int(TR_SEAL_OVERHEAD)
+  /// The bytes before the text itself.
+  private static let nonceBytes = 16
   private let sealer: OpaquePointer
 
   fileprivate init(_ key: UnsafePointer<UInt8>) {
@@ -127,6 +129,17 @@ final class Sealer {
   func open(_ sealed: some Collection<UInt8>) -> [UInt8]? {
     let opened: [UInt8]?? = sealed.withContiguousStorageIfAvailable { open(UnsafeRawBufferPointer($0)) }
     return opened ?? Array(sealed).withUnsafeBytes { open($0) }
+  }
+
+  /// Opens a long text in its own memory.
+  func opened(_ sealed: inout [UInt8]) throws(ResticError) -> ArraySlice<UInt8> {
+    let isRight = sealed.withUnsafeMutableBytes { text in
+      guard text.count >= Self.overheadBytes, let start = text.baseAddress else { return false }
+      let plain = (start + Self.nonceBytes).assumingMemoryBound(to: UInt8.self)
+      return tr_unseal(sealer, plain, start, text.count) == 1
+    }
+    guard isRight else { throw ResticError("its code is wrong") }
+    return sealed[Self.nonceBytes..<sealed.count - (Self.overheadBytes - Self.nonceBytes)]
   }
 
   private func open(_ sealed: UnsafeRawBufferPointer) -> [UInt8]? {

@@ -87,7 +87,7 @@ extension ResticRepository {
     do { key = try MasterKey(json: text) } catch {
       throw Failure(.usage, "the exported key cannot be used: \(error)")
     }
-    return try open(store, isAppendOnly: isAppendOnly) { (key, exportedKeyID) }
+    return try open(store, isAppendOnly: isAppendOnly) { OpenedKey(key: key, id: exportedKeyID) }
   }
 }
 

@@ -117,17 +117,19 @@ public struct SnapshotRemoval: Sendable {
     func write() throws {
       guard !waiting.isEmpty else { return }
       try lock.confirm()
-      try restic.save(.index, IndexFile.encoded(waiting))
+      try restic.saveIndex(of: waiting)
       (waiting, blobCount) = ([], 0)
     }
     for file in files {
       try checkForSignal()
       var found: [(id: Digest, blobs: [PackedBlob])] = []
-      let name = ObjectName(.index, file)
-      guard let json = try restic.load(name) else {
-        throw restic.damage(of: name, because: ResticError("it is missing"))
+      var blobs: [PackedBlob] = []
+      try restic.readIndex(file) {
+        blobs.append($0)
+      } endOfPack: {
+        found.append(($0, blobs))
+        blobs = []
       }
-      do { try IndexFile.read(json) { found.append(($0, $1)) } } catch { throw restic.damage(of: name, because: error) }
       guard found.contains(where: { packs.contains($0.id) }) else { continue }
       replaced.append(file)
       for pack in found where !packs.contains(pack.id) {

@@ -77,7 +77,7 @@ public struct ResticPush {
     let use = try repository.locks.lockShared(snapshot.name)
     defer { withExtendedLifetime(use) {} }
     let index = try BlobIndex.load(of: restic)
-    var cache = PushCache(from: cacheFile, of: restic, index: index)
+    let cache = PushCache(from: cacheFile, of: restic, index: index)
     let writer = BlobWriter(restic, index: index, lock: lock, bytesPerSecond: bytesPerSecond)
     progress.expectedBytes.store(snapshot.summary.root.totals.bytes, ordering: .relaxed)
     let maker = try TreeMaker(
@@ -91,16 +91,15 @@ public struct ResticPush {
     file.program = program
     file.totals.bytesAdded = writer.bytesWritten.value
     result.id = try restic.save(.snapshots, file.json)
-    let made = maker.results.withLock { $0 }
-    cache.add(trees: made.trees, contents: made.contents)
+    let losses = maker.results.withLock { $0.losses }
     let files = index.files.union(writer.indexFiles)
     // The snapshot is there. A cache that cannot be written only makes the next push slower.
-    try? cacheFile.replace(with: cache.encoded(of: restic, indexFiles: files))
+    try? cache.save(to: cacheFile, of: restic, indexFiles: files)
     result.bytesWritten = writer.bytesWritten.value
     result.blobsWritten = writer.blobsWritten.value
     result.bytesRead = progress.bytesRead.value
     (result.losses, result.notes) = (
-      made.losses.sentences + (sources == nil ? remember(snapshot) : []), made.losses.notes
+      losses.sentences + (sources == nil ? remember(snapshot) : []), losses.notes
     )
     result.elapsedSeconds = Clock.monotonic() - start
     return result
@@ -133,7 +132,7 @@ public struct ResticPush {
       // The content of the snapshot's own label is in the tree's root.
       let isOwn = root.bytes[row.name].elementsEqual(snapshot.summary.label)
       let rows = isOwn ? try reader.record(at: row.place, for: row.digest).directories() : [row]
-      return rows.allSatisfy { cache.trees[$0.digest].map { index.contains(BlobName(.tree, $0)) } ?? false }
+      return try rows.allSatisfy { try cache.trees(of: $0.digest).contains { index.contains(BlobName(.tree, $0)) } }
     }
   }
 

@@ -29,8 +29,11 @@ final class TreeMaker: TreeWork {
     fileprivate let reader: CatalogReader
     fileprivate let chunks: ContentChunks
     fileprivate let tools: BlobWriter.Tools
-    fileprivate var trees: [Digest: Digest] = [:]
+    /// Trees that the cache does not have yet.
+    fileprivate var trees: [PushedTree] = []
+    /// The chunks of the last large contents, so that another file with one of them is not read.
     fileprivate var contents: [ContentDigest: [Digest]] = [:]
+    fileprivate var chunksInContents = 0
     fileprivate var losses = TreeLosses()
     /// The files of the sources; `nil` if the snapshot's are stored.
     fileprivate let sources: SourceFiles?
@@ -44,6 +47,9 @@ final class TreeMaker: TreeWork {
     }
   }
 
+  private static let batch = 256
+  private static let mostChunksInContents = 1 << 16
+
   private let snapshot: Snapshot
   private let repository: Repository
   private let catalog: OpenCatalog
@@ -55,8 +61,6 @@ final class TreeMaker: TreeWork {
   private let sources: SnapshotOptions?
 
   struct Results {
-    var trees: [Digest: Digest] = [:]
-    var contents: [ContentDigest: [Digest]] = [:]
     var losses = TreeLosses()
     var changed: [TreePath] = []
   }
@@ -91,9 +95,8 @@ final class TreeMaker: TreeWork {
   func makeWorker() -> Worker { Worker(self) }
 
   func finish(with worker: Worker) {
+    cache.add(worker.trees)
     results.withLock {
-      $0.trees.merge(worker.trees) { $1 }
-      $0.contents.merge(worker.contents) { $1 }
       $0.losses += worker.losses
       $0.changed += worker.changed
     }
@@ -107,7 +110,8 @@ final class TreeMaker: TreeWork {
     node.attributes = record.attributes
     if node.parent == nil { return try enterRoot(node, record: record, with: worker) }
     progress.directories.count()
-    if let tree = cache.trees[node.subtree.digest], writer.index.contains(BlobName(.tree, tree)) {
+    let known = try cache.trees(of: node.subtree.digest)
+    if let tree = known.first(where: { writer.index.contains(BlobName(.tree, $0)) }) {
       node.tree = tree
       return []
     }
@@ -202,7 +206,12 @@ final class TreeMaker: TreeWork {
     let id = worker.tools.hasher.digest(of: json)
     try json.withUnsafeBytes { _ = try writer.save(BlobName(.tree, id), $0, with: worker.tools) }
     node.tree = id
-    if node.parent != nil { worker.trees[node.subtree.digest] = id }
+    guard node.parent != nil else { return }
+    worker.trees.append(PushedTree(id: node.subtree.digest, tree: id))
+    if worker.trees.count == Self.batch {
+      cache.add(worker.trees)
+      worker.trees.removeAll(keepingCapacity: true)
+    }
   }
 
   // MARK: Contents
@@ -214,11 +223,8 @@ final class TreeMaker: TreeWork {
     if row.size == 0 { return [] }
     // The ID of a chunk that is a whole file is the digest in the catalog.
     if !row.digest.isSparse, writer.contains(BlobName(.data, row.digest.digest)) { return [row.digest.digest] }
-    if let known = cache.contents[row.digest] ?? worker.contents[row.digest],
-      known.allSatisfy({ writer.contains(BlobName(.data, $0)) })
-    {
-      return known
-    }
+    let known = try worker.contents[row.digest].map { [$0] } ?? cache.chunks(of: row.digest)
+    if let chunks = known.first(where: { $0.allSatisfy { writer.contains(BlobName(.data, $0)) } }) { return chunks }
     if let sources = worker.sources { return try content(of: row, at: path + name, in: sources, with: worker) }
     func shown() -> String { "\(snapshot.name)/\((path + name).displayed)" }
     do {
@@ -271,7 +277,11 @@ final class TreeMaker: TreeWork {
       try writer.save(BlobName(.data, id), bytes, with: worker.tools)
       progress.bytesRead.count(UInt64(bytes.count))
     }
-    if ids.count > 1 { worker.contents[row.digest] = ids }
+    guard ids.count > 1 else { return ids }
+    cache.add(row.digest, chunks: ids)
+    worker.chunksInContents += ids.count
+    if worker.chunksInContents > Self.mostChunksInContents { (worker.contents, worker.chunksInContents) = ([:], 0) }
+    worker.contents[row.digest] = ids
     return ids
   }
 }

@@ -15,6 +15,9 @@ final class ReadAhead: @unchecked Sendable {
   /// The most bytes that wait for their use. Each thread may add one chunk to them.
   private static let mostBytes = 32 << 20
 
+  /// From this number of wanted chunks on, they are read together.
+  private static let manyChunks = 4
+
   private let gate = Gate()
   private var chunks: [Int: Chunk] = [:]
   private var awaited = 0
@@ -29,7 +32,9 @@ final class ReadAhead: @unchecked Sendable {
     threads = (0..<count).compactMap { _ in
       try? BackgroundThread { [self] in
         let blobs = makeReader()
-        while let (number, name) = nextChunk() { store(Result { try blobs.read(name) }, as: number) }
+        while let (number, name, isOneOfMany) = nextChunk() {
+          store(Result { try blobs.read(name, ofMany: isOneOfMany) }, as: number)
+        }
       }
     }
   }
@@ -74,7 +79,7 @@ final class ReadAhead: @unchecked Sendable {
     threads = []
   }
 
-  private func nextChunk() -> (Int, BlobName)? {
+  private func nextChunk() -> (Int, BlobName, isOneOfMany: Bool)? {
     gate.locked {
       while !isStopped {
         // The awaited chunk is read in any case.
@@ -83,7 +88,7 @@ final class ReadAhead: @unchecked Sendable {
         {
           chunks[nextToRead] = .reading
           nextToRead += 1
-          return (nextToRead - 1, name)
+          return (nextToRead - 1, name, end - awaited >= Self.manyChunks)
         }
         gate.wait()
       }

@@ -49,6 +49,8 @@ final class HTTPClient: Sendable {
   private static let firstSeconds = 4.0
   private static let connectMilliseconds = 30_000
   private static let lastMilliseconds = 5000
+  /// The largest memory for an answer that an idle session keeps.
+  private static let keptBodyBytes = 1 << 20
 
   init(of displayName: String, options: ServerOptions) throws(Failure) {
     self.displayName = displayName
@@ -139,6 +141,7 @@ final class HTTPClient: Sendable {
     }
     withExtendedLifetime((headers, strings, file)) {}
     let body = [UInt8](UnsafeRawBufferPointer(start: reply.body, count: reply.body_count))
+    tr_http_session_trim(session.pointer, Self.keptBodyBytes)
     let lines = String(
       decoding: UnsafeRawBufferPointer(start: reply.headers, count: reply.headers_count), as: UTF8.self)
     var error = reply.error

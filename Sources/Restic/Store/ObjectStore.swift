@@ -28,6 +28,8 @@ public protocol ObjectStore: AnyObject, Sendable {
   var connections: Int { get }
   /// All complete files of a kind with their sizes in bytes, in no order.
   func list(_ kind: ObjectKind) throws -> [(id: Digest, byteCount: UInt64)]
+  /// The files below `keys/` and `snapshots/`, in one request where the place has one for both.
+  func listKeysAndSnapshots() throws -> (keys: [Digest], snapshots: [Digest])
   /// The size in bytes; `nil` if there is no such file.
   func byteCount(of name: ObjectName) throws -> UInt64?
   /// Bytes from `offset` on, fewer at the end; `nil` if there is no such file.
@@ -64,6 +66,9 @@ public enum Thaw: Sendable { case frozen, underWay, done }
 
 // Most places have neither locks nor archives.
 extension ObjectStore {
+  public func listKeysAndSnapshots() throws -> (keys: [Digest], snapshots: [Digest]) {
+    (try list(.keys).map(\.id), try list(.snapshots).map(\.id))
+  }
   public func writeContents(_ name: ObjectName, _ bytes: [UInt8]) throws { try write(name, bytes) }
   public func extendLocks() throws {}
   public func probeRemoval() throws -> RemovalProbe { .unknown }

@@ -106,6 +106,8 @@ public final class S3Store: ObjectStore {
     case "AccessDenied": failure.hint = "see treering-restic(7) for the rights that the key must have"
     default:
       if (300..<400).contains(answer.status) { failure.hint = "the server is another one: correct the address" }
+      // OpenStack Swift says no more than this when its disks are full.
+      if answer.status == 503 { failure.hint = "the server is overloaded, or may have no space left" }
     }
     return failure
   }
@@ -133,31 +135,51 @@ public final class S3Store: ObjectStore {
     try listObjects(kind).map { ($0.id, $0.byteCount) }
   }
 
+  public func listKeysAndSnapshots() throws -> (keys: [Digest], snapshots: [Digest]) {
+    // In the order of keys, only the locks lie between the two.
+    let prefix = place.prefix.isEmpty ? "" : place.prefix + "/"
+    let found = try listObjects(
+      [("prefix", prefix), ("start-after", key(ObjectKind.keys.rawValue))], title: "keys and snapshots",
+      until: key(ObjectKind.snapshots.rawValue) + "0")
+    func ids(_ kind: ObjectKind) -> [Digest] {
+      found.filter { $0.key.hasPrefix(key(kind.rawValue) + "/") }.map(\.id)
+    }
+    return (ids(.keys), ids(.snapshots))
+  }
+
   struct ListedObject {
+    let key: String
     let id: Digest
     let byteCount: UInt64
     let storageClass: String?
   }
 
   func listObjects(_ kind: ObjectKind) throws -> [ListedObject] {
+    try listObjects([("prefix", key(kind.rawValue) + "/")], title: kind.rawValue)
+  }
+
+  /// Lists objects in the order of their keys, which may end with any page after the key `end`.
+  private func listObjects(
+    _ choice: [(name: String, value: String)], title: String, until end: String? = nil
+  ) throws -> [ListedObject] {
     var found: [ListedObject] = []
     var token: String?
     while true {
       let query = token.map { [("continuation-token", $0)] } ?? []
-      let answer = try send(
-        Call(
-          query: query + [("list-type", "2"), ("prefix", key(kind.rawValue) + "/")], longestAnswer: 16 << 20))
-      guard answer.status == 200 else { throw failure("list \(kind.rawValue)", because: answer) }
+      let answer = try send(Call(query: query + [("list-type", "2")] + choice, longestAnswer: 16 << 20))
+      guard answer.status == 200 else { throw failure("list \(title)", because: answer) }
       let document = S3Document(answer.body)
       for item in document.all("Contents") {
         guard let key = item.first("Key"), let size = item.first("Size").flatMap({ UInt64($0) }),
           let id = Self.id(of: key)
         else { continue }
-        found.append(ListedObject(id: id, byteCount: size, storageClass: item.first("StorageClass")))
+        found.append(
+          ListedObject(key: key, id: id, byteCount: size, storageClass: item.first("StorageClass")))
       }
       guard document.first("IsTruncated") == "true" else { return found }
+      if let end, let last = document.all("Key").last?.text, end.utf8.lexicographicallyPrecedes(last) { return found }
       guard let next = document.first("NextContinuationToken"), next != token else {
-        throw Failure(.remote, "\(displayName): cannot list \(kind.rawValue): the server's list has no end")
+        throw Failure(.remote, "\(displayName): cannot list \(title): the server's list has no end")
       }
       token = next
     }
@@ -232,7 +254,7 @@ public final class S3Store: ObjectStore {
 
 /// The elements of an XML document of S3, found by their names. Such a document has no element within one of its name.
 struct S3Document {
-  private let text: ArraySlice<UInt8>
+  fileprivate let text: ArraySlice<UInt8>
 
   init(_ text: [UInt8]) { self.text = text[...] }
   private init(_ text: ArraySlice<UInt8>) { self.text = text }
