@@ -73,6 +73,36 @@ struct ResticInterruptionTests {
     try world.there(["verify"])
   }
 
+  @Test("a full disk of OpenStack Swift fails the push, and the next one uses what arrived")
+  func fullSwift() throws {
+    let world = try ResticWorld(at: .swift, diskSize: "50M")
+    try world.world.source.write("file", "x")
+    try world.world.snapshot()
+    try world.push()
+    try grow(world.world, "large", mebibytes: 70)
+    try world.world.snapshot()
+    let failed = try world.treering(["push", world.address, "--timeout", "2s"], inRepository: true)
+    #expect(failed.status == 7 && failed.errorText.contains("may have no space left"), "\(failed.errorText)")
+    #expect(try world.there(["list"]).outputLines.count == 2)
+    try world.storage.enlargeDisk(to: "300M")
+    // Swift needs space for a removal, too, so the lock has stayed.
+    try world.restic(["unlock", "--remove-all"])
+    try world.check()
+    let next = try world.push()
+    #expect(next.result == "sent" && next.bytesSent < 60 << 20)
+    try world.check()
+    try world.there(["verify"])
+  }
+
+  private func startSlowPush(_ world: ResticWorld, rate: ByteString) throws -> RunningCommand {
+    try RunningCommand(
+      try treeringBinary(),
+      [
+        "push", world.address, "-r", world.world.repository.root, "--password-file", world.password, "--timeout", "2s",
+        "--limit-rate", rate,
+      ], in: world.world.directory.path, environment: world.storage.environment)
+  }
+
   @Test("two pushes at once both arrive", arguments: [Storage.directory, .s3])
   func twoAtOnce(storage: Storage) throws {
     let world = try ResticWorld(at: storage)
@@ -107,12 +137,7 @@ struct ResticInterruptionTests {
     try world.push()
     try grow(world.world, "large", mebibytes: 50)
     try world.world.snapshot()
-    let push = try RunningCommand(
-      try treeringBinary(),
-      [
-        "push", world.address, "-r", world.world.repository.root, "--password-file", world.password, "--timeout", "2s",
-        "--limit-rate", "20MB/s",
-      ], in: world.world.directory.path, environment: world.storage.environment)
+    let push = try startSlowPush(world, rate: "20MB/s")
     usleep(1_500_000)
     try world.storage.crashSwift()
     let failed = try push.wait()
